@@ -1,0 +1,231 @@
+"""The spec of a FusionRun: the only definition of its fields, their bounds, and the rules between them.
+
+Rules between fields stand here once, as CEL (``CEL_RULES``) for the API server; ``plan.checks`` repeats in
+Python only what CEL cannot say.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from fusionrun.api.contract import Contract
+from fusionrun.api.data import Construction, Dataset, Evaluation, Generation
+from fusionrun.api.models import Model, Name, RewardModel, SecretKeyRef, Source, Uri
+from fusionrun.api.training import Training
+
+
+class Recipe(StrEnum):
+    """The recipe that fills every field left out."""
+
+    FUSECHAT_3 = "FuseChat-3.0"
+
+
+class Family(StrEnum):
+    """Families of target models that the recipe has its own numbers for (recipe.md)."""
+
+    LLAMA_3_1 = "Llama3"
+    LLAMA_3_2 = "Llama3Small"
+    QWEN_2_5 = "Qwen2.5"
+    GEMMA_2 = "Gemma2"
+
+
+class Target(Contract):
+    """The small model that is trained."""
+
+    family: Family
+    """Selects the recipe's learning rates, beta and loss. Llama3Small is Llama-3.2 of 1B and 3B."""
+    model: Model
+
+
+class Hub(Contract):
+    """A model hub; used by ``resolve`` and ``fetch`` alone."""
+
+    endpoint: Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=512)] | None = None
+    token_secret_ref: SecretKeyRef | None = None
+
+
+class Toleration(Contract):
+    """A Kubernetes toleration."""
+
+    key: Annotated[str, Field(max_length=316)] | None = None
+    operator: Annotated[str, Field(pattern="^(Exists|Equal)$")] | None = None
+    value: Annotated[str, Field(max_length=63)] | None = None
+    effect: Annotated[str, Field(pattern="^(NoSchedule|PreferNoSchedule|NoExecute)$")] | None = None
+
+
+class Scheduling(Contract):
+    """Where and when pods run."""
+
+    gpu_budget: Annotated[int, Field(ge=0, le=100_000)] | None = None
+    """Most GPUs that the run holds at once. Left out: no limit of ours."""
+    max_servers: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Most model servers up at once. Left out: no limit of ours."""
+    queue_name: Annotated[str, Field(max_length=63)] | None = None
+    """Kueue LocalQueue for every Job and PyTorchJob."""
+    priority_class_name: Annotated[str, Field(max_length=253)] | None = None
+    node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)] | None = None
+    tolerations: Annotated[list[Toleration], Field(max_length=32)] = []
+    sandbox_runtime_class_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    """RuntimeClass of the pods that run model-written programs (gVisor, Kata, or one with no network)."""
+
+
+class RetentionPolicy(StrEnum):
+    """What happens to the artifacts when the run is deleted."""
+
+    RETAIN = "Retain"
+
+
+class Storage(Contract):
+    """The volume that holds inputs, models, artifacts and cache."""
+
+    claim_name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
+    retention_policy: RetentionPolicy = RetentionPolicy.RETAIN
+
+
+class Publish(Contract):
+    """Where the final model and its cards go."""
+
+    uri: Uri
+    even_if_gate_failed: bool = False
+
+
+class Budget(Contract):
+    """What a run may spend; reaching it suspends the run and kills nothing."""
+
+    max_gpu_hours: Annotated[float, Field(gt=0)] | None = None
+
+
+class FusionRunSpec(Contract):
+    """What is to be fused, and how."""
+
+    recipe: Recipe = Recipe.FUSECHAT_3
+    target: Target
+    sources: Annotated[list[Source], Field(min_length=1, max_length=32)]
+    reward_model: RewardModel
+    datasets: Annotated[list[Dataset], Field(min_length=1, max_length=64)]
+    generation: Generation = Generation()
+    construction: Construction = Construction()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    hub: Hub | None = None
+    storage: Storage
+    scheduling: Scheduling = Scheduling()
+    publish: Publish | None = None
+    budget: Budget | None = None
+    backoff_limit: Annotated[int, Field(ge=0, le=20)] = 3
+    """How often a stage is tried again after a failure of the infrastructure."""
+    active_deadline_seconds: Annotated[int, Field(ge=60, le=31_536_000)] | None = None
+    suspend: bool = False
+
+
+MUTABLE_FIELDS = frozenset({"scheduling", "budget", "suspend", "backoffLimit", "activeDeadlineSeconds", "hub"})
+"""Fields of spec that enter no digest, and so may change during a run (design: The object)."""
+
+_ARMORM = "hf://RLHFlow/ArmoRM-Llama3-8B-v0.1"
+_PIN = "^[0-9a-f]{40}$"
+
+
+def _pinned_when_trusted(path: str) -> dict[str, Any]:
+    return {
+        "rule": f"!has({path}.trustRemoteCode) || !{path}.trustRemoteCode || "
+        f"(has({path}.revision) && {path}.revision.matches('{_PIN}'))",
+        "message": f"{path.removeprefix('self.')}.revision must be a 40-digit commit when trustRemoteCode is true",
+    }
+
+
+def _rule(rule: str, message: str) -> dict[str, Any]:
+    return {"rule": rule, "message": message}
+
+
+def _immutable_rules() -> list[dict[str, Any]]:
+    rules = []
+    for name, field in FusionRunSpec.model_fields.items():
+        alias = field.alias or name
+        if alias in MUTABLE_FIELDS:
+            continue
+        message = f"spec.{alias} is immutable: a changed recipe is a new FusionRun (finished work is reused)"
+        if field.is_required():
+            rules.append(_rule(f"self.{alias} == oldSelf.{alias}", message))
+        else:
+            both = f"has(self.{alias}) == has(oldSelf.{alias})"
+            rules.append(_rule(f"{both} && (!has(self.{alias}) || self.{alias} == oldSelf.{alias})", message))
+    return rules
+
+
+CEL_RULES: dict[str, list[dict[str, Any]]] = {
+    "FusionRunSpec": [
+        *_immutable_rules(),
+        _rule(
+            "self.datasets.all(d, !has(d.sources) || d.sources.all(n, self.sources.exists(s, s.name == n)))",
+            "datasets[].sources: each must be the name of one of spec.sources",
+        ),
+        _rule(
+            f"self.rewardModel.model.uri == '{_ARMORM}' || "
+            "(has(self.construction) && has(self.construction.rewardMargin))",
+            "construction.rewardMargin is required unless the reward model is the recipe's ArmoRM: "
+            "the recipe's window 0.01 to 0.1 is that model's scale",
+        ),
+        _rule(
+            f"self.rewardModel.model.uri == '{_ARMORM}' || has(self.rewardModel.calibration)",
+            "rewardModel.calibration is required unless the reward model is the recipe's ArmoRM",
+        ),
+    ],
+    "Target": [_pinned_when_trusted("self.model")],
+    "RewardModel": [_pinned_when_trusted("self.model")],
+    "Served": [_pinned_when_trusted("self.model")],
+    "Source": [
+        _rule(
+            "(has(self.type) ? self.type : 'Served') == 'Served' ? has(self.served) : !has(self.served)",
+            "served is required for type Served and forbidden for any other",
+        ),
+        _rule(
+            "(has(self.type) ? self.type : 'Served') == 'Endpoint' ? has(self.endpoint) : !has(self.endpoint)",
+            "endpoint is required for type Endpoint and forbidden for any other",
+        ),
+    ],
+    "Dataset": [
+        _rule("has(self.preset) != has(self.uri)", "exactly one of preset and uri is required"),
+        _rule(
+            "self.task != 'Coding' || has(self.preset) || (has(self.columns) && has(self.columns.tests))",
+            "columns.tests is required for task Coding: a program is judged by its prompt's tests",
+        ),
+        _rule(
+            "self.task != 'Mathematics' || has(self.preset) || (has(self.columns) && has(self.columns.answer))",
+            "columns.answer is required for task Mathematics: an answer is judged against the gold one",
+        ),
+        _rule(
+            "self.task != 'SftOnly' || !has(self.sources) || self.sources.size() == 1",
+            "sources: task SftOnly takes the single response of one source",
+        ),
+    ],
+    "Benchmark": [
+        _rule(
+            "self.grader != 'Coding' || (has(self.columns) && has(self.columns.tests))",
+            "columns.tests is required for grader Coding",
+        ),
+        _rule(
+            "self.grader == 'Coding' || (has(self.columns) && has(self.columns.answer))",
+            "columns.answer is required for graders Mathematics and ExactMatch",
+        ),
+    ],
+    "RewardMargin": [_rule("self.min <= self.max", "min must not be above max")],
+    "ScoreRange": [_rule("self.min < self.max", "min must be below max")],
+    "Evaluation": [
+        _rule(
+            "!has(self.gate) || self.gate.all(g, has(self.benchmarks) && "
+            "self.benchmarks.exists(b, b.name == g.benchmark))",
+            "gate[].benchmark must be the name of one of evaluation.benchmarks",
+        ),
+    ],
+}
+"""CEL rules by model class. The CRD generator puts each beside the class it names."""
+
+LIST_KEYS: dict[tuple[str, str], list[str]] = {
+    ("FusionRunSpec", "sources"): ["name"],
+    ("FusionRunSpec", "datasets"): ["name"],
+    ("Evaluation", "benchmarks"): ["name"],
+}
+"""Lists that the API server keeps as maps by key (``x-kubernetes-list-type: map``), so that a name is unique."""
+
+__all__ = ["CEL_RULES", "LIST_KEYS", "MUTABLE_FIELDS", "Family", "FusionRunSpec", "Name", "Recipe"]

@@ -1,0 +1,185 @@
+"""The status of a FusionRun: conditions, stages, results. At most 16 KiB."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from fusionrun.api.contract import Contract
+
+LOG_TAIL_CHARACTERS = 600
+"""Most characters of a failed container's last log lines kept in status."""
+
+
+class ConditionType(StrEnum):
+    """Condition types: batch/Job's words where it has them, then kstatus's."""
+
+    READY = "Ready"
+    FINISHED = "Finished"
+    COMPLETE = "Complete"
+    FAILED = "Failed"
+    SUSPENDED = "Suspended"
+    EVALUATION_PASSED = "EvaluationPassed"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+
+
+class ConditionStatus(StrEnum):
+    """A condition holds, does not, or is not known."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Reason(StrEnum):
+    """Every reason of a condition, a stage or an event. One constant, one check, one test."""
+
+    ACCEPTED = "Accepted"
+    STAGES_RUNNING = "StagesRunning"
+    SUCCEEDED = "Succeeded"
+    INVALID_SPEC = "InvalidSpec"
+    CLAIM_MISSING = "ClaimMissing"
+    CLAIM_MISMATCH = "ClaimMismatch"
+    SECRET_MISSING = "SecretMissing"  # noqa: S105 -- a reason, not a password
+    TRAINING_OPERATOR_MISSING = "TrainingOperatorMissing"
+    RUNTIME_CLASS_MISSING = "RuntimeClassMissing"
+    STAGE_FAILED = "StageFailed"
+    STAGE_STARTED = "StageStarted"
+    STAGE_SUCCEEDED = "StageSucceeded"
+    STAGE_RETRIED = "StageRetried"
+    BACKOFF_LIMIT_EXCEEDED = "BackoffLimitExceeded"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    SUSPENDED = "Suspended"
+    RESUMED = "Resumed"
+    BUDGET_EXCEEDED = "BudgetExceeded"
+    EVALUATION_PASSED = "EvaluationPassed"
+    EVALUATION_FAILED = "EvaluationFailed"
+    NO_GATE = "NoGate"
+    # Reasons of a stage.
+    WAITING_FOR_STAGES = "WaitingForStages"
+    WAITING_FOR_SERVER = "WaitingForServer"
+    WAITING_FOR_GPUS = "WaitingForGpus"
+    PODS_RUNNING = "PodsRunning"
+    PODS_PENDING = "PodsPending"
+    SERVER_READY = "ServerReady"
+    NO_LONGER_NEEDED = "NoLongerNeeded"
+    CACHE_HIT = "CacheHit"
+    USER_ERROR = "UserError"
+    OUT_OF_MEMORY = "OutOfMemory"
+    INFRASTRUCTURE_ERROR = "InfrastructureError"
+    SERVER_NOT_READY = "ServerNotReady"
+    GATE_FAILED = "GateFailed"
+
+
+class StageState(StrEnum):
+    """Where a stage is."""
+
+    PENDING = "Pending"
+    WAITING = "Waiting"
+    RUNNING = "Running"
+    READY = "Ready"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    SKIPPED = "Skipped"
+
+
+class Condition(Contract):
+    """A metav1.Condition."""
+
+    type: ConditionType
+    status: ConditionStatus
+    reason: Annotated[str, Field(max_length=64)]
+    message: Annotated[str, Field(max_length=2048)] = ""
+    last_transition_time: str
+    observed_generation: int
+
+
+class StageProgress(Contract):
+    """How far a stage is, in its own unit."""
+
+    done: int
+    total: int
+    unit: Annotated[str, Field(max_length=32)] = ""
+
+
+class StageStatus(Contract):
+    """One stage, as people ask about it."""
+
+    name: Annotated[str, Field(max_length=64)]
+    state: StageState
+    reason: Annotated[str, Field(max_length=64)] | None = None
+    message: Annotated[str, Field(max_length=1024)] | None = None
+    attempt: int | None = None
+    progress: StageProgress | None = None
+    eta_seconds: int | None = None
+    tokens_per_second: float | None = None
+    loss: float | None = None
+    reward_accuracy: float | None = None
+    start_time: str | None = None
+    end_time: str | None = None
+    cache_hit: bool | None = None
+    gpu_seconds: int | None = None
+    peak_memory_bytes: int | None = None
+    """Largest resident memory of one pod of the stage."""
+    object_ref: Annotated[str, Field(max_length=128)] | None = None
+    """``Kind/name`` of the stage's object."""
+    log_tail: Annotated[str, Field(max_length=LOG_TAIL_CHARACTERS)] | None = None
+
+
+class BenchmarkResult(Contract):
+    """Scores of one benchmark, in percent."""
+
+    benchmark: Annotated[str, Field(max_length=64)]
+    base: float | None = None
+    sft: float | None = None
+    final: float | None = None
+    delta: float | None = None
+    """Final less base, in percentage points."""
+
+
+class SourceRows(Contract):
+    """What one source gave."""
+
+    source: Annotated[str, Field(max_length=64)]
+    sft_rows: int
+    pairs: int
+
+
+class DatasetSummary(Contract):
+    """What construction made of the responses."""
+
+    sft_rows: int
+    pairs: int
+    held_out_pairs: int = 0
+    by_source: Annotated[list[SourceRows], Field(max_length=32)] = []
+    drops: Annotated[dict[str, int], Field(max_length=32)] = {}
+    """Prompts dropped, by reason."""
+
+
+class Artifacts(Contract):
+    """Where the results lie, as paths on the run's claim."""
+
+    model: Annotated[str, Field(max_length=256)] | None = None
+    sft_model: Annotated[str, Field(max_length=256)] | None = None
+    dataset: Annotated[str, Field(max_length=256)] | None = None
+    published: Annotated[str, Field(max_length=512)] | None = None
+
+
+class FusionRunStatus(Contract):
+    """What is, as of ``observedGeneration``."""
+
+    observed_generation: int | None = None
+    conditions: Annotated[list[Condition], Field(max_length=16)] = []
+    stages: Annotated[list[StageStatus], Field(max_length=256)] = []
+    results: Annotated[list[BenchmarkResult], Field(max_length=64)] = []
+    dataset: DatasetSummary | None = None
+    artifacts: Artifacts | None = None
+    start_time: str | None = None
+    completion_time: str | None = None
+    stage: Annotated[str, Field(max_length=256)] | None = None
+    """The stages at work, for ``kubectl get``."""
+    progress: Annotated[str, Field(max_length=32)] | None = None
+    """Stages done of all, for ``kubectl get``."""
+    gpus_in_use: int | None = None
+    gpu_seconds: int | None = None

@@ -1,0 +1,41 @@
+"""What the rim hands to the centre: the run and its children as the API server has them, and a few facts."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from fusionrun.api.models import Manifest
+from fusionrun.api.task import Progress
+
+
+@dataclass(frozen=True, order=True)
+class ObjectRef:
+    """A Kubernetes object by kind and name; ``namespace`` is empty for a cluster-wide one."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """Progress that a pod pushed, and when it arrived."""
+
+    progress: Progress
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Live:
+    """Everything that ``observe`` reads of one run."""
+
+    run: Manifest
+    """The FusionRun object, with status."""
+    children: tuple[Manifest, ...] = ()
+    """Jobs, PyTorchJobs, Deployments, Services, ConfigMaps and Pods that carry the run's label."""
+    present: dict[ObjectRef, bool] = field(default_factory=dict)
+    """Which prerequisites (``state.prerequisites``) exist."""
+    pushed: dict[tuple[str, int], Pushed] = field(default_factory=dict)
+    """By stage name and pod index (0 where the stage is not indexed)."""
+    log_tails: dict[str, str] = field(default_factory=dict)
+    """Last log lines of failed pods, by pod name."""
