@@ -1,0 +1,178 @@
+"""Run one stage: ``python -m fusionrun_stages <kind>``; StageTask in, manifest and StageResult out.
+
+The artifact's manifest is written after everything else, and the termination message after the manifest. An
+artifact that is complete already is answered from its manifest. Under torchrun every rank runs this: rank 0
+writes the manifest, and a pod's first failing rank its termination message.
+"""
+
+import importlib
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+import uuid
+from pathlib import Path
+from types import FrameType
+
+from fusionrun.api.artifacts import Manifest, manifest_paths, shard_name
+from fusionrun.api.records import SCHEMA_VERSION
+from fusionrun.api.task import (
+    PROGRESS_URL_ENV,
+    TASK_PATH,
+    TERMINATION_PATH,
+    Outcome,
+    StageKind,
+    StageResult,
+    StageTask,
+    decode_task,
+    encode_result,
+)
+
+from fusionrun_stages.errors import InfrastructureError, classify
+from fusionrun_stages.progress import Pusher
+from fusionrun_stages.shards import write_atomic
+from fusionrun_stages.work import Made, Work
+
+log = logging.getLogger("fusionrun_stages")
+
+EXIT_TERMINATED = 128 + signal.SIGTERM
+MESSAGE_CHARACTERS = 1024
+
+
+def main(arguments: list[str]) -> int:
+    """Run the stage of the kind named on the command line; return the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        result = run_stage(arguments)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            _leave(signal.SIGINT, None)
+        failure = classify(error)
+        if failure is error:
+            log.error("%s", failure)  # noqa: TRY400 - our own errors explain themselves
+        else:
+            log.exception("%s", failure)
+        _say_failed(str(failure), user_error=failure.is_user_error)
+        return failure.exit_code
+    if _rank("LOCAL_RANK") == 0:
+        _say(result)
+    return 0
+
+
+def run_stage(arguments: list[str]) -> StageResult:
+    """Read the task, do it unless it is done, and write the manifest."""
+    kind = StageKind(arguments[0]) if len(arguments) == 1 and arguments[0] in list(StageKind) else None
+    if kind is None:
+        raise InfrastructureError(f"usage: python -m fusionrun_stages <kind>, got {arguments}")
+    task = decode_task(Path(os.environ.get("FUSIONRUN_TASK", TASK_PATH)).read_bytes())
+    if task.parameters.kind is not kind:
+        raise InfrastructureError(f"asked to run {kind}, but the task is of kind {task.parameters.kind}")
+    shard = shard_of(task)
+    output = Path(task.output_dir)
+    output.mkdir(parents=True, exist_ok=True)
+    manifest_path = manifest_path_of(task, shard)
+    if kind is not StageKind.RESOLVE:
+        manifest = read_manifest(manifest_path, output)
+        if manifest is not None:
+            log.info("%s is complete already: %s", task.stage, manifest_path)
+            return StageResult(
+                outcome=Outcome.SUCCEEDED, cached=True, counts=manifest.counts, numbers=manifest.numbers
+            )
+    pusher = Pusher(os.environ.get(PROGRESS_URL_ENV, ""), shard)
+    pod_uid = os.environ.get("FUSIONRUN_POD_UID") or uuid.uuid4().hex
+    module = importlib.import_module(f"fusionrun_stages.{kind}")
+    made: Made = module.run(Work(task=task, output=output, shard=shard, pod_uid=pod_uid, report=pusher))
+    counts = made.counts | {"peak_memory_bytes": peak_memory_bytes()}
+    if _rank("RANK") == 0:
+        manifest = Manifest(
+            schema_version=SCHEMA_VERSION,
+            stage=task.stage,
+            digest=task.digest,
+            files={name: (output / name).stat().st_size for name in made.files},
+            counts=counts,
+            numbers=made.numbers,
+            details=made.details,
+        )
+        write_atomic(manifest_path, manifest.model_dump_json(indent=1).encode())
+    pusher.close()
+    return StageResult(
+        outcome=Outcome.SUCCEEDED,
+        counts=counts,
+        numbers=made.numbers,
+        pins=made.pins,
+        complete=made.complete,
+    )
+
+
+def shard_of(task: StageTask) -> int | None:
+    """Return this pod's shard: the completion index of an Indexed Job, or None."""
+    if task.shards is None:
+        return None
+    text = os.environ.get("JOB_COMPLETION_INDEX", "")
+    if not text.isdecimal() or int(text) >= task.shards:
+        raise InfrastructureError(f"JOB_COMPLETION_INDEX is {text!r}, not an index below {task.shards}")
+    return int(text)
+
+
+def manifest_path_of(task: StageTask, shard: int | None) -> Path:
+    """Return where this pod's manifest belongs."""
+    if shard is None or task.shards is None:
+        return Path(manifest_paths(task.output_dir, None)[0])
+    return Path(task.output_dir) / "manifests" / f"{shard_name(shard, task.shards)}.json"
+
+
+def read_manifest(path: Path, output: Path) -> Manifest | None:
+    """Return the manifest when it is there and every file that it names has its size, else None."""
+    try:
+        manifest = Manifest.model_validate(json.loads(path.read_bytes()))
+        whole = all((output / name).stat().st_size == size for name, size in manifest.files.items())
+    except (OSError, ValueError):
+        return None
+    return manifest if whole and manifest.schema_version == SCHEMA_VERSION else None
+
+
+def peak_memory_bytes() -> int:
+    """Return the largest resident memory of this process plus that of its largest finished child."""
+    # Linux counts ru_maxrss in KiB (getrusage(2)).
+    mine = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return (mine + children) * 1024
+
+
+def _rank(variable: str) -> int:
+    return int(os.environ.get(variable, "0"))
+
+
+def _termination_path() -> Path:
+    return Path(os.environ.get("FUSIONRUN_TERMINATION", TERMINATION_PATH))
+
+
+def _say(result: StageResult) -> None:
+    # Written in place: the kubelet has mounted this very file.
+    try:
+        _termination_path().write_text(encode_result(result))
+    except OSError as error:
+        log.warning("cannot write the termination message: %s", error)
+
+
+def _say_failed(message: str, *, user_error: bool) -> None:
+    # The rank that failed first knows why; the others die of its death.
+    try:
+        if _termination_path().stat().st_size:
+            return
+    except OSError:
+        pass
+    _say(StageResult(outcome=Outcome.FAILED, user_error=user_error, message=message[:MESSAGE_CHARACTERS]))
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    # At once, whatever the stage does: what it wrote so far is resumed by its successor.
+    _say_failed(f"told to stop by {signal.Signals(number).name}", user_error=False)
+    os._exit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,52 @@
+"""The errors of a stage program and their exit codes.
+
+::
+
+    StageError
+    ├── UserError              the user must change something: exit 2, never tried again
+    └── InfrastructureError    it may pass: exit 130, tried again up to the stage's limit
+
+Anything else that a stage raises is taken for infrastructure (``classify``), with one line of the traceback.
+"""
+
+import errno
+import traceback
+from typing import ClassVar
+
+from fusionrun.api.task import EXIT_INFRASTRUCTURE, EXIT_USER_ERROR
+
+
+class StageError(Exception):
+    """A stage that cannot go on: the message is for people and ends up in the run's status."""
+
+    exit_code: ClassVar[int] = EXIT_INFRASTRUCTURE
+
+    @property
+    def is_user_error(self) -> bool:
+        """Whether trying again is of no use."""
+        return self.exit_code == EXIT_USER_ERROR
+
+
+class UserError(StageError):
+    """What the user gave is wrong: the message names the field or file, the value and the rule."""
+
+    exit_code = EXIT_USER_ERROR
+
+
+class InfrastructureError(StageError):
+    """A server, a disk or a network failed: the same stage may succeed when it is tried again."""
+
+
+def classify(error: BaseException) -> StageError:
+    """Turn whatever a stage raised into a StageError with a message that a person can act on."""
+    if isinstance(error, StageError):
+        return error
+    if isinstance(error, MemoryError):
+        return InfrastructureError("out of memory: Python could not allocate; raise the stage's memory limit")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f" at {error.filename}" if error.filename else ""
+        return InfrastructureError(f"no space left on the volume{where}: free some or enlarge the claim")
+    last = traceback.format_exception_only(error)[-1].strip()
+    frames = traceback.extract_tb(error.__traceback__)
+    at = f" ({frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno})" if frames else ""
+    return InfrastructureError(f"{last}{at}")

@@ -1,0 +1,93 @@
+"""Push small progress numbers to the operator, in the background.
+
+Advisory only: a push may be lost, and nothing here may ever slow down or fail a stage. Standard library only,
+since every image carries this module.
+"""
+
+import http.client
+import threading
+import time
+from urllib.parse import urlsplit
+
+from fusionrun.api.task import Progress
+
+INTERVAL_SECONDS = 1.0
+TIMEOUT_SECONDS = 2.0
+
+
+class Pusher:
+    """A ``Report`` that posts the newest progress to a URL, at most once per ``INTERVAL_SECONDS``.
+
+    Parameters
+    ----------
+    url
+        Where to POST; empty for nowhere.
+    index
+        The pod's index in an Indexed stage: sent as ``?index=``.
+    """
+
+    def __init__(self, url: str, index: int | None = None) -> None:
+        self._url = url
+        self._index = index or 0
+        self._newest: Progress | None = None
+        self._changed = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._push_for_ever, name="progress", daemon=True)
+        if url:
+            self._thread.start()
+
+    def __call__(self, done: int, total: int, unit: str = "", **numbers: float) -> None:
+        """Remember the newest progress; the thread sends it."""
+        if not self._url:
+            return
+        try:
+            progress = Progress(done=done, total=total, unit=unit, numbers=numbers)
+        except ValueError:
+            return
+        with self._changed:
+            self._newest = progress
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Send the last value, if there is one, and stop; takes at most ``TIMEOUT_SECONDS``."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        if self._url:
+            self._thread.join(TIMEOUT_SECONDS)
+
+    def _push_for_ever(self) -> None:
+        last = 0.0
+        while True:
+            with self._changed:
+                while self._newest is None and not self._closing:
+                    self._changed.wait()
+                pause = INTERVAL_SECONDS - (time.monotonic() - last)
+                while pause > 0 and not self._closing:
+                    self._changed.wait(pause)
+                    pause = INTERVAL_SECONDS - (time.monotonic() - last)
+                progress, self._newest = self._newest, None
+                closing = self._closing
+            if progress is not None:
+                last = time.monotonic()
+                self._post(progress)
+            if closing:
+                return
+
+    def _post(self, progress: Progress) -> None:
+        try:
+            address = urlsplit(self._url)
+            secure = address.scheme == "https"
+            connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+            connection = connect(address.hostname or "", address.port, timeout=TIMEOUT_SECONDS)
+            try:
+                query = "&".join(part for part in (address.query, f"index={self._index}") if part)
+                body = progress.model_dump_json()
+                connection.request(
+                    "POST", f"{address.path or '/'}?{query}", body, {"Content-Type": "application/json"}
+                )
+                connection.getresponse().read()
+            finally:
+                connection.close()
+        except (OSError, http.client.HTTPException, ValueError):
+            return
