@@ -1,0 +1,319 @@
+"""Turn a resolved spec into a plan: which stages there are, and what each depends on."""
+
+from typing import Any
+
+from fusionrun.api.contract import Contract
+from fusionrun.api.data import Benchmark, Columns, Dataset, Grader, Task
+from fusionrun.api.models import Model, Resources, ServerSettings, Source, SourceType
+from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.task import Reference, ReferenceKind, StageKind
+from fusionrun.plan.graph import check_order
+from fusionrun.plan.presets import preset_columns, preset_uri
+from fusionrun.plan.stages import Plan, Stage
+
+EVALUATED = ("base", "sft", "final")
+GRADED_TASKS = {Task.MATHEMATICS: Grader.MATHEMATICS, Task.CODING: Grader.CODING}
+GPU_SUFFIX = "/gpu"
+
+
+def build_plan(spec: FusionRunSpec) -> Plan:
+    """Build the plan of a spec whose every field is filled (``plan.defaults.fill``)."""
+    references = _References(spec)
+    stages = [
+        Stage("resolve", StageKind.RESOLVE),
+        *_fetches(references),
+        *_prepares(spec, references),
+        *_source_stages(spec, references),
+        *_training_stages(spec, references),
+        *_evaluations(spec, references),
+        *_publications(spec),
+    ]
+    check_order(stages)
+    return Plan(tuple(stages), tuple(references.all))
+
+
+class _References:
+    """Every model and data set that the spec names, in order, and the index of each."""
+
+    def __init__(self, spec: FusionRunSpec) -> None:
+        self.all: list[Reference] = []
+        self.indexes: dict[str, int] = {}
+        self.fetched: dict[str, str] = {}
+        """Role of a model to the name of the stage that fetches it."""
+        self._model("target", "target.model", spec.target.model)
+        self._model("reward", "rewardModel.model", spec.reward_model.model)
+        for source in spec.sources:
+            if source.served:
+                self._model(source.name, f"sources[{source.name}].served.model", source.served.model)
+        for dataset in spec.datasets:
+            self._dataset(f"datasets[{dataset.name}]", dataset_uri(dataset), dataset.revision, dataset.split,
+                          dataset_columns(dataset), dataset.responses_columns or {})  # fmt: skip
+        for benchmark in spec.evaluation.benchmarks:
+            self._dataset(f"evaluation.benchmarks[{benchmark.name}]", benchmark.uri, benchmark.revision,
+                          benchmark.split, benchmark.columns or Columns(), {})  # fmt: skip
+
+    def _add(self, key: str, reference: Reference) -> None:
+        self.indexes[key] = len(self.all)
+        self.all.append(reference)
+
+    def _model(self, role: str, field: str, model: Model) -> None:
+        self._add(field, Reference(field=field, kind=ReferenceKind.MODEL, uri=model.uri, revision=model.revision))
+        self.indexes[f"model:{role}"] = self.indexes[field]
+        if not model.uri.startswith("pvc://"):
+            self.fetched[role] = f"fetch/{role}"
+
+    def _dataset(self, field: str, uri: str, revision: str | None, split: str, columns: Columns,
+                 responses: dict[str, str]) -> None:  # fmt: skip
+        used = [c for c in (columns.prompt, columns.answer, columns.tests, columns.entry_point) if c]
+        reference = Reference(
+            field=field, kind=ReferenceKind.DATASET, uri=uri, revision=revision, split=split,
+            columns=[*used, *responses.values()],
+        )  # fmt: skip
+        self._add(field, reference)
+
+    def model(self, role: str) -> int:
+        return self.indexes[f"model:{role}"]
+
+    def after(self, role: str) -> tuple[str, ...]:
+        """Return the fetch stage of a role, if it has one."""
+        return (self.fetched[role],) if role in self.fetched else ()
+
+
+def dataset_uri(dataset: Dataset) -> str:
+    """Return where a data set is: its own URI, or its preset's."""
+    return dataset.uri or (preset_uri(dataset.preset) if dataset.preset else "")
+
+
+def dataset_columns(dataset: Dataset) -> Columns:
+    """Return a data set's columns: its own, or its preset's."""
+    if dataset.columns and dataset.columns != Columns():
+        return dataset.columns
+    return preset_columns(dataset.preset) if dataset.preset else (dataset.columns or Columns())
+
+
+def gpu_count(resources: Resources | None) -> int:
+    """Count the GPUs that a container with these resources holds."""
+    limits = (resources.limits if resources else None) or {}
+    return sum(int(v) for k, v in limits.items() if k.endswith(GPU_SUFFIX))
+
+
+def _data(value: Contract) -> Any:
+    return value.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _fetches(references: _References) -> list[Stage]:
+    return [Stage(name, StageKind.FETCH, pins=(references.model(role),)) for role, name in references.fetched.items()]
+
+
+def _prepares(spec: FusionRunSpec, references: _References) -> list[Stage]:
+    shards = spec.generation.shards
+    benchmarks = [f"evaluation.benchmarks[{b.name}]" for b in spec.evaluation.benchmarks]
+    pins = [f"datasets[{d.name}]" for d in spec.datasets] + benchmarks
+    asked = [
+        {
+            "name": d.name,
+            "task": d.task,
+            "columns": _data(dataset_columns(d)),
+            "maxPrompts": d.max_prompts,
+            "responses": d.responses_columns,
+        }
+        for d in spec.datasets
+    ]
+    stages = [
+        Stage(
+            "prepare/prompts",
+            StageKind.PREPARE,
+            {"datasets": asked, "shards": shards, "seed": spec.construction.seed},
+            pins=tuple(references.indexes[p] for p in pins),
+        )
+    ]
+    if benchmarks:
+        parameters = {
+            "benchmarks": [_data(b) for b in spec.evaluation.benchmarks],
+            "seed": spec.construction.seed,
+        }
+        pinned = tuple(references.indexes[p] for p in benchmarks)
+        stages.append(Stage("prepare/benchmarks", StageKind.PREPARE, parameters, pins=pinned))
+    return stages
+
+
+def answered(spec: FusionRunSpec, source: str) -> list[Dataset]:
+    """List the data sets that a source answers."""
+    return [d for d in spec.datasets if source in (d.sources or [])]
+
+
+def _server_gpus(server: ServerSettings) -> int:
+    return gpu_count(server.resources) * server.replicas
+
+
+def _source_stages(spec: FusionRunSpec, references: _References) -> list[Stage]:
+    stages: list[Stage] = []
+    for source in spec.sources:
+        stages += _generation(spec, source, references)
+    for source in spec.sources:
+        stages += _judgement(spec, source, references)
+    return stages
+
+
+def responses_stage(source: Source) -> str:
+    """Name the stage that leaves a source's responses: ``prepare/prompts`` where a data set holds them."""
+    return "prepare/prompts" if source.type is SourceType.DATASET else f"generate/{source.name}"
+
+
+def _generation(spec: FusionRunSpec, source: Source, references: _References) -> list[Stage]:
+    if source.type is SourceType.DATASET:
+        return []
+    stages: list[Stage] = []
+    server: str | None = None
+    pins: tuple[int, ...] = ()
+    parameters: dict[str, Any] = {
+        "source": source.name,
+        "systemPrompt": source.system_prompt,
+        "sampling": _data(source.sampling) if source.sampling else None,
+        "samples": {d.name: d.samples_per_prompt for d in answered(spec, source.name)},
+        "seed": spec.construction.seed,
+    }
+    if source.served:
+        server, pins = f"serve/{source.name}", (references.model(source.name),)
+        after = (*references.after(source.name), "prepare/prompts")
+        stages.append(Stage(server, StageKind.SERVE, pins=pins, after=after, gpus=_server_gpus(source.served)))
+        parameters["dtype"] = source.served.dtype
+        parameters["maxModelLen"] = source.served.max_model_len
+    elif source.endpoint:
+        parameters["endpoint"] = {"url": source.endpoint.url, "model": source.endpoint.model}
+    stages.append(
+        Stage(
+            f"generate/{source.name}",
+            StageKind.GENERATE,
+            parameters,
+            pins=pins,
+            inputs=("prepare/prompts",),
+            server=server,
+            shards=spec.generation.shards,
+            parallelism=spec.generation.parallelism,
+        )
+    )
+    return stages
+
+
+def _judgement(spec: FusionRunSpec, source: Source, references: _References) -> list[Stage]:
+    responses = responses_stage(source)
+    inputs = tuple(dict.fromkeys(("prepare/prompts", responses)))
+    shards, parallelism = spec.generation.shards, spec.generation.parallelism
+    stages = []
+    for task, grader in GRADED_TASKS.items():
+        names = [d.name for d in answered(spec, source.name) if d.task is task]
+        if names:
+            stages.append(
+                Stage(
+                    f"verify/{source.name}.{grader.lower()}",
+                    StageKind.VERIFY,
+                    {"grader": grader, "datasets": names, "source": source.name},
+                    inputs=inputs,
+                    shards=shards,
+                    parallelism=parallelism,
+                )
+            )
+    reward = spec.reward_model
+    stages.append(
+        Stage(
+            f"score/{source.name}",
+            StageKind.SCORE,
+            {
+                "source": source.name,
+                "maxLength": reward.max_length,
+                "calibration": _data(reward.calibration) if reward.calibration else None,
+            },
+            pins=(references.model("reward"),),
+            inputs=inputs,
+            after=references.after("reward"),
+            shards=shards,
+            parallelism=1,
+            gpus=gpu_count(reward.resources),
+        )
+    )
+    return stages
+
+
+def _training_stages(spec: FusionRunSpec, references: _References) -> list[Stage]:
+    judged: list[str] = ["prepare/prompts"]
+    for source in spec.sources:
+        judged.append(responses_stage(source))
+        judged += [
+            f"verify/{source.name}.{grader.lower()}"
+            for task, grader in GRADED_TASKS.items()
+            if any(d.task is task for d in answered(spec, source.name))
+        ]
+        judged.append(f"score/{source.name}")
+    training = spec.training
+    shared = {
+        "nodes": training.nodes,
+        "processesPerNode": training.processes_per_node,
+        "precision": training.precision,
+        "zeroStage": training.zero_stage,
+        "seed": training.seed,
+    }
+    gpus = gpu_count(training.resources) * training.nodes
+    held = _data(spec.construction)
+    dpo = _data(training.dpo)
+    return [
+        Stage(
+            "construct",
+            StageKind.CONSTRUCT,
+            {"construction": held, "tasks": {d.name: d.task for d in spec.datasets}},
+            inputs=tuple(dict.fromkeys(judged)),
+        ),
+        Stage(
+            "sft",
+            StageKind.SFT,
+            {"sft": _data(training.sft), **shared},
+            pins=(references.model("target"),),
+            inputs=("construct",),
+            after=references.after("target"),
+            gpus=gpus,
+        ),
+        Stage("dpo", StageKind.DPO, {"dpo": dpo, **shared}, inputs=("construct", "sft"), gpus=gpus),
+        Stage("promote", StageKind.PROMOTE, {"dpo": dpo}, inputs=("construct", "sft", "dpo")),
+    ]
+
+
+def _evaluations(spec: FusionRunSpec, references: _References) -> list[Stage]:
+    benchmarks: list[Benchmark] = spec.evaluation.benchmarks
+    server = spec.evaluation.server
+    if not benchmarks or server is None:
+        return []
+    coding = [b.name for b in benchmarks if b.grader is Grader.CODING]
+    measured_by: dict[str, tuple[str, ...]] = {"base": (), "sft": ("sft",), "final": ("promote",)}
+    stages: list[Stage] = []
+    for model in EVALUATED:
+        made_by = measured_by[model]
+        pins = (references.model("target"),) if model == "base" else ()
+        after = references.after("target") if model == "base" else ()
+        serve, generate, verify = f"serve/eval-{model}", f"generate/eval-{model}", f"verify/eval-{model}.coding"
+        asked = {
+            "sampling": _data(spec.evaluation.sampling) if spec.evaluation.sampling else None,
+            "dtype": server.dtype,
+            "maxModelLen": server.max_model_len,
+        }
+        stages += [
+            Stage(serve, StageKind.SERVE, pins=pins, after=(*after, *made_by, "prepare/benchmarks"),
+                  gpus=_server_gpus(server)),
+            Stage(generate, StageKind.GENERATE, asked, pins=pins, inputs=("prepare/benchmarks", *made_by),
+                  server=serve, shards=1),
+        ]  # fmt: skip
+        inputs: tuple[str, ...] = ("prepare/benchmarks", generate)
+        if coding:
+            parameters = {"grader": Grader.CODING, "datasets": coding, "source": f"eval-{model}"}
+            stages.append(Stage(verify, StageKind.VERIFY, parameters, inputs=inputs, shards=1))
+            inputs = (*inputs, verify)
+        graders = {b.name: b.grader for b in benchmarks}
+        stages.append(Stage(f"evaluate/{model}", StageKind.EVALUATE, {"benchmarks": graders}, inputs=inputs))
+    return stages
+
+
+def _publications(spec: FusionRunSpec) -> list[Stage]:
+    if spec.publish is None:
+        return []
+    scores = tuple(f"evaluate/{m}" for m in EVALUATED) if spec.evaluation.benchmarks else ()
+    parameters = {"uri": spec.publish.uri}
+    return [Stage("publish", StageKind.PUBLISH, parameters, inputs=("promote", "construct"), after=scores)]

@@ -1,0 +1,94 @@
+"""Rules between fields that the CRD cannot say; each names the field, the value and the rule."""
+
+from collections.abc import Iterator
+
+from fusionrun.api.artifacts import claim_path
+from fusionrun.api.data import Task
+from fusionrun.api.models import ServerSettings, SourceType
+from fusionrun.api.spec import FusionRunSpec
+from fusionrun.errors import SpecError
+
+ALLOWED_VLLM_ARGS = frozenset({
+    "--block-size", "--chat-template", "--cpu-offload-gb", "--disable-log-stats", "--enable-chunked-prefill",
+    "--enable-prefix-caching", "--enforce-eager", "--gpu-memory-utilization", "--kv-cache-dtype",
+    "--limit-mm-per-prompt", "--load-format", "--max-num-batched-tokens", "--max-num-seqs", "--no-enable-prefix-caching",
+    "--quantization", "--rope-scaling", "--rope-theta", "--swap-space", "--tokenizer-mode",
+})  # fmt: skip
+"""Arguments of ``vllm serve`` that a run may set. Ours: those that touch speed and memory, none that loads code,
+opens the network, or changes what the run itself decides (model, name, port, generation config)."""
+
+
+def check_spec(spec: FusionRunSpec) -> list[SpecError]:
+    """Check a filled spec; return every error, in the order of the fields."""
+    return [*_models(spec), *_servers(spec), *_sources(spec), *_batches(spec), *_names(spec)]
+
+
+def _models(spec: FusionRunSpec) -> Iterator[SpecError]:
+    uris = [("target.model.uri", spec.target.model.uri), ("rewardModel.model.uri", spec.reward_model.model.uri)]
+    uris += [(f"sources[{s.name}].served.model.uri", s.served.model.uri) for s in spec.sources if s.served is not None]
+    uris += [(f"datasets[{d.name}].uri", d.uri) for d in spec.datasets if d.uri]
+    uris += [(f"evaluation.benchmarks[{b.name}].uri", b.uri) for b in spec.evaluation.benchmarks]
+    if spec.publish:
+        uris.append(("publish.uri", spec.publish.uri))
+    claim = spec.storage.claim_name
+    for field, uri in uris:
+        if not uri.startswith("pvc://"):
+            continue
+        if uri.removeprefix("pvc://").split("/", 1)[0] != claim:
+            yield SpecError(field, uri, f"the claim must be the run's own: storage.claimName is {claim!r}")
+        try:
+            claim_path(uri)
+        except ValueError:
+            yield SpecError(field, uri, "the path must not leave the claim ('..')")
+
+
+def _servers(spec: FusionRunSpec) -> Iterator[SpecError]:
+    servers: list[tuple[str, ServerSettings]] = [
+        (f"sources[{s.name}].served", s.served) for s in spec.sources if s.served is not None
+    ]
+    if spec.evaluation.server:
+        servers.append(("evaluation.server", spec.evaluation.server))
+    for field, server in servers:
+        for argument in server.extra_args:
+            name = argument.split("=", 1)[0]
+            if name.startswith("-") and name not in ALLOWED_VLLM_ARGS:
+                yield SpecError(f"{field}.extraArgs", argument, "not one of the allowed: docs/reference.md lists them")
+
+
+def _sources(spec: FusionRunSpec) -> Iterator[SpecError]:
+    types = {s.name: s.type for s in spec.sources}
+    for dataset in spec.datasets:
+        field = f"datasets[{dataset.name}]"
+        held = dataset.responses_columns or {}
+        for name in dataset.sources or []:
+            if types[name] is SourceType.DATASET and name not in held:
+                yield SpecError(f"{field}.sources", name, "a source of type Dataset needs a column in responsesColumns")
+        for name in held:
+            if types.get(name) is not SourceType.DATASET:
+                yield SpecError(f"{field}.responsesColumns", name, "must name a source of type Dataset")
+        if dataset.task is Task.SFT_ONLY and dataset.samples_per_prompt != 1:
+            yield SpecError(f"{field}.samplesPerPrompt", dataset.samples_per_prompt, "task SftOnly takes 1")
+    used = {name for d in spec.datasets for name in d.sources or []}
+    for source in spec.sources:
+        if source.name not in used:
+            yield SpecError("sources", source.name, "no data set is answered by this source: remove it, or name it")
+
+
+def _batches(spec: FusionRunSpec) -> Iterator[SpecError]:
+    processes = spec.training.nodes * spec.training.processes_per_node
+    for field, numbers in (("training.sft", spec.training.sft), ("training.dpo", spec.training.dpo)):
+        step = numbers.micro_batch_size * processes
+        if (numbers.global_batch_size or 0) % step:
+            yield SpecError(
+                f"{field}.globalBatchSize",
+                numbers.global_batch_size,
+                f"must be a multiple of microBatchSize x nodes x processesPerNode = {step}",
+            )
+
+
+def _names(spec: FusionRunSpec) -> Iterator[SpecError]:
+    for source in spec.sources:
+        if source.name.startswith("eval-") or source.name in ("target", "reward"):
+            yield SpecError(
+                "sources[].name", source.name, "'target', 'reward' and 'eval-…' are kept for the run itself"
+            )

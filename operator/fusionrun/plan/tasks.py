@@ -1,0 +1,388 @@
+"""What each stage's pod is asked: from the resolved spec, the pins and the digests to a StageTask."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from fusionrun.api.artifacts import ROOT, artifact_dir, claim_path, manifest_paths, model_dir
+from fusionrun.api.data import Benchmark, Columns, Dataset, Grader
+from fusionrun.api.models import Model, Sampling, Source, SourceType
+from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.task import (
+    BenchmarkParameters,
+    ConstructParameters,
+    DatasetParameters,
+    DpoParameters,
+    EvaluateParameters,
+    FetchParameters,
+    GenerateParameters,
+    Parameters,
+    PrepareParameters,
+    PromoteParameters,
+    PublishParameters,
+    ResolveParameters,
+    SamplingParameters,
+    ScoreParameters,
+    SftParameters,
+    SourceInputs,
+    StageKind,
+    StageTask,
+    VerifyParameters,
+)
+from fusionrun.api.training import Sft
+from fusionrun.errors import PlanError
+from fusionrun.plan.build import answered, dataset_columns, dataset_uri, responses_stage
+from fusionrun.plan.stages import Plan, Stage
+
+EVALUATION_SOURCE = "eval-"
+API_KEY_ENV = "FUSIONRUN_API_KEY"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A plan with everything pinned: knows where each artifact and each model lies."""
+
+    namespace: str
+    run: str
+    uid: str
+    spec: FusionRunSpec
+    plan: Plan
+    pins: tuple[str, ...]
+    """Fingerprint per reference; empty before ``resolve``."""
+    digests: dict[str, str]
+
+    def artifact(self, stage: str, part: str = "") -> str:
+        """Return the directory of a stage's artifact, or a part of it."""
+        directory = artifact_dir(self.plan[stage].kind, self.digests[stage])
+        return f"{directory}/{part}" if part else directory
+
+    def responses(self, source: Source) -> str:
+        """Return the directory of a source's responses."""
+        part = f"responses/{source.name}" if source.type is SourceType.DATASET else "responses"
+        return self.artifact(responses_stage(source), part)
+
+    def model(self, model: Model, field: str) -> str:
+        """Return the directory of a model of the spec."""
+        if model.uri.startswith("pvc://"):
+            return claim_path(model.uri)
+        indexes = [i for i, r in enumerate(self.plan.references) if r.field == field]
+        if not indexes or not self.pins:
+            raise PlanError(f"{field} is not pinned")
+        return model_dir(self.pins[indexes[0]])
+
+    def target(self) -> str:
+        """Return the directory of the base target model."""
+        return self.model(self.spec.target.model, "target.model")
+
+    def served_model(self, serve: str) -> str:
+        """Return the directory of the model that a ``serve`` stage serves."""
+        name = serve.removeprefix("serve/")
+        made = {"eval-base": self.target, "eval-sft": lambda: self.artifact("sft", "model"),
+                "eval-final": lambda: self.artifact("promote", "model")}  # fmt: skip
+        if name in made:
+            return made[name]()
+        source = next(s for s in self.spec.sources if s.name == name)
+        if source.served is None:
+            raise PlanError(f"{serve}: source {name!r} is not served")
+        return self.model(source.served.model, f"sources[{name}].served.model")
+
+
+def build_task(layout: Layout, stage: Stage, server_url: str = "") -> StageTask:
+    """Build the task of a stage.
+
+    Parameters
+    ----------
+    layout
+        The pinned plan; for ``resolve`` the pins may be empty.
+    stage
+        Any stage but a ``serve`` one, which has no program of ours.
+    server_url
+        For ``generate``: base URL of the server, with ``/v1``.
+
+    Raises
+    ------
+    PlanError
+        If the stage is a ``serve`` stage.
+    """
+    if stage.kind is StageKind.RESOLVE:
+        output = f"{ROOT}/runs/{layout.namespace}/{layout.run}-{layout.uid[:8]}"
+        digest = layout.uid.replace("-", "")[:20]
+    else:
+        digest = layout.digests[stage.name]
+        output = artifact_dir(stage.kind, digest)
+    return StageTask(
+        run=layout.run,
+        namespace=layout.namespace,
+        stage=stage.name,
+        digest=digest,
+        output_dir=output,
+        shards=stage.shards,
+        parameters=_parameters(layout, stage, server_url),
+    )
+
+
+def _parameters(layout: Layout, stage: Stage, server_url: str) -> Parameters:
+    if stage.kind is StageKind.GENERATE:
+        return _generate(layout, stage, server_url)
+    builders: dict[StageKind, Callable[[Layout, Stage], Parameters]] = {
+        StageKind.RESOLVE: _resolve,
+        StageKind.FETCH: _fetch,
+        StageKind.PREPARE: _prepare,
+        StageKind.VERIFY: _verify,
+        StageKind.SCORE: _score,
+        StageKind.CONSTRUCT: _construct,
+        StageKind.SFT: _sft,
+        StageKind.DPO: _dpo,
+        StageKind.PROMOTE: _promote,
+        StageKind.EVALUATE: _evaluate,
+        StageKind.PUBLISH: _publish,
+    }
+    if stage.kind not in builders:
+        raise PlanError(f"{stage.name}: a {stage.kind} stage has no task")
+    return builders[stage.kind](layout, stage)
+
+
+def _hub(spec: FusionRunSpec) -> str | None:
+    return spec.hub.endpoint if spec.hub else None
+
+
+def _resolve(layout: Layout, stage: Stage) -> ResolveParameters:  # noqa: ARG001 -- one signature for all builders
+    return ResolveParameters(
+        references=list(layout.plan.references),
+        stages=layout.plan.planned(),
+        hub_endpoint=_hub(layout.spec),
+    )
+
+
+def _fetch(layout: Layout, stage: Stage) -> FetchParameters:
+    index = stage.pins[0]
+    reference = layout.plan.references[index]
+    return FetchParameters(
+        uri=reference.uri,
+        revision=reference.revision,
+        destination=model_dir(layout.pins[index]),
+        hub_endpoint=_hub(layout.spec),
+    )
+
+
+def _dataset(dataset: Dataset) -> DatasetParameters:
+    return DatasetParameters(
+        name=dataset.name,
+        task=dataset.task,
+        uri=dataset_uri(dataset),
+        revision=dataset.revision,
+        split=dataset.split,
+        columns=dataset_columns(dataset),
+        responses_columns=dataset.responses_columns or {},
+        max_prompts=dataset.max_prompts,
+        preset=dataset.preset,
+    )
+
+
+def _benchmark(benchmark: Benchmark) -> DatasetParameters:
+    return DatasetParameters(
+        name=benchmark.name,
+        task=benchmark.grader,
+        uri=benchmark.uri,
+        revision=benchmark.revision,
+        split=benchmark.split,
+        columns=benchmark.columns or Columns(),
+        max_prompts=benchmark.max_prompts,
+    )
+
+
+def _prepare(layout: Layout, stage: Stage) -> PrepareParameters:
+    spec = layout.spec
+    benchmarks = [_benchmark(b) for b in spec.evaluation.benchmarks]
+    if stage.name == "prepare/benchmarks":
+        return PrepareParameters(datasets=benchmarks, shards=1, seed=spec.construction.seed)
+    return PrepareParameters(
+        datasets=[_dataset(d) for d in spec.datasets],
+        benchmarks=benchmarks,
+        shards=spec.generation.shards,
+        seed=spec.construction.seed,
+    )
+
+
+def _sampling(sampling: Sampling | None) -> SamplingParameters:
+    if sampling is None:
+        raise PlanError("sampling is not filled in")
+    return SamplingParameters.model_validate(sampling.model_dump())
+
+
+def _generate(layout: Layout, stage: Stage, server_url: str) -> GenerateParameters:
+    spec = layout.spec
+    name = stage.name.removeprefix("generate/")
+    evaluated = name.startswith(EVALUATION_SOURCE)
+    source = None if evaluated else next(s for s in spec.sources if s.name == name)
+    samples = (
+        {b.name: 1 for b in spec.evaluation.benchmarks}
+        if source is None
+        else {d.name: d.samples_per_prompt or 1 for d in answered(spec, name)}
+    )
+    endpoint = source.endpoint if source else None
+    return GenerateParameters(
+        source=name,
+        base_url=endpoint.url if endpoint else server_url,
+        model=endpoint.model if endpoint else name,
+        api_key_env=API_KEY_ENV if endpoint and endpoint.api_key_secret_ref else None,
+        prompts_dir=layout.artifact("prepare/benchmarks" if evaluated else "prepare/prompts", "prompts"),
+        shards=stage.shards or 1,
+        samples_per_prompt=samples,
+        sampling=_sampling(source.sampling if source else spec.evaluation.sampling),
+        system_prompt=source.system_prompt if source else None,
+        concurrency=spec.generation.concurrency,
+        stall_seconds=spec.generation.stall_seconds,
+        seed=spec.construction.seed,
+    )
+
+
+def _source_of(stage: Stage) -> str:
+    return stage.name.split("/", 1)[1].split(".", 1)[0]
+
+
+def _prompts_and_responses(layout: Layout, source: str) -> tuple[str, str]:
+    if source.startswith(EVALUATION_SOURCE):
+        prompts = layout.artifact("prepare/benchmarks", "prompts")
+        return prompts, layout.artifact(f"generate/{source}", "responses")
+    responses = layout.responses(next(s for s in layout.spec.sources if s.name == source))
+    return layout.artifact("prepare/prompts", "prompts"), responses
+
+
+def _verify(layout: Layout, stage: Stage) -> VerifyParameters:
+    source = _source_of(stage)
+    prompts, responses = _prompts_and_responses(layout, source)
+    return VerifyParameters(
+        grader=Grader(stage.parameters["grader"]),
+        datasets=stage.parameters["datasets"],
+        source=source,
+        prompts_dir=prompts,
+        responses_dir=responses,
+        shards=stage.shards or 1,
+    )
+
+
+def _score(layout: Layout, stage: Stage) -> ScoreParameters:
+    reward = layout.spec.reward_model
+    source = _source_of(stage)
+    prompts, responses = _prompts_and_responses(layout, source)
+    return ScoreParameters(
+        source=source,
+        model_path=layout.model(reward.model, "rewardModel.model"),
+        trust_remote_code=reward.model.trust_remote_code,
+        prompts_dir=prompts,
+        responses_dir=responses,
+        shards=stage.shards or 1,
+        batch_size=reward.batch_size,
+        max_length=reward.max_length,
+        calibration=reward.calibration,
+    )
+
+
+def _construct(layout: Layout, stage: Stage) -> ConstructParameters:
+    spec = layout.spec
+    construction = spec.construction
+    if construction.reward_margin is None or construction.sft_fraction is None:
+        raise PlanError("construction is not filled in")
+    return ConstructParameters(
+        prompts_dir=layout.artifact("prepare/prompts", "prompts"),
+        prepare_manifest=manifest_paths(layout.artifact("prepare/prompts"), None)[0],
+        tasks={d.name: d.task for d in spec.datasets},
+        sources=[
+            SourceInputs(
+                source=s.name,
+                responses_dir=layout.responses(s),
+                verdicts_dirs=[
+                    layout.artifact(n, "verdicts") for n in stage.inputs if n.startswith(f"verify/{s.name}.")
+                ],
+                scores_dir=layout.artifact(f"score/{s.name}", "scores"),
+            )
+            for s in spec.sources
+        ],
+        reward_margin=construction.reward_margin,
+        sft_fraction=construction.sft_fraction,
+        held_out_fraction=construction.held_out_fraction,
+        system_prompts={s.name: s.system_prompt for s in spec.sources if s.system_prompt},
+        seed=construction.seed,
+    )
+
+
+def _training(layout: Layout, numbers: Sft) -> dict[str, object]:
+    training = layout.spec.training
+    return {
+        "epochs": numbers.epochs,
+        "learning_rate": numbers.learning_rate,
+        "global_batch_size": numbers.global_batch_size,
+        "micro_batch_size": numbers.micro_batch_size,
+        "max_length": numbers.max_length,
+        "warmup_ratio": numbers.warmup_ratio,
+        "save_steps": numbers.save_steps,
+        "zero_stage": training.zero_stage,
+        "precision": training.precision,
+        "gradient_checkpointing": training.gradient_checkpointing,
+        "seed": training.seed,
+    }
+
+
+def _sft(layout: Layout, stage: Stage) -> SftParameters:  # noqa: ARG001
+    return SftParameters.model_validate(
+        {
+            "model_path": layout.target(),
+            "data_path": layout.artifact("construct", "sft.parquet"),
+            **_training(layout, layout.spec.training.sft),
+        }
+    )
+
+
+def _dpo(layout: Layout, stage: Stage) -> DpoParameters:  # noqa: ARG001
+    dpo = layout.spec.training.dpo
+    return DpoParameters.model_validate(
+        {
+            "model_path": layout.artifact("sft", "model"),
+            "data_path": layout.artifact("construct", "pairs.parquet"),
+            "beta": dpo.beta,
+            "length_normalized": dpo.length_normalized,
+            **_training(layout, dpo),
+        }
+    )
+
+
+def _promote(layout: Layout, stage: Stage) -> PromoteParameters:  # noqa: ARG001
+    dpo = layout.spec.training.dpo
+    return PromoteParameters.model_validate(
+        {
+            "dpo_dir": layout.artifact("dpo"),
+            "reference_model_path": layout.artifact("sft", "model"),
+            "held_out_path": layout.artifact("construct", "held-out.parquet"),
+            "save_steps": dpo.save_steps,
+            "beta": dpo.beta,
+            "length_normalized": dpo.length_normalized,
+            "max_length": dpo.max_length,
+        }
+    )
+
+
+def _evaluate(layout: Layout, stage: Stage) -> EvaluateParameters:
+    model = cast("Literal['base', 'sft', 'final']", stage.name.removeprefix("evaluate/"))
+    verify = f"verify/eval-{model}.coding"
+    return EvaluateParameters(
+        model=model,
+        benchmarks=[BenchmarkParameters(name=b.name, grader=b.grader) for b in layout.spec.evaluation.benchmarks],
+        prompts_dir=layout.artifact("prepare/benchmarks", "prompts"),
+        responses_dir=layout.artifact(f"generate/eval-{model}", "responses"),
+        verdicts_dir=layout.artifact(verify, "verdicts") if verify in stage.inputs else None,
+        shards=1,
+    )
+
+
+def _publish(layout: Layout, stage: Stage) -> PublishParameters:  # noqa: ARG001
+    publish = layout.spec.publish
+    if publish is None:
+        raise PlanError("publish is not asked for")
+    return PublishParameters(
+        model_path=layout.artifact("promote", "model"),
+        dataset_dir=layout.artifact("construct"),
+        destination=claim_path(publish.uri) if publish.uri.startswith("pvc://") else publish.uri,
+        run_spec=json.dumps(layout.spec.model_dump(mode="json", exclude_none=True), sort_keys=True),
+    )
