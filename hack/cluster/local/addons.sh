@@ -1,0 +1,45 @@
+# What runs inside the cluster before any user's object: DNS, storage, the isolated network, PyTorchJobs. Sourced.
+
+apply_addons() {
+    local rendered=$CLUSTER_DIR/config/manifests
+    mkdir -p "$VOLUMES"/pv-{0,1,2,3}
+    rm -rf "$rendered"
+    mkdir -p "$rendered"
+    cp -r "$HERE/manifests/training-operator" "$rendered/"
+    cp -r "$(dirname "$(readlink "$BIN/training-operator")")/manifests" "$rendered/training-operator/upstream"
+    cp "$PKI"/training-operator{,-ca}.{crt,key} "$rendered/training-operator/"
+    fill manifests/training-operator/deployment.yaml >"$rendered/training-operator/deployment.yaml"
+    local name
+    for name in coredns storage isolated; do fill "manifests/$name.yaml" >"$rendered/$name.yaml"; done
+    apply -f "$rendered/storage.yaml" -f "$rendered/isolated.yaml" -f "$rendered/coredns.yaml"
+    apply -k "$rendered/training-operator"
+    release_volumes
+}
+
+apply() {
+    kubectl apply --server-side --force-conflicts "$@" >>"$LOG/addons.log" 2>&1 ||
+        fail_with_log addons "kubectl apply $* failed"
+}
+
+wait_for_addons() {
+    available kube-system coredns
+    available kubeflow training-operator
+}
+
+# available NAMESPACE DEPLOYMENT
+available() {
+    kubectl -n "$1" rollout status "deployment/$2" --timeout=90s >/dev/null 2>&1 && return
+    kubectl -n "$1" get pods >&2
+    kubectl -n "$1" logs "deployment/$2" --tail=15 >&2
+    fail "$2 is not available; read $LOG/pods and 'kubectl -n $1 describe pods'"
+}
+
+# A volume whose claim was deleted keeps its data and may be claimed again, by the same claim if it is reserved.
+release_volumes() {
+    local volume
+    for volume in $(kubectl get persistentvolumes \
+        -o 'jsonpath={range .items[?(@.status.phase=="Released")]}{.metadata.name} {end}'); do
+        kubectl patch persistentvolume "$volume" --type=merge -p '{"spec": {"claimRef": null}}' >/dev/null
+        apply -f "$CLUSTER_DIR/config/manifests/storage.yaml"
+    done
+}

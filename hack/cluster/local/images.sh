@@ -1,0 +1,39 @@
+# The images that the cluster itself runs, made of programs built here and loaded without a registry. Sourced.
+
+ctr() { command ctr --address "$CONTAINERD_SOCKET" --namespace k8s.io "$@"; }
+
+# Set the names of the cluster's images; a tag is the digest of the program inside.
+name_images() {
+    PAUSE_IMAGE=$(image_of pause "$HERE/pause.c")
+    COREDNS_IMAGE=$(image_of coredns "$BIN/coredns")
+    TRAINING_OPERATOR_IMAGE=$(image_of training-operator "$BIN/training-operator")
+    WAIT_FOR_HOST_IMAGE=$(image_of wait-for-host "$BIN/wait-for-host")
+}
+
+load_images() {
+    if ! has_image "$PAUSE_IMAGE"; then
+        cc -static -Os -s -o "$CLUSTER_DIR/pause" "$HERE/pause.c" || fail "cc could not build $HERE/pause.c"
+        load_program "$PAUSE_IMAGE" "$CLUSTER_DIR/pause" /pause
+    fi
+    load_program "$COREDNS_IMAGE" "$BIN/coredns" /coredns
+    load_program "$TRAINING_OPERATOR_IMAGE" "$BIN/training-operator" /manager
+    load_program "$WAIT_FOR_HOST_IMAGE" "$BIN/wait-for-host" /wait-for-host
+}
+
+# image_of NAME FILE; a built program is told by the folder it lies in, which is named for its inputs.
+image_of() {
+    local digest
+    digest=$(if [[ -L $2 ]]; then readlink "$2"; else cat "$2"; fi | sha256sum)
+    echo "fusionrun.local/cluster-$1:${digest:0:12}"
+}
+
+has_image() { [[ -n $(ctr images list -q "name==$1") ]]; }
+
+# load_program IMAGE FILE PATH: an image that holds FILE at PATH and nothing else.
+load_program() {
+    ! has_image "$1" || return 0
+    local archive=$CLUSTER_DIR/image.tar
+    python3 "$HERE/oci_archive.py" "$1" "$archive" --entrypoint "$3" "$3=$2"
+    ctr images import "$archive" >/dev/null
+    rm "$archive"
+}

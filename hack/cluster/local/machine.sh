@@ -1,0 +1,75 @@
+# What the local cluster needs of a machine, and getting what apt can give. Sourced.
+
+DISK_NEEDED_GB=25
+# Programs and the Debian packages that bring them.
+declare -A PACKAGE_OF=(
+    [containerd]=containerd [runc]=runc [/usr/lib/cni/bridge]=containernetworking-plugins
+    [iptables]=iptables [conntrack]=conntrack [ip]=iproute2 [openssl]=openssl [cc]=gcc
+    [/usr/include/stdlib.h]=libc6-dev [flock]=util-linux [mount]=mount [python3]=python3 [sysctl]=procps
+)
+
+# Name everything that is missing at once, before anything is built or started.
+check_machine() {
+    local missing=()
+    [[ $(uname -s) == Linux ]] || missing+=("Linux: this is $(uname -s); use CLUSTER=kind or CLUSTER=existing")
+    [[ $(id -u) -eq 0 ]] || missing+=("root: run this as root (containers, networks and mounts are made)")
+    lacks_go && missing+=("Go $(go_needed) or newer on the PATH: https://go.dev/dl")
+    lacks_disk && missing+=("$DISK_NEEDED_GB GB of disk under $CACHE: $(free_gb) GB are free (FUSIONRUN_CACHE moves it)")
+    if [[ -n $(missing_packages) ]] && ! command -v apt-get >/dev/null; then
+        missing+=("these programs (Debian's packages): $(missing_packages)")
+    fi
+    if ((${#missing[@]})); then
+        say "this machine lacks:" >&2
+        printf '  - %s\n' "${missing[@]}" >&2
+        exit 1
+    fi
+}
+
+install_packages() {
+    local packages
+    packages=$(missing_packages)
+    [[ -n $packages ]] || return 0
+    say "installing $packages"
+    mkdir -p "$LOG"
+    {
+        export DEBIAN_FRONTEND=noninteractive
+        apt-get -o DPkg::Lock::Timeout=600 update -q || true # one dead source must not stop the others
+        # shellcheck disable=SC2086
+        apt-get -o DPkg::Lock::Timeout=600 install -y -q --no-install-recommends $packages
+    } >>"$LOG/apt.log" 2>&1 || fail "apt-get could not install $packages; read $LOG/apt.log"
+}
+
+missing_packages() {
+    local program packages=()
+    for program in "${!PACKAGE_OF[@]}"; do
+        if [[ $program == /* ]]; then
+            [[ -e $program ]] || packages+=("${PACKAGE_OF[$program]}")
+        else
+            command -v "$program" >/dev/null || packages+=("${PACKAGE_OF[$program]}")
+        fi
+    done
+    printf '%s\n' "${packages[@]}" | sort -u | xargs
+}
+
+go_needed() { awk '$1 == "go" {print $2}' "$HERE/../components/go.mod"; }
+
+lacks_go() {
+    local version
+    version=$(go env GOVERSION 2>/dev/null) || return 0
+    [[ $(printf '%s\n' "$(go_needed)" "${version#go}" | sort -V | head -1) != "$(go_needed)" ]]
+}
+
+free_gb() {
+    local folder=$CACHE
+    until [[ -d $folder ]]; do folder=$(dirname "$folder"); done
+    df --output=avail -BG "$folder" | tail -1 | tr -dc 0-9
+}
+
+# What the cache already holds needs no room a second time.
+lacks_disk() {
+    local free used=0
+    free=$(free_gb)
+    ((free < DISK_NEEDED_GB)) || return 1
+    [[ -d $CACHE ]] && used=$(du -sx --block-size=1G "$CACHE" | cut -f1)
+    ((free + used < DISK_NEEDED_GB))
+}

@@ -1,0 +1,72 @@
+# The node's own address, and taking back what the cluster did to the machine's network. Sourced.
+
+# What the kubelet, kube-proxy and the CNI plugins write; put back by restore_sysctls.
+SYSCTLS=(
+    net.ipv4.ip_forward net.ipv6.conf.all.forwarding net.ipv4.conf.all.route_localnet
+    net.bridge.bridge-nf-call-iptables net.bridge.bridge-nf-call-ip6tables
+    vm.overcommit_memory kernel.panic kernel.panic_on_oops kernel.keys.root_maxkeys kernel.keys.root_maxbytes
+)
+
+save_sysctls() {
+    [[ ! -f $RUN/sysctls ]] || return 0
+    local name
+    for name in "${SYSCTLS[@]}"; do sysctl -e "$name"; done >"$RUN/sysctls.part" 2>/dev/null
+    mv "$RUN/sysctls.part" "$RUN/sysctls"
+}
+
+restore_sysctls() {
+    [[ ! -f $RUN/sysctls ]] || sysctl -q -e -p "$RUN/sysctls"
+}
+
+make_node_link() {
+    # Without it, a pod that reaches its neighbour through a Service gets replies from the wrong address.
+    [[ -e /proc/sys/net/bridge/bridge-nf-call-iptables ]] || modprobe br_netfilter 2>/dev/null ||
+        say "no br_netfilter in this kernel: a pod cannot reach itself or a neighbour through a Service"
+    ip link show "$NODE_LINK" >/dev/null 2>&1 || ip link add "$NODE_LINK" type bridge
+    ip link set "$NODE_LINK" up
+    ip address replace "$NODE_IP/32" dev "$NODE_LINK"
+    # Addresses of Services never leave the machine, not even those that no Service has.
+    ip route replace "$SERVICE_SUBNET" dev "$NODE_LINK" src "$NODE_IP"
+}
+
+remove_network() {
+    local link namespace
+    for link in "$POD_LINK" "$ISOLATED_LINK"; do
+        for namespace in $(ip -o link show master "$link" 2>/dev/null | grep -o 'link-netns [^ ]*' | cut -d' ' -f2); do
+            ip netns delete "$namespace" || true
+        done
+        for port in $(ip -o link show master "$link" 2>/dev/null | awk -F'[ @:]+' '{print $2}'); do
+            ip link delete "$port" || true
+        done
+        ip link delete "$link" 2>/dev/null || true
+    done
+    ip link delete "$NODE_LINK" 2>/dev/null || true
+    # What libcni remembers of each pod; the networks' names are ours alone.
+    rm -rf /var/lib/cni/results/fusionrun-*
+    rmdir /var/lib/cni/results /var/lib/cni 2>/dev/null || true
+    remove_rules iptables
+    remove_rules ip6tables
+}
+
+# remove_rules iptables|ip6tables: every chain of Kubernetes and of our CNI networks, and the rules that lead there.
+remove_rules() {
+    local table rules chains rule chain
+    for table in nat filter mangle raw; do
+        rules=$("$1-save" -t "$table" 2>/dev/null) || continue
+        chains=$(our_chains <<<"$rules")
+        [[ -n $chains ]] || continue
+        while IFS= read -r rule; do
+            # The rule's comment holds quoted words: let the shell read them as iptables-save wrote them.
+            eval "$1 -w -t $table -D ${rule#-A }" || true
+        done < <(grep -E "^-A (INPUT|OUTPUT|FORWARD|PREROUTING|POSTROUTING) .*-j ($(tr ' ' '|' <<<"$chains"))( |$)" <<<"$rules")
+        for chain in $chains; do "$1" -w -t "$table" -F "$chain"; done
+        for chain in $chains; do "$1" -w -t "$table" -X "$chain" || true; done
+    done
+}
+
+# Of a table as iptables-save writes it: the chains that Kubernetes made, and those of a pod's address or ports.
+our_chains() {
+    awk '/^:KUBE-/ { print substr($1, 2) }
+         /^:CNI-(HOSTPORT|DN)/ { print substr($1, 2) }
+         /^-A POSTROUTING .*name: ..?fusionrun/ { print $NF }' | sort -u | xargs
+}

@@ -1,0 +1,68 @@
+# Stop every pod and remove what pods leave behind on the machine. Sourced.
+
+# Through the API when it answers: then the kubelet unmounts volumes and releases addresses in good order.
+stop_pods() {
+    [[ -n $(pid_of kubelet) && -n $(pid_of containerd) && -x $BIN/kubectl ]] || return 0
+    kubectl --request-timeout=2s get --raw /readyz >/dev/null 2>&1 || return 0
+    kubectl delete pods --all-namespaces --all --grace-period=1 --wait=false >/dev/null 2>&1 || true
+    local deadline=$((SECONDS + 30))
+    while [[ -n $(ctr tasks list -q) ]] && ((SECONDS < deadline)); do sleep 0.2; done
+}
+
+# containerd's images stay, its containers must not: the next cluster knows nothing of them.
+forget_containers() {
+    [[ -n $(pid_of containerd) ]] || return 0
+    local id
+    for id in $(ctr tasks list -q); do ctr tasks delete --force "$id" >/dev/null 2>&1 || true; done
+    for id in $(ctr containers list -q); do ctr containers delete "$id" >/dev/null 2>&1 || true; done
+}
+
+# What the daemons left because they had been killed: the pods' processes and containerd's shims.
+kill_strays() {
+    local list pid process words address
+    for list in $(find /sys/fs/cgroup -path '*/kubepods/*' -name cgroup.procs 2>/dev/null); do
+        while read -r pid; do kill -KILL "$pid" 2>/dev/null || true; done <"$list"
+    done
+    for process in /proc/[0-9]*; do
+        words=()
+        mapfile -d '' -t words 2>/dev/null <"$process/cmdline" || continue
+        if [[ ${words[0]:-} == */containerd-shim-runc-v2 && " ${words[*]} " == *" $CONTAINERD_SOCKET "* ]]; then
+            kill -KILL "${process#/proc/}" 2>/dev/null || true
+            gone_within 5 "${process#/proc/}" || true
+        fi
+    done
+    # A shim that was killed leaves its socket, in a folder that all containerds share.
+    for address in "$RUN"/containerd/io.containerd.runtime.v2.task/k8s.io/*/address; do
+        [[ ! -f $address ]] || rm -f "$(sed 's|^unix://||' "$address")"
+    done
+    rmdir /run/containerd/s /run/containerd 2>/dev/null || true
+}
+
+unmount_all() {
+    local mounts left
+    # Innermost first. The volumes are bind-mounted below the kubelet's folder, which is about to be deleted.
+    mounts=$(mounted_below)
+    while [[ -n $mounts ]]; do
+        xargs -r -n 1 umount --lazy <<<"$mounts" 2>/dev/null || true
+        left=$(mounted_below)
+        [[ $left != "$mounts" ]] || fail "cannot unmount: $left"
+        mounts=$left
+    done
+}
+
+mounted_below() {
+    awk -v a="$CLUSTER_DIR/" -v b="$RUN/" '{
+        if (index($5, a) == 1 || index($5, b) == 1) print $5
+    }' /proc/self/mountinfo | sort -r
+}
+
+remove_cgroups() {
+    local folder
+    for folder in /sys/fs/cgroup/kubepods /sys/fs/cgroup/*/kubepods; do
+        [[ ! -d $folder ]] || find "$folder" -depth -type d -exec rmdir {} \; 2>/dev/null || true
+    done
+    # The kubelet's links to its log files.
+    find /var/log/containers -xtype l -delete 2>/dev/null || true
+    find /var/log/containers -lname "$LOG/pods/*" -delete 2>/dev/null || true
+    rmdir /var/log/containers 2>/dev/null || true
+}
