@@ -1,1 +1,1 @@
-"""The programs that run in pods: one module per kind of stage, started by ``python -m fusionrun_stages <kind>``."""
+"""The programs that run in pods: one module per kind of stage (``python -m fusionrun_stages <kind>``)."""

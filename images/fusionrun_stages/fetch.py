@@ -1,0 +1,55 @@
+"""Download one model at its pinned revision, whole or not at all; what is there already is not fetched again."""
+
+import logging
+from pathlib import Path
+
+from fusionrun.api.task import FetchParameters
+
+from fusionrun_stages.errors import InfrastructureError
+from fusionrun_stages.model_files import check_model
+from fusionrun_stages.remote import WORKERS, ask_hub, download_s3, full_revision, hub_api, hub_id
+from fusionrun_stages.work import Made, Work
+
+log = logging.getLogger(__name__)
+
+PATTERNS = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.py", "*.md", "LICENSE*", "NOTICE*"]
+"""Weights in safetensors, configuration, tokenizer, the model's own code and its card; no pickles."""
+
+
+def run(work: Work) -> Made:
+    """Fetch the model into ``destination`` and check that it is whole."""
+    parameters = work.task.parameters
+    assert isinstance(parameters, FetchParameters)
+    destination = Path(parameters.destination)
+    destination.mkdir(parents=True, exist_ok=True)
+    if parameters.uri.startswith("s3://"):
+        download_s3(parameters.uri, destination)
+    elif parameters.uri.startswith("hf://"):
+        _download(parameters, destination, work)
+    else:
+        raise InfrastructureError(f"{parameters.uri!r} needs no fetching: it is used where it lies")
+    check_model(destination, parameters.uri)
+    sizes = [p.stat().st_size for p in destination.rglob("*") if p.is_file() and ".cache" not in p.parts]
+    log.info("fetched %s: %d files, %d bytes", parameters.uri, len(sizes), sum(sizes))
+    return Made(
+        counts={"files": len(sizes), "bytes": sum(sizes)},
+        details={"uri": parameters.uri, "revision": parameters.revision, "destination": str(destination)},
+    )
+
+
+def _download(parameters: FetchParameters, destination: Path, work: Work) -> None:
+    api = hub_api(parameters.hub_endpoint)
+    # The destination is named by the pin, which says the commit where the task does not.
+    revision = full_revision(parameters.revision) or full_revision(destination.name)
+    name = hub_id(parameters.uri)
+    info = ask_hub(parameters.uri, name, lambda: api.model_info(name, revision=revision, files_metadata=True))
+    total = sum(s.size or 0 for s in info.siblings if s.rfilename.endswith(".safetensors"))
+    work.report(0, total, "bytes")
+    ask_hub(
+        parameters.uri,
+        name,
+        lambda: api.snapshot_download(
+            name, revision=info.sha, local_dir=destination, allow_patterns=PATTERNS, max_workers=WORKERS
+        ),
+    )
+    work.report(total, total, "bytes")

@@ -1,0 +1,186 @@
+"""Models and data sets that lie elsewhere: on a hub (``hf://org/name``) or in an object store (``s3://bucket/key``).
+
+Credentials and addresses come from the environment that the libraries know: HF_TOKEN, HF_ENDPOINT, AWS_*.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fusionrun.api.artifacts import ROOT
+
+from fusionrun_stages.errors import InfrastructureError, UserError
+from fusionrun_stages.shards import read_json, write_atomic
+from fusionrun_stages.tables import DataFile, split_files
+
+T = TypeVar("T")
+
+PIN_DIGITS = 12
+WORKERS = 4
+"""Files downloaded at once: a hub throttles who asks for more."""
+
+
+def hub_id(uri: str) -> str:
+    """Return ``org/name`` of ``hf://org/name``."""
+    return uri.removeprefix("hf://")
+
+
+def hub_api(endpoint: str | None) -> Any:
+    """Return a client of the hub at ``endpoint``, or of the default one."""
+    from huggingface_hub import HfApi
+
+    return HfApi(endpoint=endpoint or os.environ.get("HF_ENDPOINT"), token=os.environ.get("HF_TOKEN") or None)
+
+
+def ask_hub(field: str, what: str, question: Callable[[], T]) -> T:
+    """Ask the hub, and turn what it refuses into our errors.
+
+    Raises
+    ------
+    UserError
+        If the repository or revision does not exist, or the token may not read it.
+    InfrastructureError
+        If the hub does not answer.
+    """
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        return question()
+    except GatedRepoError as error:
+        raise UserError(
+            f"{field}: {what!r}: gated: accept its licence and give a token (hub.tokenSecretRef)"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise UserError(f"{field}: {what!r}: no such revision on the hub") from error
+    except RepositoryNotFoundError as error:
+        raise UserError(f"{field}: {what!r}: not on the hub, or private and the token may not read it") from error
+    except HFValidationError as error:
+        raise UserError(f"{field}: {what!r}: {error}") from error
+    except HfHubHTTPError as error:
+        raise InfrastructureError(f"{field}: {what!r}: the hub answered: {error}") from error
+    except OSError as error:
+        raise InfrastructureError(f"{field}: {what!r}: cannot reach the hub: {error}") from error
+    except Exception as error:
+        # huggingface_hub speaks through httpx, whose errors are no OSError.
+        if type(error).__module__.startswith("httpx"):
+            raise InfrastructureError(f"{field}: {what!r}: cannot reach the hub: {error}") from error
+        raise
+
+
+def pins_dir() -> Path:
+    """Return where ``resolve`` notes each pin's full revision."""
+    return Path(os.environ.get("FUSIONRUN_PINS", f"{ROOT}/pins"))
+
+
+def note_pin(pin: str, uri: str, revision: str) -> None:
+    """Note which commit a short pin stands for, so that later stages need not ask a hub again."""
+    write_atomic(pins_dir() / f"{pin}.json", f'{{"uri": "{uri}", "revision": "{revision}"}}\n'.encode())
+
+
+def full_revision(revision: str | None) -> str | None:
+    """Return the commit that a short pin stands for; anything else as it is.
+
+    Notes
+    -----
+    The hub wants whole commits: huggingface.co/docs/huggingface_hub/guides/download, "from a specific version".
+    """
+    if revision and re.fullmatch(rf"[0-9a-f]{{{PIN_DIGITS}}}", revision):
+        path = pins_dir() / f"{revision}.json"
+        if path.is_file():
+            return str(read_json(path)["revision"])
+    return revision
+
+
+def s3() -> Any:
+    """Return the object store as a filesystem."""
+    import fsspec
+
+    return fsspec.filesystem("s3")
+
+
+def s3_files(uri: str) -> dict[str, dict[str, Any]]:
+    """List the objects at or below a key: size and ETag by relative name."""
+    key = uri.removeprefix("s3://").rstrip("/")
+    try:
+        found = s3().find(key, detail=True)
+    except PermissionError as error:
+        raise UserError(f"{uri!r}: the object store refuses access: {error}") from error
+    except OSError as error:
+        raise InfrastructureError(f"{uri!r}: cannot reach the object store: {error}") from error
+    if not found:
+        raise UserError(f"{uri!r}: no such object")
+    return {path.removeprefix(key).lstrip("/") or path.rsplit("/", 1)[-1]: info for path, info in found.items()}
+
+
+def fingerprint_s3(uri: str) -> str:
+    """Hash name, size and ETag of every object below a key."""
+    digest = hashlib.sha256()
+    for name, info in sorted(s3_files(uri).items()):
+        digest.update(f"{name}\0{info.get('size')}\0{info.get('ETag')}\0".encode())
+    return digest.hexdigest()
+
+
+def download_s3(uri: str, destination: Path) -> None:
+    """Copy every object below a key to a folder; one that is there with its size is not copied again."""
+    store = s3()
+    for name, info in s3_files(uri).items():
+        path = destination / name
+        if path.is_file() and path.stat().st_size == info["size"]:
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.part")
+        store.get_file(info["name"], part)
+        part.replace(path)
+
+
+def remote_files(uri: str, revision: str | None, split: str, endpoint: str | None, field: str) -> list[DataFile]:
+    """List a remote data set's files of a split, each readable over the network."""
+    if uri.startswith("s3://"):
+        store = s3()
+        names = {name: str(info["name"]) for name, info in s3_files(uri).items()}
+    else:
+        from huggingface_hub import HfFileSystem
+
+        api = hub_api(endpoint)
+        info = ask_hub(field, uri, lambda: api.dataset_info(hub_id(uri), revision=revision))
+        store = HfFileSystem(endpoint=api.endpoint, token=api.token)
+        root = f"datasets/{hub_id(uri)}@{info.sha}"
+        names = {s.rfilename: f"{root}/{s.rfilename}" for s in info.siblings}
+    chosen = split_files(names, split)
+    if not chosen:
+        raise UserError(f"{field}: {uri!r}: no data file of split {split!r}")
+    return [DataFile(name, lambda name=name: store.open(names[name], "rb")) for name in chosen]  # type: ignore[misc]
+
+
+def download_dataset(uri: str, revision: str | None, split: str, destination: Path, field: str) -> None:
+    """Copy a remote data set's files of a split to a folder."""
+    if uri.startswith("s3://"):
+        download_s3(uri, destination)
+        return
+    api = hub_api(None)
+    revision = full_revision(revision)
+    info = ask_hub(field, uri, lambda: api.dataset_info(hub_id(uri), revision=revision))
+    names = split_files([s.rfilename for s in info.siblings], split)
+    if not names:
+        raise UserError(f"{field}: {uri!r}: no data file of split {split!r}")
+    ask_hub(
+        field,
+        uri,
+        lambda: api.snapshot_download(
+            hub_id(uri),
+            repo_type="dataset",
+            revision=info.sha,
+            local_dir=destination,
+            allow_patterns=names,
+            max_workers=WORKERS,
+        ),
+    )

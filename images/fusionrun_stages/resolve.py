@@ -1,0 +1,200 @@
+"""Pin every model and data set of a run, check that each is whole, and find what is made already.
+
+No GPU object is made before this has succeeded, so whatever can be wrong with the inputs is said here, with the
+spec's field, the value and the rule. Runs again whenever it is asked: never answered from a manifest.
+"""
+
+import hashlib
+import logging
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fusionrun.api.artifacts import MOUNT_PATH, Manifest, claim_path, manifest_paths, stage_digest
+from fusionrun.api.records import SCHEMA_VERSION
+from fusionrun.api.task import PlannedStage, Reference, ReferenceKind, ResolveParameters
+
+from fusionrun_stages.errors import UserError
+from fusionrun_stages.model_files import check_model, fingerprint_model
+from fusionrun_stages.remote import PIN_DIGITS, ask_hub, fingerprint_s3, hub_api, hub_id, note_pin, remote_files
+from fusionrun_stages.tables import DataFile, check_columns, local_files
+from fusionrun_stages.work import Made, Work
+
+log = logging.getLogger(__name__)
+
+CHUNK_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """A reference, resolved."""
+
+    fingerprint: str
+    """A commit of the hub, or a hash of the content."""
+    download_bytes: int = 0
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def run(work: Work) -> Made:
+    """Pin, check and look for what is complete."""
+    parameters = work.task.parameters
+    assert isinstance(parameters, ResolveParameters)
+    pinned: list[Pinned] = []
+    for number, reference in enumerate(parameters.references):
+        work.report(number, len(parameters.references), "references")
+        pinned.append(pin(reference, parameters.hub_endpoint))
+        log.info("%s: %s is %s", reference.field, reference.uri, pinned[-1].fingerprint)
+    check_space(sum(p.download_bytes for p in pinned))
+    pins = [p.fingerprint[:PIN_DIGITS] for p in pinned]
+    for reference, one, short in zip(parameters.references, pinned, pins, strict=True):
+        if reference.uri.startswith("hf://"):
+            note_pin(short, reference.uri, one.fingerprint)
+    digests = stage_digests(parameters.stages, pins)
+    complete = [
+        index
+        for index, stage in enumerate(parameters.stages)
+        if is_complete(Path(artifact_directory(work, stage, digests[stage.name])), stage.shards)
+    ]
+    work.report(len(pins), len(pins), "references")
+    return Made(
+        counts={"references": len(pins), "complete": len(complete)},
+        pins=pins,
+        complete=complete,
+        details={
+            "references": [
+                {"field": r.field, "uri": r.uri, "revision": r.revision, "fingerprint": p.fingerprint, **p.details}
+                for r, p in zip(parameters.references, pinned, strict=True)
+            ],
+            "digests": digests,
+        },
+    )
+
+
+def pin(reference: Reference, endpoint: str | None) -> Pinned:
+    """Check one reference and return its fingerprint.
+
+    Raises
+    ------
+    UserError
+        If it does not exist, is not whole, or lacks a column.
+    """
+    if reference.uri.startswith("pvc://"):
+        return _pin_path(reference)
+    if reference.uri.startswith("s3://"):
+        return _pin_s3(reference)
+    return _pin_hub(reference, endpoint)
+
+
+def _pin_path(reference: Reference) -> Pinned:
+    path = local_path(reference.uri)
+    if not path.exists():
+        what = "directory" if reference.kind is ReferenceKind.MODEL else "file or directory"
+        raise UserError(f"{reference.field}: {reference.uri!r}: no such {what} on the claim")
+    if reference.kind is ReferenceKind.MODEL:
+        if not path.is_dir():
+            raise UserError(f"{reference.field}: {reference.uri!r}: is a file: a model is a directory")
+        check_model(path, reference.field, chat=reference.field.startswith("target"))
+        return Pinned(fingerprint_model(path))
+    try:
+        files = local_files(path, reference.split)
+    except UserError as error:
+        raise UserError(f"{reference.field}: {error}") from error
+    check_columns(files, reference.columns, reference.field)
+    return Pinned(fingerprint_files(files))
+
+
+def _pin_s3(reference: Reference) -> Pinned:
+    if reference.kind is ReferenceKind.DATASET:
+        files = remote_files(reference.uri, None, reference.split, None, reference.field)
+        check_columns(files, reference.columns, reference.field)
+    return Pinned(fingerprint_s3(reference.uri))
+
+
+def _pin_hub(reference: Reference, endpoint: str | None) -> Pinned:
+    api, name = hub_api(endpoint), hub_id(reference.uri)
+    what = f"{reference.uri}@{reference.revision or 'main'}"
+    if reference.kind is ReferenceKind.DATASET:
+        info = ask_hub(reference.field, what, lambda: api.dataset_info(name, revision=reference.revision))
+        files = remote_files(reference.uri, info.sha, reference.split, endpoint, reference.field)
+        ask_hub(reference.field, what, lambda: check_columns(files, reference.columns, reference.field))
+        return Pinned(info.sha, details={"licence": _licence(info)})
+    info = ask_hub(
+        reference.field, what, lambda: api.model_info(name, revision=reference.revision, files_metadata=True)
+    )
+    weights = [s for s in info.siblings if s.rfilename.endswith(".safetensors")]
+    if not weights:
+        raise UserError(f"{reference.field}: {what!r}: has no *.safetensors (other weight formats are not read)")
+    size = sum(s.size or 0 for s in weights)
+    return Pinned(info.sha, size, {"licence": _licence(info), "weights_bytes": size})
+
+
+def _licence(info: Any) -> str | None:
+    card = getattr(info, "card_data", None)
+    licence = card.get("license") if card is not None else None
+    return str(licence) if licence else None
+
+
+def local_path(uri: str) -> Path:
+    """Return where a ``pvc://`` URI lies in this pod (below FUSIONRUN_MOUNT outside a pod)."""
+    relative = Path(claim_path(uri)).relative_to(MOUNT_PATH)
+    return Path(os.environ.get("FUSIONRUN_MOUNT", MOUNT_PATH)) / relative
+
+
+def fingerprint_files(files: list[DataFile]) -> str:
+    """Hash the whole content of a data set's files; the name of a single file does not count."""
+    digest = hashlib.sha256()
+    for file in files:
+        if len(files) > 1:
+            digest.update(f"{file.name}\0".encode())
+        with file.open() as stream:
+            while chunk := stream.read(CHUNK_BYTES):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def stage_digests(stages: list[PlannedStage], pins: list[str]) -> dict[str, str]:
+    """Return every planned stage's digest, each after those that it reads."""
+    by_name = {stage.name: stage for stage in stages}
+    digests: dict[str, str] = {}
+
+    def digest_of(name: str) -> str:
+        if name not in digests:
+            stage = by_name[name]
+            inputs = [digest_of(other) for other in stage.inputs]
+            digests[name] = stage_digest(stage.parameters_digest, [pins[i] for i in stage.pins], inputs)
+        return digests[name]
+
+    for stage in stages:
+        digest_of(stage.name)
+    return digests
+
+
+def artifact_directory(work: Work, stage: PlannedStage, digest: str) -> str:
+    """Return a planned stage's artifact: beside this stage's own, ``…/artifacts/<kind>/<digest>``."""
+    return str(work.output.parent.parent / stage.kind / digest)
+
+
+def is_complete(directory: Path, shards: int | None) -> bool:
+    """Tell whether every manifest of an artifact is there, of our schema, and its files have their sizes."""
+    for path in manifest_paths(str(directory), shards):
+        try:
+            manifest = Manifest.model_validate_json(Path(path).read_bytes())
+            if manifest.schema_version != SCHEMA_VERSION:
+                return False
+            if any((directory / name).stat().st_size != size for name, size in manifest.files.items()):
+                return False
+        except (OSError, ValueError):
+            return False
+    return True
+
+
+def check_space(download_bytes: int) -> None:
+    """Refuse a run whose downloads the volume cannot hold."""
+    free = shutil.disk_usage(os.environ.get("FUSIONRUN_MOUNT", MOUNT_PATH)).free if download_bytes else 0
+    if download_bytes > free:
+        raise UserError(
+            f"storage.claimName: the models take {download_bytes / 1e9:.1f} GB and the volume has "
+            f"{free / 1e9:.1f} GB free"
+        )
