@@ -1,0 +1,1 @@
+"""What a run is: the contract that operator and stages share."""

@@ -1,0 +1,1 @@
+"""How it looks in Kubernetes: plain dicts, one builder per kind. Pure."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, cast
 
 from fusionrun.api.artifacts import ROOT, artifact_dir, claim_path, manifest_paths, model_dir
@@ -51,6 +51,8 @@ class Layout:
     pins: tuple[str, ...]
     """Fingerprint per reference; empty before ``resolve``."""
     digests: dict[str, str]
+    scores: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Scores so far by benchmark, then by model: for the published card."""
 
     def artifact(self, stage: str, part: str = "") -> str:
         """Return the directory of a stage's artifact, or a part of it."""
@@ -62,13 +64,13 @@ class Layout:
         part = f"responses/{source.name}" if source.type is SourceType.DATASET else "responses"
         return self.artifact(responses_stage(source), part)
 
-    def model(self, model: Model, field: str) -> str:
+    def model(self, model: Model, spec_field: str) -> str:
         """Return the directory of a model of the spec."""
         if model.uri.startswith("pvc://"):
             return claim_path(model.uri)
-        indexes = [i for i, r in enumerate(self.plan.references) if r.field == field]
+        indexes = [i for i, r in enumerate(self.plan.references) if r.field == spec_field]
         if not indexes or not self.pins:
-            raise PlanError(f"{field} is not pinned")
+            raise PlanError(f"{spec_field} is not pinned")
         return model_dir(self.pins[indexes[0]])
 
     def target(self) -> str:
@@ -78,7 +80,7 @@ class Layout:
     def served_model(self, serve: str) -> str:
         """Return the directory of the model that a ``serve`` stage serves."""
         name = serve.removeprefix("serve/")
-        made = {"eval-base": self.target, "eval-sft": lambda: self.artifact("sft", "model"),
+        made: dict[str, Callable[[], str]] = {"eval-base": self.target, "eval-sft": lambda: self.artifact("sft", "model"),
                 "eval-final": lambda: self.artifact("promote", "model")}  # fmt: skip
         if name in made:
             return made[name]()
@@ -385,4 +387,5 @@ def _publish(layout: Layout, stage: Stage) -> PublishParameters:  # noqa: ARG001
         dataset_dir=layout.artifact("construct"),
         destination=claim_path(publish.uri) if publish.uri.startswith("pvc://") else publish.uri,
         run_spec=json.dumps(layout.spec.model_dump(mode="json", exclude_none=True), sort_keys=True),
+        scores=layout.scores,
     )

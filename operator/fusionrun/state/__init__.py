@@ -1,0 +1,1 @@
+"""What is, and what next: from live objects to a decision. Pure."""

@@ -1,0 +1,100 @@
+"""A batch/v1 Job for a stage that is a program of ours: plain, or Indexed when the stage has shards."""
+
+from typing import Any
+
+from fusionrun.api.models import Manifest
+from fusionrun.api.task import EXIT_USER_ERROR, StageKind
+from fusionrun.objects import meta
+from fusionrun.objects.meta import Run
+from fusionrun.plan.stages import Stage
+from fusionrun.plan.tasks import API_KEY_ENV
+from fusionrun.settings import Images, Settings
+
+
+def stage_image(kind: StageKind, images: Images) -> str:
+    """Return the image that a kind of stage runs in (images/README.md)."""
+    match kind:
+        case StageKind.SCORE:
+            return images.reward
+        case StageKind.SFT | StageKind.DPO | StageKind.PROMOTE:
+            return images.train
+        case StageKind.SERVE:
+            return images.serve
+        case (
+            StageKind.RESOLVE
+            | StageKind.FETCH
+            | StageKind.PREPARE
+            | StageKind.GENERATE
+            | StageKind.VERIFY
+            | StageKind.CONSTRUCT
+            | StageKind.EVALUATE
+            | StageKind.PUBLISH
+        ):
+            return images.data
+
+
+def build_job(run: Run, stage: Stage, name: str, attempt: int, settings: Settings) -> Manifest:
+    """Build the Job of a stage; its task is the ConfigMap of the same name."""
+    shared_memory = stage.kind in (StageKind.SCORE, StageKind.PROMOTE)
+    given = {StageKind.SCORE: run.spec.reward_model.resources, StageKind.PROMOTE: run.spec.training.resources}
+    environment = meta.environment(run, stage, settings) + _api_key(run, stage)
+    if shared_memory:
+        environment += [{"name": k, "value": v} for k, v in sorted(settings.cpu_environment.items())]
+    program = meta.container(
+        stage.kind.value,
+        stage_image(stage.kind, settings.images),
+        ["python", "-m", "fusionrun_stages", stage.kind.value],
+        settings,
+        env=environment,
+        resources=meta.resources(given.get(stage.kind), settings),
+        volumeMounts=meta.mounts(task=True, shared_memory=shared_memory),
+    )
+    pod_volumes = meta.volumes(run, name, shared_memory=shared_memory)
+    pod = meta.pod_spec(run, settings, [program], pod_volumes, "Never")
+    return wrap_in_job(run, stage, name, attempt, pod)
+
+
+def _api_key(run: Run, stage: Stage) -> list[dict[str, Any]]:
+    """Return the endpoint's API key, by reference, for the stage that calls it."""
+    if stage.kind is not StageKind.GENERATE:
+        return []
+    for source in run.spec.sources:
+        if stage.name == f"generate/{source.name}" and source.endpoint and source.endpoint.api_key_secret_ref:
+            ref = source.endpoint.api_key_secret_ref
+            return [{"name": API_KEY_ENV, "valueFrom": {"secretKeyRef": {"name": ref.name, "key": ref.key}}}]
+    return []
+
+
+def wrap_in_job(run: Run, stage: Stage, name: str, attempt: int, pod: dict[str, Any]) -> Manifest:
+    """Build a Job around a pod spec.
+
+    Notes
+    -----
+    The user's error ends the Job at once; a disruption of the node counts for nothing; whatever else fails is
+    tried again up to the run's ``backoffLimit``. A policy makes ``podReplacementPolicy: Failed`` mandatory.
+    Source: Kubernetes, "Handling retriable and non-retriable pod failures with Pod failure policy".
+    """
+    stage_labels = meta.labels(run, stage, attempt)
+    spec: dict[str, Any] = {
+        "backoffLimit": run.spec.backoff_limit,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {
+            "rules": [
+                {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [EXIT_USER_ERROR]}},
+                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+            ]
+        },
+        "template": {"metadata": {"labels": stage_labels}, "spec": pod},
+    }
+    if stage.shards is not None:
+        spec |= {
+            "completionMode": "Indexed",
+            "completions": stage.shards,
+            "parallelism": min(stage.parallelism, stage.shards),
+        }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": meta.metadata(run, name, stage_labels | meta.queue_labels(run.spec.scheduling)),
+        "spec": spec,
+    }

@@ -1,0 +1,86 @@
+"""Why a pod failed, and whether trying again can help.
+
+The order of design.md: the pod's own reason first (OOMKilled is the user's, Evicted and Preempted are the
+infrastructure's), then the earliest failing container's StageResult, and with none of these the infrastructure.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from fusionrun.api.models import Manifest
+from fusionrun.api.status import LOG_TAIL_CHARACTERS, Reason
+from fusionrun.api.task import EXIT_USER_ERROR, Outcome, decode_result
+
+DISRUPTIONS = frozenset({"Evicted", "Preempted", "Preempting", "NodeLost", "NodeShutdown", "Shutdown", "Terminated"})
+"""Pod reasons that are the infrastructure's. Source: Kubernetes, kubelet eviction and graceful node shutdown."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failed pod, explained."""
+
+    reason: Reason
+    message: str
+    pod: str
+    log_tail: str = ""
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same work may succeed when it is tried again."""
+        return self.reason is Reason.INFRASTRUCTURE_ERROR
+
+
+def explain(pods: list[Manifest], log_tails: dict[str, str]) -> Failure | None:
+    """Explain the earliest failure among a stage's pods; None when none has failed."""
+    ended = sorted(
+        ((container["state"]["terminated"], pod) for pod in pods for container in _containers(pod) if _failed(container)),
+        key=lambda pair: pair[0].get("finishedAt") or "",
+    )
+    for pod in pods:
+        reason = pod.get("status", {}).get("reason")
+        if reason in DISRUPTIONS:
+            text = pod["status"].get("message", "")
+            return Failure(Reason.INFRASTRUCTURE_ERROR, f"pod {_name(pod)}: {reason}: {text}", _name(pod))
+    for terminated, pod in ended:
+        if terminated.get("reason") == "OOMKilled":
+            message = f"pod {_name(pod)} was killed for using more memory than its limit: raise resources.limits.memory"
+            return Failure(Reason.OUT_OF_MEMORY, message, _name(pod), log_tails.get(_name(pod), ""))
+    for terminated, pod in ended:
+        failure = _from_result(terminated, pod, log_tails)
+        if failure:
+            return failure
+    if not ended:
+        return None
+    terminated, pod = ended[0]
+    text = terminated.get("message") or terminated.get("reason") or ""
+    user = terminated.get("exitCode") == EXIT_USER_ERROR
+    return Failure(
+        Reason.USER_ERROR if user else Reason.INFRASTRUCTURE_ERROR,
+        f"pod {_name(pod)} exited with {terminated.get('exitCode')}: {text.strip()[-300:]}",
+        _name(pod),
+        (log_tails.get(_name(pod)) or text)[-LOG_TAIL_CHARACTERS:],
+    )
+
+
+def _from_result(terminated: dict[str, Any], pod: Manifest, log_tails: dict[str, str]) -> Failure | None:
+    result = decode_result(terminated.get("message") or "")
+    if result is None or result.outcome is not Outcome.FAILED:
+        return None
+    reason = Reason.USER_ERROR if result.user_error else Reason.INFRASTRUCTURE_ERROR
+    return Failure(reason, result.message, _name(pod), log_tails.get(_name(pod), "")[-LOG_TAIL_CHARACTERS:])
+
+
+def _name(pod: Manifest) -> str:
+    name: str = pod["metadata"]["name"]
+    return name
+
+
+def _containers(pod: Manifest) -> list[dict[str, Any]]:
+    status = pod.get("status", {})
+    main: list[dict[str, Any]] = status.get("containerStatuses") or []
+    return main
+
+
+def _failed(container: dict[str, Any]) -> bool:
+    terminated = (container.get("state") or {}).get("terminated")
+    return bool(terminated) and terminated.get("exitCode") != 0

@@ -1,0 +1,212 @@
+"""Parse a run's children into what the decision needs: per stage and attempt, how far it is."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from fusionrun import names
+from fusionrun.api.models import Manifest
+from fusionrun.api.status import Reason
+from fusionrun.api.task import StageResult, decode_result
+from fusionrun.state.failures import Failure, explain
+from fusionrun.state.live import Live, ObjectRef, Pushed
+
+INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
+WORKLOADS = ("Job", "PyTorchJob", "Deployment")
+CRASH_LOOP_RESTARTS = 3
+"""Restarts of a server's container after which it counts as failed."""
+
+
+class Phase(StrEnum):
+    """How far a workload is."""
+
+    RUNNING = "running"
+    READY = "ready"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TERMINATING = "terminating"
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One attempt of a stage: its Job, PyTorchJob or Deployment, and the pods of it."""
+
+    manifest: Manifest
+    attempt: int
+    phase: Phase
+    started: datetime | None
+    ended: datetime | None
+    pods: tuple[Manifest, ...]
+    results: tuple[StageResult, ...]
+    completed_shards: int
+    failure: Failure | None
+
+    @property
+    def ref(self) -> ObjectRef:
+        """Return what to delete."""
+        return ref_of(self.manifest)
+
+    @property
+    def active(self) -> bool:
+        """Whether it has, or may yet have, running pods."""
+        return self.phase in (Phase.RUNNING, Phase.READY)
+
+
+@dataclass(frozen=True)
+class ObservedStage:
+    """Everything seen of one stage."""
+
+    workloads: tuple[Workload, ...] = ()
+    services: tuple[Manifest, ...] = ()
+    pushed: dict[int, Pushed] = field(default_factory=dict)
+
+    @property
+    def latest(self) -> Workload | None:
+        """Return the workload of the last attempt."""
+        return max(self.workloads, key=lambda w: w.attempt, default=None)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Everything seen of a run's children."""
+
+    stages: dict[str, ObservedStage]
+    config_maps: dict[str, dict[str, str]]
+    """Data of the run's own ConfigMaps (spec and resolved) by name."""
+
+    def stage(self, name: str) -> ObservedStage:
+        """Return what was seen of a stage, which may be nothing."""
+        return self.stages.get(name, ObservedStage())
+
+
+def ref_of(manifest: Manifest) -> ObjectRef:
+    """Return the reference of a manifest."""
+    meta = manifest["metadata"]
+    return ObjectRef(manifest["apiVersion"], manifest["kind"], meta.get("namespace", ""), meta["name"])
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """Read a Kubernetes timestamp."""
+    return datetime.fromisoformat(text) if text else None
+
+
+def observe(live: Live) -> Observed:
+    """Parse a run's children."""
+    uid = live.run["metadata"]["uid"]
+    mine = [m for m in live.children if m["kind"] == "Pod" or _owned(m, uid)]
+    by_stage: dict[str, list[Manifest]] = {}
+    config_maps: dict[str, dict[str, str]] = {}
+    for manifest in mine:
+        label = manifest["metadata"].get("labels", {}).get(names.LABEL_STAGE)
+        if label:
+            by_stage.setdefault(names.stage_from_label(label), []).append(manifest)
+        elif manifest["kind"] == "ConfigMap":
+            config_maps[manifest["metadata"]["name"]] = manifest.get("data") or {}
+    stages = {name: _stage(name, manifests, live) for name, manifests in by_stage.items()}
+    return Observed(stages, config_maps)
+
+
+def _owned(manifest: Manifest, uid: str) -> bool:
+    return any(o.get("uid") == uid for o in manifest["metadata"].get("ownerReferences") or [])
+
+
+def _attempt(manifest: Manifest) -> int:
+    return int(manifest["metadata"].get("labels", {}).get(names.LABEL_ATTEMPT, "0"))
+
+
+def _stage(name: str, manifests: list[Manifest], live: Live) -> ObservedStage:
+    pods = [m for m in manifests if m["kind"] == "Pod"]
+    workloads = []
+    for manifest in manifests:
+        if manifest["kind"] in WORKLOADS:
+            own = [p for p in pods if _attempt(p) == _attempt(manifest)]
+            workloads.append(_workload(manifest, own, live.log_tails))
+    pushed = {index: p for (stage, index), p in live.pushed.items() if stage == name}
+    return ObservedStage(tuple(workloads), tuple(m for m in manifests if m["kind"] == "Service"), pushed)
+
+
+def _workload(manifest: Manifest, pods: list[Manifest], log_tails: dict[str, str]) -> Workload:
+    status = manifest.get("status") or {}
+    true = {c["type"]: c for c in status.get("conditions") or [] if c.get("status") == "True"}
+    phase, ended = Phase.RUNNING, None
+    failure = None
+    if manifest["metadata"].get("deletionTimestamp"):
+        phase = Phase.TERMINATING
+    elif manifest["kind"] == "Deployment":
+        phase, failure = _server_phase(manifest, pods, log_tails)
+    elif "Complete" in true or "Succeeded" in true:
+        phase = Phase.SUCCEEDED
+        ended = status.get("completionTime")
+    elif "Failed" in true:
+        phase = Phase.FAILED
+        failure = explain(pods, log_tails)
+        ended = true["Failed"].get("lastTransitionTime")
+    elif manifest["kind"] == "PyTorchJob" or not manifest["spec"].get("backoffLimit"):
+        failure = explain(pods, log_tails)
+    return Workload(
+        manifest=manifest,
+        attempt=_attempt(manifest),
+        phase=phase,
+        started=parse_time(status.get("startTime") or manifest["metadata"].get("creationTimestamp")),
+        ended=parse_time(ended),
+        pods=tuple(pods),
+        results=tuple(_results(pods)),
+        completed_shards=int(status.get("succeeded") or 0),
+        failure=failure,
+    )
+
+
+def _server_phase(
+    manifest: Manifest, pods: list[Manifest], log_tails: dict[str, str]
+) -> tuple[Phase, Failure | None]:
+    status = manifest.get("status") or {}
+    if int(status.get("readyReplicas") or 0) > 0:
+        return Phase.READY, None
+    late = any(
+        c.get("type") == "Progressing" and c.get("reason") == "ProgressDeadlineExceeded"
+        for c in status.get("conditions") or []
+    )
+    restarts = [
+        (c, p)
+        for p in pods
+        for c in (p.get("status") or {}).get("containerStatuses") or []
+        if int(c.get("restartCount") or 0) >= CRASH_LOOP_RESTARTS
+    ]
+    if not late and not restarts:
+        return Phase.RUNNING, None
+    return Phase.FAILED, _server_failure(restarts, pods, log_tails)
+
+
+def _server_failure(
+    restarts: list[tuple[Manifest, Manifest]], pods: list[Manifest], log_tails: dict[str, str]
+) -> Failure:
+    if restarts:
+        container, pod = restarts[0]
+        name = pod["metadata"]["name"]
+        last = (container.get("lastState") or {}).get("terminated") or {}
+        tail = log_tails.get(name) or last.get("message") or ""
+        if last.get("reason") == "OOMKilled":
+            text = f"server pod {name} was killed for using more memory than its limit: raise resources.limits.memory"
+            return Failure(Reason.OUT_OF_MEMORY, text, name, tail)
+        text = f"server pod {name} crashed {container['restartCount']} times, last with exit code {last.get('exitCode')}"
+        return Failure(Reason.SERVER_NOT_READY, text, name, tail)
+    name = pods[0]["metadata"]["name"] if pods else ""
+    text = "the server was not ready within startupTimeoutSeconds"
+    return Failure(Reason.SERVER_NOT_READY, text, name, log_tails.get(name, ""))
+
+
+def _results(pods: Iterable[Manifest]) -> Iterable[StageResult]:
+    """Yield the last words of succeeded pods; of several pods for one index the first counts."""
+    seen: set[str] = set()
+    for pod in pods:
+        status = pod.get("status") or {}
+        index = pod["metadata"].get("annotations", {}).get(INDEX_ANNOTATION, pod["metadata"]["name"])
+        if status.get("phase") != "Succeeded" or index in seen:
+            continue
+        for container in status.get("containerStatuses") or []:
+            terminated = (container.get("state") or {}).get("terminated") or {}
+            result = decode_result(terminated.get("message") or "")
+            if result is not None:
+                seen.add(index)
+                yield result

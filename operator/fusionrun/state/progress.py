@@ -1,0 +1,76 @@
+"""How far a running stage is, and when it will be done. Numbers that people ask for; no decision rests on them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from fusionrun.api.status import StageProgress
+from fusionrun.plan.stages import Stage
+from fusionrun.state.observe import ObservedStage, Workload
+
+PERCENT = 100
+ETA_QUANTUM_SECONDS = 15
+GPU_QUANTUM_SECONDS = 60
+"""Estimates move in steps, so that the passing of time alone writes no status."""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The numbers of one stage at work."""
+
+    progress: StageProgress | None = None
+    eta_seconds: int | None = None
+    tokens_per_second: float | None = None
+    loss: float | None = None
+    reward_accuracy: float | None = None
+
+
+def numbers(stage: Stage, seen: ObservedStage, workload: Workload, now: datetime) -> Numbers:
+    """Sum up what a stage's pods pushed and what its Job counts."""
+    pushed = [p.progress for p in seen.pushed.values()]
+    progress, fraction = _progress(stage, seen, workload)
+    return Numbers(
+        progress=progress,
+        eta_seconds=_eta(fraction, workload.started, now),
+        tokens_per_second=_total([p.numbers.get("tokens_per_second") for p in pushed], 1),
+        loss=_last([p.numbers.get("loss") for p in pushed]),
+        reward_accuracy=_last([p.numbers.get("reward_accuracy") for p in pushed]),
+    )
+
+
+def _progress(stage: Stage, seen: ObservedStage, workload: Workload) -> tuple[StageProgress | None, float]:
+    pushed = seen.pushed
+    if stage.shards is None:
+        if 0 not in pushed:
+            return None, 0.0
+        one = pushed[0].progress
+        return StageProgress(done=one.done, total=one.total, unit=one.unit), one.done / max(1, one.total)
+    working = [p.progress.done / p.progress.total for p in pushed.values() if 0 < p.progress.done < p.progress.total]
+    fraction = min(1.0, (workload.completed_shards + sum(working)) / stage.shards)
+    return StageProgress(done=int(PERCENT * fraction), total=PERCENT, unit="%"), fraction
+
+
+def _eta(fraction: float, started: datetime | None, now: datetime) -> int | None:
+    if started is None or fraction <= 0.02 or fraction >= 1:  # noqa: PLR2004 -- too early to tell, or done
+        return None
+    left = (now - started).total_seconds() * (1 - fraction) / fraction
+    return int(-(-left // ETA_QUANTUM_SECONDS) * ETA_QUANTUM_SECONDS)
+
+
+def _total(values: list[float | None], digits: int) -> float | None:
+    known = [v for v in values if v is not None]
+    return round(sum(known), digits) if known else None
+
+
+def _last(values: list[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return round(known[-1], 4) if known else None
+
+
+def gpu_seconds(gpus: int, started: datetime | None, ended: datetime | None, now: datetime) -> int | None:
+    """Return GPU-seconds held; of a stage at work in whole minutes per GPU."""
+    if not gpus or started is None:
+        return None
+    seconds = int(((ended or now) - started).total_seconds())
+    if ended is None:
+        seconds -= seconds % GPU_QUANTUM_SECONDS
+    return gpus * max(0, seconds)

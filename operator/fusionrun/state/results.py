@@ -1,0 +1,67 @@
+"""From the last words of stages to the numbers of the run: data set, scores, the gate."""
+
+from collections.abc import Iterable, Sequence
+
+from fusionrun.api.data import Evaluation, GateBaseline
+from fusionrun.api.status import BenchmarkResult, DatasetSummary, SourceRows
+from fusionrun.api.task import StageResult
+
+
+def total(results: Iterable[StageResult], key: str) -> int:
+    """Sum one count over a stage's pods."""
+    return sum(r.counts.get(key, 0) for r in results)
+
+
+def peak_memory(results: Iterable[StageResult]) -> int | None:
+    """Return the largest resident memory of one pod, in bytes."""
+    return max((r.counts["peak_memory_bytes"] for r in results if "peak_memory_bytes" in r.counts), default=None)
+
+
+def dataset_summary(results: Sequence[StageResult], sources: Iterable[str]) -> DatasetSummary | None:
+    """Read what ``construct`` made; None when its words were lost."""
+    if not results or "sft_rows" not in results[0].counts:
+        return None
+    counts = results[0].counts
+    return DatasetSummary(
+        sft_rows=counts["sft_rows"],
+        pairs=counts.get("pairs", 0),
+        held_out_pairs=counts.get("held_out_pairs", 0),
+        by_source=[
+            SourceRows(source=s, sft_rows=counts.get(f"sft:{s}", 0), pairs=counts.get(f"pairs:{s}", 0)) for s in sources
+        ],
+        drops={k.removeprefix("drop:"): n for k, n in sorted(counts.items()) if k.startswith("drop:")},
+    )
+
+
+def with_scores(
+    previous: Sequence[BenchmarkResult], evaluation: Evaluation, model: str, results: Sequence[StageResult]
+) -> list[BenchmarkResult]:
+    """Return the results with one model's scores filled in, from the words of ``evaluate/MODEL``."""
+    numbers = results[0].numbers if results else {}
+    known = {r.benchmark: r for r in previous}
+    updated = []
+    for benchmark in evaluation.benchmarks:
+        row = known.get(benchmark.name, BenchmarkResult(benchmark=benchmark.name))
+        if benchmark.name in numbers:
+            row = row.model_copy(update={model: round(numbers[benchmark.name], 2)})
+        if row.base is not None and row.final is not None:
+            row = row.model_copy(update={"delta": round(row.final - row.base, 2)})
+        updated.append(row)
+    return updated
+
+
+def gate_failures(evaluation: Evaluation, results: Sequence[BenchmarkResult]) -> list[str]:
+    """Name every gate that the final model did not pass, with the numbers."""
+    rows = {r.benchmark: r for r in results}
+    failures = []
+    for gate in evaluation.gate:
+        row = rows.get(gate.benchmark)
+        baseline = row and (row.base if gate.against is GateBaseline.BASE else row.sft)
+        if row is None or row.final is None or baseline is None:
+            failures.append(f"{gate.benchmark}: no score")
+        elif row.final - baseline < gate.min_delta:
+            failures.append(
+                f"{gate.benchmark}: {row.final:g} against {gate.against.value} {baseline:g}: "
+                f"less than minDelta {gate.min_delta:g}"
+            )
+    return failures
