@@ -1,0 +1,24 @@
+# Scores responses with the reward model: torch and transformers, and an image of its own because some reward
+# models need an older transformers (README.md says how to pin one).
+# Context: the root of the repository, with the wheel in dist/.
+ARG BASE_IMAGE=python:3.11-slim-bookworm
+FROM ${BASE_IMAGE}
+# The package index that has the wanted build of torch: empty for CUDA, the PyTorch CPU wheel index for CPUs.
+ARG TORCH_INDEX=""
+USER root
+RUN getent passwd 1000 >/dev/null || useradd --uid 1000 --user-group --create-home fusionrun
+RUN [ -x /opt/venv/bin/python ] || python3 -m venv /opt/venv
+ENV PATH=/opt/venv/bin:$PATH
+
+# Heavy first: the wheel changes most often and comes last.
+COPY images/reward.lock /opt/fusionrun/
+RUN pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r /opt/fusionrun/reward.lock
+COPY dist/*.whl /opt/fusionrun/
+RUN pip install --no-cache-dir --no-deps /opt/fusionrun/*.whl
+
+# The root file system is read-only in a pod: what must be written goes to /tmp.
+ENV PYTHONUNBUFFERED=1 HOME=/tmp HF_HOME=/tmp/hf XDG_CACHE_HOME=/tmp/cache \
+    TORCHINDUCTOR_CACHE_DIR=/tmp/torchinductor TRITON_CACHE_DIR=/tmp/triton TORCH_EXTENSIONS_DIR=/tmp/torch_extensions \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+WORKDIR /tmp
+USER 1000:1000

@@ -1,0 +1,19 @@
+# Where programs written by models run: Python, pydantic, our wheel, and nothing else to reach for.
+# Context: the root of the repository, with the wheel in dist/.
+ARG BASE_IMAGE=python:3.11-slim-bookworm
+FROM ${BASE_IMAGE}
+USER root
+RUN getent passwd 1000 >/dev/null || useradd --uid 1000 --user-group --create-home fusionrun
+RUN [ -x /opt/venv/bin/python ] || python3 -m venv /opt/venv
+ENV PATH=/opt/venv/bin:$PATH
+
+# Heavy first: the wheel changes most often and comes last.
+COPY images/sandbox.lock /opt/fusionrun/
+RUN pip install --no-cache-dir -r /opt/fusionrun/sandbox.lock
+COPY dist/*.whl /opt/fusionrun/
+RUN pip install --no-cache-dir --no-deps /opt/fusionrun/*.whl
+
+# The root file system is read-only in a pod: what must be written goes to /tmp.
+ENV PYTHONUNBUFFERED=1 HOME=/tmp
+WORKDIR /tmp
+USER 1000:1000

