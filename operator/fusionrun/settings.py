@@ -1,11 +1,18 @@
-"""What the operator is told when it starts: images, intervals, addresses. Read from the environment by __main__."""
+"""What the operator is told when it starts: images, intervals, addresses. Read from a file by __main__."""
 
 from dataclasses import dataclass, field
+
+from pydantic import ConfigDict
+
+_CLOSED = ConfigDict(extra="forbid")
+"""A misspelt field of the settings file is refused, not ignored."""
 
 
 @dataclass(frozen=True)
 class Images:
     """Image references by the stages that run in them (images/README.md)."""
+
+    __pydantic_config__ = _CLOSED
 
     data: str
     serve: str
@@ -20,9 +27,11 @@ class Images:
 class Settings:
     """Settings of one operator process."""
 
+    __pydantic_config__ = _CLOSED
+
     images: Images
-    namespace: str = ""
-    """The only namespace to watch; empty for all."""
+    namespaces: tuple[str, ...] = ()
+    """The only namespaces to watch; empty for all."""
     progress_url: str = ""
     """Base URL at which pods reach the operator's progress endpoint, e.g. ``http://fusionrun.fusionrun-system:8090``."""
     progress_port: int = 8090

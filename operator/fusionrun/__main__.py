@@ -1,0 +1,67 @@
+"""Start the operator: read the settings file, set the log up, run.
+
+    python -m fusionrun --settings settings.yaml
+
+In the cluster the file is a ConfigMap of the chart, mounted at ``/etc/fusionrun/settings.yaml``.
+"""
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import kopf
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from fusionrun.errors import SpecError
+from fusionrun.handlers import lifecycle
+from fusionrun.settings import Settings
+
+SETTINGS_PATH = Path("/etc/fusionrun/settings.yaml")
+
+
+def load_settings(path: Path) -> Settings:
+    """Read the settings file.
+
+    Raises
+    ------
+    SpecError
+        If the file cannot be read, or a field is missing, unknown or of the wrong type; it names the field.
+    """
+    try:
+        found = yaml.safe_load(path.read_text()) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise SpecError(str(path), "", f"cannot be read: {error}") from error
+    try:
+        return TypeAdapter(Settings).validate_python(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or str(path)
+        raise SpecError(field, first["input"], first["msg"]) from error
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the operator until a signal ends it; return the exit status."""
+    parser = argparse.ArgumentParser(prog="fusionrun", description="The FusionRun operator.")
+    parser.add_argument("--settings", type=Path, default=SETTINGS_PATH, help="settings file (YAML)")
+    parser.add_argument("--log-format", choices=("json", "text"), default="json")
+    parser.add_argument("--debug", action="store_true", help="log what kopf does, too")
+    arguments = parser.parse_args(argv)
+    kopf.configure(
+        debug=arguments.debug,
+        log_format=kopf.LogFormat.JSON if arguments.log_format == "json" else kopf.LogFormat.FULL,
+    )
+    try:
+        settings = load_settings(arguments.settings)
+    except SpecError as error:
+        logging.getLogger("fusionrun").critical("settings: %s", error)
+        return 2
+    asyncio.run(lifecycle.run(settings))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,230 @@
+"""The Kubernetes client, as small as we need it: plain dicts in and out, ``ClusterError`` for everything that fails.
+
+This is the one module that sees an ``ApiException``. It knows paths from the table ``RESOURCES`` and so needs no
+discovery; it never retries (who calls decides) and never caches.
+"""
+
+import json
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+from kubernetes.aio.client import ApiClient, ApiException, Configuration
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.aio.dynamic import DynamicClient, Resource
+
+from fusionrun.api.models import Manifest
+from fusionrun.errors import ClusterError, PlanError
+from fusionrun.names import API_VERSION, FIELD_MANAGER, KIND, PLURAL
+from fusionrun.state.live import ObjectRef
+
+REQUEST_TIMEOUT_SECONDS = 30.0
+LOG_TIMEOUT_SECONDS = 5.0
+LOG_LIMIT_BYTES = 16384
+
+RESOURCES: dict[tuple[str, str], tuple[str, bool]] = {
+    (API_VERSION, KIND): (PLURAL, True),
+    ("v1", "ConfigMap"): ("configmaps", True),
+    ("v1", "Event"): ("events", True),
+    ("v1", "PersistentVolumeClaim"): ("persistentvolumeclaims", True),
+    ("v1", "Pod"): ("pods", True),
+    ("v1", "Secret"): ("secrets", True),
+    ("v1", "Service"): ("services", True),
+    ("v1", "ServiceAccount"): ("serviceaccounts", True),
+    ("apps/v1", "Deployment"): ("deployments", True),
+    ("batch/v1", "Job"): ("jobs", True),
+    ("kubeflow.org/v1", "PyTorchJob"): ("pytorchjobs", True),
+    ("networking.k8s.io/v1", "NetworkPolicy"): ("networkpolicies", True),
+    ("node.k8s.io/v1", "RuntimeClass"): ("runtimeclasses", False),
+    ("scheduling.k8s.io/v1", "PriorityClass"): ("priorityclasses", False),
+    ("kueue.x-k8s.io/v1beta1", "LocalQueue"): ("localqueues", True),
+    ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): ("customresourcedefinitions", False),
+}
+"""Plural and scope of every kind that we read or write, by apiVersion and kind."""
+
+_METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+_NOT_FOUND = 404
+
+Observe = Callable[[str, str, int, float], None]
+"""Told of every request: verb, kind, HTTP status (0 without a reply), seconds."""
+
+
+class Client:
+    """Requests to one API server.
+
+    Parameters
+    ----------
+    api
+        A connected client of the Kubernetes library; ``connect`` makes one.
+    observe
+        Told of every request.
+    """
+
+    def __init__(self, api: ApiClient, observe: Observe) -> None:
+        self._api = api
+        self._dynamic = DynamicClient(api)
+        self._observe = observe
+
+    async def get(self, ref: ObjectRef) -> Manifest:
+        """Return an object."""
+        resource = self._resource(ref.api_version, ref.kind)
+        return await self._send(
+            "get", ref.kind, ref.name, resource.get(name=ref.name, namespace=ref.namespace or None, **_plain())
+        )
+
+    async def exists(self, ref: ObjectRef) -> bool:
+        """Return whether an object is there, without reading more of it than its metadata (a Secret's keys, say)."""
+        resource = self._resource(ref.api_version, ref.kind)
+        reply = resource.get(
+            name=ref.name,
+            namespace=ref.namespace or None,
+            header_params={"Accept": _METADATA_ONLY},
+            **_plain(),
+        )
+        try:
+            await self._send("get", ref.kind, ref.name, reply)
+        except ClusterError as error:
+            if error.status == _NOT_FOUND:
+                return False
+            raise
+        return True
+
+    async def list(
+        self, api_version: str, kind: str, namespace: str = "", label_selector: str | None = None
+    ) -> tuple[list[Manifest], str]:
+        """Return the objects of a kind and the list's resourceVersion; nothing where the kind does not exist."""
+        resource = self._resource(api_version, kind)
+        reply = resource.get(namespace=namespace or None, label_selector=label_selector, **_plain())
+        try:
+            found = await self._send("list", kind, namespace or "*", reply)
+        except ClusterError as error:
+            if error.status == _NOT_FOUND:
+                return [], "0"
+            raise
+        # Items of a list carry neither apiVersion nor kind.
+        items = [{**item, "apiVersion": api_version, "kind": kind} for item in found.get("items") or []]
+        return items, found["metadata"].get("resourceVersion") or "0"
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        """Create an object and return it as the API server has it."""
+        resource = self._resource(manifest["apiVersion"], manifest["kind"])
+        namespace = manifest["metadata"].get("namespace")
+        reply = resource.create(body=manifest, namespace=namespace, field_manager=FIELD_MANAGER, **_plain())
+        return await self._send("create", manifest["kind"], manifest["metadata"]["name"], reply)
+
+    async def apply_status(self, manifest: Manifest) -> Manifest:
+        """Server-side apply the status of an object; ``metadata.uid`` guards against a successor of its name."""
+        resource = self._resource(manifest["apiVersion"], manifest["kind"])
+        path = resource.path(name=manifest["metadata"]["name"], namespace=manifest["metadata"]["namespace"])
+        reply = self._dynamic.request(
+            "patch",
+            f"{path}/status",
+            body=manifest,
+            content_type="application/apply-patch+yaml",
+            field_manager=FIELD_MANAGER,
+            force_conflicts=True,
+            **_plain(),
+        )
+        return await self._send("apply", manifest["kind"], manifest["metadata"]["name"], reply)
+
+    async def patch(self, ref: ObjectRef, patch: Manifest) -> Manifest:
+        """Merge-patch an object."""
+        resource = self._resource(ref.api_version, ref.kind)
+        reply = resource.patch(
+            body=patch,
+            name=ref.name,
+            namespace=ref.namespace,
+            content_type="application/merge-patch+json",
+            field_manager=FIELD_MANAGER,
+            **_plain(),
+        )
+        return await self._send("patch", ref.kind, ref.name, reply)
+
+    async def delete(self, ref: ObjectRef, uid: str | None = None) -> None:
+        """Delete an object and, in the background, what it owns; with ``uid``, only that very object."""
+        resource = self._resource(ref.api_version, ref.kind)
+        body: Manifest = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        if uid:
+            body["preconditions"] = {"uid": uid}
+        reply = resource.delete(name=ref.name, namespace=ref.namespace, body=body, **_plain())
+        await self._send("delete", ref.kind, ref.name, reply)
+
+    async def log_tail(self, namespace: str, pod: str, container: str, *, lines: int, previous: bool) -> str:
+        """Return the last lines of a container's log; ``previous`` reads the one before its last restart."""
+        path = self._resource("v1", "Pod").path(name=pod, namespace=namespace)
+        query = [
+            ("container", container),
+            ("tailLines", str(lines)),
+            ("limitBytes", str(LOG_LIMIT_BYTES)),
+            ("previous", str(previous).lower()),
+        ]
+        reply = self._dynamic.request(
+            "get",
+            f"{path}/log",
+            query_params=query,
+            serialize=False,
+            _request_timeout=aiohttp.ClientTimeout(total=LOG_TIMEOUT_SECONDS),
+        )
+        response: Any = await self._send("log", "Pod", pod, reply)
+        return str(await response.text(errors="replace"))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._api.close()
+
+    def _resource(self, api_version: str, kind: str) -> Resource:
+        try:
+            plural, namespaced = RESOURCES[api_version, kind]
+        except KeyError:
+            raise PlanError(f"no entry in cluster.client.RESOURCES for {kind} of {api_version}") from None
+        group, _, version = api_version.rpartition("/")
+        return Resource(
+            prefix="apis" if group else "api",
+            group=group,
+            api_version=version,
+            kind=kind,
+            namespaced=namespaced,
+            name=plural,
+            client=self._dynamic,
+        )
+
+    async def _send(self, verb: str, kind: str, name: str, reply: Awaitable[Manifest]) -> Manifest:
+        started = time.monotonic()
+        status = 0
+        try:
+            answer = await reply
+        except ApiException as error:
+            status = error.status or 0
+            raise ClusterError(verb, kind, name, status, _message(error)) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ClusterError(verb, kind, name, 0, str(error) or type(error).__name__) from error
+        else:
+            status = 200
+            return answer
+        finally:
+            self._observe(verb, kind, status, time.monotonic() - started)
+
+
+async def connect(observe: Observe) -> Client:
+    """Connect as the pod's service account or, outside a cluster, as KUBECONFIG says."""
+    configuration = Configuration()
+    try:
+        load_incluster_config(client_configuration=configuration)
+    except ConfigException:
+        await load_kube_config(client_configuration=configuration)
+    return Client(ApiClient(configuration), observe)
+
+
+def _plain() -> dict[str, Any]:
+    return {
+        "serializer": lambda _client, data: data,
+        "_request_timeout": aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS),
+    }
+
+
+def _message(error: ApiException) -> str:
+    try:
+        return str(json.loads(error.body)["message"])
+    except (TypeError, ValueError, KeyError):
+        return str(error.reason or "")

@@ -1,0 +1,153 @@
+"""Carry out a decision: create, write the status once, delete, tell. Every step may be repeated without harm."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Iterable
+from datetime import datetime
+from typing import TypeVar
+
+from fusionrun.api.models import Manifest
+from fusionrun.api.status import FusionRunStatus
+from fusionrun.cluster.client import Client
+from fusionrun.cluster.store import Store, ref_of
+from fusionrun.errors import ClusterError
+from fusionrun.names import FIELD_MANAGER, digest_of
+from fusionrun.state.decision import Decision, Event
+from fusionrun.state.live import ObjectRef
+
+logger = logging.getLogger(__name__)
+
+WORKLOADS = frozenset({"Job", "PyTorchJob", "Deployment"})
+"""Kinds whose pods need the other objects: a pod that finds no ConfigMap waits seconds for the kubelet's next try."""
+
+EVENT_MESSAGE_MAX = 1024
+"""Source: Kubernetes, validation of core/v1 Event.message."""
+
+T = TypeVar("T")
+
+_NOT_FOUND = 404
+_CONFLICT = 409
+
+
+class Executor:
+    """Write to the API server, and put what it answers into the store at once."""
+
+    def __init__(self, client: Client, store: Store) -> None:
+        self._client = client
+        self._store = store
+
+    async def execute(self, run: Manifest, decision: Decision, now: datetime) -> list[Manifest]:
+        """Carry out a decision on a run; return the objects that it made.
+
+        Raises
+        ------
+        ClusterError
+            If an object could not be made, or the status not be written; nothing was deleted then.
+        """
+        first = [m for m in decision.create if m["kind"] not in WORKLOADS]
+        then = [m for m in decision.create if m["kind"] in WORKLOADS]
+        made = [
+            *await _all(self._create(run, manifest) for manifest in first),
+            *await _all(self._create(run, manifest) for manifest in then),
+        ]
+        if decision.status is not None:
+            await self._write_status(run, decision.status)
+        await _all(self._delete(ref) for ref in decision.delete)
+        await _all(self.tell(run, event, now) for event in decision.events)
+        return [manifest for manifest in made if manifest is not None]
+
+    async def tell(self, run: Manifest, event: Event, now: datetime) -> None:
+        """Post a Kubernetes event on a run, or count one that was posted before; a failure is only logged."""
+        metadata, at = run["metadata"], now.strftime("%Y-%m-%dT%H:%M:%SZ")
+        message = event.message[:EVENT_MESSAGE_MAX]
+        ref = ObjectRef(
+            "v1",
+            "Event",
+            metadata["namespace"],
+            f"{metadata['name']}.{digest_of(metadata['uid'], event.reason, message, length=16)}",
+        )
+        manifest = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": ref.name, "namespace": ref.namespace},
+            "involvedObject": {
+                "apiVersion": run["apiVersion"],
+                "kind": run["kind"],
+                "namespace": ref.namespace,
+                "name": metadata["name"],
+                "uid": metadata["uid"],
+                "resourceVersion": metadata["resourceVersion"],
+            },
+            "type": event.type,
+            "reason": str(event.reason),
+            "message": message,
+            "source": {"component": FIELD_MANAGER},
+            "reportingComponent": FIELD_MANAGER,
+            "firstTimestamp": at,
+            "lastTimestamp": at,
+            "count": 1,
+        }
+        try:
+            try:
+                await self._client.create(manifest)
+            except ClusterError as error:
+                if error.status != _CONFLICT:
+                    raise
+                posted = await self._client.get(ref)
+                again = {"count": int(posted.get("count") or 1) + 1, "lastTimestamp": at}
+                await self._client.patch(ref, again)
+        except ClusterError as error:
+            logger.warning("event %s not posted: %s", event.reason, error, extra={"run": _label(run)})
+
+    async def _create(self, run: Manifest, manifest: Manifest) -> Manifest | None:
+        """Return the object that was made, or None when it was there already and is the run's own."""
+        ref = ref_of(manifest)
+        try:
+            made = await self._client.create(manifest)
+        except ClusterError as error:
+            if error.status != _CONFLICT:
+                raise
+            found = await self._client.get(ref)
+            owners = [owner["uid"] for owner in found["metadata"].get("ownerReferences") or []]
+            if run["metadata"]["uid"] not in owners:
+                raise ClusterError("create", ref.kind, ref.name, _CONFLICT, "exists, and is not this run's") from error
+            if "deletionTimestamp" in found["metadata"]:
+                raise ClusterError("create", ref.kind, ref.name, 0, "its predecessor is still being deleted") from error
+            self._store.put(found)
+            return None
+        self._store.put(made)
+        logger.info("created %s %s", ref.kind, ref.name, extra={"run": _label(run)})
+        return made
+
+    async def _write_status(self, run: Manifest, status: FusionRunStatus) -> None:
+        metadata = run["metadata"]
+        manifest = {
+            "apiVersion": run["apiVersion"],
+            "kind": run["kind"],
+            "metadata": {"name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"]},
+            "status": status.model_dump(mode="json", exclude_none=True),
+        }
+        self._store.put(await self._client.apply_status(manifest))
+
+    async def _delete(self, ref: ObjectRef) -> None:
+        known = self._store.get(ref)
+        try:
+            await self._client.delete(ref, known["metadata"]["uid"] if known else None)
+        except ClusterError as error:
+            # Gone already, or its name belongs to another object by now: either way what was meant is gone.
+            if error.status not in (_NOT_FOUND, _CONFLICT):
+                raise
+        logger.info("deleted %s %s", ref.kind, ref.name)
+
+
+async def _all(calls: Iterable[Awaitable[T]]) -> list[T]:
+    """Await calls side by side, let each of them end, and only then raise the first failure."""
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]
+
+
+def _label(run: Manifest) -> str:
+    return f"{run['metadata']['namespace']}/{run['metadata']['name']}"

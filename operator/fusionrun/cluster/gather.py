@@ -1,0 +1,166 @@
+"""Everything that ``observe`` reads of one run: from the store, and from the API server what no watch tells.
+
+Lists happen at start and as the slow safety net (``list_everything``), never in a reconcile. What a reconcile asks
+for itself is small: a prerequisite that is not yet known to exist, the log of a pod that has just failed.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+
+from fusionrun.api.models import Manifest
+from fusionrun.cluster.client import Client
+from fusionrun.cluster.store import Store, run_of
+from fusionrun.errors import ClusterError
+from fusionrun.names import API_VERSION, KIND, LABEL_RUN
+from fusionrun.state.live import Live, ObjectRef, Pushed
+from fusionrun.state.prerequisites import prerequisites
+
+logger = logging.getLogger(__name__)
+
+CHILDREN: tuple[tuple[str, str], ...] = (
+    ("batch/v1", "Job"),
+    ("kubeflow.org/v1", "PyTorchJob"),
+    ("apps/v1", "Deployment"),
+    ("v1", "Service"),
+    ("v1", "ConfigMap"),
+    ("v1", "Pod"),
+)
+"""Kinds of the objects that a run owns, directly or (pods) through another."""
+
+LOG_TAIL_LINES = 20
+
+
+class Gatherer:
+    """Fill ``Live`` for one run after another; remembers what need not be asked for twice."""
+
+    def __init__(self, client: Client, store: Store) -> None:
+        self._client = client
+        self._store = store
+        self._present: set[ObjectRef] = set()
+        self._waiting: dict[ObjectRef, set[ObjectRef]] = {}
+        self._logs: dict[tuple[str, int], str] = {}
+
+    async def gather(self, run: ObjectRef, pushed: Mapping[tuple[str, int], Pushed]) -> Live | None:
+        """Return what is known of a run, or None when it is gone or going."""
+        found = self._store.get(run)
+        if found is None or "deletionTimestamp" in found["metadata"]:
+            return None
+        children = owned(self._store.children(run), found["metadata"]["uid"])
+        present, log_tails = await asyncio.gather(self._prerequisites(run, found), self._log_tails(children))
+        return Live(
+            run=found,
+            children=tuple(children),
+            present=present,
+            pushed=dict(pushed),
+            log_tails=log_tails,
+        )
+
+    def claim_changed(self, claim: ObjectRef, *, exists: bool) -> set[ObjectRef]:
+        """Take note of a claim that came or went; return the runs that were waiting for it."""
+        if not exists:
+            self._present.discard(claim)
+            return set()
+        waiting = self._waiting.pop(claim, set())
+        if waiting:
+            self._present.add(claim)
+        return waiting
+
+    def forget(self, run: ObjectRef) -> None:
+        """Forget a run that is gone."""
+        for waiting in self._waiting.values():
+            waiting.discard(run)
+        alive = {pod["metadata"]["uid"] for r in self._store.runs() for pod in self._pods_of(r)}
+        self._logs = {key: tail for key, tail in self._logs.items() if key[0] in alive}
+
+    def _pods_of(self, run: Manifest) -> list[Manifest]:
+        ref = run_of(run)
+        return [child for child in self._store.children(ref) if child["kind"] == "Pod"] if ref else []
+
+    async def _prerequisites(self, run: ObjectRef, manifest: Manifest) -> dict[ObjectRef, bool]:
+        refs = prerequisites(manifest)
+        unknown = [ref for ref in refs if ref not in self._present]
+        for ref, exists in zip(unknown, await asyncio.gather(*map(self._client.exists, unknown)), strict=True):
+            if exists:
+                self._present.add(ref)
+            else:
+                self._waiting.setdefault(ref, set()).add(run)
+        return {ref: ref in self._present for ref in refs}
+
+    async def _log_tails(self, children: Sequence[Manifest]) -> dict[str, str]:
+        failed = [(pod, *found) for pod in children if (found := failed_container(pod))]
+        tails = await asyncio.gather(*(self._log_tail(*each) for each in failed))
+        return {pod["metadata"]["name"]: tail for (pod, *_), tail in zip(failed, tails, strict=True) if tail}
+
+    async def _log_tail(self, pod: Manifest, container: str, restarts: int, previous: bool) -> str:  # noqa: FBT001
+        key = (pod["metadata"]["uid"], restarts)
+        if key not in self._logs:
+            metadata = pod["metadata"]
+            try:
+                self._logs[key] = await self._client.log_tail(
+                    metadata["namespace"], metadata["name"], container, lines=LOG_TAIL_LINES, previous=previous
+                )
+            except ClusterError as error:
+                # A log that is gone (the node is lost, the pod deleted) will not come back.
+                logger.warning("no log of %s: %s", metadata["name"], error)
+                self._logs[key] = ""
+        return self._logs[key]
+
+
+def owned(children: Sequence[Manifest], uid: str) -> list[Manifest]:
+    """Keep what a run with this UID owns: neither a namesake's leftovers nor a stranger's label count."""
+    objects = [c for c in children if c["kind"] != "Pod" and uid in _owners(c)]
+    owners = {c["metadata"]["uid"] for c in objects}
+    # A Deployment's pods belong to its ReplicaSet, which we do not watch: it is named after the Deployment.
+    deployments = tuple(f"{c['metadata']['name']}-" for c in objects if c["kind"] == "Deployment")
+    return [
+        child
+        for child in children
+        if child in objects
+        or (
+            child["kind"] == "Pod"
+            and (owners & _owners(child).keys() or any(n.startswith(deployments) for n in _owners(child).values()))
+        )
+    ]
+
+
+def failed_container(pod: Manifest) -> tuple[str, int, bool] | None:
+    """Name the container of a pod that failed first, its restarts, and whether it has been restarted since."""
+    if pod["kind"] != "Pod":
+        return None
+    status = pod.get("status") or {}
+    found = []
+    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+        for state, previous in ((container.get("state"), False), (container.get("lastState"), True)):
+            ended = (state or {}).get("terminated")
+            if ended and ended.get("exitCode"):
+                when = ended.get("finishedAt") or ""
+                found.append((when, container["name"], int(container.get("restartCount") or 0), previous))
+                break
+    return min(found)[1:] if found else None
+
+
+async def list_everything(client: Client, store: Store, namespaces: Sequence[str]) -> set[ObjectRef]:
+    """Compare the store with the API server, kind by kind; return the runs that there is news of.
+
+    Parameters
+    ----------
+    client, store
+        Whom to ask, and where the answers go.
+    namespaces
+        Which to list; a single empty string means all.
+    """
+
+    async def one(api_version: str, kind: str, namespace: str) -> list[Manifest]:
+        selector = None if kind == KIND else LABEL_RUN
+        listed, version = await client.list(api_version, kind, namespace, selector)
+        return store.replace(api_version, kind, namespace, listed, version)
+
+    kinds = [(API_VERSION, KIND), *CHILDREN]
+    answers = await asyncio.gather(*(one(*kind, namespace) for kind in kinds for namespace in namespaces))
+    runs = (run_of(manifest) for news in answers for manifest in news)
+    return {run for run in runs if run is not None}
+
+
+def _owners(manifest: Manifest) -> dict[str, str]:
+    return {owner["uid"]: owner["name"] for owner in manifest["metadata"].get("ownerReferences") or []}

@@ -1,0 +1,132 @@
+"""Put the parts together, run them until a signal comes, and take them down again."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import kopf
+from aiohttp import web
+
+from fusionrun.api.status import Reason
+from fusionrun.cluster.client import connect
+from fusionrun.cluster.execute import Executor
+from fusionrun.cluster.gather import Gatherer, list_everything
+from fusionrun.cluster.store import Store
+from fusionrun.handlers.pokes import Pokes
+from fusionrun.handlers.resync import Resync
+from fusionrun.handlers.watches import Watches
+from fusionrun.metrics import Metrics
+from fusionrun.progress import ProgressBoard
+from fusionrun.reconcile import Reconciler
+from fusionrun.settings import Settings
+from fusionrun.state.decision import Event
+from fusionrun.state.live import ObjectRef
+
+logger = logging.getLogger(__name__)
+
+PROGRESS_SECONDS = 2.0
+"""Longest that pushed progress waits for a reconcile, and so the least time between two that it alone asks for."""
+
+
+async def run(settings: Settings) -> None:
+    """Run the operator until SIGINT or SIGTERM."""
+    store = Store()
+    metrics = Metrics(store.runs)
+    client = await connect(metrics.request_sent)
+    gatherer = Gatherer(client, store)
+    executor = Executor(client, store)
+    namespaces = settings.namespaces or ("",)
+
+    async def failed(run: ObjectRef, error: Exception) -> None:
+        if manifest := store.get(run):
+            event = Event("Warning", Reason.INFRASTRUCTURE_ERROR, f"{type(error).__name__}: {error}")
+            await executor.tell(manifest, event, datetime.now(UTC))
+
+    def gone(run: ObjectRef) -> None:
+        pokes.forget(run)
+        board.forget(run)
+        gatherer.forget(run)
+
+    board = ProgressBoard(
+        store.pod_at,
+        lambda run: pokes.poke_later(run, PROGRESS_SECONDS),
+        lambda code: metrics.progress_pushes.labels(str(code)).inc(),
+    )
+    reconciler = Reconciler(settings, store, gatherer, board, executor, metrics)
+    pokes = Pokes(reconciler.reconcile, failed, lambda result, s: metrics.reconcile_seconds.labels(result).observe(s))
+    resync = Resync(lambda: list_everything(client, store, namespaces), store, pokes, settings.resync_seconds)
+    watches = Watches(
+        store=store,
+        gatherer=gatherer,
+        pokes=pokes,
+        metrics=metrics,
+        gone=gone,
+        ready=lambda: resync.ready,
+    )
+
+    registry, kopf_settings = kopf.OperatorRegistry(), configure_kopf()
+    watches.register(registry, kopf_settings)
+    kopf.on.login(registry=registry)(login)
+    kopf.on.probe(id="resync_age_seconds", registry=registry)(lambda **_: resync.check())
+
+    async with (
+        _serving(metrics.application(), settings.metrics_port),
+        _serving(board.application(), settings.progress_port),
+    ):
+        listing = asyncio.create_task(resync.run(), name="resync")
+        try:
+            await kopf.operator(
+                registry=registry,
+                settings=kopf_settings,
+                standalone=True,
+                clusterwide=not settings.namespaces,
+                namespaces=settings.namespaces,
+                liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz",
+            )
+        finally:
+            listing.cancel()
+            await pokes.stop()
+            await client.close()
+
+
+def configure_kopf() -> kopf.OperatorSettings:
+    """Return kopf's settings: watches that notice a dead connection, and nothing written by kopf itself."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    # The server ends a watch, the client gives up a little later, and bookmarks (one a minute) prove that it lives:
+    # a watch that died silently is noticed within inactivity_timeout.
+    settings.watching.server_timeout = 240
+    settings.watching.client_timeout = 270
+    settings.watching.connect_timeout = 10
+    settings.watching.inactivity_timeout = 75
+    settings.watching.reconnect_backoff = 0.2
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 5
+    # An API server that is away for half an hour is waited for; after that the kubelet restarts us.
+    settings.networking.error_backoffs = (0.2, 0.5, 1, 2, 5, *[10] * 180)
+    settings.queueing.idle_timeout = 2.0
+    settings.queueing.exit_timeout = 1.0
+    settings.process.ultimate_exiting_timeout = 20.0
+    # kopf tells of every event that it handed on.
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    return settings
+
+
+def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+    """Log kopf in as the pod's service account or as KUBECONFIG says, without the client library's models."""
+    return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+
+
+@contextlib.asynccontextmanager
+async def _serving(application: web.Application, port: int) -> AsyncIterator[None]:
+    runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "0.0.0.0", port).start()  # noqa: S104 -- a pod's own address is all it has
+        yield
+    finally:
+        await runner.cleanup()
