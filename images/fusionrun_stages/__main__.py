@@ -78,10 +78,8 @@ def run_stage(arguments: list[str]) -> StageResult:
         manifest = read_manifest(manifest_path, output)
         if manifest is not None:
             log.info("%s is complete already: %s", task.stage, manifest_path)
-            return StageResult(
-                outcome=Outcome.SUCCEEDED, cached=True, counts=manifest.counts, numbers=manifest.numbers
-            )
-    pusher = Pusher(os.environ.get(PROGRESS_URL_ENV, ""), shard)
+            return StageResult(outcome=Outcome.SUCCEEDED, cached=True, counts=manifest.counts, numbers=manifest.numbers)
+    pusher = Pusher(os.environ.get(PROGRESS_URL_ENV, ""))
     pod_uid = os.environ.get("FUSIONRUN_POD_UID") or uuid.uuid4().hex
     module = importlib.import_module(f"fusionrun_stages.{kind}")
     made: Made = module.run(Work(task=task, output=output, shard=shard, pod_uid=pod_uid, report=pusher))

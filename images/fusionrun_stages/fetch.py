@@ -7,7 +7,7 @@ from fusionrun.api.task import FetchParameters
 
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.model_files import check_model
-from fusionrun_stages.remote import WORKERS, ask_hub, download_s3, full_revision, hub_api, hub_id
+from fusionrun_stages.remote import WORKERS, ask_hub, download_s3, hub_api, hub_id, noted_revision
 from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger(__name__)
@@ -39,8 +39,8 @@ def run(work: Work) -> Made:
 
 def _download(parameters: FetchParameters, destination: Path, work: Work) -> None:
     api = hub_api(parameters.hub_endpoint)
-    # The destination is named by the pin, which says the commit where the task does not.
-    revision = full_revision(parameters.revision) or full_revision(destination.name)
+    # The destination is named by the pin: a branch may have moved since it was pinned.
+    revision = noted_revision(destination.name) or parameters.revision
     name = hub_id(parameters.uri)
     info = ask_hub(parameters.uri, name, lambda: api.model_info(name, revision=revision, files_metadata=True))
     total = sum(s.size or 0 for s in info.siblings if s.rfilename.endswith(".safetensors"))

@@ -13,6 +13,8 @@ from fusionrun.api.task import Progress
 
 INTERVAL_SECONDS = 1.0
 TIMEOUT_SECONDS = 2.0
+PATH = "/v1/progress"
+"""Where the operator listens, when the URL is but its base. Source: fusionrun.progress.PATH."""
 
 
 class Pusher:
@@ -21,14 +23,11 @@ class Pusher:
     Parameters
     ----------
     url
-        Where to POST; empty for nowhere.
-    index
-        The pod's index in an Indexed stage: sent as ``?index=``.
+        Where to POST, or the base of it; empty for nowhere. The operator knows a pod by its address.
     """
 
-    def __init__(self, url: str, index: int | None = None) -> None:
+    def __init__(self, url: str) -> None:
         self._url = url
-        self._index = index or 0
         self._newest: Progress | None = None
         self._changed = threading.Condition()
         self._closing = False
@@ -81,11 +80,9 @@ class Pusher:
             connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
             connection = connect(address.hostname or "", address.port, timeout=TIMEOUT_SECONDS)
             try:
-                query = "&".join(part for part in (address.query, f"index={self._index}") if part)
+                path = address.path if address.path.strip("/") else PATH
                 body = progress.model_dump_json()
-                connection.request(
-                    "POST", f"{address.path or '/'}?{query}", body, {"Content-Type": "application/json"}
-                )
+                connection.request("POST", path, body, {"Content-Type": "application/json"})
                 connection.getresponse().read()
             finally:
                 connection.close()

@@ -4,8 +4,8 @@ Credentials and addresses come from the environment that the libraries know: HF_
 """
 
 import hashlib
+import json
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from fusionrun.api.artifacts import ROOT
 
 from fusionrun_stages.errors import InfrastructureError, UserError
-from fusionrun_stages.shards import read_json, write_atomic
-from fusionrun_stages.tables import DataFile, split_files
+from fusionrun_stages.shards import on_volume, read_json, write_atomic
+from fusionrun_stages.tables import split_files
 
 T = TypeVar("T")
 
@@ -76,28 +76,25 @@ def ask_hub(field: str, what: str, question: Callable[[], T]) -> T:
         raise
 
 
-def pins_dir() -> Path:
-    """Return where ``resolve`` notes each pin's full revision."""
-    return Path(os.environ.get("FUSIONRUN_PINS", f"{ROOT}/pins"))
+def _pin_file(pin: str) -> Path:
+    return on_volume(f"{ROOT}/pins/{pin[:PIN_DIGITS]}.json")
 
 
-def note_pin(pin: str, uri: str, revision: str) -> None:
-    """Note which commit a short pin stands for, so that later stages need not ask a hub again."""
-    write_atomic(pins_dir() / f"{pin}.json", f'{{"uri": "{uri}", "revision": "{revision}"}}\n'.encode())
-
-
-def full_revision(revision: str | None) -> str | None:
-    """Return the commit that a short pin stands for; anything else as it is.
+def note_pin(uri: str, revision: str) -> None:
+    """Note which commit a short pin stands for: the operator knows the pin, and the hub wants the commit.
 
     Notes
     -----
-    The hub wants whole commits: huggingface.co/docs/huggingface_hub/guides/download, "from a specific version".
+    Source: huggingface.co/docs/huggingface_hub/guides/download: a commit hash must be whole.
     """
-    if revision and re.fullmatch(rf"[0-9a-f]{{{PIN_DIGITS}}}", revision):
-        path = pins_dir() / f"{revision}.json"
-        if path.is_file():
-            return str(read_json(path)["revision"])
-    return revision
+    note = json.dumps({"uri": uri, "revision": revision})
+    write_atomic(_pin_file(revision), note.encode())
+
+
+def noted_revision(pin: str) -> str | None:
+    """Return the commit that a short pin stands for, if ``resolve`` noted it."""
+    path = _pin_file(pin)
+    return str(read_json(path)["revision"]) if path.is_file() else None
 
 
 def s3() -> Any:
@@ -142,35 +139,16 @@ def download_s3(uri: str, destination: Path) -> None:
         part.replace(path)
 
 
-def remote_files(uri: str, revision: str | None, split: str, endpoint: str | None, field: str) -> list[DataFile]:
-    """List a remote data set's files of a split, each readable over the network."""
-    if uri.startswith("s3://"):
-        store = s3()
-        names = {name: str(info["name"]) for name, info in s3_files(uri).items()}
-    else:
-        from huggingface_hub import HfFileSystem
+def dataset_folder(pin: str) -> Path:
+    """Return where ``resolve`` puts a remote data set, by its pin; later stages have no network."""
+    return on_volume(f"{ROOT}/datasets/{pin[:PIN_DIGITS]}")
 
-        api = hub_api(endpoint)
-        info = ask_hub(field, uri, lambda: api.dataset_info(hub_id(uri), revision=revision))
-        store = HfFileSystem(endpoint=api.endpoint, token=api.token)
-        root = f"datasets/{hub_id(uri)}@{info.sha}"
-        names = {s.rfilename: f"{root}/{s.rfilename}" for s in info.siblings}
+
+def download_dataset(uri: str, revision: str, split: str, api: Any, names: list[str], field: str) -> Path:
+    """Copy the files of a hub data set's split to its folder; those that are there are not copied again."""
+    folder = dataset_folder(revision)
     chosen = split_files(names, split)
     if not chosen:
-        raise UserError(f"{field}: {uri!r}: no data file of split {split!r}")
-    return [DataFile(name, lambda name=name: store.open(names[name], "rb")) for name in chosen]  # type: ignore[misc]
-
-
-def download_dataset(uri: str, revision: str | None, split: str, destination: Path, field: str) -> None:
-    """Copy a remote data set's files of a split to a folder."""
-    if uri.startswith("s3://"):
-        download_s3(uri, destination)
-        return
-    api = hub_api(None)
-    revision = full_revision(revision)
-    info = ask_hub(field, uri, lambda: api.dataset_info(hub_id(uri), revision=revision))
-    names = split_files([s.rfilename for s in info.siblings], split)
-    if not names:
         raise UserError(f"{field}: {uri!r}: no data file of split {split!r}")
     ask_hub(
         field,
@@ -178,9 +156,10 @@ def download_dataset(uri: str, revision: str | None, split: str, destination: Pa
         lambda: api.snapshot_download(
             hub_id(uri),
             repo_type="dataset",
-            revision=info.sha,
-            local_dir=destination,
-            allow_patterns=names,
+            revision=revision,
+            local_dir=folder,
+            allow_patterns=chosen,
             max_workers=WORKERS,
         ),
     )
+    return folder

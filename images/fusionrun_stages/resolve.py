@@ -6,19 +6,29 @@ spec's field, the value and the rule. Runs again whenever it is asked: never ans
 
 import hashlib
 import logging
-import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fusionrun.api.artifacts import MOUNT_PATH, Manifest, claim_path, manifest_paths, stage_digest
+from fusionrun.api.artifacts import Manifest, artifact_dir, claim_path, manifest_paths, stage_digest
 from fusionrun.api.records import SCHEMA_VERSION
 from fusionrun.api.task import PlannedStage, Reference, ReferenceKind, ResolveParameters
 
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.model_files import check_model, fingerprint_model
-from fusionrun_stages.remote import PIN_DIGITS, ask_hub, fingerprint_s3, hub_api, hub_id, note_pin, remote_files
+from fusionrun_stages.remote import (
+    PIN_DIGITS,
+    ask_hub,
+    dataset_folder,
+    download_dataset,
+    download_s3,
+    fingerprint_s3,
+    hub_api,
+    hub_id,
+    note_pin,
+)
+from fusionrun_stages.shards import on_volume, volume_root
 from fusionrun_stages.tables import DataFile, check_columns, local_files
 from fusionrun_stages.work import Made, Work
 
@@ -48,14 +58,14 @@ def run(work: Work) -> Made:
         log.info("%s: %s is %s", reference.field, reference.uri, pinned[-1].fingerprint)
     check_space(sum(p.download_bytes for p in pinned))
     pins = [p.fingerprint[:PIN_DIGITS] for p in pinned]
-    for reference, one, short in zip(parameters.references, pinned, pins, strict=True):
+    for reference, one in zip(parameters.references, pinned, strict=True):
         if reference.uri.startswith("hf://"):
-            note_pin(short, reference.uri, one.fingerprint)
+            note_pin(reference.uri, one.fingerprint)
     digests = stage_digests(parameters.stages, pins)
     complete = [
         index
         for index, stage in enumerate(parameters.stages)
-        if is_complete(Path(artifact_directory(work, stage, digests[stage.name])), stage.shards)
+        if is_complete(on_volume(artifact_dir(stage.kind, digests[stage.name])), stage.shards)
     ]
     work.report(len(pins), len(pins), "references")
     return Made(
@@ -88,7 +98,7 @@ def pin(reference: Reference, endpoint: str | None) -> Pinned:
 
 
 def _pin_path(reference: Reference) -> Pinned:
-    path = local_path(reference.uri)
+    path = on_volume(claim_path(reference.uri))
     if not path.exists():
         what = "directory" if reference.kind is ReferenceKind.MODEL else "file or directory"
         raise UserError(f"{reference.field}: {reference.uri!r}: no such {what} on the claim")
@@ -97,19 +107,26 @@ def _pin_path(reference: Reference) -> Pinned:
             raise UserError(f"{reference.field}: {reference.uri!r}: is a file: a model is a directory")
         check_model(path, reference.field, chat=reference.field.startswith("target"))
         return Pinned(fingerprint_model(path))
+    return Pinned(fingerprint_files(check_dataset(path, reference)))
+
+
+def check_dataset(path: Path, reference: Reference) -> list[DataFile]:
+    """Check that a data set can be read, is not empty and has the columns; return its files."""
     try:
         files = local_files(path, reference.split)
+        check_columns(files, reference.columns)
     except UserError as error:
         raise UserError(f"{reference.field}: {error}") from error
-    check_columns(files, reference.columns, reference.field)
-    return Pinned(fingerprint_files(files))
+    return files
 
 
 def _pin_s3(reference: Reference) -> Pinned:
+    fingerprint = fingerprint_s3(reference.uri)
     if reference.kind is ReferenceKind.DATASET:
-        files = remote_files(reference.uri, None, reference.split, None, reference.field)
-        check_columns(files, reference.columns, reference.field)
-    return Pinned(fingerprint_s3(reference.uri))
+        folder = dataset_folder(fingerprint)
+        download_s3(reference.uri, folder)
+        check_dataset(folder, reference)
+    return Pinned(fingerprint)
 
 
 def _pin_hub(reference: Reference, endpoint: str | None) -> Pinned:
@@ -117,8 +134,9 @@ def _pin_hub(reference: Reference, endpoint: str | None) -> Pinned:
     what = f"{reference.uri}@{reference.revision or 'main'}"
     if reference.kind is ReferenceKind.DATASET:
         info = ask_hub(reference.field, what, lambda: api.dataset_info(name, revision=reference.revision))
-        files = remote_files(reference.uri, info.sha, reference.split, endpoint, reference.field)
-        ask_hub(reference.field, what, lambda: check_columns(files, reference.columns, reference.field))
+        names = [s.rfilename for s in info.siblings]
+        folder = download_dataset(reference.uri, info.sha, reference.split, api, names, reference.field)
+        check_dataset(folder, reference)
         return Pinned(info.sha, details={"licence": _licence(info)})
     info = ask_hub(
         reference.field, what, lambda: api.model_info(name, revision=reference.revision, files_metadata=True)
@@ -134,12 +152,6 @@ def _licence(info: Any) -> str | None:
     card = getattr(info, "card_data", None)
     licence = card.get("license") if card is not None else None
     return str(licence) if licence else None
-
-
-def local_path(uri: str) -> Path:
-    """Return where a ``pvc://`` URI lies in this pod (below FUSIONRUN_MOUNT outside a pod)."""
-    relative = Path(claim_path(uri)).relative_to(MOUNT_PATH)
-    return Path(os.environ.get("FUSIONRUN_MOUNT", MOUNT_PATH)) / relative
 
 
 def fingerprint_files(files: list[DataFile]) -> str:
@@ -171,11 +183,6 @@ def stage_digests(stages: list[PlannedStage], pins: list[str]) -> dict[str, str]
     return digests
 
 
-def artifact_directory(work: Work, stage: PlannedStage, digest: str) -> str:
-    """Return a planned stage's artifact: beside this stage's own, ``…/artifacts/<kind>/<digest>``."""
-    return str(work.output.parent.parent / stage.kind / digest)
-
-
 def is_complete(directory: Path, shards: int | None) -> bool:
     """Tell whether every manifest of an artifact is there, of our schema, and its files have their sizes."""
     for path in manifest_paths(str(directory), shards):
@@ -192,7 +199,7 @@ def is_complete(directory: Path, shards: int | None) -> bool:
 
 def check_space(download_bytes: int) -> None:
     """Refuse a run whose downloads the volume cannot hold."""
-    free = shutil.disk_usage(os.environ.get("FUSIONRUN_MOUNT", MOUNT_PATH)).free if download_bytes else 0
+    free = shutil.disk_usage(volume_root()).free if download_bytes else 0
     if download_bytes > free:
         raise UserError(
             f"storage.claimName: the models take {download_bytes / 1e9:.1f} GB and the volume has "

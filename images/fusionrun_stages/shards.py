@@ -26,6 +26,16 @@ BATCH_ROWS = 4096
 """Rows written or read at once: at a few KiB each, some MiB."""
 
 
+def volume_root() -> Path:
+    """Return where the volume is mounted: ``/data``, or FUSIONRUN_MOUNT where a stage runs outside a pod."""
+    return Path(os.environ.get("FUSIONRUN_MOUNT", MOUNT_PATH))
+
+
+def on_volume(path: str) -> Path:
+    """Return where a path of the contract, ``/data/…``, lies here."""
+    return volume_root() / Path(path).relative_to(MOUNT_PATH)
+
+
 def inside_volume(path: str | Path) -> Path:
     """Return the path, refusing one whose symbolic links lead out of the volume.
 
@@ -34,11 +44,8 @@ def inside_volume(path: str | Path) -> Path:
     UserError
         If the path is below the volume's mount but really lies elsewhere.
 
-    Notes
-    -----
-    The mount is ``/data``, or FUSIONRUN_MOUNT where a stage runs outside a pod.
     """
-    root = Path(os.environ.get("FUSIONRUN_MOUNT", MOUNT_PATH))
+    root = volume_root()
     path = Path(path)
     if path.is_relative_to(root) and not path.resolve().is_relative_to(root.resolve()):
         raise UserError(f"{path}: a symbolic link leads out of the volume, to {path.resolve()}")
@@ -59,11 +66,15 @@ def write_atomic(path: Path, content: bytes) -> None:
 def commit(part: Path, path: Path) -> None:
     """Rename a finished file (or folder) to its name and make that last."""
     part.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(directory)
+        os.fsync(descriptor)
     finally:
-        os.close(directory)
+        os.close(descriptor)
 
 
 class JsonLines:
@@ -189,11 +200,7 @@ class RowWriter:
         if kind is not None:
             self._part.unlink(missing_ok=True)
             return
-        descriptor = os.open(self._part, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _sync(self._part)
         commit(self._part, self._path)
 
 
@@ -205,6 +212,16 @@ def read_rows(path: Path, model: type[R]) -> Iterator[R]:
         for batch in file.iter_batches(batch_size=BATCH_ROWS):
             for row in batch.to_pylist():
                 yield model.model_validate(row)
+
+
+def sort_rows(path: Path, by: list[str]) -> None:
+    """Sort a Parquet file by columns, in place, whole or not at all."""
+    import polars as pl
+
+    part = _part(path)
+    pl.read_parquet(path).sort(by, maintain_order=True).write_parquet(part, compression="zstd")
+    _sync(part)
+    commit(part, path)
 
 
 def shard_path(directory: str | Path, index: int, count: int) -> Path:

@@ -89,13 +89,13 @@ def column_names(file: DataFile) -> list[str]:
     return list(columns)
 
 
-def check_columns(files: list[DataFile], wanted: Iterable[str], field: str) -> None:
+def check_columns(files: list[DataFile], wanted: Iterable[str]) -> None:
     """Check that the data set is not empty and that its first file with rows has the wanted columns.
 
     Raises
     ------
     UserError
-        Naming the field, the column, the file and the columns that it has.
+        Naming the column, the file and the columns that it has.
     """
     for file in files:
         columns = column_names(file)
@@ -104,9 +104,9 @@ def check_columns(files: list[DataFile], wanted: Iterable[str], field: str) -> N
         for name in wanted:
             if name not in columns:
                 has = ", ".join(columns[:40])
-                raise UserError(f"{field}: {name!r}: no such column in {file.name}, which has: {has}")
+                raise UserError(f"column {name!r}: missing in {file.name}, which has: {has}")
         return
-    raise UserError(f"{field}: {', '.join(f.name for f in files[:4])!r}: the data set is empty")
+    raise UserError(f"{', '.join(f.name for f in files[:4])!r}: the data set is empty: it has no rows")
 
 
 def read_rows(files: list[DataFile], columns: list[str] | None = None) -> Iterator[tuple[str, Row]]:

@@ -1,0 +1,252 @@
+"""Ask an OpenAI-compatible server for one sampled response at a time, and try again what may pass."""
+
+import asyncio
+import hashlib
+import time
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+import tenacity
+from fusionrun.api.records import Prompt, Response
+from fusionrun.api.task import GenerateParameters
+
+from fusionrun_stages.errors import InfrastructureError, UserError
+
+SEED_FREE_BITS = 8
+"""Low bits of a seed that are zero: the sample's index goes there, as a server that is asked for n would add it.
+
+Source: vLLM, ParentRequest (vllm/v1/engine/parallel_sampling.py), gives child i the seed plus i.
+"""
+SERVER_ERROR_ATTEMPTS = 8
+"""So often one request is sent while the server answers 5xx to it; then its error is recorded."""
+WAIT_MAX_SECONDS = 30.0
+CONNECT_SECONDS = 30.0
+
+ERROR_CHARACTERS = 500
+
+HTTP_TOO_MANY = 429
+HTTP_BAD_REQUEST = 400
+HTTP_SERVER_ERROR = 500
+UNAVAILABLE = frozenset({502, 503, 504})
+"""A server that starts, or a proxy before it: asked until the heartbeat gives it up."""
+REFUSED = frozenset({401, 403, 404, 405})
+"""Statuses that every request would get: a wrong key, model or path."""
+NEUTRAL = {"top_k": -1, "repetition_penalty": 1.0}
+"""Values that change nothing: left out for a server that knows no such parameter."""
+
+
+class TryAgain(Exception):  # noqa: N818 - it is a request, not an error
+    """A reply that may be another one later; ``after`` is what the server asks to wait, in seconds."""
+
+    def __init__(self, status: int, text: str, after: float | None = None) -> None:
+        self.status = status
+        self.after = after
+        super().__init__(f"{status}: {text}" if status else text)
+
+
+def sample_seed(run_seed: int, source: str, prompt_id: str, sample_index: int) -> int:
+    """Return the 63-bit seed of one sample."""
+    digest = hashlib.sha256(f"{run_seed}\0{source}\0{prompt_id}".encode()).digest()
+    base = int.from_bytes(digest[:8]) >> 1
+    return (base >> SEED_FREE_BITS << SEED_FREE_BITS) + sample_index
+
+
+@dataclass
+class Heartbeat:
+    """When the server last showed that it works."""
+
+    last: float = field(default_factory=time.monotonic)
+
+    def beat(self, ahead_seconds: float = 0.0) -> None:
+        """Note that the server works, or that it asked to be left alone for a while."""
+        self.last = max(self.last, time.monotonic() + ahead_seconds)
+
+    @property
+    def silent_seconds(self) -> float:
+        """For how long the server has shown nothing."""
+        return time.monotonic() - self.last
+
+
+class Chat:
+    """A client of one server with one source's sampling. Used as an async context manager."""
+
+    def __init__(self, parameters: GenerateParameters, api_key: str | None = None) -> None:
+        self._parameters = parameters
+        self._leave_out: set[str] = set()
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        limits = httpx.Limits(max_connections=parameters.concurrency, max_keepalive_connections=parameters.concurrency)
+        # No limit on reading: a long answer in a long queue is no failure; the heartbeat watches the server.
+        timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
+        self._client = httpx.AsyncClient(
+            base_url=parameters.base_url.rstrip("/"), headers=headers, limits=limits, timeout=timeout
+        )
+        self.heartbeat = Heartbeat()
+
+    async def __aenter__(self) -> "Chat":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.aclose()
+
+    async def ask(self, prompt: Prompt, sample_index: int) -> Response:
+        """Return one sample, or a response whose ``error`` says why there is none.
+
+        Raises
+        ------
+        UserError
+            If the server refuses every request of ours: a wrong key, model or path.
+        """
+        body = self._body(prompt, sample_index)
+        retrying = tenacity.AsyncRetrying(retry=tenacity.retry_if_exception_type(TryAgain), wait=_wait, reraise=True)
+        async for attempt in retrying:
+            with attempt:
+                reply = await self._post(body, attempt.retry_state.attempt_number)
+        self.heartbeat.beat()
+        if reply.status_code >= HTTP_BAD_REQUEST:
+            return self._failed(prompt, sample_index, f"{reply.status_code}: {_message(reply)}")
+        return self._read(prompt, sample_index, reply)
+
+    async def tokens_generated(self) -> float | None:
+        """Return the server's own count of generated tokens, where it tells (vLLM's ``/metrics``), else None."""
+        try:
+            reply = await self._client.get(str(self._client.base_url.join("/metrics")), timeout=CONNECT_SECONDS)
+            lines = [x for x in reply.text.splitlines() if x.startswith("vllm:generation_tokens_total")]
+            return sum(float(line.rsplit(" ", 1)[1]) for line in lines) if lines else None
+        except (httpx.HTTPError, ValueError):
+            return None
+
+    def _body(self, prompt: Prompt, sample_index: int) -> dict[str, Any]:
+        parameters, sampling = self._parameters, self._parameters.sampling
+        messages = [{"role": "user", "content": prompt.prompt}]
+        if parameters.system_prompt is not None:
+            messages.insert(0, {"role": "system", "content": parameters.system_prompt})
+        return {
+            "model": parameters.model,
+            "messages": messages,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "top_k": sampling.top_k,
+            "repetition_penalty": sampling.repetition_penalty,
+            "max_tokens": sampling.max_tokens,
+            "n": 1,
+            "seed": sample_seed(parameters.seed, parameters.source, prompt.prompt_id, sample_index),
+        }
+
+    async def _post(self, body: dict[str, Any], attempt: int) -> httpx.Response:
+        asked = {name: value for name, value in body.items() if name not in self._leave_out}
+        try:
+            reply = await self._client.post("chat/completions", json=asked)
+        except httpx.TransportError as error:
+            raise TryAgain(0, f"{type(error).__name__}: {error}") from error
+        status = reply.status_code
+        if status == HTTP_TOO_MANY:
+            after = _retry_after(reply)
+            self.heartbeat.beat(after or 0.0)
+            raise TryAgain(status, _message(reply), after)
+        if status in UNAVAILABLE or (status >= HTTP_SERVER_ERROR and attempt < SERVER_ERROR_ATTEMPTS):
+            raise TryAgain(status, _message(reply), _retry_after(reply))
+        if status in REFUSED:
+            raise UserError(f"{reply.request.url} answered {status}: {_message(reply)}")
+        if status >= HTTP_BAD_REQUEST and self._learn(reply, asked):
+            raise TryAgain(status, _message(reply))
+        return reply
+
+    def _learn(self, reply: httpx.Response, asked: dict[str, Any]) -> bool:
+        """Tell whether the server only minds a parameter that may as well be left out, and leave it out."""
+        text = reply.text
+        minded = {name for name, value in NEUTRAL.items() if asked.get(name) == value and name in text}
+        self._leave_out |= minded
+        return bool(minded)
+
+    def _failed(self, prompt: Prompt, sample_index: int, error: str) -> Response:
+        return Response(
+            prompt_id=prompt.prompt_id,
+            dataset=prompt.dataset,
+            source=self._parameters.source,
+            sample_index=sample_index,
+            text="",
+            finish_reason="error",
+            error=error[:ERROR_CHARACTERS] or "unknown",
+        )
+
+    def _read(self, prompt: Prompt, sample_index: int, reply: httpx.Response) -> Response:
+        try:
+            answer = reply.json()
+            choice, usage = answer["choices"][0], answer.get("usage") or {}
+            reason = choice["finish_reason"]
+            text = choice["message"].get("content") or ""
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            return self._failed(prompt, sample_index, f"not a chat completion: {error!r} in {reply.text[:200]}")
+        if reason not in ("stop", "length"):
+            return self._failed(prompt, sample_index, f"finish_reason {reason}")
+        return Response(
+            prompt_id=prompt.prompt_id,
+            dataset=prompt.dataset,
+            source=self._parameters.source,
+            sample_index=sample_index,
+            text=text,
+            finish_reason=reason,
+            prompt_tokens=int(usage.get("prompt_tokens") or 0),
+            completion_tokens=int(usage.get("completion_tokens") or 0),
+        )
+
+
+async def watch(chat: Chat, stall_seconds: float) -> None:
+    """Return never; raise when the server is wedged.
+
+    A server that computes long answers is silent, too: before it is given up, its own token count is asked.
+
+    Raises
+    ------
+    InfrastructureError
+        If no token was accepted for ``stall_seconds``.
+    """
+    tokens = await chat.tokens_generated()
+    while True:
+        await asyncio.sleep(min(15.0, stall_seconds / 4))
+        if chat.heartbeat.silent_seconds < stall_seconds / 2:
+            continue
+        now = await chat.tokens_generated()
+        if now is not None and now != tokens:
+            tokens = now
+            chat.heartbeat.beat()
+        elif chat.heartbeat.silent_seconds > stall_seconds:
+            silent = chat.heartbeat.silent_seconds
+            raise InfrastructureError(f"server wedged: no token accepted for {silent:.0f} s")
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    if isinstance(error, TryAgain):
+        if error.after is not None:
+            return error.after
+        if error.status == HTTP_BAD_REQUEST:
+            return 0.0
+    return float(tenacity.wait_random_exponential(multiplier=0.5, max=WAIT_MAX_SECONDS)(state))
+
+
+def _retry_after(reply: httpx.Response) -> float | None:
+    """Return the seconds that a Retry-After header asks for: a number or a date. Source: RFC 9110, 10.2.3."""
+    text = reply.headers.get("retry-after", "").strip()
+    if not text:
+        return None
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _message(reply: httpx.Response) -> str:
+    """Return the message of an OpenAI-style error, else the start of the text."""
+    try:
+        value = reply.json()
+        error = value.get("error", value)
+        return str(error["message"] if isinstance(error, dict) else error)[:ERROR_CHARACTERS]
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return reply.text[:ERROR_CHARACTERS]

@@ -1,0 +1,66 @@
+"""Whether a prompt overlaps a benchmark that the run is measured by.
+
+Rules: an n-gram of 13 words that stands in a benchmark's prompt, too, contaminates; a benchmark prompt of fewer
+words does when it is the same. An n-gram that many prompts share is a template's and tells nothing.
+
+Source: Brown et al. 2020 (arXiv 2005.14165), appendix C: 13-grams of lower-case words without punctuation, and
+n-grams that collide with more than 10 training documents are ignored. The rule for short prompts is ours.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+GRAM_WORDS = 13
+COMMON_PROMPTS = 10
+"""An n-gram found in more prompts than this is a phrase, not a leak."""
+
+_WORD = re.compile(r"[^\W_\u3040-\u30ff\u3400-\u9fff]+|[\u3040-\u30ff\u3400-\u9fff]")
+"""A run of letters and digits, or one Chinese or Japanese character: those scripts set no spaces."""
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a text: lower case, without punctuation."""
+    return _WORD.findall(text.lower())
+
+
+def grams_of(words: list[str]) -> Iterator[str]:
+    """Yield every run of ``GRAM_WORDS`` words."""
+    for start in range(len(words) - GRAM_WORDS + 1):
+        yield " ".join(words[start : start + GRAM_WORDS])
+
+
+@dataclass
+class Overlap:
+    """The benchmarks' prompts as n-grams. First ``count`` every prompt once, then ask ``find``."""
+
+    grams: dict[str, str] = field(default_factory=dict)
+    """N-gram to the benchmark that it stands in."""
+    whole: dict[str, str] = field(default_factory=dict)
+    """All words of a prompt to its benchmark."""
+    seen: Counter[str] = field(default_factory=Counter)
+    """In how many prompts each benchmark n-gram was found."""
+
+    def add(self, benchmark: str, prompts: Iterable[str]) -> None:
+        """Add a benchmark's prompts."""
+        for prompt in prompts:
+            words = words_of(prompt)
+            self.whole.setdefault(" ".join(words), benchmark)
+            for gram in grams_of(words):
+                self.grams.setdefault(gram, benchmark)
+
+    def count(self, prompt: str) -> None:
+        """Count the benchmark n-grams of one prompt."""
+        self.seen.update({gram for gram in grams_of(words_of(prompt)) if gram in self.grams})
+
+    def find(self, prompt: str) -> tuple[str, str] | None:
+        """Return the benchmark that a prompt overlaps and the words that they share, or None."""
+        words = words_of(prompt)
+        whole = " ".join(words)
+        if whole in self.whole:
+            return self.whole[whole], whole
+        for gram in grams_of(words):
+            if gram in self.grams and self.seen[gram] <= COMMON_PROMPTS:
+                return self.grams[gram], gram
+        return None

@@ -1,0 +1,206 @@
+"""Ask a source's server for every sample of a shard's prompts; what is stored is never asked again.
+
+Rows are appended to ``parts/shard-NNNNN.<pod uid>.jsonl.part`` as they come; a successor reads every
+predecessor's part and asks only for what is missing. A finished shard is ``responses/NNNNN-of-NNNNN.parquet``,
+sorted by prompt and sample.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fusionrun.api.records import Prompt, Response
+from fusionrun.api.task import GenerateParameters
+
+from fusionrun_stages.chat import Chat, watch
+from fusionrun_stages.errors import InfrastructureError, StageError, UserError
+from fusionrun_stages.shards import JsonLines, read_json_lines, read_rows, shard_path, write_rows
+from fusionrun_stages.work import Made, Work
+
+log = logging.getLogger(__name__)
+
+Sample = tuple[str, int]
+"""Prompt and sample index."""
+
+SYNC_SECONDS = 5.0
+"""A machine that dies loses at most the rows of so long; a killed process loses none."""
+RATE_SECONDS = 10.0
+"""Tokens per second are those of so long a time."""
+REFUSALS_ENOUGH = 64
+"""So many requests refused, and not one answered, are taken for all."""
+
+
+@dataclass
+class Tally:
+    """What is stored, by this pod and its predecessors."""
+
+    rows: int = 0
+    answered: int = 0
+    refused: int = 0
+    """Requests that got a 4xx."""
+    truncated: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    last_error: str = ""
+
+    def add(self, row: Response) -> None:
+        """Count one row."""
+        self.rows += 1
+        self.answered += row.error is None
+        self.refused += (row.error or "").startswith("4")
+        self.truncated += row.finish_reason == "length"
+        self.prompt_tokens += row.prompt_tokens
+        self.completion_tokens += row.completion_tokens
+        self.last_error = row.error or self.last_error
+
+
+@dataclass
+class Rate:
+    """Tokens per second of late and in all."""
+
+    start: float = field(default_factory=time.monotonic)
+    tokens: int = 0
+    marks: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def add(self, tokens: int) -> None:
+        """Count tokens that came just now."""
+        self.tokens += tokens
+        now = time.monotonic()
+        self.marks.append((now, self.tokens))
+        while self.marks[0][0] < now - RATE_SECONDS:
+            self.marks.popleft()
+
+    @property
+    def late(self) -> float:
+        """Tokens per second of the last ``RATE_SECONDS``."""
+        now, (then, before) = time.monotonic(), self.marks[0] if self.marks else (self.start, 0)
+        return (self.tokens - before) / (now - then) if now > then else 0.0
+
+    @property
+    def mean(self) -> float:
+        """Tokens per second since the start."""
+        return self.tokens / max(time.monotonic() - self.start, 1e-9)
+
+
+def run(work: Work) -> Made:
+    """Generate one shard."""
+    parameters = work.task.parameters
+    assert isinstance(parameters, GenerateParameters)
+    shard = work.shard or 0
+    final = shard_path(work.output / "responses", shard, parameters.shards)
+    parts = work.output / "parts"
+    tally = Tally()
+    done = set[Sample]()
+    for row in stored_rows(parts, shard, final):
+        if (row.prompt_id, row.sample_index) not in done:
+            done.add((row.prompt_id, row.sample_index))
+            tally.add(row)
+    prompts = read_rows(shard_path(parameters.prompts_dir, shard, parameters.shards), Prompt)
+    wanted = [
+        (prompt, index)
+        for prompt in prompts
+        for index in range(parameters.samples_per_prompt.get(prompt.dataset, 0))
+        if (prompt.prompt_id, index) not in done
+    ]
+    log.info("%s: %d samples stored already, %d to ask for", parameters.source, len(done), len(wanted))
+    total = len(done) + len(wanted)
+    rate = Rate()
+    if wanted:
+        path = parts / f"shard-{shard:05d}.{work.pod_uid}.jsonl.part"
+        asyncio.run(
+            ask_all(parameters, wanted, JsonLines(path), tally, rate, lambda: _report(work, tally, rate, total))
+        )
+    if total and not tally.answered:
+        # Of no use to a successor: a corrected server would never be asked again.
+        _forget(parts, shard)
+        final.unlink(missing_ok=True)
+        message = f"source {parameters.source!r}: not one of {tally.rows} requests was answered: {tally.last_error}"
+        raise UserError(message) if tally.refused == tally.rows else InfrastructureError(message)
+    # The first row of a sample counts: reversed, it is the last to be set.
+    rows = {(row.prompt_id, row.sample_index): row for row in reversed(list(stored_rows(parts, shard, final)))}
+    write_rows(final, Response, (rows[key] for key in sorted(rows)))
+    _forget(parts, shard)
+    return Made(
+        files=[str(final.relative_to(work.output))],
+        counts={
+            "requests": tally.rows,
+            "responses": tally.answered,
+            "truncated": tally.truncated,
+            "errors": tally.rows - tally.answered,
+            "prompt_tokens": tally.prompt_tokens,
+            "completion_tokens": tally.completion_tokens,
+        },
+        numbers={"tokens_per_second": round(rate.mean, 3)},
+        details={"asked_by_this_pod": len(wanted), "last_error": tally.last_error},
+    )
+
+
+def stored_rows(parts: Path, shard: int, final: Path) -> Iterator[Response]:
+    """Yield what is stored of a shard: of its finished file, if a pod died after writing it, and of every part."""
+    if final.is_file():
+        yield from read_rows(final, Response)
+    for path in sorted(parts.glob(f"shard-{shard:05d}.*.jsonl.part")):
+        yield from read_json_lines(path, Response)
+
+
+async def ask_all(
+    parameters: GenerateParameters,
+    wanted: list[tuple[Prompt, int]],
+    lines: JsonLines,
+    tally: Tally,
+    rate: Rate,
+    report: Callable[[], None],
+) -> None:
+    """Ask for every sample, ``concurrency`` at a time, and store each reply as it comes.
+
+    Raises
+    ------
+    UserError
+        If the server refuses whatever it is asked.
+    InfrastructureError
+        If the server is wedged.
+    """
+    todo = iter(wanted)
+    api_key = os.environ.get(parameters.api_key_env) if parameters.api_key_env else None
+
+    async def asker(chat: Chat) -> None:
+        for prompt, index in todo:
+            row = await chat.ask(prompt, index)
+            lines.append(row)
+            tally.add(row)
+            rate.add(row.completion_tokens)
+            if tally.refused == tally.rows >= REFUSALS_ENOUGH:
+                return
+            report()
+
+    async def keep_synced() -> None:
+        while True:
+            await asyncio.sleep(SYNC_SECONDS)
+            await asyncio.to_thread(lines.sync)
+
+    try:
+        async with Chat(parameters, api_key) as chat, asyncio.TaskGroup() as group:
+            guards = [group.create_task(watch(chat, parameters.stall_seconds)), group.create_task(keep_synced())]
+            count = min(parameters.concurrency, len(wanted))
+            await asyncio.wait([group.create_task(asker(chat)) for _ in range(count)])
+            for guard in guards:
+                guard.cancel()
+    except* StageError as several:
+        raise several.exceptions[0] from None
+    finally:
+        lines.close()
+        report()
+
+
+def _report(work: Work, tally: Tally, rate: Rate, total: int) -> None:
+    work.report(tally.rows, total, "samples", tokens_per_second=round(rate.late, 1))
+
+
+def _forget(parts: Path, shard: int) -> None:
+    for path in parts.glob(f"shard-{shard:05d}.*.jsonl.part"):
+        path.unlink()
