@@ -120,6 +120,9 @@ class StageStatus(Contract):
     end_time: str | None = None
     cache_hit: bool | None = None
     gpu_seconds: int | None = None
+    """Of all attempts together."""
+    earlier_gpu_seconds: int | None = None
+    """Of the attempts before this one, and before the run was last suspended."""
     peak_memory_bytes: int | None = None
     """Largest resident memory of one pod of the stage."""
     object_ref: Annotated[str, Field(max_length=128)] | None = None

@@ -93,7 +93,7 @@ class FetchParameters(Contract):
 
     kind: Literal[StageKind.FETCH] = StageKind.FETCH
     uri: str
-    revision: str | None
+    revision: str | None = None
     destination: str
     hub_endpoint: str | None = None
 
@@ -221,7 +221,7 @@ class TrainParameters(Contract):
     micro_batch_size: int
     max_length: int
     warmup_ratio: float
-    save_steps: int | None
+    save_steps: int | None = None
     zero_stage: int
     precision: Literal["bf16", "fp32"]
     gradient_checkpointing: bool
@@ -249,7 +249,7 @@ class PromoteParameters(Contract):
     dpo_dir: str
     reference_model_path: str
     held_out_path: str
-    save_steps: int | None
+    save_steps: int | None = None
     beta: float
     length_normalized: bool
     max_length: int

@@ -33,7 +33,12 @@ class Failure:
 def explain(pods: list[Manifest], log_tails: dict[str, str]) -> Failure | None:
     """Explain the earliest failure among a stage's pods; None when none has failed."""
     ended = sorted(
-        ((container["state"]["terminated"], pod) for pod in pods for container in _containers(pod) if _failed(container)),
+        (
+            (container["state"]["terminated"], pod)
+            for pod in pods
+            for container in _containers(pod)
+            if _failed(container)
+        ),
         key=lambda pair: pair[0].get("finishedAt") or "",
     )
     for pod in pods:
@@ -82,5 +87,5 @@ def _containers(pod: Manifest) -> list[dict[str, Any]]:
 
 
 def _failed(container: dict[str, Any]) -> bool:
-    terminated = (container.get("state") or {}).get("terminated")
-    return bool(terminated) and terminated.get("exitCode") != 0
+    terminated = (container.get("state") or {}).get("terminated") or {}
+    return bool(terminated.get("exitCode", 0))

@@ -48,6 +48,11 @@ class Workload:
         return ref_of(self.manifest)
 
     @property
+    def is_server(self) -> bool:
+        """Whether it is a Deployment, which never ends by itself."""
+        return bool(self.manifest["kind"] == "Deployment")
+
+    @property
     def active(self) -> bool:
         """Whether it has, or may yet have, running pods."""
         return self.phase in (Phase.RUNNING, Phase.READY)
@@ -142,8 +147,9 @@ def _workload(manifest: Manifest, pods: list[Manifest], log_tails: dict[str, str
         phase = Phase.FAILED
         failure = explain(pods, log_tails)
         ended = true["Failed"].get("lastTransitionTime")
-    elif manifest["kind"] == "PyTorchJob" or not manifest["spec"].get("backoffLimit"):
-        failure = explain(pods, log_tails)
+    elif manifest["kind"] == "Job":
+        failure = explain(pods, log_tails)  # more memory will not come from trying again, so this one ends it early
+        failure = failure if failure and failure.reason is Reason.OUT_OF_MEMORY else None
     return Workload(
         manifest=manifest,
         attempt=_attempt(manifest),
@@ -157,9 +163,7 @@ def _workload(manifest: Manifest, pods: list[Manifest], log_tails: dict[str, str
     )
 
 
-def _server_phase(
-    manifest: Manifest, pods: list[Manifest], log_tails: dict[str, str]
-) -> tuple[Phase, Failure | None]:
+def _server_phase(manifest: Manifest, pods: list[Manifest], log_tails: dict[str, str]) -> tuple[Phase, Failure | None]:
     status = manifest.get("status") or {}
     if int(status.get("readyReplicas") or 0) > 0:
         return Phase.READY, None
@@ -189,7 +193,9 @@ def _server_failure(
         if last.get("reason") == "OOMKilled":
             text = f"server pod {name} was killed for using more memory than its limit: raise resources.limits.memory"
             return Failure(Reason.OUT_OF_MEMORY, text, name, tail)
-        text = f"server pod {name} crashed {container['restartCount']} times, last with exit code {last.get('exitCode')}"
+        text = (
+            f"server pod {name} crashed {container['restartCount']} times, last with exit code {last.get('exitCode')}"
+        )
         return Failure(Reason.SERVER_NOT_READY, text, name, tail)
     name = pods[0]["metadata"]["name"] if pods else ""
     text = "the server was not ready within startupTimeoutSeconds"

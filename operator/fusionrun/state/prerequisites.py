@@ -26,9 +26,7 @@ def prerequisites(run: Manifest) -> tuple[ObjectRef, ...]:
     return tuple(ref for ref, _, _ in _wanted(run["metadata"]["namespace"], spec))
 
 
-def first_missing(
-    namespace: str, spec: FusionRunSpec, present: dict[ObjectRef, bool]
-) -> tuple[Reason, str] | None:
+def first_missing(namespace: str, spec: FusionRunSpec, present: dict[ObjectRef, bool]) -> tuple[Reason, str] | None:
     """Return the reason and the message of the first prerequisite that is not there.
 
     It may still come, so this is Waiting and never terminal.

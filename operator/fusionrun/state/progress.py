@@ -66,11 +66,11 @@ def _last(values: list[float | None]) -> float | None:
     return round(known[-1], 4) if known else None
 
 
-def gpu_seconds(gpus: int, started: datetime | None, ended: datetime | None, now: datetime) -> int | None:
-    """Return GPU-seconds held; of a stage at work in whole minutes per GPU."""
+def gpu_seconds(gpus: int, started: datetime | None, ended: datetime | None, now: datetime, earlier: int) -> int | None:
+    """Return GPU-seconds held, those of earlier attempts included; of a stage at work in whole minutes per GPU."""
     if not gpus or started is None:
-        return None
+        return earlier or None
     seconds = int(((ended or now) - started).total_seconds())
     if ended is None:
         seconds -= seconds % GPU_QUANTUM_SECONDS
-    return gpus * max(0, seconds)
+    return earlier + gpus * max(0, seconds)

@@ -56,8 +56,11 @@ def gate_failures(evaluation: Evaluation, results: Sequence[BenchmarkResult]) ->
     failures = []
     for gate in evaluation.gate:
         row = rows.get(gate.benchmark)
-        baseline = row and (row.base if gate.against is GateBaseline.BASE else row.sft)
-        if row is None or row.final is None or baseline is None:
+        if row is None:
+            failures.append(f"{gate.benchmark}: no score")
+            continue
+        baseline = row.base if gate.against is GateBaseline.BASE else row.sft
+        if row.final is None or baseline is None:
             failures.append(f"{gate.benchmark}: no score")
         elif row.final - baseline < gate.min_delta:
             failures.append(
@@ -65,3 +68,9 @@ def gate_failures(evaluation: Evaluation, results: Sequence[BenchmarkResult]) ->
                 f"less than minDelta {gate.min_delta:g}"
             )
     return failures
+
+
+def rate(results: Iterable[StageResult]) -> float | None:
+    """Return the tokens per second of a stage's pods; None when they did not say."""
+    known = [r.numbers["tokens_per_second"] for r in results if "tokens_per_second" in r.numbers]
+    return round(max(known), 1) if known else None

@@ -1,0 +1,328 @@
+"""Walk over a plan's stages in order and decide, stage by stage, what is so and what to create or delete.
+
+Pure: a walk reads what was observed and the time it is given, and collects its answer in its own lists.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from fusionrun.api.models import Manifest
+from fusionrun.api.status import (
+    LOG_TAIL_CHARACTERS,
+    BenchmarkResult,
+    DatasetSummary,
+    Reason,
+    StageState,
+    StageStatus,
+)
+from fusionrun.api.task import StageKind
+from fusionrun.objects.render import render
+from fusionrun.plan.stages import Stage
+from fusionrun.plan.tasks import Layout
+from fusionrun.settings import Settings
+from fusionrun.state import progress, results
+from fusionrun.state.conditions import stamp
+from fusionrun.state.failures import Failure
+from fusionrun.state.live import ObjectRef
+from fusionrun.state.observe import Observed, ObservedStage, Phase, Workload, parse_time, ref_of
+
+DONE = frozenset({StageState.SUCCEEDED, StageState.SKIPPED})
+AT_WORK = frozenset({StageState.RUNNING, StageState.READY})
+RESULT_GRACE = timedelta(seconds=10)
+"""How long to wait for the last words of pods whose Job has ended: two watches may tell in either order."""
+MESSAGE_CHARACTERS = 1024
+
+
+@dataclass
+class Walk:
+    """One walk over the plan."""
+
+    layout: Layout
+    observed: Observed
+    previous: dict[str, StageStatus]
+    needed: frozenset[str] | None
+    """Stages that have to run; None before ``resolve`` has answered."""
+    complete: frozenset[str]
+    settings: Settings
+    now: datetime
+    benchmarks: list[BenchmarkResult]
+    dataset: DatasetSummary | None
+    statuses: dict[str, StageStatus] = field(default_factory=dict)
+    create: list[Manifest] = field(default_factory=list)
+    delete: list[ObjectRef] = field(default_factory=list)
+    failed: list[tuple[str, Failure]] = field(default_factory=list)
+    requeue_seconds: float | None = None
+
+    def run(self) -> None:
+        """Visit every stage."""
+        for stage in self.layout.plan.stages:
+            self.statuses[stage.name] = self._visit(stage)
+
+    def _visit(self, stage: Stage) -> StageStatus:
+        old = self.previous.get(stage.name)
+        if old and old.state in DONE:
+            if stage.kind is StageKind.SERVE:
+                self._delete_server(stage)
+            return old
+        if self.needed is not None and stage.name not in self.needed:
+            hit = stage.name in self.complete
+            reason = Reason.CACHE_HIT if hit else Reason.NO_LONGER_NEEDED
+            return StageStatus(name=stage.name, state=StageState.SKIPPED, reason=reason, cache_hit=hit or None)
+        if stage.kind is StageKind.SERVE:
+            return self._serve(stage)
+        if stage.kind is StageKind.PUBLISH and self._is_ready(stage) and (text := self._gate()):
+            return StageStatus(name=stage.name, state=StageState.SKIPPED, reason=Reason.GATE_FAILED, message=text)
+        return self._program(stage)
+
+    # What may start -------------------------------------------------------------------------------------
+
+    def _is_ready(self, stage: Stage) -> bool:
+        if self.needed is None and stage.kind is not StageKind.RESOLVE:
+            return False
+        return all(self.statuses[n].state in DONE for n in stage.needs)
+
+    def _gate(self) -> str:
+        publish = self.layout.spec.publish
+        if publish is None or publish.even_if_gate_failed:
+            return ""
+        return "; ".join(results.gate_failures(self.layout.spec.evaluation, self.benchmarks))[:MESSAGE_CHARACTERS]
+
+    def _fits(self, stage: Stage) -> bool:
+        scheduling = self.layout.spec.scheduling
+        held = [s for s in self.layout.plan.stages if s.name != stage.name and self._holds_pods(s)]
+        servers = sum(s.kind is StageKind.SERVE for s in held)
+        if stage.kind is StageKind.SERVE and servers >= (scheduling.max_servers or servers + 1):
+            return False
+        if not stage.gpus or scheduling.gpu_budget is None:
+            return True
+        return sum(s.gpus for s in held) + stage.gpus <= scheduling.gpu_budget
+
+    def _holds_pods(self, stage: Stage) -> bool:
+        """Whether a stage is at work: as this walk has decided, or, for one not yet visited, as was observed."""
+        if stage.name in self.statuses:
+            return self.statuses[stage.name].state in AT_WORK
+        workload = self.observed.stage(stage.name).latest
+        return workload is not None and workload.active
+
+    def _start(self, stage: Stage, attempt: int) -> StageStatus:
+        waiting = self._why_not(stage)
+        if waiting is not None:
+            return waiting
+        self.create += render(self.layout, stage, attempt, self.settings)
+        kind = self.create[-1]
+        old = self.previous.get(stage.name)
+        return StageStatus(
+            name=stage.name,
+            state=StageState.RUNNING,
+            reason=Reason.PODS_PENDING,
+            attempt=attempt or None,
+            start_time=stamp(self.now),
+            gpu_seconds=old.gpu_seconds if old else None,
+            earlier_gpu_seconds=old.gpu_seconds if old else None,
+            object_ref=f"{kind['kind']}/{kind['metadata']['name']}",
+        )
+
+    def _why_not(self, stage: Stage) -> StageStatus | None:
+        if not self._is_ready(stage):
+            old = self.previous.get(stage.name)
+            kept = {"gpu_seconds": old.gpu_seconds, "earlier_gpu_seconds": old.earlier_gpu_seconds} if old else {}
+            return StageStatus(name=stage.name, state=StageState.PENDING, **kept)
+        if stage.server and self.statuses[stage.server].state is not StageState.READY:
+            if self.statuses[stage.server].state in DONE:
+                return None
+            return StageStatus(name=stage.name, state=StageState.WAITING, reason=Reason.WAITING_FOR_SERVER)
+        if not self._fits(stage):
+            return StageStatus(name=stage.name, state=StageState.WAITING, reason=Reason.WAITING_FOR_GPUS)
+        return None
+
+    # Servers --------------------------------------------------------------------------------------------
+
+    def _serve(self, stage: Stage) -> StageStatus:
+        workload = self.observed.stage(stage.name).latest
+        if self._consumer_is_over(stage):
+            self._delete_server(stage)
+            return self._status(stage, workload, StageState.SUCCEEDED, Reason.NO_LONGER_NEEDED, self.now)
+        if workload is None:
+            return self._start(stage, 0)
+        match workload.phase:
+            case Phase.READY:
+                return self._status(stage, workload, StageState.READY, Reason.SERVER_READY)
+            case Phase.FAILED:
+                return self._fail(stage, workload, workload.failure)
+            case Phase.TERMINATING:
+                return StageStatus(name=stage.name, state=StageState.WAITING, reason=Reason.PODS_PENDING)
+            case Phase.RUNNING | Phase.SUCCEEDED:
+                status = self._status(stage, workload, StageState.RUNNING, Reason.PODS_PENDING)
+                return status.model_copy(update={"message": _why_pending(workload)})
+
+    def _consumer_is_over(self, stage: Stage) -> bool:
+        consumer = next(s for s in self.layout.plan.stages if s.server == stage.name)
+        old = self.previous.get(consumer.name)
+        workload = self.observed.stage(consumer.name).latest
+        return bool(old and old.state in DONE) or (workload is not None and workload.phase is Phase.SUCCEEDED)
+
+    def _delete_server(self, stage: Stage) -> None:
+        self.delete += still_alive(self.observed.stage(stage.name))
+
+    # Programs -------------------------------------------------------------------------------------------
+
+    def _program(self, stage: Stage) -> StageStatus:
+        workload = self.observed.stage(stage.name).latest
+        if workload is None:
+            old = self.previous.get(stage.name)
+            return self._start(stage, (old.attempt or 0) if old and stage.kind in _TRAINING else 0)
+        if workload.phase is Phase.TERMINATING:
+            return StageStatus(name=stage.name, state=StageState.WAITING, reason=Reason.PODS_PENDING)
+        if workload.phase is Phase.SUCCEEDED:
+            return self._succeed(stage, workload)
+        if workload.phase is Phase.FAILED or workload.failure:
+            return self._failed(stage, workload)
+        return self._at_work(stage, workload)
+
+    def _at_work(self, stage: Stage, workload: Workload) -> StageStatus:
+        seen = self.observed.stage(stage.name)
+        pending = _why_pending(workload)
+        status = self._status(
+            stage, workload, StageState.RUNNING, Reason.PODS_PENDING if pending else Reason.PODS_RUNNING
+        )
+        numbers = progress.numbers(stage, seen, workload, self.now)
+        return status.model_copy(update={"message": pending, **vars(numbers)})
+
+    def _waits_for_words(self, workload: Workload) -> bool:
+        since = workload.ended or self.now
+        if self.now - since >= RESULT_GRACE:
+            return False
+        self.requeue_seconds = 1.0
+        return True
+
+    def _succeed(self, stage: Stage, workload: Workload) -> StageStatus:
+        if len(workload.results) < (stage.shards or 1) and self._waits_for_words(workload):
+            return self._at_work(stage, workload)
+        if stage.kind is StageKind.RESOLVE and self.needed is None:
+            lost = Failure(Reason.INFRASTRUCTURE_ERROR, "resolve ended without telling what it found", "")
+            return self._fail(stage, workload, lost)
+        words = workload.results
+        if stage.kind is StageKind.CONSTRUCT:
+            names = [s.name for s in self.layout.spec.sources]
+            self.dataset = results.dataset_summary(words, names) or self.dataset
+        if stage.kind is StageKind.EVALUATE:
+            model = stage.name.removeprefix("evaluate/")
+            self.benchmarks = results.with_scores(self.benchmarks, self.layout.spec.evaluation, model, words)
+        status = self._status(stage, workload, StageState.SUCCEEDED, Reason.SUCCEEDED, workload.ended or self.now)
+        last = words[0].numbers if words else {}
+        rate = results.rate(words)
+        return status.model_copy(
+            update={
+                "cache_hit": True if words and all(w.cached for w in words) else None,
+                "peak_memory_bytes": results.peak_memory(words),
+                "tokens_per_second": rate,
+                "loss": _rounded(last.get("last_loss")),
+                "reward_accuracy": _rounded(last.get("last_reward_accuracy", last.get("held_out_accuracy"))),
+            }
+        )
+
+    def _failed(self, stage: Stage, workload: Workload) -> StageStatus:
+        failure = workload.failure
+        if failure is None and self._waits_for_words(workload):
+            return self._at_work(stage, workload)
+        again = failure is None or failure.retryable
+        if stage.kind in _TRAINING and again and workload.attempt < self.layout.spec.backoff_limit:
+            status = self._start(stage, workload.attempt + 1)
+            text = failure.message if failure else "the job failed and left no pod to ask"
+            return status.model_copy(update={"message": f"tried again: {text}"[:MESSAGE_CHARACTERS]})
+        return self._fail(stage, workload, failure)
+
+    def _fail(self, stage: Stage, workload: Workload, failure: Failure | None) -> StageStatus:
+        failure = failure or Failure(Reason.INFRASTRUCTURE_ERROR, "it failed and left no pod to ask", "")
+        self.failed.append((stage.name, failure))
+        status = self._status(stage, workload, StageState.FAILED, failure.reason, workload.ended or self.now)
+        return status.model_copy(
+            update={
+                "message": failure.message[:MESSAGE_CHARACTERS],
+                "log_tail": failure.log_tail[-LOG_TAIL_CHARACTERS:] or None,
+            }
+        )
+
+    # Status ---------------------------------------------------------------------------------------------
+
+    def _status(
+        self,
+        stage: Stage,
+        workload: Workload | None,
+        state: StageState,
+        reason: Reason,
+        ended: datetime | None = None,
+    ) -> StageStatus:
+        if workload is None:
+            return StageStatus(name=stage.name, state=state, reason=reason)
+        old = self.previous.get(stage.name)
+        started = (parse_time(old.start_time) if old else None) or workload.started
+        earlier = old.earlier_gpu_seconds if old else None
+        return StageStatus(
+            name=stage.name,
+            state=state,
+            reason=reason,
+            attempt=workload.attempt or None,
+            start_time=stamp(started) if started else None,
+            end_time=stamp(ended) if ended else None,
+            gpu_seconds=progress.gpu_seconds(stage.gpus, started, ended, self.now, earlier or 0),
+            earlier_gpu_seconds=earlier,
+            object_ref=f"{workload.manifest['kind']}/{workload.manifest['metadata']['name']}",
+        )
+
+    def stop(self, reason: Reason, message: str) -> None:
+        """Stop what is at work: nothing is created, everything active is deleted, what has ended stays for its logs.
+
+        Parameters
+        ----------
+        reason, message
+            Why, for the stages that were at work.
+        """
+        self.create.clear()
+        for stage in self.layout.plan.stages:
+            self.delete += still_alive(self.observed.stage(stage.name))
+            status = self.statuses[stage.name]
+            if status.state in AT_WORK or status.state is StageState.WAITING:
+                spent = status.gpu_seconds
+                self.statuses[stage.name] = StageStatus(
+                    name=stage.name,
+                    state=StageState.PENDING,
+                    reason=reason,
+                    message=message,
+                    gpu_seconds=spent,
+                    earlier_gpu_seconds=spent,
+                )
+        self.delete = list(dict.fromkeys(self.delete))
+
+
+def still_alive(seen: ObservedStage) -> list[ObjectRef]:
+    """List the objects of a stage that hold pods, or would: not those that ended, nor those on their way out."""
+    workloads = [w.ref for w in seen.workloads if w.active or (w.phase is Phase.FAILED and w.is_server)]
+    return [*workloads, *(ref_of(s) for s in seen.services if not s["metadata"].get("deletionTimestamp"))]
+
+
+_TRAINING = frozenset({StageKind.SFT, StageKind.DPO})
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _why_pending(workload: Workload) -> str | None:
+    """Say why no pod runs yet, in Kubernetes' own words; None when one does."""
+    for pod in workload.pods:
+        status = pod.get("status") or {}
+        if status.get("phase") not in ("Pending", None):
+            return None
+        waiting = [
+            w
+            for c in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+            if (w := (c.get("state") or {}).get("waiting"))
+        ]
+        for reason in waiting:
+            if reason.get("reason") not in ("ContainerCreating", "PodInitializing"):
+                return f"pod {pod['metadata']['name']}: {reason.get('reason')}: {reason.get('message', '')}"[:300]
+        for condition in status.get("conditions") or []:
+            if condition.get("reason") == "Unschedulable":
+                return f"pod {pod['metadata']['name']}: Unschedulable: {condition.get('message', '')}"[:300]
+    return "no pod runs yet"

@@ -1,0 +1,294 @@
+"""The decision, walked through a simulated world: order, retries, failures, suspension, reuse."""
+
+from datetime import timedelta
+
+import pytest
+from support.runs import make_run
+from support.world import World, succeeded
+
+from fusionrun.api.status import Reason
+from fusionrun.api.task import Outcome, StageResult, encode_result
+from fusionrun.state.decide import decide
+from fusionrun.state.failures import Failure
+
+
+def ended(world: World) -> list[str]:
+    return [s.name for s in world.status.stages if s.state in ("Succeeded", "Skipped")]
+
+
+def test_a_run_reaches_complete_with_every_stage_done():
+    world = World(make_run())
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"
+    assert world.condition("Finished")[0] == "True"
+    assert set(ended(world)) == {s.name for s in world.status.stages}
+    assert world.status.dataset.sft_rows == 7
+    assert world.status.results[0].delta == 40.0
+
+
+def test_no_object_of_a_server_is_left_at_the_end():
+    world = World(make_run())
+    world.run_to_end()
+    assert not [o for o in world.objects.values() if o["kind"] in ("Deployment", "Service")]
+
+
+def test_nothing_but_resolve_starts_before_the_pins_are_known():
+    world = World(make_run())
+    world.settle()
+    assert set(world.workloads()) == {"resolve"}
+
+
+def test_generation_starts_only_when_its_server_is_ready():
+    world = World(make_run())
+    world.settle()
+    world.finish("resolve")
+    world.settle()
+    world.finish("prepare/prompts")
+    world.settle()
+    assert "serve/ada" in world.workloads()
+    assert "generate/ada" not in world.workloads()
+    world.make_ready("serve/ada")
+    world.settle()
+    assert "generate/ada" in world.workloads()
+
+
+def test_a_server_is_deleted_as_soon_as_its_generation_is_complete():
+    world = World(make_run())
+    for stage in ("resolve", "prepare/prompts"):
+        world.settle()
+        world.finish(stage)
+    world.settle()
+    world.make_ready("serve/ada")
+    world.settle()
+    world.finish("generate/ada")
+    world.settle()
+    assert "serve/ada" not in world.workloads()
+    assert world.stage("serve/ada").state == "Succeeded"
+    assert "serve/bob" in world.workloads()
+
+
+def test_twice_is_once_at_every_step():
+    world = World(make_run())
+    while True:
+        world.settle()
+        again = decide(world.live(), world.settings, world.now)
+        assert (again.create, again.status, again.delete, again.events) == ((), None, (), ())
+        if not world.step():
+            break
+
+
+def test_time_alone_writes_no_status_within_a_quantum():
+    world = World(make_run())
+    world.settle()
+    later = decide(world.live(), world.settings, world.now + timedelta(seconds=3))
+    assert later.status is None
+
+
+def test_every_object_is_created_once():
+    world = World(make_run())
+    world.run_to_end()
+    jobs = [c for c in world.created if c.startswith(("Job", "PyTorchJob", "Deployment"))]
+    assert len(jobs) == len(set(jobs))
+
+
+def test_a_users_error_fails_the_run_at_once_with_its_message():
+    world = World(make_run())
+    world.settle()
+    words = StageResult(outcome=Outcome.FAILED, user_error=True, message="sources[ada]: no such directory")
+    world.fail("resolve", {"exitCode": 2, "message": encode_result(words)})
+    world.settle()
+    status, reason, message = world.condition("Failed")
+    assert (status, reason) == ("True", "StageFailed")
+    assert "sources[ada]: no such directory" in message
+    assert world.stage("resolve").reason == "UserError"
+    assert world.condition("Finished")[0] == "True"
+
+
+def test_a_failed_run_holds_no_server():
+    world = World(make_run())
+    for stage in ("resolve", "prepare/prompts"):
+        world.settle()
+        world.finish(stage)
+    world.settle()
+    world.make_ready("serve/ada")
+    world.settle()
+    world.fail("generate/ada", {"exitCode": 2})
+    world.settle()
+    assert not [o for o in world.objects.values() if o["kind"] in ("Deployment", "Service")]
+    assert world.stage("serve/bob").state == "Pending"
+
+
+def until(world: World, stage: str) -> None:
+    for _ in range(40):
+        world.settle()
+        if stage in world.workloads():
+            return
+        assert world.step()
+    raise AssertionError(stage)
+
+
+def test_training_is_recreated_whole_after_an_infrastructure_failure():
+    world = World(make_run())
+    until(world, "sft")
+    world.fail("sft", {"exitCode": 137}, {"reason": "Evicted", "message": "node was low on memory"})
+    world.settle()
+    assert world.stage("sft").attempt == 1
+    assert world.workloads()["sft"]["metadata"]["name"].endswith("-r1")
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"
+
+
+def test_training_gives_up_after_backoff_limit():
+    world = World(make_run(backoffLimit=1))
+    until(world, "sft")
+    for _ in range(2):
+        world.fail("sft", {"exitCode": 137})
+        world.now += timedelta(seconds=11)
+        world.settle()
+    assert world.condition("Failed")[1] == "StageFailed"
+    assert world.stage("sft").reason == "InfrastructureError"
+
+
+def test_out_of_memory_is_the_users_and_ends_a_job_before_its_retries():
+    world = World(make_run())
+    world.settle()
+    job = world.workloads()["resolve"]
+    terminated = {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "2026-01-02T03:04:09Z"}
+    world.add_pod(job, "pod-0", {"phase": "Failed"}, terminated, 0)
+    world.settle()
+    assert world.stage("resolve").reason == "OutOfMemory"
+    assert "resources.limits.memory" in world.condition("Failed")[2]
+    assert not world.workloads()
+
+
+def test_suspend_frees_the_pods_and_resume_goes_on():
+    world = World(make_run())
+    until(world, "serve/ada")
+    world.run["spec"]["suspend"] = True
+    world.settle()
+    assert not world.workloads()
+    assert world.condition("Suspended")[:2] == ("True", "Suspended")
+    world.run["spec"]["suspend"] = False
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"
+
+
+@pytest.mark.parametrize(
+    ("absent", "reason"),
+    [("fusion-data", "ClaimMissing"), ("pytorchjobs.kubeflow.org", "TrainingOperatorMissing")],
+)
+def test_a_missing_prerequisite_is_waited_for_and_named(absent, reason):
+    world = World(make_run(), absent={absent})
+    world.settle()
+    status, said, message = world.condition("Ready")
+    assert (status, said) == ("False", reason)
+    assert absent.split(".")[0] in message.lower() or "training operator" in message
+    assert not world.objects
+    world.absent.clear()
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"
+
+
+def test_complete_artifacts_are_not_made_again():
+    first = World(make_run())
+    first.run_to_end()
+
+    def everything_but_dpo(kind, task):
+        result = succeeded(kind, task)
+        if kind != "resolve":
+            return result
+        names = [s.name for s in task.parameters.stages]
+        kept = [
+            i for i, n in enumerate(names) if n not in ("dpo", "promote") and not n.endswith(("eval-final", "final"))
+        ]
+        return result.model_copy(update={"complete": [i for i in kept if "eval-final" not in names[i]]})
+
+    world = World(make_run(name="again"), answer=everything_but_dpo)
+    world.run_to_end()
+    stages = {c.split(":")[1] for c in world.created if c.startswith(("Job", "PyTorchJob", "Deployment"))}
+    assert "generate.ada" not in stages
+    assert "sft" not in stages
+    assert {"dpo", "promote", "construct", "evaluate.base", "serve.eval-final"} <= stages
+    assert world.stage("generate/ada").cache_hit
+    assert world.condition("Complete")[0] == "True"
+
+
+def test_gpu_budget_is_never_exceeded():
+    gpu = {"limits": {"nvidia.com/gpu": 4}}
+    run = make_run(scheduling={"gpuBudget": 4})
+    for source in run["spec"]["sources"]:
+        source["served"]["resources"] = gpu
+    run["spec"]["evaluation"]["server"] = {"resources": gpu}
+    world = World(run)
+    world.settle()
+    most = 0
+    while world.step():
+        world.settle()
+        most = max(most, world.status.gpus_in_use)
+    assert most == 4
+    assert world.condition("Complete")[0] == "True"
+
+
+def test_a_failed_gate_is_a_condition_and_keeps_the_model_unpublished():
+    run = make_run(publish={"uri": "pvc://fusion-data/out"})
+    run["spec"]["evaluation"]["gate"] = [{"benchmark": "math-test", "minDelta": 99.0}]
+    world = World(run)
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"
+    assert world.condition("EvaluationPassed")[:2] == ("False", "EvaluationFailed")
+    assert world.stage("publish").reason == "GateFailed"
+    assert "Job:publish" not in world.created
+
+
+def test_budget_suspends_and_never_kills_for_good():
+    run = make_run(budget={"maxGpuHours": 0.001})
+    run["spec"]["training"]["resources"] = {"limits": {"nvidia.com/gpu": 8}}
+    world = World(run)
+    until(world, "sft")
+    world.now += timedelta(minutes=5)
+    world.settle()
+    assert world.condition("Suspended")[1] == "BudgetExceeded"
+    world.run["spec"]["budget"] = {"maxGpuHours": 100}
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"
+
+
+def test_deadline_fails_the_run_and_says_so():
+    world = World(make_run(activeDeadlineSeconds=60))
+    world.settle()
+    world.now += timedelta(seconds=61)
+    world.settle()
+    assert world.condition("Failed")[1] == "DeadlineExceeded"
+    assert not world.workloads()
+
+
+def test_images_are_frozen_at_acceptance():
+    world = World(make_run())
+    world.settle()
+    newer = world.settings.images.__class__(data="data:2", serve="s:2", train="t:2", reward="r:2", sandbox="x:2")
+    world.settings = world.settings.__class__(images=newer)
+    world.finish("resolve")
+    world.settle()
+    image = world.workloads()["prepare/prompts"]["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert image == "data:1"
+
+
+def test_an_invalid_spec_ends_the_run_with_field_value_and_rule():
+    run = make_run()
+    run["spec"]["training"]["sft"] = {"globalBatchSize": 7, "microBatchSize": 2}
+    world = World(run)
+    world.settle()
+    status, reason, message = world.condition("Failed")
+    assert (status, reason) == ("True", "InvalidSpec")
+    assert "spec.training.sft.globalBatchSize: 7: must be a multiple" in message
+
+
+def test_a_failure_says_whether_trying_again_can_help():
+    assert Failure(Reason.INFRASTRUCTURE_ERROR, "", "").retryable
+    assert not Failure(Reason.USER_ERROR, "", "").retryable
+
+
+def test_status_stays_under_16_kib():
+    world = World(make_run())
+    world.run_to_end()
+    assert len(world.status.model_dump_json(exclude_none=True)) < 16 * 1024

@@ -1,0 +1,1 @@
+"""Makers of objects and a simulated API server for the tests of the pure rooms."""

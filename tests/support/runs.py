@@ -1,0 +1,71 @@
+"""A small FusionRun, to be changed by each test in the one thing that it is about."""
+
+import copy
+from typing import Any
+
+UID = "11111111-2222-3333-4444-555555555555"
+CLAIM = "fusion-data"
+
+_SPEC: dict[str, Any] = {
+    "target": {"family": "Llama3", "model": {"uri": f"pvc://{CLAIM}/models/target"}},
+    "sources": [
+        {"name": "ada", "served": {"model": {"uri": f"pvc://{CLAIM}/models/ada"}}},
+        {"name": "bob", "served": {"model": {"uri": f"pvc://{CLAIM}/models/bob"}}},
+    ],
+    "rewardModel": {
+        "model": {"uri": f"pvc://{CLAIM}/models/reward"},
+        "calibration": {
+            "pairs": [{"prompt": "p", "better": "b", "worse": "w"}],
+            "scoreRange": {"min": -10.0, "max": 10.0},
+        },
+    },
+    "datasets": [
+        {
+            "name": "math",
+            "uri": f"pvc://{CLAIM}/prompts/math.jsonl",
+            "task": "Mathematics",
+            "columns": {"prompt": "prompt", "answer": "answer"},
+        },
+        {
+            "name": "code",
+            "uri": f"pvc://{CLAIM}/prompts/code.jsonl",
+            "task": "Coding",
+            "columns": {"prompt": "prompt", "tests": "tests"},
+        },
+    ],
+    "generation": {"shards": 2},
+    "construction": {"rewardMargin": {"min": 0.1, "max": 5.0}},
+    "training": {"nodes": 2},
+    "evaluation": {
+        "benchmarks": [
+            {
+                "name": "math-test",
+                "uri": f"pvc://{CLAIM}/benchmarks/math.jsonl",
+                "grader": "Mathematics",
+                "columns": {"answer": "answer"},
+            },
+            {
+                "name": "code-test",
+                "uri": f"pvc://{CLAIM}/benchmarks/code.jsonl",
+                "grader": "Coding",
+                "columns": {"tests": "tests"},
+            },
+        ]
+    },
+    "storage": {"claimName": CLAIM},
+}
+
+
+def make_spec(**changes: Any) -> dict[str, Any]:
+    """Make a spec; ``changes`` replace top-level fields."""
+    return copy.deepcopy(_SPEC) | changes
+
+
+def make_run(name: str = "tiny", **changes: Any) -> dict[str, Any]:
+    """Make a FusionRun as the API server would return it."""
+    return {
+        "apiVersion": "fusionrun.dev/v1alpha1",
+        "kind": "FusionRun",
+        "metadata": {"name": name, "namespace": "lab", "uid": UID, "generation": 1},
+        "spec": make_spec(**changes),
+    }
