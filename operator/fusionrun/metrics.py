@@ -56,6 +56,7 @@ class Metrics:
     """
 
     def __init__(self, runs: Callable[[], Iterable[Manifest]]) -> None:
+        disable_created_metrics()
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)

@@ -44,7 +44,7 @@ RESOURCES: dict[tuple[str, str], tuple[str, bool]] = {
 """Plural and scope of every kind that we read or write, by apiVersion and kind."""
 
 _METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-_NOT_FOUND = 404
+_OK, _CREATED, _NOT_FOUND = 200, 201, 404
 
 Observe = Callable[[str, str, int, float], None]
 """Told of every request: verb, kind, HTTP status (0 without a reply), seconds."""
@@ -200,7 +200,7 @@ class Client:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ClusterError(verb, kind, name, 0, str(error) or type(error).__name__) from error
         else:
-            status = 200
+            status = _CREATED if verb == "create" else _OK
             return answer
         finally:
             self._observe(verb, kind, status, time.monotonic() - started)

@@ -24,6 +24,7 @@ CHILDREN: tuple[tuple[str, str], ...] = (
     ("apps/v1", "Deployment"),
     ("v1", "Service"),
     ("v1", "ConfigMap"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
     ("v1", "Pod"),
 )
 """Kinds of the objects that a run owns, directly or (pods) through another."""

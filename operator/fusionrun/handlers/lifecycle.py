@@ -111,8 +111,9 @@ def configure_kopf() -> kopf.OperatorSettings:
     settings.queueing.idle_timeout = 2.0
     settings.queueing.exit_timeout = 1.0
     settings.process.ultimate_exiting_timeout = 20.0
-    # kopf tells of every event that it handed on.
-    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    # kopf tells of every event that it handed on, and of every probe that it answered.
+    for name in ("kopf.objects", "kopf.activities.probe", "aiohttp.access"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     return settings
 
 

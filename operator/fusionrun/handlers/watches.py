@@ -8,6 +8,7 @@ from typing import Any
 
 import kopf
 
+from fusionrun.cluster.client import RESOURCES
 from fusionrun.cluster.gather import CHILDREN, Gatherer
 from fusionrun.cluster.store import Store, ref_of, run_of
 from fusionrun.handlers.pokes import Pokes
@@ -51,7 +52,7 @@ class Watches:
         kopf.on.event(GROUP, VERSION, PLURAL, id="run", registry=registry)(self.object_changed)
         for api_version, kind in CHILDREN:
             group, _, version = api_version.rpartition("/")
-            plural = f"{kind.lower()}s"
+            plural, _namespaced = RESOURCES[api_version, kind]
             kopf.on.event(group, version, plural, id="child", registry=registry)(self.object_changed)
             settings.watching.label_selectors[group, version, plural] = LABEL_RUN
         kopf.on.event("", "v1", "persistentvolumeclaims", id="claim", registry=registry)(self.claim_changed)
