@@ -18,8 +18,18 @@ build_binaries() {
 
 components_folder() {
     local source=$HERE/../components key
-    key=$({ go env GOVERSION GOARCH; cat "$source"/go.mod "$source"/go.sum "$source"/*.go "$source"/*/*.go; } | sha256sum)
+    key=$({ go env GOVERSION GOARCH; linker_flags; cat "$source"/go.mod "$source"/go.sum "$source"/*.go "$source"/*/*.go; } | sha256sum)
     echo "$CACHE/bin/components-${key:0:16}"
+}
+
+# What a release build of Kubernetes stamps in; without it, every component says v0.0.0-master.
+linker_flags() {
+    local version package
+    version=$(awk '$1 == "k8s.io/kubernetes" {print $2}' "$HERE/../components/go.mod")
+    printf -- '-s -w'
+    for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+        printf ' -X %s.gitVersion=%s' "$package" "$version"
+    done
 }
 
 build_components() {
@@ -29,7 +39,7 @@ build_components() {
     (
         cd "$HERE/../components"
         export CGO_ENABLED=0
-        go build -trimpath -ldflags '-s -w' -o "$1.part/cluster" .
+        go build -trimpath -ldflags "$(linker_flags)" -o "$1.part/cluster" .
         go build -trimpath -ldflags '-s -w' -o "$1.part/wait-for-host" ./wait-for-host
     ) >"$LOG/build-components.log" 2>&1 || fail "the build failed; read $LOG/build-components.log"
     mv "$1.part" "$1"

@@ -42,8 +42,15 @@ stop_daemon() {
     gone_within 10 "$pid" || { kill -KILL "$pid" 2>/dev/null && gone_within 5 "$pid"; } || fail "$1 ($pid) does not end"
 }
 
-# gone_within SECONDS PID
-gone_within() { timeout "$1" tail --pid="$2" -s 0.1 -f /dev/null; }
+# gone_within SECONDS PID; a process that has ended and was not yet collected by its parent is gone.
+gone_within() {
+    local deadline=$((SECONDS + $1)) stat
+    while read -r stat 2>/dev/null <"/proc/$2/stat"; do
+        [[ ${stat##*) } != Z* ]] || return 0
+        ((SECONDS < deadline)) || return 1
+        sleep 0.05
+    done
+}
 
 # wait_for SECONDS DAEMON WHAT COMMAND...: until COMMAND succeeds; says WHAT did not come about, and why.
 wait_for() {

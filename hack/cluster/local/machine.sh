@@ -4,7 +4,7 @@ DISK_NEEDED_GB=25
 # Programs and the Debian packages that bring them.
 declare -A PACKAGE_OF=(
     [containerd]=containerd [runc]=runc [/usr/lib/cni/bridge]=containernetworking-plugins
-    [iptables]=iptables [conntrack]=conntrack [ip]=iproute2 [openssl]=openssl [cc]=gcc
+    [iptables]=iptables [nft]=nftables [conntrack]=conntrack [ip]=iproute2 [openssl]=openssl [cc]=gcc
     [/usr/include/stdlib.h]=libc6-dev [flock]=util-linux [mount]=mount [python3]=python3 [sysctl]=procps
 )
 

@@ -7,10 +7,11 @@ SYSCTLS=(
     vm.overcommit_memory kernel.panic kernel.panic_on_oops kernel.keys.root_maxkeys kernel.keys.root_maxbytes
 )
 
-save_sysctls() {
+save_machine_state() {
     [[ ! -f $RUN/sysctls ]] || return 0
     local name
     for name in "${SYSCTLS[@]}"; do sysctl -e "$name"; done >"$RUN/sysctls.part" 2>/dev/null
+    nft list tables >"$RUN/tables" 2>/dev/null || true
     mv "$RUN/sysctls.part" "$RUN/sysctls"
 }
 
@@ -29,23 +30,58 @@ make_node_link() {
     ip route replace "$SERVICE_SUBNET" dev "$NODE_LINK" src "$NODE_IP"
 }
 
+# The isolated bridge leads nowhere by its routes; this also closes the ways that need none: to this machine by a
+# link-local address, and from one isolated pod to the next.
+close_isolated_network() {
+    local command chain
+    for command in iptables ip6tables; do
+        for chain in INPUT FORWARD; do
+            "$command" -w -C "$chain" -i "$ISOLATED_LINK" -j DROP 2>/dev/null ||
+                "$command" -w -I "$chain" -i "$ISOLATED_LINK" -j DROP
+        done
+    done
+}
+
+open_isolated_network() {
+    local command chain
+    for command in iptables ip6tables; do
+        for chain in INPUT FORWARD; do
+            while "$command" -w -D "$chain" -i "$ISOLATED_LINK" -j DROP 2>/dev/null; do :; done
+        done
+    done
+}
+
+# remove_network NAMESPACES: these network namespaces, those that a bridge of ours leads to, the bridges, the rules.
 remove_network() {
     local link namespace
     for link in "$POD_LINK" "$ISOLATED_LINK"; do
         for namespace in $(ip -o link show master "$link" 2>/dev/null | grep -o 'link-netns [^ ]*' | cut -d' ' -f2); do
-            ip netns delete "$namespace" || true
-        done
-        for port in $(ip -o link show master "$link" 2>/dev/null | awk -F'[ @:]+' '{print $2}'); do
-            ip link delete "$port" || true
+            ip netns delete "$namespace" || true # and with it the pair of links into it
         done
         ip link delete "$link" 2>/dev/null || true
     done
+    for namespace in $1; do ip netns delete "$namespace" 2>/dev/null || true; done
+    rmdir /run/netns 2>/dev/null || true
     ip link delete "$NODE_LINK" 2>/dev/null || true
     # What libcni remembers of each pod; the networks' names are ours alone.
     rm -rf /var/lib/cni/results/fusionrun-*
     rmdir /var/lib/cni/results /var/lib/cni 2>/dev/null || true
+    open_isolated_network
     remove_rules iptables
     remove_rules ip6tables
+    remove_empty_tables
+}
+
+# The tables that iptables made for its first rule and never removes.
+remove_empty_tables() {
+    [[ -f $RUN/tables ]] || return 0
+    local family table command
+    while read -r _ family table; do
+        command=iptables-save
+        [[ $family != ip6 ]] || command=ip6tables-save
+        grep -qx "table $family $table" "$RUN/tables" || [[ ! $table =~ ^(nat|filter|mangle|raw)$ ]] ||
+            "$command" -t "$table" | grep -q -e '^-A' -e '^:.* - ' || nft delete table "$family" "$table"
+    done < <(nft list tables)
 }
 
 # remove_rules iptables|ip6tables: every chain of Kubernetes and of our CNI networks, and the rules that lead there.

@@ -6,7 +6,20 @@ stop_pods() {
     kubectl --request-timeout=2s get --raw /readyz >/dev/null 2>&1 || return 0
     kubectl delete pods --all-namespaces --all --grace-period=1 --wait=false >/dev/null 2>&1 || true
     local deadline=$((SECONDS + 30))
-    while [[ -n $(ctr tasks list -q) ]] && ((SECONDS < deadline)); do sleep 0.2; done
+    while has_tasks && ((SECONDS < deadline)); do sleep 0.2; done
+}
+
+# ctr fails when a task ends while it lists: then there may be more.
+has_tasks() {
+    local tasks
+    tasks=$(ctr tasks list -q 2>/dev/null) || return 0
+    [[ -n $tasks ]]
+}
+
+# The network namespaces of the pods that still have a sandbox.
+pod_namespaces() {
+    grep -oh '/netns/cni-[0-9a-f-]*' "$RUN"/containerd/io.containerd.runtime.v2.task/k8s.io/*/config.json 2>/dev/null |
+        sort -u | sed 's|.*/||' || true
 }
 
 # containerd's images stay, its containers must not: the next cluster knows nothing of them.
@@ -56,7 +69,8 @@ mounted_below() {
     }' /proc/self/mountinfo | sort -r
 }
 
-remove_cgroups() {
+# What the kubelet makes outside its own folder.
+remove_kubelet_traces() {
     local folder
     for folder in /sys/fs/cgroup/kubepods /sys/fs/cgroup/*/kubepods; do
         [[ ! -d $folder ]] || find "$folder" -depth -type d -exec rmdir {} \; 2>/dev/null || true
@@ -64,5 +78,6 @@ remove_cgroups() {
     # The kubelet's links to its log files.
     find /var/log/containers -xtype l -delete 2>/dev/null || true
     find /var/log/containers -lname "$LOG/pods/*" -delete 2>/dev/null || true
-    rmdir /var/log/containers 2>/dev/null || true
+    rm -f /var/lib/kubelet/device-plugins/kubelet.sock
+    rmdir /var/log/containers /var/lib/kubelet/device-plugins /var/lib/kubelet 2>/dev/null || true
 }
