@@ -1,0 +1,201 @@
+"""Build images with buildah, from Debian's own packages up, in a store of their own below the cache."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from image_set import DEBIAN_PACKAGES, DEBIAN_SUITE, REPOSITORY, Image, source_files, wheel_key
+from layout import Layout
+
+PROGRAMS = {"buildah": "buildah", "debootstrap": "debootstrap"}
+# No host by this name exists: an image that is not there can never be pulled instead.
+REGISTRY_OF_NOWHERE = "fusionrun.local"
+STRIPPED_FOLDERS = (
+    "usr/share/doc",
+    "usr/share/locale",
+    "usr/share/man",
+    "var/cache/apt",
+    "var/lib/apt/lists",
+    "var/log",
+)
+WHEEL_TOOLS = ("build==1.6.1", "hatchling==1.33.0")
+
+
+class BuildError(Exception):
+    """What a person must change before the images can be built."""
+
+
+class Builder:
+    """A buildah store, and what it takes to fill it on this machine."""
+
+    def __init__(self, cache: Path, say: Callable[[str], None]) -> None:
+        self.cache = cache
+        self.store = cache / "storage"
+        self.say = say
+
+    def reference(self, name: str, keys: dict[str, str]) -> str:
+        """Return the name of an image as the cluster will know it."""
+        return f"{REGISTRY_OF_NOWHERE}/{name}:{keys[name]}"
+
+    def references(self) -> set[str]:
+        """Return the named images of the store."""
+        self._require_programs()
+        images = json.loads(self._buildah("images", "--json", capture=True) or "[]")
+        return {name for image in images for name in image["names"] or ()}
+
+    def build(self, image: Image, keys: dict[str, str]) -> None:
+        """Build one image; its parent must be there."""
+        if image.dockerfile is None:
+            self._build_base(self.reference(image.name, keys))
+            return
+        log = self.cache / "log" / f"{image.name}.log"
+        log.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.cache) as context, log.open("w") as output:
+            self._fill_context(Path(context), image)
+            command = ["bud", "--layers", "--network", "host", *self._host_settings()]
+            if image.parent:
+                command += ["--build-arg", f"BASE_IMAGE={self.reference(image.parent, keys)}"]
+            for name, value in image.arguments.items():
+                command += ["--build-arg", f"{name}={value}"]
+            command += ["--file", str(REPOSITORY / str(image.dockerfile)), "--tag", self.reference(image.name, keys)]
+            try:
+                self._buildah(*command, context, output=output)
+            except subprocess.CalledProcessError as error:
+                tail = "\n".join(log.read_text().splitlines()[-15:])
+                raise BuildError(f"{image.name} could not be built; {log} ends:\n{tail}") from error
+
+    def push_to_layout(self, reference: str, layout: Layout) -> None:
+        """Copy an image into the layout, its layers as they are: blobs that are there are not written again."""
+        layout.path.mkdir(parents=True, exist_ok=True)
+        self._buildah("push", "--quiet", "--disable-compression", reference, f"oci:{layout.path}:{reference}")
+
+    def push_to_registry(self, reference: str, target: str) -> None:
+        """Copy an image to a registry, with the login that buildah knows."""
+        self._buildah("push", "--quiet", reference, f"docker://{target}")
+
+    def keep_only(self, references: set[str]) -> None:
+        """Remove every other image from the store."""
+        stale = self.references() - references
+        if stale:
+            self._buildah("rmi", "--force", *sorted(stale), capture=True)
+
+    def layer_trees(self) -> dict[str, Path]:
+        """Return the folder that holds each layer's files, by the digest of the layer's tar."""
+        layers = json.loads((self.store / "overlay-layers" / "layers.json").read_text())
+        return {
+            layer["diff-digest"]: self.store / "overlay" / layer["id"] / "diff"
+            for layer in layers
+            if layer.get("diff-digest")
+        }
+
+    def _build_base(self, reference: str) -> None:
+        """Make the stand-in for python:3.11-slim-bookworm from the mirror this machine's apt uses."""
+        target = ["Created-By: Packages", f"Codename: {DEBIAN_SUITE}", "--format", "$(SITE)"]
+        listed = subprocess.run(["apt-get", "indextargets", *target], check=True, capture_output=True, text=True)
+        if not listed.stdout:
+            raise BuildError(f"apt on this machine knows no mirror of Debian {DEBIAN_SUITE}")
+        mirror = listed.stdout.split()[0]
+        log = self.cache / "log" / "base.log"
+        log.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.cache) as folder, log.open("w") as output:
+            root = Path(folder) / "root"
+            packages = ",".join(DEBIAN_PACKAGES)
+            # What debootstrap mounts is gone when it ends, however it ends.
+            command = ["unshare", "--mount", "debootstrap", "--variant=minbase", f"--include={packages}"]
+            command += [DEBIAN_SUITE, str(root), mirror]
+            try:
+                subprocess.run(command, check=True, stdout=output, stderr=output)
+            except subprocess.CalledProcessError as error:
+                raise BuildError(f"debootstrap failed; read {log}") from error
+            strip_base(root)
+            container = self._buildah("from", "scratch", capture=True).strip()
+            self._buildah("add", "--quiet", container, str(root), "/", capture=True)
+            path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+            self._buildah("config", "--cmd", "python3", "--env", path, container)
+            self._buildah("commit", "--quiet", "--rm", container, reference, capture=True)
+
+    def _fill_context(self, context: Path, image: Image) -> None:
+        """Copy what the image's hash covers and nothing else, so that nothing else can get in."""
+        for path in image.files:
+            for file in source_files(path):
+                copy = context / file.relative_to(REPOSITORY)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(file, copy)
+        if image.has_wheel:
+            shutil.copytree(self._wheel(), context / "dist")
+
+    def _wheel(self) -> Path:
+        """Return the folder with the wheel of the sources as they are."""
+        folder = self.cache / "wheels" / wheel_key()
+        if not folder.exists():
+            shutil.rmtree(folder.parent, ignore_errors=True)
+            environment = self.cache / "wheel-tools"
+            if not (environment / "bin" / "pyproject-build").exists():
+                subprocess.run([sys.executable, "-m", "venv", "--clear", str(environment)], check=True)
+                subprocess.run([environment / "bin" / "pip", "install", "--quiet", *WHEEL_TOOLS], check=True)
+            part = folder.with_suffix(".part")
+            command = [str(environment / "bin" / "pyproject-build"), "--wheel", "--no-isolation", "--outdir", str(part)]
+            # hatchling puts this time on every file: the same sources give the same bytes.
+            reproducible = {**os.environ, "SOURCE_DATE_EPOCH": "1580601600"}
+            made = subprocess.run(
+                command, check=False, cwd=REPOSITORY, env=reproducible, capture_output=True, text=True
+            )
+            if made.returncode:
+                raise BuildError(f"the wheel could not be built:\n{made.stdout[-2000:]}{made.stderr[-2000:]}")
+            part.rename(folder)
+        return folder
+
+    def _host_settings(self) -> list[str]:
+        """Return the mounts by which pip in a build step reaches what pip on this machine reaches."""
+        settings = self.cache / "pip.conf"
+        listed = subprocess.run(
+            [sys.executable, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True
+        ).stdout
+        lines = [line.split("=", 1) for line in listed.splitlines() if "=" in line]
+        # `global.cert='...'` and `:env:.cert='...'`; the environment is listed first and wins.
+        options = {name.rsplit(".", 1)[1]: value.strip("'") for name, value in reversed(lines)}
+        options.pop("find-links", None)
+        settings.write_text("[global]\n" + "".join(f"{name} = {value}\n" for name, value in options.items()))
+        certificates = ("/etc/ssl/certs", "/usr/local/share/ca-certificates")
+        volumes = [(str(settings), "/etc/pip.conf"), *((folder, folder) for folder in certificates)]
+        return [word for here, there in volumes if Path(here).exists() for word in ("--volume", f"{here}:{there}:ro")]
+
+    def _require_programs(self) -> None:
+        missing = [package for program, package in PROGRAMS.items() if not shutil.which(program)]
+        if not missing:
+            return
+        if os.geteuid() or not shutil.which("apt-get"):
+            raise BuildError(f"these programs are missing: {' '.join(missing)}")
+        self.say(f"installing {' '.join(missing)}")
+        apt = ["apt-get", "-o", "DPkg::Lock::Timeout=600"]
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        # One dead source must not stop the others.
+        subprocess.run([*apt, "update", "-qq"], check=False, env=environment, capture_output=True)
+        command = [*apt, "install", "-y", "-qq", "--no-install-recommends", *missing]
+        subprocess.run(command, check=True, env=environment, capture_output=True)
+
+    def _buildah(self, *words: str, capture: bool = False, output: IO[str] | None = None) -> str:
+        """Run buildah on this store; chroot isolation works without the right to make containers."""
+        command = ["buildah", "--root", str(self.store), "--runroot", str(self.cache / "run")]
+        command += ["--storage-driver", "overlay", *words]
+        (self.cache / "tmp").mkdir(exist_ok=True)
+        # The big temporary copies belong on the cache's disk rather than in memory under /tmp.
+        environment = {**os.environ, "BUILDAH_ISOLATION": "chroot", "TMPDIR": str(self.cache / "tmp")}
+        stdout: int | IO[str] = subprocess.PIPE if capture else output or sys.stderr
+        done = subprocess.run(command, check=True, env=environment, text=True, stdout=stdout, stderr=output)
+        return done.stdout or ""
+
+
+def strip_base(root: Path) -> None:
+    """Remove what no image needs, and what debootstrap copied from this machine."""
+    for folder in STRIPPED_FOLDERS:
+        for path in (root / folder).iterdir():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    for file in ("etc/resolv.conf", "etc/hostname"):
+        (root / file).unlink(missing_ok=True)

@@ -1,0 +1,101 @@
+"""Which images there are, what goes into each, and the hash that names the result.
+
+Nothing is built here.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+# What the wheel is made of: pyproject.toml names the same two packages.
+WHEEL_SOURCES = ("pyproject.toml", "README.md", "LICENSE", "operator/fusionrun", "images/fusionrun_stages")
+DEBIAN_SUITE = "bookworm"
+# Python is 3.11 as in python:3.11-slim-bookworm; libnuma is what vLLM's CPU kernels load.
+DEBIAN_PACKAGES = ("ca-certificates", "libnuma1", "python3", "python3-venv")
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image: its Dockerfile, the image it starts from, and the files its build may see."""
+
+    name: str
+    parent: str | None
+    dockerfile: str | None
+    files: tuple[str, ...] = ()
+    has_wheel: bool = False
+    published: bool = True
+    arguments: dict[str, str] = field(default_factory=dict)
+
+
+def stage_image(name: str, parent: str, *locks: str, **arguments: str) -> Image:
+    """Return an image that users build, too, here on a local parent."""
+    files = tuple(f"images/{lock}.lock" for lock in locks or (name,))
+    return Image(name, parent, f"images/{name}.Dockerfile", files, has_wheel=True, arguments=arguments)
+
+
+RUNTIME_LOCKS = ("data", "train", "reward", "serve-cpu")
+IMAGES = (
+    Image("base", None, None, published=False),
+    Image(
+        "runtime",
+        "base",
+        "hack/images/runtime.Dockerfile",
+        tuple(f"images/{lock}.lock" for lock in RUNTIME_LOCKS),
+        published=False,
+    ),
+    stage_image("operator", "base"),
+    stage_image("sandbox", "base"),
+    stage_image("data", "runtime"),
+    stage_image("train", "runtime"),
+    stage_image("reward", "runtime"),
+    stage_image("serve", "runtime", "serve", "serve-cpu", FLAVOUR="cpu"),
+    Image(
+        "tests",
+        "train",
+        "images/tests.Dockerfile",
+        ("images/tests.lock", "pyproject.toml", "tests", "hack/tiny"),
+    ),
+)
+
+
+def source_files(path: str) -> list[Path]:
+    """Return the files at or below a path of the repository, in order, without what Python leaves behind."""
+    root = REPOSITORY / path
+    if root.is_file():
+        return [root]
+    return sorted(
+        file for file in root.rglob("*") if file.is_file() and not {"__pycache__", ".pytest_cache"} & set(file.parts)
+    )
+
+
+def hash_files(paths: tuple[str, ...]) -> str:
+    """Return a hash of names, modes and contents."""
+    digest = hashlib.sha256()
+    for path in paths:
+        for file in source_files(path):
+            header = f"{file.relative_to(REPOSITORY)} {file.stat().st_mode & 0o111:o} {file.stat().st_size}\n"
+            digest.update(header.encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def wheel_key() -> str:
+    """Return the hash of everything the wheel is made of."""
+    return hash_files(WHEEL_SOURCES)[:12]
+
+
+def image_keys() -> dict[str, str]:
+    """Return each image's hash: of its parent, its Dockerfile and arguments, its files, and the wheel."""
+    keys: dict[str, str] = {}
+    wheel = wheel_key()
+    for image in IMAGES:
+        parts = [
+            keys[image.parent] if image.parent else f"{DEBIAN_SUITE} {DEBIAN_PACKAGES}",
+            hash_files((image.dockerfile,)) if image.dockerfile else "",
+            repr(sorted(image.arguments.items())),
+            hash_files(image.files),
+            wheel if image.has_wheel else "",
+        ]
+        keys[image.name] = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+    return keys
