@@ -71,6 +71,13 @@ fail_with_log() {
     exit 1
 }
 
+# Those of the cluster before this one, which were kept to be read.
+remove_old_logs() {
+    local name
+    rm -rf "$LOG/pods" "$LOG"/audit*.log "$LOG/addons.log"
+    for name in "${DAEMONS[@]}"; do rm -f "$LOG/$name.log" "$LOG/$name.log.1"; done
+}
+
 keep_log_short() {
     [[ ! -f $1 ]] || (($(stat -c %s "$1") < 50000000)) || mv "$1" "$1.1"
 }

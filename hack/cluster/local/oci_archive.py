@@ -54,7 +54,7 @@ def oci_archive(image: str, files: dict[str, bytes], config: dict[str, Any]) -> 
         "config": config,
         "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
     }
-    manifest = {
+    manifest: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
         "config": descriptor(as_json(image_config), "application/vnd.oci.image.config.v1+json"),

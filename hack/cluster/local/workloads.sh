@@ -32,10 +32,10 @@ forget_containers() {
 
 # What the daemons left because they had been killed: the pods' processes and containerd's shims.
 kill_strays() {
-    local list pid process words address
-    for list in $(find /sys/fs/cgroup -path '*/kubepods/*' -name cgroup.procs 2>/dev/null); do
-        while read -r pid; do kill -KILL "$pid" 2>/dev/null || true; done <"$list"
-    done
+    local pid process words address
+    while read -r pid; do
+        kill -KILL "$pid" 2>/dev/null || true
+    done < <(find /sys/fs/cgroup -path '*/kubepods/*' -name cgroup.procs -exec cat {} + 2>/dev/null | sort -u)
     for process in /proc/[0-9]*; do
         words=()
         mapfile -d '' -t words 2>/dev/null <"$process/cmdline" || continue
