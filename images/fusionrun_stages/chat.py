@@ -5,7 +5,7 @@ import hashlib
 import time
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import tenacity
@@ -84,7 +84,7 @@ class Chat:
         )
         self.heartbeat = Heartbeat()
 
-    async def __aenter__(self) -> "Chat":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -249,4 +249,4 @@ def _message(reply: httpx.Response) -> str:
         error = value.get("error", value)
         return str(error["message"] if isinstance(error, dict) else error)[:ERROR_CHARACTERS]
     except (ValueError, KeyError, AttributeError, TypeError):
-        return reply.text[:ERROR_CHARACTERS]
+        return str(reply.text[:ERROR_CHARACTERS])

@@ -190,8 +190,9 @@ async def ask_all(
             await asyncio.wait([group.create_task(asker(chat)) for _ in range(count)])
             for guard in guards:
                 guard.cancel()
-    except* StageError as several:
-        raise several.exceptions[0] from None
+    except ExceptionGroup as several:
+        ours, _ = several.split(StageError)
+        raise (ours or several).exceptions[0] from several
     finally:
         lines.close()
         report()

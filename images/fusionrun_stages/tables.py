@@ -8,6 +8,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -171,14 +172,17 @@ def _parquet_rows(file: DataFile, columns: list[str] | None) -> Iterator[tuple[s
                 yield f"{file.name}:{number}", row
 
 
-def _parquet(file: DataFile) -> Any:
+@contextmanager
+def _parquet(file: DataFile) -> Iterator[Any]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        return pq.ParquetFile(file.open())
-    except pa.ArrowInvalid as error:
-        raise UserError(f"{file.name}: not a Parquet file: {str(error)[:200]}") from error
+    with file.open() as stream:
+        try:
+            with pq.ParquetFile(stream) as opened:
+                yield opened
+        except (pa.ArrowInvalid, OSError) as error:
+            raise UserError(f"{file.name}: not a whole Parquet file: {str(error)[:200]}") from error
 
 
 def text_of(value: Any) -> str | None:

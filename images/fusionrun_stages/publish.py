@@ -1,0 +1,225 @@
+"""Hand out the final model and its training data, with generated cards and provenance, to a path, a hub or S3.
+
+Idempotent: what this very artifact published already is left as it is; what somebody else put there is never
+overwritten.
+"""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+from fusionrun.api.artifacts import COMPLETE_MANIFEST, claim_path
+from fusionrun.api.models import Sampling, Source
+from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.task import PublishParameters
+
+from fusionrun_stages.errors import UserError
+from fusionrun_stages.remote import ask_hub, hub_api, hub_id, s3
+from fusionrun_stages.shards import commit, inside_volume, on_volume, read_json, write_atomic
+from fusionrun_stages.work import Made, Work
+
+log = logging.getLogger(__name__)
+
+PROVENANCE = "provenance.json"
+DATASET_FILES = ("sft.parquet", "pairs.parquet", "held-out.parquet")
+DATASET_SUFFIX = "-data"
+"""A hub keeps models and data sets apart: the data set goes to ``org/name-data``."""
+
+
+def run(work: Work) -> Made:
+    """Put model, data set, cards and provenance together, then publish them."""
+    parameters = work.task.parameters
+    assert isinstance(parameters, PublishParameters)
+    spec = FusionRunSpec.model_validate_json(parameters.run_spec)
+    bundle = work.output / "bundle"
+    shutil.rmtree(bundle, ignore_errors=True)
+    build_bundle(bundle, parameters, spec, work)
+    destination = parameters.destination
+    if destination.startswith("hf://"):
+        to_hub(bundle, hub_id(destination))
+    elif destination.startswith("s3://"):
+        to_s3(bundle, destination)
+    else:
+        folder = on_volume(claim_path(destination)) if destination.startswith("pvc://") else Path(destination)
+        to_folder(bundle, folder)
+    provenance = work.output / PROVENANCE
+    if (bundle / PROVENANCE).is_file():
+        (bundle / PROVENANCE).replace(provenance)
+    shutil.rmtree(bundle, ignore_errors=True)
+    log.info("published to %s", destination)
+    return Made(files=[PROVENANCE], counts={"published": 1}, details={"destination": destination})
+
+
+def build_bundle(bundle: Path, parameters: PublishParameters, spec: FusionRunSpec, work: Work) -> None:
+    """Lay out ``model/``, ``dataset/`` and ``provenance.json`` in a folder of our own."""
+    dataset = Path(parameters.dataset_dir)
+    counts = dict(read_manifest(dataset).get("counts", {}))
+    cards = Cards(work.task.run, spec, counts, parameters.scores)
+    shutil.copytree(inside_volume(parameters.model_path), bundle / "model")
+    complete_generation_config(bundle / "model", spec)
+    (bundle / "model" / "README.md").write_text(cards.model())
+    (bundle / "dataset").mkdir()
+    for name in DATASET_FILES:
+        if (dataset / name).is_file():
+            shutil.copyfile(inside_volume(dataset / name), bundle / "dataset" / name)
+    (bundle / "dataset" / "README.md").write_text(cards.dataset())
+    provenance = {
+        "run": work.task.run,
+        "namespace": work.task.namespace,
+        "digest": work.task.digest,
+        "spec": json.loads(parameters.run_spec),
+        "scores": parameters.scores,
+        "dataset": read_manifest(dataset),
+        "model": read_manifest(Path(parameters.model_path).parent),
+    }
+    write_atomic(bundle / PROVENANCE, json.dumps(provenance, indent=1, sort_keys=True).encode())
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """Return an artifact's manifest; empty where it has none."""
+    path = directory / COMPLETE_MANIFEST
+    return dict(read_json(path)) if path.is_file() else {}
+
+
+def complete_generation_config(model: Path, spec: FusionRunSpec) -> None:
+    """Write a generation_config that names every end-of-text token which the model or its base knows.
+
+    Notes
+    -----
+    A chat model may end its turn with another token than its text (Gemma 1 and 107; Llama 128001, 128008, 128009):
+    one that is missing makes a server run on past the end.
+    """
+    path = model / "generation_config.json"
+    folders = [model]
+    if spec.target.model.uri.startswith("pvc://"):
+        folders.append(on_volume(claim_path(spec.target.model.uri)))
+    ids: list[int] = []
+    for source in [f / n for f in folders for n in ("generation_config.json", "config.json")]:
+        found = read_json(source).get("eos_token_id") if source.is_file() else None
+        ids += found if isinstance(found, list) else [found] if isinstance(found, int) else []
+    config = read_json(path) if path.is_file() else {}
+    unique = list(dict.fromkeys(ids))
+    if unique:
+        config["eos_token_id"] = unique if len(unique) > 1 else unique[0]
+    write_atomic(path, (json.dumps(config, indent=2) + "\n").encode())
+
+
+def to_folder(bundle: Path, destination: Path) -> None:
+    """Move the bundle to a folder of the volume, whole or not at all.
+
+    Raises
+    ------
+    UserError
+        If the folder holds something that no FusionRun published.
+    """
+    inside_volume(destination)
+    old = None
+    if destination.exists():
+        there = destination / PROVENANCE
+        if not there.is_file():
+            raise UserError(f"publish.uri: {str(destination)!r}: exists and is not ours: it is not overwritten")
+        if there.read_bytes() == (bundle / PROVENANCE).read_bytes():
+            return
+        old = destination.with_name(f".{destination.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    part = destination.with_name(f".{destination.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(bundle, part)
+    if old is not None:
+        destination.rename(old)
+    commit(part, destination)
+    if old is not None:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def to_hub(bundle: Path, name: str) -> None:
+    """Upload the model to ``org/name`` and the data set to ``org/name-data``."""
+    api = hub_api(None)
+    for folder, kind, repository in (("model", "model", name), ("dataset", "dataset", f"{name}{DATASET_SUFFIX}")):
+        shutil.copyfile(bundle / PROVENANCE, bundle / folder / PROVENANCE)
+
+        def upload(folder: str = folder, kind: str = kind, repository: str = repository) -> None:
+            api.create_repo(repository, repo_type=kind, exist_ok=True)
+            api.upload_folder(repo_id=repository, repo_type=kind, folder_path=bundle / folder)
+
+        ask_hub("publish.uri", repository, upload)
+
+
+def to_s3(bundle: Path, uri: str) -> None:
+    """Upload the bundle below a key, the provenance last."""
+    store, key = s3(), uri.removeprefix("s3://").rstrip("/")
+    for folder in ("model", "dataset"):
+        store.put(str(bundle / folder), f"{key}/", recursive=True)
+    store.put_file(str(bundle / PROVENANCE), f"{key}/{PROVENANCE}")
+
+
+class Cards:
+    """The model's and the data set's card, from what the run knows."""
+
+    def __init__(
+        self, name: str, spec: FusionRunSpec, counts: dict[str, int], scores: dict[str, dict[str, float]]
+    ) -> None:
+        import jinja2
+
+        environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("fusionrun_stages", "cards"),
+            autoescape=False,  # noqa: S701 - Markdown, not HTML
+            undefined=jinja2.ChainableUndefined,
+            keep_trailing_newline=True,
+        )
+        environment.filters["score"] = lambda value: "" if not isinstance(value, float) else f"{value:.1f}"
+        environment.globals.update(model_of=_model_of, sampling_of=_sampling_of, delta=_delta)
+        self._environment = environment
+        self._spec = spec
+        self._values = {
+            "name": name,
+            "spec": spec,
+            "counts": counts,
+            "scores": scores,
+            "drops": {k.removeprefix("drop:"): v for k, v in counts.items() if k.startswith("drop:")},
+        }
+
+    def model(self) -> str:
+        """Return the model card."""
+        uri = self._spec.target.model.uri
+        matter: dict[str, Any] = {"pipeline_tag": "text-generation", "library_name": "transformers"}
+        if uri.startswith("hf://"):
+            matter["base_model"] = hub_id(uri)
+        matter["tags"] = ["fusionrun", "fusechat-3.0", "dpo"]
+        return self._render("model.md.j2", matter)
+
+    def dataset(self) -> str:
+        """Return the data set card."""
+        files = {"sft": "sft.parquet", "pairs": "pairs.parquet", "held-out": "held-out.parquet"}
+        configs = [{"config_name": name, "data_files": file} for name, file in files.items()]
+        return self._render("dataset.md.j2", {"task_categories": ["text-generation"], "configs": configs})
+
+    def _render(self, template: str, front_matter: dict[str, Any]) -> str:
+        # JSON values are YAML, too: no YAML library is needed for so little.
+        lines = "".join(f"{key}: {json.dumps(value)}\n" for key, value in front_matter.items())
+        return str(self._environment.get_template(template).render(front_matter=lines, **self._values))
+
+
+def _model_of(source: Source) -> str:
+    if source.served is not None:
+        revision = source.served.model.revision
+        return source.served.model.uri + (f"@{revision}" if revision else "")
+    if source.endpoint is not None:
+        return f"{source.endpoint.model} at {source.endpoint.url}"
+    return "responses of the data set"
+
+
+def _sampling_of(sampling: Sampling | None) -> str:
+    if sampling is None:
+        return ""
+    values = sampling.model_dump(exclude_none=True, by_alias=False)
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def _delta(by_model: dict[str, float]) -> str:
+    if "final" not in by_model or "base" not in by_model:
+        return ""
+    return f"{by_model['final'] - by_model['base']:+.1f}"

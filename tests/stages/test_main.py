@@ -1,0 +1,174 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from fusionrun.api.artifacts import Manifest
+from fusionrun.api.task import RESULT_MAX_BYTES, Outcome, StageTask, decode_result, encode_task
+from fusionrun_stages import __main__ as entry
+from fusionrun_stages.errors import InfrastructureError, UserError, classify
+from fusionrun_stages.work import Made, Work
+
+
+@pytest.fixture
+def pod(tmp_path, monkeypatch):
+    """A fetch task in a pod's environment, and a stage module that the test fills in."""
+    task = StageTask(
+        run="r", namespace="n", stage="fetch/m", digest="d", output_dir=str(tmp_path / "out"),
+        parameters={"kind": "fetch", "uri": "hf://a/b", "revision": None, "destination": str(tmp_path / "m")},
+    )  # fmt: skip
+    (tmp_path / "task.json").write_text(encode_task(task))
+    (tmp_path / "termination").write_text("")
+    monkeypatch.setenv("FUSIONRUN_TASK", str(tmp_path / "task.json"))
+    monkeypatch.setenv("FUSIONRUN_TERMINATION", str(tmp_path / "termination"))
+    for name in ("RANK", "LOCAL_RANK", "FUSIONRUN_PROGRESS_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run_with(program, arguments=("fetch",)):
+        module = type(sys)("fusionrun_stages.fetch")
+        module.run = program
+        monkeypatch.setitem(sys.modules, "fusionrun_stages.fetch", module)
+        handler = signal.getsignal(signal.SIGTERM)
+        try:
+            code = entry.main(list(arguments))
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+        return code, decode_result((tmp_path / "termination").read_text())
+
+    return run_with
+
+
+def made_one_file(work: Work) -> Made:
+    (work.output / "x").write_text("four")
+    return Made(files=["x"], counts={"rows": 3}, numbers={"loss": 0.5}, details={"why": "test"})
+
+
+def test_success_writes_manifest_then_result(pod, tmp_path):
+    code, result = pod(made_one_file)
+    manifest = Manifest.model_validate_json((tmp_path / "out" / "manifest.json").read_bytes())
+    assert (code, result.outcome, result.cached) == (0, Outcome.SUCCEEDED, False)
+    assert manifest.files == {"x": 4}
+    assert manifest.details == {"why": "test"}
+    assert result.counts["rows"] == 3
+    assert result.counts["peak_memory_bytes"] > 1_000_000
+    assert result.numbers == {"loss": 0.5}
+
+
+def test_a_complete_artifact_is_answered_from_its_manifest(pod):
+    pod(made_one_file)
+
+    def never(work):
+        raise AssertionError
+
+    code, result = pod(never)
+    assert (code, result.cached, result.counts["rows"], result.numbers) == (0, True, 3, {"loss": 0.5})
+
+
+def test_a_manifest_whose_file_is_cut_does_not_count(pod, tmp_path):
+    pod(made_one_file)
+    (tmp_path / "out" / "x").write_text("fo")
+    assert pod(made_one_file)[1].cached is False
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "user_error", "message"),
+    [
+        (UserError("datasets[a]: empty"), 2, True, "datasets[a]: empty"),
+        (InfrastructureError("server wedged"), 130, False, "server wedged"),
+        (MemoryError(), 130, False, "out of memory"),
+        (OSError(28, "No space left on device", "/data/x"), 130, False, "no space left on the volume at /data/x"),
+        (ValueError("boom"), 130, False, "ValueError: boom (test_main.py:"),
+    ],
+)
+def test_an_error_becomes_exit_code_and_message(pod, tmp_path, error, code, user_error, message):
+    def fail(work):
+        raise error
+
+    found, result = pod(fail)
+    assert (found, result.outcome, result.user_error) == (code, Outcome.FAILED, user_error)
+    assert message in result.message
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_only_the_first_failing_rank_speaks(pod, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+
+    def fail(work):
+        raise UserError("the cause")
+
+    pod(fail)
+
+    def die_of_it(work):
+        raise RuntimeError("connection closed by peer")
+
+    assert pod(die_of_it)[1].message == "the cause"
+
+
+def test_only_rank_0_writes_the_manifest(pod, tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    code, result = pod(made_one_file)
+    assert (code, result.outcome) == (0, Outcome.SUCCEEDED)
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_a_task_of_another_kind_is_refused(pod):
+    code, result = pod(made_one_file, ["score"])
+    assert code == 130
+    assert "asked to run score" in result.message
+
+
+def test_an_unreadable_task_still_gives_a_result(pod, tmp_path):
+    (tmp_path / "task.json").write_text("{}")
+    code, result = pod(made_one_file)
+    assert code == 130
+    assert "cannot read" in result.message
+
+
+def test_a_long_message_fits_the_termination_message(pod, tmp_path):
+    def fail(work):
+        raise UserError("é" * 5000)
+
+    assert pod(fail)[1].outcome is Outcome.FAILED
+    assert len((tmp_path / "termination").read_bytes()) <= RESULT_MAX_BYTES
+
+
+def test_sigterm_exits_143_quickly_and_says_so(tmp_path):
+    program = tmp_path / "fusionrun_stages_slow.py"
+    program.write_text(
+        "import sys, time, types\n"
+        "module = types.ModuleType('fusionrun_stages.fetch')\n"
+        "def run(work):\n"
+        "    print('started', flush=True)\n"
+        "    time.sleep(60)\n"
+        "module.run = run\n"
+        "sys.modules['fusionrun_stages.fetch'] = module\n"
+        "from fusionrun_stages.__main__ import main\n"
+        "sys.exit(main(['fetch']))\n"
+    )
+    task = {
+        "run": "r", "namespace": "n", "stage": "fetch/m", "digest": "d", "outputDir": str(tmp_path / "out"),
+        "parameters": {"kind": "fetch", "uri": "hf://a/b", "revision": None, "destination": str(tmp_path)},
+    }  # fmt: skip
+    (tmp_path / "task.json").write_text(json.dumps(task))
+    environment = os.environ | {
+        "FUSIONRUN_TASK": str(tmp_path / "task.json"),
+        "FUSIONRUN_TERMINATION": str(tmp_path / "termination"),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    with subprocess.Popen([sys.executable, program], env=environment, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"started\n"
+        start = time.monotonic()
+        process.terminate()
+        assert process.wait(5) == 143
+        assert time.monotonic() - start < 1
+    assert "SIGTERM" in decode_result((tmp_path / "termination").read_text()).message
+
+
+def test_classify_keeps_our_own_errors():
+    error = UserError("x")
+    assert classify(error) is error

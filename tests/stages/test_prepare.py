@@ -1,0 +1,203 @@
+import json
+
+import pytest
+
+pa = pytest.importorskip("pyarrow")
+pytest.importorskip("polars")
+
+from fusionrun.api.records import Prompt, Response
+from fusionrun.api.task import StageTask
+from fusionrun_stages import prepare
+from fusionrun_stages.contamination import COMMON_PROMPTS, Overlap, words_of
+from fusionrun_stages.errors import InfrastructureError, UserError
+from fusionrun_stages.shards import read_rows
+from fusionrun_stages.work import Work
+
+LONG = "Tom has {} apples and gives three of them to his friend Anna before he walks home in the rain"
+
+
+@pytest.fixture
+def volume(tmp_path, monkeypatch):
+    monkeypatch.setenv("FUSIONRUN_MOUNT", str(tmp_path))
+    return tmp_path
+
+
+def write(volume, name, rows):
+    path = volume / "inputs" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    return f"pvc://claim/inputs/{name}"
+
+
+def dataset(name, uri, task="Instruction", **fields):
+    return {"name": name, "task": task, "uri": uri, "columns": {"prompt": "prompt"}, **fields}
+
+
+def run(volume, datasets, benchmarks=(), shards=3, stage="prepare/prompts", out="out"):
+    parameters = {"kind": "prepare", "datasets": datasets, "benchmarks": list(benchmarks), "shards": shards, "seed": 42}
+    output = volume / out
+    task = StageTask(run="r", namespace="n", stage=stage, digest="d", output_dir=str(output), parameters=parameters)
+    made = prepare.run(Work(task=task, output=output, shard=None, pod_uid="u", report=lambda *a, **k: None))
+    assert all((output / name).is_file() for name in made.files)
+    return made
+
+
+def prompts(volume, out="out"):
+    return [p for path in sorted((volume / out / "prompts").iterdir()) for p in read_rows(path, Prompt)]
+
+
+def responses(volume, source):
+    folder = volume / "out" / "responses" / source
+    return [r for path in sorted(folder.iterdir()) for r in read_rows(path, Response)]
+
+
+def test_every_prompt_is_in_one_shard_sorted_with_its_columns(volume):
+    rows = [{"q": f"{n} + {n}", "gold": 2 * n} for n in range(20)]
+    uri = write(volume, "math.jsonl", rows)
+    made = run(volume, [dataset("math", uri, "Mathematics", columns={"prompt": "q", "answer": "gold"})])
+    found = prompts(volume)
+    assert made.counts["prompts"] == len(found) == 20
+    assert {(p.prompt, p.answer) for p in found} == {(r["q"], str(r["gold"])) for r in rows}
+    assert len({p.prompt_id for p in found}) == 20
+    assert all(len(p.prompt_id) == 16 for p in found)
+    assert len(list((volume / "out" / "prompts").iterdir())) == 3
+    for path in (volume / "out" / "prompts").iterdir():
+        ids = [p.prompt_id for p in read_rows(path, Prompt)]
+        assert ids == sorted(ids)
+
+
+def test_the_same_input_gives_the_same_bytes(volume):
+    uri = write(volume, "a.jsonl", [{"prompt": f"p {n % 30}", "r": f"r {n}"} for n in range(100)])
+    data = dataset("a", uri, responses_columns={"big": "r"}, max_prompts=11)
+    one, two = run(volume, [data]), run(volume, [data], out="again")
+    assert one.counts == two.counts
+    for name in one.files:
+        assert (volume / "out" / name).read_bytes() == (volume / "again" / name).read_bytes()
+
+
+def test_exact_duplicates_are_dropped_without_regard_to_white_space(volume):
+    uri = write(volume, "a.jsonl", [{"prompt": p} for p in ("a  b", "a b", " a\nb ", "c")])
+    other = write(volume, "b.jsonl", [{"prompt": "a b"}, {"prompt": "d"}])
+    made = run(volume, [dataset("a", uri), dataset("b", other)])
+    assert sorted((p.dataset, p.prompt) for p in prompts(volume)) == [("a", "a  b"), ("a", "c"), ("b", "d")]
+    assert made.counts["duplicates"] == 3
+
+
+def test_duplicate_prompts_never_drop_responses(volume):
+    rows = [{"prompt": "p", "expected": "1", "solution": f"s{n}"} for n in range(4)] + [{"prompt": "q", "expected": "2", "solution": None}]
+    uri = write(volume, "omi.jsonl", rows)
+    more = write(volume, "more.jsonl", [{"prompt": "p", "expected": "1", "solution": "s4"}])
+    columns = {"prompt": "prompt", "answer": "expected"}
+    made = run(
+        volume,
+        [
+            dataset("omi", uri, "Mathematics", columns=columns, responses_columns={"llama": "solution"}),
+            dataset("more", more, "Mathematics", columns=columns, responses_columns={"llama": "solution"}),
+        ],
+    )
+    found = responses(volume, "llama")
+    assert [(r.sample_index, r.text) for r in found] == [(n, f"s{n}") for n in range(5)]
+    assert {(r.dataset, r.finish_reason, r.error) for r in found} == {("omi", "stop", None)}
+    assert {r.prompt_id for r in found} == {p.prompt_id for p in prompts(volume) if p.prompt == "p"}
+    assert (made.counts["prompts"], made.counts["duplicates"]) == (2, 0)
+
+
+def test_the_same_words_for_another_task_are_another_prompt(volume):
+    uri = write(volume, "a.jsonl", [{"prompt": "p", "answer": "1"}])
+    run(volume, [dataset("a", uri), dataset("b", uri, "Mathematics", columns={"prompt": "prompt", "answer": "answer"})])
+    assert len(prompts(volume)) == 2
+
+
+def test_max_prompts_takes_a_seeded_choice(volume):
+    uri = write(volume, "a.jsonl", [{"prompt": f"p {n}"} for n in range(50)])
+    made = run(volume, [dataset("a", uri, max_prompts=7)])
+    chosen = {p.prompt for p in prompts(volume)}
+    assert (made.counts["prompts"], made.counts["over_limit"], len(chosen)) == (7, 43, 7)
+    assert chosen != {f"p {n}" for n in range(7)}
+    run(volume, [dataset("a", uri, max_prompts=8)])
+    assert chosen < {p.prompt for p in prompts(volume)}
+
+
+def test_prompts_that_overlap_a_benchmark_are_dropped_and_shown(volume):
+    bench = write(volume, "bench.jsonl", [{"prompt": LONG.format(17), "answer": "1"}, {"prompt": "Short one?", "answer": "2"}])
+    rows = ["Please solve: " + LONG.format(17) + ".", "short ONE", "short one more", LONG.format(18) + " again"]
+    uri = write(volume, "a.jsonl", [{"prompt": p} for p in rows])
+    benchmark = dataset("gsm", bench, "Mathematics", columns={"prompt": "prompt", "answer": "answer"})
+    made = run(volume, [dataset("a", uri)], [benchmark])
+    assert {p.prompt for p in prompts(volume)} == {"short one more"}
+    assert made.counts["contaminated"] == 3
+    assert made.details["contaminated_examples"][0]["benchmark"] == "gsm"
+
+
+def test_a_phrase_of_many_prompts_is_a_template_but_an_equal_prompt_is_not(volume):
+    bench = write(volume, "bench.jsonl", [{"prompt": LONG.format(1), "answer": "1"}])
+    numbers = range(1, COMMON_PROMPTS + 3)
+    uri = write(volume, "a.jsonl", [{"prompt": LONG.format(n)} for n in numbers])
+    benchmark = dataset("gsm", bench, "Mathematics", columns={"prompt": "prompt", "answer": "answer"})
+    made = run(volume, [dataset("a", uri)], [benchmark])
+    assert {p.prompt for p in prompts(volume)} == {LONG.format(n) for n in numbers if n != 1}
+    assert made.counts["contaminated"] == 1
+
+
+def test_chinese_words_are_characters():
+    assert words_of("你好, World 3!") == ["你", "好", "world", "3"]
+    overlap = Overlap()
+    overlap.add("b", ["今天的天气真的很好我们一起去公园散步吧"])
+    overlap.count("他说今天的天气真的很好我们一起去公园")
+    assert overlap.find("他说今天的天气真的很好我们一起去公园") is not None
+    assert overlap.find("今天的天气") is None
+
+
+@pytest.mark.parametrize(
+    ("task", "columns", "row", "reason"),
+    [
+        ("Instruction", {"prompt": "prompt"}, {"prompt": None}, "a.jsonl:1: no prompt in column 'prompt'"),
+        ("Mathematics", {"prompt": "prompt", "answer": "a"}, {"prompt": "p", "a": ""}, "no answer in column 'a'"),
+        ("Coding", {"prompt": "prompt", "tests": "t"}, {"prompt": "p", "t": []}, "no tests in column 't'"),
+        ("Coding", {"prompt": "prompt"}, {"prompt": "p"}, "no tests in column None"),
+    ],
+)
+def test_bad_rows_are_counted_and_an_unusable_data_set_is_refused(volume, task, columns, row, reason):
+    uri = write(volume, "a.jsonl", [row, row])
+    with pytest.raises(UserError, match=rf"datasets\[a\]: no usable row among 2; .*{reason}"):
+        run(volume, [dataset("a", uri, task, columns=columns)])
+    good = {"prompt": "good", "a": "1", "t": ["assert f(1)"]}
+    uri = write(volume, "a.jsonl", [row, good])
+    if "None" not in reason:
+        made = run(volume, [dataset("a", uri, task, columns=columns)])
+        assert (made.counts["prompts"], made.counts["bad_rows"]) == (1, 1)
+
+
+def test_empty_and_missing_data_are_the_users_errors(volume):
+    with pytest.raises(UserError, match=r"datasets\[a\]: .*the data set is empty"):
+        run(volume, [dataset("a", write(volume, "a.jsonl", []))])
+    with pytest.raises(UserError, match=r"datasets\[a\]: .*no such file or folder"):
+        run(volume, [dataset("a", "pvc://claim/inputs/none.jsonl")])
+    with pytest.raises(UserError, match=r"datasets\[a\]: column 'prompt': missing in a.jsonl, which has: x"):
+        run(volume, [dataset("a", write(volume, "a.jsonl", [{"x": 1}]))])
+    with pytest.raises(InfrastructureError, match="is not on the volume"):
+        run(volume, [dataset("a", "hf://o/n", revision="a" * 40)])
+
+
+def test_a_hub_data_set_is_read_from_where_resolve_put_it(volume):
+    folder = volume / "fusionrun" / "datasets" / ("a" * 12)
+    folder.mkdir(parents=True)
+    (folder / "train.jsonl").write_text('{"prompt": "p"}\n')
+    assert run(volume, [dataset("a", "hf://o/n", revision="a" * 40)]).counts["prompts"] == 1
+
+
+def test_benchmarks_stand_apart(volume):
+    uri = write(volume, "a.jsonl", [{"prompt": "p", "answer": "1"}])
+    columns = {"prompt": "prompt", "answer": "answer"}
+    two = [dataset("a", uri, "Mathematics", columns=columns), dataset("b", uri, "Mathematics", columns=columns)]
+    made = run(volume, two, stage="prepare/benchmarks", shards=1)
+    assert made.counts["prompts"] == 2
+
+
+def test_tests_may_be_a_program_a_list_or_a_list_in_json(volume):
+    rows = [{"prompt": str(n), "t": t} for n, t in enumerate(["assert f()", ["a", "b"], '["a", "b"]', "[1, 2] == f()"])]
+    uri = write(volume, "a.jsonl", rows)
+    run(volume, [dataset("code", uri, "Coding", columns={"prompt": "prompt", "tests": "t"})])
+    assert {p.prompt: p.tests for p in prompts(volume)} == {
+        "0": ["assert f()"], "1": ["a", "b"], "2": ["a", "b"], "3": ["[1, 2] == f()"],
+    }  # fmt: skip

@@ -1,0 +1,96 @@
+import json
+
+import pytest
+
+pa = pytest.importorskip("pyarrow")
+import pyarrow.parquet as pq
+
+from fusionrun_stages.errors import UserError
+from fusionrun_stages.tables import check_columns, column_names, local_files, read_rows, split_files, text_of
+
+ROWS = [{"prompt": "1 + 1", "answer": "2"}, {"prompt": "a\nb", "answer": "é"}]
+
+
+def write(path, rows=ROWS):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    match path.suffix:
+        case ".parquet":
+            pq.write_table(pa.Table.from_pylist(rows), path)
+        case ".csv":
+            path.write_text("prompt,answer\n" + "".join(f'"{r["prompt"]}",{r["answer"]}\n' for r in rows))
+        case ".json":
+            path.write_text(json.dumps(rows))
+        case _:
+            path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    return path
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".json", ".parquet", ".csv"])
+def test_every_format_gives_the_same_rows(tmp_path, ending):
+    files = local_files(write(tmp_path / f"x{ending}"), "train")
+    assert [row for _, row in read_rows(files)] == ROWS
+    assert column_names(files[0]) == ["prompt", "answer"]
+    check_columns(files, ["prompt", "answer"])
+    assert [where for where, _ in read_rows(files)][0].startswith(f"x{ending}:")
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".parquet", ".csv"])
+def test_a_missing_column_is_named_with_those_there_are(tmp_path, ending):
+    files = local_files(write(tmp_path / f"x{ending}"), "train")
+    with pytest.raises(UserError, match=r"column 'gold': missing in x.*, which has: prompt, answer"):
+        check_columns(files, ["prompt", "gold"])
+
+
+@pytest.mark.parametrize(("name", "content"), [("x.jsonl", ""), ("x.jsonl", "\n \n"), ("x.csv", "prompt\n"), ("x.csv", "")])
+def test_an_empty_data_set_is_refused(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match="the data set is empty"):
+        check_columns(local_files(tmp_path / name, "train"), ["prompt"])
+
+
+def test_an_empty_parquet_file_is_refused(tmp_path):
+    pq.write_table(pa.table({"prompt": pa.array([], pa.string())}), tmp_path / "x.parquet")
+    with pytest.raises(UserError, match="the data set is empty"):
+        check_columns(local_files(tmp_path / "x.parquet", "train"), ["prompt"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.jsonl", b'{"prompt": "a"}\n{"prompt"\n', r"x.jsonl:2: not JSON"),
+        ("x.jsonl", b'{"prompt": "a"}\n[1]\n', r"x.jsonl:2: a row must be a JSON object"),
+        ("x.jsonl", b'{"prompt": "\xff"}\n', r"x.jsonl:1: not JSON"),
+        ("x.parquet", b"PAR1 no", r"x.parquet: not a whole Parquet file"),
+        ("x.csv", b"prompt\n\xff\n", r"x.csv:\d: not CSV"),
+        ("x.xlsx", b"", r"unknown format '.xlsx'"),
+    ],
+)
+def test_a_broken_file_is_named_with_its_line(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        list(read_rows(local_files(tmp_path / name, "train")))
+
+
+def test_a_folder_is_read_by_split(tmp_path):
+    for name in ("data/train-00001-of-00002.jsonl", "data/train-00000-of-00002.jsonl", "data/test-00000-of-00001.jsonl"):
+        write(tmp_path / name)
+    assert [f.name for f in local_files(tmp_path, "train")] == [
+        "data/train-00000-of-00002.jsonl",
+        "data/train-00001-of-00002.jsonl",
+    ]
+    assert len(list(read_rows(local_files(tmp_path, "test")))) == 2
+    with pytest.raises(UserError, match="no file of split 'validation'"):
+        local_files(tmp_path, "validation")
+
+
+def test_names_that_tell_of_no_split_are_all_taken():
+    assert split_files(["b.jsonl", "a.parquet", "README.md", ".x.jsonl"], "train") == ["a.parquet", "b.jsonl"]
+
+
+def test_text_of_a_cell():
+    assert text_of(" a ") == " a "
+    assert text_of("  ") is None
+    assert text_of(None) is None
+    assert text_of(42) == "42"
+    assert text_of([{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]) == "u"
+    assert text_of([{"from": "human", "value": "u"}]) == "u"
