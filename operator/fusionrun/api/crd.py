@@ -53,6 +53,15 @@ def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
     raise ValueError(f"not structural: {schema}")
 
 
+def _exclusive_bounds(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return exclusive bounds in OpenAPI v3's boolean form."""
+    found: dict[str, Any] = {}
+    for bound in ("Minimum", "Maximum"):
+        if f"exclusive{bound}" in schema:
+            found |= {bound.lower(): schema[f"exclusive{bound}"], f"exclusive{bound}": True}
+    return found
+
+
 def _structural(schema: dict[str, Any], definitions: dict[str, Any], owner: str = "") -> dict[str, Any]:
     """Rewrite one node of a pydantic JSON schema as a structural schema."""
     description = schema.get("description")
@@ -68,10 +77,7 @@ def _structural(schema: dict[str, Any], definitions: dict[str, Any], owner: str 
     out: dict[str, Any] = {key: schema[key] for key in _KEPT if key in schema}
     if "description" in out:
         out["description"] = " ".join(out["description"].split())
-    for bound in ("Minimum", "Maximum"):
-        if f"exclusive{bound}" in schema:
-            out[bound.lower()] = schema[f"exclusive{bound}"]
-            out[f"exclusive{bound}"] = True
+    out |= _exclusive_bounds(schema)
     match out.get("type"):
         case "object":
             _object(schema, definitions, owner, out)

@@ -56,6 +56,16 @@ class Dtype(StrEnum):
     FLOAT32 = "float32"
 
 
+ALLOWED_VLLM_ARGS = frozenset({
+    "--block-size", "--chat-template", "--cpu-offload-gb", "--disable-log-stats", "--enable-chunked-prefill",
+    "--enable-prefix-caching", "--enforce-eager", "--gpu-memory-utilization", "--kv-cache-dtype",
+    "--limit-mm-per-prompt", "--load-format", "--max-num-batched-tokens", "--max-num-seqs",
+    "--no-enable-prefix-caching", "--quantization", "--rope-scaling", "--rope-theta", "--swap-space", "--tokenizer-mode",
+})  # fmt: skip
+"""Arguments of ``vllm serve`` that a run may set. Ours: those that touch speed and memory, none that loads code,
+opens the network, or changes what the run itself decides (model, name, port, generation config)."""
+
+
 class ServerSettings(Contract):
     """How vLLM serves a model."""
 

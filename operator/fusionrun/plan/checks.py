@@ -4,18 +4,9 @@ from collections.abc import Iterator
 
 from fusionrun.api.artifacts import claim_path
 from fusionrun.api.data import Task
-from fusionrun.api.models import ServerSettings, SourceType
+from fusionrun.api.models import ALLOWED_VLLM_ARGS, ServerSettings, SourceType
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.errors import SpecError
-
-ALLOWED_VLLM_ARGS = frozenset({
-    "--block-size", "--chat-template", "--cpu-offload-gb", "--disable-log-stats", "--enable-chunked-prefill",
-    "--enable-prefix-caching", "--enforce-eager", "--gpu-memory-utilization", "--kv-cache-dtype",
-    "--limit-mm-per-prompt", "--load-format", "--max-num-batched-tokens", "--max-num-seqs", "--no-enable-prefix-caching",
-    "--quantization", "--rope-scaling", "--rope-theta", "--swap-space", "--tokenizer-mode",
-})  # fmt: skip
-"""Arguments of ``vllm serve`` that a run may set. Ours: those that touch speed and memory, none that loads code,
-opens the network, or changes what the run itself decides (model, name, port, generation config)."""
 
 
 def check_spec(spec: FusionRunSpec) -> list[SpecError]:

@@ -80,8 +80,11 @@ class Layout:
     def served_model(self, serve: str) -> str:
         """Return the directory of the model that a ``serve`` stage serves."""
         name = serve.removeprefix("serve/")
-        made: dict[str, Callable[[], str]] = {"eval-base": self.target, "eval-sft": lambda: self.artifact("sft", "model"),
-                "eval-final": lambda: self.artifact("promote", "model")}  # fmt: skip
+        made: dict[str, Callable[[], str]] = {
+            "eval-base": self.target,
+            "eval-sft": lambda: self.artifact("sft", "model"),
+            "eval-final": lambda: self.artifact("promote", "model"),
+        }
         if name in made:
             return made[name]()
         source = next(s for s in self.spec.sources if s.name == name)

@@ -62,7 +62,8 @@ def _wanted(namespace: str, spec: FusionRunSpec) -> Iterator[tuple[ObjectRef, Re
             yield (
                 ObjectRef("v1", "Secret", namespace, secret.name),
                 Reason.SECRET_MISSING,
-                f"{field}: {secret.name!r}: no such Secret in namespace {namespace!r}: create it with key {secret.key!r}",
+                f"{field}: {secret.name!r}: no such Secret in namespace {namespace!r}: "
+                f"create it with key {secret.key!r}",
             )
     runtime_class = spec.scheduling.sandbox_runtime_class_name
     if runtime_class and any(d.task is Task.CODING for d in spec.datasets):

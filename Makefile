@@ -1,0 +1,91 @@
+# Every target is listed by `make help`. Big builds are cached outside the checkout (FUSIONRUN_CACHE).
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+export CLUSTER ?= local
+RUN ?= tiny
+
+VENV := $(shell hack/venv --path)
+BIN := $(VENV)/bin
+PURE := tests/api tests/plan tests/objects tests/state
+SOURCES := operator images/fusionrun_stages tests hack
+
+.PHONY: help
+help: ## List every target
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: venv ## Bring up a cluster, run a whole FusionRun, print its table (RUN=tiny or smollm2)
+	hack/demo/run $(RUN)
+
+.PHONY: test
+test: verify lint type unit rim cluster-up images test-cluster test-stages test-e2e ## Run every test, the cluster's included
+
+.PHONY: venv
+venv: ## Make the Python environment of the tools and tests
+	@hack/venv
+
+.PHONY: fmt
+fmt: venv ## Format the code
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+.PHONY: lint
+lint: venv ## Check style, imports between rooms, and YAML
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	PYTHONPATH=operator:images $(BIN)/lint-imports
+	$(BIN)/yamllint -s manifests/samples helm/fusionrun/values.yaml
+
+.PHONY: type
+type: venv ## Check types
+	$(BIN)/mypy
+
+.PHONY: generate
+generate: venv ## Write what is generated: the CRD, the chart's copy, install.yaml
+	hack/generate
+
+.PHONY: verify
+verify: venv ## Fail when something generated is out of date
+	hack/generate --check
+
+.PHONY: unit
+unit: ## Test the pure rooms: no network, no cluster, only pydantic, pytest and hypothesis
+	hack/venv --pure
+	$(shell hack/venv --pure --path)/bin/python -m pytest -q $(PURE)
+
+.PHONY: rim
+rim: venv ## Test the operator's rim, the programs of the stages that need no torch, and the small world
+	$(BIN)/python -m pytest -q -m "not cluster" tests/cluster tests/handlers tests/chart tests/repository
+
+.PHONY: cluster-up
+cluster-up: ## Bring the cluster up (CLUSTER=local, kind or existing)
+	hack/cluster/up
+
+.PHONY: cluster-down
+cluster-down: ## Take the cluster down and leave the machine as it was
+	hack/cluster/down
+
+.PHONY: cluster-status
+cluster-status: ## Say what runs of the cluster
+	hack/cluster/status
+
+.PHONY: images
+images: ## Build the images and load them into the cluster
+	hack/images/build
+
+.PHONY: test-cluster
+test-cluster: venv ## Test the CRD and the chart against the real API server
+	eval "$$(hack/cluster/env)"; $(BIN)/python -m pytest -q -m cluster tests/chart tests/crd
+
+.PHONY: test-stages
+test-stages: ## Test the programs of the stages on tiny models, in the image that ships
+	hack/test/stages
+
+.PHONY: test-e2e
+test-e2e: venv ## Run a whole FusionRun on the cluster, killing the operator in every stage
+	hack/test/e2e
+
+.PHONY: clean
+clean: ## Delete what the tools left in the checkout
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
