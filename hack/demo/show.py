@@ -1,0 +1,126 @@
+"""Show a FusionRun's progress live, then its table: show.py NAMESPACE NAME. Exits 0 when the run is Complete."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+
+DONE = ("Succeeded", "Skipped")
+
+
+def watch(namespace: str, name: str) -> Iterator[dict[str, Any]]:
+    """Yield the object at each change, until it is finished."""
+    command = ["kubectl", "-n", namespace, "get", "fusionrun", name, "--watch", "-o", "json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        text = ""
+        for line in process.stdout or ():
+            text += line
+            if line.rstrip("\n") != "}":
+                continue
+            run = json.loads(text)
+            text = ""
+            yield run
+            if condition(run, "Finished") == "True":
+                process.terminate()
+                return
+
+
+def condition(run: dict[str, Any], kind: str, part: str = "status") -> str:
+    """Return a condition's status, or another part of it."""
+    found = [c for c in run.get("status", {}).get("conditions", []) if c["type"] == kind]
+    return str(found[0].get(part, "")) if found else ""
+
+
+def seconds(stage: dict[str, Any]) -> str:
+    """Return how long a stage took."""
+    if "startTime" not in stage or "endTime" not in stage:
+        return ""
+    took = datetime.fromisoformat(stage["endTime"]) - datetime.fromisoformat(stage["startTime"])
+    return f"{took.total_seconds():.0f}"
+
+
+def stages(run: dict[str, Any]) -> Table:
+    """Draw the stages."""
+    table = Table(title=f"FusionRun {run['metadata']['name']}: {run.get('status', {}).get('progress', '')}")
+    for column in ("stage", "state", "progress", "seconds", "peak MiB", "notes"):
+        table.add_column(column, justify="right" if column in ("progress", "seconds", "peak MiB") else "left")
+    for stage in run.get("status", {}).get("stages", []):
+        progress = stage.get("progress")
+        peak = stage.get("peakMemoryBytes")
+        notes = [
+            stage.get("reason", "") if stage["state"] not in DONE else "cache hit" if stage.get("cacheHit") else "",
+            f"{stage['tokensPerSecond']:g} tokens/s" if "tokensPerSecond" in stage else "",
+            f"loss {stage['loss']:g}" if "loss" in stage else "",
+            f"reward accuracy {stage['rewardAccuracy']:g}" if "rewardAccuracy" in stage else "",
+            stage.get("message", "")[:60] if stage["state"] == "Failed" else "",
+        ]
+        table.add_row(
+            stage["name"],
+            stage["state"],
+            f"{progress['done']}/{progress['total']} {progress.get('unit', '')}" if progress else "",
+            seconds(stage),
+            f"{peak / 2**20:.0f}" if peak else "",
+            ", ".join(n for n in notes if n),
+        )
+    return table
+
+
+def scores(status: dict[str, Any]) -> Table:
+    """Draw the scores, with their average."""
+    table = Table(title="Scores, percent")
+    for column in ("benchmark", "base", "SFT", "final", "final - base"):
+        table.add_column(column, justify="left" if column == "benchmark" else "right")
+    rows = status.get("results", [])
+    for row in rows:
+        table.add_row(row["benchmark"], *(f"{row.get(k, float('nan')):.1f}" for k in ("base", "sft", "final", "delta")))
+    if rows:
+        means = (sum(r.get(k, float("nan")) for r in rows) / len(rows) for k in ("base", "sft", "final", "delta"))
+        table.add_row("average", *(f"{m:.1f}" for m in means), style="bold")
+    return table
+
+
+def dataset(status: dict[str, Any]) -> Table:
+    """Draw the data set by source, and the drops by reason."""
+    made = status.get("dataset", {})
+    table = Table(title="Data set")
+    for column in ("", "SFT rows", "pairs"):
+        table.add_column(column, justify="left" if not column else "right")
+    for row in made.get("bySource", []):
+        table.add_row(row["source"], str(row["sftRows"]), str(row["pairs"]))
+    table.add_row("all", str(made.get("sftRows", 0)), f"{made.get('pairs', 0)} + {made.get('heldOutPairs', 0)} held out")
+    for reason, count in made.get("drops", {}).items():
+        table.add_row(f"dropped: {reason}", str(count), "")
+    return table
+
+
+def main(namespace: str, name: str) -> int:
+    """Watch, then print the table."""
+    console = Console()
+    run: dict[str, Any] = {}
+    if console.is_terminal:
+        with Live(console=console, refresh_per_second=4) as live:
+            for run in watch(namespace, name):
+                live.update(stages(run))
+    else:
+        said = ""
+        for run in watch(namespace, name):
+            status = run.get("status", {})
+            line = f"{status.get('progress', '')}  {status.get('stage', '')}"
+            if line != said:
+                console.print(f"{datetime.now():%H:%M:%S}  {line}")
+                said = line
+    status = run.get("status", {})
+    console.print(Group(stages(run), dataset(status), scores(status)))
+    for kind in ("Complete", "Failed", "EvaluationPassed"):
+        console.print(f"{kind}: {condition(run, kind)}  {condition(run, kind, 'message')}")
+    return 0 if condition(run, "Complete") == "True" else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:3]))
