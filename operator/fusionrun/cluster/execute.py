@@ -59,6 +59,8 @@ class Executor:
     async def tell(self, run: Manifest, event: Event, now: datetime) -> None:
         """Post a Kubernetes event on a run, or count one that was posted before; a failure is only logged."""
         metadata, at = run["metadata"], now.strftime("%Y-%m-%dT%H:%M:%SZ")
+        level = logging.WARNING if event.type == "Warning" else logging.INFO
+        logger.log(level, "%s: %s", event.reason, event.message, extra={"run": _label(run)})
         message = event.message[:EVENT_MESSAGE_MAX]
         ref = ObjectRef(
             "v1",

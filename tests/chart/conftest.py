@@ -1,0 +1,71 @@
+"""Helm on the chart: rendered here, or against the real API server where a test is marked ``cluster``."""
+
+import functools
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "helm" / "fusionrun"
+CACHE = Path(os.environ.get("FUSIONRUN_CACHE", Path.home() / ".cache" / "fusionrun"))
+
+
+def find(tool: str) -> str:
+    """Find a tool on PATH or among the local cluster's binaries."""
+    found = shutil.which(tool) or shutil.which(tool, path=str(CACHE / "cluster" / "bin"))
+    if not found:
+        pytest.skip(f"{tool} is not installed (make cluster-up builds it)")
+    return found
+
+
+class Helm:
+    """Renders the chart; remembers what it rendered."""
+
+    def __init__(self) -> None:
+        self.template = functools.cache(self._template)
+
+    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([find("helm"), *arguments], capture_output=True, text=True, check=check)
+
+    def _template(self, *sets: str) -> list[dict]:
+        arguments = [word for value in sets for word in ("--set-json", value)]
+        done = self.run("template", "fusionrun", str(CHART), "--namespace", "fusionrun-system", *arguments, check=False)
+        assert done.returncode == 0, done.stderr
+        return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+    def refuses(self, value: str) -> str:
+        done = self.run("template", "fusionrun", str(CHART), "--set-json", value, check=False)
+        assert done.returncode != 0, f"{value} was accepted"
+        return done.stderr
+
+
+@pytest.fixture(scope="session")
+def helm() -> Helm:
+    find("helm")
+    return Helm()
+
+
+@pytest.fixture(scope="session")
+def chart() -> Path:
+    return CHART
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def kubectl():
+    program = find("kubectl")
+    if not os.environ.get("KUBECONFIG"):
+        pytest.skip("no KUBECONFIG")
+
+    def run(*arguments: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([program, *arguments], capture_output=True, text=True, check=check, input=stdin)
+
+    return run

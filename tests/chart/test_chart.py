@@ -1,0 +1,233 @@
+import json
+import re
+
+import pytest
+from fusionrun.__main__ import load_settings
+from fusionrun.cluster.client import RESOURCES
+from fusionrun.cluster.gather import CHILDREN
+
+MONITORING = (
+    'metrics.serviceMonitor={"enabled":true}',
+    'metrics.prometheusRule={"enabled":true}',
+    'grafana.dashboard={"enabled":true}',
+)
+
+
+def one(documents, kind, name=None):
+    found = [d for d in documents if d["kind"] == kind and name in (None, d["metadata"]["name"])]
+    assert len(found) == 1, [f"{d['kind']}/{d['metadata']['name']}" for d in documents]
+    return found[0]
+
+
+def settings_of(documents, tmp_path):
+    path = tmp_path / "settings.yaml"
+    path.write_text(one(documents, "ConfigMap", "fusionrun-settings")["data"]["settings.yaml"])
+    return load_settings(path)
+
+
+def test_helm_lint_finds_nothing(helm, chart):
+    done = helm.run("lint", "--strict", str(chart), check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_operator_reads_the_settings_that_the_chart_writes(helm, tmp_path):
+    settings = settings_of(helm.template(), tmp_path)
+    assert settings.images.data == "fusionrun.local/data:0.1.0"
+    assert settings.progress_url == "http://fusionrun.fusionrun-system.svc:8090"
+    assert settings.namespaces == ()
+    assert settings.cpu_environment == {}
+    assert settings.serve_extra_args == ()
+
+
+def test_each_image_has_its_own_registry_tag_and_digest(helm, tmp_path):
+    digest = "sha256:" + "a" * 64
+    documents = helm.template(
+        'images.registry="mirror.example/ml"',
+        'images.tag="7"',
+        'images.serve={"repository":"vllm","tag":"8"}',
+        f'images.train={{"repository":"train","registry":"other.example","digest":"{digest}"}}',
+        'images.operator={"repository":"op"}',
+    )
+    images = settings_of(documents, tmp_path).images
+    assert images.data == "mirror.example/ml/data:7"
+    assert images.serve == "mirror.example/ml/vllm:8"
+    assert images.train == f"other.example/train@{digest}"
+    container = one(documents, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    assert container["image"] == "mirror.example/ml/op:7"
+
+
+def test_cpu_adds_its_environment_and_arguments(helm, tmp_path):
+    settings = settings_of(helm.template("cpu.enabled=true", 'serve.extraArgs=["--disable-log-stats"]'), tmp_path)
+    assert settings.cpu_environment["VLLM_CPU_KVCACHE_SPACE"] == "1"
+    assert settings.cpu_environment["DS_ACCELERATOR"] == "cpu"
+    assert settings.serve_extra_args == ("--enforce-eager", "--disable-log-stats")
+
+
+def test_changed_settings_restart_the_operator(helm):
+    def checksum(*sets):
+        return one(helm.template(*sets), "Deployment")["spec"]["template"]["metadata"]["annotations"][
+            "checksum/settings"
+        ]
+
+    assert checksum() != checksum("operator.resyncSeconds=30")
+
+
+def test_the_operator_is_alone_and_restricted(helm):
+    deployment = one(helm.template(), "Deployment")["spec"]
+    assert deployment["replicas"] == 1
+    assert deployment["strategy"] == {"type": "Recreate"}
+    pod = deployment["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["securityContext"]["runAsUser"] == 1000
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    (container,) = pod["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert container["resources"]["limits"]["memory"] == "256Mi"
+    assert {"startupProbe", "livenessProbe", "readinessProbe"} <= container.keys()
+    ports = {p["name"]: p["containerPort"] for p in container["ports"]}
+    assert ports == {"metrics": 8000, "progress": 8090, "health": 8080}
+
+
+def rules(role):
+    return {
+        (group, resource): set(rule["verbs"])
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+def test_rbac_grants_what_the_client_asks_for_and_nothing_else(helm):
+    granted = rules(one(helm.template(), "ClusterRole", "fusionrun"))
+    wanted = {
+        ("fusionrun.dev", "fusionruns"): {"get", "list", "watch"},
+        ("fusionrun.dev", "fusionruns/status"): {"patch"},
+        ("fusionrun.dev", "fusionruns/finalizers"): {"update"},
+        ("", "pods/log"): {"get"},
+        ("", "secrets"): {"get"},
+        ("", "events"): {"get", "create", "patch"},
+        ("", "persistentvolumeclaims"): {"get", "list", "watch"},
+        ("node.k8s.io", "runtimeclasses"): {"get"},
+        ("apiextensions.k8s.io", "customresourcedefinitions"): {"get", "list", "watch"},
+    }
+    for api_version, kind in CHILDREN:
+        verbs = {"get", "list", "watch"} | ({"create", "delete"} if kind != "Pod" else set())
+        wanted[api_version.rpartition("/")[0], RESOURCES[api_version, kind][0]] = verbs
+    assert granted == wanted
+
+
+def test_named_namespaces_get_a_role_each_and_no_cluster_wide_rights(helm, tmp_path):
+    documents = helm.template('watchNamespaces=["a","b"]')
+    assert settings_of(documents, tmp_path).namespaces == ("a", "b")
+    cluster = rules(one(documents, "ClusterRole", "fusionrun"))
+    assert set(cluster) == {
+        ("apiextensions.k8s.io", "customresourcedefinitions"),
+        ("node.k8s.io", "runtimeclasses"),
+    }
+    roles = [d for d in documents if d["kind"] == "Role"]
+    assert [r["metadata"]["namespace"] for r in roles] == ["a", "b"]
+    everywhere = rules(one(helm.template(), "ClusterRole", "fusionrun"))
+    assert {**rules(roles[0]), **cluster} == everywhere
+    bindings = [d for d in documents if d["kind"] == "RoleBinding"]
+    assert all(b["subjects"][0]["namespace"] == "fusionrun-system" for b in bindings)
+
+
+def test_people_get_their_rights_by_aggregation(helm):
+    documents = helm.template()
+    view, edit = (one(documents, "ClusterRole", f"fusionrun-{n}") for n in ("view", "edit"))
+    assert view["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-view"] == "true"
+    assert edit["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-edit"] == "true"
+    assert "create" not in rules(view)["fusionrun.dev", "fusionruns"]
+    assert "create" in rules(edit)["fusionrun.dev", "fusionruns"]
+
+
+def test_the_crd_is_kept_when_the_chart_goes_unless_told_otherwise(helm):
+    kept = one(helm.template(), "CustomResourceDefinition")
+    assert kept["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    loose = one(helm.template('crds={"keep":false}'), "CustomResourceDefinition")
+    assert "annotations" not in loose["metadata"]
+    kept["metadata"].pop("annotations")
+    assert kept == loose
+    assert not [d for d in helm.template("crds.enabled=false") if d["kind"] == "CustomResourceDefinition"]
+
+
+def test_the_chart_carries_what_manifests_hold(root, chart):
+    for source, copy in (
+        ("manifests/crd.yaml", "crd.yaml"),
+        ("manifests/monitoring/dashboard.json", "dashboard.json"),
+        ("manifests/monitoring/rules.yaml", "rules.yaml"),
+    ):
+        assert (chart / "files" / copy).read_text() == (root / source).read_text(), "run make generate"
+
+
+def test_monitoring_is_off_until_asked_for(helm):
+    kinds = {d["kind"] for d in helm.template()}
+    assert not kinds & {"ServiceMonitor", "PrometheusRule"}
+    documents = helm.template(*MONITORING)
+    monitor = one(documents, "ServiceMonitor")["spec"]
+    service = one(documents, "Service")
+    assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert monitor["endpoints"][0]["port"] in {p["name"] for p in service["spec"]["ports"]}
+    assert monitor["endpoints"][0]["honorLabels"] is True
+    assert one(documents, "PrometheusRule")["spec"]["groups"]
+    dashboard = one(documents, "ConfigMap", "fusionrun-dashboard")
+    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert json.loads(dashboard["data"]["fusionrun.json"])["title"] == "FusionRun"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "operator.resyncSeconds=1",
+        'operator.logFormat="xml"',
+        'images.pullPolicy="Sometimes"',
+        'images.serve={"repository":""}',
+        'images.serve={"repository":"serve","digest":"latest"}',
+        'watchNamespaces="a"',
+        'watchNamespaces=["A"]',
+        "crds.enabled=3",
+        'unknown="x"',
+        'metrics.serviceMonitor={"interval":"often"}',
+    ],
+)
+def test_a_wrong_value_is_refused_and_named(helm, value):
+    message = helm.refuses(value)
+    assert re.split(r"[.=]", value)[0] in message
+
+
+def test_every_value_has_a_comment(chart):
+    """A key is explained right above, or above the block or the group of siblings that it stands in."""
+    undocumented, explained_depth = [], None
+    for line in (chart / "values.yaml").read_text().splitlines():
+        text, depth = line.strip(), len(line) - len(line.lstrip())
+        if text.startswith("#"):
+            explained_depth = depth
+        elif not text or (text.endswith(":") and (explained_depth is None or explained_depth > depth)):
+            explained_depth = None
+        elif explained_depth is None or depth < explained_depth:
+            undocumented.append(text)
+    assert undocumented == []
+
+
+@pytest.mark.cluster
+def test_the_real_api_server_takes_the_whole_chart(helm, chart, kubectl):
+    name, namespace = "dry-run-of-fusionrun", "default"
+    # The CRD is another release's here, where one is installed.
+    arguments = ("--dry-run=server", "--namespace", namespace, "--set", "crds.enabled=false")
+    done = helm.run("install", name, str(chart), *arguments, check=False)
+    assert done.returncode == 0, done.stderr
+    manifest = done.stdout.partition("MANIFEST:")[2].partition("NOTES:")[0]
+    kubectl("apply", "--dry-run=server", "-f", "-", stdin=manifest)
+    assert "kubectl get fr -w" in done.stdout
+
+
+@pytest.mark.cluster
+def test_the_real_api_server_takes_the_crd(kubectl, root):
+    done = kubectl(
+        "apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", str(root / "manifests/crd.yaml")
+    )
+    assert "serverside-applied" in done.stdout

@@ -1,0 +1,66 @@
+"""Every series that a dashboard or an alert asks for exists, with the labels that it is asked by."""
+
+import json
+import re
+
+import pytest
+import yaml
+from fusionrun.metrics import _COUNTERS, _GAUGES, Metrics
+
+NAMES = Metrics(list).names()
+
+
+def queries(root):
+    dashboard = json.loads((root / "manifests/monitoring/dashboard.json").read_text())
+    for panel in dashboard["panels"]:
+        for target in panel.get("targets", []):
+            yield panel["title"], target["expr"]
+    for variable in dashboard["templating"]["list"]:
+        if variable["type"] == "query":
+            yield variable["name"], variable["definition"]
+    for group in yaml.safe_load((root / "manifests/monitoring/rules.yaml").read_text())["groups"]:
+        for rule in group["rules"]:
+            yield rule["alert"], rule["expr"]
+
+
+def test_every_series_that_is_asked_for_exists(root):
+    asked = {name for _, query in queries(root) for name in re.findall(r"\b(?:fusionrun|process)_\w+", query)}
+    assert len(asked) > 15
+    assert asked <= NAMES
+
+
+def test_every_label_that_is_asked_for_exists(root):
+    families = {**_GAUGES, **{f"{name}_total": family for name, family in _COUNTERS.items()}}
+    for title, query in queries(root):
+        for name, matchers in re.findall(r"\b(fusionrun_\w+)\{([^}]*)\}", query):
+            if name in families:
+                asked = set(re.findall(r"(\w+)\s*(?:=~|=|!=)", matchers))
+                assert asked <= set(families[name][1]), f"{title}: {name}"
+
+
+def test_every_metric_of_a_run_is_on_the_dashboard(root):
+    shown = " ".join(query for _, query in queries(root))
+    left_out = {"fusionrun_created_timestamp_seconds"}
+    assert [n for n in _GAUGES if n not in shown and n not in left_out] == []
+
+
+def test_panels_do_not_overlap_and_have_a_query(root):
+    dashboard = json.loads((root / "manifests/monitoring/dashboard.json").read_text())
+    cells = set()
+    for panel in dashboard["panels"]:
+        at = panel["gridPos"]
+        mine = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert not cells & mine, panel["title"]
+        assert at["x"] + at["w"] <= 24
+        cells |= mine
+        assert panel["type"] == "row" or panel["targets"]
+    ids = [p["id"] for p in dashboard["panels"]]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("word", ["summary", "description"])
+def test_every_alert_says_what_and_what_to_do(root, word):
+    for group in yaml.safe_load((root / "manifests/monitoring/rules.yaml").read_text())["groups"]:
+        for rule in group["rules"]:
+            assert rule["annotations"][word], rule["alert"]
+            assert rule["labels"]["severity"] in ("info", "warning", "critical")

@@ -1,0 +1,129 @@
+# ruff: noqa: ARG002 -- a fake takes what the real one takes
+"""A small API server in memory, for the rim's own logic only."""
+
+from typing import Any
+
+import pytest
+from fusionrun.cluster.store import Store, ref_of
+from fusionrun.errors import ClusterError
+from fusionrun.names import API_VERSION, KIND, LABEL_RUN
+from fusionrun.state.live import ObjectRef
+
+Manifest = dict[str, Any]
+
+
+class FakeClient:
+    """Keeps objects, counts calls, and fails where it is told to."""
+
+    def __init__(self) -> None:
+        self.objects: dict[ObjectRef, Manifest] = {}
+        self.calls: list[tuple[str, str, str]] = []
+        self.fail: dict[tuple[str, str], ClusterError] = {}
+        self.logs: dict[str, str] = {}
+        self.version = 100
+
+    def _call(self, verb: str, ref: ObjectRef) -> None:
+        self.calls.append((verb, ref.kind, ref.name))
+        error = self.fail.get((verb, ref.kind))
+        if error:
+            raise error
+
+    def verbs(self) -> list[str]:
+        return [f"{verb} {kind}" for verb, kind, _ in self.calls]
+
+    async def get(self, ref: ObjectRef) -> Manifest:
+        self._call("get", ref)
+        if ref not in self.objects:
+            raise ClusterError("get", ref.kind, ref.name, 404, "not found")
+        return self.objects[ref]
+
+    async def exists(self, ref: ObjectRef) -> bool:
+        self._call("exists", ref)
+        return ref in self.objects
+
+    async def list(self, api_version: str, kind: str, namespace: str = "", selector: str | None = None):
+        self._call("list", ObjectRef(api_version, kind, namespace, ""))
+        found = [o for r, o in self.objects.items() if (r.api_version, r.kind) == (api_version, kind)]
+        return [o for o in found if namespace in ("", o["metadata"]["namespace"])], str(self.version)
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        ref = ref_of(manifest)
+        self._call("create", ref)
+        if ref in self.objects:
+            raise ClusterError("create", ref.kind, ref.name, 409, "already exists")
+        self.version += 1
+        metadata = {**manifest["metadata"], "uid": f"uid-{self.version}", "resourceVersion": str(self.version)}
+        self.objects[ref] = {**manifest, "metadata": metadata}
+        return self.objects[ref]
+
+    async def apply_status(self, manifest: Manifest) -> Manifest:
+        ref = ref_of(manifest)
+        self._call("apply", ref)
+        self.version += 1
+        known = self.objects[ref]
+        metadata = {**known["metadata"], "resourceVersion": str(self.version)}
+        self.objects[ref] = {**known, "metadata": metadata, "status": manifest["status"]}
+        return self.objects[ref]
+
+    async def patch(self, ref: ObjectRef, patch: Manifest) -> Manifest:
+        self._call("patch", ref)
+        self.objects[ref] = {**self.objects[ref], **patch}
+        return self.objects[ref]
+
+    async def delete(self, ref: ObjectRef, uid: str | None = None) -> None:
+        self._call("delete", ref)
+        if ref not in self.objects:
+            raise ClusterError("delete", ref.kind, ref.name, 404, "not found")
+        del self.objects[ref]
+
+    async def log_tail(self, namespace: str, pod: str, container: str, *, lines: int, previous: bool) -> str:
+        self._call("log", ObjectRef("v1", "Pod", namespace, pod))
+        if pod not in self.logs:
+            raise ClusterError("log", "Pod", pod, 404, "not found")
+        return self.logs[pod]
+
+
+class Make:
+    """Makes objects of one run, with only what a test is about."""
+
+    def run(self, version: int = 1, **metadata: Any) -> Manifest:
+        return {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": {
+                "name": "tiny",
+                "namespace": "demo",
+                "uid": "run-uid",
+                "resourceVersion": str(version),
+                **metadata,
+            },
+            "spec": {},
+        }
+
+    def child(self, kind: str, name: str, version: int = 1, owner: str = "run-uid", **more: Any) -> Manifest:
+        api_versions = {"Job": "batch/v1", "Deployment": "apps/v1", "PyTorchJob": "kubeflow.org/v1"}
+        metadata = {
+            "name": name,
+            "namespace": "demo",
+            "uid": f"{name}-uid",
+            "resourceVersion": str(version),
+            "labels": {LABEL_RUN: "tiny"},
+            "ownerReferences": [{"uid": owner, "name": more.pop("owner_name", "tiny"), "controller": True}],
+            **more.pop("metadata", {}),
+        }
+        return {"apiVersion": api_versions.get(kind, "v1"), "kind": kind, "metadata": metadata, **more}
+
+
+@pytest.fixture
+def make() -> Make:
+    return Make()
+
+
+@pytest.fixture
+def client() -> FakeClient:
+    return FakeClient()
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()

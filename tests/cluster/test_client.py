@@ -1,0 +1,155 @@
+"""The client against a real HTTP server on the loopback."""
+
+import asyncio
+import json
+
+import pytest
+from aiohttp import web
+from fusionrun.cluster.client import Client
+from fusionrun.errors import ClusterError, PlanError
+from fusionrun.state.live import ObjectRef
+from kubernetes.aio.client import ApiClient, Configuration
+
+JOB = ObjectRef("batch/v1", "Job", "demo", "j")
+MANIFEST = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "namespace": "demo"}}
+
+
+def serve(handler, use):
+    """Serve every path with a handler, and use a client of it; return what was requested and observed."""
+    requests, observed = [], []
+
+    async def handle(request):
+        requests.append(
+            (request.method, request.path, dict(request.query), dict(request.headers), await request.text())
+        )
+        return handler(request)
+
+    async def go():
+        application = web.Application()
+        application.router.add_route("*", "/{path:.*}", handle)
+        runner = web.AppRunner(application)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        client = Client(ApiClient(Configuration(host=f"http://127.0.0.1:{port}")), lambda *a: observed.append(a))
+        try:
+            return await use(client)
+        finally:
+            await client.close()
+            await runner.cleanup()
+
+    return asyncio.run(go()), requests, observed
+
+
+def status(code, message):
+    return web.json_response({"kind": "Status", "message": message, "code": code}, status=code)
+
+
+def test_a_refusal_becomes_one_error_with_the_servers_words():
+    async def use(client):
+        with pytest.raises(ClusterError) as caught:
+            await client.create(MANIFEST)
+        return caught.value
+
+    error, requests, observed = serve(lambda _: status(409, 'jobs.batch "j" already exists'), use)
+    assert (error.verb, error.kind, error.name, error.status) == ("create", "Job", "j", 409)
+    assert not error.retryable
+    assert "already exists" in str(error)
+    method, path, query, _, body = requests[0]
+    assert (method, path) == ("POST", "/apis/batch/v1/namespaces/demo/jobs")
+    assert query == {"fieldManager": "fusionrun-operator"}
+    assert json.loads(body) == MANIFEST
+    assert observed[0][:3] == ("create", "Job", 409)
+
+
+@pytest.mark.parametrize("code", [429, 500, 503])
+def test_what_may_pass_is_retryable(code):
+    async def use(client):
+        with pytest.raises(ClusterError) as caught:
+            await client.get(JOB)
+        return caught.value
+
+    assert serve(lambda _: status(code, "later"), use)[0].retryable
+
+
+def test_no_server_at_all_is_retryable():
+    async def go():
+        observed = []
+        client = Client(ApiClient(Configuration(host="http://127.0.0.1:9")), lambda *a: observed.append(a))
+        try:
+            with pytest.raises(ClusterError) as caught:
+                await client.get(JOB)
+        finally:
+            await client.close()
+        return caught.value, observed
+
+    error, observed = asyncio.run(go())
+    assert error.status == 0
+    assert error.retryable
+    assert observed[0][:3] == ("get", "Job", 0)
+
+
+def test_a_list_says_what_kind_its_items_are():
+    reply = {"kind": "JobList", "metadata": {"resourceVersion": "42"}, "items": [{"metadata": {"name": "j"}}]}
+    (items, version), requests, _ = serve(
+        lambda _: web.json_response(reply), lambda c: c.list("batch/v1", "Job", "demo", "fusionrun.dev/run")
+    )
+    assert (items[0]["apiVersion"], items[0]["kind"], version) == ("batch/v1", "Job", "42")
+    assert requests[0][2] == {"labelSelector": "fusionrun.dev/run"}
+
+
+def test_a_kind_that_the_cluster_lacks_lists_as_nothing():
+    listed, _, _ = serve(
+        lambda _: web.Response(status=404, text="404 page not found"),
+        lambda c: c.list("kubeflow.org/v1", "PyTorchJob"),
+    )
+    assert listed == ([], "0")
+
+
+def test_a_secret_is_looked_for_without_reading_it():
+    ref = ObjectRef("v1", "Secret", "demo", "token")
+    found, requests, _ = serve(lambda _: web.json_response({"metadata": {}}), lambda c: c.exists(ref))
+    assert found
+    assert "PartialObjectMetadata" in requests[0][3]["Accept"]
+    assert serve(lambda _: status(404, "no"), lambda c: c.exists(ref))[0] is False
+
+
+def test_a_forbidden_look_is_not_the_same_as_absent():
+    async def use(client):
+        with pytest.raises(ClusterError, match="forbidden"):
+            await client.exists(JOB)
+
+    serve(lambda _: status(403, "forbidden"), use)
+
+
+def test_status_is_applied_by_the_server_under_our_name():
+    body = {"apiVersion": "fusionrun.dev/v1alpha1", "kind": "FusionRun", "metadata": {"name": "r", "namespace": "d"}}
+    _, requests, _ = serve(lambda _: web.json_response(body), lambda c: c.apply_status({**body, "status": {}}))
+    method, path, query, headers, _ = requests[0]
+    assert (method, path) == ("PATCH", "/apis/fusionrun.dev/v1alpha1/namespaces/d/fusionruns/r/status")
+    assert query == {"fieldManager": "fusionrun-operator", "force": "true"}
+    assert headers["Content-Type"] == "application/apply-patch+yaml"
+
+
+def test_a_delete_names_the_very_object_and_its_children_follow():
+    _, requests, _ = serve(lambda _: web.json_response({}), lambda c: c.delete(JOB, "uid-1"))
+    options = json.loads(requests[0][4])
+    assert options["propagationPolicy"] == "Background"
+    assert options["preconditions"] == {"uid": "uid-1"}
+
+
+def test_a_log_is_text():
+    text, requests, _ = serve(
+        lambda _: web.Response(text="last\nlines"),
+        lambda c: c.log_tail("demo", "p", "stage", lines=20, previous=True),
+    )
+    assert text == "last\nlines"
+    assert requests[0][1] == "/api/v1/namespaces/demo/pods/p/log"
+    assert requests[0][2]["tailLines"] == "20"
+    assert requests[0][2]["previous"] == "true"
+
+
+def test_a_kind_that_nobody_entered_is_our_bug():
+    with pytest.raises(PlanError, match="RESOURCES"):
+        serve(lambda _: status(500, ""), lambda c: c.get(ObjectRef("v1", "Node", "", "n")))

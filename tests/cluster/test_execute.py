@@ -1,0 +1,133 @@
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+from fusionrun.api.status import FusionRunStatus, Reason
+from fusionrun.cluster.execute import Executor
+from fusionrun.cluster.store import ref_of, run_ref
+from fusionrun.errors import ClusterError
+from fusionrun.state.decision import Decision, Event
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+TINY = run_ref("demo", "tiny")
+EVENT = Event("Normal", Reason.STAGE_STARTED, "sft started")
+
+
+@pytest.fixture
+def run(client, store, make):
+    manifest = make.run()
+    client.objects[TINY] = manifest
+    store.put(manifest)
+    return manifest
+
+
+def execute(client, store, run, **decision):
+    return asyncio.run(Executor(client, store).execute(run, Decision(**decision), NOW))
+
+
+def test_create_then_status_then_delete_then_tell(client, store, run, make):
+    old = make.child("Job", "old")
+    client.objects[ref_of(old)] = old
+    store.put(old)
+    made = execute(
+        client,
+        store,
+        run,
+        create=(make.child("Job", "new"), make.child("ConfigMap", "new")),
+        status=FusionRunStatus(progress="1/9"),
+        delete=(ref_of(old),),
+        events=(EVENT,),
+    )
+    assert client.verbs() == [
+        "create ConfigMap",
+        "create Job",
+        "apply FusionRun",
+        "delete Job",
+        "create Event",
+    ]
+    assert [m["kind"] for m in made] == ["ConfigMap", "Job"]
+
+
+def test_what_was_written_is_read_at_once(client, store, run, make):
+    execute(client, store, run, create=(make.child("Job", "new"),), status=FusionRunStatus(progress="1/9"))
+    assert store.children(TINY)[0]["metadata"]["uid"].startswith("uid-")
+    assert store.get(TINY)["status"]["progress"] == "1/9"
+
+
+def test_the_status_write_is_guarded_by_the_runs_uid(client, store, run, monkeypatch):
+    seen = []
+
+    async def apply_status(manifest):
+        seen.append(manifest)
+        return client.objects[TINY]
+
+    monkeypatch.setattr(client, "apply_status", apply_status)
+    execute(client, store, run, status=FusionRunStatus())
+    assert seen[0]["metadata"] == {"name": "tiny", "namespace": "demo", "uid": "run-uid"}
+
+
+@pytest.mark.parametrize("verb", [("create", "Job"), ("apply", "FusionRun")])
+def test_nothing_is_deleted_when_a_write_before_it_failed(client, store, run, make, verb):
+    old = make.child("Job", "old")
+    store.put(old)
+    client.fail[verb] = ClusterError(*verb, "x", 500, "etcd is away")
+    with pytest.raises(ClusterError, match="etcd is away"):
+        execute(
+            client,
+            store,
+            run,
+            create=(make.child("Job", "new"),),
+            status=FusionRunStatus(),
+            delete=(ref_of(old),),
+            events=(EVENT,),
+        )
+    assert "delete Job" not in client.verbs()
+    assert "create Event" not in client.verbs()
+
+
+def test_an_object_of_ours_that_exists_counts_as_made_and_not_as_new(client, store, run, make):
+    job = make.child("Job", "new")
+    client.objects[ref_of(job)] = job
+    assert execute(client, store, run, create=(job,)) == []
+    assert store.get(ref_of(job)) == job
+
+
+def test_an_object_of_another_owner_is_never_taken_over(client, store, run, make):
+    job = make.child("Job", "new", owner="another-run")
+    client.objects[ref_of(job)] = job
+    with pytest.raises(ClusterError, match="not this run's"):
+        execute(client, store, run, create=(make.child("Job", "new"),))
+
+
+def test_a_predecessor_that_is_still_being_deleted_is_waited_for(client, store, run, make):
+    job = make.child("Job", "new", metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"})
+    client.objects[ref_of(job)] = job
+    with pytest.raises(ClusterError) as caught:
+        execute(client, store, run, create=(make.child("Job", "new"),))
+    assert caught.value.retryable
+
+
+def test_what_is_gone_counts_as_deleted(client, store, run, make):
+    execute(client, store, run, delete=(ref_of(make.child("Job", "gone")),))
+    assert client.verbs() == ["delete Job"]
+
+
+def test_an_event_posted_twice_is_one_event_counted_twice(client, store, run):
+    execute(client, store, run, events=(EVENT,))
+    execute(client, store, run, events=(EVENT,))
+    events = [o for r, o in client.objects.items() if r.kind == "Event"]
+    assert [e["count"] for e in events] == [2]
+    assert events[0]["involvedObject"]["uid"] == "run-uid"
+    assert events[0]["lastTimestamp"] == "2026-01-02T03:04:05Z"
+
+
+def test_an_event_that_cannot_be_posted_fails_nothing(client, store, run):
+    client.fail["create", "Event"] = ClusterError("create", "Event", "x", 403, "no")
+    assert execute(client, store, run, events=(EVENT,)) == []
+
+
+def test_every_create_is_tried_before_the_first_failure_is_raised(client, store, run, make):
+    client.fail["create", "Service"] = ClusterError("create", "Service", "s", 422, "invalid")
+    with pytest.raises(ClusterError, match="invalid"):
+        execute(client, store, run, create=(make.child("Service", "s"), make.child("ConfigMap", "c")))
+    assert store.children(TINY)[0]["kind"] == "ConfigMap"

@@ -1,0 +1,126 @@
+import asyncio
+
+import pytest
+from fusionrun.cluster import gather as gather_module
+from fusionrun.cluster.gather import CHILDREN, Gatherer, failed_container, list_everything, owned
+from fusionrun.cluster.store import run_ref
+from fusionrun.names import KIND
+from fusionrun.state.live import ObjectRef
+
+TINY = run_ref("demo", "tiny")
+CLAIM = ObjectRef("v1", "PersistentVolumeClaim", "demo", "fusion-data")
+
+
+@pytest.fixture
+def gatherer(client, store, monkeypatch):
+    monkeypatch.setattr(gather_module, "prerequisites", lambda _: (CLAIM,))
+    return Gatherer(client, store)
+
+
+def failed_pod(make, name="p", **container):
+    status = {"name": "stage", "restartCount": 0, "state": {"terminated": {"exitCode": 2}}, **container}
+    return make.child("Pod", name, owner="job-uid", status={"phase": "Failed", "containerStatuses": [status]})
+
+
+def gather(gatherer):
+    return asyncio.run(gatherer.gather(TINY, {}))
+
+
+def test_a_run_that_is_gone_or_going_is_left_alone(gatherer, store, make):
+    assert gather(gatherer) is None
+    store.put(make.run(deletionTimestamp="2026-01-01T00:00:00Z"))
+    assert gather(gatherer) is None
+
+
+def test_a_prerequisite_is_asked_for_until_it_is_there_and_never_again(gatherer, client, store, make):
+    store.put(make.run())
+    assert gather(gatherer).present == {CLAIM: False}
+    assert gather(gatherer).present == {CLAIM: False}
+    client.objects[CLAIM] = {}
+    assert gather(gatherer).present == {CLAIM: True}
+    assert gather(gatherer).present == {CLAIM: True}
+    assert client.verbs() == ["exists PersistentVolumeClaim"] * 3
+
+
+def test_a_claim_that_comes_wakes_the_runs_that_wait_for_it(gatherer, client, store, make):
+    store.put(make.run())
+    gather(gatherer)
+    assert gatherer.claim_changed(CLAIM, exists=True) == {TINY}
+    assert gatherer.claim_changed(CLAIM, exists=True) == set()
+    assert gather(gatherer).present == {CLAIM: True}
+    gatherer.claim_changed(CLAIM, exists=False)
+    assert gather(gatherer).present == {CLAIM: False}
+
+
+def test_a_namesakes_leftovers_and_strangers_are_no_children(make):
+    job = make.child("Job", "job")
+    children = [
+        job,
+        make.child("Job", "leftover", owner="an-older-run"),
+        make.child("Pod", "pod", owner="job-uid"),
+        make.child("Pod", "leftovers-pod", owner="leftover-uid"),
+        make.child("ConfigMap", "stranger", metadata={"ownerReferences": None}),
+    ]
+    assert [c["metadata"]["name"] for c in owned(children, "run-uid")] == ["job", "pod"]
+
+
+def test_the_pods_of_a_server_are_children_through_its_replica_set(make):
+    children = [
+        make.child("Deployment", "serve-a"),
+        make.child("Pod", "mine", owner="rs-uid", owner_name="serve-a-7d9f"),
+        make.child("Pod", "other", owner="rs2-uid", owner_name="serve-b-7d9f"),
+    ]
+    assert [c["metadata"]["name"] for c in owned(children, "run-uid")] == ["serve-a", "mine"]
+
+
+def test_the_log_of_a_failed_pod_is_read_once(gatherer, client, store, make):
+    client.objects[CLAIM] = {}
+    client.logs["p"] = "Traceback\nValueError: no column 'prompt'"
+    store.put(make.run())
+    store.put(make.child("Job", "job"))
+    store.put(failed_pod(make))
+    assert gather(gatherer).log_tails == {"p": client.logs["p"]}
+    assert gather(gatherer).log_tails == {"p": client.logs["p"]}
+    assert client.verbs().count("log Pod") == 1
+
+
+def test_a_log_that_is_gone_is_no_error(gatherer, store, make):
+    store.put(make.run())
+    store.put(make.child("Job", "job"))
+    store.put(failed_pod(make))
+    assert gather(gatherer).log_tails == {}
+
+
+def test_the_first_container_that_failed_is_the_one_whose_log_is_read(make):
+    def ended(code, at):
+        return {"terminated": {"exitCode": code, "finishedAt": at}}
+
+    pod = make.child(
+        "Pod",
+        "p",
+        status={
+            "containerStatuses": [
+                {"name": "late", "restartCount": 0, "state": ended(1, "2026-01-01T00:00:09Z")},
+                {"name": "fine", "restartCount": 0, "state": ended(0, "2026-01-01T00:00:01Z")},
+                {"name": "first", "restartCount": 0, "state": ended(137, "2026-01-01T00:00:05Z")},
+            ]
+        },
+    )
+    assert failed_container(pod) == ("first", 0, False)
+
+
+def test_a_restarted_container_is_read_from_before_its_restart(make):
+    pod = failed_pod(make, restartCount=3, state={"waiting": {}}, lastState={"terminated": {"exitCode": 1}})
+    assert failed_container(pod) == ("stage", 3, True)
+    assert failed_container(make.child("Job", "j")) is None
+    assert failed_container(make.child("Pod", "p")) is None
+
+
+def test_list_everything_finds_what_the_watches_missed(client, store, make):
+    store.put(make.child("Job", "gone", 3))
+    asyncio.run(client.create(make.run()))
+    assert asyncio.run(list_everything(client, store, [""])) == {TINY}
+    assert store.get(TINY)
+    assert store.children(TINY) == []
+    assert client.verbs()[1:] == [f"list {kind}" for kind in (KIND, *(kind for _, kind in CHILDREN))]
+    assert asyncio.run(list_everything(client, store, [""])) == set()

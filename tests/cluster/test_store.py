@@ -1,0 +1,103 @@
+from fusionrun.cluster.store import ref_of, run_of, run_ref
+
+TINY = run_ref("demo", "tiny")
+
+
+def test_the_newer_version_wins_whatever_order_the_news_comes_in(store, make):
+    assert store.put(make.child("Job", "a", 5))
+    assert not store.put(make.child("Job", "a", 4))
+    assert not store.put(make.child("Job", "a", 5)), "our own write, told again by the watch, is no news"
+    assert store.put(make.child("Job", "a", 6))
+    assert store.get(ref_of(make.child("Job", "a")))["metadata"]["resourceVersion"] == "6"
+
+
+def test_versions_are_numbers_and_not_text(store, make):
+    store.put(make.child("Job", "a", 9))
+    assert store.put(make.child("Job", "a", 10))
+
+
+def test_a_deleted_object_stays_deleted_when_a_late_reply_comes(store, make):
+    job = make.child("Job", "a", 5)
+    assert store.put(job)
+    assert store.remove(ref_of(job), "7")
+    assert not store.put(make.child("Job", "a", 6))
+    assert store.children(TINY) == []
+    assert store.put(make.child("Job", "a", 8)), "a successor of the same name is another object"
+
+
+def test_a_deletion_told_before_the_create_reply_is_remembered(store, make):
+    job = make.child("Job", "a", 5)
+    assert not store.remove(ref_of(job), "6")
+    assert not store.put(job)
+
+
+def test_a_stale_deletion_does_not_remove_a_successor(store, make):
+    job = make.child("Job", "a", 9)
+    store.put(job)
+    assert not store.remove(ref_of(job), "5")
+    assert store.get(ref_of(job))
+
+
+def test_a_list_drops_what_is_gone_and_keeps_what_is_newer(store, make):
+    store.put(make.child("Job", "gone", 3))
+    store.put(make.child("Job", "changed", 3))
+    store.put(make.child("Job", "made-since", 12))
+    store.put(make.child("ConfigMap", "other-kind", 3))
+    news = store.replace("batch/v1", "Job", "", [make.child("Job", "changed", 8)], "10")
+    assert {n["metadata"]["name"] for n in news} == {"gone", "changed"}
+    assert {c["metadata"]["name"] for c in store.children(TINY)} == {"changed", "made-since", "other-kind"}
+
+
+def test_a_list_of_one_namespace_leaves_the_others_alone(store, make):
+    store.put(make.child("Job", "a", 3, metadata={"namespace": "other"}))
+    store.replace("batch/v1", "Job", "demo", [], "10")
+    assert len(store.children(run_ref("other", "tiny"))) == 1
+
+
+def test_tombstones_do_not_pile_up(store, make):
+    for i in range(50):
+        job = make.child("Job", f"j{i}", 5)
+        store.put(job)
+        store.remove(ref_of(job), "6")
+    for version in ("10", "20", "30"):
+        store.replace("batch/v1", "Job", "", [], version)
+    assert store._deleted == {}
+
+
+def test_managed_fields_are_not_kept(store, make):
+    store.put(make.run(managedFields=[{"manager": "kubectl"}]))
+    assert "managedFields" not in store.get(TINY)["metadata"]
+
+
+def test_children_are_found_by_label_and_the_run_is_none_of_them(store, make):
+    store.put(make.run())
+    store.put(make.child("Job", "b"))
+    store.put(make.child("Job", "a"))
+    store.put(make.child("Job", "stranger", metadata={"labels": {}}))
+    assert [c["metadata"]["name"] for c in store.children(TINY)] == ["a", "b"]
+    assert run_of(make.run()) == TINY
+    assert run_of(make.child("Job", "x", metadata={"labels": {}})) is None
+
+
+def test_a_pod_is_found_by_its_address_only_while_it_is_alive(store, make):
+    def pod(version, phase, **spec):
+        return make.child("Pod", "p", version, spec=spec, status={"phase": phase, "podIP": "10.0.0.7"})
+
+    store.put(pod(1, "Running"))
+    assert store.pod_at("10.0.0.7")["metadata"]["name"] == "p"
+    assert store.pod_at("10.0.0.8") is None
+    store.put(pod(2, "Succeeded"))
+    assert store.pod_at("10.0.0.7") is None
+
+
+def test_a_pod_on_the_host_network_is_never_known_by_its_address(store, make):
+    store.put(make.child("Pod", "p", spec={"hostNetwork": True}, status={"phase": "Running", "podIP": "10.0.0.7"}))
+    assert store.pod_at("10.0.0.7") is None
+
+
+def test_an_address_passes_to_its_next_pod(store, make):
+    status = {"phase": "Running", "podIP": "10.0.0.7"}
+    store.put(make.child("Pod", "old", 1, spec={}, status=status))
+    store.put(make.child("Pod", "new", 2, spec={}, status=status))
+    store.remove(ref_of(make.child("Pod", "old")), "3")
+    assert store.pod_at("10.0.0.7")["metadata"]["name"] == "new"

@@ -1,0 +1,109 @@
+from fusionrun.metrics import Metrics, run_state
+from fusionrun.names import API_VERSION, KIND
+from prometheus_client import generate_latest
+
+
+def run(name="tiny", **status):
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {
+            "name": name,
+            "namespace": "demo",
+            "uid": "u",
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+        },
+        "spec": {"target": {"family": "Llama3"}},
+        "status": status,
+    }
+
+
+def scrape(metrics):
+    return generate_latest(metrics.registry).decode()
+
+
+def test_a_runs_numbers_are_read_from_its_status():
+    stages = [
+        {
+            "name": "generate/qwen",
+            "state": "Running",
+            "progress": {"done": 3, "total": 4},
+            "tokensPerSecond": 240.0,
+            "etaSeconds": 60,
+        },
+        {"name": "dpo", "state": "Succeeded", "loss": 0.5, "rewardAccuracy": 0.75, "peakMemoryBytes": 1000},
+    ]
+    text = scrape(
+        Metrics(
+            lambda: [
+                run(
+                    startTime="2026-01-01T00:00:00Z",
+                    stages=stages,
+                    gpusInUse=4,
+                    gpuSeconds=7200,
+                    results=[{"benchmark": "gsm8k", "base": 10.0, "final": 40.0}],
+                    dataset={"sftRows": 100, "pairs": 50, "drops": {"margin": 3}},
+                    conditions=[{"type": "Ready", "status": "True"}],
+                )
+            ]
+        )
+    )
+    me = 'name="tiny",namespace="demo"'
+    for line in (
+        'fusionrun_runs{state="Running"} 1.0',
+        'fusionrun_stages{kind="generate",state="Running"} 1.0',
+        f'fusionrun_stage_progress_ratio{{{me},stage="generate/qwen"}} 0.75',
+        f'fusionrun_stage_tokens_per_second{{{me},stage="generate/qwen"}} 240.0',
+        f'fusionrun_training_loss{{{me},stage="dpo"}} 0.5',
+        f'fusionrun_reward_accuracy{{{me},stage="dpo"}} 0.75',
+        f'fusionrun_stage_peak_memory_bytes{{{me},stage="dpo"}} 1000.0',
+        f'fusionrun_benchmark_score{{benchmark="gsm8k",model="final",{me}}} 40.0',
+        f'fusionrun_dataset_rows{{kind="sft",{me}}} 100.0',
+        f'fusionrun_dataset_dropped_prompts{{{me},reason="margin"}} 3.0',
+        f"fusionrun_gpus_in_use{{{me}}} 4.0",
+        f"fusionrun_gpu_seconds_total{{{me}}} 7200.0",
+        f'fusionrun_status_condition{{condition="Ready",{me},status="true"}} 1.0',
+        f'fusionrun_status_condition{{condition="Ready",{me},status="false"}} 0.0',
+    ):
+        assert line in text, line
+
+
+def test_a_deleted_run_leaves_no_series():
+    runs = [run(stages=[{"name": "sft", "state": "Running", "loss": 1.0}])]
+    metrics = Metrics(lambda: runs)
+    assert 'name="tiny"' in scrape(metrics)
+    runs.clear()
+    assert 'name="tiny"' not in scrape(metrics)
+
+
+def test_a_run_is_in_one_state():
+    def conditions(*true):
+        return [{"type": t, "status": "True"} for t in true]
+
+    assert run_state(run()) == "Pending"
+    assert run_state(run(startTime="x")) == "Running"
+    assert run_state(run(startTime="x", conditions=conditions("Suspended"))) == "Suspended"
+    assert run_state(run(startTime="x", conditions=conditions("Finished", "Complete"))) == "Complete"
+    assert run_state(run(startTime="x", conditions=conditions("Finished", "Failed"))) == "Failed"
+
+
+def test_a_stages_duration_is_observed_once_when_it_ends():
+    metrics = Metrics(list)
+    times = {"startTime": "2026-01-01T00:00:00Z", "endTime": "2026-01-01T00:01:30Z"}
+    working = run(stages=[{"name": "generate/qwen", "state": "Running", "startTime": times["startTime"]}])
+    ended = run(stages=[{"name": "generate/qwen", "state": "Succeeded", **times}])
+    metrics.status_changed(working, ended)
+    metrics.status_changed(ended, ended)
+    text = scrape(metrics)
+    assert 'fusionrun_stage_duration_seconds_sum{kind="generate",state="Succeeded"} 90.0' in text
+    assert 'fusionrun_stage_duration_seconds_count{kind="generate",state="Succeeded"} 1.0' in text
+
+
+def test_requests_are_counted_by_verb_kind_and_code():
+    metrics = Metrics(list)
+    metrics.request_sent("create", "Job", 201, 0.004)
+    assert 'fusionrun_api_requests_total{code="201",kind="Job",verb="create"} 1.0' in scrape(metrics)
+
+
+def test_the_process_is_measured_too():
+    assert "process_resident_memory_bytes" in scrape(Metrics(list))

@@ -1,0 +1,80 @@
+import asyncio
+
+import pytest
+from fusionrun.cluster.store import Store, run_ref
+from fusionrun.errors import ClusterError
+from fusionrun.handlers import resync as resync_module
+from fusionrun.handlers.resync import Resync, is_finished
+from fusionrun.names import API_VERSION, KIND
+
+
+def run(name, finished=False):
+    conditions = [{"type": "Finished", "status": "True" if finished else "False"}]
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": name, "namespace": "demo", "uid": name, "resourceVersion": "1"},
+        "status": {"conditions": conditions},
+    }
+
+
+class Pokes:
+    def __init__(self):
+        self.poked = []
+
+    def poke(self, run):
+        self.poked.append(run.name)
+
+
+def build(answers, interval=60.0):
+    store, pokes = Store(), Pokes()
+    store.put(run("working"))
+    store.put(run("done", finished=True))
+    answers = iter(answers)
+
+    async def list_everything():
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return Resync(list_everything, store, pokes, interval), pokes
+
+
+def test_every_unfinished_run_is_looked_at_and_a_finished_one_only_when_there_is_news():
+    resync, pokes = build([set(), {run_ref("demo", "done")}])
+    asyncio.run(resync.once())
+    assert pokes.poked == ["working"]
+    asyncio.run(resync.once())
+    assert sorted(pokes.poked) == ["done", "working", "working"]
+
+
+def test_it_is_ready_only_after_a_whole_list(monkeypatch, until):
+    monkeypatch.setattr(resync_module, "RETRY_SECONDS", 0.01)
+    away = ClusterError("list", "Job", "*", 0, "connection refused")
+    resync, pokes = build([away, RuntimeError("a bug"), set()], interval=0.01)
+
+    async def go():
+        task = asyncio.create_task(resync.run())
+        await asyncio.sleep(0)
+        assert not resync.ready
+        await until(lambda: resync.ready)
+        task.cancel()
+
+    asyncio.run(go())
+    assert "working" in pokes.poked
+
+
+def test_a_resync_that_hangs_fails_the_probe(monkeypatch):
+    resync, _ = build([], interval=60.0)
+    assert resync.check() < 1
+    now = resync_module.time.monotonic()
+    monkeypatch.setattr(resync_module.time, "monotonic", lambda: now + 181)
+    with pytest.raises(TimeoutError, match="no resync for 18"):
+        resync.check()
+
+
+def test_finished_is_a_condition():
+    assert is_finished(run("x", finished=True))
+    assert not is_finished(run("x"))
+    assert not is_finished({})

@@ -1,0 +1,52 @@
+import pytest
+from fusionrun.__main__ import load_settings, main
+from fusionrun.errors import SpecError
+
+IMAGES = "images: {data: d, serve: s, train: t, reward: r, sandbox: x}\n"
+
+
+def write(tmp_path, text):
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_settings_are_read_from_a_file(tmp_path):
+    settings = load_settings(
+        write(
+            tmp_path,
+            IMAGES + "namespaces: [a, b]\nserve_extra_args: [--enforce-eager]\nresync_seconds: 20\n",
+        )
+    )
+    assert settings.images.serve == "s"
+    assert settings.namespaces == ("a", "b")
+    assert settings.serve_extra_args == ("--enforce-eager",)
+    assert settings.resync_seconds == 20.0
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        (IMAGES + "resync_second: 20\n", "resync_second"),
+        (IMAGES + "progress_port: many\n", "progress_port"),
+        ("images: {data: d, serve: s, train: t, reward: r}\n", "images.sandbox"),
+        (IMAGES.replace("sandbox: x", "sandbox: x, extra: y"), "images.extra"),
+        ("", "images"),
+    ],
+)
+def test_a_wrong_setting_is_named(tmp_path, text, field):
+    with pytest.raises(SpecError) as caught:
+        load_settings(write(tmp_path, text))
+    assert caught.value.field == field
+
+
+def test_a_file_that_is_not_there_or_not_yaml_is_named(tmp_path):
+    with pytest.raises(SpecError, match="cannot be read"):
+        load_settings(tmp_path / "absent.yaml")
+    with pytest.raises(SpecError, match="cannot be read"):
+        load_settings(write(tmp_path, "{"))
+
+
+def test_the_operator_does_not_start_with_wrong_settings(tmp_path, capsys):
+    assert main(["--settings", str(tmp_path / "absent.yaml")]) == 2
+    assert "cannot be read" in capsys.readouterr().err
