@@ -1,0 +1,185 @@
+"""construct: make the SFT rows and the preference pairs of a run, by the recipe's rules.
+
+Decides on keys alone, shard by shard; reads the texts of the chosen responses only. A row holds the prompt and the
+answer: the system prompt that a source was asked with is *not* put into it (the recipe is silent; ours), since the
+target must answer well without it.
+"""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from fusionrun.api.data import Task
+from fusionrun.api.records import DropReason, PreferencePair, SftExample
+from fusionrun.api.task import ConstructParameters
+
+from fusionrun_stages.construction.keys import read_candidates, read_prompts, shard_files
+from fusionrun_stages.construction.rows import (
+    TableWriter,
+    build_pairs,
+    build_sft_rows,
+    count_ranges,
+    gather_texts,
+    read_ranges,
+    spill,
+)
+from fusionrun_stages.construction.rules import MICRO, choose
+from fusionrun_stages.construction.split import hold_out, take
+from fusionrun_stages.errors import UserError
+from fusionrun_stages.shards import read_json
+from fusionrun_stages.work import Made, Work
+
+SFT, PAIR, HELD_OUT = "sft", "pair", "held-out"
+FILES = {SFT: "sft.parquet", PAIR: "pairs.parquet", HELD_OUT: "held-out.parquet"}
+
+
+def run(work: Work) -> Made:
+    """Write ``sft.parquet``, ``pairs.parquet`` and ``held-out.parquet``; count every dropped prompt by its reason.
+
+    Raises
+    ------
+    UserError
+        If not one SFT row can be made.
+    """
+    parameters = work.task.parameters
+    assert isinstance(parameters, ConstructParameters)
+    shards = shard_files(parameters.prompts_dir)
+    decisions = []
+    for number, shard in enumerate(shards):
+        work.report(number, 2 * len(shards), "shards")
+        decisions.append(_decide(shard, parameters).with_columns(shard=pl.lit(number, pl.UInt32)))
+    decided = pl.concat(decisions)
+    chosen = pl.concat([_sft_rows(decided, parameters), _pair_rows(decided, parameters)])
+    counts, details = _count(decided, chosen, parameters)
+    if not counts["sft_rows"]:
+        drops = {reason: n for reason, n in counts.items() if reason.startswith("drop:")}
+        raise UserError(f"none of {decided.height} prompts gives an SFT row: {drops}")
+    _write(work, shards, chosen, parameters)
+    return Made(files=list(FILES.values()), counts=counts, details=details)
+
+
+def _decide(shard: Path, parameters: ConstructParameters) -> pl.DataFrame:
+    prompts = read_prompts(shard, parameters.tasks)
+    candidates = read_candidates(shard, _sources(parameters), prompts)
+    margin = parameters.reward_margin
+    return choose(candidates, prompts, (round(margin.min * MICRO), round(margin.max * MICRO)))
+
+
+def _sources(parameters: ConstructParameters) -> list[Any]:
+    return sorted(parameters.sources, key=lambda inputs: inputs.source)
+
+
+def _sft_rows(decided: pl.DataFrame, parameters: ConstructParameters) -> pl.DataFrame:
+    """Choose the prompts whose best response becomes an SFT row.
+
+    Instruction: of the prompts with a pair, floor(fraction * N) in each data set, and the pairs of these are not
+    used. Mathematics: those without a pair. Coding and SftOnly: all.
+    """
+    kept = decided.filter(pl.col("drop").is_null() & pl.col("row_source").is_not_null())
+    task, has_pair = pl.col("task"), pl.col("pair_source").is_not_null()
+    to_sft = pl.Series(_split(kept.filter(task == str(Task.INSTRUCTION)), parameters), dtype=pl.UInt64)
+    wanted = (
+        pl.when(task == str(Task.INSTRUCTION))
+        .then(pl.col("prompt").is_in(to_sft.implode()))
+        .when(task == str(Task.MATHEMATICS))
+        .then(~has_pair)
+        .otherwise(pl.lit(value=True))
+    )
+    return kept.filter(wanted).select(
+        "prompt",
+        "dataset",
+        "task",
+        "shard",
+        kind=pl.lit(SFT),
+        source="row_source",
+        first="row_sample",
+        second=pl.lit(None, pl.UInt32),
+        chosen_score_micro=pl.lit(None, pl.Int64),
+        rejected_score_micro=pl.lit(None, pl.Int64),
+    )
+
+
+def _split(instruction: pl.DataFrame, parameters: ConstructParameters) -> list[int]:
+    to_sft: list[int] = []
+    for dataset in sorted(instruction["dataset"].unique()):
+        names = _names(instruction.filter(pl.col("dataset") == dataset))
+        to_sft += [int(name, 16) for name in take(names, parameters.sft_fraction, parameters.seed, "sft")]
+    return to_sft
+
+
+def _names(rows: pl.DataFrame) -> list[str]:
+    return [f"{prompt:016x}" for prompt in rows["prompt"]]
+
+
+def _pair_rows(decided: pl.DataFrame, parameters: ConstructParameters) -> pl.DataFrame:
+    """Choose the pairs, and hold some of them out; an Instruction prompt that went to SFT gives none."""
+    kept = decided.filter(pl.col("drop").is_null() & pl.col("pair_source").is_not_null())
+    instruction = pl.col("task") == str(Task.INSTRUCTION)
+    to_sft = pl.Series(_split(kept.filter(instruction), parameters), dtype=pl.UInt64)
+    pairs = kept.filter(~(instruction & pl.col("prompt").is_in(to_sft.implode())))
+    held = hold_out(_names(pairs), parameters.held_out_fraction, parameters.seed)
+    held_out = pl.Series([int(name, 16) for name in held], dtype=pl.UInt64)
+    return pairs.select(
+        "prompt",
+        "dataset",
+        "task",
+        "shard",
+        kind=pl.when(pl.col("prompt").is_in(held_out.implode())).then(pl.lit(HELD_OUT)).otherwise(pl.lit(PAIR)),
+        source="pair_source",
+        first="chosen_sample",
+        second="rejected_sample",
+        chosen_score_micro="chosen_score",
+        rejected_score_micro="rejected_score",
+    )
+
+
+def _count(
+    decided: pl.DataFrame, chosen: pl.DataFrame, parameters: ConstructParameters
+) -> tuple[dict[str, int], dict[str, Any]]:
+    names = [inputs.source for inputs in _sources(parameters)]
+    kinds = Counter(chosen["kind"])
+    counts = {"sft_rows": kinds[SFT], "pairs": kinds[PAIR], "held_out_pairs": kinds[HELD_OUT]}
+    for kind, prefix in ((SFT, "sft"), (PAIR, "pairs")):
+        by_source = Counter(chosen.filter(pl.col("kind") == kind)["source"])
+        counts |= {f"{prefix}:{names[number]}": by_source[number] for number in sorted(by_source)}
+    prepared = read_json(Path(parameters.prepare_manifest)).get("counts", {})
+    drops = Counter(decided["drop"].drop_nulls())
+    drops[str(DropReason.DUPLICATE)] += prepared.get("duplicates", 0)
+    drops[str(DropReason.CONTAMINATED)] += prepared.get("contaminated", 0)
+    counts |= {f"drop:{reason}": drops[reason] for reason in sorted(drops) if drops[reason]}
+    return counts, {
+        "by_dataset": _tally(chosen, "dataset", "kind"),
+        "drops_by_dataset": _tally(decided, "dataset", "drop"),
+        "no_pair_by_task": _tally(decided, "task", "no_pair"),
+    }
+
+
+def _tally(rows: pl.DataFrame, outer: str, inner: str) -> dict[str, dict[str, int]]:
+    tally: dict[str, dict[str, int]] = {}
+    for first, second, count in rows.drop_nulls(inner).group_by(outer, inner).len().sort(outer, inner).iter_rows():
+        tally.setdefault(first, {})[second] = count
+    return tally
+
+
+def _write(work: Work, shards: list[Path], chosen: pl.DataFrame, parameters: ConstructParameters) -> None:
+    folder = work.output / f".ranges.{work.pod_uid}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    ranges = count_ranges(chosen.height)
+    for number, shard in enumerate(shards):
+        work.report(len(shards) + number, 2 * len(shards), "shards")
+        own = chosen.filter(pl.col("shard") == number)
+        spill(gather_texts(shard, _sources(parameters), own), folder, ranges, f"{number:05d}")
+    writers = {
+        kind: TableWriter(work.output / name, SftExample if kind == SFT else PreferencePair, work.pod_uid)
+        for kind, name in FILES.items()
+    }
+    for rows in read_ranges(folder, ranges):
+        for kind, writer in writers.items():
+            own = rows.filter(pl.col("kind") == kind)
+            writer.append(build_sft_rows(own) if kind == SFT else build_pairs(own))
+    for writer in writers.values():
+        writer.close()
+    shutil.rmtree(folder)

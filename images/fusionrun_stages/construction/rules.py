@@ -1,0 +1,184 @@
+"""What a prompt gives: an SFT row, a preference pair, or a reason why it is dropped. Pure.
+
+The rules are those of FuseChat-3.0 (arXiv 2503.04222, data construction, and the README of its repository). Where
+both are silent the rule is ours, marked so here and in docs/data.md.
+
+A *candidate* is one response of one source to one prompt::
+
+    prompt, dataset, task        which prompt, and by which rule it is judged
+    source, sample               who answered, and which of its samples
+    answered                     the request brought a text that is not blank
+    finished                     ... and it ended by itself: a cut response is never used
+    right, wrong                 the verdict; unknown is neither
+    fault                        the prompt's own answer or tests cannot be used
+    score                        of the reward model, in millionths; null when it was not scored
+
+``source`` sorts as the sources' names do. Scores are integers, so that a margin of exactly 0.01 is one.
+"""
+
+import polars as pl
+from fusionrun.api.data import Task
+from fusionrun.api.records import DropReason
+
+MICRO = 1_000_000
+"""A score of 1.0 as an integer (``records.Score``)."""
+
+KEYS = ["prompt", "source"]
+
+
+def choose(candidates: pl.DataFrame, prompts: pl.DataFrame, margin: tuple[int, int]) -> pl.DataFrame:
+    """Decide what each prompt gives, the splits between SFT and DPO aside.
+
+    Parameters
+    ----------
+    candidates
+        Every response to the prompts; columns as in the module's docstring.
+    prompts
+        ``prompt``, ``dataset``, ``task``: one row per prompt, also those that nobody answered.
+    margin
+        Least and greatest reward difference of a pair, in millionths, both included.
+
+    Returns
+    -------
+    pl.DataFrame
+        One row per prompt: ``prompt``, ``dataset``, ``task``; ``row_source``, ``row_sample`` (the SFT row that it can
+        give); ``pair_source``, ``chosen_sample``, ``rejected_sample``, ``chosen_score``, ``rejected_score`` (the
+        pair that it can give); ``drop`` (a DropReason, or null) and ``no_pair`` (why there is no pair, or null).
+    """
+    counts = _count(candidates)
+    usable = candidates.filter(pl.col("finished"))
+    scored = usable.filter(pl.col("score").is_not_null())
+    instruction = _of(scored, Task.INSTRUCTION)
+    judged = _of(scored, Task.MATHEMATICS, Task.CODING)
+    right, wrong = judged.filter(pl.col("right")), judged.filter(pl.col("wrong"))
+    # Only a response that is right (or, where nothing tells right from wrong, any) can be learnt from.
+    rows = pl.concat([_best(instruction), _best(right), _first(_of(usable, Task.SFT_ONLY))])
+    pairs = pl.concat([_pair(instruction, instruction), _pair(right, wrong)])
+    valid, refused = _within(pairs, margin)
+    return (
+        prompts.join(rows, on="prompt", how="left", maintain_order="left")
+        .join(_best_pair(valid), on="prompt", how="left", maintain_order="left")
+        .join(_refusal(refused, margin), on="prompt", how="left", maintain_order="left")
+        .join(counts, on="prompt", how="left", maintain_order="left")
+        .with_columns(pl.col("answered", "finished", "scored", "right", "right_scored", "wrong", "fault").fill_null(0))
+        .with_columns(drop=_drop(), no_pair=_no_pair())
+        .drop("answered", "finished", "scored", "right", "right_scored", "wrong", "fault", "refusal")
+    )
+
+
+def _of(candidates: pl.DataFrame, *tasks: Task) -> pl.DataFrame:
+    return candidates.filter(pl.col("task").is_in([str(task) for task in tasks]))
+
+
+def _count(candidates: pl.DataFrame) -> pl.DataFrame:
+    finished, scored = pl.col("finished"), pl.col("score").is_not_null()
+    return candidates.group_by("prompt").agg(
+        answered=pl.col("answered").sum(),
+        finished=finished.sum(),
+        scored=(finished & scored).sum(),
+        right=(finished & pl.col("right")).sum(),
+        right_scored=(finished & scored & pl.col("right")).sum(),
+        wrong=(finished & pl.col("wrong")).sum(),
+        fault=(finished & pl.col("fault")).sum(),
+    )
+
+
+def _best(candidates: pl.DataFrame) -> pl.DataFrame:
+    """Take each prompt's highest score over all sources; ties by source name, then sample (ours)."""
+    ranked = candidates.sort("prompt", "score", "source", "sample", descending=[False, True, False, False])
+    return _row(ranked)
+
+
+def _first(candidates: pl.DataFrame) -> pl.DataFrame:
+    """Take each prompt's first response by source name, then sample: the recipe has just one (ours)."""
+    return _row(candidates.sort("prompt", "source", "sample"))
+
+
+def _row(ranked: pl.DataFrame) -> pl.DataFrame:
+    first = ranked.unique("prompt", keep="first", maintain_order=True)
+    return first.select("prompt", row_source="source", row_sample="sample")
+
+
+def _pair(chosen: pl.DataFrame, rejected: pl.DataFrame) -> pl.DataFrame:
+    """Pair, for each prompt and source, the highest score that may be chosen with the lowest that may be rejected.
+
+    Both sides come from one source: a reward model's liking for another model's style must not become the
+    preference. Among equal scores the lower sample comes first, on both sides (ours); no response is its own rival.
+    """
+    high = chosen.sort(*KEYS, "score", "sample", descending=[False, False, True, False])
+    high = high.unique(KEYS, keep="first", maintain_order=True)
+    rest = rejected.join(high, on=[*KEYS, "sample"], how="anti")
+    low = rest.sort(*KEYS, "score", "sample").unique(KEYS, keep="first", maintain_order=True)
+    return high.join(low.select(*KEYS, "sample", "score"), on=KEYS, suffix="_low").select(
+        "prompt",
+        "task",
+        pair_source="source",
+        chosen_sample="sample",
+        rejected_sample="sample_low",
+        chosen_score="score",
+        rejected_score="score_low",
+    )
+
+
+def _within(pairs: pl.DataFrame, margin: tuple[int, int]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Part the pairs that are valid for their task from the others: Coding has no window."""
+    gap = pl.col("chosen_score") - pl.col("rejected_score")
+    valid = (pl.col("task") == str(Task.CODING)) | gap.is_between(*margin, closed="both")
+    return pairs.filter(valid), pairs.filter(~valid)
+
+
+def _best_pair(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Keep one pair per prompt: the highest chosen score; ties by source name (ours)."""
+    ranked = pairs.sort("prompt", "chosen_score", "pair_source", descending=[False, True, False])
+    return ranked.unique("prompt", keep="first", maintain_order=True).drop("task")
+
+
+def _refusal(refused: pl.DataFrame, margin: tuple[int, int]) -> pl.DataFrame:
+    """Say why the best of the refused pairs was refused."""
+    gap = pl.col("chosen_score") - pl.col("rejected_score")
+    reason = pl.when(gap < margin[0]).then(_lit(DropReason.MARGIN_BELOW)).otherwise(_lit(DropReason.MARGIN_ABOVE))
+    return _best_pair(refused.with_columns(refusal=reason)).select("prompt", "refusal")
+
+
+def _lit(reason: DropReason) -> pl.Expr:
+    return pl.lit(str(reason))
+
+
+def _drop() -> pl.Expr:
+    """Find the first reason that holds, from the request to the margin."""
+    task, has_pair = pl.col("task"), pl.col("pair_source").is_not_null()
+    unjudged = task == str(Task.SFT_ONLY)
+    by_score = task == str(Task.INSTRUCTION)
+    return (
+        pl.when(pl.col("answered") == 0)
+        .then(_lit(DropReason.NO_RESPONSE))
+        .when(pl.col("finished") == 0)
+        .then(_lit(DropReason.TRUNCATED))
+        .when(unjudged)
+        .then(None)
+        .when(by_score & (pl.col("scored") == 0))
+        .then(_lit(DropReason.UNSCORED))
+        .when(by_score & ~has_pair)
+        .then(pl.coalesce("refusal", _lit(DropReason.SINGLE_RESPONSE)))
+        .when(by_score)
+        .then(None)
+        .when((pl.col("right") == 0) & (pl.col("fault") > 0))
+        .then(_lit(DropReason.UNPARSABLE_ANSWER))
+        .when(pl.col("right") == 0)
+        .then(_lit(DropReason.NO_CORRECT_RESPONSE))
+        .when(pl.col("right_scored") == 0)
+        .then(_lit(DropReason.UNSCORED))
+        .otherwise(None)
+    )
+
+
+def _no_pair() -> pl.Expr:
+    """Say why a prompt that tells right from wrong has no pair: of interest to people, and no drop."""
+    judged = pl.col("task").is_in([str(Task.MATHEMATICS), str(Task.CODING)])
+    return (
+        pl.when(~judged | pl.col("pair_source").is_not_null() | (pl.col("right_scored") == 0))
+        .then(None)
+        .when(pl.col("wrong") == 0)
+        .then(_lit(DropReason.ALL_CORRECT))
+        .otherwise(pl.coalesce("refusal", pl.lit("NoSameSource")))
+    )

@@ -1,0 +1,147 @@
+"""Mathematics: the final answer against the gold one, by math-verify.
+
+A gold answer is parsed once for all its prompt's answers. What takes too long is unknown, never wrong: the limit is
+on CPU time, so that a loaded machine changes no verdict.
+"""
+
+import logging
+import resource
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
+from typing import Any, NamedTuple
+
+from fusionrun_stages.graders import Grade, right, unknown, unusable, wrong
+from fusionrun_stages.graders.processes import Died, count_cpus, map_in_processes
+
+CPU_SECONDS = 5.0
+"""CPU time for one answer. Source: math-verify's default limit of 5 s, there of wall time."""
+GRACE_SECONDS = 3
+"""More CPU time until the kernel ends a process that is busy in C code, where no handler runs."""
+MEMORY_BYTES = 2 * 2**30
+"""Most memory that one process may add: a power tower would take all there is."""
+ANSWER_MAX_CHARACTERS = 100_000
+"""Of a longer answer the end is read: there is where the final answer stands."""
+
+
+class Question(NamedTuple):
+    """A gold answer and all answers to judge by it."""
+
+    gold: str | None
+    answers: list[str]
+
+
+class _TimeUpError(BaseException):
+    """Not an Exception: math-verify takes every Exception for a wrong answer."""
+
+
+def grade_all(questions: Sequence[Question], processes: int | None = None) -> Iterator[tuple[int, list[Grade]]]:
+    """Grade every question in a pool of processes; yield its index and one grade per answer.
+
+    Notes
+    -----
+    A question whose process died is graded again, one answer at a time, so that the one to blame is found.
+    """
+    processes = min(processes or count_cpus(), max(1, len(questions)))
+    for index, grades in map_in_processes(_grader, questions, processes):
+        if not isinstance(grades, Died):
+            yield index, grades
+            continue
+        gold, answers = questions[index]
+        single = [Question(gold, [answer]) for answer in answers]
+        found = dict(map_in_processes(_grader, single, min(processes, len(single))))
+        yield index, [_or_unknown(found[i]) for i in range(len(single))]
+
+
+def _or_unknown(grades: list[Grade] | Died) -> Grade:
+    return unknown("the grader used up its CPU time or memory") if isinstance(grades, Died) else grades[0]
+
+
+def _grader() -> Callable[[Question], list[Grade]]:
+    logging.getLogger("math_verify").setLevel(logging.ERROR)
+    import math_verify.grader
+    import math_verify.parser
+
+    # It would warn, in every process, that its own limits (of wall time) are off.
+    math_verify.parser.TIMEOUT_WARNING_SHOWN = math_verify.grader.TIMEOUT_WARNING_SHOWN = True
+
+    used = _address_space()
+    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_BYTES, used + MEMORY_BYTES))
+    signal.signal(signal.SIGPROF, _time_up)
+    return grade_question
+
+
+def _address_space() -> int:
+    with open("/proc/self/statm", encoding="ascii") as statm:  # noqa: PTH123
+        return int(statm.read().split()[0]) * resource.getpagesize()
+
+
+def _time_up(_signal: int, _frame: FrameType | None) -> None:
+    raise _TimeUpError
+
+
+def grade_question(question: Question) -> list[Grade]:
+    """Grade all answers to one question."""
+    try:
+        gold = _limited(parse_gold, question.gold)
+    except _TimeUpError:
+        gold = []
+    if not gold:
+        return [unusable(f"its gold answer cannot be parsed: {question.gold!r}")] * len(question.answers)
+    return [_grade(gold, answer) for answer in question.answers]
+
+
+def _grade(gold: list[Any], answer: str) -> Grade:
+    try:
+        return _limited(_compare, (gold, answer))
+    except _TimeUpError:
+        return unknown("the grader used up its CPU time")
+    except MemoryError:
+        return unknown("the grader used up its memory")
+
+
+def _compare(pair: tuple[list[Any], str]) -> Grade:
+    from math_verify import parse, verify
+
+    gold, answer = pair
+    found = parse(answer[-ANSWER_MAX_CHARACTERS:], parsing_timeout=None)
+    if not found:
+        return wrong("no final answer found")
+    return right() if verify(gold, found, timeout_seconds=None) else wrong()
+
+
+def parse_gold(gold: str | None) -> list[Any]:
+    r"""Parse a gold answer; the list is empty when that cannot be done.
+
+    Notes
+    -----
+    Without dollar signs math-verify parses ``\sqrt{2}``, ``(1,2)`` and ``x^2+2x+1`` to nothing.
+    Source: GSM8K's answers end in ``#### 42`` (openai/grade-school-math).
+    """
+    from math_verify import parse
+
+    if gold is None or not gold.strip():
+        return []
+    text = gold.rsplit("####", 1)[-1].strip()
+    marked = text if "$" in text or "\\boxed" in text or "\\(" in text or "\\[" in text else f"${text}$"
+    found: list[Any] = parse(marked, fallback_mode="no_fallback", parsing_timeout=None)
+    return found
+
+
+def _limited(function: Callable[[Any], Any], argument: Any) -> Any:
+    """Call the function under the limit of CPU time.
+
+    Raises
+    ------
+    _TimeUpError
+        If the time was used up in Python code. In C code the kernel ends the process a little later.
+    """
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    last = int(used.ru_utime + used.ru_stime + CPU_SECONDS) + GRACE_SECONDS
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (last, most))
+    signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+    try:
+        return function(argument)
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
