@@ -93,7 +93,8 @@ def dataset(status: dict[str, Any]) -> Table:
         table.add_column(column, justify="left" if not column else "right")
     for row in made.get("bySource", []):
         table.add_row(row["source"], str(row["sftRows"]), str(row["pairs"]))
-    table.add_row("all", str(made.get("sftRows", 0)), f"{made.get('pairs', 0)} + {made.get('heldOutPairs', 0)} held out")
+    held_out = made.get("heldOutPairs", 0)
+    table.add_row("all", str(made.get("sftRows", 0)), f"{made.get('pairs', 0)} + {held_out} held out")
     for reason, count in made.get("drops", {}).items():
         table.add_row(f"dropped: {reason}", str(count), "")
     return table
@@ -113,7 +114,7 @@ def main(namespace: str, name: str) -> int:
             status = run.get("status", {})
             line = f"{status.get('progress', '')}  {status.get('stage', '')}"
             if line != said:
-                console.print(f"{datetime.now():%H:%M:%S}  {line}")
+                console.print(f"{datetime.now().astimezone():%H:%M:%S}  {line}")
                 said = line
     status = run.get("status", {})
     console.print(Group(stages(run), dataset(status), scores(status)))

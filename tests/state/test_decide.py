@@ -3,13 +3,13 @@
 from datetime import timedelta
 
 import pytest
-from support.runs import make_run
-from support.world import World, succeeded
 
 from fusionrun.api.status import Reason
 from fusionrun.api.task import Outcome, StageResult, encode_result
 from fusionrun.state.decide import decide
 from fusionrun.state.failures import Failure
+from support.runs import make_run
+from support.world import World, succeeded
 
 
 def ended(world: World) -> list[str]:

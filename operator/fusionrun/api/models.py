@@ -57,10 +57,11 @@ class Dtype(StrEnum):
 
 
 ALLOWED_VLLM_ARGS = frozenset({
-    "--block-size", "--chat-template", "--cpu-offload-gb", "--disable-log-stats", "--enable-chunked-prefill",
+    "--block-size", "--cpu-offload-gb", "--disable-log-stats", "--enable-chunked-prefill",
     "--enable-prefix-caching", "--enforce-eager", "--gpu-memory-utilization", "--kv-cache-dtype",
     "--limit-mm-per-prompt", "--load-format", "--max-num-batched-tokens", "--max-num-seqs",
-    "--no-enable-prefix-caching", "--quantization", "--rope-scaling", "--rope-theta", "--swap-space", "--tokenizer-mode",
+    "--no-enable-prefix-caching", "--quantization", "--rope-scaling", "--rope-theta", "--swap-space",
+    "--tokenizer-mode",
 })  # fmt: skip
 """Arguments of ``vllm serve`` that a run may set. Ours: those that touch speed and memory, none that loads code,
 opens the network, or changes what the run itself decides (model, name, port, generation config)."""

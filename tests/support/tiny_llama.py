@@ -1,0 +1,146 @@
+"""A Llama of 90,000 random weights with a byte tokenizer, conversations for it, and a way to run a stage on them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from fusionrun.api.task import StageTask, decode_result, encode_task
+
+REPOSITORY = Path(__file__).parents[2]
+TEMPLATE = (
+    "<bos>{% for m in messages %}{{ '<' + m.role + '>' + m.content + '<eot>' }}{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+CHATML = (
+    "{% for m in messages %}{{ '<user>' + m.role + '\n' + m.content + '<eot>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<user>assistant\n' }}{% endif %}"
+)
+SPECIAL = ["<bos>", "<eot>", "<pad>", "<user>", "<assistant>", "<system>"]
+SUMS = [(a, b) for a in range(3, 13) for b in range(5, 15)]
+
+
+def make_tokenizer(template=TEMPLATE, bos="<bos>", pad="<pad>"):
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    model = Tokenizer(models.BPE(vocab={text: i for i, text in enumerate(SPECIAL + letters)}, merges=[]))
+    model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    model.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=model, bos_token=bos, eos_token="<eot>", pad_token=pad, additional_special_tokens=SPECIAL[3:]
+    )
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+def make_model(folder: Path, **tokenizer_arguments) -> Path:
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = make_tokenizer(**tokenizer_arguments)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=32, max_position_embeddings=512, tie_word_embeddings=True,
+        bos_token_id=0, eos_token_id=1, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def say(role: str, content: str) -> list[dict[str, str]]:
+    return [{"role": role, "content": content}]
+
+
+def write_rows(path: Path, rows: list[dict]) -> Path:
+    import pyarrow
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    return path
+
+
+def write_sft(path: Path, long_rows: int = 0) -> Path:
+    rows = [{"messages": say("user", f"{a}+{b}=?") + say("assistant", str(a + b))} for a, b in SUMS]
+    long = {"messages": say("user", "x" * 300) + say("assistant", "y")}
+    return write_rows(path, rows + [long] * long_rows)
+
+
+def write_pairs(path: Path, count: int = len(SUMS)) -> Path:
+    rows = [
+        {"prompt": say("user", f"{a}+{b}=?"), "chosen": say("assistant", str(a + b)),
+         "rejected": say("assistant", "I do not know"[: 4 + (a + b) % 9].strip())}
+        for a, b in SUMS[:count]
+    ]  # fmt: skip
+    return write_rows(path, rows)
+
+
+def train_parameters(kind: str, model: Path, data: Path, **changed) -> dict:
+    parameters = {
+        "kind": kind, "modelPath": str(model), "dataPath": str(data), "epochs": 2.0, "learningRate": 1e-3,
+        "globalBatchSize": 16, "microBatchSize": 4, "maxLength": 64, "warmupRatio": 0.1, "saveSteps": 4,
+        "zeroStage": 3, "precision": "fp32", "gradientCheckpointing": False, "seed": 42,
+    }  # fmt: skip
+    if kind == "dpo":
+        parameters |= {"beta": 10.0, "lengthNormalized": True, "learningRate": 1e-4}
+    return parameters | changed
+
+
+class StagePod:
+    """A stage program as its pod would run it: under torchrun with some processes, or alone with none."""
+
+    def __init__(self, folder: Path, parameters: dict, processes: int = 2) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.output = folder / "artifact"
+        self.termination = folder / "termination"
+        self.log = folder / "log"
+        self.termination.write_text("")
+        task = StageTask(
+            run="r", namespace="n", stage=parameters["kind"], digest="d" * 20, output_dir=str(self.output),
+            parameters=parameters,
+        )  # fmt: skip
+        (folder / "task.json").write_text(encode_task(task))
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("RANK", "WORLD", "LOCAL", "MASTER"))}
+        environment |= {
+            "FUSIONRUN_TASK": str(folder / "task.json"),
+            "FUSIONRUN_TERMINATION": str(self.termination),
+            "PYTHONPATH": f"{REPOSITORY / 'images'}:{REPOSITORY / 'operator'}",
+            "OMP_NUM_THREADS": "1",
+            "HF_HOME": str(folder / "hf"),
+        }
+        command = [sys.executable, "-m"]
+        if processes:
+            # A rendezvous of its own, on a free port, so that tests may run side by side.
+            command += ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
+        self.process = subprocess.Popen(
+            [*command, "fusionrun_stages", parameters["kind"]],
+            cwd=folder, env=environment, stdout=self.log.open("w"), stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def wait(self) -> int:
+        return self.process.wait(timeout=540)
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text()
+
+    @property
+    def result(self):
+        return decode_result(self.termination.read_text())
+
+    @property
+    def manifest(self) -> dict:
+        return json.loads((self.output / "manifest.json").read_text())
+
+    def process_of_rank(self, rank: int) -> int:
+        """Return the process id of one rank, a child of torchrun."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        for child in children:
+            variables = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+            if f"RANK={rank}".encode() in variables:
+                return int(child)
+        raise LookupError(f"no rank {rank} among {children}")
