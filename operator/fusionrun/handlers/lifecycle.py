@@ -107,7 +107,7 @@ def configure_kopf() -> kopf.OperatorSettings:
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
     # An API server that is away for half an hour is waited for; after that the kubelet restarts us.
-    settings.networking.error_backoffs = (0.2, 0.5, 1, 2, 5, *[10] * 180)
+    settings.networking.error_backoffs = (0.2, 0.5, 1, 2, *[3] * 600)
     settings.queueing.idle_timeout = 2.0
     settings.queueing.exit_timeout = 1.0
     settings.process.ultimate_exiting_timeout = 20.0
