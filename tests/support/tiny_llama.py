@@ -57,10 +57,9 @@ def say(role: str, content: str) -> list[dict[str, str]]:
 
 
 def write_rows(path: Path, rows: list[dict]) -> Path:
-    import pyarrow
-    import pyarrow.parquet
+    from pyarrow import Table, parquet
 
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    parquet.write_table(Table.from_pylist(rows), path)
     return path
 
 

@@ -1,0 +1,63 @@
+"""The training arguments that SFT and DPO share, from a stage's parameters."""
+
+from pathlib import Path
+from typing import Any
+
+from fusionrun.api.task import TrainParameters
+from fusionrun_stages.training.zero import zero_config
+
+KEPT_CHECKPOINTS = 3
+"""The last two multiples of saveSteps, and the last step: ``promote`` chooses between the former two.
+
+At least two, since the newest is not known to be whole before every rank has written its part.
+Source: FuseChat-3.0 (arXiv 2503.04222), DPO: the better of the last two checkpoints.
+"""
+
+
+def common_arguments(parameters: TrainParameters, accumulation: int, checkpoints: Path) -> dict[str, Any]:
+    """Return keyword arguments for SFTConfig and DPOConfig.
+
+    Parameters
+    ----------
+    parameters
+        What to do. Without ``save_steps`` a checkpoint is written at the end of each epoch.
+    accumulation
+        Micro-batches per optimizer step and process.
+    checkpoints
+        Directory of the checkpoints.
+
+    Notes
+    -----
+    Source: FuseChat-3.0 for the cosine schedule with warm-up; a ``warmup_steps`` below 1 is a share of all steps
+    (transformers 5, which has no ``warmup_ratio``). TRL's ``max_length`` is off, because it would cut a row's end;
+    over-long rows are dropped instead (``tokens.drop_long``).
+    """
+    import torch
+
+    cuda = torch.cuda.is_available()
+    save = {"save_strategy": "epoch"} if parameters.save_steps is None else {"save_steps": parameters.save_steps}
+    return {
+        "output_dir": str(checkpoints),
+        "deepspeed": zero_config(parameters.zero_stage, parameters.precision),
+        "use_cpu": not cuda,
+        "bf16": parameters.precision == "bf16",
+        "dataloader_pin_memory": cuda,
+        "gradient_checkpointing": parameters.gradient_checkpointing,
+        "num_train_epochs": parameters.epochs,
+        "learning_rate": parameters.learning_rate,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": parameters.warmup_ratio,
+        "optim": "adamw_torch",
+        "per_device_train_batch_size": parameters.micro_batch_size,
+        "gradient_accumulation_steps": accumulation,
+        "max_length": None,
+        "model_init_kwargs": {"dtype": "float32"},
+        "seed": parameters.seed,
+        "data_seed": parameters.seed,
+        "save_total_limit": KEPT_CHECKPOINTS,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "disable_tqdm": True,
+        "report_to": "none",
+        **save,
+    }

@@ -1,0 +1,84 @@
+"""Which checkpoints are whole, and what of them is the model.
+
+The trainer's newest directory may be torn: a rank may have died while it wrote its shard. So every rank waits for
+the others after a save, and then rank 0 writes a marker; a directory without it does not count.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from fusionrun_stages.shards import write_atomic
+
+MARKER = "whole.json"
+PREFIX = "checkpoint-"
+
+_TRAINING_STATE = ("global_step", "latest", "optimizer", "scheduler", "rng_state", "training_args", "zero_to_fp32")
+_NOT_THE_MODEL = (*_TRAINING_STATE, MARKER, "trainer_state", "README")
+
+
+def mark_whole(checkpoint: Path, world_size: int) -> None:
+    """Say that every rank has written its part of the checkpoint, after it has reached the disk."""
+    for path in (p for p in checkpoint.rglob("*") if p.is_file()):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    write_atomic(checkpoint / MARKER, json.dumps({"world_size": world_size}).encode())
+
+
+def whole_checkpoints(directory: Path) -> dict[int, Path]:
+    """Return the whole checkpoints by step, in order."""
+    found = {
+        int(path.name.removeprefix(PREFIX)): path
+        for path in directory.glob(f"{PREFIX}*")
+        if path.name.removeprefix(PREFIX).isdecimal() and (path / MARKER).is_file()
+    }
+    return dict(sorted(found.items()))
+
+
+def remove_unusable(directory: Path, world_size: int) -> list[str]:
+    """Remove the checkpoints that training cannot go on from, and return their names.
+
+    These are the torn ones, and those that another number of ranks has written: ZeRO's shards fit only the world
+    size that they were made by.
+    """
+    whole = whole_checkpoints(directory)
+    keep = {path for path in whole.values() if json.loads((path / MARKER).read_text())["world_size"] == world_size}
+    removed = sorted(path for path in directory.glob(f"{PREFIX}*") if path not in keep)
+    for path in removed:
+        shutil.rmtree(path)
+    return [path.name for path in removed]
+
+
+def candidates(directory: Path, save_steps: int | None) -> dict[int, Path]:
+    """Return the last two whole checkpoints at a multiple of ``save_steps``, fewer if there are fewer.
+
+    Source: FuseChat-3.0: of 501 steps saved each 100, the last two are 400 and 500, not the 501st.
+    """
+    if save_steps is None:
+        return {}
+    multiples = [(step, path) for step, path in whole_checkpoints(directory).items() if step % save_steps == 0]
+    return dict(multiples[-2:])
+
+
+def keep_only(directory: Path, kept: dict[int, Path]) -> None:
+    """Remove every other checkpoint, and from those kept all that only a resumed training needs."""
+    for path in directory.glob(f"{PREFIX}*"):
+        if path not in kept.values():
+            shutil.rmtree(path)
+            continue
+        for entry in path.iterdir():
+            if not entry.name.startswith(_TRAINING_STATE):
+                continue
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+
+
+def model_files(directory: Path) -> list[Path]:
+    """List the files of a model in a checkpoint: weights, configuration and tokenizer."""
+    return sorted(p for p in directory.iterdir() if p.is_file() and not p.name.startswith((*_NOT_THE_MODEL, ".")))

@@ -1,0 +1,55 @@
+"""Read the training rows, and the tokenizer that turns them into tokens."""
+
+from pathlib import Path
+from typing import Any
+
+from fusionrun_stages.errors import UserError
+from fusionrun_stages.shards import inside_volume
+from fusionrun_stages.training.tokens import TEMPLATE_ARGUMENTS
+
+CACHE = ".cache"
+"""Below the artifact, so that the ranks of all pods share what one has tokenized; removed at the end."""
+
+
+def load_rows(path: str, columns: list[str], output: Path) -> Any:
+    """Read a Parquet file of conversations as a ``datasets.Dataset``, with the template's arguments beside them.
+
+    Raises
+    ------
+    UserError
+        If the file is not Parquet, has no rows or lacks a column.
+    """
+    if not inside_volume(path).is_file():
+        raise UserError(f"{path}: the training data is not a file")
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetGenerationError
+
+    try:
+        rows = load_dataset("parquet", data_files=path, split="train", cache_dir=str(output / CACHE))
+    except (DatasetGenerationError, ValueError) as error:
+        raise UserError(f"{path}: not readable as Parquet: {error.__cause__ or error}") from error
+    missing = [name for name in columns if name not in rows.column_names]
+    if missing:
+        raise UserError(f"{path}: no column {missing[0]!r}, only {rows.column_names}")
+    if not len(rows):
+        raise UserError(f"{path}: no rows: construction kept none, see its drops by reason")
+    rows = rows.select_columns(columns)
+    return rows.add_column("chat_template_kwargs", [TEMPLATE_ARGUMENTS] * len(rows))
+
+
+def load_tokenizer(model_path: str) -> Any:
+    """Read a model's tokenizer.
+
+    Raises
+    ------
+    UserError
+        If the model has none, or no chat template.
+    """
+    from transformers import AutoTokenizer
+
+    if not inside_volume(model_path).is_dir():
+        raise UserError(f"target.model: {model_path}: no such directory")
+    tokenizer = AutoTokenizer.from_pretrained(model_path)
+    if not tokenizer.chat_template:
+        raise UserError(f"target.model: {model_path}: its tokenizer has no chat template")
+    return tokenizer

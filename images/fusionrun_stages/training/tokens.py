@@ -1,0 +1,107 @@
+"""Check that training sees the tokens that it should: one BOS, the answer and its end under the loss, no cut row.
+
+Never by the pad id: a tokenizer's pad token may be its end-of-turn token.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from fusionrun_stages.errors import UserError
+
+DATE_STRING = "26 Jul 2024"
+"""The date that Llama 3.2's chat template writes; pinned, or each day's prompts differ from the day's before.
+
+Source: that template's own value where it is given no clock.
+"""
+TEMPLATE_ARGUMENTS = {"date_string": DATE_STRING}
+CHECKED_ROWS = 8
+
+
+class Tokens(NamedTuple):
+    """A conversation as token ids: what the model is given, and what it is to say."""
+
+    prompt: list[int]
+    completion: list[int]
+
+
+def split_conversation(tokenizer: Any, prompt: list[dict[str, str]], completion: list[dict[str, str]]) -> Tokens:
+    """Tokenize a conversation as training does, for a check or for a score."""
+    opening = _ids(tokenizer, prompt, add_generation_prompt=True)
+    whole = _ids(tokenizer, prompt + completion, add_generation_prompt=False)
+    start = 0
+    for given, full in zip(opening, whole, strict=False):
+        if given != full:
+            break
+        start += 1
+    return Tokens(whole[:start], whole[start:])
+
+
+def check_tokens(tokenizer: Any, messages: Sequence[dict[str, str]], tokens: Tokens) -> int:
+    """Check a row's tokens against its messages, the last of which is the answer; return the end-of-turn token.
+
+    Raises
+    ------
+    UserError
+        If the sequence has not exactly one BOS, or the completion is not the answer and one end-of-turn token.
+    """
+    ids = tokens.prompt + tokens.completion
+    bos = tokenizer.bos_token_id
+    if bos is not None:
+        opening = _ids(tokenizer, list(messages[:-1]), add_generation_prompt=True)
+        bare = _ids(tokenizer, list(messages[:-1]), add_generation_prompt=False)
+        opens_turns = bos in opening[len(bare) :]  # ChatML tokenizers name their <|im_start|> BOS
+        count = ids.count(bos)
+        wanted = bos in tokenizer("a").input_ids
+        if ids[:2] == [bos, bos] or (count > 1 and not opens_turns) or (wanted and count == 0):
+            raise UserError(
+                f"chat template of target.model: a conversation has {count} BOS tokens "
+                f"({tokenizer.bos_token!r}), not exactly one"
+            )
+    answer = str(messages[-1]["content"])
+    added = {token for token, text in tokenizer.added_tokens_decoder.items() if text.special}
+    places = [
+        place for place, token in enumerate(tokens.completion) if token in added or token in tokenizer.all_special_ids
+    ]
+    end = places[-1] if places else None
+    said = _decode(tokenizer, tokens.completion[:end])
+    rest = "" if end is None else _decode(tokenizer, tokens.completion[end + 1 :])
+    # Templates may trim an answer (Llama, Gemma) and may end a turn with a newline (ChatML).
+    if end is None or said.strip() != answer.strip() or rest.strip():
+        raise UserError(
+            "chat template of target.model: the trained tokens are not the answer and one end-of-turn token: "
+            f"they read {_decode(tokenizer, tokens.completion)[:200]!r}, the answer is {answer[:200]!r}"
+        )
+    return tokens.completion[end]
+
+
+def drop_long(dataset: Any, lengths: list[int], max_length: int, stage: str) -> tuple[Any, int]:
+    """Drop the rows above ``max_length`` tokens, whole; return what is left and how many went.
+
+    Raises
+    ------
+    UserError
+        If nothing is left.
+    """
+    kept = [index for index, length in enumerate(lengths) if length <= max_length]
+    dropped = len(lengths) - len(kept)
+    if not kept:
+        raise UserError(
+            f"training.{stage}.maxLength: {max_length}: every one of the {len(lengths)} rows is longer "
+            f"(the shortest has {min(lengths, default=0)} tokens)"
+        )
+    return (dataset.select(kept) if dropped else dataset), dropped
+
+
+def _ids(tokenizer: Any, messages: list[dict[str, str]], *, add_generation_prompt: bool) -> list[int]:
+    reply = tokenizer.apply_chat_template(
+        messages,
+        add_generation_prompt=add_generation_prompt,
+        tokenize=True,
+        return_dict=True,
+        **TEMPLATE_ARGUMENTS,
+    )
+    return list(reply["input_ids"])
+
+
+def _decode(tokenizer: Any, ids: list[int]) -> str:
+    return str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))

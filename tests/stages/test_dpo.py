@@ -1,0 +1,83 @@
+"""DPO for real, on two processes: it starts at ln 2 from the SFT model, falls, and survives a kill."""
+
+import math
+import os
+import signal
+import time
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("trl")
+
+from support import tiny_llama
+from support.tiny_llama import StagePod, train_parameters
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dpo")
+    tiny_llama.make_model(folder / "model")
+    tiny_llama.write_pairs(folder / "pairs.parquet")
+    return folder
+
+
+def start(world, name, processes=2, **changed):
+    parameters = train_parameters("dpo", world / "model", world / "pairs.parquet", **changed)
+    return StagePod(world / name, parameters, processes)
+
+
+VARIANTS = {
+    "zero-3": {"zeroStage": 3},
+    "zero-2": {"zeroStage": 2},
+    "bf16": {"precision": "bf16", "gradientCheckpointing": True, "lengthNormalized": False, "beta": 0.1},
+}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(world):
+    pod = start(world, "zero-3", **VARIANTS["zero-3"])
+    assert pod.wait() == 0, pod.text
+    return pod
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_dpo_starts_at_ln_2_and_falls(world, undisturbed, variant):
+    pod = undisturbed if variant == "zero-3" else start(world, variant, **VARIANTS[variant])
+    assert pod.wait() == 0, pod.text
+    numbers = pod.result.numbers
+    assert numbers["first_loss"] == pytest.approx(math.log(2), abs=1e-3)
+    assert numbers["last_loss"] < numbers["first_loss"] - 0.05
+    assert numbers["last_reward_accuracy"] > numbers["first_reward_accuracy"]
+    kept = sorted(path.name for path in (pod.output / "checkpoints").glob("checkpoint-*"))
+    assert kept == ["checkpoint-12", "checkpoint-8"] == sorted(pod.manifest["details"]["checkpoints"])
+    assert not list(pod.output.glob("checkpoints/*/global_step*"))
+    assert (pod.output / "checkpoints/checkpoint-12/model.safetensors").is_file()
+
+
+def test_a_killed_dpo_goes_on_with_the_sft_model_as_its_reference(world, undisturbed):
+    pod = start(world, "killed")
+    while not (pod.output / "checkpoints/checkpoint-8/whole.json").is_file():
+        assert pod.process.poll() is None, pod.text
+        time.sleep(0.002)
+    os.kill(pod.process_of_rank(0), signal.SIGKILL)
+    assert pod.wait() != 0
+    assert not (pod.output / "manifest.json").exists()
+    again = start(world, "killed")
+    assert again.wait() == 0, again.text
+    assert again.manifest["details"]["resumed_from"] is not None
+    assert again.manifest["details"]["losses"] == undisturbed.manifest["details"]["losses"]
+
+
+def test_a_first_loss_other_than_ln_2_is_refused():
+    from transformers import TrainerState
+
+    from fusionrun_stages.errors import UserError
+    from fusionrun_stages.training.callback import FirstLoss
+
+    first, later = TrainerState(global_step=1), TrainerState(global_step=2)
+    FirstLoss().on_log(None, first, None, logs={"loss": math.log(2) + 9e-4})
+    FirstLoss().on_log(None, later, None, logs={"loss": 0.1})
+    for wrong in (math.log(2) + 2e-3, float("nan")):
+        with pytest.raises(UserError, match="not ln 2"):
+            FirstLoss().on_log(None, first, None, logs={"loss": wrong})

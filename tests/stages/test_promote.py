@@ -1,0 +1,168 @@
+"""Which checkpoint becomes the run's model, and by which numbers."""
+
+import json
+import math
+
+import pytest
+
+from fusionrun.api.task import PromoteParameters, StageTask
+from fusionrun_stages import promote
+from fusionrun_stages.promote import HeldOutPair, Standing, choose
+from fusionrun_stages.training.checkpoints import mark_whole
+from fusionrun_stages.training.tokens import Tokens
+from fusionrun_stages.work import Work
+from support import tiny_llama
+
+
+def test_higher_accuracy_wins_whatever_the_loss():
+    assert choose({400: Standing(0.8, 0.9), 500: Standing(0.7, 0.1)}) == 400
+
+
+def test_equal_accuracy_goes_to_the_lower_loss():
+    assert choose({400: Standing(0.8, 0.3), 500: Standing(0.8, 0.5)}) == 400
+
+
+def test_equal_in_both_goes_to_the_later_step():
+    assert choose({400: Standing(0.8, 0.3), 500: Standing(0.8, 0.3)}) == 500
+
+
+PAIR = HeldOutPair(Tokens([1], [2, 3]), Tokens([1], [4, 5, 6, 7]))
+
+
+def test_margins_are_per_token_where_training_was():
+    margins = {
+        normalized: promote.log_ratio_margins([(-1.0, -8.0)], [(-3.0, -4.0)], [PAIR], length_normalized=normalized)
+        for normalized in (True, False)
+    }
+    assert margins == {True: [2 / 2 - -4 / 4], False: [2 - -4]}
+
+
+def test_standing_is_the_dpo_loss_and_the_share_that_is_right():
+    pytest.importorskip("torch")
+    standing = promote.standing_of([1.0, -1.0, 0.0, 2.0], beta=0.5)
+    losses = [math.log1p(math.exp(-0.5 * margin)) for margin in (1.0, -1.0, 0.0, 2.0)]
+    assert standing.accuracy == 0.5, "a tie is not a win"
+    assert standing.loss == pytest.approx(sum(losses) / 4)
+
+
+def test_batches_hold_every_side_once_and_keep_to_their_size(monkeypatch):
+    monkeypatch.setattr(promote, "PADDED_TOKENS_AT_ONCE", 12)
+    sides = [Tokens([0] * length, []) for length in (3, 20, 4, 4, 1)]
+    batches = promote._batches(sides)
+    assert sorted(index for batch in batches for index in batch) == [0, 1, 2, 3, 4]
+    assert batches[0] == [1], "a side longer than a batch goes alone"
+    assert all(len(batch) * max(len(sides[i].prompt) for i in batch) <= 12 for batch in batches[1:])
+
+
+@pytest.fixture(scope="module")
+def llama():
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    return tiny_llama
+
+
+@pytest.fixture
+def dpo(llama, tmp_path):
+    """A DPO artifact with checkpoints 4 and 8, whose weights differ, and the last step's model, 9."""
+    import torch
+    from transformers import LlamaForCausalLM
+
+    reference = llama.make_model(tmp_path / "reference")
+    for step, place in ((4, "checkpoints/checkpoint-4"), (8, "checkpoints/checkpoint-8"), (9, "model")):
+        folder = tmp_path / "dpo" / place
+        model = LlamaForCausalLM.from_pretrained(reference)
+        torch.manual_seed(step)
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.add_(0.01 * torch.randn_like(weight))
+        model.save_pretrained(folder)
+        llama.make_tokenizer().save_pretrained(folder)
+        if place != "model":
+            mark_whole(folder, 2)
+    (tmp_path / "dpo" / "manifest.json").write_text(json.dumps({"counts": {"steps": 9}}))
+    return tmp_path
+
+
+def run(folder, held_out, **changed):
+    parameters = PromoteParameters(
+        **(
+            {
+                "dpo_dir": str(folder / "dpo"),
+                "reference_model_path": str(folder / "reference"),
+                "held_out_path": str(held_out),
+                "save_steps": 4,
+                "beta": 10.0,
+                "length_normalized": True,
+                "max_length": 64,
+            }
+            | changed
+        )
+    )
+    output = folder / "promoted"
+    output.mkdir(exist_ok=True)
+    task = StageTask(run="r", namespace="n", stage="promote", digest="d", output_dir=str(output), parameters=parameters)
+    reports = []
+
+    def report(done, total, unit="", **numbers):
+        reports.append((done, total))
+
+    return promote.run(Work(task=task, output=output, shard=None, pod_uid="u", report=report)), reports
+
+
+def test_the_better_candidate_is_linked_and_its_numbers_are_the_formula_s(llama, dpo):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    held_out = llama.write_pairs(dpo / "held-out.parquet", 7)
+    made, reports = run(dpo, held_out)
+    assert set(made.details["candidates"]) == {"4", "8"}
+    assert reports[-1] == (21, 21)
+    step = int(made.numbers["step"])
+    chosen = dpo / "dpo" / "checkpoints" / f"checkpoint-{step}"
+    assert (dpo / "promoted" / "model" / "model.safetensors").samefile(chosen / "model.safetensors")
+    assert "model/tokenizer.json" in made.files
+    assert "model/whole.json" not in made.files
+
+    # By hand, one pair at a time and without padding.
+    tokenizer = llama.make_tokenizer()
+    policy, reference = (AutoModelForCausalLM.from_pretrained(path) for path in (chosen, dpo / "reference"))
+    losses = []
+    for a, b in llama.SUMS[:7]:
+        prompt = llama.say("user", f"{a}+{b}=?")
+        margin = 0.0
+        for sign, text in ((1, str(a + b)), (-1, "I do not know"[: 4 + (a + b) % 9].strip())):
+            ids = tokenizer.apply_chat_template(prompt + llama.say("assistant", text), return_dict=True)["input_ids"]
+            size = len(text) + 1  # bytes, and the end of the turn
+            ratio = 0.0
+            for model, weight in ((policy, 1), (reference, -1)):
+                with torch.no_grad():
+                    logits = model(torch.tensor([ids])).logits[0, :-1].log_softmax(-1)
+                ratio += weight * logits.gather(1, torch.tensor(ids[1:])[:, None])[-size:].sum().item()
+            margin += sign * ratio / size
+        losses.append(math.log1p(math.exp(-10.0 * margin)))
+    assert made.numbers["held_out_loss"] == pytest.approx(sum(losses) / 7, abs=1e-5)
+
+
+def test_a_single_candidate_gives_the_last_step_and_says_so(llama, dpo):
+    held_out = llama.write_pairs(dpo / "held-out.parquet", 3)
+    made, _ = run(dpo, held_out, save_steps=8)
+    assert made.numbers["step"] == 9
+    assert "1 checkpoint(s)" in made.details["reason"]
+    assert (dpo / "promoted/model/model.safetensors").samefile(dpo / "dpo/model/model.safetensors")
+    assert "held_out_loss" in made.numbers
+
+
+def test_no_held_out_pairs_gives_the_last_candidate_and_says_so(llama, dpo):
+    from pyarrow import parquet
+
+    schema = parquet.read_schema(llama.write_pairs(dpo / "held-out.parquet", 1))
+    parquet.write_table(schema.empty_table(), dpo / "held-out.parquet")
+    made, _ = run(dpo, dpo / "held-out.parquet")
+    assert made.numbers == {"step": 8.0}
+    assert "no held-out pairs" in made.details["reason"]
+
+
+def test_pairs_longer_than_training_allowed_are_left_out(llama, dpo):
+    made, _ = run(dpo, llama.write_pairs(dpo / "held-out.parquet", 10), max_length=22)
+    assert made.details["dropped_long"] > 0
+    assert made.counts["held_out_pairs"] == 10 - made.details["dropped_long"]

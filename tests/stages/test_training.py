@@ -1,0 +1,175 @@
+"""What sft and dpo share: batch arithmetic, whole checkpoints, masks, errors. One test fails for each broken rule."""
+
+import pytest
+
+from fusionrun.api.task import DpoParameters, SftParameters
+from fusionrun_stages.errors import InfrastructureError, UserError
+from fusionrun_stages.training import checkpoints, ranks
+from fusionrun_stages.training.tokens import Tokens, check_tokens, drop_long, split_conversation
+from fusionrun_stages.training.zero import accumulation_steps, zero_config
+from support import tiny_llama
+from support.tiny_llama import train_parameters
+
+
+def make_checkpoint(folder, step, world_size=2, *, whole=True):
+    path = folder / f"checkpoint-{step}"
+    (path / f"global_step{step}").mkdir(parents=True)
+    for name in (
+        "model.safetensors",
+        "config.json",
+        "tokenizer.json",
+        "generation_config.json",
+        "chat_template.jinja",
+        f"global_step{step}/shard.pt",
+        "rng_state_0.pth",
+        "scheduler.pt",
+        "trainer_state.json",
+        "training_args.bin",
+        "latest",
+        "README.md",
+        "zero_to_fp32.py",
+    ):
+        (path / name).write_text("x")
+    if whole:
+        checkpoints.mark_whole(path, world_size)
+    return path
+
+
+def parameters_of(kind, global_batch_size, micro_batch_size):
+    changed = {"globalBatchSize": global_batch_size, "microBatchSize": micro_batch_size}
+    return {"sft": SftParameters, "dpo": DpoParameters}[kind](**train_parameters(kind, "m", "d", **changed))
+
+
+def test_global_batch_is_micro_times_accumulation_times_processes():
+    assert accumulation_steps(parameters_of("sft", 128, 2), 8) == 8
+
+
+def test_a_batch_that_does_not_divide_names_the_fields():
+    with pytest.raises(UserError, match=r"training\.dpo\.globalBatchSize: 100: .* 3 x 8 = 24"):
+        accumulation_steps(parameters_of("dpo", 100, 3), 8)
+
+
+def test_zero_stage_0_is_plain_data_parallelism():
+    assert zero_config(0, "bf16") is None
+
+
+def test_zero_3_writes_whole_weights_and_bf16_is_asked_for_by_name():
+    config = zero_config(3, "bf16")
+    assert config["zero_optimization"]["stage3_gather_16bit_weights_on_model_save"] is True
+    assert config["bf16"] == {"enabled": True}
+    assert zero_config(2, "fp32")["bf16"] == {"enabled": False}
+
+
+def test_a_checkpoint_without_its_marker_does_not_count_and_is_removed(tmp_path):
+    make_checkpoint(tmp_path, 4)
+    make_checkpoint(tmp_path, 8)
+    make_checkpoint(tmp_path, 12, whole=False)
+    assert list(checkpoints.whole_checkpoints(tmp_path)) == [4, 8]
+    assert checkpoints.remove_unusable(tmp_path, 2) == ["checkpoint-12"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-4", "checkpoint-8"]
+
+
+def test_checkpoints_of_another_world_size_are_removed(tmp_path):
+    make_checkpoint(tmp_path, 4, world_size=2)
+    assert checkpoints.remove_unusable(tmp_path, 4) == ["checkpoint-4"]
+
+
+def test_candidates_are_the_last_two_multiples_and_not_the_last_step(tmp_path):
+    for step in (300, 400, 500, 501):
+        make_checkpoint(tmp_path, step)
+    assert list(checkpoints.candidates(tmp_path, 100)) == [400, 500]
+    assert checkpoints.candidates(tmp_path, None) == {}
+
+
+def test_kept_checkpoints_lose_the_optimizer_and_keep_the_model(tmp_path):
+    for step in (400, 500, 501):
+        make_checkpoint(tmp_path, step)
+    kept = checkpoints.candidates(tmp_path, 100)
+    checkpoints.keep_only(tmp_path, kept)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-400", "checkpoint-500"]
+    assert not list(tmp_path.glob("*/global_step*"))
+    model = ["chat_template.jinja", "config.json", "generation_config.json", "model.safetensors", "tokenizer.json"]
+    assert [path.name for path in checkpoints.model_files(kept[400])] == model
+    assert list(checkpoints.candidates(tmp_path, 100)) == [400, 500], "still there for promote"
+
+
+class Rows(list):
+    def select(self, indexes):
+        return Rows(self[index] for index in indexes)
+
+
+def test_long_rows_are_dropped_whole_and_counted():
+    assert drop_long(Rows("abc"), [5, 17, 16], 16, "sft") == (["a", "c"], 1)
+
+
+def test_nothing_left_after_dropping_names_the_field():
+    with pytest.raises(UserError, match=r"training\.sft\.maxLength: 16: every one of the 2 rows"):
+        drop_long(Rows("ab"), [17, 18], 16, "sft")
+
+
+def test_a_dead_peer_is_infrastructure_and_full_memory_is_the_users(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InfrastructureError, match=ranks.LOST_PEER), ranks.explained("sft"):
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:1234")
+    with pytest.raises(UserError, match=r"lower training\.dpo\.microBatchSize"), ranks.explained("dpo"):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB")
+    with pytest.raises(UserError, match="mine"), ranks.explained("dpo"):
+        raise UserError("mine")
+
+
+@pytest.fixture(scope="module")
+def llama():
+    pytest.importorskip("transformers")
+    return tiny_llama
+
+
+def conversation(llama, answer="7"):
+    return llama.say("user", "3+4=?"), llama.say("assistant", answer)
+
+
+@pytest.mark.parametrize("pad", ["<pad>", "<eot>"])
+def test_the_loss_covers_the_answer_and_its_end_also_where_pad_is_eos(llama, pad):
+    tokenizer = llama.make_tokenizer(pad=pad)
+    prompt, answer = conversation(llama)
+    tokens = split_conversation(tokenizer, prompt, answer)
+    assert tokenizer.decode(tokens.prompt) == "<bos><user>3+4=?<eot><assistant>"
+    assert tokenizer.decode(tokens.completion) == "7<eot>"
+    assert check_tokens(tokenizer, prompt + answer, tokens) == tokenizer.convert_tokens_to_ids("<eot>")
+
+
+def test_a_template_that_names_its_turn_token_bos_passes(llama):
+    tokenizer = llama.make_tokenizer(template=llama.CHATML, bos="<user>", pad="<eot>")
+    prompt, answer = conversation(llama)
+    tokens = split_conversation(tokenizer, prompt, answer)
+    assert tokenizer.decode(tokens.completion) == "7<eot>\n"
+    assert check_tokens(tokenizer, prompt + answer, tokens) == tokenizer.convert_tokens_to_ids("<eot>")
+
+
+@pytest.mark.parametrize(
+    ("template", "complaint"),
+    [
+        ("<bos><bos>{{ messages[-1].content }}<eot>", "BOS"),
+        ("<bos>{% for m in messages %}{{ '<bos>' + m.content + '<eot>' }}{% endfor %}", "BOS"),
+        ("<bos>{% for m in messages %}{{ '<' + m.role + '>' + m.content }}{% endfor %}", "end-of-turn"),
+        ("<bos>{% for m in messages %}{{ m.role + m.content + '<eot>' }}{% endfor %}", "end-of-turn"),
+    ],
+)
+def test_a_template_that_trains_on_the_wrong_tokens_is_refused(llama, template, complaint):
+    tokenizer = llama.make_tokenizer(template=template)
+    prompt, answer = conversation(llama)
+    with pytest.raises(UserError, match=f"chat template.*{complaint}"):
+        check_tokens(tokenizer, prompt + answer, split_conversation(tokenizer, prompt, answer))
+
+
+def test_a_cut_answer_is_noticed(llama):
+    tokenizer = llama.make_tokenizer()
+    prompt, answer = conversation(llama, "a long answer")
+    tokens = split_conversation(tokenizer, prompt, answer)
+    with pytest.raises(UserError, match="end-of-turn"):
+        check_tokens(tokenizer, prompt + answer, Tokens(tokens.prompt, tokens.completion[:4]))
+
+
+def test_the_templates_date_is_pinned(llama):
+    tokenizer = llama.make_tokenizer(template="<bos>{{ date_string }}{{ messages[-1].content }}<eot>")
+    tokens = split_conversation(tokenizer, *conversation(llama))
+    assert "26 Jul 2024" in tokenizer.decode(tokens.prompt + tokens.completion)
