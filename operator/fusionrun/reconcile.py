@@ -3,6 +3,7 @@
 Level-based: it looks at what is, never at what happened, so it may run at any time and any number of times.
 """
 
+import logging
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,8 @@ from fusionrun.progress import ProgressBoard
 from fusionrun.settings import Settings
 from fusionrun.state.decide import decide
 from fusionrun.state.live import ObjectRef
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,10 @@ class Reconciler:
         decision = decide(live, self.settings, now)
         made = await self.executor.execute(live.run, decision, now)
         if made and woken_at is not None:
-            self.metrics.transition_seconds.observe(time.monotonic() - woken_at)
+            took = time.monotonic() - woken_at
+            self.metrics.transition_seconds.observe(took)
+            woken = {"watched_at": time.time() - took, "made": [f"{m['kind']}/{m['metadata']['name']}" for m in made]}
+            logger.info("transition in %.0f ms", 1000 * took, extra={"run": f"{run.namespace}/{run.name}", **woken})
         if decision.status is not None:
             self.metrics.status_changed(live.run, self.store.get(run) or live.run)
         # What we made changes what is: look again at once, and then it is quiet.
