@@ -27,6 +27,8 @@ make_keys() {
         authority training-operator-ca training-operator-ca
         certificate training-operator-ca training-operator /CN=training-operator.kubeflow.svc serverAuth \
             DNS:training-operator.kubeflow.svc
+        # Its certificate rotation reads the authority's key in PKCS #1 only.
+        openssl rsa -traditional -in "$PKI/training-operator-ca.key" -out "$PKI/training-operator-ca.key" 2>/dev/null
         echo "$made_for" >"$PKI/made-for"
     fi
     local user
