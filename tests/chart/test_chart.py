@@ -2,6 +2,7 @@ import json
 import re
 
 import pytest
+
 from fusionrun.__main__ import load_settings
 from fusionrun.cluster.client import RESOURCES
 from fusionrun.cluster.gather import CHILDREN

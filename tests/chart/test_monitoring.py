@@ -5,6 +5,7 @@ import re
 
 import pytest
 import yaml
+
 from fusionrun.metrics import _COUNTERS, _GAUGES, Metrics
 
 NAMES = Metrics(list).names()

@@ -1,9 +1,9 @@
-# ruff: noqa: ARG002 -- a fake takes what the real one takes
 """A small API server in memory, for the rim's own logic only."""
 
 from typing import Any
 
 import pytest
+
 from fusionrun.cluster.store import Store, ref_of
 from fusionrun.errors import ClusterError
 from fusionrun.names import API_VERSION, KIND, LABEL_RUN
@@ -108,7 +108,7 @@ class Make:
             "uid": f"{name}-uid",
             "resourceVersion": str(version),
             "labels": {LABEL_RUN: "tiny"},
-            "ownerReferences": [{"uid": owner, "name": more.pop("owner_name", "tiny"), "controller": True}],
+            "ownerReferences": [{"kind": KIND, "uid": owner, "name": more.pop("owner_name", "tiny")}],
             **more.pop("metadata", {}),
         }
         return {"apiVersion": api_versions.get(kind, "v1"), "kind": kind, "metadata": metadata, **more}

@@ -5,10 +5,11 @@ import json
 
 import pytest
 from aiohttp import web
+from kubernetes.aio.client import ApiClient, Configuration
+
 from fusionrun.cluster.client import Client
 from fusionrun.errors import ClusterError, PlanError
 from fusionrun.state.live import ObjectRef
-from kubernetes.aio.client import ApiClient, Configuration
 
 JOB = ObjectRef("batch/v1", "Job", "demo", "j")
 MANIFEST = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "namespace": "demo"}}

@@ -2,6 +2,7 @@ import asyncio
 from datetime import UTC, datetime
 
 import pytest
+
 from fusionrun.api.status import FusionRunStatus, Reason
 from fusionrun.cluster.execute import Executor
 from fusionrun.cluster.store import ref_of, run_ref
@@ -93,14 +94,21 @@ def test_an_object_of_ours_that_exists_counts_as_made_and_not_as_new(client, sto
 
 
 def test_an_object_of_another_owner_is_never_taken_over(client, store, run, make):
-    job = make.child("Job", "new", owner="another-run")
+    job = make.child("Job", "new", owner="another-uid", owner_name="another")
     client.objects[ref_of(job)] = job
     with pytest.raises(ClusterError, match="not this run's"):
         execute(client, store, run, create=(make.child("Job", "new"),))
 
 
-def test_a_predecessor_that_is_still_being_deleted_is_waited_for(client, store, run, make):
-    job = make.child("Job", "new", metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"})
+@pytest.mark.parametrize(
+    "leftover",
+    [
+        {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}},
+        {"owner": "an-older-run-of-this-name"},
+    ],
+)
+def test_a_predecessor_that_is_still_being_deleted_is_waited_for(client, store, run, make, leftover):
+    job = make.child("Job", "new", **leftover)
     client.objects[ref_of(job)] = job
     with pytest.raises(ClusterError) as caught:
         execute(client, store, run, create=(make.child("Job", "new"),))

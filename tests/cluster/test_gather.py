@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+
 from fusionrun.cluster import gather as gather_module
 from fusionrun.cluster.gather import CHILDREN, Gatherer, failed_container, list_everything, owned
 from fusionrun.cluster.store import run_ref

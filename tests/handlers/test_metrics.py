@@ -1,6 +1,7 @@
+from prometheus_client import generate_latest
+
 from fusionrun.metrics import Metrics, run_state
 from fusionrun.names import API_VERSION, KIND
-from prometheus_client import generate_latest
 
 
 def run(name="tiny", **status):

@@ -1,8 +1,7 @@
-# ruff: noqa: ARG002, ARG005 -- a fake takes what the real one takes
-
 import asyncio
 
 import pytest
+
 from fusionrun.cluster.store import run_ref
 from fusionrun.errors import ClusterError
 from fusionrun.handlers import pokes as pokes_module

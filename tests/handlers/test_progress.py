@@ -3,6 +3,7 @@ import json
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+
 from fusionrun import progress as progress_module
 from fusionrun.names import LABEL_RUN, LABEL_STAGE
 from fusionrun.progress import BODY_MAX_BYTES, PATH, ProgressBoard

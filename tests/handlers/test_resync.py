@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+
 from fusionrun.cluster.store import Store, run_ref
 from fusionrun.errors import ClusterError
 from fusionrun.handlers import resync as resync_module

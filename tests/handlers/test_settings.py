@@ -1,4 +1,5 @@
 import pytest
+
 from fusionrun.__main__ import load_settings, main
 from fusionrun.errors import SpecError
 

@@ -1,9 +1,8 @@
-# ruff: noqa: ARG002 -- a fake takes what the real one takes
-
 import asyncio
 
 import kopf
 import pytest
+
 from fusionrun.cluster.client import RESOURCES
 from fusionrun.cluster.gather import CHILDREN
 from fusionrun.cluster.store import Store

@@ -66,6 +66,11 @@ class Client:
         self._dynamic = DynamicClient(api)
         self._observe = observe
 
+    @property
+    def server(self) -> str:
+        """The address of the API server."""
+        return str(self._api.configuration.host)
+
     async def get(self, ref: ObjectRef) -> Manifest:
         """Return an object."""
         resource = self._resource(ref.api_version, ref.kind)

@@ -110,11 +110,13 @@ class Executor:
             if error.status != _CONFLICT:
                 raise
             found = await self._client.get(ref)
-            owners = [owner["uid"] for owner in found["metadata"].get("ownerReferences") or []]
-            if run["metadata"]["uid"] not in owners:
-                raise ClusterError("create", ref.kind, ref.name, _CONFLICT, "exists, and is not this run's") from error
-            if "deletionTimestamp" in found["metadata"]:
+            owners = found["metadata"].get("ownerReferences") or []
+            ours = run["metadata"]["uid"] in [owner["uid"] for owner in owners]
+            of_namesake = any((o["kind"], o["name"]) == (run["kind"], run["metadata"]["name"]) for o in owners)
+            if "deletionTimestamp" in found["metadata"] or (of_namesake and not ours):
                 raise ClusterError("create", ref.kind, ref.name, 0, "its predecessor is still being deleted") from error
+            if not ours:
+                raise ClusterError("create", ref.kind, ref.name, _CONFLICT, "exists, and is not this run's") from error
             self._store.put(found)
             return None
         self._store.put(made)

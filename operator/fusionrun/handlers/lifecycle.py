@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import dataclasses
+import functools
 import logging
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -69,7 +71,7 @@ async def run(settings: Settings) -> None:
 
     registry, kopf_settings = kopf.OperatorRegistry(), configure_kopf()
     watches.register(registry, kopf_settings)
-    kopf.on.login(registry=registry)(login)
+    kopf.on.login(registry=registry)(functools.partial(login, client.server))
     kopf.on.probe(id="resync_age_seconds", registry=registry)(lambda **_: resync.check())
 
     async with (
@@ -117,9 +119,14 @@ def configure_kopf() -> kopf.OperatorSettings:
     return settings
 
 
-def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-    """Log kopf in as the pod's service account or as KUBECONFIG says, without the client library's models."""
-    return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+def login(server: str, **kwargs: Any) -> kopf.ConnectionInfo | None:
+    """Log kopf in as the pod's service account, or as KUBECONFIG says.
+
+    kopf would look for the API server by a name in the cluster's DNS, which may be what is broken: it gets our client's
+    address.
+    """
+    account = kopf.login_with_service_account(**kwargs)
+    return dataclasses.replace(account, server=server) if account else kopf.login_with_kubeconfig(**kwargs)
 
 
 @contextlib.asynccontextmanager
