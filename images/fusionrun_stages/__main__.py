@@ -43,7 +43,9 @@ MESSAGE_CHARACTERS = 1024
 
 def main(arguments: list[str]) -> int:
     """Run the stage of the kind named on the command line; return the exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    # Libraries may warn; only we tell how it goes.
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    log.setLevel(logging.INFO)
     signal.signal(signal.SIGTERM, _leave)
     try:
         result = run_stage(arguments)

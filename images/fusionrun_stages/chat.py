@@ -23,6 +23,7 @@ SERVER_ERROR_ATTEMPTS = 8
 """So often one request is sent while the server answers 5xx to it; then its error is recorded."""
 WAIT_MAX_SECONDS = 30.0
 CONNECT_SECONDS = 30.0
+METRICS_SECONDS = 5.0
 
 ERROR_CHARACTERS = 500
 
@@ -82,6 +83,8 @@ class Chat:
         self._client = httpx.AsyncClient(
             base_url=parameters.base_url.rstrip("/"), headers=headers, limits=limits, timeout=timeout
         )
+        # Of its own: the other's connections are all in use just when it matters.
+        self._metrics = httpx.AsyncClient(timeout=METRICS_SECONDS)
         self.heartbeat = Heartbeat()
 
     async def __aenter__(self) -> Self:
@@ -89,6 +92,7 @@ class Chat:
 
     async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
+        await self._metrics.aclose()
 
     async def ask(self, prompt: Prompt, sample_index: int) -> Response:
         """Return one sample, or a response whose ``error`` says why there is none.
@@ -111,7 +115,7 @@ class Chat:
     async def tokens_generated(self) -> float | None:
         """Return the server's own count of generated tokens, where it tells (vLLM's ``/metrics``), else None."""
         try:
-            reply = await self._client.get(str(self._client.base_url.join("/metrics")), timeout=CONNECT_SECONDS)
+            reply = await self._metrics.get(self._client.base_url.join("/metrics"))
             lines = [x for x in reply.text.splitlines() if x.startswith("vllm:generation_tokens_total")]
             return sum(float(line.rsplit(" ", 1)[1]) for line in lines) if lines else None
         except (httpx.HTTPError, ValueError):

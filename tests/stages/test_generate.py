@@ -1,0 +1,301 @@
+import hashlib
+import http.server
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+pytest.importorskip("pyarrow")
+pytest.importorskip("httpx")
+
+from fusionrun.api.records import Prompt, Response
+from fusionrun.api.task import StageTask, encode_task
+from fusionrun_stages import generate
+from fusionrun_stages.chat import sample_seed
+from fusionrun_stages.errors import InfrastructureError, UserError
+from fusionrun_stages.shards import JsonLines, read_rows, shard_path, write_rows
+from fusionrun_stages.work import Work
+
+PROMPTS = [Prompt(prompt_id=f"{n:016x}", dataset=f"d{n % 2}", task="Instruction", prompt=f"p {n}") for n in range(12)]
+SAMPLES = {"d0": 3, "d1": 1}
+TOTAL = 6 * 3 + 6
+
+
+class Replies(http.server.ThreadingHTTPServer):
+    """An OpenAI-compatible server whose answer is a hash of what it was asked: the same question, the same answer."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.asked = []
+        self.lock = threading.Lock()
+        self.plan = lambda body, number: None
+        self.delay = 0.0
+        self.hanging = threading.Event()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def handle_error(self, *arguments):
+        pass
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.reply(404, {}, {})
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.server.lock:
+            self.server.asked.append((self.path, dict(self.headers), body))
+            number = len(self.server.asked)
+        time.sleep(self.server.delay)
+        planned = self.server.plan(body, number)
+        if planned == "hang":
+            self.server.hanging.wait(30)
+            planned = "drop"
+        if planned == "drop":
+            self.close_connection = True
+            return
+        if planned is not None:
+            status, headers, answer = planned
+            self.reply(status, headers, answer)
+            return
+        text = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+        finish = "length" if text[0] in "01" else "stop"
+        usage = {"prompt_tokens": 5, "completion_tokens": 7}
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
+        self.reply(200, {}, {"choices": [choice], "usage": usage})
+
+    def reply(self, status, headers, answer):
+        text = json.dumps(answer).encode()
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def server():
+    with Replies() as replies:
+        thread = threading.Thread(target=replies.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield replies
+        replies.hanging.set()
+        replies.shutdown()
+        thread.join()
+
+
+def make_task(tmp_path, url, **fields):
+    prompts = tmp_path / "prompts"
+    if not prompts.exists():
+        write_rows(shard_path(prompts, 0, 2), Prompt, PROMPTS)
+        write_rows(shard_path(prompts, 1, 2), Prompt, [])
+    parameters = {
+        "kind": "generate", "source": "qwen", "base_url": url, "model": "qwen", "prompts_dir": str(prompts), "shards": 2,
+        "samples_per_prompt": SAMPLES, "concurrency": 4, "stall_seconds": 600, "seed": 42,
+        "sampling": {"temperature": 0.7, "top_p": 0.8, "top_k": -1, "repetition_penalty": 1.05, "max_tokens": 64},
+    } | fields  # fmt: skip
+    return StageTask(
+        run="r", namespace="n", stage="generate/qwen", digest="d", output_dir=str(tmp_path / "out"), shards=2,
+        parameters=parameters,
+    )  # fmt: skip
+
+
+def run(tmp_path, url, shard=0, uid="pod-a", **fields):
+    task = make_task(tmp_path, url, **fields)
+    work = Work(task=task, output=tmp_path / "out", shard=shard, pod_uid=uid, report=lambda *a, **k: None)
+    return generate.run(work)
+
+
+def rows(tmp_path, shard=0):
+    return list(read_rows(shard_path(tmp_path / "out" / "responses", shard, 2), Response))
+
+
+def test_every_sample_is_asked_once_with_every_parameter(tmp_path, server):
+    made = run(tmp_path, server.url, system_prompt="Be brief.")
+    found = rows(tmp_path)
+    keys = [(r.prompt_id, r.sample_index) for r in found]
+    assert keys == sorted((p.prompt_id, n) for p in PROMPTS for n in range(SAMPLES[p.dataset]))
+    assert made.files == ["responses/00000-of-00002.parquet"]
+    truncated = sum(r.finish_reason == "length" for r in found)
+    assert made.counts == {
+        "requests": TOTAL, "responses": TOTAL, "truncated": truncated, "errors": 0,
+        "prompt_tokens": 5 * TOTAL, "completion_tokens": 7 * TOTAL,
+    }  # fmt: skip
+    assert made.numbers["tokens_per_second"] > 0
+    path, _, body = server.asked[0]
+    assert path == "/v1/chat/completions"
+    assert body.keys() == {
+        "model", "messages", "temperature", "top_p", "top_k", "repetition_penalty", "max_tokens", "n", "seed",
+    }  # fmt: skip
+    assert [m["role"] for m in body["messages"]] == ["system", "user"]
+    assert len({b["seed"] for _, _, b in server.asked}) == TOTAL
+    assert not list((tmp_path / "out" / "parts").iterdir())
+
+
+def test_a_data_set_that_is_not_named_is_not_asked(tmp_path, server):
+    assert run(tmp_path, server.url, samples_per_prompt={"d1": 2}).counts["requests"] == 12
+    assert {r.dataset for r in rows(tmp_path)} == {"d1"}
+
+
+def test_an_empty_shard_is_an_empty_file(tmp_path, server):
+    assert run(tmp_path, server.url, shard=1).counts["requests"] == 0
+    assert rows(tmp_path, 1) == []
+
+
+def test_seeds_have_63_bits_and_room_for_the_index():
+    seeds = [sample_seed(42, "qwen", "p", index) for index in range(128)]
+    assert [s - seeds[0] for s in seeds] == list(range(128))
+    assert 2**40 < seeds[0] < 2**63
+    assert seeds[0] % 256 == 0
+    assert len({sample_seed(a, b, c, 0) for a in (1, 2) for b in "xy" for c in "pq"}) == 8
+
+
+def test_a_successor_asks_only_for_what_is_missing(tmp_path, server):
+    run(tmp_path / "whole", server.url)
+    expected = rows(tmp_path / "whole")
+    parts = tmp_path / "out" / "parts"
+    for uid, kept in (("dead-1", expected[:5]), ("dead-2", expected[3:9])):
+        lines = JsonLines(parts / f"shard-00000.{uid}.jsonl.part")
+        for row in kept:
+            lines.append(row)
+        lines.close()
+    with (parts / "shard-00000.dead-2.jsonl.part").open("ab") as file:
+        file.write(b'{"prompt_id": "torn')
+    server.asked.clear()
+    made = run(tmp_path, server.url)
+    assert len(server.asked) == TOTAL - 9
+    assert rows(tmp_path) == expected
+    assert made.counts["requests"] == TOTAL
+    assert not list(parts.iterdir())
+
+
+def test_a_pod_that_died_between_file_and_manifest_asks_nothing_again(tmp_path, server):
+    first = run(tmp_path, server.url)
+    server.asked.clear()
+    again = run(tmp_path, server.url, uid="pod-b")
+    assert server.asked == []
+    assert again.counts == first.counts
+
+
+def test_busy_and_broken_replies_are_tried_again(tmp_path, server):
+    def plan(body, number):
+        return {
+            1: (429, {"Retry-After": "0.05"}, {"error": {"message": "slow down"}}),
+            2: (500, {}, {"error": {"message": "oops"}}),
+            3: "drop",
+            4: (503, {}, {}),
+        }.get(number)
+
+    server.plan = plan
+    made = run(tmp_path, server.url)
+    assert (made.counts["responses"], made.counts["errors"]) == (TOTAL, 0)
+    assert len(server.asked) == TOTAL + 4
+
+
+def test_a_refused_prompt_is_recorded_with_its_reason(tmp_path, server):
+    refusal = (400, {}, {"error": {"message": "maximum context length is 256 tokens"}})
+    server.plan = lambda body, number: refusal if body["messages"][0]["content"] == "p 3" else None
+    made = run(tmp_path, server.url)
+    (failed,) = [r for r in rows(tmp_path) if r.error]
+    assert (failed.prompt_id, failed.finish_reason, failed.text) == (PROMPTS[3].prompt_id, "error", "")
+    assert failed.error == "400: maximum context length is 256 tokens"
+    assert made.counts["errors"] == 1
+
+
+def test_a_strange_finish_reason_is_an_error_with_its_reason(tmp_path, server):
+    answer = {"choices": [{"message": {"content": None}, "finish_reason": "content_filter"}]}
+    server.plan = lambda body, number: (200, {}, answer) if number == 1 else (200, {}, []) if number == 2 else None
+    run(tmp_path, server.url)
+    errors = sorted(r.error for r in rows(tmp_path) if r.error)
+    assert errors[0] == "finish_reason content_filter"
+    assert errors[1].startswith("not a chat completion")
+
+
+def test_a_server_that_refuses_everything_is_the_users_error_and_leaves_no_rows(tmp_path, server):
+    server.plan = lambda body, number: (400, {}, {"error": {"message": "System role not supported"}})
+    with pytest.raises(UserError, match="'qwen': not one of 24 requests was answered: 400: System role not supported"):
+        run(tmp_path, server.url)
+    assert not list((tmp_path / "out" / "parts").iterdir())
+    server.plan = lambda body, number: None
+    assert run(tmp_path, server.url).counts["responses"] == TOTAL
+
+
+def test_a_wrong_key_ends_at_once(tmp_path, server, monkeypatch):
+    monkeypatch.setenv("KEY", "secret")
+    server.plan = lambda body, number: (401, {}, {"error": {"message": "bad key"}})
+    with pytest.raises(UserError, match="answered 401: bad key"):
+        run(tmp_path, server.url, api_key_env="KEY")
+    assert len(server.asked) <= 4
+    assert server.asked[0][1]["Authorization"] == "Bearer secret"
+
+
+def test_a_server_without_our_extra_parameters_is_asked_without_the_neutral_ones(tmp_path, server):
+    def plan(body, number):
+        return (400, {}, {"error": {"message": "Unrecognized request argument: top_k"}}) if "top_k" in body else None
+
+    server.plan = plan
+    assert run(tmp_path, server.url).counts["responses"] == TOTAL
+    assert all("repetition_penalty" in body for _, _, body in server.asked)
+
+
+def test_a_wedged_server_is_an_infrastructure_error_and_nothing_is_lost(tmp_path, server):
+    server.plan = lambda body, number: "hang" if number > 6 else None
+    with pytest.raises(InfrastructureError, match="server wedged: no token accepted for"):
+        run(tmp_path, server.url, stall_seconds=1)
+    server.hanging.set()
+    server.plan = lambda body, number: None
+    server.asked.clear()
+    assert run(tmp_path, server.url, uid="pod-b").counts["responses"] == TOTAL
+    assert len(server.asked) == TOTAL - 6
+
+
+def test_nobody_at_home_is_an_infrastructure_error(tmp_path):
+    with pytest.raises(InfrastructureError, match="server wedged"):
+        run(tmp_path, "http://127.0.0.1:9/v1", stall_seconds=1)
+
+
+def test_kills_at_random_moments_end_in_the_same_bytes(tmp_path, server):
+    run(tmp_path / "whole", server.url)
+    expected = shard_path(tmp_path / "whole" / "out" / "responses", 0, 2).read_bytes()
+    server.delay = 0.05
+    (tmp_path / "task.json").write_text(encode_task(make_task(tmp_path, server.url, concurrency=2)))
+    choice = random.Random(7)
+    code = None
+    for attempt in range(20):
+        environment = os.environ | {
+            "FUSIONRUN_TASK": str(tmp_path / "task.json"),
+            "FUSIONRUN_TERMINATION": str(tmp_path / "termination"),
+            "FUSIONRUN_POD_UID": f"pod-{attempt}",
+            "JOB_COMPLETION_INDEX": "0",
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        }
+        with subprocess.Popen([sys.executable, "-m", "fusionrun_stages", "generate"], env=environment) as process:
+            before = len(server.asked)
+            enough = before + choice.randint(1, 8)
+            while process.poll() is None and (attempt >= 4 or len(server.asked) < enough):
+                time.sleep(0.002)
+            process.send_signal(signal.SIGKILL)
+            code = process.wait()
+        if code == 0:
+            break
+    assert code == 0
+    assert shard_path(tmp_path / "out" / "responses", 0, 2).read_bytes() == expected
+    assert (tmp_path / "out" / "manifests" / "00000-of-00002.json").is_file()
