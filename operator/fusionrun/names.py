@@ -81,10 +81,10 @@ def stage_from_label(value: str) -> str:
 
 
 def spec_config_map(run: str) -> str:
-    """Name the immutable ConfigMap that keeps a run's resolved spec and images."""
-    return f"{dns_label(run)}-spec"
+    """Name the immutable ConfigMap that keeps a run's resolved spec and images; dots stay, so no two runs share it."""
+    return f"{run}-spec"
 
 
 def resolved_config_map(run: str) -> str:
     """Name the immutable ConfigMap that keeps what ``resolve`` found: pins and complete artifacts."""
-    return f"{dns_label(run)}-resolved"
+    return f"{run}-resolved"

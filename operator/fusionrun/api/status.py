@@ -35,12 +35,10 @@ class ConditionStatus(StrEnum):
 class Reason(StrEnum):
     """Every reason of a condition, a stage or an event. One constant, one check, one test."""
 
-    ACCEPTED = "Accepted"
     STAGES_RUNNING = "StagesRunning"
     SUCCEEDED = "Succeeded"
     INVALID_SPEC = "InvalidSpec"
     CLAIM_MISSING = "ClaimMissing"
-    CLAIM_MISMATCH = "ClaimMismatch"
     SECRET_MISSING = "SecretMissing"  # noqa: S105 -- a reason, not a password
     TRAINING_OPERATOR_MISSING = "TrainingOperatorMissing"
     RUNTIME_CLASS_MISSING = "RuntimeClassMissing"
@@ -48,16 +46,13 @@ class Reason(StrEnum):
     STAGE_STARTED = "StageStarted"
     STAGE_SUCCEEDED = "StageSucceeded"
     STAGE_RETRIED = "StageRetried"
-    BACKOFF_LIMIT_EXCEEDED = "BackoffLimitExceeded"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     SUSPENDED = "Suspended"
-    RESUMED = "Resumed"
     BUDGET_EXCEEDED = "BudgetExceeded"
     EVALUATION_PASSED = "EvaluationPassed"
     EVALUATION_FAILED = "EvaluationFailed"
     NO_GATE = "NoGate"
     # Reasons of a stage.
-    WAITING_FOR_STAGES = "WaitingForStages"
     WAITING_FOR_SERVER = "WaitingForServer"
     WAITING_FOR_GPUS = "WaitingForGpus"
     PODS_RUNNING = "PodsRunning"

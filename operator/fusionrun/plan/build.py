@@ -39,7 +39,8 @@ class _References:
         self.all: list[Reference] = []
         self.indexes: dict[str, int] = {}
         self.fetched: dict[str, str] = {}
-        """Role of a model to the name of the stage that fetches it."""
+        """Role of a model to the name of the stage that fetches it; one model in two roles is fetched once."""
+        self.fetches: dict[tuple[str, str | None], str] = {}
         self._model("target", "target.model", spec.target.model)
         self._model("reward", "rewardModel.model", spec.reward_model.model)
         for source in spec.sources:
@@ -60,7 +61,7 @@ class _References:
         self._add(field, Reference(field=field, kind=ReferenceKind.MODEL, uri=model.uri, revision=model.revision))
         self.indexes[f"model:{role}"] = self.indexes[field]
         if not model.uri.startswith("pvc://"):
-            self.fetched[role] = f"fetch/{role}"
+            self.fetched[role] = self.fetches.setdefault((model.uri, model.revision), f"fetch/{role}")
 
     def _dataset(self, field: str, uri: str, revision: str | None, split: str, columns: Columns,
                  responses: dict[str, str]) -> None:  # fmt: skip
@@ -102,7 +103,10 @@ def _data(value: Contract) -> Any:
 
 
 def _fetches(references: _References) -> list[Stage]:
-    return [Stage(name, StageKind.FETCH, pins=(references.model(role),)) for role, name in references.fetched.items()]
+    return [
+        Stage(name, StageKind.FETCH, pins=(references.model(name.removeprefix("fetch/")),))
+        for name in references.fetches.values()
+    ]
 
 
 def _prepares(spec: FusionRunSpec, references: _References) -> list[Stage]:
@@ -113,33 +117,37 @@ def _prepares(spec: FusionRunSpec, references: _References) -> list[Stage]:
         {
             "name": d.name,
             "task": d.task,
+            "split": d.split,
             "columns": _data(dataset_columns(d)),
             "maxPrompts": d.max_prompts,
             "responses": d.responses_columns,
         }
         for d in spec.datasets
     ]
+    measured = [b.model_dump(mode="json", exclude={"uri", "revision"}) for b in spec.evaluation.benchmarks]
+    shared = {"benchmarks": measured, "seed": spec.construction.seed}
     stages = [
         Stage(
             "prepare/prompts",
             StageKind.PREPARE,
-            {"datasets": asked, "shards": shards, "seed": spec.construction.seed},
+            {"datasets": asked, "shards": shards, **shared},
             pins=tuple(references.indexes[p] for p in pins),
         )
     ]
     if benchmarks:
-        parameters = {
-            "benchmarks": [_data(b) for b in spec.evaluation.benchmarks],
-            "seed": spec.construction.seed,
-        }
         pinned = tuple(references.indexes[p] for p in benchmarks)
-        stages.append(Stage("prepare/benchmarks", StageKind.PREPARE, parameters, pins=pinned))
+        stages.append(Stage("prepare/benchmarks", StageKind.PREPARE, shared, pins=pinned))
     return stages
 
 
 def answered(spec: FusionRunSpec, source: str) -> list[Dataset]:
     """List the data sets that a source answers."""
     return [d for d in spec.datasets if source in (d.sources or [])]
+
+
+def _served_as(server: ServerSettings) -> dict[str, Any]:
+    """Return what of a server's settings may change its answers."""
+    return {"dtype": server.dtype, "maxModelLen": server.max_model_len, "extraArgs": server.extra_args}
 
 
 def _server_gpus(server: ServerSettings) -> int:
@@ -177,8 +185,7 @@ def _generation(spec: FusionRunSpec, source: Source, references: _References) ->
         server, pins = f"serve/{source.name}", (references.model(source.name),)
         after = (*references.after(source.name), "prepare/prompts")
         stages.append(Stage(server, StageKind.SERVE, pins=pins, after=after, gpus=_server_gpus(source.served)))
-        parameters["dtype"] = source.served.dtype
-        parameters["maxModelLen"] = source.served.max_model_len
+        parameters |= _served_as(source.served)
     elif source.endpoint:
         parameters["endpoint"] = {"url": source.endpoint.url, "model": source.endpoint.model}
     stages.append(
@@ -254,13 +261,17 @@ def _training_stages(spec: FusionRunSpec, references: _References) -> list[Stage
         "seed": training.seed,
     }
     gpus = gpu_count(training.resources) * training.nodes
-    held = _data(spec.construction)
+    construction = {
+        "construction": _data(spec.construction),
+        "tasks": {d.name: d.task for d in spec.datasets},
+        "systemPrompts": {s.name: s.system_prompt for s in spec.sources if s.system_prompt},
+    }
     dpo = _data(training.dpo)
     return [
         Stage(
             "construct",
             StageKind.CONSTRUCT,
-            {"construction": held, "tasks": {d.name: d.task for d in spec.datasets}},
+            construction,
             inputs=tuple(dict.fromkeys(judged)),
         ),
         Stage(
@@ -292,8 +303,7 @@ def _evaluations(spec: FusionRunSpec, references: _References) -> list[Stage]:
         serve, generate, verify = f"serve/eval-{model}", f"generate/eval-{model}", f"verify/eval-{model}.coding"
         asked = {
             "sampling": _data(spec.evaluation.sampling) if spec.evaluation.sampling else None,
-            "dtype": server.dtype,
-            "maxModelLen": server.max_model_len,
+            **_served_as(server),
         }
         stages += [
             Stage(serve, StageKind.SERVE, pins=pins, after=(*after, *made_by, "prepare/benchmarks"),

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from fusionrun.api.artifacts import claim_path
-from fusionrun.api.data import Task
+from fusionrun.api.data import Dataset, Task
 from fusionrun.api.models import ALLOWED_VLLM_ARGS, ServerSettings, SourceType
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.errors import SpecError
@@ -49,20 +49,29 @@ def _servers(spec: FusionRunSpec) -> Iterator[SpecError]:
 def _sources(spec: FusionRunSpec) -> Iterator[SpecError]:
     types = {s.name: s.type for s in spec.sources}
     for dataset in spec.datasets:
-        field = f"datasets[{dataset.name}]"
-        held = dataset.responses_columns or {}
-        for name in dataset.sources or []:
-            if types[name] is SourceType.DATASET and name not in held:
-                yield SpecError(f"{field}.sources", name, "a source of type Dataset needs a column in responsesColumns")
-        for name in held:
-            if types.get(name) is not SourceType.DATASET:
-                yield SpecError(f"{field}.responsesColumns", name, "must name a source of type Dataset")
-        if dataset.task is Task.SFT_ONLY and dataset.samples_per_prompt != 1:
-            yield SpecError(f"{field}.samplesPerPrompt", dataset.samples_per_prompt, "task SftOnly takes 1")
+        yield from _answers(dataset, types)
     used = {name for d in spec.datasets for name in d.sources or []}
     for source in spec.sources:
         if source.name not in used:
             yield SpecError("sources", source.name, "no data set is answered by this source: remove it, or name it")
+
+
+def _answers(dataset: Dataset, types: dict[str, SourceType]) -> Iterator[SpecError]:
+    """Check who answers a data set."""
+    field = f"datasets[{dataset.name}]"
+    held = dataset.responses_columns or {}
+    if not dataset.sources:
+        yield SpecError(f"{field}.sources", [], "no source answers this data set: name one")
+    for name in dataset.sources or []:
+        if name not in types:
+            yield SpecError(f"{field}.sources", name, "must be the name of one of spec.sources")
+        elif types[name] is SourceType.DATASET and name not in held:
+            yield SpecError(f"{field}.sources", name, "a source of type Dataset needs a column in responsesColumns")
+    for name in held:
+        if types.get(name) is not SourceType.DATASET:
+            yield SpecError(f"{field}.responsesColumns", name, "must name a source of type Dataset")
+    if dataset.task is Task.SFT_ONLY and dataset.samples_per_prompt != 1:
+        yield SpecError(f"{field}.samplesPerPrompt", dataset.samples_per_prompt, "task SftOnly takes 1")
 
 
 def _batches(spec: FusionRunSpec) -> Iterator[SpecError]:

@@ -51,7 +51,7 @@ def needed(plan: Plan, complete: frozenset[str]) -> frozenset[str]:
     whose artifact is complete is not run, and so wants nothing itself. A reporting stage is run all the same,
     since it answers at once, but wants nothing either.
     """
-    consumed = {name for s in plan.stages for name in s.inputs}
+    consumed = {name for s in plan.stages for name in (*s.inputs, *s.after)}
     wanted = {s.name for s in plan.stages if s.kind in REPORTING or (s.has_artifact and s.name not in consumed)}
     run: set[str] = {"resolve"}
     for stage in reversed(plan.stages):

@@ -68,10 +68,14 @@ class Layout:
         """Return the directory of a model of the spec."""
         if model.uri.startswith("pvc://"):
             return claim_path(model.uri)
-        indexes = [i for i, r in enumerate(self.plan.references) if r.field == spec_field]
-        if not indexes or not self.pins:
-            raise PlanError(f"{spec_field} is not pinned")
-        return model_dir(self.pins[indexes[0]])
+        return model_dir(self.pin(spec_field))
+
+    def pin(self, spec_field: str) -> str:
+        """Return the fingerprint of a reference, by its field in the spec."""
+        for reference, pin in zip(self.plan.references, self.pins, strict=False):
+            if reference.field == spec_field:
+                return pin
+        raise PlanError(f"{spec_field} is not pinned")
 
     def target(self) -> str:
         """Return the directory of the base target model."""
@@ -171,12 +175,18 @@ def _fetch(layout: Layout, stage: Stage) -> FetchParameters:
     )
 
 
-def _dataset(dataset: Dataset) -> DatasetParameters:
+def _pinned(layout: Layout, spec_field: str, uri: str) -> str | None:
+    """Return the pin of a remote data set, by which ``resolve`` has named its folder on the volume."""
+    return None if uri.startswith("pvc://") else layout.pin(spec_field)
+
+
+def _dataset(layout: Layout, dataset: Dataset) -> DatasetParameters:
+    uri = dataset_uri(dataset)
     return DatasetParameters(
         name=dataset.name,
         task=dataset.task,
-        uri=dataset_uri(dataset),
-        revision=dataset.revision,
+        uri=uri,
+        revision=_pinned(layout, f"datasets[{dataset.name}]", uri),
         split=dataset.split,
         columns=dataset_columns(dataset),
         responses_columns=dataset.responses_columns or {},
@@ -185,12 +195,12 @@ def _dataset(dataset: Dataset) -> DatasetParameters:
     )
 
 
-def _benchmark(benchmark: Benchmark) -> DatasetParameters:
+def _benchmark(layout: Layout, benchmark: Benchmark) -> DatasetParameters:
     return DatasetParameters(
         name=benchmark.name,
         task=benchmark.grader,
         uri=benchmark.uri,
-        revision=benchmark.revision,
+        revision=_pinned(layout, f"evaluation.benchmarks[{benchmark.name}]", benchmark.uri),
         split=benchmark.split,
         columns=benchmark.columns or Columns(),
         max_prompts=benchmark.max_prompts,
@@ -199,11 +209,11 @@ def _benchmark(benchmark: Benchmark) -> DatasetParameters:
 
 def _prepare(layout: Layout, stage: Stage) -> PrepareParameters:
     spec = layout.spec
-    benchmarks = [_benchmark(b) for b in spec.evaluation.benchmarks]
+    benchmarks = [_benchmark(layout, b) for b in spec.evaluation.benchmarks]
     if stage.name == "prepare/benchmarks":
         return PrepareParameters(datasets=benchmarks, shards=1, seed=spec.construction.seed)
     return PrepareParameters(
-        datasets=[_dataset(d) for d in spec.datasets],
+        datasets=[_dataset(layout, d) for d in spec.datasets],
         benchmarks=benchmarks,
         shards=spec.generation.shards,
         seed=spec.construction.seed,

@@ -111,8 +111,7 @@ def _frozen(known: _Known, spec: FusionRunSpec) -> tuple[FusionRunSpec, Images, 
 def _advance(known: _Known, spec: FusionRunSpec, images: Images, create: list[Manifest]) -> Decision:
     """Walk over the plan and put together what it found."""
     run = known.live.run["metadata"]
-    layout = Layout(run["namespace"], run["name"], run["uid"], spec, build_plan(spec), (), {},
-                    _scores(known.before))  # fmt: skip
+    layout = Layout(run["namespace"], run["name"], run["uid"], spec, build_plan(spec), (), {})
     pins, complete, resolved = _resolution(known, layout)
     if pins is not None:
         planned = layout.plan.planned()
@@ -207,13 +206,6 @@ def _ended(known: _Known, reason: Reason, message: str) -> Decision:
 def _cleaned_up(known: _Known) -> Decision:
     """Delete what still runs of a finished run; change nothing else."""
     return Decision(delete=tuple(ref for seen in known.observed.stages.values() for ref in still_alive(seen)))
-
-
-def _scores(status: FusionRunStatus) -> dict[str, dict[str, float]]:
-    return {
-        r.benchmark: {m: v for m, v in (("base", r.base), ("sft", r.sft), ("final", r.final)) if v is not None}
-        for r in status.results
-    }
 
 
 def _artifacts(layout: Layout, walk: Walk) -> Artifacts | None:

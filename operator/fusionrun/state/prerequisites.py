@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from pydantic import ValidationError
 
-from fusionrun.api.data import Task
+from fusionrun.api.data import Grader, Task
 from fusionrun.api.models import Manifest
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.status import Reason
@@ -66,7 +66,10 @@ def _wanted(namespace: str, spec: FusionRunSpec) -> Iterator[tuple[ObjectRef, Re
                 f"create it with key {secret.key!r}",
             )
     runtime_class = spec.scheduling.sandbox_runtime_class_name
-    if runtime_class and any(d.task is Task.CODING for d in spec.datasets):
+    programs = any(d.task is Task.CODING for d in spec.datasets) or any(
+        b.grader is Grader.CODING for b in spec.evaluation.benchmarks
+    )
+    if runtime_class and programs:
         yield (
             ObjectRef("node.k8s.io/v1", "RuntimeClass", "", runtime_class),
             Reason.RUNTIME_CLASS_MISSING,

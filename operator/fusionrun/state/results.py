@@ -50,6 +50,14 @@ def with_scores(
     return updated
 
 
+def by_model(rows: Iterable[BenchmarkResult]) -> dict[str, dict[str, float]]:
+    """Return the scores by benchmark, then by model, for the published card."""
+    return {
+        r.benchmark: {m: v for m, v in (("base", r.base), ("sft", r.sft), ("final", r.final)) if v is not None}
+        for r in rows
+    }
+
+
 def gate_failures(evaluation: Evaluation, results: Sequence[BenchmarkResult]) -> list[str]:
     """Name every gate that the final model did not pass, with the numbers."""
     rows = {r.benchmark: r for r in results}

@@ -3,7 +3,7 @@
 Pure: a walk reads what was observed and the time it is given, and collects its answer in its own lists.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from fusionrun.api.models import Manifest
@@ -108,7 +108,10 @@ class Walk:
         waiting = self._why_not(stage)
         if waiting is not None:
             return waiting
-        self.create += render(self.layout, stage, attempt, self.settings)
+        layout = self.layout
+        if stage.kind is StageKind.PUBLISH:  # with the scores that this very walk may have read
+            layout = replace(layout, scores=results.by_model(self.benchmarks))
+        self.create += render(layout, stage, attempt, self.settings)
         kind = self.create[-1]
         old = self.previous.get(stage.name)
         return StageStatus(
