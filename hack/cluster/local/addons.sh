@@ -10,8 +10,8 @@ apply_addons() {
     cp "$PKI"/training-operator{,-ca}.{crt,key} "$rendered/training-operator/"
     fill manifests/training-operator/deployment.yaml >"$rendered/training-operator/deployment.yaml"
     local name
-    for name in coredns storage isolated; do fill "manifests/$name.yaml" >"$rendered/$name.yaml"; done
-    apply -f "$rendered/storage.yaml" -f "$rendered/isolated.yaml" -f "$rendered/coredns.yaml"
+    for name in node storage isolated coredns; do fill "manifests/$name.yaml" >"$rendered/$name.yaml"; done
+    apply -f "$rendered/node.yaml" -f "$rendered/storage.yaml" -f "$rendered/isolated.yaml" -f "$rendered/coredns.yaml"
     apply -k "$rendered/training-operator"
     release_volumes
 }

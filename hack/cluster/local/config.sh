@@ -1,14 +1,17 @@
 # Fill the templates in config/ with this machine's paths and addresses. Sourced.
 
 write_config() {
-    local config=$CLUSTER_DIR/config
+    local config=$CLUSTER_DIR/config name
     mkdir -p "$config/cni" "$config/cni-isolated"
-    fill config/containerd.toml >"$config/containerd.toml"
-    fill config/cni.conflist >"$config/cni/10-pods.conflist"
-    fill config/cni-isolated.conflist >"$config/cni-isolated/10-isolated.conflist"
-    fill config/kubelet.yaml >"$config/kubelet.yaml"
-    fill config/proxy.yaml >"$config/proxy.yaml"
-    fill config/audit.yaml >"$config/audit.yaml"
+    for name in containerd.toml kubelet.yaml proxy.yaml audit.yaml; do fill_into "config/$name" "$config/$name"; done
+    fill_into config/cni.conflist "$config/cni/10-pods.conflist"
+    fill_into config/cni-isolated.conflist "$config/cni-isolated/10-isolated.conflist"
+}
+
+# fill_into TEMPLATE FILE: kube-proxy ends and containerd reloads when its file is written, even with the same content.
+fill_into() {
+    fill "$1" >"$CLUSTER_DIR/filled"
+    if cmp -s "$CLUSTER_DIR/filled" "$2"; then rm "$CLUSTER_DIR/filled"; else mv "$CLUSTER_DIR/filled" "$2"; fi
 }
 
 # fill TEMPLATE: every @NAME@ becomes the value of the setting NAME.
