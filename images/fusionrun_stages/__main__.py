@@ -29,7 +29,6 @@ from fusionrun.api.task import (
     decode_task,
     encode_result,
 )
-
 from fusionrun_stages.errors import InfrastructureError, classify
 from fusionrun_stages.progress import Pusher
 from fusionrun_stages.shards import write_atomic

@@ -1,4 +1,4 @@
-"""Ask an OpenAI-compatible server for one sampled response at a time, and try again what may pass."""
+"""Ask an OpenAI-compatible server for samples of a prompt, and try again what may pass."""
 
 import asyncio
 import hashlib
@@ -9,9 +9,9 @@ from typing import Any, Self
 
 import httpx
 import tenacity
+
 from fusionrun.api.records import Prompt, Response
 from fusionrun.api.task import GenerateParameters
-
 from fusionrun_stages.errors import InfrastructureError, UserError
 
 SEED_FREE_BITS = 8
@@ -34,8 +34,8 @@ UNAVAILABLE = frozenset({502, 503, 504})
 """A server that starts, or a proxy before it: asked until the heartbeat gives it up."""
 REFUSED = frozenset({401, 403, 404, 405})
 """Statuses that every request would get: a wrong key, model or path."""
-NEUTRAL = {"top_k": -1, "repetition_penalty": 1.0}
-"""Values that change nothing: left out for a server that knows no such parameter."""
+NEUTRAL = {"top_k": (-1,), "repetition_penalty": (1.0,), "return_token_ids": (True,)}
+"""Values that change no token: left out for a server that knows no such parameter."""
 
 
 class TryAgain(Exception):  # noqa: N818 - it is a request, not an error
@@ -94,23 +94,29 @@ class Chat:
         await self._client.aclose()
         await self._metrics.aclose()
 
-    async def ask(self, prompt: Prompt, sample_index: int) -> Response:
-        """Return one sample, or a response whose ``error`` says why there is none.
+    async def ask(self, prompt: Prompt, samples: range) -> list[Response]:
+        """Return samples of one prompt, in one request; a sample that there is none of says why in its ``error``.
 
         Raises
         ------
         UserError
             If the server refuses every request of ours: a wrong key, model or path.
         """
-        body = self._body(prompt, sample_index)
+        body = self._body(prompt, samples)
         retrying = tenacity.AsyncRetrying(retry=tenacity.retry_if_exception_type(TryAgain), wait=_wait, reraise=True)
         async for attempt in retrying:
             with attempt:
                 reply = await self._post(body, attempt.retry_state.attempt_number)
         self.heartbeat.beat()
         if reply.status_code >= HTTP_BAD_REQUEST:
-            return self._failed(prompt, sample_index, f"{reply.status_code}: {_message(reply)}")
-        return self._read(prompt, sample_index, reply)
+            if len(samples) > 1:  # a server may know no n
+                return await self._ask_apart(prompt, samples)
+            return [self._failed(prompt, samples[0], f"{reply.status_code}: {_message(reply)}")]
+        found = self._read(prompt, samples, reply)
+        return found + await self._ask_apart(prompt, samples[len(found) :])
+
+    async def _ask_apart(self, prompt: Prompt, samples: range) -> list[Response]:
+        return [row for index in samples for row in await self.ask(prompt, range(index, index + 1))]
 
     async def tokens_generated(self) -> float | None:
         """Return the server's own count of generated tokens, where it tells (vLLM's ``/metrics``), else None."""
@@ -121,7 +127,7 @@ class Chat:
         except (httpx.HTTPError, ValueError):
             return None
 
-    def _body(self, prompt: Prompt, sample_index: int) -> dict[str, Any]:
+    def _body(self, prompt: Prompt, samples: range) -> dict[str, Any]:
         parameters, sampling = self._parameters, self._parameters.sampling
         messages = [{"role": "user", "content": prompt.prompt}]
         if parameters.system_prompt is not None:
@@ -134,8 +140,10 @@ class Chat:
             "top_k": sampling.top_k,
             "repetition_penalty": sampling.repetition_penalty,
             "max_tokens": sampling.max_tokens,
-            "n": 1,
-            "seed": sample_seed(parameters.seed, parameters.source, prompt.prompt_id, sample_index),
+            "n": len(samples),
+            "seed": sample_seed(parameters.seed, parameters.source, prompt.prompt_id, samples[0]),
+            # The only way to learn how long each of several samples is.
+            **({"return_token_ids": True} if len(samples) > 1 else {}),
         }
 
     async def _post(self, body: dict[str, Any], attempt: int) -> httpx.Response:
@@ -160,7 +168,7 @@ class Chat:
     def _learn(self, reply: httpx.Response, asked: dict[str, Any]) -> bool:
         """Tell whether the server only minds a parameter that may as well be left out, and leave it out."""
         text = reply.text
-        minded = {name for name, value in NEUTRAL.items() if asked.get(name) == value and name in text}
+        minded = {name for name, values in NEUTRAL.items() if asked.get(name) in values and name in text}
         self._leave_out |= minded
         return bool(minded)
 
@@ -175,26 +183,45 @@ class Chat:
             error=error[:ERROR_CHARACTERS] or "unknown",
         )
 
-    def _read(self, prompt: Prompt, sample_index: int, reply: httpx.Response) -> Response:
+    def _read(self, prompt: Prompt, samples: range, reply: httpx.Response) -> list[Response]:
+        """Return the samples that a reply holds: at most as many as were asked for, at least one."""
         try:
             answer = reply.json()
-            choice, usage = answer["choices"][0], answer.get("usage") or {}
-            reason = choice["finish_reason"]
-            text = choice["message"].get("content") or ""
-        except (ValueError, KeyError, IndexError, TypeError) as error:
-            return self._failed(prompt, sample_index, f"not a chat completion: {error!r} in {reply.text[:200]}")
-        if reason not in ("stop", "length"):
-            return self._failed(prompt, sample_index, f"finish_reason {reason}")
-        return Response(
-            prompt_id=prompt.prompt_id,
-            dataset=prompt.dataset,
-            source=self._parameters.source,
-            sample_index=sample_index,
-            text=text,
-            finish_reason=reason,
-            prompt_tokens=int(usage.get("prompt_tokens") or 0),
-            completion_tokens=int(usage.get("completion_tokens") or 0),
-        )
+            choices = sorted(answer["choices"], key=lambda choice: int(choice.get("index") or 0))[: len(samples)]
+            usage = answer.get("usage") or {}
+            tokens = _tokens_by_choice(choices, int(usage.get("completion_tokens") or 0))
+            rows = []
+            for sample_index, choice, completion_tokens in zip(samples, choices, tokens, strict=False):
+                reason = choice["finish_reason"]
+                if reason not in ("stop", "length"):
+                    rows.append(self._failed(prompt, sample_index, f"finish_reason {reason}"))
+                    continue
+                rows.append(
+                    Response(
+                        prompt_id=prompt.prompt_id,
+                        dataset=prompt.dataset,
+                        source=self._parameters.source,
+                        sample_index=sample_index,
+                        text=choice["message"].get("content") or "",
+                        finish_reason=reason,
+                        prompt_tokens=int(usage.get("prompt_tokens") or 0),
+                        completion_tokens=completion_tokens,
+                    )
+                )
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            rows = []
+            why = f"{error!r}"
+        else:
+            why = "no choices"
+        return rows or [self._failed(prompt, samples[0], f"not a chat completion: {why} in {reply.text[:200]}")]
+
+
+def _tokens_by_choice(choices: list[dict[str, Any]], total: int) -> list[int]:
+    """Return the tokens of each choice: counted, else an even share of the total."""
+    if all(isinstance(choice.get("token_ids"), list) for choice in choices):
+        return [len(choice["token_ids"]) for choice in choices]
+    count = max(len(choices), 1)
+    return [total // count + (index < total % count) for index in range(count)]
 
 
 async def watch(chat: Chat, stall_seconds: float) -> None:

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from fusionrun.api.records import Prompt, Response
 from fusionrun.api.task import GenerateParameters
-
 from fusionrun_stages.chat import Chat, watch
 from fusionrun_stages.errors import InfrastructureError, StageError, UserError
 from fusionrun_stages.shards import JsonLines, read_json_lines, read_rows, shard_path, write_rows
@@ -31,6 +30,9 @@ SYNC_SECONDS = 5.0
 """A machine that dies loses at most the rows of so long; a killed process loses none."""
 RATE_SECONDS = 10.0
 """Tokens per second are those of so long a time."""
+GROUP_SAMPLES = 16
+"""Most samples of a prompt in one request. Together they are tokenised, queued and sent once: measured, four at
+a time gave twice the tokens per second of one at a time with a tiny model on two cores."""
 REFUSALS_ENOUGH = 64
 """So many requests refused, and not one answered, are taken for all."""
 
@@ -102,13 +104,13 @@ def run(work: Work) -> Made:
             tally.add(row)
     prompts = read_rows(shard_path(parameters.prompts_dir, shard, parameters.shards), Prompt)
     wanted = [
-        (prompt, index)
+        (prompt, samples)
         for prompt in prompts
-        for index in range(parameters.samples_per_prompt.get(prompt.dataset, 0))
-        if (prompt.prompt_id, index) not in done
+        for samples in missing(done, prompt.prompt_id, parameters.samples_per_prompt.get(prompt.dataset, 0))
     ]
-    log.info("%s: %d samples stored already, %d to ask for", parameters.source, len(done), len(wanted))
-    total = len(done) + len(wanted)
+    asked = sum(len(samples) for _, samples in wanted)
+    log.info("%s: %d samples stored already, %d to ask for", parameters.source, len(done), asked)
+    total = len(done) + asked
     rate = Rate()
     if wanted:
         path = parts / f"shard-{shard:05d}.{work.pod_uid}.jsonl.part"
@@ -136,8 +138,20 @@ def run(work: Work) -> Made:
             "completion_tokens": tally.completion_tokens,
         },
         numbers={"tokens_per_second": round(rate.mean, 3)},
-        details={"asked_by_this_pod": len(wanted), "last_error": tally.last_error},
+        details={"asked_by_this_pod": asked, "last_error": tally.last_error},
     )
+
+
+def missing(done: set[Sample], prompt_id: str, count: int) -> Iterator[range]:
+    """Yield the runs of sample indexes that are not stored, at most ``GROUP_SAMPLES`` long: one request each."""
+    start = 0
+    for index in range(count + 1):
+        stored = index == count or (prompt_id, index) in done
+        if (stored or index - start == GROUP_SAMPLES) and index > start:
+            yield range(start, index)
+            start = index
+        if stored:
+            start = index + 1
 
 
 def stored_rows(parts: Path, shard: int, final: Path) -> Iterator[Response]:
@@ -150,7 +164,7 @@ def stored_rows(parts: Path, shard: int, final: Path) -> Iterator[Response]:
 
 async def ask_all(
     parameters: GenerateParameters,
-    wanted: list[tuple[Prompt, int]],
+    wanted: list[tuple[Prompt, range]],
     lines: JsonLines,
     tally: Tally,
     rate: Rate,
@@ -169,11 +183,11 @@ async def ask_all(
     api_key = os.environ.get(parameters.api_key_env) if parameters.api_key_env else None
 
     async def asker(chat: Chat) -> None:
-        for prompt, index in todo:
-            row = await chat.ask(prompt, index)
-            lines.append(row)
-            tally.add(row)
-            rate.add(row.completion_tokens)
+        for prompt, samples in todo:
+            for row in await chat.ask(prompt, samples):
+                lines.append(row)
+                tally.add(row)
+                rate.add(row.completion_tokens)
             if tally.refused == tally.rows >= REFUSALS_ENOUGH:
                 return
             report()

@@ -58,7 +58,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.server.lock:
-            self.server.asked.append((self.path, dict(self.headers), body))
+            self.server.asked.append((self.path, dict(self.headers), dict(body)))
             number = len(self.server.asked)
         time.sleep(self.server.delay)
         planned = self.server.plan(body, number)
@@ -72,11 +72,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
             status, headers, answer = planned
             self.reply(status, headers, answer)
             return
-        text = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-        finish = "length" if text[0] in "01" else "stop"
-        usage = {"prompt_tokens": 5, "completion_tokens": 7}
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
-        self.reply(200, {}, {"choices": [choice], "usage": usage})
+        count, choices = body.pop("n"), []
+        ids = body.pop("return_token_ids", False)
+        for index in range(count):
+            # As vLLM does: sample i of a request has the seed plus i.
+            one = body | {"seed": body["seed"] + index}
+            text = hashlib.sha256(json.dumps(one, sort_keys=True).encode()).hexdigest()
+            finish = "length" if text[0] in "01" else "stop"
+            choice = {"index": index, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
+            choices.append(choice | ({"token_ids": [1] * 7} if ids else {}))
+        usage = {"prompt_tokens": 5, "completion_tokens": 7 * count}
+        self.reply(200, {}, {"choices": choices, "usage": usage})
 
     def reply(self, status, headers, answer):
         text = json.dumps(answer).encode()
@@ -144,9 +150,10 @@ def test_every_sample_is_asked_once_with_every_parameter(tmp_path, server):
     assert path == "/v1/chat/completions"
     assert body.keys() == {
         "model", "messages", "temperature", "top_p", "top_k", "repetition_penalty", "max_tokens", "n", "seed",
-    }  # fmt: skip
+    } | ({"return_token_ids"} if body["n"] > 1 else set())  # fmt: skip
     assert [m["role"] for m in body["messages"]] == ["system", "user"]
-    assert len({b["seed"] for _, _, b in server.asked}) == TOTAL
+    asked = [b["seed"] + i for _, _, b in server.asked for i in range(b["n"])]
+    assert len(asked) == len(set(asked)) == TOTAL
     assert not list((tmp_path / "out" / "parts").iterdir())
 
 
@@ -181,7 +188,7 @@ def test_a_successor_asks_only_for_what_is_missing(tmp_path, server):
         file.write(b'{"prompt_id": "torn')
     server.asked.clear()
     made = run(tmp_path, server.url)
-    assert len(server.asked) == TOTAL - 9
+    assert sum(body["n"] for _, _, body in server.asked) == TOTAL - 9
     assert rows(tmp_path) == expected
     assert made.counts["requests"] == TOTAL
     assert not list(parts.iterdir())
@@ -207,7 +214,7 @@ def test_busy_and_broken_replies_are_tried_again(tmp_path, server):
     server.plan = plan
     made = run(tmp_path, server.url)
     assert (made.counts["responses"], made.counts["errors"]) == (TOTAL, 0)
-    assert len(server.asked) == TOTAL + 4
+    assert len(server.asked) == len(PROMPTS) + 4
 
 
 def test_a_refused_prompt_is_recorded_with_its_reason(tmp_path, server):
@@ -238,6 +245,28 @@ def test_a_server_that_refuses_everything_is_the_users_error_and_leaves_no_rows(
     assert run(tmp_path, server.url).counts["responses"] == TOTAL
 
 
+def test_a_server_that_knows_no_n_is_asked_one_by_one(tmp_path, server):
+    server.plan = lambda body, number: (400, {}, {"error": {"message": "n must be 1"}}) if body["n"] > 1 else None
+    assert run(tmp_path, server.url).counts["responses"] == TOTAL
+
+
+def test_a_server_that_gives_fewer_samples_is_asked_for_the_rest(tmp_path, server):
+    choice = {"index": 0, "message": {"content": "x"}, "finish_reason": "stop"}
+    answer = {"choices": [choice], "usage": {"prompt_tokens": 5, "completion_tokens": 3}}
+    server.plan = lambda body, number: (200, {}, answer) if body["n"] > 1 else None
+    made = run(tmp_path, server.url)
+    assert (made.counts["responses"], len(server.asked)) == (TOTAL, 6 * 3 + 6)
+    assert sum(r.completion_tokens == 3 for r in rows(tmp_path)) == 6
+
+
+def test_missing_samples_are_asked_in_runs():
+    done = {("p", 1), ("p", 4), ("p", 5)}
+    assert list(generate.missing(done, "p", 8)) == [range(1), range(2, 4), range(6, 8)]
+    assert list(generate.missing(set(), "p", 20)) == [range(16), range(16, 20)]
+    assert list(generate.missing(set(), "p", 0)) == []
+    assert list(generate.missing(done | {("p", n) for n in range(8)}, "p", 8)) == []
+
+
 def test_a_wrong_key_ends_at_once(tmp_path, server, monkeypatch):
     monkeypatch.setenv("KEY", "secret")
     server.plan = lambda body, number: (401, {}, {"error": {"message": "bad key"}})
@@ -263,8 +292,11 @@ def test_a_wedged_server_is_an_infrastructure_error_and_nothing_is_lost(tmp_path
     server.hanging.set()
     server.plan = lambda body, number: None
     server.asked.clear()
+    (part,) = (tmp_path / "out" / "parts").iterdir()
+    stored = part.read_bytes().count(b"\n")
+    assert stored >= 6
     assert run(tmp_path, server.url, uid="pod-b").counts["responses"] == TOTAL
-    assert len(server.asked) == TOTAL - 6
+    assert sum(body["n"] for _, _, body in server.asked) == TOTAL - stored
 
 
 def test_nobody_at_home_is_an_infrastructure_error(tmp_path):
