@@ -23,7 +23,13 @@ def run(client, store, make):
 
 
 def execute(client, store, run, **decision):
-    return asyncio.run(Executor(client, store).execute(run, Decision(**decision), NOW))
+    async def go():
+        executor = Executor(client, store)
+        made = await executor.execute(run, Decision(**decision), NOW)
+        await executor.drain()
+        return made
+
+    return asyncio.run(go())
 
 
 def test_create_then_status_then_delete_then_tell(client, store, run, make):

@@ -35,6 +35,11 @@ class Executor:
     def __init__(self, client: Client, store: Store) -> None:
         self._client = client
         self._store = store
+        self._telling: set[asyncio.Task[None]] = set()
+
+    async def drain(self) -> None:
+        """Wait until every event is posted."""
+        await asyncio.gather(*self._telling)
 
     async def execute(self, run: Manifest, decision: Decision, now: datetime) -> list[Manifest]:
         """Carry out a decision on a run; return the objects that it made.
@@ -53,7 +58,11 @@ class Executor:
         if decision.status is not None:
             await self._write_status(run, decision.status)
         await _all(self._delete(ref) for ref in decision.delete)
-        await _all(self.tell(run, event, now) for event in decision.events)
+        for event in decision.events:
+            # Nobody waits for an event: the next stage must not.
+            task = asyncio.create_task(self.tell(run, event, now))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
         return [manifest for manifest in made if manifest is not None]
 
     async def tell(self, run: Manifest, event: Event, now: datetime) -> None:

@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 PROGRESS_SECONDS = 2.0
 """Longest that pushed progress waits for a reconcile, and so the least time between two that it alone asks for."""
 
+DRAIN_SECONDS = 3.0
+"""How long the last events may take to be posted when the operator ends."""
+
 
 async def run(settings: Settings) -> None:
     """Run the operator until SIGINT or SIGTERM."""
@@ -91,6 +94,8 @@ async def run(settings: Settings) -> None:
         finally:
             listing.cancel()
             await pokes.stop()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(executor.drain(), DRAIN_SECONDS)
             await client.close()
 
 
