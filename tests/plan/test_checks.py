@@ -1,0 +1,138 @@
+"""Rules that the CRD cannot say: every error names the field, the value and the rule."""
+
+import pytest
+from support.runs import CLAIM, make_spec
+
+from fusionrun.api.models import ALLOWED_VLLM_ARGS
+from fusionrun.api.spec import FusionRunSpec
+from fusionrun.plan.checks import check_spec
+from fusionrun.plan.defaults import fill
+
+
+def errors(spec: dict) -> list[tuple[str, object, str]]:
+    return [(e.field, e.value, e.rule) for e in check_spec(fill(FusionRunSpec.model_validate(spec)))]
+
+
+def changed(path: str, value: object) -> dict:
+    """Return the small spec with one value set, at a path of keys and indexes."""
+    spec = make_spec(publish={"uri": f"pvc://{CLAIM}/out"})
+    *parents, last = [int(p) if p.isdigit() else p for p in path.split(".")]
+    node = spec
+    for part in parents:
+        node = node[part] if isinstance(part, int) else node.setdefault(part, {})
+    node[last] = value
+    return spec
+
+
+def test_the_small_run_breaks_no_rule():
+    assert errors(make_spec()) == []
+
+
+URIS = {
+    "target.model.uri": "target.model.uri",
+    "rewardModel.model.uri": "rewardModel.model.uri",
+    "sources.0.served.model.uri": "sources[ada].served.model.uri",
+    "datasets.0.uri": "datasets[math].uri",
+    "evaluation.benchmarks.0.uri": "evaluation.benchmarks[math-test].uri",
+    "publish.uri": "publish.uri",
+}
+
+
+@pytest.mark.parametrize(("path", "field"), URIS.items())
+def test_a_path_on_another_claim_is_refused(path, field):
+    rule = f"the claim must be the run's own: storage.claimName is {CLAIM!r}"
+    assert errors(changed(path, "pvc://other/models/x")) == [(field, "pvc://other/models/x", rule)]
+
+
+@pytest.mark.parametrize(("path", "field"), URIS.items())
+def test_a_path_that_leaves_the_claim_is_refused(path, field):
+    uri = f"pvc://{CLAIM}/models/../../x"
+    assert errors(changed(path, uri)) == [(field, uri, "the path must not leave the claim ('..')")]
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("sources.0.served.extraArgs", "sources[ada].served.extraArgs"),
+        ("evaluation.server", "evaluation.server.extraArgs"),
+    ],
+)
+@pytest.mark.parametrize("argument", ["--trust-remote-code", "--model=/etc", "--chat-template=/x", "-O3", "--port=1"])
+def test_an_argument_of_vllm_that_is_not_on_the_list_is_refused(path, field, argument):
+    given = [argument] if path.endswith("Args") else {"extraArgs": [argument]}
+    assert errors(changed(path, given)) == [
+        (field, argument, "not one of the allowed: docs/reference.md lists them"),
+    ]
+
+
+def test_arguments_on_the_list_are_taken_with_their_values():
+    given = ["--max-num-seqs", "8", "--quantization=fp8", *sorted(ALLOWED_VLLM_ARGS)]
+    assert errors(changed("sources.0.served.extraArgs", given)) == []
+
+
+def held(**dataset) -> dict:
+    sources = [*make_spec()["sources"], {"name": "kept", "type": "Dataset"}]
+    datasets = make_spec()["datasets"]
+    datasets[0] |= dataset
+    return make_spec(sources=sources, datasets=datasets)
+
+
+def test_responses_that_a_data_set_holds_are_taken():
+    assert errors(held(sources=["ada", "bob", "kept"], responsesColumns={"kept": "solution"})) == []
+
+
+def test_a_source_that_is_a_data_set_needs_a_column():
+    rule = "a source of type Dataset needs a column in responsesColumns"
+    assert errors(held(sources=["ada", "bob", "kept"])) == [("datasets[math].sources", "kept", rule)]
+
+
+def test_a_column_of_responses_names_a_source_that_is_a_data_set():
+    found = errors(held(sources=["ada", "kept"], responsesColumns={"kept": "a", "ada": "b"}))
+    assert found == [("datasets[math].responsesColumns", "ada", "must name a source of type Dataset")]
+
+
+def test_a_source_that_nothing_asks_is_refused():
+    rule = "no data set is answered by this source: remove it, or name it"
+    assert errors(held()) == [("sources", "kept", rule)]
+
+
+def test_an_absent_source_is_named_even_where_admission_let_it_pass():
+    datasets = make_spec()["datasets"]
+    datasets[0]["sources"] = ["ada", "bob", "zed"]
+    rule = "must be the name of one of spec.sources"
+    assert errors(make_spec(datasets=datasets)) == [("datasets[math].sources", "zed", rule)]
+
+
+def test_a_data_set_that_no_source_answers_is_refused():
+    math, code = make_spec()["datasets"]
+    math |= {"sources": ["kept"], "responsesColumns": {"kept": "solution"}}
+    spec = make_spec(sources=[{"name": "kept", "type": "Dataset"}], datasets=[math, code])
+    assert errors(spec) == [("datasets[code].sources", [], "no source answers this data set: name one")]
+
+
+def test_sft_only_takes_one_sample():
+    datasets = [*make_spec()["datasets"], {"name": "zh", "uri": f"pvc://{CLAIM}/z", "task": "SftOnly",
+                                           "samplesPerPrompt": 2}]  # fmt: skip
+    assert errors(make_spec(datasets=datasets)) == [("datasets[zh].samplesPerPrompt", 2, "task SftOnly takes 1")]
+
+
+@pytest.mark.parametrize("stage", ["sft", "dpo"])
+def test_a_batch_that_the_processes_cannot_share_is_refused(stage):
+    training = {"nodes": 2, "processesPerNode": 3, stage: {"globalBatchSize": 128, "microBatchSize": 2},
+                "dpo" if stage == "sft" else "sft": {"globalBatchSize": 12}}  # fmt: skip
+    rule = "must be a multiple of microBatchSize x nodes x processesPerNode = 12"
+    assert errors(make_spec(training=training)) == [(f"training.{stage}.globalBatchSize", 128, rule)]
+
+
+@pytest.mark.parametrize("name", ["target", "reward", "eval-base", "eval-x"])
+def test_names_that_the_run_keeps_for_itself_are_refused(name):
+    sources = make_spec()["sources"]
+    sources[0]["name"] = name
+    rule = "'target', 'reward' and 'eval-…' are kept for the run itself"
+    assert errors(make_spec(sources=sources)) == [("sources[].name", name, rule)]
+
+
+def test_every_error_is_told_at_once():
+    spec = changed("target.model.uri", "pvc://other/x")
+    spec["training"] = {"sft": {"globalBatchSize": 7, "microBatchSize": 2}}
+    assert [field for field, _, _ in errors(spec)] == ["target.model.uri", "training.sft.globalBatchSize"]

@@ -1,0 +1,80 @@
+"""Every field left out is filled with the recipe's number, and none that was given is touched."""
+
+import pytest
+from support.runs import CLAIM, make_spec
+
+from fusionrun.api.models import Sampling
+from fusionrun.api.spec import Family, FusionRunSpec
+from fusionrun.plan import recipe
+from fusionrun.plan.defaults import fill
+
+
+def filled(**changes) -> FusionRunSpec:
+    return fill(FusionRunSpec.model_validate(make_spec(**changes)))
+
+
+def target(family: str) -> dict:
+    return {"family": family, "model": {"uri": f"pvc://{CLAIM}/m"}}
+
+
+@pytest.mark.parametrize("family", Family, ids=str)
+def test_training_is_the_familys(family):
+    training = filled(target=target(family)).training
+    numbers = recipe.TRAINING[family]
+    assert training.sft.learning_rate == numbers.sft_learning_rate
+    assert training.dpo.learning_rate == numbers.dpo_learning_rate
+    assert training.dpo.beta == numbers.beta
+    assert training.dpo.length_normalized is numbers.length_normalized
+    assert (training.sft.epochs, training.dpo.epochs) == (3, 1)
+    assert (training.sft.global_batch_size, training.dpo.global_batch_size) == (128, 128)
+    assert (training.sft.save_steps, training.dpo.save_steps) == (None, 100)
+
+
+def test_what_was_given_stays():
+    given = {"sft": {"learningRate": 1e-3}, "dpo": {"beta": 0.5, "lengthNormalized": False, "epochs": 2}}
+    training = filled(training=given).training
+    assert training.sft.learning_rate == 1e-3
+    assert (training.dpo.beta, training.dpo.length_normalized, training.dpo.epochs) == (0.5, False, 2)
+    assert training.dpo.learning_rate == 8e-7
+
+
+def test_a_sampling_given_in_part_is_filled_by_the_models_family():
+    qwen = {"name": "qwen", "served": {"model": {"uri": "hf://Qwen/Qwen2.5-72B-Instruct"}}}
+    sources = [{**qwen, "sampling": {"temperature": 0.1}}]
+    datasets = make_spec()["datasets"]
+    spec = filled(sources=sources, datasets=datasets)
+    wanted = Sampling(temperature=0.1, top_p=0.8, top_k=-1, repetition_penalty=1.05, max_tokens=2048)
+    assert spec.sources[0].sampling == wanted
+
+
+def test_an_endpoints_sampling_goes_by_its_models_name():
+    sources = [{"name": "far", "type": "Endpoint", "endpoint": {"url": "http://far/v1", "model": "Qwen2.5-72B"}}]
+    assert filled(sources=sources).sources[0].sampling == recipe.QWEN_SAMPLING
+
+
+def test_a_data_set_is_answered_by_all_but_sources_that_are_data_sets():
+    sources = [*make_spec()["sources"], {"name": "kept", "type": "Dataset"}]
+    spec = filled(sources=sources)
+    assert [d.sources for d in spec.datasets] == [["ada", "bob"], ["ada", "bob"]]
+    assert [d.samples_per_prompt for d in spec.datasets] == [5, 8]
+    assert spec.sources[2].sampling is None
+
+
+def test_sft_only_takes_one_response_of_the_first_source():
+    zh = {"name": "zh", "uri": f"pvc://{CLAIM}/zh.jsonl", "task": "SftOnly"}
+    dataset = filled(datasets=[zh]).datasets[0]
+    assert (dataset.sources, dataset.samples_per_prompt) == (["ada"], 1)
+
+
+def test_construction_and_evaluation_are_filled():
+    spec = filled(construction={}, evaluation={})
+    assert spec.construction.reward_margin == recipe.REWARD_MARGIN
+    assert spec.construction.sft_fraction == 0.4
+    assert spec.evaluation.sampling == recipe.EVALUATION_SAMPLING
+    assert spec.evaluation.server is not None
+
+
+def test_filling_twice_is_filling_once():
+    spec = filled()
+    assert fill(spec) == spec
+    assert fill(FusionRunSpec.model_validate_json(spec.model_dump_json(exclude_none=True))) == spec

@@ -1,0 +1,100 @@
+"""The recipe's numbers, written here a second time: by hand, from the published table."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from fusionrun.api.data import Preset, Task
+from fusionrun.api.spec import Family
+from fusionrun.plan import recipe
+from fusionrun.plan.presets import preset_columns, preset_uri
+
+
+@pytest.mark.parametrize(
+    ("family", "sft", "dpo", "beta", "normalized"),
+    [
+        (Family.LLAMA_3_1, 5e-6, 8e-7, 10, True),
+        (Family.QWEN_2_5, 2e-6, 3e-7, 0.01, False),
+        (Family.GEMMA_2, 2e-6, 5e-7, 0.01, False),
+        (Family.LLAMA_3_2, 5e-6, 1e-6, 10, True),
+    ],
+    ids=str,
+)
+def test_each_family_trains_by_its_own_numbers(family, sft, dpo, beta, normalized):
+    numbers = recipe.TRAINING[family]
+    assert (numbers.sft_learning_rate, numbers.dpo_learning_rate) == (sft, dpo)
+    assert (numbers.beta, numbers.length_normalized) == (beta, normalized)
+
+
+def test_every_family_has_numbers():
+    assert set(recipe.TRAINING) == set(Family)
+
+
+def test_sft_takes_three_epochs_and_dpo_one():
+    assert (recipe.SFT_EPOCHS, recipe.DPO_EPOCHS) == (3, 1)
+    assert (recipe.GLOBAL_BATCH_SIZE, recipe.MAX_LENGTH, recipe.WARMUP_RATIO) == (128, 2048, 0.1)
+    assert recipe.DPO_SAVE_STEPS == 100
+
+
+def test_construction_follows_the_published_rules():
+    assert (recipe.REWARD_MARGIN.min, recipe.REWARD_MARGIN.max) == (0.01, 0.1)
+    assert recipe.SFT_FRACTION == 0.4
+
+
+def test_samples_per_prompt_are_the_tables():
+    assert recipe.SAMPLES_PER_PROMPT[Task.INSTRUCTION] == 5
+    assert recipe.SAMPLES_PER_PROMPT[Task.CODING] == 8
+    assert recipe.SAMPLES_PER_PROMPT[Task.SFT_ONLY] == 1
+    assert set(recipe.SAMPLES_PER_PROMPT) == set(Task)
+
+
+@pytest.mark.parametrize(
+    ("model", "temperature", "top_p", "penalty"),
+    [
+        ("hf://google/gemma-2-27b-it", 0.8, 0.95, 1.0),
+        ("hf://mistralai/Mistral-Large-Instruct-2407", 0.8, 0.95, 1.0),
+        ("hf://Qwen/Qwen2.5-72B-Instruct", 0.7, 0.8, 1.05),
+        ("hf://meta-llama/Llama-3.1-70B-Instruct", 0.8, 0.95, 1.0),
+        ("hf://Qwen/Qwen2.5-Math-72B-Instruct", 0.7, 0.8, 1.05),
+    ],
+)
+def test_each_source_samples_as_published(model, temperature, top_p, penalty):
+    sampling = recipe.source_sampling(model)
+    assert (sampling.temperature, sampling.top_p, sampling.repetition_penalty) == (temperature, top_p, penalty)
+
+
+def test_evaluation_is_greedy():
+    assert recipe.EVALUATION_SAMPLING.temperature == 0
+    assert recipe.EVALUATION_SAMPLING.max_tokens == 2048
+
+
+@pytest.mark.parametrize("preset", Preset, ids=str)
+def test_every_preset_is_on_the_hub_with_a_prompt(preset):
+    assert re.fullmatch(r"hf://[\w.-]+/[\w.-]+", preset_uri(preset))
+    assert preset_columns(preset).prompt
+
+
+@pytest.mark.parametrize(
+    ("preset", "column"),
+    [
+        (Preset.OPEN_MATH_INSTRUCT_2, "answer"),
+        (Preset.LEETCODE, "tests"),
+        (Preset.SELF_OSS_INSTRUCT, "tests"),
+    ],
+)
+def test_a_preset_that_is_judged_by_rule_knows_by_what(preset, column):
+    assert getattr(preset_columns(preset), column)
+
+
+def test_every_constant_of_the_recipe_says_whose_it_is():
+    lines = Path(recipe.__file__).read_text().splitlines()
+    block: list[str] = []
+    for number, line in enumerate(lines):
+        if re.match(r"[A-Z_0-9]+ = ", line):
+            block.append(line.split(" = ")[0])
+        if block and line.startswith('"""'):
+            text = " ".join(lines[number : number + 4])
+            assert "Source" in text or "Ours" in text, block
+            block.clear()
+    assert not block
