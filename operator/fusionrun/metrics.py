@@ -4,8 +4,10 @@ What happens (requests, reconciles, transitions) is counted where it happens. Wh
 scores) is read from the runs' own statuses at each scrape, so a deleted run leaves no series behind.
 """
 
+import logging
+import time
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +26,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from fusionrun.api.models import Manifest
 from fusionrun.api.status import ConditionStatus, ConditionType, StageState
+from fusionrun.state.live import ObjectRef
+
+logger = logging.getLogger(__name__)
 
 RUN_STATES = ("Pending", "Running", "Suspended", "Complete", "Failed")
 STAGE_STATES = tuple(str(state) for state in StageState)
@@ -119,6 +124,14 @@ class Metrics:
         """Count a request to the API server."""
         self.api_requests.labels(verb, kind, str(code)).inc()
         self.api_seconds.labels(verb, kind).observe(seconds)
+
+    def transition(self, run: ObjectRef, woken_at: float, made: Sequence[Manifest]) -> None:
+        """Observe and log the time since the watch event (monotonic) that led to the objects made."""
+        took = time.monotonic() - woken_at
+        self.transition_seconds.observe(took)
+        names = [f"{m['kind']}/{m['metadata']['name']}" for m in made]
+        fields = {"run": f"{run.namespace}/{run.name}", "watched_at": time.time() - took, "made": names}
+        logger.info("transition in %.0f ms", 1000 * took, extra=fields)
 
     def status_changed(self, before: Manifest, after: Manifest) -> None:
         """Observe the duration of every stage that ended between two states of a run."""

@@ -3,8 +3,6 @@
 Level-based: it looks at what is, never at what happened, so it may run at any time and any number of times.
 """
 
-import logging
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -16,8 +14,6 @@ from fusionrun.progress import ProgressBoard
 from fusionrun.settings import Settings
 from fusionrun.state.decide import decide
 from fusionrun.state.live import ObjectRef
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,12 +42,12 @@ class Reconciler:
             return None
         now = datetime.now(UTC)
         decision = decide(live, self.settings, now)
-        made = await self.executor.execute(live.run, decision, now)
+        if wait := self.executor.seconds_to_wait(live.run, decision):
+            return wait
+        made = await self.executor.create(live.run, decision.create)
         if made and woken_at is not None:
-            took = time.monotonic() - woken_at
-            self.metrics.transition_seconds.observe(took)
-            woken = {"watched_at": time.time() - took, "made": [f"{m['kind']}/{m['metadata']['name']}" for m in made]}
-            logger.info("transition in %.0f ms", 1000 * took, extra={"run": f"{run.namespace}/{run.name}", **woken})
+            self.metrics.transition(run, woken_at, made)
+        await self.executor.settle(live.run, decision, now)
         if decision.status is not None:
             self.metrics.status_changed(live.run, self.store.get(run) or live.run)
         # What we made changes what is: look again at once, and then it is quiet.

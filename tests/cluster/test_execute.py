@@ -25,7 +25,8 @@ def run(client, store, make):
 def execute(client, store, run, **decision):
     async def go():
         executor = Executor(client, store)
-        made = await executor.execute(run, Decision(**decision), NOW)
+        made = await executor.create(run, decision.get("create", ()))
+        await executor.settle(run, Decision(**decision), NOW)
         await executor.drain()
         return made
 
@@ -145,3 +146,29 @@ def test_every_create_is_tried_before_the_first_failure_is_raised(client, store,
     with pytest.raises(ClusterError, match="invalid"):
         execute(client, store, run, create=(make.child("Service", "s"), make.child("ConfigMap", "c")))
     assert store.children(TINY)[0]["kind"] == "ConfigMap"
+
+
+def test_what_the_store_knows_to_be_there_is_not_asked_for_again(client, store, run, make):
+    store.put(make.child("Job", "new"))
+    assert execute(client, store, run, create=(make.child("Job", "new"),)) == []
+    assert client.calls == []
+
+
+def test_a_status_that_only_freshens_numbers_may_wait_and_nothing_else_may(client, store, run, make):
+    async def go():
+        executor = Executor(client, store)
+        fresh = Decision(status=FusionRunStatus(progress="1/9"))
+        assert executor.seconds_to_wait(run, fresh) == 0.0
+        await executor.settle(run, fresh, NOW)
+        assert 0.5 < executor.seconds_to_wait(run, fresh) <= 1.0
+        assert executor.seconds_to_wait(run, Decision()) == 0.0
+        for more in (
+            {"create": (make.child("Job", "a"),)},
+            {"delete": (ref_of(make.child("Job", "a")),)},
+            {"events": (EVENT,)},
+        ):
+            assert executor.seconds_to_wait(run, Decision(status=fresh.status, **more)) == 0.0
+        executor.forget(TINY)
+        assert executor.seconds_to_wait(run, fresh) == 0.0
+
+    asyncio.run(go())

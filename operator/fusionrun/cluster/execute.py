@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterable
+import time
+from collections.abc import Awaitable, Iterable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -20,6 +21,9 @@ logger = logging.getLogger(__name__)
 WORKLOADS = frozenset({"Job", "PyTorchJob", "Deployment"})
 """Kinds whose pods need the other objects: a pod that finds no ConfigMap waits seconds for the kubelet's next try."""
 
+STATUS_MIN_SECONDS = 1.0
+"""Least time between two status writes of a run that change nothing but numbers."""
+
 EVENT_MESSAGE_MAX = 1024
 """Source: Kubernetes, validation of core/v1 Event.message."""
 
@@ -36,25 +40,40 @@ class Executor:
         self._client = client
         self._store = store
         self._telling: set[asyncio.Task[None]] = set()
+        self._written: dict[ObjectRef, float] = {}
+
+    def forget(self, run: ObjectRef) -> None:
+        """Forget a run that is gone."""
+        self._written.pop(run, None)
 
     async def drain(self) -> None:
         """Wait until every event is posted."""
         await asyncio.gather(*self._telling)
 
-    async def execute(self, run: Manifest, decision: Decision, now: datetime) -> list[Manifest]:
-        """Carry out a decision on a run; return the objects that it made.
+    async def create(self, run: Manifest, manifests: Sequence[Manifest]) -> list[Manifest]:
+        """Create what is missing, what pods need before the pods; return the objects that are new.
 
         Raises
         ------
         ClusterError
-            If an object could not be made, or the status not be written; nothing was deleted then.
+            If one could not be created; all others were tried.
         """
-        first = [m for m in decision.create if m["kind"] not in WORKLOADS]
-        then = [m for m in decision.create if m["kind"] in WORKLOADS]
+        first = [m for m in manifests if m["kind"] not in WORKLOADS]
+        then = [m for m in manifests if m["kind"] in WORKLOADS]
         made = [
             *await _all(self._create(run, manifest) for manifest in first),
             *await _all(self._create(run, manifest) for manifest in then),
         ]
+        return [manifest for manifest in made if manifest is not None]
+
+    async def settle(self, run: Manifest, decision: Decision, now: datetime) -> None:
+        """Write the status once, then delete, then tell.
+
+        Raises
+        ------
+        ClusterError
+            If the status could not be written; nothing was deleted then.
+        """
         if decision.status is not None:
             await self._write_status(run, decision.status)
         await _all(self._delete(ref) for ref in decision.delete)
@@ -63,7 +82,12 @@ class Executor:
             task = asyncio.create_task(self.tell(run, event, now))
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)
-        return [manifest for manifest in made if manifest is not None]
+
+    def seconds_to_wait(self, run: Manifest, decision: Decision) -> float:
+        """Return how long a decision may wait that only freshens the status: writes must not delay the next stage."""
+        if decision.create or decision.delete or decision.events or decision.status is None:
+            return 0.0
+        return max(0.0, self._written.get(ref_of(run), 0.0) + STATUS_MIN_SECONDS - time.monotonic())
 
     async def tell(self, run: Manifest, event: Event, now: datetime) -> None:
         """Post a Kubernetes event on a run, or count one that was posted before; a failure is only logged."""
@@ -112,7 +136,10 @@ class Executor:
 
     async def _create(self, run: Manifest, manifest: Manifest) -> Manifest | None:
         """Return the object that was made, or None when it was there already and is the run's own."""
-        ref = ref_of(manifest)
+        ref, uid = ref_of(manifest), run["metadata"]["uid"]
+        known = self._store.get(ref)
+        if known is not None and uid in _owners(known) and "deletionTimestamp" not in known["metadata"]:
+            return None
         try:
             made = await self._client.create(manifest)
         except ClusterError as error:
@@ -120,7 +147,7 @@ class Executor:
                 raise
             found = await self._client.get(ref)
             owners = found["metadata"].get("ownerReferences") or []
-            ours = run["metadata"]["uid"] in [owner["uid"] for owner in owners]
+            ours = uid in _owners(found)
             of_namesake = any((o["kind"], o["name"]) == (run["kind"], run["metadata"]["name"]) for o in owners)
             if "deletionTimestamp" in found["metadata"] or (of_namesake and not ours):
                 raise ClusterError("create", ref.kind, ref.name, 0, "its predecessor is still being deleted") from error
@@ -141,6 +168,7 @@ class Executor:
             "status": status.model_dump(mode="json", exclude_none=True),
         }
         self._store.put(await self._client.apply_status(manifest))
+        self._written[ref_of(run)] = time.monotonic()
 
     async def _delete(self, ref: ObjectRef) -> None:
         known = self._store.get(ref)
@@ -160,6 +188,10 @@ async def _all(calls: Iterable[Awaitable[T]]) -> list[T]:
         if isinstance(result, BaseException):
             raise result
     return [result for result in results if not isinstance(result, BaseException)]
+
+
+def _owners(manifest: Manifest) -> set[str]:
+    return {owner["uid"] for owner in manifest["metadata"].get("ownerReferences") or []}
 
 
 def _label(run: Manifest) -> str:

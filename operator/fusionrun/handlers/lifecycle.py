@@ -54,6 +54,7 @@ async def run(settings: Settings) -> None:
         pokes.forget(run)
         board.forget(run)
         gatherer.forget(run)
+        executor.forget(run)
 
     board = ProgressBoard(
         store.pod_at,

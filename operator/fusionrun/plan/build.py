@@ -124,19 +124,22 @@ def _prepares(spec: FusionRunSpec, references: _References) -> list[Stage]:
         }
         for d in spec.datasets
     ]
-    measured = [b.model_dump(mode="json", exclude={"uri", "revision"}) for b in spec.evaluation.benchmarks]
-    shared = {"benchmarks": measured, "seed": spec.construction.seed}
+    left_out = [b.model_dump(mode="json", include={"split", "grader", "columns"}) for b in spec.evaluation.benchmarks]
     stages = [
         Stage(
             "prepare/prompts",
             StageKind.PREPARE,
-            {"datasets": asked, "shards": shards, **shared},
+            {"datasets": asked, "leftOut": left_out, "shards": shards, "seed": spec.construction.seed},
             pins=tuple(references.indexes[p] for p in pins),
         )
     ]
     if benchmarks:
+        parameters = {
+            "benchmarks": [_data(b.model_copy(update={"uri": "", "revision": None})) for b in spec.evaluation.benchmarks],
+            "seed": spec.construction.seed,
+        }
         pinned = tuple(references.indexes[p] for p in benchmarks)
-        stages.append(Stage("prepare/benchmarks", StageKind.PREPARE, shared, pins=pinned))
+        stages.append(Stage("prepare/benchmarks", StageKind.PREPARE, parameters, pins=pinned))
     return stages
 
 
