@@ -1,12 +1,12 @@
 """Rules that the CRD cannot say: every error names the field, the value and the rule."""
 
 import pytest
-from support.runs import CLAIM, make_spec
 
 from fusionrun.api.models import ALLOWED_VLLM_ARGS
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.plan.checks import check_spec
 from fusionrun.plan.defaults import fill
+from support.runs import CLAIM, make_spec
 
 
 def errors(spec: dict) -> list[tuple[str, object, str]]:

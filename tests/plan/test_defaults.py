@@ -1,12 +1,12 @@
 """Every field left out is filled with the recipe's number, and none that was given is touched."""
 
 import pytest
-from support.runs import CLAIM, make_spec
 
 from fusionrun.api.models import Sampling
 from fusionrun.api.spec import Family, FusionRunSpec
 from fusionrun.plan import recipe
 from fusionrun.plan.defaults import fill
+from support.runs import CLAIM, make_spec
 
 
 def filled(**changes) -> FusionRunSpec:

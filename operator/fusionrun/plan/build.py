@@ -134,10 +134,8 @@ def _prepares(spec: FusionRunSpec, references: _References) -> list[Stage]:
         )
     ]
     if benchmarks:
-        parameters = {
-            "benchmarks": [_data(b.model_copy(update={"uri": "", "revision": None})) for b in spec.evaluation.benchmarks],
-            "seed": spec.construction.seed,
-        }
+        measured = [b.model_dump(mode="json", exclude={"uri", "revision"}) for b in spec.evaluation.benchmarks]
+        parameters = {"benchmarks": measured, "seed": spec.construction.seed}
         pinned = tuple(references.indexes[p] for p in benchmarks)
         stages.append(Stage("prepare/benchmarks", StageKind.PREPARE, parameters, pins=pinned))
     return stages

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from fusionrun.api.artifacts import stage_digest
-from fusionrun.api.task import PlannedStage
+from fusionrun.api.task import PlannedStage, StageKind
 from fusionrun.errors import PlanError
 from fusionrun.plan.stages import REPORTING, Plan, Stage
 
@@ -47,12 +47,13 @@ def digests(stages: Iterable[PlannedStage], pins: list[str]) -> dict[str, str]:
 def needed(plan: Plan, complete: frozenset[str]) -> frozenset[str]:
     """Return the stages that have to run, given the artifacts that are complete.
 
-    Demand runs backwards: what the run is for (data set, models, scores, publication) is wanted; a wanted stage
+    Demand runs backwards: what the run is for (data set, final model, scores, publication) is wanted; a wanted stage
     whose artifact is complete is not run, and so wants nothing itself. A reporting stage is run all the same,
     since it answers at once, but wants nothing either.
     """
     consumed = {name for s in plan.stages for name in (*s.inputs, *s.after)}
-    wanted = {s.name for s in plan.stages if s.kind in REPORTING or (s.has_artifact and s.name not in consumed)}
+    ends = REPORTING | {StageKind.PROMOTE}
+    wanted = {s.name for s in plan.stages if s.kind in ends or (s.has_artifact and s.name not in consumed)}
     run: set[str] = {"resolve"}
     for stage in reversed(plan.stages):
         if stage.name not in wanted:

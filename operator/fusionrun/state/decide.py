@@ -209,7 +209,8 @@ def _cleaned_up(known: _Known) -> Decision:
 
 
 def _artifacts(layout: Layout, walk: Walk) -> Artifacts | None:
-    done = {n for n, s in walk.statuses.items() if s.state in DONE and s.reason != Reason.GATE_FAILED}
+    unmade = (Reason.GATE_FAILED, Reason.NO_LONGER_NEEDED)
+    done = {n for n, s in walk.statuses.items() if s.state in DONE and s.reason not in unmade}
     if not layout.digests or not {"construct", "sft", "promote"} & done:
         return None
     publish = layout.spec.publish

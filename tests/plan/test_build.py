@@ -1,0 +1,206 @@
+"""The plan of a run: which stages there are, in which order, and what each reads."""
+
+import pytest
+
+from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.task import StageKind
+from fusionrun.errors import PlanError
+from fusionrun.plan.build import build_plan, dataset_columns, dataset_uri, gpu_count
+from fusionrun.plan.defaults import fill
+from fusionrun.plan.graph import check_order
+from fusionrun.plan.stages import VERSIONS, Plan, Stage
+from support.runs import CLAIM, make_spec
+
+STAGES = [
+    "resolve",
+    "prepare/prompts",
+    "prepare/benchmarks",
+    "serve/ada",
+    "generate/ada",
+    "serve/bob",
+    "generate/bob",
+    "verify/ada.mathematics",
+    "verify/ada.coding",
+    "score/ada",
+    "verify/bob.mathematics",
+    "verify/bob.coding",
+    "score/bob",
+    "construct",
+    "sft",
+    "dpo",
+    "promote",
+    "serve/eval-base",
+    "generate/eval-base",
+    "verify/eval-base.coding",
+    "evaluate/base",
+    "serve/eval-sft",
+    "generate/eval-sft",
+    "verify/eval-sft.coding",
+    "evaluate/sft",
+    "serve/eval-final",
+    "generate/eval-final",
+    "verify/eval-final.coding",
+    "evaluate/final",
+]
+
+
+def plan_of(**changes) -> Plan:
+    return build_plan(fill(FusionRunSpec.model_validate(make_spec(**changes))))
+
+
+def names_of(plan: Plan) -> list[str]:
+    return [s.name for s in plan.stages]
+
+
+def hub(name: str, **more) -> dict:
+    return {"uri": f"hf://org/{name}", **more}
+
+
+def test_the_small_runs_stages_in_their_order():
+    assert names_of(plan_of()) == STAGES
+
+
+def test_publish_comes_last_and_only_when_it_is_asked_for():
+    plan = plan_of(publish={"uri": f"pvc://{CLAIM}/out"})
+    assert names_of(plan) == [*STAGES, "publish"]
+    assert plan["publish"].inputs == ("promote", "construct")
+    assert plan["publish"].after == ("evaluate/base", "evaluate/sft", "evaluate/final")
+
+
+def test_without_benchmarks_nothing_is_measured():
+    unmeasured = [n for n in STAGES if "eval" not in n and n != "prepare/benchmarks"]
+    assert names_of(plan_of(evaluation={})) == unmeasured
+
+
+def test_every_stage_but_resolve_waits_for_resolve():
+    plan = plan_of()
+    assert plan["resolve"].needs == ()
+    assert all(s.needs[0] == "resolve" for s in plan.stages[1:])
+
+
+@pytest.mark.parametrize(
+    ("stage", "inputs"),
+    [
+        ("generate/ada", ["prepare/prompts"]),
+        ("verify/ada.coding", ["prepare/prompts", "generate/ada"]),
+        ("score/bob", ["prepare/prompts", "generate/bob"]),
+        ("sft", ["construct"]),
+        ("dpo", ["construct", "sft"]),
+        ("promote", ["construct", "sft", "dpo"]),
+        ("generate/eval-base", ["prepare/benchmarks"]),
+        ("generate/eval-sft", ["prepare/benchmarks", "sft"]),
+        ("generate/eval-final", ["prepare/benchmarks", "promote"]),
+        ("evaluate/final", ["prepare/benchmarks", "generate/eval-final", "verify/eval-final.coding"]),
+    ],
+)
+def test_a_stage_reads(stage, inputs):
+    assert list(plan_of()[stage].inputs) == inputs
+
+
+def test_construction_reads_everything_that_was_judged():
+    assert set(plan_of()["construct"].inputs) == {
+        "prepare/prompts", "generate/ada", "generate/bob", "score/ada", "score/bob",
+        "verify/ada.mathematics", "verify/ada.coding", "verify/bob.mathematics", "verify/bob.coding",
+    }  # fmt: skip
+
+
+def test_a_generation_names_its_server_and_an_endpoint_has_none():
+    sources = [make_spec()["sources"][0],
+               {"name": "far", "type": "Endpoint", "endpoint": {"url": "https://far/v1", "model": "m"}}]  # fmt: skip
+    plan = plan_of(sources=sources)
+    assert plan["generate/ada"].server == "serve/ada"
+    assert plan["generate/far"].server is None
+    assert "serve/far" not in names_of(plan)
+
+
+def test_responses_that_a_data_set_holds_are_judged_but_not_generated():
+    math, code = make_spec()["datasets"]
+    math |= {"sources": ["ada", "bob", "kept"], "responsesColumns": {"kept": "solution"}}
+    sources = [*make_spec()["sources"], {"name": "kept", "type": "Dataset"}]
+    plan = plan_of(sources=sources, datasets=[math, code])
+    assert "generate/kept" not in names_of(plan)
+    assert plan["verify/kept.mathematics"].inputs == ("prepare/prompts",)
+    assert "verify/kept.coding" not in names_of(plan)
+    assert plan["score/kept"].inputs == ("prepare/prompts",)
+
+
+def test_only_models_on_a_hub_are_fetched_and_each_once():
+    sources = [{"name": n, "served": {"model": hub("big")}} for n in ("ada", "bob")]
+    plan = plan_of(sources=sources, target={"family": "Llama3", "model": hub("small")})
+    fetches = [s.name for s in plan.stages if s.kind is StageKind.FETCH]
+    assert fetches == ["fetch/target", "fetch/ada"]
+    assert plan["serve/ada"].after == plan["serve/bob"].after == ("fetch/ada", "prepare/prompts")
+    assert plan["sft"].after == ("fetch/target",)
+    assert plan["serve/eval-base"].after == ("fetch/target", "prepare/benchmarks")
+
+
+def test_two_revisions_of_one_model_are_two_fetches():
+    sources = [{"name": "ada", "served": {"model": hub("big")}},
+               {"name": "bob", "served": {"model": hub("big", revision="v2")}}]  # fmt: skip
+    assert "fetch/bob" in names_of(plan_of(sources=sources))
+
+
+def test_references_name_the_fields_and_columns_that_resolve_checks():
+    references = {r.field: r for r in plan_of().references}
+    assert list(references) == [
+        "target.model", "rewardModel.model", "sources[ada].served.model", "sources[bob].served.model",
+        "datasets[math]", "datasets[code]", "evaluation.benchmarks[math-test]", "evaluation.benchmarks[code-test]",
+    ]  # fmt: skip
+    assert references["datasets[math]"].columns == ["prompt", "answer"]
+    assert references["evaluation.benchmarks[code-test]"].columns == ["prompt", "tests"]
+    assert references["evaluation.benchmarks[code-test]"].split == "test"
+
+
+def test_a_preset_brings_its_place_and_its_columns():
+    spec = FusionRunSpec.model_validate(
+        make_spec(datasets=[{"name": "math", "preset": "OpenMathInstruct-2", "task": "Mathematics"}])
+    )
+    assert dataset_uri(spec.datasets[0]) == "hf://nvidia/OpenMathInstruct-2"
+    assert dataset_columns(spec.datasets[0]).answer == "expected_answer"
+    assert dataset_columns(fill(spec).datasets[0]).answer == "expected_answer"
+
+
+def test_gpus_are_counted_over_replicas_and_nodes():
+    gpus = {"limits": {"nvidia.com/gpu": 4, "memory": "1Gi"}}
+    sources = make_spec()["sources"]
+    sources[0]["served"] |= {"replicas": 2, "resources": gpus}
+    plan = plan_of(sources=sources, training={"nodes": 3, "resources": gpus})
+    assert plan["serve/ada"].gpus == 8
+    assert plan["serve/bob"].gpus == 0
+    assert plan["sft"].gpus == plan["dpo"].gpus == 12
+    assert gpu_count(None) == 0
+
+
+def test_shards_of_generation_verification_and_scoring_agree():
+    plan = plan_of(generation={"shards": 7, "parallelism": 3})
+    sharded = {s.name: s.shards for s in plan.stages if s.shards}
+    assert {n for n, shards in sharded.items() if shards == 7} == {
+        f"{kind}/{source}{grader}"
+        for source in ("ada", "bob")
+        for kind, graders in (("generate", [""]), ("score", [""]), ("verify", [".mathematics", ".coding"]))
+        for grader in graders
+    }
+    assert {shards for n, shards in sharded.items() if "eval-" in n} == {1}
+
+
+def test_every_kind_of_stage_has_a_version():
+    assert set(VERSIONS) == set(StageKind)
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ([Stage("a", StageKind.SFT, after=("b",)), Stage("b", StageKind.SFT)], "'a' needs"),
+        ([Stage("resolve", StageKind.RESOLVE), Stage("resolve", StageKind.RESOLVE)], "stands twice"),
+        ([Stage("resolve", StageKind.RESOLVE), Stage("a", StageKind.GENERATE, server="serve/a")], "needs 'serve/a'"),
+    ],
+    ids=["later", "twice", "server"],
+)
+def test_a_plan_that_contradicts_itself_is_our_bug(stages, message):
+    with pytest.raises(PlanError, match=message):
+        check_order(stages)
+
+
+def test_asking_for_a_stage_that_is_not_there_is_our_bug():
+    with pytest.raises(PlanError, match="no stage 'distil'"):
+        plan_of()["distil"]

@@ -1,0 +1,147 @@
+"""A digest changes exactly when what a stage makes may change: no work is repeated, and none is reused wrongly."""
+
+import copy
+
+import pytest
+
+from fusionrun.api.artifacts import stage_digest
+from fusionrun.api.spec import FusionRunSpec
+from fusionrun.names import digest_of
+from fusionrun.plan.build import build_plan
+from fusionrun.plan.defaults import fill
+from fusionrun.plan.graph import digests
+from support.runs import CLAIM, make_spec
+
+HUB = {
+    "target": {"family": "Llama3", "model": {"uri": "hf://org/target", "revision": "one"}},
+    "publish": {"uri": f"pvc://{CLAIM}/out"},
+    "hub": {},
+    "scheduling": {},
+}
+
+
+def digests_of(spec: dict) -> dict[str, str]:
+    """Return the digests, with pins that depend on place and revision alone."""
+    plan = build_plan(fill(FusionRunSpec.model_validate(spec)))
+    pins = [digest_of(r.uri, r.revision or "", length=12) for r in plan.references]
+    return digests(plan.planned(), pins)
+
+
+BASE = make_spec(**copy.deepcopy(HUB))
+BEFORE = digests_of(BASE)
+FINAL = {"generate/eval-final", "verify/eval-final.coding", "evaluate/final"}
+SFT = {"generate/eval-sft", "verify/eval-sft.coding", "evaluate/sft"}
+MEASURED = {"generate/eval-base", "verify/eval-base.coding", "evaluate/base"}
+FROM_DPO = {"dpo", "promote", "publish"} | FINAL
+FROM_SFT = {"sft"} | SFT | FROM_DPO
+FROM_CONSTRUCT = {"construct"} | FROM_SFT
+ADA = {"generate/ada", "verify/ada.mathematics", "verify/ada.coding", "score/ada"}
+BOB = {"generate/bob", "verify/bob.mathematics", "verify/bob.coding", "score/bob"}
+SCORES = {"score/ada", "score/bob"}
+FROM_PROMPTS = {"prepare/prompts"} | ADA | BOB | FROM_CONSTRUCT
+FROM_BENCHMARKS = {"prepare/benchmarks"} | MEASURED | SFT | FINAL
+
+CHANGES = [
+    ("training.dpo.beta", 1.0, FROM_DPO),
+    ("training.dpo.lengthNormalized", False, FROM_DPO),
+    ("training.dpo.learningRate", 1e-6, FROM_DPO),
+    ("training.sft.learningRate", 1e-6, FROM_SFT),
+    ("training.sft.epochs", 2, FROM_SFT),
+    ("training.seed", 7, FROM_SFT),
+    ("training.precision", "fp32", FROM_SFT),
+    ("target.model.revision", "two", {"fetch/target"} | MEASURED | FROM_SFT),
+    ("target.family", "Qwen2.5", FROM_SFT),
+    ("construction.rewardMargin.max", 6.0, FROM_CONSTRUCT),
+    ("construction.sftFraction", 0.5, FROM_CONSTRUCT),
+    ("construction.heldOutFraction", 0.1, FROM_CONSTRUCT),
+    ("construction.seed", 7, FROM_PROMPTS | FROM_BENCHMARKS),
+    ("rewardModel.model.uri", f"pvc://{CLAIM}/other", SCORES | FROM_CONSTRUCT),
+    ("rewardModel.maxLength", 99, SCORES | FROM_CONSTRUCT),
+    ("sources.0.sampling.temperature", 0.1, ADA | FROM_CONSTRUCT),
+    ("sources.0.systemPrompt", "Be brief.", ADA | FROM_CONSTRUCT),
+    ("sources.0.served.dtype", "float32", ADA | FROM_CONSTRUCT),
+    ("sources.0.served.maxModelLen", 512, ADA | FROM_CONSTRUCT),
+    ("sources.0.served.extraArgs", ["--quantization=fp8"], ADA | FROM_CONSTRUCT),
+    ("sources.0.served.model.uri", f"pvc://{CLAIM}/other", ADA | FROM_CONSTRUCT),
+    ("datasets.0.uri", f"pvc://{CLAIM}/other", FROM_PROMPTS),
+    ("datasets.0.split", "validation", FROM_PROMPTS),
+    ("datasets.0.maxPrompts", 5, FROM_PROMPTS),
+    ("datasets.0.columns.answer", "gold", FROM_PROMPTS),
+    ("generation.shards", 3, FROM_PROMPTS),
+    ("datasets.0.samplesPerPrompt", 2, ADA | BOB | FROM_CONSTRUCT),
+    ("evaluation.sampling.maxTokens", 9, MEASURED | SFT | FINAL),
+    ("evaluation.server.dtype", "float32", MEASURED | SFT | FINAL),
+    ("evaluation.benchmarks.0.maxPrompts", 5, FROM_BENCHMARKS),
+    ("evaluation.benchmarks.0.columns.prompt", "q", FROM_BENCHMARKS | FROM_PROMPTS),
+    ("evaluation.benchmarks.0.split", "validation", FROM_BENCHMARKS | FROM_PROMPTS),
+    ("publish.uri", f"pvc://{CLAIM}/elsewhere", {"publish"}),
+    # What touches where, when and how fast alone repeats nothing.
+    ("scheduling.gpuBudget", 8, set()),
+    ("scheduling.queueName", "q", set()),
+    ("scheduling.sandboxRuntimeClassName", "gvisor", set()),
+    ("budget", {"maxGpuHours": 1}, set()),
+    ("suspend", True, set()),
+    ("backoffLimit", 0, set()),
+    ("activeDeadlineSeconds", 60, set()),
+    ("hub.tokenSecretRef", {"name": "s", "key": "k"}, set()),
+    ("generation.parallelism", 9, set()),
+    ("generation.concurrency", 9, set()),
+    ("generation.stallSeconds", 99, set()),
+    ("rewardModel.batchSize", 9, set()),
+    ("rewardModel.resources", {"limits": {"nvidia.com/gpu": 1}}, set()),
+    ("sources.0.served.replicas", 2, set()),
+    ("sources.0.served.tensorParallelSize", 2, set()),
+    ("sources.0.served.startupTimeoutSeconds", 60, set()),
+    ("training.resources", {"limits": {"nvidia.com/gpu": 1}}, set()),
+    ("training.gradientCheckpointing", False, set()),
+    ("evaluation.gate", [{"benchmark": "math-test"}], set()),
+    ("publish.evenIfGateFailed", True, set()),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "stages"), CHANGES, ids=[c[0] for c in CHANGES])
+def test_a_change_redoes_what_depends_on_it_and_nothing_else(path, value, stages):
+    spec = copy.deepcopy(BASE)
+    *parents, last = [int(p) if p.isdigit() else p for p in path.split(".")]
+    node = spec
+    for part in parents:
+        node = node[part] if isinstance(part, int) else node.setdefault(part, {})
+    node[last] = value
+    after = digests_of(spec)
+    assert {name for name in BEFORE if BEFORE[name] != after[name]} == stages
+
+
+def test_the_same_content_at_another_path_is_the_same():
+    moved = copy.deepcopy(BASE)
+    moved["sources"][0]["served"]["model"]["uri"] = f"pvc://{CLAIM}/moved"
+    moved["datasets"][0]["uri"] = f"pvc://{CLAIM}/moved.jsonl"
+    moved["evaluation"]["benchmarks"][0]["uri"] = f"pvc://{CLAIM}/moved-too.jsonl"
+    plans = [build_plan(fill(FusionRunSpec.model_validate(s))) for s in (BASE, moved)]
+    pins = [f"{i:012x}" for i, _ in enumerate(plans[0].references)]
+    assert digests(plans[0].planned(), pins) == digests(plans[1].planned(), pins)
+
+
+def test_a_number_written_out_is_the_same_as_the_recipes():
+    spec = copy.deepcopy(BASE)
+    spec["training"]["dpo"] = {"beta": 10.0, "learningRate": 8e-7, "lengthNormalized": True}
+    spec["recipe"] = "FuseChat-3.0"
+    assert digests_of(spec) == BEFORE
+
+
+def test_a_new_source_leaves_the_others_work():
+    spec = copy.deepcopy(BASE)
+    spec["sources"].append({"name": "cyd", "served": {"model": {"uri": f"pvc://{CLAIM}/models/cyd"}}})
+    after = digests_of(spec)
+    assert {n for n in BEFORE if BEFORE[n] != after[n]} == FROM_CONSTRUCT
+
+
+def test_no_two_stages_share_a_digest_but_those_that_make_the_same():
+    assert len({(n.split("/")[0], d) for n, d in BEFORE.items()}) == len(BEFORE)
+
+
+def test_resolve_computes_what_the_operator_computes():
+    plan = build_plan(fill(FusionRunSpec.model_validate(BASE)))
+    pins = ["0" * 12] * len(plan.references)
+    found = digests(plan.planned(), pins)
+    sft = next(s for s in plan.planned() if s.name == "sft")
+    assert found["sft"] == stage_digest(sft.parameters_digest, ["0" * 12], [found["construct"]])

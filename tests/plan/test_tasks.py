@@ -1,0 +1,161 @@
+"""What each stage's pod is asked: paths on the volume, the recipe's numbers, nothing left to a server's default."""
+
+import json
+
+import pytest
+
+from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.task import StageTask
+from fusionrun.errors import PlanError
+from fusionrun.plan.build import build_plan
+from fusionrun.plan.defaults import fill
+from fusionrun.plan.graph import digests
+from fusionrun.plan.stages import Stage
+from fusionrun.plan.tasks import API_KEY_ENV, Layout, build_task
+from support.runs import CLAIM, UID, make_spec
+
+BENCHMARK = {"grader": "Mathematics", "columns": {"answer": "answer"}}
+
+
+def layout_of(**changes) -> Layout:
+    spec = fill(FusionRunSpec.model_validate(make_spec(**changes)))
+    plan = build_plan(spec)
+    pins = tuple(f"{i:012x}" for i, _ in enumerate(plan.references))
+    return Layout("lab", "tiny", UID, spec, plan, pins, digests(plan.planned(), list(pins)))
+
+
+def task_of(stage: str, layout: Layout | None = None, url: str = "") -> StageTask:
+    layout = layout or layout_of()
+    return build_task(layout, layout.plan[stage], url)
+
+
+def test_a_generation_leaves_no_sampling_parameter_to_the_server():
+    parameters = task_of("generate/ada", url="http://server/v1").parameters
+    assert parameters.sampling.model_dump() == {
+        "temperature": 0.8, "top_p": 0.95, "top_k": -1, "repetition_penalty": 1.0, "max_tokens": 2048,
+    }  # fmt: skip
+    assert (parameters.base_url, parameters.model) == ("http://server/v1", "ada")
+    assert parameters.samples_per_prompt == {"math": 5, "code": 8}
+
+
+def test_the_measured_model_answers_once_and_greedily():
+    parameters = task_of("generate/eval-final", url="http://server/v1").parameters
+    assert parameters.samples_per_prompt == {"math-test": 1, "code-test": 1}
+    assert parameters.sampling.temperature == 0
+    assert parameters.model == "eval-final"
+
+
+def test_an_endpoint_is_called_by_its_own_name_with_its_key_by_reference():
+    endpoint = {"url": "https://far/v1", "model": "big", "apiKeySecretRef": {"name": "s", "key": "k"}}
+    layout = layout_of(sources=[{"name": "far", "type": "Endpoint", "endpoint": endpoint}])
+    parameters = task_of("generate/far", layout).parameters
+    assert (parameters.base_url, parameters.model, parameters.api_key_env) == ("https://far/v1", "big", API_KEY_ENV)
+
+
+def test_each_stage_reads_where_the_one_before_it_wrote():
+    layout = layout_of()
+
+    def output(stage: str) -> str:
+        return task_of(stage, layout).output_dir
+
+    score = task_of("score/ada", layout).parameters
+    assert score.prompts_dir == f"{output('prepare/prompts')}/prompts"
+    assert score.responses_dir == f"{output('generate/ada')}/responses"
+    construct = task_of("construct", layout).parameters
+    ada = construct.sources[0]
+    assert ada.scores_dir == f"{output('score/ada')}/scores"
+    assert ada.verdicts_dirs == [f"{output(f'verify/ada.{g}')}/verdicts" for g in ("mathematics", "coding")]
+    assert construct.prepare_manifest == f"{output('prepare/prompts')}/manifest.json"
+    assert task_of("sft", layout).parameters.data_path == f"{output('construct')}/sft.parquet"
+    dpo = task_of("dpo", layout).parameters
+    assert dpo.data_path == f"{output('construct')}/pairs.parquet"
+    assert dpo.model_path == f"{output('sft')}/model"
+    promote = task_of("promote", layout).parameters
+    assert (promote.dpo_dir, promote.held_out_path) == (output("dpo"), f"{output('construct')}/held-out.parquet")
+    assert layout.served_model("serve/eval-final") == f"{output('promote')}/model"
+    evaluate = task_of("evaluate/sft", layout).parameters
+    assert evaluate.verdicts_dir == f"{output('verify/eval-sft.coding')}/verdicts"
+
+
+def test_training_is_asked_for_with_the_recipes_numbers():
+    parameters = task_of("dpo").parameters
+    assert (parameters.learning_rate, parameters.beta, parameters.length_normalized) == (8e-7, 10, True)
+    assert (parameters.epochs, parameters.save_steps, parameters.global_batch_size) == (1, 100, 128)
+
+
+def test_a_model_on_the_claim_is_used_where_it_lies_and_one_of_a_hub_by_its_pin():
+    layout = layout_of(target={"family": "Llama3", "model": {"uri": "hf://org/target", "revision": "main"}})
+    assert layout.served_model("serve/ada") == "/data/models/ada"
+    assert layout.target() == f"/data/fusionrun/models/{layout.pins[0]}"
+    fetch = task_of("fetch/target", layout).parameters
+    assert (fetch.uri, fetch.revision, fetch.destination) == ("hf://org/target", "main", layout.target())
+
+
+def test_a_remote_data_set_is_read_by_its_pin_and_never_by_a_branch():
+    layout = layout_of(
+        datasets=[{"name": "math", "preset": "OpenMathInstruct-2", "task": "Mathematics", "revision": "main"}],
+        evaluation={"benchmarks": [{"name": "far", "uri": "hf://org/set", **BENCHMARK},
+                                   {"name": "near", "uri": f"pvc://{CLAIM}/b.jsonl", **BENCHMARK}]},
+    )  # fmt: skip
+    by_field = dict(zip((r.field for r in layout.plan.references), layout.pins, strict=True))
+    prompts = task_of("prepare/prompts", layout).parameters
+    assert prompts.datasets[0].revision == by_field["datasets[math]"]
+    assert [b.revision for b in prompts.benchmarks] == [by_field["evaluation.benchmarks[far]"], None]
+    benchmarks = task_of("prepare/benchmarks", layout).parameters
+    assert [d.name for d in benchmarks.datasets] == ["far", "near"]
+    assert benchmarks.benchmarks == []
+
+
+def test_responses_that_a_data_set_holds_come_from_prepare():
+    math, code = make_spec()["datasets"]
+    math |= {"sources": ["ada", "bob", "kept"], "responsesColumns": {"kept": "solution"}}
+    layout = layout_of(datasets=[math, code], sources=[*make_spec()["sources"], {"name": "kept", "type": "Dataset"}])
+    prepared = task_of("prepare/prompts", layout)
+    assert prepared.parameters.datasets[0].responses_columns == {"kept": "solution"}
+    assert task_of("score/kept", layout).parameters.responses_dir == f"{prepared.output_dir}/responses/kept"
+
+
+def test_resolve_is_asked_for_every_reference_and_every_digest():
+    layout = layout_of()
+    parameters = task_of("resolve", layout).parameters
+    assert len(parameters.references) == len(layout.pins)
+    assert {s.name for s in parameters.stages} == {s.name for s in layout.plan.stages if s.has_artifact}
+
+
+def test_the_card_carries_the_resolved_spec():
+    layout = layout_of(publish={"uri": f"pvc://{CLAIM}/out"})
+    parameters = task_of("publish", layout).parameters
+    assert parameters.destination == "/data/out"
+    assert json.loads(parameters.run_spec)["training"]["dpo"]["beta"] == 10
+
+
+def test_an_s3_destination_is_kept_as_it_is():
+    layout = layout_of(publish={"uri": "s3://bucket/out"})
+    assert task_of("publish", layout).parameters.destination == "s3://bucket/out"
+
+
+def test_a_server_has_no_task():
+    with pytest.raises(PlanError, match="a serve stage has no task"):
+        task_of("serve/ada")
+
+
+def test_an_unpinned_model_is_our_bug():
+    spec = fill(FusionRunSpec.model_validate(make_spec(target={"family": "Llama3", "model": {"uri": "hf://o/n"}})))
+    layout = Layout("lab", "tiny", UID, spec, build_plan(spec), (), {})
+    with pytest.raises(PlanError, match=r"target\.model is not pinned"):
+        layout.target()
+
+
+def test_only_a_served_source_has_a_model_to_serve():
+    layout = layout_of(sources=[{"name": "far", "type": "Endpoint", "endpoint": {"url": "http://far", "model": "m"}}])
+    with pytest.raises(PlanError, match="is not served"):
+        layout.served_model("serve/far")
+
+
+def test_every_stage_but_servers_has_a_task():
+    layout = layout_of(publish={"uri": f"pvc://{CLAIM}/out"})
+    for stage in layout.plan.stages:
+        if stage.kind != "serve":
+            task = task_of(stage.name, layout)
+            assert (task.stage, task.parameters.kind, task.shards) == (stage.name, stage.kind, stage.shards)
+            assert isinstance(stage, Stage)
