@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from fusionrun.api.task import PromoteParameters
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.shards import inside_volume
-from fusionrun_stages.training.checkpoints import candidates, model_files
+from fusionrun_stages.training.checkpoints import candidates, model_files, settle
 from fusionrun_stages.training.outcome import CHECKPOINTS, MODEL
 from fusionrun_stages.training.tokens import Tokens, split_conversation
 from fusionrun_stages.work import Made, Work
@@ -201,4 +201,5 @@ def _link_model(source: Path, destination: Path) -> list[str]:
             os.link(path, destination / path.name, follow_symlinks=False)
         except OSError:
             shutil.copyfile(path, destination / path.name, follow_symlinks=False)
+    settle(destination)
     return [path.name for path in files]

@@ -81,3 +81,23 @@ def test_a_first_loss_other_than_ln_2_is_refused():
     for wrong in (math.log(2) + 2e-3, float("nan")):
         with pytest.raises(UserError, match="not ln 2"):
             FirstLoss().on_log(None, first, None, logs={"loss": wrong})
+
+
+def test_progress_tells_what_people_ask_for_and_a_nan_ends_the_training():
+    from types import SimpleNamespace
+
+    from fusionrun_stages.errors import UserError
+    from fusionrun_stages.training.callback import Progress
+
+    sent = []
+    callback = Progress(lambda *position, **numbers: sent.append((position, numbers)))
+    state = SimpleNamespace(global_step=3, max_steps=12, is_world_process_zero=True)
+    logs = {"loss": 0.6, "epoch": 0.5, "learning_rate": 1e-6, "rewards/accuracies": 0.75, "num_tokens": 100}
+    callback.on_log(None, state, None, logs=logs)
+    ((position, numbers),) = sent
+    assert position == (3, 12, "steps")
+    assert (numbers["loss"], numbers["reward_accuracy"], numbers["epoch"]) == (0.6, 0.75, 0.5)
+    assert numbers["tokens_per_second"] > 0
+    for wrong in (float("nan"), float("inf")):
+        with pytest.raises(UserError, match="the loss of step 3 is"):
+            callback.on_log(None, state, None, logs=logs | {"loss": wrong})

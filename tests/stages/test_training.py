@@ -28,6 +28,7 @@ def make_checkpoint(folder, step, world_size=2, *, whole=True):
         "latest",
         "README.md",
         "zero_to_fp32.py",
+        "zero_to_torch.py",
     ):
         (path / name).write_text("x")
     if whole:
@@ -173,3 +174,22 @@ def test_the_templates_date_is_pinned(llama):
     tokenizer = llama.make_tokenizer(template="<bos>{{ date_string }}{{ messages[-1].content }}<eot>")
     tokens = split_conversation(tokenizer, *conversation(llama))
     assert "26 Jul 2024" in tokenizer.decode(tokens.prompt + tokens.completion)
+
+
+def test_every_token_that_ends_an_answer_is_published(llama):
+    from types import SimpleNamespace
+
+    from transformers import GenerationConfig
+
+    from fusionrun_stages.training.outcome import stop_at_every_end_of_turn
+
+    def ends(config, end_of_turn=107):
+        model = SimpleNamespace(generation_config=config)
+        stop_at_every_end_of_turn(model, SimpleNamespace(eos_token_id=1), end_of_turn)
+        model.generation_config.validate(strict=True)
+        return model.generation_config.eos_token_id
+
+    assert ends(GenerationConfig()) == [1, 107]
+    assert ends(GenerationConfig(eos_token_id=[106, 1])) == [106, 1, 107]
+    refused = GenerationConfig(eos_token_id=[106, 1], do_sample=False, temperature=0.5)
+    assert ends(refused) == [106, 1, 107], "a configuration that cannot be written is replaced, its ends are kept"

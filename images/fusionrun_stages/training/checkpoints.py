@@ -14,18 +14,24 @@ from fusionrun_stages.shards import write_atomic
 MARKER = "whole.json"
 PREFIX = "checkpoint-"
 
-_TRAINING_STATE = ("global_step", "latest", "optimizer", "scheduler", "rng_state", "training_args", "zero_to_fp32")
+_TRAINING_STATE = ("global_step", "latest", "optimizer", "scheduler", "rng_state", "training_args", "zero_to_")
 _NOT_THE_MODEL = (*_TRAINING_STATE, MARKER, "trainer_state", "README")
 
 
-def mark_whole(checkpoint: Path, world_size: int) -> None:
-    """Say that every rank has written its part of the checkpoint, after it has reached the disk."""
-    for path in (p for p in checkpoint.rglob("*") if p.is_file()):
+def settle(folder: Path) -> None:
+    """Bring every file of a folder to the disk, and let others read it (safetensors are written for their owner)."""
+    for path in (p for p in folder.rglob("*") if p.is_file()):
+        path.chmod(0o644)
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def mark_whole(checkpoint: Path, world_size: int) -> None:
+    """Say that every rank has written its part of the checkpoint, after it has reached the disk."""
+    settle(checkpoint)
     write_atomic(checkpoint / MARKER, json.dumps({"world_size": world_size}).encode())
 
 

@@ -12,6 +12,7 @@ from fusionrun_stages.training.checkpoints import (
     keep_only,
     model_files,
     remove_unusable,
+    settle,
     whole_checkpoints,
 )
 from fusionrun_stages.training.ranks import leave, rank, wait_for_all, world_size
@@ -80,6 +81,7 @@ def finish(trainer: Any, output: Path, details: dict[str, Any], counts: dict[str
     if rank() == 0:
         # A pickle of the trainer's arguments: no business of those who load the model.
         (output / MODEL / "training_args.bin").unlink(missing_ok=True)
+        settle(output / MODEL)
     losses = [entry for entry in trainer.state.log_history if "loss" in entry]
     last = losses[-max(1, len(losses) // LAST_SHARE) :]
     numbers = {"first_loss": losses[0]["loss"], "last_loss": _mean(last, "loss")}

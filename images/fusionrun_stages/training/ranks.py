@@ -105,7 +105,7 @@ def explained(stage: str) -> Iterator[None]:
         raise
     except RuntimeError as error:
         text = str(error)
-        line = text.strip().splitlines()[0] if text.strip() else type(error).__name__
+        line = text.strip().splitlines()[0][:200] if text.strip() else type(error).__name__
         if any(sign in text for sign in _OUT_OF_MEMORY_SIGNS):
             raise UserError(
                 f"{line}: lower training.{stage}.microBatchSize or maxLength, turn gradientCheckpointing on, raise "
