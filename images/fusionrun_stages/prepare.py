@@ -19,7 +19,6 @@ from fusionrun.api.artifacts import claim_path
 from fusionrun.api.data import Grader, Task
 from fusionrun.api.records import Prompt, Response
 from fusionrun.api.task import DatasetParameters, PrepareParameters
-
 from fusionrun_stages.contamination import Overlap
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.remote import dataset_folder

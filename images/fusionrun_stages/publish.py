@@ -14,7 +14,6 @@ from fusionrun.api.artifacts import COMPLETE_MANIFEST, claim_path
 from fusionrun.api.models import Sampling, Source
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.task import PublishParameters
-
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.remote import ask_hub, hub_api, hub_id, s3
 from fusionrun_stages.shards import commit, inside_volume, on_volume, read_json, write_atomic

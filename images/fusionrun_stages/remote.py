@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fusionrun.api.artifacts import ROOT
-
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.shards import on_volume, read_json, write_atomic
 from fusionrun_stages.tables import split_files

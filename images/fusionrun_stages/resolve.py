@@ -14,7 +14,6 @@ from typing import Any
 from fusionrun.api.artifacts import Manifest, artifact_dir, claim_path, manifest_paths, stage_digest
 from fusionrun.api.records import SCHEMA_VERSION
 from fusionrun.api.task import PlannedStage, Reference, ReferenceKind, ResolveParameters
-
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.model_files import check_model, fingerprint_model
 from fusionrun_stages.remote import (

@@ -14,10 +14,10 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fusionrun.api.artifacts import MOUNT_PATH, shard_name
-from fusionrun.api.records import Row
 from pydantic import BaseModel
 
+from fusionrun.api.artifacts import MOUNT_PATH, shard_name
+from fusionrun.api.records import Row
 from fusionrun_stages.errors import UserError
 
 R = TypeVar("R", bound=Row)
@@ -216,10 +216,10 @@ def read_rows(path: Path, model: type[R]) -> Iterator[R]:
 
 def sort_rows(path: Path, by: list[str]) -> None:
     """Sort a Parquet file by columns, in place, whole or not at all."""
-    import polars as pl
+    import pyarrow.parquet as pq
 
     part = _part(path)
-    pl.read_parquet(path).sort(by, maintain_order=True).write_parquet(part, compression="zstd")
+    pq.write_table(pq.read_table(path).sort_by([(name, "ascending") for name in by]), part, compression="zstd")
     _sync(part)
     commit(part, path)
 

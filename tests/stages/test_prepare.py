@@ -3,7 +3,6 @@ import json
 import pytest
 
 pa = pytest.importorskip("pyarrow")
-pytest.importorskip("polars")
 
 from fusionrun.api.records import Prompt, Response
 from fusionrun.api.task import StageTask
@@ -84,7 +83,9 @@ def test_exact_duplicates_are_dropped_without_regard_to_white_space(volume):
 
 
 def test_duplicate_prompts_never_drop_responses(volume):
-    rows = [{"prompt": "p", "expected": "1", "solution": f"s{n}"} for n in range(4)] + [{"prompt": "q", "expected": "2", "solution": None}]
+    rows = [{"prompt": "p", "expected": "1", "solution": f"s{n}"} for n in range(4)] + [
+        {"prompt": "q", "expected": "2", "solution": None}
+    ]
     uri = write(volume, "omi.jsonl", rows)
     more = write(volume, "more.jsonl", [{"prompt": "p", "expected": "1", "solution": "s4"}])
     columns = {"prompt": "prompt", "answer": "expected"}
@@ -119,7 +120,9 @@ def test_max_prompts_takes_a_seeded_choice(volume):
 
 
 def test_prompts_that_overlap_a_benchmark_are_dropped_and_shown(volume):
-    bench = write(volume, "bench.jsonl", [{"prompt": LONG.format(17), "answer": "1"}, {"prompt": "Short one?", "answer": "2"}])
+    bench = write(
+        volume, "bench.jsonl", [{"prompt": LONG.format(17), "answer": "1"}, {"prompt": "Short one?", "answer": "2"}]
+    )
     rows = ["Please solve: " + LONG.format(17) + ".", "short ONE", "short one more", LONG.format(18) + " again"]
     uri = write(volume, "a.jsonl", [{"prompt": p} for p in rows])
     benchmark = dataset("gsm", bench, "Mathematics", columns={"prompt": "prompt", "answer": "answer"})

@@ -1,6 +1,4 @@
-import json
 import struct
-from types import SimpleNamespace
 
 import pytest
 
@@ -11,17 +9,7 @@ from fusionrun.api.task import PlannedStage, Reference, StageKind, StageTask
 from fusionrun_stages import resolve
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.work import Work
-
-
-def make_model(folder, *, data=b"12345678", template=True):
-    folder.mkdir(parents=True)
-    header = json.dumps({"w": {"dtype": "F32", "shape": [len(data) // 4], "data_offsets": [0, len(data)]}}).encode()
-    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + data)
-    (folder / "config.json").write_text('{"model_type": "llama"}')
-    (folder / "tokenizer.json").write_text("{}")
-    if template:
-        (folder / "chat_template.jinja").write_text("x")
-    return folder
+from support.model_folders import make_model
 
 
 @pytest.fixture
@@ -68,31 +56,72 @@ def truncate(path):
     path.write_bytes(path.read_bytes()[:-3])
 
 
-MODEL = "inputs/model"
+def remove(path):
+    path.unlink()
+
+
+def fill(content):
+    return lambda path: path.write_bytes(content)
+
+
+NOTHING = None
+"""Nothing is broken on the volume: the reference itself is wrong."""
+INDEX = b'{"weight_map": {"w": "model-2.safetensors"}}'
+MATH = "inputs/math.jsonl"
 BROKEN = {
-    "no such directory": (lambda v: None, model("inputs/none"), r"sources\[qwen\]\.served\.model: 'pvc://claim/inputs/none': no such directory on the claim"),
-    "a file": (lambda v: None, model("inputs/math.jsonl"), "is a file: a model is a directory"),
-    "no config": (lambda v: (v / MODEL / "config.json").unlink(), model(), "config.json: missing"),
-    "broken config": (lambda v: (v / MODEL / "config.json").write_text("{"), model(), "config.json: corrupt: not JSON"),
-    "foreign config": (lambda v: (v / MODEL / "config.json").write_text("{}"), model(), "names neither model_type nor architectures"),
-    "no weights": (lambda v: (v / MODEL / "model.safetensors").unlink(), model(), r"no \*\.safetensors file"),
-    "truncated weights": (lambda v: truncate(v / MODEL / "model.safetensors"), model(), r"model\.safetensors: truncated: \d+ bytes, its header tells of \d+"),
-    "no header": (lambda v: (v / MODEL / "model.safetensors").write_bytes(b"x" * 99), model(), "corrupt: no safetensors header in 99 bytes"),
-    "broken header": (lambda v: (v / MODEL / "model.safetensors").write_bytes(struct.pack("<Q", 5) + b"{nope"), model(), "its safetensors header cannot be read"),
-    "missing shard": (lambda v: (v / MODEL / "model.safetensors.index.json").write_text('{"weight_map": {"w": "model-2.safetensors"}}'), model(), "model-2.safetensors: missing, though"),
-    "no tokenizer": (lambda v: (v / MODEL / "tokenizer.json").unlink(), model(), "no tokenizer"),
-    "no chat template": (lambda v: (v / MODEL / "chat_template.jinja").unlink(), model(field="target.model"), "target.model: .*has no chat template"),
-    "no data": (lambda v: None, data("inputs/none.jsonl"), r"datasets\[math\]: 'pvc://claim/inputs/none.jsonl': no such file or directory on the claim"),
-    "empty data": (lambda v: (v / "inputs" / "math.jsonl").write_text(""), data(), r"datasets\[math\]: 'math.jsonl': the data set is empty"),
-    "missing column": (lambda v: None, data(columns=["prompt", "gold"]), r"datasets\[math\]: column 'gold': missing in math.jsonl, which has: prompt, answer"),
-    "not JSON": (lambda v: (v / "inputs" / "math.jsonl").write_text("x\n"), data(), r"datasets\[math\]: math.jsonl:1: not JSON"),
-}  # fmt: skip
+    "no such directory": (
+        NOTHING,
+        model("inputs/none"),
+        r"sources\[qwen\]\.served\.model: 'pvc://claim/inputs/none': no such directory on the claim",
+    ),
+    "a file": (NOTHING, model(MATH), "is a file: a model is a directory"),
+    "no config": (("config.json", remove), model(), "config.json: missing"),
+    "broken config": (("config.json", fill(b"{")), model(), "config.json: corrupt: not JSON"),
+    "foreign config": (("config.json", fill(b"{}")), model(), "names neither model_type nor architectures"),
+    "no weights": (("model.safetensors", remove), model(), r"no \*\.safetensors file"),
+    "truncated weights": (
+        ("model.safetensors", truncate),
+        model(),
+        r"model\.safetensors: truncated: \d+ bytes, its header tells of \d+",
+    ),
+    "no header": (("model.safetensors", fill(b"x" * 99)), model(), "corrupt: no safetensors header in 99 bytes"),
+    "broken header": (
+        ("model.safetensors", fill(struct.pack("<Q", 5) + b"{nope")),
+        model(),
+        "its safetensors header cannot be read",
+    ),
+    "missing shard": (
+        ("model.safetensors.index.json", fill(INDEX)),
+        model(),
+        "model-2.safetensors: missing, though model.safetensors.index.json names it",
+    ),
+    "no tokenizer": (("tokenizer.json", remove), model(), "no tokenizer"),
+    "no chat template": (
+        ("chat_template.jinja", remove),
+        model(field="target.model"),
+        "target.model: .*has no chat template",
+    ),
+    "no data": (
+        NOTHING,
+        data("inputs/none.jsonl"),
+        r"datasets\[math\]: 'pvc://claim/inputs/none.jsonl': no such file or directory on the claim",
+    ),
+    "empty data": (("../math.jsonl", fill(b"")), data(), r"datasets\[math\]: 'math.jsonl': the data set is empty"),
+    "missing column": (
+        NOTHING,
+        data(columns=["prompt", "gold"]),
+        r"datasets\[math\]: column 'gold': missing in math.jsonl, which has: prompt, answer",
+    ),
+    "not JSON": (("../math.jsonl", fill(b"x\n")), data(), r"datasets\[math\]: math.jsonl:1: not JSON"),
+}
 
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_bad_input_names_field_value_and_rule(volume, case):
-    break_it, reference, message = BROKEN[case]
-    break_it(volume)
+    broken, reference, message = BROKEN[case]
+    if broken:
+        name, break_it = broken
+        break_it(volume / "inputs" / "model" / name)
     with pytest.raises(UserError, match=message):
         run(volume, [reference])
 
@@ -109,8 +138,15 @@ def test_complete_artifacts_are_found_by_the_operators_digests(volume):
     stages = [
         PlannedStage(name="construct", kind="construct", parameters_digest="c", inputs=["generate/qwen"]),
         PlannedStage(name="prepare/prompts", kind="prepare", parameters_digest="p", pins=[1]),
-        PlannedStage(name="generate/qwen", kind="generate", parameters_digest="g", pins=[0], inputs=["prepare/prompts"], shards=2),
-    ]  # fmt: skip
+        PlannedStage(
+            name="generate/qwen",
+            kind="generate",
+            parameters_digest="g",
+            pins=[0],
+            inputs=["prepare/prompts"],
+            shards=2,
+        ),
+    ]
     prepare = stage_digest("p", [pins[1]], [])
     generate = stage_digest("g", [pins[0]], [prepare])
     assert run(volume, [model(), data()], stages).complete == []
@@ -118,9 +154,9 @@ def test_complete_artifacts_are_found_by_the_operators_digests(volume):
     def finish(kind, digest, shards, files):
         for path in manifest_paths(str(volume / artifact_dir(kind, digest).removeprefix("/data/")), shards):
             manifest = Manifest(schema_version=1, stage="s", digest=digest, files=files)
-            target = SimpleNamespace(path=volume / path)
-            target.path.parent.mkdir(parents=True, exist_ok=True)
-            target.path.write_text(manifest.model_dump_json())
+            target = volume / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(manifest.model_dump_json())
 
     finish(StageKind.PREPARE, prepare, None, {})
     assert run(volume, [model(), data()], stages).complete == [1]

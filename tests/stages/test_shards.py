@@ -1,5 +1,3 @@
-import os
-
 import pytest
 
 pytest.importorskip("pyarrow")
@@ -22,7 +20,9 @@ from fusionrun_stages.shards import (
 
 
 def response(index: int, text: str = "t") -> Response:
-    return Response(prompt_id=f"{index % 3:016x}", dataset="d", source="s", sample_index=index, text=text, finish_reason="stop")
+    return Response(
+        prompt_id=f"{index % 3:016x}", dataset="d", source="s", sample_index=index, text=text, finish_reason="stop"
+    )
 
 
 def test_a_torn_last_line_is_passed_over_and_cut_off(tmp_path):
@@ -82,7 +82,7 @@ def test_write_atomic_replaces_and_leaves_no_part(tmp_path):
     write_atomic(path, b"1")
     write_atomic(path, b"2")
     assert path.read_bytes() == b"2"
-    assert os.listdir(path.parent) == ["manifest.json"]
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_link_out_of_the_volume_is_refused(tmp_path, monkeypatch):

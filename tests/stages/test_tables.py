@@ -31,7 +31,7 @@ def test_every_format_gives_the_same_rows(tmp_path, ending):
     assert [row for _, row in read_rows(files)] == ROWS
     assert column_names(files[0]) == ["prompt", "answer"]
     check_columns(files, ["prompt", "answer"])
-    assert [where for where, _ in read_rows(files)][0].startswith(f"x{ending}:")
+    assert next(read_rows(files))[0].startswith(f"x{ending}:")
 
 
 @pytest.mark.parametrize("ending", [".jsonl", ".parquet", ".csv"])
@@ -41,7 +41,9 @@ def test_a_missing_column_is_named_with_those_there_are(tmp_path, ending):
         check_columns(files, ["prompt", "gold"])
 
 
-@pytest.mark.parametrize(("name", "content"), [("x.jsonl", ""), ("x.jsonl", "\n \n"), ("x.csv", "prompt\n"), ("x.csv", "")])
+@pytest.mark.parametrize(
+    ("name", "content"), [("x.jsonl", ""), ("x.jsonl", "\n \n"), ("x.csv", "prompt\n"), ("x.csv", "")]
+)
 def test_an_empty_data_set_is_refused(tmp_path, name, content):
     (tmp_path / name).write_text(content)
     with pytest.raises(UserError, match="the data set is empty"):
@@ -72,7 +74,11 @@ def test_a_broken_file_is_named_with_its_line(tmp_path, name, content, message):
 
 
 def test_a_folder_is_read_by_split(tmp_path):
-    for name in ("data/train-00001-of-00002.jsonl", "data/train-00000-of-00002.jsonl", "data/test-00000-of-00001.jsonl"):
+    for name in (
+        "data/train-00001-of-00002.jsonl",
+        "data/train-00000-of-00002.jsonl",
+        "data/test-00000-of-00001.jsonl",
+    ):
         write(tmp_path / name)
     assert [f.name for f in local_files(tmp_path, "train")] == [
         "data/train-00000-of-00002.jsonl",

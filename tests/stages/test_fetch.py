@@ -1,0 +1,204 @@
+import hashlib
+import http.server
+import json
+import re
+import threading
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+pytest.importorskip("pyarrow")
+pytest.importorskip("huggingface_hub")
+
+from fusionrun.api.task import Reference, StageTask
+from fusionrun_stages import fetch, prepare, resolve
+from fusionrun_stages.errors import InfrastructureError, UserError
+from fusionrun_stages.work import Work
+from support.model_folders import make_model
+
+COMMITS = ["a" * 40, "b" * 40]
+
+
+class Hub(http.server.ThreadingHTTPServer):
+    """As much of a model hub as ``huggingface_hub`` asks for, on loopback.
+
+    Source: huggingface_hub, ``HfApi.repo_info`` and ``file_download.get_hf_file_metadata``.
+    """
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.repos = {}
+        """(kind, name) to a list of commits, the newest last: file name to content."""
+        self.asked = []
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def find(self, kind, name, revision):
+        commits = self.server.repos.get((kind, name))
+        if commits is None:
+            return None, "RepoNotFound"
+        if revision in (None, "main"):
+            return len(commits) - 1, None
+        return (COMMITS.index(revision), None) if revision in COMMITS[: len(commits)] else (None, "RevisionNotFound")
+
+    def answer(self):
+        path = unquote(urlsplit(self.path).path)
+        self.server.asked.append((self.command, path))
+        if found := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)/tree/([^/]+)", path):
+            kind, name, revision = found.groups()
+            files = self.server.repos[kind, name][self.find(kind, name, revision)[0]]
+            tree = [
+                {"type": "file", "path": n, "size": len(c), "oid": hashlib.sha1(c).hexdigest()}
+                for n, c in files.items()
+            ]
+            return self.reply(200, json.dumps(tree).encode(), {"Content-Type": "application/json"})
+        if found := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+?)(?:/revision/(.+))?", path):
+            kind, name, revision = found.groups()
+            index, error = self.find(kind, name, revision)
+            if error:
+                return self.reply(404, json.dumps({"error": error}).encode(), {"X-Error-Code": error})
+            files = self.server.repos[kind, name][index]
+            siblings = [{"rfilename": n, "size": len(c)} for n, c in files.items()]
+            info = {"id": name, "sha": COMMITS[index], "siblings": siblings, "cardData": {"license": "mit"}, "tags": []}
+            return self.reply(200, json.dumps(info).encode(), {"Content-Type": "application/json"})
+        if found := re.fullmatch(r"(?:/(datasets))?/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+            kind, name, revision, file = found.groups()
+            index, error = self.find(kind or "models", name, revision)
+            if error or file not in self.server.repos[kind or "models", name][index]:
+                return self.reply(404, b"", {"X-Error-Code": error or "EntryNotFound"})
+            content = self.server.repos[kind or "models", name][index][file]
+            headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": COMMITS[index]}
+            return self.reply(200, content, headers)
+        return self.reply(404, b"{}", {})
+
+    do_GET = do_HEAD = answer  # noqa: N815 - http.server's names
+
+    def reply(self, status, content, headers):
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(content))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    monkeypatch.setenv("FUSIONRUN_MOUNT", str(tmp_path / "data"))
+    (tmp_path / "data").mkdir()
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    for name in ("HF_HUB_OFFLINE", "HF_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
+    folder = make_model(tmp_path / "upstream")
+    files = {p.name: p.read_bytes() for p in folder.iterdir()} | {"pytorch_model.bin": b"pickle"}
+    with Hub() as server:
+        server.repos["models", "org/tiny"] = [files, files | {"config.json": b'{"model_type": "llama", "x": 1}'}]
+        server.repos["datasets", "org/math"] = [
+            {
+                "README.md": b"x",
+                "data/train.jsonl": b'{"problem": "1 + 1", "answer": "2"}\n',
+                "data/test.jsonl": b"{}\n",
+            }
+        ]
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def work(tmp_path, kind, **parameters):
+    task = StageTask(
+        run="r", namespace="n", stage=f"{kind}/x", digest="d", output_dir=str(tmp_path / "out"),
+        parameters={"kind": kind, **parameters},
+    )  # fmt: skip
+    return Work(task=task, output=tmp_path / "out", shard=None, pod_uid="u", report=lambda *a, **k: None)
+
+
+def do_resolve(tmp_path, hub, *references):
+    return resolve.run(work(tmp_path, "resolve", references=references, stages=[], hub_endpoint=hub.url))
+
+
+def model(name="org/tiny", revision=None):
+    return Reference(field="sources[a].served.model", kind="model", uri=f"hf://{name}", revision=revision)
+
+
+def dataset(columns=("problem", "answer")):
+    return Reference(field="datasets[m]", kind="dataset", uri="hf://org/math", columns=list(columns))
+
+
+def test_a_branch_is_pinned_to_its_commit(tmp_path, hub):
+    assert do_resolve(tmp_path, hub, model(), model(revision=COMMITS[0])).pins == ["b" * 12, "a" * 12]
+
+
+def test_fetch_takes_the_pinned_commit_though_the_branch_has_moved(tmp_path, hub):
+    newest = hub.repos["models", "org/tiny"].pop()
+    (pin,) = do_resolve(tmp_path, hub, model(revision="main")).pins
+    hub.repos["models", "org/tiny"].append(newest)
+    destination = tmp_path / "data" / "fusionrun" / "models" / pin
+    parameters = {"uri": "hf://org/tiny", "revision": "main", "destination": str(destination), "hub_endpoint": hub.url}
+    made = fetch.run(work(tmp_path, "fetch", **parameters))
+    assert (destination / "config.json").read_bytes() == b'{"model_type": "llama"}'
+    assert not (destination / "pytorch_model.bin").exists()
+    assert made.counts["files"] == 4
+    hub.asked.clear()
+    fetch.run(work(tmp_path, "fetch", **parameters))
+    assert not [path for command, path in hub.asked if command == "GET" and "/resolve/" in path]
+
+
+def test_a_truncated_upstream_model_is_refused(tmp_path, hub):
+    files = hub.repos["models", "org/tiny"][0]
+    files["model.safetensors"] = files["model.safetensors"][:-1]
+    destination = tmp_path / "data" / "m"
+    with pytest.raises(UserError, match="truncated"):
+        fetch.run(work(tmp_path, "fetch", uri="hf://org/tiny", revision=COMMITS[0], destination=str(destination)))
+
+
+def test_resolve_brings_a_data_set_and_prepare_reads_it_offline(tmp_path, hub):
+    made = do_resolve(tmp_path, hub, dataset())
+    assert made.pins == ["a" * 12]
+    assert made.details["references"][0]["licence"] == "mit"
+    hub.asked.clear()
+    data = {
+        "name": "m", "task": "Mathematics", "uri": "hf://org/math", "revision": made.pins[0],
+        "columns": {"prompt": "problem", "answer": "answer"},
+    }  # fmt: skip
+    assert prepare.run(work(tmp_path, "prepare", datasets=[data], shards=1, seed=1)).counts["prompts"] == 1
+    assert hub.asked == []
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        (model("org/none"), r"sources\[a\]\.served\.model: 'hf://org/none@main': not on the hub"),
+        (model(revision="nope"), "no such revision on the hub"),
+        (dataset(["gold"]), r"datasets\[m\]: column 'gold': missing in data/train.jsonl, which has: problem, answer"),
+    ],
+)
+def test_what_the_hub_lacks_is_the_users_error(tmp_path, hub, reference, message):
+    with pytest.raises(UserError, match=message):
+        do_resolve(tmp_path, hub, reference)
+
+
+def test_a_hub_that_does_not_answer_is_an_infrastructure_error(tmp_path, hub):
+    with pytest.raises(InfrastructureError, match="cannot reach the hub"):
+        resolve.run(work(tmp_path, "resolve", references=[model()], stages=[], hub_endpoint="http://127.0.0.1:9"))
+
+
+def test_a_run_that_does_not_fit_the_volume_is_refused(tmp_path, hub, monkeypatch):
+    monkeypatch.setattr(resolve.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10})())
+    with pytest.raises(UserError, match="GB free"):
+        do_resolve(tmp_path, hub, model())
