@@ -9,16 +9,15 @@ USER root
 RUN getent passwd 1000 >/dev/null || useradd --uid 1000 --user-group --create-home fusionrun
 RUN [ -x /opt/venv/bin/python ] || python3 -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
+# The root file system is read-only in a pod: what must be written goes to /tmp.
+ENV PYTHONUNBUFFERED=1 HOME=/tmp HF_HOME=/tmp/hf XDG_CACHE_HOME=/tmp/cache \
+    TORCHINDUCTOR_CACHE_DIR=/tmp/torchinductor TRITON_CACHE_DIR=/tmp/triton TORCH_EXTENSIONS_DIR=/tmp/torch_extensions \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+WORKDIR /tmp
 
 # Heavy first: the wheel changes most often and comes last.
 COPY images/reward.lock /opt/fusionrun/
 RUN pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r /opt/fusionrun/reward.lock
 COPY dist/*.whl /opt/fusionrun/
 RUN pip install --no-cache-dir --no-deps /opt/fusionrun/*.whl
-
-# The root file system is read-only in a pod: what must be written goes to /tmp.
-ENV PYTHONUNBUFFERED=1 HOME=/tmp HF_HOME=/tmp/hf XDG_CACHE_HOME=/tmp/cache \
-    TORCHINDUCTOR_CACHE_DIR=/tmp/torchinductor TRITON_CACHE_DIR=/tmp/triton TORCH_EXTENSIONS_DIR=/tmp/torch_extensions \
-    NVIDIA_DRIVER_CAPABILITIES=compute,utility
-WORKDIR /tmp
 USER 1000:1000

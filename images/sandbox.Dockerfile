@@ -6,14 +6,13 @@ USER root
 RUN getent passwd 1000 >/dev/null || useradd --uid 1000 --user-group --create-home fusionrun
 RUN [ -x /opt/venv/bin/python ] || python3 -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
+# The root file system is read-only in a pod: what must be written goes to /tmp.
+ENV PYTHONUNBUFFERED=1 HOME=/tmp
+WORKDIR /tmp
 
 # Heavy first: the wheel changes most often and comes last.
 COPY images/sandbox.lock /opt/fusionrun/
 RUN pip install --no-cache-dir -r /opt/fusionrun/sandbox.lock
 COPY dist/*.whl /opt/fusionrun/
 RUN pip install --no-cache-dir --no-deps /opt/fusionrun/*.whl
-
-# The root file system is read-only in a pod: what must be written goes to /tmp.
-ENV PYTHONUNBUFFERED=1 HOME=/tmp
-WORKDIR /tmp
 USER 1000:1000

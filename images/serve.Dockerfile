@@ -12,6 +12,14 @@ USER root
 RUN getent passwd 1000 >/dev/null || useradd --uid 1000 --user-group --create-home fusionrun
 RUN [ -x /opt/venv/bin/python ] || python3 -m venv --system-site-packages /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
+# The root file system is read-only in a pod: what must be written goes to /tmp.
+ENV PYTHONUNBUFFERED=1 HOME=/tmp HF_HOME=/tmp/hf XDG_CACHE_HOME=/tmp/cache \
+    TORCHINDUCTOR_CACHE_DIR=/tmp/torchinductor TRITON_CACHE_DIR=/tmp/triton \
+    VLLM_CACHE_ROOT=/tmp/vllm VLLM_CONFIG_ROOT=/tmp/vllm-config VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1 \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+WORKDIR /tmp
+ENTRYPOINT []
+CMD ["vllm", "--help"]
 
 # Heavy first: the wheel changes most often and comes last.
 COPY images/serve.lock images/serve-cpu.lock /opt/fusionrun/
@@ -27,13 +35,4 @@ RUN if [ "$FLAVOUR" = cuda ]; then \
     fi
 COPY dist/*.whl /opt/fusionrun/
 RUN pip install --no-cache-dir --no-deps /opt/fusionrun/*.whl
-
-# The root file system is read-only in a pod: what must be written goes to /tmp.
-ENV PYTHONUNBUFFERED=1 HOME=/tmp HF_HOME=/tmp/hf XDG_CACHE_HOME=/tmp/cache \
-    TORCHINDUCTOR_CACHE_DIR=/tmp/torchinductor TRITON_CACHE_DIR=/tmp/triton \
-    VLLM_CACHE_ROOT=/tmp/vllm VLLM_CONFIG_ROOT=/tmp/vllm-config VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1 \
-    NVIDIA_DRIVER_CAPABILITIES=compute,utility
-ENTRYPOINT []
-CMD ["vllm", "--help"]
-WORKDIR /tmp
 USER 1000:1000

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import IO
 
@@ -128,10 +129,11 @@ class Builder:
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(file, copy)
         if image.has_wheel:
-            shutil.copytree(self._wheel(), context / "dist")
+            shutil.copytree(self.wheel, context / "dist")
 
-    def _wheel(self) -> Path:
-        """Return the folder with the wheel of the sources as they are."""
+    @cached_property
+    def wheel(self) -> Path:
+        """Return the folder with the wheel of the sources as they are now: one wheel for all images of a build."""
         folder = self.cache / "wheels" / wheel_key()
         if not folder.exists():
             shutil.rmtree(folder.parent, ignore_errors=True)
