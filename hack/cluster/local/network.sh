@@ -63,9 +63,6 @@ remove_network() {
     for namespace in $1; do ip netns delete "$namespace" 2>/dev/null || true; done
     rmdir /run/netns 2>/dev/null || true
     ip link delete "$NODE_LINK" 2>/dev/null || true
-    # What libcni remembers of each pod; the networks' names are ours alone.
-    rm -rf /var/lib/cni/results/fusionrun-*
-    rmdir /var/lib/cni/results /var/lib/cni 2>/dev/null || true
     open_isolated_network
     remove_rules iptables
     remove_rules ip6tables
@@ -81,7 +78,7 @@ remove_empty_tables() {
         [[ $family != ip6 ]] || command=ip6tables-save
         grep -qx "table $family $table" "$RUN/tables" || [[ ! $table =~ ^(nat|filter|mangle|raw)$ ]] ||
             "$command" -t "$table" | grep -q -e '^-A' -e '^:.* - ' || nft delete table "$family" "$table"
-    done < <(nft list tables)
+    done < <(nft list tables 2>/dev/null)
 }
 
 # remove_rules iptables|ip6tables: every chain of Kubernetes and of our CNI networks, and the rules that lead there.
@@ -104,5 +101,6 @@ remove_rules() {
 our_chains() {
     awk '/^:KUBE-/ { print substr($1, 2) }
          /^:CNI-(HOSTPORT|DN)/ { print substr($1, 2) }
-         /^-A POSTROUTING .*name: ..?fusionrun/ { print $NF }' | sort -u | xargs
+         /^-A POSTROUTING .*name: ..?fusionrun/ { print $NF }
+         /^-A CNI-.*name: ..?fusionrun/ { print $2 }' | sort -u | xargs
 }

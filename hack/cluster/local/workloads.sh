@@ -1,12 +1,21 @@
 # Stop every pod and remove what pods leave behind on the machine. Sourced.
 
-# Through the API when it answers: then the kubelet unmounts volumes and releases addresses in good order.
+# stop_pods NAMESPACES: through the API when it answers: then the kubelet unmounts volumes and releases addresses in good order.
 stop_pods() {
     [[ -n $(pid_of kubelet) && -n $(pid_of containerd) && -x $BIN/kubectl ]] || return 0
     kubectl --request-timeout=2s get --raw /readyz >/dev/null 2>&1 || return 0
     kubectl delete pods --all-namespaces --all --grace-period=1 --wait=false >/dev/null 2>&1 || true
     local deadline=$((SECONDS + 30))
-    while has_tasks && ((SECONDS < deadline)); do sleep 0.2; done
+    while { has_tasks || has_namespaces "$1"; } && ((SECONDS < deadline)); do sleep 0.2; done
+}
+
+# A pod's network namespace is the last thing to go, after its processes, its address and its rules.
+has_namespaces() {
+    local namespace
+    for namespace in $1; do
+        [[ ! -e /run/netns/$namespace ]] || return 0
+    done
+    return 1
 }
 
 # ctr fails when a task ends while it lists: then there may be more.
@@ -32,10 +41,11 @@ forget_containers() {
 
 # What the daemons left because they had been killed: the pods' processes and containerd's shims.
 kill_strays() {
-    local pid process words address
-    while read -r pid; do
-        kill -KILL "$pid" 2>/dev/null || true
-    done < <(find /sys/fs/cgroup -path '*/kubepods/*' -name cgroup.procs -exec cat {} + 2>/dev/null | sort -u)
+    local pid process words bundle
+    for pid in $(pod_processes); do
+        # A process of another PID namespace reads as 0, and killing 0 would be killing ourselves.
+        ((pid == 0)) || kill -KILL "$pid" 2>/dev/null || true
+    done
     for process in /proc/[0-9]*; do
         words=()
         mapfile -d '' -t words 2>/dev/null <"$process/cmdline" || continue
@@ -44,11 +54,21 @@ kill_strays() {
             gone_within 5 "${process#/proc/}" || true
         fi
     done
-    # A shim that was killed leaves its socket, in a folder that all containerds share.
-    for address in "$RUN"/containerd/io.containerd.runtime.v2.task/k8s.io/*/address; do
-        [[ ! -f $address ]] || rm -f "$(sed 's|^unix://||' "$address")"
+    # A shim that was killed leaves its socket and what libcni noted of its pod, in folders that all containerds share.
+    for bundle in "$RUN"/containerd/io.containerd.runtime.v2.task/k8s.io/*; do
+        [[ -d $bundle ]] || continue
+        [[ ! -f $bundle/address ]] || rm -f "$(sed 's|^unix://||' "$bundle/address")"
+        rm -f /var/lib/cni/results/*-"${bundle##*/}"-*
     done
-    rmdir /run/containerd/s /run/containerd 2>/dev/null || true
+    rmdir /run/containerd/s /run/containerd /var/lib/cni/results /var/lib/cni 2>/dev/null || true
+}
+
+# Where the kubelet keeps its pods' cgroups, of version 2 or 1. Those of other kubelets, say in containers, lie deeper.
+pod_cgroups() { find /sys/fs/cgroup -mindepth 1 -maxdepth 2 -type d -name kubepods 2>/dev/null || true; }
+
+pod_processes() {
+    local folder
+    for folder in $(pod_cgroups); do find "$folder" -name cgroup.procs -exec cat {} + 2>/dev/null || true; done | sort -u
 }
 
 unmount_all() {
@@ -72,9 +92,7 @@ mounted_below() {
 # What the kubelet makes outside its own folder.
 remove_kubelet_traces() {
     local folder
-    for folder in /sys/fs/cgroup/kubepods /sys/fs/cgroup/*/kubepods; do
-        [[ ! -d $folder ]] || find "$folder" -depth -type d -exec rmdir {} \; 2>/dev/null || true
-    done
+    for folder in $(pod_cgroups); do find "$folder" -depth -type d -exec rmdir {} \; 2>/dev/null || true; done
     # The kubelet's links to its log files.
     find /var/log/containers -xtype l -delete 2>/dev/null || true
     find /var/log/containers -lname "$LOG/pods/*" -delete 2>/dev/null || true
