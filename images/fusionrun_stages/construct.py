@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+
 from fusionrun.api.data import Task
 from fusionrun.api.records import DropReason, PreferencePair, SftExample
 from fusionrun.api.task import ConstructParameters
-
 from fusionrun_stages.construction.keys import read_candidates, read_prompts, shard_files
 from fusionrun_stages.construction.rows import (
     TableWriter,

@@ -8,7 +8,6 @@ from typing import Any, assert_never
 from fusionrun.api.data import Grader
 from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue
 from fusionrun.api.task import VerifyParameters
-
 from fusionrun_stages.graders import Grade, exact_match, unknown
 from fusionrun_stages.shards import read_rows, shard_path, write_rows
 from fusionrun_stages.work import Made, Report, Work

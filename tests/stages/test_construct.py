@@ -9,10 +9,13 @@ import pytest
 pl = pytest.importorskip("polars")
 pytest.importorskip("pyarrow")
 
-import pyarrow.parquet as pq  # noqa: E402
-from fusionrun.api.artifacts import shard_name  # noqa: E402
-from fusionrun.api.data import RewardMargin, Task  # noqa: E402
-from fusionrun.api.records import (  # noqa: E402
+import pyarrow.parquet as pq
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fusionrun.api.artifacts import shard_name
+from fusionrun.api.data import RewardMargin, Task
+from fusionrun.api.records import (
     PreferencePair,
     Prompt,
     Response,
@@ -21,15 +24,13 @@ from fusionrun.api.records import (  # noqa: E402
     Verdict,
     VerdictValue,
 )
-from fusionrun.api.task import ConstructParameters, SourceInputs, StageTask  # noqa: E402
-from fusionrun_stages import construct  # noqa: E402
-from fusionrun_stages.construction.split import hold_out, take  # noqa: E402
-from fusionrun_stages.errors import UserError  # noqa: E402
-from fusionrun_stages.graders import PROMPT_FAULT  # noqa: E402
-from fusionrun_stages.shards import read_rows, write_rows  # noqa: E402
-from fusionrun_stages.work import Made, Work  # noqa: E402
-from hypothesis import HealthCheck, given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
+from fusionrun.api.task import ConstructParameters, SourceInputs, StageTask
+from fusionrun_stages import construct
+from fusionrun_stages.construction.split import hold_out, take
+from fusionrun_stages.errors import UserError
+from fusionrun_stages.graders import PROMPT_FAULT
+from fusionrun_stages.shards import read_rows, write_rows
+from fusionrun_stages.work import Made, Work
 
 R, W, U = VerdictValue.RIGHT, VerdictValue.WRONG, VerdictValue.UNKNOWN
 

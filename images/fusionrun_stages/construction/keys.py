@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
+
 from fusionrun.api.data import Task
 from fusionrun.api.records import VerdictValue
 from fusionrun.api.task import SourceInputs
-
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.graders import PROMPT_FAULT
 from fusionrun_stages.shards import inside_volume
@@ -82,7 +82,7 @@ def _read_source(shard: Path, source: SourceInputs, number: int) -> pl.LazyFrame
         verdicts = pl.concat([_read_verdicts(shard_file(one, shard)) for one in source.verdicts_dirs])
         candidates = candidates.join(verdicts.unique(key), on=key, how="left")
     else:
-        candidates = candidates.with_columns(right=pl.lit(value=False), wrong=pl.lit(value=False), fault=pl.lit(value=False))
+        candidates = candidates.with_columns(pl.lit(value=False).alias(name) for name in ("right", "wrong", "fault"))
     return candidates.select(
         "prompt",
         "sample",

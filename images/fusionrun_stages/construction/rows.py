@@ -13,9 +13,9 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from fusionrun.api.records import Row
 from fusionrun.api.task import SourceInputs
-
 from fusionrun_stages.construction.keys import KEY, shard_file
 from fusionrun_stages.shards import arrow_schema, commit
 
@@ -103,7 +103,10 @@ class TableWriter:
 def build_sft_rows(rows: pl.DataFrame) -> pl.DataFrame:
     """Turn chosen responses with their texts into the fields of ``records.SftExample``."""
     return rows.select(
-        "dataset", "source", prompt_id=_prompt_id(), messages=pl.concat_list(_turn("user", "text"), _answer("first_text"))
+        "dataset",
+        "source",
+        prompt_id=_prompt_id(),
+        messages=pl.concat_list(_turn("user", "text"), _answer("first_text")),
     )
 
 

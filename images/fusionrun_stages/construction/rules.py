@@ -17,6 +17,7 @@ A *candidate* is one response of one source to one prompt::
 """
 
 import polars as pl
+
 from fusionrun.api.data import Task
 from fusionrun.api.records import DropReason
 

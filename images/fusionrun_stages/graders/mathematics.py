@@ -8,6 +8,7 @@ import logging
 import resource
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -42,6 +43,8 @@ def grade_all(questions: Sequence[Question], processes: int | None = None) -> It
     -----
     A question whose process died is graded again, one answer at a time, so that the one to blame is found.
     """
+    import math_verify  # noqa: F401  (once, here: the processes are forked)
+
     processes = min(processes or count_cpus(), max(1, len(questions)))
     for index, grades in map_in_processes(_grader, questions, processes):
         if not isinstance(grades, Died):
@@ -72,8 +75,7 @@ def _grader() -> Callable[[Question], list[Grade]]:
 
 
 def _address_space() -> int:
-    with open("/proc/self/statm", encoding="ascii") as statm:  # noqa: PTH123
-        return int(statm.read().split()[0]) * resource.getpagesize()
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
 
 
 def _time_up(_signal: int, _frame: FrameType | None) -> None:
@@ -93,11 +95,12 @@ def grade_question(question: Question) -> list[Grade]:
 
 def _grade(gold: list[Any], answer: str) -> Grade:
     try:
-        return _limited(_compare, (gold, answer))
+        grade: Grade = _limited(_compare, (gold, answer))
     except _TimeUpError:
         return unknown("the grader used up its CPU time")
     except MemoryError:
         return unknown("the grader used up its memory")
+    return grade
 
 
 def _compare(pair: tuple[list[Any], str]) -> Grade:

@@ -7,10 +7,10 @@ when its CPU time is used up inside C code, where no signal handler runs.
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -22,13 +22,6 @@ class Died:
 
     exit_code: int | None
     """Negative: the signal's number."""
-
-
-@dataclass
-class _Worker(Generic[T, R]):
-    process: BaseProcess
-    pipe: Connection
-    item: int
 
 
 def count_cpus() -> int:
@@ -46,55 +39,63 @@ def map_in_processes(
     make
         Called once in every process; what it returns is called with one item after the other.
     """
-    context = multiprocessing.get_context("fork")
     waiting = iter(range(len(items)))
-    workers: dict[Any, _Worker[T, R]] = {}
-
-    def start(index: int) -> None:
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(make, theirs), daemon=True)
-        process.start()
-        theirs.close()
-        _hand(_Worker(process, ours, index), index)
-
-    def _hand(worker: _Worker[T, R], index: int) -> None:
-        worker.item = index
-        workers[worker.pipe] = worker
-        try:
-            worker.pipe.send(items[index])
-        except BrokenPipeError:
-            return  # its death is found when its answer is read
-
+    workers = [_Worker(make) for _ in range(min(processes, len(items)))]
     try:
-        for index in _next(waiting, processes):
-            start(index)
-        while workers:
-            for pipe in wait(list(workers)):
-                worker = workers.pop(pipe)
-                try:
-                    yield worker.item, worker.pipe.recv()
-                except (EOFError, ConnectionResetError):
-                    worker.process.join()
-                    yield worker.item, Died(worker.process.exitcode)
-                    for index in _next(waiting, 1):
-                        start(index)
-                else:
-                    for index in _next(waiting, 1):
-                        _hand(worker, index)
-                    if worker.pipe not in workers:
-                        worker.pipe.send(None)  # closing is not enough: processes forked later hold a copy
-                        worker.process.join()
+        for worker in workers:
+            worker.hand(next(waiting), items)
+        while busy := {worker.pipe.fileno(): worker for worker in workers if worker.item is not None}:
+            for worker in [busy[ready] for ready in wait(list(busy)) if isinstance(ready, int)]:
+                yield worker.take()
+                if (index := next(waiting, None)) is not None:
+                    worker.hand(index, items)
     finally:
-        for worker in workers.values():
-            worker.process.kill()
-            worker.process.join()
+        for worker in workers:
+            worker.stop()
 
 
-def _next(waiting: Iterator[int], count: int) -> list[int]:
-    return [index for _, index in zip(range(count), waiting, strict=False)]
+class _Worker(Generic[T, R]):
+    """A process, begun anew after its death, and the item it works on."""
+
+    def __init__(self, make: Callable[[], Callable[[T], R]]) -> None:
+        self._make = make
+        self.item: int | None = None
+        self._start()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("fork")
+        self.pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(self._make, theirs), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def hand(self, index: int, items: Sequence[T]) -> None:
+        """Give the process an item to work on."""
+        if not self._process.is_alive():
+            self.pipe.close()
+            self._start()
+        self.item = index
+        with suppress(BrokenPipeError):  # its death shows when its answer is read
+            self.pipe.send(items[index])
+
+    def take(self) -> tuple[int, R | Died]:
+        """Read the answer that waits, or find that the process has died."""
+        index, self.item = self.item, None
+        assert index is not None
+        try:
+            return index, self.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            self._process.join()
+            return index, Died(self._process.exitcode)
+
+    def stop(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.join()
+        self.pipe.close()
 
 
 def _serve(make: Callable[[], Callable[[T], R]], pipe: Connection) -> None:
     answer = make()
-    while (item := pipe.recv()) is not None:
-        pipe.send(answer(item))
+    while True:
+        pipe.send(answer(pipe.recv()))

@@ -1,0 +1,132 @@
+"""evaluate: grade one model's answers to the benchmarks, one greedy answer per prompt.
+
+A cut, failed or blank answer is wrong. Only where the prompt itself cannot be judged (its own gold answer or tests
+cannot be used) it is left out, for every model alike.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from fusionrun.api.data import Grader
+from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue
+from fusionrun.api.task import BenchmarkParameters, EvaluateParameters
+from fusionrun_stages.errors import InfrastructureError, UserError
+from fusionrun_stages.graders import PROMPT_FAULT
+from fusionrun_stages.shards import read_rows, shard_path
+from fusionrun_stages.verify import gather, judge
+from fusionrun_stages.work import Made, Report, Work
+
+EXAMPLES = 3
+EXAMPLE_MAX_CHARACTERS = 2000
+
+
+@dataclass
+class Tally:
+    """A benchmark's answers so far."""
+
+    right: int = 0
+    graded: int = 0
+    left_out: int = 0
+    truncated: int = 0
+    failed: int = 0
+    examples: list[dict[str, Any]] = field(default_factory=list)
+
+    def percent(self) -> float:
+        """Return the share of right answers, in percent."""
+        return 100 * self.right / self.graded
+
+    def standard_error(self) -> float:
+        """Return the binomial standard error of the share, in percentage points."""
+        share = self.right / self.graded
+        return 100 * math.sqrt(share * (1 - share) / self.graded)
+
+
+def run(work: Work) -> Made:
+    """Give the score of each benchmark in percent, with its standard error and a few wrong answers in the details.
+
+    Raises
+    ------
+    UserError
+        If a benchmark has no prompt that can be judged.
+    """
+    parameters = work.task.parameters
+    assert isinstance(parameters, EvaluateParameters)
+    tallies = {benchmark.name: Tally() for benchmark in parameters.benchmarks}
+    for shard in range(parameters.shards):
+        prompts = list(read_rows(shard_path(parameters.prompts_dir, shard, parameters.shards), Prompt))
+        responses = list(read_rows(shard_path(parameters.responses_dir, shard, parameters.shards), Response))
+        for benchmark in parameters.benchmarks:
+            verdicts = _verdicts(parameters, shard, benchmark, prompts, responses, work.report)
+            own = [prompt for prompt in prompts if prompt.dataset == benchmark.name]
+            count(tallies[benchmark.name], own, responses, verdicts)
+        work.report(shard + 1, parameters.shards, "shards")
+    for number, benchmark in enumerate(parameters.benchmarks):
+        if not tallies[benchmark.name].graded:
+            raise UserError(f"evaluation.benchmarks[{number}] ({benchmark.name}): no prompt of it can be judged")
+    return Made(
+        counts={name: tally.graded for name, tally in tallies.items()},
+        numbers={name: round(tally.percent(), 4) for name, tally in tallies.items()},
+        details={name: _describe(tally) for name, tally in tallies.items()},
+    )
+
+
+def _verdicts(
+    parameters: EvaluateParameters,
+    shard: int,
+    benchmark: BenchmarkParameters,
+    prompts: list[Prompt],
+    responses: list[Response],
+    report: Report,
+) -> list[Verdict]:
+    if benchmark.grader is not Grader.CODING:
+        return judge(benchmark.grader, gather(prompts, responses, [benchmark.name]), report)
+    if parameters.verdicts_dir is None:
+        raise InfrastructureError(f"benchmark {benchmark.name} is graded by tests, and no verdicts were given")
+    return list(read_rows(shard_path(parameters.verdicts_dir, shard, parameters.shards), Verdict))
+
+
+def count(tally: Tally, prompts: Iterable[Prompt], responses: Iterable[Response], verdicts: Iterable[Verdict]) -> None:
+    """Add one shard's answers to a benchmark's tally; of several samples the first counts."""
+    answers: dict[str, Response] = {}
+    for response in sorted(responses, key=lambda row: row.sample_index):
+        answers.setdefault(response.prompt_id, response)
+    by_key = {(verdict.prompt_id, verdict.sample_index): verdict for verdict in verdicts}
+    for prompt in prompts:
+        answer = answers.get(prompt.prompt_id)
+        verdict = by_key.get((prompt.prompt_id, answer.sample_index)) if answer else None
+        if verdict is not None and verdict.detail.startswith(PROMPT_FAULT):
+            tally.left_out += 1
+            continue
+        tally.graded += 1
+        reason = answer.finish_reason if answer else "error"
+        tally.truncated += reason == "length"
+        tally.failed += reason == "error"
+        if verdict is not None and verdict.verdict is VerdictValue.RIGHT and reason == "stop":
+            tally.right += 1
+        elif len(tally.examples) < EXAMPLES:
+            tally.examples.append(_example(prompt, answer, verdict))
+
+
+def _example(prompt: Prompt, answer: Response | None, verdict: Verdict | None) -> dict[str, Any]:
+    return {
+        "prompt": prompt.prompt[:EXAMPLE_MAX_CHARACTERS],
+        "reference": prompt.answer,
+        "answer": answer.text[:EXAMPLE_MAX_CHARACTERS] if answer else None,
+        "finish_reason": answer.finish_reason if answer else "error",
+        "verdict": str(verdict.verdict) if verdict else None,
+        "detail": verdict.detail if verdict else "",
+    }
+
+
+def _describe(tally: Tally) -> dict[str, Any]:
+    return {
+        "right": tally.right,
+        "graded": tally.graded,
+        "standard_error": round(tally.standard_error(), 4),
+        "left_out": tally.left_out,
+        "truncated": tally.truncated,
+        "failed": tally.failed,
+        "wrong_answers": tally.examples,
+    }

@@ -1,0 +1,195 @@
+"""The program as the tests see it: names whose calls go to another process and whose results are plain data."""
+
+import builtins
+from collections.abc import Callable
+from socket import socket
+from typing import Any
+
+from fusionrun_stages.sandbox import wire
+
+EXPECTED: tuple[type[Exception], ...] = (
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    NameError,
+    RuntimeError,
+    AssertionError,
+    OSError,
+)
+"""What a test may expect of a program. Not StopIteration: it would end a test's loop early."""
+
+
+class ProgramGoneError(BaseException):
+    """The program's process has ended. Not an Exception, so that a test cannot take it for an expected one."""
+
+
+class NotPlainError(BaseException):
+    """A value that cannot be sent or compared as plain data: what the test says of it is unknown."""
+
+
+class ProgramError(Exception):
+    """An exception of a class that the program defines."""
+
+
+class Program:
+    """A connection to a loaded program.
+
+    Attributes
+    ----------
+    calls
+        How many calls it was asked for.
+    gone
+        Why its process has ended, if it has.
+    not_plain
+        What could not be sent or compared, if anything.
+    """
+
+    def __init__(self, channel: socket) -> None:
+        self._channel = channel
+        self.calls = 0
+        self.gone: str | None = None
+        self.not_plain: str | None = None
+
+    def names(self) -> dict[str, Any]:
+        """Wait for the program to load and return the names that it defines.
+
+        Raises
+        ------
+        Exception
+            What the program raised while it was loaded.
+        """
+        reply = self._receive()
+        self._raise(reply)
+        return {str(name): self._decode(value) for name, value in dict(reply["names"]).items()}
+
+    def ask(self, what: str, of: int, /, *args: Any, **named: Any) -> Any:
+        """Ask the program for something and return the plain data (or the proxy) that it answers with."""
+        try:
+            encoded = [wire.encode(one, self._number) for one in args]
+            encoded_named = {name: wire.encode(one, self._number) for name, one in named.items()}
+            wire.send(self._channel, {"do": what, "of": of, "args": encoded, "named": encoded_named})
+        except (wire.FrameError, RecursionError) as error:
+            raise self.refuse(f"an argument cannot be sent: {error}") from None
+        except OSError:
+            raise self._ended("its process ended") from None
+        reply = self._receive()
+        self._raise(reply)
+        if reply.get("args"):
+            _write_back(args, [self._decode(one) for one in reply["args"]])
+        return self._decode(reply["value"])
+
+    def _receive(self) -> dict[str, Any]:
+        try:
+            reply = wire.receive(self._channel)
+        except wire.EndOfStreamError:
+            raise self._ended("its process ended") from None
+        except (wire.FrameError, OSError) as error:
+            raise self._ended(f"its answer cannot be read: {error}") from None
+        if not isinstance(reply, dict) or not reply.keys() & {"value", "names", "raised"}:
+            raise self._ended("its answer is no answer")
+        return reply
+
+    def _decode(self, data: Any) -> Any:
+        try:
+            return wire.decode(data, lambda number: Remote(self, int(number)))
+        except wire.FrameError as error:
+            raise self.refuse(str(error)) from None
+
+    def _number(self, value: Any) -> int:
+        if type(value) is Remote:
+            number: int = object.__getattribute__(value, "_number")
+            return number
+        raise self.refuse(f"a {type(value).__name__} cannot be sent to the program")
+
+    def _raise(self, reply: dict[str, Any]) -> None:
+        if "raised" in reply:
+            name, message = str(reply["raised"]), str(reply.get("message", ""))
+            kind = getattr(builtins, name, None)
+            if isinstance(kind, type) and issubclass(kind, EXPECTED) and not issubclass(kind, UnicodeError):
+                raise kind(message)
+            raise ProgramError(f"{name}: {message}")
+
+    def _ended(self, why: str) -> ProgramGoneError:
+        self.gone = why
+        return ProgramGoneError(why)
+
+    def refuse(self, why: str) -> NotPlainError:
+        """Remember and return the error for something that is no plain data."""
+        self.not_plain = why
+        return NotPlainError(why)
+
+
+def _write_back(args: tuple[Any, ...], after: list[Any]) -> None:
+    """Give lists, dictionaries and sets the content that they have after the call."""
+    for mine, theirs in zip(args, after, strict=False):
+        if type(mine) is type(theirs) is list:
+            mine[:] = theirs
+        elif (type(mine) is type(theirs) is dict) or (type(mine) is type(theirs) is set):
+            mine.clear()
+            mine.update(theirs)
+
+
+class Remote:
+    """A function, class or object that stays in the program's process.
+
+    It can be called and asked for attributes, items, its length and its text, all of which are plain data again. It
+    is never equal to, ordered with, or true like anything: that would be the program's own word on its result.
+    """
+
+    __slots__ = ("_number", "_program")
+
+    def __init__(self, program: Program, number: int) -> None:
+        object.__setattr__(self, "_program", program)
+        object.__setattr__(self, "_number", number)
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        """Call the function or class, which counts as a call of the program."""
+        program = _program(self)
+        program.calls += 1
+        return program.ask("call", _number(self), *args, **named)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _program(self).ask("get", _number(self), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        _program(self).ask("set", _number(self), name, value)
+
+    def __getitem__(self, key: Any) -> Any:
+        return _program(self).ask("item", _number(self), key)
+
+    def __len__(self) -> int:
+        return int(_program(self).ask("len", _number(self)))
+
+    def __str__(self) -> str:
+        return str(_program(self).ask("str", _number(self)))
+
+    def __repr__(self) -> str:
+        return str(_program(self).ask("repr", _number(self)))
+
+
+def _program(remote: Remote) -> Program:
+    program: Program = object.__getattribute__(remote, "_program")
+    return program
+
+
+def _number(remote: Remote) -> int:
+    number: int = object.__getattribute__(remote, "_number")
+    return number
+
+
+def _refuse(name: str) -> Callable[..., Any]:
+    def refuse(self: Remote, *_: Any) -> Any:
+        raise _program(self).refuse(f"a test uses {name} on an object of the program")
+
+    return refuse
+
+
+for _name in (
+    "eq", "ne", "lt", "le", "gt", "ge", "bool", "hash", "iter", "next", "contains", "add", "radd", "sub", "rsub", "mul",
+    "rmul", "truediv", "floordiv", "mod", "neg", "abs", "int", "float", "index", "enter", "exit",
+):  # fmt: skip
+    setattr(Remote, f"__{_name}__", _refuse(f"__{_name}__"))

@@ -1,0 +1,151 @@
+"""What goes between test process and program: frames of JSON, and plain Python values in them.
+
+Never pickle. A value that is no plain data is named by a number (a *handle*), and stays where it is.
+"""
+
+import json
+import math
+import struct
+from collections.abc import Callable, Iterator
+from itertools import islice
+from socket import socket
+from typing import Any
+
+FRAME_MAX_BYTES = 4 * 2**20
+"""Longest message: a program that answers with more has not answered."""
+ITERATOR_MAX_ITEMS = 100_000
+"""Items taken of an iterator that a program returns."""
+JSON_INT = 2**53
+_LENGTH = struct.Struct(">I")
+
+
+class FrameError(Exception):
+    """A message that is too long, cut off, or no JSON."""
+
+
+class EndOfStreamError(FrameError):
+    """The other side has gone."""
+
+
+def send(channel: socket, message: Any) -> None:
+    """Send one message."""
+    body = json.dumps(message, separators=(",", ":")).encode()
+    if len(body) > FRAME_MAX_BYTES:
+        raise FrameError(f"a message of {len(body)} bytes")
+    channel.sendall(_LENGTH.pack(len(body)) + body)
+
+
+def receive(channel: socket) -> Any:
+    """Receive one message.
+
+    Raises
+    ------
+    EndOfStreamError
+        If the other side has closed.
+    FrameError
+        If the message is too long or no JSON.
+    """
+    (length,) = _LENGTH.unpack(_read(channel, _LENGTH.size))
+    if length > FRAME_MAX_BYTES:
+        raise FrameError(f"a message of {length} bytes")
+    try:
+        return json.loads(_read(channel, length))
+    except (ValueError, RecursionError) as error:
+        raise FrameError(str(error)) from None
+
+
+def _read(channel: socket, length: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < length:
+        part = channel.recv(min(65536, length - len(parts)))
+        if not part:
+            raise EndOfStreamError("closed")
+        parts += part
+    return bytes(parts)
+
+
+def encode(value: Any, handle: Callable[[Any], int]) -> Any:  # noqa: C901, PLR0911 (one line per type)
+    """Turn a value into JSON: what JSON lacks becomes ``[tag, ...]``.
+
+    Parameters
+    ----------
+    handle
+        Called with what is no plain data; returns its number.
+
+    Notes
+    -----
+    Types are compared exactly, so that a subclass with an ``__eq__`` of its own is no plain data; of dictionaries,
+    tuples and lists the content is taken, whatever the class.
+    """
+    kind = type(value)
+    if value is None or kind is bool or kind is str:
+        return value
+    if kind is int:
+        return value if -JSON_INT < value < JSON_INT else ["int", hex(value)]
+    if kind is float:
+        return value if math.isfinite(value) else ["float", repr(value)]
+    if kind is complex:
+        return ["complex", repr(value.real), repr(value.imag)]
+    if kind is bytes:
+        return ["bytes", value.hex()]
+    if kind is range:
+        return ["range", *(hex(part) for part in (value.start, value.stop, value.step))]
+    if isinstance(value, dict):
+        return ["dict", [[encode(k, handle), encode(v, handle)] for k, v in value.items()]]
+    for tag, container in _CONTAINERS.items():
+        if isinstance(value, container):
+            return [tag, [encode(item, handle) for item in value]]
+    if isinstance(value, Iterator):
+        return ["iterator", [encode(item, handle) for item in islice(value, ITERATOR_MAX_ITEMS)]]
+    return ["handle", handle(value)]
+
+
+_CONTAINERS: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
+
+
+def decode(data: Any, resolve: Callable[[int], Any]) -> Any:
+    """Turn JSON back into a value.
+
+    Parameters
+    ----------
+    resolve
+        Called with the number of a handle.
+
+    Raises
+    ------
+    FrameError
+        If the data is not what ``encode`` makes.
+    """
+    try:
+        return _decode(data, resolve)
+    except (ValueError, TypeError, IndexError, KeyError, OverflowError, RecursionError) as error:
+        raise FrameError(f"no plain data: {error}") from None
+
+
+def _decode(data: Any, resolve: Callable[[int], Any]) -> Any:  # noqa: C901, PLR0911 (one line per tag)
+    if not isinstance(data, list):
+        if isinstance(data, dict):
+            raise TypeError("an object")
+        return data
+    tag, *rest = data
+    if tag in _CONTAINERS:
+        return _CONTAINERS[tag](_decode(item, resolve) for item in rest[0])
+    match tag:
+        case "dict":
+            return {_decode(k, resolve): _decode(v, resolve) for k, v in rest[0]}
+        case "iterator":
+            return iter([_decode(item, resolve) for item in rest[0]])
+        case "int":
+            return int(rest[0], 16)
+        case "float":
+            return float(rest[0])
+        case "complex":
+            return complex(float(rest[0]), float(rest[1]))
+        case "bytes":
+            return bytes.fromhex(rest[0])
+        case "range":
+            return range(*(int(part, 16) for part in rest))
+        case "handle":
+            return resolve(rest[0])
+        case _:
+            raise ValueError(f"tag {tag!r}")

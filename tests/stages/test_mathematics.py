@@ -1,0 +1,73 @@
+"""Mathematics by math-verify: three values, gold answers in every notation, limits that hold."""
+
+import pytest
+
+pytest.importorskip("math_verify")
+
+from fusionrun.api.records import VerdictValue
+from fusionrun_stages.graders import PROMPT_FAULT, mathematics
+from fusionrun_stages.graders.mathematics import Question, grade_all, parse_gold
+
+RIGHT, WRONG, UNKNOWN = VerdictValue.RIGHT, VerdictValue.WRONG, VerdictValue.UNKNOWN
+
+
+def grade(gold, *answers):
+    ((_, grades),) = grade_all([Question(gold, list(answers))], processes=1)
+    return [found.verdict for found in grades]
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "verdict"),
+    [
+        ("42", r"So \boxed{42}", RIGHT),
+        ("42", "The answer is 42.", RIGHT),
+        ("42", r"First I had \boxed{41}. That is wrong. It is \boxed{42}.", RIGHT),
+        ("42", r"\boxed{43}", WRONG),
+        ("42", "I do not know.", WRONG),
+        ("42", "", WRONG),
+        ("1,234", r"\boxed{1234}", RIGHT),
+        ("Janet sells 9 eggs.\n#### 18", r"\boxed{18}", RIGHT),
+        (r"\frac{1}{2}", r"\boxed{0.5}", RIGHT),
+        (r"\frac{1}{2}", r"\boxed{1/2}", RIGHT),
+        (r"\sqrt{2}", r"$\frac{2}{\sqrt{2}}$", RIGHT),
+        ("(1,2)", r"\boxed{(1,2)}", RIGHT),
+        ("(1,2)", r"\boxed{(2,1)}", WRONG),
+        ("x^2+2x+1", r"\boxed{(x+1)^2}", RIGHT),
+        ("[1,2)", r"\boxed{[1,2)}", RIGHT),
+        ("[1,2)", r"\boxed{[1,2]}", WRONG),
+        (r"90^\circ", r"\boxed{90}", RIGHT),
+        ("5 cm", r"\boxed{5}", RIGHT),
+        (r"\{1,2\}", r"\boxed{2, 1}", RIGHT),
+    ],
+)
+def test_final_answer_is_compared_with_the_gold_one(gold, answer, verdict):
+    assert grade(gold, answer) == [verdict]
+
+
+@pytest.mark.parametrize("gold", [r"\sqrt{2}", "(1,2)", "x^2+2x+1"])
+def test_bare_latex_is_wrapped_in_dollars(gold):
+    assert parse_gold(gold)
+
+
+@pytest.mark.parametrize("gold", [None, "", "  ", "x+", r"\frac{1}{"])
+def test_an_unparsable_gold_answer_is_the_prompts_fault(gold):
+    ((_, grades),) = grade_all([Question(gold, [r"\boxed{1}", "2"])], processes=1)
+    assert {g.verdict for g in grades} == {UNKNOWN}
+    assert all(g.detail.startswith(PROMPT_FAULT) for g in grades)
+
+
+def test_gold_is_parsed_once_per_prompt(monkeypatch):
+    calls = []
+    monkeypatch.setattr(mathematics, "parse_gold", lambda gold: calls.append(gold) or parse_gold(gold))
+    assert len(mathematics.grade_question(Question("4", [r"\boxed{4}"] * 5))) == 5
+    assert calls == ["4"]
+
+
+def test_what_takes_too_long_is_unknown_and_harms_no_neighbour(monkeypatch):
+    monkeypatch.setattr(mathematics, "CPU_SECONDS", 1.0)
+    monkeypatch.setattr(mathematics, "GRACE_SECONDS", 1)
+    power_tower = r"\boxed{9^{9^{9^{9}}}}"  # C code: the kernel ends the process
+    asked = [Question("4", [r"\boxed{4}", power_tower, r"\boxed{5}"]), Question("5", [r"\boxed{5}"])]
+    grades = dict(grade_all(asked, processes=2))
+    assert [g.verdict for g in grades[0]] == [RIGHT, UNKNOWN, WRONG]
+    assert [g.verdict for g in grades[1]] == [RIGHT]

@@ -1,0 +1,198 @@
+"""score: a real (tiny, untrained) sequence classifier, scored in fixed batches that a kill does not change."""
+
+import json
+
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+pytest.importorskip("pyarrow")
+
+from fusionrun.api.artifacts import shard_name
+from fusionrun.api.models import Calibration, CalibrationPair, ScoreRange
+from fusionrun.api.records import Prompt, Response, Score
+from fusionrun.api.task import ScoreParameters, StageTask
+from fusionrun_stages import score
+from fusionrun_stages.errors import UserError
+from fusionrun_stages.reward_model import RewardModel
+from fusionrun_stages.shards import read_rows, write_rows
+from fusionrun_stages.work import Work
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+
+TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def save(folder, *, labels=1, pad="<|pad|>", template=TEMPLATE, head=True):
+    """Write a tiny Llama classifier (or, without a head, a language model) and its tokenizer."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    special = ["<|begin|>", "<|end|>", "<|pad|>", "<|user|>", "<|assistant|>"]
+    backend = Tokenizer(models.BPE({text: i for i, text in enumerate([*special, *alphabet])}, []))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens(special)
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token="<|begin|>", eos_token="<|end|>", pad_token=pad, chat_template=template
+    )
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, max_position_embeddings=512, num_labels=labels, initializer_range=0.2,
+        pad_token_id=tokenizer.pad_token_id, bos_token_id=0, eos_token_id=1,
+    )  # fmt: skip
+    kind = transformers.LlamaForSequenceClassification if head else transformers.LlamaForCausalLM
+    kind(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def model_path(tmp_path_factory):
+    return save(tmp_path_factory.mktemp("model"))
+
+
+def prepare(tmp_path, model_path, *, batch_size=4, max_length=200, calibration=None):
+    file = shard_name(0, 1) + ".parquet"
+    tasks = {"p0": "Instruction", "p1": "Mathematics", "p2": "SftOnly"}
+    write_rows(
+        tmp_path / "prompts" / file,
+        Prompt,
+        [Prompt(prompt_id=p, dataset="d", task=t, prompt=f"Say {p}.") for p, t in tasks.items()],
+    )
+    rows = [(p, i, "word " * (i + 1), "stop") for p in tasks for i in range(5)]
+    rows += [("p0", 5, "cut", "length"), ("p0", 6, "", "error"), ("p0", 7, "long " * 100, "stop")]
+    write_rows(
+        tmp_path / "responses" / file,
+        Response,
+        [
+            Response(prompt_id=p, dataset="d", source="s", sample_index=i, text=text, finish_reason=finish)
+            for p, i, text, finish in rows
+        ],
+    )
+    parameters = ScoreParameters(
+        source="s",
+        model_path=model_path,
+        prompts_dir=str(tmp_path / "prompts"),
+        responses_dir=str(tmp_path / "responses"),
+        shards=1,
+        batch_size=batch_size,
+        max_length=max_length,
+        calibration=calibration,
+    )
+    output = tmp_path / "out"
+    output.mkdir(exist_ok=True)
+    task = StageTask(
+        run="r", namespace="n", stage="score/s", digest="x", output_dir=str(output), shards=1, parameters=parameters
+    )
+    return Work(task, output, 0, "second", lambda *_, **__: None)
+
+
+def test_every_usable_response_is_scored_once(tmp_path, model_path):
+    work = prepare(tmp_path, model_path)
+    made = score.run(work)
+    rows = list(read_rows(work.output / made.files[0], Score))
+    assert [(r.prompt_id, r.sample_index) for r in rows] == [(p, i) for p in ("p0", "p1") for i in range(5)]
+    assert made.counts == {"scored": 10, "unscored": 3}
+    assert made.details["unscored"] == {"truncated": 1, "failed": 1, "too_long": 1}
+    assert len({r.score_micro for r in rows}) == 10
+    assert not list((work.output / "parts").iterdir())
+
+
+def test_a_score_is_that_of_the_model_itself_unpadded(tmp_path, model_path):
+    work = prepare(tmp_path, model_path)
+    made = score.run(work)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(model_path).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model_path)
+    for row in read_rows(work.output / made.files[0], Score):
+        text = f"<|begin|><|user|>Say {row.prompt_id}.<|end|><|assistant|>{'word ' * (row.sample_index + 1)}<|end|>"
+        ids = torch.tensor([tokenizer(text, add_special_tokens=False)["input_ids"]])
+        with torch.inference_mode():
+            expected = model(input_ids=ids).logits[0, 0].item()
+        assert row.score_micro == pytest.approx(expected * 1e6, abs=5)
+
+
+def test_finished_batches_are_kept_and_a_torn_one_is_scored_again(tmp_path, model_path, monkeypatch):
+    whole = prepare(tmp_path / "whole", model_path)
+    expected = (whole.output / score.run(whole).files[0]).read_bytes()
+
+    work = prepare(tmp_path / "cut", model_path)
+    scored = []
+    original = RewardModel.score
+
+    def dies_in_the_third_batch(self, batch):
+        if len(scored) == 2:
+            raise KeyboardInterrupt
+        scored.append(len(batch))
+        return original(self, batch)
+
+    monkeypatch.setattr(RewardModel, "score", dies_in_the_third_batch)
+    with pytest.raises(KeyboardInterrupt):
+        score.run(Work(work.task, work.output, 0, "first", work.report))
+    (part,) = (work.output / "parts").iterdir()
+    assert len(part.read_bytes().splitlines()) == 2
+    part.write_bytes(part.read_bytes() + b'{"plan": "torn')
+
+    again = []
+    monkeypatch.setattr(RewardModel, "score", lambda self, batch: again.append(len(batch)) or original(self, batch))
+    assert (work.output / score.run(work).files[0]).read_bytes() == expected
+    assert again == [2]
+
+
+def test_part_of_another_plan_is_passed_over(tmp_path, model_path):
+    work = prepare(tmp_path, model_path)
+    part = work.output / "parts" / f"{shard_name(0, 1)}.other.jsonl"
+    part.parent.mkdir()
+    part.write_text(json.dumps({"plan": "other", "batch": 0, "scores_micro": [1, 2, 3, 4]}) + "\n")
+    made = score.run(work)
+    assert 1 not in [row.score_micro for row in read_rows(work.output / made.files[0], Score)]
+
+
+def calibration_of(model_path, low, high, *, swap=False):
+    model = RewardModel(model_path, trust_remote_code=False)
+    answers = ["yes", "no way"]
+    scores = model.score([model.encode("Well?", answer) for answer in answers])
+    better, worse = sorted(answers, key=lambda a: -scores[answers.index(a)])
+    pair = CalibrationPair(prompt="Well?", better=worse if swap else better, worse=better if swap else worse)
+    return Calibration(pairs=[pair], score_range=ScoreRange(min=low, max=high))
+
+
+def test_calibration_passes_a_model_that_orders_its_pairs(tmp_path, model_path):
+    work = prepare(tmp_path, model_path, calibration=calibration_of(model_path, -100, 100))
+    (pair,) = score.run(work).details["calibration"]
+    assert pair["better"] > pair["worse"]
+
+
+def test_calibration_refuses_a_wrong_order(tmp_path, model_path):
+    work = prepare(tmp_path, model_path, calibration=calibration_of(model_path, -100, 100, swap=True))
+    with pytest.raises(UserError, match="the order is wrong"):
+        score.run(work)
+
+
+def test_calibration_refuses_another_scale(tmp_path, model_path):
+    work = prepare(tmp_path, model_path, calibration=calibration_of(model_path, 50, 100))
+    with pytest.raises(UserError, match="off the scale"):
+        score.run(work)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"labels": 2}, "2 labels"),
+        ({"template": None}, "no chat template"),
+        ({"head": False}, "no trained reward model"),
+    ],
+)
+def test_what_is_no_reward_model_is_refused(tmp_path, options, message):
+    path = save(tmp_path, **options)
+    with pytest.raises(UserError, match=message):
+        RewardModel(path, trust_remote_code=False)
+
+
+def test_a_missing_model_is_refused(tmp_path):
+    with pytest.raises(UserError, match="holds no config"):
+        RewardModel(str(tmp_path), trust_remote_code=False)
