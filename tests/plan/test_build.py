@@ -168,6 +168,7 @@ def test_gpus_are_counted_over_replicas_and_nodes():
     assert plan["serve/ada"].gpus == 8
     assert plan["serve/bob"].gpus == 0
     assert plan["sft"].gpus == plan["dpo"].gpus == 12
+    assert plan["promote"].gpus == 4
     assert gpu_count(None) == 0
 
 

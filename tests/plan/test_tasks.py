@@ -31,7 +31,7 @@ def task_of(stage: str, layout: Layout | None = None, url: str = "") -> StageTas
 
 def test_a_generation_leaves_no_sampling_parameter_to_the_server():
     parameters = task_of("generate/ada", url="http://server/v1").parameters
-    assert parameters.sampling.model_dump() == {
+    assert parameters.sampling.model_dump(by_alias=False) == {
         "temperature": 0.8, "top_p": 0.95, "top_k": -1, "repetition_penalty": 1.0, "max_tokens": 2048,
     }  # fmt: skip
     assert (parameters.base_url, parameters.model) == ("http://server/v1", "ada")

@@ -285,7 +285,13 @@ def _training_stages(spec: FusionRunSpec, references: _References) -> list[Stage
             gpus=gpus,
         ),
         Stage("dpo", StageKind.DPO, {"dpo": dpo, **shared}, inputs=("construct", "sft"), gpus=gpus),
-        Stage("promote", StageKind.PROMOTE, {"dpo": dpo}, inputs=("construct", "sft", "dpo")),
+        Stage(
+            "promote",
+            StageKind.PROMOTE,
+            {"dpo": dpo},
+            inputs=("construct", "sft", "dpo"),
+            gpus=gpu_count(training.resources),
+        ),
     ]
 
 

@@ -114,6 +114,8 @@ def build_task(layout: Layout, stage: Stage, server_url: str = "") -> StageTask:
     PlanError
         If the stage is a ``serve`` stage.
     """
+    if stage.kind is StageKind.SERVE:
+        raise PlanError(f"{stage.name}: a serve stage has no task")
     if stage.kind is StageKind.RESOLVE:
         output = f"{ROOT}/runs/{layout.namespace}/{layout.run}-{layout.uid[:8]}"
         digest = layout.uid.replace("-", "")[:20]
@@ -147,8 +149,6 @@ def _parameters(layout: Layout, stage: Stage, server_url: str) -> Parameters:
         StageKind.EVALUATE: _evaluate,
         StageKind.PUBLISH: _publish,
     }
-    if stage.kind not in builders:
-        raise PlanError(f"{stage.name}: a {stage.kind} stage has no task")
     return builders[stage.kind](layout, stage)
 
 

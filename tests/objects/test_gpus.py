@@ -1,0 +1,43 @@
+"""The plan's count of GPUs, by which the budget is kept, is what the pods really ask for."""
+
+from typing import Any
+
+import pytest
+
+from support.golden import layout_of, objects_of
+from support.pod_security import containers
+from support.runs import make_spec
+
+GPU = {"limits": {"nvidia.com/gpu": 2, "memory": "8Gi"}}
+
+
+def spec_with_gpus() -> dict[str, Any]:
+    ada, bob = make_spec()["sources"]
+    ada["served"] |= {"resources": GPU, "replicas": 3}
+    spec = make_spec(sources=[ada, bob], training={"nodes": 2, "resources": GPU})
+    spec["rewardModel"]["resources"] = GPU
+    spec["evaluation"]["server"] = {"resources": GPU}
+    return spec
+
+
+LAYOUT = layout_of("tiny", spec_with_gpus())
+
+
+def gpus_of(manifest: dict[str, Any]) -> int:
+    """Count the GPUs of all pods that an object may have at once."""
+    spec = manifest["spec"]
+    if manifest["kind"] == "PyTorchJob":
+        counted = [(r["replicas"], r["template"]) for r in spec["pytorchReplicaSpecs"].values()]
+    else:
+        counted = [(spec.get("replicas", spec.get("parallelism", 1)), spec["template"])]
+    return sum(
+        pods * int(c["resources"].get("limits", {}).get("nvidia.com/gpu", 0))
+        for pods, template in counted
+        for c in containers(template["spec"])
+    )
+
+
+@pytest.mark.parametrize("stage", LAYOUT.plan.stages, ids=lambda s: s.name)
+def test_a_stage_holds_as_many_gpus_as_the_plan_says(stage):
+    workload = objects_of(LAYOUT, [stage])[-1]
+    assert gpus_of(workload) == stage.gpus

@@ -1,0 +1,255 @@
+"""One kind of object after another: what makes it right for its stage."""
+
+from typing import Any
+
+import pytest
+
+from fusionrun import names
+from fusionrun.api.task import EXIT_USER_ERROR, StageKind, decode_task
+from fusionrun.objects.job import stage_image
+from fusionrun.objects.render import child_name, render
+from fusionrun.settings import Images, Settings
+from support.golden import SETTINGS, layout_of
+from support.pod_security import containers
+from support.runs import make_spec
+
+
+def objects(stage: str, attempt: int = 0, settings: Settings = SETTINGS, **changes: Any) -> dict[str, dict[str, Any]]:
+    layout = layout_of("tiny", make_spec(**changes))
+    return {m["kind"]: m for m in render(layout, layout.plan[stage], attempt, settings)}
+
+
+def pod_of(workload: dict[str, Any]) -> dict[str, Any]:
+    spec = workload["spec"]
+    template = spec["pytorchReplicaSpecs"]["Master"]["template"] if "pytorchReplicaSpecs" in spec else spec["template"]
+    return template["spec"]
+
+
+# Jobs
+
+
+def test_a_users_error_ends_a_job_and_a_disruption_counts_for_nothing():
+    job = objects("prepare/prompts", backoffLimit=5)["Job"]["spec"]
+    assert job["backoffLimit"] == 5
+    assert job["podReplacementPolicy"] == "Failed"
+    assert job["podFailurePolicy"]["rules"] == [
+        {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [EXIT_USER_ERROR]}},
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+    ]
+    assert pod_of(objects("prepare/prompts")["Job"])["restartPolicy"] == "Never"
+
+
+@pytest.mark.parametrize("stage", ["generate/ada", "verify/ada.mathematics", "verify/ada.coding", "score/ada"])
+def test_a_stage_with_shards_is_an_indexed_job(stage):
+    job = objects(stage, generation={"shards": 5, "parallelism": 9})["Job"]["spec"]
+    assert (job["completionMode"], job["completions"]) == ("Indexed", 5)
+    assert 1 <= job["parallelism"] <= 5
+
+
+def test_a_plain_stage_is_a_plain_job():
+    assert "completionMode" not in objects("construct")["Job"]["spec"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "image"),
+    [("resolve", "data"), ("generate", "data"), ("score", "reward"), ("promote", "train"), ("serve", "serve")],
+)
+def test_a_kind_runs_in_its_image(kind, image):
+    assert stage_image(StageKind(kind), SETTINGS.images) == f"{image}:1"
+
+
+def test_every_kind_has_an_image():
+    assert all(stage_image(kind, SETTINGS.images) for kind in StageKind)
+
+
+def test_a_pod_reads_its_own_task():
+    found = objects("generate/ada")
+    task = decode_task(found["ConfigMap"]["data"]["task.json"])
+    assert (task.stage, task.run, task.shards) == ("generate/ada", "tiny", 2)
+    server = child_name(layout := layout_of("tiny", make_spec()), layout.plan["serve/ada"], 0)
+    assert task.parameters.base_url == f"http://{server}.lab.svc:8000/v1"
+    mounts = pod_of(found["Job"])["containers"][0]["volumeMounts"]
+    assert {"name": "task", "mountPath": "/etc/fusionrun", "readOnly": True} in mounts
+
+
+def test_a_pod_tells_its_uid_and_where_to_push_progress():
+    (container,) = pod_of(objects("generate/ada")["Job"])["containers"]
+    environment = {e["name"]: e for e in container["env"]}
+    assert environment["FUSIONRUN_POD_UID"]["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.uid"
+    assert environment["FUSIONRUN_PROGRESS_URL"]["value"] == SETTINGS.progress_url
+
+
+def test_resources_are_the_specs_or_the_operators():
+    given = {"requests": {"cpu": "2"}, "limits": {"nvidia.com/gpu": 1}}
+    reward = {**make_spec()["rewardModel"], "resources": given}
+    assert pod_of(objects("score/ada", rewardModel=reward)["Job"])["containers"][0]["resources"] == given
+    default = pod_of(objects("construct")["Job"])["containers"][0]["resources"]
+    assert default == {"requests": SETTINGS.default_requests, "limits": SETTINGS.default_limits}
+
+
+def test_pull_secrets_and_policy_are_the_operators():
+    images = Images("d", "s", "t", "r", "x", pull_policy="Always", pull_secrets=("registry",))
+    pod = pod_of(objects("construct", settings=Settings(images=images))["Job"])
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    assert pod["containers"][0]["imagePullPolicy"] == "Always"
+    environment = [e["name"] for e in pod["containers"][0]["env"]]
+    assert "FUSIONRUN_PROGRESS_URL" not in environment
+
+
+# Training
+
+
+def test_training_is_a_master_and_workers_that_are_never_restarted_one_by_one():
+    job = objects("sft", training={"nodes": 3, "processesPerNode": 4})["PyTorchJob"]["spec"]
+    assert job["nprocPerNode"] == "4"
+    replicas = job["pytorchReplicaSpecs"]
+    assert (replicas["Master"]["replicas"], replicas["Worker"]["replicas"]) == (1, 2)
+    assert {r["restartPolicy"] for r in replicas.values()} == {"Never"}
+    assert job["runPolicy"] == {"cleanPodPolicy": "Running"}
+    (container,) = pod_of({"spec": job})["containers"]
+    assert container["name"] == "pytorch"
+    assert container["command"] == ["torchrun", "-m", "fusionrun_stages", "sft"]
+
+
+def test_training_on_one_node_has_no_worker():
+    assert set(objects("dpo", training={"nodes": 1})["PyTorchJob"]["spec"]["pytorchReplicaSpecs"]) == {"Master"}
+
+
+def test_torch_has_shared_memory():
+    volumes = pod_of(objects("sft")["PyTorchJob"])["volumes"]
+    assert {"name": "shm", "emptyDir": {"medium": "Memory"}} in volumes
+
+
+def test_a_retry_is_another_object_with_its_own_task():
+    first, again = objects("sft"), objects("sft", attempt=1)
+    name = again["PyTorchJob"]["metadata"]["name"]
+    assert name == f"{first['PyTorchJob']['metadata']['name']}-r1"
+    assert again["ConfigMap"]["metadata"]["name"] == name
+    assert again["PyTorchJob"]["metadata"]["labels"][names.LABEL_ATTEMPT] == "1"
+
+
+def test_a_changed_number_is_another_object():
+    assert (
+        objects("dpo")["PyTorchJob"]["metadata"]["name"]
+        != objects("dpo", training={"nodes": 2, "dpo": {"beta": 1.0}})["PyTorchJob"]["metadata"]["name"]
+    )
+
+
+# Servers
+
+
+def serve(**served: Any) -> dict[str, dict[str, Any]]:
+    sources = make_spec()["sources"]
+    sources[0]["served"] |= served
+    return objects("serve/ada", sources=sources)
+
+
+def test_a_server_leaves_no_sampling_parameter_to_the_models_own_file():
+    (container,) = pod_of(serve()["Deployment"])["containers"]
+    command = container["command"]
+    assert command[:3] == ["vllm", "serve", "/data/models/ada"]
+    assert command[command.index("--generation-config") + 1] == "vllm"
+    assert command[command.index("--served-model-name") + 1] == "ada"
+    assert "--trust-remote-code" not in command
+
+
+def test_a_servers_arguments_come_after_the_operators():
+    sources = make_spec()["sources"]
+    sources[0]["served"] |= {"extraArgs": ["--max-num-seqs=8"], "maxModelLen": 256, "tensorParallelSize": 4}
+    settings = Settings(images=SETTINGS.images, serve_extra_args=("--enforce-eager",), cpu_environment={"B": "2"})
+    (container,) = pod_of(objects("serve/ada", settings=settings, sources=sources)["Deployment"])["containers"]
+    assert container["command"][-2:] == ["--enforce-eager", "--max-num-seqs=8"]
+    assert container["command"][container["command"].index("--max-model-len") + 1] == "256"
+    assert container["command"][container["command"].index("--tensor-parallel-size") + 1] == "4"
+    assert {"name": "B", "value": "2"} in container["env"]
+
+
+def test_trusted_code_is_asked_for_by_the_spec_alone():
+    model = {"uri": "hf://org/odd", "revision": "a" * 40, "trustRemoteCode": True}
+    (container,) = pod_of(serve(model=model)["Deployment"])["containers"]
+    assert "--trust-remote-code" in container["command"]
+
+
+def test_a_server_may_take_its_time_to_start_but_no_longer():
+    deployment = serve(startupTimeoutSeconds=600)["Deployment"]
+    (container,) = pod_of(deployment)["containers"]
+    probe = container["startupProbe"]
+    assert probe["httpGet"]["path"] == "/v1/models"
+    assert probe["failureThreshold"] * probe["periodSeconds"] == 600
+    assert deployment["spec"]["progressDeadlineSeconds"] == 600
+
+
+def test_a_server_cannot_write_to_the_volume():
+    mounts = pod_of(serve()["Deployment"])["containers"][0]["volumeMounts"]
+    assert next(m for m in mounts if m["name"] == "data")["readOnly"] is True
+
+
+def test_a_service_finds_the_pods_of_its_server_alone():
+    found = serve(replicas=3)
+    assert found["Deployment"]["spec"]["replicas"] == 3
+    selector = found["Service"]["spec"]["selector"]
+    assert selector == found["Deployment"]["spec"]["selector"]["matchLabels"]
+    labels = found["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert selector.items() <= labels.items()
+    assert selector[names.LABEL_STAGE] == "serve.ada"
+    assert found["Service"]["metadata"]["name"] == found["Deployment"]["metadata"]["name"]
+
+
+# The sandbox
+
+
+@pytest.fixture
+def sandbox() -> dict[str, dict[str, Any]]:
+    return objects("verify/ada.coding", scheduling={"sandboxRuntimeClassName": "isolated"})
+
+
+def test_only_coding_is_judged_in_the_sandbox(sandbox):
+    assert set(sandbox) == {"NetworkPolicy", "ConfigMap", "Job"}
+    assert "NetworkPolicy" not in objects("verify/ada.mathematics")
+
+
+def test_the_judge_sees_its_input_read_only_and_one_directory_of_its_own(sandbox):
+    pod = pod_of(sandbox["Job"])
+    (judge,) = pod["containers"]
+    task = decode_task(sandbox["ConfigMap"]["data"]["task.json"])
+    data = [m for m in judge["volumeMounts"] if m["name"] == "data"]
+    writable = [m["mountPath"] for m in data if not m.get("readOnly")]
+    read_only = [m["mountPath"] for m in data if m.get("readOnly")]
+    assert writable == [task.output_dir]
+    assert read_only == [task.parameters.prompts_dir, task.parameters.responses_dir]
+    assert all(m["mountPath"] == f"/data/{m['subPath']}" for m in data)
+
+
+def test_the_runner_sees_no_volume_of_the_run_and_is_another_user(sandbox):
+    pod = pod_of(sandbox["Job"])
+    (runner,) = pod["initContainers"]
+    assert runner["restartPolicy"] == "Always"
+    assert {m["name"] for m in runner["volumeMounts"]} == {"runner-tmp", "socket"}
+    assert runner["securityContext"]["runAsUser"] not in (0, pod["securityContext"]["runAsUser"])
+    assert "env" not in runner
+    shared = {m["name"] for m in runner["volumeMounts"]} & {
+        m["name"] for c in pod["containers"] for m in c["volumeMounts"]
+    }
+    assert shared == {"socket"}
+
+
+def test_the_sandbox_is_bounded_in_memory_processor_and_disk(sandbox):
+    pod = pod_of(sandbox["Job"])
+    assert {"cpu", "memory", "ephemeral-storage"} <= set(pod["initContainers"][0]["resources"]["limits"])
+    assert all("memory" in c["resources"]["limits"] for c in containers(pod))
+    assert all(v["emptyDir"].get("sizeLimit") for v in pod["volumes"] if "emptyDir" in v)
+
+
+def test_the_sandbox_has_no_network(sandbox):
+    assert pod_of(sandbox["Job"])["runtimeClassName"] == "isolated"
+    policy = sandbox["NetworkPolicy"]["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert "ingress" not in policy
+    assert "egress" not in policy
+    labels = sandbox["Job"]["spec"]["template"]["metadata"]["labels"]
+    assert policy["podSelector"]["matchLabels"].items() <= labels.items()
+
+
+def test_no_other_pod_is_cut_off_by_the_sandboxs_policy(sandbox):
+    labels = objects("generate/ada")["Job"]["spec"]["template"]["metadata"]["labels"]
+    assert not sandbox["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"].items() <= labels.items()

@@ -1,0 +1,181 @@
+"""Every pod of every stage: restricted, without a token, with secrets by reference alone."""
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fusionrun import names
+from fusionrun.api.task import StageKind
+from fusionrun.objects import meta
+from fusionrun.plan.stages import REPORTING
+from support.golden import SETTINGS, UID, layout_of, objects_of
+from support.pod_security import containers, pod_specs, violations
+from support.properties import quick
+from support.runs import CLAIM, make_spec
+
+SECRET = {"name": "hugging-face", "key": "token"}
+GPU = {"limits": {"nvidia.com/gpu": 2, "memory": "8Gi"}}
+
+
+def full_spec(**changes: Any) -> dict[str, Any]:
+    """Make a spec that asks for everything a pod can have."""
+    ada, bob = make_spec()["sources"]
+    ada["served"] |= {"resources": GPU, "extraArgs": ["--enforce-eager"]}
+    endpoint = {"url": "https://far/v1", "model": "m", "apiKeySecretRef": {"name": "far-key", "key": "api"}}
+    return make_spec(
+        sources=[ada, bob, {"name": "far", "type": "Endpoint", "endpoint": endpoint}],
+        target={"family": "Llama3", "model": {"uri": "hf://org/target"}},
+        publish={"uri": f"pvc://{CLAIM}/out"},
+        hub={"tokenSecretRef": SECRET, "endpoint": "https://hub"},
+        training={"nodes": 2, "resources": GPU},
+        scheduling={
+            "queueName": "team",
+            "priorityClassName": "low",
+            "nodeSelector": {"gpu": "yes"},
+            "tolerations": [{"key": "gpu", "operator": "Exists"}],
+            "sandboxRuntimeClassName": "isolated",
+        },
+        **changes,
+    )
+
+
+LAYOUT = layout_of("tiny", full_spec())
+OBJECTS = objects_of(LAYOUT)
+WORKLOADS = [m for m in OBJECTS if list(pod_specs(m))]
+PODS = [(m["metadata"]["labels"][names.LABEL_STAGE], meta_, pod) for m in WORKLOADS for meta_, pod in pod_specs(m)]
+each_object = pytest.mark.parametrize("manifest", OBJECTS, ids=lambda m: f"{m['kind']}/{m['metadata']['name']}")
+each_pod = pytest.mark.parametrize(("stage", "metadata", "pod"), PODS, ids=[p[0] for p in PODS])
+
+
+def values_of(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        return [v for child in node.values() for v in values_of(child)]
+    if isinstance(node, list):
+        return [v for child in node for v in values_of(child)]
+    return [str(node)]
+
+
+@each_pod
+def test_a_pod_passes_the_restricted_standard(stage, metadata, pod):
+    assert violations(pod) == []
+
+
+@each_pod
+def test_a_pod_has_no_token_of_the_api_server(stage, metadata, pod):
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["enableServiceLinks"] is False
+    assert "serviceAccountName" not in pod
+    assert not [v for v in pod["volumes"] if "projected" in v or "secret" in v]
+
+
+@each_pod
+def test_a_container_writes_to_volumes_alone_and_is_one_user(stage, metadata, pod):
+    for container in containers(pod):
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+        assert container["resources"]["limits"]["memory"]
+        assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
+    assert pod["securityContext"]["runAsUser"] == meta.USER_ID
+    names_ = [v["name"] for v in pod["volumes"]]
+    assert len(set(names_)) == len(names_)
+    assert {m["name"] for c in containers(pod) for m in c["volumeMounts"]} == set(names_)
+
+
+@each_pod
+def test_a_pod_carries_the_labels_it_is_found_by(stage, metadata, pod):
+    assert metadata["labels"][names.LABEL_RUN] == "tiny"
+    assert metadata["labels"][names.LABEL_STAGE] == stage
+    assert metadata["labels"][names.LABEL_COMPONENT] in set(StageKind)
+
+
+@each_pod
+def test_a_pod_goes_where_the_run_says(stage, metadata, pod):
+    assert pod["priorityClassName"] == "low"
+    assert pod["nodeSelector"] == {"gpu": "yes"}
+    assert pod["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
+
+
+@each_pod
+def test_only_what_needs_a_hub_has_its_token_and_all_else_is_offline(stage, metadata, pod):
+    kind = metadata["labels"][names.LABEL_COMPONENT]
+    for container in containers(pod):
+        environment = {e["name"]: e for e in container.get("env", [])}
+        if kind in ("resolve", "fetch"):
+            assert environment["HF_TOKEN"]["valueFrom"] == {"secretKeyRef": SECRET}
+        else:
+            assert "HF_TOKEN" not in environment
+        if kind not in ("resolve", "fetch", "publish") and container["name"] != "runner":
+            assert environment["HF_HUB_OFFLINE"]["value"] == "1"
+
+
+def test_a_secret_is_never_more_than_a_reference():
+    referring = json.dumps([p for _, _, p in PODS]).count("secretKeyRef")
+    assert referring == 3  # resolve and fetch/target the hub's, generate/far the endpoint's
+    keys = [e for _, _, p in PODS for c in containers(p) for e in c.get("env", []) if "KEY" in e["name"]]
+    assert [k["valueFrom"] for k in keys] == [{"secretKeyRef": {"name": "far-key", "key": "api"}}]
+
+
+@each_object
+def test_an_object_belongs_to_its_run(manifest):
+    metadata = manifest["metadata"]
+    (owner,) = metadata["ownerReferences"]
+    assert (owner["kind"], owner["name"], owner["uid"]) == ("FusionRun", "tiny", UID)
+    assert owner["controller"] is True
+    assert metadata["namespace"] == "lab"
+    assert metadata["labels"][names.LABEL_RUN] == "tiny"
+    assert metadata["labels"][names.LABEL_MANAGED_BY] == names.MANAGED_BY
+    assert len(metadata["name"]) <= 63
+
+
+def test_every_name_is_given_once_but_the_one_network_policy():
+    keys = [(m["kind"], m["metadata"]["name"]) for m in OBJECTS if m["kind"] != "NetworkPolicy"]
+    assert len(set(keys)) == len(keys)
+    assert len({m["metadata"]["name"] for m in OBJECTS if m["kind"] == "NetworkPolicy"}) == 1
+
+
+def test_every_workload_stands_in_kueues_queue_and_is_never_suspended_by_us():
+    for manifest in WORKLOADS:
+        assert manifest["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team"
+        assert "suspend" not in manifest["spec"]
+        assert "suspend" not in manifest["spec"].get("runPolicy", {})
+
+
+def test_a_config_map_is_frozen_and_comes_before_the_object_that_reads_it():
+    for earlier, later in pairwise(OBJECTS):
+        if earlier["kind"] == "ConfigMap":
+            assert earlier["immutable"] is True
+            assert later["metadata"]["name"] == earlier["metadata"]["name"]
+            volumes = [v for _, p in pod_specs(later) for v in p["volumes"]]
+            assert {"name": "task", "configMap": {"name": earlier["metadata"]["name"]}} in volumes
+
+
+def test_what_runs_again_for_its_numbers_is_cheap():
+    assert not [s.name for s in LAYOUT.plan.stages if s.kind in REPORTING and s.gpus]
+
+
+run_names = st.from_regex(r"[a-z0-9]([-a-z0-9.]{0,48}[a-z0-9])?", fullmatch=True)
+
+
+@quick
+@given(run_names, st.integers(0, 3), st.integers(1, 4), st.integers(1, 9), st.booleans())
+def test_whatever_a_run_is_called_and_asks_its_pods_are_restricted(name, backoff, nodes, shards, coding):
+    datasets = make_spec()["datasets"][: 2 if coding else 1]
+    spec = make_spec(backoffLimit=backoff, training={"nodes": nodes}, generation={"shards": shards}, datasets=datasets)
+    for manifest in objects_of(layout_of(name, spec)):
+        assert len(manifest["metadata"]["name"]) <= 63
+        for _, pod in pod_specs(manifest):
+            assert violations(pod) == []
+            assert pod["automountServiceAccountToken"] is False
+
+
+def test_the_check_itself_sees_what_is_forbidden():
+    _, _, pod = PODS[0]
+    assert violations(pod | {"hostNetwork": True})
+    assert violations(pod | {"volumes": [{"name": "host", "hostPath": {"path": "/"}}]})
+    bare = {k: v for k, v in pod["containers"][0].items() if k != "securityContext"}
+    assert violations(pod | {"containers": [bare]})
+    assert violations({k: v for k, v in pod.items() if k != "securityContext"})
+    assert SETTINGS.images.data == pod["containers"][0]["image"]

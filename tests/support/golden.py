@@ -1,0 +1,86 @@
+"""Golden files: what a sample renders to, with everything that differs from run to run pinned."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fusionrun.api.crd import to_yaml
+from fusionrun.api.spec import FusionRunSpec
+from fusionrun.objects.render import render
+from fusionrun.plan.build import build_plan
+from fusionrun.plan.defaults import fill
+from fusionrun.plan.graph import digests
+from fusionrun.plan.stages import Stage
+from fusionrun.plan.tasks import Layout
+from fusionrun.settings import Images, Settings
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+UPDATE = os.environ.get("UPDATE_GOLDEN") == "1"
+UID = "11111111-2222-3333-4444-555555555555"
+SETTINGS = Settings(
+    images=Images(data="data:1", serve="serve:1", train="train:1", reward="reward:1", sandbox="sandbox:1"),
+    progress_url="http://fusionrun.fusionrun-system:8090",
+)
+
+
+def layout_of(name: str, spec: dict[str, Any]) -> Layout:
+    """Lay a spec out as it is after ``resolve``, each reference pinned to its own number."""
+    filled = fill(FusionRunSpec.model_validate(spec))
+    plan = build_plan(filled)
+    pins = [f"{i:012x}" for i, _ in enumerate(plan.references)]
+    return Layout("lab", name, UID, filled, plan, tuple(pins), digests(plan.planned(), pins))
+
+
+def objects_of(
+    layout: Layout, stages: Sequence[Stage] | None = None, settings: Settings = SETTINGS
+) -> list[dict[str, Any]]:
+    """Render the objects of some stages, or of all, in plan order."""
+    return [m for stage in stages or layout.plan.stages for m in render(layout, stage, 0, settings)]
+
+
+def one_of_each_kind(layout: Layout) -> list[Stage]:
+    """List the first stage of each kind; of ``verify`` the first of each grader."""
+    found: dict[tuple[str, str], Stage] = {}
+    for stage in layout.plan.stages:
+        found.setdefault((stage.kind, stage.parameters.get("grader", "")), stage)
+    return list(found.values())
+
+
+def text_of(objects: list[dict[str, Any]]) -> str:
+    """Write objects as YAML, the tasks in them spelt out, so that a changed number is a changed line."""
+    shown = [
+        m | {"data": {k: json.loads(v) for k, v in m["data"].items()}} if m["kind"] == "ConfigMap" else m
+        for m in objects
+    ]
+    return "".join(f"---\n{to_yaml(m)}" for m in shown)
+
+
+def plan_text(layout: Layout) -> str:
+    """Write a plan as YAML: every stage, what it waits for, its digest."""
+    stages = []
+    for stage in layout.plan.stages:
+        full = {
+            "name": stage.name,
+            "digest": layout.digests.get(stage.name),
+            "inputs": list(stage.inputs),
+            "after": list(stage.after),
+            "server": stage.server,
+            "shards": stage.shards,
+            "gpus": stage.gpus,
+        }
+        stages.append({key: value for key, value in full.items() if value})
+    return to_yaml(stages)
+
+
+def compare(path: Path, text: str) -> None:
+    """Compare a golden file with a text; with ``UPDATE_GOLDEN=1`` write it instead."""
+    if UPDATE:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert path.is_file(), f"{path} is missing: UPDATE_GOLDEN=1 makes it"
+    old, new = path.read_text().splitlines(), text.splitlines()
+    for number, (was, now) in enumerate(zip(old, new, strict=False), 1):
+        assert now == was, f"{path}:{number}: UPDATE_GOLDEN=1 refreshes it, when the change is meant"
+    assert len(old) == len(new), path
