@@ -40,6 +40,7 @@ class Executor:
         self._client = client
         self._store = store
         self._telling: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Lock()
         self._written: dict[ObjectRef, float] = {}
 
     def forget(self, run: ObjectRef) -> None:
@@ -78,8 +79,8 @@ class Executor:
             await self._write_status(run, decision.status)
         await _all(self._delete(ref) for ref in decision.delete)
         for event in decision.events:
-            # Nobody waits for an event: the next stage must not.
-            task = asyncio.create_task(self.tell(run, event, now))
+            # Nobody waits for an event, the next stage least of all; and they go one by one, not to crowd it out.
+            task = asyncio.create_task(self._tell_in_turn(run, event, now))
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)
 
@@ -88,6 +89,10 @@ class Executor:
         if decision.create or decision.delete or decision.events or decision.status is None:
             return 0.0
         return max(0.0, self._written.get(ref_of(run), 0.0) + STATUS_MIN_SECONDS - time.monotonic())
+
+    async def _tell_in_turn(self, run: Manifest, event: Event, now: datetime) -> None:
+        async with self._turn:
+            await self.tell(run, event, now)
 
     async def tell(self, run: Manifest, event: Event, now: datetime) -> None:
         """Post a Kubernetes event on a run, or count one that was posted before; a failure is only logged."""

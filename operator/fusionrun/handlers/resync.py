@@ -71,7 +71,7 @@ class Resync:
             self.ready = True
             logger.info("watching %d runs", len(self._store.runs()))
         elif news:
-            logger.info("the watches had missed news of %d runs", len(news))
+            logger.info("the list was ahead of the watches for %d runs", len(news))
         for run in {*news, *(ref_of(run) for run in self._store.runs() if not is_finished(run))}:
             self._pokes.poke(run)
 

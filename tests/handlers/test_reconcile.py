@@ -1,0 +1,93 @@
+"""One reconcile, with a decision that the test makes."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from fusionrun import reconcile as reconcile_module
+from fusionrun.metrics import Metrics
+from fusionrun.reconcile import Reconciler
+from fusionrun.state.decision import Decision
+from fusionrun.state.live import Live
+
+RUN = {"metadata": {"name": "tiny", "namespace": "demo", "uid": "u"}, "status": {}}
+JOB = {"kind": "Job", "metadata": {"name": "j"}}
+
+
+class Hands:
+    """Gatherer, board, executor and store in one: they record what is asked of them."""
+
+    def __init__(self, live, made=(), wait=0.0):
+        self.live, self.made, self.wait, self.did = live, list(made), wait, []
+
+    async def gather(self, run, pushed):
+        self.did.append("gather")
+        return self.live
+
+    def of(self, run):
+        return {}
+
+    def seconds_to_wait(self, run, decision):
+        return self.wait
+
+    async def create(self, run, manifests):
+        self.did.append("create")
+        return self.made
+
+    async def settle(self, run, decision, now):
+        self.did.append("settle")
+
+    def get(self, ref):
+        return RUN
+
+
+def reconcile(hands, tiny, monkeypatch, decision, woken_at=None):
+    seen = []
+
+    def decide(live, settings, now):
+        seen.append((live, settings, now))
+        return decision
+
+    monkeypatch.setattr(reconcile_module, "decide", decide)
+    metrics = Metrics(list)
+    reconciler = Reconciler("settings", hands, hands, hands, hands, metrics)
+    answer = asyncio.run(reconciler.reconcile(tiny, woken_at))
+    transitions = metrics.registry.get_sample_value("fusionrun_transition_seconds_count")
+    return answer, seen, transitions
+
+
+def test_gather_decide_create_settle(tiny, monkeypatch):
+    hands = Hands(Live(RUN))
+    answer, seen, _ = reconcile(hands, tiny, monkeypatch, Decision(requeue_seconds=5.0))
+    assert hands.did == ["gather", "create", "settle"]
+    assert answer == 5.0
+    live, settings, now = seen[0]
+    assert (live, settings) == (hands.live, "settings")
+    assert abs((datetime.now(UTC) - now).total_seconds()) < 5
+
+
+def test_a_run_that_is_gone_is_left_alone(tiny, monkeypatch):
+    hands = Hands(None)
+    assert reconcile(hands, tiny, monkeypatch, Decision()) == (None, [], 0.0)
+    assert hands.did == ["gather"]
+
+
+def test_what_was_made_is_looked_at_again_at_once(tiny, monkeypatch):
+    answer, _, transitions = reconcile(
+        Hands(Live(RUN), made=[JOB]), tiny, monkeypatch, Decision(requeue_seconds=60.0), time.monotonic()
+    )
+    assert answer == 0.0
+    assert transitions == 1.0
+
+
+@pytest.mark.parametrize(("made", "woken_at"), [([JOB], None), ([], 1.0)])
+def test_only_a_watch_event_that_made_something_is_a_transition(tiny, monkeypatch, made, woken_at):
+    assert reconcile(Hands(Live(RUN), made=made), tiny, monkeypatch, Decision(), woken_at)[2] == 0.0
+
+
+def test_a_status_that_may_wait_is_not_written_now(tiny, monkeypatch):
+    hands = Hands(Live(RUN), wait=0.7)
+    assert reconcile(hands, tiny, monkeypatch, Decision())[0] == 0.7
+    assert hands.did == ["gather"]
