@@ -31,9 +31,18 @@ def grams_of(words: list[str]) -> Iterator[str]:
         yield " ".join(words[start : start + GRAM_WORDS])
 
 
+@dataclass(frozen=True)
+class Hit:
+    """What a prompt shares with benchmarks."""
+
+    whole: str | None
+    """All its words, where a benchmark has the very same prompt."""
+    grams: frozenset[str]
+
+
 @dataclass
 class Overlap:
-    """The benchmarks' prompts as n-grams. First ``count`` every prompt once, then ask ``find``."""
+    """The benchmarks' prompts as n-grams. First ``look`` at every prompt once, then ``judge`` the hits."""
 
     grams: dict[str, str] = field(default_factory=dict)
     """N-gram to the benchmark that it stands in."""
@@ -50,17 +59,19 @@ class Overlap:
             for gram in grams_of(words):
                 self.grams.setdefault(gram, benchmark)
 
-    def count(self, prompt: str) -> None:
-        """Count the benchmark n-grams of one prompt."""
-        self.seen.update({gram for gram in grams_of(words_of(prompt)) if gram in self.grams})
-
-    def find(self, prompt: str) -> tuple[str, str] | None:
-        """Return the benchmark that a prompt overlaps and the words that they share, or None."""
+    def look(self, prompt: str) -> Hit | None:
+        """Return what a prompt shares with the benchmarks, and count it; None where it shares nothing."""
+        if not self.whole:
+            return None
         words = words_of(prompt)
         whole = " ".join(words)
-        if whole in self.whole:
-            return self.whole[whole], whole
-        for gram in grams_of(words):
-            if gram in self.grams and self.seen[gram] <= COMMON_PROMPTS:
-                return self.grams[gram], gram
-        return None
+        grams = frozenset(gram for gram in grams_of(words) if gram in self.grams)
+        self.seen.update(grams)
+        return Hit(whole if whole in self.whole else None, grams) if grams or whole in self.whole else None
+
+    def judge(self, hit: Hit) -> tuple[str, str] | None:
+        """Return the benchmark that a prompt overlaps and the words that they share, or None."""
+        if hit.whole is not None:
+            return self.whole[hit.whole], hit.whole
+        rare = sorted(gram for gram in hit.grams if self.seen[gram] <= COMMON_PROMPTS)
+        return (self.grams[rare[0]], rare[0]) if rare else None

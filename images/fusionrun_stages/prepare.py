@@ -19,7 +19,7 @@ from fusionrun.api.artifacts import claim_path
 from fusionrun.api.data import Grader, Task
 from fusionrun.api.records import Prompt, Response
 from fusionrun.api.task import DatasetParameters, PrepareParameters
-from fusionrun_stages.contamination import Overlap
+from fusionrun_stages.contamination import Hit, Overlap
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.remote import dataset_folder
 from fusionrun_stages.shards import RowWriter, on_volume, shard_path, sort_rows
@@ -38,14 +38,31 @@ Key = int
 """64 bits of a prompt's identity: text without regard to white space, and task."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """A usable row of a data set."""
 
     key: Key
-    prompt: Prompt
+    normal: str
+    """The prompt without regard to white space."""
+    text: str
+    answer: str | None
+    tests: list[str] | None
+    entry_point: str | None
     responses: dict[str, str]
     """By source."""
+
+    def prompt_of(self, dataset: DatasetParameters) -> Prompt:
+        """Return the row to be stored."""
+        return Prompt(
+            prompt_id=_hash(f"{dataset.name}\0{self.normal}")[:16],
+            dataset=dataset.name,
+            task=dataset.task,
+            prompt=self.text,
+            answer=self.answer,
+            tests=self.tests,
+            entry_point=self.entry_point,
+        )
 
 
 @dataclass
@@ -68,6 +85,10 @@ class Survey:
 
     owner: dict[Key, int] = field(default_factory=dict)
     """The data set that keeps each prompt, by its index: the first that has it."""
+    usable: list[set[Key]] = field(default_factory=list)
+    """By data set: the prompts that are its own."""
+    hits: dict[Key, tuple[Hit, str]] = field(default_factory=dict)
+    """What prompts share with benchmarks, and how they begin."""
     kept: set[Key] = field(default_factory=set)
     tallies: dict[str, Tally] = field(default_factory=dict)
     examples: list[dict[str, str]] = field(default_factory=list)
@@ -83,7 +104,7 @@ def run(work: Work) -> Made:
     benchmarks = Reader({b.name: open_dataset(b, "benchmarks") for b in parameters.benchmarks}, apart=True)
     overlap = Overlap()
     for benchmark in parameters.benchmarks:
-        overlap.add(benchmark.name, (item.prompt.prompt for item in benchmarks.items(benchmark)))
+        overlap.add(benchmark.name, (item.text for item in benchmarks.items(benchmark)))
     survey = take_survey(reader, parameters, overlap, work)
     made = write_shards(reader, parameters, survey, work)
     totals = Counter[str]()
@@ -188,15 +209,11 @@ class Reader:
             normal = " ".join(text.split())
             yield Item(
                 key=int(_hash(f"{dataset.name if self.apart else dataset.task}\0{normal}")[:16], 16),
-                prompt=Prompt(
-                    prompt_id=_hash(f"{dataset.name}\0{normal}")[:16],
-                    dataset=dataset.name,
-                    task=dataset.task,
-                    prompt=text,
-                    answer=answer,
-                    tests=tests,
-                    entry_point=text_of(row.get(columns.entry_point)) if columns.entry_point else None,
-                ),
+                normal=normal,
+                text=text,
+                answer=answer,
+                tests=tests,
+                entry_point=text_of(row.get(columns.entry_point)) if columns.entry_point else None,
                 responses={
                     source: found
                     for source, column in sorted(dataset.responses_columns.items())
@@ -223,51 +240,57 @@ def take_survey(reader: Reader, parameters: PrepareParameters, overlap: Overlap,
         If a data set has no usable row.
     """
     survey = Survey()
-    if overlap.grams:
-        for dataset in parameters.datasets:
-            counted: set[Key] = set()
-            for item in reader.items(dataset):
-                if item.key not in counted:
-                    counted.add(item.key)
-                    overlap.count(item.prompt.prompt)
     for index, dataset in enumerate(parameters.datasets):
         tally = survey.tallies[dataset.name] = Tally()
-        usable = _survey_dataset(reader, survey, index, dataset, overlap, work)
+        survey.usable.append(_look_through(reader, survey, index, dataset, overlap, work))
         if tally.rows == sum(tally.bad.values()):
             raise UserError(f"datasets[{dataset.name}]: no usable row among {tally.rows}; {tally.first_bad}")
-        if dataset.max_prompts is not None and len(usable) > dataset.max_prompts:
-            chosen = set(heapq.nsmallest(dataset.max_prompts, usable, key=lambda key: rank(parameters.seed, key)))
-            tally.over_limit = len(usable) - len(chosen)
-            usable = chosen
-        survey.kept |= usable
-        tally.prompts = len(usable)
+    # How common an n-gram is, is known only now.
+    for dataset, own in zip(parameters.datasets, survey.usable, strict=True):
+        tally = survey.tallies[dataset.name]
+        clean = own - _contaminated(survey, dataset, own, overlap)
+        kept = clean
+        if dataset.max_prompts is not None:
+            kept = set(heapq.nsmallest(dataset.max_prompts, clean, key=lambda key: rank(parameters.seed, key)))
+        tally.over_limit = len(clean) - len(kept)
+        tally.prompts = len(kept)
+        survey.kept |= kept
     return survey
 
 
-def _survey_dataset(
+def _look_through(
     reader: Reader, survey: Survey, index: int, dataset: DatasetParameters, overlap: Overlap, work: Work
 ) -> set[Key]:
-    """Return the prompts of a data set that no other has and no benchmark overlaps; count the rest."""
+    """Return the prompts that no data set before this one has; note what they share with the benchmarks."""
     tally = survey.tallies[dataset.name]
-    met: set[Key] = set()
     usable: set[Key] = set()
     for item in reader.items(dataset, tally):
         if tally.rows % REPORT_ROWS == 0:
             work.report(tally.rows, 0, "rows")
-        if survey.owner.setdefault(item.key, index) != index or item.key in met:
+        if survey.owner.setdefault(item.key, index) != index or item.key in usable:
             # A row that brings a response to a known prompt is no duplicate: its response is kept.
             tally.duplicates += not item.responses
             continue
-        met.add(item.key)
-        found = overlap.find(item.prompt.prompt)
-        if found is None:
-            usable.add(item.key)
-            continue
-        tally.contaminated += 1
-        if len(survey.examples) < EXAMPLES:
-            prompt, words = item.prompt.prompt[:EXAMPLE_CHARACTERS], found[1][:EXAMPLE_CHARACTERS]
-            survey.examples.append({"dataset": dataset.name, "benchmark": found[0], "prompt": prompt, "shared": words})
+        usable.add(item.key)
+        hit = overlap.look(item.text)
+        if hit is not None:
+            survey.hits[item.key] = hit, item.text[:EXAMPLE_CHARACTERS]
     return usable
+
+
+def _contaminated(survey: Survey, dataset: DatasetParameters, usable: set[Key], overlap: Overlap) -> set[Key]:
+    """Return the prompts that overlap a benchmark, and keep some to be looked at."""
+    found: set[Key] = set()
+    for key, (hit, text) in survey.hits.items():
+        shared = overlap.judge(hit) if key in usable else None
+        if shared is None:
+            continue
+        found.add(key)
+        if len(survey.examples) < EXAMPLES:
+            words = shared[1][:EXAMPLE_CHARACTERS]
+            survey.examples.append({"dataset": dataset.name, "benchmark": shared[0], "prompt": text, "shared": words})
+    survey.tallies[dataset.name].contaminated = len(found)
+    return found
 
 
 def rank(seed: int, key: Key) -> bytes:
@@ -284,11 +307,15 @@ def write_shards(reader: Reader, parameters: PrepareParameters, survey: Survey, 
     written: dict[Key, str] = {}
     """Kept prompts that are written, with their identifier."""
     samples: Counter[tuple[Key, str]] = Counter()
-    paths = [shard_path(folder, shard, count) for folder in folders for shard in range(count)]
+    paths = {
+        (number, shard): shard_path(folder, shard, count)
+        for number, folder in enumerate(folders)
+        for shard in range(count)
+    }
     with ExitStack() as stack:
         writers = {
-            path: stack.enter_context(RowWriter(path, Prompt if path.parent == folders[0] else Response))
-            for path in paths
+            place: stack.enter_context(RowWriter(path, Response if place[0] else Prompt))
+            for place, path in paths.items()
         }
         for dataset in parameters.datasets:
             for item in reader.items(dataset):
@@ -296,8 +323,9 @@ def write_shards(reader: Reader, parameters: PrepareParameters, survey: Survey, 
                     continue
                 shard = item.key % count
                 if item.key not in written:
-                    written[item.key] = item.prompt.prompt_id
-                    writers[shard_path(folders[0], shard, count)].append(item.prompt)
+                    prompt = item.prompt_of(dataset)
+                    written[item.key] = prompt.prompt_id
+                    writers[0, shard].append(prompt)
                     if len(written) % REPORT_ROWS == 0:
                         work.report(len(written), len(survey.kept), "prompts")
                 owner = parameters.datasets[survey.owner[item.key]].name
@@ -311,11 +339,11 @@ def write_shards(reader: Reader, parameters: PrepareParameters, survey: Survey, 
                         finish_reason="stop",
                     )
                     samples[item.key, source] += 1
-                    writers[shard_path(work.output / "responses" / source, shard, count)].append(response)
-    for path in paths:
-        sort_rows(path, ["prompt_id"] if path.parent == folders[0] else ["prompt_id", "sample_index"])
+                    writers[1 + sources.index(source), shard].append(response)
+    for (number, _), path in paths.items():
+        sort_rows(path, ["prompt_id", "sample_index"] if number else ["prompt_id"])
     work.report(len(written), len(survey.kept), "prompts")
-    return [str(path.relative_to(work.output)) for path in paths]
+    return [str(path.relative_to(work.output)) for path in paths.values()]
 
 
 def _hash(text: str) -> str:
