@@ -14,7 +14,8 @@ from typing import IO
 from image_set import DEBIAN_PACKAGES, DEBIAN_SUITE, REPOSITORY, Image, source_files, wheel_key
 from layout import Layout
 
-PROGRAMS = {"buildah": "buildah", "debootstrap": "debootstrap"}
+# Each is also the name of the Debian package that brings it.
+PROGRAMS = ("buildah", "debootstrap", "skopeo")
 # No host by this name exists: an image that is not there can never be pulled instead.
 REGISTRY_OF_NOWHERE = "fusionrun.local"
 STRIPPED_FOLDERS = (
@@ -72,9 +73,16 @@ class Builder:
                 raise BuildError(f"{image.name} could not be built; {log} ends:\n{tail}") from error
 
     def push_to_layout(self, reference: str, layout: Layout) -> None:
-        """Copy an image into the layout, its layers as they are: blobs that are there are not written again."""
+        """Copy an image into the layout: a blob that is there is not written again.
+
+        The layers stay uncompressed: compressing 6 GB takes longer than all the rest, and only an uncompressed layer's
+        digest is known before it is packed, so that a layer which is there costs nothing.
+        """
         layout.path.mkdir(parents=True, exist_ok=True)
-        self._buildah("push", "--quiet", "--disable-compression", reference, f"oci:{layout.path}:{reference}")
+        store = f"containers-storage:[overlay@{self.store}+{self.cache / 'run'}]{reference}"
+        command = ["skopeo", "copy", "--quiet", "--dest-oci-accept-uncompressed-layers", store]
+        command.append(f"oci:{layout.path}:{reference}")
+        subprocess.run(command, check=True, env=self._environment())
 
     def push_to_registry(self, reference: str, target: str) -> None:
         """Copy an image to a registry, with the login that buildah knows."""
@@ -169,7 +177,7 @@ class Builder:
         return [word for here, there in volumes if Path(here).exists() for word in ("--volume", f"{here}:{there}:ro")]
 
     def _require_programs(self) -> None:
-        missing = [package for program, package in PROGRAMS.items() if not shutil.which(program)]
+        missing = [program for program in PROGRAMS if not shutil.which(program)]
         if not missing:
             return
         if os.geteuid() or not shutil.which("apt-get"):
@@ -182,15 +190,17 @@ class Builder:
         command = [*apt, "install", "-y", "-qq", "--no-install-recommends", *missing]
         subprocess.run(command, check=True, env=environment, capture_output=True)
 
+    def _environment(self) -> dict[str, str]:
+        """Return what buildah and skopeo need to know; big temporary copies belong on the cache's disk, not in /tmp."""
+        (self.cache / "tmp").mkdir(exist_ok=True)
+        return {**os.environ, "BUILDAH_ISOLATION": "chroot", "TMPDIR": str(self.cache / "tmp")}
+
     def _buildah(self, *words: str, capture: bool = False, output: IO[str] | None = None) -> str:
         """Run buildah on this store; chroot isolation works without the right to make containers."""
         command = ["buildah", "--root", str(self.store), "--runroot", str(self.cache / "run")]
         command += ["--storage-driver", "overlay", *words]
-        (self.cache / "tmp").mkdir(exist_ok=True)
-        # The big temporary copies belong on the cache's disk rather than in memory under /tmp.
-        environment = {**os.environ, "BUILDAH_ISOLATION": "chroot", "TMPDIR": str(self.cache / "tmp")}
         stdout: int | IO[str] = subprocess.PIPE if capture else output or sys.stderr
-        done = subprocess.run(command, check=True, env=environment, text=True, stdout=stdout, stderr=output)
+        done = subprocess.run(command, check=True, env=self._environment(), text=True, stdout=stdout, stderr=output)
         return done.stdout or ""
 
 

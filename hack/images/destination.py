@@ -15,6 +15,7 @@ from layout import Layout, chain_ids
 SETTINGS = REPOSITORY / "hack" / "cluster" / "local" / "settings.sh"
 # Smaller layers are not worth a shared tree.
 SHARED_LAYER_BYTES = 50_000_000
+VIEW_ATTEMPTS = 5
 
 
 class DestinationError(Exception):
@@ -82,7 +83,7 @@ class LocalCluster:
                 f"({self.socket} is absent): run hack/cluster/up, then this again"
             )
         known = set(self._ctr("content", "ls", "-q").split())
-        command = ["ctr", "--address", str(self.socket), "--namespace", "k8s.io", "images", "import", "-"]
+        command = [*self._ctr_command(), "images", "import", "-"]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as importing:
             assert importing.stdin
             try:
@@ -111,17 +112,27 @@ class LocalCluster:
 
     def _snapshot_tree(self, chain_id: str) -> Path:
         """Return the folder in which containerd unpacked a layer."""
-        key = f"fusionrun-view-{os.getpid()}"
-        self._ctr("snapshots", "view", key, chain_id)
-        try:
-            # `mount -t overlay overlay TARGET -o ...,lowerdir=TOP:BELOW:...`, or a bind mount of the only layer
-            mount = self._ctr("snapshots", "mounts", "/mnt", key).split()
-        finally:
-            self._ctr("snapshots", "rm", key)
+        # `mount -t overlay overlay TARGET -o ...,lowerdir=TOP:BELOW:...`, or a bind mount of the only layer
+        mount = self._view_mount(chain_id).split()
         for option in mount[-1].split(","):
             if option.startswith("lowerdir="):
                 return Path(option.removeprefix("lowerdir=").split(":")[0])
         return Path(mount[3])
+
+    def _view_mount(self, chain_id: str) -> str:
+        """Return the mount command of a view on a snapshot; containerd may collect the view at any moment."""
+        for attempt in range(1, VIEW_ATTEMPTS + 1):
+            key = f"fusionrun-view-{os.getpid()}-{attempt}"
+            try:
+                self._ctr("snapshots", "view", key, chain_id)
+                return self._ctr("snapshots", "mounts", "/mnt", key)
+            except subprocess.CalledProcessError:
+                if attempt == VIEW_ATTEMPTS:
+                    raise
+            finally:
+                command = [*self._ctr_command(), "snapshots", "rm", key]
+                subprocess.run(command, check=False, capture_output=True)
+        raise AssertionError("the last attempt returns or raises")
 
     def _forget_others(self, wanted: dict[str, str]) -> None:
         """Remove earlier builds of these images from containerd; running pods keep what they started from."""
@@ -135,8 +146,10 @@ class LocalCluster:
             self._ctr("images", "rm", *stale)
 
     def _ctr(self, *words: str) -> str:
-        command = ["ctr", "--address", str(self.socket), "--namespace", "k8s.io", *words]
-        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        return subprocess.run([*self._ctr_command(), *words], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    def _ctr_command(self) -> list[str]:
+        return ["ctr", "--address", str(self.socket), "--namespace", "k8s.io"]
 
 
 class Kind:
