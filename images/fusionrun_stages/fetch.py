@@ -1,6 +1,7 @@
 """Download one model at its pinned revision, whole or not at all; what is there already is not fetched again."""
 
 import logging
+import os
 from pathlib import Path
 
 from fusionrun.api.task import FetchParameters
@@ -28,10 +29,13 @@ def run(work: Work) -> Made:
     else:
         raise InfrastructureError(f"{parameters.uri!r} needs no fetching: it is used where it lies")
     check_model(destination, parameters.uri)
-    sizes = [p.stat().st_size for p in destination.rglob("*") if p.is_file() and ".cache" not in p.parts]
-    log.info("fetched %s: %d files, %d bytes", parameters.uri, len(sizes), sum(sizes))
+    files = sorted(p for p in destination.rglob("*") if p.is_file() and ".cache" not in p.parts)
+    size = sum(path.stat().st_size for path in files)
+    log.info("fetched %s: %d files, %d bytes", parameters.uri, len(files), size)
     return Made(
-        counts={"files": len(sizes), "bytes": sum(sizes)},
+        # Beside the artifact, and yet part of it: a model that somebody deleted is fetched again.
+        files=[os.path.relpath(path, work.output) for path in files],
+        counts={"files": len(files), "bytes": size},
         details={"uri": parameters.uri, "revision": parameters.revision, "destination": str(destination)},
     )
 

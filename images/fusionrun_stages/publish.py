@@ -6,6 +6,7 @@ overwritten.
 
 import json
 import logging
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ def run(work: Work) -> Made:
     shutil.rmtree(bundle, ignore_errors=True)
     build_bundle(bundle, parameters, spec, work)
     destination = parameters.destination
+    files = [PROVENANCE]
     if destination.startswith("hf://"):
         to_hub(bundle, hub_id(destination))
     elif destination.startswith("s3://"):
@@ -43,12 +45,14 @@ def run(work: Work) -> Made:
     else:
         folder = on_volume(claim_path(destination)) if destination.startswith("pvc://") else Path(destination)
         to_folder(bundle, folder)
+        # What somebody deleted is published again.
+        files.append(os.path.relpath(folder / PROVENANCE, work.output))
     provenance = work.output / PROVENANCE
     if (bundle / PROVENANCE).is_file():
         (bundle / PROVENANCE).replace(provenance)
     shutil.rmtree(bundle, ignore_errors=True)
     log.info("published to %s", destination)
-    return Made(files=[PROVENANCE], counts={"published": 1}, details={"destination": destination})
+    return Made(files=files, counts={"published": 1}, details={"destination": destination})
 
 
 def build_bundle(bundle: Path, parameters: PublishParameters, spec: FusionRunSpec, work: Work) -> None:

@@ -121,6 +121,7 @@ def hub(tmp_path, monkeypatch):
 
 
 def work(tmp_path, kind, **parameters):
+    (tmp_path / "out").mkdir(exist_ok=True)
     task = StageTask(
         run="r", namespace="n", stage=f"{kind}/x", digest="d", output_dir=str(tmp_path / "out"),
         parameters={"kind": kind, **parameters},
@@ -153,7 +154,8 @@ def test_fetch_takes_the_pinned_commit_though_the_branch_has_moved(tmp_path, hub
     made = fetch.run(work(tmp_path, "fetch", **parameters))
     assert (destination / "config.json").read_bytes() == b'{"model_type": "llama"}'
     assert not (destination / "pytorch_model.bin").exists()
-    assert made.counts["files"] == 4
+    assert made.counts["files"] == len(made.files) == 4
+    assert all((tmp_path / "out" / name).resolve().is_file() for name in made.files)
     hub.asked.clear()
     fetch.run(work(tmp_path, "fetch", **parameters))
     assert not [path for command, path in hub.asked if command == "GET" and "/resolve/" in path]

