@@ -1,0 +1,126 @@
+"""What the real API server takes and refuses."""
+
+from pathlib import Path
+
+import pytest
+
+from fusionrun import names
+from fusionrun.api.spec import MUTABLE_FIELDS, FusionRunSpec
+from support.broken import broken
+
+pytestmark = pytest.mark.cluster
+
+REPOSITORY = Path(__file__).parents[2]
+SAMPLES = sorted((REPOSITORY / "manifests" / "samples").glob("*.yaml"))
+BASE = (Path(__file__).parent / "base.yaml").read_text()
+FIELDS = sorted(f.alias for f in FusionRunSpec.model_fields.values())
+
+CHANGES = {
+    "recipe": "FuseChat-3.0",
+    "target": {"family": "Qwen2.5", "model": {"uri": "pvc://fusion-data/other"}},
+    "sources": [{"name": "zed", "served": {"model": {"uri": "pvc://fusion-data/zed"}}}],
+    "rewardModel": {"model": {"uri": "hf://RLHFlow/ArmoRM-Llama3-8B-v0.1"}},
+    "datasets": [{"name": "other", "uri": "pvc://fusion-data/other.jsonl", "task": "Instruction"}],
+    "generation": {"shards": 9},
+    "construction": {"rewardMargin": {"min": 0.5, "max": 21}},
+    "training": {"dpo": {"beta": 1}},
+    "evaluation": {"sampling": {"maxTokens": 9}},
+    "hub": {"endpoint": "https://hub.example"},
+    "storage": {"claimName": "other"},
+    "scheduling": {"gpuBudget": 8},
+    "publish": {"uri": "pvc://fusion-data/out"},
+    "budget": {"maxGpuHours": 5},
+    "backoffLimit": 7,
+    "activeDeadlineSeconds": 600,
+    "suspend": True,
+}
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda p: p.stem)
+def test_every_sample_is_taken(cluster, path):
+    reply = cluster.create(path.read_text(), dry_run=True)
+    assert reply.ok, reply.text
+
+
+@pytest.mark.parametrize("case", broken("admission"), ids=lambda b: b.name)
+def test_what_the_schema_can_see_is_refused_with_field_value_and_rule(cluster, case):
+    reply = cluster.create(case.text, dry_run=True)
+    assert not reply.ok, reply.text
+    for fragment in case.says:
+        assert fragment in reply.text, reply.text
+
+
+@pytest.mark.parametrize("case", broken("plan", "cluster", "resolve", "update"), ids=lambda b: b.name)
+def test_what_the_schema_cannot_see_is_taken(cluster, case):
+    reply = cluster.create(case.text, dry_run=True)
+    assert reply.ok, reply.text
+
+
+@pytest.fixture(scope="module")
+def kept(cluster):
+    """A run that was accepted."""
+    reply = cluster.create(BASE)
+    assert reply.ok, reply.text
+    return "base"
+
+
+def test_every_field_has_a_change():
+    assert sorted(CHANGES) == FIELDS
+
+
+@pytest.mark.parametrize("field", sorted(set(FIELDS) - MUTABLE_FIELDS))
+def test_a_field_that_enters_a_digest_cannot_be_changed(cluster, kept, field):
+    reply = cluster.patch(kept, {"spec": {field: CHANGES[field]}})
+    assert not reply.ok
+    assert f"spec.{field} is immutable: a changed recipe is a new FusionRun" in reply.text
+
+
+@pytest.mark.parametrize("field", sorted(MUTABLE_FIELDS))
+def test_a_field_that_enters_no_digest_can_be_changed_and_dropped(cluster, kept, field):
+    for value in (CHANGES[field], None):
+        reply = cluster.patch(kept, {"spec": {field: value}})
+        assert reply.ok, reply.text
+
+
+@pytest.mark.parametrize("field", ["target", "storage", "datasets"])
+def test_a_required_field_cannot_be_dropped(cluster, kept, field):
+    assert not cluster.patch(kept, {"spec": {field: None}}).ok
+
+
+def test_a_label_can_be_changed_at_any_time(cluster, kept):
+    assert cluster.patch(kept, {"metadata": {"labels": {"team": "a"}}}).ok
+
+
+@pytest.mark.parametrize("case", broken("update"), ids=lambda b: b.name)
+def test_a_changed_recipe_is_refused_in_words(cluster, kept, case):
+    reply = cluster.apply(kept, case.text)
+    assert not reply.ok
+    for fragment in case.says:
+        assert fragment in reply.text
+
+
+def test_status_is_written_by_its_own_door_alone(cluster, kept):
+    status = {"status": {"progress": "1/2"}}
+    assert "1/2" not in cluster.patch(kept, status).text
+    assert '"progress":"1/2"' in cluster.patch(kept, status, "/status").text
+
+
+def test_a_status_outside_of_its_schema_is_refused(cluster, kept):
+    reply = cluster.patch(kept, {"status": {"stages": [{"name": "sft", "state": "Perhaps"}]}}, "/status")
+    assert not reply.ok
+    assert "status.stages[0].state" in reply.text
+
+
+def test_kubectl_get_shows_the_columns(cluster, kept):
+    shown = cluster.kubectl("get", f"{names.PLURAL}.{cluster.group}", kept)
+    assert shown.splitlines()[0].split() == ["NAME", "STAGE", "PROGRESS", "COMPLETE", "REASON", "GPUS", "AGE"]
+
+
+def test_kubectl_explain_knows_what_a_field_means(cluster):
+    version = f"--api-version={cluster.group}/{names.VERSION}"
+    assert "sigmoid_norm" in cluster.kubectl("explain", f"{names.PLURAL}.spec.training.dpo.lengthNormalized", version)
+
+
+def test_the_committed_crd_is_taken_as_it_is(cluster):
+    path = str(REPOSITORY / "manifests" / "crd.yaml")
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", path)
