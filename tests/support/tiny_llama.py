@@ -115,10 +115,11 @@ class StagePod:
         if processes:
             # A rendezvous of its own, on a free port, so that tests may run side by side.
             command += ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
-        self.process = subprocess.Popen(
-            [*command, "fusionrun_stages", parameters["kind"]],
-            cwd=folder, env=environment, stdout=self.log.open("w"), stderr=subprocess.STDOUT,
-        )  # fmt: skip
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [*command, "fusionrun_stages", parameters["kind"]],
+                cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT,
+            )  # fmt: skip
 
     def wait(self) -> int:
         return self.process.wait(timeout=540)
