@@ -16,20 +16,24 @@ def ended(world: World) -> list[str]:
     return [s.name for s in world.status.stages if s.state in ("Succeeded", "Skipped")]
 
 
-def test_a_run_reaches_complete_with_every_stage_done():
+@pytest.fixture(scope="module")
+def finished():
+    """A run at its end, for tests that only look."""
     world = World(make_run())
     world.run_to_end()
-    assert world.condition("Complete")[0] == "True"
-    assert world.condition("Finished")[0] == "True"
-    assert set(ended(world)) == {s.name for s in world.status.stages}
-    assert world.status.dataset.sft_rows == 7
-    assert world.status.results[0].delta == 40.0
+    return world
 
 
-def test_no_object_of_a_server_is_left_at_the_end():
-    world = World(make_run())
-    world.run_to_end()
-    assert not [o for o in world.objects.values() if o["kind"] in ("Deployment", "Service")]
+def test_a_run_reaches_complete_with_every_stage_done(finished):
+    assert finished.condition("Complete")[0] == "True"
+    assert finished.condition("Finished")[0] == "True"
+    assert set(ended(finished)) == {s.name for s in finished.status.stages}
+    assert finished.status.dataset.sft_rows == 7
+    assert finished.status.results[0].delta == 40.0
+
+
+def test_no_object_of_a_server_is_left_at_the_end(finished):
+    assert not [o for o in finished.objects.values() if o["kind"] in ("Deployment", "Service")]
 
 
 def test_nothing_but_resolve_starts_before_the_pins_are_known():
@@ -84,10 +88,8 @@ def test_time_alone_writes_no_status_within_a_quantum():
     assert later.status is None
 
 
-def test_every_object_is_created_once():
-    world = World(make_run())
-    world.run_to_end()
-    jobs = [c for c in world.created if c.startswith(("Job", "PyTorchJob", "Deployment"))]
+def test_every_object_is_created_once(finished):
+    jobs = [c for c in finished.created if c.startswith(("Job", "PyTorchJob", "Deployment"))]
     assert len(jobs) == len(set(jobs))
 
 
@@ -190,9 +192,6 @@ def test_a_missing_prerequisite_is_waited_for_and_named(absent, reason):
 
 
 def test_complete_artifacts_are_not_made_again():
-    first = World(make_run())
-    first.run_to_end()
-
     def everything_but_dpo(kind, task):
         result = succeeded(kind, task)
         if kind != "resolve":
@@ -288,7 +287,5 @@ def test_a_failure_says_whether_trying_again_can_help():
     assert not Failure(Reason.USER_ERROR, "", "").retryable
 
 
-def test_status_stays_under_16_kib():
-    world = World(make_run())
-    world.run_to_end()
-    assert len(world.status.model_dump_json(exclude_none=True)) < 16 * 1024
+def test_status_stays_under_16_kib(finished):
+    assert len(finished.status.model_dump_json(exclude_none=True)) < 16 * 1024

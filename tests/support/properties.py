@@ -3,7 +3,7 @@
 from hypothesis import HealthCheck, settings
 
 quick = settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     derandomize=True,
     database=None,
