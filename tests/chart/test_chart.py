@@ -61,7 +61,7 @@ def test_cpu_adds_its_environment_and_arguments(helm, tmp_path):
     settings = settings_of(helm.template("cpu.enabled=true", 'serve.extraArgs=["--disable-log-stats"]'), tmp_path)
     assert settings.cpu_environment["VLLM_CPU_KVCACHE_SPACE"] == "1"
     assert settings.cpu_environment["DS_ACCELERATOR"] == "cpu"
-    assert settings.serve_extra_args == ("--enforce-eager", "--disable-log-stats")
+    assert settings.serve_extra_args == ("--enforce-eager", "--no-enable-chunked-prefill", "--disable-log-stats")
 
 
 def test_changed_settings_restart_the_operator(helm):
