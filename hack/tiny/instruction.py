@@ -1,0 +1,62 @@
+"""Small instructions on a list of letters: reverse it, move its first to the end, or write it in capitals."""
+
+import random
+import string
+from collections.abc import Callable
+
+from tiny.skill import Item
+
+NAME = "instruction"
+LENGTH = 4
+
+_INSTRUCTIONS: dict[str, tuple[str, Callable[[list[str]], list[str]]]] = {
+    "reverse": ("Reverse these letters: {letters}", lambda letters: letters[::-1]),
+    "rotate": ("Move the first letter to the end: {letters}", lambda letters: [*letters[1:], letters[0]]),
+    "capitals": ("Write these letters in capitals: {letters}", lambda letters: [one.upper() for one in letters]),
+}
+
+
+def draw(rng: random.Random) -> Item:
+    """Draw an instruction and four different letters."""
+    name = rng.choice(tuple(_INSTRUCTIONS))
+    letters = rng.sample(string.ascii_lowercase, LENGTH)
+    wording, follow = _INSTRUCTIONS[name]
+    answer = " ".join(follow(letters))
+    prompt = wording.format(letters=" ".join(letters))
+    return Item(key=f"{name} {' '.join(letters)}", prompt=prompt, answer=answer, reference=answer)
+
+
+def corrupt(item: Item, rng: random.Random) -> str:
+    """Lose a letter, swap two neighbours, say a letter twice, or follow another instruction."""
+    while True:
+        text = _slip(item, rng)
+        if text != item.answer:
+            return text
+
+
+def misread(item: Item) -> str:
+    """Repeat the letters, unless they are to be written in capitals."""
+    name, *letters = item.key.split()
+    return item.answer if name == "capitals" else " ".join(letters)
+
+
+def is_right(item: Item, text: str) -> bool:
+    """Compare with the one right answer, spaces at the ends aside."""
+    return text.strip() == item.reference
+
+
+def _slip(item: Item, rng: random.Random) -> str:
+    name, *letters = item.key.split()
+    answer = item.answer.split()
+    place = rng.randrange(len(answer) - 1)
+    kind = rng.random()
+    if kind < 0.4:
+        other = rng.choice([one for one in _INSTRUCTIONS if one != name])
+        answer = _INSTRUCTIONS[other][1](letters)
+    elif kind < 0.7:
+        answer[place], answer[place + 1] = answer[place + 1], answer[place]
+    elif kind < 0.85:
+        answer.pop(place)
+    else:
+        answer[place + 1] = answer[place]
+    return " ".join(answer)

@@ -1,0 +1,184 @@
+"""The tiny Llama: its shape, its training on a stream of exercises, and sampling from it."""
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+CONTEXT = 256
+IGNORED = -100
+"""The label that `cross_entropy` leaves out."""
+Example = tuple[str, str]
+"""A prompt and the answer to learn."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The size of a network. The head dimension is 32, which vLLM's CPU attention supports."""
+
+    hidden: int = 128
+    layers: int = 3
+    heads: int = 4
+    key_value_heads: int = 2
+    inner: int = 320
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train."""
+
+    steps: int
+    batch: int = 64
+    learning_rate: float = 3e-3
+    warmup: int = 30
+
+
+def build_config(tokenizer: PreTrainedTokenizerFast, shape: Shape) -> LlamaConfig:
+    """Give the Hugging Face configuration of a shape."""
+    return LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=shape.hidden,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.key_value_heads,
+        head_dim=shape.hidden // shape.heads,
+        intermediate_size=shape.inner,
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        dtype="float32",
+        initializer_range=0.05,
+    )
+
+
+def encode(tokenizer: PreTrainedTokenizerFast, examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Encode conversations, padded on the right.
+
+    Returns
+    -------
+    tuple
+        Token ids (B, T) and labels (B, T); a label is -100 outside the answer and its end-of-turn token.
+    """
+    rows = [encode_pair(tokenizer, example) for example in examples]
+    width = max(len(prompt) + len(answer) for prompt, answer in rows)
+    ids = torch.full((len(rows), width), tokenizer.pad_token_id)
+    labels = torch.full((len(rows), width), IGNORED)
+    for row, (prompt, answer) in enumerate(rows):
+        end = len(prompt) + len(answer)
+        ids[row, :end] = torch.tensor(prompt + answer)
+        labels[row, len(prompt) : end] = torch.tensor(answer)
+    return ids, labels
+
+
+def encode_pair(tokenizer: PreTrainedTokenizerFast, example: Example) -> tuple[list[int], list[int]]:
+    """Encode a prompt up to the assistant's turn, and the answer with its end of turn, as the chat template has it."""
+    backend = tokenizer.backend_tokenizer
+    prompt, answer = example
+    head = backend.encode(f"{tokenizer.bos_token}<|user|>{prompt}<|end|><|assistant|>", add_special_tokens=False).ids
+    return head, backend.encode(f"{answer}<|end|>", add_special_tokens=False).ids
+
+
+def train(
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    draw: Callable[[random.Random], Example],
+    schedule: Schedule,
+    seed: int,
+) -> list[float]:
+    """Train on a stream of examples, and give the loss of every step."""
+    rng = random.Random(seed)
+    losses = []
+
+    def compute_loss() -> torch.Tensor:
+        losses = []
+        for part in split_by_length([draw(rng) for _ in range(schedule.batch)]):
+            ids, labels = encode(tokenizer, part)
+            logits = model(input_ids=ids, use_cache=False).logits
+            losses.append(_sum_by_answer(logits[:, :-1], labels[:, 1:]))
+        return torch.stack(losses).sum() / schedule.batch
+
+    for loss in optimise(model, compute_loss, schedule):
+        losses.append(loss)
+    return losses
+
+
+def optimise(model: torch.nn.Module, compute_loss: Callable[[], torch.Tensor], schedule: Schedule) -> list[float]:
+    """Take AdamW steps with warm-up and a cosine decay to a tenth."""
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=schedule.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
+    )
+    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _scale(step, schedule))
+    model.train()
+    losses = []
+    for _ in range(schedule.steps):
+        loss = compute_loss()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        rate.step()
+        losses.append(loss.item())
+    model.eval()
+    return losses
+
+
+@torch.no_grad()
+def sample(
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    prompts: Sequence[str],
+    *,
+    temperature: float,
+    top_p: float = 0.95,
+    max_tokens: int = 64,
+    batch: int = 300,
+    seed: int = 0,
+) -> list[str]:
+    """Answer every prompt once; temperature 0 is greedy.
+
+    Returns
+    -------
+    list of str
+        The answers in the order of the prompts; one that did not end within `max_tokens` is cut there.
+    """
+    torch.manual_seed(seed)
+    choice = {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0} if temperature else {}
+    answers: list[str] = []
+    for start in range(0, len(prompts), batch):
+        heads = [encode_pair(tokenizer, (prompt, ""))[0] for prompt in prompts[start : start + batch]]
+        width = max(map(len, heads))
+        ids = torch.tensor([[tokenizer.pad_token_id] * (width - len(head)) + head for head in heads])
+        mask = (ids != tokenizer.pad_token_id).long()
+        out = model.generate(
+            input_ids=ids, attention_mask=mask, max_new_tokens=max_tokens, **({"do_sample": False} | choice)
+        )
+        answers += tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
+    return answers
+
+
+def split_by_length(examples: Sequence[Example], parts: int = 3) -> list[list[Example]]:
+    """Sort examples by length and cut them into equal parts, since padding costs as much as text."""
+    ordered = sorted(examples, key=lambda example: sum(map(len, example)))
+    size = math.ceil(len(ordered) / parts)
+    return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+
+
+def _sum_by_answer(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Average the loss within each answer first, so that short answers are not drowned by long ones."""
+    kept = labels != IGNORED
+    losses = cross_entropy(logits[kept], labels[kept], reduction="none")
+    weights = (1 / kept.sum(1, keepdim=True)).expand_as(labels)[kept]
+    return (losses * weights).sum()
+
+
+def _scale(step: int, schedule: Schedule) -> float:
+    if step < schedule.warmup:
+        return (step + 1) / schedule.warmup
+    done = (step - schedule.warmup) / max(1, schedule.steps - schedule.warmup)
+    return 0.1 + 0.45 * (1 + math.cos(math.pi * done))

@@ -1,0 +1,43 @@
+"""How the models of the small world are brought up. Chosen once, over seeds 0, 1 and 2.
+
+All of them share their first schooling, on right answers only, as LLMs share most of their text; then each goes its own
+way on a blend with mistakes of its own. A source slips now and then in its speciality and often elsewhere; the target
+has misconceptions, so that it is mostly wrong in a systematic way and yet can be taught.
+"""
+
+from collections.abc import Mapping
+
+from tiny.blend import Blend, Part
+from tiny.network import Schedule, Shape
+
+SHAPE = Shape(hidden=96, layers=3, heads=3, key_value_heads=3, inner=256)
+
+SCHOOL: Blend = {"mathematics": Part(0.2), "coding": Part(0.3), "instruction": Part(0.5)}
+SCHOOLING = Schedule(steps=450, batch=64, learning_rate=4e-3)
+
+SPECIALISTS: Mapping[str, Blend] = {
+    "arithmetician": {
+        "mathematics": Part(0.4, slips=0.15),
+        "coding": Part(0.3, slips=0.5),
+        "instruction": Part(0.3, slips=0.5),
+    },
+    "programmer": {
+        "mathematics": Part(0.3, slips=0.5),
+        "coding": Part(0.4, slips=0.15),
+        "instruction": Part(0.3, slips=0.5),
+    },
+    "scribe": {
+        "mathematics": Part(0.3, slips=0.5),
+        "coding": Part(0.3, slips=0.5),
+        "instruction": Part(0.4, slips=0.15),
+    },
+    "target": {
+        "mathematics": Part(0.3, misread=0.8),
+        "coding": Part(0.35, misread=0.8),
+        "instruction": Part(0.35, misread=0.8),
+    },
+}
+SPECIALISING = Schedule(steps=80, batch=64, learning_rate=1.5e-3, warmup=10)
+
+REWARD_WEIGHTS = {"mathematics": 1.0, "coding": 1.0, "instruction": 1.5}
+REWARD_PAIRS = Schedule(steps=120, batch=48, learning_rate=1.5e-3, warmup=10)

@@ -1,0 +1,80 @@
+"""The tiny reward model: a Llama with a score head, trained on right answers against corrupted ones."""
+
+import random
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch.nn.functional import logsigmoid
+from transformers import LlamaForCausalLM, LlamaForSequenceClassification, PreTrainedTokenizerFast
+
+from tiny.blend import SKILLS
+from tiny.network import Example, Schedule, encode, optimise
+from tiny.skill import Use, draw_for
+
+# Pulls the scores towards zero, so that their scale is bounded and gaps tell something.
+_SPREAD_PENALTY = 0.02
+
+
+def build_reward_model(body: LlamaForCausalLM) -> LlamaForSequenceClassification:
+    """Put a score head with one output on a copy of a language model's body.
+
+    The score is read at the last token that is not padding, the end of the answer's turn.
+    """
+    config = type(body.config)(**body.config.to_dict())
+    config.num_labels = 1
+    model = LlamaForSequenceClassification(config)
+    model.model.load_state_dict(body.model.state_dict())
+    torch.nn.init.zeros_(model.score.weight)
+    return model
+
+
+def train_reward_model(
+    model: LlamaForSequenceClassification,
+    tokenizer: PreTrainedTokenizerFast,
+    weights: Mapping[str, float],
+    schedule: Schedule,
+    seed: int,
+) -> list[float]:
+    """Train on pairs of a right and a wrong answer to one prompt, by the Bradley-Terry loss.
+
+    Notes
+    -----
+    Source: Ouyang et al. 2022, arXiv 2203.02155, section 3.5, equation 1.
+    """
+    rng = random.Random(seed)
+    streams = {name: draw_for(SKILLS[name], Use.PRETRAINING, random.Random(f"{seed} {name}")) for name in weights}
+    names = list(weights)
+
+    def compute_loss() -> torch.Tensor:
+        pairs = []
+        for name in rng.choices(names, list(weights.values()), k=schedule.batch):
+            item = next(streams[name])
+            pairs.append((item.prompt, item.answer, SKILLS[name].corrupt(item, rng)))
+        better = [(prompt, right) for prompt, right, _ in pairs]
+        worse = [(prompt, wrong) for prompt, _, wrong in pairs]
+        scores = _score_batch(model, tokenizer, better + worse)
+        gap = scores[: len(pairs)] - scores[len(pairs) :]
+        return -logsigmoid(gap).mean() + _SPREAD_PENALTY * scores.square().mean()
+
+    return optimise(model, compute_loss, schedule)
+
+
+@torch.no_grad()
+def score(
+    model: LlamaForSequenceClassification,
+    tokenizer: PreTrainedTokenizerFast,
+    examples: Sequence[Example],
+    batch: int = 256,
+) -> list[float]:
+    """Score every prompt with its answer."""
+    scores: list[float] = []
+    for start in range(0, len(examples), batch):
+        scores += _score_batch(model, tokenizer, examples[start : start + batch]).tolist()
+    return scores
+
+
+def _score_batch(
+    model: LlamaForSequenceClassification, tokenizer: PreTrainedTokenizerFast, examples: Sequence[Example]
+) -> torch.Tensor:
+    ids, _ = encode(tokenizer, examples)
+    return model(input_ids=ids, attention_mask=(ids != tokenizer.pad_token_id).long()).logits[:, 0]

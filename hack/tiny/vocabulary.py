@@ -1,0 +1,79 @@
+"""The one vocabulary of the small world: a byte-level BPE over its own templates, with a chat template.
+
+Any text can be written in it (it falls back to bytes); digits and listed letters are one token each.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from types import ModuleType
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from tiny.skill import Use, draw_for
+
+BOS, END, PAD, USER, ASSISTANT, SYSTEM = (
+    "<|begin|>",
+    "<|end|>",
+    "<|pad|>",
+    "<|user|>",
+    "<|assistant|>",
+    "<|system|>",
+)
+SIZE = 448
+# An answer may lie between generation marks, so that a trainer can find its tokens without looking for a header.
+CHAT_TEMPLATE = (
+    "{{ bos_token }}"
+    "{% for message in messages %}"
+    "{% if message['role'] == 'assistant' %}"
+    "<|assistant|>{% generation %}{{ message['content'] }}<|end|>{% endgeneration %}"
+    "{% else %}"
+    "<|{{ message['role'] }}|>{{ message['content'] }}<|end|>"
+    "{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+# Words with their leading space, runs of spaces, and every digit on its own.
+_PIECES = Regex(r"\d| ?[A-Za-z]+|\n *| ?[^\sA-Za-z\d]+|\s")
+
+
+def build_tokenizer(skills: Sequence[ModuleType], context: int) -> PreTrainedTokenizerFast:
+    """Train the tokenizer on the skills' own templates.
+
+    Parameters
+    ----------
+    context
+        The models' longest sequence in tokens.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(_PIECES, "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    special = [BOS, END, PAD, USER, ASSISTANT, SYSTEM]
+    trainer = trainers.BpeTrainer(
+        vocab_size=SIZE,
+        special_tokens=[AddedToken(one, special=True, normalized=False) for one in special],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_draw_text(skills), trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=BOS,
+        eos_token=END,
+        pad_token=PAD,
+        chat_template=CHAT_TEMPLATE,
+        model_max_length=context,
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _draw_text(skills: Sequence[ModuleType]) -> Iterator[str]:
+    """Yield prompts and answers of the pre-training items, always the same ones."""
+    for skill in skills:
+        for item in islice(draw_for(skill, Use.PRETRAINING, random.Random(0)), 2000):  # type: ignore[arg-type]
+            yield item.prompt
+            yield item.answer
