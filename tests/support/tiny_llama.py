@@ -122,7 +122,10 @@ class StagePod:
             )  # fmt: skip
 
     def wait(self) -> int:
-        return self.process.wait(timeout=540)
+        try:
+            return self.process.wait(timeout=540)
+        finally:
+            self.process.terminate()  # torchrun takes its ranks along
 
     @property
     def text(self) -> str:
