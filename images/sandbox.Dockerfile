@@ -1,4 +1,4 @@
-# Where programs written by models run: Python, pydantic, our wheel, and nothing else to reach for.
+# Where programs written by models run: Python, pydantic, pyarrow (the judge reads Parquet), our wheel, nothing else.
 # Context: the root of the repository, with the wheel in dist/.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 FROM ${BASE_IMAGE}
