@@ -156,7 +156,7 @@ def test_out_of_memory_is_the_users_and_ends_a_job_before_its_retries():
     world.settle()
     job = world.workloads()["resolve"]
     terminated = {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "2026-01-02T03:04:09Z"}
-    world.add_pod(job, "pod-0", {"phase": "Failed"}, terminated, 0)
+    world.add_pod(job, f"{job['metadata']['name']}-0", {"phase": "Failed"}, terminated, 0)
     world.settle()
     assert world.stage("resolve").reason == "OutOfMemory"
     assert "resources.limits.memory" in world.condition("Failed")[2]

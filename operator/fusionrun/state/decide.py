@@ -35,7 +35,7 @@ from fusionrun.state.conditions import Wanted, set_conditions, stamp
 from fusionrun.state.decision import Decision, Event
 from fusionrun.state.live import Live
 from fusionrun.state.observe import Observed, Phase, observe, parse_time
-from fusionrun.state.prerequisites import first_missing
+from fusionrun.state.prerequisites import first_missing, over_budget
 from fusionrun.state.walk import AT_WORK, DONE, Walk, still_alive
 
 SECONDS_PER_HOUR = 3600
@@ -83,6 +83,8 @@ def decide(live: Live, settings: Settings, now: datetime) -> Decision:
     if errors:
         return _ended(known, Reason.INVALID_SPEC, "; ".join(f"spec.{e}" for e in errors)[:2000])
     missing = first_missing(live.run["metadata"]["namespace"], spec, live.present)
+    if not missing and not before.stages:  # said before anything is asked for; a budget lowered later only waits
+        missing = over_budget(build_plan(spec), spec)
     if missing:
         wanted = conditions.in_progress(missing[1], missing[0])
         status = _status(known, wanted, before.stages)
@@ -186,7 +188,9 @@ def _conclude(known: _Known, spec: FusionRunSpec, walk: Walk) -> list[Wanted]:
         text = f"spec.budget.maxGpuHours: {limit:g}: {spent:.2f} GPU hours are spent: raise it to go on"
         return conditions.suspended(Reason.BUDGET_EXCEEDED, text)
     at_work = [n for n, s in walk.statuses.items() if s.state in AT_WORK]
-    return conditions.in_progress(f"at work: {', '.join(at_work)}" if at_work else "about to start")
+    waiting = [f"{n}: {s.message}" for n, s in walk.statuses.items() if s.state is StageState.WAITING and s.message]
+    text = f"at work: {', '.join(at_work)}" if at_work else "; ".join(waiting)
+    return conditions.in_progress(text or "about to start")
 
 
 def _gate_condition(spec: FusionRunSpec, walk: Walk) -> Wanted:

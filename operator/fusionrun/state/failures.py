@@ -1,7 +1,8 @@
 """Why a pod failed, and whether trying again can help.
 
-The order of design.md: the pod's own reason first (OOMKilled is the user's, Evicted and Preempted are the
-infrastructure's), then the earliest failing container's StageResult, and with none of these the infrastructure.
+The order: a StageResult that blames the input, since nothing else can cause one; the pod's own reason (Evicted and
+Preempted are the infrastructure's, OOMKilled is the user's); the earliest failing container's StageResult; its exit
+code; and with none of these the infrastructure.
 """
 
 from dataclasses import dataclass
@@ -41,6 +42,10 @@ def explain(pods: list[Manifest], log_tails: dict[str, str]) -> Failure | None:
         ),
         key=lambda pair: pair[0].get("finishedAt") or "",
     )
+    told = [failure for terminated, pod in ended if (failure := _from_result(terminated, pod, log_tails))]
+    for failure in told:
+        if failure.reason is Reason.USER_ERROR:
+            return failure
     for pod in pods:
         reason = pod.get("status", {}).get("reason")
         if reason in DISRUPTIONS:
@@ -50,10 +55,8 @@ def explain(pods: list[Manifest], log_tails: dict[str, str]) -> Failure | None:
         if terminated.get("reason") == "OOMKilled":
             message = f"pod {_name(pod)} was killed for using more memory than its limit: raise resources.limits.memory"
             return Failure(Reason.OUT_OF_MEMORY, message, _name(pod), log_tails.get(_name(pod), ""))
-    for terminated, pod in ended:
-        failure = _from_result(terminated, pod, log_tails)
-        if failure:
-            return failure
+    if told:
+        return told[0]
     if not ended:
         return None
     terminated, pod = ended[0]

@@ -120,12 +120,17 @@ def _attempt(manifest: Manifest) -> int:
     return int(manifest["metadata"].get("labels", {}).get(names.LABEL_ATTEMPT, "0"))
 
 
+def _made_by(pod: Manifest, workload: Manifest) -> bool:
+    """Whether a pod is this workload's: its namesake of a deleted run may have left pods that carry the same labels."""
+    return bool(pod["metadata"]["name"].startswith(f"{workload['metadata']['name']}-"))
+
+
 def _stage(name: str, manifests: list[Manifest], live: Live) -> ObservedStage:
     pods = [m for m in manifests if m["kind"] == "Pod"]
     workloads = []
     for manifest in manifests:
         if manifest["kind"] in WORKLOADS:
-            own = [p for p in pods if _attempt(p) == _attempt(manifest)]
+            own = [p for p in pods if _attempt(p) == _attempt(manifest) and _made_by(p, manifest)]
             workloads.append(_workload(manifest, own, live.log_tails))
     pushed = {index: p for (stage, index), p in live.pushed.items() if stage == name}
     return ObservedStage(tuple(workloads), tuple(m for m in manifests if m["kind"] == "Service"), pushed)

@@ -9,6 +9,7 @@ from fusionrun.api.models import Manifest
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.status import Reason
 from fusionrun.plan.defaults import fill
+from fusionrun.plan.stages import Plan
 from fusionrun.state.live import ObjectRef
 
 PYTORCHJOB_CRD = ObjectRef("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", "pytorchjobs.kubeflow.org")
@@ -34,6 +35,22 @@ def first_missing(namespace: str, spec: FusionRunSpec, present: dict[ObjectRef, 
     for ref, reason, hint in _wanted(namespace, spec):
         if not present.get(ref, False):
             return reason, hint
+    return None
+
+
+def over_budget(plan: Plan, spec: FusionRunSpec) -> tuple[Reason, str] | None:
+    """Return the reason and the message of the first stage that no patience would ever let start.
+
+    The budget may be raised, so this is Waiting and never terminal.
+    """
+    budget = spec.scheduling.gpu_budget
+    for stage in plan.stages:
+        if budget is not None and stage.gpus > budget:
+            return (
+                Reason.WAITING_FOR_GPUS,
+                f"spec.scheduling.gpuBudget: {budget}: stage {stage.name} needs {stage.gpus} GPUs at once: raise it, "
+                "and the run goes on by itself",
+            )
     return None
 
 

@@ -87,15 +87,17 @@ class Walk:
             return ""
         return "; ".join(results.gate_failures(self.layout.spec.evaluation, self.benchmarks))[:MESSAGE_CHARACTERS]
 
-    def _fits(self, stage: Stage) -> bool:
+    def _no_room(self, stage: Stage) -> str:
+        """Say what a stage has no room in; empty when it fits."""
         scheduling = self.layout.spec.scheduling
         held = [s for s in self.layout.plan.stages if s.name != stage.name and self._holds_pods(s)]
         servers = sum(s.kind is StageKind.SERVE for s in held)
         if stage.kind is StageKind.SERVE and servers >= (scheduling.max_servers or servers + 1):
-            return False
-        if not stage.gpus or scheduling.gpu_budget is None:
-            return True
-        return sum(s.gpus for s in held) + stage.gpus <= scheduling.gpu_budget
+            return f"spec.scheduling.maxServers: {scheduling.max_servers}: so many servers are up"
+        used = sum(s.gpus for s in held)
+        if not stage.gpus or scheduling.gpu_budget is None or used + stage.gpus <= scheduling.gpu_budget:
+            return ""
+        return f"spec.scheduling.gpuBudget: {scheduling.gpu_budget}: {used} are held and {stage.gpus} are needed"
 
     def _holds_pods(self, stage: Stage) -> bool:
         """Whether a stage is at work: as this walk has decided, or, for one not yet visited, as was observed."""
@@ -134,8 +136,8 @@ class Walk:
             if self.statuses[stage.server].state in DONE:
                 return None
             return StageStatus(name=stage.name, state=StageState.WAITING, reason=Reason.WAITING_FOR_SERVER)
-        if not self._fits(stage):
-            return StageStatus(name=stage.name, state=StageState.WAITING, reason=Reason.WAITING_FOR_GPUS)
+        if text := self._no_room(stage):
+            return StageStatus(name=stage.name, state=StageState.WAITING, reason=Reason.WAITING_FOR_GPUS, message=text)
         return None
 
     # Servers --------------------------------------------------------------------------------------------

@@ -1,0 +1,78 @@
+"""Why a pod failed, in the order in which causes are believed."""
+
+from typing import Any
+
+import pytest
+
+from fusionrun.api.status import Reason
+from fusionrun.api.task import Outcome, StageResult, encode_result
+from fusionrun.state.failures import DISRUPTIONS, Failure, explain
+
+
+def words(message: str, *, user: bool = False) -> str:
+    return encode_result(StageResult(outcome=Outcome.FAILED, user_error=user, message=message))
+
+
+def pod(name: str, finished: str = "2026-01-02T03:04:05Z", reason: str = "", **terminated: Any) -> dict[str, Any]:
+    ended = {"exitCode": 1, "finishedAt": finished} | terminated
+    status: dict[str, Any] = {"phase": "Failed", "containerStatuses": [{"name": "c", "state": {"terminated": ended}}]}
+    if reason:
+        status |= {"reason": reason, "message": "the node said so"}
+    return {"metadata": {"name": name}, "status": status}
+
+
+def why(*pods: dict[str, Any], tails: dict[str, str] | None = None) -> Failure:
+    found = explain(list(pods), tails or {})
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("reason", sorted(DISRUPTIONS))
+def test_a_disrupted_pod_is_the_infrastructures(reason):
+    found = why(pod("a", reason=reason, exitCode=137))
+    assert found.reason is Reason.INFRASTRUCTURE_ERROR
+    assert found.message == f"pod a: {reason}: the node said so"
+    assert found.retryable
+
+
+def test_a_pod_killed_for_its_memory_is_the_users():
+    assert why(pod("a", exitCode=137)).reason is Reason.INFRASTRUCTURE_ERROR  # by whom, nobody knows
+    killed = pod("c", exitCode=137)
+    killed["status"]["containerStatuses"][0]["state"]["terminated"]["reason"] = "OOMKilled"
+    found = why(pod("a", exitCode=1), killed, tails={"c": "last line"})
+    assert (found.reason, found.pod, found.log_tail) == (Reason.OUT_OF_MEMORY, "c", "last line")
+    assert "resources.limits.memory" in found.message
+    assert not found.retryable
+
+
+def test_the_earliest_of_several_ranks_is_believed():
+    late = pod("late", "2026-01-02T03:04:09Z", message=words("a collective timed out"))
+    early = pod("early", "2026-01-02T03:04:05Z", message=words("NaN in the loss"))
+    assert why(late, early).message == "NaN in the loss"
+
+
+def test_bad_input_is_believed_before_an_earlier_eviction():
+    """A Job goes on after an eviction; what ended it for good is what the next pod said."""
+    evicted = pod("first", "2026-01-02T03:04:05Z", reason="Evicted")
+    refused = pod("second", "2026-01-02T03:09:00Z", exitCode=2, message=words("datasets[a]: empty", user=True))
+    found = why(evicted, refused)
+    assert (found.reason, found.message) == (Reason.USER_ERROR, "datasets[a]: empty")
+
+
+def test_without_words_the_exit_code_counts():
+    assert why(pod("a", exitCode=2)).reason is Reason.USER_ERROR
+    found = why(pod("a", exitCode=130, message="Traceback ...\nKeyError: 'x'"))
+    assert found.reason is Reason.INFRASTRUCTURE_ERROR
+    assert found.message == "pod a exited with 130: Traceback ...\nKeyError: 'x'"
+    assert found.log_tail == "Traceback ...\nKeyError: 'x'"
+
+
+def test_words_of_success_explain_nothing():
+    done = encode_result(StageResult(outcome=Outcome.SUCCEEDED))
+    assert why(pod("a", exitCode=1, message=done)).message.startswith("pod a exited with 1")
+
+
+def test_where_nothing_failed_there_is_nothing_to_explain():
+    running = {"metadata": {"name": "a"}, "status": {"phase": "Running"}}
+    assert explain([running, pod("b", exitCode=0)], {}) is None
+    assert explain([], {}) is None

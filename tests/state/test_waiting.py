@@ -1,0 +1,91 @@
+"""What a run waits for is said, and what is not its own never misleads it."""
+
+import copy
+
+from fusionrun.api.task import Outcome, StageResult, encode_result
+from fusionrun.state.observe import ref_of
+from support.runs import make_run
+from support.world import World
+
+GPU = {"limits": {"nvidia.com/gpu": 4}}
+
+
+def run_with_gpus(**scheduling):
+    run = make_run(scheduling=scheduling, training={"nodes": 2, "resources": GPU})
+    for source in run["spec"]["sources"]:
+        source["served"]["resources"] = GPU
+    return run
+
+
+def test_a_stage_that_could_never_start_is_told_before_anything_starts():
+    world = World(run_with_gpus(gpuBudget=6))
+    decision = world.reconcile()
+    status, reason, message = world.condition("Ready")
+    assert (status, reason) == ("False", "WaitingForGpus")
+    assert message.startswith("spec.scheduling.gpuBudget: 6: stage sft needs 8 GPUs at once: raise it")
+    assert world.condition("Finished")[0] == "False"
+    assert not world.objects
+    assert decision.requeue_seconds is not None
+    world.run["spec"]["scheduling"]["gpuBudget"] = 8
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"
+
+
+def test_a_budget_that_is_lowered_later_waits_and_says_so():
+    world = World(run_with_gpus(gpuBudget=8))
+    for _ in range(30):
+        world.settle()
+        if world.stage("construct").state == "Running":
+            break
+        world.step()
+    world.run["spec"]["scheduling"]["gpuBudget"] = 4
+    while world.step():
+        world.settle()
+    assert world.stage("sft").state == "Waiting"
+    assert world.stage("sft").message == "spec.scheduling.gpuBudget: 4: 0 are held and 8 are needed"
+    assert "sft: spec.scheduling.gpuBudget: 4" in world.condition("Ready")[2]
+    world.run["spec"]["scheduling"]["gpuBudget"] = 8
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"
+
+
+def test_servers_wait_for_their_turn():
+    world = World(make_run(scheduling={"maxServers": 1}))
+    world.settle()
+    most = 0
+    while world.step():
+        world.settle()
+        servers = [s for s in world.status.stages if s.name.startswith("serve/")]
+        most = max(most, sum(s.state in ("Running", "Ready") for s in servers))
+        waiting = [s for s in servers if s.state == "Waiting"]
+        assert all(s.message == "spec.scheduling.maxServers: 1: so many servers are up" for s in waiting)
+    assert most == 1
+    assert world.condition("Complete")[0] == "True"
+
+
+def test_pods_that_a_deleted_namesake_left_are_not_believed():
+    """A run that is deleted and applied again finds its predecessor's pods until they are collected."""
+    before = World(make_run())
+    before.settle()
+    resolve = before.workloads()["resolve"]
+    name = f"{resolve['metadata']['name']}-0"
+    terminated = {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "2026-01-02T03:04:09Z"}
+    before.add_pod(resolve, name, {"phase": "Failed"}, terminated, 0)
+    left = next(o for o in before.objects.values() if o["kind"] == "Pod")
+    wrong = copy.deepcopy(left)
+    wrong["metadata"]["name"] = f"{name}-more"
+    wrong["status"] = {
+        "phase": "Succeeded",
+        "containerStatuses": [
+            {"state": {"terminated": {"exitCode": 0, "message": encode_result(
+                StageResult(outcome=Outcome.SUCCEEDED, pins=["f" * 12] * 99))}}}
+        ],
+    }  # fmt: skip
+    run = make_run()
+    run["metadata"]["uid"] = "99999999-2222-3333-4444-555555555555"
+    world = World(run)
+    for pod in (left, wrong):
+        world.objects[ref_of(pod)] = pod
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"
+    assert world.stage("resolve").state == "Succeeded"
