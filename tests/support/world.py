@@ -59,6 +59,11 @@ class World:
     def reconcile(self) -> Decision:
         """Decide once and carry it out."""
         decision = decide(self.live(), self.settings, self.now)
+        self.carry_out(decision)
+        return decision
+
+    def carry_out(self, decision: Decision) -> None:
+        """Create, write the status, delete, tell, as ``cluster.execute`` does."""
         for manifest in decision.create:
             ref = ref_of(manifest)
             if ref not in self.objects:
@@ -73,7 +78,6 @@ class World:
             if manifest:
                 self._delete_pods(manifest)
         self.events += decision.events
-        return decision
 
     def settle(self) -> None:
         """Reconcile until nothing more is asked for."""

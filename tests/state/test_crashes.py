@@ -1,0 +1,57 @@
+"""An operator that is killed anywhere between two writes: the next one goes on, and no stage runs twice."""
+
+import random
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from fusionrun.state.decide import decide
+from fusionrun.state.decision import Decision
+from support.runs import make_run
+from support.world import World
+
+
+@dataclass
+class KilledOften(World):
+    """A world whose operator dies after its creates, after its status write, or not at all."""
+
+    chance: random.Random = field(default_factory=random.Random)
+
+    def carry_out(self, decision: Decision) -> None:
+        """Carry out as much of a decision as an operator does that dies on the way."""
+        match self.chance.choice(("whole", "created", "written")):
+            case "created":
+                decision = replace(decision, status=None, delete=(), events=())
+            case "written":
+                decision = replace(decision, delete=(), events=())
+        super().carry_out(decision)
+
+    def settle(self) -> None:
+        """Let operator after operator try, until there is nothing left to do."""
+        for _ in range(60):
+            decision = self.reconcile()
+            if not decision.create and not decision.delete and decision.status is None:
+                return
+        raise AssertionError("never settles")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_stage_runs_once_however_often_the_operator_dies(seed):
+    world = KilledOften(make_run(publish={"uri": "pvc://fusion-data/out"}), chance=random.Random(seed))
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"
+    workloads = [c for c in world.created if c.startswith(("Job", "PyTorchJob", "Deployment"))]
+    assert len(workloads) == len(set(workloads))
+    assert not [o for o in world.objects.values() if o["kind"] in ("Deployment", "Service")]
+    assert decide(world.live(), world.settings, world.now) == Decision()
+
+
+def test_an_operator_that_has_lost_its_memory_decides_the_same():
+    """The status alone is kept, not the operator: a fresh one with the same objects agrees with it at every step."""
+    world = World(make_run())
+    while True:
+        world.settle()
+        forgetful = World(world.run, objects=dict(world.objects), now=world.now)
+        assert forgetful.reconcile() == Decision(requeue_seconds=None)
+        if not world.step():
+            return
