@@ -1,5 +1,6 @@
 """Where the images go: the local cluster's containerd, a kind cluster, or a registry."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -16,6 +17,8 @@ SETTINGS = REPOSITORY / "hack" / "cluster" / "local" / "settings.sh"
 # Smaller layers are not worth a shared tree.
 SHARED_LAYER_BYTES = 50_000_000
 VIEW_ATTEMPTS = 5
+# How many builds stay in containerd: each beyond the first costs the wheel's layers, some 20 MB.
+LOADS_KEPT = 3
 
 
 class DestinationError(Exception):
@@ -46,7 +49,7 @@ def choose(cache: Path) -> Destination:
     """Return the destination that CLUSTER names."""
     cluster = os.environ.get("CLUSTER") or "local"
     if cluster == "local":
-        return LocalCluster()
+        return LocalCluster(cache)
     if cluster == "kind":
         return Kind(os.environ.get("KIND_CLUSTER", "kind"), cache)
     if cluster == "existing":
@@ -61,7 +64,8 @@ class LocalCluster:
     link to containerd's blob: neither is ever written to again, so a rebuild starts at once and costs no disk.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cache: Path) -> None:
+        self.loads = cache / "loads.json"
         script = f'source "{SETTINGS}" && echo "$CONTAINERD_SOCKET" && echo "$CONTAINERD_ROOT"'
         printed = subprocess.run(["bash", "-c", script], check=True, capture_output=True, text=True).stdout
         socket, root = printed.splitlines()
@@ -135,13 +139,14 @@ class LocalCluster:
         raise AssertionError("the last attempt returns or raises")
 
     def _forget_others(self, wanted: dict[str, str]) -> None:
-        """Remove earlier builds of these images from containerd; running pods keep what they started from."""
-        repositories = {reference.rsplit(":", 1)[0] for reference in wanted.values()}
-        stale = [
-            name
-            for name in self._ctr("images", "ls", "-q").split()
-            if name.rsplit(":", 1)[0] in repositories and name not in wanted.values()
-        ]
+        """Remove early builds from containerd; a run that is under way may still start pods from a recent one."""
+        loads = json.loads(self.loads.read_text()) if self.loads.exists() else []
+        loads = [sorted(wanted.values()), *(load for load in loads if load != sorted(wanted.values()))][:LOADS_KEPT]
+        self.loads.write_text(json.dumps(loads))
+        kept = {name for load in loads for name in load}
+        repositories = {name.rsplit(":", 1)[0] for name in kept}
+        present = self._ctr("images", "ls", "-q").split()
+        stale = [name for name in present if name.rsplit(":", 1)[0] in repositories and name not in kept]
         if stale:
             self._ctr("images", "rm", *stale)
 

@@ -52,9 +52,10 @@ IMAGES = (
     stage_image("serve", "runtime", "serve", "serve-cpu", FLAVOUR="cpu"),
     Image(
         "tests",
-        "train",
+        "runtime",
         "images/tests.Dockerfile",
         ("images/tests.lock", "pyproject.toml", "tests", "hack/tiny"),
+        has_wheel=True,
     ),
 )
 
