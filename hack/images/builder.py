@@ -60,7 +60,7 @@ class Builder:
         log.parent.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.cache) as context, log.open("w") as output:
             self._fill_context(Path(context), image)
-            command = ["bud", "--layers", "--network", "host", *self._host_settings()]
+            command = ["bud", "--layers", "--network", "host", *self.host_settings]
             if image.parent:
                 command += ["--build-arg", f"BASE_IMAGE={self.reference(image.parent, keys)}"]
             for name, value in image.arguments.items():
@@ -161,7 +161,8 @@ class Builder:
             part.rename(folder)
         return folder
 
-    def _host_settings(self) -> list[str]:
+    @cached_property
+    def host_settings(self) -> list[str]:
         """Return the mounts by which pip in a build step reaches what pip on this machine reaches."""
         settings = self.cache / "pip.conf"
         listed = subprocess.run(

@@ -102,12 +102,14 @@ class LocalCluster:
     def share(self, layout: Layout, builder: Builder, say: Callable[[str], None]) -> None:
         """Replace the builder's and the layout's copies of big layers by hard links to containerd's."""
         trees = builder.layer_trees()
-        for reference in sorted(layout.references()):
+        done: set[str] = set()
+        for reference in layout.references():
             diff_ids = layout.diff_ids(reference)
             for digest, diff_id, chain_id in zip(layout.layers(reference), diff_ids, chain_ids(diff_ids), strict=True):
                 size = layout.blob(digest).stat().st_size
-                if size < SHARED_LAYER_BYTES:
+                if size < SHARED_LAYER_BYTES or chain_id in done:
                     continue
+                done.add(chain_id)
                 content = self.root / "io.containerd.content.v1.content" / "blobs" / digest.replace(":", "/")
                 if layout.share_blob(digest, content):
                     say(f"shares a blob of {size / 1e9:.1f} GB with containerd")
