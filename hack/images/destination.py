@@ -198,7 +198,7 @@ class Registry:
         if not registry:
             raise DestinationError(
                 "CLUSTER=existing needs REGISTRY, a registry and path that you may push to and the cluster may pull "
-                "from (REGISTRY=registry.example.com/team); log in with `buildah login` before"
+                "from (REGISTRY=HOST/PATH); log in with `buildah login` before"
             )
         self.registry, self.cache = registry.rstrip("/"), cache
 
