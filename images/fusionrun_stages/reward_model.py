@@ -24,21 +24,24 @@ class RewardModel:
 
     def __init__(self, path: str, *, trust_remote_code: bool) -> None:
         import torch
+        from safetensors import SafetensorError
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
         if not Path(path, "config.json").is_file():
             raise UserError(f"rewardModel.model: {path} holds no config.json")
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = torch.bfloat16 if self.device == "cuda" else torch.float32
-        self.tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
-        if self.tokenizer.chat_template is None:
-            raise UserError(f"rewardModel.model: {path} has no chat template, so it cannot read a conversation")
         try:
+            self.tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
             model, loading = AutoModelForSequenceClassification.from_pretrained(
                 path, trust_remote_code=trust_remote_code, dtype=dtype, output_loading_info=True
             )
-        except ValueError as error:
-            raise UserError(f"rewardModel.model: {path} is no sequence classifier: {error}") from error
+        except (ImportError, OSError, RuntimeError, SafetensorError, ValueError) as error:
+            # ImportError: custom code for another version of transformers, as ArmoRM's for 5.
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(f"rewardModel.model: {path} cannot be loaded as a sequence classifier: {reason}") from error
+        if self.tokenizer.chat_template is None:
+            raise UserError(f"rewardModel.model: {path} has no chat template, so it cannot read a conversation")
         missing = sorted(loading["missing_keys"])
         if missing:
             raise UserError(f"rewardModel.model: {path} lacks weights, it is no trained reward model: {missing[:3]}")

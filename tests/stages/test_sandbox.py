@@ -13,11 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from fusionrun.api.records import VerdictValue
+from fusionrun.api.data import Grader
+from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue
+from fusionrun.api.task import StageTask, VerifyParameters
+from fusionrun_stages import verify
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.graders import PROMPT_FAULT, coding
 from fusionrun_stages.sandbox import judge, probe
 from fusionrun_stages.sandbox.judge import Judge
+from fusionrun_stages.shards import read_rows, write_rows
+from fusionrun_stages.work import Work
 
 ROOT = Path(__file__).parents[2]
 RUNNER_UID = 2000
@@ -301,3 +306,35 @@ def test_the_probe_cannot_be_switched_off_in_a_pod(runner, monkeypatch):
 
 def test_a_refused_connection_counts_as_reached():
     assert probe.reach([("tcp", "127.0.0.1", 9)]) == ["tcp 127.0.0.1:9"]
+
+
+def test_verify_judges_programs_of_a_shard(runner, tmp_path):
+    pytest.importorskip("pyarrow")
+    answers = {"right": f"```python\n{ADD}```", "wrong": "def f(a, b): return 0", "syntax": "def f(", "os": "import os"}
+    fields = {"dataset": "d", "source": "s", "sample_index": 0, "finish_reason": "stop"}
+    write_rows(
+        tmp_path / "prompts" / "00000-of-00001.parquet",
+        Prompt,
+        [Prompt(prompt_id=n, dataset="d", task="Coding", prompt="?", tests=["assert f(1, 2) == 3"]) for n in answers],
+    )
+    write_rows(
+        tmp_path / "responses" / "00000-of-00001.parquet",
+        Response,
+        [Response(prompt_id=name, text=text, **fields) for name, text in answers.items()],
+    )
+    parameters = VerifyParameters(
+        grader=Grader.CODING,
+        datasets=["d"],
+        source="s",
+        prompts_dir=str(tmp_path / "prompts"),
+        responses_dir=str(tmp_path / "responses"),
+        shards=1,
+    )
+    task = StageTask(
+        run="r", namespace="n", stage="v", digest="x", output_dir=str(tmp_path), shards=1, parameters=parameters
+    )
+    made = verify.run(Work(task, tmp_path, 0, "uid", lambda *_, **__: None))
+    rows = {row.prompt_id: row for row in read_rows(tmp_path / made.files[0], Verdict)}
+    assert made.counts == {"right": 1, "wrong": 3, "unknown": 0}
+    assert rows["right"].verdict is RIGHT
+    assert [rows[name].detail.split(":")[0] for name in ("wrong", "syntax", "os")] == ["failed", "static", "static"]

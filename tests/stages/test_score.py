@@ -196,3 +196,97 @@ def test_what_is_no_reward_model_is_refused(tmp_path, options, message):
 def test_a_missing_model_is_refused(tmp_path):
     with pytest.raises(UserError, match="holds no config"):
         RewardModel(str(tmp_path), trust_remote_code=False)
+
+
+CUSTOM_CODE = """
+from dataclasses import dataclass
+import torch
+from transformers import LlamaConfig, LlamaModel, LlamaPreTrainedModel
+from transformers.utils import ModelOutput
+
+class CustomConfig(LlamaConfig):
+    model_type = "custom-reward"
+
+@dataclass
+class CustomOutput(ModelOutput):
+    rewards: torch.Tensor = None
+    score: torch.Tensor = None
+
+class CustomReward(LlamaPreTrainedModel):
+    config_class = CustomConfig
+    def __init__(self, config):
+        super().__init__(config)
+        self.model = LlamaModel(config)
+        self.regression_layer = torch.nn.Linear(config.hidden_size, 3, bias=False)
+        self.post_init()
+    def forward(self, input_ids=None, attention_mask=None, **kwargs):
+        hidden = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        first_pad = torch.eq(input_ids, self.config.pad_token_id).int().argmax(-1) - 1
+        rewards = self.regression_layer(hidden[torch.arange(len(input_ids)), first_pad % input_ids.shape[-1]])
+        return CustomOutput(rewards=rewards, score=rewards.mean(-1))
+"""
+
+
+def save_custom(folder, code=CUSTOM_CODE, pad="<|pad|>"):
+    """Write a model in the shape of ArmoRM: code of its own, several heads, `score` in its output."""
+    save(folder, pad=pad)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {
+        "model_type": "custom-reward",
+        "architectures": ["CustomReward"],
+        "auto_map": {
+            "AutoConfig": "modeling_custom.CustomConfig",
+            "AutoModelForSequenceClassification": "modeling_custom.CustomReward",
+        },
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "modeling_custom.py").write_text(code)
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    del weights["score.weight"]
+    weights["regression_layer.weight"] = torch.randn(3, 64, generator=torch.Generator().manual_seed(0))
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return str(folder)
+
+
+@pytest.fixture
+def _modules(tmp_path, monkeypatch):
+    """Keep the copies of custom code out of the home folder."""
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+
+
+@pytest.mark.usefixtures("_modules")
+def test_custom_code_with_a_score_is_run_as_it_is(tmp_path):
+    folder = tmp_path / "custom"
+    folder.mkdir()
+    model = RewardModel(save_custom(folder), trust_remote_code=True)
+    conversations = [model.encode("Say it.", "word " * n) for n in (1, 7, 3)]
+    together, alone = model.score(conversations), [model.score([one])[0] for one in conversations]
+    assert together == pytest.approx(alone, abs=5)
+    assert len(set(together)) == 3
+
+
+@pytest.mark.usefixtures("_modules")
+def test_custom_code_whose_pad_token_is_its_end_of_turn_is_refused(tmp_path):
+    folder = tmp_path / "custom"
+    folder.mkdir()
+    model = RewardModel(save_custom(folder, pad="<|end|>"), trust_remote_code=True)
+    with pytest.raises(UserError, match="pad token"):
+        model.encode("Say it.", "word")
+
+
+@pytest.mark.usefixtures("_modules")
+def test_custom_code_for_another_version_of_transformers_is_refused(tmp_path):
+    folder = tmp_path / "custom"
+    folder.mkdir()
+    code = "from transformers.models.llama.modeling_llama import LLAMA_INPUTS_DOCSTRING\n" + CUSTOM_CODE
+    with pytest.raises(UserError, match="LLAMA_INPUTS_DOCSTRING"):
+        RewardModel(save_custom(folder, code), trust_remote_code=True)
+
+
+def test_a_corrupt_model_is_refused(tmp_path):
+    path = save(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"not a model at all")
+    with pytest.raises(UserError, match="cannot be loaded"):
+        RewardModel(path, trust_remote_code=False)

@@ -119,7 +119,8 @@ def _explain(grade: Grade | None, report: dict[str, Any], *, in_time: bool) -> G
     if grade.detail.startswith("ended: "):
         if report["signal"] not in (None, signal.SIGKILL):
             return wrong(f"ended: by {signal.Signals(report['signal']).name}")
-        return wrong(f"{grade.detail} (exit code {report['code']})")
+        code = f" (exit code {report['code']})" if report["code"] is not None else ""
+        return wrong(grade.detail + code)
     return grade
 
 
