@@ -134,11 +134,14 @@ def read_manifest(path: Path, output: Path) -> Manifest | None:
 
 
 def peak_memory_bytes() -> int:
-    """Return the largest resident memory of this process plus that of its largest finished child."""
+    """Return the largest resident memory of this process or of its largest finished child.
+
+    Not their sum: a forked child counts the memory that it shares with its parent.
+    """
     # Linux counts ru_maxrss in KiB (getrusage(2)).
     mine = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return (mine + children) * 1024
+    return max(mine, children) * 1024
 
 
 def _rank(variable: str) -> int:

@@ -289,3 +289,18 @@ def test_a_failure_says_whether_trying_again_can_help():
 
 def test_status_stays_under_16_kib(finished):
     assert len(finished.status.model_dump_json(exclude_none=True)) < 16 * 1024
+
+
+def test_a_rank_that_lost_a_peer_is_not_the_one_to_blame():
+    world = World(make_run())
+    until(world, "sft")
+    job = world.workloads()["sft"]
+    name = job["metadata"]["name"]
+    for index, words in enumerate(("lost a peer: Connection closed", "training.sft.microBatchSize: 64: too large")):
+        result = StageResult(outcome=Outcome.FAILED, user_error=bool(index), message=words)
+        terminated = {"exitCode": 2, "finishedAt": "2026-01-02T03:05:00Z", "message": encode_result(result)}
+        world.add_pod(job, f"{name}-{index}", {"phase": "Failed"}, terminated, index)
+    job["status"] = {"conditions": [{"type": "Failed", "status": "True", "lastTransitionTime": "2026-01-02T03:05:01Z"}]}
+    world.settle()
+    assert world.stage("sft").reason == "UserError"
+    assert "microBatchSize" in world.condition("Failed")[2]

@@ -10,10 +10,8 @@ import socket
 import warnings
 from collections.abc import Iterator
 
+from fusionrun.api.task import LOST_PEER
 from fusionrun_stages.errors import InfrastructureError, StageError, UserError
-
-LOST_PEER = "lost a peer"
-"""How a failure begins that another rank's death caused: the cause is in the other rank's last words."""
 
 _LOST_PEER_SIGNS = ("closed by peer", "reset by peer", "Connection refused", "Broken pipe", "NCCL", "gloo")
 _OUT_OF_MEMORY_SIGNS = ("out of memory", "can't allocate memory", "not enough memory")

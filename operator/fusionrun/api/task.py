@@ -28,6 +28,10 @@ EXIT_INFRASTRUCTURE = 130
 """Exit code of an error that may pass. Source: PyTorchJob's ExitCode policy, 1-127 permanent, 128-255 retryable."""
 
 
+LOST_PEER = "lost a peer"
+"""How the message of a rank begins that died because another one had."""
+
+
 class StageKind(StrEnum):
     """Kinds of stages: one word for the module, the label, the metric and the golden folder."""
 

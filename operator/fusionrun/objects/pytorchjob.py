@@ -25,10 +25,13 @@ def build_pytorchjob(run: Run, stage: Stage, name: str, attempt: int, settings: 
         *meta.environment(run, stage, settings),
         *({"name": k, "value": v} for k, v in sorted(settings.cpu_environment.items())),
     ]
+    # One process needs no torchrun: the training operator sets RANK, WORLD_SIZE and MASTER_*, and our exit codes stay.
+    program = ["-m", "fusionrun_stages", stage.kind.value]
+    command = ["python", *program] if training.processes_per_node == 1 else ["torchrun", *program]
     container = meta.container(
         "pytorch",
         settings.images.train,
-        ["torchrun", "-m", "fusionrun_stages", stage.kind.value],
+        command,
         settings,
         env=environment,
         resources=meta.resources(training.resources, settings),
