@@ -8,7 +8,7 @@ part file of this pod's own; those of its predecessors are read.
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fusionrun.api.artifacts import shard_name
@@ -31,22 +31,19 @@ class Batch(Row):
     scores_micro: list[int]
 
 
-@dataclass(frozen=True)
-class Conversation:
-    """A response to score."""
+Key = tuple[str, str, int]
+"""Prompt, source and sample."""
 
-    prompt_id: str
-    source: str
-    sample_index: int
+
+@dataclass
+class Conversation:
+    """What is scored: the responses to one prompt that say the same are scored once, and so alike to the last digit."""
+
     prompt: str
     answer: str
     tokens: int
     """Its length."""
-
-    @property
-    def key(self) -> tuple[str, str, int]:
-        """What names it."""
-        return self.prompt_id, self.source, self.sample_index
+    responses: list[Key] = field(default_factory=list)
 
 
 def run(work: Work) -> Made:
@@ -67,9 +64,10 @@ def run(work: Work) -> Made:
     conversations, unscored = gather(model, parameters, shard)
     batches = plan(conversations, parameters.batch_size)
     scores = [
-        Score(prompt_id=one.prompt_id, source=one.source, sample_index=one.sample_index, score_micro=score)
+        Score(prompt_id=prompt_id, source=source, sample_index=sample_index, score_micro=score)
         for batch, found in zip(batches, _score(model, batches, work, parameters), strict=True)
         for one, score in zip(batch, found, strict=True)
+        for prompt_id, source, sample_index in one.responses
     ]
     scores.sort(key=lambda row: (row.prompt_id, row.source, row.sample_index))
     path = shard_path(work.output / "scores", shard, parameters.shards)
@@ -123,26 +121,29 @@ def gather(model: RewardModel, parameters: ScoreParameters, shard: int) -> tuple
         for prompt in read_rows(shard_path(parameters.prompts_dir, shard, parameters.shards), Prompt)
         if prompt.task != Task.SFT_ONLY
     }
-    conversations, unscored = [], Counter[str]()
+    conversations: dict[tuple[str, str], Conversation] = {}
+    unscored = Counter[str]()
     for response in read_rows(shard_path(parameters.responses_dir, shard, parameters.shards), Response):
         if response.prompt_id not in prompts:
             continue
-        prompt = prompts[response.prompt_id]
         if response.finish_reason != "stop" or not response.text.strip():
             unscored["truncated" if response.finish_reason == "length" else "failed"] += 1
             continue
-        tokens = len(model.encode(prompt, response.text))
-        if tokens > parameters.max_length:
+        same = response.prompt_id, response.text
+        if same not in conversations:
+            prompt = prompts[response.prompt_id]
+            conversations[same] = Conversation(prompt, response.text, len(model.encode(prompt, response.text)))
+        one = conversations[same]
+        if one.tokens > parameters.max_length:
             unscored["too_long"] += 1
-            continue
-        key = response.prompt_id, response.source, response.sample_index
-        conversations.append(Conversation(*key, prompt, response.text, tokens))
-    return conversations, unscored
+        else:
+            one.responses.append((response.prompt_id, response.source, response.sample_index))
+    return [one for one in conversations.values() if one.responses], unscored
 
 
 def plan(conversations: list[Conversation], batch_size: int) -> list[list[Conversation]]:
     """Part conversations into batches, the longest first: too little memory shows at once."""
-    ranked = sorted(conversations, key=lambda one: (-one.tokens, *one.key))
+    ranked = sorted(conversations, key=lambda one: (-one.tokens, one.responses))
     return [ranked[start : start + batch_size] for start in range(0, len(ranked), batch_size)]
 
 
@@ -150,12 +151,12 @@ def _score(
     model: RewardModel, batches: list[list[Conversation]], work: Work, parameters: ScoreParameters
 ) -> Iterator[list[int]]:
     """Yield the scores of one batch after the other: those of earlier pods, or new ones."""
-    digest = hashlib.sha256(repr([[one.key for one in batch] for batch in batches]).encode()).hexdigest()
+    digest = hashlib.sha256(repr([[one.responses for one in batch] for batch in batches]).encode()).hexdigest()
     done: dict[int, list[int]] = {}
     for part in _parts(work, parameters):
         lines = read_json_lines(part, Batch)
         done |= {line.batch: line.scores_micro for line in lines if line.plan == digest}
-    total = sum(len(batch) for batch in batches)
+    total = sum(len(one.responses) for batch in batches for one in batch)
     scored = 0
     lines_of_ours = JsonLines(_part(work, parameters))
     try:
@@ -164,7 +165,7 @@ def _score(
                 found = model.score([model.encode(one.prompt, one.answer) for one in batch])
                 lines_of_ours.append(Batch(plan=digest, batch=number, scores_micro=found))
                 done[number] = found
-            scored += len(batch)
+            scored += sum(len(one.responses) for one in batch)
             work.report(scored, total, "responses")
             yield done[number]
     finally:

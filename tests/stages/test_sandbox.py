@@ -286,7 +286,7 @@ def test_the_judge_goes_on_when_a_handler_dies(runner):
 
 
 def test_many_programs_in_a_row(runner):
-    asked = [coding.Program(f"Here:\n```python\n{ADD}\n```", ("assert f(1, 2) == 3",), None)] * 100
+    asked = [coding.Program(f"```python\n{ADD}# {i // 2}\n```", ("assert f(1, 2) == 3",), None) for i in range(100)]
     grades = dict(coding.grade_all(asked))
     assert {g.verdict for g in grades.values()} == {RIGHT}
     assert sorted(grades) == list(range(100))

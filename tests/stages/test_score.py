@@ -103,6 +103,27 @@ def test_every_usable_response_is_scored_once(tmp_path, model_path):
     assert not list((work.output / "parts").iterdir())
 
 
+def test_responses_that_say_the_same_are_scored_once_and_alike(tmp_path, model_path, monkeypatch):
+    work = prepare(tmp_path, model_path)
+    file = tmp_path / "responses" / f"{shard_name(0, 1)}.parquet"
+    fields = {"dataset": "d", "source": "s", "finish_reason": "stop"}
+    texts = ["same", "other", "same", "same"]
+    write_rows(
+        file,
+        Response,
+        [Response(prompt_id=p, sample_index=i, text=t, **fields) for p in ("p0", "p1") for i, t in enumerate(texts)],
+    )
+    scored = []
+    original = RewardModel.score
+    monkeypatch.setattr(RewardModel, "score", lambda self, batch: scored.extend(batch) or original(self, batch))
+    made = score.run(work)
+    rows = {(r.prompt_id, r.sample_index): r.score_micro for r in read_rows(work.output / made.files[0], Score)}
+    assert made.counts["scored"] == len(rows) == 8
+    assert len(scored) == 4
+    assert rows["p0", 0] == rows["p0", 2] == rows["p0", 3] != rows["p0", 1]
+    assert rows["p0", 0] != rows["p1", 0]
+
+
 def test_a_score_is_that_of_the_model_itself_unpadded(tmp_path, model_path):
     work = prepare(tmp_path, model_path)
     made = score.run(work)

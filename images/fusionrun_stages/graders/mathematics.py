@@ -90,7 +90,8 @@ def grade_question(question: Question) -> list[Grade]:
         gold = []
     if not gold:
         return [unusable(f"its gold answer cannot be parsed: {question.gold!r}")] * len(question.answers)
-    return [_grade(gold, answer) for answer in question.answers]
+    grades = {answer: _grade(gold, answer) for answer in dict.fromkeys(question.answers)}
+    return [grades[answer] for answer in question.answers]
 
 
 def _grade(gold: list[Any], answer: str) -> Grade:
