@@ -102,7 +102,7 @@ def dataset(status: dict[str, Any]) -> Table:
 
 def main(namespace: str, name: str) -> int:
     """Watch, then print the table."""
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=120)
     run: dict[str, Any] = {}
     if console.is_terminal:
         with Live(console=console, refresh_per_second=4) as live:
