@@ -4,7 +4,6 @@ import json
 from itertools import pairwise
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,8 +46,6 @@ LAYOUT = layout_of("tiny", full_spec())
 OBJECTS = objects_of(LAYOUT)
 WORKLOADS = [m for m in OBJECTS if list(pod_specs(m))]
 PODS = [(m["metadata"]["labels"][names.LABEL_STAGE], meta_, pod) for m in WORKLOADS for meta_, pod in pod_specs(m)]
-each_object = pytest.mark.parametrize("manifest", OBJECTS, ids=lambda m: f"{m['kind']}/{m['metadata']['name']}")
-each_pod = pytest.mark.parametrize(("stage", "metadata", "pod"), PODS, ids=[p[0] for p in PODS])
 
 
 def values_of(node: Any) -> list[str]:
@@ -59,56 +56,56 @@ def values_of(node: Any) -> list[str]:
     return [str(node)]
 
 
-@each_pod
-def test_a_pod_passes_the_restricted_standard(stage, metadata, pod):
-    assert violations(pod) == []
+def test_a_pod_passes_the_restricted_standard():
+    for stage, _, pod in PODS:
+        assert violations(pod) == [], stage
 
 
-@each_pod
-def test_a_pod_has_no_token_of_the_api_server(stage, metadata, pod):
-    assert pod["automountServiceAccountToken"] is False
-    assert pod["enableServiceLinks"] is False
-    assert "serviceAccountName" not in pod
-    assert not [v for v in pod["volumes"] if "projected" in v or "secret" in v]
+def test_a_pod_has_no_token_of_the_api_server():
+    for stage, _, pod in PODS:
+        assert pod["automountServiceAccountToken"] is False, stage
+        assert pod["enableServiceLinks"] is False, stage
+        assert "serviceAccountName" not in pod, stage
+        assert not [v for v in pod["volumes"] if "projected" in v or "secret" in v], stage
 
 
-@each_pod
-def test_a_container_writes_to_volumes_alone_and_is_one_user(stage, metadata, pod):
-    for container in containers(pod):
-        assert container["securityContext"]["readOnlyRootFilesystem"] is True
-        assert container["resources"]["limits"]["memory"]
-        assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
-    assert pod["securityContext"]["runAsUser"] == meta.USER_ID
-    names_ = [v["name"] for v in pod["volumes"]]
-    assert len(set(names_)) == len(names_)
-    assert {m["name"] for c in containers(pod) for m in c["volumeMounts"]} == set(names_)
+def test_a_container_writes_to_volumes_alone_and_is_one_user():
+    for stage, _, pod in PODS:
+        for container in containers(pod):
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True, stage
+            assert container["resources"]["limits"]["memory"], stage
+            assert container["terminationMessagePolicy"] == "FallbackToLogsOnError", stage
+        assert pod["securityContext"]["runAsUser"] == meta.USER_ID, stage
+        volumes = [v["name"] for v in pod["volumes"]]
+        assert len(set(volumes)) == len(volumes), stage
+        assert {m["name"] for c in containers(pod) for m in c["volumeMounts"]} == set(volumes), stage
 
 
-@each_pod
-def test_a_pod_carries_the_labels_it_is_found_by(stage, metadata, pod):
-    assert metadata["labels"][names.LABEL_RUN] == "tiny"
-    assert metadata["labels"][names.LABEL_STAGE] == stage
-    assert metadata["labels"][names.LABEL_COMPONENT] in set(StageKind)
+def test_a_pod_carries_the_labels_it_is_found_by():
+    for stage, metadata, _ in PODS:
+        assert metadata["labels"][names.LABEL_RUN] == "tiny", stage
+        assert metadata["labels"][names.LABEL_STAGE] == stage
+        assert metadata["labels"][names.LABEL_COMPONENT] in set(StageKind), stage
 
 
-@each_pod
-def test_a_pod_goes_where_the_run_says(stage, metadata, pod):
-    assert pod["priorityClassName"] == "low"
-    assert pod["nodeSelector"] == {"gpu": "yes"}
-    assert pod["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
+def test_a_pod_goes_where_the_run_says():
+    for stage, _, pod in PODS:
+        assert pod["priorityClassName"] == "low", stage
+        assert pod["nodeSelector"] == {"gpu": "yes"}, stage
+        assert pod["tolerations"] == [{"key": "gpu", "operator": "Exists"}], stage
 
 
-@each_pod
-def test_only_what_needs_a_hub_has_its_token_and_all_else_is_offline(stage, metadata, pod):
-    kind = metadata["labels"][names.LABEL_COMPONENT]
-    for container in containers(pod):
-        environment = {e["name"]: e for e in container.get("env", [])}
-        if kind in ("resolve", "fetch"):
-            assert environment["HF_TOKEN"]["valueFrom"] == {"secretKeyRef": SECRET}
-        else:
-            assert "HF_TOKEN" not in environment
-        if kind not in ("resolve", "fetch", "publish") and container["name"] != "runner":
-            assert environment["HF_HUB_OFFLINE"]["value"] == "1"
+def test_only_what_needs_a_hub_has_its_token_and_all_else_is_offline():
+    for stage, metadata, pod in PODS:
+        kind = metadata["labels"][names.LABEL_COMPONENT]
+        for container in containers(pod):
+            environment = {e["name"]: e for e in container.get("env", [])}
+            if kind in ("resolve", "fetch"):
+                assert environment["HF_TOKEN"]["valueFrom"] == {"secretKeyRef": SECRET}, stage
+            else:
+                assert "HF_TOKEN" not in environment, stage
+            if kind not in ("resolve", "fetch", "publish") and container["name"] != "runner":
+                assert environment["HF_HUB_OFFLINE"]["value"] == "1", stage
 
 
 def test_a_secret_is_never_more_than_a_reference():
@@ -118,16 +115,16 @@ def test_a_secret_is_never_more_than_a_reference():
     assert [k["valueFrom"] for k in keys] == [{"secretKeyRef": {"name": "far-key", "key": "api"}}]
 
 
-@each_object
-def test_an_object_belongs_to_its_run(manifest):
-    metadata = manifest["metadata"]
-    (owner,) = metadata["ownerReferences"]
-    assert (owner["kind"], owner["name"], owner["uid"]) == ("FusionRun", "tiny", UID)
-    assert owner["controller"] is True
-    assert metadata["namespace"] == "lab"
-    assert metadata["labels"][names.LABEL_RUN] == "tiny"
-    assert metadata["labels"][names.LABEL_MANAGED_BY] == names.MANAGED_BY
-    assert len(metadata["name"]) <= 63
+def test_an_object_belongs_to_its_run():
+    for manifest in OBJECTS:
+        metadata = manifest["metadata"]
+        (owner,) = metadata["ownerReferences"]
+        assert (owner["kind"], owner["name"], owner["uid"]) == ("FusionRun", "tiny", UID), metadata
+        assert owner["controller"] is True, metadata
+        assert metadata["namespace"] == "lab", metadata
+        assert metadata["labels"][names.LABEL_RUN] == "tiny", metadata
+        assert metadata["labels"][names.LABEL_MANAGED_BY] == names.MANAGED_BY, metadata
+        assert len(metadata["name"]) <= 63, metadata
 
 
 def test_every_name_is_given_once_but_the_one_network_policy():

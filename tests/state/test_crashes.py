@@ -35,7 +35,7 @@ class KilledOften(World):
         raise AssertionError("never settles")
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_every_stage_runs_once_however_often_the_operator_dies(seed):
     world = KilledOften(make_run(publish={"uri": "pvc://fusion-data/out"}), chance=random.Random(seed))
     world.run_to_end()
@@ -44,14 +44,3 @@ def test_every_stage_runs_once_however_often_the_operator_dies(seed):
     assert len(workloads) == len(set(workloads))
     assert not [o for o in world.objects.values() if o["kind"] in ("Deployment", "Service")]
     assert decide(world.live(), world.settings, world.now) == Decision()
-
-
-def test_an_operator_that_has_lost_its_memory_decides_the_same():
-    """The status alone is kept, not the operator: a fresh one with the same objects agrees with it at every step."""
-    world = World(make_run())
-    while True:
-        world.settle()
-        forgetful = World(world.run, objects=dict(world.objects), now=world.now)
-        assert forgetful.reconcile() == Decision(requeue_seconds=None)
-        if not world.step():
-            return

@@ -48,7 +48,9 @@ def test_the_runtime_class_is_asked_for_by_a_coding_benchmark_too():
 def test_a_run_with_a_dot_in_its_name_keeps_its_own_config_maps():
     runs = [World(make_run(name=name)) for name in ("llama-3.1", "llama-3-1")]
     for world in runs:
-        world.run_to_end()
+        world.settle()
+        world.finish("resolve")
+        world.settle()
     kept = [{o["metadata"]["name"] for o in w.objects.values() if o["kind"] == "ConfigMap"} for w in runs]
     frozen = [{n for n in names if n.endswith(("-spec", "-resolved"))} for names in kept]
     assert frozen == [{"llama-3.1-spec", "llama-3.1-resolved"}, {"llama-3-1-spec", "llama-3-1-resolved"}]

@@ -31,16 +31,11 @@ def test_a_run_at_work_says_so_in_its_conditions():
     assert world.condition("Stalled")[0] == "False"
 
 
-def test_a_run_at_its_end_is_neither_reconciling_nor_stalled():
+def test_a_run_at_its_end_is_at_rest_and_without_a_gate_knows_of_none():
     world = world_at()
     world.run_to_end()
     for kind in ("Reconciling", "Stalled", "Failed", "Suspended"):
         assert world.condition(kind)[:2] == ("False", Reason.SUCCEEDED)
-
-
-def test_a_run_without_a_gate_does_not_know_whether_it_passed():
-    world = World(make_run())
-    world.run_to_end()
     assert world.condition("EvaluationPassed")[:2] == ("Unknown", Reason.NO_GATE)
 
 

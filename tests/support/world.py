@@ -1,8 +1,10 @@
 """A simulated API server with controllers that obey: enough to walk a run from its start to its end."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from fusionrun import names
@@ -36,6 +38,11 @@ def succeeded(kind: str, task: Any) -> StageResult:
     return StageResult(outcome=Outcome.SUCCEEDED, counts=counts, numbers=numbers, pins=pins)
 
 
+@lru_cache
+def _prerequisites(spec: str) -> tuple[ObjectRef, ...]:
+    return prerequisites({"metadata": {"namespace": "lab"}, "spec": json.loads(spec)})
+
+
 @dataclass
 class World:
     """The objects of one run, and a clock."""
@@ -53,7 +60,7 @@ class World:
 
     def live(self) -> Live:
         """Gather."""
-        present = {ref: ref.name not in self.absent for ref in prerequisites(self.run)}
+        present = {ref: ref.name not in self.absent for ref in _prerequisites(json.dumps(self.run["spec"]))}
         return Live(self.run, tuple(self.objects.values()), present, self.pushed)
 
     def reconcile(self) -> Decision:
