@@ -71,3 +71,31 @@ def test_what_takes_too_long_is_unknown_and_harms_no_neighbour(monkeypatch):
     grades = dict(grade_all(asked, processes=2))
     assert [g.verdict for g in grades[0]] == [RIGHT, UNKNOWN, WRONG]
     assert [g.verdict for g in grades[1]] == [RIGHT]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        r"Ones: 4+5=9. Tens: 1+2+0=3. So \boxed{42}",
+        r"So \boxed{-42}.",
+        r"\boxed{42} cm",
+        r"\boxed{42}%",
+        r"\boxed{42} and 7 apples",
+        r"The answer is 7. \boxed{42}",
+        r"The answer is \boxed{42}, not 7",
+        r"\boxed{0}",
+        r"\boxed{042}",
+        r"\boxed{42} or {x}",
+        r"\boxed{41}, \boxed{42}",
+        r"The final answer is 7. I hope it is correct. \boxed{42}",
+        r"$x = \boxed{42}$",
+        r"\boxed{42} = $7$",
+        r"\boxed{42.0}",
+        r"\boxed{4{2}}",
+    ],
+)
+@pytest.mark.parametrize("gold", ["42", "-42", "7", "0", "x", "42.0"])
+def test_the_short_way_says_what_math_verify_says(monkeypatch, gold, answer):
+    short = mathematics.grade_question(Question(gold, [answer]))
+    monkeypatch.setattr(mathematics, "read_integer", lambda _: None)
+    assert short[0].verdict is mathematics.grade_question(Question(gold, [answer]))[0].verdict

@@ -168,8 +168,8 @@ LOOPHOLES = [
      "    frame = frame.f_back\n", WRONG),
     ("a reply without end", "import sys\nframe = sys._getframe()\nwhile frame:\n    c = frame.f_locals.get('channel')\n"
      "    if c is not None:\n        c.sendall(b'\\xff' * 2**22)\n    frame = frame.f_back\n", WRONG),
-    ("a return value without end", "def f(*a):\n    return 'x' * 10**8\n", WRONG),
-    ("deep nesting", "def f(*a):\n    x = []\n    for _ in range(10**5):\n        x = [x]\n    return x\n", WRONG),
+    ("a return value without end", "def f(*a):\n    return 'x' * 5 * 10**6\n", WRONG),
+    ("deep nesting", "def f(*a):\n    x = []\n    for _ in range(10**4):\n        x = [x]\n    return x\n", WRONG),
 ]  # fmt: skip
 TESTS = ["assert all(f(i, 2) == i + 2 for i in range(1, 3))", "assert all(map(lambda i: f(i, 1) == i + 1, [1, 2]))",
          "assert len([f(1, 2)]) == 1", "assert abs(f(1, 2) - 3) == 0", "assert f(1, 2) == 3"]  # fmt: skip

@@ -5,6 +5,7 @@ on CPU time, so that a loaded machine changes no verdict.
 """
 
 import logging
+import re
 import resource
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,9 @@ MEMORY_BYTES = 2 * 2**30
 """Most memory that one process may add: a power tower would take all there is."""
 ANSWER_MAX_CHARACTERS = 100_000
 """Of a longer answer the end is read: there is where the final answer stands."""
+
+
+_INTEGER_BOX = re.compile(r"\\boxed\{(-?(?:0|[1-9][0-9]{0,17}))\}")
 
 
 class Question(NamedTuple):
@@ -108,10 +112,27 @@ def _compare(pair: tuple[list[Any], str]) -> Grade:
     from math_verify import parse, verify
 
     gold, answer = pair
+    boxed = read_integer(answer)
+    if boxed is not None and len(gold) == 1 and getattr(gold[0], "is_Integer", False):
+        return right() if boxed == int(gold[0]) else wrong()
     found = parse(answer[-ANSWER_MAX_CHARACTERS:], parsing_timeout=None)
     if not found:
         return wrong("no final answer found")
     return right() if verify(gold, found, timeout_seconds=None) else wrong()
+
+
+def read_integer(answer: str) -> int | None:
+    """Read the one boxed integer of an answer where nothing else could be meant; None otherwise.
+
+    Notes
+    -----
+    What math-verify would find there, without its search of the whole text: a box comes before all but a phrase like
+    "the final answer is", and reaches to the last closing brace. Source: math_verify.parser, 0.9.0.
+    """
+    box = _INTEGER_BOX.search(answer)
+    if box is None or answer.count("\\boxed") > 1 or "}" in answer[box.end() :] or "final answer" in answer.lower():
+        return None
+    return None if any(mark in answer for mark in ("$", "\\(", "\\[")) else int(box[1])
 
 
 def parse_gold(gold: str | None) -> list[Any]:
@@ -142,10 +163,11 @@ def _limited(function: Callable[[Any], Any], argument: Any) -> Any:
     """
     used = resource.getrusage(resource.RUSAGE_SELF)
     last = int(used.ru_utime + used.ru_stime + CPU_SECONDS) + GRACE_SECONDS
-    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    before, most = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (last, most))
     signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
     try:
         return function(argument)
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
+        resource.setrlimit(resource.RLIMIT_CPU, (before, most))
