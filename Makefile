@@ -12,7 +12,7 @@ SOURCES := operator images/fusionrun_stages tests hack
 
 .PHONY: help
 help: ## List every target
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: venv ## Bring up a cluster, run a whole FusionRun, print its table (RUN=tiny or smollm2)
@@ -56,7 +56,7 @@ unit: ## Test the pure rooms: no network, no cluster, only pydantic, pytest and 
 
 .PHONY: rim
 rim: venv ## Test the operator's rim, the programs of the stages that need no torch, and the small world
-	$(BIN)/python -m pytest -q -m "not cluster" tests/cluster tests/handlers tests/chart tests/repository
+	$(BIN)/python -m pytest -q -m "not cluster" tests/cluster tests/handlers tests/chart tests/crd tests/repository
 
 .PHONY: cluster-up
 cluster-up: ## Bring the cluster up (CLUSTER=local, kind or existing)
