@@ -5,7 +5,8 @@ import subprocess
 import time
 
 import pytest
-from conftest import OPERATOR_NAMESPACE, Cluster, condition, small_run
+
+from support.live import OPERATOR_NAMESPACE, Cluster, condition, small_run
 
 pytestmark = pytest.mark.cluster
 DONE = ("Succeeded", "Skipped")
