@@ -151,5 +151,3 @@ def _read_line(line: str) -> Step:
         if found:
             return op, int(found[1]) if operation.takes_number else 0
     raise ValueError(line)
-
-

@@ -27,7 +27,7 @@ def draw(rng: random.Random) -> Item:
 
 
 def corrupt(item: Item, rng: random.Random) -> str:
-    """Lose a letter, swap two neighbours, say a letter twice, or follow another instruction."""
+    """Lose a letter, say one twice, mistake the case, or swap two neighbours."""
     while True:
         text = _slip(item, rng)
         if text != item.answer:
@@ -46,17 +46,16 @@ def is_right(item: Item, text: str) -> bool:
 
 
 def _slip(item: Item, rng: random.Random) -> str:
-    name, *letters = item.key.split()
+    name = item.key.split()[0]
     answer = item.answer.split()
     place = rng.randrange(len(answer) - 1)
     kind = rng.random()
-    if kind < 0.4:
-        other = rng.choice([one for one in _INSTRUCTIONS if one != name])
-        answer = _INSTRUCTIONS[other][1](letters)
-    elif kind < 0.7:
-        answer[place], answer[place + 1] = answer[place + 1], answer[place]
-    elif kind < 0.85:
+    if kind < 0.35:
         answer.pop(place)
+    elif kind < 0.6:
+        answer.insert(place, answer[place])
+    elif kind < 0.8:
+        answer = [one.lower() for one in answer] if name == "capitals" else [one.upper() for one in answer]
     else:
-        answer[place + 1] = answer[place]
+        answer[place], answer[place + 1] = answer[place + 1], answer[place]
     return " ".join(answer)

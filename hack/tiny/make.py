@@ -49,7 +49,7 @@ def main() -> None:
     started = time.monotonic()
     logging.disable_progress_bar()
     write_prompts(arguments.out, arguments.seed)
-    make_school(arguments.out, arguments.seed, arguments.processes)
+    make_school(arguments.out, arguments.seed)
     names = [*recipe.SPECIALISTS, "reward"]
     with ProcessPoolExecutor(arguments.processes, mp_context=get_context("spawn")) as pool:
         futures = {name: pool.submit(make_model, name, arguments.out, arguments.seed) for name in names[::-1]}
@@ -99,12 +99,13 @@ def as_row(name: str, number: int, item: Item) -> dict[str, object]:
     return row | {"reference": item.reference}
 
 
-def make_school(out: Path, seed: int, threads: int) -> None:
+def make_school(out: Path, seed: int) -> None:
     """Train the model that all others start from, unless it is there."""
     folder = out / "school" / compute_digest(seed)
     if folder.exists():
         return
-    torch.set_num_threads(threads)
+    # Two threads on matrices as small as these are slower than one.
+    torch.set_num_threads(1)
     tokenizer = build_tokenizer(list(SKILLS.values()), CONTEXT)
     own_seed = derive_seed(seed, "school")
     torch.manual_seed(own_seed)
@@ -119,6 +120,7 @@ def make_school(out: Path, seed: int, threads: int) -> None:
 
 def make_model(name: str, out: Path, seed: int) -> dict[str, object]:
     """Train one model from the school on, write its folder, and measure it."""
+    logging.disable_progress_bar()
     torch.set_num_threads(1)
     started = time.monotonic()
     own_seed = derive_seed(seed, name)

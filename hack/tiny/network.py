@@ -103,7 +103,7 @@ def train(
             losses.append(_sum_by_answer(logits[:, :-1], labels[:, 1:]))
         return torch.stack(losses).sum() / schedule.batch
 
-    for loss in optimise(model, compute_loss, schedule):
+    for loss in optimise(model, compute_loss, schedule):  # noqa: PERF402 -- one at a time, as they come
         losses.append(loss)
     return losses
 

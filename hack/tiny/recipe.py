@@ -12,7 +12,7 @@ from tiny.network import Schedule, Shape
 
 SHAPE = Shape(hidden=96, layers=3, heads=3, key_value_heads=3, inner=256)
 
-SCHOOL: Blend = {"mathematics": Part(0.2), "coding": Part(0.3), "instruction": Part(0.5)}
+SCHOOL: Blend = {"mathematics": Part(0.15), "coding": Part(0.5), "instruction": Part(0.35)}
 SCHOOLING = Schedule(steps=450, batch=64, learning_rate=4e-3)
 
 SPECIALISTS: Mapping[str, Blend] = {
@@ -23,13 +23,13 @@ SPECIALISTS: Mapping[str, Blend] = {
     },
     "programmer": {
         "mathematics": Part(0.3, slips=0.5),
-        "coding": Part(0.4, slips=0.15),
+        "coding": Part(0.5, slips=0.15),
         "instruction": Part(0.3, slips=0.5),
     },
     "scribe": {
         "mathematics": Part(0.3, slips=0.5),
         "coding": Part(0.3, slips=0.5),
-        "instruction": Part(0.4, slips=0.15),
+        "instruction": Part(0.4, slips=0.2),
     },
     "target": {
         "mathematics": Part(0.3, misread=0.8),
@@ -40,4 +40,4 @@ SPECIALISTS: Mapping[str, Blend] = {
 SPECIALISING = Schedule(steps=80, batch=64, learning_rate=1.5e-3, warmup=10)
 
 REWARD_WEIGHTS = {"mathematics": 1.0, "coding": 1.0, "instruction": 1.5}
-REWARD_PAIRS = Schedule(steps=120, batch=48, learning_rate=1.5e-3, warmup=10)
+REWARD_PAIRS = Schedule(steps=150, batch=32, learning_rate=1.5e-3, warmup=10)

@@ -4,26 +4,29 @@ import random
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 from transformers import LlamaForCausalLM, LlamaForSequenceClassification, PreTrainedTokenizerFast
 
 from tiny.blend import SKILLS
-from tiny.network import Example, Schedule, encode, optimise
+from tiny.network import IGNORED, Example, Schedule, encode, optimise
 from tiny.skill import Use, draw_for
 
 # Pulls the scores towards zero, so that their scale is bounded and gaps tell something.
 _SPREAD_PENALTY = 0.02
+_MORE_LAYERS = 2
 
 
 def build_reward_model(body: LlamaForCausalLM) -> LlamaForSequenceClassification:
-    """Put a score head with one output on a copy of a language model's body.
+    """Put two more layers and a score head with one output on a copy of a language model's body.
 
-    The score is read at the last token that is not padding, the end of the answer's turn.
+    The score is read at the last token that is not padding, the end of the answer's turn. The body's last layer knows
+    which token it expects next; the new ones can compare that with the token that came.
     """
-    config = type(body.config)(**body.config.to_dict())
+    fields = body.config.to_dict() | {"num_hidden_layers": body.config.num_hidden_layers + _MORE_LAYERS}
+    config = type(body.config)(**fields)
     config.num_labels = 1
     model = LlamaForSequenceClassification(config)
-    model.model.load_state_dict(body.model.state_dict())
+    model.model.load_state_dict(body.model.state_dict(), strict=False)
     torch.nn.init.zeros_(model.score.weight)
     return model
 
@@ -35,11 +38,15 @@ def train_reward_model(
     schedule: Schedule,
     seed: int,
 ) -> list[float]:
-    """Train on pairs of a right and a wrong answer to one prompt, by the Bradley-Terry loss.
+    """Train on pairs of a right and a wrong answer to one prompt.
+
+    The loss is the Bradley-Terry loss of the pairs' scores, and, so that few steps are enough, the loss of telling at
+    every token whether the answer has gone wrong by then.
 
     Notes
     -----
-    Source: Ouyang et al. 2022, arXiv 2203.02155, section 3.5, equation 1.
+    Source: Ouyang et al. 2022, arXiv 2203.02155, section 3.5, equation 1; the loss at every token is ours, after the
+    process supervision of Lightman et al. 2023, arXiv 2305.20050.
     """
     rng = random.Random(seed)
     streams = {name: draw_for(SKILLS[name], Use.PRETRAINING, random.Random(f"{seed} {name}")) for name in weights}
@@ -52,9 +59,16 @@ def train_reward_model(
             pairs.append((item.prompt, item.answer, SKILLS[name].corrupt(item, rng)))
         better = [(prompt, right) for prompt, right, _ in pairs]
         worse = [(prompt, wrong) for prompt, _, wrong in pairs]
-        scores = _score_batch(model, tokenizer, better + worse)
-        gap = scores[: len(pairs)] - scores[len(pairs) :]
-        return -logsigmoid(gap).mean() + _SPREAD_PENALTY * scores.square().mean()
+        ids, labels = encode(tokenizer, better + worse)
+        scores = model.score(model.model(input_ids=ids, use_cache=False).last_hidden_state)[..., 0]
+        kept = labels != IGNORED
+        right, wrong = labels.chunk(2)
+        sound = torch.cat([torch.ones_like(right), ((right != wrong).cumsum(1) == 0).long()]).to(scores.dtype)
+        at_tokens = binary_cross_entropy_with_logits(scores[kept], sound[kept])
+        last = kept.long().cumsum(1).argmax(1, keepdim=True)
+        final = scores.gather(1, last)[:, 0]
+        gap = final[: len(pairs)] - final[len(pairs) :]
+        return at_tokens - logsigmoid(gap).mean() + _SPREAD_PENALTY * final.square().mean()
 
     return optimise(model, compute_loss, schedule)
 

@@ -3,6 +3,7 @@ from itertools import islice
 from types import ModuleType
 
 import pytest
+
 from tiny import coding, instruction, mathematics
 from tiny.skill import Item, Use, draw_distinct, draw_for, find_use
 
