@@ -93,7 +93,6 @@ def train(
 ) -> list[float]:
     """Train on a stream of examples, and give the loss of every step."""
     rng = random.Random(seed)
-    losses = []
 
     def compute_loss() -> torch.Tensor:
         losses = []
@@ -103,9 +102,7 @@ def train(
             losses.append(_sum_by_answer(logits[:, :-1], labels[:, 1:]))
         return torch.stack(losses).sum() / schedule.batch
 
-    for loss in optimise(model, compute_loss, schedule):  # noqa: PERF402 -- one at a time, as they come
-        losses.append(loss)
-    return losses
+    return list(optimise(model, compute_loss, schedule))
 
 
 def optimise(model: torch.nn.Module, compute_loss: Callable[[], torch.Tensor], schedule: Schedule) -> list[float]:
