@@ -1,9 +1,6 @@
 """Show a FusionRun's progress live, then its table: show.py NAMESPACE NAME. Exits 0 when the run is Complete."""
 
-import json
-import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -11,30 +8,9 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
+from watch import condition, watch
+
 DONE = ("Succeeded", "Skipped")
-
-
-def watch(namespace: str, name: str) -> Iterator[dict[str, Any]]:
-    """Yield the object at each change, until it is finished."""
-    command = ["kubectl", "-n", namespace, "get", "fusionrun", name, "--watch", "-o", "json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        text = ""
-        for line in process.stdout or ():
-            text += line
-            if line.rstrip("\n") != "}":
-                continue
-            run = json.loads(text)
-            text = ""
-            yield run
-            if condition(run, "Finished") == "True":
-                process.terminate()
-                return
-
-
-def condition(run: dict[str, Any], kind: str, part: str = "status") -> str:
-    """Return a condition's status, or another part of it."""
-    found = [c for c in run.get("status", {}).get("conditions", []) if c["type"] == kind]
-    return str(found[0].get(part, "")) if found else ""
 
 
 def seconds(stage: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,10 @@ from typing import Any
 import yaml
 
 REPOSITORY = Path(__file__).parents[2]
+sys.path.insert(0, str(REPOSITORY / "hack" / "demo"))
+from watch import condition, watch
+
+__all__ = ["OPERATOR_NAMESPACE", "Cluster", "condition", "small_run"]
 OPERATOR_NAMESPACE = "fusionrun-system"
 
 
@@ -35,25 +40,7 @@ class Cluster:
 
     def watch(self, name: str) -> Iterator[dict[str, Any]]:
         """Yield a FusionRun at each change, until it is finished."""
-        command = ["kubectl", "-n", self.namespace, "get", "fusionrun", name, "--watch", "-o", "json"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            text = ""
-            for line in process.stdout or ():
-                text += line
-                if line.rstrip("\n") != "}":
-                    continue
-                run = json.loads(text)
-                text = ""
-                yield run
-                if condition(run, "Finished") == "True":
-                    process.terminate()
-                    return
-
-
-def condition(run: dict[str, Any], kind: str, part: str = "status") -> str:
-    """Return a condition's status, or another part of it."""
-    found = [c for c in run.get("status", {}).get("conditions", []) if c["type"] == kind]
-    return str(found[0].get(part, "")) if found else ""
+        return watch(self.namespace, name)
 
 
 def small_run(name: str, prompts: int, measured: int) -> dict[str, Any]:

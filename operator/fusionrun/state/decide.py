@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from fusionrun import names
 from fusionrun.api.models import Manifest
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec import MUTABLE_FIELDS, FusionRunSpec
 from fusionrun.api.status import (
     Artifacts,
     ConditionType,
@@ -39,7 +39,7 @@ from fusionrun.state.prerequisites import first_missing, over_budget
 from fusionrun.state.walk import AT_WORK, DONE, Walk, still_alive
 
 SECONDS_PER_HOUR = 3600
-_MUTABLE = ("scheduling", "budget", "suspend", "backoff_limit", "active_deadline_seconds", "hub")
+_MUTABLE = tuple(name for name, field in FusionRunSpec.model_fields.items() if (field.alias or name) in MUTABLE_FIELDS)
 
 
 @dataclass(frozen=True)

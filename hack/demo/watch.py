@@ -1,0 +1,29 @@
+"""Follow a FusionRun as the API server tells of it: for the demo, and for the end-to-end tests."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+
+def watch(namespace: str, name: str) -> Iterator[dict[str, Any]]:
+    """Yield the object at each change, until it is finished."""
+    command = ["kubectl", "-n", namespace, "get", "fusionrun", name, "--watch", "-o", "json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        text = ""
+        for line in process.stdout or ():
+            text += line
+            if line.rstrip("\n") != "}":
+                continue
+            run = json.loads(text)
+            text = ""
+            yield run
+            if condition(run, "Finished") == "True":
+                process.terminate()
+                return
+
+
+def condition(run: dict[str, Any], kind: str, part: str = "status") -> str:
+    """Return a condition's status, or another part of it."""
+    found = [c for c in run.get("status", {}).get("conditions", []) if c["type"] == kind]
+    return str(found[0].get(part, "")) if found else ""
