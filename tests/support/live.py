@@ -1,6 +1,7 @@
 """A cluster to test on: kubectl, the namespace, and the tiny run made small."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,9 +13,10 @@ import yaml
 
 REPOSITORY = Path(__file__).parents[2]
 sys.path.insert(0, str(REPOSITORY / "hack" / "demo"))
+from fusionrun.settings import Images
 from watch import condition, watch
 
-__all__ = ["OPERATOR_NAMESPACE", "Cluster", "condition", "small_run"]
+__all__ = ["OPERATOR_NAMESPACE", "Cluster", "built_images", "condition", "small_run"]
 OPERATOR_NAMESPACE = "fusionrun-system"
 
 
@@ -41,6 +43,13 @@ class Cluster:
     def watch(self, name: str) -> Iterator[dict[str, Any]]:
         """Yield a FusionRun at each change, until it is finished."""
         return watch(self.namespace, name)
+
+
+def built_images() -> Images:
+    """Return the references of the images that hack/images/build has loaded."""
+    cache = Path(os.environ.get("FUSIONRUN_CACHE", Path.home() / ".cache" / "fusionrun"))
+    found = json.loads((cache / "images" / "refs.json").read_text())
+    return Images(**{name: found[name] for name in ("data", "serve", "train", "reward", "sandbox")})
 
 
 def small_run(name: str, prompts: int, measured: int) -> dict[str, Any]:

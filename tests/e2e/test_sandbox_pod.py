@@ -1,0 +1,129 @@
+"""The sandbox as the operator makes it, on the real cluster: attacks are contained, and the next program runs."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fusionrun.api.data import Grader
+from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.task import StageKind, StageTask, VerifyParameters
+from fusionrun.objects.meta import Run
+from fusionrun.objects.sandbox import build_sandbox_job
+from fusionrun.plan.stages import Stage
+from fusionrun.settings import Settings
+from support.hostile import ENDED, LOOPHOLES, RIGHT, STOPPED, STYLES, TESTS, UNKNOWN, says
+from support.live import Cluster, built_images
+from support.runs import UID, make_spec
+
+pytestmark = pytest.mark.cluster
+LISTENER_PORT = 8000
+
+
+def attacks(targets: list[tuple[str, str, int]]) -> dict[str, tuple[tuple[Any, ...], str, str]]:
+    """Return each case by name, with the verdict and the part of its detail that are right for it."""
+    connect = "__import__('socket').create_connection(({host!r}, {port}), 2)"
+    reached = [(f"connect to {h}:{p}", connect.format(host=h, port=p)) for _, h, p in targets]
+    found: dict[str, tuple[tuple[Any, ...], str, str]] = {}
+    for name, program, tests, entry_point in STYLES:
+        found[f"passes: {name}"] = (program, tests, entry_point, True), RIGHT, ""
+    for name, program, verdict in LOOPHOLES:
+        found[f"loophole: {name}"] = (program, TESTS, None, verdict is not UNKNOWN), verdict, ""
+    for name, expression in [*STOPPED, *reached]:
+        found[f"stopped: {name}"] = (says(expression), ["assert f() == 'stopped'"], None, True), RIGHT, ""
+    for name, program, verdict, detail in ENDED:
+        found[f"ended: {name}"] = (program, ["assert f() == 1"], None, verdict is not UNKNOWN), verdict, detail
+    return found
+
+
+@pytest.fixture(scope="module")
+def listener(cluster: Cluster) -> Iterator[list[tuple[str, str, int]]]:
+    """Start a pod that listens; return what a hostile program would call: it, the node, the API server."""
+    name = "listener"
+    cluster.kubectl("delete", "pod", name, "--ignore-not-found", "--wait")
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "terminationGracePeriodSeconds": 0,
+            "securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [
+                {
+                    "name": "main",
+                    "image": built_images().sandbox,
+                    "command": ["python", "-m", "http.server", str(LISTENER_PORT), "--directory", "/opt"],
+                    "readinessProbe": {"tcpSocket": {"port": LISTENER_PORT}, "periodSeconds": 1},
+                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                }
+            ],
+        },
+    }
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(pod))
+    cluster.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
+    status = cluster.get("pod", name)["status"]
+    api = cluster.get("service", "kubernetes", "-n", "default")["spec"]["clusterIP"]
+    yield [("tcp", status["podIP"], LISTENER_PORT), ("tcp", status["hostIP"], 10250), ("tcp", api, 443)]
+    cluster.kubectl("delete", "pod", name, "--wait=false")
+
+
+def run_in_sandbox(cluster: Cluster, name: str, targets: list, *, isolated: bool) -> list[dict[str, Any]]:
+    """Run ``judge_attacks.py`` in the judge's container of a verify stage's Job; return the lines that it printed."""
+    spec = make_spec(scheduling={"sandboxRuntimeClassName": "isolated" if isolated else None})
+    run = Run(cluster.namespace, name, UID, FusionRunSpec.model_validate(spec))
+    stage = Stage("verify/ada.coding", StageKind.VERIFY)
+    parameters = VerifyParameters(
+        grader=Grader.CODING, datasets=["code"], source="ada", shards=1,
+        prompts_dir="/data/inputs/none/prompts", responses_dir="/data/inputs/none/responses",
+    )  # fmt: skip
+    task = StageTask(
+        run=name, namespace=cluster.namespace, stage=stage.name, digest="0" * 16,
+        output_dir="/data/fusionrun/artifacts/verify/attacks", shards=1, parameters=parameters,
+    )  # fmt: skip
+    job = build_sandbox_job(run, stage, name, 0, Settings(images=built_images()), task)
+    del job["metadata"]["ownerReferences"]
+    job["spec"]["backoffLimit"] = 0
+    (judge,) = job["spec"]["template"]["spec"]["containers"]
+    judge["command"] = ["python", "/etc/fusionrun/judge_attacks.py", "/etc/fusionrun/cases.json"]
+    cases = {"targets": targets, "cases": [[n, *case] for n, (case, _, _) in attacks(targets).items()]}
+    files = {
+        "judge_attacks.py": (Path(__file__).parent / "judge_attacks.py").read_text(),
+        "cases.json": json.dumps(cases),
+    }
+    config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": files}
+    cluster.kubectl("delete", f"job/{name}", f"configmap/{name}", "--ignore-not-found", "--wait")
+    cluster.kubectl(
+        "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": [config_map, job]})
+    )
+    cluster.kubectl("wait", "--for=condition=Complete", f"job/{name}", "--timeout=10m")
+    lines = cluster.kubectl("logs", f"job/{name}", "-c", "judge").splitlines()
+    cluster.kubectl("delete", f"job/{name}", f"configmap/{name}", "--wait=false")
+    return [json.loads(line) for line in lines]
+
+
+def test_an_attack_set_of_over_forty_is_contained_and_none_passes(cluster, listener):
+    walls, *graded, end = run_in_sandbox(cluster, "attacks", listener, isolated=True)
+    assert walls["walls"] == {"uid": 1000, "reached": [], "token": False, "writable": []}
+    assert end == {"done": True}
+    expected = attacks(listener)
+    assert [line["name"] for line in graded] == list(expected)
+    assert len([name for name in expected if not name.startswith("passes")]) >= 40
+    surprises = []
+    for line in graded:
+        _, verdict, detail = expected[line["name"]]
+        contained = line["verdict"] == verdict and detail in line["detail"]
+        if line["name"].startswith("stopped"):  # a program that its limits ended has not passed, either
+            contained |= line["verdict"] == "wrong" and line["detail"].startswith("ended: by SIGXFSZ")
+        if not contained or line["after"] != "right":
+            surprises.append(line)
+    assert surprises == []
+
+
+def test_with_a_network_no_program_is_run(cluster, listener):
+    walls, refused, *rest = run_in_sandbox(cluster, "attacks-with-network", listener, isolated=False)
+    assert len(walls["walls"]["reached"]) == len(listener)  # what the other test did not reach can be reached
+    assert "sandboxRuntimeClassName" in refused["refused"]
+    assert rest == []

@@ -1,0 +1,148 @@
+"""Programs for the sandbox: every style of tests that must pass, and every attack that must not.
+
+Used by the stage tests, where runner and judge are two processes, and on the cluster, where they are two containers.
+"""
+# ruff: noqa: E501 (one hostile program a line)
+
+from fusionrun.api.records import VerdictValue
+
+RIGHT, WRONG, UNKNOWN = VerdictValue.RIGHT, VerdictValue.WRONG, VerdictValue.UNKNOWN
+
+ADD = "def f(a, b):\n    return a + b\n"
+
+STYLES = [
+    ("assertions", ADD, ["assert f(1, 2) == 3", "assert f('a', 'b') == 'ab'"], None),
+    ("a test program", ADD, ["from math import isclose\nfor i in range(3):\n    assert isclose(f(i, .5), i + .5)"], None),
+    ("check(candidate)", ADD, ["METADATA = {}\n\ndef check(candidate):\n    assert candidate(1, 2) == 3"], "f"),
+    ("an expression as entry point",
+     "class Solution:\n    def twoSum(self, nums: List[int], target: int) -> List[int]:\n"
+     "        seen = {}\n        for i, n in enumerate(nums):\n            if target - n in seen:\n"
+     "                return [seen[target - n], i]\n            seen[n] = i\n",
+     ["def check(candidate):\n    assert candidate(nums=[2, 7, 11], target=9) == [0, 1]"], "Solution().twoSum"),
+    ("classes with state",
+     "class Stack:\n    def __init__(self):\n        self.items = []\n    def push(self, x):\n        self.items.append(x)\n"
+     "    def pop(self):\n        return self.items.pop()\n    def __len__(self):\n        return len(self.items)\n",
+     ["s = Stack()\ns.push((1, 2))\nassert len(s) == 1 and s.items == [(1, 2)]\nassert s.pop() == (1, 2)",
+      "try:\n    Stack().pop()\n    assert False\nexcept IndexError:\n    pass"], None),
+    ("in place", "def reverse(xs):\n    xs.reverse()\n", ["xs = [1, 2]\nreverse(xs)\nassert xs == [2, 1]"], None),
+    ("test functions", ADD, ["def test_f():\n    assert f(1, 1) == 2"], None),
+    ("plain data of every kind",
+     "def f(x):\n    return x\n",
+     ["for x in [None, True, 1, 10**400, -1.5, float('inf'), 1+2j, 'é\\ud800', b'\\x00', (1, (2,)), {1, 2}, "
+      "frozenset([1]), {(1, 2): [{}]}, range(3), [[]]]:\n    assert f(x) == x and type(f(x)) is type(x)"], None),
+    ("iterators", "def f(n):\n    yield from range(n)\n", ["assert list(f(3)) == [0, 1, 2]"], None),
+    ("a function named like a builtin", "def sum(a, b):\n    return a + b\n", ["assert sum(1, 2) == 3"], "sum"),
+    ("prelude names", "def f(n):\n    return Counter(n).most_common(1)[0][0] + gcd(4, 6)\n",
+     ["assert f([1, 1, 2]) == 3"], None),
+    ("threads", "import threading\ndef f():\n    out = []\n    t = threading.Thread(target=out.append, args=(1,))\n"
+     "    t.start(); t.join()\n    return out\n", ["assert f() == [1]"], None),
+    ("files in its own folder", "def f():\n    with open('x', 'w') as o:\n        o.write('1')\n"
+     "    return open('x').read()\n", ["assert f() == '1'"], None),
+]  # fmt: skip
+
+LOOPHOLES = [
+    ("exit before the tests", "import sys\nsys.exit(0)\n", WRONG),
+    ("os._exit in the function", "def f(*a):\n    __import__('os')._exit(0)\n", WRONG),
+    ("exit at import through builtins", "raise SystemExit(0)\n", WRONG),
+    ("equal to everything", "class A:\n    def __eq__(self, o): return True\n    def __bool__(self): return True\n"
+     "def f(*a):\n    return A()\n", UNKNOWN),
+    ("an int that is equal to everything",
+     "class A(int):\n    def __eq__(self, o): return True\n    __hash__ = int.__hash__\ndef f(*a):\n    return A(7)\n", UNKNOWN),
+    ("a str that is equal to everything",
+     "class A(str):\n    def __eq__(self, o): return True\ndef f(*a):\n    return A('7')\n", UNKNOWN),
+    ("a list that is equal to everything",
+     "class A(list):\n    def __eq__(self, o): return True\ndef f(*a):\n    return A([7])\n", WRONG),
+    ("patched modules", "import sys\nfor m in list(sys.modules.values()):\n    for n in ('encode', 'decode', 'send', "
+     "'run_tests', 'loads', 'dumps'):\n        if hasattr(m, n):\n            setattr(m, n, lambda *a, **k: 3)\n"
+     "def f(*a):\n    return 3\n", UNKNOWN),
+    ("patched builtins", "import builtins\nbuiltins.AssertionError = ValueError\nbuiltins.isinstance = lambda *a: True\n"
+     "def f(*a):\n    return 0\n", WRONG),
+    ("a checker of its own", "def check(candidate):\n    pass\ndef f(*a):\n    return 0\n", WRONG),
+    ("shadowed builtins", "def len(x):\n    return 3\ndef abs(x):\n    return 0\ndef f(*a):\n    return 0\n", WRONG),
+    ("a StopIteration to end a test's loop", "def f(*a):\n    raise StopIteration\n", WRONG),
+    ("an expected-looking end", "def f(*a):\n    raise KeyboardInterrupt\n", WRONG),
+    ("a reply of its own", "import gc, sys\nframe = sys._getframe()\nwhile frame:\n    c = frame.f_locals.get('channel')\n"
+     "    if c is not None:\n        c.sendall((2).to_bytes(4, 'big') + b'[]')\n    frame = frame.f_back\n", WRONG),
+    ("a pickle as reply", "import sys, pickle\nframe = sys._getframe()\nwhile frame:\n    c = frame.f_locals.get('channel')\n"
+     "    if c is not None:\n        b = pickle.dumps(print)\n        c.sendall(len(b).to_bytes(4, 'big') + b)\n"
+     "    frame = frame.f_back\n", WRONG),
+    ("a reply without end", "import sys\nframe = sys._getframe()\nwhile frame:\n    c = frame.f_locals.get('channel')\n"
+     "    if c is not None:\n        c.sendall(b'\\xff' * 2**22)\n    frame = frame.f_back\n", WRONG),
+    ("a return value without end", "def f(*a):\n    return 'x' * 5 * 10**6\n", WRONG),
+    ("deep nesting", "def f(*a):\n    x = []\n    for _ in range(10**4):\n        x = [x]\n    return x\n", WRONG),
+]  # fmt: skip
+TESTS = ["assert all(f(i, 2) == i + 2 for i in range(1, 3))", "assert all(map(lambda i: f(i, 1) == i + 1, [1, 2]))",
+         "assert len([f(1, 2)]) == 1", "assert abs(f(1, 2) - 3) == 0", "assert f(1, 2) == 3"]  # fmt: skip
+
+
+def says(expression: str) -> str:
+    """Give a program whose f says what came of an attack."""
+    return (
+        "import os, sys\n"
+        "def f():\n"
+        "    try:\n"
+        f"        r = {expression}\n"
+        "    except BaseException as e:\n"
+        "        return 'stopped'\n"
+        "    return repr(r)\n"
+    )
+
+
+STOPPED = [
+    ("fork", "os.fork()"),
+    ("exec", "os.execv('/bin/true', ['true'])"),
+    ("a shell", "__import__('subprocess').run(['true'])"),
+    ("spawn", "os.posix_spawn('/bin/true', ['true'], {})"),
+    ("kill its parent", "os.kill(os.getppid(), 9)"),
+    ("kill every process of its UID", "os.kill(-1, 9)"),
+    ("kill its group's neighbours", "os.killpg(os.getpgid(os.getppid()), 9)"),
+    ("read the parent's memory", "open(f'/proc/{os.getppid()}/mem', 'rb').read(1)"),
+    ("read the parent's environment", "open(f'/proc/{os.getppid()}/environ').read()"),
+    ("read the first process's environment", "open('/proc/1/environ').read()"),
+    ("list the parent's descriptors", "os.listdir(f'/proc/{os.getppid()}/fd')"),
+    ("read its own environment from before", "open('/proc/self/environ').read()"),
+    ("read the password file", "open('/etc/shadow').read()"),
+    ("read the service account", "os.listdir('/var/run/secrets/kubernetes.io/serviceaccount')"),
+    ("list the volume", "os.listdir('/data')"),
+    ("write to /tmp", "open('/tmp/escaped', 'w')"),
+    ("write to shared memory", "open('/dev/shm/escaped', 'w')"),
+    ("write to the socket's folder", "open('../escaped', 'w')"),
+    ("remove the runner's socket", "os.unlink('../runner.sock')"),
+    ("a symbolic link out", "os.symlink('/etc/passwd', 'link')"),
+    ("a hard link out", "os.link(sys.executable, 'link')"),
+    ("a device", "os.mknod('device', 0o20600, os.makedev(1, 1))"),
+    ("a TCP socket", "__import__('socket').create_connection(('127.0.0.1', 22))"),
+    ("a UDP socket", "__import__('socket').socket(2, 2)"),
+    ("a Unix socket", "__import__('socket').socket(1, 1).connect('../runner.sock')"),
+    ("ptrace", "[1 / (__import__('ctypes').CDLL(None).ptrace(16, os.getppid(), 0, 0) + 1)]"),
+    ("unshare a namespace", "[1 / (__import__('ctypes').CDLL(None).unshare(0x10000000) + 1)]"),
+    ("raise its limits", "__import__('resource').setrlimit(0, (10**6, 10**6))"),
+    ("limit its parent", "__import__('resource').prlimit(os.getppid(), 0, (0, 0))"),
+    ("system V shared memory", "[1 / (__import__('ctypes').CDLL(None).shmget(0, 4096, 0o1600) + 1)]"),
+    ("a file that is too big", "[o.write(b'x' * 2**20) for o in [open('big', 'wb', 0)] for _ in range(2)]"),
+    ("too many descriptors", "[os.dup(1) for _ in range(100)]"),
+    ("too much memory", "len(bytearray(2**31))"),
+]  # fmt: skip
+
+ENDED = [
+    ("an endless loop", "def f():\n    while True: pass\n", WRONG, "CPU time"),
+    ("an endless loop while it is loaded", "while True: pass\n", WRONG, "CPU time"),
+    ("a loop in C", "def f():\n    return sum(range(10**12))\n", WRONG, "CPU time"),
+    ("a power tower", "def f():\n    return 7 ** 10 ** 9\n", WRONG, "ended"),
+    ("a regular expression", "import re\ndef f():\n    return re.match('(a+)+$', 'a' * 64 + 'b')\n", WRONG, "CPU time"),
+    ("ignored signals", "def f():\n    s = __import__('signal')\n    s.signal(s.SIGXCPU, s.SIG_IGN)\n    while True: pass\n",
+     WRONG, "CPU time"),
+    ("endless output", "def f():\n    while True: print('x' * 10**6)\n", WRONG, "CPU time"),
+    ("a fork bomb", "import os\ndef f():\n    while True:\n        try: os.fork()\n        except OSError: pass\n", WRONG, "CPU time"),
+    ("a thread bomb", "import threading, time\ndef f():\n    while True:\n        threading.Thread(target=time.sleep, "
+     "args=(99,)).start()\n", WRONG, "raised"),
+    ("a memory bomb", "def f():\n    x = []\n    while True: x.append(bytearray(2**20))\n", WRONG, "raised"),
+    ("a disk bomb", "def f():\n    i = 0\n    while True:\n        i += 1\n        with open(f'd{i}', 'wb') as o: "
+     "o.write(b'x' * 2**19)\n        __import__('os').unlink(f'd{i}')\n", WRONG, "CPU time"),
+    ("sleep", "import time\ndef f():\n    time.sleep(10**6)\n", UNKNOWN, "not done after"),
+    ("waiting for input", "def f():\n    return input()\n", WRONG, "raised: ProgramError: EOFError"),
+    ("a stack overflow", "import sys\ndef f(n=0):\n    sys.setrecursionlimit(10**9)\n    return g(0)\n"
+     "def g(n):\n    return g(n + 1) + 1\n", WRONG, ""),
+    ("abort", "def f():\n    __import__('os').abort()\n", WRONG, "ended"),
+    ("a segmentation fault", "def f():\n    __import__('ctypes').string_at(0)\n", WRONG, "ended: by SIGSEGV"),
+]  # fmt: skip
