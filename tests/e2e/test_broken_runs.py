@@ -1,0 +1,66 @@
+"""Broken FusionRuns on the real cluster: the message names field, value and rule, and no server was started."""
+
+import json
+import os
+
+import pytest
+
+from support.broken import Broken, broken
+from support.live import Cluster, condition
+
+pytestmark = pytest.mark.cluster
+PYTORCHJOB_CRD = "crd/pytorchjobs.kubeflow.org"
+
+
+def apply(cluster: Cluster, case: Broken) -> str:
+    """Create the run anew under the name of its file, and return that name."""
+    name = f"broken-{case.name}"[:46].rstrip("-")
+    cluster.kubectl("delete", "fusionrun", name, "--ignore-not-found", "--wait")
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(case.run | {"metadata": {"name": name}}))
+    return name
+
+
+@pytest.mark.parametrize("case", broken("plan", "resolve"), ids=lambda b: b.name)
+def test_bad_content_fails_the_run_before_a_server_is_asked_for(cluster, case):
+    name = apply(cluster, case)
+    run = list(cluster.watch(name))[-1]
+    message = condition(run, "Failed", "message")
+    assert condition(run, "Failed") == "True"
+    assert [fragment for fragment in case.says if fragment not in message] == [], message
+    for kind in ("deployments", "pytorchjobs"):
+        assert cluster.get(kind, "-l", f"fusionrun.dev/run={name}")["items"] == []
+    cluster.kubectl("delete", "fusionrun", name, "--wait=false")
+
+
+def waits_for(cluster: Cluster, case: Broken) -> None:
+    name = apply(cluster, case)
+    reason, words = case.says
+    ready = '{.status.conditions[?(@.type=="Ready")].reason}'
+    cluster.kubectl("wait", f"fr/{name}", f"--for=jsonpath={ready}={reason}", "--timeout=60s")
+    run = cluster.get("fr", name)
+    assert words in condition(run, "Ready", "message")
+    assert condition(run, "Finished") == "False"
+    assert cluster.get("jobs", "-l", f"fusionrun.dev/run={name}")["items"] == []
+    cluster.kubectl("delete", "fusionrun", name, "--wait=false")
+
+
+@pytest.mark.parametrize(
+    "case", [b for b in broken("cluster") if b.name != "training-operator-missing"], ids=lambda b: b.name
+)
+def test_what_the_cluster_lacks_is_waited_for_in_words(cluster, case):
+    waits_for(cluster, case)
+
+
+@pytest.mark.skipif(os.environ.get("CLUSTER", "local") == "existing", reason="it takes the PyTorchJobs of others away")
+def test_a_missing_training_operator_is_waited_for_in_words(cluster):
+    (case,) = [b for b in broken("cluster") if b.name == "training-operator-missing"]
+    definition = cluster.get(PYTORCHJOB_CRD)
+    definition = {k: definition[k] for k in ("apiVersion", "kind", "spec")} | {
+        "metadata": {"name": definition["metadata"]["name"]}
+    }
+    cluster.kubectl("delete", PYTORCHJOB_CRD, "--wait")
+    try:
+        waits_for(cluster, case)
+    finally:
+        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(definition))
+        cluster.kubectl("wait", "--for=condition=Established", PYTORCHJOB_CRD, "--timeout=60s")
