@@ -1,9 +1,10 @@
 """Print the operator's own part of each transition, from its log and the API server's audit log.
 
-    kubectl -n fusionrun-system logs deployment/fusionrun | python hack/demo/transitions.py AUDIT_LOG RUN
+    kubectl -n fusionrun-system logs deployment/fusionrun | python hack/demo/transitions.py AUDIT_LOG RUN SINCE
 
-From the watch event that told the operator that a stage's last object is done, to the API server's receipt of the
-create of the next stage's workload.
+SINCE is when the run was created, as RFC 3339: a namesake that ran before does not count. A transition lasts from the
+watch event that told the operator that a stage's last object is done, to the API server's receipt of the create of
+the next stage's workload.
 """
 
 import json
@@ -28,22 +29,24 @@ def creates(audit_log: Path) -> dict[str, float]:
     return found
 
 
-def transitions(log: Iterable[str], created: dict[str, float], run: str) -> Iterator[float]:
-    """Yield the milliseconds of each transition of a run."""
+def transitions(log: Iterable[str], created: dict[str, float], run: str, since: float) -> Iterator[tuple[float, str]]:
+    """Yield the milliseconds of each transition of a run, and what it created."""
     for line in log:
         if "watched_at" not in line:
             continue
         entry = json.loads(line)
-        if entry.get("run", "").endswith(f"/{run}"):
-            yield from (1000 * (created[name] - entry["watched_at"]) for name in entry["made"] if name in created)
+        if entry.get("run", "").endswith(f"/{run}") and entry["watched_at"] >= since:
+            yield from ((1000 * (created[n] - entry["watched_at"]), n) for n in entry["made"] if n in created)
 
 
 def main() -> None:
     """Read, measure, print."""
-    took = sorted(transitions(sys.stdin, creates(Path(sys.argv[1])), sys.argv[2]))
+    audit_log, run, since = sys.argv[1:]
+    took = sorted(transitions(sys.stdin, creates(Path(audit_log)), run, datetime.fromisoformat(since).timestamp()))
     if took:
-        median = statistics.median(took)
-        print(f"operator's part of {len(took)} transitions: median {median:.0f} ms, longest {took[-1]:.0f} ms")
+        median = statistics.median(milliseconds for milliseconds, _ in took)
+        longest, name = took[-1]
+        print(f"operator's part of {len(took)} transitions: median {median:.0f} ms, longest {longest:.0f} ms ({name})")
 
 
 if __name__ == "__main__":

@@ -131,7 +131,7 @@ def test_only_models_on_a_hub_are_fetched_and_each_once():
     assert fetches == ["fetch/target", "fetch/ada"]
     assert plan["serve/ada"].after == plan["serve/bob"].after == ("fetch/ada", "prepare/prompts")
     assert plan["sft"].after == ("fetch/target",)
-    assert plan["serve/eval-base"].after == ("fetch/target", "prepare/benchmarks")
+    assert plan["serve/eval-base"].after == ("fetch/target", "prepare/prompts", "prepare/benchmarks")
 
 
 def test_two_revisions_of_one_model_are_two_fetches():

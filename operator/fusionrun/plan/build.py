@@ -306,7 +306,8 @@ def _evaluations(spec: FusionRunSpec, references: _References) -> list[Stage]:
     for model in EVALUATED:
         made_by = measured_by[model]
         pins = (references.model("target"),) if model == "base" else ()
-        after = references.after("target") if model == "base" else ()
+        # The base model could be served before any source: it waits for the prompts, so that they take the room first.
+        after = (*references.after("target"), "prepare/prompts") if model == "base" else ()
         serve, generate, verify = f"serve/eval-{model}", f"generate/eval-{model}", f"verify/eval-{model}.coding"
         asked = {
             "sampling": _data(spec.evaluation.sampling) if spec.evaluation.sampling else None,
