@@ -42,7 +42,7 @@ type: venv ## Check types
 	$(BIN)/mypy
 
 .PHONY: generate
-generate: venv ## Write what is generated: the CRD, the chart's copy, install.yaml
+generate: venv ## Write what is generated: the CRD, its reference, the chart's copies
 	hack/generate
 
 .PHONY: verify
