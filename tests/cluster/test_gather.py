@@ -43,6 +43,17 @@ def test_a_prerequisite_is_asked_for_until_it_is_there_and_never_again(gatherer,
     assert client.verbs() == ["exists PersistentVolumeClaim"] * 3
 
 
+def test_another_run_looks_for_itself(gatherer, client, store, make):
+    store.put(make.run())
+    client.objects[CLAIM] = {}
+    assert gather(gatherer).present == {CLAIM: True}
+    del client.objects[CLAIM]
+    other = run_ref("demo", "other")
+    store.put(make.run(name="other"))
+    assert asyncio.run(gatherer.gather(other, {})).present == {CLAIM: False}
+    assert gather(gatherer).present == {CLAIM: True}
+
+
 def test_a_claim_that_comes_wakes_the_runs_that_wait_for_it(gatherer, client, store, make):
     store.put(make.run())
     gather(gatherer)

@@ -38,7 +38,8 @@ class Gatherer:
     def __init__(self, client: Client, store: Store) -> None:
         self._client = client
         self._store = store
-        self._present: set[ObjectRef] = set()
+        self._present: dict[ObjectRef, set[ObjectRef]] = {}
+        """What each run has found once. Another run looks for itself: what was there may be gone since."""
         self._waiting: dict[ObjectRef, set[ObjectRef]] = {}
         self._logs: dict[tuple[str, int], str] = {}
 
@@ -60,15 +61,17 @@ class Gatherer:
     def claim_changed(self, claim: ObjectRef, *, exists: bool) -> set[ObjectRef]:
         """Take note of a claim that came or went; return the runs that were waiting for it."""
         if not exists:
-            self._present.discard(claim)
+            for present in self._present.values():
+                present.discard(claim)
             return set()
         waiting = self._waiting.pop(claim, set())
-        if waiting:
-            self._present.add(claim)
+        for run in waiting:
+            self._present.setdefault(run, set()).add(claim)
         return waiting
 
     def forget(self, run: ObjectRef) -> None:
         """Forget a run that is gone."""
+        self._present.pop(run, None)
         for waiting in self._waiting.values():
             waiting.discard(run)
         alive = {pod["metadata"]["uid"] for r in self._store.runs() for pod in self._pods_of(r)}
@@ -80,13 +83,14 @@ class Gatherer:
 
     async def _prerequisites(self, run: ObjectRef, manifest: Manifest) -> dict[ObjectRef, bool]:
         refs = prerequisites(manifest)
-        unknown = [ref for ref in refs if ref not in self._present]
+        present = self._present.setdefault(run, set())
+        unknown = [ref for ref in refs if ref not in present]
         for ref, exists in zip(unknown, await asyncio.gather(*map(self._client.exists, unknown)), strict=True):
             if exists:
-                self._present.add(ref)
+                present.add(ref)
             else:
                 self._waiting.setdefault(ref, set()).add(run)
-        return {ref: ref in self._present for ref in refs}
+        return {ref: ref in present for ref in refs}
 
     async def _log_tails(self, children: Sequence[Manifest]) -> dict[str, str]:
         failed = [(pod, *found) for pod in children if (found := failed_container(pod))]
