@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CLUSTER ?= local
 RUN ?= tiny
+PYTHON ?= python3
 
 VENV := $(shell hack/venv --path)
 BIN := $(VENV)/bin
@@ -85,6 +86,10 @@ test-stages: ## Test the programs of the stages on tiny models, in the image tha
 .PHONY: test-e2e
 test-e2e: venv ## Run a whole FusionRun on the cluster, killing the operator in every stage
 	hack/test/e2e
+
+.PHONY: test-kills
+test-kills: ## Kill the data stages 200 times at random: what they leave must not change (PYTHON=one with their libraries)
+	FUSIONRUN_TEST_KILLS=200 PYTHONPATH=operator:images $(PYTHON) -m pytest -q -s -p no:cacheprovider tests/stages/test_killed.py
 
 .PHONY: clean
 clean: ## Delete what the tools left in the checkout

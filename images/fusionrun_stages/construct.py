@@ -165,7 +165,8 @@ def _tally(rows: pl.DataFrame, outer: str, inner: str) -> dict[str, dict[str, in
 
 def _write(work: Work, shards: list[Path], chosen: pl.DataFrame, parameters: ConstructParameters) -> None:
     folder = work.output / f".ranges.{work.pod_uid}"
-    shutil.rmtree(folder, ignore_errors=True)
+    for left in work.output.glob(".ranges.*"):  # by predecessors that were killed
+        shutil.rmtree(left, ignore_errors=True)
     folder.mkdir()
     ranges = count_ranges(chosen.height)
     for number, shard in enumerate(shards):

@@ -69,6 +69,12 @@ def commit(part: Path, path: Path) -> None:
     _sync(path.parent)
 
 
+def forget_parts(path: Path) -> None:
+    """Remove what killed predecessors left of a file that is whole now."""
+    for part in path.parent.glob(f".{path.name}.*.part"):
+        part.unlink(missing_ok=True)
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -202,6 +208,7 @@ class RowWriter:
             return
         _sync(self._part)
         commit(self._part, self._path)
+        forget_parts(self._path)
 
 
 def read_rows(path: Path, model: type[R]) -> Iterator[R]:

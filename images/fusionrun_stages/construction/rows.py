@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from fusionrun.api.records import Row
 from fusionrun.api.task import SourceInputs
 from fusionrun_stages.construction.keys import KEY, shard_file
-from fusionrun_stages.shards import arrow_schema, commit
+from fusionrun_stages.shards import arrow_schema, commit, forget_parts
 
 RANGE_ROWS = 100_000
 """Rows of one range, about: at a few KiB each, some hundred MiB at most."""
@@ -98,6 +98,7 @@ class TableWriter:
         with self._part.open("rb") as file:
             os.fsync(file.fileno())
         commit(self._part, self._path)
+        forget_parts(self._path)
 
 
 def build_sft_rows(rows: pl.DataFrame) -> pl.DataFrame:

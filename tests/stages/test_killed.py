@@ -1,0 +1,298 @@
+"""Data stages killed at random moments: what they leave in the end is, byte for byte, what an undisturbed run leaves.
+
+The stages are processes of their own, by the very entry point of the pods. They are forked off one process that has
+imported their libraries, so that a life costs milliseconds and the kills fall into the work. ``FUSIONRUN_TEST_KILLS``
+says how often one is killed (``make test-kills``: 200 times), ``FUSIONRUN_TEST_SEED`` when.
+"""
+
+import hashlib
+import http.server
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+for library in ("polars", "pyarrow", "httpx", "math_verify", "torch", "transformers"):
+    pytest.importorskip(library)
+
+from fusionrun.api.records import Prompt
+from fusionrun.api.task import StageTask, encode_task
+from fusionrun_stages.shards import shard_path, write_rows
+from support.tiny_llama import make_tokenizer
+
+ROOT = Path(__file__).parents[2]
+KILLS = int(os.environ.get("FUSIONRUN_TEST_KILLS", "10"))
+SEED = os.environ.get("FUSIONRUN_TEST_SEED", "0")
+KILLS_OF_ONE_LIFE = 5
+
+PROMPTS = 12
+SAMPLES = 4
+DATASETS = {"chat": "Instruction", "sums": "Mathematics", "programs": "Coding"}
+SHARES = {"generate/s": 0.3, "verify/s/sums": 0.2, "verify/s/programs": 0.1, "score/s": 0.2, "construct": 0.2}
+"""What part of the kills each stage gets."""
+
+NURSERY = """
+import json, os, sys
+import math_verify, polars, pyarrow.parquet, torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, LlamaForSequenceClassification
+from fusionrun_stages import construct, generate, score, verify
+from fusionrun_stages.__main__ import main
+from fusionrun_stages.graders import coding, mathematics
+
+torch.set_num_threads(1)
+print("ready", flush=True)
+for line in sys.stdin:
+    request = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        os.environ.update(request["environment"])
+        log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os._exit(main([request["kind"]]))
+    print(child, flush=True)
+    print(os.waitpid(child, 0)[1], flush=True)
+"""
+
+
+class Replies(http.server.BaseHTTPRequestHandler):
+    """An OpenAI-compatible server that answers the same request with the same text, whenever it comes."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.send_error(404)
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        time.sleep(0.03)
+        question = body["messages"][-1]["content"]
+        choices = []
+        for index in range(body["n"]):
+            digest = hashlib.sha256(f"{question} {body['seed'] + index}".encode()).digest()
+            message = {"role": "assistant", "content": reply(question, digest)}
+            finish = "length" if digest[0] < 16 else "stop"
+            choices.append({"index": index, "message": message, "finish_reason": finish, "token_ids": [1] * 7})
+        usage = {"prompt_tokens": 5, "completion_tokens": 7 * body["n"]}
+        text = json.dumps({"choices": choices, "usage": usage}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *arguments):
+        pass
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *arguments):
+        pass  # the client was killed
+
+
+def reply(question, digest):
+    word, number = question.split()
+    wrong = digest[1] % 2
+    if word == "sum":
+        return f"I add, {digest.hex()[:8]}: \\boxed{{{int(number) + wrong}}}"
+    if word == "program":
+        return f"```python\ndef f(n):  # {digest.hex()[:8]}\n    return n + {int(number) + wrong}\n```"
+    return " ".join(digest.hex()[i : i + 4] for i in range(0, digest[2] % 48, 4)) or "yes"
+
+
+def write_prompts(folder):
+    rows = []
+    for i in range(PROMPTS):
+        rows.append({"dataset": "chat", "prompt": f"chat {i}"})
+        rows.append({"dataset": "sums", "prompt": f"sum {i}", "answer": str(i)})
+        rows.append({"dataset": "programs", "prompt": f"program {i}", "tests": [f"assert f(1) == {1 + i}"]})
+    names = [hashlib.sha256(row["prompt"].encode()).hexdigest()[:16] for row in rows]
+    prompts = [
+        Prompt(prompt_id=name, task=DATASETS[row["dataset"]], **row) for name, row in zip(names, rows, strict=True)
+    ]
+    write_rows(shard_path(folder / "prompts", 0, 1), Prompt, sorted(prompts, key=lambda prompt: prompt.prompt_id))
+    (folder / "prepare.json").write_text('{"counts": {}}')
+
+
+def save_classifier(folder):
+    import torch
+    from transformers import LlamaConfig, LlamaForSequenceClassification
+
+    tokenizer = make_tokenizer()
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2,
+        max_position_embeddings=512, num_labels=1, initializer_range=0.3, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    LlamaForSequenceClassification(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def plan(folder, model, url):
+    """Return the parameters of each stage of one world, in order."""
+    inputs = {"promptsDir": str(folder / "prompts"), "shards": 1}
+    responses = str(folder / "generate-s" / "responses")
+    sampling = {"temperature": 1.0, "topP": 1.0, "topK": -1, "repetitionPenalty": 1.0, "maxTokens": 64}
+    verify = {"kind": "verify", "source": "s", "responsesDir": responses} | inputs
+    return {
+        "generate/s": {
+            "kind": "generate", "source": "s", "baseUrl": url, "model": "m", "concurrency": 2, "stallSeconds": 60,
+            "seed": 42, "samplesPerPrompt": dict.fromkeys(DATASETS, SAMPLES), "sampling": sampling,
+        } | inputs,
+        "verify/s/sums": {"grader": "Mathematics", "datasets": ["sums"]} | verify,
+        "verify/s/programs": {"grader": "Coding", "datasets": ["programs"]} | verify,
+        "score/s": {
+            "kind": "score", "source": "s", "modelPath": model, "responsesDir": responses, "batchSize": 4,
+            "maxLength": 200,
+        } | inputs,
+        "construct": {
+            "kind": "construct", "promptsDir": inputs["promptsDir"], "prepareManifest": str(folder / "prepare.json"),
+            "tasks": DATASETS, "rewardMargin": {"min": 0.0, "max": 10.0}, "sftFraction": 0.4, "heldOutFraction": 0.2,
+            "seed": 42,
+            "sources": [{
+                "source": "s", "responsesDir": responses, "scoresDir": str(folder / "score-s" / "scores"),
+                "verdictsDirs": [str(folder / f"verify-s-{name}" / "verdicts") for name in ("sums", "programs")],
+            }],
+        },
+    }  # fmt: skip
+
+
+class World:
+    """A folder where the stages leave what they make."""
+
+    def __init__(self, folder, model, url, start):
+        folder.mkdir()
+        self.folder = folder
+        self.stages = plan(folder, model, url)
+        self._start = start
+        write_prompts(folder)
+
+    def output(self, stage):
+        return self.folder / stage.replace("/", "-")
+
+    def run(self, stage, pod_uid, kill_after=None):
+        """Run a stage; return whether it was killed before it ended."""
+        parameters = self.stages[stage]
+        task = StageTask(
+            run="r", namespace="n", stage=stage, digest="d", output_dir=str(self.output(stage)),
+            shards=parameters.get("shards"), parameters=parameters,
+        )  # fmt: skip
+        path = self.folder / "task.json"
+        path.write_text(encode_task(task))
+        log = self.folder / "log"
+        environment = {
+            "FUSIONRUN_TASK": str(path), "FUSIONRUN_TERMINATION": str(self.folder / "termination"),
+            "FUSIONRUN_POD_UID": pod_uid, "JOB_COMPLETION_INDEX": "0",
+        }  # fmt: skip
+        status = self._start({"kind": parameters["kind"], "environment": environment, "log": str(log)}, kill_after)
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL and kill_after is not None:
+            return True
+        assert status == 0, log.read_text()
+        return False
+
+    def made(self, stage):
+        """Return every file that the stage has left, and what its manifest says of the data."""
+        folder = self.output(stage)
+        files = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+        manifests = {name: json.loads(files.pop(name)) for name in list(files) if name.endswith(".json")}
+        said = {
+            name: (m["files"], {k: n for k, n in m["counts"].items() if k != "peak_memory_bytes"})
+            for name, m in manifests.items()
+        }
+        return files, said
+
+
+@pytest.fixture(scope="module")
+def url():
+    with Server(("127.0.0.1", 0), Replies) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sandbox") / "runner.sock"
+    environment = {"PYTHONPATH": f"{ROOT}/operator:{ROOT}/images", "TMPDIR": str(path.parent)}
+    command = [sys.executable, "-m", "fusionrun_stages.sandbox.runner", "--socket", str(path)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as runner:
+        assert "ready" in runner.stdout.readline()
+        yield path
+        runner.terminate()
+
+
+@pytest.fixture(scope="module")
+def start(sandbox):
+    environment = {k: v for k, v in os.environ.items() if k not in ("KUBERNETES_SERVICE_HOST", "RANK", "LOCAL_RANK")}
+    environment |= {
+        "PYTHONPATH": f"{ROOT}/operator:{ROOT}/images", "OMP_NUM_THREADS": "1",
+        "FUSIONRUN_SANDBOX_SOCKET": str(sandbox), "FUSIONRUN_SANDBOX_PROBE": "off",
+    }  # fmt: skip
+    command = [sys.executable, "-c", NURSERY]
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as nursery:
+        assert nursery.stdout.readline() == "ready\n"
+
+        def run(request, kill_after):
+            print(json.dumps(request), file=nursery.stdin, flush=True)
+            child = int(nursery.stdout.readline())
+            timer = threading.Timer(kill_after, os.kill, (child, signal.SIGKILL)) if kill_after is not None else None
+            if timer is not None:
+                timer.start()
+            status = int(nursery.stdout.readline())
+            if timer is not None:
+                timer.cancel()
+                timer.join()
+            return status
+
+        yield run
+        nursery.stdin.close()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_stages_that_were_killed_leave_what_an_undisturbed_run_leaves(tmp_path, url, start):
+    save_classifier(tmp_path / "model")
+    undisturbed = World(tmp_path / "undisturbed", str(tmp_path / "model"), url, start)
+    killed = World(tmp_path / "killed", str(tmp_path / "model"), url, start)
+    seconds = {}
+    for stage in undisturbed.stages:
+        began = time.monotonic()
+        undisturbed.run(stage, "only")
+        seconds[stage] = time.monotonic() - began
+    tally = {}
+    for stage, share in SHARES.items():
+        when = random.Random(f"{SEED} {stage}")
+        tally[stage] = kills = 0
+        while not tally[stage] or tally[stage] < round(KILLS * share):
+            if tally[stage]:
+                shutil.rmtree(killed.output(stage))  # another life
+            kills = live(killed, stage, when, seconds[stage])
+            tally[stage] += kills
+            assert killed.made(stage) == undisturbed.made(stage)
+    print(f"killed {tally} times")  # noqa: T201 (pytest -s shows it)
+    sft, _ = undisturbed.made("construct")
+    assert set(sft) == {"sft.parquet", "pairs.parquet", "held-out.parquet"}
+
+
+def live(world, stage, when, seconds):
+    """Start a stage until it ends by itself, killing it a few times; return how often it was killed."""
+    kills = 0
+    while True:
+        spared = kills == KILLS_OF_ONE_LIFE
+        # Of the same pod's uid, too: a container that is started again in its pod.
+        if not world.run(stage, when.choice("abc"), None if spared else when.uniform(0.02, 1.0) * seconds):
+            return kills
+        kills += 1
