@@ -5,6 +5,7 @@ answer: the system prompt that a source was asked with is *not* put into it (the
 target must answer well without it.
 """
 
+import json
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -27,16 +28,22 @@ from fusionrun_stages.construction.rows import (
 )
 from fusionrun_stages.construction.rules import MICRO, choose
 from fusionrun_stages.construction.split import hold_out, take
+from fusionrun_stages.construction.summary import FILE as SUMMARY
+from fusionrun_stages.construction.summary import Summary, prepared
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.shards import read_json
+from fusionrun_stages.shards import read_json, write_atomic
 from fusionrun_stages.work import Made, Work
 
 SFT, PAIR, HELD_OUT = "sft", "pair", "held-out"
+WIN_RATES = 16
+"""Of so many sources the win rate goes to the status: a termination message holds no more. The card shows all."""
 FILES = {SFT: "sft.parquet", PAIR: "pairs.parquet", HELD_OUT: "held-out.parquet"}
 
 
 def run(work: Work) -> Made:
     """Write ``sft.parquet``, ``pairs.parquet`` and ``held-out.parquet``; count every dropped prompt by its reason.
+
+    ``summary.json`` says what the responses and the rows are like: the data set's card is made from it.
 
     Raises
     ------
@@ -46,23 +53,29 @@ def run(work: Work) -> Made:
     parameters = work.task.parameters
     assert isinstance(parameters, ConstructParameters)
     shards = shard_files(parameters.prompts_dir)
+    summary = Summary([inputs.source for inputs in _sources(parameters)])
     decisions = []
     for number, shard in enumerate(shards):
         work.report(number, 2 * len(shards), "shards")
-        decisions.append(_decide(shard, parameters).with_columns(shard=pl.lit(number, pl.UInt32)))
+        decisions.append(_decide(shard, parameters, summary).with_columns(shard=pl.lit(number, pl.UInt32)))
     decided = pl.concat(decisions)
     chosen = pl.concat([_sft_rows(decided, parameters), _pair_rows(decided, parameters)])
     counts, details = _count(decided, chosen, parameters)
     if not counts["sft_rows"]:
         drops = {reason: n for reason, n in counts.items() if reason.startswith("drop:")}
         raise UserError(f"none of {decided.height} prompts gives an SFT row: {drops}")
-    _write(work, shards, chosen, parameters)
-    return Made(files=list(FILES.values()), counts=counts, details=details)
+    _write(work, shards, chosen, parameters, summary)
+    document = summary.document() | {"prepared": prepared(Path(parameters.prepare_manifest))}
+    write_atomic(work.output / SUMMARY, json.dumps(document, indent=1, sort_keys=True).encode())
+    wins = sorted(summary.win_rates().items())[:WIN_RATES]
+    numbers = summary.numbers() | {f"win:{source}": round(rate, 4) for source, rate in wins}
+    return Made(files=[*FILES.values(), SUMMARY], counts=counts, numbers=numbers, details=details)
 
 
-def _decide(shard: Path, parameters: ConstructParameters) -> pl.DataFrame:
+def _decide(shard: Path, parameters: ConstructParameters, summary: Summary) -> pl.DataFrame:
     prompts = read_prompts(shard, parameters.tasks)
     candidates = read_candidates(shard, _sources(parameters), prompts)
+    summary.see_candidates(candidates)
     margin = parameters.reward_margin
     return choose(candidates, prompts, (round(margin.min * MICRO), round(margin.max * MICRO)))
 
@@ -163,7 +176,9 @@ def _tally(rows: pl.DataFrame, outer: str, inner: str) -> dict[str, dict[str, in
     return tally
 
 
-def _write(work: Work, shards: list[Path], chosen: pl.DataFrame, parameters: ConstructParameters) -> None:
+def _write(
+    work: Work, shards: list[Path], chosen: pl.DataFrame, parameters: ConstructParameters, summary: Summary
+) -> None:
     folder = work.output / f".ranges.{work.pod_uid}"
     for left in work.output.glob(".ranges.*"):  # by predecessors that were killed
         shutil.rmtree(left, ignore_errors=True)
@@ -178,6 +193,7 @@ def _write(work: Work, shards: list[Path], chosen: pl.DataFrame, parameters: Con
         for kind, name in FILES.items()
     }
     for rows in read_ranges(folder, ranges):
+        summary.see_rows(rows)
         for kind, writer in writers.items():
             own = rows.filter(pl.col("kind") == kind)
             writer.append(build_sft_rows(own) if kind == SFT else build_pairs(own))

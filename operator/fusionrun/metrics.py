@@ -51,6 +51,10 @@ _GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "fusionrun_benchmark_score": ("Score of a model on a benchmark, in percent.", (*_RUN, "benchmark", "model")),
     "fusionrun_dataset_rows": ("Rows that construction made.", (*_RUN, "kind")),
     "fusionrun_dataset_dropped_prompts": ("Prompts that construction dropped.", (*_RUN, "reason")),
+    "fusionrun_dataset_source_rows": ("Rows that construction made, by source.", (*_RUN, "source", "kind")),
+    "fusionrun_dataset_win_ratio": ("Share of the contested prompts that a source won.", (*_RUN, "source")),
+    "fusionrun_dataset_truncated_ratio": ("Share of the responses that were cut.", _RUN),
+    "fusionrun_dataset_margin_mean": ("Mean reward difference of the pairs that a margin bounds.", _RUN),
     "fusionrun_gpus_in_use": ("GPUs that a run holds now.", _RUN),
 }
 
@@ -225,8 +229,17 @@ def _of_run(run: Manifest) -> Iterator[tuple[str, list[str], float | int | None]
     for result in status.get("results") or []:
         for model in ("base", "sft", "final"):
             yield "fusionrun_benchmark_score", [*me, result["benchmark"], model], result.get(model)
-    dataset = status.get("dataset") or {}
+    yield from _of_dataset(me, status.get("dataset") or {})
+
+
+def _of_dataset(me: list[str], dataset: dict[str, Any]) -> Iterator[tuple[str, list[str], float | int | None]]:
     for kind, rows in (("sft", "sftRows"), ("pairs", "pairs"), ("held_out_pairs", "heldOutPairs")):
         yield "fusionrun_dataset_rows", [*me, kind], dataset.get(rows)
     for reason, count in (dataset.get("drops") or {}).items():
         yield "fusionrun_dataset_dropped_prompts", [*me, reason], count
+    yield "fusionrun_dataset_truncated_ratio", me, dataset.get("truncatedShare")
+    yield "fusionrun_dataset_margin_mean", me, dataset.get("meanMargin")
+    for source in dataset.get("bySource") or []:
+        yield "fusionrun_dataset_source_rows", [*me, source["source"], "sft"], source.get("sftRows")
+        yield "fusionrun_dataset_source_rows", [*me, source["source"], "pairs"], source.get("pairs")
+        yield "fusionrun_dataset_win_ratio", [*me, source["source"]], source.get("winRate")

@@ -43,7 +43,14 @@ def test_a_runs_numbers_are_read_from_its_status():
                     gpusInUse=4,
                     gpuSeconds=7200,
                     results=[{"benchmark": "gsm8k", "base": 10.0, "final": 40.0}],
-                    dataset={"sftRows": 100, "pairs": 50, "drops": {"margin": 3}},
+                    dataset={
+                        "sftRows": 100,
+                        "pairs": 50,
+                        "drops": {"margin": 3},
+                        "truncatedShare": 0.125,
+                        "meanMargin": 0.04,
+                        "bySource": [{"source": "ada", "sftRows": 7, "winRate": 0.5}],
+                    },
                     conditions=[{"type": "Ready", "status": "True"}],
                 )
             ]
@@ -61,6 +68,10 @@ def test_a_runs_numbers_are_read_from_its_status():
         f'fusionrun_benchmark_score{{benchmark="gsm8k",model="final",{me}}} 40.0',
         f'fusionrun_dataset_rows{{kind="sft",{me}}} 100.0',
         f'fusionrun_dataset_dropped_prompts{{{me},reason="margin"}} 3.0',
+        f"fusionrun_dataset_truncated_ratio{{{me}}} 0.125",
+        f"fusionrun_dataset_margin_mean{{{me}}} 0.04",
+        f'fusionrun_dataset_source_rows{{kind="sft",{me},source="ada"}} 7.0',
+        f'fusionrun_dataset_win_ratio{{{me},source="ada"}} 0.5',
         f"fusionrun_gpus_in_use{{{me}}} 4.0",
         f"fusionrun_gpu_seconds_total{{{me}}} 7200.0",
         f'fusionrun_status_condition{{condition="Ready",{me},status="true"}} 1.0',

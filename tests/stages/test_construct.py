@@ -27,6 +27,7 @@ from fusionrun.api.records import (
 from fusionrun.api.task import ConstructParameters, SourceInputs, StageTask
 from fusionrun_stages import construct
 from fusionrun_stages.construction.split import hold_out, take
+from fusionrun_stages.construction.summary import Summary
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.graders import PROMPT_FAULT
 from fusionrun_stages.shards import read_rows, write_rows
@@ -169,12 +170,16 @@ FILLER = {name(0xFFFF): (Task.SFT_ONLY, [Answer("a", 0, None)])}
 """A prompt that gives an SFT row, so that a case about pairs or drops alone is not an empty set."""
 
 
+def _decided(shard: Path, parameters: ConstructParameters) -> list[dict]:
+    return construct._decide(shard, parameters, Summary([])).to_dicts()
+
+
 def give(folder: Path, cases: list[tuple[Task, list[Answer]]], **options) -> list[tuple]:
     """Give what each case's prompt gave: the SFT row's answer, the pair's source and answers, the drop's reason."""
     prompts = {name(i): case for i, case in enumerate(cases)}
     made = build(folder, prompts | FILLER, sft_fraction=0.0, **options)
     shard = next((folder / "prompts").iterdir())
-    drops = {name(row["prompt"]): row["drop"] for row in construct._decide(shard, made.parameters).to_dicts()}
+    drops = {name(row["prompt"]): row["drop"] for row in _decided(shard, made.parameters)}
     rows = {p: row.messages[-1].content for p, row in made.sft.items()}
     pairs = {p: (pair.source, *sides(pair)) for p, pair in made.pairs.items()}
     return [(rows.get(p), pairs.get(p), drops[p]) for p in prompts]
@@ -379,7 +384,8 @@ def test_bytes_do_not_depend_on_shards_or_ranges(tmp_path, monkeypatch):
     assert whole.files == parted.files == again.files
     monkeypatch.setattr("fusionrun_stages.construction.rows.RANGE_ROWS", 7)
     ranged = build(tmp_path / "ranged", prompts)
-    for file in whole.files:
+    assert ranged.files["summary.json"] == whole.files["summary.json"]
+    for file in construct.FILES.values():
         table = pq.read_table(tmp_path / "ranged" / "out" / file)
         assert table.equals(pq.read_table(tmp_path / "one" / "out" / file))
         assert table["prompt_id"].to_pylist() == sorted(table["prompt_id"].to_pylist())

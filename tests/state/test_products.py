@@ -2,7 +2,8 @@
 
 import json
 
-from fusionrun.api.task import decode_task
+from fusionrun.api.task import Outcome, StageResult, decode_task
+from fusionrun.state.results import dataset_summary
 from support.runs import make_run
 from support.world import World, succeeded
 
@@ -18,6 +19,14 @@ def test_the_card_has_the_scores_that_ended_last():
     world = World(make_run(publish={"uri": "pvc://fusion-data/out"}))
     world.run_to_end()
     assert published(world) == {name: {"base": 20.0, "sft": 50.0, "final": 60.0} for name in ("math-test", "code-test")}
+
+
+def test_the_status_says_what_the_data_set_is_like():
+    counts = {"sft_rows": 7, "pairs": 5, "sft:ada": 4, "drop:Truncated": 2}
+    numbers = {"truncated_share": 0.125, "mean_margin": 0.04, "win:ada": 0.75}
+    summary = dataset_summary([StageResult(outcome=Outcome.SUCCEEDED, counts=counts, numbers=numbers)], ["ada", "bob"])
+    assert (summary.truncated_share, summary.mean_margin) == (0.125, 0.04)
+    assert [(row.source, row.win_rate) for row in summary.by_source] == [("ada", 0.75), ("bob", None)]
 
 
 def only_final_model(kind, task):

@@ -142,6 +142,8 @@ class SourceRows(Contract):
     source: Annotated[str, Field(max_length=64)]
     sft_rows: int
     pairs: int
+    win_rate: float | None = None
+    """Share of the contested prompts that it won, 0 to 1 (docs/data.md)."""
 
 
 class DatasetSummary(Contract):
@@ -150,6 +152,10 @@ class DatasetSummary(Contract):
     sft_rows: int
     pairs: int
     held_out_pairs: int = 0
+    truncated_share: float | None = None
+    """Share of the responses that were cut by their token limit, 0 to 1."""
+    mean_margin: float | None = None
+    """Mean reward difference of the pairs that a margin bounds, on the reward model's scale."""
     by_source: Annotated[list[SourceRows], Field(max_length=32)] = []
     drops: Annotated[dict[str, int], Field(max_length=32)] = {}
     """Prompts dropped, by reason."""

@@ -290,6 +290,10 @@ class PublishParameters(Contract):
     """The resolved spec as JSON, for provenance."""
     scores: dict[str, dict[str, float]] = {}
     """By benchmark, then by model."""
+    pins: dict[str, str] = {}
+    """Fingerprint of every reference, by its field in the spec: for the cards."""
+    source_models: dict[str, str] = {}
+    """Directory of every served source's model, where its licence may stand."""
 
 
 Parameters = Annotated[

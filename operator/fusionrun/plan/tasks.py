@@ -401,4 +401,10 @@ def _publish(layout: Layout, stage: Stage) -> PublishParameters:  # noqa: ARG001
         destination=claim_path(publish.uri) if publish.uri.startswith("pvc://") else publish.uri,
         run_spec=json.dumps(layout.spec.model_dump(mode="json", exclude_none=True), sort_keys=True),
         scores=layout.scores,
+        pins={r.field: pin for r, pin in zip(layout.plan.references, layout.pins, strict=False)},
+        source_models={
+            s.name: layout.model(s.served.model, f"sources[{s.name}].served.model")
+            for s in layout.spec.sources
+            if s.served is not None
+        },
     )

@@ -21,13 +21,21 @@ def dataset_summary(results: Sequence[StageResult], sources: Iterable[str]) -> D
     """Read what ``construct`` made; None when its words were lost."""
     if not results or "sft_rows" not in results[0].counts:
         return None
-    counts = results[0].counts
+    counts, numbers = results[0].counts, results[0].numbers
     return DatasetSummary(
         sft_rows=counts["sft_rows"],
         pairs=counts.get("pairs", 0),
         held_out_pairs=counts.get("held_out_pairs", 0),
+        truncated_share=numbers.get("truncated_share"),
+        mean_margin=numbers.get("mean_margin"),
         by_source=[
-            SourceRows(source=s, sft_rows=counts.get(f"sft:{s}", 0), pairs=counts.get(f"pairs:{s}", 0)) for s in sources
+            SourceRows(
+                source=s,
+                sft_rows=counts.get(f"sft:{s}", 0),
+                pairs=counts.get(f"pairs:{s}", 0),
+                win_rate=numbers.get(f"win:{s}"),
+            )
+            for s in sources
         ],
         drops={k.removeprefix("drop:"): n for k, n in sorted(counts.items()) if k.startswith("drop:")},
     )

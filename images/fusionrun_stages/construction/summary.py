@@ -1,0 +1,192 @@
+"""What the responses and the rows are like, for the data set's card: gathered as they pass by, in bounded memory.
+
+Each shard's candidates and each range of rows is looked at once, while ``construct`` holds it anyway, and leaves
+nothing but counts of bins. All of it is integers until the last division: the same data give the same bytes.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from fusionrun.api.data import Task
+from fusionrun_stages.construction.histogram import Histogram, Lengths, share_bins
+from fusionrun_stages.shards import read_json
+
+FILE = "summary.json"
+CONTAMINATION_FILE = "contamination.json"
+"""Made by ``prepare`` beside its manifest: a list of objects with ``prompt``, ``benchmark`` and ``ngram`` (texts)."""
+EXAMPLES = 20
+EXAMPLE_CHARACTERS = 240
+
+OUTCOMES = ("responses", "failed", "truncated", "right", "wrong", "scored")
+
+
+@dataclass
+class Summary:
+    """Counts and histograms of one construction.
+
+    Parameters
+    ----------
+    sources
+        The sources' names in the order of their numbers.
+    """
+
+    sources: Sequence[str]
+    outcomes: Counter[tuple[int, str, str]] = field(default_factory=Counter)
+    """Responses by source, data set and what became of them (``OUTCOMES``)."""
+    contested: Counter[int] = field(default_factory=Counter)
+    """By source: the prompts whose best response it could have given."""
+    wins: Counter[tuple[int, int]] = field(default_factory=Counter)
+    """By source and number of winners (more than one where the best scores are equal): the prompts that it won."""
+    rewards: dict[int, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
+    """Scores of every usable response, by source, in millionths."""
+    margins: dict[str, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
+    """Chosen less rejected score, by task, in millionths."""
+    lengths: dict[str, Lengths] = field(default_factory=lambda: defaultdict(Lengths))
+    """By side: ``sft``, ``chosen``, ``rejected``."""
+    rows: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """By data set, kind of row and source."""
+    chosen_longer: Counter[str] = field(default_factory=Counter)
+    """Pairs by which side is longer: ``chosen``, ``rejected`` or ``equal``."""
+
+    def see_candidates(self, candidates: pl.DataFrame) -> None:
+        """Take in one shard's candidates (``rules``)."""
+        finished = pl.col("finished")
+        counted = candidates.group_by("source", "dataset").agg(
+            responses=pl.len(),
+            failed=(~pl.col("answered")).sum(),
+            truncated=(pl.col("answered") & ~finished).sum(),
+            right=(finished & pl.col("right")).sum(),
+            wrong=(finished & pl.col("wrong")).sum(),
+            scored=(finished & pl.col("score").is_not_null()).sum(),
+        )
+        for row in counted.iter_rows(named=True):
+            for outcome in OUTCOMES:
+                self.outcomes[row["source"], row["dataset"], outcome] += row[outcome]
+        scored = candidates.lazy().filter(finished, pl.col("score").is_not_null())
+        for (source,), part in scored.select("source", "score").collect().partition_by("source", as_dict=True).items():
+            self.rewards[source].add(part["score"])
+        self._see_contest(candidates, scored)
+
+    def _see_contest(self, candidates: pl.DataFrame, scored: pl.LazyFrame) -> None:
+        judged = [str(Task.MATHEMATICS), str(Task.CODING)]
+        usable = scored.filter(
+            (pl.col("task") == str(Task.INSTRUCTION)) | (pl.col("task").is_in(judged) & pl.col("right"))
+        )
+        best = usable.group_by("prompt", "source").agg(pl.col("score").max()).collect()
+        entered = candidates.filter("answered").select("prompt", "source").unique()
+        rivals = entered.group_by("prompt").len().filter(pl.col("len") > 1).select("prompt")
+        contests = best.select("prompt").unique().join(rivals, on="prompt", how="semi")
+        for source, count in entered.join(contests, on="prompt", how="semi")["source"].value_counts().iter_rows():
+            self.contested[source] += count
+        winners = best.join(contests, on="prompt", how="semi").filter(
+            pl.col("score") == pl.col("score").max().over("prompt")
+        )
+        shared = winners.with_columns(winners=pl.len().over("prompt")).group_by("source", "winners").len()
+        for source, among, count in shared.iter_rows():
+            self.wins[source, among] += count
+
+    def see_rows(self, rows: pl.DataFrame) -> None:
+        """Take in a range of rows with their texts (``rows.gather_texts``)."""
+        for dataset, kind, source, count in rows.group_by("dataset", "kind", "source").len().iter_rows():
+            self.rows[dataset, kind, source] += count
+        pair = pl.col("second").is_not_null()
+        self.lengths["sft"].add(rows.filter(~pair)["first_text"])
+        pairs = rows.filter(pair)
+        self.lengths["chosen"].add(pairs["first_text"])
+        self.lengths["rejected"].add(pairs["second_text"])
+        first, second = pl.col("first_text").str.len_chars(), pl.col("second_text").str.len_chars()
+        longer = (
+            pl.when(first > second).then(pl.lit("chosen")).when(first < second).then(pl.lit("rejected"))
+        ).otherwise(pl.lit("equal"))
+        for side, count in pairs.select(side=longer)["side"].value_counts().iter_rows():
+            self.chosen_longer[side] += count
+        gaps = pairs.select("task", gap=pl.col("chosen_score_micro") - pl.col("rejected_score_micro"))
+        for (task,), part in gaps.partition_by("task", as_dict=True).items():
+            self.margins[task].add(part["gap"])
+
+    def win_rates(self) -> dict[str, float]:
+        """Return by source the share of contested prompts that it won; a win among k equals counts 1/k.
+
+        Notes
+        -----
+        Contested is a prompt that two sources or more answered, one of them with a response that may be learnt
+        from (scored, and right where a rule judges). A source that answered it and has none such has lost. Ours.
+        """
+        rates = {}
+        for number, name in enumerate(self.sources):
+            if self.contested[number]:
+                won = sum(self.wins[key] / key[1] for key in sorted(self.wins) if key[0] == number)
+                rates[name] = won / self.contested[number]
+        return rates
+
+    def numbers(self) -> dict[str, float]:
+        """Return the few numbers that go to the run's status."""
+        responses, truncated = (self._sum(outcome) for outcome in ("responses", "truncated"))
+        windowed = [h for task, h in sorted(self.margins.items()) if task != str(Task.CODING)]
+        pairs = sum(h.count for h in windowed)
+        numbers = {}
+        if responses:
+            numbers["truncated_share"] = round(truncated / responses, 6)
+        if pairs:
+            numbers["mean_margin"] = round(sum(h.total for h in windowed) / pairs / 1e6, 6)
+        return numbers
+
+    def _sum(self, outcome: str) -> int:
+        return sum(count for key, count in self.outcomes.items() if key[2] == outcome)
+
+    def document(self) -> dict[str, Any]:
+        """Return everything as plain data, with sorted keys."""
+        share_bins(list(self.rewards.values()))
+        share_bins([h for task, h in self.margins.items() if task != str(Task.CODING)])
+        rates = self.win_rates()
+        by_source = {}
+        for number, name in enumerate(self.sources):
+            mine = {key: count for key, count in self.outcomes.items() if key[0] == number}
+            by_source[name] = {
+                **{outcome: sum(c for key, c in mine.items() if key[2] == outcome) for outcome in OUTCOMES},
+                "contested": self.contested[number],
+                "win_rate": rates.get(name),
+                "rewards": self.rewards[number].document(),
+            }
+        return {
+            "sources": by_source,
+            "outcomes": _nested((self.sources[n], d, o, c) for (n, d, o), c in sorted(self.outcomes.items())),
+            "rows": _nested((d, k, s, c) for (d, k, s), c in sorted(self.rows.items())),
+            "margins": {task: h.document() for task, h in sorted(self.margins.items())},
+            "lengths": {side: h.document() for side, h in sorted(self.lengths.items())},
+            "longer": {side: self.chosen_longer[side] for side in ("chosen", "rejected", "equal")},
+            **self.numbers(),
+        }
+
+
+def _nested(rows: Any) -> dict[str, dict[str, dict[str, int]]]:
+    tree: dict[str, dict[str, dict[str, int]]] = {}
+    for first, second, third, count in rows:
+        tree.setdefault(first, {}).setdefault(second, {})[third] = count
+    return tree
+
+
+def prepared(manifest: Path) -> dict[str, Any]:
+    """Return what ``prepare`` counted by data set, and examples of contamination where it left some."""
+    details = read_json(manifest).get("details", {})
+    tallies = details.get("datasets", {}) if isinstance(details, dict) else {}
+    found: dict[str, Any] = {
+        "datasets": {
+            name: {key: count for key, count in sorted(tally.items()) if isinstance(count, int)}
+            for name, tally in sorted(tallies.items())
+        }
+    }
+    file = manifest.with_name(CONTAMINATION_FILE)
+    if file.is_file():
+        read = read_json(file)
+        rows = read.get("examples", []) if isinstance(read, dict) else read
+        keys = ("prompt", "benchmark", "ngram")
+        found["contamination"] = [
+            {key: str(row.get(key, ""))[:EXAMPLE_CHARACTERS] for key in keys} for row in rows[:EXAMPLES]
+        ]
+    return found
