@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from fusionrun.api.artifacts import COMPLETE_MANIFEST, claim_path
-from fusionrun.api.models import Sampling, Source
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.task import PublishParameters
+from fusionrun_stages.cards.licences import told_by
+from fusionrun_stages.cards.render import Cards
+from fusionrun_stages.cards.sections import Facts
+from fusionrun_stages.construction.summary import FILE as SUMMARY
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.remote import ask_hub, hub_api, hub_id, s3
 from fusionrun_stages.shards import commit, inside_volume, on_volume, read_json, write_atomic
@@ -58,8 +61,7 @@ def run(work: Work) -> Made:
 def build_bundle(bundle: Path, parameters: PublishParameters, spec: FusionRunSpec, work: Work) -> None:
     """Lay out ``model/``, ``dataset/`` and ``provenance.json`` in a folder of our own."""
     dataset = Path(parameters.dataset_dir)
-    counts = dict(read_manifest(dataset).get("counts", {}))
-    cards = Cards(work.task.run, spec, counts, parameters.scores)
+    cards = Cards(gather_facts(work.task.run, parameters, spec), parameters.scores)
     shutil.copytree(inside_volume(parameters.model_path), bundle / "model")
     complete_generation_config(bundle / "model", spec)
     (bundle / "model" / "README.md").write_text(cards.model())
@@ -67,7 +69,9 @@ def build_bundle(bundle: Path, parameters: PublishParameters, spec: FusionRunSpe
     for name in DATASET_FILES:
         if (dataset / name).is_file():
             shutil.copyfile(inside_volume(dataset / name), bundle / "dataset" / name)
-    (bundle / "dataset" / "README.md").write_text(cards.dataset())
+    markdown, page = cards.dataset()
+    (bundle / "dataset" / "README.md").write_text(markdown)
+    (bundle / "dataset" / "card.html").write_text(page)
     provenance = {
         "run": work.task.run,
         "namespace": work.task.namespace,
@@ -78,6 +82,40 @@ def build_bundle(bundle: Path, parameters: PublishParameters, spec: FusionRunSpe
         "model": read_manifest(Path(parameters.model_path).parent),
     }
     write_atomic(bundle / PROVENANCE, json.dumps(provenance, indent=1, sort_keys=True).encode())
+
+
+def gather_facts(name: str, parameters: PublishParameters, spec: FusionRunSpec) -> Facts:
+    """Read what the cards are made from."""
+    dataset = Path(parameters.dataset_dir)
+    manifest = read_manifest(dataset)
+    summary = dataset / SUMMARY
+    folders = {f"sources[{source}]": Path(path) for source, path in parameters.source_models.items()}
+    for one in spec.datasets:
+        if one.uri is not None and one.uri.startswith("pvc://"):
+            path = on_volume(claim_path(one.uri))
+            folders[f"datasets[{one.name}]"] = path if path.is_dir() else path.parent
+    told = {field: licence for field, folder in folders.items() if (licence := told_licence(folder))}
+    return Facts(
+        name=name,
+        spec=spec,
+        counts=manifest.get("counts", {}),
+        details=manifest.get("details", {}),
+        summary=read_json(summary) if summary.is_file() else {},
+        pins=parameters.pins,
+        told=told,
+    )
+
+
+def told_licence(folder: Path) -> str | None:
+    """Return the licence that a model's or data set's own card tells, or None where there is none to be read."""
+    import yaml
+    from huggingface_hub.repocard import metadata_load
+
+    card = folder / "README.md"
+    try:
+        return told_by(metadata_load(inside_volume(card))) if card.is_file() else None
+    except (ValueError, yaml.YAMLError):
+        return None
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
@@ -157,72 +195,3 @@ def to_s3(bundle: Path, uri: str) -> None:
     for folder in ("model", "dataset"):
         store.put(str(bundle / folder), f"{key}/", recursive=True)
     store.put_file(str(bundle / PROVENANCE), f"{key}/{PROVENANCE}")
-
-
-class Cards:
-    """The model's and the data set's card, from what the run knows."""
-
-    def __init__(
-        self, name: str, spec: FusionRunSpec, counts: dict[str, int], scores: dict[str, dict[str, float]]
-    ) -> None:
-        import jinja2
-
-        environment = jinja2.Environment(
-            loader=jinja2.PackageLoader("fusionrun_stages", "cards"),
-            autoescape=False,  # noqa: S701 - Markdown, not HTML
-            undefined=jinja2.ChainableUndefined,
-            keep_trailing_newline=True,
-        )
-        environment.filters["score"] = lambda value: "" if not isinstance(value, float) else f"{value:.1f}"
-        environment.globals.update(model_of=_model_of, sampling_of=_sampling_of, delta=_delta)
-        self._environment = environment
-        self._spec = spec
-        self._values = {
-            "name": name,
-            "spec": spec,
-            "counts": counts,
-            "scores": scores,
-            "drops": {k.removeprefix("drop:"): v for k, v in counts.items() if k.startswith("drop:")},
-        }
-
-    def model(self) -> str:
-        """Return the model card."""
-        uri = self._spec.target.model.uri
-        matter: dict[str, Any] = {"pipeline_tag": "text-generation", "library_name": "transformers"}
-        if uri.startswith("hf://"):
-            matter["base_model"] = hub_id(uri)
-        matter["tags"] = ["fusionrun", "fusechat-3.0", "dpo"]
-        return self._render("model.md.j2", matter)
-
-    def dataset(self) -> str:
-        """Return the data set card."""
-        files = {"sft": "sft.parquet", "pairs": "pairs.parquet", "held-out": "held-out.parquet"}
-        configs = [{"config_name": name, "data_files": file} for name, file in files.items()]
-        return self._render("dataset.md.j2", {"task_categories": ["text-generation"], "configs": configs})
-
-    def _render(self, template: str, front_matter: dict[str, Any]) -> str:
-        # JSON values are YAML, too: no YAML library is needed for so little.
-        lines = "".join(f"{key}: {json.dumps(value)}\n" for key, value in front_matter.items())
-        return str(self._environment.get_template(template).render(front_matter=lines, **self._values))
-
-
-def _model_of(source: Source) -> str:
-    if source.served is not None:
-        revision = source.served.model.revision
-        return source.served.model.uri + (f"@{revision}" if revision else "")
-    if source.endpoint is not None:
-        return f"{source.endpoint.model} at {source.endpoint.url}"
-    return "responses of the data set"
-
-
-def _sampling_of(sampling: Sampling | None) -> str:
-    if sampling is None:
-        return ""
-    values = sampling.model_dump(exclude_none=True, by_alias=False)
-    return ", ".join(f"{name} {value}" for name, value in values.items())
-
-
-def _delta(by_model: dict[str, float]) -> str:
-    if "final" not in by_model or "base" not in by_model:
-        return ""
-    return f"{by_model['final'] - by_model['base']:+.1f}"

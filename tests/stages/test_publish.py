@@ -46,6 +46,7 @@ def run(volume, destination="pvc://fusion-data/published/tiny", digest="d"):
             "kind": "publish", "model_path": str(volume / "promote" / "model"),
             "dataset_dir": str(volume / "construct"),
             "destination": destination, "run_spec": spec.model_dump_json(exclude_none=True), "scores": SCORES,
+            "source_models": {"ada": str(volume / "models" / "ada")},
         },
     )  # fmt: skip
     (volume / "out").mkdir(exist_ok=True)
@@ -82,10 +83,31 @@ def test_the_model_card_says_how_good_and_how_made(volume):
 def test_the_data_set_card_counts_rows_and_drops(volume):
     run(volume)
     card = (volume / "published" / "tiny" / "dataset" / "README.md").read_text()
-    assert "| `sft.parquet` | 90 |" in card
+    assert "| sft.parquet | 90 |" in card
     assert "| AllCorrect | 7 |" in card
     assert "| bob | pvc://fusion-data/models/bob | 40 | 25 |" in card
     assert "0.1 to 5.0, both included" in card
+    page = (volume / "published" / "tiny" / "dataset" / "card.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert "<td>AllCorrect</td><td>7</td>" in page
+
+
+@pytest.mark.parametrize(
+    ("text", "licence"),
+    [("---\nlicense: mit\n---\n# x", "| source ada | MIT |"), ("---\nlicense: [\n---\n", "| source ada | unknown |"),
+     ("no matter", "| source ada | unknown |")],
+)  # fmt: skip
+def test_the_licence_is_read_from_the_models_own_card(volume, text, licence):
+    ada = volume / "models" / "ada"
+    ada.mkdir(parents=True)
+    (ada / "README.md").write_text(text)
+    run(volume)
+    assert licence in (volume / "published" / "tiny" / "dataset" / "README.md").read_text()
+
+
+def test_the_card_says_nothing_that_is_not_there(volume):
+    run(volume)
+    card = (volume / "published" / "tiny" / "dataset" / "README.md").read_text()
     assert "None" not in card
 
 

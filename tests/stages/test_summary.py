@@ -130,7 +130,8 @@ def test_lengths_are_of_characters_in_half_octaves():
     lengths.add(pl.Series(["", "a", "ä" * 3, "a" * 5, "a" * 100]))
     document = lengths.document()
     assert (document["mean"], document["longest"]) == (109 / 5, 100)
-    found = {edge: count for edge, count in zip(document["edges"], document["counts"], strict=True) if count}
+    found = {edge: count for edge, count in zip(document["edges"], document["counts"], strict=False) if count}
+    assert len(document["edges"]) == len(document["counts"]) + 1
     assert found == {0: 1, 1: 1, 3: 1, 4: 1, 96: 1}
 
 

@@ -102,12 +102,13 @@ class Lengths:
         self.longest = max(self.longest, int(lengths.max()))
 
     def document(self) -> dict[str, object]:
-        """Return ``edges`` (lower ones), ``counts``, ``mean`` and ``longest``."""
+        """Return ``edges`` (one more than there are counts), ``counts``, ``mean`` and ``longest``."""
         if not self.bins:
             return {"edges": [], "counts": [], "mean": None, "longest": 0}
         first, last = min(self.bins), max(self.bins)
+        edges = [*LENGTHS, 2**24][first : last + 2]
         return {
-            "edges": LENGTHS[first : last + 1],
+            "edges": edges,
             "counts": [self.bins[number] for number in range(first, last + 1)],
             "mean": self.total / self.bins.total(),
             "longest": self.longest,

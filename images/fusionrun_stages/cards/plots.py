@@ -1,0 +1,154 @@
+"""Plots as SVG text that stands in a page: no script, no network, and its colours follow the page's.
+
+matplotlib draws them: it is well kept, in the data image already, and its SVG is static, where the Vega and Plotly
+families need JavaScript to show anything. It knows no CSS, so it draws with marked colours, which are then put to
+the page's custom properties: that is how one drawing serves light and dark.
+"""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+WIDTH = 4.8
+"""Inches; at 72 points each about as wide as a phone, so that letters keep their size there."""
+
+LABEL_CHARACTERS = 24
+
+COLOURS = {
+    "#0a0b01": "var(--ink)",
+    "#0a0b02": "var(--faint)",
+    "#0a0b11": "var(--one)",
+    "#0a0b12": "var(--two)",
+    "#0a0b13": "var(--three)",
+    "#0a0b14": "var(--four)",
+}
+_INK, _FAINT, *_SERIES = COLOURS
+
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "fusionrun",
+    "font.size": 9,
+    "font.family": ["DejaVu Sans"],
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _FAINT,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "grid.color": _FAINT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+}
+
+
+def bars(title: str, says: str, rows: Mapping[str, Mapping[str, float]], unit: str, *, percent: bool = False) -> str:
+    """Draw horizontal bars, one per row, each of stacked parts.
+
+    Parameters
+    ----------
+    says
+        The plot in words, for those who do not see it.
+    rows
+        By label from top to bottom: the length of each part; all rows have the same parts.
+    percent
+        Whether lengths are shares of one, shown from 0 to 100 %.
+    """
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    parts = list(next(iter(rows.values())))
+    with _style():
+        figure = _figure(0.75 + 0.3 * len(rows) + (0.3 if len(parts) > 1 else 0))
+        axes = figure.subplots()
+        labels = [_short(label) for label in rows]
+        offsets = [0.0] * len(rows)
+        for part, colour in zip(parts, _SERIES, strict=False):
+            lengths = [row[part] for row in rows.values()]
+            axes.barh(range(len(rows)), lengths, left=offsets, color=colour, height=0.7, label=part)
+            offsets = [a + b for a, b in zip(offsets, lengths, strict=True)]
+        axes.set_yticks(range(len(rows)), labels)
+        axes.invert_yaxis()
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel(unit)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=not percent))
+        if percent:
+            axes.set_xlim(0, 1)
+            axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.set_axisbelow(True)
+        axes.grid(axis="x", linewidth=0.5, alpha=0.6)
+        if len(parts) > 1:
+            figure.legend(loc="outside upper left", ncols=len(parts), frameon=False, handlelength=1)
+        return _svg(figure, title, says)
+
+
+def histograms(
+    title: str, says: str, panels: Mapping[str, tuple[Sequence[float], Sequence[int]]], unit: str, *, octaves: bool
+) -> str:
+    """Draw histograms below each other over one axis.
+
+    Parameters
+    ----------
+    panels
+        By label: the edges of the bins (one more than there are counts) and their counts.
+    octaves
+        Whether the axis is logarithmic, of base two.
+    """
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    with _style():
+        figure = _figure(0.5 + 0.85 * len(panels))
+        grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)
+        for (label, (edges, counts)), (axes,), colour in zip(panels.items(), grid, _SERIES * len(panels), strict=False):
+            axes.stairs(counts, edges, fill=True, color=colour)
+            axes.set_title(_short(label))
+            axes.yaxis.set_major_locator(MaxNLocator(2, integer=True))
+            axes.set_ylim(bottom=0)
+        axes = grid[-1][0]
+        if octaves:
+            axes.set_xscale("symlog", base=2, linthresh=1)
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+            axes.minorticks_off()
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.set_xlabel(unit)
+        return _svg(figure, title, says)
+
+
+def _style() -> Any:
+    from matplotlib import rc_context
+
+    return rc_context(_STYLE)
+
+
+def _figure(height: float) -> Any:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def _short(label: str) -> str:
+    shown = label if len(label) <= LABEL_CHARACTERS else label[: LABEL_CHARACTERS - 1] + "…"
+    # A dollar would begin a formula.
+    return shown.replace("$", r"\$")
+
+
+def _svg(figure: Any, title: str, says: str) -> str:
+    """Return the figure as an ``svg`` element: named and told in words, without sizes, with identifiers of its own."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'<g id="[^"]*">', "<g>", text)
+    own = re.sub(r"\W+", "-", title.lower()).strip("-")
+    text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{own}-", text)
+    for mark, colour in COLOURS.items():
+        text = text.replace(mark, colour)
+    body = text[text.index(">", text.index("<svg")) + 1 : text.rindex("</svg>")]
+    view = re.search(r'viewBox="[^"]*"', text)
+    assert view is not None
+    return (
+        f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" role="img" aria-labelledby="{own}-t {own}-d" {view[0]}>'
+        f'<title id="{own}-t">{escape(title)}</title><desc id="{own}-d">{escape(says)}</desc>{body}</svg>'
+    )

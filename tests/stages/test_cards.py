@@ -1,0 +1,215 @@
+"""The data set's card: what it says, in both forms, for people with any device, and the same bytes each time."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+pl = pytest.importorskip("polars")
+pytest.importorskip("jinja2")
+pytest.importorskip("matplotlib")
+
+import yaml
+
+from fusionrun.api.spec import FusionRunSpec
+from fusionrun.plan.defaults import fill
+from fusionrun_stages.cards import licences
+from fusionrun_stages.cards.licences import Outputs
+from fusionrun_stages.cards.render import Cards
+from fusionrun_stages.cards.sections import Facts
+from fusionrun_stages.construction.summary import Summary
+from support.runs import make_spec
+
+COUNTS = {
+    "sft_rows": 1200, "pairs": 800, "held_out_pairs": 16, "sft:ada": 700, "sft:bob": 500, "pairs:ada": 300,
+    "pairs:bob": 500, "drop:MarginBelow": 70, "drop:Contaminated": 3, "drop:NoCorrectResponse": 200,
+}  # fmt: skip
+HOSTILE = "<script>alert(1)</script> | `x` $a$"
+
+
+def make_summary(size: int = 300) -> dict:
+    """Feed a summary with responses and rows whose numbers follow a simple rule."""
+    summary = Summary(["ada", "bob"])
+    rows = [
+        {"prompt": p, "dataset": ("math", "code")[p % 2], "task": ("Mathematics", "Coding")[p % 2], "source": source,
+         "sample": sample, "answered": (p + sample) % 19 > 0,
+         "finished": (p + sample) % 19 > 0 and (p * 7 + sample) % 9 > 0,
+         "score": (p * 37 + sample * 911 + source * 6_000) % 120_000 - 20_000, "right": (p + sample + source) % 3 > 0,
+         "wrong": (p + sample + source) % 3 == 0, "fault": False}
+        for p in range(size) for source in (0, 1) for sample in range(4)
+    ]  # fmt: skip
+    summary.see_candidates(pl.DataFrame(rows))
+    summary.see_rows(
+        pl.DataFrame(
+            [
+                {"dataset": ("math", "code")[p % 2], "task": ("Mathematics", "Coding")[p % 2],
+                 "kind": ("sft", "pair", "held-out")[p % 3], "source": ("ada", "bob")[p % 2],
+                 "second": None if p % 3 == 0 else 1, "first_text": "a" * (1 + p * p % 4001),
+                 "second_text": None if p % 3 == 0 else "b" * (1 + p * 13 % 2777),
+                 "chosen_score_micro": 100_000 + p * 100 % 7919, "rejected_score_micro": 80_000 - p * 211 % 60_000}
+                for p in range(size)
+            ],
+            schema_overrides={"second": pl.UInt32},
+        )
+    )  # fmt: skip
+    return summary.document()
+
+
+@pytest.fixture(scope="module")
+def facts():
+    models = ("hf://meta-llama/Meta-Llama-3-70B-Instruct", "hf://Qwen/Qwen2.5-72B-Instruct")
+    sources = [
+        {"name": name, "served": {"model": {"uri": uri, "revision": "a" * 40}}}
+        for name, uri in zip(("ada", "bob"), models, strict=True)
+    ]
+    prepared = {
+        "datasets": {"math": {"prompts": 900, "contaminated": 3, "duplicates": 0}, "code": {"prompts": 700}},
+        "contamination": [{"prompt": HOSTILE, "benchmark": "math-test", "ngram": "the sum of"}],
+    }
+    return Facts(
+        name="tiny",
+        spec=fill(FusionRunSpec.model_validate(make_spec(sources=sources))),
+        counts=COUNTS,
+        details={
+            "by_dataset": {"math": {"sft": 700, "pair": 500, "held-out": 10},
+                           "code": {"sft": 500, "pair": 300, "held-out": 6}},
+            "drops_by_dataset": {"math": {"MarginBelow": 70}, "code": {"NoCorrectResponse": 200}},
+        },
+        summary=make_summary() | {"prepared": prepared},
+        pins={"datasets[math]": "0123456789ab", "sources[ada].served.model": "ba9876543210"},
+        told={"datasets[code]": "cc-by-4.0"},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cards(facts):
+    return Cards(facts, {}).dataset()
+
+
+class Page(HTMLParser):
+    """Collect what a page holds."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.ids, self.tags, self.links, self.open = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.tags.append((tag, found))
+        self.ids += [found["id"]] if "id" in found else []
+        self.links += [v for k, v in found.items() if k in ("href", "src", "xlink:href")]
+
+
+def test_the_front_matter_is_what_the_hub_reads(cards):
+    matter = yaml.safe_load(cards[0].split("---\n")[1])
+    assert matter["size_categories"] == ["1K<n<10K"]
+    assert matter["license"] == "other"
+    assert [c["data_files"] for c in matter["configs"]] == ["sft.parquet", "pairs.parquet", "held-out.parquet"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "| sft.parquet | 1,200 |",
+        "| math | Mathematics | 900 | 700 | 500 | 10 | 70 |",
+        "| MarginBelow | 70 | 70 |",
+        "| Contaminated | 3 | 3 |",
+        "| source ada | Meta Llama 3 Community License | forbidden |",
+        "| source bob | Qwen License Agreement | allowed under conditions |",
+        "| data set code | CC BY 4.0 |",
+        "| data set math | unknown | unknown |",
+        "> **Warning.** source ada: Meta Llama 3 Community License: training on outputs is forbidden.",
+        f"| source | ada | hf://meta-llama/Meta-Llama-3-70B-Instruct | {'a' * 40} | ba9876543210 |",
+        "| seed of construction and sampling | 42 |",
+        "0.1 and 5.0, both included",
+    ],
+)
+def test_both_forms_say_what_the_data_are(cards, line):
+    markdown, page = cards
+    assert line in markdown
+    words = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page))
+    for part in line.replace("> **Warning.** ", "").strip("| ").split(" | "):
+        assert part in words
+
+
+def test_a_warning_is_given_for_what_forbids_training_and_for_nothing_else(cards):
+    assert cards[0].count("**Warning.**") == cards[1].count('class="warning"') == 1
+
+
+def test_a_text_of_the_data_set_stays_text(cards):
+    markdown, page = cards
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "&lt;script>alert(1)&lt;/script> \\| \\`x\\` $a$ |" in markdown
+
+
+def test_the_page_needs_no_network_and_no_script(cards):
+    page = Page(cards[1])
+    assert all(link.startswith("#") for link in page.links)
+    assert not [tag for tag, _ in page.tags if tag in ("script", "link", "img", "iframe")]
+    assert "@import" not in cards[1]
+    assert "url(http" not in cards[1]
+
+
+def test_every_plot_has_a_name_and_tells_itself_in_words(cards):
+    page = Page(cards[1])
+    plots = [attributes for tag, attributes in page.tags if tag == "svg"]
+    assert len(plots) == 7
+    for plot in plots:
+        assert plot["role"] == "img"
+        assert set(plot["aria-labelledby"].split()) <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+    assert {link[1:] for link in page.links} <= set(page.ids)
+    for text in re.findall(r"<desc[^>]*>([^<]*)</desc>", cards[1]):
+        assert text
+
+
+def test_the_plots_take_the_pages_colours(cards):
+    drawn = "".join(re.findall(r"<svg.*?</svg>", cards[1], re.DOTALL))
+    assert "var(--one)" in drawn
+    assert not re.findall(r"#[0-9a-f]{6}\b", drawn)
+
+
+def test_the_same_facts_give_the_same_bytes(facts, cards):
+    assert Cards(facts, {}).dataset() == cards
+
+
+def test_a_run_without_a_summary_has_a_card_without_plots_of_it(facts):
+    bare = Facts(name="tiny", spec=facts.spec, counts={"sft_rows": 3}, details={}, summary={})
+    markdown, page = Cards(bare, {}).dataset()
+    assert "## Rewards" not in markdown
+    assert "<svg" not in page
+    assert "None" not in markdown
+
+
+@pytest.mark.parametrize(
+    ("model", "licence", "outputs"),
+    [
+        ("hf://google/gemma-2-27b-it", "Gemma Terms of Use", Outputs.CONDITIONS),
+        ("hf://mistralai/Mistral-Large-Instruct-2407", "Mistral AI Research License", Outputs.RESEARCH),
+        ("hf://Qwen/Qwen2.5-72B-Instruct", "Qwen License Agreement", Outputs.CONDITIONS),
+        ("hf://Qwen/Qwen2.5-Math-72B-Instruct", "Qwen License Agreement", Outputs.CONDITIONS),
+        ("hf://meta-llama/Llama-3.1-70B-Instruct", "Llama 3.1 Community License", Outputs.CONDITIONS),
+        ("hf://meta-llama/Meta-Llama-3-8B-Instruct", "Meta Llama 3 Community License", Outputs.FORBIDDEN),
+        ("hf://meta-llama/Llama-2-70b-chat-hf", "Llama 2 Community License", Outputs.FORBIDDEN),
+        ("hf://Qwen/Qwen2.5-7B-Instruct", "Apache 2.0", Outputs.FREE),
+        ("gpt-4o", "OpenAI Terms of Use", Outputs.FORBIDDEN),
+        ("pvc://claim/models/ada", "unknown", Outputs.UNKNOWN),
+    ],
+)
+def test_the_recipes_sources_and_others_are_known_by_name(model, licence, outputs):
+    found = licences.of_model(model)
+    assert (found.name, found.outputs) == (licence, outputs)
+
+
+def test_the_word_of_a_models_own_card_goes_before_its_name():
+    assert licences.of_model("hf://x/Llama-3.1-8B", "mit").outputs is Outputs.FREE
+    assert licences.of_model("hf://x/Llama-3.1-8B", "acme-1").outputs is Outputs.UNKNOWN
+    assert licences.told_by({"license": "other", "license_name": "mrl"}) == "mrl"
+    assert licences.told_by({"license": "Apache-2.0"}) == "apache-2.0"
+    assert licences.told_by(None) is None
+
+
+def test_every_licence_names_its_source():
+    assert all(one.source.startswith("https://") for one in licences.LICENCES.values())
