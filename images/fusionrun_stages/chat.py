@@ -12,6 +12,7 @@ import tenacity
 
 from fusionrun.api.records import Prompt, Response
 from fusionrun.api.task import GenerateParameters
+from fusionrun_stages.chat_template import TEMPLATE_ARGUMENTS
 from fusionrun_stages.errors import InfrastructureError, UserError
 
 SEED_FREE_BITS = 8
@@ -35,7 +36,11 @@ UNAVAILABLE = frozenset({502, 503, 504})
 REFUSED = frozenset({401, 403, 404, 405})
 """Statuses that every request would get: a wrong key, model or path."""
 NEUTRAL = {"top_k": (-1,), "repetition_penalty": (1.0,), "return_token_ids": (True,)}
-"""Values that change no token: left out for a server that knows no such parameter."""
+"""Values of vLLM's own parameters that change no token: no endpoint is sent them, nor a server that minds them.
+
+A ``top_k`` or ``repetition_penalty`` that does change tokens is sent to an endpoint, too: left out, it would be another
+sampling than the one that was asked for.
+"""
 
 
 class TryAgain(Exception):  # noqa: N818 - it is a request, not an error
@@ -75,7 +80,7 @@ class Chat:
 
     def __init__(self, parameters: GenerateParameters, api_key: str | None = None) -> None:
         self._parameters = parameters
-        self._leave_out: set[str] = set()
+        self._leave_out = {"chat_template_kwargs"} if parameters.external else set[str]()
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         limits = httpx.Limits(max_connections=parameters.concurrency, max_keepalive_connections=parameters.concurrency)
         # No limit on reading: a long answer in a long queue is no failure; the heartbeat watches the server.
@@ -132,7 +137,7 @@ class Chat:
         messages = [{"role": "user", "content": prompt.prompt}]
         if parameters.system_prompt is not None:
             messages.insert(0, {"role": "system", "content": parameters.system_prompt})
-        return {
+        body = {
             "model": parameters.model,
             "messages": messages,
             "temperature": sampling.temperature,
@@ -144,7 +149,11 @@ class Chat:
             "seed": sample_seed(parameters.seed, parameters.source, prompt.prompt_id, samples[0]),
             # The only way to learn how long each of several samples is.
             **({"return_token_ids": True} if len(samples) > 1 else {}),
+            "chat_template_kwargs": TEMPLATE_ARGUMENTS,
         }
+        if parameters.external:
+            body = {name: value for name, value in body.items() if value not in NEUTRAL.get(name, ())}
+        return body
 
     async def _post(self, body: dict[str, Any], attempt: int) -> httpx.Response:
         asked = {name: value for name, value in body.items() if name not in self._leave_out}

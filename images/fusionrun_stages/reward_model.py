@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fusionrun_stages.chat_template import TEMPLATE_ARGUMENTS
 from fusionrun_stages.errors import UserError
 
 MICRO = 1_000_000
-DATE = "26 Jul 2024"
-"""The date that Llama 3.2's chat template would otherwise take from the clock. Source: its own default."""
 
 
 class RewardModel:
@@ -71,7 +70,7 @@ class RewardModel:
         One conversation, tokenized directly: ArmoRM's code raises where the assistant's header is cut off.
         """
         messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
-        encoded = self.tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True, date_string=DATE)
+        encoded = self.tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True, **TEMPLATE_ARGUMENTS)
         tokens: list[int] = list(encoded["input_ids"])
         if self._head is None and self._pad_id in tokens:
             raise UserError(

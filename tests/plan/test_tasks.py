@@ -50,6 +50,8 @@ def test_an_endpoint_is_called_by_its_own_name_with_its_key_by_reference():
     layout = layout_of(sources=[{"name": "far", "type": "Endpoint", "endpoint": endpoint}])
     parameters = task_of("generate/far", layout).parameters
     assert (parameters.base_url, parameters.model, parameters.api_key_env) == ("https://far/v1", "big", API_KEY_ENV)
+    assert parameters.external
+    assert not task_of("generate/ada").parameters.external
 
 
 def test_each_stage_reads_where_the_one_before_it_wrote():

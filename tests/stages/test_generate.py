@@ -18,8 +18,10 @@ from fusionrun.api.records import Prompt, Response
 from fusionrun.api.task import StageTask, encode_task
 from fusionrun_stages import generate
 from fusionrun_stages.chat import sample_seed
+from fusionrun_stages.chat_template import TEMPLATE_ARGUMENTS
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.shards import JsonLines, read_rows, shard_path, write_rows
+from fusionrun_stages.training import rows as rows_of_training
 from fusionrun_stages.work import Work
 
 PROMPTS = [Prompt(prompt_id=f"{n:016x}", dataset=f"d{n % 2}", task="Instruction", prompt=f"p {n}") for n in range(12)]
@@ -151,11 +153,30 @@ def test_every_sample_is_asked_once_with_every_parameter(tmp_path, server):
     assert path == "/v1/chat/completions"
     assert body.keys() == {
         "model", "messages", "temperature", "top_p", "top_k", "repetition_penalty", "max_tokens", "n", "seed",
+        "chat_template_kwargs",
     } | ({"return_token_ids"} if body["n"] > 1 else set())  # fmt: skip
     assert [m["role"] for m in body["messages"]] == ["system", "user"]
     asked = [b["seed"] + i for _, _, b in server.asked for i in range(b["n"])]
     assert len(asked) == len(set(asked)) == TOTAL
     assert not list((tmp_path / "out" / "parts").iterdir())
+
+
+def test_a_prompt_is_rendered_with_the_date_that_training_renders_with(tmp_path, server):
+    run(tmp_path, server.url)
+    assert {json.dumps(body["chat_template_kwargs"]) for _, _, body in server.asked} == {json.dumps(TEMPLATE_ARGUMENTS)}
+    assert rows_of_training.TEMPLATE_ARGUMENTS is TEMPLATE_ARGUMENTS
+
+
+def test_an_endpoint_is_asked_in_openais_words_alone(tmp_path, server):
+    neutral = {"temperature": 0.7, "top_p": 0.8, "top_k": -1, "repetition_penalty": 1.0, "max_tokens": 64}
+    assert run(tmp_path, server.url, external=True, sampling=neutral).counts["responses"] == TOTAL
+    ours = {"model", "messages", "temperature", "top_p", "max_tokens", "n", "seed"}
+    assert {key for _, _, body in server.asked for key in body} == ours
+
+
+def test_an_endpoint_is_sent_the_sampling_that_was_asked_for(tmp_path, server):
+    run(tmp_path, server.url, external=True)
+    assert all(body["repetition_penalty"] == 1.05 and "top_k" not in body for _, _, body in server.asked)
 
 
 def test_a_data_set_that_is_not_named_is_not_asked(tmp_path, server):

@@ -6,14 +6,9 @@ Never by the pad id: a tokenizer's pad token may be its end-of-turn token.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from fusionrun_stages.chat_template import TEMPLATE_ARGUMENTS
 from fusionrun_stages.errors import UserError
 
-DATE_STRING = "26 Jul 2024"
-"""The date that Llama 3.2's chat template writes; pinned, or each day's prompts differ from the day's before.
-
-Source: that template's own value where it is given no clock.
-"""
-TEMPLATE_ARGUMENTS = {"date_string": DATE_STRING}
 CHECKED_ROWS = 8
 
 

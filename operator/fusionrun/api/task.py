@@ -150,6 +150,8 @@ class GenerateParameters(Contract):
     """With ``/v1``."""
     model: str
     api_key_env: str | None = None
+    external: bool = False
+    """An endpoint outside of the run: it is asked in OpenAI's words alone, none of vLLM's own."""
     prompts_dir: str
     shards: int
     samples_per_prompt: dict[str, int]

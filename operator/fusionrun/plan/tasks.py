@@ -241,6 +241,7 @@ def _generate(layout: Layout, stage: Stage, server_url: str) -> GenerateParamete
         source=name,
         base_url=endpoint.url if endpoint else server_url,
         model=endpoint.model if endpoint else name,
+        external=endpoint is not None,
         api_key_env=API_KEY_ENV if endpoint and endpoint.api_key_secret_ref else None,
         prompts_dir=layout.artifact("prepare/benchmarks" if evaluated else "prepare/prompts", "prompts"),
         shards=stage.shards or 1,
