@@ -2,7 +2,12 @@
 
 import pytest
 
-pytest.importorskip("math_verify")
+math_verify = pytest.importorskip("math_verify")
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from math_verify import parser
+from sympy import srepr
 
 from fusionrun.api.records import VerdictValue
 from fusionrun_stages.graders import PROMPT_FAULT, mathematics
@@ -99,3 +104,39 @@ def test_the_short_way_says_what_math_verify_says(monkeypatch, gold, answer):
     short = mathematics.grade_question(Question(gold, [answer]))
     monkeypatch.setattr(mathematics, "read_integer", lambda _: None)
     assert short[0].verdict is mathematics.grade_question(Question(gold, [answer]))[0].verdict
+
+
+GOLDS = ["42", r"\frac{6}{4}", "1.5", r"2\sqrt{3}", "x^2+2x+1", "[1,2)", r"\{1,2\}", "y = 3x + 1"]
+SAID = [
+    *GOLDS, "-42", "042", "42.0", "1,234", "7", r"\frac{3}{2}", r"-\frac{6}{4}", "3/2", "-3/2", "1.50", r"150\%",
+    r"\sqrt{12}", "(x+1)^2", "2, 1", "(2,1)", r"\left[1,2\right)", "y = 1 + 3x", "x = 42", r"42 \text{ cm}", "",
+    "no number", r"\frac{1}{",
+]  # fmt: skip
+TEXTS = [r"We get $3 + 4 = 7$. So $\boxed{%s}$.", "It is 9. The answer is %s."]
+
+
+@pytest.mark.parametrize("gold", GOLDS)
+def test_verdicts_are_those_of_math_verify(gold):
+    answers = [text % said for text in TEXTS for said in SAID]
+    ((_, found),) = grade_all([Question(gold, answers)], processes=1)  # with its caches, in a process of its own
+    gold_value = parse_gold(gold)
+    for answer, one in zip(answers, found, strict=True):
+        value = math_verify.parse(answer, parsing_timeout=None)
+        right = bool(value) and math_verify.verify(gold_value, value, timeout_seconds=None)
+        assert (one.verdict is RIGHT) is right, answer
+
+
+NUMBERS = st.one_of(
+    st.from_regex(r"-?[0-9]{1,15}", fullmatch=True),
+    st.from_regex(r"-?[0-9]{1,9}\.[0-9]{1,6}", fullmatch=True),
+    st.from_regex(r"-?[0-9]{1,6}/[1-9][0-9]{0,5}", fullmatch=True),
+    st.from_regex(r"-?\\frac\{[0-9]{1,6}\}\{[1-9][0-9]{0,5}\}", fullmatch=True),
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(NUMBERS.filter(str.isascii))
+def test_a_number_is_read_as_math_verify_reads_it(text):
+    number = mathematics.read_number(text)
+    assert number is not None
+    assert srepr(number) == srepr(parser.parse_latex_cached.__wrapped__(text))

@@ -9,6 +9,7 @@ import re
 import resource
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -26,6 +27,14 @@ ANSWER_MAX_CHARACTERS = 100_000
 """Of a longer answer the end is read: there is where the final answer stands."""
 
 
+COMPARED_MAX = 1000
+"""Comparisons that a process keeps: those of some hundred prompts."""
+PIECES_MAX = 10_000
+"""Pieces of LaTeX whose meaning a process keeps."""
+
+_INTEGER = re.compile(r"-?[0-9]{1,15}")
+_DECIMAL = re.compile(r"-?[0-9]{1,9}\.[0-9]{1,6}")  # with more than 15 digits a Float would be longer, too
+_FRACTION = re.compile(r"(-?)(?:\\frac\{([0-9]{1,15})\}\{([1-9][0-9]{0,14})\}|([0-9]{1,15})/([1-9][0-9]{0,14}))")
 _INTEGER_BOX = re.compile(r"\\boxed\{(-?(?:0|[1-9][0-9]{0,17}))\}")
 
 
@@ -47,8 +56,15 @@ def grade_all(questions: Sequence[Question], processes: int | None = None) -> It
     -----
     A question whose process died is graded again, one answer at a time, so that the one to blame is found.
     """
-    import math_verify  # noqa: F401  (once, here: the processes are forked)
+    logging.getLogger("math_verify").setLevel(logging.ERROR)
+    import math_verify.grader
+    import math_verify.parser
 
+    # It would warn that its own limits (of wall time) are off.
+    math_verify.parser.TIMEOUT_WARNING_SHOWN = math_verify.grader.TIMEOUT_WARNING_SHOWN = True
+    # Once, here: the processes are forked, and the first comparison imports half of SymPy.
+    one, two = (math_verify.parse(text, parsing_timeout=None) for text in ("$x$", "$2x$"))
+    math_verify.verify(one, two, timeout_seconds=None)
     processes = min(processes or count_cpus(), max(1, len(questions)))
     for index, grades in map_in_processes(_grader, questions, processes):
         if not isinstance(grades, Died):
@@ -65,16 +81,10 @@ def _or_unknown(grades: list[Grade] | Died) -> Grade:
 
 
 def _grader() -> Callable[[Question], list[Grade]]:
-    logging.getLogger("math_verify").setLevel(logging.ERROR)
-    import math_verify.grader
-    import math_verify.parser
-
-    # It would warn, in every process, that its own limits (of wall time) are off.
-    math_verify.parser.TIMEOUT_WARNING_SHOWN = math_verify.grader.TIMEOUT_WARNING_SHOWN = True
-
     used = _address_space()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_BYTES, used + MEMORY_BYTES))
     signal.signal(signal.SIGPROF, _time_up)
+    read_latex_once()
     return grade_question
 
 
@@ -109,7 +119,7 @@ def _grade(gold: list[Any], answer: str) -> Grade:
 
 
 def _compare(pair: tuple[list[Any], str]) -> Grade:
-    from math_verify import parse, verify
+    from math_verify import parse
 
     gold, answer = pair
     boxed = read_integer(answer)
@@ -118,7 +128,33 @@ def _compare(pair: tuple[list[Any], str]) -> Grade:
     found = parse(answer[-ANSWER_MAX_CHARACTERS:], parsing_timeout=None)
     if not found:
         return wrong("no final answer found")
-    return right() if verify(gold, found, timeout_seconds=None) else wrong()
+    return right() if _is_equal(gold, found) else wrong()
+
+
+def _is_equal(gold: list[Any], found: list[Any]) -> bool:
+    """Compare as math-verify does: exact numbers at once, and the same two values only once.
+
+    Notes
+    -----
+    Of two exact numbers math-verify asks at last whether their difference simplifies to zero.
+    Source: math_verify.grader, sympy_expr_eq, 0.9.0. A text that it could not parse equals no parsed gold answer.
+    """
+    from math_verify import verify
+    from sympy import Rational
+
+    found = [value for value in found if not isinstance(value, str)]
+    if len(gold) == len(found) == 1 and isinstance(gold[0], Rational) and isinstance(found[0], Rational):
+        return bool(gold[0] == found[0])
+    # The very objects, since equal ones (sets) may be told apart; kept, so that no other gets their place in memory.
+    pair = tuple(map(id, gold)), tuple(map(id, found))
+    if pair not in _compared:
+        if len(_compared) >= COMPARED_MAX:
+            _compared.clear()
+        _compared[pair] = gold, found, verify(gold, found, timeout_seconds=None)
+    return _compared[pair][2]
+
+
+_compared: dict[Any, tuple[list[Any], list[Any], bool]] = {}
 
 
 def read_integer(answer: str) -> int | None:
@@ -133,6 +169,43 @@ def read_integer(answer: str) -> int | None:
     if box is None or answer.count("\\boxed") > 1 or "}" in answer[box.end() :] or "final answer" in answer.lower():
         return None
     return None if any(mark in answer for mark in ("$", "\\(", "\\[")) else int(box[1])
+
+
+def read_latex_once() -> None:
+    """Let math-verify keep what it made of a piece of LaTeX, and read plain numbers without its parser.
+
+    Notes
+    -----
+    It keeps the last 20 pieces only, and an integer takes it milliseconds. Source: math_verify.parser,
+    parse_latex_cached, 0.9.0.
+    """
+    from math_verify import parser
+
+    if parser.parse_latex_cached.__module__ == __name__:
+        return
+    slow = parser.parse_latex_cached.__wrapped__
+
+    @lru_cache(maxsize=PIECES_MAX)
+    def read(latex: str) -> Any:
+        number = read_number(latex)
+        return slow(latex) if number is None else number
+
+    parser.parse_latex_cached = read
+
+
+def read_number(latex: str) -> Any:
+    """Read an integer, a short decimal or a fraction of integers as math-verify's parser does; None for all else."""
+    from sympy import Float, Integer, Rational
+
+    if _INTEGER.fullmatch(latex):
+        return Integer(latex)
+    if _DECIMAL.fullmatch(latex):
+        return Float(latex)
+    fraction = _FRACTION.fullmatch(latex)
+    if fraction is None:
+        return None
+    top, bottom = fraction[2] or fraction[4], fraction[3] or fraction[5]
+    return Rational(int(fraction[1] + top), int(bottom))
 
 
 def parse_gold(gold: str | None) -> list[Any]:
