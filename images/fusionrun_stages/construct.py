@@ -37,6 +37,14 @@ from fusionrun_stages.work import Made, Work
 SFT, PAIR, HELD_OUT = "sft", "pair", "held-out"
 WIN_RATES = 16
 """Of so many sources the win rate goes to the status: a termination message holds no more. The card shows all."""
+PREPARED = {
+    DropReason.DUPLICATE: "duplicates",
+    DropReason.NEAR_DUPLICATE: "near_duplicates",
+    DropReason.CODE: "code",
+    DropReason.MATHEMATICS: "mathematics",
+    DropReason.CONTAMINATED: "contaminated",
+}
+"""What ``prepare`` drops, by the name of its count."""
 FILES = {SFT: "sft.parquet", PAIR: "pairs.parquet", HELD_OUT: "held-out.parquet"}
 
 
@@ -159,8 +167,8 @@ def _count(
         counts |= {f"{prefix}:{names[number]}": by_source[number] for number in sorted(by_source)}
     prepared = read_json(Path(parameters.prepare_manifest)).get("counts", {})
     drops = Counter(decided["drop"].drop_nulls())
-    drops[str(DropReason.DUPLICATE)] += prepared.get("duplicates", 0)
-    drops[str(DropReason.CONTAMINATED)] += prepared.get("contaminated", 0)
+    for reason, name in PREPARED.items():
+        drops[str(reason)] += prepared.get(name, 0)
     counts |= {f"drop:{reason}": drops[reason] for reason in sorted(drops) if drops[reason]}
     return counts, {
         "by_dataset": _tally(chosen, "dataset", "kind"),

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 GRAM_WORDS = 13
 COMMON_PROMPTS = 10
@@ -50,10 +51,14 @@ class Overlap:
     """All words of a prompt to its benchmark."""
     seen: Counter[str] = field(default_factory=Counter)
     """In how many prompts each benchmark n-gram was found."""
+    prompts: Counter[str] = field(default_factory=Counter)
+    """How many prompts each benchmark has."""
 
     def add(self, benchmark: str, prompts: Iterable[str]) -> None:
         """Add a benchmark's prompts."""
+        self.prompts[benchmark] += 0
         for prompt in prompts:
+            self.prompts[benchmark] += 1
             words = words_of(prompt)
             self.whole.setdefault(" ".join(words), benchmark)
             for gram in grams_of(words):
@@ -75,3 +80,49 @@ class Overlap:
             return self.whole[hit.whole], hit.whole
         rare = sorted(gram for gram in hit.grams if self.seen[gram] <= COMMON_PROMPTS)
         return (self.grams[rare[0]], rare[0]) if rare else None
+
+
+class Leak(NamedTuple):
+    """A prompt that was left out since it overlaps a benchmark."""
+
+    prompt_id: str
+    dataset: str
+    benchmark: str
+    prompt: str
+    """How it begins."""
+    shared: str
+    """The words that it shares with the benchmark: an n-gram, or all of a prompt of the benchmark."""
+
+
+@dataclass
+class Report:
+    """What overlaps the benchmarks: ``contamination.json`` in the artifact, for people and for the data set's card."""
+
+    examples_per_benchmark: int = 20
+    counts: dict[str, Counter[str]] = field(default_factory=dict)
+    """Left-out prompts by benchmark, then by data set."""
+    examples: dict[str, list[Leak]] = field(default_factory=dict)
+    """By benchmark: the first of them."""
+
+    def add(self, leak: Leak) -> None:
+        """Count a prompt that was left out, and keep it as an example while there is room."""
+        self.counts.setdefault(leak.benchmark, Counter())[leak.dataset] += 1
+        examples = self.examples.setdefault(leak.benchmark, [])
+        if len(examples) < self.examples_per_benchmark:
+            examples.append(leak)
+
+    def as_json(self, overlap: Overlap) -> dict[str, Any]:
+        """Return the report; the benchmarks in the order in which the run names them."""
+        return {
+            "ngram_words": GRAM_WORDS,
+            "common_prompts": COMMON_PROMPTS,
+            "benchmarks": {
+                name: {
+                    "prompts": count,
+                    "contaminated": self.counts.get(name, Counter()).total(),
+                    "by_dataset": dict(self.counts.get(name, Counter())),
+                    "examples": [leak._asdict() for leak in self.examples.get(name, [])],
+                }
+                for name, count in overlap.prompts.items()
+            },
+        }

@@ -1,4 +1,4 @@
-"""Read the data sets into prompt shards: columns mapped, duplicates and benchmark items left out, all counted.
+"""Read the data sets into prompt shards: columns mapped; duplicates, benchmark items and more left out, all counted.
 
 Two passes over the data, each in bounded memory: the first decides by hashes which prompts stay, the second writes
 them. The same input gives the same bytes.
@@ -16,19 +16,22 @@ from pathlib import Path
 from typing import Any
 
 from fusionrun.api.artifacts import claim_path
-from fusionrun.api.data import Grader, Task
+from fusionrun.api.data import Columns, Grader, Subject, Task
 from fusionrun.api.records import Prompt, Response
 from fusionrun.api.task import DatasetParameters, PrepareParameters
-from fusionrun_stages.contamination import Hit, Overlap
+from fusionrun_stages.contamination import Hit, Leak, Overlap, Report
 from fusionrun_stages.errors import InfrastructureError, UserError
+from fusionrun_stages.near_duplicates import NearDuplicates
 from fusionrun_stages.remote import dataset_folder
-from fusionrun_stages.shards import RowWriter, on_volume, shard_path, sort_rows
-from fusionrun_stages.tables import DataFile, check_columns, local_files, read_rows, text_of
+from fusionrun_stages.shards import RowWriter, on_volume, shard_path, sort_rows, write_atomic
+from fusionrun_stages.subjects import subject_of
+from fusionrun_stages.tables import DataFile, Row, cell, check_columns, local_files, read_rows, text_of
 from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger(__name__)
 
-EXAMPLES = 20
+CONTAMINATION_FILE = "contamination.json"
+NEAR_EXAMPLES = 20
 EXAMPLE_CHARACTERS = 240
 REPORT_ROWS = 5000
 BENCHMARKS_STAGE = "/benchmarks"
@@ -49,13 +52,18 @@ class Item:
     answer: str | None
     tests: list[str] | None
     entry_point: str | None
+    category: str | None
     responses: dict[str, str]
     """By source."""
+
+    def prompt_id(self, dataset: DatasetParameters) -> str:
+        """Return the prompt's identifier in a data set."""
+        return _hash(f"{dataset.name}\0{self.normal}")[:16]
 
     def prompt_of(self, dataset: DatasetParameters) -> Prompt:
         """Return the row to be stored."""
         return Prompt(
-            prompt_id=_hash(f"{dataset.name}\0{self.normal}")[:16],
+            prompt_id=self.prompt_id(dataset),
             dataset=dataset.name,
             task=dataset.task,
             prompt=self.text,
@@ -72,27 +80,44 @@ class Tally:
     rows: int = 0
     prompts: int = 0
     duplicates: int = 0
+    near_duplicates: int = 0
+    code: int = 0
+    mathematics: int = 0
     contaminated: int = 0
     over_limit: int = 0
     bad: Counter[str] = field(default_factory=Counter)
     """Rows that cannot be used, by reason."""
     first_bad: str = ""
+    near_examples: list[str] = field(default_factory=list)
+    """How the first near duplicates begin."""
+
+    def count_subject(self, subject: Subject) -> None:
+        """Count a prompt that is left out for what it is about."""
+        if subject is Subject.CODE:
+            self.code += 1
+        else:
+            self.mathematics += 1
+
+
+COUNTED = ("prompts", "duplicates", "near_duplicates", "code", "mathematics", "contaminated", "over_limit")
 
 
 @dataclass
 class Survey:
     """What the first pass found out."""
 
+    seed: int
     owner: dict[Key, int] = field(default_factory=dict)
-    """The data set that keeps each prompt, by its index: the first that has it."""
+    """The data set that keeps each prompt, by its index: the first that has it and does not leave it out."""
     usable: list[set[Key]] = field(default_factory=list)
     """By data set: the prompts that are its own."""
-    hits: dict[Key, tuple[Hit, str]] = field(default_factory=dict)
-    """What prompts share with benchmarks, and how they begin."""
+    hits: dict[Key, tuple[Hit, str, str]] = field(default_factory=dict)
+    """What prompts share with benchmarks, their identifiers, and how they begin."""
+    near: dict[tuple[str, float], NearDuplicates] = field(default_factory=dict)
+    """By task and threshold."""
     kept: set[Key] = field(default_factory=set)
     tallies: dict[str, Tally] = field(default_factory=dict)
-    examples: list[dict[str, str]] = field(default_factory=list)
-    """Contaminated prompts, for people to look at."""
+    report: Report = field(default_factory=Report)
 
 
 def run(work: Work) -> Made:
@@ -107,19 +132,20 @@ def run(work: Work) -> Made:
         overlap.add(benchmark.name, (item.text for item in benchmarks.items(benchmark)))
     survey = take_survey(reader, parameters, overlap, work)
     made = write_shards(reader, parameters, survey, work)
+    if not apart:
+        report = json.dumps(survey.report.as_json(overlap), ensure_ascii=False, indent=1)
+        write_atomic(work.output / CONTAMINATION_FILE, report.encode())
+        made.append(CONTAMINATION_FILE)
     totals = Counter[str]()
     for name, tally in survey.tallies.items():
         log.info("%s: %s", name, tally)
-        for what in ("prompts", "duplicates", "contaminated", "over_limit"):
+        for what in COUNTED:
             totals[what] += getattr(tally, what)
         totals["bad_rows"] += sum(tally.bad.values())
     return Made(
         files=made,
-        counts={k: totals[k] for k in ("prompts", "duplicates", "contaminated", "over_limit", "bad_rows")},
-        details={
-            "datasets": {n: vars(t) | {"bad": dict(t.bad)} for n, t in survey.tallies.items()},
-            "contaminated_examples": survey.examples,
-        },
+        counts={k: totals[k] for k in (*COUNTED, "bad_rows")},
+        details={"datasets": {n: vars(t) | {"bad": dict(t.bad)} for n, t in survey.tallies.items()}},
     )
 
 
@@ -153,7 +179,7 @@ def open_dataset(dataset: DatasetParameters, what: str) -> list[DataFile]:
 def wanted_columns(dataset: DatasetParameters) -> list[str]:
     """List the columns that a data set must have."""
     columns = dataset.columns
-    named = [columns.prompt, columns.answer, columns.tests, columns.entry_point]
+    named = [columns.prompt, columns.context, columns.answer, columns.tests, columns.entry_point, columns.category]
     return [*dict.fromkeys([*(c for c in named if c), *dataset.responses_columns.values()])]
 
 
@@ -169,6 +195,18 @@ def tests_of(value: Any) -> list[str] | None:
     if isinstance(value, list):
         return [str(test) for test in value if str(test).strip()] or None
     return None
+
+
+def prompt_text(row: Row, columns: Columns) -> str | None:
+    """Return a row's prompt with its context, if any, on a new line.
+
+    Notes
+    -----
+    Source: LLaMA-Factory's reading of Alpaca's form, where the query follows the prompt on a new line.
+    """
+    text = text_of(cell(row, columns.prompt))
+    context = text_of(cell(row, columns.context)) if columns.context else None
+    return f"{text}\n{context}" if text and context else text
 
 
 def response_of(value: Any) -> str | None:
@@ -198,9 +236,9 @@ class Reader:
         columns = dataset.columns
         for where, row in read_rows(self.files[dataset.name], wanted_columns(dataset)):
             tally.rows += 1
-            text = text_of(row.get(columns.prompt))
-            answer = text_of(row.get(columns.answer)) if columns.answer else None
-            tests = tests_of(row.get(columns.tests)) if columns.tests else None
+            text = prompt_text(row, columns)
+            answer = text_of(cell(row, columns.answer)) if columns.answer else None
+            tests = tests_of(cell(row, columns.tests)) if columns.tests else None
             if text is None or (reason := what_lacks(dataset, answer, tests)):
                 reason = f"no prompt in column {columns.prompt!r}" if text is None else reason
                 tally.bad[reason] += 1
@@ -213,11 +251,12 @@ class Reader:
                 text=text,
                 answer=answer,
                 tests=tests,
-                entry_point=text_of(row.get(columns.entry_point)) if columns.entry_point else None,
+                entry_point=text_of(cell(row, columns.entry_point)) if columns.entry_point else None,
+                category=text_of(cell(row, columns.category)) if columns.category else None,
                 responses={
                     source: found
                     for source, column in sorted(dataset.responses_columns.items())
-                    if (found := response_of(row.get(column))) is not None
+                    if (found := response_of(cell(row, column))) is not None
                 },
             )
 
@@ -239,7 +278,7 @@ def take_survey(reader: Reader, parameters: PrepareParameters, overlap: Overlap,
     UserError
         If a data set has no usable row.
     """
-    survey = Survey()
+    survey = Survey(parameters.seed)
     for index, dataset in enumerate(parameters.datasets):
         tally = survey.tallies[dataset.name] = Tally()
         survey.usable.append(_look_through(reader, survey, index, dataset, overlap, work))
@@ -261,34 +300,61 @@ def take_survey(reader: Reader, parameters: PrepareParameters, overlap: Overlap,
 def _look_through(
     reader: Reader, survey: Survey, index: int, dataset: DatasetParameters, overlap: Overlap, work: Work
 ) -> set[Key]:
-    """Return the prompts that no data set before this one has; note what they share with the benchmarks."""
+    """Return the prompts that are this data set's own; note what they share with the benchmarks.
+
+    A prompt that is left out for what it is about, or for one that it is like, is free for the next data set.
+    """
     tally = survey.tallies[dataset.name]
     usable: set[Key] = set()
+    left_out: set[Key] = set()
     for item in reader.items(dataset, tally):
         if tally.rows % REPORT_ROWS == 0:
             work.report(tally.rows, 0, "rows")
-        if survey.owner.setdefault(item.key, index) != index or item.key in usable:
+        if item.key in survey.owner or item.key in left_out:
             # A row that brings a response to a known prompt is no duplicate: its response is kept.
             tally.duplicates += not item.responses
-            continue
-        usable.add(item.key)
-        hit = overlap.look(item.text)
-        if hit is not None:
-            survey.hits[item.key] = hit, item.text[:EXAMPLE_CHARACTERS]
+        elif _is_dropped(survey, dataset, item):
+            left_out.add(item.key)
+        else:
+            survey.owner[item.key] = index
+            usable.add(item.key)
+            hit = overlap.look(item.text)
+            if hit is not None:
+                survey.hits[item.key] = hit, item.prompt_id(dataset), item.text[:EXAMPLE_CHARACTERS]
     return usable
 
 
+def _is_dropped(survey: Survey, dataset: DatasetParameters, item: Item) -> bool:
+    """Tell whether a prompt is about what its data set excludes, or like an earlier one; count it."""
+    tally = survey.tallies[dataset.name]
+    subject = subject_of(item.text, item.category) if dataset.excluded_subjects else None
+    if subject in dataset.excluded_subjects:
+        tally.count_subject(subject)
+        return True
+    threshold = dataset.near_duplicate_threshold
+    if not threshold:
+        return False
+    near = survey.near.get((dataset.task, threshold))
+    if near is None:
+        near = survey.near[dataset.task, threshold] = NearDuplicates(threshold, survey.seed)
+    if not near.is_near(item.text):
+        return False
+    tally.near_duplicates += 1
+    if len(tally.near_examples) < NEAR_EXAMPLES:
+        tally.near_examples.append(item.text[:EXAMPLE_CHARACTERS])
+    return True
+
+
 def _contaminated(survey: Survey, dataset: DatasetParameters, usable: set[Key], overlap: Overlap) -> set[Key]:
-    """Return the prompts that overlap a benchmark, and keep some to be looked at."""
+    """Return the prompts that overlap a benchmark, and report them."""
     found: set[Key] = set()
-    for key, (hit, text) in survey.hits.items():
+    for key, (hit, prompt_id, text) in survey.hits.items():
         shared = overlap.judge(hit) if key in usable else None
         if shared is None:
             continue
         found.add(key)
-        if len(survey.examples) < EXAMPLES:
-            words = shared[1][:EXAMPLE_CHARACTERS]
-            survey.examples.append({"dataset": dataset.name, "benchmark": shared[0], "prompt": text, "shared": words})
+        benchmark, words = shared
+        survey.report.add(Leak(prompt_id, dataset.name, benchmark, text, words[:EXAMPLE_CHARACTERS]))
     survey.tallies[dataset.name].contaminated = len(found)
     return found
 
@@ -317,9 +383,9 @@ def write_shards(reader: Reader, parameters: PrepareParameters, survey: Survey, 
             place: stack.enter_context(RowWriter(path, Response if place[0] else Prompt))
             for place, path in paths.items()
         }
-        for dataset in parameters.datasets:
+        for index, dataset in enumerate(parameters.datasets):
             for item in reader.items(dataset):
-                if item.key not in survey.kept:
+                if item.key not in survey.kept or survey.owner[item.key] > index:
                     continue
                 shard = item.key % count
                 if item.key not in written:

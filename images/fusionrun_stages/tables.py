@@ -1,12 +1,14 @@
-"""Data sets as users have them: JSON Lines, JSON, Parquet or CSV, one file or a folder of them.
+"""Data sets as users have them: JSON Lines, JSON, CSV (these also gzipped) or Parquet, one file or a folder of them.
 
 Read as a stream, in bounded memory; every complaint names the file, and the line where there is one.
 """
 
 import csv
+import gzip
 import io
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,12 +18,18 @@ from typing import Any, BinaryIO
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.shards import BATCH_ROWS, inside_volume
 
-ENDINGS = (".jsonl", ".ndjson", ".json", ".parquet", ".csv")
+GZIP = ".gz"
+TEXT_ENDINGS = (".jsonl", ".ndjson", ".json", ".csv")
+ENDINGS = (*TEXT_ENDINGS, ".parquet", *(ending + GZIP for ending in TEXT_ENDINGS))
 SPLITS = ("train", "test", "validation", "valid", "dev")
 HEAD_ROWS = 100
 """Rows looked at for the columns of a file without a schema."""
 
 Row = dict[str, Any]
+
+_NUMBERED = re.compile(r"(?:^|/)(?P<split>[^/]+)-\d{5}-of-\d{5}[^/]*$")
+_STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]")
+"""A step of a path: a field, or a place in a list."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +41,27 @@ class DataFile:
 
     @property
     def ending(self) -> str:
-        """The file's format, by its ending."""
-        return PurePosixPath(self.name).suffix
+        """The file's format, by its ending; that a text is gzipped does not count."""
+        return PurePosixPath(self.name.removesuffix(GZIP)).suffix
+
+    @contextmanager
+    def unpacked(self) -> Iterator[BinaryIO]:
+        """Open the file, through gzip where its name says so.
+
+        Raises
+        ------
+        UserError
+            If it is not gzipped, or not whole, though its name says that it is.
+        """
+        with self.open() as stream:
+            if not self.name.endswith(GZIP):
+                yield stream
+                return
+            try:
+                with gzip.open(stream) as text:
+                    yield text  # type: ignore[misc]
+            except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+                raise UserError(f"{self.name}: not a whole gzip file: {error}") from error
 
 
 def local_files(path: Path, split: str) -> list[DataFile]:
@@ -47,7 +74,7 @@ def local_files(path: Path, split: str) -> list[DataFile]:
     """
     path = inside_volume(path)
     if path.is_file():
-        if path.suffix not in ENDINGS:
+        if not path.name.endswith(ENDINGS):
             raise UserError(f"{str(path)!r}: unknown format {path.suffix!r}: one of {', '.join(ENDINGS)}")
         return [DataFile(path.name, lambda: path.open("rb"))]
     if not path.is_dir():
@@ -65,15 +92,23 @@ def split_files(names: Iterable[str], split: str) -> list[str]:
     Notes
     -----
     Source: huggingface.co/docs/datasets/repository_structure: a split's name stands in the file's or the folder's
-    name, set off by non-word characters (``data/train-00000-of-00002.parquet``).
+    name, set off by non-word characters; all of a numbered file's name before its number is the split
+    (``data/train_1M-00000-of-00002.parquet`` is not of split ``train``: OpenMathInstruct-2 has both).
     """
     files = sorted(n for n in names if n.endswith(ENDINGS) and not PurePosixPath(n).name.startswith("."))
     # A model's or tool's own JSON beside the data is no data.
     files = [n for n in files if PurePosixPath(n).name not in ("dataset_infos.json", "dataset_info.json", "state.json")]
-    named = {n: set(re.split(r"[^A-Za-z0-9]+", n)) for n in files}
+    named = {n: _words(n) for n in files}
     wanted = [n for n in files if split in named[n]]
     told = any(words & set(SPLITS) for words in named.values())
     return wanted if wanted or told else files
+
+
+def _words(name: str) -> set[str]:
+    """Return the words of a file's path; of a numbered file's own name, all before its number is one."""
+    numbered = _NUMBERED.search(name)
+    spaced = name[: numbered.start()] if numbered else name
+    return {*re.split(r"[^A-Za-z0-9]+", spaced), *([numbered["split"]] if numbered else [])}
 
 
 def column_names(file: DataFile) -> list[str]:
@@ -90,6 +125,29 @@ def column_names(file: DataFile) -> list[str]:
     return list(columns)
 
 
+def cell(row: Row, column: str) -> Any:
+    """Return the value of a column, or of a path such as ``conversations[0].value``; None where nothing is."""
+    if column in row:
+        return row[column]
+    value: Any = row
+    for field, place in _STEP.findall(column):
+        if place:
+            value = value[int(place)] if isinstance(value, list) and int(place) < len(value) else None
+        else:
+            value = value.get(field) if isinstance(value, dict) else None
+    return value
+
+
+def _present(column: str, names: Iterable[str]) -> str | None:
+    """Return the column itself or, for a path, the one that it begins in; None if there is neither."""
+    names = set(names)
+    if column in names:
+        return column
+    first = _STEP.match(column)
+    root = first[1] if first else None
+    return root if root in names else None
+
+
 def check_columns(files: list[DataFile], wanted: Iterable[str]) -> None:
     """Check that the data set is not empty and that its first file with rows has the wanted columns.
 
@@ -103,7 +161,7 @@ def check_columns(files: list[DataFile], wanted: Iterable[str]) -> None:
         if next(read_rows([file]), None) is None:
             continue
         for name in wanted:
-            if name not in columns:
+            if _present(name, columns) is None:
                 has = ", ".join(columns[:40])
                 raise UserError(f"column {name!r}: missing in {file.name}, which has: {has}")
         return
@@ -129,7 +187,7 @@ def read_rows(files: list[DataFile], columns: list[str] | None = None) -> Iterat
 
 
 def _json_rows(file: DataFile) -> Iterator[tuple[str, Row]]:
-    with file.open() as stream:
+    with file.unpacked() as stream:
         if file.ending == ".json" and stream.read(64).lstrip()[:1] == b"[":
             stream.seek(0)
             values = _parse(stream.read(), file.name)
@@ -153,7 +211,7 @@ def _parse(text: bytes, where: str) -> Any:
 
 def _csv_rows(file: DataFile) -> Iterator[tuple[str, Row]]:
     csv.field_size_limit(2**27)
-    with file.open() as stream:
+    with file.unpacked() as stream:
         reader = csv.DictReader(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""))
         try:
             for row in reader:
@@ -165,7 +223,9 @@ def _csv_rows(file: DataFile) -> Iterator[tuple[str, Row]]:
 def _parquet_rows(file: DataFile, columns: list[str] | None) -> Iterator[tuple[str, Row]]:
     number = 0
     with _parquet(file) as opened:
-        batches = opened.iter_batches(batch_size=BATCH_ROWS, columns=columns)
+        names = opened.schema_arrow.names
+        wanted = None if columns is None else [n for n in dict.fromkeys(_present(c, names) for c in columns) if n]
+        batches = opened.iter_batches(batch_size=BATCH_ROWS, columns=wanted)
         for batch in batches:
             for row in batch.to_pylist():
                 number += 1

@@ -136,3 +136,16 @@ def test_every_error_is_told_at_once():
     spec = changed("target.model.uri", "pvc://other/x")
     spec["training"] = {"sft": {"globalBatchSize": 7, "microBatchSize": 2}}
     assert [field for field, _, _ in errors(spec)] == ["target.model.uri", "training.sft.globalBatchSize"]
+
+
+@pytest.mark.parametrize("preset", ["leetcode", "self-oss-instruct-sc2-exec-filter-50k"])
+def test_a_preset_without_tests_is_refused_with_what_to_do(preset):
+    (found,) = errors(make_spec(datasets=[{"name": "d", "preset": preset, "task": "Coding"}]))
+    assert found[:2] == ("datasets[d].preset", preset)
+    assert "its public form has no tests" in found[2]
+    assert "columns.tests" in found[2]
+
+
+def test_a_preset_is_of_one_task():
+    (found,) = errors(make_spec(datasets=[{"name": "d", "preset": "HelpSteer2", "task": "Mathematics"}]))
+    assert found == ("datasets[d].task", "Mathematics", "preset HelpSteer2 is of task Instruction")

@@ -78,3 +78,43 @@ def test_filling_twice_is_filling_once():
     spec = filled()
     assert fill(spec) == spec
     assert fill(FusionRunSpec.model_validate_json(spec.model_dump_json(exclude_none=True))) == spec
+
+
+RECIPES = {
+    "gemma": "google/gemma-2-27b-it",
+    "qwen": "Qwen/Qwen2.5-72B-Instruct",
+    "qwen-math": "Qwen/Qwen2.5-Math-72B-Instruct",
+}
+SOURCES = [
+    *({"name": name, "served": {"model": {"uri": f"hf://{model}"}}} for name, model in RECIPES.items()),
+    {"name": "own", "type": "Endpoint", "endpoint": {"url": "http://own/v1", "model": "own"}},
+    {"name": "kept", "type": "Dataset"},
+]
+
+
+@pytest.mark.parametrize(
+    ("preset", "task", "sources", "responses"),
+    [
+        ("UltraFeedback", "Instruction", ["gemma", "qwen"], {}),
+        ("OpenMathInstruct-2", "Mathematics", ["qwen-math", "kept"], {"kept": "generated_solution"}),
+        ("alpaca_gpt4_zh", "SftOnly", ["qwen"], {}),
+    ],
+)
+def test_a_preset_is_answered_by_the_recipes_sources_where_the_run_has_them(preset, task, sources, responses):
+    (dataset,) = filled(sources=SOURCES, datasets=[{"name": "d", "preset": preset, "task": task}]).datasets
+    assert (dataset.sources, dataset.responses_columns) == (sources, responses)
+    (dataset,) = filled(datasets=[{"name": "d", "preset": preset, "task": task}]).datasets
+    assert dataset.sources == (["ada"] if task == "SftOnly" else ["ada", "bob"])
+    named = {"name": "d", "preset": preset, "task": task, "sources": ["own"]}
+    (dataset,) = filled(sources=SOURCES, datasets=[named]).datasets
+    assert (dataset.sources, dataset.responses_columns) == (["own"], {})
+
+
+def test_only_general_presets_drop_subjects_and_near_duplicates():
+    general = {"name": "d", "preset": "HelpSteer2", "task": "Instruction"}
+    (dataset,) = filled(datasets=[general]).datasets
+    assert (dataset.excluded_subjects, dataset.near_duplicate_threshold) == (["Code", "Mathematics"], 0.8)
+    (dataset,) = filled(datasets=[{**general, "excludedSubjects": [], "nearDuplicateThreshold": 0}]).datasets
+    assert (dataset.excluded_subjects, dataset.near_duplicate_threshold) == ([], 0)
+    for dataset in filled().datasets:
+        assert (dataset.excluded_subjects, dataset.near_duplicate_threshold) == (None, None)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from fusionrun.api.data import Preset, Task
+from fusionrun.api.data import Preset, Subject, Task
 from fusionrun.api.spec import Family
 from fusionrun.plan import recipe
-from fusionrun.plan.presets import preset_columns, preset_uri
+from fusionrun.plan.presets import preset_columns, preset_data, preset_uri
 
 
 @pytest.mark.parametrize(
@@ -75,16 +75,31 @@ def test_every_preset_is_on_the_hub_with_a_prompt(preset):
     assert preset_columns(preset).prompt
 
 
+@pytest.mark.parametrize("preset", Preset, ids=str)
+def test_a_preset_that_is_judged_by_rule_knows_by_what_or_says_what_to_do(preset):
+    known = preset_data(preset)
+    assert (known.task is Task.MATHEMATICS) == bool(known.columns.answer)
+    assert (known.task is Task.CODING) == bool(known.columns.tests or known.lacks_tests)
+
+
 @pytest.mark.parametrize(
-    ("preset", "column"),
+    ("preset", "task", "samples", "sources", "general"),
     [
-        (Preset.OPEN_MATH_INSTRUCT_2, "answer"),
-        (Preset.LEETCODE, "tests"),
-        (Preset.SELF_OSS_INSTRUCT, "tests"),
+        (Preset.ULTRA_FEEDBACK, Task.INSTRUCTION, 5, 4, True),
+        (Preset.MAGPIE_PRO_DPO, Task.INSTRUCTION, 5, 4, True),
+        (Preset.HELP_STEER_2, Task.INSTRUCTION, 5, 4, True),
+        (Preset.OPEN_MATH_INSTRUCT_2, Task.MATHEMATICS, 5, 1, False),
+        (Preset.LEETCODE, Task.CODING, 8, 4, False),
+        (Preset.SELF_OSS_INSTRUCT, Task.CODING, 8, 4, False),
+        (Preset.ALPACA_GPT4_ZH, Task.SFT_ONLY, 1, 1, True),
+        (Preset.MAGPIE_QWEN2_CHINESE, Task.SFT_ONLY, 1, 1, True),
     ],
 )
-def test_a_preset_that_is_judged_by_rule_knows_by_what(preset, column):
-    assert getattr(preset_columns(preset), column)
+def test_each_preset_is_as_in_the_recipes_table(preset, task, samples, sources, general):
+    known = preset_data(preset)
+    assert (known.task, known.samples, len(known.sources)) == (task, samples, sources)
+    assert (set(known.excluded) == set(Subject)) == general
+    assert (known.near_duplicates is not None) == general
 
 
 def test_every_constant_of_the_recipe_says_whose_it_is():

@@ -161,3 +161,13 @@ def test_every_stage_but_servers_has_a_task():
             task = task_of(stage.name, layout)
             assert (task.stage, task.parameters.kind, task.shards) == (stage.name, stage.kind, stage.shards)
             assert isinstance(stage, Stage)
+
+
+def test_prepare_is_asked_to_drop_what_its_data_set_excludes():
+    prompts = {"name": "d", "uri": f"pvc://{CLAIM}/d.jsonl", "task": "Instruction"}
+    plain = layout_of(datasets=[prompts])
+    asked = layout_of(datasets=[{**prompts, "excludedSubjects": ["Code"], "nearDuplicateThreshold": 0.7}])
+    off = layout_of(datasets=[{**prompts, "excludedSubjects": [], "nearDuplicateThreshold": 0}])
+    (dataset,) = task_of("prepare/prompts", asked).parameters.datasets
+    assert (dataset.excluded_subjects, dataset.near_duplicate_threshold) == (["Code"], 0.7)
+    assert asked.digests["prepare/prompts"] != plain.digests["prepare/prompts"] == off.digests["prepare/prompts"]

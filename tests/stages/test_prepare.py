@@ -129,7 +129,16 @@ def test_prompts_that_overlap_a_benchmark_are_dropped_and_shown(volume):
     made = run(volume, [dataset("a", uri)], [benchmark])
     assert {p.prompt for p in prompts(volume)} == {"short one more"}
     assert made.counts["contaminated"] == 3
-    assert made.details["contaminated_examples"][0]["benchmark"] == "gsm"
+    report = json.loads((volume / "out" / "contamination.json").read_text())
+    assert "contamination.json" in made.files
+    gsm = report["benchmarks"]["gsm"]
+    assert (gsm["prompts"], gsm["contaminated"], gsm["by_dataset"]) == (2, 3, {"a": 3})
+    assert [e["prompt"] for e in gsm["examples"]] == [rows[0], rows[1], rows[3]]
+    assert gsm["examples"][1] == {
+        "prompt_id": prepare._hash("a\0short ONE")[:16], "dataset": "a", "benchmark": "gsm", "prompt": "short ONE",
+        "shared": "short one",
+    }  # fmt: skip
+    assert len(gsm["examples"][0]["shared"].split()) == report["ngram_words"] == 13
 
 
 def test_a_phrase_of_many_prompts_is_a_template_but_an_equal_prompt_is_not(volume):

@@ -1,3 +1,4 @@
+import gzip
 import json
 
 import pytest
@@ -6,7 +7,7 @@ pa = pytest.importorskip("pyarrow")
 import pyarrow.parquet as pq
 
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.tables import check_columns, column_names, local_files, read_rows, split_files, text_of
+from fusionrun_stages.tables import cell, check_columns, column_names, local_files, read_rows, split_files, text_of
 
 ROWS = [{"prompt": "1 + 1", "answer": "2"}, {"prompt": "a\nb", "answer": "é"}]
 
@@ -100,3 +101,61 @@ def test_text_of_a_cell():
     assert text_of(42) == "42"
     assert text_of([{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]) == "u"
     assert text_of([{"from": "human", "value": "u"}]) == "u"
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".json", ".csv"])
+def test_a_gzipped_text_is_read_as_what_it_packs(tmp_path, ending):
+    plain = write(tmp_path / f"plain{ending}")
+    packed = tmp_path / f"x{ending}.gz"
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    files = local_files(packed, "train")
+    assert [row for _, row in read_rows(files)] == ROWS
+    check_columns(files, ["prompt"])
+
+
+@pytest.mark.parametrize("spoil", [lambda data: data[:-12], lambda _: b"no gzip", lambda data: data[:20] + b"xxxx" * 9])
+def test_a_spoiled_gzip_file_is_the_users_error(tmp_path, spoil):
+    path = tmp_path / "x.jsonl.gz"
+    path.write_bytes(spoil(gzip.compress(b"".join(b'{"prompt": "%d"}\n' % n for n in range(5000)))))
+    with pytest.raises(UserError, match=r"x.jsonl.gz: not a whole gzip file"):
+        list(read_rows(local_files(path, "train")))
+
+
+def test_a_numbered_files_split_is_all_before_its_number():
+    names = [f"data/{split}-{n:05d}-of-00002.parquet" for split in ("train", "train_1M", "train_5M") for n in range(2)]
+    assert split_files(names, "train") == names[:2]
+    assert split_files(names, "train_1M") == names[2:4]
+    assert split_files(names, "test") == []
+    assert split_files(["a-00000-of-00001.parquet"], "train") == ["a-00000-of-00001.parquet"]
+    assert split_files(["train/a-00000-of-00001.parquet", "test/a-00000-of-00001.parquet"], "test") == [
+        "test/a-00000-of-00001.parquet"
+    ]
+
+
+CHAT = {"a.b": "dotted", "conversations": [{"from": "human", "value": "hello"}], "meta": {"tests": ["t"]}}
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("conversations[0].value", "hello"),
+        ("meta.tests", ["t"]),
+        ("meta.tests[0]", "t"),
+        ("a.b", "dotted"),
+        ("conversations[1].value", None),
+        ("meta.other", None),
+        ("meta[0]", None),
+    ],
+)
+@pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
+def test_a_path_leads_into_a_nested_column(tmp_path, ending, column, value):
+    files = local_files(write(tmp_path / f"x{ending}", [CHAT]), "train")
+    check_columns(files, [column])
+    ((_, row),) = read_rows(files, [column])
+    assert cell(row, column) == value
+
+
+def test_a_path_into_a_missing_column_is_refused(tmp_path):
+    files = local_files(write(tmp_path / "x.jsonl", [CHAT]), "train")
+    with pytest.raises(UserError, match=r"column 'messages\[0\].content': missing"):
+        check_columns(files, ["messages[0].content"])

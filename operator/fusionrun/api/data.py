@@ -23,16 +23,30 @@ class Task(StrEnum):
     SFT_ONLY = "SftOnly"
 
 
+class Subject(StrEnum):
+    """What a prompt may be about that a general data set is not meant to hold."""
+
+    CODE = "Code"
+    MATHEMATICS = "Mathematics"
+
+
 class Columns(Contract):
-    """Which column of the data set holds what."""
+    """Which column of the data set holds what.
+
+    A column may be a path into a nested one: ``conversations[0].value``.
+    """
 
     prompt: ColumnName = "prompt"
+    context: ColumnName | None = None
+    """Text that continues the prompt on a new line where it is not empty, such as Alpaca's ``input``."""
     answer: ColumnName | None = None
     """Gold answer (Mathematics) or reference (benchmarks graded by exact match)."""
     tests: ColumnName | None = None
     """Test program: a string, or a list of statements (Coding)."""
     entry_point: ColumnName | None = None
     """Name of the function under test, for tests that call ``check(candidate)``."""
+    category: ColumnName | None = None
+    """Label of what the prompt is about, by which ``excludedSubjects`` goes; without it the words decide."""
 
 
 class Preset(StrEnum):
@@ -65,6 +79,13 @@ class Dataset(Contract):
     samples_per_prompt: Annotated[int, Field(ge=1, le=128)] | None = None
     """Responses per prompt and source. Left out: the recipe's (Instruction 5, Coding 8, Mathematics 5, SftOnly 1)."""
     max_prompts: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
+    excluded_subjects: Annotated[list[Subject], Field(max_length=2)] | None = None
+    """Prompts about these are dropped and counted. Left out: what the recipe removes from a preset, else nothing."""
+    near_duplicate_threshold: Annotated[float, Field(ge=0, le=0.95)] | None = None
+    """Drop prompts whose word 3-grams are so like those of an earlier one of the same task and threshold (Jaccard).
+
+    0 drops only the very same prompts. Left out: 0.8 for the presets of general prompts, else 0.
+    """
 
 
 class RewardMargin(Contract):

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from fusionrun.api.contract import Contract
-from fusionrun.api.data import Columns, Grader, RewardMargin, Task
+from fusionrun.api.data import Columns, Grader, RewardMargin, Subject, Task
 from fusionrun.api.models import Calibration
 from fusionrun.errors import ContractError
 
@@ -114,14 +114,17 @@ class DatasetParameters(Contract):
     columns: Columns
     responses_columns: dict[str, str] = {}
     max_prompts: int | None = None
+    excluded_subjects: list[Subject] = []
+    near_duplicate_threshold: float | None = None
     preset: str | None = None
 
 
 class PrepareParameters(Contract):
     """Read data sets into prompt shards ``prompts/NNNNN-of-NNNNN.parquet`` (rows: ``records.Prompt``).
 
-    Duplicate prompts and those that overlap ``benchmarks`` are dropped and counted. Responses that a data set
-    already holds go to ``responses/<source>/NNNNN-of-NNNNN.parquet`` (rows: ``records.Response``).
+    Duplicate prompts and those that overlap ``benchmarks`` are dropped and counted; ``contamination.json`` shows what
+    overlaps. Responses that a data set already holds go to ``responses/<source>/NNNNN-of-NNNNN.parquet`` (rows:
+    ``records.Response``).
     """
 
     kind: Literal[StageKind.PREPARE] = StageKind.PREPARE

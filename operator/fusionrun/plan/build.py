@@ -65,7 +65,8 @@ class _References:
 
     def _dataset(self, field: str, uri: str, revision: str | None, split: str, columns: Columns,
                  responses: dict[str, str]) -> None:  # fmt: skip
-        used = [c for c in (columns.prompt, columns.answer, columns.tests, columns.entry_point) if c]
+        named = (columns.prompt, columns.context, columns.answer, columns.tests, columns.entry_point, columns.category)
+        used = [c for c in named if c]
         reference = Reference(
             field=field, kind=ReferenceKind.DATASET, uri=uri, revision=revision, split=split,
             columns=[*used, *responses.values()],
@@ -121,10 +122,11 @@ def _prepares(spec: FusionRunSpec, references: _References) -> list[Stage]:
             "columns": _data(dataset_columns(d)),
             "maxPrompts": d.max_prompts,
             "responses": d.responses_columns,
+            **_dropped(d),
         }
         for d in spec.datasets
     ]
-    left_out = [b.model_dump(mode="json", include={"split", "grader", "columns"}) for b in spec.evaluation.benchmarks]
+    left_out = [_measured(b, {"split", "grader", "columns"}) for b in spec.evaluation.benchmarks]
     stages = [
         Stage(
             "prepare/prompts",
@@ -134,11 +136,28 @@ def _prepares(spec: FusionRunSpec, references: _References) -> list[Stage]:
         )
     ]
     if benchmarks:
-        measured = [b.model_dump(mode="json", exclude={"uri", "revision"}) for b in spec.evaluation.benchmarks]
+        fields = set(Benchmark.model_fields) - {"uri", "revision"}
+        measured = [_measured(b, fields) for b in spec.evaluation.benchmarks]
         parameters = {"benchmarks": measured, "seed": spec.construction.seed}
         pinned = tuple(references.indexes[p] for p in benchmarks)
         stages.append(Stage("prepare/benchmarks", StageKind.PREPARE, parameters, pins=pinned))
     return stages
+
+
+def _measured(benchmark: Benchmark, fields: set[str]) -> dict[str, Any]:
+    """Return fields of a benchmark; later columns only where they are given, so that digests stay what they were."""
+    data = benchmark.model_dump(mode="json", include=fields)
+    columns = data["columns"] or {}
+    for name in ("context", "category"):
+        if name in columns and columns[name] is None:
+            del columns[name]
+    return data
+
+
+def _dropped(dataset: Dataset) -> dict[str, Any]:
+    """Return what a data set asks to be dropped; empty where it asks for nothing, as before there was such a field."""
+    asked = {"excluded": sorted(dataset.excluded_subjects or []), "nearDuplicates": dataset.near_duplicate_threshold}
+    return {name: value for name, value in asked.items() if value}
 
 
 def answered(spec: FusionRunSpec, source: str) -> list[Dataset]:

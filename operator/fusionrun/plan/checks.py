@@ -7,11 +7,12 @@ from fusionrun.api.data import Dataset, Task
 from fusionrun.api.models import ALLOWED_VLLM_ARGS, ServerSettings, SourceType
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.errors import SpecError
+from fusionrun.plan.presets import preset_data
 
 
 def check_spec(spec: FusionRunSpec) -> list[SpecError]:
     """Check a filled spec; return every error, in the order of the fields."""
-    return [*_models(spec), *_servers(spec), *_sources(spec), *_batches(spec), *_names(spec)]
+    return [*_models(spec), *_servers(spec), *_sources(spec), *_presets(spec), *_batches(spec), *_names(spec)]
 
 
 def _models(spec: FusionRunSpec) -> Iterator[SpecError]:
@@ -72,6 +73,22 @@ def _answers(dataset: Dataset, types: dict[str, SourceType]) -> Iterator[SpecErr
             yield SpecError(f"{field}.responsesColumns", name, "must name a source of type Dataset")
     if dataset.task is Task.SFT_ONLY and dataset.samples_per_prompt != 1:
         yield SpecError(f"{field}.samplesPerPrompt", dataset.samples_per_prompt, "task SftOnly takes 1")
+
+
+def _presets(spec: FusionRunSpec) -> Iterator[SpecError]:
+    for dataset in spec.datasets:
+        if dataset.preset is None:
+            continue
+        known, field = preset_data(dataset.preset), f"datasets[{dataset.name}]"
+        if dataset.task is not known.task:
+            yield SpecError(f"{field}.task", dataset.task, f"preset {dataset.preset} is of task {known.task}")
+        elif known.lacks_tests and not (dataset.columns and dataset.columns.tests):
+            yield SpecError(
+                f"{field}.preset",
+                dataset.preset,
+                "its public form has no tests, by which task Coding judges: give a data set of your own by uri, with "
+                f"columns.tests; {known.lacks_tests}",
+            )
 
 
 def _batches(spec: FusionRunSpec) -> Iterator[SpecError]:

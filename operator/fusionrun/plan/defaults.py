@@ -9,6 +9,7 @@ from fusionrun.api.models import Sampling, ServerSettings, Source, SourceType
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.training import Dpo, Sft, Training
 from fusionrun.plan import recipe
+from fusionrun.plan.presets import PresetData, preset_data
 
 T = TypeVar("T", bound=Contract)
 
@@ -23,24 +24,43 @@ def _sampling(given: Sampling | None, default: Sampling) -> Sampling:
     return _filled(given or Sampling(), dict(default))
 
 
+def _model_name(source: Source) -> str:
+    """Return what a source's model is called; empty for one whose responses a data set holds."""
+    return source.served.model.uri if source.served else source.endpoint.model if source.endpoint else ""
+
+
 def _source(source: Source) -> Source:
-    model = source.served.model.uri if source.served else source.endpoint.model if source.endpoint else ""
     if source.type is SourceType.DATASET:
         return source
-    return source.model_copy(update={"sampling": _sampling(source.sampling, recipe.source_sampling(model))})
+    sampling = _sampling(source.sampling, recipe.source_sampling(_model_name(source)))
+    return source.model_copy(update={"sampling": sampling})
 
 
-def _dataset(dataset: Dataset, sources: tuple[str, ...]) -> Dataset:
-    named = sources[:1] if dataset.task == "SftOnly" else sources
+def _dataset(dataset: Dataset, sources: list[Source]) -> Dataset:
+    known = preset_data(dataset.preset) if dataset.preset else None
+    held = _held(known, sources)
+    answering = [s.name for s in sources if s.type is not SourceType.DATASET]
+    named = answering[:1] if dataset.task == "SftOnly" else answering
+    if known:
+        recipes = tuple(name.lower() for name in known.sources)
+        named = [s.name for s in sources if _model_name(s).lower().endswith(recipes) or s.name in held] or named
     return _filled(
         dataset,
         {
-            "sources": list(named),
+            "sources": named,
             "samples_per_prompt": recipe.SAMPLES_PER_PROMPT[dataset.task],
             "columns": Columns(),
-            "responses_columns": {},
+            "responses_columns": held if dataset.sources is None or set(held) & set(dataset.sources) else {},
+            "excluded_subjects": list(known.excluded) if known else None,
+            "near_duplicate_threshold": known.near_duplicates if known else None,
         },
     )
+
+
+def _held(known: PresetData | None, sources: list[Source]) -> dict[str, str]:
+    """Return the column of the responses that a preset's data set holds, if one source alone can be meant by it."""
+    holding = [s.name for s in sources if s.type is SourceType.DATASET]
+    return {holding[0]: known.responses} if known and known.responses and len(holding) == 1 else {}
 
 
 def _construction(construction: Construction) -> Construction:
@@ -79,11 +99,10 @@ def _evaluation(evaluation: Evaluation) -> Evaluation:
 
 def fill(spec: FusionRunSpec) -> FusionRunSpec:
     """Return the spec with every field filled that the recipe has a number for."""
-    answering = tuple(s.name for s in spec.sources if s.type is not SourceType.DATASET)
     return spec.model_copy(
         update={
             "sources": [_source(s) for s in spec.sources],
-            "datasets": [_dataset(d, answering) for d in spec.datasets],
+            "datasets": [_dataset(d, spec.sources) for d in spec.datasets],
             "construction": _construction(spec.construction),
             "training": _training(spec.training, recipe.TRAINING[spec.target.family]),
             "evaluation": _evaluation(spec.evaluation),

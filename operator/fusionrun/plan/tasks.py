@@ -191,6 +191,8 @@ def _dataset(layout: Layout, dataset: Dataset) -> DatasetParameters:
         columns=dataset_columns(dataset),
         responses_columns=dataset.responses_columns or {},
         max_prompts=dataset.max_prompts,
+        excluded_subjects=dataset.excluded_subjects or [],
+        near_duplicate_threshold=dataset.near_duplicate_threshold,
         preset=dataset.preset,
     )
 
