@@ -3,6 +3,7 @@ import json
 import pytest
 
 pa = pytest.importorskip("pyarrow")
+pytest.importorskip("datasketch")
 
 from fusionrun.api.records import Prompt, Response
 from fusionrun.api.task import StageTask
@@ -212,3 +213,53 @@ def test_tests_may_be_a_program_a_list_or_a_list_in_json(volume):
     assert {p.prompt: p.tests for p in prompts(volume)} == {
         "0": ["assert f()"], "1": ["a", "b"], "2": ["a", "b"], "3": ["[1, 2] == f()"],
     }  # fmt: skip
+
+
+POEM = "Write a long poem about the sea in which a gull talks to the old keeper of the light at night"
+
+
+def test_excluded_subjects_and_near_duplicates_are_counted_apart(volume):
+    rows = ["Write a Python function.", "write a  python function.", "What is 2 + 2?", POEM, POEM + " please", POEM]
+    uri = write(volume, "a.jsonl", [{"prompt": p} for p in rows])
+    made = run(volume, [dataset("a", uri, excluded_subjects=["Code", "Mathematics"], near_duplicate_threshold=0.8)])
+    assert {p.prompt for p in prompts(volume)} == {POEM}
+    dropped = {k: made.counts[k] for k in ("duplicates", "near_duplicates", "code", "mathematics", "contaminated")}
+    assert dropped == {"duplicates": 1, "near_duplicates": 1, "code": 2, "mathematics": 1, "contaminated": 0}
+    assert made.details["datasets"]["a"]["near_examples"] == [POEM + " please"]
+    code_alone = run(volume, [dataset("a", uri, excluded_subjects=["Code"])], out="code")
+    assert (code_alone.counts["prompts"], code_alone.counts["mathematics"]) == (3, 0)
+
+
+def test_nothing_of_it_happens_unless_asked(volume):
+    uri = write(volume, "a.jsonl", [{"prompt": p} for p in ("Write a Python function.", POEM, POEM + " please")])
+    made = run(volume, [dataset("a", uri)])
+    assert (made.counts["prompts"], made.counts["near_duplicates"], made.counts["code"]) == (3, 0, 0)
+
+
+def test_what_one_data_set_leaves_out_the_next_may_have(volume):
+    uri = write(volume, "a.jsonl", [{"prompt": "Write a Python function.", "r": "from a"}, {"prompt": "Sing."}])
+    other = write(volume, "b.jsonl", [{"prompt": "Write a Python function.", "r": "from b"}])
+    held = {"responses_columns": {"big": "r"}}
+    run(volume, [dataset("a", uri, excluded_subjects=["Code"], **held), dataset("b", other, **held)])
+    assert {(p.dataset, p.prompt) for p in prompts(volume)} == {("a", "Sing."), ("b", "Write a Python function.")}
+    assert [(r.dataset, r.text) for r in responses(volume, "big")] == [("b", "from b")]
+
+
+def test_near_duplicates_are_found_across_data_sets_of_one_task(volume):
+    uri = write(volume, "a.jsonl", [{"prompt": POEM}])
+    other = write(volume, "b.jsonl", [{"prompt": POEM + " please"}])
+    asked = {"near_duplicate_threshold": 0.8}
+    made = run(volume, [dataset("a", uri, **asked), dataset("b", other, **asked)])
+    assert (made.counts["prompts"], made.counts["near_duplicates"]) == (1, 1)
+    apart = run(volume, [dataset("a", uri, **asked), dataset("b", other, "SftOnly", **asked)], out="apart")
+    assert (apart.counts["prompts"], apart.counts["near_duplicates"]) == (2, 0)
+
+
+def test_examples_of_contamination_are_bounded_by_benchmark(volume):
+    bench = [{"prompt": f"Short question number {n}"} for n in range(30)]
+    benchmark = dataset("quiz", write(volume, "quiz.jsonl", bench))
+    empty = dataset("other", write(volume, "other.jsonl", [{"prompt": "Something else"}]))
+    run(volume, [dataset("a", write(volume, "a.jsonl", [*bench, {"prompt": "fine"}]))], [benchmark, empty])
+    report = json.loads((volume / "out" / "contamination.json").read_text())["benchmarks"]
+    assert (report["quiz"]["contaminated"], len(report["quiz"]["examples"])) == (30, 20)
+    assert report["other"] == {"prompts": 1, "contaminated": 0, "by_dataset": {}, "examples": []}

@@ -1,0 +1,131 @@
+"""A data set in an object store: pinned by its objects, brought by resolve, read by prepare with the store gone."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, unquote, urlsplit
+from xml.sax.saxutils import escape
+
+import pytest
+
+pa = pytest.importorskip("pyarrow")
+s3fs = pytest.importorskip("s3fs")
+
+from fusionrun.api.task import Reference, StageTask
+from fusionrun_stages import prepare
+from fusionrun_stages.errors import InfrastructureError, UserError
+from fusionrun_stages.remote import dataset_folder
+from fusionrun_stages.resolve import pin
+from fusionrun_stages.work import Work
+
+BUCKET = "bucket"
+
+
+def etag(data: bytes) -> str:
+    return f'"{hashlib.md5(data).hexdigest()}"'
+
+
+class Store(BaseHTTPRequestHandler):
+    """As much of the object store's protocol as reading needs.
+
+    Source: docs.aws.amazon.com/AmazonS3/latest/API: ListObjectsV2, HeadObject, GetObject.
+    """
+
+    protocol_version = "HTTP/1.1"
+    objects: dict[str, bytes]
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        _, bucket, *key = unquote(url.path).split("/", 2)
+        query = parse_qs(url.query)
+        if bucket != BUCKET:
+            self.answer(404, b"")
+        elif "list-type" in query:
+            self.answer(200, self.listing(query.get("prefix", [""])[0]))
+        elif key and key[0] in self.objects:
+            data = self.objects[key[0]]
+            first, _, last = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")
+            self.answer(200, data[int(first) : int(last) + 1 if last else None], ETag=etag(data))
+        else:
+            self.answer(404, b"")
+
+    def listing(self, prefix: str) -> bytes:
+        found = "".join(
+            f"<Contents><Key>{escape(key)}</Key><ETag>{escape(etag(data))}</ETag><Size>{len(data)}</Size>"
+            "<LastModified>2025-01-01T00:00:00.000Z</LastModified><StorageClass>STANDARD</StorageClass></Contents>"
+            for key, data in sorted(self.objects.items())
+            if key.startswith(prefix)
+        )
+        return (
+            '<?xml version="1.0"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+            f"<Name>{BUCKET}</Name><IsTruncated>false</IsTruncated>{found}</ListBucketResult>"
+        ).encode()
+
+    def answer(self, status: int, body: bytes, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Last-Modified", "Wed, 01 Jan 2025 00:00:00 GMT")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def objects(tmp_path, monkeypatch) -> Iterator[dict[str, bytes]]:
+    held = {
+        "set/train.jsonl": b'{"prompt": "from the store"}\n{"prompt": "another"}\n',
+        "set/test.jsonl": b'{"prompt": "held out"}\n',
+        "other/train.jsonl": b'{"prompt": "not asked for"}\n',
+    }
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Held", (Store,), {"objects": held}))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    monkeypatch.setenv("FUSIONRUN_MOUNT", str(tmp_path))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    for name, value in (("ACCESS_KEY_ID", "k"), ("SECRET_ACCESS_KEY", "s"), ("DEFAULT_REGION", "us-east-1")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    yield held
+    server.shutdown()
+    server.server_close()
+    thread.join()
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+def reference(uri=f"s3://{BUCKET}/set", columns=("prompt",)):
+    return Reference(field="datasets[far]", kind="dataset", uri=uri, columns=list(columns))
+
+
+def test_resolve_brings_a_data_set_and_prepare_reads_it(tmp_path, objects):
+    pinned = pin(reference(), None).fingerprint
+    assert sorted(p.name for p in dataset_folder(pinned).iterdir()) == ["test.jsonl", "train.jsonl"]
+    objects.clear()
+    data = {"name": "far", "task": "Instruction", "uri": f"s3://{BUCKET}/set", "revision": pinned[:12], "columns": {}}
+    parameters = {"kind": "prepare", "datasets": [data], "shards": 1, "seed": 1}
+    task = StageTask(run="r", namespace="n", stage="prepare/prompts", digest="d", output_dir="o", parameters=parameters)
+    work = Work(task=task, output=tmp_path / "out", shard=None, pod_uid="u", report=lambda *a, **k: None)
+    assert prepare.run(work).counts["prompts"] == 2
+
+
+def test_the_pin_follows_the_objects(objects):
+    first = pin(reference(), None).fingerprint
+    assert pin(reference(), None).fingerprint == first
+    objects["set/train.jsonl"] += b'{"prompt": "one more"}\n'
+    s3fs.S3FileSystem.clear_instance_cache()
+    assert pin(reference(), None).fingerprint != first
+
+
+def test_what_is_wrong_is_said(objects):
+    with pytest.raises(UserError, match=r"datasets\[far\]: column 'gold': missing in train.jsonl"):
+        pin(reference(columns=["gold"]), None)
+    with pytest.raises((UserError, InfrastructureError), match=r"s3://bucket/none"):
+        pin(reference(f"s3://{BUCKET}/none"), None)
