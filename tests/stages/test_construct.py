@@ -363,9 +363,11 @@ def test_rows_are_what_trl_reads(tmp_path):
 
 
 def test_what_prepare_dropped_is_counted(tmp_path):
-    made = build(tmp_path, FILLER, prepared={"prompts": 1, "duplicates": 3, "contaminated": 2})
-    assert made.made.counts["drop:Duplicate"] == 3
-    assert made.made.counts["drop:Contaminated"] == 2
+    prepared = {"prompts": 1, "duplicates": 3, "near_duplicates": 5, "code": 4, "mathematics": 0, "contaminated": 2}
+    counts = build(tmp_path, FILLER, prepared=prepared).made.counts
+    dropped = {"Duplicate": 3, "NearDuplicate": 5, "Code": 4, "Contaminated": 2}
+    assert {reason: counts.get(f"drop:{reason}") for reason in dropped} == dropped
+    assert "drop:Mathematics" not in counts
 
 
 def test_an_empty_set_is_an_error_of_the_user(tmp_path):

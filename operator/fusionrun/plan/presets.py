@@ -6,7 +6,7 @@ the table "Datasets". Where each schema was found:
 - UltraFeedback: README of OpenBMB/UltraFeedback (six JSON Lines files; ``source``, ``instruction``, ``models``,
   ``completions``, ``correct_answers``, ``incorrect_answers``).
 - Magpie-Pro-DPO-100K-v0.1: the card of its Korean translation, which keeps the columns
-  (youjunhyeok/Magpie-Pro-DPO-100K-v0.1-ko); the label "Coding & Debugging" and "Math" of ``task_category`` as programs
+  (youjunhyeok/Magpie-Pro-DPO-100K-v0.1-ko); the labels "Coding & Debugging" and "Math" of ``task_category`` as programs
   that read Magpie's sets compare it.
 - HelpSteer2: its own card (``prompt``, ``response``, five ratings; ``train.jsonl.gz``; two rows per prompt; turns after
   the first follow ``<extra_id_1>`` markers within ``prompt``, which stays as it is: the recipe is silent).
