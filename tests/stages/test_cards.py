@@ -64,7 +64,7 @@ def facts():
     ]
     prepared = {
         "datasets": {"math": {"prompts": 900, "contaminated": 3, "duplicates": 0}, "code": {"prompts": 700}},
-        "contamination": [{"prompt": HOSTILE, "benchmark": "math-test", "ngram": "the sum of"}],
+        "contamination": [{"prompt": HOSTILE, "benchmark": "math-test", "shared": "the sum of"}],
     }
     return Facts(
         name="tiny",

@@ -16,6 +16,7 @@ from fusionrun.api.task import Outcome, StageResult, encode_result
 from fusionrun_stages.construct import WIN_RATES
 from fusionrun_stages.construction.histogram import BINS, Histogram, Lengths, share_bins
 from fusionrun_stages.construction.summary import EXAMPLE_CHARACTERS, Summary, prepared
+from fusionrun_stages.contamination import Leak, Overlap, Report
 
 INS, MATH = str(Task.INSTRUCTION), str(Task.MATHEMATICS)
 
@@ -135,16 +136,19 @@ def test_lengths_are_of_characters_in_half_octaves():
     assert found == {0: 1, 1: 1, 3: 1, 4: 1, 96: 1}
 
 
-@pytest.mark.parametrize("wrapped", [False, True])
-def test_examples_of_contamination_are_read_where_prepare_left_them(tmp_path, wrapped):
+def test_examples_of_contamination_are_read_where_prepare_left_them(tmp_path):
     manifest = tmp_path / "manifest.json"
     manifest.write_text(json.dumps({"details": {"datasets": {"m": {"rows": 9, "duplicates": 2, "first_bad": "x"}}}}))
     assert prepared(manifest) == {"datasets": {"m": {"duplicates": 2, "rows": 9}}}
-    rows = [{"prompt": "p" * 999, "benchmark": "gsm8k", "ngram": "a b c", "more": 1}] * 50
-    (tmp_path / "contamination.json").write_text(json.dumps({"examples": rows} if wrapped else rows))
+    report = Report(examples_per_benchmark=30)
+    for _ in range(50):
+        report.add(Leak("1", "d", "gsm8k", "p" * 999, "a b c"))
+    overlap = Overlap()
+    overlap.add("gsm8k", ["a b c"])
+    (tmp_path / "contamination.json").write_text(json.dumps(report.as_json(overlap)))
     found = prepared(manifest)["contamination"]
     assert len(found) == 20
-    assert found[0] == {"prompt": "p" * EXAMPLE_CHARACTERS, "benchmark": "gsm8k", "ngram": "a b c"}
+    assert found[0] == {"prompt": "p" * EXAMPLE_CHARACTERS, "benchmark": "gsm8k", "shared": "a b c"}
 
 
 def test_the_last_words_fit_into_a_termination_message():

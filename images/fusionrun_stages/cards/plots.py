@@ -15,6 +15,7 @@ WIDTH = 4.8
 """Inches; at 72 points each about as wide as a phone, so that letters keep their size there."""
 
 LABEL_CHARACTERS = 24
+TICKS = 7
 
 COLOURS = {
     "#0a0b01": "var(--ink)",
@@ -107,7 +108,12 @@ def histograms(
             axes.set_ylim(bottom=0)
         axes = grid[-1][0]
         if octaves:
+            least = min(edges[0] for edges, _ in panels.values())
+            greatest = max(edges[-1] for edges, _ in panels.values())
             axes.set_xscale("symlog", base=2, linthresh=1)
+            axes.set_xlim(least, greatest)
+            octaves_shown = [2**power for power in range(26) if least <= 2**power <= greatest]
+            axes.set_xticks(octaves_shown[:: 1 + len(octaves_shown) // TICKS], minor=False)
             axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
             axes.minorticks_off()
         else:

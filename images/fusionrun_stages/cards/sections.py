@@ -87,7 +87,7 @@ def score(value: float | None) -> str:
 
 
 def model_of(source: Source) -> str:
-    """Say which model a source is."""
+    """Say which model a source is, with its revision."""
     if source.served is not None:
         revision = source.served.model.revision
         return source.served.model.uri + (f"@{revision}" if revision else "")
@@ -190,7 +190,7 @@ def _sources(facts: Facts) -> Iterator[Section]:
         "k equals counts 1/k." if rates else "",
         ("source", "model", "SFT rows", "pairs", "contested prompts", "win rate"),
         [
-            (s.name, model_of(s), number(facts.counts.get(f"sft:{s.name}", 0)),
+            (s.name, model_of(s).partition("@")[0], number(facts.counts.get(f"sft:{s.name}", 0)),
              number(facts.counts.get(f"pairs:{s.name}", 0)), number(seen.get(s.name, {}).get("contested")),
              percent(rates.get(s.name)))
             for s in facts.spec.sources
@@ -334,7 +334,7 @@ def _contamination(facts: Facts) -> Iterator[Section]:
         "Contamination",
         f"{compared}{number(dropped)} prompts were dropped for an overlap of 13 words or of a whole short prompt.",
         ("benchmark", "words in both", "prompt") if examples else (),
-        [(one["benchmark"], one["ngram"], one["prompt"]) for one in examples],
+        [(one["benchmark"], one["shared"], one["prompt"]) for one in examples],
     )
 
 
@@ -353,7 +353,8 @@ def _provenance(facts: Facts) -> Iterator[Section]:
     rows.append(("reward model", "", reward.uri, reward.revision or "", pins.get("rewardModel.model", "")))
     yield Section(
         "Revisions",
-        "The fingerprint is what `resolve` pinned a reference to: a prefix of the hash of its files, or of its commit.",
+        "The fingerprint is what a reference was pinned to when the run began: a prefix of the hash of its files, or "
+        "of its commit.",
         ("what", "name", "where", "revision", "fingerprint"),
         rows,
     )

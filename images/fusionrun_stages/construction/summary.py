@@ -183,10 +183,8 @@ def prepared(manifest: Path) -> dict[str, Any]:
     }
     file = manifest.with_name(CONTAMINATION_FILE)
     if file.is_file():
-        read = read_json(file)
-        rows = read.get("examples", []) if isinstance(read, dict) else read
-        keys = ("prompt", "benchmark", "ngram")
+        rows = [row for one in read_json(file)["benchmarks"].values() for row in one["examples"]]
         found["contamination"] = [
-            {key: str(row.get(key, ""))[:EXAMPLE_CHARACTERS] for key in keys} for row in rows[:EXAMPLES]
+            {key: row[key][:EXAMPLE_CHARACTERS] for key in ("prompt", "benchmark", "shared")} for row in rows[:EXAMPLES]
         ]
     return found
