@@ -12,10 +12,15 @@ pytest.importorskip("pyarrow")
 from fusionrun.api.artifacts import shard_name
 from fusionrun.api.data import RewardMargin, Task
 from fusionrun.api.records import PreferencePair, Prompt, Response, Score, SftExample, Verdict
+from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.task import ConstructParameters, SourceInputs, StageTask
+from fusionrun.plan.defaults import fill
 from fusionrun_stages import construct
+from fusionrun_stages.cards.render import Cards
+from fusionrun_stages.cards.sections import Facts
 from fusionrun_stages.shards import read_json, read_rows, write_rows
 from fusionrun_stages.work import Work
+from support.runs import make_spec
 
 PAGE = Path(__file__).parents[2] / "docs" / "data.md"
 FILE = shard_name(0, 1) + ".parquet"
@@ -102,3 +107,24 @@ def test_every_source_wins_as_often_as_the_page_says(made):
         assert found["contested"] == int(row["contested"])
         assert found["win_rate"] == pytest.approx(int(row["won"]) / found["contested"])
         assert len(row["which"].split(", ")) == int(row["won"])
+
+
+def test_the_card_shows_the_example(made):
+    pytest.importorskip("jinja2")
+    pytest.importorskip("matplotlib")
+    output, result = made
+    datasets = [
+        {"name": str(task).lower(), "uri": "pvc://fusion-data/x.jsonl", "task": str(task), "columns": {"prompt": "p"}}
+        for task in dict.fromkeys(PROMPTS.values())
+    ]
+    spec = fill(FusionRunSpec.model_validate(make_spec(datasets=datasets)))
+    facts = Facts("example", spec, result.counts, result.details, read_json(output / "summary.json"))
+    markdown, page = Cards(facts, {}).dataset()
+    for line in (
+        "| instruction | Instruction |  | 1 | 3 | 0 | 2 |",
+        "| ada | pvc://fusion-data/models/ada | 2 | 5 | 8 | 50.0 % |",
+        "| MarginBelow | 1 | 1 |",
+        "| bob | 10 | 10.0 % | 0.0 % | 2 | 1 |",
+    ):
+        assert line in markdown
+    assert page.count("<svg") == 7
