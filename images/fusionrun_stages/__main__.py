@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> int:
             log.error("%s", failure)  # noqa: TRY400 - our own errors explain themselves
         else:
             log.exception("%s", failure)
-        _say_failed(str(failure), user_error=failure.is_user_error)
+        _say_failed(str(failure), user_error=failure.is_user_error, server_wedged=failure.is_server_wedged)
         return failure.exit_code
     if _rank("LOCAL_RANK") == 0:
         _say(result)
@@ -160,14 +160,15 @@ def _say(result: StageResult) -> None:
         log.warning("cannot write the termination message: %s", error)
 
 
-def _say_failed(message: str, *, user_error: bool) -> None:
+def _say_failed(message: str, *, user_error: bool, server_wedged: bool = False) -> None:
     # The rank that failed first knows why; the others die of its death.
     try:
         if _termination_path().stat().st_size:
             return
     except OSError:
         pass
-    _say(StageResult(outcome=Outcome.FAILED, user_error=user_error, message=message[:MESSAGE_CHARACTERS]))
+    said = message[:MESSAGE_CHARACTERS]
+    _say(StageResult(outcome=Outcome.FAILED, user_error=user_error, server_wedged=server_wedged, message=said))
 
 
 def _leave(number: int, _: FrameType | None) -> None:

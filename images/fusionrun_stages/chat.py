@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, Self
@@ -13,7 +14,7 @@ import tenacity
 from fusionrun.api.records import Prompt, Response
 from fusionrun.api.task import GenerateParameters
 from fusionrun_stages.chat_template import TEMPLATE_ARGUMENTS
-from fusionrun_stages.errors import InfrastructureError, UserError
+from fusionrun_stages.errors import ServerWedgedError, UserError
 
 SEED_FREE_BITS = 8
 """Low bits of a seed that are zero: the sample's index goes there, as a server that is asked for n would add it.
@@ -99,8 +100,10 @@ class Chat:
         await self._client.aclose()
         await self._metrics.aclose()
 
-    async def ask(self, prompt: Prompt, samples: range) -> list[Response]:
-        """Return samples of one prompt, in one request; a sample that there is none of says why in its ``error``.
+    async def ask(self, prompt: Prompt, samples: range) -> AsyncIterator[Response]:
+        """Yield samples of one prompt as they come; a sample that there is none of says why in its ``error``.
+
+        They are asked for in one request, or one by one of a server that knows no ``n``.
 
         Raises
         ------
@@ -114,14 +117,17 @@ class Chat:
                 reply = await self._post(body, attempt.retry_state.attempt_number)
         self.heartbeat.beat()
         if reply.status_code >= HTTP_BAD_REQUEST:
-            if len(samples) > 1:  # a server may know no n
-                return await self._ask_apart(prompt, samples)
-            return [self._failed(prompt, samples[0], f"{reply.status_code}: {_message(reply)}")]
-        found = self._read(prompt, samples, reply)
-        return found + await self._ask_apart(prompt, samples[len(found) :])
-
-    async def _ask_apart(self, prompt: Prompt, samples: range) -> list[Response]:
-        return [row for index in samples for row in await self.ask(prompt, range(index, index + 1))]
+            if len(samples) == 1:
+                yield self._failed(prompt, samples[0], f"{reply.status_code}: {_message(reply)}")
+                return
+            found = []  # a server may know no n
+        else:
+            found = self._read(prompt, samples, reply)
+        for row in found:
+            yield row
+        for index in samples[len(found) :]:
+            async for row in self.ask(prompt, range(index, index + 1)):
+                yield row
 
     async def tokens_generated(self) -> float | None:
         """Return the server's own count of generated tokens, where it tells (vLLM's ``/metrics``), else None."""
@@ -240,7 +246,7 @@ async def watch(chat: Chat, stall_seconds: float) -> None:
 
     Raises
     ------
-    InfrastructureError
+    ServerWedgedError
         If no token was accepted for ``stall_seconds``.
     """
     tokens = await chat.tokens_generated()
@@ -254,7 +260,7 @@ async def watch(chat: Chat, stall_seconds: float) -> None:
             chat.heartbeat.beat()
         elif chat.heartbeat.silent_seconds > stall_seconds:
             silent = chat.heartbeat.silent_seconds
-            raise InfrastructureError(f"server wedged: no token accepted for {silent:.0f} s")
+            raise ServerWedgedError(f"server wedged: no token accepted for {silent:.0f} s")
 
 
 def _wait(state: tenacity.RetryCallState) -> float:

@@ -5,6 +5,7 @@
     StageError
     ├── UserError              the user must change something: exit 2, never tried again
     └── InfrastructureError    it may pass: exit 130, tried again up to the stage's limit
+        └── ServerWedgedError  the server must be restarted first: exit 131
 
 Anything else that a stage raises is taken for infrastructure (``classify``), with one line of the traceback.
 """
@@ -13,7 +14,7 @@ import errno
 import traceback
 from typing import ClassVar
 
-from fusionrun.api.task import EXIT_INFRASTRUCTURE, EXIT_USER_ERROR
+from fusionrun.api.task import EXIT_INFRASTRUCTURE, EXIT_SERVER_WEDGED, EXIT_USER_ERROR
 
 
 class StageError(Exception):
@@ -26,6 +27,11 @@ class StageError(Exception):
         """Whether trying again is of no use."""
         return self.exit_code == EXIT_USER_ERROR
 
+    @property
+    def is_server_wedged(self) -> bool:
+        """Whether the operator must restart the server before the next try."""
+        return self.exit_code == EXIT_SERVER_WEDGED
+
 
 class UserError(StageError):
     """What the user gave is wrong: the message names the field or file, the value and the rule."""
@@ -35,6 +41,12 @@ class UserError(StageError):
 
 class InfrastructureError(StageError):
     """A server, a disk or a network failed: the same stage may succeed when it is tried again."""
+
+
+class ServerWedgedError(InfrastructureError):
+    """A server that is there but takes no token: only its restart helps."""
+
+    exit_code = EXIT_SERVER_WEDGED
 
 
 def classify(error: BaseException) -> StageError:

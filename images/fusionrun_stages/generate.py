@@ -176,7 +176,7 @@ async def ask_all(
     ------
     UserError
         If the server refuses whatever it is asked.
-    InfrastructureError
+    ServerWedgedError
         If the server is wedged.
     """
     todo = iter(wanted)
@@ -184,7 +184,7 @@ async def ask_all(
 
     async def asker(chat: Chat) -> None:
         for prompt, samples in todo:
-            for row in await chat.ask(prompt, samples):
+            async for row in chat.ask(prompt, samples):
                 lines.append(row)
                 tally.add(row)
                 rate.add(row.completion_tokens)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fusionrun import names
-from fusionrun.api.task import EXIT_USER_ERROR, StageKind, decode_task
+from fusionrun.api.task import EXIT_SERVER_WEDGED, EXIT_USER_ERROR, StageKind, decode_task
 from fusionrun.objects.job import stage_image
 from fusionrun.objects.render import child_name, render
 from fusionrun.settings import Images, Settings
@@ -37,6 +37,15 @@ def test_a_users_error_ends_a_job_and_a_disruption_counts_for_nothing():
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
     ]
     assert pod_of(objects("prepare/prompts")["Job"])["restartPolicy"] == "Never"
+
+
+def test_a_wedged_server_ends_the_job_that_it_serves():
+    def ending(stage, **changes):
+        return objects(stage, **changes)["Job"]["spec"]["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"]
+
+    assert ending("generate/ada") == [EXIT_USER_ERROR, EXIT_SERVER_WEDGED]
+    far = {"name": "far", "type": "Endpoint", "endpoint": {"url": "https://far/v1", "model": "big"}}
+    assert ending("generate/far", sources=[far]) == [EXIT_USER_ERROR]
 
 
 @pytest.mark.parametrize("stage", ["generate/ada", "verify/ada.mathematics", "verify/ada.coding", "score/ada"])

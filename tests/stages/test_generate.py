@@ -15,11 +15,12 @@ pytest.importorskip("pyarrow")
 pytest.importorskip("httpx")
 
 from fusionrun.api.records import Prompt, Response
-from fusionrun.api.task import StageTask, encode_task
+from fusionrun.api.task import EXIT_SERVER_WEDGED, StageTask, decode_result, encode_task
+from fusionrun_stages import __main__ as stages
 from fusionrun_stages import generate
 from fusionrun_stages.chat import sample_seed
 from fusionrun_stages.chat_template import TEMPLATE_ARGUMENTS
-from fusionrun_stages.errors import InfrastructureError, UserError
+from fusionrun_stages.errors import InfrastructureError, ServerWedgedError, UserError
 from fusionrun_stages.shards import JsonLines, read_rows, shard_path, write_rows
 from fusionrun_stages.training import rows as rows_of_training
 from fusionrun_stages.work import Work
@@ -319,6 +320,31 @@ def test_a_wedged_server_is_an_infrastructure_error_and_nothing_is_lost(tmp_path
     assert stored >= 6
     assert run(tmp_path, server.url, uid="pod-b").counts["responses"] == TOTAL
     assert sum(body["n"] for _, _, body in server.asked) == TOTAL - stored
+
+
+def test_answers_of_a_prompt_that_came_before_the_server_wedged_are_kept(tmp_path, server):
+    def plan(body, number):  # one that knows no n, and hangs at the second sample of every prompt
+        if body["n"] > 1:
+            return 400, {}, {"error": {"message": "n must be 1"}}
+        return "hang" if body["seed"] % 256 else None
+
+    server.plan = plan
+    with pytest.raises(ServerWedgedError):
+        run(tmp_path, server.url, stall_seconds=1, concurrency=12)
+    (part,) = (tmp_path / "out" / "parts").iterdir()
+    assert part.read_bytes().count(b"\n") == len(PROMPTS)
+
+
+def test_a_wedged_server_is_told_apart_by_exit_code_and_words(tmp_path, server, monkeypatch):
+    server.plan = lambda body, number: "hang"
+    (tmp_path / "task.json").write_text(encode_task(make_task(tmp_path, server.url, stall_seconds=1)))
+    monkeypatch.setenv("FUSIONRUN_TASK", str(tmp_path / "task.json"))
+    monkeypatch.setenv("FUSIONRUN_TERMINATION", str(tmp_path / "termination"))
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "0")
+    assert stages.main(["generate"]) == EXIT_SERVER_WEDGED
+    told = decode_result((tmp_path / "termination").read_text())
+    assert told.server_wedged
+    assert not told.user_error
 
 
 def test_nobody_at_home_is_an_infrastructure_error(tmp_path):

@@ -9,8 +9,9 @@ from fusionrun.api.task import Outcome, StageResult, encode_result
 from fusionrun.state.failures import DISRUPTIONS, Failure, explain
 
 
-def words(message: str, *, user: bool = False) -> str:
-    return encode_result(StageResult(outcome=Outcome.FAILED, user_error=user, message=message))
+def words(message: str, *, user: bool = False, wedged: bool = False) -> str:
+    told = StageResult(outcome=Outcome.FAILED, user_error=user, server_wedged=wedged, message=message)
+    return encode_result(told)
 
 
 def pod(name: str, finished: str = "2026-01-02T03:04:05Z", reason: str = "", **terminated: Any) -> dict[str, Any]:
@@ -57,6 +58,14 @@ def test_bad_input_is_believed_before_an_earlier_eviction():
     refused = pod("second", "2026-01-02T03:09:00Z", exitCode=2, message=words("datasets[a]: empty", user=True))
     found = why(evicted, refused)
     assert (found.reason, found.message) == (Reason.USER_ERROR, "datasets[a]: empty")
+
+
+def test_a_wedged_server_is_believed_before_what_failed_and_was_tried_again():
+    """The Job went on after the first; only the second ended it."""
+    first = pod("first", "2026-01-02T03:04:05Z", message=words("connection reset"))
+    second = pod("second", "2026-01-02T03:09:00Z", exitCode=131, message=words("server wedged", wedged=True))
+    found = why(first, second)
+    assert (found.reason, found.message, found.retryable) == (Reason.SERVER_WEDGED, "server wedged", True)
 
 
 def test_without_words_the_exit_code_counts():

@@ -64,6 +64,7 @@ class Reason(StrEnum):
     OUT_OF_MEMORY = "OutOfMemory"
     INFRASTRUCTURE_ERROR = "InfrastructureError"
     SERVER_NOT_READY = "ServerNotReady"
+    SERVER_WEDGED = "ServerWedged"
     GATE_FAILED = "GateFailed"
 
 

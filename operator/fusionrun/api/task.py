@@ -27,6 +27,8 @@ EXIT_USER_ERROR = 2
 EXIT_INFRASTRUCTURE = 130
 """Exit code of an error that may pass. Source: PyTorchJob's ExitCode policy, 1-127 permanent, 128-255 retryable."""
 
+EXIT_SERVER_WEDGED = 131
+"""Exit code of a generation whose server takes no more tokens: the server is restarted, then it is tried again."""
 
 LOST_PEER = "lost a peer"
 """How the message of a rank begins that died because another one had."""
@@ -346,6 +348,8 @@ class StageResult(Contract):
     outcome: Outcome
     user_error: bool = False
     """The user must change something; trying again is of no use."""
+    server_wedged: bool = False
+    """``generate`` only: its server took no token for ``stall_seconds``."""
     message: Annotated[str, Field(max_length=1024)] = ""
     cached: bool = False
     """The artifact was complete before the pod started."""

@@ -76,7 +76,7 @@ def build_deployment(run: Run, stage: Stage, name: str, attempt: int, settings: 
     )
     pod = meta.pod_spec(run, settings, [container], meta.volumes(run, None, shared_memory=True), "Always")
     pod["terminationGracePeriodSeconds"] = 5
-    selector = _selector(run, stage)
+    selector = _selector(run, stage, attempt)
     stage_labels = meta.labels(run, stage, attempt)
     return {
         "apiVersion": "apps/v1",
@@ -99,14 +99,15 @@ def build_service(run: Run, stage: Stage, name: str, attempt: int) -> Manifest:
         "kind": "Service",
         "metadata": meta.metadata(run, name, meta.labels(run, stage, attempt)),
         "spec": {
-            "selector": _selector(run, stage),
+            "selector": _selector(run, stage, attempt),
             "ports": [{"name": "http", "port": PORT, "targetPort": "http"}],
         },
     }
 
 
-def _selector(run: Run, stage: Stage) -> dict[str, str]:
+def _selector(run: Run, stage: Stage, attempt: int) -> dict[str, str]:
     return {
         names.LABEL_RUN: run.name,
         names.LABEL_STAGE: names.stage_label(stage.name),
+        names.LABEL_ATTEMPT: str(attempt),
     }

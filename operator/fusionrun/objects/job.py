@@ -3,7 +3,7 @@
 from typing import Any
 
 from fusionrun.api.models import Manifest
-from fusionrun.api.task import EXIT_USER_ERROR, StageKind
+from fusionrun.api.task import EXIT_SERVER_WEDGED, EXIT_USER_ERROR, StageKind
 from fusionrun.objects import meta
 from fusionrun.objects.meta import Run
 from fusionrun.plan.stages import Stage
@@ -70,17 +70,19 @@ def wrap_in_job(run: Run, stage: Stage, name: str, attempt: int, pod: dict[str, 
 
     Notes
     -----
-    The user's error ends the Job at once; a disruption of the node counts for nothing; whatever else fails is
+    The user's error ends the Job at once, and so does a wedged server of the run's own, which the operator restarts
+    before the next attempt; a disruption of the node counts for nothing; whatever else fails is
     tried again up to the run's ``backoffLimit``. A policy makes ``podReplacementPolicy: Failed`` mandatory.
     Source: Kubernetes, "Handling retriable and non-retriable pod failures with Pod failure policy".
     """
     stage_labels = meta.labels(run, stage, attempt)
+    ending = [EXIT_USER_ERROR, EXIT_SERVER_WEDGED] if stage.server else [EXIT_USER_ERROR]
     spec: dict[str, Any] = {
         "backoffLimit": run.spec.backoff_limit,
         "podReplacementPolicy": "Failed",
         "podFailurePolicy": {
             "rules": [
-                {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [EXIT_USER_ERROR]}},
+                {"action": "FailJob", "onExitCodes": {"operator": "In", "values": ending}},
                 {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
             ]
         },

@@ -31,7 +31,8 @@ def render(layout: Layout, stage: Stage, attempt: int, settings: Settings) -> li
     stage
         The stage to render.
     attempt
-        0 at first; the number of whole-job retries after that.
+        0 at first; the number of whole-job retries after that. A server and the stage that it serves share it: a
+        restarted server is another object, at another address.
     settings
         The operator's settings, with the images frozen at the run's acceptance.
     """
@@ -41,7 +42,7 @@ def render(layout: Layout, stage: Stage, attempt: int, settings: Settings) -> li
         model_path = layout.served_model(stage.name)
         deployment = build_deployment(run, stage, name, attempt, settings, model_path)
         return [build_service(run, stage, name, attempt), deployment]
-    url = server_url(run, child_name(layout, layout.plan[stage.server], 0)) if stage.server else ""
+    url = server_url(run, child_name(layout, layout.plan[stage.server], attempt)) if stage.server else ""
     task = build_task(layout, stage, url)
     stage_labels = meta.labels(run, stage, attempt)
     config_map = meta.config_map(run, name, stage_labels, {"task.json": encode_task(task)})

@@ -1,8 +1,8 @@
 """Why a pod failed, and whether trying again can help.
 
-The order: a StageResult that blames the input, since nothing else can cause one; the pod's own reason (Evicted and
-Preempted are the infrastructure's, OOMKilled is the user's); the earliest failing container's StageResult; its exit
-code; and with none of these the infrastructure.
+The order: a StageResult that blames the input or the server, since nothing else can cause one; the pod's own reason
+(Evicted and Preempted are the infrastructure's, OOMKilled is the user's); the earliest failing container's StageResult;
+its exit code; and with none of these the infrastructure.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,9 @@ from fusionrun.api.task import EXIT_USER_ERROR, Outcome, decode_result
 
 DISRUPTIONS = frozenset({"Evicted", "Preempted", "Preempting", "NodeLost", "NodeShutdown", "Shutdown", "Terminated"})
 """Pod reasons that are the infrastructure's. Source: Kubernetes, kubelet eviction and graceful node shutdown."""
+
+DECISIVE = (Reason.USER_ERROR, Reason.SERVER_WEDGED)
+"""What a pod says that ends its Job at once (``objects.job.wrap_in_job``), whatever failed before."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Failure:
     @property
     def retryable(self) -> bool:
         """Whether the same work may succeed when it is tried again."""
-        return self.reason is Reason.INFRASTRUCTURE_ERROR
+        return self.reason in (Reason.INFRASTRUCTURE_ERROR, Reason.SERVER_WEDGED)
 
 
 def explain(pods: list[Manifest], log_tails: dict[str, str]) -> Failure | None:
@@ -44,7 +47,7 @@ def explain(pods: list[Manifest], log_tails: dict[str, str]) -> Failure | None:
     )
     told = [failure for terminated, pod in ended if (failure := _from_result(terminated, pod, log_tails))]
     for failure in told:
-        if failure.reason is Reason.USER_ERROR:
+        if failure.reason in DECISIVE:
             return failure
     for pod in pods:
         reason = pod.get("status", {}).get("reason")
@@ -74,7 +77,11 @@ def _from_result(terminated: dict[str, Any], pod: Manifest, log_tails: dict[str,
     result = decode_result(terminated.get("message") or "")
     if result is None or result.outcome is not Outcome.FAILED:
         return None
-    reason = Reason.USER_ERROR if result.user_error else Reason.INFRASTRUCTURE_ERROR
+    reason = Reason.INFRASTRUCTURE_ERROR
+    if result.user_error:
+        reason = Reason.USER_ERROR
+    elif result.server_wedged:
+        reason = Reason.SERVER_WEDGED
     return Failure(reason, result.message, _name(pod), log_tails.get(_name(pod), "")[-LOG_TAIL_CHARACTERS:])
 
 

@@ -71,6 +71,11 @@ class ObservedStage:
         """Return the workload of the last attempt."""
         return max(self.workloads, key=lambda w: w.attempt, default=None)
 
+    def before(self, attempt: int) -> "ObservedStage":
+        """Return what is left of earlier attempts."""
+        workloads = tuple(w for w in self.workloads if w.attempt < attempt)
+        return ObservedStage(workloads, tuple(s for s in self.services if _attempt(s) < attempt))
+
 
 @dataclass(frozen=True)
 class Observed:

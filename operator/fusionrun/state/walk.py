@@ -31,6 +31,7 @@ AT_WORK = frozenset({StageState.RUNNING, StageState.READY})
 RESULT_GRACE = timedelta(seconds=10)
 """How long to wait for the last words of pods whose Job has ended: two watches may tell in either order."""
 MESSAGE_CHARACTERS = 1024
+RESTARTED = "restarted: the one before took no more tokens"
 
 
 @dataclass
@@ -143,12 +144,18 @@ class Walk:
     # Servers --------------------------------------------------------------------------------------------
 
     def _serve(self, stage: Stage) -> StageStatus:
-        workload = self.observed.stage(stage.name).latest
-        if self._consumer_is_over(stage):
+        seen = self.observed.stage(stage.name)
+        workload = seen.latest
+        consumer = next(s for s in self.layout.plan.stages if s.server == stage.name)
+        if self._is_over(consumer):
             self._delete_server(stage)
             return self._status(stage, workload, StageState.SUCCEEDED, Reason.NO_LONGER_NEEDED, self.now)
-        if workload is None:
-            return self._start(stage, 0)
+        attempt = self._attempt_served(consumer)
+        self.delete += still_alive(seen.before(attempt))
+        if workload is None or workload.attempt < attempt:
+            status = self._start(stage, attempt)
+            again = attempt and status.state is StageState.RUNNING
+            return status.model_copy(update={"message": RESTARTED}) if again else status
         match workload.phase:
             case Phase.READY:
                 return self._status(stage, workload, StageState.READY, Reason.SERVER_READY)
@@ -160,8 +167,22 @@ class Walk:
                 status = self._status(stage, workload, StageState.RUNNING, Reason.PODS_PENDING)
                 return status.model_copy(update={"message": _why_pending(workload)})
 
-    def _consumer_is_over(self, stage: Stage) -> bool:
-        consumer = next(s for s in self.layout.plan.stages if s.server == stage.name)
+    def _attempt_served(self, consumer: Stage) -> int:
+        """Return the attempt of the stage that a server serves: the next one, when its server was wedged."""
+        workload = self.observed.stage(consumer.name).latest
+        if workload is None:
+            return 0
+        return workload.attempt + (self._is_wedged(consumer, workload) and self._has_attempts_left(workload))
+
+    def _is_wedged(self, stage: Stage, workload: Workload) -> bool:
+        failure = workload.failure
+        wedged = failure is not None and failure.reason is Reason.SERVER_WEDGED
+        return stage.server is not None and workload.phase is Phase.FAILED and wedged
+
+    def _has_attempts_left(self, workload: Workload) -> bool:
+        return workload.attempt < self.layout.spec.backoff_limit
+
+    def _is_over(self, consumer: Stage) -> bool:
         old = self.previous.get(consumer.name)
         workload = self.observed.stage(consumer.name).latest
         return bool(old and old.state in DONE) or (workload is not None and workload.phase is Phase.SUCCEEDED)
@@ -230,8 +251,8 @@ class Walk:
         failure = workload.failure
         if failure is None and self._waits_for_words(workload):
             return self._at_work(stage, workload)
-        again = failure is None or failure.retryable
-        if stage.kind in _TRAINING and again and workload.attempt < self.layout.spec.backoff_limit:
+        again = failure is None or failure.retryable if stage.kind in _TRAINING else self._is_wedged(stage, workload)
+        if again and self._has_attempts_left(workload):
             status = self._start(stage, workload.attempt + 1)
             text = failure.message if failure else "the job failed and left no pod to ask"
             return status.model_copy(update={"message": f"tried again: {text}"[:MESSAGE_CHARACTERS]})
