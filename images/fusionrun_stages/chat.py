@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -15,6 +16,7 @@ from fusionrun.api.records import Prompt, Response
 from fusionrun.api.task import GenerateParameters
 from fusionrun_stages.chat_template import TEMPLATE_ARGUMENTS
 from fusionrun_stages.errors import ServerWedgedError, UserError
+from fusionrun_stages.slots import ADAPT_SECONDS, Queue, Slots
 
 SEED_FREE_BITS = 8
 """Low bits of a seed that are zero: the sample's index goes there, as a server that is asked for n would add it.
@@ -32,6 +34,9 @@ ERROR_CHARACTERS = 500
 HTTP_TOO_MANY = 429
 HTTP_BAD_REQUEST = 400
 HTTP_SERVER_ERROR = 500
+HTTP_OVERLOADED = 503
+SPENT = "insufficient_quota"
+"""Code of a 429 that no waiting helps. Source: OpenAI, API error codes."""
 UNAVAILABLE = frozenset({502, 503, 504})
 """A server that starts, or a proxy before it: asked until the heartbeat gives it up."""
 REFUSED = frozenset({401, 403, 404, 405})
@@ -83,7 +88,9 @@ class Chat:
         self._parameters = parameters
         self._leave_out = {"chat_template_kwargs"} if parameters.external else set[str]()
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        limits = httpx.Limits(max_connections=parameters.concurrency, max_keepalive_connections=parameters.concurrency)
+        most = parameters.max_concurrency or parameters.concurrency
+        self.slots = Slots(parameters.concurrency, most)
+        limits = httpx.Limits(max_connections=most, max_keepalive_connections=most)
         # No limit on reading: a long answer in a long queue is no failure; the heartbeat watches the server.
         timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
         self._client = httpx.AsyncClient(
@@ -92,6 +99,8 @@ class Chat:
         # Of its own: the other's connections are all in use just when it matters.
         self._metrics = httpx.AsyncClient(timeout=METRICS_SECONDS)
         self.heartbeat = Heartbeat()
+        self.sent = Counter[int]()
+        """Requests by HTTP status; 0 had no reply."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -116,6 +125,7 @@ class Chat:
             with attempt:
                 reply = await self._post(body, attempt.retry_state.attempt_number)
         self.heartbeat.beat()
+        await self.slots.answered()
         if reply.status_code >= HTTP_BAD_REQUEST:
             if len(samples) == 1:
                 yield self._failed(prompt, samples[0], f"{reply.status_code}: {_message(reply)}")
@@ -131,12 +141,28 @@ class Chat:
 
     async def tokens_generated(self) -> float | None:
         """Return the server's own count of generated tokens, where it tells (vLLM's ``/metrics``), else None."""
+        return (await self._told("vllm:generation_tokens_total")).get("vllm:generation_tokens_total")
+
+    async def queue(self) -> Queue | None:
+        """Return how many sequences run and wait in the server, where it tells (vLLM), else None."""
+        running, waiting = "vllm:num_requests_running", "vllm:num_requests_waiting"
+        told = await self._told(running, waiting)
+        return Queue(told[running], told[waiting]) if len(told) == 2 else None  # noqa: PLR2004 - both of them
+
+    async def _told(self, *names: str) -> dict[str, float]:
+        """Return metrics of a server of ours, each summed over its engines: those that it tells."""
+        told: dict[str, float] = {}
+        if self._parameters.external:
+            return told
         try:
             reply = await self._metrics.get(self._client.base_url.join("/metrics"))
-            lines = [x for x in reply.text.splitlines() if x.startswith("vllm:generation_tokens_total")]
-            return sum(float(line.rsplit(" ", 1)[1]) for line in lines) if lines else None
+            for line in reply.text.splitlines():
+                name = line.partition("{")[0].partition(" ")[0]
+                if name in names:
+                    told[name] = told.get(name, 0.0) + float(line.rsplit(" ", 1)[1])
         except (httpx.HTTPError, ValueError):
-            return None
+            return {}
+        return told
 
     def _body(self, prompt: Prompt, samples: range) -> dict[str, Any]:
         parameters, sampling = self._parameters, self._parameters.sampling
@@ -166,14 +192,20 @@ class Chat:
         try:
             reply = await self._client.post("chat/completions", json=asked)
         except httpx.TransportError as error:
+            self.sent[0] += 1
             raise TryAgain(0, f"{type(error).__name__}: {error}") from error
         status = reply.status_code
-        if status == HTTP_TOO_MANY:
-            after = _retry_after(reply)
+        self.sent[status] += 1
+        if status == HTTP_TOO_MANY and SPENT in reply.text:
+            raise UserError(f"{reply.request.url} answered {status}: {_message(reply)}")
+        if status in (HTTP_TOO_MANY, HTTP_OVERLOADED):
+            await self.slots.refused()
+        after = _retry_after(reply)
+        if status == HTTP_TOO_MANY or (status == HTTP_OVERLOADED and after is not None):
             self.heartbeat.beat(after or 0.0)
             raise TryAgain(status, _message(reply), after)
         if status in UNAVAILABLE or (status >= HTTP_SERVER_ERROR and attempt < SERVER_ERROR_ATTEMPTS):
-            raise TryAgain(status, _message(reply), _retry_after(reply))
+            raise TryAgain(status, _message(reply), after)
         if status in REFUSED:
             raise UserError(f"{reply.request.url} answered {status}: {_message(reply)}")
         if status >= HTTP_BAD_REQUEST and self._learn(reply, asked):
@@ -261,6 +293,13 @@ async def watch(chat: Chat, stall_seconds: float) -> None:
         elif chat.heartbeat.silent_seconds > stall_seconds:
             silent = chat.heartbeat.silent_seconds
             raise ServerWedgedError(f"server wedged: no token accepted for {silent:.0f} s")
+
+
+async def adapt(chat: Chat) -> None:
+    """Return never; keep the server's queue just full."""
+    while True:
+        await asyncio.sleep(ADAPT_SECONDS)
+        await chat.slots.see(await chat.queue())
 
 
 def _wait(state: tenacity.RetryCallState) -> float:

@@ -11,14 +11,18 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fusionrun.api.models import Prices
 from fusionrun.api.records import Prompt, Response
-from fusionrun.api.task import GenerateParameters
-from fusionrun_stages.chat import Chat, watch
+from fusionrun.api.task import METRICS_PORT_ENV, GenerateParameters
+from fusionrun_stages.chat import Chat, adapt, watch
 from fusionrun_stages.errors import InfrastructureError, StageError, UserError
+from fusionrun_stages.generation_metrics import Numbers, served
 from fusionrun_stages.shards import JsonLines, read_json_lines, read_rows, shard_path, write_rows
+from fusionrun_stages.spending import Limits, cost_micro
 from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger(__name__)
@@ -49,6 +53,10 @@ class Tally:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     last_error: str = ""
+    asked: int = 0
+    """Samples stored or asked for."""
+    spent: str = ""
+    """What of the quota is used up."""
 
     def add(self, row: Response) -> None:
         """Count one row."""
@@ -59,6 +67,16 @@ class Tally:
         self.prompt_tokens += row.prompt_tokens
         self.completion_tokens += row.completion_tokens
         self.last_error = row.error or self.last_error
+
+    def cost_micro(self, prices: Prices | None) -> int:
+        """Return what is stored has cost, in millionths."""
+        return cost_micro(prices, self.prompt_tokens, self.completion_tokens)
+
+    def quota_reached(self, limits: Limits, prices: Prices | None) -> str:
+        """Say what of the quota is used up, if anything is: nothing more may be asked for then."""
+        tokens = self.prompt_tokens + self.completion_tokens
+        self.spent = self.spent or limits.reached(self.asked, tokens, self.cost_micro(prices))
+        return self.spent
 
 
 @dataclass
@@ -112,10 +130,24 @@ def run(work: Work) -> Made:
     log.info("%s: %d samples stored already, %d to ask for", parameters.source, len(done), asked)
     total = len(done) + asked
     rate = Rate()
+    tally.asked = tally.rows
     if wanted:
         path = parts / f"shard-{shard:05d}.{work.pod_uid}.jsonl.part"
         asyncio.run(
-            ask_all(parameters, wanted, JsonLines(path), tally, rate, lambda: _report(work, tally, rate, total))
+            ask_all(
+                parameters,
+                wanted,
+                Limits.of(parameters.quota, parameters.shards, shard),
+                JsonLines(path),
+                tally,
+                rate,
+                lambda: _report(work, tally, rate, total),
+            )
+        )
+    if tally.spent:
+        raise UserError(
+            f"sources[{parameters.source}].endpoint.quota.{tally.spent}: used up with {tally.rows} of {total} samples "
+            "stored: a run with a larger quota goes on from there"
         )
     if total and not tally.answered:
         # Of no use to a successor: a corrected server would never be asked again.
@@ -136,6 +168,7 @@ def run(work: Work) -> Made:
             "errors": tally.rows - tally.answered,
             "prompt_tokens": tally.prompt_tokens,
             "completion_tokens": tally.completion_tokens,
+            **({"cost_micro": tally.cost_micro(parameters.prices)} if parameters.prices else {}),
         },
         numbers={"tokens_per_second": round(rate.mean, 3)},
         details={"asked_by_this_pod": asked, "last_error": tally.last_error},
@@ -165,12 +198,13 @@ def stored_rows(parts: Path, shard: int, final: Path) -> Iterator[Response]:
 async def ask_all(
     parameters: GenerateParameters,
     wanted: list[tuple[Prompt, range]],
+    limits: Limits,
     lines: JsonLines,
     tally: Tally,
     rate: Rate,
     report: Callable[[], None],
 ) -> None:
-    """Ask for every sample, ``concurrency`` at a time, and store each reply as it comes.
+    """Ask for every sample, as many at a time as there are slots, and store each reply as it comes.
 
     Raises
     ------
@@ -180,16 +214,24 @@ async def ask_all(
         If the server is wedged.
     """
     todo = iter(wanted)
+    total = tally.rows + sum(len(samples) for _, samples in wanted)
+    port, stack = os.environ.get(METRICS_PORT_ENV), ExitStack()
     api_key = os.environ.get(parameters.api_key_env) if parameters.api_key_env else None
 
     async def asker(chat: Chat) -> None:
-        for prompt, samples in todo:
-            async for row in chat.ask(prompt, samples):
-                lines.append(row)
-                tally.add(row)
-                rate.add(row.completion_tokens)
-            if tally.refused == tally.rows >= REFUSALS_ENOUGH:
-                return
+        while not tally.refused == tally.rows >= REFUSALS_ENOUGH:
+            async with chat.slots.one():
+                prompt_and_samples = next(todo, None)
+                if prompt_and_samples is None:
+                    return
+                prompt, samples = prompt_and_samples
+                tally.asked += len(samples)
+                if tally.quota_reached(limits, parameters.prices):
+                    return
+                async for row in chat.ask(prompt, samples):
+                    lines.append(row)
+                    tally.add(row)
+                    rate.add(row.completion_tokens)
             report()
 
     async def keep_synced() -> None:
@@ -199,8 +241,12 @@ async def ask_all(
 
     try:
         async with Chat(parameters, api_key) as chat, asyncio.TaskGroup() as group:
-            guards = [group.create_task(watch(chat, parameters.stall_seconds)), group.create_task(keep_synced())]
-            count = min(parameters.concurrency, len(wanted))
+            stack.enter_context(served(port, parameters.source, lambda: numbers(chat, tally, rate, total)))
+            guards = [
+                group.create_task(guard)
+                for guard in (watch(chat, parameters.stall_seconds), keep_synced(), adapt(chat))
+            ]
+            count = min(parameters.max_concurrency or parameters.concurrency, len(wanted))
             await asyncio.wait([group.create_task(asker(chat)) for _ in range(count)])
             for guard in guards:
                 guard.cancel()
@@ -208,8 +254,25 @@ async def ask_all(
         ours, _ = several.split(StageError)
         raise (ours or several).exceptions[0] from several
     finally:
+        stack.close()
         lines.close()
         report()
+
+
+def numbers(chat: Chat, tally: Tally, rate: Rate, total: int) -> Numbers:
+    """Say how far a generation is, for ``/metrics``."""
+    errors = tally.rows - tally.answered
+    left = total - tally.rows
+    mean = tally.completion_tokens / tally.answered if tally.answered else 0.0
+    late = rate.late
+    return Numbers(
+        requests=dict(chat.sent),
+        samples={"stop": tally.answered - tally.truncated, "length": tally.truncated, "error": errors},
+        tokens={"prompt": tally.prompt_tokens, "completion": tally.completion_tokens},
+        tokens_per_second=late,
+        eta_seconds=left * mean / late if late else None,
+        slots={"busy": chat.slots.busy, "limit": chat.slots.limit},
+    )
 
 
 def _report(work: Work, tally: Tally, rate: Rate, total: int) -> None:

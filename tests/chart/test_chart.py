@@ -6,9 +6,13 @@ import pytest
 from fusionrun.__main__ import load_settings
 from fusionrun.cluster.client import RESOURCES
 from fusionrun.cluster.gather import CHILDREN
+from fusionrun.objects.render import render
+from support.golden import SETTINGS, layout_of
+from support.runs import make_spec
 
 MONITORING = (
     'metrics.serviceMonitor={"enabled":true}',
+    'metrics.podMonitor={"enabled":true}',
     'metrics.prometheusRule={"enabled":true}',
     'grafana.dashboard={"enabled":true}',
 )
@@ -167,7 +171,7 @@ def test_the_chart_carries_what_manifests_hold(root, chart):
 
 def test_monitoring_is_off_until_asked_for(helm):
     kinds = {d["kind"] for d in helm.template()}
-    assert not kinds & {"ServiceMonitor", "PrometheusRule"}
+    assert not kinds & {"ServiceMonitor", "PodMonitor", "PrometheusRule"}
     documents = helm.template(*MONITORING)
     monitor = one(documents, "ServiceMonitor")["spec"]
     service = one(documents, "Service")
@@ -178,6 +182,29 @@ def test_monitoring_is_off_until_asked_for(helm):
     dashboard = one(documents, "ConfigMap", "fusionrun-dashboard")
     assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert json.loads(dashboard["data"]["fusionrun.json"])["title"] == "FusionRun"
+
+
+def test_the_pod_monitor_finds_the_clients_of_generations_where_runs_are(helm):
+    monitor = one(helm.template(*MONITORING), "PodMonitor")["spec"]
+    layout = layout_of("tiny", make_spec())
+    pods = {
+        stage.name: manifest["spec"]["template"]
+        for stage in layout.plan.stages
+        for manifest in render(layout, stage, 0, SETTINGS)
+        if manifest["kind"] in ("Job", "Deployment")
+    }
+    wanted = monitor["selector"]["matchLabels"].items()
+    found = {name: pod for name, pod in pods.items() if wanted <= pod["metadata"]["labels"].items()}
+    assert sorted(found) == sorted(name for name in pods if name.startswith("generate/"))
+    port = monitor["podMetricsEndpoints"][0]["port"]
+    for pod in found.values():
+        (container,) = pod["spec"]["containers"]
+        (declared,) = container["ports"]
+        told = {e["name"]: e.get("value") for e in container["env"]}
+        assert (declared["name"], str(declared["containerPort"])) == (port, told["FUSIONRUN_METRICS_PORT"])
+    assert monitor["namespaceSelector"] == {"any": True}
+    named = one(helm.template(*MONITORING, 'watchNamespaces=["lab"]'), "PodMonitor")["spec"]
+    assert named["namespaceSelector"] == {"matchNames": ["lab"]}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -12,8 +13,11 @@ import time
 import pytest
 
 pytest.importorskip("pyarrow")
-pytest.importorskip("httpx")
+httpx = pytest.importorskip("httpx")
 
+from prometheus_client.parser import text_string_to_metric_families
+
+from fusionrun.api.models import Quota
 from fusionrun.api.records import Prompt, Response
 from fusionrun.api.task import EXIT_SERVER_WEDGED, StageTask, decode_result, encode_task
 from fusionrun_stages import __main__ as stages
@@ -22,6 +26,7 @@ from fusionrun_stages.chat import sample_seed
 from fusionrun_stages.chat_template import TEMPLATE_ARGUMENTS
 from fusionrun_stages.errors import InfrastructureError, ServerWedgedError, UserError
 from fusionrun_stages.shards import JsonLines, read_rows, shard_path, write_rows
+from fusionrun_stages.spending import Limits
 from fusionrun_stages.training import rows as rows_of_training
 from fusionrun_stages.work import Work
 
@@ -42,6 +47,9 @@ class Replies(http.server.ThreadingHTTPServer):
         self.lock = threading.Lock()
         self.plan = lambda body, number: None
         self.delay = 0.0
+        self.metrics = None
+        self.under_way = 0
+        self.most_under_way = 0
         self.hanging = threading.Event()
 
     @property
@@ -56,9 +64,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        self.reply(404, {}, {})
+        if self.server.metrics is None:
+            self.reply(404, {}, {})
+        else:
+            self.send(200, {}, self.server.metrics(self.server).encode())
 
     def do_POST(self):
+        with self.server.lock:
+            self.server.under_way += 1
+            self.server.most_under_way = max(self.server.most_under_way, self.server.under_way)
+        try:
+            self.answer()
+        finally:
+            with self.server.lock:
+                self.server.under_way -= 1
+
+    def answer(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.server.lock:
             self.server.asked.append((self.path, dict(self.headers), dict(body)))
@@ -88,7 +109,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.reply(200, {}, {"choices": choices, "usage": usage})
 
     def reply(self, status, headers, answer):
-        text = json.dumps(answer).encode()
+        self.send(status, headers, json.dumps(answer).encode())
+
+    def send(self, status, headers, text):
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -345,6 +368,115 @@ def test_a_wedged_server_is_told_apart_by_exit_code_and_words(tmp_path, server, 
     told = decode_result((tmp_path / "termination").read_text())
     assert told.server_wedged
     assert not told.user_error
+
+
+def queue_of_eight(server):
+    """Tell vLLM's metrics of a server that runs eight requests at once."""
+    running, waiting = min(8, server.under_way), max(0, server.under_way - 8)
+    lines = [
+        "# TYPE vllm:num_requests_waiting gauge",
+        f'vllm:num_requests_running{{engine="0",model_name="qwen"}} {running}.0',
+        f'vllm:num_requests_waiting{{engine="0",model_name="qwen"}} {waiting}.0',
+        f'vllm:num_requests_waiting_by_reason{{engine="0",reason="capacity"}} {waiting}.0',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def test_a_server_with_room_gets_more_requests_and_no_long_queue(tmp_path, server, monkeypatch):
+    monkeypatch.setattr("fusionrun_stages.chat.ADAPT_SECONDS", 0.01)
+    server.delay, server.metrics = 0.05, queue_of_eight
+    run(tmp_path, server.url, samples_per_prompt={"d0": 128, "d1": 128}, concurrency=2, max_concurrency=64)
+    assert 8 <= server.most_under_way <= 32
+
+
+def test_a_fixed_limit_is_kept(tmp_path, server, monkeypatch):
+    monkeypatch.setattr("fusionrun_stages.chat.ADAPT_SECONDS", 0.01)
+    server.delay, server.metrics = 0.02, queue_of_eight
+    run(tmp_path, server.url, samples_per_prompt={"d0": 32, "d1": 32}, concurrency=3, max_concurrency=3)
+    assert server.most_under_way == 3
+
+
+def test_an_endpoint_that_refuses_gets_fewer_requests(tmp_path, server, monkeypatch):
+    server.delay = 0.01
+    server.plan = lambda body, number: (503, {"Retry-After": "0"}, {}) if server.under_way > 4 else None
+    made = run(
+        tmp_path, server.url, external=True, samples_per_prompt={"d0": 64, "d1": 64}, concurrency=16, max_concurrency=64
+    )
+    assert made.counts["errors"] == 0
+
+
+def test_metrics_tell_requests_tokens_errors_and_the_time_left(tmp_path, server, monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("FUSIONRUN_METRICS_PORT", str(port))
+    pages = []
+
+    def plan(body, number):
+        if number == 1:
+            return 429, {"Retry-After": "0"}, {}
+        if body["messages"][0]["content"] == "p 3":
+            return 400, {}, {"error": {"message": "too long"}}
+        if body["messages"][0]["content"] == "p 11":
+            pages.append(httpx.get(f"http://127.0.0.1:{port}/metrics").text)
+        return None
+
+    def others(labels):
+        assert labels["source"] == "qwen"
+        return [value for label, value in labels.items() if label != "source"]
+
+    server.plan = plan
+    run(tmp_path, server.url, concurrency=1)
+    read = {
+        (sample.name.removeprefix("fusionrun_generate_"), *others(sample.labels)): sample.value
+        for family in text_string_to_metric_families(pages[0])
+        for sample in family.samples
+    }
+    assert read["requests_total", "200"] == len(PROMPTS) - 2
+    assert (read["requests_total", "429"], read["requests_total", "400"]) == (1, 1)
+    assert read["samples_total", "error"] == 1
+    assert read["samples_total", "stop"] + read["samples_total", "length"] == TOTAL - 2
+    assert read["tokens_total", "completion"] == 7 * (TOTAL - 2)
+    assert (read["slots", "busy"], read["slots", "limit"]) == (1, 1)
+    assert read["tokens_per_second",] > 0
+    assert read["eta_seconds",] > 0
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://127.0.0.1:{port}/metrics")
+
+
+def test_answers_of_an_endpoint_are_counted_by_its_prices(tmp_path, server):
+    made = run(tmp_path, server.url, external=True, prices={"prompt": 0.5, "completion": 2.0})
+    assert made.counts["cost_micro"] == round(TOTAL * (5 * 0.5 + 7 * 2.0))
+
+
+@pytest.mark.parametrize(
+    ("quota", "rows_kept"), [({"maxRequests": 20}, 9), ({"maxTokens": 100}, 5), ({"maxCost": 0.0001}, 4)]
+)
+def test_a_quota_ends_the_generation_and_a_larger_one_goes_on(tmp_path, server, quota, rows_kept):
+    given = {"external": True, "concurrency": 1, "prices": {"prompt": 0.5, "completion": 2.0}}
+    field = next(iter(quota))
+    with pytest.raises(UserError, match=rf"sources\[qwen\].endpoint.quota.{field}: .* of 24 samples stored"):
+        run(tmp_path, server.url, quota=quota, **given)
+    (part,) = (tmp_path / "out" / "parts").iterdir()
+    stored = part.read_bytes().count(b"\n")
+    assert rows_kept - 1 <= stored <= rows_kept + 2  # a request has up to three samples
+    server.asked.clear()
+    assert run(tmp_path, server.url, uid="pod-b", **given).counts["responses"] == TOTAL
+    assert sum(body["n"] for _, _, body in server.asked) == TOTAL - stored
+
+
+def test_shards_share_a_quota_out_whole():
+    shares = [Limits.of(Quota(max_requests=10, max_cost=0.5), 4, shard) for shard in range(4)]
+    assert [share.requests for share in shares] == [3, 3, 2, 2]
+    assert sum(share.cost_micro for share in shares) == 500_000
+    assert Limits.of(None, 4, 0).reached(9, 9, 9) == ""
+
+
+def test_an_account_without_money_ends_at_once(tmp_path, server):
+    error = {"message": "You exceeded your current quota", "code": "insufficient_quota"}
+    server.plan = lambda body, number: (429, {}, {"error": error})
+    with pytest.raises(UserError, match="answered 429: You exceeded"):
+        run(tmp_path, server.url, external=True)
 
 
 def test_nobody_at_home_is_an_infrastructure_error(tmp_path):

@@ -103,7 +103,11 @@ class Generation(Contract):
     parallelism: Annotated[int, Field(ge=1, le=256)] = 2
     """Shards worked on at once per source."""
     concurrency: Annotated[int, Field(ge=1, le=4096)] = 64
-    """Requests under way at once per shard."""
+    """Requests under way at once per shard, at first: a served model's queue is kept just full, an endpoint's limit is
+    found out."""
+    max_concurrency: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Most requests under way at once per shard. Left out: four times ``concurrency``; the same as ``concurrency``
+    fixes their number."""
     stall_seconds: Annotated[int, Field(ge=10, le=86400)] = 600
     """No token accepted for so long means that the server is wedged."""
 

@@ -96,12 +96,35 @@ class SecretKeyRef(Contract):
     key: Annotated[str, Field(min_length=1, max_length=253)]
 
 
+class Prices(Contract):
+    """What an endpoint costs, per million tokens, in any one currency."""
+
+    prompt: Annotated[float, Field(ge=0, le=1_000_000)]
+    completion: Annotated[float, Field(ge=0, le=1_000_000)]
+
+
+class Quota(Contract):
+    """What may be asked of an endpoint; a stage that reaches it fails and keeps what it has.
+
+    Each shard may use its equal part. Tokens and cost may end above by what was under way.
+    """
+
+    max_requests: Annotated[int, Field(ge=1)] | None = None
+    """Each sample counts as one."""
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Prompt and completion together."""
+    max_cost: Annotated[float, Field(gt=0)] | None = None
+    """In the currency of ``prices``."""
+
+
 class Endpoint(Contract):
     """An OpenAI-compatible endpoint outside of the run."""
 
     url: Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=512)]
     model: Annotated[str, Field(min_length=1, max_length=256)]
     api_key_secret_ref: SecretKeyRef | None = None
+    prices: Prices | None = None
+    quota: Quota | None = None
 
 
 class SourceType(StrEnum):

@@ -171,6 +171,12 @@ CEL_RULES: dict[str, list[dict[str, Any]]] = {
             "rewardModel.calibration is required unless the reward model is the recipe's ArmoRM",
         ),
     ],
+    "Endpoint": [
+        _rule(
+            "!has(self.quota) || !has(self.quota.maxCost) || has(self.prices)",
+            "prices is required for quota.maxCost",
+        ),
+    ],
     "Target": [_pinned_when_trusted("self.model")],
     "RewardModel": [_pinned_when_trusted("self.model")],
     "Served": [_pinned_when_trusted("self.model")],

@@ -121,6 +121,8 @@ class StageStatus(Contract):
     """Of the attempts before this one, and before the run was last suspended."""
     peak_memory_bytes: int | None = None
     """Largest resident memory of one pod of the stage."""
+    cost_micro: int | None = None
+    """What an endpoint's answers cost by its ``prices``, in millionths; a prompt counts for each of its samples."""
     object_ref: Annotated[str, Field(max_length=128)] | None = None
     """``Kind/name`` of the stage's object."""
     log_tail: Annotated[str, Field(max_length=LOG_TAIL_CHARACTERS)] | None = None

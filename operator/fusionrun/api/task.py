@@ -12,13 +12,16 @@ from pydantic import Field, ValidationError
 
 from fusionrun.api.contract import Contract
 from fusionrun.api.data import Columns, Grader, RewardMargin, Subject, Task
-from fusionrun.api.models import Calibration
+from fusionrun.api.models import Calibration, Prices, Quota
 from fusionrun.errors import ContractError
 
 CONTRACT_VERSION = 1
 TASK_PATH = "/etc/fusionrun/task.json"
 TERMINATION_PATH = "/dev/termination-log"
 PROGRESS_URL_ENV = "FUSIONRUN_PROGRESS_URL"
+METRICS_PORT_ENV = "FUSIONRUN_METRICS_PORT"
+METRICS_PORT = 9464
+"""Where a generation's client serves ``/metrics``. Source: the port of OpenTelemetry's Prometheus exporter."""
 RESULT_MAX_BYTES = 3072
 """Longest encoded StageResult. Source: Kubernetes cuts a termination message at 4,096 bytes."""
 
@@ -157,6 +160,9 @@ class GenerateParameters(Contract):
     api_key_env: str | None = None
     external: bool = False
     """An endpoint outside of the run: it is asked in OpenAI's words alone, none of vLLM's own."""
+    prices: Prices | None = None
+    quota: Quota | None = None
+    """Of all shards together."""
     prompts_dir: str
     shards: int
     samples_per_prompt: dict[str, int]
@@ -164,6 +170,8 @@ class GenerateParameters(Contract):
     sampling: SamplingParameters
     system_prompt: str | None = None
     concurrency: int
+    max_concurrency: int | None = None
+    """Left out: ``concurrency`` is fixed."""
     stall_seconds: int
     seed: int
 

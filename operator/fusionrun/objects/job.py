@@ -3,7 +3,7 @@
 from typing import Any
 
 from fusionrun.api.models import Manifest
-from fusionrun.api.task import EXIT_SERVER_WEDGED, EXIT_USER_ERROR, StageKind
+from fusionrun.api.task import EXIT_SERVER_WEDGED, EXIT_USER_ERROR, METRICS_PORT, METRICS_PORT_ENV, StageKind
 from fusionrun.objects import meta
 from fusionrun.objects.meta import Run
 from fusionrun.plan.stages import Stage
@@ -40,12 +40,17 @@ def build_job(run: Run, stage: Stage, name: str, attempt: int, settings: Setting
     environment = meta.environment(run, stage, settings) + _api_key(run, stage)
     if shared_memory:
         environment += [{"name": k, "value": v} for k, v in sorted(settings.cpu_environment.items())]
+    ports: dict[str, Any] = {}
+    if stage.kind is StageKind.GENERATE:
+        environment.append({"name": METRICS_PORT_ENV, "value": str(METRICS_PORT)})
+        ports = {"ports": [{"name": "metrics", "containerPort": METRICS_PORT}]}
     program = meta.container(
         stage.kind.value,
         stage_image(stage.kind, settings.images),
         ["python", "-m", "fusionrun_stages", stage.kind.value],
         settings,
         env=environment,
+        **ports,
         resources=meta.resources(given.get(stage.kind), settings),
         volumeMounts=meta.mounts(task=True, shared_memory=shared_memory),
     )

@@ -37,6 +37,8 @@ from fusionrun.plan.stages import Plan, Stage
 
 EVALUATION_SOURCE = "eval-"
 API_KEY_ENV = "FUSIONRUN_API_KEY"
+CONCURRENCY_GROWTH = 4
+"""How far concurrency may grow where the spec names no limit. Ours."""
 
 
 @dataclass(frozen=True)
@@ -244,6 +246,8 @@ def _generate(layout: Layout, stage: Stage, server_url: str) -> GenerateParamete
         base_url=endpoint.url if endpoint else server_url,
         model=endpoint.model if endpoint else name,
         external=endpoint is not None,
+        prices=endpoint.prices if endpoint else None,
+        quota=endpoint.quota if endpoint else None,
         api_key_env=API_KEY_ENV if endpoint and endpoint.api_key_secret_ref else None,
         prompts_dir=layout.artifact("prepare/benchmarks" if evaluated else "prepare/prompts", "prompts"),
         shards=stage.shards or 1,
@@ -251,6 +255,7 @@ def _generate(layout: Layout, stage: Stage, server_url: str) -> GenerateParamete
         sampling=_sampling(source.sampling if source else spec.evaluation.sampling),
         system_prompt=source.system_prompt if source else None,
         concurrency=spec.generation.concurrency,
+        max_concurrency=spec.generation.max_concurrency or CONCURRENCY_GROWTH * spec.generation.concurrency,
         stall_seconds=spec.generation.stall_seconds,
         seed=spec.construction.seed,
     )

@@ -240,6 +240,7 @@ class Walk:
         return status.model_copy(
             update={
                 "cache_hit": True if words and all(w.cached for w in words) else None,
+                "cost_micro": results.total(words, "cost_micro") or None,
                 "peak_memory_bytes": results.peak_memory(words),
                 "tokens_per_second": rate,
                 "loss": _rounded(last.get("last_loss")),
