@@ -61,6 +61,7 @@ def write_atomic(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     commit(part, path)
+    forget_parts(path)
 
 
 def commit(part: Path, path: Path) -> None:

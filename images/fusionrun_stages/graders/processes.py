@@ -4,13 +4,17 @@ The standard pools stop altogether when one of their processes dies, and a grade
 when its CPU time is used up inside C code, where no signal handler runs.
 """
 
+import ctypes
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Generic, TypeVar
+
+_PR_SET_PDEATHSIG = 1  # Source: linux/prctl.h
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -96,6 +100,8 @@ class _Worker(Generic[T, R]):
 
 
 def _serve(make: Callable[[], Callable[[T], R]], pipe: Connection) -> None:
+    # Die with the parent: its siblings hold the other end of this pipe, too, so no end of file would tell.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     answer = make()
     while True:
         pipe.send(answer(pipe.recv()))
