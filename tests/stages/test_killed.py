@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -204,7 +205,8 @@ class World:
         """Return every file that the stage has left, and what its manifest says of the data."""
         folder = self.output(stage)
         files = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-        manifests = {name: json.loads(files.pop(name)) for name in list(files) if name.endswith(".json")}
+        names = [name for name in files if name == "manifest.json" or name.startswith("manifests/")]
+        manifests = {name: json.loads(files.pop(name)) for name in names}
         said = {
             name: (m["files"], {k: n for k, n in m["counts"].items() if k != "peak_memory_bytes"})
             for name, m in manifests.items()
@@ -233,6 +235,11 @@ def sandbox(tmp_path_factory):
         runner.terminate()
 
 
+def kill(process):
+    with suppress(ProcessLookupError):  # it may have ended at this very moment
+        os.kill(process, signal.SIGKILL)
+
+
 @pytest.fixture(scope="module")
 def start(sandbox):
     environment = {k: v for k, v in os.environ.items() if k not in ("KUBERNETES_SERVICE_HOST", "RANK", "LOCAL_RANK")}
@@ -249,7 +256,7 @@ def start(sandbox):
         def run(request, kill_after):
             print(json.dumps(request), file=nursery.stdin, flush=True)
             child = int(nursery.stdout.readline())
-            timer = threading.Timer(kill_after, os.kill, (child, signal.SIGKILL)) if kill_after is not None else None
+            timer = threading.Timer(kill_after, kill, (child,)) if kill_after is not None else None
             if timer is not None:
                 timer.start()
             status = int(nursery.stdout.readline())
@@ -284,7 +291,7 @@ def test_stages_that_were_killed_leave_what_an_undisturbed_run_leaves(tmp_path, 
             assert killed.made(stage) == undisturbed.made(stage)
     print(f"killed {tally} times")  # noqa: T201 (pytest -s shows it)
     sft, _ = undisturbed.made("construct")
-    assert set(sft) == {"sft.parquet", "pairs.parquet", "held-out.parquet"}
+    assert set(sft) == {"sft.parquet", "pairs.parquet", "held-out.parquet", "summary.json"}
 
 
 def live(world, stage, when, seconds):
