@@ -61,6 +61,8 @@ kill_strays() {
         rm -f /var/lib/cni/results/*-"${bundle##*/}"-*
     done
     rmdir /run/containerd/s /run/containerd /var/lib/cni/results /var/lib/cni 2>/dev/null || true
+    # containerd locks the folder of CNI's defaults, though we use another; its lock is all that is there then.
+    if [[ $(ls -A /etc/cni/net.d 2>/dev/null) == cni.lock ]]; then rm -r /etc/cni; fi
 }
 
 # Where the kubelet keeps its pods' cgroups, of version 2 or 1. Those of other kubelets, say in containers, lie deeper.
