@@ -1,26 +1,32 @@
 """Write what construct reads, seeded: N responses of 200 bytes by four sources, five samples of each to every prompt.
 
-Half of the prompts are Instruction, 35 % Mathematics, 15 % Coding; of the responses 3 % were cut and 1 % failed.
+Half of the prompts are Instruction, 35 % Mathematics, 15 % Coding; of the responses 3 % were cut and 1 % failed. Each
+shard has a seed of its own and is written before the next is made: memory does not grow with the number of responses.
 """
 
+import shutil
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet
 
 from fusionrun.api.artifacts import shard_name
 from fusionrun.api.records import Prompt, Response, Score, Verdict
 from fusionrun.api.task import ConstructParameters, StageTask
-from fusionrun_stages.shards import arrow_schema
+from fusionrun_stages.shards import BATCH_ROWS, arrow_schema
 
 SOURCES = ("gemma", "llama", "mistral", "qwen")
 SAMPLES = 5
 SHARD_RESPONSES = 300_000
 TEXT_BYTES = 200
+DISK_BYTES = 70
+"""Of a response with its score, its verdict and its share of a prompt, compressed: measured at 300,000 and
+3,000,000."""
 TASKS = {"chat": "Instruction", "sums": "Mathematics", "programs": "Coding"}
 SHARES = (0.5, 0.35, 0.15)
+FINISH_REASONS, FINISH_SHARES = ("error", "length", "stop"), (0.01, 0.03, 0.96)
+VERDICTS, VERDICT_SHARES = ("right", "wrong", "unknown"), (0.6, 0.38, 0.02)
 WORDS = b"the of and to in is that for it with as was on be by this are from at have an or not sum then so we get "
 
 
@@ -47,10 +53,15 @@ def write(folder: Path, responses: int, seed: int = 42) -> StageTask:
         seed=seed,
     )
     if not (folder / "prepare.json").exists():
-        random = np.random.default_rng(seed)
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+        told = f"{responses} responses: the inputs take about {responses * DISK_BYTES / 1e9:.2f} GB"
+        print(f"{told}, construct's own files up to as much again; {free / 1e9:.1f} GB are free", flush=True)
+        if free < 2 * responses * DISK_BYTES:
+            raise SystemExit(f"{folder}: no room for that")
         for shard in range(shards):
             first, last = prompts * shard // shards, prompts * (shard + 1) // shards
-            _write_shard(folder, f"{shard_name(shard, shards)}.parquet", last - first, random)
+            _write_shard(folder, f"{shard_name(shard, shards)}.parquet", last - first, [seed, shard])
         (folder / "prepare.json").write_text('{"counts": {}}')  # last: all is there
     return StageTask(
         run="bench", namespace="bench", stage="construct", digest="d", output_dir=str(folder / "out"),
@@ -58,53 +69,73 @@ def write(folder: Path, responses: int, seed: int = 42) -> StageTask:
     )  # fmt: skip
 
 
-def _write_shard(folder: Path, file: str, prompts: int, random: np.random.Generator) -> None:
+def _write_shard(folder: Path, file: str, prompts: int, seed: list[int]) -> None:
+    random = np.random.default_rng(seed)
     names = np.sort(random.integers(0, 2**64, prompts, dtype=np.uint64))
-    ids = pl.Series([f"{name:016x}" for name in names])
-    dataset = pl.Series(random.choice(list(TASKS), prompts, p=SHARES))
-    task = dataset.replace_strict(TASKS)
-    table = pl.DataFrame({"prompt_id": ids, "dataset": dataset, "task": task, "prompt": _texts(prompts, random)})
+    ids = _fixed(np.frombuffer(names.astype(">u8").tobytes().hex().encode(), np.uint8), np.full(prompts, 16))
+    codes = random.choice(len(TASKS), prompts, p=SHARES)
+    of_prompts = {"prompt_id": ids, "dataset": _named(tuple(TASKS), codes)}
+    windows = _windows(random)
+    text = _texts(windows, np.full(prompts, TEXT_BYTES), random)
+    table = of_prompts | {"task": _named(tuple(TASKS.values()), codes), "prompt": text}
     _save(table, folder / "prompts" / file, Prompt)
-    count = prompts * SAMPLES
+    each = np.repeat(np.arange(prompts), SAMPLES)
+    count = len(each)
+    key = {name: column.take(pa.array(each)) for name, column in of_prompts.items()}
+    key["sample_index"] = pa.array(np.tile(np.arange(SAMPLES), prompts))
+    judged = codes[each] != list(TASKS).index("chat")
     for source in SOURCES:
-        ending = random.random(count)
-        finish = pl.Series(np.where(ending < 0.01, "error", np.where(ending < 0.04, "length", "stop")))
-        keys = pl.DataFrame(
-            {
-                "prompt_id": ids.gather(np.repeat(np.arange(prompts), SAMPLES)),
-                "dataset": dataset.gather(np.repeat(np.arange(prompts), SAMPLES)),
-                "source": [source] * count,
-                "sample_index": np.tile(np.arange(SAMPLES), prompts),
-                "finish_reason": finish,
-            }
-        )
-        text = pl.select(pl.when(finish == "error").then(pl.lit("")).otherwise(_texts(count, random))).to_series()
-        tokens = {"prompt_tokens": pl.lit(40), "completion_tokens": pl.lit(50)}
-        error = pl.when(finish == "error").then(pl.lit("500: x"))
-        _save(keys.with_columns(text=text, error=error, **tokens), folder / "responses" / source / file, Response)
+        key["source"] = _named((source,), np.zeros(count, np.int64))
+        ending = random.choice(len(FINISH_REASONS), count, p=FINISH_SHARES)
+        failed, stopped = ending == 0, ending == 2
+        row = key | {
+            "text": _texts(windows, np.where(failed, 0, TEXT_BYTES), random),
+            "finish_reason": _named(FINISH_REASONS, ending),
+            "error": _named(("500: x", None), (~failed).astype(np.int64)),
+            "prompt_tokens": pa.array(np.full(count, 40)),
+            "completion_tokens": pa.array(np.full(count, 50)),
+        }
+        _save(row, folder / "responses" / source / file, Response)
         score = np.round(random.normal(0.15, 0.03, count) * 1e6).astype(np.int64)
-        scored = keys.with_columns(score_micro=pl.Series(score)).filter(finish == "stop")
-        _save(scored, folder / "scores" / source / file, Score)
-        verdict = pl.Series(random.choice(["right", "wrong", "unknown"], count, p=(0.6, 0.38, 0.02)))
-        judged = keys.with_columns(verdict=verdict, detail=pl.lit("")).filter(
-            (pl.col("dataset") != "chat") & (finish != "error")
-        )
-        _save(judged, folder / "verdicts" / source / file, Verdict)
+        _save(key | {"score_micro": pa.array(score)}, folder / "scores" / source / file, Score, stopped)
+        verdict = random.choice(len(VERDICTS), count, p=VERDICT_SHARES)
+        row = key | {"verdict": _named(VERDICTS, verdict), "detail": _named(("",), np.zeros(count, np.int64))}
+        _save(row, folder / "verdicts" / source / file, Verdict, judged & ~failed)
 
 
-def _texts(count: int, random: np.random.Generator) -> pl.Series:
-    """Cut texts of 200 bytes out of one long row of common words."""
-    words = np.array(WORDS.decode().split())
-    long = " ".join(words[random.integers(0, len(words), 400_000)]).encode()
-    starts = random.integers(0, len(long) - TEXT_BYTES, count)
-    data = np.frombuffer(long, dtype=np.uint8)[starts[:, None] + np.arange(TEXT_BYTES)]
-    offsets = np.arange(0, (count + 1) * TEXT_BYTES, TEXT_BYTES, dtype=np.int64)
-    return pl.Series(pl.from_arrow(pa.LargeStringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(data))))
+def _texts(windows: np.ndarray, lengths: np.ndarray, random: np.random.Generator) -> pa.Array:
+    """Cut texts, of TEXT_BYTES or none, out of a shard's row of words: one copy of 200 bytes each."""
+    return _fixed(windows[random.integers(0, len(windows), np.count_nonzero(lengths))], lengths)
 
 
-def _save(table: pl.DataFrame, path: Path, model: type) -> None:
+def _windows(random: np.random.Generator) -> np.ndarray:
+    """Put common words into one long row; return a view of TEXT_BYTES from each of its bytes on."""
+    words = [word + b" " for word in WORDS.split()]
+    longest = max(map(len, words))
+    letters = np.array([list(word.ljust(longest)) for word in words], np.uint8)
+    own = np.arange(longest) < np.array([[len(word)] for word in words])
+    drawn = random.integers(0, len(words), 400_000)
+    return np.lib.stride_tricks.sliding_window_view(letters[drawn][own[drawn]], TEXT_BYTES)
+
+
+def _fixed(data: np.ndarray, lengths: np.ndarray) -> pa.Array:
+    """Turn bytes that follow each other into strings of these lengths."""
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.StringArray.from_buffers(len(lengths), pa.py_buffer(offsets), pa.py_buffer(data))
+
+
+def _named(names: tuple[str | None, ...], codes: np.ndarray) -> pa.Array:
+    return pa.array(names, pa.string()).take(pa.array(codes))
+
+
+def _save(columns: dict[str, pa.Array], path: Path, model: type, which: np.ndarray | None = None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     schema = arrow_schema(model)
-    missing = [pl.lit(None).alias(name) for name in schema.names if name not in table.columns]
-    whole = table.with_columns(missing).select(schema.names).to_arrow().cast(schema)
-    pa.parquet.write_table(whole, path, compression="zstd")
+    count = len(columns["prompt_id"])
+    arrays = [columns.get(field.name, pa.nulls(count, field.type)) for field in schema]
+    table = pa.table(arrays, schema=schema)
+    if which is not None:
+        table = table.filter(pa.array(which))
+    # Row groups as the stages write them. Texts hardly repeat: no dictionary is tried for them.
+    words = [name for name in schema.names if name not in {"prompt_id", "text", "prompt", "score_micro"}]
+    pa.parquet.write_table(table, path, row_group_size=BATCH_ROWS, compression="zstd", use_dictionary=words)
