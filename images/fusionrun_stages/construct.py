@@ -1,8 +1,8 @@
 """construct: make the SFT rows and the preference pairs of a run, by the recipe's rules.
 
-Decides on keys alone, shard by shard; reads the texts of the chosen responses only. A row holds the prompt and the
-answer: the system prompt that a source was asked with is *not* put into it (the recipe is silent; ours), since the
-target must answer well without it.
+Decides on keys alone, shard by shard and a large shard part by part; reads the texts of the chosen responses only. A
+row holds the prompt and the answer: the system prompt that a source was asked with is *not* put into it (the recipe is
+silent; ours), since the target must answer well without it.
 """
 
 import json
@@ -16,7 +16,7 @@ import polars as pl
 from fusionrun.api.data import Task
 from fusionrun.api.records import DropReason, PreferencePair, SftExample
 from fusionrun.api.task import ConstructParameters
-from fusionrun_stages.construction.keys import read_candidates, read_prompts, shard_files
+from fusionrun_stages.construction.keys import Part, parts_of, read_candidates, read_prompts, shard_files
 from fusionrun_stages.construction.rows import (
     TableWriter,
     build_pairs,
@@ -60,19 +60,20 @@ def run(work: Work) -> Made:
     """
     parameters = work.task.parameters
     assert isinstance(parameters, ConstructParameters)
-    shards = shard_files(parameters.prompts_dir)
-    summary = Summary([inputs.source for inputs in _sources(parameters)])
+    sources = _sources(parameters)
+    parts = [part for shard in shard_files(parameters.prompts_dir) for part in parts_of(shard, sources)]
+    summary = Summary([inputs.source for inputs in sources])
     decisions = []
-    for number, shard in enumerate(shards):
-        work.report(number, 2 * len(shards), "shards")
-        decisions.append(_decide(shard, parameters, summary).with_columns(shard=pl.lit(number, pl.UInt32)))
+    for number, part in enumerate(parts):
+        work.report(number, 2 * len(parts), "parts")
+        decisions.append(_decide(part, parameters, summary).with_columns(part=pl.lit(number, pl.UInt32)))
     decided = pl.concat(decisions)
     chosen = pl.concat([_sft_rows(decided, parameters), _pair_rows(decided, parameters)])
     counts, details = _count(decided, chosen, parameters)
     if not counts["sft_rows"]:
         drops = {reason: n for reason, n in counts.items() if reason.startswith("drop:")}
         raise UserError(f"none of {decided.height} prompts gives an SFT row: {drops}")
-    _write(work, shards, chosen, parameters, summary)
+    _write(work, parts, chosen, parameters, summary)
     document = summary.document() | {"prepared": prepared(Path(parameters.prepare_manifest))}
     write_atomic(work.output / SUMMARY, json.dumps(document, indent=1, sort_keys=True).encode())
     wins = sorted(summary.win_rates().items())[:WIN_RATES]
@@ -80,9 +81,9 @@ def run(work: Work) -> Made:
     return Made(files=[*FILES.values(), SUMMARY], counts=counts, numbers=numbers, details=details)
 
 
-def _decide(shard: Path, parameters: ConstructParameters, summary: Summary) -> pl.DataFrame:
-    prompts = read_prompts(shard, parameters.tasks)
-    candidates = read_candidates(shard, _sources(parameters), prompts)
+def _decide(part: Part, parameters: ConstructParameters, summary: Summary) -> pl.DataFrame:
+    prompts = read_prompts(part, parameters.tasks)
+    candidates = read_candidates(part, _sources(parameters), prompts)
     summary.see_candidates(candidates)
     margin = parameters.reward_margin
     return choose(candidates, prompts, (round(margin.min * MICRO), round(margin.max * MICRO)))
@@ -112,7 +113,7 @@ def _sft_rows(decided: pl.DataFrame, parameters: ConstructParameters) -> pl.Data
         "prompt",
         "dataset",
         "task",
-        "shard",
+        "part",
         kind=pl.lit(SFT),
         source="row_source",
         first="row_sample",
@@ -146,7 +147,7 @@ def _pair_rows(decided: pl.DataFrame, parameters: ConstructParameters) -> pl.Dat
         "prompt",
         "dataset",
         "task",
-        "shard",
+        "part",
         kind=pl.when(pl.col("prompt").is_in(held_out.implode())).then(pl.lit(HELD_OUT)).otherwise(pl.lit(PAIR)),
         source="pair_source",
         first="chosen_sample",
@@ -185,17 +186,17 @@ def _tally(rows: pl.DataFrame, outer: str, inner: str) -> dict[str, dict[str, in
 
 
 def _write(
-    work: Work, shards: list[Path], chosen: pl.DataFrame, parameters: ConstructParameters, summary: Summary
+    work: Work, parts: list[Part], chosen: pl.DataFrame, parameters: ConstructParameters, summary: Summary
 ) -> None:
     folder = work.output / f".ranges.{work.pod_uid}"
     for left in work.output.glob(".ranges.*"):  # by predecessors that were killed
         shutil.rmtree(left, ignore_errors=True)
     folder.mkdir()
     ranges = count_ranges(chosen.height)
-    for number, shard in enumerate(shards):
-        work.report(len(shards) + number, 2 * len(shards), "shards")
-        own = chosen.filter(pl.col("shard") == number)
-        spill(gather_texts(shard, _sources(parameters), own), folder, ranges, f"{number:05d}")
+    for number, part in enumerate(parts):
+        work.report(len(parts) + number, 2 * len(parts), "parts")
+        own = chosen.filter(pl.col("part") == number)
+        spill(gather_texts(part, _sources(parameters), own), folder, ranges, f"{number:05d}")
     writers = {
         kind: TableWriter(work.output / name, SftExample if kind == SFT else PreferencePair, work.pod_uid)
         for kind, name in FILES.items()

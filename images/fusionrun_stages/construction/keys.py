@@ -1,6 +1,8 @@
-"""Read what is decided on, one shard at a time: keys, verdicts and scores, never a text."""
+"""Read what is decided on, one part of a shard at a time: keys, verdicts and scores, never a text."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +16,42 @@ from fusionrun_stages.shards import inside_volume
 
 KEY = pl.col("prompt_id").str.to_integer(base=16, dtype=pl.UInt64)
 """The 16 hexadecimal digits as a number: a quarter of the memory, and the same order."""
+
+PART_RESPONSES = 1_000_000
+"""Responses that are decided on at once, about: some hundred MiB with what is joined to them. A shard that holds more
+is cut by the names of its prompts."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A shard, or of a large one the prompts whose names lie in a range. No prompt is in two parts."""
+
+    shard: Path
+    names: pl.Expr | None = None
+    """The range, said of ``prompt_id``; None is the whole shard."""
+
+    def scan(self, file: Path) -> pl.LazyFrame:
+        """Scan a file of this shard. Files are sorted by prompt: row groups outside of the range are not read."""
+        rows = pl.scan_parquet(file)
+        return rows if self.names is None else rows.filter(self.names)
+
+
+def parts_of(shard: Path, sources: Sequence[SourceInputs]) -> list[Part]:
+    """Cut a shard into parts of about ``PART_RESPONSES`` each, and as many prompts in each as in any other."""
+    files = [shard_file(source.responses_dir, shard) for source in sources]
+    responses = sum(pl.scan_parquet(file).select(pl.len()).collect().item() for file in files)
+    count = -(-responses // PART_RESPONSES)
+    if count <= 1:
+        return [Part(shard)]
+    names = pl.scan_parquet(shard).select("prompt_id").collect().to_series().sort()
+    starts = sorted({names[names.len() * number // count] for number in range(1, count) if names.len()})
+    if not starts:
+        return [Part(shard)]
+    name, bounds = pl.col("prompt_id"), [pl.lit(start) for start in starts]
+    # The first has no start and the last no end: together they hold every name.
+    between = [(name >= start) & (name < end) for start, end in pairwise(bounds)]
+    ranges = [name < bounds[0], *between, name >= bounds[-1]]
+    return [Part(shard, one) for one in ranges]
 
 
 def shard_files(directory: str) -> list[Path]:
@@ -38,8 +76,8 @@ def shard_file(directory: str, like: Path) -> Path:
     return file
 
 
-def read_prompts(shard: Path, tasks: dict[str, Task]) -> pl.DataFrame:
-    """Read a shard's prompts of the given data sets: ``prompt``, ``dataset``, ``task``.
+def read_prompts(part: Part, tasks: dict[str, Task]) -> pl.DataFrame:
+    """Read a part's prompts of the given data sets: ``prompt``, ``dataset``, ``task``.
 
     Raises
     ------
@@ -47,15 +85,15 @@ def read_prompts(shard: Path, tasks: dict[str, Task]) -> pl.DataFrame:
         If a prompt's name is not 16 hexadecimal digits.
     """
     wanted = pl.DataFrame({"dataset": list(tasks), "task": [str(task) for task in tasks.values()]})
-    prompts = pl.scan_parquet(shard).select("prompt_id", "dataset").join(wanted.lazy(), on="dataset")
+    prompts = part.scan(part.shard).select("prompt_id", "dataset").join(wanted.lazy(), on="dataset")
     try:
         return prompts.select("dataset", "task", prompt=KEY).collect().unique("prompt").sort("prompt")
     except pl.exceptions.InvalidOperationError as error:
-        raise UserError(f"{shard}: a prompt_id is not 16 hexadecimal digits") from error
+        raise UserError(f"{part.shard}: a prompt_id is not 16 hexadecimal digits") from error
 
 
-def read_candidates(shard: Path, sources: Sequence[SourceInputs], prompts: pl.DataFrame) -> pl.DataFrame:
-    """Read a shard's responses with their verdicts and scores, as ``rules.choose`` wants them.
+def read_candidates(part: Part, sources: Sequence[SourceInputs], prompts: pl.DataFrame) -> pl.DataFrame:
+    """Read a part's responses with their verdicts and scores, as ``rules.choose`` wants them.
 
     Parameters
     ----------
@@ -65,21 +103,21 @@ def read_candidates(shard: Path, sources: Sequence[SourceInputs], prompts: pl.Da
         From ``read_prompts``; responses to other prompts are passed over.
     """
     known = prompts.lazy()
-    parts = [_read_source(shard, source, number).join(known, on="prompt") for number, source in enumerate(sources)]
-    return pl.concat(parts).collect(engine="streaming")
+    found = [_read_source(part, source, number).join(known, on="prompt") for number, source in enumerate(sources)]
+    return pl.concat(found).collect(engine="streaming")
 
 
-def _read_source(shard: Path, source: SourceInputs, number: int) -> pl.LazyFrame:
+def _read_source(part: Part, source: SourceInputs, number: int) -> pl.LazyFrame:
     key = ["prompt", "sample"]
-    responses = pl.scan_parquet(shard_file(source.responses_dir, shard)).select(
+    responses = part.scan(shard_file(source.responses_dir, part.shard)).select(
         *_KEY_COLUMNS,
         answered=(pl.col("finish_reason") != "error") & (pl.col("text").str.strip_chars() != ""),
         stopped=pl.col("finish_reason") == "stop",
     )
-    scores = pl.scan_parquet(shard_file(source.scores_dir, shard)).select(*_KEY_COLUMNS, score="score_micro")
+    scores = part.scan(shard_file(source.scores_dir, part.shard)).select(*_KEY_COLUMNS, score="score_micro")
     candidates = responses.unique(key).join(scores.unique(key), on=key, how="left")
     if source.verdicts_dirs:
-        verdicts = pl.concat([_read_verdicts(shard_file(one, shard)) for one in source.verdicts_dirs])
+        verdicts = pl.concat([_read_verdicts(part, shard_file(one, part.shard)) for one in source.verdicts_dirs])
         candidates = candidates.join(verdicts.unique(key), on=key, how="left")
     else:
         candidates = candidates.with_columns(pl.lit(value=False).alias(name) for name in ("right", "wrong", "fault"))
@@ -96,9 +134,9 @@ def _read_source(shard: Path, source: SourceInputs, number: int) -> pl.LazyFrame
     )
 
 
-def _read_verdicts(file: Path) -> pl.LazyFrame:
+def _read_verdicts(part: Part, file: Path) -> pl.LazyFrame:
     verdict = pl.col("verdict")
-    return pl.scan_parquet(file).select(
+    return part.scan(file).select(
         *_KEY_COLUMNS,
         right=verdict == str(VerdictValue.RIGHT),
         wrong=verdict == str(VerdictValue.WRONG),

@@ -1,8 +1,8 @@
 """Fetch the texts of what was chosen and write the rows, sorted by prompt, in bounded memory.
 
-What was chosen is gathered shard by shard into *ranges* of prompts: files of rows whose prompts lie close together.
-Then one range after the other is sorted and appended to the output. So neither the number of shards nor the order
-of the prompts in them changes a byte of what is written.
+What was chosen is gathered part by part of the shards into *ranges* of prompts: files of rows whose prompts lie close
+together. Then one range after the other is sorted and appended to the output. So neither the number of shards nor the
+order of the prompts in them changes a byte of what is written.
 """
 
 import os
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from fusionrun.api.records import Row
 from fusionrun.api.task import SourceInputs
-from fusionrun_stages.construction.keys import KEY, shard_file
+from fusionrun_stages.construction.keys import KEY, Part, shard_file
 from fusionrun_stages.shards import arrow_schema, commit, forget_parts
 
 RANGE_ROWS = 100_000
@@ -30,8 +30,8 @@ def count_ranges(rows: int) -> int:
     return max(1, -(-rows // RANGE_ROWS))
 
 
-def gather_texts(shard: Path, sources: Sequence[SourceInputs], chosen: pl.DataFrame) -> pl.DataFrame:
-    """Join the texts to the chosen responses of one shard.
+def gather_texts(part: Part, sources: Sequence[SourceInputs], chosen: pl.DataFrame) -> pl.DataFrame:
+    """Join the texts to the chosen responses of one part of a shard.
 
     Parameters
     ----------
@@ -43,13 +43,13 @@ def gather_texts(shard: Path, sources: Sequence[SourceInputs], chosen: pl.DataFr
     pl.DataFrame
         ``chosen`` with ``text``, ``first_text`` and ``second_text``; ``source`` is the source's name.
     """
-    prompts = pl.scan_parquet(shard).select(KEY.alias("prompt"), text="prompt").unique("prompt")
-    parts = []
+    prompts = part.scan(part.shard).select(KEY.alias("prompt"), text="prompt").unique("prompt")
+    joined = []
     for number, source in enumerate(sources):
         own = chosen.filter(pl.col("source") == number)
         wanted = pl.concat([own.select("prompt", sample=side) for side in ("first", "second")]).drop_nulls().unique()
         texts = (
-            pl.scan_parquet(shard_file(source.responses_dir, shard))
+            part.scan(shard_file(source.responses_dir, part.shard))
             .select(KEY.alias("prompt"), "text", sample=pl.col("sample_index").cast(pl.UInt32))
             .join(wanted.lazy(), on=["prompt", "sample"], how="semi")
             .collect(engine="streaming")
@@ -58,8 +58,8 @@ def gather_texts(shard: Path, sources: Sequence[SourceInputs], chosen: pl.DataFr
         for side in ("first", "second"):
             named = texts.rename({"sample": side, "text": f"{side}_text"})
             own = own.join(named, on=["prompt", side], how="left")
-        parts.append(own.with_columns(source=pl.lit(source.source)))
-    return pl.concat(parts).join(prompts.collect(engine="streaming"), on="prompt", how="left")
+        joined.append(own.with_columns(source=pl.lit(source.source)))
+    return pl.concat(joined).join(prompts.collect(engine="streaming"), on="prompt", how="left")
 
 
 def spill(rows: pl.DataFrame, folder: Path, ranges: int, name: str) -> None:
