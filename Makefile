@@ -100,6 +100,11 @@ bench-verify: ## Measure verify: mathematics answers and sandboxed programs per 
 	PYTHONPATH=operator:images $(PYTHON) hack/bench/verify mathematics
 	PYTHONPATH=operator:images $(PYTHON) hack/bench/verify coding --count 400
 
+.PHONY: bench-generate
+bench-generate: ## Measure generate's client against vLLM's own (PYTHON=one with vLLM, too; MODEL=a model's folder)
+	@test -n "$(MODEL)" || { echo "MODEL=FOLDER is missing: a model's folder, such as SmolLM2-135M-Instruct's"; exit 2; }
+	PYTHONPATH=operator:images $(PYTHON) hack/bench/generate --model $(MODEL)
+
 .PHONY: clean
 clean: ## Delete what the tools left in the checkout
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
