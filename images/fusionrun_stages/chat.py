@@ -1,21 +1,16 @@
-"""Ask an OpenAI-compatible server for samples of a prompt, and try again what may pass."""
+"""Ask an OpenAI-compatible server for samples of a prompt."""
 
 import asyncio
 import hashlib
-import time
-from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import Any, Self
 
 import httpx
-import tenacity
 
 from fusionrun.api.records import Prompt, Response
 from fusionrun.api.task import GenerateParameters
 from fusionrun_stages.chat_template import TEMPLATE_ARGUMENTS
-from fusionrun_stages.errors import ServerWedgedError, UserError
+from fusionrun_stages.server import ERROR_CHARACTERS, HTTP_BAD_REQUEST, Body, Server, message
 from fusionrun_stages.slots import ADAPT_SECONDS, Queue, Slots
 
 SEED_FREE_BITS = 8
@@ -23,39 +18,14 @@ SEED_FREE_BITS = 8
 
 Source: vLLM, ParentRequest (vllm/v1/engine/parallel_sampling.py), gives child i the seed plus i.
 """
-SERVER_ERROR_ATTEMPTS = 8
-"""So often one request is sent while the server answers 5xx to it; then its error is recorded."""
-WAIT_MAX_SECONDS = 30.0
-CONNECT_SECONDS = 30.0
 METRICS_SECONDS = 5.0
 
-ERROR_CHARACTERS = 500
-
-HTTP_TOO_MANY = 429
-HTTP_BAD_REQUEST = 400
-HTTP_SERVER_ERROR = 500
-HTTP_OVERLOADED = 503
-SPENT = "insufficient_quota"
-"""Code of a 429 that no waiting helps. Source: OpenAI, API error codes."""
-UNAVAILABLE = frozenset({502, 503, 504})
-"""A server that starts, or a proxy before it: asked until the heartbeat gives it up."""
-REFUSED = frozenset({401, 403, 404, 405})
-"""Statuses that every request would get: a wrong key, model or path."""
 NEUTRAL = {"top_k": (-1,), "repetition_penalty": (1.0,), "return_token_ids": (True,)}
 """Values of vLLM's own parameters that change no token: no endpoint is sent them, nor a server that minds them.
 
 A ``top_k`` or ``repetition_penalty`` that does change tokens is sent to an endpoint, too: left out, it would be another
 sampling than the one that was asked for.
 """
-
-
-class TryAgain(Exception):  # noqa: N818 - it is a request, not an error
-    """A reply that may be another one later; ``after`` is what the server asks to wait, in seconds."""
-
-    def __init__(self, status: int, text: str, after: float | None = None) -> None:
-        self.status = status
-        self.after = after
-        super().__init__(f"{status}: {text}" if status else text)
 
 
 def sample_seed(run_seed: int, source: str, prompt_id: str, sample_index: int) -> int:
@@ -65,48 +35,24 @@ def sample_seed(run_seed: int, source: str, prompt_id: str, sample_index: int) -
     return (base >> SEED_FREE_BITS << SEED_FREE_BITS) + sample_index
 
 
-@dataclass
-class Heartbeat:
-    """When the server last showed that it works."""
-
-    last: float = field(default_factory=time.monotonic)
-
-    def beat(self, ahead_seconds: float = 0.0) -> None:
-        """Note that the server works, or that it asked to be left alone for a while."""
-        self.last = max(self.last, time.monotonic() + ahead_seconds)
-
-    @property
-    def silent_seconds(self) -> float:
-        """For how long the server has shown nothing."""
-        return time.monotonic() - self.last
-
-
 class Chat:
     """A client of one server with one source's sampling. Used as an async context manager."""
 
     def __init__(self, parameters: GenerateParameters, api_key: str | None = None) -> None:
         self._parameters = parameters
         self._leave_out = {"chat_template_kwargs"} if parameters.external else set[str]()
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         most = parameters.max_concurrency or parameters.concurrency
         self.slots = Slots(parameters.concurrency, most)
-        limits = httpx.Limits(max_connections=most, max_keepalive_connections=most)
-        # No limit on reading: a long answer in a long queue is no failure; the heartbeat watches the server.
-        timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
-        self._client = httpx.AsyncClient(
-            base_url=parameters.base_url.rstrip("/"), headers=headers, limits=limits, timeout=timeout
-        )
+        self._server = Server(parameters.base_url, api_key, self.slots, most)
+        self.heartbeat, self.sent = self._server.heartbeat, self._server.sent
         # Of its own: the other's connections are all in use just when it matters.
         self._metrics = httpx.AsyncClient(timeout=METRICS_SECONDS)
-        self.heartbeat = Heartbeat()
-        self.sent = Counter[int]()
-        """Requests by HTTP status; 0 had no reply."""
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._client.aclose()
+        await self._server.close()
         await self._metrics.aclose()
 
     async def ask(self, prompt: Prompt, samples: range) -> AsyncIterator[Response]:
@@ -120,15 +66,10 @@ class Chat:
             If the server refuses every request of ours: a wrong key, model or path.
         """
         body = self._body(prompt, samples)
-        retrying = tenacity.AsyncRetrying(retry=tenacity.retry_if_exception_type(TryAgain), wait=_wait, reraise=True)
-        async for attempt in retrying:
-            with attempt:
-                reply = await self._post(body, attempt.retry_state.attempt_number)
-        self.heartbeat.beat()
-        await self.slots.answered()
+        reply = await self._server.ask("chat/completions", lambda: self._asked(body), self._learn)
         if reply.status_code >= HTTP_BAD_REQUEST:
             if len(samples) == 1:
-                yield self._failed(prompt, samples[0], f"{reply.status_code}: {_message(reply)}")
+                yield self._failed(prompt, samples[0], f"{reply.status_code}: {message(reply)}")
                 return
             found = []  # a server may know no n
         else:
@@ -155,7 +96,7 @@ class Chat:
         if self._parameters.external:
             return told
         try:
-            reply = await self._metrics.get(self._client.base_url.join("/metrics"))
+            reply = await self._metrics.get(self._server.url("/metrics"))
             for line in reply.text.splitlines():
                 name = line.partition("{")[0].partition(" ")[0]
                 if name in names:
@@ -164,7 +105,7 @@ class Chat:
             return {}
         return told
 
-    def _body(self, prompt: Prompt, samples: range) -> dict[str, Any]:
+    def _body(self, prompt: Prompt, samples: range) -> Body:
         parameters, sampling = self._parameters, self._parameters.sampling
         messages = [{"role": "user", "content": prompt.prompt}]
         if parameters.system_prompt is not None:
@@ -187,32 +128,10 @@ class Chat:
             body = {name: value for name, value in body.items() if value not in NEUTRAL.get(name, ())}
         return body
 
-    async def _post(self, body: dict[str, Any], attempt: int) -> httpx.Response:
-        asked = {name: value for name, value in body.items() if name not in self._leave_out}
-        try:
-            reply = await self._client.post("chat/completions", json=asked)
-        except httpx.TransportError as error:
-            self.sent[0] += 1
-            raise TryAgain(0, f"{type(error).__name__}: {error}") from error
-        status = reply.status_code
-        self.sent[status] += 1
-        if status == HTTP_TOO_MANY and SPENT in reply.text:
-            raise UserError(f"{reply.request.url} answered {status}: {_message(reply)}")
-        if status in (HTTP_TOO_MANY, HTTP_OVERLOADED):
-            await self.slots.refused()
-        after = _retry_after(reply)
-        if status == HTTP_TOO_MANY or (status == HTTP_OVERLOADED and after is not None):
-            self.heartbeat.beat(after or 0.0)
-            raise TryAgain(status, _message(reply), after)
-        if status in UNAVAILABLE or (status >= HTTP_SERVER_ERROR and attempt < SERVER_ERROR_ATTEMPTS):
-            raise TryAgain(status, _message(reply), after)
-        if status in REFUSED:
-            raise UserError(f"{reply.request.url} answered {status}: {_message(reply)}")
-        if status >= HTTP_BAD_REQUEST and self._learn(reply, asked):
-            raise TryAgain(status, _message(reply))
-        return reply
+    def _asked(self, body: Body) -> Body:
+        return {name: value for name, value in body.items() if name not in self._leave_out}
 
-    def _learn(self, reply: httpx.Response, asked: dict[str, Any]) -> bool:
+    def _learn(self, reply: httpx.Response, asked: Body) -> bool:
         """Tell whether the server only minds a parameter that may as well be left out, and leave it out."""
         text = reply.text
         minded = {name for name, values in NEUTRAL.items() if asked.get(name) in values and name in text}
@@ -271,67 +190,8 @@ def _tokens_by_choice(choices: list[dict[str, Any]], total: int) -> list[int]:
     return [total // count + (index < total % count) for index in range(count)]
 
 
-async def watch(chat: Chat, stall_seconds: float) -> None:
-    """Return never; raise when the server is wedged.
-
-    A server that computes long answers is silent, too: before it is given up, its own token count is asked.
-
-    Raises
-    ------
-    ServerWedgedError
-        If no token was accepted for ``stall_seconds``.
-    """
-    tokens = await chat.tokens_generated()
-    while True:
-        await asyncio.sleep(min(15.0, stall_seconds / 4))
-        if chat.heartbeat.silent_seconds < stall_seconds / 2:
-            continue
-        now = await chat.tokens_generated()
-        if now is not None and now != tokens:
-            tokens = now
-            chat.heartbeat.beat()
-        elif chat.heartbeat.silent_seconds > stall_seconds:
-            silent = chat.heartbeat.silent_seconds
-            raise ServerWedgedError(f"server wedged: no token accepted for {silent:.0f} s")
-
-
 async def adapt(chat: Chat) -> None:
     """Return never; keep the server's queue just full."""
     while True:
         await asyncio.sleep(ADAPT_SECONDS)
         await chat.slots.see(await chat.queue())
-
-
-def _wait(state: tenacity.RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome else None
-    if isinstance(error, TryAgain):
-        if error.after is not None:
-            return error.after
-        if error.status == HTTP_BAD_REQUEST:
-            return 0.0
-    return float(tenacity.wait_random_exponential(multiplier=0.5, max=WAIT_MAX_SECONDS)(state))
-
-
-def _retry_after(reply: httpx.Response) -> float | None:
-    """Return the seconds that a Retry-After header asks for: a number or a date. Source: RFC 9110, 10.2.3."""
-    text = reply.headers.get("retry-after", "").strip()
-    if not text:
-        return None
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
-        return None
-
-
-def _message(reply: httpx.Response) -> str:
-    """Return the message of an OpenAI-style error, else the start of the text."""
-    try:
-        value = reply.json()
-        error = value.get("error", value)
-        return str(error["message"] if isinstance(error, dict) else error)[:ERROR_CHARACTERS]
-    except (ValueError, KeyError, AttributeError, TypeError):
-        return str(reply.text[:ERROR_CHARACTERS])

@@ -18,9 +18,10 @@ from pathlib import Path
 from fusionrun.api.models import Prices
 from fusionrun.api.records import Prompt, Response
 from fusionrun.api.task import METRICS_PORT_ENV, GenerateParameters
-from fusionrun_stages.chat import Chat, adapt, watch
+from fusionrun_stages.chat import Chat, adapt
 from fusionrun_stages.errors import InfrastructureError, StageError, UserError
 from fusionrun_stages.generation_metrics import Numbers, served
+from fusionrun_stages.server import watch
 from fusionrun_stages.shards import JsonLines, read_json_lines, read_rows, shard_path, write_rows
 from fusionrun_stages.spending import Limits, cost_micro
 from fusionrun_stages.work import Made, Work
@@ -244,7 +245,11 @@ async def ask_all(
             stack.enter_context(served(port, parameters.source, lambda: numbers(chat, tally, rate, total)))
             guards = [
                 group.create_task(guard)
-                for guard in (watch(chat, parameters.stall_seconds), keep_synced(), adapt(chat))
+                for guard in (
+                    watch(chat.heartbeat, parameters.stall_seconds, "no token accepted", chat.tokens_generated),
+                    keep_synced(),
+                    adapt(chat),
+                )
             ]
             count = min(parameters.max_concurrency or parameters.concurrency, len(wanted))
             await asyncio.wait([group.create_task(asker(chat)) for _ in range(count)])

@@ -8,7 +8,7 @@ Three shapes of model are known:
 - any other sequence classifier with one label: its ``logits``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,11 @@ from fusionrun_stages.chat_template import TEMPLATE_ARGUMENTS
 from fusionrun_stages.errors import UserError
 
 MICRO = 1_000_000
+
+Text = tuple[str, str]
+"""Prompt and answer."""
+Store = Callable[[int, list[int | None]], None]
+"""Takes a batch's number and its scores in millionths; None is of a conversation that is too long."""
 
 
 class RewardModel:
@@ -51,6 +56,20 @@ class RewardModel:
             self._head.float()
         elif self._pad_id is None:
             raise UserError(f"rewardModel.model: the tokenizer of {path} has no pad token")
+
+    @property
+    def details(self) -> dict[str, object]:
+        """What the manifest says of the model."""
+        return {"device": self.device}
+
+    def length(self, prompt: str, answer: str) -> int:
+        """Return the tokens of a conversation."""
+        return len(self.encode(prompt, answer))
+
+    def score_all(self, batches: Iterable[tuple[int, Sequence[Text]]], store: Store) -> None:
+        """Score numbered batches, one after the other."""
+        for number, batch in batches:
+            store(number, [*self.score([self.encode(prompt, answer) for prompt, answer in batch])])
 
     def _find_head(self, torch: Any) -> Any:
         """Return the linear head of a causal language model, else None."""

@@ -2,14 +2,15 @@
 
 Batches are fixed by what is scored (sorted by length, so that little is padded) and resumed whole: a batch that was
 cut short is scored again in the same company, so that the same numbers come out. Finished batches are appended to a
-part file of this pod's own; those of its predecessors are read.
+part file of this pod's own; those of its predecessors are read. Where an endpoint scores, a batch is one request.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from fusionrun.api.artifacts import shard_name
 from fusionrun.api.data import Task
@@ -17,7 +18,8 @@ from fusionrun.api.models import Calibration
 from fusionrun.api.records import Prompt, Response, Row, Score
 from fusionrun.api.task import ScoreParameters
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.reward_model import MICRO, RewardModel
+from fusionrun_stages.reward_endpoint import RewardEndpoint
+from fusionrun_stages.reward_model import MICRO, RewardModel, Store, Text
 from fusionrun_stages.shards import JsonLines, read_json_lines, read_rows, shard_path, write_rows
 from fusionrun_stages.work import Made, Work
 
@@ -28,7 +30,22 @@ class Batch(Row):
     plan: str
     """Digest of all batches: another plan's lines are passed over."""
     batch: int
-    scores_micro: list[int]
+    scores_micro: list[int | None]
+    """None: longer than the endpoint or ``maxLength`` allows."""
+
+
+class Scorer(Protocol):
+    """A model that was loaded, or an endpoint."""
+
+    @property
+    def details(self) -> dict[str, object]:
+        """What the manifest says of it."""
+
+    def length(self, prompt: str, answer: str) -> int:
+        """Return a conversation's tokens; of an endpoint, which alone knows them, its characters."""
+
+    def score_all(self, batches: Iterable[tuple[int, Sequence[Text]]], store: Store) -> None:
+        """Score numbered batches; hand over each as it is done."""
 
 
 Key = tuple[str, str, int]
@@ -41,8 +58,8 @@ class Conversation:
 
     prompt: str
     answer: str
-    tokens: int
-    """Its length."""
+    length: int
+    """As its scorer measures it."""
     responses: list[Key] = field(default_factory=list)
 
 
@@ -52,23 +69,28 @@ def run(work: Work) -> Made:
     Raises
     ------
     UserError
-        If the model is no reward model, or the calibration's pairs show another scale or order.
+        If the model is no reward model, the endpoint refuses or answers something else, or the calibration's pairs
+        show another scale or order.
     """
     parameters = work.task.parameters
     assert isinstance(parameters, ScoreParameters)
-    model = RewardModel(parameters.model_path, trust_remote_code=parameters.trust_remote_code)
-    details: dict[str, object] = {"device": model.device}
+    scorer, batch_size = _scorer(parameters)
+    details = scorer.details
     if parameters.calibration is not None:
-        details["calibration"] = calibrate(model, parameters.calibration)
+        details["calibration"] = calibrate(scorer, parameters.calibration)
     shard = work.shard or 0
-    conversations, unscored = gather(model, parameters, shard)
-    batches = plan(conversations, parameters.batch_size)
-    scores = [
-        Score(prompt_id=prompt_id, source=source, sample_index=sample_index, score_micro=score)
-        for batch, found in zip(batches, _score(model, batches, work, parameters), strict=True)
-        for one, score in zip(batch, found, strict=True)
-        for prompt_id, source, sample_index in one.responses
-    ]
+    conversations, unscored = gather(scorer, parameters, shard)
+    batches = plan(conversations, batch_size)
+    scores = []
+    for batch, found in zip(batches, _score(scorer, batches, work, parameters), strict=True):
+        for one, score in zip(batch, found, strict=True):
+            if score is None:
+                unscored["too_long"] += len(one.responses)
+                continue
+            scores += [
+                Score(prompt_id=prompt_id, source=source, sample_index=sample_index, score_micro=score)
+                for prompt_id, source, sample_index in one.responses
+            ]
     scores.sort(key=lambda row: (row.prompt_id, row.source, row.sample_index))
     path = shard_path(work.output / "scores", shard, parameters.shards)
     write_rows(path, Score, scores)
@@ -81,7 +103,16 @@ def run(work: Work) -> Made:
     )
 
 
-def calibrate(model: RewardModel, calibration: Calibration) -> list[dict[str, float]]:
+def _scorer(parameters: ScoreParameters) -> tuple[Scorer, int]:
+    """Return what scores, and the size of its batches."""
+    if parameters.endpoint is not None:
+        return RewardEndpoint(parameters.endpoint, parameters.max_length), 1
+    if parameters.model_path is None:
+        raise UserError("rewardModel: exactly one of model and endpoint is required")
+    return RewardModel(parameters.model_path, trust_remote_code=parameters.trust_remote_code), parameters.batch_size
+
+
+def calibrate(scorer: Scorer, calibration: Calibration) -> list[dict[str, float]]:
     """Check that the model prefers the better answer of every pair, and keeps to its scale.
 
     Returns
@@ -96,9 +127,14 @@ def calibrate(model: RewardModel, calibration: Calibration) -> list[dict[str, fl
     """
     found = []
     low, high = calibration.score_range.min, calibration.score_range.max
-    for number, pair in enumerate(calibration.pairs):
-        better, worse = model.score([model.encode(pair.prompt, answer) for answer in (pair.better, pair.worse)])
+    scores: dict[int, list[int | None]] = {}
+    pairs = [[(pair.prompt, pair.better), (pair.prompt, pair.worse)] for pair in calibration.pairs]
+    scorer.score_all(enumerate(pairs), scores.__setitem__)
+    for number in range(len(pairs)):
+        better, worse = scores[number]
         where = f"rewardModel.calibration.pairs[{number}]"
+        if better is None or worse is None:
+            raise UserError(f"{where}: too long to be scored")
         for name, score in (("better", better), ("worse", worse)):
             if not low <= score / MICRO <= high:
                 raise UserError(f"{where}.{name}: the score {score / MICRO:.6f} is off the scale [{low}, {high}]")
@@ -110,12 +146,13 @@ def calibrate(model: RewardModel, calibration: Calibration) -> list[dict[str, fl
     return found
 
 
-def gather(model: RewardModel, parameters: ScoreParameters, shard: int) -> tuple[list[Conversation], Counter[str]]:
+def gather(scorer: Scorer, parameters: ScoreParameters, shard: int) -> tuple[list[Conversation], Counter[str]]:
     """Read the conversations to score, and count those left out by reason.
 
     Left out are responses that are never used (failed, blank or cut ones), over-long conversations, and data sets
-    whose responses nobody judges (SftOnly; not counted).
+    whose responses nobody judges (SftOnly; not counted). An endpoint says only when it is asked what is over-long.
     """
+    limit = parameters.max_length if parameters.endpoint is None else None
     prompts = {
         prompt.prompt_id: prompt.prompt
         for prompt in read_rows(shard_path(parameters.prompts_dir, shard, parameters.shards), Prompt)
@@ -132,9 +169,9 @@ def gather(model: RewardModel, parameters: ScoreParameters, shard: int) -> tuple
         same = response.prompt_id, response.text
         if same not in conversations:
             prompt = prompts[response.prompt_id]
-            conversations[same] = Conversation(prompt, response.text, len(model.encode(prompt, response.text)))
+            conversations[same] = Conversation(prompt, response.text, scorer.length(prompt, response.text))
         one = conversations[same]
-        if one.tokens > parameters.max_length:
+        if limit is not None and one.length > limit:
             unscored["too_long"] += 1
         else:
             one.responses.append((response.prompt_id, response.source, response.sample_index))
@@ -143,33 +180,38 @@ def gather(model: RewardModel, parameters: ScoreParameters, shard: int) -> tuple
 
 def plan(conversations: list[Conversation], batch_size: int) -> list[list[Conversation]]:
     """Part conversations into batches, the longest first: too little memory shows at once."""
-    ranked = sorted(conversations, key=lambda one: (-one.tokens, one.responses))
+    ranked = sorted(conversations, key=lambda one: (-one.length, one.responses))
     return [ranked[start : start + batch_size] for start in range(0, len(ranked), batch_size)]
 
 
 def _score(
-    model: RewardModel, batches: list[list[Conversation]], work: Work, parameters: ScoreParameters
-) -> Iterator[list[int]]:
-    """Yield the scores of one batch after the other: those of earlier pods, or new ones."""
+    scorer: Scorer, batches: list[list[Conversation]], work: Work, parameters: ScoreParameters
+) -> list[list[int | None]]:
+    """Return the scores of every batch: those of earlier pods, or new ones."""
     digest = hashlib.sha256(repr([[one.responses for one in batch] for batch in batches]).encode()).hexdigest()
-    done: dict[int, list[int]] = {}
+    done: dict[int, list[int | None]] = {}
     for part in _parts(work, parameters):
         lines = read_json_lines(part, Batch)
         done |= {line.batch: line.scores_micro for line in lines if line.plan == digest}
-    total = sum(len(one.responses) for batch in batches for one in batch)
-    scored = 0
+    sizes = [sum(len(one.responses) for one in batch) for batch in batches]
     lines_of_ours = JsonLines(_part(work, parameters))
+
+    scored, total = sum(sizes[number] for number in done), sum(sizes)
+
+    def store(number: int, found: list[int | None]) -> None:
+        nonlocal scored
+        lines_of_ours.append(Batch(plan=digest, batch=number, scores_micro=found))
+        done[number] = found
+        scored += sizes[number]
+        work.report(scored, total, "responses")
+
+    work.report(scored, total, "responses")
+    todo = [number for number in range(len(batches)) if number not in done]
     try:
-        for number, batch in enumerate(batches):
-            if number not in done:
-                found = model.score([model.encode(one.prompt, one.answer) for one in batch])
-                lines_of_ours.append(Batch(plan=digest, batch=number, scores_micro=found))
-                done[number] = found
-            scored += sum(len(one.responses) for one in batch)
-            work.report(scored, total, "responses")
-            yield done[number]
+        scorer.score_all(((n, [(one.prompt, one.answer) for one in batches[n]]) for n in todo), store)
     finally:
         lines_of_ours.close()
+    return [done[number] for number in range(len(batches))]
 
 
 def _part(work: Work, parameters: ScoreParameters) -> Path:

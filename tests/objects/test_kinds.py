@@ -11,7 +11,7 @@ from fusionrun.objects.render import child_name, render
 from fusionrun.settings import Images, Settings
 from support.golden import SETTINGS, layout_of
 from support.pod_security import containers
-from support.runs import make_spec
+from support.runs import called_reward, make_spec
 
 
 def objects(stage: str, attempt: int = 0, settings: Settings = SETTINGS, **changes: Any) -> dict[str, dict[str, Any]]:
@@ -94,6 +94,20 @@ def test_resources_are_the_specs_or_the_operators():
     assert pod_of(objects("score/ada", rewardModel=reward)["Job"])["containers"][0]["resources"] == given
     default = pod_of(objects("construct")["Job"])["containers"][0]["resources"]
     assert default == {"requests": SETTINGS.default_requests, "limits": SETTINGS.default_limits}
+
+
+def test_a_called_reward_model_needs_neither_torch_nor_a_gpu():
+    reward = called_reward(apiKeySecretRef={"name": "judge", "key": "token"})
+    pod = pod_of(objects("score/ada", rewardModel=reward)["Job"])
+    (container,) = pod["containers"]
+    assert container["image"] == SETTINGS.images.data
+    assert container["resources"] == {"requests": SETTINGS.default_requests, "limits": SETTINGS.default_limits}
+    assert not [v for v in pod["volumes"] if v["name"] == "shm"]
+    (key,) = [e for e in container["env"] if e["name"] == "FUSIONRUN_API_KEY"]
+    assert key["valueFrom"] == {"secretKeyRef": {"name": "judge", "key": "token"}}
+    assert "FUSIONRUN_API_KEY" not in [
+        e["name"] for e in pod_of(objects("construct", rewardModel=reward)["Job"])["containers"][0]["env"]
+    ]
 
 
 def test_pull_secrets_and_policy_are_the_operators():

@@ -9,7 +9,7 @@ from fusionrun.plan.build import build_plan, dataset_columns, dataset_uri, gpu_c
 from fusionrun.plan.defaults import fill
 from fusionrun.plan.graph import check_order
 from fusionrun.plan.stages import VERSIONS, Plan, Stage
-from support.runs import CLAIM, make_spec
+from support.runs import CLAIM, called_reward, make_spec
 
 STAGES = [
     "resolve",
@@ -205,3 +205,13 @@ def test_a_plan_that_contradicts_itself_is_our_bug(stages, message):
 def test_asking_for_a_stage_that_is_not_there_is_our_bug():
     with pytest.raises(PlanError, match="no stage 'distil'"):
         plan_of()["distil"]
+
+
+def test_a_reward_model_behind_an_endpoint_is_neither_resolved_nor_fetched():
+    plan = plan_of(rewardModel=called_reward())
+    assert "rewardModel.model" not in [r.field for r in plan.references]
+    assert names_of(plan) == STAGES
+    score = plan["score/ada"]
+    assert (score.pins, score.after, score.gpus) == ((), (), 0)
+    assert score.parameters["endpoint"] == {"url": "https://judge", "model": "judge-8b"}
+    assert "endpoint" not in plan_of()["score/ada"].parameters

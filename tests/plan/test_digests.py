@@ -10,7 +10,7 @@ from fusionrun.names import digest_of
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill
 from fusionrun.plan.graph import digests
-from support.runs import CLAIM, make_spec
+from support.runs import CLAIM, called_reward, make_spec
 
 HUB = {
     "target": {"family": "Llama3", "model": {"uri": "hf://org/target", "revision": "one"}},
@@ -145,3 +145,14 @@ def test_resolve_computes_what_the_operator_computes():
     found = digests(plan.planned(), pins)
     sft = next(s for s in plan.planned() if s.name == "sft")
     assert found["sft"] == stage_digest(sft.parameters_digest, ["0" * 12], [found["construct"]])
+
+
+def test_a_reward_endpoints_place_and_model_enter_the_scores_and_its_key_does_not():
+    def of(**more) -> dict[str, str]:
+        return digests_of(make_spec(**copy.deepcopy(HUB), rewardModel=called_reward(**more)))
+
+    before = of()
+    for more in ({"url": "https://other"}, {"model": "other"}):
+        after = of(**more)
+        assert {name for name in before if before[name] != after[name]} == SCORES | FROM_CONSTRUCT
+    assert of(apiKeySecretRef={"name": "s", "key": "k"}) == before

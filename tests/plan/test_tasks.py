@@ -12,7 +12,7 @@ from fusionrun.plan.defaults import fill
 from fusionrun.plan.graph import digests
 from fusionrun.plan.stages import Stage
 from fusionrun.plan.tasks import API_KEY_ENV, Layout, build_task
-from support.runs import CLAIM, UID, make_spec
+from support.runs import CLAIM, UID, called_reward, make_spec
 
 BENCHMARK = {"grader": "Mathematics", "columns": {"answer": "answer"}}
 
@@ -171,3 +171,13 @@ def test_prepare_is_asked_to_drop_what_its_data_set_excludes():
     (dataset,) = task_of("prepare/prompts", asked).parameters.datasets
     assert (dataset.excluded_subjects, dataset.near_duplicate_threshold) == (["Code"], 0.7)
     assert asked.digests["prepare/prompts"] != plain.digests["prepare/prompts"] == off.digests["prepare/prompts"]
+
+
+def test_a_reward_endpoint_is_called_with_its_key_by_reference():
+    reward = called_reward(apiKeySecretRef={"name": "s", "key": "k"}) | {"batchSize": 7}
+    parameters = task_of("score/ada", layout_of(rewardModel=reward, generation={"stallSeconds": 33})).parameters
+    endpoint = parameters.endpoint
+    assert (endpoint.base_url, endpoint.model, endpoint.api_key_env) == ("https://judge", "judge-8b", API_KEY_ENV)
+    assert (endpoint.concurrency, endpoint.stall_seconds) == (7, 33)
+    assert parameters.model_path is None
+    assert task_of("score/ada").parameters.endpoint is None

@@ -3,7 +3,7 @@
 import pytest
 
 from fusionrun.api.status import Reason
-from support.runs import make_run
+from support.runs import called_reward, make_run
 from support.world import World, succeeded
 
 SECRET = {"name": "key", "key": "token"}
@@ -56,8 +56,12 @@ def test_a_passed_gate_is_true():
                           "endpoint": {"url": "http://far", "model": "m", "apiKeySecretRef": SECRET}}]},
             "spec.sources[far].endpoint.apiKeySecretRef: 'key'",
         ),
+        (
+            {"rewardModel": called_reward(apiKeySecretRef=SECRET)},
+            "spec.rewardModel.endpoint.apiKeySecretRef: 'key'",
+        ),
     ],
-    ids=["hub", "endpoint"],
+    ids=["hub", "endpoint", "reward"],
 )  # fmt: skip
 def test_a_secret_that_is_not_there_is_waited_for(changes, field):
     world = World(make_run(**changes), absent={"key"})

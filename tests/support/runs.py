@@ -56,6 +56,13 @@ _SPEC: dict[str, Any] = {
 }
 
 
+def called_reward(**more: Any) -> dict[str, Any]:
+    """Make a reward model behind an endpoint; ``more`` are fields of the endpoint."""
+    reward = copy.deepcopy(_SPEC["rewardModel"])
+    del reward["model"]
+    return reward | {"endpoint": {"url": "https://judge", "model": "judge-8b", **more}}
+
+
 def make_spec(**changes: Any) -> dict[str, Any]:
     """Make a spec; ``changes`` replace top-level fields."""
     return copy.deepcopy(_SPEC) | changes

@@ -243,7 +243,7 @@ def _rewards(facts: Facts) -> Iterator[Section]:
     table = [(name, number(sum(one["counts"])), score(_mean(one))) for name, one in found.items()]
     yield Section(
         "Rewards",
-        f"Scores that {facts.spec.reward_model.model.uri} gave to the responses that may be used (they ended by "
+        f"Scores that {facts.spec.reward_model.place} gave to the responses that may be used (they ended by "
         "themselves), whatever rule judged them.",
         ("source", "responses scored", "mean reward"),
         table,
@@ -350,7 +350,8 @@ def _provenance(facts: Facts) -> Iterator[Section]:
         rows.append(("source", source.name, model.uri if model else model_of(source), (model and model.revision) or "",
                      pins.get(f"sources[{source.name}].served.model", "")))  # fmt: skip
     reward = spec.reward_model.model
-    rows.append(("reward model", "", reward.uri, reward.revision or "", pins.get("rewardModel.model", "")))
+    rows.append(("reward model", "", spec.reward_model.place, (reward and reward.revision) or "",
+                 pins.get("rewardModel.model", "")))  # fmt: skip
     yield Section(
         "Revisions",
         "The fingerprint is what a reference was pinned to when the run began: a prefix of the hash of its files, or "

@@ -117,12 +117,17 @@ class Quota(Contract):
     """In the currency of ``prices``."""
 
 
-class Endpoint(Contract):
-    """An OpenAI-compatible endpoint outside of the run."""
+class ModelEndpoint(Contract):
+    """A model that is served outside of the run, over HTTP."""
 
     url: Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=512)]
     model: Annotated[str, Field(min_length=1, max_length=256)]
     api_key_secret_ref: SecretKeyRef | None = None
+
+
+class Endpoint(ModelEndpoint):
+    """An OpenAI-compatible endpoint outside of the run."""
+
     prices: Prices | None = None
     quota: Quota | None = None
 
@@ -169,15 +174,25 @@ class ScoreRange(Contract):
 
 
 class RewardModel(Contract):
-    """The model that scores every response."""
+    """The model that scores every response: one that the run loads, or one behind an endpoint."""
 
-    model: Model
+    model: Model | None = None
+    endpoint: ModelEndpoint | None = None
+    """A server with vLLM's ``/classify`` right under ``url`` (``vllm serve MODEL --runner pooling``)."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
+    """Conversations scored at once; requests under way at once, of an endpoint."""
     max_length: Annotated[int, Field(ge=16, le=131072)] = 4096
     """Longest conversation that is scored, in tokens; a longer one gets no score and is dropped, counted."""
     resources: Resources | None = None
     calibration: Calibration | None = None
     """Required for any reward model but the recipe's own."""
+
+    @property
+    def place(self) -> str:
+        """Where the model is, for people."""
+        if self.model:
+            return self.model.uri
+        return f"{self.endpoint.model} at {self.endpoint.url}" if self.endpoint else ""
 
 
 Manifest = dict[str, Any]

@@ -123,6 +123,7 @@ MUTABLE_FIELDS = frozenset({"scheduling", "budget", "suspend", "backoffLimit", "
 """Fields of spec that enter no digest, and so may change during a run (design: The object)."""
 
 _ARMORM = "hf://RLHFlow/ArmoRM-Llama3-8B-v0.1"
+_SCORED_BY_ARMORM = f"(has(self.rewardModel.model) && self.rewardModel.model.uri == '{_ARMORM}')"
 _PIN = "^[0-9a-f]{40}$"
 
 
@@ -132,6 +133,11 @@ def _pinned_when_trusted(path: str) -> dict[str, Any]:
         f"(has({path}.revision) && {path}.revision.matches('{_PIN}'))",
         "message": f"{path.removeprefix('self.')}.revision must be a 40-digit commit when trustRemoteCode is true",
     }
+
+
+def _pinned_when_given(path: str) -> dict[str, Any]:
+    pinned = _pinned_when_trusted(path)
+    return pinned | {"rule": f"!has({path}) || {pinned['rule']}"}
 
 
 def _rule(rule: str, message: str) -> dict[str, Any]:
@@ -161,13 +167,12 @@ CEL_RULES: dict[str, list[dict[str, Any]]] = {
             "datasets[].sources: each must be the name of one of spec.sources",
         ),
         _rule(
-            f"self.rewardModel.model.uri == '{_ARMORM}' || "
-            "(has(self.construction) && has(self.construction.rewardMargin))",
+            f"{_SCORED_BY_ARMORM} || (has(self.construction) && has(self.construction.rewardMargin))",
             "construction.rewardMargin is required unless the reward model is the recipe's ArmoRM: "
             "the recipe's window 0.01 to 0.1 is that model's scale",
         ),
         _rule(
-            f"self.rewardModel.model.uri == '{_ARMORM}' || has(self.rewardModel.calibration)",
+            f"{_SCORED_BY_ARMORM} || has(self.rewardModel.calibration)",
             "rewardModel.calibration is required unless the reward model is the recipe's ArmoRM",
         ),
     ],
@@ -178,7 +183,14 @@ CEL_RULES: dict[str, list[dict[str, Any]]] = {
         ),
     ],
     "Target": [_pinned_when_trusted("self.model")],
-    "RewardModel": [_pinned_when_trusted("self.model")],
+    "RewardModel": [
+        _rule("has(self.model) != has(self.endpoint)", "exactly one of model and endpoint is required"),
+        _rule(
+            "!has(self.endpoint) || !has(self.resources)",
+            "resources is for a model that the run loads: forbidden with endpoint",
+        ),
+        _pinned_when_given("self.model"),
+    ],
     "Served": [_pinned_when_trusted("self.model")],
     "Source": [
         _rule(

@@ -188,13 +188,25 @@ class VerifyParameters(Contract):
     shards: int
 
 
+class RewardEndpointParameters(Contract):
+    """How to ask a reward model outside of the run (vLLM's ``/classify``)."""
+
+    base_url: str
+    model: str
+    api_key_env: str | None = None
+    concurrency: int
+    stall_seconds: int
+
+
 class ScoreParameters(Contract):
     """Score responses with the reward model; shards ``scores/NNNNN-of-NNNNN.parquet`` (rows: ``records.Score``)."""
 
     kind: Literal[StageKind.SCORE] = StageKind.SCORE
     source: str
-    model_path: str
+    model_path: str | None = None
+    """Left out where an endpoint scores."""
     trust_remote_code: bool = False
+    endpoint: RewardEndpointParameters | None = None
     prompts_dir: str
     responses_dir: str
     shards: int

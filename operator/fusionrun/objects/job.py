@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fusionrun.api.models import Manifest
+from fusionrun.api.models import Manifest, ModelEndpoint
 from fusionrun.api.task import EXIT_SERVER_WEDGED, EXIT_USER_ERROR, METRICS_PORT, METRICS_PORT_ENV, StageKind
 from fusionrun.objects import meta
 from fusionrun.objects.meta import Run
@@ -35,7 +35,8 @@ def stage_image(kind: StageKind, images: Images) -> str:
 
 def build_job(run: Run, stage: Stage, name: str, attempt: int, settings: Settings) -> Manifest:
     """Build the Job of a stage; its task is the ConfigMap of the same name."""
-    shared_memory = stage.kind in (StageKind.SCORE, StageKind.PROMOTE)
+    called = stage.kind is StageKind.SCORE and run.spec.reward_model.endpoint is not None
+    shared_memory = stage.kind in (StageKind.SCORE, StageKind.PROMOTE) and not called
     given = {StageKind.SCORE: run.spec.reward_model.resources, StageKind.PROMOTE: run.spec.training.resources}
     environment = meta.environment(run, stage, settings) + _api_key(run, stage)
     if shared_memory:
@@ -46,7 +47,7 @@ def build_job(run: Run, stage: Stage, name: str, attempt: int, settings: Setting
         ports = {"ports": [{"name": "metrics", "containerPort": METRICS_PORT}]}
     program = meta.container(
         stage.kind.value,
-        stage_image(stage.kind, settings.images),
+        settings.images.data if called else stage_image(stage.kind, settings.images),
         ["python", "-m", "fusionrun_stages", stage.kind.value],
         settings,
         env=environment,
@@ -61,13 +62,15 @@ def build_job(run: Run, stage: Stage, name: str, attempt: int, settings: Setting
 
 def _api_key(run: Run, stage: Stage) -> list[dict[str, Any]]:
     """Return the endpoint's API key, by reference, for the stage that calls it."""
-    if stage.kind is not StageKind.GENERATE:
+    endpoint: ModelEndpoint | None = None
+    if stage.kind is StageKind.SCORE:
+        endpoint = run.spec.reward_model.endpoint
+    elif stage.kind is StageKind.GENERATE:
+        endpoint = next((s.endpoint for s in run.spec.sources if stage.name == f"generate/{s.name}"), None)
+    if endpoint is None or endpoint.api_key_secret_ref is None:
         return []
-    for source in run.spec.sources:
-        if stage.name == f"generate/{source.name}" and source.endpoint and source.endpoint.api_key_secret_ref:
-            ref = source.endpoint.api_key_secret_ref
-            return [{"name": API_KEY_ENV, "valueFrom": {"secretKeyRef": {"name": ref.name, "key": ref.key}}}]
-    return []
+    ref = endpoint.api_key_secret_ref
+    return [{"name": API_KEY_ENV, "valueFrom": {"secretKeyRef": {"name": ref.name, "key": ref.key}}}]
 
 
 def wrap_in_job(run: Run, stage: Stage, name: str, attempt: int, pod: dict[str, Any]) -> Manifest:

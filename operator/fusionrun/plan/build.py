@@ -42,7 +42,8 @@ class _References:
         """Role of a model to the name of the stage that fetches it; one model in two roles is fetched once."""
         self.fetches: dict[tuple[str, str | None], str] = {}
         self._model("target", "target.model", spec.target.model)
-        self._model("reward", "rewardModel.model", spec.reward_model.model)
+        if spec.reward_model.model:
+            self._model("reward", "rewardModel.model", spec.reward_model.model)
         for source in spec.sources:
             if source.served:
                 self._model(source.name, f"sources[{source.name}].served.model", source.served.model)
@@ -242,6 +243,7 @@ def _judgement(spec: FusionRunSpec, source: Source, references: _References) -> 
                 )
             )
     reward = spec.reward_model
+    called = {"endpoint": {"url": reward.endpoint.url, "model": reward.endpoint.model}} if reward.endpoint else {}
     stages.append(
         Stage(
             f"score/{source.name}",
@@ -250,13 +252,14 @@ def _judgement(spec: FusionRunSpec, source: Source, references: _References) -> 
                 "source": source.name,
                 "maxLength": reward.max_length,
                 "calibration": _data(reward.calibration) if reward.calibration else None,
+                **called,
             },
-            pins=(references.model("reward"),),
+            pins=(references.model("reward"),) if reward.model else (),
             inputs=inputs,
             after=references.after("reward"),
             shards=shards,
             parallelism=1,
-            gpus=gpu_count(reward.resources),
+            gpus=gpu_count(reward.resources) if reward.model else 0,
         )
     )
     return stages

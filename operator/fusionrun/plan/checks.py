@@ -12,11 +12,27 @@ from fusionrun.plan.presets import preset_data
 
 def check_spec(spec: FusionRunSpec) -> list[SpecError]:
     """Check a filled spec; return every error, in the order of the fields."""
-    return [*_models(spec), *_servers(spec), *_sources(spec), *_presets(spec), *_batches(spec), *_names(spec)]
+    return [
+        *_reward(spec),
+        *_models(spec),
+        *_servers(spec),
+        *_sources(spec),
+        *_presets(spec),
+        *_batches(spec),
+        *_names(spec),
+    ]
+
+
+def _reward(spec: FusionRunSpec) -> Iterator[SpecError]:
+    """Repeat the one rule of admission without which there is nothing to score with."""
+    if (spec.reward_model.model is None) == (spec.reward_model.endpoint is None):
+        yield SpecError("rewardModel", spec.reward_model.place, "exactly one of model and endpoint is required")
 
 
 def _models(spec: FusionRunSpec) -> Iterator[SpecError]:
-    uris = [("target.model.uri", spec.target.model.uri), ("rewardModel.model.uri", spec.reward_model.model.uri)]
+    uris = [("target.model.uri", spec.target.model.uri)]
+    if spec.reward_model.model:
+        uris.append(("rewardModel.model.uri", spec.reward_model.model.uri))
     uris += [(f"sources[{s.name}].served.model.uri", s.served.model.uri) for s in spec.sources if s.served is not None]
     uris += [(f"datasets[{d.name}].uri", d.uri) for d in spec.datasets if d.uri]
     uris += [(f"evaluation.benchmarks[{b.name}].uri", b.uri) for b in spec.evaluation.benchmarks]

@@ -22,6 +22,7 @@ from fusionrun.api.task import (
     PromoteParameters,
     PublishParameters,
     ResolveParameters,
+    RewardEndpointParameters,
     SamplingParameters,
     ScoreParameters,
     SftParameters,
@@ -292,8 +293,17 @@ def _score(layout: Layout, stage: Stage) -> ScoreParameters:
     prompts, responses = _prompts_and_responses(layout, source)
     return ScoreParameters(
         source=source,
-        model_path=layout.model(reward.model, "rewardModel.model"),
-        trust_remote_code=reward.model.trust_remote_code,
+        model_path=layout.model(reward.model, "rewardModel.model") if reward.model else None,
+        trust_remote_code=bool(reward.model and reward.model.trust_remote_code),
+        endpoint=RewardEndpointParameters(
+            base_url=reward.endpoint.url,
+            model=reward.endpoint.model,
+            api_key_env=API_KEY_ENV if reward.endpoint.api_key_secret_ref else None,
+            concurrency=reward.batch_size,
+            stall_seconds=layout.spec.generation.stall_seconds,
+        )
+        if reward.endpoint
+        else None,
         prompts_dir=prompts,
         responses_dir=responses,
         shards=stage.shards or 1,

@@ -74,6 +74,8 @@ def _wanted(namespace: str, spec: FusionRunSpec) -> Iterator[tuple[ObjectRef, Re
         for s in spec.sources
         if s.endpoint
     ]
+    if spec.reward_model.endpoint:
+        secrets.append(("spec.rewardModel.endpoint.apiKeySecretRef", spec.reward_model.endpoint.api_key_secret_ref))
     for field, secret in secrets:
         if secret:
             yield (
