@@ -6,7 +6,7 @@ from fusionrun.api.models import ALLOWED_VLLM_ARGS
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.plan.checks import check_spec
 from fusionrun.plan.defaults import fill
-from support.runs import CLAIM, make_spec
+from support.runs import CLAIM, called_reward, make_spec
 
 
 def errors(spec: dict) -> list[tuple[str, object, str]]:
@@ -149,3 +149,12 @@ def test_a_preset_without_tests_is_refused_with_what_to_do(preset):
 def test_a_preset_is_of_one_task():
     (found,) = errors(make_spec(datasets=[{"name": "d", "preset": "HelpSteer2", "task": "Mathematics"}]))
     assert found == ("datasets[d].task", "Mathematics", "preset HelpSteer2 is of task Instruction")
+
+
+def test_every_response_has_one_judge():
+    """Said again here: without admission's rule there would be nothing to score with."""
+    rule = "exactly one of model and endpoint is required"
+    assert errors(make_spec(rewardModel=called_reward())) == []
+    neither = {k: v for k, v in called_reward().items() if k != "endpoint"}
+    for reward in (neither, called_reward() | make_spec()["rewardModel"]):
+        assert [(field, said) for field, _, said in errors(make_spec(rewardModel=reward))] == [("rewardModel", rule)]

@@ -1,6 +1,7 @@
 """The data set's card: what it says, in both forms, for people with any device, and the same bytes each time."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -18,7 +19,7 @@ from fusionrun_stages.cards.licences import Outputs
 from fusionrun_stages.cards.render import Cards
 from fusionrun_stages.cards.sections import Facts
 from fusionrun_stages.construction.summary import Summary
-from support.runs import make_spec
+from support.runs import called_reward, make_spec
 
 COUNTS = {
     "sft_rows": 1200, "pairs": 800, "held_out_pairs": 16, "sft:ada": 700, "sft:bob": 500, "pairs:ada": 300,
@@ -213,3 +214,11 @@ def test_the_word_of_a_models_own_card_goes_before_its_name():
 
 def test_every_licence_names_its_source():
     assert all(one.source.startswith("https://") for one in licences.LICENCES.values())
+
+
+def test_a_called_reward_model_is_named_by_its_place(facts):
+    spec = fill(FusionRunSpec.model_validate(make_spec(rewardModel=called_reward())))
+    called = Cards(replace(facts, spec=spec), {})
+    markdown = called.dataset()[0]
+    assert "Scores that judge-8b at https://judge gave" in markdown
+    assert "| reward model |  | judge-8b at https://judge |" in markdown

@@ -8,7 +8,7 @@ from fusionrun.api.status import Reason
 from fusionrun.api.task import Outcome, StageResult, encode_result
 from fusionrun.state.decide import decide
 from fusionrun.state.failures import Failure
-from support.runs import make_run
+from support.runs import called_reward, make_run
 from support.world import World, succeeded
 
 
@@ -30,6 +30,12 @@ def test_a_run_reaches_complete_with_every_stage_done(finished):
     assert set(ended(finished)) == {s.name for s in finished.status.stages}
     assert finished.status.dataset.sft_rows == 7
     assert finished.status.results[0].delta == 40.0
+
+
+def test_a_run_whose_reward_model_is_called_reaches_complete():
+    world = World(make_run(rewardModel=called_reward()))
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"
 
 
 def test_no_object_of_a_server_is_left_at_the_end(finished):
