@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,8 @@ from typing import Any
 import httpx
 
 NAME = "endless"
+EVENTS = "FUSIONRUN_BENCH_EVENTS"
+"""Variable of the server's environment: the file that ``Watch`` writes to."""
 TRY_SECONDS = 0.5
 STOP_SECONDS = 30
 ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
@@ -54,21 +57,42 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
+class Watch:
+    """Middleware of the server: note when each chat request comes in (1) and when its answer is out (-1)."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._events = Path(os.environ[EVENTS]).open("a", buffering=1)  # noqa: SIM115 - for as long as the server runs
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope.get("path") != "/v1/chat/completions":
+            await self._app(scope, receive, send)
+            return
+        self._events.write(f"{time.monotonic()} 1\n")
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._events.write(f"{time.monotonic()} -1\n")
+
+
 @contextmanager
-def served(model: Path, log: Path, options: list[str]) -> Iterator[str]:
+def served(model: Path, log: Path, events: Path, options: list[str]) -> Iterator[str]:
     """Serve a model while the block runs; yield the server's base URL."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [
         sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(model), "--served-model-name", NAME,
-        "--host", "127.0.0.1", "--port", str(port), "--generation-config", "vllm", *options,
+        "--host", "127.0.0.1", "--port", str(port), "--generation-config", "vllm",
+        "--middleware", f"{__name__}.{Watch.__name__}", *options,
     ]  # fmt: skip
     url = f"http://127.0.0.1:{port}"
+    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    environment = ENVIRONMENT | os.environ | {EVENTS: str(events), "PYTHONPATH": paths}
     with log.open("wb") as output:
         # A session of its own: what it starts is ended with it.
         server = subprocess.Popen(
-            command, env=ENVIRONMENT | os.environ, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            command, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
     try:
         while not _answers(url):
