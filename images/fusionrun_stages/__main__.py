@@ -18,17 +18,8 @@ from types import FrameType
 
 from fusionrun.api.artifacts import Manifest, manifest_paths, shard_name
 from fusionrun.api.records import SCHEMA_VERSION
-from fusionrun.api.task import (
-    PROGRESS_URL_ENV,
-    TASK_PATH,
-    TERMINATION_PATH,
-    Outcome,
-    StageKind,
-    StageResult,
-    StageTask,
-    decode_task,
-    encode_result,
-)
+from fusionrun.api.result import Outcome, StageResult, encode_result
+from fusionrun.api.task import PROGRESS_URL_ENV, TASK_PATH, TERMINATION_PATH, StageKind, StageTask, decode_task
 from fusionrun_stages.errors import InfrastructureError, classify
 from fusionrun_stages.progress import Pusher
 from fusionrun_stages.shards import write_atomic

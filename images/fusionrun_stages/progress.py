@@ -9,7 +9,7 @@ import threading
 import time
 from urllib.parse import urlsplit
 
-from fusionrun.api.task import Progress
+from fusionrun.api.result import Progress
 
 INTERVAL_SECONDS = 1.0
 TIMEOUT_SECONDS = 2.0

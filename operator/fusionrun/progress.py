@@ -13,7 +13,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from fusionrun.api.models import Manifest
-from fusionrun.api.task import Progress
+from fusionrun.api.result import Progress
 from fusionrun.names import API_VERSION, KIND, LABEL_RUN, LABEL_STAGE, stage_from_label
 from fusionrun.state.live import ObjectRef, Pushed
 

@@ -10,8 +10,9 @@ from fusionrun.errors import PlanError
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill
 from fusionrun.plan.graph import digests
+from fusionrun.plan.layout import Layout
 from fusionrun.plan.stages import Stage
-from fusionrun.plan.tasks import API_KEY_ENV, Layout, build_task
+from fusionrun.plan.tasks import API_KEY_ENV, build_task
 from support.runs import CLAIM, UID, called_reward, make_spec
 
 BENCHMARK = {"grader": "Mathematics", "columns": {"answer": "answer"}}

@@ -19,7 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fusionrun.api.models import Quota
 from fusionrun.api.records import Prompt, Response
-from fusionrun.api.task import EXIT_SERVER_WEDGED, StageTask, decode_result, encode_task
+from fusionrun.api.result import decode_result
+from fusionrun.api.task import EXIT_SERVER_WEDGED, StageTask, encode_task
 from fusionrun_stages import __main__ as stages
 from fusionrun_stages import generate
 from fusionrun_stages.chat import sample_seed

@@ -8,7 +8,8 @@ import time
 import pytest
 
 from fusionrun.api.artifacts import Manifest
-from fusionrun.api.task import RESULT_MAX_BYTES, Outcome, StageTask, decode_result, encode_task
+from fusionrun.api.result import RESULT_MAX_BYTES, Outcome, decode_result
+from fusionrun.api.task import StageTask, encode_task
 from fusionrun_stages import __main__ as entry
 from fusionrun_stages.errors import InfrastructureError, UserError, classify
 from fusionrun_stages.work import Made, Work

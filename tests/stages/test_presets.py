@@ -17,8 +17,9 @@ from fusionrun.api.task import StageTask
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.checks import check_spec
 from fusionrun.plan.defaults import fill
+from fusionrun.plan.layout import Layout
 from fusionrun.plan.presets import preset_data
-from fusionrun.plan.tasks import Layout, build_task
+from fusionrun.plan.tasks import build_task
 from fusionrun_stages import prepare
 from fusionrun_stages.shards import read_rows
 from fusionrun_stages.tables import check_columns, split_files

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from fusionrun.api.task import Outcome
+from fusionrun.api.result import Outcome
 
 pytest.importorskip("torch")
 pytest.importorskip("trl")

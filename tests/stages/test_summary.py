@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fusionrun.api.data import Task
 from fusionrun.api.records import DropReason
-from fusionrun.api.task import Outcome, StageResult, encode_result
+from fusionrun.api.result import Outcome, StageResult, encode_result
 from fusionrun_stages.construct import WIN_RATES
 from fusionrun_stages.construction.histogram import BINS, Histogram, Lengths, share_bins
 from fusionrun_stages.construction.summary import EXAMPLE_CHARACTERS, Summary, prepared

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
+from fusionrun.api.result import Outcome, StageResult, encode_result
 from fusionrun.api.status import Reason
-from fusionrun.api.task import Outcome, StageResult, encode_result
 from fusionrun.state.decide import decide
 from fusionrun.state.failures import Failure
 from support.runs import called_reward, make_run

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from fusionrun.api.result import Outcome, StageResult, encode_result
 from fusionrun.api.status import Reason
-from fusionrun.api.task import Outcome, StageResult, encode_result
 from fusionrun.state.failures import DISRUPTIONS, Failure, explain
 
 

@@ -2,7 +2,8 @@
 
 import json
 
-from fusionrun.api.task import Outcome, StageResult, decode_task
+from fusionrun.api.result import Outcome, StageResult
+from fusionrun.api.task import decode_task
 from fusionrun.state.results import dataset_summary
 from support.runs import make_run
 from support.world import World, succeeded

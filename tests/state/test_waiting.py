@@ -2,7 +2,7 @@
 
 import copy
 
-from fusionrun.api.task import Outcome, StageResult, encode_result
+from fusionrun.api.result import Outcome, StageResult, encode_result
 from fusionrun.state.observe import ref_of
 from support.runs import make_run
 from support.world import World

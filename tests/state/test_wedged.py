@@ -2,8 +2,9 @@
 
 import pytest
 
+from fusionrun.api.result import Outcome, StageResult, encode_result
 from fusionrun.api.status import Reason
-from fusionrun.api.task import EXIT_SERVER_WEDGED, Outcome, StageResult, decode_task, encode_result
+from fusionrun.api.task import EXIT_SERVER_WEDGED, decode_task
 from fusionrun.state.live import ObjectRef
 from support.runs import make_run
 from support.world import World

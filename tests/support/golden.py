@@ -12,8 +12,8 @@ from fusionrun.objects.render import render
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill
 from fusionrun.plan.graph import digests
+from fusionrun.plan.layout import Layout
 from fusionrun.plan.stages import Stage
-from fusionrun.plan.tasks import Layout
 from fusionrun.settings import Images, Settings
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fusionrun.api.task import StageTask, decode_result, encode_task
+from fusionrun.api.result import decode_result
+from fusionrun.api.task import StageTask, encode_task
 
 REPOSITORY = Path(__file__).parents[2]
 TEMPLATE = (

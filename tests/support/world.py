@@ -8,8 +8,9 @@ from functools import lru_cache
 from typing import Any
 
 from fusionrun import names
+from fusionrun.api.result import Outcome, StageResult, encode_result
 from fusionrun.api.status import FusionRunStatus
-from fusionrun.api.task import Outcome, ReferenceKind, ResolveParameters, StageResult, decode_task, encode_result
+from fusionrun.api.task import ReferenceKind, ResolveParameters, decode_task
 from fusionrun.settings import Images, Settings
 from fusionrun.state.decide import decide
 from fusionrun.state.decision import Decision, Event

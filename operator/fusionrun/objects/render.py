@@ -10,8 +10,9 @@ from fusionrun.objects.job import build_job
 from fusionrun.objects.meta import Run
 from fusionrun.objects.pytorchjob import build_pytorchjob
 from fusionrun.objects.sandbox import build_network_policy, build_sandbox_job
+from fusionrun.plan.layout import Layout
 from fusionrun.plan.stages import Stage
-from fusionrun.plan.tasks import Layout, build_task
+from fusionrun.plan.tasks import build_task
 from fusionrun.settings import Settings
 
 

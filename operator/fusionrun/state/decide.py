@@ -28,7 +28,7 @@ from fusionrun.plan.build import build_plan
 from fusionrun.plan.checks import check_spec
 from fusionrun.plan.defaults import fill
 from fusionrun.plan.graph import digests, needed
-from fusionrun.plan.tasks import Layout
+from fusionrun.plan.layout import Layout
 from fusionrun.settings import Images, Settings
 from fusionrun.state import conditions, results
 from fusionrun.state.conditions import Wanted, set_conditions, stamp

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fusionrun.api.models import Manifest
+from fusionrun.api.result import Outcome, decode_result
 from fusionrun.api.status import LOG_TAIL_CHARACTERS, Reason
-from fusionrun.api.task import EXIT_USER_ERROR, Outcome, decode_result
+from fusionrun.api.task import EXIT_USER_ERROR
 
 DISRUPTIONS = frozenset({"Evicted", "Preempted", "Preempting", "NodeLost", "NodeShutdown", "Shutdown", "Terminated"})
 """Pod reasons that are the infrastructure's. Source: Kubernetes, kubelet eviction and graceful node shutdown."""

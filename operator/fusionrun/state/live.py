@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from fusionrun.api.models import Manifest
-from fusionrun.api.task import Progress
+from fusionrun.api.result import Progress
 
 
 @dataclass(frozen=True, order=True)

@@ -7,8 +7,8 @@ from enum import StrEnum
 
 from fusionrun import names
 from fusionrun.api.models import Manifest
+from fusionrun.api.result import StageResult, decode_result
 from fusionrun.api.status import Reason
-from fusionrun.api.task import StageResult, decode_result
 from fusionrun.state.failures import Failure, explain
 from fusionrun.state.live import Live, ObjectRef, Pushed
 

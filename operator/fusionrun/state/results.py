@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from fusionrun.api.data import Evaluation, GateBaseline
+from fusionrun.api.result import StageResult
 from fusionrun.api.status import BenchmarkResult, DatasetSummary, SourceRows
-from fusionrun.api.task import StageResult
 
 
 def total(results: Iterable[StageResult], key: str) -> int:

@@ -17,8 +17,8 @@ from fusionrun.api.status import (
 )
 from fusionrun.api.task import StageKind
 from fusionrun.objects.render import render
+from fusionrun.plan.layout import Layout
 from fusionrun.plan.stages import Stage
-from fusionrun.plan.tasks import Layout
 from fusionrun.settings import Settings
 from fusionrun.state import progress, results
 from fusionrun.state.conditions import stamp
