@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from fusionrun.api.data import Task
-from fusionrun.api.records import DropReason, PreferencePair, SftExample
+from fusionrun.api.records import MICRO, DropReason, PreferencePair, SftExample
 from fusionrun.api.task import ConstructParameters
 from fusionrun_stages.construction.keys import Part, parts_of, read_candidates, read_prompts, shard_files
 from fusionrun_stages.construction.rows import (
@@ -26,7 +26,7 @@ from fusionrun_stages.construction.rows import (
     read_ranges,
     spill,
 )
-from fusionrun_stages.construction.rules import MICRO, choose
+from fusionrun_stages.construction.rules import choose
 from fusionrun_stages.construction.split import hold_out, take
 from fusionrun_stages.construction.summary import FILE as SUMMARY
 from fusionrun_stages.construction.summary import Summary, prepared

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+FILE = "contamination.json"
+"""Where ``prepare`` leaves the ``Report``, beside its manifest."""
 GRAM_WORDS = 13
 COMMON_PROMPTS = 10
 """An n-gram found in more prompts than this is a phrase, not a leak."""

@@ -19,6 +19,7 @@ from fusionrun.api.artifacts import claim_path
 from fusionrun.api.data import Columns, Grader, Subject, Task
 from fusionrun.api.records import Prompt, Response
 from fusionrun.api.task import DatasetParameters, PrepareParameters
+from fusionrun_stages.contamination import FILE as CONTAMINATION_FILE
 from fusionrun_stages.contamination import Hit, Leak, Overlap, Report
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.near_duplicates import NearDuplicates
@@ -30,7 +31,6 @@ from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger(__name__)
 
-CONTAMINATION_FILE = "contamination.json"
 NEAR_EXAMPLES = 20
 EXAMPLE_CHARACTERS = 240
 REPORT_ROWS = 5000

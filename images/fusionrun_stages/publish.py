@@ -17,6 +17,7 @@ from fusionrun.api.task import PublishParameters
 from fusionrun_stages.cards.licences import told_by
 from fusionrun_stages.cards.render import Cards
 from fusionrun_stages.cards.sections import Facts
+from fusionrun_stages.construct import FILES
 from fusionrun_stages.construction.summary import FILE as SUMMARY
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.remote import ask_hub, hub_api, hub_id, s3
@@ -26,7 +27,6 @@ from fusionrun_stages.work import Made, Work
 log = logging.getLogger(__name__)
 
 PROVENANCE = "provenance.json"
-DATASET_FILES = ("sft.parquet", "pairs.parquet", "held-out.parquet")
 DATASET_SUFFIX = "-data"
 """A hub keeps models and data sets apart: the data set goes to ``org/name-data``."""
 
@@ -66,7 +66,7 @@ def build_bundle(bundle: Path, parameters: PublishParameters, spec: FusionRunSpe
     complete_generation_config(bundle / "model", spec)
     (bundle / "model" / "README.md").write_text(cards.model())
     (bundle / "dataset").mkdir()
-    for name in DATASET_FILES:
+    for name in FILES.values():
         if (dataset / name).is_file():
             shutil.copyfile(inside_volume(dataset / name), bundle / "dataset" / name)
     markdown, page = cards.dataset()

@@ -14,10 +14,11 @@ from collections.abc import Iterable, Sequence
 
 import httpx
 
+from fusionrun.api.records import MICRO
 from fusionrun.api.task import RewardEndpointParameters
 from fusionrun_stages.chat_template import TEMPLATE_ARGUMENTS
 from fusionrun_stages.errors import InfrastructureError, StageError, UserError
-from fusionrun_stages.reward_model import MICRO, Store, Text
+from fusionrun_stages.reward_model import Store, Text
 from fusionrun_stages.server import HTTP_BAD_REQUEST, HTTP_SERVER_ERROR, Body, Server, message, watch
 from fusionrun_stages.slots import Slots
 

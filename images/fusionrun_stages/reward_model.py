@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from fusionrun.api.records import MICRO
 from fusionrun_stages.chat_template import TEMPLATE_ARGUMENTS
 from fusionrun_stages.errors import UserError
-
-MICRO = 1_000_000
 
 Text = tuple[str, str]
 """Prompt and answer."""

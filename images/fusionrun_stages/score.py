@@ -15,11 +15,11 @@ from typing import Protocol
 from fusionrun.api.artifacts import shard_name
 from fusionrun.api.data import Task
 from fusionrun.api.models import Calibration
-from fusionrun.api.records import Prompt, Response, Row, Score
+from fusionrun.api.records import MICRO, Prompt, Response, Row, Score
 from fusionrun.api.task import ScoreParameters
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.reward_endpoint import RewardEndpoint
-from fusionrun_stages.reward_model import MICRO, RewardModel, Store, Text
+from fusionrun_stages.reward_model import RewardModel, Store, Text
 from fusionrun_stages.shards import JsonLines, read_json_lines, read_rows, shard_path, write_rows
 from fusionrun_stages.work import Made, Work
 

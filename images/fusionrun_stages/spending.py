@@ -4,8 +4,7 @@ import math
 from dataclasses import dataclass
 
 from fusionrun.api.models import Prices, Quota
-
-MICRO = 1_000_000
+from fusionrun.api.records import MICRO
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from fusionrun.plan.defaults import fill
 from fusionrun_stages.cards import licences
 from fusionrun_stages.cards.licences import Outputs
 from fusionrun_stages.cards.render import Cards
-from fusionrun_stages.cards.sections import Facts
+from fusionrun_stages.cards.sections import Facts, build_sections
+from fusionrun_stages.construct import PREPARED
 from fusionrun_stages.construction.summary import Summary
 from support.runs import called_reward, make_spec
 
@@ -222,3 +223,14 @@ def test_a_called_reward_model_is_named_by_its_place(facts):
     markdown = called.dataset()[0]
     assert "Scores that judge-8b at https://judge gave" in markdown
     assert "| reward model |  | judge-8b at https://judge |" in markdown
+
+
+def test_every_reason_for_which_prepare_drops_is_shown_by_data_set(facts):
+    tally = {key: number for number, key in enumerate(PREPARED.values(), 2)}
+    counts = {f"drop:{reason}": tally[key] for reason, key in PREPARED.items()}
+    told = replace(facts, counts=counts, details={}, summary={"prepared": {"datasets": {"math": tally}}})
+    (dropped,) = [section for section in build_sections(told) if section.heading == "Dropped prompts"]
+    assert dropped.head == ("reason", "prompts", "math")
+    assert {row[0]: row[1:] for row in dropped.rows} == {
+        str(reason): (str(tally[key]), str(tally[key])) for reason, key in PREPARED.items()
+    }

@@ -10,6 +10,7 @@ from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.task import StageTask
 from fusionrun.plan.defaults import fill
 from fusionrun_stages import publish
+from fusionrun_stages.construct import FILES
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.work import Work
 from support.model_folders import make_model
@@ -31,7 +32,7 @@ def volume(tmp_path, monkeypatch):
     (target / "generation_config.json").write_text('{"eos_token_id": [1, 107]}')
     construct = tmp_path / "construct"
     construct.mkdir()
-    for name in publish.DATASET_FILES:
+    for name in FILES.values():
         (construct / name).write_bytes(name.encode())
     manifest = Manifest(schema_version=1, stage="construct", digest="c", files={}, counts=COUNTS)
     (construct / "manifest.json").write_text(manifest.model_dump_json())

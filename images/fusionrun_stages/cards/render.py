@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from fusionrun_stages.cards.sections import Facts, build_sections, model_of, sampling_of, tiles
+from fusionrun_stages.construct import FILES
 from fusionrun_stages.remote import hub_id
 
-DATASET_CONFIGS = {"sft": "sft.parquet", "pairs": "pairs.parquet", "held-out": "held-out.parquet"}
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 """Source: huggingface.co/docs/hub/datasets-cards, ``size_categories``."""
 
@@ -50,6 +50,7 @@ class Cards:
         """
         facts = self._facts
         rows = sum(facts.counts.get(key, 0) for key in ("sft_rows", "pairs", "held_out_pairs"))
+        configs = {file.removesuffix(".parquet"): file for file in FILES.values()}
         matter = {
             "pretty_name": facts.name,
             # Rows stand under the licences of several models and data sets: the card lists them.
@@ -58,7 +59,7 @@ class Cards:
             "task_categories": ["text-generation"],
             "size_categories": [next((name for limit, name in SIZES if rows < limit), "n>10M")],
             "tags": ["fusionrun", "fusechat-3.0", "synthetic", "sft", "dpo"],
-            "configs": [{"config_name": name, "data_files": file} for name, file in DATASET_CONFIGS.items()],
+            "configs": [{"config_name": name, "data_files": file} for name, file in configs.items()],
         }
         values = {
             "name": facts.name,

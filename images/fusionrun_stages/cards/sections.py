@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fusionrun.api.models import Sampling, Source
+from fusionrun.api.records import MICRO
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun_stages.cards import licences, plots
 from fusionrun_stages.cards.licences import Licence
+from fusionrun_stages.construct import HELD_OUT, PAIR, PREPARED, SFT
 
-MICRO = 1_000_000
-HELD_OUT, PAIR, SFT = "held-out", "pair", "sft"
 KINDS = {SFT: "SFT rows", PAIR: "pairs", HELD_OUT: "held-out pairs"}
 
 
@@ -209,7 +209,7 @@ def _drops(facts: Facts) -> Iterator[Section]:
     drops = {key.removeprefix("drop:"): n for key, n in sorted(facts.counts.items()) if key.startswith("drop:")}
     by_dataset: dict[str, dict[str, int]] = {n: dict(d) for n, d in facts.details.get("drops_by_dataset", {}).items()}
     for name, tally in facts.summary.get("prepared", {}).get("datasets", {}).items():
-        before = {"Duplicate": tally.get("duplicates", 0), "Contaminated": tally.get("contaminated", 0)}
+        before = {str(reason): tally.get(key, 0) for reason, key in PREPARED.items()}
         by_dataset.setdefault(name, {}).update({reason: n for reason, n in before.items() if n})
     names = [d.name for d in facts.spec.datasets if d.name in by_dataset]
     yield Section(

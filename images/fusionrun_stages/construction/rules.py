@@ -21,9 +21,6 @@ import polars as pl
 from fusionrun.api.data import Task
 from fusionrun.api.records import DropReason
 
-MICRO = 1_000_000
-"""A score of 1.0 as an integer (``records.Score``)."""
-
 KEYS = ["prompt", "source"]
 
 

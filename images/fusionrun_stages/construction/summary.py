@@ -13,12 +13,12 @@ from typing import Any
 import polars as pl
 
 from fusionrun.api.data import Task
+from fusionrun.api.records import MICRO
 from fusionrun_stages.construction.histogram import Histogram, Lengths, share_bins
+from fusionrun_stages.contamination import FILE as CONTAMINATION_FILE
 from fusionrun_stages.shards import read_json
 
 FILE = "summary.json"
-CONTAMINATION_FILE = "contamination.json"
-"""Made by ``prepare`` beside its manifest: a list of objects with ``prompt``, ``benchmark`` and ``ngram`` (texts)."""
 EXAMPLES = 20
 EXAMPLE_CHARACTERS = 240
 
@@ -133,7 +133,7 @@ class Summary:
         if responses:
             numbers["truncated_share"] = round(truncated / responses, 6)
         if pairs:
-            numbers["mean_margin"] = round(sum(h.total for h in windowed) / pairs / 1e6, 6)
+            numbers["mean_margin"] = round(sum(h.total for h in windowed) / pairs / MICRO, 6)
         return numbers
 
     def _sum(self, outcome: str) -> int:

@@ -10,6 +10,8 @@ from typing import Literal
 from fusionrun.api.contract import Contract
 from fusionrun.api.data import Task
 
+MICRO = 1_000_000
+"""Scores and costs are integers of one millionth: in floats 0.12 - 0.11 is less than 0.01."""
 SCHEMA_VERSION = 1
 
 
