@@ -15,6 +15,7 @@ import yaml
 
 from fusionrun import names
 from fusionrun.api.crd import build_crd
+from support.live import wait_until_established
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def cluster() -> Iterator[Cluster]:
     try:
         address = re.search(r"127\.0\.0\.1:\d+", proxy.stdout.readline())[0]
         kubectl("create", "-f", "-", stdin=json.dumps(crd))
-        kubectl("wait", "--for=condition=Established", f"crd/{crd['metadata']['name']}", "--timeout=60s")
+        wait_until_established(crd)
         kubectl("create", "namespace", namespace)
         found = Cluster(f"http://{address}", group, namespace)
         _wait_until_served(found)

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from support.broken import Broken, broken
-from support.live import Cluster, condition
+from support.live import Cluster, condition, wait_until_established
 
 pytestmark = pytest.mark.cluster
 PYTORCHJOB_CRD = "crd/pytorchjobs.kubeflow.org"
@@ -63,4 +63,4 @@ def test_a_missing_training_operator_is_waited_for_in_words(cluster):
         waits_for(cluster, case)
     finally:
         cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(definition))
-        cluster.kubectl("wait", "--for=condition=Established", PYTORCHJOB_CRD, "--timeout=60s")
+        wait_until_established(definition)

@@ -16,7 +16,7 @@ sys.path.insert(0, str(REPOSITORY / "hack" / "demo"))
 from fusionrun.settings import Images
 from watch import condition, watch
 
-__all__ = ["OPERATOR_NAMESPACE", "Cluster", "built_images", "condition", "small_run"]
+__all__ = ["OPERATOR_NAMESPACE", "Cluster", "built_images", "condition", "small_run", "wait_until_established"]
 OPERATOR_NAMESPACE = "fusionrun-system"
 
 
@@ -43,6 +43,18 @@ class Cluster:
     def watch(self, name: str) -> Iterator[dict[str, Any]]:
         """Yield a FusionRun at each change, until it is finished."""
         return watch(self.namespace, name)
+
+
+def wait_until_established(crd: dict[str, Any]) -> None:
+    """Wait until a CRD just created is served.
+
+    Its conditions are null at first, and ``kubectl wait --for=condition`` fails on null; they are set together
+    with the names that the API server accepted, so those come first.
+    """
+    for what in (f"jsonpath={{.status.acceptedNames.kind}}={crd['spec']['names']['kind']}", "condition=Established"):
+        words = ["kubectl", "wait", f"--for={what}", f"crd/{crd['metadata']['name']}", "--timeout=60s"]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
 
 
 def built_images() -> Images:
