@@ -142,7 +142,7 @@ def run(work: Work) -> Made:
                 JsonLines(path),
                 tally,
                 rate,
-                lambda: _report(work, tally, rate, total),
+                lambda: _report(work, tally, rate, total, parameters.prices),
             )
         )
     if tally.spent:
@@ -280,8 +280,9 @@ def numbers(chat: Chat, tally: Tally, rate: Rate, total: int) -> Numbers:
     )
 
 
-def _report(work: Work, tally: Tally, rate: Rate, total: int) -> None:
-    work.report(tally.rows, total, "samples", tokens_per_second=round(rate.late, 1))
+def _report(work: Work, tally: Tally, rate: Rate, total: int, prices: Prices | None) -> None:
+    cost = {"cost_micro": tally.cost_micro(prices)} if prices else {}
+    work.report(tally.rows, total, "samples", tokens_per_second=round(rate.late, 1), **cost)
 
 
 def _forget(parts: Path, shard: int) -> None:

@@ -25,6 +25,7 @@ from prometheus_client.aiohttp import make_aiohttp_handler
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from fusionrun.api.models import Manifest
+from fusionrun.api.records import MICRO
 from fusionrun.api.status import ConditionStatus, ConditionType, StageState
 from fusionrun.state.live import ObjectRef
 
@@ -45,6 +46,10 @@ _GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "fusionrun_stage_progress_ratio": ("How far a stage at work is, 0 to 1.", (*_RUN, "stage")),
     "fusionrun_stage_tokens_per_second": ("Tokens per second of a stage at work.", (*_RUN, "stage")),
     "fusionrun_stage_eta_seconds": ("Seconds that a stage at work still needs.", (*_RUN, "stage")),
+    "fusionrun_stage_cost": (
+        "What a stage's endpoint has cost so far, in the currency of its prices.",
+        (*_RUN, "stage"),
+    ),
     "fusionrun_stage_peak_memory_bytes": ("Largest resident memory of one pod of a stage.", (*_RUN, "stage")),
     "fusionrun_training_loss": ("Last loss of a training stage.", (*_RUN, "stage")),
     "fusionrun_reward_accuracy": ("Last reward accuracy of DPO, 0 to 1.", (*_RUN, "stage")),
@@ -223,6 +228,8 @@ def _of_run(run: Manifest) -> Iterator[tuple[str, list[str], float | int | None]
             yield "fusionrun_stage_progress_ratio", labels, progress["done"] / progress["total"]
         yield "fusionrun_stage_tokens_per_second", labels, stage.get("tokensPerSecond")
         yield "fusionrun_stage_eta_seconds", labels, stage.get("etaSeconds")
+        if stage.get("costMicro"):
+            yield "fusionrun_stage_cost", labels, stage["costMicro"] / MICRO
         yield "fusionrun_stage_peak_memory_bytes", labels, stage.get("peakMemoryBytes")
         yield "fusionrun_training_loss", labels, stage.get("loss")
         yield "fusionrun_reward_accuracy", labels, stage.get("rewardAccuracy")

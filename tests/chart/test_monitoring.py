@@ -7,8 +7,13 @@ import pytest
 import yaml
 
 from fusionrun.metrics import _COUNTERS, _GAUGES, Metrics
+from fusionrun_stages.generation_metrics import Collector, Numbers
 
-NAMES = Metrics(list).names()
+CLIENT = Numbers(requests={200: 1}, samples={"stop": 1}, tokens={"prompt": 1}, slots={"busy": 1})
+NAMES = Metrics(list).names() | {
+    f"{family.name}_total" if family.type == "counter" else family.name
+    for family in Collector("source", lambda: CLIENT).collect()
+}
 
 
 def queries(root):
@@ -25,7 +30,7 @@ def queries(root):
 
 
 def test_every_series_that_is_asked_for_exists(root):
-    asked = {name for _, query in queries(root) for name in re.findall(r"\b(?:fusionrun|process)_\w+", query)}
+    asked = {name for _, query in queries(root) for name in re.findall(r"\b(?:fusionrun_(?!dev_)|process_)\w+", query)}
     assert len(asked) > 15
     assert asked <= NAMES
 

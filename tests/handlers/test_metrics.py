@@ -31,6 +31,7 @@ def test_a_runs_numbers_are_read_from_its_status():
             "progress": {"done": 3, "total": 4},
             "tokensPerSecond": 240.0,
             "etaSeconds": 60,
+            "costMicro": 2_500_000,
         },
         {"name": "dpo", "state": "Succeeded", "loss": 0.5, "rewardAccuracy": 0.75, "peakMemoryBytes": 1000},
     ]
@@ -62,6 +63,7 @@ def test_a_runs_numbers_are_read_from_its_status():
         'fusionrun_stages{kind="generate",state="Running"} 1.0',
         f'fusionrun_stage_progress_ratio{{{me},stage="generate/qwen"}} 0.75',
         f'fusionrun_stage_tokens_per_second{{{me},stage="generate/qwen"}} 240.0',
+        f'fusionrun_stage_cost{{{me},stage="generate/qwen"}} 2.5',
         f'fusionrun_training_loss{{{me},stage="dpo"}} 0.5',
         f'fusionrun_reward_accuracy{{{me},stage="dpo"}} 0.75',
         f'fusionrun_stage_peak_memory_bytes{{{me},stage="dpo"}} 1000.0',

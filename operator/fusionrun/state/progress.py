@@ -20,6 +20,7 @@ class Numbers:
     progress: StageProgress | None = None
     eta_seconds: int | None = None
     tokens_per_second: float | None = None
+    cost_micro: int | None = None
     loss: float | None = None
     reward_accuracy: float | None = None
 
@@ -32,6 +33,7 @@ def numbers(stage: Stage, seen: ObservedStage, workload: Workload, now: datetime
         progress=progress,
         eta_seconds=_eta(fraction, workload.started, now),
         tokens_per_second=_total([p.numbers.get("tokens_per_second") for p in pushed], 1),
+        cost_micro=int(_total([p.numbers.get("cost_micro") for p in pushed], 0) or 0) or None,
         loss=_last([p.numbers.get("loss") for p in pushed]),
         reward_accuracy=_last([p.numbers.get("reward_accuracy") for p in pushed]),
     )
