@@ -11,16 +11,18 @@ def watch(namespace: str, name: str) -> Iterator[dict[str, Any]]:
     command = ["kubectl", "-n", namespace, "get", "fusionrun", name, "--watch", "-o", "json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         text = ""
-        for line in process.stdout or ():
-            text += line
-            if line.rstrip("\n") != "}":
-                continue
-            run = json.loads(text)
-            text = ""
-            yield run
-            if condition(run, "Finished") == "True":
-                process.terminate()
-                return
+        try:
+            for line in process.stdout or ():
+                text += line
+                if line.rstrip("\n") != "}":
+                    continue
+                run = json.loads(text)
+                text = ""
+                yield run
+                if condition(run, "Finished") == "True":
+                    return
+        finally:  # also where the caller has seen enough
+            process.terminate()
 
 
 def condition(run: dict[str, Any], kind: str, part: str = "status") -> str:

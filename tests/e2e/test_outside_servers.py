@@ -1,0 +1,180 @@
+"""What a run does not serve itself (an endpoint with a key, a reward model over HTTP, answers that a data set holds),
+and a server of its own that wedges: on real vLLM servers.
+"""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import TypeAdapter
+
+from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.task import StageKind
+from fusionrun.objects.deployment import build_deployment, build_service, server_url
+from fusionrun.objects.meta import Run
+from fusionrun.plan.stages import Stage
+from fusionrun.settings import Settings
+from support.live import OPERATOR_NAMESPACE, Cluster, condition, small_run
+from support.runs import UID
+
+pytestmark = pytest.mark.cluster
+KEY = "outside"
+"""The Secret, its only key, and what is in it."""
+PROMPTS, SAMPLES = 150, 8
+"""Of the data set that the served source answers."""
+STOP_THE_ENGINE = """
+import os, pathlib, signal
+for process in pathlib.Path("/proc").glob("[0-9]*"):
+    if process.joinpath("comm").read_text().startswith("VLLM::Engine"):
+        os.kill(int(process.name), signal.SIGSTOP)
+        print("stopped")
+"""
+"""vLLM's HTTP process stays up and takes requests, and its engine answers none of them: that is a wedged server."""
+
+
+@dataclass
+class Outside:
+    """Model servers that no run knows of."""
+
+    cluster: Cluster
+    settings: Settings
+    names: list[str] = field(default_factory=list)
+
+    def serve(self, name: str, *arguments: str, **environment: str) -> str:
+        """Serve a model of the small world as the operator would; return its URL, with ``/v1``."""
+        run = Run(self.cluster.namespace, KEY, UID, FusionRunSpec.model_validate(small_run(KEY, 1, 1)["spec"]))
+        stage, child = Stage(f"serve/{name}", StageKind.SERVE), f"{KEY}-{name}"
+        deployment = build_deployment(run, stage, child, 0, self.settings, f"/data/inputs/tiny/models/{name}")
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        container["command"] += arguments
+        container["env"] += [{"name": k, "value": v} for k, v in environment.items()]
+        items = [deployment, build_service(run, stage, child, 0)]
+        for item in items:
+            del item["metadata"]["ownerReferences"]
+        self.cluster.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+        self.names.append(child)
+        return server_url(run, child)
+
+    def wait(self) -> None:
+        """Wait until all of them answer."""
+        for name in self.names:
+            self.cluster.kubectl("rollout", "status", f"deployment/{name}", "--timeout=10m")
+
+    def end(self) -> None:
+        """Delete them."""
+        for name in self.names:
+            self.cluster.kubectl("delete", f"deployment/{name}", f"service/{name}", "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def outside(cluster: Cluster) -> Iterator[Outside]:
+    text = cluster.get("configmap", "fusionrun-settings", "-n", OPERATOR_NAMESPACE)["data"]["settings.yaml"]
+    found = Outside(cluster, TypeAdapter(Settings).validate_python(yaml.safe_load(text)))
+    cluster.kubectl("delete", "secret", KEY, "--ignore-not-found")
+    cluster.kubectl("create", "secret", "generic", KEY, f"--from-literal={KEY}={KEY}")
+    try:
+        yield found
+    finally:
+        found.end()
+
+
+def make_run(name: str, endpoint: str, reward: str) -> dict[str, Any]:
+    """Make a run of one source of each type, on prompts enough to wedge its server in the middle of them."""
+    run = small_run(name, prompts=PROMPTS, measured=1)
+    spec = run["spec"]
+    mathematics, coding, instruction = spec["datasets"]
+    (scribe,) = [s for s in spec["sources"] if s["name"] == "scribe"]
+    called = {
+        "url": endpoint, "model": "programmer", "apiKeySecretRef": {"name": KEY, "key": KEY},
+        "prices": {"prompt": 1, "completion": 2}, "quota": {"maxCost": 1},
+    }  # fmt: skip
+    spec["sources"] = [
+        scribe,
+        {"name": "elsewhere", "type": "Endpoint", "endpoint": called, "sampling": scribe["sampling"]},
+        {"name": "book", "type": "Dataset"},
+    ]
+    mathematics |= {
+        "uri": "pvc://fusion-data/inputs/held/mathematics.jsonl",
+        "sources": ["book"],
+        "responsesColumns": {"book": "solution"},
+    }
+    coding["sources"], instruction["sources"] = ["elsewhere"], ["scribe"]
+    del spec["rewardModel"]["model"]
+    spec["rewardModel"]["endpoint"] = {"url": reward.removesuffix("/v1"), "model": "reward"}
+    spec["generation"]["stallSeconds"] = 30
+    spec["construction"]["seed"] = int(time.time())  # its own artifacts: all the work is done anew
+    return run
+
+
+@dataclass
+class Followed:
+    """A run up to its data set, and what was seen on the way."""
+
+    status: dict[str, Any]
+    resumed: list[tuple[int, int]]
+    """Samples that a pod of the second attempt found stored and asked for, by shard."""
+    cost: list[int]
+    """What the endpoint had cost, as it was told while it answered."""
+
+    @property
+    def stages(self) -> dict[str, dict[str, Any]]:
+        return {s["name"]: s for s in self.status.get("stages", [])}
+
+
+@pytest.fixture(scope="module")
+def followed(cluster: Cluster, outside: Outside) -> Iterator[Followed]:
+    """Follow a run whose server is stopped in the middle of its generation, until its data set is made."""
+    name = f"outside-{int(time.time())}"
+    endpoint = outside.serve("programmer", VLLM_API_KEY=KEY)
+    reward = outside.serve("reward", "--runner", "pooling")
+    outside.wait()
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(make_run(name, endpoint, reward)))
+    stopped, cost = "", []
+    for run in cluster.watch(name):
+        found = Followed(run.get("status", {}), [], cost)
+        if found.stages.get("generate/scribe", {}).get("progress", {}).get("done") and not stopped:
+            (pod,) = cluster.get("pods", "-l", f"fusionrun.dev/run={name},fusionrun.dev/stage=serve.scribe")["items"]
+            stopped = cluster.kubectl("exec", pod["metadata"]["name"], "--", "python", "-c", STOP_THE_ENGINE)
+            assert stopped.strip() == "stopped"
+        called = found.stages.get("generate/elsewhere", {})
+        cost += [called["costMicro"]] if called.get("state") == "Running" and "costMicro" in called else []
+        if condition(run, "Finished") == "True" or found.stages.get("construct", {}).get("state") == "Succeeded":
+            break
+    again = f"fusionrun.dev/run={name},fusionrun.dev/stage=generate.scribe,fusionrun.dev/attempt=1"
+    said = cluster.kubectl("logs", "-l", again, "--tail=-1")
+    pairs = re.findall(r"(\d+) samples stored already, (\d+) to ask for", said)
+    found.resumed.extend((int(stored), int(asked)) for stored, asked in pairs)
+    yield found
+    cluster.kubectl("delete", "fusionrun", name, "--wait=false")
+
+
+def test_a_wedged_server_is_restarted_and_what_was_stored_is_kept(followed):
+    generation = followed.stages["generate/scribe"]
+    assert generation["state"] == "Succeeded", followed.status
+    assert generation["attempt"] == 1
+    assert sum(stored for stored, _ in followed.resumed) > 0
+    assert sum(stored + asked for stored, asked in followed.resumed) == PROMPTS * SAMPLES
+
+
+def test_an_endpoint_with_a_key_answers_and_its_cost_is_told(followed):
+    generation = followed.stages["generate/elsewhere"]
+    assert generation["state"] == "Succeeded"
+    assert [c for c in followed.cost if 0 < c <= generation["costMicro"]] == followed.cost != []
+    assert "serve/elsewhere" not in followed.stages
+
+
+def test_answers_that_a_data_set_holds_are_a_source_with_no_server(followed):
+    assert {name for name in followed.stages if name.endswith("/book")} == {"score/book"}
+    assert followed.stages["verify/book.mathematics"]["state"] == "Succeeded"
+
+
+def test_a_reward_model_over_http_scores_what_all_of_them_gave(followed):
+    assert {followed.stages[f"score/{s}"]["state"] for s in ("scribe", "elsewhere", "book")} == {"Succeeded"}
+    rows = {s["source"]: s for s in followed.status["dataset"]["bySource"]}
+    assert {name for name, source in rows.items() if source["sftRows"]} == {"scribe", "elsewhere", "book"}
+    assert rows["scribe"]["pairs"] > 0
