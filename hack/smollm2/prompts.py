@@ -43,9 +43,16 @@ def write_mathematics(half: int, count: int, seed: int) -> list[dict[str, Any]]:
             "id": f"gsm-symbolic-{template}-{number}",
             "prompt": problem["question"] + _FINAL_ANSWER,
             "answer": str(problem["answer"]),
+            "solution": write_steps(problem),
             "template": template,
         })  # fmt: skip
     return rows
+
+
+def write_steps(problem: dict[str, Any]) -> str:
+    """Write a word problem's own solution as an answer, its result in a box."""
+    steps, _, answer = problem["metadata"]["answer_cot"].partition("\n#### ")
+    return rf"{steps} \boxed{{{answer}}}"
 
 
 def list_tasks(half: int) -> list[dict[str, Any]]:
@@ -62,6 +69,7 @@ def write_coding(half: int, count: int) -> list[dict[str, Any]]:
             "prompt": f"{_COMPLETE}```python\n{problem['prompt'].strip()}\n```",
             "tests": [f"{problem['test'].strip()}\n\ncheck({problem['entry_point']})"],
             "entry_point": problem["entry_point"],
+            "solution": write_program(problem),
         }
         for problem in list_tasks(half)[:count]
     ]

@@ -7,7 +7,15 @@ import torch
 from torch.nn.functional import logsigmoid
 from transformers import LlamaForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
-from smollm2.prompts import TRAINING, list_tasks, list_templates, make_word_problem, read_instructions, write_program
+from smollm2.prompts import (
+    TRAINING,
+    list_tasks,
+    list_templates,
+    make_word_problem,
+    read_instructions,
+    write_program,
+    write_steps,
+)
 
 Pair = tuple[str, str, str]
 """A prompt, a good answer and a corrupted one."""
@@ -24,8 +32,7 @@ def build_pairs(per_skill: int, seed: int) -> list[Pair]:
     good: list[tuple[str, str]] = []
     for number, template in enumerate(list_templates(TRAINING)[:per_skill]):
         problem = make_word_problem(template, 10_000_000 + seed * 1000 + number)
-        steps, _, answer = problem["metadata"]["answer_cot"].partition("\n#### ")
-        good.append((problem["question"], rf"{steps} \boxed{{{answer}}}"))
+        good.append((problem["question"], write_steps(problem)))
     good += [(task["prompt"], write_program(task)) for task in list_tasks(TRAINING)[:per_skill]]
     good += [(row["prompt"], row["answer"]) for row in read_instructions("training")[:per_skill]]
     return [(prompt, answer, corrupt(answer, [other for _, other in good], rng)) for prompt, answer in good]

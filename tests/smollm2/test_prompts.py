@@ -26,7 +26,7 @@ def test_a_solution_passes_the_tests_of_its_row() -> None:
     for problem in prompts.list_tasks(prompts.TRAINING)[:5]:
         row = next(one for one in prompts.write_coding(0, 82) if one["id"] == problem["task_id"])
         scope: dict[str, object] = {}
-        exec(prompts.write_program(problem).removeprefix("```python\n").removesuffix("```"), scope)
+        exec(row["solution"].removeprefix("```python\n").removesuffix("```"), scope)
         for test in row["tests"]:
             exec(test, scope)
 
@@ -36,6 +36,11 @@ def test_word_problems_are_the_same_for_the_same_seed_and_have_a_number_as_answe
     assert rows == prompts.write_mathematics(0, 24, 3)
     assert rows != prompts.write_mathematics(0, 24, 4)
     assert all(float(row["answer"]) == float(row["answer"]) for row in rows)
+
+
+def test_a_worked_solution_ends_in_its_rows_answer() -> None:
+    for row in prompts.write_mathematics(0, 24, 3):
+        assert row["solution"].endswith(rf" \boxed{{{row['answer']}}}")
 
 
 def test_instructions_of_training_and_evaluation_share_no_text() -> None:
