@@ -25,8 +25,8 @@ from support.runs import UID
 pytestmark = pytest.mark.cluster
 KEY = "outside"
 """The Secret, its only key, and what is in it."""
-PROMPTS, SAMPLES = 150, 8
-"""Of the data set that the served source answers."""
+PROMPTS, SAMPLES = 500, 8
+"""Of the data set that the served source answers: half a minute's work."""
 STOP_THE_ENGINE = """
 import os, pathlib, signal
 for process in pathlib.Path("/proc").glob("[0-9]*"):
@@ -52,6 +52,7 @@ class Outside:
         deployment = build_deployment(run, stage, child, 0, self.settings, f"/data/inputs/tiny/models/{name}")
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
         container["command"] += arguments
+        container["startupProbe"]["httpGet"]["path"] = "/health"  # the only one that answers without the key
         container["env"] += [{"name": k, "value": v} for k, v in environment.items()]
         items = [deployment, build_service(run, stage, child, 0)]
         for item in items:
@@ -84,8 +85,8 @@ def outside(cluster: Cluster) -> Iterator[Outside]:
 
 
 def make_run(name: str, endpoint: str, reward: str) -> dict[str, Any]:
-    """Make a run of one source of each type, on prompts enough to wedge its server in the middle of them."""
-    run = small_run(name, prompts=PROMPTS, measured=1)
+    """Make a run of one source of each type."""
+    run = small_run(name, prompts=100, measured=1)
     spec = run["spec"]
     mathematics, coding, instruction = spec["datasets"]
     (scribe,) = [s for s in spec["sources"] if s["name"] == "scribe"]
@@ -104,6 +105,7 @@ def make_run(name: str, endpoint: str, reward: str) -> dict[str, Any]:
         "responsesColumns": {"book": "solution"},
     }
     coding["sources"], instruction["sources"] = ["elsewhere"], ["scribe"]
+    instruction["maxPrompts"] = PROMPTS
     del spec["rewardModel"]["model"]
     spec["rewardModel"]["endpoint"] = {"url": reward.removesuffix("/v1"), "model": "reward"}
     spec["generation"]["stallSeconds"] = 30
@@ -155,8 +157,7 @@ def followed(cluster: Cluster, outside: Outside) -> Iterator[Followed]:
 
 def test_a_wedged_server_is_restarted_and_what_was_stored_is_kept(followed):
     generation = followed.stages["generate/scribe"]
-    assert generation["state"] == "Succeeded", followed.status
-    assert generation["attempt"] == 1
+    assert (generation["state"], generation.get("attempt")) == ("Succeeded", 1), followed.status
     assert sum(stored for stored, _ in followed.resumed) > 0
     assert sum(stored + asked for stored, asked in followed.resumed) == PROMPTS * SAMPLES
 
