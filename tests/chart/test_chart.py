@@ -37,7 +37,7 @@ def test_helm_lint_finds_nothing(helm, chart):
 
 def test_the_operator_reads_the_settings_that_the_chart_writes(helm, tmp_path):
     settings = settings_of(helm.template(), tmp_path)
-    assert settings.images.data == "fusionrun.local/data:0.1.0"
+    assert settings.images.data == "fusionrun.local/fusionrun-data:0.1.0"
     assert settings.progress_url == "http://fusionrun.fusionrun-system.svc:8090"
     assert settings.namespaces == ()
     assert settings.cpu_environment == {}
@@ -54,11 +54,24 @@ def test_each_image_has_its_own_registry_tag_and_digest(helm, tmp_path):
         'images.operator={"repository":"op"}',
     )
     images = settings_of(documents, tmp_path).images
-    assert images.data == "mirror.example/ml/data:7"
+    assert images.data == "mirror.example/ml/fusionrun-data:7"
     assert images.serve == "mirror.example/ml/vllm:8"
     assert images.train == f"other.example/train@{digest}"
     container = one(documents, "Deployment")["spec"]["template"]["spec"]["containers"][0]
     assert container["image"] == "mirror.example/ml/op:7"
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/operations.md"])
+def test_the_documented_install_finds_the_images_that_the_documented_build_pushes(helm, root, tmp_path, document):
+    pushes = re.findall(r"docker push (\S+)", (root / "images" / "README.md").read_text())
+    (loop,) = re.findall(r"for image in (.*); do\n.*\n.*docker push", (root / "images" / "README.md").read_text())
+    pushed = {p.replace("$REGISTRY", "REGISTRY").replace("$image", i) for p in pushes for i in loop.split()}
+    (command,) = re.findall(r"helm upgrade --install (.*\\\n.*)", (root / document).read_text())
+    documents = helm.template(*(re.sub("=(.*)", r'="\1"', pair) for pair in re.findall(r"--set (\S+)", command)))
+    images = settings_of(documents, tmp_path).images
+    (operator,) = one(documents, "Deployment")["spec"]["template"]["spec"]["containers"]
+    used = {operator["image"], images.data, images.serve, images.train, images.reward, images.sandbox}
+    assert used == pushed
 
 
 def test_cpu_adds_its_environment_and_arguments(helm, tmp_path):
