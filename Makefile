@@ -11,16 +11,25 @@ BIN := $(VENV)/bin
 PURE := tests/api tests/plan tests/objects tests/state
 SOURCES := operator images/fusionrun_stages tests hack
 
+# What stands first in a line of prerequisites is done first, also under `make -j`.
+.NOTPARALLEL:
+
 .PHONY: help
 help: ## List every target
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: venv ## Bring up a cluster, run a whole FusionRun, print its table (RUN=tiny or smollm2)
+demo: check venv ## Bring up a cluster, run a whole FusionRun, print its table (RUN=tiny or smollm2)
 	hack/demo/run $(RUN)
 
+# The chart's tests need helm, which cluster-up builds: none of them may be skipped unseen.
 .PHONY: test
-test: verify lint type unit rim cluster-up images test-cluster test-stages test-e2e ## Run every test, the cluster's included
+test: export FUSIONRUN_TEST_ALL := 1
+test: check verify lint type unit cluster-up rim images test-cluster test-stages test-e2e ## Run every test, the cluster's included
+
+.PHONY: check
+check: ## Say at once what is missing for the cluster (CLUSTER=local, kind or existing)
+	@hack/cluster/check
 
 .PHONY: venv
 venv: ## Make the Python environment of the tools and tests

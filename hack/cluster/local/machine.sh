@@ -14,6 +14,7 @@ check_machine() {
     [[ $(uname -s) == Linux ]] || missing+=("Linux: this is $(uname -s); use CLUSTER=kind or CLUSTER=existing")
     [[ $(id -u) -eq 0 ]] || missing+=("root: run this as root (containers, networks and mounts are made)")
     lacks_go && missing+=("Go $(go_needed) or newer on the PATH: https://go.dev/dl")
+    lacks_venv && missing+=("Python 3.11 or newer with its module venv: apt-get install python3-venv")
     lacks_disk && missing+=("$DISK_NEEDED_GB GB of disk under $CACHE: $(free_gb) GB are free (FUSIONRUN_CACHE moves it)")
     if [[ -n $(missing_packages) ]] && ! command -v apt-get >/dev/null; then
         missing+=("these programs (Debian's packages): $(missing_packages)")
@@ -58,6 +59,9 @@ lacks_go() {
     version=$(go env GOVERSION 2>/dev/null) || return 0
     [[ $(printf '%s\n' "$(go_needed)" "${version#go}" | sort -V | head -1) != "$(go_needed)" ]]
 }
+
+# The images' wheel and the tools of `make test` are made in virtual environments.
+lacks_venv() { ! python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
 free_gb() {
     local folder=$CACHE
