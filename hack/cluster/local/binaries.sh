@@ -6,6 +6,8 @@ COMPONENTS=(etcd kube-apiserver kube-controller-manager kube-scheduler kubelet k
 build_binaries() {
     mkdir -p "$BIN" "$CACHE/bin" "$LOG"
     local built name
+    # Go's own caches grow to gigabytes and serve these builds alone: they lie here until all are built.
+    local -x GOCACHE=$CACHE/go/build GOMODCACHE=$CACHE/go/modules GOFLAGS="${GOFLAGS:-} -modcacherw"
     built=$(components_folder)
     [[ -d $built ]] || build_components "$built"
     for name in "${COMPONENTS[@]}"; do ln -sfn "$built/cluster" "$BIN/$name"; done
@@ -14,6 +16,7 @@ build_binaries() {
     install_module "github.com/coredns/coredns@$COREDNS_VERSION" coredns coredns
     install_module "github.com/kubeflow/training-operator/cmd/training-operator.v1@$TRAINING_OPERATOR_VERSION" \
         training-operator.v1 training-operator
+    rm -rf "$CACHE/go"
 }
 
 components_folder() {
@@ -67,5 +70,5 @@ install_module() {
 copy_manifests() {
     local module=${1/\/cmd\/*@/@}
     cp -r "$(cd / && go mod download -json "$module" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')/manifests" "$2/manifests"
-    chmod -R u+w "$2/manifests" # the module cache is read-only
+    chmod -R u+w "$2/manifests" # its files may be read-only in the module cache
 }

@@ -10,12 +10,14 @@ declare -A PACKAGE_OF=(
 
 # Name everything that is missing at once, before anything is built or started.
 check_machine() {
-    local missing=()
+    local missing=() others
     [[ $(uname -s) == Linux ]] || missing+=("Linux: this is $(uname -s); use CLUSTER=kind or CLUSTER=existing")
     [[ $(id -u) -eq 0 ]] || missing+=("root: run this as root (containers, networks and mounts are made)")
     lacks_go && missing+=("Go $(go_needed) or newer on the PATH: https://go.dev/dl")
     lacks_venv && missing+=("Python 3.11 or newer with its module venv: apt-get install python3-venv")
     lacks_disk && missing+=("$DISK_NEEDED_GB GB of disk under $CACHE: $(free_gb) GB are free (FUSIONRUN_CACHE moves it)")
+    others=$(other_kubernetes)
+    [[ -z $others ]] || missing+=("a network without another Kubernetes, whose rules and pods this one would meddle with: stop $others, or use it with CLUSTER=existing")
     if [[ -n $(missing_packages) ]] && ! command -v apt-get >/dev/null; then
         missing+=("these programs (Debian's packages): $(missing_packages)")
     fi
@@ -38,6 +40,28 @@ install_packages() {
         # shellcheck disable=SC2086
         apt-get -o DPkg::Lock::Timeout=600 install -y -q --no-install-recommends $packages
     } >>"$LOG/apt.log" 2>&1 || fail "apt-get could not install $packages; read $LOG/apt.log"
+    # Debian's package starts a containerd of its own, which nobody asked for.
+    if [[ " $packages " == *" containerd "* && -d /run/systemd/system ]]; then
+        systemctl disable --now containerd.service >>"$LOG/apt.log" 2>&1 || true
+    fi
+}
+
+# The daemons of a Kubernetes that is not ours, as "NAME (PID)". One in containers, such as kind's, has a network of
+# its own and does not count.
+other_kubernetes() {
+    local process words network found=()
+    network=$(readlink /proc/self/ns/net)
+    for process in /proc/[0-9]*; do
+        words=()
+        mapfile -d '' -t words 2>/dev/null <"$process/cmdline" || continue
+        # k3s writes its command into its first word.
+        words=("${words[0]:-}")
+        words[0]=${words[0]%% *}
+        case ${words[0]##*/} in kubelet | kube-proxy | kubelite | k3s | k3s-server | k3s-agent) ;; *) continue ;; esac
+        [[ ${words[0]} != "$BIN"/* && $(readlink "$process/ns/net" 2>/dev/null) == "$network" ]] || continue
+        found+=("${words[0]##*/} (${process#/proc/})")
+    done
+    printf '%s' "${found[*]}"
 }
 
 missing_packages() {

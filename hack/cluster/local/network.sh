@@ -12,17 +12,27 @@ save_machine_state() {
     local name
     for name in "${SYSCTLS[@]}"; do sysctl -e "$name"; done >"$RUN/sysctls.part" 2>/dev/null
     nft list tables >"$RUN/tables" 2>/dev/null || true
+    all_chains >"$RUN/chains"
     mv "$RUN/sysctls.part" "$RUN/sysctls"
 }
 
 restore_sysctls() {
     [[ ! -f $RUN/sysctls ]] || sysctl -q -e -p "$RUN/sysctls"
+    # The saved sysctls hold none of its own then; one that somebody else uses by now stays.
+    [[ ! -f $RUN/br_netfilter ]] || modprobe -r br_netfilter 2>/dev/null || true
 }
+
+all_chains() { { iptables-save; ip6tables-save; } 2>/dev/null | sed -n 's/^:\([^ ]*\) .*/\1/p' | sort -u; }
 
 make_node_link() {
     # Without it, a pod that reaches its neighbour through a Service gets replies from the wrong address.
-    [[ -e /proc/sys/net/bridge/bridge-nf-call-iptables ]] || modprobe br_netfilter 2>/dev/null ||
-        say "no br_netfilter in this kernel: a pod cannot reach itself or a neighbour through a Service"
+    if [[ ! -e /proc/sys/net/bridge/bridge-nf-call-iptables ]]; then
+        if modprobe br_netfilter 2>/dev/null; then
+            touch "$RUN/br_netfilter"
+        else
+            say "no br_netfilter in this kernel: a pod cannot reach itself or a neighbour through a Service"
+        fi
+    fi
     ip link show "$NODE_LINK" >/dev/null 2>&1 || ip link add "$NODE_LINK" type bridge
     ip link set "$NODE_LINK" up
     ip address replace "$NODE_IP/32" dev "$NODE_LINK"
@@ -97,10 +107,13 @@ remove_rules() {
     done
 }
 
-# Of a table as iptables-save writes it: the chains that Kubernetes made, and those of a pod's address or ports.
+# Of a table as iptables-save writes it: the chains that Kubernetes made, and those of a pod's address or ports. Not
+# those that were there before the cluster, and while another Kubernetes runs none whose owner cannot be told.
 our_chains() {
-    awk '/^:KUBE-/ { print substr($1, 2) }
-         /^:CNI-(HOSTPORT|DN)/ { print substr($1, 2) }
+    local shared='^:(KUBE-|CNI-HOSTPORT|CNI-DN)' before=$RUN/chains
+    [[ -z $(other_kubernetes) ]] || shared='^$'
+    [[ -f $before ]] || before=/dev/null
+    awk -v shared="$shared" '$0 ~ shared { print substr($1, 2) }
          /^-A POSTROUTING .*name: ..?fusionrun/ { print $NF }
-         /^-A CNI-.*name: ..?fusionrun/ { print $2 }' | sort -u | xargs
+         /^-A CNI-.*name: ..?fusionrun/ { print $2 }' | sort -u | { grep -vxFf "$before" || true; } | xargs
 }

@@ -42,7 +42,7 @@ forget_containers() {
 # What the daemons left because they had been killed: the pods' processes and containerd's shims.
 kill_strays() {
     local pid process words bundle
-    for pid in $(pod_processes); do
+    for pid in $(our_processes); do
         # A process of another PID namespace reads as 0, and killing 0 would be killing ourselves.
         ((pid == 0)) || kill -KILL "$pid" 2>/dev/null || true
     done
@@ -65,12 +65,21 @@ kill_strays() {
     if [[ $(ls -A /etc/cni/net.d 2>/dev/null) == cni.lock ]]; then rm -r /etc/cni; fi
 }
 
-# Where the kubelet keeps its pods' cgroups, of version 2 or 1. Those of other kubelets, say in containers, lie deeper.
-pod_cgroups() { find /sys/fs/cgroup -mindepth 1 -maxdepth 2 -type d -name kubepods 2>/dev/null || true; }
+# Where a kubelet keeps its pods' cgroups, of version 2 or 1. Those of kubelets in containers lie deeper.
+kubepods() { find /sys/fs/cgroup -mindepth 1 -maxdepth 2 -type d -name kubepods 2>/dev/null || true; }
 
-pod_processes() {
+# The cgroups of our kubelet's pods and of our containerd's containers, told by the names of their folders: another
+# Kubernetes may keep its own beside them.
+our_cgroups() {
+    local folder name names=()
+    for folder in "$CLUSTER_DIR"/kubelet/pods/*/; do names+=(-o -name "pod$(basename "$folder")"); done
+    for folder in "$RUN"/containerd/io.containerd.runtime.v2.task/k8s.io/*/; do names+=(-o -name "$(basename "$folder")"); done
+    for folder in $(kubepods); do find "$folder" -depth -type d \( -false "${names[@]}" \) 2>/dev/null || true; done
+}
+
+our_processes() {
     local folder
-    for folder in $(pod_cgroups); do find "$folder" -name cgroup.procs -exec cat {} + 2>/dev/null || true; done | sort -u
+    for folder in $(our_cgroups); do find "$folder" -name cgroup.procs -exec cat {} + 2>/dev/null || true; done | sort -u
 }
 
 unmount_all() {
@@ -94,10 +103,13 @@ mounted_below() {
 # What the kubelet makes outside its own folder.
 remove_kubelet_traces() {
     local folder
-    for folder in $(pod_cgroups); do find "$folder" -depth -type d -exec rmdir {} \; 2>/dev/null || true; done
+    for folder in $(our_cgroups); do find "$folder" -depth -type d -exec rmdir {} \; 2>/dev/null || true; done
     # The kubelet's links to its log files.
-    find /var/log/containers -xtype l -delete 2>/dev/null || true
     find /var/log/containers -lname "$LOG/pods/*" -delete 2>/dev/null || true
+    # What kubelets share.
+    [[ -z $(other_kubernetes) ]] || return 0
+    for folder in $(kubepods); do find "$folder" -depth -type d -exec rmdir {} \; 2>/dev/null || true; done
+    find /var/log/containers -xtype l -delete 2>/dev/null || true
     rm -f /var/lib/kubelet/device-plugins/kubelet.sock
     rmdir /var/log/containers /var/lib/kubelet/device-plugins /var/lib/kubelet 2>/dev/null || true
 }
