@@ -51,7 +51,7 @@ def choose(cache: Path) -> Destination:
     if cluster == "local":
         return LocalCluster(cache)
     if cluster == "kind":
-        return Kind(os.environ.get("KIND_CLUSTER", "kind"), cache)
+        return Kind(os.environ.get("KIND_CLUSTER") or "fusionrun", cache)
     if cluster == "existing":
         return Registry(os.environ.get("REGISTRY", ""), cache)
     raise DestinationError(f"CLUSTER={cluster} is none of local, kind, existing")
@@ -153,7 +153,7 @@ class LocalCluster:
             self._ctr("images", "rm", *stale)
 
     def _ctr(self, *words: str) -> str:
-        return subprocess.run([*self._ctr_command(), *words], check=True, stdout=subprocess.PIPE, text=True).stdout
+        return output(*self._ctr_command(), *words)
 
     def _ctr_command(self) -> list[str]:
         return ["ctr", "--address", str(self.socket), "--namespace", "k8s.io"]
@@ -168,8 +168,10 @@ class Kind:
             raise DestinationError("CLUSTER=kind needs the program kind on the PATH")
 
     def holds(self, wanted: dict[str, str]) -> bool:
-        """Compare with the note of the last load."""
-        return self._note().exists() and self._note().read_text().splitlines() == sorted(wanted.values())
+        """Ask each node's containerd for the names of its images."""
+        nodes = output("kind", "get", "nodes", "--name", self.name).split()
+        asked = [output("docker", "exec", node, "ctr", "-n", "k8s.io", "images", "ls", "-q") for node in nodes]
+        return bool(nodes) and all(set(wanted.values()) <= set(names.split()) for names in asked)
 
     def references(self, wanted: dict[str, str]) -> dict[str, str]:
         """Return the names as they are."""
@@ -181,14 +183,10 @@ class Kind:
             layout.write_archive(sorted(wanted.values()), set(), archive)
             archive.flush()
             subprocess.run(["kind", "load", "image-archive", archive.name, "--name", self.name], check=True)
-        self._note().write_text("\n".join(sorted(wanted.values())))
         say(f"loaded {len(wanted)} images into kind cluster {self.name}")
 
     def share(self, layout: Layout, builder: Builder, say: Callable[[str], None]) -> None:
         """Leave the copies: kind's nodes store theirs inside Docker."""
-
-    def _note(self) -> Path:
-        return self.cache / f"kind-{self.name}.loaded"
 
 
 class Registry:
@@ -225,6 +223,11 @@ class Registry:
 
     def _note(self) -> Path:
         return self.cache / "registry.pushed"
+
+
+def output(*command: str) -> str:
+    """Run a command and return what it printed."""
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def share_tree(tree: Path, twin: Path) -> bool:

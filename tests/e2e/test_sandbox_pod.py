@@ -1,6 +1,7 @@
 """The sandbox as the operator makes it, on the real cluster: attacks are contained, and the next program runs."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,10 @@ from support.hostile import ENDED, LOOPHOLES, RIGHT, STOPPED, STYLES, TESTS, UNK
 from support.live import Cluster, built_images
 from support.runs import UID, make_spec
 
-pytestmark = pytest.mark.cluster
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.skipif(os.environ.get("CLUSTER", "local") != "local", reason="RuntimeClass isolated is local's own"),
+]
 LISTENER_PORT = 8000
 
 

@@ -59,3 +59,9 @@ def test_a_link_in_a_document_leads_somewhere(path):
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", prose):
         if "://" not in target:
             assert (path.parent / target).exists(), target
+
+
+def test_every_cluster_gets_the_same_training_operator():
+    folder = ROOT / "hack" / "cluster"
+    (version,) = re.findall(r"^TRAINING_OPERATOR_VERSION=(.*)$", (folder / "requirements.sh").read_text(), re.MULTILINE)
+    assert f"?ref={version}" in (folder / "training-operator" / "kustomization.yaml").read_text()

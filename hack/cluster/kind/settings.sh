@@ -1,5 +1,5 @@
 # The kind cluster's name and where its kubeconfig lies. Sourced.
-KIND_CLUSTER=fusionrun
+KIND_CLUSTER=${KIND_CLUSTER:-fusionrun}
 KIND_DIR=${FUSIONRUN_CACHE:-$HOME/.cache/fusionrun}/kind
 export KUBECONFIG=$KIND_DIR/kubeconfig
 
