@@ -2,6 +2,7 @@
 
 import json
 import os
+from datetime import datetime
 
 import pytest
 
@@ -32,7 +33,7 @@ def test_bad_content_fails_the_run_before_a_server_is_asked_for(cluster, case):
     cluster.kubectl("delete", "fusionrun", name, "--wait=false")
 
 
-def waits_for(cluster: Cluster, case: Broken) -> None:
+def waits_for(cluster: Cluster, case: Broken, capsys: pytest.CaptureFixture) -> None:
     name = apply(cluster, case)
     reason, words = case.says
     ready = '{.status.conditions[?(@.type=="Ready")].reason}'
@@ -40,6 +41,10 @@ def waits_for(cluster: Cluster, case: Broken) -> None:
     run = cluster.get("fr", name)
     assert words in condition(run, "Ready", "message")
     assert condition(run, "Finished") == "False"
+    told = datetime.fromisoformat(condition(run, "Ready", "lastTransitionTime"))
+    took = told - datetime.fromisoformat(run["metadata"]["creationTimestamp"])
+    with capsys.disabled():
+        print(f"\n{case.name}: {reason} is told {took.total_seconds():.0f} s after the run was created")  # noqa: T201 (the log shows it)
     assert cluster.get("jobs", "-l", f"fusionrun.dev/run={name}")["items"] == []
     cluster.kubectl("delete", "fusionrun", name, "--wait=false")
 
@@ -47,12 +52,12 @@ def waits_for(cluster: Cluster, case: Broken) -> None:
 @pytest.mark.parametrize(
     "case", [b for b in broken("cluster") if b.name != "training-operator-missing"], ids=lambda b: b.name
 )
-def test_what_the_cluster_lacks_is_waited_for_in_words(cluster, case):
-    waits_for(cluster, case)
+def test_what_the_cluster_lacks_is_waited_for_in_words(cluster, case, capsys):
+    waits_for(cluster, case, capsys)
 
 
 @pytest.mark.skipif(os.environ.get("CLUSTER", "local") == "existing", reason="it takes the PyTorchJobs of others away")
-def test_a_missing_training_operator_is_waited_for_in_words(cluster):
+def test_a_missing_training_operator_is_waited_for_in_words(cluster, capsys):
     (case,) = [b for b in broken("cluster") if b.name == "training-operator-missing"]
     definition = cluster.get(PYTORCHJOB_CRD)
     definition = {k: definition[k] for k in ("apiVersion", "kind", "spec")} | {
@@ -60,7 +65,7 @@ def test_a_missing_training_operator_is_waited_for_in_words(cluster):
     }
     cluster.kubectl("delete", PYTORCHJOB_CRD, "--wait")
     try:
-        waits_for(cluster, case)
+        waits_for(cluster, case, capsys)
     finally:
         cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(definition))
         wait_until_established(definition)

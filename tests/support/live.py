@@ -13,10 +13,21 @@ import yaml
 
 REPOSITORY = Path(__file__).parents[2]
 sys.path.insert(0, str(REPOSITORY / "hack" / "demo"))
+from transitions import creates
+
 from fusionrun.settings import Images
 from watch import condition, watch
 
-__all__ = ["OPERATOR_NAMESPACE", "Cluster", "built_images", "condition", "small_run", "wait_until_established"]
+__all__ = [
+    "OPERATOR_NAMESPACE",
+    "Cluster",
+    "audit_log",
+    "built_images",
+    "condition",
+    "creates",
+    "small_run",
+    "wait_until_established",
+]
 OPERATOR_NAMESPACE = "fusionrun-system"
 
 
@@ -62,6 +73,12 @@ def built_images() -> Images:
     cache = Path(os.environ.get("FUSIONRUN_CACHE", Path.home() / ".cache" / "fusionrun"))
     found = json.loads((cache / "images" / "refs.json").read_text())
     return Images(**{name: found[name] for name in ("data", "serve", "train", "reward", "sandbox")})
+
+
+def audit_log() -> Path:
+    """Return the local cluster's record of who wrote what."""
+    cache = Path(os.environ.get("FUSIONRUN_CACHE", Path.home() / ".cache" / "fusionrun"))
+    return cache / "cluster" / "log" / "audit.log"
 
 
 def small_run(name: str, prompts: int, measured: int) -> dict[str, Any]:

@@ -1,0 +1,48 @@
+"""The demo's verdict on a run: what it must reach, and that missing any of it fails."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "hack" / "demo"))
+from gate import judge
+
+
+def status(*deltas: float, loss: float = 0.6, accuracy: float = 0.8, **dpo) -> dict:
+    return {
+        "results": [{"benchmark": f"b{i}", "delta": d} for i, d in enumerate(deltas)],
+        "stages": [{"name": "dpo", "loss": loss, "rewardAccuracy": accuracy, **dpo}],
+    }
+
+
+def failed(found: dict) -> list[str]:
+    return [line for holds, line in judge(found) if not holds]
+
+
+def test_a_run_that_reaches_every_number_passes():
+    assert failed(status(20, 1, 39)) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        (status(60, -0.1, 30), "b1: final - base -0.1"),
+        (status(60, 0, 30), "b1"),
+        (status(20, 19.9, 20), "average: final - base +20.0"),
+        (status(60, 60), "2 benchmarks"),
+        (status(30, 30, 30, loss=0.6932), "last loss 0.6932"),
+        (status(30, 30, 30, accuracy=0.5), "reward accuracy 0.50"),
+        ({"results": status(30, 30, 30)["results"]}, "last loss nan"),
+    ],
+)
+def test_a_number_that_is_not_reached_fails_and_is_named(found, says):
+    assert says in failed(found)[0]
+
+
+def test_a_run_without_results_fails():
+    assert failed({})
+
+
+def test_what_an_earlier_run_trained_is_not_judged_twice():
+    assert failed(status(30, 30, 30, loss=1, cacheHit=True)) == []
