@@ -1,6 +1,7 @@
 """The CustomResourceDefinition is structural, bounded, and carries every rule between fields."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ from fusionrun import names
 from fusionrun.api import crd
 from fusionrun.api.spec import CEL_RULES, LIST_KEYS, MUTABLE_FIELDS, FusionRunSpec
 from fusionrun.api.status import FusionRunStatus
-from fusionrun.state.decide import _MUTABLE
 
 REPOSITORY = Path(__file__).parents[2]
 CRD = crd.build_crd()
@@ -93,8 +93,15 @@ def test_a_field_is_immutable_unless_it_enters_no_digest(field):
     assert immutable is (field not in MUTABLE_FIELDS)
 
 
-def test_what_may_change_is_what_the_decision_takes_from_the_live_object():
-    assert {FusionRunSpec.model_fields[name].alias for name in _MUTABLE} == MUTABLE_FIELDS
+def test_a_quantity_is_bounded_by_the_rules_of_both_its_types():
+    limits = SPEC["properties"]["training"]["properties"]["resources"]["properties"]["limits"]
+    values = limits["additionalProperties"]
+    assert values["x-kubernetes-int-or-string"] is True
+    assert (values["minimum"], values["maxLength"]) == (0, 32)
+    for text in ("4", "500m", "1.5", "16Gi", "2e3", "+1", ".5", "1."):
+        assert re.search(values["pattern"], text), text
+    for text in ("four", "4 GB", "-1", "1.5.5", "", "Gi", "4gi"):
+        assert not re.search(values["pattern"], text), text
 
 
 def test_the_name_of_a_run_is_bounded():

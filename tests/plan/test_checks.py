@@ -70,6 +70,36 @@ def test_arguments_on_the_list_are_taken_with_their_values():
     assert errors(changed("sources.0.served.extraArgs", given)) == []
 
 
+GPUS = "sources.0.served", "evaluation.server"
+
+
+def limits(gpus: object, **more: int) -> dict:
+    return {"resources": {"limits": {"nvidia.com/gpu": gpus, "memory": "8Gi"}}, **more}
+
+
+@pytest.mark.parametrize("path", GPUS)
+def test_a_server_gets_as_many_gpus_as_it_spreads_over(path):
+    model = {"model": {"uri": f"pvc://{CLAIM}/m"}} if path == GPUS[0] else {}
+    field = "sources[ada].served" if path == GPUS[0] else path
+    spread = {"tensorParallelSize": 2, "pipelineParallelSize": 2}
+    rule = "must be tensorParallelSize x pipelineParallelSize = 4, the GPUs of one replica"
+    for gpus, found in ((2, [(f"{field}.resources.limits[nvidia.com/gpu]", 2, rule)]), ("4", []), (0, [])):
+        assert errors(changed(path, limits(gpus, **spread) | model)) == found
+    assert errors(changed(path, spread | model)) == []
+
+
+def test_training_gets_one_gpu_for_each_process():
+    rule = "must be processesPerNode = 2, one GPU for each process of a node"
+    for gpus, found in ((8, [("training.resources.limits[nvidia.com/gpu]", 8, rule)]), (2, []), (0, [])):
+        assert errors(changed("training", limits(gpus, processesPerNode=2))) == found
+
+
+@pytest.mark.parametrize("gpus", ["1.5", "500m", "1k", "1e1"])
+def test_gpus_are_whole(gpus):
+    field, rule = "rewardModel.resources.limits[nvidia.com/gpu]", "GPUs are whole: must be a number of digits alone"
+    assert errors(changed("rewardModel.resources", limits(gpus)["resources"])) == [(field, gpus, rule)]
+
+
 def held(**dataset) -> dict:
     sources = [*make_spec()["sources"], {"name": "kept", "type": "Dataset"}]
     datasets = make_spec()["datasets"]

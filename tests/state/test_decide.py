@@ -222,8 +222,8 @@ def test_gpu_budget_is_never_exceeded():
     gpu = {"limits": {"nvidia.com/gpu": 4}}
     run = make_run(scheduling={"gpuBudget": 4})
     for source in run["spec"]["sources"]:
-        source["served"]["resources"] = gpu
-    run["spec"]["evaluation"]["server"] = {"resources": gpu}
+        source["served"] |= {"resources": gpu, "tensorParallelSize": 4}
+    run["spec"]["evaluation"]["server"] = {"resources": gpu, "tensorParallelSize": 4}
     world = World(run)
     world.settle()
     most = 0
@@ -247,7 +247,7 @@ def test_a_failed_gate_is_a_condition_and_keeps_the_model_unpublished():
 
 def test_budget_suspends_and_never_kills_for_good():
     run = make_run(budget={"maxGpuHours": 0.001})
-    run["spec"]["training"]["resources"] = {"limits": {"nvidia.com/gpu": 8}}
+    run["spec"]["training"] |= {"processesPerNode": 8, "resources": {"limits": {"nvidia.com/gpu": 8}}}
     world = World(run)
     until(world, "sft")
     world.now += timedelta(minutes=5)

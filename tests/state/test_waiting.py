@@ -11,9 +11,9 @@ GPU = {"limits": {"nvidia.com/gpu": 4}}
 
 
 def run_with_gpus(**scheduling):
-    run = make_run(scheduling=scheduling, training={"nodes": 2, "resources": GPU})
+    run = make_run(scheduling=scheduling, training={"nodes": 2, "processesPerNode": 4, "resources": GPU})
     for source in run["spec"]["sources"]:
-        source["served"]["resources"] = GPU
+        source["served"] |= {"resources": GPU, "tensorParallelSize": 4}
     return run
 
 

@@ -49,7 +49,8 @@ def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
     if len(options) == 1:
         return {**{k: v for k, v in schema.items() if k != "anyOf"}, **options[0]}
     if {o.get("type") for o in options} == {"string", "integer"}:
-        return {"x-kubernetes-int-or-string": True}
+        # The bounds of each type stand side by side: each is looked at for values of its own type alone.
+        return {"x-kubernetes-int-or-string": True, **{k: v for o in options for k, v in o.items() if k != "type"}}
     raise ValueError(f"not structural: {schema}")
 
 
@@ -71,7 +72,8 @@ def _structural(schema: dict[str, Any], definitions: dict[str, Any], owner: str 
         owner = schema["$ref"].rsplit("/", 1)[1]
         schema = {**definitions[owner], **({"description": description} if description else {})}
     if "x-kubernetes-int-or-string" in schema:
-        return {"x-kubernetes-int-or-string": True}
+        bounded: dict[str, Any] = {k: schema[k] for k in ("pattern", "minimum", "maxLength") if k in schema}
+        return {"x-kubernetes-int-or-string": True, **bounded}
     if "const" in schema:
         schema = {"type": "string", "enum": [schema["const"]], **schema}
     out: dict[str, Any] = {key: schema[key] for key in _KEPT if key in schema}

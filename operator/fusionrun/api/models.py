@@ -40,11 +40,24 @@ class Sampling(Contract):
     max_tokens: Annotated[int, Field(ge=1, le=32768)] | None = None
 
 
+Quantity = (
+    Annotated[
+        str,
+        Field(
+            pattern=r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$",
+            max_length=32,
+        ),
+    ]
+    | Annotated[int, Field(ge=0)]
+)
+"""A Kubernetes quantity that is not negative. Source: k8s.io/apimachinery, pkg/api/resource (quantity.go)."""
+
+
 class Resources(Contract):
     """Requests and limits of a container, as Kubernetes writes them."""
 
-    requests: Annotated[dict[str, Annotated[str, Field(max_length=32)] | int], Field(max_length=16)] | None = None
-    limits: Annotated[dict[str, Annotated[str, Field(max_length=32)] | int], Field(max_length=16)] | None = None
+    requests: Annotated[dict[str, Quantity], Field(max_length=16)] | None = None
+    limits: Annotated[dict[str, Quantity], Field(max_length=16)] | None = None
 
 
 class Dtype(StrEnum):
@@ -94,6 +107,12 @@ class SecretKeyRef(Contract):
 
     name: Annotated[str, Field(min_length=1, max_length=253)]
     key: Annotated[str, Field(min_length=1, max_length=253)]
+
+
+class SecretRef(Contract):
+    """A Secret in the run's namespace."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253)]
 
 
 class Prices(Contract):
@@ -185,7 +204,7 @@ class RewardModel(Contract):
     """Longest conversation that is scored, in tokens; a longer one gets no score and is dropped, counted."""
     resources: Resources | None = None
     calibration: Calibration | None = None
-    """Required for any reward model but the recipe's own."""
+    """Required for any reward model but the recipe's own, which has pairs and a scale of ours where it is left out."""
 
     @property
     def place(self) -> str:

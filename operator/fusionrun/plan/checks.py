@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 from fusionrun.api.artifacts import claim_path
 from fusionrun.api.data import Dataset, Task
-from fusionrun.api.models import ALLOWED_VLLM_ARGS, ServerSettings, SourceType
+from fusionrun.api.models import ALLOWED_VLLM_ARGS, Resources, ServerSettings, SourceType
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.errors import SpecError
+from fusionrun.plan.build import GPU_SUFFIX
 from fusionrun.plan.presets import preset_data
 
 
@@ -16,6 +17,7 @@ def check_spec(spec: FusionRunSpec) -> list[SpecError]:
         *_reward(spec),
         *_models(spec),
         *_servers(spec),
+        *_gpus(spec),
         *_sources(spec),
         *_presets(spec),
         *_batches(spec),
@@ -50,17 +52,46 @@ def _models(spec: FusionRunSpec) -> Iterator[SpecError]:
             yield SpecError(field, uri, "the path must not leave the claim ('..')")
 
 
-def _servers(spec: FusionRunSpec) -> Iterator[SpecError]:
-    servers: list[tuple[str, ServerSettings]] = [
-        (f"sources[{s.name}].served", s.served) for s in spec.sources if s.served is not None
-    ]
+def _all_servers(spec: FusionRunSpec) -> Iterator[tuple[str, ServerSettings]]:
+    """Yield how each model is served, with its field."""
+    for source in spec.sources:
+        if source.served is not None:
+            yield f"sources[{source.name}].served", source.served
     if spec.evaluation.server:
-        servers.append(("evaluation.server", spec.evaluation.server))
-    for field, server in servers:
+        yield "evaluation.server", spec.evaluation.server
+
+
+def _servers(spec: FusionRunSpec) -> Iterator[SpecError]:
+    for field, server in _all_servers(spec):
         for argument in server.extra_args:
             name = argument.split("=", 1)[0]
             if name.startswith("-") and name not in ALLOWED_VLLM_ARGS:
                 yield SpecError(f"{field}.extraArgs", argument, "not one of the allowed: docs/reference.md lists them")
+
+
+def _gpus(spec: FusionRunSpec) -> Iterator[SpecError]:
+    """Check that GPUs are whole, and as many as the processes that are to run on them, where they are given at all."""
+    for field, server in _all_servers(spec):
+        wanted = server.tensor_parallel_size * server.pipeline_parallel_size
+        rule = f"must be tensorParallelSize x pipelineParallelSize = {wanted}, the GPUs of one replica"
+        yield from _gpu_limit(f"{field}.resources", server.resources, wanted, rule)
+    yield from _gpu_limit("rewardModel.resources", spec.reward_model.resources)
+    training = spec.training
+    rule = f"must be processesPerNode = {training.processes_per_node}, one GPU for each process of a node"
+    yield from _gpu_limit("training.resources", training.resources, training.processes_per_node, rule)
+
+
+def _gpu_limit(
+    field: str, resources: Resources | None, wanted: int | None = None, rule: str = ""
+) -> Iterator[SpecError]:
+    limits = {k: v for k, v in ((resources and resources.limits) or {}).items() if k.endswith(GPU_SUFFIX)}
+    # The cost of a pattern over a map of unbounded strings is more than CEL may spend, so admission lets "1.5" pass.
+    broken = {k: v for k, v in limits.items() if not (isinstance(v, int) or v.isdecimal())}
+    for name, value in broken.items():
+        yield SpecError(f"{field}.limits[{name}]", value, "GPUs are whole: must be a number of digits alone")
+    held = 0 if broken else sum(map(int, limits.values()))
+    if wanted is not None and held and held != wanted:
+        yield SpecError(f"{field}.limits[{', '.join(limits)}]", held, rule)
 
 
 def _sources(spec: FusionRunSpec) -> Iterator[SpecError]:
