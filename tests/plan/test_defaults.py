@@ -74,7 +74,20 @@ def test_construction_and_evaluation_are_filled():
     assert spec.evaluation.server is not None
 
 
+def test_the_recipes_reward_model_is_put_to_a_test_of_its_own_scale():
+    armorm = {"model": {"uri": recipe.ARMORM_URI, "revision": "a" * 40, "trustRemoteCode": True}}
+    calibration = filled(rewardModel=armorm).reward_model.calibration
+    assert calibration == recipe.ARMORM_CALIBRATION
+    assert calibration.score_range.min < 0
+    assert 0.2 < calibration.score_range.max < 1
+    given = make_spec()["rewardModel"]["calibration"]
+    assert filled(rewardModel=armorm | {"calibration": given}).reward_model.calibration.score_range.max == 10
+    assert filled(rewardModel={"model": {"uri": f"pvc://{CLAIM}/other"}}).reward_model.calibration is None
+
+
 def test_filling_twice_is_filling_once():
+    spec = filled(rewardModel={"model": {"uri": recipe.ARMORM_URI}})
+    assert fill(spec) == spec
     spec = filled()
     assert fill(spec) == spec
     assert fill(FusionRunSpec.model_validate_json(spec.model_dump_json(exclude_none=True))) == spec

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from fusionrun.api.contract import Contract
 from fusionrun.api.data import Columns, Construction, Dataset, Evaluation
-from fusionrun.api.models import Sampling, ServerSettings, Source, SourceType
+from fusionrun.api.models import RewardModel, Sampling, ServerSettings, Source, SourceType
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.training import Dpo, Sft, Training
 from fusionrun.plan import recipe
@@ -63,6 +63,12 @@ def _held(known: PresetData | None, sources: list[Source]) -> dict[str, str]:
     return {holding[0]: known.responses} if known and known.responses and len(holding) == 1 else {}
 
 
+def _reward_model(reward: RewardModel) -> RewardModel:
+    """Return the reward model with a self-test: the recipe's own where it is the recipe's model."""
+    known = reward.model is not None and reward.model.uri == recipe.ARMORM_URI
+    return _filled(reward, {"calibration": recipe.ARMORM_CALIBRATION}) if known else reward
+
+
 def _construction(construction: Construction) -> Construction:
     return _filled(construction, {"reward_margin": recipe.REWARD_MARGIN, "sft_fraction": recipe.SFT_FRACTION})
 
@@ -102,6 +108,7 @@ def fill(spec: FusionRunSpec) -> FusionRunSpec:
     return spec.model_copy(
         update={
             "sources": [_source(s) for s in spec.sources],
+            "reward_model": _reward_model(spec.reward_model),
             "datasets": [_dataset(d, spec.sources) for d in spec.datasets],
             "construction": _construction(spec.construction),
             "training": _training(spec.training, recipe.TRAINING[spec.target.family]),

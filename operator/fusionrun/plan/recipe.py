@@ -7,7 +7,7 @@ silent the number is ours, and says so.
 from dataclasses import dataclass
 
 from fusionrun.api.data import RewardMargin, Task
-from fusionrun.api.models import Sampling
+from fusionrun.api.models import Calibration, CalibrationPair, Sampling, ScoreRange
 from fusionrun.api.spec import Family
 
 ARMORM_URI = "hf://RLHFlow/ArmoRM-Llama3-8B-v0.1"
@@ -15,6 +15,32 @@ ARMORM_URI = "hf://RLHFlow/ArmoRM-Llama3-8B-v0.1"
 
 REWARD_MARGIN = RewardMargin(min=0.01, max=0.1)
 """Source: README, "Data Construction": pairs with a reward difference in [0.01, 0.1], on ArmoRM's scale."""
+
+ARMORM_CALIBRATION = Calibration(
+    pairs=[
+        CalibrationPair(
+            prompt="What is the capital of France?",
+            better="The capital of France is Paris.",
+            worse="I do not want to answer that. Go away.",
+        ),
+        CalibrationPair(
+            prompt="Explain in two sentences why the sky is blue.",
+            better="Sunlight holds all colours, and the molecules of the air scatter the short waves of blue far more "
+            "than those of red. That scattered light comes from every direction, so the sky looks blue.",
+            worse="I do not know and I do not care. Do not ask me such boring things again.",
+        ),
+        CalibrationPair(
+            prompt="I have 3 apples and buy 4 more. How many apples do I have now?",
+            better="You have 3 + 4 = 7 apples now.",
+            worse="You have 12 apples, because apples are red.",
+        ),
+    ],
+    score_range=ScoreRange(min=-0.05, max=0.3),
+)
+"""Ours, so that the self-test runs for the recipe's own reward model, too: pairs that any reward model orders, and a
+scale that tells ArmoRM's from those of models that answer in logits of several units. Its scores lie roughly between 0
+and 0.2 (the README's margins are of that scale); 0.05 is added below and 0.1 above, since plainly bad and plainly good
+answers lie at the edges, and nothing but the order of magnitude is asked."""
 
 SFT_FRACTION = 0.4
 """Source: README, "Data Construction": instruction prompts are split 4:6 into SFT and DPO."""
