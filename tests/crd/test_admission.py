@@ -26,6 +26,8 @@ CHANGES = {
     "training": {"dpo": {"beta": 1}},
     "evaluation": {"sampling": {"maxTokens": 9}},
     "hub": {"endpoint": "https://hub.example"},
+    "s3": {"secretRef": {"name": "keys"}},
+    "dataStages": {"resources": {"limits": {"memory": "8Gi"}}},
     "storage": {"claimName": "other"},
     "scheduling": {"gpuBudget": 8},
     "publish": {"uri": "pvc://fusion-data/out"},

@@ -11,7 +11,7 @@ from fusionrun.objects.render import child_name, render
 from fusionrun.settings import Images, Settings
 from support.golden import SETTINGS, layout_of
 from support.pod_security import containers
-from support.runs import called_reward, make_spec
+from support.runs import CLAIM, called_reward, make_spec
 
 
 def objects(stage: str, attempt: int = 0, settings: Settings = SETTINGS, **changes: Any) -> dict[str, dict[str, Any]]:
@@ -94,6 +94,28 @@ def test_resources_are_the_specs_or_the_operators():
     assert pod_of(objects("score/ada", rewardModel=reward)["Job"])["containers"][0]["resources"] == given
     default = pod_of(objects("construct")["Job"])["containers"][0]["resources"]
     assert default == {"requests": SETTINGS.default_requests, "limits": SETTINGS.default_limits}
+
+
+DATA_STAGES = [
+    "resolve", "prepare/prompts", "generate/ada", "verify/ada.mathematics", "construct", "evaluate/final", "publish",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", DATA_STAGES)
+def test_what_works_on_data_takes_what_the_run_gives_such_stages(stage):
+    given = {"limits": {"memory": "32Gi"}}
+    changes = {"publish": {"uri": f"pvc://{CLAIM}/out"}, "dataStages": {"resources": given}}
+    assert pod_of(objects(stage, **changes)["Job"])["containers"][0]["resources"] == given
+
+
+def test_what_runs_a_model_or_programs_takes_nothing_of_the_data_stages():
+    given = {"dataStages": {"resources": {"limits": {"memory": "32Gi"}}}}
+    for stage in ("score/ada", "promote", "verify/ada.coding"):
+        found = [c["resources"]["limits"]["memory"] for c in containers(pod_of(objects(stage, **given)["Job"]))]
+        assert "32Gi" not in found, stage
+    assert pod_of(objects("score/ada", **given, rewardModel=called_reward())["Job"])["containers"][0]["resources"] == {
+        "limits": {"memory": "32Gi"}
+    }
 
 
 def test_a_called_reward_model_needs_neither_torch_nor_a_gpu():
@@ -216,6 +238,47 @@ def test_a_service_finds_the_pods_of_its_server_alone():
     assert selector.items() <= labels.items()
     assert selector[names.LABEL_STAGE] == "serve.ada"
     assert found["Service"]["metadata"]["name"] == found["Deployment"]["metadata"]["name"]
+
+
+# A model's own code
+
+TRUSTED = {"uri": "hf://org/odd", "revision": "a" * 40, "trustRemoteCode": True}
+
+
+def trusting_score() -> dict[str, dict[str, Any]]:
+    return objects("score/ada", rewardModel=make_spec()["rewardModel"] | {"model": TRUSTED})
+
+
+def test_foreign_code_reaches_nobody_and_is_reached_by_its_run_alone():
+    for found in (trusting_score(), serve(model=TRUSTED)):
+        workload = found.get("Job") or found["Deployment"]
+        policy = found["NetworkPolicy"]["spec"]
+        assert next(iter(found)) == "NetworkPolicy"
+        assert policy["policyTypes"] == ["Ingress", "Egress"]
+        assert "egress" not in policy
+        (rule,) = policy["ingress"]
+        assert rule["from"] == [{"podSelector": {"matchLabels": {names.LABEL_RUN: "tiny"}}}]
+        assert rule["ports"] == [{"protocol": "TCP", "port": 8000}]
+        labels = workload["spec"]["template"]["metadata"]["labels"]
+        assert policy["podSelector"]["matchLabels"].items() <= labels.items()
+        environment = {e["name"] for c in containers(pod_of(workload)) for e in c["env"]}
+        assert not {"HF_TOKEN", "FUSIONRUN_PROGRESS_URL"} & environment
+    for stage in ("score/ada", "serve/ada", "generate/ada"):
+        assert "NetworkPolicy" not in objects(stage)
+        for manifest in objects(stage).values():
+            assert not policy["podSelector"]["matchLabels"].items() <= manifest["metadata"]["labels"].items()
+
+
+def test_foreign_code_that_scores_writes_to_one_directory_of_its_own():
+    found = trusting_score()
+    task = decode_task(found["ConfigMap"]["data"]["task.json"])
+    (container,) = pod_of(found["Job"])["containers"]
+    data = {m["mountPath"]: m for m in container["volumeMounts"] if m["name"] == "data"}
+    assert set(data) == {"/data", task.output_dir}
+    assert data["/data"]["readOnly"] is True
+    own = data[task.output_dir]
+    assert "readOnly" not in own
+    assert own["mountPath"] == f"/data/{own['subPath']}"
 
 
 # The sandbox

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from fusionrun import names
 from fusionrun.api.task import StageKind
 from fusionrun.objects import meta
+from fusionrun.plan.layout import Layout
 from fusionrun.plan.stages import REPORTING
 from support.golden import SETTINGS, UID, layout_of, objects_of
 from support.pod_security import containers, pod_specs, violations
@@ -113,6 +114,41 @@ def test_a_secret_is_never_more_than_a_reference():
     assert referring == 3  # resolve and fetch/target the hub's, generate/far the endpoint's
     keys = [e for _, _, p in PODS for c in containers(p) for e in c.get("env", []) if "KEY" in e["name"]]
     assert [k["valueFrom"] for k in keys] == [{"secretKeyRef": {"name": "far-key", "key": "api"}}]
+
+
+def variables_of(layout: Layout) -> dict[str, dict[str, Any]]:
+    """Return what each stage's program has in its environment by reference, by name."""
+    found: dict[str, dict[str, Any]] = {}
+    for manifest in objects_of(layout):
+        for metadata, pod in pod_specs(manifest):
+            environment = [e for c in containers(pod) for e in c.get("env", [])]
+            secret = {e["name"]: e["valueFrom"]["secretKeyRef"] for e in environment if "secretKeyRef" in str(e)}
+            found[metadata["labels"][names.LABEL_STAGE]] = secret
+    return found
+
+
+def test_who_reads_has_the_keys_to_read_and_who_publishes_those_to_write():
+    spec = full_spec(s3={"secretRef": {"name": "reader"}})
+    spec["publish"] = {"uri": "s3://models/out", "s3SecretRef": {"name": "writer"}}
+    found = variables_of(layout_of("tiny", spec))
+    aws = {*meta.S3_KEYS, *meta.S3_MORE_KEYS}
+    holders = {stage: values for stage, values in found.items() if aws & set(values)}
+    assert {stage: {v["name"] for k, v in values.items() if k in aws} for stage, values in holders.items()} == {
+        "resolve": {"reader"},
+        "fetch.target": {"reader"},
+        "publish": {"writer"},
+    }
+    assert {k for k, v in holders["publish"].items() if not v.get("optional")} == set(meta.S3_KEYS)
+    assert set(holders["publish"]) == aws
+
+
+def test_who_publishes_to_a_hub_has_a_token_of_its_own():
+    spec = full_spec()
+    writer = {"name": "writer", "key": "token"}
+    spec["publish"] = {"uri": "hf://org/fused", "tokenSecretRef": writer}
+    found = variables_of(layout_of("tiny", spec))
+    assert found["publish"] == {"HF_TOKEN": writer}
+    assert {stage for stage, values in found.items() if values.get("HF_TOKEN") == SECRET} == {"resolve", "fetch.target"}
 
 
 def test_an_object_belongs_to_its_run():

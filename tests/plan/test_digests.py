@@ -96,6 +96,10 @@ CHANGES = [
     ("training.gradientCheckpointing", False, set()),
     ("evaluation.gate", [{"benchmark": "math-test"}], set()),
     ("publish.evenIfGateFailed", True, set()),
+    ("publish.tokenSecretRef", {"name": "s", "key": "k"}, set()),
+    ("publish.s3SecretRef", {"name": "s"}, set()),
+    ("s3", {"secretRef": {"name": "s"}}, set()),
+    ("dataStages.resources", {"limits": {"memory": "8Gi"}}, set()),
 ]
 
 

@@ -5,13 +5,13 @@ Python only what CEL cannot say.
 """
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from fusionrun.api.contract import Contract
 from fusionrun.api.data import Construction, Dataset, Evaluation, Generation
-from fusionrun.api.models import Model, Name, RewardModel, SecretKeyRef, Source, Uri
+from fusionrun.api.models import Model, Name, Resources, RewardModel, SecretKeyRef, SecretRef, Source, Uri
 from fusionrun.api.training import Training
 
 
@@ -36,6 +36,7 @@ class Target(Contract):
     family: Family
     """Selects the recipe's learning rates, beta and loss. Llama3Small is Llama-3.2 of 1B and 3B."""
     model: Model
+    """``trustRemoteCode`` is refused: transformers has code of its own for every family."""
 
 
 class Hub(Contract):
@@ -45,13 +46,31 @@ class Hub(Contract):
     token_secret_ref: SecretKeyRef | None = None
 
 
+class ObjectStore(Contract):
+    """The object store of ``s3://`` models and data sets; used by ``resolve`` and ``fetch`` alone."""
+
+    secret_ref: SecretRef
+    """A Secret with keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
+
+    It may hold AWS_SESSION_TOKEN, AWS_DEFAULT_REGION and AWS_ENDPOINT_URL, too. No other key of it is read.
+    """
+
+
+class DataStages(Contract):
+    """Pods of the stages that need no GPU."""
+
+    resources: Resources | None = None
+    """Of each pod that resolves, fetches, prepares, generates (as a client), verifies mathematics, constructs,
+    evaluates or publishes. Left out: the operator's defaults. Pods that run programs have fixed ones."""
+
+
 class Toleration(Contract):
     """A Kubernetes toleration."""
 
     key: Annotated[str, Field(max_length=316)] | None = None
-    operator: Annotated[str, Field(pattern="^(Exists|Equal)$")] | None = None
+    operator: Literal["Exists", "Equal"] | None = None
     value: Annotated[str, Field(max_length=63)] | None = None
-    effect: Annotated[str, Field(pattern="^(NoSchedule|PreferNoSchedule|NoExecute)$")] | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
 
 
 class Scheduling(Contract):
@@ -87,11 +106,18 @@ class Publish(Contract):
     """Where the final model and its cards go."""
 
     uri: Uri
+    token_secret_ref: SecretKeyRef | None = None
+    """A token that may write to the hub: for ``hf://``."""
+    s3_secret_ref: SecretRef | None = None
+    """A Secret with the keys of ``s3.secretRef`` that may write to the bucket: for ``s3://``."""
     even_if_gate_failed: bool = False
 
 
 class Budget(Contract):
-    """What a run may spend; reaching it suspends the run and kills nothing."""
+    """What a run may spend. Reaching it suspends the run: its pods stop, and what they made stays.
+
+    A higher budget lets it go on: training from its last checkpoint, other stages from what they have stored.
+    """
 
     max_gpu_hours: Annotated[float, Field(gt=0)] | None = None
 
@@ -109,8 +135,10 @@ class FusionRunSpec(Contract):
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     hub: Hub | None = None
+    s3: ObjectStore | None = None
     storage: Storage
     scheduling: Scheduling = Scheduling()
+    data_stages: DataStages = DataStages()
     publish: Publish | None = None
     budget: Budget | None = None
     backoff_limit: Annotated[int, Field(ge=0, le=20)] = 3
@@ -119,12 +147,22 @@ class FusionRunSpec(Contract):
     suspend: bool = False
 
 
-MUTABLE_FIELDS = frozenset({"scheduling", "budget", "suspend", "backoffLimit", "activeDeadlineSeconds", "hub"})
+MUTABLE_FIELDS = frozenset(
+    {"scheduling", "budget", "suspend", "backoffLimit", "activeDeadlineSeconds", "hub", "s3", "dataStages"}
+)
 """Fields of spec that enter no digest, and so may change during a run (design: The object)."""
 
 _ARMORM = "hf://RLHFlow/ArmoRM-Llama3-8B-v0.1"
 _SCORED_BY_ARMORM = f"(has(self.rewardModel.model) && self.rewardModel.model.uri == '{_ARMORM}')"
 _PIN = "^[0-9a-f]{40}$"
+_STORED = "model.uri.startsWith('s3://')"
+_IN_AN_OBJECT_STORE = (
+    f"self.target.{_STORED} || (has(self.rewardModel.model) && self.rewardModel.{_STORED}) || "
+    f"self.sources.exists(s, has(s.served) && s.served.{_STORED}) || "
+    "self.datasets.exists(d, has(d.uri) && d.uri.startsWith('s3://')) || "
+    "(has(self.evaluation) && has(self.evaluation.benchmarks) && "
+    "self.evaluation.benchmarks.exists(b, b.uri.startsWith('s3://')))"
+)
 
 
 def _pinned_when_trusted(path: str) -> dict[str, Any]:
@@ -175,6 +213,10 @@ CEL_RULES: dict[str, list[dict[str, Any]]] = {
             f"{_SCORED_BY_ARMORM} || has(self.rewardModel.calibration)",
             "rewardModel.calibration is required unless the reward model is the recipe's ArmoRM",
         ),
+        _rule(
+            f"has(self.s3) || !({_IN_AN_OBJECT_STORE})",
+            "s3.secretRef is required for a model or data set of s3://: nothing else gives a pod credentials",
+        ),
     ],
     "Endpoint": [
         _rule(
@@ -182,7 +224,31 @@ CEL_RULES: dict[str, list[dict[str, Any]]] = {
             "prices is required for quota.maxCost",
         ),
     ],
-    "Target": [_pinned_when_trusted("self.model")],
+    "Target": [
+        _rule(
+            "!has(self.model.trustRemoteCode) || !self.model.trustRemoteCode",
+            "model.trustRemoteCode must not be true for the target: training writes models, and a model's own code "
+            "is let write nothing but its own scores",
+        ),
+    ],
+    "Publish": [
+        _rule(
+            "self.uri.startsWith('hf://') == has(self.tokenSecretRef)",
+            "tokenSecretRef is required for a uri of hf:// and forbidden for any other: hub.tokenSecretRef is for "
+            "reading",
+        ),
+        _rule(
+            "self.uri.startsWith('s3://') == has(self.s3SecretRef)",
+            "s3SecretRef is required for a uri of s3:// and forbidden for any other: s3.secretRef is for reading",
+        ),
+    ],
+    "DataStages": [
+        _rule(
+            "!has(self.resources) || !has(self.resources.limits) || "
+            "!self.resources.limits.exists(name, name.endsWith('/gpu'))",
+            "resources.limits must name no GPU: these stages use none, and scheduling.gpuBudget would not count it",
+        ),
+    ],
     "RewardModel": [
         _rule("has(self.model) != has(self.endpoint)", "exactly one of model and endpoint is required"),
         _rule(

@@ -311,6 +311,7 @@ class PublishParameters(Contract):
     model_path: str
     dataset_dir: str
     destination: str
+    hub_endpoint: str | None = None
     run_spec: str
     """The resolved spec as JSON, for provenance."""
     scores: dict[str, dict[str, float]] = {}

@@ -4,7 +4,7 @@ from typing import Any
 
 from fusionrun.api.models import Manifest, ModelEndpoint
 from fusionrun.api.task import EXIT_SERVER_WEDGED, EXIT_USER_ERROR, METRICS_PORT, METRICS_PORT_ENV, StageKind
-from fusionrun.objects import meta
+from fusionrun.objects import meta, remote_code
 from fusionrun.objects.meta import Run
 from fusionrun.plan.stages import Stage
 from fusionrun.plan.tasks import API_KEY_ENV
@@ -33,11 +33,14 @@ def stage_image(kind: StageKind, images: Images) -> str:
             return images.data
 
 
-def build_job(run: Run, stage: Stage, name: str, attempt: int, settings: Settings) -> Manifest:
-    """Build the Job of a stage; its task is the ConfigMap of the same name."""
+def build_job(run: Run, stage: Stage, name: str, attempt: int, settings: Settings, digest: str) -> Manifest:
+    """Build the Job of a stage; its task is the ConfigMap of the same name, and ``digest`` names its artifact."""
     called = stage.kind is StageKind.SCORE and run.spec.reward_model.endpoint is not None
     shared_memory = stage.kind in (StageKind.SCORE, StageKind.PROMOTE) and not called
-    given = {StageKind.SCORE: run.spec.reward_model.resources, StageKind.PROMOTE: run.spec.training.resources}
+    trusted = meta.runs_remote_code(run, stage)
+    given = {StageKind.PROMOTE: run.spec.training.resources}
+    if not called:
+        given[StageKind.SCORE] = run.spec.reward_model.resources
     environment = meta.environment(run, stage, settings) + _api_key(run, stage)
     if shared_memory:
         environment += [{"name": k, "value": v} for k, v in sorted(settings.cpu_environment.items())]
@@ -52,12 +55,18 @@ def build_job(run: Run, stage: Stage, name: str, attempt: int, settings: Setting
         settings,
         env=environment,
         **ports,
-        resources=meta.resources(given.get(stage.kind), settings),
-        volumeMounts=meta.mounts(task=True, shared_memory=shared_memory),
+        resources=meta.resources(given.get(stage.kind, run.spec.data_stages.resources), settings),
+        volumeMounts=remote_code.mounts(stage, digest)
+        if trusted
+        else meta.mounts(task=True, shared_memory=shared_memory),
     )
     pod_volumes = meta.volumes(run, name, shared_memory=shared_memory)
     pod = meta.pod_spec(run, settings, [program], pod_volumes, "Never")
-    return wrap_in_job(run, stage, name, attempt, pod)
+    job = wrap_in_job(run, stage, name, attempt, pod)
+    if trusted:
+        template = job["spec"]["template"]["metadata"]
+        template["labels"] = template["labels"] | remote_code.LABELS
+    return job
 
 
 def _api_key(run: Run, stage: Stage) -> list[dict[str, Any]]:

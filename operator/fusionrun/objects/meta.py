@@ -5,7 +5,7 @@ from typing import Any
 
 from fusionrun import names
 from fusionrun.api.artifacts import MOUNT_PATH
-from fusionrun.api.models import Manifest, Resources
+from fusionrun.api.models import Manifest, Resources, SecretKeyRef, SecretRef
 from fusionrun.api.spec import FusionRunSpec, Scheduling
 from fusionrun.api.task import PROGRESS_URL_ENV, TASK_PATH, StageKind
 from fusionrun.plan.stages import Stage
@@ -16,6 +16,10 @@ USER_ID = 1000
 TASK_DIRECTORY = TASK_PATH.rsplit("/", 1)[0]
 ONLINE = frozenset({StageKind.RESOLVE, StageKind.FETCH, StageKind.PUBLISH})
 """Kinds that may talk to a hub; every other pod runs offline and without a token."""
+S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+"""Keys that a Secret for an object store must have: the names that its clients read from the environment."""
+S3_MORE_KEYS = ("AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL")
+"""Keys that it may have. Only these are handed on: a Secret's other keys could name any variable of a program."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,15 @@ def container_security() -> dict[str, Any]:
     }
 
 
+def runs_remote_code(run: Run, stage: Stage) -> bool:
+    """Tell whether a stage's pods run Python code that came with a model."""
+    if stage.kind is StageKind.SCORE:
+        model = run.spec.reward_model.model
+        return model is not None and model.trust_remote_code
+    served = {f"serve/{s.name}": s.served.model for s in run.spec.sources if s.served}
+    return stage.name in served and served[stage.name].trust_remote_code
+
+
 def environment(run: Run, stage: Stage, settings: Settings) -> list[dict[str, Any]]:
     """Return the environment of a stage's program."""
     found: list[dict[str, Any]] = [
@@ -115,7 +128,8 @@ def environment(run: Run, stage: Stage, settings: Settings) -> list[dict[str, An
         {"name": "DO_NOT_TRACK", "value": "1"},
         {"name": "TQDM_DISABLE", "value": "1"},
     ]
-    if settings.progress_url:
+    # A program that runs foreign code reaches nobody: what it would push is not even tried.
+    if settings.progress_url and not runs_remote_code(run, stage):
         found.append({"name": PROGRESS_URL_ENV, "value": settings.progress_url})
     if stage.kind not in ONLINE:
         found += [
@@ -123,10 +137,36 @@ def environment(run: Run, stage: Stage, settings: Settings) -> list[dict[str, An
             {"name": "HF_DATASETS_OFFLINE", "value": "1"},
             {"name": "TRANSFORMERS_OFFLINE", "value": "1"},
         ]
-    elif run.spec.hub and run.spec.hub.token_secret_ref and stage.kind is not StageKind.PUBLISH:
-        secret = run.spec.hub.token_secret_ref
-        found.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": secret.name, "key": secret.key}}})
+    else:
+        found += _credentials(run, stage)
     return found
+
+
+def _credentials(run: Run, stage: Stage) -> list[dict[str, Any]]:
+    """Return the credentials of a stage that talks to a hub or an object store, by reference.
+
+    Those for reading are for the stages that read, and those for writing for the one that writes.
+    """
+    hub, s3, publish = run.spec.hub, run.spec.s3, run.spec.publish
+    if stage.kind is StageKind.PUBLISH:
+        return [*_hub_token(publish.token_secret_ref), *_s3_keys(publish.s3_secret_ref)] if publish else []
+    return [*_hub_token(hub.token_secret_ref if hub else None), *_s3_keys(s3.secret_ref if s3 else None)]
+
+
+def _hub_token(secret: SecretKeyRef | None) -> list[dict[str, Any]]:
+    if secret is None:
+        return []
+    return [{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": secret.name, "key": secret.key}}}]
+
+
+def _s3_keys(secret: SecretRef | None) -> list[dict[str, Any]]:
+    if secret is None:
+        return []
+    references: list[dict[str, Any]] = [
+        *({"name": secret.name, "key": key} for key in S3_KEYS),
+        *({"name": secret.name, "key": key, "optional": True} for key in S3_MORE_KEYS),
+    ]
+    return [{"name": r["key"], "valueFrom": {"secretKeyRef": r}} for r in references]
 
 
 def volumes(run: Run, task_config_map: str | None, *, shared_memory: bool = False) -> list[dict[str, Any]]:
@@ -153,6 +193,14 @@ def mounts(*, task: bool, shared_memory: bool = False, read_only_data: bool = Fa
     if shared_memory:
         found.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108
     return found
+
+
+def sub_path(path: str, *, read_only: bool) -> dict[str, Any]:
+    """Return a mount of one directory of the claim, where it lies in every other pod."""
+    mount: dict[str, Any] = {"name": "data", "mountPath": path, "subPath": path.removeprefix(f"{MOUNT_PATH}/")}
+    if read_only:
+        mount["readOnly"] = True
+    return mount
 
 
 def pod_spec(

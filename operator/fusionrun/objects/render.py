@@ -4,8 +4,8 @@ from fusionrun import names
 from fusionrun.api.data import Grader
 from fusionrun.api.models import Manifest
 from fusionrun.api.task import StageKind, encode_task
-from fusionrun.objects import meta
-from fusionrun.objects.deployment import build_deployment, build_service, server_url
+from fusionrun.objects import meta, remote_code
+from fusionrun.objects.deployment import PORT, build_deployment, build_service, server_url
 from fusionrun.objects.job import build_job
 from fusionrun.objects.meta import Run
 from fusionrun.objects.pytorchjob import build_pytorchjob
@@ -39,10 +39,11 @@ def render(layout: Layout, stage: Stage, attempt: int, settings: Settings) -> li
     """
     run = Run(layout.namespace, layout.run, layout.uid, layout.spec)
     name = child_name(layout, stage, attempt)
+    closing = [remote_code.build_network_policy(run, PORT)] if meta.runs_remote_code(run, stage) else []
     if stage.kind is StageKind.SERVE:
         model_path = layout.served_model(stage.name)
         deployment = build_deployment(run, stage, name, attempt, settings, model_path)
-        return [build_service(run, stage, name, attempt), deployment]
+        return [*closing, build_service(run, stage, name, attempt), deployment]
     url = server_url(run, child_name(layout, layout.plan[stage.server], attempt)) if stage.server else ""
     task = build_task(layout, stage, url)
     stage_labels = meta.labels(run, stage, attempt)
@@ -52,4 +53,4 @@ def render(layout: Layout, stage: Stage, attempt: int, settings: Settings) -> li
     if stage.kind is StageKind.VERIFY and stage.parameters["grader"] == Grader.CODING:
         job = build_sandbox_job(run, stage, name, attempt, settings, task)
         return [build_network_policy(run), config_map, job]
-    return [config_map, build_job(run, stage, name, attempt, settings)]
+    return [*closing, config_map, build_job(run, stage, name, attempt, settings, task.digest)]

@@ -8,7 +8,7 @@ judge's files. It is a native sidecar: restarted if a program kills it, ended wh
 from typing import Any
 
 from fusionrun import names
-from fusionrun.api.artifacts import MOUNT_PATH, artifact_dir
+from fusionrun.api.artifacts import artifact_dir
 from fusionrun.api.models import Manifest
 from fusionrun.api.task import StageTask, VerifyParameters
 from fusionrun.errors import PlanError
@@ -44,9 +44,9 @@ def build_sandbox_job(run: Run, stage: Stage, name: str, attempt: int, settings:
         env=meta.environment(run, stage, settings),
         resources=_JUDGE_RESOURCES,
         volumeMounts=[
-            _sub_path(parameters.prompts_dir, read_only=True),
-            _sub_path(parameters.responses_dir, read_only=True),
-            _sub_path(artifact_dir(stage.kind, task.digest), read_only=False),
+            meta.sub_path(parameters.prompts_dir, read_only=True),
+            meta.sub_path(parameters.responses_dir, read_only=True),
+            meta.sub_path(artifact_dir(stage.kind, task.digest), read_only=False),
             {"name": "task", "mountPath": meta.TASK_DIRECTORY, "readOnly": True},
             {"name": "judge-tmp", "mountPath": "/tmp"},  # noqa: S108 -- a mount, not a file
             socket,
@@ -92,14 +92,3 @@ def build_network_policy(run: Run) -> Manifest:
             "policyTypes": ["Ingress", "Egress"],
         },
     }
-
-
-def _sub_path(path: str, *, read_only: bool) -> dict[str, Any]:
-    mount: dict[str, Any] = {
-        "name": "data",
-        "mountPath": path,
-        "subPath": path.removeprefix(f"{MOUNT_PATH}/"),
-    }
-    if read_only:
-        mount["readOnly"] = True
-    return mount

@@ -359,6 +359,7 @@ def _publish(layout: Layout, stage: Stage) -> PublishParameters:  # noqa: ARG001
         model_path=layout.artifact("promote", "model"),
         dataset_dir=layout.artifact("construct"),
         destination=claim_path(publish.uri) if publish.uri.startswith("pvc://") else publish.uri,
+        hub_endpoint=_hub(layout.spec),
         run_spec=json.dumps(layout.spec.model_dump(mode="json", exclude_none=True), sort_keys=True),
         scores=layout.scores,
         pins={r.field: pin for r, pin in zip(layout.plan.references, layout.pins, strict=False)},
