@@ -124,6 +124,19 @@ def test_responses_that_a_data_set_holds_are_judged_but_not_generated():
     assert plan["score/kept"].inputs == ("prepare/prompts",)
 
 
+def test_held_responses_are_judged_in_every_data_set_that_may_own_their_prompt():
+    """gsm's prompts are gsm's, also with the solutions that omi brings for them; what comes after omi is nobody's."""
+    math = make_spec()["datasets"][0] | {"sources": ["ada", "bob"]}
+    omi = math | {"name": "omi", "sources": ["ada", "bob", "kept"], "responsesColumns": {"kept": "solution"}}
+    code = make_spec()["datasets"][1] | {"sources": ["ada"]}
+    sources = [*make_spec()["sources"], {"name": "kept", "type": "Dataset"}]
+    plan = plan_of(sources=sources, datasets=[math | {"name": "gsm"}, code, omi, math | {"name": "last"}])
+    assert plan["verify/kept.mathematics"].parameters["datasets"] == ["gsm", "omi"]
+    assert "verify/kept.coding" not in names_of(plan)
+    assert plan["verify/ada.mathematics"].parameters["datasets"] == ["gsm", "omi", "last"]
+    assert "verify/kept.mathematics" in plan["construct"].inputs
+
+
 def test_only_models_on_a_hub_are_fetched_and_each_once():
     sources = [{"name": n, "served": {"model": hub("big")}} for n in ("ada", "bob")]
     plan = plan_of(sources=sources, target={"family": "Llama3", "model": hub("small")})

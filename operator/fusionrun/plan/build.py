@@ -166,6 +166,19 @@ def answered(spec: FusionRunSpec, source: str) -> list[Dataset]:
     return [d for d in spec.datasets if source in (d.sources or [])]
 
 
+def judged(spec: FusionRunSpec, source: Source, task: Task) -> list[str]:
+    """List the data sets of a task to which a source's responses may belong.
+
+    A prompt that stands in two data sets of a task belongs to the first, with the responses that the second brings for
+    it: of a source whose responses data sets hold these are all data sets up to the last that holds some.
+    """
+    names = [d.name for d in spec.datasets if d.task is task]
+    own = [d.name for d in answered(spec, source.name) if d.task is task]
+    if source.type is not SourceType.DATASET or not own:
+        return own
+    return names[: names.index(own[-1]) + 1]
+
+
 def _served_as(server: ServerSettings) -> dict[str, Any]:
     """Return what of a server's settings may change its answers."""
     return {"dtype": server.dtype, "maxModelLen": server.max_model_len, "extraArgs": server.extra_args}
@@ -230,7 +243,7 @@ def _judgement(spec: FusionRunSpec, source: Source, references: _References) -> 
     shards, parallelism = spec.generation.shards, spec.generation.parallelism
     stages = []
     for task, grader in GRADED_TASKS.items():
-        names = [d.name for d in answered(spec, source.name) if d.task is task]
+        names = judged(spec, source, task)
         if names:
             stages.append(
                 Stage(
@@ -266,15 +279,15 @@ def _judgement(spec: FusionRunSpec, source: Source, references: _References) -> 
 
 
 def _training_stages(spec: FusionRunSpec, references: _References) -> list[Stage]:
-    judged: list[str] = ["prepare/prompts"]
+    read: list[str] = ["prepare/prompts"]
     for source in spec.sources:
-        judged.append(responses_stage(source))
-        judged += [
+        read.append(responses_stage(source))
+        read += [
             f"verify/{source.name}.{grader.lower()}"
             for task, grader in GRADED_TASKS.items()
-            if any(d.task is task for d in answered(spec, source.name))
+            if judged(spec, source, task)
         ]
-        judged.append(f"score/{source.name}")
+        read.append(f"score/{source.name}")
     training = spec.training
     shared = {
         "nodes": training.nodes,
@@ -295,7 +308,7 @@ def _training_stages(spec: FusionRunSpec, references: _References) -> list[Stage
             "construct",
             StageKind.CONSTRUCT,
             construction,
-            inputs=tuple(dict.fromkeys(judged)),
+            inputs=tuple(dict.fromkeys(read)),
         ),
         Stage(
             "sft",
