@@ -43,6 +43,8 @@ PREPARED = {
     DropReason.CODE: "code",
     DropReason.MATHEMATICS: "mathematics",
     DropReason.CONTAMINATED: "contaminated",
+    DropReason.OVER_LIMIT: "over_limit",
+    DropReason.BAD_ROW: "bad_rows",
 }
 """What ``prepare`` drops, by the name of its count."""
 FILES = {SFT: "sft.parquet", PAIR: "pairs.parquet", HELD_OUT: "held-out.parquet"}
@@ -68,7 +70,8 @@ def run(work: Work) -> Made:
         work.report(number, 2 * len(parts), "parts")
         decisions.append(_decide(part, parameters, summary).with_columns(part=pl.lit(number, pl.UInt32)))
     decided = pl.concat(decisions)
-    chosen = pl.concat([_sft_rows(decided, parameters), _pair_rows(decided, parameters)])
+    pairs = _pair_rows(decided, parameters)
+    chosen = pl.concat([_sft_rows(decided, pairs.filter(pl.col("kind") == HELD_OUT), parameters), pairs])
     counts, details = _count(decided, chosen, parameters)
     if not counts["sft_rows"]:
         drops = {reason: n for reason, n in counts.items() if reason.startswith("drop:")}
@@ -93,11 +96,12 @@ def _sources(parameters: ConstructParameters) -> list[Any]:
     return sorted(parameters.sources, key=lambda inputs: inputs.source)
 
 
-def _sft_rows(decided: pl.DataFrame, parameters: ConstructParameters) -> pl.DataFrame:
+def _sft_rows(decided: pl.DataFrame, held_out: pl.DataFrame, parameters: ConstructParameters) -> pl.DataFrame:
     """Choose the prompts whose best response becomes an SFT row.
 
     Instruction: of the prompts with a pair, floor(fraction * N) in each data set, and the pairs of these are not
-    used. Mathematics: those without a pair. Coding and SftOnly: all.
+    used. Mathematics: those without a pair. Coding and SftOnly: all. None whose pair is held out: the row would be the
+    pair's chosen answer, or one like it, and ``promote`` would rank models by what they were trained on.
     """
     kept = decided.filter(pl.col("drop").is_null() & pl.col("row_source").is_not_null())
     task, has_pair = pl.col("task"), pl.col("pair_source").is_not_null()
@@ -109,7 +113,7 @@ def _sft_rows(decided: pl.DataFrame, parameters: ConstructParameters) -> pl.Data
         .then(~has_pair)
         .otherwise(pl.lit(value=True))
     )
-    return kept.filter(wanted).select(
+    return kept.filter(wanted, ~pl.col("prompt").is_in(held_out["prompt"].implode())).select(
         "prompt",
         "dataset",
         "task",

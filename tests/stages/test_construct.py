@@ -353,6 +353,17 @@ def test_held_out_pairs_are_not_trained_on(tmp_path):
     assert made.made.counts == {"sft_rows": 8, "pairs": 9, "held_out_pairs": 3, "sft:a": 8, "pairs:a": 9}
 
 
+def test_a_coding_prompt_whose_pair_is_held_out_gives_no_sft_row(tmp_path):
+    prompts = {name(i): (Task.CODING, [Answer("a", 0, 80, R), Answer("a", 1, 60, W)]) for i in range(1, 21)}
+    made = build(tmp_path, prompts | instruction_prompts(10), held_out=0.25)
+    held = [prompt for prompt, row in made.held_out.items() if row.dataset == "coding"]
+    assert held
+    assert not made.sft.keys() & made.held_out.keys()
+    # The other splits are what they are without it.
+    assert made.made.counts["sft_rows"] == len(made.sft) == 20 - len(held) + 4
+    assert len(made.pairs) + len(made.held_out) == 20 + 6
+
+
 def test_rows_are_what_trl_reads(tmp_path):
     made = build(tmp_path, {name(5): (Task.CODING, [Answer("a", 0, 80, R), Answer("a", 1, 60, W)])})
     row = made.sft[name(5)]
@@ -364,9 +375,12 @@ def test_rows_are_what_trl_reads(tmp_path):
 
 
 def test_what_prepare_dropped_is_counted(tmp_path):
-    prepared = {"prompts": 1, "duplicates": 3, "near_duplicates": 5, "code": 4, "mathematics": 0, "contaminated": 2}
+    prepared = {
+        "prompts": 1, "duplicates": 3, "near_duplicates": 5, "code": 4, "mathematics": 0, "contaminated": 2,
+        "over_limit": 6, "bad_rows": 7,
+    }  # fmt: skip
     counts = build(tmp_path, FILLER, prepared=prepared).made.counts
-    dropped = {"Duplicate": 3, "NearDuplicate": 5, "Code": 4, "Contaminated": 2}
+    dropped = {"Duplicate": 3, "NearDuplicate": 5, "Code": 4, "Contaminated": 2, "OverLimit": 6, "BadRow": 7}
     assert {reason: counts.get(f"drop:{reason}") for reason in dropped} == dropped
     assert "drop:Mathematics" not in counts
 
@@ -446,7 +460,7 @@ def test_what_holds_for_any_responses(tmp_path_factory, world, shards, held_out)
     made = build(tmp_path_factory.mktemp("world"), prompts, shards=shards, held_out=held_out)
     pairs = made.pairs | made.held_out
     dropped = sum(count for key, count in made.made.counts.items() if key.startswith("drop:"))
-    assert not made.pairs.keys() & made.held_out.keys()
+    assert not (made.pairs | made.sft).keys() & made.held_out.keys()
     assert len(made.sft.keys() | pairs.keys()) + dropped == len(prompts)
     for prompt in made.sft.keys() & pairs.keys():
         assert prompts[prompt][0] is Task.CODING

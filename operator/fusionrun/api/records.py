@@ -122,6 +122,8 @@ class DropReason(StrEnum):
     CODE = "Code"
     MATHEMATICS = "Mathematics"
     CONTAMINATED = "Contaminated"
+    OVER_LIMIT = "OverLimit"
+    BAD_ROW = "BadRow"
     UNPARSABLE_ANSWER = "UnparsableAnswer"
     UNSCORED = "Unscored"
 
