@@ -93,6 +93,18 @@ def test_a_deleted_run_is_forgotten_and_not_reconciled(ears):
     assert [r.name for r in ears.gone] == ["tiny"]
 
 
+def test_late_news_of_a_namesake_that_is_gone_is_none_of_its_successor(ears):
+    successor = run(9)
+    successor["metadata"]["uid"] = "v"
+    ears.hear("ADDED", run(1))
+    ears.hear("ADDED", successor)
+    ears.hear("DELETED", run(2))
+    assert ears.gone == []
+    assert ears.store.runs() == [successor]
+    ears.hear("DELETED", successor | {"metadata": successor["metadata"] | {"resourceVersion": "10"}})
+    assert [r.name for r in ears.gone] == ["tiny"]
+
+
 def test_a_claim_pokes_who_waits_for_it(ears, tiny):
     claim = {
         "apiVersion": "v1",

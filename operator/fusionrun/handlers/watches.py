@@ -65,7 +65,10 @@ class Watches:
         if event["type"] == "DELETED":
             news = self._store.remove(ref, manifest["metadata"].get("resourceVersion") or "")
             if ref.kind == KIND:
-                self._gone(ref)
+                # Late news of a namesake that is gone is none of its successor.
+                successor = self._store.get(ref)
+                if successor is None or successor["metadata"]["uid"] == manifest["metadata"]["uid"]:
+                    self._gone(ref)
                 return
         else:
             news = self._store.put(manifest)
