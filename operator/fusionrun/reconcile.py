@@ -3,7 +3,7 @@
 Level-based: it looks at what is, never at what happened, so it may run at any time and any number of times.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from fusionrun.cluster.execute import Executor
@@ -44,7 +44,13 @@ class Reconciler:
         decision = decide(live, self.settings, now)
         if wait := self.executor.seconds_to_wait(live.run, decision):
             return wait
-        made = await self.executor.create(live.run, decision.create)
+        created = await self.executor.create(live.run, decision.create)
+        made = created.made
+        while created.refused:  # one object that cannot be must not hold up the others: decide again, knowing it
+            live = replace(live, refused=live.refused | created.refused)
+            decision = decide(live, self.settings, now)
+            created = await self.executor.create(live.run, decision.create)
+            made = [*made, *created.made]
         if made and woken_at is not None:
             self.metrics.transition(run, woken_at, made)
         await self.executor.settle(live.run, decision, now)

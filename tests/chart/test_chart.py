@@ -126,14 +126,17 @@ def test_rbac_grants_what_the_client_asks_for_and_nothing_else(helm):
         ("fusionrun.dev", "fusionruns/status"): {"patch"},
         ("fusionrun.dev", "fusionruns/finalizers"): {"update"},
         ("", "pods/log"): {"get"},
+        ("", "pods/status"): {"patch"},
         ("", "secrets"): {"get"},
         ("", "events"): {"get", "create", "patch"},
         ("", "persistentvolumeclaims"): {"get", "list", "watch"},
         ("node.k8s.io", "runtimeclasses"): {"get"},
+        ("scheduling.k8s.io", "priorityclasses"): {"get"},
+        ("kueue.x-k8s.io", "localqueues"): {"get"},
         ("apiextensions.k8s.io", "customresourcedefinitions"): {"get", "list", "watch"},
     }
     for api_version, kind in CHILDREN:
-        verbs = {"get", "list", "watch"} | ({"create", "delete"} if kind != "Pod" else set())
+        verbs = {"get", "list", "watch", "delete"} | ({"create"} if kind != "Pod" else set())
         if kind in ("ConfigMap", "NetworkPolicy"):  # they go with their run
             verbs.remove("delete")
         wanted[api_version.rpartition("/")[0], RESOURCES[api_version, kind][0]] = verbs
@@ -147,6 +150,7 @@ def test_named_namespaces_get_a_role_each_and_no_cluster_wide_rights(helm, tmp_p
     assert set(cluster) == {
         ("apiextensions.k8s.io", "customresourcedefinitions"),
         ("node.k8s.io", "runtimeclasses"),
+        ("scheduling.k8s.io", "priorityclasses"),
     }
     roles = [d for d in documents if d["kind"] == "Role"]
     assert [r["metadata"]["namespace"] for r in roles] == ["a", "b"]

@@ -20,6 +20,8 @@ class FakeClient:
         self.calls: list[tuple[str, str, str]] = []
         self.fail: dict[tuple[str, str], ClusterError] = {}
         self.logs: dict[str, str] = {}
+        self.failed: list[tuple[str, str | None, str]] = []
+        self.graces: dict[str, int | None] = {}
         self.version = 100
 
     def _call(self, verb: str, ref: ObjectRef) -> None:
@@ -70,8 +72,13 @@ class FakeClient:
         self.objects[ref] = {**self.objects[ref], **patch}
         return self.objects[ref]
 
-    async def delete(self, ref: ObjectRef, uid: str | None = None) -> None:
+    async def fail_pod(self, ref: ObjectRef, uid: str | None, condition: Manifest) -> None:
+        self._call("fail", ref)
+        self.failed.append((ref.name, uid, condition["type"]))
+
+    async def delete(self, ref: ObjectRef, uid: str | None = None, grace_seconds: int | None = None) -> None:
         self._call("delete", ref)
+        self.graces[ref.name] = grace_seconds
         if ref not in self.objects:
             raise ClusterError("delete", ref.kind, ref.name, 404, "not found")
         del self.objects[ref]

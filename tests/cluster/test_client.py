@@ -154,3 +154,22 @@ def test_a_log_is_text():
 def test_a_kind_that_nobody_entered_is_our_bug():
     with pytest.raises(PlanError, match="RESOURCES"):
         serve(lambda _: status(500, ""), lambda c: c.get(ObjectRef("v1", "Node", "", "n")))
+
+
+def test_a_lost_pod_is_failed_and_deleted_by_force_and_no_successor_of_its_name():
+    pod = ObjectRef("v1", "Pod", "demo", "p")
+
+    async def use(client):
+        await client.fail_pod(pod, "uid", {"type": "DisruptionTarget", "status": "True"})
+        await client.delete(pod, "uid", grace_seconds=0)
+
+    _, (fail, delete), _ = serve(lambda _: web.json_response({}), use)
+    assert fail[:2] == ("PATCH", "/api/v1/namespaces/demo/pods/p/status")
+    assert fail[3]["Content-Type"] == "application/strategic-merge-patch+json"
+    assert json.loads(fail[4]) == {
+        "metadata": {"uid": "uid"},
+        "status": {"phase": "Failed", "conditions": [{"type": "DisruptionTarget", "status": "True"}]},
+    }
+    assert delete[:2] == ("DELETE", "/api/v1/namespaces/demo/pods/p")
+    assert json.loads(delete[4])["gracePeriodSeconds"] == 0
+    assert json.loads(delete[4])["preconditions"] == {"uid": "uid"}

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 import pytest
 
 from fusionrun.api.status import FusionRunStatus, Reason
-from fusionrun.cluster.execute import Executor
+from fusionrun.cluster.execute import Created, Executor
 from fusionrun.cluster.store import ref_of, run_ref
 from fusionrun.errors import ClusterError
 from fusionrun.state.decision import Decision, Event
@@ -25,10 +25,10 @@ def run(client, store, make):
 def execute(client, store, run, **decision):
     async def go():
         executor = Executor(client, store)
-        made = await executor.create(run, decision.get("create", ()))
+        created = await executor.create(run, decision.get("create", ()))
         await executor.settle(run, Decision(**decision), NOW)
         await executor.drain()
-        return made
+        return created
 
     return asyncio.run(go())
 
@@ -37,7 +37,7 @@ def test_create_then_status_then_delete_then_tell(client, store, run, make):
     old = make.child("Job", "old")
     client.objects[ref_of(old)] = old
     store.put(old)
-    made = execute(
+    created = execute(
         client,
         store,
         run,
@@ -53,7 +53,7 @@ def test_create_then_status_then_delete_then_tell(client, store, run, make):
         "delete Job",
         "create Event",
     ]
-    assert [m["kind"] for m in made] == ["ConfigMap", "Job"]
+    assert [m["kind"] for m in created.made] == ["ConfigMap", "Job"]
 
 
 def test_what_was_written_is_read_at_once(client, store, run, make):
@@ -96,15 +96,17 @@ def test_nothing_is_deleted_when_a_write_before_it_failed(client, store, run, ma
 def test_an_object_of_ours_that_exists_counts_as_made_and_not_as_new(client, store, run, make):
     job = make.child("Job", "new")
     client.objects[ref_of(job)] = job
-    assert execute(client, store, run, create=(job,)) == []
+    assert execute(client, store, run, create=(job,)) == Created([], {})
     assert store.get(ref_of(job)) == job
 
 
 def test_an_object_of_another_owner_is_never_taken_over(client, store, run, make):
     job = make.child("Job", "new", owner="another-uid", owner_name="another")
     client.objects[ref_of(job)] = job
-    with pytest.raises(ClusterError, match="not this run's"):
-        execute(client, store, run, create=(make.child("Job", "new"),))
+    ((ref, refusal),) = execute(client, store, run, create=(make.child("Job", "new"),)).refused.items()
+    assert ref == ref_of(job)
+    assert (refusal.status, refusal.for_good) == (409, False)  # its owner may go
+    assert "not this run's" in refusal.message
 
 
 @pytest.mark.parametrize(
@@ -138,19 +140,66 @@ def test_an_event_posted_twice_is_one_event_counted_twice(client, store, run):
 
 def test_an_event_that_cannot_be_posted_fails_nothing(client, store, run):
     client.fail["create", "Event"] = ClusterError("create", "Event", "x", 403, "no")
-    assert execute(client, store, run, events=(EVENT,)) == []
+    assert execute(client, store, run, events=(EVENT,)) == Created([], {})
 
 
 def test_every_create_is_tried_before_the_first_failure_is_raised(client, store, run, make):
-    client.fail["create", "Service"] = ClusterError("create", "Service", "s", 422, "invalid")
-    with pytest.raises(ClusterError, match="invalid"):
+    client.fail["create", "Service"] = ClusterError("create", "Service", "s", 503, "away")
+    with pytest.raises(ClusterError, match="away"):
         execute(client, store, run, create=(make.child("Service", "s"), make.child("ConfigMap", "c")))
     assert store.children(TINY)[0]["kind"] == "ConfigMap"
 
 
+@pytest.mark.parametrize(("status", "for_good"), [(400, True), (403, False), (404, False), (413, True), (422, True)])
+def test_an_object_that_is_refused_holds_up_neither_the_others_nor_the_status(
+    client, store, run, make, status, for_good
+):
+    client.fail["create", "Deployment"] = ClusterError("create", "Deployment", "d", status, "the server's words")
+    old = make.child("Job", "old")
+    client.objects[ref_of(old)] = old
+    created = execute(
+        client,
+        store,
+        run,
+        create=(make.child("Deployment", "d"), make.child("Job", "j")),
+        status=FusionRunStatus(progress="1/9"),
+        delete=(ref_of(old),),
+    )
+    assert [m["kind"] for m in created.made] == ["Job"]
+    ((ref, refusal),) = created.refused.items()
+    assert (ref.kind, refusal.status, refusal.for_good) == ("Deployment", status, for_good)
+    assert "the server's words" in refusal.message
+    assert {"apply FusionRun", "delete Job"} <= set(client.verbs())
+
+
+def test_no_pods_are_made_where_something_that_they_need_was_refused(client, store, run, make):
+    client.fail["create", "ConfigMap"] = ClusterError("create", "ConfigMap", "c", 403, "exceeded quota")
+    created = execute(client, store, run, create=(make.child("ConfigMap", "c"), make.child("Job", "c")))
+    assert created.made == []
+    assert "create Job" not in client.verbs()
+
+
+def test_a_lost_pod_is_failed_and_then_deleted_by_force(client, store, run, make):
+    """In this order, and not without the first: its Job would keep its finalizer on it and wait for ever."""
+    pod = make.child("Pod", "lost")
+    client.objects[ref_of(pod)] = pod
+    store.put(pod)
+    execute(client, store, run, delete=(ref_of(pod),))
+    assert client.verbs() == ["fail Pod", "delete Pod"]
+    assert client.failed == [("lost", "lost-uid", "DisruptionTarget")]
+    assert client.graces == {"lost": 0}
+
+
+def test_what_is_no_pod_is_given_its_time(client, store, run, make):
+    old = make.child("Job", "old")
+    client.objects[ref_of(old)] = old
+    execute(client, store, run, delete=(ref_of(old),))
+    assert client.graces == {"old": None}
+
+
 def test_what_the_store_knows_to_be_there_is_not_asked_for_again(client, store, run, make):
     store.put(make.child("Job", "new"))
-    assert execute(client, store, run, create=(make.child("Job", "new"),)) == []
+    assert execute(client, store, run, create=(make.child("Job", "new"),)) == Created([], {})
     assert client.calls == []
 
 

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 import pytest
 
 from fusionrun import reconcile as reconcile_module
+from fusionrun.cluster.execute import Created
 from fusionrun.metrics import Metrics
 from fusionrun.reconcile import Reconciler
 from fusionrun.state.decision import Decision
-from fusionrun.state.live import Live
+from fusionrun.state.live import Live, ObjectRef, Refusal
 
 RUN = {"metadata": {"name": "tiny", "namespace": "demo", "uid": "u"}, "status": {}}
 JOB = {"kind": "Job", "metadata": {"name": "j"}}
@@ -19,8 +20,9 @@ JOB = {"kind": "Job", "metadata": {"name": "j"}}
 class Hands:
     """Gatherer, board, executor and store in one: they record what is asked of them."""
 
-    def __init__(self, live, made=(), wait=0.0):
+    def __init__(self, live, made=(), wait=0.0, refused=()):
         self.live, self.made, self.wait, self.did = live, list(made), wait, []
+        self.refused = list(refused)
 
     async def gather(self, run, pushed):
         self.did.append("gather")
@@ -34,7 +36,9 @@ class Hands:
 
     async def create(self, run, manifests):
         self.did.append("create")
-        return self.made
+        if self.refused:
+            return Created(self.made, self.refused.pop(0))
+        return Created([] if self.did.count("create") > 1 else self.made, {})
 
     async def settle(self, run, decision, now):
         self.did.append("settle")
@@ -66,6 +70,16 @@ def test_gather_decide_create_settle(tiny, monkeypatch):
     live, settings, now = seen[0]
     assert (live, settings) == (hands.live, "settings")
     assert abs((datetime.now(UTC) - now).total_seconds()) < 5
+
+
+def test_what_is_refused_is_decided_on_again_and_the_rest_is_carried_out(tiny, monkeypatch):
+    server, queue = (ObjectRef("apps/v1", "Deployment", "demo", name) for name in "ab")
+    no = Refusal(403, "exceeded quota")
+    hands = Hands(Live(RUN), refused=[{server: no}, {queue: no}])
+    answer, seen, _ = reconcile(hands, tiny, monkeypatch, Decision(requeue_seconds=5.0))
+    assert hands.did == ["gather", "create", "create", "create", "settle"]
+    assert [live.refused for live, _, _ in seen] == [{}, {server: no}, {server: no, queue: no}]
+    assert answer == 5.0
 
 
 def test_a_run_that_is_gone_is_left_alone(tiny, monkeypatch):

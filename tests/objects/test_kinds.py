@@ -221,7 +221,10 @@ def test_a_server_may_take_its_time_to_start_but_no_longer():
     probe = container["startupProbe"]
     assert probe["httpGet"]["path"] == "/v1/models"
     assert probe["failureThreshold"] * probe["periodSeconds"] == 600
-    assert deployment["spec"]["progressDeadlineSeconds"] == 600
+
+
+def test_a_server_may_wait_for_its_node_and_its_image_as_long_as_it_must():
+    assert serve()["Deployment"]["spec"]["progressDeadlineSeconds"] == 2**31 - 1  # Kubernetes' word for none
 
 
 def test_a_server_cannot_write_to_the_volume():

@@ -250,6 +250,7 @@ def test_budget_suspends_and_never_kills_for_good():
     run["spec"]["training"] |= {"processesPerNode": 8, "resources": {"limits": {"nvidia.com/gpu": 8}}}
     world = World(run)
     until(world, "sft")
+    world.place("sft")
     world.now += timedelta(minutes=5)
     world.settle()
     assert world.condition("Suspended")[1] == "BudgetExceeded"

@@ -60,8 +60,9 @@ def test_a_passed_gate_is_true():
             {"rewardModel": called_reward(apiKeySecretRef=SECRET)},
             "spec.rewardModel.endpoint.apiKeySecretRef: 'key'",
         ),
+        ({"publish": {"uri": "hf://me/mine", "tokenSecretRef": SECRET}}, "spec.publish.tokenSecretRef: 'key'"),
     ],
-    ids=["hub", "endpoint", "reward"],
+    ids=["hub", "endpoint", "reward", "publish"],
 )  # fmt: skip
 def test_a_secret_that_is_not_there_is_waited_for(changes, field):
     world = World(make_run(**changes), absent={"key"})
@@ -72,10 +73,38 @@ def test_a_secret_that_is_not_there_is_waited_for(changes, field):
     assert "with key 'token'" in message
 
 
-def test_a_runtime_class_that_is_not_there_is_waited_for():
-    world = World(make_run(scheduling={"sandboxRuntimeClassName": "isolated"}), absent={"isolated"})
+@pytest.mark.parametrize(
+    "changes",
+    [{"s3": {"secretRef": {"name": "key"}}}, {"publish": {"uri": "s3://b/x", "s3SecretRef": {"name": "key"}}}],
+    ids=["s3", "publish"],
+)
+def test_the_keys_of_an_object_store_are_waited_for(changes):
+    world = World(make_run(**changes), absent={"key"})
     world.settle()
-    assert world.condition("Ready")[1] == Reason.RUNTIME_CLASS_MISSING
+    _, reason, message = world.condition("Ready")
+    assert reason == Reason.SECRET_MISSING
+    assert "with keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in message
+
+
+@pytest.mark.parametrize(
+    ("field", "name", "reason"),
+    [
+        ("sandboxRuntimeClassName", "isolated", Reason.RUNTIME_CLASS_MISSING),
+        ("priorityClassName", "research-high", Reason.PRIORITY_CLASS_MISSING),
+        ("queueName", "research", Reason.LOCAL_QUEUE_MISSING),
+    ],
+)
+def test_what_scheduling_names_and_the_cluster_lacks_is_waited_for(field, name, reason):
+    world = World(make_run(scheduling={field: name}), absent={name})
+    decision = world.reconcile()
+    _, said, message = world.condition("Ready")
+    assert said == reason
+    assert message.startswith(f"spec.scheduling.{field}: {name!r}: no such ")
+    assert decision.requeue_seconds == world.settings.missing_seconds
+    assert not world.objects
+    world.absent.clear()
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"
 
 
 def test_a_stage_without_a_running_pod_says_what_kubernetes_says():
@@ -104,49 +133,6 @@ def test_a_server_that_answers_is_ready_and_its_generation_had_to_wait():
     world.make_ready("serve/ada")
     world.settle()
     assert (world.stage("serve/ada").state, world.stage("serve/ada").reason) == ("Ready", Reason.SERVER_READY)
-
-
-def crashed(world: World, stage: str, restarts: int, last: dict) -> None:
-    server = world.workloads()[stage]
-    world.add_pod(server, f"{server['metadata']['name']}-x-0", {"phase": "Running"}, {}, 0)
-    pod = next(o for o in world.objects.values() if o["kind"] == "Pod" and o["metadata"]["name"].endswith("-x-0"))
-    pod["status"]["containerStatuses"] = [{"restartCount": restarts, "lastState": {"terminated": last}}]
-
-
-def test_a_server_that_crashes_once_may_come_back():
-    world = world_at(*STAGES)
-    crashed(world, "serve/ada", 1, {"exitCode": 1})
-    world.settle()
-    assert world.stage("serve/ada").state == "Running"
-
-
-def test_a_server_that_crashes_again_and_again_fails_with_its_last_words():
-    world = world_at(*STAGES)
-    crashed(world, "serve/ada", 3, {"exitCode": 1, "message": "ValueError: no KV cache"})
-    world.settle()
-    stage = world.stage("serve/ada")
-    assert (stage.state, stage.reason) == ("Failed", Reason.SERVER_NOT_READY)
-    assert "crashed 3 times, last with exit code 1" in stage.message
-    assert stage.log_tail == "ValueError: no KV cache"
-    assert world.condition("Failed")[1] == Reason.STAGE_FAILED
-    assert not world.workloads()
-
-
-def test_a_server_without_memory_says_which_limit_to_raise():
-    world = world_at(*STAGES)
-    crashed(world, "serve/ada", 3, {"exitCode": 137, "reason": "OOMKilled"})
-    world.settle()
-    assert world.stage("serve/ada").reason == Reason.OUT_OF_MEMORY
-    assert "resources.limits.memory" in world.stage("serve/ada").message
-
-
-def test_a_server_that_never_gets_ready_fails_at_its_deadline():
-    world = world_at(*STAGES)
-    late = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
-    world.workloads()["serve/ada"]["status"] = {"conditions": [late]}
-    world.settle()
-    assert world.stage("serve/ada").reason == Reason.SERVER_NOT_READY
-    assert "startupTimeoutSeconds" in world.stage("serve/ada").message
 
 
 def test_what_an_earlier_run_made_is_a_cache_hit():

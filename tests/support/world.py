@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -14,7 +14,7 @@ from fusionrun.api.task import ReferenceKind, ResolveParameters, decode_task
 from fusionrun.settings import Images, Settings
 from fusionrun.state.decide import decide
 from fusionrun.state.decision import Decision, Event
-from fusionrun.state.live import Live, ObjectRef, Pushed
+from fusionrun.state.live import Live, ObjectRef, Pushed, Refusal
 from fusionrun.state.observe import INDEX_ANNOTATION, ref_of
 from fusionrun.state.prerequisites import prerequisites
 
@@ -57,6 +57,8 @@ class World:
     absent: set[str] = field(default_factory=set)
     """Names of prerequisites that are missing."""
     pushed: dict[tuple[str, int], Pushed] = field(default_factory=dict)
+    refusals: dict[str, Refusal] = field(default_factory=dict)
+    """What the API server says to creating an object, by ``Kind:stage``."""
     answer: Callable[[str, Any], StageResult] = succeeded
 
     def live(self) -> Live:
@@ -66,7 +68,11 @@ class World:
 
     def reconcile(self) -> Decision:
         """Decide once and carry it out."""
-        decision = decide(self.live(), self.settings, self.now)
+        live = self.live()
+        decision = decide(live, self.settings, self.now)
+        while refused := {ref_of(m): self.refusals[_label(m)] for m in decision.create if _label(m) in self.refusals}:
+            live = replace(live, refused=live.refused | refused)
+            decision = decide(live, self.settings, self.now)
         self.carry_out(decision)
         return decision
 
@@ -76,9 +82,7 @@ class World:
             ref = ref_of(manifest)
             if ref not in self.objects:
                 self.objects[ref] = manifest | {"metadata": manifest["metadata"] | {"creationTimestamp": self._stamp()}}
-                self.created.append(
-                    f"{manifest['kind']}:{manifest['metadata'].get('labels', {}).get(names.LABEL_STAGE, '')}"
-                )
+                self.created.append(_label(manifest))
         if decision.status is not None:
             self.run["status"] = decision.status.model_dump(mode="json", exclude_none=True)
         for ref in decision.delete:
@@ -114,6 +118,16 @@ class World:
             ):
                 found[names.stage_from_label(manifest["metadata"]["labels"][names.LABEL_STAGE])] = manifest
         return found
+
+    def place(self, stage: str, **metadata: Any) -> dict[str, Any]:
+        """Let a stage's first pod come to a node and run; return the pod."""
+        job = self.workloads()[stage]
+        name = f"{job['metadata']['name']}-{len(self.objects)}"
+        self.add_pod(job, name, {"phase": "Running", "startTime": self._stamp()}, {}, 0)
+        pod = self.objects[ObjectRef("v1", "Pod", "lab", name)]
+        pod["status"]["containerStatuses"] = [{"name": "c", "state": {"running": {"startedAt": self._stamp()}}}]
+        pod["metadata"] |= metadata
+        return pod
 
     def make_ready(self, stage: str) -> None:
         """Let a server become ready."""
@@ -158,7 +172,9 @@ class World:
                 "labels": labels,
                 "annotations": {INDEX_ANNOTATION: str(index)},
             },
-            "status": status | {"containerStatuses": [{"name": "c", "state": {"terminated": terminated}}]},
+            "status": {"startTime": job["metadata"]["creationTimestamp"]}
+            | status
+            | {"containerStatuses": [{"name": "c", "state": {"terminated": terminated}}]},
         }
         self.objects[ref_of(pod)] = pod
 
@@ -195,6 +211,10 @@ class World:
     def stage(self, name: str) -> Any:
         """Return a stage's status."""
         return next(s for s in self.status.stages if s.name == name)
+
+
+def _label(manifest: dict[str, Any]) -> str:
+    return f"{manifest['kind']}:{manifest['metadata'].get('labels', {}).get(names.LABEL_STAGE, '')}"
 
 
 __all__ = ["START", "ReferenceKind", "World", "succeeded"]

@@ -30,8 +30,19 @@
   resources: [configmaps]
   verbs: [get, list, watch, create]
 - apiGroups: [""]
-  resources: [pods, persistentvolumeclaims]
+  resources: [pods]
+  verbs: [get, list, watch, delete]
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
   verbs: [get, list, watch]
+# A pod that a lost node keeps is marked as failed and deleted by force, so that its Job goes on.
+- apiGroups: [""]
+  resources: [pods/status]
+  verbs: [patch]
+# Whether the queue exists that a run names.
+- apiGroups: [kueue.x-k8s.io]
+  resources: [localqueues]
+  verbs: [get]
 # The last lines of a failed pod's log.
 - apiGroups: [""]
   resources: [pods/log]

@@ -42,6 +42,8 @@ class Reason(StrEnum):
     SECRET_MISSING = "SecretMissing"  # noqa: S105 -- a reason, not a password
     TRAINING_OPERATOR_MISSING = "TrainingOperatorMissing"
     RUNTIME_CLASS_MISSING = "RuntimeClassMissing"
+    PRIORITY_CLASS_MISSING = "PriorityClassMissing"
+    LOCAL_QUEUE_MISSING = "LocalQueueMissing"
     STAGE_FAILED = "StageFailed"
     STAGE_STARTED = "StageStarted"
     STAGE_SUCCEEDED = "StageSucceeded"
@@ -66,6 +68,7 @@ class Reason(StrEnum):
     SERVER_NOT_READY = "ServerNotReady"
     SERVER_WEDGED = "ServerWedged"
     GATE_FAILED = "GateFailed"
+    OBJECT_REFUSED = "ObjectRefused"
 
 
 class StageState(StrEnum):

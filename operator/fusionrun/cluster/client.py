@@ -146,12 +146,40 @@ class Client:
         )
         return await self._send("patch", ref.kind, ref.name, reply)
 
-    async def delete(self, ref: ObjectRef, uid: str | None = None) -> None:
-        """Delete an object and, in the background, what it owns; with ``uid``, only that very object."""
+    async def fail_pod(self, ref: ObjectRef, uid: str | None, condition: Manifest) -> None:
+        """Mark a pod as failed that nobody else will: the kubelet that should is gone."""
+        patch: Manifest = {"status": {"phase": "Failed", "conditions": [condition]}}
+        if uid:
+            patch["metadata"] = {"uid": uid}  # refused for a successor of its name
+        resource = self._resource(ref.api_version, ref.kind)
+        reply = self._dynamic.request(
+            "patch",
+            f"{resource.path(name=ref.name, namespace=ref.namespace)}/status",
+            body=patch,
+            content_type="application/strategic-merge-patch+json",  # which keeps the other conditions
+            field_manager=FIELD_MANAGER,
+            **_plain(),
+        )
+        await self._send("patch", ref.kind, ref.name, reply)
+
+    async def delete(self, ref: ObjectRef, uid: str | None = None, grace_seconds: int | None = None) -> None:
+        """Delete an object and, in the background, what it owns.
+
+        Parameters
+        ----------
+        ref
+            What to delete.
+        uid
+            Delete only that very object, not a successor of its name.
+        grace_seconds
+            0 deletes a pod without waiting for its kubelet; None leaves the time to the pod.
+        """
         resource = self._resource(ref.api_version, ref.kind)
         body: Manifest = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         if uid:
             body["preconditions"] = {"uid": uid}
+        if grace_seconds is not None:
+            body["gracePeriodSeconds"] = grace_seconds
         reply = resource.delete(name=ref.name, namespace=ref.namespace, body=body, **_plain())
         await self._send("delete", ref.kind, ref.name, reply)
 

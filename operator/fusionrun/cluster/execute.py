@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
@@ -14,7 +15,7 @@ from fusionrun.cluster.store import Store, ref_of
 from fusionrun.errors import ClusterError
 from fusionrun.names import FIELD_MANAGER, digest_of
 from fusionrun.state.decision import Decision, Event
-from fusionrun.state.live import ObjectRef
+from fusionrun.state.live import ObjectRef, Refusal
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,16 @@ T = TypeVar("T")
 
 _NOT_FOUND = 404
 _CONFLICT = 409
+
+
+@dataclass(frozen=True)
+class Created:
+    """What came of a turn of creating."""
+
+    made: list[Manifest]
+    """The objects that are new."""
+    refused: dict[ObjectRef, Refusal]
+    """Those that the API server will not have as they are, or not now."""
 
 
 class Executor:
@@ -51,21 +62,26 @@ class Executor:
         """Wait until every event is posted."""
         await asyncio.gather(*self._telling)
 
-    async def create(self, run: Manifest, manifests: Sequence[Manifest]) -> list[Manifest]:
-        """Create what is missing, what pods need before the pods; return the objects that are new.
+    async def create(self, run: Manifest, manifests: Sequence[Manifest]) -> Created:
+        """Create what is missing, what pods need before the pods, and no pods where something they need was refused.
 
         Raises
         ------
         ClusterError
-            If one could not be created; all others were tried.
+            If one could not be created and may be later (429, 5xx, no reply); all others were tried.
         """
-        first = [m for m in manifests if m["kind"] not in WORKLOADS]
-        then = [m for m in manifests if m["kind"] in WORKLOADS]
-        made = [
-            *await _all(self._create(run, manifest) for manifest in first),
-            *await _all(self._create(run, manifest) for manifest in then),
-        ]
-        return [manifest for manifest in made if manifest is not None]
+        made: list[Manifest] = []
+        refused: dict[ObjectRef, Refusal] = {}
+        for workloads in (False, True):
+            turn = [m for m in manifests if (m["kind"] in WORKLOADS) is workloads]
+            for manifest, answer in zip(turn, await _all(self._create(run, m) for m in turn), strict=True):
+                if isinstance(answer, Refusal):
+                    refused[ref_of(manifest)] = answer
+                elif answer is not None:
+                    made.append(answer)
+            if refused:
+                break
+        return Created(made, refused)
 
     async def settle(self, run: Manifest, decision: Decision, now: datetime) -> None:
         """Write the status once, then delete, then tell.
@@ -77,7 +93,7 @@ class Executor:
         """
         if decision.status is not None:
             await self._write_status(run, decision.status)
-        await _all(self._delete(ref) for ref in decision.delete)
+        await _all(self._delete(ref, now) for ref in decision.delete)
         for event in decision.events:
             # Nobody waits for an event, the next stage least of all; and they go one by one, not to crowd it out.
             task = asyncio.create_task(self._tell_in_turn(run, event, now))
@@ -139,8 +155,17 @@ class Executor:
         except ClusterError as error:
             logger.warning("event %s not posted: %s", event.reason, error, extra={"run": _label(run)})
 
-    async def _create(self, run: Manifest, manifest: Manifest) -> Manifest | None:
-        """Return the object that was made, or None when it was there already and is the run's own."""
+    async def _create(self, run: Manifest, manifest: Manifest) -> Manifest | Refusal | None:
+        """Return the object that was made, the API server's refusal, or None when it is there and is the run's own."""
+        try:
+            return await self._make(run, manifest)
+        except ClusterError as error:
+            if error.retryable:
+                raise
+            logger.warning("refused: %s", error, extra={"run": _label(run)})
+            return Refusal(error.status, str(error))
+
+    async def _make(self, run: Manifest, manifest: Manifest) -> Manifest | None:
         ref, uid = ref_of(manifest), run["metadata"]["uid"]
         known = self._store.get(ref)
         if known is not None and uid in _owners(known) and "deletionTimestamp" not in known["metadata"]:
@@ -175,10 +200,16 @@ class Executor:
         self._store.put(await self._client.apply_status(manifest))
         self._written[ref_of(run)] = time.monotonic()
 
-    async def _delete(self, ref: ObjectRef) -> None:
+    async def _delete(self, ref: ObjectRef, now: datetime) -> None:
         known = self._store.get(ref)
+        uid = known["metadata"]["uid"] if known else None
         try:
-            await self._client.delete(ref, known["metadata"]["uid"] if known else None)
+            if ref.kind == "Pod":
+                # A Job replaces no pod that has not failed, nor lets it go: force alone would change nothing.
+                await self._client.fail_pod(ref, uid, _lost(now))
+                await self._client.delete(ref, uid, grace_seconds=0)
+            else:
+                await self._client.delete(ref, uid)
         except ClusterError as error:
             # Gone already, or its name belongs to another object by now: either way what was meant is gone.
             if error.status not in (_NOT_FOUND, _CONFLICT):
@@ -193,6 +224,20 @@ async def _all(calls: Iterable[Awaitable[T]]) -> list[T]:
         if isinstance(result, BaseException):
             raise result
     return [result for result in results if not isinstance(result, BaseException)]
+
+
+def _lost(now: datetime) -> Manifest:
+    """Return the condition by which a Job knows that a pod's end was not the pod's fault.
+
+    Source: Kubernetes, pkg/controller/podgc: what its garbage collector writes before it deletes an orphan by force.
+    """
+    return {
+        "type": "DisruptionTarget",
+        "status": "True",
+        "reason": "DeletionByFusionRun",
+        "message": "its node was lost: it was to end, and nobody told that it did",
+        "lastTransitionTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
 
 
 def _owners(manifest: Manifest) -> set[str]:

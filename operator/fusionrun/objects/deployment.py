@@ -4,13 +4,18 @@ from typing import Any
 
 from fusionrun import names
 from fusionrun.api.models import Manifest, ServerSettings
-from fusionrun.objects import meta
+from fusionrun.objects import meta, remote_code
 from fusionrun.objects.meta import Run
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
 
 PORT = 8000
 PROBE_PERIOD_SECONDS = 2
+NO_PROGRESS_DEADLINE = 2**31 - 1
+"""Waiting for a node, a queue or an image is no failure; the startup probe bounds what comes after.
+
+Source: Kubernetes, pkg/controller/deployment/util: ``HasProgressDeadline`` takes the largest int32 for none.
+"""
 
 
 def server_url(run: Run, name: str) -> str:
@@ -55,7 +60,7 @@ def build_deployment(run: Run, stage: Stage, name: str, attempt: int, settings: 
     """Build the Deployment of a ``serve`` stage."""
     server = server_settings(run, stage)
     served_name = stage.name.removeprefix("serve/")
-    trust = any(s.name == served_name and s.served and s.served.model.trust_remote_code for s in run.spec.sources)
+    trust = meta.runs_remote_code(run, stage)
     environment = [
         *meta.environment(run, stage, settings),
         {"name": "VLLM_NO_USAGE_STATS", "value": "1"},
@@ -78,6 +83,7 @@ def build_deployment(run: Run, stage: Stage, name: str, attempt: int, settings: 
     pod["terminationGracePeriodSeconds"] = 5
     selector = _selector(run, stage, attempt)
     stage_labels = meta.labels(run, stage, attempt)
+    pod_labels = stage_labels | (remote_code.LABELS if trust else {})
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -85,9 +91,9 @@ def build_deployment(run: Run, stage: Stage, name: str, attempt: int, settings: 
         "spec": {
             "replicas": server.replicas,
             "strategy": {"type": "Recreate"},
-            "progressDeadlineSeconds": server.startup_timeout_seconds,
+            "progressDeadlineSeconds": NO_PROGRESS_DEADLINE,
             "selector": {"matchLabels": selector},
-            "template": {"metadata": {"labels": stage_labels}, "spec": pod},
+            "template": {"metadata": {"labels": pod_labels}, "spec": pod},
         },
     }
 

@@ -29,6 +29,7 @@ class Decision:
     status: FusionRunStatus | None = None
     """None when the status is right as it is."""
     delete: tuple[ObjectRef, ...] = ()
+    """A pod among them is lost (``state.lost``) and deleted by force; every other ends with its workload."""
     events: tuple[Event, ...] = ()
     requeue_seconds: float | None = None
     """Look again after so long even if nothing changes; None leaves it to the slow resync."""

@@ -26,6 +26,23 @@ class Pushed:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """Why the API server did not create an object: its HTTP status and its words."""
+
+    status: int
+    message: str
+
+    @property
+    def for_good(self) -> bool:
+        """Whether the object itself is at fault, so that no patience helps; a quota or a namesake may go."""
+        return self.status in _MALFORMED
+
+
+_MALFORMED = frozenset({400, 413, 422})
+"""Bad request (a webhook's refusal, too), request too large, invalid."""
+
+
+@dataclass(frozen=True)
 class Live:
     """Everything that ``observe`` reads of one run."""
 
@@ -39,3 +56,5 @@ class Live:
     """By stage name and pod index (0 where the stage is not indexed)."""
     log_tails: dict[str, str] = field(default_factory=dict)
     """Last log lines of failed pods, by pod name."""
+    refused: dict[ObjectRef, Refusal] = field(default_factory=dict)
+    """Objects that this very reconcile has tried to create in vain."""

@@ -11,11 +11,10 @@ from fusionrun.api.result import StageResult, decode_result
 from fusionrun.api.status import Reason
 from fusionrun.state.failures import Failure, explain
 from fusionrun.state.live import Live, ObjectRef, Pushed
+from fusionrun.state.servers import server_failure
 
 INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
 WORKLOADS = ("Job", "PyTorchJob", "Deployment")
-CRASH_LOOP_RESTARTS = 3
-"""Restarts of a server's container after which it counts as failed."""
 
 
 class Phase(StrEnum):
@@ -36,6 +35,8 @@ class Workload:
     attempt: int
     phase: Phase
     started: datetime | None
+    placed: datetime | None
+    """When the first of its pods came to a node, and so since when it holds GPUs; None while none has."""
     ended: datetime | None
     pods: tuple[Manifest, ...]
     results: tuple[StageResult, ...]
@@ -165,6 +166,7 @@ def _workload(manifest: Manifest, pods: list[Manifest], log_tails: dict[str, str
         attempt=_attempt(manifest),
         phase=phase,
         started=parse_time(status.get("startTime") or manifest["metadata"].get("creationTimestamp")),
+        placed=_placed(pods),
         ended=parse_time(ended),
         pods=tuple(pods),
         results=tuple(_results(pods)),
@@ -174,42 +176,19 @@ def _workload(manifest: Manifest, pods: list[Manifest], log_tails: dict[str, str
 
 
 def _server_phase(manifest: Manifest, pods: list[Manifest], log_tails: dict[str, str]) -> tuple[Phase, Failure | None]:
-    status = manifest.get("status") or {}
-    if int(status.get("readyReplicas") or 0) > 0:
+    if int((manifest.get("status") or {}).get("readyReplicas") or 0) > 0:
         return Phase.READY, None
-    late = any(
-        c.get("type") == "Progressing" and c.get("reason") == "ProgressDeadlineExceeded"
-        for c in status.get("conditions") or []
-    )
-    restarts = [
-        (c, p)
-        for p in pods
-        for c in (p.get("status") or {}).get("containerStatuses") or []
-        if int(c.get("restartCount") or 0) >= CRASH_LOOP_RESTARTS
-    ]
-    if not late and not restarts:
-        return Phase.RUNNING, None
-    return Phase.FAILED, _server_failure(restarts, pods, log_tails)
+    failure = server_failure(manifest, pods, log_tails)
+    return Phase.FAILED if failure else Phase.RUNNING, failure
 
 
-def _server_failure(
-    restarts: list[tuple[Manifest, Manifest]], pods: list[Manifest], log_tails: dict[str, str]
-) -> Failure:
-    if restarts:
-        container, pod = restarts[0]
-        name = pod["metadata"]["name"]
-        last = (container.get("lastState") or {}).get("terminated") or {}
-        tail = log_tails.get(name) or last.get("message") or ""
-        if last.get("reason") == "OOMKilled":
-            text = f"server pod {name} was killed for using more memory than its limit: raise resources.limits.memory"
-            return Failure(Reason.OUT_OF_MEMORY, text, name, tail)
-        text = (
-            f"server pod {name} crashed {container['restartCount']} times, last with exit code {last.get('exitCode')}"
-        )
-        return Failure(Reason.SERVER_NOT_READY, text, name, tail)
-    name = pods[0]["metadata"]["name"] if pods else ""
-    text = "the server was not ready within startupTimeoutSeconds"
-    return Failure(Reason.SERVER_NOT_READY, text, name, log_tails.get(name, ""))
+def _placed(pods: Iterable[Manifest]) -> datetime | None:
+    """Return when the first of some pods came to its node: none before that holds a GPU, whatever its object's age.
+
+    ``startTime`` is the kubelet's word that it has taken the pod. Source: Kubernetes API, PodStatus.
+    """
+    times = [time for pod in pods if (time := parse_time((pod.get("status") or {}).get("startTime")))]
+    return min(times, default=None)
 
 
 def _results(pods: Iterable[Manifest]) -> Iterable[StageResult]:

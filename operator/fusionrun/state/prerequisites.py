@@ -1,22 +1,52 @@
-"""What must exist in the cluster before a run can work, and what to tell when it does not."""
+"""What must exist in the cluster before a run can work, what to tell when it does not, and which stages wait for it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from pydantic import ValidationError
 
 from fusionrun.api.data import Grader, Task
-from fusionrun.api.models import Manifest
+from fusionrun.api.models import Manifest, SecretKeyRef, SecretRef
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.status import Reason
+from fusionrun.api.task import StageKind
+from fusionrun.objects.meta import S3_KEYS
 from fusionrun.plan.defaults import fill
-from fusionrun.plan.stages import Plan
+from fusionrun.plan.stages import Plan, Stage
 from fusionrun.state.live import ObjectRef
 
 PYTORCHJOB_CRD = ObjectRef("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", "pytorchjobs.kubeflow.org")
 
 
+def every_stage(_: Stage) -> bool:
+    """Say of any stage that it waits."""
+    return True
+
+
+def _of(*kinds: StageKind) -> Callable[[Stage], bool]:
+    return lambda stage: stage.kind in kinds
+
+
+def _named(name: str) -> Callable[[Stage], bool]:
+    return lambda stage: stage.name == name
+
+
+def _runs_programs(stage: Stage) -> bool:
+    return stage.kind is StageKind.VERIFY and stage.parameters["grader"] == Grader.CODING
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Something that is not there and may still come: it is waited for, and never terminal."""
+
+    reason: Reason
+    message: str
+    holds: Callable[[Stage], bool] = every_stage
+    """Which stages cannot start without it."""
+
+
 def prerequisites(run: Manifest) -> tuple[ObjectRef, ...]:
-    """List the objects that a run needs and does not make: its claim, secrets, RuntimeClass, the PyTorchJob CRD.
+    """List the objects that a run needs and does not make.
 
     A run whose spec cannot be read needs nothing: ``decide`` will say what is wrong with it.
     """
@@ -24,66 +54,90 @@ def prerequisites(run: Manifest) -> tuple[ObjectRef, ...]:
         spec = fill(FusionRunSpec.model_validate(run["spec"]))
     except ValidationError:
         return ()
-    return tuple(ref for ref, _, _ in _wanted(run["metadata"]["namespace"], spec))
+    return tuple(ref for ref, _ in _wanted(run["metadata"]["namespace"], spec))
 
 
-def first_missing(namespace: str, spec: FusionRunSpec, present: dict[ObjectRef, bool]) -> tuple[Reason, str] | None:
-    """Return the reason and the message of the first prerequisite that is not there.
-
-    It may still come, so this is Waiting and never terminal.
-    """
-    for ref, reason, hint in _wanted(namespace, spec):
-        if not present.get(ref, False):
-            return reason, hint
-    return None
+def missing(namespace: str, spec: FusionRunSpec, present: dict[ObjectRef, bool]) -> tuple[Missing, ...]:
+    """Return the prerequisites that are not there."""
+    return tuple(wanted for ref, wanted in _wanted(namespace, spec) if not present.get(ref, False))
 
 
-def over_budget(plan: Plan, spec: FusionRunSpec) -> tuple[Reason, str] | None:
-    """Return the reason and the message of the first stage that no patience would ever let start.
-
-    The budget may be raised, so this is Waiting and never terminal.
-    """
+def over_budget(plan: Plan, spec: FusionRunSpec) -> tuple[Missing, ...]:
+    """Return the first stage that no patience would ever let start; the budget may be raised."""
     budget = spec.scheduling.gpu_budget
     for stage in plan.stages:
         if budget is not None and stage.gpus > budget:
-            return (
-                Reason.WAITING_FOR_GPUS,
+            text = (
                 f"spec.scheduling.gpuBudget: {budget}: stage {stage.name} needs {stage.gpus} GPUs at once: raise it, "
-                "and the run goes on by itself",
+                "and the run goes on by itself"
             )
-    return None
+            return (Missing(Reason.WAITING_FOR_GPUS, text),)
+    return ()
 
 
-def _wanted(namespace: str, spec: FusionRunSpec) -> Iterator[tuple[ObjectRef, Reason, str]]:
+def _wanted(namespace: str, spec: FusionRunSpec) -> Iterator[tuple[ObjectRef, Missing]]:
     claim = spec.storage.claim_name
     yield (
         ObjectRef("v1", "PersistentVolumeClaim", namespace, claim),
-        Reason.CLAIM_MISSING,
-        f"spec.storage.claimName: {claim!r}: no such PersistentVolumeClaim in namespace {namespace!r}: "
-        "create it, and the run goes on by itself",
+        Missing(
+            Reason.CLAIM_MISSING,
+            f"spec.storage.claimName: {claim!r}: no such PersistentVolumeClaim in namespace {namespace!r}: "
+            "create it, and the run goes on by itself",
+        ),
     )
     yield (
         PYTORCHJOB_CRD,
-        Reason.TRAINING_OPERATOR_MISSING,
-        "spec.training.backend: 'PyTorchJob': the cluster has no such kind: install the Kubeflow training operator "
-        "(v1.9), and the run goes on by itself",
+        Missing(
+            Reason.TRAINING_OPERATOR_MISSING,
+            "spec.training.backend: 'PyTorchJob': the cluster has no such kind: install the Kubeflow training operator "
+            "(v1.9), and the run goes on by itself",
+            _of(StageKind.SFT, StageKind.DPO),
+        ),
     )
-    secrets = [("spec.hub.tokenSecretRef", spec.hub.token_secret_ref)] if spec.hub else []
-    secrets += [
-        (f"spec.sources[{s.name}].endpoint.apiKeySecretRef", s.endpoint.api_key_secret_ref)
-        for s in spec.sources
-        if s.endpoint
-    ]
-    if spec.reward_model.endpoint:
-        secrets.append(("spec.rewardModel.endpoint.apiKeySecretRef", spec.reward_model.endpoint.api_key_secret_ref))
-    for field, secret in secrets:
-        if secret:
-            yield (
-                ObjectRef("v1", "Secret", namespace, secret.name),
+    for field, secret, holds in _secrets(spec):
+        yield (
+            ObjectRef("v1", "Secret", namespace, secret.name),
+            Missing(
                 Reason.SECRET_MISSING,
-                f"{field}: {secret.name!r}: no such Secret in namespace {namespace!r}: "
-                f"create it with key {secret.key!r}",
+                f"{field}: {secret.name!r}: no such Secret in namespace {namespace!r}: create it with {_keys(secret)}",
+                holds,
+            ),
+        )
+    yield from _scheduling(namespace, spec)
+
+
+def _keys(secret: SecretKeyRef | SecretRef) -> str:
+    return f"key {secret.key!r}" if isinstance(secret, SecretKeyRef) else f"keys {' and '.join(S3_KEYS)}"
+
+
+def _secrets(spec: FusionRunSpec) -> Iterator[tuple[str, SecretKeyRef | SecretRef, Callable[[Stage], bool]]]:
+    """Yield every Secret that the spec names, with its field and the stages whose pods read it."""
+    reward, publish = spec.reward_model.endpoint, spec.publish
+    reads, writes = _of(StageKind.RESOLVE, StageKind.FETCH), _of(StageKind.PUBLISH)
+    named: list[tuple[str, SecretKeyRef | SecretRef | None, Callable[[Stage], bool]]] = [
+        ("spec.hub.tokenSecretRef", spec.hub.token_secret_ref if spec.hub else None, reads),
+        ("spec.s3.secretRef", spec.s3.secret_ref if spec.s3 else None, reads),
+        *(
+            (
+                f"spec.sources[{source.name}].endpoint.apiKeySecretRef",
+                source.endpoint.api_key_secret_ref,
+                _named(f"generate/{source.name}"),
             )
+            for source in spec.sources
+            if source.endpoint
+        ),
+        (
+            "spec.rewardModel.endpoint.apiKeySecretRef",
+            reward.api_key_secret_ref if reward else None,
+            _of(StageKind.SCORE),
+        ),
+        ("spec.publish.tokenSecretRef", publish.token_secret_ref if publish else None, writes),
+        ("spec.publish.s3SecretRef", publish.s3_secret_ref if publish else None, writes),
+    ]
+    yield from ((field, secret, holds) for field, secret, holds in named if secret)
+
+
+def _scheduling(namespace: str, spec: FusionRunSpec) -> Iterator[tuple[ObjectRef, Missing]]:
     runtime_class = spec.scheduling.sandbox_runtime_class_name
     programs = any(d.task is Task.CODING for d in spec.datasets) or any(
         b.grader is Grader.CODING for b in spec.evaluation.benchmarks
@@ -91,6 +145,25 @@ def _wanted(namespace: str, spec: FusionRunSpec) -> Iterator[tuple[ObjectRef, Re
     if runtime_class and programs:
         yield (
             ObjectRef("node.k8s.io/v1", "RuntimeClass", "", runtime_class),
-            Reason.RUNTIME_CLASS_MISSING,
-            f"spec.scheduling.sandboxRuntimeClassName: {runtime_class!r}: no such RuntimeClass in the cluster",
+            Missing(
+                Reason.RUNTIME_CLASS_MISSING,
+                f"spec.scheduling.sandboxRuntimeClassName: {runtime_class!r}: no such RuntimeClass in the cluster",
+                _runs_programs,
+            ),
+        )
+    if priority_class := spec.scheduling.priority_class_name:
+        yield (
+            ObjectRef("scheduling.k8s.io/v1", "PriorityClass", "", priority_class),
+            Missing(
+                Reason.PRIORITY_CLASS_MISSING,
+                f"spec.scheduling.priorityClassName: {priority_class!r}: no such PriorityClass in the cluster",
+            ),
+        )
+    if queue := spec.scheduling.queue_name:
+        yield (
+            ObjectRef("kueue.x-k8s.io/v1beta1", "LocalQueue", namespace, queue),
+            Missing(
+                Reason.LOCAL_QUEUE_MISSING,
+                f"spec.scheduling.queueName: {queue!r}: no such LocalQueue (Kueue) in namespace {namespace!r}",
+            ),
         )

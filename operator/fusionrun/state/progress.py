@@ -68,11 +68,9 @@ def _last(values: list[float | None]) -> float | None:
     return round(known[-1], 4) if known else None
 
 
-def gpu_seconds(gpus: int, started: datetime | None, ended: datetime | None, now: datetime, earlier: int) -> int | None:
+def gpu_seconds(gpus: int, placed: datetime, until: datetime, earlier: int, *, running: bool) -> int:
     """Return GPU-seconds held, those of earlier attempts included; of a stage at work in whole minutes per GPU."""
-    if not gpus or started is None:
-        return earlier or None
-    seconds = int(((ended or now) - started).total_seconds())
-    if ended is None:
+    seconds = int((until - placed).total_seconds())
+    if running:
         seconds -= seconds % GPU_QUANTUM_SECONDS
     return earlier + gpus * max(0, seconds)

@@ -18,20 +18,22 @@ from fusionrun.api.status import (
 from fusionrun.api.task import StageKind
 from fusionrun.objects.render import render
 from fusionrun.plan.layout import Layout
-from fusionrun.plan.stages import Stage
+from fusionrun.plan.stages import REPORTING, Stage
 from fusionrun.settings import Settings
 from fusionrun.state import progress, results
 from fusionrun.state.conditions import stamp
 from fusionrun.state.failures import Failure
-from fusionrun.state.live import ObjectRef
-from fusionrun.state.observe import Observed, ObservedStage, Phase, Workload, parse_time, ref_of
+from fusionrun.state.live import ObjectRef, Refusal
+from fusionrun.state.observe import Observed, ObservedStage, Phase, Workload, ref_of
+from fusionrun.state.prerequisites import Missing
+from fusionrun.state.told import AT_WORK, DONE, MESSAGE_CHARACTERS, idle, last_numbers, seen, why_pending
 
-DONE = frozenset({StageState.SUCCEEDED, StageState.SKIPPED})
-AT_WORK = frozenset({StageState.RUNNING, StageState.READY})
 RESULT_GRACE = timedelta(seconds=10)
 """How long to wait for the last words of pods whose Job has ended: two watches may tell in either order."""
-MESSAGE_CHARACTERS = 1024
 RESTARTED = "restarted: the one before took no more tokens"
+SILENT = "it ended, and its last words were lost"
+REFUSED_MAX_SECONDS = 60.0
+"""Longest time between two tries to create what was refused; the time doubles up to it."""
 
 
 @dataclass
@@ -44,6 +46,10 @@ class Walk:
     needed: frozenset[str] | None
     """Stages that have to run; None before ``resolve`` has answered."""
     complete: frozenset[str]
+    missing: tuple[Missing, ...]
+    """What stages wait for that is not of the run's making."""
+    refused: dict[ObjectRef, Refusal]
+    """Objects that cannot be created now."""
     settings: Settings
     now: datetime
     benchmarks: list[BenchmarkResult]
@@ -58,6 +64,10 @@ class Walk:
         """Visit every stage."""
         for stage in self.layout.plan.stages:
             self.statuses[stage.name] = self._visit(stage)
+
+    def look_again(self, seconds: float) -> None:
+        """Ask for another look within so many seconds."""
+        self.requeue_seconds = min(seconds, self.requeue_seconds or seconds)
 
     def _visit(self, stage: Stage) -> StageStatus:
         old = self.previous.get(stage.name)
@@ -114,58 +124,81 @@ class Walk:
         layout = self.layout
         if stage.kind is StageKind.PUBLISH:  # with the scores that this very walk may have read
             layout = replace(layout, scores=results.by_model(self.benchmarks))
-        self.create += render(layout, stage, attempt, self.settings)
-        kind = self.create[-1]
-        old = self.previous.get(stage.name)
-        return StageStatus(
-            name=stage.name,
-            state=StageState.RUNNING,
-            reason=Reason.PODS_PENDING,
-            attempt=attempt or None,
-            start_time=stamp(self.now),
-            gpu_seconds=old.gpu_seconds if old else None,
-            earlier_gpu_seconds=old.gpu_seconds if old else None,
-            object_ref=f"{kind['kind']}/{kind['metadata']['name']}",
+        rendered = render(layout, stage, attempt, self.settings)
+        for manifest in rendered:
+            if refusal := self.refused.get(ref_of(manifest)):
+                return self._refused(stage, refusal)
+        self.create += rendered
+        return self._idle(stage, StageState.RUNNING, Reason.PODS_PENDING).model_copy(
+            update={
+                "attempt": attempt or None,
+                "start_time": stamp(self.now),
+                "object_ref": f"{rendered[-1]['kind']}/{rendered[-1]['metadata']['name']}",
+            }
         )
+
+    def _start_again(self, stage: Stage, attempt: int, why: str) -> StageStatus:
+        """Start the next attempt of a stage, and say why; where it has to wait, what it waits for is said instead."""
+        status = self._start(stage, attempt)
+        if status.state is not StageState.RUNNING:
+            return status
+        return status.model_copy(update={"message": why[:MESSAGE_CHARACTERS]})
+
+    def _refused(self, stage: Stage, refusal: Refusal) -> StageStatus:
+        """Fail a stage whose object is at fault; wait with one that a quota, say, does not let in."""
+        text = refusal.message
+        if refusal.for_good:
+            self.failed.append((stage.name, Failure(Reason.OBJECT_REFUSED, text, "")))
+            return self._idle(stage, StageState.FAILED, Reason.OBJECT_REFUSED, text)
+        old = self.previous.get(stage.name)
+        since = (old.start_time if old and old.reason == Reason.OBJECT_REFUSED else None) or stamp(self.now)
+        waited = (self.now - datetime.fromisoformat(since)).total_seconds()
+        self.look_again(min(max(waited, self.settings.missing_seconds), REFUSED_MAX_SECONDS))
+        return self._waiting(stage, Reason.OBJECT_REFUSED, text).model_copy(update={"start_time": since})
 
     def _why_not(self, stage: Stage) -> StageStatus | None:
         if not self._is_ready(stage):
-            old = self.previous.get(stage.name)
-            kept = {"gpu_seconds": old.gpu_seconds, "earlier_gpu_seconds": old.earlier_gpu_seconds} if old else {}
-            return StageStatus(name=stage.name, state=StageState.PENDING, **kept)
+            return self._idle(stage, StageState.PENDING)
+        for missing in self.missing:
+            if missing.holds(stage):
+                return self._waiting(stage, missing.reason, missing.message)
         if stage.server and self.statuses[stage.server].state is not StageState.READY:
             if self.statuses[stage.server].state in DONE:
                 return None
-            return StageStatus(name=stage.name, state=StageState.WAITING, reason=Reason.WAITING_FOR_SERVER)
+            return self._waiting(stage, Reason.WAITING_FOR_SERVER)
         if text := self._no_room(stage):
-            return StageStatus(name=stage.name, state=StageState.WAITING, reason=Reason.WAITING_FOR_GPUS, message=text)
+            return self._waiting(stage, Reason.WAITING_FOR_GPUS, text)
         return None
+
+    def _idle(self, stage: Stage, state: StageState, reason: Reason | None = None, message: str = "") -> StageStatus:
+        return idle(stage, self.previous.get(stage.name), state, reason, message)
+
+    def _waiting(self, stage: Stage, reason: Reason, message: str = "") -> StageStatus:
+        return self._idle(stage, StageState.WAITING, reason, message)
 
     # Servers --------------------------------------------------------------------------------------------
 
     def _serve(self, stage: Stage) -> StageStatus:
-        seen = self.observed.stage(stage.name)
-        workload = seen.latest
+        server = self.observed.stage(stage.name)
+        workload = server.latest
         consumer = next(s for s in self.layout.plan.stages if s.server == stage.name)
         if self._is_over(consumer):
             self._delete_server(stage)
             return self._status(stage, workload, StageState.SUCCEEDED, Reason.NO_LONGER_NEEDED, self.now)
         attempt = self._attempt_served(consumer)
-        self.delete += still_alive(seen.before(attempt))
+        self.delete += still_alive(server.before(attempt))
         if workload is None or workload.attempt < attempt:
-            status = self._start(stage, attempt)
-            again = attempt and status.state is StageState.RUNNING
-            return status.model_copy(update={"message": RESTARTED}) if again else status
+            return self._start_again(stage, attempt, RESTARTED) if attempt else self._start(stage, attempt)
         match workload.phase:
             case Phase.READY:
                 return self._status(stage, workload, StageState.READY, Reason.SERVER_READY)
             case Phase.FAILED:
                 return self._fail(stage, workload, workload.failure)
             case Phase.TERMINATING:
-                return StageStatus(name=stage.name, state=StageState.WAITING, reason=Reason.PODS_PENDING)
+                return self._waiting(stage, Reason.PODS_PENDING)
             case Phase.RUNNING | Phase.SUCCEEDED:
                 status = self._status(stage, workload, StageState.RUNNING, Reason.PODS_PENDING)
-                return status.model_copy(update={"message": _why_pending(workload)})
+                return status.model_copy(update={"message": why_pending(workload)})
 
     def _attempt_served(self, consumer: Stage) -> int:
         """Return the attempt of the stage that a server serves: the next one, when its server was wedged."""
@@ -198,7 +231,7 @@ class Walk:
             old = self.previous.get(stage.name)
             return self._start(stage, (old.attempt or 0) if old and stage.kind in _TRAINING else 0)
         if workload.phase is Phase.TERMINATING:
-            return StageStatus(name=stage.name, state=StageState.WAITING, reason=Reason.PODS_PENDING)
+            return self._waiting(stage, Reason.PODS_PENDING)
         if workload.phase is Phase.SUCCEEDED:
             return self._succeed(stage, workload)
         if workload.phase is Phase.FAILED or workload.failure:
@@ -206,27 +239,28 @@ class Walk:
         return self._at_work(stage, workload)
 
     def _at_work(self, stage: Stage, workload: Workload) -> StageStatus:
-        seen = self.observed.stage(stage.name)
-        pending = _why_pending(workload)
+        pending = why_pending(workload)
         status = self._status(
             stage, workload, StageState.RUNNING, Reason.PODS_PENDING if pending else Reason.PODS_RUNNING
         )
-        numbers = progress.numbers(stage, seen, workload, self.now)
+        numbers = progress.numbers(stage, self.observed.stage(stage.name), workload, self.now)
         return status.model_copy(update={"message": pending, **vars(numbers)})
 
     def _waits_for_words(self, workload: Workload) -> bool:
         since = workload.ended or self.now
         if self.now - since >= RESULT_GRACE:
             return False
-        self.requeue_seconds = 1.0
+        self.look_again(1.0)
         return True
 
     def _succeed(self, stage: Stage, workload: Workload) -> StageStatus:
         if len(workload.results) < (stage.shards or 1) and self._waits_for_words(workload):
             return self._at_work(stage, workload)
-        if stage.kind is StageKind.RESOLVE and self.needed is None:
-            lost = Failure(Reason.INFRASTRUCTURE_ERROR, "resolve ended without telling what it found", "")
-            return self._fail(stage, workload, lost)
+        if self._told_nothing(stage, workload):
+            if self._has_attempts_left(workload):
+                return self._start_again(stage, workload.attempt + 1, SILENT)
+            if stage.kind is not StageKind.CONSTRUCT:  # whose numbers are for people only
+                return self._fail(stage, workload, Failure(Reason.INFRASTRUCTURE_ERROR, SILENT, ""))
         words = workload.results
         if stage.kind is StageKind.CONSTRUCT:
             names = [s.name for s in self.layout.spec.sources]
@@ -235,18 +269,13 @@ class Walk:
             model = stage.name.removeprefix("evaluate/")
             self.benchmarks = results.with_scores(self.benchmarks, self.layout.spec.evaluation, model, words)
         status = self._status(stage, workload, StageState.SUCCEEDED, Reason.SUCCEEDED, workload.ended or self.now)
-        last = words[0].numbers if words else {}
-        rate = results.rate(words)
-        return status.model_copy(
-            update={
-                "cache_hit": True if words and all(w.cached for w in words) else None,
-                "cost_micro": results.total(words, "cost_micro") or None,
-                "peak_memory_bytes": results.peak_memory(words),
-                "tokens_per_second": rate,
-                "loss": _rounded(last.get("last_loss")),
-                "reward_accuracy": _rounded(last.get("last_reward_accuracy", last.get("held_out_accuracy"))),
-            }
-        )
+        return status.model_copy(update=last_numbers(words))
+
+    def _told_nothing(self, stage: Stage, workload: Workload) -> bool:
+        """Whether the words are lost that something rests on; the stage has them still, and answers at once."""
+        if stage.kind is StageKind.RESOLVE:
+            return self.needed is None
+        return stage.kind in REPORTING and not workload.results
 
     def _failed(self, stage: Stage, workload: Workload) -> StageStatus:
         failure = workload.failure
@@ -254,9 +283,8 @@ class Walk:
             return self._at_work(stage, workload)
         again = failure is None or failure.retryable if stage.kind in _TRAINING else self._is_wedged(stage, workload)
         if again and self._has_attempts_left(workload):
-            status = self._start(stage, workload.attempt + 1)
             text = failure.message if failure else "the job failed and left no pod to ask"
-            return status.model_copy(update={"message": f"tried again: {text}"[:MESSAGE_CHARACTERS]})
+            return self._start_again(stage, workload.attempt + 1, f"tried again: {text}")
         return self._fail(stage, workload, failure)
 
     def _fail(self, stage: Stage, workload: Workload, failure: Failure | None) -> StageStatus:
@@ -280,22 +308,10 @@ class Walk:
         reason: Reason,
         ended: datetime | None = None,
     ) -> StageStatus:
-        if workload is None:
-            return StageStatus(name=stage.name, state=state, reason=reason)
         old = self.previous.get(stage.name)
-        started = (parse_time(old.start_time) if old else None) or workload.started
-        earlier = old.earlier_gpu_seconds if old else None
-        return StageStatus(
-            name=stage.name,
-            state=state,
-            reason=reason,
-            attempt=workload.attempt or None,
-            start_time=stamp(started) if started else None,
-            end_time=stamp(ended) if ended else None,
-            gpu_seconds=progress.gpu_seconds(stage.gpus, started, ended, self.now, earlier or 0),
-            earlier_gpu_seconds=earlier,
-            object_ref=f"{workload.manifest['kind']}/{workload.manifest['metadata']['name']}",
-        )
+        if workload is None:
+            return idle(stage, old, state, reason)
+        return seen(stage, old, workload, state, reason, self.now, ended)
 
     def stop(self, reason: Reason, message: str) -> None:
         """Stop what is at work: nothing is created, everything active is deleted, what has ended stays for its logs.
@@ -310,46 +326,14 @@ class Walk:
             self.delete += still_alive(self.observed.stage(stage.name))
             status = self.statuses[stage.name]
             if status.state in AT_WORK or status.state is StageState.WAITING:
-                spent = status.gpu_seconds
-                self.statuses[stage.name] = StageStatus(
-                    name=stage.name,
-                    state=StageState.PENDING,
-                    reason=reason,
-                    message=message,
-                    gpu_seconds=spent,
-                    earlier_gpu_seconds=spent,
-                )
+                self.statuses[stage.name] = idle(stage, status, StageState.PENDING, reason, message)
         self.delete = list(dict.fromkeys(self.delete))
 
 
-def still_alive(seen: ObservedStage) -> list[ObjectRef]:
+def still_alive(observed: ObservedStage) -> list[ObjectRef]:
     """List the objects of a stage that hold pods, or would: not those that ended, nor those on their way out."""
-    workloads = [w.ref for w in seen.workloads if w.active or (w.phase is Phase.FAILED and w.is_server)]
-    return [*workloads, *(ref_of(s) for s in seen.services if not s["metadata"].get("deletionTimestamp"))]
+    workloads = [w.ref for w in observed.workloads if w.active or (w.phase is Phase.FAILED and w.is_server)]
+    return [*workloads, *(ref_of(s) for s in observed.services if not s["metadata"].get("deletionTimestamp"))]
 
 
 _TRAINING = frozenset({StageKind.SFT, StageKind.DPO})
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
-
-
-def _why_pending(workload: Workload) -> str | None:
-    """Say why no pod runs yet, in Kubernetes' own words; None when one does."""
-    for pod in workload.pods:
-        status = pod.get("status") or {}
-        if status.get("phase") not in ("Pending", None):
-            return None
-        waiting = [
-            w
-            for c in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
-            if (w := (c.get("state") or {}).get("waiting"))
-        ]
-        for reason in waiting:
-            if reason.get("reason") not in ("ContainerCreating", "PodInitializing"):
-                return f"pod {pod['metadata']['name']}: {reason.get('reason')}: {reason.get('message', '')}"[:300]
-        for condition in status.get("conditions") or []:
-            if condition.get("reason") == "Unschedulable":
-                return f"pod {pod['metadata']['name']}: Unschedulable: {condition.get('message', '')}"[:300]
-    return "no pod runs yet"

@@ -1,0 +1,86 @@
+"""What follows for the run from a walk over its stages: its conditions, and whether everything has to stop."""
+
+from datetime import datetime, timedelta
+
+from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.status import ConditionStatus, ConditionType, FusionRunStatus, Reason, StageState
+from fusionrun.state import conditions, results
+from fusionrun.state.conditions import Wanted
+from fusionrun.state.observe import parse_time
+from fusionrun.state.told import AT_WORK, DONE
+from fusionrun.state.walk import Walk
+
+SECONDS_PER_HOUR = 3600
+
+
+def conclude(walk: Walk, before: FusionRunStatus) -> list[Wanted]:
+    """Return the conditions that follow from a walk; stop what has to stop.
+
+    Parameters
+    ----------
+    walk
+        The walk, whose answer this changes when the run stops.
+    before
+        The run's status so far.
+    """
+    spec = walk.layout.spec
+    if walk.failed:
+        name, failure = walk.failed[0]
+        message = f"stage {name} failed: {failure.message}"
+        walk.stop(Reason.STAGE_FAILED, f"stopped, since stage {name} failed; what is finished is kept")
+        return conditions.failed(Reason.STAGE_FAILED, message)
+    if all(s.state in DONE for s in walk.statuses.values()):
+        return [*conditions.complete("the fused model is made and measured"), _gate_condition(spec, walk)]
+    if spec.suspend:
+        walk.stop(Reason.SUSPENDED, "suspended")
+        return conditions.suspended(Reason.SUSPENDED, "spec.suspend is true: set it to false to go on")
+    spent = sum(s.gpu_seconds or 0 for s in walk.statuses.values()) / SECONDS_PER_HOUR
+    limit = spec.budget.max_gpu_hours if spec.budget else None
+    if limit is not None and spent >= limit:
+        walk.stop(Reason.BUDGET_EXCEEDED, "suspended by the budget")
+        text = f"spec.budget.maxGpuHours: {limit:g}: {spent:.2f} GPU hours are spent: raise it to go on"
+        return conditions.suspended(Reason.BUDGET_EXCEEDED, text)
+    deadline, since = spec.active_deadline_seconds, _active_since(before)
+    if deadline and since and walk.now - since > timedelta(seconds=deadline):
+        walk.stop(Reason.DEADLINE_EXCEEDED, "stopped at the deadline; what is finished is kept")
+        text = f"spec.activeDeadlineSeconds: {deadline}: the run took longer; a new run reuses what is finished"
+        return conditions.failed(Reason.DEADLINE_EXCEEDED, text)
+    return _in_progress(walk)
+
+
+def _active_since(before: FusionRunStatus) -> datetime | None:
+    """Return since when the run may work: its start, or when it was last resumed; None while it is suspended.
+
+    So a Job counts its deadline, too. Source: Kubernetes, "Suspending a Job": the time of suspension does not count.
+    """
+    for condition in before.conditions:
+        if condition.type is ConditionType.SUSPENDED:
+            working = condition.status is ConditionStatus.FALSE
+            return parse_time(condition.last_transition_time) if working else None
+    return parse_time(before.start_time)
+
+
+def _in_progress(walk: Walk) -> list[Wanted]:
+    """Say what is at work, or what all is waiting for."""
+    undone = [s for s in walk.layout.plan.stages if walk.statuses[s.name].state not in DONE]
+    for missing in walk.missing:
+        if any(missing.holds(stage) for stage in undone):
+            walk.look_again(walk.settings.missing_seconds)
+            return conditions.in_progress(missing.message, missing.reason)
+    at_work = [n for n, s in walk.statuses.items() if s.state in AT_WORK]
+    waiting = {n: s for n, s in walk.statuses.items() if s.state is StageState.WAITING and s.message}
+    refused = [f"{n}: {s.message}" for n, s in waiting.items() if s.reason == Reason.OBJECT_REFUSED]
+    if refused:
+        return conditions.in_progress("; ".join(refused), Reason.OBJECT_REFUSED)
+    if at_work:
+        return conditions.in_progress(f"at work: {', '.join(at_work)}")
+    return conditions.in_progress("; ".join(f"{n}: {s.message}" for n, s in waiting.items()) or "about to start")
+
+
+def _gate_condition(spec: FusionRunSpec, walk: Walk) -> Wanted:
+    if not spec.evaluation.gate:
+        return ConditionType.EVALUATION_PASSED, None, Reason.NO_GATE, "spec.evaluation.gate names no condition"
+    failures = results.gate_failures(spec.evaluation, walk.benchmarks)
+    if failures:
+        return ConditionType.EVALUATION_PASSED, False, Reason.EVALUATION_FAILED, "; ".join(failures)
+    return ConditionType.EVALUATION_PASSED, True, Reason.EVALUATION_PASSED, "every gate is passed"

@@ -1,0 +1,103 @@
+"""An object that the API server does not take holds up nothing but its own stage."""
+
+from datetime import timedelta
+
+import pytest
+
+from fusionrun.api.status import Reason
+from fusionrun.state.live import Refusal
+from support.runs import make_run
+from support.world import World
+
+QUOTA = Refusal(403, "create Deployment x: 403 forbidden: exceeded quota: gpus")
+INVALID = Refusal(422, "create Deployment x: 422 invalid: tolerations[0].operator")
+
+
+def world_at(*finished: str, run=None) -> World:
+    world = World(run or make_run())
+    for stage in finished:
+        world.settle()
+        world.finish(stage)
+    world.settle()
+    return world
+
+
+def answered() -> World:
+    """Return a world in which ada has answered and her server is to go, while the quota lets bob's not come."""
+    world = world_at("resolve", "prepare/prompts", run=make_run(scheduling={"maxServers": 1}))
+    world.make_ready("serve/ada")
+    world.settle()
+    world.refusals["Deployment:serve.bob"] = QUOTA
+    world.finish("generate/ada")
+    return world
+
+
+def test_a_finished_server_is_deleted_though_another_object_is_refused():
+    world = answered()
+    world.settle()
+    assert "serve/ada" not in world.workloads()
+    assert world.stage("serve/ada").state == "Succeeded"
+
+
+def test_a_quota_is_waited_for_in_the_servers_words():
+    world = answered()
+    world.settle()
+    stage = world.stage("serve/bob")
+    assert (stage.state, stage.reason, stage.message) == ("Waiting", Reason.OBJECT_REFUSED, QUOTA.message)
+    status, reason, message = world.condition("Ready")
+    assert (status, reason) == ("False", Reason.OBJECT_REFUSED)
+    assert f"serve/bob: {QUOTA.message}" in message
+    assert [e.type for e in world.events if e.reason == Reason.OBJECT_REFUSED] == ["Warning"]
+    world.refusals.clear()
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"
+
+
+def test_what_is_refused_is_tried_again_after_a_growing_while():
+    world = answered()
+    world.settle()
+    waits = []
+    for _ in range(6):
+        waits.append(world.reconcile().requeue_seconds)
+        world.now += timedelta(seconds=waits[-1])
+    assert waits == [5.0, 5.0, 10.0, 20.0, 40.0, 60.0]
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_an_object_that_can_never_be_fails_its_stage_in_the_servers_words(status):
+    world = answered()
+    world.refusals["Deployment:serve.bob"] = Refusal(status, INVALID.message)
+    world.settle()
+    stage = world.stage("serve/bob")
+    assert (stage.state, stage.reason, stage.message) == ("Failed", Reason.OBJECT_REFUSED, INVALID.message)
+    assert world.condition("Failed")[:2] == ("True", Reason.STAGE_FAILED)
+    assert INVALID.message in world.condition("Failed")[2]
+    assert not [o for o in world.objects.values() if o["kind"] in ("Deployment", "Service")]
+
+
+def test_what_is_not_refused_goes_on():
+    world = World(make_run(), refusals={"Deployment:serve.bob": QUOTA})
+    world.run_to_end()
+    assert world.stage("serve/bob").reason == Reason.OBJECT_REFUSED
+    assert world.stage("verify/ada.mathematics").state == "Succeeded"
+
+
+def test_nothing_starts_before_what_it_starts_from_is_kept():
+    world = World(make_run(), refusals={"ConfigMap:": Refusal(403, "create ConfigMap tiny-spec: 403 quota")})
+    world.settle()
+    assert not world.objects
+    assert world.condition("Ready") == ("False", Reason.OBJECT_REFUSED, "create ConfigMap tiny-spec: 403 quota")
+
+
+def test_a_retry_that_is_refused_says_so_and_not_that_it_was_tried():
+    world = world_at()
+    while "sft" not in world.workloads():
+        assert world.step()
+        world.settle()
+    world.refusals["PyTorchJob:sft"] = Refusal(403, "exceeded quota")
+    world.fail("sft", {"exitCode": 137}, {"reason": "Evicted", "message": "low on memory"})
+    world.settle()
+    assert (world.stage("sft").state, world.stage("sft").message) == ("Waiting", "exceeded quota")
+    world.refusals.clear()
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"

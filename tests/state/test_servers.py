@@ -1,0 +1,88 @@
+"""When a model server has failed for good: never for what it waits for, nor for a crash of long ago."""
+
+from datetime import timedelta
+
+from fusionrun.api.status import Reason
+from fusionrun.state.conditions import stamp
+from support.runs import make_run
+from support.world import World
+
+
+def served(**changes) -> World:
+    """Return a world in which serve/ada is on its way."""
+    world = World(make_run(**changes))
+    for stage in ("resolve", "prepare/prompts"):
+        world.settle()
+        world.finish(stage)
+    world.settle()
+    return world
+
+
+def crashed(world: World, restarts: int, last: dict, life: timedelta | None = None, *, was_ready: bool = False) -> None:
+    """Let the server's container crash after a life of so long."""
+    pod = world.place("serve/ada")
+    unready_since = world.now - timedelta(minutes=1)
+    if life:
+        last = last | {"startedAt": stamp(world.now), "finishedAt": stamp(world.now + life)}
+        unready_since = world.now + life if was_ready else unready_since
+    ready = {"type": "Ready", "status": "False", "lastTransitionTime": stamp(unready_since)}
+    pod["status"]["conditions"] = [ready]
+    pod["status"]["containerStatuses"] = [{"restartCount": restarts, "lastState": {"terminated": last}}]
+    world.settle()
+
+
+def test_a_server_that_crashes_once_may_come_back():
+    world = served()
+    crashed(world, 1, {"exitCode": 1})
+    assert world.stage("serve/ada").state == "Running"
+
+
+def test_a_server_that_crashes_again_and_again_fails_with_its_last_words():
+    world = served()
+    crashed(world, 3, {"exitCode": 1, "message": "ValueError: no KV cache"}, timedelta(seconds=40))
+    stage = world.stage("serve/ada")
+    assert (stage.state, stage.reason) == ("Failed", Reason.SERVER_NOT_READY)
+    assert "crashed 3 times, last with exit code 1" in stage.message
+    assert stage.log_tail == "ValueError: no KV cache"
+    assert world.condition("Failed")[1] == Reason.STAGE_FAILED
+    assert not world.workloads()
+
+
+def test_a_server_that_answers_and_crashes_soon_again_and_again_fails():
+    world = served()
+    crashed(world, 3, {"exitCode": 1}, timedelta(minutes=2), was_ready=True)
+    assert world.stage("serve/ada").state == "Failed"
+
+
+def test_a_server_that_ran_for_days_may_restart_as_often_as_it_must():
+    world = served()
+    crashed(world, 7, {"exitCode": 139}, timedelta(days=2), was_ready=True)
+    assert world.stage("serve/ada").state == "Running"
+
+
+def test_a_server_without_memory_says_which_limit_to_raise():
+    world = served()
+    crashed(world, 3, {"exitCode": 137, "reason": "OOMKilled"})
+    assert world.stage("serve/ada").reason == Reason.OUT_OF_MEMORY
+    assert "resources.limits.memory" in world.stage("serve/ada").message
+
+
+def test_a_server_that_its_startup_probe_killed_fails_at_once_and_names_the_field():
+    world = served()
+    crashed(world, 1, {"exitCode": 143}, timedelta(seconds=3600))
+    assert world.stage("serve/ada").reason == Reason.SERVER_NOT_READY
+    assert "was not ready within startupTimeoutSeconds" in world.stage("serve/ada").message
+
+
+def test_a_server_that_waits_for_a_node_never_fails():
+    """Nor does one that an older operator gave a deadline, which counted from its creation."""
+    world = served()
+    late = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+    pod = world.place("serve/ada")
+    pod["status"] = {"phase": "Pending", "conditions": [{"reason": "Unschedulable", "message": "0/9 nodes"}]}
+    server = next(o for o in world.objects.values() if o["kind"] == "Deployment")
+    server["status"] = {"conditions": [late], "replicas": 1}
+    world.now += timedelta(days=3)
+    world.settle()
+    assert world.stage("serve/ada").state == "Running"
+    assert "Unschedulable: 0/9 nodes" in world.stage("serve/ada").message
