@@ -34,6 +34,13 @@ def test_the_scripts_that_the_makefile_runs_exist():
         assert (ROOT / script).exists(), script
 
 
+def test_the_disk_that_is_asked_for_is_the_disk_that_is_told():
+    folder = ROOT / "hack" / "cluster"
+    (needed,) = re.findall(r"^DISK_NEEDED_GB=(\d+)$", (folder / "local" / "machine.sh").read_text(), re.MULTILINE)
+    assert f"{needed} GB of disk" in README
+    assert f"{needed} GB of disk" in (folder / "README.md").read_text()
+
+
 def tree() -> str:
     return README.split("## The tree")[1].split("```")[1]
 
