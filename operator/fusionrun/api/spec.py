@@ -81,7 +81,7 @@ class Scheduling(Contract):
     max_servers: Annotated[int, Field(ge=1, le=64)] | None = None
     """Most model servers up at once. Left out: no limit of ours."""
     queue_name: Annotated[str, Field(max_length=63)] | None = None
-    """Kueue LocalQueue for every Job and PyTorchJob."""
+    """Kueue LocalQueue for every Job, PyTorchJob and model server's Deployment."""
     priority_class_name: Annotated[str, Field(max_length=253)] | None = None
     node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)] | None = None
     tolerations: Annotated[list[Toleration], Field(max_length=32)] = []
