@@ -66,7 +66,7 @@ class Chat:
             If the server refuses every request of ours: a wrong key, model or path.
         """
         body = self._body(prompt, samples)
-        reply = await self._server.ask("chat/completions", lambda: self._asked(body), self._learn)
+        reply = await self._server.ask("chat/completions", lambda: self._asked(body), self._learn, _is_completion)
         if reply.status_code >= HTTP_BAD_REQUEST:
             if len(samples) == 1:
                 yield self._failed(prompt, samples[0], f"{reply.status_code}: {message(reply)}")
@@ -85,7 +85,11 @@ class Chat:
         return (await self._told("vllm:generation_tokens_total")).get("vllm:generation_tokens_total")
 
     async def queue(self) -> Queue | None:
-        """Return how many sequences run and wait in the server, where it tells (vLLM), else None."""
+        """Return how many sequences run and wait in the server, where it tells (vLLM), else None.
+
+        Of several servers behind one address it is one that answers: Kubernetes spreads requests evenly, so that one's
+        queue is about every other's.
+        """
         running, waiting = "vllm:num_requests_running", "vllm:num_requests_waiting"
         told = await self._told(running, waiting)
         return Queue(told[running], told[waiting]) if len(told) == 2 else None  # noqa: PLR2004 - both of them
@@ -180,6 +184,14 @@ class Chat:
         else:
             why = "no choices"
         return rows or [self._failed(prompt, samples[0], f"not a chat completion: {why} in {reply.text[:200]}")]
+
+
+def _is_completion(reply: httpx.Response) -> bool:
+    """Tell whether a reply is a chat completion at all; what its choices say is another question."""
+    try:
+        return bool(reply.json()["choices"])
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _tokens_by_choice(choices: list[dict[str, Any]], total: int) -> list[int]:
