@@ -15,6 +15,10 @@ log = logging.getLogger(__name__)
 PATTERNS = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.py", "*.md", "LICENSE*", "NOTICE*"]
 """Weights in safetensors, configuration, tokenizer, the model's own code and its card; no pickles."""
 
+TARGET_STAGE = "fetch/target"
+"""What is trained needs a chat template. ``resolve`` has looked for it on a hub; in an object store this is the first
+look, and the last before anything is generated."""
+
 
 def run(work: Work) -> Made:
     """Fetch the model into ``destination`` and check that it is whole."""
@@ -28,7 +32,7 @@ def run(work: Work) -> Made:
         _download(parameters, destination, work)
     else:
         raise InfrastructureError(f"{parameters.uri!r} needs no fetching: it is used where it lies")
-    check_model(destination, parameters.uri)
+    check_model(destination, parameters.uri, chat=work.task.stage == TARGET_STAGE)
     files = sorted(p for p in destination.rglob("*") if p.is_file() and ".cache" not in p.parts)
     size = sum(path.stat().st_size for path in files)
     log.info("fetched %s: %d files, %d bytes", parameters.uri, len(files), size)

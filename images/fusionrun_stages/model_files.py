@@ -10,6 +10,8 @@ from fusionrun_stages.errors import UserError
 from fusionrun_stages.shards import inside_volume
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
+TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
+NO_TEMPLATE = "its tokenizer has no chat template (chat_template.jinja)"
 EDGE_BYTES = 2**20
 """So much of a file's start and of its end enters a fingerprint: hashing 140 GB of weights takes minutes."""
 HEADER_MAX_BYTES = 100_000_000
@@ -44,15 +46,15 @@ def check_model(folder: Path, field: str, *, chat: bool = False) -> None:
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise UserError(f"{field}: {str(folder)!r}: no tokenizer: one of {', '.join(TOKENIZER_FILES)}")
     if chat and not has_chat_template(folder, field):
-        raise UserError(f"{field}: {str(folder)!r}: its tokenizer has no chat template (chat_template.jinja)")
+        raise UserError(f"{field}: {str(folder)!r}: {NO_TEMPLATE}")
 
 
 def has_chat_template(folder: Path, field: str) -> bool:
     """Tell whether the tokenizer brings a chat template."""
-    if (folder / "chat_template.jinja").is_file() or (folder / "chat_template.json").is_file():
+    *templates, config = (folder / name for name in TEMPLATE_FILES)
+    if any(path.is_file() for path in templates):
         return True
-    path = folder / "tokenizer_config.json"
-    return path.is_file() and bool(_json(path, field).get("chat_template"))
+    return config.is_file() and bool(_json(config, field).get("chat_template"))
 
 
 def weight_files(folder: Path, field: str) -> list[Path]:

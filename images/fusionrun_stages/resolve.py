@@ -7,15 +7,16 @@ spec's field, the value and the rule. Runs again whenever it is asked: never ans
 import hashlib
 import logging
 import shutil
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fusionrun.api.artifacts import Manifest, artifact_dir, claim_path, manifest_paths, stage_digest
+from fusionrun.api.artifacts import Manifest, artifact_dir, claim_path, manifest_paths, model_dir, stage_digest
 from fusionrun.api.records import SCHEMA_VERSION
 from fusionrun.api.task import PlannedStage, Reference, ReferenceKind, ResolveParameters
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.model_files import check_model, fingerprint_model
+from fusionrun_stages.model_files import NO_TEMPLATE, TEMPLATE_FILES, check_model, fingerprint_model, has_chat_template
 from fusionrun_stages.remote import (
     PIN_DIGITS,
     ask_hub,
@@ -55,7 +56,7 @@ def run(work: Work) -> Made:
         work.report(number, len(parameters.references), "references")
         pinned.append(pin(reference, parameters.hub_endpoint))
         log.info("%s: %s is %s", reference.field, reference.uri, pinned[-1].fingerprint)
-    check_space(sum(p.download_bytes for p in pinned))
+    check_space({p.fingerprint: p.download_bytes for p in pinned})
     pins = [p.fingerprint[:PIN_DIGITS] for p in pinned]
     for reference, one in zip(parameters.references, pinned, strict=True):
         if reference.uri.startswith("hf://"):
@@ -143,8 +144,26 @@ def _pin_hub(reference: Reference, endpoint: str | None) -> Pinned:
     weights = [s for s in info.siblings if s.rfilename.endswith(".safetensors")]
     if not weights:
         raise UserError(f"{reference.field}: {what!r}: has no *.safetensors (other weight formats are not read)")
+    if reference.field.startswith("target"):
+        _check_hub_template(reference, what, api, info)
     size = sum(s.size or 0 for s in weights)
     return Pinned(info.sha, size, {"licence": _licence(info), "weights_bytes": size})
+
+
+def _check_hub_template(reference: Reference, what: str, api: Any, info: Any) -> None:
+    """Check that a model has a chat template before anything is generated for it: a few KiB, read from the hub."""
+    if {s.rfilename for s in info.siblings}.isdisjoint(TEMPLATE_FILES):
+        raise UserError(f"{reference.field}: {what!r}: {NO_TEMPLATE}")
+    with tempfile.TemporaryDirectory() as folder:
+        ask_hub(
+            reference.field,
+            what,
+            lambda: api.snapshot_download(
+                hub_id(reference.uri), revision=info.sha, local_dir=folder, allow_patterns=list(TEMPLATE_FILES)
+            ),
+        )
+        if not has_chat_template(Path(folder), reference.field):
+            raise UserError(f"{reference.field}: {what!r}: {NO_TEMPLATE}")
 
 
 def _licence(info: Any) -> str | None:
@@ -196,11 +215,25 @@ def is_complete(directory: Path, shards: int | None) -> bool:
     return True
 
 
-def check_space(download_bytes: int) -> None:
-    """Refuse a run whose downloads the volume cannot hold."""
+def check_space(models: dict[str, int]) -> None:
+    """Refuse a run whose downloads the volume cannot hold.
+
+    Parameters
+    ----------
+    models
+        Bytes of each model's weights by its fingerprint: one in two roles is fetched once, and what is there already
+        is not fetched again.
+    """
+    download_bytes = sum(max(0, size - fetched_bytes(fingerprint)) for fingerprint, size in models.items())
     free = shutil.disk_usage(volume_root()).free if download_bytes else 0
     if download_bytes > free:
         raise UserError(
-            f"storage.claimName: the models take {download_bytes / 1e9:.1f} GB and the volume has "
+            f"storage.claimName: the models still take {download_bytes / 1e9:.1f} GB and the volume has "
             f"{free / 1e9:.1f} GB free"
         )
+
+
+def fetched_bytes(fingerprint: str) -> int:
+    """Count the bytes of a model's weights that are on the volume."""
+    folder = on_volume(model_dir(fingerprint[:PIN_DIGITS]))
+    return sum(path.stat().st_size for path in folder.rglob("*.safetensors") if path.is_file())

@@ -120,10 +120,10 @@ def hub(tmp_path, monkeypatch):
         thread.join()
 
 
-def work(tmp_path, kind, **parameters):
+def work(tmp_path, kind, name="x", **parameters):
     (tmp_path / "out").mkdir(exist_ok=True)
     task = StageTask(
-        run="r", namespace="n", stage=f"{kind}/x", digest="d", output_dir=str(tmp_path / "out"),
+        run="r", namespace="n", stage=f"{kind}/{name}", digest="d", output_dir=str(tmp_path / "out"),
         parameters={"kind": kind, **parameters},
     )  # fmt: skip
     return Work(task=task, output=tmp_path / "out", shard=None, pod_uid="u", report=lambda *a, **k: None)
@@ -133,8 +133,8 @@ def do_resolve(tmp_path, hub, *references):
     return resolve.run(work(tmp_path, "resolve", references=references, stages=[], hub_endpoint=hub.url))
 
 
-def model(name="org/tiny", revision=None):
-    return Reference(field="sources[a].served.model", kind="model", uri=f"hf://{name}", revision=revision)
+def model(name="org/tiny", revision=None, field="sources[a].served.model"):
+    return Reference(field=field, kind="model", uri=f"hf://{name}", revision=revision)
 
 
 def dataset(columns=("problem", "answer")):
@@ -204,3 +204,47 @@ def test_a_run_that_does_not_fit_the_volume_is_refused(tmp_path, hub, monkeypatc
     monkeypatch.setattr(resolve.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10})())
     with pytest.raises(UserError, match="GB free"):
         do_resolve(tmp_path, hub, model())
+
+
+def give_space(monkeypatch, free):
+    monkeypatch.setattr(resolve.shutil, "disk_usage", lambda path: type("Usage", (), {"free": free})())
+
+
+def test_what_is_fetched_already_takes_no_space_again(tmp_path, hub, monkeypatch):
+    (pin,) = do_resolve(tmp_path, hub, model()).pins
+    destination = tmp_path / "data" / "fusionrun" / "models" / pin
+    fetch.run(work(tmp_path, "fetch", uri="hf://org/tiny", destination=str(destination), hub_endpoint=hub.url))
+    give_space(monkeypatch, 10)
+    assert do_resolve(tmp_path, hub, model()).pins == [pin]
+    (destination / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="still take"):
+        do_resolve(tmp_path, hub, model())
+
+
+def test_a_model_in_two_roles_takes_its_space_once(tmp_path, hub, monkeypatch):
+    give_space(monkeypatch, len(hub.repos["models", "org/tiny"][-1]["model.safetensors"]) + 1)
+    assert len(do_resolve(tmp_path, hub, model(), model(field="sources[b].served.model")).pins) == 2
+
+
+def without_template(hub, **more):
+    files = hub.repos["models", "org/tiny"][-1]
+    del files["chat_template.jinja"]
+    files.update({name.replace("_json", ".json"): content for name, content in more.items()})
+
+
+@pytest.mark.parametrize("more", [{}, {"tokenizer_config_json": b'{"model_max_length": 9}'}], ids=["no file", "no key"])
+def test_a_target_without_a_chat_template_is_refused_before_anything_is_generated(tmp_path, hub, more):
+    without_template(hub, **more)
+    with pytest.raises(UserError, match=r"target\.model: 'hf://org/tiny@main': its tokenizer has no chat template"):
+        do_resolve(tmp_path, hub, model(field="target.model"))
+    assert do_resolve(tmp_path, hub, model()).pins  # a source's server may bring its own
+    destination = tmp_path / "data" / "m"
+    with pytest.raises(UserError, match="has no chat template"):
+        fetch.run(work(tmp_path, "fetch", "target", uri="hf://org/tiny", destination=str(destination)))
+
+
+def test_a_chat_template_in_the_tokenizers_configuration_is_one(tmp_path, hub):
+    without_template(hub, tokenizer_config_json=b'{"chat_template": "x"}')
+    hub.asked.clear()
+    assert do_resolve(tmp_path, hub, model(field="target.model")).pins
+    assert {path.rsplit("/", 1)[-1] for _, path in hub.asked if "/resolve/" in path} == {"tokenizer_config.json"}
