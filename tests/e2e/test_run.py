@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,9 @@ def kill_operator(cluster: Cluster) -> int:
     killed = 0
     for pod in cluster.get("pods", *OPERATOR)["items"] if IS_LOCAL else ():
         for process in operator_processes(pod["metadata"]["uid"]):
-            os.kill(process, signal.SIGKILL)
-            killed += 1
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+                killed += 1
     subprocess.run(
         ["kubectl", "delete", "pod", *OPERATOR, "--grace-period=0", "--force", "--wait=false"],
         capture_output=True, check=True,
