@@ -1,5 +1,5 @@
-# Scores responses with the reward model: torch and transformers, and an image of its own because some reward
-# models need an older transformers (README.md says how to pin one).
+# Scores responses with the reward model: torch and transformers, and nothing of training's beside (README.md says
+# how a model's own code for an older transformers is run).
 # Context: the root of the repository, with the wheel in dist/.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 FROM ${BASE_IMAGE}
