@@ -3,24 +3,23 @@
 Batches are fixed by what is scored (sorted by length, so that little is padded) and resumed whole: a batch that was
 cut short is scored again in the same company, so that the same numbers come out. Finished batches are appended to a
 part file of this pod's own; those of its predecessors are read. Where an endpoint scores, a batch is one request.
+Memory grows with the number of responses, not with their lengths (``conversations``).
 """
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from fusionrun.api.artifacts import shard_name
-from fusionrun.api.data import Task
 from fusionrun.api.models import Calibration
-from fusionrun.api.records import MICRO, Prompt, Response, Row, Score
+from fusionrun.api.records import MICRO, Row, Score
 from fusionrun.api.task import ScoreParameters
+from fusionrun_stages.conversations import Conversation, Key, Texts, gather, plan, texts_on_disk
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.reward_endpoint import RewardEndpoint
 from fusionrun_stages.reward_model import RewardModel, Store, Text
-from fusionrun_stages.shards import JsonLines, read_json_lines, read_rows, shard_path, write_rows
+from fusionrun_stages.shards import JsonLines, read_json_lines, shard_path, write_rows
 from fusionrun_stages.work import Made, Work
 
 
@@ -41,26 +40,14 @@ class Scorer(Protocol):
     def details(self) -> dict[str, object]:
         """What the manifest says of it."""
 
-    def length(self, prompt: str, answer: str) -> int:
-        """Return a conversation's tokens; of an endpoint, which alone knows them, its characters."""
+    def length(self, prompt: str, answer: str) -> int | None:
+        """Return a conversation's tokens; of an endpoint, which alone knows them, its characters.
+
+        None: it holds the model's padding, so that its score would be that of something else.
+        """
 
     def score_all(self, batches: Iterable[tuple[int, Sequence[Text]]], store: Store) -> None:
         """Score numbered batches; hand over each as it is done."""
-
-
-Key = tuple[str, str, int]
-"""Prompt, source and sample."""
-
-
-@dataclass
-class Conversation:
-    """What is scored: the responses to one prompt that say the same are scored once, and so alike to the last digit."""
-
-    prompt: str
-    answer: str
-    length: int
-    """As its scorer measures it."""
-    responses: list[Key] = field(default_factory=list)
 
 
 def run(work: Work) -> Made:
@@ -79,21 +66,19 @@ def run(work: Work) -> Made:
     if parameters.calibration is not None:
         details["calibration"] = calibrate(scorer, parameters.calibration)
     shard = work.shard or 0
-    conversations, unscored = gather(scorer, parameters, shard)
-    batches = plan(conversations, batch_size)
-    scores = []
-    for batch, found in zip(batches, _score(scorer, batches, work, parameters), strict=True):
-        for one, score in zip(batch, found, strict=True):
-            if score is None:
-                unscored["too_long"] += len(one.responses)
-                continue
-            scores += [
-                Score(prompt_id=prompt_id, source=source, sample_index=sample_index, score_micro=score)
-                for prompt_id, source, sample_index in one.responses
-            ]
-    scores.sort(key=lambda row: (row.prompt_id, row.source, row.sample_index))
+    scores: list[tuple[Key, int]] = []
+    with texts_on_disk() as texts:
+        conversations, unscored = gather(texts, scorer.length, parameters, shard)
+        batches = plan(conversations, batch_size)
+        for batch, found in zip(batches, _score(scorer, batches, texts, work, parameters), strict=True):
+            for one, score in zip(batch, found, strict=True):
+                if score is None:
+                    unscored["too_long"] += len(one.responses)
+                else:
+                    scores += [(key, score) for key in one.responses]
+    scores.sort()
     path = shard_path(work.output / "scores", shard, parameters.shards)
-    write_rows(path, Score, scores)
+    write_rows(path, Score, _rows(scores))
     for part in _parts(work, parameters):
         part.unlink(missing_ok=True)
     return Made(
@@ -146,46 +131,13 @@ def calibrate(scorer: Scorer, calibration: Calibration) -> list[dict[str, float]
     return found
 
 
-def gather(scorer: Scorer, parameters: ScoreParameters, shard: int) -> tuple[list[Conversation], Counter[str]]:
-    """Read the conversations to score, and count those left out by reason.
-
-    Left out are responses that are never used (failed, blank or cut ones), over-long conversations, and data sets
-    whose responses nobody judges (SftOnly; not counted). An endpoint says only when it is asked what is over-long.
-    """
-    limit = parameters.max_length if parameters.endpoint is None else None
-    prompts = {
-        prompt.prompt_id: prompt.prompt
-        for prompt in read_rows(shard_path(parameters.prompts_dir, shard, parameters.shards), Prompt)
-        if prompt.task != Task.SFT_ONLY
-    }
-    conversations: dict[tuple[str, str], Conversation] = {}
-    unscored = Counter[str]()
-    for response in read_rows(shard_path(parameters.responses_dir, shard, parameters.shards), Response):
-        if response.prompt_id not in prompts:
-            continue
-        if response.finish_reason != "stop" or not response.text.strip():
-            unscored["truncated" if response.finish_reason == "length" else "failed"] += 1
-            continue
-        same = response.prompt_id, response.text
-        if same not in conversations:
-            prompt = prompts[response.prompt_id]
-            conversations[same] = Conversation(prompt, response.text, scorer.length(prompt, response.text))
-        one = conversations[same]
-        if limit is not None and one.length > limit:
-            unscored["too_long"] += 1
-        else:
-            one.responses.append((response.prompt_id, response.source, response.sample_index))
-    return [one for one in conversations.values() if one.responses], unscored
-
-
-def plan(conversations: list[Conversation], batch_size: int) -> list[list[Conversation]]:
-    """Part conversations into batches, the longest first: too little memory shows at once."""
-    ranked = sorted(conversations, key=lambda one: (-one.length, one.responses))
-    return [ranked[start : start + batch_size] for start in range(0, len(ranked), batch_size)]
+def _rows(scores: list[tuple[Key, int]]) -> Iterator[Score]:
+    for (prompt_id, source, sample_index), score in scores:
+        yield Score(prompt_id=prompt_id, source=source, sample_index=sample_index, score_micro=score)
 
 
 def _score(
-    scorer: Scorer, batches: list[list[Conversation]], work: Work, parameters: ScoreParameters
+    scorer: Scorer, batches: list[list[Conversation]], texts: Texts, work: Work, parameters: ScoreParameters
 ) -> list[list[int | None]]:
     """Return the scores of every batch: those of earlier pods, or new ones."""
     digest = hashlib.sha256(repr([[one.responses for one in batch] for batch in batches]).encode()).hexdigest()
@@ -208,7 +160,8 @@ def _score(
     work.report(scored, total, "responses")
     todo = [number for number in range(len(batches)) if number not in done]
     try:
-        scorer.score_all(((n, [(one.prompt, one.answer) for one in batches[n]]) for n in todo), store)
+        read = ((n, [(texts.read(one.prompt), texts.read(one.answer)) for one in batches[n]]) for n in todo)
+        scorer.score_all(read, store)
     finally:
         lines_of_ours.close()
     return [done[number] for number in range(len(batches))]
