@@ -113,8 +113,8 @@ class RewardModel:
         if known[0] in spoken:
             raise UserError(
                 f"rewardModel.model: its pad token ({known[0]}) is its end-of-turn token, or another of its chat "
-                "template: a model that scores at the last token before the padding would read the wrong one; give it a pad "
-                "token of its own, in config.json and tokenizer_config.json"
+                "template: a model that scores at the last token before the padding would read the wrong one; give it "
+                "a pad token of its own, in config.json and tokenizer_config.json"
             )
         raise UserError(f"rewardModel.model: its pad token ({known[0]}) is beyond its {embedded} embeddings")
 

@@ -213,7 +213,7 @@ def test_a_conversation_without_the_assistants_header_is_refused_in_words(tmp_pa
 def test_code_that_breaks_is_the_users_and_is_said(tmp_path, broken, says):
     assert broken in CODE
     model = load(save(tmp_path / "gated", code=CODE.replace(broken, says)))
-    with pytest.raises(UserError, match="cannot score a conversation: (TypeError|NameError)"):
+    with pytest.raises(UserError, match=r"cannot score a conversation: (TypeError|NameError)"):
         model.score([model.encode("Say it.", "word")])
 
 
