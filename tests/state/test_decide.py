@@ -268,6 +268,33 @@ def test_deadline_fails_the_run_and_says_so():
     assert not world.workloads()
 
 
+def test_a_suspended_run_misses_no_deadline_and_has_all_its_time_when_it_goes_on():
+    world = World(make_run(activeDeadlineSeconds=60, suspend=True))
+    world.settle()
+    world.now += timedelta(hours=9)
+    world.settle()
+    assert world.condition("Suspended")[:2] == ("True", "Suspended")
+    world.run["spec"]["suspend"] = False
+    world.settle()
+    world.now += timedelta(seconds=59)
+    world.settle()
+    assert world.condition("Ready")[1] == "StagesRunning"
+    world.now += timedelta(seconds=2)
+    world.settle()
+    assert world.condition("Failed")[1] == "DeadlineExceeded"
+
+
+def test_a_finished_run_sees_that_its_object_has_changed():
+    world = World(make_run(training={"nodes": 3}))
+    world.settle()
+    world.run["metadata"]["generation"] = 7
+    world.run["spec"]["suspend"] = True
+    world.settle()
+    assert world.status.observed_generation == 7
+    assert {c.observed_generation for c in world.status.conditions} == {7}
+    assert world.condition("Failed")[:2] == ("True", "InvalidSpec")
+
+
 def test_images_are_frozen_at_acceptance():
     world = World(make_run())
     world.settle()

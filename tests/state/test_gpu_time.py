@@ -1,0 +1,88 @@
+"""GPU time is what pods hold on nodes: a queue costs nothing, and what was spent stays spent."""
+
+from datetime import timedelta
+
+from fusionrun.state.observe import ref_of
+from support.runs import make_run
+from support.world import World
+
+GPUS = 8
+
+
+def training() -> World:
+    """Return a world in which sft has its job, and no pod of it a node."""
+    resources = {"limits": {"nvidia.com/gpu": GPUS}}
+    world = World(make_run(training={"nodes": 1, "processesPerNode": GPUS, "resources": resources}))
+    while "sft" not in world.workloads():
+        world.settle()
+        if "sft" not in world.workloads():
+            assert world.step()
+    return world
+
+
+def spend(world: World, minutes: int) -> int:
+    world.now += timedelta(minutes=minutes)
+    world.settle()
+    return (world.stage("sft").gpu_seconds or 0) // 60
+
+
+def test_a_job_that_waits_for_its_nodes_costs_nothing():
+    world = training()
+    assert spend(world, 600) == 0
+    world.place("sft")
+    assert spend(world, 10) == GPUS * 10
+
+
+def test_a_job_that_is_preempted_keeps_what_it_spent_and_adds_to_it():
+    world = training()
+    pod = world.place("sft")
+    assert spend(world, 10) == GPUS * 10
+    del world.objects[ref_of(pod)]
+    assert spend(world, 600) == GPUS * 10
+    world.place("sft")
+    assert spend(world, 5) == GPUS * 15
+
+
+def test_a_suspension_keeps_what_was_spent_through_every_state():
+    world = training()
+    world.place("sft")
+    spend(world, 10)
+    world.run["spec"]["suspend"] = True
+    world.settle()
+    assert spend(world, 10) == GPUS * 10
+    world.run["spec"]["scheduling"] = {"gpuBudget": 1}
+    world.run["spec"]["suspend"] = False
+    assert spend(world, 10) == GPUS * 10
+    assert world.stage("sft").reason == "WaitingForGpus"
+    world.run["spec"]["scheduling"] = {}
+    assert spend(world, 10) == GPUS * 10
+    job = world.workloads()["sft"]
+    job["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:05Z"
+    assert spend(world, 1) == GPUS * 10
+    assert world.stage("sft").state == "Waiting"
+    del world.objects[ref_of(job)]
+    world.settle()
+    world.place("sft")
+    assert spend(world, 5) == GPUS * 15
+    world.finish("sft")
+    world.settle()
+    assert world.stage("sft").state == "Succeeded"
+    assert world.stage("sft").gpu_seconds >= GPUS * 15 * 60
+
+
+def test_a_server_that_waits_again_keeps_what_it_spent():
+    run = make_run(scheduling={"maxServers": 1})
+    run["spec"]["sources"][0]["served"] |= {"resources": {"limits": {"nvidia.com/gpu": 1}}}
+    world = World(run)
+    for stage in ("resolve", "prepare/prompts"):
+        world.settle()
+        world.finish(stage)
+    world.settle()
+    world.place("serve/ada")
+    world.now += timedelta(minutes=10)
+    world.settle()
+    assert world.stage("serve/ada").gpu_seconds == 600
+    server = world.workloads()["serve/ada"]
+    server["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:05Z"
+    world.settle()
+    assert (world.stage("serve/ada").state, world.stage("serve/ada").gpu_seconds) == ("Waiting", 600)

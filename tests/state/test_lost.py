@@ -1,0 +1,53 @@
+"""A pod on a lost node is waited for, and then given up, so that its stage goes on."""
+
+from datetime import timedelta
+
+import pytest
+
+from fusionrun.state.conditions import stamp
+from fusionrun.state.observe import ref_of
+from support.runs import make_run
+from support.world import World
+
+
+def terminating(stage: str = "resolve") -> tuple[World, dict]:
+    """Return a world in which a stage's pod should have ended by now."""
+    world = World(make_run())
+    while stage not in world.workloads():
+        world.settle()
+        if stage not in world.workloads():
+            assert world.step()
+    pod = world.place(stage, deletionTimestamp=stamp(world.now))
+    world.settle()
+    return world, pod
+
+
+@pytest.mark.parametrize("stage", ["resolve", "sft"])
+def test_a_pod_that_does_not_end_is_given_up_after_five_minutes(stage):
+    world, pod = terminating(stage)
+    world.now += timedelta(seconds=299)
+    assert ref_of(pod) not in world.reconcile().delete
+    world.now += timedelta(seconds=1)
+    assert world.reconcile().delete == (ref_of(pod),)
+    assert world.reconcile().delete == ()
+
+
+def test_the_run_is_looked_at_again_when_the_pod_is_due():
+    world, _ = terminating()
+    world.now += timedelta(seconds=100)
+    assert world.reconcile().requeue_seconds == 200.0
+
+
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+def test_a_pod_that_has_ended_is_not_lost(phase):
+    world, pod = terminating()
+    pod["status"]["phase"] = phase
+    world.now += timedelta(hours=1)
+    assert world.reconcile().delete == ()
+
+
+def test_a_pod_at_work_is_not_lost_however_long_it_takes():
+    world, pod = terminating()
+    del pod["metadata"]["deletionTimestamp"]
+    world.now += timedelta(days=9)
+    assert world.reconcile().delete == ()

@@ -1,0 +1,90 @@
+"""What goes missing while a run is at work holds up the stages that need it, and nothing else."""
+
+from datetime import timedelta
+
+import pytest
+
+from fusionrun.api.status import Reason
+from support.runs import make_run
+from support.world import World
+
+CLASS = "isolated"
+
+
+def at_work(**changes) -> World:
+    """Return a world in which ada has answered and is about to lose her server."""
+    world = World(make_run(scheduling={"sandboxRuntimeClassName": CLASS}, **changes))
+    for stage in ("resolve", "prepare/prompts"):
+        world.settle()
+        world.finish(stage)
+    world.settle()
+    world.make_ready("serve/ada")
+    world.settle()
+    world.finish("generate/ada")
+    return world
+
+
+@pytest.mark.parametrize("absent", ["fusion-data", CLASS])
+def test_a_server_is_deleted_though_something_is_missing(absent):
+    world = at_work()
+    world.absent.add(absent)
+    world.settle()
+    assert "serve/ada" not in world.workloads()
+    assert world.stage("serve/ada").state == "Succeeded"
+    assert "serve/bob" in world.workloads()
+
+
+def test_a_claim_that_is_gone_holds_every_start_and_says_so():
+    world = at_work()
+    world.absent.add("fusion-data")
+    made = list(world.created)
+    world.settle()
+    assert world.created == made
+    assert world.condition("Ready")[:2] == ("False", Reason.CLAIM_MISSING)
+    assert world.stage("verify/ada.mathematics").reason == Reason.CLAIM_MISSING
+    world.absent.clear()
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"
+
+
+def test_only_the_stages_that_need_it_wait():
+    world = at_work()
+    world.absent.add(CLASS)
+    world.settle()
+    assert "verify/ada.mathematics" in world.workloads()
+    assert "verify/ada.coding" not in world.workloads()
+    stage = world.stage("verify/ada.coding")
+    assert (stage.state, stage.reason) == ("Waiting", Reason.RUNTIME_CLASS_MISSING)
+
+
+def test_what_no_stage_needs_any_more_is_not_missed():
+    world = World(make_run())
+    world.settle()
+    while world.step() and "promote" not in world.workloads():
+        world.settle()
+    world.absent.add("pytorchjobs.kubeflow.org")
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "reason"),
+    [
+        ({"suspend": True}, "Suspended", "Suspended"),
+        ({"budget": {"maxGpuHours": 0.1}}, "Suspended", "BudgetExceeded"),
+        ({"activeDeadlineSeconds": 60}, "Failed", "DeadlineExceeded"),
+    ],
+)
+def test_a_run_is_stopped_though_something_is_missing(changes, kind, reason):
+    world = at_work()
+    world.run["spec"]["sources"][1]["served"] |= {"resources": {"limits": {"nvidia.com/gpu": 1}}}
+    world.settle()
+    world.absent.add("fusion-data")
+    world.run["spec"] |= changes
+    for stage in world.run["status"]["stages"]:  # an hour of some GPUs
+        if stage["name"] == "serve/bob":
+            stage["gpuSeconds"] = 3600
+    world.now += timedelta(hours=1)
+    world.settle()
+    assert world.condition(kind)[:2] == ("True", reason)
+    assert not world.workloads()

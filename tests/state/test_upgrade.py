@@ -1,0 +1,96 @@
+"""An operator's upgrade, or a default that moves, changes no run that is at work."""
+
+import json
+
+from fusionrun.api.task import StageKind, decode_task
+from fusionrun.plan import stages
+from fusionrun.state import decide as decide_module
+from fusionrun.state.live import ObjectRef
+from support.runs import make_run
+from support.world import World, succeeded
+
+RESOLVED = ObjectRef("v1", "ConfigMap", "lab", "tiny-resolved")
+
+
+def started(*finished: str, **world) -> World:
+    world = World(make_run(), **world)
+    for stage in finished:
+        world.settle()
+        world.finish(stage)
+    world.settle()
+    return world
+
+
+def task(world: World, stage: str):
+    name = world.workloads()[stage]["metadata"]["name"]
+    return decode_task(world.objects[ObjectRef("v1", "ConfigMap", "lab", name)]["data"]["task.json"])
+
+
+def raise_every_version(monkeypatch):
+    monkeypatch.setattr(stages, "VERSIONS", dict.fromkeys(StageKind, 2))
+
+
+def test_a_stage_reads_what_the_stages_before_it_wrote(monkeypatch):
+    world = started("resolve")
+    written = task(world, "prepare/prompts").digest
+    raise_every_version(monkeypatch)
+    world.finish("prepare/prompts")
+    world.settle()
+    world.make_ready("serve/ada")
+    world.settle()
+    assert task(world, "generate/ada").parameters.prompts_dir.split("/")[-2:].count(written) == 1
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"
+
+
+def test_resolve_is_believed_in_what_it_was_asked(monkeypatch):
+    """It looked for the digests of its own task; another version's artifacts are not there."""
+
+    def complete(kind, given):
+        result = succeeded(kind, given)
+        if kind != "resolve":
+            return result
+        names = [s.name for s in given.parameters.stages]
+        return result.model_copy(update={"complete": [names.index("prepare/prompts")]})
+
+    world = started(answer=complete)
+    raise_every_version(monkeypatch)
+    world.finish("resolve")
+    world.settle()
+    asked = {s.name: s for s in task_of_resolve(world).parameters.stages}
+    frozen = json.loads(world.objects[RESOLVED]["data"]["digests.json"])
+    assert set(frozen) == set(asked)
+    monkeypatch.undo()
+    same = started("resolve", answer=complete)
+    assert frozen == json.loads(same.objects[RESOLVED]["data"]["digests.json"])
+
+
+def task_of_resolve(world: World):
+    found = [o for o in world.objects.values() if o["kind"] == "ConfigMap" and "tiny-resolve-" in o["metadata"]["name"]]
+    return decode_task(found[0]["data"]["task.json"])
+
+
+def test_a_run_of_an_operator_that_froze_no_digests_goes_on():
+    world = started("resolve")
+    del world.objects[RESOLVED]["data"]["digests.json"]
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"
+
+
+def test_a_new_check_is_for_new_runs(monkeypatch):
+    world = started("resolve")
+    monkeypatch.setattr(decide_module, "check_spec", lambda _: ["nothing is good enough any more"])
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"
+    other = World(make_run(name="other"))
+    other.settle()
+    assert other.condition("Failed")[:2] == ("True", "InvalidSpec")
+
+
+def test_a_field_that_is_checked_anew_is_not_read_again():
+    """What is immutable is as it was accepted, whatever the live object's schema has become."""
+    world = started("resolve")
+    world.run["spec"]["recipe"] = "FuseChat-2.9"
+    world.run["spec"]["backoffLimit"] = 1
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"
