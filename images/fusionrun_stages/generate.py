@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,14 +22,12 @@ from fusionrun_stages.chat import Chat, adapt
 from fusionrun_stages.errors import InfrastructureError, StageError, UserError
 from fusionrun_stages.generation_metrics import Numbers, served
 from fusionrun_stages.server import watch
-from fusionrun_stages.shards import JsonLines, read_json_lines, read_rows, shard_path, write_rows
+from fusionrun_stages.shards import JsonLines, read_rows, shard_path, write_rows
 from fusionrun_stages.spending import Limits, cost_micro
+from fusionrun_stages.stored import Sample, Stored
 from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger(__name__)
-
-Sample = tuple[str, int]
-"""Prompt and sample index."""
 
 SYNC_SECONDS = 5.0
 """A machine that dies loses at most the rows of so long; a killed process loses none."""
@@ -108,6 +106,17 @@ class Rate:
         return self.tokens / max(time.monotonic() - self.start, 1e-9)
 
 
+@dataclass(frozen=True)
+class Todo:
+    """What is to be asked for."""
+
+    requests: Iterator[tuple[Prompt, range]]
+    count: int
+    """Of the requests."""
+    total: int
+    """Samples of the shard, with those that are stored."""
+
+
 def run(work: Work) -> Made:
     """Generate one shard."""
     parameters = work.task.parameters
@@ -116,28 +125,23 @@ def run(work: Work) -> Made:
     final = shard_path(work.output / "responses", shard, parameters.shards)
     parts = work.output / "parts"
     tally = Tally()
-    done = set[Sample]()
-    for row in stored_rows(parts, shard, final):
-        if (row.prompt_id, row.sample_index) not in done:
-            done.add((row.prompt_id, row.sample_index))
-            tally.add(row)
-    prompts = read_rows(shard_path(parameters.prompts_dir, shard, parameters.shards), Prompt)
-    wanted = [
-        (prompt, samples)
-        for prompt in prompts
-        for samples in missing(done, prompt.prompt_id, parameters.samples_per_prompt.get(prompt.dataset, 0))
-    ]
-    asked = sum(len(samples) for _, samples in wanted)
+    done = Stored(final, _parts(parts, shard))
+    for row in done.index():
+        tally.add(row)
+    requests = asked = 0
+    for _, samples in wanted(parameters, shard, done):
+        requests += 1
+        asked += len(samples)
     log.info("%s: %d samples stored already, %d to ask for", parameters.source, len(done), asked)
     total = len(done) + asked
     rate = Rate()
     tally.asked = tally.rows
-    if wanted:
+    if requests:
         path = parts / f"shard-{shard:05d}.{work.pod_uid}.jsonl.part"
         asyncio.run(
             ask_all(
                 parameters,
-                wanted,
+                Todo(wanted(parameters, shard, done), requests, total),
                 Limits.of(parameters.quota, parameters.shards, shard),
                 JsonLines(path),
                 tally,
@@ -145,6 +149,7 @@ def run(work: Work) -> Made:
                 lambda: _report(work, tally, rate, total, parameters.prices),
             )
         )
+    del done
     if tally.spent:
         raise UserError(
             f"sources[{parameters.source}].endpoint.quota.{tally.spent}: used up with {tally.rows} of {total} samples "
@@ -156,9 +161,10 @@ def run(work: Work) -> Made:
         final.unlink(missing_ok=True)
         message = f"source {parameters.source!r}: not one of {tally.rows} requests was answered: {tally.last_error}"
         raise UserError(message) if tally.refused == tally.rows else InfrastructureError(message)
-    # The first row of a sample counts: reversed, it is the last to be set.
-    rows = {(row.prompt_id, row.sample_index): row for row in reversed(list(stored_rows(parts, shard, final)))}
-    write_rows(final, Response, (rows[key] for key in sorted(rows)))
+    stored = Stored(final, _parts(parts, shard))
+    for _ in stored.index():
+        pass
+    write_rows(final, Response, stored.in_order())
     _forget(parts, shard)
     return Made(
         files=[str(final.relative_to(work.output))],
@@ -176,7 +182,15 @@ def run(work: Work) -> Made:
     )
 
 
-def missing(done: set[Sample], prompt_id: str, count: int) -> Iterator[range]:
+def wanted(parameters: GenerateParameters, shard: int, done: Stored) -> Iterator[tuple[Prompt, range]]:
+    """Yield each request to send: a prompt and samples of it that are not stored."""
+    for prompt in read_rows(shard_path(parameters.prompts_dir, shard, parameters.shards), Prompt):
+        count = parameters.samples_per_prompt.get(prompt.dataset, 0)
+        for samples in missing(done, prompt.prompt_id, count):
+            yield prompt, samples
+
+
+def missing(done: Container[Sample], prompt_id: str, count: int) -> Iterator[range]:
     """Yield the runs of sample indexes that are not stored, at most ``GROUP_SAMPLES`` long: one request each."""
     start = 0
     for index in range(count + 1):
@@ -188,17 +202,9 @@ def missing(done: set[Sample], prompt_id: str, count: int) -> Iterator[range]:
             start = index + 1
 
 
-def stored_rows(parts: Path, shard: int, final: Path) -> Iterator[Response]:
-    """Yield what is stored of a shard: of its finished file, if a pod died after writing it, and of every part."""
-    if final.is_file():
-        yield from read_rows(final, Response)
-    for path in sorted(parts.glob(f"shard-{shard:05d}.*.jsonl.part")):
-        yield from read_json_lines(path, Response)
-
-
 async def ask_all(
     parameters: GenerateParameters,
-    wanted: list[tuple[Prompt, range]],
+    todo: Todo,
     limits: Limits,
     lines: JsonLines,
     tally: Tally,
@@ -214,15 +220,13 @@ async def ask_all(
     ServerWedgedError
         If the server is wedged.
     """
-    todo = iter(wanted)
-    total = tally.rows + sum(len(samples) for _, samples in wanted)
     port, stack = os.environ.get(METRICS_PORT_ENV), ExitStack()
     api_key = os.environ.get(parameters.api_key_env) if parameters.api_key_env else None
 
     async def asker(chat: Chat) -> None:
         while not tally.refused == tally.rows >= REFUSALS_ENOUGH:
             async with chat.slots.one():
-                prompt_and_samples = next(todo, None)
+                prompt_and_samples = next(todo.requests, None)
                 if prompt_and_samples is None:
                     return
                 prompt, samples = prompt_and_samples
@@ -242,7 +246,7 @@ async def ask_all(
 
     try:
         async with Chat(parameters, api_key) as chat, asyncio.TaskGroup() as group:
-            stack.enter_context(served(port, parameters.source, lambda: numbers(chat, tally, rate, total)))
+            stack.enter_context(served(port, parameters.source, lambda: numbers(chat, tally, rate, todo.total)))
             guards = [
                 group.create_task(guard)
                 for guard in (
@@ -251,7 +255,7 @@ async def ask_all(
                     adapt(chat),
                 )
             ]
-            count = min(parameters.max_concurrency or parameters.concurrency, len(wanted))
+            count = min(parameters.max_concurrency or parameters.concurrency, todo.count)
             await asyncio.wait([group.create_task(asker(chat)) for _ in range(count)])
             for guard in guards:
                 guard.cancel()
@@ -285,6 +289,10 @@ def _report(work: Work, tally: Tally, rate: Rate, total: int, prices: Prices | N
     work.report(tally.rows, total, "samples", tokens_per_second=round(rate.late, 1), **cost)
 
 
+def _parts(parts: Path, shard: int) -> list[Path]:
+    return sorted(parts.glob(f"shard-{shard:05d}.*.jsonl.part"))
+
+
 def _forget(parts: Path, shard: int) -> None:
-    for path in parts.glob(f"shard-{shard:05d}.*.jsonl.part"):
+    for path in _parts(parts, shard):
         path.unlink()

@@ -24,7 +24,8 @@ from fusionrun_stages.contamination import Hit, Leak, Overlap, Report
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.near_duplicates import NearDuplicates
 from fusionrun_stages.remote import dataset_folder
-from fusionrun_stages.shards import RowWriter, on_volume, shard_path, sort_rows, write_atomic
+from fusionrun_stages.shards import on_volume, shard_path, write_atomic
+from fusionrun_stages.sorting import Pool, SortingWriter
 from fusionrun_stages.subjects import subject_of
 from fusionrun_stages.tables import DataFile, Row, cell, check_columns, local_files, read_rows, text_of
 from fusionrun_stages.work import Made, Work
@@ -91,6 +92,11 @@ class Tally:
     near_examples: list[str] = field(default_factory=list)
     """How the first near duplicates begin."""
 
+    @property
+    def bad_rows(self) -> int:
+        """Rows that cannot be used."""
+        return self.bad.total()
+
     def count_subject(self, subject: Subject) -> None:
         """Count a prompt that is left out for what it is about."""
         if subject is Subject.CODE:
@@ -99,7 +105,7 @@ class Tally:
             self.mathematics += 1
 
 
-COUNTED = ("prompts", "duplicates", "near_duplicates", "code", "mathematics", "contaminated", "over_limit")
+COUNTED = ("prompts", "duplicates", "near_duplicates", "code", "mathematics", "contaminated", "over_limit", "bad_rows")
 
 
 @dataclass
@@ -141,12 +147,8 @@ def run(work: Work) -> Made:
         log.info("%s: %s", name, tally)
         for what in COUNTED:
             totals[what] += getattr(tally, what)
-        totals["bad_rows"] += sum(tally.bad.values())
-    return Made(
-        files=made,
-        counts={k: totals[k] for k in (*COUNTED, "bad_rows")},
-        details={"datasets": {n: vars(t) | {"bad": dict(t.bad)} for n, t in survey.tallies.items()}},
-    )
+    told = {n: vars(t) | {"bad": dict(t.bad), "bad_rows": t.bad_rows} for n, t in survey.tallies.items()}
+    return Made(files=made, counts={k: totals[k] for k in COUNTED}, details={"datasets": told})
 
 
 def open_dataset(dataset: DatasetParameters, what: str) -> list[DataFile]:
@@ -282,7 +284,7 @@ def take_survey(reader: Reader, parameters: PrepareParameters, overlap: Overlap,
     for index, dataset in enumerate(parameters.datasets):
         tally = survey.tallies[dataset.name] = Tally()
         survey.usable.append(_look_through(reader, survey, index, dataset, overlap, work))
-        if tally.rows == sum(tally.bad.values()):
+        if tally.rows == tally.bad_rows:
             raise UserError(f"datasets[{dataset.name}]: no usable row among {tally.rows}; {tally.first_bad}")
     # How common an n-gram is, is known only now.
     for dataset, own in zip(parameters.datasets, survey.usable, strict=True):
@@ -378,9 +380,14 @@ def write_shards(reader: Reader, parameters: PrepareParameters, survey: Survey, 
         for number, folder in enumerate(folders)
         for shard in range(count)
     }
+    pool = Pool()
     with ExitStack() as stack:
         writers = {
-            place: stack.enter_context(RowWriter(path, Response if place[0] else Prompt))
+            place: stack.enter_context(
+                SortingWriter(path, Response, ["prompt_id", "sample_index"], pool)
+                if place[0]
+                else SortingWriter(path, Prompt, ["prompt_id"], pool)
+            )
             for place, path in paths.items()
         }
         for index, dataset in enumerate(parameters.datasets):
@@ -406,8 +413,6 @@ def write_shards(reader: Reader, parameters: PrepareParameters, survey: Survey, 
                     )
                     samples[item.key, source] += 1
                     writers[1 + sources.index(source), shard].append(response)
-    for (number, _), path in paths.items():
-        sort_rows(path, ["prompt_id", "sample_index"] if number else ["prompt_id"])
     work.report(len(written), len(survey.kept), "prompts")
     return [str(path.relative_to(work.output)) for path in paths.values()]
 

@@ -1,10 +1,10 @@
 """Files on the volume: whole or not there, and rows that survive a kill at any byte.
 
-In progress: JSON Lines, appended, one file per pod. Finished: Parquet, by an atomic rename. pyarrow is
-imported where it is used, since the sandbox image has none.
+In progress: JSON Lines, appended, one file per pod. Finished: Parquet, by an atomic rename.
 """
 
 import json
+import logging
 import os
 import shutil
 import types
@@ -18,9 +18,14 @@ from pydantic import BaseModel
 
 from fusionrun.api.artifacts import MOUNT_PATH, shard_name
 from fusionrun.api.records import Row
-from fusionrun_stages.errors import UserError
+from fusionrun_stages.errors import InfrastructureError, UserError
+
+log = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=Row)
+
+POD_UID_ENV = "FUSIONRUN_POD_UID"
+WRITE_ATTEMPTS = 3
 
 BATCH_ROWS = 4096
 """Rows written or read at once: at a few KiB each, some MiB."""
@@ -53,21 +58,40 @@ def inside_volume(path: str | Path) -> Path:
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file so that it is whole or not there, even after a power cut."""
+    """Write a file so that it is whole or not there, even after a power cut.
+
+    Two pods may write one such file at once (both of two runs note the same pin): who finishes first sweeps the
+    other's part away, and the other writes it again.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = _part(path)
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    commit(part, path)
+    part = part_of(path)
+    for attempt in range(WRITE_ATTEMPTS):
+        part.write_bytes(content)
+        try:
+            commit(part, path)
+        except InfrastructureError:
+            if attempt == WRITE_ATTEMPTS - 1:
+                raise
+        else:
+            break
     forget_parts(path)
 
 
 def commit(part: Path, path: Path) -> None:
-    """Rename a finished file (or folder) to its name and make that last."""
-    part.replace(path)
-    _sync(path.parent)
+    """Bring a finished file to the disk, rename it (or a folder) to its name, and make that last.
+
+    Raises
+    ------
+    InfrastructureError
+        If the part is gone. Only who holds the lease of an artifact sweeps its parts (``lease``), so this pod was taken
+        for dead: its successor's file stands, and this one must not say that it is its own.
+    """
+    try:
+        sync(part)
+        part.replace(path)
+    except FileNotFoundError as error:
+        raise InfrastructureError(f"{path}: another pod has finished it and swept {part.name} away") from error
+    sync(path.parent)
 
 
 def forget_parts(path: Path) -> None:
@@ -76,7 +100,8 @@ def forget_parts(path: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Bring a file or folder to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -96,11 +121,18 @@ class JsonLines:
         os.ftruncate(self._descriptor, _whole_lines_bytes(path))
 
     def append(self, row: BaseModel) -> None:
-        """Append one row; once this returns, the row outlives the process (not the machine: see ``sync``)."""
+        """Append one row; once this returns, the row outlives the process (not the machine: see ``sync``).
+
+        A row that does not fit (a full volume, a quota) leaves nothing: half a line would swallow the next one.
+        """
         line = row.model_dump_json().encode() + b"\n"
-        view = memoryview(line)
-        while view:
-            view = view[os.write(self._descriptor, view) :]
+        view, before = memoryview(line), os.fstat(self._descriptor).st_size
+        try:
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+        except OSError:
+            os.ftruncate(self._descriptor, before)
+            raise
 
     def sync(self) -> None:
         """Make every row so far outlive the machine."""
@@ -114,10 +146,28 @@ class JsonLines:
 
 def read_json_lines(path: Path, model: type[R]) -> Iterator[R]:
     """Yield the rows of whole lines; a torn last line is passed over."""
+    for _, row in read_json_lines_at(path, model):
+        yield row
+
+
+def read_json_lines_at(path: Path, model: type[R]) -> Iterator[tuple[int, R]]:
+    """Yield the rows of whole lines with where each begins, in bytes.
+
+    A line that is no row (a disk's or an older version's fault) is passed over and said in the log: what it held counts
+    as not done, and so is done again, instead of failing every successor.
+    """
     with path.open("rb") as file:
+        start = 0
         for line in file:
             if line.endswith(b"\n"):
-                yield model.model_validate_json(line)
+                try:
+                    row = model.model_validate_json(line)
+                except ValueError as error:
+                    why = str(error).splitlines()[0]
+                    log.warning("%s: the line at byte %d is no %s and is done again: %s", path, start, model, why)
+                else:
+                    yield start, row
+            start += len(line)
 
 
 def _whole_lines_bytes(path: Path) -> int:
@@ -178,7 +228,7 @@ class RowWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.count = 0
         self._path = path
-        self._part = _part(path)
+        self._part = part_of(path)
         self._schema = arrow_schema(model)
         self._rows: list[dict[str, Any]] = []
         self._writer = pq.ParquetWriter(self._part, self._schema, compression="zstd")
@@ -207,7 +257,6 @@ class RowWriter:
         if kind is not None:
             self._part.unlink(missing_ok=True)
             return
-        _sync(self._part)
         commit(self._part, self._path)
         forget_parts(self._path)
 
@@ -222,33 +271,14 @@ def read_rows(path: Path, model: type[R]) -> Iterator[R]:
                 yield model.model_validate(row)
 
 
-def sort_rows(path: Path, by: list[str]) -> None:
-    """Sort a Parquet file by columns, in place, whole or not at all."""
-    import pyarrow.parquet as pq
-
-    part = _part(path)
-    pq.write_table(pq.read_table(path).sort_by([(name, "ascending") for name in by]), part, compression="zstd")
-    _sync(part)
-    commit(part, path)
-
-
 def shard_path(directory: str | Path, index: int, count: int) -> Path:
     """Return the path of a shard's Parquet file in its directory."""
     return Path(directory) / f"{shard_name(index, count)}.parquet"
 
 
-def json_lines_to_parquet(parts: Iterable[Path], path: Path, model: type[R], key: tuple[str, ...]) -> int:
-    """Gather parts into one Parquet file sorted by ``key``; of rows with equal keys the first is kept."""
-    rows: dict[tuple[Any, ...], R] = {}
-    for part in parts:
-        for row in read_json_lines(part, model):
-            rows.setdefault(tuple(getattr(row, name) for name in key), row)
-    return write_rows(path, model, (rows[k] for k in sorted(rows)))
-
-
 def copy_tree(source: Path, destination: Path) -> None:
     """Copy a folder's regular files to ``destination`` so that it is whole or not there."""
-    part = _part(destination)
+    part = part_of(destination)
     shutil.rmtree(part, ignore_errors=True)
     shutil.copytree(inside_volume(source), part, symlinks=False)
     commit(part, destination)
@@ -259,5 +289,9 @@ def read_json(path: Path) -> Any:
     return json.loads(inside_volume(path).read_bytes())
 
 
-def _part(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
+def part_of(path: Path) -> Path:
+    """Return where this pod writes a file before it is whole: no other pod does, not even one that shares the volume.
+
+    The number of the process tells nothing: it is 1 in every container.
+    """
+    return path.with_name(f".{path.name}.{os.environ.get(POD_UID_ENV) or os.getpid()}.part")

@@ -1,5 +1,7 @@
+import asyncio
 import hashlib
 import http.server
+import itertools
 import json
 import os
 import random
@@ -26,6 +28,7 @@ from fusionrun_stages import generate
 from fusionrun_stages.chat import sample_seed
 from fusionrun_stages.chat_template import TEMPLATE_ARGUMENTS
 from fusionrun_stages.errors import InfrastructureError, ServerWedgedError, UserError
+from fusionrun_stages.server import SERVER_ERROR_ATTEMPTS, Heartbeat, watch
 from fusionrun_stages.shards import JsonLines, read_rows, shard_path, write_rows
 from fusionrun_stages.spending import Limits
 from fusionrun_stages.training import rows as rows_of_training
@@ -264,6 +267,75 @@ def test_busy_and_broken_replies_are_tried_again(tmp_path, server):
     assert len(server.asked) == len(PROMPTS) + 4
 
 
+def test_server_errors_are_counted_by_themselves(tmp_path, server):
+    """What else a request met before does not make its first 500 final."""
+    busy = (429, {"Retry-After": "0"}, {})
+    oops = (500, {}, {"error": {"message": "oops"}})
+    server.plan = lambda body, number: busy if number <= 9 else oops if number == 10 else None
+    made = run(tmp_path, server.url, concurrency=1)
+    assert (made.counts["errors"], len(server.asked)) == (0, len(PROMPTS) + 10)
+
+
+def test_a_prompt_whose_every_try_is_a_server_error_is_recorded(tmp_path, server, monkeypatch):
+    monkeypatch.setattr("fusionrun_stages.server.WAIT_MAX_SECONDS", 0.01)
+    server.plan = lambda body, number: (500, {}, {}) if body["messages"][0]["content"] == "p 1" else None
+    assert run(tmp_path, server.url).counts["errors"] == 1
+    assert len(server.asked) == len(PROMPTS) + SERVER_ERROR_ATTEMPTS - 1
+
+
+def test_timeouts_conflicts_and_pages_of_a_proxy_are_tried_again(tmp_path, server):
+    server.plan = lambda body, number: {1: (408, {}, {}), 2: (409, {}, {}), 3: (200, {}, {"ok": True})}.get(number)
+    made = run(tmp_path, server.url)
+    assert (made.counts["errors"], len(server.asked)) == (0, len(PROMPTS) + 3)
+
+
+def test_a_limit_per_day_ends_the_stage_and_keeps_what_is_stored(tmp_path, server, monkeypatch):
+    monkeypatch.setattr("fusionrun_stages.server.REFUSED_STALLS", 0.5)
+    server.plan = lambda body, number: (429, {"Retry-After": "0.05"}, {}) if number > 6 else None
+    with pytest.raises(InfrastructureError, match=r"requests were refused as too many \(429\).* is stored"):
+        run(tmp_path, server.url, external=True, stall_seconds=2)
+    (part,) = (tmp_path / "out" / "parts").iterdir()
+    stored = part.read_bytes().count(b"\n")
+    assert stored >= 6
+    server.plan = lambda body, number: None
+    server.asked.clear()
+    assert run(tmp_path, server.url, external=True, uid="pod-b").counts["responses"] == TOTAL
+    assert sum(body["n"] for _, _, body in server.asked) == TOTAL - stored
+
+
+MODERATED = (403, {}, {"error": {"message": "flagged by moderation"}})
+
+
+def test_a_prompt_that_a_moderation_forbids_is_recorded_with_its_reason(tmp_path, server):
+    server.plan = lambda body, number: MODERATED if body["messages"][0]["content"] == "p 3" else None
+    made = run(tmp_path, server.url, external=True)
+    assert [r.error for r in rows(tmp_path) if r.error] == ["403: flagged by moderation"]
+    assert (made.counts["responses"], made.counts["errors"]) == (TOTAL - 1, 1)
+
+
+def test_a_key_that_may_do_nothing_ends_the_stage(tmp_path, server, monkeypatch):
+    monkeypatch.setattr("fusionrun_stages.server.WAIT_MAX_SECONDS", 0.01)
+    server.plan = lambda body, number: MODERATED
+    with pytest.raises(UserError, match="answered 403: flagged"):
+        run(tmp_path, server.url, external=True)
+
+
+def test_a_key_that_is_withdrawn_ends_the_stage(tmp_path, server):
+    server.plan = lambda body, number: MODERATED if number > 3 else None
+    with pytest.raises(UserError, match="answered 403: flagged"):
+        run(tmp_path, server.url, external=True, concurrency=1, samples_per_prompt={"d0": 40, "d1": 1})
+
+
+def test_two_wedged_servers_behind_one_address_are_no_sign_of_life():
+    counts = itertools.cycle([1000.0, 500.0])
+
+    async def count():
+        return next(counts)
+
+    with pytest.raises(ServerWedgedError, match="no token accepted"):
+        asyncio.run(asyncio.wait_for(watch(Heartbeat(), 0.2, "no token accepted", count), 5))
+
+
 def test_a_refused_prompt_is_recorded_with_its_reason(tmp_path, server):
     refusal = (400, {}, {"error": {"message": "maximum context length is 256 tokens"}})
     server.plan = lambda body, number: refusal if body["messages"][0]["content"] == "p 3" else None
@@ -276,8 +348,15 @@ def test_a_refused_prompt_is_recorded_with_its_reason(tmp_path, server):
 
 def test_a_strange_finish_reason_is_an_error_with_its_reason(tmp_path, server):
     answer = {"choices": [{"message": {"content": None}, "finish_reason": "content_filter"}]}
-    server.plan = lambda body, number: (200, {}, answer) if number == 1 else (200, {}, []) if number == 2 else None
+    strange = {"p 1": answer, "p 3": []}
+
+    def plan(body, number):
+        prompt = body["messages"][0]["content"]
+        return (200, {}, strange[prompt]) if prompt in strange else None
+
+    server.plan = plan
     run(tmp_path, server.url)
+    assert len(server.asked) == len(PROMPTS) + 2  # what is no completion at all may be a proxy's page
     errors = sorted(r.error for r in rows(tmp_path) if r.error)
     assert errors[0] == "finish_reason content_filter"
     assert errors[1].startswith("not a chat completion")

@@ -178,6 +178,7 @@ def test_bad_rows_are_counted_and_an_unusable_data_set_is_refused(volume, task, 
     if "None" not in reason:
         made = run(volume, [dataset("a", uri, task, columns=columns)])
         assert (made.counts["prompts"], made.counts["bad_rows"]) == (1, 1)
+        assert made.details["datasets"]["a"]["bad_rows"] == 1
 
 
 def test_empty_and_missing_data_are_the_users_errors(volume):

@@ -5,7 +5,6 @@ together. Then one range after the other is sorted and appended to the output. S
 order of the prompts in them changes a byte of what is written.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -95,8 +94,6 @@ class TableWriter:
     def close(self) -> None:
         """Finish the file."""
         self._writer.close()
-        with self._part.open("rb") as file:
-            os.fsync(file.fileno())
         commit(self._part, self._path)
         forget_parts(self._path)
 
