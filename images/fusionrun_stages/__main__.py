@@ -1,8 +1,9 @@
 """Run one stage: ``python -m fusionrun_stages <kind>``; StageTask in, manifest and StageResult out.
 
 The artifact's manifest is written after everything else, and the termination message after the manifest. An
-artifact that is complete already is answered from its manifest. Under torchrun every rank runs this: rank 0
-writes the manifest, and a pod's first failing rank its termination message.
+artifact that is complete already is answered from its manifest, and one that another run's pod makes is waited for
+(``lease``). Under torchrun every rank runs this: rank 0 takes the lease and writes the manifest, and a pod's first
+failing rank its termination message.
 """
 
 import importlib
@@ -13,22 +14,35 @@ import resource
 import signal
 import sys
 import uuid
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
 from fusionrun.api.artifacts import Manifest, manifest_paths, shard_name
 from fusionrun.api.records import SCHEMA_VERSION
 from fusionrun.api.result import Outcome, StageResult, encode_result
-from fusionrun.api.task import PROGRESS_URL_ENV, TASK_PATH, TERMINATION_PATH, StageKind, StageTask, decode_task
+from fusionrun.api.task import (
+    EXIT_INFRASTRUCTURE,
+    PROGRESS_URL_ENV,
+    TASK_PATH,
+    TERMINATION_PATH,
+    StageKind,
+    StageTask,
+    decode_task,
+)
 from fusionrun_stages.errors import InfrastructureError, classify
+from fusionrun_stages.lease import Holder, Lease
 from fusionrun_stages.progress import Pusher
-from fusionrun_stages.shards import write_atomic
+from fusionrun_stages.shards import POD_UID_ENV, write_atomic
 from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger("fusionrun_stages")
 
 EXIT_TERMINATED = 128 + signal.SIGTERM
 MESSAGE_CHARACTERS = 1024
+
+_leases: list[Lease] = []
+"""Of this process, to be given back when it is told to stop."""
 
 
 def main(arguments: list[str]) -> int:
@@ -65,16 +79,49 @@ def run_stage(arguments: list[str]) -> StageResult:
     shard = shard_of(task)
     output = Path(task.output_dir)
     output.mkdir(parents=True, exist_ok=True)
-    manifest_path = manifest_path_of(task, shard)
-    if kind is not StageKind.RESOLVE:
-        manifest = read_manifest(manifest_path, output)
-        if manifest is not None:
-            log.info("%s is complete already: %s", task.stage, manifest_path)
-            return StageResult(outcome=Outcome.SUCCEEDED, cached=True, counts=manifest.counts, numbers=manifest.numbers)
     pusher = Pusher(os.environ.get(PROGRESS_URL_ENV, ""))
-    pod_uid = os.environ.get("FUSIONRUN_POD_UID") or uuid.uuid4().hex
+    pod_uid = os.environ.get(POD_UID_ENV) or uuid.uuid4().hex
+    work = Work(task=task, output=output, shard=shard, pod_uid=pod_uid, report=pusher)
+    with ExitStack() as stack:
+        stack.callback(pusher.close)
+        if kind is not StageKind.RESOLVE:  # it looks anew, and writes into its run's own directory
+            _take_lease(work, stack)
+            manifest = read_manifest(manifest_path_of(task, shard), output)
+            if manifest is not None:
+                log.info("%s is complete already", task.stage)
+                counts, numbers = manifest.counts, manifest.numbers
+                return StageResult(outcome=Outcome.SUCCEEDED, cached=True, counts=counts, numbers=numbers)
+        return _make(kind, work)
+
+
+def _take_lease(work: Work, stack: ExitStack) -> None:
+    """Wait until this pod may make the artifact, or another has made it; the stack gives the lease back."""
+    task, manifest_path = work.task, manifest_path_of(work.task, work.shard)
+
+    def wait(holder: Holder) -> None:
+        log.info("%s is being made by pod %s of %s: waiting", task.stage, holder.pod_uid, holder.stage)
+        work.report(0, 0, "waiting for another run")
+
+    name = "lease.json" if work.shard is None else f"lease-{shard_name(work.shard, task.shards or 1)}.json"
+    lease = Lease(
+        work.output / name,
+        Holder(f"{task.namespace}/{task.run}/{task.stage}", work.pod_uid),
+        lambda: read_manifest(manifest_path, work.output) is not None,
+        wait,
+        _leave_to_successor,
+    )
+    if _rank("RANK"):
+        lease.follow()
+        return
+    stack.callback(lease.release)
+    _leases.append(lease)
+    lease.take()
+
+
+def _make(kind: StageKind, work: Work) -> StageResult:
+    task, output = work.task, work.output
     module = importlib.import_module(f"fusionrun_stages.{kind}")
-    made: Made = module.run(Work(task=task, output=output, shard=shard, pod_uid=pod_uid, report=pusher))
+    made: Made = module.run(work)
     counts = made.counts | {"peak_memory_bytes": peak_memory_bytes()}
     if _rank("RANK") == 0:
         manifest = Manifest(
@@ -86,8 +133,7 @@ def run_stage(arguments: list[str]) -> StageResult:
             numbers=made.numbers,
             details=made.details,
         )
-        write_atomic(manifest_path, manifest.model_dump_json(indent=1).encode())
-    pusher.close()
+        write_atomic(manifest_path_of(task, work.shard), manifest.model_dump_json(indent=1).encode())
     return StageResult(
         outcome=Outcome.SUCCEEDED,
         counts=counts,
@@ -165,7 +211,15 @@ def _say_failed(message: str, *, user_error: bool, server_wedged: bool = False) 
 def _leave(number: int, _: FrameType | None) -> None:
     # At once, whatever the stage does: what it wrote so far is resumed by its successor.
     _say_failed(f"told to stop by {signal.Signals(number).name}", user_error=False)
+    for lease in _leases:
+        lease.release()
     os._exit(128 + number)
+
+
+def _leave_to_successor() -> None:
+    # At once and by no exception: only the main thread could raise it, and it may be in the middle of a write.
+    _say_failed("another pod makes this artifact now: this one was taken for dead", user_error=False)
+    os._exit(EXIT_INFRASTRUCTURE)
 
 
 if __name__ == "__main__":

@@ -7,17 +7,19 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fusionrun.api.artifacts import ROOT
 from fusionrun_stages.errors import InfrastructureError, UserError
-from fusionrun_stages.shards import on_volume, read_json, write_atomic
+from fusionrun_stages.shards import commit, on_volume, part_of, read_json, write_atomic
 from fusionrun_stages.tables import split_files
 
 T = TypeVar("T")
 
 PIN_DIGITS = 12
+HTTP_REFUSALS = (401, 403)
 WORKERS = 4
 """Files downloaded at once: a hub throttles who asks for more."""
 
@@ -40,7 +42,7 @@ def ask_hub(field: str, what: str, question: Callable[[], T]) -> T:
     Raises
     ------
     UserError
-        If the repository or revision does not exist, or the token may not read it.
+        If the repository or revision does not exist, or the token may not do what is asked.
     InfrastructureError
         If the hub does not answer.
     """
@@ -65,6 +67,9 @@ def ask_hub(field: str, what: str, question: Callable[[], T]) -> T:
     except HFValidationError as error:
         raise UserError(f"{field}: {what!r}: {error}") from error
     except HfHubHTTPError as error:
+        if getattr(error.response, "status_code", None) in HTTP_REFUSALS:
+            token = "publish.tokenSecretRef" if field.startswith("publish") else "hub.tokenSecretRef"
+            raise UserError(f"{field}: {what!r}: the hub refuses this to the token of {token}: {error}") from error
         raise InfrastructureError(f"{field}: {what!r}: the hub answered: {error}") from error
     except OSError as error:
         raise InfrastructureError(f"{field}: {what!r}: cannot reach the hub: {error}") from error
@@ -103,15 +108,46 @@ def s3() -> Any:
     return fsspec.filesystem("s3")
 
 
+def ask_store(what: str, secret: str, question: Callable[[], T]) -> T:
+    """Ask the object store, and turn what it refuses into our errors.
+
+    Parameters
+    ----------
+    what
+        What is asked for.
+    secret
+        The field of the spec that names the keys.
+    question
+        The call.
+
+    Raises
+    ------
+    UserError
+        If the bucket does not exist, or the keys are missing or may not do what is asked.
+    InfrastructureError
+        If the store does not answer.
+    """
+    try:
+        return question()
+    except PermissionError as error:
+        raise UserError(f"{what}: the object store refuses this to the keys of {secret}: {error}") from error
+    except FileNotFoundError as error:
+        raise UserError(f"{what}: no such bucket: {error}") from error
+    except OSError as error:
+        raise InfrastructureError(f"{what}: cannot reach the object store: {error}") from error
+    except Exception as error:
+        # botocore's own errors are no OSError.
+        if not type(error).__module__.startswith("botocore"):
+            raise
+        if "Credentials" in type(error).__name__:
+            raise UserError(f"{what}: no keys for the object store ({secret}): {error}") from error
+        raise InfrastructureError(f"{what}: cannot reach the object store: {error}") from error
+
+
 def s3_files(uri: str) -> dict[str, dict[str, Any]]:
     """List the objects at or below a key: size and ETag by relative name."""
     key = uri.removeprefix("s3://").rstrip("/")
-    try:
-        found = s3().find(key, detail=True)
-    except PermissionError as error:
-        raise UserError(f"{uri!r}: the object store refuses access: {error}") from error
-    except OSError as error:
-        raise InfrastructureError(f"{uri!r}: cannot reach the object store: {error}") from error
+    found = ask_store(repr(uri), "s3.secretRef", lambda: s3().find(key, detail=True))
     if not found:
         raise UserError(f"{uri!r}: no such object")
     return {path.removeprefix(key).lstrip("/") or path.rsplit("/", 1)[-1]: info for path, info in found.items()}
@@ -133,9 +169,9 @@ def download_s3(uri: str, destination: Path) -> None:
         if path.is_file() and path.stat().st_size == info["size"]:
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
-        store.get_file(info["name"], part)
-        part.replace(path)
+        part = part_of(path)  # two runs may bring the same data set at once
+        ask_store(repr(uri), "s3.secretRef", partial(store.get_file, info["name"], part))
+        commit(part, path)
 
 
 def dataset_folder(pin: str) -> Path:

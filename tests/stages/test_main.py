@@ -112,9 +112,12 @@ def test_only_the_first_failing_rank_speaks(pod, tmp_path, monkeypatch):
 def test_only_rank_0_writes_the_manifest(pod, tmp_path, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("LOCAL_RANK", "0")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "lease.json").write_text(json.dumps({"stage": "n/r/fetch/m", "pod_uid": "rank-0"}))
     code, result = pod(made_one_file)
     assert (code, result.outcome) == (0, Outcome.SUCCEEDED)
     assert not (tmp_path / "out" / "manifest.json").exists()
+    assert (tmp_path / "out" / "lease.json").exists()
 
 
 def test_a_task_of_another_kind_is_refused(pod):
@@ -136,6 +139,37 @@ def test_a_long_message_fits_the_termination_message(pod, tmp_path):
 
     assert pod(fail)[1].outcome is Outcome.FAILED
     assert len((tmp_path / "termination").read_bytes()) <= RESULT_MAX_BYTES
+
+
+def test_a_stage_gives_its_lease_back_however_it_ends(pod, tmp_path):
+    def look(work):
+        assert json.loads((work.output / "lease.json").read_text())["stage"] == "n/r/fetch/m"
+        raise UserError("x")
+
+    assert pod(look)[1].message == "x"
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_pod_of_another_run_waits_and_is_answered_by_what_that_run_makes(pod, tmp_path, monkeypatch):
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "lease.json").write_text(json.dumps({"stage": "n/other/fetch/m", "pod_uid": "theirs"}))
+    waited = []
+
+    def make(seconds):
+        waited.append(seconds)
+        (output / "x").write_text("four")
+        manifest = Manifest(schema_version=1, stage="fetch/m", digest="d", files={"x": 4}, counts={"rows": 5})
+        (output / "manifest.json").write_text(manifest.model_dump_json())
+
+    def never(work):
+        raise AssertionError
+
+    monkeypatch.setattr("fusionrun_stages.lease.time.sleep", make)
+    code, result = pod(never)
+    assert (code, result.cached, result.counts["rows"]) == (0, True, 5)
+    assert waited
+    assert json.loads((output / "lease.json").read_text())["pod_uid"] == "theirs"
 
 
 def test_sigterm_exits_143_quickly_and_says_so(tmp_path):
@@ -167,6 +201,7 @@ def test_sigterm_exits_143_quickly_and_says_so(tmp_path):
         process.terminate()
         assert process.wait(5) == 143
         assert time.monotonic() - start < 1
+    assert list((tmp_path / "out").iterdir()) == []
     assert "SIGTERM" in decode_result((tmp_path / "termination").read_text()).message
 
 
