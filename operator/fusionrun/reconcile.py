@@ -46,7 +46,8 @@ class Reconciler:
             return wait
         created = await self.executor.create(live.run, decision.create)
         made = created.made
-        while created.refused:  # one object that cannot be must not hold up the others: decide again, knowing it
+        # One object that cannot be must not hold up the others: decide again, knowing it.
+        while created.refused.keys() - live.refused.keys():
             live = replace(live, refused=live.refused | created.refused)
             decision = decide(live, self.settings, now)
             created = await self.executor.create(live.run, decision.create)
