@@ -20,7 +20,7 @@ from fusionrun_stages.cards.sections import Facts
 from fusionrun_stages.construct import FILES
 from fusionrun_stages.construction.summary import FILE as SUMMARY
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.remote import ask_hub, hub_api, hub_id, s3
+from fusionrun_stages.remote import ask_hub, ask_store, hub_api, hub_id, s3
 from fusionrun_stages.shards import commit, inside_volume, on_volume, read_json, write_atomic
 from fusionrun_stages.work import Made, Work
 
@@ -42,7 +42,7 @@ def run(work: Work) -> Made:
     destination = parameters.destination
     files = [PROVENANCE]
     if destination.startswith("hf://"):
-        to_hub(bundle, hub_id(destination))
+        to_hub(bundle, hub_id(destination), parameters.hub_endpoint)
     elif destination.startswith("s3://"):
         to_s3(bundle, destination)
     else:
@@ -176,9 +176,9 @@ def to_folder(bundle: Path, destination: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def to_hub(bundle: Path, name: str) -> None:
+def to_hub(bundle: Path, name: str, endpoint: str | None) -> None:
     """Upload the model to ``org/name`` and the data set to ``org/name-data``."""
-    api = hub_api(None)
+    api = hub_api(endpoint)
     for folder, kind, repository in (("model", "model", name), ("dataset", "dataset", f"{name}{DATASET_SUFFIX}")):
         shutil.copyfile(bundle / PROVENANCE, bundle / folder / PROVENANCE)
 
@@ -191,7 +191,13 @@ def to_hub(bundle: Path, name: str) -> None:
 
 def to_s3(bundle: Path, uri: str) -> None:
     """Upload the bundle below a key, the provenance last."""
-    store, key = s3(), uri.removeprefix("s3://").rstrip("/")
-    for folder in ("model", "dataset"):
-        store.put(str(bundle / folder), f"{key}/", recursive=True)
-    store.put_file(str(bundle / PROVENANCE), f"{key}/{PROVENANCE}")
+    key = uri.removeprefix("s3://").rstrip("/")
+    files = sorted(path for path in bundle.rglob("*") if path.is_file() and path != bundle / PROVENANCE)
+
+    def upload() -> None:
+        store = s3()
+        # File by file: for a folder the library looks for the bucket and makes it, which keys that write need not let.
+        for path in (*files, bundle / PROVENANCE):
+            store.put_file(str(path), f"{key}/{path.relative_to(bundle)}")
+
+    ask_store(f"publish.uri: {uri!r}", "publish.s3SecretRef", upload)

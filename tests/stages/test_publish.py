@@ -1,4 +1,6 @@
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -39,7 +41,7 @@ def volume(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(volume, destination="pvc://fusion-data/published/tiny", digest="d"):
+def run(volume, destination="pvc://fusion-data/published/tiny", digest="d", **more):
     spec = fill(FusionRunSpec.model_validate(make_spec()))
     task = StageTask(
         run="tiny", namespace="n", stage="publish", digest=digest, output_dir=str(volume / "out"),
@@ -48,6 +50,7 @@ def run(volume, destination="pvc://fusion-data/published/tiny", digest="d"):
             "dataset_dir": str(volume / "construct"),
             "destination": destination, "run_spec": spec.model_dump_json(exclude_none=True), "scores": SCORES,
             "source_models": {"ada": str(volume / "models" / "ada")},
+            **more,
         },
     )  # fmt: skip
     (volume / "out").mkdir(exist_ok=True)
@@ -136,3 +139,38 @@ def test_what_is_not_ours_is_not_overwritten(volume):
     with pytest.raises(UserError, match=r"publish.uri: .*exists and is not ours"):
         run(volume)
     assert (volume / "published" / "tiny" / "thesis.txt").read_text() == "x"
+
+
+class RefusingHub(BaseHTTPRequestHandler):
+    """A hub that knows who asks, and lets nobody write."""
+
+    asked: list[tuple[str, str | None]]
+
+    def do_POST(self):
+        self.asked.append((self.path, self.headers["Authorization"]))
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.send_response(403)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *arguments):
+        pass
+
+
+def test_a_token_that_may_not_write_is_the_users_and_the_runs_hub_is_asked(volume, monkeypatch):
+    pytest.importorskip("huggingface_hub")
+    monkeypatch.setenv("HF_TOKEN", "writer")
+    for name in ("HF_HUB_OFFLINE", "HF_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    asked = []
+    with HTTPServer(("127.0.0.1", 0), type("Hub", (RefusingHub,), {"asked": asked})) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with pytest.raises(UserError, match=r"publish.uri: 'org/fused': .*publish.tokenSecretRef"):
+                run(volume, "hf://org/fused", hub_endpoint=f"http://127.0.0.1:{server.server_port}")
+        finally:
+            server.shutdown()
+            thread.join()
+    assert asked == [("/api/repos/create", "Bearer writer")]

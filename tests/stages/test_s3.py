@@ -13,7 +13,7 @@ pa = pytest.importorskip("pyarrow")
 s3fs = pytest.importorskip("s3fs")
 
 from fusionrun.api.task import Reference, StageTask
-from fusionrun_stages import prepare
+from fusionrun_stages import prepare, publish
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.remote import dataset_folder
 from fusionrun_stages.resolve import pin
@@ -27,9 +27,9 @@ def etag(data: bytes) -> str:
 
 
 class Store(BaseHTTPRequestHandler):
-    """As much of the object store's protocol as reading needs.
+    """As much of the object store's protocol as reading and writing small files needs.
 
-    Source: docs.aws.amazon.com/AmazonS3/latest/API: ListObjectsV2, HeadObject, GetObject.
+    Source: docs.aws.amazon.com/AmazonS3/latest/API: ListObjectsV2, HeadObject, GetObject, PutObject.
     """
 
     protocol_version = "HTTP/1.1"
@@ -53,6 +53,15 @@ class Store(BaseHTTPRequestHandler):
         else:
             self.answer(404, b"")
 
+    def do_PUT(self) -> None:
+        _, bucket, key = unquote(urlsplit(self.path).path).split("/", 2)
+        data = self.rfile.read(int(self.headers["Content-Length"]))
+        if bucket != BUCKET:
+            self.answer(403, b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>")
+            return
+        self.objects[key] = data
+        self.answer(200, b"", ETag=etag(data))
+
     def listing(self, prefix: str) -> bytes:
         found = "".join(
             f"<Contents><Key>{escape(key)}</Key><ETag>{escape(etag(data))}</ETag><Size>{len(data)}</Size>"
@@ -72,7 +81,7 @@ class Store(BaseHTTPRequestHandler):
         self.send_header("Last-Modified", "Wed, 01 Jan 2025 00:00:00 GMT")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if self.command == "GET":
+        if self.command != "HEAD":
             self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
@@ -129,3 +138,34 @@ def test_what_is_wrong_is_said(objects):
         pin(reference(columns=["gold"]), None)
     with pytest.raises((UserError, InfrastructureError), match=r"s3://bucket/none"):
         pin(reference(f"s3://{BUCKET}/none"), None)
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    for name in ("model/config.json", "dataset/sft.parquet", "provenance.json"):
+        path = tmp_path / "bundle" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    return tmp_path / "bundle"
+
+
+def test_what_is_published_lies_below_its_key(objects, bundle):
+    publish.to_s3(bundle, f"s3://{BUCKET}/fused/")
+    made = {name: data for name, data in objects.items() if name.startswith("fused")}
+    assert made == {f"fused/{n}": n.encode() for n in ("model/config.json", "dataset/sft.parquet", "provenance.json")}
+
+
+@pytest.mark.usefixtures("objects")
+def test_keys_that_may_not_write_are_the_users(bundle):
+    with pytest.raises(UserError, match=r"publish.uri: 's3://other/x': .*publish.s3SecretRef"):
+        publish.to_s3(bundle, "s3://other/x")
+
+
+@pytest.mark.usefixtures("objects")
+def test_no_keys_are_the_users(bundle, monkeypatch, tmp_path):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(UserError, match=r"no keys for the object store \(publish.s3SecretRef\)"):
+        publish.to_s3(bundle, f"s3://{BUCKET}/x")
