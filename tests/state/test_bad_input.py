@@ -98,3 +98,14 @@ def test_a_refused_run_is_left_alone():
     world.settle()
     decision = world.reconcile()
     assert (decision.create, decision.status, decision.delete, decision.events) == ((), None, (), ())
+
+
+def test_a_run_at_work_that_becomes_bad_holds_nothing():
+    """A mutable field that an older CRD lets pass."""
+    world = World(make_run())
+    world.settle()
+    assert world.workloads()
+    world.run["spec"]["backoffLimit"] = -1
+    world.settle()
+    assert world.condition("Failed")[:2] == ("True", "InvalidSpec")
+    assert not world.workloads()

@@ -1,11 +1,16 @@
 """An operator's upgrade, or a default that moves, changes no run that is at work."""
 
 import json
+from dataclasses import replace
 
 from fusionrun.api.task import StageKind, decode_task
 from fusionrun.plan import stages
+from fusionrun.plan.build import build_plan
+from fusionrun.plan.layout import Layout
 from fusionrun.state import decide as decide_module
+from fusionrun.state.frozen import acceptance, resolution
 from fusionrun.state.live import ObjectRef
+from fusionrun.state.observe import observe
 from support.runs import make_run
 from support.world import World, succeeded
 
@@ -70,9 +75,30 @@ def task_of_resolve(world: World):
     return decode_task(found[0]["data"]["task.json"])
 
 
+def test_a_pin_stays_with_its_reference():
+    """A newer operator's plan may list the references in another order."""
+
+    def another_order(spec):
+        plan = build_plan(spec)
+        return replace(plan, references=tuple(reversed(plan.references)))
+
+    world = started("resolve")
+    live = world.live()
+    observed = observe(live)
+    spec = acceptance(live, observed, world.settings.images).spec
+    layouts = [Layout("lab", "tiny", "", spec, plan, (), {}) for plan in (build_plan(spec), another_order(spec))]
+    found = [
+        dict(zip((r.field for r in layout.plan.references), resolution(live, observed, layout).pins, strict=True))
+        for layout in layouts
+    ]
+    assert found[0] == found[1]
+    assert len(set(found[0].values())) == len(found[0])
+
+
 def test_a_run_of_an_operator_that_froze_no_digests_goes_on():
     world = started("resolve")
-    del world.objects[RESOLVED]["data"]["digests.json"]
+    for key in ("digests.json", "references.json"):
+        del world.objects[RESOLVED]["data"][key]
     world.run_to_end()
     assert world.condition("Complete")[0] == "True"
 

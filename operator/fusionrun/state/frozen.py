@@ -88,31 +88,40 @@ def resolution(live: Live, observed: Observed, layout: Layout) -> Resolution | N
         planned = layout.plan.planned()
         if any(stage.name not in kept for stage in planned):  # kept by an operator that did not freeze them
             kept = digests(planned, pins) | kept
+        if "references.json" in data:
+            pins = _in_order(dict(zip(json.loads(data["references.json"]), pins, strict=True)), layout)
         return Resolution(tuple(pins), frozenset(json.loads(data["complete.json"])), kept)
     workload = observed.stage("resolve").latest
     if workload is None or workload.phase is not Phase.SUCCEEDED or not workload.results:
         return None
     result = workload.results[0]
-    asked = _asked(live, workload, layout)
-    if len(result.pins) != len(layout.plan.references):
+    fields, asked = _asked(live, workload, layout)
+    if len(result.pins) != len(fields) or {r.field for r in layout.plan.references} - set(fields):
         return None
     found = digests(asked, result.pins)
     complete = sorted(asked[i].name for i in result.complete)
     owner = meta.Run(layout.namespace, layout.run, layout.uid, layout.spec)
     to_keep = meta.config_map(owner, name, meta.run_labels(owner), {
+        "references.json": json.dumps(fields),
         "pins.json": json.dumps(result.pins),
         "complete.json": json.dumps(complete),
         "digests.json": json.dumps(found, sort_keys=True),
     })  # fmt: skip
-    return Resolution(tuple(result.pins), frozenset(complete), found, to_keep)
+    pins = _in_order(dict(zip(fields, result.pins, strict=True)), layout)
+    return Resolution(tuple(pins), frozenset(complete), found, to_keep)
 
 
-def _asked(live: Live, workload: Workload, layout: Layout) -> list[PlannedStage]:
-    """Return the stages as ``resolve`` was given them: only their digests are those that it has looked for."""
+def _in_order(pins: dict[str, str], layout: Layout) -> list[str]:
+    """Return the pins in the order of the plan's references, which another operator may list otherwise."""
+    return [pins.get(reference.field, "") for reference in layout.plan.references]
+
+
+def _asked(live: Live, workload: Workload, layout: Layout) -> tuple[list[str], list[PlannedStage]]:
+    """Return the references' fields and the stages as ``resolve`` was given them: its answer is about these."""
     name = workload.manifest["metadata"]["name"]
     for child in live.children:
         if child["kind"] == "ConfigMap" and child["metadata"]["name"] == name:
             parameters = decode_task(child["data"]["task.json"]).parameters
             if isinstance(parameters, ResolveParameters):
-                return parameters.stages
-    return layout.plan.planned()
+                return [r.field for r in parameters.references], parameters.stages
+    return [r.field for r in layout.plan.references], layout.plan.planned()
