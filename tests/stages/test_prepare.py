@@ -10,6 +10,7 @@ from fusionrun.api.task import StageTask
 from fusionrun_stages import prepare
 from fusionrun_stages.contamination import COMMON_PROMPTS, Overlap, words_of
 from fusionrun_stages.errors import InfrastructureError, UserError
+from fusionrun_stages.items import hash_of
 from fusionrun_stages.shards import read_rows
 from fusionrun_stages.work import Work
 
@@ -136,7 +137,7 @@ def test_prompts_that_overlap_a_benchmark_are_dropped_and_shown(volume):
     assert (gsm["prompts"], gsm["contaminated"], gsm["by_dataset"]) == (2, 3, {"a": 3})
     assert [e["prompt"] for e in gsm["examples"]] == [rows[0], rows[1], rows[3]]
     assert gsm["examples"][1] == {
-        "prompt_id": prepare._hash("a\0short ONE")[:16], "dataset": "a", "benchmark": "gsm", "prompt": "short ONE",
+        "prompt_id": hash_of("a\0short ONE")[:16], "dataset": "a", "benchmark": "gsm", "prompt": "short ONE",
         "shared": "short one",
     }  # fmt: skip
     assert len(gsm["examples"][0]["shared"].split()) == report["ngram_words"] == 13

@@ -21,6 +21,7 @@ from fusionrun.plan.layout import Layout
 from fusionrun.plan.presets import preset_data
 from fusionrun.plan.tasks import build_task
 from fusionrun_stages import prepare
+from fusionrun_stages.items import open_dataset
 from fusionrun_stages.shards import read_rows
 from fusionrun_stages.tables import check_columns, split_files
 from fusionrun_stages.work import Work
@@ -189,7 +190,7 @@ def prepared(volume, preset):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(FILES[preset][name])
-    check_columns(prepare.open_dataset(task.parameters.datasets[0], "datasets"), reference.columns)
+    check_columns(open_dataset(task.parameters.datasets[0], "datasets"), reference.columns)
     task = StageTask.model_validate_json(task.model_dump_json())
     made = prepare.run(Work(task=task, output=volume / "out", shard=None, pod_uid="u", report=lambda *a, **k: None))
     return made, task
