@@ -591,3 +591,24 @@ def test_kills_at_random_moments_end_in_the_same_bytes(tmp_path, server):
     assert code == 0
     assert shard_path(tmp_path / "out" / "responses", 0, 2).read_bytes() == expected
     assert (tmp_path / "out" / "manifests" / "00000-of-00002.json").is_file()
+
+
+def test_two_runs_that_share_a_shard_ask_for_each_sample_once(tmp_path, server):
+    server.delay = 0.05
+    pods = []
+    for run_name in ("one", "two"):
+        task = make_task(tmp_path, server.url, concurrency=2).model_copy(update={"run": run_name})
+        (tmp_path / f"{run_name}.json").write_text(encode_task(task))
+        environment = os.environ | {
+            "FUSIONRUN_TASK": str(tmp_path / f"{run_name}.json"),
+            "FUSIONRUN_TERMINATION": str(tmp_path / f"{run_name}.termination"),
+            "FUSIONRUN_POD_UID": f"pod-{run_name}",
+            "JOB_COMPLETION_INDEX": "0",
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        }
+        pods.append(subprocess.Popen([sys.executable, "-m", "fusionrun_stages", "generate"], env=environment))
+    assert [pod.wait(60) for pod in pods] == [0, 0]
+    told = [decode_result((tmp_path / f"{run_name}.termination").read_text()) for run_name in ("one", "two")]
+    assert sorted(result.cached for result in told) == [False, True]
+    assert sum(body["n"] for _, _, body in server.asked) == TOTAL
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["manifests", "parts", "responses"]
