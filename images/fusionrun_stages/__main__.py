@@ -14,7 +14,7 @@ import resource
 import signal
 import sys
 import uuid
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -212,7 +212,8 @@ def _leave(number: int, _: FrameType | None) -> None:
     # At once, whatever the stage does: what it wrote so far is resumed by its successor.
     _say_failed(f"told to stop by {signal.Signals(number).name}", user_error=False)
     for lease in _leases:
-        lease.release()
+        with suppress(OSError):  # a volume that is gone: others wait until the lease is stale
+            lease.release()
     os._exit(128 + number)
 
 
