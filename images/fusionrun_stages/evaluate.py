@@ -16,7 +16,7 @@ from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.graders import PROMPT_FAULT
 from fusionrun_stages.shards import read_rows, shard_path
 from fusionrun_stages.verify import gather, judge
-from fusionrun_stages.work import Made, Report, Work
+from fusionrun_stages.work import Made, Work
 
 EXAMPLES = 3
 EXAMPLE_MAX_CHARACTERS = 2000
@@ -58,7 +58,7 @@ def run(work: Work) -> Made:
         prompts = list(read_rows(shard_path(parameters.prompts_dir, shard, parameters.shards), Prompt))
         responses = list(read_rows(shard_path(parameters.responses_dir, shard, parameters.shards), Response))
         for benchmark in parameters.benchmarks:
-            verdicts = _verdicts(parameters, shard, benchmark, prompts, responses, work.report)
+            verdicts = _verdicts(parameters, shard, benchmark, prompts, responses)
             own = [prompt for prompt in prompts if prompt.dataset == benchmark.name]
             count(tallies[benchmark.name], own, responses, verdicts)
         work.report(shard + 1, parameters.shards, "shards")
@@ -78,10 +78,9 @@ def _verdicts(
     benchmark: BenchmarkParameters,
     prompts: list[Prompt],
     responses: list[Response],
-    report: Report,
 ) -> list[Verdict]:
     if benchmark.grader is not Grader.CODING:
-        return judge(benchmark.grader, gather(prompts, responses, [benchmark.name]), report)
+        return judge(benchmark.grader, list(gather(prompts, responses, [benchmark.name])))
     if parameters.verdicts_dir is None:
         raise InfrastructureError(f"benchmark {benchmark.name} is graded by tests, and no verdicts were given")
     return list(read_rows(shard_path(parameters.verdicts_dir, shard, parameters.shards), Verdict))

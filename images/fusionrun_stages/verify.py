@@ -1,19 +1,31 @@
-"""verify: judge one source's responses by rule, one shard per pod; right, wrong or unknown."""
+"""verify: judge one source's responses by rule, one shard per pod; right, wrong or unknown.
+
+Prompts and responses are both sorted by prompt, so they are read side by side, and judged and written some at a time:
+the judge of programs has little memory, and a shard may be of any size.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, assert_never
+from dataclasses import asdict, dataclass, field
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, TypeVar, assert_never
 
 from fusionrun.api.data import Grader
 from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue
 from fusionrun.api.task import VerifyParameters
+from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.graders import Grade, exact_match, unknown
-from fusionrun_stages.shards import read_rows, shard_path, write_rows
-from fusionrun_stages.work import Made, Report, Work
+from fusionrun_stages.shards import RowWriter, inside_volume, read_rows, shard_path
+from fusionrun_stages.work import Made, Work
 
 EXAMPLES = 5
 """Verdicts with a reason that the manifest shows."""
+BATCH_RESPONSES, BATCH_CHARACTERS = 4096, 16 * 2**20
+"""What is held at once, but at least one prompt with its responses."""
+
+P = TypeVar("P", Prompt, Response)
 
 
 @dataclass
@@ -29,32 +41,74 @@ def run(work: Work) -> Made:
     parameters = work.task.parameters
     assert isinstance(parameters, VerifyParameters)
     shard = work.shard or 0
-    prompts = read_rows(shard_path(parameters.prompts_dir, shard, parameters.shards), Prompt)
-    responses = read_rows(shard_path(parameters.responses_dir, shard, parameters.shards), Response)
-    verdicts = judge(parameters.grader, gather(prompts, responses, parameters.datasets), work.report)
-    verdicts.sort(key=lambda row: (row.prompt_id, row.source, row.sample_index))
+    prompts = shard_path(parameters.prompts_dir, shard, parameters.shards)
+    responses = shard_path(parameters.responses_dir, shard, parameters.shards)
+    questions = gather(read_rows(prompts, Prompt), read_rows(responses, Response), parameters.datasets)
     path = shard_path(work.output / "verdicts", shard, parameters.shards)
-    write_rows(path, Verdict, verdicts)
-    counts = Counter(row.verdict for row in verdicts)
+    total, tally = _count_rows(responses), Tally()
+    with RowWriter(path, Verdict) as writer:
+        for batch in batches(questions):
+            for row in judge(parameters.grader, batch):
+                writer.append(row)
+                tally.add(row)
+            work.report(writer.count, total, "responses")
     return Made(
         files=[str(path.relative_to(work.output))],
-        counts={str(value): counts[value] for value in VerdictValue},
-        details=_details(verdicts),
+        counts={str(value): tally.verdicts[value] for value in VerdictValue},
+        details=tally.details() | _walls(parameters.grader, writer.count),
     )
 
 
-def gather(prompts: Iterable[Prompt], responses: Iterable[Response], datasets: Iterable[str]) -> list[Question]:
-    """Put the responses to their prompts, those of the given data sets only."""
+def gather(prompts: Iterable[Prompt], responses: Iterable[Response], datasets: Iterable[str]) -> Iterator[Question]:
+    """Put the responses to their prompts, those of the given data sets only; both come sorted by prompt.
+
+    Raises
+    ------
+    InfrastructureError
+        If they are not sorted: responses would be passed over without a word.
+    """
     wanted = set(datasets)
-    questions = {prompt.prompt_id: Question(prompt) for prompt in prompts if prompt.dataset in wanted}
-    for response in responses:
-        if response.prompt_id in questions:
-            questions[response.prompt_id].responses.append(response)
-    return [question for question in questions.values() if question.responses]
+    groups = groupby(_in_order(responses), key=attrgetter("prompt_id"))
+    name, group = next(groups, (None, iter(())))
+    for prompt in _in_order(prompts):
+        while name is not None and name < prompt.prompt_id:
+            name, group = next(groups, (None, iter(())))
+        if name == prompt.prompt_id and prompt.dataset in wanted:
+            yield Question(prompt, list(group))
 
 
-def judge(grader: Grader, questions: list[Question], report: Report) -> list[Verdict]:
-    """Judge every response. A failed request is unknown; a cut response is judged like any other.
+def _in_order(rows: Iterable[P]) -> Iterator[P]:
+    last = ""
+    for row in rows:
+        if row.prompt_id < last:
+            raise InfrastructureError(f"prompt {row.prompt_id} comes after {last}: the shard is not sorted by prompt")
+        last = row.prompt_id
+        yield row
+
+
+def batches(questions: Iterable[Question]) -> Iterator[list[Question]]:
+    """Yield whole questions, as many at a time as may be held."""
+    batch: list[Question] = []
+    count = size = 0
+    for question in questions:
+        batch.append(question)
+        count += len(question.responses)
+        size += sum(len(response.text) for response in question.responses)
+        if count >= BATCH_RESPONSES or size >= BATCH_CHARACTERS:
+            yield batch
+            batch, count, size = [], 0, 0
+    if batch:
+        yield batch
+
+
+def _count_rows(path: Path) -> int:
+    import pyarrow.parquet as pq
+
+    return int(pq.read_metadata(inside_volume(path)).num_rows)
+
+
+def judge(grader: Grader, questions: list[Question]) -> list[Verdict]:
+    """Judge every response, in order. A failed request is unknown; a cut response is judged like any other.
 
     Notes
     -----
@@ -67,15 +121,10 @@ def judge(grader: Grader, questions: list[Question], report: Report) -> list[Ver
         if response.finish_reason == "error"
     ]
     answered = [Question(q.prompt, [r for r in q.responses if r.finish_reason != "error"]) for q in questions]
-    answered = [question for question in answered if question.responses]
-    total = sum(len(question.responses) for question in answered)
-    done = 0
-    for question, grades in _grade(grader, answered):
+    for question, grades in _grade(grader, [question for question in answered if question.responses]):
         pairs = zip(question.responses, grades, strict=True)
         verdicts += [_verdict(response, grade) for response, grade in pairs]
-        done += len(grades)
-        report(done, total, "responses")
-    return verdicts
+    return sorted(verdicts, key=attrgetter("prompt_id", "source", "sample_index"))
 
 
 def _grade(grader: Grader, questions: list[Question]) -> Iterator[tuple[Question, list[Grade]]]:
@@ -115,8 +164,30 @@ def _verdict(response: Response, grade: Grade) -> Verdict:
     )
 
 
-def _details(verdicts: list[Verdict]) -> dict[str, Any]:
-    """Count the reasons, and show the first examples of what is unknown."""
-    reasons = Counter(row.detail.split(":")[0] for row in verdicts if row.detail)
-    examples = [row.model_dump(mode="json") for row in verdicts if row.verdict is VerdictValue.UNKNOWN]
-    return {"reasons": dict(reasons.most_common(20)), "unknown": examples[:EXAMPLES]}
+class Tally:
+    """What the manifest tells of the verdicts."""
+
+    def __init__(self) -> None:
+        self.verdicts: Counter[VerdictValue] = Counter()
+        self._reasons: Counter[str] = Counter()
+        self._unknown: list[Verdict] = []
+
+    def add(self, row: Verdict) -> None:
+        """Count a verdict and its reason."""
+        self.verdicts[row.verdict] += 1
+        if row.detail:
+            self._reasons[row.detail.split(":")[0]] += 1
+        if row.verdict is VerdictValue.UNKNOWN and len(self._unknown) < EXAMPLES:
+            self._unknown.append(row)
+
+    def details(self) -> dict[str, Any]:
+        """Tell the reasons, and the first examples of what is unknown."""
+        examples = [row.model_dump(mode="json") for row in self._unknown]
+        return {"reasons": dict(self._reasons.most_common(20)), "unknown": examples}
+
+
+def _walls(grader: Grader, judged: int) -> dict[str, Any]:
+    """Tell what kept the programs apart, if any was run."""
+    from fusionrun_stages.graders import coding
+
+    return {"sandbox": asdict(coding.walls())} if grader is Grader.CODING and judged else {}

@@ -9,13 +9,27 @@ from typing import Any
 import pytest
 
 from fusionrun.api.data import Grader
+from fusionrun.api.sandbox import PROGRAMS_AT_ONCE
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.task import StageKind, StageTask, VerifyParameters
 from fusionrun.objects.meta import Run
 from fusionrun.objects.sandbox import build_sandbox_job
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
-from support.hostile import ENDED, LOOPHOLES, RIGHT, STOPPED, STYLES, TESTS, UNKNOWN, says
+from support.hostile import (
+    BOMBS,
+    ENDED,
+    FORBIDDEN,
+    INNOCENTS,
+    LOOPHOLES,
+    RIGHT,
+    STOPPED,
+    STYLES,
+    TESTS,
+    UNKNOWN,
+    says,
+    stopped,
+)
 from support.live import Cluster, built_images
 from support.runs import UID, make_spec
 
@@ -29,16 +43,25 @@ LISTENER_PORT = 8000
 def attacks(targets: list[tuple[str, str, int]]) -> dict[str, tuple[tuple[Any, ...], str, str]]:
     """Return each case by name, with the verdict and the part of its detail that are right for it."""
     connect = "__import__('socket').create_connection(({host!r}, {port}), 2)"
-    reached = [(f"connect to {h}:{p}", connect.format(host=h, port=p)) for _, h, p in targets]
+    reached = [(f"connect to {h}:{p}", connect.format(host=h, port=p), FORBIDDEN) for _, h, p in targets]
     found: dict[str, tuple[tuple[Any, ...], str, str]] = {}
     for name, program, tests, entry_point in STYLES:
         found[f"passes: {name}"] = (program, tests, entry_point, True), RIGHT, ""
     for name, program, verdict in LOOPHOLES:
         found[f"loophole: {name}"] = (program, TESTS, None, verdict is not UNKNOWN), verdict, ""
-    for name, expression in [*STOPPED, *reached]:
-        found[f"stopped: {name}"] = (says(expression), ["assert f() == 'stopped'"], None, True), RIGHT, ""
+    for name, expression, by in [*STOPPED, *reached]:
+        found[f"stopped: {name}"] = (says(expression), [stopped(by)], None, True), RIGHT, ""
     for name, program, verdict, detail in ENDED:
         found[f"ended: {name}"] = (program, ["assert f() == 1"], None, verdict is not UNKNOWN), verdict, detail
+    return found
+
+
+def neighbours() -> list[tuple[str, str, str]]:
+    """Return bombs, each followed by right programs that need what it uses up: name, program and test."""
+    found = []
+    for number, bomb in enumerate(BOMBS):
+        found.append(("bomb", bomb, "assert f() == 1"))
+        found += [(name, f"{program}# {number}", test) for name, program, test in INNOCENTS]
     return found
 
 
@@ -92,7 +115,11 @@ def run_in_sandbox(cluster: Cluster, name: str, targets: list, *, isolated: bool
     job["spec"]["backoffLimit"] = 0
     (judge,) = job["spec"]["template"]["spec"]["containers"]
     judge["command"] = ["python", "/etc/fusionrun/judge_attacks.py", "/etc/fusionrun/cases.json"]
-    cases = {"targets": targets, "cases": [[n, *case] for n, (case, _, _) in attacks(targets).items()]}
+    cases = {
+        "targets": targets,
+        "cases": [[n, *case] for n, (case, _, _) in attacks(targets).items()],
+        "together": neighbours(),
+    }
     files = {
         "judge_attacks.py": (Path(__file__).parent / "judge_attacks.py").read_text(),
         "cases.json": json.dumps(cases),
@@ -109,9 +136,11 @@ def run_in_sandbox(cluster: Cluster, name: str, targets: list, *, isolated: bool
 
 
 def test_an_attack_set_of_over_forty_is_contained_and_none_passes(cluster, listener):
-    walls, *graded, end = run_in_sandbox(cluster, "attacks", listener, isolated=True)
-    assert walls["walls"] == {"uid": 1000, "reached": [], "token": False, "writable": []}
+    walls, found, *lines, end = run_in_sandbox(cluster, "attacks", listener, isolated=True)
+    assert walls["walls"] == {"uid": 1000, "reached": [], "token": False, "routed": [], "writable": []}
+    assert found == {"runtime_class": "isolated", "programs_at_once": PROGRAMS_AT_ONCE}
     assert end == {"done": True}
+    graded, beside = [one for one in lines if "name" in one], [one for one in lines if "beside" in one]
     expected = attacks(listener)
     assert [line["name"] for line in graded] == list(expected)
     assert len([name for name in expected if not name.startswith("passes")]) >= 40
@@ -124,6 +153,11 @@ def test_an_attack_set_of_over_forty_is_contained_and_none_passes(cluster, liste
         if not contained or line["after"] != "right":
             surprises.append(line)
     assert surprises == []
+    innocents = [one for one in beside if one["beside"] != "bomb"]
+    assert len(innocents) == len(BOMBS) * len(INNOCENTS)
+    assert [one for one in innocents if one["verdict"] == "wrong"] == []
+    assert sum(one["verdict"] == "right" for one in innocents) >= 0.9 * len(innocents)
+    assert "right" not in {one["verdict"] for one in beside if one["beside"] == "bomb"}
 
 
 def test_with_a_network_no_program_is_run(cluster, listener):

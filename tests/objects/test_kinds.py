@@ -5,6 +5,16 @@ from typing import Any
 import pytest
 
 from fusionrun import names
+from fusionrun.api.sandbox import (
+    JUDGE_OWN_BYTES,
+    PROGRAM_FOLDER_BYTES,
+    PROGRAM_MEMORY_BYTES,
+    PROGRAMS_AT_ONCE,
+    PROGRAMS_AT_ONCE_ENV,
+    RUNNER_OWN_BYTES,
+    RUNTIME_CLASS_ENV,
+    TESTS_MEMORY_BYTES,
+)
 from fusionrun.api.task import EXIT_SERVER_WEDGED, EXIT_USER_ERROR, StageKind, decode_task
 from fusionrun.objects.job import stage_image
 from fusionrun.objects.render import child_name, render
@@ -313,7 +323,7 @@ def test_the_runner_sees_no_volume_of_the_run_and_is_another_user(sandbox):
     pod = pod_of(sandbox["Job"])
     (runner,) = pod["initContainers"]
     assert runner["restartPolicy"] == "Always"
-    assert {m["name"] for m in runner["volumeMounts"]} == {"runner-tmp", "socket"}
+    assert {m["name"] for m in runner["volumeMounts"]} == {"program-0", "program-1", "socket"}
     assert runner["securityContext"]["runAsUser"] not in (0, pod["securityContext"]["runAsUser"])
     assert "env" not in runner
     shared = {m["name"] for m in runner["volumeMounts"]} & {
@@ -327,6 +337,35 @@ def test_the_sandbox_is_bounded_in_memory_processor_and_disk(sandbox):
     assert {"cpu", "memory", "ephemeral-storage"} <= set(pod["initContainers"][0]["resources"]["limits"])
     assert all("memory" in c["resources"]["limits"] for c in containers(pod))
     assert all(v["emptyDir"].get("sizeLimit") for v in pod["volumes"] if "emptyDir" in v)
+
+
+def test_each_program_has_a_folder_of_its_own_that_ends_with_the_pod(sandbox):
+    pod = pod_of(sandbox["Job"])
+    (runner,) = pod["initContainers"]
+    folders = [m["mountPath"] for m in runner["volumeMounts"] if m["name"].startswith("program-")]
+    assert runner["command"][-1 - PROGRAMS_AT_ONCE :] == ["--folders", *folders]
+    assert len(folders) == PROGRAMS_AT_ONCE
+    assert all(v["emptyDir"]["medium"] == "Memory" for v in pod["volumes"] if v["name"].startswith("program-"))
+
+
+def test_as_many_programs_run_at_once_as_the_runner_has_room_for(sandbox):
+    pod = pod_of(sandbox["Job"])
+    (runner,), (judge,) = pod["initContainers"], pod["containers"]
+    environment = {e["name"]: e.get("value") for e in judge["env"]}
+    at_once = int(environment[PROGRAMS_AT_ONCE_ENV])
+    room = {c["name"]: int(c["resources"]["limits"]["memory"].removesuffix("Mi")) * 2**20 for c in (runner, judge)}
+    assert at_once * (PROGRAM_MEMORY_BYTES + PROGRAM_FOLDER_BYTES) + RUNNER_OWN_BYTES <= room["runner"]
+    assert at_once * TESTS_MEMORY_BYTES + JUDGE_OWN_BYTES <= room["judge"]
+    assert int(runner["resources"]["limits"]["cpu"]) >= at_once
+
+
+def test_the_judge_is_told_the_runtime_class_and_nothing_where_there_is_none(sandbox):
+    def told(job):
+        (judge,) = pod_of(job)["containers"]
+        return [e["value"] for e in judge["env"] if e["name"] == RUNTIME_CLASS_ENV]
+
+    assert told(sandbox["Job"]) == ["isolated"]
+    assert told(objects("verify/ada.coding", scheduling={})["Job"]) == []
 
 
 def test_the_sandbox_has_no_network(sandbox):

@@ -9,6 +9,7 @@ from fusionrun.api.data import Grader
 from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue
 from fusionrun.api.task import StageTask, VerifyParameters
 from fusionrun_stages import verify
+from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.graders import PROMPT_FAULT, coding, exact_match
 from fusionrun_stages.shards import read_rows, write_rows
 from fusionrun_stages.work import Work
@@ -26,10 +27,10 @@ def response(name, text="", sample=0, finish="stop", **fields):
     )
 
 
-def run(tmp_path, grader, prompts, responses, datasets=("d",)):
+def run(tmp_path, grader, prompts, responses, datasets=("d",), report=lambda *_, **__: None):
     file = shard_name(1, 3) + ".parquet"
-    write_rows(tmp_path / "prompts" / file, Prompt, prompts)
-    write_rows(tmp_path / "responses" / file, Response, responses)
+    write_rows(tmp_path / "prompts" / file, Prompt, sorted(prompts, key=lambda row: row.prompt_id))
+    write_rows(tmp_path / "responses" / file, Response, sorted(responses, key=lambda row: row.prompt_id))
     parameters = VerifyParameters(
         grader=grader,
         datasets=list(datasets),
@@ -41,7 +42,7 @@ def run(tmp_path, grader, prompts, responses, datasets=("d",)):
     task = StageTask(
         run="r", namespace="n", stage="verify/s", digest="x", output_dir=str(tmp_path), shards=3, parameters=parameters
     )
-    made = verify.run(Work(task, tmp_path, 1, "uid", lambda *_, **__: None))
+    made = verify.run(Work(task, tmp_path, 1, "uid", report))
     assert made.files == [f"verdicts/{file}"]
     return made, list(read_rows(tmp_path / made.files[0], Verdict))
 
@@ -89,6 +90,41 @@ def test_nothing_to_judge_is_an_empty_file(tmp_path):
     for grader in Grader:
         made, rows = run(tmp_path, grader, [prompt("a", dataset="other")], [response("a", "1")])
         assert (rows, made.counts) == ([], {"right": 0, "wrong": 0, "unknown": 0})
+
+
+def test_a_shard_is_judged_some_prompts_at_a_time_and_comes_out_the_same(tmp_path, monkeypatch):
+    prompts = [prompt(f"{n:03}", dataset="other" if n % 10 == 3 else "d", answer=str(n)) for n in range(100)]
+    responses = [response(f"{n:03}", str(n + s % 2), sample=s) for n in range(0, 120, 2) for s in (2, 0, 1)]
+    _, rows = run(tmp_path, Grader.EXACT_MATCH, prompts, responses)
+    (whole,) = (tmp_path / "verdicts").iterdir()
+    before = whole.read_bytes()
+    held, told = [], []
+    real = verify.judge
+    monkeypatch.setattr(verify, "BATCH_RESPONSES", 10)
+    monkeypatch.setattr(verify, "judge", lambda grader, questions: held.append(questions) or real(grader, questions))
+    made, again = run(
+        tmp_path, Grader.EXACT_MATCH, prompts, responses, report=lambda done, total, _: told.append((done, total))
+    )
+    assert again == rows
+    assert whole.read_bytes() == before
+    assert max(sum(len(q.responses) for q in batch) for batch in held) == 12  # whole prompts
+    assert [row.prompt_id for row in rows] == sorted(row.prompt_id for row in rows)
+    assert made.counts == {"right": 100, "wrong": 50, "unknown": 0}
+    assert told[-1] == (150, 180)
+
+
+def test_long_answers_make_short_batches(monkeypatch):
+    monkeypatch.setattr(verify, "BATCH_CHARACTERS", 100)
+    questions = [verify.Question(prompt(str(n)), [response(str(n), "x" * 60)]) for n in range(5)]
+    assert [len(batch) for batch in verify.batches(questions)] == [2, 2, 1]
+
+
+@pytest.mark.parametrize("unsorted", ["prompts", "responses"])
+def test_a_shard_that_is_not_sorted_fails_loudly(unsorted):
+    names = {"prompts": ["a", "b"], "responses": ["a", "b"]} | {unsorted: ["b", "a"]}
+    prompts, responses = [prompt(n) for n in names["prompts"]], [response(n) for n in names["responses"]]
+    with pytest.raises(InfrastructureError, match="not sorted"):
+        list(verify.gather(prompts, responses, ["d"]))
 
 
 def test_exact_match_keeps_capitals():

@@ -38,7 +38,33 @@ STYLES = [
      "    t.start(); t.join()\n    return out\n", ["assert f() == [1]"], None),
     ("files in its own folder", "def f():\n    with open('x', 'w') as o:\n        o.write('1')\n"
      "    return open('x').read()\n", ["assert f() == '1'"], None),
+    ("a unittest.TestCase", ADD,
+     ["import unittest\nclass Add(unittest.TestCase):\n    def setUp(self):\n        self.one = 1\n"
+      "    def test_sum(self):\n        self.assertEqual(f(self.one, 2), 3)\n    def test_text(self):\n"
+      "        with self.assertRaises(TypeError):\n            f(1, 'a')\nif __name__ == '__main__':\n    unittest.main()",
+      "unittest.main()"], None),
+    ("a pytest class", ADD, ["class TestAdd:\n    def setup_method(self):\n        self.one = 1\n"
+     "    def test_sum(self):\n        assert f(self.one, 2) == 3"], None),
+    ("helpers of the tests", ADD, ["def fail():\n    raise AssertionError\ndef same(a, b):\n    assert a == b\n"
+     "same(f(1, 2), 3)\nif f(1, 2) != 3:\n    fail()"], None),
+    ("twenty threads", "import threading\ndef f():\n    out = []\n    ts = [threading.Thread(target=lambda: out.append(len([bytearray(2000)]"
+     " * 50))) for _ in range(20)]\n    [t.start() for t in ts]\n    [t.join() for t in ts]\n    return len(out)\n", ["assert f() == 20"], None),
 ]  # fmt: skip
+
+
+def forged(names: str, first: str = "None") -> str:
+    """Give a program that writes to its channel itself: names (an expression; ``h`` is a handle that it answers)."""
+    return (
+        "import json, sys\n"
+        "def f(*a):\n    return True\n"
+        "def tell(c, message):\n    b = json.dumps(message).encode()\n    c.sendall(len(b).to_bytes(4, 'big') + b)\n"
+        "frame, c, h = sys._getframe(), None, ['handle', 0]\n"
+        "while frame:\n    c = c or frame.f_locals.get('channel')\n    frame = frame.f_back\n"
+        f"if {first} is not None:\n    tell(c, {first})\n"
+        f"tell(c, {{'names': {names}}})\n"
+        "while True:\n    c.recv(65536)\n    tell(c, {'value': True})\n"
+    )
+
 
 LOOPHOLES = [
     ("exit before the tests", "import sys\nsys.exit(0)\n", WRONG),
@@ -58,11 +84,18 @@ LOOPHOLES = [
     ("patched builtins", "import builtins\nbuiltins.AssertionError = ValueError\nbuiltins.isinstance = lambda *a: True\n"
      "def f(*a):\n    return 0\n", WRONG),
     ("a checker of its own", "def check(candidate):\n    pass\ndef f(*a):\n    return 0\n", WRONG),
-    ("shadowed builtins", "def len(x):\n    return 3\ndef abs(x):\n    return 0\ndef f(*a):\n    return 0\n", WRONG),
+    ("shadowed builtins", "def len(x):\n    return 3\ndef abs(x):\n    return 0\ndef f(*a):\n    return 0\n", UNKNOWN),
     ("a StopIteration to end a test's loop", "def f(*a):\n    raise StopIteration\n", WRONG),
     ("an expected-looking end", "def f(*a):\n    raise KeyboardInterrupt\n", WRONG),
     ("a reply of its own", "import gc, sys\nframe = sys._getframe()\nwhile frame:\n    c = frame.f_locals.get('channel')\n"
      "    if c is not None:\n        c.sendall((2).to_bytes(4, 'big') + b'[]')\n    frame = frame.f_back\n", WRONG),
+    ("builtins of its own", forged("{'f': h, '__builtins__': ['dict', [['abs', h], ['all', h], ['len', h], "
+     "['map', h], ['range', h]]]}"), WRONG),
+    ("a private name", forged("{'f': h, '_f': h}"), WRONG),
+    ("a name that is a dunder", forged("{'f': h, '__name__': '__main__'}"), WRONG),
+    ("a builtin sent by name", forged("{'f': h, 'abs': h, 'all': h}"), UNKNOWN),
+    ("a second start", forged("{}", "{'ready': True}"), WRONG),
+    ("names that are no object", forged("['f']"), WRONG),
     ("a pickle as reply", "import sys, pickle\nframe = sys._getframe()\nwhile frame:\n    c = frame.f_locals.get('channel')\n"
      "    if c is not None:\n        b = pickle.dumps(print)\n        c.sendall(len(b).to_bytes(4, 'big') + b)\n"
      "    frame = frame.f_back\n", WRONG),
@@ -75,53 +108,74 @@ TESTS = ["assert all(f(i, 2) == i + 2 for i in range(1, 3))", "assert all(map(la
          "assert len([f(1, 2)]) == 1", "assert abs(f(1, 2) - 3) == 0", "assert f(1, 2) == 3"]  # fmt: skip
 
 
+SOCKET = "/run/sandbox/runner.sock"
+"""Where the runner listens in the pod; the stage tests put theirs in its place."""
+
+
 def says(expression: str) -> str:
-    """Give a program whose f says what came of an attack."""
+    """Give a program whose f says by which exception an attack was stopped."""
     return (
         "import os, sys\n"
         "def f():\n"
         "    try:\n"
         f"        r = {expression}\n"
         "    except BaseException as e:\n"
-        "        return 'stopped'\n"
+        "        return 'stopped by ' + type(e).__name__\n"
         "    return repr(r)\n"
     )
 
 
+def stopped(by: str) -> str:
+    """Give the test that an attack was stopped by one of these exceptions, their names parted by spaces."""
+    return f"assert f() in {[f'stopped by {name}' for name in by.split()]}"
+
+
+FORBIDDEN = "PermissionError"
+ABSENT = "FileNotFoundError"
 STOPPED = [
-    ("fork", "os.fork()"),
-    ("exec", "os.execv('/bin/true', ['true'])"),
-    ("a shell", "__import__('subprocess').run(['true'])"),
-    ("spawn", "os.posix_spawn('/bin/true', ['true'], {})"),
-    ("kill its parent", "os.kill(os.getppid(), 9)"),
-    ("kill every process of its UID", "os.kill(-1, 9)"),
-    ("kill its group's neighbours", "os.killpg(os.getpgid(os.getppid()), 9)"),
-    ("read the parent's memory", "open(f'/proc/{os.getppid()}/mem', 'rb').read(1)"),
-    ("read the parent's environment", "open(f'/proc/{os.getppid()}/environ').read()"),
-    ("read the first process's environment", "open('/proc/1/environ').read()"),
-    ("list the parent's descriptors", "os.listdir(f'/proc/{os.getppid()}/fd')"),
-    ("read its own environment from before", "open('/proc/self/environ').read()"),
-    ("read the password file", "open('/etc/shadow').read()"),
-    ("read the service account", "os.listdir('/var/run/secrets/kubernetes.io/serviceaccount')"),
-    ("list the volume", "os.listdir('/data')"),
-    ("write to /tmp", "open('/tmp/escaped', 'w')"),
-    ("write to shared memory", "open('/dev/shm/escaped', 'w')"),
-    ("write to the socket's folder", "open('../escaped', 'w')"),
-    ("remove the runner's socket", "os.unlink('../runner.sock')"),
-    ("a symbolic link out", "os.symlink('/etc/passwd', 'link')"),
-    ("a hard link out", "os.link(sys.executable, 'link')"),
-    ("a device", "os.mknod('device', 0o20600, os.makedev(1, 1))"),
-    ("a TCP socket", "__import__('socket').create_connection(('127.0.0.1', 22))"),
-    ("a UDP socket", "__import__('socket').socket(2, 2)"),
-    ("a Unix socket", "__import__('socket').socket(1, 1).connect('../runner.sock')"),
-    ("ptrace", "[1 / (__import__('ctypes').CDLL(None).ptrace(16, os.getppid(), 0, 0) + 1)]"),
-    ("unshare a namespace", "[1 / (__import__('ctypes').CDLL(None).unshare(0x10000000) + 1)]"),
-    ("raise its limits", "__import__('resource').setrlimit(0, (10**6, 10**6))"),
-    ("limit its parent", "__import__('resource').prlimit(os.getppid(), 0, (0, 0))"),
-    ("system V shared memory", "[1 / (__import__('ctypes').CDLL(None).shmget(0, 4096, 0o1600) + 1)]"),
-    ("a file that is too big", "[o.write(b'x' * 2**20) for o in [open('big', 'wb', 0)] for _ in range(2)]"),
-    ("too many descriptors", "[os.dup(1) for _ in range(100)]"),
-    ("too much memory", "len(bytearray(2**31))"),
+    ("fork", "os.fork()", FORBIDDEN),
+    ("exec", "os.execv('/bin/true', ['true'])", FORBIDDEN),
+    ("a shell", "__import__('subprocess').run(['true'])", FORBIDDEN),
+    ("spawn", "os.posix_spawn('/bin/true', ['true'], {})", FORBIDDEN),
+    ("kill its parent", "os.kill(os.getppid(), 9)", FORBIDDEN),
+    ("kill every process of its UID", "os.kill(-1, 9)", FORBIDDEN),
+    ("kill its group's neighbours", "os.killpg(os.getpgid(os.getppid()), 9)", FORBIDDEN),
+    ("signal its parent through a descriptor", "__import__('fcntl').fcntl(0, 8, os.getppid())", FORBIDDEN),
+    ("choose the signal of a descriptor", "__import__('fcntl').fcntl(0, 10, 9)", FORBIDDEN),
+    ("own a descriptor in another way", "__import__('fcntl').fcntl(0, 15, b'\\1\\0\\0\\0\\1\\0\\0\\0')", FORBIDDEN),
+    ("ask for signals of a descriptor", "__import__('fcntl').fcntl(0, 4, 0o20000)", FORBIDDEN),
+    ("ask for signals by ioctl", "__import__('fcntl').ioctl(0, 0x5452, b'\\1\\0\\0\\0')", FORBIDDEN),
+    ("own a socket by ioctl", "__import__('fcntl').ioctl(0, 0x8901, b'\\1\\0\\0\\0')", FORBIDDEN),
+    ("read the parent's memory", "open(f'/proc/{os.getppid()}/mem', 'rb').read(1)", FORBIDDEN),
+    ("read the parent's environment", "open(f'/proc/{os.getppid()}/environ').read()", FORBIDDEN),
+    ("read the first process's environment", "open('/proc/1/environ').read()", FORBIDDEN),
+    ("list the parent's descriptors", "os.listdir(f'/proc/{os.getppid()}/fd')", FORBIDDEN),
+    ("read its own environment from before", "open('/proc/self/environ').read()", FORBIDDEN),
+    ("read the password file", "open('/etc/shadow').read()", FORBIDDEN),
+    ("read the service account", "os.listdir('/var/run/secrets/kubernetes.io/serviceaccount')", ABSENT),
+    ("read the judge's task", "open('/etc/fusionrun/task.json').read()", ABSENT),
+    ("list the volume", "os.listdir('/data')", ABSENT),
+    ("write to /tmp", "open('/tmp/escaped', 'w')", FORBIDDEN),
+    ("write to shared memory", "open('/dev/shm/escaped', 'w')", FORBIDDEN),
+    ("write to the socket's folder", f"open(os.path.dirname({SOCKET!r}) + '/escaped', 'w')", FORBIDDEN),
+    ("remove the runner's socket", f"os.unlink({SOCKET!r})", FORBIDDEN),
+    ("put itself in the socket's place", f"os.rename('.', {SOCKET!r})", "PermissionError OSError NotADirectoryError"),
+    ("list its neighbours", "os.listdir('../..')", FORBIDDEN),
+    ("write to its neighbours' folder", "open('../escaped', 'w')", FORBIDDEN),
+    ("a symbolic link out", "os.symlink('/etc/passwd', 'link')", FORBIDDEN),
+    ("a hard link out", "os.link(sys.executable, 'link')", FORBIDDEN),
+    ("a device", "os.mknod('device', 0o20600, os.makedev(1, 1))", FORBIDDEN),
+    ("a TCP socket", "__import__('socket').create_connection(('127.0.0.1', 22))", FORBIDDEN),
+    ("a UDP socket", "__import__('socket').socket(2, 2)", FORBIDDEN),
+    ("a Unix socket", f"__import__('socket').socket(1, 1).connect({SOCKET!r})", FORBIDDEN),
+    ("ptrace", "[1 / (__import__('ctypes').CDLL(None).ptrace(16, os.getppid(), 0, 0) + 1)]", "ZeroDivisionError"),
+    ("unshare a namespace", "[1 / (__import__('ctypes').CDLL(None).unshare(0x10000000) + 1)]", "ZeroDivisionError"),
+    ("raise its limits", "__import__('resource').setrlimit(0, (10**6, 10**6))", "PermissionError ValueError"),
+    ("limit its parent", "__import__('resource').prlimit(os.getppid(), 0, (0, 0))", FORBIDDEN),
+    ("system V shared memory", "[1 / (__import__('ctypes').CDLL(None).shmget(0, 4096, 0o1600) + 1)]", "ZeroDivisionError"),
+    ("a file that is too big", "[o.write(b'x' * 2**20) for o in [open('big', 'wb', 0)] for _ in range(2)]", "OSError"),
+    ("too many descriptors", "[os.dup(1) for _ in range(100)]", "OSError"),
+    ("too much memory", "len(bytearray(2**31))", "MemoryError"),
 ]  # fmt: skip
 
 ENDED = [
@@ -135,10 +189,22 @@ ENDED = [
     ("endless output", "def f():\n    while True: print('x' * 10**6)\n", WRONG, "CPU time"),
     ("a fork bomb", "import os\ndef f():\n    while True:\n        try: os.fork()\n        except OSError: pass\n", WRONG, "CPU time"),
     ("a thread bomb", "import threading, time\ndef f():\n    while True:\n        threading.Thread(target=time.sleep, "
-     "args=(99,)).start()\n", WRONG, "raised"),
-    ("a memory bomb", "def f():\n    x = []\n    while True: x.append(bytearray(2**20))\n", WRONG, "raised"),
+     "args=(99,)).start()\n", UNKNOWN, "disturbed: raised"),
+    ("a bomb of small threads", "import threading, time\nthreading.stack_size(32768)\ndef f():\n    while True:\n"
+     "        threading.Thread(target=time.sleep, args=(99,)).start()\n", UNKNOWN, "disturbed: raised"),
+    ("a memory bomb", "def f():\n    x = []\n    while True: x.append(bytearray(2**20))\n", WRONG, ""),
     ("a disk bomb", "def f():\n    i = 0\n    while True:\n        i += 1\n        with open(f'd{i}', 'wb') as o: "
      "o.write(b'x' * 2**19)\n        __import__('os').unlink(f'd{i}')\n", WRONG, "CPU time"),
+    ("a disk bomb that keeps its files", "def f():\n    i = 0\n    while True:\n        i += 1\n        with open(f'd{i}', 'wb') as o: "
+     "o.write(b'x' * 2**19)\n", WRONG, ""),
+    ("a disk bomb that does not give up", "def f():\n    i = 0\n    while True:\n        i += 1\n        try:\n            with open(f'd{i}', 'wb') as o: "
+     "o.write(b'x' * 2**19)\n        except OSError: pass\n", WRONG, "ended"),
+    ("an inode bomb", "def f():\n    i = 0\n    while True:\n        i += 1\n        open(f'd{i}', 'w').close()\n", WRONG, "ended"),
+    ("an inode bomb that sleeps", "import time\ndef f():\n    for i in range(1500): open(f'd{i}', 'w').close()\n    time.sleep(999)\n",
+     WRONG, "ended: it made more"),
+    ("an inode bomb out of sight", "import os, time\ndef f():\n    os.mkdir('d')\n    for i in range(1500): open(f'd/{i}', 'w').close()\n"
+     "    os.chmod('d', 0)\n    time.sleep(999)\n", WRONG, "ended: it made"),
+    ("a folder without end", "import os\ndef f():\n    while True:\n        os.mkdir('d')\n        os.chdir('d')\n", WRONG, "ended"),
     ("sleep", "import time\ndef f():\n    time.sleep(10**6)\n", UNKNOWN, "not done after"),
     ("waiting for input", "def f():\n    return input()\n", WRONG, "raised: ProgramError: EOFError"),
     ("a stack overflow", "import sys\ndef f(n=0):\n    sys.setrecursionlimit(10**9)\n    return g(0)\n"
@@ -146,3 +212,15 @@ ENDED = [
     ("abort", "def f():\n    __import__('os').abort()\n", WRONG, "ended"),
     ("a segmentation fault", "def f():\n    __import__('ctypes').string_at(0)\n", WRONG, "ended: by SIGSEGV"),
 ]  # fmt: skip
+
+BOMBS = [program for name, program, *_ in ENDED if "bomb" in name or name == "a folder without end"]
+INNOCENTS = [
+    ("writes files", "def f(n):\n    for i in range(20):\n        with open(f'x{i}', 'w') as o: o.write('1' * 10**5)\n"
+     "    return sum(len(open(f'x{i}').read()) for i in range(20))\n", "assert f(0) == 2 * 10**6"),
+    ("starts threads", "import threading, time\ndef f(n):\n    out = []\n"
+     "    for _ in range(5):\n        ts = [threading.Thread(target=out.append, args=(i,)) for i in range(9)]\n"
+     "        [t.start() for t in ts]\n        [t.join() for t in ts]\n        time.sleep(.02)\n    return len(out)\n", "assert f(0) == 45"),
+    ("takes memory", "def f(n):\n    return len(bytearray(200 * 2**20))\n", "assert f(0) == 200 * 2**20"),
+    ("computes", "def f(n):\n    return sum(range(10**6))\n", "assert f(0) == 499999500000"),
+]  # fmt: skip
+"""Right programs that need what the bombs use up. Beside these they come out right, or unknown, but never wrong."""

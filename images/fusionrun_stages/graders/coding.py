@@ -4,10 +4,16 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
 
-from fusionrun_stages.graders import Grade, unknown, unusable, wrong
-from fusionrun_stages.graders.processes import Died, count_cpus, map_in_processes
+from fusionrun.api.records import VerdictValue
+from fusionrun_stages.errors import InfrastructureError
+from fusionrun_stages.graders import DISTURBED, Grade, disturbed, unusable, wrong
+from fusionrun_stages.graders.processes import Died, map_in_processes
+
+if TYPE_CHECKING:
+    from fusionrun_stages.sandbox.walls import Walls
 
 PROGRAM_MAX_CHARACTERS = 65536
 
@@ -71,36 +77,80 @@ def _imported(node: ast.AST) -> list[str]:
     return [node.module or ""] if isinstance(node, ast.ImportFrom) else []
 
 
-def grade_all(programs: Sequence[Program], processes: int | None = None) -> Iterator[tuple[int, Grade]]:
-    """Grade every program; yield its index and its grade as they come.
+@cache
+def walls() -> "Walls":
+    """Prove once that programs can be run here.
 
     Raises
     ------
     UserError
-        If the sandbox has network: then no program is run.
+        If the sandbox has network, or nothing keeps its programs apart.
     """
-    from fusionrun_stages.sandbox.judge import prove_no_network
+    from fusionrun_stages.sandbox.walls import prove_walls
 
+    return prove_walls()
+
+
+def grade_all(programs: Sequence[Program], processes: int | None = None) -> Iterator[tuple[int, Grade]]:
+    """Grade every program; yield its index and its grade as they come.
+
+    Notes
+    -----
+    What its neighbours may have disturbed is run again at the end, one at a time; what is disturbed alone, too, is
+    unknown: the runner's death tells nothing about a program for certain, since the node may have had no memory left.
+
+    Raises
+    ------
+    UserError
+        If the sandbox has network, or nothing keeps its programs apart: then no program is run.
+    InfrastructureError
+        If the runner has gone for good, or runs no program any more.
+    """
     if not programs:
         return
-    prove_no_network()
+    most = walls().programs_at_once
     places: dict[Program, list[int]] = defaultdict(list)  # a program that was written twice is run once
     for index, asked in enumerate(programs):
         places[asked._replace(answer=extract_program(asked.answer))].append(index)
-    distinct = list(places)
-    for number, grade in map_in_processes(_grader, distinct, processes or count_cpus()):
-        for index in places[distinct[number]]:
-            yield index, unknown("the grader died") if isinstance(grade, Died) else grade
+    again: list[Program] = []
+    for program, grade in _grade(list(places), processes or most):
+        if grade.detail.startswith(DISTURBED):
+            again.append(program)
+        else:
+            yield from ((index, grade) for index in places[program])
+    disturbed_again = False
+    for program, grade in _grade(again, 1):
+        disturbed_again |= grade.detail.startswith(DISTURBED)
+        yield from ((index, grade) for index in places[program])
+    if disturbed_again:
+        _prove_that_programs_run()
 
 
-def _grader() -> Callable[[Program], Grade]:
+def _prove_that_programs_run() -> None:
+    """Tell programs that cannot be judged from a sandbox that judges none, which must not pass for unknown verdicts."""
+    ((_, grade),) = _grade([Program("def f():\n    return 1\n", ("assert f() == 1",), "f")], 1)
+    if grade.verdict is not VerdictValue.RIGHT:
+        raise InfrastructureError(f"the sandbox runs no program: {grade.detail}")
+
+
+def _grade(programs: list[Program], processes: int) -> Iterator[tuple[Program, Grade]]:
+    for number, grade in map_in_processes(_grader, programs, processes):
+        if isinstance(grade, InfrastructureError):
+            raise grade
+        yield programs[number], disturbed("the grader died") if isinstance(grade, Died) else grade
+
+
+def _grader() -> Callable[[Program], Grade | InfrastructureError]:
     from fusionrun_stages.sandbox.judge import Judge
 
     judge = Judge()
 
-    def grade(asked: Program) -> Grade:
+    def grade(asked: Program) -> Grade | InfrastructureError:
         if not asked.tests:
             return unusable("it has no tests")
-        return analyse(asked.answer) or judge.grade(asked.answer, asked.tests, asked.entry_point)
+        try:
+            return analyse(asked.answer) or judge.grade(asked.answer, asked.tests, asked.entry_point)
+        except InfrastructureError as error:
+            return error  # an exception would be taken for the program's own doing
 
     return grade

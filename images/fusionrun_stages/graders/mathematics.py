@@ -9,13 +9,14 @@ import re
 import resource
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
 from fusionrun_stages.graders import Grade, right, unknown, unusable, wrong
-from fusionrun_stages.graders.processes import Died, count_cpus, map_in_processes
+from fusionrun_stages.graders.container import count_cpus, memory_bytes
+from fusionrun_stages.graders.processes import Died, map_in_processes
 
 CPU_SECONDS = 5.0
 """CPU time for one answer. Source: math-verify's default limit of 5 s, there of wall time."""
@@ -23,6 +24,10 @@ GRACE_SECONDS = 3
 """More CPU time until the kernel ends a process that is busy in C code, where no handler runs."""
 MEMORY_BYTES = 2 * 2**30
 """Most memory that one process may add: a power tower would take all there is."""
+MEMORY_MIN_BYTES = 512 * 2**20
+"""Least: SymPy needs it for what people write. Where there is less for each CPU fewer processes are started."""
+OWN_BYTES = 512 * 2**20
+"""What the pod holds beside its processes: SymPy itself, and a batch of answers."""
 ANSWER_MAX_CHARACTERS = 100_000
 """Of a longer answer the end is read: there is where the final answer stands."""
 
@@ -65,31 +70,50 @@ def grade_all(questions: Sequence[Question], processes: int | None = None) -> It
     # Once, here: the processes are forked, and the first comparison imports half of SymPy.
     one, two = (math_verify.parse(text, parsing_timeout=None) for text in ("$x$", "$2x$"))
     math_verify.verify(one, two, timeout_seconds=None)
-    processes = min(processes or count_cpus(), max(1, len(questions)))
-    for index, grades in map_in_processes(_grader, questions, processes):
+    processes, each_bytes = share_memory(
+        memory_bytes(), _memory_use()[1], min(processes or count_cpus(), max(1, len(questions)))
+    )
+    grader = partial(_grader, each_bytes)
+    for index, grades in map_in_processes(grader, questions, processes):
         if not isinstance(grades, Died):
             yield index, grades
             continue
         gold, answers = questions[index]
         single = [Question(gold, [answer]) for answer in answers]
-        found = dict(map_in_processes(_grader, single, min(processes, len(single))))
+        found = dict(map_in_processes(grader, single, 1))
         yield index, [_or_unknown(found[i]) for i in range(len(single))]
+
+
+def share_memory(have_bytes: int, inherited_bytes: int, processes: int) -> tuple[int, int]:
+    """Return how many processes fit, and how much memory each may add to what it inherits.
+
+    Notes
+    -----
+    What a forked process inherits becomes its own with time, since Python writes to all that it looks at. There is one
+    share more than processes: the answers of a question that killed its process are graded in another one.
+    """
+    left = have_bytes - OWN_BYTES
+    processes = max(1, min(processes, left // (MEMORY_MIN_BYTES + inherited_bytes) - 1))
+    each_bytes = left // (processes + 1) - inherited_bytes
+    return processes, min(MEMORY_BYTES, max(MEMORY_MIN_BYTES, each_bytes))
 
 
 def _or_unknown(grades: list[Grade] | Died) -> Grade:
     return unknown("the grader used up its CPU time or memory") if isinstance(grades, Died) else grades[0]
 
 
-def _grader() -> Callable[[Question], list[Grade]]:
-    used = _address_space()
-    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_BYTES, used + MEMORY_BYTES))
+def _grader(memory: int) -> Callable[[Question], list[Grade]]:
+    most = _memory_use()[0] + memory
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
     signal.signal(signal.SIGPROF, _time_up)
     read_latex_once()
     return grade_question
 
 
-def _address_space() -> int:
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+def _memory_use() -> tuple[int, int]:
+    """Return the size of this process's address space, and how much of it is in memory."""
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()
+    return int(pages[0]) * resource.getpagesize(), int(pages[1]) * resource.getpagesize()
 
 
 def _time_up(_signal: int, _frame: FrameType | None) -> None:

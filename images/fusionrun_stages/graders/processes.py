@@ -6,7 +6,6 @@ when its CPU time is used up inside C code, where no signal handler runs.
 
 import ctypes
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -26,11 +25,6 @@ class Died:
 
     exit_code: int | None
     """Negative: the signal's number."""
-
-
-def count_cpus() -> int:
-    """Return how many CPUs this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def map_in_processes(

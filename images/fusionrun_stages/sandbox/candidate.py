@@ -10,9 +10,9 @@ from socket import socket
 from types import ModuleType
 from typing import Any, NoReturn
 
-from fusionrun_stages.sandbox.confine import Limits, confine
+from fusionrun_stages.sandbox.confine import Limits, confine, end_with_parent
 from fusionrun_stages.sandbox.prelude import build_prelude
-from fusionrun_stages.sandbox.wire import FrameError, decode, encode, receive, send
+from fusionrun_stages.sandbox.wire import READY, FrameError, decode, encode, receive, send
 
 MESSAGE_MAX_CHARACTERS = 300
 REQUESTS: dict[str, Callable[..., Any]] = {
@@ -35,8 +35,10 @@ def run(channel: socket, program: str, limits: Limits, folder: Path) -> NoReturn
     """
     code = 1
     try:
+        end_with_parent()
         _leave_everything(channel, folder)
         confine(limits, folder)
+        send(channel, READY)  # whatever ends it from here on is the program's own doing
         _serve(channel, program)
         code = 0
     except SystemExit as end:

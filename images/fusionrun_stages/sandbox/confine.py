@@ -9,19 +9,25 @@ import errno
 import os
 import platform
 import resource
+import signal
 import struct
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 4, 22, 36, 38
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 36, 38
+M_ARENA_MAX = -8
+"""Source: malloc.h."""
 SECCOMP_MODE_FILTER = 2
 CLONE_THREAD = 0x10000
 X32_SYSCALL_BIT = 0x40000000
 
 _ALLOW, _REFUSE, _ABSENT = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_OFFSET_NUMBER, _OFFSET_ARCH, _OFFSET_FLAGS = 0, 4, 16
+_OFFSET_NUMBER, _OFFSET_ARCH = 0, 4
+_OFFSET_ARGUMENTS = (16, 24, 32)
+"""Where the lower halves of a call's first arguments lie, on a little-endian machine. Source: linux/seccomp.h."""
 
 _SYSTEM_CALLS = {
     # Source: linux/arch/x86/entry/syscalls/syscall_64.tbl; AUDIT_ARCH_X86_64.
@@ -54,6 +60,14 @@ _SYSTEM_CALLS = {
 # The same numbers on every architecture: pidfd_send_signal, io_uring (three), pidfd_open, pidfd_getfd, process_madvise.
 _COMMON_CALLS = (424, 425, 426, 427, 434, 438, 440)
 _CLONE3 = 435
+_FCNTL = {"x86_64": 72, "aarch64": 25}
+_IOCTL = {"x86_64": 16, "aarch64": 29}
+_F_SETFL, _O_ASYNC = 4, 0o20000
+_SIGNALLING_FCNTLS = (8, 10, 15)
+"""F_SETOWN, F_SETSIG, F_SETOWN_EX: a descriptor's owner is sent a signal, and any process may be made one.
+Source: linux/include/uapi/asm-generic/fcntl.h."""
+_SIGNALLING_IOCTLS = (0x5452, 0x8901, 0x8902)
+"""FIOASYNC, FIOSETOWN, SIOCSPGRP: the same by other names. Source: asm-generic/ioctls.h, asm-generic/sockios.h."""
 
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1, 2, 4, 8
@@ -63,6 +77,8 @@ _FILE_RIGHTS_BY_ABI = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: 
 _ABI_NETWORK, _ABI_SCOPE = 4, 6
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_Step = tuple[int, int, int, int]
+"""Code, jump if so, jump if not, value. Source: linux/filter.h, struct sock_filter."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +91,11 @@ class Limits:
     file_bytes: int
     """Longest file that it may write."""
     open_files: int = 32
-    processes: int = 64
-    """Threads of this UID: all that is left of RLIMIT_NPROC's use, since the filter lets no process start."""
+    processes: int = 1024
+    """Threads: all that is left of RLIMIT_NPROC's use, since the filter lets no process start. It counts those of the
+    whole node that have this UID, so it must leave room for what the other sandboxes on it run."""
+    landlock_optional: bool = False
+    """Whether it may be run where the kernel has no Landlock: a RuntimeClass is around the pod then."""
 
 
 def confine(limits: Limits, folder: Path | None) -> None:
@@ -90,18 +109,25 @@ def confine(limits: Limits, folder: Path | None) -> None:
     Raises
     ------
     OSError
-        If the filter cannot be installed: then nothing must be run.
+        If the filter cannot be installed, or there is no Landlock and should be: then nothing must be run.
     """
     _limit(limits)
+    # Each thread would reserve address space for an arena of its own: of 512 MiB seven threads are left.
+    _libc.mallopt(M_ARENA_MAX, 1)
     _prctl(PR_SET_DUMPABLE, 0)  # /proc/<pid>/{mem,environ,fd} belong to root from now on
     _prctl(PR_SET_NO_NEW_PRIVS, 1)
-    _restrict_files(folder)
+    _restrict_files(folder, optional=limits.landlock_optional)
     _filter_system_calls()
 
 
 def hide() -> None:
     """Keep other processes of this UID from reading or tracing this one."""
     _prctl(PR_SET_DUMPABLE, 0)
+
+
+def end_with_parent() -> None:
+    """Be killed when the parent ends, however it ends."""
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def adopt_orphans() -> None:
@@ -147,36 +173,54 @@ def _filter_system_calls() -> None:
         (_EQUAL, 0, 1, _CLONE3),  # its flags cannot be seen here: the C library falls back to clone
         (_RETURN, 0, 0, _ABSENT),
     ]
-    for number in (*refused.values(), *_COMMON_CALLS):
-        steps += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _REFUSE)]
-    steps += [
-        (_EQUAL, 0, 3, clone),  # a thread may start, a process may not
-        (_LOAD, 0, 0, _OFFSET_FLAGS),
-        (_ANY_BIT, 1, 0, CLONE_THREAD),
-        (_RETURN, 0, 0, _REFUSE),
-        (_RETURN, 0, 0, _ALLOW),
-    ]
+    steps += _refuse((*refused.values(), *_COMMON_CALLS))
+    first, second, third = _OFFSET_ARGUMENTS
+    # A thread may start, a process may not.
+    steps += _look_into(clone, [(_LOAD, 0, 0, first), (_ANY_BIT, 1, 0, CLONE_THREAD), (_RETURN, 0, 0, _REFUSE)])
+    steps += _look_into(_IOCTL[machine], [(_LOAD, 0, 0, second), *_refuse(_SIGNALLING_IOCTLS)])
+    steps += _look_into(_FCNTL[machine], [
+        (_LOAD, 0, 0, second), *_refuse(_SIGNALLING_FCNTLS),
+        (_EQUAL, 0, 3, _F_SETFL), (_LOAD, 0, 0, third), (_ANY_BIT, 0, 1, _O_ASYNC), (_RETURN, 0, 0, _REFUSE),
+    ])  # fmt: skip
+    steps.append((_RETURN, 0, 0, _ALLOW))
     code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
     program = struct.pack("@HP", len(steps), ctypes.addressof(code))
     buffer = ctypes.create_string_buffer(program)
     _prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(buffer))
 
 
-def _restrict_files(folder: Path | None) -> None:
-    """Allow reading of Python and the system's libraries, and writing below one folder; nothing where it is absent.
+def _refuse(values: Iterable[int]) -> list[_Step]:
+    """Refuse the call if what was loaded is one of these."""
+    return [step for value in values for step in ((_EQUAL, 0, 1, value), (_RETURN, 0, 0, _REFUSE))]
+
+
+def _look_into(number: int, steps: list[_Step]) -> list[_Step]:
+    """Decide by a call's arguments; one that the steps do not refuse is allowed."""
+    inside = [*steps, (_RETURN, 0, 0, _ALLOW)]
+    return [(_EQUAL, 0, len(inside), number), *inside]
+
+
+def landlock_version() -> int:
+    """Return the version of Landlock that this kernel offers to this process; 0 where it has none."""
+    return max(0, int(_libc.syscall(_LANDLOCK_CREATE, None, ctypes.c_size_t(0), ctypes.c_uint32(1))))
+
+
+def _restrict_files(folder: Path | None, *, optional: bool) -> None:
+    """Allow reading of Python and the system's libraries, and writing below one folder.
 
     Source: linux/Documentation/userspace-api/landlock.rst.
     """
-    abi = _libc.syscall(_LANDLOCK_CREATE, None, ctypes.c_size_t(0), ctypes.c_uint32(1))
+    abi = landlock_version()
     if abi < 1:
-        return
+        if optional:
+            return
+        raise OSError(errno.ENOSYS, "the kernel has no Landlock: a program could write to its neighbours' files")
     rights = _FILE_RIGHTS_BY_ABI[min(abi, max(_FILE_RIGHTS_BY_ABI))]
     network = 3 if abi >= _ABI_NETWORK else 0
     scope = 3 if abi >= _ABI_SCOPE else 0
     attributes = struct.pack("=QQQ", rights, network, scope)[: 8 + 8 * (abi >= _ABI_NETWORK) + 8 * (abi >= _ABI_SCOPE)]
     ruleset = _libc.syscall(_LANDLOCK_CREATE, attributes, ctypes.c_size_t(len(attributes)), ctypes.c_uint32(0))
-    if ruleset < 0:
-        return
+    _check(ruleset)
     readable = {"/usr", "/lib", "/lib64", "/opt", "/etc/localtime", sys.prefix, sys.base_prefix, *sys.path}
     allowed = dict.fromkeys(readable, _EXECUTE | _READ_FILE | _READ_DIR)
     allowed |= {"/dev/null": _READ_FILE | _WRITE_FILE, "/dev/urandom": _READ_FILE, "/dev/zero": _READ_FILE}

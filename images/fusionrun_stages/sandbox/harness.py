@@ -1,16 +1,15 @@
 """Run a prompt's tests against a program in another process, and say what came of it."""
 
-import ast
 import builtins
-from collections.abc import Iterator, Sequence
-from types import CodeType
+import unittest
+from collections.abc import Sequence
 from typing import Any
 
-from fusionrun_stages.graders import Grade, right, unknown, unusable, wrong
+from fusionrun.api.records import VerdictValue
+from fusionrun_stages.graders import Grade, disturbed, right, unknown, unusable, wrong
 from fusionrun_stages.sandbox.prelude import build_prelude
 from fusionrun_stages.sandbox.proxies import NotPlainError, Program, ProgramGoneError
-
-LINE_MAX_CHARACTERS = 200
+from fusionrun_stages.sandbox.suite import LINE_MAX_CHARACTERS, Suite
 
 
 def run_tests(program: Program, tests: Sequence[str], entry_point: str | None) -> Grade:
@@ -19,45 +18,57 @@ def run_tests(program: Program, tests: Sequence[str], entry_point: str | None) -
     Parameters
     ----------
     tests
-        Statements or whole test programs. They may assert at once (``assert f(1) == 2``), define ``check(candidate)``
-        (HumanEval: it is then called with the entry point) or define ``test_…`` functions (then these are called).
+        Statements or whole test programs (``suite`` says which).
     entry_point
         Expression for what is under test: ``f`` or ``Solution().twoSum``.
     """
     try:
-        trees = [ast.parse(test) for test in tests]
+        suite = Suite(tests, entry_point)
+        fault = suite.find_fault()
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return unusable(f"its tests are no Python: {error}")
-    if not any(_asserts(tree) for tree in trees):
-        return unusable("its tests assert nothing")
+    if fault:
+        return unusable(fault)
     try:
         names = program.names()
     except (ProgramGoneError, NotPlainError):
         return _unless(program, wrong())
     except Exception as error:  # noqa: BLE001 (whatever the program raised)
         return wrong(f"not loaded: {_describe(error)}")
-    return _unless(program, _run(program, _build_namespace(names, trees, entry_point), trees, entry_point))
+    space, twice = _build_namespace(names, suite, entry_point)
+    grade = _run(program, space, suite)
+    if grade.verdict is VerdictValue.WRONG and (both := sorted(twice & suite.used)):
+        grade = unknown(
+            f"{both[0]} is a name of Python's and of the program's: the entry point must say which is meant"
+        )
+    return _unless(program, grade)
 
 
 def _unless(program: Program, grade: Grade) -> Grade:
     """Put what ended the program first: a bare ``except:`` in a test must not hide it."""
     if program.gone:
-        return wrong(f"ended: {program.gone}")
+        return wrong(f"ended: {program.gone}") if program.started else disturbed(program.gone)
     return unknown(f"not plain: {program.not_plain}") if program.not_plain else grade
 
 
-def _run(program: Program, space: dict[str, Any], trees: list[ast.Module], entry_point: str | None) -> Grade:
+def _run(program: Program, space: dict[str, Any], suite: Suite) -> Grade:  # noqa: PLR0911 (one line per way to end)
     line = ""
+    # Test programs end in it, and it would end this process: their cases are run here.
+    unittest.main = lambda *_, **__: None  # type: ignore[assignment]
     try:
-        for source, code in _statements(trees, entry_point):
+        for source, do in suite.steps(space):
             line = source
-            exec(code, space)  # noqa: S102 (the user's tests, not the program)
+            do()
     except AssertionError:
         return wrong(f"failed: {line}")
     except (ProgramGoneError, NotPlainError):
         return wrong()
     except ModuleNotFoundError as error:
         return unusable(f"its tests need what is not there: {error}")
+    except unittest.SkipTest as error:
+        return unusable(f"its tests are skipped: {error}")
+    except SystemExit:
+        return unknown("the tests ended themselves")
     except MemoryError:
         return unknown("the tests used up their memory")
     except Exception as error:  # noqa: BLE001 (a wrong program may make its tests raise anything)
@@ -69,41 +80,16 @@ def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error)[:LINE_MAX_CHARACTERS]}"
 
 
-def _statements(trees: list[ast.Module], entry_point: str | None) -> Iterator[tuple[str, CodeType]]:
-    """Yield the tests' statements, then the calls of what they define, each with its source for people."""
-    functions = []
-    for tree in trees:
-        for statement in tree.body:
-            line = ast.unparse(statement)[:LINE_MAX_CHARACTERS]
-            yield line, compile(ast.Module([statement], []), "tests.py", "exec")
-            if isinstance(statement, ast.FunctionDef):
-                functions.append(statement)
-    for function in functions:
-        call = None
-        if function.name == "check" and entry_point:
-            call = f"check({entry_point})"
-        elif function.name.startswith("test_") and not function.args.args:
-            call = f"{function.name}()"
-        if call:
-            yield call, compile(call, "tests.py", "exec")
-
-
-def _asserts(tree: ast.Module) -> bool:
-    return any(
-        isinstance(node, ast.Assert | ast.Raise) or (isinstance(node, ast.Attribute) and node.attr.startswith("assert"))
-        for node in ast.walk(tree)
-    )
-
-
-def _build_namespace(names: dict[str, Any], trees: list[ast.Module], entry_point: str | None) -> dict[str, Any]:
+def _build_namespace(
+    names: dict[str, Any], suite: Suite, entry_point: str | None
+) -> tuple[dict[str, Any], frozenset[str]]:
     """Put the program's names below the builtins', the prelude's and the tests' own: it shadows none of these.
 
-    Only a name that is itself the entry point may be a builtin's (a program asked for a function ``sum``).
+    Only a name that is itself the entry point may be a builtin's (a program asked for a function ``sum``): then the
+    prompt says so. Returns also the names that were left out, since a test might have meant the program's.
     """
     space = build_prelude()
-    own = {getattr(node, "name", None) for tree in trees for node in tree.body}
-    for name, value in names.items():
-        shadows = name in space or hasattr(builtins, name) or name in own
-        if name.isidentifier() and (not shadows or name == entry_point):
-            space[name] = value
-    return space
+    space["__builtins__"] = builtins
+    twice = {name for name in names if name in space or hasattr(builtins, name)} - {entry_point}
+    space |= {k: v for k, v in names.items() if k.isidentifier() and k not in twice and k not in suite.defined}
+    return space, frozenset(twice)

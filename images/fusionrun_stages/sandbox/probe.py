@@ -1,4 +1,8 @@
-"""Prove that there is no network: try what a program would try first."""
+"""Prove that there is no network: try what a program would try first.
+
+What is of the cluster is called. What is outside is called only when nothing of the cluster answers and there is a
+route to it: a network that leads nowhere is told by its routes, without a packet.
+"""
 
 import errno
 import os
@@ -6,7 +10,9 @@ import select
 import socket
 import struct
 from contextlib import closing
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
+from typing import NamedTuple
 
 SECONDS = 1.0
 """How long to wait for one answer. Within a cluster it comes in milliseconds."""
@@ -16,15 +22,52 @@ PORTS = (443, 6443, 10250, 22, 80)
 Target = tuple[str, str, int]
 """``tcp`` or ``dns``, address, port."""
 
+OUTSIDE: tuple[Target, ...] = (
+    ("tcp", "169.254.169.254", 80),
+    ("tcp", "192.0.2.1", 443),
+    ("tcp", "2001:db8::1", 443),
+)
+"""A cloud's metadata, which hands out credentials, and two addresses that stand for the rest of the world.
+Source: RFC 5737 and RFC 3849, addresses for documentation."""
 
-def find_targets() -> list[Target]:
+_ROUTES, _ROUTES6 = Path("/proc/net/route"), Path("/proc/net/ipv6_route")
+_UP, _GATEWAY, _REJECT = 0x1, 0x2, 0x200
+"""Source: linux/route.h."""
+
+
+class Route(NamedTuple):
+    """One line of the routing table."""
+
+    network: IPv4Network | IPv6Network
+    gateway: str | None
+
+
+def look() -> list[str]:
+    """Return what answers of all that must not.
+
+    Raises
+    ------
+    OSError, ValueError
+        If the routing table cannot be read: nothing is proved then.
+    """
+    routes = read_routes()
+    near = reach(find_targets(routes))
+    return near or reach([target for target in OUTSIDE if is_routed(target[1], routes)])
+
+
+def find_targets(routes: list[Route]) -> list[Target]:
     """List the API server's service, the gateways, and the name servers, as this pod knows them."""
     api = os.environ.get("KUBERNETES_SERVICE_HOST", "10.96.0.1")
     targets: list[Target] = [("tcp", api, int(os.environ.get("KUBERNETES_SERVICE_PORT", "443")))]
-    targets += [("tcp", host, port) for host in _gateways() for port in PORTS]
+    targets += [("tcp", host, port) for host in _gateways(routes) for port in PORTS]
     for server in _name_servers():
         targets += [("dns", server, 53), ("tcp", server, 53)]
     return targets
+
+
+def is_routed(address: str, routes: list[Route]) -> bool:
+    """Tell whether the kernel would send a packet for this address anywhere."""
+    return any(ip_address(address) in route.network for route in routes)
 
 
 def reach(targets: list[Target]) -> list[str]:
@@ -82,21 +125,69 @@ def _resolves(server: str, port: int) -> bool:
             return False
 
 
-def _gateways() -> list[str]:
-    """Return the gateways of the routing table, and the first address of each network of our own."""
-    found = set()
-    lines = Path("/proc/net/route").read_text(encoding="ascii").splitlines()[1:]
-    for line in lines:
-        _, destination, gateway, *_ = line.split()
-        for number in (int(gateway, 16), int(destination, 16) + (1 << 24) if int(destination, 16) else 0):
-            if number:
-                found.add(socket.inet_ntoa(struct.pack("<I", number & 0xFFFFFFFF)))
-    return sorted(found)
+def read_routes() -> list[Route]:
+    """Read the routes that lead anywhere, of IPv4 and IPv6.
+
+    Raises
+    ------
+    OSError, ValueError
+        If a table is not there, or not as the kernel writes it. Only that of IPv6 may be missing, with IPv6 itself.
+    """
+    lines = _ROUTES.read_text(encoding="ascii").splitlines()
+    routes = [route for line in lines[1:] if (route := _parse(line)) is not None]
+    if _has_ipv6():
+        lines = _ROUTES6.read_text(encoding="ascii").splitlines()
+        routes += [route for line in lines if (route := _parse6(line)) is not None]
+    return routes
+
+
+def _has_ipv6() -> bool:
+    try:
+        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).close()
+    except OSError as error:
+        if error.errno == errno.EAFNOSUPPORT:
+            return False
+        raise
+    return True
+
+
+def _parse(line: str) -> Route | None:
+    """Read ``eth0 0011A8C0 00000000 0001 0 0 0 00FFFFFF 0 0 0``: addresses are words of the machine's byte order."""
+    _, destination, gateway, flags, _, _, _, mask, *_ = line.split()
+    if not _leads_somewhere(flags):
+        return None
+    first, length = _address(destination), int(mask, 16).bit_count()
+    return Route(ip_network((first, length)), _address(gateway) if int(gateway, 16) else None)
+
+
+def _parse6(line: str) -> Route | None:
+    """Read ``DESTINATION 40 SOURCE 00 GATEWAY METRIC REFERENCES USE FLAGS eth0``."""
+    destination, length, _, _, gateway, _, _, _, flags, device = line.split()
+    if device == "lo" or not _leads_somewhere(flags):
+        return None
+    network = ip_network((bytes.fromhex(destination), int(length, 16)), strict=False)
+    via = socket.inet_ntop(socket.AF_INET6, bytes.fromhex(gateway)) if int(flags, 16) & _GATEWAY else None
+    return Route(network, f"{via}%{device}" if via and via.startswith("fe80:") else via)
+
+
+def _leads_somewhere(flags: str) -> bool:
+    return int(flags, 16) & (_UP | _REJECT) == _UP
+
+
+def _address(word: str) -> str:
+    return socket.inet_ntoa(struct.pack("=I", int(word, 16)))
+
+
+def _gateways(routes: list[Route]) -> list[str]:
+    """Return the gateways of the routing table, and the first address of each IPv4 network of our own."""
+    found = {route.gateway for route in routes if route.gateway}
+    own = [route.network for route in routes if isinstance(route.network, IPv4Network) and route.network.prefixlen]
+    return sorted(found | {str(network.network_address + 1) for network in own if network.num_addresses > 1})
 
 
 def _name_servers() -> list[str]:
     try:
         lines = Path("/etc/resolv.conf").read_text(encoding="utf-8").splitlines()
-    except OSError:
+    except FileNotFoundError:
         return []
     return [line.split()[1] for line in lines if line.startswith("nameserver ")]

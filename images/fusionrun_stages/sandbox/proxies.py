@@ -40,6 +40,8 @@ class Program:
     ----------
     calls
         How many calls it was asked for.
+    started
+        Whether its first line was reached: what ends it before is not its own doing.
     gone
         Why its process has ended, if it has.
     not_plain
@@ -49,20 +51,30 @@ class Program:
     def __init__(self, channel: socket) -> None:
         self._channel = channel
         self.calls = 0
+        self.started = False
         self.gone: str | None = None
         self.not_plain: str | None = None
 
     def names(self) -> dict[str, Any]:
         """Wait for the program to load and return the names that it defines.
 
+        A name with a leading underscore is never sent, so who sends one has forged the message: ``__builtins__`` would
+        give the tests a program's own ``abs``.
+
         Raises
         ------
         Exception
             What the program raised while it was loaded.
         """
+        self.started = self._receive() == wire.READY
+        if not self.started:
+            raise self._ended("it was not started")
         reply = self._receive()
         self._raise(reply)
-        return {str(name): self._decode(value) for name, value in dict(reply["names"]).items()}
+        named = reply.get("names")
+        if not isinstance(named, dict) or any(name.startswith("_") for name in named):
+            raise self._ended("its answer is no answer")
+        return {name: self._decode(value) for name, value in named.items()}
 
     def ask(self, what: str, of: int, /, *args: Any, **named: Any) -> Any:
         """Ask the program for something and return the plain data (or the proxy) that it answers with."""
@@ -78,6 +90,8 @@ class Program:
         self._raise(reply)
         if reply.get("args"):
             _write_back(args, [self._decode(one) for one in reply["args"]])
+        if "value" not in reply:
+            raise self._ended("its answer is no answer")
         return self._decode(reply["value"])
 
     def _receive(self) -> dict[str, Any]:
@@ -87,7 +101,7 @@ class Program:
             raise self._ended("its process ended") from None
         except (wire.FrameError, OSError) as error:
             raise self._ended(f"its answer cannot be read: {error}") from None
-        if not isinstance(reply, dict) or not reply.keys() & {"value", "names", "raised"}:
+        if not isinstance(reply, dict) or not reply.keys() & {"ready", "value", "names", "raised"}:
             raise self._ended("its answer is no answer")
         return reply
 

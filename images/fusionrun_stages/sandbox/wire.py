@@ -16,6 +16,8 @@ FRAME_MAX_BYTES = 4 * 2**20
 ITERATOR_MAX_ITEMS = 100_000
 """Items taken of an iterator that a program returns."""
 JSON_INT = 2**53
+READY = {"ready": True}
+"""A candidate's first message, before the program's first line: it is confined, and the program begins."""
 _LENGTH = struct.Struct(">I")
 
 

@@ -1,8 +1,9 @@
 """The Job that runs model-written programs: two containers under two UIDs, and as closed as Kubernetes can make it.
 
 ``judge`` (our UID) holds the prompts' tests and writes the verdicts; it sees its input read-only and one directory
-of its own. ``runner`` (another UID) runs the programs; it sees no volume but a socket in memory, and none of the
-judge's files. It is a native sidecar: restarted if a program kills it, ended when the judge ends.
+of its own. ``runner`` (another UID) runs the programs; it sees no volume but a socket and the programs' own folders,
+all in memory, and none of the judge's files. It is a native sidecar: restarted if a program kills it, ended when the
+judge ends.
 """
 
 from typing import Any
@@ -10,6 +11,19 @@ from typing import Any
 from fusionrun import names
 from fusionrun.api.artifacts import artifact_dir
 from fusionrun.api.models import Manifest
+from fusionrun.api.sandbox import (
+    JUDGE_OWN_BYTES,
+    PROGRAM_FOLDER_BYTES,
+    PROGRAM_MEMORY_BYTES,
+    PROGRAMS_AT_ONCE,
+    PROGRAMS_AT_ONCE_ENV,
+    PROGRAMS_DIRECTORY,
+    RUNNER_OWN_BYTES,
+    RUNTIME_CLASS_ENV,
+    SOCKET,
+    SOCKET_DIRECTORY,
+    TESTS_MEMORY_BYTES,
+)
 from fusionrun.api.task import StageTask, VerifyParameters
 from fusionrun.errors import PlanError
 from fusionrun.objects import meta
@@ -19,15 +33,9 @@ from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
 
 RUNNER_USER_ID = 2000
-SOCKET_DIRECTORY = "/run/sandbox"
-SOCKET = f"{SOCKET_DIRECTORY}/runner.sock"
 SANDBOX_LABEL = "fusionrun.dev/sandbox"
 NETWORK_POLICY_SUFFIX = "-sandbox"
-_JUDGE_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}
-_RUNNER_RESOURCES = {
-    "requests": {"cpu": "100m", "memory": "128Mi"},
-    "limits": {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "64Mi"},
-}
+_REQUESTS = {"cpu": "100m", "memory": "128Mi"}
 
 
 def build_sandbox_job(run: Run, stage: Stage, name: str, attempt: int, settings: Settings, task: StageTask) -> Manifest:
@@ -41,8 +49,8 @@ def build_sandbox_job(run: Run, stage: Stage, name: str, attempt: int, settings:
         settings.images.sandbox,
         ["python", "-m", "fusionrun_stages", "verify"],
         settings,
-        env=meta.environment(run, stage, settings),
-        resources=_JUDGE_RESOURCES,
+        env=[*meta.environment(run, stage, settings), *_judge_environment(run)],
+        resources={"requests": _REQUESTS, "limits": {"memory": _mebibytes(_judge_bytes())}},
         volumeMounts=[
             meta.sub_path(parameters.prompts_dir, read_only=True),
             meta.sub_path(parameters.responses_dir, read_only=True),
@@ -52,22 +60,33 @@ def build_sandbox_job(run: Run, stage: Stage, name: str, attempt: int, settings:
             socket,
         ],
     )
+    folders = [f"{PROGRAMS_DIRECTORY}/{number}" for number in range(PROGRAMS_AT_ONCE)]
     runner = meta.container(
         "runner",
         settings.images.sandbox,
-        ["python", "-m", "fusionrun_stages.sandbox.runner", "--socket", SOCKET],
+        ["python", "-m", "fusionrun_stages.sandbox.runner", "--socket", SOCKET, "--folders", *folders],
         settings,
-        resources=_RUNNER_RESOURCES,
-        volumeMounts=[{"name": "runner-tmp", "mountPath": "/tmp"}, socket],  # noqa: S108
+        resources={
+            "requests": _REQUESTS,
+            "limits": {
+                "cpu": str(PROGRAMS_AT_ONCE),
+                "memory": _mebibytes(_runner_bytes()),
+                "ephemeral-storage": "64Mi",
+            },
+        },
+        volumeMounts=[
+            *({"name": f"program-{number}", "mountPath": folder} for number, folder in enumerate(folders)),
+            socket,
+        ],
     )
     runner["securityContext"] |= {"runAsUser": RUNNER_USER_ID}
     runner["restartPolicy"] = "Always"
     pod_volumes: list[dict[str, Any]] = [
         {"name": "data", "persistentVolumeClaim": {"claimName": run.spec.storage.claim_name}},
         {"name": "task", "configMap": {"name": name}},
-        {"name": "judge-tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
-        {"name": "runner-tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
-        {"name": "socket", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+        _in_memory("judge-tmp", "64Mi"),
+        _in_memory("socket", "1Mi"),
+        *(_in_memory(f"program-{number}", _mebibytes(PROGRAM_FOLDER_BYTES)) for number in range(PROGRAMS_AT_ONCE)),
     ]
     pod = meta.pod_spec(run, settings, [judge], pod_volumes, "Never")
     pod["initContainers"] = [runner]
@@ -92,3 +111,26 @@ def build_network_policy(run: Run) -> Manifest:
             "policyTypes": ["Ingress", "Egress"],
         },
     }
+
+
+def _judge_environment(run: Run) -> list[dict[str, Any]]:
+    found = [{"name": PROGRAMS_AT_ONCE_ENV, "value": str(PROGRAMS_AT_ONCE)}]
+    if run.spec.scheduling.sandbox_runtime_class_name:
+        found.append({"name": RUNTIME_CLASS_ENV, "value": run.spec.scheduling.sandbox_runtime_class_name})
+    return found
+
+
+def _judge_bytes() -> int:
+    return JUDGE_OWN_BYTES + PROGRAMS_AT_ONCE * TESTS_MEMORY_BYTES
+
+
+def _runner_bytes() -> int:
+    return RUNNER_OWN_BYTES + PROGRAMS_AT_ONCE * (PROGRAM_MEMORY_BYTES + PROGRAM_FOLDER_BYTES)
+
+
+def _mebibytes(count: int) -> str:
+    return f"{count // 2**20}Mi"
+
+
+def _in_memory(name: str, limit: str) -> dict[str, Any]:
+    return {"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": limit}}

@@ -1,0 +1,169 @@
+"""A prompt's tests: what they are made of, what of them must be called, and what would never run.
+
+Assertions stand in statements, in ``check(candidate)`` (HumanEval: called with the entry point), in functions that
+begin with ``test``, in ``unittest.TestCase`` classes, and in classes that begin with ``Test`` (pytest). Where one
+stands elsewhere and nothing calls it, any program would pass: such tests are the prompt's fault.
+"""
+
+import ast
+import unittest
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+LINE_MAX_CHARACTERS = 200
+_HOOKS = ("setUp", "tearDown", "setUpClass", "tearDownClass", "setup_method", "teardown_method")
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+Step = tuple[str, Callable[[], object]]
+"""A line for people, and what to do."""
+
+
+class Suite:
+    """All tests of a prompt, which share one namespace.
+
+    Attributes
+    ----------
+    defined
+        Names of the functions and classes of their first level.
+    used
+        Every name that they read.
+    """
+
+    def __init__(self, tests: Iterable[str], entry_point: str | None) -> None:
+        self._trees = [ast.parse(test) for test in tests]
+        for tree in self._trees:
+            compile(tree, "tests.py", "exec")  # a return outside of a function is found only here
+        self._entry_point = entry_point
+        every = [node for tree in self._trees for node in ast.walk(tree)]
+        self._functions = [node for node in every if isinstance(node, _Function)]
+        self._expects_failure = any("expectedFailure" in _names(node) for node in every)
+        self._asserts = any(isinstance(node, ast.Raise) or _is_assertion(node) for node in every)
+        self.used = {node.id for node in every if isinstance(node, ast.Name)}
+        self.defined = {getattr(node, "name", None) for tree in self._trees for node in tree.body}
+
+    def find_fault(self) -> str | None:
+        """Say why the tests cannot judge any program; None when they can."""
+        if not self._asserts:
+            return "its tests assert nothing"
+        if self._expects_failure:
+            return "its tests expect to fail"
+        dead = self._find_dead()
+        return f"its tests assert in {dead}, which nothing calls" if dead else None
+
+    def steps(self, space: dict[str, Any]) -> Iterator[Step]:
+        """Yield the statements, then the calls of what they define, each to be done before the next is asked for.
+
+        What a statement defines is kept at once: two tests may well have a ``check`` each.
+        """
+        calls: list[Step] = []
+        for tree in self._trees:
+            for statement in tree.body:
+                line = ast.unparse(statement)[:LINE_MAX_CHARACTERS]
+                yield line, _executing(ast.Module([statement], []), space)
+                if isinstance(statement, ast.FunctionDef) and self._is_called(statement):
+                    calls.append(self._call(statement.name, space))
+                elif isinstance(statement, ast.ClassDef) and _is_test_class(statement):
+                    calls.append((f"class {statement.name}", _running(space[statement.name])))
+        yield from calls
+
+    def _is_called(self, function: ast.FunctionDef) -> bool:
+        is_check = function.name == "check" and self._entry_point is not None
+        is_test = function.name.startswith("test") and _needs(function) == 0
+        return (is_check or is_test) and _runs_when_called(function)
+
+    def _call(self, name: str, space: dict[str, Any]) -> Step:
+        function = space[name]
+        if name != "check":
+            return f"{name}()", function
+        source = self._entry_point or ""
+        return f"check({source})", lambda: function(eval(source, space))  # noqa: S307 (the prompt's own expression)
+
+    def _find_dead(self) -> str | None:
+        """Find a function that asserts but is neither called by us nor named anywhere that runs."""
+        called: set[int] = set()
+        for statement in (node for tree in self._trees for node in tree.body):
+            if isinstance(statement, ast.FunctionDef) and self._is_called(statement):
+                called.add(id(statement))
+            elif isinstance(statement, ast.ClassDef) and _is_test_class(statement):
+                called |= {id(node) for node in statement.body if _is_test_method(node)}
+        living = [node for tree in self._trees for node in _region(tree.body)]
+        waiting = self._functions
+        while True:
+            named = {name for node in living for name in _names(node)}
+            found = [f for f in waiting if id(f) in called or f.name in named or f.name.startswith("__")]
+            if not found:
+                break
+            waiting = [function for function in waiting if function not in found]
+            living = [node for function in found for node in _region(function.body)]
+        return next((f.name for f in waiting if any(_is_assertion(node) for node in _region(f.body))), None)
+
+
+def _executing(tree: ast.Module, space: dict[str, Any]) -> Callable[[], object]:
+    code = compile(tree, "tests.py", "exec")
+    return lambda: exec(code, space)  # noqa: S102 (the user's tests, not the program)
+
+
+def _running(case: Any) -> Callable[[], object]:
+    """Return what runs a class of tests so that the first failure is raised."""
+    if issubclass(case, unittest.TestCase):
+        return unittest.defaultTestLoader.loadTestsFromTestCase(case).debug
+
+    def run() -> None:
+        for name in [name for name in vars(case) if name.startswith("test")]:
+            instance = case()
+            getattr(instance, "setup_method", _nothing)()
+            getattr(instance, name)()
+            getattr(instance, "teardown_method", _nothing)()
+
+    return run
+
+
+def _nothing() -> None:
+    pass
+
+
+def _is_test_class(node: ast.ClassDef) -> bool:
+    own = {statement.name for statement in node.body if isinstance(statement, _Function)}
+    is_case = any("TestCase" in _names(base) for base in node.bases)
+    return is_case or (node.name.startswith("Test") and not node.bases and "__init__" not in own)
+
+
+def _is_test_method(node: ast.stmt) -> bool:
+    if not isinstance(node, ast.FunctionDef) or not _runs_when_called(node):
+        return False
+    return node.name in _HOOKS or (node.name.startswith("test") and _needs(node) == 1)
+
+
+def _runs_when_called(function: ast.FunctionDef) -> bool:
+    return not any(isinstance(node, ast.Yield | ast.YieldFrom) for node in _region(function.body))
+
+
+def _needs(function: ast.FunctionDef) -> int:
+    """Count the arguments that a call must bring."""
+    given = function.args
+    keywords = sum(default is None for default in given.kw_defaults)
+    return len(given.posonlyargs) + len(given.args) - len(given.defaults) + keywords
+
+
+def _region(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """Yield what runs when these statements do: all below them but the bodies of functions."""
+    todo = list(body)
+    while todo:
+        node = todo.pop()
+        yield node
+        if isinstance(node, _Function):
+            todo += [*node.decorator_list, *node.args.defaults, *filter(None, node.args.kw_defaults)]
+        else:
+            todo += ast.iter_child_nodes(node)
+
+
+def _names(node: ast.AST) -> tuple[str, ...]:
+    if isinstance(node, ast.Name):
+        return (node.id,)
+    return (node.attr,) if isinstance(node, ast.Attribute) else ()
+
+
+def _is_assertion(node: ast.AST) -> bool:
+    if isinstance(node, ast.Raise):
+        raised = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+        return isinstance(raised, ast.Name) and raised.id == "AssertionError"
+    return isinstance(node, ast.Assert) or (isinstance(node, ast.Attribute) and node.attr.startswith("assert"))
