@@ -7,7 +7,7 @@ from fusionrun.api.artifacts import parameters_digest
 from fusionrun.api.task import PlannedStage, Reference, StageKind
 from fusionrun.errors import PlanError
 
-VERSIONS: dict[StageKind, int] = dict.fromkeys(StageKind, 1) | {StageKind.CONSTRUCT: 2}
+VERSIONS: dict[StageKind, int] = dict.fromkeys(StageKind, 1) | {StageKind.VERIFY: 2, StageKind.CONSTRUCT: 2}
 """Version of each kind of stage; raised when its output changes for the same input, so that old artifacts no
 longer count."""
 
