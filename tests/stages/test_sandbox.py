@@ -36,6 +36,7 @@ from support.hostile import (
     TESTS,
     UNKNOWN,
     WRONG,
+    forged,
     says,
     stopped,
 )
@@ -149,6 +150,14 @@ def test_no_loophole_passes(runner, quick, monkeypatch, program, verdict):
     assert grade(program, *TESTS).verdict is verdict
     check = "def check(candidate):\n    " + "\n    ".join(t.replace("f(", "candidate(") for t in TESTS)
     assert grade(program, check, entry_point="f").verdict in (WRONG, UNKNOWN)
+
+
+@pytest.mark.parametrize("names", ["{'f': h, '__builtins__': ['dict', [['abs', h]]]}", "{'f': h, 'abs': h}"])
+def test_no_program_gives_the_tests_their_builtins(runner, names):
+    """Its abs says 0 to everything."""
+    program = forged(names, answer="0")
+    assert grade(program, "assert abs(f(1) - 0.33) < 1e-6").verdict is not RIGHT
+    assert grade(program, "assert abs(f(1) - 0) < 1e-6").verdict is (WRONG if "__" in names else RIGHT)
 
 
 @pytest.mark.parametrize(("attack", "by"), [s[1:] for s in STOPPED], ids=[s[0] for s in STOPPED])

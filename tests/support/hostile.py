@@ -47,13 +47,13 @@ STYLES = [
      "    def test_sum(self):\n        assert f(self.one, 2) == 3"], None),
     ("helpers of the tests", ADD, ["def fail():\n    raise AssertionError\ndef same(a, b):\n    assert a == b\n"
      "same(f(1, 2), 3)\nif f(1, 2) != 3:\n    fail()"], None),
-    ("twenty threads", "import threading\ndef f():\n    out = []\n    ts = [threading.Thread(target=lambda: out.append(len([bytearray(2000)]"
-     " * 50))) for _ in range(20)]\n    [t.start() for t in ts]\n    [t.join() for t in ts]\n    return len(out)\n", ["assert f() == 20"], None),
+    ("twenty threads", "import threading, time\ndef f():\n    out = []\n    ts = [threading.Thread(target=lambda: (out.append(len([bytearray(2000)])), "
+     "time.sleep(.1))) for _ in range(20)]\n    [t.start() for t in ts]\n    [t.join() for t in ts]\n    return len(out)\n", ["assert f() == 20"], None),
 ]  # fmt: skip
 
 
-def forged(names: str, first: str = "None") -> str:
-    """Give a program that writes to its channel itself: names (an expression; ``h`` is a handle that it answers)."""
+def forged(names: str, first: str = "None", answer: str = "True") -> str:
+    """Give a program that writes to its channel itself: names (an expression; ``h`` is a handle), one answer to all."""
     return (
         "import json, sys\n"
         "def f(*a):\n    return True\n"
@@ -62,7 +62,7 @@ def forged(names: str, first: str = "None") -> str:
         "while frame:\n    c = c or frame.f_locals.get('channel')\n    frame = frame.f_back\n"
         f"if {first} is not None:\n    tell(c, {first})\n"
         f"tell(c, {{'names': {names}}})\n"
-        "while True:\n    c.recv(65536)\n    tell(c, {'value': True})\n"
+        f"while True:\n    c.recv(65536)\n    tell(c, {{'value': {answer}}})\n"
     )
 
 
