@@ -85,9 +85,8 @@ def resolution(live: Live, observed: Observed, layout: Layout) -> Resolution | N
     if data is not None:
         pins = json.loads(data["pins.json"])
         kept = json.loads(data["digests.json"]) if "digests.json" in data else {}
-        planned = layout.plan.planned()
-        if any(stage.name not in kept for stage in planned):  # kept by an operator that did not freeze them
-            kept = digests(planned, pins) | kept
+        if any(stage.has_artifact and stage.name not in kept for stage in layout.plan.stages):
+            kept = digests(layout.plan.planned(), pins) | kept  # kept by an operator that did not freeze them
         if "references.json" in data:
             pins = _in_order(dict(zip(json.loads(data["references.json"]), pins, strict=True)), layout)
         return Resolution(tuple(pins), frozenset(json.loads(data["complete.json"])), kept)
