@@ -188,9 +188,9 @@ ENDED = [
     ("endless output", "def f():\n    while True: print('x' * 10**6)\n", WRONG, "CPU time"),
     ("a fork bomb", "import os\ndef f():\n    while True:\n        try: os.fork()\n        except OSError: pass\n", WRONG, "CPU time"),
     ("a thread bomb", "import threading, time\ndef f():\n    while True:\n        threading.Thread(target=time.sleep, "
-     "args=(99,)).start()\n", UNKNOWN, "disturbed: raised"),
+     "args=(99,)).start()\n", UNKNOWN, ""),
     ("a bomb of small threads", "import threading, time\nthreading.stack_size(32768)\ndef f():\n    while True:\n"
-     "        threading.Thread(target=time.sleep, args=(99,)).start()\n", UNKNOWN, "disturbed: raised"),
+     "        threading.Thread(target=time.sleep, args=(99,)).start()\n", UNKNOWN, ""),
     ("a memory bomb", "def f():\n    x = []\n    while True: x.append(bytearray(2**20))\n", WRONG, ""),
     ("a disk bomb", "def f():\n    i = 0\n    while True:\n        i += 1\n        with open(f'd{i}', 'wb') as o: "
      "o.write(b'x' * 2**19)\n        __import__('os').unlink(f'd{i}')\n", WRONG, "CPU time"),
