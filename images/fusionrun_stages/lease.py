@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fusionrun_stages.shards import forget_parts, part_of
+from fusionrun_stages.shards import forget_parts
 
 log = logging.getLogger(__name__)
 
@@ -117,13 +117,13 @@ class Lease:
         if holder is None:
             return False
         if holder.stage == self._own.stage:
-            self._replace()
-            return True
+            return self._replace()
         if not self._is_stale():
             self._on_wait(holder)
             return False
         log.warning("%s: %s has not touched it for %.0f s: taken over", self._path, holder, STALE_SECONDS)
-        self._replace()
+        if not self._replace():
+            return False
         time.sleep(SETTLE_SECONDS)
         return holder_of(self._path) == self._own
 
@@ -136,13 +136,22 @@ class Lease:
             json.dump(asdict(self._own), file)
         return True
 
-    def _replace(self) -> None:
-        part = part_of(self._path)
+    def _replace(self) -> bool:
+        """Put our lease in another's place; False where a pod that gave its own back has swept the part away."""
+        part = self._part
         part.write_text(json.dumps(asdict(self._own)))
-        part.replace(self._path)
+        try:
+            part.replace(self._path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    @property
+    def _part(self) -> Path:
+        return self._path.with_name(f".{self._path.name}.{self._own.pod_uid}.part")
 
     def _is_stale(self) -> bool:
-        probe = part_of(self._path)
+        probe = self._part
         try:
             probe.touch()
             return probe.stat().st_mtime - self._path.stat().st_mtime > STALE_SECONDS
