@@ -8,7 +8,7 @@ PYTHON ?= python3
 
 VENV := $(shell hack/venv --path)
 BIN := $(VENV)/bin
-PURE := tests/api tests/plan tests/objects tests/state
+PURE := tests/api tests/objects tests/plan tests/state
 SOURCES := operator images/fusionrun_stages tests hack
 
 # What stands first in a line of prerequisites is done first, also under `make -j`.
@@ -62,7 +62,7 @@ verify: venv ## Fail when something generated is out of date
 .PHONY: unit
 unit: ## Test the pure rooms: no network, no cluster, only pydantic, pytest and hypothesis
 	hack/venv --pure
-	$(shell hack/venv --pure --path)/bin/python -m pytest -q $(PURE)
+	@printf '%s\n' $(PURE) | xargs -P 2 -n 2 $(shell hack/venv --pure --path)/bin/python -m pytest -q -p no:cacheprovider
 
 .PHONY: rim
 rim: venv ## Test the operator's rim, the programs of the stages that need no torch, and the small world
