@@ -105,7 +105,7 @@ def make_run(name: str, endpoint: str, reward: str) -> dict[str, Any]:
         "responsesColumns": {"book": "solution"},
     }
     coding["sources"], instruction["sources"] = ["elsewhere"], ["scribe"]
-    instruction["maxPrompts"] = PROMPTS
+    instruction |= {"maxPrompts": PROMPTS, "samplesPerPrompt": SAMPLES}
     del spec["rewardModel"]["model"]
     spec["rewardModel"]["endpoint"] = {"url": reward.removesuffix("/v1"), "model": "reward"}
     spec["generation"]["stallSeconds"] = 30
