@@ -155,7 +155,7 @@ STOPPED = [
     ("read the service account", "os.listdir('/var/run/secrets/kubernetes.io/serviceaccount')", ABSENT),
     ("read the judge's task", "open('/etc/fusionrun/task.json').read()", ABSENT),
     ("list the volume", "os.listdir('/data')", ABSENT),
-    ("write to /tmp", "open('/tmp/escaped', 'w')", FORBIDDEN),
+    ("write to /tmp", "open('/tmp/escaped', 'w')", f"{FORBIDDEN} OSError"),  # in the pod its file system is read-only
     ("write to shared memory", "open('/dev/shm/escaped', 'w')", FORBIDDEN),
     ("write to the socket's folder", f"open(os.path.dirname({SOCKET!r}) + '/escaped', 'w')", FORBIDDEN),
     ("remove the runner's socket", f"os.unlink({SOCKET!r})", FORBIDDEN),
