@@ -6,9 +6,12 @@
 DAEMONS=(etcd kube-apiserver kube-controller-manager kube-scheduler containerd kubelet kube-proxy)
 
 # daemon NAME CONFIG ARGUMENT...: run it unless it runs already from the same program, CONFIG and arguments.
+# The control plane goes before the pods, as on machines of its own: with both cores busy a create took it a second.
+# Not containerd, whose pods would inherit it.
 daemon() {
-    local name=$1 config=$2 stamp
+    local name=$1 config=$2 stamp niceness=0
     shift 2
+    [[ $name != etcd && $name != kube-* ]] || niceness=-5
     stamp=$({ readlink "$BIN/$name"; cat "$config"; echo "$@"; } | sha256sum)
     if [[ -n $(pid_of "$name") ]]; then
         [[ $(cat "$RUN/$name.started-from" 2>/dev/null) != "$stamp" ]] || return 0
@@ -17,7 +20,7 @@ daemon() {
     fi
     keep_log_short "$LOG/$name.log"
     # 9 is the lock that only this command may hold.
-    setsid "$BIN/$name" "$@" >>"$LOG/$name.log" 2>&1 </dev/null 9>&- &
+    setsid nice -n "$niceness" "$BIN/$name" "$@" >>"$LOG/$name.log" 2>&1 </dev/null 9>&- &
     until [[ -n $(pid_of "$name") ]] || ! kill -0 $! 2>/dev/null; do sleep 0.05; done # till setsid became NAME
     echo "$stamp" >"$RUN/$name.started-from"
 }
