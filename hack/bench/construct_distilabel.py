@@ -158,7 +158,7 @@ def main(task_path: str) -> None:
     folder = Path(task_path).parent / "distilabel"
     folder.mkdir(exist_ok=True)
     parts = {
-        "sft": sft,
+        "sft": [row for row in sft if row["prompt_id"] not in held],
         "pairs": [row for row in pairs if row["prompt_id"] not in held],
         "held-out": [row for row in pairs if row["prompt_id"] in held],
     }

@@ -77,6 +77,7 @@ def main(task_path: str) -> None:
     rows = rows[(rows["task"] != "Instruction") | rows["prompt_id"].isin(to_sft)]
     pairs = pairs[(pairs["task"] != "Instruction") | ~pairs["prompt_id"].isin(to_sft)]
     held = pairs["prompt_id"].isin(hold_out(pairs["prompt_id"].tolist(), parameters.held_out_fraction, parameters.seed))
+    rows = rows[~rows["prompt_id"].isin(pairs["prompt_id"][held])]
     write(rows.merge(prompts[["prompt_id", "prompt"]]), pairs.merge(prompts[["prompt_id", "prompt"]]), held, task_path)
 
 

@@ -11,7 +11,7 @@ DAEMONS=(etcd kube-apiserver kube-controller-manager kube-scheduler containerd k
 daemon() {
     local name=$1 config=$2 stamp niceness=0
     shift 2
-    [[ $name != etcd && $name != kube-* ]] || niceness=-5
+    [[ $name != etcd && $name != kube-* ]] || niceness=-10
     stamp=$({ readlink "$BIN/$name"; cat "$config"; echo "$@"; } | sha256sum)
     if [[ -n $(pid_of "$name") ]]; then
         [[ $(cat "$RUN/$name.started-from" 2>/dev/null) != "$stamp" ]] || return 0
@@ -22,6 +22,8 @@ daemon() {
     # 9 is the lock that only this command may hold.
     setsid nice -n "$niceness" "$BIN/$name" "$@" >>"$LOG/$name.log" 2>&1 </dev/null 9>&- &
     until [[ -n $(pid_of "$name") ]] || ! kill -0 $! 2>/dev/null; do sleep 0.05; done # till setsid became NAME
+    # Of a session that is a group for the scheduler, the group's niceness counts (man 7 sched, autogroup).
+    echo "$niceness" 2>/dev/null >"/proc/$(pid_of "$name")/autogroup" || true
     echo "$stamp" >"$RUN/$name.started-from"
 }
 
