@@ -64,10 +64,7 @@ def test_generation_starts_only_when_its_server_is_ready():
 
 def test_a_server_is_deleted_as_soon_as_its_generation_is_complete():
     world = World(make_run())
-    for stage in ("resolve", "prepare/prompts"):
-        world.settle()
-        world.finish(stage)
-    world.settle()
+    world.finish_in_turn("resolve", "prepare/prompts")
     world.make_ready("serve/ada")
     world.settle()
     world.finish("generate/ada")
@@ -114,10 +111,7 @@ def test_a_users_error_fails_the_run_at_once_with_its_message():
 
 def test_a_failed_run_holds_no_server():
     world = World(make_run())
-    for stage in ("resolve", "prepare/prompts"):
-        world.settle()
-        world.finish(stage)
-    world.settle()
+    world.finish_in_turn("resolve", "prepare/prompts")
     world.make_ready("serve/ada")
     world.settle()
     world.fail("generate/ada", {"exitCode": 2})

@@ -74,10 +74,7 @@ def test_a_server_that_waits_again_keeps_what_it_spent():
     run = make_run(scheduling={"maxServers": 1})
     run["spec"]["sources"][0]["served"] |= {"resources": {"limits": {"nvidia.com/gpu": 1}}}
     world = World(run)
-    for stage in ("resolve", "prepare/prompts"):
-        world.settle()
-        world.finish(stage)
-    world.settle()
+    world.finish_in_turn("resolve", "prepare/prompts")
     world.place("serve/ada")
     world.now += timedelta(minutes=10)
     world.settle()

@@ -14,10 +14,7 @@ CLASS = "isolated"
 def at_work(**changes) -> World:
     """Return a world in which ada has answered and is about to lose her server."""
     world = World(make_run(scheduling={"sandboxRuntimeClassName": CLASS}, **changes))
-    for stage in ("resolve", "prepare/prompts"):
-        world.settle()
-        world.finish(stage)
-    world.settle()
+    world.finish_in_turn("resolve", "prepare/prompts")
     world.make_ready("serve/ada")
     world.settle()
     world.finish("generate/ada")

@@ -11,10 +11,7 @@ from support.world import World
 def generating(*pushed: tuple[int, dict[str, float]]) -> World:
     """Return a world in which generate/ada runs in two shards, of which these many of 100 are done."""
     world = World(make_run())
-    for stage in ("resolve", "prepare/prompts", "prepare/benchmarks"):
-        world.settle()
-        world.finish(stage)
-    world.settle()
+    world.finish_in_turn("resolve", "prepare/prompts", "prepare/benchmarks")
     world.make_ready("serve/ada")
     world.settle()
     for shard, (done, numbers) in enumerate(pushed):

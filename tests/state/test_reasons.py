@@ -13,10 +13,7 @@ STAGES = ("resolve", "prepare/prompts")
 def world_at(*finished: str, run=None) -> World:
     """Return a world in which these stages have ended."""
     world = World(run or make_run())
-    for stage in finished:
-        world.settle()
-        world.finish(stage)
-    world.settle()
+    world.finish_in_turn(*finished)
     return world
 
 

@@ -15,10 +15,7 @@ INVALID = Refusal(422, "create Deployment x: 422 invalid: tolerations[0].operato
 
 def world_at(*finished: str, run=None) -> World:
     world = World(run or make_run())
-    for stage in finished:
-        world.settle()
-        world.finish(stage)
-    world.settle()
+    world.finish_in_turn(*finished)
     return world
 
 

@@ -11,10 +11,7 @@ from support.world import World
 def served(**changes) -> World:
     """Return a world in which serve/ada is on its way."""
     world = World(make_run(**changes))
-    for stage in ("resolve", "prepare/prompts"):
-        world.settle()
-        world.finish(stage)
-    world.settle()
+    world.finish_in_turn("resolve", "prepare/prompts")
     return world
 
 

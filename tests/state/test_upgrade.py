@@ -19,10 +19,7 @@ RESOLVED = ObjectRef("v1", "ConfigMap", "lab", "tiny-resolved")
 
 def started(*finished: str, **world) -> World:
     world = World(make_run(), **world)
-    for stage in finished:
-        world.settle()
-        world.finish(stage)
-    world.settle()
+    world.finish_in_turn(*finished)
     return world
 
 

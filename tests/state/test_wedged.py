@@ -16,10 +16,7 @@ WEDGED = StageResult(outcome=Outcome.FAILED, server_wedged=True, message=MESSAGE
 def generating(**changes) -> World:
     """Return a world in which generate/ada runs against its server."""
     world = World(make_run(**changes))
-    for stage in ("resolve", "prepare/prompts", "prepare/benchmarks"):
-        world.settle()
-        world.finish(stage)
-    world.settle()
+    world.finish_in_turn("resolve", "prepare/prompts", "prepare/benchmarks")
     world.make_ready("serve/ada")
     world.settle()
     return world

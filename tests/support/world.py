@@ -99,6 +99,13 @@ class World:
                 return
         raise AssertionError(f"never settles: {decision}")
 
+    def finish_in_turn(self, *stages: str) -> None:
+        """Let these stages end well, each once it is there, and see what follows."""
+        for stage in stages:
+            self.settle()
+            self.finish(stage)
+        self.settle()
+
     def _stamp(self) -> str:
         return self.now.strftime("%Y-%m-%dT%H:%M:%SZ")
 
