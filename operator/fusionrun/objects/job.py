@@ -62,11 +62,7 @@ def build_job(run: Run, stage: Stage, name: str, attempt: int, settings: Setting
     )
     pod_volumes = meta.volumes(run, name, shared_memory=shared_memory)
     pod = meta.pod_spec(run, settings, [program], pod_volumes, "Never")
-    job = wrap_in_job(run, stage, name, attempt, pod)
-    if trusted:
-        template = job["spec"]["template"]["metadata"]
-        template["labels"] = template["labels"] | remote_code.LABELS
-    return job
+    return wrap_in_job(run, stage, name, attempt, pod, remote_code.LABELS if trusted else {})
 
 
 def _api_key(run: Run, stage: Stage) -> list[dict[str, Any]]:
@@ -82,8 +78,10 @@ def _api_key(run: Run, stage: Stage) -> list[dict[str, Any]]:
     return [{"name": API_KEY_ENV, "valueFrom": {"secretKeyRef": {"name": ref.name, "key": ref.key}}}]
 
 
-def wrap_in_job(run: Run, stage: Stage, name: str, attempt: int, pod: dict[str, Any]) -> Manifest:
-    """Build a Job around a pod spec.
+def wrap_in_job(
+    run: Run, stage: Stage, name: str, attempt: int, pod: dict[str, Any], pod_labels: dict[str, str]
+) -> Manifest:
+    """Build a Job around a pod spec; ``pod_labels`` are its pods' alone, for a NetworkPolicy to find them.
 
     Notes
     -----
@@ -103,7 +101,7 @@ def wrap_in_job(run: Run, stage: Stage, name: str, attempt: int, pod: dict[str, 
                 {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
             ]
         },
-        "template": {"metadata": {"labels": stage_labels}, "spec": pod},
+        "template": {"metadata": {"labels": stage_labels | pod_labels}, "spec": pod},
     }
     if stage.shards is not None:
         spec |= {

@@ -92,12 +92,7 @@ def build_sandbox_job(run: Run, stage: Stage, name: str, attempt: int, settings:
     pod["initContainers"] = [runner]
     if run.spec.scheduling.sandbox_runtime_class_name:
         pod["runtimeClassName"] = run.spec.scheduling.sandbox_runtime_class_name
-    job = wrap_in_job(run, stage, name, attempt, pod)
-    job["spec"]["template"]["metadata"]["labels"] = {
-        **job["spec"]["template"]["metadata"]["labels"],
-        SANDBOX_LABEL: "true",
-    }
-    return job
+    return wrap_in_job(run, stage, name, attempt, pod, {SANDBOX_LABEL: "true"})
 
 
 def build_network_policy(run: Run) -> Manifest:
