@@ -7,7 +7,7 @@ from fusionrun.api.data import Dataset, Task
 from fusionrun.api.models import ALLOWED_VLLM_ARGS, Resources, ServerSettings, SourceType
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.errors import SpecError
-from fusionrun.plan.build import GPU_SUFFIX
+from fusionrun.plan.build import GPU_SUFFIX, gpu_count
 from fusionrun.plan.presets import preset_data
 
 
@@ -89,7 +89,7 @@ def _gpu_limit(
     broken = {k: v for k, v in limits.items() if not (isinstance(v, int) or v.isdecimal())}
     for name, value in broken.items():
         yield SpecError(f"{field}.limits[{name}]", value, "GPUs are whole: must be a number of digits alone")
-    held = 0 if broken else sum(map(int, limits.values()))
+    held = 0 if broken else gpu_count(resources)
     if wanted is not None and held and held != wanted:
         yield SpecError(f"{field}.limits[{', '.join(limits)}]", held, rule)
 
