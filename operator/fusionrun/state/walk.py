@@ -327,7 +327,6 @@ class Walk:
             status = self.statuses[stage.name]
             if status.state in AT_WORK or status.state is StageState.WAITING:
                 self.statuses[stage.name] = idle(stage, status, StageState.PENDING, reason, message)
-        self.delete = list(dict.fromkeys(self.delete))
 
 
 def still_alive(observed: ObservedStage) -> list[ObjectRef]:
