@@ -125,15 +125,15 @@ def run(work: Work) -> Made:
     final = shard_path(work.output / "responses", shard, parameters.shards)
     parts = work.output / "parts"
     tally = Tally()
-    done = Stored(final, _parts(parts, shard))
-    for row in done.index():
+    stored = Stored(final, _parts(parts, shard))
+    for row in stored.index():
         tally.add(row)
     requests = asked = 0
-    for _, samples in wanted(parameters, shard, done):
+    for _, samples in wanted(parameters, shard, stored):
         requests += 1
         asked += len(samples)
-    log.info("%s: %d samples stored already, %d to ask for", parameters.source, len(done), asked)
-    total = len(done) + asked
+    log.info("%s: %d samples stored already, %d to ask for", parameters.source, len(stored), asked)
+    total = len(stored) + asked
     rate = Rate()
     tally.asked = tally.rows
     if requests:
@@ -141,7 +141,7 @@ def run(work: Work) -> Made:
         asyncio.run(
             ask_all(
                 parameters,
-                Todo(wanted(parameters, shard, done), requests, total),
+                Todo(wanted(parameters, shard, stored), requests, total),
                 Limits.of(parameters.quota, parameters.shards, shard),
                 JsonLines(path),
                 tally,
@@ -149,7 +149,6 @@ def run(work: Work) -> Made:
                 lambda: _report(work, tally, rate, total, parameters.prices),
             )
         )
-    del done
     if tally.spent:
         raise UserError(
             f"sources[{parameters.source}].endpoint.quota.{tally.spent}: used up with {tally.rows} of {total} samples "
@@ -161,9 +160,10 @@ def run(work: Work) -> Made:
         final.unlink(missing_ok=True)
         message = f"source {parameters.source!r}: not one of {tally.rows} requests was answered: {tally.last_error}"
         raise UserError(message) if tally.refused == tally.rows else InfrastructureError(message)
-    stored = Stored(final, _parts(parts, shard))
-    for _ in stored.index():
-        pass
+    if requests:  # what this pod has stored lies in a part of its own
+        stored = Stored(final, _parts(parts, shard))
+        for _ in stored.index():
+            pass
     write_rows(final, Response, stored.in_order())
     _forget(parts, shard)
     return Made(
