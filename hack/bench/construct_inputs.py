@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from fusionrun.api.artifacts import shard_name
+from fusionrun.api.parameters import ConstructParameters
 from fusionrun.api.records import Prompt, Response, Score, Verdict
-from fusionrun.api.task import ConstructParameters, StageTask
+from fusionrun.api.task import StageTask
 from fusionrun_stages.shards import BATCH_ROWS, arrow_schema
 
 SOURCES = ("gemma", "llama", "mistral", "qwen")

@@ -21,12 +21,12 @@ from types import FrameType
 from fusionrun.api.artifacts import Manifest, manifest_paths, shard_name
 from fusionrun.api.records import SCHEMA_VERSION
 from fusionrun.api.result import Outcome, StageResult, encode_result
+from fusionrun.api.stage import StageKind
 from fusionrun.api.task import (
     EXIT_INFRASTRUCTURE,
     PROGRESS_URL_ENV,
     TASK_PATH,
     TERMINATION_PATH,
-    StageKind,
     StageTask,
     decode_task,
 )

@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import httpx
 
+from fusionrun.api.parameters import GenerateParameters
 from fusionrun.api.records import Prompt, Response
-from fusionrun.api.task import GenerateParameters
 from fusionrun_stages.chat_template import TEMPLATE_ARGUMENTS
 from fusionrun_stages.server import ERROR_CHARACTERS, HTTP_BAD_REQUEST, Body, Server, message
 from fusionrun_stages.slots import ADAPT_SECONDS, Queue, Slots

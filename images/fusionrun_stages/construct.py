@@ -14,8 +14,8 @@ from typing import Any
 import polars as pl
 
 from fusionrun.api.data import Task
+from fusionrun.api.parameters import ConstructParameters
 from fusionrun.api.records import MICRO, DropReason, PreferencePair, SftExample
-from fusionrun.api.task import ConstructParameters
 from fusionrun_stages.construction.keys import Part, parts_of, read_candidates, read_prompts, shard_files
 from fusionrun_stages.construction.rows import (
     TableWriter,

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from fusionrun.api.data import Task
+from fusionrun.api.parameters import ScoreParameters
 from fusionrun.api.records import Prompt, Response
-from fusionrun.api.task import ScoreParameters
 from fusionrun_stages.shards import read_rows, shard_path
 
 Key = tuple[str, str, int]

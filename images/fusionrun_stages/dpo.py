@@ -10,7 +10,7 @@ Source: FuseChat-3.0 (arXiv 2503.04222), length-normalised DPO; ``sigmoid_norm``
 
 import logging
 
-from fusionrun.api.task import DpoParameters
+from fusionrun.api.parameters import DpoParameters
 from fusionrun_stages.training import outcome, ranks
 from fusionrun_stages.training.zero import accumulation_steps
 from fusionrun_stages.work import Made, Work

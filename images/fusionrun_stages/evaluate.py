@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fusionrun.api.data import Grader
+from fusionrun.api.parameters import BenchmarkParameters, EvaluateParameters
 from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue
-from fusionrun.api.task import BenchmarkParameters, EvaluateParameters
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.graders import PROMPT_FAULT
 from fusionrun_stages.shards import read_rows, shard_path

@@ -4,7 +4,7 @@ import logging
 import os
 from pathlib import Path
 
-from fusionrun.api.task import FetchParameters
+from fusionrun.api.parameters import FetchParameters
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.model_files import check_model
 from fusionrun_stages.remote import WORKERS, ask_hub, download_s3, hub_api, hub_id, noted_revision

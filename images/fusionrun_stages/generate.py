@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fusionrun.api.models import Prices
+from fusionrun.api.parameters import GenerateParameters
 from fusionrun.api.records import Prompt, Response
-from fusionrun.api.task import METRICS_PORT_ENV, GenerateParameters
+from fusionrun.api.task import METRICS_PORT_ENV
 from fusionrun_stages.chat import Chat, adapt
 from fusionrun_stages.errors import InfrastructureError, StageError, UserError
 from fusionrun_stages.generation_metrics import Numbers, served

@@ -13,8 +13,8 @@ from typing import Any
 
 from fusionrun.api.artifacts import claim_path
 from fusionrun.api.data import Columns, Grader, Subject, Task
+from fusionrun.api.parameters import DatasetParameters
 from fusionrun.api.records import Prompt
-from fusionrun.api.task import DatasetParameters
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.remote import dataset_folder
 from fusionrun_stages.shards import on_volume

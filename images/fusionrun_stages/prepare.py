@@ -12,8 +12,8 @@ from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from fusionrun.api.parameters import DatasetParameters, PrepareParameters
 from fusionrun.api.records import Prompt, Response
-from fusionrun.api.task import DatasetParameters, PrepareParameters
 from fusionrun_stages.contamination import FILE as CONTAMINATION_FILE
 from fusionrun_stages.contamination import Hit, Leak, Overlap, Report
 from fusionrun_stages.errors import UserError

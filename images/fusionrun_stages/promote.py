@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fusionrun.api.task import PromoteParameters
+from fusionrun.api.parameters import PromoteParameters
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.shards import inside_volume
 from fusionrun_stages.training.checkpoints import candidates, model_files, settle

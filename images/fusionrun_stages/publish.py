@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from fusionrun.api.artifacts import COMPLETE_MANIFEST, claim_path
+from fusionrun.api.parameters import PublishParameters
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.task import PublishParameters
 from fusionrun_stages.cards.licences import told_by
 from fusionrun_stages.cards.render import Cards
 from fusionrun_stages.cards.sections import Facts

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from fusionrun.api.artifacts import Manifest, artifact_dir, claim_path, manifest_paths, model_dir, stage_digest
+from fusionrun.api.parameters import ResolveParameters
 from fusionrun.api.records import SCHEMA_VERSION
-from fusionrun.api.task import PlannedStage, Reference, ReferenceKind, ResolveParameters
+from fusionrun.api.stage import PlannedStage, Reference, ReferenceKind
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.model_files import NO_TEMPLATE, TEMPLATE_FILES, check_model, fingerprint_model, has_chat_template
 from fusionrun_stages.remote import (

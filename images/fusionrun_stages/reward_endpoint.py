@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 
 import httpx
 
+from fusionrun.api.parameters import RewardEndpointParameters
 from fusionrun.api.records import MICRO
-from fusionrun.api.task import RewardEndpointParameters
 from fusionrun_stages.chat_template import TEMPLATE_ARGUMENTS
 from fusionrun_stages.errors import InfrastructureError, StageError, UserError
 from fusionrun_stages.reward_model import Store, Text

@@ -13,8 +13,8 @@ from typing import Protocol
 
 from fusionrun.api.artifacts import shard_name
 from fusionrun.api.models import Calibration
+from fusionrun.api.parameters import ScoreParameters
 from fusionrun.api.records import MICRO, Row, Score
-from fusionrun.api.task import ScoreParameters
 from fusionrun_stages.conversations import Conversation, Key, Texts, gather, plan, texts_on_disk
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.reward_endpoint import RewardEndpoint

@@ -9,7 +9,7 @@ Source: FuseChat-3.0 (arXiv 2503.04222): completion loss, cosine schedule, warm-
 import logging
 from typing import Any
 
-from fusionrun.api.task import SftParameters
+from fusionrun.api.parameters import SftParameters
 from fusionrun_stages.training import outcome, ranks
 from fusionrun_stages.training.zero import accumulation_steps
 from fusionrun_stages.work import Made, Work

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar, assert_never
 
 from fusionrun.api.data import Grader
+from fusionrun.api.parameters import VerifyParameters
 from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue
-from fusionrun.api.task import VerifyParameters
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.graders import Grade, exact_match, unknown
 from fusionrun_stages.shards import RowWriter, inside_volume, read_rows, shard_path

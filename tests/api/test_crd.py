@@ -10,7 +10,8 @@ import pytest
 
 from fusionrun import names
 from fusionrun.api import crd
-from fusionrun.api.spec import CEL_RULES, LIST_KEYS, MUTABLE_FIELDS, FusionRunSpec
+from fusionrun.api.rules import CEL_RULES, LIST_KEYS
+from fusionrun.api.spec import MUTABLE_FIELDS, FusionRunSpec
 from fusionrun.api.status import FusionRunStatus
 
 REPOSITORY = Path(__file__).parents[2]

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fusionrun.api import task as words
+from fusionrun.api.parameters import Parameters
 from fusionrun.api.result import RESULT_MAX_BYTES, Outcome, StageResult, decode_result, encode_result
-from fusionrun.api.task import CONTRACT_VERSION, Parameters, StageKind, StageTask, decode_task, encode_task
+from fusionrun.api.stage import StageKind
+from fusionrun.api.task import CONTRACT_VERSION, StageTask, decode_task, encode_task
 from fusionrun.errors import ContractError
 from support.properties import quick
 from support.runs import make_run

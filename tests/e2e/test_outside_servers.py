@@ -14,7 +14,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.task import StageKind
+from fusionrun.api.stage import StageKind
 from fusionrun.objects.deployment import build_deployment, build_service, server_url
 from fusionrun.objects.meta import Run
 from fusionrun.plan.stages import Stage

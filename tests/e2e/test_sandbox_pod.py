@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from fusionrun.api.data import Grader
+from fusionrun.api.parameters import VerifyParameters
 from fusionrun.api.sandbox import PROGRAMS_AT_ONCE
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.task import StageKind, StageTask, VerifyParameters
+from fusionrun.api.stage import StageKind
+from fusionrun.api.task import StageTask
 from fusionrun.objects.meta import Run
 from fusionrun.objects.sandbox import build_sandbox_job
 from fusionrun.plan.stages import Stage

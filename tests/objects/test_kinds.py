@@ -15,7 +15,8 @@ from fusionrun.api.sandbox import (
     RUNTIME_CLASS_ENV,
     TESTS_MEMORY_BYTES,
 )
-from fusionrun.api.task import EXIT_SERVER_WEDGED, EXIT_USER_ERROR, StageKind, decode_task
+from fusionrun.api.stage import StageKind
+from fusionrun.api.task import EXIT_SERVER_WEDGED, EXIT_USER_ERROR, decode_task
 from fusionrun.objects.job import stage_image
 from fusionrun.objects.render import child_name, render
 from fusionrun.settings import Images, Settings

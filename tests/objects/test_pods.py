@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fusionrun import names
-from fusionrun.api.task import StageKind
+from fusionrun.api.stage import StageKind
 from fusionrun.objects import meta
 from fusionrun.plan.layout import Layout
 from fusionrun.plan.stages import REPORTING

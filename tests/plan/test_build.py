@@ -3,7 +3,7 @@
 import pytest
 
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.task import StageKind
+from fusionrun.api.stage import StageKind
 from fusionrun.errors import PlanError
 from fusionrun.plan.build import build_plan, dataset_columns, dataset_uri, gpu_count
 from fusionrun.plan.defaults import fill

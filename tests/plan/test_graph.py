@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.task import StageKind
+from fusionrun.api.stage import StageKind
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill
 from fusionrun.plan.graph import needed, ready

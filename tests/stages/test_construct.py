@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from fusionrun.api.artifacts import shard_name
 from fusionrun.api.data import RewardMargin, Task
+from fusionrun.api.parameters import ConstructParameters, SourceInputs
 from fusionrun.api.records import (
     PreferencePair,
     Prompt,
@@ -24,7 +25,7 @@ from fusionrun.api.records import (
     Verdict,
     VerdictValue,
 )
-from fusionrun.api.task import ConstructParameters, SourceInputs, StageTask
+from fusionrun.api.task import StageTask
 from fusionrun_stages import construct
 from fusionrun_stages.construction.keys import Part, parts_of
 from fusionrun_stages.construction.split import hold_out, take

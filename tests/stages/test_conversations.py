@@ -7,8 +7,8 @@ import pytest
 pytest.importorskip("pyarrow")
 
 from fusionrun.api.artifacts import shard_name
+from fusionrun.api.parameters import ScoreParameters
 from fusionrun.api.records import Prompt, Response
-from fusionrun.api.task import ScoreParameters
 from fusionrun_stages.conversations import gather, plan, texts_on_disk
 from fusionrun_stages.shards import write_rows
 

@@ -6,8 +6,9 @@ pytest.importorskip("pyarrow")
 
 from fusionrun.api.artifacts import shard_name
 from fusionrun.api.data import Grader
+from fusionrun.api.parameters import BenchmarkParameters, EvaluateParameters
 from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue
-from fusionrun.api.task import BenchmarkParameters, EvaluateParameters, StageTask
+from fusionrun.api.task import StageTask
 from fusionrun_stages import evaluate
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.graders import PROMPT_FAULT

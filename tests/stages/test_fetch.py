@@ -10,7 +10,8 @@ import pytest
 pytest.importorskip("pyarrow")
 pytest.importorskip("huggingface_hub")
 
-from fusionrun.api.task import Reference, StageTask
+from fusionrun.api.stage import Reference
+from fusionrun.api.task import StageTask
 from fusionrun_stages import fetch, prepare, resolve
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.work import Work

@@ -5,7 +5,8 @@ import math
 
 import pytest
 
-from fusionrun.api.task import PromoteParameters, StageTask
+from fusionrun.api.parameters import PromoteParameters
+from fusionrun.api.task import StageTask
 from fusionrun_stages import promote
 from fusionrun_stages.promote import HeldOutPair, Standing, choose
 from fusionrun_stages.training.checkpoints import mark_whole

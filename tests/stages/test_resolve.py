@@ -5,7 +5,8 @@ import pytest
 pytest.importorskip("pyarrow")
 
 from fusionrun.api.artifacts import Manifest, artifact_dir, manifest_paths, stage_digest
-from fusionrun.api.task import PlannedStage, Reference, StageKind, StageTask
+from fusionrun.api.stage import PlannedStage, Reference, StageKind
+from fusionrun.api.task import StageTask
 from fusionrun_stages import resolve
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.work import Work

@@ -13,8 +13,9 @@ pytest.importorskip("httpx")
 
 from fusionrun.api.artifacts import shard_name
 from fusionrun.api.models import Calibration, CalibrationPair, ScoreRange
+from fusionrun.api.parameters import RewardEndpointParameters, ScoreParameters
 from fusionrun.api.records import Prompt, Response, Score
-from fusionrun.api.task import RewardEndpointParameters, ScoreParameters, StageTask
+from fusionrun.api.task import StageTask
 from fusionrun_stages import score
 from fusionrun_stages.errors import InfrastructureError, ServerWedgedError, UserError
 from fusionrun_stages.shards import read_rows, write_rows

@@ -12,7 +12,8 @@ import pytest
 pa = pytest.importorskip("pyarrow")
 s3fs = pytest.importorskip("s3fs")
 
-from fusionrun.api.task import Reference, StageTask
+from fusionrun.api.stage import Reference
+from fusionrun.api.task import StageTask
 from fusionrun_stages import prepare, publish
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.remote import dataset_folder

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from fusionrun.api.data import Grader
+from fusionrun.api.parameters import VerifyParameters
 from fusionrun.api.records import Prompt, Response, Verdict
-from fusionrun.api.task import StageTask, VerifyParameters
+from fusionrun.api.task import StageTask
 from fusionrun_stages import verify
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.graders import DISTURBED, PROMPT_FAULT, coding

@@ -10,8 +10,9 @@ pytest.importorskip("pyarrow")
 
 from fusionrun.api.artifacts import shard_name
 from fusionrun.api.models import Calibration, CalibrationPair, ScoreRange
+from fusionrun.api.parameters import ScoreParameters
 from fusionrun.api.records import Prompt, Response, Score
-from fusionrun.api.task import ScoreParameters, StageTask
+from fusionrun.api.task import StageTask
 from fusionrun_stages import score
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.reward_model import RewardModel

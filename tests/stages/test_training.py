@@ -2,7 +2,7 @@
 
 import pytest
 
-from fusionrun.api.task import DpoParameters, SftParameters
+from fusionrun.api.parameters import DpoParameters, SftParameters
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.training import checkpoints, ranks
 from fusionrun_stages.training.tokens import Tokens, check_tokens, drop_long, split_conversation

@@ -6,8 +6,9 @@ pytest.importorskip("pyarrow")
 
 from fusionrun.api.artifacts import shard_name
 from fusionrun.api.data import Grader
+from fusionrun.api.parameters import VerifyParameters
 from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue
-from fusionrun.api.task import StageTask, VerifyParameters
+from fusionrun.api.task import StageTask
 from fusionrun_stages import verify
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.graders import PROMPT_FAULT, coding, exact_match

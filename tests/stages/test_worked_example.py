@@ -11,9 +11,10 @@ pytest.importorskip("pyarrow")
 
 from fusionrun.api.artifacts import shard_name
 from fusionrun.api.data import RewardMargin, Task
+from fusionrun.api.parameters import ConstructParameters, SourceInputs
 from fusionrun.api.records import PreferencePair, Prompt, Response, Score, SftExample, Verdict
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.task import ConstructParameters, SourceInputs, StageTask
+from fusionrun.api.task import StageTask
 from fusionrun.plan.defaults import fill
 from fusionrun_stages import construct
 from fusionrun_stages.cards.render import Cards

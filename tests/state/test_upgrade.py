@@ -3,7 +3,8 @@
 import json
 from dataclasses import replace
 
-from fusionrun.api.task import StageKind, decode_task
+from fusionrun.api.stage import StageKind
+from fusionrun.api.task import decode_task
 from fusionrun.plan import stages
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.layout import Layout

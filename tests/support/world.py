@@ -8,9 +8,11 @@ from functools import lru_cache
 from typing import Any
 
 from fusionrun import names
+from fusionrun.api.parameters import ResolveParameters
 from fusionrun.api.result import Outcome, StageResult, encode_result
+from fusionrun.api.stage import ReferenceKind
 from fusionrun.api.status import FusionRunStatus
-from fusionrun.api.task import ReferenceKind, ResolveParameters, decode_task
+from fusionrun.api.task import decode_task
 from fusionrun.settings import Images, Settings
 from fusionrun.state.decide import decide
 from fusionrun.state.decision import Decision, Event

@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from fusionrun.api.data import Task
+from fusionrun.api.parameters import SourceInputs
 from fusionrun.api.records import VerdictValue
-from fusionrun.api.task import SourceInputs
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.graders import PROMPT_FAULT
 from fusionrun_stages.shards import inside_volume

@@ -13,8 +13,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fusionrun.api.parameters import SourceInputs
 from fusionrun.api.records import Row
-from fusionrun.api.task import SourceInputs
 from fusionrun_stages.construction.keys import KEY, Part, shard_file
 from fusionrun_stages.shards import arrow_schema, commit, forget_parts
 

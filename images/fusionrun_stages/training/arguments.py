@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from fusionrun.api.task import TrainParameters
+from fusionrun.api.parameters import TrainParameters
 from fusionrun_stages.training.zero import zero_config
 
 KEPT_CHECKPOINTS = 3

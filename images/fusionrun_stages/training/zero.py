@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from fusionrun.api.task import DpoParameters, SftParameters
+from fusionrun.api.parameters import DpoParameters, SftParameters
 from fusionrun_stages.errors import UserError
 
 

@@ -18,7 +18,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from fusionrun import names
-from fusionrun.api.spec import CEL_RULES, LIST_KEYS, FusionRunSpec
+from fusionrun.api.rules import CEL_RULES, LIST_KEYS
+from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.status import FusionRunStatus
 
 MAX_STRING = 1024

@@ -3,7 +3,8 @@
 from typing import Any
 
 from fusionrun.api.models import Manifest, ModelEndpoint
-from fusionrun.api.task import EXIT_SERVER_WEDGED, EXIT_USER_ERROR, METRICS_PORT, METRICS_PORT_ENV, StageKind
+from fusionrun.api.stage import StageKind
+from fusionrun.api.task import EXIT_SERVER_WEDGED, EXIT_USER_ERROR, METRICS_PORT, METRICS_PORT_ENV
 from fusionrun.objects import meta, remote_code
 from fusionrun.objects.meta import Run
 from fusionrun.plan.stages import Stage

@@ -7,7 +7,8 @@ from fusionrun import names
 from fusionrun.api.artifacts import MOUNT_PATH
 from fusionrun.api.models import Manifest, Resources, SecretKeyRef, SecretRef
 from fusionrun.api.spec import FusionRunSpec, Scheduling
-from fusionrun.api.task import PROGRESS_URL_ENV, TASK_PATH, StageKind
+from fusionrun.api.stage import StageKind
+from fusionrun.api.task import PROGRESS_URL_ENV, TASK_PATH
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
 

@@ -3,7 +3,8 @@
 from fusionrun import names
 from fusionrun.api.data import Grader
 from fusionrun.api.models import Manifest
-from fusionrun.api.task import StageKind, encode_task
+from fusionrun.api.stage import StageKind
+from fusionrun.api.task import encode_task
 from fusionrun.objects import meta, remote_code
 from fusionrun.objects.deployment import PORT, build_deployment, build_service, server_url
 from fusionrun.objects.job import build_job

@@ -11,6 +11,7 @@ from typing import Any
 from fusionrun import names
 from fusionrun.api.artifacts import artifact_dir
 from fusionrun.api.models import Manifest
+from fusionrun.api.parameters import VerifyParameters
 from fusionrun.api.sandbox import (
     JUDGE_OWN_BYTES,
     PROGRAM_FOLDER_BYTES,
@@ -24,7 +25,7 @@ from fusionrun.api.sandbox import (
     SOCKET_DIRECTORY,
     TESTS_MEMORY_BYTES,
 )
-from fusionrun.api.task import StageTask, VerifyParameters
+from fusionrun.api.task import StageTask
 from fusionrun.errors import PlanError
 from fusionrun.objects import meta
 from fusionrun.objects.job import wrap_in_job

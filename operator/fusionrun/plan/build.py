@@ -6,7 +6,7 @@ from fusionrun.api.contract import Contract
 from fusionrun.api.data import Benchmark, Columns, Dataset, Grader, Task
 from fusionrun.api.models import Model, Resources, ServerSettings, Source, SourceType
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.task import Reference, ReferenceKind, StageKind
+from fusionrun.api.stage import Reference, ReferenceKind, StageKind
 from fusionrun.plan.graph import check_order
 from fusionrun.plan.presets import preset_columns, preset_uri
 from fusionrun.plan.stages import Plan, Stage

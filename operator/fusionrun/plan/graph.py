@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from fusionrun.api.artifacts import stage_digest
-from fusionrun.api.task import PlannedStage, StageKind
+from fusionrun.api.stage import PlannedStage, StageKind
 from fusionrun.errors import PlanError
 from fusionrun.plan.stages import REPORTING, Plan, Stage
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fusionrun.api.artifacts import parameters_digest
-from fusionrun.api.task import PlannedStage, Reference, StageKind
+from fusionrun.api.stage import PlannedStage, Reference, StageKind
 from fusionrun.errors import PlanError
 
 VERSIONS: dict[StageKind, int] = dict.fromkeys(StageKind, 1) | {StageKind.VERIFY: 2, StageKind.CONSTRUCT: 2}

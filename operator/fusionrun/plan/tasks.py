@@ -7,8 +7,7 @@ from typing import Literal, cast
 from fusionrun.api.artifacts import ROOT, artifact_dir, claim_path, manifest_paths, model_dir
 from fusionrun.api.data import Benchmark, Columns, Dataset, Grader
 from fusionrun.api.models import Sampling
-from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.task import (
+from fusionrun.api.parameters import (
     BenchmarkParameters,
     ConstructParameters,
     DatasetParameters,
@@ -26,10 +25,11 @@ from fusionrun.api.task import (
     ScoreParameters,
     SftParameters,
     SourceInputs,
-    StageKind,
-    StageTask,
     VerifyParameters,
 )
+from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.stage import StageKind
+from fusionrun.api.task import StageTask
 from fusionrun.api.training import Sft
 from fusionrun.errors import PlanError
 from fusionrun.plan.build import answered, dataset_columns, dataset_uri

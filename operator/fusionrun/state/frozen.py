@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 from fusionrun import names
 from fusionrun.api.models import Manifest
+from fusionrun.api.parameters import ResolveParameters
 from fusionrun.api.spec import MUTABLE_FIELDS, FusionRunSpec
-from fusionrun.api.task import PlannedStage, ResolveParameters, decode_task
+from fusionrun.api.stage import PlannedStage
+from fusionrun.api.task import decode_task
 from fusionrun.objects import meta
 from fusionrun.plan.defaults import fill
 from fusionrun.plan.graph import digests

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from fusionrun.api.data import Grader, Task
 from fusionrun.api.models import Manifest, SecretKeyRef, SecretRef
 from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.stage import StageKind
 from fusionrun.api.status import Reason
-from fusionrun.api.task import StageKind
 from fusionrun.objects.meta import S3_KEYS
 from fusionrun.plan.defaults import fill
 from fusionrun.plan.stages import Plan, Stage

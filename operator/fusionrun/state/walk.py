@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from fusionrun.api.models import Manifest
+from fusionrun.api.stage import StageKind
 from fusionrun.api.status import (
     LOG_TAIL_CHARACTERS,
     BenchmarkResult,
@@ -15,7 +16,6 @@ from fusionrun.api.status import (
     StageState,
     StageStatus,
 )
-from fusionrun.api.task import StageKind
 from fusionrun.objects.render import render
 from fusionrun.plan.layout import Layout
 from fusionrun.plan.stages import REPORTING, Stage
