@@ -5,9 +5,10 @@ import pytest
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.errors import PlanError
-from fusionrun.plan.build import build_plan, dataset_columns, dataset_uri, gpu_count
+from fusionrun.plan.build import build_plan, gpu_count
 from fusionrun.plan.defaults import fill
 from fusionrun.plan.graph import check_order
+from fusionrun.plan.references import dataset_columns, dataset_uri
 from fusionrun.plan.stages import VERSIONS, Plan, Stage
 from support.runs import CLAIM, called_reward, make_spec
 

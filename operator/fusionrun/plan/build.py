@@ -3,22 +3,22 @@
 from typing import Any
 
 from fusionrun.api.contract import Contract
-from fusionrun.api.data import Benchmark, Columns, Dataset, Grader, Task
-from fusionrun.api.models import Model, Resources, ServerSettings, Source, SourceType
+from fusionrun.api.data import Benchmark, Dataset, Grader
+from fusionrun.api.models import Resources, ServerSettings, Source, SourceType
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.stage import Reference, ReferenceKind, StageKind
+from fusionrun.api.stage import StageKind
+from fusionrun.plan.answers import GRADED_TASKS, answered, judged, responses_stage
 from fusionrun.plan.graph import check_order
-from fusionrun.plan.presets import preset_columns, preset_uri
+from fusionrun.plan.references import References, dataset_columns
 from fusionrun.plan.stages import Plan, Stage
 
 EVALUATED = ("base", "sft", "final")
-GRADED_TASKS = {Task.MATHEMATICS: Grader.MATHEMATICS, Task.CODING: Grader.CODING}
 GPU_SUFFIX = "/gpu"
 
 
 def build_plan(spec: FusionRunSpec) -> Plan:
     """Build the plan of a spec whose every field is filled (``plan.defaults.fill``)."""
-    references = _References(spec)
+    references = References(spec)
     stages = [
         Stage("resolve", StageKind.RESOLVE),
         *_fetches(references),
@@ -32,68 +32,6 @@ def build_plan(spec: FusionRunSpec) -> Plan:
     return Plan(tuple(stages), tuple(references.all))
 
 
-class _References:
-    """Every model and data set that the spec names, in order, and the index of each."""
-
-    def __init__(self, spec: FusionRunSpec) -> None:
-        self.all: list[Reference] = []
-        self.indexes: dict[str, int] = {}
-        self.fetched: dict[str, str] = {}
-        """Role of a model to the name of the stage that fetches it; one model in two roles is fetched once."""
-        self.fetches: dict[tuple[str, str | None], str] = {}
-        self._model("target", "target.model", spec.target.model)
-        if spec.reward_model.model:
-            self._model("reward", "rewardModel.model", spec.reward_model.model)
-        for source in spec.sources:
-            if source.served:
-                self._model(source.name, f"sources[{source.name}].served.model", source.served.model)
-        for dataset in spec.datasets:
-            self._dataset(f"datasets[{dataset.name}]", dataset_uri(dataset), dataset.revision, dataset.split,
-                          dataset_columns(dataset), dataset.responses_columns or {})  # fmt: skip
-        for benchmark in spec.evaluation.benchmarks:
-            self._dataset(f"evaluation.benchmarks[{benchmark.name}]", benchmark.uri, benchmark.revision,
-                          benchmark.split, benchmark.columns or Columns(), {})  # fmt: skip
-
-    def _add(self, key: str, reference: Reference) -> None:
-        self.indexes[key] = len(self.all)
-        self.all.append(reference)
-
-    def _model(self, role: str, field: str, model: Model) -> None:
-        self._add(field, Reference(field=field, kind=ReferenceKind.MODEL, uri=model.uri, revision=model.revision))
-        self.indexes[f"model:{role}"] = self.indexes[field]
-        if not model.uri.startswith("pvc://"):
-            self.fetched[role] = self.fetches.setdefault((model.uri, model.revision), f"fetch/{role}")
-
-    def _dataset(self, field: str, uri: str, revision: str | None, split: str, columns: Columns,
-                 responses: dict[str, str]) -> None:  # fmt: skip
-        named = (columns.prompt, columns.context, columns.answer, columns.tests, columns.entry_point, columns.category)
-        used = [c for c in named if c]
-        reference = Reference(
-            field=field, kind=ReferenceKind.DATASET, uri=uri, revision=revision, split=split,
-            columns=[*used, *responses.values()],
-        )  # fmt: skip
-        self._add(field, reference)
-
-    def model(self, role: str) -> int:
-        return self.indexes[f"model:{role}"]
-
-    def after(self, role: str) -> tuple[str, ...]:
-        """Return the fetch stage of a role, if it has one."""
-        return (self.fetched[role],) if role in self.fetched else ()
-
-
-def dataset_uri(dataset: Dataset) -> str:
-    """Return where a data set is: its own URI, or its preset's."""
-    return dataset.uri or (preset_uri(dataset.preset) if dataset.preset else "")
-
-
-def dataset_columns(dataset: Dataset) -> Columns:
-    """Return a data set's columns: its own, or its preset's."""
-    if dataset.columns and dataset.columns != Columns():
-        return dataset.columns
-    return preset_columns(dataset.preset) if dataset.preset else (dataset.columns or Columns())
-
-
 def gpu_count(resources: Resources | None) -> int:
     """Count the GPUs that a container with these resources holds."""
     limits = (resources.limits if resources else None) or {}
@@ -104,14 +42,14 @@ def _data(value: Contract) -> Any:
     return value.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def _fetches(references: _References) -> list[Stage]:
+def _fetches(references: References) -> list[Stage]:
     return [
         Stage(name, StageKind.FETCH, pins=(references.model(name.removeprefix("fetch/")),))
         for name in references.fetches.values()
     ]
 
 
-def _prepares(spec: FusionRunSpec, references: _References) -> list[Stage]:
+def _prepares(spec: FusionRunSpec, references: References) -> list[Stage]:
     shards = spec.generation.shards
     benchmarks = [f"evaluation.benchmarks[{b.name}]" for b in spec.evaluation.benchmarks]
     pins = [f"datasets[{d.name}]" for d in spec.datasets] + benchmarks
@@ -161,24 +99,6 @@ def _dropped(dataset: Dataset) -> dict[str, Any]:
     return {name: value for name, value in asked.items() if value}
 
 
-def answered(spec: FusionRunSpec, source: str) -> list[Dataset]:
-    """List the data sets that a source answers."""
-    return [d for d in spec.datasets if source in (d.sources or [])]
-
-
-def judged(spec: FusionRunSpec, source: Source, task: Task) -> list[str]:
-    """List the data sets of a task to which a source's responses may belong.
-
-    A prompt that stands in two data sets of a task belongs to the first, with the responses that the second brings for
-    it: of a source whose responses data sets hold these are all data sets up to the last that holds some.
-    """
-    names = [d.name for d in spec.datasets if d.task is task]
-    own = [d.name for d in answered(spec, source.name) if d.task is task]
-    if source.type is not SourceType.DATASET or not own:
-        return own
-    return names[: names.index(own[-1]) + 1]
-
-
 def _served_as(server: ServerSettings) -> dict[str, Any]:
     """Return what of a server's settings may change its answers."""
     return {"dtype": server.dtype, "maxModelLen": server.max_model_len, "extraArgs": server.extra_args}
@@ -188,7 +108,7 @@ def _server_gpus(server: ServerSettings) -> int:
     return gpu_count(server.resources) * server.replicas
 
 
-def _source_stages(spec: FusionRunSpec, references: _References) -> list[Stage]:
+def _source_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
     stages: list[Stage] = []
     for source in spec.sources:
         stages += _generation(spec, source, references)
@@ -197,12 +117,7 @@ def _source_stages(spec: FusionRunSpec, references: _References) -> list[Stage]:
     return stages
 
 
-def responses_stage(source: Source) -> str:
-    """Name the stage that leaves a source's responses: ``prepare/prompts`` where a data set holds them."""
-    return "prepare/prompts" if source.type is SourceType.DATASET else f"generate/{source.name}"
-
-
-def _generation(spec: FusionRunSpec, source: Source, references: _References) -> list[Stage]:
+def _generation(spec: FusionRunSpec, source: Source, references: References) -> list[Stage]:
     if source.type is SourceType.DATASET:
         return []
     stages: list[Stage] = []
@@ -237,7 +152,7 @@ def _generation(spec: FusionRunSpec, source: Source, references: _References) ->
     return stages
 
 
-def _judgement(spec: FusionRunSpec, source: Source, references: _References) -> list[Stage]:
+def _judgement(spec: FusionRunSpec, source: Source, references: References) -> list[Stage]:
     responses = responses_stage(source)
     inputs = tuple(dict.fromkeys(("prepare/prompts", responses)))
     shards, parallelism = spec.generation.shards, spec.generation.parallelism
@@ -278,7 +193,7 @@ def _judgement(spec: FusionRunSpec, source: Source, references: _References) -> 
     return stages
 
 
-def _training_stages(spec: FusionRunSpec, references: _References) -> list[Stage]:
+def _training_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
     read: list[str] = ["prepare/prompts"]
     for source in spec.sources:
         read.append(responses_stage(source))
@@ -330,7 +245,7 @@ def _training_stages(spec: FusionRunSpec, references: _References) -> list[Stage
     ]
 
 
-def _evaluations(spec: FusionRunSpec, references: _References) -> list[Stage]:
+def _evaluations(spec: FusionRunSpec, references: References) -> list[Stage]:
     benchmarks: list[Benchmark] = spec.evaluation.benchmarks
     server = spec.evaluation.server
     if not benchmarks or server is None:

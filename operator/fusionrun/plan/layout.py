@@ -7,7 +7,7 @@ from fusionrun.api.artifacts import artifact_dir, claim_path, model_dir
 from fusionrun.api.models import Model, Source, SourceType
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.errors import PlanError
-from fusionrun.plan.build import responses_stage
+from fusionrun.plan.answers import responses_stage
 from fusionrun.plan.stages import Plan
 
 

@@ -5,34 +5,29 @@ from collections.abc import Callable
 from typing import Literal, cast
 
 from fusionrun.api.artifacts import ROOT, artifact_dir, claim_path, manifest_paths, model_dir
-from fusionrun.api.data import Benchmark, Columns, Dataset, Grader
+from fusionrun.api.data import Grader
 from fusionrun.api.models import Sampling
 from fusionrun.api.parameters import (
     BenchmarkParameters,
     ConstructParameters,
-    DatasetParameters,
-    DpoParameters,
     EvaluateParameters,
     FetchParameters,
     GenerateParameters,
     Parameters,
-    PrepareParameters,
-    PromoteParameters,
     PublishParameters,
     ResolveParameters,
     RewardEndpointParameters,
     SamplingParameters,
     ScoreParameters,
-    SftParameters,
     SourceInputs,
     VerifyParameters,
 )
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.api.task import StageTask
-from fusionrun.api.training import Sft
 from fusionrun.errors import PlanError
-from fusionrun.plan.build import answered, dataset_columns, dataset_uri
+from fusionrun.plan import datasets, training
+from fusionrun.plan.answers import answered
 from fusionrun.plan.layout import Layout
 from fusionrun.plan.stages import Stage
 
@@ -84,13 +79,13 @@ def _parameters(layout: Layout, stage: Stage, server_url: str) -> Parameters:
     builders: dict[StageKind, Callable[[Layout, Stage], Parameters]] = {
         StageKind.RESOLVE: _resolve,
         StageKind.FETCH: _fetch,
-        StageKind.PREPARE: _prepare,
+        StageKind.PREPARE: datasets.prepare,
         StageKind.VERIFY: _verify,
         StageKind.SCORE: _score,
         StageKind.CONSTRUCT: _construct,
-        StageKind.SFT: _sft,
-        StageKind.DPO: _dpo,
-        StageKind.PROMOTE: _promote,
+        StageKind.SFT: lambda layout, _: training.sft(layout),
+        StageKind.DPO: lambda layout, _: training.dpo(layout),
+        StageKind.PROMOTE: lambda layout, _: training.promote(layout),
         StageKind.EVALUATE: _evaluate,
         StageKind.PUBLISH: _publish,
     }
@@ -117,53 +112,6 @@ def _fetch(layout: Layout, stage: Stage) -> FetchParameters:
         revision=reference.revision,
         destination=model_dir(layout.pins[index]),
         hub_endpoint=_hub(layout.spec),
-    )
-
-
-def _pinned(layout: Layout, spec_field: str, uri: str) -> str | None:
-    """Return the pin of a remote data set, by which ``resolve`` has named its folder on the volume."""
-    return None if uri.startswith("pvc://") else layout.pin(spec_field)
-
-
-def _dataset(layout: Layout, dataset: Dataset) -> DatasetParameters:
-    uri = dataset_uri(dataset)
-    return DatasetParameters(
-        name=dataset.name,
-        task=dataset.task,
-        uri=uri,
-        revision=_pinned(layout, f"datasets[{dataset.name}]", uri),
-        split=dataset.split,
-        columns=dataset_columns(dataset),
-        responses_columns=dataset.responses_columns or {},
-        max_prompts=dataset.max_prompts,
-        excluded_subjects=dataset.excluded_subjects or [],
-        near_duplicate_threshold=dataset.near_duplicate_threshold,
-        preset=dataset.preset,
-    )
-
-
-def _benchmark(layout: Layout, benchmark: Benchmark) -> DatasetParameters:
-    return DatasetParameters(
-        name=benchmark.name,
-        task=benchmark.grader,
-        uri=benchmark.uri,
-        revision=_pinned(layout, f"evaluation.benchmarks[{benchmark.name}]", benchmark.uri),
-        split=benchmark.split,
-        columns=benchmark.columns or Columns(),
-        max_prompts=benchmark.max_prompts,
-    )
-
-
-def _prepare(layout: Layout, stage: Stage) -> PrepareParameters:
-    spec = layout.spec
-    benchmarks = [_benchmark(layout, b) for b in spec.evaluation.benchmarks]
-    if stage.name == "prepare/benchmarks":
-        return PrepareParameters(datasets=benchmarks, shards=1, seed=spec.construction.seed)
-    return PrepareParameters(
-        datasets=[_dataset(layout, d) for d in spec.datasets],
-        benchmarks=benchmarks,
-        shards=spec.generation.shards,
-        seed=spec.construction.seed,
     )
 
 
@@ -280,61 +228,6 @@ def _construct(layout: Layout, stage: Stage) -> ConstructParameters:
         held_out_fraction=construction.held_out_fraction,
         system_prompts={s.name: s.system_prompt for s in spec.sources if s.system_prompt},
         seed=construction.seed,
-    )
-
-
-def _training(layout: Layout, numbers: Sft) -> dict[str, object]:
-    training = layout.spec.training
-    return {
-        "epochs": numbers.epochs,
-        "learning_rate": numbers.learning_rate,
-        "global_batch_size": numbers.global_batch_size,
-        "micro_batch_size": numbers.micro_batch_size,
-        "max_length": numbers.max_length,
-        "warmup_ratio": numbers.warmup_ratio,
-        "save_steps": numbers.save_steps,
-        "zero_stage": training.zero_stage,
-        "precision": training.precision,
-        "gradient_checkpointing": training.gradient_checkpointing,
-        "seed": training.seed,
-    }
-
-
-def _sft(layout: Layout, stage: Stage) -> SftParameters:  # noqa: ARG001
-    return SftParameters.model_validate(
-        {
-            "model_path": layout.target(),
-            "data_path": layout.artifact("construct", "sft.parquet"),
-            **_training(layout, layout.spec.training.sft),
-        }
-    )
-
-
-def _dpo(layout: Layout, stage: Stage) -> DpoParameters:  # noqa: ARG001
-    dpo = layout.spec.training.dpo
-    return DpoParameters.model_validate(
-        {
-            "model_path": layout.artifact("sft", "model"),
-            "data_path": layout.artifact("construct", "pairs.parquet"),
-            "beta": dpo.beta,
-            "length_normalized": dpo.length_normalized,
-            **_training(layout, dpo),
-        }
-    )
-
-
-def _promote(layout: Layout, stage: Stage) -> PromoteParameters:  # noqa: ARG001
-    dpo = layout.spec.training.dpo
-    return PromoteParameters.model_validate(
-        {
-            "dpo_dir": layout.artifact("dpo"),
-            "reference_model_path": layout.artifact("sft", "model"),
-            "held_out_path": layout.artifact("construct", "held-out.parquet"),
-            "save_steps": dpo.save_steps,
-            "beta": dpo.beta,
-            "length_normalized": dpo.length_normalized,
-            "max_length": dpo.max_length,
-        }
     )
 
 
