@@ -16,7 +16,14 @@ import polars as pl
 from fusionrun.api.data import Task
 from fusionrun.api.parameters import ConstructParameters
 from fusionrun.api.records import MICRO, DropReason, PreferencePair, SftExample
-from fusionrun_stages.construction.keys import Part, parts_of, read_candidates, read_prompts, shard_files
+from fusionrun_stages.construction.keys import (
+    Part,
+    parts_of,
+    read_candidates,
+    read_failed_solutions,
+    read_prompts,
+    shard_files,
+)
 from fusionrun_stages.construction.rows import (
     TableWriter,
     build_pairs,
@@ -86,10 +93,15 @@ def run(work: Work) -> Made:
 
 def _decide(part: Part, parameters: ConstructParameters, summary: Summary) -> pl.DataFrame:
     prompts = read_prompts(part, parameters.tasks)
-    candidates = read_candidates(part, _sources(parameters), prompts)
+    failed = read_failed_solutions(part, parameters.solutions_verdicts_dir)
+    candidates = read_candidates(part, _sources(parameters), prompts.join(failed, on="prompt", how="anti"))
     summary.see_candidates(candidates)
     margin = parameters.reward_margin
-    return choose(candidates, prompts, (round(margin.min * MICRO), round(margin.max * MICRO)))
+    decided = choose(candidates, prompts, (round(margin.min * MICRO), round(margin.max * MICRO)))
+    is_failed = pl.col("prompt").is_in(failed["prompt"].implode())
+    return decided.with_columns(
+        drop=pl.when(is_failed).then(pl.lit(str(DropReason.SOLUTION_FAILED))).otherwise(pl.col("drop"))
+    )
 
 
 def _sources(parameters: ConstructParameters) -> list[Any]:

@@ -24,6 +24,7 @@ from fusionrun_stages.errors import InfrastructureError, StageError, UserError
 from fusionrun_stages.generation_metrics import Numbers, served
 from fusionrun_stages.server import watch
 from fusionrun_stages.shards import JsonLines, read_rows, shard_path, write_rows
+from fusionrun_stages.solutions import failed_prompts
 from fusionrun_stages.spending import Limits, cost_micro
 from fusionrun_stages.stored import Sample, Stored
 from fusionrun_stages.work import Made, Work
@@ -185,8 +186,9 @@ def run(work: Work) -> Made:
 
 def wanted(parameters: GenerateParameters, shard: int, done: Stored) -> Iterator[tuple[Prompt, range]]:
     """Yield each request to send: a prompt and samples of it that are not stored."""
+    failed = failed_prompts(parameters.solutions_verdicts_dir, shard, parameters.shards)
     for prompt in read_rows(shard_path(parameters.prompts_dir, shard, parameters.shards), Prompt):
-        count = parameters.samples_per_prompt.get(prompt.dataset, 0)
+        count = 0 if prompt.prompt_id in failed else parameters.samples_per_prompt.get(prompt.dataset, 0)
         for samples in missing(done, prompt.prompt_id, count):
             yield prompt, samples
 

@@ -36,6 +36,7 @@ class Item:
     tests: list[str] | None
     entry_point: str | None
     category: str | None
+    solution: str | None
     responses: dict[str, str]
     """By source."""
 
@@ -120,7 +121,8 @@ def open_dataset(dataset: DatasetParameters, what: str) -> list[DataFile]:
 def wanted_columns(dataset: DatasetParameters) -> list[str]:
     """List the columns that a data set must have."""
     columns = dataset.columns
-    named = [columns.prompt, columns.context, columns.answer, columns.tests, columns.entry_point, columns.category]
+    named = [columns.prompt, columns.context, columns.answer, columns.tests, columns.entry_point, columns.solution,
+             columns.category]  # fmt: skip
     return [*dict.fromkeys([*(c for c in named if c), *dataset.responses_columns.values()])]
 
 
@@ -194,6 +196,7 @@ class Reader:
                 tests=tests,
                 entry_point=text_of(cell(row, columns.entry_point)) if columns.entry_point else None,
                 category=text_of(cell(row, columns.category)) if columns.category else None,
+                solution=text_of(cell(row, columns.solution)) if columns.solution else None,
                 responses={
                     source: found
                     for source, column in sorted(dataset.responses_columns.items())

@@ -20,6 +20,7 @@ from fusionrun_stages.errors import UserError
 from fusionrun_stages.items import COUNTED, Item, Key, Reader, Tally, open_dataset
 from fusionrun_stages.near_duplicates import NearDuplicates
 from fusionrun_stages.shards import shard_path, write_atomic
+from fusionrun_stages.solutions import SOLUTIONS
 from fusionrun_stages.sorting import Pool, SortingWriter
 from fusionrun_stages.subjects import subject_of
 from fusionrun_stages.work import Made, Work
@@ -52,7 +53,7 @@ class Survey:
 
 
 def run(work: Work) -> Made:
-    """Write ``prompts/`` and, for sources that a data set answers for, ``responses/<source>/``."""
+    """Write ``prompts/``, for sources that a data set answers for ``responses/<source>/``, and ``solutions/``."""
     parameters = work.task.parameters
     assert isinstance(parameters, PrepareParameters)
     apart = work.task.stage.endswith(BENCHMARKS_STAGE)
@@ -175,6 +176,8 @@ def write_shards(reader: Reader, parameters: PrepareParameters, survey: Survey, 
     folders = [work.output / "prompts"]
     sources = sorted({source for d in parameters.datasets for source in d.responses_columns})
     folders += [work.output / "responses" / source for source in sources]
+    if any(d.columns.solution for d in parameters.datasets):
+        folders.append(work.output / SOLUTIONS)
     count = parameters.shards
     written: dict[Key, str] = {}
     """Kept prompts that are written, with their identifier."""
@@ -203,6 +206,16 @@ def write_shards(reader: Reader, parameters: PrepareParameters, survey: Survey, 
                     prompt = item.prompt_of(dataset)
                     written[item.key] = prompt.prompt_id
                     writers[0, shard].append(prompt)
+                    if item.solution:
+                        solution = Response(
+                            prompt_id=prompt.prompt_id,
+                            dataset=prompt.dataset,
+                            source=SOLUTIONS,
+                            sample_index=0,
+                            text=item.solution,
+                            finish_reason="stop",
+                        )
+                        writers[len(folders) - 1, shard].append(solution)
                     if len(written) % REPORT_ROWS == 0:
                         work.report(len(written), len(survey.kept), "prompts")
                 owner = parameters.datasets[survey.owner[item.key]].name

@@ -27,6 +27,8 @@ KEY = "outside"
 """The Secret, its only key, and what is in it."""
 PROMPTS, SAMPLES = 500, 8
 """Of the data set that the served source answers: half a minute's work."""
+OTHER_PROMPTS, CODING_SAMPLES = 100, 4
+"""Of the other data sets, and of the one that the endpoint answers."""
 STOP_THE_ENGINE = """
 import os, pathlib, signal
 for process in pathlib.Path("/proc").glob("[0-9]*"):
@@ -86,7 +88,7 @@ def outside(cluster: Cluster) -> Iterator[Outside]:
 
 def make_run(name: str, endpoint: str, reward: str) -> dict[str, Any]:
     """Make a run of one source of each type."""
-    run = small_run(name, prompts=100, measured=1)
+    run = small_run(name, prompts=OTHER_PROMPTS, measured=1)
     spec = run["spec"]
     mathematics, coding, instruction = spec["datasets"]
     (scribe,) = [s for s in spec["sources"] if s["name"] == "scribe"]
@@ -104,6 +106,9 @@ def make_run(name: str, endpoint: str, reward: str) -> dict[str, Any]:
         "sources": ["book"],
         "responsesColumns": {"book": "solution"},
     }
+    coding["uri"] = "pvc://fusion-data/inputs/held/coding.jsonl"
+    coding["columns"]["solution"] = "solution"
+    coding["samplesPerPrompt"] = CODING_SAMPLES
     coding["sources"], instruction["sources"] = ["elsewhere"], ["scribe"]
     instruction |= {"maxPrompts": PROMPTS, "samplesPerPrompt": SAMPLES}
     del spec["rewardModel"]["model"]
@@ -122,6 +127,8 @@ class Followed:
     """Samples that a pod of the second attempt found stored and asked for, by shard."""
     cost: list[int]
     """What the endpoint had cost, as it was told while it answered."""
+    asked: int = 0
+    """Samples that the endpoint was asked for."""
 
     @property
     def stages(self) -> dict[str, dict[str, Any]]:
@@ -147,12 +154,18 @@ def followed(cluster: Cluster, outside: Outside) -> Iterator[Followed]:
         cost += [called["costMicro"]] if called.get("state") == "Running" and "costMicro" in called else []
         if condition(run, "Finished") == "True" or found.stages.get("construct", {}).get("state") == "Succeeded":
             break
-    again = f"fusionrun.dev/run={name},fusionrun.dev/stage=generate.scribe,fusionrun.dev/attempt=1"
-    said = cluster.kubectl("logs", "-l", again, "--tail=-1")
-    pairs = re.findall(r"(\d+) samples stored already, (\d+) to ask for", said)
-    found.resumed.extend((int(stored), int(asked)) for stored, asked in pairs)
+    found.resumed.extend(stored_and_asked(cluster, name, "generate.scribe", attempt=1))
+    found.asked = sum(asked for _, asked in stored_and_asked(cluster, name, "generate.elsewhere", attempt=0))
     yield found
     cluster.kubectl("delete", "fusionrun", name, "--wait=false")
+
+
+def stored_and_asked(cluster: Cluster, run: str, stage: str, attempt: int) -> list[tuple[int, int]]:
+    """Read from the logs of a generation's pods how many samples each found stored, and how many it had to ask for."""
+    labels = f"fusionrun.dev/run={run},fusionrun.dev/stage={stage},fusionrun.dev/attempt={attempt}"
+    said = cluster.kubectl("logs", "-l", labels, "--tail=-1")
+    pairs = re.findall(r"(\d+) samples stored already, (\d+) to ask for", said)
+    return [(int(stored), int(asked)) for stored, asked in pairs]
 
 
 def test_a_wedged_server_is_restarted_and_what_was_stored_is_kept(followed):
@@ -172,6 +185,13 @@ def test_an_endpoint_with_a_key_answers_and_its_cost_is_told(followed):
 def test_answers_that_a_data_set_holds_are_a_source_with_no_server(followed):
     assert {name for name in followed.stages if name.endswith("/book")} == {"score/book"}
     assert followed.stages["verify/book.mathematics"]["state"] == "Succeeded"
+
+
+def test_a_prompt_whose_own_solution_fails_its_tests_is_asked_of_nobody(followed):
+    assert followed.stages["verify/solutions"]["state"] == "Succeeded"
+    failed = followed.status["dataset"]["drops"]["SolutionFailed"]
+    assert OTHER_PROMPTS / 20 < failed < OTHER_PROMPTS / 2
+    assert followed.asked == (OTHER_PROMPTS - failed) * CODING_SAMPLES
 
 
 def test_a_reward_model_over_http_scores_what_all_of_them_gave(followed):

@@ -138,6 +138,19 @@ def test_held_responses_are_judged_in_every_data_set_that_may_own_their_prompt()
     assert "verify/kept.mathematics" in plan["construct"].inputs
 
 
+def test_reference_solutions_are_checked_before_a_source_is_asked():
+    math, code = make_spec()["datasets"]
+    code["columns"] |= {"solution": "completion"}
+    plan = plan_of(datasets=[math, code])
+    assert plan["verify/solutions"].inputs == ("prepare/prompts",)
+    assert plan["verify/solutions"].parameters["datasets"] == ["code"]
+    assert plan["verify/solutions"].shards == plan["prepare/prompts"].parameters["shards"]
+    assert plan["generate/ada"].inputs == plan["generate/bob"].inputs == ("prepare/prompts", "verify/solutions")
+    assert "verify/solutions" in plan["construct"].inputs
+    assert "verify/solutions" not in plan["generate/eval-base"].inputs
+    assert {r.field: r for r in plan.references}["datasets[code]"].columns == ["prompt", "tests", "completion"]
+
+
 def test_only_models_on_a_hub_are_fetched_and_each_once():
     sources = [{"name": n, "served": {"model": hub("big")}} for n in ("ada", "bob")]
     plan = plan_of(sources=sources, target={"family": "Llama3", "model": hub("small")})

@@ -118,6 +118,20 @@ def test_responses_that_a_data_set_holds_come_from_prepare():
     assert task_of("score/kept", layout).parameters.responses_dir == f"{prepared.output_dir}/responses/kept"
 
 
+def test_solutions_are_judged_where_prepare_wrote_them_and_their_verdicts_are_read_by_who_asks_and_who_constructs():
+    math, code = make_spec()["datasets"]
+    code["columns"] |= {"solution": "completion"}
+    layout = layout_of(datasets=[math, code])
+    verify = task_of("verify/solutions", layout)
+    prepared = task_of("prepare/prompts", layout).output_dir
+    assert verify.parameters.prompts_dir == f"{prepared}/prompts"
+    assert verify.parameters.responses_dir == f"{prepared}/solutions"
+    told = [task_of(s, layout).parameters.solutions_verdicts_dir for s in ("generate/ada", "construct")]
+    assert told == [f"{verify.output_dir}/verdicts"] * 2
+    assert task_of("generate/eval-base", layout).parameters.solutions_verdicts_dir is None
+    assert task_of("generate/ada").parameters.solutions_verdicts_dir is None
+
+
 def test_resolve_is_asked_for_every_reference_and_every_digest():
     layout = layout_of()
     parameters = task_of("resolve", layout).parameters

@@ -77,11 +77,19 @@ def build(
     margin: tuple[float, float] = (0.01, 0.1),
     prepared: dict[str, int] | None = None,
     seed: int = 42,
+    solutions: dict[str, VerdictValue] | None = None,
 ) -> Outcome:
     """Write the inputs of a case, run construct on them, and read what it made."""
     sources = sorted({a.source for _, answers in prompts.values() for a in answers} | {"a"})
     placed = {prompt: i % shards for i, prompt in enumerate(prompts)}
     for shard in range(shards):
+        if solutions is not None:
+            judged = [
+                Verdict(prompt_id=p, source="solutions", sample_index=0, verdict=v)
+                for p, v in solutions.items()
+                if placed[p] == shard
+            ]
+            write_rows(folder / "solutions" / (shard_name(shard, shards) + ".parquet"), Verdict, judged)
         own = {p: v for p, v in prompts.items() if placed[p] == shard}
         file = shard_name(shard, shards) + ".parquet"
         write_rows(
@@ -135,6 +143,7 @@ def build(
         parameters=ConstructParameters(
             prompts_dir=str(folder / "prompts"),
             prepare_manifest=str(folder / "prepare.json"),
+            solutions_verdicts_dir=None if solutions is None else str(folder / "solutions"),
             tasks={str(t).lower(): t for t, _ in prompts.values()},
             sources=[
                 SourceInputs(
@@ -384,6 +393,15 @@ def test_what_prepare_dropped_is_counted(tmp_path):
     dropped = {"Duplicate": 3, "NearDuplicate": 5, "Code": 4, "Contaminated": 2, "OverLimit": 6, "BadRow": 7}
     assert {reason: counts.get(f"drop:{reason}") for reason in dropped} == dropped
     assert "drop:Mathematics" not in counts
+
+
+def test_a_prompt_whose_own_solution_fails_gives_nothing_whoever_answered_it(tmp_path):
+    pair = (Task.CODING, [Answer("a", 0, 80, R), Answer("a", 1, 60, W)])
+    solutions = {name(0): R, name(1): W, name(2): U}  # and none of name(3)
+    made = build(tmp_path, {name(n): pair for n in range(4)}, shards=2, solutions=solutions)
+    assert made.sft.keys() == made.pairs.keys() == {name(0), name(3)}
+    assert made.made.counts["drop:SolutionFailed"] == 2
+    assert made.made.details["no_pair_by_task"] == {}
 
 
 def test_an_empty_set_is_an_error_of_the_user(tmp_path):

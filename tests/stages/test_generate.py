@@ -20,7 +20,7 @@ httpx = pytest.importorskip("httpx")
 from prometheus_client.parser import text_string_to_metric_families
 
 from fusionrun.api.models import Quota
-from fusionrun.api.records import Prompt, Response
+from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue
 from fusionrun.api.result import decode_result
 from fusionrun.api.task import EXIT_SERVER_WEDGED, StageTask, encode_task
 from fusionrun_stages import __main__ as stages
@@ -210,6 +210,21 @@ def test_an_endpoint_is_sent_the_sampling_that_was_asked_for(tmp_path, server):
 def test_a_data_set_that_is_not_named_is_not_asked(tmp_path, server):
     assert run(tmp_path, server.url, samples_per_prompt={"d1": 2}).counts["requests"] == 12
     assert {r.dataset for r in rows(tmp_path)} == {"d1"}
+
+
+def test_a_prompt_whose_own_solution_fails_is_not_asked(tmp_path, server):
+    verdicts = [(0, VerdictValue.RIGHT), (2, VerdictValue.WRONG), (4, VerdictValue.UNKNOWN)]
+    rows_of = [
+        Verdict(prompt_id=PROMPTS[n].prompt_id, source="solutions", sample_index=0, verdict=value)
+        for n, value in verdicts
+    ]
+    write_rows(shard_path(tmp_path / "verdicts", 0, 2), Verdict, rows_of)
+    made = run(tmp_path, server.url, solutions_verdicts_dir=str(tmp_path / "verdicts"))
+    assert {p.prompt_id for p in PROMPTS} - {r.prompt_id for r in rows(tmp_path)} == {
+        PROMPTS[2].prompt_id,
+        PROMPTS[4].prompt_id,
+    }
+    assert made.counts["requests"] == TOTAL - 2 * SAMPLES["d0"]
 
 
 def test_an_empty_shard_is_an_empty_file(tmp_path, server):

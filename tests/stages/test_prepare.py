@@ -217,6 +217,20 @@ def test_tests_may_be_a_program_a_list_or_a_list_in_json(volume):
     }  # fmt: skip
 
 
+def test_reference_solutions_are_written_beside_the_prompts_that_have_one(volume):
+    rows = [{"prompt": f"p{n}", "t": "assert f()", "s": "def f(): return 1" if n else " "} for n in range(4)]
+    uri = write(volume, "a.jsonl", [*rows, rows[1] | {"s": "a duplicate's"}])
+    columns = {"prompt": "prompt", "tests": "t", "solution": "s"}
+    made = run(volume, [dataset("code", uri, "Coding", columns=columns)])
+    folder = volume / "out" / "solutions"
+    found = [r for path in sorted(folder.iterdir()) for r in read_rows(path, Response)]
+    solved = {p.prompt_id for p in prompts(volume) if p.prompt != "p0"}
+    assert len(found) == len(solved) == 3
+    assert {r.prompt_id for r in found} == solved
+    assert {(r.dataset, r.sample_index, r.text) for r in found} == {("code", 0, "def f(): return 1")}
+    assert len([name for name in made.files if name.startswith("solutions/")]) == 3
+
+
 POEM = "Write a long poem about the sea in which a gull talks to the old keeper of the light at night"
 
 

@@ -92,6 +92,14 @@ def read_prompts(part: Part, tasks: dict[str, Task]) -> pl.DataFrame:
         raise UserError(f"{part.shard}: a prompt_id is not 16 hexadecimal digits") from error
 
 
+def read_failed_solutions(part: Part, verdicts_dir: str | None) -> pl.DataFrame:
+    """Read which of a part's prompts have a solution of their own that is not right: ``prompt``."""
+    if verdicts_dir is None:
+        return pl.DataFrame(schema={"prompt": pl.UInt64})
+    verdicts = part.scan(shard_file(verdicts_dir, part.shard))
+    return verdicts.filter(pl.col("verdict") != str(VerdictValue.RIGHT)).select(KEY.alias("prompt")).collect()
+
+
 def read_candidates(part: Part, sources: Sequence[SourceInputs], prompts: pl.DataFrame) -> pl.DataFrame:
     """Read a part's responses with their verdicts and scores, as ``rules.choose`` wants them.
 

@@ -45,6 +45,8 @@ class Columns(Contract):
     """Test program: a string, or a list of statements (Coding)."""
     entry_point: ColumnName | None = None
     """Name of the function under test, for tests that call ``check(candidate)``."""
+    solution: ColumnName | None = None
+    """Reference solution (Coding): a prompt whose own solution fails its tests is asked of nobody."""
     category: ColumnName | None = None
     """Label of what the prompt is about, by which ``excludedSubjects`` goes; without it the words decide."""
 

@@ -51,7 +51,7 @@ class PrepareParameters(Contract):
 
     Duplicate prompts and those that overlap ``benchmarks`` are dropped and counted; ``contamination.json`` shows what
     overlaps. Responses that a data set already holds go to ``responses/<source>/NNNNN-of-NNNNN.parquet`` (rows:
-    ``records.Response``).
+    ``records.Response``), and reference solutions, in the same form, to ``solutions/``.
     """
 
     kind: Literal[StageKind.PREPARE] = StageKind.PREPARE
@@ -86,6 +86,8 @@ class GenerateParameters(Contract):
     quota: Quota | None = None
     """Of all shards together."""
     prompts_dir: str
+    solutions_verdicts_dir: str | None = None
+    """Verdicts on the prompts' own solutions: a prompt with one that is not right is not asked."""
     shards: int
     samples_per_prompt: dict[str, int]
     """By data set; a data set that is not named is not answered by this source."""
@@ -153,6 +155,8 @@ class ConstructParameters(Contract):
     prompts_dir: str
     prepare_manifest: str
     """Path of the manifest that counts what ``prepare`` dropped."""
+    solutions_verdicts_dir: str | None = None
+    """Verdicts on the prompts' own solutions: a prompt with one that is not right is dropped."""
     tasks: dict[str, Task]
     """By data set."""
     sources: list[SourceInputs]

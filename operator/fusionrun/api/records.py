@@ -110,6 +110,7 @@ class PreferencePair(Row):
 class DropReason(StrEnum):
     """Why a prompt gave neither a row nor a pair."""
 
+    SOLUTION_FAILED = "SolutionFailed"
     NO_RESPONSE = "NoResponse"
     NO_CORRECT_RESPONSE = "NoCorrectResponse"
     ALL_CORRECT = "AllCorrect"

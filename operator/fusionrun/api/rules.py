@@ -127,6 +127,10 @@ CEL_RULES: dict[str, list[dict[str, Any]]] = {
             "columns.tests is required for task Coding: a program is judged by its prompt's tests",
         ),
         _rule(
+            "self.task == 'Coding' || !has(self.columns) || !has(self.columns.solution)",
+            "columns.solution is for task Coding: tests judge it",
+        ),
+        _rule(
             "self.task != 'Mathematics' || has(self.preset) || (has(self.columns) && has(self.columns.answer))",
             "columns.answer is required for task Mathematics: an answer is judged against the gold one",
         ),
@@ -139,6 +143,10 @@ CEL_RULES: dict[str, list[dict[str, Any]]] = {
         _rule(
             "self.grader != 'Coding' || (has(self.columns) && has(self.columns.tests))",
             "columns.tests is required for grader Coding",
+        ),
+        _rule(
+            "!has(self.columns) || !has(self.columns.solution)",
+            "columns.solution is for datasets: a benchmark is measured as it is",
         ),
         _rule(
             "self.grader == 'Coding' || (has(self.columns) && has(self.columns.answer))",

@@ -3,6 +3,10 @@
 from fusionrun.api.data import Dataset, Grader, Task
 from fusionrun.api.models import Source, SourceType
 from fusionrun.api.spec import FusionRunSpec
+from fusionrun.plan.references import dataset_columns
+
+SOLUTIONS = "verify/solutions"
+"""The stage that judges the reference solutions of the prompts, before anybody is asked."""
 
 GRADED_TASKS = {Task.MATHEMATICS: Grader.MATHEMATICS, Task.CODING: Grader.CODING}
 
@@ -23,6 +27,16 @@ def judged(spec: FusionRunSpec, source: Source, task: Task) -> list[str]:
     if source.type is not SourceType.DATASET or not own:
         return own
     return names[: names.index(own[-1]) + 1]
+
+
+def solved(spec: FusionRunSpec) -> list[str]:
+    """List the data sets that bring reference solutions, to be checked by the prompts' own tests."""
+    return [d.name for d in spec.datasets if dataset_columns(d).solution]
+
+
+def checked(spec: FusionRunSpec) -> tuple[str, ...]:
+    """Return the stage that checks reference solutions, if there are any."""
+    return (SOLUTIONS,) if solved(spec) else ()
 
 
 def responses_stage(source: Source) -> str:

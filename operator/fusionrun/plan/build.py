@@ -7,7 +7,7 @@ from fusionrun.api.data import Benchmark, Dataset, Grader
 from fusionrun.api.models import Resources, ServerSettings, Source, SourceType
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
-from fusionrun.plan.answers import GRADED_TASKS, answered, judged, responses_stage
+from fusionrun.plan.answers import GRADED_TASKS, SOLUTIONS, answered, checked, judged, responses_stage, solved
 from fusionrun.plan.graph import check_order
 from fusionrun.plan.references import References, dataset_columns
 from fusionrun.plan.stages import Plan, Stage
@@ -23,6 +23,7 @@ def build_plan(spec: FusionRunSpec) -> Plan:
         Stage("resolve", StageKind.RESOLVE),
         *_fetches(references),
         *_prepares(spec, references),
+        *_solutions(spec),
         *_source_stages(spec, references),
         *_training_stages(spec, references),
         *_evaluations(spec, references),
@@ -83,11 +84,23 @@ def _prepares(spec: FusionRunSpec, references: References) -> list[Stage]:
     return stages
 
 
+def _solutions(spec: FusionRunSpec) -> list[Stage]:
+    """Check that reference solutions pass their prompts' tests, before a prompt is asked of anybody (recipe.md)."""
+    if not (names := solved(spec)):
+        return []
+    generation = spec.generation
+    parameters = {"grader": Grader.CODING, "datasets": names, "source": "solutions"}
+    return [
+        Stage(SOLUTIONS, StageKind.VERIFY, parameters, inputs=("prepare/prompts",), shards=generation.shards,
+              parallelism=generation.parallelism)
+    ]  # fmt: skip
+
+
 def _measured(benchmark: Benchmark, fields: set[str]) -> dict[str, Any]:
     """Return fields of a benchmark; later columns only where they are given, so that digests stay what they were."""
     data = benchmark.model_dump(mode="json", include=fields)
     columns = data["columns"] or {}
-    for name in ("context", "category"):
+    for name in ("context", "solution", "category"):
         if name in columns and columns[name] is None:
             del columns[name]
     return data
@@ -143,7 +156,7 @@ def _generation(spec: FusionRunSpec, source: Source, references: References) -> 
             StageKind.GENERATE,
             parameters,
             pins=pins,
-            inputs=("prepare/prompts",),
+            inputs=("prepare/prompts", *checked(spec)),
             server=server,
             shards=spec.generation.shards,
             parallelism=spec.generation.parallelism,
@@ -194,7 +207,7 @@ def _judgement(spec: FusionRunSpec, source: Source, references: References) -> l
 
 
 def _training_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
-    read: list[str] = ["prepare/prompts"]
+    read: list[str] = ["prepare/prompts", *checked(spec)]
     for source in spec.sources:
         read.append(responses_stage(source))
         read += [

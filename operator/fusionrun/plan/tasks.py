@@ -27,7 +27,7 @@ from fusionrun.api.stage import StageKind
 from fusionrun.api.task import StageTask
 from fusionrun.errors import PlanError
 from fusionrun.plan import datasets, training
-from fusionrun.plan.answers import answered
+from fusionrun.plan.answers import SOLUTIONS, answered, checked
 from fusionrun.plan.layout import Layout
 from fusionrun.plan.stages import Stage
 
@@ -141,6 +141,7 @@ def _generate(layout: Layout, stage: Stage, server_url: str) -> GenerateParamete
         quota=endpoint.quota if endpoint else None,
         api_key_env=API_KEY_ENV if endpoint and endpoint.api_key_secret_ref else None,
         prompts_dir=layout.artifact("prepare/benchmarks" if evaluated else "prepare/prompts", "prompts"),
+        solutions_verdicts_dir=None if evaluated else _solutions_verdicts(layout),
         shards=stage.shards or 1,
         samples_per_prompt=samples,
         sampling=_sampling(source.sampling if source else spec.evaluation.sampling),
@@ -150,6 +151,10 @@ def _generate(layout: Layout, stage: Stage, server_url: str) -> GenerateParamete
         stall_seconds=spec.generation.stall_seconds,
         seed=spec.construction.seed,
     )
+
+
+def _solutions_verdicts(layout: Layout) -> str | None:
+    return layout.artifact(SOLUTIONS, "verdicts") if checked(layout.spec) else None
 
 
 def _source_of(stage: Stage) -> str:
@@ -165,12 +170,14 @@ def _prompts_and_responses(layout: Layout, source: str) -> tuple[str, str]:
 
 
 def _verify(layout: Layout, stage: Stage) -> VerifyParameters:
-    source = _source_of(stage)
-    prompts, responses = _prompts_and_responses(layout, source)
+    if stage.name == SOLUTIONS:
+        prompts, responses = (layout.artifact("prepare/prompts", folder) for folder in ("prompts", "solutions"))
+    else:
+        prompts, responses = _prompts_and_responses(layout, _source_of(stage))
     return VerifyParameters(
         grader=Grader(stage.parameters["grader"]),
         datasets=stage.parameters["datasets"],
-        source=source,
+        source=_source_of(stage),
         prompts_dir=prompts,
         responses_dir=responses,
         shards=stage.shards or 1,
@@ -211,6 +218,7 @@ def _construct(layout: Layout, stage: Stage) -> ConstructParameters:
     return ConstructParameters(
         prompts_dir=layout.artifact("prepare/prompts", "prompts"),
         prepare_manifest=manifest_paths(layout.artifact("prepare/prompts"), None)[0],
+        solutions_verdicts_dir=_solutions_verdicts(layout),
         tasks={d.name: d.task for d in spec.datasets},
         sources=[
             SourceInputs(
