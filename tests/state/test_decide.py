@@ -163,6 +163,21 @@ def test_out_of_memory_is_the_users_and_ends_a_job_before_its_retries():
     assert not world.workloads()
 
 
+def test_a_job_whose_pods_are_evicted_again_and_again_is_ended_though_it_counts_none_of_them():
+    world = World(make_run(backoffLimit=2))
+    world.settle()
+    job = world.workloads()["resolve"]
+    evicted = {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}
+    for number in range(3):
+        assert world.stage("resolve").state == "Running"
+        world.add_pod(job, f"{job['metadata']['name']}-{number}", evicted, {"exitCode": 137}, 0)
+        world.settle()
+    assert world.stage("resolve").reason == "InfrastructureError"
+    assert "evicted 3 of its pods" in world.condition("Failed")[2]
+    assert "low on resource: memory" in world.condition("Failed")[2]
+    assert not world.workloads()
+
+
 def test_suspend_frees_the_pods_and_resume_goes_on():
     world = World(make_run())
     until(world, "serve/ada")

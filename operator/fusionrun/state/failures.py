@@ -16,6 +16,9 @@ from fusionrun.api.task import EXIT_USER_ERROR
 DISRUPTIONS = frozenset({"Evicted", "Preempted", "Preempting", "NodeLost", "NodeShutdown", "Shutdown", "Terminated"})
 """Pod reasons that are the infrastructure's. Source: Kubernetes, kubelet eviction and graceful node shutdown."""
 
+EVICTED = "Evicted"
+"""What the kubelet says of a pod that it put out for want of memory or disk; an eviction by the API leaves no pod."""
+
 DECISIVE = (Reason.USER_ERROR, Reason.SERVER_WEDGED)
 """What a pod says that ends its Job at once (``objects.job.wrap_in_job``), whatever failed before."""
 
@@ -72,6 +75,28 @@ def explain(pods: list[Manifest], log_tails: dict[str, str]) -> Failure | None:
         _name(pod),
         (log_tails.get(_name(pod)) or text)[-LOG_TAIL_CHARACTERS:],
     )
+
+
+def explain_early(pods: list[Manifest], log_tails: dict[str, str], backoff_limit: int) -> Failure | None:
+    """Explain why a Job that would go on has to end: trying again will not help.
+
+    Parameters
+    ----------
+    pods, log_tails
+        The Job's pods, and the ends of their logs by name.
+    backoff_limit
+        How many evictions are taken for bad luck. A Job counts none of them (``objects.job.wrap_in_job``), and a stage
+        that is too large for its nodes would be tried for ever.
+    """
+    failure = explain(pods, log_tails)
+    if failure and failure.reason is Reason.OUT_OF_MEMORY:
+        return failure
+    evicted = [pod for pod in pods if pod.get("status", {}).get("reason") == EVICTED]
+    if len(evicted) <= backoff_limit:
+        return None
+    last = evicted[-1]
+    text = f"its nodes evicted {len(evicted)} of its pods: {last['status'].get('message', '')}"
+    return Failure(Reason.INFRASTRUCTURE_ERROR, text, _name(last))
 
 
 def _from_result(terminated: dict[str, Any], pod: Manifest, log_tails: dict[str, str]) -> Failure | None:

@@ -8,8 +8,7 @@ from enum import StrEnum
 from fusionrun import names
 from fusionrun.api.models import Manifest
 from fusionrun.api.result import StageResult, decode_result
-from fusionrun.api.status import Reason
-from fusionrun.state.failures import Failure, explain
+from fusionrun.state.failures import Failure, explain, explain_early
 from fusionrun.state.live import Live, ObjectRef, Pushed
 from fusionrun.state.servers import server_failure
 
@@ -159,8 +158,7 @@ def _workload(manifest: Manifest, pods: list[Manifest], log_tails: dict[str, str
         failure = explain(pods, log_tails)
         ended = true["Failed"].get("lastTransitionTime")
     elif manifest["kind"] == "Job":
-        failure = explain(pods, log_tails)  # more memory will not come from trying again, so this one ends it early
-        failure = failure if failure and failure.reason is Reason.OUT_OF_MEMORY else None
+        failure = explain_early(pods, log_tails, manifest["spec"]["backoffLimit"])
     return Workload(
         manifest=manifest,
         attempt=_attempt(manifest),
