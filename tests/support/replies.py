@@ -1,0 +1,95 @@
+"""A server in OpenAI's words for tests of the generation's client, where a real one could not be made to misbehave."""
+
+import hashlib
+import http.server
+import json
+import threading
+import time
+
+
+class Replies(http.server.ThreadingHTTPServer):
+    """An OpenAI-compatible server whose answer is a hash of what it was asked: the same question, the same answer."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.asked = []
+        self.lock = threading.Lock()
+        self.plan = lambda body, number: None
+        self.delay = 0.0
+        self.metrics = None
+        self.under_way = 0
+        self.most_under_way = 0
+        self.hanging = threading.Event()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def handle_error(self, *arguments):
+        pass
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        if self.server.metrics is None:
+            self.reply(404, {}, {})
+        else:
+            self.send(200, {}, self.server.metrics(self.server).encode())
+
+    def do_POST(self):
+        with self.server.lock:
+            self.server.under_way += 1
+            self.server.most_under_way = max(self.server.most_under_way, self.server.under_way)
+        try:
+            self.answer()
+        finally:
+            with self.server.lock:
+                self.server.under_way -= 1
+
+    def answer(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.server.lock:
+            self.server.asked.append((self.path, dict(self.headers), dict(body)))
+            number = len(self.server.asked)
+        time.sleep(self.server.delay)
+        planned = self.server.plan(body, number)
+        if planned == "hang":
+            self.server.hanging.wait(30)
+            planned = "drop"
+        if planned == "drop":
+            self.close_connection = True
+            return
+        if planned is not None:
+            status, headers, answer = planned
+            self.reply(status, headers, answer)
+            return
+        count, choices = body.pop("n"), []
+        ids = body.pop("return_token_ids", False)
+        for index in range(count):
+            # As vLLM does: sample i of a request has the seed plus i.
+            one = body | {"seed": body["seed"] + index}
+            text = hashlib.sha256(json.dumps(one, sort_keys=True).encode()).hexdigest()
+            finish = "length" if text[0] in "01" else "stop"
+            choice = {"index": index, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
+            choices.append(choice | ({"token_ids": [1] * 7} if ids else {}))
+        usage = {"prompt_tokens": 5, "completion_tokens": 7 * count}
+        self.reply(200, {}, {"choices": choices, "usage": usage})
+
+    def reply(self, status, headers, answer):
+        self.send(status, headers, json.dumps(answer).encode())
+
+    def send(self, status, headers, text):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *arguments):
+        pass
