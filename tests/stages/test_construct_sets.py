@@ -1,0 +1,205 @@
+"""Construction: splits, counts, bytes, and what must hold for any responses."""
+
+import pytest
+
+pl = pytest.importorskip("polars")
+pytest.importorskip("pyarrow")
+
+import pyarrow.parquet as pq
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fusionrun.api.data import Task
+from fusionrun_stages import construct
+from fusionrun_stages.construction.keys import parts_of
+from fusionrun_stages.construction.split import hold_out, take
+from fusionrun_stages.errors import UserError
+from support.construction import FILLER, Answer, R, U, W, build, name, sides
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_fsync():
+    """Nobody pulls the plug on these files, and a busy disk would take most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda _: None)
+        yield
+
+
+def instruction_prompts(count: int) -> dict[str, tuple[Task, list[Answer]]]:
+    return {name(7919 * i): (Task.INSTRUCTION, [Answer("a", 0, 90), Answer("a", 1, 70)]) for i in range(count)}
+
+
+def test_instruction_split_is_four_to_six_after_the_margin_filter(tmp_path):
+    refused = {name(10**9 + i): (Task.INSTRUCTION, [Answer("a", 0, 90), Answer("a", 1, 89)]) for i in range(7)}
+    made = build(tmp_path, instruction_prompts(14) | refused)
+    assert (len(made.sft), len(made.pairs)) == (5, 9)  # floor(0.4 * 14) = 5
+    assert not made.sft.keys() & made.pairs.keys()
+    assert made.made.counts["drop:MarginBelow"] == 7
+
+
+@pytest.mark.parametrize(
+    ("total", "sft"), [(51098, 20439), (20374, 8149), (9435, 3774)], ids=["UltraFeedback", "Magpie", "HelpSteer2"]
+)
+def test_split_gives_the_published_counts(total, sft):
+    assert len(take([name(i) for i in range(total)], 0.4, 42, "sft")) == sft
+
+
+def test_split_reads_the_fraction_as_the_decimal_that_was_written():
+    assert len(take([name(i) for i in range(100)], 0.29, 1, "sft")) == 29
+
+
+def test_split_does_not_depend_on_the_order_but_on_the_seed():
+    names = [name(i) for i in range(50)]
+    assert take(names, 0.4, 1, "sft") == take(names[::-1], 0.4, 1, "sft") != take(names, 0.4, 2, "sft")
+
+
+@pytest.mark.parametrize(("pairs", "fraction", "held"), [(100, 0.02, 2), (10, 0.02, 1), (1, 0.02, 0), (10, 0, 0)])
+def test_held_out_takes_the_floor_but_one_at_least_of_two(pairs, fraction, held):
+    assert len(hold_out([name(i) for i in range(pairs)], fraction, 3)) == held
+
+
+def test_held_out_pairs_are_not_trained_on(tmp_path):
+    made = build(tmp_path, instruction_prompts(20), held_out=0.25)
+    assert (len(made.sft), len(made.pairs), len(made.held_out)) == (8, 9, 3)
+    assert not made.pairs.keys() & made.held_out.keys()
+    assert made.made.counts == {"sft_rows": 8, "pairs": 9, "held_out_pairs": 3, "sft:a": 8, "pairs:a": 9}
+
+
+def test_a_coding_prompt_whose_pair_is_held_out_gives_no_sft_row(tmp_path):
+    prompts = {name(i): (Task.CODING, [Answer("a", 0, 80, R), Answer("a", 1, 60, W)]) for i in range(1, 21)}
+    made = build(tmp_path, prompts | instruction_prompts(10), held_out=0.25)
+    held = [prompt for prompt, row in made.held_out.items() if row.dataset == "coding"]
+    assert held
+    assert not made.sft.keys() & made.held_out.keys()
+    # The other splits are what they are without it.
+    assert made.made.counts["sft_rows"] == len(made.sft) == 20 - len(held) + 4
+    assert len(made.pairs) + len(made.held_out) == 20 + 6
+
+
+def test_rows_are_what_trl_reads(tmp_path):
+    made = build(tmp_path, {name(5): (Task.CODING, [Answer("a", 0, 80, R), Answer("a", 1, 60, W)])})
+    row = made.sft[name(5)]
+    assert [(m.role, m.content) for m in row.messages] == [("user", f"ask {name(5)}"), ("assistant", "a-0")]
+    pair = made.pairs[name(5)]
+    assert [(m.role, m.content) for m in pair.prompt] == [("user", f"ask {name(5)}")]
+    assert sides(pair) == ("a-0", "a-1")
+    assert (pair.chosen_score_micro, pair.rejected_score_micro, pair.dataset) == (80_000, 60_000, "coding")
+
+
+def test_what_prepare_dropped_is_counted(tmp_path):
+    prepared = {
+        "prompts": 1, "duplicates": 3, "near_duplicates": 5, "code": 4, "mathematics": 0, "contaminated": 2,
+        "over_limit": 6, "bad_rows": 7,
+    }  # fmt: skip
+    counts = build(tmp_path, FILLER, prepared=prepared).made.counts
+    dropped = {"Duplicate": 3, "NearDuplicate": 5, "Code": 4, "Contaminated": 2, "OverLimit": 6, "BadRow": 7}
+    assert {reason: counts.get(f"drop:{reason}") for reason in dropped} == dropped
+    assert "drop:Mathematics" not in counts
+
+
+def test_a_prompt_whose_own_solution_fails_gives_nothing_whoever_answered_it(tmp_path):
+    pair = (Task.CODING, [Answer("a", 0, 80, R), Answer("a", 1, 60, W)])
+    solutions = {name(0): R, name(1): W, name(2): U}  # and none of name(3)
+    made = build(tmp_path, {name(n): pair for n in range(4)}, shards=2, solutions=solutions)
+    assert made.sft.keys() == made.pairs.keys() == {name(0), name(3)}
+    assert made.made.counts["drop:SolutionFailed"] == 2
+    assert made.made.details["no_pair_by_task"] == {}
+
+
+def test_an_empty_set_is_an_error_of_the_user(tmp_path):
+    with pytest.raises(UserError, match="NoResponse"):
+        build(tmp_path, {name(1): (Task.INSTRUCTION, [])})
+
+
+def test_bytes_do_not_depend_on_shards_or_ranges(tmp_path, monkeypatch):
+    prompts = instruction_prompts(40) | {
+        name(31 * i + 7): (Task.CODING, [Answer("a", 0, 80, R), Answer("b", 1, 60, W), Answer("b", 2, 50, R)])
+        for i in range(30)
+    }
+    whole = build(tmp_path / "one", prompts)
+    parted = build(tmp_path / "five", dict(reversed(prompts.items())), shards=5)
+    again = build(tmp_path / "again", prompts)
+    assert whole.files == parted.files == again.files
+    monkeypatch.setattr("fusionrun_stages.construction.rows.RANGE_ROWS", 7)
+    ranged = build(tmp_path / "ranged", prompts)
+    assert ranged.files["summary.json"] == whole.files["summary.json"]
+    for file in construct.FILES.values():
+        table = pq.read_table(tmp_path / "ranged" / "out" / file)
+        assert table.equals(pq.read_table(tmp_path / "one" / "out" / file))
+        assert table["prompt_id"].to_pylist() == sorted(table["prompt_id"].to_pylist())
+    assert ranged.made.counts == whole.made.counts
+
+
+def test_bytes_do_not_depend_on_the_parts_of_a_shard(tmp_path, monkeypatch):
+    prompts = instruction_prompts(25) | {
+        name(31 * i + 7): (Task.CODING, [Answer("a", 0, 80, R), Answer("b", 1, 60, W), Answer("b", 2, 50, R)])
+        for i in range(18)
+    }
+    whole = build(tmp_path / "whole", prompts, shards=2, held_out=0.1)
+    seen: list[int] = []
+    decide = construct._decide
+    monkeypatch.setattr(construct, "_decide", lambda *given: seen.append(1) or decide(*given))
+    monkeypatch.setattr("fusionrun_stages.construction.keys.PART_RESPONSES", 10)
+    parted = build(tmp_path / "parted", prompts, shards=2, held_out=0.1)
+    assert len(seen) == 6 + 6  # 53 and 51 responses, about 10 at once
+    assert parted.files == whole.files
+    assert parted.made == whole.made
+
+
+def test_every_prompt_of_a_shard_is_in_one_part(tmp_path, monkeypatch):
+    made = build(tmp_path, instruction_prompts(23) | FILLER)
+    shard = next((tmp_path / "prompts").iterdir())
+    monkeypatch.setattr("fusionrun_stages.construction.keys.PART_RESPONSES", 7)
+    found = [
+        prompt
+        for part in parts_of(shard, made.parameters.sources)
+        for prompt in part.scan(shard).collect()["prompt_id"].to_list()
+    ]
+    assert len(parts_of(shard, made.parameters.sources)) == 7
+    assert sorted(found) == sorted(pl.read_parquet(shard)["prompt_id"])
+
+
+answers = st.builds(
+    Answer,
+    source=st.sampled_from(["a", "b", "c"]),
+    sample=st.integers(0, 3),
+    milli=st.one_of(st.none(), st.sampled_from([0, 10, 20, 60, 100, 110, 200])),
+    verdict=st.sampled_from([R, W, U, None]),
+    finish=st.sampled_from(["stop", "stop", "stop", "length", "error"]),
+)
+worlds = st.lists(
+    st.tuples(st.sampled_from(list(Task)), st.lists(answers, max_size=8, unique_by=lambda a: (a.source, a.sample))),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(world=worlds, shards=st.integers(1, 3), held_out=st.sampled_from([0.0, 0.3]))
+def test_what_holds_for_any_responses(tmp_path_factory, world, shards, held_out):
+    prompts = {name(i): value for i, value in enumerate(world)} | FILLER
+    made = build(tmp_path_factory.mktemp("world"), prompts, shards=shards, held_out=held_out)
+    pairs = made.pairs | made.held_out
+    dropped = sum(count for key, count in made.made.counts.items() if key.startswith("drop:"))
+    assert not (made.pairs | made.sft).keys() & made.held_out.keys()
+    assert len(made.sft.keys() | pairs.keys()) + dropped == len(prompts)
+    for prompt in made.sft.keys() & pairs.keys():
+        assert prompts[prompt][0] is Task.CODING
+    for prompt, pair in pairs.items():
+        task, given_answers = prompts[prompt]
+        by_text = {f"{a.source}-{a.sample}": a for a in given_answers}
+        chosen, rejected = (by_text[text] for text in sides(pair))
+        assert chosen.source == rejected.source == pair.source
+        assert chosen.sample != rejected.sample
+        assert chosen.finish == rejected.finish == "stop"
+        assert (pair.chosen_score_micro, pair.rejected_score_micro) == (chosen.milli * 1000, rejected.milli * 1000)
+        if task is not Task.CODING:
+            assert 10 <= chosen.milli - rejected.milli <= 100
+        if task is not Task.INSTRUCTION:
+            assert (chosen.verdict, rejected.verdict) == (R, W)
+    for prompt, row in made.sft.items():
+        task, given_answers = prompts[prompt]
+        answer = next(a for a in given_answers if f"{a.source}-{a.sample}" == row.messages[-1].content)
+        assert answer.finish == "stop"
+        if task in (Task.MATHEMATICS, Task.CODING):
+            assert answer.verdict is R

@@ -1,0 +1,167 @@
+"""One construction by the stage's own program, from answers written as a table."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fusionrun.api.artifacts import shard_name
+from fusionrun.api.data import RewardMargin, Task
+from fusionrun.api.parameters import ConstructParameters, SourceInputs
+from fusionrun.api.records import (
+    PreferencePair,
+    Prompt,
+    Response,
+    Score,
+    SftExample,
+    Verdict,
+    VerdictValue,
+)
+from fusionrun.api.task import StageTask
+from fusionrun_stages import construct
+from fusionrun_stages.shards import read_rows, write_rows
+from fusionrun_stages.work import Made, Work
+
+R, W, U = VerdictValue.RIGHT, VerdictValue.WRONG, VerdictValue.UNKNOWN
+
+
+@dataclass
+class Answer:
+    """One response: who, which sample, score in thousandths (None: unscored), verdict, how it ended."""
+
+    source: str
+    sample: int
+    milli: float | None
+    verdict: VerdictValue | None = None
+    finish: str = "stop"
+    detail: str = ""
+    text: str | None = None
+
+
+@dataclass
+class Outcome:
+    """What a case gave, by prompt."""
+
+    sft: dict[str, SftExample]
+    pairs: dict[str, PreferencePair]
+    held_out: dict[str, PreferencePair]
+    made: Made
+    parameters: ConstructParameters
+    files: dict[str, bytes] = field(repr=False, default_factory=dict)
+
+
+def name(number: int) -> str:
+    return f"{number:016x}"
+
+
+def build(
+    folder: Path,
+    prompts: dict[str, tuple[Task, list[Answer]]],
+    *,
+    sft_fraction: float = 0.4,
+    held_out: float = 0.0,
+    shards: int = 1,
+    margin: tuple[float, float] = (0.01, 0.1),
+    prepared: dict[str, int] | None = None,
+    seed: int = 42,
+    solutions: dict[str, VerdictValue] | None = None,
+) -> Outcome:
+    """Write the inputs of a case, run construct on them, and read what it made."""
+    sources = sorted({a.source for _, answers in prompts.values() for a in answers} | {"a"})
+    placed = {prompt: i % shards for i, prompt in enumerate(prompts)}
+    for shard in range(shards):
+        if solutions is not None:
+            judged = [
+                Verdict(prompt_id=p, source="solutions", sample_index=0, verdict=v)
+                for p, v in solutions.items()
+                if placed[p] == shard
+            ]
+            write_rows(folder / "solutions" / (shard_name(shard, shards) + ".parquet"), Verdict, judged)
+        own = {p: v for p, v in prompts.items() if placed[p] == shard}
+        file = shard_name(shard, shards) + ".parquet"
+        write_rows(
+            folder / "prompts" / file,
+            Prompt,
+            [Prompt(prompt_id=p, dataset=str(t).lower(), task=str(t), prompt=f"ask {p}") for p, (t, _) in own.items()],
+        )
+        for source in sources:
+            mine = [(p, t, a) for p, (t, answers) in own.items() for a in answers if a.source == source]
+            key = [{"prompt_id": p, "source": source, "sample_index": a.sample} for p, _, a in mine]
+            write_rows(
+                folder / "responses" / source / file,
+                Response,
+                [
+                    Response(
+                        **k,
+                        dataset=str(t).lower(),
+                        text=f"{source}-{a.sample}" if a.text is None else a.text,
+                        finish_reason=a.finish,
+                    )
+                    for k, (_, t, a) in zip(key, mine, strict=True)
+                ],
+            )
+            write_rows(
+                folder / "scores" / source / file,
+                Score,
+                [
+                    Score(**k, score_micro=round(a.milli * 1000))
+                    for k, (_, _, a) in zip(key, mine, strict=True)
+                    if a.milli is not None
+                ],
+            )
+            write_rows(
+                folder / "verdicts" / source / file,
+                Verdict,
+                [
+                    Verdict(**k, verdict=a.verdict, detail=a.detail)
+                    for k, (_, _, a) in zip(key, mine, strict=True)
+                    if a.verdict
+                ],
+            )
+    (folder / "prepare.json").write_text(json.dumps({"counts": prepared or {}}))
+    output = folder / "out"
+    output.mkdir(exist_ok=True)
+    task = StageTask(
+        run="r",
+        namespace="n",
+        stage="construct",
+        digest="d",
+        output_dir=str(output),
+        parameters=ConstructParameters(
+            prompts_dir=str(folder / "prompts"),
+            prepare_manifest=str(folder / "prepare.json"),
+            solutions_verdicts_dir=None if solutions is None else str(folder / "solutions"),
+            tasks={str(t).lower(): t for t, _ in prompts.values()},
+            sources=[
+                SourceInputs(
+                    source=s,
+                    responses_dir=str(folder / "responses" / s),
+                    verdicts_dirs=[str(folder / "verdicts" / s)],
+                    scores_dir=str(folder / "scores" / s),
+                )
+                for s in reversed(sources)
+            ],
+            reward_margin=RewardMargin(min=margin[0], max=margin[1]),
+            sft_fraction=sft_fraction,
+            held_out_fraction=held_out,
+            seed=seed,
+        ),
+    )
+    made = construct.run(Work(task, output, None, "uid", lambda *_, **__: None))
+    files = {f: (output / f).read_bytes() for f in made.files}
+    assert sorted(p.name for p in output.iterdir()) == sorted(made.files)
+    return Outcome(
+        {row.prompt_id: row for row in read_rows(output / "sft.parquet", SftExample)},
+        {row.prompt_id: row for row in read_rows(output / "pairs.parquet", PreferencePair)},
+        {row.prompt_id: row for row in read_rows(output / "held-out.parquet", PreferencePair)},
+        made,
+        task.parameters,
+        files,
+    )
+
+
+def sides(pair: PreferencePair) -> tuple[str, str]:
+    return pair.chosen[0].content, pair.rejected[0].content
+
+
+FILLER = {name(0xFFFF): (Task.SFT_ONLY, [Answer("a", 0, None)])}
+"""A prompt that gives an SFT row, so that a case about pairs or drops alone is not an empty set."""
