@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from fusionrun.api.result import decode_result
 from support.live import OPERATOR_NAMESPACE, Cluster, audit_log, condition, creates, small_run
 
 pytestmark = pytest.mark.cluster
 DONE = ("Succeeded", "Skipped")
+MEASURED = 60
+"""Prompts of each of the three benchmarks."""
 IS_LOCAL = os.environ.get("CLUSTER", "local") == "local"
 OPERATOR = ("-n", OPERATOR_NAMESPACE, "-l", "app.kubernetes.io/name=fusionrun")
 
@@ -54,7 +57,7 @@ def operator_processes(uid: str) -> list[int]:
 def finished(cluster: Cluster) -> dict:
     """Run the tiny world's run with the operator killed once in every stage; return the finished object."""
     name = f"killed-{int(time.time())}"
-    manifest = small_run(name, prompts=120, measured=60)
+    manifest = small_run(name, prompts=120, measured=MEASURED)
     manifest["spec"]["construction"]["seed"] = int(time.time())  # its own artifacts: all the work is done anew
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
     killed: set[str] = set()
@@ -114,6 +117,15 @@ def test_dpo_learns_from_its_pairs(finished):
     assert stages["dpo"]["rewardAccuracy"] > 0.5
 
 
+@pytest.mark.parametrize("model", ["sft", "final"])
+def test_answers_of_a_trained_model_end_by_themselves_when_it_is_served(cluster, finished, model):
+    labels = f"fusionrun.dev/run={finished['metadata']['name']},fusionrun.dev/stage=generate.eval-{model}"
+    (pod,) = (p for p in cluster.get("pods", "-l", labels)["items"] if p["status"]["phase"] == "Succeeded")
+    told = decode_result(pod["status"]["containerStatuses"][0]["state"]["terminated"]["message"])
+    assert told.counts["responses"] == 3 * MEASURED
+    assert told.counts["truncated"] <= told.counts["responses"] / 100
+
+
 def test_kubectl_wait_ends(cluster, finished):
     name = finished["metadata"]["name"]
     cluster.kubectl("wait", "--for=condition=Complete", f"fr/{name}", "--timeout=5s")
@@ -136,7 +148,7 @@ def test_no_server_and_no_pod_is_left_at_work(cluster, finished):
 
 
 def test_a_second_run_of_the_same_recipe_reuses_everything(cluster, finished):
-    again = small_run(f"{finished['metadata']['name']}-b", prompts=120, measured=60)
+    again = small_run(f"{finished['metadata']['name']}-b", prompts=120, measured=MEASURED)
     again["spec"]["construction"]["seed"] = finished["spec"]["construction"]["seed"]
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(again))
     run = list(cluster.watch(again["metadata"]["name"]))[-1]
