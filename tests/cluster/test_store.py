@@ -69,6 +69,17 @@ def test_managed_fields_are_not_kept(store, make):
     assert "managedFields" not in store.get(TINY)["metadata"]
 
 
+def test_of_pods_and_jobs_no_template_is_kept(store, make):
+    pod, job = make.child("Pod", "p"), make.child("Job", "j")
+    pod["spec"] = {"containers": [{}], "volumes": [{}], "hostNetwork": True, "nodeName": "a"}
+    job["spec"] = {"backoffLimit": 3, "template": {}}
+    store.put(pod)
+    store.put(job)
+    assert store.get(ref_of(pod))["spec"] == {"hostNetwork": True, "nodeName": "a"}
+    assert store.get(ref_of(job))["spec"] == {"backoffLimit": 3}
+    assert "containers" in pod["spec"], "what was given is another's"
+
+
 def test_children_are_found_by_label_and_the_run_is_none_of_them(store, make):
     store.put(make.run())
     store.put(make.child("Job", "b"))

@@ -10,6 +10,13 @@ from fusionrun.api.models import Manifest
 from fusionrun.names import API_VERSION, KIND, LABEL_RUN
 from fusionrun.state.live import ObjectRef
 
+UNREAD_SPEC = {
+    "Pod": frozenset({"containers", "initContainers", "volumes", "tolerations", "affinity"}),
+    "Job": frozenset({"template"}),
+    "PyTorchJob": frozenset({"pytorchReplicaSpecs"}),
+}
+"""What of an object's spec is not kept, by kind."""
+
 
 def ref_of(manifest: Manifest) -> ObjectRef:
     """Return the reference of an object."""
@@ -50,9 +57,7 @@ class Store:
         if known is not None:
             self._forget(ref)
         self._deleted.pop(ref, None)
-        # managedFields are the larger half of many objects, and nobody here reads them.
-        kept = {k: v for k, v in manifest["metadata"].items() if k != "managedFields"}
-        self._objects[ref] = {**manifest, "metadata": kept}
+        self._objects[ref] = _what_is_read(manifest)
         run = run_of(manifest)
         if run is not None and run != ref:
             self._children.setdefault(run, set()).add(ref)
@@ -125,6 +130,15 @@ class Store:
         address = _address(known)
         if address and self._pods.get(address) == ref:
             del self._pods[address]
+
+
+def _what_is_read(manifest: Manifest) -> Manifest:
+    """Leave out what nobody here reads, the larger part of most objects: they are held for as long as their run."""
+    kept = {**manifest, "metadata": {k: v for k, v in manifest["metadata"].items() if k != "managedFields"}}
+    unread = UNREAD_SPEC.get(manifest["kind"])
+    if unread and "spec" in manifest:
+        kept["spec"] = {k: v for k, v in manifest["spec"].items() if k not in unread}
+    return kept
 
 
 def _version(manifest: Manifest) -> int:
