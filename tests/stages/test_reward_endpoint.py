@@ -1,10 +1,7 @@
 """score by an endpoint: a server on the loopback that answers as vLLM's /classify does. No torch."""
 
-import http.server
-import json
 import sys
 import threading
-import time
 
 import pytest
 
@@ -20,58 +17,19 @@ from fusionrun_stages import score
 from fusionrun_stages.errors import InfrastructureError, ServerWedgedError, UserError
 from fusionrun_stages.shards import read_rows, write_rows
 from fusionrun_stages.work import Work
+from support.replies import Replies
 
 COUNT = 12
 TOO_LONG = {"error": {"message": "This model's maximum context length is 64 tokens. However, you requested 99"}}
 
 
-class Judge(http.server.ThreadingHTTPServer):
+class Judge(Replies):
     """A reward model whose reward of an answer is its length over eight, less one."""
 
-    daemon_threads = True
-    request_queue_size = 128
+    path = "/judge"
 
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.asked = []
-        self.lock = threading.Lock()
-        self.plan = lambda body, number: None
-        self.delay = 0.0
-        self.under_way = self.most_under_way = 0
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_port}/judge"
-
-    def handle_error(self, *arguments):
-        pass
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with self.server.lock:
-            self.server.asked.append((self.path, dict(self.headers), body))
-            number = len(self.server.asked)
-            self.server.under_way += 1
-            self.server.most_under_way = max(self.server.most_under_way, self.server.under_way)
-        time.sleep(self.server.delay)
-        with self.server.lock:
-            self.server.under_way -= 1
-        answer = body["messages"][1]["content"]
-        status, headers, reply = self.server.plan(body, number) or (200, {}, classified(len(answer) / 8 - 1))
-        text = json.dumps(reply).encode()
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, *arguments):
-        pass
+    def answer_to(self, body):
+        return classified(len(body["messages"][1]["content"]) / 8 - 1)
 
 
 def classified(*numbers, tokens=9):

@@ -1,4 +1,4 @@
-"""A server in OpenAI's words for tests of the generation's client, where a real one could not be made to misbehave."""
+"""Servers for tests of the stages' HTTP clients, where a real one could not be made to misbehave."""
 
 import hashlib
 import http.server
@@ -10,6 +10,7 @@ import time
 class Replies(http.server.ThreadingHTTPServer):
     """An OpenAI-compatible server whose answer is a hash of what it was asked: the same question, the same answer."""
 
+    path = "/v1"
     daemon_threads = True
     request_queue_size = 128
 
@@ -26,7 +27,19 @@ class Replies(http.server.ThreadingHTTPServer):
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.server_port}/v1"
+        return f"http://127.0.0.1:{self.server_port}{self.path}"
+
+    def answer_to(self, body):
+        count, choices = body.pop("n"), []
+        ids = body.pop("return_token_ids", False)
+        for index in range(count):
+            # As vLLM does: sample i of a request has the seed plus i.
+            one = body | {"seed": body["seed"] + index}
+            text = hashlib.sha256(json.dumps(one, sort_keys=True).encode()).hexdigest()
+            finish = "length" if text[0] in "01" else "stop"
+            choice = {"index": index, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
+            choices.append(choice | ({"token_ids": [1] * 7} if ids else {}))
+        return {"choices": choices, "usage": {"prompt_tokens": 5, "completion_tokens": 7 * count}}
 
     def handle_error(self, *arguments):
         pass
@@ -68,17 +81,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             status, headers, answer = planned
             self.reply(status, headers, answer)
             return
-        count, choices = body.pop("n"), []
-        ids = body.pop("return_token_ids", False)
-        for index in range(count):
-            # As vLLM does: sample i of a request has the seed plus i.
-            one = body | {"seed": body["seed"] + index}
-            text = hashlib.sha256(json.dumps(one, sort_keys=True).encode()).hexdigest()
-            finish = "length" if text[0] in "01" else "stop"
-            choice = {"index": index, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
-            choices.append(choice | ({"token_ids": [1] * 7} if ids else {}))
-        usage = {"prompt_tokens": 5, "completion_tokens": 7 * count}
-        self.reply(200, {}, {"choices": choices, "usage": usage})
+        self.reply(200, {}, self.server.answer_to(body))
 
     def reply(self, status, headers, answer):
         self.send(status, headers, json.dumps(answer).encode())
