@@ -120,10 +120,7 @@ def open_dataset(dataset: DatasetParameters, what: str) -> list[DataFile]:
 
 def wanted_columns(dataset: DatasetParameters) -> list[str]:
     """List the columns that a data set must have."""
-    columns = dataset.columns
-    named = [columns.prompt, columns.context, columns.answer, columns.tests, columns.entry_point, columns.solution,
-             columns.category]  # fmt: skip
-    return [*dict.fromkeys([*(c for c in named if c), *dataset.responses_columns.values()])]
+    return [*dict.fromkeys([*dataset.columns.named(), *dataset.responses_columns.values()])]
 
 
 def tests_of(value: Any) -> list[str] | None:

@@ -50,6 +50,10 @@ class Columns(Contract):
     category: ColumnName | None = None
     """Label of what the prompt is about, by which ``excludedSubjects`` goes; without it the words decide."""
 
+    def named(self) -> list[str]:
+        """Return the columns that are named, in the order of the fields."""
+        return [column for column in self.model_dump().values() if column]
+
 
 class Preset(StrEnum):
     """The data sets of the recipe, with their columns and tasks known."""

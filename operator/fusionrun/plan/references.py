@@ -41,12 +41,9 @@ class References:
 
     def _dataset(self, field: str, uri: str, revision: str | None, split: str, columns: Columns,
                  responses: dict[str, str]) -> None:  # fmt: skip
-        named = (columns.prompt, columns.context, columns.answer, columns.tests, columns.entry_point, columns.solution,
-                 columns.category)  # fmt: skip
-        used = [c for c in named if c]
         reference = Reference(
             field=field, kind=ReferenceKind.DATASET, uri=uri, revision=revision, split=split,
-            columns=[*used, *responses.values()],
+            columns=[*columns.named(), *responses.values()],
         )  # fmt: skip
         self._add(field, reference)
 
