@@ -35,29 +35,29 @@ def sft(layout: Layout) -> SftParameters:
 
 def dpo(layout: Layout) -> DpoParameters:
     """Ask for DPO of the SFT model on the pairs."""
-    dpo = layout.spec.training.dpo
+    numbers = layout.spec.training.dpo
     return DpoParameters.model_validate(
         {
             "model_path": layout.artifact("sft", "model"),
             "data_path": layout.artifact("construct", "pairs.parquet"),
-            "beta": dpo.beta,
-            "length_normalized": dpo.length_normalized,
-            **_training(layout, dpo),
+            "beta": numbers.beta,
+            "length_normalized": numbers.length_normalized,
+            **_training(layout, numbers),
         }
     )
 
 
 def promote(layout: Layout) -> PromoteParameters:
     """Ask for the better of DPO's last two checkpoints by the held-out pairs."""
-    dpo = layout.spec.training.dpo
+    numbers = layout.spec.training.dpo
     return PromoteParameters.model_validate(
         {
             "dpo_dir": layout.artifact("dpo"),
             "reference_model_path": layout.artifact("sft", "model"),
             "held_out_path": layout.artifact("construct", "held-out.parquet"),
-            "save_steps": dpo.save_steps,
-            "beta": dpo.beta,
-            "length_normalized": dpo.length_normalized,
-            "max_length": dpo.max_length,
+            "save_steps": numbers.save_steps,
+            "beta": numbers.beta,
+            "length_normalized": numbers.length_normalized,
+            "max_length": numbers.max_length,
         }
     )

@@ -13,11 +13,11 @@ from fusionrun.api.result import Outcome, decode_result
 from fusionrun.api.status import LOG_TAIL_CHARACTERS, Reason
 from fusionrun.api.task import EXIT_USER_ERROR
 
-DISRUPTIONS = frozenset({"Evicted", "Preempted", "Preempting", "NodeLost", "NodeShutdown", "Shutdown", "Terminated"})
-"""Pod reasons that are the infrastructure's. Source: Kubernetes, kubelet eviction and graceful node shutdown."""
-
 EVICTED = "Evicted"
 """What the kubelet says of a pod that it put out for want of memory or disk; an eviction by the API leaves no pod."""
+
+DISRUPTIONS = frozenset({EVICTED, "Preempted", "Preempting", "NodeLost", "NodeShutdown", "Shutdown", "Terminated"})
+"""Pod reasons that are the infrastructure's. Source: Kubernetes, kubelet eviction and graceful node shutdown."""
 
 DECISIVE = (Reason.USER_ERROR, Reason.SERVER_WEDGED)
 """What a pod says that ends its Job at once (``objects.job.wrap_in_job``), whatever failed before."""
