@@ -1,18 +1,11 @@
 """What several stages' tests talk to."""
 
-import threading
-
 import pytest
 
-from support.replies import Replies
+from support.replies import Replies, running
 
 
 @pytest.fixture
 def server():
-    with Replies() as replies:
-        thread = threading.Thread(target=replies.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with running(Replies()) as replies:
         yield replies
-        replies.hanging.set()
-        replies.shutdown()
-        thread.join()

@@ -1,7 +1,6 @@
 """score by an endpoint: a server on the loopback that answers as vLLM's /classify does. No torch."""
 
 import sys
-import threading
 
 import pytest
 
@@ -17,7 +16,7 @@ from fusionrun_stages import score
 from fusionrun_stages.errors import InfrastructureError, ServerWedgedError, UserError
 from fusionrun_stages.shards import read_rows, write_rows
 from fusionrun_stages.work import Work
-from support.replies import Replies
+from support.replies import Replies, running
 
 COUNT = 12
 TOO_LONG = {"error": {"message": "This model's maximum context length is 64 tokens. However, you requested 99"}}
@@ -39,10 +38,8 @@ def classified(*numbers, tokens=9):
 
 @pytest.fixture
 def server():
-    with Judge() as judge:
-        threading.Thread(target=judge.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    with running(Judge()) as judge:
         yield judge
-        judge.shutdown()
 
 
 def prepare(folder, url, *, calibration=None, **more):

@@ -5,6 +5,8 @@ import http.server
 import json
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class Replies(http.server.ThreadingHTTPServer):
@@ -43,6 +45,18 @@ class Replies(http.server.ThreadingHTTPServer):
 
     def handle_error(self, *arguments):
         pass
+
+
+@contextmanager
+def running(server: Replies) -> Iterator[Replies]:
+    """Let a server answer until the end of the block."""
+    with server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.hanging.set()
+        server.shutdown()
+        thread.join()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
