@@ -8,6 +8,7 @@ silent; ours), since the target must answer well without it.
 import json
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import polars as pl
 from fusionrun.api.data import Task
 from fusionrun.api.parameters import ConstructParameters
 from fusionrun.api.records import MICRO, DropReason, PreferencePair, SftExample
+from fusionrun.api.result import dataset_count
 from fusionrun_stages.construction.keys import (
     Part,
     parts_of,
@@ -34,7 +36,7 @@ from fusionrun_stages.construction.rows import (
     spill,
 )
 from fusionrun_stages.construction.rules import choose
-from fusionrun_stages.construction.split import hold_out, take
+from fusionrun_stages.construction.split import hold_out, keep, take
 from fusionrun_stages.construction.summary import FILE as SUMMARY
 from fusionrun_stages.construction.summary import Summary, prepared
 from fusionrun_stages.errors import UserError
@@ -76,7 +78,7 @@ def run(work: Work) -> Made:
     for number, part in enumerate(parts):
         work.report(number, 2 * len(parts), "parts")
         decisions.append(_decide(part, parameters, summary).with_columns(part=pl.lit(number, pl.UInt32)))
-    decided = pl.concat(decisions)
+    decided = _bounded(pl.concat(decisions), parameters)
     pairs = _pair_rows(decided, parameters)
     chosen = pl.concat([_sft_rows(decided, pairs.filter(pl.col("kind") == HELD_OUT), parameters), pairs])
     counts, details = _count(decided, chosen, parameters)
@@ -108,6 +110,24 @@ def _sources(parameters: ConstructParameters) -> list[Any]:
     return sorted(parameters.sources, key=lambda inputs: inputs.source)
 
 
+def _bounded(decided: pl.DataFrame, parameters: ConstructParameters) -> pl.DataFrame:
+    """Drop the prompts whose rows and pairs would be more than ``maxKept`` of their data set."""
+    gives_both = (pl.col("task") == str(Task.CODING)) & pl.col("pair_source").is_not_null()
+    useful = decided.filter(pl.col("drop").is_null()).select("prompt", "dataset", given=1 + gives_both.cast(pl.UInt32))
+    over = pl.Series(dtype=pl.UInt64)
+    for dataset, limit in sorted(parameters.max_kept.items()):
+        own = useful.filter(pl.col("dataset") == dataset)
+        if own["given"].sum() > limit:
+            kept = keep(_names(own), own["given"].to_list(), limit, parameters.seed)
+            left_out = ~pl.col("prompt").is_in(_numbers(kept).implode())
+            over = over.append(own.filter(left_out)["prompt"])
+    is_over = pl.col("prompt").is_in(over.implode())
+    return decided.with_columns(
+        drop=pl.when(is_over).then(pl.lit(str(DropReason.OVER_MAX_KEPT))).otherwise(pl.col("drop")),
+        no_pair=pl.when(~is_over).then(pl.col("no_pair")),
+    )
+
+
 def _sft_rows(decided: pl.DataFrame, held_out: pl.DataFrame, parameters: ConstructParameters) -> pl.DataFrame:
     """Choose the prompts whose best response becomes an SFT row.
 
@@ -117,7 +137,7 @@ def _sft_rows(decided: pl.DataFrame, held_out: pl.DataFrame, parameters: Constru
     """
     kept = decided.filter(pl.col("drop").is_null() & pl.col("row_source").is_not_null())
     task, has_pair = pl.col("task"), pl.col("pair_source").is_not_null()
-    to_sft = pl.Series(_split(kept.filter(task == str(Task.INSTRUCTION)), parameters), dtype=pl.UInt64)
+    to_sft = _split(kept.filter(task == str(Task.INSTRUCTION)), parameters)
     wanted = (
         pl.when(task == str(Task.INSTRUCTION))
         .then(pl.col("prompt").is_in(to_sft.implode()))
@@ -139,26 +159,29 @@ def _sft_rows(decided: pl.DataFrame, held_out: pl.DataFrame, parameters: Constru
     )
 
 
-def _split(instruction: pl.DataFrame, parameters: ConstructParameters) -> list[int]:
-    to_sft: list[int] = []
+def _split(instruction: pl.DataFrame, parameters: ConstructParameters) -> pl.Series:
+    to_sft: list[str] = []
     for dataset in sorted(instruction["dataset"].unique()):
         names = _names(instruction.filter(pl.col("dataset") == dataset))
-        to_sft += [int(name, 16) for name in take(names, parameters.sft_fraction, parameters.seed, "sft")]
-    return to_sft
+        to_sft += take(names, parameters.sft_fraction, parameters.seed, "sft")
+    return _numbers(to_sft)
 
 
 def _names(rows: pl.DataFrame) -> list[str]:
     return [f"{prompt:016x}" for prompt in rows["prompt"]]
 
 
+def _numbers(names: Sequence[str]) -> pl.Series:
+    return pl.Series([int(name, 16) for name in names], dtype=pl.UInt64)
+
+
 def _pair_rows(decided: pl.DataFrame, parameters: ConstructParameters) -> pl.DataFrame:
     """Choose the pairs, and hold some of them out; an Instruction prompt that went to SFT gives none."""
     kept = decided.filter(pl.col("drop").is_null() & pl.col("pair_source").is_not_null())
     instruction = pl.col("task") == str(Task.INSTRUCTION)
-    to_sft = pl.Series(_split(kept.filter(instruction), parameters), dtype=pl.UInt64)
+    to_sft = _split(kept.filter(instruction), parameters)
     pairs = kept.filter(~(instruction & pl.col("prompt").is_in(to_sft.implode())))
-    held = hold_out(_names(pairs), parameters.held_out_fraction, parameters.seed)
-    held_out = pl.Series([int(name, 16) for name in held], dtype=pl.UInt64)
+    held_out = _numbers(hold_out(_names(pairs), parameters.held_out_fraction, parameters.seed))
     return pairs.select(
         "prompt",
         "dataset",
@@ -182,13 +205,18 @@ def _count(
     for kind, prefix in ((SFT, "sft"), (PAIR, "pairs")):
         by_source = Counter(chosen.filter(pl.col("kind") == kind)["source"])
         counts |= {f"{prefix}:{names[number]}": by_source[number] for number in sorted(by_source)}
+    by_dataset = _tally(chosen, "dataset", "kind")
+    for dataset in sorted(parameters.tasks):
+        rows = by_dataset.get(dataset, {})
+        counts[dataset_count("sft", dataset)] = rows.get(SFT, 0)
+        counts[dataset_count("pairs", dataset)] = rows.get(PAIR, 0)
     prepared = read_json(Path(parameters.prepare_manifest)).get("counts", {})
     drops = Counter(decided["drop"].drop_nulls())
     for reason, name in PREPARED.items():
         drops[str(reason)] += prepared.get(name, 0)
     counts |= {f"drop:{reason}": drops[reason] for reason in sorted(drops) if drops[reason]}
     return counts, {
-        "by_dataset": _tally(chosen, "dataset", "kind"),
+        "by_dataset": by_dataset,
         "drops_by_dataset": _tally(decided, "dataset", "drop"),
         "no_pair_by_task": _tally(decided, "task", "no_pair"),
     }

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fusionrun.api import task as words
 from fusionrun.api.parameters import Parameters
-from fusionrun.api.result import RESULT_MAX_BYTES, Outcome, StageResult, decode_result, encode_result
+from fusionrun.api.result import RESULT_MAX_BYTES, Outcome, StageResult, dataset_count, decode_result, encode_result
 from fusionrun.api.stage import StageKind
 from fusionrun.api.task import CONTRACT_VERSION, StageTask, decode_task, encode_task
 from fusionrun.errors import ContractError
@@ -80,6 +80,16 @@ def test_last_words_fit_a_termination_message_and_keep_their_numbers(message, nu
     assert heard.counts == numbers
     assert heard.user_error is user_error
     assert message.startswith(heard.message)
+
+
+def test_counts_of_single_data_sets_go_first_where_the_result_is_too_long():
+    of_datasets = {dataset_count(kind, f"{n:02d}" * 12): 10**6 for n in range(64) for kind in ("sft", "pairs")}
+    said = StageResult(outcome=Outcome.SUCCEEDED, message="kept", counts={"sft_rows": 7} | of_datasets)
+    text = encode_result(said)
+    assert len(text.encode()) <= RESULT_MAX_BYTES
+    assert decode_result(text) == said.model_copy(update={"counts": {"sft_rows": 7}})
+    few = said.model_copy(update={"counts": {"sft_rows": 7, dataset_count("sft", "math"): 3}})
+    assert decode_result(encode_result(few)) == few
 
 
 def test_a_message_of_control_characters_is_cut_too():

@@ -66,6 +66,7 @@ CHANGES = [
     ("datasets.0.uri", f"pvc://{CLAIM}/other", FROM_PROMPTS),
     ("datasets.0.split", "validation", FROM_PROMPTS),
     ("datasets.0.maxPrompts", 5, FROM_PROMPTS),
+    ("datasets.0.maxKept", 5, FROM_CONSTRUCT),
     ("datasets.0.columns.answer", "gold", FROM_PROMPTS),
     ("generation.shards", 3, FROM_PROMPTS),
     ("datasets.0.samplesPerPrompt", 2, ADA | BOB | FROM_CONSTRUCT),
@@ -160,3 +161,8 @@ def test_a_reward_endpoints_place_and_model_enter_the_scores_and_its_key_does_no
         after = of(**more)
         assert {name for name in before if before[name] != after[name]} == SCORES | FROM_CONSTRUCT
     assert of(apiKeySecretRef={"name": "s", "key": "k"}) == before
+
+
+def test_a_spec_without_bounds_has_the_parameters_of_earlier_versions():
+    construct = build_plan(fill(FusionRunSpec.model_validate(BASE)))["construct"].parameters
+    assert set(construct) == {"construction", "tasks", "systemPrompts"}

@@ -39,6 +39,13 @@ def test_a_generation_leaves_no_sampling_parameter_to_the_server():
     assert parameters.samples_per_prompt == {"math": 5, "code": 8}
 
 
+def test_construct_is_told_the_bounds_that_there_are():
+    assert task_of("construct").parameters.max_kept == {}
+    math, code = make_spec()["datasets"]
+    layout = layout_of(datasets=[math, {**code, "maxKept": 9}])
+    assert task_of("construct", layout).parameters.max_kept == {"code": 9}
+
+
 def test_the_measured_model_answers_once_and_greedily():
     parameters = task_of("generate/eval-final", url="http://server/v1").parameters
     assert parameters.samples_per_prompt == {"math-test": 1, "code-test": 1}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fusionrun.api.data import Task
 from fusionrun_stages import construct
 from fusionrun_stages.construction.keys import parts_of
-from fusionrun_stages.construction.split import hold_out, take
+from fusionrun_stages.construction.split import hold_out, keep, take
 from fusionrun_stages.errors import UserError
 from support.construction import FILLER, Answer, R, U, W, build, name, sides
 
@@ -62,7 +62,10 @@ def test_held_out_pairs_are_not_trained_on(tmp_path):
     made = build(tmp_path, instruction_prompts(20), held_out=0.25)
     assert (len(made.sft), len(made.pairs), len(made.held_out)) == (8, 9, 3)
     assert not made.pairs.keys() & made.held_out.keys()
-    assert made.made.counts == {"sft_rows": 8, "pairs": 9, "held_out_pairs": 3, "sft:a": 8, "pairs:a": 9}
+    assert made.made.counts == {
+        "sft_rows": 8, "pairs": 9, "held_out_pairs": 3, "sft:a": 8, "pairs:a": 9,
+        "sft@instruction": 8, "pairs@instruction": 9,
+    }  # fmt: skip
 
 
 def test_a_coding_prompt_whose_pair_is_held_out_gives_no_sft_row(tmp_path):
@@ -159,6 +162,59 @@ def test_every_prompt_of_a_shard_is_in_one_part(tmp_path, monkeypatch):
     assert sorted(found) == sorted(pl.read_parquet(shard)["prompt_id"])
 
 
+RIGHT_OVER_WRONG = [Answer("a", 0, 80, R), Answer("a", 1, 60, W)]
+RIGHT = [Answer("a", 0, 80, R)]
+BOUNDED = [
+    # Task, what prompts are answered in turn, bound; SFT rows, pairs, prompts dropped for the bound of 12.
+    (Task.INSTRUCTION, [[Answer("a", 0, 90), Answer("a", 1, 70)]], 5, (2, 3, 7)),
+    (Task.INSTRUCTION, [[Answer("a", 0, 90), Answer("a", 1, 70)]], 12, (4, 8, 0)),
+    (Task.MATHEMATICS, [RIGHT_OVER_WRONG], 5, (0, 5, 7)),
+    (Task.MATHEMATICS, [RIGHT], 5, (5, 0, 7)),
+    (Task.CODING, [RIGHT_OVER_WRONG], 6, (3, 3, 9)),
+    (Task.CODING, [RIGHT_OVER_WRONG], 7, (3, 3, 9)),  # the last place does not hold both
+    (Task.CODING, [RIGHT], 5, (5, 0, 7)),
+    (Task.SFT_ONLY, [[Answer("a", 0, None)]], 5, (5, 0, 7)),
+    (Task.SFT_ONLY, [[Answer("a", 0, None)], []], 5, (5, 0, 1)),  # what is dropped anyway is not counted
+]
+
+
+@pytest.mark.parametrize(
+    ("task", "answered", "limit", "expected"), BOUNDED, ids=[f"{case[0]}-{n}" for n, case in enumerate(BOUNDED)]
+)
+def test_a_data_set_gives_no_more_than_its_bound(tmp_path, task, answered, limit, expected):
+    prompts = {name(7919 * i + 1): (task, answered[i % len(answered)]) for i in range(12)}
+    filler = {} if task is Task.SFT_ONLY else FILLER
+    made = build(tmp_path, prompts | filler, max_kept={str(task).lower(): limit})
+    sft, dropped = made.sft.keys() - filler.keys(), made.made.counts.get("drop:OverMaxKept", 0)
+    assert (len(sft), len(made.pairs), dropped) == expected
+    assert made.made.details["drops_by_dataset"].get(str(task).lower(), {}).get("OverMaxKept", 0) == dropped
+    assert made.made.counts[f"sft@{str(task).lower()}"] == len(sft)
+
+
+def test_what_a_bound_keeps_depends_on_the_seed_and_not_on_shards(tmp_path, monkeypatch):
+    prompts = instruction_prompts(30)
+    one = build(tmp_path / "one", prompts, max_kept={"instruction": 9})
+    parted = build(tmp_path / "parted", dict(reversed(prompts.items())), shards=4, max_kept={"instruction": 9})
+    other = build(tmp_path / "other", prompts, max_kept={"instruction": 9}, seed=7)
+    kept = one.sft.keys() | one.pairs.keys()
+    assert one.files == parted.files
+    assert kept != other.sft.keys() | other.pairs.keys()
+    assert kept != set(sorted(prompts)[:9])
+    # Two hashes of the same seed: what is kept and what of it goes to SFT are independent choices.
+    assert one.sft.keys() != set(keep(sorted(kept), [1] * 9, 3, 42))
+
+
+def test_held_out_pairs_are_within_the_bound(tmp_path):
+    made = build(tmp_path, instruction_prompts(40), held_out=0.25, max_kept={"instruction": 20})
+    assert (len(made.sft), len(made.pairs), len(made.held_out)) == (8, 9, 3)
+
+
+def test_prompts_above_the_bound_are_not_said_to_lack_a_pair(tmp_path):
+    prompts = {name(i + 1): (Task.MATHEMATICS, RIGHT) for i in range(6)}
+    made = build(tmp_path, prompts, max_kept={"mathematics": 2})
+    assert made.made.details["no_pair_by_task"] == {"Mathematics": {"AllCorrect": 2}}
+
+
 answers = st.builds(
     Answer,
     source=st.sampled_from(["a", "b", "c"]),
@@ -203,3 +259,27 @@ def test_what_holds_for_any_responses(tmp_path_factory, world, shards, held_out)
         assert answer.finish == "stop"
         if task in (Task.MATHEMATICS, Task.CODING):
             assert answer.verdict is R
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(world=worlds, shards=st.integers(1, 3), limits=st.lists(st.integers(1, 6), min_size=4, max_size=4))
+def test_what_a_bound_keeps_of_any_responses(tmp_path_factory, world, shards, limits):
+    """The bound holds, is used but for one place of a Coding prompt, and only leaves out."""
+    prompts = {name(i): value for i, value in enumerate(world)} | FILLER
+    bounds = {str(task).lower(): limit for task, limit in zip(Task, limits, strict=True)}
+    whole = build(tmp_path_factory.mktemp("whole"), prompts)
+    made = build(tmp_path_factory.mktemp("bounded"), prompts, shards=shards, max_kept=bounds)
+    given_by = {str(task).lower(): [0, 0] for task in Task}
+    for number, outcome in enumerate((whole, made)):
+        for row in (*outcome.sft.values(), *outcome.pairs.values()):
+            given_by[row.dataset][number] += 1
+    for dataset, (unbounded, kept) in given_by.items():
+        full = min(unbounded, bounds[dataset])
+        assert kept in ((full - 1, full) if dataset == "coding" else (full,))
+    useful, kept = ({*outcome.sft, *outcome.pairs} for outcome in (whole, made))
+    assert kept <= useful
+    assert made.made.counts.get("drop:OverMaxKept", 0) == len(useful) - len(kept)
+    for prompt in kept:
+        if prompts[prompt][0] is not Task.INSTRUCTION:  # whose split is made of what is kept
+            assert made.sft.get(prompt) == whole.sft.get(prompt)
+            assert made.pairs.get(prompt) == whole.pairs.get(prompt)

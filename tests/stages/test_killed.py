@@ -159,7 +159,7 @@ def plan(folder, model, url):
         "construct": {
             "kind": "construct", "promptsDir": inputs["promptsDir"], "prepareManifest": str(folder / "prepare.json"),
             "tasks": DATASETS, "rewardMargin": {"min": 0.0, "max": 10.0}, "sftFraction": 0.4, "heldOutFraction": 0.2,
-            "seed": 42,
+            "seed": 42, "maxKept": {"chat": 9, "programs": 9},
             "sources": [{
                 "source": "s", "responsesDir": responses, "scoresDir": str(folder / "score-s" / "scores"),
                 "verdictsDirs": [str(folder / f"verify-s-{name}" / "verdicts") for name in ("sums", "programs")],

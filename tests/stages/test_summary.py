@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fusionrun.api.data import Task
 from fusionrun.api.records import DropReason
-from fusionrun.api.result import Outcome, StageResult, encode_result
+from fusionrun.api.result import Outcome, StageResult, dataset_count, encode_result
 from fusionrun_stages.construct import WIN_RATES
 from fusionrun_stages.construction.histogram import BINS, Histogram, Lengths, share_bins
 from fusionrun_stages.construction.summary import EXAMPLE_CHARACTERS, Summary, prepared
@@ -152,9 +152,10 @@ def test_examples_of_contamination_are_read_where_prepare_left_them(tmp_path):
 
 
 def test_the_last_words_fit_into_a_termination_message():
-    """32 sources of 24 letters, every reason, a million prompts: Kubernetes cuts at 4,096 bytes."""
+    """32 sources and 64 data sets of 24 letters, every reason, a million prompts: Kubernetes cuts at 4,096 bytes."""
     names = [f"{number:02d}".rjust(24, "s") for number in range(32)]
     counts = {f"{kind}:{name}": 999_999 for kind in ("sft", "pairs") for name in names}
+    counts |= {dataset_count(kind, f"{n:02d}".rjust(24, "d")): 999_999 for n in range(64) for kind in ("sft", "pairs")}
     counts |= {f"drop:{reason}": 999_999 for reason in DropReason}
     counts |= {"sft_rows": 999_999, "pairs": 999_999, "held_out_pairs": 99_999, "peak_memory_bytes": 10**10}
     numbers = {"truncated_share": 0.123456, "mean_margin": 0.123456}

@@ -64,6 +64,7 @@ def build(
     prepared: dict[str, int] | None = None,
     seed: int = 42,
     solutions: dict[str, VerdictValue] | None = None,
+    max_kept: dict[str, int] | None = None,
 ) -> Outcome:
     """Write the inputs of a case, run construct on them, and read what it made."""
     sources = sorted({a.source for _, answers in prompts.values() for a in answers} | {"a"})
@@ -143,6 +144,7 @@ def build(
             reward_margin=RewardMargin(min=margin[0], max=margin[1]),
             sft_fraction=sft_fraction,
             held_out_fraction=held_out,
+            max_kept=max_kept or {},
             seed=seed,
         ),
     )

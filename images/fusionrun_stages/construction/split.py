@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 from hashlib import blake2b
+from itertools import accumulate
 
 
 def take(prompt_ids: Sequence[str], fraction: float, seed: int, purpose: str) -> list[str]:
@@ -22,6 +23,21 @@ def take(prompt_ids: Sequence[str], fraction: float, seed: int, purpose: str) ->
     """
     ranked = sorted(prompt_ids, key=lambda prompt_id: (_hash(prompt_id, seed, purpose), prompt_id))
     return ranked[: int(Decimal(str(fraction)) * len(ranked))]
+
+
+def keep(prompt_ids: Sequence[str], given: Sequence[int], limit: int, seed: int) -> list[str]:
+    """Keep the prompts whose hash ranks lowest, for as long as what they give together is at most ``limit``.
+
+    Parameters
+    ----------
+    prompt_ids
+        In any order; the result does not depend on it. A lower limit keeps a part of what a higher one keeps.
+    given
+        For each prompt, how many SFT rows and pairs it gives: at least one.
+    """
+    ranked = sorted((_hash(name, seed, "kept"), name, count) for name, count in zip(prompt_ids, given, strict=True))
+    totals = accumulate(count for _, _, count in ranked)
+    return [name for (_, name, _), total in zip(ranked, totals, strict=True) if total <= limit]
 
 
 def hold_out(prompt_ids: Sequence[str], fraction: float, seed: int) -> list[str]:

@@ -85,6 +85,9 @@ class Dataset(Contract):
     samples_per_prompt: Annotated[int, Field(ge=1, le=128)] | None = None
     """Responses per prompt and source. Left out: the recipe's (Instruction 5, Coding 8, Mathematics 5, SftOnly 1)."""
     max_prompts: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
+    """Most prompts that are asked; of more, a seeded choice. Left out: for a preset enough for maxKept, else all."""
+    max_kept: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
+    """Most SFT rows plus pairs; of more, a seeded choice of prompts. Left out: for a preset the recipe's, else all."""
     excluded_subjects: Annotated[list[Subject], Field(max_length=2)] | None = None
     """Prompts about these are dropped and counted. Left out: what the recipe removes from a preset, else nothing."""
     near_duplicate_threshold: Annotated[float, Field(ge=0, le=0.95)] | None = None

@@ -163,6 +163,8 @@ class ConstructParameters(Contract):
     reward_margin: RewardMargin
     sft_fraction: float
     held_out_fraction: float
+    max_kept: dict[str, int] = {}
+    """By data set: the most SFT rows plus pairs. A data set that is not named has no bound."""
     system_prompts: dict[str, str] = {}
     seed: int
 

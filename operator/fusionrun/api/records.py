@@ -124,6 +124,7 @@ class DropReason(StrEnum):
     MATHEMATICS = "Mathematics"
     CONTAMINATED = "Contaminated"
     OVER_LIMIT = "OverLimit"
+    OVER_MAX_KEPT = "OverMaxKept"
     BAD_ROW = "BadRow"
     UNPARSABLE_ANSWER = "UnparsableAnswer"
     UNSCORED = "Unscored"

@@ -11,6 +11,8 @@ from fusionrun.api.task import CONTRACT_VERSION
 RESULT_MAX_BYTES = 3072
 """Longest encoded StageResult. Source: Kubernetes cuts a termination message at 4,096 bytes."""
 
+_OF_DATASET = "@"
+
 
 class Outcome(StrEnum):
     """How a pod ended."""
@@ -48,9 +50,22 @@ class Progress(Contract):
     numbers: Annotated[dict[str, float], Field(max_length=16)] = {}
 
 
+def dataset_count(kind: str, dataset: str) -> str:
+    """Name a count of one data set, of ``sft`` rows or ``pairs``: an over-long result leaves such counts out."""
+    return f"{kind}{_OF_DATASET}{dataset}"
+
+
 def encode_result(result: StageResult) -> str:
-    """Return the result as JSON of at most ``RESULT_MAX_BYTES``; an over-long message is cut, numbers never."""
+    """Return the result as JSON of at most ``RESULT_MAX_BYTES``.
+
+    An over-long result loses the counts of single data sets, which the manifest on the volume has, too; then the end
+    of its message. Other numbers are never left out.
+    """
     text = result.model_dump_json(exclude_defaults=True)
+    if len(text.encode()) > RESULT_MAX_BYTES:
+        counts = {name: count for name, count in result.counts.items() if _OF_DATASET not in name}
+        result = result.model_copy(update={"counts": counts})
+        text = result.model_dump_json(exclude_defaults=True)
     excess = len(text.encode()) - RESULT_MAX_BYTES
     if excess > 0:
         shorter = result.message.encode()[: max(0, len(result.message.encode()) - 2 * excess)]

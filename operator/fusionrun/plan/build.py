@@ -112,6 +112,12 @@ def _dropped(dataset: Dataset) -> dict[str, Any]:
     return {name: value for name, value in asked.items() if value}
 
 
+def _kept(spec: FusionRunSpec) -> dict[str, Any]:
+    """Return the bounds on rows and pairs; empty where there are none, so that older digests stay what they were."""
+    bounds = {d.name: d.max_kept for d in spec.datasets if d.max_kept is not None}
+    return {"maxKept": bounds} if bounds else {}
+
+
 def _served_as(server: ServerSettings) -> dict[str, Any]:
     """Return what of a server's settings may change its answers."""
     return {"dtype": server.dtype, "maxModelLen": server.max_model_len, "extraArgs": server.extra_args}
@@ -228,6 +234,7 @@ def _training_stages(spec: FusionRunSpec, references: References) -> list[Stage]
     construction = {
         "construction": _data(spec.construction),
         "tasks": {d.name: d.task for d in spec.datasets},
+        **_kept(spec),
         "systemPrompts": {s.name: s.system_prompt for s in spec.sources if s.system_prompt},
     }
     dpo = _data(training.dpo)

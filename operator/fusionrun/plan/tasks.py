@@ -234,6 +234,7 @@ def _construct(layout: Layout, stage: Stage) -> ConstructParameters:
         reward_margin=construction.reward_margin,
         sft_fraction=construction.sft_fraction,
         held_out_fraction=construction.held_out_fraction,
+        max_kept={d.name: d.max_kept for d in spec.datasets if d.max_kept is not None},
         system_prompts={s.name: s.system_prompt for s in spec.sources if s.system_prompt},
         seed=construction.seed,
     )
