@@ -1,11 +1,15 @@
 """Every field left out is filled with the recipe's number, and none that was given is touched."""
 
+import json
+
 import pytest
 
 from fusionrun.api.models import Sampling
 from fusionrun.api.spec import Family, FusionRunSpec
 from fusionrun.plan import recipe
+from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill
+from support.golden import GOLDEN
 from support.runs import CLAIM, make_spec
 
 
@@ -131,3 +135,41 @@ def test_only_general_presets_drop_subjects_and_near_duplicates():
     assert (dataset.excluded_subjects, dataset.near_duplicate_threshold) == ([], 0)
     for dataset in filled().datasets:
         assert (dataset.excluded_subjects, dataset.near_duplicate_threshold) == (None, None)
+
+
+def general(**bounds) -> dict:
+    return {"name": "d", "preset": "HelpSteer2", "task": "Instruction", **bounds}
+
+
+@pytest.mark.parametrize(
+    ("given", "prompts", "kept"),
+    [
+        (general(), 11_794, 9_435),
+        (general(maxPrompts=400), 400, 9_435),
+        (general(maxKept=943), 1_179, 943),
+        (general(maxKept=20_000), 25_001, 20_000),
+        (general(maxPrompts=50, maxKept=100), 50, 100),
+        ({**make_spec()["datasets"][0]}, None, None),
+        ({**make_spec()["datasets"][0], "maxKept": 7}, None, 7),
+    ],
+    ids=["preset", "asks for less", "keeps less", "keeps more", "both", "own data", "own data, bounded"],
+)
+def test_a_preset_has_the_recipes_size_unless_the_user_says_otherwise(given, prompts, kept):
+    (dataset,) = filled(datasets=[given]).datasets
+    assert (dataset.max_prompts, dataset.max_kept) == (prompts, kept)
+
+
+def test_the_full_sample_has_the_papers_sizes():
+    sample = json.loads((GOLDEN / "llama-3-1-8b" / "run.json").read_text())
+    spec = fill(FusionRunSpec.model_validate(sample["spec"]))
+    assert {d.name: (d.max_prompts, d.max_kept) for d in spec.datasets} == {
+        "ultrafeedback": (63_873, 51_098),
+        "magpie": (25_468, 20_374),
+        "helpsteer": (11_794, 9_435),
+        "openmath": (60_000, 51_803),
+        "leetcode": (None, 3_113),
+        "alpaca-zh": (2_602, 2_471),
+        "magpie-zh": (7_875, 7_481),
+    }
+    bounds = build_plan(spec)["construct"].parameters["maxKept"]
+    assert sum(bounds.values()) == 158_667 - 12_892  # all but the coding set that the sample leaves out

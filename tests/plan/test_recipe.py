@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from fusionrun.api.data import Preset, Subject, Task
+from fusionrun.api.sizes import PUBLISHED
 from fusionrun.api.spec import Family
 from fusionrun.plan import recipe
-from fusionrun.plan.presets import preset_columns, preset_data, preset_uri
+from fusionrun.plan.presets import default_max_kept, default_max_prompts, preset_columns, preset_data, preset_uri
 
 
 @pytest.mark.parametrize(
@@ -100,6 +101,29 @@ def test_each_preset_is_as_in_the_recipes_table(preset, task, samples, sources, 
     assert (known.task, known.samples, len(known.sources)) == (task, samples, sources)
     assert (set(known.excluded) == set(Subject)) == general
     assert (known.near_duplicates is not None) == general
+
+
+SIZES = re.findall(
+    r"^\| ([\w.-]+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|$",
+    (Path(__file__).parents[2] / "docs" / "data.md").read_text(),
+    re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize(("preset", "asked", "kept", "sft", "pairs"), SIZES, ids=[row[0] for row in SIZES])
+def test_each_preset_has_the_bounds_of_the_documented_table(preset, asked, kept, sft, pairs):
+    asked, kept, sft, pairs = (int(cell.replace(",", "")) for cell in (asked, kept, sft, pairs))
+    published = PUBLISHED[Preset(preset)]
+    assert (published.sft_rows, published.pairs, published.total) == (sft, pairs, kept)
+    assert default_max_kept(Preset(preset)) == kept
+    assert default_max_prompts(Preset(preset), kept) == asked
+
+
+def test_the_documented_table_has_every_preset_and_the_published_totals():
+    """The totals are those of the README's last row."""
+    assert [row[0] for row in SIZES] == list(Preset)
+    assert sum(p.sft_rows for p in PUBLISHED.values()) == 94_539
+    assert sum(p.pairs for p in PUBLISHED.values()) == 64_128
 
 
 def test_every_constant_of_the_recipe_says_whose_it_is():

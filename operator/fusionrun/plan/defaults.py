@@ -9,7 +9,7 @@ from fusionrun.api.models import RewardModel, Sampling, ServerSettings, Source, 
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.training import Dpo, Sft, Training
 from fusionrun.plan import recipe
-from fusionrun.plan.presets import PresetData, preset_data
+from fusionrun.plan.presets import PresetData, default_max_kept, default_max_prompts, preset_data
 
 T = TypeVar("T", bound=Contract)
 
@@ -53,8 +53,17 @@ def _dataset(dataset: Dataset, sources: list[Source]) -> Dataset:
             "responses_columns": held if dataset.sources is None or set(held) & set(dataset.sources) else {},
             "excluded_subjects": list(known.excluded) if known else None,
             "near_duplicate_threshold": known.near_duplicates if known else None,
+            **_sizes(dataset),
         },
     )
+
+
+def _sizes(dataset: Dataset) -> dict[str, int]:
+    """Return the bounds of a preset; ``maxPrompts`` follows ``maxKept`` where the user has set only that."""
+    if dataset.preset is None:
+        return {}
+    kept = dataset.max_kept or default_max_kept(dataset.preset)
+    return {"max_kept": kept, "max_prompts": default_max_prompts(dataset.preset, kept)}
 
 
 def _held(known: PresetData | None, sources: list[Source]) -> dict[str, str]:

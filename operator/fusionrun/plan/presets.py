@@ -22,8 +22,10 @@ the table "Datasets". Where each schema was found:
 """
 
 from dataclasses import dataclass
+from math import ceil
 
 from fusionrun.api.data import Columns, Preset, Subject, Task
+from fusionrun.api.sizes import PUBLISHED
 from fusionrun.plan.recipe import SAMPLES_PER_PROMPT
 
 FOUR_SOURCES = (
@@ -42,6 +44,18 @@ MATHEMATICS_SOURCES = ("Qwen2.5-Math-72B-Instruct",)
 
 NEAR_DUPLICATES = 0.8
 """Ours: the recipe is silent on near duplicates. Source of 0.8: Lee et al. 2022 (arXiv 2107.06499), section 4.2."""
+
+DROPPED_SHARE = {Task.INSTRUCTION: 0.2, Task.CODING: 0.2, Task.SFT_ONLY: 0.05}
+"""Share of the prompts asked that is expected to give neither a row nor a pair. Ours; ``prepare`` filters before it
+applies ``maxPrompts``, so this is for what falls later.
+
+- Instruction: prompts without a pair in the margin. UltraFeedback has about 64,000 prompts and 51,098 were kept: all of
+  the authors' filters together, that for code and mathematics included, dropped one in five.
+- Coding: prompts that no response solves. docs/data.md: of leetcode's 2,360 prompts 1,877 gave an SFT row.
+- SftOnly: only failed and cut responses are dropped.
+
+Mathematics has no share: the one preset names its number of problems.
+"""
 
 LEETCODE_TESTS = (
     "hf://newfacade/LeetCodeDataset has problems of the same site with tests: "
@@ -63,6 +77,8 @@ class PresetData:
     excluded: tuple[Subject, ...] = ()
     """What the recipe removes. Source: README, "Data Construction": "excluding code and math data"."""
     near_duplicates: float | None = None
+    prompts: int | None = None
+    """How many prompts the authors asked, where they say so."""
     lacks_tests: str = ""
     """Where its public form has no tests: what to do."""
 
@@ -95,6 +111,8 @@ _PRESETS: dict[Preset, PresetData] = {
         Columns(prompt="problem", answer="expected_answer"),
         MATHEMATICS_SOURCES,
         responses="generated_solution",
+        # Source: README of FuseChat-3.0 (December 2024): "nearly 60,000 unique samples".
+        prompts=60_000,
     ),
     Preset.LEETCODE: PresetData(
         "hf://greengerong/leetcode",
@@ -128,6 +146,23 @@ _PRESETS: dict[Preset, PresetData] = {
 def preset_data(preset: Preset) -> PresetData:
     """Return what is known of a preset's data set."""
     return _PRESETS[preset]
+
+
+def default_max_kept(preset: Preset) -> int:
+    """Return the recipe's number of SFT rows plus pairs."""
+    return PUBLISHED[preset].total
+
+
+def default_max_prompts(preset: Preset, max_kept: int) -> int:
+    """Return how many prompts to ask of a preset so that about ``max_kept`` rows and pairs come of it.
+
+    Every useful prompt gives one row or one pair, but a Coding prompt, which always gives a row and may give a pair,
+    too: there the published SFT rows are the useful prompts.
+    """
+    known, published = _PRESETS[preset], PUBLISHED[preset]
+    useful = published.sft_rows if known.task is Task.CODING else published.total
+    asked = known.prompts or ceil(useful / (1 - DROPPED_SHARE[known.task]))
+    return -(-asked * max_kept // published.total)
 
 
 def preset_uri(preset: Preset) -> str:
