@@ -225,6 +225,28 @@ def test_a_called_reward_model_is_named_by_its_place(facts):
     assert "| reward model |  | judge-8b at https://judge |" in markdown
 
 
+def test_presets_stand_beside_the_published_sizes_with_a_warning_where_they_differ(facts):
+    datasets = [
+        make_spec()["datasets"][0],
+        {"name": "helpsteer", "preset": "HelpSteer2", "task": "Instruction"},
+        {"name": "zh", "preset": "alpaca_gpt4_zh", "task": "SftOnly"},
+        {"name": "magpie", "preset": "Magpie-Pro-DPO-100K", "task": "Instruction"},
+    ]
+    details = {"by_dataset": {"math": {"sft": 1}, "helpsteer": {"sft": 3700, "pair": 2830}, "zh": {"sft": 2471}}}
+    spec = fill(FusionRunSpec.model_validate(make_spec(datasets=datasets)))
+    told = replace(facts, spec=spec, details=details)
+    (sizes,) = [section for section in build_sections(told) if section.heading == "Sizes"]
+    assert sizes.rows == [
+        ("helpsteer", "3,700", "3,774", "-2.0 %", "2,830", "5,661", "-50.0 %", "⚠ no"),
+        ("zh", "2,471", "2,471", "+0.0 %", "0", "0", "", "yes"),
+        ("magpie", "0", "8,149", "-100.0 %", "0", "12,225", "-100.0 %", "⚠ no"),
+    ]
+    for text in Cards(told, {}).dataset():
+        assert "data set helpsteer: 2,830 pairs, the recipe has 5,661 (-50%)" in text
+        assert "⚠ no" in text
+    assert "Sizes" not in [section.heading for section in build_sections(facts)]
+
+
 def test_every_reason_for_which_prepare_drops_is_shown_by_data_set(facts):
     tally = {key: number for number, key in enumerate(PREPARED.values(), 2)}
     counts = {f"drop:{reason}": tally[key] for reason, key in PREPARED.items()}

@@ -3,9 +3,11 @@
 import json
 
 from fusionrun.api.result import Outcome, StageResult
+from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.status import Reason
 from fusionrun.api.task import decode_task
 from fusionrun.state.results import dataset_summary
-from support.runs import make_run
+from support.runs import make_run, make_spec
 from support.world import World, succeeded
 
 
@@ -25,9 +27,49 @@ def test_the_card_has_the_scores_that_ended_last():
 def test_the_status_says_what_the_data_set_is_like():
     counts = {"sft_rows": 7, "pairs": 5, "sft:ada": 4, "drop:Truncated": 2}
     numbers = {"truncated_share": 0.125, "mean_margin": 0.04, "win:ada": 0.75}
-    summary = dataset_summary([StageResult(outcome=Outcome.SUCCEEDED, counts=counts, numbers=numbers)], ["ada", "bob"])
+    result = StageResult(outcome=Outcome.SUCCEEDED, counts=counts, numbers=numbers)
+    summary = dataset_summary([result], FusionRunSpec.model_validate(make_spec()))
     assert (summary.truncated_share, summary.mean_margin) == (0.125, 0.04)
     assert [(row.source, row.win_rate) for row in summary.by_source] == [("ada", 0.75), ("bob", None)]
+    assert summary.by_dataset == []  # of an artifact whose manifest has no such counts
+
+
+def run_with_presets() -> dict:
+    own = make_spec()["datasets"][0]
+    presets = [
+        {"name": "helpsteer", "preset": "HelpSteer2", "task": "Instruction"},
+        {"name": "zh", "preset": "alpaca_gpt4_zh", "task": "SftOnly"},
+    ]
+    return make_run(datasets=[own, *presets])
+
+
+def sized(kind, task):
+    """Answer as a construction whose HelpSteer2 gave half of the published pairs."""
+    result = succeeded(kind, task)
+    if kind != "construct":
+        return result
+    counts = {"sft@math": 3, "pairs@math": 2, "sft@helpsteer": 3700, "pairs@helpsteer": 2830, "sft@zh": 2471}
+    return result.model_copy(update={"counts": result.counts | counts})
+
+
+def test_the_status_shows_each_data_set_beside_the_recipes_table_and_warns_once():
+    world = World(run_with_presets(), answer=sized)
+    world.run_to_end()
+    rows = [row.model_dump(exclude_none=True) for row in world.status.dataset.by_dataset]
+    assert rows == [
+        {"name": "math", "sftRows": 3, "pairs": 2},
+        {"name": "helpsteer", "sftRows": 3700, "pairs": 2830, "recipeSftRows": 3774, "recipePairs": 5661,
+         "warning": "2,830 pairs, the recipe has 5,661 (-50%)"},
+        {"name": "zh", "sftRows": 2471, "pairs": 0, "recipeSftRows": 2471, "recipePairs": 0},
+    ]  # fmt: skip
+    warned = [(e.type, e.message) for e in world.events if e.reason == Reason.DATASET_SIZE_DIFFERS]
+    assert warned == [("Warning", "datasets[helpsteer]: 2,830 pairs, the recipe has 5,661 (-50%)")]
+
+
+def test_data_of_the_recipes_size_give_no_warning():
+    world = World(make_run())
+    world.run_to_end()
+    assert Reason.DATASET_SIZE_DIFFERS not in {e.reason for e in world.events}
 
 
 def only_final_model(kind, task):

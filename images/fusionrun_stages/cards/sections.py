@@ -10,7 +10,7 @@ from typing import Any
 from fusionrun.api.models import Sampling, Source
 from fusionrun.api.records import MICRO
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun_stages.cards import licences, plots
+from fusionrun_stages.cards import licences, plots, sizes
 from fusionrun_stages.cards.licences import Licence
 from fusionrun_stages.construct import HELD_OUT, PAIR, PREPARED, SFT
 
@@ -52,7 +52,7 @@ def build_sections(facts: Facts) -> list[Section]:
     """Return the sections that there are numbers for, in the card's order."""
     return [
         section
-        for build in (_licences, _files, _datasets, _sources, _drops, _rewards, _margins, _lengths, _outcomes,
+        for build in (_licences, _files, _datasets, _sizes, _sources, _drops, _rewards, _margins, _lengths, _outcomes,
                       _contamination, _provenance, _settings)
         for section in build(facts)
     ]  # fmt: skip
@@ -178,6 +178,19 @@ def _datasets(facts: Facts) -> Iterator[Section]:
             "rows",
         ),
     )
+
+
+def _sizes(facts: Facts) -> Iterator[Section]:
+    by_dataset = facts.details.get("by_dataset")
+    table, warnings = sizes.compare(facts.spec.datasets, by_dataset) if by_dataset else ([], [])
+    if table:
+        yield Section(
+            "Sizes",
+            "The data sets of the recipe beside the sizes that its authors published. Held-out pairs are not counted.",
+            sizes.HEAD,
+            table,
+            warnings=warnings,
+        )
 
 
 def _sources(facts: Facts) -> Iterator[Section]:

@@ -48,6 +48,7 @@ class Reason(StrEnum):
     STAGE_STARTED = "StageStarted"
     STAGE_SUCCEEDED = "StageSucceeded"
     STAGE_RETRIED = "StageRetried"
+    DATASET_SIZE_DIFFERS = "DatasetSizeDiffers"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     SUSPENDED = "Suspended"
     BUDGET_EXCEEDED = "BudgetExceeded"
@@ -152,6 +153,20 @@ class SourceRows(Contract):
     """Share of the contested prompts that it won, 0 to 1 (docs/data.md)."""
 
 
+class DatasetRows(Contract):
+    """What one data set gave, and what the recipe's authors published of it."""
+
+    name: Annotated[str, Field(max_length=64)]
+    sft_rows: int
+    pairs: int
+    recipe_sft_rows: int | None = None
+    """For a preset: the published number of SFT rows."""
+    recipe_pairs: int | None = None
+    """For a preset: the published number of pairs."""
+    warning: Annotated[str, Field(max_length=256)] | None = None
+    """How the sizes differ from the published ones, where one differs by more than 20 %."""
+
+
 class DatasetSummary(Contract):
     """What construction made of the responses."""
 
@@ -163,6 +178,8 @@ class DatasetSummary(Contract):
     mean_margin: float | None = None
     """Mean reward difference of the pairs that a margin bounds, on the reward model's scale."""
     by_source: Annotated[list[SourceRows], Field(max_length=32)] = []
+    by_dataset: Annotated[list[DatasetRows], Field(max_length=64)] = []
+    """In the order of the spec. Empty where the pod's result had no room for them: the card shows them all the same."""
     drops: Annotated[dict[str, int], Field(max_length=32)] = {}
     """Prompts dropped, by reason."""
 

@@ -8,8 +8,8 @@ _EXPECTED = (Reason.STAGES_RUNNING, Reason.SUSPENDED)
 
 
 def events(before: FusionRunStatus, after: FusionRunStatus) -> list[Event]:
-    """Return the events of every stage that changed, then that of the run."""
-    return [*_of_stages(before, after), *_of_the_run(before, after)]
+    """Return the events of every stage that changed, of the data set, then that of the run."""
+    return [*_of_stages(before, after), *_of_dataset(before, after), *_of_the_run(before, after)]
 
 
 def _of_stages(before: FusionRunStatus, after: FusionRunStatus) -> list[Event]:
@@ -29,6 +29,17 @@ def _of_stages(before: FusionRunStatus, after: FusionRunStatus) -> list[Event]:
         elif stage.state is StageState.RUNNING and was is not StageState.READY:
             found.append(Event("Normal", Reason.STAGE_STARTED, f"{stage.name}: {stage.object_ref}"))
     return found
+
+
+def _of_dataset(before: FusionRunStatus, after: FusionRunStatus) -> list[Event]:
+    """Warn once of data sets whose sizes are not the recipe's."""
+    warnings, known = _size_warnings(after), _size_warnings(before)
+    return [Event("Warning", Reason.DATASET_SIZE_DIFFERS, "; ".join(warnings))] if warnings and not known else []
+
+
+def _size_warnings(status: FusionRunStatus) -> list[str]:
+    rows = status.dataset.by_dataset if status.dataset else []
+    return [f"datasets[{row.name}]: {row.warning}" for row in rows if row.warning]
 
 
 def _of_the_run(before: FusionRunStatus, after: FusionRunStatus) -> list[Event]:

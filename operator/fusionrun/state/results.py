@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
-from fusionrun.api.data import Evaluation, GateBaseline
-from fusionrun.api.result import StageResult
-from fusionrun.api.status import BenchmarkResult, DatasetSummary, SourceRows
+from fusionrun.api.data import Dataset, Evaluation, GateBaseline
+from fusionrun.api.result import StageResult, dataset_count
+from fusionrun.api.sizes import PUBLISHED, Sizes, size_warning
+from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.status import BenchmarkResult, DatasetRows, DatasetSummary, SourceRows
 
 
 def total(results: Iterable[StageResult], key: str) -> int:
@@ -17,8 +19,8 @@ def peak_memory(results: Iterable[StageResult]) -> int | None:
     return max((r.counts["peak_memory_bytes"] for r in results if "peak_memory_bytes" in r.counts), default=None)
 
 
-def dataset_summary(results: Sequence[StageResult], sources: Iterable[str]) -> DatasetSummary | None:
-    """Read what ``construct`` made; None when its words were lost."""
+def dataset_summary(results: Sequence[StageResult], spec: FusionRunSpec) -> DatasetSummary | None:
+    """Read what ``construct`` made; None when its result was lost."""
     if not results or "sft_rows" not in results[0].counts:
         return None
     counts, numbers = results[0].counts, results[0].numbers
@@ -30,14 +32,32 @@ def dataset_summary(results: Sequence[StageResult], sources: Iterable[str]) -> D
         mean_margin=numbers.get("mean_margin"),
         by_source=[
             SourceRows(
-                source=s,
-                sft_rows=counts.get(f"sft:{s}", 0),
-                pairs=counts.get(f"pairs:{s}", 0),
-                win_rate=numbers.get(f"win:{s}"),
+                source=s.name,
+                sft_rows=counts.get(f"sft:{s.name}", 0),
+                pairs=counts.get(f"pairs:{s.name}", 0),
+                win_rate=numbers.get(f"win:{s.name}"),
             )
-            for s in sources
+            for s in spec.sources
+        ],
+        # An artifact of an earlier version has no counts of single data sets.
+        by_dataset=[
+            _dataset_rows(d, Sizes(*(counts.get(dataset_count(kind, d.name), 0) for kind in ("sft", "pairs"))))
+            for d in spec.datasets
+            if dataset_count("sft", d.name) in counts
         ],
         drops={k.removeprefix("drop:"): n for k, n in sorted(counts.items()) if k.startswith("drop:")},
+    )
+
+
+def _dataset_rows(dataset: Dataset, found: Sizes) -> DatasetRows:
+    published = PUBLISHED[dataset.preset] if dataset.preset else None
+    return DatasetRows(
+        name=dataset.name,
+        sft_rows=found.sft_rows,
+        pairs=found.pairs,
+        recipe_sft_rows=published.sft_rows if published else None,
+        recipe_pairs=published.pairs if published else None,
+        warning=size_warning(found, published) if published else None,
     )
 
 

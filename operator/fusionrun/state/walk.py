@@ -263,8 +263,7 @@ class Walk:
                 return self._fail(stage, workload, Failure(Reason.INFRASTRUCTURE_ERROR, SILENT, ""))
         words = workload.results
         if stage.kind is StageKind.CONSTRUCT:
-            names = [s.name for s in self.layout.spec.sources]
-            self.dataset = results.dataset_summary(words, names) or self.dataset
+            self.dataset = results.dataset_summary(words, self.layout.spec) or self.dataset
         if stage.kind is StageKind.EVALUATE:
             model = stage.name.removeprefix("evaluate/")
             self.benchmarks = results.with_scores(self.benchmarks, self.layout.spec.evaluation, model, words)

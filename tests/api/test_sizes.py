@@ -1,0 +1,27 @@
+"""When a data set counts as of the recipe's size."""
+
+import pytest
+
+from fusionrun.api.data import Preset
+from fusionrun.api.sizes import PUBLISHED, Sizes, size_warning
+
+
+@pytest.mark.parametrize(
+    ("found", "warning"),
+    [
+        (Sizes(100, 50), None),
+        (Sizes(80, 60), None),
+        (Sizes(120, 40), None),
+        (Sizes(79, 50), "79 SFT rows, the recipe has 100 (-21%)"),
+        (Sizes(100, 61), "61 pairs, the recipe has 50 (+22%)"),
+        (Sizes(0, 2000), "0 SFT rows, the recipe has 100 (-100%); 2,000 pairs, the recipe has 50 (+3900%)"),
+    ],
+)
+def test_a_warning_is_given_beyond_twenty_percent(found, warning):
+    assert size_warning(found, Sizes(100, 50)) == warning
+
+
+def test_pairs_where_none_were_published_are_a_difference():
+    published = PUBLISHED[Preset.ALPACA_GPT4_ZH]
+    assert size_warning(Sizes(2471, 0), published) is None
+    assert size_warning(Sizes(2471, 3), published) == "3 pairs, the recipe has none"
