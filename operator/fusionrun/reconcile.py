@@ -46,7 +46,7 @@ class Reconciler:
             return wait
         created = await self.executor.create(live.run, decision.create)
         made = created.made
-        # One object that cannot be must not hold up the others: decide again, knowing it.
+        # An object that cannot be created must not hold up the others, the status or the deletes: decide again with it.
         while created.refused.keys() - live.refused.keys():
             live = replace(live, refused=live.refused | created.refused)
             decision = decide(live, self.settings, now)

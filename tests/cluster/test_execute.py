@@ -74,11 +74,10 @@ def test_the_status_write_is_guarded_by_the_runs_uid(client, store, run, monkeyp
     assert seen[0]["metadata"] == {"name": "tiny", "namespace": "demo", "uid": "run-uid"}
 
 
-@pytest.mark.parametrize("verb", [("create", "Job"), ("apply", "FusionRun")])
-def test_nothing_is_deleted_when_a_write_before_it_failed(client, store, run, make, verb):
+def test_nothing_is_deleted_when_the_status_write_failed(client, store, run, make):
     old = make.child("Job", "old")
     store.put(old)
-    client.fail[verb] = ClusterError(*verb, "x", 500, "etcd is away")
+    client.fail["apply", "FusionRun"] = ClusterError("apply", "FusionRun", "x", 500, "etcd is away")
     with pytest.raises(ClusterError, match="etcd is away"):
         execute(
             client,
@@ -119,9 +118,8 @@ def test_an_object_of_another_owner_is_never_taken_over(client, store, run, make
 def test_a_predecessor_that_is_still_being_deleted_is_waited_for(client, store, run, make, leftover):
     job = make.child("Job", "new", **leftover)
     client.objects[ref_of(job)] = job
-    with pytest.raises(ClusterError) as caught:
-        execute(client, store, run, create=(make.child("Job", "new"),))
-    assert caught.value.retryable
+    (refusal,) = execute(client, store, run, create=(make.child("Job", "new"),)).refused.values()
+    assert (refusal.transient, refusal.for_good) == (True, False)
 
 
 def test_what_is_gone_counts_as_deleted(client, store, run, make):
@@ -143,16 +141,22 @@ def test_an_event_that_cannot_be_posted_fails_nothing(client, store, run):
     assert execute(client, store, run, events=(EVENT,)) == Created([], {})
 
 
-def test_every_create_is_tried_before_the_first_failure_is_raised(client, store, run, make):
-    client.fail["create", "Service"] = ClusterError("create", "Service", "s", 503, "away")
-    with pytest.raises(ClusterError, match="away"):
-        execute(client, store, run, create=(make.child("Service", "s"), make.child("ConfigMap", "c")))
-    assert store.children(TINY)[0]["kind"] == "ConfigMap"
-
-
-@pytest.mark.parametrize(("status", "for_good"), [(400, True), (403, False), (404, False), (413, True), (422, True)])
-def test_an_object_that_is_refused_holds_up_neither_the_others_nor_the_status(
-    client, store, run, make, status, for_good
+@pytest.mark.parametrize(
+    ("status", "for_good", "transient"),
+    [
+        (400, True, False),
+        (403, False, False),
+        (404, False, False),
+        (413, True, False),
+        (422, True, False),
+        (0, False, True),
+        (429, False, True),
+        (500, False, True),
+        (503, False, True),
+    ],
+)
+def test_an_object_that_is_not_created_holds_up_neither_the_others_nor_the_status_nor_the_deletes(
+    client, store, run, make, status, for_good, transient
 ):
     client.fail["create", "Deployment"] = ClusterError("create", "Deployment", "d", status, "the server's words")
     old = make.child("Job", "old")
@@ -167,7 +171,8 @@ def test_an_object_that_is_refused_holds_up_neither_the_others_nor_the_status(
     )
     assert [m["kind"] for m in created.made] == ["Job"]
     ((ref, refusal),) = created.refused.items()
-    assert (ref.kind, refusal.status, refusal.for_good) == ("Deployment", status, for_good)
+    assert (ref.kind, refusal.status) == ("Deployment", status)
+    assert (refusal.for_good, refusal.transient) == (for_good, transient)
     assert "the server's words" in refusal.message
     assert {"apply FusionRun", "delete Job"} <= set(client.verbs())
 

@@ -10,6 +10,7 @@ from support.runs import make_run
 from support.world import World
 
 QUOTA = Refusal(403, "create Deployment x: 403 forbidden: exceeded quota: gpus")
+WEBHOOK_DOWN = Refusal(500, "create Deployment x: 500 failed calling webhook: no endpoints available", transient=True)
 INVALID = Refusal(422, "create Deployment x: 422 invalid: tolerations[0].operator")
 
 
@@ -50,14 +51,21 @@ def test_a_quota_is_waited_for_in_the_servers_words():
     assert world.condition("Complete")[0] == "True"
 
 
-def test_what_is_refused_is_tried_again_after_a_growing_while():
+@pytest.mark.parametrize(
+    ("refusal", "expected"),
+    [(QUOTA, [5.0, 5.0, 10.0, 20.0, 40.0, 60.0]), (WEBHOOK_DOWN, [1.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0])],
+    ids=["refused", "failed"],
+)
+def test_what_is_not_created_is_tried_again_after_a_growing_while(refusal, expected):
     world = answered()
+    world.refusals["Deployment:serve.bob"] = refusal
     world.settle()
     waits = []
-    for _ in range(6):
+    for _ in expected:
         waits.append(world.reconcile().requeue_seconds)
         world.now += timedelta(seconds=waits[-1])
-    assert waits == [5.0, 5.0, 10.0, 20.0, 40.0, 60.0]
+    assert waits == expected
+    assert (world.stage("serve/bob").state, world.stage("serve/bob").message) == ("Waiting", refusal.message)
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])

@@ -41,7 +41,7 @@ class Created:
     made: list[Manifest]
     """The objects that are new."""
     refused: dict[ObjectRef, Refusal]
-    """Those that the API server will not have as they are, or not now."""
+    """The objects that the API server did not create, and why: refused, failed, or no reply."""
 
 
 class Executor:
@@ -65,10 +65,8 @@ class Executor:
     async def create(self, run: Manifest, manifests: Sequence[Manifest]) -> Created:
         """Create what is missing, what pods need before the pods, and no pods where something they need was refused.
 
-        Raises
-        ------
-        ClusterError
-            If one could not be created and may be later (429, 5xx, no reply); all others were tried.
+        An object that cannot be created never raises: it is in ``Created.refused``, so that the status write and the
+        deletes of the same decision go on without it.
         """
         made: list[Manifest] = []
         refused: dict[ObjectRef, Refusal] = {}
@@ -160,10 +158,8 @@ class Executor:
         try:
             return await self._make(run, manifest)
         except ClusterError as error:
-            if error.retryable:
-                raise
-            logger.warning("refused: %s", error, extra={"run": _label(run)})
-            return Refusal(error.status, str(error))
+            logger.warning("not created: %s", error, extra={"run": _label(run)})
+            return Refusal(error.status, str(error), transient=error.retryable)
 
     async def _make(self, run: Manifest, manifest: Manifest) -> Manifest | None:
         ref, uid = ref_of(manifest), run["metadata"]["uid"]

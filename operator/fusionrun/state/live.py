@@ -27,10 +27,13 @@ class Pushed:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why the API server did not create an object: its HTTP status and its words."""
+    """Why the API server did not create an object: its HTTP status and its message."""
 
     status: int
+    """0 when there was no reply."""
     message: str
+    transient: bool = False
+    """Whether the request failed rather than was refused (429, 5xx, no reply): the first retries come fast."""
 
     @property
     def for_good(self) -> bool:

@@ -34,6 +34,8 @@ RESTARTED = "restarted: the one before took no more tokens"
 SILENT = "it ended, and its last words were lost"
 REFUSED_MAX_SECONDS = 60.0
 """Longest time between two tries to create what was refused; the time doubles up to it."""
+TRANSIENT_FIRST_SECONDS = 1.0
+"""Time to the first retry of a create that failed with 429, 5xx or no reply."""
 
 
 @dataclass
@@ -153,7 +155,8 @@ class Walk:
         old = self.previous.get(stage.name)
         since = (old.start_time if old and old.reason == Reason.OBJECT_REFUSED else None) or stamp(self.now)
         waited = (self.now - datetime.fromisoformat(since)).total_seconds()
-        self.look_again(min(max(waited, self.settings.missing_seconds), REFUSED_MAX_SECONDS))
+        first = TRANSIENT_FIRST_SECONDS if refusal.transient else self.settings.missing_seconds
+        self.look_again(min(max(waited, first), REFUSED_MAX_SECONDS))
         return self._waiting(stage, Reason.OBJECT_REFUSED, text).model_copy(update={"start_time": since})
 
     def _why_not(self, stage: Stage) -> StageStatus | None:
