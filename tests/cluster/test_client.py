@@ -10,6 +10,8 @@ from kubernetes.aio.client import ApiClient, Configuration
 from fusionrun.cluster.client import Client
 from fusionrun.errors import ClusterError, PlanError
 from fusionrun.state.live import ObjectRef
+from fusionrun.state.prerequisites import KUEUE as KUEUE_API
+from fusionrun.state.prerequisites import KUEUE_GROUP
 
 JOB = ObjectRef("batch/v1", "Job", "demo", "j")
 MANIFEST = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "namespace": "demo"}}
@@ -114,6 +116,46 @@ def test_a_secret_is_looked_for_without_reading_it():
     assert found
     assert "PartialObjectMetadata" in requests[0][3]["Accept"]
     assert serve(lambda _: status(404, "no"), lambda c: c.exists(ref))[0] is False
+
+
+KUEUE = "/apis/kueue.x-k8s.io"
+
+
+@pytest.mark.parametrize(
+    ("served", "asked"),
+    [
+        (["v1beta2"], "v1beta2"),
+        (["v1beta1", "v1alpha1"], "v1beta1"),
+        (["v1beta1", "v1beta2"], "v1beta2"),
+        (["v2", "v1alpha1"], "v2"),
+    ],
+)
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_queue_is_looked_for_in_a_version_that_is_served(served, asked, exists):
+    def handler(request):
+        if request.path == KUEUE:
+            return web.json_response({"kind": "APIGroup", "versions": [{"version": v} for v in served]})
+        return web.json_response({"metadata": {}}) if exists else status(404, "no such queue")
+
+    def look(client):
+        return client.exists(ObjectRef(KUEUE_GROUP, "LocalQueue", "demo", "q"))
+
+    found, requests, _ = serve(handler, look)
+    assert found is exists
+    assert [r[1] for r in requests] == [KUEUE, f"{KUEUE}/{asked}/namespaces/demo/localqueues/q"]
+
+
+@pytest.mark.parametrize("ref", [KUEUE_API, ObjectRef(KUEUE_GROUP, "LocalQueue", "demo", "q")], ids=["group", "queue"])
+def test_kueue_is_missing_where_its_group_is_not_served_and_not_where_nobody_knows(ref):
+    async def use(client):
+        with pytest.raises(ClusterError) as caught:
+            await client.exists(ref)
+        return caught.value.retryable
+
+    assert serve(lambda _: status(404, "page not found"), lambda c: c.exists(ref))[0] is False
+    assert serve(lambda _: status(503, "the API server is starting"), use)[0] is True
+    one = {"kind": "APIGroup", "versions": [{"version": "v1beta2"}], "metadata": {}}
+    assert serve(lambda _: web.json_response(one), lambda c: c.exists(ref))[0] is True
 
 
 def test_a_forbidden_look_is_not_the_same_as_absent():

@@ -104,6 +104,21 @@ def test_what_scheduling_names_and_the_cluster_lacks_is_waited_for(field, name, 
     assert world.condition("Complete")[0] == "True"
 
 
+def test_a_queue_of_a_cluster_without_kueue_is_not_said_to_be_missing():
+    world = World(make_run(scheduling={"queueName": "research"}), absent={"research", "kueue.x-k8s.io"})
+    world.settle()
+    _, reason, message = world.condition("Ready")
+    assert reason == Reason.KUEUE_MISSING
+    assert "the cluster does not serve the API group kueue.x-k8s.io: install Kueue" in message
+    assert not world.objects
+    world.absent = {"research"}
+    world.settle()
+    assert world.condition("Ready")[1] == Reason.LOCAL_QUEUE_MISSING
+    world.absent.clear()
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"
+
+
 def test_a_stage_without_a_running_pod_says_what_kubernetes_says():
     world = world_at()
     job = world.workloads()["resolve"]

@@ -43,6 +43,7 @@ class Reason(StrEnum):
     TRAINING_OPERATOR_MISSING = "TrainingOperatorMissing"
     RUNTIME_CLASS_MISSING = "RuntimeClassMissing"
     PRIORITY_CLASS_MISSING = "PriorityClassMissing"
+    KUEUE_MISSING = "KueueMissing"
     LOCAL_QUEUE_MISSING = "LocalQueueMissing"
     STAGE_FAILED = "StageFailed"
     STAGE_STARTED = "StageStarted"

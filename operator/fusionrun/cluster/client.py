@@ -1,7 +1,8 @@
 """The Kubernetes client, as small as we need it: plain dicts in and out, ``ClusterError`` for everything that fails.
 
-This is the one module that sees an ``ApiException``. It knows paths from the table ``RESOURCES`` and so needs no
-discovery; it never retries (who calls decides) and never caches.
+This is the one module that sees an ``ApiException``. It knows paths from the table ``RESOURCES``; only the version of
+a group in ``PREFERRED_VERSIONS`` is discovered, each time that it is needed, since the group may be installed or
+upgraded at any time. It never retries (who calls decides) and never caches.
 """
 
 import json
@@ -18,6 +19,7 @@ from fusionrun.api.models import Manifest
 from fusionrun.errors import ClusterError, PlanError
 from fusionrun.names import API_VERSION, FIELD_MANAGER, KIND, PLURAL
 from fusionrun.state.live import ObjectRef
+from fusionrun.state.prerequisites import KUEUE_GROUP
 
 REQUEST_TIMEOUT_SECONDS = 30.0
 LOG_TIMEOUT_SECONDS = 5.0
@@ -38,10 +40,16 @@ RESOURCES: dict[tuple[str, str], tuple[str, bool]] = {
     ("networking.k8s.io/v1", "NetworkPolicy"): ("networkpolicies", True),
     ("node.k8s.io/v1", "RuntimeClass"): ("runtimeclasses", False),
     ("scheduling.k8s.io/v1", "PriorityClass"): ("priorityclasses", False),
-    ("kueue.x-k8s.io/v1beta1", "LocalQueue"): ("localqueues", True),
+    (KUEUE_GROUP, "LocalQueue"): ("localqueues", True),
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): ("customresourcedefinitions", False),
 }
-"""Plural and scope of every kind that we read or write, by apiVersion and kind."""
+"""Plural and scope of every kind that we read or write, by apiVersion (or group, to be discovered) and kind."""
+
+PREFERRED_VERSIONS: dict[str, tuple[str, ...]] = {KUEUE_GROUP: ("v1beta2", "v1beta1")}
+"""Groups whose served version differs between clusters, with the versions to ask for, the best first.
+
+Source: Kueue 0.20 release notes (kubernetes-sigs/kueue#14558): v1beta1 is no longer served.
+"""
 
 _METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _OK, _CREATED, _NOT_FOUND = 200, 201, 404
@@ -79,8 +87,25 @@ class Client:
         )
 
     async def exists(self, ref: ObjectRef) -> bool:
-        """Return whether an object is there, without reading more of it than its metadata (a Secret's keys, say)."""
-        resource = self._resource(ref.api_version, ref.kind)
+        """Return whether an object is there, without reading more of it than its metadata (a Secret's keys, say).
+
+        Parameters
+        ----------
+        ref
+            Its ``api_version`` may be a group of ``PREFERRED_VERSIONS``; kind ``APIGroup`` is that group itself.
+
+        Raises
+        ------
+        ClusterError
+            If the API server answers neither yes nor no.
+        """
+        api_version = ref.api_version
+        if ref.api_version in PREFERRED_VERSIONS:
+            version = await self._served_version(ref.api_version)
+            if version is None or ref.kind == "APIGroup":
+                return version is not None
+            api_version = f"{ref.api_version}/{version}"
+        resource = self._resource(ref.api_version, ref.kind, api_version)
         reply = resource.get(
             name=ref.name,
             namespace=ref.namespace or None,
@@ -206,12 +231,32 @@ class Client:
         """Close the connections."""
         await self._api.close()
 
-    def _resource(self, api_version: str, kind: str) -> Resource:
+    async def _served_version(self, group: str) -> str | None:
+        """Return the version of a group to use here; None where the group is not served.
+
+        Notes
+        -----
+        Discovery needs no permission of our own. Source: Kubernetes, "Using RBAC Authorization", ClusterRole
+        ``system:discovery`` of all authenticated users.
+        """
+        reply = self._dynamic.request("get", f"/apis/{group}", **_plain())
+        try:
+            found = await self._send("get", "APIGroup", group, reply)
+        except ClusterError as error:
+            if error.status == _NOT_FOUND:
+                return None
+            raise
+        served = [each["version"] for each in found.get("versions") or []]
+        known = [version for version in PREFERRED_VERSIONS[group] if version in served]
+        return next(iter([*known, *served]), None)
+
+    def _resource(self, api_version: str, kind: str, served: str | None = None) -> Resource:
+        """Return how to reach a kind; ``served`` is the apiVersion where the table knows its group only."""
         try:
             plural, namespaced = RESOURCES[api_version, kind]
         except KeyError:
             raise PlanError(f"no entry in cluster.client.RESOURCES for {kind} of {api_version}") from None
-        group, _, version = api_version.rpartition("/")
+        group, _, version = (served or api_version).rpartition("/")
         return Resource(
             prefix="apis" if group else "api",
             group=group,

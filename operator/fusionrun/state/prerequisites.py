@@ -17,6 +17,11 @@ from fusionrun.state.live import ObjectRef
 
 PYTORCHJOB_CRD = ObjectRef("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", "pytorchjobs.kubeflow.org")
 
+KUEUE_GROUP = "kueue.x-k8s.io"
+"""Kueue's API group. Its objects are referred to by group alone: the client asks for a version that is served."""
+KUEUE = ObjectRef(KUEUE_GROUP, "APIGroup", "", KUEUE_GROUP)
+"""Kueue's API group itself, as the API server's discovery lists it."""
+
 
 def every_stage(_: Stage) -> bool:
     """Say of any stage that it waits."""
@@ -161,9 +166,18 @@ def _scheduling(namespace: str, spec: FusionRunSpec) -> Iterator[tuple[ObjectRef
         )
     if queue := spec.scheduling.queue_name:
         yield (
-            ObjectRef("kueue.x-k8s.io/v1beta1", "LocalQueue", namespace, queue),
+            KUEUE,
+            Missing(
+                Reason.KUEUE_MISSING,
+                f"spec.scheduling.queueName: {queue!r}: the cluster does not serve the API group {KUEUE_GROUP}: "
+                "install Kueue, or remove spec.scheduling.queueName",
+            ),
+        )
+        yield (
+            ObjectRef(KUEUE_GROUP, "LocalQueue", namespace, queue),
             Missing(
                 Reason.LOCAL_QUEUE_MISSING,
-                f"spec.scheduling.queueName: {queue!r}: no such LocalQueue (Kueue) in namespace {namespace!r}",
+                f"spec.scheduling.queueName: {queue!r}: no such LocalQueue in namespace {namespace!r}: create it, or "
+                "change the field",
             ),
         )
