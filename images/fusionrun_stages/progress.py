@@ -5,6 +5,7 @@ since every image carries this module.
 """
 
 import http.client
+import math
 import threading
 import time
 from urllib.parse import urlsplit
@@ -39,8 +40,9 @@ class Pusher:
         """Remember the newest progress; the thread sends it."""
         if not self._url:
             return
+        finite = {name: number for name, number in numbers.items() if math.isfinite(number)}  # a loss may diverge
         try:
-            progress = Progress(done=done, total=total, unit=unit, numbers=numbers)
+            progress = Progress(done=done, total=total, unit=unit, numbers=finite)
         except ValueError:
             return
         with self._changed:

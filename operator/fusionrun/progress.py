@@ -4,14 +4,17 @@ A pod needs no token for it: it is known by its address, which must be that of a
 may say is a ``Progress``; where it belongs (run, stage, index) is read from the pod, never from what it says.
 """
 
+import asyncio
 import ipaddress
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from aiohttp import web
 from pydantic import ValidationError
 
+from fusionrun.api.data import SHARDS_MAX
 from fusionrun.api.models import Manifest
 from fusionrun.api.result import Progress
 from fusionrun.names import API_VERSION, KIND, LABEL_RUN, LABEL_STAGE, stage_from_label
@@ -19,6 +22,8 @@ from fusionrun.state.live import ObjectRef, Pushed
 
 PATH = "/v1/progress"
 BODY_MAX_BYTES = 4096
+BODY_SECONDS = 5.0
+"""Longest time that a body may take to arrive."""
 PUSH_MIN_SECONDS = 0.5
 """Least time between two pushes of one pod; the second is refused with 429."""
 
@@ -33,6 +38,8 @@ class ProgressBoard:
     ----------
     pod_at
         Finds the living pod with an address.
+    exists
+        Whether there is such a run.
     poke
         Told of every run that has news.
     count
@@ -42,10 +49,12 @@ class ProgressBoard:
     def __init__(
         self,
         pod_at: Callable[[str], Manifest | None],
+        exists: Callable[[ObjectRef], bool],
         poke: Callable[[ObjectRef], None],
         count: Callable[[int], None],
     ) -> None:
         self._pod_at = pod_at
+        self._exists = exists
         self._poke = poke
         self._count = count
         self._pushed: dict[ObjectRef, dict[tuple[str, int], Pushed]] = {}
@@ -67,32 +76,75 @@ class ProgressBoard:
 
     async def _receive(self, request: web.Request) -> web.Response:
         try:
-            code, text = self._take(request.remote or "", await request.read())
-        except web.HTTPRequestEntityTooLarge:
-            code, text = 413, f"at most {BODY_MAX_BYTES} bytes"
+            sender = self._sender(request.remote or "")
+            code, text = self._take(sender, await _body(request))
+        except _Refused as refused:
+            code, text = refused.code, refused.text
         self._count(code)
-        return web.Response(status=code, text=text or None)
+        response = web.Response(status=code, text=text or None)
+        if code != _TAKEN:
+            response.force_close()  # and read no more of the body
+        return response
 
-    def _take(self, remote: str, body: bytes) -> tuple[int, str]:
-        """Take a push; return the HTTP status and text to answer."""
+    def _sender(self, remote: str) -> "_Sender":
+        """Return who pushes, by address, before anything of the body is read."""
         pod = self._pod_at(_address(remote))
         labels = (pod["metadata"].get("labels") or {}) if pod else {}
         if pod is None or LABEL_RUN not in labels or LABEL_STAGE not in labels:
-            return 403, "not the address of a pod of a run"
+            raise _Refused(403, "not the address of a pod of a run")
+        run = ObjectRef(API_VERSION, KIND, pod["metadata"]["namespace"], labels[LABEL_RUN])
+        if not self._exists(run):
+            raise _Refused(404, f"no FusionRun {run.namespace}/{run.name}")
+        text = (pod["metadata"].get("annotations") or {}).get(ANNOTATION_INDEX, "0")
+        if not (text.isascii() and text.isdigit() and len(text) <= len(str(SHARDS_MAX)) and int(text) < SHARDS_MAX):
+            raise _Refused(400, f"annotation {ANNOTATION_INDEX}: {text[:32]!r}: must be a number below {SHARDS_MAX}")
         now, uid = time.monotonic(), pod["metadata"]["uid"]
         if now - self._last.get(uid, 0.0) < PUSH_MIN_SECONDS:
-            return 429, f"at most one push in {PUSH_MIN_SECONDS} seconds"
+            raise _Refused(429, f"at most one push in {PUSH_MIN_SECONDS} seconds")
         self._last = {u: at for u, at in self._last.items() if now - at < PUSH_MIN_SECONDS} | {uid: now}
+        return _Sender(run, stage_from_label(labels[LABEL_STAGE]), int(text))
+
+    def _take(self, sender: "_Sender", body: bytes) -> tuple[int, str]:
+        """Take a push; return the HTTP status and text to answer."""
         try:
             progress = Progress.model_validate_json(body)
         except ValidationError as error:
             return 400, str(error)
-        run = ObjectRef(API_VERSION, KIND, pod["metadata"]["namespace"], labels[LABEL_RUN])
-        index = int((pod["metadata"].get("annotations") or {}).get(ANNOTATION_INDEX, 0))
-        stage = stage_from_label(labels[LABEL_STAGE])
-        self._pushed.setdefault(run, {})[stage, index] = Pushed(progress, datetime.now(UTC))
-        self._poke(run)
-        return 204, ""
+        if self._exists(sender.run):  # it may have been deleted while the body came
+            self._pushed.setdefault(sender.run, {})[sender.stage, sender.index] = Pushed(progress, datetime.now(UTC))
+            self._poke(sender.run)
+        return _TAKEN, ""
+
+
+_TAKEN = 204
+
+
+@dataclass(frozen=True)
+class _Sender:
+    """Where the numbers of a push belong."""
+
+    run: ObjectRef
+    stage: str
+    index: int
+
+
+class _Refused(Exception):  # noqa: N818 -- an answer, not an error of ours
+    """A push that is not taken, with the HTTP status and text to answer."""
+
+    def __init__(self, code: int, text: str) -> None:
+        self.code, self.text = code, text
+        super().__init__(text)
+
+
+async def _body(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            body: bytes = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise _Refused(413, f"at most {BODY_MAX_BYTES} bytes") from None
+    except TimeoutError:
+        raise _Refused(408, f"a body has {BODY_SECONDS:g} seconds to arrive") from None
+    return body
 
 
 def _address(remote: str) -> str:

@@ -5,8 +5,9 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from fusionrun import progress as progress_module
-from fusionrun.names import LABEL_RUN, LABEL_STAGE
+from fusionrun.names import API_VERSION, KIND, LABEL_RUN, LABEL_STAGE
 from fusionrun.progress import BODY_MAX_BYTES, PATH, ProgressBoard
+from fusionrun.state.live import ObjectRef
 
 PROGRESS = {"done": 3, "total": 9, "unit": "prompts", "numbers": {"tokens_per_second": 240.5}}
 
@@ -20,10 +21,10 @@ def pod(index=None, labels=True):
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata}
 
 
-def push(bodies, known, monkeypatch=None):
+def push(bodies, known, runs=("tiny",)):
     """Push bodies one after another; return the replies' statuses, the board and who was poked."""
     poked, codes = [], []
-    board = ProgressBoard({"127.0.0.1": known}.get, lambda run: poked.append(run), codes.append)
+    board = ProgressBoard({"127.0.0.1": known}.get, lambda run: run.name in runs, poked.append, codes.append)
 
     async def go():
         async with TestClient(TestServer(board.application())) as client:
@@ -71,6 +72,67 @@ def test_what_is_no_progress_is_refused(body):
     statuses, _, poked = push([body], pod())
     assert statuses == [400]
     assert poked == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        '"numbers": {"loss": NaN}',
+        '"numbers": {"loss": Infinity}',
+        '"numbers": {"cost_micro": 1e400}',
+        '"numbers": {"cost_micro": 1e16}',
+        f'"numbers": {{"{"x" * 33}": 1}}',
+        f'"unit": "{"x" * 33}"',
+        f'"done": 1{"0" * 25}',
+        f'"total": 1{"0" * 3800}',
+        '"done": -1',
+        '"total": -1',
+    ],
+)
+def test_what_no_status_can_hold_is_refused(change):
+    body = json.dumps(PROGRESS)
+    assert json.loads(body[:-1] + ", " + change + "}")  # it is JSON, of which the last value for a name counts
+    statuses, board, poked = push([body[:-1] + ", " + change + "}"], pod())
+    assert (statuses, poked, board.of(ObjectRef(API_VERSION, KIND, "demo", "tiny"))) == ([400], [], {})
+
+
+@pytest.mark.parametrize("index", ["x", "-1", "1.5", "", "4096", "9" * 5000, "²"])
+def test_an_index_that_no_pod_of_a_job_has_is_refused_and_counted(index):
+    statuses, _, poked = push([json.dumps(PROGRESS)], pod(index=index))
+    assert (statuses, poked) == ([400], [])
+
+
+def test_nothing_is_kept_of_a_run_that_there_is_none_of(tiny):
+    statuses, board, poked = push([json.dumps(PROGRESS)], pod(), runs=())
+    assert (statuses, poked, board.of(tiny)) == ([404], [], {})
+
+
+def exchange(known, sent, seconds):
+    """Send bytes to a board and return the first line of its answer, read within so many seconds."""
+    board = ProgressBoard({"127.0.0.1": known}.get, lambda run: True, lambda run: None, lambda code: None)
+
+    async def go():
+        async with TestServer(board.application()) as server:
+            reader, writer = await asyncio.open_connection(server.host, server.port)
+            writer.write(sent)
+            try:
+                return (await asyncio.wait_for(reader.readline(), seconds)).decode()
+            finally:
+                writer.close()
+
+    return asyncio.run(go())
+
+
+HALF = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{".encode()
+
+
+def test_a_stranger_is_answered_before_its_body_is_there():
+    assert " 403 " in exchange(None, HALF, 2)
+
+
+def test_a_body_that_never_comes_is_given_up(monkeypatch):
+    monkeypatch.setattr(progress_module, "BODY_SECONDS", 0.1)
+    assert " 408 " in exchange(pod(), HALF, 2)
 
 
 def test_a_body_above_the_limit_is_refused():

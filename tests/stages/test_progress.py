@@ -48,6 +48,14 @@ def test_the_newest_value_wins_and_the_rate_is_limited(operator):
     assert {path for _, path, _ in received} == {"/v1/progress"}
 
 
+def test_a_loss_that_diverged_is_left_out_and_the_progress_told(operator):
+    url, received = operator
+    report = Pusher(url)
+    report(3, 9, "steps", loss=float("nan"), reward_accuracy=0.5)
+    report.close()
+    assert received[-1][2] == {"done": 3, "total": 9, "unit": "steps", "numbers": {"reward_accuracy": 0.5}}
+
+
 def test_nobody_listening_never_raises_nor_waits():
     report = Pusher("http://127.0.0.1:9")
     start = time.monotonic()

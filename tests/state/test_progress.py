@@ -1,11 +1,16 @@
 """What the pods of a stage at work push becomes its status: the sum over shards, in steps."""
 
+import json
 from datetime import timedelta
 
-from fusionrun.api.result import Progress
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fusionrun.api.result import NUMBER_MAX, Outcome, Progress, StageResult, decode_result
 from fusionrun.state.live import Pushed
+from support.properties import quick
 from support.runs import make_run
-from support.world import World
+from support.world import World, succeeded
 
 
 def generating(*pushed: tuple[int, dict[str, float]]) -> World:
@@ -46,3 +51,89 @@ def test_a_stage_without_prices_has_no_cost():
     world = generating((50, {}))
     world.settle()
     assert world.stage("generate/ada").cost_micro is None
+
+
+INT64 = 2**63
+NUMBERS = ("tokens_per_second", "cost_micro", "loss", "reward_accuracy")
+ANYTHING = st.one_of(
+    st.none(), st.integers(), st.integers(-4, 4), st.floats(), st.sampled_from([10**30, -(10**30), 10**400, 1e308]),
+    st.text(max_size=40),
+)  # fmt: skip
+VALID = st.builds(
+    Progress,
+    done=st.integers(0, 2**53),
+    total=st.integers(0, 2**53),
+    unit=st.text(max_size=32),
+    numbers=st.dictionaries(st.sampled_from(NUMBERS), st.floats(-NUMBER_MAX, NUMBER_MAX)),
+)
+UNCHECKED = st.fixed_dictionaries(
+    {},
+    optional={
+        "done": ANYTHING,
+        "total": ANYTHING,
+        "unit": ANYTHING,
+        "numbers": st.one_of(ANYTHING, st.dictionaries(st.sampled_from(NUMBERS), ANYTHING)),
+    },
+).map(lambda fields: Progress.model_construct(**fields))
+
+
+def _never(constant: str) -> None:
+    raise AssertionError(f"{constant} in a status: no API server takes it")
+
+
+def _integers(value):
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _integers(item)
+    elif isinstance(value, int):
+        yield value
+
+
+@quick
+@given(
+    st.dictionaries(
+        st.tuples(
+            st.sampled_from(["generate/ada", "prepare/benchmarks", "verify/ada.coding", "no/such.stage"]),
+            st.integers(-2, 5),
+        ),
+        st.one_of(VALID, UNCHECKED),
+    )
+)
+def test_whatever_is_pushed_the_decision_stands_and_its_status_can_be_written(pushed):
+    world = World(make_run())
+    world.finish_in_turn("resolve", "prepare/prompts")
+    world.make_ready("serve/ada")
+    world.settle()
+    world.now += timedelta(hours=1)
+    world.pushed = {key: Pushed(progress, world.now) for key, progress in pushed.items()}
+    world.settle()
+    status = json.loads(json.dumps(world.run["status"]), parse_constant=_never)
+    assert all(-INT64 <= number < INT64 for number in _integers(status))
+    world.run["spec"]["suspend"] = True
+    world.settle()
+    assert not world.workloads()
+
+
+def test_a_shard_that_there_is_none_of_counts_for_nothing():
+    world = generating((50, {}), (10, {}), (100, {"tokens_per_second": 9.0}))
+    world.settle()
+    assert world.stage("generate/ada").progress.done == 30
+    assert world.stage("generate/ada").tokens_per_second is None
+
+
+def test_a_number_that_no_status_can_hold_costs_a_pod_only_that_number():
+    """Training that diverged says so: its other words count, and its outcome most of all."""
+    said = '{"outcome":"Succeeded","counts":{"rows":7,"huge":1%s},"numbers":{"last_loss":NaN,"big":1e400,"last":0.5}}'
+    result = decode_result(said % ("0" * 30))
+    assert (result.counts, result.numbers) == ({"rows": 7}, {"last": 0.5})
+    lost = float("nan")
+
+    def diverged(kind, task):
+        result = succeeded(kind, task)
+        return StageResult(**vars(result) | {"numbers": {"last_loss": lost}}) if kind == "sft" else result
+
+    world = World(make_run(), answer=diverged)
+    world.run_to_end()
+    json.loads(json.dumps(world.run["status"]), parse_constant=_never)
+    assert (world.stage("sft").state, world.stage("sft").loss) == ("Succeeded", None)
+    assert result.outcome is Outcome.SUCCEEDED

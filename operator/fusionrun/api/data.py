@@ -10,6 +10,9 @@ from fusionrun.api.models import Name, Revision, Sampling, ServerSettings, Uri
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=128)]
 
+SHARDS_MAX = 4096
+"""Most shards, and so most pods, of one stage."""
+
 
 class Task(StrEnum):
     """What kind of prompts a data set holds, and so how its responses are judged (recipe.md).
@@ -107,7 +110,7 @@ class RewardMargin(Contract):
 class Generation(Contract):
     """How responses are gathered."""
 
-    shards: Annotated[int, Field(ge=1, le=4096)] = 4
+    shards: Annotated[int, Field(ge=1, le=SHARDS_MAX)] = 4
     """Parts that the prompts are split into; each is one pod of an Indexed Job."""
     parallelism: Annotated[int, Field(ge=1, le=256)] = 2
     """Shards worked on at once per source."""

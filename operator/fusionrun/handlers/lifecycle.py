@@ -58,6 +58,7 @@ async def run(settings: Settings) -> None:
 
     board = ProgressBoard(
         store.pod_at,
+        lambda run: store.get(run) is not None,
         lambda run: pokes.poke_later(run, PROGRESS_SECONDS),
         lambda code: metrics.progress_pushes.labels(str(code)).inc(),
     )

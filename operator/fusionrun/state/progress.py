@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from pydantic import ValidationError
+
+from fusionrun.api.result import Progress
 from fusionrun.api.status import StageProgress
 from fusionrun.plan.stages import Stage
 from fusionrun.state.observe import ObservedStage, Workload
@@ -26,9 +29,14 @@ class Numbers:
 
 
 def numbers(stage: Stage, seen: ObservedStage, workload: Workload, now: datetime) -> Numbers:
-    """Sum up what a stage's pods pushed and what its Job counts."""
-    pushed = [p.progress for p in seen.pushed.values()]
-    progress, fraction = _progress(stage, seen, workload)
+    """Sum up what a stage's pods pushed and what its Job counts.
+
+    Any pod with the run's labels may push: what breaks the contract, or names a shard that there is none of, counts
+    for nothing and stops nothing.
+    """
+    by_index = _usable(stage, seen)
+    pushed = list(by_index.values())
+    progress, fraction = _progress(stage, by_index, workload)
     return Numbers(
         progress=progress,
         eta_seconds=_eta(fraction, workload.started, now),
@@ -39,14 +47,25 @@ def numbers(stage: Stage, seen: ObservedStage, workload: Workload, now: datetime
     )
 
 
-def _progress(stage: Stage, seen: ObservedStage, workload: Workload) -> tuple[StageProgress | None, float]:
-    pushed = seen.pushed
+def _usable(stage: Stage, seen: ObservedStage) -> dict[int, Progress]:
+    usable = {}
+    for index, pushed in seen.pushed.items():
+        if not 0 <= index < (stage.shards or 1):
+            continue
+        try:
+            usable[index] = Progress.model_validate(vars(pushed.progress))
+        except ValidationError:
+            continue
+    return usable
+
+
+def _progress(stage: Stage, pushed: dict[int, Progress], workload: Workload) -> tuple[StageProgress | None, float]:
     if stage.shards is None:
         if 0 not in pushed:
             return None, 0.0
-        one = pushed[0].progress
+        one = pushed[0]
         return StageProgress(done=one.done, total=one.total, unit=one.unit), one.done / max(1, one.total)
-    working = [p.progress.done / p.progress.total for p in pushed.values() if 0 < p.progress.done < p.progress.total]
+    working = [p.done / p.total for p in pushed.values() if 0 < p.done < p.total]
     fraction = min(1.0, (workload.completed_shards + sum(working)) / stage.shards)
     return StageProgress(done=int(PERCENT * fraction), total=PERCENT, unit="%"), fraction
 
