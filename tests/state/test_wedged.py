@@ -1,4 +1,6 @@
-"""A server that takes no more tokens is replaced, and its generation goes on; not for ever."""
+"""A server that takes no more tokens is replaced, and its generation goes on; not for ever. One that is away is not."""
+
+from datetime import timedelta
 
 import pytest
 
@@ -6,6 +8,7 @@ from fusionrun.api.result import Outcome, StageResult, encode_result
 from fusionrun.api.status import Reason
 from fusionrun.api.task import EXIT_SERVER_WEDGED, decode_task
 from fusionrun.state.live import ObjectRef
+from fusionrun.state.observe import ref_of
 from support.runs import make_run
 from support.world import World
 
@@ -82,3 +85,112 @@ def test_another_failure_of_a_generation_leaves_the_server_alone():
     world.settle()
     assert sum(c == "Deployment:serve.ada" for c in world.created) == 1
     assert world.stage("generate/ada").reason == Reason.INFRASTRUCTURE_ERROR
+
+
+STALL = timedelta(seconds=600)
+
+
+def placed(world: World, *, ready: bool, since: timedelta, started: bool = True, age: timedelta | None = None) -> dict:
+    """Give serve/ada a pod: how it has been for how long, and for how long its container runs."""
+    for left in [r for r in world.objects if r.kind == "Pod" and "-serve-ada-" in r.name]:
+        del world.objects[left]
+    pod = world.place("serve/ada")
+    world.workloads()["serve/ada"]["status"] = {"readyReplicas": int(ready)}
+    at = (world.now - since).strftime("%Y-%m-%dT%H:%M:%SZ")
+    born = (world.now - (age or since)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    pod["status"]["conditions"] = [{"type": "Ready", "status": str(ready), "lastTransitionTime": at}]
+    pod["status"]["containerStatuses"] = [{"name": "c", "started": started, "state": {"running": {"startedAt": born}}}]
+    return pod
+
+
+def ready_all_along(world):
+    placed(world, ready=True, since=2 * STALL)
+
+
+def hangs(world):
+    placed(world, ready=False, since=STALL / 2, age=2 * STALL)
+
+
+def gone(world):
+    world.workloads()["serve/ada"]["status"] = {"replicas": 1}
+
+
+def gated(world):
+    placed(world, ready=False, since=STALL)["status"] = {
+        "phase": "Pending",
+        "conditions": [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}],
+    }
+
+
+def drained(world):
+    placed(world, ready=False, since=STALL, age=2 * STALL)["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:05Z"
+
+
+def restarted_in_place(world):
+    placed(world, ready=False, since=STALL / 2, age=STALL / 2)
+
+
+def loading(world):
+    placed(world, ready=False, since=2 * STALL, started=False)
+
+
+def deleted_by_somebody(world):
+    del world.objects[ref_of(world.workloads()["serve/ada"])]
+
+
+@pytest.mark.parametrize("how", [ready_all_along, hangs])
+def test_a_server_that_was_up_while_its_client_got_nothing_is_replaced(how):
+    world = generating()
+    world.now += 3 * STALL
+    how(world)
+    wedge(world)
+    assert all(name.endswith("-r1") for name in servers(world) if not name.startswith("Pod/"))
+    assert world.created.count("Deployment:serve.ada") == 2
+
+
+@pytest.mark.parametrize("how", [gone, gated, drained, restarted_in_place, loading, deleted_by_somebody])
+def test_a_server_that_was_away_is_kept_and_its_client_made_again_when_it_is_ready(how):
+    world = generating(backoffLimit=0)
+    deployment, service = servers(world)
+    job = world.workloads()["generate/ada"]["metadata"]["name"]
+    for _ in range(3):
+        world.now += 3 * STALL
+        how(world)
+        wedge(world)
+        assert {deployment, service} <= set(servers(world))
+        assert "generate/ada" not in world.workloads()
+        assert world.stage("generate/ada").reason == Reason.WAITING_FOR_SERVER
+        world.make_ready("serve/ada")
+        world.settle()
+        assert world.workloads()["generate/ada"]["metadata"]["name"] == job
+    assert not [e for e in world.events if e.reason == Reason.STAGE_RETRIED]
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"
+
+
+def test_a_server_that_came_back_while_its_client_gave_up_is_kept():
+    world = generating(backoffLimit=0)
+    before = servers(world)
+    job = world.workloads()["generate/ada"]["metadata"]["name"]
+    world.now += 3 * STALL
+    placed(world, ready=True, since=timedelta(minutes=1))
+    wedge(world)
+    assert set(before) <= set(servers(world))
+    assert world.workloads()["generate/ada"]["metadata"]["name"] == job
+
+
+def test_a_client_that_is_made_again_asks_the_server_that_there_is():
+    world = generating()
+    wedge(world)
+    world.make_ready("serve/ada")
+    world.settle()
+    world.now += 3 * STALL
+    gone(world)
+    wedge(world)
+    world.make_ready("serve/ada")
+    world.settle()
+    job = world.workloads()["generate/ada"]["metadata"]["name"]
+    assert job.endswith("-r1")
+    assert f"Deployment/{world.workloads()['serve/ada']['metadata']['name']}" in servers(world)
+    task = decode_task(world.objects[ObjectRef("v1", "ConfigMap", "lab", job)]["data"]["task.json"])
+    assert task.parameters.base_url == f"http://{world.workloads()['serve/ada']['metadata']['name']}.lab.svc:8000/v1"

@@ -26,12 +26,16 @@ from fusionrun.state.failures import Failure
 from fusionrun.state.live import ObjectRef, Refusal
 from fusionrun.state.observe import Observed, ObservedStage, Phase, Workload, ref_of
 from fusionrun.state.prerequisites import Missing
+from fusionrun.state.servers import served_since
 from fusionrun.state.told import AT_WORK, DONE, MESSAGE_CHARACTERS, idle, last_numbers, seen, why_pending
 
 RESULT_GRACE = timedelta(seconds=10)
 """How long to wait for the last words of pods whose Job has ended: two watches may tell in either order."""
 RESTARTED = "restarted: the one before took no more tokens"
 SILENT = "it ended, and its last words were lost"
+SERVER_AWAY = (
+    "its server was not Ready while it waited: it starts again when the server is Ready, and keeps its answers"
+)
 REFUSED_MAX_SECONDS = 60.0
 """Longest time between two tries to create what was refused; the time doubles up to it."""
 TRANSIENT_FIRST_SECONDS = 1.0
@@ -211,9 +215,23 @@ class Walk:
         return workload.attempt + (self._is_wedged(consumer, workload) and self._has_attempts_left(workload))
 
     def _is_wedged(self, stage: Stage, workload: Workload) -> bool:
+        return self._got_nothing(stage, workload) and not self._server_was_away(stage, workload)
+
+    def _got_nothing(self, stage: Stage, workload: Workload) -> bool:
+        """Whether a stage ended because its server, one of the run's own, gave it nothing for ``stallSeconds``."""
         failure = workload.failure
         wedged = failure is not None and failure.reason is Reason.SERVER_WEDGED
         return stage.server is not None and workload.phase is Phase.FAILED and wedged
+
+    def _server_was_away(self, stage: Stage, workload: Workload) -> bool:
+        """Whether the server was not up while the stage waited for it; that is no fault of the server's."""
+        server = self.observed.stage(stage.server or "").latest
+        if server is None:
+            return True
+        if server.attempt > workload.attempt:  # it was found wedged, and this is its successor
+            return False
+        since = (workload.ended or self.now) - timedelta(seconds=self.layout.spec.generation.stall_seconds)
+        return not served_since(server.manifest, server.pods, since)
 
     def _has_attempts_left(self, workload: Workload) -> bool:
         return workload.attempt < self.layout.spec.backoff_limit
@@ -231,8 +249,7 @@ class Walk:
     def _program(self, stage: Stage) -> StageStatus:
         workload = self.observed.stage(stage.name).latest
         if workload is None:
-            old = self.previous.get(stage.name)
-            return self._start(stage, (old.attempt or 0) if old and stage.kind in _TRAINING else 0)
+            return self._start(stage, self._first_attempt(stage))
         if workload.phase is Phase.TERMINATING:
             return self._waiting(stage, Reason.PODS_PENDING)
         if workload.phase is Phase.SUCCEEDED:
@@ -240,6 +257,14 @@ class Walk:
         if workload.phase is Phase.FAILED or workload.failure:
             return self._failed(stage, workload)
         return self._at_work(stage, workload)
+
+    def _first_attempt(self, stage: Stage) -> int:
+        """Return the number of the attempt to start where there is none: its server's, whose address it bears."""
+        old = self.previous.get(stage.name)
+        if stage.kind in _TRAINING:
+            return (old.attempt or 0) if old else 0
+        server = self.observed.stage(stage.server).latest if stage.server else None
+        return server.attempt if server else 0
 
     def _at_work(self, stage: Stage, workload: Workload) -> StageStatus:
         pending = why_pending(workload)
@@ -283,6 +308,9 @@ class Walk:
         failure = workload.failure
         if failure is None and self._waits_for_words(workload):
             return self._at_work(stage, workload)
+        if self._got_nothing(stage, workload) and self._server_was_away(stage, workload):
+            self.delete.append(workload.ref)
+            return self._waiting(stage, Reason.WAITING_FOR_SERVER, SERVER_AWAY)
         again = failure is None or failure.retryable if stage.kind in _TRAINING else self._is_wedged(stage, workload)
         if again and self._has_attempts_left(workload):
             text = failure.message if failure else "the job failed and left no pod to ask"
