@@ -68,6 +68,11 @@ unit: ## Test the pure rooms: no network, no cluster, only pydantic, pytest and 
 rim: venv ## Test the operator's rim, the programs of the stages that need no torch, and the small world
 	$(BIN)/python -m pytest -q -m "not cluster" tests/cluster tests/handlers tests/chart tests/crd tests/repository
 
+.PHONY: test-alerts
+test-alerts: ## Test the alert rules with promtool (Debian: the package prometheus)
+	@command -v promtool >/dev/null || { echo "promtool is missing: install Prometheus, or its Debian package prometheus"; exit 2; }
+	promtool test rules tests/chart/alerts.yaml
+
 .PHONY: cluster-up
 cluster-up: ## Bring the cluster up (CLUSTER=local, kind or existing)
 	hack/cluster/up

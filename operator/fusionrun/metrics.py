@@ -26,7 +26,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from fusionrun.api.models import Manifest
 from fusionrun.api.records import MICRO
-from fusionrun.api.status import ConditionStatus, ConditionType, StageState
+from fusionrun.api.status import ConditionStatus, ConditionType, Reason, StageState
 from fusionrun.state.live import ObjectRef
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ STAGE_STATES = tuple(str(state) for state in StageState)
 
 _RUN = ("namespace", "name")
 _ENDED = (StageState.SUCCEEDED, StageState.FAILED)
+_AT_WORK = (StageState.RUNNING, StageState.READY)
 
 _GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "fusionrun_info": ("A run and what it is.", (*_RUN, "uid", "recipe", "target_family")),
@@ -43,6 +44,7 @@ _GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "fusionrun_status_condition": ("1 for the status that a condition has.", (*_RUN, "condition", "status")),
     "fusionrun_runs": ("Runs by state.", ("state",)),
     "fusionrun_stages": ("Stages of all runs by kind and state.", ("kind", "state")),
+    "fusionrun_stage_pods_pending": ("1 while no pod of a stage at work runs, 0 while one does.", (*_RUN, "stage")),
     "fusionrun_stage_progress_ratio": ("How far a stage at work is, 0 to 1.", (*_RUN, "stage")),
     "fusionrun_stage_tokens_per_second": ("Tokens per second of a stage at work.", (*_RUN, "stage")),
     "fusionrun_stage_eta_seconds": ("Seconds that a stage at work still needs.", (*_RUN, "stage")),
@@ -60,7 +62,7 @@ _GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "fusionrun_dataset_win_ratio": ("Share of the contested prompts that a source won.", (*_RUN, "source")),
     "fusionrun_dataset_truncated_ratio": ("Share of the responses that were cut.", _RUN),
     "fusionrun_dataset_margin_mean": ("Mean reward difference of the pairs that a margin bounds.", _RUN),
-    "fusionrun_gpus_in_use": ("GPUs that a run holds now.", _RUN),
+    "fusionrun_gpus_in_use": ("GPUs of a run's pods that are bound to a node and have not ended.", _RUN),
 }
 
 _COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -223,6 +225,8 @@ def _of_run(run: Manifest) -> Iterator[tuple[str, list[str], float | int | None]
             yield "fusionrun_status_condition", labels, int(condition["status"] == value)
     for stage in _stages(run):
         labels = [*me, stage["name"]]
+        if stage.get("state") in _AT_WORK:
+            yield "fusionrun_stage_pods_pending", labels, int(stage.get("reason") == Reason.PODS_PENDING)
         progress = stage.get("progress") or {}
         if progress.get("total"):
             yield "fusionrun_stage_progress_ratio", labels, progress["done"] / progress["total"]

@@ -28,12 +28,21 @@ def test_a_runs_numbers_are_read_from_its_status():
         {
             "name": "generate/qwen",
             "state": "Running",
+            "reason": "PodsPending",
             "progress": {"done": 3, "total": 4},
             "tokensPerSecond": 240.0,
             "etaSeconds": 60,
             "costMicro": 2_500_000,
         },
-        {"name": "dpo", "state": "Succeeded", "loss": 0.5, "rewardAccuracy": 0.75, "peakMemoryBytes": 1000},
+        {"name": "serve/qwen", "state": "Ready", "reason": "ServerReady"},
+        {
+            "name": "dpo",
+            "state": "Succeeded",
+            "reason": "Succeeded",
+            "loss": 0.5,
+            "rewardAccuracy": 0.75,
+            "peakMemoryBytes": 1000,
+        },
     ]
     text = scrape(
         Metrics(
@@ -61,6 +70,8 @@ def test_a_runs_numbers_are_read_from_its_status():
     for line in (
         'fusionrun_runs{state="Running"} 1.0',
         'fusionrun_stages{kind="generate",state="Running"} 1.0',
+        f'fusionrun_stage_pods_pending{{{me},stage="generate/qwen"}} 1.0',
+        f'fusionrun_stage_pods_pending{{{me},stage="serve/qwen"}} 0.0',
         f'fusionrun_stage_progress_ratio{{{me},stage="generate/qwen"}} 0.75',
         f'fusionrun_stage_tokens_per_second{{{me},stage="generate/qwen"}} 240.0',
         f'fusionrun_stage_cost{{{me},stage="generate/qwen"}} 2.5',
@@ -80,6 +91,7 @@ def test_a_runs_numbers_are_read_from_its_status():
         f'fusionrun_status_condition{{condition="Ready",{me},status="false"}} 0.0',
     ):
         assert line in text, line
+    assert 'fusionrun_stage_pods_pending{name="tiny",namespace="demo",stage="dpo"}' not in text
 
 
 def test_a_deleted_run_leaves_no_series():

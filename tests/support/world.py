@@ -136,6 +136,7 @@ class World:
         pod = self.objects[ObjectRef("v1", "Pod", "lab", name)]
         pod["status"]["containerStatuses"] = [{"name": "c", "state": {"running": {"startedAt": self._stamp()}}}]
         pod["metadata"] |= metadata
+        pod["spec"] = {"nodeName": "node-1"}
         return pod
 
     def make_ready(self, stage: str) -> None:

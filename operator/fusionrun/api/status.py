@@ -210,4 +210,5 @@ class FusionRunStatus(Contract):
     progress: Annotated[str, Field(max_length=32)] | None = None
     """Stages done of all, for ``kubectl get``."""
     gpus_in_use: int | None = None
+    """GPUs of the run's pods that are bound to a node and have not ended."""
     gpu_seconds: int | None = None

@@ -12,6 +12,8 @@ from fusionrun.api.task import PROGRESS_URL_ENV, TASK_PATH
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
 
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+"""Source: Kueue, "Run Jobs": the LocalQueue that an object is queued in."""
 USER_ID = 1000
 """UID and GID of every pod of ours (images/README.md)."""
 TASK_DIRECTORY = TASK_PATH.rsplit("/", 1)[0]
@@ -82,7 +84,7 @@ def queue_labels(scheduling: Scheduling) -> dict[str, str]:
     """Return Kueue's labels; ``suspend`` is Kueue's then, never ours."""
     found = {}
     if scheduling.queue_name:
-        found["kueue.x-k8s.io/queue-name"] = scheduling.queue_name
+        found[QUEUE_LABEL] = scheduling.queue_name
     return found
 
 

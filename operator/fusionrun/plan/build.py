@@ -152,7 +152,16 @@ def _generation(spec: FusionRunSpec, source: Source, references: References) -> 
     if source.served:
         server, pins = f"serve/{source.name}", (references.model(source.name),)
         after = (*references.after(source.name), "prepare/prompts")
-        stages.append(Stage(server, StageKind.SERVE, pins=pins, after=after, gpus=_server_gpus(source.served)))
+        stages.append(
+            Stage(
+                server,
+                StageKind.SERVE,
+                pins=pins,
+                after=after,
+                gpus=_server_gpus(source.served),
+                pods=source.served.replicas,
+            )
+        )
         parameters |= _served_as(source.served)
     elif source.endpoint:
         parameters["endpoint"] = {"url": source.endpoint.url, "model": source.endpoint.model}
@@ -253,8 +262,16 @@ def _training_stages(spec: FusionRunSpec, references: References) -> list[Stage]
             inputs=("construct",),
             after=references.after("target"),
             gpus=gpus,
+            pods=training.nodes,
         ),
-        Stage("dpo", StageKind.DPO, {"dpo": dpo, **shared}, inputs=("construct", "sft"), gpus=gpus),
+        Stage(
+            "dpo",
+            StageKind.DPO,
+            {"dpo": dpo, **shared},
+            inputs=("construct", "sft"),
+            gpus=gpus,
+            pods=training.nodes,
+        ),
         Stage(
             "promote",
             StageKind.PROMOTE,
@@ -285,7 +302,7 @@ def _evaluations(spec: FusionRunSpec, references: References) -> list[Stage]:
         }
         stages += [
             Stage(serve, StageKind.SERVE, pins=pins, after=(*after, *made_by, "prepare/benchmarks"),
-                  gpus=_server_gpus(server)),
+                  gpus=_server_gpus(server), pods=server.replicas),
             Stage(generate, StageKind.GENERATE, asked, pins=pins, inputs=("prepare/benchmarks", *made_by),
                   server=serve, shards=1),
         ]  # fmt: skip

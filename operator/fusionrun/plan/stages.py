@@ -36,12 +36,19 @@ class Stage:
     parallelism: int = 1
     gpus: int = 0
     """GPUs that its pods hold together."""
+    pods: int = 1
+    """Pods that hold them, the same number each."""
 
     @property
     def needs(self) -> tuple[str, ...]:
         """Stages that must have succeeded before this one starts."""
         first = () if self.kind is StageKind.RESOLVE else ("resolve",)
         return (*first, *self.inputs, *self.after)
+
+    @property
+    def gpus_per_pod(self) -> int:
+        """GPUs that one of its pods holds."""
+        return self.gpus // self.pods
 
     @property
     def has_artifact(self) -> bool:

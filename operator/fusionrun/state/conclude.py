@@ -1,5 +1,6 @@
 """What follows for the run from a walk over its stages: its conditions, and whether everything has to stop."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from fusionrun.api.spec import FusionRunSpec
@@ -7,6 +8,7 @@ from fusionrun.api.status import ConditionStatus, ConditionType, FusionRunStatus
 from fusionrun.state import conditions, results
 from fusionrun.state.conditions import Wanted
 from fusionrun.state.observe import parse_time
+from fusionrun.state.pending import NO_POD
 from fusionrun.state.told import AT_WORK, DONE
 from fusionrun.state.walk import Walk
 
@@ -73,8 +75,18 @@ def _in_progress(walk: Walk) -> list[Wanted]:
     if refused:
         return conditions.in_progress("; ".join(refused), Reason.OBJECT_REFUSED)
     if at_work:
-        return conditions.in_progress(f"at work: {', '.join(at_work)}")
+        return _at_work(walk, at_work)
     return conditions.in_progress("; ".join(f"{n}: {s.message}" for n, s in waiting.items()) or "about to start")
+
+
+def _at_work(walk: Walk, names: Sequence[str]) -> list[Wanted]:
+    """Say what is at work and what of it waits for pods; when no pod runs at all, that is what the run waits for."""
+    waiting = walk.pending_for_long()
+    text = "; ".join(f"{name}: {found.message}" for name, found in waiting.items() if found.message)
+    if waiting and all(name in walk.pending and not walk.pending[name].running for name in names):
+        return conditions.in_progress(text or NO_POD, Reason.PODS_PENDING)
+    at_work = f"at work: {', '.join(names)}"
+    return conditions.in_progress(f"{at_work}; pending: {text}" if text else at_work)
 
 
 def _gate_condition(spec: FusionRunSpec, walk: Walk) -> Wanted:

@@ -57,6 +57,11 @@ class Workload:
         """Whether it has, or may yet have, running pods."""
         return self.phase in (Phase.RUNNING, Phase.READY)
 
+    @property
+    def bound_pods(self) -> int:
+        """How many of its pods are bound to a node and have not ended: those hold what they ask for."""
+        return sum(map(_is_bound, self.pods))
+
 
 @dataclass(frozen=True)
 class ObservedStage:
@@ -178,6 +183,11 @@ def _server_phase(manifest: Manifest, pods: list[Manifest], log_tails: dict[str,
         return Phase.READY, None
     failure = server_failure(manifest, pods, log_tails)
     return Phase.FAILED if failure else Phase.RUNNING, failure
+
+
+def _is_bound(pod: Manifest) -> bool:
+    ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+    return bool((pod.get("spec") or {}).get("nodeName")) and not ended
 
 
 def _placed(pods: Iterable[Manifest]) -> datetime | None:

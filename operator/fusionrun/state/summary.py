@@ -5,7 +5,7 @@ from datetime import datetime
 
 from fusionrun.api.status import Artifacts, ConditionType, FusionRunStatus, Reason, StageState, StageStatus
 from fusionrun.state.conditions import Wanted, set_conditions, stamp
-from fusionrun.state.told import AT_WORK, DONE
+from fusionrun.state.told import DONE
 from fusionrun.state.walk import Walk
 
 HEADLINE_CHARACTERS = 60
@@ -29,7 +29,7 @@ def summary(
     """
     finished = any(kind is ConditionType.FINISHED and holds for kind, holds, _, _ in wanted)
     stages = list(walk.statuses.values()) if walk else before.stages
-    held = sum(walk.layout.plan[s.name].gpus for s in stages if s.state in AT_WORK) if walk else 0
+    held = _gpus_held(walk) if walk and not finished else 0
     spent = sum(s.gpu_seconds or 0 for s in stages)
     return FusionRunStatus(
         observed_generation=generation,
@@ -44,6 +44,15 @@ def summary(
         progress=f"{sum(s.state in DONE for s in stages)}/{len(stages)}" if stages else None,
         gpus_in_use=held,
         gpu_seconds=spent or None,
+    )
+
+
+def _gpus_held(walk: Walk) -> int:
+    """Count the GPUs of the pods that are bound to a node and have not ended, of whatever attempt."""
+    return sum(
+        stage.gpus_per_pod * workload.bound_pods
+        for stage in walk.layout.plan.stages
+        for workload in walk.observed.stage(stage.name).workloads
     )
 
 

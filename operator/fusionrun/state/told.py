@@ -14,7 +14,6 @@ from fusionrun.state.observe import Workload, parse_time
 DONE = frozenset({StageState.SUCCEEDED, StageState.SKIPPED})
 AT_WORK = frozenset({StageState.RUNNING, StageState.READY})
 MESSAGE_CHARACTERS = 1024
-PENDING_CHARACTERS = 300
 
 
 def idle(
@@ -80,23 +79,6 @@ def last_numbers(words: Sequence[StageResult]) -> dict[str, Any]:
         "loss": _rounded(last.get("last_loss")),
         "reward_accuracy": _rounded(last.get("last_reward_accuracy", last.get("held_out_accuracy"))),
     }
-
-
-def why_pending(workload: Workload) -> str | None:
-    """Say why no pod runs yet, in Kubernetes' own words; None when one does."""
-    for pod in workload.pods:
-        status = pod.get("status") or {}
-        if status.get("phase") not in ("Pending", None):
-            return None
-        name = pod["metadata"]["name"]
-        for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
-            waits = (container.get("state") or {}).get("waiting")
-            if waits and waits.get("reason") not in ("ContainerCreating", "PodInitializing"):
-                return f"pod {name}: {waits.get('reason')}: {waits.get('message', '')}"[:PENDING_CHARACTERS]
-        for condition in status.get("conditions") or []:
-            if condition.get("reason") == "Unschedulable":
-                return f"pod {name}: Unschedulable: {condition.get('message', '')}"[:PENDING_CHARACTERS]
-    return "no pod runs yet"
 
 
 def _rounded(value: float | None) -> float | None:

@@ -25,9 +25,10 @@ from fusionrun.state.conditions import stamp
 from fusionrun.state.failures import Failure
 from fusionrun.state.live import ObjectRef, Refusal
 from fusionrun.state.observe import Observed, ObservedStage, Phase, Workload, ref_of
+from fusionrun.state.pending import PENDING_GRACE, Pending, pending
 from fusionrun.state.prerequisites import Missing
 from fusionrun.state.servers import served_since
-from fusionrun.state.told import AT_WORK, DONE, MESSAGE_CHARACTERS, idle, last_numbers, seen, why_pending
+from fusionrun.state.told import AT_WORK, DONE, MESSAGE_CHARACTERS, idle, last_numbers, seen
 
 RESULT_GRACE = timedelta(seconds=10)
 """How long to wait for the last words of pods whose Job has ended: two watches may tell in either order."""
@@ -36,6 +37,7 @@ SILENT = "it ended, and its last words were lost"
 SERVER_AWAY = (
     "its server was not Ready while it waited: it starts again when the server is Ready, and keeps its answers"
 )
+LOADING = "a pod runs, and the server is not Ready yet"
 REFUSED_MAX_SECONDS = 60.0
 """Longest time between two tries to create what was refused; the time doubles up to it."""
 TRANSIENT_FIRST_SECONDS = 1.0
@@ -64,6 +66,8 @@ class Walk:
     create: list[Manifest] = field(default_factory=list)
     delete: list[ObjectRef] = field(default_factory=list)
     failed: list[tuple[str, Failure]] = field(default_factory=list)
+    pending: dict[str, Pending] = field(default_factory=dict)
+    """Of the stages at work those that wait for a pod, or for one more."""
     requeue_seconds: float | None = None
 
     def run(self) -> None:
@@ -135,6 +139,7 @@ class Walk:
             if refusal := self.refused.get(ref_of(manifest)):
                 return self._refused(stage, refusal)
         self.create += rendered
+        self.pending[stage.name] = Pending(running=False, message=None, since=self.now)
         return self._idle(stage, StageState.RUNNING, Reason.PODS_PENDING).model_copy(
             update={
                 "attempt": attempt or None,
@@ -204,8 +209,7 @@ class Walk:
             case Phase.TERMINATING:
                 return self._waiting(stage, Reason.PODS_PENDING)
             case Phase.RUNNING | Phase.SUCCEEDED:
-                status = self._status(stage, workload, StageState.RUNNING, Reason.PODS_PENDING)
-                return status.model_copy(update={"message": why_pending(workload)})
+                return self._running(stage, workload, LOADING)
 
     def _attempt_served(self, consumer: Stage) -> int:
         """Return the attempt of the stage that a server serves: the next one, when its server was wedged."""
@@ -267,12 +271,26 @@ class Walk:
         return server.attempt if server else 0
 
     def _at_work(self, stage: Stage, workload: Workload) -> StageStatus:
-        pending = why_pending(workload)
-        status = self._status(
-            stage, workload, StageState.RUNNING, Reason.PODS_PENDING if pending else Reason.PODS_RUNNING
-        )
         numbers = progress.numbers(stage, self.observed.stage(stage.name), workload, self.now)
-        return status.model_copy(update={"message": pending, **vars(numbers)})
+        return self._running(stage, workload).model_copy(update=vars(numbers))
+
+    def _running(self, stage: Stage, workload: Workload, otherwise: str | None = None) -> StageStatus:
+        """Return the status of a stage at work: whether a pod runs, and what the others wait for, or ``otherwise``."""
+        found = pending(workload, self.now)
+        if found.message or not found.running:
+            self.pending[stage.name] = found
+        status = self._status(
+            stage, workload, StageState.RUNNING, Reason.PODS_RUNNING if found.running else Reason.PODS_PENDING
+        )
+        return status.model_copy(update={"message": found.message or otherwise})
+
+    def pending_for_long(self) -> dict[str, Pending]:
+        """Return what of the stages at work has waited for longer than a start takes; look again when more has."""
+        known = {name: found for name, found in self.pending.items() if self.statuses[name].state in AT_WORK}
+        left = {name: (found.since + PENDING_GRACE - self.now).total_seconds() for name, found in known.items()}
+        if soon := [seconds for seconds in left.values() if seconds > 0]:
+            self.look_again(min(soon))
+        return {name: found for name, found in known.items() if left[name] <= 0}
 
     def _waits_for_words(self, workload: Workload) -> bool:
         since = workload.ended or self.now
