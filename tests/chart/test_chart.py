@@ -128,7 +128,7 @@ def test_rbac_grants_what_the_client_asks_for_and_nothing_else(helm):
         ("", "pods/log"): {"get"},
         ("", "pods/status"): {"patch"},
         ("", "secrets"): {"get"},
-        ("", "events"): {"get", "create", "patch"},
+        ("", "events"): {"get", "list", "create", "patch"},
         ("", "persistentvolumeclaims"): {"get", "list", "watch"},
         ("node.k8s.io", "runtimeclasses"): {"get"},
         ("scheduling.k8s.io", "priorityclasses"): {"get"},

@@ -20,6 +20,7 @@ class FakeClient:
         self.calls: list[tuple[str, str, str]] = []
         self.fail: dict[tuple[str, str], ClusterError] = {}
         self.logs: dict[str, str] = {}
+        self.warnings: dict[str, str] = {}
         self.failed: list[tuple[str, str | None, str]] = []
         self.graces: dict[str, int | None] = {}
         self.version = 100
@@ -88,6 +89,10 @@ class FakeClient:
         if pod not in self.logs:
             raise ClusterError("log", "Pod", pod, 404, "not found")
         return self.logs[pod]
+
+    async def newest_warning(self, namespace: str, uid: str) -> str:
+        self._call("warning", ObjectRef("v1", "Event", namespace, uid))
+        return self.warnings.get(uid, "")
 
 
 class Make:

@@ -193,6 +193,23 @@ def test_a_log_is_text():
     assert requests[0][2]["previous"] == "true"
 
 
+def test_the_newest_warning_of_an_object_is_asked_for_by_its_uid():
+    def event(reason, **times):
+        return {"metadata": {}, "reason": reason, "message": "why", **times}
+
+    events = [
+        event("Old", lastTimestamp="2026-01-01T00:00:00Z"),
+        event("New", lastTimestamp=None, eventTime="2026-01-01T00:09:00.000001Z"),
+        event("Repeated", lastTimestamp="2026-01-01T00:00:00Z", series={"lastObservedTime": "2026-01-01T00:08:00.5Z"}),
+    ]
+    reply = web.json_response({"metadata": {}, "items": events})
+    text, requests, _ = serve(lambda _: reply, lambda c: c.newest_warning("demo", "u"))
+    assert text == "New: why"
+    assert requests[0][1] == "/api/v1/namespaces/demo/events"
+    assert requests[0][2] == {"fieldSelector": "involvedObject.uid=u,type=Warning", "limit": "50"}
+    assert serve(lambda _: web.json_response({"metadata": {}}), lambda c: c.newest_warning("demo", "u"))[0] == ""
+
+
 def test_a_kind_that_nobody_entered_is_our_bug():
     with pytest.raises(PlanError, match="RESOURCES"):
         serve(lambda _: status(500, ""), lambda c: c.get(ObjectRef("v1", "Node", "", "n")))

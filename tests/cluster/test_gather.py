@@ -5,6 +5,8 @@ import pytest
 from fusionrun.cluster import gather as gather_module
 from fusionrun.cluster.gather import CHILDREN, Gatherer, failed_container, list_everything, owned
 from fusionrun.cluster.store import run_ref
+from fusionrun.cluster.warning_events import OBJECTS_MAX
+from fusionrun.errors import ClusterError
 from fusionrun.names import KIND
 from fusionrun.state.live import ObjectRef
 
@@ -126,6 +128,43 @@ def test_a_restarted_container_is_read_from_before_its_restart(make):
     assert failed_container(pod) == ("stage", 3, True)
     assert failed_container(make.child("Job", "j")) is None
     assert failed_container(make.child("Pod", "p")) is None
+
+
+OLD = {"creationTimestamp": "2026-01-01T00:00:00Z"}
+
+
+def starting(make, name, node="n", reason="ContainerCreating"):
+    waiting = {"name": "stage", "restartCount": 0, "state": {"waiting": {"reason": reason}}}
+    status = {"phase": "Pending", "containerStatuses": [waiting]}
+    return make.child("Pod", name, owner="job-uid", metadata=OLD, spec={"nodeName": node}, status=status)
+
+
+def test_only_an_event_can_say_why_a_pod_is_not_made_or_does_not_start(gatherer, client, store, make):
+    client.objects[CLAIM] = {}
+    client.warnings = {"job-1-uid": "FailedAttachVolume: Multi-Attach error", "alone-uid": "FailedCreate: quota"}
+    store.put(make.run())
+    store.put(make.child("Job", "job", metadata=OLD))
+    store.put(starting(make, "job-1"))
+    store.put(starting(make, "job-2", reason="ImagePullBackOff"))
+    store.put(starting(make, "job-3", node=""))
+    store.put(make.child("Job", "alone", metadata=OLD))
+    store.put(make.child("Job", "young"))
+    store.put(make.child("Job", "over", metadata=OLD, status={"conditions": [{"type": "Failed", "status": "True"}]}))
+    store.put(make.child("Job", "queued", metadata=OLD, spec={"suspend": True}))
+    assert gather(gatherer).warnings == client.warnings
+    assert gather(gatherer).warnings == client.warnings
+    asked = [name for verb, _, name in client.calls if verb == "warning"]
+    assert sorted(asked) == ["alone-uid", "job-1-uid"]  # once each, and of nobody else
+
+
+def test_few_objects_are_asked_about_and_no_answer_stops_a_run(gatherer, client, store, make):
+    client.objects[CLAIM] = {}
+    client.fail["warning", "Event"] = ClusterError("list", "Event", "demo", 403, "forbidden")
+    store.put(make.run())
+    for number in range(9):
+        store.put(make.child("Job", f"job{number}", metadata=OLD))
+    assert gather(gatherer).warnings == {}
+    assert client.verbs().count("warning Event") == OBJECTS_MAX
 
 
 def test_list_everything_finds_what_the_watches_missed(client, store, make):

@@ -131,6 +131,24 @@ def test_a_pod_that_kueue_gates_names_the_queue():
     assert world.stage("score/ada").message.endswith("Kueue has not admitted it through LocalQueue 'research'")
 
 
+def test_what_only_events_say_is_told_of_the_object_that_they_are_about():
+    world = scoring()
+    job = world.workloads()["score/ada"]
+    job["metadata"]["uid"] = "job"
+    world.warnings = {"job": "FailedCreate: exceeded quota: gpus", "pod": "FailedAttachVolume: Multi-Attach error"}
+    world.settle()
+    assert world.stage("score/ada").message == f"Job {job['metadata']['name']}: FailedCreate: exceeded quota: gpus"
+    made = pod(world, 0, waits("ContainerCreating"), node="n")
+    made["metadata"]["uid"] = "pod"
+    del world.warnings["job"]
+    world.settle()
+    name = made["metadata"]["name"]
+    assert world.stage("score/ada").message == f"pod {name}: FailedAttachVolume: Multi-Attach error"
+    made["status"] = RUNS
+    world.settle()
+    assert world.stage("score/ada").message is None
+
+
 def test_a_server_whose_pods_are_refused_says_why_and_one_that_loads_runs():
     world = World(make_run())
     world.finish_in_turn("resolve", "prepare/prompts")
@@ -169,6 +187,7 @@ def test_a_run_of_which_nothing_runs_says_so_once_and_holds_no_gpu():
     for _ in range(3):
         world.now += timedelta(minutes=10)
         world.settle()
+        assert world.reconcile().requeue_seconds == 60.0
         status, reason, message = world.condition("Ready")
         assert (status, reason) == ("False", Reason.PODS_PENDING)
         assert message.startswith("sft: pod ")

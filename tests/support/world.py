@@ -59,6 +59,8 @@ class World:
     absent: set[str] = field(default_factory=set)
     """Names of prerequisites that are missing."""
     pushed: dict[tuple[str, int], Pushed] = field(default_factory=dict)
+    warnings: dict[str, str] = field(default_factory=dict)
+    """Newest Warning events, by the UID of their object."""
     refusals: dict[str, Refusal] = field(default_factory=dict)
     """What the API server says to creating an object, by ``Kind:stage``."""
     answer: Callable[[str, Any], StageResult] = succeeded
@@ -66,7 +68,7 @@ class World:
     def live(self) -> Live:
         """Gather."""
         present = {ref: ref.name not in self.absent for ref in _prerequisites(json.dumps(self.run["spec"]))}
-        return Live(self.run, tuple(self.objects.values()), present, self.pushed)
+        return Live(self.run, tuple(self.objects.values()), present, self.pushed, warnings=self.warnings)
 
     def reconcile(self) -> Decision:
         """Decide once and carry it out."""

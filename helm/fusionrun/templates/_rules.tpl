@@ -51,7 +51,8 @@
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get]
+# Events of the runs, and why pods of theirs are not created or do not start.
 - apiGroups: [""]
   resources: [events]
-  verbs: [get, create, patch]
+  verbs: [get, list, create, patch]
 {{- end -}}

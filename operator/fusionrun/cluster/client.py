@@ -24,6 +24,8 @@ from fusionrun.state.prerequisites import KUEUE_GROUP
 REQUEST_TIMEOUT_SECONDS = 30.0
 LOG_TIMEOUT_SECONDS = 5.0
 LOG_LIMIT_BYTES = 16384
+EVENTS_LIMIT = 50
+"""Most events of one object that are read; Kubernetes counts equal ones in one and forgets them after an hour."""
 
 RESOURCES: dict[tuple[str, str], tuple[str, bool]] = {
     (API_VERSION, KIND): (PLURAL, True),
@@ -135,6 +137,15 @@ class Client:
         # Items of a list carry neither apiVersion nor kind.
         items = [{**item, "apiVersion": api_version, "kind": kind} for item in found.get("items") or []]
         return items, found["metadata"].get("resourceVersion") or "0"
+
+    async def newest_warning(self, namespace: str, uid: str) -> str:
+        """Return reason and message of an object's newest Warning event; empty where there is none."""
+        resource = self._resource("v1", "Event")
+        selector = f"involvedObject.uid={uid},type=Warning"
+        reply = resource.get(namespace=namespace, field_selector=selector, limit=EVENTS_LIMIT, **_plain())
+        events = (await self._send("list", "Event", namespace, reply)).get("items") or []
+        newest = max(events, key=_event_time, default=None)
+        return f"{newest.get('reason')}: {newest.get('message', '')}" if newest else ""
 
     async def create(self, manifest: Manifest) -> Manifest:
         """Create an object and return it as the API server has it."""
@@ -299,6 +310,13 @@ def _plain() -> dict[str, Any]:
         "serializer": lambda _client, data: data,
         "_request_timeout": aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS),
     }
+
+
+def _event_time(event: Manifest) -> str:
+    """Return when an event was last seen, as text that sorts by time to the second."""
+    series = (event.get("series") or {}).get("lastObservedTime")
+    at = series or event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp")
+    return str(at or "")[:19]
 
 
 def _message(error: ApiException) -> str:

@@ -7,13 +7,16 @@ for itself is small: a prerequisite that is not yet known to exist, the log of a
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 from fusionrun.api.models import Manifest
 from fusionrun.cluster.client import Client
 from fusionrun.cluster.store import Store, run_of
+from fusionrun.cluster.warning_events import Warnings
 from fusionrun.errors import ClusterError
 from fusionrun.names import API_VERSION, KIND, LABEL_RUN
 from fusionrun.state.live import Live, ObjectRef, Pushed
+from fusionrun.state.pending import unexplained
 from fusionrun.state.prerequisites import prerequisites
 
 logger = logging.getLogger(__name__)
@@ -42,6 +45,7 @@ class Gatherer:
         """What each run has found once. Another run looks for itself: what was there may be gone since."""
         self._waiting: dict[ObjectRef, set[ObjectRef]] = {}
         self._logs: dict[tuple[str, int], str] = {}
+        self._warnings = Warnings(client)
 
     async def gather(self, run: ObjectRef, pushed: Mapping[tuple[str, int], Pushed]) -> Live | None:
         """Return what is known of a run, or None when it is gone or going."""
@@ -49,13 +53,18 @@ class Gatherer:
         if found is None or "deletionTimestamp" in found["metadata"]:
             return None
         children = owned(self._store.children(run), found["metadata"]["uid"])
-        present, log_tails = await asyncio.gather(self._prerequisites(run, found), self._log_tails(children))
+        present, log_tails, warnings = await asyncio.gather(
+            self._prerequisites(run, found),
+            self._log_tails(children),
+            self._warnings.of(unexplained(children, datetime.now(UTC))),
+        )
         return Live(
             run=found,
             children=tuple(children),
             present=present,
             pushed=dict(pushed),
             log_tails=log_tails,
+            warnings=warnings,
         )
 
     def claim_changed(self, claim: ObjectRef, *, exists: bool) -> set[ObjectRef]:

@@ -59,5 +59,7 @@ class Live:
     """By stage name and pod index (0 where the stage is not indexed)."""
     log_tails: dict[str, str] = field(default_factory=dict)
     """Last log lines of failed pods, by pod name."""
+    warnings: dict[str, str] = field(default_factory=dict)
+    """Reason and message of the newest Warning event of objects whose pods do not run, by the object's UID."""
     refused: dict[ObjectRef, Refusal] = field(default_factory=dict)
     """Objects that this very reconcile has tried to create in vain."""

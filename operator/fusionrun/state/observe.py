@@ -41,6 +41,8 @@ class Workload:
     results: tuple[StageResult, ...]
     completed_shards: int
     failure: Failure | None
+    warnings: dict[str, str] = field(default_factory=dict)
+    """Newest Warning events of the run's objects, by UID."""
 
     @property
     def ref(self) -> ObjectRef:
@@ -130,7 +132,7 @@ def _attempt(manifest: Manifest) -> int:
     return int(manifest["metadata"].get("labels", {}).get(names.LABEL_ATTEMPT, "0"))
 
 
-def _made_by(pod: Manifest, workload: Manifest) -> bool:
+def made_by(pod: Manifest, workload: Manifest) -> bool:
     """Whether a pod is this workload's: its namesake of a deleted run may have left pods that carry the same labels."""
     return bool(pod["metadata"]["name"].startswith(f"{workload['metadata']['name']}-"))
 
@@ -140,13 +142,15 @@ def _stage(name: str, manifests: list[Manifest], live: Live) -> ObservedStage:
     workloads = []
     for manifest in manifests:
         if manifest["kind"] in WORKLOADS:
-            own = [p for p in pods if _attempt(p) == _attempt(manifest) and _made_by(p, manifest)]
-            workloads.append(_workload(manifest, own, live.log_tails))
+            own = [p for p in pods if _attempt(p) == _attempt(manifest) and made_by(p, manifest)]
+            workloads.append(_workload(manifest, own, live.log_tails, live.warnings))
     pushed = {index: p for (stage, index), p in live.pushed.items() if stage == name}
     return ObservedStage(tuple(workloads), tuple(m for m in manifests if m["kind"] == "Service"), pushed)
 
 
-def _workload(manifest: Manifest, pods: list[Manifest], log_tails: dict[str, str]) -> Workload:
+def _workload(
+    manifest: Manifest, pods: list[Manifest], log_tails: dict[str, str], warnings: dict[str, str]
+) -> Workload:
     status = manifest.get("status") or {}
     true = {c["type"]: c for c in status.get("conditions") or [] if c.get("status") == "True"}
     phase, ended = Phase.RUNNING, None
@@ -175,6 +179,7 @@ def _workload(manifest: Manifest, pods: list[Manifest], log_tails: dict[str, str
         results=tuple(_results(pods)),
         completed_shards=int(status.get("succeeded") or 0),
         failure=failure,
+        warnings=warnings,
     )
 
 

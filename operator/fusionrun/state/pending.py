@@ -1,12 +1,12 @@
 """What the pods of a workload wait for, as the scheduler, the kubelet or Kueue says it. It looks at every pod."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from fusionrun.api.models import Manifest
 from fusionrun.objects.meta import QUEUE_LABEL
-from fusionrun.state.observe import Workload, parse_time
+from fusionrun.state.observe import Workload, made_by, parse_time
 
 PENDING_GRACE = timedelta(seconds=30)
 """Waiting for less long is a stage's normal start: it is no news for the run."""
@@ -17,6 +17,7 @@ GATED = "SchedulingGated"
 UNPLACED = ("Unschedulable", GATED)
 """What the scheduler says of a pod that has no node."""
 NO_POD = "no pod runs yet"
+_STARTING_RANK = 3
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,41 @@ def pending(workload: Workload, now: datetime) -> Pending:
         The time, in UTC.
     """
     waiting = [pod for pod in workload.pods if _phase(pod) in ("Pending", "")]
-    texts = sorted([*_of_the_workload(workload), *(text for pod in workload.pods for text in _of_a_pod(pod))])
-    message = texts[0][1][:PENDING_CHARACTERS] if texts else None
     since = _since(workload, waiting) or now
     between_two_pods = not waiting and bool(workload.pods) and now - since < PENDING_GRACE
+    texts = [text for pod in workload.pods for text in _of_a_pod(pod, workload.warnings)]
+    if not between_two_pods:
+        texts += _of_the_workload(workload)
+    message = min(texts)[1][:PENDING_CHARACTERS] if texts else None
     running = between_two_pods or any(_phase(pod) == "Running" for pod in workload.pods)
     return Pending(running, message if message or running else NO_POD, since)
+
+
+def unexplained(children: Sequence[Manifest], now: datetime) -> list[Manifest]:
+    """Return the objects of a run of which nothing but an event can say why no pod runs.
+
+    They are Jobs and PyTorchJobs that have no pod, and pods on a node whose containers do not start.
+    """
+    alive = [c for c in children if c["kind"] == "Pod" and _phase(c) not in ("Succeeded", "Failed")]
+    pods = [pod for pod in alive if _phase(pod) == "Pending" and (pod.get("spec") or {}).get("nodeName")]
+    found = [pod for pod in pods if all(rank == _STARTING_RANK for rank, _ in _of_a_pod(pod, {}))]
+    jobs = [c for c in children if c["kind"] in ("Job", "PyTorchJob") and not _is_suspended(c) and not _has_ended(c)]
+    found += [job for job in jobs if not any(made_by(pod, job) for pod in alive)]
+    return [m for m in found if not m["metadata"].get("deletionTimestamp") and now - _created(m, now) >= PENDING_GRACE]
+
+
+def _created(manifest: Manifest, now: datetime) -> datetime:
+    return parse_time(manifest["metadata"].get("creationTimestamp")) or now
+
+
+def _is_suspended(manifest: Manifest) -> bool:
+    spec = manifest.get("spec") or {}
+    return bool(spec.get("suspend") or (spec.get("runPolicy") or {}).get("suspend"))
+
+
+def _has_ended(manifest: Manifest) -> bool:
+    conditions = (manifest.get("status") or {}).get("conditions") or []
+    return any(c["type"] in ("Complete", "Succeeded", "Failed") and c["status"] == "True" for c in conditions)
 
 
 def _phase(pod: Manifest) -> str:
@@ -74,16 +104,17 @@ def _ends(pod: Manifest) -> Iterator[datetime]:
 def _of_the_workload(workload: Workload) -> Iterator[tuple[int, str]]:
     """Yield how bad it is (0 is worst) and what the workload itself says of its pods."""
     manifest = workload.manifest
-    spec = manifest.get("spec") or {}
+    uid, name = manifest["metadata"].get("uid", ""), manifest["metadata"]["name"]
     for condition in (manifest.get("status") or {}).get("conditions") or []:
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
             yield 0, f"{condition.get('reason')}: {condition.get('message', '')}"
-    if spec.get("suspend") or (spec.get("runPolicy") or {}).get("suspend"):
-        why = _queue(manifest) or "its spec says suspend: true"
-        yield 1, f"{manifest['kind']} {manifest['metadata']['name']} is suspended: {why}"
+    if _is_suspended(manifest):
+        yield 1, f"{manifest['kind']} {name} is suspended: {_queue(manifest) or 'its spec says suspend: true'}"
+    elif uid in workload.warnings:
+        yield 0, f"{manifest['kind']} {name}: {workload.warnings[uid]}"
 
 
-def _of_a_pod(pod: Manifest) -> Iterator[tuple[int, str]]:
+def _of_a_pod(pod: Manifest, warnings: Mapping[str, str]) -> Iterator[tuple[int, str]]:
     """Yield how bad it is and what Kubernetes says of a pod that does not run, or not any more."""
     status = pod.get("status") or {}
     if _phase(pod) in ("Succeeded", "Failed"):
@@ -91,8 +122,10 @@ def _of_a_pod(pod: Manifest) -> Iterator[tuple[int, str]]:
     name = f"pod {pod['metadata']['name']}"
     for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
         waits = (container.get("state") or {}).get("waiting") or {}
-        if waits.get("reason") in STARTING:
-            yield 3, f"{name}: {waits['reason']} since {status.get('startTime') or 'a moment ago'}"
+        if waits.get("reason") in STARTING and (warning := warnings.get(pod["metadata"].get("uid", ""))):
+            yield 1, f"{name}: {warning}"
+        elif waits.get("reason") in STARTING:
+            yield _STARTING_RANK, f"{name}: {waits['reason']} since {status.get('startTime') or 'a moment ago'}"
         elif waits.get("reason"):
             yield 0, f"{name}: {waits['reason']}: {waits.get('message', '')}"
     for condition in status.get("conditions") or []:

@@ -32,6 +32,8 @@ from fusionrun.state.told import AT_WORK, DONE, MESSAGE_CHARACTERS, idle, last_n
 
 RESULT_GRACE = timedelta(seconds=10)
 """How long to wait for the last words of pods whose Job has ended: two watches may tell in either order."""
+PENDING_AGAIN_SECONDS = 60.0
+"""Time between two looks at what is pending."""
 RESTARTED = "restarted: the one before took no more tokens"
 SILENT = "it ended, and its last words were lost"
 SERVER_AWAY = (
@@ -288,8 +290,8 @@ class Walk:
         """Return what of the stages at work has waited for longer than a start takes; look again when more has."""
         known = {name: found for name, found in self.pending.items() if self.statuses[name].state in AT_WORK}
         left = {name: (found.since + PENDING_GRACE - self.now).total_seconds() for name, found in known.items()}
-        if soon := [seconds for seconds in left.values() if seconds > 0]:
-            self.look_again(min(soon))
+        if left:  # an event that says why may come at any time, and wakes nobody
+            self.look_again(min(seconds if seconds > 0 else PENDING_AGAIN_SECONDS for seconds in left.values()))
         return {name: found for name, found in known.items() if left[name] <= 0}
 
     def _waits_for_words(self, workload: Workload) -> bool:
