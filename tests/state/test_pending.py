@@ -208,6 +208,17 @@ def test_a_run_of_which_nothing_runs_says_so_once_and_holds_no_gpu():
     assert world.status.gpus_in_use == 0
 
 
+def test_a_pod_that_is_not_followed_by_the_next_is_looked_at_again():
+    world = scoring()
+    world.finish_in_turn("verify/ada.mathematics", "verify/ada.coding")
+    pod(world, 0, ended(NOW))
+    assert world.reconcile().requeue_seconds == 30.0
+    assert world.stage("score/ada").reason == Reason.PODS_RUNNING
+    world.now += timedelta(seconds=30)
+    world.settle()
+    assert world.stage("score/ada").reason == Reason.PODS_PENDING
+
+
 def test_gpus_are_counted_by_pod_and_those_of_a_pending_stage_stay_reserved():
     run = make_run(scheduling={"gpuBudget": 4})
     for source in run["spec"]["sources"]:

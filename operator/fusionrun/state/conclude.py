@@ -8,7 +8,7 @@ from fusionrun.api.status import ConditionStatus, ConditionType, FusionRunStatus
 from fusionrun.state import conditions, results
 from fusionrun.state.conditions import Wanted
 from fusionrun.state.observe import parse_time
-from fusionrun.state.pending import NO_POD
+from fusionrun.state.pending import NO_POD, for_long
 from fusionrun.state.told import AT_WORK, DONE
 from fusionrun.state.walk import Walk
 
@@ -81,9 +81,12 @@ def _in_progress(walk: Walk) -> list[Wanted]:
 
 def _at_work(walk: Walk, names: Sequence[str]) -> list[Wanted]:
     """Say what is at work and what of it waits for pods; when no pod runs at all, that is what the run waits for."""
-    waiting = walk.pending_for_long()
+    pending = {name: found for name, found in walk.pending.items() if name in names}
+    waiting, again = for_long(pending, walk.now)
+    if again is not None:
+        walk.look_again(again)
     text = "; ".join(f"{name}: {found.message}" for name, found in waiting.items() if found.message)
-    if waiting and all(name in walk.pending and not walk.pending[name].running for name in names):
+    if waiting and all(name in pending and not pending[name].running for name in names):
         return conditions.in_progress(text or NO_POD, Reason.PODS_PENDING)
     at_work = f"at work: {', '.join(names)}"
     return conditions.in_progress(f"{at_work}; pending: {text}" if text else at_work)

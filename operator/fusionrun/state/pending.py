@@ -10,6 +10,8 @@ from fusionrun.state.observe import Workload, made_by, parse_time
 
 PENDING_GRACE = timedelta(seconds=30)
 """Waiting for less long is a stage's normal start: it is no news for the run."""
+AGAIN_SECONDS = 60.0
+"""Time between two looks at what waits for longer."""
 PENDING_CHARACTERS = 300
 STARTING = ("ContainerCreating", "PodInitializing")
 """What the kubelet says of a container that it is about to start."""
@@ -30,6 +32,13 @@ class Pending:
     """What the pod waits for that is worst off; None when none waits, or nothing is known of it."""
     since: datetime
     """Since when."""
+    between: bool = False
+    """Whether a pod ended a moment ago and the next one is about to be made."""
+
+    @property
+    def is_news(self) -> bool:
+        """Whether something waits, or may be found to wait later."""
+        return bool(self.message) or not self.running or self.between
 
 
 def pending(workload: Workload, now: datetime) -> Pending:
@@ -44,13 +53,22 @@ def pending(workload: Workload, now: datetime) -> Pending:
     """
     waiting = [pod for pod in workload.pods if _phase(pod) in ("Pending", "")]
     since = _since(workload, waiting) or now
-    between_two_pods = not waiting and bool(workload.pods) and now - since < PENDING_GRACE
+    alive = [pod for pod in workload.pods if _phase(pod) not in ("Succeeded", "Failed")]
+    between = not alive and bool(workload.pods) and now - since < PENDING_GRACE
     texts = [text for pod in workload.pods for text in _of_a_pod(pod, workload.warnings)]
-    if not between_two_pods:
+    if not between:
         texts += _of_the_workload(workload)
     message = min(texts)[1][:PENDING_CHARACTERS] if texts else None
-    running = between_two_pods or any(_phase(pod) == "Running" for pod in workload.pods)
-    return Pending(running, message if message or running else NO_POD, since)
+    running = between or any(_phase(pod) == "Running" for pod in alive)
+    return Pending(running, message if message or running else NO_POD, since, between)
+
+
+def for_long(found: dict[str, Pending], now: datetime) -> tuple[dict[str, Pending], float | None]:
+    """Return what has waited for longer than a start takes, and in how many seconds to look at all of it again."""
+    left = {name: (each.since + PENDING_GRACE - now).total_seconds() for name, each in found.items()}
+    # An event that says why may come at any time, and no watch tells of it.
+    again = [seconds if seconds > 0 else AGAIN_SECONDS for seconds in left.values()]
+    return {name: each for name, each in found.items() if left[name] <= 0}, min(again, default=None)
 
 
 def unexplained(children: Sequence[Manifest], now: datetime) -> list[Manifest]:

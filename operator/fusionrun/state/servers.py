@@ -1,6 +1,5 @@
 """How a model server is: ready, on its way, or failed for good. Waiting for a node or an image is never a failure."""
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from fusionrun.api.models import Manifest
@@ -35,43 +34,6 @@ def server_failure(deployment: Manifest, pods: list[Manifest], log_tails: dict[s
             if restarts >= CRASH_LOOP_RESTARTS and (unready or life is None or life < SHORT_LIFE):
                 return _crashed(pod, restarts, last, log_tails)
     return None
-
-
-def served_since(deployment: Manifest, pods: Sequence[Manifest], since: datetime) -> bool:
-    """Tell whether a server was up all the time since ``since``: a client that got nothing from it found it wedged.
-
-    Parameters
-    ----------
-    deployment, pods
-        The server, and its pods as they are now.
-    since
-        When the client's wait began, in UTC.
-
-    Notes
-    -----
-    A server that was preempted, drained, queued again or restarted was away for part of that time: its pod is gone, on
-    its way out or gated, its container is younger, or it became Ready later. A pod that is not Ready now but whose
-    container passed its startup probe and has run since before hangs, and counts as up.
-    """
-    if not pods:
-        return int((deployment.get("status") or {}).get("readyReplicas") or 0) > 0
-    return any(_up_since(pod, since) for pod in pods)
-
-
-def _up_since(pod: Manifest, since: datetime) -> bool:
-    status = pod.get("status") or {}
-    if pod["metadata"].get("deletionTimestamp") or status.get("phase") != "Running":
-        return False
-    for condition in status.get("conditions") or []:
-        if condition["type"] == "Ready" and condition["status"] == "True":
-            return datetime.fromisoformat(condition["lastTransitionTime"]) <= since
-    running = [c["state"]["running"] for c in status.get("containerStatuses") or [] if _has_started(c)]
-    return any(datetime.fromisoformat(each["startedAt"]) <= since for each in running)
-
-
-def _has_started(container: Manifest) -> bool:
-    """Whether a container runs and has passed its startup probe."""
-    return bool(container.get("started") and (container.get("state") or {}).get("running"))
 
 
 def _life(last: Manifest) -> timedelta | None:

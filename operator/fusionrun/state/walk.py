@@ -25,15 +25,13 @@ from fusionrun.state.conditions import stamp
 from fusionrun.state.failures import Failure
 from fusionrun.state.live import ObjectRef, Refusal
 from fusionrun.state.observe import Observed, ObservedStage, Phase, Workload, ref_of
-from fusionrun.state.pending import PENDING_GRACE, Pending, pending
+from fusionrun.state.pending import Pending, pending
 from fusionrun.state.prerequisites import Missing
-from fusionrun.state.servers import served_since
 from fusionrun.state.told import AT_WORK, DONE, MESSAGE_CHARACTERS, idle, last_numbers, seen
+from fusionrun.state.wedged import got_nothing, was_away
 
 RESULT_GRACE = timedelta(seconds=10)
 """How long to wait for the last words of pods whose Job has ended: two watches may tell in either order."""
-PENDING_AGAIN_SECONDS = 60.0
-"""Time between two looks at what is pending."""
 RESTARTED = "restarted: the one before took no more tokens"
 SILENT = "it ended, and its last words were lost"
 SERVER_AWAY = (
@@ -221,23 +219,11 @@ class Walk:
         return workload.attempt + (self._is_wedged(consumer, workload) and self._has_attempts_left(workload))
 
     def _is_wedged(self, stage: Stage, workload: Workload) -> bool:
-        return self._got_nothing(stage, workload) and not self._server_was_away(stage, workload)
-
-    def _got_nothing(self, stage: Stage, workload: Workload) -> bool:
-        """Whether a stage ended because its server, one of the run's own, gave it nothing for ``stallSeconds``."""
-        failure = workload.failure
-        wedged = failure is not None and failure.reason is Reason.SERVER_WEDGED
-        return stage.server is not None and workload.phase is Phase.FAILED and wedged
+        return stage.server is not None and got_nothing(workload) and not self._server_was_away(stage, workload)
 
     def _server_was_away(self, stage: Stage, workload: Workload) -> bool:
-        """Whether the server was not up while the stage waited for it; that is no fault of the server's."""
         server = self.observed.stage(stage.server or "").latest
-        if server is None:
-            return True
-        if server.attempt > workload.attempt:  # it was found wedged, and this is its successor
-            return False
-        since = (workload.ended or self.now) - timedelta(seconds=self.layout.spec.generation.stall_seconds)
-        return not served_since(server.manifest, server.pods, since)
+        return was_away(server, workload, self.layout.spec.generation.stall_seconds, self.now)
 
     def _has_attempts_left(self, workload: Workload) -> bool:
         return workload.attempt < self.layout.spec.backoff_limit
@@ -279,20 +265,12 @@ class Walk:
     def _running(self, stage: Stage, workload: Workload, otherwise: str | None = None) -> StageStatus:
         """Return the status of a stage at work: whether a pod runs, and what the others wait for, or ``otherwise``."""
         found = pending(workload, self.now)
-        if found.message or not found.running:
+        if found.is_news:
             self.pending[stage.name] = found
         status = self._status(
             stage, workload, StageState.RUNNING, Reason.PODS_RUNNING if found.running else Reason.PODS_PENDING
         )
         return status.model_copy(update={"message": found.message or otherwise})
-
-    def pending_for_long(self) -> dict[str, Pending]:
-        """Return what of the stages at work has waited for longer than a start takes; look again when more has."""
-        known = {name: found for name, found in self.pending.items() if self.statuses[name].state in AT_WORK}
-        left = {name: (found.since + PENDING_GRACE - self.now).total_seconds() for name, found in known.items()}
-        if left:  # an event that says why may come at any time, and wakes nobody
-            self.look_again(min(seconds if seconds > 0 else PENDING_AGAIN_SECONDS for seconds in left.values()))
-        return {name: found for name, found in known.items() if left[name] <= 0}
 
     def _waits_for_words(self, workload: Workload) -> bool:
         since = workload.ended or self.now
@@ -328,7 +306,7 @@ class Walk:
         failure = workload.failure
         if failure is None and self._waits_for_words(workload):
             return self._at_work(stage, workload)
-        if self._got_nothing(stage, workload) and self._server_was_away(stage, workload):
+        if stage.server and got_nothing(workload) and self._server_was_away(stage, workload):
             self.delete.append(workload.ref)
             return self._waiting(stage, Reason.WAITING_FOR_SERVER, SERVER_AWAY)
         again = failure is None or failure.retryable if stage.kind in _TRAINING else self._is_wedged(stage, workload)
