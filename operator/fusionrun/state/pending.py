@@ -20,6 +20,8 @@ UNPLACED = ("Unschedulable", GATED)
 """What the scheduler says of a pod that has no node."""
 NO_POD = "no pod runs yet"
 _STARTING_RANK = 3
+"""How bad it is that a container is about to start: the least. Rank 0 is an error, 1 a suspension or a warning of a
+volume, 2 a pod without a node."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def _has_ended(manifest: Manifest) -> bool:
 
 
 def _phase(pod: Manifest) -> str:
-    """Return a pod's phase; empty before anybody has taken note of it."""
+    """Return a pod's phase; empty where its status has none yet."""
     return str((pod.get("status") or {}).get("phase") or "")
 
 
@@ -120,7 +122,7 @@ def _ends(pod: Manifest) -> Iterator[datetime]:
 
 
 def _of_the_workload(workload: Workload) -> Iterator[tuple[int, str]]:
-    """Yield how bad it is (0 is worst) and what the workload itself says of its pods."""
+    """Yield the rank (0 is worst) and the text of what the workload itself says of its pods."""
     manifest = workload.manifest
     uid, name = manifest["metadata"].get("uid", ""), manifest["metadata"]["name"]
     for condition in (manifest.get("status") or {}).get("conditions") or []:
@@ -133,7 +135,7 @@ def _of_the_workload(workload: Workload) -> Iterator[tuple[int, str]]:
 
 
 def _of_a_pod(pod: Manifest, warnings: Mapping[str, str]) -> Iterator[tuple[int, str]]:
-    """Yield how bad it is and what Kubernetes says of a pod that does not run, or not any more."""
+    """Yield the rank and the text of what Kubernetes says of a pod that does not run, or crashed."""
     status = pod.get("status") or {}
     if _phase(pod) in ("Succeeded", "Failed"):
         return
