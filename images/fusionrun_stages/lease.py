@@ -46,10 +46,11 @@ NOBODY = Holder("", "")
 def holder_of(path: Path) -> Holder | None:
     """Return who holds a lease, None where nobody does."""
     try:
-        return Holder(**json.loads(path.read_bytes()))
+        found = json.loads(path.read_bytes())
+        return Holder(found["stage"], found["pod_uid"])  # another release may have written more
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, LookupError):
         return NOBODY
 
 

@@ -1,5 +1,6 @@
 """What the real API server takes and refuses."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -108,9 +109,34 @@ def test_status_is_written_by_its_own_door_alone(cluster, kept):
 
 
 def test_a_status_outside_of_its_schema_is_refused(cluster, kept):
-    reply = cluster.patch(kept, {"status": {"stages": [{"name": "sft", "state": "Perhaps"}]}}, "/status")
+    reply = cluster.patch(kept, {"status": {"stages": [{"name": "sft", "state": 3}]}}, "/status")
     assert not reply.ok
     assert "status.stages[0].state" in reply.text
+
+
+def test_a_state_and_a_condition_of_a_newer_release_are_taken(cluster, kept):
+    """After a rollback of the CRD the API server would otherwise refuse every change of such a run."""
+    condition = {"type": "Evicted", "status": "True", "reason": "Quota", "message": "", "observedGeneration": 1,
+                 "lastTransitionTime": "2026-01-01T00:00:00Z"}  # fmt: skip
+    status = {"stages": [{"name": "sft", "state": "Evicted"}], "conditions": [condition]}
+    reply = cluster.patch(kept, {"status": status}, "/status")
+    assert reply.ok, reply.text
+
+
+def test_a_condition_of_another_controller_outlives_a_status_write(cluster, kept):
+    def write(manager, kind):
+        condition = {"type": kind, "status": "True", "reason": "Said", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+        run = {"apiVersion": f"{cluster.group}/{names.VERSION}", "kind": names.KIND, "metadata": {"name": kept}}
+        body = json.dumps(run | {"status": {"conditions": [condition]}})
+        path = f"/{kept}/status?fieldManager={manager}&force=true"
+        return cluster.ask("PATCH", path, body, "application/apply-patch+yaml")
+
+    for manager, kind in (("quota-controller", "QuotaReserved"), ("operator", "Ready"), ("operator", "Suspended")):
+        reply = write(manager, kind)
+        assert reply.ok, reply.text
+    types = {c["type"] for c in json.loads(reply.text)["status"]["conditions"]}
+    assert {"QuotaReserved", "Suspended"} <= types
+    assert "Ready" not in types
 
 
 def test_kubectl_get_shows_the_columns(cluster, kept):

@@ -73,7 +73,7 @@ def test_what_admission_refuses_starts_nothing_even_without_it(case):
     """The rules that CEL alone has may pass here; a field, a bound or an enum never does."""
     world = world_of(case.run)
     try:
-        FusionRunSpec.model_validate(case.run["spec"])
+        FusionRunSpec.model_validate(case.run["spec"], extra="forbid")
     except ValueError:
         world.settle()
         assert world.condition("Failed")[1] == "InvalidSpec"

@@ -135,3 +135,9 @@ def test_other_ranks_follow_their_own_first_rank_and_no_other_run(tmp_path):
     path.write_text(json.dumps({"stage": "lab/one/sft", "pod_uid": "rank-0"}))
     follower.join(5)
     assert not follower.is_alive()
+
+
+def test_a_lease_that_a_newer_release_wrote_is_understood(tmp_path):
+    path = tmp_path / "lease.json"
+    path.write_text(json.dumps({"stage": "lab/two/sft", "pod_uid": "b", "node": "n"}))
+    assert holder_of(path) == Holder("lab/two/sft", "b")

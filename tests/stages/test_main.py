@@ -69,6 +69,13 @@ def test_a_complete_artifact_is_answered_from_its_manifest(pod):
     assert (code, result.cached, result.counts["rows"], result.numbers) == (0, True, 3, {"loss": 0.5})
 
 
+def test_a_manifest_of_a_newer_release_counts(pod, tmp_path):
+    pod(made_one_file)
+    path = tmp_path / "out" / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"madeBy": "9.0.0"}))
+    assert pod(made_one_file)[1].cached
+
+
 def test_a_manifest_whose_file_is_cut_does_not_count(pod, tmp_path):
     pod(made_one_file)
     (tmp_path / "out" / "x").write_text("fo")

@@ -166,3 +166,12 @@ def test_copy_tree_is_whole(tmp_path):
     (tmp_path / "a" / "b" / "c").write_text("c")
     copy_tree(tmp_path / "a", tmp_path / "z")
     assert (tmp_path / "z" / "b" / "c").read_text() == "c"
+
+
+def test_a_column_that_a_newer_release_has_added_is_ignored(tmp_path):
+    class NewerVerdict(Verdict):
+        judge: str = "a"
+
+    row = {"prompt_id": "p", "source": "s", "sample_index": 0, "verdict": VerdictValue.RIGHT}
+    write_rows(tmp_path / "x.parquet", NewerVerdict, [NewerVerdict(**row, judge="b")])
+    assert list(read_rows(tmp_path / "x.parquet", Verdict)) == [Verdict(**row)]

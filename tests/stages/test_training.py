@@ -1,5 +1,7 @@
 """What sft and dpo share: batch arithmetic, whole checkpoints, masks, errors. One test fails for each broken rule."""
 
+import json
+
 import pytest
 
 from fusionrun.api.parameters import DpoParameters, SftParameters
@@ -193,3 +195,11 @@ def test_every_token_that_ends_an_answer_is_published(llama):
     assert ends(GenerationConfig(eos_token_id=[106, 1])) == [106, 1, 107]
     refused = GenerationConfig(eos_token_id=[106, 1], do_sample=False, temperature=0.5)
     assert ends(refused) == [106, 1, 107], "a configuration that cannot be written is replaced, its ends are kept"
+
+
+def test_what_a_newer_release_noted_of_a_finished_training_is_read(tmp_path):
+    from fusionrun_stages.training.outcome import FINISHED, read_finished
+    from fusionrun_stages.work import Made
+
+    (tmp_path / FINISHED).write_text(json.dumps({"files": ["a"], "counts": {"steps": 3}, "seconds": 9.5}))
+    assert read_finished(tmp_path) == Made(files=["a"], counts={"steps": 3})

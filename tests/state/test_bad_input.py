@@ -70,7 +70,7 @@ def test_what_only_the_plan_can_see(changes, says):
 
 
 SCHEMA = [
-    ({"surprise": 1}, "spec.surprise: 1: Extra inputs are not permitted"),
+    ({"generation": {"surprise": 1}}, "spec.generation.surprise: 1: FusionRun "),
     ({"training": {"zeroStage": 4}}, "spec.training.zeroStage: 4: Input should be less than or equal to 3"),
     ({"sources": sources(sampling={"temperature": 3})}, "spec.sources.0.sampling.temperature: 3: Input should be less"),
     ({"sources": []}, "spec.sources: []: List should have at least 1 item"),
@@ -100,12 +100,17 @@ def test_a_refused_run_is_left_alone():
     assert (decision.create, decision.status, decision.delete, decision.events) == ((), None, (), ())
 
 
-def test_a_run_at_work_that_becomes_bad_holds_nothing():
-    """A mutable field that an older CRD lets pass."""
+def test_an_accepted_run_whose_spec_becomes_unreadable_waits_and_keeps_its_pods():
+    """A value of a mutable field that another release's CRD lets pass."""
     world = World(make_run())
     world.settle()
-    assert world.workloads()
+    before = world.workloads()
     world.run["spec"]["backoffLimit"] = -1
     world.settle()
-    assert world.condition("Failed")[:2] == ("True", "InvalidSpec")
-    assert not world.workloads()
+    assert world.condition("Ready")[:2] == ("False", "OperatorTooOld")
+    assert "spec.backoffLimit: -1: " in world.condition("Ready")[2]
+    assert world.condition("Failed")[0] == "False"
+    assert world.workloads() == before
+    world.run["spec"]["backoffLimit"] = 3
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"

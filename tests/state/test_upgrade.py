@@ -93,14 +93,6 @@ def test_a_pin_stays_with_its_reference():
     assert len(set(found[0].values())) == len(found[0])
 
 
-def test_a_run_of_an_operator_that_froze_no_digests_goes_on():
-    world = started("resolve")
-    for key in ("digests.json", "references.json"):
-        del world.objects[RESOLVED]["data"][key]
-    world.run_to_end()
-    assert world.condition("Complete")[0] == "True"
-
-
 def test_a_new_check_is_for_new_runs(monkeypatch):
     world = started("resolve")
     monkeypatch.setattr(decide_module, "check_spec", lambda _: ["nothing is good enough any more"])

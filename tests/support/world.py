@@ -11,7 +11,7 @@ from fusionrun import names
 from fusionrun.api.parameters import ResolveParameters
 from fusionrun.api.result import Outcome, StageResult, encode_result
 from fusionrun.api.stage import ReferenceKind
-from fusionrun.api.status import FusionRunStatus
+from fusionrun.api.status import FusionRunStatus, read_status
 from fusionrun.api.task import decode_task
 from fusionrun.settings import Images, Settings
 from fusionrun.state.decide import decide
@@ -213,7 +213,7 @@ class World:
     @property
     def status(self) -> FusionRunStatus:
         """Return the run's status."""
-        return FusionRunStatus.model_validate(self.run["status"])
+        return read_status(self.run["status"])
 
     def condition(self, kind: str) -> tuple[str, str, str]:
         """Return status, reason and message of a condition."""

@@ -30,7 +30,8 @@ LAST_SHARE = 10
 def read_finished(output: Path) -> Made | None:
     """Return what a predecessor made, when it died after the model was saved."""
     try:
-        return Made(**json.loads((output / FINISHED).read_text()))
+        found = json.loads((output / FINISHED).read_text())
+        return Made(**{field.name: found[field.name] for field in dataclasses.fields(Made) if field.name in found})
     except (OSError, ValueError, TypeError):
         return None
 

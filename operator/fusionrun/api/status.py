@@ -1,9 +1,13 @@
 """The status of a FusionRun: conditions, stages, results. At most 16 KiB."""
 
+import copy
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated
+from functools import reduce
+from operator import getitem
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError, WithJsonSchema
 
 from fusionrun.api.contract import Contract
 
@@ -71,10 +75,11 @@ class Reason(StrEnum):
     SERVER_WEDGED = "ServerWedged"
     GATE_FAILED = "GateFailed"
     OBJECT_REFUSED = "ObjectRefused"
+    OPERATOR_TOO_OLD = "OperatorTooOld"
 
 
 class StageState(StrEnum):
-    """Where a stage is."""
+    """Where a stage is. A state that a newer release wrote is kept as it is, and is equal to none of these."""
 
     PENDING = "Pending"
     WAITING = "Waiting"
@@ -84,16 +89,27 @@ class StageState(StrEnum):
     FAILED = "Failed"
     SKIPPED = "Skipped"
 
+    @classmethod
+    def _missing_(cls, value: object) -> "StageState | None":
+        if not isinstance(value, str):
+            return None
+        member = str.__new__(cls, value)
+        member._name_ = member._value_ = value
+        return member
+
 
 class Condition(Contract):
     """A metav1.Condition."""
 
-    type: ConditionType
+    # No enum in the CRD here or at a stage's state: an older CRD, after a rollback, would refuse the whole object.
+    type: Annotated[ConditionType, WithJsonSchema({"type": "string", "maxLength": 316})]
+    """The operator sets those in docs/operations.md; others belong to other controllers."""
     status: ConditionStatus
     reason: Annotated[str, Field(max_length=64)]
     message: Annotated[str, Field(max_length=2048)] = ""
     last_transition_time: str
-    observed_generation: int
+    observed_generation: int | None = None
+    """The operator always sets it; another controller may leave it out."""
 
 
 class StageProgress(Contract):
@@ -108,7 +124,10 @@ class StageStatus(Contract):
     """One stage, as people ask about it."""
 
     name: Annotated[str, Field(max_length=64)]
-    state: StageState
+    state: Annotated[
+        StageState,
+        WithJsonSchema({"type": "string", "maxLength": 32, "description": f"One of {', '.join(StageState)}."}),
+    ]
     reason: Annotated[str, Field(max_length=64)] | None = None
     message: Annotated[str, Field(max_length=1024)] | None = None
     attempt: int | None = None
@@ -212,3 +231,26 @@ class FusionRunStatus(Contract):
     gpus_in_use: int | None = None
     """GPUs of the run's pods that are bound to a node and have not ended."""
     gpu_seconds: int | None = None
+
+
+def read_status(found: dict[str, Any] | None) -> FusionRunStatus:
+    """Read a run's status, parts of which another release or another controller may have written.
+
+    What this release cannot read is left out, and no more than that: a condition of a type that is not the operator's,
+    a value outside of today's bounds. The operator then does not send it, and server-side apply leaves what another
+    field manager owns as it is.
+    """
+    try:
+        return FusionRunStatus.model_validate(found or {})
+    except ValidationError as error:
+        readable = copy.deepcopy(found or {})
+        _drop(readable, error.errors()[0]["loc"])
+        return read_status(readable)
+
+
+def _drop(value: dict[str, Any], location: Sequence[str | int]) -> None:
+    """Delete what is at a location; where nothing is, as at a missing field, delete what should hold it."""
+    try:
+        del reduce(getitem, location[:-1], value)[location[-1]]  # type: ignore[arg-type]
+    except (KeyError, IndexError, TypeError):
+        _drop(value, location[:-1])

@@ -2,8 +2,11 @@
 
 The operator writes a task into a ConfigMap, the pod reads it at ``TASK_PATH`` with the same class. The pod's
 last words are a StageResult in its termination message; the manifest on the volume is the truth, and the
-message is a copy. Decoders accept the previous version, since pods outlive an upgrade of the operator.
+message is a copy. The pod's image is that of the release which accepted the run, and the operator may be of any other:
+a task leaves out every field that is at its default, and a reader ignores the fields that it does not know.
 """
+
+import json
 
 from pydantic import ValidationError
 
@@ -46,8 +49,13 @@ class StageTask(Contract):
 
 
 def encode_task(task: StageTask) -> str:
-    """Return the task as JSON text."""
-    return task.model_dump_json(exclude_none=True)
+    """Return the task as JSON text without the fields that are at their defaults, but for ``version`` and ``kind``.
+
+    An image of an older release can therefore read the task of a newer operator, unless the run uses what is new.
+    """
+    written = {"version": task.version, **task.model_dump(mode="json", exclude_defaults=True)}
+    written["parameters"] = {"kind": task.parameters.kind, **written["parameters"]}
+    return json.dumps(written)
 
 
 def decode_task(text: str | bytes) -> StageTask:

@@ -1,6 +1,7 @@
 """A stage of a plan and a plan: data, and nothing else."""
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fusionrun.api.artifacts import parameters_digest
@@ -68,6 +69,20 @@ class Plan:
             if stage.name == name:
                 return stage
         raise PlanError(f"no stage {name!r}")
+
+    def only(self, artifacts: Collection[str]) -> "Plan":
+        """Return the plan without the stages whose artifact is not named, and without the servers that only they use.
+
+        ``artifacts`` are those of the plan at the run's acceptance: a stage that a newer release has added is left out.
+        """
+        kept = {s.name for s in self.stages if s.name in artifacts or s.kind is StageKind.RESOLVE}
+        kept |= {s.server for s in self.stages if s.server and s.name in kept}
+        stages = (
+            replace(s, inputs=tuple(n for n in s.inputs if n in kept), after=tuple(n for n in s.after if n in kept))
+            for s in self.stages
+            if s.name in kept
+        )
+        return replace(self, stages=tuple(stages))
 
     def planned(self) -> list[PlannedStage]:
         """Return as much of each stage with an artifact as ``resolve`` needs for its digest."""

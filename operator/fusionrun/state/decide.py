@@ -10,9 +10,10 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
+from fusionrun import __version__
 from fusionrun.api.models import Manifest
-from fusionrun.api.status import ConditionType, FusionRunStatus, Reason
-from fusionrun.errors import SpecError
+from fusionrun.api.status import ConditionType, FusionRunStatus, Reason, StageState, StageStatus, read_status
+from fusionrun.errors import ContractError, SpecError
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.checks import check_spec
 from fusionrun.plan.graph import needed
@@ -22,12 +23,13 @@ from fusionrun.state import conditions
 from fusionrun.state.conclude import conclude
 from fusionrun.state.decision import Decision
 from fusionrun.state.events import events
-from fusionrun.state.frozen import Acceptance, acceptance, resolution
+from fusionrun.state.frozen import Acceptance, acceptance, accepted_by, resolution
 from fusionrun.state.live import Live, ObjectRef
 from fusionrun.state.lost import lost_pods
 from fusionrun.state.observe import Observed, observe, ref_of
 from fusionrun.state.prerequisites import Missing, every_stage, missing, over_budget
 from fusionrun.state.summary import seen_again, summary
+from fusionrun.state.told import AT_WORK
 from fusionrun.state.walk import Walk, still_alive
 
 
@@ -60,29 +62,34 @@ def decide(live: Live, settings: Settings, now: datetime) -> Decision:
     """
     if live.run["metadata"].get("deletionTimestamp"):
         return Decision()
-    before = FusionRunStatus.model_validate(live.run.get("status") or {})
+    before = read_status(live.run.get("status"))
     known = _Known(live, observe(live), before, settings, now)
     if any(c.type is ConditionType.FINISHED and c.status == "True" for c in before.conditions):
         return _rests(known)
     try:
         accepted = acceptance(live, known.observed, settings.images)
     except ValidationError as error:
-        return _refused(known, _first_error(error))
+        unreadable = _refused if accepted_by(live, known.observed) is None else _too_old
+        return unreadable(known, _first_error(error))
     # A run at work was checked by the operator that accepted it; a newer one's checks are for newer runs.
-    errors = check_spec(accepted.spec) if accepted.to_keep else []
+    errors = check_spec(accepted.spec) if accepted.is_new else []
     if errors:
         return _refused(known, "; ".join(f"spec.{e}" for e in errors)[:2000])
-    return _advance(known, accepted)
+    try:
+        return _advance(known, accepted)
+    except ContractError as error:
+        return _too_old(known, error.field)
 
 
 def _advance(known: _Known, accepted: Acceptance) -> Decision:
     """Walk over the plan and put together what it found."""
     run, spec = known.live.run["metadata"], accepted.spec
-    layout = Layout(run["namespace"], run["name"], run["uid"], spec, build_plan(spec), (), {})
+    plan = accepted.adopt(build_plan(spec))
+    layout = Layout(run["namespace"], run["name"], run["uid"], spec, plan, (), {})
     found = resolution(known.live, known.observed, layout)
     if found is not None:
         layout = replace(layout, pins=found.pins, digests=found.digests)
-    to_keep = [m for m in (accepted.to_keep, found.to_keep if found else None) if m]
+    to_keep = [accepted.to_keep(layout)] if accepted.is_new else [found.to_keep] if found and found.to_keep else []
     complete = found.complete if found else frozenset()
     walk = Walk(
         layout=layout,
@@ -107,7 +114,7 @@ def _advance(known: _Known, accepted: Acceptance) -> Decision:
     status = summary(known.before, wanted, known.generation, known.now, walk)
     return Decision(
         create=(*kept, *walk.create),
-        status=None if status == known.before else status,
+        status=_changed(known, status),
         delete=tuple(dict.fromkeys([*walk.delete, *lost])),
         events=tuple(events(known.before, status)),
         requeue_seconds=walk.requeue_seconds,
@@ -117,7 +124,7 @@ def _advance(known: _Known, accepted: Acceptance) -> Decision:
 def _missing(known: _Known, accepted: Acceptance, layout: Layout, to_keep: Iterable[Manifest]) -> tuple[Missing, ...]:
     """Return what is waited for: by the stages that need it, and before acceptance by all, so that no GPU idles."""
     found = missing(layout.namespace, accepted.spec, known.live.present)
-    if accepted.to_keep:
+    if accepted.is_new:
         found = tuple(replace(m, holds=every_stage) for m in (*found, *over_budget(layout.plan, accepted.spec)))
     for manifest in to_keep:  # nothing starts before what it starts from is kept
         refusal = known.live.refused.get(ref_of(manifest))
@@ -131,6 +138,36 @@ def _refused(known: _Known, message: str) -> Decision:
     wanted = conditions.failed(Reason.INVALID_SPEC, message)
     status = summary(known.before, wanted, known.generation, known.now)
     return Decision(status=status, delete=_alive(known.observed), events=tuple(events(known.before, status)))
+
+
+def _too_old(known: _Known, problem: str) -> Decision:
+    """Wait for a newer operator: the run goes on there, so nothing of it is deleted here unless it is suspended."""
+    version = accepted_by(known.live, known.observed) or "0.1.0"
+    message = (
+        f"the operator is FusionRun {__version__} and cannot continue this run, which FusionRun {version} accepted: "
+        f"{problem}: upgrade the operator; until then nothing is started or deleted"
+    )
+    if known.live.run["spec"].get("suspend"):
+        wanted = conditions.suspended(Reason.SUSPENDED, f"spec.suspend is true; {message}")
+        status = summary(known.before, wanted, known.generation, known.now)
+        status = status.model_copy(update={"stages": [_suspended(s) for s in status.stages], "stage": None})
+        return Decision(status=_changed(known, status), delete=_alive(known.observed))
+    wanted = conditions.in_progress(message, Reason.OPERATOR_TOO_OLD)
+    status = summary(known.before, wanted, known.generation, known.now)
+    status = status.model_copy(update={"gpus_in_use": known.before.gpus_in_use})
+    return Decision(status=_changed(known, status), events=tuple(events(known.before, status)))
+
+
+def _suspended(stage: StageStatus) -> StageStatus:
+    if stage.state not in AT_WORK and stage.state is not StageState.WAITING:
+        return stage
+    spent = stage.gpu_seconds
+    return StageStatus(name=stage.name, state=StageState.PENDING, reason=Reason.SUSPENDED, message="suspended",
+                       gpu_seconds=spent, earlier_gpu_seconds=spent)  # fmt: skip
+
+
+def _changed(known: _Known, status: FusionRunStatus) -> FusionRunStatus | None:
+    return None if status == known.before else status
 
 
 def _rests(known: _Known) -> Decision:
@@ -148,4 +185,6 @@ def _first_error(error: ValidationError) -> str:
     """Say where a spec is wrong, and what the rule is."""
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"])
-    return str(SpecError(f"spec.{field}", first.get("input"), first["msg"]))[:1000]
+    unknown = f"FusionRun {__version__} has no such field: correct its name, or upgrade the operator"
+    rule = unknown if first["type"] == "extra_forbidden" else first["msg"]
+    return str(SpecError(f"spec.{field}", first.get("input"), rule))[:1000]

@@ -1,22 +1,29 @@
-"""What is frozen: the spec and the images at a run's acceptance, and what ``resolve`` found.
+"""What is frozen: the spec, the images and the stages at a run's acceptance, and what ``resolve`` found.
 
-Each is an immutable ConfigMap. Once it is there it is believed before the live spec and before our own code, both of
-which may be others by now: an operator's upgrade changes no run.
+Each is an immutable ConfigMap. Once it is there it takes precedence over the live spec and over the operator's own
+settings and plan, which may have changed since: an upgrade of the operator changes no run that was accepted before.
+
+A run that a newer release accepted is continued only where this release would make the same artifacts: the digests that
+``resolve`` was given by the newer one must be those that this one computes.
 """
 
+import dataclasses
 import json
+import re
 from dataclasses import dataclass
 
-from fusionrun import names
+from fusionrun import __version__, names
 from fusionrun.api.models import Manifest
 from fusionrun.api.parameters import ResolveParameters
 from fusionrun.api.spec import MUTABLE_FIELDS, FusionRunSpec
 from fusionrun.api.stage import PlannedStage
 from fusionrun.api.task import decode_task
+from fusionrun.errors import ContractError
 from fusionrun.objects import meta
 from fusionrun.plan.defaults import fill
 from fusionrun.plan.graph import digests
 from fusionrun.plan.layout import Layout
+from fusionrun.plan.stages import Plan
 from fusionrun.settings import Images
 from fusionrun.state.live import Live
 from fusionrun.state.observe import Observed, Phase, Workload
@@ -28,8 +35,25 @@ class Acceptance:
 
     spec: FusionRunSpec
     images: Images
-    to_keep: Manifest | None = None
-    """The ConfigMap to create; None once the run is accepted."""
+    is_new: bool = False
+    """Whether the run is accepted now: its ConfigMap (``to_keep``) is still to be created."""
+    stages: tuple[str, ...] | None = None
+    """The plan's stages at acceptance, those with an artifact; None where all of the present plan count."""
+
+    def adopt(self, plan: Plan) -> Plan:
+        """Return the plan without the stages that a newer release has added since the run was accepted."""
+        return plan if self.stages is None else plan.only(self.stages)
+
+    def to_keep(self, layout: Layout) -> Manifest:
+        """Return the immutable ConfigMap that keeps all this."""
+        owner = meta.Run(layout.namespace, layout.run, layout.uid, self.spec)
+        spec = self.spec.model_dump(mode="json", exclude_none=True)
+        return meta.config_map(owner, names.spec_config_map(layout.run), meta.run_labels(owner), {
+            "spec.json": json.dumps(spec, sort_keys=True),
+            "images.json": json.dumps(vars(self.images), sort_keys=True),
+            "stages.json": json.dumps([s.name for s in layout.plan.planned()]),
+            "version": __version__,
+        })  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,6 +72,9 @@ class Resolution:
 def acceptance(live: Live, observed: Observed, images: Images) -> Acceptance:
     """Return what the run was accepted with, the mutable fields of its spec as they are now.
 
+    Where the run was accepted earlier, what is unknown to this release is ignored, and what was unknown to that release
+    is as this operator has it.
+
     Parameters
     ----------
     live, observed
@@ -58,40 +85,63 @@ def acceptance(live: Live, observed: Observed, images: Images) -> Acceptance:
     Raises
     ------
     pydantic.ValidationError
-        If the spec breaks the schema.
+        If the spec breaks the schema; of a run that is new, if it has an unknown field, too.
     """
-    run = live.run["metadata"]
-    name = names.spec_config_map(run["name"])
-    data = observed.config_maps.get(name)
+    run = live.run["metadata"]["name"]
+    data = observed.config_maps.get(names.spec_config_map(run))
     if data is None:
-        spec = fill(FusionRunSpec.model_validate(live.run["spec"]))
-        kept = {
-            "spec.json": json.dumps(spec.model_dump(mode="json", by_alias=True, exclude_none=True), sort_keys=True),
-            "images.json": json.dumps(vars(images), sort_keys=True),
-        }
-        owner = meta.Run(run["namespace"], run["name"], run["uid"], spec)
-        return Acceptance(spec, images, meta.config_map(owner, name, meta.run_labels(owner), kept))
+        return Acceptance(fill(FusionRunSpec.model_validate(live.run["spec"], extra="forbid")), images, is_new=True)
     fixed = {k: v for k, v in json.loads(data["spec.json"]).items() if k not in MUTABLE_FIELDS}
     mutable = {k: v for k, v in live.run["spec"].items() if k in MUTABLE_FIELDS}
-    known = json.loads(data["images.json"])
+    kept = json.loads(data["images.json"])
+    known = vars(images) | {f.name: kept[f.name] for f in dataclasses.fields(Images) if f.name in kept}
+    resolved = observed.config_maps.get(names.resolved_config_map(run), {})
+    # 0.1.0 kept no list of the stages.
+    stages = json.loads(data.get("stages.json") or resolved.get("digests.json") or "null")
     return Acceptance(
         FusionRunSpec.model_validate(fixed | mutable),
-        Images(**{**known, "pull_secrets": tuple(known["pull_secrets"])}),
+        Images(**known | {"pull_secrets": tuple(known["pull_secrets"])}),
+        stages=None if stages is None else tuple(stages),
     )
 
 
+def accepted_by(live: Live, observed: Observed) -> str | None:
+    """Return the version that accepted the run: None before its acceptance, empty for 0.1.0, which kept none."""
+    data = observed.config_maps.get(names.spec_config_map(live.run["metadata"]["name"]))
+    return None if data is None else data.get("version", "")
+
+
+def _numbers(version: str) -> list[int]:
+    """Return the numbers of a version such as ``0.3.0``, by which releases are in order."""
+    return [int(number) for number in re.findall(r"\d+", version)[:3]]
+
+
 def resolution(live: Live, observed: Observed, layout: Layout) -> Resolution | None:
-    """Return what ``resolve`` found, as it was kept or as it has just told; None before that."""
+    """Return what ``resolve`` found, as it was kept or as it has just told; None before that.
+
+    Raises
+    ------
+    ContractError
+        If a newer release accepted the run, and this one would make other artifacts for it.
+    """
+    found = _resolution(live, observed, layout)
+    version = accepted_by(live, observed) or ""
+    if found is None or _numbers(version) <= _numbers(__version__):
+        return found
+    if found.digests != digests(layout.plan.planned(), list(found.pins)):
+        raise ContractError(version, "it would make other artifacts, whose digests are not those in RUN-resolved")
+    return found
+
+
+def _resolution(live: Live, observed: Observed, layout: Layout) -> Resolution | None:
     name = names.resolved_config_map(layout.run)
     data = observed.config_maps.get(name)
     if data is not None:
-        pins = json.loads(data["pins.json"])
-        kept = json.loads(data["digests.json"]) if "digests.json" in data else {}
-        if any(stage.has_artifact and stage.name not in kept for stage in layout.plan.stages):
-            kept = digests(layout.plan.planned(), pins) | kept  # kept by an operator that did not freeze them
-        if "references.json" in data:
-            pins = _in_order(dict(zip(json.loads(data["references.json"]), pins, strict=True)), layout)
-        return Resolution(tuple(pins), frozenset(json.loads(data["complete.json"])), kept)
+        fields, pins, complete, found = (
+            json.loads(data[f"{key}.json"]) for key in ("references", "pins", "complete", "digests")
+        )
+        pins = _in_order(dict(zip(fields, pins, strict=True)), layout)
+        return Resolution(tuple(pins), frozenset(complete), found)
     workload = observed.stage("resolve").latest
     if workload is None or workload.phase is not Phase.SUCCEEDED or not workload.results:
         return None
