@@ -8,7 +8,7 @@ PYTHON ?= python3
 
 VENV := $(shell hack/venv --path)
 BIN := $(VENV)/bin
-PURE := tests/api tests/objects tests/plan tests/state
+PURE := tests/api tests/objects tests/plan tests/state tests/releases
 SOURCES := operator images/fusionrun_stages tests hack
 
 # What stands first in a line of prerequisites is done first, also under `make -j`.
@@ -104,6 +104,14 @@ test-e2e: venv ## Run a whole FusionRun on the cluster, killing the operator in 
 .PHONY: test-kills
 test-kills: ## Kill the data stages 200 times at random: what they leave must not change (PYTHON=one with their libraries)
 	FUSIONRUN_TEST_KILLS=200 PYTHONPATH=operator:images $(PYTHON) -m pytest -q -s -p no:cacheprovider tests/stages/test_killed.py
+
+.PHONY: test-upgrade
+test-upgrade: venv ## Upgrade and roll back the operator during a run, between RELEASE (by default the last) and this checkout
+	hack/test/upgrade $(RELEASE)
+
+.PHONY: release-data
+release-data: venv ## Record what this version writes, for the tests of later ones (tests/releases/VERSION)
+	PYTHONPATH=tests $(BIN)/python hack/release
 
 .PHONY: bench-construct
 bench-construct: ## Measure construct against pandas on 0.3 and 3 million responses (PYTHON=as above)

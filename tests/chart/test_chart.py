@@ -3,6 +3,7 @@ import re
 
 import pytest
 
+from fusionrun import __version__
 from fusionrun.__main__ import load_settings
 from fusionrun.cluster.client import RESOURCES
 from fusionrun.cluster.gather import CHILDREN
@@ -37,7 +38,7 @@ def test_helm_lint_finds_nothing(helm, chart):
 
 def test_the_operator_reads_the_settings_that_the_chart_writes(helm, tmp_path):
     settings = settings_of(helm.template(), tmp_path)
-    assert settings.images.data == "fusionrun.local/fusionrun-data:0.1.0"
+    assert settings.images.data == f"fusionrun.local/fusionrun-data:{__version__}"
     assert settings.progress_url == "http://fusionrun.fusionrun-system.svc:8090"
     assert settings.namespaces == ()
     assert settings.cpu_environment == {}
@@ -65,7 +66,8 @@ def test_each_image_has_its_own_registry_tag_and_digest(helm, tmp_path):
 def test_the_documented_install_finds_the_images_that_the_documented_build_pushes(helm, root, tmp_path, document):
     pushes = re.findall(r"docker push (\S+)", (root / "images" / "README.md").read_text())
     (loop,) = re.findall(r"for image in (.*); do\n.*\n.*docker push", (root / "images" / "README.md").read_text())
-    pushed = {p.replace("$REGISTRY", "REGISTRY").replace("$image", i) for p in pushes for i in loop.split()}
+    filled = [p.replace("$REGISTRY", "REGISTRY").replace("$version", __version__) for p in pushes]
+    pushed = {p.replace("$image", i) for p in filled for i in loop.split()}
     (command,) = re.findall(r"helm upgrade --install (.*\\\n.*)", (root / document).read_text())
     documents = helm.template(*(re.sub("=(.*)", r'="\1"', pair) for pair in re.findall(r"--set (\S+)", command)))
     images = settings_of(documents, tmp_path).images

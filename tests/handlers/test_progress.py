@@ -64,7 +64,6 @@ def test_an_address_that_is_no_pod_of_a_run_is_refused(known):
         "",
         "no json",
         "[]",
-        json.dumps({**PROGRESS, "run": "another"}),
         json.dumps({**PROGRESS, "numbers": {str(i): 1 for i in range(17)}}),
     ],
 )
@@ -133,6 +132,11 @@ def test_a_stranger_is_answered_before_its_body_is_there():
 def test_a_body_that_never_comes_is_given_up(monkeypatch):
     monkeypatch.setattr(progress_module, "BODY_SECONDS", 0.1)
     assert " 408 " in exchange(pod(), HALF, 2)
+
+
+def test_a_field_of_a_newer_release_is_ignored():
+    pushed = [push([json.dumps(body)], pod())[0::2] for body in (PROGRESS, {**PROGRESS, "run": "another"})]
+    assert pushed[0] == pushed[1]
 
 
 def test_a_body_above_the_limit_is_refused():

@@ -23,7 +23,9 @@ def is_lock(path: Path) -> bool:
 
 
 TEXTS = {
-    p.relative_to(ROOT): p.read_text() for p in TRACKED if not is_lock(p) and p.suffix not in (".png", ".gz", ".whl")
+    p.relative_to(ROOT): p.read_text()
+    for p in TRACKED
+    if not is_lock(p) and p.suffix not in (".png", ".gz", ".whl", ".zip")
 }
 
 

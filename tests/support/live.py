@@ -20,6 +20,7 @@ from watch import condition, watch
 
 __all__ = [
     "OPERATOR_NAMESPACE",
+    "REPOSITORY",
     "Cluster",
     "audit_log",
     "built_images",
@@ -81,9 +82,9 @@ def audit_log() -> Path:
     return cache / "cluster" / "log" / "audit.log"
 
 
-def small_run(name: str, prompts: int, measured: int) -> dict[str, Any]:
-    """Return the tiny sample with few prompts, under another name, as the chosen cluster takes it."""
-    sample = subprocess.run([REPOSITORY / "hack/demo/sample", "tiny"], capture_output=True, text=True, check=True)
+def small_run(name: str, prompts: int, measured: int, tree: Path = REPOSITORY) -> dict[str, Any]:
+    """Return the tiny sample of a checkout with few prompts, under another name, as the chosen cluster takes it."""
+    sample = subprocess.run([tree / "hack/demo/sample", "tiny"], capture_output=True, text=True, check=True)
     run: dict[str, Any] = yaml.safe_load(sample.stdout)
     run["metadata"]["name"] = name
     for dataset in run["spec"]["datasets"]:
