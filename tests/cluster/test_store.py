@@ -43,14 +43,15 @@ def test_a_list_drops_what_is_gone_and_keeps_what_is_newer(store, make):
     store.put(make.child("Job", "changed", 3))
     store.put(make.child("Job", "made-since", 12))
     store.put(make.child("ConfigMap", "other-kind", 3))
-    news = store.replace("batch/v1", "Job", "", [make.child("Job", "changed", 8)], "10")
-    assert {n["metadata"]["name"] for n in news} == {"gone", "changed"}
+    changed = make.child("Job", "changed", 8)
+    assert store.put(changed)
+    assert store.remove_absent("batch/v1", "Job", "", {ref_of(changed)}, "10") == {TINY}
     assert {c["metadata"]["name"] for c in store.children(TINY)} == {"changed", "made-since", "other-kind"}
 
 
 def test_a_list_of_one_namespace_leaves_the_others_alone(store, make):
     store.put(make.child("Job", "a", 3, metadata={"namespace": "other"}))
-    store.replace("batch/v1", "Job", "demo", [], "10")
+    store.remove_absent("batch/v1", "Job", "demo", set(), "10")
     assert len(store.children(run_ref("other", "tiny"))) == 1
 
 
@@ -60,24 +61,38 @@ def test_tombstones_do_not_pile_up(store, make):
         store.put(job)
         store.remove(ref_of(job), "6")
     for version in ("10", "20", "30"):
-        store.replace("batch/v1", "Job", "", [], version)
+        store.remove_absent("batch/v1", "Job", "", set(), version)
     assert store._deleted == {}
 
 
-def test_managed_fields_are_not_kept(store, make):
-    store.put(make.run(managedFields=[{"manager": "kubectl"}]))
-    assert "managedFields" not in store.get(TINY)["metadata"]
-
-
-def test_of_pods_and_jobs_no_template_is_kept(store, make):
-    pod, job = make.child("Pod", "p"), make.child("Job", "j")
-    pod["spec"] = {"containers": [{}], "volumes": [{}], "hostNetwork": True, "nodeName": "a"}
-    job["spec"] = {"backoffLimit": 3, "template": {}}
-    store.put(pod)
+def test_an_object_that_was_deleted_counts_as_terminating_until_its_end_is_reported(store, make):
+    job, at = make.child("Job", "a", 5), "2026-01-02T03:04:05Z"
     store.put(job)
-    assert store.get(ref_of(pod))["spec"] == {"hostNetwork": True, "nodeName": "a"}
-    assert store.get(ref_of(job))["spec"] == {"backoffLimit": 3}
-    assert "containers" in pod["spec"], "what was given is another's"
+    store.deleting(ref_of(job), "a-uid", at)
+    assert store.get(ref_of(job))["metadata"]["deletionTimestamp"] == at
+    store.put(make.child("Job", "a", 6))
+    assert store.get(ref_of(job))["metadata"]["deletionTimestamp"] == at, "a slow watch tells of the time before"
+    store.remove(ref_of(job), "7")
+    store.put(make.child("Job", "a", 8, metadata={"uid": "successor"}))
+    assert "deletionTimestamp" not in store.get(ref_of(job))["metadata"]
+    store.deleting(ref_of(job), "a-uid", at)
+    assert "deletionTimestamp" not in store.get(ref_of(job))["metadata"], "that was another object"
+
+
+def test_less_is_kept_of_the_children_of_a_finished_run_whatever_comes_first(store, make):
+    def pod(name):
+        return make.child("Pod", name, spec={}, status={"phase": "Running", "podIP": "10.0.0.7"})
+
+    store.put(pod("before"))
+    ended = {"conditions": [{"type": "Finished", "status": "True"}]}
+    store.put({**make.run(2), "status": ended})
+    store.put(pod("after"))
+    assert ["status" in child for child in store.children(TINY)] == [False, False]
+    assert store.pod_at("10.0.0.7") is None
+    store.remove(TINY, "9")
+    store.put({**make.run(10), "metadata": {**make.run(10)["metadata"], "uid": "successor"}})
+    store.put(pod("of-the-successor"))
+    assert store.pod_at("10.0.0.7")["metadata"]["name"] == "of-the-successor"
 
 
 def test_children_are_found_by_label_and_the_run_is_none_of_them(store, make):

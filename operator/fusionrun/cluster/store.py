@@ -4,18 +4,14 @@ The newer resourceVersion wins, whatever order the news comes in, so that a slow
 have seen already (read your writes), and a deleted object stays deleted. No I/O and no clock.
 """
 
-from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from operator import attrgetter
 
 from fusionrun.api.models import Manifest
+from fusionrun.api.status import ConditionStatus, ConditionType
+from fusionrun.cluster.trim import trim
 from fusionrun.names import API_VERSION, KIND, LABEL_RUN
 from fusionrun.state.live import ObjectRef
-
-UNREAD_SPEC = {
-    "Pod": frozenset({"containers", "initContainers", "volumes", "tolerations", "affinity"}),
-    "Job": frozenset({"template"}),
-    "PyTorchJob": frozenset({"pytorchReplicaSpecs"}),
-}
-"""What of an object's spec is not kept, by kind."""
 
 
 def ref_of(manifest: Manifest) -> ObjectRef:
@@ -38,18 +34,27 @@ def run_of(manifest: Manifest) -> ObjectRef | None:
     return run_ref(metadata.get("namespace") or "", name) if name else None
 
 
+def is_finished(run: Manifest) -> bool:
+    """Return whether a run has ended, well or not."""
+    conditions = (run.get("status") or {}).get("conditions") or []
+    return any(c["type"] == ConditionType.FINISHED and c["status"] == ConditionStatus.TRUE for c in conditions)
+
+
 class Store:
     """Objects by reference, with the two ways that we look them up: by run, and pods by address."""
 
     def __init__(self) -> None:
         self._objects: dict[ObjectRef, Manifest] = {}
         self._deleted: dict[ObjectRef, int] = {}
+        self._deleting: dict[str, str] = {}
+        """When the objects were deleted whose deletion the API server has confirmed and no watch yet: by UID."""
         self._children: dict[ObjectRef, set[ObjectRef]] = {}
         self._pods: dict[str, ObjectRef] = {}
+        self._finished: set[ObjectRef] = set()
         self._listed: dict[tuple[str, str, str], int] = {}
 
     def put(self, manifest: Manifest) -> bool:
-        """Keep an object unless we know a newer state of it; return whether it was news."""
+        """Keep what is read of an object, unless a newer state of it is known; return whether it was news."""
         ref, version = ref_of(manifest), _version(manifest)
         known = self._objects.get(ref)
         if (known is not None and _version(known) >= version) or self._deleted.get(ref, -1) >= version:
@@ -57,14 +62,36 @@ class Store:
         if known is not None:
             self._forget(ref)
         self._deleted.pop(ref, None)
-        self._objects[ref] = _what_is_read(manifest)
-        run = run_of(manifest)
+        kept = trim(manifest, finished=run_of(manifest) in self._finished)
+        ref, run = ref_of(kept), run_of(kept)  # with the strings that are kept anyway
+        self._objects[ref] = kept
+        self._restore_deletion(kept)
         if run is not None and run != ref:
             self._children.setdefault(run, set()).add(ref)
-        address = _address(manifest)
+        address = _address(kept)
         if address:
             self._pods[address] = ref
+        if ref.kind == KIND and is_finished(kept):
+            self._finish(ref)
         return True
+
+    def deleting(self, ref: ObjectRef, uid: str, at: str) -> None:
+        """Note that the API server has accepted the deletion of an object.
+
+        Until a watch or a list reports that the object is gone, every state of it counts as terminating: the states
+        that a slow watch still reports are older than the deletion.
+
+        Parameters
+        ----------
+        ref, uid
+            The object, and the UID that was deleted; a successor of its name is another object.
+        at
+            Time of the deletion, as in ``metadata.deletionTimestamp``.
+        """
+        known = self._objects.get(ref)
+        if known is not None and known["metadata"]["uid"] == uid:
+            self._deleting[uid] = at
+            self._restore_deletion(known)
 
     def remove(self, ref: ObjectRef, version: str = "") -> bool:
         """Forget a deleted object and remember that it went; return whether it was news."""
@@ -75,25 +102,30 @@ class Store:
         self._deleted[ref] = gone_at
         if known is None:
             return False
+        self._deleting.pop(known["metadata"].get("uid", ""), None)
         self._forget(ref)
         return True
 
-    def replace(
-        self, api_version: str, kind: str, namespace: str, listed: Iterable[Manifest], version: str
-    ) -> list[Manifest]:
-        """Take over a whole list; return what is news: new or changed objects, and those that are gone."""
+    def remove_absent(
+        self, api_version: str, kind: str, namespace: str, present: AbstractSet[ObjectRef], version: str
+    ) -> set[ObjectRef]:
+        """Forget the objects that a complete list did not have; return the runs that they belonged to.
+
+        Parameters
+        ----------
+        api_version, kind, namespace
+            What was listed; an empty namespace means all.
+        present, version
+            The objects that the list had, and its resourceVersion. Objects that are newer stay.
+        """
         scope = (api_version, kind, namespace)
         listed_at = int(version)
-        news: list[Manifest] = []
-        present: set[ObjectRef] = set()
-        for manifest in listed:
-            present.add(ref_of(manifest))
-            if self.put(manifest):
-                news.append(manifest)
+        runs: set[ObjectRef] = set()
         for ref, known in list(self._objects.items()):
             in_scope = (ref.api_version, ref.kind) == scope[:2] and namespace in ("", ref.namespace)
             if in_scope and ref not in present and _version(known) <= listed_at:
-                news.append(known)
+                if (run := run_of(known)) is not None:
+                    runs.add(run)
                 self.remove(ref, version)
         # A late reply is seconds old at most, so a deletion before the previous list needs no memory any more.
         before = self._listed.get(scope, -1)
@@ -101,7 +133,7 @@ class Store:
             if (ref.api_version, ref.kind) == scope[:2] and gone_at < before:
                 del self._deleted[ref]
         self._listed[scope] = listed_at
-        return news
+        return runs
 
     def get(self, ref: ObjectRef) -> Manifest | None:
         """Return an object, or None."""
@@ -113,7 +145,7 @@ class Store:
 
     def children(self, run: ObjectRef) -> list[Manifest]:
         """Return what carries the run's label, in a stable order."""
-        return [self._objects[ref] for ref in sorted(self._children.get(run, ()))]
+        return [self._objects[ref] for ref in sorted(self._children.get(run, ()), key=attrgetter("kind", "name"))]
 
     def pod_at(self, address: str) -> Manifest | None:
         """Return the pod with this address that is alive, or None."""
@@ -122,23 +154,29 @@ class Store:
 
     def _forget(self, ref: ObjectRef) -> None:
         known = self._objects.pop(ref)
+        self._finished.discard(ref)
         run = run_of(known)
         if run is not None and run in self._children:
             self._children[run].discard(ref)
             if not self._children[run]:
                 del self._children[run]
+        self._forget_address(ref, known)
+
+    def _forget_address(self, ref: ObjectRef, known: Manifest) -> None:
         address = _address(known)
         if address and self._pods.get(address) == ref:
             del self._pods[address]
 
+    def _finish(self, run: ObjectRef) -> None:
+        self._finished.add(run)
+        for ref in self._children.get(run, ()):
+            self._forget_address(ref, self._objects[ref])
+            self._objects[ref] = trim(self._objects[ref], finished=True)
 
-def _what_is_read(manifest: Manifest) -> Manifest:
-    """Leave out what nobody here reads, the larger part of most objects: they are held for as long as their run."""
-    kept = {**manifest, "metadata": {k: v for k, v in manifest["metadata"].items() if k != "managedFields"}}
-    unread = UNREAD_SPEC.get(manifest["kind"])
-    if unread and "spec" in manifest:
-        kept["spec"] = {k: v for k, v in manifest["spec"].items() if k not in unread}
-    return kept
+    def _restore_deletion(self, kept: Manifest) -> None:
+        at = self._deleting.get(kept["metadata"].get("uid", ""))
+        if at is not None:
+            kept["metadata"].setdefault("deletionTimestamp", at)
 
 
 def _version(manifest: Manifest) -> int:

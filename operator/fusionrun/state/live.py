@@ -7,7 +7,7 @@ from fusionrun.api.models import Manifest
 from fusionrun.api.result import Progress
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class ObjectRef:
     """A Kubernetes object by kind and name; ``namespace`` is empty for a cluster-wide one."""
 
@@ -63,3 +63,5 @@ class Live:
     """Reason and message of the newest Warning event of objects whose pods do not run, by the object's UID."""
     refused: dict[ObjectRef, Refusal] = field(default_factory=dict)
     """Objects that this very reconcile has tried to create in vain."""
+    pods_listed: frozenset[ObjectRef] = frozenset()
+    """Workloads whose pods this very reconcile has listed: a result that is missing is lost, not late."""

@@ -1,0 +1,135 @@
+"""The fields of an object that the operator reads; nothing else of it is kept in memory.
+
+An object of the API server is mostly text that nobody here reads: ``managedFields``, pod templates, volumes. ``trim``
+copies what is listed below and shares equal strings between objects. A field that is not listed reads as absent, so
+list it here before you read it.
+"""
+
+from collections.abc import Mapping
+from sys import intern
+from typing import Any
+
+from fusionrun.api.models import Manifest
+from fusionrun.names import KIND, LABEL_ATTEMPT, LABEL_RUN, LABEL_STAGE
+from fusionrun.state.observe import INDEX_ANNOTATION
+
+Fields = Mapping[str, Any]
+"""Fields to keep: each with the fields to keep below it, or with None to keep it whole."""
+
+SHARED_CHARACTERS = 64
+"""Longest string that is shared between objects: names, UIDs, timestamps and reasons repeat, longer text does not."""
+
+
+def _whole(*names: str) -> dict[str, None]:
+    return dict.fromkeys(names)
+
+
+_IDENTITY: Fields = {
+    **_whole("name", "namespace", "uid", "resourceVersion", "deletionTimestamp"),
+    "labels": _whole(LABEL_RUN, LABEL_STAGE, LABEL_ATTEMPT),
+}
+_METADATA: Fields = {
+    **_IDENTITY,
+    **_whole("generation", "creationTimestamp"),
+    "ownerReferences": _whole("kind", "name", "uid"),
+    "annotations": _whole(INDEX_ANNOTATION),
+}
+_CONDITIONS: Fields = _whole("type", "status", "reason", "message", "lastTransitionTime")
+_CONTAINER_STATE: Fields = {
+    "waiting": _whole("reason", "message"),
+    "running": _whole("startedAt"),
+    "terminated": _whole("exitCode", "signal", "reason", "message", "startedAt", "finishedAt"),
+}
+_CONTAINER: Fields = {
+    **_whole("name", "ready", "restartCount"),
+    "state": _CONTAINER_STATE,
+    "lastState": _CONTAINER_STATE,
+}
+
+_KEPT: dict[str, Fields] = {
+    KIND: {"metadata": _METADATA, **_whole("spec", "status")},
+    "Job": {
+        "metadata": _METADATA,
+        "spec": _whole("backoffLimit", "completions", "parallelism", "suspend"),
+        "status": {
+            **_whole("startTime", "completionTime", "active", "ready", "succeeded", "failed"),
+            "conditions": _CONDITIONS,
+        },
+    },
+    "PyTorchJob": {
+        "metadata": _METADATA,
+        "spec": {"runPolicy": _whole("suspend")},
+        "status": {**_whole("startTime", "completionTime"), "conditions": _CONDITIONS},
+    },
+    "Deployment": {
+        "metadata": _METADATA,
+        "spec": {"replicas": None, "template": {"spec": {"containers": _whole("startupProbe")}}},
+        "status": {**_whole("replicas", "readyReplicas", "unavailableReplicas"), "conditions": _CONDITIONS},
+    },
+    "ConfigMap": {"metadata": _METADATA, "data": None},
+    "Pod": {
+        "metadata": _METADATA,
+        "spec": _whole("nodeName", "hostNetwork", "schedulingGates"),
+        "status": {
+            **_whole("phase", "reason", "message", "podIP", "startTime"),
+            "conditions": _CONDITIONS,
+            "containerStatuses": _CONTAINER,
+            "initContainerStatuses": _CONTAINER,
+        },
+    },
+}
+_OTHER_KIND: Fields = {"metadata": _METADATA}
+
+_SUCCEEDED_POD: Fields = {
+    "metadata": {k: v for k, v in _METADATA.items() if k not in ("generation", "creationTimestamp")},
+    "status": {
+        **_whole("phase", "startTime"),
+        "containerStatuses": {"state": {"terminated": _whole("exitCode", "message")}},
+    },
+}
+"""A pod that ended well: its result, and when it got its GPUs."""
+
+_OF_FINISHED_RUN: dict[str, Fields] = {"Pod": {"metadata": _IDENTITY}, "ConfigMap": _OTHER_KIND}
+"""Children of a finished run: enough to delete them, and to know a workload that has ended from one that has not."""
+
+_DATA_IS_READ = frozenset({None, "resolve"})
+"""Stage labels of the ConfigMaps whose data is read: the run's own, which have none, and the task of ``resolve``."""
+
+
+def trim(manifest: Manifest, *, finished: bool) -> Manifest:
+    """Return a copy of an object with only the fields that are read.
+
+    Parameters
+    ----------
+    manifest
+        An object as the API server returned it, or one that was trimmed before. It is not changed.
+    finished
+        Whether the object is a child of a run that has finished.
+    """
+    kind = manifest["kind"]
+    fields = _KEPT.get(kind, _OTHER_KIND)
+    if kind == "Pod" and (manifest.get("status") or {}).get("phase") == "Succeeded":
+        fields = _SUCCEEDED_POD
+    if kind == "ConfigMap" and (manifest["metadata"].get("labels") or {}).get(LABEL_STAGE) not in _DATA_IS_READ:
+        fields = _OTHER_KIND
+    if finished:
+        fields = _OF_FINISHED_RUN.get(kind, fields)
+    kept: Manifest = _kept(manifest, fields)
+    return {"apiVersion": intern(manifest["apiVersion"]), "kind": intern(kind), **kept}
+
+
+def _kept(value: Any, fields: Fields | None) -> Any:
+    """Copy the listed fields of a value, or of each item if it is a list; without ``fields`` copy all of it."""
+    if isinstance(value, dict):
+        if fields is None:
+            return {intern(name): _kept(below, None) for name, below in value.items()}
+        return {
+            name: _kept(value[name], below)
+            for name, below in fields.items()
+            if value.get(name) is not None and (below is None or value[name])
+        }
+    if isinstance(value, list):
+        return [_kept(item, fields) for item in value]
+    if type(value) is str and len(value) <= SHARED_CHARACTERS:
+        return intern(value)
+    return value
