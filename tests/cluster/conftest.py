@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from fusionrun.cluster.client import Page
 from fusionrun.cluster.store import Store, ref_of
 from fusionrun.errors import ClusterError
 from fusionrun.names import API_VERSION, KIND, LABEL_RUN
@@ -24,6 +25,9 @@ class FakeClient:
         self.failed: list[tuple[str, str | None, str]] = []
         self.graces: dict[str, int | None] = {}
         self.version = 100
+        self.page_size = 500
+        self.expirations = 0
+        """How many continued lists find that their state is no longer kept."""
 
     def _call(self, verb: str, ref: ObjectRef) -> None:
         self.calls.append((verb, ref.kind, ref.name))
@@ -44,10 +48,23 @@ class FakeClient:
         self._call("exists", ref)
         return ref in self.objects
 
-    async def list(self, api_version: str, kind: str, namespace: str = "", selector: str | None = None):
-        self._call("list", ObjectRef(api_version, kind, namespace, ""))
-        found = [o for r, o in self.objects.items() if (r.api_version, r.kind) == (api_version, kind)]
-        return [o for o in found if namespace in ("", o["metadata"]["namespace"])], str(self.version)
+    async def pages(self, api_version: str, kind: str, namespace: str = "", selector: str | None = None):
+        """Yield pages of ``page_size``; of a selector only ``key=value`` is understood, and ``key`` holds for all."""
+        wanted = dict(part.split("=") for part in (selector or "").split(",") if "=" in part)
+        found = [
+            o
+            for r, o in self.objects.items()
+            if (r.api_version, r.kind) == (api_version, kind)
+            and namespace in ("", o["metadata"]["namespace"])
+            and wanted.items() <= (o["metadata"].get("labels") or {}).items()
+        ]
+        version = str(self.version)
+        for start in range(0, len(found) or 1, self.page_size):
+            self._call("list", ObjectRef(api_version, kind, namespace, ""))
+            if start and self.expirations:
+                self.expirations -= 1
+                raise ClusterError("list", kind, namespace, 410, "the provided continue parameter is too old")
+            yield Page(found[start : start + self.page_size], version)
 
     async def create(self, manifest: Manifest) -> Manifest:
         ref = ref_of(manifest)
@@ -73,9 +90,14 @@ class FakeClient:
         self.objects[ref] = {**self.objects[ref], **patch}
         return self.objects[ref]
 
-    async def fail_pod(self, ref: ObjectRef, uid: str | None, condition: Manifest) -> None:
+    async def fail_pod(self, ref: ObjectRef, uid: str | None, condition: Manifest) -> Manifest:
         self._call("fail", ref)
         self.failed.append((ref.name, uid, condition["type"]))
+        self.version += 1
+        known = self.objects[ref]
+        metadata = {**known["metadata"], "resourceVersion": str(self.version)}
+        self.objects[ref] = {**known, "metadata": metadata, "status": {**known.get("status", {}), "phase": "Failed"}}
+        return self.objects[ref]
 
     async def delete(self, ref: ObjectRef, uid: str | None = None, grace_seconds: int | None = None) -> None:
         self._call("delete", ref)

@@ -7,7 +7,8 @@ import pytest
 from aiohttp import web
 from kubernetes.aio.client import ApiClient, Configuration
 
-from fusionrun.cluster.client import Client
+from fusionrun.cluster import client as client_module
+from fusionrun.cluster.client import Client, Page, connect, proxy_for
 from fusionrun.errors import ClusterError, PlanError
 from fusionrun.state.live import ObjectRef
 from fusionrun.state.prerequisites import KUEUE as KUEUE_API
@@ -43,6 +44,10 @@ def serve(handler, use):
             await runner.cleanup()
 
     return asyncio.run(go()), requests, observed
+
+
+async def pages(client, *arguments):
+    return [page async for page in client.pages(*arguments)]
 
 
 def status(code, message):
@@ -95,19 +100,77 @@ def test_no_server_at_all_is_retryable():
 
 def test_a_list_says_what_kind_its_items_are():
     reply = {"kind": "JobList", "metadata": {"resourceVersion": "42"}, "items": [{"metadata": {"name": "j"}}]}
-    (items, version), requests, _ = serve(
-        lambda _: web.json_response(reply), lambda c: c.list("batch/v1", "Job", "demo", "fusionrun.dev/run")
+    ((page,), requests, _) = serve(
+        lambda _: web.json_response(reply), lambda c: pages(c, "batch/v1", "Job", "demo", "fusionrun.dev/run")
     )
-    assert (items[0]["apiVersion"], items[0]["kind"], version) == ("batch/v1", "Job", "42")
-    assert requests[0][2] == {"labelSelector": "fusionrun.dev/run"}
+    assert (page.items[0]["apiVersion"], page.items[0]["kind"], page.version) == ("batch/v1", "Job", "42")
+    assert requests[0][2] == {"labelSelector": "fusionrun.dev/run", "limit": "500"}
+
+
+def test_a_list_is_read_page_by_page():
+    def reply(request):
+        metadata = {"resourceVersion": "42", "continue": "" if request.query.get("continue") == "two" else "two"}
+        return web.json_response({"metadata": metadata, "items": [{"metadata": {"name": metadata["continue"]}}]})
+
+    found, requests, _ = serve(reply, lambda c: pages(c, "v1", "Pod"))
+    assert [[i["metadata"]["name"] for i in page.items] for page in found] == [["two"], [""]]
+    assert [query.get("continue") for _, _, query, _, _ in requests] == [None, "two"]
+
+
+def test_a_state_that_is_no_longer_kept_is_an_error_of_its_own():
+    async def use(client):
+        with pytest.raises(ClusterError) as caught:
+            await pages(client, "v1", "Pod")
+        return caught.value
+
+    assert serve(lambda _: status(410, "continue token is too old"), use)[0].status == 410
+
+
+@pytest.mark.parametrize(
+    ("environment", "proxy"),
+    [
+        ({}, None),
+        ({"https_proxy": "http://proxy:3128"}, "http://proxy:3128"),
+        ({"https_proxy": "http://proxy:3128", "no_proxy": "10.0.0.1,.svc"}, None),
+    ],
+)
+def test_the_proxy_is_the_environments(monkeypatch, environment, proxy):
+    for name in ("https_proxy", "no_proxy", "HTTPS_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert proxy_for("https://10.0.0.1:443") == proxy
+
+
+def test_no_request_reads_a_netrc_file(monkeypatch):
+    """With ``trust_env`` aiohttp would read it anew for each request, in a thread that the request waits for."""
+    monkeypatch.setenv("http_proxy", "http://proxy:3128")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setattr(
+        client_module,
+        "load_incluster_config",
+        lambda client_configuration: setattr(client_configuration, "host", "http://api.example"),
+    )
+
+    async def go():
+        client = await connect(lambda *_: None)
+        rest = client._api.rest_client
+        session = rest._create_pool_manager()
+        try:
+            return session.trust_env, rest.proxy
+        finally:
+            await session.close()
+            await client.close()
+
+    assert asyncio.run(go()) == (False, "http://proxy:3128")
 
 
 def test_a_kind_that_the_cluster_lacks_lists_as_nothing():
     listed, _, _ = serve(
         lambda _: web.Response(status=404, text="404 page not found"),
-        lambda c: c.list("kubeflow.org/v1", "PyTorchJob"),
+        lambda c: pages(c, "kubeflow.org/v1", "PyTorchJob"),
     )
-    assert listed == ([], "0")
+    assert listed == [Page([], "0")]
 
 
 def test_a_secret_is_looked_for_without_reading_it():

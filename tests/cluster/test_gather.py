@@ -4,10 +4,10 @@ import pytest
 
 from fusionrun.cluster import gather as gather_module
 from fusionrun.cluster.gather import CHILDREN, Gatherer, failed_container, list_everything, owned
-from fusionrun.cluster.store import run_ref
+from fusionrun.cluster.store import ref_of, run_ref
 from fusionrun.cluster.warning_events import OBJECTS_MAX
 from fusionrun.errors import ClusterError
-from fusionrun.names import KIND
+from fusionrun.names import KIND, LABEL_ATTEMPT, LABEL_RUN, LABEL_STAGE
 from fusionrun.state.live import ObjectRef
 
 TINY = run_ref("demo", "tiny")
@@ -165,6 +165,58 @@ def test_few_objects_are_asked_about_and_no_answer_stops_a_run(gatherer, client,
         store.put(make.child("Job", f"job{number}", metadata=OLD))
     assert gather(gatherer).warnings == {}
     assert client.verbs().count("warning Event") == OBJECTS_MAX
+
+
+def test_of_a_finished_run_nothing_is_asked(gatherer, client, store, make):
+    ended = {"conditions": [{"type": "Finished", "status": "True"}]}
+    store.put({**make.run(), "status": ended})
+    store.put(make.child("Job", "job"))
+    store.put(failed_pod(make))
+    live = gather(gatherer)
+    assert [c["metadata"]["name"] for c in live.children] == ["job"]
+    assert client.calls == []
+
+
+def test_the_pods_of_a_workload_are_listed_by_their_labels(gatherer, client, store, make):
+    def labelled(kind, name, attempt, **more):
+        labels = {LABEL_RUN: "tiny", LABEL_STAGE: "sft", LABEL_ATTEMPT: attempt}
+        return make.child(kind, name, metadata={"labels": labels}, **more)
+
+    job = labelled("Job", "job", "1")
+    store.put(make.run())
+    store.put(job)
+    for attempt, name in (("0", "earlier"), ("1", "one"), ("1", "two")):
+        pod = labelled("Pod", name, attempt, owner="job-uid")
+        client.objects[ref_of(pod)] = pod
+    live = gather(gatherer)
+    client.calls.clear()
+    known = asyncio.run(gatherer.list_pods(live, [ref_of(job)]))
+    assert known.pods_listed == {ref_of(job)}
+    assert [c["metadata"]["name"] for c in known.children] == ["job", "one", "two"]
+    assert client.verbs().count("list Pod") == 1
+
+
+def test_pods_that_could_not_be_listed_are_not_lost(gatherer, client, store, make):
+    job = make.child("Job", "job", metadata={"labels": {LABEL_RUN: "tiny", LABEL_STAGE: "sft", LABEL_ATTEMPT: "0"}})
+    store.put(make.run())
+    store.put(job)
+    client.fail["list", "Pod"] = ClusterError("list", "Pod", "demo", 503, "away")
+    with pytest.raises(ClusterError, match="away"):
+        asyncio.run(gatherer.list_pods(gather(gatherer), [ref_of(job)]))
+
+
+def test_a_list_whose_state_expired_between_its_pages_is_started_again(client, store, make):
+    for number in range(5):
+        job = make.child("Job", f"job-{number}")
+        client.objects[ref_of(job)] = job
+    client.page_size = 2
+    client.expirations = 1
+    assert asyncio.run(list_everything(client, store, [""])) == {TINY}
+    assert len(store.children(TINY)) == 5
+    client.expirations = 100
+    with pytest.raises(ClusterError) as caught:
+        asyncio.run(list_everything(client, store, [""]))
+    assert caught.value.status == 410
 
 
 def test_list_everything_finds_what_the_watches_missed(client, store, make):

@@ -7,7 +7,10 @@ upgraded at any time. It never retries (who calls decides) and never caches.
 
 import json
 import time
-from collections.abc import Awaitable, Callable
+import urllib.parse
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -22,6 +25,8 @@ from fusionrun.state.live import ObjectRef
 from fusionrun.state.prerequisites import KUEUE_GROUP
 
 REQUEST_TIMEOUT_SECONDS = 30.0
+LIST_PAGE_SIZE = 500
+"""Most objects in one page of a list. Source: Kubernetes, client-go, tools/pager: its default."""
 LOG_TIMEOUT_SECONDS = 5.0
 LOG_LIMIT_BYTES = 16384
 EVENTS_LIMIT = 50
@@ -58,6 +63,16 @@ _OK, _CREATED, _NOT_FOUND = 200, 201, 404
 
 Observe = Callable[[str, str, int, float], None]
 """Told of every request: verb, kind, HTTP status (0 without a reply), seconds."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A part of a list."""
+
+    items: list[Manifest]
+    """The caller's to empty, so that what is read of a page need not be held beside all of it."""
+    version: str
+    """The resourceVersion of the whole list."""
 
 
 class Client:
@@ -122,21 +137,43 @@ class Client:
             raise
         return True
 
-    async def list(
+    async def pages(
         self, api_version: str, kind: str, namespace: str = "", label_selector: str | None = None
-    ) -> tuple[list[Manifest], str]:
-        """Return the objects of a kind and the list's resourceVersion; nothing where the kind does not exist."""
+    ) -> AsyncIterator[Page]:
+        """Yield the objects of a kind page by page; one empty page where the kind does not exist.
+
+        All pages show the same state of the cluster, that of the first. They are read consistently, without
+        ``resourceVersion=0``: with it an API server answers from its watch cache, ignores ``limit``, and sends the
+        whole list at once, which is what must not be held in memory. That answer may also be of any age.
+
+        Raises
+        ------
+        ClusterError
+            Among others with status 410 when the API server no longer has the state of the first page: start again.
+        """
         resource = self._resource(api_version, kind)
-        reply = resource.get(namespace=namespace or None, label_selector=label_selector, **_plain())
-        try:
-            found = await self._send("list", kind, namespace or "*", reply)
-        except ClusterError as error:
-            if error.status == _NOT_FOUND:
-                return [], "0"
-            raise
-        # Items of a list carry neither apiVersion nor kind.
-        items = [{**item, "apiVersion": api_version, "kind": kind} for item in found.get("items") or []]
-        return items, found["metadata"].get("resourceVersion") or "0"
+        token = None
+        while True:
+            reply = resource.get(
+                namespace=namespace or None,
+                label_selector=label_selector,
+                limit=LIST_PAGE_SIZE,
+                _continue=token,
+                **_plain(),
+            )
+            try:
+                found = await self._send("list", kind, namespace or "*", reply)
+            except ClusterError as error:
+                if error.status != _NOT_FOUND:
+                    raise
+                found = {"metadata": {}}
+            items = found.pop("items", None) or []
+            for item in items:  # which carry neither apiVersion nor kind in a list
+                item["apiVersion"], item["kind"] = api_version, kind
+            token = found["metadata"].get("continue")
+            yield Page(items, found["metadata"].get("resourceVersion") or "0")
+            if not token:
+                return
 
     async def newest_warning(self, namespace: str, uid: str) -> str:
         """Return reason and message of an object's newest Warning event; empty where there is none."""
@@ -182,8 +219,8 @@ class Client:
         )
         return await self._send("patch", ref.kind, ref.name, reply)
 
-    async def fail_pod(self, ref: ObjectRef, uid: str | None, condition: Manifest) -> None:
-        """Mark a pod as failed that nobody else will: the kubelet that should is gone."""
+    async def fail_pod(self, ref: ObjectRef, uid: str | None, condition: Manifest) -> Manifest:
+        """Mark a pod as failed that nobody else will, since the kubelet that should is gone; return the pod."""
         patch: Manifest = {"status": {"phase": "Failed", "conditions": [condition]}}
         if uid:
             patch["metadata"] = {"uid": uid}  # refused for a successor of its name
@@ -196,7 +233,7 @@ class Client:
             field_manager=FIELD_MANAGER,
             **_plain(),
         )
-        await self._send("patch", ref.kind, ref.name, reply)
+        return await self._send("patch", ref.kind, ref.name, reply)
 
     async def delete(self, ref: ObjectRef, uid: str | None = None, grace_seconds: int | None = None) -> None:
         """Delete an object and, in the background, what it owns.
@@ -302,7 +339,19 @@ async def connect(observe: Observe) -> Client:
         load_incluster_config(client_configuration=configuration)
     except ConfigException:
         await load_kube_config(client_configuration=configuration)
+    # With trust_env aiohttp reads ~/.netrc and the proxies anew for each request, each in a thread that the request
+    # waits for. No API server's credentials are in a netrc file, and the proxy is looked up once, here.
+    configuration.proxy = configuration.proxy or proxy_for(configuration.host)
+    configuration.client_session_kwargs = {"trust_env": False}
     return Client(ApiClient(configuration), observe)
+
+
+def proxy_for(url: str) -> str | None:
+    """Return the proxy that the environment (HTTPS_PROXY, HTTP_PROXY, NO_PROXY) names for an address, if any."""
+    parts = urllib.parse.urlsplit(url)
+    if urllib.request.proxy_bypass(parts.netloc):
+        return None
+    return urllib.request.getproxies().get(parts.scheme)
 
 
 def _plain() -> dict[str, Any]:

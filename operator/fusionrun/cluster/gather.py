@@ -1,20 +1,22 @@
-"""Everything that ``observe`` reads of one run: from the store, and from the API server what no watch tells.
+"""Everything that ``observe`` reads of one run: from the store, and from the API server what no watch reports.
 
-Lists happen at start and as the slow safety net (``list_everything``), never in a reconcile. What a reconcile asks
-for itself is small: a prerequisite that is not yet known to exist, the log of a pod that has just failed.
+Whole kinds are listed at start and at each resync (``list_everything``), never in a reconcile. What a reconcile asks
+for itself is small: a prerequisite that is not yet known to exist, the log of a pod that has just failed, the pods of a
+workload that has ended while the watch of pods is behind.
 """
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from fusionrun.api.models import Manifest
 from fusionrun.cluster.client import Client
-from fusionrun.cluster.store import Store, run_of
+from fusionrun.cluster.store import Store, is_finished, ref_of, run_of
 from fusionrun.cluster.warning_events import Warnings
 from fusionrun.errors import ClusterError
-from fusionrun.names import API_VERSION, KIND, LABEL_RUN
+from fusionrun.names import API_VERSION, KIND, LABEL_ATTEMPT, LABEL_RUN, LABEL_STAGE
 from fusionrun.state.live import Live, ObjectRef, Pushed
 from fusionrun.state.pending import unexplained
 from fusionrun.state.prerequisites import prerequisites
@@ -33,6 +35,13 @@ CHILDREN: tuple[tuple[str, str], ...] = (
 """Kinds of the objects that a run owns, directly or (pods) through another."""
 
 LOG_TAIL_LINES = 20
+
+LIST_TRIES = 3
+"""How often a list is started in one resync when the API server no longer has the state of its first page.
+
+It keeps old states for 5 minutes (kube-apiserver, ``--etcd-compaction-interval``): far longer than a list takes.
+"""
+_EXPIRED = 410
 
 
 class Gatherer:
@@ -53,6 +62,8 @@ class Gatherer:
         if found is None or "deletionTimestamp" in found["metadata"]:
             return None
         children = owned(self._store.children(run), found["metadata"]["uid"])
+        if is_finished(found):  # it needs nothing any more but the deletion of its children
+            return Live(run=found, children=tuple(children))
         present, log_tails, warnings = await asyncio.gather(
             self._prerequisites(run, found),
             self._log_tails(children),
@@ -66,6 +77,34 @@ class Gatherer:
             log_tails=log_tails,
             warnings=warnings,
         )
+
+    async def list_pods(self, live: Live, workloads: Iterable[ObjectRef]) -> Live | None:
+        """Ask the API server for the pods of some workloads; return what is known then, None when the run is gone.
+
+        Parameters
+        ----------
+        live
+            What was known before.
+        workloads
+            Jobs and PyTorchJobs among the run's children.
+
+        Raises
+        ------
+        ClusterError
+            If the pods could not be listed: nothing is known of them then.
+        """
+        run = ref_of(live.run)
+        asked = set(workloads)
+        labels = [c["metadata"]["labels"] for c in live.children if ref_of(c) in asked]
+        await asyncio.gather(*map(self._list_pods, [run] * len(labels), labels))
+        known = await self.gather(run, live.pushed)
+        return known and replace(known, pods_listed=live.pods_listed | asked)
+
+    async def _list_pods(self, run: ObjectRef, labels: Mapping[str, str]) -> None:
+        selector = ",".join(f"{key}={labels[key]}" for key in (LABEL_RUN, LABEL_STAGE, LABEL_ATTEMPT))
+        async for page in self._client.pages("v1", "Pod", run.namespace, selector):
+            for pod in page.items:
+                self._store.put(pod)
 
     def claim_changed(self, claim: ObjectRef, *, exists: bool) -> set[ObjectRef]:
         """Take note of a claim that came or went; return the runs that were waiting for it."""
@@ -123,14 +162,14 @@ class Gatherer:
 
 def owned(children: Sequence[Manifest], uid: str) -> list[Manifest]:
     """Keep what a run with this UID owns: neither a namesake's leftovers nor a stranger's label count."""
-    objects = [c for c in children if c["kind"] != "Pod" and uid in _owners(c)]
-    owners = {c["metadata"]["uid"] for c in objects}
+    objects = {id(c): c for c in children if c["kind"] != "Pod" and uid in _owners(c)}
+    owners = {c["metadata"]["uid"] for c in objects.values()}
     # A Deployment's pods belong to its ReplicaSet, which we do not watch: it is named after the Deployment.
-    deployments = tuple(f"{c['metadata']['name']}-" for c in objects if c["kind"] == "Deployment")
+    deployments = tuple(f"{c['metadata']['name']}-" for c in objects.values() if c["kind"] == "Deployment")
     return [
         child
         for child in children
-        if child in objects
+        if id(child) in objects
         or (
             child["kind"] == "Pod"
             and (owners & _owners(child).keys() or any(n.startswith(deployments) for n in _owners(child).values()))
@@ -157,6 +196,9 @@ def failed_container(pod: Manifest) -> tuple[str, int, bool] | None:
 async def list_everything(client: Client, store: Store, namespaces: Sequence[str]) -> set[ObjectRef]:
     """Compare the store with the API server, kind by kind; return the runs that there is news of.
 
+    Runs come first: of a finished run's children less is kept. One kind follows another and each comes page by page,
+    so that one page is held at a time.
+
     Parameters
     ----------
     client, store
@@ -164,15 +206,32 @@ async def list_everything(client: Client, store: Store, namespaces: Sequence[str
     namespaces
         Which to list; a single empty string means all.
     """
+    news: set[ObjectRef] = set()
+    for api_version, kind in [(API_VERSION, KIND), *CHILDREN]:
+        for namespace in namespaces:
+            for tries_left in reversed(range(LIST_TRIES)):
+                try:
+                    news |= await _list_kind(client, store, api_version, kind, namespace)
+                    break
+                except ClusterError as error:
+                    if error.status != _EXPIRED or not tries_left:
+                        raise
+    return news
 
-    async def one(api_version: str, kind: str, namespace: str) -> list[Manifest]:
-        selector = None if kind == KIND else LABEL_RUN
-        listed, version = await client.list(api_version, kind, namespace, selector)
-        return store.replace(api_version, kind, namespace, listed, version)
 
-    kinds = [(API_VERSION, KIND), *CHILDREN]
-    answers = await asyncio.gather(*(one(*kind, namespace) for kind in kinds for namespace in namespaces))
-    runs = (run_of(manifest) for news in answers for manifest in news)
+async def _list_kind(client: Client, store: Store, api_version: str, kind: str, namespace: str) -> set[ObjectRef]:
+    present: set[ObjectRef] = set()
+    runs: set[ObjectRef | None] = set()
+    version = "0"
+    async for page in client.pages(api_version, kind, namespace, None if kind == KIND else LABEL_RUN):
+        version = page.version
+        while page.items:  # what was read of an object is kept, and the object itself goes at once
+            manifest = page.items.pop()
+            present.add(ref_of(manifest))
+            if store.put(manifest):
+                runs.add(run_of(manifest))
+        await asyncio.sleep(0)  # let others work: a page takes tens of milliseconds
+    runs |= store.remove_absent(api_version, kind, namespace, present, version)
     return {run for run in runs if run is not None}
 
 
