@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 import pytest
 
 from fusionrun.api.status import FusionRunStatus, Reason
-from fusionrun.cluster.execute import Created, Executor
+from fusionrun.cluster.events import EventPoster
+from fusionrun.cluster.execute import CLEAN_UP_AT_ONCE, Created, Executor
 from fusionrun.cluster.store import ref_of, run_ref
 from fusionrun.errors import ClusterError
 from fusionrun.state.decision import Decision, Event
@@ -24,10 +25,11 @@ def run(client, store, make):
 
 def execute(client, store, run, **decision):
     async def go():
-        executor = Executor(client, store)
+        events = EventPoster(client)
+        executor = Executor(client, store, events)
         created = await executor.create(run, decision.get("create", ()))
         await executor.settle(run, Decision(**decision), NOW)
-        await executor.drain()
+        await events.drain()
         return created
 
     return asyncio.run(go())
@@ -195,6 +197,37 @@ def test_a_lost_pod_is_failed_and_then_deleted_by_force(client, store, run, make
     assert client.graces == {"lost": 0}
 
 
+def test_nothing_is_deleted_twice_because_the_watch_is_slow(client, store, run, make):
+    server, pod = make.child("Deployment", "server"), make.child("Pod", "lost", status={"phase": "Running"})
+    for manifest in (server, pod):
+        client.objects[ref_of(manifest)] = manifest
+        store.put(manifest)
+    execute(client, store, run, delete=(ref_of(server), ref_of(pod)))
+    known = {child["kind"]: child for child in store.children(TINY)}
+    assert known["Deployment"]["metadata"]["deletionTimestamp"] == "2026-01-02T03:04:05Z"
+    assert known["Pod"]["status"]["phase"] == "Failed", "and so it is not lost any more"
+
+
+def test_the_objects_of_a_finished_run_are_deleted_a_few_at_a_time(client, store, run, make, monkeypatch):
+    deleting = most = 0
+
+    async def delete(ref, uid=None, grace_seconds=None):
+        nonlocal deleting, most
+        deleting += 1
+        most = max(most, deleting)
+        await asyncio.sleep(0)
+        deleting -= 1
+
+    monkeypatch.setattr(client, "delete", delete)
+    refs = tuple(ref_of(make.child("Job", f"j{number}")) for number in range(30))
+    execute(client, store, run, delete=refs)
+    assert most == 30, "GPUs are freed at once"
+    most = 0
+    ended = {**run, "status": {"conditions": [{"type": "Finished", "status": "True"}]}}
+    execute(client, store, ended, delete=refs)
+    assert most == CLEAN_UP_AT_ONCE
+
+
 def test_what_is_no_pod_is_given_its_time(client, store, run, make):
     old = make.child("Job", "old")
     client.objects[ref_of(old)] = old
@@ -210,7 +243,7 @@ def test_what_the_store_knows_to_be_there_is_not_asked_for_again(client, store, 
 
 def test_a_status_that_only_freshens_numbers_may_wait_and_nothing_else_may(client, store, run, make):
     async def go():
-        executor = Executor(client, store)
+        executor = Executor(client, store, EventPoster(client))
         fresh = Decision(status=FusionRunStatus(progress="1/9"))
         assert executor.seconds_to_wait(run, fresh) == 0.0
         await executor.settle(run, fresh, NOW)

@@ -1,6 +1,7 @@
-"""Carry out a decision: create, write the status once, delete, tell. Every step may be repeated without harm."""
+"""Carry out a decision: create, write the status once, delete, post events. Every step may be repeated without harm."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Iterable, Sequence
@@ -11,10 +12,10 @@ from typing import TypeVar
 from fusionrun.api.models import Manifest
 from fusionrun.api.status import FusionRunStatus
 from fusionrun.cluster.client import Client
-from fusionrun.cluster.store import Store, ref_of
+from fusionrun.cluster.events import EventPoster
+from fusionrun.cluster.store import Store, is_finished, ref_of
 from fusionrun.errors import ClusterError
-from fusionrun.names import FIELD_MANAGER, digest_of
-from fusionrun.state.decision import Decision, Event
+from fusionrun.state.decision import Decision
 from fusionrun.state.live import ObjectRef, Refusal
 
 logger = logging.getLogger(__name__)
@@ -25,8 +26,8 @@ WORKLOADS = frozenset({"Job", "PyTorchJob", "Deployment"})
 STATUS_MIN_SECONDS = 1.0
 """Least time between two status writes of a run that change nothing but numbers."""
 
-EVENT_MESSAGE_MAX = 1024
-"""Source: Kubernetes, validation of core/v1 Event.message."""
+CLEAN_UP_AT_ONCE = 8
+"""Most objects of finished runs deleted at once: nobody waits for it, and the next stage of another run must not."""
 
 T = TypeVar("T")
 
@@ -47,20 +48,16 @@ class Created:
 class Executor:
     """Write to the API server, and put what it answers into the store at once."""
 
-    def __init__(self, client: Client, store: Store) -> None:
+    def __init__(self, client: Client, store: Store, events: EventPoster) -> None:
         self._client = client
         self._store = store
-        self._telling: set[asyncio.Task[None]] = set()
-        self._turn = asyncio.Lock()
+        self._events = events
+        self._clean_up = asyncio.Semaphore(CLEAN_UP_AT_ONCE)
         self._written: dict[ObjectRef, float] = {}
 
     def forget(self, run: ObjectRef) -> None:
         """Forget a run that is gone."""
         self._written.pop(run, None)
-
-    async def drain(self) -> None:
-        """Wait until every event is posted."""
-        await asyncio.gather(*self._telling)
 
     async def create(self, run: Manifest, manifests: Sequence[Manifest]) -> Created:
         """Create what is missing, what pods need before the pods, and no pods where something they need was refused.
@@ -82,7 +79,7 @@ class Executor:
         return Created(made, refused)
 
     async def settle(self, run: Manifest, decision: Decision, now: datetime) -> None:
-        """Write the status once, then delete, then tell.
+        """Write the status once, then delete, then hand on the events.
 
         Raises
         ------
@@ -91,67 +88,15 @@ class Executor:
         """
         if decision.status is not None:
             await self._write_status(run, decision.status)
-        await _all(self._delete(ref, now) for ref in decision.delete)
+        await _all(self._delete(run, ref, now) for ref in decision.delete)
         for event in decision.events:
-            # Nobody waits for an event, the next stage least of all; and they go one by one, not to crowd it out.
-            task = asyncio.create_task(self._tell_in_turn(run, event, now))
-            self._telling.add(task)
-            task.add_done_callback(self._telling.discard)
+            self._events.post(run, event, now)
 
     def seconds_to_wait(self, run: Manifest, decision: Decision) -> float:
         """Return how long a decision may wait that only freshens the status: writes must not delay the next stage."""
         if decision.create or decision.delete or decision.events or decision.status is None:
             return 0.0
         return max(0.0, self._written.get(ref_of(run), 0.0) + STATUS_MIN_SECONDS - time.monotonic())
-
-    async def _tell_in_turn(self, run: Manifest, event: Event, now: datetime) -> None:
-        async with self._turn:
-            await self.tell(run, event, now)
-
-    async def tell(self, run: Manifest, event: Event, now: datetime) -> None:
-        """Post a Kubernetes event on a run, or count one that was posted before; a failure is only logged."""
-        metadata, at = run["metadata"], now.strftime("%Y-%m-%dT%H:%M:%SZ")
-        level = logging.WARNING if event.type == "Warning" else logging.INFO
-        logger.log(level, "%s: %s", event.reason, event.message, extra={"run": _label(run)})
-        message = event.message[:EVENT_MESSAGE_MAX]
-        ref = ObjectRef(
-            "v1",
-            "Event",
-            metadata["namespace"],
-            f"{metadata['name']}.{digest_of(metadata['uid'], event.reason, message, length=16)}",
-        )
-        manifest = {
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {"name": ref.name, "namespace": ref.namespace},
-            "involvedObject": {
-                "apiVersion": run["apiVersion"],
-                "kind": run["kind"],
-                "namespace": ref.namespace,
-                "name": metadata["name"],
-                "uid": metadata["uid"],
-                "resourceVersion": metadata["resourceVersion"],
-            },
-            "type": event.type,
-            "reason": str(event.reason),
-            "message": message,
-            "source": {"component": FIELD_MANAGER},
-            "reportingComponent": FIELD_MANAGER,
-            "firstTimestamp": at,
-            "lastTimestamp": at,
-            "count": 1,
-        }
-        try:
-            try:
-                await self._client.create(manifest)
-            except ClusterError as error:
-                if error.status != _CONFLICT:
-                    raise
-                posted = await self._client.get(ref)
-                again = {"count": int(posted.get("count") or 1) + 1, "lastTimestamp": at}
-                await self._client.patch(ref, again)
-        except ClusterError as error:
-            logger.warning("event %s not posted: %s", event.reason, error, extra={"run": _label(run)})
 
     async def _create(self, run: Manifest, manifest: Manifest) -> Manifest | Refusal | None:
         """Return the object that was made, the API server's refusal, or None when it is there and is the run's own."""
@@ -196,13 +141,17 @@ class Executor:
         self._store.put(await self._client.apply_status(manifest))
         self._written[ref_of(run)] = time.monotonic()
 
-    async def _delete(self, ref: ObjectRef, now: datetime) -> None:
+    async def _delete(self, run: Manifest, ref: ObjectRef, now: datetime) -> None:
+        async with self._clean_up if is_finished(run) else contextlib.nullcontext():
+            await self._delete_now(ref, now)
+
+    async def _delete_now(self, ref: ObjectRef, now: datetime) -> None:
         known = self._store.get(ref)
         uid = known["metadata"]["uid"] if known else None
         try:
             if ref.kind == "Pod":
                 # A Job replaces no pod that has not failed, nor lets it go: force alone would change nothing.
-                await self._client.fail_pod(ref, uid, _lost(now))
+                self._store.put(await self._client.fail_pod(ref, uid, _lost(now)))
                 await self._client.delete(ref, uid, grace_seconds=0)
             else:
                 await self._client.delete(ref, uid)
@@ -210,6 +159,8 @@ class Executor:
             # Gone already, or its name belongs to another object by now: either way what was meant is gone.
             if error.status not in (_NOT_FOUND, _CONFLICT):
                 raise
+        if uid:  # the next decision may come before the watch reports the deletion, and must not delete again
+            self._store.deleting(ref, uid, now.strftime("%Y-%m-%dT%H:%M:%SZ"))
         logger.info("deleted %s %s", ref.kind, ref.name)
 
 
