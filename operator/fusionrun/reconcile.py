@@ -42,6 +42,11 @@ class Reconciler:
             return None
         now = datetime.now(UTC)
         decision = decide(live, self.settings, now)
+        if decision.list_pods:  # the watch of pods may be behind that of Jobs: never call a result lost for that
+            live = await self.gatherer.list_pods(live, decision.list_pods)
+            if live is None:
+                return None
+            decision = decide(live, self.settings, now)
         if wait := self.executor.seconds_to_wait(live.run, decision):
             return wait
         created = await self.executor.create(live.run, decision.create)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -27,6 +28,10 @@ class Hands:
     async def gather(self, run, pushed):
         self.did.append("gather")
         return self.live
+
+    async def list_pods(self, live, workloads):
+        self.did += [f"list {ref.name}" for ref in workloads]
+        return replace(live, pods_listed=frozenset(workloads))
 
     def of(self, run):
         return {}
@@ -70,6 +75,15 @@ def test_gather_decide_create_settle(tiny, monkeypatch):
     live, settings, now = seen[0]
     assert (live, settings) == (hands.live, "settings")
     assert abs((datetime.now(UTC) - now).total_seconds()) < 5
+
+
+def test_pods_that_a_decision_asks_for_are_listed_before_it_is_made_again(tiny, monkeypatch):
+    job = ObjectRef("batch/v1", "Job", "demo", "j")
+    hands = Hands(Live(RUN))
+    answer, seen, _ = reconcile(hands, tiny, monkeypatch, Decision(list_pods=(job,), requeue_seconds=5.0))
+    assert hands.did == ["gather", "list j", "create", "settle"]
+    assert [live.pods_listed for live, _, _ in seen] == [frozenset(), {job}]
+    assert answer == 5.0
 
 
 def test_what_is_refused_is_decided_on_again_and_the_rest_is_carried_out(tiny, monkeypatch):

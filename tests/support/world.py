@@ -13,6 +13,8 @@ from fusionrun.api.result import Outcome, StageResult, encode_result
 from fusionrun.api.stage import ReferenceKind
 from fusionrun.api.status import FusionRunStatus, read_status
 from fusionrun.api.task import decode_task
+from fusionrun.cluster.store import is_finished
+from fusionrun.cluster.trim import trim
 from fusionrun.settings import Images, Settings
 from fusionrun.state.decide import decide
 from fusionrun.state.decision import Decision, Event
@@ -64,16 +66,24 @@ class World:
     refusals: dict[str, Refusal] = field(default_factory=dict)
     """What the API server says to creating an object, by ``Kind:stage``."""
     answer: Callable[[str, Any], StageResult] = succeeded
+    unreported: set[ObjectRef] = field(default_factory=set)
+    """Pods of which no watch has reported anything yet; a list shows them."""
 
     def live(self) -> Live:
-        """Gather."""
+        """Gather, of each object what the store keeps of it: a field that is read must be one that is kept."""
         present = {ref: ref.name not in self.absent for ref in _prerequisites(json.dumps(self.run["spec"]))}
-        return Live(self.run, tuple(self.objects.values()), present, self.pushed, warnings=self.warnings)
+        reported = [o for ref, o in self.objects.items() if ref not in self.unreported]
+        children = tuple(trim(o, finished=is_finished(self.run)) for o in reported)
+        return Live(trim(self.run, finished=False), children, present, self.pushed, warnings=self.warnings)
 
     def reconcile(self) -> Decision:
         """Decide once and carry it out."""
         live = self.live()
         decision = decide(live, self.settings, self.now)
+        if decision.list_pods:
+            self.unreported.clear()
+            live = replace(self.live(), pods_listed=frozenset(decision.list_pods))
+            decision = decide(live, self.settings, self.now)
         while refused := {ref_of(m): self.refusals[_label(m)] for m in decision.create if _label(m) in self.refusals}:
             live = replace(live, refused=live.refused | refused)
             decision = decide(live, self.settings, self.now)

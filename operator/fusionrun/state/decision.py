@@ -31,5 +31,7 @@ class Decision:
     delete: tuple[ObjectRef, ...] = ()
     """A pod among them is lost (``state.lost``) and deleted by force; every other ends with its workload."""
     events: tuple[Event, ...] = ()
+    list_pods: tuple[ObjectRef, ...] = ()
+    """Workloads that have ended, and whose pods must be listed before this decides on them: decide again then."""
     requeue_seconds: float | None = None
-    """Look again after so long even if nothing changes; None leaves it to the slow resync."""
+    """Look again after so long even if nothing changes; None leaves it to the resync."""

@@ -30,14 +30,17 @@ from fusionrun.state.prerequisites import Missing
 from fusionrun.state.told import AT_WORK, DONE, MESSAGE_CHARACTERS, idle, last_numbers, seen
 from fusionrun.state.wedged import got_nothing, was_away
 
-RESULT_GRACE = timedelta(seconds=10)
-"""How long to wait for the last words of pods whose Job has ended: two watches may tell in either order."""
+RESULT_GRACE = timedelta(seconds=2)
+"""How long the watch of pods may be behind that of Jobs before the pods of a Job that has ended are listed.
+
+It is no time after which a result counts as lost: only a list of the pods shows that.
+"""
 RESTARTED = "restarted: the one before took no more tokens"
-SILENT = "it ended, and its last words were lost"
 SERVER_AWAY = (
     "its server was not Ready while it waited: it starts again when the server is Ready, and keeps its answers"
 )
 LOADING = "a pod runs, and the server is not Ready yet"
+NO_RESULT = "it ended, and its pods are gone with their results"
 REFUSED_MAX_SECONDS = 60.0
 """Longest time between two tries to create what was refused; the time doubles up to it."""
 TRANSIENT_FIRST_SECONDS = 1.0
@@ -68,6 +71,10 @@ class Walk:
     failed: list[tuple[str, Failure]] = field(default_factory=list)
     pending: dict[str, Pending] = field(default_factory=dict)
     """Of the stages at work those that wait for a pod, or for one more."""
+    pods_listed: frozenset[ObjectRef] = frozenset()
+    """Workloads whose pods the API server was asked for."""
+    list_pods: list[ObjectRef] = field(default_factory=list)
+    """Workloads whose pods it must be asked for, before more is decided on them."""
     requeue_seconds: float | None = None
 
     def run(self) -> None:
@@ -272,39 +279,46 @@ class Walk:
         )
         return status.model_copy(update={"message": found.message or otherwise})
 
-    def _waits_for_words(self, workload: Workload) -> bool:
-        since = workload.ended or self.now
-        if self.now - since >= RESULT_GRACE:
+    def _awaits_pods(self, workload: Workload) -> bool:
+        """Whether the pods of a workload that has ended may yet tell more: until they were listed.
+
+        The watches of pods and of workloads report in either order, and one may be far behind the other.
+        """
+        if workload.ref in self.pods_listed:
             return False
-        self.look_again(1.0)
+        late = self.now - workload.ended if workload.ended else RESULT_GRACE
+        if timedelta(0) <= late < RESULT_GRACE:
+            self.look_again((RESULT_GRACE - late).total_seconds())
+        else:
+            self.list_pods.append(workload.ref)
         return True
 
     def _succeed(self, stage: Stage, workload: Workload) -> StageStatus:
-        if len(workload.results) < (stage.shards or 1) and self._waits_for_words(workload):
+        if len(workload.results) < (stage.shards or 1) and self._awaits_pods(workload):
             return self._at_work(stage, workload)
-        if self._told_nothing(stage, workload):
+        if self._lacks_result(stage, workload):
             if self._has_attempts_left(workload):
-                return self._start_again(stage, workload.attempt + 1, SILENT)
+                return self._start_again(stage, workload.attempt + 1, NO_RESULT)
             if stage.kind is not StageKind.CONSTRUCT:  # whose numbers are for people only
-                return self._fail(stage, workload, Failure(Reason.INFRASTRUCTURE_ERROR, SILENT, ""))
-        words = workload.results
+                return self._fail(stage, workload, Failure(Reason.INFRASTRUCTURE_ERROR, NO_RESULT, ""))
+        found = workload.results
         if stage.kind is StageKind.CONSTRUCT:
-            self.dataset = results.dataset_summary(words, self.layout.spec) or self.dataset
+            self.dataset = results.dataset_summary(found, self.layout.spec) or self.dataset
         if stage.kind is StageKind.EVALUATE:
             model = stage.name.removeprefix("evaluate/")
-            self.benchmarks = results.with_scores(self.benchmarks, self.layout.spec.evaluation, model, words)
+            self.benchmarks = results.with_scores(self.benchmarks, self.layout.spec.evaluation, model, found)
         status = self._status(stage, workload, StageState.SUCCEEDED, Reason.SUCCEEDED, workload.ended or self.now)
-        return status.model_copy(update=last_numbers(words))
+        return status.model_copy(update=last_numbers(found))
 
-    def _told_nothing(self, stage: Stage, workload: Workload) -> bool:
-        """Whether the words are lost that something rests on; the stage has them still, and answers at once."""
+    def _lacks_result(self, stage: Stage, workload: Workload) -> bool:
+        """Whether a result is lost that something rests on; the stage's manifest has it, so a retry answers at once."""
         if stage.kind is StageKind.RESOLVE:
             return self.needed is None
         return stage.kind in REPORTING and not workload.results
 
     def _failed(self, stage: Stage, workload: Workload) -> StageStatus:
         failure = workload.failure
-        if failure is None and self._waits_for_words(workload):
+        if failure is None and self._awaits_pods(workload):
             return self._at_work(stage, workload)
         if stage.server and got_nothing(workload) and self._server_was_away(stage, workload):
             self.delete.append(workload.ref)
