@@ -139,8 +139,6 @@ def test_rbac_grants_what_the_client_asks_for_and_nothing_else(helm):
     }
     for api_version, kind in CHILDREN:
         verbs = {"get", "list", "watch", "delete"} | ({"create"} if kind != "Pod" else set())
-        if kind in ("ConfigMap", "NetworkPolicy"):  # they go with their run
-            verbs.remove("delete")
         wanted[api_version.rpartition("/")[0], RESOURCES[api_version, kind][0]] = verbs
     assert granted == wanted
 

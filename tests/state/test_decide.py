@@ -8,6 +8,7 @@ from fusionrun.api.result import Outcome, StageResult, encode_result
 from fusionrun.api.status import Reason
 from fusionrun.state.decide import decide
 from fusionrun.state.failures import Failure
+from fusionrun.state.observe import ref_of
 from support.runs import called_reward, make_run
 from support.world import World, succeeded
 
@@ -357,3 +358,17 @@ def test_a_rank_that_lost_a_peer_is_not_the_one_to_blame():
     world.settle()
     assert world.stage("sft").reason == "UserError"
     assert "microBatchSize" in world.condition("Failed")[2]
+
+
+def test_an_object_that_stages_share_is_created_once():
+    """The programs of both sources are judged at once, in pods closed by one NetworkPolicy."""
+    world = World(make_run())
+    world.finish_in_turn("resolve", "prepare/prompts")
+    for server in ("serve/ada", "serve/bob"):
+        world.make_ready(server)
+    world.settle()
+    for client in ("generate/ada", "generate/bob"):
+        world.finish(client)
+    created = [ref_of(m) for m in world.reconcile().create]
+    assert len([ref for ref in created if ref.kind == "Job" and "coding" in ref.name]) == 2
+    assert len(created) == len(set(created))

@@ -1,18 +1,21 @@
 """GPU time is what pods hold on nodes: a queue costs nothing, and what was spent stays spent."""
 
 from datetime import timedelta
+from typing import Any
+
+import pytest
 
 from fusionrun.state.observe import ref_of
 from support.runs import make_run
-from support.world import World
+from support.world import START, World
 
 GPUS = 8
 
 
-def training() -> World:
+def training(**changes: Any) -> World:
     """Return a world in which sft has its job, and no pod of it a node."""
     resources = {"limits": {"nvidia.com/gpu": GPUS}}
-    world = World(make_run(training={"nodes": 1, "processesPerNode": GPUS, "resources": resources}))
+    world = World(make_run(training={"nodes": 1, "processesPerNode": GPUS, "resources": resources}, **changes))
     while "sft" not in world.workloads():
         world.settle()
         if "sft" not in world.workloads():
@@ -83,3 +86,18 @@ def test_a_server_that_waits_again_keeps_what_it_spent():
     server["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:05Z"
     world.settle()
     assert (world.stage("serve/ada").state, world.stage("serve/ada").gpu_seconds) == ("Waiting", 600)
+
+
+@pytest.mark.parametrize(
+    ("limit", "seconds"),
+    [
+        ({"activeDeadlineSeconds": 7200}, lambda now: (START - now).total_seconds() + 7200 + 1),
+        ({"budget": {"maxGpuHours": 4.0}}, lambda _: (4.0 - GPUS * 10 / 60) * 3600 / GPUS),
+        ({"budget": {"maxGpuHours": 1.4}}, lambda _: 60),
+    ],
+)
+def test_a_limit_is_looked_at_when_it_is_due_and_not_at_the_next_resync(limit, seconds):
+    world = training(**limit)
+    world.place("sft")
+    spend(world, 10)
+    assert world.reconcile().requeue_seconds == pytest.approx(seconds(world.now))

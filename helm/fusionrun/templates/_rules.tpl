@@ -22,13 +22,13 @@
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create, delete]
-# These go with their run, by their owner reference.
+# Deleted some time after a run has finished (spec.ttlSecondsAfterFinished), as the objects above.
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
-  verbs: [get, list, watch, create]
+  verbs: [get, list, watch, create, delete]
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [get, list, watch, create]
+  verbs: [get, list, watch, create, delete]
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, delete]

@@ -118,6 +118,10 @@ class Budget(Contract):
     max_gpu_hours: Annotated[float, Field(gt=0)] | None = None
 
 
+DEFAULT_TTL_SECONDS = 86_400
+"""How long the objects of a finished run stay where its spec does not say."""
+
+
 class FusionRunSpec(Contract):
     """What is to be fused, and how."""
 
@@ -141,9 +145,25 @@ class FusionRunSpec(Contract):
     """How often a stage is tried again after a failure of the infrastructure."""
     active_deadline_seconds: Annotated[int, Field(ge=60, le=31_536_000)] | None = None
     suspend: bool = False
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
+    """Seconds after the run's end until the operator deletes its Jobs and other objects, and the pods' logs with them.
+
+    Left out: 86400, one day. Those of a failed stage stay seven times as long. The FusionRun with its status, what lies
+    on the claim, and the ConfigMaps NAME-spec and NAME-resolved stay.
+    """
 
 
 MUTABLE_FIELDS = frozenset(
-    {"scheduling", "budget", "suspend", "backoffLimit", "activeDeadlineSeconds", "hub", "s3", "dataStages"}
+    {
+        "scheduling",
+        "budget",
+        "suspend",
+        "backoffLimit",
+        "activeDeadlineSeconds",
+        "hub",
+        "s3",
+        "dataStages",
+        "ttlSecondsAfterFinished",
+    }
 )
 """Fields of spec that enter no digest, and so may change during a run (design: The object)."""

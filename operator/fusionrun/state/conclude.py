@@ -9,6 +9,7 @@ from fusionrun.state import conditions, results
 from fusionrun.state.conditions import Wanted
 from fusionrun.state.observe import parse_time
 from fusionrun.state.pending import NO_POD, for_long
+from fusionrun.state.progress import GPU_QUANTUM_SECONDS
 from fusionrun.state.told import AT_WORK, DONE
 from fusionrun.state.walk import Walk
 
@@ -47,6 +48,11 @@ def conclude(walk: Walk, before: FusionRunStatus) -> list[Wanted]:
         walk.stop(Reason.DEADLINE_EXCEEDED, "stopped at the deadline; what is finished is kept")
         text = f"spec.activeDeadlineSeconds: {deadline}: the run took longer; a new run reuses what is finished"
         return conditions.failed(Reason.DEADLINE_EXCEEDED, text)
+    if deadline and since:
+        walk.look_again((since + timedelta(seconds=deadline) - walk.now).total_seconds() + 1)
+    held = sum(walk.layout.plan[n].gpus for n, s in walk.statuses.items() if s.state in AT_WORK)
+    if limit is not None and held:
+        walk.look_again(max(GPU_QUANTUM_SECONDS, (limit - spent) * SECONDS_PER_HOUR / held))
     return _in_progress(walk)
 
 

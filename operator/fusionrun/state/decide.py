@@ -23,6 +23,7 @@ from fusionrun.state import conditions
 from fusionrun.state.conclude import conclude
 from fusionrun.state.decision import Decision
 from fusionrun.state.events import events
+from fusionrun.state.expiry import expired
 from fusionrun.state.frozen import Acceptance, acceptance, accepted_by, resolution
 from fusionrun.state.live import Live, ObjectRef
 from fusionrun.state.lost import lost_pods
@@ -103,6 +104,7 @@ def _advance(known: _Known, accepted: Acceptance) -> Decision:
         now=known.now,
         benchmarks=list(known.before.results),
         dataset=known.before.dataset,
+        pods_listed=known.live.pods_listed,
     )
     walk.run()
     wanted = conclude(walk, known.before)
@@ -113,11 +115,13 @@ def _advance(known: _Known, accepted: Acceptance) -> Decision:
         walk.look_again(next_lost)
     status = summary(known.before, wanted, known.generation, known.now, walk)
     return Decision(
-        create=(*kept, *walk.create),
+        # Stages share a NetworkPolicy: it is created once.
+        create=tuple({ref_of(m): m for m in (*kept, *walk.create)}.values()),
         status=_changed(known, status),
         delete=tuple(dict.fromkeys([*walk.delete, *lost])),
         events=tuple(events(known.before, status)),
-        requeue_seconds=walk.requeue_seconds,
+        list_pods=tuple(walk.list_pods),
+        requeue_seconds=0.0 if ends else walk.requeue_seconds,
     )
 
 
@@ -137,7 +141,9 @@ def _refused(known: _Known, message: str) -> Decision:
     """Fail a run whose spec can never work."""
     wanted = conditions.failed(Reason.INVALID_SPEC, message)
     status = summary(known.before, wanted, known.generation, known.now)
-    return Decision(status=status, delete=_alive(known.observed), events=tuple(events(known.before, status)))
+    new = tuple(events(known.before, status))
+    again = 0.0 if known.live.children else None  # to delete them in time
+    return Decision(status=status, delete=_alive(known.observed), events=new, requeue_seconds=again)
 
 
 def _too_old(known: _Known, problem: str) -> Decision:
@@ -171,10 +177,12 @@ def _changed(known: _Known, status: FusionRunStatus) -> FusionRunStatus | None:
 
 
 def _rests(known: _Known) -> Decision:
-    """Delete what still runs of a finished run; all that may change is which state of its object was seen."""
+    """Delete what still runs of a finished run, and what it has kept for long enough."""
     seen = known.before.observed_generation == known.generation
     status = None if seen else seen_again(known.before, known.generation)
-    return Decision(status=status, delete=_alive(known.observed))
+    due, next_due = expired(known.live, known.before, known.now)
+    delete = tuple(dict.fromkeys([*_alive(known.observed), *due]))
+    return Decision(status=status, delete=delete, requeue_seconds=next_due)
 
 
 def _alive(observed: Observed) -> tuple[ObjectRef, ...]:

@@ -1,0 +1,55 @@
+"""When the objects of a finished run are deleted: some time after its end, those of a failed stage later."""
+
+from datetime import datetime, timedelta
+
+from fusionrun.api.models import Manifest
+from fusionrun.api.spec import DEFAULT_TTL_SECONDS
+from fusionrun.api.status import FusionRunStatus, StageState
+from fusionrun.names import LABEL_STAGE, stage_from_label
+from fusionrun.state.live import Live, ObjectRef
+from fusionrun.state.observe import parse_time, ref_of
+
+FAILED_STAGE_FACTOR = 7
+"""How many times as long the objects of failed stages stay: by default a week, so that somebody finds their logs."""
+
+
+def expired(live: Live, status: FusionRunStatus, now: datetime) -> tuple[list[ObjectRef], float | None]:
+    """Return the objects to delete now, and in how many seconds the next one is due.
+
+    Parameters
+    ----------
+    live, status
+        The run and its status. Nothing is due of a run that has not finished.
+    now
+        The time, in UTC.
+
+    Notes
+    -----
+    Pods go with the workload that owns them. The ConfigMaps of the run itself (``RUN-spec`` and ``RUN-resolved``) stay
+    for as long as the run: they say with which defaults, images and inputs it was made.
+    """
+    ended = parse_time(status.completion_time)
+    if ended is None:
+        return [], None
+    ttl = live.run["spec"].get("ttlSecondsAfterFinished")
+    keep = timedelta(seconds=DEFAULT_TTL_SECONDS if ttl is None else ttl)
+    failed = {stage.name for stage in status.stages if stage.state is StageState.FAILED}
+    due: list[ObjectRef] = []
+    later: list[float] = []
+    for child in live.children:
+        stage = _stage(child)
+        if child["kind"] == "Pod" or (child["kind"] == "ConfigMap" and stage is None):
+            continue
+        if child["metadata"].get("deletionTimestamp"):
+            continue
+        left = (ended + keep * (FAILED_STAGE_FACTOR if stage in failed else 1) - now).total_seconds()
+        if left <= 0:
+            due.append(ref_of(child))
+        else:
+            later.append(left)
+    return due, min(later, default=None)
+
+
+def _stage(child: Manifest) -> str | None:
+    label = child["metadata"].get("labels", {}).get(LABEL_STAGE)
+    return stage_from_label(label) if label else None

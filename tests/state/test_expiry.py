@@ -1,0 +1,94 @@
+"""The objects of a finished run are deleted a stated time after its end, and nothing of it before, or of another."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from fusionrun.state.decide import decide
+from support.runs import make_run
+from support.world import World
+
+DAY = timedelta(days=1)
+
+
+def finished(**changes) -> World:
+    world = World(make_run(**changes))
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"
+    return world
+
+
+def kept(world: World) -> set[tuple[str, str]]:
+    return {(ref.kind, ref.name) for ref in world.objects if ref.kind != "Pod"}
+
+
+OWN = {("ConfigMap", "tiny-spec"), ("ConfigMap", "tiny-resolved")}
+
+
+@pytest.mark.parametrize(("ttl", "after"), [(None, DAY), (60, timedelta(seconds=60)), (0, timedelta(0))])
+def test_children_go_after_their_time_and_what_tells_how_the_run_was_made_stays(ttl, after):
+    changes = {} if ttl is None else {"ttlSecondsAfterFinished": ttl}
+    world = World(make_run(**changes))
+    while not (world.run.get("status") or {}).get("completionTime"):
+        world.reconcile()
+        world.step()
+    ended, everything = datetime.fromisoformat(world.status.completion_time), kept(world)
+    if ttl != 0:
+        world.now = ended + after - timedelta(seconds=1)
+        decision = world.reconcile()
+        assert decision.delete == ()
+        assert decision.requeue_seconds == 1, "it looks again when they are due"
+        assert kept(world) == everything
+    world.now = ended + after
+    world.settle()
+    assert kept(world) == OWN
+    assert not [ref for ref in world.objects if ref.kind == "Pod"]
+    decision = decide(world.live(), world.settings, world.now)
+    assert (decision.delete, decision.status, decision.requeue_seconds) == ((), None, None)
+
+
+def test_the_decision_that_ends_a_run_asks_for_another_look():
+    world = World(make_run())
+    while world.step() or world.reconcile().create:
+        decision = world.reconcile()
+        if world.condition("Finished")[0] == "True":
+            assert decision.requeue_seconds == 0.0
+            return
+    raise AssertionError("never ends")
+
+
+def test_the_objects_of_a_failed_stage_stay_seven_times_as_long():
+    world = World(make_run())
+    world.finish_in_turn("resolve")
+    world.fail("prepare/prompts", {"exitCode": 2, "message": "no such column"})
+    world.settle()
+    assert world.condition("Failed")[0] == "True"
+    failed = {(ref.kind, ref.name) for ref in world.objects if "prepare-prompts" in ref.name and ref.kind != "Pod"}
+    assert {kind for kind, _ in failed} == {"Job", "ConfigMap"}
+    world.now += DAY
+    world.settle()
+    assert kept(world) == OWN | failed
+    assert world.reconcile().requeue_seconds == pytest.approx(6 * DAY.total_seconds(), abs=60)
+    world.now += 6 * DAY
+    world.settle()
+    assert kept(world) == OWN
+
+
+def test_a_change_of_the_time_holds_at_once():
+    world = finished()
+    world.run["spec"]["ttlSecondsAfterFinished"] = 5
+    world.now += timedelta(seconds=60)
+    world.settle()
+    assert kept(world) == OWN
+
+
+def test_nothing_is_deleted_of_a_run_that_has_not_finished():
+    world = World(make_run(ttlSecondsAfterFinished=0, suspend=True))
+    world.run["spec"]["suspend"] = False
+    world.finish_in_turn("resolve")
+    world.run["spec"]["suspend"] = True
+    world.settle()
+    everything = kept(world)
+    world.now += 30 * DAY
+    world.settle()
+    assert kept(world) == everything
