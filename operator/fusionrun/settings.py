@@ -37,8 +37,8 @@ class Settings:
     progress_port: int = 8090
     metrics_port: int = 8000
     health_port: int = 8080
-    resync_seconds: float = 60.0
-    """The slow safety net: every unfinished run is reconciled at least so often."""
+    resync_seconds: float = 600.0
+    """Time between two resyncs: everything is listed, and every unfinished run is reconciled at least so often."""
     missing_seconds: float = 5.0
     """How long until a prerequisite that was missing is looked for again."""
     cpu_environment: dict[str, str] = field(default_factory=dict)

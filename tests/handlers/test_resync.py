@@ -2,10 +2,10 @@ import asyncio
 
 import pytest
 
-from fusionrun.cluster.store import Store, run_ref
+from fusionrun.cluster.store import Store, is_finished, run_ref
 from fusionrun.errors import ClusterError
 from fusionrun.handlers import resync as resync_module
-from fusionrun.handlers.resync import Resync, is_finished
+from fusionrun.handlers.resync import Resync
 from fusionrun.names import API_VERSION, KIND
 
 
@@ -42,12 +42,13 @@ def build(answers, interval=60.0):
     return Resync(list_everything, store, pokes, interval), pokes
 
 
-def test_every_unfinished_run_is_looked_at_and_a_finished_one_only_when_there_is_news():
-    resync, pokes = build([set(), {run_ref("demo", "done")}])
-    asyncio.run(resync.once())
-    assert pokes.poked == ["working"]
-    asyncio.run(resync.once())
-    assert sorted(pokes.poked) == ["done", "working", "working"]
+def test_a_finished_run_is_reconciled_at_the_start_and_when_there_is_news():
+    """At the start, since the time at which its objects are deleted is kept nowhere else."""
+    resync, pokes = build([set(), set(), {run_ref("demo", "done")}])
+    for poked in (["done", "working"], ["working"], ["done", "working"]):
+        pokes.poked.clear()
+        asyncio.run(resync.once())
+        assert sorted(pokes.poked) == poked
 
 
 def test_it_is_ready_only_after_a_whole_list(monkeypatch, until):
@@ -67,11 +68,13 @@ def test_it_is_ready_only_after_a_whole_list(monkeypatch, until):
 
 
 def test_a_resync_that_hangs_fails_the_probe(monkeypatch):
-    resync, _ = build([], interval=60.0)
+    resync, _ = build([], interval=600.0)
     assert resync.check() < 1
     now = resync_module.time.monotonic()
-    monkeypatch.setattr(resync_module.time, "monotonic", lambda: now + 181)
-    with pytest.raises(TimeoutError, match="no resync for 18"):
+    monkeypatch.setattr(resync_module.time, "monotonic", lambda: now + 890)
+    assert resync.check() > 889, "between two resyncs all is well, and while one takes its time"
+    monkeypatch.setattr(resync_module.time, "monotonic", lambda: now + 910)
+    with pytest.raises(TimeoutError, match="no resync for 91"):
         resync.check()
 
 

@@ -6,6 +6,7 @@ import pytest
 from fusionrun.cluster.client import RESOURCES
 from fusionrun.cluster.gather import CHILDREN
 from fusionrun.cluster.store import Store
+from fusionrun.handlers.lifecycle import configure_kopf
 from fusionrun.handlers.watches import Watches
 from fusionrun.metrics import Metrics
 from fusionrun.names import API_VERSION, KIND, LABEL_RUN
@@ -125,6 +126,16 @@ def test_kopf_writes_nothing_on_anybodys_objects(ears):
     assert len(registry._watching.get_all_handlers()) == len(CHILDREN) + 2
     for quiet in (registry._changing, registry._spawning, registry._indexing, registry._webhooks):
         assert not list(quiet.get_all_handlers())
+
+
+def test_kopf_makes_no_copy_of_an_object_for_its_diffs():
+    settings = configure_kopf().persistence
+    body = kopf.Body(job())
+    assert settings.diffbase_storage.build(body=body) == {}
+    assert settings.diffbase_storage.fetch(body=body) is None
+    essence = kopf.BodyEssence({"spec": {}})
+    assert settings.progress_storage.clear(essence=essence) is essence
+    assert settings.progress_storage.fetch(key="child", body=body) is None
 
 
 def test_every_child_is_watched_by_label_under_its_plural(ears):

@@ -13,10 +13,12 @@ import kopf
 from aiohttp import web
 
 from fusionrun.api.status import Reason
-from fusionrun.cluster.client import connect
+from fusionrun.cluster.client import connect, proxy_for
+from fusionrun.cluster.events import EventPoster
 from fusionrun.cluster.execute import Executor
 from fusionrun.cluster.gather import Gatherer, list_everything
 from fusionrun.cluster.store import Store
+from fusionrun.handlers.nothing_kept import NoDiffBase, NoProgress
 from fusionrun.handlers.pokes import Pokes
 from fusionrun.handlers.resync import Resync
 from fusionrun.handlers.watches import Watches
@@ -32,6 +34,9 @@ logger = logging.getLogger(__name__)
 PROGRESS_SECONDS = 2.0
 """Longest that pushed progress waits for a reconcile, and so the least time between two that it alone asks for."""
 
+WATCH_PAGE_SIZE = 100
+"""Most objects of a kind in one page of the lists with which the watches start: all kinds are listed at once."""
+
 DRAIN_SECONDS = 3.0
 """How long the last events may take to be posted when the operator ends."""
 
@@ -42,13 +47,14 @@ async def run(settings: Settings) -> None:
     metrics = Metrics(store.runs)
     client = await connect(metrics.request_sent)
     gatherer = Gatherer(client, store)
-    executor = Executor(client, store)
+    events = EventPoster(client)
+    executor = Executor(client, store, events)
     namespaces = settings.namespaces or ("",)
 
     async def failed(run: ObjectRef, error: Exception) -> None:
         if manifest := store.get(run):
             event = Event("Warning", Reason.INFRASTRUCTURE_ERROR, f"{type(error).__name__}: {error}")
-            await executor.tell(manifest, event, datetime.now(UTC))
+            events.post(manifest, event, datetime.now(UTC))
 
     def gone(run: ObjectRef) -> None:
         pokes.forget(run)
@@ -97,7 +103,7 @@ async def run(settings: Settings) -> None:
             listing.cancel()
             await pokes.stop()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(executor.drain(), DRAIN_SECONDS)
+                await asyncio.wait_for(events.drain(), DRAIN_SECONDS)
             await client.close()
 
 
@@ -113,11 +119,16 @@ def configure_kopf() -> kopf.OperatorSettings:
     settings.watching.connect_timeout = 10
     settings.watching.inactivity_timeout = 75
     settings.watching.reconnect_backoff = 0.2
+    # kopf lists each kind before it watches it, all kinds at the same time, and holds an object until its worker ends.
+    settings.watching.chunk_size = WATCH_PAGE_SIZE
+    settings.queueing.idle_timeout = 0.05
+    # What kopf's other handlers compare an object with is computed for on.event, too, and read by nobody.
+    settings.persistence.diffbase_storage = NoDiffBase()
+    settings.persistence.progress_storage = NoProgress()
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
     # An API server that is away for half an hour is waited for; after that the kubelet restarts us.
     settings.networking.error_backoffs = (0.2, 0.5, 1, 2, *[3] * 600)
-    settings.queueing.idle_timeout = 2.0
     settings.queueing.exit_timeout = 1.0
     settings.process.ultimate_exiting_timeout = 20.0
     # kopf tells of every event that it handed on, and of every probe that it answered.
@@ -130,10 +141,13 @@ def login(server: str, **kwargs: Any) -> kopf.ConnectionInfo | None:
     """Log kopf in as the pod's service account, or as KUBECONFIG says.
 
     kopf would look for the API server by a name in the cluster's DNS, which may be what is broken: it gets our client's
-    address.
+    address, and the proxy that leads there.
     """
     account = kopf.login_with_service_account(**kwargs)
-    return dataclasses.replace(account, server=server) if account else kopf.login_with_kubeconfig(**kwargs)
+    if account:
+        return dataclasses.replace(account, server=server, proxy_url=proxy_for(server))
+    found = kopf.login_with_kubeconfig(**kwargs)
+    return found and dataclasses.replace(found, proxy_url=found.proxy_url or proxy_for(found.server))
 
 
 @contextlib.asynccontextmanager

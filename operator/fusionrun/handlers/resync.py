@@ -1,6 +1,6 @@
-"""The slow safety net: list everything at start and once in a while, and look at every unfinished run again.
+"""Resync: list everything at start and every ten minutes, and reconcile every unfinished run.
 
-Watches are the engine. This finds what they missed, a deletion during an outage of the API server above all.
+Watches drive the operator. A resync finds what they missed, above all a deletion while the API server was away.
 """
 
 import asyncio
@@ -8,9 +8,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from fusionrun.api.models import Manifest
-from fusionrun.api.status import ConditionStatus, ConditionType
-from fusionrun.cluster.store import Store, ref_of
+from fusionrun.cluster.store import Store, is_finished, ref_of
 from fusionrun.errors import ClusterError
 from fusionrun.handlers.pokes import Pokes
 from fusionrun.state.live import ObjectRef
@@ -18,7 +16,14 @@ from fusionrun.state.live import ObjectRef
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
-STALLED_AFTER_INTERVALS = 3.0
+"""Time to the next try while no list has ever succeeded: no decision is made before."""
+RETRY_MAX_SECONDS = 60.0
+"""Longest time to the next try after a failed list."""
+LIST_MAX_SECONDS = 300.0
+"""Longest time that a resync may take before the operator counts as hung.
+
+Every request ends within 30 seconds (``cluster.client``), and most resyncs take a few.
+"""
 
 
 class Resync:
@@ -57,39 +62,39 @@ class Resync:
                 await self.once()
             except ClusterError as error:
                 logger.warning("list failed: %s", error)
-                await asyncio.sleep(RETRY_SECONDS if not self.ready else self._interval)
+                await asyncio.sleep(min(self._interval, RETRY_MAX_SECONDS) if self.ready else RETRY_SECONDS)
             except Exception:
                 logger.exception("list failed")
-                await asyncio.sleep(self._interval)
+                await asyncio.sleep(min(self._interval, RETRY_MAX_SECONDS))
             else:
                 await asyncio.sleep(self._interval)
 
     async def once(self) -> None:
-        """List everything; poke every unfinished run, and any run at all that there was news of."""
+        """List everything; reconcile every unfinished run, and every run that there was news of.
+
+        The first time reconcile the finished ones, too: that sets the times at which their objects are deleted.
+        """
         news = await self._list_everything()
-        if not self.ready:
-            self.ready = True
+        first, self.ready = not self.ready, True
+        if first:
             logger.info("watching %d runs", len(self._store.runs()))
         elif news:
             logger.info("the list was ahead of the watches for %d runs", len(news))
-        for run in {*news, *(ref_of(run) for run in self._store.runs() if not is_finished(run))}:
+        for run in {*news, *(ref_of(run) for run in self._store.runs() if first or not is_finished(run))}:
             self._pokes.poke(run)
 
     def check(self) -> float:
-        """Return the seconds since the last list began.
+        """Return the seconds since the last resync began.
+
+        An event loop that hangs does not answer the probe at all. This is for a resync that hangs while the rest of the
+        operator works: the next one would have begun after the interval and the time that the last one took.
 
         Raises
         ------
         TimeoutError
-            If they are too many: this task, or the event loop, hangs.
+            If they are more than the interval and ``LIST_MAX_SECONDS``.
         """
         age = time.monotonic() - self._beat
-        if age > STALLED_AFTER_INTERVALS * max(self._interval, 30.0):
+        if age > self._interval + LIST_MAX_SECONDS:
             raise TimeoutError(f"no resync for {age:.0f} s")
         return age
-
-
-def is_finished(run: Manifest) -> bool:
-    """Return whether a run has ended, well or not."""
-    conditions = (run.get("status") or {}).get("conditions") or []
-    return any(c["type"] == ConditionType.FINISHED and c["status"] == ConditionStatus.TRUE for c in conditions)
