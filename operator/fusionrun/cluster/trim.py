@@ -11,6 +11,7 @@ from typing import Any
 
 from fusionrun.api.models import Manifest
 from fusionrun.names import KIND, LABEL_ATTEMPT, LABEL_RUN, LABEL_STAGE
+from fusionrun.objects.meta import QUEUE_LABEL
 from fusionrun.state.observe import INDEX_ANNOTATION
 
 Fields = Mapping[str, Any]
@@ -26,7 +27,7 @@ def _whole(*names: str) -> dict[str, None]:
 
 _IDENTITY: Fields = {
     **_whole("name", "namespace", "uid", "resourceVersion", "deletionTimestamp"),
-    "labels": _whole(LABEL_RUN, LABEL_STAGE, LABEL_ATTEMPT),
+    "labels": _whole(LABEL_RUN, LABEL_STAGE, LABEL_ATTEMPT, QUEUE_LABEL),
 }
 _METADATA: Fields = {
     **_IDENTITY,
@@ -41,7 +42,7 @@ _CONTAINER_STATE: Fields = {
     "terminated": _whole("exitCode", "signal", "reason", "message", "startedAt", "finishedAt"),
 }
 _CONTAINER: Fields = {
-    **_whole("name", "ready", "restartCount"),
+    **_whole("name", "started", "restartCount"),
     "state": _CONTAINER_STATE,
     "lastState": _CONTAINER_STATE,
 }
@@ -50,9 +51,9 @@ _KEPT: dict[str, Fields] = {
     KIND: {"metadata": _METADATA, **_whole("spec", "status")},
     "Job": {
         "metadata": _METADATA,
-        "spec": _whole("backoffLimit", "completions", "parallelism", "suspend"),
+        "spec": _whole("backoffLimit", "suspend"),
         "status": {
-            **_whole("startTime", "completionTime", "active", "ready", "succeeded", "failed"),
+            **_whole("startTime", "completionTime", "succeeded"),
             "conditions": _CONDITIONS,
         },
     },
@@ -63,13 +64,13 @@ _KEPT: dict[str, Fields] = {
     },
     "Deployment": {
         "metadata": _METADATA,
-        "spec": {"replicas": None, "template": {"spec": {"containers": _whole("startupProbe")}}},
-        "status": {**_whole("replicas", "readyReplicas", "unavailableReplicas"), "conditions": _CONDITIONS},
+        "spec": {"template": {"spec": {"containers": _whole("startupProbe")}}},
+        "status": {"readyReplicas": None, "conditions": _CONDITIONS},
     },
     "ConfigMap": {"metadata": _METADATA, "data": None},
     "Pod": {
         "metadata": _METADATA,
-        "spec": _whole("nodeName", "hostNetwork", "schedulingGates"),
+        "spec": _whole("nodeName", "hostNetwork"),
         "status": {
             **_whole("phase", "reason", "message", "podIP", "startTime"),
             "conditions": _CONDITIONS,
@@ -84,10 +85,10 @@ _SUCCEEDED_POD: Fields = {
     "metadata": {k: v for k, v in _METADATA.items() if k not in ("generation", "creationTimestamp")},
     "status": {
         **_whole("phase", "startTime"),
-        "containerStatuses": {"state": {"terminated": _whole("exitCode", "message")}},
+        "containerStatuses": {"state": {"terminated": _whole("exitCode", "message", "finishedAt")}},
     },
 }
-"""A pod that ended well: its result, and when it got its GPUs."""
+"""A pod that ended well: its result, and from when to when it had its GPUs."""
 
 _OF_FINISHED_RUN: dict[str, Fields] = {"Pod": {"metadata": _IDENTITY}, "ConfigMap": _OTHER_KIND}
 """Children of a finished run: enough to delete them, and to know a workload that has ended from one that has not."""
