@@ -4,6 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CLUSTER ?= local
 RUN ?= tiny
+N ?= 1
+ARGS ?=
 PYTHON ?= python3
 
 VENV := $(shell hack/venv --path)
@@ -126,6 +128,10 @@ bench-verify: ## Measure verify: mathematics answers and sandboxed programs per 
 bench-generate: ## Measure generate's client against vLLM's own (PYTHON=one with vLLM, too; MODEL=a model's folder)
 	@test -n "$(MODEL)" || { echo "MODEL=FOLDER is missing: a model's folder, such as SmolLM2-135M-Instruct's"; exit 2; }
 	PYTHONPATH=operator:images $(PYTHON) hack/bench/generate --model $(MODEL)
+
+.PHONY: bench-scale
+bench-scale: venv ## Measure the operator with N runs at once, on nodes that do not exist (N=10; ARGS="--help" for the rest)
+	eval "$$(hack/cluster/env)"; $(BIN)/python hack/bench/scale --runs $(N) $(ARGS)
 
 .PHONY: clean
 clean: ## Delete what the tools left in the checkout

@@ -1,0 +1,115 @@
+"""From what was seen to figures. Pure: no clock, no cluster."""
+
+import itertools
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+WORKLOADS = ("Job", "PyTorchJob", "Deployment")
+ENDS = {"Job": "complete", "PyTorchJob": "complete", "Deployment": "ready"}
+Entry = Mapping[str, Any]
+
+
+def percentile(values: Iterable[float], percent: float) -> float | None:
+    """Return the value that ``percent`` of all are at most (nearest rank); None of no values."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(percent / 100 * len(ordered)) - 1)] if ordered else None
+
+
+def outcomes(entries: Iterable[Entry], names: Iterable[str]) -> dict[str, tuple[str, float]]:
+    """Return how each finished run ended, ``complete`` or ``failed``, and when."""
+    wanted = set(names)
+    return {
+        e["run"]: (e["what"], e["t"])
+        for e in entries
+        if e["kind"] == "FusionRun" and e["run"] in wanted and e["what"] in ("complete", "failed")
+    }
+
+
+def ended_stages(entries: Iterable[Entry], names: Iterable[str]) -> dict[tuple[str, str], float]:
+    """Return by run and stage when a workload of it first was complete, or ready where it is a server."""
+    wanted = set(names)
+    found: dict[tuple[str, str], float] = {}
+    for e in entries:
+        if e["run"] in wanted and ENDS.get(e["kind"]) == e["what"]:
+            found.setdefault((e["run"], e["stage"]), e["t"])
+    return found
+
+
+def needless_attempts(entries: Iterable[Entry], names: Iterable[str]) -> int:
+    """Count the workloads that were created beyond the first of their stage: no pod of the stand-in ever fails."""
+    wanted = set(names)
+    made = defaultdict(set)
+    for e in entries:
+        if e["kind"] in WORKLOADS and e["what"] == "created" and e["run"] in wanted:
+            made[e["run"], e["stage"]].add(e["name"])
+    return sum(len(workloads) - 1 for workloads in made.values())
+
+
+def follow_ups(entries: Sequence[Entry], names: Iterable[str], needs: Mapping[str, Sequence[str]]) -> list[float]:
+    """Return the seconds from the end of the last stage that a stage needs, to the creation of its workload.
+
+    Both are times at which the watch outside of the operator saw them.
+
+    Parameters
+    ----------
+    entries
+        The timeline.
+    names
+        Runs to look at.
+    needs
+        By stage the stages that it waits for; stages that are not in it are left out.
+    """
+    ended, created = ended_stages(entries, names), {}
+    for e in entries:
+        if e["kind"] in WORKLOADS and e["what"] == "created":
+            created.setdefault((e["run"], e["stage"]), e["t"])
+    found = []
+    for (run, stage), at in created.items():
+        waited = [ended.get((run, need)) for need in needs.get(stage, ())]
+        if waited and None not in waited:
+            found.append(at - max(waited))
+    return found
+
+
+def lateness(entries: Iterable[Entry], names: Iterable[str]) -> list[float]:
+    """Return how many seconds the stand-in needed to report each state of a pod."""
+    wanted = set(names)
+    return [e.get("late", 0.0) for e in entries if e["kind"] == "Pod" and e["run"] in wanted]
+
+
+def requests(increase: Mapping[str, float]) -> tuple[float, float]:
+    """Return how many requests the operator sent to the API server, and how many were answered 404 or 409."""
+    counts: Counter[str] = Counter()
+    for series, value in increase.items():
+        if series.startswith("fusionrun_api_requests_total{"):
+            counts[series.split('code="')[1].split('"')[0]] += value
+    return counts.total(), counts["404"] + counts["409"]
+
+
+def quantile(increase: Mapping[str, float], histogram: str, share: float) -> float | None:
+    """Return a quantile of a Prometheus histogram, as ``histogram_quantile`` does; infinite beyond its last bucket."""
+    buckets = sorted(
+        (float(series.split('le="')[1].split('"')[0]), value)
+        for series, value in increase.items()
+        if series.startswith(f"{histogram}_bucket{{")
+    )
+    if not buckets or not buckets[-1][1]:
+        return None
+    rank = share * buckets[-1][1]
+    for (low, below), (high, upto) in itertools.pairwise([(0.0, 0.0), *buckets]):
+        if upto >= rank:
+            return high if math.isinf(high) else low + (high - low) * (rank - below) / (upto - below)
+    return None
+
+
+def all_gone(entries: Iterable[Entry], names: Iterable[str]) -> bool:
+    """Tell whether all pods and workloads of some runs are deleted."""
+    wanted = set(names)
+    there: set[tuple[str, str]] = set()
+    for e in entries:
+        if e["run"] in wanted and e["kind"] in (*WORKLOADS, "Pod"):
+            change = there.discard if e["what"] in ("gone", "deleted") else there.add
+            change((e["kind"], e["name"]))
+    return not there

@@ -1,0 +1,3 @@
+module fusionrun.local/kubelet
+
+go 1.24

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"encoding/json"
+	"log"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// entry is one line of the timeline.
+type entry struct {
+	Time    float64 `json:"t"` // Unix time in seconds, when this program saw it
+	Kind    string  `json:"kind"`
+	What    string  `json:"what"`
+	Name    string  `json:"name"`
+	Run     string  `json:"run"`
+	Stage   string  `json:"stage,omitempty"`
+	Attempt string  `json:"attempt,omitempty"`
+	// Late is how many seconds this program needed to report what was due: large values mean that the stand-in, not
+	// the operator, was slow.
+	Late float64 `json:"late,omitempty"`
+}
+
+var output sync.Mutex
+
+func write(kind, what string, o *object, late float64) {
+	line, err := json.Marshal(entry{
+		Time: now(), Kind: kind, What: what, Name: o.Metadata.Name, Run: runOf(kind, o), Stage: stageOf(o),
+		Attempt: o.Metadata.Labels["fusionrun.dev/attempt"], Late: late,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	output.Lock()
+	defer output.Unlock()
+	os.Stdout.Write(append(line, '\n')) // when the reader has gone, standard input is closed as well
+}
+
+func now() float64 { return float64(time.Now().UnixMicro()) / 1e6 }
+
+func runOf(kind string, o *object) string {
+	if kind == "FusionRun" {
+		return o.Metadata.Name
+	}
+	return o.Metadata.Labels["fusionrun.dev/run"]
+}
+
+// stageOf returns the stage's name: in the label a dot stands for its slash.
+func stageOf(o *object) string {
+	return strings.Replace(o.Metadata.Labels["fusionrun.dev/stage"], ".", "/", 1)
+}
+
+// observer notes when the objects of one kind come, reach a state for the first time, and go.
+type observer struct {
+	kind string
+	seen map[string]map[string]bool // by UID
+}
+
+func newObserver(kind string) *observer {
+	return &observer{kind: kind, seen: map[string]map[string]bool{}}
+}
+
+// observe is called by one watch, in order.
+func (w *observer) observe(event watchEvent) {
+	o := &event.Object
+	known := w.seen[o.Metadata.UID]
+	if known == nil {
+		known = map[string]bool{}
+		w.seen[o.Metadata.UID] = known
+	}
+	for _, what := range states(event) {
+		if !known[what] {
+			known[what] = true
+			write(w.kind, what, o, 0)
+		}
+	}
+	if event.Type == "DELETED" {
+		delete(w.seen, o.Metadata.UID)
+	}
+}
+
+// states names what holds of an object. PyTorchJobs say Succeeded where Jobs and runs say Complete.
+func states(event watchEvent) []string {
+	found := []string{"created"}
+	if event.Object.Status.ReadyReplicas > 0 {
+		found = append(found, "ready")
+	}
+	if event.Object.holds("Complete") || event.Object.holds("Succeeded") {
+		found = append(found, "complete")
+	}
+	if event.Object.holds("Failed") {
+		found = append(found, "failed")
+	}
+	if event.Type == "DELETED" {
+		found = append(found, "deleted")
+	}
+	return found
+}

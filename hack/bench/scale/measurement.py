@@ -1,0 +1,118 @@
+"""One measurement: start the operator anew, let runs run, and make figures of what was seen."""
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import analysis
+import fixtures
+import operator_pod
+from figures import Figures
+from sampler import Observed, Sampler
+from shapes import Workload
+from standin import Entry, Timeline
+from usage import PodUsage, Usage
+
+PROGRESS_SECONDS = 10
+
+
+def say(text: str) -> None:
+    """Print progress; standard output has the table alone."""
+    print(f"bench-scale: {text}", file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True)
+class Start:
+    """A start of the operator: its pod, the seconds until it was Ready, and its usage when it had settled."""
+
+    pod: Any
+    seconds: float
+    usage: Usage
+
+
+def start_operator(settle: float) -> Start:
+    """Start the operator anew, and give it ``settle`` seconds."""
+    pod, seconds = operator_pod.restart()
+    time.sleep(settle)  # memory and CPU time are read after a stated time: there is no event to wait for
+    return Start(pod, seconds, PodUsage(pod.metadata.uid).read())
+
+
+def measure(timeline: Timeline, workload: Workload, options: argparse.Namespace) -> Figures:
+    """Create the runs, wait until they are finished, and return the figures."""
+    kept = len(fixtures.runs())
+    first = start_operator(options.settle)
+    say(f"the operator has {first.usage.rss:.0f} MiB, with {kept} finished runs kept from earlier measurements")
+    began = time.time()
+    with Sampler(first.pod) as sampler:
+        before = sampler.usage()
+        fixtures.create_runs(workload)
+        finished = wait_until_finished(timeline, workload, options.timeout)
+        say("all runs are finished" if finished else f"not all are finished after {options.timeout} s")
+        if finished:
+            time.sleep(options.settle)
+        after = sampler.usage()
+    again = start_operator(options.settle) if finished else None
+    entries, names = list(timeline.entries), workload.names
+    ends = analysis.outcomes(entries, names)
+    took = [at - began for _, at in ends.values()]
+    delays = fixtures.event_delays(set(names))
+    requests, refused = analysis.requests(sampler.observed.increase)
+    return Figures(
+        shape=options.shape,
+        runs=len(names),
+        kept=kept,
+        complete=sum(what == "complete" for what, _ in ends.values()),
+        failed=sum(what == "failed" for what, _ in ends.values()),
+        finished_median=analysis.percentile(took, 50) if finished else None,
+        finished_last=max(took) if finished else None,
+        stages=workload.stages,
+        stages_ended=len(analysis.ended_stages(entries, names)),
+        needless_attempts=analysis.needless_attempts(entries, names),
+        cpu_seconds=after.cpu_seconds - before.cpu_seconds,
+        rss_start=first.usage.rss,
+        rss_max=max(usage.rss_peak for usage in sampler.observed.usages),
+        rss_settled=after.rss if finished else None,
+        memory_peak=after.memory_peak,
+        rss_restarted=again.usage.rss if again else None,
+        restart_peak=again.usage.rss_peak if again else None,
+        restart_seconds=again.seconds if again else None,
+        requests=requests,
+        refused=refused,
+        follow_up=_percentiles(analysis.follow_ups(entries, names, workload.needs()), 50, 90, 99),
+        transition=_transition(sampler.observed),
+        events=len(delays),
+        event_delay=_percentiles(delays, 50, 100),
+        restarts=tuple(sampler.observed.restarts),
+        standin_delay=analysis.percentile(analysis.lateness(entries, names), 99),
+    )
+
+
+def wait_until_finished(timeline: Timeline, workload: Workload, seconds: float) -> bool:
+    """Wait for the end of all runs, and say now and then how far they are."""
+    deadline = time.monotonic() + seconds
+    unfinished, seen = set(workload.names), 0
+
+    def all_finished() -> bool:
+        nonlocal seen
+        new: list[Entry] = timeline.entries[seen:]
+        seen += len(new)
+        unfinished.difference_update(analysis.outcomes(new, unfinished))
+        return not unfinished
+
+    while (left := deadline - time.monotonic()) > 0:
+        if timeline.wait(all_finished, min(left, PROGRESS_SECONDS)):
+            return True
+        done = len(analysis.ended_stages(list(timeline.entries), workload.names))
+        finished = len(workload.names) - len(unfinished)
+        say(f"{finished} of {len(workload.names)} runs finished, {done} of {workload.stages} stages done")
+    return False
+
+
+def _percentiles(values: list[float], *percents: float) -> tuple[float | None, ...]:
+    return tuple(analysis.percentile(values, percent) for percent in percents)
+
+
+def _transition(observed: Observed) -> tuple[float | None, ...]:
+    return tuple(analysis.quantile(observed.increase, "fusionrun_transition_seconds", share) for share in (0.5, 0.99))

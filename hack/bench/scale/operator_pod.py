@@ -1,0 +1,89 @@
+"""The operator's pod: find it, start it anew, read its metrics."""
+
+import http.client
+import time
+import urllib.request
+from typing import Any
+
+from kubernetes import client, watch
+from prometheus_client.parser import text_string_to_metric_families
+
+SELECTOR = "app.kubernetes.io/name=fusionrun,app.kubernetes.io/component=operator"
+METRICS_PORT = 8000
+"""Port of the chart's Deployment."""
+READY_SECONDS = 600
+"""How long a start may take: the kubelet waits up to 5 minutes before it starts a crashed container again."""
+SCRAPE_SECONDS = 30
+
+Samples = dict[str, float]
+
+# The pod is on this machine: no proxy is asked.
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def find() -> Any:
+    """Return the operator's pod.
+
+    Raises
+    ------
+    SystemExit
+        If there is none, or more than one.
+    """
+    pods = client.CoreV1Api().list_pod_for_all_namespaces(label_selector=SELECTOR).items
+    found = [pod for pod in pods if not pod.metadata.deletion_timestamp]
+    if len(found) != 1:
+        raise SystemExit(f"bench-scale: {len(found)} pods have {SELECTOR}, not one: install the operator once")
+    return found[0]
+
+
+def restart() -> tuple[Any, float]:
+    """Delete the operator's pod; return the one that replaces it, Ready, and the seconds that this took.
+
+    Raises
+    ------
+    TimeoutError
+        If the new pod does not become Ready.
+    """
+    core = client.CoreV1Api()
+    old = find()
+    namespace = old.metadata.namespace
+    started = time.monotonic()
+    core.delete_namespaced_pod(old.metadata.name, namespace)
+    events = watch.Watch().stream(
+        core.list_namespaced_pod, namespace, label_selector=SELECTOR, timeout_seconds=READY_SECONDS
+    )
+    for event in events:
+        pod = event["object"]
+        if pod.metadata.uid != old.metadata.uid and not pod.metadata.deletion_timestamp and is_ready(pod):
+            return pod, time.monotonic() - started
+    raise TimeoutError(f"the operator's new pod is not Ready after {READY_SECONDS} s")
+
+
+def is_ready(pod: Any) -> bool:
+    """Tell whether a pod is Ready."""
+    return any(c.type == "Ready" and c.status == "True" for c in pod.status.conditions or [])
+
+
+def scrape(pod: Any) -> Samples:
+    """Return the pod's metrics, by name with labels.
+
+    Raises
+    ------
+    OSError
+        If it does not answer, or not in time.
+    """
+    url = f"http://{pod.status.pod_ip}:{METRICS_PORT}/metrics"
+    try:
+        text = _opener.open(url, timeout=SCRAPE_SECONDS).read().decode()
+    except http.client.HTTPException as error:
+        raise OSError(f"{url}: {error!r}") from error
+    return {
+        series(sample.name, sample.labels): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def series(name: str, labels: dict[str, str]) -> str:
+    """Name one series as the text format does."""
+    return name + "{" + ",".join(f'{key}="{value}"' for key, value in sorted(labels.items())) + "}"
