@@ -4,14 +4,15 @@
 this machine, whose kernel counts its memory and CPU time. docs/benchmarks.md says what is measured and what is a
 stand-in.
 
-A measurement starts the operator anew, creates the runs, waits until all are finished, starts the operator anew once
-more, and prints a table. At the end it deletes everything that it has created, also after Ctrl-C.
+A measurement restarts the operator, creates the runs, waits until all are finished, restarts the operator again, and
+prints a table. At the end it deletes everything that it has created, also after Ctrl-C.
 """
 
 import argparse
 import contextlib
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,17 +37,19 @@ def main() -> None:
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that everything is deleted, too
     kubernetes.config.load_kube_config()
-    batch = time.strftime("%d%H%M%S")
-    folder = RESULTS / batch
-    folder.mkdir(parents=True)
     if options.clean:
-        with standin.running(fixtures.NAMESPACE, LABEL, fixtures.nodes(), "{}", folder):
+        with (
+            tempfile.TemporaryDirectory() as name,
+            standin.running(fixtures.NAMESPACE, LABEL, fixtures.nodes(), "{}", Path(name)),
+        ):
             remove_everything()
         return
     unfinished = [name for name, finished in fixtures.runs().items() if not finished]
     if unfinished:
         raise SystemExit(f"bench-scale: run {unfinished[0]} of an earlier measurement is not finished: use --clean")
-    workload = Workload(options.shape, options.runs, batch)
+    workload = Workload(options.shape, options.runs, time.strftime("%d%H%M%S"))
+    folder = RESULTS / workload.batch
+    folder.mkdir(parents=True)
     nodes = max(workload.nodes, fixtures.nodes())
     with (
         standin.running(fixtures.NAMESPACE, LABEL, nodes, workload.script(), folder) as timeline,
