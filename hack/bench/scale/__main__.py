@@ -35,7 +35,8 @@ def main() -> None:
     if options.table:
         print(figures.table([figures.read(path) for path in options.table]))
         return
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that everything is deleted, too
+    for number in (signal.SIGINT, signal.SIGTERM):  # an exit, so that everything is deleted
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
     kubernetes.config.load_kube_config()
     if options.clean:
         with (

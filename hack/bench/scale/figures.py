@@ -6,9 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-FEW_RUNS = 10
-"""Of fewer runs the share in the operator's memory is lost in what differs from start to start."""
-
 
 @dataclass(frozen=True)
 class Figures:
@@ -98,7 +95,7 @@ def _number(value: float | None) -> str:
     if value is None:
         return "-"
     if math.isinf(value):
-        return "beyond the last bucket"
+        return "> last bucket"
     return f"{value:.2f}" if value < 10 else f"{value:.0f}"
 
 
@@ -111,7 +108,7 @@ def _per_stage(value: float, figures: Figures) -> float | None:
 
 
 def _per_kept_run(figures: Figures) -> str:
-    if figures.rss_restarted is None or figures.runs < FEW_RUNS:
+    if figures.rss_restarted is None:
         return "-"
     return f"{(figures.rss_restarted - figures.rss_start) / figures.runs:.1f} MiB"
 
