@@ -10,6 +10,7 @@ prints a table. At the end it deletes everything that it has created, also after
 
 import argparse
 import contextlib
+import json
 import signal
 import sys
 import tempfile
@@ -48,7 +49,7 @@ def main() -> None:
     unfinished = [name for name, finished in fixtures.runs().items() if not finished]
     if unfinished:
         raise SystemExit(f"bench-scale: run {unfinished[0]} of an earlier measurement is not finished: use --clean")
-    workload = Workload(options.shape, options.runs, time.strftime("%d%H%M%S"))
+    workload = Workload(options.shape, options.runs, time.strftime("%d%H%M%S"), options.spec)
     folder = RESULTS / workload.batch
     folder.mkdir(parents=True)
     nodes = max(workload.nodes, fixtures.nodes())
@@ -69,6 +70,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--runs", type=int, default=1, help="runs to create at once (default: 1)")
     parser.add_argument("--shape", choices=SHAPES, default="tiny", help="sample that they look like (default: tiny)")
+    parser.add_argument(
+        "--spec", type=json.loads, metavar="JSON", help="""fields of every run's spec, such as '{"suspend": false}'"""
+    )
     parser.add_argument("--timeout", type=float, default=900, help="seconds to wait for their end (default: 900)")
     parser.add_argument(
         "--settle", type=float, default=20, help="seconds from a start or an end to reading memory (default: 20)"

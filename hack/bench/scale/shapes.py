@@ -86,19 +86,21 @@ class Workload:
         Number of runs.
     batch
         Distinguishes these runs from those of other measurements.
+    changes
+        Fields of the spec that replace the sample's.
     """
 
-    def __init__(self, name: str, count: int, batch: str) -> None:
+    def __init__(self, name: str, count: int, batch: str, changes: dict[str, Any] | None = None) -> None:
         self.shape = SHAPES[name]
         self.batch = batch
         self.names = [f"{name}-{batch}-{number:03d}" for number in range(count)]
-        self._spec = self._scheduled()
+        self._spec = self._scheduled(changes or {})
         self._filled = fill(FusionRunSpec.model_validate(self._spec))
         self.plan: Plan = build_plan(self._filled)
 
-    def _scheduled(self) -> dict[str, Any]:
+    def _scheduled(self, changes: dict[str, Any]) -> dict[str, Any]:
         """Return the sample's spec for the stand-in's nodes; a sandbox's RuntimeClass would bind its pods to others."""
-        spec: dict[str, Any] = yaml.safe_load((SAMPLES / self.shape.sample).read_text())["spec"]
+        spec: dict[str, Any] = yaml.safe_load((SAMPLES / self.shape.sample).read_text())["spec"] | changes
         scheduling = spec.setdefault("scheduling", {})
         scheduling.pop("sandboxRuntimeClassName", None)
         return spec | {"scheduling": scheduling | {"nodeSelector": {LABEL: "true"}, "tolerations": TOLERATIONS}}
