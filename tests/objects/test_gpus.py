@@ -1,11 +1,13 @@
 """The plan's count of GPUs, by which the budget is kept, is what the pods really ask for."""
 
+import json
 from typing import Any
 
 import pytest
 
+from fusionrun.api.task import decode_task
 from support.golden import layout_of, objects_of
-from support.pod_security import containers
+from support.pod_security import containers, pod_specs
 from support.runs import make_spec
 
 GPU = {"limits": {"nvidia.com/gpu": 2, "memory": "8Gi"}}
@@ -17,6 +19,7 @@ def spec_with_gpus() -> dict[str, Any]:
     spec = make_spec(sources=[ada, bob], training={"nodes": 2, "resources": GPU})
     spec["rewardModel"]["resources"] = GPU
     spec["evaluation"]["server"] = {"resources": GPU}
+    spec["scheduling"] = {"gpuRuntimeClassName": "nvidia", "sandboxRuntimeClassName": "isolated"}
     return spec
 
 
@@ -41,3 +44,19 @@ def gpus_of(manifest: dict[str, Any]) -> int:
 def test_a_stage_holds_as_many_gpus_as_the_plan_says(stage):
     workload = objects_of(LAYOUT, [stage])[-1]
     assert gpus_of(workload) == stage.gpus
+
+
+def gpus_of_a_pod(pod: dict[str, Any]) -> int:
+    return sum(int(c["resources"].get("limits", {}).get("nvidia.com/gpu", 0)) for c in containers(pod))
+
+
+@pytest.mark.parametrize("stage", LAYOUT.plan.stages, ids=lambda s: s.name)
+def test_a_pod_knows_how_many_gpus_it_holds_and_has_the_runtime_class_of_gpus(stage):
+    objects = objects_of(LAYOUT, [stage])
+    tasks = [text for m in objects if m["kind"] == "ConfigMap" for text in m["data"].values()]
+    for _, pod in (found for m in objects for found in pod_specs(m)):
+        held = gpus_of_a_pod(pod)
+        assert (pod.get("runtimeClassName") == "nvidia") == (held > 0)
+        for task in tasks:
+            assert decode_task(task).gpus == held
+            assert ("gpus" in json.loads(task)) == (held > 0), "an older image cannot read the field"

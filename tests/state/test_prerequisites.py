@@ -54,6 +54,30 @@ def test_only_the_stages_that_need_it_wait():
     assert (stage.state, stage.reason) == ("Waiting", Reason.RUNTIME_CLASS_MISSING)
 
 
+def test_only_stages_with_gpus_wait_for_the_runtime_class_of_gpus():
+    run = make_run(scheduling={"gpuRuntimeClassName": "nvidia"})
+    run["spec"]["sources"][0]["served"] |= {"resources": {"limits": {"nvidia.com/gpu": 1}}}
+    world = World(run)
+    world.finish_in_turn("resolve")
+    world.absent.add("nvidia")
+    world.finish_in_turn("prepare/prompts")
+    world.settle()
+    assert "serve/bob" in world.workloads()
+    assert "serve/ada" not in world.workloads()
+    stage = world.stage("serve/ada")
+    assert (stage.state, stage.reason) == ("Waiting", Reason.RUNTIME_CLASS_MISSING)
+    assert stage.message.startswith("spec.scheduling.gpuRuntimeClassName: 'nvidia': no such RuntimeClass")
+    world.absent.clear()
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"
+
+
+def test_a_runtime_class_for_gpus_is_not_waited_for_by_a_run_without_gpus():
+    world = World(make_run(scheduling={"gpuRuntimeClassName": "nvidia"}), absent={"nvidia"})
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"
+
+
 def test_what_no_stage_needs_any_more_is_not_missed():
     world = World(make_run())
     world.settle()

@@ -81,6 +81,8 @@ class Scheduling(Contract):
     priority_class_name: Annotated[str, Field(max_length=253)] | None = None
     node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)] | None = None
     tolerations: Annotated[list[Toleration], Field(max_length=32)] = []
+    gpu_runtime_class_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    """RuntimeClass of the pods that hold GPUs: ``nvidia`` on k3s and RKE2. Left out: the cluster's default runtime."""
     sandbox_runtime_class_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
     """RuntimeClass of the pods that run model-written programs (gVisor, Kata, or one with no network)."""
 

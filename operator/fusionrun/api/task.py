@@ -45,6 +45,8 @@ class StageTask(Contract):
     output_dir: str
     shards: int | None = None
     """Of an Indexed stage; the pod's index is in JOB_COMPLETION_INDEX."""
+    gpus: int = 0
+    """GPUs that each pod of the stage holds. A pod that cannot use as many fails; with 0 it runs on CPUs."""
     parameters: Parameters
 
 

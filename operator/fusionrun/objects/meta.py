@@ -9,6 +9,7 @@ from fusionrun.api.models import Manifest, Resources, SecretKeyRef, SecretRef
 from fusionrun.api.spec import FusionRunSpec, Scheduling
 from fusionrun.api.stage import StageKind
 from fusionrun.api.task import PROGRESS_URL_ENV, TASK_PATH
+from fusionrun.plan.build import GPU_SUFFIX
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
 
@@ -213,7 +214,10 @@ def pod_spec(
     pod_volumes: list[dict[str, Any]],
     restart_policy: str,
 ) -> dict[str, Any]:
-    """Return a pod spec under the restricted Pod Security Standard, without a service-account token."""
+    """Return a pod spec under the restricted Pod Security Standard, without a service-account token.
+
+    A pod that holds GPUs gets ``scheduling.gpuRuntimeClassName``.
+    """
     scheduling = run.spec.scheduling
     spec: dict[str, Any] = {
         "restartPolicy": restart_policy,
@@ -230,6 +234,8 @@ def pod_spec(
         "containers": containers,
         "volumes": pod_volumes,
     }
+    if scheduling.gpu_runtime_class_name and any(_holds_gpus(one) for one in containers):
+        spec["runtimeClassName"] = scheduling.gpu_runtime_class_name
     if scheduling.priority_class_name:
         spec["priorityClassName"] = scheduling.priority_class_name
     if scheduling.node_selector:
@@ -239,6 +245,10 @@ def pod_spec(
     if settings.images.pull_secrets:
         spec["imagePullSecrets"] = [{"name": n} for n in settings.images.pull_secrets]
     return spec
+
+
+def _holds_gpus(one: dict[str, Any]) -> bool:
+    return any(name.endswith(GPU_SUFFIX) and int(count) for name, count in one["resources"].get("limits", {}).items())
 
 
 def container(name: str, image: str, command: list[str], settings: Settings, **fields: Any) -> dict[str, Any]:

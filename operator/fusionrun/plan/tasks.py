@@ -28,6 +28,7 @@ from fusionrun.api.task import StageTask
 from fusionrun.errors import PlanError
 from fusionrun.plan import datasets, training
 from fusionrun.plan.answers import SOLUTIONS, answered, checked
+from fusionrun.plan.build import gpu_count
 from fusionrun.plan.layout import Layout
 from fusionrun.plan.stages import Stage
 
@@ -69,6 +70,7 @@ def build_task(layout: Layout, stage: Stage, server_url: str = "") -> StageTask:
         digest=digest,
         output_dir=output,
         shards=stage.shards,
+        gpus=_gpus_per_pod(layout.spec, stage.kind),
         parameters=_parameters(layout, stage, server_url),
     )
 
@@ -90,6 +92,14 @@ def _parameters(layout: Layout, stage: Stage, server_url: str) -> Parameters:
         StageKind.PUBLISH: _publish,
     }
     return builders[stage.kind](layout, stage)
+
+
+def _gpus_per_pod(spec: FusionRunSpec, kind: StageKind) -> int:
+    if kind in (StageKind.SFT, StageKind.DPO, StageKind.PROMOTE):
+        return gpu_count(spec.training.resources)
+    if kind is StageKind.SCORE and spec.reward_model.model:
+        return gpu_count(spec.reward_model.resources)
+    return 0
 
 
 def _hub(spec: FusionRunSpec) -> str | None:

@@ -11,6 +11,7 @@ from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.api.status import Reason
 from fusionrun.objects.meta import S3_KEYS
+from fusionrun.plan.build import GPU_SUFFIX
 from fusionrun.plan.defaults import fill
 from fusionrun.plan.stages import Plan, Stage
 from fusionrun.state.live import ObjectRef
@@ -38,6 +39,17 @@ def _named(name: str) -> Callable[[Stage], bool]:
 
 def _runs_programs(stage: Stage) -> bool:
     return stage.kind is StageKind.VERIFY and stage.parameters["grader"] == Grader.CODING
+
+
+def _holds_gpus(stage: Stage) -> bool:
+    return stage.gpus > 0
+
+
+def _asks_for_gpus(spec: FusionRunSpec) -> bool:
+    servers = [*(source.served for source in spec.sources), spec.evaluation.server]
+    resources = [spec.training.resources, spec.reward_model.resources, *(s.resources for s in servers if s)]
+    # By name alone: a count that is no whole number is reported later, by the checks of the spec.
+    return any(name.endswith(GPU_SUFFIX) for one in resources if one for name in one.limits or {})
 
 
 @dataclass(frozen=True)
@@ -154,6 +166,16 @@ def _scheduling(namespace: str, spec: FusionRunSpec) -> Iterator[tuple[ObjectRef
                 Reason.RUNTIME_CLASS_MISSING,
                 f"spec.scheduling.sandboxRuntimeClassName: {runtime_class!r}: no such RuntimeClass in the cluster",
                 _runs_programs,
+            ),
+        )
+    gpu_class = spec.scheduling.gpu_runtime_class_name
+    if gpu_class and _asks_for_gpus(spec):
+        yield (
+            ObjectRef("node.k8s.io/v1", "RuntimeClass", "", gpu_class),
+            Missing(
+                Reason.RUNTIME_CLASS_MISSING,
+                f"spec.scheduling.gpuRuntimeClassName: {gpu_class!r}: no such RuntimeClass in the cluster",
+                _holds_gpus,
             ),
         )
     if priority_class := spec.scheduling.priority_class_name:
