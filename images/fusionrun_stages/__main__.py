@@ -31,6 +31,7 @@ from fusionrun.api.task import (
     decode_task,
 )
 from fusionrun_stages.errors import InfrastructureError, classify
+from fusionrun_stages.gpus import require_gpus
 from fusionrun_stages.lease import Holder, Lease
 from fusionrun_stages.progress import Pusher
 from fusionrun_stages.shards import POD_UID_ENV, write_atomic
@@ -120,6 +121,7 @@ def _take_lease(work: Work, stack: ExitStack) -> None:
 
 def _make(kind: StageKind, work: Work) -> StageResult:
     task, output = work.task, work.output
+    require_gpus(task.gpus)
     module = importlib.import_module(f"fusionrun_stages.{kind}")
     made: Made = module.run(work)
     counts = made.counts | {"peak_memory_bytes": peak_memory_bytes()}

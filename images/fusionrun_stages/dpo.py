@@ -33,7 +33,8 @@ def run(work: Work) -> Made:
 
 
 def _train(work: Work, parameters: DpoParameters, accumulation: int) -> Made:
-    ranks.join(parameters.zero_stage)
+    cuda = work.task.gpus > 0
+    ranks.join(parameters.zero_stage, cuda=cuda)
     from trl import DPOConfig, DPOTrainer
 
     from fusionrun_stages.training import callback
@@ -41,16 +42,16 @@ def _train(work: Work, parameters: DpoParameters, accumulation: int) -> Made:
     from fusionrun_stages.training.rows import load_rows, load_tokenizer
     from fusionrun_stages.training.tokens import CHECKED_ROWS, Tokens, check_tokens, drop_long
 
+    tokenizer = load_tokenizer(parameters.model_path)
     checkpoints = work.output / outcome.CHECKPOINTS
     config = DPOConfig(
         loss_type=["sigmoid_norm" if parameters.length_normalized else "sigmoid"],
         beta=parameters.beta,
-        **common_arguments(parameters, accumulation, checkpoints),
+        **common_arguments(parameters, accumulation, checkpoints, cuda=cuda),
     )
     resume_from, removed = outcome.find_resume_point(checkpoints)
     log.info("training goes on from %s; removed %s", resume_from or "the SFT model", removed or "nothing")
 
-    tokenizer = load_tokenizer(parameters.model_path)
     with config.main_process_first(local=False):
         pairs = load_rows(parameters.data_path, ["prompt", "chosen", "rejected"], work.output)
     trainer = DPOTrainer(

@@ -106,23 +106,23 @@ def _measure(
     work: Work, parameters: PromoteParameters, named: dict[int, Path], pairs: list[HeldOutPair]
 ) -> dict[int, Standing]:
     total = (1 + len(named)) * len(pairs)
-    reference = _log_probabilities(parameters.reference_model_path, pairs)
+    cuda = work.task.gpus > 0
+    reference = _log_probabilities(parameters.reference_model_path, pairs, cuda=cuda)
     work.report(len(pairs), total, "pairs")
     standings = {}
     for count, (step, path) in enumerate(named.items(), start=2):
-        policy = _log_probabilities(str(path), pairs)
+        policy = _log_probabilities(str(path), pairs, cuda=cuda)
         margins = log_ratio_margins(policy, reference, pairs, length_normalized=parameters.length_normalized)
         standings[step] = standing_of(margins, parameters.beta)
         work.report(count * len(pairs), total, "pairs", held_out_accuracy=standings[step].accuracy)
     return standings
 
 
-def _log_probabilities(model_path: str, pairs: list[HeldOutPair]) -> list[tuple[float, float]]:
+def _log_probabilities(model_path: str, pairs: list[HeldOutPair], *, cuda: bool) -> list[tuple[float, float]]:
     """Return the summed log-probability of each pair's two completions, in nats."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    cuda = torch.cuda.is_available()
     try:
         model = AutoModelForCausalLM.from_pretrained(model_path, dtype="auto" if cuda else "float32")
     except OSError as error:

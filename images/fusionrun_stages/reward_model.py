@@ -32,16 +32,24 @@ Store = Callable[[int, list[int | None]], None]
 
 
 class RewardModel:
-    """A sequence classifier with one label, on the GPU where there is one."""
+    """A sequence classifier with one label.
 
-    def __init__(self, path: str, *, trust_remote_code: bool) -> None:
+    Parameters
+    ----------
+    path
+        Folder of the model.
+    device
+        ``cuda`` or ``cpu``.
+    """
+
+    def __init__(self, path: str, device: str, *, trust_remote_code: bool) -> None:
         import torch
         from safetensors import SafetensorError
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
         if not Path(path, "config.json").is_file():
             raise UserError(f"rewardModel.model: {path} holds no config.json")
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = device
         dtype = getattr(torch, DTYPES[self.device])
         if trust_remote_code:
             provide()

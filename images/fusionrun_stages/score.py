@@ -61,7 +61,7 @@ def run(work: Work) -> Made:
     """
     parameters = work.task.parameters
     assert isinstance(parameters, ScoreParameters)
-    scorer, batch_size = _scorer(parameters)
+    scorer, batch_size = _scorer(parameters, "cuda" if work.task.gpus else "cpu")
     details = scorer.details
     if parameters.calibration is not None:
         details["calibration"] = calibrate(scorer, parameters.calibration)
@@ -88,13 +88,14 @@ def run(work: Work) -> Made:
     )
 
 
-def _scorer(parameters: ScoreParameters) -> tuple[Scorer, int]:
+def _scorer(parameters: ScoreParameters, device: str) -> tuple[Scorer, int]:
     """Return what scores, and the size of its batches."""
     if parameters.endpoint is not None:
         return RewardEndpoint(parameters.endpoint, parameters.max_length), 1
     if parameters.model_path is None:
         raise UserError("rewardModel: exactly one of model and endpoint is required")
-    return RewardModel(parameters.model_path, trust_remote_code=parameters.trust_remote_code), parameters.batch_size
+    model = RewardModel(parameters.model_path, device, trust_remote_code=parameters.trust_remote_code)
+    return model, parameters.batch_size
 
 
 def calibrate(scorer: Scorer, calibration: Calibration) -> list[dict[str, float]]:

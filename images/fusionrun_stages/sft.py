@@ -32,7 +32,8 @@ def run(work: Work) -> Made:
 
 
 def _train(work: Work, parameters: SftParameters, accumulation: int) -> Made:
-    ranks.join(parameters.zero_stage)
+    cuda = work.task.gpus > 0
+    ranks.join(parameters.zero_stage, cuda=cuda)
     from trl import SFTConfig, SFTTrainer
 
     from fusionrun_stages.training import callback
@@ -40,12 +41,12 @@ def _train(work: Work, parameters: SftParameters, accumulation: int) -> Made:
     from fusionrun_stages.training.rows import load_rows, load_tokenizer
     from fusionrun_stages.training.tokens import CHECKED_ROWS, Tokens, check_tokens, drop_long
 
+    tokenizer = load_tokenizer(parameters.model_path)
     checkpoints = work.output / outcome.CHECKPOINTS
-    config = SFTConfig(completion_only_loss=True, **common_arguments(parameters, accumulation, checkpoints))
+    config = SFTConfig(completion_only_loss=True, **common_arguments(parameters, accumulation, checkpoints, cuda=cuda))
     resume_from, removed = outcome.find_resume_point(checkpoints)
     log.info("training goes on from %s; removed %s", resume_from or "the target model", removed or "nothing")
 
-    tokenizer = load_tokenizer(parameters.model_path)
     with config.main_process_first(local=False):
         rows = load_rows(parameters.data_path, ["messages"], work.output)
         rows = rows.map(_prompt_and_completion, remove_columns=["messages"])

@@ -26,7 +26,7 @@ def pod(tmp_path, monkeypatch):
     (tmp_path / "termination").write_text("")
     monkeypatch.setenv("FUSIONRUN_TASK", str(tmp_path / "task.json"))
     monkeypatch.setenv("FUSIONRUN_TERMINATION", str(tmp_path / "termination"))
-    for name in ("RANK", "LOCAL_RANK", "FUSIONRUN_PROGRESS_URL"):
+    for name in ("RANK", "LOCAL_RANK", "FUSIONRUN_PROGRESS_URL", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
 
     def run_with(program, arguments=("fetch",)):

@@ -143,7 +143,7 @@ def save(folder, *, code=CODE, pad="<pad>", **config):
 
 
 def load(path):
-    return RewardModel(path, trust_remote_code=True)
+    return RewardModel(path, "cpu", trust_remote_code=True)
 
 
 def conversations(model, count=3):

@@ -175,7 +175,7 @@ def test_part_of_another_plan_is_passed_over(tmp_path, model_path):
 
 
 def calibration_of(model_path, low, high, *, swap=False):
-    model = RewardModel(model_path, trust_remote_code=False)
+    model = RewardModel(model_path, "cpu", trust_remote_code=False)
     answers = ["yes", "no way"]
     scores = model.score([model.encode("Well?", answer) for answer in answers])
     better, worse = sorted(answers, key=lambda a: -scores[answers.index(a)])
@@ -212,16 +212,16 @@ def test_calibration_refuses_another_scale(tmp_path, model_path):
 def test_what_is_no_reward_model_is_refused(tmp_path, options, message):
     path = save(tmp_path, **options)
     with pytest.raises(UserError, match=message):
-        RewardModel(path, trust_remote_code=False)
+        RewardModel(path, "cpu", trust_remote_code=False)
 
 
 def test_a_missing_model_is_refused(tmp_path):
     with pytest.raises(UserError, match="holds no config"):
-        RewardModel(str(tmp_path), trust_remote_code=False)
+        RewardModel(str(tmp_path), "cpu", trust_remote_code=False)
 
 
 def test_a_corrupt_model_is_refused(tmp_path):
     path = save(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"not a model at all")
     with pytest.raises(UserError, match="cannot be loaded"):
-        RewardModel(path, trust_remote_code=False)
+        RewardModel(path, "cpu", trust_remote_code=False)

@@ -53,14 +53,23 @@ def test_a_batch_that_does_not_divide_names_the_fields():
 
 
 def test_zero_stage_0_is_plain_data_parallelism():
-    assert zero_config(0, "bf16") is None
+    assert zero_config(0, "bf16", cuda=True) is None
 
 
 def test_zero_3_writes_whole_weights_and_bf16_is_asked_for_by_name():
-    config = zero_config(3, "bf16")
+    config = zero_config(3, "bf16", cuda=False)
     assert config["zero_optimization"]["stage3_gather_16bit_weights_on_model_save"] is True
     assert config["bf16"] == {"enabled": True}
-    assert zero_config(2, "fp32")["bf16"] == {"enabled": False}
+    assert zero_config(2, "fp32", cuda=False)["bf16"] == {"enabled": False}
+
+
+def test_zero_3_overlaps_communication_and_compute_on_gpus_alone():
+    overlaps = {
+        (stage, cuda): zero_config(stage, "bf16", cuda=cuda)["zero_optimization"]["overlap_comm"]
+        for stage in (2, 3)
+        for cuda in (False, True)
+    }
+    assert overlaps == {(2, False): False, (2, True): False, (3, False): False, (3, True): True}
 
 
 def test_a_checkpoint_without_its_marker_does_not_count_and_is_removed(tmp_path):

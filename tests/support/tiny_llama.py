@@ -93,7 +93,7 @@ def train_parameters(kind: str, model: Path, data: Path, **changed) -> dict:
 class StagePod:
     """A stage program as its pod would run it: under torchrun with some processes, or alone with none."""
 
-    def __init__(self, folder: Path, parameters: dict, processes: int = 2) -> None:
+    def __init__(self, folder: Path, parameters: dict, processes: int = 2, gpus: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.output = folder / "artifact"
         self.termination = folder / "termination"
@@ -101,7 +101,7 @@ class StagePod:
         self.termination.write_text("")
         task = StageTask(
             run="r", namespace="n", stage=parameters["kind"], digest="d" * 20, output_dir=str(self.output),
-            parameters=parameters,
+            parameters=parameters, gpus=gpus,
         )  # fmt: skip
         (folder / "task.json").write_text(encode_task(task))
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("RANK", "WORLD", "LOCAL", "MASTER"))}

@@ -14,7 +14,9 @@ Source: FuseChat-3.0 (arXiv 2503.04222), DPO: the better of the last two checkpo
 """
 
 
-def common_arguments(parameters: TrainParameters, accumulation: int, checkpoints: Path) -> dict[str, Any]:
+def common_arguments(
+    parameters: TrainParameters, accumulation: int, checkpoints: Path, *, cuda: bool
+) -> dict[str, Any]:
     """Return keyword arguments for SFTConfig and DPOConfig.
 
     Parameters
@@ -25,6 +27,8 @@ def common_arguments(parameters: TrainParameters, accumulation: int, checkpoints
         Micro-batches per optimizer step and process.
     checkpoints
         Directory of the checkpoints.
+    cuda
+        Whether to train on GPUs.
 
     Notes
     -----
@@ -32,13 +36,10 @@ def common_arguments(parameters: TrainParameters, accumulation: int, checkpoints
     (transformers 5, which has no ``warmup_ratio``). TRL's ``max_length`` is off, because it would cut a row's end;
     over-long rows are dropped instead (``tokens.drop_long``).
     """
-    import torch
-
-    cuda = torch.cuda.is_available()
     save = {"save_strategy": "epoch"} if parameters.save_steps is None else {"save_steps": parameters.save_steps}
     return {
         "output_dir": str(checkpoints),
-        "deepspeed": zero_config(parameters.zero_stage, parameters.precision),
+        "deepspeed": zero_config(parameters.zero_stage, parameters.precision, cuda=cuda),
         "use_cpu": not cuda,
         "bf16": parameters.precision == "bf16",
         "dataloader_pin_memory": cuda,

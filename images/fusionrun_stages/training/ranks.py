@@ -27,7 +27,7 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def join(zero_stage: int) -> None:
+def join(zero_stage: int, *, cuda: bool) -> None:
     """Meet the other ranks.
 
     On CPUs this starts the process group itself: with ``use_cpu`` TrainingArguments does not, and then ZeRO-3
@@ -57,7 +57,7 @@ def join(zero_stage: int) -> None:
 
     import torch
 
-    if torch.cuda.is_available() or torch.distributed.is_initialized():
+    if cuda or torch.distributed.is_initialized():
         return
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
     if zero_stage == 0:

@@ -24,7 +24,7 @@ def accumulation_steps(parameters: SftParameters | DpoParameters, processes: int
     return global_batch // at_once
 
 
-def zero_config(stage: int, precision: Literal["bf16", "fp32"]) -> dict[str, Any] | None:
+def zero_config(stage: int, precision: Literal["bf16", "fp32"], *, cuda: bool) -> dict[str, Any] | None:
     """Return DeepSpeed's configuration for a ZeRO stage; None for stage 0, which is plain data parallelism.
 
     Notes
@@ -32,12 +32,21 @@ def zero_config(stage: int, precision: Literal["bf16", "fp32"]) -> dict[str, Any
     With bf16 DeepSpeed computes in bf16 and keeps the master weights and the optimizer's state in fp32.
     ``auto`` is filled by transformers. ``stage3_gather_16bit_weights_on_model_save`` makes every checkpoint hold
     whole weights that ``from_pretrained`` loads, for fp32 as well.
-    Source: https://www.deepspeed.ai/docs/config-json/ and transformers' DeepSpeed integration.
+    ``overlap_comm`` is DeepSpeed's own default on GPUs: on for stage 3, whose gathers it lets run beside the compute,
+    and off for stages 1 and 2, where it has given wrong gradients (DeepSpeed issues 5347 and 8061). On CPUs, with gloo,
+    it stays off: training was measured so.
+    Source: https://www.deepspeed.ai/docs/config-json/, transformers' DeepSpeed integration, and
+    ``DeepSpeedZeroConfig.overlap_comm_valid`` of DeepSpeed 0.19.8.
     """
     if stage == 0:
         return None
-    optimization: dict[str, Any] = {"stage": stage, "contiguous_gradients": True, "overlap_comm": False}
-    if stage == 3:  # noqa: PLR2004 - ZeRO's own number
+    shards_parameters = stage == 3  # noqa: PLR2004 - ZeRO's own number
+    optimization: dict[str, Any] = {
+        "stage": stage,
+        "contiguous_gradients": True,
+        "overlap_comm": cuda and shards_parameters,
+    }
+    if shards_parameters:
         optimization["stage3_gather_16bit_weights_on_model_save"] = True
     return {
         "train_batch_size": "auto",

@@ -1,0 +1,101 @@
+"""The GPUs of a pod: a stage uses as many as the pod requests, and never falls back to CPUs by itself."""
+
+import logging
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from fusionrun_stages.errors import UserError
+
+log = logging.getLogger("fusionrun_stages")
+
+MINIMUM_DRIVERS = {"11": 450, "12": 525, "13": 580}
+"""Oldest branch of the NVIDIA driver, by major version of CUDA.
+
+Source: NVIDIA, "CUDA Compatibility", Minor Version Compatibility, table 1.
+"""
+DRIVER_FILE = Path("/proc/driver/nvidia/version")
+"""Readable in every container of a node whose NVIDIA kernel module is loaded."""
+DEVICE_FOLDER = Path("/dev")
+REASON_CHARACTERS = 200
+
+
+def require_gpus(count: int) -> None:
+    """Check that PyTorch can use the GPUs that this pod requests; hide all GPUs from a pod that requests none.
+
+    Call it before anything initializes CUDA. Under torchrun every process calls it, and each needs all GPUs of its pod.
+
+    Parameters
+    ----------
+    count
+        GPUs that the pod requests (``StageTask.gpus``). With 0 PyTorch is not imported.
+
+    Raises
+    ------
+    UserError
+        If PyTorch sees fewer.
+
+    Notes
+    -----
+    On a node that shows every GPU to every pod, a GPU that the pod did not request belongs to another pod.
+    """
+    if not count:
+        if any(DEVICE_FOLDER.glob("nvidia[0-9]*")):
+            log.warning(
+                "the pod has NVIDIA devices and requests none: they are not used; to use a GPU, set a limit on a "
+                "resource whose name ends in /gpu, such as nvidia.com/gpu"
+            )
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        return
+    import torch
+
+    # device_count may ask NVML, which also counts the GPUs that CUDA cannot use, as with a driver that is too old.
+    visible = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if visible < count:
+        raise UserError(f"GPUs: the pod requests {count} and PyTorch sees {visible}: {_explain(torch)}")
+
+
+def _explain(torch: Any) -> str:
+    """Return what is known of PyTorch, CUDA and the driver, and what to do."""
+    cuda = torch.version.cuda
+    if cuda is None:
+        return (
+            f"PyTorch {torch.__version__} is not built for CUDA: let images.train and images.reward name images of the "
+            "CUDA flavour"
+        )
+    needed = MINIMUM_DRIVERS.get(cuda.split(".")[0])
+    driver = _driver()
+    newer = f"{needed} or newer" if needed else "that supports it"
+    facts = (
+        f"PyTorch {torch.__version__} is built for CUDA {cuda} and needs an NVIDIA driver {newer}; the node's driver "
+        f"is {driver or f'not known, since {DRIVER_FILE} cannot be read'}"
+    )
+    if driver and needed and int(driver.split(".")[0]) < needed:
+        todo = "upgrade the driver"
+    else:
+        todo = (
+            "set spec.scheduling.gpuRuntimeClassName where pods with GPUs need a RuntimeClass (k3s and RKE2: nvidia)"
+            + ("" if driver else ", or install the driver")
+            + ", and check the node's device plugin"
+        )
+    reason = _reason(torch)
+    return f"{facts}; {todo}" + (f" ({reason})" if reason else "")
+
+
+def _driver() -> str | None:
+    """Return the version of the node's NVIDIA driver, such as ``580.65.06``."""
+    try:
+        found = re.search(r"\b\d{3,}\.\d+(\.\d+)?\b", DRIVER_FILE.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return None
+    return found[0] if found else None
+
+
+def _reason(torch: Any) -> str:
+    """Return PyTorch's own reason why CUDA cannot be used; empty where it can."""
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        return str(error).strip().split("\n")[0][:REASON_CHARACTERS]
+    return ""
