@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fusionrun.api.parameters import PromoteParameters
+from fusionrun_stages.attention import attention_of
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.shards import inside_volume
 from fusionrun_stages.training.checkpoints import candidates, model_files, settle
@@ -124,7 +125,9 @@ def _log_probabilities(model_path: str, pairs: list[HeldOutPair], *, cuda: bool)
     from transformers import AutoModelForCausalLM
 
     try:
-        model = AutoModelForCausalLM.from_pretrained(model_path, dtype="auto" if cuda else "float32")
+        model = AutoModelForCausalLM.from_pretrained(
+            model_path, dtype="auto" if cuda else "float32", **attention_of(model_path)
+        )
     except OSError as error:
         raise InfrastructureError(f"{model_path}: cannot be loaded: {error}") from error
     model = model.to("cuda" if cuda else "cpu").eval()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fusionrun.api.records import MICRO
+from fusionrun_stages.attention import attention_of
 from fusionrun_stages.chat_template import TEMPLATE_ARGUMENTS
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.exact_heads import make_exact
@@ -56,7 +57,11 @@ class RewardModel:
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
             model, loading = AutoModelForSequenceClassification.from_pretrained(
-                path, trust_remote_code=trust_remote_code, dtype=dtype, output_loading_info=True
+                path,
+                trust_remote_code=trust_remote_code,
+                dtype=dtype,
+                output_loading_info=True,
+                **attention_of(path, trust_remote_code=trust_remote_code),
             )
         except (*BROKEN_CODE, OSError, RuntimeError, SafetensorError) as error:
             # Of the first, custom code for another version of transformers.

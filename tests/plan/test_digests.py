@@ -80,6 +80,7 @@ CHANGES = [
     ("scheduling.gpuBudget", 8, set()),
     ("scheduling.queueName", "q", set()),
     ("scheduling.sandboxRuntimeClassName", "gvisor", set()),
+    ("scheduling.gpuRuntimeClassName", "nvidia", set()),
     ("budget", {"maxGpuHours": 1}, set()),
     ("suspend", True, set()),
     ("backoffLimit", 0, set()),
@@ -166,3 +167,19 @@ def test_a_reward_endpoints_place_and_model_enter_the_scores_and_its_key_does_no
 def test_a_spec_without_bounds_has_the_parameters_of_earlier_versions():
     construct = build_plan(fill(FusionRunSpec.model_validate(BASE)))["construct"].parameters
     assert set(construct) == {"construction", "tasks", "systemPrompts"}
+
+
+def test_gemma_2_reuses_no_model_that_an_earlier_release_trained_without_soft_capping():
+    numbers = {
+        "sft": {"learningRate": 1e-6},
+        "dpo": {"learningRate": 1e-7, "beta": 10.0, "lengthNormalized": True},
+    }
+
+    def of(family: str) -> dict[str, str]:
+        spec = copy.deepcopy(BASE) | {"training": numbers}
+        spec["target"]["family"] = family
+        return digests_of(spec)
+
+    llama, qwen, gemma = of("Llama3"), of("Qwen2.5"), of("Gemma2")
+    assert llama == qwen
+    assert {name for name in llama if llama[name] != gemma[name]} == FROM_SFT

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from fusionrun.api.parameters import TrainParameters
+from fusionrun_stages.attention import attention_of
 from fusionrun_stages.training.zero import zero_config
 
 KEPT_CHECKPOINTS = 3
@@ -52,7 +53,7 @@ def common_arguments(
         "per_device_train_batch_size": parameters.micro_batch_size,
         "gradient_accumulation_steps": accumulation,
         "max_length": None,
-        "model_init_kwargs": {"dtype": "float32"},
+        "model_init_kwargs": {"dtype": "float32", **attention_of(parameters.model_path)},
         "seed": parameters.seed,
         "data_seed": parameters.seed,
         "save_total_limit": KEPT_CHECKPOINTS,

@@ -5,7 +5,7 @@ from typing import Any
 from fusionrun.api.contract import Contract
 from fusionrun.api.data import Benchmark, Dataset, Grader
 from fusionrun.api.models import Resources, ServerSettings, Source, SourceType
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec import Family, FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.plan.answers import GRADED_TASKS, SOLUTIONS, answered, checked, judged, responses_stage, solved
 from fusionrun.plan.graph import check_order
@@ -232,13 +232,16 @@ def _training_stages(spec: FusionRunSpec, references: References) -> list[Stage]
         ]
         read.append(f"score/{source.name}")
     training = spec.training
-    shared = {
+    shared: dict[str, Any] = {
         "nodes": training.nodes,
         "processesPerNode": training.processes_per_node,
         "precision": training.precision,
         "zeroStage": training.zero_stage,
         "seed": training.seed,
     }
+    if spec.target.family is Family.GEMMA_2:
+        # Earlier releases trained it without soft-capping: their artifacts must not be reused.
+        shared["attention"] = "SoftCapped"
     gpus = gpu_count(training.resources) * training.nodes
     construction = {
         "construction": _data(spec.construction),
