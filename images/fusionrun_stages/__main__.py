@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from fusionrun.api.artifacts import Manifest, manifest_paths, shard_name
-from fusionrun.api.records import SCHEMA_VERSION
+from fusionrun.api.records import SCHEMA_VERSION, replace_surrogates
 from fusionrun.api.result import Outcome, StageResult, encode_result
 from fusionrun.api.stage import StageKind
 from fusionrun.api.task import (
@@ -206,7 +206,7 @@ def _say_failed(message: str, *, user_error: bool, server_wedged: bool = False) 
             return
     except OSError:
         pass
-    said = message[:MESSAGE_CHARACTERS]
+    said = replace_surrogates(message[:MESSAGE_CHARACTERS])
     _say(StageResult(outcome=Outcome.FAILED, user_error=user_error, server_wedged=server_wedged, message=said))
 
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 import httpx
 
 from fusionrun.api.parameters import GenerateParameters
-from fusionrun.api.records import Prompt, Response
+from fusionrun.api.records import Prompt, Response, replace_surrogates
 from fusionrun_stages.chat_template import TEMPLATE_ARGUMENTS
 from fusionrun_stages.server import ERROR_CHARACTERS, HTTP_BAD_REQUEST, Body, Server, message
 from fusionrun_stages.slots import ADAPT_SECONDS, Queue, Slots
@@ -150,7 +150,7 @@ class Chat:
             sample_index=sample_index,
             text="",
             finish_reason="error",
-            error=error[:ERROR_CHARACTERS] or "unknown",
+            error=replace_surrogates(error[:ERROR_CHARACTERS]) or "unknown",
         )
 
     def _read(self, prompt: Prompt, samples: range, reply: httpx.Response) -> list[Response]:
@@ -172,7 +172,7 @@ class Chat:
                         dataset=prompt.dataset,
                         source=self._parameters.source,
                         sample_index=sample_index,
-                        text=choice["message"].get("content") or "",
+                        text=replace_surrogates(choice["message"].get("content") or ""),
                         finish_reason=reason,
                         prompt_tokens=int(usage.get("prompt_tokens") or 0),
                         completion_tokens=completion_tokens,

@@ -13,6 +13,7 @@ from typing import Any
 
 from fusionrun.api.artifacts import COMPLETE_MANIFEST, claim_path
 from fusionrun.api.parameters import PublishParameters
+from fusionrun.api.records import replace_surrogates
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun_stages.cards.licences import told_by
 from fusionrun_stages.cards.render import Cards
@@ -113,9 +114,10 @@ def told_licence(folder: Path) -> str | None:
 
     card = folder / "README.md"
     try:
-        return told_by(metadata_load(inside_volume(card))) if card.is_file() else None
+        told = told_by(metadata_load(inside_volume(card))) if card.is_file() else None
     except (ValueError, yaml.YAMLError):
         return None
+    return replace_surrogates(told) if told else None  # YAML, too, can escape one
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from fusionrun.api.artifacts import Manifest, artifact_dir, claim_path, manifest_paths, model_dir, stage_digest
 from fusionrun.api.parameters import ResolveParameters
-from fusionrun.api.records import SCHEMA_VERSION
+from fusionrun.api.records import SCHEMA_VERSION, replace_surrogates
 from fusionrun.api.stage import PlannedStage, Reference, ReferenceKind
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.model_files import NO_TEMPLATE, TEMPLATE_FILES, check_model, fingerprint_model, has_chat_template
@@ -170,7 +170,7 @@ def _check_hub_template(reference: Reference, what: str, api: Any, info: Any) ->
 def _licence(info: Any) -> str | None:
     card = getattr(info, "card_data", None)
     licence = card.get("license") if card is not None else None
-    return str(licence) if licence else None
+    return replace_surrogates(str(licence)) if licence else None
 
 
 def fingerprint_files(files: list[DataFile]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import tenacity
 
+from fusionrun.api.records import replace_surrogates
 from fusionrun_stages.errors import InfrastructureError, ServerWedgedError, UserError
 from fusionrun_stages.slots import Slots
 
@@ -269,6 +270,7 @@ def message(reply: httpx.Response) -> str:
     try:
         value = reply.json()
         error = value.get("error", value)
-        return str(error["message"] if isinstance(error, dict) else error)[:ERROR_CHARACTERS]
+        text = str(error["message"] if isinstance(error, dict) else error)
+        return replace_surrogates(text[:ERROR_CHARACTERS])
     except (ValueError, KeyError, AttributeError, TypeError):
         return str(reply.text[:ERROR_CHARACTERS])

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, assert_never
 
 from fusionrun.api.data import Grader
 from fusionrun.api.parameters import VerifyParameters
-from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue
+from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue, replace_surrogates
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.graders import Grade, exact_match, unknown
 from fusionrun_stages.shards import RowWriter, inside_volume, read_rows, shard_path
@@ -160,7 +160,7 @@ def _verdict(response: Response, grade: Grade) -> Verdict:
         source=response.source,
         sample_index=response.sample_index,
         verdict=grade.verdict,
-        detail=grade.detail[:500],
+        detail=replace_surrogates(grade.detail[:500]),  # it may quote the program
     )
 
 

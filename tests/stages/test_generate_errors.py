@@ -172,3 +172,31 @@ def test_a_server_without_our_extra_parameters_is_asked_without_the_neutral_ones
     server.plan = plan
     assert run(tmp_path, server.url).counts["responses"] == TOTAL
     assert all("repetition_penalty" in body for _, _, body in server.asked)
+
+
+def half_an_emoji(body, number):
+    """Answer one prompt with it, refuse another with it, and end a third one's for a reason with it."""
+    asked = body["messages"][0]["content"]
+    message = {"role": "assistant", "content": "half an emoji \ud83d" if asked == "p 1" else "whole"}
+    reason = "half \ud83d" if asked == "p 5" else "stop"
+    if asked == "p 3":
+        return 400, {}, {"error": {"message": "refused \ud83d"}}
+    choices = [{"index": index, "message": message, "finish_reason": reason} for index in range(body["n"])]
+    return 200, {}, {"choices": choices, "usage": {"prompt_tokens": 5, "completion_tokens": 7}}
+
+
+def test_half_an_emoji_in_a_reply_ends_no_stage_and_is_read_again(tmp_path, server):
+    server.plan = half_an_emoji
+    with pytest.MonkeyPatch.context() as patch:  # the pod dies after the last reply, before the shard is written
+        patch.setattr(generate, "write_rows", lambda *_: (_ for _ in ()).throw(OSError("the node is gone")))
+        with pytest.raises(OSError, match="the node is gone"):
+            run(tmp_path, server.url)
+    asked = len(server.asked)
+    made = run(tmp_path, server.url, uid="successor")
+    assert len(server.asked) == asked, "what is stored is not asked for again"
+    found = {row.prompt_id: row for row in rows(tmp_path)}
+    by_prompt = {prompt.prompt: found[prompt.prompt_id] for prompt in PROMPTS}
+    assert by_prompt["p 1"].text == "half an emoji \ufffd"
+    assert by_prompt["p 3"].error == "400: refused \ufffd"
+    assert by_prompt["p 5"].error == "finish_reason half \ufffd"
+    assert made.counts["requests"] == TOTAL

@@ -90,6 +90,8 @@ def test_a_manifest_whose_file_is_cut_does_not_count(pod, tmp_path):
         (MemoryError(), 130, False, "out of memory"),
         (OSError(28, "No space left on device", "/data/x"), 130, False, "no space left on the volume at /data/x"),
         (ValueError("boom"), 130, False, "ValueError: boom (test_main.py:"),
+        (UserError("half an emoji \ud83d"), 2, True, "half an emoji \ufffd"),
+        (ValueError("\udcff.csv"), 130, False, "ValueError: \ufffd.csv (test_main.py:"),
     ],
 )
 def test_an_error_becomes_exit_code_and_message(pod, tmp_path, error, code, user_error, message):

@@ -99,7 +99,8 @@ def test_the_data_set_card_counts_rows_and_drops(volume):
 @pytest.mark.parametrize(
     ("text", "licence"),
     [("---\nlicense: mit\n---\n# x", "| source ada | MIT |"), ("---\nlicense: [\n---\n", "| source ada | unknown |"),
-     ("no matter", "| source ada | unknown |")],
+     ("no matter", "| source ada | unknown |"),
+     ('---\nlicense: "of mine \\ud83d"\n---\n', "| source ada | of mine \ufffd |")],
 )  # fmt: skip
 def test_the_licence_is_read_from_the_models_own_card(volume, text, licence):
     ada = volume / "models" / "ada"

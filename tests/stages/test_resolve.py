@@ -1,4 +1,5 @@
 import struct
+from types import SimpleNamespace
 
 import pytest
 
@@ -165,3 +166,7 @@ def test_complete_artifacts_are_found_by_the_operators_digests(volume):
     assert run(volume, [model(), data()], stages).complete == [1, 2]
     finish(StageKind.GENERATE, generate, 2, {"responses/00000-of-00002.parquet": 5})
     assert run(volume, [model(), data()], stages).complete == [1]
+
+
+def test_a_licence_from_the_hub_that_is_no_unicode_can_be_written():
+    assert resolve._licence(SimpleNamespace(card_data={"license": "of mine \ud83d"})) == "of mine \ufffd"

@@ -172,3 +172,9 @@ def test_no_torch_is_needed(tmp_path, server, monkeypatch):
     for name in ("torch", "transformers"):
         monkeypatch.setitem(sys.modules, name, None)
     assert score.run(prepare(tmp_path, server.url)).counts["scored"] == COUNT + 1
+
+
+def test_a_refusal_that_is_no_unicode_is_told_as_far_as_it_is(tmp_path, server):
+    server.plan = lambda body, number: (400, {}, {"error": {"message": "half an emoji \ud83d"}})
+    with pytest.raises(UserError, match="answered 400: half an emoji \ufffd"):
+        score.run(prepare(tmp_path, server.url))

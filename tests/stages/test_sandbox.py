@@ -287,7 +287,15 @@ def test_many_programs_in_a_row(runner):
 
 def test_verify_judges_programs_of_a_shard(runner, tmp_path):
     pytest.importorskip("pyarrow")
-    answers = {"right": f"```python\n{ADD}```", "wrong": "def f(a, b): return 0", "syntax": "def f(", "os": "import os"}
+    answers = {
+        "right": f"```python\n{ADD}```",
+        "wrong": "def f(a, b): return 0",
+        "syntax": "def f(",
+        "os": "import os",
+        # An error whose text no file can hold, in a call and at load.
+        "half": "def f(a, b): raise ValueError('half \\ud83d')",
+        "loaded": "def f(a, b): return 3\nraise ValueError('half \\ud83d')",
+    }
     fields = {"dataset": "d", "source": "s", "sample_index": 0, "finish_reason": "stop"}
     write_rows(
         tmp_path / "prompts" / "00000-of-00001.parquet",
@@ -315,7 +323,9 @@ def test_verify_judges_programs_of_a_shard(runner, tmp_path):
     )
     made = verify.run(Work(task, tmp_path, 0, "uid", lambda *_, **__: None))
     rows = {row.prompt_id: row for row in read_rows(tmp_path / made.files[0], Verdict)}
-    assert made.counts == {"right": 1, "wrong": 3, "unknown": 0}
+    assert made.counts == {"right": 1, "wrong": 5, "unknown": 0}
     assert made.details["sandbox"] == {"landlock": confine.landlock_version(), "runtime_class": None}
     assert rows["right"].verdict is RIGHT
     assert [rows[name].detail.split(":")[0] for name in ("wrong", "syntax", "os")] == ["failed", "static", "static"]
+    assert rows["half"].detail.startswith("raised: ValueError: half \ufffd in ")
+    assert rows["loaded"].detail.startswith("not loaded: ValueError: half \ufffd")

@@ -5,7 +5,9 @@ every manifest; it changes when a field changes its meaning.
 """
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
 
 from fusionrun.api.contract import Contract
 from fusionrun.api.data import Task
@@ -13,6 +15,29 @@ from fusionrun.api.data import Task
 MICRO = 1_000_000
 """Scores and costs are integers of one millionth: in floats 0.12 - 0.11 is less than 0.01."""
 SCHEMA_VERSION = 1
+
+
+def replace_surrogates(text: str) -> str:
+    r"""Return the text with U+FFFD in the place of every lone surrogate: a text that UTF-8 can write.
+
+    Call it where text comes in that this program did not make: a reply, a program's error, a hub's metadata. JSON may
+    hold half of a surrogate pair (``"\ud83d"``, one half of an emoji), and no file of a run can.
+
+    Notes
+    -----
+    U+FFFD is Unicode's own sign for what could not be read, and stays visible as such; ``?`` could not be told from a
+    question mark. Two halves that belong together become their character. Source: ECMAScript, String.toWellFormed.
+    """
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _refuse_surrogates(text: str) -> str:
+    text.encode()  # a UnicodeEncodeError is a ValueError: pydantic reports it with the field
+    return text
+
+
+Text = Annotated[str, AfterValidator(_refuse_surrogates)]
+"""Text that UTF-8 can write. A row that holds another is refused when it is made, not when it is written."""
 
 
 class Row(Contract):
@@ -29,11 +54,11 @@ class Prompt(Row):
     dataset: str
     task: str
     """A ``Task`` or, for benchmarks, a ``Grader``."""
-    prompt: str
-    answer: str | None = None
-    tests: list[str] | None = None
+    prompt: Text
+    answer: Text | None = None
+    tests: list[Text] | None = None
     """Statements or whole test programs, run one after the other."""
-    entry_point: str | None = None
+    entry_point: Text | None = None
 
 
 class Response(Row):
@@ -43,12 +68,12 @@ class Response(Row):
     dataset: str
     source: str
     sample_index: int
-    text: str
+    text: Text
     finish_reason: str
     """``stop``, ``length`` or ``error``."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    error: str | None = None
+    error: Text | None = None
 
 
 class VerdictValue(StrEnum):
@@ -66,7 +91,7 @@ class Verdict(Row):
     source: str
     sample_index: int
     verdict: VerdictValue
-    detail: str = ""
+    detail: Text = ""
 
 
 class Score(Row):
@@ -82,7 +107,7 @@ class Message(Row):
     """One turn of a conversation."""
 
     role: Literal["system", "user", "assistant"]
-    content: str
+    content: Text
 
 
 class SftExample(Row):
