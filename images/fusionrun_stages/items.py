@@ -6,7 +6,7 @@ What a row lacks is counted, never guessed.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from fusionrun.api.artifacts import claim_path
 from fusionrun.api.data import Columns, Grader, Subject, Task
 from fusionrun.api.parameters import DatasetParameters
-from fusionrun.api.records import Prompt
+from fusionrun.api.records import Prompt, replace_surrogates
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.remote import dataset_folder
 from fusionrun_stages.shards import on_volume
@@ -129,7 +129,7 @@ def tests_of(value: Any) -> list[str] | None:
         if value.lstrip().startswith("["):
             try:
                 return tests_of(json.loads(value))
-            except ValueError:
+            except (ValueError, RecursionError):
                 pass
         return [value] if value.strip() else None
     if isinstance(value, list):
@@ -179,10 +179,20 @@ class Reader:
             text = prompt_text(row, columns)
             answer = text_of(cell(row, columns.answer)) if columns.answer else None
             tests = tests_of(cell(row, columns.tests)) if columns.tests else None
-            if text is None or (reason := what_lacks(dataset, answer, tests)):
+            entry_point = text_of(cell(row, columns.entry_point)) if columns.entry_point else None
+            category = text_of(cell(row, columns.category)) if columns.category else None
+            solution = text_of(cell(row, columns.solution)) if columns.solution else None
+            responses = {
+                source: found
+                for source, column in sorted(dataset.responses_columns.items())
+                if (found := response_of(cell(row, column))) is not None
+            }
+            texts = [text, answer, *(tests or ()), entry_point, category, solution, *responses.values()]
+            if text is None or (reason := what_lacks(dataset, answer, tests) or what_is_broken(texts)):
                 reason = f"no prompt in column {columns.prompt!r}" if text is None else reason
                 tally.bad[reason] += 1
-                tally.first_bad = tally.first_bad or f"{where}: {reason}"
+                # The name of a file on the volume may be no Unicode, either.
+                tally.first_bad = tally.first_bad or replace_surrogates(f"{where}: {reason}")
                 continue
             normal = " ".join(text.split())
             yield Item(
@@ -191,14 +201,10 @@ class Reader:
                 text=text,
                 answer=answer,
                 tests=tests,
-                entry_point=text_of(cell(row, columns.entry_point)) if columns.entry_point else None,
-                category=text_of(cell(row, columns.category)) if columns.category else None,
-                solution=text_of(cell(row, columns.solution)) if columns.solution else None,
-                responses={
-                    source: found
-                    for source, column in sorted(dataset.responses_columns.items())
-                    if (found := response_of(cell(row, column))) is not None
-                },
+                entry_point=entry_point,
+                category=category,
+                solution=solution,
+                responses=responses,
             )
 
 
@@ -208,6 +214,15 @@ def what_lacks(dataset: DatasetParameters, answer: str | None, tests: list[str] 
         return f"no answer in column {dataset.columns.answer!r}"
     if dataset.task in (Task.CODING, Grader.CODING) and not tests:
         return f"no tests in column {dataset.columns.tests!r}"
+    return ""
+
+
+def what_is_broken(texts: Iterable[str | None]) -> str:
+    """Say that a text of a row cannot be written as UTF-8; empty when all can."""
+    try:
+        "\0".join(text for text in texts if text).encode()
+    except UnicodeEncodeError:
+        return "a text with a lone surrogate, which is not Unicode"
     return ""
 
 

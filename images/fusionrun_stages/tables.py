@@ -207,6 +207,8 @@ def _parse(text: bytes, where: str) -> Any:
         return json.loads(text)
     except ValueError as error:  # a UnicodeDecodeError is one, too
         raise UserError(f"{where}: not JSON: {error}") from error
+    except RecursionError as error:
+        raise UserError(f"{where}: not readable: its JSON is nested too deeply") from error
 
 
 def _csv_rows(file: DataFile) -> Iterator[tuple[str, Row]]:
@@ -227,7 +229,11 @@ def _parquet_rows(file: DataFile, columns: list[str] | None) -> Iterator[tuple[s
         wanted = None if columns is None else [n for n in dict.fromkeys(_present(c, names) for c in columns) if n]
         batches = opened.iter_batches(batch_size=BATCH_ROWS, columns=wanted)
         for batch in batches:
-            for row in batch.to_pylist():
+            try:
+                rows = batch.to_pylist()
+            except UnicodeDecodeError as error:
+                raise UserError(f"{file.name}: not UTF-8, after row {number}: {error}") from error
+            for row in rows:
                 number += 1
                 yield f"{file.name}:{number}", row
 

@@ -168,6 +168,13 @@ def test_chinese_words_are_characters():
         ("Mathematics", {"prompt": "prompt", "answer": "a"}, {"prompt": "p", "a": ""}, "no answer in column 'a'"),
         ("Coding", {"prompt": "prompt", "tests": "t"}, {"prompt": "p", "t": []}, "no tests in column 't'"),
         ("Coding", {"prompt": "prompt"}, {"prompt": "p"}, "no tests in column None"),
+        ("Instruction", {"prompt": "prompt"}, {"prompt": "a\ud83d b"}, "a.jsonl:1: a text with a lone surrogate"),
+        (
+            "Coding",
+            {"prompt": "prompt", "tests": "t"},
+            {"prompt": "p", "t": json.dumps(["assert f() == '\ud83d'"])},
+            "lone surrogate",
+        ),
     ],
 )
 def test_bad_rows_are_counted_and_an_unusable_data_set_is_refused(volume, task, columns, row, reason):
@@ -180,6 +187,22 @@ def test_bad_rows_are_counted_and_an_unusable_data_set_is_refused(volume, task, 
         made = run(volume, [dataset("a", uri, task, columns=columns)])
         assert (made.counts["prompts"], made.counts["bad_rows"]) == (1, 1)
         assert made.details["datasets"]["a"]["bad_rows"] == 1
+
+
+def test_a_row_whose_response_is_no_unicode_is_counted_and_a_benchmarks_too(volume):
+    rows = [{"prompt": "p", "r": "half an emoji \ud83d"}, {"prompt": "q", "r": "whole"}]
+    bench = write(volume, "bench.jsonl", [{"prompt": LONG.format(1) + "\ud83d"}, {"prompt": LONG.format(2)}])
+    data = dataset("a", write(volume, "a.jsonl", rows), responses_columns={"big": "r"})
+    made = run(volume, [data], [dataset("gsm", bench)])
+    assert [r.text for r in responses(volume, "big")] == ["whole"]
+    first = "a.jsonl:1: a text with a lone surrogate, which is not Unicode"
+    assert (made.counts["bad_rows"], made.details["datasets"]["a"]["first_bad"]) == (1, first)
+    assert json.loads((volume / "out" / "contamination.json").read_bytes())["benchmarks"]["gsm"]["prompts"] == 1
+
+
+def test_a_column_that_is_not_used_may_hold_anything(volume):
+    run(volume, [dataset("a", write(volume, "a.jsonl", [{"prompt": "p", "other": "\ud83d"}]))])
+    assert [p.prompt for p in prompts(volume)] == ["p"]
 
 
 def test_empty_and_missing_data_are_the_users_errors(volume):

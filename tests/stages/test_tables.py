@@ -159,3 +159,17 @@ def test_a_path_into_a_missing_column_is_refused(tmp_path):
     files = local_files(write(tmp_path / "x.jsonl", [CHAT]), "train")
     with pytest.raises(UserError, match=r"column 'messages\[0\].content': missing"):
         check_columns(files, ["messages[0].content"])
+
+
+def test_a_row_of_json_that_is_nested_too_deeply_is_named(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"prompt": "p"}\n{"prompt": ' + "[" * 100_000 + "]" * 100_000 + "}\n")
+    with pytest.raises(UserError, match=r"x\.jsonl:2: not readable: its JSON is nested too deeply"):
+        list(read_rows(local_files(path, "train")))
+
+
+def test_a_parquet_file_whose_text_is_no_utf_8_is_named(tmp_path):
+    text = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")])
+    pq.write_table(pa.table({"prompt": text}), tmp_path / "x.parquet")
+    with pytest.raises(UserError, match=r"x\.parquet: not UTF-8, after row 0"):
+        list(read_rows(local_files(tmp_path / "x.parquet", "train")))
