@@ -73,9 +73,18 @@ def _below(parent: type[Contract]) -> Iterable[type[Contract]]:
 
 def _defaults(model: type[Contract]) -> dict[str, Any]:
     return {
-        field.alias or name: "<required>" if field.is_required() else to_jsonable_python(field.get_default())
+        field.alias or name: "<required>" if field.is_required() else _default(field.get_default())
         for name, field in model.model_fields.items()
     }
+
+
+def _default(value: Any) -> Any:
+    """Return a default as JSON; of a model only what differs from its fields' defaults, which are compared by class."""
+    return (
+        value.model_dump(mode="json", exclude_defaults=True)
+        if isinstance(value, Contract)
+        else to_jsonable_python(value)
+    )
 
 
 def _sample_tasks(sample: str) -> dict[str, Any]:
