@@ -100,6 +100,16 @@ def test_gpus_are_whole(gpus):
     assert errors(changed("rewardModel.resources", limits(gpus)["resources"])) == [(field, gpus, rule)]
 
 
+@pytest.mark.parametrize("name", ["nvidia.com/mig-1g.10gb", "nvidia.com/gpu.shared"])
+@pytest.mark.parametrize("field", ["rewardModel.resources", "training.resources"])
+def test_a_part_of_a_gpu_is_refused_where_it_would_not_be_used(field, name):
+    resources = {"limits": {name: 1, "memory": "8Gi"}}
+    rule = "is a part of a GPU, which this stage does not use: request GPUs, by a resource that ends in /gpu"
+    assert errors(changed(field, resources)) == [(f"{field}.limits[{name}]", 1, rule)]
+    assert errors(changed(field, {"limits": {"rdma/hca": 1}})) == []
+    assert errors(changed("sources.0.served.resources", resources)) == []
+
+
 def held(**dataset) -> dict:
     sources = [*make_spec()["sources"], {"name": "kept", "type": "Dataset"}]
     datasets = make_spec()["datasets"]

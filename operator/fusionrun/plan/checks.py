@@ -1,5 +1,6 @@
 """Rules between fields that the CRD cannot say; each names the field, the value and the rule."""
 
+import re
 from collections.abc import Iterator
 
 from fusionrun.api.artifacts import claim_path
@@ -9,6 +10,9 @@ from fusionrun.api.spec import FusionRunSpec
 from fusionrun.errors import SpecError
 from fusionrun.plan.build import GPU_SUFFIX, gpu_count
 from fusionrun.plan.presets import preset_data
+
+PART_OF_GPU = re.compile(r"/(mig-|gpu\.shared$)")
+"""Names of resources that are a part of a GPU. Source: NVIDIA's k8s-device-plugin, MIG ``mixed`` and time-slicing."""
 
 
 def check_spec(spec: FusionRunSpec) -> list[SpecError]:
@@ -79,6 +83,16 @@ def _gpus(spec: FusionRunSpec) -> Iterator[SpecError]:
     training = spec.training
     rule = f"must be processesPerNode = {training.processes_per_node}, one GPU for each process of a node"
     yield from _gpu_limit("training.resources", training.resources, training.processes_per_node, rule)
+    yield from _parts_of_gpus("rewardModel.resources", spec.reward_model.resources)
+    yield from _parts_of_gpus("training.resources", training.resources)
+
+
+def _parts_of_gpus(field: str, resources: Resources | None) -> Iterator[SpecError]:
+    """Refuse a part of a GPU for stages of ours: it does not count as one, so they would use CPUs beside it."""
+    for name, value in ((resources and resources.limits) or {}).items():
+        if PART_OF_GPU.search(name):
+            rule = "is a part of a GPU, which this stage does not use: request GPUs, by a resource that ends in /gpu"
+            yield SpecError(f"{field}.limits[{name}]", value, rule)
 
 
 def _gpu_limit(
