@@ -12,6 +12,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "fusionrun"
+REGISTRY = 'images.registry="registry.example"'
 CACHE = Path(os.environ.get("FUSIONRUN_CACHE", Path.home() / ".cache" / "fusionrun"))
 
 
@@ -31,7 +32,7 @@ def find(tool: str) -> str:
 
 
 class Helm:
-    """Renders the chart; remembers what it rendered."""
+    """Renders the chart with a registry, which every installation must name; remembers what it rendered."""
 
     def __init__(self) -> None:
         self.template = functools.cache(self._template)
@@ -40,14 +41,15 @@ class Helm:
         return subprocess.run([find("helm"), *arguments], capture_output=True, text=True, check=check)
 
     def _template(self, *sets: str) -> list[dict]:
-        arguments = [word for value in sets for word in ("--set-json", value)]
+        arguments = [word for value in (REGISTRY, *sets) for word in ("--set-json", value)]
         done = self.run("template", "fusionrun", str(CHART), "--namespace", "fusionrun-system", *arguments, check=False)
         assert done.returncode == 0, done.stderr
         return [document for document in yaml.safe_load_all(done.stdout) if document]
 
-    def refuses(self, value: str) -> str:
-        done = self.run("template", "fusionrun", str(CHART), "--set-json", value, check=False)
-        assert done.returncode != 0, f"{value} was accepted"
+    def refuses(self, *sets: str) -> str:
+        arguments = [word for value in (REGISTRY, *sets) for word in ("--set-json", value)]
+        done = self.run("template", "fusionrun", str(CHART), *arguments, check=False)
+        assert done.returncode != 0, f"{sets} was accepted"
         return done.stderr
 
 

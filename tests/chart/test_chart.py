@@ -38,7 +38,7 @@ def test_helm_lint_finds_nothing(helm, chart):
 
 def test_the_operator_reads_the_settings_that_the_chart_writes(helm, tmp_path):
     settings = settings_of(helm.template(), tmp_path)
-    assert settings.images.data == f"fusionrun.local/fusionrun-data:{__version__}"
+    assert settings.images.data == f"registry.example/fusionrun-data:{__version__}"
     assert settings.progress_url == "http://fusionrun.fusionrun-system.svc:8090"
     assert settings.namespaces == ()
     assert settings.cpu_environment == {}
@@ -60,6 +60,17 @@ def test_each_image_has_its_own_registry_tag_and_digest(helm, tmp_path):
     assert images.train == f"other.example/train@{digest}"
     container = one(documents, "Deployment")["spec"]["template"]["spec"]["containers"][0]
     assert container["image"] == "mirror.example/ml/op:7"
+
+
+def test_an_installation_without_a_registry_says_what_to_set(helm, tmp_path):
+    message = helm.refuses('images.registry=""')
+    assert "set images.registry to the registry and path that hold FusionRun's images" in message
+    parts = ("operator", "data", "serve", "train", "reward", "sandbox")
+    sets = ['images.registry=""', *(f'images.{part}.registry="own.example"' for part in parts)]
+    assert settings_of(helm.template(*sets), tmp_path).images.data == "own.example/fusionrun-data:0.1.0"
+    for part in parts:
+        message = helm.refuses(*sets, f'images.{part}.registry=""')
+        assert f"images.registry and images.{part}.registry are empty" in message
 
 
 @pytest.mark.parametrize("document", ["README.md", "docs/operations.md"])
@@ -264,7 +275,8 @@ def test_every_value_has_a_comment(chart):
 def test_the_real_api_server_takes_the_whole_chart(helm, chart, kubectl):
     name, namespace = "dry-run-of-fusionrun", "default"
     # The CRD is another release's here, where one is installed.
-    arguments = ("--dry-run=server", "--namespace", namespace, "--set", "crds.enabled=false")
+    sets = "crds.enabled=false,images.registry=registry.example"
+    arguments = ("--dry-run=server", "--namespace", namespace, "--set", sets)
     done = helm.run("install", name, str(chart), *arguments, check=False)
     assert done.returncode == 0, done.stderr
     manifest = done.stdout.partition("MANIFEST:")[2].partition("NOTES:")[0]

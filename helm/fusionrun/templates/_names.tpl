@@ -35,9 +35,14 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{/* An image's reference: (list $ "data"). */}}
 {{- define "fusionrun.image" -}}
 {{- $root := index . 0 -}}
-{{- $image := index $root.Values.images (index . 1) -}}
+{{- $part := index . 1 -}}
+{{- $image := index $root.Values.images $part -}}
 {{- $all := $root.Values.images -}}
-{{- $name := printf "%s/%s" (default $all.registry $image.registry) $image.repository -}}
+{{- $registry := default $all.registry $image.registry -}}
+{{- if not $registry -}}
+{{- fail (printf "images.registry and images.%s.registry are empty: set images.registry to the registry and path that hold FusionRun's images, such as --set images.registry=registry.example.com/ml (images/README.md says how to build and push them)" $part) -}}
+{{- end -}}
+{{- $name := printf "%s/%s" $registry $image.repository -}}
 {{- if $image.digest -}}
 {{- printf "%s@%s" $name $image.digest -}}
 {{- else -}}
