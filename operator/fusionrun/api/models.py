@@ -70,14 +70,18 @@ class Dtype(StrEnum):
 
 
 ALLOWED_VLLM_ARGS = frozenset({
-    "--block-size", "--cpu-offload-gb", "--disable-log-stats", "--enable-chunked-prefill",
-    "--enable-prefix-caching", "--enforce-eager", "--gpu-memory-utilization", "--kv-cache-dtype",
-    "--limit-mm-per-prompt", "--load-format", "--max-num-batched-tokens", "--max-num-seqs",
-    "--no-enable-prefix-caching", "--quantization", "--rope-scaling", "--rope-theta", "--swap-space",
-    "--tokenizer-mode",
+    "--async-scheduling", "--attention-backend", "--block-size", "--cpu-offload-gb", "--disable-log-stats",
+    "--enable-chunked-prefill", "--enable-expert-parallel", "--enable-prefix-caching", "--enforce-eager",
+    "--gpu-memory-utilization", "--kv-cache-dtype", "--limit-mm-per-prompt", "--load-format",
+    "--max-num-batched-tokens", "--max-num-seqs", "--no-enable-prefix-caching", "--quantization",
+    "--safetensors-load-strategy", "--tokenizer-mode",
 })  # fmt: skip
-"""Arguments of ``vllm serve`` that a run may set. Ours: those that touch speed and memory, none that loads code,
-opens the network, or changes what the run itself decides (model, name, port, generation config)."""
+"""Arguments of ``vllm serve`` that a run may set, each an argument of the vLLM that the serve image pins.
+
+They touch speed and memory. None loads code, opens the network, or changes what the run itself decides (model, name,
+port, GPUs, generation config). So ``--speculative-config``, ``--compilation-config``, ``--hf-overrides`` and
+``--model-loader-extra-config`` are not among them: their JSON can name code or an address.
+"""
 
 
 class ServerSettings(Contract):
