@@ -11,6 +11,7 @@ Anything else that a stage raises is taken for infrastructure (``classify``), wi
 """
 
 import errno
+import re
 import traceback
 from typing import ClassVar
 
@@ -49,6 +50,16 @@ class ServerWedgedError(InfrastructureError):
     exit_code = EXIT_SERVER_WEDGED
 
 
+CANNOT_COMPILE = re.compile(
+    r"Failed to find C compiler"  # Triton 3.7.1, runtime/build.py
+    # Triton's and PyTorch's call of a compiler. One that a signal ended (out of memory) "died with" it instead.
+    r"|Command '(\[')?(\S*[/-])?(cc|gcc|g\+\+|c\+\+|clang|clang\+\+)(-[\d.]+)?['\s].*returned non-zero exit status"
+    r"|No working C\+\+ compiler found"  # PyTorch 2.13.0, torch/_inductor/exc.py
+    r"|fatal error: \S+\.h(pp)?: No such file or directory",  # gcc, where the message holds its output
+)
+"""What libraries say when they cannot compile at run time."""
+
+
 def classify(error: BaseException) -> StageError:
     """Turn whatever a stage raised into a StageError with a message that a person can act on."""
     if isinstance(error, StageError):
@@ -59,6 +70,13 @@ def classify(error: BaseException) -> StageError:
         where = f" at {error.filename}" if error.filename else ""
         return InfrastructureError(f"no space left on the volume{where}: free some or enlarge the claim")
     last = traceback.format_exception_only(error)[-1].strip()
+    # Without frames: the messages of this exception and of those that led to it.
+    if CANNOT_COMPILE.search("".join(traceback.format_exception(error, limit=0))):
+        return UserError(
+            "the image cannot compile what its libraries compile at run time: that takes a C compiler, libc's headers "
+            "and Python.h. Set the chart's images.train and images.reward to the CUDA flavour (images/README.md), then "
+            f"apply the run again. The error was: {last}"
+        )
     frames = traceback.extract_tb(error.__traceback__)
     at = f" ({frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno})" if frames else ""
     return InfrastructureError(f"{last}{at}")
