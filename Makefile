@@ -91,6 +91,10 @@ cluster-status: ## Say what runs of the cluster
 images: ## Build the images and load them into the cluster
 	hack/images/build
 
+.PHONY: images-cuda
+images-cuda: ## Build the CUDA flavour of the train and reward images and check it, without a GPU (not in CI)
+	hack/images/build --cuda
+
 .PHONY: test-cluster
 test-cluster: venv ## Test the CRD and the chart against the real API server
 	eval "$$(hack/cluster/env)"; $(BIN)/python -m pytest -q -m cluster tests/chart tests/crd

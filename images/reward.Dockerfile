@@ -1,8 +1,14 @@
 # Scores responses with the reward model: torch and transformers, and nothing of training's beside (README.md says
 # how a model's own code for an older transformers is run).
+#
+# FLAVOUR=cuda (the default): with the C compiler that Triton calls at its first kernel. FLAVOUR=cpu: without.
 # Context: the root of the repository, with the wheel in dist/.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 FROM ${BASE_IMAGE}
+ARG FLAVOUR=cuda
+# Triton needs gcc, libc's headers and the Python.h of this image's interpreter. The python:* images have Python.h;
+# where Python comes from Debian, add python3-dev. Empty: the base image has them all.
+ARG COMPILER_PACKAGES="gcc libc6-dev"
 # The package index that has the wanted build of torch: empty for CUDA, the PyTorch CPU wheel index for CPUs.
 ARG TORCH_INDEX=""
 USER root
@@ -15,9 +21,16 @@ ENV PYTHONUNBUFFERED=1 HOME=/tmp HF_HOME=/tmp/hf XDG_CACHE_HOME=/tmp/cache \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 WORKDIR /tmp
 
+RUN if [ "$FLAVOUR" = cuda ] && [ -n "$COMPILER_PACKAGES" ]; then \
+        apt-get update \
+     && apt-get install --yes --no-install-recommends $COMPILER_PACKAGES \
+     && rm -rf /var/lib/apt/lists/*; \
+    fi
 # Heavy first: the wheel changes most often and comes last.
 COPY images/reward.lock /opt/fusionrun/
 RUN pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r /opt/fusionrun/reward.lock
 COPY dist/*.whl /opt/fusionrun/
 RUN pip install --no-cache-dir --no-deps /opt/fusionrun/*.whl
 USER 1000:1000
+# The build fails where Triton could not compile its CUDA driver in a pod.
+RUN [ "$FLAVOUR" != cuda ] || python -m fusionrun_stages.compiler

@@ -6,7 +6,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import IO
@@ -51,6 +53,27 @@ class Builder:
         images = json.loads(self._buildah("images", "--json", capture=True) or "[]")
         return {name for image in images for name in image["names"] or ()}
 
+    def build_missing(self, images: tuple[Image, ...], keys: dict[str, str]) -> None:
+        """Build what the store lacks, parents first, two images at a time (each is one thread of pip)."""
+        present = self.references()
+        self.say(f"the wheel is {self.wheel}")
+        _ = self.host_settings  # once, before there are threads
+        built: set[str] = set()
+
+        def build(image: Image) -> None:
+            started = time.monotonic()
+            self.build(image, keys)
+            self.say(f"built {self.reference(image.name, keys)} in {time.monotonic() - started:.1f} s")
+
+        missing = [image for image in images if self.reference(image.name, keys) not in present]
+        while missing:
+            waiting = {image.name for image in missing} - built
+            ready = [image for image in missing if image.parent not in waiting]
+            with ThreadPoolExecutor(max_workers=2) as pool:
+                list(pool.map(build, ready))
+            built |= {image.name for image in ready}
+            missing = [image for image in missing if image not in ready]
+
     def build(self, image: Image, keys: dict[str, str]) -> None:
         """Build one image; its parent must be there."""
         if image.dockerfile is None:
@@ -71,6 +94,20 @@ class Builder:
             except subprocess.CalledProcessError as error:
                 tail = "\n".join(log.read_text().splitlines()[-15:])
                 raise BuildError(f"{image.name} could not be built; {log} ends:\n{tail}") from error
+
+    def run_in(self, reference: str, *command: str) -> None:
+        """Run a command in a container of an image, as the image's own user, with its output on standard error."""
+        container = self._buildah("from", reference, capture=True).strip()
+        try:
+            self._buildah("run", container, "--", *command)
+        finally:
+            self._buildah("rm", container, capture=True)
+
+    def size(self, reference: str) -> str:
+        """Return the size of an image's unpacked layers, in words."""
+        (image,) = json.loads(self._buildah("images", "--json", reference, capture=True))
+        size: str = image["size"]
+        return size
 
     def push_to_layout(self, reference: str, layout: Layout) -> None:
         """Copy an image into the layout: a blob that is there is not written again.

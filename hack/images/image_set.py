@@ -4,7 +4,7 @@ Nothing is built here.
 """
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -47,8 +47,8 @@ IMAGES = (
     stage_image("operator", "base"),
     stage_image("sandbox", "base"),
     stage_image("data", "runtime"),
-    stage_image("train", "runtime"),
-    stage_image("reward", "runtime"),
+    stage_image("train", "runtime", FLAVOUR="cpu"),
+    stage_image("reward", "runtime", FLAVOUR="cpu"),
     stage_image("serve", "runtime", "serve", "serve-cpu", FLAVOUR="cpu"),
     Image(
         "tests",
@@ -58,6 +58,15 @@ IMAGES = (
         has_wheel=True,
     ),
 )
+
+
+def cuda_image(name: str) -> Image:
+    """Return the CUDA flavour of an image, as users build it; the stand-in's Python has its headers in python3-dev."""
+    image = stage_image(name, "base", FLAVOUR="cuda", COMPILER_PACKAGES="gcc libc6-dev python3-dev")
+    return replace(image, name=f"{name}-cuda", published=False)
+
+
+CUDA_IMAGES = (IMAGES[0], cuda_image("train"), cuda_image("reward"))
 
 
 def source_files(path: str) -> list[Path]:
@@ -92,14 +101,14 @@ def wheel_key() -> str:
     return hash_files(WHEEL_SOURCES)[:12]
 
 
-def image_keys() -> dict[str, str]:
+def image_keys(images: tuple[Image, ...] = IMAGES) -> dict[str, str]:
     """Return each image's hash: of its parent, its Dockerfile and arguments, its files, and the wheel.
 
     The runtime layer takes minutes to build and holds the union of its locks: only what that pins counts.
     """
     keys: dict[str, str] = {}
     wheel = wheel_key()
-    for image in IMAGES:
+    for image in images:
         parts = [
             keys[image.parent] if image.parent else f"{DEBIAN_SUITE} {DEBIAN_PACKAGES}",
             hash_files((image.dockerfile,)) if image.dockerfile else "",
