@@ -17,7 +17,6 @@ from fusionrun.api.parameters import ScoreParameters
 from fusionrun.api.records import MICRO, Row, Score
 from fusionrun_stages.conversations import Conversation, Key, Texts, gather, plan, texts_on_disk
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.reward_endpoint import RewardEndpoint
 from fusionrun_stages.reward_model import RewardModel, Store, Text
 from fusionrun_stages.shards import JsonLines, read_json_lines, shard_path, write_rows
 from fusionrun_stages.work import Made, Work
@@ -91,6 +90,9 @@ def run(work: Work) -> Made:
 def _scorer(parameters: ScoreParameters, device: str) -> tuple[Scorer, int]:
     """Return what scores, and the size of its batches."""
     if parameters.endpoint is not None:
+        # It runs in the data image: the reward image has no HTTP client.
+        from fusionrun_stages.reward_endpoint import RewardEndpoint
+
         return RewardEndpoint(parameters.endpoint, parameters.max_length), 1
     if parameters.model_path is None:
         raise UserError("rewardModel: exactly one of model and endpoint is required")

@@ -1,0 +1,83 @@
+"""An image holds what its stages import.
+
+The local cluster's images share one environment, so nothing else shows a package that a lock lacks.
+"""
+
+import ast
+import functools
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from fusionrun.api.stage import StageKind
+from fusionrun.objects.job import stage_image
+from fusionrun.settings import Images
+
+IMAGES = Path(__file__).parents[2] / "images"
+NAMES = Images(data="data", serve="serve", train="train", reward="reward", sandbox="sandbox")
+STAGES = [kind for kind in StageKind if kind is not StageKind.SERVE]
+DISTRIBUTIONS = {"yaml": "pyyaml"}
+
+
+@functools.cache
+def imports(path: Path, *, in_functions: bool) -> set[str]:
+    """Return every module that a file imports at its top, or in its functions."""
+    tree = ast.parse(path.read_text())
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    inside = {node for function in functions for node in ast.walk(function)}
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if (node in inside) != in_functions:
+            continue
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def file_of(module: str) -> Path | None:
+    path = IMAGES.joinpath(*module.split("."))
+    return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
+
+
+def packages(module: str, *, functions: bool, without: str = "") -> set[str]:
+    """Return the packages that a module and all modules of the wheel that it imports need.
+
+    ``functions`` includes what they import in functions, save for the module ``without``.
+    """
+    names: set[str] = set()
+    seen: set[str] = set()
+    waiting = {f"fusionrun_stages.{module}", "fusionrun_stages.__main__"}
+    while waiting:
+        name = waiting.pop()
+        path = file_of(name)
+        if name in seen or path is None:
+            continue
+        seen.add(name)
+        found = imports(path, in_functions=False)
+        if functions:
+            found = found | imports(path, in_functions=True) - {f"fusionrun_stages.{without}"}
+        names |= found
+        waiting |= {other for other in found if other.startswith("fusionrun_stages.")}
+    tops = {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"fusionrun", "fusionrun_stages"}
+    return {DISTRIBUTIONS.get(top, top.replace("_", "-")) for top in tops}
+
+
+def pinned(image: str) -> set[str]:
+    return set(re.findall(r"^([a-z0-9-]+)==", (IMAGES / f"{image}.lock").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("kind", STAGES)
+def test_the_lock_of_an_image_holds_what_its_stages_import(kind):
+    needed = packages(kind.value, functions=True, without="reward_endpoint" if kind is StageKind.SCORE else "")
+    assert "pyarrow" in needed
+    assert needed - pinned(stage_image(kind, NAMES)) == set()
+
+
+def test_score_starts_in_the_data_image_where_it_asks_an_endpoint():
+    needed = packages("score", functions=False) | packages("reward_endpoint", functions=False)
+    assert "httpx" in needed
+    assert needed - pinned("data") == set()
