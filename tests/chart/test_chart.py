@@ -67,7 +67,7 @@ def test_an_installation_without_a_registry_says_what_to_set(helm, tmp_path):
     assert "set images.registry to the registry and path that hold FusionRun's images" in message
     parts = ("operator", "data", "serve", "train", "reward", "sandbox")
     sets = ['images.registry=""', *(f'images.{part}.registry="own.example"' for part in parts)]
-    assert settings_of(helm.template(*sets), tmp_path).images.data == "own.example/fusionrun-data:{__version__}"
+    assert settings_of(helm.template(*sets), tmp_path).images.data == f"own.example/fusionrun-data:{__version__}"
     for part in parts:
         message = helm.refuses(*sets, f'images.{part}.registry=""')
         assert f"images.registry and images.{part}.registry are empty" in message
