@@ -8,7 +8,7 @@ from aiohttp import web
 from kubernetes.aio.client import ApiClient, Configuration
 
 from fusionrun.cluster import client as client_module
-from fusionrun.cluster.client import Client, Page, connect, proxy_for
+from fusionrun.cluster.client import LIST_PAGE_SIZE, Client, Page, connect, proxy_for
 from fusionrun.errors import ClusterError, PlanError
 from fusionrun.state.live import ObjectRef
 from fusionrun.state.prerequisites import KUEUE as KUEUE_API
@@ -104,7 +104,7 @@ def test_a_list_says_what_kind_its_items_are():
         lambda _: web.json_response(reply), lambda c: pages(c, "batch/v1", "Job", "demo", "fusionrun.dev/run")
     )
     assert (page.items[0]["apiVersion"], page.items[0]["kind"], page.version) == ("batch/v1", "Job", "42")
-    assert requests[0][2] == {"labelSelector": "fusionrun.dev/run", "limit": "500"}
+    assert requests[0][2] == {"labelSelector": "fusionrun.dev/run", "limit": str(LIST_PAGE_SIZE)}
 
 
 def test_a_list_is_read_page_by_page():

@@ -25,8 +25,12 @@ from fusionrun.state.live import ObjectRef
 from fusionrun.state.prerequisites import KUEUE_GROUP
 
 REQUEST_TIMEOUT_SECONDS = 30.0
-LIST_PAGE_SIZE = 500
-"""Most objects in one page of a list. Source: Kubernetes, client-go, tools/pager: its default."""
+LIST_PAGE_SIZE = 100
+"""Most objects in one page of a list.
+
+A page is held in memory as text and as parsed objects, and what it takes is not given back. Ours, measured: with 20
+finished runs the operator has 114 MiB with pages of 500 (the default of client-go's pager), and 96 MiB with 100.
+"""
 LOG_TIMEOUT_SECONDS = 5.0
 LOG_LIMIT_BYTES = 16384
 EVENTS_LIMIT = 50

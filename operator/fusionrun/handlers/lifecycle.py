@@ -34,8 +34,11 @@ logger = logging.getLogger(__name__)
 PROGRESS_SECONDS = 2.0
 """Longest that pushed progress waits for a reconcile, and so the least time between two that it alone asks for."""
 
-WATCH_PAGE_SIZE = 100
-"""Most objects of a kind in one page of the lists with which the watches start: all kinds are listed at once."""
+WATCH_PAGE_SIZE = 25
+"""Most objects of a kind in one page of the lists with which the watches start: all kinds are listed at once.
+
+Small, as ``cluster.client.LIST_PAGE_SIZE`` is, and for the same reason.
+"""
 
 DRAIN_SECONDS = 3.0
 """How long the last events may take to be posted when the operator ends."""
