@@ -199,7 +199,7 @@ class DatasetSummary(Contract):
     """Mean reward difference of the pairs that a margin bounds, on the reward model's scale."""
     by_source: Annotated[list[SourceRows], Field(max_length=32)] = []
     by_dataset: Annotated[list[DatasetRows], Field(max_length=64)] = []
-    """In the order of the spec. Empty where the pod's result had no room for them: the card shows them all the same."""
+    """In the order of the spec. Empty if the pod's result is too short to hold them; the data card always has them."""
     drops: Annotated[dict[str, int], Field(max_length=32)] = {}
     """Prompts dropped, by reason."""
 

@@ -224,7 +224,7 @@ class Client:
         return await self._send("patch", ref.kind, ref.name, reply)
 
     async def fail_pod(self, ref: ObjectRef, uid: str | None, condition: Manifest) -> Manifest:
-        """Mark a pod as failed that nobody else will, since the kubelet that should is gone; return the pod."""
+        """Mark a pod as failed whose kubelet is gone and cannot do it; return the pod."""
         patch: Manifest = {"status": {"phase": "Failed", "conditions": [condition]}}
         if uid:
             patch["metadata"] = {"uid": uid}  # refused for a successor of its name

@@ -27,7 +27,7 @@ STATUS_MIN_SECONDS = 1.0
 """Least time between two status writes of a run that change nothing but numbers."""
 
 CLEAN_UP_AT_ONCE = 8
-"""Most objects of finished runs deleted at once: nobody waits for it, and the next stage of another run must not."""
+"""Most objects of finished runs deleted at once, so that these deletes delay no stage of another run."""
 
 T = TypeVar("T")
 

@@ -1,6 +1,6 @@
 """The fields of an object that the operator reads; nothing else of it is kept in memory.
 
-An object of the API server is mostly text that nobody here reads: ``managedFields``, pod templates, volumes. ``trim``
+Most of an object is text that the operator never reads: ``managedFields``, pod templates, volumes. ``trim``
 copies what is listed below and shares equal strings between objects. A field that is not listed reads as absent, so
 list it here before you read it.
 """

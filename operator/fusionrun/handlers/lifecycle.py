@@ -125,7 +125,7 @@ def configure_kopf() -> kopf.OperatorSettings:
     # kopf lists each kind before it watches it, all kinds at the same time, and holds an object until its worker ends.
     settings.watching.chunk_size = WATCH_PAGE_SIZE
     settings.queueing.idle_timeout = 0.05
-    # What kopf's other handlers compare an object with is computed for on.event, too, and read by nobody.
+    # kopf computes what its other handlers compare an object with for on.event, too, which never reads it.
     settings.persistence.diffbase_storage = NoDiffBase()
     settings.persistence.progress_storage = NoProgress()
     settings.networking.request_timeout = 30

@@ -9,7 +9,7 @@ from fusionrun.objects.meta import QUEUE_LABEL
 from fusionrun.state.observe import Workload, made_by, parse_time
 
 PENDING_GRACE = timedelta(seconds=30)
-"""Waiting for less long is a stage's normal start: it is no news for the run."""
+"""How long the pods of a stage may wait before the run reports it: a normal start takes less."""
 AGAIN_SECONDS = 60.0
 """Time between two looks at what waits for longer."""
 PENDING_CHARACTERS = 300
@@ -31,7 +31,7 @@ class Pending:
     running: bool
     """Whether at least one of its pods runs, or ran until a moment ago."""
     message: str | None
-    """What the pod waits for that is worst off; None when none waits, or nothing is known of it."""
+    """The most serious reason why a pod of it waits; None when no pod waits, or the reason is not known."""
     since: datetime
     """Since when."""
     between: bool = False
@@ -68,7 +68,7 @@ def pending(workload: Workload, now: datetime) -> Pending:
 def for_long(found: dict[str, Pending], now: datetime) -> tuple[dict[str, Pending], float | None]:
     """Return what has waited for longer than a start takes, and in how many seconds to look at all of it again."""
     left = {name: (each.since + PENDING_GRACE - now).total_seconds() for name, each in found.items()}
-    # An event that says why may come at any time, and no watch tells of it.
+    # An event with the reason may be posted at any time, and events are not watched.
     again = [seconds if seconds > 0 else AGAIN_SECONDS for seconds in left.values()]
     return {name: each for name, each in found.items() if left[name] <= 0}, min(again, default=None)
 
