@@ -35,6 +35,7 @@ CHANGES = {
     "budget": {"maxGpuHours": 5},
     "backoffLimit": 7,
     "activeDeadlineSeconds": 600,
+    "ttlSecondsAfterFinished": 3600,
     "suspend": True,
 }
 
