@@ -209,7 +209,7 @@ def _count(
     for dataset in sorted(parameters.tasks):
         rows = by_dataset.get(dataset, {})
         counts[dataset_count("sft", dataset)] = rows.get(SFT, 0)
-        counts[dataset_count("pairs", dataset)] = rows.get(PAIR, 0)
+        counts[dataset_count("pairs", dataset)] = rows.get(PAIR, 0) + rows.get(HELD_OUT, 0)
     prepared = read_json(Path(parameters.prepare_manifest)).get("counts", {})
     drops = Counter(decided["drop"].drop_nulls())
     for reason, name in PREPARED.items():

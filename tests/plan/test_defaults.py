@@ -4,11 +4,13 @@ import json
 
 import pytest
 
+from fusionrun.api.data import PROMPTS_MAX, Preset
 from fusionrun.api.models import Sampling
 from fusionrun.api.spec import Family, FusionRunSpec
 from fusionrun.plan import recipe
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill
+from fusionrun.plan.presets import preset_data
 from support.golden import GOLDEN
 from support.runs import CLAIM, make_spec
 
@@ -173,3 +175,10 @@ def test_the_full_sample_has_the_papers_sizes():
     }
     bounds = build_plan(spec)["construct"].parameters["maxKept"]
     assert sum(bounds.values()) == 158_667 - 12_892  # all but the coding set that the sample leaves out
+
+
+@pytest.mark.parametrize("preset", list(Preset))
+def test_the_largest_bound_still_gives_a_spec_that_can_be_read_again(preset):
+    dataset = {"name": "set", "preset": preset, "task": preset_data(preset).task, "maxKept": PROMPTS_MAX}
+    filled = fill(FusionRunSpec.model_validate(make_spec(datasets=[dataset])))
+    assert FusionRunSpec.model_validate_json(filled.model_dump_json(exclude_none=True)) == filled

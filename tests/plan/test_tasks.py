@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec import MUTABLE_FIELDS, FusionRunSpec
 from fusionrun.api.task import StageTask
 from fusionrun.errors import PlanError
 from fusionrun.plan.build import build_plan
@@ -146,11 +146,13 @@ def test_resolve_is_asked_for_every_reference_and_every_digest():
     assert {s.name for s in parameters.stages} == {s.name for s in layout.plan.stages if s.has_artifact}
 
 
-def test_the_card_carries_the_resolved_spec():
-    layout = layout_of(publish={"uri": f"pvc://{CLAIM}/out"})
+def test_the_card_carries_the_resolved_spec_without_what_may_change_during_a_run():
+    layout = layout_of(publish={"uri": f"pvc://{CLAIM}/out"}, ttlSecondsAfterFinished=9, hub={"endpoint": "https://h"})
     parameters = task_of("publish", layout).parameters
     assert parameters.destination == "/data/out"
-    assert json.loads(parameters.run_spec)["training"]["dpo"]["beta"] == 10
+    spec = json.loads(parameters.run_spec)
+    assert spec["training"]["dpo"]["beta"] == 10
+    assert not spec.keys() & MUTABLE_FIELDS
 
 
 def test_an_s3_destination_is_kept_as_it_is():

@@ -64,7 +64,7 @@ def test_held_out_pairs_are_not_trained_on(tmp_path):
     assert not made.pairs.keys() & made.held_out.keys()
     assert made.made.counts == {
         "sft_rows": 8, "pairs": 9, "held_out_pairs": 3, "sft:a": 8, "pairs:a": 9,
-        "sft@instruction": 8, "pairs@instruction": 9,
+        "sft@instruction": 8, "pairs@instruction": 12,
     }  # fmt: skip
 
 

@@ -110,3 +110,17 @@ def test_a_field_that_is_checked_anew_is_not_read_again():
     world.run["spec"]["backoffLimit"] = 1
     world.run_to_end()
     assert world.condition("Complete")[0] == "True"
+
+
+def test_a_run_that_was_never_resumed_is_accepted_by_the_operator_that_starts_it(monkeypatch):
+    """With the images of the one and the stage versions of the other it would store old output under new digests."""
+    world = World(make_run(suspend=True))
+    world.settle()
+    assert world.objects == {}
+    assert world.condition("Suspended")[:2] == ("True", "Suspended")
+    monkeypatch.setattr(stages, "VERSIONS", dict.fromkeys(StageKind, 9))
+    world.run["spec"]["suspend"] = False
+    world.settle()
+    assert {ref.kind for ref in world.objects} == {"ConfigMap", "Job"}
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"

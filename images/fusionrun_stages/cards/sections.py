@@ -186,7 +186,7 @@ def _sizes(facts: Facts) -> Iterator[Section]:
     if table:
         yield Section(
             "Sizes",
-            "The data sets of the recipe beside the sizes that its authors published. Held-out pairs are not counted.",
+            "The data sets of the recipe beside the sizes that its authors published. Held-out pairs are counted.",
             sizes.HEAD,
             table,
             warnings=warnings,

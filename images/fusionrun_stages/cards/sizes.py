@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from fusionrun.api.data import Dataset
 from fusionrun.api.sizes import PUBLISHED, Sizes, difference, size_warning
-from fusionrun_stages.construct import PAIR, SFT
+from fusionrun_stages.construct import HELD_OUT, PAIR, SFT
 
 HEAD = ("data set", "SFT rows", "recipe", "difference", "pairs", "recipe", "difference", "within 20 %")
 
@@ -31,7 +31,7 @@ def compare(
             continue
         published = PUBLISHED[dataset.preset]
         rows = by_dataset.get(dataset.name, {})
-        found = Sizes(rows.get(SFT, 0), rows.get(PAIR, 0))
+        found = Sizes(rows.get(SFT, 0), rows.get(PAIR, 0) + rows.get(HELD_OUT, 0))
         warning = size_warning(found, published)
         table.append((
             dataset.name,

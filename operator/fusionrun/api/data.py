@@ -10,6 +10,9 @@ from fusionrun.api.models import Name, Revision, Sampling, ServerSettings, Uri
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=128)]
 
+PROMPTS_MAX = 100_000_000
+"""Most prompts of one data set that a bound can name."""
+
 SHARDS_MAX = 4096
 """Most shards, and so most pods, of one stage."""
 
@@ -87,9 +90,9 @@ class Dataset(Contract):
     """For sources of type Dataset: the column that holds their responses."""
     samples_per_prompt: Annotated[int, Field(ge=1, le=128)] | None = None
     """Responses per prompt and source. Left out: the recipe's (Instruction 5, Coding 8, Mathematics 5, SftOnly 1)."""
-    max_prompts: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
+    max_prompts: Annotated[int, Field(ge=1, le=PROMPTS_MAX)] | None = None
     """Most prompts that are asked; of more, a seeded choice. Left out: for a preset enough for maxKept, else all."""
-    max_kept: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
+    max_kept: Annotated[int, Field(ge=1, le=PROMPTS_MAX)] | None = None
     """Most SFT rows plus pairs; of more, a seeded choice of prompts. Left out: for a preset the recipe's, else all."""
     excluded_subjects: Annotated[list[Subject], Field(max_length=2)] | None = None
     """Prompts about these are dropped and counted. Left out: what the recipe removes from a preset, else nothing."""

@@ -179,6 +179,7 @@ class DatasetRows(Contract):
     name: Annotated[str, Field(max_length=64)]
     sft_rows: int
     pairs: int
+    """Held-out pairs are counted."""
     recipe_sft_rows: int | None = None
     """For a preset: the published number of SFT rows."""
     recipe_pairs: int | None = None
@@ -199,7 +200,7 @@ class DatasetSummary(Contract):
     """Mean reward difference of the pairs that a margin bounds, on the reward model's scale."""
     by_source: Annotated[list[SourceRows], Field(max_length=32)] = []
     by_dataset: Annotated[list[DatasetRows], Field(max_length=64)] = []
-    """In the order of the spec. Empty if the pod's result is too short to hold them; the data card always has them."""
+    """In the order of the spec. Empty if they do not fit into the pod's result; the data card always has them."""
     drops: Annotated[dict[str, int], Field(max_length=32)] = {}
     """Prompts dropped, by reason."""
 

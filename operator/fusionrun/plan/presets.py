@@ -24,7 +24,7 @@ the table "Datasets". Where each schema was found:
 from dataclasses import dataclass
 from math import ceil
 
-from fusionrun.api.data import Columns, Preset, Subject, Task
+from fusionrun.api.data import PROMPTS_MAX, Columns, Preset, Subject, Task
 from fusionrun.api.sizes import PUBLISHED
 from fusionrun.plan.recipe import SAMPLES_PER_PROMPT
 
@@ -162,7 +162,7 @@ def default_max_prompts(preset: Preset, max_kept: int) -> int:
     known, published = _PRESETS[preset], PUBLISHED[preset]
     useful = published.sft_rows if known.task is Task.CODING else published.total
     asked = known.prompts or ceil(useful / (1 - DROPPED_SHARE[known.task]))
-    return -(-asked * max_kept // published.total)
+    return min(-(-asked * max_kept // published.total), PROMPTS_MAX)
 
 
 def preset_uri(preset: Preset) -> str:

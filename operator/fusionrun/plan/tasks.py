@@ -22,7 +22,7 @@ from fusionrun.api.parameters import (
     SourceInputs,
     VerifyParameters,
 )
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec import MUTABLE_FIELDS, FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.api.task import StageTask
 from fusionrun.errors import PlanError
@@ -267,12 +267,15 @@ def _publish(layout: Layout, stage: Stage) -> PublishParameters:  # noqa: ARG001
     publish = layout.spec.publish
     if publish is None:
         raise PlanError("publish is not asked for")
+    # Fields that may change during a run made nothing of the model, and an older image may not know them.
+    spec = layout.spec.model_dump(mode="json", exclude_none=True)
+    recipe = {name: value for name, value in spec.items() if name not in MUTABLE_FIELDS}
     return PublishParameters(
         model_path=layout.artifact("promote", "model"),
         dataset_dir=layout.artifact("construct"),
         destination=claim_path(publish.uri) if publish.uri.startswith("pvc://") else publish.uri,
         hub_endpoint=_hub(layout.spec),
-        run_spec=json.dumps(layout.spec.model_dump(mode="json", exclude_none=True), sort_keys=True),
+        run_spec=json.dumps(recipe, sort_keys=True),
         scores=layout.scores,
         pins={r.field: pin for r, pin in zip(layout.plan.references, layout.pins, strict=False)},
         source_models={

@@ -109,7 +109,9 @@ def _advance(known: _Known, accepted: Acceptance) -> Decision:
     walk.run()
     wanted = conclude(walk, known.before)
     ends = any(kind is ConditionType.FINISHED and holds for kind, holds, _, _ in wanted)
-    kept = [] if ends or any(m.holds is every_stage for m in walk.missing) else to_keep
+    # A suspended run is accepted when it is resumed, with the images and stages of the operator of that time.
+    waits = any(m.holds is every_stage for m in walk.missing) or (accepted.is_new and spec.suspend)
+    kept = [] if ends or waits else to_keep
     lost, next_lost = lost_pods(known.observed, known.now)
     if next_lost is not None:
         walk.look_again(next_lost)
