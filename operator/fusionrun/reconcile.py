@@ -59,8 +59,8 @@ class Reconciler:
             made = [*made, *created.made]
         if made and woken_at is not None:
             self.metrics.transition(run, woken_at, made)
-        await self.executor.settle(live.run, decision, now)
+        gone = await self.executor.settle(live.run, decision, now)
         if decision.status is not None:
             self.metrics.status_changed(live.run, self.store.get(run) or live.run)
         # What we made changes what is: look again at once, and then it is quiet.
-        return 0.0 if made else decision.requeue_seconds
+        return 0.0 if made or gone else decision.requeue_seconds

@@ -78,8 +78,13 @@ class Executor:
                 break
         return Created(made, refused)
 
-    async def settle(self, run: Manifest, decision: Decision, now: datetime) -> None:
-        """Write the status once, then delete, then hand on the events.
+    async def settle(self, run: Manifest, decision: Decision, now: datetime) -> bool:
+        """Write the status once, hand on the events, then delete.
+
+        Returns
+        -------
+        bool
+            Whether an object was gone already, which no watch has reported: the run needs another decision.
 
         Raises
         ------
@@ -88,9 +93,9 @@ class Executor:
         """
         if decision.status is not None:
             await self._write_status(run, decision.status)
-        await _all(self._delete(run, ref, now) for ref in decision.delete)
         for event in decision.events:
             self._events.post(run, event, now)
+        return any(await _all(self._delete(run, ref, now) for ref in decision.delete))
 
     def seconds_to_wait(self, run: Manifest, decision: Decision) -> float:
         """Return how long a decision may wait that only freshens the status: writes must not delay the next stage."""
@@ -141,13 +146,16 @@ class Executor:
         self._store.put(await self._client.apply_status(manifest))
         self._written[ref_of(run)] = time.monotonic()
 
-    async def _delete(self, run: Manifest, ref: ObjectRef, now: datetime) -> None:
+    async def _delete(self, run: Manifest, ref: ObjectRef, now: datetime) -> bool:
         async with self._clean_up if is_finished(run) else contextlib.nullcontext():
-            await self._delete_now(ref, now)
+            return await self._delete_now(ref, now)
 
-    async def _delete_now(self, ref: ObjectRef, now: datetime) -> None:
+    async def _delete_now(self, ref: ObjectRef, now: datetime) -> bool:
+        """Delete an object; return whether it was gone already, and the watch has not reported that."""
         known = self._store.get(ref)
-        uid = known["metadata"]["uid"] if known else None
+        if known is None:  # it is gone since the decision; a successor of its name is not to be deleted
+            return False
+        uid = known["metadata"]["uid"]
         try:
             if ref.kind == "Pod":
                 # A Job replaces no pod that has not failed, nor lets it go: force alone would change nothing.
@@ -156,12 +164,14 @@ class Executor:
             else:
                 await self._client.delete(ref, uid)
         except ClusterError as error:
-            # Gone already, or its name belongs to another object by now: either way what was meant is gone.
             if error.status not in (_NOT_FOUND, _CONFLICT):
                 raise
-        if uid:  # the next decision may come before the watch reports the deletion, and must not delete again
-            self._store.deleting(ref, uid, now.strftime("%Y-%m-%dT%H:%M:%SZ"))
+            # It is gone, or its name belongs to another object by now. The watch may have missed the deletion.
+            return self._store.remove_uid(ref, uid)
+        # The next decision may come before the watch reports the deletion, and must not delete again.
+        self._store.deleting(ref, uid, now.strftime("%Y-%m-%dT%H:%M:%SZ"))
         logger.info("deleted %s %s", ref.kind, ref.name)
+        return False
 
 
 async def _all(calls: Iterable[Awaitable[T]]) -> list[T]:

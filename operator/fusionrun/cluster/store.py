@@ -61,6 +61,8 @@ class Store:
             return False
         if known is not None:
             self._forget(ref)
+            if known["metadata"].get("uid") != manifest["metadata"].get("uid"):  # a successor: no watch may report more
+                self._deleting.pop(known["metadata"].get("uid", ""), None)
         self._deleted.pop(ref, None)
         kept = trim(manifest, finished=run_of(manifest) in self._finished)
         ref, run = ref_of(kept), run_of(kept)  # with the strings that are kept anyway
@@ -105,6 +107,11 @@ class Store:
         self._deleting.pop(known["metadata"].get("uid", ""), None)
         self._forget(ref)
         return True
+
+    def remove_uid(self, ref: ObjectRef, uid: str) -> bool:
+        """Forget an object that the API server does not have any more; return whether that was news."""
+        known = self._objects.get(ref)
+        return known is not None and known["metadata"].get("uid") == uid and self.remove(ref)
 
     def remove_absent(
         self, api_version: str, kind: str, namespace: str, present: AbstractSet[ObjectRef], version: str

@@ -19,7 +19,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Decision:
-    """Create what is missing, write the status once, then delete, then tell.
+    """Create what is missing, write the status once, post the events, then delete.
 
     If the status write fails nothing is deleted. An object that exists already counts as created; one that is
     gone counts as deleted.
