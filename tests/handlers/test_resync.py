@@ -67,6 +67,22 @@ def test_it_is_ready_only_after_a_whole_list(monkeypatch, until):
     assert "working" in pokes.poked
 
 
+def test_a_resync_follows_a_broken_watch(monkeypatch, until):
+    monkeypatch.setattr(resync_module, "SOON_SECONDS", 0.01)
+    resync, pokes = build([set(), {run_ref("demo", "done")}], interval=600.0)
+
+    async def go():
+        task = asyncio.create_task(resync.run())
+        await until(lambda: resync.ready)
+        pokes.poked.clear()
+        resync.soon()
+        resync.soon()
+        await until(lambda: "done" in pokes.poked)
+        task.cancel()
+
+    asyncio.run(go())
+
+
 def test_a_resync_that_hangs_fails_the_probe(monkeypatch):
     resync, _ = build([], interval=600.0)
     assert resync.check() < 1

@@ -18,6 +18,7 @@ class Ears:
     def __init__(self):
         self.store, self.poked, self.gone, self.ready = Store(), [], [], True
         self.waiting = set()
+        self.relisted = 0
         self.watches = Watches(
             store=self.store,
             gatherer=self,
@@ -25,7 +26,11 @@ class Ears:
             metrics=Metrics(self.store.runs),
             gone=self.gone.append,
             ready=lambda: self.ready,
+            relisted=self.relist,
         )
+
+    def relist(self):
+        self.relisted += 1
 
     def poke(self, run, *, watched=False):
         assert watched
@@ -145,3 +150,13 @@ def test_every_child_is_watched_by_label_under_its_plural(ears):
     for api_version, kind in CHILDREN:
         group, _, version = api_version.rpartition("/")
         assert selected[group, version, RESOURCES[api_version, kind][0]] == LABEL_RUN
+
+
+def test_a_watch_that_begins_anew_asks_for_a_resync(ears):
+    """Its list does not show what was deleted while it was broken."""
+    ears.hear(None, job(1))
+    assert ears.relisted == 0, "the first list"
+    ears.hear("MODIFIED", job(2))
+    assert ears.relisted == 0
+    ears.hear(None, job(2))
+    assert ears.relisted == 1

@@ -81,6 +81,7 @@ async def run(settings: Settings) -> None:
         metrics=metrics,
         gone=gone,
         ready=lambda: resync.ready,
+        relisted=resync.soon,
     )
 
     registry, kopf_settings = kopf.OperatorRegistry(), configure_kopf()

@@ -1,9 +1,11 @@
 """Resync: list everything at start and every ten minutes, and reconcile every unfinished run.
 
-Watches drive the operator. A resync finds what they missed, above all a deletion while the API server was away.
+Watches drive the operator. A resync finds what they missed, above all a deletion while the API server was away. When a
+watch begins anew with a list, it may have missed some, and a resync follows soon.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -17,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
 """Time to the next try while no list has ever succeeded: no decision is made before."""
+SOON_SECONDS = 2.0
+"""Time from a broken watch to the resync: the watches of all kinds mostly break together, and one resync serves all."""
 RETRY_MAX_SECONDS = 60.0
 """Longest time to the next try after a failed list."""
 LIST_MAX_SECONDS = 300.0
@@ -51,6 +55,7 @@ class Resync:
         self._pokes = pokes
         self._interval = interval_seconds
         self._beat = time.monotonic()
+        self._wanted = asyncio.Event()
         self.ready = False
         """Whether the store was complete once: no decision is made before."""
 
@@ -67,7 +72,18 @@ class Resync:
                 logger.exception("list failed")
                 await asyncio.sleep(min(self._interval, RETRY_MAX_SECONDS))
             else:
-                await asyncio.sleep(self._interval)
+                await self._pause()
+
+    def soon(self) -> None:
+        """Resync within seconds: a watch has begun anew, and reports no object that was deleted meanwhile."""
+        self._wanted.set()
+
+    async def _pause(self) -> None:
+        """Wait for the interval, or until a resync is wanted."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wanted.wait(), self._interval)
+            await asyncio.sleep(min(SOON_SECONDS, self._interval))
+        self._wanted.clear()
 
     async def once(self) -> None:
         """List everything; reconcile every unfinished run, and every run that there was news of.

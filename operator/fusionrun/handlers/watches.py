@@ -27,7 +27,9 @@ class Watches:
     gone
         Told of every run that was deleted.
     ready
-        Whether the store is complete; before that, nobody is poked.
+        Whether the store is complete; before that, no run is reconciled.
+    relisted
+        Called for every object of a list with which a watch begins anew. Such a list does not show what was deleted.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Watches:
         metrics: Metrics,
         gone: Callable[[ObjectRef], None],
         ready: Callable[[], bool],
+        relisted: Callable[[], None],
     ) -> None:
         self._store = store
         self._gatherer = gatherer
@@ -46,6 +49,9 @@ class Watches:
         self._metrics = metrics
         self._gone = gone
         self._ready = ready
+        self._relisted = relisted
+        self._watched: set[str] = set()
+        """Kinds of which a watch has reported a change: a list of one of these is not the first."""
 
     def register(self, registry: kopf.OperatorRegistry, settings: kopf.OperatorSettings) -> None:
         """Watch runs, their children by label, and claims."""
@@ -72,6 +78,10 @@ class Watches:
                 return
         else:
             news = self._store.put(manifest)
+        if event["type"] is not None:
+            self._watched.add(manifest["kind"])
+        elif manifest["kind"] in self._watched:
+            self._relisted()
         if news and run is not None and self._ready():
             self._pokes.poke(run, watched=True)
 
