@@ -25,7 +25,7 @@
 # Deleted some time after a run has finished (spec.ttlSecondsAfterFinished), as the objects above.
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
-  verbs: [get, list, watch, create, delete]
+  verbs: [get, list, watch, create]
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get, list, watch, create, delete]

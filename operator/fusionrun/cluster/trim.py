@@ -90,7 +90,7 @@ _SUCCEEDED_POD: Fields = {
 }
 """A pod that ended well: its result, and from when to when it had its GPUs."""
 
-_OF_FINISHED_RUN: dict[str, Fields] = {"Pod": {"metadata": _IDENTITY}, "ConfigMap": _OTHER_KIND}
+_OF_FINISHED_RUN: dict[str, Fields] = {"Pod": {"metadata": _IDENTITY}}
 """Children of a finished run: enough to delete them, and to know a workload that has ended from one that has not."""
 
 _DATA_IS_READ = frozenset({None, "resolve"})
@@ -111,7 +111,8 @@ def trim(manifest: Manifest, *, finished: bool) -> Manifest:
     fields = _KEPT.get(kind, _OTHER_KIND)
     if kind == "Pod" and (manifest.get("status") or {}).get("phase") == "Succeeded":
         fields = _SUCCEEDED_POD
-    if kind == "ConfigMap" and (manifest["metadata"].get("labels") or {}).get(LABEL_STAGE) not in _DATA_IS_READ:
+    stage = (manifest["metadata"].get("labels") or {}).get(LABEL_STAGE)
+    if kind == "ConfigMap" and (stage not in _DATA_IS_READ or (finished and stage)):
         fields = _OTHER_KIND
     if finished:
         fields = _OF_FINISHED_RUN.get(kind, fields)

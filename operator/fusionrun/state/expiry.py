@@ -12,6 +12,8 @@ from fusionrun.state.observe import parse_time, ref_of
 FAILED_STAGE_FACTOR = 7
 """How many times as long the objects of failed stages stay: by default a week, so that somebody finds their logs."""
 
+_STAYS = ("Pod", "NetworkPolicy")
+
 
 def expired(live: Live, status: FusionRunStatus, now: datetime) -> tuple[list[ObjectRef], float | None]:
     """Return the objects to delete now, and in how many seconds the next one is due.
@@ -25,8 +27,9 @@ def expired(live: Live, status: FusionRunStatus, now: datetime) -> tuple[list[Ob
 
     Notes
     -----
-    Pods go with the workload that owns them. The ConfigMaps of the run itself (``RUN-spec`` and ``RUN-resolved``) stay
-    for as long as the run: they say with which defaults, images and inputs it was made.
+    Pods go with the workload that owns them. NetworkPolicies stay for as long as the run: they isolate pods that may
+    still be ending, or that run on a lost node. So do the ConfigMaps of the run itself (``RUN-spec`` and
+    ``RUN-resolved``): they say with which defaults, images and inputs it was made.
     """
     ended = parse_time(status.completion_time)
     if ended is None:
@@ -38,7 +41,7 @@ def expired(live: Live, status: FusionRunStatus, now: datetime) -> tuple[list[Ob
     later: list[float] = []
     for child in live.children:
         stage = _stage(child)
-        if child["kind"] == "Pod" or (child["kind"] == "ConfigMap" and stage is None):
+        if child["kind"] in _STAYS or (child["kind"] == "ConfigMap" and stage is None):
             continue
         if child["metadata"].get("deletionTimestamp"):
             continue
