@@ -1,8 +1,10 @@
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
 from fusionrun.cluster import gather as gather_module
+from fusionrun.cluster import warning_events
 from fusionrun.cluster.gather import CHILDREN, Gatherer, failed_container, list_everything, owned
 from fusionrun.cluster.store import ref_of, run_ref
 from fusionrun.cluster.warning_events import OBJECTS_MAX
@@ -155,6 +157,21 @@ def test_only_an_event_can_say_why_a_pod_is_not_made_or_does_not_start(gatherer,
     assert gather(gatherer).warnings == client.warnings
     asked = [name for verb, _, name in client.calls if verb == "warning"]
     assert sorted(asked) == ["alone-uid", "job-1-uid"]  # once each, and of nobody else
+
+
+def test_runs_that_ask_for_events_at_once_do_not_disturb_each_other(client, make, monkeypatch):
+    """One run's answer expires while it waits for another object's: a second run forgets it then."""
+    clock = iter([0.0, 59.0, 61.0])
+    monkeypatch.setattr(warning_events, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    first, second = make.child("Job", "first"), make.child("Job", "second")
+    client.warnings = {"first-uid": "FailedCreate: quota"}
+
+    async def go():
+        warnings = warning_events.Warnings(client)
+        await warnings.of([first])
+        return await asyncio.gather(warnings.of([first, second]), warnings.of([second]))
+
+    assert asyncio.run(go())[0] == client.warnings
 
 
 def test_few_objects_are_asked_about_and_no_answer_stops_a_run(gatherer, client, store, make):

@@ -94,10 +94,11 @@ def test_training_gets_one_gpu_for_each_process():
         assert errors(changed("training", limits(gpus, processesPerNode=2))) == found
 
 
+@pytest.mark.parametrize("part", ["rewardModel.resources", "dataStages.resources"])
 @pytest.mark.parametrize("gpus", ["1.5", "500m", "1k", "1e1"])
-def test_gpus_are_whole(gpus):
-    field, rule = "rewardModel.resources.limits[nvidia.com/gpu]", "GPUs are whole: must be a number of digits alone"
-    assert errors(changed("rewardModel.resources", limits(gpus)["resources"])) == [(field, gpus, rule)]
+def test_gpus_are_whole(part, gpus):
+    field, rule = f"{part}.limits[nvidia.com/gpu]", "GPUs are whole: must be a number of digits alone"
+    assert errors(changed(part, limits(gpus)["resources"])) == [(field, gpus, rule)]
 
 
 @pytest.mark.parametrize("name", ["nvidia.com/mig-1g.10gb", "nvidia.com/gpu.shared"])

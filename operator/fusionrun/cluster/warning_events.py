@@ -33,12 +33,13 @@ class Warnings:
         now = time.monotonic()
         self._known = {uid: known for uid, known in self._known.items() if now - known[0] < ASK_SECONDS}
         asked = objects[:OBJECTS_MAX]
-        await asyncio.gather(*(self._ask(m, now) for m in asked if m["metadata"]["uid"] not in self._known))
-        found = {m["metadata"]["uid"]: self._known[m["metadata"]["uid"]][1] for m in asked}
-        return {uid: text for uid, text in found.items() if text}
+        texts = await asyncio.gather(*(self._newest(m, now) for m in asked))
+        return {m["metadata"]["uid"]: text for m, text in zip(asked, texts, strict=True) if text}
 
-    async def _ask(self, manifest: Manifest, now: float) -> None:
+    async def _newest(self, manifest: Manifest, now: float) -> str:
         metadata = manifest["metadata"]
+        if known := self._known.get(metadata["uid"]):
+            return known[1]
         try:
             text = await self._client.newest_warning(metadata["namespace"], metadata["uid"])
         except ClusterError as error:
@@ -46,3 +47,4 @@ class Warnings:
             logger.warning("no events of %s: %s", metadata["name"], error)
             text = ""
         self._known[metadata["uid"]] = now, text
+        return text

@@ -248,7 +248,8 @@ def pod_spec(
 
 
 def _holds_gpus(one: dict[str, Any]) -> bool:
-    return any(name.endswith(GPU_SUFFIX) and int(count) for name, count in one["resources"].get("limits", {}).items())
+    limits = one["resources"].get("limits", {})
+    return any(name.endswith(GPU_SUFFIX) and str(count) != "0" for name, count in limits.items())
 
 
 def container(name: str, image: str, command: list[str], settings: Settings, **fields: Any) -> dict[str, Any]:

@@ -80,6 +80,7 @@ def _gpus(spec: FusionRunSpec) -> Iterator[SpecError]:
         rule = f"must be tensorParallelSize x pipelineParallelSize = {wanted}, the GPUs of one replica"
         yield from _gpu_limit(f"{field}.resources", server.resources, wanted, rule)
     yield from _gpu_limit("rewardModel.resources", spec.reward_model.resources)
+    yield from _gpu_limit("dataStages.resources", spec.data_stages.resources)
     training = spec.training
     rule = f"must be processesPerNode = {training.processes_per_node}, one GPU for each process of a node"
     yield from _gpu_limit("training.resources", training.resources, training.processes_per_node, rule)
