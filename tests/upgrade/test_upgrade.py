@@ -67,6 +67,15 @@ def operators() -> Iterator[Operators]:
     found.install(PRESENT)
 
 
+def until_finished(cluster: Cluster, name: str) -> Iterator[dict]:
+    """Yield a run at each change until it is finished. A change of the CRD ends a watch, which begins anew then."""
+    while True:
+        for run in cluster.watch(name):
+            yield run
+            if condition(run, "Finished") == "True":
+                return
+
+
 TURNS = {
     "upgrade, rollback, upgrade": (RELEASE, [PRESENT, ROLLBACK, PRESENT]),
     "rollback, upgrade": (PRESENT, [RELEASE, PRESENT]),
@@ -90,7 +99,7 @@ def watched(request, operators: Operators) -> Watched:
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
     found = Watched(switches=[operators.at_work()])
     left = list(zip(POINTS, turns, strict=False))
-    for found.run in cluster.watch(name):
+    for found.run in until_finished(cluster, name):
         begun = [s["name"] for s in found.run.get("status", {}).get("stages", []) if s["state"] in BEGUN]
         waits = condition(found.run, "Ready", "reason") == "OperatorTooOld"
         if left and (waits or any(stage.startswith(left[0][0]) for stage in begun)):
