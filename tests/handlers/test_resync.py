@@ -76,6 +76,10 @@ def test_a_resync_follows_a_broken_watch(monkeypatch, until):
         await until(lambda: resync.ready)
         pokes.poked.clear()
         resync.soon()
+        await asyncio.sleep(0.05)
+        assert pokes.poked == [], "the watches have just begun"
+        monkeypatch.setattr(resync_module, "START_SECONDS", 0.0)
+        resync.soon()
         resync.soon()
         await until(lambda: "done" in pokes.poked)
         task.cancel()

@@ -21,6 +21,8 @@ RETRY_SECONDS = 1.0
 """Time to the next try while no list has ever succeeded: no decision is made before."""
 SOON_SECONDS = 2.0
 """Time from a broken watch to the resync: the watches of all kinds mostly break together, and one resync serves all."""
+START_SECONDS = 60.0
+"""Time after the first resync in which all watches have begun: that resync serves their first lists."""
 RETRY_MAX_SECONDS = 60.0
 """Longest time to the next try after a failed list."""
 LIST_MAX_SECONDS = 300.0
@@ -56,6 +58,7 @@ class Resync:
         self._interval = interval_seconds
         self._beat = time.monotonic()
         self._wanted = asyncio.Event()
+        self._started = float("inf")
         self.ready = False
         """Whether the store was complete once: no decision is made before."""
 
@@ -75,8 +78,9 @@ class Resync:
                 await self._pause()
 
     def soon(self) -> None:
-        """Resync within seconds: a watch has begun anew, and reports no object that was deleted meanwhile."""
-        self._wanted.set()
+        """Resync within seconds if a watch has begun anew: it reports no object that was deleted meanwhile."""
+        if time.monotonic() - self._started > START_SECONDS:
+            self._wanted.set()
 
     async def _pause(self) -> None:
         """Wait for the interval, or until a resync is wanted."""
@@ -93,6 +97,7 @@ class Resync:
         news = await self._list_everything()
         first, self.ready = not self.ready, True
         if first:
+            self._started = time.monotonic()
             logger.info("watching %d runs", len(self._store.runs()))
         elif news:
             logger.info("the list was ahead of the watches for %d runs", len(news))

@@ -29,7 +29,7 @@ class Watches:
     ready
         Whether the store is complete; before that, no run is reconciled.
     relisted
-        Called for every object of a list with which a watch begins anew. Such a list does not show what was deleted.
+        Called for every object of a list with which a watch begins. Such a list does not show what was deleted before.
     """
 
     def __init__(
@@ -50,8 +50,6 @@ class Watches:
         self._gone = gone
         self._ready = ready
         self._relisted = relisted
-        self._watched: set[str] = set()
-        """Kinds of which a watch has reported a change: a list of one of these is not the first."""
 
     def register(self, registry: kopf.OperatorRegistry, settings: kopf.OperatorSettings) -> None:
         """Watch runs, their children by label, and claims."""
@@ -78,9 +76,7 @@ class Watches:
                 return
         else:
             news = self._store.put(manifest)
-        if event["type"] is not None:
-            self._watched.add(manifest["kind"])
-        elif manifest["kind"] in self._watched:
+        if event["type"] is None:
             self._relisted()
         if news and run is not None and self._ready():
             self._pokes.poke(run, watched=True)
