@@ -10,6 +10,7 @@ from fusionrun.api.models import Manifest
 from fusionrun.cluster.client import Client
 from fusionrun.errors import ClusterError
 from fusionrun.names import FIELD_MANAGER, digest_of
+from fusionrun.state.conditions import stamp
 from fusionrun.state.decision import Event
 from fusionrun.state.live import ObjectRef
 
@@ -56,7 +57,7 @@ class EventPoster:
         posting = _Posting(
             name=f"{metadata['name']}.{digest}",
             event=event,
-            at=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            at=stamp(now),
             run={"apiVersion": run["apiVersion"], "kind": run["kind"], **about},
         )
         uid = metadata["uid"]

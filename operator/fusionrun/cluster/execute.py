@@ -1,4 +1,4 @@
-"""Carry out a decision: create, write the status once, delete, post events. Every step may be repeated without harm."""
+"""Carry out a decision: create, write the status once, post events, delete. Every step may be repeated without harm."""
 
 import asyncio
 import contextlib
@@ -15,6 +15,7 @@ from fusionrun.cluster.client import Client
 from fusionrun.cluster.events import EventPoster
 from fusionrun.cluster.store import Store, is_finished, ref_of
 from fusionrun.errors import ClusterError
+from fusionrun.state.conditions import stamp
 from fusionrun.state.decision import Decision
 from fusionrun.state.live import ObjectRef, Refusal
 
@@ -169,7 +170,7 @@ class Executor:
             # It is gone, or its name belongs to another object by now. The watch may have missed the deletion.
             return self._store.remove_uid(ref, uid)
         # The next decision may come before the watch reports the deletion, and must not delete again.
-        self._store.deleting(ref, uid, now.strftime("%Y-%m-%dT%H:%M:%SZ"))
+        self._store.deleting(ref, uid, stamp(now))
         logger.info("deleted %s %s", ref.kind, ref.name)
         return False
 
@@ -193,7 +194,7 @@ def _lost(now: datetime) -> Manifest:
         "status": "True",
         "reason": "DeletionByFusionRun",
         "message": "its node was lost: it was to end, and nobody told that it did",
-        "lastTransitionTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "lastTransitionTime": stamp(now),
     }
 
 

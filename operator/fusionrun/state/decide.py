@@ -30,7 +30,7 @@ from fusionrun.state.lost import lost_pods
 from fusionrun.state.observe import Observed, observe, ref_of
 from fusionrun.state.prerequisites import Missing, every_stage, missing, over_budget
 from fusionrun.state.summary import seen_again, summary
-from fusionrun.state.told import AT_WORK
+from fusionrun.state.told import AT_WORK, idle
 from fusionrun.state.walk import Walk, still_alive
 
 
@@ -169,9 +169,7 @@ def _too_old(known: _Known, problem: str) -> Decision:
 def _suspended(stage: StageStatus) -> StageStatus:
     if stage.state not in AT_WORK and stage.state is not StageState.WAITING:
         return stage
-    spent = stage.gpu_seconds
-    return StageStatus(name=stage.name, state=StageState.PENDING, reason=Reason.SUSPENDED, message="suspended",
-                       gpu_seconds=spent, earlier_gpu_seconds=spent)  # fmt: skip
+    return idle(stage, stage, StageState.PENDING, Reason.SUSPENDED, "suspended")
 
 
 def _changed(known: _Known, status: FusionRunStatus) -> FusionRunStatus | None:

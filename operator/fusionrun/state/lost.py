@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from fusionrun.state.live import ObjectRef
-from fusionrun.state.observe import Observed, parse_time, ref_of
+from fusionrun.state.observe import Observed, parse_time, pod_ended, ref_of
 
 GIVEN_UP_AFTER = timedelta(seconds=300)
 """How long a pod may be overdue, its grace period over, before we take its node for lost.
@@ -33,7 +33,7 @@ def lost_pods(observed: Observed, now: datetime) -> tuple[list[ObjectRef], float
     pods = [p for seen in observed.stages.values() for workload in seen.workloads for p in workload.pods]
     for pod in pods:
         overdue_since = parse_time(pod["metadata"].get("deletionTimestamp"))
-        if overdue_since is None or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+        if overdue_since is None or pod_ended(pod):
             continue
         left = (overdue_since + GIVEN_UP_AFTER - now).total_seconds()
         if left <= 0:

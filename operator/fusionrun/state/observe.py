@@ -190,9 +190,13 @@ def _server_phase(manifest: Manifest, pods: list[Manifest], log_tails: dict[str,
     return Phase.FAILED if failure else Phase.RUNNING, failure
 
 
+def pod_ended(pod: Manifest) -> bool:
+    """Tell whether a pod has ended, well or not."""
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
 def _is_bound(pod: Manifest) -> bool:
-    ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-    return bool((pod.get("spec") or {}).get("nodeName")) and not ended
+    return bool((pod.get("spec") or {}).get("nodeName")) and not pod_ended(pod)
 
 
 def _placed(pods: Iterable[Manifest]) -> datetime | None:

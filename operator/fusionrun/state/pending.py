@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from fusionrun.api.models import Manifest
 from fusionrun.objects.meta import QUEUE_LABEL
-from fusionrun.state.observe import Workload, made_by, parse_time
+from fusionrun.state.observe import Workload, made_by, parse_time, pod_ended
 
 PENDING_GRACE = timedelta(seconds=30)
 """How long the pods of a stage may wait before the run reports it: a normal start takes less."""
@@ -55,7 +55,7 @@ def pending(workload: Workload, now: datetime) -> Pending:
     """
     waiting = [pod for pod in workload.pods if _phase(pod) in ("Pending", "")]
     since = _since(workload, waiting) or now
-    alive = [pod for pod in workload.pods if _phase(pod) not in ("Succeeded", "Failed")]
+    alive = [pod for pod in workload.pods if not pod_ended(pod)]
     between = not alive and bool(workload.pods) and now - since < PENDING_GRACE
     texts = [text for pod in workload.pods for text in _of_a_pod(pod, workload.warnings)]
     if not between:
@@ -78,7 +78,7 @@ def unexplained(children: Sequence[Manifest], now: datetime) -> list[Manifest]:
 
     They are Jobs and PyTorchJobs that have no pod, and pods on a node whose containers do not start.
     """
-    alive = [c for c in children if c["kind"] == "Pod" and _phase(c) not in ("Succeeded", "Failed")]
+    alive = [c for c in children if c["kind"] == "Pod" and not pod_ended(c)]
     pods = [pod for pod in alive if _phase(pod) == "Pending" and (pod.get("spec") or {}).get("nodeName")]
     found = [pod for pod in pods if all(rank == _STARTING_RANK for rank, _ in _of_a_pod(pod, {}))]
     jobs = [c for c in children if c["kind"] in ("Job", "PyTorchJob") and not _is_suspended(c) and not _has_ended(c)]
@@ -137,7 +137,7 @@ def _of_the_workload(workload: Workload) -> Iterator[tuple[int, str]]:
 def _of_a_pod(pod: Manifest, warnings: Mapping[str, str]) -> Iterator[tuple[int, str]]:
     """Yield the rank and the text of what Kubernetes says of a pod that does not run, or crashed."""
     status = pod.get("status") or {}
-    if _phase(pod) in ("Succeeded", "Failed"):
+    if pod_ended(pod):
         return
     name = f"pod {pod['metadata']['name']}"
     for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:

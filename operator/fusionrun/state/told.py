@@ -17,7 +17,11 @@ MESSAGE_CHARACTERS = 1024
 
 
 def idle(
-    stage: Stage, old: StageStatus | None, state: StageState, reason: Reason | None = None, message: str | None = None
+    stage: Stage | StageStatus,
+    old: StageStatus | None,
+    state: StageState,
+    reason: Reason | None = None,
+    message: str | None = None,
 ) -> StageStatus:
     """Return the status of a stage that holds nothing now: all that it has spent is of earlier attempts."""
     spent = old.gpu_seconds if old else None
