@@ -18,7 +18,7 @@ from fusionrun.api.data import SHARDS_MAX
 from fusionrun.api.models import Manifest
 from fusionrun.api.result import Progress
 from fusionrun.names import API_VERSION, KIND, LABEL_RUN, LABEL_STAGE, stage_from_label
-from fusionrun.state.live import ObjectRef, Pushed
+from fusionrun.state.observe.live_objects import ObjectRef, Pushed
 
 PATH = "/v1/progress"
 BODY_MAX_BYTES = 4096

@@ -12,8 +12,8 @@ from fusionrun.cluster.store import Store
 from fusionrun.metrics import Metrics
 from fusionrun.progress import ProgressBoard
 from fusionrun.settings import Settings
-from fusionrun.state.decide import decide
-from fusionrun.state.live import ObjectRef
+from fusionrun.state.decide.run import decide
+from fusionrun.state.observe.live_objects import ObjectRef
 
 
 @dataclass(frozen=True)

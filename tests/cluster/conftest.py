@@ -8,7 +8,7 @@ from fusionrun.cluster.client import Page
 from fusionrun.cluster.store import Store, ref_of
 from fusionrun.errors import ClusterError
 from fusionrun.names import API_VERSION, KIND, LABEL_RUN
-from fusionrun.state.live import ObjectRef
+from fusionrun.state.observe.live_objects import ObjectRef
 
 Manifest = dict[str, Any]
 

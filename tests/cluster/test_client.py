@@ -10,9 +10,9 @@ from kubernetes.aio.client import ApiClient, Configuration
 from fusionrun.cluster import client as client_module
 from fusionrun.cluster.client import LIST_PAGE_SIZE, Client, Page, connect, proxy_for
 from fusionrun.errors import ClusterError, PlanError
-from fusionrun.state.live import ObjectRef
-from fusionrun.state.prerequisites import KUEUE as KUEUE_API
-from fusionrun.state.prerequisites import KUEUE_GROUP
+from fusionrun.state.decide.prerequisites import KUEUE as KUEUE_API
+from fusionrun.state.decide.prerequisites import KUEUE_GROUP
+from fusionrun.state.observe.live_objects import ObjectRef
 
 JOB = ObjectRef("batch/v1", "Job", "demo", "j")
 MANIFEST = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "namespace": "demo"}}

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 
 from fusionrun.api.status import Reason
 from fusionrun.cluster.events import SIDE_BY_SIDE, EventPoster
-from fusionrun.state.decision import Event
+from fusionrun.state.decide.decision import Event
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

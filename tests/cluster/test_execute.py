@@ -8,7 +8,7 @@ from fusionrun.cluster.events import EventPoster
 from fusionrun.cluster.execute import CLEAN_UP_AT_ONCE, Created, Executor
 from fusionrun.cluster.store import ref_of, run_ref
 from fusionrun.errors import ClusterError
-from fusionrun.state.decision import Decision, Event
+from fusionrun.state.decide.decision import Decision, Event
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 TINY = run_ref("demo", "tiny")

@@ -10,7 +10,7 @@ from fusionrun.cluster.store import ref_of, run_ref
 from fusionrun.cluster.warning_events import OBJECTS_MAX
 from fusionrun.errors import ClusterError
 from fusionrun.names import KIND, LABEL_ATTEMPT, LABEL_RUN, LABEL_STAGE
-from fusionrun.state.live import ObjectRef
+from fusionrun.state.observe.live_objects import ObjectRef
 
 TINY = run_ref("demo", "tiny")
 CLAIM = ObjectRef("v1", "PersistentVolumeClaim", "demo", "fusion-data")

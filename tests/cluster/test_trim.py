@@ -7,8 +7,8 @@ import pytest
 
 from fusionrun.cluster.store import Store, run_of
 from fusionrun.cluster.trim import trim
-from fusionrun.state.decide import decide
-from fusionrun.state.live import Live
+from fusionrun.state.decide.run import decide
+from fusionrun.state.observe.live_objects import Live
 from support.served import finished, sample_run, served
 from support.world import World
 

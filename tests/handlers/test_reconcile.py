@@ -11,8 +11,8 @@ from fusionrun import reconcile as reconcile_module
 from fusionrun.cluster.execute import Created
 from fusionrun.metrics import Metrics
 from fusionrun.reconcile import Reconciler
-from fusionrun.state.decision import Decision
-from fusionrun.state.live import Live, ObjectRef, Refusal
+from fusionrun.state.decide.decision import Decision
+from fusionrun.state.observe.live_objects import Live, ObjectRef, Refusal
 
 RUN = {"metadata": {"name": "tiny", "namespace": "demo", "uid": "u"}, "status": {}}
 JOB = {"kind": "Job", "metadata": {"name": "j"}}

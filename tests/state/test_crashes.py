@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from fusionrun.state.decide import decide
-from fusionrun.state.decision import Decision
+from fusionrun.state.decide.decision import Decision
+from fusionrun.state.decide.run import decide
 from support.runs import make_run
 from support.world import World
 

@@ -6,9 +6,9 @@ import pytest
 
 from fusionrun.api.result import Outcome, StageResult, encode_result
 from fusionrun.api.status import Reason
-from fusionrun.state.decide import decide
-from fusionrun.state.failures import Failure
-from fusionrun.state.observe import ref_of
+from fusionrun.state.decide.run import decide
+from fusionrun.state.observe.failures import Failure
+from fusionrun.state.observe.observed import ref_of
 from support.runs import called_reward, make_run
 from support.world import World, succeeded
 

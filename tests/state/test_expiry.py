@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from fusionrun.state.decide import decide
+from fusionrun.state.decide.run import decide
 from support.runs import make_run
 from support.world import World
 

@@ -6,7 +6,7 @@ import pytest
 
 from fusionrun.api.result import Outcome, StageResult, encode_result
 from fusionrun.api.status import Reason
-from fusionrun.state.failures import DISRUPTIONS, Failure, explain
+from fusionrun.state.observe.failures import DISRUPTIONS, Failure, explain
 
 
 def words(message: str, *, user: bool = False, wedged: bool = False) -> str:

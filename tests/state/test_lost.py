@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from fusionrun.state.conditions import stamp
-from fusionrun.state.observe import ref_of
+from fusionrun.state.observe.observed import ref_of
+from fusionrun.state.report.conditions import stamp
 from support.runs import make_run
 from support.world import World
 

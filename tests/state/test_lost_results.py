@@ -7,8 +7,8 @@ import pytest
 from fusionrun import names
 from fusionrun.api.result import Outcome, StageResult, encode_result
 from fusionrun.api.status import Reason
-from fusionrun.state.decide import decide
-from fusionrun.state.live import ObjectRef
+from fusionrun.state.decide.run import decide
+from fusionrun.state.observe.live_objects import ObjectRef
 from support.runs import make_run
 from support.world import World
 

@@ -6,7 +6,7 @@ from fusionrun.api.result import Outcome, StageResult
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.status import Reason
 from fusionrun.api.task import decode_task
-from fusionrun.state.results import dataset_summary
+from fusionrun.state.report.results import dataset_summary
 from support.runs import make_run, make_spec
 from support.world import World, succeeded
 

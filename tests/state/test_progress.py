@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fusionrun.api.result import NUMBER_MAX, Outcome, Progress, StageResult, decode_result
-from fusionrun.state.live import Pushed
+from fusionrun.state.observe.live_objects import Pushed
 from support.properties import quick
 from support.runs import make_run
 from support.world import World, succeeded

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from fusionrun.api.status import Reason
-from fusionrun.state.live import Refusal
+from fusionrun.state.observe.live_objects import Refusal
 from support.runs import make_run
 from support.world import World
 

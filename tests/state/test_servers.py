@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from fusionrun.api.status import Reason
-from fusionrun.state.conditions import stamp
+from fusionrun.state.report.conditions import stamp
 from support.runs import make_run
 from support.world import World
 

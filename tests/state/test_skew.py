@@ -16,7 +16,7 @@ from fusionrun.api.status import StageState
 from fusionrun.plan import stages
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.stages import Stage
-from fusionrun.state import decide as decide_module
+from fusionrun.state.decide import run as decide_module
 from support.runs import make_run
 from support.world import World
 

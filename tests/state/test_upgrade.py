@@ -8,10 +8,10 @@ from fusionrun.api.task import decode_task
 from fusionrun.plan import stages
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.layout import Layout
-from fusionrun.state import decide as decide_module
-from fusionrun.state.frozen import acceptance, resolution
-from fusionrun.state.live import ObjectRef
-from fusionrun.state.observe import observe
+from fusionrun.state.decide import run as decide_module
+from fusionrun.state.observe.accepted_run import acceptance, resolution
+from fusionrun.state.observe.live_objects import ObjectRef
+from fusionrun.state.observe.observed import observe
 from support.runs import make_run
 from support.world import World, succeeded
 

@@ -3,7 +3,7 @@
 import copy
 
 from fusionrun.api.result import Outcome, StageResult, encode_result
-from fusionrun.state.observe import ref_of
+from fusionrun.state.observe.observed import ref_of
 from support.runs import make_run
 from support.world import World
 

@@ -7,8 +7,8 @@ import pytest
 from fusionrun.api.result import Outcome, StageResult, encode_result
 from fusionrun.api.status import Reason
 from fusionrun.api.task import EXIT_SERVER_WEDGED, decode_task
-from fusionrun.state.live import ObjectRef
-from fusionrun.state.observe import ref_of
+from fusionrun.state.observe.live_objects import ObjectRef
+from fusionrun.state.observe.observed import ref_of
 from support.runs import make_run
 from support.world import World
 

@@ -26,7 +26,7 @@ REPOSITORY = Path(__file__).parents[2]
 RELEASES = REPOSITORY / "tests" / "releases"
 SAMPLES = ("tiny", "llama-3-1-8b")
 CORE = (
-    "__init__.py", "errors.py", "names.py", "settings.py", "api/*.py", "plan/*.py", "objects/*.py", "state/*.py",
+    "__init__.py", "errors.py", "names.py", "settings.py", "api/*.py", "plan/*.py", "objects/*.py", "state/**/*.py",
     "cluster/__init__.py", "cluster/store.py", "cluster/trim.py",
 )  # fmt: skip
 """The parts of the operator that need no library but pydantic, and so run from a zip archive."""

@@ -16,11 +16,11 @@ from fusionrun.api.task import decode_task
 from fusionrun.cluster.store import is_finished
 from fusionrun.cluster.trim import trim
 from fusionrun.settings import Images, Settings
-from fusionrun.state.decide import decide
-from fusionrun.state.decision import Decision, Event
-from fusionrun.state.live import Live, ObjectRef, Pushed, Refusal
-from fusionrun.state.observe import INDEX_ANNOTATION, ref_of
-from fusionrun.state.prerequisites import prerequisites
+from fusionrun.state.decide.decision import Decision, Event
+from fusionrun.state.decide.prerequisites import prerequisites
+from fusionrun.state.decide.run import decide
+from fusionrun.state.observe.live_objects import Live, ObjectRef, Pushed, Refusal
+from fusionrun.state.observe.observed import INDEX_ANNOTATION, ref_of
 
 SETTINGS = Settings(
     images=Images(data="data:1", serve="serve:1", train="train:1", reward="reward:1", sandbox="sandbox:1")

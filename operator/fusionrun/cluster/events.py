@@ -10,9 +10,9 @@ from fusionrun.api.models import Manifest
 from fusionrun.cluster.client import Client
 from fusionrun.errors import ClusterError
 from fusionrun.names import FIELD_MANAGER, digest_of
-from fusionrun.state.conditions import stamp
-from fusionrun.state.decision import Event
-from fusionrun.state.live import ObjectRef
+from fusionrun.state.decide.decision import Event
+from fusionrun.state.observe.live_objects import ObjectRef
+from fusionrun.state.report.conditions import stamp
 
 logger = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from fusionrun.cluster.client import Client
 from fusionrun.cluster.events import EventPoster
 from fusionrun.cluster.store import Store, is_finished, ref_of
 from fusionrun.errors import ClusterError
-from fusionrun.state.conditions import stamp
-from fusionrun.state.decision import Decision
-from fusionrun.state.live import ObjectRef, Refusal
+from fusionrun.state.decide.decision import Decision
+from fusionrun.state.observe.live_objects import ObjectRef, Refusal
+from fusionrun.state.report.conditions import stamp
 
 logger = logging.getLogger(__name__)
 

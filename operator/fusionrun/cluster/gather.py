@@ -17,9 +17,9 @@ from fusionrun.cluster.store import Store, is_finished, ref_of, run_of
 from fusionrun.cluster.warning_events import Warnings
 from fusionrun.errors import ClusterError
 from fusionrun.names import API_VERSION, KIND, LABEL_ATTEMPT, LABEL_RUN, LABEL_STAGE
-from fusionrun.state.live import Live, ObjectRef, Pushed
-from fusionrun.state.pending import unexplained
-from fusionrun.state.prerequisites import prerequisites
+from fusionrun.state.decide.prerequisites import prerequisites
+from fusionrun.state.observe.live_objects import Live, ObjectRef, Pushed
+from fusionrun.state.observe.pending_pods import unexplained
 
 logger = logging.getLogger(__name__)
 

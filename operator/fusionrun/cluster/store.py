@@ -11,7 +11,7 @@ from fusionrun.api.models import Manifest
 from fusionrun.api.status import ConditionStatus, ConditionType
 from fusionrun.cluster.trim import trim
 from fusionrun.names import API_VERSION, KIND, LABEL_RUN
-from fusionrun.state.live import ObjectRef
+from fusionrun.state.observe.live_objects import ObjectRef
 
 
 def ref_of(manifest: Manifest) -> ObjectRef:

@@ -12,7 +12,7 @@ from typing import Any
 from fusionrun.api.models import Manifest
 from fusionrun.names import KIND, LABEL_ATTEMPT, LABEL_RUN, LABEL_STAGE
 from fusionrun.objects.meta import QUEUE_LABEL
-from fusionrun.state.observe import INDEX_ANNOTATION
+from fusionrun.state.observe.observed import INDEX_ANNOTATION
 
 Fields = Mapping[str, Any]
 """Fields to keep: each with the fields to keep below it, or with None to keep it whole."""

@@ -26,8 +26,8 @@ from fusionrun.metrics import Metrics
 from fusionrun.progress import ProgressBoard
 from fusionrun.reconcile import Reconciler
 from fusionrun.settings import Settings
-from fusionrun.state.decision import Event
-from fusionrun.state.live import ObjectRef
+from fusionrun.state.decide.decision import Event
+from fusionrun.state.observe.live_objects import ObjectRef
 
 logger = logging.getLogger(__name__)
 

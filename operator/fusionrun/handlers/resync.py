@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from fusionrun.cluster.store import Store, is_finished, ref_of
 from fusionrun.errors import ClusterError
 from fusionrun.handlers.pokes import Pokes
-from fusionrun.state.live import ObjectRef
+from fusionrun.state.observe.live_objects import ObjectRef
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from fusionrun.cluster.store import Store, ref_of, run_of
 from fusionrun.handlers.pokes import Pokes
 from fusionrun.metrics import Metrics
 from fusionrun.names import GROUP, KIND, LABEL_RUN, PLURAL, VERSION
-from fusionrun.state.live import ObjectRef
+from fusionrun.state.observe.live_objects import ObjectRef
 
 
 class Watches:

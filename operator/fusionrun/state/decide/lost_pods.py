@@ -2,8 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from fusionrun.state.live import ObjectRef
-from fusionrun.state.observe import Observed, parse_time, pod_ended, ref_of
+from fusionrun.state.observe.live_objects import ObjectRef
+from fusionrun.state.observe.observed import Observed, parse_time, pod_ended, ref_of
 
 GIVEN_UP_AFTER = timedelta(seconds=300)
 """How long a pod may be overdue, its grace period over, before we take its node for lost.

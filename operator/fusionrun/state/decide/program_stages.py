@@ -20,15 +20,16 @@ from fusionrun.objects.render import render
 from fusionrun.plan.layout import Layout
 from fusionrun.plan.stages import REPORTING, Stage
 from fusionrun.settings import Settings
-from fusionrun.state import progress, results
-from fusionrun.state.conditions import stamp
-from fusionrun.state.failures import Failure
-from fusionrun.state.live import ObjectRef, Refusal
-from fusionrun.state.observe import Observed, ObservedStage, Phase, Workload, ref_of
-from fusionrun.state.pending import Pending, pending
-from fusionrun.state.prerequisites import Missing
-from fusionrun.state.told import AT_WORK, DONE, MESSAGE_CHARACTERS, idle, last_numbers, seen
-from fusionrun.state.wedged import got_nothing, was_away
+from fusionrun.state.decide.prerequisites import Missing
+from fusionrun.state.observe.failures import Failure
+from fusionrun.state.observe.live_objects import ObjectRef, Refusal
+from fusionrun.state.observe.observed import Observed, ObservedStage, Phase, Workload, ref_of
+from fusionrun.state.observe.pending_pods import Pending, pending
+from fusionrun.state.observe.stalled_servers import got_nothing, was_away
+from fusionrun.state.report import results
+from fusionrun.state.report import stage_progress as progress
+from fusionrun.state.report.conditions import stamp
+from fusionrun.state.report.stage_status import AT_WORK, DONE, MESSAGE_CHARACTERS, idle, last_numbers, seen
 
 RESULT_GRACE = timedelta(seconds=2)
 """How long the watch of pods may be behind that of Jobs before the pods of a Job that has ended are listed.

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from fusionrun.api.models import Manifest
 from fusionrun.api.status import Reason
-from fusionrun.state.failures import Failure
+from fusionrun.state.observe.failures import Failure
 
 CRASH_LOOP_RESTARTS = 3
 """Restarts of a server's container after which one more short life counts as a crash loop."""

@@ -25,8 +25,8 @@ from fusionrun.plan.graph import digests
 from fusionrun.plan.layout import Layout
 from fusionrun.plan.stages import Plan
 from fusionrun.settings import Images
-from fusionrun.state.live import Live
-from fusionrun.state.observe import Observed, Phase, Workload
+from fusionrun.state.observe.live_objects import Live
+from fusionrun.state.observe.observed import Observed, Phase, Workload
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from fusionrun.api.models import Manifest
 from fusionrun.api.status import FusionRunStatus, Reason
-from fusionrun.state.live import ObjectRef
+from fusionrun.state.observe.live_objects import ObjectRef
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from fusionrun.api.models import Manifest
 from fusionrun.api.status import Reason
-from fusionrun.state.observe import Phase, Workload
+from fusionrun.state.observe.observed import Phase, Workload
 
 
 def got_nothing(client: Workload) -> bool:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from fusionrun.api.models import Manifest
 from fusionrun.objects.meta import QUEUE_LABEL
-from fusionrun.state.observe import Workload, made_by, parse_time, pod_ended
+from fusionrun.state.observe.observed import Workload, made_by, parse_time, pod_ended
 
 PENDING_GRACE = timedelta(seconds=30)
 """How long the pods of a stage may wait before the run reports it: a normal start takes less."""

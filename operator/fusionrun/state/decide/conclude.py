@@ -5,13 +5,13 @@ from datetime import datetime, timedelta
 
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.status import ConditionStatus, ConditionType, FusionRunStatus, Reason, StageState
-from fusionrun.state import conditions, results
-from fusionrun.state.conditions import Wanted
-from fusionrun.state.observe import parse_time
-from fusionrun.state.pending import NO_POD, for_long
-from fusionrun.state.progress import GPU_QUANTUM_SECONDS
-from fusionrun.state.told import AT_WORK, DONE
-from fusionrun.state.walk import Walk
+from fusionrun.state.decide.program_stages import Walk
+from fusionrun.state.observe.observed import parse_time
+from fusionrun.state.observe.pending_pods import NO_POD, for_long
+from fusionrun.state.report import conditions, results
+from fusionrun.state.report.conditions import Wanted
+from fusionrun.state.report.stage_progress import GPU_QUANTUM_SECONDS
+from fusionrun.state.report.stage_status import AT_WORK, DONE
 
 SECONDS_PER_HOUR = 3600
 

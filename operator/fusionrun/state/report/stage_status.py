@@ -7,9 +7,10 @@ from typing import Any
 from fusionrun.api.result import StageResult
 from fusionrun.api.status import Reason, StageState, StageStatus
 from fusionrun.plan.stages import Stage
-from fusionrun.state import progress, results
-from fusionrun.state.conditions import stamp
-from fusionrun.state.observe import Workload, parse_time
+from fusionrun.state.observe.observed import Workload, parse_time
+from fusionrun.state.report import results
+from fusionrun.state.report import stage_progress as progress
+from fusionrun.state.report.conditions import stamp
 
 DONE = frozenset({StageState.SUCCEEDED, StageState.SKIPPED})
 AT_WORK = frozenset({StageState.RUNNING, StageState.READY})

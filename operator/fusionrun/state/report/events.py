@@ -1,7 +1,7 @@
 """What is new between two statuses of a run, as Kubernetes events: for people, and for ``kubectl describe``."""
 
 from fusionrun.api.status import ConditionType, FusionRunStatus, Reason, StageState
-from fusionrun.state.decision import Event
+from fusionrun.state.decide.decision import Event
 
 _EXPECTED = (Reason.STAGES_RUNNING, Reason.SUSPENDED)
 """Reasons of a run that is not ready and that nobody need look at."""

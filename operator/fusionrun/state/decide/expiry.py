@@ -6,8 +6,8 @@ from fusionrun.api.models import Manifest
 from fusionrun.api.spec import DEFAULT_TTL_SECONDS
 from fusionrun.api.status import FusionRunStatus, StageState
 from fusionrun.names import LABEL_STAGE, stage_from_label
-from fusionrun.state.live import Live, ObjectRef
-from fusionrun.state.observe import parse_time, ref_of
+from fusionrun.state.observe.live_objects import Live, ObjectRef
+from fusionrun.state.observe.observed import parse_time, ref_of
 
 FAILED_STAGE_FACTOR = 7
 """How many times as long the objects of failed stages stay: by default a week, so that somebody finds their logs."""

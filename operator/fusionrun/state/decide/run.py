@@ -19,19 +19,19 @@ from fusionrun.plan.checks import check_spec
 from fusionrun.plan.graph import needed
 from fusionrun.plan.layout import Layout
 from fusionrun.settings import Settings
-from fusionrun.state import conditions
-from fusionrun.state.conclude import conclude
-from fusionrun.state.decision import Decision
-from fusionrun.state.events import events
-from fusionrun.state.expiry import expired
-from fusionrun.state.frozen import Acceptance, acceptance, accepted_by, resolution
-from fusionrun.state.live import Live, ObjectRef
-from fusionrun.state.lost import lost_pods
-from fusionrun.state.observe import Observed, observe, ref_of
-from fusionrun.state.prerequisites import Missing, every_stage, missing, over_budget
-from fusionrun.state.summary import seen_again, summary
-from fusionrun.state.told import AT_WORK, idle
-from fusionrun.state.walk import Walk, still_alive
+from fusionrun.state.decide.conclude import conclude
+from fusionrun.state.decide.decision import Decision
+from fusionrun.state.decide.expiry import expired
+from fusionrun.state.decide.lost_pods import lost_pods
+from fusionrun.state.decide.prerequisites import Missing, every_stage, missing, over_budget
+from fusionrun.state.decide.program_stages import Walk, still_alive
+from fusionrun.state.observe.accepted_run import Acceptance, acceptance, accepted_by, resolution
+from fusionrun.state.observe.live_objects import Live, ObjectRef
+from fusionrun.state.observe.observed import Observed, observe, ref_of
+from fusionrun.state.report import conditions
+from fusionrun.state.report.events import events
+from fusionrun.state.report.stage_status import AT_WORK, idle
+from fusionrun.state.report.summary import seen_again, summary
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from fusionrun.objects.meta import S3_KEYS
 from fusionrun.plan.build import GPU_SUFFIX
 from fusionrun.plan.defaults import fill
 from fusionrun.plan.stages import Plan, Stage
-from fusionrun.state.live import ObjectRef
+from fusionrun.state.observe.live_objects import ObjectRef
 
 PYTORCHJOB_CRD = ObjectRef("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", "pytorchjobs.kubeflow.org")
 

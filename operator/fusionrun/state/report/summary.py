@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from fusionrun.api.status import Artifacts, ConditionType, FusionRunStatus, Reason, StageState, StageStatus
-from fusionrun.state.conditions import Wanted, set_conditions, stamp
-from fusionrun.state.told import DONE
-from fusionrun.state.walk import Walk
+from fusionrun.state.decide.program_stages import Walk
+from fusionrun.state.report.conditions import Wanted, set_conditions, stamp
+from fusionrun.state.report.stage_status import DONE
 
 HEADLINE_CHARACTERS = 60
 

@@ -8,9 +8,9 @@ from enum import StrEnum
 from fusionrun import names
 from fusionrun.api.models import Manifest
 from fusionrun.api.result import StageResult, decode_result
-from fusionrun.state.failures import Failure, explain, explain_early
-from fusionrun.state.live import Live, ObjectRef, Pushed
-from fusionrun.state.servers import server_failure
+from fusionrun.state.observe.failures import Failure, explain, explain_early
+from fusionrun.state.observe.live_objects import Live, ObjectRef, Pushed
+from fusionrun.state.observe.server_failures import server_failure
 
 INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
 WORKLOADS = ("Job", "PyTorchJob", "Deployment")
