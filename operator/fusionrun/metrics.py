@@ -27,7 +27,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from fusionrun.api.models import Manifest
 from fusionrun.api.records import MICRO
 from fusionrun.api.status import ConditionStatus, ConditionType, Reason, StageState
-from fusionrun.state.observe.live_objects import ObjectRef
+from fusionrun.state.observe.object_ref import ObjectRef
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,8 @@ from fusionrun.api.data import SHARDS_MAX
 from fusionrun.api.models import Manifest
 from fusionrun.api.result import Progress
 from fusionrun.names import API_VERSION, KIND, LABEL_RUN, LABEL_STAGE, stage_from_label
-from fusionrun.state.observe.live_objects import ObjectRef, Pushed
+from fusionrun.state.observe.live_objects import PushedProgress
+from fusionrun.state.observe.object_ref import ObjectRef
 
 PATH = "/v1/progress"
 BODY_MAX_BYTES = 4096
@@ -57,10 +58,10 @@ class ProgressBoard:
         self._exists = exists
         self._poke = poke
         self._count = count
-        self._pushed: dict[ObjectRef, dict[tuple[str, int], Pushed]] = {}
+        self._pushed: dict[ObjectRef, dict[tuple[str, int], PushedProgress]] = {}
         self._last: dict[str, float] = {}
 
-    def of(self, run: ObjectRef) -> dict[tuple[str, int], Pushed]:
+    def of(self, run: ObjectRef) -> dict[tuple[str, int], PushedProgress]:
         """Return what the pods of a run pushed last, by stage and index."""
         return self._pushed.get(run, {})
 
@@ -111,7 +112,9 @@ class ProgressBoard:
         except ValidationError as error:
             return 400, str(error)
         if self._exists(sender.run):  # it may have been deleted while the body came
-            self._pushed.setdefault(sender.run, {})[sender.stage, sender.index] = Pushed(progress, datetime.now(UTC))
+            self._pushed.setdefault(sender.run, {})[sender.stage, sender.index] = PushedProgress(
+                progress, datetime.now(UTC)
+            )
             self._poke(sender.run)
         return _TAKEN, ""
 

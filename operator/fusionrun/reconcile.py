@@ -13,7 +13,7 @@ from fusionrun.metrics import Metrics
 from fusionrun.progress import ProgressBoard
 from fusionrun.settings import Settings
 from fusionrun.state.decide.run import decide
-from fusionrun.state.observe.live_objects import ObjectRef
+from fusionrun.state.observe.object_ref import ObjectRef
 
 
 @dataclass(frozen=True)

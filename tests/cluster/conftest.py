@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from fusionrun.cluster.client import Page
-from fusionrun.cluster.store import Store, ref_of
+from fusionrun.cluster.store import Store
 from fusionrun.errors import ClusterError
 from fusionrun.names import API_VERSION, KIND, LABEL_RUN
-from fusionrun.state.observe.live_objects import ObjectRef
+from fusionrun.state.observe.object_ref import ObjectRef, ref_of
 
 Manifest = dict[str, Any]
 

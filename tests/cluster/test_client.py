@@ -12,7 +12,7 @@ from fusionrun.cluster.client import LIST_PAGE_SIZE, Client, Page, connect, prox
 from fusionrun.errors import ClusterError, PlanError
 from fusionrun.state.decide.prerequisites import KUEUE as KUEUE_API
 from fusionrun.state.decide.prerequisites import KUEUE_GROUP
-from fusionrun.state.observe.live_objects import ObjectRef
+from fusionrun.state.observe.object_ref import ObjectRef
 
 JOB = ObjectRef("batch/v1", "Job", "demo", "j")
 MANIFEST = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "namespace": "demo"}}

@@ -2,8 +2,8 @@ import asyncio
 from datetime import UTC, datetime
 
 from fusionrun.api.status import Reason
-from fusionrun.cluster.events import SIDE_BY_SIDE, EventPoster
-from fusionrun.state.decide.decision import Event
+from fusionrun.cluster.events import CONCURRENCY, EventPoster
+from fusionrun.state.report.events import Event
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -28,19 +28,19 @@ def test_events_of_many_runs_are_posted_side_by_side_and_those_of_one_in_order(m
     async def go():
         client = SlowClient()
         events = EventPoster(client)
-        runs = [make.run(name=f"run-{i}", uid=f"uid-{i}") for i in range(3 * SIDE_BY_SIDE)]
+        runs = [make.run(name=f"run-{i}", uid=f"uid-{i}") for i in range(3 * CONCURRENCY)]
         for number in range(5):
             for run in runs:
                 events.post(run, Event("Normal", Reason.STAGE_STARTED, str(number)), NOW)
         async with asyncio.timeout(2):
-            while client.held < SIDE_BY_SIDE:  # noqa: ASYNC110 -- what it waits for has no event
+            while client.held < CONCURRENCY:  # noqa: ASYNC110 -- what it waits for has no event
                 await asyncio.sleep(0)
         client.open.set()
         await events.drain()
         return client, runs
 
     client, runs = asyncio.run(go())
-    assert client.most == SIDE_BY_SIDE
+    assert client.most == CONCURRENCY
     for run in runs:
         assert [m for name, m in client.posted if name == run["metadata"]["name"]] == list("01234")
 

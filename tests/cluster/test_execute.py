@@ -6,9 +6,10 @@ import pytest
 from fusionrun.api.status import FusionRunStatus, Reason
 from fusionrun.cluster.events import EventPoster
 from fusionrun.cluster.execute import CLEAN_UP_AT_ONCE, Created, Executor
-from fusionrun.cluster.store import ref_of, run_ref
 from fusionrun.errors import ClusterError
-from fusionrun.state.decide.decision import Decision, Event
+from fusionrun.state.decide.decision import Decision
+from fusionrun.state.observe.object_ref import ref_of, run_ref
+from fusionrun.state.report.events import Event
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 TINY = run_ref("demo", "tiny")
@@ -101,8 +102,8 @@ def test_an_object_of_another_owner_is_never_taken_over(client, store, run, make
     client.objects[ref_of(job)] = job
     ((ref, refusal),) = execute(client, store, run, create=(make.child("Job", "new"),)).refused.items()
     assert ref == ref_of(job)
-    assert (refusal.status, refusal.for_good) == (409, False)  # its owner may go
-    assert "not this run's" in refusal.message
+    assert (refusal.status, refusal.is_permanent) == (409, False)  # its owner may go
+    assert "belongs to another owner" in refusal.message
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,7 @@ def test_a_predecessor_that_is_still_being_deleted_is_waited_for(client, store, 
     job = make.child("Job", "new", **leftover)
     client.objects[ref_of(job)] = job
     (refusal,) = execute(client, store, run, create=(make.child("Job", "new"),)).refused.values()
-    assert (refusal.transient, refusal.for_good) == (True, False)
+    assert (refusal.transient, refusal.is_permanent) == (True, False)
 
 
 def test_what_is_gone_counts_as_deleted_and_asks_for_another_decision(client, store, run, make):
@@ -162,7 +163,7 @@ def test_an_event_that_cannot_be_posted_fails_nothing(client, store, run):
 
 
 @pytest.mark.parametrize(
-    ("status", "for_good", "transient"),
+    ("status", "permanent", "transient"),
     [
         (400, True, False),
         (403, False, False),
@@ -176,7 +177,7 @@ def test_an_event_that_cannot_be_posted_fails_nothing(client, store, run):
     ],
 )
 def test_an_object_that_is_not_created_holds_up_neither_the_others_nor_the_status_nor_the_deletes(
-    client, store, run, make, status, for_good, transient
+    client, store, run, make, status, permanent, transient
 ):
     client.fail["create", "Deployment"] = ClusterError("create", "Deployment", "d", status, "the server's words")
     old = make.child("Job", "old")
@@ -193,7 +194,7 @@ def test_an_object_that_is_not_created_holds_up_neither_the_others_nor_the_statu
     assert [m["kind"] for m in created.made] == ["Job"]
     ((ref, refusal),) = created.refused.items()
     assert (ref.kind, refusal.status) == ("Deployment", status)
-    assert (refusal.for_good, refusal.transient) == (for_good, transient)
+    assert (refusal.is_permanent, refusal.transient) == (permanent, transient)
     assert "the server's words" in refusal.message
     assert {"apply FusionRun", "delete Job"} <= set(client.verbs())
 

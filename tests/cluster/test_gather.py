@@ -5,12 +5,11 @@ import pytest
 
 from fusionrun.cluster import gather as gather_module
 from fusionrun.cluster import warning_events
-from fusionrun.cluster.gather import CHILDREN, Gatherer, failed_container, list_everything, owned
-from fusionrun.cluster.store import ref_of, run_ref
+from fusionrun.cluster.gather import CHILDREN, Gatherer, failed_container, list_everything
 from fusionrun.cluster.warning_events import OBJECTS_MAX
 from fusionrun.errors import ClusterError
 from fusionrun.names import KIND, LABEL_ATTEMPT, LABEL_RUN, LABEL_STAGE
-from fusionrun.state.observe.live_objects import ObjectRef
+from fusionrun.state.observe.object_ref import ObjectRef, owned_by, ref_of, run_ref
 
 TINY = run_ref("demo", "tiny")
 CLAIM = ObjectRef("v1", "PersistentVolumeClaim", "demo", "fusion-data")
@@ -77,7 +76,7 @@ def test_a_namesakes_leftovers_and_strangers_are_no_children(make):
         make.child("Pod", "leftovers-pod", owner="leftover-uid"),
         make.child("ConfigMap", "stranger", metadata={"ownerReferences": None}),
     ]
-    assert [c["metadata"]["name"] for c in owned(children, "run-uid")] == ["job", "pod"]
+    assert [c["metadata"]["name"] for c in owned_by("run-uid", children)] == ["job", "pod"]
 
 
 def test_the_pods_of_a_server_are_children_through_its_replica_set(make):
@@ -86,7 +85,7 @@ def test_the_pods_of_a_server_are_children_through_its_replica_set(make):
         make.child("Pod", "mine", owner="rs-uid", owner_name="serve-a-7d9f"),
         make.child("Pod", "other", owner="rs2-uid", owner_name="serve-b-7d9f"),
     ]
-    assert [c["metadata"]["name"] for c in owned(children, "run-uid")] == ["serve-a", "mine"]
+    assert [c["metadata"]["name"] for c in owned_by("run-uid", children)] == ["serve-a", "mine"]
 
 
 def test_the_log_of_a_failed_pod_is_read_once(gatherer, client, store, make):
@@ -167,7 +166,7 @@ def test_runs_that_ask_for_events_at_once_do_not_disturb_each_other(client, make
     client.warnings = {"first-uid": "FailedCreate: quota"}
 
     async def go():
-        warnings = warning_events.Warnings(client)
+        warnings = warning_events.WarningEvents(client)
         await warnings.of([first])
         return await asyncio.gather(warnings.of([first, second]), warnings.of([second]))
 

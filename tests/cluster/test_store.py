@@ -1,4 +1,4 @@
-from fusionrun.cluster.store import ref_of, run_of, run_ref
+from fusionrun.state.observe.object_ref import ref_of, run_of, run_ref
 
 TINY = run_ref("demo", "tiny")
 

@@ -5,10 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from fusionrun.cluster.store import Store, run_of
+from fusionrun.cluster.store import Store
 from fusionrun.cluster.trim import trim
 from fusionrun.state.decide.run import decide
-from fusionrun.state.observe.live_objects import Live
+from fusionrun.state.observe.live_objects import LiveObjects
+from fusionrun.state.observe.object_ref import run_of
 from support.served import finished, sample_run, served
 from support.world import World
 
@@ -55,16 +56,16 @@ def test_a_run_is_decided_on_alike_with_trimmed_objects_and_with_whole_ones():
         world.settle()
         run, *children = served(world)
         for now in (world.now, world.now + timedelta(seconds=30)):
-            whole = decide(Live(run, tuple(children)), world.settings, now)
+            whole = decide(LiveObjects(run, tuple(children)), world.settings, now)
             kept = (trim(child, finished=False) for child in children)
-            assert decide(Live(trim(run, finished=False), tuple(kept)), world.settings, now) == whole
+            assert decide(LiveObjects(trim(run, finished=False), tuple(kept)), world.settings, now) == whole
         if not world.step():
             break
     assert world.condition("Complete")[0] == "True"
-    rests = decide(Live(run, tuple(children)), world.settings, world.now + timedelta(days=1))
+    rests = decide(LiveObjects(run, tuple(children)), world.settings, world.now + timedelta(days=1))
     kept = tuple(trim(child, finished=True) for child in children)
     assert rests.delete
-    assert decide(Live(run, kept), world.settings, world.now + timedelta(days=1)) == rests
+    assert decide(LiveObjects(run, kept), world.settings, world.now + timedelta(days=1)) == rests
     assert {run_of(child) for child in kept} == {run_of(run)}
 
 

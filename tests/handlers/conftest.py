@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fusionrun.cluster.store import run_ref
+from fusionrun.state.observe.object_ref import run_ref
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@ import asyncio
 
 import pytest
 
-from fusionrun.cluster.store import run_ref
 from fusionrun.errors import ClusterError
 from fusionrun.handlers import pokes as pokes_module
 from fusionrun.handlers.pokes import Pokes
+from fusionrun.state.observe.object_ref import run_ref
 
 
 class Recorder:

@@ -7,7 +7,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from fusionrun import progress as progress_module
 from fusionrun.names import API_VERSION, KIND, LABEL_RUN, LABEL_STAGE
 from fusionrun.progress import BODY_MAX_BYTES, PATH, ProgressBoard
-from fusionrun.state.observe.live_objects import ObjectRef
+from fusionrun.state.observe.object_ref import ObjectRef
 
 PROGRESS = {"done": 3, "total": 9, "unit": "prompts", "numbers": {"tokens_per_second": 240.5}}
 

@@ -12,7 +12,8 @@ from fusionrun.cluster.execute import Created
 from fusionrun.metrics import Metrics
 from fusionrun.reconcile import Reconciler
 from fusionrun.state.decide.decision import Decision
-from fusionrun.state.observe.live_objects import Live, ObjectRef, Refusal
+from fusionrun.state.observe.live_objects import LiveObjects, Refusal
+from fusionrun.state.observe.object_ref import ObjectRef
 
 RUN = {"metadata": {"name": "tiny", "namespace": "demo", "uid": "u"}, "status": {}}
 JOB = {"kind": "Job", "metadata": {"name": "j"}}
@@ -68,7 +69,7 @@ def reconcile(hands, tiny, monkeypatch, decision, woken_at=None):
 
 
 def test_gather_decide_create_settle(tiny, monkeypatch):
-    hands = Hands(Live(RUN))
+    hands = Hands(LiveObjects(RUN))
     answer, seen, _ = reconcile(hands, tiny, monkeypatch, Decision(requeue_seconds=5.0))
     assert hands.did == ["gather", "create", "settle"]
     assert answer == 5.0
@@ -79,7 +80,7 @@ def test_gather_decide_create_settle(tiny, monkeypatch):
 
 def test_pods_that_a_decision_asks_for_are_listed_before_it_is_made_again(tiny, monkeypatch):
     job = ObjectRef("batch/v1", "Job", "demo", "j")
-    hands = Hands(Live(RUN))
+    hands = Hands(LiveObjects(RUN))
     answer, seen, _ = reconcile(hands, tiny, monkeypatch, Decision(list_pods=(job,), requeue_seconds=5.0))
     assert hands.did == ["gather", "list j", "create", "settle"]
     assert [live.pods_listed for live, _, _ in seen] == [frozenset(), {job}]
@@ -89,7 +90,7 @@ def test_pods_that_a_decision_asks_for_are_listed_before_it_is_made_again(tiny, 
 def test_what_is_refused_is_decided_on_again_and_the_rest_is_carried_out(tiny, monkeypatch):
     server, queue = (ObjectRef("apps/v1", "Deployment", "demo", name) for name in "ab")
     no = Refusal(403, "exceeded quota")
-    hands = Hands(Live(RUN), refused=[{server: no}, {queue: no}])
+    hands = Hands(LiveObjects(RUN), refused=[{server: no}, {queue: no}])
     answer, seen, _ = reconcile(hands, tiny, monkeypatch, Decision(requeue_seconds=5.0))
     assert hands.did == ["gather", "create", "create", "create", "settle"]
     assert [live.refused for live, _, _ in seen] == [{}, {server: no}, {server: no, queue: no}]
@@ -104,7 +105,7 @@ def test_a_run_that_is_gone_is_left_alone(tiny, monkeypatch):
 
 def test_what_was_made_is_looked_at_again_at_once(tiny, monkeypatch):
     answer, _, transitions = reconcile(
-        Hands(Live(RUN), made=[JOB]), tiny, monkeypatch, Decision(requeue_seconds=60.0), time.monotonic()
+        Hands(LiveObjects(RUN), made=[JOB]), tiny, monkeypatch, Decision(requeue_seconds=60.0), time.monotonic()
     )
     assert answer == 0.0
     assert transitions == 1.0
@@ -112,10 +113,10 @@ def test_what_was_made_is_looked_at_again_at_once(tiny, monkeypatch):
 
 @pytest.mark.parametrize(("made", "woken_at"), [([JOB], None), ([], 1.0)])
 def test_only_a_watch_event_that_made_something_is_a_transition(tiny, monkeypatch, made, woken_at):
-    assert reconcile(Hands(Live(RUN), made=made), tiny, monkeypatch, Decision(), woken_at)[2] == 0.0
+    assert reconcile(Hands(LiveObjects(RUN), made=made), tiny, monkeypatch, Decision(), woken_at)[2] == 0.0
 
 
 def test_a_status_that_may_wait_is_not_written_now(tiny, monkeypatch):
-    hands = Hands(Live(RUN), wait=0.7)
+    hands = Hands(LiveObjects(RUN), wait=0.7)
     assert reconcile(hands, tiny, monkeypatch, Decision())[0] == 0.7
     assert hands.did == ["gather"]

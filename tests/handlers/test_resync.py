@@ -2,11 +2,13 @@ import asyncio
 
 import pytest
 
-from fusionrun.cluster.store import Store, is_finished, run_ref
+from fusionrun.cluster.store import Store
 from fusionrun.errors import ClusterError
 from fusionrun.handlers import resync as resync_module
 from fusionrun.handlers.resync import Resync
 from fusionrun.names import API_VERSION, KIND
+from fusionrun.state.observe.object_fields import is_finished
+from fusionrun.state.observe.object_ref import run_ref
 
 
 def run(name, finished=False):

@@ -8,7 +8,7 @@ from fusionrun.api.result import Outcome, StageResult, encode_result
 from fusionrun.api.status import Reason
 from fusionrun.state.decide.run import decide
 from fusionrun.state.observe.failures import Failure
-from fusionrun.state.observe.observed import ref_of
+from fusionrun.state.observe.object_ref import ref_of
 from support.runs import called_reward, make_run
 from support.world import World, succeeded
 
@@ -174,7 +174,7 @@ def test_a_job_whose_pods_are_evicted_again_and_again_is_ended_though_it_counts_
         world.add_pod(job, f"{job['metadata']['name']}-{number}", evicted, {"exitCode": 137}, 0)
         world.settle()
     assert world.stage("resolve").reason == "InfrastructureError"
-    assert "evicted 3 of its pods" in world.condition("Failed")[2]
+    assert "3 pods were evicted" in world.condition("Failed")[2]
     assert "low on resource: memory" in world.condition("Failed")[2]
     assert not world.workloads()
 
@@ -265,7 +265,7 @@ def test_a_failed_gate_is_a_condition_and_keeps_the_model_unpublished():
     assert "Job:publish" not in world.created
 
 
-def test_budget_suspends_and_never_kills_for_good():
+def test_budget_suspends_and_never_kills():
     run = make_run(budget={"maxGpuHours": 0.001})
     run["spec"]["training"] |= {"processesPerNode": 8, "resources": {"limits": {"nvidia.com/gpu": 8}}}
     world = World(run)

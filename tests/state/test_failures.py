@@ -72,13 +72,13 @@ def test_without_words_the_exit_code_counts():
     assert why(pod("a", exitCode=2)).reason is Reason.USER_ERROR
     found = why(pod("a", exitCode=130, message="Traceback ...\nKeyError: 'x'"))
     assert found.reason is Reason.INFRASTRUCTURE_ERROR
-    assert found.message == "pod a exited with 130: Traceback ...\nKeyError: 'x'"
+    assert found.message == "pod a exited with code 130: Traceback ...\nKeyError: 'x'"
     assert found.log_tail == "Traceback ...\nKeyError: 'x'"
 
 
 def test_words_of_success_explain_nothing():
     done = encode_result(StageResult(outcome=Outcome.SUCCEEDED))
-    assert why(pod("a", exitCode=1, message=done)).message.startswith("pod a exited with 1")
+    assert why(pod("a", exitCode=1, message=done)).message.startswith("pod a exited with code 1")
 
 
 def test_where_nothing_failed_there_is_nothing_to_explain():

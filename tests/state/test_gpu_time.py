@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fusionrun.state.observe.observed import ref_of
+from fusionrun.state.observe.object_ref import ref_of
 from support.runs import make_run
 from support.world import START, World
 

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from fusionrun.state.observe.observed import ref_of
-from fusionrun.state.report.conditions import stamp
+from fusionrun.state.observe.object_fields import format_time
+from fusionrun.state.observe.object_ref import ref_of
 from support.runs import make_run
 from support.world import World
 
@@ -17,7 +17,7 @@ def terminating(stage: str = "resolve") -> tuple[World, dict]:
         world.settle()
         if stage not in world.workloads():
             assert world.step()
-    pod = world.place(stage, deletionTimestamp=stamp(world.now))
+    pod = world.place(stage, deletionTimestamp=format_time(world.now))
     world.settle()
     return world, pod
 

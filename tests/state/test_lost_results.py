@@ -8,7 +8,7 @@ from fusionrun import names
 from fusionrun.api.result import Outcome, StageResult, encode_result
 from fusionrun.api.status import Reason
 from fusionrun.state.decide.run import decide
-from fusionrun.state.observe.live_objects import ObjectRef
+from fusionrun.state.observe.object_ref import ObjectRef
 from support.runs import make_run
 from support.world import World
 
@@ -82,7 +82,7 @@ def test_it_is_made_again_and_the_run_goes_on(stage):
     world = silent(stage, World(run))
     assert world.workloads()[stage]["metadata"]["name"].endswith("-r1")
     retried = [e.message for e in world.events if e.reason == Reason.STAGE_RETRIED]
-    assert retried == [f"{stage}: it ended, and its pods are gone with their results"]
+    assert retried == [f"{stage}: the stage ended, but its pods were deleted before their results were read"]
     world.run_to_end()
     assert world.condition("EvaluationPassed")[:2] == ("True", Reason.EVALUATION_PASSED)
     assert world.status.dataset.sft_rows == 7

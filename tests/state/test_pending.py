@@ -78,8 +78,8 @@ NOW = "2026-01-02T03:04:05Z"
         ([waits("ContainerCreating")], "PodsPending", "pod {0}: ContainerCreating since 2026-01-02T03:00:00Z"),
         ([waits("ImagePullBackOff", "no image")], "PodsPending", "pod {0}: ImagePullBackOff: no image"),
         ([waits("CreateContainerConfigError", "no key")], "PodsPending", "pod {0}: CreateContainerConfigError: no key"),
-        ([{"phase": "Pending"}], "PodsPending", "no pod runs yet"),
-        ([], "PodsPending", "no pod runs yet"),
+        ([{"phase": "Pending"}], "PodsPending", "no pod is running yet"),
+        ([], "PodsPending", "no pod is running yet"),
         ([ended(NOW), UNSCHEDULABLE], "PodsPending", "pod {1}: Unschedulable: 0/9 nodes: no nvidia.com/gpu"),
         ([UNSCHEDULABLE, waits("ErrImagePull", "x")], "PodsPending", "pod {1}: ErrImagePull: x"),
         (
@@ -90,7 +90,7 @@ NOW = "2026-01-02T03:04:05Z"
         ([RUNS, UNSCHEDULABLE], "PodsRunning", "pod {1}: Unschedulable: 0/9 nodes: no nvidia.com/gpu"),
         ([RUNS], "PodsRunning", None),
         ([ended(NOW)], "PodsRunning", None),  # and the next pod is about to be made
-        ([ended("2026-01-02T03:00:00Z")], "PodsPending", "no pod runs yet"),
+        ([ended("2026-01-02T03:00:00Z")], "PodsPending", "no pod is running yet"),
     ],
 )
 def test_a_stage_says_what_the_pod_waits_for_that_is_worst_off(statuses, reason, says):
@@ -105,9 +105,9 @@ def test_a_stage_says_what_the_pod_waits_for_that_is_worst_off(statuses, reason,
 @pytest.mark.parametrize(
     ("kind", "change", "says"),
     [
-        ("Job", {"suspend": True}, "Job {} is suspended: Kueue has not admitted it through LocalQueue 'research'"),
-        ("PyTorchJob", {"runPolicy": {"suspend": True}}, "PyTorchJob {} is suspended: Kueue has not admitted it "
-         "through LocalQueue 'research'"),
+        ("Job", {"suspend": True}, "Job {} is suspended: waiting for admission by Kueue in LocalQueue 'research'"),
+        ("PyTorchJob", {"runPolicy": {"suspend": True}}, "PyTorchJob {} is suspended: waiting for admission by Kueue "
+         "in LocalQueue 'research'"),
     ],
 )  # fmt: skip
 def test_a_workload_that_kueue_holds_back_says_so(kind, change, says):
@@ -128,7 +128,7 @@ def test_a_pod_that_kueue_gates_names_the_queue():
     made = pod(world, 0, GATED)
     made["metadata"]["labels"] = made["metadata"]["labels"] | {"kueue.x-k8s.io/queue-name": "research"}
     world.settle()
-    assert world.stage("score/ada").message.endswith("Kueue has not admitted it through LocalQueue 'research'")
+    assert world.stage("score/ada").message.endswith("waiting for admission by Kueue in LocalQueue 'research'")
 
 
 def test_what_only_events_say_is_told_of_the_object_that_they_are_about():
@@ -162,7 +162,7 @@ def test_a_server_whose_pods_are_refused_says_why_and_one_that_loads_runs():
     world.place("serve/ada")
     world.settle()
     assert world.stage("serve/ada").reason == Reason.PODS_RUNNING
-    assert world.stage("serve/ada").message == "a pod runs, and the server is not Ready yet"
+    assert world.stage("serve/ada").message == "the server is loading the model and is not Ready yet"
 
 
 def alone_with(status: dict, **changes) -> World:
@@ -196,12 +196,12 @@ def test_a_run_of_which_nothing_runs_says_so_once_and_holds_no_gpu():
     assert [(e.type, e.reason) for e in world.events if e.reason == Reason.PODS_PENDING] == [("Warning", "PodsPending")]
     made = pod(world, 0, RUNS, "sft", node="n")
     world.settle()
-    assert world.condition("Ready")[:3] == ("False", Reason.STAGES_RUNNING, "at work: sft")
+    assert world.condition("Ready")[:3] == ("False", Reason.STAGES_RUNNING, "running: sft")
     assert world.status.gpus_in_use == 2
     pod(world, 1, UNSCHEDULABLE, "sft")
     world.settle()
     assert world.condition("Ready")[1] == Reason.STAGES_RUNNING
-    assert "at work: sft; pending: sft: pod " in world.condition("Ready")[2]
+    assert "running: sft; pending: sft: pod " in world.condition("Ready")[2]
     assert world.status.gpus_in_use == 2
     made["status"] = ended(NOW)
     world.settle()
@@ -226,7 +226,7 @@ def test_gpus_are_counted_by_pod_and_those_of_a_pending_stage_stay_reserved():
     world = World(run)
     world.finish_in_turn("resolve", "prepare/prompts", "prepare/benchmarks")
     assert world.status.gpus_in_use == 0
-    assert world.stage("serve/bob").message == "spec.scheduling.gpuBudget: 4: 4 are held and 4 are needed"
+    assert world.stage("serve/bob").message == "spec.scheduling.gpuBudget: 4: the stage needs 4 GPUs, 4 are in use"
     world.place("serve/ada")
     world.settle()
     assert world.status.gpus_in_use == 2

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fusionrun.api.result import NUMBER_MAX, Outcome, Progress, StageResult, decode_result
-from fusionrun.state.observe.live_objects import Pushed
+from fusionrun.state.observe.live_objects import PushedProgress
 from support.properties import quick
 from support.runs import make_run
 from support.world import World, succeeded
@@ -21,7 +21,7 @@ def generating(*pushed: tuple[int, dict[str, float]]) -> World:
     world.settle()
     for shard, (done, numbers) in enumerate(pushed):
         progress = Progress(done=done, total=100, unit="samples", numbers=numbers)
-        world.pushed["generate/ada", shard] = Pushed(progress, world.now)
+        world.pushed["generate/ada", shard] = PushedProgress(progress, world.now)
     return world
 
 
@@ -105,7 +105,7 @@ def test_whatever_is_pushed_the_decision_stands_and_its_status_can_be_written(pu
     world.make_ready("serve/ada")
     world.settle()
     world.now += timedelta(hours=1)
-    world.pushed = {key: Pushed(progress, world.now) for key, progress in pushed.items()}
+    world.pushed = {key: PushedProgress(progress, world.now) for key, progress in pushed.items()}
     world.settle()
     status = json.loads(json.dumps(world.run["status"]), parse_constant=_never)
     assert all(-INT64 <= number < INT64 for number in _integers(status))

@@ -23,7 +23,7 @@ def events(world: World) -> list[tuple[str, str, str]]:
 
 def test_a_run_at_work_says_so_in_its_conditions():
     world = world_at()
-    assert world.condition("Ready") == ("False", Reason.STAGES_RUNNING, "at work: resolve")
+    assert world.condition("Ready") == ("False", Reason.STAGES_RUNNING, "running: resolve")
     assert world.condition("Reconciling")[:2] == ("True", "StagesRunning")
     assert world.condition("Stalled")[0] == "False"
 
@@ -183,7 +183,7 @@ def test_a_retry_and_a_failure_are_warnings():
     world.fail("sft", {"exitCode": 137}, {"reason": "Evicted", "message": "low on memory"})
     world.settle()
     kind, _, message = next(e for e in events(world) if e[1] == Reason.STAGE_RETRIED)
-    assert (kind, message.split(":")[:2]) == ("Warning", ["sft", " tried again"])
+    assert (kind, message.split(":")[:2]) == ("Warning", ["sft", " retried"])
     world.fail("sft", {"exitCode": 137}, {"reason": "Evicted", "message": "low on memory"})
     world.settle()
     failed = [e for e in events(world) if e[1] == Reason.STAGE_FAILED]

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from fusionrun.api.status import Reason
-from fusionrun.state.report.conditions import stamp
+from fusionrun.state.observe.object_fields import format_time
 from support.runs import make_run
 from support.world import World
 
@@ -20,9 +20,9 @@ def crashed(world: World, restarts: int, last: dict, life: timedelta | None = No
     pod = world.place("serve/ada")
     unready_since = world.now - timedelta(minutes=1)
     if life:
-        last = last | {"startedAt": stamp(world.now), "finishedAt": stamp(world.now + life)}
+        last = last | {"startedAt": format_time(world.now), "finishedAt": format_time(world.now + life)}
         unready_since = world.now + life if was_ready else unready_since
-    ready = {"type": "Ready", "status": "False", "lastTransitionTime": stamp(unready_since)}
+    ready = {"type": "Ready", "status": "False", "lastTransitionTime": format_time(unready_since)}
     pod["status"]["conditions"] = [ready]
     pod["status"]["containerStatuses"] = [{"restartCount": restarts, "lastState": {"terminated": last}}]
     world.settle()
@@ -39,7 +39,7 @@ def test_a_server_that_crashes_again_and_again_fails_with_its_last_words():
     crashed(world, 3, {"exitCode": 1, "message": "ValueError: no KV cache"}, timedelta(seconds=40))
     stage = world.stage("serve/ada")
     assert (stage.state, stage.reason) == ("Failed", Reason.SERVER_NOT_READY)
-    assert "crashed 3 times, last with exit code 1" in stage.message
+    assert "crashed 3 times, the last time with exit code 1" in stage.message
     assert stage.log_tail == "ValueError: no KV cache"
     assert world.condition("Failed")[1] == Reason.STAGE_FAILED
     assert not world.workloads()

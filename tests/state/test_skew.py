@@ -144,8 +144,8 @@ def unreadable_toleration(world, monkeypatch):
     ("change", "says"),
     [
         (unknown_enum_value, "spec.datasets.0.task: 'ToolUse'"),
-        (other_digests, "RUN-resolved"),
-        (stage_of_the_newer_release, "RUN-resolved"),
+        (other_digests, "tiny-resolved"),
+        (stage_of_the_newer_release, "tiny-resolved"),
         (unreadable_toleration, "spec.scheduling.tolerations.0.operator: 'Gt'"),
     ],
     ids=lambda c: getattr(c, "__name__", ""),
@@ -158,8 +158,8 @@ def test_a_run_that_the_operator_is_too_old_for_waits_and_can_be_suspended(chang
     world.settle()
     status, reason, message = world.condition("Ready")
     assert (status, reason) == ("False", "OperatorTooOld")
-    assert f"the operator is FusionRun {__version__}" in message
-    assert f"which FusionRun {NEWER} accepted" in message
+    assert f"the operator, FusionRun {__version__}, cannot continue it" in message
+    assert f"FusionRun {NEWER} accepted this run" in message
     assert says in message
     assert world.condition("Failed")[0] == "False"
     assert (world.objects, world.status.stages) == (before, stages_before)

@@ -10,7 +10,7 @@ from fusionrun.plan.build import build_plan
 from fusionrun.plan.layout import Layout
 from fusionrun.state.decide import run as decide_module
 from fusionrun.state.observe.accepted_run import acceptance, resolution
-from fusionrun.state.observe.live_objects import ObjectRef
+from fusionrun.state.observe.object_ref import ObjectRef
 from fusionrun.state.observe.observed import observe
 from support.runs import make_run
 from support.world import World, succeeded

@@ -3,7 +3,7 @@
 import copy
 
 from fusionrun.api.result import Outcome, StageResult, encode_result
-from fusionrun.state.observe.observed import ref_of
+from fusionrun.state.observe.object_ref import ref_of
 from support.runs import make_run
 from support.world import World
 
@@ -22,7 +22,7 @@ def test_a_stage_that_could_never_start_is_told_before_anything_starts():
     decision = world.reconcile()
     status, reason, message = world.condition("Ready")
     assert (status, reason) == ("False", "WaitingForGpus")
-    assert message.startswith("spec.scheduling.gpuBudget: 6: stage sft needs 8 GPUs at once: raise it")
+    assert message.startswith("spec.scheduling.gpuBudget: 6: stage sft needs 8 GPUs at once: raise the budget")
     assert world.condition("Finished")[0] == "False"
     assert not world.objects
     assert decision.requeue_seconds is not None
@@ -42,7 +42,7 @@ def test_a_budget_that_is_lowered_later_waits_and_says_so():
     while world.step():
         world.settle()
     assert world.stage("sft").state == "Waiting"
-    assert world.stage("sft").message == "spec.scheduling.gpuBudget: 4: 0 are held and 8 are needed"
+    assert world.stage("sft").message == "spec.scheduling.gpuBudget: 4: the stage needs 8 GPUs, 0 are in use"
     assert "sft: spec.scheduling.gpuBudget: 4" in world.condition("Ready")[2]
     world.run["spec"]["scheduling"]["gpuBudget"] = 8
     world.run_to_end()
@@ -58,7 +58,7 @@ def test_servers_wait_for_their_turn():
         servers = [s for s in world.status.stages if s.name.startswith("serve/")]
         most = max(most, sum(s.state in ("Running", "Ready") for s in servers))
         waiting = [s for s in servers if s.state == "Waiting"]
-        assert all(s.message == "spec.scheduling.maxServers: 1: so many servers are up" for s in waiting)
+        assert all(s.message == "spec.scheduling.maxServers: 1: 1 servers are running" for s in waiting)
     assert most == 1
     assert world.condition("Complete")[0] == "True"
 

@@ -7,8 +7,7 @@ import pytest
 from fusionrun.api.result import Outcome, StageResult, encode_result
 from fusionrun.api.status import Reason
 from fusionrun.api.task import EXIT_SERVER_WEDGED, decode_task
-from fusionrun.state.observe.live_objects import ObjectRef
-from fusionrun.state.observe.observed import ref_of
+from fusionrun.state.observe.object_ref import ObjectRef, ref_of
 from support.runs import make_run
 from support.world import World
 
@@ -57,8 +56,8 @@ def test_the_generation_goes_on_at_the_new_servers_address():
     assert task.parameters.base_url == f"http://{server}.lab.svc:8000/v1"
     retried = [e.message for e in world.events if e.reason == Reason.STAGE_RETRIED]
     assert retried == [
-        "serve/ada: restarted: the one before took no more tokens",
-        f"generate/ada: tried again: {MESSAGE}",
+        "serve/ada: server restarted: the previous one stopped producing tokens",
+        f"generate/ada: retried: {MESSAGE}",
     ]
     world.run_to_end()
     assert world.condition("Complete")[0] == "True"

@@ -13,14 +13,15 @@ from fusionrun.api.result import Outcome, StageResult, encode_result
 from fusionrun.api.stage import ReferenceKind
 from fusionrun.api.status import FusionRunStatus, read_status
 from fusionrun.api.task import decode_task
-from fusionrun.cluster.store import is_finished
 from fusionrun.cluster.trim import trim
 from fusionrun.settings import Images, Settings
-from fusionrun.state.decide.decision import Decision, Event
+from fusionrun.state.decide.decision import Decision
 from fusionrun.state.decide.prerequisites import prerequisites
 from fusionrun.state.decide.run import decide
-from fusionrun.state.observe.live_objects import Live, ObjectRef, Pushed, Refusal
-from fusionrun.state.observe.observed import INDEX_ANNOTATION, ref_of
+from fusionrun.state.observe.live_objects import LiveObjects, PushedProgress, Refusal
+from fusionrun.state.observe.object_fields import COMPLETION_INDEX, is_finished
+from fusionrun.state.observe.object_ref import ObjectRef, ref_of
+from fusionrun.state.report.events import Event
 
 SETTINGS = Settings(
     images=Images(data="data:1", serve="serve:1", train="train:1", reward="reward:1", sandbox="sandbox:1")
@@ -60,7 +61,7 @@ class World:
     created: list[str] = field(default_factory=list)
     absent: set[str] = field(default_factory=set)
     """Names of prerequisites that are missing."""
-    pushed: dict[tuple[str, int], Pushed] = field(default_factory=dict)
+    pushed: dict[tuple[str, int], PushedProgress] = field(default_factory=dict)
     warnings: dict[str, str] = field(default_factory=dict)
     """Newest Warning events, by the UID of their object."""
     refusals: dict[str, Refusal] = field(default_factory=dict)
@@ -69,12 +70,12 @@ class World:
     unreported: set[ObjectRef] = field(default_factory=set)
     """Pods of which no watch has reported anything yet; a list shows them."""
 
-    def live(self) -> Live:
+    def live(self) -> LiveObjects:
         """Gather, of each object what the store keeps of it: a field that is read must be one that is kept."""
         present = {ref: ref.name not in self.absent for ref in _prerequisites(json.dumps(self.run["spec"]))}
         reported = [o for ref, o in self.objects.items() if ref not in self.unreported]
         children = tuple(trim(o, finished=is_finished(self.run)) for o in reported)
-        return Live(trim(self.run, finished=False), children, present, self.pushed, warnings=self.warnings)
+        return LiveObjects(trim(self.run, finished=False), children, present, self.pushed, warnings=self.warnings)
 
     def reconcile(self) -> Decision:
         """Decide once and carry it out."""
@@ -192,7 +193,7 @@ class World:
                 "name": name,
                 "namespace": "lab",
                 "labels": labels,
-                "annotations": {INDEX_ANNOTATION: str(index)},
+                "annotations": {COMPLETION_INDEX: str(index)},
             },
             "status": {"startTime": job["metadata"]["creationTimestamp"]}
             | status

@@ -22,7 +22,7 @@ from fusionrun.api.models import Manifest
 from fusionrun.errors import ClusterError, PlanError
 from fusionrun.names import API_VERSION, FIELD_MANAGER, KIND, PLURAL
 from fusionrun.state.decide.prerequisites import KUEUE_GROUP
-from fusionrun.state.observe.live_objects import ObjectRef
+from fusionrun.state.observe.object_ref import ObjectRef
 
 REQUEST_TIMEOUT_SECONDS = 30.0
 LIST_PAGE_SIZE = 100

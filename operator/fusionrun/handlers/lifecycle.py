@@ -26,8 +26,8 @@ from fusionrun.metrics import Metrics
 from fusionrun.progress import ProgressBoard
 from fusionrun.reconcile import Reconciler
 from fusionrun.settings import Settings
-from fusionrun.state.decide.decision import Event
-from fusionrun.state.observe.live_objects import ObjectRef
+from fusionrun.state.observe.object_ref import ObjectRef
+from fusionrun.state.report.events import Event
 
 logger = logging.getLogger(__name__)
 

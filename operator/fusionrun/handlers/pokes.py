@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from fusionrun.errors import ClusterError
-from fusionrun.state.observe.live_objects import ObjectRef
+from fusionrun.state.observe.object_ref import ObjectRef
 
 logger = logging.getLogger(__name__)
 

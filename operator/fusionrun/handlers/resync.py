@@ -10,10 +10,11 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from fusionrun.cluster.store import Store, is_finished, ref_of
+from fusionrun.cluster.store import Store
 from fusionrun.errors import ClusterError
 from fusionrun.handlers.pokes import Pokes
-from fusionrun.state.observe.live_objects import ObjectRef
+from fusionrun.state.observe.object_fields import is_finished
+from fusionrun.state.observe.object_ref import ObjectRef, ref_of
 
 logger = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ import kopf
 
 from fusionrun.cluster.client import RESOURCES
 from fusionrun.cluster.gather import CHILDREN, Gatherer
-from fusionrun.cluster.store import Store, ref_of, run_of
+from fusionrun.cluster.store import Store
 from fusionrun.handlers.pokes import Pokes
 from fusionrun.metrics import Metrics
 from fusionrun.names import GROUP, KIND, LABEL_RUN, PLURAL, VERSION
-from fusionrun.state.observe.live_objects import ObjectRef
+from fusionrun.state.observe.object_ref import ObjectRef, ref_of, run_of
 
 
 class Watches:

@@ -1,37 +1,28 @@
-"""What ``decide`` answers: a value, to be carried out by ``cluster.execute`` in the order of its fields."""
+"""The decision on a run, which ``cluster.execute`` carries out in the order of its fields."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from fusionrun.api.models import Manifest
-from fusionrun.api.status import FusionRunStatus, Reason
-from fusionrun.state.observe.live_objects import ObjectRef
-
-
-@dataclass(frozen=True)
-class Event:
-    """A Kubernetes event on the run."""
-
-    type: Literal["Normal", "Warning"]
-    reason: Reason
-    message: str
+from fusionrun.api.status import FusionRunStatus
+from fusionrun.state.observe.object_ref import ObjectRef
+from fusionrun.state.report.events import Event
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Create what is missing, write the status once, post the events, then delete.
+    """Create missing objects, write the status, post the events, then delete.
 
-    If the status write fails nothing is deleted. An object that exists already counts as created; one that is
-    gone counts as deleted.
+    If the status cannot be written, nothing is deleted. An object that already exists counts as created, one that does
+    not exist any more counts as deleted.
     """
 
     create: tuple[Manifest, ...] = ()
     status: FusionRunStatus | None = None
-    """None when the status is right as it is."""
+    """None if the status does not change."""
     delete: tuple[ObjectRef, ...] = ()
-    """A pod among them is lost (``state.lost``) and deleted by force; every other ends with its workload."""
+    """Pods here are lost (``lost_pods``) and are force-deleted. Other pods are deleted with their workload."""
     events: tuple[Event, ...] = ()
     list_pods: tuple[ObjectRef, ...] = ()
-    """Workloads that have ended, and whose pods must be listed before this decides on them: decide again then."""
+    """Ended workloads whose pods must be listed. If there are any, list them and decide again."""
     requeue_seconds: float | None = None
-    """Look again after so long even if nothing changes; None leaves it to the resync."""
+    """Reconcile again after this time, even if nothing changes; None waits for the next event or resync."""

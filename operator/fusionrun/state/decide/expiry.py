@@ -1,35 +1,34 @@
-"""When the objects of a finished run are deleted: some time after its end, those of a failed stage later."""
+"""When the objects of a finished run are deleted: after a time to live, later for those of a failed stage."""
 
 from datetime import datetime, timedelta
 
-from fusionrun.api.models import Manifest
 from fusionrun.api.spec import DEFAULT_TTL_SECONDS
 from fusionrun.api.status import FusionRunStatus, StageState
-from fusionrun.names import LABEL_STAGE, stage_from_label
-from fusionrun.state.observe.live_objects import Live, ObjectRef
-from fusionrun.state.observe.observed import parse_time, ref_of
+from fusionrun.state.observe.live_objects import LiveObjects
+from fusionrun.state.observe.object_fields import is_deleting, parse_time, stage_of
+from fusionrun.state.observe.object_ref import ObjectRef, ref_of
 
 FAILED_STAGE_FACTOR = 7
-"""How many times as long the objects of failed stages stay: by default a week, so that somebody finds their logs."""
+"""Factor on the time to live for the objects of failed stages: a week by default, so that their logs can be read."""
 
-_STAYS = ("Pod", "NetworkPolicy")
+_KEPT_KINDS = ("Pod", "NetworkPolicy")
 
 
-def expired(live: Live, status: FusionRunStatus, now: datetime) -> tuple[list[ObjectRef], float | None]:
+def expired(live: LiveObjects, status: FusionRunStatus, now: datetime) -> tuple[list[ObjectRef], float | None]:
     """Return the objects to delete now, and in how many seconds the next one is due.
 
     Parameters
     ----------
     live, status
-        The run and its status. Nothing is due of a run that has not finished.
+        The run and its status. Objects of an unfinished run are never due.
     now
         The time, in UTC.
 
     Notes
     -----
-    Pods go with the workload that owns them. NetworkPolicies stay for as long as the run: they isolate pods that may
-    still be ending, or that run on a lost node. So do the ConfigMaps of the run itself (``RUN-spec`` and
-    ``RUN-resolved``): they say with which defaults, images and inputs it was made.
+    Pods are deleted with the workload that owns them. NetworkPolicies stay until the run is deleted: they isolate pods
+    that are still terminating, or that run on a lost node. The ConfigMaps of the run itself (``RUN-spec`` and
+    ``RUN-resolved``) stay as well: they record its defaults, images and inputs.
     """
     ended = parse_time(status.completion_time)
     if ended is None:
@@ -40,10 +39,8 @@ def expired(live: Live, status: FusionRunStatus, now: datetime) -> tuple[list[Ob
     due: list[ObjectRef] = []
     later: list[float] = []
     for child in live.children:
-        stage = _stage(child)
-        if child["kind"] in _STAYS or (child["kind"] == "ConfigMap" and stage is None):
-            continue
-        if child["metadata"].get("deletionTimestamp"):
+        stage = stage_of(child)
+        if child["kind"] in _KEPT_KINDS or (child["kind"] == "ConfigMap" and stage is None) or is_deleting(child):
             continue
         left = (ended + keep * (FAILED_STAGE_FACTOR if stage in failed else 1) - now).total_seconds()
         if left <= 0:
@@ -51,8 +48,3 @@ def expired(live: Live, status: FusionRunStatus, now: datetime) -> tuple[list[Ob
         else:
             later.append(left)
     return due, min(later, default=None)
-
-
-def _stage(child: Manifest) -> str | None:
-    label = child["metadata"].get("labels", {}).get(LABEL_STAGE)
-    return stage_from_label(label) if label else None

@@ -1,41 +1,43 @@
-"""Pods that a lost node keeps for ever, and when to give them up."""
+"""Pods on a lost node, which never end by themselves, and when to force-delete them."""
 
 from datetime import datetime, timedelta
 
-from fusionrun.state.observe.live_objects import ObjectRef
-from fusionrun.state.observe.observed import Observed, parse_time, pod_ended, ref_of
+from fusionrun.state.observe.object_fields import parse_time, pod_ended
+from fusionrun.state.observe.object_ref import ObjectRef, ref_of
+from fusionrun.state.observe.observed import Observed
 
-GIVEN_UP_AFTER = timedelta(seconds=300)
-"""How long a pod may be overdue, its grace period over, before we take its node for lost.
+FORCE_DELETE_AFTER = timedelta(seconds=300)
+"""How long a pod may remain after its grace period before its node counts as lost.
 
-As long again as Kubernetes waits for a node before it evicts its pods. Source: Kubernetes, "Taints and Tolerations":
-``tolerationSeconds`` of 300 for not-ready and unreachable. Nobody else does it: ``podReplacementPolicy: Failed`` makes
-the Job wait for the pod's end, which only the kubelet of the lost node could tell.
+The same time for which Kubernetes waits for a node before it evicts its pods. Source: Kubernetes, "Taints and
+Tolerations": ``tolerationSeconds`` of 300 for not-ready and unreachable. No other controller deletes these pods:
+under ``podReplacementPolicy: Failed`` the Job waits for the end of the pod, which only the kubelet of the lost node
+could report.
 """
 
 
 def lost_pods(observed: Observed, now: datetime) -> tuple[list[ObjectRef], float | None]:
-    """Return the pods to give up now, and in how many seconds the next one is due.
+    """Return the pods to force-delete now, and in how many seconds the next one is due.
 
     Parameters
     ----------
     observed
-        The run's own pods are those of its workloads.
+        The objects of the run.
     now
         The time, in UTC.
 
     Notes
     -----
-    A pod that has ended is not lost, whatever still holds its object.
+    A pod that has ended is not lost, even if a finalizer keeps its object.
     """
     due: list[ObjectRef] = []
     later: list[float] = []
-    pods = [p for seen in observed.stages.values() for workload in seen.workloads for p in workload.pods]
+    pods = [p for stage in observed.stages.values() for workload in stage.workloads for p in workload.pods]
     for pod in pods:
-        overdue_since = parse_time(pod["metadata"].get("deletionTimestamp"))
-        if overdue_since is None or pod_ended(pod):
+        deadline = parse_time(pod["metadata"].get("deletionTimestamp"))
+        if deadline is None or pod_ended(pod):
             continue
-        left = (overdue_since + GIVEN_UP_AFTER - now).total_seconds()
+        left = (deadline + FORCE_DELETE_AFTER - now).total_seconds()
         if left <= 0:
             due.append(ref_of(pod))
         else:

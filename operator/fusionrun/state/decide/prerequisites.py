@@ -1,4 +1,4 @@
-"""What must exist in the cluster before a run can work, what to tell when it does not, and which stages wait for it."""
+"""Objects that must exist in the cluster before the stages of a run can start, and the messages if they do not."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ from fusionrun.objects.meta import S3_KEYS
 from fusionrun.plan.build import GPU_SUFFIX
 from fusionrun.plan.defaults import fill
 from fusionrun.plan.stages import Plan, Stage
-from fusionrun.state.observe.live_objects import ObjectRef
+from fusionrun.state.observe.object_ref import ObjectRef
 
 PYTORCHJOB_CRD = ObjectRef("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", "pytorchjobs.kubeflow.org")
 
 KUEUE_GROUP = "kueue.x-k8s.io"
-"""Kueue's API group. Its objects are referred to by group alone: the client asks for a version that is served."""
+"""API group of Kueue. References to its objects have no version: the client uses one that the cluster serves."""
 KUEUE = ObjectRef(KUEUE_GROUP, "APIGroup", "", KUEUE_GROUP)
-"""Kueue's API group itself, as the API server's discovery lists it."""
+"""The API group of Kueue itself, as the discovery API lists it."""
 
 
 def every_stage(_: Stage) -> bool:
-    """Say of any stage that it waits."""
+    """Return True: every stage waits."""
     return True
 
 
@@ -48,24 +48,24 @@ def _holds_gpus(stage: Stage) -> bool:
 def _asks_for_gpus(spec: FusionRunSpec) -> bool:
     servers = [*(source.served for source in spec.sources), spec.evaluation.server]
     resources = [spec.training.resources, spec.reward_model.resources, *(s.resources for s in servers if s)]
-    # By name alone: a count that is no whole number is reported later, by the checks of the spec.
+    # By name only: the checks of the spec report a count that is not a whole number.
     return any(name.endswith(GPU_SUFFIX) for one in resources if one for name in one.limits or {})
 
 
 @dataclass(frozen=True)
 class Missing:
-    """Something that is not there and may still come: it is waited for, and never terminal."""
+    """A prerequisite that does not exist. The run waits for it and never fails because of it."""
 
     reason: Reason
     message: str
     holds: Callable[[Stage], bool] = every_stage
-    """Which stages cannot start without it."""
+    """Whether a stage cannot start without it."""
 
 
 def prerequisites(run: Manifest) -> tuple[ObjectRef, ...]:
-    """List the objects that a run needs and does not make.
+    """Return the objects that a run needs and does not create itself.
 
-    A run whose spec cannot be read needs nothing: ``decide`` will say what is wrong with it.
+    There are none for a run whose spec is invalid: ``decide`` reports why.
     """
     try:
         spec = fill(FusionRunSpec.model_validate(run["spec"]))
@@ -75,18 +75,18 @@ def prerequisites(run: Manifest) -> tuple[ObjectRef, ...]:
 
 
 def missing(namespace: str, spec: FusionRunSpec, present: dict[ObjectRef, bool]) -> tuple[Missing, ...]:
-    """Return the prerequisites that are not there; one that nobody could ask for is not missed."""
+    """Return the prerequisites that do not exist. One that was not looked up does not count as missing."""
     return tuple(wanted for ref, wanted in _wanted(namespace, spec) if not present.get(ref, True))
 
 
 def over_budget(plan: Plan, spec: FusionRunSpec) -> tuple[Missing, ...]:
-    """Return the first stage that no patience would ever let start; the budget may be raised."""
+    """Return the first stage that needs more GPUs than ``gpuBudget``, which can be raised."""
     budget = spec.scheduling.gpu_budget
     for stage in plan.stages:
         if budget is not None and stage.gpus > budget:
             text = (
-                f"spec.scheduling.gpuBudget: {budget}: stage {stage.name} needs {stage.gpus} GPUs at once: raise it, "
-                "and the run goes on by itself"
+                f"spec.scheduling.gpuBudget: {budget}: stage {stage.name} needs {stage.gpus} GPUs at once: "
+                "raise the budget; the run then continues"
             )
             return (Missing(Reason.WAITING_FOR_GPUS, text),)
     return ()
@@ -99,15 +99,15 @@ def _wanted(namespace: str, spec: FusionRunSpec) -> Iterator[tuple[ObjectRef, Mi
         Missing(
             Reason.CLAIM_MISSING,
             f"spec.storage.claimName: {claim!r}: no such PersistentVolumeClaim in namespace {namespace!r}: "
-            "create it, and the run goes on by itself",
+            "create it; the run then continues",
         ),
     )
     yield (
         PYTORCHJOB_CRD,
         Missing(
             Reason.TRAINING_OPERATOR_MISSING,
-            "spec.training.backend: 'PyTorchJob': the cluster has no such kind: install the Kubeflow training operator "
-            "(v1.9), and the run goes on by itself",
+            "spec.training.backend: 'PyTorchJob': the cluster has no such kind: "
+            "install the Kubeflow training operator (v1.9); the run then continues",
             _of(StageKind.SFT, StageKind.DPO),
         ),
     )
@@ -128,7 +128,7 @@ def _keys(secret: SecretKeyRef | SecretRef) -> str:
 
 
 def _secrets(spec: FusionRunSpec) -> Iterator[tuple[str, SecretKeyRef | SecretRef, Callable[[Stage], bool]]]:
-    """Yield every Secret that the spec names, with its field and the stages whose pods read it."""
+    """Yield every Secret in the spec, with its field and the stages whose pods read it."""
     reward, publish = spec.reward_model.endpoint, spec.publish
     reads, writes = _of(StageKind.RESOLVE, StageKind.FETCH), _of(StageKind.PUBLISH)
     named: list[tuple[str, SecretKeyRef | SecretRef | None, Callable[[Stage], bool]]] = [
@@ -164,7 +164,8 @@ def _scheduling(namespace: str, spec: FusionRunSpec) -> Iterator[tuple[ObjectRef
             ObjectRef("node.k8s.io/v1", "RuntimeClass", "", runtime_class),
             Missing(
                 Reason.RUNTIME_CLASS_MISSING,
-                f"spec.scheduling.sandboxRuntimeClassName: {runtime_class!r}: no such RuntimeClass in the cluster",
+                f"spec.scheduling.sandboxRuntimeClassName: {runtime_class!r}: no such RuntimeClass in the cluster: "
+                "create it, or change the field",
                 _runs_programs,
             ),
         )
@@ -174,7 +175,8 @@ def _scheduling(namespace: str, spec: FusionRunSpec) -> Iterator[tuple[ObjectRef
             ObjectRef("node.k8s.io/v1", "RuntimeClass", "", gpu_class),
             Missing(
                 Reason.RUNTIME_CLASS_MISSING,
-                f"spec.scheduling.gpuRuntimeClassName: {gpu_class!r}: no such RuntimeClass in the cluster",
+                f"spec.scheduling.gpuRuntimeClassName: {gpu_class!r}: no such RuntimeClass in the cluster: "
+                "create it, or change the field",
                 _holds_gpus,
             ),
         )
@@ -183,7 +185,8 @@ def _scheduling(namespace: str, spec: FusionRunSpec) -> Iterator[tuple[ObjectRef
             ObjectRef("scheduling.k8s.io/v1", "PriorityClass", "", priority_class),
             Missing(
                 Reason.PRIORITY_CLASS_MISSING,
-                f"spec.scheduling.priorityClassName: {priority_class!r}: no such PriorityClass in the cluster",
+                f"spec.scheduling.priorityClassName: {priority_class!r}: no such PriorityClass in the cluster: "
+                "create it, or change the field",
             ),
         )
     if queue := spec.scheduling.queue_name:

@@ -1,10 +1,9 @@
-"""The decision on one run: pure, from what is live and the time to what to do. Read this room's files from here.
+"""The decision on one run: from the live objects and the time to what to do next. Start reading ``state`` here.
 
-Applied to its own result it asks for nothing: what it creates is named by what it is for, a finished stage stays
-finished, and the status it wants is the status that it finds.
+Applied to its own result, a decision changes nothing: object names are deterministic, a finished stage stays finished,
+and the new status equals the one that exists.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -12,7 +11,7 @@ from pydantic import ValidationError
 
 from fusionrun import __version__
 from fusionrun.api.models import Manifest
-from fusionrun.api.status import ConditionType, FusionRunStatus, Reason, StageState, StageStatus, read_status
+from fusionrun.api.status import FusionRunStatus, Reason, StageState, StageStatus, read_status
 from fusionrun.errors import ContractError, SpecError
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.checks import check_spec
@@ -20,25 +19,28 @@ from fusionrun.plan.graph import needed
 from fusionrun.plan.layout import Layout
 from fusionrun.settings import Settings
 from fusionrun.state.decide.conclude import conclude
+from fusionrun.state.decide.context import Context, Outcomes
 from fusionrun.state.decide.decision import Decision
 from fusionrun.state.decide.expiry import expired
 from fusionrun.state.decide.lost_pods import lost_pods
 from fusionrun.state.decide.prerequisites import Missing, every_stage, missing, over_budget
-from fusionrun.state.decide.program_stages import Walk, still_alive
+from fusionrun.state.decide.stages import decide_stages, stop
 from fusionrun.state.observe.accepted_run import Acceptance, acceptance, accepted_by, resolution
-from fusionrun.state.observe.live_objects import Live, ObjectRef
-from fusionrun.state.observe.observed import Observed, observe, ref_of
-from fusionrun.state.report import conditions
+from fusionrun.state.observe.live_objects import LiveObjects
+from fusionrun.state.observe.object_fields import is_deleting, is_finished
+from fusionrun.state.observe.object_ref import ref_of
+from fusionrun.state.observe.observed import Observed, observe
+from fusionrun.state.report import conditions, summary
 from fusionrun.state.report.events import events
-from fusionrun.state.report.stage_status import AT_WORK, idle
-from fusionrun.state.report.summary import seen_again, summary
+from fusionrun.state.report.stage_status import UNFINISHED, idle
+from fusionrun.state.report.summary import RunReport
 
 
 @dataclass(frozen=True)
-class _Known:
-    """What every step of the chain needs."""
+class _Input:
+    """What the decision on a run depends on."""
 
-    live: Live
+    live: LiveObjects
     observed: Observed
     before: FusionRunStatus
     settings: Settings
@@ -48,149 +50,149 @@ class _Known:
     def generation(self) -> int:
         return int(self.live.run["metadata"].get("generation") or 0)
 
+    def decision(self, new: list[conditions.NewCondition], report: RunReport | None = None) -> Decision:
+        """Return a decision that reports new conditions: the status if it changes, and the events."""
+        status = summary.summary(self.before, new, self.generation, self.now, report)
+        return Decision(status=None if status == self.before else status, events=tuple(events(self.before, status)))
 
-def decide(live: Live, settings: Settings, now: datetime) -> Decision:
+
+def decide(live: LiveObjects, settings: Settings, now: datetime) -> Decision:
     """Decide what one run needs next.
 
     Parameters
     ----------
     live
-        The run and its children as the API server has them.
+        The run and its objects as the API server has them.
     settings
-        The operator's own.
+        The settings of the operator.
     now
-        The time, in UTC; nothing here looks at a clock.
+        The time, in UTC.
     """
-    if live.run["metadata"].get("deletionTimestamp"):
+    if is_deleting(live.run):
         return Decision()
-    before = read_status(live.run.get("status"))
-    known = _Known(live, observe(live), before, settings, now)
-    if any(c.type is ConditionType.FINISHED and c.status == "True" for c in before.conditions):
-        return _rests(known)
+    given = _Input(live, observe(live), read_status(live.run.get("status")), settings, now)
+    if is_finished(live.run):
+        return _clean_up(given)
     try:
-        accepted = acceptance(live, known.observed, settings.images)
+        accepted = acceptance(live, given.observed, settings.images)
     except ValidationError as error:
-        unreadable = _refused if accepted_by(live, known.observed) is None else _too_old
-        return unreadable(known, _first_error(error))
-    # A run at work was checked by the operator that accepted it; a newer one's checks are for newer runs.
+        unreadable = _refused if accepted_by(live, given.observed) is None else _too_old
+        return unreadable(given, _first_error(error))
+    # An accepted run was checked by the operator that accepted it; the checks of a newer one are for newer runs.
     errors = check_spec(accepted.spec) if accepted.is_new else []
     if errors:
-        return _refused(known, "; ".join(f"spec.{e}" for e in errors)[:2000])
+        return _refused(given, "; ".join(f"spec.{e}" for e in errors)[:2000])
     try:
-        return _advance(known, accepted)
+        return _advance(given, accepted)
     except ContractError as error:
-        return _too_old(known, error.field)
+        return _too_old(given, error.field)
 
 
-def _advance(known: _Known, accepted: Acceptance) -> Decision:
-    """Walk over the plan and put together what it found."""
-    run, spec = known.live.run["metadata"], accepted.spec
+def _advance(given: _Input, accepted: Acceptance) -> Decision:
+    """Decide on the stages of an accepted run, or accept it."""
+    metadata, spec, before = given.live.run["metadata"], accepted.spec, given.before
     plan = accepted.adopt(build_plan(spec))
-    layout = Layout(run["namespace"], run["name"], run["uid"], spec, plan, (), {})
-    found = resolution(known.live, known.observed, layout)
+    layout = Layout(metadata["namespace"], metadata["name"], metadata["uid"], spec, plan, (), {})
+    found = resolution(given.live, given.observed, layout)
     if found is not None:
         layout = replace(layout, pins=found.pins, digests=found.digests)
     to_keep = [accepted.to_keep(layout)] if accepted.is_new else [found.to_keep] if found and found.to_keep else []
     complete = found.complete if found else frozenset()
-    walk = Walk(
+    context = Context(
         layout=layout,
-        observed=known.observed,
-        previous={s.name: s for s in known.before.stages},
+        observed=given.observed,
+        previous={s.name: s for s in before.stages},
         needed=None if found is None else needed(layout.plan, complete),
         complete=complete,
-        missing=_missing(known, accepted, layout, to_keep),
-        refused=known.live.refused,
-        settings=replace(known.settings, images=accepted.images),
-        now=known.now,
-        benchmarks=list(known.before.results),
-        dataset=known.before.dataset,
-        pods_listed=known.live.pods_listed,
+        missing=_missing(given, accepted, layout, to_keep),
+        refused=given.live.refused,
+        pods_listed=given.live.pods_listed,
+        settings=replace(given.settings, images=accepted.images),
+        now=given.now,
     )
-    walk.run()
-    wanted = conclude(walk, known.before)
-    ends = any(kind is ConditionType.FINISHED and holds for kind, holds, _, _ in wanted)
-    # A suspended run is accepted when it is resumed, with the images and stages of the operator of that time.
-    waits = any(m.holds is every_stage for m in walk.missing) or (accepted.is_new and spec.suspend)
-    kept = [] if ends or waits else to_keep
-    lost, next_lost = lost_pods(known.observed, known.now)
+    outcomes = decide_stages(context, Outcomes(benchmarks=tuple(before.results), dataset=before.dataset))
+    conclusion = conclude(context, outcomes, before)
+    requeue = [*outcomes.requeue_seconds, *conclusion.requeue_seconds]
+    if conclusion.stop:
+        outcomes = stop(context, outcomes, *conclusion.stop)
+    ends = summary.is_finished(conclusion.conditions)
+    # A suspended run is accepted when it is resumed, with the images and stages of the operator at that time.
+    waits = any(m.holds is every_stage for m in context.missing) or (accepted.is_new and spec.suspend)
+    lost, next_lost = lost_pods(given.observed, given.now)
     if next_lost is not None:
-        walk.look_again(next_lost)
-    status = summary(known.before, wanted, known.generation, known.now, walk)
-    return Decision(
-        # Stages share a NetworkPolicy: it is created once.
-        create=tuple({ref_of(m): m for m in (*kept, *walk.create)}.values()),
-        status=_changed(known, status),
-        delete=tuple(dict.fromkeys([*walk.delete, *lost])),
-        events=tuple(events(known.before, status)),
-        list_pods=tuple(walk.list_pods),
-        requeue_seconds=0.0 if ends else walk.requeue_seconds,
+        requeue.append(next_lost)
+    report = RunReport(
+        stages=outcomes.statuses,
+        results=list(outcomes.benchmarks),
+        dataset=outcomes.dataset,
+        artifacts=summary.artifacts(layout, outcomes.statuses),
+        gpus_in_use=summary.gpus_in_use(layout.plan, given.observed),
+    )
+    create = [*([] if ends or waits else to_keep), *outcomes.create]
+    return replace(
+        given.decision(conclusion.conditions, report),
+        create=tuple({ref_of(m): m for m in create}.values()),  # stages share a NetworkPolicy
+        delete=tuple(dict.fromkeys([*outcomes.delete, *lost])),
+        list_pods=tuple(outcomes.list_pods),
+        requeue_seconds=0.0 if ends else min(requeue, default=None),
     )
 
 
-def _missing(known: _Known, accepted: Acceptance, layout: Layout, to_keep: Iterable[Manifest]) -> tuple[Missing, ...]:
-    """Return what is waited for: by the stages that need it, and before acceptance by all, so that no GPU idles."""
-    found = missing(layout.namespace, accepted.spec, known.live.present)
+def _missing(given: _Input, accepted: Acceptance, layout: Layout, to_keep: list[Manifest]) -> tuple[Missing, ...]:
+    """Return what is missing. Before acceptance every stage waits for it, so that no GPU idles later."""
+    found = missing(layout.namespace, accepted.spec, given.live.present)
     if accepted.is_new:
         found = tuple(replace(m, holds=every_stage) for m in (*found, *over_budget(layout.plan, accepted.spec)))
-    for manifest in to_keep:  # nothing starts before what it starts from is kept
-        refusal = known.live.refused.get(ref_of(manifest))
+    for manifest in to_keep:  # no stage starts before the ConfigMap that it depends on exists
+        refusal = given.live.refused.get(ref_of(manifest))
         if refusal:
             found = (*found, Missing(Reason.OBJECT_REFUSED, refusal.message))
     return found
 
 
-def _refused(known: _Known, message: str) -> Decision:
-    """Fail a run whose spec can never work."""
-    wanted = conditions.failed(Reason.INVALID_SPEC, message)
-    status = summary(known.before, wanted, known.generation, known.now)
-    new = tuple(events(known.before, status))
-    again = 0.0 if known.live.children else None  # to delete them in time
-    return Decision(status=status, delete=_alive(known.observed), events=new, requeue_seconds=again)
-
-
-def _too_old(known: _Known, problem: str) -> Decision:
-    """Wait for a newer operator: the run goes on there, so nothing of it is deleted here unless it is suspended."""
-    version = accepted_by(known.live, known.observed) or "0.1.0"
-    message = (
-        f"the operator is FusionRun {__version__} and cannot continue this run, which FusionRun {version} accepted: "
-        f"{problem}: upgrade the operator; until then nothing is started or deleted"
+def _refused(given: _Input, message: str) -> Decision:
+    """Fail a run whose spec is invalid."""
+    again = 0.0 if given.live.children else None  # to find out when its objects expire
+    return replace(
+        given.decision(conditions.failed(Reason.INVALID_SPEC, message)),
+        delete=given.observed.running_objects,
+        requeue_seconds=again,
     )
-    if known.live.run["spec"].get("suspend"):
-        wanted = conditions.suspended(Reason.SUSPENDED, f"spec.suspend is true; {message}")
-        status = summary(known.before, wanted, known.generation, known.now)
-        status = status.model_copy(update={"stages": [_suspended(s) for s in status.stages], "stage": None})
-        return Decision(status=_changed(known, status), delete=_alive(known.observed))
-    wanted = conditions.in_progress(message, Reason.OPERATOR_TOO_OLD)
-    status = summary(known.before, wanted, known.generation, known.now)
-    status = status.model_copy(update={"gpus_in_use": known.before.gpus_in_use})
-    return Decision(status=_changed(known, status), events=tuple(events(known.before, status)))
+
+
+def _too_old(given: _Input, problem: str) -> Decision:
+    """Wait for a newer operator, which can continue the run: delete nothing unless the run is suspended."""
+    version = accepted_by(given.live, given.observed) or "0.1.0"
+    message = (
+        f"FusionRun {version} accepted this run, and the operator, FusionRun {__version__}, cannot continue it: "
+        f"{problem}: upgrade the operator; until then no stage is started and nothing is deleted"
+    )
+    before = given.before
+    report = RunReport(before.stages, before.results, before.dataset, gpus_in_use=before.gpus_in_use)
+    if not given.live.run["spec"].get("suspend"):
+        return given.decision(conditions.in_progress(message, Reason.OPERATOR_TOO_OLD), report)
+    report = replace(report, stages=[_suspended(s) for s in before.stages], gpus_in_use=0)
+    suspended = given.decision(conditions.suspended(Reason.SUSPENDED, f"spec.suspend is true; {message}"), report)
+    return replace(suspended, delete=given.observed.running_objects, events=())
 
 
 def _suspended(stage: StageStatus) -> StageStatus:
-    if stage.state not in AT_WORK and stage.state is not StageState.WAITING:
+    if stage.state not in UNFINISHED:
         return stage
     return idle(stage, stage, StageState.PENDING, Reason.SUSPENDED, "suspended")
 
 
-def _changed(known: _Known, status: FusionRunStatus) -> FusionRunStatus | None:
-    return None if status == known.before else status
-
-
-def _rests(known: _Known) -> Decision:
-    """Delete what still runs of a finished run, and what it has kept for long enough."""
-    seen = known.before.observed_generation == known.generation
-    status = None if seen else seen_again(known.before, known.generation)
-    due, next_due = expired(known.live, known.before, known.now)
-    delete = tuple(dict.fromkeys([*_alive(known.observed), *due]))
+def _clean_up(given: _Input) -> Decision:
+    """Delete what still runs of a finished run, and the objects whose time to live is over."""
+    seen = given.before.observed_generation == given.generation
+    status = None if seen else summary.seen_again(given.before, given.generation)
+    due, next_due = expired(given.live, given.before, given.now)
+    delete = tuple(dict.fromkeys([*given.observed.running_objects, *due]))
     return Decision(status=status, delete=delete, requeue_seconds=next_due)
 
 
-def _alive(observed: Observed) -> tuple[ObjectRef, ...]:
-    return tuple(ref for seen in observed.stages.values() for ref in still_alive(seen))
-
-
 def _first_error(error: ValidationError) -> str:
-    """Say where a spec is wrong, and what the rule is."""
+    """Return the first invalid field, its value and the rule."""
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"])
     unknown = f"FusionRun {__version__} has no such field: correct its name, or upgrade the operator"

@@ -1,10 +1,10 @@
-"""What is frozen: the spec, the images and the stages at a run's acceptance, and what ``resolve`` found.
+"""What a run keeps from its acceptance: its spec, images and stages, and the result of ``resolve``.
 
-Each is an immutable ConfigMap. Once it is there it takes precedence over the live spec and over the operator's own
-settings and plan, which may have changed since: an upgrade of the operator changes no run that was accepted before.
+Both are in immutable ConfigMaps, which take precedence over the live spec, the operator's settings and its plan: an
+upgrade of the operator does not change a run that was accepted before.
 
-A run that a newer release accepted is continued only where this release would make the same artifacts: the digests that
-``resolve`` was given by the newer one must be those that this one computes.
+The operator continues a run that a newer release accepted only if both releases make the same artifacts, that is, if
+they compute the same digests.
 """
 
 import dataclasses
@@ -25,27 +25,28 @@ from fusionrun.plan.graph import digests
 from fusionrun.plan.layout import Layout
 from fusionrun.plan.stages import Plan
 from fusionrun.settings import Images
-from fusionrun.state.observe.live_objects import Live
-from fusionrun.state.observe.observed import Observed, Phase, Workload
+from fusionrun.state.observe.live_objects import LiveObjects
+from fusionrun.state.observe.observed import Observed
+from fusionrun.state.observe.workloads import Phase, Workload
 
 
 @dataclass(frozen=True)
 class Acceptance:
-    """The spec and the images that a run works by."""
+    """The spec, images and stages with which a run was accepted."""
 
     spec: FusionRunSpec
     images: Images
     is_new: bool = False
-    """Whether the run is accepted now: its ConfigMap (``to_keep``) is still to be created."""
+    """Whether the run is being accepted now: its ConfigMap (``to_keep``) does not exist yet."""
     stages: tuple[str, ...] | None = None
-    """The plan's stages at acceptance, those with an artifact; None where all of the present plan count."""
+    """Stages of the plan at acceptance that have an artifact; None for all stages of the current plan."""
 
     def adopt(self, plan: Plan) -> Plan:
-        """Return the plan without the stages that a newer release has added since the run was accepted."""
+        """Return the plan without the stages that a newer release has added since acceptance."""
         return plan if self.stages is None else plan.only(self.stages)
 
     def to_keep(self, layout: Layout) -> Manifest:
-        """Return the immutable ConfigMap that keeps all this."""
+        """Return the immutable ConfigMap to create."""
         owner = meta.Run(layout.namespace, layout.run, layout.uid, self.spec)
         spec = self.spec.model_dump(mode="json", exclude_none=True)
         return meta.config_map(owner, names.spec_config_map(layout.run), meta.run_labels(owner), {
@@ -58,34 +59,34 @@ class Acceptance:
 
 @dataclass(frozen=True)
 class Resolution:
-    """What ``resolve`` found."""
+    """The result of ``resolve``."""
 
     pins: tuple[str, ...]
     """Fingerprint per reference of the plan."""
     complete: frozenset[str]
-    """Stages whose artifact was there."""
+    """Stages whose artifact was complete."""
     digests: dict[str, str]
     to_keep: Manifest | None = None
-    """The ConfigMap to create; None once it is there."""
+    """The ConfigMap to create; None if it exists."""
 
 
-def acceptance(live: Live, observed: Observed, images: Images) -> Acceptance:
-    """Return what the run was accepted with, the mutable fields of its spec as they are now.
+def acceptance(live: LiveObjects, observed: Observed, images: Images) -> Acceptance:
+    """Return the spec, images and stages with which the run was accepted; mutable fields have their current values.
 
-    Where the run was accepted earlier, what is unknown to this release is ignored, and what was unknown to that release
-    is as this operator has it.
+    If another release accepted the run, fields that this release does not know are ignored, and images that the other
+    release did not know are taken from the settings.
 
     Parameters
     ----------
     live, observed
-        The run, and its ConfigMaps.
+        The run and its ConfigMaps.
     images
-        The operator's own, for a run that is new.
+        Images of the settings, for a new run.
 
     Raises
     ------
     pydantic.ValidationError
-        If the spec breaks the schema; of a run that is new, if it has an unknown field, too.
+        If the spec violates the schema, or if the spec of a new run has an unknown field.
     """
     run = live.run["metadata"]["name"]
     data = observed.config_maps.get(names.spec_config_map(run))
@@ -96,7 +97,7 @@ def acceptance(live: Live, observed: Observed, images: Images) -> Acceptance:
     kept = json.loads(data["images.json"])
     known = vars(images) | {f.name: kept[f.name] for f in dataclasses.fields(Images) if f.name in kept}
     resolved = observed.config_maps.get(names.resolved_config_map(run), {})
-    # 0.1.0 kept no list of the stages.
+    # 0.1.0 did not write stages.json.
     stages = json.loads(data.get("stages.json") or resolved.get("digests.json") or "null")
     return Acceptance(
         FusionRunSpec.model_validate(fixed | mutable),
@@ -105,35 +106,37 @@ def acceptance(live: Live, observed: Observed, images: Images) -> Acceptance:
     )
 
 
-def accepted_by(live: Live, observed: Observed) -> str | None:
-    """Return the version that accepted the run: None before its acceptance, empty for 0.1.0, which kept none."""
+def accepted_by(live: LiveObjects, observed: Observed) -> str | None:
+    """Return the release that accepted the run: None before acceptance, empty for 0.1.0, which did not write it."""
     data = observed.config_maps.get(names.spec_config_map(live.run["metadata"]["name"]))
     return None if data is None else data.get("version", "")
 
 
 def _numbers(version: str) -> list[int]:
-    """Return the numbers of a version such as ``0.3.0``, by which releases are in order."""
+    """Return the numbers of a version such as ``0.3.0``, to compare releases."""
     return [int(number) for number in re.findall(r"\d+", version)[:3]]
 
 
-def resolution(live: Live, observed: Observed, layout: Layout) -> Resolution | None:
-    """Return what ``resolve`` found, as it was kept or as it has just told; None before that.
+def resolution(live: LiveObjects, observed: Observed, layout: Layout) -> Resolution | None:
+    """Return the result of ``resolve`` from its ConfigMap or, before that exists, from its pod; None without either.
 
     Raises
     ------
     ContractError
-        If a newer release accepted the run, and this one would make other artifacts for it.
+        If a newer release accepted the run and this release would make other artifacts for it.
     """
     found = _resolution(live, observed, layout)
-    version = accepted_by(live, observed) or ""
+    version, name = accepted_by(live, observed) or "", names.resolved_config_map(layout.run)
     if found is None or _numbers(version) <= _numbers(__version__):
         return found
     if found.digests != digests(layout.plan.planned(), list(found.pins)):
-        raise ContractError(version, "it would make other artifacts, whose digests are not those in RUN-resolved")
+        raise ContractError(
+            version, f"it would make other artifacts: their digests differ from those in ConfigMap {name}"
+        )
     return found
 
 
-def _resolution(live: Live, observed: Observed, layout: Layout) -> Resolution | None:
+def _resolution(live: LiveObjects, observed: Observed, layout: Layout) -> Resolution | None:
     name = names.resolved_config_map(layout.run)
     data = observed.config_maps.get(name)
     if data is not None:
@@ -163,12 +166,12 @@ def _resolution(live: Live, observed: Observed, layout: Layout) -> Resolution | 
 
 
 def _in_order(pins: dict[str, str], layout: Layout) -> list[str]:
-    """Return the pins in the order of the plan's references, which another operator may list otherwise."""
+    """Return the pins in the order of the plan's references; another release may order them differently."""
     return [pins.get(reference.field, "") for reference in layout.plan.references]
 
 
-def _asked(live: Live, workload: Workload, layout: Layout) -> tuple[list[str], list[PlannedStage]]:
-    """Return the references' fields and the stages as ``resolve`` was given them: its answer is about these."""
+def _asked(live: LiveObjects, workload: Workload, layout: Layout) -> tuple[list[str], list[PlannedStage]]:
+    """Return the fields of the references and the stages in the task of ``resolve``: its result refers to these."""
     name = workload.manifest["metadata"]["name"]
     for child in live.children:
         if child["kind"] == "ConfigMap" and child["metadata"]["name"] == name:

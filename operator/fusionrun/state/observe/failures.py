@@ -1,56 +1,51 @@
-"""Why a pod failed, and whether trying again can help.
+"""Why a pod failed, and whether a retry can help.
 
-The order: a StageResult that blames the input or the server, since nothing else can cause one; the pod's own reason
-(Evicted and Preempted are the infrastructure's, OOMKilled is the user's); the earliest failing container's StageResult;
-its exit code; and with none of these the infrastructure.
+In this order: a result that blames the input or the server, which nothing else can cause; the pod's reason (Evicted and
+Preempted are infrastructure errors, OOMKilled is a user error); the result of the container that failed first; its exit
+code. Without any of these it is an infrastructure error.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from fusionrun.api.models import Manifest
 from fusionrun.api.result import Outcome, decode_result
 from fusionrun.api.status import LOG_TAIL_CHARACTERS, Reason
 from fusionrun.api.task import EXIT_USER_ERROR
+from fusionrun.state.observe.object_fields import ended_containers
 
 EVICTED = "Evicted"
-"""What the kubelet says of a pod that it put out for want of memory or disk; an eviction by the API leaves no pod."""
+"""Reason of a pod that the kubelet evicted for lack of memory or disk. An API-initiated eviction deletes the pod."""
 
 DISRUPTIONS = frozenset({EVICTED, "Preempted", "Preempting", "NodeLost", "NodeShutdown", "Shutdown", "Terminated"})
-"""Pod reasons that are the infrastructure's. Source: Kubernetes, kubelet eviction and graceful node shutdown."""
+"""Pod reasons that are infrastructure errors. Source: Kubernetes, kubelet eviction and graceful node shutdown."""
 
 DECISIVE = (Reason.USER_ERROR, Reason.SERVER_WEDGED)
-"""What a pod says that ends its Job at once (``objects.job.wrap_in_job``), whatever failed before."""
+"""Reasons in a pod's result that end its Job at once (``objects.job.wrap_in_job``), whatever failed earlier."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A failed pod, explained."""
+    """Why a stage failed."""
 
     reason: Reason
     message: str
-    pod: str
+    pod: str = ""
     log_tail: str = ""
 
     @property
     def retryable(self) -> bool:
-        """Whether the same work may succeed when it is tried again."""
+        """Whether the same task may succeed in another attempt."""
         return self.reason in (Reason.INFRASTRUCTURE_ERROR, Reason.SERVER_WEDGED)
 
 
 def explain(pods: list[Manifest], log_tails: dict[str, str]) -> Failure | None:
-    """Explain the earliest failure among a stage's pods; None when none has failed."""
+    """Explain the first failure among the pods of a stage; None if none failed."""
     ended = sorted(
-        (
-            (container["state"]["terminated"], pod)
-            for pod in pods
-            for container in _containers(pod)
-            if _failed(container)
-        ),
+        ((terminated, pod) for pod in pods for terminated in ended_containers(pod) if terminated.get("exitCode", 0)),
         key=lambda pair: pair[0].get("finishedAt") or "",
     )
-    told = [failure for terminated, pod in ended if (failure := _from_result(terminated, pod, log_tails))]
-    for failure in told:
+    reported = [failure for terminated, pod in ended if (failure := _from_result(terminated, pod, log_tails))]
+    for failure in reported:
         if failure.reason in DECISIVE:
             return failure
     for pod in pods:
@@ -60,10 +55,9 @@ def explain(pods: list[Manifest], log_tails: dict[str, str]) -> Failure | None:
             return Failure(Reason.INFRASTRUCTURE_ERROR, f"pod {_name(pod)}: {reason}: {text}", _name(pod))
     for terminated, pod in ended:
         if terminated.get("reason") == "OOMKilled":
-            message = f"pod {_name(pod)} was killed for using more memory than its limit: raise resources.limits.memory"
-            return Failure(Reason.OUT_OF_MEMORY, message, _name(pod), log_tails.get(_name(pod), ""))
-    if told:
-        return told[0]
+            return out_of_memory(f"pod {_name(pod)}", _name(pod), log_tails.get(_name(pod), ""))
+    if reported:
+        return reported[0]
     if not ended:
         return None
     terminated, pod = ended[0]
@@ -71,22 +65,22 @@ def explain(pods: list[Manifest], log_tails: dict[str, str]) -> Failure | None:
     user = terminated.get("exitCode") == EXIT_USER_ERROR
     return Failure(
         Reason.USER_ERROR if user else Reason.INFRASTRUCTURE_ERROR,
-        f"pod {_name(pod)} exited with {terminated.get('exitCode')}: {text.strip()[-300:]}",
+        f"pod {_name(pod)} exited with code {terminated.get('exitCode')}: {text.strip()[-300:]}",
         _name(pod),
         (log_tails.get(_name(pod)) or text)[-LOG_TAIL_CHARACTERS:],
     )
 
 
 def explain_early(pods: list[Manifest], log_tails: dict[str, str], backoff_limit: int) -> Failure | None:
-    """Explain why a Job that would go on has to end: trying again will not help.
+    """Explain why a Job must end before its retries are used up: more retries cannot help.
 
     Parameters
     ----------
     pods, log_tails
-        The Job's pods, and the ends of their logs by name.
+        The pods of the Job, and the ends of their logs by pod name.
     backoff_limit
-        How many evictions are taken for bad luck. A Job counts none of them (``objects.job.wrap_in_job``), and a stage
-        that is too large for its nodes would be tried for ever.
+        How many evictions are tolerated. The Job does not count them (``objects.job.wrap_in_job``), so it would retry a
+        stage that is too large for its nodes without end.
     """
     failure = explain(pods, log_tails)
     if failure and failure.reason is Reason.OUT_OF_MEMORY:
@@ -95,11 +89,18 @@ def explain_early(pods: list[Manifest], log_tails: dict[str, str], backoff_limit
     if len(evicted) <= backoff_limit:
         return None
     last = evicted[-1]
-    text = f"its nodes evicted {len(evicted)} of its pods: {last['status'].get('message', '')}"
+    text = f"{len(evicted)} pods were evicted, the last one with this message: {last['status'].get('message', '')}"
     return Failure(Reason.INFRASTRUCTURE_ERROR, text, _name(last))
 
 
-def _from_result(terminated: dict[str, Any], pod: Manifest, log_tails: dict[str, str]) -> Failure | None:
+def out_of_memory(subject: str, pod: str, log_tail: str) -> Failure:
+    """Return the failure of a pod that exceeded its memory limit."""
+    return Failure(
+        Reason.OUT_OF_MEMORY, f"{subject} exceeded its memory limit: raise resources.limits.memory", pod, log_tail
+    )
+
+
+def _from_result(terminated: Manifest, pod: Manifest, log_tails: dict[str, str]) -> Failure | None:
     result = decode_result(terminated.get("message") or "")
     if result is None or result.outcome is not Outcome.FAILED:
         return None
@@ -114,14 +115,3 @@ def _from_result(terminated: dict[str, Any], pod: Manifest, log_tails: dict[str,
 def _name(pod: Manifest) -> str:
     name: str = pod["metadata"]["name"]
     return name
-
-
-def _containers(pod: Manifest) -> list[dict[str, Any]]:
-    status = pod.get("status", {})
-    main: list[dict[str, Any]] = status.get("containerStatuses") or []
-    return main
-
-
-def _failed(container: dict[str, Any]) -> bool:
-    terminated = (container.get("state") or {}).get("terminated") or {}
-    return bool(terminated.get("exitCode", 0))

@@ -1,24 +1,15 @@
-"""What the rim hands to the centre: the run and its children as the API server has them, and a few facts."""
+"""The input of a decision: the run and its objects as the API server has them, and a few facts about them."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from fusionrun.api.models import Manifest
 from fusionrun.api.result import Progress
-
-
-@dataclass(frozen=True, order=True, slots=True)
-class ObjectRef:
-    """A Kubernetes object by kind and name; ``namespace`` is empty for a cluster-wide one."""
-
-    api_version: str
-    kind: str
-    namespace: str
-    name: str
+from fusionrun.state.observe.object_ref import ObjectRef
 
 
 @dataclass(frozen=True)
-class Pushed:
+class PushedProgress:
     """Progress that a pod pushed, and when it arrived."""
 
     progress: Progress
@@ -27,41 +18,41 @@ class Pushed:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why the API server did not create an object: its HTTP status and its message."""
+    """Why the API server did not create an object."""
 
     status: int
-    """0 when there was no reply."""
+    """HTTP status of the reply; 0 without a reply."""
     message: str
     transient: bool = False
-    """Whether the request failed rather than was refused (429, 5xx, no reply): the first retries come fast."""
+    """Whether the request failed (429, 5xx, no reply) instead of being refused: the first retries follow sooner."""
 
     @property
-    def for_good(self) -> bool:
-        """Whether the object itself is at fault, so that no patience helps; a quota or a namesake may go."""
-        return self.status in _MALFORMED
+    def is_permanent(self) -> bool:
+        """Whether the object itself is invalid. A quota or an object of the same name may change."""
+        return self.status in _INVALID_OBJECT
 
 
-_MALFORMED = frozenset({400, 413, 422})
-"""Bad request (a webhook's refusal, too), request too large, invalid."""
+_INVALID_OBJECT = frozenset({400, 413, 422})
+"""Bad Request (also of an admission webhook), Content Too Large, Unprocessable Content."""
 
 
 @dataclass(frozen=True)
-class Live:
-    """Everything that ``observe`` reads of one run."""
+class LiveObjects:
+    """One run, its objects, and what else is known about them."""
 
     run: Manifest
-    """The FusionRun object, with status."""
+    """The FusionRun with its status."""
     children: tuple[Manifest, ...] = ()
-    """Jobs, PyTorchJobs, Deployments, Services, ConfigMaps and Pods that carry the run's label."""
+    """Objects with the run's label: Jobs, PyTorchJobs, Deployments, Services, ConfigMaps, NetworkPolicies, Pods."""
     present: dict[ObjectRef, bool] = field(default_factory=dict)
-    """Which prerequisites (``state.prerequisites``) exist."""
-    pushed: dict[tuple[str, int], Pushed] = field(default_factory=dict)
-    """By stage name and pod index (0 where the stage is not indexed)."""
+    """Which prerequisites (``state.decide.prerequisites``) exist."""
+    pushed: dict[tuple[str, int], PushedProgress] = field(default_factory=dict)
+    """Progress by stage name and completion index; the index is 0 for a stage without shards."""
     log_tails: dict[str, str] = field(default_factory=dict)
     """Last log lines of failed pods, by pod name."""
     warnings: dict[str, str] = field(default_factory=dict)
-    """Reason and message of the newest Warning event of objects whose pods do not run, by the object's UID."""
+    """Reason and message of the latest Warning event, by UID of the object, for objects whose pods do not run."""
     refused: dict[ObjectRef, Refusal] = field(default_factory=dict)
-    """Objects that this very reconcile has tried to create in vain."""
+    """Objects that this reconcile could not create."""
     pods_listed: frozenset[ObjectRef] = frozenset()
-    """Workloads whose pods this very reconcile has listed: a result that is missing is lost, not late."""
+    """Workloads whose pods this reconcile has listed: a result that is still missing is lost."""

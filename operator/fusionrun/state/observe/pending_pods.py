@@ -1,4 +1,4 @@
-"""What the pods of a workload wait for, as the scheduler, the kubelet or Kueue says it. It looks at every pod."""
+"""Why pods of a workload do not run, as reported by the scheduler, the kubelet or Kueue."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,45 +6,53 @@ from datetime import datetime, timedelta
 
 from fusionrun.api.models import Manifest
 from fusionrun.objects.meta import QUEUE_LABEL
-from fusionrun.state.observe.observed import Workload, made_by, parse_time, pod_ended
+from fusionrun.state.observe.object_fields import (
+    container_statuses,
+    ended_containers,
+    is_deleting,
+    is_pod_of,
+    parse_time,
+    pod_ended,
+    pod_phase,
+)
+from fusionrun.state.observe.workloads import Workload
 
 PENDING_GRACE = timedelta(seconds=30)
-"""How long the pods of a stage may wait before the run reports it: a normal start takes less."""
-AGAIN_SECONDS = 60.0
-"""Time between two looks at what waits for longer."""
+"""How long pods may be pending before the run reports it; a normal start takes less."""
+CHECK_SECONDS = 60.0
+"""Time between two checks of pods that have been pending for longer."""
 PENDING_CHARACTERS = 300
 STARTING = ("ContainerCreating", "PodInitializing")
-"""What the kubelet says of a container that it is about to start."""
+"""Waiting reasons of a container that the kubelet is starting."""
 GATED = "SchedulingGated"
 UNPLACED = ("Unschedulable", GATED)
-"""What the scheduler says of a pod that has no node."""
-NO_POD = "no pod runs yet"
+"""Reasons of a pod that has no node."""
+NO_POD = "no pod is running yet"
 _STARTING_RANK = 3
-"""How bad it is that a container is about to start: the least. Rank 0 is an error, 1 a suspension or a warning of a
-volume, 2 a pod without a node."""
+"""Rank of a starting container, the least serious reason. Rank 0 is an error, 1 a suspension or a volume warning, 2 a
+pod without a node."""
 
 
 @dataclass(frozen=True)
-class Pending:
-    """What of a workload does not run."""
+class PendingPods:
+    """The pods of a workload that do not run."""
 
     running: bool
-    """Whether at least one of its pods runs, or ran until a moment ago."""
+    """Whether at least one pod of the workload runs, or ran until a moment ago."""
     message: str | None
-    """The most serious reason why a pod of it waits; None when no pod waits, or the reason is not known."""
+    """The most serious reason for which a pod waits; None if no pod waits, or if no reason is known."""
     since: datetime
-    """Since when."""
     between: bool = False
-    """Whether a pod ended a moment ago and the next one is about to be made."""
+    """Whether a pod ended a moment ago and the next one has not been created yet."""
 
     @property
-    def is_news(self) -> bool:
-        """Whether something waits, or may be found to wait later."""
+    def is_relevant(self) -> bool:
+        """Whether a pod waits, or may be found to wait later."""
         return bool(self.message) or not self.running or self.between
 
 
-def pending(workload: Workload, now: datetime) -> Pending:
-    """Return what a workload's pods wait for.
+def pending_pods(workload: Workload, now: datetime) -> PendingPods:
+    """Return why the pods of a workload wait.
 
     Parameters
     ----------
@@ -53,37 +61,37 @@ def pending(workload: Workload, now: datetime) -> Pending:
     now
         The time, in UTC.
     """
-    waiting = [pod for pod in workload.pods if _phase(pod) in ("Pending", "")]
+    waiting = [pod for pod in workload.pods if pod_phase(pod) in ("Pending", "")]
     since = _since(workload, waiting) or now
     alive = [pod for pod in workload.pods if not pod_ended(pod)]
     between = not alive and bool(workload.pods) and now - since < PENDING_GRACE
-    texts = [text for pod in workload.pods for text in _of_a_pod(pod, workload.warnings)]
+    reasons = [reason for pod in workload.pods for reason in _pod_reasons(pod, workload.warnings)]
     if not between:
-        texts += _of_the_workload(workload)
-    message = min(texts)[1][:PENDING_CHARACTERS] if texts else None
-    running = between or any(_phase(pod) == "Running" for pod in alive)
-    return Pending(running, message if message or running else NO_POD, since, between)
+        reasons += _workload_reasons(workload)
+    message = min(reasons)[1][:PENDING_CHARACTERS] if reasons else None
+    running = between or any(pod_phase(pod) == "Running" for pod in alive)
+    return PendingPods(running, message if message or running else NO_POD, since, between)
 
 
-def for_long(found: dict[str, Pending], now: datetime) -> tuple[dict[str, Pending], float | None]:
-    """Return what has waited for longer than a start takes, and in how many seconds to look at all of it again."""
+def overdue(found: Mapping[str, PendingPods], now: datetime) -> tuple[dict[str, PendingPods], float | None]:
+    """Return what has been pending for longer than a normal start, and in how many seconds to check all of it again."""
     left = {name: (each.since + PENDING_GRACE - now).total_seconds() for name, each in found.items()}
     # An event with the reason may be posted at any time, and events are not watched.
-    again = [seconds if seconds > 0 else AGAIN_SECONDS for seconds in left.values()]
+    again = [seconds if seconds > 0 else CHECK_SECONDS for seconds in left.values()]
     return {name: each for name, each in found.items() if left[name] <= 0}, min(again, default=None)
 
 
 def unexplained(children: Sequence[Manifest], now: datetime) -> list[Manifest]:
-    """Return the objects of a run of which nothing but an event can say why no pod runs.
+    """Return the objects of a run for which only an event can tell why no pod runs.
 
-    They are Jobs and PyTorchJobs that have no pod, and pods on a node whose containers do not start.
+    These are Jobs and PyTorchJobs without a pod, and pods on a node whose containers do not start.
     """
     alive = [c for c in children if c["kind"] == "Pod" and not pod_ended(c)]
-    pods = [pod for pod in alive if _phase(pod) == "Pending" and (pod.get("spec") or {}).get("nodeName")]
-    found = [pod for pod in pods if all(rank == _STARTING_RANK for rank, _ in _of_a_pod(pod, {}))]
+    pods = [pod for pod in alive if pod_phase(pod) == "Pending" and (pod.get("spec") or {}).get("nodeName")]
+    found = [pod for pod in pods if all(rank == _STARTING_RANK for rank, _ in _pod_reasons(pod, {}))]
     jobs = [c for c in children if c["kind"] in ("Job", "PyTorchJob") and not _is_suspended(c) and not _has_ended(c)]
-    found += [job for job in jobs if not any(made_by(pod, job) for pod in alive)]
-    return [m for m in found if not m["metadata"].get("deletionTimestamp") and now - _created(m, now) >= PENDING_GRACE]
+    found += [job for job in jobs if not any(is_pod_of(pod, job) for pod in alive)]
+    return [m for m in found if not is_deleting(m) and now - _created(m, now) >= PENDING_GRACE]
 
 
 def _created(manifest: Manifest, now: datetime) -> datetime:
@@ -100,47 +108,41 @@ def _has_ended(manifest: Manifest) -> bool:
     return any(c["type"] in ("Complete", "Succeeded", "Failed") and c["status"] == "True" for c in conditions)
 
 
-def _phase(pod: Manifest) -> str:
-    """Return a pod's phase; empty where its status has none yet."""
-    return str((pod.get("status") or {}).get("phase") or "")
-
-
 def _since(workload: Workload, waiting: list[Manifest]) -> datetime | None:
-    """Return since when the oldest pod waits; without one since the last pod ended, or since the workload is there."""
-    made = [at for pod in waiting if (at := parse_time(pod["metadata"].get("creationTimestamp")))]
-    if made:
-        return min(made)
-    ended = [] if waiting else [at for pod in workload.pods for at in _ends(pod)]
+    """Return when the oldest waiting pod was created; without one, when the last pod ended or the workload started."""
+    created = [at for pod in waiting if (at := parse_time(pod["metadata"].get("creationTimestamp")))]
+    if created:
+        return min(created)
+    ended = [] if waiting else [at for pod in workload.pods for at in _end_times(pod)]
     return max(ended, default=workload.started)
 
 
-def _ends(pod: Manifest) -> Iterator[datetime]:
-    for container in (pod.get("status") or {}).get("containerStatuses") or []:
-        ended = parse_time(((container.get("state") or {}).get("terminated") or {}).get("finishedAt"))
-        if ended:
+def _end_times(pod: Manifest) -> Iterator[datetime]:
+    for terminated in ended_containers(pod):
+        if ended := parse_time(terminated.get("finishedAt")):
             yield ended
 
 
-def _of_the_workload(workload: Workload) -> Iterator[tuple[int, str]]:
-    """Yield the rank (0 is worst) and the text of what the workload itself says of its pods."""
+def _workload_reasons(workload: Workload) -> Iterator[tuple[int, str]]:
+    """Yield the rank (0 is the most serious) and the text of each reason that the workload itself reports."""
     manifest = workload.manifest
     uid, name = manifest["metadata"].get("uid", ""), manifest["metadata"]["name"]
     for condition in (manifest.get("status") or {}).get("conditions") or []:
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
             yield 0, f"{condition.get('reason')}: {condition.get('message', '')}"
     if _is_suspended(manifest):
-        yield 1, f"{manifest['kind']} {name} is suspended: {_queue(manifest) or 'its spec says suspend: true'}"
+        yield 1, f"{manifest['kind']} {name} is suspended: {_queue(manifest) or 'its suspend field is true'}"
     elif uid in workload.warnings:
         yield 0, f"{manifest['kind']} {name}: {workload.warnings[uid]}"
 
 
-def _of_a_pod(pod: Manifest, warnings: Mapping[str, str]) -> Iterator[tuple[int, str]]:
-    """Yield the rank and the text of what Kubernetes says of a pod that does not run, or crashed."""
+def _pod_reasons(pod: Manifest, warnings: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    """Yield the rank and the text of each reason for which a pod does not run, or crashed."""
     status = pod.get("status") or {}
     if pod_ended(pod):
         return
     name = f"pod {pod['metadata']['name']}"
-    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+    for container in container_statuses(pod, init=True):
         waits = (container.get("state") or {}).get("waiting") or {}
         if waits.get("reason") in STARTING and (warning := warnings.get(pod["metadata"].get("uid", ""))):
             yield 1, f"{name}: {warning}"
@@ -155,6 +157,6 @@ def _of_a_pod(pod: Manifest, warnings: Mapping[str, str]) -> Iterator[tuple[int,
 
 
 def _queue(manifest: Manifest) -> str:
-    """Say which LocalQueue holds an object back; empty for one that is in none."""
+    """Return which LocalQueue an object waits in; empty if it is in none."""
     queue = (manifest["metadata"].get("labels") or {}).get(QUEUE_LABEL)
-    return f"Kueue has not admitted it through LocalQueue {queue!r}" if queue else ""
+    return f"waiting for admission by Kueue in LocalQueue {queue!r}" if queue else ""

@@ -1,73 +1,66 @@
-"""Whether a server that gave its client nothing is wedged, or was away: preempted, drained, queued again, loading.
+"""Whether a server that sent its client nothing is stalled, or was unavailable: preempted, drained, queued or loading.
 
-Only the first is the server's fault, and mended by another server.
+Only a stalled server is restarted.
 """
 
 from datetime import datetime, timedelta
 
 from fusionrun.api.models import Manifest
 from fusionrun.api.status import Reason
-from fusionrun.state.observe.observed import Phase, Workload
+from fusionrun.state.observe.object_fields import container_statuses, is_deleting, pod_phase
+from fusionrun.state.observe.workloads import Phase, Workload
 
 
-def got_nothing(client: Workload) -> bool:
-    """Whether a client of a server ended because it got nothing for ``stallSeconds``."""
+def client_stalled(client: Workload) -> bool:
+    """Return whether a client failed because its server sent it nothing for ``stallSeconds``."""
     return client.phase is Phase.FAILED and client.failure is not None and client.failure.reason is Reason.SERVER_WEDGED
 
 
-def was_away(server: Workload | None, client: Workload, stall_seconds: int, now: datetime) -> bool:
-    """Whether a server was not up while a client of it got nothing.
+def was_unavailable(server: Workload | None, client: Workload, stall_seconds: int, now: datetime) -> bool:
+    """Return whether a server was unavailable while its client waited for a response.
 
     Parameters
     ----------
     server
-        The last server there is; None where it is gone.
+        The last attempt of the server; None if there is none.
     client
-        Of which ``got_nothing`` holds.
+        A client for which ``client_stalled`` is true.
     stall_seconds
-        How long the client waited for an answer.
+        How long the client waited.
     now
         The time, in UTC.
     """
     if server is None:
         return True
-    if server.attempt > client.attempt:  # the client's own server was found wedged, and this is its successor
+    if server.attempt > client.attempt:  # the client's server was found stalled, and this one replaces it
         return False
-    return not served_since(server, (client.ended or now) - timedelta(seconds=stall_seconds))
+    return not was_available_since(server, (client.ended or now) - timedelta(seconds=stall_seconds))
 
 
-def served_since(server: Workload, since: datetime) -> bool:
-    """Tell whether a server was up all the time since ``since``.
-
-    Parameters
-    ----------
-    server
-        Its Deployment, and its pods as they are now.
-    since
-        When the client's wait began, in UTC.
+def was_available_since(server: Workload, since: datetime) -> bool:
+    """Return whether a server was available all the time since ``since``.
 
     Notes
     -----
-    A server that was preempted, drained, queued again or restarted was away for part of that time: its pod is gone, on
-    its way out or gated, its container is younger, or it became Ready later. A pod that is not Ready now but whose
-    container passed its startup probe and has run since before hangs, and counts as up.
+    A server that was preempted, drained, queued or restarted was not: its pod is gone, terminating or gated, its
+    container started later, or it became Ready later. A pod that is not Ready now, but whose container passed its
+    startup probe and has run since before, hangs: it counts as available.
     """
     if not server.pods:
         return server.phase is Phase.READY
-    return any(_up_since(pod, since) for pod in server.pods)
+    return any(_available_since(pod, since) for pod in server.pods)
 
 
-def _up_since(pod: Manifest, since: datetime) -> bool:
-    status = pod.get("status") or {}
-    if pod["metadata"].get("deletionTimestamp") or status.get("phase") != "Running":
+def _available_since(pod: Manifest, since: datetime) -> bool:
+    if is_deleting(pod) or pod_phase(pod) != "Running":
         return False
-    for condition in status.get("conditions") or []:
+    for condition in pod["status"].get("conditions") or []:
         if condition["type"] == "Ready" and condition["status"] == "True":
             return datetime.fromisoformat(condition["lastTransitionTime"]) <= since
-    running = [c["state"]["running"] for c in status.get("containerStatuses") or [] if _has_started(c)]
-    return any(datetime.fromisoformat(each["startedAt"]) <= since for each in running)
+    started = [c["state"]["running"]["startedAt"] for c in container_statuses(pod) if _has_started(c)]
+    return any(datetime.fromisoformat(each) <= since for each in started)
 
 
 def _has_started(container: Manifest) -> bool:
-    """Whether a container runs and has passed its startup probe."""
+    """Return whether a container runs and has passed its startup probe."""
     return bool(container.get("started") and (container.get("state") or {}).get("running"))

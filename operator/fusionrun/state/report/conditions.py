@@ -1,88 +1,81 @@
-"""A run's conditions, as metav1 wants them: the transition time moves only when the status flips."""
+"""Conditions of a run, as metav1.Condition defines them: the transition time changes only with the status."""
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import NamedTuple
 
 from fusionrun.api.status import Condition, ConditionStatus, ConditionType, Reason
-
-Wanted = tuple[ConditionType, bool | None, Reason, str]
-"""Type, whether it holds (None: not known), reason, message."""
+from fusionrun.state.observe.object_fields import format_time
 
 
-def stamp(now: datetime) -> str:
-    """Write a time as Kubernetes does: UTC, whole seconds."""
-    return now.strftime("%Y-%m-%dT%H:%M:%SZ")
+class NewCondition(NamedTuple):
+    """A condition of the run without its transition time."""
+
+    type: ConditionType
+    status: ConditionStatus
+    reason: Reason
+    message: str
 
 
 def set_conditions(
-    previous: Iterable[Condition], wanted: Iterable[Wanted], generation: int, now: datetime
+    previous: Iterable[Condition], new: Iterable[NewCondition], generation: int, now: datetime
 ) -> list[Condition]:
-    """Return the wanted conditions, keeping the transition time of those whose status stays."""
+    """Return the new conditions; one whose status does not change keeps its transition time."""
     before = {c.type: c for c in previous}
-    return [_condition(before.get(w[0]), w, generation, now) for w in wanted]
+    return [_condition(before.get(each.type), each, generation, now) for each in new]
 
 
-def _condition(old: Condition | None, wanted: Wanted, generation: int, now: datetime) -> Condition:
-    kind, holds, reason, message = wanted
-    status = {True: ConditionStatus.TRUE, False: ConditionStatus.FALSE, None: ConditionStatus.UNKNOWN}[holds]
-    since = old.last_transition_time if old and old.status is status else stamp(now)
+def _condition(old: Condition | None, new: NewCondition, generation: int, now: datetime) -> Condition:
     return Condition(
-        type=kind,
-        status=status,
-        reason=reason,
-        message=message[:2048],
-        last_transition_time=since,
+        type=new.type,
+        status=new.status,
+        reason=new.reason,
+        message=new.message[:2048],
+        last_transition_time=old.last_transition_time if old and old.status is new.status else format_time(now),
         observed_generation=generation,
     )
 
 
-def in_progress(message: str, reason: Reason = Reason.STAGES_RUNNING) -> list[Wanted]:
-    """Return the conditions of a run at work, or waiting for something that may come."""
-    return [
-        (ConditionType.READY, False, reason, message),
-        (ConditionType.FINISHED, False, reason, ""),
-        (ConditionType.COMPLETE, False, reason, ""),
-        (ConditionType.FAILED, False, reason, ""),
-        (ConditionType.SUSPENDED, False, reason, ""),
-        (ConditionType.RECONCILING, True, reason, message),
-        (ConditionType.STALLED, False, reason, ""),
-    ]
+def in_progress(message: str, reason: Reason = Reason.STAGES_RUNNING) -> list[NewCondition]:
+    """Return the conditions of a run that has running stages, or waits for something."""
+    return _conditions(reason, message, ConditionType.RECONCILING)
 
 
-def suspended(reason: Reason, message: str) -> list[Wanted]:
+def suspended(reason: Reason, message: str) -> list[NewCondition]:
     """Return the conditions of a suspended run."""
+    return _conditions(reason, message, ConditionType.SUSPENDED)
+
+
+def complete(message: str) -> list[NewCondition]:
+    """Return the conditions of a run that finished successfully."""
+    true = (ConditionType.READY, ConditionType.FINISHED, ConditionType.COMPLETE)
+    return _conditions(Reason.SUCCEEDED, message, *true)
+
+
+def failed(reason: Reason, message: str) -> list[NewCondition]:
+    """Return the conditions of a run that failed."""
+    return _conditions(reason, message, ConditionType.FINISHED, ConditionType.FAILED, ConditionType.STALLED)
+
+
+_TYPES = (
+    ConditionType.READY,
+    ConditionType.FINISHED,
+    ConditionType.COMPLETE,
+    ConditionType.FAILED,
+    ConditionType.SUSPENDED,
+    ConditionType.RECONCILING,
+    ConditionType.STALLED,
+)
+
+
+def _conditions(reason: Reason, message: str, *true: ConditionType) -> list[NewCondition]:
+    """Return all conditions; Ready and those that are true have the message."""
     return [
-        (ConditionType.READY, False, reason, message),
-        (ConditionType.FINISHED, False, reason, ""),
-        (ConditionType.COMPLETE, False, reason, ""),
-        (ConditionType.FAILED, False, reason, ""),
-        (ConditionType.SUSPENDED, True, reason, message),
-        (ConditionType.RECONCILING, False, reason, ""),
-        (ConditionType.STALLED, False, reason, ""),
-    ]
-
-
-def complete(message: str) -> list[Wanted]:
-    """Return the conditions of a run that has reached its end."""
-    return [
-        (ConditionType.READY, True, Reason.SUCCEEDED, message),
-        (ConditionType.FINISHED, True, Reason.SUCCEEDED, message),
-        (ConditionType.COMPLETE, True, Reason.SUCCEEDED, message),
-        (ConditionType.FAILED, False, Reason.SUCCEEDED, ""),
-        (ConditionType.SUSPENDED, False, Reason.SUCCEEDED, ""),
-        (ConditionType.RECONCILING, False, Reason.SUCCEEDED, ""),
-        (ConditionType.STALLED, False, Reason.SUCCEEDED, ""),
-    ]
-
-
-def failed(reason: Reason, message: str) -> list[Wanted]:
-    """Return the conditions of a run that failed for good."""
-    return [
-        (ConditionType.READY, False, reason, message),
-        (ConditionType.FINISHED, True, reason, message),
-        (ConditionType.COMPLETE, False, reason, ""),
-        (ConditionType.FAILED, True, reason, message),
-        (ConditionType.SUSPENDED, False, reason, ""),
-        (ConditionType.RECONCILING, False, reason, ""),
-        (ConditionType.STALLED, True, reason, message),
+        NewCondition(
+            each,
+            ConditionStatus.TRUE if each in true else ConditionStatus.FALSE,
+            reason,
+            message if each in (ConditionType.READY, *true) else "",
+        )
+        for each in _TYPES
     ]

@@ -1,18 +1,29 @@
-"""What is new between two statuses of a run, as Kubernetes events: for people, and for ``kubectl describe``."""
+"""Kubernetes events of a run: what changed between two states of its status."""
+
+from dataclasses import dataclass
+from typing import Literal
 
 from fusionrun.api.status import ConditionType, FusionRunStatus, Reason, StageState
-from fusionrun.state.decide.decision import Event
 
 _EXPECTED = (Reason.STAGES_RUNNING, Reason.SUSPENDED)
-"""Reasons of a run that is not ready and that nobody need look at."""
+"""Reasons of a run that is not ready and needs no attention."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """A Kubernetes event of a run."""
+
+    type: Literal["Normal", "Warning"]
+    reason: Reason
+    message: str
 
 
 def events(before: FusionRunStatus, after: FusionRunStatus) -> list[Event]:
-    """Return the events of every stage that changed, of the data set, then that of the run."""
-    return [*_of_stages(before, after), *_of_dataset(before, after), *_of_the_run(before, after)]
+    """Return the events of every stage that changed, of the data set, and of the run."""
+    return [*_stage_events(before, after), *_dataset_events(before, after), *_run_events(before, after)]
 
 
-def _of_stages(before: FusionRunStatus, after: FusionRunStatus) -> list[Event]:
+def _stage_events(before: FusionRunStatus, after: FusionRunStatus) -> list[Event]:
     old = {s.name: s for s in before.stages}
     found = []
     for stage in after.stages:
@@ -31,8 +42,8 @@ def _of_stages(before: FusionRunStatus, after: FusionRunStatus) -> list[Event]:
     return found
 
 
-def _of_dataset(before: FusionRunStatus, after: FusionRunStatus) -> list[Event]:
-    """Warn once of data sets whose sizes are not the recipe's."""
+def _dataset_events(before: FusionRunStatus, after: FusionRunStatus) -> list[Event]:
+    """Warn once about data sets whose sizes differ from the recipe's."""
     warnings, known = _size_warnings(after), _size_warnings(before)
     return [Event("Warning", Reason.DATASET_SIZE_DIFFERS, "; ".join(warnings))] if warnings and not known else []
 
@@ -42,7 +53,8 @@ def _size_warnings(status: FusionRunStatus) -> list[str]:
     return [f"datasets[{row.name}]: {row.warning}" for row in rows if row.warning]
 
 
-def _of_the_run(before: FusionRunStatus, after: FusionRunStatus) -> list[Event]:
+def _run_events(before: FusionRunStatus, after: FusionRunStatus) -> list[Event]:
+    """Report each change of the reason of the Ready condition."""
     ready = {c.type: c for c in before.conditions}.get(ConditionType.READY)
     found = []
     for condition in after.conditions:

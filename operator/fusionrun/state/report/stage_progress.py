@@ -8,7 +8,8 @@ from pydantic import ValidationError
 from fusionrun.api.result import Progress
 from fusionrun.api.status import StageProgress
 from fusionrun.plan.stages import Stage
-from fusionrun.state.observe.observed import ObservedStage, Workload
+from fusionrun.state.observe.observed import ObservedStage
+from fusionrun.state.observe.workloads import Workload
 
 PERCENT = 100
 ETA_QUANTUM_SECONDS = 15

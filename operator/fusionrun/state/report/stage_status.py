@@ -1,4 +1,4 @@
-"""The status of one stage, from what was known of it before and what is seen now. It says; it decides nothing."""
+"""The status of one stage, from its previous status and its workload. Decides nothing."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,13 +7,13 @@ from typing import Any
 from fusionrun.api.result import StageResult
 from fusionrun.api.status import Reason, StageState, StageStatus
 from fusionrun.plan.stages import Stage
-from fusionrun.state.observe.observed import Workload, parse_time
-from fusionrun.state.report import results
-from fusionrun.state.report import stage_progress as progress
-from fusionrun.state.report.conditions import stamp
+from fusionrun.state.observe.object_fields import format_time, parse_time
+from fusionrun.state.observe.workloads import Workload
+from fusionrun.state.report import results, stage_progress
 
 DONE = frozenset({StageState.SUCCEEDED, StageState.SKIPPED})
-AT_WORK = frozenset({StageState.RUNNING, StageState.READY})
+ACTIVE = frozenset({StageState.RUNNING, StageState.READY})
+UNFINISHED = ACTIVE | {StageState.WAITING}
 MESSAGE_CHARACTERS = 1024
 
 
@@ -24,7 +24,7 @@ def idle(
     reason: Reason | None = None,
     message: str | None = None,
 ) -> StageStatus:
-    """Return the status of a stage that holds nothing now: all that it has spent is of earlier attempts."""
+    """Return the status of a stage that holds no GPUs now: its GPU time is that of earlier attempts."""
     spent = old.gpu_seconds if old else None
     return StageStatus(
         name=stage.name,
@@ -36,7 +36,7 @@ def idle(
     )
 
 
-def seen(
+def with_workload(
     stage: Stage,
     old: StageStatus | None,
     workload: Workload,
@@ -50,37 +50,37 @@ def seen(
     Parameters
     ----------
     stage, old, workload
-        The stage, what was known of it, and its last attempt.
+        The stage, its previous status, and its last attempt.
     state, reason
-        How it is.
+        The new state and its reason.
     now, ended
-        The time, and when the stage ended if it has.
+        The time, and when the stage ended if it did.
     """
     started = (parse_time(old.start_time) if old else None) or workload.started
     status = idle(stage, old, state, reason).model_copy(
         update={
             "attempt": workload.attempt or None,
-            "start_time": stamp(started) if started else None,
-            "end_time": stamp(ended) if ended else None,
+            "start_time": format_time(started) if started else None,
+            "end_time": format_time(ended) if ended else None,
             "object_ref": f"{workload.manifest['kind']}/{workload.manifest['metadata']['name']}",
         }
     )
-    if workload.placed is None:  # in a queue, for the first time or, preempted, again
+    if workload.placed is None:  # its pods wait for a node, for the first time or after a preemption
         return status
     earlier = (old.earlier_gpu_seconds if old else None) or 0
-    spent = progress.gpu_seconds(stage.gpus, workload.placed, ended or now, earlier, running=ended is None)
-    known = (old.gpu_seconds if old else None) or 0  # what a pod has spent stays spent, though the pod be gone
+    spent = stage_progress.gpu_seconds(stage.gpus, workload.placed, ended or now, earlier, running=ended is None)
+    known = (old.gpu_seconds if old else None) or 0  # the GPU time of a deleted pod still counts
     return status.model_copy(update={"gpu_seconds": max(spent, known) or None, "earlier_gpu_seconds": earlier or None})
 
 
-def last_numbers(words: Sequence[StageResult]) -> dict[str, Any]:
-    """Return the fields of a stage's status that its pods' last words fill."""
-    last = words[0].numbers if words else {}
+def last_numbers(found: Sequence[StageResult]) -> dict[str, Any]:
+    """Return the fields of a stage's status that the results of its pods fill."""
+    last = found[0].numbers if found else {}
     return {
-        "cache_hit": True if words and all(w.cached for w in words) else None,
-        "cost_micro": results.total(words, "cost_micro") or None,
-        "peak_memory_bytes": results.peak_memory(words),
-        "tokens_per_second": results.rate(words),
+        "cache_hit": True if found and all(result.cached for result in found) else None,
+        "cost_micro": results.total(found, "cost_micro") or None,
+        "peak_memory_bytes": results.peak_memory(found),
+        "tokens_per_second": results.rate(found),
         "loss": _rounded(last.get("last_loss")),
         "reward_accuracy": _rounded(last.get("last_reward_accuracy", last.get("held_out_accuracy"))),
     }

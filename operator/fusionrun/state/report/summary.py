@@ -1,71 +1,103 @@
-"""From what a walk found to the status of the run: totals, the headline, where the results lie."""
+"""The status of a run: conditions, totals, the headline, and where its artifacts are."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from fusionrun.api.status import Artifacts, ConditionType, FusionRunStatus, Reason, StageState, StageStatus
-from fusionrun.state.decide.program_stages import Walk
-from fusionrun.state.report.conditions import Wanted, set_conditions, stamp
+from fusionrun.api.status import (
+    Artifacts,
+    BenchmarkResult,
+    ConditionStatus,
+    ConditionType,
+    DatasetSummary,
+    FusionRunStatus,
+    Reason,
+    StageState,
+    StageStatus,
+)
+from fusionrun.plan.layout import Layout
+from fusionrun.plan.stages import Plan
+from fusionrun.state.observe.object_fields import format_time
+from fusionrun.state.observe.observed import Observed
+from fusionrun.state.report.conditions import NewCondition, set_conditions
 from fusionrun.state.report.stage_status import DONE
 
 HEADLINE_CHARACTERS = 60
 
 
+@dataclass(frozen=True)
+class RunReport:
+    """What a status says about the stages of a run."""
+
+    stages: list[StageStatus]
+    results: list[BenchmarkResult]
+    dataset: DatasetSummary | None
+    artifacts: Artifacts | None = None
+    gpus_in_use: int | None = 0
+
+
 def summary(
-    before: FusionRunStatus, wanted: Sequence[Wanted], generation: int, now: datetime, walk: Walk | None = None
+    before: FusionRunStatus,
+    conditions: Sequence[NewCondition],
+    generation: int,
+    now: datetime,
+    report: RunReport | None = None,
 ) -> FusionRunStatus:
     """Return the status of a run.
 
     Parameters
     ----------
     before
-        The status so far; what nobody has found anew stays.
-    wanted
-        The conditions that hold.
+        The previous status, from which missing values are taken.
+    conditions
+        The new conditions.
     generation
-        Of the run's object, as of which all this is said.
-    walk
-        The walk over the stages; None where there was none, since the spec cannot be read.
+        Generation of the FusionRun that was observed.
+    report
+        The stages; None if no stage was decided on, since the spec cannot be read.
     """
-    finished = any(kind is ConditionType.FINISHED and holds for kind, holds, _, _ in wanted)
-    stages = list(walk.statuses.values()) if walk else before.stages
-    held = _gpus_held(walk) if walk and not finished else 0
-    spent = sum(s.gpu_seconds or 0 for s in stages)
+    report = report or RunReport(before.stages, before.results, before.dataset)
+    finished = is_finished(conditions)
     return FusionRunStatus(
         observed_generation=generation,
-        conditions=set_conditions(before.conditions, wanted, generation, now),
-        stages=stages,
-        results=walk.benchmarks if walk else before.results,
-        dataset=walk.dataset if walk else before.dataset,
-        artifacts=(_artifacts(walk) if walk else None) or before.artifacts,
-        start_time=before.start_time or stamp(now),
-        completion_time=(before.completion_time or stamp(now)) if finished else None,
-        stage=_headline(stages),
-        progress=f"{sum(s.state in DONE for s in stages)}/{len(stages)}" if stages else None,
-        gpus_in_use=held,
-        gpu_seconds=spent or None,
+        conditions=set_conditions(before.conditions, conditions, generation, now),
+        stages=report.stages,
+        results=report.results,
+        dataset=report.dataset,
+        artifacts=report.artifacts or before.artifacts,
+        start_time=before.start_time or format_time(now),
+        completion_time=(before.completion_time or format_time(now)) if finished else None,
+        stage=_headline(report.stages),
+        progress=f"{sum(s.state in DONE for s in report.stages)}/{len(report.stages)}" if report.stages else None,
+        gpus_in_use=0 if finished else report.gpus_in_use,
+        gpu_seconds=sum(s.gpu_seconds or 0 for s in report.stages) or None,
     )
 
 
-def _gpus_held(walk: Walk) -> int:
-    """Count the GPUs of the pods that are bound to a node and have not ended, of whatever attempt."""
-    return sum(
-        stage.gpus_per_pod * workload.bound_pods
-        for stage in walk.layout.plan.stages
-        for workload in walk.observed.stage(stage.name).workloads
-    )
+def is_finished(conditions: Sequence[NewCondition]) -> bool:
+    """Return whether the new conditions say that the run has finished."""
+    return any(c.type is ConditionType.FINISHED and c.status is ConditionStatus.TRUE for c in conditions)
 
 
 def seen_again(before: FusionRunStatus, generation: int) -> FusionRunStatus:
-    """Return the status of a run at its end, after its object has changed: nothing follows, but it was seen."""
+    """Return the status of a finished run whose spec has changed: only the observed generation changes."""
     conditions = [c.model_copy(update={"observed_generation": generation}) for c in before.conditions]
     return before.model_copy(update={"observed_generation": generation, "conditions": conditions})
 
 
-def _artifacts(walk: Walk) -> Artifacts | None:
-    unmade = (Reason.GATE_FAILED, Reason.NO_LONGER_NEEDED)
-    done = {n for n, s in walk.statuses.items() if s.state in DONE and s.reason not in unmade}
-    layout = walk.layout
+def gpus_in_use(plan: Plan, observed: Observed) -> int:
+    """Count the GPUs of the pods that are bound to a node and have not ended, of all attempts."""
+    return sum(
+        stage.gpus_per_pod * workload.bound_pods
+        for stage in plan.stages
+        for workload in observed.stage(stage.name).workloads
+    )
+
+
+def artifacts(layout: Layout, stages: Sequence[StageStatus]) -> Artifacts | None:
+    """Return where the artifacts of finished stages are; None before the first."""
+    skipped = (Reason.GATE_FAILED, Reason.NO_LONGER_NEEDED)
+    done = {s.name for s in stages if s.state in DONE and s.reason not in skipped}
     if not layout.digests or not {"construct", "sft", "promote"} & done:
         return None
     publish = layout.spec.publish
@@ -78,10 +110,8 @@ def _artifacts(walk: Walk) -> Artifacts | None:
 
 
 def _headline(stages: Sequence[StageStatus]) -> str | None:
-    """Name the stages at work, or the failed one, as short as ``kubectl get`` has room for."""
-    failed = [s.name for s in stages if s.state is StageState.FAILED]
-    at_work = [s.name for s in stages if s.state is StageState.RUNNING] or [
-        s.name for s in stages if s.state is StageState.READY
-    ]
-    text = ", ".join(failed or at_work)
-    return (text if len(text) <= HEADLINE_CHARACTERS else text[: HEADLINE_CHARACTERS - 1] + "…") or None
+    """Name the failed stages, or else the running ones, in a text short enough for ``kubectl get``."""
+    for state in (StageState.FAILED, StageState.RUNNING, StageState.READY):
+        if text := ", ".join(s.name for s in stages if s.state is state):
+            return text if len(text) <= HEADLINE_CHARACTERS else text[: HEADLINE_CHARACTERS - 1] + "…"
+    return None
