@@ -1,5 +1,7 @@
+import pytest
 from prometheus_client import generate_latest
 
+from fusionrun.api.status import read_status
 from fusionrun.metrics import Metrics, run_state
 from fusionrun.names import API_VERSION, KIND
 
@@ -59,9 +61,9 @@ def test_a_runs_numbers_are_read_from_its_status():
                         "drops": {"margin": 3},
                         "truncatedShare": 0.125,
                         "meanMargin": 0.04,
-                        "bySource": [{"source": "ada", "sftRows": 7, "winRate": 0.5}],
+                        "bySource": [{"source": "ada", "sftRows": 7, "pairs": 5, "winRate": 0.5}],
                     },
-                    conditions=[{"type": "Ready", "status": "True"}],
+                    conditions=[condition("Ready")],
                 )
             ]
         )
@@ -102,23 +104,32 @@ def test_a_deleted_run_leaves_no_series():
     assert 'name="tiny"' not in scrape(metrics)
 
 
-def test_a_run_is_in_one_state():
-    def conditions(*true):
-        return [{"type": t, "status": "True"} for t in true]
-
-    assert run_state(run()) == "Pending"
-    assert run_state(run(startTime="x")) == "Running"
-    assert run_state(run(startTime="x", conditions=conditions("Suspended"))) == "Suspended"
-    assert run_state(run(startTime="x", conditions=conditions("Finished", "Complete"))) == "Complete"
-    assert run_state(run(startTime="x", conditions=conditions("Finished", "Failed"))) == "Failed"
+def condition(kind):
+    return {"type": kind, "status": "True", "reason": "x", "lastTransitionTime": "2026-01-01T00:00:00Z"}
 
 
-def test_a_stages_duration_is_observed_once_when_it_ends():
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ({}, "Pending"),
+        ({"startTime": "x"}, "Running"),
+        ({"startTime": "x", "conditions": [condition("Suspended")]}, "Suspended"),
+        ({"startTime": "x", "conditions": [condition("Finished"), condition("Complete")]}, "Complete"),
+        ({"startTime": "x", "conditions": [condition("Finished"), condition("Failed")]}, "Failed"),
+    ],
+)
+def test_a_run_is_in_one_state(status, state):
+    assert run_state(read_status(status)) == state
+
+
+def test_the_duration_of_a_stage_is_observed_once_when_it_ends():
     metrics = Metrics(list)
     times = {"startTime": "2026-01-01T00:00:00Z", "endTime": "2026-01-01T00:01:30Z"}
-    working = run(stages=[{"name": "generate/qwen", "state": "Running", "startTime": times["startTime"]}])
-    ended = run(stages=[{"name": "generate/qwen", "state": "Succeeded", **times}])
-    metrics.status_changed(working, ended)
+    running, ended = (
+        read_status({"stages": [{"name": "generate/qwen", **stage}]})
+        for stage in ({"state": "Running", "startTime": times["startTime"]}, {"state": "Succeeded", **times})
+    )
+    metrics.status_changed(running, ended)
     metrics.status_changed(ended, ended)
     text = scrape(metrics)
     assert 'fusionrun_stage_duration_seconds_sum{kind="generate",state="Succeeded"} 90.0' in text

@@ -6,11 +6,11 @@ import logging
 import time
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from fusionrun.api.models import Manifest
-from fusionrun.api.status import FusionRunStatus
+from fusionrun.api.status import FusionRunStatus, Reason
 from fusionrun.cluster.client import Client
 from fusionrun.cluster.events import EventPoster
 from fusionrun.cluster.store import Store
@@ -19,6 +19,7 @@ from fusionrun.state.decide.decision import Decision
 from fusionrun.state.observe.live_objects import Refusal
 from fusionrun.state.observe.object_fields import WORKLOADS, format_time, is_deleting, is_finished
 from fusionrun.state.observe.object_ref import ObjectRef, owners, ref_of
+from fusionrun.state.report.events import Event
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,12 @@ class Executor:
         self._events = events
         self._clean_up = asyncio.Semaphore(CLEAN_UP_AT_ONCE)
         self._written: dict[ObjectRef, float] = {}
+
+    def report_error(self, run: ObjectRef, error: Exception) -> None:
+        """Post an event about a reconcile that failed."""
+        if manifest := self._store.get(run):
+            text = f"cannot reconcile the run, retrying: {type(error).__name__}: {error}"
+            self._events.post(manifest, Event("Warning", Reason.INFRASTRUCTURE_ERROR, text), datetime.now(UTC))
 
     def forget(self, run: ObjectRef) -> None:
         """Forget a deleted run."""
