@@ -1,4 +1,4 @@
-"""A small API server in memory, for the rim's own logic only."""
+"""An API server in memory, with only what the code of cluster/ calls."""
 
 from typing import Any
 
@@ -9,6 +9,9 @@ from fusionrun.cluster.store import Store
 from fusionrun.errors import ClusterError
 from fusionrun.names import API_VERSION, KIND, LABEL_RUN
 from fusionrun.state.observe.object_ref import ObjectRef, ref_of
+from support.async_tests import pytest_pyfunc_call
+
+__all__ = ["pytest_pyfunc_call"]
 
 Manifest = dict[str, Any]
 

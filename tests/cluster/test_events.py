@@ -24,40 +24,33 @@ class SlowClient:
         self.posted.append((manifest["involvedObject"]["name"], manifest["message"]))
 
 
-def test_events_of_many_runs_are_posted_side_by_side_and_those_of_one_in_order(make):
-    async def go():
-        client = SlowClient()
-        events = EventPoster(client)
-        runs = [make.run(name=f"run-{i}", uid=f"uid-{i}") for i in range(3 * CONCURRENCY)]
-        for number in range(5):
-            for run in runs:
-                events.post(run, Event("Normal", Reason.STAGE_STARTED, str(number)), NOW)
-        async with asyncio.timeout(2):
-            while client.held < CONCURRENCY:  # noqa: ASYNC110 -- what it waits for has no event
-                await asyncio.sleep(0)
-        client.open.set()
-        await events.drain()
-        return client, runs
-
-    client, runs = asyncio.run(go())
+async def test_events_of_many_runs_are_posted_side_by_side_and_those_of_one_in_order(make):
+    client = SlowClient()
+    events = EventPoster(client)
+    runs = [make.run(name=f"run-{i}", uid=f"uid-{i}") for i in range(3 * CONCURRENCY)]
+    for number in range(5):
+        for run in runs:
+            events.post(run, Event("Normal", Reason.STAGE_STARTED, str(number)), NOW)
+    async with asyncio.timeout(2):
+        while client.held < CONCURRENCY:  # noqa: ASYNC110 -- what it waits for has no event
+            await asyncio.sleep(0)
+    client.open.set()
+    await events.drain()
     assert client.most == CONCURRENCY
     for run in runs:
         assert [m for name, m in client.posted if name == run["metadata"]["name"]] == list("01234")
 
 
-def test_an_event_that_waits_holds_no_manifest(make):
-    async def go():
-        client = SlowClient()
-        events = EventPoster(client)
-        run = make.run()
-        for number in range(2):
-            events.post(run, Event("Normal", Reason.STAGE_STARTED, str(number)), NOW)
-        (waiting,) = (events._waiting["run-uid"],)
-        assert {key for posting in waiting for key in posting.run} == {
-            "apiVersion", "kind", "namespace", "name", "uid", "resourceVersion",
-        }  # fmt: skip
-        client.open.set()
-        await events.drain()
-        assert not events._waiting
-
-    asyncio.run(go())
+async def test_an_event_that_waits_holds_no_manifest(make):
+    client = SlowClient()
+    events = EventPoster(client)
+    run = make.run()
+    for number in range(2):
+        events.post(run, Event("Normal", Reason.STAGE_STARTED, str(number)), NOW)
+    (waiting,) = (events.waiting["run-uid"],)
+    assert {key for posting in waiting for key in posting.run} == {
+        "apiVersion", "kind", "namespace", "name", "uid", "resourceVersion",
+    }  # fmt: skip
+    client.open.set()
+    await events.drain()
+    assert not events.waiting

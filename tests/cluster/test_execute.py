@@ -24,23 +24,20 @@ def run(client, store, make):
     return manifest
 
 
-def execute(client, store, run, **decision):
-    async def go():
-        events = EventPoster(client)
-        executor = Executor(client, store, events)
-        created = await executor.create(run, decision.get("create", ()))
-        await executor.settle(run, Decision(**decision), NOW)
-        await events.drain()
-        return created
-
-    return asyncio.run(go())
+async def execute(client, store, run, **decision):
+    events = EventPoster(client)
+    executor = Executor(client, store, events)
+    created = await executor.create(run, decision.get("create", ()))
+    await executor.settle(run, Decision(**decision), NOW)
+    await events.drain()
+    return created
 
 
-def test_create_then_status_then_delete_and_events_meanwhile(client, store, run, make):
+async def test_create_then_status_then_delete_and_events_meanwhile(client, store, run, make):
     old = make.child("Job", "old")
     client.objects[ref_of(old)] = old
     store.put(old)
-    created = execute(
+    created = await execute(
         client,
         store,
         run,
@@ -54,13 +51,13 @@ def test_create_then_status_then_delete_and_events_meanwhile(client, store, run,
     assert [m["kind"] for m in created.made] == ["ConfigMap", "Job"]
 
 
-def test_what_was_written_is_read_at_once(client, store, run, make):
-    execute(client, store, run, create=(make.child("Job", "new"),), status=FusionRunStatus(progress="1/9"))
+async def test_what_was_written_is_read_at_once(client, store, run, make):
+    await execute(client, store, run, create=(make.child("Job", "new"),), status=FusionRunStatus(progress="1/9"))
     assert store.children(TINY)[0]["metadata"]["uid"].startswith("uid-")
     assert store.get(TINY)["status"]["progress"] == "1/9"
 
 
-def test_the_status_write_is_guarded_by_the_runs_uid(client, store, run, monkeypatch):
+async def test_the_status_write_is_guarded_by_the_runs_uid(client, store, run, monkeypatch):
     seen = []
 
     async def apply_status(manifest):
@@ -68,16 +65,16 @@ def test_the_status_write_is_guarded_by_the_runs_uid(client, store, run, monkeyp
         return client.objects[TINY]
 
     monkeypatch.setattr(client, "apply_status", apply_status)
-    execute(client, store, run, status=FusionRunStatus())
+    await execute(client, store, run, status=FusionRunStatus())
     assert seen[0]["metadata"] == {"name": "tiny", "namespace": "demo", "uid": "run-uid"}
 
 
-def test_nothing_is_deleted_when_the_status_write_failed(client, store, run, make):
+async def test_nothing_is_deleted_when_the_status_write_failed(client, store, run, make):
     old = make.child("Job", "old")
     store.put(old)
     client.fail["apply", "FusionRun"] = ClusterError("apply", "FusionRun", "x", 500, "etcd is away")
     with pytest.raises(ClusterError, match="etcd is away"):
-        execute(
+        await execute(
             client,
             store,
             run,
@@ -90,17 +87,17 @@ def test_nothing_is_deleted_when_the_status_write_failed(client, store, run, mak
     assert "create Event" not in client.verbs()
 
 
-def test_an_object_of_ours_that_exists_counts_as_made_and_not_as_new(client, store, run, make):
+async def test_an_object_of_ours_that_exists_counts_as_made_and_not_as_new(client, store, run, make):
     job = make.child("Job", "new")
     client.objects[ref_of(job)] = job
-    assert execute(client, store, run, create=(job,)) == Created([], {})
+    assert await execute(client, store, run, create=(job,)) == Created([], {})
     assert store.get(ref_of(job)) == job
 
 
-def test_an_object_of_another_owner_is_never_taken_over(client, store, run, make):
+async def test_an_object_of_another_owner_is_never_taken_over(client, store, run, make):
     job = make.child("Job", "new", owner="another-uid", owner_name="another")
     client.objects[ref_of(job)] = job
-    ((ref, refusal),) = execute(client, store, run, create=(make.child("Job", "new"),)).refused.items()
+    ((ref, refusal),) = (await execute(client, store, run, create=(make.child("Job", "new"),))).refused.items()
     assert ref == ref_of(job)
     assert (refusal.status, refusal.is_permanent) == (409, False)  # its owner may go
     assert "belongs to another owner" in refusal.message
@@ -113,53 +110,50 @@ def test_an_object_of_another_owner_is_never_taken_over(client, store, run, make
         {"owner": "an-older-run-of-this-name"},
     ],
 )
-def test_a_predecessor_that_is_still_being_deleted_is_waited_for(client, store, run, make, leftover):
+async def test_a_predecessor_that_is_still_being_deleted_is_waited_for(client, store, run, make, leftover):
     job = make.child("Job", "new", **leftover)
     client.objects[ref_of(job)] = job
-    (refusal,) = execute(client, store, run, create=(make.child("Job", "new"),)).refused.values()
+    (refusal,) = (await execute(client, store, run, create=(make.child("Job", "new"),))).refused.values()
     assert (refusal.transient, refusal.is_permanent) == (True, False)
 
 
-def test_what_is_gone_counts_as_deleted_and_asks_for_another_decision(client, store, run, make):
+async def test_what_is_gone_counts_as_deleted_and_asks_for_another_decision(client, store, run, make):
     """The watch has missed the deletion, and would never report it."""
     gone, forgotten = make.child("Job", "gone"), make.child("Job", "forgotten")
     store.put(gone)
     executor = Executor(client, store, EventPoster(client))
     decision = Decision(delete=(ref_of(gone), ref_of(forgotten)))
-    assert asyncio.run(executor.settle(run, decision, NOW)) is True
+    assert await executor.settle(run, decision, NOW) is True
     assert [c for c in client.calls if c[0] == "delete"] == [("delete", "Job", "gone")]
     assert store.children(TINY) == []
-    assert asyncio.run(executor.settle(run, decision, NOW)) is False
+    assert await executor.settle(run, decision, NOW) is False
 
 
-def test_events_are_posted_though_a_delete_fails(client, store, run, make):
+async def test_events_are_posted_though_a_delete_fails(client, store, run, make):
     old = make.child("Job", "old")
     store.put(old)
     client.fail["delete", "Job"] = ClusterError("delete", "Job", "old", 503, "away")
 
-    async def go():
-        events = EventPoster(client)
-        with pytest.raises(ClusterError, match="away"):
-            decision = Decision(status=FusionRunStatus(), delete=(ref_of(old),), events=(EVENT,))
-            await Executor(client, store, events).settle(run, decision, NOW)
-        await events.drain()
-
-    asyncio.run(go())
+    events = EventPoster(client)
+    with pytest.raises(ClusterError, match="away"):
+        decision = Decision(status=FusionRunStatus(), delete=(ref_of(old),), events=(EVENT,))
+        await Executor(client, store, events).settle(run, decision, NOW)
+    await events.drain()
     assert "create Event" in client.verbs()
 
 
-def test_an_event_posted_twice_is_one_event_counted_twice(client, store, run):
-    execute(client, store, run, events=(EVENT,))
-    execute(client, store, run, events=(EVENT,))
+async def test_an_event_posted_twice_is_one_event_counted_twice(client, store, run):
+    await execute(client, store, run, events=(EVENT,))
+    await execute(client, store, run, events=(EVENT,))
     events = [o for r, o in client.objects.items() if r.kind == "Event"]
     assert [e["count"] for e in events] == [2]
     assert events[0]["involvedObject"]["uid"] == "run-uid"
     assert events[0]["lastTimestamp"] == "2026-01-02T03:04:05Z"
 
 
-def test_an_event_that_cannot_be_posted_fails_nothing(client, store, run):
+async def test_an_event_that_cannot_be_posted_fails_nothing(client, store, run):
     client.fail["create", "Event"] = ClusterError("create", "Event", "x", 403, "no")
-    assert execute(client, store, run, events=(EVENT,)) == Created([], {})
+    assert await execute(client, store, run, events=(EVENT,)) == Created([], {})
 
 
 @pytest.mark.parametrize(
@@ -176,14 +170,14 @@ def test_an_event_that_cannot_be_posted_fails_nothing(client, store, run):
         (503, False, True),
     ],
 )
-def test_an_object_that_is_not_created_holds_up_neither_the_others_nor_the_status_nor_the_deletes(
+async def test_an_object_that_is_not_created_holds_up_neither_the_others_nor_the_status_nor_the_deletes(
     client, store, run, make, status, permanent, transient
 ):
     client.fail["create", "Deployment"] = ClusterError("create", "Deployment", "d", status, "the server's words")
     old = make.child("Job", "old")
     client.objects[ref_of(old)] = old
     store.put(old)
-    created = execute(
+    created = await execute(
         client,
         store,
         run,
@@ -199,36 +193,36 @@ def test_an_object_that_is_not_created_holds_up_neither_the_others_nor_the_statu
     assert {"apply FusionRun", "delete Job"} <= set(client.verbs())
 
 
-def test_no_pods_are_made_where_something_that_they_need_was_refused(client, store, run, make):
+async def test_no_pods_are_made_where_something_that_they_need_was_refused(client, store, run, make):
     client.fail["create", "ConfigMap"] = ClusterError("create", "ConfigMap", "c", 403, "exceeded quota")
-    created = execute(client, store, run, create=(make.child("ConfigMap", "c"), make.child("Job", "c")))
+    created = await execute(client, store, run, create=(make.child("ConfigMap", "c"), make.child("Job", "c")))
     assert created.made == []
     assert "create Job" not in client.verbs()
 
 
-def test_a_lost_pod_is_failed_and_then_deleted_by_force(client, store, run, make):
+async def test_a_lost_pod_is_failed_and_then_deleted_by_force(client, store, run, make):
     """In this order, and not without the first: its Job would keep its finalizer on it and wait for ever."""
     pod = make.child("Pod", "lost")
     client.objects[ref_of(pod)] = pod
     store.put(pod)
-    execute(client, store, run, delete=(ref_of(pod),))
+    await execute(client, store, run, delete=(ref_of(pod),))
     assert client.verbs() == ["fail Pod", "delete Pod"]
     assert client.failed == [("lost", "lost-uid", "DisruptionTarget")]
     assert client.graces == {"lost": 0}
 
 
-def test_nothing_is_deleted_twice_because_the_watch_is_slow(client, store, run, make):
+async def test_nothing_is_deleted_twice_because_the_watch_is_slow(client, store, run, make):
     server, pod = make.child("Deployment", "server"), make.child("Pod", "lost", status={"phase": "Running"})
     for manifest in (server, pod):
         client.objects[ref_of(manifest)] = manifest
         store.put(manifest)
-    execute(client, store, run, delete=(ref_of(server), ref_of(pod)))
+    await execute(client, store, run, delete=(ref_of(server), ref_of(pod)))
     known = {child["kind"]: child for child in store.children(TINY)}
     assert known["Deployment"]["metadata"]["deletionTimestamp"] == "2026-01-02T03:04:05Z"
     assert known["Pod"]["status"]["phase"] == "Failed", "and so it is not lost any more"
 
 
-def test_the_objects_of_a_finished_run_are_deleted_a_few_at_a_time(client, store, run, make, monkeypatch):
+async def test_the_objects_of_a_finished_run_are_deleted_a_few_at_a_time(client, store, run, make, monkeypatch):
     deleting = most = 0
 
     async def delete(ref, uid=None, grace_seconds=None):
@@ -243,43 +237,40 @@ def test_the_objects_of_a_finished_run_are_deleted_a_few_at_a_time(client, store
     refs = tuple(ref_of(job) for job in jobs)
     for job in jobs:
         store.put(job)
-    execute(client, store, run, delete=refs)
+    await execute(client, store, run, delete=refs)
     assert most == 30, "GPUs are freed at once"
     most = 0
     ended = {**run, "status": {"conditions": [{"type": "Finished", "status": "True"}]}}
-    execute(client, store, ended, delete=refs)
+    await execute(client, store, ended, delete=refs)
     assert most == CLEAN_UP_AT_ONCE
 
 
-def test_what_is_no_pod_is_given_its_time(client, store, run, make):
+async def test_what_is_no_pod_is_given_its_time(client, store, run, make):
     old = make.child("Job", "old")
     client.objects[ref_of(old)] = old
     store.put(old)
-    execute(client, store, run, delete=(ref_of(old),))
+    await execute(client, store, run, delete=(ref_of(old),))
     assert client.graces == {"old": None}
 
 
-def test_what_the_store_knows_to_be_there_is_not_asked_for_again(client, store, run, make):
+async def test_what_the_store_knows_to_be_there_is_not_asked_for_again(client, store, run, make):
     store.put(make.child("Job", "new"))
-    assert execute(client, store, run, create=(make.child("Job", "new"),)) == Created([], {})
+    assert await execute(client, store, run, create=(make.child("Job", "new"),)) == Created([], {})
     assert client.calls == []
 
 
-def test_a_status_that_only_freshens_numbers_may_wait_and_nothing_else_may(client, store, run, make):
-    async def go():
-        executor = Executor(client, store, EventPoster(client))
-        fresh = Decision(status=FusionRunStatus(progress="1/9"))
-        assert executor.seconds_to_wait(run, fresh) == 0.0
-        await executor.settle(run, fresh, NOW)
-        assert 0.5 < executor.seconds_to_wait(run, fresh) <= 1.0
-        assert executor.seconds_to_wait(run, Decision()) == 0.0
-        for more in (
-            {"create": (make.child("Job", "a"),)},
-            {"delete": (ref_of(make.child("Job", "a")),)},
-            {"events": (EVENT,)},
-        ):
-            assert executor.seconds_to_wait(run, Decision(status=fresh.status, **more)) == 0.0
-        executor.forget(TINY)
-        assert executor.seconds_to_wait(run, fresh) == 0.0
-
-    asyncio.run(go())
+async def test_a_status_that_only_freshens_numbers_may_wait_and_nothing_else_may(client, store, run, make):
+    executor = Executor(client, store, EventPoster(client))
+    fresh = Decision(status=FusionRunStatus(progress="1/9"))
+    assert executor.seconds_to_wait(run, fresh) == 0.0
+    await executor.settle(run, fresh, NOW)
+    assert 0.5 < executor.seconds_to_wait(run, fresh) <= 1.0
+    assert executor.seconds_to_wait(run, Decision()) == 0.0
+    for more in (
+        {"create": (make.child("Job", "a"),)},
+        {"delete": (ref_of(make.child("Job", "a")),)},
+        {"events": (EVENT,)},
+    ):
+        assert executor.seconds_to_wait(run, Decision(status=fresh.status, **more)) == 0.0
+    executor.forget(TINY)
+    assert executor.seconds_to_wait(run, fresh) == 0.0

@@ -62,7 +62,7 @@ def test_tombstones_do_not_pile_up(store, make):
         store.remove(ref_of(job), "6")
     for version in ("10", "20", "30"):
         store.remove_absent("batch/v1", "Job", "", set(), version)
-    assert store._deleted == {}
+    assert store.deleted == {}
 
 
 def test_an_object_that_was_deleted_counts_as_terminating_until_its_end_is_reported(store, make):

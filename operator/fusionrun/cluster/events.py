@@ -42,7 +42,7 @@ class EventPoster:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._slots = asyncio.Semaphore(CONCURRENCY)
-        self._waiting: dict[str, deque[_Posting]] = {}
+        self.waiting: dict[str, deque[_Posting]] = {}
         """Events by UID of the run; a run has an entry while a task posts its events."""
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -61,10 +61,10 @@ class EventPoster:
             run={"apiVersion": run["apiVersion"], "kind": run["kind"], **about},
         )
         uid = metadata["uid"]
-        if uid in self._waiting:
-            self._waiting[uid].append(posting)
+        if uid in self.waiting:
+            self.waiting[uid].append(posting)
             return
-        self._waiting[uid] = deque([posting])
+        self.waiting[uid] = deque([posting])
         task = asyncio.create_task(self._post_all(uid), name=f"events of {where}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -76,11 +76,11 @@ class EventPoster:
     async def _post_all(self, uid: str) -> None:
         """Post the events of one run until none waits."""
         try:
-            while waiting := self._waiting[uid]:
+            while waiting := self.waiting[uid]:
                 async with self._slots:
                     await self._post(waiting.popleft())
         finally:
-            del self._waiting[uid]
+            del self.waiting[uid]
 
     async def _post(self, posting: _Posting) -> None:
         """Create a Kubernetes event, or increase the count of an existing one."""

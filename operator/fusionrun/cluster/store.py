@@ -19,7 +19,7 @@ class Store:
 
     def __init__(self) -> None:
         self._objects: dict[ObjectRef, Manifest] = {}
-        self._deleted: dict[ObjectRef, int] = {}
+        self.deleted: dict[ObjectRef, int] = {}
         self._deleting: dict[str, str] = {}
         """Time of each deletion that the API server has accepted and no watch has reported yet, by UID."""
         self._children: dict[ObjectRef, set[ObjectRef]] = {}
@@ -31,7 +31,7 @@ class Store:
         """Store the trimmed object unless a newer state is known; return whether the object changed."""
         ref, version = ref_of(manifest), _version(manifest)
         known = self._objects.get(ref)
-        if (known is not None and _version(known) >= version) or self._deleted.get(ref, -1) >= version:
+        if (known is not None and _version(known) >= version) or self.deleted.get(ref, -1) >= version:
             return False
         if known is not None:
             self._forget(ref)
@@ -39,7 +39,7 @@ class Store:
                 "uid"
             ):  # no watch reports the old object any more
                 self._deleting.pop(known["metadata"].get("uid", ""), None)
-        self._deleted.pop(ref, None)
+        self.deleted.pop(ref, None)
         kept = trim(manifest, finished=run_of(manifest) in self._finished)
         ref, run = ref_of(kept), run_of(kept)  # share the interned strings
         self._objects[ref] = kept
@@ -77,7 +77,7 @@ class Store:
         gone_at = max(int(version or 0), _version(known) if known else 0)
         if known is not None and version and _version(known) > int(version):
             return False
-        self._deleted[ref] = gone_at
+        self.deleted[ref] = gone_at
         if known is None:
             return False
         self._deleting.pop(known["metadata"].get("uid", ""), None)
@@ -112,9 +112,9 @@ class Store:
                 self.remove(ref, version)
         # A late reply is at most seconds old, so deletions from before the previous list can be forgotten.
         before = self._listed.get(scope, -1)
-        for ref, gone_at in list(self._deleted.items()):
+        for ref, gone_at in list(self.deleted.items()):
             if (ref.api_version, ref.kind) == scope[:2] and gone_at < before:
-                del self._deleted[ref]
+                del self.deleted[ref]
         self._listed[scope] = listed_at
         return runs
 
