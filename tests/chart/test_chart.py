@@ -5,8 +5,8 @@ import pytest
 
 from fusionrun import __version__
 from fusionrun.__main__ import load_settings
-from fusionrun.cluster.client import RESOURCES
 from fusionrun.cluster.gather import CHILDREN
+from fusionrun.cluster.resources import RESOURCES
 from fusionrun.objects.render import render
 from support.golden import SETTINGS, layout_of
 from support.runs import make_spec

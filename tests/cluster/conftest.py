@@ -115,9 +115,12 @@ class FakeClient:
             raise ClusterError("log", "Pod", pod, 404, "not found")
         return self.logs[pod]
 
-    async def newest_warning(self, namespace: str, uid: str) -> str:
+    async def list_warnings(self, namespace: str, uid: str) -> list[Manifest]:
         self._call("warning", ObjectRef("v1", "Event", namespace, uid))
-        return self.warnings.get(uid, "")
+        if uid not in self.warnings:
+            return []
+        reason, _, message = self.warnings[uid].partition(": ")
+        return [{"metadata": {}, "reason": reason, "message": message}]
 
 
 class Make:

@@ -7,8 +7,10 @@ import pytest
 from aiohttp import web
 from kubernetes.aio.client import ApiClient, Configuration
 
-from fusionrun.cluster import client as client_module
-from fusionrun.cluster.client import LIST_PAGE_SIZE, Client, Page, connect, proxy_for
+from fusionrun.cluster import connection
+from fusionrun.cluster.client import LIST_PAGE_SIZE, Client, Page
+from fusionrun.cluster.connection import connect, proxy_for
+from fusionrun.cluster.warning_events import latest
 from fusionrun.errors import ClusterError, PlanError
 from fusionrun.state.decide.prerequisites import KUEUE as KUEUE_API
 from fusionrun.state.decide.prerequisites import KUEUE_GROUP
@@ -147,7 +149,7 @@ def test_no_request_reads_a_netrc_file(monkeypatch):
     monkeypatch.setenv("http_proxy", "http://proxy:3128")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.setattr(
-        client_module,
+        connection,
         "load_incluster_config",
         lambda client_configuration: setattr(client_configuration, "host", "http://api.example"),
     )
@@ -256,7 +258,7 @@ def test_a_log_is_text():
     assert requests[0][2]["previous"] == "true"
 
 
-def test_the_newest_warning_of_an_object_is_asked_for_by_its_uid():
+def test_the_warnings_of_an_object_are_selected_by_its_uid():
     def event(reason, **times):
         return {"metadata": {}, "reason": reason, "message": "why", **times}
 
@@ -266,11 +268,12 @@ def test_the_newest_warning_of_an_object_is_asked_for_by_its_uid():
         event("Repeated", lastTimestamp="2026-01-01T00:00:00Z", series={"lastObservedTime": "2026-01-01T00:08:00.5Z"}),
     ]
     reply = web.json_response({"metadata": {}, "items": events})
-    text, requests, _ = serve(lambda _: reply, lambda c: c.newest_warning("demo", "u"))
-    assert text == "New: why"
+    found, requests, _ = serve(lambda _: reply, lambda c: c.list_warnings("demo", "u"))
+    assert latest(found) == "New: why"
+    assert latest([]) == ""
     assert requests[0][1] == "/api/v1/namespaces/demo/events"
     assert requests[0][2] == {"fieldSelector": "involvedObject.uid=u,type=Warning", "limit": "50"}
-    assert serve(lambda _: web.json_response({"metadata": {}}), lambda c: c.newest_warning("demo", "u"))[0] == ""
+    assert serve(lambda _: web.json_response({"metadata": {}}), lambda c: c.list_warnings("demo", "u"))[0] == []
 
 
 def test_a_kind_that_nobody_entered_is_our_bug():

@@ -1,8 +1,8 @@
 import kopf
 import pytest
 
-from fusionrun.cluster.client import RESOURCES
 from fusionrun.cluster.gather import CHILDREN
+from fusionrun.cluster.resources import RESOURCES
 from fusionrun.cluster.store import Store
 from fusionrun.handlers.kopf_settings import configure_kopf
 from fusionrun.handlers.watches import Watches

@@ -41,10 +41,23 @@ class WarningEvents:
         if known := self._known.get(metadata["uid"]):
             return known[1]
         try:
-            text = await self._client.newest_warning(metadata["namespace"], metadata["uid"])
+            text = latest(await self._client.list_warnings(metadata["namespace"], metadata["uid"]))
         except ClusterError as error:
             # Events only explain: the run continues without them.
             logger.warning("cannot list the events of %s: %s", metadata["name"], error)
             text = ""
         self._known[metadata["uid"]] = now, text
         return text
+
+
+def latest(events: Sequence[Manifest]) -> str:
+    """Return reason and message of the latest event; empty without one."""
+    event = max(events, key=_event_time, default=None)
+    return f"{event.get('reason')}: {event.get('message', '')}" if event else ""
+
+
+def _event_time(event: Manifest) -> str:
+    """Return when an event last occurred, as text that sorts by time, to the second."""
+    series = (event.get("series") or {}).get("lastObservedTime")
+    at = series or event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp")
+    return str(at or "")[:19]

@@ -7,7 +7,7 @@ from typing import Any
 
 import kopf
 
-from fusionrun.cluster.client import proxy_for
+from fusionrun.cluster.connection import proxy_for
 
 WATCH_PAGE_SIZE = 25
 """Most objects of a kind in one page of the lists with which the watches start: all kinds are listed at the same time.

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import kopf
 from aiohttp import web
 
-from fusionrun.cluster.client import connect
+from fusionrun.cluster.connection import connect
 from fusionrun.cluster.events import EventPoster
 from fusionrun.cluster.execute import Executor
 from fusionrun.cluster.gather import Gatherer, list_everything

@@ -8,8 +8,8 @@ from typing import Any
 
 import kopf
 
-from fusionrun.cluster.client import RESOURCES
 from fusionrun.cluster.gather import CHILDREN, Gatherer
+from fusionrun.cluster.resources import RESOURCES
 from fusionrun.cluster.store import Store
 from fusionrun.handlers.resync import Resync
 from fusionrun.handlers.work_queue import WorkQueue
