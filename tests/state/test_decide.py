@@ -5,9 +5,8 @@ from datetime import timedelta
 import pytest
 
 from fusionrun.api.result import Outcome, StageResult, encode_result
-from fusionrun.api.status import Reason
+from fusionrun.settings import Images, Settings
 from fusionrun.state.decide.run import decide
-from fusionrun.state.observe.failures import Failure
 from fusionrun.state.observe.object_ref import ref_of
 from support.runs import called_reward, make_run
 from support.world import World, succeeded
@@ -51,23 +50,19 @@ def test_nothing_but_resolve_starts_before_the_pins_are_known():
 
 def test_generation_starts_only_when_its_server_is_ready():
     world = World(make_run())
-    world.settle()
-    world.finish("resolve")
-    world.settle()
+    world.finish_in_turn("resolve")
     world.finish("prepare/prompts")
     world.settle()
     assert "serve/ada" in world.workloads()
     assert "generate/ada" not in world.workloads()
-    world.make_ready("serve/ada")
-    world.settle()
+    world.serve("ada")
     assert "generate/ada" in world.workloads()
 
 
 def test_a_server_is_deleted_as_soon_as_its_generation_is_complete():
     world = World(make_run())
     world.finish_in_turn("resolve", "prepare/prompts")
-    world.make_ready("serve/ada")
-    world.settle()
+    world.serve("ada")
     world.finish("generate/ada")
     world.settle()
     assert "serve/ada" not in world.workloads()
@@ -113,26 +108,16 @@ def test_a_users_error_fails_the_run_at_once_with_its_message():
 def test_a_failed_run_holds_no_server():
     world = World(make_run())
     world.finish_in_turn("resolve", "prepare/prompts")
-    world.make_ready("serve/ada")
-    world.settle()
+    world.serve("ada")
     world.fail("generate/ada", {"exitCode": 2})
     world.settle()
     assert not [o for o in world.objects.values() if o["kind"] in ("Deployment", "Service")]
     assert world.stage("serve/bob").state == "Pending"
 
 
-def until(world: World, stage: str) -> None:
-    for _ in range(40):
-        world.settle()
-        if stage in world.workloads():
-            return
-        assert world.step()
-    raise AssertionError(stage)
-
-
 def test_training_is_recreated_whole_after_an_infrastructure_failure():
     world = World(make_run())
-    until(world, "sft")
+    world.run_until("sft")
     world.fail("sft", {"exitCode": 137}, {"reason": "Evicted", "message": "node was low on memory"})
     world.settle()
     assert world.stage("sft").attempt == 1
@@ -143,7 +128,7 @@ def test_training_is_recreated_whole_after_an_infrastructure_failure():
 
 def test_training_gives_up_after_backoff_limit():
     world = World(make_run(backoffLimit=1))
-    until(world, "sft")
+    world.run_until("sft")
     for _ in range(2):
         world.fail("sft", {"exitCode": 137})
         world.now += timedelta(seconds=11)
@@ -181,28 +166,12 @@ def test_a_job_whose_pods_are_evicted_again_and_again_is_ended_though_it_counts_
 
 def test_suspend_frees_the_pods_and_resume_goes_on():
     world = World(make_run())
-    until(world, "serve/ada")
+    world.run_until("serve/ada")
     world.run["spec"]["suspend"] = True
     world.settle()
     assert not world.workloads()
     assert world.condition("Suspended")[:2] == ("True", "Suspended")
     world.run["spec"]["suspend"] = False
-    world.run_to_end()
-    assert world.condition("Complete")[0] == "True"
-
-
-@pytest.mark.parametrize(
-    ("absent", "reason"),
-    [("fusion-data", "ClaimMissing"), ("pytorchjobs.kubeflow.org", "TrainingOperatorMissing")],
-)
-def test_a_missing_prerequisite_is_waited_for_and_named(absent, reason):
-    world = World(make_run(), absent={absent})
-    world.settle()
-    status, said, message = world.condition("Ready")
-    assert (status, said) == ("False", reason)
-    assert absent.split(".")[0] in message.lower() or "training operator" in message
-    assert not world.objects
-    world.absent.clear()
     world.run_to_end()
     assert world.condition("Complete")[0] == "True"
 
@@ -269,7 +238,7 @@ def test_budget_suspends_and_never_kills():
     run = make_run(budget={"maxGpuHours": 0.001})
     run["spec"]["training"] |= {"processesPerNode": 8, "resources": {"limits": {"nvidia.com/gpu": 8}}}
     world = World(run)
-    until(world, "sft")
+    world.run_until("sft")
     world.place("sft")
     world.now += timedelta(minutes=5)
     world.settle()
@@ -318,8 +287,7 @@ def test_a_finished_run_sees_that_its_object_has_changed():
 def test_images_are_frozen_at_acceptance():
     world = World(make_run())
     world.settle()
-    newer = world.settings.images.__class__(data="data:2", serve="s:2", train="t:2", reward="r:2", sandbox="x:2")
-    world.settings = world.settings.__class__(images=newer)
+    world.settings = Settings(Images(data="data:2", serve="s:2", train="t:2", reward="r:2", sandbox="x:2"))
     world.finish("resolve")
     world.settle()
     image = world.workloads()["prepare/prompts"]["spec"]["template"]["spec"]["containers"][0]["image"]
@@ -336,18 +304,13 @@ def test_an_invalid_spec_ends_the_run_with_field_value_and_rule():
     assert "spec.training.sft.globalBatchSize: 7: must be a multiple" in message
 
 
-def test_a_failure_says_whether_trying_again_can_help():
-    assert Failure(Reason.INFRASTRUCTURE_ERROR, "", "").retryable
-    assert not Failure(Reason.USER_ERROR, "", "").retryable
-
-
 def test_status_stays_under_16_kib(finished):
     assert len(finished.status.model_dump_json(exclude_none=True)) < 16 * 1024
 
 
 def test_a_rank_that_lost_a_peer_is_not_the_one_to_blame():
     world = World(make_run())
-    until(world, "sft")
+    world.run_until("sft")
     job = world.workloads()["sft"]
     name = job["metadata"]["name"]
     for index, words in enumerate(("lost a peer: Connection closed", "training.sft.microBatchSize: 64: too large")):

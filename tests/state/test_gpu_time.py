@@ -16,10 +16,7 @@ def training(**changes: Any) -> World:
     """Return a world in which sft has its job, and no pod of it a node."""
     resources = {"limits": {"nvidia.com/gpu": GPUS}}
     world = World(make_run(training={"nodes": 1, "processesPerNode": GPUS, "resources": resources}, **changes))
-    while "sft" not in world.workloads():
-        world.settle()
-        if "sft" not in world.workloads():
-            assert world.step()
+    world.run_until("sft")
     return world
 
 

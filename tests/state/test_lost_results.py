@@ -13,15 +13,6 @@ from support.runs import make_run
 from support.world import World
 
 
-def at_work(stage: str, world: World) -> World:
-    """Bring a run to where a stage is at work."""
-    while stage not in world.workloads():
-        world.settle()
-        if stage not in world.workloads():
-            assert world.step()
-    return world
-
-
 def pods(stage: str, world: World) -> set[ObjectRef]:
     """Return the pods of a stage."""
     label = names.stage_label(stage)
@@ -32,7 +23,7 @@ def pods(stage: str, world: World) -> set[ObjectRef]:
 
 def silent(stage: str, world: World) -> World:
     """Let a stage succeed, and its pods go before they were seen."""
-    at_work(stage, world)
+    world.run_until(stage)
     before = pods(stage, world)
     world.finish(stage)
     for pod in pods(stage, world) - before:
@@ -45,7 +36,8 @@ def silent(stage: str, world: World) -> World:
 
 @pytest.mark.parametrize("stage", ["resolve", "prepare/prompts", "generate/ada", "construct", "sft", "evaluate/final"])
 def test_a_result_that_a_slow_watch_has_not_reported_is_not_lost(stage):
-    world = at_work(stage, World(make_run()))
+    world = World(make_run())
+    world.run_until(stage)
     world.finish(stage)
     world.unreported = pods(stage, world)
     decision = decide(world.live(), world.settings, world.now)
@@ -63,7 +55,8 @@ def test_a_result_that_a_slow_watch_has_not_reported_is_not_lost(stage):
 
 @pytest.mark.parametrize("stage", ["prepare/prompts", "sft"])
 def test_a_failure_that_a_slow_watch_has_not_reported_is_explained(stage):
-    world = at_work(stage, World(make_run()))
+    world = World(make_run())
+    world.run_until(stage)
     result = encode_result(StageResult(outcome=Outcome.FAILED, user_error=True, message="no column 'prompt'"))
     world.fail(stage, {"message": result})
     world.unreported = pods(stage, world)

@@ -15,8 +15,7 @@ def at_work(**changes) -> World:
     """Return a world in which ada has answered and is about to lose her server."""
     world = World(make_run(scheduling={"sandboxRuntimeClassName": CLASS}, **changes))
     world.finish_in_turn("resolve", "prepare/prompts")
-    world.make_ready("serve/ada")
-    world.settle()
+    world.serve("ada")
     world.finish("generate/ada")
     return world
 
@@ -80,9 +79,7 @@ def test_a_runtime_class_for_gpus_is_not_waited_for_by_a_run_without_gpus():
 
 def test_what_no_stage_needs_any_more_is_not_missed():
     world = World(make_run())
-    world.settle()
-    while world.step() and "promote" not in world.workloads():
-        world.settle()
+    world.run_until("promote")
     world.absent.add("pytorchjobs.kubeflow.org")
     world.run_to_end()
     assert world.condition("Complete")[0] == "True"

@@ -84,19 +84,24 @@ def test_the_keys_of_an_object_store_are_waited_for(changes):
 
 
 @pytest.mark.parametrize(
-    ("field", "name", "reason"),
+    ("scheduling", "absent", "reason", "text"),
     [
-        ("sandboxRuntimeClassName", "isolated", Reason.RUNTIME_CLASS_MISSING),
-        ("priorityClassName", "research-high", Reason.PRIORITY_CLASS_MISSING),
-        ("queueName", "research", Reason.LOCAL_QUEUE_MISSING),
+        ({}, "fusion-data", Reason.CLAIM_MISSING, "spec.storage.claimName: 'fusion-data': no such "),
+        ({}, "pytorchjobs.kubeflow.org", Reason.TRAINING_OPERATOR_MISSING, "spec.training.backend: 'PyTorchJob': "),
+        ({"sandboxRuntimeClassName": "isolated"}, "isolated", Reason.RUNTIME_CLASS_MISSING,
+         "spec.scheduling.sandboxRuntimeClassName: 'isolated': no such "),
+        ({"priorityClassName": "high"}, "high", Reason.PRIORITY_CLASS_MISSING,
+         "spec.scheduling.priorityClassName: 'high': no such "),
+        ({"queueName": "research"}, "research", Reason.LOCAL_QUEUE_MISSING,
+         "spec.scheduling.queueName: 'research': no such "),
     ],
-)
-def test_what_scheduling_names_and_the_cluster_lacks_is_waited_for(field, name, reason):
-    world = World(make_run(scheduling={field: name}), absent={name})
+)  # fmt: skip
+def test_a_missing_prerequisite_is_waited_for_and_named(scheduling, absent, reason, text):
+    world = World(make_run(scheduling=scheduling), absent={absent})
     decision = world.reconcile()
-    _, said, message = world.condition("Ready")
-    assert said == reason
-    assert message.startswith(f"spec.scheduling.{field}: {name!r}: no such ")
+    status, said, message = world.condition("Ready")
+    assert (status, said) == ("False", reason)
+    assert message.startswith(text)
     assert decision.requeue_seconds == world.settings.missing_seconds
     assert not world.objects
     world.absent.clear()
@@ -142,8 +147,7 @@ def test_a_stage_without_a_running_pod_says_what_kubernetes_says():
 def test_a_server_that_answers_is_ready_and_its_generation_had_to_wait():
     world = world_at(*STAGES)
     assert world.stage("generate/ada").reason == Reason.WAITING_FOR_SERVER
-    world.make_ready("serve/ada")
-    world.settle()
+    world.serve("ada")
     assert (world.stage("serve/ada").state, world.stage("serve/ada").reason) == ("Ready", Reason.SERVER_READY)
 
 
@@ -175,11 +179,7 @@ def test_a_stages_life_is_told_by_events():
 
 def test_a_retry_and_a_failure_are_warnings():
     world = World(make_run(backoffLimit=1))
-    for _ in range(40):
-        world.settle()
-        if "sft" in world.workloads():
-            break
-        world.step()
+    world.run_until("sft")
     world.fail("sft", {"exitCode": 137}, {"reason": "Evicted", "message": "low on memory"})
     world.settle()
     kind, _, message = next(e for e in events(world) if e[1] == Reason.STAGE_RETRIED)

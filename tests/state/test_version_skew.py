@@ -27,10 +27,7 @@ GPU = {"limits": {"nvidia.com/gpu": 1}}
 def training(**changes) -> World:
     """Return a run whose SFT has been at work on GPUs for three hours."""
     world = World(make_run(training={"nodes": 1, "processesPerNode": 1, "resources": GPU}, **changes))
-    world.settle()
-    while "sft" not in world.workloads():
-        assert world.step()
-        world.settle()
+    world.run_until("sft")
     world.place("sft")
     world.now += timedelta(hours=3)
     world.settle()

@@ -13,10 +13,7 @@ from support.world import World
 def terminating(stage: str = "resolve") -> tuple[World, dict]:
     """Return a world in which a stage's pod should have ended by now."""
     world = World(make_run())
-    while stage not in world.workloads():
-        world.settle()
-        if stage not in world.workloads():
-            assert world.step()
+    world.run_until(stage)
     pod = world.place(stage, deletionTimestamp=format_time(world.now))
     world.settle()
     return world, pod

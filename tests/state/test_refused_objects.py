@@ -23,8 +23,7 @@ def world_at(*finished: str, run=None) -> World:
 def answered() -> World:
     """Return a world in which ada has answered and her server is to go, while the quota lets bob's not come."""
     world = world_at("resolve", "prepare/prompts", run=make_run(scheduling={"maxServers": 1}))
-    world.make_ready("serve/ada")
-    world.settle()
+    world.serve("ada")
     world.refusals["Deployment:serve.bob"] = QUOTA
     world.finish("generate/ada")
     return world
@@ -96,9 +95,7 @@ def test_nothing_starts_before_what_it_starts_from_is_kept():
 
 def test_a_retry_that_is_refused_says_so_and_not_that_it_was_tried():
     world = world_at()
-    while "sft" not in world.workloads():
-        assert world.step()
-        world.settle()
+    world.run_until("sft")
     world.refusals["PyTorchJob:sft"] = Refusal(403, "exceeded quota")
     world.fail("sft", {"exitCode": 137}, {"reason": "Evicted", "message": "low on memory"})
     world.settle()

@@ -39,8 +39,7 @@ def test_a_stage_reads_what_the_stages_before_it_wrote(monkeypatch):
     raise_every_version(monkeypatch)
     world.finish("prepare/prompts")
     world.settle()
-    world.make_ready("serve/ada")
-    world.settle()
+    world.serve("ada")
     assert task(world, "generate/ada").parameters.prompts_dir.split("/")[-2:].count(written) == 1
     world.run_to_end()
     assert world.condition("Complete")[0] == "True"

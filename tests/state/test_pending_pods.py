@@ -49,10 +49,8 @@ def scoring(**changes) -> World:
     reward = make_spec()["rewardModel"] | {"resources": GPU}
     world = World(make_run(rewardModel=reward, **changes))
     world.finish_in_turn("resolve", "prepare/prompts", "prepare/benchmarks")
-    world.make_ready("serve/ada")
-    world.settle()
-    world.finish("generate/ada")
-    world.settle()
+    world.serve("ada")
+    world.finish_in_turn("generate/ada")
     return world
 
 
@@ -168,10 +166,7 @@ def test_a_server_whose_pods_are_refused_says_why_and_one_that_loads_runs():
 def alone_with(status: dict, **changes) -> World:
     """Return a world in which sft is all that is at work, with a pod of this status."""
     world = World(make_run(training={"nodes": 2, "processesPerNode": 2, "resources": GPU}, **changes))
-    while "sft" not in world.workloads():
-        world.settle()
-        if "sft" not in world.workloads():
-            assert world.step()
+    world.run_until("sft")
     for name in [r for r in world.objects if r.kind == "Pod"]:
         del world.objects[name]
     pod(world, 0, status, "sft")

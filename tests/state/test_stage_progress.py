@@ -17,8 +17,7 @@ def generating(*pushed: tuple[int, dict[str, float]]) -> World:
     """Return a world in which generate/ada runs in two shards, of which these many of 100 are done."""
     world = World(make_run())
     world.finish_in_turn("resolve", "prepare/prompts", "prepare/benchmarks")
-    world.make_ready("serve/ada")
-    world.settle()
+    world.serve("ada")
     for shard, (done, numbers) in enumerate(pushed):
         progress = Progress(done=done, total=100, unit="samples", numbers=numbers)
         world.pushed["generate/ada", shard] = PushedProgress(progress, world.now)
@@ -102,8 +101,7 @@ def _integers(value):
 def test_whatever_is_pushed_the_decision_stands_and_its_status_can_be_written(pushed):
     world = World(make_run())
     world.finish_in_turn("resolve", "prepare/prompts")
-    world.make_ready("serve/ada")
-    world.settle()
+    world.serve("ada")
     world.now += timedelta(hours=1)
     world.pushed = {key: PushedProgress(progress, world.now) for key, progress in pushed.items()}
     world.settle()

@@ -19,8 +19,7 @@ def generating(**changes) -> World:
     """Return a world in which generate/ada runs against its server."""
     world = World(make_run(**changes))
     world.finish_in_turn("resolve", "prepare/prompts", "prepare/benchmarks")
-    world.make_ready("serve/ada")
-    world.settle()
+    world.serve("ada")
     return world
 
 
@@ -47,8 +46,7 @@ def test_the_server_is_replaced_and_the_generation_waits_for_the_new_one():
 def test_the_generation_goes_on_at_the_new_servers_address():
     world = generating()
     wedge(world)
-    world.make_ready("serve/ada")
-    world.settle()
+    world.serve("ada")
     job = world.workloads()["generate/ada"]["metadata"]["name"]
     task = decode_task(world.objects[ObjectRef("v1", "ConfigMap", "lab", job)]["data"]["task.json"])
     server = world.workloads()["serve/ada"]["metadata"]["name"]
@@ -69,8 +67,7 @@ def test_a_server_is_replaced_no_more_often_than_a_stage_is_tried_again(limit):
     world = generating(backoffLimit=limit)
     for _ in range(limit):
         wedge(world)
-        world.make_ready("serve/ada")
-        world.settle()
+        world.serve("ada")
     wedge(world)
     assert (world.stage("generate/ada").state, world.stage("generate/ada").reason) == ("Failed", Reason.SERVER_WEDGED)
     assert MESSAGE in world.condition("Failed")[2]
@@ -159,8 +156,7 @@ def test_a_server_that_was_away_is_kept_and_its_client_made_again_when_it_is_rea
         assert {deployment, service} <= set(servers(world))
         assert "generate/ada" not in world.workloads()
         assert world.stage("generate/ada").reason == Reason.WAITING_FOR_SERVER
-        world.make_ready("serve/ada")
-        world.settle()
+        world.serve("ada")
         assert world.workloads()["generate/ada"]["metadata"]["name"] == job
     assert not [e for e in world.events if e.reason == Reason.STAGE_RETRIED]
     world.run_to_end()
@@ -181,13 +177,11 @@ def test_a_server_that_came_back_while_its_client_gave_up_is_kept():
 def test_a_client_that_is_made_again_asks_the_server_that_there_is():
     world = generating()
     wedge(world)
-    world.make_ready("serve/ada")
-    world.settle()
+    world.serve("ada")
     world.now += 3 * STALL
     gone(world)
     wedge(world)
-    world.make_ready("serve/ada")
-    world.settle()
+    world.serve("ada")
     job = world.workloads()["generate/ada"]["metadata"]["name"]
     assert job.endswith("-r1")
     assert f"Deployment/{world.workloads()['serve/ada']['metadata']['name']}" in servers(world)
