@@ -17,7 +17,7 @@ Manifest = dict[str, Any]
 
 
 class FakeClient:
-    """Keeps objects, counts calls, and fails where it is told to."""
+    """Stores objects, records calls, and fails for chosen verbs and kinds."""
 
     def __init__(self) -> None:
         self.objects: dict[ObjectRef, Manifest] = {}
@@ -30,7 +30,7 @@ class FakeClient:
         self.version = 100
         self.page_size = 500
         self.expirations = 0
-        """How many continued lists find that their state is no longer kept."""
+        """How many continued lists fail with status 410."""
 
     def _call(self, verb: str, ref: ObjectRef) -> None:
         self.calls.append((verb, ref.kind, ref.name))
@@ -52,7 +52,7 @@ class FakeClient:
         return ref in self.objects
 
     async def pages(self, api_version: str, kind: str, namespace: str = "", selector: str | None = None):
-        """Yield pages of ``page_size``; of a selector only ``key=value`` is understood, and ``key`` holds for all."""
+        """Yield pages of ``page_size``; selectors ``key=value`` are applied, selectors ``key`` are ignored."""
         wanted = dict(part.split("=") for part in (selector or "").split(",") if "=" in part)
         found = [
             o
@@ -124,7 +124,7 @@ class FakeClient:
 
 
 class Make:
-    """Makes objects of one run, with only what a test is about."""
+    """Builds minimal objects of one run."""
 
     def run(self, version: int = 1, **metadata: Any) -> Manifest:
         return {

@@ -1,4 +1,4 @@
-"""The client against a real HTTP server on the loopback."""
+"""The client and an HTTP server on the loopback interface."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ MANIFEST = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "
 
 
 def serve(handler, use):
-    """Serve every path with a handler, and use a client of it; return what was requested and observed."""
+    """Serve every path with a handler and use a client; return its result, the requests and the observed ones."""
     requests, observed = [], []
 
     async def handle(request):
@@ -56,7 +56,7 @@ def status(code, message):
     return web.json_response({"kind": "Status", "message": message, "code": code}, status=code)
 
 
-def test_a_refusal_becomes_one_error_with_the_servers_words():
+def test_a_refusal_is_an_error_with_the_message_of_the_api_server():
     async def use(client):
         with pytest.raises(ClusterError) as caught:
             await client.create(MANIFEST)
@@ -74,7 +74,7 @@ def test_a_refusal_becomes_one_error_with_the_servers_words():
 
 
 @pytest.mark.parametrize("code", [429, 500, 503])
-def test_what_may_pass_is_retryable(code):
+def test_a_temporary_error_is_retryable(code):
     async def use(client):
         with pytest.raises(ClusterError) as caught:
             await client.get(JOB)
@@ -83,7 +83,7 @@ def test_what_may_pass_is_retryable(code):
     assert serve(lambda _: status(code, "later"), use)[0].retryable
 
 
-def test_no_server_at_all_is_retryable():
+def test_an_unreachable_server_is_retryable():
     async def go():
         observed = []
         client = Client(ApiClient(Configuration(host="http://127.0.0.1:9")), lambda *a: observed.append(a))
@@ -100,7 +100,7 @@ def test_no_server_at_all_is_retryable():
     assert observed[0][:3] == ("get", "Job", 0)
 
 
-def test_a_list_says_what_kind_its_items_are():
+def test_items_of_a_list_have_their_kind():
     reply = {"kind": "JobList", "metadata": {"resourceVersion": "42"}, "items": [{"metadata": {"name": "j"}}]}
     ((page,), requests, _) = serve(
         lambda _: web.json_response(reply), lambda c: pages(c, "batch/v1", "Job", "demo", "fusionrun.dev/run")
@@ -119,7 +119,7 @@ def test_a_list_is_read_page_by_page():
     assert [query.get("continue") for _, _, query, _, _ in requests] == [None, "two"]
 
 
-def test_a_state_that_is_no_longer_kept_is_an_error_of_its_own():
+def test_an_expired_list_is_an_error_with_status_410():
     async def use(client):
         with pytest.raises(ClusterError) as caught:
             await pages(client, "v1", "Pod")
@@ -136,7 +136,7 @@ def test_a_state_that_is_no_longer_kept_is_an_error_of_its_own():
         ({"https_proxy": "http://proxy:3128", "no_proxy": "10.0.0.1,.svc"}, None),
     ],
 )
-def test_the_proxy_is_the_environments(monkeypatch, environment, proxy):
+def test_the_proxy_comes_from_the_environment(monkeypatch, environment, proxy):
     for name in ("https_proxy", "no_proxy", "HTTPS_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
@@ -145,7 +145,7 @@ def test_the_proxy_is_the_environments(monkeypatch, environment, proxy):
 
 
 def test_no_request_reads_a_netrc_file(monkeypatch):
-    """With ``trust_env`` aiohttp would read it anew for each request, in a thread that the request waits for."""
+    """With ``trust_env``, aiohttp would read it in a thread at every request."""
     monkeypatch.setenv("http_proxy", "http://proxy:3128")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.setattr(
@@ -167,7 +167,7 @@ def test_no_request_reads_a_netrc_file(monkeypatch):
     assert asyncio.run(go()) == (False, "http://proxy:3128")
 
 
-def test_a_kind_that_the_cluster_lacks_lists_as_nothing():
+def test_a_list_of_an_unknown_kind_is_empty():
     listed, _, _ = serve(
         lambda _: web.Response(status=404, text="404 page not found"),
         lambda c: pages(c, "kubeflow.org/v1", "PyTorchJob"),
@@ -175,7 +175,7 @@ def test_a_kind_that_the_cluster_lacks_lists_as_nothing():
     assert listed == [Page([], "0")]
 
 
-def test_a_secret_is_looked_for_without_reading_it():
+def test_the_existence_of_a_secret_is_checked_without_reading_its_data():
     ref = ObjectRef("v1", "Secret", "demo", "token")
     found, requests, _ = serve(lambda _: web.json_response({"metadata": {}}), lambda c: c.exists(ref))
     assert found
@@ -196,7 +196,7 @@ KUEUE = "/apis/kueue.x-k8s.io"
     ],
 )
 @pytest.mark.parametrize("exists", [True, False])
-def test_a_queue_is_looked_for_in_a_version_that_is_served(served, asked, exists):
+def test_a_queue_is_looked_up_in_a_served_version(served, asked, exists):
     def handler(request):
         if request.path == KUEUE:
             return web.json_response({"kind": "APIGroup", "versions": [{"version": v} for v in served]})
@@ -211,7 +211,7 @@ def test_a_queue_is_looked_for_in_a_version_that_is_served(served, asked, exists
 
 
 @pytest.mark.parametrize("ref", [KUEUE_API, ObjectRef(KUEUE_GROUP, "LocalQueue", "demo", "q")], ids=["group", "queue"])
-def test_kueue_is_missing_where_its_group_is_not_served_and_not_where_nobody_knows(ref):
+def test_kueue_is_missing_only_if_its_group_is_not_served(ref):
     async def use(client):
         with pytest.raises(ClusterError) as caught:
             await client.exists(ref)
@@ -223,7 +223,7 @@ def test_kueue_is_missing_where_its_group_is_not_served_and_not_where_nobody_kno
     assert serve(lambda _: web.json_response(one), lambda c: c.exists(ref))[0] is True
 
 
-def test_a_forbidden_look_is_not_the_same_as_absent():
+def test_a_forbidden_object_is_not_absent():
     async def use(client):
         with pytest.raises(ClusterError, match="forbidden"):
             await client.exists(JOB)
@@ -231,7 +231,7 @@ def test_a_forbidden_look_is_not_the_same_as_absent():
     serve(lambda _: status(403, "forbidden"), use)
 
 
-def test_status_is_applied_by_the_server_under_our_name():
+def test_the_status_is_applied_with_the_field_manager():
     body = {"apiVersion": "fusionrun.dev/v1alpha1", "kind": "FusionRun", "metadata": {"name": "r", "namespace": "d"}}
     _, requests, _ = serve(lambda _: web.json_response(body), lambda c: c.apply_status({**body, "status": {}}))
     method, path, query, headers, _ = requests[0]
@@ -240,7 +240,7 @@ def test_status_is_applied_by_the_server_under_our_name():
     assert headers["Content-Type"] == "application/apply-patch+yaml"
 
 
-def test_a_delete_names_the_very_object_and_its_children_follow():
+def test_a_delete_has_a_uid_precondition_and_deletes_dependents():
     _, requests, _ = serve(lambda _: web.json_response({}), lambda c: c.delete(JOB, "uid-1"))
     options = json.loads(requests[0][4])
     assert options["propagationPolicy"] == "Background"
@@ -276,12 +276,12 @@ def test_the_warnings_of_an_object_are_selected_by_its_uid():
     assert serve(lambda _: web.json_response({"metadata": {}}), lambda c: c.list_warnings("demo", "u"))[0] == []
 
 
-def test_a_kind_that_nobody_entered_is_our_bug():
+def test_a_kind_without_a_resource_is_a_bug():
     with pytest.raises(PlanError, match="RESOURCES"):
         serve(lambda _: status(500, ""), lambda c: c.get(ObjectRef("v1", "Node", "", "n")))
 
 
-def test_a_lost_pod_is_failed_and_deleted_by_force_and_no_successor_of_its_name():
+def test_a_pod_is_marked_as_failed_and_force_deleted_by_its_uid():
     pod = ObjectRef("v1", "Pod", "demo", "p")
 
     async def use(client):

@@ -9,7 +9,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 class SlowClient:
-    """Holds every create until it is let go, and counts those that it holds."""
+    """Blocks every create until ``open`` is set, and counts the blocked ones."""
 
     def __init__(self):
         self.held = self.most = 0
@@ -24,7 +24,7 @@ class SlowClient:
         self.posted.append((manifest["involvedObject"]["name"], manifest["message"]))
 
 
-async def test_events_of_many_runs_are_posted_side_by_side_and_those_of_one_in_order(make):
+async def test_events_of_a_run_are_posted_in_order_and_runs_concurrently(make):
     client = SlowClient()
     events = EventPoster(client)
     runs = [make.run(name=f"run-{i}", uid=f"uid-{i}") for i in range(3 * CONCURRENCY)]
@@ -32,7 +32,7 @@ async def test_events_of_many_runs_are_posted_side_by_side_and_those_of_one_in_o
         for run in runs:
             events.post(run, Event("Normal", Reason.STAGE_STARTED, str(number)), NOW)
     async with asyncio.timeout(2):
-        while client.held < CONCURRENCY:  # noqa: ASYNC110 -- what it waits for has no event
+        while client.held < CONCURRENCY:  # noqa: ASYNC110 -- there is no event to wait for
             await asyncio.sleep(0)
     client.open.set()
     await events.drain()
@@ -41,7 +41,7 @@ async def test_events_of_many_runs_are_posted_side_by_side_and_those_of_one_in_o
         assert [m for name, m in client.posted if name == run["metadata"]["name"]] == list("01234")
 
 
-async def test_an_event_that_waits_holds_no_manifest(make):
+async def test_a_waiting_event_does_not_hold_the_run(make):
     client = SlowClient()
     events = EventPoster(client)
     run = make.run()

@@ -33,7 +33,7 @@ async def execute(client, store, run, **decision):
     return created
 
 
-async def test_create_then_status_then_delete_and_events_meanwhile(client, store, run, make):
+async def test_objects_are_created_then_the_status_is_written_then_objects_are_deleted(client, store, run, make):
     old = make.child("Job", "old")
     client.objects[ref_of(old)] = old
     store.put(old)
@@ -51,7 +51,7 @@ async def test_create_then_status_then_delete_and_events_meanwhile(client, store
     assert [m["kind"] for m in created.made] == ["ConfigMap", "Job"]
 
 
-async def test_what_was_written_is_read_at_once(client, store, run, make):
+async def test_writes_are_in_the_store_at_once(client, store, run, make):
     await execute(client, store, run, create=(make.child("Job", "new"),), status=FusionRunStatus(progress="1/9"))
     assert store.children(TINY)[0]["metadata"]["uid"].startswith("uid-")
     assert store.get(TINY)["status"]["progress"] == "1/9"
@@ -87,7 +87,7 @@ async def test_nothing_is_deleted_when_the_status_write_failed(client, store, ru
     assert "create Event" not in client.verbs()
 
 
-async def test_an_object_of_ours_that_exists_counts_as_made_and_not_as_new(client, store, run, make):
+async def test_an_existing_object_of_the_run_is_not_new(client, store, run, make):
     job = make.child("Job", "new")
     client.objects[ref_of(job)] = job
     assert await execute(client, store, run, create=(job,)) == Created([], {})
@@ -99,7 +99,7 @@ async def test_an_object_of_another_owner_is_never_taken_over(client, store, run
     client.objects[ref_of(job)] = job
     ((ref, refusal),) = (await execute(client, store, run, create=(make.child("Job", "new"),))).refused.items()
     assert ref == ref_of(job)
-    assert (refusal.status, refusal.is_permanent) == (409, False)  # its owner may go
+    assert (refusal.status, refusal.is_permanent) == (409, False)  # the other object may be deleted
     assert "belongs to another owner" in refusal.message
 
 
@@ -110,15 +110,15 @@ async def test_an_object_of_another_owner_is_never_taken_over(client, store, run
         {"owner": "an-older-run-of-this-name"},
     ],
 )
-async def test_a_predecessor_that_is_still_being_deleted_is_waited_for(client, store, run, make, leftover):
+async def test_an_object_of_the_same_name_that_is_being_deleted_is_waited_for(client, store, run, make, leftover):
     job = make.child("Job", "new", **leftover)
     client.objects[ref_of(job)] = job
     (refusal,) = (await execute(client, store, run, create=(make.child("Job", "new"),))).refused.values()
     assert (refusal.transient, refusal.is_permanent) == (True, False)
 
 
-async def test_what_is_gone_counts_as_deleted_and_asks_for_another_decision(client, store, run, make):
-    """The watch has missed the deletion, and would never report it."""
+async def test_an_object_that_is_already_gone_needs_another_decision(client, store, run, make):
+    """The watch has missed the deletion."""
     gone, forgotten = make.child("Job", "gone"), make.child("Job", "forgotten")
     store.put(gone)
     executor = Executor(client, store, EventPoster(client))
@@ -129,7 +129,7 @@ async def test_what_is_gone_counts_as_deleted_and_asks_for_another_decision(clie
     assert await executor.settle(run, decision, NOW) is False
 
 
-async def test_events_are_posted_though_a_delete_fails(client, store, run, make):
+async def test_events_are_posted_when_a_delete_fails(client, store, run, make):
     old = make.child("Job", "old")
     store.put(old)
     client.fail["delete", "Job"] = ClusterError("delete", "Job", "old", 503, "away")
@@ -142,7 +142,7 @@ async def test_events_are_posted_though_a_delete_fails(client, store, run, make)
     assert "create Event" in client.verbs()
 
 
-async def test_an_event_posted_twice_is_one_event_counted_twice(client, store, run):
+async def test_a_repeated_event_increases_the_count(client, store, run):
     await execute(client, store, run, events=(EVENT,))
     await execute(client, store, run, events=(EVENT,))
     events = [o for r, o in client.objects.items() if r.kind == "Event"]
@@ -151,7 +151,7 @@ async def test_an_event_posted_twice_is_one_event_counted_twice(client, store, r
     assert events[0]["lastTimestamp"] == "2026-01-02T03:04:05Z"
 
 
-async def test_an_event_that_cannot_be_posted_fails_nothing(client, store, run):
+async def test_an_event_that_cannot_be_posted_is_no_error(client, store, run):
     client.fail["create", "Event"] = ClusterError("create", "Event", "x", 403, "no")
     assert await execute(client, store, run, events=(EVENT,)) == Created([], {})
 
@@ -170,10 +170,10 @@ async def test_an_event_that_cannot_be_posted_fails_nothing(client, store, run):
         (503, False, True),
     ],
 )
-async def test_an_object_that_is_not_created_holds_up_neither_the_others_nor_the_status_nor_the_deletes(
+async def test_an_object_that_cannot_be_created_does_not_delay_the_rest(
     client, store, run, make, status, permanent, transient
 ):
-    client.fail["create", "Deployment"] = ClusterError("create", "Deployment", "d", status, "the server's words")
+    client.fail["create", "Deployment"] = ClusterError("create", "Deployment", "d", status, "exceeded quota")
     old = make.child("Job", "old")
     client.objects[ref_of(old)] = old
     store.put(old)
@@ -189,19 +189,19 @@ async def test_an_object_that_is_not_created_holds_up_neither_the_others_nor_the
     ((ref, refusal),) = created.refused.items()
     assert (ref.kind, refusal.status) == ("Deployment", status)
     assert (refusal.is_permanent, refusal.transient) == (permanent, transient)
-    assert "the server's words" in refusal.message
+    assert "exceeded quota" in refusal.message
     assert {"apply FusionRun", "delete Job"} <= set(client.verbs())
 
 
-async def test_no_pods_are_made_where_something_that_they_need_was_refused(client, store, run, make):
+async def test_no_workload_is_created_after_a_refused_config_map(client, store, run, make):
     client.fail["create", "ConfigMap"] = ClusterError("create", "ConfigMap", "c", 403, "exceeded quota")
     created = await execute(client, store, run, create=(make.child("ConfigMap", "c"), make.child("Job", "c")))
     assert created.made == []
     assert "create Job" not in client.verbs()
 
 
-async def test_a_lost_pod_is_failed_and_then_deleted_by_force(client, store, run, make):
-    """In this order, and not without the first: its Job would keep its finalizer on it and wait for ever."""
+async def test_a_lost_pod_is_marked_as_failed_and_then_force_deleted(client, store, run, make):
+    """Its Job would otherwise keep its finalizer on the pod and wait."""
     pod = make.child("Pod", "lost")
     client.objects[ref_of(pod)] = pod
     store.put(pod)
@@ -211,7 +211,7 @@ async def test_a_lost_pod_is_failed_and_then_deleted_by_force(client, store, run
     assert client.graces == {"lost": 0}
 
 
-async def test_nothing_is_deleted_twice_because_the_watch_is_slow(client, store, run, make):
+async def test_a_slow_watch_does_not_cause_a_second_delete(client, store, run, make):
     server, pod = make.child("Deployment", "server"), make.child("Pod", "lost", status={"phase": "Running"})
     for manifest in (server, pod):
         client.objects[ref_of(manifest)] = manifest
@@ -219,7 +219,7 @@ async def test_nothing_is_deleted_twice_because_the_watch_is_slow(client, store,
     await execute(client, store, run, delete=(ref_of(server), ref_of(pod)))
     known = {child["kind"]: child for child in store.children(TINY)}
     assert known["Deployment"]["metadata"]["deletionTimestamp"] == "2026-01-02T03:04:05Z"
-    assert known["Pod"]["status"]["phase"] == "Failed", "and so it is not lost any more"
+    assert known["Pod"]["status"]["phase"] == "Failed", "a failed pod is not lost"
 
 
 async def test_the_objects_of_a_finished_run_are_deleted_a_few_at_a_time(client, store, run, make, monkeypatch):
@@ -238,14 +238,14 @@ async def test_the_objects_of_a_finished_run_are_deleted_a_few_at_a_time(client,
     for job in jobs:
         store.put(job)
     await execute(client, store, run, delete=refs)
-    assert most == 30, "GPUs are freed at once"
+    assert most == 30, "the GPUs of an unfinished run are freed at once"
     most = 0
     ended = {**run, "status": {"conditions": [{"type": "Finished", "status": "True"}]}}
     await execute(client, store, ended, delete=refs)
     assert most == CLEAN_UP_AT_ONCE
 
 
-async def test_what_is_no_pod_is_given_its_time(client, store, run, make):
+async def test_only_pods_are_force_deleted(client, store, run, make):
     old = make.child("Job", "old")
     client.objects[ref_of(old)] = old
     store.put(old)
@@ -253,13 +253,13 @@ async def test_what_is_no_pod_is_given_its_time(client, store, run, make):
     assert client.graces == {"old": None}
 
 
-async def test_what_the_store_knows_to_be_there_is_not_asked_for_again(client, store, run, make):
+async def test_an_object_in_the_store_is_not_created_again(client, store, run, make):
     store.put(make.child("Job", "new"))
     assert await execute(client, store, run, create=(make.child("Job", "new"),)) == Created([], {})
     assert client.calls == []
 
 
-async def test_a_status_that_only_freshens_numbers_may_wait_and_nothing_else_may(client, store, run, make):
+async def test_only_a_decision_that_just_updates_the_status_may_wait(client, store, run, make):
     executor = Executor(client, store, EventPoster(client))
     fresh = Decision(status=FusionRunStatus(progress="1/9"))
     assert executor.seconds_to_wait(run, fresh) == 0.0

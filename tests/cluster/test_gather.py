@@ -30,13 +30,13 @@ async def gather(gatherer):
     return await gatherer.gather(TINY, {})
 
 
-async def test_a_run_that_is_gone_or_going_is_left_alone(gatherer, store, make):
+async def test_a_deleted_run_is_not_gathered(gatherer, store, make):
     assert await gather(gatherer) is None
     store.put(make.run(deletionTimestamp="2026-01-01T00:00:00Z"))
     assert await gather(gatherer) is None
 
 
-async def test_a_prerequisite_is_asked_for_until_it_is_there_and_never_again(gatherer, client, store, make):
+async def test_a_prerequisite_is_looked_up_until_it_exists(gatherer, client, store, make):
     store.put(make.run())
     assert (await gather(gatherer)).present == {CLAIM: False}
     assert (await gather(gatherer)).present == {CLAIM: False}
@@ -46,7 +46,7 @@ async def test_a_prerequisite_is_asked_for_until_it_is_there_and_never_again(gat
     assert client.verbs() == ["exists PersistentVolumeClaim"] * 3
 
 
-async def test_another_run_looks_for_itself(gatherer, client, store, make):
+async def test_each_run_looks_up_its_prerequisites(gatherer, client, store, make):
     store.put(make.run())
     client.objects[CLAIM] = {}
     assert (await gather(gatherer)).present == {CLAIM: True}
@@ -57,7 +57,7 @@ async def test_another_run_looks_for_itself(gatherer, client, store, make):
     assert (await gather(gatherer)).present == {CLAIM: True}
 
 
-async def test_a_claim_that_comes_wakes_the_runs_that_wait_for_it(gatherer, client, store, make):
+async def test_a_new_claim_returns_the_runs_that_wait_for_it(gatherer, client, store, make):
     store.put(make.run())
     await gather(gatherer)
     assert gatherer.claim_changed(CLAIM, exists=True) == {TINY}
@@ -67,7 +67,7 @@ async def test_a_claim_that_comes_wakes_the_runs_that_wait_for_it(gatherer, clie
     assert (await gather(gatherer)).present == {CLAIM: False}
 
 
-def test_a_namesakes_leftovers_and_strangers_are_no_children(make):
+def test_objects_of_other_owners_are_ignored(make):
     job = make.child("Job", "job")
     children = [
         job,
@@ -79,7 +79,7 @@ def test_a_namesakes_leftovers_and_strangers_are_no_children(make):
     assert [c["metadata"]["name"] for c in owned_by("run-uid", children)] == ["job", "pod"]
 
 
-def test_the_pods_of_a_server_are_children_through_its_replica_set(make):
+def test_the_pods_of_a_server_are_owned_through_its_replica_set(make):
     children = [
         make.child("Deployment", "serve-a"),
         make.child("Pod", "mine", owner="rs-uid", owner_name="serve-a-7d9f"),
@@ -99,7 +99,7 @@ async def test_the_log_of_a_failed_pod_is_read_once(gatherer, client, store, mak
     assert client.verbs().count("log Pod") == 1
 
 
-async def test_a_log_that_is_gone_is_no_error(gatherer, store, make):
+async def test_a_missing_log_is_no_error(gatherer, store, make):
     store.put(make.run())
     store.put(make.child("Job", "job"))
     store.put(failed_pod(make))
@@ -140,7 +140,7 @@ def starting(make, name, node="n", reason="ContainerCreating"):
     return make.child("Pod", name, owner="job-uid", metadata=OLD, spec={"nodeName": node}, status=status)
 
 
-async def test_only_an_event_can_say_why_a_pod_is_not_made_or_does_not_start(gatherer, client, store, make):
+async def test_events_are_read_for_objects_that_nothing_else_explains(gatherer, client, store, make):
     client.objects[CLAIM] = {}
     client.warnings = {"job-1-uid": "FailedAttachVolume: Multi-Attach error", "alone-uid": "FailedCreate: quota"}
     store.put(make.run())
@@ -155,11 +155,11 @@ async def test_only_an_event_can_say_why_a_pod_is_not_made_or_does_not_start(gat
     assert (await gather(gatherer)).warnings == client.warnings
     assert (await gather(gatherer)).warnings == client.warnings
     asked = [name for verb, _, name in client.calls if verb == "warning"]
-    assert sorted(asked) == ["alone-uid", "job-1-uid"]  # once each, and of nobody else
+    assert sorted(asked) == ["alone-uid", "job-1-uid"]  # once each, and for no other object
 
 
-async def test_runs_that_ask_for_events_at_once_do_not_disturb_each_other(client, make, monkeypatch):
-    """One run's answer expires while it waits for another object's: a second run forgets it then."""
+async def test_concurrent_requests_for_events_do_not_interfere(client, make, monkeypatch):
+    """The cached reply of one run expires while it waits for another reply, and a second run removes it."""
     clock = iter([0.0, 59.0, 61.0])
     monkeypatch.setattr(warning_events, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     first, second = make.child("Job", "first"), make.child("Job", "second")
@@ -171,7 +171,7 @@ async def test_runs_that_ask_for_events_at_once_do_not_disturb_each_other(client
     assert found == client.warnings
 
 
-async def test_few_objects_are_asked_about_and_no_answer_stops_a_run(gatherer, client, store, make):
+async def test_events_of_few_objects_are_read_and_an_error_is_ignored(gatherer, client, store, make):
     client.objects[CLAIM] = {}
     client.fail["warning", "Event"] = ClusterError("list", "Event", "demo", 403, "forbidden")
     store.put(make.run())
@@ -181,7 +181,7 @@ async def test_few_objects_are_asked_about_and_no_answer_stops_a_run(gatherer, c
     assert client.verbs().count("warning Event") == OBJECTS_MAX
 
 
-async def test_of_a_finished_run_nothing_is_asked(gatherer, client, store, make):
+async def test_no_request_is_made_for_a_finished_run(gatherer, client, store, make):
     ended = {"conditions": [{"type": "Finished", "status": "True"}]}
     store.put({**make.run(), "status": ended})
     store.put(make.child("Job", "job"))
@@ -210,7 +210,7 @@ async def test_the_pods_of_a_workload_are_listed_by_their_labels(gatherer, clien
     assert client.verbs().count("list Pod") == 1
 
 
-async def test_pods_that_could_not_be_listed_are_not_lost(gatherer, client, store, make):
+async def test_an_error_while_pods_are_listed_is_raised(gatherer, client, store, make):
     job = make.child("Job", "job", metadata={"labels": {LABEL_RUN: "tiny", LABEL_STAGE: "sft", LABEL_ATTEMPT: "0"}})
     store.put(make.run())
     store.put(job)
@@ -233,7 +233,7 @@ async def test_a_list_whose_state_expired_between_its_pages_is_started_again(cli
     assert caught.value.status == 410
 
 
-async def test_list_everything_finds_what_the_watches_missed(client, store, make):
+async def test_a_list_finds_changes_that_the_watches_missed(client, store, make):
     store.put(make.child("Job", "gone", 3))
     await client.create(make.run())
     assert await list_everything(client, store, [""]) == {TINY}

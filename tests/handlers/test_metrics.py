@@ -25,7 +25,7 @@ def scrape(metrics):
     return generate_latest(metrics.registry).decode()
 
 
-def test_a_runs_numbers_are_read_from_its_status():
+def test_the_numbers_of_a_run_are_read_from_its_status():
     stages = [
         {
             "name": "generate/qwen",
@@ -142,5 +142,5 @@ def test_requests_are_counted_by_verb_kind_and_code():
     assert 'fusionrun_api_requests_total{code="201",kind="Job",verb="create"} 1.0' in scrape(metrics)
 
 
-def test_the_process_is_measured_too():
+def test_there_are_metrics_of_the_process():
     assert "process_resident_memory_bytes" in scrape(Metrics(list))

@@ -1,4 +1,4 @@
-"""One reconcile, with a decision that the test makes."""
+"""One reconcile, with a decision from the test."""
 
 import time
 from dataclasses import replace

@@ -35,19 +35,19 @@ def test_settings_are_read_from_a_file(tmp_path):
         ("", "images"),
     ],
 )
-def test_a_wrong_setting_is_named(tmp_path, text, field):
+def test_an_invalid_setting_is_named(tmp_path, text, field):
     with pytest.raises(SpecError) as caught:
         load_settings(write(tmp_path, text))
     assert caught.value.field == field
 
 
-def test_a_file_that_is_not_there_or_not_yaml_is_named(tmp_path):
+def test_a_missing_or_invalid_file_is_named(tmp_path):
     with pytest.raises(SpecError, match="cannot be read"):
         load_settings(tmp_path / "absent.yaml")
     with pytest.raises(SpecError, match="cannot be read"):
         load_settings(write(tmp_path, "{"))
 
 
-def test_the_operator_does_not_start_with_wrong_settings(tmp_path, capsys):
+def test_the_operator_does_not_start_with_invalid_settings(tmp_path, capsys):
     assert main(["--settings", str(tmp_path / "absent.yaml")]) == 2
     assert "cannot be read" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""An operator's upgrade, or a default that moves, changes no run that is at work."""
+"""An upgrade of the operator, or a changed default, does not change an accepted run."""
 
 import json
 from dataclasses import replace
@@ -45,8 +45,8 @@ def test_a_stage_reads_what_the_stages_before_it_wrote(monkeypatch):
     assert world.condition("Complete")[0] == "True"
 
 
-def test_resolve_is_believed_in_what_it_was_asked(monkeypatch):
-    """It looked for the digests of its own task; another version's artifacts are not there."""
+def test_the_result_of_resolve_refers_to_its_own_task(monkeypatch):
+    """It looked for the digests of its task, and not for those of another version."""
 
     def complete(kind, given):
         result = succeeded(kind, given)
@@ -73,7 +73,7 @@ def task_of_resolve(world: World):
 
 
 def test_a_pin_stays_with_its_reference():
-    """A newer operator's plan may list the references in another order."""
+    """The plan of a newer operator may have the references in another order."""
 
     def another_order(spec):
         plan = build_plan(spec)
@@ -92,9 +92,9 @@ def test_a_pin_stays_with_its_reference():
     assert len(set(found[0].values())) == len(found[0])
 
 
-def test_a_new_check_is_for_new_runs(monkeypatch):
+def test_a_new_check_applies_to_new_runs_only(monkeypatch):
     world = started("resolve")
-    monkeypatch.setattr(decide_module, "check_spec", lambda _: ["nothing is good enough any more"])
+    monkeypatch.setattr(decide_module, "check_spec", lambda _: ["a new check fails"])
     world.run_to_end()
     assert world.condition("Complete")[0] == "True"
     other = World(make_run(name="other"))
@@ -102,8 +102,8 @@ def test_a_new_check_is_for_new_runs(monkeypatch):
     assert other.condition("Failed")[:2] == ("True", "InvalidSpec")
 
 
-def test_a_field_that_is_checked_anew_is_not_read_again():
-    """What is immutable is as it was accepted, whatever the live object's schema has become."""
+def test_an_immutable_field_is_read_from_the_accepted_spec():
+    """The schema of the live object may have changed since."""
     world = started("resolve")
     world.run["spec"]["recipe"] = "FuseChat-2.9"
     world.run["spec"]["backoffLimit"] = 1
@@ -111,8 +111,8 @@ def test_a_field_that_is_checked_anew_is_not_read_again():
     assert world.condition("Complete")[0] == "True"
 
 
-def test_a_run_that_was_never_resumed_is_accepted_by_the_operator_that_starts_it(monkeypatch):
-    """With the images of the one and the stage versions of the other it would store old output under new digests."""
+def test_a_suspended_run_is_accepted_when_it_is_resumed(monkeypatch):
+    """Images of one release and stage versions of another would store old output under new digests."""
     world = World(make_run(suspend=True))
     world.settle()
     assert world.objects == {}

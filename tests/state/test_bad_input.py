@@ -1,6 +1,6 @@
-"""Bad input that reached the operator: the run fails at once, with the field, the value and the rule.
+"""Invalid specs: the run fails at once with the field, the value and the rule.
 
-tests/crd/broken holds the same as files, which the API server and the end-to-end test read.
+tests/crd/broken has such runs as files, for the tests with an API server.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ KEPT = {"name": "kept", "type": "Dataset"}
 
 
 def refused(**changes: Any) -> str:
-    """Return the message of a run that was refused."""
+    """Return the message of a rejected run."""
     world = World(make_run(**changes))
     decision = world.reconcile()
     assert decision.create == ()
@@ -65,7 +65,7 @@ PLAN = [
 
 
 @pytest.mark.parametrize(("changes", "says"), PLAN, ids=[s.split(":")[0] + s.split(":")[1] for _, s in PLAN])
-def test_what_only_the_plan_can_see(changes, says):
+def test_the_plan_rejects_a_spec(changes, says):
     assert says in refused(**changes)
 
 
@@ -82,26 +82,26 @@ SCHEMA = [
 
 
 @pytest.mark.parametrize(("changes", "says"), SCHEMA, ids=[s.split(":")[0] for _, s in SCHEMA])
-def test_what_an_older_crd_let_pass(changes, says):
+def test_the_schema_rejects_a_spec_that_an_older_crd_allows(changes, says):
     assert says in refused(**changes)
 
 
-def test_every_error_is_told_at_once():
+def test_all_errors_are_reported_together():
     message = refused(training={"nodes": 3}, storage={"claimName": "other"})
     assert message.count("the claim must be the run's own") == 8
     assert "spec.training.sft.globalBatchSize" in message
     assert "spec.training.dpo.globalBatchSize" in message
 
 
-def test_a_refused_run_is_left_alone():
+def test_nothing_follows_for_a_rejected_run():
     world = World(make_run(training={"nodes": 3}))
     world.settle()
     decision = world.reconcile()
     assert (decision.create, decision.status, decision.delete, decision.events) == ((), None, (), ())
 
 
-def test_an_accepted_run_whose_spec_becomes_unreadable_waits_and_keeps_its_pods():
-    """A value of a mutable field that another release's CRD lets pass."""
+def test_an_accepted_run_whose_spec_becomes_invalid_waits_and_keeps_its_pods():
+    """A mutable field has a value that the CRD of another release allows."""
     world = World(make_run())
     world.settle()
     before = world.workloads()

@@ -1,4 +1,4 @@
-"""The decision, walked through a simulated world: order, retries, failures, suspension, reuse."""
+"""Decisions in a simulated world: order, retries, failures, suspension, reuse of artifacts."""
 
 from datetime import timedelta
 
@@ -18,7 +18,7 @@ def ended(world: World) -> list[str]:
 
 @pytest.fixture(scope="module")
 def finished():
-    """A run at its end, for tests that only look."""
+    """A complete run, for tests that do not change it."""
     world = World(make_run())
     world.run_to_end()
     return world
@@ -32,17 +32,17 @@ def test_a_run_reaches_complete_with_every_stage_done(finished):
     assert finished.status.results[0].delta == 40.0
 
 
-def test_a_run_whose_reward_model_is_called_reaches_complete():
+def test_a_run_with_an_external_reward_model_completes():
     world = World(make_run(rewardModel=called_reward()))
     world.run_to_end()
     assert world.condition("Complete")[0] == "True"
 
 
-def test_no_object_of_a_server_is_left_at_the_end(finished):
+def test_no_server_object_is_left_at_the_end(finished):
     assert not [o for o in finished.objects.values() if o["kind"] in ("Deployment", "Service")]
 
 
-def test_nothing_but_resolve_starts_before_the_pins_are_known():
+def test_only_resolve_starts_before_the_pins_are_known():
     world = World(make_run())
     world.settle()
     assert set(world.workloads()) == {"resolve"}
@@ -70,7 +70,7 @@ def test_a_server_is_deleted_as_soon_as_its_generation_is_complete():
     assert "serve/bob" in world.workloads()
 
 
-def test_twice_is_once_at_every_step():
+def test_a_repeated_decision_changes_nothing_at_any_step():
     world = World(make_run())
     while True:
         world.settle()
@@ -80,7 +80,7 @@ def test_twice_is_once_at_every_step():
             break
 
 
-def test_time_alone_writes_no_status_within_a_quantum():
+def test_time_alone_does_not_change_the_status_within_a_quantum():
     world = World(make_run())
     world.settle()
     later = decide(world.live(), world.settings, world.now + timedelta(seconds=3))
@@ -92,7 +92,7 @@ def test_every_object_is_created_once(finished):
     assert len(jobs) == len(set(jobs))
 
 
-def test_a_users_error_fails_the_run_at_once_with_its_message():
+def test_a_user_error_fails_the_run_at_once_with_its_message():
     world = World(make_run())
     world.settle()
     words = StageResult(outcome=Outcome.FAILED, user_error=True, message="sources[ada]: no such directory")
@@ -115,7 +115,7 @@ def test_a_failed_run_holds_no_server():
     assert world.stage("serve/bob").state == "Pending"
 
 
-def test_training_is_recreated_whole_after_an_infrastructure_failure():
+def test_a_training_job_is_recreated_after_an_infrastructure_error():
     world = World(make_run())
     world.run_until("sft")
     world.fail("sft", {"exitCode": 137}, {"reason": "Evicted", "message": "node was low on memory"})
@@ -126,7 +126,7 @@ def test_training_is_recreated_whole_after_an_infrastructure_failure():
     assert world.condition("Complete")[0] == "True"
 
 
-def test_training_gives_up_after_backoff_limit():
+def test_a_training_job_fails_after_backoff_limit():
     world = World(make_run(backoffLimit=1))
     world.run_until("sft")
     for _ in range(2):
@@ -137,7 +137,7 @@ def test_training_gives_up_after_backoff_limit():
     assert world.stage("sft").reason == "InfrastructureError"
 
 
-def test_out_of_memory_is_the_users_and_ends_a_job_before_its_retries():
+def test_out_of_memory_ends_a_job_before_its_retries():
     world = World(make_run())
     world.settle()
     job = world.workloads()["resolve"]
@@ -149,7 +149,7 @@ def test_out_of_memory_is_the_users_and_ends_a_job_before_its_retries():
     assert not world.workloads()
 
 
-def test_a_job_whose_pods_are_evicted_again_and_again_is_ended_though_it_counts_none_of_them():
+def test_a_job_ends_after_too_many_evictions_which_it_does_not_count_itself():
     world = World(make_run(backoffLimit=2))
     world.settle()
     job = world.workloads()["resolve"]
@@ -164,7 +164,7 @@ def test_a_job_whose_pods_are_evicted_again_and_again_is_ended_though_it_counts_
     assert not world.workloads()
 
 
-def test_suspend_frees_the_pods_and_resume_goes_on():
+def test_a_run_can_be_suspended_and_resumed():
     world = World(make_run())
     world.run_until("serve/ada")
     world.run["spec"]["suspend"] = True
@@ -248,7 +248,7 @@ def test_budget_suspends_and_never_kills():
     assert world.condition("Complete")[0] == "True"
 
 
-def test_deadline_fails_the_run_and_says_so():
+def test_the_deadline_fails_the_run():
     world = World(make_run(activeDeadlineSeconds=60))
     world.settle()
     world.now += timedelta(seconds=61)
@@ -257,7 +257,7 @@ def test_deadline_fails_the_run_and_says_so():
     assert not world.workloads()
 
 
-def test_a_suspended_run_misses_no_deadline_and_has_all_its_time_when_it_goes_on():
+def test_time_in_suspension_does_not_count_for_the_deadline():
     world = World(make_run(activeDeadlineSeconds=60, suspend=True))
     world.settle()
     world.now += timedelta(hours=9)
@@ -273,7 +273,7 @@ def test_a_suspended_run_misses_no_deadline_and_has_all_its_time_when_it_goes_on
     assert world.condition("Failed")[1] == "DeadlineExceeded"
 
 
-def test_a_finished_run_sees_that_its_object_has_changed():
+def test_a_finished_run_observes_a_new_generation():
     world = World(make_run(training={"nodes": 3}))
     world.settle()
     world.run["metadata"]["generation"] = 7
@@ -308,7 +308,7 @@ def test_status_stays_under_16_kib(finished):
     assert len(finished.status.model_dump_json(exclude_none=True)) < 16 * 1024
 
 
-def test_a_rank_that_lost_a_peer_is_not_the_one_to_blame():
+def test_a_rank_that_lost_a_peer_is_not_the_cause():
     world = World(make_run())
     world.run_until("sft")
     job = world.workloads()["sft"]
@@ -324,7 +324,7 @@ def test_a_rank_that_lost_a_peer_is_not_the_one_to_blame():
 
 
 def test_an_object_that_stages_share_is_created_once():
-    """The programs of both sources are judged at once, in pods closed by one NetworkPolicy."""
+    """The responses of both sources are verified in pods that share a NetworkPolicy."""
     world = World(make_run())
     world.finish_in_turn("resolve", "prepare/prompts")
     for server in ("serve/ada", "serve/bob"):

@@ -1,4 +1,4 @@
-"""A pod on a lost node is waited for, and then given up, so that its stage goes on."""
+"""A pod on a lost node is force-deleted after some time, so that its stage continues."""
 
 from datetime import timedelta
 
@@ -11,7 +11,7 @@ from support.world import World
 
 
 def terminating(stage: str = "resolve") -> tuple[World, dict]:
-    """Return a world in which a stage's pod should have ended by now."""
+    """Return a world in which the grace period of a pod is over."""
     world = World(make_run())
     world.run_until(stage)
     pod = world.place(stage, deletionTimestamp=format_time(world.now))
@@ -20,7 +20,7 @@ def terminating(stage: str = "resolve") -> tuple[World, dict]:
 
 
 @pytest.mark.parametrize("stage", ["resolve", "sft"])
-def test_a_pod_that_does_not_end_is_given_up_after_five_minutes(stage):
+def test_a_pod_that_does_not_end_is_force_deleted_after_five_minutes(stage):
     world, pod = terminating(stage)
     world.now += timedelta(seconds=299)
     assert ref_of(pod) not in world.reconcile().delete
@@ -29,7 +29,7 @@ def test_a_pod_that_does_not_end_is_given_up_after_five_minutes(stage):
     assert world.reconcile().delete == ()
 
 
-def test_the_run_is_looked_at_again_when_the_pod_is_due():
+def test_the_run_is_reconciled_when_the_pod_is_due():
     world, _ = terminating()
     world.now += timedelta(seconds=100)
     assert world.reconcile().requeue_seconds == 200.0
@@ -43,7 +43,7 @@ def test_a_pod_that_has_ended_is_not_lost(phase):
     assert world.reconcile().delete == ()
 
 
-def test_a_pod_at_work_is_not_lost_however_long_it_takes():
+def test_a_running_pod_is_never_lost():
     world, pod = terminating()
     del pod["metadata"]["deletionTimestamp"]
     world.now += timedelta(days=9)

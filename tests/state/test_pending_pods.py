@@ -1,4 +1,4 @@
-"""What does not run is said to be pending, in the words of whoever holds it back, and holds no GPU."""
+"""Pending pods: the stage has the message of the scheduler, the kubelet or Kueue, and holds no GPU."""
 
 from datetime import timedelta
 
@@ -27,7 +27,7 @@ GATED = {
 
 
 def waits(reason: str, message: str = "") -> dict:
-    """Return the status of a pod on a node whose container waits."""
+    """Return the status of a pod with a waiting container."""
     waiting = {"reason": reason, "message": message}
     return {
         "phase": "Pending",
@@ -45,7 +45,7 @@ RUNS = {"phase": "Running", "containerStatuses": [{"name": "c", "state": {"runni
 
 
 def scoring(**changes) -> World:
-    """Return a world in which score/ada has its job, in two shards with two GPUs each, and no pod."""
+    """Return a world in which score/ada has a job without pods, with two shards of two GPUs."""
     reward = make_spec()["rewardModel"] | {"resources": GPU}
     world = World(make_run(rewardModel=reward, **changes))
     world.finish_in_turn("resolve", "prepare/prompts", "prepare/benchmarks")
@@ -55,7 +55,7 @@ def scoring(**changes) -> World:
 
 
 def pod(world: World, index: int, status: dict, stage: str = "score/ada", node: str = "") -> dict:
-    """Give a stage a pod; return it."""
+    """Add a pod to a stage; return it."""
     job = world.workloads()[stage]
     name = f"{job['metadata']['name']}-{index}"
     world.add_pod(job, name, {}, {}, index)
@@ -87,11 +87,11 @@ NOW = "2026-01-02T03:04:05Z"
         ),
         ([RUNS, UNSCHEDULABLE], "PodsRunning", "pod {1}: Unschedulable: 0/9 nodes: no nvidia.com/gpu"),
         ([RUNS], "PodsRunning", None),
-        ([ended(NOW)], "PodsRunning", None),  # and the next pod is about to be made
+        ([ended(NOW)], "PodsRunning", None),  # the next pod follows soon
         ([ended("2026-01-02T03:00:00Z")], "PodsPending", "no pod is running yet"),
     ],
 )
-def test_a_stage_says_what_the_pod_waits_for_that_is_worst_off(statuses, reason, says):
+def test_a_stage_reports_the_most_serious_reason_of_its_pods(statuses, reason, says):
     world = scoring()
     names = [pod(world, index, status)["metadata"]["name"] for index, status in enumerate(statuses)]
     world.settle()
@@ -108,7 +108,7 @@ def test_a_stage_says_what_the_pod_waits_for_that_is_worst_off(statuses, reason,
          "in LocalQueue 'research'"),
     ],
 )  # fmt: skip
-def test_a_workload_that_kueue_holds_back_says_so(kind, change, says):
+def test_a_workload_waits_for_admission_by_kueue(kind, change, says):
     world = World(make_run(scheduling={"queueName": "research"}))
     while not (found := [s for s, w in world.workloads().items() if w["kind"] == kind]):
         world.settle()
@@ -121,7 +121,7 @@ def test_a_workload_that_kueue_holds_back_says_so(kind, change, says):
     assert (stage.reason, stage.message) == (Reason.PODS_PENDING, says.format(workload["metadata"]["name"]))
 
 
-def test_a_pod_that_kueue_gates_names_the_queue():
+def test_a_gated_pod_names_its_queue():
     world = scoring(scheduling={"queueName": "research"})
     made = pod(world, 0, GATED)
     made["metadata"]["labels"] = made["metadata"]["labels"] | {"kueue.x-k8s.io/queue-name": "research"}
@@ -129,7 +129,7 @@ def test_a_pod_that_kueue_gates_names_the_queue():
     assert world.stage("score/ada").message.endswith("waiting for admission by Kueue in LocalQueue 'research'")
 
 
-def test_what_only_events_say_is_told_of_the_object_that_they_are_about():
+def test_the_message_of_an_event_names_its_object():
     world = scoring()
     job = world.workloads()["score/ada"]
     job["metadata"]["uid"] = "job"
@@ -147,7 +147,7 @@ def test_what_only_events_say_is_told_of_the_object_that_they_are_about():
     assert world.stage("score/ada").message is None
 
 
-def test_a_server_whose_pods_are_refused_says_why_and_one_that_loads_runs():
+def test_a_server_reports_rejected_pods_and_runs_while_it_loads():
     world = World(make_run())
     world.finish_in_turn("resolve", "prepare/prompts")
     server = world.workloads()["serve/ada"]
@@ -164,7 +164,7 @@ def test_a_server_whose_pods_are_refused_says_why_and_one_that_loads_runs():
 
 
 def alone_with(status: dict, **changes) -> World:
-    """Return a world in which sft is all that is at work, with a pod of this status."""
+    """Return a world in which only sft runs, with one pod."""
     world = World(make_run(training={"nodes": 2, "processesPerNode": 2, "resources": GPU}, **changes))
     world.run_until("sft")
     for name in [r for r in world.objects if r.kind == "Pod"]:
@@ -174,7 +174,7 @@ def alone_with(status: dict, **changes) -> World:
     return world
 
 
-def test_a_run_of_which_nothing_runs_says_so_once_and_holds_no_gpu():
+def test_a_pending_run_posts_one_event_and_holds_no_gpu():
     world = alone_with(UNSCHEDULABLE)
     decision = world.reconcile()
     assert world.condition("Ready")[1] == Reason.STAGES_RUNNING
@@ -203,7 +203,7 @@ def test_a_run_of_which_nothing_runs_says_so_once_and_holds_no_gpu():
     assert world.status.gpus_in_use == 0
 
 
-def test_a_pod_that_is_not_followed_by_the_next_is_looked_at_again():
+def test_a_stage_becomes_pending_if_no_pod_follows_the_last_one():
     world = scoring()
     world.finish_in_turn("verify/ada.mathematics", "verify/ada.coding")
     pod(world, 0, ended(NOW))
@@ -214,7 +214,7 @@ def test_a_pod_that_is_not_followed_by_the_next_is_looked_at_again():
     assert world.stage("score/ada").reason == Reason.PODS_PENDING
 
 
-def test_gpus_are_counted_by_pod_and_those_of_a_pending_stage_stay_reserved():
+def test_gpus_in_use_are_those_of_bound_pods_and_the_budget_is_reserved():
     run = make_run(scheduling={"gpuBudget": 4})
     for source in run["spec"]["sources"]:
         source["served"] |= {"resources": GPU, "tensorParallelSize": 2, "replicas": 2}

@@ -1,4 +1,4 @@
-"""One test for each reason: what brings it about, and nothing else does."""
+"""The causes of each reason."""
 
 import pytest
 
@@ -11,7 +11,7 @@ STAGES = ("resolve", "prepare/prompts")
 
 
 def world_at(*finished: str, run=None) -> World:
-    """Return a world in which these stages have ended."""
+    """Return a world in which some stages have finished."""
     world = World(run or make_run())
     world.finish_in_turn(*finished)
     return world
@@ -21,14 +21,14 @@ def events(world: World) -> list[tuple[str, str, str]]:
     return [(e.type, e.reason, e.message) for e in world.events]
 
 
-def test_a_run_at_work_says_so_in_its_conditions():
+def test_a_running_run_is_reconciling():
     world = world_at()
     assert world.condition("Ready") == ("False", Reason.STAGES_RUNNING, "running: resolve")
     assert world.condition("Reconciling")[:2] == ("True", "StagesRunning")
     assert world.condition("Stalled")[0] == "False"
 
 
-def test_a_run_at_its_end_is_at_rest_and_without_a_gate_knows_of_none():
+def test_a_complete_run_is_not_reconciling_and_has_no_gate():
     world = world_at()
     world.run_to_end()
     for kind in ("Reconciling", "Stalled", "Failed", "Suspended"):
@@ -61,7 +61,7 @@ def test_a_passed_gate_is_true():
     ],
     ids=["hub", "endpoint", "reward", "publish"],
 )  # fmt: skip
-def test_a_secret_that_is_not_there_is_waited_for(changes, field):
+def test_a_missing_secret_is_waited_for(changes, field):
     world = World(make_run(**changes), absent={"key"})
     world.settle()
     _, reason, message = world.condition("Ready")
@@ -75,7 +75,7 @@ def test_a_secret_that_is_not_there_is_waited_for(changes, field):
     [{"s3": {"secretRef": {"name": "key"}}}, {"publish": {"uri": "s3://b/x", "s3SecretRef": {"name": "key"}}}],
     ids=["s3", "publish"],
 )
-def test_the_keys_of_an_object_store_are_waited_for(changes):
+def test_a_missing_secret_of_an_object_store_is_waited_for(changes):
     world = World(make_run(**changes), absent={"key"})
     world.settle()
     _, reason, message = world.condition("Ready")
@@ -109,7 +109,7 @@ def test_a_missing_prerequisite_is_waited_for_and_named(scheduling, absent, reas
     assert world.condition("Complete")[0] == "True"
 
 
-def test_a_queue_of_a_cluster_without_kueue_is_not_said_to_be_missing():
+def test_missing_kueue_is_reported_instead_of_its_queue():
     world = World(make_run(scheduling={"queueName": "research"}), absent={"research", "kueue.x-k8s.io"})
     world.settle()
     _, reason, message = world.condition("Ready")
@@ -124,7 +124,7 @@ def test_a_queue_of_a_cluster_without_kueue_is_not_said_to_be_missing():
     assert world.condition("Complete")[0] == "True"
 
 
-def test_a_stage_without_a_running_pod_says_what_kubernetes_says():
+def test_a_pending_stage_has_the_message_of_kubernetes():
     world = world_at()
     job = world.workloads()["resolve"]
     waiting = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
@@ -144,14 +144,14 @@ def test_a_stage_without_a_running_pod_says_what_kubernetes_says():
     assert (world.stage("resolve").reason, world.stage("resolve").message) == (Reason.PODS_RUNNING, None)
 
 
-def test_a_server_that_answers_is_ready_and_its_generation_had_to_wait():
+def test_a_client_waits_until_its_server_is_ready():
     world = world_at(*STAGES)
     assert world.stage("generate/ada").reason == Reason.WAITING_FOR_SERVER
     world.serve("ada")
     assert (world.stage("serve/ada").state, world.stage("serve/ada").reason) == ("Ready", Reason.SERVER_READY)
 
 
-def test_what_an_earlier_run_made_is_a_cache_hit():
+def test_an_artifact_of_an_earlier_run_is_a_cache_hit():
     def all_complete(kind, task):
         result = succeeded(kind, task)
         if kind != "resolve":
@@ -167,7 +167,7 @@ def test_what_an_earlier_run_made_is_a_cache_hit():
     assert world.status.results[0].delta == 40.0
 
 
-def test_a_stages_life_is_told_by_events():
+def test_a_stage_posts_events():
     world = world_at("resolve")
     told = events(world)
     assert ("Normal", Reason.STAGE_SUCCEEDED, "resolve") in told

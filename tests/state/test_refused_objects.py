@@ -1,4 +1,4 @@
-"""An object that the API server does not take holds up nothing but its own stage."""
+"""An object that the API server refuses delays only its own stage."""
 
 from datetime import timedelta
 
@@ -21,7 +21,7 @@ def world_at(*finished: str, run=None) -> World:
 
 
 def answered() -> World:
-    """Return a world in which ada has answered and her server is to go, while the quota lets bob's not come."""
+    """Return a world in which generate/ada has finished, and a quota refuses the server of bob."""
     world = world_at("resolve", "prepare/prompts", run=make_run(scheduling={"maxServers": 1}))
     world.serve("ada")
     world.refusals["Deployment:serve.bob"] = QUOTA
@@ -29,14 +29,14 @@ def answered() -> World:
     return world
 
 
-def test_a_finished_server_is_deleted_though_another_object_is_refused():
+def test_a_server_is_deleted_when_another_object_is_refused():
     world = answered()
     world.settle()
     assert "serve/ada" not in world.workloads()
     assert world.stage("serve/ada").state == "Succeeded"
 
 
-def test_a_quota_is_waited_for_in_the_servers_words():
+def test_a_stage_waits_for_quota_with_the_api_servers_message():
     world = answered()
     world.settle()
     stage = world.stage("serve/bob")
@@ -55,7 +55,7 @@ def test_a_quota_is_waited_for_in_the_servers_words():
     [(QUOTA, [5.0, 5.0, 10.0, 20.0, 40.0, 60.0]), (WEBHOOK_DOWN, [1.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0])],
     ids=["refused", "failed"],
 )
-def test_what_is_not_created_is_tried_again_after_a_growing_while(refusal, expected):
+def test_a_refused_object_is_retried_with_a_growing_delay(refusal, expected):
     world = answered()
     world.refusals["Deployment:serve.bob"] = refusal
     world.settle()
@@ -68,7 +68,7 @@ def test_what_is_not_created_is_tried_again_after_a_growing_while(refusal, expec
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
-def test_an_object_that_can_never_be_fails_its_stage_in_the_servers_words(status):
+def test_an_invalid_object_fails_its_stage_with_the_api_servers_message(status):
     world = answered()
     world.refusals["Deployment:serve.bob"] = Refusal(status, INVALID.message)
     world.settle()
@@ -79,21 +79,21 @@ def test_an_object_that_can_never_be_fails_its_stage_in_the_servers_words(status
     assert not [o for o in world.objects.values() if o["kind"] in ("Deployment", "Service")]
 
 
-def test_what_is_not_refused_goes_on():
+def test_other_stages_continue():
     world = World(make_run(), refusals={"Deployment:serve.bob": QUOTA})
     world.run_to_end()
     assert world.stage("serve/bob").reason == Reason.OBJECT_REFUSED
     assert world.stage("verify/ada.mathematics").state == "Succeeded"
 
 
-def test_nothing_starts_before_what_it_starts_from_is_kept():
+def test_no_stage_starts_before_the_accepted_spec_is_stored():
     world = World(make_run(), refusals={"ConfigMap:": Refusal(403, "create ConfigMap tiny-spec: 403 quota")})
     world.settle()
     assert not world.objects
     assert world.condition("Ready") == ("False", Reason.OBJECT_REFUSED, "create ConfigMap tiny-spec: 403 quota")
 
 
-def test_a_retry_that_is_refused_says_so_and_not_that_it_was_tried():
+def test_a_refused_retry_reports_the_refusal():
     world = world_at()
     world.run_until("sft")
     world.refusals["PyTorchJob:sft"] = Refusal(403, "exceeded quota")

@@ -1,4 +1,4 @@
-"""What a run leaves to people: scores on the card, paths of what was really made, names that collide with none."""
+"""The results of a run: scores, data set, artifacts, and the ConfigMaps that record it."""
 
 import json
 
@@ -18,20 +18,20 @@ def published(world: World) -> dict:
     raise LookupError("publish")
 
 
-def test_the_card_has_the_scores_that_ended_last():
+def test_the_model_card_has_the_latest_scores():
     world = World(make_run(publish={"uri": "pvc://fusion-data/out"}))
     world.run_to_end()
     assert published(world) == {name: {"base": 20.0, "sft": 50.0, "final": 60.0} for name in ("math-test", "code-test")}
 
 
-def test_the_status_says_what_the_data_set_is_like():
+def test_the_status_summarizes_the_data_set():
     counts = {"sft_rows": 7, "pairs": 5, "sft:ada": 4, "drop:Truncated": 2}
     numbers = {"truncated_share": 0.125, "mean_margin": 0.04, "win:ada": 0.75}
     result = StageResult(outcome=Outcome.SUCCEEDED, counts=counts, numbers=numbers)
     summary = dataset_summary([result], FusionRunSpec.model_validate(make_spec()))
     assert (summary.truncated_share, summary.mean_margin) == (0.125, 0.04)
     assert [(row.source, row.win_rate) for row in summary.by_source] == [("ada", 0.75), ("bob", None)]
-    assert summary.by_dataset == []  # of an artifact whose manifest has no such counts
+    assert summary.by_dataset == []  # the result has no such counts
 
 
 def run_with_presets() -> dict:
@@ -44,7 +44,7 @@ def run_with_presets() -> dict:
 
 
 def sized(kind, task):
-    """Answer as a construction whose HelpSteer2 gave half of the published pairs."""
+    """Return a result of ``construct`` with half of the published pairs of HelpSteer2."""
     result = succeeded(kind, task)
     if kind != "construct":
         return result
@@ -66,14 +66,14 @@ def test_the_status_shows_each_data_set_beside_the_recipes_table_and_warns_once(
     assert warned == [("Warning", "datasets[helpsteer]: 2,830 pairs, the recipe has 5,661 (-50%)")]
 
 
-def test_data_of_the_recipes_size_give_no_warning():
+def test_a_data_set_of_the_published_size_gives_no_warning():
     world = World(make_run())
     world.run_to_end()
     assert Reason.DATASET_SIZE_DIFFERS not in {e.reason for e in world.events}
 
 
 def only_final_model(kind, task):
-    """Answer as ``resolve`` when all but the SFT model is complete."""
+    """Return a result of ``resolve`` in which every artifact except the SFT model is complete."""
     result = succeeded(kind, task)
     if kind != "resolve":
         return result
@@ -81,7 +81,7 @@ def only_final_model(kind, task):
     return result.model_copy(update={"complete": [i for i, n in enumerate(names) if n != "sft"]})
 
 
-def test_a_model_that_was_not_needed_and_is_not_there_is_not_promised():
+def test_a_skipped_model_is_not_among_the_artifacts():
     world = World(make_run(), answer=only_final_model)
     world.run_to_end()
     assert world.stage("sft").reason == "NoLongerNeeded"
@@ -89,7 +89,7 @@ def test_a_model_that_was_not_needed_and_is_not_there_is_not_promised():
     assert world.status.artifacts.model.endswith("/model")
 
 
-def test_the_runtime_class_is_asked_for_by_a_coding_benchmark_too():
+def test_a_coding_benchmark_needs_the_runtime_class_too():
     spec = make_run()["spec"]
     run = make_run(datasets=spec["datasets"][:1], scheduling={"sandboxRuntimeClassName": "isolated"})
     world = World(run, absent={"isolated"})
@@ -108,7 +108,7 @@ def test_a_run_with_a_dot_in_its_name_keeps_its_own_config_maps():
     assert frozen == [{"llama-3.1-spec", "llama-3.1-resolved"}, {"llama-3-1-spec", "llama-3-1-resolved"}]
 
 
-def test_what_was_accepted_is_kept_whole():
+def test_the_accepted_spec_and_images_are_stored():
     world = World(make_run())
     world.settle()
     kept = next(o for o in world.objects.values() if o["metadata"]["name"] == "tiny-spec")

@@ -1,4 +1,4 @@
-"""What a run waits for is said, and what is not its own never misleads it."""
+"""Limits of ``spec.scheduling``, and pods of a deleted run of the same name."""
 
 import copy
 
@@ -17,7 +17,7 @@ def run_with_gpus(**scheduling):
     return run
 
 
-def test_a_stage_that_could_never_start_is_told_before_anything_starts():
+def test_a_stage_larger_than_the_budget_is_reported_before_acceptance():
     world = World(run_with_gpus(gpuBudget=6))
     decision = world.reconcile()
     status, reason, message = world.condition("Ready")
@@ -31,7 +31,7 @@ def test_a_stage_that_could_never_start_is_told_before_anything_starts():
     assert world.condition("Complete")[0] == "True"
 
 
-def test_a_budget_that_is_lowered_later_waits_and_says_so():
+def test_a_stage_waits_for_a_lowered_budget():
     world = World(run_with_gpus(gpuBudget=8))
     for _ in range(30):
         world.settle()
@@ -49,7 +49,7 @@ def test_a_budget_that_is_lowered_later_waits_and_says_so():
     assert world.condition("Complete")[0] == "True"
 
 
-def test_servers_wait_for_their_turn():
+def test_max_servers_limits_the_running_servers():
     world = World(make_run(scheduling={"maxServers": 1}))
     world.settle()
     most = 0
@@ -63,8 +63,8 @@ def test_servers_wait_for_their_turn():
     assert world.condition("Complete")[0] == "True"
 
 
-def test_pods_that_a_deleted_namesake_left_are_not_believed():
-    """A run that is deleted and applied again finds its predecessor's pods until they are collected."""
+def test_pods_of_a_deleted_run_of_the_same_name_are_ignored():
+    """A run that is created again finds the pods of the deleted one until they are garbage-collected."""
     before = World(make_run())
     before.settle()
     resolve = before.workloads()["resolve"]

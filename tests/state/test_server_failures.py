@@ -1,4 +1,4 @@
-"""When a model server has failed for good: never for what it waits for, nor for a crash of long ago."""
+"""When a model server has failed: not while it waits, and not for an old crash."""
 
 from datetime import timedelta
 
@@ -9,14 +9,14 @@ from support.world import World
 
 
 def served(**changes) -> World:
-    """Return a world in which serve/ada is on its way."""
+    """Return a world in which serve/ada is starting."""
     world = World(make_run(**changes))
     world.finish_in_turn("resolve", "prepare/prompts")
     return world
 
 
 def crashed(world: World, restarts: int, last: dict, life: timedelta | None = None, *, was_ready: bool = False) -> None:
-    """Let the server's container crash after a life of so long."""
+    """Let the container of the server crash after it ran for some time."""
     pod = world.place("serve/ada")
     unready_since = world.now - timedelta(minutes=1)
     if life:
@@ -28,13 +28,13 @@ def crashed(world: World, restarts: int, last: dict, life: timedelta | None = No
     world.settle()
 
 
-def test_a_server_that_crashes_once_may_come_back():
+def test_one_crash_is_no_failure():
     world = served()
     crashed(world, 1, {"exitCode": 1})
     assert world.stage("serve/ada").state == "Running"
 
 
-def test_a_server_that_crashes_again_and_again_fails_with_its_last_words():
+def test_a_crash_loop_fails_the_server_with_its_log():
     world = served()
     crashed(world, 3, {"exitCode": 1, "message": "ValueError: no KV cache"}, timedelta(seconds=40))
     stage = world.stage("serve/ada")
@@ -45,19 +45,19 @@ def test_a_server_that_crashes_again_and_again_fails_with_its_last_words():
     assert not world.workloads()
 
 
-def test_a_server_that_answers_and_crashes_soon_again_and_again_fails():
+def test_a_server_that_crashes_soon_after_it_is_ready_fails():
     world = served()
     crashed(world, 3, {"exitCode": 1}, timedelta(minutes=2), was_ready=True)
     assert world.stage("serve/ada").state == "Failed"
 
 
-def test_a_server_that_ran_for_days_may_restart_as_often_as_it_must():
+def test_a_server_that_ran_for_days_may_restart_any_number_of_times():
     world = served()
     crashed(world, 7, {"exitCode": 139}, timedelta(days=2), was_ready=True)
     assert world.stage("serve/ada").state == "Running"
 
 
-def test_a_server_without_memory_says_which_limit_to_raise():
+def test_a_server_over_its_memory_limit_names_the_limit():
     world = served()
     crashed(world, 3, {"exitCode": 137, "reason": "OOMKilled"})
     assert world.stage("serve/ada").reason == Reason.OUT_OF_MEMORY
@@ -72,7 +72,7 @@ def test_a_server_that_its_startup_probe_killed_fails_at_once_and_names_the_fiel
 
 
 def test_a_server_that_waits_for_a_node_never_fails():
-    """Nor does one that an older operator gave a deadline, which counted from its creation."""
+    """Nor does the progress deadline count that older releases set on its Deployment."""
     world = served()
     late = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
     pod = world.place("serve/ada")

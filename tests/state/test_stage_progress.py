@@ -1,4 +1,4 @@
-"""What the pods of a stage at work push becomes its status: the sum over shards, in steps."""
+"""Progress that pods push: it is summed over the shards into the status of the stage."""
 
 import json
 from datetime import timedelta
@@ -14,7 +14,7 @@ from support.world import World, succeeded
 
 
 def generating(*pushed: tuple[int, dict[str, float]]) -> World:
-    """Return a world in which generate/ada runs in two shards, of which these many of 100 are done."""
+    """Return a world in which generate/ada runs in two shards, with the progress of each."""
     world = World(make_run())
     world.finish_in_turn("resolve", "prepare/prompts", "prepare/benchmarks")
     world.serve("ada")
@@ -31,7 +31,7 @@ def test_progress_of_the_shards_is_a_percentage_of_the_stage():
     assert (progress.done, progress.total, progress.unit) == (30, 100, "%")
 
 
-def test_the_time_left_is_told_in_steps():
+def test_the_time_left_changes_in_steps():
     world = generating((50, {}), (10, {}))
     world.now += timedelta(seconds=60)
     world.settle()
@@ -77,7 +77,7 @@ UNCHECKED = st.fixed_dictionaries(
 
 
 def _never(constant: str) -> None:
-    raise AssertionError(f"{constant} in a status: no API server takes it")
+    raise AssertionError(f"{constant} in a status is rejected by the API server")
 
 
 def _integers(value):
@@ -98,7 +98,7 @@ def _integers(value):
         st.one_of(VALID, UNCHECKED),
     )
 )
-def test_whatever_is_pushed_the_decision_stands_and_its_status_can_be_written(pushed):
+def test_no_pushed_progress_breaks_the_decision_or_the_status(pushed):
     world = World(make_run())
     world.finish_in_turn("resolve", "prepare/prompts")
     world.serve("ada")
@@ -112,15 +112,15 @@ def test_whatever_is_pushed_the_decision_stands_and_its_status_can_be_written(pu
     assert not world.workloads()
 
 
-def test_a_shard_that_there_is_none_of_counts_for_nothing():
+def test_progress_of_an_unknown_shard_is_ignored():
     world = generating((50, {}), (10, {}), (100, {"tokens_per_second": 9.0}))
     world.settle()
     assert world.stage("generate/ada").progress.done == 30
     assert world.stage("generate/ada").tokens_per_second is None
 
 
-def test_a_number_that_no_status_can_hold_costs_a_pod_only_that_number():
-    """Training that diverged says so: its other words count, and its outcome most of all."""
+def test_a_number_that_a_status_cannot_hold_is_left_out_of_a_result():
+    """The rest of the result of a diverged training run is kept."""
     said = '{"outcome":"Succeeded","counts":{"rows":7,"huge":1%s},"numbers":{"last_loss":NaN,"big":1e400,"last":0.5}}'
     result = decode_result(said % ("0" * 30))
     assert (result.counts, result.numbers) == ({"rows": 7}, {"last": 0.5})

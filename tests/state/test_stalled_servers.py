@@ -1,4 +1,4 @@
-"""A server that takes no more tokens is replaced, and its generation goes on; not for ever. One that is away is not."""
+"""A stalled server is replaced, at most ``backoffLimit`` times. An unavailable server is not replaced."""
 
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ from support.runs import make_run
 from support.world import World
 
 MESSAGE = "server wedged: no token accepted for 600 s"
-WEDGED = StageResult(outcome=Outcome.FAILED, server_wedged=True, message=MESSAGE)
+STALLED = StageResult(outcome=Outcome.FAILED, server_wedged=True, message=MESSAGE)
 
 
 def generating(**changes) -> World:
@@ -23,8 +23,8 @@ def generating(**changes) -> World:
     return world
 
 
-def wedge(world: World) -> None:
-    world.fail("generate/ada", {"exitCode": EXIT_SERVER_WEDGED, "message": encode_result(WEDGED)})
+def stall(world: World) -> None:
+    world.fail("generate/ada", {"exitCode": EXIT_SERVER_WEDGED, "message": encode_result(STALLED)})
     world.settle()
 
 
@@ -33,19 +33,19 @@ def servers(world: World) -> list[str]:
     return sorted(f"{o['kind']}/{o['metadata']['name']}" for o in kinds)
 
 
-def test_the_server_is_replaced_and_the_generation_waits_for_the_new_one():
+def test_a_stalled_server_is_replaced_and_its_client_waits():
     world = generating()
     (deployment, service) = servers(world)
-    wedge(world)
+    stall(world)
     assert servers(world) == [f"{deployment}-r1", f"{service}-r1"]
     assert world.stage("serve/ada").state == "Running"
     assert world.stage("generate/ada").reason == Reason.WAITING_FOR_SERVER
     assert "generate/ada" not in world.workloads()
 
 
-def test_the_generation_goes_on_at_the_new_servers_address():
+def test_the_client_continues_with_the_address_of_the_new_server():
     world = generating()
-    wedge(world)
+    stall(world)
     world.serve("ada")
     job = world.workloads()["generate/ada"]["metadata"]["name"]
     task = decode_task(world.objects[ObjectRef("v1", "ConfigMap", "lab", job)]["data"]["task.json"])
@@ -63,19 +63,19 @@ def test_the_generation_goes_on_at_the_new_servers_address():
 
 
 @pytest.mark.parametrize("limit", [0, 2])
-def test_a_server_is_replaced_no_more_often_than_a_stage_is_tried_again(limit):
+def test_backoff_limit_limits_the_replacements_of_a_server(limit):
     world = generating(backoffLimit=limit)
     for _ in range(limit):
-        wedge(world)
+        stall(world)
         world.serve("ada")
-    wedge(world)
+    stall(world)
     assert (world.stage("generate/ada").state, world.stage("generate/ada").reason) == ("Failed", Reason.SERVER_WEDGED)
     assert MESSAGE in world.condition("Failed")[2]
     assert servers(world) == []
     assert sum(c == "Deployment:serve.ada" for c in world.created) == limit + 1
 
 
-def test_another_failure_of_a_generation_leaves_the_server_alone():
+def test_another_failure_of_the_client_does_not_replace_the_server():
     world = generating()
     world.fail("generate/ada", {"exitCode": 130})
     world.settle()
@@ -87,7 +87,7 @@ STALL = timedelta(seconds=600)
 
 
 def placed(world: World, *, ready: bool, since: timedelta, started: bool = True, age: timedelta | None = None) -> dict:
-    """Give serve/ada a pod: how it has been for how long, and for how long its container runs."""
+    """Give serve/ada a pod that has been ready, or not, for some time, with a container of some age."""
     for left in [r for r in world.objects if r.kind == "Pod" and "-serve-ada-" in r.name]:
         del world.objects[left]
     pod = world.place("serve/ada")
@@ -135,24 +135,24 @@ def deleted_by_somebody(world):
 
 
 @pytest.mark.parametrize("how", [ready_all_along, hangs])
-def test_a_server_that_was_up_while_its_client_got_nothing_is_replaced(how):
+def test_an_available_server_that_sends_nothing_is_replaced(how):
     world = generating()
     world.now += 3 * STALL
     how(world)
-    wedge(world)
+    stall(world)
     assert all(name.endswith("-r1") for name in servers(world) if not name.startswith("Pod/"))
     assert world.created.count("Deployment:serve.ada") == 2
 
 
 @pytest.mark.parametrize("how", [gone, gated, drained, restarted_in_place, loading, deleted_by_somebody])
-def test_a_server_that_was_away_is_kept_and_its_client_made_again_when_it_is_ready(how):
+def test_an_unavailable_server_is_kept_and_its_client_restarts_when_it_is_ready(how):
     world = generating(backoffLimit=0)
     deployment, service = servers(world)
     job = world.workloads()["generate/ada"]["metadata"]["name"]
     for _ in range(3):
         world.now += 3 * STALL
         how(world)
-        wedge(world)
+        stall(world)
         assert {deployment, service} <= set(servers(world))
         assert "generate/ada" not in world.workloads()
         assert world.stage("generate/ada").reason == Reason.WAITING_FOR_SERVER
@@ -163,24 +163,24 @@ def test_a_server_that_was_away_is_kept_and_its_client_made_again_when_it_is_rea
     assert world.condition("Complete")[0] == "True"
 
 
-def test_a_server_that_came_back_while_its_client_gave_up_is_kept():
+def test_a_server_that_became_ready_meanwhile_is_kept():
     world = generating(backoffLimit=0)
     before = servers(world)
     job = world.workloads()["generate/ada"]["metadata"]["name"]
     world.now += 3 * STALL
     placed(world, ready=True, since=timedelta(minutes=1))
-    wedge(world)
+    stall(world)
     assert set(before) <= set(servers(world))
     assert world.workloads()["generate/ada"]["metadata"]["name"] == job
 
 
-def test_a_client_that_is_made_again_asks_the_server_that_there_is():
+def test_a_restarted_client_uses_the_current_server():
     world = generating()
-    wedge(world)
+    stall(world)
     world.serve("ada")
     world.now += 3 * STALL
     gone(world)
-    wedge(world)
+    stall(world)
     world.serve("ada")
     job = world.workloads()["generate/ada"]["metadata"]["name"]
     assert job.endswith("-r1")

@@ -1,6 +1,6 @@
-"""Another release wrote the run's ConfigMaps, status or CRD: the operator is upgraded or rolled back during a run.
+"""ConfigMaps, status and spec of a run that another release wrote: an upgrade or a rollback of the operator.
 
-The runs here are changed by hand to hold what this release does not know; tests/releases has those of real releases.
+The tests add data that this release does not know; tests/releases has runs of real releases.
 """
 
 import copy
@@ -25,7 +25,7 @@ GPU = {"limits": {"nvidia.com/gpu": 1}}
 
 
 def training(**changes) -> World:
-    """Return a run whose SFT has been at work on GPUs for three hours."""
+    """Return a run whose SFT has run on GPUs for three hours."""
     world = World(make_run(training={"nodes": 1, "processesPerNode": 1, "resources": GPU}, **changes))
     world.run_until("sft")
     world.place("sft")
@@ -93,7 +93,7 @@ UNKNOWN = [
 
 
 @pytest.mark.parametrize("change", UNKNOWN, ids=lambda c: c.__name__)
-def test_what_is_unknown_is_ignored_and_the_run_goes_on(change):
+def test_unknown_data_is_ignored_and_the_run_continues(change):
     world = training()
     config_map(world, "spec")["version"] = NEWER
     before = world.stage("sft").gpu_seconds
@@ -108,7 +108,7 @@ def test_what_is_unknown_is_ignored_and_the_run_goes_on(change):
     assert world.created.count("PyTorchJob:sft") == 1
 
 
-def test_another_controllers_condition_is_never_written_and_asks_for_no_write():
+def test_a_condition_of_another_controller_is_never_written():
     world = training()
     condition_of_another_controller(world)
     assert world.reconcile().status is None
@@ -116,7 +116,7 @@ def test_another_controllers_condition_is_never_written_and_asks_for_no_write():
     assert "QuotaReserved" not in {c.type for c in world.reconcile().status.conditions}
 
 
-def test_a_state_of_a_newer_release_reads_back_as_it_was_written():
+def test_an_unknown_state_is_preserved():
     assert StageState("Evicted") == "Evicted"
     assert StageState("Evicted") not in list(StageState)
 
@@ -147,7 +147,7 @@ def unreadable_toleration(world, monkeypatch):
     ],
     ids=lambda c: getattr(c, "__name__", ""),
 )
-def test_a_run_that_the_operator_is_too_old_for_waits_and_can_be_suspended(change, says, monkeypatch):
+def test_a_run_waits_for_a_newer_operator_and_can_be_suspended(change, says, monkeypatch):
     world = training()
     config_map(world, "spec")["version"] = NEWER
     change(world, monkeypatch)
@@ -175,7 +175,7 @@ def test_a_run_that_the_operator_is_too_old_for_waits_and_can_be_suspended(chang
 
 
 def with_a_new_stage(spec):
-    """Plan as a newer release might: with a stage of its own between SFT and DPO, and one that reads a new server."""
+    """Return a plan with a new stage between SFT and DPO, and a new server with a client."""
     plan = build_plan(spec)
     added = Stage("fetch/extra", StageKind.FETCH, inputs=("sft",), pins=(0,))
     server = Stage("serve/extra", StageKind.SERVE)
@@ -191,7 +191,7 @@ def with_a_new_stage(spec):
 
 @pytest.mark.parametrize("finished", [(), ("resolve",)], ids=["before resolve", "after resolve"])
 @pytest.mark.parametrize("kept", ["stages.json", None], ids=["listed", "accepted by 0.1.0"])
-def test_a_run_goes_on_without_the_stages_that_a_newer_release_has_added(monkeypatch, finished, kept):
+def test_an_accepted_run_has_no_stages_that_a_newer_release_added(monkeypatch, finished, kept):
     world = World(make_run())
     world.finish_in_turn(*finished)
     if not kept:
