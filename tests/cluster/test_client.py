@@ -48,6 +48,17 @@ def serve(handler, use):
     return asyncio.run(go()), requests, observed
 
 
+def error_of(handler, call):
+    """Return the error that a call raises, the requests and the observed ones."""
+
+    async def use(client):
+        with pytest.raises(ClusterError) as caught:
+            await call(client)
+        return caught.value
+
+    return serve(handler, use)
+
+
 async def pages(client, *arguments):
     return [page async for page in client.pages(*arguments)]
 
@@ -57,12 +68,9 @@ def status(code, message):
 
 
 def test_a_refusal_is_an_error_with_the_message_of_the_api_server():
-    async def use(client):
-        with pytest.raises(ClusterError) as caught:
-            await client.create(MANIFEST)
-        return caught.value
-
-    error, requests, observed = serve(lambda _: status(409, 'jobs.batch "j" already exists'), use)
+    error, requests, observed = error_of(
+        lambda _: status(409, 'jobs.batch "j" already exists'), lambda c: c.create(MANIFEST)
+    )
     assert (error.verb, error.kind, error.name, error.status) == ("create", "Job", "j", 409)
     assert not error.retryable
     assert "already exists" in str(error)
@@ -75,28 +83,19 @@ def test_a_refusal_is_an_error_with_the_message_of_the_api_server():
 
 @pytest.mark.parametrize("code", [429, 500, 503])
 def test_a_temporary_error_is_retryable(code):
-    async def use(client):
+    assert error_of(lambda _: status(code, "later"), lambda c: c.get(JOB))[0].retryable
+
+
+async def test_an_unreachable_server_is_retryable():
+    observed = []
+    client = Client(ApiClient(Configuration(host="http://127.0.0.1:9")), lambda *a: observed.append(a))
+    try:
         with pytest.raises(ClusterError) as caught:
             await client.get(JOB)
-        return caught.value
-
-    assert serve(lambda _: status(code, "later"), use)[0].retryable
-
-
-def test_an_unreachable_server_is_retryable():
-    async def go():
-        observed = []
-        client = Client(ApiClient(Configuration(host="http://127.0.0.1:9")), lambda *a: observed.append(a))
-        try:
-            with pytest.raises(ClusterError) as caught:
-                await client.get(JOB)
-        finally:
-            await client.close()
-        return caught.value, observed
-
-    error, observed = asyncio.run(go())
-    assert error.status == 0
-    assert error.retryable
+    finally:
+        await client.close()
+    assert caught.value.status == 0
+    assert caught.value.retryable
     assert observed[0][:3] == ("get", "Job", 0)
 
 
@@ -120,12 +119,9 @@ def test_a_list_is_read_page_by_page():
 
 
 def test_an_expired_list_is_an_error_with_status_410():
-    async def use(client):
-        with pytest.raises(ClusterError) as caught:
-            await pages(client, "v1", "Pod")
-        return caught.value
-
-    assert serve(lambda _: status(410, "continue token is too old"), use)[0].status == 410
+    assert (
+        error_of(lambda _: status(410, "continue token is too old"), lambda c: pages(c, "v1", "Pod"))[0].status == 410
+    )
 
 
 @pytest.mark.parametrize(
@@ -144,7 +140,7 @@ def test_the_proxy_comes_from_the_environment(monkeypatch, environment, proxy):
     assert proxy_for("https://10.0.0.1:443") == proxy
 
 
-def test_no_request_reads_a_netrc_file(monkeypatch):
+async def test_no_request_reads_a_netrc_file(monkeypatch):
     """With ``trust_env``, aiohttp would read it in a thread at every request."""
     monkeypatch.setenv("http_proxy", "http://proxy:3128")
     monkeypatch.delenv("no_proxy", raising=False)
@@ -154,17 +150,14 @@ def test_no_request_reads_a_netrc_file(monkeypatch):
         lambda client_configuration: setattr(client_configuration, "host", "http://api.example"),
     )
 
-    async def go():
-        client = await connect(lambda *_: None)
-        rest = client._api.rest_client
-        session = rest._create_pool_manager()
-        try:
-            return session.trust_env, rest.proxy
-        finally:
-            await session.close()
-            await client.close()
-
-    assert asyncio.run(go()) == (False, "http://proxy:3128")
+    client = await connect(lambda *_: None)
+    rest = client._api.rest_client
+    session = rest._create_pool_manager()
+    try:
+        assert (session.trust_env, rest.proxy) == (False, "http://proxy:3128")
+    finally:
+        await session.close()
+        await client.close()
 
 
 def test_a_list_of_an_unknown_kind_is_empty():
@@ -212,23 +205,14 @@ def test_a_queue_is_looked_up_in_a_served_version(served, asked, exists):
 
 @pytest.mark.parametrize("ref", [KUEUE_API, ObjectRef(KUEUE_GROUP, "LocalQueue", "demo", "q")], ids=["group", "queue"])
 def test_kueue_is_missing_only_if_its_group_is_not_served(ref):
-    async def use(client):
-        with pytest.raises(ClusterError) as caught:
-            await client.exists(ref)
-        return caught.value.retryable
-
     assert serve(lambda _: status(404, "page not found"), lambda c: c.exists(ref))[0] is False
-    assert serve(lambda _: status(503, "the API server is starting"), use)[0] is True
+    assert error_of(lambda _: status(503, "the API server is starting"), lambda c: c.exists(ref))[0].retryable is True
     one = {"kind": "APIGroup", "versions": [{"version": "v1beta2"}], "metadata": {}}
     assert serve(lambda _: web.json_response(one), lambda c: c.exists(ref))[0] is True
 
 
 def test_a_forbidden_object_is_not_absent():
-    async def use(client):
-        with pytest.raises(ClusterError, match="forbidden"):
-            await client.exists(JOB)
-
-    serve(lambda _: status(403, "forbidden"), use)
+    assert error_of(lambda _: status(403, "forbidden"), lambda c: c.exists(JOB))[0].status == 403
 
 
 def test_the_status_is_applied_with_the_field_manager():

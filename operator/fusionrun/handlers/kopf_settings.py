@@ -34,17 +34,10 @@ class NoDiffBase(kopf.DiffBaseStorage):  # type: ignore[misc]  # kopf is untyped
 class NoProgress(kopf.ProgressStorage):  # type: ignore[misc]
     """Stores no progress of handlers: ``on.event`` handlers run once and have none."""
 
-    def fetch(self, *, key: Any, body: kopf.Body) -> None:
-        """Return None."""
-
-    def store(self, *, key: Any, record: Any, body: kopf.Body, patch: kopf.Patch) -> None:
+    def fetch(self, **_: Any) -> None:
         """Do nothing."""
 
-    def purge(self, *, key: Any, body: kopf.Body, patch: kopf.Patch) -> None:
-        """Do nothing."""
-
-    def touch(self, *, body: kopf.Body, patch: kopf.Patch, value: str | None) -> None:
-        """Do nothing."""
+    store = purge = touch = fetch
 
     def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
         """Return the essence unchanged."""

@@ -27,15 +27,7 @@ def status_of(
 
 
 def running(context: Context, stage: Stage, workload: Workload, otherwise: str | None = None) -> StageOutcome:
-    """Return the outcome of a running stage.
-
-    Parameters
-    ----------
-    context, stage, workload
-        The stage and its last attempt.
-    otherwise
-        The message if no pod waits.
-    """
+    """Return the outcome of a running stage; ``otherwise`` is the message if no pod waits."""
     found = pending_pods(workload, context.now)
     reason = Reason.PODS_RUNNING if found.running else Reason.PODS_PENDING
     status = status_of(context, stage, workload, StageState.RUNNING, reason)

@@ -29,15 +29,7 @@ class Conclusion:
 
 
 def conclude(context: Context, outcomes: Outcomes, before: FusionRunStatus) -> Conclusion:
-    """Return what follows for the run.
-
-    Parameters
-    ----------
-    context, outcomes
-        The stages and the decisions on them.
-    before
-        The previous status of the run.
-    """
+    """Return what follows for the run."""
     spec, now = context.layout.spec, context.now
     if outcomes.failures:
         name, failure = outcomes.failures[0]
@@ -109,7 +101,7 @@ def _in_progress(context: Context, outcomes: Outcomes) -> Conclusion:
 
 def _active(context: Context, outcomes: Outcomes, names: Sequence[str]) -> Conclusion:
     """Report which stages run, and which of them have pending pods; the run is pending if none has a running pod."""
-    pending = {name: found for name, found in outcomes.pending.items() if name in names}
+    pending = {name: found for name in names if (found := outcomes.stages[name].pending)}
     waiting, seconds = overdue(pending, context.now)
     again = () if seconds is None else (seconds,)
     text = "; ".join(f"{name}: {found.message}" for name, found in waiting.items() if found.message)

@@ -1,6 +1,5 @@
 """The input and the output of the decision on one stage: a context, and the outcomes of the stages before it."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -95,31 +94,6 @@ class Outcomes:
         return [outcome.status for outcome in self.stages.values()]
 
     @property
-    def create(self) -> Iterator[Manifest]:
-        """The objects to create."""
-        return (manifest for outcome in self.stages.values() for manifest in outcome.create)
-
-    @property
-    def delete(self) -> Iterator[ObjectRef]:
-        """The objects to delete."""
-        return (ref for outcome in self.stages.values() for ref in outcome.delete)
-
-    @property
-    def list_pods(self) -> Iterator[ObjectRef]:
-        """The workloads whose pods must be listed before the decision is final."""
-        return (ref for outcome in self.stages.values() for ref in outcome.list_pods)
-
-    @property
     def failures(self) -> list[tuple[str, Failure]]:
-        """The failed stages, in plan order."""
+        """The failed stages and why they failed, in plan order."""
         return [(name, outcome.failure) for name, outcome in self.stages.items() if outcome.failure]
-
-    @property
-    def pending(self) -> dict[str, PendingPods]:
-        """The pods that do not run, by stage."""
-        return {name: outcome.pending for name, outcome in self.stages.items() if outcome.pending}
-
-    @property
-    def requeue_seconds(self) -> list[float]:
-        """The times after which stages ask for another reconcile."""
-        return [o.requeue_seconds for o in self.stages.values() if o.requeue_seconds is not None]

@@ -155,41 +155,22 @@ def _secrets(spec: FusionRunSpec) -> Iterator[tuple[str, SecretKeyRef | SecretRe
 
 
 def _scheduling(namespace: str, spec: FusionRunSpec) -> Iterator[tuple[ObjectRef, Missing]]:
-    runtime_class = spec.scheduling.sandbox_runtime_class_name
+    scheduling = spec.scheduling
     programs = any(d.task is Task.CODING for d in spec.datasets) or any(
         b.grader is Grader.CODING for b in spec.evaluation.benchmarks
     )
-    if runtime_class and programs:
-        yield (
-            ObjectRef("node.k8s.io/v1", "RuntimeClass", "", runtime_class),
-            Missing(
-                Reason.RUNTIME_CLASS_MISSING,
-                f"spec.scheduling.sandboxRuntimeClassName: {runtime_class!r}: no such RuntimeClass in the cluster: "
-                "create it, or change the field",
-                _runs_programs,
-            ),
-        )
-    gpu_class = spec.scheduling.gpu_runtime_class_name
-    if gpu_class and _asks_for_gpus(spec):
-        yield (
-            ObjectRef("node.k8s.io/v1", "RuntimeClass", "", gpu_class),
-            Missing(
-                Reason.RUNTIME_CLASS_MISSING,
-                f"spec.scheduling.gpuRuntimeClassName: {gpu_class!r}: no such RuntimeClass in the cluster: "
-                "create it, or change the field",
-                _holds_gpus,
-            ),
-        )
-    if priority_class := spec.scheduling.priority_class_name:
-        yield (
-            ObjectRef("scheduling.k8s.io/v1", "PriorityClass", "", priority_class),
-            Missing(
-                Reason.PRIORITY_CLASS_MISSING,
-                f"spec.scheduling.priorityClassName: {priority_class!r}: no such PriorityClass in the cluster: "
-                "create it, or change the field",
-            ),
-        )
-    if queue := spec.scheduling.queue_name:
+    sandbox_class = scheduling.sandbox_runtime_class_name if programs else None
+    gpu_class = scheduling.gpu_runtime_class_name if _asks_for_gpus(spec) else None
+    runtime, priority = ("node.k8s.io/v1", "RuntimeClass"), ("scheduling.k8s.io/v1", "PriorityClass")
+    for field, name, (api_version, kind), reason, holds in (
+        ("sandboxRuntimeClassName", sandbox_class, runtime, Reason.RUNTIME_CLASS_MISSING, _runs_programs),
+        ("gpuRuntimeClassName", gpu_class, runtime, Reason.RUNTIME_CLASS_MISSING, _holds_gpus),
+        ("priorityClassName", scheduling.priority_class_name, priority, Reason.PRIORITY_CLASS_MISSING, every_stage),
+    ):
+        if name:
+            text = f"spec.scheduling.{field}: {name!r}: no such {kind} in the cluster: create it, or change the field"
+            yield ObjectRef(api_version, kind, "", name), Missing(reason, text, holds)
+    if queue := scheduling.queue_name:
         yield (
             KUEUE,
             Missing(

@@ -21,8 +21,7 @@ from fusionrun.settings import Settings
 from fusionrun.state.decide.conclude import conclude
 from fusionrun.state.decide.context import Context, Outcomes
 from fusionrun.state.decide.decision import Decision
-from fusionrun.state.decide.expiry import expired
-from fusionrun.state.decide.lost_pods import lost_pods
+from fusionrun.state.decide.deletions import expired, lost_pods
 from fusionrun.state.decide.prerequisites import Missing, every_stage, missing, over_budget
 from fusionrun.state.decide.stages import decide_stages, stop
 from fusionrun.state.observe.accepted_run import Acceptance, acceptance, accepted_by, resolution
@@ -112,15 +111,12 @@ def _advance(given: _Input, accepted: Acceptance) -> Decision:
     )
     outcomes = decide_stages(context, Outcomes(benchmarks=tuple(before.results), dataset=before.dataset))
     conclusion = conclude(context, outcomes, before)
-    requeue = [*outcomes.requeue_seconds, *conclusion.requeue_seconds]
     if conclusion.stop:
         outcomes = stop(context, outcomes, *conclusion.stop)
     ends = summary.is_finished(conclusion.conditions)
     # A suspended run is accepted when it is resumed, with the images and stages of the operator at that time.
     waits = any(m.holds is every_stage for m in context.missing) or (accepted.is_new and spec.suspend)
     lost, next_lost = lost_pods(given.observed, given.now)
-    if next_lost is not None:
-        requeue.append(next_lost)
     report = RunReport(
         stages=outcomes.statuses,
         results=list(outcomes.benchmarks),
@@ -128,13 +124,15 @@ def _advance(given: _Input, accepted: Acceptance) -> Decision:
         artifacts=summary.artifacts(layout, outcomes.statuses),
         gpus_in_use=summary.gpus_in_use(layout.plan, given.observed),
     )
-    create = [*([] if ends or waits else to_keep), *outcomes.create]
+    decided = outcomes.stages.values()
+    create = [*([] if ends or waits else to_keep), *(manifest for outcome in decided for manifest in outcome.create)]
+    times = [*(outcome.requeue_seconds for outcome in decided), *conclusion.requeue_seconds, next_lost]
     return replace(
         given.decision(conclusion.conditions, report),
         create=tuple({ref_of(m): m for m in create}.values()),  # stages share a NetworkPolicy
-        delete=tuple(dict.fromkeys([*outcomes.delete, *lost])),
-        list_pods=tuple(outcomes.list_pods),
-        requeue_seconds=0.0 if ends else min(requeue, default=None),
+        delete=tuple(dict.fromkeys([*(ref for outcome in decided for ref in outcome.delete), *lost])),
+        list_pods=tuple(ref for outcome in decided for ref in outcome.list_pods),
+        requeue_seconds=0.0 if ends else min((seconds for seconds in times if seconds is not None), default=None),
     )
 
 

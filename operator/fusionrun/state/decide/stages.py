@@ -13,30 +13,14 @@ from fusionrun.state.report.stage_status import UNFINISHED, idle
 
 
 def decide_stages(context: Context, outcomes: Outcomes) -> Outcomes:
-    """Decide on every stage.
-
-    Parameters
-    ----------
-    context
-        What the decisions depend on.
-    outcomes
-        The scores and the data set known so far, without any stage.
-    """
+    """Decide on every stage; ``outcomes`` has the scores and the data set known so far, and no stages."""
     for stage in context.layout.plan.stages:
         outcomes = outcomes.add(decide_stage(context, stage, outcomes))
     return outcomes
 
 
 def decide_stage(context: Context, stage: Stage, before: Outcomes) -> StageOutcome:
-    """Decide on one stage.
-
-    Parameters
-    ----------
-    context, stage
-        What the decision depends on, and the stage.
-    before
-        The outcomes of the stages before it.
-    """
+    """Decide on one stage, given the outcomes of the stages before it."""
     if context.is_done(stage):
         delete = context.seen(stage).running_objects if stage.kind is StageKind.SERVE else ()
         return StageOutcome(context.previous[stage.name], delete=delete)
@@ -55,15 +39,7 @@ def decide_stage(context: Context, stage: Stage, before: Outcomes) -> StageOutco
 
 
 def stop(context: Context, outcomes: Outcomes, reason: Reason, message: str) -> Outcomes:
-    """Stop every stage: create nothing, delete what runs, and keep ended objects for their logs.
-
-    Parameters
-    ----------
-    context, outcomes
-        The stages and the decisions on them.
-    reason, message
-        Why, for the status of unfinished stages.
-    """
+    """Stop every stage: create nothing, delete what runs, and keep ended objects for their logs."""
     return replace(
         outcomes,
         stages={

@@ -23,17 +23,7 @@ TRANSIENT_FIRST_SECONDS = 1.0
 
 
 def start(context: Context, stage: Stage, before: Outcomes, attempt: int, message: str | None = None) -> StageOutcome:
-    """Start an attempt of a stage, or say what it waits for.
-
-    Parameters
-    ----------
-    context, stage, before
-        The stage, and the outcomes of the stages before it.
-    attempt
-        0 for the first attempt.
-    message
-        Why there is another attempt.
-    """
+    """Start an attempt of a stage, or return what it waits for; ``message`` is why there is another attempt."""
     waiting = _blocked(context, stage, before)
     if waiting is not None:
         return StageOutcome(waiting)

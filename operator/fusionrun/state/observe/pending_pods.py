@@ -52,15 +52,7 @@ class PendingPods:
 
 
 def pending_pods(workload: Workload, now: datetime) -> PendingPods:
-    """Return why the pods of a workload wait.
-
-    Parameters
-    ----------
-    workload
-        A workload that has not ended.
-    now
-        The time, in UTC.
-    """
+    """Return why the pods of a workload that has not ended wait."""
     waiting = [pod for pod in workload.pods if pod_phase(pod) in ("Pending", "")]
     since = _since(workload, waiting) or now
     alive = [pod for pod in workload.pods if not pod_ended(pod)]

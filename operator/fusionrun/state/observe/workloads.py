@@ -78,15 +78,7 @@ class Workload:
 def observe_workload(
     manifest: Manifest, pods: list[Manifest], log_tails: dict[str, str], warnings: dict[str, str]
 ) -> Workload:
-    """Parse a workload and its pods.
-
-    Parameters
-    ----------
-    manifest, pods
-        The Job, PyTorchJob or Deployment, and its pods.
-    log_tails, warnings
-        As in ``LiveObjects``.
-    """
+    """Parse a workload and its pods."""
     status = manifest.get("status") or {}
     true = {c["type"]: c for c in status.get("conditions") or [] if c.get("status") == "True"}
     phase, ended, failure = Phase.RUNNING, None, None

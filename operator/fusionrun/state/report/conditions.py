@@ -57,15 +57,7 @@ def failed(reason: Reason, message: str) -> list[NewCondition]:
     return _conditions(reason, message, ConditionType.FINISHED, ConditionType.FAILED, ConditionType.STALLED)
 
 
-_TYPES = (
-    ConditionType.READY,
-    ConditionType.FINISHED,
-    ConditionType.COMPLETE,
-    ConditionType.FAILED,
-    ConditionType.SUSPENDED,
-    ConditionType.RECONCILING,
-    ConditionType.STALLED,
-)
+_TYPES = tuple(kind for kind in ConditionType if kind is not ConditionType.EVALUATION_PASSED)
 
 
 def _conditions(reason: Reason, message: str, *true: ConditionType) -> list[NewCondition]:

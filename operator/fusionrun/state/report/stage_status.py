@@ -45,17 +45,7 @@ def with_workload(
     now: datetime,
     ended: datetime | None = None,
 ) -> StageStatus:
-    """Return the status of a stage that has a workload.
-
-    Parameters
-    ----------
-    stage, old, workload
-        The stage, its previous status, and its last attempt.
-    state, reason
-        The new state and its reason.
-    now, ended
-        The time, and when the stage ended if it did.
-    """
+    """Return the status of a stage that has a workload."""
     started = (parse_time(old.start_time) if old else None) or workload.started
     status = idle(stage, old, state, reason).model_copy(
         update={

@@ -43,19 +43,7 @@ def summary(
     now: datetime,
     report: RunReport | None = None,
 ) -> FusionRunStatus:
-    """Return the status of a run.
-
-    Parameters
-    ----------
-    before
-        The previous status, from which missing values are taken.
-    conditions
-        The new conditions.
-    generation
-        Generation of the FusionRun that was observed.
-    report
-        The stages; None if no stage was decided on, since the spec cannot be read.
-    """
+    """Return the status of a run; without a report, that of its stages does not change."""
     report = report or RunReport(before.stages, before.results, before.dataset)
     finished = is_finished(conditions)
     return FusionRunStatus(
