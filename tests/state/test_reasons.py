@@ -44,43 +44,30 @@ def test_a_passed_gate_is_true():
     assert world.condition("EvaluationPassed")[:2] == ("True", Reason.EVALUATION_PASSED)
 
 
+FAR = {"name": "far", "type": "Endpoint", "endpoint": {"url": "http://far", "model": "m", "apiKeySecretRef": SECRET}}
+S3 = {"name": "key"}
+TOKEN, KEYS = "key 'token'", "keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+
+
 @pytest.mark.parametrize(
-    ("changes", "field"),
+    ("changes", "field", "keys"),
     [
-        ({"hub": {"tokenSecretRef": SECRET}}, "spec.hub.tokenSecretRef: 'key'"),
-        (
-            {"sources": [{"name": "far", "type": "Endpoint",
-                          "endpoint": {"url": "http://far", "model": "m", "apiKeySecretRef": SECRET}}]},
-            "spec.sources[far].endpoint.apiKeySecretRef: 'key'",
-        ),
-        (
-            {"rewardModel": called_reward(apiKeySecretRef=SECRET)},
-            "spec.rewardModel.endpoint.apiKeySecretRef: 'key'",
-        ),
-        ({"publish": {"uri": "hf://me/mine", "tokenSecretRef": SECRET}}, "spec.publish.tokenSecretRef: 'key'"),
+        ({"hub": {"tokenSecretRef": SECRET}}, "hub.tokenSecretRef", TOKEN),
+        ({"sources": [FAR]}, "sources[far].endpoint.apiKeySecretRef", TOKEN),
+        ({"rewardModel": called_reward(apiKeySecretRef=SECRET)}, "rewardModel.endpoint.apiKeySecretRef", TOKEN),
+        ({"publish": {"uri": "hf://me/mine", "tokenSecretRef": SECRET}}, "publish.tokenSecretRef", TOKEN),
+        ({"s3": {"secretRef": S3}}, "s3.secretRef", KEYS),
+        ({"publish": {"uri": "s3://b/x", "s3SecretRef": S3}}, "publish.s3SecretRef", KEYS),
     ],
-    ids=["hub", "endpoint", "reward", "publish"],
-)  # fmt: skip
-def test_a_missing_secret_is_waited_for(changes, field):
-    world = World(make_run(**changes), absent={"key"})
-    world.settle()
-    _, reason, message = world.condition("Ready")
-    assert reason == Reason.SECRET_MISSING
-    assert message.startswith(field)
-    assert "with key 'token'" in message
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"s3": {"secretRef": {"name": "key"}}}, {"publish": {"uri": "s3://b/x", "s3SecretRef": {"name": "key"}}}],
-    ids=["s3", "publish"],
+    ids=["hub", "endpoint", "reward", "publish", "s3", "publish-s3"],
 )
-def test_a_missing_secret_of_an_object_store_is_waited_for(changes):
+def test_a_missing_secret_is_waited_for(changes, field, keys):
     world = World(make_run(**changes), absent={"key"})
     world.settle()
     _, reason, message = world.condition("Ready")
     assert reason == Reason.SECRET_MISSING
-    assert "with keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in message
+    assert message.startswith(f"spec.{field}: 'key'")
+    assert f"with {keys}" in message
 
 
 @pytest.mark.parametrize(
@@ -169,12 +156,12 @@ def test_an_artifact_of_an_earlier_run_is_a_cache_hit():
 
 def test_a_stage_posts_events():
     world = world_at("resolve")
-    told = events(world)
-    assert ("Normal", Reason.STAGE_SUCCEEDED, "resolve") in told
-    started = [m for _, reason, m in told if reason == Reason.STAGE_STARTED]
+    posted = events(world)
+    assert ("Normal", Reason.STAGE_SUCCEEDED, "resolve") in posted
+    started = [m for _, reason, m in posted if reason == Reason.STAGE_STARTED]
     assert started[0].startswith("resolve: Job/tiny-resolve-")
     assert any(m.startswith("prepare/prompts: Job/") for m in started)
-    assert told[0][1] != Reason.STAGE_FAILED
+    assert posted[0][1] != Reason.STAGE_FAILED
 
 
 def test_a_retry_and_a_failure_are_warnings():

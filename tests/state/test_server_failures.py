@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import pytest
+
 from fusionrun.api.status import Reason
 from fusionrun.state.observe.object_fields import format_time
 from support.runs import make_run
@@ -28,47 +30,37 @@ def crashed(world: World, restarts: int, last: dict, life: timedelta | None = No
     world.settle()
 
 
-def test_one_crash_is_no_failure():
+@pytest.mark.parametrize(
+    ("restarts", "last", "life", "was_ready", "reason", "text"),
+    [
+        (1, {"exitCode": 1}, None, False, None, None),
+        (3, {"exitCode": 1}, timedelta(seconds=40), False, Reason.SERVER_NOT_READY,
+         "crashed 3 times, the last time with exit code 1"),
+        (3, {"exitCode": 1}, timedelta(minutes=2), True, Reason.SERVER_NOT_READY, "crashed 3 times"),
+        (7, {"exitCode": 139}, timedelta(days=2), True, None, None),
+        (3, {"exitCode": 137, "reason": "OOMKilled"}, None, False, Reason.OUT_OF_MEMORY, "resources.limits.memory"),
+        (1, {"exitCode": 143}, timedelta(hours=1), False, Reason.SERVER_NOT_READY,
+         "was not ready within startupTimeoutSeconds"),
+    ],
+    ids=["one crash", "crash loop", "crash loop after Ready", "old crashes", "out of memory", "startup probe"],
+)  # fmt: skip
+def test_a_server_fails_because_of(restarts, last, life, was_ready, reason, text):
     world = served()
-    crashed(world, 1, {"exitCode": 1})
-    assert world.stage("serve/ada").state == "Running"
+    crashed(world, restarts, last, life, was_ready=was_ready)
+    stage = world.stage("serve/ada")
+    if reason is None:
+        assert stage.state == "Running"
+    else:
+        assert (stage.state, stage.reason) == ("Failed", reason)
+        assert text in stage.message
 
 
-def test_a_crash_loop_fails_the_server_with_its_log():
+def test_a_failed_server_fails_the_run_with_its_log():
     world = served()
     crashed(world, 3, {"exitCode": 1, "message": "ValueError: no KV cache"}, timedelta(seconds=40))
-    stage = world.stage("serve/ada")
-    assert (stage.state, stage.reason) == ("Failed", Reason.SERVER_NOT_READY)
-    assert "crashed 3 times, the last time with exit code 1" in stage.message
-    assert stage.log_tail == "ValueError: no KV cache"
+    assert world.stage("serve/ada").log_tail == "ValueError: no KV cache"
     assert world.condition("Failed")[1] == Reason.STAGE_FAILED
     assert not world.workloads()
-
-
-def test_a_server_that_crashes_soon_after_it_is_ready_fails():
-    world = served()
-    crashed(world, 3, {"exitCode": 1}, timedelta(minutes=2), was_ready=True)
-    assert world.stage("serve/ada").state == "Failed"
-
-
-def test_a_server_that_ran_for_days_may_restart_any_number_of_times():
-    world = served()
-    crashed(world, 7, {"exitCode": 139}, timedelta(days=2), was_ready=True)
-    assert world.stage("serve/ada").state == "Running"
-
-
-def test_a_server_over_its_memory_limit_names_the_limit():
-    world = served()
-    crashed(world, 3, {"exitCode": 137, "reason": "OOMKilled"})
-    assert world.stage("serve/ada").reason == Reason.OUT_OF_MEMORY
-    assert "resources.limits.memory" in world.stage("serve/ada").message
-
-
-def test_a_server_that_its_startup_probe_killed_fails_at_once_and_names_the_field():
-    world = served()
-    crashed(world, 1, {"exitCode": 143}, timedelta(seconds=3600))
-    assert world.stage("serve/ada").reason == Reason.SERVER_NOT_READY
-    assert "was not ready within startupTimeoutSeconds" in world.stage("serve/ada").message
 
 
 def test_a_server_that_waits_for_a_node_never_fails():

@@ -2,7 +2,8 @@
 
 Another release may be on the other side of the boundary: an operator is upgraded or rolled back while the pods, the
 ConfigMaps and the status of its runs stay. So a reader ignores the fields that it does not know. What a user writes is
-checked by the CRD's schema and, once, at a run's acceptance (``state.frozen``), where an unknown field is an error.
+checked by the CRD's schema and, once, at a run's acceptance (``state.observe.accepted_run``), where an unknown field is
+an error.
 
 A field's default never changes once it is released: a writer leaves out of a task what is at its default.
 """

@@ -87,9 +87,9 @@ def wrap_in_job(
     Notes
     -----
     The user's error ends the Job at once, and so does a wedged server of the run's own, which the operator restarts
-    before the next attempt; a disruption of the node counts for nothing (``state.failures.explain_early`` sees to an
-    end of evictions); whatever else fails is tried again up to the run's ``backoffLimit``. A policy makes
-    ``podReplacementPolicy: Failed`` mandatory.
+    before the next attempt; a disruption of the node counts for nothing (``explain_early`` in
+    ``state.observe.failures`` sees to an end of evictions); whatever else fails is tried again up to the run's
+    ``backoffLimit``. A policy makes ``podReplacementPolicy: Failed`` mandatory.
     Source: Kubernetes, "Handling retriable and non-retriable pod failures with Pod failure policy".
     """
     stage_labels = meta.labels(run, stage, attempt)
