@@ -233,8 +233,7 @@ def test_a_delete_has_a_uid_precondition_and_deletes_dependents():
 
 def test_a_log_is_text():
     text, requests, _ = serve(
-        lambda _: web.Response(text="last\nlines"),
-        lambda c: c.log_tail("demo", "p", "stage", lines=20, previous=True),
+        lambda _: web.Response(text="last\nlines"), lambda c: c.log_tail("demo", "p", "stage", lines=20, previous=True)
     )
     assert text == "last\nlines"
     assert requests[0][1] == "/api/v1/namespaces/demo/pods/p/log"

@@ -86,10 +86,7 @@ async def test_nothing_is_deleted_when_the_status_write_failed(client, store, ma
     client.fail["apply", "FusionRun"] = ClusterError("apply", "FusionRun", "x", 500, "etcd is away")
     with pytest.raises(ClusterError, match="etcd is away"):
         await execute(
-            create=(make.child("Job", "new"),),
-            status=FusionRunStatus(),
-            delete=(ref_of(old),),
-            events=(EVENT,),
+            create=(make.child("Job", "new"),), status=FusionRunStatus(), delete=(ref_of(old),), events=(EVENT,)
         )
     assert "delete Job" not in client.verbs()
     assert "create Event" not in client.verbs()
@@ -112,11 +109,7 @@ async def test_an_object_of_another_owner_is_never_taken_over(client, make, exec
 
 
 @pytest.mark.parametrize(
-    "leftover",
-    [
-        {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}},
-        {"owner": "an-older-run-of-this-name"},
-    ],
+    "leftover", [{"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}, {"owner": "an-older-run-of-this-name"}]
 )
 async def test_an_object_of_the_same_name_that_is_being_deleted_is_waited_for(client, make, execute, leftover):
     job = make.child("Job", "new", **leftover)

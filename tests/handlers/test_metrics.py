@@ -10,12 +10,7 @@ def run(name="tiny", **status):
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
-        "metadata": {
-            "name": name,
-            "namespace": "demo",
-            "uid": "u",
-            "creationTimestamp": "2026-01-01T00:00:00Z",
-        },
+        "metadata": {"name": name, "namespace": "demo", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z"},
         "spec": {"target": {"family": "Llama3"}},
         "status": status,
     }

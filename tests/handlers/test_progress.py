@@ -57,13 +57,7 @@ async def test_an_address_that_does_not_belong_to_a_pod_of_a_run_is_rejected(kno
 
 
 @pytest.mark.parametrize(
-    "body",
-    [
-        "",
-        "no json",
-        "[]",
-        json.dumps({**PROGRESS, "numbers": {str(i): 1 for i in range(17)}}),
-    ],
+    "body", ["", "no json", "[]", json.dumps({**PROGRESS, "numbers": {str(i): 1 for i in range(17)}})]
 )
 async def test_a_body_that_is_not_progress_is_rejected(body):
     statuses, _, pushed = await push([body], pod())

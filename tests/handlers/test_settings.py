@@ -14,10 +14,7 @@ def write(tmp_path, text):
 
 def test_settings_are_read_from_a_file(tmp_path):
     settings = load_settings(
-        write(
-            tmp_path,
-            IMAGES + "namespaces: [a, b]\nserve_extra_args: [--enforce-eager]\nresync_seconds: 20\n",
-        )
+        write(tmp_path, IMAGES + "namespaces: [a, b]\nserve_extra_args: [--enforce-eager]\nresync_seconds: 20\n")
     )
     assert settings.images.serve == "s"
     assert settings.namespaces == ("a", "b")

@@ -34,10 +34,7 @@ class WorkQueue:
     """
 
     def __init__(
-        self,
-        reconcile: Reconcile,
-        failed: Callable[[ObjectRef, Exception], None],
-        done: Callable[[str, float], None],
+        self, reconcile: Reconcile, failed: Callable[[ObjectRef, Exception], None], done: Callable[[str, float], None]
     ) -> None:
         self._reconcile = reconcile
         self._failed = failed

@@ -15,12 +15,7 @@ NO_POD_LEFT = "the workload failed and none of its pods is left to explain it: s
 
 
 def status_of(
-    context: Context,
-    stage: Stage,
-    workload: Workload,
-    state: StageState,
-    reason: Reason,
-    ended: datetime | None = None,
+    context: Context, stage: Stage, workload: Workload, state: StageState, reason: Reason, ended: datetime | None = None
 ) -> StageStatus:
     """Return the status of a stage that has a workload."""
     return with_workload(stage, context.previous.get(stage.name), workload, state, reason, context.now, ended)
@@ -32,8 +27,7 @@ def running(context: Context, stage: Stage, workload: Workload, otherwise: str |
     reason = Reason.PODS_RUNNING if found.running else Reason.PODS_PENDING
     status = status_of(context, stage, workload, StageState.RUNNING, reason)
     return StageOutcome(
-        status.model_copy(update={"message": found.message or otherwise}),
-        pending=found if found.is_relevant else None,
+        status.model_copy(update={"message": found.message or otherwise}), pending=found if found.is_relevant else None
     )
 
 
