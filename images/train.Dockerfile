@@ -34,4 +34,4 @@ COPY dist/*.whl /opt/fusionrun/
 RUN pip install --no-cache-dir --no-deps /opt/fusionrun/*.whl
 USER 1000:1000
 # The build fails where Triton could not compile its CUDA driver in a pod.
-RUN [ "$FLAVOUR" != cuda ] || python -m fusionrun_stages.compiler
+RUN [ "$FLAVOUR" != cuda ] || python -m fusionrun_stages.pod.compiler

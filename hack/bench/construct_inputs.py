@@ -15,7 +15,7 @@ from fusionrun.api.artifacts import shard_name
 from fusionrun.api.parameters import ConstructParameters
 from fusionrun.api.records import Prompt, Response, Score, Verdict
 from fusionrun.api.task import StageTask
-from fusionrun_stages.shards import BATCH_ROWS, arrow_schema
+from fusionrun_stages.volume.parquet import BATCH_ROWS, arrow_schema
 
 SOURCES = ("gemma", "llama", "mistral", "qwen")
 SAMPLES = 5

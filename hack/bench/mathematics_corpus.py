@@ -10,7 +10,7 @@ often say the same value, not the same text.
 import random
 from collections.abc import Iterator
 
-from fusionrun_stages.graders.mathematics import Question
+from fusionrun_stages.grading.mathematics import Question
 
 SAMPLES = 8
 KINDS = {"integer": 55, "fraction": 13, "decimal": 7, "expression": 15, "point": 5, "set": 3, "equation": 2}

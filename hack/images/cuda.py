@@ -31,7 +31,7 @@ IMPORTS = {
         "safetensors.torch",
         "pyarrow.parquet",
         "fusionrun_stages.score",
-        "fusionrun_stages.reward_model",
+        "fusionrun_stages.reward.model",
     ),
 }
 PROGRAM = """
@@ -55,7 +55,7 @@ def build_and_check(builder: Builder, say: Callable[[str], None]) -> dict[str, s
         say(f"checking {name}")
         try:
             builder.run_in(reference, "python", "-c", PROGRAM, *IMPORTS[name])
-            builder.run_in(reference, "python", "-m", "fusionrun_stages.compiler")
+            builder.run_in(reference, "python", "-m", "fusionrun_stages.pod.compiler")
             builder.run_in(reference, "pip", "check")
         except subprocess.CalledProcessError as error:
             raise BuildError(f"{name} was built, but it failed a check (its output is above)") from error

@@ -40,7 +40,7 @@ from fusionrun_stages.construction.split import hold_out, keep, take
 from fusionrun_stages.construction.summary import FILE as SUMMARY
 from fusionrun_stages.construction.summary import Summary, prepared
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.shards import read_json, write_atomic
+from fusionrun_stages.volume.atomic import read_json, write_atomic
 from fusionrun_stages.work import Made, Work
 
 SFT, PAIR, HELD_OUT = "sft", "pair", "held-out"

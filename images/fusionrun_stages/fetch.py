@@ -6,8 +6,10 @@ from pathlib import Path
 
 from fusionrun.api.parameters import FetchParameters
 from fusionrun_stages.errors import InfrastructureError
-from fusionrun_stages.model_files import check_model
-from fusionrun_stages.remote import WORKERS, ask_hub, download_s3, hub_api, hub_id, noted_revision
+from fusionrun_stages.models.files import check_model
+from fusionrun_stages.remote.hub import WORKERS, ask_hub, hub_api, hub_id
+from fusionrun_stages.remote.object_store import download_s3
+from fusionrun_stages.remote.pins import noted_revision
 from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger(__name__)

@@ -14,15 +14,16 @@ from dataclasses import dataclass, field
 
 from fusionrun.api.parameters import DatasetParameters, PrepareParameters
 from fusionrun.api.records import Prompt, Response
-from fusionrun_stages.contamination import FILE as CONTAMINATION_FILE
-from fusionrun_stages.contamination import Hit, Leak, Overlap, Report
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.items import COUNTED, Item, Key, Reader, Tally, open_dataset
-from fusionrun_stages.near_duplicates import NearDuplicates
-from fusionrun_stages.shards import shard_path, write_atomic
-from fusionrun_stages.solutions import SOLUTIONS
-from fusionrun_stages.sorting import Pool, SortingWriter
-from fusionrun_stages.subjects import subject_of
+from fusionrun_stages.grading.reference_solutions import SOLUTIONS
+from fusionrun_stages.prompts.contamination import FILE as CONTAMINATION_FILE
+from fusionrun_stages.prompts.contamination import Hit, Leak, Overlap, Report
+from fusionrun_stages.prompts.near_duplicates import NearDuplicates
+from fusionrun_stages.prompts.rows import COUNTED, Item, Key, Reader, Tally, open_dataset
+from fusionrun_stages.prompts.subjects import subject_of
+from fusionrun_stages.volume.atomic import write_atomic
+from fusionrun_stages.volume.paths import shard_path
+from fusionrun_stages.volume.sorting import Pool, SortingWriter
 from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger(__name__)

@@ -21,8 +21,10 @@ from fusionrun_stages.cards.sections import Facts
 from fusionrun_stages.construct import FILES
 from fusionrun_stages.construction.summary import FILE as SUMMARY
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.remote import ask_hub, ask_store, hub_api, hub_id, s3
-from fusionrun_stages.shards import commit, inside_volume, on_volume, read_json, write_atomic
+from fusionrun_stages.remote.hub import ask_hub, hub_api, hub_id
+from fusionrun_stages.remote.object_store import ask_store, s3
+from fusionrun_stages.volume.atomic import commit, read_json, write_atomic
+from fusionrun_stages.volume.paths import inside_volume, on_volume
 from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger(__name__)

@@ -17,20 +17,12 @@ from fusionrun.api.parameters import ResolveParameters
 from fusionrun.api.records import SCHEMA_VERSION, replace_surrogates
 from fusionrun.api.stage import PlannedStage, Reference, ReferenceKind
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.model_files import NO_TEMPLATE, TEMPLATE_FILES, check_model, fingerprint_model, has_chat_template
-from fusionrun_stages.remote import (
-    PIN_DIGITS,
-    ask_hub,
-    dataset_folder,
-    download_dataset,
-    download_s3,
-    fingerprint_s3,
-    hub_api,
-    hub_id,
-    note_pin,
-)
-from fusionrun_stages.shards import on_volume, volume_root
-from fusionrun_stages.tables import DataFile, check_columns, local_files
+from fusionrun_stages.models.files import NO_TEMPLATE, TEMPLATE_FILES, check_model, fingerprint_model, has_chat_template
+from fusionrun_stages.prompts.tables import DataFile, check_columns, local_files
+from fusionrun_stages.remote.hub import ask_hub, download_dataset, hub_api, hub_id
+from fusionrun_stages.remote.object_store import download_s3, fingerprint_s3
+from fusionrun_stages.remote.pins import note_pin
+from fusionrun_stages.volume.paths import PIN_DIGITS, dataset_folder, on_volume, volume_root
 from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger(__name__)

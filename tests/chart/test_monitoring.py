@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from fusionrun.metrics import _COUNTERS, _GAUGES, Metrics
-from fusionrun_stages.generation_metrics import Collector, Numbers
+from fusionrun_stages.client.metrics import Collector, Numbers
 
 CLIENT = Numbers(requests={200: 1}, samples={"stop": 1}, tokens={"prompt": 1}, slots={"busy": 1})
 NAMES = Metrics(list).names() | {

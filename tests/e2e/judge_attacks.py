@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.graders import coding
+from fusionrun_stages.grading import coding
 from fusionrun_stages.sandbox import judge, probe
 
 GOOD = ("def f(a, b):\n    return a + b\n", ("assert f(1, 2) == 3",))

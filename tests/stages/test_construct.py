@@ -13,7 +13,7 @@ from fusionrun.api.parameters import ConstructParameters
 from fusionrun_stages import construct
 from fusionrun_stages.construction.keys import Part
 from fusionrun_stages.construction.summary import Summary
-from fusionrun_stages.graders import PROMPT_FAULT
+from fusionrun_stages.grade import PROMPT_FAULT
 from support.construction import FILLER, Answer, R, U, W, build, name, sides
 
 

@@ -26,7 +26,8 @@ for library in ("polars", "pyarrow", "httpx", "math_verify", "torch", "transform
 
 from fusionrun.api.records import Prompt
 from fusionrun.api.task import StageTask, encode_task
-from fusionrun_stages.shards import shard_path, write_rows
+from fusionrun_stages.volume.parquet import write_rows
+from fusionrun_stages.volume.paths import shard_path
 from support.tiny_llama import make_tokenizer
 
 ROOT = Path(__file__).parents[2]

@@ -8,10 +8,10 @@ pytest.importorskip("datasketch")
 from fusionrun.api.records import Prompt, Response
 from fusionrun.api.task import StageTask
 from fusionrun_stages import prepare
-from fusionrun_stages.contamination import COMMON_PROMPTS, Overlap, words_of
 from fusionrun_stages.errors import InfrastructureError, UserError
-from fusionrun_stages.items import hash_of
-from fusionrun_stages.shards import read_rows
+from fusionrun_stages.prompts.contamination import COMMON_PROMPTS, Overlap, words_of
+from fusionrun_stages.prompts.rows import hash_of
+from fusionrun_stages.volume.parquet import read_rows
 from fusionrun_stages.work import Work
 
 LONG = "Tom has {} apples and gives three of them to his friend Anna before he walks home in the rain"

@@ -16,8 +16,8 @@ from fusionrun.api.stage import Reference
 from fusionrun.api.task import StageTask
 from fusionrun_stages import prepare, publish
 from fusionrun_stages.errors import InfrastructureError, UserError
-from fusionrun_stages.remote import dataset_folder
 from fusionrun_stages.resolve import pin
+from fusionrun_stages.volume.paths import dataset_folder
 from fusionrun_stages.work import Work
 
 BUCKET = "bucket"

@@ -19,7 +19,8 @@ from fusionrun.plan.defaults import fill
 from fusionrun_stages import construct
 from fusionrun_stages.cards.render import Cards
 from fusionrun_stages.cards.sections import Facts
-from fusionrun_stages.shards import read_json, read_rows, write_rows
+from fusionrun_stages.volume.atomic import read_json
+from fusionrun_stages.volume.parquet import read_rows, write_rows
 from fusionrun_stages.work import Work
 from support.runs import make_spec
 

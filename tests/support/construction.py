@@ -18,7 +18,7 @@ from fusionrun.api.records import (
 )
 from fusionrun.api.task import StageTask
 from fusionrun_stages import construct
-from fusionrun_stages.shards import read_rows, write_rows
+from fusionrun_stages.volume.parquet import read_rows, write_rows
 from fusionrun_stages.work import Made, Work
 
 R, W, U = VerdictValue.RIGHT, VerdictValue.WRONG, VerdictValue.UNKNOWN

@@ -6,7 +6,7 @@ from typing import Any
 
 from fusionrun_stages.cards.sections import Facts, build_sections, model_of, sampling_of, tiles
 from fusionrun_stages.construct import FILES
-from fusionrun_stages.remote import hub_id
+from fusionrun_stages.remote.hub import hub_id
 
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 """Source: huggingface.co/docs/hub/datasets-cards, ``size_categories``."""

@@ -11,8 +11,8 @@ from fusionrun.api.data import Task
 from fusionrun.api.parameters import SourceInputs
 from fusionrun.api.records import VerdictValue
 from fusionrun_stages.errors import InfrastructureError, UserError
-from fusionrun_stages.graders import PROMPT_FAULT
-from fusionrun_stages.shards import inside_volume
+from fusionrun_stages.grade import PROMPT_FAULT
+from fusionrun_stages.volume.paths import inside_volume
 
 KEY = pl.col("prompt_id").str.to_integer(base=16, dtype=pl.UInt64)
 """The 16 hexadecimal digits as a number: a quarter of the memory, and the same order."""

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 from fusionrun.api.parameters import SourceInputs
 from fusionrun.api.records import Row
 from fusionrun_stages.construction.keys import KEY, Part, shard_file
-from fusionrun_stages.shards import arrow_schema, commit, forget_parts
+from fusionrun_stages.volume.atomic import commit, forget_parts
+from fusionrun_stages.volume.parquet import arrow_schema
 
 RANGE_ROWS = 100_000
 """Rows of one range, about: at a few KiB each, some hundred MiB at most."""

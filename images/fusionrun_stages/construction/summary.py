@@ -15,8 +15,8 @@ import polars as pl
 from fusionrun.api.data import Task
 from fusionrun.api.records import MICRO
 from fusionrun_stages.construction.histogram import Histogram, Lengths, share_bins
-from fusionrun_stages.contamination import FILE as CONTAMINATION_FILE
-from fusionrun_stages.shards import read_json
+from fusionrun_stages.prompts.contamination import FILE as CONTAMINATION_FILE
+from fusionrun_stages.volume.atomic import read_json
 
 FILE = "summary.json"
 EXAMPLES = 20

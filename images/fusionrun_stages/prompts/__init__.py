@@ -1,0 +1,1 @@
+"""From the rows of data sets to prompts."""
