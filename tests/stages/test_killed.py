@@ -47,7 +47,7 @@ import math_verify, polars, pyarrow.parquet, torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, LlamaForSequenceClassification
 from fusionrun_stages import construct, generate, score, verify
 from fusionrun_stages.__main__ import main
-from fusionrun_stages.graders import coding, mathematics
+from fusionrun_stages.grading import coding, mathematics
 
 torch.set_num_threads(1)
 print("ready", flush=True)

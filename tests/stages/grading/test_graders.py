@@ -1,10 +1,10 @@
-"""What the graders' processes may take of their container."""
+"""What the graders' processes may take of their cgroup."""
 
 import os
 
 import pytest
 
-from fusionrun_stages.grade import container
+from fusionrun_stages.pod import cgroup
 from fusionrun_stages.grading import mathematics
 
 GIB, MIB = 2**30, 2**20
@@ -30,7 +30,7 @@ def write(folder, **files):
 )
 def test_a_container_has_the_memory_of_its_limit(tmp_path, files, expected):
     write(tmp_path, **files)
-    assert container.memory_bytes(tmp_path) == expected
+    assert cgroup.memory_bytes(tmp_path) == expected
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_container_has_the_memory_of_its_limit(tmp_path, files, expected):
 def test_a_container_has_the_processors_of_its_limit(tmp_path, monkeypatch, files, expected):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
     write(tmp_path, **files)
-    assert container.count_cpus(tmp_path) == expected
+    assert cgroup.count_cpus(tmp_path) == expected
 
 
 @pytest.mark.parametrize("have", [1 * GIB, 2 * GIB, 4 * GIB, 64 * GIB, 1024 * GIB])
