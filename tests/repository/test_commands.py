@@ -42,7 +42,7 @@ def test_the_disk_that_is_asked_for_is_the_disk_that_is_told():
 
 
 def tree() -> str:
-    return README.split("## The tree")[1].split("```")[1]
+    return README.split("## Repository layout")[1].split("```")[1]
 
 
 def test_the_readmes_tree_lists_every_room():
