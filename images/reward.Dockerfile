@@ -33,4 +33,4 @@ COPY dist/*.whl /opt/fusionrun/
 RUN pip install --no-cache-dir --no-deps /opt/fusionrun/*.whl
 USER 1000:1000
 # Fail the build if Triton cannot compile its CUDA driver as the user of the pod.
-RUN [ "$FLAVOUR" != cuda ] || python -m fusionrun_stages.compiler
+RUN [ "$FLAVOUR" != cuda ] || python -m fusionrun_stages.pod.compiler
