@@ -55,11 +55,11 @@ type: venv ## Check types
 
 .PHONY: generate
 generate: venv ## Write what is generated: the CRD, its reference, the chart's copies
-	hack/generate
+	$(BIN)/python hack/generate
 
 .PHONY: verify
 verify: venv ## Fail when something generated is out of date
-	hack/generate --check
+	$(BIN)/python hack/generate --check
 
 .PHONY: unit
 unit: ## Test the pure rooms: no network, no cluster, only pydantic, pytest and hypothesis

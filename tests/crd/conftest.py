@@ -15,6 +15,7 @@ import yaml
 
 from fusionrun import names
 from fusionrun.api.crd import build_crd
+from fusionrun.plan.defaults import descriptions
 from support.live import wait_until_established
 
 
@@ -78,7 +79,7 @@ class Cluster:
 def cluster() -> Iterator[Cluster]:
     assert os.environ.get("KUBECONFIG"), 'no cluster: eval "$(hack/cluster/env)"'
     mark = f"t{os.getpid()}"
-    crd = build_crd()
+    crd = build_crd(descriptions())
     group, namespace = f"{mark}.{names.GROUP}", f"crd-{mark}"
     crd["metadata"]["name"] = f"{names.PLURAL}.{group}"
     crd["spec"]["group"] = group

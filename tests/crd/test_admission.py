@@ -76,7 +76,7 @@ def test_every_field_has_a_change():
 def test_a_field_that_enters_a_digest_cannot_be_changed(cluster, kept, field):
     reply = cluster.patch(kept, {"spec": {field: CHANGES[field]}})
     assert not reply.ok
-    assert f"spec.{field} is immutable: a changed recipe is a new FusionRun" in reply.text
+    assert f"spec.{field} is immutable: create a new FusionRun" in reply.text
 
 
 @pytest.mark.parametrize("field", sorted(MUTABLE_FIELDS))

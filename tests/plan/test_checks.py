@@ -40,7 +40,7 @@ URIS = {
 
 @pytest.mark.parametrize(("path", "field"), URIS.items())
 def test_a_path_on_another_claim_is_refused(path, field):
-    rule = f"the claim must be the run's own: storage.claimName is {CLAIM!r}"
+    rule = f"the claim must be storage.claimName, {CLAIM!r}"
     assert errors(changed(path, "pvc://other/models/x")) == [(field, "pvc://other/models/x", rule)]
 
 
@@ -61,7 +61,7 @@ def test_a_path_that_leaves_the_claim_is_refused(path, field):
 def test_an_argument_of_vllm_that_is_not_on_the_list_is_refused(path, field, argument):
     given = [argument] if path.endswith("Args") else {"extraArgs": [argument]}
     assert errors(changed(path, given)) == [
-        (field, argument, "not one of the allowed: docs/reference.md lists them"),
+        (field, argument, "is not allowed: docs/reference.md lists the allowed arguments"),
     ]
 
 
@@ -82,14 +82,14 @@ def test_a_server_gets_as_many_gpus_as_it_spreads_over(path):
     model = {"model": {"uri": f"pvc://{CLAIM}/m"}} if path == GPUS[0] else {}
     field = "sources[ada].served" if path == GPUS[0] else path
     spread = {"tensorParallelSize": 2, "pipelineParallelSize": 2}
-    rule = "must be tensorParallelSize x pipelineParallelSize = 4, the GPUs of one replica"
+    rule = "must be tensorParallelSize x pipelineParallelSize = 4, the GPUs per replica"
     for gpus, found in ((2, [(f"{field}.resources.limits[nvidia.com/gpu]", 2, rule)]), ("4", []), (0, [])):
         assert errors(changed(path, limits(gpus, **spread) | model)) == found
     assert errors(changed(path, spread | model)) == []
 
 
 def test_training_gets_one_gpu_for_each_process():
-    rule = "must be processesPerNode = 2, one GPU for each process of a node"
+    rule = "must be processesPerNode = 2, one GPU per process"
     for gpus, found in ((8, [("training.resources.limits[nvidia.com/gpu]", 8, rule)]), (2, []), (0, [])):
         assert errors(changed("training", limits(gpus, processesPerNode=2))) == found
 
@@ -97,7 +97,7 @@ def test_training_gets_one_gpu_for_each_process():
 @pytest.mark.parametrize("part", ["rewardModel.resources", "dataStages.resources"])
 @pytest.mark.parametrize("gpus", ["1.5", "500m", "1k", "1e1"])
 def test_gpus_are_whole(part, gpus):
-    field, rule = f"{part}.limits[nvidia.com/gpu]", "GPUs are whole: must be a number of digits alone"
+    field, rule = f"{part}.limits[nvidia.com/gpu]", "the number of GPUs must be a whole number, written in digits"
     assert errors(changed(part, limits(gpus)["resources"])) == [(field, gpus, rule)]
 
 
@@ -105,7 +105,7 @@ def test_gpus_are_whole(part, gpus):
 @pytest.mark.parametrize("field", ["rewardModel.resources", "training.resources"])
 def test_a_part_of_a_gpu_is_refused_where_it_would_not_be_used(field, name):
     resources = {"limits": {name: 1, "memory": "8Gi"}}
-    rule = "is a part of a GPU, which this stage does not use: request GPUs, by a resource that ends in /gpu"
+    rule = "is part of a GPU, which this stage cannot use: request whole GPUs by a resource that ends in /gpu"
     assert errors(changed(field, resources)) == [(f"{field}.limits[{name}]", 1, rule)]
     assert errors(changed(field, {"limits": {"rdma/hca": 1}})) == []
     assert errors(changed("sources.0.served.resources", resources)) == []
@@ -123,24 +123,24 @@ def test_responses_that_a_data_set_holds_are_taken():
 
 
 def test_a_source_that_is_a_data_set_needs_a_column():
-    rule = "a source of type Dataset needs a column in responsesColumns"
+    rule = "responsesColumns must have a column for a source of type Dataset"
     assert errors(held(sources=["ada", "bob", "kept"])) == [("datasets[math].sources", "kept", rule)]
 
 
 def test_a_column_of_responses_names_a_source_that_is_a_data_set():
     found = errors(held(sources=["ada", "kept"], responsesColumns={"kept": "a", "ada": "b"}))
-    assert found == [("datasets[math].responsesColumns", "ada", "must name a source of type Dataset")]
+    assert found == [("datasets[math].responsesColumns", "ada", "must be the name of a source of type Dataset")]
 
 
 def test_a_source_that_nothing_asks_is_refused():
-    rule = "no data set is answered by this source: remove it, or name it"
+    rule = "no data set uses this source: remove it, or add it to datasets[].sources"
     assert errors(held()) == [("sources", "kept", rule)]
 
 
 def test_an_absent_source_is_named_even_where_admission_let_it_pass():
     datasets = make_spec()["datasets"]
     datasets[0]["sources"] = ["ada", "bob", "zed"]
-    rule = "must be the name of one of spec.sources"
+    rule = "must be the name of a source in spec.sources"
     assert errors(make_spec(datasets=datasets)) == [("datasets[math].sources", "zed", rule)]
 
 
@@ -148,13 +148,13 @@ def test_a_data_set_that_no_source_answers_is_refused():
     math, code = make_spec()["datasets"]
     math |= {"sources": ["kept"], "responsesColumns": {"kept": "solution"}}
     spec = make_spec(sources=[{"name": "kept", "type": "Dataset"}], datasets=[math, code])
-    assert errors(spec) == [("datasets[code].sources", [], "no source answers this data set: name one")]
+    assert errors(spec) == [("datasets[code].sources", [], "the data set has no source: add one")]
 
 
 def test_sft_only_takes_one_sample():
     datasets = [*make_spec()["datasets"], {"name": "zh", "uri": f"pvc://{CLAIM}/z", "task": "SftOnly",
                                            "samplesPerPrompt": 2}]  # fmt: skip
-    assert errors(make_spec(datasets=datasets)) == [("datasets[zh].samplesPerPrompt", 2, "task SftOnly takes 1")]
+    assert errors(make_spec(datasets=datasets)) == [("datasets[zh].samplesPerPrompt", 2, "must be 1 for task SftOnly")]
 
 
 @pytest.mark.parametrize("stage", ["sft", "dpo"])
@@ -169,7 +169,7 @@ def test_a_batch_that_the_processes_cannot_share_is_refused(stage):
 def test_names_that_the_run_keeps_for_itself_are_refused(name):
     sources = make_spec()["sources"]
     sources[0]["name"] = name
-    rule = "'target', 'reward' and 'eval-…' are kept for the run itself"
+    rule = "'target', 'reward' and names that start with 'eval-' are reserved"
     assert errors(make_spec(sources=sources)) == [("sources[].name", name, rule)]
 
 
@@ -183,13 +183,13 @@ def test_every_error_is_told_at_once():
 def test_a_preset_without_tests_is_refused_with_what_to_do(preset):
     (found,) = errors(make_spec(datasets=[{"name": "d", "preset": preset, "task": "Coding"}]))
     assert found[:2] == ("datasets[d].preset", preset)
-    assert "its public form has no tests" in found[2]
+    assert "the public data set has no tests" in found[2]
     assert "columns.tests" in found[2]
 
 
 def test_a_preset_is_of_one_task():
     (found,) = errors(make_spec(datasets=[{"name": "d", "preset": "HelpSteer2", "task": "Mathematics"}]))
-    assert found == ("datasets[d].task", "Mathematics", "preset HelpSteer2 is of task Instruction")
+    assert found == ("datasets[d].task", "Mathematics", "must be Instruction for preset HelpSteer2")
 
 
 def test_every_response_has_one_judge():

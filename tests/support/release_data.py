@@ -19,6 +19,7 @@ from fusionrun.api.contract import Contract
 from fusionrun.api.crd import build_crd
 from fusionrun.api.records import SCHEMA_VERSION
 from fusionrun.api.result import Outcome, Progress, StageResult, decode_result, encode_result
+from fusionrun.plan.defaults import descriptions
 from support.golden import GOLDEN, layout_of, objects_of, one_of_each_kind
 from support.release import record, recorded_run, tasks
 
@@ -41,7 +42,7 @@ def write(folder: Path) -> None:
     recorded = record(recorded_run())
     given = {sample: _sample_tasks(sample) for sample in SAMPLES}
     results = _results(recorded["objects"])
-    _write(folder / "crd.json", build_crd())
+    _write(folder / "crd.json", build_crd(descriptions()))
     _write(folder / "contract.json", contract())
     _write(
         folder / "tasks.json", {f"{sample} {name}": task for sample in SAMPLES for name, task in given[sample].items()}

@@ -30,12 +30,11 @@ from fusionrun.plan import datasets, training
 from fusionrun.plan.answers import SOLUTIONS, answered, checked
 from fusionrun.plan.build import gpu_count
 from fusionrun.plan.layout import Layout
+from fusionrun.plan.recipe import CONCURRENCY_GROWTH
 from fusionrun.plan.stages import Stage
 
 EVALUATION_SOURCE = "eval-"
 API_KEY_ENV = "FUSIONRUN_API_KEY"
-CONCURRENCY_GROWTH = 4
-"""How far concurrency may grow where the spec names no limit. Ours."""
 
 
 def build_task(layout: Layout, stage: Stage, server_url: str = "") -> StageTask:

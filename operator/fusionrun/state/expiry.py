@@ -3,14 +3,11 @@
 from datetime import datetime, timedelta
 
 from fusionrun.api.models import Manifest
-from fusionrun.api.spec import DEFAULT_TTL_SECONDS
+from fusionrun.api.spec import DEFAULT_TTL_SECONDS, FAILED_STAGE_TTL_FACTOR
 from fusionrun.api.status import FusionRunStatus, StageState
 from fusionrun.names import LABEL_STAGE, stage_from_label
 from fusionrun.state.live import Live, ObjectRef
 from fusionrun.state.observe import parse_time, ref_of
-
-FAILED_STAGE_FACTOR = 7
-"""How many times as long the objects of failed stages stay: by default a week, so that somebody finds their logs."""
 
 _STAYS = ("Pod", "NetworkPolicy")
 
@@ -45,7 +42,7 @@ def expired(live: Live, status: FusionRunStatus, now: datetime) -> tuple[list[Ob
             continue
         if child["metadata"].get("deletionTimestamp"):
             continue
-        left = (ended + keep * (FAILED_STAGE_FACTOR if stage in failed else 1) - now).total_seconds()
+        left = (ended + keep * (FAILED_STAGE_TTL_FACTOR if stage in failed else 1) - now).total_seconds()
         if left <= 0:
             due.append(ref_of(child))
         else:
