@@ -1,4 +1,4 @@
-"""The CRD on the real API server, under a group of its own, so that no operator acts on what the tests make."""
+"""The CRD on the real API server, in a separate API group, so that no operator acts on the objects of the tests."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from support.live import wait_until_established
 
 @dataclass(frozen=True)
 class Reply:
-    """What the API server answered."""
+    """The API server's reply."""
 
     ok: bool
     text: str
@@ -29,7 +29,7 @@ class Reply:
 
 
 def kubectl(*words: str, stdin: str = "") -> str:
-    """Run kubectl; fail the test with its words when it fails."""
+    """Run kubectl; if it fails, fail the test with its output."""
     done = subprocess.run(["kubectl", *words], input=stdin, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
