@@ -13,10 +13,12 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
+from fusionrun.api.models import ServerSettings, Source
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.objects.deployment import build_deployment, build_service, server_url
 from fusionrun.objects.meta import Run
+from fusionrun.plan.families.responses import ServedModel
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
 from support.live import OPERATOR_NAMESPACE, Cluster, condition, small_run
@@ -50,8 +52,9 @@ class Outside:
     def serve(self, name: str, *arguments: str, **environment: str) -> str:
         """Serve a model of the small world as the operator would; return its URL, with ``/v1``."""
         run = Run(self.cluster.namespace, KEY, UID, FusionRunSpec.model_validate(small_run(KEY, 1, 1)["spec"]))
-        stage, child = Stage(f"serve/{name}", StageKind.SERVE), f"{KEY}-{name}"
-        deployment = build_deployment(run, stage, child, 0, self.settings, f"/data/inputs/tiny/models/{name}")
+        stage, child = Stage(StageKind.SERVE, Source(name=name)), f"{KEY}-{name}"
+        served = ServedModel(name, f"/data/inputs/tiny/models/{name}", run.spec.evaluation.server or ServerSettings())
+        deployment = build_deployment(run, stage, child, 0, self.settings, served)
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
         container["command"] += arguments
         container["startupProbe"]["httpGet"]["path"] = "/health"  # the only one that answers without the key

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fusionrun.api.data import Grader
+from fusionrun.api.models import Source
 from fusionrun.api.parameters import VerifyParameters
 from fusionrun.api.sandbox import PROGRAMS_AT_ONCE
 from fusionrun.api.spec import FusionRunSpec
@@ -103,7 +104,7 @@ def run_in_sandbox(cluster: Cluster, name: str, targets: list, *, isolated: bool
     """Run ``judge_attacks.py`` in the judge's container of a verify stage's Job; return the lines that it printed."""
     spec = make_spec(scheduling={"sandboxRuntimeClassName": "isolated" if isolated else None})
     run = Run(cluster.namespace, name, UID, FusionRunSpec.model_validate(spec))
-    stage = Stage("verify/ada.coding", StageKind.VERIFY)
+    stage = Stage(StageKind.VERIFY, Source(name="ada"), Grader.CODING)
     parameters = VerifyParameters(
         grader=Grader.CODING, datasets=["code"], source="ada", shards=1,
         prompts_dir="/data/inputs/none/prompts", responses_dir="/data/inputs/none/responses",

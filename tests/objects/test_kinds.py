@@ -17,8 +17,8 @@ from fusionrun.api.sandbox import (
 )
 from fusionrun.api.stage import StageKind
 from fusionrun.api.task import EXIT_SERVER_WEDGED, EXIT_USER_ERROR, decode_task
-from fusionrun.objects.job import stage_image
 from fusionrun.objects.render import child_name, render
+from fusionrun.plan.kinds import kind_traits
 from fusionrun.settings import Images, Settings
 from support.golden import SETTINGS, layout_of
 from support.pod_security import containers
@@ -75,11 +75,11 @@ def test_a_plain_stage_is_a_plain_job():
     [("resolve", "data"), ("generate", "data"), ("score", "reward"), ("promote", "train"), ("serve", "serve")],
 )
 def test_a_kind_runs_in_its_image(kind, image):
-    assert stage_image(StageKind(kind), SETTINGS.images) == f"{image}:1"
+    assert kind_traits(StageKind(kind)).image(SETTINGS.images) == f"{image}:1"
 
 
 def test_every_kind_has_an_image():
-    assert all(stage_image(kind, SETTINGS.images) for kind in StageKind)
+    assert all(kind_traits(kind).image(SETTINGS.images) for kind in StageKind)
 
 
 def test_a_pod_reads_its_own_task():

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from fusionrun import names
 from fusionrun.api.stage import StageKind
 from fusionrun.objects import meta
-from fusionrun.plan.layout import Layout
-from fusionrun.plan.stages import REPORTING
+from fusionrun.plan.pinned import PinnedPlan
 from support.golden import SETTINGS, UID, layout_of, objects_of
 from support.pod_security import containers, pod_specs, violations
 from support.properties import quick
@@ -116,7 +115,7 @@ def test_a_secret_is_never_more_than_a_reference():
     assert [k["valueFrom"] for k in keys] == [{"secretKeyRef": {"name": "far-key", "key": "api"}}]
 
 
-def variables_of(layout: Layout) -> dict[str, dict[str, Any]]:
+def variables_of(layout: PinnedPlan) -> dict[str, dict[str, Any]]:
     """Return what each stage's program has in its environment by reference, by name."""
     found: dict[str, dict[str, Any]] = {}
     for manifest in objects_of(layout):
@@ -186,7 +185,7 @@ def test_a_config_map_is_frozen_and_comes_before_the_object_that_reads_it():
 
 
 def test_what_runs_again_for_its_numbers_is_cheap():
-    assert not [s.name for s in LAYOUT.plan.stages if s.kind in REPORTING and s.gpus]
+    assert not [s.name for s in LAYOUT.plan.stages if s.traits.report and s.gpus]
 
 
 run_names = st.from_regex(r"[a-z0-9]([-a-z0-9.]{0,48}[a-z0-9])?", fullmatch=True)

@@ -8,8 +8,7 @@ from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill
-from fusionrun.plan.graph import needed, ready
-from fusionrun.plan.stages import REPORTING
+from fusionrun.plan.graph import needed
 from support.properties import quick
 from support.runs import CLAIM, make_spec
 
@@ -24,11 +23,8 @@ PLAN = build_plan(
     )
 )
 NAMES = [s.name for s in PLAN.stages]
-ARTIFACTS = [s.name for s in PLAN.stages if s.has_artifact]
+ARTIFACTS = [s.name for s in PLAN.stages if s.traits.has_artifact]
 completes = st.frozensets(st.sampled_from(ARTIFACTS))
-
-
-ENDS = REPORTING | {StageKind.PROMOTE}
 
 
 def without(*prefixes: str) -> frozenset[str]:
@@ -69,7 +65,7 @@ def test_one_lost_source_asks_that_source_alone():
 @quick
 @given(completes)
 def test_nothing_that_is_complete_is_made_again(complete):
-    made = {n for n in needed(PLAN, complete) if PLAN[n].kind not in REPORTING}
+    made = {n for n in needed(PLAN, complete) if not PLAN[n].traits.report}
     assert not made & complete
 
 
@@ -97,7 +93,7 @@ def test_everything_that_runs_is_wanted_by_an_end_or_by_another(complete):
     for name in run - {"resolve"}:
         stage = PLAN[name]
         users = [s for s in PLAN.stages if name in (*s.inputs, *s.after, s.server)]
-        assert not users or stage.kind in ENDS or any(s.name in run - complete for s in users), name
+        assert not users or stage.traits.is_goal or any(s.name in run - complete for s in users), name
 
 
 @quick
@@ -109,11 +105,3 @@ def test_more_that_is_complete_never_means_more_work(complete, another):
 @pytest.mark.parametrize("end", ["publish", "promote"])
 def test_the_end_of_a_run_is_made_even_when_all_else_is_complete(end):
     assert end in needed(PLAN, without(end))
-
-
-@pytest.mark.parametrize(
-    ("done", "names"),
-    [([], ["resolve"]), (["resolve"], ["fetch/target", "prepare/prompts", "prepare/benchmarks"])],
-)
-def test_what_may_start_now(done, names):
-    assert [s.name for s in ready(PLAN, dict.fromkeys(done, True))] == names

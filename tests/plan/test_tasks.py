@@ -5,27 +5,29 @@ import json
 import pytest
 
 from fusionrun.api.spec import MUTABLE_FIELDS, FusionRunSpec
+from fusionrun.api.stage import StageKind
 from fusionrun.api.task import StageTask
 from fusionrun.errors import PlanError
+from fusionrun.names import API_KEY_ENV
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill
 from fusionrun.plan.graph import digests
-from fusionrun.plan.layout import Layout
+from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.stages import Stage
-from fusionrun.plan.tasks import API_KEY_ENV, build_task
+from fusionrun.plan.tasks import build_task, served_model
 from support.runs import CLAIM, UID, called_reward, make_spec
 
 BENCHMARK = {"grader": "Mathematics", "columns": {"answer": "answer"}}
 
 
-def layout_of(**changes) -> Layout:
+def layout_of(**changes) -> PinnedPlan:
     spec = fill(FusionRunSpec.model_validate(make_spec(**changes)))
     plan = build_plan(spec)
     pins = tuple(f"{i:012x}" for i, _ in enumerate(plan.references))
-    return Layout("lab", "tiny", UID, spec, plan, pins, digests(plan.planned(), list(pins)))
+    return PinnedPlan("lab", "tiny", UID, spec, plan, pins, digests(plan.planned(), list(pins)))
 
 
-def task_of(stage: str, layout: Layout | None = None, url: str = "") -> StageTask:
+def task_of(stage: str, layout: PinnedPlan | None = None, url: str = "") -> StageTask:
     layout = layout or layout_of()
     return build_task(layout, layout.plan[stage], url)
 
@@ -82,7 +84,7 @@ def test_each_stage_reads_where_the_one_before_it_wrote():
     assert dpo.model_path == f"{output('sft')}/model"
     promote = task_of("promote", layout).parameters
     assert (promote.dpo_dir, promote.held_out_path) == (output("dpo"), f"{output('construct')}/held-out.parquet")
-    assert layout.served_model("serve/eval-final") == f"{output('promote')}/model"
+    assert served_model(layout, layout.plan["serve/eval-final"]).path == f"{output('promote')}/model"
     evaluate = task_of("evaluate/sft", layout).parameters
     assert evaluate.verdicts_dir == f"{output('verify/eval-sft.coding')}/verdicts"
 
@@ -95,7 +97,7 @@ def test_training_is_asked_for_with_the_recipes_numbers():
 
 def test_a_model_on_the_claim_is_used_where_it_lies_and_one_of_a_hub_by_its_pin():
     layout = layout_of(target={"family": "Llama3", "model": {"uri": "hf://org/target", "revision": "main"}})
-    assert layout.served_model("serve/ada") == "/data/models/ada"
+    assert served_model(layout, layout.plan["serve/ada"]).path == "/data/models/ada"
     assert layout.target() == f"/data/fusionrun/models/{layout.pins[0]}"
     fetch = task_of("fetch/target", layout).parameters
     assert (fetch.uri, fetch.revision, fetch.destination) == ("hf://org/target", "main", layout.target())
@@ -143,7 +145,7 @@ def test_resolve_is_asked_for_every_reference_and_every_digest():
     layout = layout_of()
     parameters = task_of("resolve", layout).parameters
     assert len(parameters.references) == len(layout.pins)
-    assert {s.name for s in parameters.stages} == {s.name for s in layout.plan.stages if s.has_artifact}
+    assert {s.name for s in parameters.stages} == {s.name for s in layout.plan.stages if s.traits.has_artifact}
 
 
 def test_the_card_carries_the_resolved_spec_without_what_may_change_during_a_run():
@@ -167,7 +169,7 @@ def test_a_server_has_no_task():
 
 def test_an_unpinned_model_is_our_bug():
     spec = fill(FusionRunSpec.model_validate(make_spec(target={"family": "Llama3", "model": {"uri": "hf://o/n"}})))
-    layout = Layout("lab", "tiny", UID, spec, build_plan(spec), (), {})
+    layout = PinnedPlan("lab", "tiny", UID, spec, build_plan(spec), (), {})
     with pytest.raises(PlanError, match=r"target\.model is not pinned"):
         layout.target()
 
@@ -175,7 +177,7 @@ def test_an_unpinned_model_is_our_bug():
 def test_only_a_served_source_has_a_model_to_serve():
     layout = layout_of(sources=[{"name": "far", "type": "Endpoint", "endpoint": {"url": "http://far", "model": "m"}}])
     with pytest.raises(PlanError, match="is not served"):
-        layout.served_model("serve/far")
+        served_model(layout, Stage(StageKind.SERVE, layout.spec.sources[0]))
 
 
 def test_every_stage_but_servers_has_a_task():
@@ -184,7 +186,6 @@ def test_every_stage_but_servers_has_a_task():
         if stage.kind != "serve":
             task = task_of(stage.name, layout)
             assert (task.stage, task.parameters.kind, task.shards) == (stage.name, stage.kind, stage.shards)
-            assert isinstance(stage, Stage)
 
 
 def test_prepare_is_asked_to_drop_what_its_data_set_excludes():

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fusionrun.api.stage import StageKind
-from fusionrun.objects.job import stage_image
+from fusionrun.plan.kinds import kind_traits
 from fusionrun.settings import Images
 
 IMAGES = Path(__file__).parents[2] / "images"
@@ -72,7 +72,7 @@ def pinned(image: str) -> set[str]:
 
 @pytest.mark.parametrize("kind", STAGES)
 def test_the_lock_of_an_image_holds_what_its_stages_import(kind):
-    image = stage_image(kind, NAMES)
+    image = kind_traits(kind).image(NAMES)
     # ``score`` asks an endpoint in the data image only; ``pod.gpus`` imports torch for a pod with GPUs only.
     without = "reward.endpoint" if kind is StageKind.SCORE else "pod.gpus" if image in ("data", "sandbox") else ""
     needed = packages(kind.value, functions=True, without=without)

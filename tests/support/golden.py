@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from fusionrun.api.crd import to_yaml
+from fusionrun.api.data import Grader
 from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.stage import StageKind
 from fusionrun.objects.render import render
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill
 from fusionrun.plan.graph import digests
-from fusionrun.plan.layout import Layout
+from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Images, Settings
 
@@ -25,26 +27,26 @@ SETTINGS = Settings(
 )
 
 
-def layout_of(name: str, spec: dict[str, Any]) -> Layout:
+def layout_of(name: str, spec: dict[str, Any]) -> PinnedPlan:
     """Lay a spec out as it is after ``resolve``, each reference pinned to its own number."""
     filled = fill(FusionRunSpec.model_validate(spec))
     plan = build_plan(filled)
     pins = [f"{i:012x}" for i, _ in enumerate(plan.references)]
-    return Layout("lab", name, UID, filled, plan, tuple(pins), digests(plan.planned(), pins))
+    return PinnedPlan("lab", name, UID, filled, plan, tuple(pins), digests(plan.planned(), pins))
 
 
 def objects_of(
-    layout: Layout, stages: Sequence[Stage] | None = None, settings: Settings = SETTINGS
+    layout: PinnedPlan, stages: Sequence[Stage] | None = None, settings: Settings = SETTINGS
 ) -> list[dict[str, Any]]:
     """Render the objects of some stages, or of all, in plan order."""
     return [m for stage in stages or layout.plan.stages for m in render(layout, stage, 0, settings)]
 
 
-def one_of_each_kind(layout: Layout) -> list[Stage]:
+def one_of_each_kind(layout: PinnedPlan) -> list[Stage]:
     """List the first stage of each kind; of ``verify`` the first of each grader."""
-    found: dict[tuple[str, str], Stage] = {}
+    found: dict[tuple[StageKind, Grader | None], Stage] = {}
     for stage in layout.plan.stages:
-        found.setdefault((stage.kind, stage.parameters.get("grader", "")), stage)
+        found.setdefault((stage.kind, stage.grader), stage)
     return list(found.values())
 
 
@@ -57,7 +59,7 @@ def text_of(objects: list[dict[str, Any]]) -> str:
     return "".join(f"---\n{to_yaml(m)}" for m in shown)
 
 
-def plan_text(layout: Layout) -> str:
+def plan_text(layout: PinnedPlan) -> str:
     """Write a plan as YAML: every stage, what it waits for, its digest."""
     stages = []
     for stage in layout.plan.stages:

@@ -54,7 +54,7 @@ def answer(stage: Stage, plan: Plan, spec: FusionRunSpec, script: dict[str, Any]
     elif stage.kind is StageKind.EVALUATE:
         benchmarks = [benchmark.name for benchmark in spec.evaluation.benchmarks]
         counts = dict.fromkeys(benchmarks, ROWS)
-        numbers = dict.fromkeys(benchmarks, SCORES[stage.name.removeprefix("evaluate/")])
+        numbers = dict.fromkeys(benchmarks, SCORES[stage.evaluated_model])
     elif stage.kind is StageKind.GENERATE:
         numbers = {"tokens_per_second": round(60 * ROWS / script["work_seconds"], 3)}
     return StageResult(

@@ -8,8 +8,10 @@ from fusionrun.api.data import Dataset, Task
 from fusionrun.api.models import ALLOWED_VLLM_ARGS, Resources, ServerSettings, SourceType
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.errors import SpecError
-from fusionrun.plan.build import GPU_SUFFIX, gpu_count
+from fusionrun.plan.gpus import gpu_count, gpu_limits
 from fusionrun.plan.presets import preset_data
+from fusionrun.plan.references import REWARD, TARGET
+from fusionrun.plan.stages import EVALUATION_PREFIX
 
 PART_OF_GPU = re.compile(r"/(mig-|gpu\.shared$)")
 """Names of resources that are parts of a GPU. Source: NVIDIA's k8s-device-plugin, MIG ``mixed`` and time-slicing."""
@@ -101,7 +103,7 @@ def _parts_of_gpus(field: str, resources: Resources | None) -> Iterator[SpecErro
 def _gpu_limit(
     field: str, resources: Resources | None, wanted: int | None = None, rule: str = ""
 ) -> Iterator[SpecError]:
-    limits = {k: v for k, v in ((resources and resources.limits) or {}).items() if k.endswith(GPU_SUFFIX)}
+    limits = gpu_limits(resources.limits if resources else None)
     # CEL's cost limit does not allow a pattern over this map, so admission accepts "1.5".
     broken = {k: v for k, v in limits.items() if not (isinstance(v, int) or v.isdecimal())}
     for name, value in broken.items():
@@ -175,7 +177,7 @@ def _batches(spec: FusionRunSpec) -> Iterator[SpecError]:
 
 def _names(spec: FusionRunSpec) -> Iterator[SpecError]:
     for source in spec.sources:
-        if source.name.startswith("eval-") or source.name in ("target", "reward"):
+        if source.name.startswith(EVALUATION_PREFIX) or source.name in (TARGET, REWARD):
             yield SpecError(
                 "sources[].name", source.name, "'target', 'reward' and names that start with 'eval-' are reserved"
             )

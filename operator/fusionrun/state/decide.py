@@ -17,7 +17,7 @@ from fusionrun.errors import ContractError, SpecError
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.checks import check_spec
 from fusionrun.plan.graph import needed
-from fusionrun.plan.layout import Layout
+from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.settings import Settings
 from fusionrun.state import conditions
 from fusionrun.state.conclude import conclude
@@ -86,7 +86,7 @@ def _advance(known: _Known, accepted: Acceptance) -> Decision:
     """Walk over the plan and put together what it found."""
     run, spec = known.live.run["metadata"], accepted.spec
     plan = accepted.adopt(build_plan(spec))
-    layout = Layout(run["namespace"], run["name"], run["uid"], spec, plan, (), {})
+    layout = PinnedPlan(run["namespace"], run["name"], run["uid"], spec, plan, (), {})
     found = resolution(known.live, known.observed, layout)
     if found is not None:
         layout = replace(layout, pins=found.pins, digests=found.digests)
@@ -127,7 +127,9 @@ def _advance(known: _Known, accepted: Acceptance) -> Decision:
     )
 
 
-def _missing(known: _Known, accepted: Acceptance, layout: Layout, to_keep: Iterable[Manifest]) -> tuple[Missing, ...]:
+def _missing(
+    known: _Known, accepted: Acceptance, layout: PinnedPlan, to_keep: Iterable[Manifest]
+) -> tuple[Missing, ...]:
     """Return what is waited for: by the stages that need it, and before acceptance by all, so that no GPU idles."""
     found = missing(layout.namespace, accepted.spec, known.live.present)
     if accepted.is_new:

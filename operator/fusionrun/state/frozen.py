@@ -22,7 +22,7 @@ from fusionrun.errors import ContractError
 from fusionrun.objects import meta
 from fusionrun.plan.defaults import fill
 from fusionrun.plan.graph import digests
-from fusionrun.plan.layout import Layout
+from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.stages import Plan
 from fusionrun.settings import Images
 from fusionrun.state.live import Live
@@ -44,7 +44,7 @@ class Acceptance:
         """Return the plan without the stages that a newer release has added since the run was accepted."""
         return plan if self.stages is None else plan.only(self.stages)
 
-    def to_keep(self, layout: Layout) -> Manifest:
+    def to_keep(self, layout: PinnedPlan) -> Manifest:
         """Return the immutable ConfigMap that keeps all this."""
         owner = meta.Run(layout.namespace, layout.run, layout.uid, self.spec)
         spec = self.spec.model_dump(mode="json", exclude_none=True)
@@ -116,7 +116,7 @@ def _numbers(version: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", version)[:3]]
 
 
-def resolution(live: Live, observed: Observed, layout: Layout) -> Resolution | None:
+def resolution(live: Live, observed: Observed, layout: PinnedPlan) -> Resolution | None:
     """Return what ``resolve`` found, as it was kept or as it has just told; None before that.
 
     Raises
@@ -133,7 +133,7 @@ def resolution(live: Live, observed: Observed, layout: Layout) -> Resolution | N
     return found
 
 
-def _resolution(live: Live, observed: Observed, layout: Layout) -> Resolution | None:
+def _resolution(live: Live, observed: Observed, layout: PinnedPlan) -> Resolution | None:
     name = names.resolved_config_map(layout.run)
     data = observed.config_maps.get(name)
     if data is not None:
@@ -162,12 +162,12 @@ def _resolution(live: Live, observed: Observed, layout: Layout) -> Resolution | 
     return Resolution(tuple(pins), frozenset(complete), found, to_keep)
 
 
-def _in_order(pins: dict[str, str], layout: Layout) -> list[str]:
+def _in_order(pins: dict[str, str], layout: PinnedPlan) -> list[str]:
     """Return the pins in the order of the plan's references, which another operator may list otherwise."""
     return [pins.get(reference.field, "") for reference in layout.plan.references]
 
 
-def _asked(live: Live, workload: Workload, layout: Layout) -> tuple[list[str], list[PlannedStage]]:
+def _asked(live: Live, workload: Workload, layout: PinnedPlan) -> tuple[list[str], list[PlannedStage]]:
     """Return the references' fields and the stages as ``resolve`` was given them: its answer is about these."""
     name = workload.manifest["metadata"]["name"]
     for child in live.children:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from fusionrun.api.models import Manifest
-from fusionrun.objects.meta import QUEUE_LABEL
+from fusionrun.names import LABEL_QUEUE
 from fusionrun.state.observe import Workload, made_by, parse_time, pod_ended
 
 PENDING_GRACE = timedelta(seconds=30)
@@ -156,5 +156,5 @@ def _of_a_pod(pod: Manifest, warnings: Mapping[str, str]) -> Iterator[tuple[int,
 
 def _queue(manifest: Manifest) -> str:
     """Say which LocalQueue holds an object back; empty for one that is in none."""
-    queue = (manifest["metadata"].get("labels") or {}).get(QUEUE_LABEL)
+    queue = (manifest["metadata"].get("labels") or {}).get(LABEL_QUEUE)
     return f"Kueue has not admitted it through LocalQueue {queue!r}" if queue else ""

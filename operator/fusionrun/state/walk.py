@@ -17,8 +17,9 @@ from fusionrun.api.status import (
     StageStatus,
 )
 from fusionrun.objects.render import render
-from fusionrun.plan.layout import Layout
-from fusionrun.plan.stages import REPORTING, Stage
+from fusionrun.plan.kinds import Report
+from fusionrun.plan.pinned import PinnedPlan
+from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
 from fusionrun.state import progress, results
 from fusionrun.state.conditions import stamp
@@ -51,7 +52,7 @@ TRANSIENT_FIRST_SECONDS = 1.0
 class Walk:
     """One walk over the plan."""
 
-    layout: Layout
+    layout: PinnedPlan
     observed: Observed
     previous: dict[str, StageStatus]
     needed: frozenset[str] | None
@@ -89,14 +90,14 @@ class Walk:
     def _visit(self, stage: Stage) -> StageStatus:
         old = self.previous.get(stage.name)
         if old and old.state in DONE:
-            if stage.kind is StageKind.SERVE:
+            if stage.traits.is_server:
                 self._delete_server(stage)
             return old
         if self.needed is not None and stage.name not in self.needed:
             hit = stage.name in self.complete
             reason = Reason.CACHE_HIT if hit else Reason.NO_LONGER_NEEDED
             return StageStatus(name=stage.name, state=StageState.SKIPPED, reason=reason, cache_hit=hit or None)
-        if stage.kind is StageKind.SERVE:
+        if stage.traits.is_server:
             return self._serve(stage)
         if stage.kind is StageKind.PUBLISH and self._is_ready(stage) and (text := self._gate()):
             return StageStatus(name=stage.name, state=StageState.SKIPPED, reason=Reason.GATE_FAILED, message=text)
@@ -119,8 +120,8 @@ class Walk:
         """Say what a stage has no room in; empty when it fits."""
         scheduling = self.layout.spec.scheduling
         held = [s for s in self.layout.plan.stages if s.name != stage.name and self._holds_pods(s)]
-        servers = sum(s.kind is StageKind.SERVE for s in held)
-        if stage.kind is StageKind.SERVE and servers >= (scheduling.max_servers or servers + 1):
+        servers = sum(s.traits.is_server for s in held)
+        if stage.traits.is_server and servers >= (scheduling.max_servers or servers + 1):
             return f"spec.scheduling.maxServers: {scheduling.max_servers}: so many servers are up"
         used = sum(s.gpus for s in held)
         if not stage.gpus or scheduling.gpu_budget is None or used + stage.gpus <= scheduling.gpu_budget:
@@ -260,7 +261,7 @@ class Walk:
     def _first_attempt(self, stage: Stage) -> int:
         """Return the number of the attempt to start where there is none: its server's, whose address it bears."""
         old = self.previous.get(stage.name)
-        if stage.kind in _TRAINING:
+        if stage.traits.retried_by_operator:
             return (old.attempt or 0) if old else 0
         server = self.observed.stage(stage.server).latest if stage.server else None
         return server.attempt if server else 0
@@ -299,14 +300,17 @@ class Walk:
         if self._lacks_result(stage, workload):
             if self._has_attempts_left(workload):
                 return self._start_again(stage, workload.attempt + 1, NO_RESULT)
-            if stage.kind is not StageKind.CONSTRUCT:  # whose numbers are for people only
+            if stage.traits.report is not Report.DATASET:  # whose numbers are for people only
                 return self._fail(stage, workload, Failure(Reason.INFRASTRUCTURE_ERROR, NO_RESULT, ""))
         found = workload.results
-        if stage.kind is StageKind.CONSTRUCT:
-            self.dataset = results.dataset_summary(found, self.layout.spec) or self.dataset
-        if stage.kind is StageKind.EVALUATE:
-            model = stage.name.removeprefix("evaluate/")
-            self.benchmarks = results.with_scores(self.benchmarks, self.layout.spec.evaluation, model, found)
+        match stage.traits.report:
+            case Report.DATASET:
+                self.dataset = results.dataset_summary(found, self.layout.spec) or self.dataset
+            case Report.SCORES:
+                model, evaluation = stage.evaluated_model, self.layout.spec.evaluation
+                self.benchmarks = results.with_scores(self.benchmarks, evaluation, model, found)
+            case None:
+                pass
         status = self._status(stage, workload, StageState.SUCCEEDED, Reason.SUCCEEDED, workload.ended or self.now)
         return status.model_copy(update=last_numbers(found))
 
@@ -314,7 +318,7 @@ class Walk:
         """Whether a result is lost that something rests on; the stage's manifest has it, so a retry answers at once."""
         if stage.kind is StageKind.RESOLVE:
             return self.needed is None
-        return stage.kind in REPORTING and not workload.results
+        return stage.traits.report is not None and not workload.results
 
     def _failed(self, stage: Stage, workload: Workload) -> StageStatus:
         failure = workload.failure
@@ -323,7 +327,11 @@ class Walk:
         if stage.server and got_nothing(workload) and self._server_was_away(stage, workload):
             self.delete.append(workload.ref)
             return self._waiting(stage, Reason.WAITING_FOR_SERVER, SERVER_AWAY)
-        again = failure is None or failure.retryable if stage.kind in _TRAINING else self._is_wedged(stage, workload)
+        again = (
+            failure is None or failure.retryable
+            if stage.traits.retried_by_operator
+            else self._is_wedged(stage, workload)
+        )
         if again and self._has_attempts_left(workload):
             text = failure.message if failure else "the job failed and left no pod to ask"
             return self._start_again(stage, workload.attempt + 1, f"tried again: {text}")
@@ -375,6 +383,3 @@ def still_alive(observed: ObservedStage) -> list[ObjectRef]:
     """List the objects of a stage that hold pods, or would: not those that ended, nor those on their way out."""
     workloads = [w.ref for w in observed.workloads if w.active or (w.phase is Phase.FAILED and w.is_server)]
     return [*workloads, *(ref_of(s) for s in observed.services if not s["metadata"].get("deletionTimestamp"))]
-
-
-_TRAINING = frozenset({StageKind.SFT, StageKind.DPO})

@@ -17,7 +17,7 @@ from fusionrun.api.task import StageTask
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.checks import check_spec
 from fusionrun.plan.defaults import fill
-from fusionrun.plan.layout import Layout
+from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.presets import preset_data
 from fusionrun.plan.tasks import build_task
 from fusionrun_stages import prepare
@@ -180,7 +180,7 @@ def prepared(volume, preset):
     plan = build_plan(spec)
     pins = tuple(PIN for _ in plan.references)
     digests = {s.name: stage_digest(s.name, [], []) for s in plan.stages}
-    layout = Layout(namespace="n", run="r", uid=UID, spec=spec, plan=plan, pins=pins, digests=digests)
+    layout = PinnedPlan(namespace="n", run="r", uid=UID, spec=spec, plan=plan, pins=pins, digests=digests)
     task = build_task(layout, plan["prepare/prompts"])
     (reference,) = [r for r in plan.references if r.field == "datasets[d]"]
     assert reference.uri == preset_data(preset).uri
