@@ -24,6 +24,7 @@ from prometheus_client import (
 from prometheus_client.aiohttp import make_aiohttp_handler
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from fusionrun import names
 from fusionrun.api.models import Manifest
 from fusionrun.api.records import MICRO
 from fusionrun.api.status import ConditionStatus, ConditionType, Reason, StageState
@@ -151,7 +152,7 @@ class Metrics:
             times = stage.get("startTime"), stage.get("endTime")
             if stage.get("state") in _ENDED and stage["name"] not in ended_before and all(times):
                 started, ended = (datetime.fromisoformat(str(t)) for t in times)
-                kind = stage["name"].partition("/")[0]
+                kind = names.stage_kind(stage["name"])
                 self.stage_seconds.labels(kind, stage["state"]).observe((ended - started).total_seconds())
 
     def names(self) -> set[str]:
@@ -185,7 +186,7 @@ class RunCollector:
         states = Tally(run_state(run) for run in runs)
         for state in RUN_STATES:
             families["fusionrun_runs"].add_metric([state], states[state])
-        stages = Tally((s["name"].partition("/")[0], s.get("state", "")) for run in runs for s in _stages(run))
+        stages = Tally((names.stage_kind(s["name"]), s.get("state", "")) for run in runs for s in _stages(run))
         for (kind, state), count in stages.items():
             families["fusionrun_stages"].add_metric([kind, state], count)
         for run in runs:

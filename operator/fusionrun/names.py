@@ -86,6 +86,11 @@ def stage_from_label(value: str) -> str:
     return value.replace(".", "/", 1)
 
 
+def stage_kind(stage: str) -> str:
+    """Return the kind of a stage from its name in the status of a run, which has no field for the kind."""
+    return stage.partition("/")[0]
+
+
 def spec_config_map(run: str) -> str:
     """Return the name of the immutable ConfigMap with the resolved spec and the images of a run.
 
