@@ -1,4 +1,4 @@
-"""Turn a filled spec into a plan: the order of the stages. The families say what each stage needs."""
+"""Build the plan of a spec: this module has the order of the stages, the families have their contents."""
 
 from typing import assert_never
 

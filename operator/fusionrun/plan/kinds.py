@@ -1,4 +1,4 @@
-"""The kinds of stages: one row per kind, with everything that the plan and its objects need to know of it."""
+"""The kinds of stages: one row per kind, with its image, workload, credentials and role in the plan."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ class Workload(StrEnum):
 
 
 class HubAccess(Enum):
-    """Access of a pod to model hubs and object stores, and so which credentials it gets."""
+    """Access of a pod to model hubs and object stores, which determines its credentials."""
 
     READ = "read"
     WRITE = "write"
@@ -67,7 +67,7 @@ class KindTraits:
     resources: Callable[[FusionRunSpec], Resources | None] | None = _data_resources
     """Field of the spec with the resources of a pod; None if the server's settings or the sandbox decide."""
     version: int = 1
-    """Part of the digest. Raise it when the output changes for the same input, so that old artifacts do not match."""
+    """Part of the digest. Raise it when the output changes for the same input, so that old artifacts are not reused."""
     hub: HubAccess | None = None
     """None: the pod runs offline and without credentials."""
     report: Report | None = None

@@ -9,7 +9,7 @@ from fusionrun.plan.stages import FetchedModel, stage_name
 
 TARGET = "target"
 REWARD = "reward"
-"""Roles of the two models that are no sources; no source may have such a name."""
+"""Roles of the models that are not sources. A source must not have such a name."""
 
 
 class References:

@@ -15,7 +15,7 @@ from fusionrun.errors import PlanError
 from fusionrun.plan.kinds import KindTraits, stage_traits
 
 EVALUATION_PREFIX = "eval-"
-"""First part of the name under which an evaluated model is served; no source may have such a name."""
+"""Prefix of the name of an evaluated model. The name of a source must not start with it."""
 
 
 class PromptSet(StrEnum):
@@ -42,7 +42,7 @@ StageSubject = Source | FetchedModel | PromptSet | EvaluatedModel | ReferenceSol
 
 
 def subject_name(subject: StageSubject) -> str:
-    """Return the name of a subject: in the names of its stages, in their tasks and, if it is served, at the server."""
+    """Return the name of a subject, for the names of stages, for tasks and for model servers."""
     match subject:
         case Source():
             return subject.name
@@ -58,7 +58,7 @@ def subject_name(subject: StageSubject) -> str:
 
 
 def stage_name(kind: StageKind, subject: StageSubject | None = None, grader: Grader | None = None) -> str:
-    """Return the name of a stage, such as ``verify/qwen.coding``. No code takes a name apart."""
+    """Return the name of a stage, such as ``verify/qwen.coding``. No code parses a name."""
     if subject is None:
         return kind.value
     if kind is StageKind.EVALUATE and isinstance(subject, EvaluatedModel):
@@ -78,9 +78,9 @@ class Stage:
 
     kind: StageKind
     subject: StageSubject | None = None
-    """What it works on; None for a stage of which a run has one."""
+    """What it works on; None if a run has one stage of the kind."""
     grader: Grader | None = None
-    """For ``verify``: how it judges."""
+    """Grader of a ``verify`` stage."""
     parameters: dict[str, Any] = field(default_factory=dict)
     """The part of the spec that changes its output: enters the digest."""
     pins: tuple[int, ...] = ()
@@ -164,7 +164,7 @@ class Plan:
         raise PlanError(f"no stage {name!r}")
 
     def only(self, artifacts: Collection[str]) -> "Plan":
-        """Return the plan without the stages whose artifacts are not listed, and without the servers of those alone.
+        """Return the plan without the stages that are not in ``artifacts``, and without their servers.
 
         ``artifacts`` lists the stages of the plan when the run was accepted: stages of a newer release are left out.
         """

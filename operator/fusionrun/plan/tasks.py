@@ -1,4 +1,4 @@
-"""The tasks of the stages' pods: the envelope, and the family that fills it."""
+"""The task of a pod: the envelope here, the parameters from the family of the stage."""
 
 from typing import assert_never
 
@@ -59,7 +59,7 @@ def build_task(pinned: PinnedPlan, stage: Stage, server_url: str = "") -> StageT
 
 
 def served_model(pinned: PinnedPlan, stage: Stage) -> ServedModel:
-    """Return the model of a ``serve`` stage, and how to serve it."""
+    """Return the model of a ``serve`` stage with the settings of its server."""
     if isinstance(stage.subject, EvaluatedModel):
         return evaluation.served_model(pinned, stage.subject)
     return responses.served_source(pinned, stage.source)

@@ -17,7 +17,7 @@ CONSTRUCT = stage_name(StageKind.CONSTRUCT)
 
 
 def construct_stages(spec: FusionRunSpec) -> list[Stage]:
-    """Plan the stage that makes SFT rows, pairs and held-out pairs."""
+    """Plan ``construct``."""
     parameters: dict[str, Any] = {
         "construction": digest_data(spec.construction),
         "tasks": {d.name: d.task for d in spec.datasets},
@@ -34,7 +34,7 @@ def construct_stages(spec: FusionRunSpec) -> list[Stage]:
 
 
 def construct_task(pinned: PinnedPlan, stage: Stage) -> ConstructParameters:
-    """Make the training data by the rules of the recipe."""
+    """Return the task of ``construct``: make SFT rows, pairs and held-out pairs by the rules of the recipe."""
     spec = pinned.spec
     construction = spec.construction
     if construction.reward_margin is None or construction.sft_fraction is None:

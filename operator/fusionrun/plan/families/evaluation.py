@@ -1,4 +1,4 @@
-"""Stages that measure the base, SFT and final model on the benchmarks: each is served, asked, judged and evaluated."""
+"""Stages that measure the base, SFT and final model on the benchmarks: ``serve`` to ``evaluate``."""
 
 from typing import assert_never
 
@@ -22,7 +22,7 @@ from fusionrun.plan.stages import Stage, digest_data, stage_name, subject_name
 
 
 def evaluation_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
-    """Plan the stages of every model, if there are benchmarks."""
+    """Plan the stages of every evaluated model, if there are benchmarks."""
     server = spec.evaluation.server
     if not spec.evaluation.benchmarks or server is None:
         return []
@@ -65,7 +65,7 @@ def _serve(server: ServerSettings, model: EvaluatedModel, references: References
 
 
 def served_model(pinned: PinnedPlan, model: EvaluatedModel) -> ServedModel:
-    """Return an evaluated model, and how to serve it."""
+    """Return an evaluated model with the settings of its server."""
     path = next((pinned.artifact(stage, "model") for stage in _trained_by(model)), None) or pinned.target()
     return ServedModel(subject_name(model), path, pinned.spec.evaluation.server or ServerSettings())
 
@@ -83,7 +83,7 @@ def _generate(spec: FusionRunSpec, server: ServerSettings, model: EvaluatedModel
 
 
 def generate_task(pinned: PinnedPlan, stage: Stage, model: EvaluatedModel, server_url: str) -> GenerateParameters:
-    """Request one response per prompt of the benchmarks."""
+    """Return the task of ``generate``: request one response per prompt of the benchmarks."""
     spec, name = pinned.spec, subject_name(model)
     return GenerateParameters(
         source=name,
@@ -125,7 +125,7 @@ def _verify(spec: FusionRunSpec, model: EvaluatedModel) -> Stage:
 
 
 def verify_task(pinned: PinnedPlan, stage: Stage, model: EvaluatedModel) -> VerifyParameters:
-    """Run the programs that answer the coding benchmarks."""
+    """Return the task of ``verify``: run the responses to the coding benchmarks against their tests."""
     return VerifyParameters(
         grader=Grader.CODING,
         datasets=_coding_benchmarks(pinned.spec),
@@ -152,7 +152,7 @@ def _evaluate(spec: FusionRunSpec, model: EvaluatedModel) -> Stage:
 
 
 def evaluate_task(pinned: PinnedPlan, stage: Stage, model: EvaluatedModel) -> EvaluateParameters:
-    """Grade the responses of a model."""
+    """Return the task of ``evaluate``: grade the responses of a model."""
     spec, verdicts = pinned.spec, _verify_stage(model)
     return EvaluateParameters(
         model=model,

@@ -9,12 +9,12 @@ from fusionrun.plan.stages import Stage
 
 
 def resolve_stages() -> list[Stage]:
-    """Plan the stage that every other one waits for."""
+    """Plan ``resolve``, for which every other stage waits."""
     return [Stage(StageKind.RESOLVE)]
 
 
 def resolve_task(pinned: PinnedPlan) -> ResolveParameters:
-    """Pin every reference, and find the artifacts that are complete."""
+    """Return the task of ``resolve``: pin every reference, and find the artifacts that are complete."""
     return ResolveParameters(
         references=list(pinned.plan.references),
         stages=pinned.plan.planned(),
@@ -23,14 +23,14 @@ def resolve_task(pinned: PinnedPlan) -> ResolveParameters:
 
 
 def fetch_stages(references: References) -> list[Stage]:
-    """Plan one stage per model that is not on the claim."""
+    """Plan ``fetch`` for each model that is not on the claim."""
     return [
         Stage(StageKind.FETCH, model, pins=(references.model(model.role),)) for model in references.fetches.values()
     ]
 
 
 def fetch_task(pinned: PinnedPlan, stage: Stage) -> FetchParameters:
-    """Download a model to the directory that its fingerprint names."""
+    """Return the task of ``fetch``: download a model to the directory that its fingerprint names."""
     index = stage.pins[0]
     reference = pinned.plan.references[index]
     return FetchParameters(

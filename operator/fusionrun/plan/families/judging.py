@@ -21,7 +21,7 @@ GRADED_TASKS = {Grader.MATHEMATICS: Task.MATHEMATICS, Grader.CODING: Task.CODING
 
 
 def judging_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
-    """Plan the stages that judge each source."""
+    """Plan ``verify`` and ``score`` for each source."""
     stages: list[Stage] = []
     for source in spec.sources:
         stages += [_verify(spec, source, grader) for grader in graders_of(spec, source)]
@@ -71,7 +71,7 @@ def _verify(spec: FusionRunSpec, source: Source, grader: Grader) -> Stage:
 
 
 def verify_task(pinned: PinnedPlan, stage: Stage, source: Source) -> VerifyParameters:
-    """Judge the responses of a source by rule."""
+    """Return the task of ``verify``: judge the responses of a source by rule."""
     if stage.grader is None:
         raise PlanError(f"{stage.name}: has no grader")
     return VerifyParameters(
@@ -108,7 +108,7 @@ def _score(spec: FusionRunSpec, source: Source, references: References) -> Stage
 
 
 def score_task(pinned: PinnedPlan, stage: Stage, source: Source) -> ScoreParameters:
-    """Score the responses of a source with the reward model."""
+    """Return the task of ``score``: score the responses of a source with the reward model."""
     reward = pinned.spec.reward_model
     return ScoreParameters(
         source=source.name,

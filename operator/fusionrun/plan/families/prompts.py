@@ -19,7 +19,7 @@ COLUMNS_ADDED_LATER = ("context", "solution", "category")
 
 
 def prepare_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
-    """Plan the stages that read the data sets and the benchmarks."""
+    """Plan ``prepare`` for the data sets and for the benchmarks."""
     seed = spec.construction.seed
     benchmarks = [f"evaluation.benchmarks[{b.name}]" for b in spec.evaluation.benchmarks]
     pins = [f"datasets[{d.name}]" for d in spec.datasets] + benchmarks
@@ -51,7 +51,7 @@ def prepare_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
 
 
 def prepare_task(pinned: PinnedPlan, stage: Stage) -> PrepareParameters:
-    """Read the data sets, or the benchmarks."""
+    """Return the task of ``prepare``: read the data sets, or the benchmarks."""
     spec = pinned.spec
     benchmarks = [_benchmark_task(pinned, b) for b in spec.evaluation.benchmarks]
     if stage.subject is PromptSet.BENCHMARKS:
@@ -122,7 +122,7 @@ def _revision(pinned: PinnedPlan, spec_field: str, uri: str) -> str | None:
 
 
 def solutions_stages(spec: FusionRunSpec) -> list[Stage]:
-    """Plan the run of the reference solutions, so that prompts with a wrong one are dropped before generation."""
+    """Plan ``verify`` for the reference solutions. Prompts with a wrong one are dropped before generation."""
     datasets = _with_solutions(spec)
     if not datasets:
         return []
@@ -141,7 +141,7 @@ def solutions_stages(spec: FusionRunSpec) -> list[Stage]:
 
 
 def solutions_task(pinned: PinnedPlan, stage: Stage) -> VerifyParameters:
-    """Run the reference solutions against the tests of their prompts."""
+    """Return the task of ``verify``: run the reference solutions against the tests of their prompts."""
     return VerifyParameters(
         grader=Grader.CODING,
         datasets=_with_solutions(pinned.spec),
@@ -157,7 +157,7 @@ def _with_solutions(spec: FusionRunSpec) -> list[str]:
 
 
 def prompt_inputs(spec: FusionRunSpec) -> tuple[str, ...]:
-    """Return the stages whose artifacts say which prompts to use."""
+    """Return the stages whose artifacts determine the prompts to use."""
     return (PROMPTS, SOLUTIONS) if _with_solutions(spec) else (PROMPTS,)
 
 

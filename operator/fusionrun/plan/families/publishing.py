@@ -15,7 +15,7 @@ from fusionrun.plan.stages import Stage
 
 
 def publish_stages(spec: FusionRunSpec) -> list[Stage]:
-    """Plan the publication, if the spec requests one. It waits for the scores that the card shows."""
+    """Plan ``publish``, if the spec requests it. It waits for the scores, which the model card shows."""
     if spec.publish is None:
         return []
     scores = tuple(map(evaluate_stage, EvaluatedModel)) if spec.evaluation.benchmarks else ()
@@ -23,7 +23,7 @@ def publish_stages(spec: FusionRunSpec) -> list[Stage]:
 
 
 def publish_task(pinned: PinnedPlan) -> PublishParameters:
-    """Copy the model and the data set, with generated cards."""
+    """Return the task of ``publish``: copy the model and the data set, with generated cards."""
     publish = pinned.spec.publish
     if publish is None:
         raise PlanError("spec.publish is not set")

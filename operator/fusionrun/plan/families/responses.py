@@ -22,7 +22,7 @@ CONCURRENCY_GROWTH = 4
 
 @dataclass(frozen=True)
 class ServedModel:
-    """What the pods of a ``serve`` stage serve."""
+    """The model of a ``serve`` stage."""
 
     name: str
     """Model name in requests."""
@@ -31,7 +31,7 @@ class ServedModel:
 
 
 def source_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
-    """Plan the stages of every source whose responses are generated."""
+    """Plan ``serve`` and ``generate`` for each source, except for sources of type Dataset."""
     stages: list[Stage] = []
     for source in spec.sources:
         if source.type is SourceType.DATASET:
@@ -55,7 +55,7 @@ def _serve(source: Source, server: ServerSettings, references: References) -> St
 
 
 def served_source(pinned: PinnedPlan, source: Source) -> ServedModel:
-    """Return the model of a source, and how to serve it."""
+    """Return the model of a source with the settings of its server."""
     if source.served is None:
         raise PlanError(f"source {source.name!r} is not served")
     path = pinned.model(source.served.model, f"sources[{source.name}].served.model")
@@ -88,7 +88,7 @@ def _generate(spec: FusionRunSpec, source: Source, references: References) -> St
 
 
 def generate_task(pinned: PinnedPlan, stage: Stage, source: Source, server_url: str) -> GenerateParameters:
-    """Request the responses of a source."""
+    """Return the task of ``generate``: request the responses of a source."""
     spec, endpoint = pinned.spec, source.endpoint
     return GenerateParameters(
         source=source.name,
@@ -117,7 +117,7 @@ def max_concurrency(spec: FusionRunSpec) -> int:
 
 
 def sampling_task(sampling: Sampling | None) -> SamplingParameters:
-    """Return sampling parameters that are all set."""
+    """Return the sampling parameters of a task, which are all set."""
     if sampling is None:
         raise PlanError("sampling is not filled in")
     return SamplingParameters.model_validate(sampling.model_dump())

@@ -48,7 +48,7 @@ def _gpus(spec: FusionRunSpec) -> int:
 
 
 def sft_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
-    """Plan the supervised fine-tuning."""
+    """Plan ``sft``."""
     return [
         Stage(
             StageKind.SFT,
@@ -63,7 +63,7 @@ def sft_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
 
 
 def sft_task(pinned: PinnedPlan) -> SftParameters:
-    """Fine-tune the target on the SFT rows."""
+    """Return the task of ``sft``: fine-tune the target on the SFT rows."""
     return SftParameters.model_validate(
         {
             "model_path": pinned.target(),
@@ -74,7 +74,7 @@ def sft_task(pinned: PinnedPlan) -> SftParameters:
 
 
 def dpo_stages(spec: FusionRunSpec) -> list[Stage]:
-    """Plan direct preference optimisation."""
+    """Plan ``dpo``."""
     return [
         Stage(
             StageKind.DPO,
@@ -87,7 +87,7 @@ def dpo_stages(spec: FusionRunSpec) -> list[Stage]:
 
 
 def dpo_task(pinned: PinnedPlan) -> DpoParameters:
-    """Train the SFT model on the pairs."""
+    """Return the task of ``dpo``: train the SFT model on the pairs."""
     return DpoParameters.model_validate(
         {
             "model_path": pinned.artifact(SFT, "model"),
@@ -98,7 +98,7 @@ def dpo_task(pinned: PinnedPlan) -> DpoParameters:
 
 
 def promote_stages(spec: FusionRunSpec) -> list[Stage]:
-    """Plan the choice of a checkpoint."""
+    """Plan ``promote``."""
     return [
         Stage(
             StageKind.PROMOTE,
@@ -110,7 +110,7 @@ def promote_stages(spec: FusionRunSpec) -> list[Stage]:
 
 
 def promote_task(pinned: PinnedPlan) -> PromoteParameters:
-    """Choose the better of the last two checkpoints of DPO by the held-out pairs."""
+    """Return the task of ``promote``: choose the better of the last two checkpoints by the held-out pairs."""
     settings = pinned.spec.training.dpo
     return PromoteParameters.model_validate(
         {
