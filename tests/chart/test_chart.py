@@ -8,7 +8,7 @@ from fusionrun.__main__ import load_settings
 from fusionrun.cluster.client import RESOURCES
 from fusionrun.cluster.gather import CHILDREN
 from fusionrun.objects.render import render
-from support.golden import SETTINGS, layout_of
+from support.golden import SETTINGS, pinned_of
 from support.runs import make_spec
 
 MONITORING = (
@@ -217,11 +217,11 @@ def test_monitoring_is_off_by_default(helm):
 
 def test_the_pod_monitor_selects_generation_pods(helm):
     monitor = one(helm.template(*MONITORING), "PodMonitor")["spec"]
-    layout = layout_of("tiny", make_spec())
+    pinned = pinned_of("tiny", make_spec())
     pods = {
         stage.name: manifest["spec"]["template"]
-        for stage in layout.plan.stages
-        for manifest in render(layout, stage, 0, SETTINGS)
+        for stage in pinned.plan.stages
+        for manifest in render(pinned, stage, 0, SETTINGS)
         if manifest["kind"] in ("Job", "Deployment")
     }
     wanted = monitor["selector"]["matchLabels"].items()

@@ -1,4 +1,4 @@
-"""Golden files: what a sample renders to, with everything that differs from run to run pinned."""
+"""Golden files: the rendered objects of a sample, with fixed UIDs and pins."""
 
 import json
 import os
@@ -27,8 +27,8 @@ SETTINGS = Settings(
 )
 
 
-def layout_of(name: str, spec: dict[str, Any]) -> PinnedPlan:
-    """Lay a spec out as it is after ``resolve``, each reference pinned to its own number."""
+def pinned_of(name: str, spec: dict[str, Any]) -> PinnedPlan:
+    """Return the pinned plan of a spec; the pin of a reference is its index."""
     filled = fill(FusionRunSpec.model_validate(spec))
     plan = build_plan(filled)
     pins = [f"{i:012x}" for i, _ in enumerate(plan.references)]
@@ -36,16 +36,16 @@ def layout_of(name: str, spec: dict[str, Any]) -> PinnedPlan:
 
 
 def objects_of(
-    layout: PinnedPlan, stages: Sequence[Stage] | None = None, settings: Settings = SETTINGS
+    pinned: PinnedPlan, stages: Sequence[Stage] | None = None, settings: Settings = SETTINGS
 ) -> list[dict[str, Any]]:
     """Render the objects of some stages, or of all, in plan order."""
-    return [m for stage in stages or layout.plan.stages for m in render(layout, stage, 0, settings)]
+    return [m for stage in stages or pinned.plan.stages for m in render(pinned, stage, 0, settings)]
 
 
-def one_of_each_kind(layout: PinnedPlan) -> list[Stage]:
+def one_of_each_kind(pinned: PinnedPlan) -> list[Stage]:
     """List the first stage of each kind; of ``verify`` the first of each grader."""
     found: dict[tuple[StageKind, Grader | None], Stage] = {}
-    for stage in layout.plan.stages:
+    for stage in pinned.plan.stages:
         found.setdefault((stage.kind, stage.grader), stage)
     return list(found.values())
 
@@ -59,13 +59,13 @@ def text_of(objects: list[dict[str, Any]]) -> str:
     return "".join(f"---\n{to_yaml(m)}" for m in shown)
 
 
-def plan_text(layout: PinnedPlan) -> str:
+def plan_text(pinned: PinnedPlan) -> str:
     """Write a plan as YAML: every stage, what it waits for, its digest."""
     stages = []
-    for stage in layout.plan.stages:
+    for stage in pinned.plan.stages:
         full = {
             "name": stage.name,
-            "digest": layout.digests.get(stage.name),
+            "digest": pinned.digests.get(stage.name),
             "inputs": list(stage.inputs),
             "after": list(stage.after),
             "server": stage.server,

@@ -20,7 +20,7 @@ from fusionrun.api.crd import build_crd
 from fusionrun.api.records import SCHEMA_VERSION
 from fusionrun.api.result import Outcome, Progress, StageResult, decode_result, encode_result
 from fusionrun.plan.defaults import descriptions
-from support.golden import GOLDEN, layout_of, objects_of, one_of_each_kind
+from support.golden import GOLDEN, objects_of, one_of_each_kind, pinned_of
 from support.release import record, recorded_run, tasks
 
 REPOSITORY = Path(__file__).parents[2]
@@ -93,8 +93,8 @@ def _default(value: Any) -> Any:
 
 def _sample_tasks(sample: str) -> dict[str, Any]:
     spec = json.loads((GOLDEN / sample / "run.json").read_text())["spec"]
-    layout = layout_of(sample, spec)
-    return tasks({str(i): o for i, o in enumerate(objects_of(layout, one_of_each_kind(layout)))})
+    pinned = pinned_of(sample, spec)
+    return tasks({str(i): o for i, o in enumerate(objects_of(pinned, one_of_each_kind(pinned)))})
 
 
 def _results(objects: dict[str, Any]) -> dict[str, Any]:
