@@ -1,7 +1,7 @@
 """Parts that all child objects share: labels, owner, pod template, volumes, environment."""
 
 from dataclasses import dataclass
-from typing import Any, assert_never
+from typing import Any
 
 from fusionrun import names
 from fusionrun.api.artifacts import MOUNT_PATH
@@ -46,11 +46,7 @@ def labels(run: Run, stage: Stage, attempt: int) -> dict[str, str]:
 
 def run_labels(run: Run) -> dict[str, str]:
     """Return the labels of an object that no single stage owns."""
-    return {
-        names.LABEL_NAME: "fusionrun",
-        names.LABEL_MANAGED_BY: names.MANAGED_BY,
-        names.LABEL_RUN: run.name,
-    }
+    return {names.LABEL_NAME: "fusionrun", names.LABEL_MANAGED_BY: names.MANAGED_BY, names.LABEL_RUN: run.name}
 
 
 def owner_references(run: Run) -> list[dict[str, Any]]:
@@ -69,12 +65,7 @@ def owner_references(run: Run) -> list[dict[str, Any]]:
 
 def metadata(run: Run, name: str, all_labels: dict[str, str]) -> dict[str, Any]:
     """Return the metadata of an object."""
-    return {
-        "name": name,
-        "namespace": run.namespace,
-        "labels": all_labels,
-        "ownerReferences": owner_references(run),
-    }
+    return {"name": name, "namespace": run.namespace, "labels": all_labels, "ownerReferences": owner_references(run)}
 
 
 def queue_labels(scheduling: Scheduling) -> dict[str, str]:
@@ -105,11 +96,7 @@ def resources(given: Resources | None, settings: Settings) -> dict[str, Any]:
 
 def container_security() -> dict[str, Any]:
     """Return the security context of the restricted Pod Security Standard, with a read-only root file system."""
-    return {
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "readOnlyRootFilesystem": True,
-    }
+    return {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": True}
 
 
 def cpu_environment(settings: Settings) -> list[dict[str, Any]]:
@@ -141,7 +128,6 @@ def _hub_environment(spec: FusionRunSpec, access: HubAccess | None) -> list[dict
         case None:
             offline = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
             return [{"name": name, "value": "1"} for name in offline]
-    assert_never(access)
 
 
 def _hub_token(secret: SecretKeyRef | None) -> list[dict[str, Any]]:

@@ -1,7 +1,5 @@
 """Render the Kubernetes objects of a stage."""
 
-from typing import assert_never
-
 from fusionrun import names
 from fusionrun.api.models import Manifest
 from fusionrun.api.task import encode_task
@@ -58,4 +56,3 @@ def render(pinned: PinnedPlan, stage: Stage, attempt: int, settings: Settings) -
             return [sandbox_policy(run), config_map, job]
         case Workload.PYTORCH_JOB:
             return [config_map, build_pytorchjob(run, stage, name, attempt, settings)]
-    assert_never(workload)

@@ -1,19 +1,8 @@
 """Build the plan of a spec: this module has the order of the stages, the families have their contents."""
 
-from typing import assert_never
-
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
-from fusionrun.plan.families import (
-    construction,
-    evaluation,
-    inputs,
-    judging,
-    prompts,
-    publishing,
-    responses,
-    training,
-)
+from fusionrun.plan.families import construction, evaluation, inputs, judging, prompts, publishing, responses, training
 from fusionrun.plan.graph import check_order
 from fusionrun.plan.references import References
 from fusionrun.plan.stages import Plan, Stage
@@ -59,4 +48,3 @@ def _stages(  # noqa: C901, PLR0911 -- one case per kind
             return evaluation.evaluation_stages(spec, references)
         case StageKind.PUBLISH:
             return publishing.publish_stages(spec)
-    assert_never(kind)

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
-from typing import assert_never
 
 from fusionrun.api.data import Grader
 from fusionrun.api.models import ModelEndpoint, Resources
@@ -136,7 +135,6 @@ def kind_traits(kind: StageKind) -> KindTraits:  # noqa: C901, PLR0911 -- one ro
             return KindTraits(report=Report.SCORES, is_goal=True)
         case StageKind.PUBLISH:
             return KindTraits(hub=HubAccess.WRITE)
-    assert_never(kind)
 
 
 def stage_traits(kind: StageKind, grader: Grader | None, endpoint: ModelEndpoint | None) -> KindTraits:

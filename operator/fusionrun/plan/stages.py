@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, assert_never
+from typing import Any
 
 from fusionrun.api.artifacts import parameters_digest
 from fusionrun.api.contract import Contract
@@ -54,7 +54,6 @@ def subject_name(subject: StageSubject) -> str:
             return f"{EVALUATION_PREFIX}{subject.value}"
         case ReferenceSolutions():
             return "solutions"
-    assert_never(subject)
 
 
 def stage_name(kind: StageKind, subject: StageSubject | None = None, grader: Grader | None = None) -> str:
@@ -113,27 +112,20 @@ class Stage:
         return stage_traits(self.kind, self.grader, self.endpoint)
 
     @property
-    def source(self) -> Source:
-        """The source that it works on.
+    def subject_name(self) -> str:
+        """The name of its subject."""
+        return subject_name(self.subject) if self.subject else ""
 
-        Raises
-        ------
-        PlanError
-            If it works on something else.
-        """
+    @property
+    def source(self) -> Source:
+        """The source that it works on."""
         if not isinstance(self.subject, Source):
             raise PlanError(f"{self.name}: not a stage of a source")
         return self.subject
 
     @property
     def evaluated_model(self) -> EvaluatedModel:
-        """The model that it measures.
-
-        Raises
-        ------
-        PlanError
-            If it works on something else.
-        """
+        """The model that it evaluates."""
         if not isinstance(self.subject, EvaluatedModel):
             raise PlanError(f"{self.name}: not a stage of an evaluated model")
         return self.subject

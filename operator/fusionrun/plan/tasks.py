@@ -1,22 +1,11 @@
 """The task of a pod: the envelope here, the parameters from the family of the stage."""
 
-from typing import assert_never
-
 from fusionrun.api.artifacts import ROOT, artifact_dir
 from fusionrun.api.parameters import GenerateParameters, Parameters, VerifyParameters
 from fusionrun.api.stage import EvaluatedModel, StageKind
 from fusionrun.api.task import StageTask
 from fusionrun.errors import PlanError
-from fusionrun.plan.families import (
-    construction,
-    evaluation,
-    inputs,
-    judging,
-    prompts,
-    publishing,
-    responses,
-    training,
-)
+from fusionrun.plan.families import construction, evaluation, inputs, judging, prompts, publishing, responses, training
 from fusionrun.plan.families.responses import ServedModel
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.stages import ReferenceSolutions, Stage
@@ -95,7 +84,6 @@ def _parameters(  # noqa: C901, PLR0911, PLR0912 -- one case per kind
             return evaluation.evaluate_task(pinned, stage, stage.evaluated_model)
         case StageKind.PUBLISH:
             return publishing.publish_task(pinned)
-    assert_never(stage.kind)
 
 
 def _generate(pinned: PinnedPlan, stage: Stage, server_url: str) -> GenerateParameters:

@@ -1,21 +1,14 @@
 """Stages that measure the base, SFT and final model on the benchmarks: ``serve`` to ``evaluate``."""
 
-from typing import assert_never
-
 from fusionrun.api.data import Grader
 from fusionrun.api.models import ServerSettings
 from fusionrun.api.parameters import BenchmarkParameters, EvaluateParameters, GenerateParameters, VerifyParameters
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import EvaluatedModel, StageKind
 from fusionrun.plan.families.prompts import BENCHMARKS, PROMPTS
-from fusionrun.plan.families.responses import (
-    ServedModel,
-    max_concurrency,
-    sampling_task,
-    server_digest,
-    server_gpus,
-)
+from fusionrun.plan.families.responses import ServedModel, max_concurrency, sampling_task, server_digest, server_gpus
 from fusionrun.plan.families.training import PROMOTE, SFT
+from fusionrun.plan.families.verification import verify_parameters, verify_stage
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.references import TARGET, References
 from fusionrun.plan.stages import Stage, digest_data, stage_name, subject_name
@@ -44,7 +37,6 @@ def _trained_by(model: EvaluatedModel) -> tuple[str, ...]:
             return (SFT,)
         case EvaluatedModel.FINAL:
             return (PROMOTE,)
-    assert_never(model)
 
 
 def _pins(model: EvaluatedModel, references: References) -> tuple[int, ...]:
@@ -113,27 +105,14 @@ def _coding_benchmarks(spec: FusionRunSpec) -> list[str]:
 
 
 def _verify(spec: FusionRunSpec, model: EvaluatedModel) -> Stage:
-    datasets = _coding_benchmarks(spec)
-    return Stage(
-        StageKind.VERIFY,
-        model,
-        Grader.CODING,
-        parameters={"grader": Grader.CODING, "datasets": datasets, "source": subject_name(model)},
-        inputs=(BENCHMARKS, _responses_stage(model)),
-        shards=1,
-    )
+    inputs = (BENCHMARKS, _responses_stage(model))
+    return verify_stage(model, Grader.CODING, _coding_benchmarks(spec), inputs, shards=1)
 
 
 def verify_task(pinned: PinnedPlan, stage: Stage, model: EvaluatedModel) -> VerifyParameters:
     """Return the task of ``verify``: run the responses to the coding benchmarks against their tests."""
-    return VerifyParameters(
-        grader=Grader.CODING,
-        datasets=_coding_benchmarks(pinned.spec),
-        source=subject_name(model),
-        prompts_dir=pinned.artifact(BENCHMARKS, "prompts"),
-        responses_dir=pinned.artifact(_responses_stage(model), "responses"),
-        shards=stage.shards or 1,
-    )
+    prompts, responses = pinned.artifact(BENCHMARKS, "prompts"), pinned.artifact(_responses_stage(model), "responses")
+    return verify_parameters(stage, _coding_benchmarks(pinned.spec), prompts, responses)
 
 
 def evaluate_stage(model: EvaluatedModel) -> str:

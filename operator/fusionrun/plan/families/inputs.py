@@ -16,9 +16,7 @@ def resolve_stages() -> list[Stage]:
 def resolve_task(pinned: PinnedPlan) -> ResolveParameters:
     """Return the task of ``resolve``: pin every reference, and find the artifacts that are complete."""
     return ResolveParameters(
-        references=list(pinned.plan.references),
-        stages=pinned.plan.planned(),
-        hub_endpoint=pinned.hub_endpoint,
+        references=list(pinned.plan.references), stages=pinned.plan.planned(), hub_endpoint=pinned.hub_endpoint
     )
 
 

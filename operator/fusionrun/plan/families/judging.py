@@ -7,17 +7,17 @@ from fusionrun.api.models import Source, SourceType
 from fusionrun.api.parameters import RewardEndpointParameters, ScoreParameters, VerifyParameters
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
-from fusionrun.errors import PlanError
 from fusionrun.names import API_KEY_ENV
 from fusionrun.plan.families.prompts import PROMPTS
 from fusionrun.plan.families.responses import datasets_of, responses_dir, responses_stage
+from fusionrun.plan.families.verification import grader_of, verify_parameters, verify_stage
 from fusionrun.plan.gpus import gpu_count
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.references import REWARD, References
 from fusionrun.plan.stages import Stage, digest_data, stage_name
 
-GRADED_TASKS = {Grader.MATHEMATICS: Task.MATHEMATICS, Grader.CODING: Task.CODING}
-"""Tasks whose responses are judged by rule."""
+GRADERS = {Task.MATHEMATICS: Grader.MATHEMATICS, Task.CODING: Grader.CODING}
+"""Graders of the tasks whose responses are judged by rule."""
 
 
 def judging_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
@@ -31,7 +31,7 @@ def judging_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
 
 def graders_of(spec: FusionRunSpec, source: Source) -> list[Grader]:
     """Return the graders that judge responses of a source."""
-    return [grader for grader in GRADED_TASKS if _graded_datasets(spec, source, grader)]
+    return [grader for grader in GRADERS.values() if _graded_datasets(spec, source, grader)]
 
 
 def verdicts_stages(spec: FusionRunSpec, source: Source) -> list[str]:
@@ -45,9 +45,8 @@ def _graded_datasets(spec: FusionRunSpec, source: Source, grader: Grader) -> lis
     If two data sets of a task have the same prompt, the first keeps it, with the responses that the second provides.
     For a source whose responses come from data sets, these are all data sets up to the last that provides some.
     """
-    task = GRADED_TASKS[grader]
-    names = [d.name for d in spec.datasets if d.task is task]
-    answered = [d.name for d in datasets_of(spec, source) if d.task is task]
+    names = [d.name for d in spec.datasets if GRADERS.get(d.task) is grader]
+    answered = [d.name for d in datasets_of(spec, source) if d.name in names]
     if source.type is not SourceType.DATASET or not answered:
         return answered
     return names[: names.index(answered[-1]) + 1]
@@ -58,30 +57,14 @@ def _inputs(source: Source) -> tuple[str, ...]:
 
 
 def _verify(spec: FusionRunSpec, source: Source, grader: Grader) -> Stage:
-    datasets = _graded_datasets(spec, source, grader)
-    return Stage(
-        StageKind.VERIFY,
-        source,
-        grader,
-        parameters={"grader": grader, "datasets": datasets, "source": source.name},
-        inputs=_inputs(source),
-        shards=spec.generation.shards,
-        parallelism=spec.generation.parallelism,
-    )
+    datasets, generation = _graded_datasets(spec, source, grader), spec.generation
+    return verify_stage(source, grader, datasets, _inputs(source), generation.shards, generation.parallelism)
 
 
 def verify_task(pinned: PinnedPlan, stage: Stage, source: Source) -> VerifyParameters:
     """Return the task of ``verify``: judge the responses of a source by rule."""
-    if stage.grader is None:
-        raise PlanError(f"{stage.name}: has no grader")
-    return VerifyParameters(
-        grader=stage.grader,
-        datasets=_graded_datasets(pinned.spec, source, stage.grader),
-        source=source.name,
-        prompts_dir=pinned.artifact(PROMPTS, "prompts"),
-        responses_dir=responses_dir(pinned, source),
-        shards=stage.shards or 1,
-    )
+    datasets = _graded_datasets(pinned.spec, source, grader_of(stage))
+    return verify_parameters(stage, datasets, pinned.artifact(PROMPTS, "prompts"), responses_dir(pinned, source))
 
 
 def _score(spec: FusionRunSpec, source: Source, references: References) -> Stage:

@@ -6,9 +6,10 @@ from fusionrun.api.data import Benchmark, Columns, Dataset, Grader
 from fusionrun.api.parameters import DatasetParameters, PrepareParameters, VerifyParameters
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
+from fusionrun.plan.families.verification import verify_parameters, verify_stage
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.references import References, dataset_columns, dataset_uri
-from fusionrun.plan.stages import PromptSet, ReferenceSolutions, Stage, digest_data, stage_name, subject_name
+from fusionrun.plan.stages import PromptSet, ReferenceSolutions, Stage, digest_data, stage_name
 
 PROMPTS = stage_name(StageKind.PREPARE, PromptSet.PROMPTS)
 BENCHMARKS = stage_name(StageKind.PREPARE, PromptSet.BENCHMARKS)
@@ -123,33 +124,17 @@ def _revision(pinned: PinnedPlan, spec_field: str, uri: str) -> str | None:
 
 def solutions_stages(spec: FusionRunSpec) -> list[Stage]:
     """Plan ``verify`` for the reference solutions. Prompts with a wrong one are dropped before generation."""
-    datasets = _with_solutions(spec)
+    datasets, generation = _with_solutions(spec), spec.generation
     if not datasets:
         return []
     solutions = ReferenceSolutions()
-    return [
-        Stage(
-            StageKind.VERIFY,
-            solutions,
-            Grader.CODING,
-            parameters={"grader": Grader.CODING, "datasets": datasets, "source": subject_name(solutions)},
-            inputs=(PROMPTS,),
-            shards=spec.generation.shards,
-            parallelism=spec.generation.parallelism,
-        )
-    ]
+    return [verify_stage(solutions, Grader.CODING, datasets, (PROMPTS,), generation.shards, generation.parallelism)]
 
 
 def solutions_task(pinned: PinnedPlan, stage: Stage) -> VerifyParameters:
     """Return the task of ``verify``: run the reference solutions against the tests of their prompts."""
-    return VerifyParameters(
-        grader=Grader.CODING,
-        datasets=_with_solutions(pinned.spec),
-        source=subject_name(ReferenceSolutions()),
-        prompts_dir=pinned.artifact(PROMPTS, "prompts"),
-        responses_dir=pinned.artifact(PROMPTS, "solutions"),
-        shards=stage.shards or 1,
-    )
+    prompts, solutions = (pinned.artifact(PROMPTS, part) for part in ("prompts", "solutions"))
+    return verify_parameters(stage, _with_solutions(pinned.spec), prompts, solutions)
 
 
 def _with_solutions(spec: FusionRunSpec) -> list[str]:
