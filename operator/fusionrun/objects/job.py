@@ -31,7 +31,7 @@ def build_job(run: Run, stage: Stage, name: str, attempt: int, settings: Setting
         settings,
         env=environment,
         **ports,
-        resources=meta.resources(traits.resources(run.spec) if traits.resources else None, settings),
+        resources=meta.stage_resources(run, stage, settings),
         volumeMounts=_mounts(stage, digest),
     )
     pod_volumes = meta.volumes(run, name, shared_memory=traits.shared_memory)

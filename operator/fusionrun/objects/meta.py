@@ -94,6 +94,12 @@ def resources(given: Resources | None, settings: Settings) -> dict[str, Any]:
     return {"requests": dict(settings.default_requests), "limits": dict(settings.default_limits)}
 
 
+def stage_resources(run: Run, stage: Stage, settings: Settings) -> dict[str, Any]:
+    """Return the resources of the container of a stage."""
+    given = stage.traits.resources
+    return resources(given(run.spec) if given else None, settings)
+
+
 def container_security() -> dict[str, Any]:
     """Return the security context of the restricted Pod Security Standard, with a read-only root file system."""
     return {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": True}

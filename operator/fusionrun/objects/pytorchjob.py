@@ -31,7 +31,7 @@ def build_pytorchjob(run: Run, stage: Stage, name: str, attempt: int, settings: 
         command,
         settings,
         env=[*meta.environment(run, stage, settings), *meta.cpu_environment(settings)],
-        resources=meta.resources(training.resources, settings),
+        resources=meta.stage_resources(run, stage, settings),
         volumeMounts=meta.mounts(task=True, shared_memory=traits.shared_memory),
     )
     never = traits.workload.restart_policy

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
+from functools import cache
 
 from fusionrun.api.data import Grader
 from fusionrun.api.models import ModelEndpoint, Resources
@@ -91,6 +92,7 @@ class KindTraits:
         return self.workload is Workload.PYTORCH_JOB
 
 
+@cache
 def kind_traits(kind: StageKind) -> KindTraits:  # noqa: C901, PLR0911 -- one row per kind
     """Return the row of a kind."""
     match kind:
