@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fusionrun.api.data import Dataset
-from fusionrun.api.models import Sampling, ServerSettings, Source, SourceType
+from fusionrun.api.models import Sampling, Served, ServerSettings, Source, SourceType
 from fusionrun.api.parameters import GenerateParameters, SamplingParameters
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
@@ -42,15 +42,15 @@ def source_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
     return stages
 
 
-def _serve(source: Source, server: ServerSettings, references: References) -> Stage:
+def _serve(source: Source, served: Served, references: References) -> Stage:
     return Stage(
         StageKind.SERVE,
         source,
         pins=(references.model(source.name),),
         after=(*references.after(source.name), PROMPTS),
-        remote_code=source.served is not None and source.served.model.trust_remote_code,
-        gpus=server_gpus(server),
-        pods=server.replicas,
+        remote_code=served.model.trust_remote_code,
+        gpus=server_gpus(served),
+        pods=served.replicas,
     )
 
 
