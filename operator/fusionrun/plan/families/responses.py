@@ -10,14 +10,12 @@ from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.errors import PlanError
 from fusionrun.names import API_KEY_ENV
+from fusionrun.plan import recipe
 from fusionrun.plan.families.prompts import PROMPTS, prompt_inputs, solutions_verdicts
 from fusionrun.plan.gpus import gpu_count
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.references import References
 from fusionrun.plan.stages import Stage, digest_data, stage_name
-
-CONCURRENCY_GROWTH = 4
-"""Default of ``maxConcurrency``, as a multiple of ``concurrency``. Chosen here; the paper names none."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,7 @@ def generate_task(pinned: PinnedPlan, stage: Stage, source: Source, server_url: 
 
 def max_concurrency(spec: FusionRunSpec) -> int:
     """Return the limit of concurrent requests per shard."""
-    return spec.generation.max_concurrency or CONCURRENCY_GROWTH * spec.generation.concurrency
+    return spec.generation.max_concurrency or recipe.CONCURRENCY_GROWTH * spec.generation.concurrency
 
 
 def sampling_task(sampling: Sampling | None) -> SamplingParameters:
