@@ -1,6 +1,6 @@
 """Bad input that reached the operator: the run fails at once, with the field, the value and the rule.
 
-tests/crd/broken holds the same as files, which the API server and the end-to-end test read.
+tests/crd/broken has the same cases for the API server and the end-to-end test.
 """
 
 from typing import Any
