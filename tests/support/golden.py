@@ -1,11 +1,13 @@
-"""Golden files: the rendered objects of a sample, with fixed UIDs and pins."""
+"""Golden files: the plan and the objects of a sample, with the values that differ between clusters fixed."""
 
 import json
 import os
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fusionrun import names
 from fusionrun.api.crd import to_yaml
 from fusionrun.api.data import Grader
 from fusionrun.api.spec import FusionRunSpec
@@ -28,7 +30,7 @@ SETTINGS = Settings(
 
 
 def pinned_of(name: str, spec: dict[str, Any]) -> PinnedPlan:
-    """Return the pinned plan of a spec; the pin of a reference is its index."""
+    """Return the pinned plan of a spec after ``resolve``, with a different pin for each reference."""
     filled = fill(FusionRunSpec.model_validate(spec))
     plan = build_plan(filled)
     pins = [f"{i:012x}" for i, _ in enumerate(plan.references)]
@@ -38,7 +40,7 @@ def pinned_of(name: str, spec: dict[str, Any]) -> PinnedPlan:
 def objects_of(
     pinned: PinnedPlan, stages: Sequence[Stage] | None = None, settings: Settings = SETTINGS
 ) -> list[dict[str, Any]]:
-    """Render the objects of some stages, or of all, in plan order."""
+    """Render the objects of these stages, by default of all, in plan order."""
     return [m for stage in stages or pinned.plan.stages for m in render(pinned, stage, 0, settings)]
 
 
@@ -51,7 +53,7 @@ def one_of_each_kind(pinned: PinnedPlan) -> list[Stage]:
 
 
 def text_of(objects: list[dict[str, Any]]) -> str:
-    """Write objects as YAML, the tasks in them spelt out, so that a changed number is a changed line."""
+    """Write objects as YAML, their tasks as mappings, so that a changed number is a changed line."""
     shown = [
         m | {"data": {k: json.loads(v) for k, v in m["data"].items()}} if m["kind"] == "ConfigMap" else m
         for m in objects
@@ -59,8 +61,20 @@ def text_of(objects: list[dict[str, Any]]) -> str:
     return "".join(f"---\n{to_yaml(m)}" for m in shown)
 
 
+def texts_by_kind(pinned: PinnedPlan) -> dict[str, str]:
+    """Write the objects of one stage of each kind, by the file that holds them.
+
+    The file of an object is its label app.kubernetes.io/component, a StageKind. Objects without it belong to the run.
+    """
+    files: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for manifest in objects_of(pinned, one_of_each_kind(pinned)):
+        kind = manifest["metadata"]["labels"].get(names.LABEL_COMPONENT, "run-objects")
+        files[f"{kind}.yaml"].append(manifest)
+    return {file: text_of(objects) for file, objects in files.items()}
+
+
 def plan_text(pinned: PinnedPlan) -> str:
-    """Write a plan as YAML: every stage, what it waits for, its digest."""
+    """Write a plan as YAML: each stage, its dependencies and its digest."""
     stages = []
     for stage in pinned.plan.stages:
         full = {
@@ -77,12 +91,22 @@ def plan_text(pinned: PinnedPlan) -> str:
 
 
 def compare(path: Path, text: str) -> None:
-    """Compare a golden file with a text; with ``UPDATE_GOLDEN=1`` write it instead."""
+    """Compare a golden file with a text; with ``UPDATE_GOLDEN=1`` write the file instead."""
     if UPDATE:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    assert path.is_file(), f"{path} is missing: UPDATE_GOLDEN=1 makes it"
+    assert path.is_file(), f"{path} is missing: UPDATE_GOLDEN=1 writes it"
     old, new = path.read_text().splitlines(), text.splitlines()
     for number, (was, now) in enumerate(zip(old, new, strict=False), 1):
-        assert now == was, f"{path}:{number}: UPDATE_GOLDEN=1 refreshes it, when the change is meant"
+        assert now == was, f"{path}:{number}: if the change is intended, UPDATE_GOLDEN=1 writes it"
     assert len(old) == len(new), path
+
+
+def compare_folder(folder: Path, texts: Mapping[str, str]) -> None:
+    """Compare the YAML files of a folder with texts by name; with ``UPDATE_GOLDEN=1`` also delete the others."""
+    for stale in {p.name for p in folder.glob("*.yaml")} - set(texts):
+        if UPDATE:
+            (folder / stale).unlink()
+        assert not (folder / stale).exists(), f"{folder / stale} is not a golden file: UPDATE_GOLDEN=1 deletes it"
+    for name, text in texts.items():
+        compare(folder / name, text)
