@@ -150,8 +150,8 @@ class Registry:
     def __init__(self, registry: str, cache: Path) -> None:
         if not registry:
             raise DestinationError(
-                "CLUSTER=existing requires REGISTRY=HOST/PATH, to which you can push and from which the cluster can pull; "
-                "log in with `buildah login` first"
+                "CLUSTER=existing requires REGISTRY=HOST/PATH, a registry to which you can push and from which the "
+                "cluster can pull; log in with `buildah login` first"
             )
         self.registry, self.cache = registry.rstrip("/"), cache
 
