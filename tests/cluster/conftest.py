@@ -1,4 +1,4 @@
-"""A small API server in memory, for the rim's own logic only."""
+"""An API server in memory for the tests of the cluster adapter."""
 
 from typing import Any
 
