@@ -1,4 +1,4 @@
-"""The demo's verdict on a run: what it must reach, and that missing any of it fails."""
+"""The checks of the demo: a run fails if it misses one of them."""
 
 import sys
 from pathlib import Path
@@ -20,7 +20,7 @@ def failed(found: dict) -> list[str]:
     return [line for holds, line in judge(found) if not holds]
 
 
-def test_a_run_that_reaches_every_number_passes():
+def test_a_run_that_reaches_all_thresholds_passes():
     assert failed(status(20, 1, 39)) == []
 
 
@@ -36,7 +36,7 @@ def test_a_run_that_reaches_every_number_passes():
         ({"results": status(30, 30, 30)["results"]}, "last loss nan"),
     ],
 )
-def test_a_number_that_is_not_reached_fails_and_is_named(found, says):
+def test_a_missed_threshold_fails_and_is_named(found, says):
     assert says in failed(found)[0]
 
 
@@ -44,5 +44,5 @@ def test_a_run_without_results_fails():
     assert failed({})
 
 
-def test_what_an_earlier_run_trained_is_not_judged_twice():
+def test_a_cached_training_is_not_checked_again():
     assert failed(status(30, 30, 30, loss=1, cacheHit=True)) == []
