@@ -1,4 +1,4 @@
-"""Fixtures of every test folder."""
+"""Makes tests/support importable."""
 
 import sys
 from pathlib import Path

@@ -65,9 +65,13 @@ def write(folder: Path, responses: int, seed: int = 42) -> StageTask:
             _write_shard(folder, f"{shard_name(shard, shards)}.parquet", last - first, [seed, shard])
         (folder / "prepare.json").write_text('{"counts": {}}')  # last: all is there
     return StageTask(
-        run="bench", namespace="bench", stage="construct", digest="d", output_dir=str(folder / "out"),
+        run="bench",
+        namespace="bench",
+        stage="construct",
+        digest="d",
+        output_dir=str(folder / "out"),
         parameters=parameters,
-    )  # fmt: skip
+    )
 
 
 def _write_shard(folder: Path, file: str, prompts: int, seed: list[int]) -> None:

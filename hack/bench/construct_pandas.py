@@ -99,9 +99,8 @@ def write(rows: pd.DataFrame, pairs: pd.DataFrame, held: pd.Series, task_path: s
         chosen_score_micro=pairs["score_micro"],
         rejected_score_micro=pairs["score_micro_low"],
     )
-    columns = [
-        "prompt_id", "dataset", "source", "prompt", "chosen", "rejected", "chosen_score_micro", "rejected_score_micro",
-    ]  # fmt: skip
+    columns = ["prompt_id", "dataset", "source", "prompt", "chosen", "rejected"]
+    columns += ["chosen_score_micro", "rejected_score_micro"]
     where = np.asarray(held)
     for name, part in (("pairs", pairs[~where]), ("held-out", pairs[where])):
         part[columns].sort_values("prompt_id").to_parquet(folder / f"{name}.parquet", compression="zstd")

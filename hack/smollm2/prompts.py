@@ -39,13 +39,15 @@ def write_mathematics(half: int, count: int, seed: int) -> list[dict[str, Any]]:
     for number in range(count):
         template = templates[number % len(templates)]
         problem = make_word_problem(template, seed * 1000 + number)
-        rows.append({
-            "id": f"gsm-symbolic-{template}-{number}",
-            "prompt": problem["question"] + _FINAL_ANSWER,
-            "answer": str(problem["answer"]),
-            "solution": write_steps(problem),
-            "template": template,
-        })  # fmt: skip
+        rows.append(
+            {
+                "id": f"gsm-symbolic-{template}-{number}",
+                "prompt": problem["question"] + _FINAL_ANSWER,
+                "answer": str(problem["answer"]),
+                "solution": write_steps(problem),
+                "template": template,
+            }
+        )
     return rows
 
 

@@ -89,9 +89,15 @@ def running(namespace: str, label: str, nodes: int, script: str, folder: Path) -
         raise SystemExit("bench-scale: the kubeconfig has no client certificate, which the stand-in kubelet needs")
     (folder / "script.json").write_text(script)
     options = {
-        "server": api.host, "ca": api.ssl_ca_cert, "cert": api.cert_file, "key": api.key_file,
-        "namespace": namespace, "label": label, "nodes": nodes, "script": folder / "script.json",
-    }  # fmt: skip
+        "server": api.host,
+        "ca": api.ssl_ca_cert,
+        "cert": api.cert_file,
+        "key": api.key_file,
+        "namespace": namespace,
+        "label": label,
+        "nodes": nodes,
+        "script": folder / "script.json",
+    }
     command = [str(build()), *(f"-{name}={value}" for name, value in options.items())]
     # A process group of its own: Ctrl-C must not end it before its pods are deleted. Its input is closed when this
     # process ends, whatever the reason, and then it ends, too.
