@@ -1,4 +1,4 @@
-# What runs inside the cluster before any user's object: DNS, storage, the isolated network, PyTorchJobs. Sourced.
+# The add-ons of the cluster: DNS, storage, the isolated network, the training operator. Sourced.
 
 apply_addons() {
     local rendered=$CLUSTER_DIR/config/manifests
@@ -31,10 +31,10 @@ available() {
     kubectl -n "$1" rollout status "deployment/$2" --timeout=90s >/dev/null 2>&1 && return
     kubectl -n "$1" get pods >&2
     kubectl -n "$1" logs "deployment/$2" --tail=15 >&2
-    fail "$2 is not available; read $LOG/pods and 'kubectl -n $1 describe pods'"
+    fail "$2 is not available: see $LOG/pods and 'kubectl -n $1 describe pods'"
 }
 
-# A volume whose claim was deleted keeps its data and may be claimed again, by the same claim if it is reserved.
+# A volume keeps its data after its claim is deleted. Make it Available again, for the same claim if it is reserved.
 release_volumes() {
     local volume
     for volume in $(kubectl get persistentvolumes \
