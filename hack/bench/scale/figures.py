@@ -1,4 +1,4 @@
-"""The figures of one measurement, and the table that puts several side by side."""
+"""The figures of a measurement, and a table that compares measurements."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What the pods of a stage answer: results with the keys that the real programs write, and made-up values."""
+"""The simulated results of pods: the keys of the real programs, with invented values."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from fusionrun.api.stage import StageKind
 from fusionrun.plan.stages import Plan, Stage
 
 SCORES = {"base": 20.0, "sft": 50.0, "final": 60.0}
-"""Percent of right answers by model: they pass every gate of the samples."""
+"""Percentage of right answers by model, which pass the gates of the samples."""
 PEAK_MEMORY_BYTES = 512 << 20
 ROWS = 400
 _TRAINED = {"rows": ROWS, "dropped_long": 0, "tokens": 80 * ROWS, "steps": 36}
@@ -38,10 +38,10 @@ _NUMBERS: dict[StageKind, dict[str, float]] = {
 }
 
 
-def answer(stage: Stage, plan: Plan, spec: FusionRunSpec, script: dict[str, Any]) -> StageResult:
-    """Return the result of a stage's pod that did its work.
+def simulated_result(stage: Stage, plan: Plan, spec: FusionRunSpec, script: dict[str, Any]) -> StageResult:
+    """Return the result of a successful pod of a stage.
 
-    ``resolve`` finds a pin for every reference, and no artifact that is complete: every stage of a run is run.
+    ``resolve`` finds a pin for each reference, and no complete artifact, so that every stage runs.
     """
     counts = dict(_COUNTS.get(stage.kind, {}))
     numbers = dict(_NUMBERS.get(stage.kind, {}))
