@@ -99,8 +99,8 @@ def running(namespace: str, label: str, nodes: int, script: str, folder: Path) -
         "script": folder / "script.json",
     }
     command = [str(build()), *(f"-{name}={value}" for name, value in options.items())]
-    # In another process group, since Ctrl-C must not end it before its pods are deleted. It exits when this process ends
-    # and its standard input is closed.
+    # In another process group, since Ctrl-C must not end it before its pods are deleted. It exits when its standard
+    # input is closed, which happens when this process ends.
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sys.stderr, text=True, process_group=0
     )
