@@ -7,7 +7,6 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from builder import Builder
 from image_set import REPOSITORY
@@ -22,24 +21,8 @@ class DestinationError(Exception):
     """A condition that prevents loading the images, with the remedy."""
 
 
-class Destination(Protocol):
-    """A target for images."""
-
-    def holds(self, wanted: dict[str, str]) -> bool:
-        """Report whether the target has all the images."""
-        ...
-
-    def references(self, wanted: dict[str, str]) -> dict[str, str]:
-        """Return the names by which pods find the images."""
-        ...
-
-    def load(self, layout: Layout, builder: Builder, wanted: dict[str, str], say: Callable[[str], None]) -> None:
-        """Load the images."""
-        ...
-
-
-def choose(cache: Path) -> Destination:
-    """Return the destination that CLUSTER names."""
+def choose(cache: Path) -> "LocalCluster | Kind | Registry":
+    """Return the target that CLUSTER selects."""
     cluster = os.environ.get("CLUSTER") or "local"
     if cluster == "local":
         return LocalCluster(cache)
@@ -47,7 +30,7 @@ def choose(cache: Path) -> Destination:
         return Kind(os.environ.get("KIND_CLUSTER") or "fusionrun", cache)
     if cluster == "existing":
         return Registry(os.environ.get("REGISTRY", ""), cache)
-    raise DestinationError(f"CLUSTER={cluster} is none of local, kind, existing")
+    raise DestinationError(f"CLUSTER={cluster} is not one of local, kind, existing")
 
 
 class LocalCluster:

@@ -2,17 +2,13 @@
 
 import json
 import math
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "hack" / "bench" / "scale"))
 import analysis
 import figures
-from shapes import SHAPES, Workload
-
 from fusionrun.api.result import decode_result
+from shapes import SHAPES, Workload
 from support.runs import UID
 from support.world import World
 

@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text()
+PHONY = re.search(r"^\.PHONY: ((?:.*\\\n)*.*)", MAKEFILE, re.MULTILINE)[1].split()
 README = (ROOT / "README.md").read_text()
 TARGETS = re.findall(r"^([a-z][a-z0-9-]*):", MAKEFILE, re.MULTILINE)
 DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
@@ -17,7 +18,7 @@ def test_every_target_has_a_help_text_and_is_phony():
     assert TARGETS
     for target in TARGETS:
         assert re.search(rf"^{target}:[^\n]*## \S", MAKEFILE, re.MULTILINE), target
-        assert re.search(rf"^\.PHONY: {target}$", MAKEFILE, re.MULTILINE), target
+        assert target in PHONY
 
 
 def test_make_help_lists_every_target():

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,8 @@ from typing import Any
 
 import yaml
 
-REPOSITORY = Path(__file__).parents[2]
-sys.path.insert(0, str(REPOSITORY / "hack" / "demo"))
-from transitions import creates
-
 from fusionrun.settings import Images
+from transitions import creates
 from watch import condition, watch
 
 __all__ = [
@@ -29,6 +25,7 @@ __all__ = [
     "small_run",
     "wait_until_established",
 ]
+REPOSITORY = Path(__file__).parents[2]
 OPERATOR_NAMESPACE = "fusionrun-system"
 
 

@@ -17,13 +17,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import analysis
-import figures
 import fixtures
 import kubernetes
 import operator_pod
 import standin
 from measurement import measure, say
+
+import analysis
+import figures
 from shapes import LABEL, SHAPES, Workload
 
 RESULTS = standin.CACHE / "bench" / "scale"

@@ -6,14 +6,15 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import analysis
 import fixtures
 import operator_pod
-from figures import Figures
 from sampler import Observed, Sampler
-from shapes import Workload
 from standin import Entry, Timeline
 from usage import PodUsage, Usage
+
+import analysis
+from figures import Figures
+from shapes import Workload
 
 PROGRESS_SECONDS = 10
 

@@ -11,9 +11,21 @@ apply_addons() {
     fill manifests/training-operator/deployment.yaml >"$rendered/training-operator/deployment.yaml"
     local name
     for name in node storage isolated coredns; do fill "manifests/$name.yaml" >"$rendered/$name.yaml"; done
+    volumes >>"$rendered/storage.yaml"
     apply -f "$rendered/node.yaml" -f "$rendered/storage.yaml" -f "$rendered/isolated.yaml" -f "$rendered/coredns.yaml"
     apply -k "$rendered/training-operator"
     release_volumes
+}
+
+# Four volumes. The first two are reserved, so that these claims get the same data in the next cluster.
+volumes() {
+    local VOLUME CLAIM_REF namespaces=(fusionrun-demo fusionrun-test "" "") i
+    for i in "${!namespaces[@]}"; do
+        VOLUME=pv-$i CLAIM_REF=
+        [[ -z ${namespaces[i]} ]] ||
+            CLAIM_REF="claimRef: {apiVersion: v1, kind: PersistentVolumeClaim, namespace: ${namespaces[i]}, name: fusion-data}"
+        fill manifests/volume.yaml
+    done
 }
 
 apply() {
