@@ -2,17 +2,17 @@
 
 TRAINING_OPERATOR_VERSION=v1.9.3
 
-say() { printf '%s\n' "cluster: $*"; }
+log() { printf '%s\n' "cluster: $*"; }
 
 fail() {
-    say "$@" >&2
+    log "$@" >&2
     exit 1
 }
 
 # fail_if_missing TITLE ITEM...: list the items and exit, unless there are none.
 fail_if_missing() {
     (($# > 1)) || return 0
-    say "$1:" >&2
+    log "$1:" >&2
     shift
     printf '  - %s\n' "$@" >&2
     exit 1
@@ -37,6 +37,6 @@ warn_if_workers_are_refused() {
     arguments=$(kubectl get deployments --all-namespaces --field-selector metadata.name=training-operator \
         -o 'jsonpath={.items[*].spec.template.spec.containers[0].args}' 2>/dev/null) || return 0
     [[ $arguments == *--pytorch-init-container-template-file* ]] ||
-        say "warning: a namespace under the restricted Pod Security Standard refuses the init container of the training" \
+        log "warning: a namespace under the restricted Pod Security Standard refuses the init container of the training" \
             "operator's workers; for runs with several nodes see docs/operations.md (Install)"
 }

@@ -38,10 +38,10 @@ class BuildError(Exception):
 class Builder:
     """A buildah store and the tools that build into it."""
 
-    def __init__(self, cache: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, cache: Path, log: Callable[[str], None]) -> None:
         self.cache = cache
         self.store = cache / "storage"
-        self.say = say
+        self.log = log
 
     def reference(self, name: str, keys: dict[str, str]) -> str:
         """Return the name of an image in the cluster."""
@@ -56,14 +56,14 @@ class Builder:
     def build_missing(self, images: tuple[Image, ...], keys: dict[str, str]) -> None:
         """Build the images that the store lacks, base images first, two at a time (pip uses one thread)."""
         present = self.references()
-        self.say(f"the wheel is {self.wheel}")
+        self.log(f"the wheel is {self.wheel}")
         _ = self.host_settings  # once, before there are threads
         built: set[str] = set()
 
         def build(image: Image) -> None:
             started = time.monotonic()
             self.build(image, keys)
-            self.say(f"built {self.reference(image.name, keys)} in {time.monotonic() - started:.1f} s")
+            self.log(f"built {self.reference(image.name, keys)} in {time.monotonic() - started:.1f} s")
 
         missing = [image for image in images if self.reference(image.name, keys) not in present]
         while missing:
@@ -211,7 +211,7 @@ class Builder:
             return
         if os.geteuid() or not shutil.which("apt-get"):
             raise BuildError(f"these programs are missing: {' '.join(missing)}")
-        self.say(f"installing {' '.join(missing)}")
+        self.log(f"installing {' '.join(missing)}")
         apt = ["apt-get", "-o", "DPkg::Lock::Timeout=600"]
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         # One unreachable package source must not prevent the installation.

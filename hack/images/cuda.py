@@ -45,19 +45,19 @@ for name in sys.argv[1:]:
 """
 
 
-def build_and_check(builder: Builder, say: Callable[[str], None]) -> dict[str, str]:
+def build_and_check(builder: Builder, log: Callable[[str], None]) -> dict[str, str]:
     """Build the missing images, check each one, log its size, and return the references."""
     keys = image_keys(CUDA_IMAGES)
     builder.build_missing(CUDA_IMAGES, keys)
     references = {name: builder.reference(name, keys) for name in IMPORTS}
     for name, reference in references.items():
         started = time.monotonic()
-        say(f"checking {name}")
+        log(f"checking {name}")
         try:
             builder.run_in(reference, "python", "-c", PROGRAM, *IMPORTS[name])
             builder.run_in(reference, "python", "-m", "fusionrun_stages.pod.compiler")
             builder.run_in(reference, "pip", "check")
         except subprocess.CalledProcessError as error:
             raise BuildError(f"{name} failed a check (see the output above)") from error
-        say(f"{name}: checked in {time.monotonic() - started:.1f} s, {builder.size(reference)} unpacked")
+        log(f"{name}: checked in {time.monotonic() - started:.1f} s, {builder.size(reference)} unpacked")
     return references

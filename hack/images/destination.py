@@ -51,7 +51,7 @@ class LocalCluster:
         """Return the names unchanged."""
         return wanted
 
-    def load(self, layout: Layout, _builder: Builder, wanted: dict[str, str], say: Callable[[str], None]) -> None:
+    def load(self, layout: Layout, _builder: Builder, wanted: dict[str, str], log: Callable[[str], None]) -> None:
         """Import an archive without the layers that containerd already has."""
         if not self.socket.exists():
             raise DestinationError(
@@ -68,7 +68,7 @@ class LocalCluster:
                 importing.stdin.close()
         if importing.returncode:
             raise DestinationError("containerd rejected the images (see the output above)")
-        say(f"loaded {len(wanted)} images, {sent / 1e6:.0f} MB sent")
+        log(f"loaded {len(wanted)} images, {sent / 1e6:.0f} MB sent")
         self._link_layers(layout)
         self._forget_others(wanted)
 
@@ -118,13 +118,13 @@ class Kind:
         """Return the names unchanged."""
         return wanted
 
-    def load(self, layout: Layout, _builder: Builder, wanted: dict[str, str], say: Callable[[str], None]) -> None:
+    def load(self, layout: Layout, _builder: Builder, wanted: dict[str, str], log: Callable[[str], None]) -> None:
         """Load an archive with all layers: kind passes it to each node's containerd unchanged."""
         with tempfile.NamedTemporaryFile(dir=self.cache, suffix=".tar") as archive:
             layout.write_archive(sorted(wanted.values()), set(), archive)
             archive.flush()
             subprocess.run(["kind", "load", "image-archive", archive.name, "--name", self.name], check=True)
-        say(f"loaded {len(wanted)} images into kind cluster {self.name}")
+        log(f"loaded {len(wanted)} images into kind cluster {self.name}")
 
 
 class Registry:
@@ -146,11 +146,11 @@ class Registry:
         """Return the names in the registry."""
         return {name: f"{self.registry}/fusionrun-{name}:{ref.rsplit(':', 1)[1]}" for name, ref in wanted.items()}
 
-    def load(self, _layout: Layout, builder: Builder, wanted: dict[str, str], say: Callable[[str], None]) -> None:
+    def load(self, _layout: Layout, builder: Builder, wanted: dict[str, str], log: Callable[[str], None]) -> None:
         """Push from the builder's store. Layers that the registry has are not sent."""
         for name, target in self.references(wanted).items():
             builder.push_to_registry(wanted[name], target)
-            say(f"pushed {target}")
+            log(f"pushed {target}")
         self._record().write_text("\n".join(self._pushed(wanted)))
 
     def _pushed(self, wanted: dict[str, str]) -> list[str]:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from inputs import save_model, save_rows
+
 from smollm2.convert import find_gguf, load_gguf
 from smollm2.prompts import iterate_files
 from smollm2.reward import build_pairs, train_reward_model

@@ -19,7 +19,7 @@ ENTRY_POINT = "f"
 class Operation:
     """An operation of the grammar: its description, its source code and its function."""
 
-    words: str
+    description: str
     source: str
     apply: Callable[[int, int], int]
     takes_number: bool = True
@@ -44,8 +44,8 @@ Step = tuple[int, int]
 
 def write_prompt(steps: list[Step]) -> str:
     """Describe the steps."""
-    words = ", then ".join(_OPERATIONS[op].words.format(k=k) for op, k in steps)
-    return f"Write a Python function f(x): {words}."
+    description = ", then ".join(_OPERATIONS[op].description.format(k=k) for op, k in steps)
+    return f"Write a Python function f(x): {description}."
 
 
 def write_program(steps: list[Step]) -> str:

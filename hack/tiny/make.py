@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from inputs import save_model, save_rows
 from transformers import GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from inputs import save_model, save_rows
 from tiny import recipe
 from tiny.blend import SKILLS, draw_from
 from tiny.network import CONTEXT, build_config, sample, train

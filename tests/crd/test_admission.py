@@ -50,7 +50,7 @@ def test_every_sample_is_accepted(cluster, path):
 def test_what_the_schema_can_see_is_refused_with_field_value_and_rule(cluster, case):
     reply = cluster.create(case.text, dry_run=True)
     assert not reply.ok, reply.text
-    for fragment in case.says:
+    for fragment in case.message:
         assert fragment in reply.text, reply.text
 
 
@@ -99,7 +99,7 @@ def test_a_label_can_be_changed_at_any_time(cluster, kept):
 def test_a_changed_recipe_is_refused_with_a_message(cluster, kept, case):
     reply = cluster.apply(kept, case.text)
     assert not reply.ok
-    for fragment in case.says:
+    for fragment in case.message:
         assert fragment in reply.text
 
 

@@ -23,7 +23,7 @@ def world_of(run: dict, **known) -> World:
 def test_every_case_has_its_own_name_and_a_message():
     found = broken()
     assert len({b.name for b in found}) == len(found)
-    assert all(all(b.says) and b.says for b in found)
+    assert all(all(b.message) and b.message for b in found)
 
 
 def test_the_base_completes():
@@ -40,7 +40,7 @@ def test_a_fault_that_the_plan_finds_fails_the_run_at_once(case):
     assert (status, reason) == ("True", "InvalidSpec")
     assert world.condition("Finished")[0] == "True"
     assert not world.objects
-    for fragment in case.says:
+    for fragment in case.message:
         assert fragment in message
 
 
@@ -51,8 +51,8 @@ def test_a_missing_cluster_object_is_waited_for_and_named(case):
     )
     decision = world.reconcile()
     _, reason, message = world.condition("Ready")
-    assert reason == case.says[0]
-    for fragment in case.says[1:]:
+    assert reason == case.reason
+    for fragment in case.message:
         assert fragment in message
     assert world.condition("Finished")[0] == "False"
     assert decision.requeue_seconds <= 5

@@ -27,7 +27,7 @@ def test_bad_content_fails_the_run_before_a_server_starts(cluster, case):
     run = list(cluster.watch(name))[-1]
     message = condition(run, "Failed", "message")
     assert condition(run, "Failed") == "True"
-    assert [fragment for fragment in case.says if fragment not in message] == [], message
+    assert [fragment for fragment in case.message if fragment not in message] == [], message
     for kind in ("deployments", "pytorchjobs"):
         assert cluster.get(kind, "-l", f"fusionrun.dev/run={name}")["items"] == []
     cluster.kubectl("delete", "fusionrun", name, "--wait=false")
@@ -35,17 +35,16 @@ def test_bad_content_fails_the_run_before_a_server_starts(cluster, case):
 
 def assert_waits(cluster: Cluster, case: Broken, capsys: pytest.CaptureFixture) -> None:
     name = apply(cluster, case)
-    reason, *fragments = case.says
     ready = '{.status.conditions[?(@.type=="Ready")].reason}'
-    cluster.kubectl("wait", f"fr/{name}", f"--for=jsonpath={ready}={reason}", "--timeout=60s")
+    cluster.kubectl("wait", f"fr/{name}", f"--for=jsonpath={ready}={case.reason}", "--timeout=60s")
     run = cluster.get("fr", name)
     message = condition(run, "Ready", "message")
-    assert [fragment for fragment in fragments if fragment not in message] == [], message
+    assert [fragment for fragment in case.message if fragment not in message] == [], message
     assert condition(run, "Finished") == "False"
     reported = datetime.fromisoformat(condition(run, "Ready", "lastTransitionTime"))
     took = reported - datetime.fromisoformat(run["metadata"]["creationTimestamp"])
     with capsys.disabled():
-        print(f"\n{case.name}: {reason} after {took.total_seconds():.0f} s")  # noqa: T201 (the log shows it)
+        print(f"\n{case.name}: {case.reason} after {took.total_seconds():.0f} s")  # noqa: T201 (the log shows it)
     assert cluster.get("jobs", "-l", f"fusionrun.dev/run={name}")["items"] == []
     cluster.kubectl("delete", "fusionrun", name, "--wait=false")
 

@@ -3,12 +3,12 @@
 import json
 import math
 
-import pytest
-
 import analysis
 import figures
-from fusionrun.api.result import decode_result
+import pytest
 from shapes import SHAPES, Workload
+
+from fusionrun.api.result import decode_result
 from support.runs import UID
 from support.world import World
 

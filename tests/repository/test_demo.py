@@ -1,7 +1,6 @@
 """The checks of the demo: a run fails if it misses one of them."""
 
 import pytest
-
 from gate import judge
 
 
@@ -21,7 +20,7 @@ def test_a_run_that_reaches_all_thresholds_passes():
 
 
 @pytest.mark.parametrize(
-    ("found", "says"),
+    ("found", "message"),
     [
         (status(60, -0.1, 30), "b1: final - base -0.1"),
         (status(60, 0, 30), "b1"),
@@ -32,8 +31,8 @@ def test_a_run_that_reaches_all_thresholds_passes():
         ({"results": status(30, 30, 30)["results"]}, "last loss nan"),
     ],
 )
-def test_a_missed_threshold_fails_and_is_named(found, says):
-    assert says in failed(found)[0]
+def test_a_missed_threshold_fails_and_is_named(found, message):
+    assert message in failed(found)[0]
 
 
 def test_a_run_without_results_fails():

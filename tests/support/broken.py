@@ -25,8 +25,10 @@ class Broken:
     refused: str
     changes: dict[str, Any]
     """The fields that differ from the valid run, by path."""
-    says: tuple[str, ...]
+    message: tuple[str, ...]
     """Texts that the message must contain: field, value, rule."""
+    reason: str
+    """The reason of condition Ready, if the run waits for a cluster object."""
 
     @property
     def run(self) -> dict[str, Any]:
@@ -63,7 +65,7 @@ def change(run: dict[str, Any], path: str, value: object) -> None:
 def broken(*refused: str) -> list[Broken]:
     """List the cases that one of these refuses, by name; without arguments, all."""
     return [
-        Broken(name, by, case["set"], tuple(case["says"]))
+        Broken(name, by, case["set"], tuple(case["message"]), case.get("reason", ""))
         for by in refused or REFUSED_BY
         for name, case in sorted(yaml.safe_load((CRD / "broken" / f"{by}.yaml").read_text()).items())
     ]

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from transitions import creates
 
 from fusionrun.settings import Images
-from transitions import creates
 from watch import condition, watch
 
 __all__ = [

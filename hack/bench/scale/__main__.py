@@ -17,14 +17,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import analysis
+import figures
 import fixtures
 import kubernetes
 import operator_pod
 import standin
-from measurement import measure, say
-
-import analysis
-import figures
+from measurement import log, measure
 from shapes import LABEL, SHAPES, Workload
 
 RESULTS = standin.CACHE / "bench" / "scale"
@@ -61,7 +60,7 @@ def main() -> None:
         measured = measure(timeline, workload, options)
         measured.save(folder / "figures.json")
         print(figures.table([measured]), flush=True)
-        say(f"figures and timeline: {folder}")
+        log(f"figures and timeline: {folder}")
 
 
 def _options() -> argparse.Namespace:
@@ -99,7 +98,7 @@ def _cleaned(timeline: standin.Timeline, workload: Workload, *, keep: bool) -> I
 
 
 def _delete(timeline: standin.Timeline, workload: Workload) -> None:
-    say("deleting the runs; after an interruption run with --clean")
+    log("deleting the runs; after an interruption run with --clean")
     fixtures.delete_runs(workload.batch)
     if not fixtures.runs():
         remove_everything()

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from kubernetes import client, watch
+from shapes import BATCH_LABEL, LABEL, Workload
 
 from fusionrun.names import GROUP, PLURAL, VERSION
-from shapes import BATCH_LABEL, LABEL, Workload
 
 NAMESPACE = "fusionrun-bench"
 VOLUME = "fusionrun-bench"

@@ -6,20 +6,19 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import analysis
 import fixtures
 import operator_pod
+from figures import Figures
 from sampler import Observed, Sampler
+from shapes import Workload
 from standin import Entry, Timeline
 from usage import PodUsage, Usage
-
-import analysis
-from figures import Figures
-from shapes import Workload
 
 PROGRESS_SECONDS = 10
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     """Log to standard error. Standard output has only the table."""
     print(f"bench-scale: {text}", file=sys.stderr, flush=True)
 
@@ -44,13 +43,13 @@ def measure(timeline: Timeline, workload: Workload, options: argparse.Namespace)
     """Create the runs, wait until they are finished, and return the figures."""
     kept = len(fixtures.runs())
     first = start_operator(options.settle)
-    say(f"the operator has {first.usage.rss:.0f} MiB, with {kept} finished runs kept from earlier measurements")
+    log(f"the operator has {first.usage.rss:.0f} MiB, with {kept} finished runs kept from earlier measurements")
     began = time.time()
     with Sampler(first.pod) as sampler:
         before = sampler.usage()
         fixtures.create_runs(workload)
         finished = wait_until_finished(timeline, workload, options.timeout)
-        say("all runs are finished" if finished else f"not all are finished after {options.timeout} s")
+        log("all runs are finished" if finished else f"not all are finished after {options.timeout} s")
         if finished:
             time.sleep(options.settle)
         after = sampler.usage()
@@ -107,7 +106,7 @@ def wait_until_finished(timeline: Timeline, workload: Workload, seconds: float) 
             return True
         done = len(analysis.ended_stages(list(timeline.entries), workload.names))
         finished = len(workload.names) - len(unfinished)
-        say(f"{finished} of {len(workload.names)} runs finished, {done} of {workload.stages} stages done")
+        log(f"{finished} of {len(workload.names)} runs finished, {done} of {workload.stages} stages done")
     return False
 
 

@@ -36,7 +36,7 @@ linker_flags() {
 }
 
 build_components() {
-    say "building Kubernetes and etcd (takes minutes, once)"
+    log "building Kubernetes and etcd (takes minutes, once)"
     rm -rf "$1.part"
     mkdir -p "$1.part"
     (
@@ -53,7 +53,7 @@ install_module() {
     local module=$1 program=$2 name=$3 built
     built=$CACHE/bin/$name-${module##*@}-$(go env GOVERSION)
     if [[ ! -d $built ]]; then
-        say "building $name ${module##*@} (takes minutes, once)"
+        log "building $name ${module##*@} (takes minutes, once)"
         rm -rf "$built.part"
         # Outside any module, so that only the versions in MODULE's go.mod count.
         (

@@ -15,7 +15,7 @@ daemon() {
     stamp=$({ readlink "$BIN/$name"; cat "$config"; echo "$@"; } | sha256sum)
     if [[ -n $(pid_of "$name") ]]; then
         [[ $(cat "$RUN/$name.started-from" 2>/dev/null) != "$stamp" ]] || return 0
-        say "restarting $name: its program, configuration or arguments changed"
+        log "restarting $name: its program, configuration or arguments changed"
         stop_daemon "$name"
     fi
     rotate_log "$LOG/$name.log"
@@ -71,7 +71,7 @@ wait_for() {
 fail_with_log() {
     local log=$LOG/$1.log
     shift
-    say "$*; the last lines of $log:" >&2
+    log "$*; the last lines of $log:" >&2
     tail -n 15 "$log" >&2 || true
     exit 1
 }

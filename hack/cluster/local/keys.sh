@@ -8,7 +8,7 @@ make_keys() {
     # Incomplete keys, or keys for other addresses, are replaced.
     local made_for="$NODE_IP $KUBERNETES_SERVICE_IP $NODE_NAME"
     if [[ $(cat "$PKI/made-for" 2>/dev/null) != "$made_for" ]]; then
-        say "creating keys"
+        log "creating keys"
         rm -rf "${PKI:?}"/*
         authority ca fusionrun-cluster
         openssl genrsa -out "$PKI/sa.key" 2048 2>/dev/null

@@ -8,5 +8,5 @@ kubectl() { "$BIN/kubectl" "$@"; }
 lock() {
     mkdir -p "$CLUSTER_DIR" "$RUN"
     exec 9>"$CLUSTER_DIR/lock"
-    flock --nonblock 9 || { say "waiting for another up or down"; flock 9; }
+    flock --nonblock 9 || { log "waiting for another up or down"; flock 9; }
 }

@@ -29,7 +29,7 @@ install_packages() {
     local packages
     packages=$(missing_packages)
     [[ -n $packages ]] || return 0
-    say "installing $packages"
+    log "installing $packages"
     mkdir -p "$LOG"
     {
         export DEBIAN_FRONTEND=noninteractive
@@ -46,17 +46,17 @@ install_packages() {
 # The daemons of another Kubernetes, as "NAME (PID)". One in containers, such as kind, has another network namespace and
 # does not count.
 other_kubernetes() {
-    local process words network found=()
+    local process arguments network found=()
     network=$(readlink /proc/self/ns/net)
     for process in /proc/[0-9]*; do
-        words=()
-        mapfile -d '' -t words 2>/dev/null <"$process/cmdline" || continue
+        arguments=()
+        mapfile -d '' -t arguments 2>/dev/null <"$process/cmdline" || continue
         # The first argument of k3s contains its command.
-        words=("${words[0]:-}")
-        words[0]=${words[0]%% *}
-        case ${words[0]##*/} in kubelet | kube-proxy | kubelite | k3s | k3s-server | k3s-agent) ;; *) continue ;; esac
-        [[ ${words[0]} != "$BIN"/* && $(readlink "$process/ns/net" 2>/dev/null) == "$network" ]] || continue
-        found+=("${words[0]##*/} (${process#/proc/})")
+        arguments=("${arguments[0]:-}")
+        arguments[0]=${arguments[0]%% *}
+        case ${arguments[0]##*/} in kubelet | kube-proxy | kubelite | k3s | k3s-server | k3s-agent) ;; *) continue ;; esac
+        [[ ${arguments[0]} != "$BIN"/* && $(readlink "$process/ns/net" 2>/dev/null) == "$network" ]] || continue
+        found+=("${arguments[0]##*/} (${process#/proc/})")
     done
     printf '%s' "${found[*]}"
 }

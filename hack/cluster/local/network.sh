@@ -30,7 +30,7 @@ make_node_link() {
         if modprobe br_netfilter 2>/dev/null; then
             touch "$RUN/br_netfilter"
         else
-            say "warning: the kernel has no br_netfilter: pods cannot reach each other through a Service"
+            log "warning: the kernel has no br_netfilter: pods cannot reach each other through a Service"
         fi
     fi
     ip link show "$NODE_LINK" >/dev/null 2>&1 || ip link add "$NODE_LINK" type bridge

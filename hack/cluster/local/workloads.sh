@@ -41,15 +41,15 @@ forget_containers() {
 
 # Kill pod processes and shims that are left after a daemon was killed.
 kill_strays() {
-    local pid process words bundle
+    local pid process arguments bundle
     for pid in $(pod_processes); do
         # A process of another PID namespace is listed as 0, and kill 0 would end this script.
         ((pid == 0)) || kill -KILL "$pid" 2>/dev/null || true
     done
     for process in /proc/[0-9]*; do
-        words=()
-        mapfile -d '' -t words 2>/dev/null <"$process/cmdline" || continue
-        if [[ ${words[0]:-} == */containerd-shim-runc-v2 && " ${words[*]} " == *" $CONTAINERD_SOCKET "* ]]; then
+        arguments=()
+        mapfile -d '' -t arguments 2>/dev/null <"$process/cmdline" || continue
+        if [[ ${arguments[0]:-} == */containerd-shim-runc-v2 && " ${arguments[*]} " == *" $CONTAINERD_SOCKET "* ]]; then
             kill -KILL "${process#/proc/}" 2>/dev/null || true
             gone_within 5 "${process#/proc/}" || true
         fi

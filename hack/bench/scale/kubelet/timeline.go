@@ -80,7 +80,7 @@ func (w *observer) observe(event watchEvent) {
 	}
 }
 
-// states returns the states of an object. PyTorchJobs say Succeeded where Jobs and runs say Complete.
+// states returns the states of an object. PyTorchJobs have Succeeded where Jobs and runs have Complete.
 func states(event watchEvent) []string {
 	found := []string{"created"}
 	if event.Object.Status.ReadyReplicas > 0 {

@@ -59,7 +59,7 @@ func (a *api) watch(path string, observe func(watchEvent)) {
 		for err == nil {
 			version, err = a.follow(path, version, observe)
 		}
-		log.Printf("watch %s starts anew: %v", path, err)
+		log.Printf("watch %s restarts: %v", path, err)
 		time.Sleep(time.Second)
 	}
 }
