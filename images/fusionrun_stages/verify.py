@@ -18,7 +18,7 @@ from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue, repla
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.grade import Grade, unknown
 from fusionrun_stages.grading import exact_match
-from fusionrun_stages.volume.parquet import RowWriter, read_rows
+from fusionrun_stages.volume.parquet import open_rows, read_rows
 from fusionrun_stages.volume.paths import inside_volume, shard_path
 from fusionrun_stages.work import Made, Work
 
@@ -48,7 +48,7 @@ def run(work: Work) -> Made:
     questions = gather(read_rows(prompts, Prompt), read_rows(responses, Response), parameters.datasets)
     path = shard_path(work.output / "verdicts", shard, parameters.shards)
     total, tally = _count_rows(responses), Tally()
-    with RowWriter(path, Verdict) as writer:
+    with open_rows(path, Verdict) as writer:
         for batch in batches(questions):
             for row in judge(parameters.grader, batch):
                 writer.append(row)

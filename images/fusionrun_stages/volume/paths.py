@@ -1,4 +1,4 @@
-"""Paths on the volume, and where a pod or a test has mounted it."""
+"""Paths on the volume, and its mount point in a pod or a test."""
 
 import os
 from pathlib import Path
@@ -10,23 +10,22 @@ PIN_DIGITS = 12
 
 
 def volume_root() -> Path:
-    """Return where the volume is mounted: ``/data``, or FUSIONRUN_MOUNT where a stage runs outside a pod."""
+    """Return the mount point of the volume: FUSIONRUN_MOUNT, by default ``/data``."""
     return Path(os.environ.get("FUSIONRUN_MOUNT", MOUNT_PATH))
 
 
 def on_volume(path: str) -> Path:
-    """Return where a path of the contract, ``/data/…``, lies here."""
+    """Turn a ``/data/…`` path of the contract into the path below the actual mount point."""
     return volume_root() / Path(path).relative_to(MOUNT_PATH)
 
 
 def inside_volume(path: str | Path) -> Path:
-    """Return the path, refusing one whose symbolic links lead out of the volume.
+    """Return the path unchanged; refuse a path whose symbolic links lead out of the volume.
 
     Raises
     ------
     UserError
-        If the path is below the volume's mount but really lies elsewhere.
-
+        If the path is below the mount point and resolves to a path outside of it.
     """
     root = volume_root()
     path = Path(path)
@@ -41,5 +40,5 @@ def shard_path(directory: str | Path, index: int, count: int) -> Path:
 
 
 def dataset_folder(pin: str) -> Path:
-    """Return the folder of a remote data set, which ``resolve`` downloads; later stages have no network."""
+    """Return the folder to which ``resolve`` downloads a remote data set; later stages have no network."""
     return on_volume(f"{ROOT}/datasets/{pin[:PIN_DIGITS]}")

@@ -8,9 +8,9 @@ pytest.importorskip("pyarrow")
 
 from fusionrun.api.records import Message, PreferencePair, Prompt, Response, SftExample, Verdict, VerdictValue
 from fusionrun_stages.errors import InfrastructureError, UserError
-from fusionrun_stages.volume.atomic import part_of, write_atomic
+from fusionrun_stages.volume.atomic import partial_path, write_atomic
 from fusionrun_stages.volume.json_lines import JsonLines, read_json_lines
-from fusionrun_stages.volume.parquet import RowWriter, arrow_schema, read_rows, write_rows
+from fusionrun_stages.volume.parquet import arrow_schema, open_rows, read_rows, write_rows
 from fusionrun_stages.volume.paths import inside_volume
 
 
@@ -63,7 +63,7 @@ def test_a_line_that_is_no_row_is_passed_over_and_said(tmp_path, caplog):
     path.write_text(f"{whole[0]}\n{whole[1][:30]}{whole[2]}\n{whole[2]}\n")
     with caplog.at_level(logging.WARNING):
         assert [r.sample_index for r in read_json_lines(path, Response)] == [0, 2]
-    assert f"the line at byte {len(whole[0]) + 1} is no" in caplog.text
+    assert f"invalid Response at byte {len(whole[0]) + 1}" in caplog.text
 
 
 def test_every_row_class_survives_parquet(tmp_path):
@@ -86,7 +86,7 @@ def test_every_row_class_survives_parquet(tmp_path):
 
 
 def test_a_writer_that_fails_leaves_nothing(tmp_path):
-    with pytest.raises(RuntimeError), RowWriter(tmp_path / "x.parquet", Response) as writer:
+    with pytest.raises(RuntimeError), open_rows(tmp_path / "x.parquet", Response) as writer:
         writer.append(response(1))
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
@@ -105,16 +105,16 @@ def test_pods_that_write_the_same_file_write_apart(tmp_path, monkeypatch):
     parts = set()
     for uid in ("pod-a", "pod-b"):  # each is process 1 of its container
         monkeypatch.setenv("FUSIONRUN_POD_UID", uid)
-        parts.add(part_of(path))
+        parts.add(partial_path(path))
     assert len(parts) == 2
     monkeypatch.delenv("FUSIONRUN_POD_UID")
-    assert str(os.getpid()) in part_of(path).name
+    assert str(os.getpid()) in partial_path(path).name
 
 
 def test_a_pod_whose_part_was_swept_away_says_so_and_leaves_its_successors_file(tmp_path, monkeypatch):
     path = tmp_path / "x.parquet"
     monkeypatch.setenv("FUSIONRUN_POD_UID", "taken-for-dead")
-    with pytest.raises(InfrastructureError, match="another pod has finished it"), RowWriter(path, Response) as writer:
+    with pytest.raises(InfrastructureError, match="another pod has finished it"), open_rows(path, Response) as writer:
         writer.append(response(1))
         with monkeypatch.context() as patch:
             patch.setenv("FUSIONRUN_POD_UID", "successor")
