@@ -218,7 +218,7 @@ def test_what_is_fetched_already_takes_no_space_again(tmp_path, hub, monkeypatch
     give_space(monkeypatch, 10)
     assert do_resolve(tmp_path, hub, model()).pins == [pin]
     (destination / "model.safetensors").unlink()
-    with pytest.raises(UserError, match="still take"):
+    with pytest.raises(UserError, match="GB more"):
         do_resolve(tmp_path, hub, model())
 
 

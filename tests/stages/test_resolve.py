@@ -76,7 +76,7 @@ BROKEN = {
         model("inputs/none"),
         r"sources\[qwen\]\.served\.model: 'pvc://claim/inputs/none': no such directory on the claim",
     ),
-    "a file": (NOTHING, model(MATH), "is a file: a model is a directory"),
+    "a file": (NOTHING, model(MATH), "is a file; a model must be a directory"),
     "no config": (("config.json", remove), model(), "config.json: missing"),
     "broken config": (("config.json", fill(b"{")), model(), "config.json: corrupt: not JSON"),
     "foreign config": (("config.json", fill(b"{}")), model(), "names neither model_type nor architectures"),
