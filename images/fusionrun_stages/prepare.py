@@ -1,7 +1,9 @@
-"""Read the data sets into prompt shards: columns mapped; duplicates, benchmark items and more left out, all counted.
+"""Read the data sets into prompt shards; drop and count duplicates, benchmark prompts and more.
 
-Two passes over the data, each in bounded memory: the first decides by hashes which prompts stay, the second writes
-them. The same input gives the same bytes.
+Usage: ``FUSIONRUN_TASK=task.json python -m fusionrun_stages prepare``
+
+Reads the data twice in bounded memory: the first pass selects prompts by their hashes, the second writes them. The same
+input gives the same bytes.
 """
 
 import hashlib
@@ -16,14 +18,20 @@ from fusionrun.api.parameters import DatasetParameters, PrepareParameters
 from fusionrun.api.records import Prompt, Response
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.grading.reference_solutions import SOLUTIONS
-from fusionrun_stages.prompts.contamination import FILE as CONTAMINATION_FILE
-from fusionrun_stages.prompts.contamination import Hit, Leak, Overlap, Report
+from fusionrun_stages.prompts.contamination import (
+    CONTAMINATION_FILE,
+    BenchmarkIndex,
+    ContaminatedPrompt,
+    ContaminationReport,
+    Match,
+)
+from fusionrun_stages.prompts.counts import COUNTED, DatasetCounts
+from fusionrun_stages.prompts.dataset_rows import DatasetReader, DatasetRow, PromptKey, open_dataset
 from fusionrun_stages.prompts.near_duplicates import NearDuplicates
-from fusionrun_stages.prompts.rows import COUNTED, Item, Key, Reader, Tally, open_dataset
 from fusionrun_stages.prompts.subjects import subject_of
 from fusionrun_stages.volume.atomic import write_atomic
 from fusionrun_stages.volume.paths import shard_path
-from fusionrun_stages.volume.sorting import Pool, SortingWriter
+from fusionrun_stages.volume.sorting import Pool, SortingWriter, open_sorted
 from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger(__name__)
@@ -32,204 +40,225 @@ NEAR_EXAMPLES = 20
 EXAMPLE_CHARACTERS = 240
 REPORT_ROWS = 5000
 BENCHMARKS_STAGE = "/benchmarks"
-"""How the name of the stage that prepares benchmarks ends."""
+"""Suffix of the name of the stage that prepares benchmarks."""
 
 
 @dataclass
-class Survey:
-    """What the first pass found out."""
+class Selection:
+    """The prompts that the first pass selects."""
 
     seed: int
-    owner: dict[Key, int] = field(default_factory=dict)
-    """The data set that keeps each prompt, by its index: the first that has it and does not leave it out."""
-    usable: list[set[Key]] = field(default_factory=list)
-    """By data set: the prompts that are its own."""
-    hits: dict[Key, tuple[Hit, str, str]] = field(default_factory=dict)
-    """What prompts share with benchmarks, their identifiers, and how they begin."""
+    owner: dict[PromptKey, int] = field(default_factory=dict)
+    """Index of the data set that a prompt belongs to: the first that has and does not exclude it."""
+    usable: list[set[PromptKey]] = field(default_factory=list)
+    """Prompts that belong to each data set."""
+    matches: dict[PromptKey, tuple[Match, str, str]] = field(default_factory=dict)
+    """What a prompt shares with benchmarks, its identifier, and its first characters."""
     near: dict[tuple[str, float], NearDuplicates] = field(default_factory=dict)
     """By task and threshold."""
-    kept: set[Key] = field(default_factory=set)
-    tallies: dict[str, Tally] = field(default_factory=dict)
-    report: Report = field(default_factory=Report)
+    kept: set[PromptKey] = field(default_factory=set)
+    counts: dict[str, DatasetCounts] = field(default_factory=dict)
+    """By data set."""
+    report: ContaminationReport = field(default_factory=ContaminationReport)
 
 
 def run(work: Work) -> Made:
-    """Write ``prompts/``, for sources that a data set answers for ``responses/<source>/``, and ``solutions/``."""
+    """Write ``prompts/``, ``responses/<source>/`` for responses in data sets, and ``solutions/``."""
     parameters = work.task.parameters
     assert isinstance(parameters, PrepareParameters)
-    apart = work.task.stage.endswith(BENCHMARKS_STAGE)
-    reader = Reader({d.name: open_dataset(d, "datasets") for d in parameters.datasets}, apart)
-    benchmarks = Reader({b.name: open_dataset(b, "benchmarks") for b in parameters.benchmarks}, apart=True)
-    overlap = Overlap()
+    independent = work.task.stage.endswith(BENCHMARKS_STAGE)
+    reader = DatasetReader({d.name: open_dataset(d, "datasets") for d in parameters.datasets}, independent)
+    benchmarks = DatasetReader({b.name: open_dataset(b, "benchmarks") for b in parameters.benchmarks}, independent=True)
+    index = BenchmarkIndex()
     for benchmark in parameters.benchmarks:
-        overlap.add(benchmark.name, (item.text for item in benchmarks.items(benchmark)))
-    survey = take_survey(reader, parameters, overlap, work)
-    made = write_shards(reader, parameters, survey, work)
-    if not apart:
-        report = json.dumps(survey.report.as_json(overlap), ensure_ascii=False, indent=1)
+        index.add(benchmark.name, (row.text for row in benchmarks.rows(benchmark)))
+    selection = select_prompts(reader, parameters, index, work)
+    made = write_shards(reader, parameters, selection, work)
+    if not independent:
+        report = json.dumps(selection.report.as_json(index), ensure_ascii=False, indent=1)
         write_atomic(work.output / CONTAMINATION_FILE, report.encode())
         made.append(CONTAMINATION_FILE)
     totals = Counter[str]()
-    for name, tally in survey.tallies.items():
-        log.info("%s: %s", name, tally)
+    for name, counts in selection.counts.items():
+        log.info("%s: %s", name, counts)
         for what in COUNTED:
-            totals[what] += getattr(tally, what)
-    told = {n: vars(t) | {"bad": dict(t.bad), "bad_rows": t.bad_rows} for n, t in survey.tallies.items()}
-    return Made(files=made, counts={k: totals[k] for k in COUNTED}, details={"datasets": told})
+            totals[what] += getattr(counts, what)
+    details = {"datasets": {name: counts.as_json() for name, counts in selection.counts.items()}}
+    return Made(files=made, counts={k: totals[k] for k in COUNTED}, details=details)
 
 
-def take_survey(reader: Reader, parameters: PrepareParameters, overlap: Overlap, work: Work) -> Survey:
-    """Decide which prompts stay.
+def select_prompts(
+    reader: DatasetReader, parameters: PrepareParameters, index: BenchmarkIndex, work: Work
+) -> Selection:
+    """Select the prompts to keep.
 
     Raises
     ------
     UserError
         If a data set has no usable row.
     """
-    survey = Survey(parameters.seed)
-    for index, dataset in enumerate(parameters.datasets):
-        tally = survey.tallies[dataset.name] = Tally()
-        survey.usable.append(_look_through(reader, survey, index, dataset, overlap, work))
-        if tally.rows == tally.bad_rows:
-            raise UserError(f"datasets[{dataset.name}]: no usable row among {tally.rows}; {tally.first_bad}")
-    # How common an n-gram is, is known only now.
-    for dataset, own in zip(parameters.datasets, survey.usable, strict=True):
-        tally = survey.tallies[dataset.name]
-        clean = own - _contaminated(survey, dataset, own, overlap)
+    selection = Selection(parameters.seed)
+    for number, dataset in enumerate(parameters.datasets):
+        counts = selection.counts[dataset.name] = DatasetCounts()
+        selection.usable.append(_select_usable(reader, selection, number, dataset, index, work))
+        if counts.rows == counts.bad_rows:
+            raise UserError(f"datasets[{dataset.name}]: no usable row among {counts.rows}; {counts.first_bad}")
+    # How common an n-gram is, is only known after all data sets.
+    for dataset, usable in zip(parameters.datasets, selection.usable, strict=True):
+        counts = selection.counts[dataset.name]
+        clean = usable - _contaminated(selection, dataset, usable, index)
         kept = clean
         if dataset.max_prompts is not None:
             kept = set(heapq.nsmallest(dataset.max_prompts, clean, key=lambda key: rank(parameters.seed, key)))
-        tally.over_limit = len(clean) - len(kept)
-        tally.prompts = len(kept)
-        survey.kept |= kept
-    return survey
+        counts.over_limit = len(clean) - len(kept)
+        counts.prompts = len(kept)
+        selection.kept |= kept
+    return selection
 
 
-def _look_through(
-    reader: Reader, survey: Survey, index: int, dataset: DatasetParameters, overlap: Overlap, work: Work
-) -> set[Key]:
-    """Return the prompts that are this data set's own; note what they share with the benchmarks.
+def _select_usable(
+    reader: DatasetReader,
+    selection: Selection,
+    number: int,
+    dataset: DatasetParameters,
+    index: BenchmarkIndex,
+    work: Work,
+) -> set[PromptKey]:
+    """Return the prompts that belong to a data set; record what they share with the benchmarks.
 
-    A prompt that is left out for what it is about, or for one that it is like, is free for the next data set.
+    A prompt that is excluded by its subject or as a near-duplicate may belong to a later data set.
     """
-    tally = survey.tallies[dataset.name]
-    usable: set[Key] = set()
-    left_out: set[Key] = set()
-    for item in reader.items(dataset, tally):
-        if tally.rows % REPORT_ROWS == 0:
-            work.report(tally.rows, 0, "rows")
-        if item.key in survey.owner or item.key in left_out:
-            # A row that brings a response to a known prompt is no duplicate: its response is kept.
-            tally.duplicates += not item.responses
-        elif _is_dropped(survey, dataset, item):
-            left_out.add(item.key)
+    counts = selection.counts[dataset.name]
+    usable: set[PromptKey] = set()
+    excluded: set[PromptKey] = set()
+    for row in reader.rows(dataset, counts):
+        if counts.rows % REPORT_ROWS == 0:
+            work.report(counts.rows, 0, "rows")
+        if row.key in selection.owner or row.key in excluded:
+            # A row with a response to a known prompt is not a duplicate: its response is kept.
+            counts.duplicates += not row.responses
+        elif _is_excluded(selection, dataset, row):
+            excluded.add(row.key)
         else:
-            survey.owner[item.key] = index
-            usable.add(item.key)
-            hit = overlap.look(item.text)
-            if hit is not None:
-                survey.hits[item.key] = hit, item.prompt_id(dataset), item.text[:EXAMPLE_CHARACTERS]
+            selection.owner[row.key] = number
+            usable.add(row.key)
+            match = index.match(row.text)
+            if match is not None:
+                selection.matches[row.key] = match, row.prompt_id(dataset), row.text[:EXAMPLE_CHARACTERS]
     return usable
 
 
-def _is_dropped(survey: Survey, dataset: DatasetParameters, item: Item) -> bool:
-    """Tell whether a prompt is about what its data set excludes, or like an earlier one; count it."""
-    tally = survey.tallies[dataset.name]
-    subject = subject_of(item.text, item.category) if dataset.excluded_subjects else None
+def _is_excluded(selection: Selection, dataset: DatasetParameters, row: DatasetRow) -> bool:
+    """Whether a prompt has an excluded subject or is a near-duplicate of an earlier one; count it if so."""
+    counts = selection.counts[dataset.name]
+    subject = subject_of(row.text, row.category) if dataset.excluded_subjects else None
     if subject in dataset.excluded_subjects:
-        tally.count_subject(subject)
+        counts.count_subject(subject)
         return True
     threshold = dataset.near_duplicate_threshold
     if not threshold:
         return False
-    near = survey.near.get((dataset.task, threshold))
+    near = selection.near.get((dataset.task, threshold))
     if near is None:
-        near = survey.near[dataset.task, threshold] = NearDuplicates(threshold, survey.seed)
-    if not near.is_near(item.text):
+        near = selection.near[dataset.task, threshold] = NearDuplicates(threshold, selection.seed)
+    if not near.is_near_duplicate(row.text):
         return False
-    tally.near_duplicates += 1
-    if len(tally.near_examples) < NEAR_EXAMPLES:
-        tally.near_examples.append(item.text[:EXAMPLE_CHARACTERS])
+    counts.near_duplicates += 1
+    if len(counts.near_examples) < NEAR_EXAMPLES:
+        counts.near_examples.append(row.text[:EXAMPLE_CHARACTERS])
     return True
 
 
-def _contaminated(survey: Survey, dataset: DatasetParameters, usable: set[Key], overlap: Overlap) -> set[Key]:
+def _contaminated(
+    selection: Selection, dataset: DatasetParameters, usable: set[PromptKey], index: BenchmarkIndex
+) -> set[PromptKey]:
     """Return the prompts that overlap a benchmark, and report them."""
-    found: set[Key] = set()
-    for key, (hit, prompt_id, text) in survey.hits.items():
-        shared = overlap.judge(hit) if key in usable else None
-        if shared is None:
+    found: set[PromptKey] = set()
+    for key, (match, prompt_id, text) in selection.matches.items():
+        overlap = index.find_overlap(match) if key in usable else None
+        if overlap is None:
             continue
         found.add(key)
-        benchmark, words = shared
-        survey.report.add(Leak(prompt_id, dataset.name, benchmark, text, words[:EXAMPLE_CHARACTERS]))
-    survey.tallies[dataset.name].contaminated = len(found)
+        benchmark, words = overlap
+        dropped = ContaminatedPrompt(prompt_id, dataset.name, benchmark, text, words[:EXAMPLE_CHARACTERS])
+        selection.report.add(dropped)
+    selection.counts[dataset.name].contaminated = len(found)
     return found
 
 
-def rank(seed: int, key: Key) -> bytes:
-    """Return a prompt's place in the seeded random order."""
+def rank(seed: int, key: PromptKey) -> bytes:
+    """Return a prompt's sort key in the seeded random order."""
     return hashlib.sha256(f"{seed}\0{key}".encode()).digest()
 
 
-def write_shards(reader: Reader, parameters: PrepareParameters, survey: Survey, work: Work) -> list[str]:
-    """Write every kept prompt, and the responses that data sets bring, into the shard of the prompt's hash."""
+def write_shards(reader: DatasetReader, parameters: PrepareParameters, selection: Selection, work: Work) -> list[str]:
+    """Write every kept prompt, and its responses from data sets, to the shard of the prompt's hash."""
     folders = [work.output / "prompts"]
     sources = sorted({source for d in parameters.datasets for source in d.responses_columns})
     folders += [work.output / "responses" / source for source in sources]
     if any(d.columns.solution for d in parameters.datasets):
         folders.append(work.output / SOLUTIONS)
-    count = parameters.shards
-    written: dict[Key, str] = {}
-    """Kept prompts that are written, with their identifier."""
-    samples: Counter[tuple[Key, str]] = Counter()
     paths = {
-        (number, shard): shard_path(folder, shard, count)
+        (number, shard): shard_path(folder, shard, parameters.shards)
         for number, folder in enumerate(folders)
-        for shard in range(count)
+        for shard in range(parameters.shards)
     }
     pool = Pool()
     with ExitStack() as stack:
         writers = {
-            place: stack.enter_context(
-                SortingWriter(path, Response, ["prompt_id", "sample_index"], pool)
-                if place[0]
-                else SortingWriter(path, Prompt, ["prompt_id"], pool)
+            (number, shard): stack.enter_context(
+                open_sorted(path, Response, ["prompt_id", "sample_index"], pool)
+                if number
+                else open_sorted(path, Prompt, ["prompt_id"], pool)
             )
-            for place, path in paths.items()
+            for (number, shard), path in paths.items()
         }
-        for index, dataset in enumerate(parameters.datasets):
-            for item in reader.items(dataset):
-                if item.key not in survey.kept or survey.owner[item.key] > index:
-                    continue
-                shard = item.key % count
-                if item.key not in written:
-                    prompt = item.prompt_of(dataset)
-                    written[item.key] = prompt.prompt_id
-                    writers[0, shard].append(prompt)
-                    if item.solution:
-                        solution = Response(
-                            prompt_id=prompt.prompt_id,
-                            dataset=prompt.dataset,
-                            source=SOLUTIONS,
-                            sample_index=0,
-                            text=item.solution,
-                            finish_reason="stop",
-                        )
-                        writers[len(folders) - 1, shard].append(solution)
-                    if len(written) % REPORT_ROWS == 0:
-                        work.report(len(written), len(survey.kept), "prompts")
-                owner = parameters.datasets[survey.owner[item.key]].name
-                for source, text in item.responses.items():
-                    response = Response(
-                        prompt_id=written[item.key],
-                        dataset=owner,
-                        source=source,
-                        sample_index=samples[item.key, source],
-                        text=text,
-                        finish_reason="stop",
-                    )
-                    samples[item.key, source] += 1
-                    writers[1 + sources.index(source), shard].append(response)
-    work.report(len(written), len(survey.kept), "prompts")
+        _write_rows(reader, parameters, selection, sources, writers, work)
+    work.report(len(selection.kept), len(selection.kept), "prompts")
     return [str(path.relative_to(work.output)) for path in paths.values()]
+
+
+def _write_rows(
+    reader: DatasetReader,
+    parameters: PrepareParameters,
+    selection: Selection,
+    sources: list[str],
+    writers: dict[tuple[int, int], SortingWriter],
+    work: Work,
+) -> None:
+    """Write the kept rows; ``writers`` has those of prompts first, then of each source, then of solutions."""
+    solutions = max(number for number, _ in writers)
+    prompt_ids: dict[PromptKey, str] = {}
+    """Of the prompts written so far."""
+    samples: Counter[tuple[PromptKey, str]] = Counter()
+    for index, dataset in enumerate(parameters.datasets):
+        for row in reader.rows(dataset):
+            if row.key not in selection.kept or selection.owner[row.key] > index:
+                continue
+            shard = row.key % parameters.shards
+            if row.key not in prompt_ids:
+                prompt = row.to_prompt(dataset)
+                prompt_ids[row.key] = prompt.prompt_id
+                writers[0, shard].append(prompt)
+                if row.solution:
+                    solution = _response(prompt.prompt_id, prompt.dataset, SOLUTIONS, 0, row.solution)
+                    writers[solutions, shard].append(solution)
+                if len(prompt_ids) % REPORT_ROWS == 0:
+                    work.report(len(prompt_ids), len(selection.kept), "prompts")
+            owner = parameters.datasets[selection.owner[row.key]].name
+            for source, text in row.responses.items():
+                sample = samples[row.key, source]
+                samples[row.key, source] += 1
+                response = _response(prompt_ids[row.key], owner, source, sample, text)
+                writers[1 + sources.index(source), shard].append(response)
+
+
+def _response(prompt_id: str, dataset: str, source: str, sample_index: int, text: str) -> Response:
+    return Response(
+        prompt_id=prompt_id,
+        dataset=dataset,
+        source=source,
+        sample_index=sample_index,
+        text=text,
+        finish_reason="stop",
+    )

@@ -9,8 +9,8 @@ from fusionrun.api.records import Prompt, Response
 from fusionrun.api.task import StageTask
 from fusionrun_stages import prepare
 from fusionrun_stages.errors import InfrastructureError, UserError
-from fusionrun_stages.prompts.contamination import COMMON_PROMPTS, Overlap, words_of
-from fusionrun_stages.prompts.rows import hash_of
+from fusionrun_stages.prompts.contamination import COMMON_PROMPTS, BenchmarkIndex, words_of
+from fusionrun_stages.prompts.dataset_rows import hash_text
 from fusionrun_stages.volume.parquet import read_rows
 from fusionrun_stages.work import Work
 
@@ -137,7 +137,7 @@ def test_prompts_that_overlap_a_benchmark_are_dropped_and_shown(volume):
     assert (gsm["prompts"], gsm["contaminated"], gsm["by_dataset"]) == (2, 3, {"a": 3})
     assert [e["prompt"] for e in gsm["examples"]] == [rows[0], rows[1], rows[3]]
     assert gsm["examples"][1] == {
-        "prompt_id": hash_of("a\0short ONE")[:16], "dataset": "a", "benchmark": "gsm", "prompt": "short ONE",
+        "prompt_id": hash_text("a\0short ONE")[:16], "dataset": "a", "benchmark": "gsm", "prompt": "short ONE",
         "shared": "short one",
     }  # fmt: skip
     assert len(gsm["examples"][0]["shared"].split()) == report["ngram_words"] == 13
@@ -155,10 +155,10 @@ def test_a_phrase_of_many_prompts_is_a_template_but_an_equal_prompt_is_not(volum
 
 def test_chinese_words_are_characters():
     assert words_of("你好, World 3!") == ["你", "好", "world", "3"]
-    overlap = Overlap()
+    overlap = BenchmarkIndex()
     overlap.add("b", ["今天的天气真的很好我们一起去公园散步吧"])
-    assert overlap.judge(overlap.look("他说今天的天气真的很好我们一起去公园")) is not None
-    assert overlap.look("今天的天气") is None
+    assert overlap.find_overlap(overlap.match("他说今天的天气真的很好我们一起去公园")) is not None
+    assert overlap.match("今天的天气") is None
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""Data sets as users have them: JSON Lines, JSON, CSV (these also gzipped) or Parquet, one file or a folder of them.
+"""Files of a data set: JSON Lines, JSON, CSV (these also gzipped) or Parquet, one file or a folder of them.
 
-Read as a stream, in bounded memory; every complaint names the file, and the line where there is one.
+Rows are streamed in bounded memory. Every error names the file, and the line if the format has lines.
 """
 
 import csv
@@ -20,39 +20,39 @@ from fusionrun_stages.volume.parquet import BATCH_ROWS
 from fusionrun_stages.volume.paths import inside_volume
 
 GZIP = ".gz"
-TEXT_ENDINGS = (".jsonl", ".ndjson", ".json", ".csv")
-ENDINGS = (*TEXT_ENDINGS, ".parquet", *(ending + GZIP for ending in TEXT_ENDINGS))
+TEXT_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv")
+SUFFIXES = (*TEXT_SUFFIXES, ".parquet", *(suffix + GZIP for suffix in TEXT_SUFFIXES))
 SPLITS = ("train", "test", "validation", "valid", "dev")
 HEAD_ROWS = 100
-"""Rows looked at for the columns of a file without a schema."""
+"""Rows read to find the columns of a file without a schema."""
 
-Row = dict[str, Any]
+RawRow = dict[str, Any]
 
 _NUMBERED = re.compile(r"(?:^|/)(?P<split>[^/]+)-\d{5}-of-\d{5}[^/]*$")
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]")
-"""A step of a path: a field, or a place in a list."""
+"""A step of a path: a field, or an index of a list."""
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """One file of a data set, wherever it lies."""
+    """One file of a data set."""
 
     name: str
     open: Callable[[], BinaryIO]
 
     @property
-    def ending(self) -> str:
-        """The file's format, by its ending; that a text is gzipped does not count."""
+    def suffix(self) -> str:
+        """The file name's suffix, without ``.gz``: it determines the format."""
         return PurePosixPath(self.name.removesuffix(GZIP)).suffix
 
     @contextmanager
-    def unpacked(self) -> Iterator[BinaryIO]:
-        """Open the file, through gzip where its name says so.
+    def decompressed(self) -> Iterator[BinaryIO]:
+        """Open the file; decompress it if its name ends in ``.gz``.
 
         Raises
         ------
         UserError
-            If it is not gzipped, or not whole, though its name says that it is.
+            If its name ends in ``.gz`` and its content is not a complete gzip file.
         """
         with self.open() as stream:
             if not self.name.endswith(GZIP):
@@ -62,85 +62,85 @@ class DataFile:
                 with gzip.open(stream) as text:
                     yield text  # type: ignore[misc]
             except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-                raise UserError(f"{self.name}: not a whole gzip file: {error}") from error
+                raise UserError(f"{self.name}: not a complete gzip file: {error}") from error
 
 
-def local_files(path: Path, split: str) -> list[DataFile]:
+def find_files(path: Path, split: str) -> list[DataFile]:
     """List the files of a data set on the volume.
 
     Raises
     ------
     UserError
-        If the path does not exist, is of no known format, or is a folder without data files.
+        If the path does not exist, has an unknown format, or is a folder without data files.
     """
     path = inside_volume(path)
     if path.is_file():
-        if not path.name.endswith(ENDINGS):
-            raise UserError(f"{str(path)!r}: unknown format {path.suffix!r}: one of {', '.join(ENDINGS)}")
+        if not path.name.endswith(SUFFIXES):
+            raise UserError(f"{str(path)!r}: unknown format {path.suffix!r}: one of {', '.join(SUFFIXES)}")
         return [DataFile(path.name, lambda: path.open("rb"))]
     if not path.is_dir():
         raise UserError(f"{str(path)!r}: no such file or folder")
     found = {str(p.relative_to(path)): inside_volume(p) for p in path.rglob("*") if p.is_file()}
-    names = split_files(found, split)
+    names = select_split(found, split)
     if not names:
-        raise UserError(f"{str(path)!r}: no file of split {split!r} ends in {', '.join(ENDINGS)}")
+        raise UserError(f"{str(path)!r}: no file of split {split!r} ends in {', '.join(SUFFIXES)}")
     return [DataFile(name, lambda name=name: found[name].open("rb")) for name in names]  # type: ignore[misc]
 
 
-def split_files(names: Iterable[str], split: str) -> list[str]:
-    """Choose the data files of a split, in order: by their names, or all where no name tells of a split.
+def select_split(names: Iterable[str], split: str) -> list[str]:
+    """Return the data files of a split, sorted: by their names, or all files if no name contains a split.
 
     Notes
     -----
-    Source: huggingface.co/docs/datasets/repository_structure: a split's name stands in the file's or the folder's
-    name, set off by non-word characters; all of a numbered file's name before its number is the split
-    (``data/train_1M-00000-of-00002.parquet`` is not of split ``train``: OpenMathInstruct-2 has both).
+    Source: huggingface.co/docs/datasets/repository_structure: the file's or folder's name contains the split's name,
+    delimited by non-word characters. In a numbered file's name, everything before the number is the split:
+    ``data/train_1M-00000-of-00002.parquet`` is not in split ``train`` (OpenMathInstruct-2 has both).
     """
-    files = sorted(n for n in names if n.endswith(ENDINGS) and not PurePosixPath(n).name.startswith("."))
-    # A model's or tool's own JSON beside the data is no data.
+    files = sorted(n for n in names if n.endswith(SUFFIXES) and not PurePosixPath(n).name.startswith("."))
+    # Metadata of the ``datasets`` library, not data.
     files = [n for n in files if PurePosixPath(n).name not in ("dataset_infos.json", "dataset_info.json", "state.json")]
-    named = {n: _words(n) for n in files}
-    wanted = [n for n in files if split in named[n]]
-    told = any(words & set(SPLITS) for words in named.values())
-    return wanted if wanted or told else files
+    words = {n: _words(n) for n in files}
+    wanted = [n for n in files if split in words[n]]
+    has_splits = any(found & set(SPLITS) for found in words.values())
+    return wanted if wanted or has_splits else files
 
 
 def _words(name: str) -> set[str]:
-    """Return the words of a file's path; of a numbered file's own name, all before its number is one."""
+    """Return the words of a file's path; the name of a numbered file up to its number is one word."""
     numbered = _NUMBERED.search(name)
     spaced = name[: numbered.start()] if numbered else name
     return {*re.split(r"[^A-Za-z0-9]+", spaced), *([numbered["split"]] if numbered else [])}
 
 
 def column_names(file: DataFile) -> list[str]:
-    """Return the columns of a file: of its schema, or of its first rows; empty for an empty file."""
-    if file.ending == ".parquet":
+    """Return the columns of a file's schema or of its first rows; none for an empty file."""
+    if file.suffix == ".parquet":
         with _parquet(file) as opened:
             names: list[str] = opened.schema_arrow.names
             return names
     columns: dict[str, None] = {}
-    for number, (_, row) in enumerate(read_rows([file])):
+    for number, (_, row) in enumerate(read_raw_rows([file])):
         columns.update(dict.fromkeys(row))
         if number >= HEAD_ROWS:
             break
     return list(columns)
 
 
-def cell(row: Row, column: str) -> Any:
-    """Return the value of a column, or of a path such as ``conversations[0].value``; None where nothing is."""
+def get_value(row: RawRow, column: str) -> Any:
+    """Return the value of a column or of a path such as ``conversations[0].value``; None if it is missing."""
     if column in row:
         return row[column]
     value: Any = row
-    for field, place in _STEP.findall(column):
-        if place:
-            value = value[int(place)] if isinstance(value, list) and int(place) < len(value) else None
+    for field, index in _STEP.findall(column):
+        if index:
+            value = value[int(index)] if isinstance(value, list) and int(index) < len(value) else None
         else:
             value = value.get(field) if isinstance(value, dict) else None
     return value
 
 
-def _present(column: str, names: Iterable[str]) -> str | None:
-    """Return the column itself or, for a path, the one that it begins in; None if there is neither."""
+def _find_column(column: str, names: Iterable[str]) -> str | None:
+    """Return the column itself or the column in which a path begins; None if there is neither."""
     names = set(names)
     if column in names:
         return column
@@ -150,35 +150,35 @@ def _present(column: str, names: Iterable[str]) -> str | None:
 
 
 def check_columns(files: list[DataFile], wanted: Iterable[str]) -> None:
-    """Check that the data set is not empty and that its first file with rows has the wanted columns.
+    """Check that the data set has rows and that its first file with rows has the wanted columns.
 
     Raises
     ------
     UserError
-        Naming the column, the file and the columns that it has.
+        If not. The message names the column, the file and its columns.
     """
     for file in files:
         columns = column_names(file)
-        if next(read_rows([file]), None) is None:
+        if next(read_raw_rows([file]), None) is None:
             continue
         for name in wanted:
-            if _present(name, columns) is None:
+            if _find_column(name, columns) is None:
                 has = ", ".join(columns[:40])
                 raise UserError(f"column {name!r}: missing in {file.name}, which has: {has}")
         return
     raise UserError(f"{', '.join(f.name for f in files[:4])!r}: the data set is empty: it has no rows")
 
 
-def read_rows(files: list[DataFile], columns: list[str] | None = None) -> Iterator[tuple[str, Row]]:
-    """Yield every row with where it stands, ``file:line``; of Parquet the wanted columns alone.
+def read_raw_rows(files: list[DataFile], columns: list[str] | None = None) -> Iterator[tuple[str, RawRow]]:
+    """Yield every row with its location, ``file:line``; from Parquet only the given columns.
 
     Raises
     ------
     UserError
-        If a file is not what its ending says.
+        If a file does not have the format of its suffix.
     """
     for file in files:
-        match file.ending:
+        match file.suffix:
             case ".parquet":
                 yield from _parquet_rows(file, columns)
             case ".csv":
@@ -187,9 +187,9 @@ def read_rows(files: list[DataFile], columns: list[str] | None = None) -> Iterat
                 yield from _json_rows(file)
 
 
-def _json_rows(file: DataFile) -> Iterator[tuple[str, Row]]:
-    with file.unpacked() as stream:
-        if file.ending == ".json" and stream.read(64).lstrip()[:1] == b"[":
+def _json_rows(file: DataFile) -> Iterator[tuple[str, RawRow]]:
+    with file.decompressed() as stream:
+        if file.suffix == ".json" and stream.read(64).lstrip()[:1] == b"[":
             stream.seek(0)
             values = _parse(stream.read(), file.name)
             numbered: Iterable[tuple[int, Any]] = enumerate(values, 1)
@@ -206,15 +206,15 @@ def _json_rows(file: DataFile) -> Iterator[tuple[str, Row]]:
 def _parse(text: bytes, where: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:  # a UnicodeDecodeError is one, too
+    except ValueError as error:  # includes UnicodeDecodeError
         raise UserError(f"{where}: not JSON: {error}") from error
     except RecursionError as error:
         raise UserError(f"{where}: not readable: its JSON is nested too deeply") from error
 
 
-def _csv_rows(file: DataFile) -> Iterator[tuple[str, Row]]:
+def _csv_rows(file: DataFile) -> Iterator[tuple[str, RawRow]]:
     csv.field_size_limit(2**27)
-    with file.unpacked() as stream:
+    with file.decompressed() as stream:
         reader = csv.DictReader(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""))
         try:
             for row in reader:
@@ -223,11 +223,11 @@ def _csv_rows(file: DataFile) -> Iterator[tuple[str, Row]]:
             raise UserError(f"{file.name}:{reader.line_num}: not CSV: {error}") from error
 
 
-def _parquet_rows(file: DataFile, columns: list[str] | None) -> Iterator[tuple[str, Row]]:
+def _parquet_rows(file: DataFile, columns: list[str] | None) -> Iterator[tuple[str, RawRow]]:
     number = 0
     with _parquet(file) as opened:
         names = opened.schema_arrow.names
-        wanted = None if columns is None else [n for n in dict.fromkeys(_present(c, names) for c in columns) if n]
+        wanted = None if columns is None else [n for n in dict.fromkeys(_find_column(c, names) for c in columns) if n]
         batches = opened.iter_batches(batch_size=BATCH_ROWS, columns=wanted)
         for batch in batches:
             try:
@@ -249,16 +249,16 @@ def _parquet(file: DataFile) -> Iterator[Any]:
             with pq.ParquetFile(stream) as opened:
                 yield opened
         except (pa.ArrowInvalid, OSError) as error:
-            raise UserError(f"{file.name}: not a whole Parquet file: {str(error)[:200]}") from error
+            raise UserError(f"{file.name}: not a complete Parquet file: {str(error)[:200]}") from error
 
 
-def text_of(value: Any) -> str | None:
-    """Return a cell's text: itself, or the first user turn of a conversation; None where there is none."""
+def get_text(value: Any) -> str | None:
+    """Return the text of a value: the string, or a conversation's first user turn; None if there is no text."""
     if isinstance(value, str):
         return value if value.strip() else None
     if isinstance(value, list):
         for turn in value:
             if isinstance(turn, dict) and (turn.get("role") or turn.get("from")) in ("user", "human"):
-                return text_of(turn.get("content") or turn.get("value"))
+                return get_text(turn.get("content") or turn.get("value"))
         return None
     return None if value is None or isinstance(value, dict) else str(value)

@@ -1,35 +1,43 @@
-"""The rows of the data sets as items: a prompt with what its task needs, and the responses that its row brings.
+"""Usable rows of data sets: a prompt with the columns that its task needs, and the responses in the row.
 
-What a row lacks is counted, never guessed.
+Unusable rows are counted by reason; missing values are never guessed.
 """
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fusionrun.api.artifacts import claim_path
-from fusionrun.api.data import Columns, Grader, Subject, Task
+from fusionrun.api.data import Columns, Grader, Task
 from fusionrun.api.parameters import DatasetParameters
 from fusionrun.api.records import Prompt, replace_surrogates
 from fusionrun_stages.errors import InfrastructureError, UserError
-from fusionrun_stages.prompts.tables import DataFile, Row, cell, check_columns, local_files, read_rows, text_of
+from fusionrun_stages.prompts.counts import DatasetCounts
+from fusionrun_stages.prompts.dataset_files import (
+    DataFile,
+    RawRow,
+    check_columns,
+    find_files,
+    get_text,
+    get_value,
+    read_raw_rows,
+)
 from fusionrun_stages.volume.paths import dataset_folder, on_volume
 
-Key = int
-"""64 bits of a prompt's identity: text without regard to white space, and task."""
+PromptKey = int
+"""64-bit hash of a prompt's text, with normalised white space, and its task."""
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class DatasetRow:
     """A usable row of a data set."""
 
-    key: Key
-    normal: str
-    """The prompt without regard to white space."""
+    key: PromptKey
+    normalized: str
+    """The prompt with normalised white space."""
     text: str
     answer: str | None
     tests: list[str] | None
@@ -41,10 +49,10 @@ class Item:
 
     def prompt_id(self, dataset: DatasetParameters) -> str:
         """Return the prompt's identifier in a data set."""
-        return hash_of(f"{dataset.name}\0{self.normal}")[:16]
+        return hash_text(f"{dataset.name}\0{self.normalized}")[:16]
 
-    def prompt_of(self, dataset: DatasetParameters) -> Prompt:
-        """Return the row to be stored."""
+    def to_prompt(self, dataset: DatasetParameters) -> Prompt:
+        """Return the row of the prompt shards."""
         return Prompt(
             prompt_id=self.prompt_id(dataset),
             dataset=dataset.name,
@@ -56,49 +64,20 @@ class Item:
         )
 
 
-@dataclass
-class Tally:
-    """What became of the rows of one data set."""
+def open_dataset(dataset: DatasetParameters, field: str) -> list[DataFile]:
+    """Find and check a data set's files on the volume.
 
-    rows: int = 0
-    prompts: int = 0
-    duplicates: int = 0
-    near_duplicates: int = 0
-    code: int = 0
-    mathematics: int = 0
-    contaminated: int = 0
-    over_limit: int = 0
-    bad: Counter[str] = field(default_factory=Counter)
-    """Rows that cannot be used, by reason."""
-    first_bad: str = ""
-    near_examples: list[str] = field(default_factory=list)
-    """How the first near duplicates begin."""
-
-    @property
-    def bad_rows(self) -> int:
-        """Rows that cannot be used."""
-        return self.bad.total()
-
-    def count_subject(self, subject: Subject) -> None:
-        """Count a prompt that is left out for what it is about."""
-        if subject is Subject.CODE:
-            self.code += 1
-        else:
-            self.mathematics += 1
-
-
-COUNTED = ("prompts", "duplicates", "near_duplicates", "code", "mathematics", "contaminated", "over_limit", "bad_rows")
-
-
-def open_dataset(dataset: DatasetParameters, what: str) -> list[DataFile]:
-    """Find a data set's files on the volume and check them.
+    Parameters
+    ----------
+    field
+        The list of the spec that has the data set: ``datasets`` or ``benchmarks``.
 
     Raises
     ------
     UserError
-        If it is missing, empty or lacks a column.
+        If the data set is missing, empty or lacks a column.
     """
-    where = f"{what}[{dataset.name}]"
+    where = f"{field}[{dataset.name}]"
     if dataset.uri.startswith("pvc://"):
         path = on_volume(claim_path(dataset.uri))
     elif dataset.uri.startswith("/"):
@@ -107,10 +86,10 @@ def open_dataset(dataset: DatasetParameters, what: str) -> list[DataFile]:
         path = dataset_folder(dataset.revision or "")
         if not dataset.revision or not path.is_dir():
             raise InfrastructureError(
-                f"{where}: {dataset.uri}@{dataset.revision} is not on the volume: resolve brings it"
+                f"{where}: {dataset.uri}@{dataset.revision} is not on the volume: resolve must download it first"
             )
     try:
-        files = local_files(path, dataset.split)
+        files = find_files(path, dataset.split)
         check_columns(files, wanted_columns(dataset))
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
@@ -122,12 +101,12 @@ def wanted_columns(dataset: DatasetParameters) -> list[str]:
     return [*dict.fromkeys([*dataset.columns.named(), *dataset.responses_columns.values()])]
 
 
-def tests_of(value: Any) -> list[str] | None:
-    """Return a cell's tests as a list of programs or statements; a string may be a JSON list of them."""
+def parse_tests(value: Any) -> list[str] | None:
+    """Return a value's tests as a list of programs or statements; a string may be a JSON list of them."""
     if isinstance(value, str):
         if value.lstrip().startswith("["):
             try:
-                return tests_of(json.loads(value))
+                return parse_tests(json.loads(value))
             except (ValueError, RecursionError):
                 pass
         return [value] if value.strip() else None
@@ -136,67 +115,67 @@ def tests_of(value: Any) -> list[str] | None:
     return None
 
 
-def prompt_text(row: Row, columns: Columns) -> str | None:
-    """Return a row's prompt with its context, if any, on a new line.
+def get_prompt(row: RawRow, columns: Columns) -> str | None:
+    """Return a row's prompt, followed by its context, if any, on a new line.
 
     Notes
     -----
-    Source: LLaMA-Factory's reading of Alpaca's form, where the query follows the prompt on a new line.
+    Source: LLaMA-Factory on the Alpaca format: the query follows the prompt on a new line.
     """
-    text = text_of(cell(row, columns.prompt))
-    context = text_of(cell(row, columns.context)) if columns.context else None
+    text = get_text(get_value(row, columns.prompt))
+    context = get_text(get_value(row, columns.context)) if columns.context else None
     return f"{text}\n{context}" if text and context else text
 
 
-def response_of(value: Any) -> str | None:
-    """Return a cell's response: itself, or the last turn of the assistant in a conversation."""
+def get_response(value: Any) -> str | None:
+    """Return a value's response: the string, or the assistant's last turn in a conversation."""
     if isinstance(value, list):
         turns = [t for t in value if isinstance(t, dict)]
-        said = [
+        contents = [
             t.get("content") or t.get("value")
             for t in turns
             if (t.get("role") or t.get("from")) in ("assistant", "gpt")
         ]
-        return text_of(said[-1]) if said else None
-    return text_of(value)
+        return get_text(contents[-1]) if contents else None
+    return get_text(value)
 
 
 @dataclass(frozen=True)
-class Reader:
-    """Reads the data sets of one stage, as often as it is asked."""
+class DatasetReader:
+    """Reads the data sets of one stage, any number of times."""
 
     files: dict[str, list[DataFile]]
-    apart: bool
-    """Whether each data set stands alone: the same prompt in two benchmarks is measured in both."""
+    independent: bool
+    """Whether a prompt may be in more than one data set: benchmarks are evaluated independently."""
 
-    def items(self, dataset: DatasetParameters, tally: Tally | None = None) -> Iterator[Item]:
-        """Yield the usable rows of a data set; count the others in ``tally``."""
-        tally = tally if tally is not None else Tally()
+    def rows(self, dataset: DatasetParameters, counts: DatasetCounts | None = None) -> Iterator[DatasetRow]:
+        """Yield the usable rows of a data set; count all rows in ``counts``."""
+        counts = counts if counts is not None else DatasetCounts()
         columns = dataset.columns
-        for where, row in read_rows(self.files[dataset.name], wanted_columns(dataset)):
-            tally.rows += 1
-            text = prompt_text(row, columns)
-            answer = text_of(cell(row, columns.answer)) if columns.answer else None
-            tests = tests_of(cell(row, columns.tests)) if columns.tests else None
-            entry_point = text_of(cell(row, columns.entry_point)) if columns.entry_point else None
-            category = text_of(cell(row, columns.category)) if columns.category else None
-            solution = text_of(cell(row, columns.solution)) if columns.solution else None
+        for where, row in read_raw_rows(self.files[dataset.name], wanted_columns(dataset)):
+            counts.rows += 1
+            text = get_prompt(row, columns)
+            answer = get_text(get_value(row, columns.answer)) if columns.answer else None
+            tests = parse_tests(get_value(row, columns.tests)) if columns.tests else None
+            entry_point = get_text(get_value(row, columns.entry_point)) if columns.entry_point else None
+            category = get_text(get_value(row, columns.category)) if columns.category else None
+            solution = get_text(get_value(row, columns.solution)) if columns.solution else None
             responses = {
                 source: found
                 for source, column in sorted(dataset.responses_columns.items())
-                if (found := response_of(cell(row, column))) is not None
+                if (found := get_response(get_value(row, column))) is not None
             }
             texts = [text, answer, *(tests or ()), entry_point, category, solution, *responses.values()]
-            if text is None or (reason := what_lacks(dataset, answer, tests) or what_is_broken(texts)):
+            if text is None or (reason := find_missing_value(dataset, answer, tests) or find_encoding_error(texts)):
                 reason = f"no prompt in column {columns.prompt!r}" if text is None else reason
-                tally.bad[reason] += 1
-                # The name of a file on the volume may be no Unicode, either.
-                tally.first_bad = tally.first_bad or replace_surrogates(f"{where}: {reason}")
+                counts.bad[reason] += 1
+                # The name of a file may be invalid Unicode, too.
+                counts.first_bad = counts.first_bad or replace_surrogates(f"{where}: {reason}")
                 continue
-            normal = " ".join(text.split())
-            yield Item(
-                key=int(hash_of(f"{dataset.name if self.apart else dataset.task}\0{normal}")[:16], 16),
-                normal=normal,
+            normalized = " ".join(text.split())
+            yield DatasetRow(
+                key=int(hash_text(f"{dataset.name if self.independent else dataset.task}\0{normalized}")[:16], 16),
+                normalized=normalized,
                 text=text,
                 answer=answer,
                 tests=tests,
@@ -207,8 +186,8 @@ class Reader:
             )
 
 
-def what_lacks(dataset: DatasetParameters, answer: str | None, tests: list[str] | None) -> str:
-    """Say what a row lacks for its task; empty when it lacks nothing."""
+def find_missing_value(dataset: DatasetParameters, answer: str | None, tests: list[str] | None) -> str:
+    """Describe the value that a row of this task must have and lacks; empty if it lacks none."""
     if dataset.task in (Task.MATHEMATICS, Grader.MATHEMATICS, Grader.EXACT_MATCH) and answer is None:
         return f"no answer in column {dataset.columns.answer!r}"
     if dataset.task in (Task.CODING, Grader.CODING) and not tests:
@@ -216,8 +195,8 @@ def what_lacks(dataset: DatasetParameters, answer: str | None, tests: list[str] 
     return ""
 
 
-def what_is_broken(texts: Iterable[str | None]) -> str:
-    """Say that a text of a row cannot be written as UTF-8; empty when all can."""
+def find_encoding_error(texts: Iterable[str | None]) -> str:
+    """Describe why a text of a row cannot be encoded as UTF-8; empty if all can."""
     try:
         "\0".join(text for text in texts if text).encode()
     except UnicodeEncodeError:
@@ -225,6 +204,6 @@ def what_is_broken(texts: Iterable[str | None]) -> str:
     return ""
 
 
-def hash_of(text: str) -> str:
-    """Return the hash of a text, in hexadecimal digits."""
+def hash_text(text: str) -> str:
+    """Return the SHA-256 hash of a text in hexadecimal digits."""
     return hashlib.sha256(text.encode()).hexdigest()

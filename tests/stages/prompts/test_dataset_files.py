@@ -7,14 +7,14 @@ pa = pytest.importorskip("pyarrow")
 import pyarrow.parquet as pq
 
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.prompts.tables import (
-    cell,
+from fusionrun_stages.prompts.dataset_files import (
     check_columns,
     column_names,
-    local_files,
-    read_rows,
-    split_files,
-    text_of,
+    find_files,
+    get_text,
+    get_value,
+    read_raw_rows,
+    select_split,
 )
 
 ROWS = [{"prompt": "1 + 1", "answer": "2"}, {"prompt": "a\nb", "answer": "é"}]
@@ -36,16 +36,16 @@ def write(path, rows=ROWS):
 
 @pytest.mark.parametrize("ending", [".jsonl", ".json", ".parquet", ".csv"])
 def test_every_format_gives_the_same_rows(tmp_path, ending):
-    files = local_files(write(tmp_path / f"x{ending}"), "train")
-    assert [row for _, row in read_rows(files)] == ROWS
+    files = find_files(write(tmp_path / f"x{ending}"), "train")
+    assert [row for _, row in read_raw_rows(files)] == ROWS
     assert column_names(files[0]) == ["prompt", "answer"]
     check_columns(files, ["prompt", "answer"])
-    assert next(read_rows(files))[0].startswith(f"x{ending}:")
+    assert next(read_raw_rows(files))[0].startswith(f"x{ending}:")
 
 
 @pytest.mark.parametrize("ending", [".jsonl", ".parquet", ".csv"])
 def test_a_missing_column_is_named_with_those_there_are(tmp_path, ending):
-    files = local_files(write(tmp_path / f"x{ending}"), "train")
+    files = find_files(write(tmp_path / f"x{ending}"), "train")
     with pytest.raises(UserError, match=r"column 'gold': missing in x.*, which has: prompt, answer"):
         check_columns(files, ["prompt", "gold"])
 
@@ -56,13 +56,13 @@ def test_a_missing_column_is_named_with_those_there_are(tmp_path, ending):
 def test_an_empty_data_set_is_refused(tmp_path, name, content):
     (tmp_path / name).write_text(content)
     with pytest.raises(UserError, match="the data set is empty"):
-        check_columns(local_files(tmp_path / name, "train"), ["prompt"])
+        check_columns(find_files(tmp_path / name, "train"), ["prompt"])
 
 
 def test_an_empty_parquet_file_is_refused(tmp_path):
     pq.write_table(pa.table({"prompt": pa.array([], pa.string())}), tmp_path / "x.parquet")
     with pytest.raises(UserError, match="the data set is empty"):
-        check_columns(local_files(tmp_path / "x.parquet", "train"), ["prompt"])
+        check_columns(find_files(tmp_path / "x.parquet", "train"), ["prompt"])
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_an_empty_parquet_file_is_refused(tmp_path):
         ("x.jsonl", b'{"prompt": "a"}\n{"prompt"\n', r"x.jsonl:2: not JSON"),
         ("x.jsonl", b'{"prompt": "a"}\n[1]\n', r"x.jsonl:2: a row must be a JSON object"),
         ("x.jsonl", b'{"prompt": "\xff"}\n', r"x.jsonl:1: not JSON"),
-        ("x.parquet", b"PAR1 no", r"x.parquet: not a whole Parquet file"),
+        ("x.parquet", b"PAR1 no", r"x.parquet: not a complete Parquet file"),
         ("x.csv", b"prompt\n\xff\n", r"x.csv:\d: not CSV"),
         ("x.xlsx", b"", r"unknown format '.xlsx'"),
     ],
@@ -79,7 +79,7 @@ def test_an_empty_parquet_file_is_refused(tmp_path):
 def test_a_broken_file_is_named_with_its_line(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=message):
-        list(read_rows(local_files(tmp_path / name, "train")))
+        list(read_raw_rows(find_files(tmp_path / name, "train")))
 
 
 def test_a_folder_is_read_by_split(tmp_path):
@@ -89,26 +89,26 @@ def test_a_folder_is_read_by_split(tmp_path):
         "data/test-00000-of-00001.jsonl",
     ):
         write(tmp_path / name)
-    assert [f.name for f in local_files(tmp_path, "train")] == [
+    assert [f.name for f in find_files(tmp_path, "train")] == [
         "data/train-00000-of-00002.jsonl",
         "data/train-00001-of-00002.jsonl",
     ]
-    assert len(list(read_rows(local_files(tmp_path, "test")))) == 2
+    assert len(list(read_raw_rows(find_files(tmp_path, "test")))) == 2
     with pytest.raises(UserError, match="no file of split 'validation'"):
-        local_files(tmp_path, "validation")
+        find_files(tmp_path, "validation")
 
 
 def test_names_that_tell_of_no_split_are_all_taken():
-    assert split_files(["b.jsonl", "a.parquet", "README.md", ".x.jsonl"], "train") == ["a.parquet", "b.jsonl"]
+    assert select_split(["b.jsonl", "a.parquet", "README.md", ".x.jsonl"], "train") == ["a.parquet", "b.jsonl"]
 
 
 def test_text_of_a_cell():
-    assert text_of(" a ") == " a "
-    assert text_of("  ") is None
-    assert text_of(None) is None
-    assert text_of(42) == "42"
-    assert text_of([{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]) == "u"
-    assert text_of([{"from": "human", "value": "u"}]) == "u"
+    assert get_text(" a ") == " a "
+    assert get_text("  ") is None
+    assert get_text(None) is None
+    assert get_text(42) == "42"
+    assert get_text([{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]) == "u"
+    assert get_text([{"from": "human", "value": "u"}]) == "u"
 
 
 @pytest.mark.parametrize("ending", [".jsonl", ".json", ".csv"])
@@ -116,8 +116,8 @@ def test_a_gzipped_text_is_read_as_what_it_packs(tmp_path, ending):
     plain = write(tmp_path / f"plain{ending}")
     packed = tmp_path / f"x{ending}.gz"
     packed.write_bytes(gzip.compress(plain.read_bytes()))
-    files = local_files(packed, "train")
-    assert [row for _, row in read_rows(files)] == ROWS
+    files = find_files(packed, "train")
+    assert [row for _, row in read_raw_rows(files)] == ROWS
     check_columns(files, ["prompt"])
 
 
@@ -125,17 +125,17 @@ def test_a_gzipped_text_is_read_as_what_it_packs(tmp_path, ending):
 def test_a_spoiled_gzip_file_is_the_users_error(tmp_path, spoil):
     path = tmp_path / "x.jsonl.gz"
     path.write_bytes(spoil(gzip.compress(b"".join(b'{"prompt": "%d"}\n' % n for n in range(5000)))))
-    with pytest.raises(UserError, match=r"x.jsonl.gz: not a whole gzip file"):
-        list(read_rows(local_files(path, "train")))
+    with pytest.raises(UserError, match=r"x.jsonl.gz: not a complete gzip file"):
+        list(read_raw_rows(find_files(path, "train")))
 
 
 def test_a_numbered_files_split_is_all_before_its_number():
     names = [f"data/{split}-{n:05d}-of-00002.parquet" for split in ("train", "train_1M", "train_5M") for n in range(2)]
-    assert split_files(names, "train") == names[:2]
-    assert split_files(names, "train_1M") == names[2:4]
-    assert split_files(names, "test") == []
-    assert split_files(["a-00000-of-00001.parquet"], "train") == ["a-00000-of-00001.parquet"]
-    assert split_files(["train/a-00000-of-00001.parquet", "test/a-00000-of-00001.parquet"], "test") == [
+    assert select_split(names, "train") == names[:2]
+    assert select_split(names, "train_1M") == names[2:4]
+    assert select_split(names, "test") == []
+    assert select_split(["a-00000-of-00001.parquet"], "train") == ["a-00000-of-00001.parquet"]
+    assert select_split(["train/a-00000-of-00001.parquet", "test/a-00000-of-00001.parquet"], "test") == [
         "test/a-00000-of-00001.parquet"
     ]
 
@@ -157,14 +157,14 @@ CHAT = {"a.b": "dotted", "conversations": [{"from": "human", "value": "hello"}],
 )
 @pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
 def test_a_path_leads_into_a_nested_column(tmp_path, ending, column, value):
-    files = local_files(write(tmp_path / f"x{ending}", [CHAT]), "train")
+    files = find_files(write(tmp_path / f"x{ending}", [CHAT]), "train")
     check_columns(files, [column])
-    ((_, row),) = read_rows(files, [column])
-    assert cell(row, column) == value
+    ((_, row),) = read_raw_rows(files, [column])
+    assert get_value(row, column) == value
 
 
 def test_a_path_into_a_missing_column_is_refused(tmp_path):
-    files = local_files(write(tmp_path / "x.jsonl", [CHAT]), "train")
+    files = find_files(write(tmp_path / "x.jsonl", [CHAT]), "train")
     with pytest.raises(UserError, match=r"column 'messages\[0\].content': missing"):
         check_columns(files, ["messages[0].content"])
 
@@ -173,11 +173,11 @@ def test_a_row_of_json_that_is_nested_too_deeply_is_named(tmp_path):
     path = tmp_path / "x.jsonl"
     path.write_text('{"prompt": "p"}\n{"prompt": ' + "[" * 100_000 + "]" * 100_000 + "}\n")
     with pytest.raises(UserError, match=r"x\.jsonl:2: not readable: its JSON is nested too deeply"):
-        list(read_rows(local_files(path, "train")))
+        list(read_raw_rows(find_files(path, "train")))
 
 
 def test_a_parquet_file_whose_text_is_no_utf_8_is_named(tmp_path):
     text = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")])
     pq.write_table(pa.table({"prompt": text}), tmp_path / "x.parquet")
     with pytest.raises(UserError, match=r"x\.parquet: not UTF-8, after row 0"):
-        list(read_rows(local_files(tmp_path / "x.parquet", "train")))
+        list(read_raw_rows(find_files(tmp_path / "x.parquet", "train")))

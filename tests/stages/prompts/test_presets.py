@@ -21,8 +21,8 @@ from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.presets import preset_data
 from fusionrun.plan.tasks import build_task
 from fusionrun_stages import prepare
-from fusionrun_stages.prompts.rows import open_dataset
-from fusionrun_stages.prompts.tables import check_columns, split_files
+from fusionrun_stages.prompts.dataset_files import check_columns, select_split
+from fusionrun_stages.prompts.dataset_rows import open_dataset
 from fusionrun_stages.volume.parquet import read_rows
 from fusionrun_stages.work import Work
 from support.runs import UID, make_spec
@@ -186,7 +186,7 @@ def prepared(volume, preset):
     assert reference.uri == preset_data(preset).uri
     folder = volume / "fusionrun" / "datasets" / PIN
     # What resolve brings of the hub's files, and checks.
-    for name in split_files(FILES[preset], reference.split):
+    for name in select_split(FILES[preset], reference.split):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(FILES[preset][name])
