@@ -1,4 +1,4 @@
-"""Construction: hand-worked cases for every rule and every tie."""
+"""The rules of construction: one case for each rule and tie."""
 
 from pathlib import Path
 
@@ -11,14 +11,15 @@ pytest.importorskip("pyarrow")
 from fusionrun.api.data import Task
 from fusionrun.api.parameters import ConstructParameters
 from fusionrun_stages import construct
-from fusionrun_stages.construction.keys import Part
+from fusionrun_stages.construction.keys import ShardSlice
 from fusionrun_stages.construction.summary import Summary
 from fusionrun_stages.grade import PROMPT_FAULT
 from support.construction import FILLER, Answer, R, U, W, build, name, sides
 
 
 def _decided(shard: Path, parameters: ConstructParameters) -> list[dict]:
-    return construct._decide(Part(shard), parameters, Summary([])).to_dicts()
+    sources = sorted(parameters.sources, key=lambda inputs: inputs.source)
+    return construct.decide(ShardSlice(shard), parameters, sources, Summary([])).to_dicts()
 
 
 def give(folder: Path, cases: list[tuple[Task, list[Answer]]], **options) -> list[tuple]:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from fusionrun.api.data import Task
 from fusionrun_stages import construct
-from fusionrun_stages.construction.keys import parts_of
+from fusionrun_stages.construction.files import FILES
+from fusionrun_stages.construction.keys import slice_shard
 from fusionrun_stages.construction.split import hold_out, keep, take
 from fusionrun_stages.errors import UserError
 from support.construction import FILLER, Answer, R, U, W, build, name, sides
@@ -126,23 +127,23 @@ def test_bytes_do_not_depend_on_shards_or_ranges(tmp_path, monkeypatch):
     monkeypatch.setattr("fusionrun_stages.construction.rows.RANGE_ROWS", 7)
     ranged = build(tmp_path / "ranged", prompts)
     assert ranged.files["summary.json"] == whole.files["summary.json"]
-    for file in construct.FILES.values():
+    for file in FILES.values():
         table = pq.read_table(tmp_path / "ranged" / "out" / file)
         assert table.equals(pq.read_table(tmp_path / "one" / "out" / file))
         assert table["prompt_id"].to_pylist() == sorted(table["prompt_id"].to_pylist())
     assert ranged.made.counts == whole.made.counts
 
 
-def test_bytes_do_not_depend_on_the_parts_of_a_shard(tmp_path, monkeypatch):
+def test_bytes_do_not_depend_on_the_slice_shard_a_shard(tmp_path, monkeypatch):
     prompts = instruction_prompts(25) | {
         name(31 * i + 7): (Task.CODING, [Answer("a", 0, 80, R), Answer("b", 1, 60, W), Answer("b", 2, 50, R)])
         for i in range(18)
     }
     whole = build(tmp_path / "whole", prompts, shards=2, held_out=0.1)
     seen: list[int] = []
-    decide = construct._decide
-    monkeypatch.setattr(construct, "_decide", lambda *given: seen.append(1) or decide(*given))
-    monkeypatch.setattr("fusionrun_stages.construction.keys.PART_RESPONSES", 10)
+    decide = construct.decide
+    monkeypatch.setattr(construct, "decide", lambda *given: seen.append(1) or decide(*given))
+    monkeypatch.setattr("fusionrun_stages.construction.keys.SLICE_RESPONSES", 10)
     parted = build(tmp_path / "parted", prompts, shards=2, held_out=0.1)
     assert len(seen) == 6 + 6  # 53 and 51 responses, about 10 at once
     assert parted.files == whole.files
@@ -152,13 +153,13 @@ def test_bytes_do_not_depend_on_the_parts_of_a_shard(tmp_path, monkeypatch):
 def test_every_prompt_of_a_shard_is_in_one_part(tmp_path, monkeypatch):
     made = build(tmp_path, instruction_prompts(23) | FILLER)
     shard = next((tmp_path / "prompts").iterdir())
-    monkeypatch.setattr("fusionrun_stages.construction.keys.PART_RESPONSES", 7)
+    monkeypatch.setattr("fusionrun_stages.construction.keys.SLICE_RESPONSES", 7)
     found = [
         prompt
-        for part in parts_of(shard, made.parameters.sources)
+        for part in slice_shard(shard, made.parameters.sources)
         for prompt in part.scan(shard).collect()["prompt_id"].to_list()
     ]
-    assert len(parts_of(shard, made.parameters.sources)) == 7
+    assert len(slice_shard(shard, made.parameters.sources)) == 7
     assert sorted(found) == sorted(pl.read_parquet(shard)["prompt_id"])
 
 

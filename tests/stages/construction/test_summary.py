@@ -16,7 +16,7 @@ from fusionrun.api.result import Outcome, StageResult, dataset_count, encode_res
 from fusionrun_stages.construct import WIN_RATES
 from fusionrun_stages.construction.histogram import BINS, Histogram, Lengths, share_bins
 from fusionrun_stages.construction.summary import EXAMPLE_CHARACTERS, Summary, prepared
-from fusionrun_stages.prompts.contamination import Leak, Overlap, Report
+from fusionrun_stages.prompts.contamination import BenchmarkIndex, ContaminatedPrompt, ContaminationReport
 
 INS, MATH = str(Task.INSTRUCTION), str(Task.MATHEMATICS)
 
@@ -38,7 +38,7 @@ def candidates(*rows):
 
 def seen(*rows):
     summary = Summary(["ada", "bob", "cyd"])
-    summary.see_candidates(candidates(*rows))
+    summary.add_candidates(candidates(*rows))
     return summary
 
 
@@ -89,9 +89,9 @@ def test_a_shard_more_or_less_changes_nothing():
         for prompt in range(60) for source in range(3)
     ]  # fmt: skip
     whole, parted = Summary(["ada", "bob", "cyd"]), Summary(["ada", "bob", "cyd"])
-    whole.see_candidates(candidates(*rows))
+    whole.add_candidates(candidates(*rows))
     for shard in (2, 0, 1):
-        parted.see_candidates(candidates(*[row for row in rows if row[0] % 3 == shard]))
+        parted.add_candidates(candidates(*[row for row in rows if row[0] % 3 == shard]))
     assert json.dumps(whole.document()) == json.dumps(parted.document())
 
 
@@ -140,10 +140,10 @@ def test_examples_of_contamination_are_read_where_prepare_left_them(tmp_path):
     manifest = tmp_path / "manifest.json"
     manifest.write_text(json.dumps({"details": {"datasets": {"m": {"rows": 9, "duplicates": 2, "first_bad": "x"}}}}))
     assert prepared(manifest) == {"datasets": {"m": {"duplicates": 2, "rows": 9}}}
-    report = Report(examples_per_benchmark=30)
+    report = ContaminationReport(examples_per_benchmark=30)
     for _ in range(50):
-        report.add(Leak("1", "d", "gsm8k", "p" * 999, "a b c"))
-    overlap = Overlap()
+        report.add(ContaminatedPrompt("1", "d", "gsm8k", "p" * 999, "a b c"))
+    overlap = BenchmarkIndex()
     overlap.add("gsm8k", ["a b c"])
     (tmp_path / "contamination.json").write_text(json.dumps(report.as_json(overlap)))
     found = prepared(manifest)["contamination"]
