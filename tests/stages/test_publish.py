@@ -12,7 +12,7 @@ from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.task import StageTask
 from fusionrun.plan.defaults import fill
 from fusionrun_stages import publish
-from fusionrun_stages.construct import FILES
+from fusionrun_stages.construction.files import FILES
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.work import Work
 from support.model_folders import make_model
@@ -90,7 +90,7 @@ def test_the_data_set_card_counts_rows_and_drops(volume):
     assert "| sft.parquet | 90 |" in card
     assert "| AllCorrect | 7 |" in card
     assert "| bob | pvc://fusion-data/models/bob | 40 | 25 |" in card
-    assert "0.1 to 5.0, both included" in card
+    assert "0.1 to 5.0, inclusive" in card
     page = (volume / "published" / "tiny" / "dataset" / "card.html").read_text()
     assert page.startswith("<!doctype html>")
     assert "<td>AllCorrect</td><td>7</td>" in page
@@ -137,7 +137,7 @@ def test_publishing_twice_is_once_and_a_new_result_replaces_ours(volume):
 def test_what_is_not_ours_is_not_overwritten(volume):
     (volume / "published" / "tiny").mkdir(parents=True)
     (volume / "published" / "tiny" / "thesis.txt").write_text("x")
-    with pytest.raises(UserError, match=r"publish.uri: .*exists and is not ours"):
+    with pytest.raises(UserError, match=r"publish.uri: .*exists and was not published by a FusionRun"):
         run(volume)
     assert (volume / "published" / "tiny" / "thesis.txt").read_text() == "x"
 

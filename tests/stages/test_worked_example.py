@@ -17,8 +17,8 @@ from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.task import StageTask
 from fusionrun.plan.defaults import fill
 from fusionrun_stages import construct
-from fusionrun_stages.cards.render import Cards
-from fusionrun_stages.cards.sections import Facts
+from fusionrun_stages.cards.dataset import build_dataset_card
+from fusionrun_stages.cards.facts import Facts
 from fusionrun_stages.volume.atomic import read_json
 from fusionrun_stages.volume.parquet import read_rows, write_rows
 from fusionrun_stages.work import Work
@@ -121,7 +121,7 @@ def test_the_card_shows_the_example(made):
     ]
     spec = fill(FusionRunSpec.model_validate(make_spec(datasets=datasets)))
     facts = Facts("example", spec, result.counts, result.details, read_json(output / "summary.json"))
-    markdown, page = Cards(facts, {}).dataset()
+    markdown, page = build_dataset_card(facts)
     for line in (
         "| instruction | Instruction |  | 1 | 3 | 0 | 2 |",
         "| ada | pvc://fusion-data/models/ada | 2 | 5 | 8 | 50.0 % |",

@@ -15,11 +15,11 @@ import yaml
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.plan.defaults import fill
 from fusionrun_stages.cards import licences
+from fusionrun_stages.cards.dataset import build_dataset_card, build_sections
+from fusionrun_stages.cards.facts import Facts
 from fusionrun_stages.cards.licences import Outputs
-from fusionrun_stages.cards.render import Cards
-from fusionrun_stages.cards.sections import Facts, build_sections
-from fusionrun_stages.construct import PREPARED
 from fusionrun_stages.construction.summary import Summary
+from fusionrun_stages.prompts.counts import DROP_COUNTS
 from support.runs import called_reward, make_spec
 
 COUNTS = {
@@ -40,8 +40,8 @@ def make_summary(size: int = 300) -> dict:
          "wrong": (p + sample + source) % 3 == 0, "fault": False}
         for p in range(size) for source in (0, 1) for sample in range(4)
     ]  # fmt: skip
-    summary.see_candidates(pl.DataFrame(rows))
-    summary.see_rows(
+    summary.add_candidates(pl.DataFrame(rows))
+    summary.add_rows(
         pl.DataFrame(
             [
                 {"dataset": ("math", "code")[p % 2], "task": ("Mathematics", "Coding")[p % 2],
@@ -79,13 +79,13 @@ def facts():
         },
         summary=make_summary() | {"prepared": prepared},
         pins={"datasets[math]": "0123456789ab", "sources[ada].served.model": "ba9876543210"},
-        told={"datasets[code]": "cc-by-4.0"},
+        licences={"datasets[code]": "cc-by-4.0"},
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def cards(facts):
-    return Cards(facts, {}).dataset()
+    return build_dataset_card(facts)
 
 
 class Page(HTMLParser):
@@ -124,7 +124,7 @@ def test_the_front_matter_is_what_the_hub_reads(cards):
         "> **Warning.** source ada: Meta Llama 3 Community License: training on outputs is forbidden.",
         f"| source | ada | hf://meta-llama/Meta-Llama-3-70B-Instruct | {'a' * 40} | ba9876543210 |",
         "| seed of construction and sampling | 42 |",
-        "0.1 and 5.0, both included",
+        "0.1 and 5.0, inclusive",
     ],
 )
 def test_both_forms_say_what_the_data_are(cards, line):
@@ -174,12 +174,12 @@ def test_the_plots_take_the_pages_colours(cards):
 
 
 def test_the_same_facts_give_the_same_bytes(facts, cards):
-    assert Cards(facts, {}).dataset() == cards
+    assert build_dataset_card(facts) == cards
 
 
 def test_a_run_without_a_summary_has_a_card_without_plots_of_it(facts):
     bare = Facts(name="tiny", spec=facts.spec, counts={"sft_rows": 3}, details={}, summary={})
-    markdown, page = Cards(bare, {}).dataset()
+    markdown, page = build_dataset_card(bare)
     assert "## Rewards" not in markdown
     assert "<svg" not in page
     assert "None" not in markdown
@@ -201,16 +201,16 @@ def test_a_run_without_a_summary_has_a_card_without_plots_of_it(facts):
     ],
 )
 def test_the_recipes_sources_and_others_are_known_by_name(model, licence, outputs):
-    found = licences.of_model(model)
+    found = licences.licence_of_model(model)
     assert (found.name, found.outputs) == (licence, outputs)
 
 
 def test_the_word_of_a_models_own_card_goes_before_its_name():
-    assert licences.of_model("hf://x/Llama-3.1-8B", "mit").outputs is Outputs.FREE
-    assert licences.of_model("hf://x/Llama-3.1-8B", "acme-1").outputs is Outputs.UNKNOWN
-    assert licences.told_by({"license": "other", "license_name": "mrl"}) == "mrl"
-    assert licences.told_by({"license": "Apache-2.0"}) == "apache-2.0"
-    assert licences.told_by(None) is None
+    assert licences.licence_of_model("hf://x/Llama-3.1-8B", "mit").outputs is Outputs.FREE
+    assert licences.licence_of_model("hf://x/Llama-3.1-8B", "acme-1").outputs is Outputs.UNKNOWN
+    assert licences.declared_licence({"license": "other", "license_name": "mrl"}) == "mrl"
+    assert licences.declared_licence({"license": "Apache-2.0"}) == "apache-2.0"
+    assert licences.declared_licence(None) is None
 
 
 def test_every_licence_names_its_source():
@@ -219,9 +219,8 @@ def test_every_licence_names_its_source():
 
 def test_a_called_reward_model_is_named_by_its_place(facts):
     spec = fill(FusionRunSpec.model_validate(make_spec(rewardModel=called_reward())))
-    called = Cards(replace(facts, spec=spec), {})
-    markdown = called.dataset()[0]
-    assert "Scores that judge-8b at https://judge gave" in markdown
+    markdown = build_dataset_card(replace(facts, spec=spec))[0]
+    assert "Scores by judge-8b at https://judge for all" in markdown
     assert "| reward model |  | judge-8b at https://judge |" in markdown
 
 
@@ -241,18 +240,18 @@ def test_presets_stand_beside_the_published_sizes_with_a_warning_where_they_diff
         ("zh", "2,471", "2,471", "+0.0 %", "0", "0", "", "yes"),
         ("magpie", "0", "8,149", "-100.0 %", "0", "12,225", "-100.0 %", "⚠ no"),
     ]
-    for text in Cards(told, {}).dataset():
+    for text in build_dataset_card(told):
         assert "data set helpsteer: 2,830 pairs, the recipe has 5,661 (-50%)" in text
         assert "⚠ no" in text
     assert "Sizes" not in [section.heading for section in build_sections(facts)]
 
 
 def test_every_reason_for_which_prepare_drops_is_shown_by_data_set(facts):
-    tally = {key: number for number, key in enumerate(PREPARED.values(), 2)}
-    counts = {f"drop:{reason}": tally[key] for reason, key in PREPARED.items()}
+    tally = {key: number for number, key in enumerate(DROP_COUNTS.values(), 2)}
+    counts = {f"drop:{reason}": tally[key] for reason, key in DROP_COUNTS.items()}
     told = replace(facts, counts=counts, details={}, summary={"prepared": {"datasets": {"math": tally}}})
     (dropped,) = [section for section in build_sections(told) if section.heading == "Dropped prompts"]
     assert dropped.head == ("reason", "prompts", "math")
     assert {row[0]: row[1:] for row in dropped.rows} == {
-        str(reason): (str(tally[key]), str(tally[key])) for reason, key in PREPARED.items()
+        str(reason): (str(tally[key]), str(tally[key])) for reason, key in DROP_COUNTS.items()
     }
