@@ -1,9 +1,10 @@
-"""Sections of the data set's card about its rows: files, data sets, sizes, sources and dropped prompts."""
+"""Sections of the data set's card about its rows: licences, files, data sets, sizes, sources and dropped prompts."""
 
 from collections.abc import Iterator, Mapping
 
 from fusionrun_stages.cards import plots
 from fusionrun_stages.cards.facts import Facts, Section, model_of, number, percent
+from fusionrun_stages.cards.licences import WARNED, Licence, licence_of_dataset, licence_of_model
 from fusionrun_stages.cards.sizes import HEAD, compare
 from fusionrun_stages.cards.templates import section_text
 from fusionrun_stages.construction.files import FILES, HELD_OUT, PAIR, SFT
@@ -12,8 +13,38 @@ from fusionrun_stages.prompts.counts import DROP_COUNTS
 KINDS = {SFT: "SFT rows", PAIR: "pairs", HELD_OUT: "held-out pairs"}
 
 
-def files(facts: Facts) -> Iterator[Section]:
-    """Yield the section "Files"."""
+def contents(facts: Facts) -> Iterator[Section]:
+    """Yield the sections about the rows."""
+    for build in (_licences, _files, _datasets, _sizes, _sources, _dropped_prompts):
+        yield from build(facts)
+
+
+def _licences(facts: Facts) -> Iterator[Section]:
+    known = list(_find_licences(facts))
+    yield Section(
+        "Licences",
+        section_text("licences"),
+        ("what", "licence", "training on outputs", "terms", "source"),
+        [(what, one.name, one.outputs, one.terms, one.source) for what, one in known],
+        warnings=[
+            f"{what}: {one.name}: training on outputs is {one.outputs}. {one.terms}"
+            for what, one in known
+            if one.outputs in WARNED
+        ],
+    )
+
+
+def _find_licences(facts: Facts) -> Iterator[tuple[str, Licence]]:
+    for source in facts.spec.sources:
+        if source.served or source.endpoint:
+            name = source.served.model.uri if source.served else source.endpoint.model if source.endpoint else ""
+            yield f"source {source.name}", licence_of_model(name, facts.licences.get(f"sources[{source.name}]"))
+    for index, dataset in enumerate(facts.spec.datasets):
+        declared = facts.licences.get(f"datasets[{dataset.name}]")
+        yield f"data set {dataset.name}", licence_of_dataset(facts.dataset_uri(index), declared)
+
+
+def _files(facts: Facts) -> Iterator[Section]:
     counts = facts.counts
     yield Section(
         "Files",
@@ -28,8 +59,7 @@ def files(facts: Facts) -> Iterator[Section]:
     )  # fmt: skip
 
 
-def datasets(facts: Facts) -> Iterator[Section]:
-    """Yield the section "Data sets"."""
+def _datasets(facts: Facts) -> Iterator[Section]:
     rows: Mapping[str, Mapping[str, int]] = facts.details.get("by_dataset", {})
     drops = facts.details.get("drops_by_dataset", {})
     prepared = facts.summary.get("prepared", {}).get("datasets", {})
@@ -57,16 +87,14 @@ def datasets(facts: Facts) -> Iterator[Section]:
     )
 
 
-def sizes(facts: Facts) -> Iterator[Section]:
-    """Yield the section "Sizes"."""
+def _sizes(facts: Facts) -> Iterator[Section]:
     by_dataset = facts.details.get("by_dataset")
     table, warnings = compare(facts.spec.datasets, by_dataset) if by_dataset else ([], [])
     if table:
         yield Section("Sizes", section_text("sizes"), HEAD, table, warnings=warnings)
 
 
-def sources(facts: Facts) -> Iterator[Section]:
-    """Yield the section "Sources"."""
+def _sources(facts: Facts) -> Iterator[Section]:
     found = facts.summary.get("sources", {})
     rates = {s.name: found[s.name]["win_rate"] for s in facts.spec.sources if found.get(s.name, {}).get("contested")}
     yield Section(
@@ -89,8 +117,7 @@ def sources(facts: Facts) -> Iterator[Section]:
     )  # fmt: skip
 
 
-def dropped_prompts(facts: Facts) -> Iterator[Section]:
-    """Yield the section "Dropped prompts"."""
+def _dropped_prompts(facts: Facts) -> Iterator[Section]:
     drops = {key.removeprefix("drop:"): n for key, n in sorted(facts.counts.items()) if key.startswith("drop:")}
     by_dataset: dict[str, dict[str, int]] = {n: dict(d) for n, d in facts.details.get("drops_by_dataset", {}).items()}
     for name, counts in facts.summary.get("prepared", {}).get("datasets", {}).items():

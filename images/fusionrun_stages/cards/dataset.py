@@ -1,19 +1,14 @@
 """The data set's card, in Markdown for hubs and as an HTML page with plots. Both have the same sections."""
 
-from fusionrun_stages.cards.contents import datasets, dropped_prompts, files, sizes, sources
+from fusionrun_stages.cards.contents import contents
 from fusionrun_stages.cards.facts import Facts, Section, number, percent, score
-from fusionrun_stages.cards.measurements import lengths, margins, responses, rewards
-from fusionrun_stages.cards.provenance import contamination, licences, revisions, settings
+from fusionrun_stages.cards.measurements import measurements
+from fusionrun_stages.cards.provenance import provenance
 from fusionrun_stages.cards.templates import front_matter, render
 from fusionrun_stages.construction.files import FILES
 
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 """Source: huggingface.co/docs/hub/datasets-cards, ``size_categories``."""
-
-SECTIONS = (licences, files, datasets, sizes, sources, dropped_prompts, rewards, margins, lengths, responses,
-            contamination, revisions, settings)  # fmt: skip
-"""In the card's order. Each yields its section, or nothing if its data are missing: an artifact of an earlier release,
-or a run without pairs."""
 
 
 def build_dataset_card(facts: Facts) -> tuple[str, str]:
@@ -46,8 +41,8 @@ def build_dataset_card(facts: Facts) -> tuple[str, str]:
 
 
 def build_sections(facts: Facts) -> list[Section]:
-    """Return the sections that have data, in the card's order."""
-    return [section for build in SECTIONS for section in build(facts)]
+    """Return the sections of the card that have data: an earlier release or a run without pairs has less."""
+    return [*contents(facts), *measurements(facts), *provenance(facts)]
 
 
 def tiles(facts: Facts) -> list[tuple[str, str]]:

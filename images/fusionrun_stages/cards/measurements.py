@@ -9,8 +9,13 @@ from fusionrun_stages.cards.facts import Facts, Section, number, percent, score
 from fusionrun_stages.cards.templates import section_text
 
 
-def rewards(facts: Facts) -> Iterator[Section]:
-    """Yield the section "Rewards"."""
+def measurements(facts: Facts) -> Iterator[Section]:
+    """Yield the sections about the responses."""
+    for build in (_rewards, _margins, _lengths, _responses):
+        yield from build(facts)
+
+
+def _rewards(facts: Facts) -> Iterator[Section]:
     found = {name: one["rewards"] for name, one in facts.summary.get("sources", {}).items() if one["scored"]}
     if not found:
         return
@@ -25,8 +30,7 @@ def rewards(facts: Facts) -> Iterator[Section]:
     )  # fmt: skip
 
 
-def margins(facts: Facts) -> Iterator[Section]:
-    """Yield the section "Margins"."""
+def _margins(facts: Facts) -> Iterator[Section]:
     found: Mapping[str, Mapping[str, Any]] = facts.summary.get("margins", {})
     window = facts.spec.construction.reward_margin
     if not found or window is None:
@@ -42,8 +46,7 @@ def margins(facts: Facts) -> Iterator[Section]:
     )  # fmt: skip
 
 
-def lengths(facts: Facts) -> Iterator[Section]:
-    """Yield the section "Lengths"."""
+def _lengths(facts: Facts) -> Iterator[Section]:
     found = {side: one for side, one in facts.summary.get("lengths", {}).items() if one["counts"]}
     if not found:
         return
@@ -67,8 +70,7 @@ def lengths(facts: Facts) -> Iterator[Section]:
     )
 
 
-def responses(facts: Facts) -> Iterator[Section]:
-    """Yield the section "Responses"."""
+def _responses(facts: Facts) -> Iterator[Section]:
     found = {name: one for name, one in facts.summary.get("sources", {}).items() if one["responses"]}
     if not found:
         return

@@ -1,40 +1,18 @@
-"""Sections of the data set's card about its origin: licences, contamination, revisions and settings."""
+"""Sections of the data set's card about its origin: contamination, revisions and settings."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
 from fusionrun_stages.cards.facts import Facts, Section, model_of, number, sampling_of
-from fusionrun_stages.cards.licences import WARNED, Licence, licence_of_dataset, licence_of_model
 from fusionrun_stages.cards.templates import section_text
 
 
-def licences(facts: Facts) -> Iterator[Section]:
-    """Yield the section "Licences"."""
-    known = list(_find_licences(facts))
-    yield Section(
-        "Licences",
-        section_text("licences"),
-        ("what", "licence", "training on outputs", "terms", "source"),
-        [(what, one.name, one.outputs, one.terms, one.source) for what, one in known],
-        warnings=[
-            f"{what}: {one.name}: training on outputs is {one.outputs}. {one.terms}"
-            for what, one in known
-            if one.outputs in WARNED
-        ],
-    )
+def provenance(facts: Facts) -> Iterator[Section]:
+    """Yield the sections about the origin."""
+    for build in (_contamination, _revisions, _settings):
+        yield from build(facts)
 
 
-def _find_licences(facts: Facts) -> Iterator[tuple[str, Licence]]:
-    for source in facts.spec.sources:
-        if source.served or source.endpoint:
-            name = source.served.model.uri if source.served else source.endpoint.model if source.endpoint else ""
-            yield f"source {source.name}", licence_of_model(name, facts.licences.get(f"sources[{source.name}]"))
-    for index, dataset in enumerate(facts.spec.datasets):
-        declared = facts.licences.get(f"datasets[{dataset.name}]")
-        yield f"data set {dataset.name}", licence_of_dataset(facts.dataset_uri(index), declared)
-
-
-def contamination(facts: Facts) -> Iterator[Section]:
-    """Yield the section "Contamination"."""
+def _contamination(facts: Facts) -> Iterator[Section]:
     benchmarks = [b.name for b in facts.spec.evaluation.benchmarks]
     dropped = number(facts.counts.get("drop:Contaminated", 0))
     examples: Sequence[Mapping[str, str]] = facts.summary.get("prepared", {}).get("contamination", [])
@@ -46,8 +24,7 @@ def contamination(facts: Facts) -> Iterator[Section]:
     )
 
 
-def revisions(facts: Facts) -> Iterator[Section]:
-    """Yield the section "Revisions"."""
+def _revisions(facts: Facts) -> Iterator[Section]:
     spec, pins = facts.spec, facts.pins
     rows = [
         ("data set", one.name, f"{facts.dataset_uri(index)} ({one.split})", one.revision or "",
@@ -65,8 +42,7 @@ def revisions(facts: Facts) -> Iterator[Section]:
     yield Section("Revisions", section_text("revisions"), head, rows)
 
 
-def settings(facts: Facts) -> Iterator[Section]:
-    """Yield the section "Seeds and settings"."""
+def _settings(facts: Facts) -> Iterator[Section]:
     spec = facts.spec
     construction, margin = spec.construction, spec.construction.reward_margin
     rows = [
