@@ -2,7 +2,6 @@ import hashlib
 import http.server
 import json
 import re
-import threading
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -11,11 +10,11 @@ pytest.importorskip("pyarrow")
 pytest.importorskip("huggingface_hub")
 
 from fusionrun.api.stage import Reference
-from fusionrun.api.task import StageTask
 from fusionrun_stages import fetch, prepare, resolve
 from fusionrun_stages.errors import InfrastructureError, UserError
-from fusionrun_stages.work import Work
+from support.http_server import serving
 from support.model_folders import make_model
+from support.stage import make_work
 
 COMMITS = ["a" * 40, "b" * 40]
 
@@ -33,10 +32,6 @@ class Hub(http.server.ThreadingHTTPServer):
         self.repos = {}
         """(kind, name) to a list of commits, the newest last: file name to content."""
         self.asked = []
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_port}"
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -104,7 +99,8 @@ def hub(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
     folder = make_model(tmp_path / "upstream")
     files = {p.name: p.read_bytes() for p in folder.iterdir()} | {"pytorch_model.bin": b"pickle"}
-    with Hub() as server:
+    server = Hub()
+    with serving(server) as server.url:
         server.repos["models", "org/tiny"] = [files, files | {"config.json": b'{"model_type": "llama", "x": 1}'}]
         server.repos["datasets", "org/math"] = [
             {
@@ -114,20 +110,11 @@ def hub(tmp_path, monkeypatch):
             }
         ]
         monkeypatch.setenv("HF_ENDPOINT", server.url)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def work(tmp_path, kind, name="x", **parameters):
-    (tmp_path / "out").mkdir(exist_ok=True)
-    task = StageTask(
-        run="r", namespace="n", stage=f"{kind}/{name}", digest="d", output_dir=str(tmp_path / "out"),
-        parameters={"kind": kind, **parameters},
-    )  # fmt: skip
-    return Work(task=task, output=tmp_path / "out", shard=None, pod_uid="u", report=lambda *a, **k: None)
+    return make_work(tmp_path / "out", {"kind": kind, **parameters}, f"{kind}/{name}")
 
 
 def do_resolve(tmp_path, hub, *references):

@@ -28,6 +28,7 @@ from fusionrun.api.records import Prompt
 from fusionrun.api.task import StageTask, encode_task
 from fusionrun_stages.volume.parquet import write_rows
 from fusionrun_stages.volume.paths import shard_path
+from support.http_server import serving
 from support.tiny_llama import make_tokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -217,12 +218,8 @@ class World:
 
 @pytest.fixture(scope="module")
 def url():
-    with Server(("127.0.0.1", 0), Replies) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/v1"
-        server.shutdown()
-        thread.join()
+    with serving(Server(("127.0.0.1", 0), Replies)) as url:
+        yield f"{url}/v1"
 
 
 @pytest.fixture(scope="module")

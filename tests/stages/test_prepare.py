@@ -6,13 +6,12 @@ pa = pytest.importorskip("pyarrow")
 pytest.importorskip("datasketch")
 
 from fusionrun.api.records import Prompt, Response
-from fusionrun.api.task import StageTask
 from fusionrun_stages import prepare
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.prompts.contamination import COMMON_PROMPTS, BenchmarkIndex, words_of
 from fusionrun_stages.prompts.dataset_rows import hash_text
 from fusionrun_stages.volume.parquet import read_rows
-from fusionrun_stages.work import Work
+from support.stage import make_work
 
 LONG = "Tom has {} apples and gives three of them to his friend Anna before he walks home in the rain"
 
@@ -36,10 +35,8 @@ def dataset(name, uri, task="Instruction", **fields):
 
 def run(volume, datasets, benchmarks=(), shards=3, stage="prepare/prompts", out="out"):
     parameters = {"kind": "prepare", "datasets": datasets, "benchmarks": list(benchmarks), "shards": shards, "seed": 42}
-    output = volume / out
-    task = StageTask(run="r", namespace="n", stage=stage, digest="d", output_dir=str(output), parameters=parameters)
-    made = prepare.run(Work(task=task, output=output, shard=None, pod_uid="u", report=lambda *a, **k: None))
-    assert all((output / name).is_file() for name in made.files)
+    made = prepare.run(make_work(volume / out, parameters, stage))
+    assert all((volume / out / name).is_file() for name in made.files)
     return made
 
 

@@ -1,5 +1,4 @@
 import json
-import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -9,14 +8,14 @@ pytest.importorskip("pyarrow")
 
 from fusionrun.api.artifacts import Manifest
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.task import StageTask
 from fusionrun.plan.defaults import fill
 from fusionrun_stages import publish
 from fusionrun_stages.construction.files import FILES
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.work import Work
+from support.http_server import serving
 from support.model_folders import make_model
 from support.runs import make_spec
+from support.stage import make_work
 
 SCORES = {"math-test": {"base": 10.0, "sft": 40.04, "final": 45.55}}
 COUNTS = {
@@ -43,18 +42,13 @@ def volume(tmp_path, monkeypatch):
 
 def run(volume, destination="pvc://fusion-data/published/tiny", digest="d", **more):
     spec = fill(FusionRunSpec.model_validate(make_spec()))
-    task = StageTask(
-        run="tiny", namespace="n", stage="publish", digest=digest, output_dir=str(volume / "out"),
-        parameters={
-            "kind": "publish", "model_path": str(volume / "promote" / "model"),
-            "dataset_dir": str(volume / "construct"),
-            "destination": destination, "run_spec": spec.model_dump_json(exclude_none=True), "scores": SCORES,
-            "source_models": {"ada": str(volume / "models" / "ada")},
-            **more,
-        },
-    )  # fmt: skip
-    (volume / "out").mkdir(exist_ok=True)
-    return publish.run(Work(task=task, output=volume / "out", shard=None, pod_uid="u", report=lambda *a, **k: None))
+    parameters = {
+        "kind": "publish", "model_path": str(volume / "promote" / "model"), "dataset_dir": str(volume / "construct"),
+        "destination": destination, "run_spec": spec.model_dump_json(exclude_none=True), "scores": SCORES,
+        "source_models": {"ada": str(volume / "models" / "ada")},
+        **more,
+    }  # fmt: skip
+    return publish.run(make_work(volume / "out", parameters, digest=digest))
 
 
 def test_model_data_set_cards_and_provenance_are_there(volume):
@@ -165,13 +159,7 @@ def test_a_token_that_may_not_write_is_the_users_and_the_runs_hub_is_asked(volum
     for name in ("HF_HUB_OFFLINE", "HF_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
     asked = []
-    with HTTPServer(("127.0.0.1", 0), type("Hub", (RefusingHub,), {"asked": asked})) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            with pytest.raises(UserError, match=r"publish.uri: 'org/fused': .*publish.tokenSecretRef"):
-                run(volume, "hf://org/fused", hub_endpoint=f"http://127.0.0.1:{server.server_port}")
-        finally:
-            server.shutdown()
-            thread.join()
+    hub = HTTPServer(("127.0.0.1", 0), type("Hub", (RefusingHub,), {"asked": asked}))
+    with serving(hub) as url, pytest.raises(UserError, match=r"publish.uri: 'org/fused': .*publish.tokenSecretRef"):
+        run(volume, "hf://org/fused", hub_endpoint=url)
     assert asked == [("/api/repos/create", "Bearer writer")]

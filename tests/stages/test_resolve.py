@@ -7,11 +7,10 @@ pytest.importorskip("pyarrow")
 
 from fusionrun.api.artifacts import Manifest, artifact_dir, manifest_paths, stage_digest
 from fusionrun.api.stage import PlannedStage, Reference, StageKind
-from fusionrun.api.task import StageTask
 from fusionrun_stages import resolve
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.work import Work
 from support.model_folders import make_model
+from support.stage import make_work
 
 
 @pytest.fixture
@@ -31,11 +30,8 @@ def data(path="inputs/math.jsonl", columns=("prompt", "answer")):
 
 
 def run(volume, references, stages=()):
-    task = StageTask(
-        run="r", namespace="n", stage="resolve", digest="d", output_dir=str(volume / "out"),
-        parameters={"kind": "resolve", "references": references, "stages": list(stages)},
-    )  # fmt: skip
-    return resolve.run(Work(task=task, output=volume / "out", shard=None, pod_uid="u", report=lambda *a, **k: None))
+    parameters = {"kind": "resolve", "references": references, "stages": list(stages)}
+    return resolve.run(make_work(volume / "out", parameters))
 
 
 def test_pins_are_twelve_digits_and_follow_the_content(volume):

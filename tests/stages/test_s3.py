@@ -1,7 +1,6 @@
 """A data set in an object store: pinned by its objects, brought by resolve, read by prepare with the store gone."""
 
 import hashlib
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -13,12 +12,12 @@ pa = pytest.importorskip("pyarrow")
 s3fs = pytest.importorskip("s3fs")
 
 from fusionrun.api.stage import Reference
-from fusionrun.api.task import StageTask
 from fusionrun_stages import prepare, publish
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.resolve import pin
 from fusionrun_stages.volume.paths import dataset_folder
-from fusionrun_stages.work import Work
+from support.http_server import serving
+from support.stage import make_work
 
 BUCKET = "bucket"
 
@@ -96,18 +95,13 @@ def objects(tmp_path, monkeypatch) -> Iterator[dict[str, bytes]]:
         "set/test.jsonl": b'{"prompt": "held out"}\n',
         "other/train.jsonl": b'{"prompt": "not asked for"}\n',
     }
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Held", (Store,), {"objects": held}))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
     monkeypatch.setenv("FUSIONRUN_MOUNT", str(tmp_path))
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
     for name, value in (("ACCESS_KEY_ID", "k"), ("SECRET_ACCESS_KEY", "s"), ("DEFAULT_REGION", "us-east-1")):
         monkeypatch.setenv(f"AWS_{name}", value)
     s3fs.S3FileSystem.clear_instance_cache()
-    yield held
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), type("Held", (Store,), {"objects": held}))) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        yield held
     s3fs.S3FileSystem.clear_instance_cache()
 
 
@@ -120,9 +114,7 @@ def test_resolve_brings_a_data_set_and_prepare_reads_it(tmp_path, objects):
     assert sorted(p.name for p in dataset_folder(pinned).iterdir()) == ["test.jsonl", "train.jsonl"]
     objects.clear()
     data = {"name": "far", "task": "Instruction", "uri": f"s3://{BUCKET}/set", "revision": pinned[:12], "columns": {}}
-    parameters = {"kind": "prepare", "datasets": [data], "shards": 1, "seed": 1}
-    task = StageTask(run="r", namespace="n", stage="prepare/prompts", digest="d", output_dir="o", parameters=parameters)
-    work = Work(task=task, output=tmp_path / "out", shard=None, pod_uid="u", report=lambda *a, **k: None)
+    work = make_work(tmp_path / "out", {"kind": "prepare", "datasets": [data], "shards": 1, "seed": 1})
     assert prepare.run(work).counts["prompts"] == 2
 
 

@@ -24,8 +24,8 @@ from fusionrun_stages import prepare
 from fusionrun_stages.prompts.dataset_files import check_columns, select_split
 from fusionrun_stages.prompts.dataset_rows import open_dataset
 from fusionrun_stages.volume.parquet import read_rows
-from fusionrun_stages.work import Work
 from support.runs import UID, make_spec
+from support.stage import make_work
 
 PIN = "a" * 12
 KEPT = {"name": "kept", "type": "Dataset"}
@@ -192,14 +192,13 @@ def prepared(volume, preset):
         path.write_bytes(FILES[preset][name])
     check_columns(open_dataset(task.parameters.datasets[0], "datasets"), reference.columns)
     task = StageTask.model_validate_json(task.model_dump_json())
-    made = prepare.run(Work(task=task, output=volume / "out", shard=None, pod_uid="u", report=lambda *a, **k: None))
-    return made, task
+    return prepare.run(make_work(volume / "out", task.parameters, task.stage))
 
 
 @pytest.mark.parametrize("preset", FILES, ids=str)
 def test_a_preset_is_read_in_its_own_schema(tmp_path, monkeypatch, preset):
     monkeypatch.setenv("FUSIONRUN_MOUNT", str(tmp_path))
-    made, _ = prepared(tmp_path, preset)
+    made = prepared(tmp_path, preset)
     rows = [p for path in sorted((tmp_path / "out" / "prompts").iterdir()) for p in read_rows(path, Prompt)]
     assert {p.prompt for p in rows} == PROMPTS[preset]
     counted = ("duplicates", "near_duplicates", "code", "mathematics", "bad_rows")
