@@ -34,7 +34,7 @@ def run(volume, references, stages=()):
     return resolve.run(make_work(volume / "out", parameters))
 
 
-def test_pins_are_twelve_digits_and_follow_the_content(volume):
+def test_pins_have_twelve_digits_and_depend_on_the_content(volume):
     made = run(volume, [model(), data()])
     assert [len(p) for p in made.pins] == [12, 12]
     assert made.pins == run(volume, [model(), data()]).pins
@@ -44,7 +44,7 @@ def test_pins_are_twelve_digits_and_follow_the_content(volume):
     assert all(a != b for a, b in zip(made.pins, run(volume, [model(), data()]).pins, strict=True))
 
 
-def test_a_moved_file_keeps_its_pin(volume):
+def test_a_renamed_file_keeps_its_pin(volume):
     before = run(volume, [data()]).pins
     (volume / "inputs" / "math.jsonl").rename(volume / "inputs" / "other.jsonl")
     assert run(volume, [data("inputs/other.jsonl")]).pins == before
@@ -63,7 +63,7 @@ def fill(content):
 
 
 NOTHING = None
-"""Nothing is broken on the volume: the reference itself is wrong."""
+"""The volume is unchanged: the reference is wrong."""
 INDEX = b'{"weight_map": {"w": "model-2.safetensors"}}'
 MATH = "inputs/math.jsonl"
 BROKEN = {
@@ -115,7 +115,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_bad_input_names_field_value_and_rule(volume, case):
+def test_invalid_input_is_reported_with_field_value_and_rule(volume, case):
     broken, reference, message = BROKEN[case]
     if broken:
         name, break_it = broken
@@ -124,7 +124,7 @@ def test_bad_input_names_field_value_and_rule(volume, case):
         run(volume, [reference])
 
 
-def test_a_link_out_of_the_volume_is_refused(volume, tmp_path_factory):
+def test_a_symbolic_link_out_of_the_volume_is_refused(volume, tmp_path_factory):
     outside = make_model(tmp_path_factory.mktemp("outside") / "m")
     (volume / "inputs" / "link").symlink_to(outside)
     with pytest.raises(UserError, match="leads out of the volume"):
@@ -164,5 +164,5 @@ def test_complete_artifacts_are_found_by_the_operators_digests(volume):
     assert run(volume, [model(), data()], stages).complete == [1]
 
 
-def test_a_licence_from_the_hub_that_is_no_unicode_can_be_written():
+def test_a_licence_that_is_not_unicode_can_be_written():
     assert resolve._licence(SimpleNamespace(card_data={"license": "of mine \ud83d"})) == "of mine \ufffd"

@@ -1,4 +1,4 @@
-"""The data set's card: what it says, in both forms, for people with any device, and the same bytes each time."""
+"""The data set's card: its content in both formats, accessibility, security, and reproducibility."""
 
 import re
 from dataclasses import replace
@@ -30,7 +30,7 @@ HOSTILE = "<script>alert(1)</script> | `x` $a$"
 
 
 def make_summary(size: int = 300) -> dict:
-    """Feed a summary with responses and rows whose numbers follow a simple rule."""
+    """Return a summary of generated responses and rows."""
     summary = Summary(["ada", "bob"])
     rows = [
         {"prompt": p, "dataset": ("math", "code")[p % 2], "task": ("Mathematics", "Coding")[p % 2], "source": source,
@@ -89,7 +89,7 @@ def cards(facts):
 
 
 class Page(HTMLParser):
-    """Collect what a page holds."""
+    """Collect the tags, identifiers and links of a page."""
 
     def __init__(self, text):
         super().__init__()
@@ -103,7 +103,7 @@ class Page(HTMLParser):
         self.links += [v for k, v in found.items() if k in ("href", "src", "xlink:href")]
 
 
-def test_the_front_matter_is_what_the_hub_reads(cards):
+def test_the_front_matter_has_the_hubs_keys(cards):
     matter = yaml.safe_load(cards[0].split("---\n")[1])
     assert matter["size_categories"] == ["1K<n<10K"]
     assert matter["license"] == "other"
@@ -127,7 +127,7 @@ def test_the_front_matter_is_what_the_hub_reads(cards):
         "0.1 and 5.0, inclusive",
     ],
 )
-def test_both_forms_say_what_the_data_are(cards, line):
+def test_both_formats_have_the_same_content(cards, line):
     markdown, page = cards
     assert line in markdown
     words = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page))
@@ -135,18 +135,18 @@ def test_both_forms_say_what_the_data_are(cards, line):
         assert part in words
 
 
-def test_a_warning_is_given_for_what_forbids_training_and_for_nothing_else(cards):
+def test_only_licences_that_forbid_training_have_a_warning(cards):
     assert cards[0].count("**Warning.**") == cards[1].count('class="warning"') == 1
 
 
-def test_a_text_of_the_data_set_stays_text(cards):
+def test_texts_of_the_data_set_are_escaped(cards):
     markdown, page = cards
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "&lt;script>alert(1)&lt;/script> \\| \\`x\\` $a$ |" in markdown
 
 
-def test_the_page_needs_no_network_and_no_script(cards):
+def test_the_page_has_no_external_resources_and_no_scripts(cards):
     page = Page(cards[1])
     assert all(link.startswith("#") for link in page.links)
     assert not [tag for tag, _ in page.tags if tag in ("script", "link", "img", "iframe")]
@@ -154,7 +154,7 @@ def test_the_page_needs_no_network_and_no_script(cards):
     assert "url(http" not in cards[1]
 
 
-def test_every_plot_has_a_name_and_tells_itself_in_words(cards):
+def test_every_plot_has_a_title_and_a_description(cards):
     page = Page(cards[1])
     plots = [attributes for tag, attributes in page.tags if tag == "svg"]
     assert len(plots) == 7
@@ -167,7 +167,7 @@ def test_every_plot_has_a_name_and_tells_itself_in_words(cards):
         assert text
 
 
-def test_the_plots_take_the_pages_colours(cards):
+def test_plots_use_the_colours_of_the_page(cards):
     drawn = "".join(re.findall(r"<svg.*?</svg>", cards[1], re.DOTALL))
     assert "var(--one)" in drawn
     assert not re.findall(r"#[0-9a-f]{6}\b", drawn)
@@ -177,7 +177,7 @@ def test_the_same_facts_give_the_same_bytes(facts, cards):
     assert build_dataset_card(facts) == cards
 
 
-def test_a_run_without_a_summary_has_a_card_without_plots_of_it(facts):
+def test_without_a_summary_the_card_has_no_plots(facts):
     bare = Facts(name="tiny", spec=facts.spec, counts={"sft_rows": 3}, details={}, summary={})
     markdown, page = build_dataset_card(bare)
     assert "## Rewards" not in markdown
@@ -200,12 +200,12 @@ def test_a_run_without_a_summary_has_a_card_without_plots_of_it(facts):
         ("pvc://claim/models/ada", "unknown", Outputs.UNKNOWN),
     ],
 )
-def test_the_recipes_sources_and_others_are_known_by_name(model, licence, outputs):
+def test_licences_are_known_by_model_name(model, licence, outputs):
     found = licences.licence_of_model(model)
     assert (found.name, found.outputs) == (licence, outputs)
 
 
-def test_the_word_of_a_models_own_card_goes_before_its_name():
+def test_a_declared_licence_takes_precedence_over_the_name():
     assert licences.licence_of_model("hf://x/Llama-3.1-8B", "mit").outputs is Outputs.FREE
     assert licences.licence_of_model("hf://x/Llama-3.1-8B", "acme-1").outputs is Outputs.UNKNOWN
     assert licences.declared_licence({"license": "other", "license_name": "mrl"}) == "mrl"
@@ -213,18 +213,18 @@ def test_the_word_of_a_models_own_card_goes_before_its_name():
     assert licences.declared_licence(None) is None
 
 
-def test_every_licence_names_its_source():
+def test_every_licence_has_a_source():
     assert all(one.source.startswith("https://") for one in licences.LICENCES.values())
 
 
-def test_a_called_reward_model_is_named_by_its_place(facts):
+def test_an_external_reward_model_is_shown_with_its_address(facts):
     spec = fill(FusionRunSpec.model_validate(make_spec(rewardModel=called_reward())))
     markdown = build_dataset_card(replace(facts, spec=spec))[0]
     assert "Scores by judge-8b at https://judge for all" in markdown
     assert "| reward model |  | judge-8b at https://judge |" in markdown
 
 
-def test_presets_stand_beside_the_published_sizes_with_a_warning_where_they_differ(facts):
+def test_presets_are_compared_with_the_published_sizes(facts):
     datasets = [
         make_spec()["datasets"][0],
         {"name": "helpsteer", "preset": "HelpSteer2", "task": "Instruction"},
@@ -246,7 +246,7 @@ def test_presets_stand_beside_the_published_sizes_with_a_warning_where_they_diff
     assert "Sizes" not in [section.heading for section in build_sections(facts)]
 
 
-def test_every_reason_for_which_prepare_drops_is_shown_by_data_set(facts):
+def test_drops_of_prepare_are_shown_by_reason_and_data_set(facts):
     tally = {key: number for number, key in enumerate(DROP_COUNTS.values(), 2)}
     counts = {f"drop:{reason}": tally[key] for reason, key in DROP_COUNTS.items()}
     told = replace(facts, counts=counts, details={}, summary={"prepared": {"datasets": {"math": tally}}})

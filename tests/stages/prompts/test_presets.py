@@ -1,4 +1,4 @@
-"""Each of the recipe's data sets, in a small file with the schema that plan/presets.py names."""
+"""Each preset of plan/presets.py on small files with the schema of its data set."""
 
 import gzip
 import json
@@ -185,7 +185,7 @@ def prepared(volume, preset):
     (reference,) = [r for r in plan.references if r.field == "datasets[d]"]
     assert reference.uri == preset_data(preset).uri
     folder = volume / "fusionrun" / "datasets" / PIN
-    # What resolve brings of the hub's files, and checks.
+    # The files that resolve downloads from the hub and checks.
     for name in select_split(FILES[preset], reference.split):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -196,7 +196,7 @@ def prepared(volume, preset):
 
 
 @pytest.mark.parametrize("preset", FILES, ids=str)
-def test_a_preset_is_read_in_its_own_schema(tmp_path, monkeypatch, preset):
+def test_a_preset_reads_the_schema_of_its_data_set(tmp_path, monkeypatch, preset):
     monkeypatch.setenv("FUSIONRUN_MOUNT", str(tmp_path))
     made = prepared(tmp_path, preset)
     rows = [p for path in sorted((tmp_path / "out" / "prompts").iterdir()) for p in read_rows(path, Prompt)]
@@ -206,7 +206,7 @@ def test_a_preset_is_read_in_its_own_schema(tmp_path, monkeypatch, preset):
     assert {p.task for p in rows} == {str(preset_data(preset).task)}
 
 
-def test_the_responses_of_open_math_instruct_are_kept_once_each(tmp_path, monkeypatch):
+def test_all_responses_of_open_math_instruct_are_kept_once(tmp_path, monkeypatch):
     monkeypatch.setenv("FUSIONRUN_MOUNT", str(tmp_path))
     prepared(tmp_path, Preset.OPEN_MATH_INSTRUCT_2)
     folder = tmp_path / "out" / "responses" / "kept"
@@ -214,7 +214,7 @@ def test_the_responses_of_open_math_instruct_are_kept_once_each(tmp_path, monkey
     assert sorted(r.text for r in found) == ["four", "is 3", "three"]
 
 
-def test_every_preset_is_tried_here_or_refused():
+def test_every_preset_is_tested_here_or_refused():
     refused = set()
     for preset in Preset:
         data = {"name": "d", "preset": str(preset), "task": str(preset_data(preset).task)}

@@ -1,4 +1,4 @@
-"""Sorting in bounded memory: the same rows in order, however they were parted on their way."""
+"""Sorting in bounded memory: the ranges and spills do not change the result."""
 
 import random
 from contextlib import ExitStack
@@ -33,7 +33,7 @@ def key(row):
 
 
 @pytest.mark.parametrize(("range_bytes", "pool_rows"), [(2**26, 10**6), (2000, 7), (1, 1), (50_000, 100)])
-def test_rows_come_out_sorted_by_prompt_then_sample(tmp_path, monkeypatch, range_bytes, pool_rows):
+def test_rows_are_sorted_by_prompt_then_sample(tmp_path, monkeypatch, range_bytes, pool_rows):
     monkeypatch.setattr(sorting, "RANGE_BYTES", range_bytes)
     rows = [response(prompt, index, f"{prompt} {index}") for prompt in range(40) for index in range(5)]
     path = shard_path(tmp_path, 0, 1)
@@ -42,7 +42,7 @@ def test_rows_come_out_sorted_by_prompt_then_sample(tmp_path, monkeypatch, range
     assert [p.name for p in tmp_path.iterdir()] == ["00000-of-00001.parquet"]
 
 
-def test_no_more_is_sorted_at_once_than_a_range(tmp_path, monkeypatch):
+def test_at_most_a_range_is_sorted_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(sorting, "RANGE_BYTES", 20_000)
     write(tmp_path / "x.parquet", [response(n, 0, "x" * 100) for n in range(2000)], Pool(50))
     with pq.ParquetFile(tmp_path / "x.parquet") as file:
@@ -51,7 +51,7 @@ def test_no_more_is_sorted_at_once_than_a_range(tmp_path, monkeypatch):
     assert max(sizes) < 250
 
 
-def test_writers_of_a_pool_hold_a_bounded_number_of_rows(tmp_path):
+def test_the_writers_of_a_pool_hold_a_bounded_number_of_rows(tmp_path):
     pool, held = Pool(20), []
     paths = [tmp_path / f"{n}.parquet" for n in range(6)]
     with ExitStack() as stack:
@@ -63,12 +63,12 @@ def test_writers_of_a_pool_hold_a_bounded_number_of_rows(tmp_path):
     assert sum(len(list(read_rows(path, Response))) for path in paths) == 400
 
 
-def test_no_rows_are_a_file_without_rows(tmp_path):
+def test_without_rows_the_file_is_empty(tmp_path):
     write(tmp_path / "x.parquet", [])
     assert list(read_rows(tmp_path / "x.parquet", Response)) == []
 
 
-def test_a_writer_that_fails_leaves_nothing(tmp_path):
+def test_a_failed_writer_leaves_no_file(tmp_path):
     with pytest.raises(RuntimeError), open_sorted(tmp_path / "x.parquet", Response, BY, Pool()) as writer:
         writer.append(response(1, 0))
         raise RuntimeError
