@@ -16,13 +16,13 @@ DROP_COUNTS = {
     DropReason.OVER_LIMIT: "over_limit",
     DropReason.BAD_ROW: "bad_rows",
 }
-"""Fields of ``DatasetCounts`` with the dropped prompts, by reason."""
+"""Fields of ``PromptCounts`` with the dropped prompts, by reason."""
 COUNTED = ("prompts", *DROP_COUNTS.values())
-"""Fields of ``DatasetCounts`` that ``prepare`` sums over the data sets."""
+"""Fields of ``PromptCounts`` that ``prepare`` sums over the data sets."""
 
 
 @dataclass
-class DatasetCounts:
+class PromptCounts:
     """What ``prepare`` did with the rows of one data set; part of its manifest."""
 
     rows: int = 0

@@ -15,7 +15,7 @@ from fusionrun.api.data import Columns, Grader, Task
 from fusionrun.api.parameters import DatasetParameters
 from fusionrun.api.records import Prompt, replace_surrogates
 from fusionrun_stages.errors import InfrastructureError, UserError
-from fusionrun_stages.prompts.counts import DatasetCounts
+from fusionrun_stages.prompts.counts import PromptCounts
 from fusionrun_stages.prompts.dataset_files import (
     DataFile,
     RawRow,
@@ -148,9 +148,9 @@ class DatasetReader:
     independent: bool
     """Whether a prompt may be in more than one data set: benchmarks are evaluated independently."""
 
-    def rows(self, dataset: DatasetParameters, counts: DatasetCounts | None = None) -> Iterator[DatasetRow]:
+    def rows(self, dataset: DatasetParameters, counts: PromptCounts | None = None) -> Iterator[DatasetRow]:
         """Yield the usable rows of a data set; count all rows in ``counts``."""
-        counts = counts if counts is not None else DatasetCounts()
+        counts = counts if counts is not None else PromptCounts()
         columns = dataset.columns
         for where, row in read_raw_rows(self.files[dataset.name], wanted_columns(dataset)):
             counts.rows += 1

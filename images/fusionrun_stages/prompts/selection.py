@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fusionrun.api.parameters import DatasetParameters
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.prompts.contamination import BenchmarkIndex, ContaminatedPrompt, ContaminationReport, Match
-from fusionrun_stages.prompts.counts import DatasetCounts
+from fusionrun_stages.prompts.counts import PromptCounts
 from fusionrun_stages.prompts.dataset_rows import DatasetReader, DatasetRow, PromptKey
 from fusionrun_stages.prompts.near_duplicates import NearDuplicates
 from fusionrun_stages.prompts.subjects import subject_of
@@ -34,7 +34,7 @@ class PromptSelection:
     """The result."""
     owner: dict[PromptKey, str] = field(default_factory=dict)
     """Name of the data set that each prompt belongs to."""
-    counts: dict[str, DatasetCounts] = field(default_factory=dict)
+    counts: dict[str, PromptCounts] = field(default_factory=dict)
     """By data set."""
     contamination: ContaminationReport = field(default_factory=ContaminationReport)
     _usable: list[tuple[DatasetParameters, set[PromptKey]]] = field(default_factory=list)
@@ -53,7 +53,7 @@ class PromptSelection:
         UserError
             If the data set has no usable row.
         """
-        counts = self.counts[dataset.name] = DatasetCounts()
+        counts = self.counts[dataset.name] = PromptCounts()
         usable: set[PromptKey] = set()
         excluded: set[PromptKey] = set()
         for row in self.reader.rows(dataset, counts):
@@ -86,7 +86,7 @@ class PromptSelection:
             counts.prompts = len(kept)
             self.kept |= kept
 
-    def _is_excluded(self, dataset: DatasetParameters, row: DatasetRow, counts: DatasetCounts) -> bool:
+    def _is_excluded(self, dataset: DatasetParameters, row: DatasetRow, counts: PromptCounts) -> bool:
         subject = subject_of(row.text, row.category) if dataset.excluded_subjects else None
         if subject in dataset.excluded_subjects:
             counts.count_subject(subject)
