@@ -42,30 +42,6 @@ DATASETS = {"chat": "Instruction", "sums": "Mathematics", "programs": "Coding"}
 SHARES = {"generate/s": 0.3, "verify/s/sums": 0.2, "verify/s/programs": 0.1, "score/s": 0.2, "construct": 0.2}
 """Fraction of the kills by stage."""
 
-FORK_SERVER = """
-import json, os, sys
-import math_verify, polars, pyarrow.parquet, torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, LlamaForSequenceClassification
-from fusionrun_stages import construct, generate, score, verify
-from fusionrun_stages.__main__ import main
-from fusionrun_stages.grading import coding, mathematics
-
-torch.set_num_threads(1)
-print("ready", flush=True)
-for line in sys.stdin:
-    request = json.loads(line)
-    child = os.fork()
-    if child == 0:
-        os.environ.update(request["environment"])
-        log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        os._exit(main([request["kind"]]))
-    print(child, flush=True)
-    print(os.waitpid(child, 0)[1], flush=True)
-"""
-
 
 class Replies(http.server.BaseHTTPRequestHandler):
     """An OpenAI-compatible server whose response depends only on the request."""
@@ -242,10 +218,10 @@ def kill(process):
 def start(sandbox):
     environment = {k: v for k, v in os.environ.items() if k not in ("KUBERNETES_SERVICE_HOST", "RANK", "LOCAL_RANK")}
     environment |= {
-        "PYTHONPATH": f"{ROOT}/operator:{ROOT}/images", "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": f"{ROOT}/operator:{ROOT}/images:{ROOT}/tests", "OMP_NUM_THREADS": "1",
         "FUSIONRUN_SANDBOX_SOCKET": str(sandbox), "FUSIONRUN_SANDBOX_PROBE": "off",
     }  # fmt: skip
-    command = [sys.executable, "-c", FORK_SERVER]
+    command = [sys.executable, "-m", "support.fork_server"]
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as fork_server:

@@ -67,51 +67,29 @@ NOTHING = None
 INDEX = b'{"weight_map": {"w": "model-2.safetensors"}}'
 MATH = "inputs/math.jsonl"
 BROKEN = {
-    "no such directory": (
-        NOTHING,
-        model("inputs/none"),
-        r"sources\[qwen\]\.served\.model: 'pvc://claim/inputs/none': no such directory on the claim",
-    ),
+    "no such directory": (NOTHING, model("inputs/none"),
+                          r"sources\[qwen\]\.served\.model: 'pvc://claim/inputs/none': no such directory on the claim"),
     "a file": (NOTHING, model(MATH), "is a file; a model must be a directory"),
     "no config": (("config.json", remove), model(), "config.json: missing"),
     "broken config": (("config.json", fill(b"{")), model(), "config.json: corrupt: not JSON"),
     "foreign config": (("config.json", fill(b"{}")), model(), "names neither model_type nor architectures"),
     "no weights": (("model.safetensors", remove), model(), r"no \*\.safetensors file"),
-    "truncated weights": (
-        ("model.safetensors", truncate),
-        model(),
-        r"model\.safetensors: truncated: \d+ bytes, its header tells of \d+",
-    ),
+    "truncated weights": (("model.safetensors", truncate), model(), r"model\.safetensors: truncated: \d+ bytes"),
     "no header": (("model.safetensors", fill(b"x" * 99)), model(), "corrupt: no safetensors header in 99 bytes"),
-    "broken header": (
-        ("model.safetensors", fill(struct.pack("<Q", 5) + b"{nope")),
-        model(),
-        "its safetensors header cannot be read",
-    ),
-    "missing shard": (
-        ("model.safetensors.index.json", fill(INDEX)),
-        model(),
-        "model-2.safetensors: missing, though model.safetensors.index.json names it",
-    ),
+    "broken header": (("model.safetensors", fill(struct.pack("<Q", 5) + b"{nope")), model(),
+                      "its safetensors header cannot be read"),
+    "missing shard": (("model.safetensors.index.json", fill(INDEX)), model(),
+                      "model-2.safetensors: missing, though model.safetensors.index.json names it"),
     "no tokenizer": (("tokenizer.json", remove), model(), "no tokenizer"),
-    "no chat template": (
-        ("chat_template.jinja", remove),
-        model(field="target.model"),
-        "target.model: .*has no chat template",
-    ),
-    "no data": (
-        NOTHING,
-        data("inputs/none.jsonl"),
-        r"datasets\[math\]: 'pvc://claim/inputs/none.jsonl': no such file or directory on the claim",
-    ),
+    "no chat template": (("chat_template.jinja", remove), model(field="target.model"),
+                         "target.model: .*has no chat template"),
+    "no data": (NOTHING, data("inputs/none.jsonl"),
+                r"datasets\[math\]: 'pvc://claim/inputs/none.jsonl': no such file or directory on the claim"),
     "empty data": (("../math.jsonl", fill(b"")), data(), r"datasets\[math\]: 'math.jsonl': the data set is empty"),
-    "missing column": (
-        NOTHING,
-        data(columns=["prompt", "gold"]),
-        r"datasets\[math\]: column 'gold': missing in math.jsonl, which has: prompt, answer",
-    ),
+    "missing column": (NOTHING, data(columns=["prompt", "gold"]),
+                       r"datasets\[math\]: column 'gold': missing in math.jsonl, which has: prompt, answer"),
     "not JSON": (("../math.jsonl", fill(b"x\n")), data(), r"datasets\[math\]: math.jsonl:1: not JSON"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", BROKEN)

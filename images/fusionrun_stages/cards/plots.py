@@ -45,14 +45,12 @@ _STYLE = {
 }
 
 
-def bars(
-    title: str, alternative: str, rows: Mapping[str, Mapping[str, float]], unit: str, *, percent: bool = False
-) -> str:
+def bars(title: str, alt: str, rows: Mapping[str, Mapping[str, float]], unit: str, *, percent: bool = False) -> str:
     """Draw horizontal stacked bars, one per row.
 
     Parameters
     ----------
-    alternative
+    alt
         Text alternative of the plot.
     rows
         Length of each part by label, from top to bottom; all rows have the same parts.
@@ -83,16 +81,11 @@ def bars(
         axes.grid(axis="x", linewidth=0.5, alpha=0.6)
         if len(parts) > 1:
             figure.legend(loc="outside upper left", ncols=len(parts), frameon=False, handlelength=1)
-        return _svg(figure, title, alternative)
+        return _svg(figure, title, alt)
 
 
 def histograms(
-    title: str,
-    alternative: str,
-    panels: Mapping[str, tuple[Sequence[float], Sequence[int]]],
-    unit: str,
-    *,
-    octaves: bool,
+    title: str, alt: str, panels: Mapping[str, tuple[Sequence[float], Sequence[int]]], unit: str, *, octaves: bool
 ) -> str:
     """Draw histograms below each other with a common axis.
 
@@ -126,7 +119,7 @@ def histograms(
         else:
             axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.set_xlabel(unit)
-        return _svg(figure, title, alternative)
+        return _svg(figure, title, alt)
 
 
 def _style() -> Any:
@@ -147,7 +140,7 @@ def _short(label: str) -> str:
     return shown.replace("$", r"\$")
 
 
-def _svg(figure: Any, title: str, alternative: str) -> str:
+def _svg(figure: Any, title: str, alt: str) -> str:
     """Return the figure as an ``svg`` element with title and description, without sizes, with unique identifiers."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -163,5 +156,5 @@ def _svg(figure: Any, title: str, alternative: str) -> str:
     assert view is not None
     return (
         f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" role="img" aria-labelledby="{own}-t {own}-d" {view[0]}>'
-        f'<title id="{own}-t">{escape(title)}</title><desc id="{own}-d">{escape(alternative)}</desc>{body}</svg>'
+        f'<title id="{own}-t">{escape(title)}</title><desc id="{own}-d">{escape(alt)}</desc>{body}</svg>'
     )

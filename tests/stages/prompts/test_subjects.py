@@ -49,19 +49,12 @@ GENERAL = [
 ]
 
 
-@pytest.mark.parametrize("text", CODE)
-def test_code_is_detected_by_its_words(text):
-    assert subject_of(text, None) is Subject.CODE
+SUBJECTS = [(Subject.CODE, CODE), (Subject.MATHEMATICS, MATHEMATICS), (None, GENERAL)]
 
 
-@pytest.mark.parametrize("text", MATHEMATICS)
-def test_mathematics_is_detected_by_its_words(text):
-    assert subject_of(text, None) is Subject.MATHEMATICS
-
-
-@pytest.mark.parametrize("text", GENERAL)
-def test_general_prompts_have_no_subject(text):
-    assert subject_of(text, None) is None
+@pytest.mark.parametrize(("text", "subject"), [(text, subject) for subject, texts in SUBJECTS for text in texts])
+def test_the_subject_is_detected_by_words(text, subject):
+    assert subject_of(text, None) is subject
 
 
 @pytest.mark.parametrize(
