@@ -185,11 +185,11 @@ class Artifacts:
         files = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
         names = [name for name in files if name == "manifest.json" or name.startswith("manifests/")]
         manifests = {name: json.loads(files.pop(name)) for name in names}
-        said = {
+        contents = {
             name: (m["files"], {k: n for k, n in m["counts"].items() if k != "peak_memory_bytes"})
             for name, m in manifests.items()
         }
-        return files, said
+        return files, contents
 
 
 @pytest.fixture(scope="module")

@@ -284,11 +284,11 @@ def test_an_excluded_prompt_may_belong_to_the_next_data_set(volume):
 def test_near_duplicates_are_found_across_data_sets_of_one_task(volume):
     uri = write(volume, "a.jsonl", [{"prompt": POEM}])
     other = write(volume, "b.jsonl", [{"prompt": POEM + " please"}])
-    asked = {"near_duplicate_threshold": 0.8}
-    made = run(volume, [dataset("a", uri, **asked), dataset("b", other, **asked)])
+    fields = {"near_duplicate_threshold": 0.8}
+    made = run(volume, [dataset("a", uri, **fields), dataset("b", other, **fields)])
     assert (made.counts["prompts"], made.counts["near_duplicates"]) == (1, 1)
-    apart = run(volume, [dataset("a", uri, **asked), dataset("b", other, "SftOnly", **asked)], out="apart")
-    assert (apart.counts["prompts"], apart.counts["near_duplicates"]) == (2, 0)
+    separate = run(volume, [dataset("a", uri, **fields), dataset("b", other, "SftOnly", **fields)], out="separate")
+    assert (separate.counts["prompts"], separate.counts["near_duplicates"]) == (2, 0)
 
 
 def test_contamination_examples_are_bounded_per_benchmark(volume):

@@ -134,10 +134,10 @@ def test_other_files_are_not_overwritten(volume):
 class RefusingHub(BaseHTTPRequestHandler):
     """A hub that records the token and forbids every write."""
 
-    asked: list[tuple[str, str | None]]
+    requests: list[tuple[str, str | None]]
 
     def do_POST(self):
-        self.asked.append((self.path, self.headers["Authorization"]))
+        self.requests.append((self.path, self.headers["Authorization"]))
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.send_response(403)
         self.send_header("Content-Length", "2")
@@ -153,8 +153,8 @@ def test_a_token_without_permission_for_the_runs_hub_is_a_user_error(volume, mon
     monkeypatch.setenv("HF_TOKEN", "writer")
     for name in ("HF_HUB_OFFLINE", "HF_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
-    asked = []
-    hub = HTTPServer(("127.0.0.1", 0), type("Hub", (RefusingHub,), {"asked": asked}))
+    requests = []
+    hub = HTTPServer(("127.0.0.1", 0), type("Hub", (RefusingHub,), {"requests": requests}))
     with serving(hub) as url, pytest.raises(UserError, match=r"publish.uri: 'org/fused': .*publish.tokenSecretRef"):
         run(volume, "hf://org/fused", hub_endpoint=url)
-    assert asked == [("/api/repos/create", "Bearer writer")]
+    assert requests == [("/api/repos/create", "Bearer writer")]

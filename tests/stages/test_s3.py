@@ -93,7 +93,7 @@ def objects(tmp_path, monkeypatch) -> Iterator[dict[str, bytes]]:
     held = {
         "set/train.jsonl": b'{"prompt": "from the store"}\n{"prompt": "another"}\n',
         "set/test.jsonl": b'{"prompt": "held out"}\n',
-        "other/train.jsonl": b'{"prompt": "not asked for"}\n',
+        "other/train.jsonl": b'{"prompt": "unused"}\n',
     }
     monkeypatch.setenv("FUSIONRUN_MOUNT", str(tmp_path))
     for name, value in (("ACCESS_KEY_ID", "k"), ("SECRET_ACCESS_KEY", "s"), ("DEFAULT_REGION", "us-east-1")):

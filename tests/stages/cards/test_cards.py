@@ -233,25 +233,25 @@ def test_presets_are_compared_with_the_published_sizes(facts):
     ]
     details = {"by_dataset": {"math": {"sft": 1}, "helpsteer": {"sft": 3700, "pair": 2830}, "zh": {"sft": 2471}}}
     spec = fill(FusionRunSpec.model_validate(make_spec(datasets=datasets)))
-    told = replace(facts, spec=spec, details=details)
-    (sizes,) = [section for section in build_sections(told) if section.heading == "Sizes"]
+    changed = replace(facts, spec=spec, details=details)
+    (sizes,) = [section for section in build_sections(changed) if section.heading == "Sizes"]
     assert sizes.rows == [
         ("helpsteer", "3,700", "3,774", "-2.0 %", "2,830", "5,661", "-50.0 %", "⚠ no"),
         ("zh", "2,471", "2,471", "+0.0 %", "0", "0", "", "yes"),
         ("magpie", "0", "8,149", "-100.0 %", "0", "12,225", "-100.0 %", "⚠ no"),
     ]
-    for text in build_dataset_card(told):
+    for text in build_dataset_card(changed):
         assert "data set helpsteer: 2,830 pairs, the recipe has 5,661 (-50%)" in text
         assert "⚠ no" in text
     assert "Sizes" not in [section.heading for section in build_sections(facts)]
 
 
 def test_drops_of_prepare_are_shown_by_reason_and_data_set(facts):
-    tally = {key: number for number, key in enumerate(DROP_COUNTS.values(), 2)}
-    counts = {f"drop:{reason}": tally[key] for reason, key in DROP_COUNTS.items()}
-    told = replace(facts, counts=counts, details={}, summary={"prepared": {"datasets": {"math": tally}}})
-    (dropped,) = [section for section in build_sections(told) if section.heading == "Dropped prompts"]
+    counts_by_name = {key: number for number, key in enumerate(DROP_COUNTS.values(), 2)}
+    counts = {f"drop:{reason}": counts_by_name[key] for reason, key in DROP_COUNTS.items()}
+    changed = replace(facts, counts=counts, details={}, summary={"prepared": {"datasets": {"math": counts_by_name}}})
+    (dropped,) = [section for section in build_sections(changed) if section.heading == "Dropped prompts"]
     assert dropped.head == ("reason", "prompts", "math")
     assert {row[0]: row[1:] for row in dropped.rows} == {
-        str(reason): (str(tally[key]), str(tally[key])) for reason, key in DROP_COUNTS.items()
+        str(reason): (str(counts_by_name[key]), str(counts_by_name[key])) for reason, key in DROP_COUNTS.items()
     }

@@ -59,9 +59,9 @@ def test_only_right_responses_win_if_the_task_has_verdicts():
 
 def test_a_prompt_with_one_source_or_without_usable_responses_is_not_contested():
     alone = (1, INS, 0, 90, False, "stop")
-    nobody = [(2, MATH, 0, 90, False, "stop"), (2, MATH, 1, 70, False, "stop")]
+    no_usable = [(2, MATH, 0, 90, False, "stop"), (2, MATH, 1, 70, False, "stop")]
     failed = [(3, INS, 0, 90, False, "stop"), (3, INS, 1, None, False, "error")]
-    assert seen(alone, *nobody, *failed).win_rates() == {}
+    assert seen(alone, *no_usable, *failed).win_rates() == {}
 
 
 def test_a_truncated_response_is_counted_and_cannot_win():

@@ -123,19 +123,19 @@ def test_a_pod_that_was_replaced_fails_and_keeps_its_successors_file(tmp_path, m
 
 
 def test_two_pods_that_write_the_same_file_at_the_same_time_succeed(tmp_path, monkeypatch):
-    path, sync, swept = tmp_path / "pin.json", os.fsync, []
+    path, sync, removed = tmp_path / "pin.json", os.fsync, []
 
-    def swept_in_between(descriptor):
+    def removed_in_between(descriptor):
         sync(descriptor)
-        if not swept:
-            swept.append(True)
+        if not removed:
+            removed.append(True)
             monkeypatch.setenv("FUSIONRUN_POD_UID", "pod-b")
             write_atomic(path, b"1")
 
     monkeypatch.setenv("FUSIONRUN_POD_UID", "pod-a")
-    monkeypatch.setattr(os, "fsync", swept_in_between)
+    monkeypatch.setattr(os, "fsync", removed_in_between)
     write_atomic(path, b"1")
-    assert swept
+    assert removed
     assert list(tmp_path.iterdir()) == [path]
 
 
