@@ -31,10 +31,10 @@ from fusionrun.api.task import (
     decode_task,
 )
 from fusionrun_stages.errors import InfrastructureError, classify
-from fusionrun_stages.gpus import require_gpus
-from fusionrun_stages.lease import Holder, Lease
-from fusionrun_stages.progress import Pusher
-from fusionrun_stages.shards import POD_UID_ENV, write_atomic
+from fusionrun_stages.pod.gpus import require_gpus
+from fusionrun_stages.pod.lease import Holder, Lease
+from fusionrun_stages.pod.progress import Pusher
+from fusionrun_stages.volume.atomic import POD_UID_ENV, write_atomic
 from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger("fusionrun_stages")

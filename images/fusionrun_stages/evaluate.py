@@ -13,9 +13,10 @@ from fusionrun.api.data import Grader
 from fusionrun.api.parameters import BenchmarkParameters, EvaluateParameters
 from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue
 from fusionrun_stages.errors import InfrastructureError, UserError
-from fusionrun_stages.graders import PROMPT_FAULT
-from fusionrun_stages.shards import read_rows, shard_path
+from fusionrun_stages.grade import PROMPT_FAULT
 from fusionrun_stages.verify import gather, judge
+from fusionrun_stages.volume.parquet import read_rows
+from fusionrun_stages.volume.paths import shard_path
 from fusionrun_stages.work import Made, Work
 
 EXAMPLES = 3

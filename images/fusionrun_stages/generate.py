@@ -19,14 +19,16 @@ from fusionrun.api.models import Prices
 from fusionrun.api.parameters import GenerateParameters
 from fusionrun.api.records import Prompt, Response
 from fusionrun.api.task import METRICS_PORT_ENV
-from fusionrun_stages.chat import Chat, adapt
+from fusionrun_stages.client.chat import Chat, adapt
+from fusionrun_stages.client.metrics import Numbers, served
+from fusionrun_stages.client.quota import Limits, cost_micro
+from fusionrun_stages.client.server import watch
+from fusionrun_stages.client.stored_responses import Sample, Stored
 from fusionrun_stages.errors import InfrastructureError, StageError, UserError
-from fusionrun_stages.generation_metrics import Numbers, served
-from fusionrun_stages.server import watch
-from fusionrun_stages.shards import JsonLines, read_rows, shard_path, write_rows
-from fusionrun_stages.solutions import failed_prompts
-from fusionrun_stages.spending import Limits, cost_micro
-from fusionrun_stages.stored import Sample, Stored
+from fusionrun_stages.grading.reference_solutions import failed_prompts
+from fusionrun_stages.volume.json_lines import JsonLines
+from fusionrun_stages.volume.parquet import read_rows, write_rows
+from fusionrun_stages.volume.paths import shard_path
 from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger(__name__)

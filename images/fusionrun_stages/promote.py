@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fusionrun.api.parameters import PromoteParameters
-from fusionrun_stages.attention import attention_of
 from fusionrun_stages.errors import InfrastructureError, UserError
-from fusionrun_stages.shards import inside_volume
+from fusionrun_stages.models.attention import attention_of
 from fusionrun_stages.training.checkpoints import candidates, model_files, settle
 from fusionrun_stages.training.outcome import CHECKPOINTS, MODEL
 from fusionrun_stages.training.tokens import Tokens, split_conversation
+from fusionrun_stages.volume.paths import inside_volume
 from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger("fusionrun_stages")

@@ -15,10 +15,12 @@ from fusionrun.api.artifacts import shard_name
 from fusionrun.api.models import Calibration
 from fusionrun.api.parameters import ScoreParameters
 from fusionrun.api.records import MICRO, Row, Score
-from fusionrun_stages.conversations import Conversation, Key, Texts, gather, plan, texts_on_disk
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.reward_model import RewardModel, Store, Text
-from fusionrun_stages.shards import JsonLines, read_json_lines, shard_path, write_rows
+from fusionrun_stages.reward.conversations import Conversation, Key, Texts, gather, plan, texts_on_disk
+from fusionrun_stages.reward.model import RewardModel, Store, Text
+from fusionrun_stages.volume.json_lines import JsonLines, read_json_lines
+from fusionrun_stages.volume.parquet import write_rows
+from fusionrun_stages.volume.paths import shard_path
 from fusionrun_stages.work import Made, Work
 
 
@@ -91,7 +93,7 @@ def _scorer(parameters: ScoreParameters, device: str) -> tuple[Scorer, int]:
     """Return what scores, and the size of its batches."""
     if parameters.endpoint is not None:
         # It runs in the data image: the reward image has no HTTP client.
-        from fusionrun_stages.reward_endpoint import RewardEndpoint
+        from fusionrun_stages.reward.endpoint import RewardEndpoint
 
         return RewardEndpoint(parameters.endpoint, parameters.max_length), 1
     if parameters.model_path is None:

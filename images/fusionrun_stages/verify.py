@@ -16,8 +16,10 @@ from fusionrun.api.data import Grader
 from fusionrun.api.parameters import VerifyParameters
 from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue, replace_surrogates
 from fusionrun_stages.errors import InfrastructureError
-from fusionrun_stages.graders import Grade, exact_match, unknown
-from fusionrun_stages.shards import RowWriter, inside_volume, read_rows, shard_path
+from fusionrun_stages.grade import Grade, unknown
+from fusionrun_stages.grading import exact_match
+from fusionrun_stages.volume.parquet import open_rows, read_rows
+from fusionrun_stages.volume.paths import inside_volume, shard_path
 from fusionrun_stages.work import Made, Work
 
 EXAMPLES = 5
@@ -46,7 +48,7 @@ def run(work: Work) -> Made:
     questions = gather(read_rows(prompts, Prompt), read_rows(responses, Response), parameters.datasets)
     path = shard_path(work.output / "verdicts", shard, parameters.shards)
     total, tally = _count_rows(responses), Tally()
-    with RowWriter(path, Verdict) as writer:
+    with open_rows(path, Verdict) as writer:
         for batch in batches(questions):
             for row in judge(parameters.grader, batch):
                 writer.append(row)
@@ -134,13 +136,13 @@ def _grade(grader: Grader, questions: list[Question]) -> Iterator[tuple[Question
                 texts = [response.text for response in question.responses]
                 yield question, [exact_match.grade(question.prompt.answer, text) for text in texts]
         case Grader.MATHEMATICS:
-            from fusionrun_stages.graders import mathematics
+            from fusionrun_stages.grading import mathematics
 
             asked = [mathematics.Question(q.prompt.answer, [r.text for r in q.responses]) for q in questions]
             for index, grades in mathematics.grade_all(asked):
                 yield questions[index], grades
         case Grader.CODING:
-            from fusionrun_stages.graders import coding
+            from fusionrun_stages.grading import coding
 
             programs = [
                 coding.Program(response.text, tuple(question.prompt.tests or ()), question.prompt.entry_point)
@@ -188,6 +190,6 @@ class Tally:
 
 def _walls(grader: Grader, judged: int) -> dict[str, Any]:
     """Tell what kept the programs apart, if any was run."""
-    from fusionrun_stages.graders import coding
+    from fusionrun_stages.grading import coding
 
     return {"sandbox": asdict(coding.walls())} if grader is Grader.CODING and judged else {}

@@ -24,6 +24,7 @@ from prometheus_client import (
 from prometheus_client.aiohttp import make_aiohttp_handler
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from fusionrun import names
 from fusionrun.api.models import Manifest
 from fusionrun.api.records import MICRO
 from fusionrun.api.status import (
@@ -176,7 +177,9 @@ class Metrics:
         for stage in after.stages:
             started, ended = parse_time(stage.start_time), parse_time(stage.end_time)
             if stage.state in _ENDED and stage.name not in ended_before and started and ended:
-                self.stage_seconds.labels(_kind(stage), stage.state).observe((ended - started).total_seconds())
+                self.stage_seconds.labels(names.stage_kind(stage.name), stage.state).observe(
+                    (ended - started).total_seconds()
+                )
 
     def names(self) -> set[str]:
         """Return the names of all series that a scrape can return."""
@@ -209,7 +212,7 @@ class RunCollector:
         states = Tally(run_state(status) for _, status in runs)
         for state in RUN_STATES:
             families["fusionrun_runs"].add_metric([state], states[state])
-        stages = Tally((_kind(stage), stage.state) for _, status in runs for stage in status.stages)
+        stages = Tally((names.stage_kind(stage.name), stage.state) for _, status in runs for stage in status.stages)
         for (kind, state), count in stages.items():
             families["fusionrun_stages"].add_metric([kind, state], count)
         for run, status in runs:
@@ -226,10 +229,6 @@ def run_state(status: FusionRunStatus) -> str:
         if condition in true:
             return str(condition)
     return "Running" if status.start_time else "Pending"
-
-
-def _kind(stage: StageStatus) -> str:
-    return stage.name.partition("/")[0]
 
 
 def _of_run(run: Manifest, status: FusionRunStatus) -> Iterator[_Sample]:

@@ -1,7 +1,12 @@
+from pathlib import Path
+
 import pytest
+import yaml
 
 from fusionrun.__main__ import load_settings, main
 from fusionrun.errors import SpecError
+
+VALUES = Path(__file__).parents[2] / "helm" / "fusionrun" / "values.yaml"
 
 IMAGES = "images: {data: d, serve: s, train: t, reward: r, sandbox: x}\n"
 
@@ -20,6 +25,12 @@ def test_settings_are_read_from_a_file(tmp_path):
     assert settings.namespaces == ("a", "b")
     assert settings.serve_extra_args == ("--enforce-eager",)
     assert settings.resync_seconds == 20.0
+
+
+def test_the_charts_default_resources_are_those_that_the_reference_shows(tmp_path):
+    settings = load_settings(write(tmp_path, IMAGES))
+    values = yaml.safe_load(VALUES.read_text())["stages"]["defaultResources"]
+    assert values == {"requests": settings.default_requests, "limits": settings.default_limits}
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue
 from fusionrun.api.task import StageTask
 from fusionrun_stages import evaluate
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.graders import PROMPT_FAULT
-from fusionrun_stages.shards import write_rows
+from fusionrun_stages.grade import PROMPT_FAULT
+from fusionrun_stages.volume.parquet import write_rows
 from fusionrun_stages.work import Work
 
 

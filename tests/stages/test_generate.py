@@ -17,11 +17,13 @@ httpx = pytest.importorskip("httpx")
 from fusionrun.api.records import Verdict, VerdictValue
 from fusionrun.api.result import decode_result
 from fusionrun.api.task import encode_task
-from fusionrun_stages.chat import sample_seed
-from fusionrun_stages.chat_template import TEMPLATE_ARGUMENTS
+from fusionrun_stages.client.chat import sample_seed
 from fusionrun_stages.errors import InfrastructureError
-from fusionrun_stages.shards import JsonLines, shard_path, write_rows
+from fusionrun_stages.models.chat_template import TEMPLATE_ARGUMENTS
 from fusionrun_stages.training import rows as rows_of_training
+from fusionrun_stages.volume.json_lines import JsonLines
+from fusionrun_stages.volume.parquet import write_rows
+from fusionrun_stages.volume.paths import shard_path
 from support.generation import PROMPTS, SAMPLES, TOTAL, make_task, rows, run
 
 

@@ -13,8 +13,8 @@ from fusionrun.api.models import Quota
 from fusionrun.api.result import decode_result
 from fusionrun.api.task import EXIT_SERVER_WEDGED, encode_task
 from fusionrun_stages import __main__ as stages
+from fusionrun_stages.client.quota import Limits
 from fusionrun_stages.errors import InfrastructureError, ServerWedgedError, UserError
-from fusionrun_stages.spending import Limits
 from support.generation import PROMPTS, TOTAL, make_task, run
 
 
@@ -70,14 +70,14 @@ def queue_of_eight(server):
 
 
 def test_a_server_with_room_gets_more_requests_and_no_long_queue(tmp_path, server, monkeypatch):
-    monkeypatch.setattr("fusionrun_stages.chat.ADAPT_SECONDS", 0.01)
+    monkeypatch.setattr("fusionrun_stages.client.chat.ADAPT_SECONDS", 0.01)
     server.delay, server.metrics = 0.05, queue_of_eight
     run(tmp_path, server.url, samples_per_prompt={"d0": 128, "d1": 128}, concurrency=2, max_concurrency=64)
     assert 8 <= server.most_under_way <= 32
 
 
 def test_a_fixed_limit_is_kept(tmp_path, server, monkeypatch):
-    monkeypatch.setattr("fusionrun_stages.chat.ADAPT_SECONDS", 0.01)
+    monkeypatch.setattr("fusionrun_stages.client.chat.ADAPT_SECONDS", 0.01)
     server.delay, server.metrics = 0.02, queue_of_eight
     run(tmp_path, server.url, samples_per_prompt={"d0": 32, "d1": 32}, concurrency=3, max_concurrency=3)
     assert server.most_under_way == 3

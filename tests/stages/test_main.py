@@ -174,7 +174,7 @@ def test_a_pod_of_another_run_waits_and_is_answered_by_what_that_run_makes(pod, 
     def never(work):
         raise AssertionError
 
-    monkeypatch.setattr("fusionrun_stages.lease.time.sleep", make)
+    monkeypatch.setattr("fusionrun_stages.pod.lease.time.sleep", make)
     code, result = pod(never)
     assert (code, result.cached, result.counts["rows"]) == (0, True, 5)
     assert waited

@@ -15,8 +15,8 @@ from fusionrun.api.records import Prompt, Response, Score
 from fusionrun.api.task import StageTask
 from fusionrun_stages import score
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.reward_model import RewardModel
-from fusionrun_stages.shards import read_rows, write_rows
+from fusionrun_stages.reward.model import RewardModel
+from fusionrun_stages.volume.parquet import read_rows, write_rows
 from fusionrun_stages.work import Work
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")

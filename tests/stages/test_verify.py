@@ -11,8 +11,9 @@ from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue
 from fusionrun.api.task import StageTask
 from fusionrun_stages import verify
 from fusionrun_stages.errors import InfrastructureError
-from fusionrun_stages.graders import PROMPT_FAULT, coding, exact_match
-from fusionrun_stages.shards import read_rows, write_rows
+from fusionrun_stages.grade import PROMPT_FAULT
+from fusionrun_stages.grading import coding, exact_match
+from fusionrun_stages.volume.parquet import read_rows, write_rows
 from fusionrun_stages.work import Work
 
 RIGHT, WRONG, UNKNOWN = VerdictValue.RIGHT, VerdictValue.WRONG, VerdictValue.UNKNOWN

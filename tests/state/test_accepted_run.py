@@ -3,11 +3,11 @@
 import json
 from dataclasses import replace
 
-from fusionrun.api.stage import StageKind
 from fusionrun.api.task import decode_task
 from fusionrun.plan import stages
 from fusionrun.plan.build import build_plan
-from fusionrun.plan.layout import Layout
+from fusionrun.plan.kinds import stage_traits
+from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.state.decide import run as decide_module
 from fusionrun.state.observe.accepted_run import acceptance, resolution
 from fusionrun.state.observe.object_ref import ObjectRef
@@ -30,7 +30,7 @@ def task(world: World, stage: str):
 
 
 def raise_every_version(monkeypatch):
-    monkeypatch.setattr(stages, "VERSIONS", dict.fromkeys(StageKind, 2))
+    monkeypatch.setattr(stages, "stage_traits", lambda *of: replace(stage_traits(*of), version=9))
 
 
 def test_a_stage_reads_what_the_stages_before_it_wrote(monkeypatch):
@@ -83,7 +83,7 @@ def test_a_pin_stays_with_its_reference():
     live = world.live()
     observed = observe(live)
     spec = acceptance(live, observed, world.settings.images).spec
-    layouts = [Layout("lab", "tiny", "", spec, plan, (), {}) for plan in (build_plan(spec), another_order(spec))]
+    layouts = [PinnedPlan("lab", "tiny", "", spec, plan, (), {}) for plan in (build_plan(spec), another_order(spec))]
     found = [
         dict(zip((r.field for r in layout.plan.references), resolution(live, observed, layout).pins, strict=True))
         for layout in layouts
@@ -117,7 +117,7 @@ def test_a_suspended_run_is_accepted_when_it_is_resumed(monkeypatch):
     world.settle()
     assert world.objects == {}
     assert world.condition("Suspended")[:2] == ("True", "Suspended")
-    monkeypatch.setattr(stages, "VERSIONS", dict.fromkeys(StageKind, 9))
+    raise_every_version(monkeypatch)
     world.run["spec"]["suspend"] = False
     world.settle()
     assert {ref.kind for ref in world.objects} == {"ConfigMap", "Job"}

@@ -1,6 +1,6 @@
-"""Invalid specs: the run fails at once with the field, the value and the rule.
+"""Bad input that reached the operator: the run fails at once, with the field, the value and the rule.
 
-tests/crd/broken has such runs as files, for the tests with an API server.
+tests/crd/broken has the same cases for the API server and the end-to-end test.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ KEPT = {"name": "kept", "type": "Dataset"}
 
 
 def refused(**changes: Any) -> str:
-    """Return the message of a rejected run."""
+    """Return the message of a run that was refused."""
     world = World(make_run(**changes))
     decision = world.reconcile()
     assert decision.create == ()
@@ -44,28 +44,28 @@ PLAN = [
     ({"training": {"nodes": 3}},
      "spec.training.sft.globalBatchSize: 128: must be a multiple of microBatchSize x nodes x processesPerNode = 3"),
     ({"sources": sources(served=served(extraArgs=["--trust-remote-code"]))},
-     "spec.sources[ada].served.extraArgs: '--trust-remote-code': not one of the allowed"),
+     "spec.sources[ada].served.extraArgs: '--trust-remote-code': is not allowed"),
     ({"storage": {"claimName": "other"}},
-     f"spec.target.model.uri: 'pvc://{CLAIM}/models/target': the claim must be the run's own"),
+     f"spec.target.model.uri: 'pvc://{CLAIM}/models/target': the claim must be storage.claimName"),
     ({"datasets": datasets(uri=f"pvc://{CLAIM}/../x.jsonl")},
      f"spec.datasets[math].uri: 'pvc://{CLAIM}/../x.jsonl': the path must not leave the claim"),
     ({"sources": [*sources(), KEPT], "datasets": datasets(sources=["ada", "bob", "kept"])},
-     "spec.datasets[math].sources: 'kept': a source of type Dataset needs a column in responsesColumns"),
+     "spec.datasets[math].sources: 'kept': responsesColumns must have a column for a source of type Dataset"),
     ({"datasets": datasets(responsesColumns={"ada": "c"})},
-     "spec.datasets[math].responsesColumns: 'ada': must name a source of type Dataset"),
+     "spec.datasets[math].responsesColumns: 'ada': must be the name of a source of type Dataset"),
     ({"sources": [*sources(), KEPT]},
-     "spec.sources: 'kept': no data set is answered by this source"),
+     "spec.sources: 'kept': no data set uses this source"),
     ({"sources": sources(name="eval-x")},
-     "spec.sources[].name: 'eval-x': 'target', 'reward' and 'eval-…' are kept for the run itself"),
+     "spec.sources[].name: 'eval-x': 'target', 'reward' and names that start with 'eval-' are reserved"),
     ({"datasets": datasets(task="SftOnly", samplesPerPrompt=3)},
-     "spec.datasets[math].samplesPerPrompt: 3: task SftOnly takes 1"),
+     "spec.datasets[math].samplesPerPrompt: 3: must be 1 for task SftOnly"),
     ({"datasets": datasets(sources=["ada", "zed"])},
-     "spec.datasets[math].sources: 'zed': must be the name of one of spec.sources"),
+     "spec.datasets[math].sources: 'zed': must be the name of a source in spec.sources"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("changes", "says"), PLAN, ids=[s.split(":")[0] + s.split(":")[1] for _, s in PLAN])
-def test_the_plan_rejects_a_spec(changes, says):
+def test_what_only_the_plan_can_see(changes, says):
     assert says in refused(**changes)
 
 
@@ -82,26 +82,26 @@ SCHEMA = [
 
 
 @pytest.mark.parametrize(("changes", "says"), SCHEMA, ids=[s.split(":")[0] for _, s in SCHEMA])
-def test_the_schema_rejects_a_spec_that_an_older_crd_allows(changes, says):
+def test_what_an_older_crd_let_pass(changes, says):
     assert says in refused(**changes)
 
 
-def test_all_errors_are_reported_together():
+def test_every_error_is_told_at_once():
     message = refused(training={"nodes": 3}, storage={"claimName": "other"})
-    assert message.count("the claim must be the run's own") == 8
+    assert message.count("the claim must be storage.claimName") == 8
     assert "spec.training.sft.globalBatchSize" in message
     assert "spec.training.dpo.globalBatchSize" in message
 
 
-def test_nothing_follows_for_a_rejected_run():
+def test_a_refused_run_is_left_alone():
     world = World(make_run(training={"nodes": 3}))
     world.settle()
     decision = world.reconcile()
     assert (decision.create, decision.status, decision.delete, decision.events) == ((), None, (), ())
 
 
-def test_an_accepted_run_whose_spec_becomes_invalid_waits_and_keeps_its_pods():
-    """A mutable field has a value that the CRD of another release allows."""
+def test_an_accepted_run_whose_spec_becomes_unreadable_waits_and_keeps_its_pods():
+    """A value of a mutable field that another release's CRD lets pass."""
     world = World(make_run())
     world.settle()
     before = world.workloads()

@@ -11,11 +11,13 @@ from datetime import timedelta
 import pytest
 
 from fusionrun import __version__
+from fusionrun.api.models import Source
 from fusionrun.api.stage import StageKind
 from fusionrun.api.status import StageState
 from fusionrun.plan import stages
 from fusionrun.plan.build import build_plan
-from fusionrun.plan.stages import Stage
+from fusionrun.plan.kinds import stage_traits
+from fusionrun.plan.stages import FetchedModel, Stage
 from fusionrun.state.decide import run as decide_module
 from support.runs import make_run
 from support.world import World
@@ -126,7 +128,7 @@ def unknown_enum_value(world, monkeypatch):
 
 
 def other_digests(world, monkeypatch):
-    monkeypatch.setattr(stages, "VERSIONS", dict.fromkeys(StageKind, 9))
+    monkeypatch.setattr(stages, "stage_traits", lambda *of: replace(stage_traits(*of), version=9))
 
 
 def stage_of_the_newer_release(world, monkeypatch):
@@ -177,9 +179,9 @@ def test_a_run_waits_for_a_newer_operator_and_can_be_suspended(change, says, mon
 def with_a_new_stage(spec):
     """Return a plan with a new stage between SFT and DPO, and a new server with a client."""
     plan = build_plan(spec)
-    added = Stage("fetch/extra", StageKind.FETCH, inputs=("sft",), pins=(0,))
-    server = Stage("serve/extra", StageKind.SERVE)
-    asked = Stage("generate/extra", StageKind.GENERATE, inputs=("sft",), server="serve/extra", shards=1)
+    added = Stage(StageKind.FETCH, FetchedModel("extra"), inputs=("sft",), pins=(0,))
+    server = Stage(StageKind.SERVE, Source(name="extra"))
+    asked = Stage(StageKind.GENERATE, Source(name="extra"), inputs=("sft",), server="serve/extra", shards=1)
     found = []
     for stage in plan.stages:
         if stage.name == "dpo":

@@ -3,7 +3,8 @@
 from fusionrun.api.records import Prompt, Response
 from fusionrun.api.task import StageTask
 from fusionrun_stages import generate
-from fusionrun_stages.shards import read_rows, shard_path, write_rows
+from fusionrun_stages.volume.parquet import read_rows, write_rows
+from fusionrun_stages.volume.paths import shard_path
 from fusionrun_stages.work import Work
 
 PROMPTS = [Prompt(prompt_id=f"{n:016x}", dataset=f"d{n % 2}", task="Instruction", prompt=f"p {n}") for n in range(12)]

@@ -3,16 +3,12 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-
-REPOSITORY = Path(__file__).parents[2]
-sys.path.insert(0, str(REPOSITORY / "hack" / "demo"))
 from transitions import creates
 
 from fusionrun.settings import Images
@@ -29,6 +25,7 @@ __all__ = [
     "small_run",
     "wait_until_established",
 ]
+REPOSITORY = Path(__file__).parents[2]
 OPERATOR_NAMESPACE = "fusionrun-system"
 
 

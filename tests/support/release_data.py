@@ -19,7 +19,8 @@ from fusionrun.api.contract import Contract
 from fusionrun.api.crd import build_crd
 from fusionrun.api.records import SCHEMA_VERSION
 from fusionrun.api.result import Outcome, Progress, StageResult, decode_result, encode_result
-from support.golden import GOLDEN, layout_of, objects_of, one_of_each_kind
+from fusionrun.plan.defaults import descriptions
+from support.golden import GOLDEN, objects_of, one_of_each_kind, pinned_of
 from support.release import record, recorded_run, tasks
 
 REPOSITORY = Path(__file__).parents[2]
@@ -41,7 +42,7 @@ def write(folder: Path) -> None:
     recorded = record(recorded_run())
     given = {sample: _sample_tasks(sample) for sample in SAMPLES}
     results = _results(recorded["objects"])
-    _write(folder / "crd.json", build_crd())
+    _write(folder / "crd.json", build_crd(descriptions()))
     _write(folder / "contract.json", contract())
     _write(
         folder / "tasks.json", {f"{sample} {name}": task for sample in SAMPLES for name, task in given[sample].items()}
@@ -92,8 +93,8 @@ def _default(value: Any) -> Any:
 
 def _sample_tasks(sample: str) -> dict[str, Any]:
     spec = json.loads((GOLDEN / sample / "run.json").read_text())["spec"]
-    layout = layout_of(sample, spec)
-    return tasks({str(i): o for i, o in enumerate(objects_of(layout, one_of_each_kind(layout)))})
+    pinned = pinned_of(sample, spec)
+    return tasks({str(i): o for i, o in enumerate(objects_of(pinned, one_of_each_kind(pinned)))})
 
 
 def _results(objects: dict[str, Any]) -> dict[str, Any]:

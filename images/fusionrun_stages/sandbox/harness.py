@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fusionrun.api.records import VerdictValue
-from fusionrun_stages.graders import Grade, disturbed, right, unknown, unusable, wrong
+from fusionrun_stages.grade import Grade, disturbed, right, unknown, unusable, wrong
 from fusionrun_stages.sandbox.prelude import build_prelude
 from fusionrun_stages.sandbox.proxies import NotPlainError, Program, ProgramGoneError
 from fusionrun_stages.sandbox.suite import LINE_MAX_CHARACTERS, Suite

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from fusionrun.api.records import VerdictValue
 from fusionrun.api.sandbox import PROGRAM_MEMORY_BYTES, RUNTIME_CLASS_ENV, TESTS_MEMORY_BYTES
-from fusionrun_stages.graders import DISTURBED, Grade, disturbed, unknown, wrong
+from fusionrun_stages.grade import DISTURBED, Grade, disturbed, unknown, wrong
 from fusionrun_stages.sandbox.confine import Limits, confine
 from fusionrun_stages.sandbox.connection import connect
 from fusionrun_stages.sandbox.harness import run_tests

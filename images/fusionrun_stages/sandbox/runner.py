@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 
 from fusionrun_stages.sandbox import candidate, probe
 from fusionrun_stages.sandbox.confine import Limits, adopt_orphans, hide
-from fusionrun_stages.sandbox.places import Places, find_excess, program_folder
+from fusionrun_stages.sandbox.folders import Places, find_excess, program_folder
 from fusionrun_stages.sandbox.prelude import build_prelude
 from fusionrun_stages.sandbox.wire import receive, send
 

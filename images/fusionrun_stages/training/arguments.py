@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from fusionrun.api.parameters import TrainParameters
-from fusionrun_stages.attention import attention_of
+from fusionrun_stages.models.attention import attention_of
 from fusionrun_stages.training.zero import zero_config
 
 KEPT_CHECKPOINTS = 3

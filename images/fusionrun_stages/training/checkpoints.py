@@ -9,7 +9,7 @@ import os
 import shutil
 from pathlib import Path
 
-from fusionrun_stages.shards import write_atomic
+from fusionrun_stages.volume.atomic import write_atomic
 
 MARKER = "whole.json"
 PREFIX = "checkpoint-"

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from fusionrun_stages.shards import write_atomic
 from fusionrun_stages.training.checkpoints import (
     candidates,
     keep_only,
@@ -17,6 +16,7 @@ from fusionrun_stages.training.checkpoints import (
 )
 from fusionrun_stages.training.ranks import leave, rank, wait_for_all, world_size
 from fusionrun_stages.training.rows import CACHE
+from fusionrun_stages.volume.atomic import write_atomic
 from fusionrun_stages.work import Made
 
 CHECKPOINTS = "checkpoints"

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from fusionrun_stages.chat_template import TEMPLATE_ARGUMENTS
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.shards import inside_volume
+from fusionrun_stages.models.chat_template import TEMPLATE_ARGUMENTS
+from fusionrun_stages.volume.paths import inside_volume
 
 CACHE = ".cache"
 """Below the artifact, so that the ranks of all pods share what one has tokenized; removed at the end."""

@@ -6,8 +6,8 @@ Never by the pad id: a tokenizer's pad token may be its end-of-turn token.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from fusionrun_stages.chat_template import TEMPLATE_ARGUMENTS
 from fusionrun_stages.errors import UserError
+from fusionrun_stages.models.chat_template import TEMPLATE_ARGUMENTS
 
 CHECKED_ROWS = 8
 

@@ -9,8 +9,7 @@ from sys import intern
 from typing import Any
 
 from fusionrun.api.models import Manifest
-from fusionrun.names import KIND, LABEL_ATTEMPT, LABEL_RUN, LABEL_STAGE
-from fusionrun.objects.meta import QUEUE_LABEL
+from fusionrun.names import KIND, LABEL_ATTEMPT, LABEL_QUEUE, LABEL_RUN, LABEL_STAGE
 from fusionrun.state.observe.object_fields import COMPLETION_INDEX
 
 Fields = Mapping[str, Any]
@@ -26,7 +25,7 @@ def _whole(*names: str) -> dict[str, None]:
 
 _IDENTITY: Fields = {
     **_whole("name", "namespace", "uid", "resourceVersion", "deletionTimestamp"),
-    "labels": _whole(LABEL_RUN, LABEL_STAGE, LABEL_ATTEMPT, QUEUE_LABEL),
+    "labels": _whole(LABEL_RUN, LABEL_STAGE, LABEL_ATTEMPT, LABEL_QUEUE),
 }
 _METADATA: Fields = {
     **_IDENTITY,

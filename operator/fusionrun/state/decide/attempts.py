@@ -44,7 +44,7 @@ def failed(context: Context, stage: Stage, workload: Workload, failure: Failure 
 
 def has_attempts_left(context: Context, workload: Workload) -> bool:
     """Return whether ``backoffLimit`` allows another attempt."""
-    return workload.attempt < context.layout.spec.backoff_limit
+    return workload.attempt < context.pinned.spec.backoff_limit
 
 
 def server_unavailable(context: Context, stage: Stage, workload: Workload) -> bool:
@@ -61,4 +61,4 @@ def server_stalled(context: Context, stage: Stage, workload: Workload) -> bool:
 
 def _server_was_unavailable(context: Context, stage: Stage, workload: Workload) -> bool:
     server = context.observed.stage(stage.server or "").latest
-    return was_unavailable(server, workload, context.layout.spec.generation.stall_seconds, context.now)
+    return was_unavailable(server, workload, context.pinned.spec.generation.stall_seconds, context.now)

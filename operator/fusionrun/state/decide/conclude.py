@@ -30,7 +30,7 @@ class Conclusion:
 
 def conclude(context: Context, outcomes: Outcomes, before: FusionRunStatus) -> Conclusion:
     """Return what follows for the run."""
-    spec, now = context.layout.spec, context.now
+    spec, now = context.pinned.spec, context.now
     if outcomes.failures:
         name, failure = outcomes.failures[0]
         return Conclusion(
@@ -64,7 +64,7 @@ def conclude(context: Context, outcomes: Outcomes, before: FusionRunStatus) -> C
     again, later = [], _in_progress(context, outcomes)
     if deadline and since:
         again.append((since + timedelta(seconds=deadline) - now).total_seconds() + 1)
-    held = sum(context.layout.plan[s.name].gpus for s in outcomes.statuses if s.state in ACTIVE)
+    held = sum(context.pinned.plan[s.name].gpus for s in outcomes.statuses if s.state in ACTIVE)
     if limit is not None and held:
         again.append(max(GPU_QUANTUM_SECONDS, (limit - spent) * SECONDS_PER_HOUR / held))
     return Conclusion(later.conditions, requeue_seconds=(*again, *later.requeue_seconds))
@@ -84,7 +84,7 @@ def _active_since(before: FusionRunStatus) -> datetime | None:
 
 def _in_progress(context: Context, outcomes: Outcomes) -> Conclusion:
     """Report which stages run, or what all of them wait for."""
-    undone = [s for s in context.layout.plan.stages if outcomes.state(s.name) not in DONE]
+    undone = [s for s in context.pinned.plan.stages if outcomes.state(s.name) not in DONE]
     for missing in context.missing:
         if any(missing.holds(stage) for stage in undone):
             again = (context.settings.missing_seconds,)

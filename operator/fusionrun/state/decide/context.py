@@ -5,7 +5,7 @@ from datetime import datetime
 
 from fusionrun.api.models import Manifest
 from fusionrun.api.status import BenchmarkResult, DatasetSummary, StageState, StageStatus
-from fusionrun.plan.layout import Layout
+from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
 from fusionrun.state.decide.prerequisites import Missing
@@ -21,7 +21,7 @@ from fusionrun.state.report.stage_status import DONE
 class Context:
     """What the decisions on all stages of a run depend on."""
 
-    layout: Layout
+    pinned: PinnedPlan
     observed: Observed
     previous: dict[str, StageStatus]
     """Status of each stage so far."""

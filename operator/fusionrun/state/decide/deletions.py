@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from fusionrun.api.spec import DEFAULT_TTL_SECONDS
+from fusionrun.api.spec import DEFAULT_TTL_SECONDS, FAILED_STAGE_TTL_FACTOR
 from fusionrun.api.status import FusionRunStatus, StageState
 from fusionrun.state.observe.live_objects import LiveObjects
 from fusionrun.state.observe.object_fields import is_deleting, parse_time, pod_ended, stage_of
@@ -18,9 +18,6 @@ Tolerations": ``tolerationSeconds`` of 300 for not-ready and unreachable. No oth
 under ``podReplacementPolicy: Failed`` the Job waits for the end of the pod, which only the kubelet of the lost node
 could report.
 """
-
-FAILED_STAGE_FACTOR = 7
-"""Factor on the time to live for the objects of failed stages: a week by default, so that their logs can be read."""
 
 _KEPT_KINDS = ("Pod", "NetworkPolicy")
 
@@ -49,7 +46,7 @@ def expired(live: LiveObjects, status: FusionRunStatus, now: datetime) -> tuple[
     keep = timedelta(seconds=DEFAULT_TTL_SECONDS if ttl is None else ttl)
     failed = {stage.name for stage in status.stages if stage.state is StageState.FAILED}
     times = (
-        (ref_of(child), ended + keep * (FAILED_STAGE_FACTOR if stage_of(child) in failed else 1))
+        (ref_of(child), ended + keep * (FAILED_STAGE_TTL_FACTOR if stage_of(child) in failed else 1))
         for child in live.children
         if child["kind"] not in _KEPT_KINDS
         and not (child["kind"] == "ConfigMap" and stage_of(child) is None)

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from fusionrun.api.data import Grader, Task
-from fusionrun.api.models import Manifest, SecretKeyRef, SecretRef
+from fusionrun.api.models import Manifest, SecretKeyRef, SecretRef, Source
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.api.status import Reason
 from fusionrun.objects.meta import S3_KEYS
-from fusionrun.plan.build import GPU_SUFFIX
 from fusionrun.plan.defaults import fill
+from fusionrun.plan.gpus import gpu_limits
+from fusionrun.plan.kinds import HubAccess, Workload
 from fusionrun.plan.stages import Plan, Stage
 from fusionrun.state.observe.object_ref import ObjectRef
 
@@ -29,16 +30,16 @@ def every_stage(_: Stage) -> bool:
     return True
 
 
-def _of(*kinds: StageKind) -> Callable[[Stage], bool]:
-    return lambda stage: stage.kind in kinds
+def _runs_as(workload: Workload) -> Callable[[Stage], bool]:
+    return lambda stage: stage.traits.workload is workload
 
 
-def _named(name: str) -> Callable[[Stage], bool]:
-    return lambda stage: stage.name == name
+def _has_access(access: HubAccess) -> Callable[[Stage], bool]:
+    return lambda stage: stage.traits.hub is access
 
 
-def _runs_programs(stage: Stage) -> bool:
-    return stage.kind is StageKind.VERIFY and stage.parameters["grader"] == Grader.CODING
+def _of(kind: StageKind, source: Source | None = None) -> Callable[[Stage], bool]:
+    return lambda stage: stage.kind is kind and source in (None, stage.subject)
 
 
 def _holds_gpus(stage: Stage) -> bool:
@@ -49,7 +50,7 @@ def _asks_for_gpus(spec: FusionRunSpec) -> bool:
     servers = [*(source.served for source in spec.sources), spec.evaluation.server]
     resources = [spec.training.resources, spec.reward_model.resources, *(s.resources for s in servers if s)]
     # By name only: the checks of the spec report a count that is not a whole number.
-    return any(name.endswith(GPU_SUFFIX) for one in resources if one for name in one.limits or {})
+    return any(gpu_limits(one.limits) for one in resources if one)
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _wanted(namespace: str, spec: FusionRunSpec) -> Iterator[tuple[ObjectRef, Mi
             Reason.TRAINING_OPERATOR_MISSING,
             "spec.training.backend: 'PyTorchJob': the cluster has no such kind: "
             "install the Kubeflow training operator (v1.9); the run then continues",
-            _of(StageKind.SFT, StageKind.DPO),
+            _runs_as(Workload.PYTORCH_JOB),
         ),
     )
     for field, secret, holds in _secrets(spec):
@@ -130,7 +131,7 @@ def _keys(secret: SecretKeyRef | SecretRef) -> str:
 def _secrets(spec: FusionRunSpec) -> Iterator[tuple[str, SecretKeyRef | SecretRef, Callable[[Stage], bool]]]:
     """Yield every Secret in the spec, with its field and the stages whose pods read it."""
     reward, publish = spec.reward_model.endpoint, spec.publish
-    reads, writes = _of(StageKind.RESOLVE, StageKind.FETCH), _of(StageKind.PUBLISH)
+    reads, writes = _has_access(HubAccess.READ), _has_access(HubAccess.WRITE)
     named: list[tuple[str, SecretKeyRef | SecretRef | None, Callable[[Stage], bool]]] = [
         ("spec.hub.tokenSecretRef", spec.hub.token_secret_ref if spec.hub else None, reads),
         ("spec.s3.secretRef", spec.s3.secret_ref if spec.s3 else None, reads),
@@ -138,7 +139,7 @@ def _secrets(spec: FusionRunSpec) -> Iterator[tuple[str, SecretKeyRef | SecretRe
             (
                 f"spec.sources[{source.name}].endpoint.apiKeySecretRef",
                 source.endpoint.api_key_secret_ref,
-                _named(f"generate/{source.name}"),
+                _of(StageKind.GENERATE, source),
             )
             for source in spec.sources
             if source.endpoint
@@ -161,9 +162,10 @@ def _scheduling(namespace: str, spec: FusionRunSpec) -> Iterator[tuple[ObjectRef
     )
     sandbox_class = scheduling.sandbox_runtime_class_name if programs else None
     gpu_class = scheduling.gpu_runtime_class_name if _asks_for_gpus(spec) else None
+    sandboxed = _runs_as(Workload.SANDBOX_JOB)
     runtime, priority = ("node.k8s.io/v1", "RuntimeClass"), ("scheduling.k8s.io/v1", "PriorityClass")
     for field, name, (api_version, kind), reason, holds in (
-        ("sandboxRuntimeClassName", sandbox_class, runtime, Reason.RUNTIME_CLASS_MISSING, _runs_programs),
+        ("sandboxRuntimeClassName", sandbox_class, runtime, Reason.RUNTIME_CLASS_MISSING, sandboxed),
         ("gpuRuntimeClassName", gpu_class, runtime, Reason.RUNTIME_CLASS_MISSING, _holds_gpus),
         ("priorityClassName", scheduling.priority_class_name, priority, Reason.PRIORITY_CLASS_MISSING, every_stage),
     ):

@@ -5,7 +5,8 @@ from datetime import timedelta
 
 from fusionrun.api.stage import StageKind
 from fusionrun.api.status import Reason, StageState
-from fusionrun.plan.stages import REPORTING, Stage
+from fusionrun.plan.kinds import Report
+from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.attempts import (
     NO_POD_LEFT,
     failed,
@@ -33,8 +34,6 @@ SERVER_UNAVAILABLE = (
 NO_RESULT = "the stage ended, but its pods were deleted before their results were read"
 RETRIED = "retried: "
 
-_TRAINING = frozenset({StageKind.SFT, StageKind.DPO})
-
 
 def decide_program(context: Context, stage: Stage, before: Outcomes) -> StageOutcome:
     """Decide on a stage that is not a server."""
@@ -53,7 +52,7 @@ def decide_program(context: Context, stage: Stage, before: Outcomes) -> StageOut
 def _first_attempt(context: Context, stage: Stage) -> int:
     """Return the attempt to start if there is no workload: that of its server, whose address contains it."""
     old = context.previous.get(stage.name)
-    if stage.kind in _TRAINING:
+    if stage.traits.retried_by_operator:
         return (old.attempt or 0) if old else 0
     server = context.observed.stage(stage.server).latest if stage.server else None
     return server.attempt if server else 0
@@ -86,26 +85,27 @@ def _succeeded(context: Context, stage: Stage, before: Outcomes, workload: Workl
     if _lacks_result(context, stage, workload):
         if has_attempts_left(context, workload):
             return start(context, stage, before, workload.attempt + 1, NO_RESULT)
-        if stage.kind is not StageKind.CONSTRUCT:  # no stage depends on its numbers
+        if stage.traits.report is not Report.DATASET:  # no stage depends on its numbers
             return failed(context, stage, workload, Failure(Reason.INFRASTRUCTURE_ERROR, NO_RESULT))
     ended = workload.ended or context.now
     status = status_of(context, stage, workload, StageState.SUCCEEDED, Reason.SUCCEEDED, ended)
     outcome = StageOutcome(status.model_copy(update=last_numbers(found)))
-    spec = context.layout.spec
-    if stage.kind is StageKind.CONSTRUCT:
-        return replace(outcome, dataset=results.dataset_summary(found, spec))
-    if stage.kind is StageKind.EVALUATE:
-        model = stage.name.removeprefix("evaluate/")
-        scores = results.with_scores(before.benchmarks, spec.evaluation, model, found)
-        return replace(outcome, benchmarks=tuple(scores))
-    return outcome
+    spec = context.pinned.spec
+    match stage.traits.report:
+        case Report.DATASET:
+            return replace(outcome, dataset=results.dataset_summary(found, spec))
+        case Report.SCORES:
+            scores = results.with_scores(before.benchmarks, spec.evaluation, stage.evaluated_model, found)
+            return replace(outcome, benchmarks=tuple(scores))
+        case None:
+            return outcome
 
 
 def _lacks_result(context: Context, stage: Stage, workload: Workload) -> bool:
     """Return whether a result that others depend on is lost. A retry reads it from the stage's manifest at once."""
     if stage.kind is StageKind.RESOLVE:
         return context.needed is None
-    return stage.kind in REPORTING and not workload.results
+    return stage.traits.report is not None and not workload.results
 
 
 def _failed(context: Context, stage: Stage, before: Outcomes, workload: Workload) -> StageOutcome:
@@ -115,7 +115,7 @@ def _failed(context: Context, stage: Stage, before: Outcomes, workload: Workload
     if stage.server and server_unavailable(context, stage, workload):
         status = waiting(context, stage, Reason.WAITING_FOR_SERVER, SERVER_UNAVAILABLE)
         return StageOutcome(status, delete=(workload.ref,))
-    if stage.kind in _TRAINING:
+    if stage.traits.retried_by_operator:
         retry = failure is None or failure.retryable
     else:
         retry = server_stalled(context, stage, workload)

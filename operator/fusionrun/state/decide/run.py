@@ -16,7 +16,7 @@ from fusionrun.errors import ContractError, SpecError
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.checks import check_spec
 from fusionrun.plan.graph import needed
-from fusionrun.plan.layout import Layout
+from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.settings import Settings
 from fusionrun.state.decide.conclude import conclude
 from fusionrun.state.decide.context import Context, Outcomes
@@ -91,19 +91,19 @@ def _advance(given: _Input, accepted: Acceptance) -> Decision:
     """Decide on the stages of an accepted run, or accept it."""
     metadata, spec, before = given.live.run["metadata"], accepted.spec, given.before
     plan = accepted.adopt(build_plan(spec))
-    layout = Layout(metadata["namespace"], metadata["name"], metadata["uid"], spec, plan, (), {})
-    found = resolution(given.live, given.observed, layout)
+    pinned = PinnedPlan(metadata["namespace"], metadata["name"], metadata["uid"], spec, plan, (), {})
+    found = resolution(given.live, given.observed, pinned)
     if found is not None:
-        layout = replace(layout, pins=found.pins, digests=found.digests)
-    to_keep = [accepted.to_keep(layout)] if accepted.is_new else [found.to_keep] if found and found.to_keep else []
+        pinned = replace(pinned, pins=found.pins, digests=found.digests)
+    to_keep = [accepted.to_keep(pinned)] if accepted.is_new else [found.to_keep] if found and found.to_keep else []
     complete = found.complete if found else frozenset()
     context = Context(
-        layout=layout,
+        pinned=pinned,
         observed=given.observed,
         previous={s.name: s for s in before.stages},
-        needed=None if found is None else needed(layout.plan, complete),
+        needed=None if found is None else needed(pinned.plan, complete),
         complete=complete,
-        missing=_missing(given, accepted, layout, to_keep),
+        missing=_missing(given, accepted, pinned, to_keep),
         refused=given.live.refused,
         pods_listed=given.live.pods_listed,
         settings=replace(given.settings, images=accepted.images),
@@ -121,8 +121,8 @@ def _advance(given: _Input, accepted: Acceptance) -> Decision:
         stages=outcomes.statuses,
         results=list(outcomes.benchmarks),
         dataset=outcomes.dataset,
-        artifacts=summary.artifacts(layout, outcomes.statuses),
-        gpus_in_use=summary.gpus_in_use(layout.plan, given.observed),
+        artifacts=summary.artifacts(pinned, outcomes.statuses),
+        gpus_in_use=summary.gpus_in_use(pinned.plan, given.observed),
     )
     decided = outcomes.stages.values()
     create = [*([] if ends or waits else to_keep), *(manifest for outcome in decided for manifest in outcome.create)]
@@ -136,11 +136,11 @@ def _advance(given: _Input, accepted: Acceptance) -> Decision:
     )
 
 
-def _missing(given: _Input, accepted: Acceptance, layout: Layout, to_keep: list[Manifest]) -> tuple[Missing, ...]:
+def _missing(given: _Input, accepted: Acceptance, pinned: PinnedPlan, to_keep: list[Manifest]) -> tuple[Missing, ...]:
     """Return what is missing. Before acceptance every stage waits for it, so that no GPU idles later."""
-    found = missing(layout.namespace, accepted.spec, given.live.present)
+    found = missing(pinned.namespace, accepted.spec, given.live.present)
     if accepted.is_new:
-        found = tuple(replace(m, holds=every_stage) for m in (*found, *over_budget(layout.plan, accepted.spec)))
+        found = tuple(replace(m, holds=every_stage) for m in (*found, *over_budget(pinned.plan, accepted.spec)))
     for manifest in to_keep:  # no stage starts before the ConfigMap that it depends on exists
         refusal = given.live.refused.get(ref_of(manifest))
         if refusal:

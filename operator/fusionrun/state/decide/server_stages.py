@@ -17,7 +17,7 @@ def decide_server(context: Context, stage: Stage, before: Outcomes) -> StageOutc
     """Decide on a ``serve`` stage."""
     seen = context.seen(stage)
     workload = seen.latest
-    client = next(s for s in context.layout.plan.stages if s.server == stage.name)
+    client = next(s for s in context.pinned.plan.stages if s.server == stage.name)
     if _is_over(context, client):
         if workload is None:
             status = stopped(context, stage, StageState.SUCCEEDED, Reason.NO_LONGER_NEEDED)

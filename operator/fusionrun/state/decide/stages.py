@@ -14,7 +14,7 @@ from fusionrun.state.report.stage_status import UNFINISHED, idle
 
 def decide_stages(context: Context, outcomes: Outcomes) -> Outcomes:
     """Decide on every stage; ``outcomes`` has the scores and the data set known so far, and no stages."""
-    for stage in context.layout.plan.stages:
+    for stage in context.pinned.plan.stages:
         outcomes = outcomes.add(decide_stage(context, stage, outcomes))
     return outcomes
 
@@ -22,7 +22,7 @@ def decide_stages(context: Context, outcomes: Outcomes) -> Outcomes:
 def decide_stage(context: Context, stage: Stage, before: Outcomes) -> StageOutcome:
     """Decide on one stage, given the outcomes of the stages before it."""
     if context.is_done(stage):
-        delete = context.seen(stage).running_objects if stage.kind is StageKind.SERVE else ()
+        delete = context.seen(stage).running_objects if stage.traits.is_server else ()
         return StageOutcome(context.previous[stage.name], delete=delete)
     if context.needed is not None and stage.name not in context.needed:
         hit = stage.name in context.complete
@@ -30,7 +30,7 @@ def decide_stage(context: Context, stage: Stage, before: Outcomes) -> StageOutco
         return StageOutcome(
             StageStatus(name=stage.name, state=StageState.SKIPPED, reason=reason, cache_hit=hit or None)
         )
-    if stage.kind is StageKind.SERVE:
+    if stage.traits.is_server:
         return decide_server(context, stage, before)
     if stage.kind is StageKind.PUBLISH and is_ready(context, stage, before) and (text := missed_gates(context, before)):
         status = StageStatus(name=stage.name, state=StageState.SKIPPED, reason=Reason.GATE_FAILED, message=text)
@@ -44,7 +44,7 @@ def stop(context: Context, outcomes: Outcomes, reason: Reason, message: str) -> 
         outcomes,
         stages={
             stage.name: _stop(context, stage, outcomes.stages[stage.name], reason, message)
-            for stage in context.layout.plan.stages
+            for stage in context.pinned.plan.stages
         },
     )
 

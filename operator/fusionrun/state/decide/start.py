@@ -27,10 +27,10 @@ def start(context: Context, stage: Stage, before: Outcomes, attempt: int, messag
     waiting = _blocked(context, stage, before)
     if waiting is not None:
         return StageOutcome(waiting)
-    layout = context.layout
+    pinned = context.pinned
     if stage.kind is StageKind.PUBLISH:  # the model card shows the scores
-        layout = replace(layout, scores=results.by_model(before.benchmarks))
-    objects = tuple(render(layout, stage, attempt, context.settings))
+        pinned = replace(pinned, scores=results.by_model(before.benchmarks))
+    objects = tuple(render(pinned, stage, attempt, context.settings))
     for manifest in objects:
         if refusal := context.refused.get(ref_of(manifest)):
             return _refused(context, stage, refusal)
@@ -54,10 +54,10 @@ def is_ready(context: Context, stage: Stage, before: Outcomes) -> bool:
 
 def missed_gates(context: Context, before: Outcomes) -> str:
     """Return why the model must not be published; empty if it may be."""
-    publish = context.layout.spec.publish
+    publish = context.pinned.spec.publish
     if publish is None or publish.even_if_gate_failed:
         return ""
-    return "; ".join(results.gate_failures(context.layout.spec.evaluation, before.benchmarks))[:MESSAGE_CHARACTERS]
+    return "; ".join(results.gate_failures(context.pinned.spec.evaluation, before.benchmarks))[:MESSAGE_CHARACTERS]
 
 
 def stopped(
@@ -88,10 +88,10 @@ def _blocked(context: Context, stage: Stage, before: Outcomes) -> StageStatus | 
 
 def _exceeds_budget(context: Context, stage: Stage, before: Outcomes) -> str:
     """Return which limit of ``spec.scheduling`` a stage would exceed now; empty for none."""
-    scheduling = context.layout.spec.scheduling
-    active = [s for s in context.layout.plan.stages if s.name != stage.name and _holds_pods(context, s, before)]
-    servers = sum(s.kind is StageKind.SERVE for s in active)
-    if stage.kind is StageKind.SERVE and servers >= (scheduling.max_servers or servers + 1):
+    scheduling = context.pinned.spec.scheduling
+    active = [s for s in context.pinned.plan.stages if s.name != stage.name and _holds_pods(context, s, before)]
+    servers = sum(s.traits.is_server for s in active)
+    if stage.traits.is_server and servers >= (scheduling.max_servers or servers + 1):
         return f"spec.scheduling.maxServers: {scheduling.max_servers}: {servers} servers are running"
     used = sum(s.gpus for s in active)
     if not stage.gpus or scheduling.gpu_budget is None or used + stage.gpus <= scheduling.gpu_budget:

@@ -22,7 +22,7 @@ from fusionrun.errors import ContractError
 from fusionrun.objects import meta
 from fusionrun.plan.defaults import fill
 from fusionrun.plan.graph import digests
-from fusionrun.plan.layout import Layout
+from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.stages import Plan
 from fusionrun.settings import Images
 from fusionrun.state.observe.live_objects import LiveObjects
@@ -45,14 +45,14 @@ class Acceptance:
         """Return the plan without the stages that a newer release has added since acceptance."""
         return plan if self.stages is None else plan.only(self.stages)
 
-    def to_keep(self, layout: Layout) -> Manifest:
+    def to_keep(self, pinned: PinnedPlan) -> Manifest:
         """Return the immutable ConfigMap to create."""
-        owner = meta.Run(layout.namespace, layout.run, layout.uid, self.spec)
+        owner = meta.Run(pinned.namespace, pinned.run, pinned.uid, self.spec)
         spec = self.spec.model_dump(mode="json", exclude_none=True)
-        return meta.config_map(owner, names.spec_config_map(layout.run), meta.run_labels(owner), {
+        return meta.config_map(owner, names.spec_config_map(pinned.run), meta.run_labels(owner), {
             "spec.json": json.dumps(spec, sort_keys=True),
             "images.json": json.dumps(vars(self.images), sort_keys=True),
-            "stages.json": json.dumps([s.name for s in layout.plan.planned()]),
+            "stages.json": json.dumps([s.name for s in pinned.plan.planned()]),
             "version": __version__,
         })  # fmt: skip
 
@@ -117,7 +117,7 @@ def _numbers(version: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", version)[:3]]
 
 
-def resolution(live: LiveObjects, observed: Observed, layout: Layout) -> Resolution | None:
+def resolution(live: LiveObjects, observed: Observed, pinned: PinnedPlan) -> Resolution | None:
     """Return the result of ``resolve`` from its ConfigMap or, before that exists, from its pod; None without either.
 
     Raises
@@ -125,52 +125,52 @@ def resolution(live: LiveObjects, observed: Observed, layout: Layout) -> Resolut
     ContractError
         If a newer release accepted the run and this release would make other artifacts for it.
     """
-    found = _resolution(live, observed, layout)
-    version, name = accepted_by(live, observed) or "", names.resolved_config_map(layout.run)
+    found = _resolution(live, observed, pinned)
+    version, name = accepted_by(live, observed) or "", names.resolved_config_map(pinned.run)
     if found is None or _numbers(version) <= _numbers(__version__):
         return found
-    if found.digests != digests(layout.plan.planned(), list(found.pins)):
+    if found.digests != digests(pinned.plan.planned(), list(found.pins)):
         raise ContractError(
             version, f"it would make other artifacts: their digests differ from those in ConfigMap {name}"
         )
     return found
 
 
-def _resolution(live: LiveObjects, observed: Observed, layout: Layout) -> Resolution | None:
-    name = names.resolved_config_map(layout.run)
+def _resolution(live: LiveObjects, observed: Observed, pinned: PinnedPlan) -> Resolution | None:
+    name = names.resolved_config_map(pinned.run)
     data = observed.config_maps.get(name)
     if data is not None:
         fields, pins, complete, found = (
             json.loads(data[f"{key}.json"]) for key in ("references", "pins", "complete", "digests")
         )
-        pins = _in_order(dict(zip(fields, pins, strict=True)), layout)
+        pins = _in_order(dict(zip(fields, pins, strict=True)), pinned)
         return Resolution(tuple(pins), frozenset(complete), found)
     workload = observed.stage("resolve").latest
     if workload is None or workload.phase is not Phase.SUCCEEDED or not workload.results:
         return None
     result = workload.results[0]
-    fields, asked = _asked(live, workload, layout)
-    if len(result.pins) != len(fields) or {r.field for r in layout.plan.references} - set(fields):
+    fields, asked = _asked(live, workload, pinned)
+    if len(result.pins) != len(fields) or {r.field for r in pinned.plan.references} - set(fields):
         return None
     found = digests(asked, result.pins)
     complete = sorted(asked[i].name for i in result.complete)
-    owner = meta.Run(layout.namespace, layout.run, layout.uid, layout.spec)
+    owner = meta.Run(pinned.namespace, pinned.run, pinned.uid, pinned.spec)
     to_keep = meta.config_map(owner, name, meta.run_labels(owner), {
         "references.json": json.dumps(fields),
         "pins.json": json.dumps(result.pins),
         "complete.json": json.dumps(complete),
         "digests.json": json.dumps(found, sort_keys=True),
     })  # fmt: skip
-    pins = _in_order(dict(zip(fields, result.pins, strict=True)), layout)
+    pins = _in_order(dict(zip(fields, result.pins, strict=True)), pinned)
     return Resolution(tuple(pins), frozenset(complete), found, to_keep)
 
 
-def _in_order(pins: dict[str, str], layout: Layout) -> list[str]:
+def _in_order(pins: dict[str, str], pinned: PinnedPlan) -> list[str]:
     """Return the pins in the order of the plan's references; another release may order them differently."""
-    return [pins.get(reference.field, "") for reference in layout.plan.references]
+    return [pins.get(reference.field, "") for reference in pinned.plan.references]
 
 
-def _asked(live: LiveObjects, workload: Workload, layout: Layout) -> tuple[list[str], list[PlannedStage]]:
+def _asked(live: LiveObjects, workload: Workload, pinned: PinnedPlan) -> tuple[list[str], list[PlannedStage]]:
     """Return the fields of the references and the stages in the task of ``resolve``: its result refers to these."""
     name = workload.manifest["metadata"]["name"]
     for child in live.children:
@@ -178,4 +178,4 @@ def _asked(live: LiveObjects, workload: Workload, layout: Layout) -> tuple[list[
             parameters = decode_task(child["data"]["task.json"]).parameters
             if isinstance(parameters, ResolveParameters):
                 return [r.field for r in parameters.references], parameters.stages
-    return [r.field for r in layout.plan.references], layout.plan.planned()
+    return [r.field for r in pinned.plan.references], pinned.plan.planned()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from fusionrun.api.models import Manifest
-from fusionrun.objects.meta import QUEUE_LABEL
+from fusionrun.names import LABEL_QUEUE
 from fusionrun.state.observe.object_fields import (
     container_statuses,
     ended_containers,
@@ -150,5 +150,5 @@ def _pod_reasons(pod: Manifest, warnings: Mapping[str, str]) -> Iterator[tuple[i
 
 def _queue(manifest: Manifest) -> str:
     """Return which LocalQueue an object waits in; empty if it is in none."""
-    queue = (manifest["metadata"].get("labels") or {}).get(QUEUE_LABEL)
+    queue = (manifest["metadata"].get("labels") or {}).get(LABEL_QUEUE)
     return f"waiting for admission by Kueue in LocalQueue {queue!r}" if queue else ""

@@ -15,7 +15,7 @@ from fusionrun.api.status import (
     StageState,
     StageStatus,
 )
-from fusionrun.plan.layout import Layout
+from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.stages import Plan
 from fusionrun.state.observe.object_fields import format_time
 from fusionrun.state.observe.observed import Observed
@@ -82,17 +82,17 @@ def gpus_in_use(plan: Plan, observed: Observed) -> int:
     )
 
 
-def artifacts(layout: Layout, stages: Sequence[StageStatus]) -> Artifacts | None:
+def artifacts(pinned: PinnedPlan, stages: Sequence[StageStatus]) -> Artifacts | None:
     """Return where the artifacts of finished stages are; None before the first."""
     skipped = (Reason.GATE_FAILED, Reason.NO_LONGER_NEEDED)
     done = {s.name for s in stages if s.state in DONE and s.reason not in skipped}
-    if not layout.digests or not {"construct", "sft", "promote"} & done:
+    if not pinned.digests or not {"construct", "sft", "promote"} & done:
         return None
-    publish = layout.spec.publish
+    publish = pinned.spec.publish
     return Artifacts(
-        dataset=layout.artifact("construct") if "construct" in done else None,
-        sft_model=layout.artifact("sft", "model") if "sft" in done else None,
-        model=layout.artifact("promote", "model") if "promote" in done else None,
+        dataset=pinned.artifact("construct") if "construct" in done else None,
+        sft_model=pinned.artifact("sft", "model") if "sft" in done else None,
+        model=pinned.artifact("promote", "model") if "promote" in done else None,
         published=publish.uri if publish and "publish" in done else None,
     )
 

@@ -1,0 +1,1 @@
+"""Requests to the server or endpoint of a source model."""

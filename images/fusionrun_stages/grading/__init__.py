@@ -1,0 +1,1 @@
+"""Graders: rules that verify a response."""

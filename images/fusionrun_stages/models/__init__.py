@@ -1,0 +1,1 @@
+"""Files, chat template and attention of a model folder."""

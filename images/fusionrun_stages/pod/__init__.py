@@ -1,0 +1,1 @@
+"""What a pod does around its stage: lease, progress, limits, GPUs."""

@@ -1,0 +1,1 @@
+"""Read prompts from data sets: file formats, columns, and what ``prepare`` filters out."""

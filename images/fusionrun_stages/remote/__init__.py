@@ -1,0 +1,1 @@
+"""Clients of Hugging Face hubs and of object stores."""

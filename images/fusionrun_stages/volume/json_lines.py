@@ -1,0 +1,91 @@
+"""Append-only JSON Lines files for work in progress, one per pod: complete rows survive a kill at any byte."""
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from fusionrun.api.records import Row
+
+log = logging.getLogger(__name__)
+
+R = TypeVar("R", bound=Row)
+
+
+class JsonLines:
+    """An append-only file with one row per line.
+
+    Opening the file removes an incomplete last line that a killed pod left.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        os.ftruncate(self._descriptor, _complete_lines_bytes(path))
+
+    def append(self, row: BaseModel) -> None:
+        """Append one row; it then survives the process, and after ``sync`` the machine.
+
+        If the row does not fit (the volume is full, or a quota), the incomplete line is removed: the next row would be
+        appended to it.
+        """
+        line = row.model_dump_json().encode() + b"\n"
+        view, before = memoryview(line), os.fstat(self._descriptor).st_size
+        try:
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+        except OSError:
+            os.ftruncate(self._descriptor, before)
+            raise
+
+    def sync(self) -> None:
+        """Flush all rows to the disk."""
+        os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """Sync and close."""
+        self.sync()
+        os.close(self._descriptor)
+
+
+def read_json_lines(path: Path, model: type[R]) -> Iterator[R]:
+    """Yield the rows of complete lines; skip an incomplete last line."""
+    for _, row in read_json_lines_at(path, model):
+        yield row
+
+
+def read_json_lines_at(path: Path, model: type[R]) -> Iterator[tuple[int, R]]:
+    """Yield the rows of complete lines with the byte offset of each.
+
+    An invalid line (a disk error, an older version) is logged and skipped: its work is repeated, and the stage does not
+    fail at every retry.
+    """
+    with path.open("rb") as file:
+        start = 0
+        for line in file:
+            if line.endswith(b"\n"):
+                try:
+                    row = model.model_validate_json(line)
+                except ValueError as error:
+                    why = str(error).splitlines()[0]
+                    log.warning("%s: invalid %s at byte %d, skipped: %s", path, model.__name__, start, why)
+                else:
+                    yield start, row
+            start += len(line)
+
+
+def _complete_lines_bytes(path: Path) -> int:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        end = size
+        while end:
+            start = max(0, end - 65536)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                return start + newline + 1
+            end = start
+    return 0

@@ -1,0 +1,104 @@
+"""Parquet files of typed rows, written and read in bounded memory."""
+
+import types
+import typing
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from fusionrun.api.records import Row
+from fusionrun_stages.volume.atomic import atomic_file
+from fusionrun_stages.volume.paths import inside_volume
+
+R = TypeVar("R", bound=Row)
+
+BATCH_ROWS = 4096
+"""Rows per batch: a few MiB at a few KiB per row."""
+
+
+def arrow_schema(model: type[BaseModel]) -> Any:
+    """Return the Arrow schema of a record class: one field per model field, in order."""
+    import pyarrow as pa
+
+    hints = typing.get_type_hints(model)
+    return pa.schema([pa.field(name, _arrow_type(hints[name])) for name in model.model_fields])
+
+
+def _arrow_type(hint: Any) -> Any:
+    import pyarrow as pa
+
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _arrow_type(next(a for a in arguments if a is not type(None)))
+    if origin is list:
+        return pa.list_(_arrow_type(arguments[0]))
+    if origin is typing.Literal or (isinstance(hint, type) and issubclass(hint, (str, Enum))):
+        return pa.string()
+    if isinstance(hint, type) and issubclass(hint, BaseModel):
+        hints = typing.get_type_hints(hint)
+        return pa.struct([pa.field(name, _arrow_type(hints[name])) for name in hint.model_fields])
+    return {int: pa.int64(), float: pa.float64(), bool: pa.bool_()}[hint]
+
+
+@contextmanager
+def open_parquet(path: Path, model: type[Row]) -> Iterator[Any]:
+    """Open a ``pyarrow.parquet.ParquetWriter`` for one record class; the file appears when the block succeeds."""
+    import pyarrow.parquet as pq
+
+    with atomic_file(path) as partial, pq.ParquetWriter(partial, arrow_schema(model), compression="zstd") as writer:
+        yield writer
+
+
+class RowWriter:
+    """Appends rows to an open Parquet file, in batches of ``BATCH_ROWS``."""
+
+    def __init__(self, file: Any) -> None:
+        self.count = 0
+        self._file = file
+        self._rows: list[dict[str, Any]] = []
+
+    def append(self, row: Row) -> None:
+        """Add one row."""
+        self._rows.append(row.model_dump(mode="json"))
+        self.count += 1
+        if len(self._rows) >= BATCH_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the rows in memory to the file."""
+        import pyarrow as pa
+
+        if self._rows:
+            self._file.write_table(pa.Table.from_pylist(self._rows, schema=self._file.schema))
+            self._rows.clear()
+
+
+@contextmanager
+def open_rows(path: Path, model: type[Row]) -> Iterator[RowWriter]:
+    """Open a Parquet file to be written row by row; it appears when the block succeeds."""
+    with open_parquet(path, model) as file:
+        writer = RowWriter(file)
+        yield writer
+        writer.flush()
+
+
+def write_rows(path: Path, model: type[R], rows: Iterable[R]) -> int:
+    """Write rows to a Parquet file atomically and in bounded memory; return their number."""
+    with open_rows(path, model) as writer:
+        for row in rows:
+            writer.append(row)
+    return writer.count
+
+
+def read_rows(path: Path, model: type[R]) -> Iterator[R]:
+    """Yield the rows of a Parquet file in bounded memory."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(inside_volume(path)) as file:
+        for batch in file.iter_batches(batch_size=BATCH_ROWS):
+            for row in batch.to_pylist():
+                yield model.model_validate(row)

@@ -1,0 +1,44 @@
+"""Paths on the volume, and its mount point in a pod or a test."""
+
+import os
+from pathlib import Path
+
+from fusionrun.api.artifacts import MOUNT_PATH, ROOT, shard_name
+from fusionrun_stages.errors import UserError
+
+PIN_DIGITS = 12
+
+
+def volume_root() -> Path:
+    """Return the mount point of the volume: FUSIONRUN_MOUNT, by default ``/data``."""
+    return Path(os.environ.get("FUSIONRUN_MOUNT", MOUNT_PATH))
+
+
+def on_volume(path: str) -> Path:
+    """Turn a ``/data/…`` path of the contract into the path below the actual mount point."""
+    return volume_root() / Path(path).relative_to(MOUNT_PATH)
+
+
+def inside_volume(path: str | Path) -> Path:
+    """Return the path unchanged; refuse a path whose symbolic links lead out of the volume.
+
+    Raises
+    ------
+    UserError
+        If the path is below the mount point and resolves to a path outside of it.
+    """
+    root = volume_root()
+    path = Path(path)
+    if path.is_relative_to(root) and not path.resolve().is_relative_to(root.resolve()):
+        raise UserError(f"{path}: a symbolic link leads out of the volume, to {path.resolve()}")
+    return path
+
+
+def shard_path(directory: str | Path, index: int, count: int) -> Path:
+    """Return the path of a shard's Parquet file in its directory."""
+    return Path(directory) / f"{shard_name(index, count)}.parquet"
+
+
+def dataset_folder(pin: str) -> Path:
+    """Return the folder to which ``resolve`` downloads a remote data set; later stages have no network."""
+    return on_volume(f"{ROOT}/datasets/{pin[:PIN_DIGITS]}")

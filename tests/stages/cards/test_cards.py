@@ -1,0 +1,257 @@
+"""The data set's card: its content in both formats, accessibility, security, and reproducibility."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+pl = pytest.importorskip("polars")
+pytest.importorskip("jinja2")
+pytest.importorskip("matplotlib")
+
+import yaml
+
+from fusionrun.api.spec import FusionRunSpec
+from fusionrun.plan.defaults import fill
+from fusionrun_stages.cards import licences
+from fusionrun_stages.cards.dataset import build_dataset_card, build_sections
+from fusionrun_stages.cards.facts import Facts
+from fusionrun_stages.cards.licences import Outputs
+from fusionrun_stages.construction.summary import Summary
+from fusionrun_stages.prompts.counts import DROP_COUNTS
+from support.runs import called_reward, make_spec
+
+COUNTS = {
+    "sft_rows": 1200, "pairs": 800, "held_out_pairs": 16, "sft:ada": 700, "sft:bob": 500, "pairs:ada": 300,
+    "pairs:bob": 500, "drop:MarginBelow": 70, "drop:Contaminated": 3, "drop:NoCorrectResponse": 200,
+}  # fmt: skip
+HOSTILE = "<script>alert(1)</script> | `x` $a$"
+
+
+def make_summary(size: int = 300) -> dict:
+    """Return a summary of generated responses and rows."""
+    summary = Summary(["ada", "bob"])
+    rows = [
+        {"prompt": p, "dataset": ("math", "code")[p % 2], "task": ("Mathematics", "Coding")[p % 2], "source": source,
+         "sample": sample, "answered": (p + sample) % 19 > 0,
+         "finished": (p + sample) % 19 > 0 and (p * 7 + sample) % 9 > 0,
+         "score": (p * 37 + sample * 911 + source * 6_000) % 120_000 - 20_000, "right": (p + sample + source) % 3 > 0,
+         "wrong": (p + sample + source) % 3 == 0, "fault": False}
+        for p in range(size) for source in (0, 1) for sample in range(4)
+    ]  # fmt: skip
+    summary.add_candidates(pl.DataFrame(rows))
+    summary.add_rows(
+        pl.DataFrame(
+            [
+                {"dataset": ("math", "code")[p % 2], "task": ("Mathematics", "Coding")[p % 2],
+                 "kind": ("sft", "pair", "held-out")[p % 3], "source": ("ada", "bob")[p % 2],
+                 "second": None if p % 3 == 0 else 1, "first_text": "a" * (1 + p * p % 4001),
+                 "second_text": None if p % 3 == 0 else "b" * (1 + p * 13 % 2777),
+                 "chosen_score_micro": 100_000 + p * 100 % 7919, "rejected_score_micro": 80_000 - p * 211 % 60_000}
+                for p in range(size)
+            ],
+            schema_overrides={"second": pl.UInt32},
+        )
+    )  # fmt: skip
+    return summary.document()
+
+
+@pytest.fixture(scope="module")
+def facts():
+    models = ("hf://meta-llama/Meta-Llama-3-70B-Instruct", "hf://Qwen/Qwen2.5-72B-Instruct")
+    sources = [
+        {"name": name, "served": {"model": {"uri": uri, "revision": "a" * 40}}}
+        for name, uri in zip(("ada", "bob"), models, strict=True)
+    ]
+    prepared = {
+        "datasets": {"math": {"prompts": 900, "contaminated": 3, "duplicates": 0}, "code": {"prompts": 700}},
+        "contamination": [{"prompt": HOSTILE, "benchmark": "math-test", "shared": "the sum of"}],
+    }
+    return Facts(
+        name="tiny",
+        spec=fill(FusionRunSpec.model_validate(make_spec(sources=sources))),
+        counts=COUNTS,
+        details={
+            "by_dataset": {"math": {"sft": 700, "pair": 500, "held-out": 10},
+                           "code": {"sft": 500, "pair": 300, "held-out": 6}},
+            "drops_by_dataset": {"math": {"MarginBelow": 70}, "code": {"NoCorrectResponse": 200}},
+        },
+        summary=make_summary() | {"prepared": prepared},
+        pins={"datasets[math]": "0123456789ab", "sources[ada].served.model": "ba9876543210"},
+        licences={"datasets[code]": "cc-by-4.0"},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cards(facts):
+    return build_dataset_card(facts)
+
+
+class Page(HTMLParser):
+    """Collect the tags, identifiers and links of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.ids, self.tags, self.links, self.open = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.tags.append((tag, found))
+        self.ids += [found["id"]] if "id" in found else []
+        self.links += [v for k, v in found.items() if k in ("href", "src", "xlink:href")]
+
+
+def test_the_front_matter_has_the_hubs_keys(cards):
+    matter = yaml.safe_load(cards[0].split("---\n")[1])
+    assert matter["size_categories"] == ["1K<n<10K"]
+    assert matter["license"] == "other"
+    assert [c["data_files"] for c in matter["configs"]] == ["sft.parquet", "pairs.parquet", "held-out.parquet"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "| sft.parquet | 1,200 |",
+        "| math | Mathematics | 900 | 700 | 500 | 10 | 70 |",
+        "| MarginBelow | 70 | 70 |",
+        "| Contaminated | 3 | 3 |",
+        "| source ada | Meta Llama 3 Community License | forbidden |",
+        "| source bob | Qwen License Agreement | allowed under conditions |",
+        "| data set code | CC BY 4.0 |",
+        "| data set math | unknown | unknown |",
+        "> **Warning.** source ada: Meta Llama 3 Community License: training on outputs is forbidden.",
+        f"| source | ada | hf://meta-llama/Meta-Llama-3-70B-Instruct | {'a' * 40} | ba9876543210 |",
+        "| seed of construction and sampling | 42 |",
+        "0.1 and 5.0, inclusive",
+    ],
+)
+def test_both_formats_have_the_same_content(cards, line):
+    markdown, page = cards
+    assert line in markdown
+    words = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page))
+    for part in line.replace("> **Warning.** ", "").strip("| ").split(" | "):
+        assert part in words
+
+
+def test_only_licences_that_forbid_training_have_a_warning(cards):
+    assert cards[0].count("**Warning.**") == cards[1].count('class="warning"') == 1
+
+
+def test_texts_of_the_data_set_are_escaped(cards):
+    markdown, page = cards
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "&lt;script>alert(1)&lt;/script> \\| \\`x\\` $a$ |" in markdown
+
+
+def test_the_page_has_no_external_resources_and_no_scripts(cards):
+    page = Page(cards[1])
+    assert all(link.startswith("#") for link in page.links)
+    assert not [tag for tag, _ in page.tags if tag in ("script", "link", "img", "iframe")]
+    assert "@import" not in cards[1]
+    assert "url(http" not in cards[1]
+
+
+def test_every_plot_has_a_title_and_a_description(cards):
+    page = Page(cards[1])
+    plots = [attributes for tag, attributes in page.tags if tag == "svg"]
+    assert len(plots) == 7
+    for plot in plots:
+        assert plot["role"] == "img"
+        assert set(plot["aria-labelledby"].split()) <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+    assert {link[1:] for link in page.links} <= set(page.ids)
+    for text in re.findall(r"<desc[^>]*>([^<]*)</desc>", cards[1]):
+        assert text
+
+
+def test_plots_use_the_colours_of_the_page(cards):
+    drawn = "".join(re.findall(r"<svg.*?</svg>", cards[1], re.DOTALL))
+    assert "var(--one)" in drawn
+    assert not re.findall(r"#[0-9a-f]{6}\b", drawn)
+
+
+def test_the_same_facts_give_the_same_bytes(facts, cards):
+    assert build_dataset_card(facts) == cards
+
+
+def test_without_a_summary_the_card_has_no_plots(facts):
+    bare = Facts(name="tiny", spec=facts.spec, counts={"sft_rows": 3}, details={}, summary={})
+    markdown, page = build_dataset_card(bare)
+    assert "## Rewards" not in markdown
+    assert "<svg" not in page
+    assert "None" not in markdown
+
+
+@pytest.mark.parametrize(
+    ("model", "licence", "outputs"),
+    [
+        ("hf://google/gemma-2-27b-it", "Gemma Terms of Use", Outputs.CONDITIONS),
+        ("hf://mistralai/Mistral-Large-Instruct-2407", "Mistral AI Research License", Outputs.RESEARCH),
+        ("hf://Qwen/Qwen2.5-72B-Instruct", "Qwen License Agreement", Outputs.CONDITIONS),
+        ("hf://Qwen/Qwen2.5-Math-72B-Instruct", "Qwen License Agreement", Outputs.CONDITIONS),
+        ("hf://meta-llama/Llama-3.1-70B-Instruct", "Llama 3.1 Community License", Outputs.CONDITIONS),
+        ("hf://meta-llama/Meta-Llama-3-8B-Instruct", "Meta Llama 3 Community License", Outputs.FORBIDDEN),
+        ("hf://meta-llama/Llama-2-70b-chat-hf", "Llama 2 Community License", Outputs.FORBIDDEN),
+        ("hf://Qwen/Qwen2.5-7B-Instruct", "Apache 2.0", Outputs.FREE),
+        ("gpt-4o", "OpenAI Terms of Use", Outputs.FORBIDDEN),
+        ("pvc://claim/models/ada", "unknown", Outputs.UNKNOWN),
+    ],
+)
+def test_licences_are_known_by_model_name(model, licence, outputs):
+    found = licences.licence_of_model(model)
+    assert (found.name, found.outputs) == (licence, outputs)
+
+
+def test_a_declared_licence_takes_precedence_over_the_name():
+    assert licences.licence_of_model("hf://x/Llama-3.1-8B", "mit").outputs is Outputs.FREE
+    assert licences.licence_of_model("hf://x/Llama-3.1-8B", "acme-1").outputs is Outputs.UNKNOWN
+    assert licences.declared_licence({"license": "other", "license_name": "mrl"}) == "mrl"
+    assert licences.declared_licence({"license": "Apache-2.0"}) == "apache-2.0"
+    assert licences.declared_licence(None) is None
+
+
+def test_every_licence_has_a_source():
+    assert all(one.source.startswith("https://") for one in licences.LICENCES.values())
+
+
+def test_an_external_reward_model_is_shown_with_its_address(facts):
+    spec = fill(FusionRunSpec.model_validate(make_spec(rewardModel=called_reward())))
+    markdown = build_dataset_card(replace(facts, spec=spec))[0]
+    assert "Scores by judge-8b at https://judge for all" in markdown
+    assert "| reward model |  | judge-8b at https://judge |" in markdown
+
+
+def test_presets_are_compared_with_the_published_sizes(facts):
+    datasets = [
+        make_spec()["datasets"][0],
+        {"name": "helpsteer", "preset": "HelpSteer2", "task": "Instruction"},
+        {"name": "zh", "preset": "alpaca_gpt4_zh", "task": "SftOnly"},
+        {"name": "magpie", "preset": "Magpie-Pro-DPO-100K", "task": "Instruction"},
+    ]
+    details = {"by_dataset": {"math": {"sft": 1}, "helpsteer": {"sft": 3700, "pair": 2830}, "zh": {"sft": 2471}}}
+    spec = fill(FusionRunSpec.model_validate(make_spec(datasets=datasets)))
+    changed = replace(facts, spec=spec, details=details)
+    (sizes,) = [section for section in build_sections(changed) if section.heading == "Sizes"]
+    assert sizes.rows == [
+        ("helpsteer", "3,700", "3,774", "-2.0 %", "2,830", "5,661", "-50.0 %", "⚠ no"),
+        ("zh", "2,471", "2,471", "+0.0 %", "0", "0", "", "yes"),
+        ("magpie", "0", "8,149", "-100.0 %", "0", "12,225", "-100.0 %", "⚠ no"),
+    ]
+    for text in build_dataset_card(changed):
+        assert "data set helpsteer: 2,830 pairs, the recipe has 5,661 (-50%)" in text
+        assert "⚠ no" in text
+    assert "Sizes" not in [section.heading for section in build_sections(facts)]
+
+
+def test_drops_of_prepare_are_shown_by_reason_and_data_set(facts):
+    counts_by_name = {key: number for number, key in enumerate(DROP_COUNTS.values(), 2)}
+    counts = {f"drop:{reason}": counts_by_name[key] for reason, key in DROP_COUNTS.items()}
+    changed = replace(facts, counts=counts, details={}, summary={"prepared": {"datasets": {"math": counts_by_name}}})
+    (dropped,) = [section for section in build_sections(changed) if section.heading == "Dropped prompts"]
+    assert dropped.head == ("reason", "prompts", "math")
+    assert {row[0]: row[1:] for row in dropped.rows} == {
+        str(reason): (str(counts_by_name[key]), str(counts_by_name[key])) for reason, key in DROP_COUNTS.items()
+    }

@@ -1,0 +1,113 @@
+"""A model with attention soft-capping (Gemma 2) is trained, promoted and scored with it."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+from fusionrun.api.parameters import DpoParameters, SftParameters
+from fusionrun_stages import promote
+from fusionrun_stages.models.attention import attention_of
+from fusionrun_stages.promote import HeldOutPair
+from fusionrun_stages.reward.model import RewardModel
+from fusionrun_stages.training.tokens import split_conversation
+from support import tiny_llama
+from support.tiny_llama import say, train_parameters
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+
+CAP = 0.5
+"""So low, beside weights so large, that a model without it gives other logits."""
+IDS = torch.tensor([[0, *range(3, 40)]])
+
+
+def make_gemma(folder, cap=CAP, kind="Gemma2ForCausalLM"):
+    tokenizer = tiny_llama.make_tokenizer()
+    torch.manual_seed(0)
+    config = transformers.Gemma2Config(
+        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=32, query_pre_attn_scalar=32, max_position_embeddings=512, sliding_window=64,
+        attn_logit_softcapping=cap, initializer_range=0.5, bos_token_id=0, eos_token_id=1,
+        pad_token_id=tokenizer.pad_token_id, num_labels=1,
+    )  # fmt: skip
+    getattr(transformers, kind)(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def load(folder, **arguments):
+    return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="float32", **arguments).eval()
+
+
+def logits(folder, **arguments):
+    with torch.inference_mode():
+        return load(folder, **arguments)(input_ids=IDS).logits
+
+
+@pytest.fixture(scope="module")
+def gemma(tmp_path_factory):
+    return make_gemma(tmp_path_factory.mktemp("gemma"))
+
+
+def test_the_chosen_attention_caps_and_the_default_does_not(gemma, tmp_path):
+    chosen, eager = logits(gemma, **attention_of(gemma)), logits(gemma, attn_implementation="eager")
+    default = logits(gemma)
+    assert torch.equal(chosen, eager)
+    assert (chosen - default).abs().max() > 0.1
+    # Without a cap both are the same model, so that it is the cap that the default leaves out.
+    uncapped = make_gemma(tmp_path, cap=None)
+    assert attention_of(uncapped) == {}
+    torch.testing.assert_close(logits(uncapped), logits(uncapped, attn_implementation="eager"), rtol=0, atol=1e-4)
+    torch.testing.assert_close(logits(uncapped), default, rtol=0, atol=1e-4)
+
+
+def test_a_model_without_soft_capping_keeps_the_default(tmp_path):
+    assert attention_of(tiny_llama.make_model(tmp_path)) == {}
+
+
+@pytest.mark.parametrize("kind", ["sft", "dpo"])
+def test_the_trainers_load_policy_and_reference_with_it(gemma, tmp_path, kind):
+    trl = pytest.importorskip("trl")
+    from fusionrun_stages.training.arguments import common_arguments
+    from fusionrun_stages.training.rows import load_rows, load_tokenizer
+
+    parameters = (SftParameters if kind == "sft" else DpoParameters)(
+        **train_parameters(kind, gemma, tmp_path / "rows.parquet", zeroStage=0)
+    )
+    arguments = common_arguments(parameters, 1, tmp_path, cuda=False)
+    if kind == "sft":
+        tiny_llama.write_sft(tmp_path / "rows.parquet")
+        columns, trainer_class, config = ["messages"], trl.SFTTrainer, trl.SFTConfig(**arguments)
+    else:
+        tiny_llama.write_pairs(tmp_path / "rows.parquet")
+        columns, trainer_class, config = ["prompt", "chosen", "rejected"], trl.DPOTrainer, trl.DPOConfig(**arguments)
+    trainer = trainer_class(
+        model=parameters.model_path,
+        args=config,
+        train_dataset=load_rows(parameters.data_path, columns, tmp_path),
+        processing_class=load_tokenizer(parameters.model_path),
+    )
+    models = [trainer.model, trainer.ref_model] if kind == "dpo" else [trainer.model]
+    assert [model.config._attn_implementation for model in models] == ["eager"] * len(models)
+
+
+def test_promote_measures_with_it(gemma):
+    tokenizer = tiny_llama.make_tokenizer()
+    sides = [split_conversation(tokenizer, say("user", "3+4=?"), say("assistant", text)) for text in ("7", "eight")]
+    ((chosen, rejected),) = promote._log_probabilities(str(gemma), [HeldOutPair(*sides)], cuda=False)
+
+    def by_hand(side, **arguments):
+        ids = torch.tensor([side.prompt + side.completion])
+        with torch.inference_mode():
+            found = load(gemma, **arguments)(input_ids=ids).logits[0, :-1].log_softmax(-1)
+        start = len(side.prompt) - 1
+        return float(found.gather(1, ids[0, 1:, None])[start:].sum())
+
+    capped = [by_hand(side, attn_implementation="eager") for side in sides]
+    assert [chosen, rejected] == pytest.approx(capped, abs=1e-3)
+    assert [chosen, rejected] != pytest.approx([by_hand(side) for side in sides], abs=1e-2)
+
+
+def test_a_reward_model_scores_with_it(tmp_path):
+    path = make_gemma(tmp_path, kind="Gemma2ForSequenceClassification")
+    assert RewardModel(str(path), "cpu", trust_remote_code=False)._model.config._attn_implementation == "eager"

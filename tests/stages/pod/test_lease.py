@@ -1,0 +1,143 @@
+"""One pod at a time makes an artifact: who waits, who takes over, and who must end."""
+
+import json
+import os
+import threading
+import time
+
+import pytest
+
+pytest.importorskip("pyarrow")
+
+from fusionrun_stages.pod import lease
+from fusionrun_stages.pod.lease import STALE_SECONDS, Holder, Lease, holder_of
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(lease, "TOUCH_SECONDS", 0.02)
+    monkeypatch.setattr(lease, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(lease, "SETTLE_SECONDS", 0.05)
+
+
+class Pod:
+    """A pod that wants the lease."""
+
+    def __init__(self, folder, uid, run="run", stage="sft"):
+        self.complete, self.waited, self.lost = threading.Event(), [], threading.Event()
+        self.own = Holder(f"lab/{run}/{stage}", uid)
+        self.lease = Lease(folder / "lease.json", self.own, self.complete.is_set, self.waited.append, self.lost.set)
+        self.thread = threading.Thread(target=self.lease.take, daemon=True)
+
+    def start(self):
+        self.thread.start()
+        return self
+
+    def has_it(self, folder):
+        self.thread.join(5)
+        return not self.thread.is_alive() and holder_of(folder / "lease.json") == self.own
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def age(path, seconds):
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+
+
+def test_one_run_at_a_time_and_the_other_after_it(tmp_path):
+    first = Pod(tmp_path, "a", "one").start()
+    assert first.has_it(tmp_path)
+    second = Pod(tmp_path, "b", "two").start()
+    wait_for(lambda: second.waited)
+    assert second.waited[0] == first.own
+    assert holder_of(tmp_path / "lease.json") == first.own
+    first.lease.release()
+    assert second.has_it(tmp_path)
+    assert not first.lost.is_set()
+    second.lease.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_successor_in_the_same_stage_takes_over_at_once_and_its_predecessor_ends(tmp_path):
+    dead = Pod(tmp_path, "on-a-lost-node").start()
+    assert dead.has_it(tmp_path)
+    successor = Pod(tmp_path, "successor").start()
+    assert successor.has_it(tmp_path)
+    assert successor.waited == []
+    wait_for(dead.lost.is_set)
+    dead.lease.release()
+    assert holder_of(tmp_path / "lease.json") == successor.own
+    successor.lease.release()
+
+
+def test_a_living_holder_is_never_stale(tmp_path):
+    holder = Pod(tmp_path, "a", "one").start()
+    assert holder.has_it(tmp_path)
+    age(tmp_path / "lease.json", STALE_SECONDS - 1)
+    time.sleep(0.1)
+    other = Pod(tmp_path, "b", "two").start()
+    wait_for(lambda: len(other.waited) > 3)
+    assert holder_of(tmp_path / "lease.json") == holder.own
+    other.complete.set()
+    holder.lease.release()
+
+
+@pytest.mark.parametrize("text", [json.dumps({"stage": "lab/one/sft", "pod_uid": "a"}), "", "{}"])
+def test_a_dead_ones_lease_is_taken_over_when_it_is_stale(tmp_path, text):
+    path = tmp_path / "lease.json"
+    path.write_text(text)
+    age(path, STALE_SECONDS - 10)
+    other = Pod(tmp_path, "b", "two").start()
+    wait_for(lambda: other.waited)
+    age(path, STALE_SECONDS + 1)
+    assert other.has_it(tmp_path)
+    other.lease.release()
+
+
+def test_of_several_that_find_a_stale_lease_one_gets_it(tmp_path):
+    path = tmp_path / "lease.json"
+    path.write_text(json.dumps({"stage": "lab/dead/sft", "pod_uid": "dead"}))
+    age(path, STALE_SECONDS + 1)
+    pods = [Pod(tmp_path, f"pod-{n}", f"run-{n}").start() for n in range(4)]
+    wait_for(lambda: any(not pod.thread.is_alive() for pod in pods))
+    time.sleep(0.3)
+    got = [pod for pod in pods if not pod.thread.is_alive() and not pod.lost.is_set()]
+    assert [pod.own for pod in got] == [holder_of(path)]
+    for pod in pods:
+        pod.complete.set()
+        pod.lease.release()
+
+
+def test_nobody_waits_for_what_is_complete(tmp_path):
+    (tmp_path / "lease.json").write_text(json.dumps({"stage": "lab/dead/sft", "pod_uid": "dead"}))
+    other = Pod(tmp_path, "b", "two")
+    other.complete.set()
+    other.start().thread.join(5)
+    assert not other.thread.is_alive()
+    other.lease.release()
+    assert holder_of(tmp_path / "lease.json").pod_uid == "dead"
+
+
+def test_other_ranks_follow_their_own_first_rank_and_no_other_run(tmp_path):
+    path = tmp_path / "lease.json"
+    path.write_text(json.dumps({"stage": "lab/two/sft", "pod_uid": "x"}))
+    pod = Pod(tmp_path, "rank-1", "one")
+    follower = threading.Thread(target=pod.lease.follow, daemon=True)
+    follower.start()
+    time.sleep(0.05)
+    assert follower.is_alive()
+    path.write_text(json.dumps({"stage": "lab/one/sft", "pod_uid": "rank-0"}))
+    follower.join(5)
+    assert not follower.is_alive()
+
+
+def test_a_lease_that_a_newer_release_wrote_is_understood(tmp_path):
+    path = tmp_path / "lease.json"
+    path.write_text(json.dumps({"stage": "lab/two/sft", "pod_uid": "b", "node": "n"}))
+    assert holder_of(path) == Holder("lab/two/sft", "b")

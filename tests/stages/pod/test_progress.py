@@ -1,0 +1,71 @@
+import http.server
+import json
+import threading
+import time
+
+import pytest
+
+from fusionrun_stages.pod.progress import Pusher
+
+
+@pytest.fixture
+def operator():
+    """A listener that keeps what is pushed to it."""
+    received = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            received.append((time.monotonic(), self.path, json.loads(body)))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", received
+        server.shutdown()
+        thread.join()
+
+
+def test_the_newest_value_wins_and_the_rate_is_limited(operator):
+    url, received = operator
+    report = Pusher(url)
+    end = time.monotonic() + 1.4
+    number = 0
+    while time.monotonic() < end:
+        number += 1
+        report(number, 10**9, "samples", tokens_per_second=1.5)
+        time.sleep(0.001)
+    report.close()
+    assert 2 <= len(received) <= 3
+    assert received[1][0] - received[0][0] >= 0.9
+    last = received[-1][2]
+    assert (last["done"], last["unit"], last["numbers"]) == (number, "samples", {"tokens_per_second": 1.5})
+    assert {path for _, path, _ in received} == {"/v1/progress"}
+
+
+def test_a_loss_that_diverged_is_left_out_and_the_progress_told(operator):
+    url, received = operator
+    report = Pusher(url)
+    report(3, 9, "steps", loss=float("nan"), reward_accuracy=0.5)
+    report.close()
+    assert received[-1][2] == {"done": 3, "total": 9, "unit": "steps", "numbers": {"reward_accuracy": 0.5}}
+
+
+def test_nobody_listening_never_raises_nor_waits():
+    report = Pusher("http://127.0.0.1:9")
+    start = time.monotonic()
+    for number in range(1000):
+        report(number, 1000)
+    report.close()
+    assert time.monotonic() - start < 3
+
+
+def test_no_url_does_nothing():
+    report = Pusher("")
+    report(1, 2, "rows", loss=0.5)
+    report.close()

@@ -1,0 +1,79 @@
+"""What of a shard is held in memory while it is scored, and what is read again for a batch."""
+
+import tracemalloc
+
+import pytest
+
+pytest.importorskip("pyarrow")
+
+from fusionrun.api.artifacts import shard_name
+from fusionrun.api.parameters import ScoreParameters
+from fusionrun.api.records import Prompt, Response
+from fusionrun_stages.reward.conversations import gather, plan, texts_on_disk
+from fusionrun_stages.volume.parquet import write_rows
+
+FILE = f"{shard_name(0, 1)}.parquet"
+
+
+def parameters_of(tmp_path, texts, max_length=10**9):
+    write_rows(
+        tmp_path / "prompts" / FILE,
+        Prompt,
+        [Prompt(prompt_id=f"p{i}", dataset="d", task="Instruction", prompt=f"prompt {i} é") for i in range(len(texts))],
+    )
+    write_rows(
+        tmp_path / "responses" / FILE,
+        Response,
+        (
+            Response(prompt_id=f"p{i}", dataset="d", source="s", sample_index=n, text=text, finish_reason="stop")
+            for i, answers in enumerate(texts)
+            for n, text in enumerate(answers)
+        ),
+    )
+    return ScoreParameters(
+        source="s", prompts_dir=str(tmp_path / "prompts"), responses_dir=str(tmp_path / "responses"), shards=1,
+        batch_size=4, max_length=max_length,
+    )  # fmt: skip
+
+
+def characters(prompt, answer):
+    return None if "<pad>" in answer else len(prompt) + len(answer)
+
+
+def test_texts_come_back_as_they_were(tmp_path):
+    answers = [["", "one", "ünë", "line\nline"], ["x" * 100_000, "\N{GRINNING FACE}"]]
+    with texts_on_disk() as texts:
+        places = [texts.add(text) for group in answers for text in group]
+        assert [texts.read(place) for place in reversed(places)] == [t for g in reversed(answers) for t in reversed(g)]
+
+
+def test_batches_are_of_like_length_and_say_what_the_files_say(tmp_path):
+    answers = [["short", "much longer than that", "short"], ["of a middling length", "<pad> in it", " ", "z" * 500]]
+    with texts_on_disk() as texts:
+        found, unscored = gather(texts, characters, parameters_of(tmp_path, answers, max_length=100), 0)
+        batches = plan(found, 2)
+        said = [[(texts.read(one.prompt), texts.read(one.answer), one.responses) for one in batch] for batch in batches]
+    assert said == [
+        [
+            ("prompt 0 é", "much longer than that", [("p0", "s", 1)]),
+            ("prompt 1 é", "of a middling length", [("p1", "s", 0)]),
+        ],
+        [("prompt 0 é", "short", [("p0", "s", 0), ("p0", "s", 2)])],
+    ]
+    assert unscored == {"ambiguous": 1, "failed": 1, "too_long": 1}
+
+
+def test_memory_grows_with_the_number_of_responses_and_not_with_their_length(tmp_path):
+    count, length = 2000, 5000
+    answers = [[f"{i} {n} ".ljust(length, "x") for n in range(4)] for i in range(count // 4)]
+    parameters = parameters_of(tmp_path, answers)
+    del answers
+    with texts_on_disk() as texts:
+        tracemalloc.start()
+        try:
+            batches = plan(gather(texts, characters, parameters, 0)[0], 16)
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert sum(map(len, batches)) == count
+    assert held < count * 1024 < count * length / 4

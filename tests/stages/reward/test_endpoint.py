@@ -1,0 +1,180 @@
+"""score by an endpoint: a server on the loopback that answers as vLLM's /classify does. No torch."""
+
+import sys
+
+import pytest
+
+pytest.importorskip("pyarrow")
+pytest.importorskip("httpx")
+
+from fusionrun.api.artifacts import shard_name
+from fusionrun.api.models import Calibration, CalibrationPair, ScoreRange
+from fusionrun.api.parameters import RewardEndpointParameters, ScoreParameters
+from fusionrun.api.records import Prompt, Response, Score
+from fusionrun.api.task import StageTask
+from fusionrun_stages import score
+from fusionrun_stages.errors import InfrastructureError, ServerWedgedError, UserError
+from fusionrun_stages.volume.parquet import read_rows, write_rows
+from fusionrun_stages.work import Work
+from support.replies import Replies, running
+
+COUNT = 12
+TOO_LONG = {"error": {"message": "This model's maximum context length is 64 tokens. However, you requested 99"}}
+
+
+class Judge(Replies):
+    """A reward model whose reward of an answer is its length over eight, less one."""
+
+    path = "/judge"
+
+    def answer_to(self, body):
+        return classified(len(body["messages"][1]["content"]) / 8 - 1)
+
+
+def classified(*numbers, tokens=9):
+    data = [{"index": 0, "label": "LABEL_0", "probs": list(numbers), "num_classes": len(numbers)}]
+    return {"object": "list", "model": "judge", "data": data, "usage": {"prompt_tokens": tokens}}
+
+
+@pytest.fixture
+def server():
+    with running(Judge()) as judge:
+        yield judge
+
+
+def prepare(folder, url, *, calibration=None, **more):
+    file = shard_name(0, 1) + ".parquet"
+    write_rows(folder / "prompts" / file, Prompt,
+               [Prompt(prompt_id="p", dataset="d", task="Instruction", prompt="Say it.")])  # fmt: skip
+    rows = [("word " * (i + 1), "stop") for i in range(COUNT)] + [("word ", "stop"), ("cut", "length")]
+    write_rows(folder / "responses" / file, Response, [
+        Response(prompt_id="p", dataset="d", source="s", sample_index=i, text=text, finish_reason=finish)
+        for i, (text, finish) in enumerate(rows)
+    ])  # fmt: skip
+    endpoint = {"base_url": url, "model": "judge", "concurrency": 3, "stall_seconds": 60}
+    parameters = ScoreParameters(
+        source="s", endpoint=RewardEndpointParameters(**endpoint | more), prompts_dir=str(folder / "prompts"),
+        responses_dir=str(folder / "responses"), shards=1, batch_size=3, max_length=50, calibration=calibration,
+    )  # fmt: skip
+    output = folder / "out"
+    output.mkdir()
+    task = StageTask(
+        run="r", namespace="n", stage="score/s", digest="x", output_dir=str(output), shards=1, parameters=parameters
+    )
+    return Work(task, output, 0, "second", lambda *_, **__: None)
+
+
+def scores_of(work, made):
+    return {row.sample_index: row.score_micro for row in read_rows(work.output / made.files[0], Score)}
+
+
+def calibration_of(better, worse, low=-10, high=10):
+    pair = CalibrationPair(prompt="Well?", better=better, worse=worse)
+    return Calibration(pairs=[pair], score_range=ScoreRange(min=low, max=high))
+
+
+def test_each_conversation_is_one_request_for_a_raw_reward(tmp_path, server, monkeypatch):
+    monkeypatch.setenv("KEY", "secret")
+    server.delay = 0.02
+    work = prepare(tmp_path, server.url, api_key_env="KEY")
+    made = score.run(work)
+    expected = {i: round((5 * (i + 1) / 8 - 1) * 1e6) for i in range(COUNT)}
+    assert scores_of(work, made) == expected | {COUNT: expected[0]}
+    assert made.counts == {"scored": COUNT + 1, "unscored": 1}
+    assert made.details["endpoint"] == {"url": server.url, "model": "judge"}
+    assert len(server.asked) == COUNT
+    assert 1 < server.most_under_way <= 3
+    path, headers, body = server.asked[0]
+    assert (path, headers["Authorization"]) == ("/judge/classify", "Bearer secret")
+    assert (body["model"], body["use_activation"], body["add_generation_prompt"]) == ("judge", False, False)
+    assert [m["role"] for m in body["messages"]] == ["user", "assistant"]
+    assert not list((work.output / "parts").iterdir())
+
+
+def test_what_may_pass_is_tried_again(tmp_path, server):
+    early = {1: (429, {"Retry-After": "0.1"}, {}), 2: (503, {}, {}), 3: (500, {}, {})}
+    server.plan = lambda body, number: early.get(number)
+    work = prepare(tmp_path, server.url)
+    assert score.run(work).counts["scored"] == COUNT + 1
+    assert len(server.asked) == COUNT + 3
+
+
+def test_a_conversation_too_long_for_the_server_or_the_run_has_no_score(tmp_path, server):
+    def plan(body, number):
+        words = body["messages"][1]["content"].count("word")
+        return (400, {}, TOO_LONG) if words == 12 else (200, {}, classified(1.0, tokens=51)) if words == 11 else None
+
+    server.plan = plan
+    work = prepare(tmp_path, server.url)
+    made = score.run(work)
+    assert set(scores_of(work, made)) == set(range(10)) | {COUNT}
+    assert made.details["unscored"] == {"truncated": 1, "too_long": 2}
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        ((401, {}, {"error": {"message": "bad key"}}), "answered 401: bad key"),
+        ((404, {}, {"error": {"message": "no such model"}}), "answered 404: no such model"),
+        ((422, {}, {"error": {"message": "no messages here"}}), "answered 422: no messages here"),
+        ((200, {}, classified(0.5, 0.5)), "2 numbers"),
+        ((200, {}, classified(float("nan"))), "one finite number"),
+        ((200, {}, {"data": []}), "no classification"),
+    ],
+    ids=["key", "model", "protocol", "classes", "nan", "nothing"],
+)
+def test_an_endpoint_that_is_no_reward_model_is_refused(tmp_path, server, reply, message):
+    server.plan = lambda body, number: reply
+    with pytest.raises(UserError, match=message):
+        score.run(prepare(tmp_path, server.url))
+    assert len(server.asked) <= 2 * 3
+
+
+def test_a_silent_endpoint_is_given_up(tmp_path, server):
+    server.delay = 3.0
+    with pytest.raises(ServerWedgedError, match="no score given for"):
+        score.run(prepare(tmp_path, server.url, stall_seconds=1))
+
+
+def test_calibration_comes_before_any_score(tmp_path, server):
+    made = score.run(prepare(tmp_path / "right", server.url, calibration=calibration_of("long answer", "no")))
+    assert made.details["calibration"] == [{"better": 0.375, "worse": -0.75}]
+    assert [body["messages"][0]["content"] for _, _, body in server.asked[:3]] == ["Well?", "Well?", "Say it."]
+    server.asked.clear()
+    with pytest.raises(UserError, match="the order is wrong"):
+        score.run(prepare(tmp_path / "order", server.url, calibration=calibration_of("no", "long answer")))
+    with pytest.raises(UserError, match="off the scale"):
+        score.run(prepare(tmp_path / "scale", server.url, calibration=calibration_of("long answer", "no", 0, 1)))
+    assert len(server.asked) == 4
+
+
+def test_what_was_scored_is_not_asked_again_and_the_file_is_the_same(tmp_path, server, monkeypatch):
+    whole = prepare(tmp_path / "whole", server.url)
+    expected = (whole.output / score.run(whole).files[0]).read_bytes()
+    work = prepare(tmp_path / "cut", server.url)
+    server.asked.clear()
+    monkeypatch.setattr("fusionrun_stages.client.server.SERVER_ERROR_ATTEMPTS", 1)
+    server.plan = lambda body, number: (500, {}, {"error": {"message": "broken"}}) if number > 5 else None
+    with pytest.raises(InfrastructureError, match="answered 500: broken"):
+        score.run(Work(work.task, work.output, 0, "first", work.report))
+    (part,) = (work.output / "parts").iterdir()
+    kept = len(part.read_bytes().splitlines())
+    assert 1 <= kept <= 5
+    part.write_bytes(part.read_bytes() + b'{"plan": "torn')
+    server.plan = lambda body, number: None
+    server.asked.clear()
+    made = score.run(work)
+    assert len(server.asked) == COUNT - kept
+    assert (work.output / made.files[0]).read_bytes() == expected
+
+
+def test_no_torch_is_needed(tmp_path, server, monkeypatch):
+    for name in ("torch", "transformers"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert score.run(prepare(tmp_path, server.url)).counts["scored"] == COUNT + 1
+
+
+def test_a_refusal_that_is_no_unicode_is_told_as_far_as_it_is(tmp_path, server):
+    server.plan = lambda body, number: (400, {}, {"error": {"message": "half an emoji \ud83d"}})
+    with pytest.raises(UserError, match="answered 400: half an emoji \ufffd"):
+        score.run(prepare(tmp_path, server.url))
