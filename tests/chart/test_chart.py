@@ -8,7 +8,8 @@ from fusionrun.__main__ import load_settings
 from fusionrun.cluster.gather import CHILDREN
 from fusionrun.cluster.resources import RESOURCES
 from fusionrun.objects.render import render
-from support.golden import SETTINGS, pinned_of
+from support.golden import SETTINGS
+from support.plans import pinned_of
 from support.runs import make_spec
 
 MONITORING = (

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from fusionrun.api.task import decode_task
-from support.golden import objects_of, pinned_of
+from support.golden import objects_of
+from support.plans import pinned_of
 from support.pod_security import containers, pod_specs
 from support.runs import make_spec
 

@@ -20,7 +20,8 @@ from fusionrun.api.task import EXIT_SERVER_WEDGED, EXIT_USER_ERROR, decode_task
 from fusionrun.objects.render import child_name, render
 from fusionrun.plan.kinds import kind_traits
 from fusionrun.settings import Images, Settings
-from support.golden import SETTINGS, pinned_of
+from support.golden import SETTINGS
+from support.plans import pinned_of
 from support.pod_security import containers
 from support.runs import CLAIM, called_reward, make_spec
 

@@ -11,10 +11,11 @@ from fusionrun import names
 from fusionrun.api.stage import StageKind
 from fusionrun.objects import meta
 from fusionrun.plan.pinned import PinnedPlan
-from support.golden import SETTINGS, UID, objects_of, pinned_of
+from support.golden import SETTINGS, objects_of
+from support.plans import pinned_of
 from support.pod_security import containers, pod_specs, violations
 from support.properties import quick
-from support.runs import CLAIM, make_spec
+from support.runs import CLAIM, UID, make_spec
 
 SECRET = {"name": "hugging-face", "key": "token"}
 GPU = {"limits": {"nvidia.com/gpu": 2, "memory": "8Gi"}}

@@ -4,24 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
-from fusionrun.plan.build import build_plan
-from fusionrun.plan.defaults import fill
 from fusionrun.plan.graph import needed
+from support.plans import plan_of
 from support.properties import quick
-from support.runs import CLAIM, make_spec
+from support.runs import CLAIM
 
-PLAN = build_plan(
-    fill(
-        FusionRunSpec.model_validate(
-            make_spec(
-                target={"family": "Llama3", "model": {"uri": "hf://org/target"}},
-                publish={"uri": f"pvc://{CLAIM}/out"},
-            )
-        )
-    )
-)
+PLAN = plan_of(target={"family": "Llama3", "model": {"uri": "hf://org/target"}}, publish={"uri": f"pvc://{CLAIM}/out"})
 NAMES = [s.name for s in PLAN.stages]
 ARTIFACTS = [s.name for s in PLAN.stages if s.traits.has_artifact]
 completes = st.frozensets(st.sampled_from(ARTIFACTS))

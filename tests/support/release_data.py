@@ -20,7 +20,8 @@ from fusionrun.api.crd import build_crd
 from fusionrun.api.records import SCHEMA_VERSION
 from fusionrun.api.result import Outcome, Progress, StageResult, decode_result, encode_result
 from fusionrun.plan.defaults import descriptions
-from support.golden import GOLDEN, objects_of, one_of_each_kind, pinned_of
+from support.golden import GOLDEN, objects_of, one_of_each_kind
+from support.plans import pinned_of
 from support.release import record, recorded_run, tasks
 
 REPOSITORY = Path(__file__).parents[2]
