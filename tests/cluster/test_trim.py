@@ -76,8 +76,5 @@ def test_trim_does_not_change_its_argument(make):
 
 
 def test_an_object_without_a_status_or_with_an_empty_one_is_no_error(make):
-    assert trim(make.child("Job", "j", spec={}, status=None), finished=False).keys() == {
-        "apiVersion",
-        "kind",
-        "metadata",
-    }
+    trimmed = trim(make.child("Job", "j", spec={}, status=None), finished=False)
+    assert trimmed.keys() == {"apiVersion", "kind", "metadata"}
