@@ -12,13 +12,9 @@ from fusionrun.state.observe.object_ref import run_ref
 
 
 def run(name, finished=False):
-    conditions = [{"type": "Finished", "status": "True" if finished else "False"}]
-    return {
-        "apiVersion": API_VERSION,
-        "kind": KIND,
-        "metadata": {"name": name, "namespace": "demo", "uid": name, "resourceVersion": "1"},
-        "status": {"conditions": conditions},
-    }
+    metadata = {"name": name, "namespace": "demo", "uid": name, "resourceVersion": "1"}
+    status = {"conditions": [{"type": "Finished", "status": str(finished)}]}
+    return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "status": status}
 
 
 class Queue:

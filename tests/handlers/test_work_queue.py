@@ -88,22 +88,15 @@ async def test_a_reconcile_that_asks_for_another_one_gets_it(tiny, until):
     assert tiny not in recorder.queue
 
 
-async def test_of_many_later_requests_the_earliest_wins(tiny, until):
+@pytest.mark.parametrize("delays", [(0.5, 0.02, 0.5, 0.3), (0.05, 0.0)], ids=["later", "now"])
+async def test_of_many_requests_the_earliest_wins(tiny, until, delays):
     recorder = Recorder()
-    for seconds in (0.5, 0.02, 0.5, 0.3):
-        recorder.queue.add_after(tiny, seconds)
+    for seconds in delays:
+        recorder.queue.add_after(tiny, seconds) if seconds else recorder.queue.add(tiny)
     await until(lambda: len(recorder.calls) == 1, 0.4)
-    await asyncio.sleep(0.05)
-    assert len(recorder.calls) == 1
-    assert tiny not in recorder.queue
-
-
-async def test_a_reconcile_now_replaces_the_later_one(tiny):
-    recorder = Recorder()
-    recorder.queue.add_after(tiny, 0.05)
-    recorder.queue.add(tiny)
     await asyncio.sleep(0.1)
     assert len(recorder.calls) == 1
+    assert tiny not in recorder.queue
 
 
 async def test_a_failure_is_retried_with_a_growing_delay_until_a_success(tiny, until, monkeypatch):
