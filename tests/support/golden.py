@@ -64,16 +64,10 @@ def plan_text(pinned: PinnedPlan) -> str:
     """Write a plan as YAML: each stage, its dependencies and its digest."""
     stages = []
     for stage in pinned.plan.stages:
-        full = {
-            "name": stage.name,
-            "digest": pinned.digests.get(stage.name),
-            "inputs": list(stage.inputs),
-            "after": list(stage.after),
-            "server": stage.server,
-            "shards": stage.shards,
-            "gpus": stage.gpus,
-        }
-        stages.append({key: value for key, value in full.items() if value})
+        fields = {"name": stage.name, "digest": pinned.digests.get(stage.name)}
+        fields |= {"inputs": list(stage.inputs), "after": list(stage.after)}
+        fields |= {"server": stage.server, "shards": stage.shards, "gpus": stage.gpus}
+        stages.append({key: value for key, value in fields.items() if value})
     return to_yaml(stages)
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "wait_until_established",
 ]
 REPOSITORY = Path(__file__).parents[2]
+CACHE = Path(os.environ.get("FUSIONRUN_CACHE", Path.home() / ".cache" / "fusionrun"))
 OPERATOR_NAMESPACE = "fusionrun-system"
 
 
@@ -68,15 +69,13 @@ def wait_until_established(crd: dict[str, Any]) -> None:
 
 def built_images() -> Images:
     """Return the image references that hack/images/build has written."""
-    cache = Path(os.environ.get("FUSIONRUN_CACHE", Path.home() / ".cache" / "fusionrun"))
-    found = json.loads((cache / "images" / "refs.json").read_text())
+    found = json.loads((CACHE / "images" / "refs.json").read_text())
     return Images(**{name: found[name] for name in ("data", "serve", "train", "reward", "sandbox")})
 
 
 def audit_log() -> Path:
     """Return the path of the local cluster's audit log."""
-    cache = Path(os.environ.get("FUSIONRUN_CACHE", Path.home() / ".cache" / "fusionrun"))
-    return cache / "cluster" / "log" / "audit.log"
+    return CACHE / "cluster" / "log" / "audit.log"
 
 
 def small_run(name: str, prompts: int, measured: int, tree: Path = REPOSITORY) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A small FusionRun, to be changed by each test in the one thing that it is about."""
+"""A small FusionRun, which each test changes."""
 
 import copy
 import re
