@@ -1,4 +1,4 @@
-"""The CustomResourceDefinition is structural, bounded and described, and has every rule between fields."""
+"""The CustomResourceDefinition is structural, bounded and described, and has every CEL rule."""
 
 import json
 import re
@@ -103,7 +103,7 @@ def test_a_default_is_added_to_the_description_of_its_field():
 
 
 @pytest.mark.parametrize("path", descriptions())
-def test_every_default_is_that_of_a_field_that_is_described_with_it(path):
+def test_every_default_is_in_the_description_of_its_field(path):
     node = FIELDS[f"spec.{path}"]
     assert node["description"].endswith(descriptions()[path])
 
@@ -174,7 +174,7 @@ def test_the_name_of_a_run_is_bounded():
     assert rule["rule"] == f"self.metadata.name.size() <= {names.RUN_NAME_MAX}"
 
 
-def test_what_kubectl_shows_are_fields_of_the_status():
+def test_printer_columns_are_fields_of_the_status():
     for column in crd.PRINTER_COLUMNS:
         assert column["description"]
         path = column["jsonPath"]

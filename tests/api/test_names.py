@@ -37,7 +37,7 @@ def test_the_name_of_a_retry_has_its_number():
 
 @quick
 @given(stages)
-def test_a_stage_is_found_again_from_its_label(stage):
+def test_a_label_identifies_its_stage(stage):
     label = names.stage_label(stage)
     assert LABEL_VALUE.fullmatch(label)
     assert len(label) <= 63

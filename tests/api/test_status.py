@@ -1,4 +1,4 @@
-"""Every reason, state and condition is used, by its constant."""
+"""Every reason, state and condition is used as a constant."""
 
 import re
 from pathlib import Path

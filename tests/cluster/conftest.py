@@ -1,4 +1,4 @@
-"""An API server in memory, with only what the code of cluster/ calls."""
+"""An API server in memory, with only the calls of cluster/."""
 
 from typing import Any
 

@@ -69,15 +69,15 @@ async def test_writes_are_in_the_store_at_once(store, make, execute):
 
 
 async def test_the_status_write_is_guarded_by_the_runs_uid(client, execute, monkeypatch):
-    seen = []
+    applied = []
 
     async def apply_status(manifest):
-        seen.append(manifest)
+        applied.append(manifest)
         return client.objects[TINY]
 
     monkeypatch.setattr(client, "apply_status", apply_status)
     await execute(status=FusionRunStatus())
-    assert seen[0]["metadata"] == {"name": "tiny", "namespace": "demo", "uid": "run-uid"}
+    assert applied[0]["metadata"] == {"name": "tiny", "namespace": "demo", "uid": "run-uid"}
 
 
 async def test_nothing_is_deleted_when_the_status_write_failed(client, store, make, execute):
@@ -147,7 +147,7 @@ async def test_a_repeated_event_increases_the_count(client, execute):
     assert events[0]["lastTimestamp"] == "2026-01-02T03:04:05Z"
 
 
-async def test_an_event_that_cannot_be_posted_is_no_error(client, execute):
+async def test_an_event_that_cannot_be_posted_is_not_an_error(client, execute):
     client.fail_on("create", "Event", 403, "no")
     assert await execute(events=(EVENT,)) == Created([], {})
 

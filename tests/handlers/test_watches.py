@@ -58,7 +58,7 @@ async def test_a_changed_object_adds_its_run(recorder):
     assert recorder.added == ["tiny"] * 3
 
 
-async def test_the_event_of_a_write_is_no_change(recorder):
+async def test_the_event_of_a_write_is_not_a_change(recorder):
     recorder.store.put(run(7))
     await recorder.event("MODIFIED", run(7))
     recorder.store.put(job(8))

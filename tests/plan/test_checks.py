@@ -148,7 +148,7 @@ def test_sft_only_has_one_sample():
 
 
 @pytest.mark.parametrize("stage", ["sft", "dpo"])
-def test_a_batch_that_is_no_multiple_of_the_processes_is_refused(stage):
+def test_a_batch_that_is_not_a_multiple_of_the_processes_is_refused(stage):
     training = {"nodes": 2, "processesPerNode": 3, "sft": {"globalBatchSize": 12}, "dpo": {"globalBatchSize": 12}}
     training[stage] = {"globalBatchSize": 128, "microBatchSize": 2}
     rule = "must be a multiple of microBatchSize x nodes x processesPerNode = 12"
@@ -168,7 +168,7 @@ def test_all_errors_are_reported_together():
 
 
 @pytest.mark.parametrize("preset", ["leetcode", "self-oss-instruct-sc2-exec-filter-50k"])
-def test_a_preset_without_tests_is_refused_with_what_to_do(preset):
+def test_a_preset_without_tests_is_refused_with_instructions(preset):
     (found,) = errors(make_spec(datasets=[{"name": "d", "preset": preset, "task": "Coding"}]))
     assert found[:2] == ("datasets[d].preset", preset)
     assert "the public data set has no tests" in found[2]
@@ -186,4 +186,4 @@ def test_a_reward_model_has_exactly_one_of_model_and_endpoint():
     assert errors(make_spec(rewardModel=called_reward())) == []
     neither = {k: v for k, v in called_reward().items() if k != "endpoint"}
     for reward in (neither, called_reward() | make_spec()["rewardModel"]):
-        assert [(field, said) for field, _, said in errors(make_spec(rewardModel=reward))] == [("rewardModel", rule)]
+        assert [(field, text) for field, _, text in errors(make_spec(rewardModel=reward))] == [("rewardModel", rule)]

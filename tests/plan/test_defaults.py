@@ -146,7 +146,7 @@ def test_only_general_presets_drop_subjects_and_near_duplicates(dataset, subject
         ({**make_spec()["datasets"][0]}, None, None),
         ({**make_spec()["datasets"][0], "maxKept": 7}, None, 7),
     ],
-    ids=["preset", "asks for less", "keeps less", "keeps more", "both", "own data", "own data, bounded"],
+    ids=["preset", "fewer prompts", "fewer kept", "more kept", "both", "own data", "own data, bounded"],
 )
 def test_a_preset_has_the_recipes_size_by_default(given, prompts, kept):
     (dataset,) = filled(datasets=[given]).datasets

@@ -60,7 +60,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class NoEffect:
-    """The field does not change what the stage makes."""
+    """The field does not change the output of the stage."""
 
     reason: str
     path: str = ""
@@ -71,7 +71,7 @@ class NoEffect:
 
 @dataclass(frozen=True)
 class Nested:
-    """The fields of the field's class have rows of their own."""
+    """The fields of the field's class are rows of this table."""
 
 
 Row = InDigest | Stored | NoEffect | Nested
@@ -146,7 +146,7 @@ TABLE: dict[type[Contract], dict[str, Row]] = {
         "uri": Stored(),
         "revision": InDigest("target.model.revision", "two"),
         "destination": Stored(),
-        "hub_endpoint": NoEffect("the fingerprint says what is downloaded", "hub.endpoint", "https://mirror"),
+        "hub_endpoint": NoEffect("the fingerprint identifies the download", "hub.endpoint", "https://mirror"),
     },
     PrepareParameters: {
         "datasets": Nested(),
@@ -300,7 +300,7 @@ def field_of(cls: type[Contract], field: str, plan: PinnedPlan, stage: str) -> A
 
 
 def readable(plan: PinnedPlan, stage: str) -> list[str]:
-    """Return the places of everything that is part of the digest of a stage by its own digest or fingerprint."""
+    """Return the places of the artifacts and references whose digest or fingerprint is in the digest of a stage."""
     node = plan.plan[stage]
     references = [plan.plan.references[i] for i in node.pins]
     return [

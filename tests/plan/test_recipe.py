@@ -95,13 +95,13 @@ SIZES = re.findall(
 )
 
 
-@pytest.mark.parametrize(("preset", "asked", "kept", "sft", "pairs"), SIZES, ids=[row[0] for row in SIZES])
-def test_each_preset_has_the_bounds_of_the_documented_table(preset, asked, kept, sft, pairs):
-    asked, kept, sft, pairs = (int(cell.replace(",", "")) for cell in (asked, kept, sft, pairs))
+@pytest.mark.parametrize(("preset", "prompts", "kept", "sft", "pairs"), SIZES, ids=[row[0] for row in SIZES])
+def test_each_preset_has_the_bounds_of_the_documented_table(preset, prompts, kept, sft, pairs):
+    prompts, kept, sft, pairs = (int(cell.replace(",", "")) for cell in (prompts, kept, sft, pairs))
     published = PUBLISHED[Preset(preset)]
     assert (published.sft_rows, published.pairs, published.total) == (sft, pairs, kept)
     assert default_max_kept(Preset(preset)) == kept
-    assert default_max_prompts(Preset(preset), kept) == asked
+    assert default_max_prompts(Preset(preset), kept) == prompts
 
 
 def test_the_documented_table_has_every_preset_and_the_published_totals():

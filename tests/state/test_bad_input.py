@@ -1,4 +1,4 @@
-"""Bad input that reached the operator: the run fails at once, with the field, the value and the rule.
+"""Invalid specs that reached the operator: the run fails at once, with the field, the value and the rule.
 
 tests/plan/test_checks.py has every rule of the plan.
 """
@@ -46,7 +46,7 @@ def test_all_rules_that_a_spec_breaks_are_in_the_message():
     assert "spec.training.dpo.globalBatchSize" in message
 
 
-def test_a_refused_run_is_left_alone():
+def test_a_refused_run_is_not_changed_again():
     decision = world_after(training={"nodes": 3}).reconcile()
     assert (decision.create, decision.status, decision.delete, decision.events) == ((), None, (), ())
 

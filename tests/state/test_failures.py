@@ -18,7 +18,7 @@ def pod(name: str, finished: str = "2026-01-02T03:04:05Z", reason: str = "", **t
     ended = {"exitCode": 1, "finishedAt": finished} | terminated
     status: dict[str, Any] = {"phase": "Failed", "containerStatuses": [{"name": "c", "state": {"terminated": ended}}]}
     if reason:
-        status |= {"reason": reason, "message": "the node said so"}
+        status |= {"reason": reason, "message": "low on memory"}
     return {"metadata": {"name": name}, "status": status}
 
 
@@ -32,7 +32,7 @@ def why(*pods: dict[str, Any], tails: dict[str, str] | None = None) -> Failure:
 def test_a_disrupted_pod_is_an_infrastructure_error(reason):
     found = why(pod("a", reason=reason, exitCode=137))
     assert found.reason is Reason.INFRASTRUCTURE_ERROR
-    assert found.message == f"pod a: {reason}: the node said so"
+    assert found.message == f"pod a: {reason}: low on memory"
     assert found.retryable
 
 

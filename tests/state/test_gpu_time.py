@@ -12,7 +12,7 @@ GPUS = 8
 
 
 def training(**changes: Any) -> World:
-    """Return a world in which sft has a job, and none of its pods has a node."""
+    """Return a world in which sft has a Job, and none of its pods has a node."""
     resources = {"limits": {"nvidia.com/gpu": GPUS}}
     world = World(make_run(training={"nodes": 1, "processesPerNode": GPUS, "resources": resources}, **changes))
     world.run_until("sft")

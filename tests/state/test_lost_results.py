@@ -68,7 +68,7 @@ def test_a_failure_that_a_slow_watch_has_not_reported_is_explained(stage):
 
 
 @pytest.mark.parametrize("stage", ["resolve", "construct", "evaluate/final"])
-def test_a_lost_result_that_others_need_is_made_again(stage):
+def test_a_stage_whose_lost_result_others_need_is_retried(stage):
     run = make_run()
     run["spec"]["evaluation"]["gate"] = [{"benchmark": "math-test", "against": "Base", "minDelta": 1.0}]
     world = lose_results(stage, World(run))

@@ -35,7 +35,7 @@ RUNS = {"phase": "Running", "containerStatuses": [{"name": "c", "state": {"runni
 
 
 def scoring(**changes) -> World:
-    """Return a world in which score/ada has a job without pods, with two shards of two GPUs."""
+    """Return a world in which score/ada has a Job without pods, with two shards of two GPUs."""
     reward = make_spec()["rewardModel"] | {"resources": GPU}
     before = ("resolve", "prepare/prompts", "prepare/benchmarks", "serve/ada", "generate/ada")
     return world_after(*before, rewardModel=reward, **changes)

@@ -56,8 +56,8 @@ def test_a_missing_prerequisite_is_waited_for_and_named(field, absent, reason):
     scheduling = {key: absent} if section == "scheduling" else {}
     world = World(make_run(scheduling=scheduling), absent={absent})
     decision = world.reconcile()
-    status, said, message = world.condition("Ready")
-    assert (status, said) == ("False", reason)
+    status, found, message = world.condition("Ready")
+    assert (status, found) == ("False", reason)
     value = "PyTorchJob" if key == "backend" else absent
     assert message.startswith(f"spec.{field}: {value!r}: ")
     assert decision.requeue_seconds == world.settings.missing_seconds

@@ -1,4 +1,4 @@
-"""When a model server has failed: not while it waits, and not for an old crash."""
+"""A server fails if it crashes repeatedly or is not ready in time, but not while it waits or after an old crash."""
 
 from datetime import timedelta
 
@@ -42,7 +42,7 @@ NOT_READY = Reason.SERVER_NOT_READY
     ],
     ids=["one crash", "crash loop", "crash loop after Ready", "old crashes", "out of memory", "startup probe"],
 )
-def test_a_server_fails_because_of(restarts, last, life, was_ready, reason, text):
+def test_the_cause_of_a_failed_server(restarts, last, life, was_ready, reason, text):
     world = served()
     crashed(world, restarts, last, life, was_ready=was_ready)
     stage = world.stage("serve/ada")
@@ -62,7 +62,7 @@ def test_a_failed_server_fails_the_run_with_its_log():
 
 
 def test_a_server_that_waits_for_a_node_never_fails():
-    """Nor does the progress deadline count that older releases set on its Deployment."""
+    """The progress deadline that older releases set on the Deployment is ignored."""
     world = served()
     late = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
     pod = world.place("serve/ada")

@@ -83,8 +83,8 @@ def test_no_pushed_progress_breaks_the_decision_or_the_status(pushed):
 
 def test_a_number_that_a_status_cannot_hold_is_left_out_of_a_result():
     """The rest of the result of a diverged training run is kept."""
-    said = '{"outcome":"Succeeded","counts":{"rows":7,"huge":1%s},"numbers":{"last_loss":NaN,"big":1e400,"last":0.5}}'
-    result = decode_result(said % ("0" * 30))
+    text = '{"outcome":"Succeeded","counts":{"rows":7,"huge":1%s},"numbers":{"last_loss":NaN,"big":1e400,"last":0.5}}'
+    result = decode_result(text % ("0" * 30))
     assert (result.counts, result.numbers) == ({"rows": 7}, {"last": 0.5})
     lost = float("nan")
 

@@ -11,7 +11,7 @@ from fusionrun.state.observe.object_fields import format_time
 from fusionrun.state.observe.object_ref import ref_of
 from support.world import World, world_after
 
-MESSAGE = "server wedged: no token accepted for 600 s"
+MESSAGE = "server stalled: no token accepted for 600 s"
 STALLED = StageResult(outcome=Outcome.FAILED, server_wedged=True, message=MESSAGE)
 
 

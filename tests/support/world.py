@@ -122,7 +122,7 @@ class World:
         self.events += decision.events
 
     def settle(self) -> None:
-        """Reconcile until nothing is created or deleted any more."""
+        """Reconcile until nothing is created or deleted."""
         for _ in range(20):
             decision = self.reconcile()
             if not decision.create and not decision.delete:
