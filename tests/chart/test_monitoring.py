@@ -16,51 +16,43 @@ NAMES = Metrics(list).names() | {
 }
 
 
-@pytest.fixture
-def dashboard(root):
-    return json.loads((root / "manifests/monitoring/dashboard.json").read_text())
+def queries(root):
+    dashboard = json.loads((root / "manifests/monitoring/dashboard.json").read_text())
+    for panel in dashboard["panels"]:
+        for target in panel.get("targets", []):
+            yield panel["title"], target["expr"]
+    for variable in dashboard["templating"]["list"]:
+        if variable["type"] == "query":
+            yield variable["name"], variable["definition"]
+    for group in yaml.safe_load((root / "manifests/monitoring/rules.yaml").read_text())["groups"]:
+        for rule in group["rules"]:
+            yield rule["alert"], rule["expr"]
 
 
-@pytest.fixture
-def alerts(root):
-    groups = yaml.safe_load((root / "manifests/monitoring/rules.yaml").read_text())["groups"]
-    return [rule for group in groups for rule in group["rules"]]
-
-
-@pytest.fixture
-def queries(dashboard, alerts):
-    """The queries of the dashboard and the alerts, with a title each."""
-    variables = dashboard["templating"]["list"]
-    return [
-        *((panel["title"], target["expr"]) for panel in dashboard["panels"] for target in panel.get("targets", [])),
-        *((variable["name"], variable["definition"]) for variable in variables if variable["type"] == "query"),
-        *((rule["alert"], rule["expr"]) for rule in alerts),
-    ]
-
-
-def test_every_queried_series_exists(queries):
+def test_every_queried_series_exists(root):
     pattern = r"\b(?:fusionrun_(?!dev_)|process_)\w+"
-    queried = {name for _, query in queries for name in re.findall(pattern, query)}
+    queried = {name for _, query in queries(root) for name in re.findall(pattern, query)}
     assert len(queried) > 15
     assert queried <= NAMES
 
 
-def test_every_queried_label_exists(queries):
+def test_every_queried_label_exists(root):
     families = {**_GAUGES, **{f"{name}_total": family for name, family in _COUNTERS.items()}}
-    for title, query in queries:
+    for title, query in queries(root):
         for name, matchers in re.findall(r"\b(fusionrun_\w+)\{([^}]*)\}", query):
             if name in families:
                 queried = set(re.findall(r"(\w+)\s*(?:=~|=|!=)", matchers))
                 assert queried <= set(families[name][1]), f"{title}: {name}"
 
 
-def test_every_metric_of_a_run_is_on_the_dashboard(queries):
-    shown = " ".join(query for _, query in queries)
+def test_every_metric_of_a_run_is_on_the_dashboard(root):
+    shown = " ".join(query for _, query in queries(root))
     left_out = {"fusionrun_created_timestamp_seconds"}
     assert [n for n in _GAUGES if n not in shown and n not in left_out] == []
 
 
-def test_panels_do_not_overlap_and_have_a_query(dashboard):
+def test_panels_do_not_overlap_and_have_a_query(root):
+    dashboard = json.loads((root / "manifests/monitoring/dashboard.json").read_text())
     cells = set()
     for panel in dashboard["panels"]:
         at = panel["gridPos"]
@@ -74,7 +66,8 @@ def test_panels_do_not_overlap_and_have_a_query(dashboard):
 
 
 @pytest.mark.parametrize("annotation", ["summary", "description"])
-def test_every_alert_has_a_severity_a_summary_and_a_description(alerts, annotation):
-    for rule in alerts:
-        assert rule["annotations"][annotation], rule["alert"]
-        assert rule["labels"]["severity"] in ("info", "warning", "critical")
+def test_every_alert_has_a_summary_and_a_description(root, annotation):
+    for group in yaml.safe_load((root / "manifests/monitoring/rules.yaml").read_text())["groups"]:
+        for rule in group["rules"]:
+            assert rule["annotations"][annotation], rule["alert"]
+            assert rule["labels"]["severity"] in ("info", "warning", "critical")
