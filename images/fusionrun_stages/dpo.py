@@ -11,8 +11,8 @@ Source: FuseChat-3.0 (arXiv 2503.04222), length-normalised DPO; ``sigmoid_norm``
 import logging
 
 from fusionrun.api.parameters import DpoParameters
-from fusionrun_stages.training import outcome, ranks
-from fusionrun_stages.training.zero import accumulation_steps
+from fusionrun_stages.training import finish, ranks
+from fusionrun_stages.training.zero import gradient_accumulation_steps
 from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger("fusionrun_stages")
@@ -22,34 +22,34 @@ def run(work: Work) -> Made:
     """Train, or go on training, or tell what was trained."""
     parameters = work.task.parameters
     assert isinstance(parameters, DpoParameters)
-    finished = outcome.read_finished(work.output)
+    finished = finish.read_finished(work.output)
     if finished is not None:
         if ranks.rank() == 0:
-            outcome.clean_up(work.output, finished.details["checkpoints"])
+            finish.clean_up(work.output, finished.details["checkpoints"])
         return finished
-    accumulation = accumulation_steps(parameters, ranks.world_size())
-    with ranks.explained("dpo"):
+    accumulation = gradient_accumulation_steps(parameters, ranks.world_size())
+    with ranks.explain_torch_errors("dpo"):
         return _train(work, parameters, accumulation)
 
 
 def _train(work: Work, parameters: DpoParameters, accumulation: int) -> Made:
     cuda = work.task.gpus > 0
-    ranks.join(parameters.zero_stage, cuda=cuda)
+    ranks.join_process_group(parameters.zero_stage, cuda=cuda)
     from trl import DPOConfig, DPOTrainer
 
-    from fusionrun_stages.training import callback
-    from fusionrun_stages.training.arguments import common_arguments
+    from fusionrun_stages.training import callbacks
+    from fusionrun_stages.training.arguments import shared_arguments
     from fusionrun_stages.training.rows import load_rows, load_tokenizer
     from fusionrun_stages.training.tokens import CHECKED_ROWS, Tokens, check_tokens, drop_long
 
     tokenizer = load_tokenizer(parameters.model_path)
-    checkpoints = work.output / outcome.CHECKPOINTS
+    checkpoints = work.output / finish.CHECKPOINTS
     config = DPOConfig(
         loss_type=["sigmoid_norm" if parameters.length_normalized else "sigmoid"],
         beta=parameters.beta,
-        **common_arguments(parameters, accumulation, checkpoints, cuda=cuda),
+        **shared_arguments(parameters, accumulation, checkpoints, cuda=cuda),
     )
-    resume_from, removed = outcome.find_resume_point(checkpoints)
+    resume_from, removed = finish.find_resume_point(checkpoints)
     log.info("training goes on from %s; removed %s", resume_from or "the SFT model", removed or "nothing")
 
     with config.main_process_first(local=False):
@@ -59,7 +59,7 @@ def _train(work: Work, parameters: DpoParameters, accumulation: int) -> Made:
         args=config,
         train_dataset=pairs,
         processing_class=tokenizer,
-        callbacks=[callback.Progress(work.report), callback.FirstLoss(), callback.MarkWhole()],
+        callbacks=[callbacks.ProgressCallback(work.report), callbacks.FirstLossCheck(), callbacks.MarkComplete()],
     )
     tokenized = trainer.train_dataset
     for index in range(min(CHECKED_ROWS, len(pairs))):
@@ -67,7 +67,7 @@ def _train(work: Work, parameters: DpoParameters, accumulation: int) -> Made:
         for side in ("chosen", "rejected"):
             tokens = Tokens(row["prompt_ids"], row[f"{side}_ids"])
             end_of_turn = check_tokens(tokenizer, pairs[index]["prompt"] + pairs[index][side], tokens)
-    outcome.stop_at_every_end_of_turn(trainer.model, tokenizer, end_of_turn)
+    finish.stop_at_every_end_of_turn(trainer.model, tokenizer, end_of_turn)
 
     columns = [tokenized[name] for name in ("prompt_ids", "chosen_ids", "rejected_ids")]
     sizes = [(len(prompt), len(chosen), len(rejected)) for prompt, chosen, rejected in zip(*columns, strict=True)]
@@ -81,4 +81,4 @@ def _train(work: Work, parameters: DpoParameters, accumulation: int) -> Made:
         "dropped_long": dropped,
         "tokens": round(parameters.epochs * sum(2 * prompt + chosen + rejected for prompt, chosen, rejected in kept)),
     }
-    return outcome.finish(trainer, work.output, {"resumed_from": resume_from}, counts, parameters.save_steps)
+    return finish.finish(trainer, work.output, {"resumed_from": resume_from}, counts, parameters.save_steps)

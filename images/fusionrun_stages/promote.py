@@ -17,7 +17,7 @@ from fusionrun.api.parameters import PromoteParameters
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.models.attention import attention_of
 from fusionrun_stages.training.checkpoints import candidates, model_files, settle
-from fusionrun_stages.training.outcome import CHECKPOINTS, MODEL
+from fusionrun_stages.training.finish import CHECKPOINTS, MODEL
 from fusionrun_stages.training.tokens import Tokens, split_conversation
 from fusionrun_stages.volume.paths import inside_volume
 from fusionrun_stages.work import Made, Work
@@ -35,7 +35,7 @@ class HeldOutPair(NamedTuple):
     rejected: Tokens
 
 
-class Standing(NamedTuple):
+class HeldOutResult(NamedTuple):
     """How a candidate does on the held-out pairs."""
 
     accuracy: float
@@ -74,18 +74,18 @@ def run(work: Work) -> Made:
     )
 
 
-def choose(standings: dict[int, Standing]) -> int:
+def choose(standings: dict[int, HeldOutResult]) -> int:
     """Return the step with the highest accuracy; of equals the lowest loss; of equals again the latest."""
     return max(standings, key=lambda step: (standings[step].accuracy, -standings[step].loss, step))
 
 
-def standing_of(margins: list[float], beta: float) -> Standing:
+def evaluate_margins(margins: list[float], beta: float) -> HeldOutResult:
     """Turn the pairs' margins (chosen minus rejected log-ratio, per token if so trained) into accuracy and loss."""
     import torch
 
     values = torch.tensor(margins, dtype=torch.float64)
     loss = -torch.nn.functional.logsigmoid(beta * values).mean()
-    return Standing(accuracy=float((values > 0).double().mean()), loss=float(loss))
+    return HeldOutResult(accuracy=float((values > 0).double().mean()), loss=float(loss))
 
 
 def log_ratio_margins(
@@ -105,7 +105,7 @@ def log_ratio_margins(
 
 def _measure(
     work: Work, parameters: PromoteParameters, named: dict[int, Path], pairs: list[HeldOutPair]
-) -> dict[int, Standing]:
+) -> dict[int, HeldOutResult]:
     total = (1 + len(named)) * len(pairs)
     cuda = work.task.gpus > 0
     reference = _log_probabilities(parameters.reference_model_path, pairs, cuda=cuda)
@@ -114,7 +114,7 @@ def _measure(
     for count, (step, path) in enumerate(named.items(), start=2):
         policy = _log_probabilities(str(path), pairs, cuda=cuda)
         margins = log_ratio_margins(policy, reference, pairs, length_normalized=parameters.length_normalized)
-        standings[step] = standing_of(margins, parameters.beta)
+        standings[step] = evaluate_margins(margins, parameters.beta)
         work.report(count * len(pairs), total, "pairs", held_out_accuracy=standings[step].accuracy)
     return standings
 

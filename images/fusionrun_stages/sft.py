@@ -10,8 +10,8 @@ import logging
 from typing import Any
 
 from fusionrun.api.parameters import SftParameters
-from fusionrun_stages.training import outcome, ranks
-from fusionrun_stages.training.zero import accumulation_steps
+from fusionrun_stages.training import finish, ranks
+from fusionrun_stages.training.zero import gradient_accumulation_steps
 from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger("fusionrun_stages")
@@ -21,30 +21,30 @@ def run(work: Work) -> Made:
     """Train, or go on training, or tell what was trained."""
     parameters = work.task.parameters
     assert isinstance(parameters, SftParameters)
-    finished = outcome.read_finished(work.output)
+    finished = finish.read_finished(work.output)
     if finished is not None:
         if ranks.rank() == 0:
-            outcome.clean_up(work.output, [])
+            finish.clean_up(work.output, [])
         return finished
-    accumulation = accumulation_steps(parameters, ranks.world_size())
-    with ranks.explained("sft"):
+    accumulation = gradient_accumulation_steps(parameters, ranks.world_size())
+    with ranks.explain_torch_errors("sft"):
         return _train(work, parameters, accumulation)
 
 
 def _train(work: Work, parameters: SftParameters, accumulation: int) -> Made:
     cuda = work.task.gpus > 0
-    ranks.join(parameters.zero_stage, cuda=cuda)
+    ranks.join_process_group(parameters.zero_stage, cuda=cuda)
     from trl import SFTConfig, SFTTrainer
 
-    from fusionrun_stages.training import callback
-    from fusionrun_stages.training.arguments import common_arguments
+    from fusionrun_stages.training import callbacks
+    from fusionrun_stages.training.arguments import shared_arguments
     from fusionrun_stages.training.rows import load_rows, load_tokenizer
     from fusionrun_stages.training.tokens import CHECKED_ROWS, Tokens, check_tokens, drop_long
 
     tokenizer = load_tokenizer(parameters.model_path)
-    checkpoints = work.output / outcome.CHECKPOINTS
-    config = SFTConfig(completion_only_loss=True, **common_arguments(parameters, accumulation, checkpoints, cuda=cuda))
-    resume_from, removed = outcome.find_resume_point(checkpoints)
+    checkpoints = work.output / finish.CHECKPOINTS
+    config = SFTConfig(completion_only_loss=True, **shared_arguments(parameters, accumulation, checkpoints, cuda=cuda))
+    resume_from, removed = finish.find_resume_point(checkpoints)
     log.info("training goes on from %s; removed %s", resume_from or "the target model", removed or "nothing")
 
     with config.main_process_first(local=False):
@@ -55,7 +55,7 @@ def _train(work: Work, parameters: SftParameters, accumulation: int) -> Made:
         args=config,
         train_dataset=rows,
         processing_class=tokenizer,
-        callbacks=[callback.Progress(work.report), callback.MarkWhole()],
+        callbacks=[callbacks.ProgressCallback(work.report), callbacks.MarkComplete()],
     )
     tokenized = trainer.train_dataset
     for index in range(min(CHECKED_ROWS, len(rows))):
@@ -63,7 +63,7 @@ def _train(work: Work, parameters: SftParameters, accumulation: int) -> Made:
         start = sum(label == -100 for label in row["labels"])  # noqa: PLR2004 - what the loss ignores
         tokens = Tokens(row["input_ids"][:start], row["input_ids"][start:])
         end_of_turn = check_tokens(tokenizer, rows[index]["prompt"] + rows[index]["completion"], tokens)
-    outcome.stop_at_every_end_of_turn(trainer.model, tokenizer, end_of_turn)
+    finish.stop_at_every_end_of_turn(trainer.model, tokenizer, end_of_turn)
 
     lengths = [len(ids) for ids in tokenized["input_ids"]]
     trainer.train_dataset, dropped = drop_long(tokenized, lengths, parameters.max_length, "sft")
@@ -75,7 +75,7 @@ def _train(work: Work, parameters: SftParameters, accumulation: int) -> Made:
         "dropped_long": dropped,
         "tokens": round(parameters.epochs * tokens_an_epoch),
     }
-    return outcome.finish(trainer, work.output, {"resumed_from": resume_from}, counts, None)
+    return finish.finish(trainer, work.output, {"resumed_from": resume_from}, counts, None)
 
 
 def _prompt_and_completion(row: dict[str, Any]) -> dict[str, Any]:

@@ -41,12 +41,12 @@ def main() -> None:
     asked = json.loads(Path(sys.argv[1]).read_text())
     tell(walls=walls([tuple(t) for t in asked["targets"]]))
     try:
-        found = coding.walls()
+        found = coding.isolation()
     except UserError as error:
         tell(refused=str(error))
         return
     tell(runtime_class=found.runtime_class, programs_at_once=found.programs_at_once)
-    judge.CPU_SECONDS, judge.PROGRAM_LIMITS = 1, judge.Limits(1, 256 * 2**20, 2**20)
+    judge.CPU_SECONDS, judge.PROGRAM_LIMITS = 1, judge.ResourceLimits(1, 256 * 2**20, 2**20)
     judged = judge.Judge()
     for name, program, tests, entry_point, patient in asked["cases"]:
         judge.WALL_SECONDS = 30.0 if patient else 3.0
@@ -55,7 +55,7 @@ def main() -> None:
         tell(name=name, verdict=grade.verdict, detail=grade.detail, after=after.verdict)
     judged.close()
     judge.WALL_SECONDS = 30.0
-    together = [coding.Program(program, (test,), None) for _, program, test in asked["together"]]
+    together = [coding.Submission(program, (test,), None) for _, program, test in asked["together"]]
     for number, grade in coding.grade_all(together):
         tell(beside=asked["together"][number][0], verdict=grade.verdict, detail=grade.detail)
     tell(done=True)

@@ -73,24 +73,24 @@ def test_a_first_loss_other_than_ln_2_is_refused():
     from transformers import TrainerState
 
     from fusionrun_stages.errors import UserError
-    from fusionrun_stages.training.callback import FirstLoss
+    from fusionrun_stages.training.callbacks import FirstLossCheck
 
     first, later = TrainerState(global_step=1), TrainerState(global_step=2)
-    FirstLoss().on_log(None, first, None, logs={"loss": math.log(2) + 9e-4})
-    FirstLoss().on_log(None, later, None, logs={"loss": 0.1})
+    FirstLossCheck().on_log(None, first, None, logs={"loss": math.log(2) + 9e-4})
+    FirstLossCheck().on_log(None, later, None, logs={"loss": 0.1})
     for wrong in (math.log(2) + 2e-3, float("nan")):
         with pytest.raises(UserError, match="not ln 2"):
-            FirstLoss().on_log(None, first, None, logs={"loss": wrong})
+            FirstLossCheck().on_log(None, first, None, logs={"loss": wrong})
 
 
 def test_progress_tells_what_people_ask_for_and_a_nan_ends_the_training():
     from types import SimpleNamespace
 
     from fusionrun_stages.errors import UserError
-    from fusionrun_stages.training.callback import Progress
+    from fusionrun_stages.training.callbacks import ProgressCallback
 
     sent = []
-    callback = Progress(lambda *position, **numbers: sent.append((position, numbers)))
+    callback = ProgressCallback(lambda *position, **numbers: sent.append((position, numbers)))
     state = SimpleNamespace(global_step=3, max_steps=12, is_world_process_zero=True)
     logs = {"loss": 0.6, "epoch": 0.5, "learning_rate": 1e-6, "rewards/accuracies": 0.75, "num_tokens": 100}
     callback.on_log(None, state, None, logs=logs)

@@ -10,7 +10,7 @@ httpx = pytest.importorskip("httpx")
 
 
 from fusionrun_stages import generate
-from fusionrun_stages.client.server import SERVER_ERROR_ATTEMPTS, Heartbeat, watch
+from fusionrun_stages.client.retries import SERVER_ERROR_ATTEMPTS, Heartbeat, watch_for_stall
 from fusionrun_stages.errors import InfrastructureError, ServerWedgedError, UserError
 from support.generation import PROMPTS, TOTAL, rows, run
 
@@ -40,7 +40,7 @@ def test_server_errors_are_counted_by_themselves(tmp_path, server):
 
 
 def test_a_prompt_whose_every_try_is_a_server_error_is_recorded(tmp_path, server, monkeypatch):
-    monkeypatch.setattr("fusionrun_stages.client.server.WAIT_MAX_SECONDS", 0.01)
+    monkeypatch.setattr("fusionrun_stages.client.retries.WAIT_MAX_SECONDS", 0.01)
     server.plan = lambda body, number: (500, {}, {}) if body["messages"][0]["content"] == "p 1" else None
     assert run(tmp_path, server.url).counts["errors"] == 1
     assert len(server.asked) == len(PROMPTS) + SERVER_ERROR_ATTEMPTS - 1
@@ -53,7 +53,7 @@ def test_timeouts_conflicts_and_pages_of_a_proxy_are_tried_again(tmp_path, serve
 
 
 def test_a_limit_per_day_ends_the_stage_and_keeps_what_is_stored(tmp_path, server, monkeypatch):
-    monkeypatch.setattr("fusionrun_stages.client.server.REFUSED_STALLS", 0.5)
+    monkeypatch.setattr("fusionrun_stages.client.retries.RATE_LIMITED_STALLS", 0.5)
     server.plan = lambda body, number: (429, {"Retry-After": "0.05"}, {}) if number > 6 else None
     with pytest.raises(InfrastructureError, match=r"requests were refused as too many \(429\).* is stored"):
         run(tmp_path, server.url, external=True, stall_seconds=2)
@@ -77,7 +77,7 @@ def test_a_prompt_that_a_moderation_forbids_is_recorded_with_its_reason(tmp_path
 
 
 def test_a_key_that_may_do_nothing_ends_the_stage(tmp_path, server, monkeypatch):
-    monkeypatch.setattr("fusionrun_stages.client.server.WAIT_MAX_SECONDS", 0.01)
+    monkeypatch.setattr("fusionrun_stages.client.retries.WAIT_MAX_SECONDS", 0.01)
     server.plan = lambda body, number: MODERATED
     with pytest.raises(UserError, match="answered 403: flagged"):
         run(tmp_path, server.url, external=True)
@@ -96,7 +96,7 @@ def test_two_wedged_servers_behind_one_address_are_no_sign_of_life():
         return next(counts)
 
     with pytest.raises(ServerWedgedError, match="no token accepted"):
-        asyncio.run(asyncio.wait_for(watch(Heartbeat(), 0.2, "no token accepted", count), 5))
+        asyncio.run(asyncio.wait_for(watch_for_stall(Heartbeat(), 0.2, "no token accepted", count), 5))
 
 
 def test_a_refused_prompt_is_recorded_with_its_reason(tmp_path, server):

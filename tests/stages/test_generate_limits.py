@@ -13,7 +13,7 @@ from fusionrun.api.models import Quota
 from fusionrun.api.result import decode_result
 from fusionrun.api.task import EXIT_SERVER_WEDGED, encode_task
 from fusionrun_stages import __main__ as stages
-from fusionrun_stages.client.quota import Limits
+from fusionrun_stages.client.quota import QuotaShare
 from fusionrun_stages.errors import InfrastructureError, ServerWedgedError, UserError
 from support.generation import PROMPTS, TOTAL, make_task, run
 
@@ -153,10 +153,10 @@ def test_a_quota_ends_the_generation_and_a_larger_one_goes_on(tmp_path, server, 
 
 
 def test_shards_share_a_quota_out_whole():
-    shares = [Limits.of(Quota(max_requests=10, max_cost=0.5), 4, shard) for shard in range(4)]
+    shares = [QuotaShare.of(Quota(max_requests=10, max_cost=0.5), 4, shard) for shard in range(4)]
     assert [share.requests for share in shares] == [3, 3, 2, 2]
     assert sum(share.cost_micro for share in shares) == 500_000
-    assert Limits.of(None, 4, 0).reached(9, 9, 9) == ""
+    assert QuotaShare.of(None, 4, 0).reached(9, 9, 9) == ""
 
 
 def test_an_account_without_money_ends_at_once(tmp_path, server):

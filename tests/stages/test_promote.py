@@ -8,23 +8,23 @@ import pytest
 from fusionrun.api.parameters import PromoteParameters
 from fusionrun.api.task import StageTask
 from fusionrun_stages import promote
-from fusionrun_stages.promote import HeldOutPair, Standing, choose
-from fusionrun_stages.training.checkpoints import mark_whole
+from fusionrun_stages.promote import HeldOutPair, HeldOutResult, choose
+from fusionrun_stages.training.checkpoints import mark_complete
 from fusionrun_stages.training.tokens import Tokens
 from fusionrun_stages.work import Work
 from support import tiny_llama
 
 
 def test_higher_accuracy_wins_whatever_the_loss():
-    assert choose({400: Standing(0.8, 0.9), 500: Standing(0.7, 0.1)}) == 400
+    assert choose({400: HeldOutResult(0.8, 0.9), 500: HeldOutResult(0.7, 0.1)}) == 400
 
 
 def test_equal_accuracy_goes_to_the_lower_loss():
-    assert choose({400: Standing(0.8, 0.3), 500: Standing(0.8, 0.5)}) == 400
+    assert choose({400: HeldOutResult(0.8, 0.3), 500: HeldOutResult(0.8, 0.5)}) == 400
 
 
 def test_equal_in_both_goes_to_the_later_step():
-    assert choose({400: Standing(0.8, 0.3), 500: Standing(0.8, 0.3)}) == 500
+    assert choose({400: HeldOutResult(0.8, 0.3), 500: HeldOutResult(0.8, 0.3)}) == 500
 
 
 PAIR = HeldOutPair(Tokens([1], [2, 3]), Tokens([1], [4, 5, 6, 7]))
@@ -40,7 +40,7 @@ def test_margins_are_per_token_where_training_was():
 
 def test_standing_is_the_dpo_loss_and_the_share_that_is_right():
     pytest.importorskip("torch")
-    standing = promote.standing_of([1.0, -1.0, 0.0, 2.0], beta=0.5)
+    standing = promote.evaluate_margins([1.0, -1.0, 0.0, 2.0], beta=0.5)
     losses = [math.log1p(math.exp(-0.5 * margin)) for margin in (1.0, -1.0, 0.0, 2.0)]
     assert standing.accuracy == 0.5, "a tie is not a win"
     assert standing.loss == pytest.approx(sum(losses) / 4)
@@ -79,7 +79,7 @@ def dpo(llama, tmp_path):
         model.save_pretrained(folder)
         llama.make_tokenizer().save_pretrained(folder)
         if place != "model":
-            mark_whole(folder, 2)
+            mark_complete(folder, 2)
     (tmp_path / "dpo" / "manifest.json").write_text(json.dumps({"counts": {"steps": 9}}))
     return tmp_path
 

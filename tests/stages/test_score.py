@@ -15,7 +15,7 @@ from fusionrun.api.records import Prompt, Response, Score
 from fusionrun.api.task import StageTask
 from fusionrun_stages import score
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.reward.model import RewardModel
+from fusionrun_stages.reward.model import LoadedRewardModel
 from fusionrun_stages.volume.parquet import read_rows, write_rows
 from fusionrun_stages.work import Work
 
@@ -115,8 +115,8 @@ def test_responses_that_say_the_same_are_scored_once_and_alike(tmp_path, model_p
         [Response(prompt_id=p, sample_index=i, text=t, **fields) for p in ("p0", "p1") for i, t in enumerate(texts)],
     )
     scored = []
-    original = RewardModel.score
-    monkeypatch.setattr(RewardModel, "score", lambda self, batch: scored.extend(batch) or original(self, batch))
+    original = LoadedRewardModel.score
+    monkeypatch.setattr(LoadedRewardModel, "score", lambda self, batch: scored.extend(batch) or original(self, batch))
     made = score.run(work)
     rows = {(r.prompt_id, r.sample_index): r.score_micro for r in read_rows(work.output / made.files[0], Score)}
     assert made.counts["scored"] == len(rows) == 8
@@ -144,7 +144,7 @@ def test_finished_batches_are_kept_and_a_torn_one_is_scored_again(tmp_path, mode
 
     work = prepare(tmp_path / "cut", model_path)
     scored = []
-    original = RewardModel.score
+    original = LoadedRewardModel.score
 
     def dies_in_the_third_batch(self, batch):
         if len(scored) == 2:
@@ -152,7 +152,7 @@ def test_finished_batches_are_kept_and_a_torn_one_is_scored_again(tmp_path, mode
         scored.append(len(batch))
         return original(self, batch)
 
-    monkeypatch.setattr(RewardModel, "score", dies_in_the_third_batch)
+    monkeypatch.setattr(LoadedRewardModel, "score", dies_in_the_third_batch)
     with pytest.raises(KeyboardInterrupt):
         score.run(Work(work.task, work.output, 0, "first", work.report))
     (part,) = (work.output / "parts").iterdir()
@@ -160,7 +160,7 @@ def test_finished_batches_are_kept_and_a_torn_one_is_scored_again(tmp_path, mode
     part.write_bytes(part.read_bytes() + b'{"plan": "torn')
 
     again = []
-    monkeypatch.setattr(RewardModel, "score", lambda self, batch: again.append(len(batch)) or original(self, batch))
+    monkeypatch.setattr(LoadedRewardModel, "score", lambda self, batch: again.append(len(batch)) or original(self, batch))
     assert (work.output / score.run(work).files[0]).read_bytes() == expected
     assert again == [2]
 
@@ -175,7 +175,7 @@ def test_part_of_another_plan_is_passed_over(tmp_path, model_path):
 
 
 def calibration_of(model_path, low, high, *, swap=False):
-    model = RewardModel(model_path, "cpu", trust_remote_code=False)
+    model = LoadedRewardModel(model_path, "cpu", trust_remote_code=False)
     answers = ["yes", "no way"]
     scores = model.score([model.encode("Well?", answer) for answer in answers])
     better, worse = sorted(answers, key=lambda a: -scores[answers.index(a)])
@@ -212,16 +212,16 @@ def test_calibration_refuses_another_scale(tmp_path, model_path):
 def test_what_is_no_reward_model_is_refused(tmp_path, options, message):
     path = save(tmp_path, **options)
     with pytest.raises(UserError, match=message):
-        RewardModel(path, "cpu", trust_remote_code=False)
+        LoadedRewardModel(path, "cpu", trust_remote_code=False)
 
 
 def test_a_missing_model_is_refused(tmp_path):
     with pytest.raises(UserError, match="holds no config"):
-        RewardModel(str(tmp_path), "cpu", trust_remote_code=False)
+        LoadedRewardModel(str(tmp_path), "cpu", trust_remote_code=False)
 
 
 def test_a_corrupt_model_is_refused(tmp_path):
     path = save(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"not a model at all")
     with pytest.raises(UserError, match="cannot be loaded"):
-        RewardModel(path, "cpu", trust_remote_code=False)
+        LoadedRewardModel(path, "cpu", trust_remote_code=False)

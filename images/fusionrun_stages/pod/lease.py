@@ -39,7 +39,7 @@ class Holder:
     pod_uid: str
 
 
-NOBODY = Holder("", "")
+UNKNOWN_HOLDER = Holder("", "")
 """Who holds a lease that is just being written."""
 
 
@@ -51,7 +51,7 @@ def holder_of(path: Path) -> Holder | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, LookupError):
-        return NOBODY
+        return UNKNOWN_HOLDER
 
 
 class Lease:

@@ -15,7 +15,7 @@ Source: FuseChat-3.0 (arXiv 2503.04222), DPO: the better of the last two checkpo
 """
 
 
-def common_arguments(
+def shared_arguments(
     parameters: TrainParameters, accumulation: int, checkpoints: Path, *, cuda: bool
 ) -> dict[str, Any]:
     """Return keyword arguments for SFTConfig and DPOConfig.

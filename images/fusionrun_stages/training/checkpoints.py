@@ -29,13 +29,13 @@ def settle(folder: Path) -> None:
             os.close(descriptor)
 
 
-def mark_whole(checkpoint: Path, world_size: int) -> None:
+def mark_complete(checkpoint: Path, world_size: int) -> None:
     """Say that every rank has written its part of the checkpoint, after it has reached the disk."""
     settle(checkpoint)
     write_atomic(checkpoint / MARKER, json.dumps({"world_size": world_size}).encode())
 
 
-def whole_checkpoints(directory: Path) -> dict[int, Path]:
+def complete_checkpoints(directory: Path) -> dict[int, Path]:
     """Return the whole checkpoints by step, in order."""
     found = {
         int(path.name.removeprefix(PREFIX)): path
@@ -51,7 +51,7 @@ def remove_unusable(directory: Path, world_size: int) -> list[str]:
     These are the torn ones, and those that another number of ranks has written: ZeRO's shards fit only the world
     size that they were made by.
     """
-    whole = whole_checkpoints(directory)
+    whole = complete_checkpoints(directory)
     keep = {path for path in whole.values() if json.loads((path / MARKER).read_text())["world_size"] == world_size}
     removed = sorted(path for path in directory.glob(f"{PREFIX}*") if path not in keep)
     for path in removed:
@@ -66,7 +66,7 @@ def candidates(directory: Path, save_steps: int | None) -> dict[int, Path]:
     """
     if save_steps is None:
         return {}
-    multiples = [(step, path) for step, path in whole_checkpoints(directory).items() if step % save_steps == 0]
+    multiples = [(step, path) for step, path in complete_checkpoints(directory).items() if step % save_steps == 0]
     return dict(multiples[-2:])
 
 

@@ -27,7 +27,7 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def join(zero_stage: int, *, cuda: bool) -> None:
+def join_process_group(zero_stage: int, *, cuda: bool) -> None:
     """Meet the other ranks.
 
     On CPUs this starts the process group itself: with ``use_cpu`` TrainingArguments does not, and then ZeRO-3
@@ -77,7 +77,7 @@ def wait_for_all() -> None:
         torch.distributed.barrier()
 
 
-def leave() -> None:
+def leave_process_group() -> None:
     """Leave the process group, after everybody has come: the rank that ends first would end the others' job."""
     import torch
 
@@ -87,7 +87,7 @@ def leave() -> None:
 
 
 @contextlib.contextmanager
-def explained(stage: str) -> Iterator[None]:
+def explain_torch_errors(stage: str) -> Iterator[None]:
     """Turn the errors of torch into words for a person: memory that ran out, and a peer that died.
 
     Raises

@@ -6,7 +6,7 @@ from fusionrun.api.parameters import DpoParameters, SftParameters
 from fusionrun_stages.errors import UserError
 
 
-def accumulation_steps(parameters: SftParameters | DpoParameters, processes: int) -> int:
+def gradient_accumulation_steps(parameters: SftParameters | DpoParameters, processes: int) -> int:
     """Return how many micro-batches each process adds up: global = micro x accumulation x processes.
 
     Raises

@@ -12,13 +12,13 @@ from sympy import srepr
 from fusionrun.api.records import VerdictValue
 from fusionrun_stages.grade import PROMPT_FAULT
 from fusionrun_stages.grading import mathematics
-from fusionrun_stages.grading.mathematics import Question, grade_all, parse_gold
+from fusionrun_stages.grading.mathematics import Problem, grade_all, parse_gold
 
 RIGHT, WRONG, UNKNOWN = VerdictValue.RIGHT, VerdictValue.WRONG, VerdictValue.UNKNOWN
 
 
 def grade(gold, *answers):
-    ((_, grades),) = grade_all([Question(gold, list(answers))], processes=1)
+    ((_, grades),) = grade_all([Problem(gold, list(answers))], processes=1)
     return [found.verdict for found in grades]
 
 
@@ -57,7 +57,7 @@ def test_bare_latex_is_wrapped_in_dollars(gold):
 
 @pytest.mark.parametrize("gold", [None, "", "  ", "x+", r"\frac{1}{"])
 def test_an_unparsable_gold_answer_is_the_prompts_fault(gold):
-    ((_, grades),) = grade_all([Question(gold, [r"\boxed{1}", "2"])], processes=1)
+    ((_, grades),) = grade_all([Problem(gold, [r"\boxed{1}", "2"])], processes=1)
     assert {g.verdict for g in grades} == {UNKNOWN}
     assert all(g.detail.startswith(PROMPT_FAULT) for g in grades)
 
@@ -65,7 +65,7 @@ def test_an_unparsable_gold_answer_is_the_prompts_fault(gold):
 def test_gold_is_parsed_once_per_prompt(monkeypatch):
     calls = []
     monkeypatch.setattr(mathematics, "parse_gold", lambda gold: calls.append(gold) or parse_gold(gold))
-    assert len(mathematics.grade_question(Question("4", [r"\boxed{4}"] * 5))) == 5
+    assert len(mathematics.grade_problem(Problem("4", [r"\boxed{4}"] * 5))) == 5
     assert calls == ["4"]
 
 
@@ -73,7 +73,7 @@ def test_what_takes_too_long_is_unknown_and_harms_no_neighbour(monkeypatch):
     monkeypatch.setattr(mathematics, "CPU_SECONDS", 1.0)
     monkeypatch.setattr(mathematics, "GRACE_SECONDS", 1)
     power_tower = r"\boxed{9^{9^{9^{9}}}}"  # C code: the kernel ends the process
-    asked = [Question("4", [r"\boxed{4}", power_tower, r"\boxed{5}"]), Question("5", [r"\boxed{5}"])]
+    asked = [Problem("4", [r"\boxed{4}", power_tower, r"\boxed{5}"]), Problem("5", [r"\boxed{5}"])]
     grades = dict(grade_all(asked, processes=2))
     assert [g.verdict for g in grades[0]] == [RIGHT, UNKNOWN, WRONG]
     assert [g.verdict for g in grades[1]] == [RIGHT]
@@ -102,9 +102,9 @@ def test_what_takes_too_long_is_unknown_and_harms_no_neighbour(monkeypatch):
 )
 @pytest.mark.parametrize("gold", ["42", "-42", "7", "0", "x", "42.0"])
 def test_the_short_way_says_what_math_verify_says(monkeypatch, gold, answer):
-    short = mathematics.grade_question(Question(gold, [answer]))
+    short = mathematics.grade_problem(Problem(gold, [answer]))
     monkeypatch.setattr(mathematics, "read_integer", lambda _: None)
-    assert short[0].verdict is mathematics.grade_question(Question(gold, [answer]))[0].verdict
+    assert short[0].verdict is mathematics.grade_problem(Problem(gold, [answer]))[0].verdict
 
 
 GOLDS = ["42", r"\frac{6}{4}", "1.5", r"2\sqrt{3}", "x^2+2x+1", "[1,2)", r"\{1,2\}", "y = 3x + 1"]
@@ -119,7 +119,7 @@ TEXTS = [r"We get $3 + 4 = 7$. So $\boxed{%s}$.", "It is 9. The answer is %s."]
 @pytest.mark.parametrize("gold", GOLDS)
 def test_verdicts_are_those_of_math_verify(gold):
     answers = [text % said for text in TEXTS for said in SAID]
-    ((_, found),) = grade_all([Question(gold, answers)], processes=1)  # with its caches, in a process of its own
+    ((_, found),) = grade_all([Problem(gold, answers)], processes=1)  # with its caches, in a process of its own
     gold_value = parse_gold(gold)
     for answer, one in zip(answers, found, strict=True):
         value = math_verify.parse(answer, parsing_timeout=None)

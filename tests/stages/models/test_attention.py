@@ -9,7 +9,7 @@ from fusionrun.api.parameters import DpoParameters, SftParameters
 from fusionrun_stages import promote
 from fusionrun_stages.models.attention import attention_of
 from fusionrun_stages.promote import HeldOutPair
-from fusionrun_stages.reward.model import RewardModel
+from fusionrun_stages.reward.model import LoadedRewardModel
 from fusionrun_stages.training.tokens import split_conversation
 from support import tiny_llama
 from support.tiny_llama import say, train_parameters
@@ -68,13 +68,13 @@ def test_a_model_without_soft_capping_keeps_the_default(tmp_path):
 @pytest.mark.parametrize("kind", ["sft", "dpo"])
 def test_the_trainers_load_policy_and_reference_with_it(gemma, tmp_path, kind):
     trl = pytest.importorskip("trl")
-    from fusionrun_stages.training.arguments import common_arguments
+    from fusionrun_stages.training.arguments import shared_arguments
     from fusionrun_stages.training.rows import load_rows, load_tokenizer
 
     parameters = (SftParameters if kind == "sft" else DpoParameters)(
         **train_parameters(kind, gemma, tmp_path / "rows.parquet", zeroStage=0)
     )
-    arguments = common_arguments(parameters, 1, tmp_path, cuda=False)
+    arguments = shared_arguments(parameters, 1, tmp_path, cuda=False)
     if kind == "sft":
         tiny_llama.write_sft(tmp_path / "rows.parquet")
         columns, trainer_class, config = ["messages"], trl.SFTTrainer, trl.SFTConfig(**arguments)
@@ -101,7 +101,7 @@ def test_promote_measures_with_it(gemma):
         with torch.inference_mode():
             found = load(gemma, **arguments)(input_ids=ids).logits[0, :-1].log_softmax(-1)
         start = len(side.prompt) - 1
-        return float(found.gather(1, ids[0, 1:, None])[start:].sum())
+        return float(found.read_conversations(1, ids[0, 1:, None])[start:].sum())
 
     capped = [by_hand(side, attn_implementation="eager") for side in sides]
     assert [chosen, rejected] == pytest.approx(capped, abs=1e-3)
@@ -110,4 +110,4 @@ def test_promote_measures_with_it(gemma):
 
 def test_a_reward_model_scores_with_it(tmp_path):
     path = make_gemma(tmp_path, kind="Gemma2ForSequenceClassification")
-    assert RewardModel(str(path), "cpu", trust_remote_code=False)._model.config._attn_implementation == "eager"
+    assert LoadedRewardModel(str(path), "cpu", trust_remote_code=False)._model.config._attn_implementation == "eager"

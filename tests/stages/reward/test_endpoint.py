@@ -153,7 +153,7 @@ def test_what_was_scored_is_not_asked_again_and_the_file_is_the_same(tmp_path, s
     expected = (whole.output / score.run(whole).files[0]).read_bytes()
     work = prepare(tmp_path / "cut", server.url)
     server.asked.clear()
-    monkeypatch.setattr("fusionrun_stages.client.server.SERVER_ERROR_ATTEMPTS", 1)
+    monkeypatch.setattr("fusionrun_stages.client.retries.SERVER_ERROR_ATTEMPTS", 1)
     server.plan = lambda body, number: (500, {}, {"error": {"message": "broken"}}) if number > 5 else None
     with pytest.raises(InfrastructureError, match="answered 500: broken"):
         score.run(Work(work.task, work.output, 0, "first", work.report))

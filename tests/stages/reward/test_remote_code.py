@@ -9,7 +9,7 @@ transformers = pytest.importorskip("transformers")
 
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.reward import model as reward_model
-from fusionrun_stages.reward.model import RewardModel
+from fusionrun_stages.reward.model import LoadedRewardModel
 from support.tiny_llama import SPECIAL, make_tokenizer
 
 pytestmark = [
@@ -143,7 +143,7 @@ def save(folder, *, code=CODE, pad="<pad>", **config):
 
 
 def load(path):
-    return RewardModel(path, "cpu", trust_remote_code=True)
+    return LoadedRewardModel(path, "cpu", trust_remote_code=True)
 
 
 def conversations(model, count=3):

@@ -12,9 +12,9 @@ from ipaddress import ip_network
 import pytest
 
 from fusionrun_stages.errors import InfrastructureError, UserError
-from fusionrun_stages.sandbox import isolation as walls
+from fusionrun_stages.sandbox import isolation
 from fusionrun_stages.sandbox import probe, runner
-from fusionrun_stages.sandbox.isolation import Walls, prove_walls
+from fusionrun_stages.sandbox.isolation import Isolation, check_isolation
 from fusionrun_stages.sandbox.probe import Route
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox is Linux's")
@@ -39,7 +39,7 @@ def ask(monkeypatch, tmp_path):
     """Return what starts a runner whose probe does what is given, so that nothing is sent anywhere."""
     monkeypatch.delenv("FUSIONRUN_SANDBOX_PROBE", raising=False)
     monkeypatch.setenv("FUSIONRUN_SANDBOX_SOCKET", str(tmp_path / "runner.sock"))
-    monkeypatch.setattr(walls, "NETWORK_SECONDS", 0.0)
+    monkeypatch.setattr(isolation, "NETWORK_SECONDS", 0.0)
     started = []
 
     def start(look):
@@ -60,7 +60,7 @@ def test_an_open_network_stops_everything_and_says_what_to_do(ask):
     with pytest.raises(
         UserError, match=r"tcp 10.96.0.1:443 answered .* scheduling.sandboxRuntimeClassName .* NetworkPolicy"
     ):
-        prove_walls()
+        check_isolation()
 
 
 def test_the_probe_cannot_be_switched_off_in_a_pod(ask, monkeypatch):
@@ -68,14 +68,14 @@ def test_the_probe_cannot_be_switched_off_in_a_pod(ask, monkeypatch):
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
     ask(lambda: ["tcp 10.96.0.1:443"])
     with pytest.raises(UserError):
-        prove_walls()
+        check_isolation()
 
 
 def test_a_network_policy_may_take_some_seconds(ask, monkeypatch):
-    monkeypatch.setattr(walls, "NETWORK_SECONDS", 30.0)
+    monkeypatch.setattr(isolation, "NETWORK_SECONDS", 30.0)
     closed = time.monotonic() + 1.5
     ask(lambda: [] if time.monotonic() > closed else ["tcp 10.96.0.1:443"])
-    assert prove_walls().runtime_class is None
+    assert check_isolation().runtime_class is None
     assert time.monotonic() > closed
 
 
@@ -85,22 +85,22 @@ def test_what_cannot_be_told_is_no_proof(ask):
 
     ask(look)
     with pytest.raises(InfrastructureError, match=r"cannot tell .*/proc/net/route"):
-        prove_walls()
+        check_isolation()
 
 
 def test_without_landlock_only_a_runtime_class_will_do(monkeypatch):
     monkeypatch.setenv("FUSIONRUN_SANDBOX_PROBE", "off")
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    monkeypatch.setattr(walls, "landlock_version", lambda: 0)
+    monkeypatch.setattr(isolation, "landlock_version", lambda: 0)
     with pytest.raises(UserError, match=r"no Landlock .* scheduling.sandboxRuntimeClassName"):
-        prove_walls()
+        check_isolation()
     monkeypatch.setenv("FUSIONRUN_SANDBOX_RUNTIME_CLASS", "gvisor")
-    assert prove_walls() == Walls(0, "gvisor")
+    assert check_isolation() == Isolation(0, "gvisor")
 
 
 def test_without_landlock_a_program_has_no_neighbour(monkeypatch):
     monkeypatch.setenv("FUSIONRUN_SANDBOX_PROGRAMS", "2")
-    assert [Walls(version, "gvisor").programs_at_once for version in (0, 7)] == [1, 2]
+    assert [Isolation(version, "gvisor").programs_at_once for version in (0, 7)] == [1, 2]
 
 
 def write_routes(monkeypatch, tmp_path, *, ipv6=True):

@@ -87,7 +87,7 @@ def quick(monkeypatch):
     """Shorter limits."""
     monkeypatch.setattr(judge, "CPU_SECONDS", 1)
     monkeypatch.setattr(judge, "WALL_SECONDS", 30.0)
-    monkeypatch.setattr(judge, "PROGRAM_LIMITS", judge.Limits(1, 256 * 2**20, 2**20))
+    monkeypatch.setattr(judge, "PROGRAM_LIMITS", judge.ResourceLimits(1, 256 * 2**20, 2**20))
 
 
 def grade(program, *tests, entry_point=None):
@@ -207,20 +207,20 @@ def test_what_a_neighbour_disturbed_is_run_again_alone(runner, tmp_path, monkeyp
         return judge.disturbed("a neighbour took it all")
 
     monkeypatch.setattr(judge.Judge, "grade", disturbed_once)
-    asked = [coding.Program(f"{ADD}#{i:02}", ("assert f(1, 2) == 3",), None) for i in range(4)]
+    asked = [coding.Submission(f"{ADD}#{i:02}", ("assert f(1, 2) == 3",), None) for i in range(4)]
     assert dict(coding.grade_all(asked, 2)) == dict.fromkeys(range(4), (RIGHT, ""))
 
 
 def test_what_is_disturbed_alone_too_is_unknown(runner, quick):
     bomb = "import threading, time\nwhile True:\n    threading.Thread(target=time.sleep, args=(9,)).start()\n"
-    ((_, found),) = coding.grade_all([coding.Program(bomb, ("assert f(1, 2) == 3",), None)])
+    ((_, found),) = coding.grade_all([coding.Submission(bomb, ("assert f(1, 2) == 3",), None)])
     assert (found.verdict, found.detail[: len(DISTURBED)]) == (UNKNOWN, DISTURBED)
 
 
 def test_a_sandbox_that_runs_no_program_fails_the_stage(runner, monkeypatch):
     monkeypatch.setattr(judge.Judge, "grade", lambda *_: judge.disturbed("no memory"))
     with pytest.raises(InfrastructureError, match="runs no program: disturbed: no memory"):
-        list(coding.grade_all([coding.Program(ADD, ("assert f(1, 2) == 3",), None)]))
+        list(coding.grade_all([coding.Submission(ADD, ("assert f(1, 2) == 3",), None)]))
 
 
 REPORT = {"signal": None, "code": 1, "killed_by_us": False, "excess": None, "cpu_seconds": 0.1}
@@ -243,7 +243,7 @@ def test_only_a_death_of_its_own_doing_is_wrong(found, report, verdict):
 
 
 def test_a_program_that_cannot_be_confined_is_not_wrong(runner, monkeypatch):
-    monkeypatch.setattr(judge, "PROGRAM_LIMITS", judge.Limits("no number", 2**20, 2**20))
+    monkeypatch.setattr(judge, "PROGRAM_LIMITS", judge.ResourceLimits("no number", 2**20, 2**20))
     found = grade(ADD, "assert f(1, 2) == 3")
     assert (found.verdict, found.detail[: len(DISTURBED)]) == (UNKNOWN, DISTURBED)
 
@@ -252,7 +252,7 @@ def test_a_runner_that_is_gone_for_good_fails_the_stage(runner, monkeypatch, tmp
     monkeypatch.setenv("FUSIONRUN_SANDBOX_SOCKET", str(tmp_path / "nobody.sock"))
     monkeypatch.setattr(connection, "CONNECT_SECONDS", 0.1)
     with pytest.raises(InfrastructureError, match="does not answer"):
-        list(coding.grade_all([coding.Program(ADD, ("assert f(1, 2) == 3",), None)]))
+        list(coding.grade_all([coding.Submission(ADD, ("assert f(1, 2) == 3",), None)]))
 
 
 def test_without_landlock_nothing_is_confined_unless_a_runtime_class_is_named(monkeypatch, tmp_path):
@@ -269,8 +269,8 @@ def test_bombs_make_no_innocent_neighbour_wrong(runner, quick):
     """As in the pod: two at once, one of them hostile most of the time."""
     asked = []
     for number, bomb in enumerate(BOMBS):
-        asked.append(coding.Program(bomb, ("assert f() == 1",), None))
-        asked += [coding.Program(f"{p}# {number}", (test,), None) for _, p, test in INNOCENTS]
+        asked.append(coding.Submission(bomb, ("assert f() == 1",), None))
+        asked += [coding.Submission(f"{p}# {number}", (test,), None) for _, p, test in INNOCENTS]
     grades = dict(coding.grade_all(asked, 2))
     innocents = [grades[i] for i, program in enumerate(asked) if program.answer not in BOMBS]
     assert len(innocents) == len(BOMBS) * len(INNOCENTS)
@@ -280,7 +280,7 @@ def test_bombs_make_no_innocent_neighbour_wrong(runner, quick):
 
 
 def test_many_programs_in_a_row(runner):
-    asked = [coding.Program(f"```python\n{ADD}# {i // 2}\n```", ("assert f(1, 2) == 3",), None) for i in range(100)]
+    asked = [coding.Submission(f"```python\n{ADD}# {i // 2}\n```", ("assert f(1, 2) == 3",), None) for i in range(100)]
     grades = dict(coding.grade_all(asked))
     assert {g.verdict for g in grades.values()} == {RIGHT}
     assert sorted(grades) == list(range(100))

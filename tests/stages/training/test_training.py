@@ -8,7 +8,7 @@ from fusionrun.api.parameters import DpoParameters, SftParameters
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.training import checkpoints, ranks
 from fusionrun_stages.training.tokens import Tokens, check_tokens, drop_long, split_conversation
-from fusionrun_stages.training.zero import accumulation_steps, zero_config
+from fusionrun_stages.training.zero import gradient_accumulation_steps, zero_config
 from support import tiny_llama
 from support.tiny_llama import train_parameters
 
@@ -34,7 +34,7 @@ def make_checkpoint(folder, step, world_size=2, *, whole=True):
     ):
         (path / name).write_text("x")
     if whole:
-        checkpoints.mark_whole(path, world_size)
+        checkpoints.mark_complete(path, world_size)
     return path
 
 
@@ -44,12 +44,12 @@ def parameters_of(kind, global_batch_size, micro_batch_size):
 
 
 def test_global_batch_is_micro_times_accumulation_times_processes():
-    assert accumulation_steps(parameters_of("sft", 128, 2), 8) == 8
+    assert gradient_accumulation_steps(parameters_of("sft", 128, 2), 8) == 8
 
 
 def test_a_batch_that_does_not_divide_names_the_fields():
     with pytest.raises(UserError, match=r"training\.dpo\.globalBatchSize: 100: .* 3 x 8 = 24"):
-        accumulation_steps(parameters_of("dpo", 100, 3), 8)
+        gradient_accumulation_steps(parameters_of("dpo", 100, 3), 8)
 
 
 def test_zero_stage_0_is_plain_data_parallelism():
@@ -76,7 +76,7 @@ def test_a_checkpoint_without_its_marker_does_not_count_and_is_removed(tmp_path)
     make_checkpoint(tmp_path, 4)
     make_checkpoint(tmp_path, 8)
     make_checkpoint(tmp_path, 12, whole=False)
-    assert list(checkpoints.whole_checkpoints(tmp_path)) == [4, 8]
+    assert list(checkpoints.complete_checkpoints(tmp_path)) == [4, 8]
     assert checkpoints.remove_unusable(tmp_path, 2) == ["checkpoint-12"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-4", "checkpoint-8"]
 
@@ -121,11 +121,11 @@ def test_nothing_left_after_dropping_names_the_field():
 
 def test_a_dead_peer_is_infrastructure_and_full_memory_is_the_users(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(InfrastructureError, match=ranks.LOST_PEER), ranks.explained("sft"):
+    with pytest.raises(InfrastructureError, match=ranks.LOST_PEER), ranks.explain_torch_errors("sft"):
         raise RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:1234")
-    with pytest.raises(UserError, match=r"lower training\.dpo\.microBatchSize"), ranks.explained("dpo"):
+    with pytest.raises(UserError, match=r"lower training\.dpo\.microBatchSize"), ranks.explain_torch_errors("dpo"):
         raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB")
-    with pytest.raises(UserError, match="mine"), ranks.explained("dpo"):
+    with pytest.raises(UserError, match="mine"), ranks.explain_torch_errors("dpo"):
         raise UserError("mine")
 
 
@@ -192,7 +192,7 @@ def test_every_token_that_ends_an_answer_is_published(llama):
 
     from transformers import GenerationConfig
 
-    from fusionrun_stages.training.outcome import stop_at_every_end_of_turn
+    from fusionrun_stages.training.finish import stop_at_every_end_of_turn
 
     def ends(config, end_of_turn=107):
         model = SimpleNamespace(generation_config=config)
@@ -207,7 +207,7 @@ def test_every_token_that_ends_an_answer_is_published(llama):
 
 
 def test_what_a_newer_release_noted_of_a_finished_training_is_read(tmp_path):
-    from fusionrun_stages.training.outcome import FINISHED, read_finished
+    from fusionrun_stages.training.finish import FINISHED, read_finished
     from fusionrun_stages.work import Made
 
     (tmp_path / FINISHED).write_text(json.dumps({"files": ["a"], "counts": {"steps": 3}, "seconds": 9.5}))

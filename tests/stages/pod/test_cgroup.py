@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from fusionrun_stages.grade import container
+from fusionrun_stages.pod import cgroup
 from fusionrun_stages.grading import mathematics
 
 GIB, MIB = 2**30, 2**20
@@ -30,7 +30,7 @@ def write(folder, **files):
 )
 def test_a_container_has_the_memory_of_its_limit(tmp_path, files, expected):
     write(tmp_path, **files)
-    assert container.memory_bytes(tmp_path) == expected
+    assert cgroup.memory_bytes(tmp_path) == expected
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_container_has_the_memory_of_its_limit(tmp_path, files, expected):
 def test_a_container_has_the_processors_of_its_limit(tmp_path, monkeypatch, files, expected):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
     write(tmp_path, **files)
-    assert container.count_cpus(tmp_path) == expected
+    assert cgroup.count_cpus(tmp_path) == expected
 
 
 @pytest.mark.parametrize("have", [1 * GIB, 2 * GIB, 4 * GIB, 64 * GIB, 1024 * GIB])
@@ -76,7 +76,7 @@ def test_a_process_that_takes_too_much_costs_its_own_answer_alone(monkeypatch):
     seen = []
     real = mathematics.map_in_processes
     monkeypatch.setattr(mathematics, "map_in_processes", lambda m, i, n: seen.append(n) or real(m, i, n))
-    asked = [mathematics.Question("4", [r"\boxed{4}", r"\boxed{9^{9^{9^{9}}}}"])] * 2
+    asked = [mathematics.Problem("4", [r"\boxed{4}", r"\boxed{9^{9^{9^{9}}}}"])] * 2
     grades = dict(mathematics.grade_all(asked, processes=64))
     assert [[g.verdict.value for g in found] for found in grades.values()] == [["right", "unknown"]] * 2
     assert set(seen) == {1}

@@ -12,9 +12,9 @@ from fusionrun_stages.training.checkpoints import (
     model_files,
     remove_unusable,
     settle,
-    whole_checkpoints,
+    complete_checkpoints,
 )
-from fusionrun_stages.training.ranks import leave, rank, wait_for_all, world_size
+from fusionrun_stages.training.ranks import leave_process_group, rank, wait_for_all, world_size
 from fusionrun_stages.training.rows import CACHE
 from fusionrun_stages.volume.atomic import write_atomic
 from fusionrun_stages.work import Made
@@ -40,7 +40,7 @@ def find_resume_point(checkpoints: Path) -> tuple[str | None, list[str]]:
     """Remove what cannot be resumed, on rank 0, and return the last whole checkpoint and the names removed."""
     removed = remove_unusable(checkpoints, world_size()) if rank() == 0 else []
     wait_for_all()
-    whole = whole_checkpoints(checkpoints)
+    whole = complete_checkpoints(checkpoints)
     return (str(list(whole.values())[-1]) if whole else None), removed
 
 
@@ -103,7 +103,7 @@ def finish(trainer: Any, output: Path, details: dict[str, Any], counts: dict[str
     if rank() == 0:
         write_atomic(output / FINISHED, json.dumps(dataclasses.asdict(made)).encode())
         clean_up(output, names)
-    leave()
+    leave_process_group()
     return made
 
 
@@ -111,7 +111,7 @@ def clean_up(output: Path, kept: list[str]) -> None:
     """Remove what only an unfinished training needs: idempotent, so that a successor can complete it."""
     checkpoints = output / CHECKPOINTS
     if kept:
-        whole = whole_checkpoints(checkpoints)
+        whole = complete_checkpoints(checkpoints)
         keep_only(checkpoints, {step: path for step, path in whole.items() if path.name in kept})
     else:
         shutil.rmtree(checkpoints, ignore_errors=True)

@@ -8,7 +8,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.training.checkpoints import PREFIX, mark_whole
+from fusionrun_stages.training.checkpoints import PREFIX, mark_complete
 from fusionrun_stages.training.ranks import wait_for_all, world_size
 from fusionrun_stages.work import Report
 
@@ -17,7 +17,7 @@ FIRST_DPO_LOSS = math.log(2)
 FIRST_DPO_LOSS_TOLERANCE = 1e-3
 
 
-class Progress(TrainerCallback):  # type: ignore[misc]
+class ProgressCallback(TrainerCallback):  # type: ignore[misc]
     """Report every step, and end a training whose loss is not a number.
 
     Parameters
@@ -68,7 +68,7 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         self._report(state.global_step, state.max_steps, "steps", **numbers)
 
 
-class FirstLoss(TrainerCallback):  # type: ignore[misc]
+class FirstLossCheck(TrainerCallback):  # type: ignore[misc]
     """Check that a fresh DPO starts at ln 2: anything else means that policy and reference differ."""
 
     def on_log(
@@ -96,7 +96,7 @@ class FirstLoss(TrainerCallback):  # type: ignore[misc]
             )
 
 
-class MarkWhole(TrainerCallback):  # type: ignore[misc]
+class MarkComplete(TrainerCallback):  # type: ignore[misc]
     """Mark each checkpoint when every rank has written its part."""
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -104,4 +104,4 @@ class MarkWhole(TrainerCallback):  # type: ignore[misc]
         del control
         wait_for_all()
         if state.is_world_process_zero:
-            mark_whole(Path(str(args.output_dir)) / f"{PREFIX}{state.global_step}", world_size())
+            mark_complete(Path(str(args.output_dir)) / f"{PREFIX}{state.global_step}", world_size())
