@@ -1,11 +1,14 @@
-"""Direct preference optimisation of the SFT model on same-source pairs: TRL under DeepSpeed, on every rank.
+"""dpo: direct preference optimization of the SFT model on same-source pairs, with TRL and DeepSpeed.
 
-The reference is the SFT model, always: the trainer is built from its path, also when it then goes on from a
-checkpoint. The reference model is kept beside the policy (sharded like it under ZeRO-3) and sees the same batch, so
-that the first loss is ln 2 to the last digit in any precision; reference log-probabilities computed beforehand would
-be padded otherwise and differ by bf16's rounding, times beta.
+Run: ``FUSIONRUN_TASK=task.json torchrun --standalone --nproc-per-node=2 -m fusionrun_stages dpo``
+(one process: ``python -m fusionrun_stages dpo``)
 
-Source: FuseChat-3.0 (arXiv 2503.04222), length-normalised DPO; ``sigmoid_norm`` of TRL, checked against the formula.
+The reference model is always the SFT model: the trainer is built from its path, also if it resumes from a checkpoint.
+It stays in memory (sharded under ZeRO-3) and sees the same batches as the policy, so the first loss is exactly ln 2 in
+any precision. Precomputed reference log-probabilities would have other padding, and differ by bf16's rounding times
+beta.
+
+Source: FuseChat-3.0 (arXiv 2503.04222), length-normalized DPO; ``sigmoid_norm`` of TRL, checked against the formula.
 """
 
 import logging
@@ -19,7 +22,7 @@ log = logging.getLogger("fusionrun_stages")
 
 
 def run(work: Work) -> Made:
-    """Train, or go on training, or tell what was trained."""
+    """Train the model, or return the result of a predecessor that has finished."""
     parameters = work.task.parameters
     assert isinstance(parameters, DpoParameters)
     finished = finish.read_finished(work.output)
@@ -27,12 +30,12 @@ def run(work: Work) -> Made:
         if ranks.rank() == 0:
             finish.clean_up(work.output, finished.details["checkpoints"])
         return finished
-    accumulation = gradient_accumulation_steps(parameters, ranks.world_size())
+    accumulation_steps = gradient_accumulation_steps(parameters, ranks.world_size())
     with ranks.explain_torch_errors("dpo"):
-        return _train(work, parameters, accumulation)
+        return _train(work, parameters, accumulation_steps)
 
 
-def _train(work: Work, parameters: DpoParameters, accumulation: int) -> Made:
+def _train(work: Work, parameters: DpoParameters, accumulation_steps: int) -> Made:
     cuda = work.task.gpus > 0
     ranks.join_process_group(parameters.zero_stage, cuda=cuda)
     from trl import DPOConfig, DPOTrainer
@@ -47,10 +50,10 @@ def _train(work: Work, parameters: DpoParameters, accumulation: int) -> Made:
     config = DPOConfig(
         loss_type=["sigmoid_norm" if parameters.length_normalized else "sigmoid"],
         beta=parameters.beta,
-        **shared_arguments(parameters, accumulation, checkpoints, cuda=cuda),
+        **shared_arguments(parameters, accumulation_steps, checkpoints, cuda=cuda),
     )
     resume_from, removed = finish.find_resume_point(checkpoints)
-    log.info("training goes on from %s; removed %s", resume_from or "the SFT model", removed or "nothing")
+    log.info("training starts from %s; removed %s", resume_from or "the SFT model", removed or "nothing")
 
     with config.main_process_first(local=False):
         pairs = load_rows(parameters.data_path, ["prompt", "chosen", "rejected"], work.output)

@@ -188,7 +188,9 @@ async def request_all(
         stack.callback(report)
         stack.callback(lines.close)
         async with ChatClient(parameters, api_key) as chat:
-            stack.enter_context(serve_metrics(port, parameters.source, lambda: metrics(chat, tally, rate, missing.total)))
+            stack.enter_context(
+                serve_metrics(port, parameters.source, lambda: metrics(chat, tally, rate, missing.total))
+            )
             count = min(parameters.max_concurrency or parameters.concurrency, missing.count)
             await run_workers(
                 [worker(chat) for _ in range(count)],

@@ -18,8 +18,15 @@ from fusionrun.api.models import Calibration
 from fusionrun.api.parameters import ScoreParameters
 from fusionrun.api.records import MICRO, Row, Score
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.reward.conversations import Conversation, SampleKey, TextFile, make_batches, open_text_file
-from fusionrun_stages.reward.model import LoadedRewardModel, StoreScores, PromptResponse
+from fusionrun_stages.reward.conversations import (
+    Conversation,
+    SampleKey,
+    TextFile,
+    make_batches,
+    open_text_file,
+    read_conversations,
+)
+from fusionrun_stages.reward.model import LoadedRewardModel, PromptResponse, StoreScores
 from fusionrun_stages.volume.json_lines import JsonLines, read_json_lines
 from fusionrun_stages.volume.parquet import write_rows
 from fusionrun_stages.volume.paths import shard_path

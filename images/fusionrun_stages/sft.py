@@ -1,7 +1,10 @@
-"""Supervised fine-tuning of the target model on the sources' best answers: TRL under DeepSpeed, on every rank.
+"""sft: supervised fine-tuning of the target model on the sources' best responses, with TRL and DeepSpeed.
 
-The loss is on the assistant's last turn alone, with its end-of-turn token. Weights and optimizer are fp32; the
-model that comes out is in ``model/``. A pod that comes after a failure goes on from the last whole checkpoint.
+Run: ``FUSIONRUN_TASK=task.json torchrun --standalone --nproc-per-node=2 -m fusionrun_stages sft``
+(one process: ``python -m fusionrun_stages sft``)
+
+The loss is on the last assistant turn only, including its end-of-turn token. Weights and optimizer state are fp32. The
+trained model is in ``model/``. After a failure the next pod resumes from the last complete checkpoint.
 
 Source: FuseChat-3.0 (arXiv 2503.04222): completion loss, cosine schedule, warm-up.
 """
@@ -18,7 +21,7 @@ log = logging.getLogger("fusionrun_stages")
 
 
 def run(work: Work) -> Made:
-    """Train, or go on training, or tell what was trained."""
+    """Train the model, or return the result of a predecessor that has finished."""
     parameters = work.task.parameters
     assert isinstance(parameters, SftParameters)
     finished = finish.read_finished(work.output)
@@ -26,12 +29,12 @@ def run(work: Work) -> Made:
         if ranks.rank() == 0:
             finish.clean_up(work.output, [])
         return finished
-    accumulation = gradient_accumulation_steps(parameters, ranks.world_size())
+    accumulation_steps = gradient_accumulation_steps(parameters, ranks.world_size())
     with ranks.explain_torch_errors("sft"):
-        return _train(work, parameters, accumulation)
+        return _train(work, parameters, accumulation_steps)
 
 
-def _train(work: Work, parameters: SftParameters, accumulation: int) -> Made:
+def _train(work: Work, parameters: SftParameters, accumulation_steps: int) -> Made:
     cuda = work.task.gpus > 0
     ranks.join_process_group(parameters.zero_stage, cuda=cuda)
     from trl import SFTConfig, SFTTrainer
@@ -43,9 +46,11 @@ def _train(work: Work, parameters: SftParameters, accumulation: int) -> Made:
 
     tokenizer = load_tokenizer(parameters.model_path)
     checkpoints = work.output / finish.CHECKPOINTS
-    config = SFTConfig(completion_only_loss=True, **shared_arguments(parameters, accumulation, checkpoints, cuda=cuda))
+    config = SFTConfig(
+        completion_only_loss=True, **shared_arguments(parameters, accumulation_steps, checkpoints, cuda=cuda)
+    )
     resume_from, removed = finish.find_resume_point(checkpoints)
-    log.info("training goes on from %s; removed %s", resume_from or "the target model", removed or "nothing")
+    log.info("training starts from %s; removed %s", resume_from or "the target model", removed or "nothing")
 
     with config.main_process_first(local=False):
         rows = load_rows(parameters.data_path, ["messages"], work.output)
@@ -60,7 +65,7 @@ def _train(work: Work, parameters: SftParameters, accumulation: int) -> Made:
     tokenized = trainer.train_dataset
     for index in range(min(CHECKED_ROWS, len(rows))):
         row = tokenized[index]
-        start = sum(label == -100 for label in row["labels"])  # noqa: PLR2004 - what the loss ignores
+        start = sum(label == -100 for label in row["labels"])  # noqa: PLR2004 - ignored by the loss
         tokens = Tokens(row["input_ids"][:start], row["input_ids"][start:])
         end_of_turn = check_tokens(tokenizer, rows[index]["prompt"] + rows[index]["completion"], tokens)
     finish.stop_at_every_end_of_turn(trainer.model, tokenizer, end_of_turn)
@@ -69,11 +74,11 @@ def _train(work: Work, parameters: SftParameters, accumulation: int) -> Made:
     trainer.train_dataset, dropped = drop_long(tokenized, lengths, parameters.max_length, "sft")
     trainer.train(resume_from_checkpoint=resume_from)
 
-    tokens_an_epoch = sum(length for length in lengths if length <= parameters.max_length)
+    tokens_per_epoch = sum(length for length in lengths if length <= parameters.max_length)
     counts = {
         "rows": len(trainer.train_dataset),
         "dropped_long": dropped,
-        "tokens": round(parameters.epochs * tokens_an_epoch),
+        "tokens": round(parameters.epochs * tokens_per_epoch),
     }
     return finish.finish(trainer, work.output, {"resumed_from": resume_from}, counts, None)
 

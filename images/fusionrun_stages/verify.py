@@ -2,7 +2,7 @@
 
 Run: ``FUSIONRUN_TASK=task.json JOB_COMPLETION_INDEX=0 python -m fusionrun_stages verify``
 
-For coding a sandbox runner must listen (``python -m fusionrun_stages.sandbox.runner``). Prompts and responses are sorted
+For coding, ``python -m fusionrun_stages.sandbox.runner`` must run. Prompts and responses are sorted
 by prompt, so they are read side by side and judged in batches: the pod that judges programs has little memory, and a
 shard may have any size.
 """

@@ -271,12 +271,12 @@ def test_what_a_bound_keeps_of_any_responses(tmp_path_factory, world, shards, li
     made = build(tmp_path_factory.mktemp("bounded"), prompts, shards=shards, max_kept=bounds)
     given_by = {str(task).lower(): [0, 0] for task in Task}
     for number, outcome in enumerate((whole, made)):
-        for row in (*finish.sft.values(), *finish.pairs.values()):
+        for row in (*outcome.sft.values(), *outcome.pairs.values()):
             given_by[row.dataset][number] += 1
     for dataset, (unbounded, kept) in given_by.items():
         full = min(unbounded, bounds[dataset])
         assert kept in ((full - 1, full) if dataset == "coding" else (full,))
-    useful, kept = ({*finish.sft, *finish.pairs} for outcome in (whole, made))
+    useful, kept = ({*outcome.sft, *outcome.pairs} for outcome in (whole, made))
     assert kept <= useful
     assert made.made.counts.get("drop:OverMaxKept", 0) == len(useful) - len(kept)
     for prompt in kept:

@@ -130,7 +130,7 @@ def test_a_pod_that_died_between_file_and_manifest_asks_nothing_again(tmp_path, 
 
 
 def test_nobody_at_home_is_an_infrastructure_error(tmp_path):
-    with pytest.raises(InfrastructureError, match="server wedged"):
+    with pytest.raises(InfrastructureError, match="server stalled"):
         run(tmp_path, "http://127.0.0.1:9/v1", stall_seconds=1)
 
 

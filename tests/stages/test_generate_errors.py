@@ -10,7 +10,8 @@ httpx = pytest.importorskip("httpx")
 
 
 from fusionrun_stages import generate
-from fusionrun_stages.client.retries import SERVER_ERROR_ATTEMPTS, Heartbeat, watch_for_stall
+from fusionrun_stages.client.heartbeat import Heartbeat, watch_for_stall
+from fusionrun_stages.client.retries import SERVER_ERROR_ATTEMPTS
 from fusionrun_stages.errors import InfrastructureError, ServerWedgedError, UserError
 from support.generation import PROMPTS, TOTAL, rows, run
 
@@ -53,9 +54,9 @@ def test_timeouts_conflicts_and_pages_of_a_proxy_are_tried_again(tmp_path, serve
 
 
 def test_a_limit_per_day_ends_the_stage_and_keeps_what_is_stored(tmp_path, server, monkeypatch):
-    monkeypatch.setattr("fusionrun_stages.client.retries.RATE_LIMITED_STALLS", 0.5)
+    monkeypatch.setattr("fusionrun_stages.client.heartbeat.RATE_LIMITED_STALLS", 0.5)
     server.plan = lambda body, number: (429, {"Retry-After": "0.05"}, {}) if number > 6 else None
-    with pytest.raises(InfrastructureError, match=r"requests were refused as too many \(429\).* is stored"):
+    with pytest.raises(InfrastructureError, match=r"requests with 429 .*results so far are stored"):
         run(tmp_path, server.url, external=True, stall_seconds=2)
     (part,) = (tmp_path / "out" / "parts").iterdir()
     stored = part.read_bytes().count(b"\n")
@@ -127,7 +128,7 @@ def test_a_strange_finish_reason_is_an_error_with_its_reason(tmp_path, server):
 
 def test_a_server_that_refuses_everything_is_the_users_error_and_leaves_no_rows(tmp_path, server):
     server.plan = lambda body, number: (400, {}, {"error": {"message": "System role not supported"}})
-    with pytest.raises(UserError, match="'qwen': not one of 24 requests was answered: 400: System role not supported"):
+    with pytest.raises(UserError, match="'qwen': none of 24 requests succeeded: 400: System role not supported"):
         run(tmp_path, server.url)
     assert not list((tmp_path / "out" / "parts").iterdir())
     server.plan = lambda body, number: None
@@ -150,10 +151,10 @@ def test_a_server_that_gives_fewer_samples_is_asked_for_the_rest(tmp_path, serve
 
 def test_missing_samples_are_asked_in_runs():
     done = {("p", 1), ("p", 4), ("p", 5)}
-    assert list(generate.missing(done, "p", 8)) == [range(1), range(2, 4), range(6, 8)]
-    assert list(generate.missing(set(), "p", 20)) == [range(16), range(16, 20)]
-    assert list(generate.missing(set(), "p", 0)) == []
-    assert list(generate.missing(done | {("p", n) for n in range(8)}, "p", 8)) == []
+    assert list(generate.missing_samples(done, "p", 8)) == [range(1), range(2, 4), range(6, 8)]
+    assert list(generate.missing_samples(set(), "p", 20)) == [range(16), range(16, 20)]
+    assert list(generate.missing_samples(set(), "p", 0)) == []
+    assert list(generate.missing_samples(done | {("p", n) for n in range(8)}, "p", 8)) == []
 
 
 def test_a_wrong_key_ends_at_once(tmp_path, server, monkeypatch):

@@ -20,7 +20,7 @@ from support.generation import PROMPTS, TOTAL, make_task, run
 
 def test_a_wedged_server_is_an_infrastructure_error_and_nothing_is_lost(tmp_path, server):
     server.plan = lambda body, number: "hang" if number > 6 else None
-    with pytest.raises(InfrastructureError, match="server wedged: no token accepted for"):
+    with pytest.raises(InfrastructureError, match="server stalled: no token accepted for"):
         run(tmp_path, server.url, stall_seconds=1)
     server.hanging.set()
     server.plan = lambda body, number: None
@@ -156,7 +156,7 @@ def test_shards_share_a_quota_out_whole():
     shares = [QuotaShare.of(Quota(max_requests=10, max_cost=0.5), 4, shard) for shard in range(4)]
     assert [share.requests for share in shares] == [3, 3, 2, 2]
     assert sum(share.cost_micro for share in shares) == 500_000
-    assert QuotaShare.of(None, 4, 0).reached(9, 9, 9) == ""
+    assert QuotaShare.of(None, 4, 0).exceeded(9, 9, 9) == ""
 
 
 def test_an_account_without_money_ends_at_once(tmp_path, server):

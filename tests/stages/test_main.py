@@ -86,7 +86,7 @@ def test_a_manifest_whose_file_is_cut_does_not_count(pod, tmp_path):
     ("error", "code", "user_error", "message"),
     [
         (UserError("datasets[a]: empty"), 2, True, "datasets[a]: empty"),
-        (InfrastructureError("server wedged"), 130, False, "server wedged"),
+        (InfrastructureError("server stalled"), 130, False, "server stalled"),
         (MemoryError(), 130, False, "out of memory"),
         (OSError(28, "No space left on device", "/data/x"), 130, False, "no space left on the volume at /data/x"),
         (ValueError("boom"), 130, False, "ValueError: boom (test_main.py:"),

@@ -8,7 +8,7 @@ import pytest
 from fusionrun.api.parameters import PromoteParameters
 from fusionrun.api.task import StageTask
 from fusionrun_stages import promote
-from fusionrun_stages.promote import HeldOutPair, HeldOutResult, choose
+from fusionrun_stages.promote import HeldOutPair, HeldOutResult, select
 from fusionrun_stages.training.checkpoints import mark_complete
 from fusionrun_stages.training.tokens import Tokens
 from fusionrun_stages.work import Work
@@ -16,15 +16,15 @@ from support import tiny_llama
 
 
 def test_higher_accuracy_wins_whatever_the_loss():
-    assert choose({400: HeldOutResult(0.8, 0.9), 500: HeldOutResult(0.7, 0.1)}) == 400
+    assert select({400: HeldOutResult(0.8, 0.9), 500: HeldOutResult(0.7, 0.1)}) == 400
 
 
 def test_equal_accuracy_goes_to_the_lower_loss():
-    assert choose({400: HeldOutResult(0.8, 0.3), 500: HeldOutResult(0.8, 0.5)}) == 400
+    assert select({400: HeldOutResult(0.8, 0.3), 500: HeldOutResult(0.8, 0.5)}) == 400
 
 
 def test_equal_in_both_goes_to_the_later_step():
-    assert choose({400: HeldOutResult(0.8, 0.3), 500: HeldOutResult(0.8, 0.3)}) == 500
+    assert select({400: HeldOutResult(0.8, 0.3), 500: HeldOutResult(0.8, 0.3)}) == 500
 
 
 PAIR = HeldOutPair(Tokens([1], [2, 3]), Tokens([1], [4, 5, 6, 7]))

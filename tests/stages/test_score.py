@@ -160,7 +160,9 @@ def test_finished_batches_are_kept_and_a_torn_one_is_scored_again(tmp_path, mode
     part.write_bytes(part.read_bytes() + b'{"plan": "torn')
 
     again = []
-    monkeypatch.setattr(LoadedRewardModel, "score", lambda self, batch: again.append(len(batch)) or original(self, batch))
+    monkeypatch.setattr(
+        LoadedRewardModel, "score", lambda self, batch: again.append(len(batch)) or original(self, batch)
+    )
     assert (work.output / score.run(work).files[0]).read_bytes() == expected
     assert again == [2]
 
@@ -191,13 +193,13 @@ def test_calibration_passes_a_model_that_orders_its_pairs(tmp_path, model_path):
 
 def test_calibration_refuses_a_wrong_order(tmp_path, model_path):
     work = prepare(tmp_path, model_path, calibration=calibration_of(model_path, -100, 100, swap=True))
-    with pytest.raises(UserError, match="the order is wrong"):
+    with pytest.raises(UserError, match="wrong order"):
         score.run(work)
 
 
-def test_calibration_refuses_another_scale(tmp_path, model_path):
+def test_calibration_rejects_scores_out_of_range(tmp_path, model_path):
     work = prepare(tmp_path, model_path, calibration=calibration_of(model_path, 50, 100))
-    with pytest.raises(UserError, match="off the scale"):
+    with pytest.raises(UserError, match="outside"):
         score.run(work)
 
 
@@ -206,7 +208,7 @@ def test_calibration_refuses_another_scale(tmp_path, model_path):
     [
         ({"labels": 2}, "2 labels"),
         ({"template": None}, "no chat template"),
-        ({"head": False}, "no trained reward model"),
+        ({"head": False}, "not a trained reward model"),
     ],
 )
 def test_what_is_no_reward_model_is_refused(tmp_path, options, message):
@@ -216,7 +218,7 @@ def test_what_is_no_reward_model_is_refused(tmp_path, options, message):
 
 
 def test_a_missing_model_is_refused(tmp_path):
-    with pytest.raises(UserError, match="holds no config"):
+    with pytest.raises(UserError, match="has no config"):
         LoadedRewardModel(str(tmp_path), "cpu", trust_remote_code=False)
 
 

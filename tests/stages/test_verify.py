@@ -12,7 +12,7 @@ from fusionrun.api.task import StageTask
 from fusionrun_stages import verify
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.grade import PROMPT_FAULT
-from fusionrun_stages.grading import coding, exact_match
+from fusionrun_stages.grading import coding, exact_match, judging
 from fusionrun_stages.volume.parquet import read_rows, write_rows
 from fusionrun_stages.work import Work
 
@@ -102,8 +102,8 @@ def test_a_shard_is_judged_some_prompts_at_a_time_and_comes_out_the_same(tmp_pat
     before = whole.read_bytes()
     held, told = [], []
     real = verify.judge
-    monkeypatch.setattr(verify, "BATCH_RESPONSES", 10)
-    monkeypatch.setattr(verify, "judge", lambda grader, questions: held.append(questions) or real(grader, questions))
+    monkeypatch.setattr(judging, "BATCH_RESPONSES", 10)
+    monkeypatch.setattr(verify, "judge", lambda grader, batch: held.append(batch) or real(grader, batch))
     made, again = run(
         tmp_path, Grader.EXACT_MATCH, prompts, responses, report=lambda done, total, _: told.append((done, total))
     )
@@ -116,9 +116,9 @@ def test_a_shard_is_judged_some_prompts_at_a_time_and_comes_out_the_same(tmp_pat
 
 
 def test_long_answers_make_short_batches(monkeypatch):
-    monkeypatch.setattr(verify, "BATCH_CHARACTERS", 100)
-    questions = [verify.Question(prompt(str(n)), [response(str(n), "x" * 60)]) for n in range(5)]
-    assert [len(batch) for batch in verify.batches(questions)] == [2, 2, 1]
+    monkeypatch.setattr(judging, "BATCH_CHARACTERS", 100)
+    questions = [judging.PromptResponses(prompt(str(n)), [response(str(n), "x" * 60)]) for n in range(5)]
+    assert [len(batch) for batch in judging.make_batches(questions)] == [2, 2, 1]
 
 
 @pytest.mark.parametrize("unsorted", ["prompts", "responses"])
@@ -126,7 +126,7 @@ def test_a_shard_that_is_not_sorted_fails_loudly(unsorted):
     names = {"prompts": ["a", "b"], "responses": ["a", "b"]} | {unsorted: ["b", "a"]}
     prompts, responses = [prompt(n) for n in names["prompts"]], [response(n) for n in names["responses"]]
     with pytest.raises(InfrastructureError, match="not sorted"):
-        list(verify.gather(prompts, responses, ["d"]))
+        list(judging.join_responses(prompts, responses, ["d"]))
 
 
 def test_exact_match_keeps_capitals():

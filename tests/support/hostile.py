@@ -200,9 +200,9 @@ ENDED = [
      "o.write(b'x' * 2**19)\n        except OSError: pass\n", WRONG, "ended"),
     ("an inode bomb", "def f():\n    i = 0\n    while True:\n        i += 1\n        open(f'd{i}', 'w').close()\n", WRONG, "ended"),
     ("an inode bomb that sleeps", "import time\ndef f():\n    for i in range(1500): open(f'd{i}', 'w').close()\n    time.sleep(999)\n",
-     WRONG, "ended: it made more"),
+     WRONG, "ended: it created more"),
     ("an inode bomb out of sight", "import os, time\ndef f():\n    os.mkdir('d')\n    for i in range(1500): open(f'd/{i}', 'w').close()\n"
-     "    os.chmod('d', 0)\n    time.sleep(999)\n", WRONG, "ended: it made"),
+     "    os.chmod('d', 0)\n    time.sleep(999)\n", WRONG, "ended: it created"),
     ("a folder without end", "import os\ndef f():\n    while True:\n        os.mkdir('d')\n        os.chdir('d')\n", WRONG, "ended"),
     ("sleep", "import time\ndef f():\n    time.sleep(10**6)\n", UNKNOWN, "not done after"),
     ("waiting for input", "def f():\n    return input()\n", WRONG, "raised: ProgramError: EOFError"),

@@ -62,8 +62,8 @@ async def watch_for_stall(
         since_success = time.monotonic() - heartbeat.last_success
         if heartbeat.rate_limited and since_success > RATE_LIMITED_STALLS * stall_seconds:
             raise InfrastructureError(
-                f"{lacking} for {since_success:.0f} s: the endpoint rejected {heartbeat.rate_limited} requests with 429 "
-                "(rate limit); the responses so far are stored, and a retry continues from there"
+                f"{lacking} for {since_success:.0f} s: the server rejected {heartbeat.rate_limited} requests with 429 "
+                "(rate limit); the results so far are stored, and a retry continues from there"
             )
         if heartbeat.silent_seconds < stall_seconds / 2:
             continue

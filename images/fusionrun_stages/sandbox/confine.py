@@ -120,8 +120,8 @@ def confine(limits: ResourceLimits, folder: Path | None) -> None:
     _filter_system_calls()
 
 
-def hide_from_neighbours() -> None:
-    """Keep other processes of this UID from reading or tracing this one."""
+def forbid_tracing() -> None:
+    """Forbid other processes of this UID to read or trace this process."""
     _prctl(PR_SET_DUMPABLE, 0)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from fusionrun.api.records import VerdictValue
 from fusionrun_stages.grade import Grade, disturbed, right, unknown, unusable, wrong
 from fusionrun_stages.sandbox.prelude import build_prelude
-from fusionrun_stages.sandbox.proxies import NotPlainError, RemoteProgram, ProgramGoneError
+from fusionrun_stages.sandbox.proxies import NotPlainError, ProgramGoneError, RemoteProgram
 from fusionrun_stages.sandbox.suite import LINE_MAX_CHARACTERS, PromptTests
 
 
@@ -32,28 +32,28 @@ def run_tests(program: RemoteProgram, tests: Sequence[str], entry_point: str | N
     try:
         names = program.names()
     except (ProgramGoneError, NotPlainError):
-        return _unless(program, wrong())
-    except Exception as error:  # noqa: BLE001 (whatever the program raised)
+        return _unless_ended(program, wrong())
+    except Exception as error:  # noqa: BLE001 (the program may raise anything)
         return wrong(f"not loaded: {_describe(error)}")
-    space, twice = _build_namespace(names, suite, entry_point)
+    space, ambiguous = _build_namespace(names, suite, entry_point)
     grade = _run(program, space, suite)
-    if grade.verdict is VerdictValue.WRONG and (both := sorted(twice & suite.used)):
-        grade = unknown(
-            f"{both[0]} is a name of Python's and of the program's: the entry point must say which is meant"
-        )
-    return _unless(program, grade)
+    if grade.verdict is VerdictValue.WRONG and (both := sorted(ambiguous & suite.used)):
+        grade = unknown(f"{both[0]} is defined by Python and by the program: the entry point must name the tested one")
+    return _unless_ended(program, grade)
 
 
-def _unless(program: RemoteProgram, grade: Grade) -> Grade:
-    """Put what ended the program first: a bare ``except:`` in a test must not hide_from_neighbours it."""
+def _unless_ended(program: RemoteProgram, grade: Grade) -> Grade:
+    """Return the grade unless the program has ended: a bare ``except:`` in a test must not hide that."""
     if program.gone:
         return wrong(f"ended: {program.gone}") if program.started else disturbed(program.gone)
     return unknown(f"not plain: {program.not_plain}") if program.not_plain else grade
 
 
-def _run(program: RemoteProgram, space: dict[str, Any], suite: PromptTests) -> Grade:  # noqa: PLR0911 (one line per way to end)
+def _run(  # noqa: PLR0911 (one line per outcome)
+    program: RemoteProgram, space: dict[str, Any], suite: PromptTests
+) -> Grade:
     line = ""
-    # Test programs end in it, and it would end this process: their cases are run here.
+    # Test programs call it at their end, and it would end this process. _run runs their test cases.
     unittest.main = lambda *_, **__: None  # type: ignore[assignment]
     try:
         for source, step in suite.steps(space):

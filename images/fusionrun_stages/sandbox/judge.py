@@ -17,7 +17,7 @@ from fusionrun_stages.sandbox.confine import ResourceLimits, confine
 from fusionrun_stages.sandbox.connection import connect
 from fusionrun_stages.sandbox.harness import run_tests
 from fusionrun_stages.sandbox.prelude import build_prelude
-from fusionrun_stages.sandbox.proxies import Program
+from fusionrun_stages.sandbox.proxies import RemoteProgram
 from fusionrun_stages.sandbox.wire import GONE, RUN, STOP, FrameError, receive, send
 
 CPU_SECONDS = 5

@@ -186,7 +186,7 @@ class RemoteObject:
 
 
 def _program(remote: RemoteObject) -> RemoteProgram:
-    program: Program = object.__getattribute__(remote, "_program")
+    program: RemoteProgram = object.__getattribute__(remote, "_program")
     return program
 
 

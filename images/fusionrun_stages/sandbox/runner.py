@@ -23,7 +23,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from fusionrun_stages.sandbox import candidate, probe
-from fusionrun_stages.sandbox.confine import ResourceLimits, adopt_orphans, hide_from_neighbours
+from fusionrun_stages.sandbox.confine import ResourceLimits, adopt_orphans, forbid_tracing
 from fusionrun_stages.sandbox.folders import FolderPool, find_excess, program_folder
 from fusionrun_stages.sandbox.prelude import build_prelude
 from fusionrun_stages.sandbox.wire import GONE, PROBE, RUN, receive, send
@@ -37,7 +37,7 @@ GONE_SECONDS = 1.0
 def serve(path: Path, folders: Sequence[Path] = ()) -> NoReturn:
     """Accept the judge's connections; start one process with one folder for each."""
     build_prelude()  # import the modules of the prelude once, before the forks
-    hide_from_neighbours()
+    forbid_tracing()
     signal.signal(signal.SIGTERM, _end)  # process 1 of a container ignores SIGTERM by default
     pool = FolderPool(folders)
     with socket.socket(socket.AF_UNIX) as listener:

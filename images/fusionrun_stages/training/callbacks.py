@@ -1,11 +1,11 @@
-"""What happens at each step: progress goes out, a wrong loss ends the training, a checkpoint is marked whole."""
+"""Trainer callbacks: report progress, stop on a wrong loss, mark complete checkpoints."""
 
 import math
 import time
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerState, TrainingArguments
 
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.training.checkpoints import PREFIX, mark_complete
@@ -13,44 +13,35 @@ from fusionrun_stages.training.ranks import wait_for_all, world_size
 from fusionrun_stages.work import Report
 
 FIRST_DPO_LOSS = math.log(2)
-"""-log sigmoid(0): before the first step the policy is the reference, whatever beta and the lengths are."""
+"""-log sigmoid(0): before the first step the policy equals the reference model, for any beta and any lengths."""
 FIRST_DPO_LOSS_TOLERANCE = 1e-3
 
 
 class ProgressCallback(TrainerCallback):  # type: ignore[misc]
-    """Report every step, and end a training whose loss is not a number.
+    """Report every step, and stop the training if the loss is not finite.
 
     Parameters
     ----------
     report
-        Takes progress; only rank 0 calls it.
+        Called by rank 0 only.
     """
 
     def __init__(self, report: Report) -> None:
         self._report = report
         self._started = 0.0
 
-    def on_train_begin(self, _: TrainingArguments, state: TrainerState, control: TrainerControl, **__: Any) -> None:
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
         """Start the clock of tokens per second."""
-        del state, control
         self._started = time.monotonic()
 
-    def on_log(
-        self,
-        _: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **__: Any,
-    ) -> None:
-        """Report a step's numbers.
+    def on_log(self, _: Any, state: TrainerState, *__: Any, logs: dict[str, float] | None = None, **___: Any) -> None:
+        """Report a step.
 
         Raises
         ------
         UserError
             If the loss is not finite.
         """
-        del control
         if not logs or "loss" not in logs:
             return
         if not math.isfinite(logs["loss"]):
@@ -69,39 +60,30 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
 
 
 class FirstLossCheck(TrainerCallback):  # type: ignore[misc]
-    """Check that a fresh DPO starts at ln 2: anything else means that policy and reference differ."""
+    """Check that the loss of the first DPO step is ln 2: otherwise policy and reference model differ."""
 
-    def on_log(
-        self,
-        _: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **__: Any,
-    ) -> None:
-        """Look at the first step's loss.
+    def on_log(self, _: Any, state: TrainerState, *__: Any, logs: dict[str, float] | None = None, **___: Any) -> None:
+        """Check the first step.
 
         Raises
         ------
         UserError
-            If it is not ln 2 within ``FIRST_DPO_LOSS_TOLERANCE``.
+            If the loss is not ln 2 within ``FIRST_DPO_LOSS_TOLERANCE``.
         """
-        del control
         if state.global_step != 1 or not logs or "loss" not in logs:
             return
         if not abs(logs["loss"] - FIRST_DPO_LOSS) < FIRST_DPO_LOSS_TOLERANCE:
             raise UserError(
-                f"the first DPO loss is {logs['loss']:.5f}, not ln 2 = {FIRST_DPO_LOSS:.5f}: policy and reference do "
-                "not agree, so the model's forward pass is not repeatable or its weights were not read as written"
+                f"the first DPO loss is {logs['loss']:.5f}, not ln 2 = {FIRST_DPO_LOSS:.5f}: policy and reference "
+                "model differ, so the model's forward pass is not deterministic, or its weights were not read correctly"
             )
 
 
 class MarkComplete(TrainerCallback):  # type: ignore[misc]
-    """Mark each checkpoint when every rank has written its part."""
+    """Mark each checkpoint after every rank has written its part."""
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Wait for all, then let rank 0 write the marker."""
-        del control
+    def on_save(self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
+        """Wait for all ranks, then write the marker on rank 0."""
         wait_for_all()
         if state.is_world_process_zero:
             mark_complete(Path(str(args.output_dir)) / f"{PREFIX}{state.global_step}", world_size())

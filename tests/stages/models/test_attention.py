@@ -101,7 +101,7 @@ def test_promote_measures_with_it(gemma):
         with torch.inference_mode():
             found = load(gemma, **arguments)(input_ids=ids).logits[0, :-1].log_softmax(-1)
         start = len(side.prompt) - 1
-        return float(found.read_conversations(1, ids[0, 1:, None])[start:].sum())
+        return float(found.gather(1, ids[0, 1:, None])[start:].sum())
 
     capped = [by_hand(side, attn_implementation="eager") for side in sides]
     assert [chosen, rejected] == pytest.approx(capped, abs=1e-3)

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from fusionrun_stages.pod import cgroup
 from fusionrun_stages.grading import mathematics
+from fusionrun_stages.pod import cgroup
 
 GIB, MIB = 2**30, 2**20
 MACHINE = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

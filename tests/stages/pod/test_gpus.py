@@ -65,8 +65,8 @@ def test_as_many_gpus_as_requested_or_more_pass(machine, seen):
             r"sees 0: .*CUDA 13\.0 .*580 or newer; the node's driver is 550\.54\.15; upgrade the driver .*too old",
         ),
         ({"nvml": 2, "driver": "550.54.15", "built": "12.9"}, r"525 or newer.*gpuRuntimeClassName .*RKE2: nvidia"),
-        ({"why": "Found no NVIDIA driver"}, r"is not known.*gpuRuntimeClassName .*or install the driver.*Found no"),
-        ({"built": None}, r"is not built for CUDA: let images\.train and images\.reward"),
+        ({"why": "Found no NVIDIA driver"}, r"is unknown.*gpuRuntimeClassName .*or install the driver.*Found no"),
+        ({"built": None}, r"is not built for CUDA: set images\.train and images\.reward"),
     ],
     ids=["fewer", "driver too old", "no RuntimeClass", "no driver", "image without CUDA"],
 )

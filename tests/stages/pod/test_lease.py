@@ -16,7 +16,7 @@ from fusionrun_stages.pod.lease import STALE_SECONDS, Holder, Lease, holder_of
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     monkeypatch.setattr(lease, "TOUCH_SECONDS", 0.02)
-    monkeypatch.setattr(lease, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(lease, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(lease, "SETTLE_SECONDS", 0.05)
 
 

@@ -9,7 +9,7 @@ pytest.importorskip("pyarrow")
 from fusionrun.api.artifacts import shard_name
 from fusionrun.api.parameters import ScoreParameters
 from fusionrun.api.records import Prompt, Response
-from fusionrun_stages.reward.conversations import make_batches, open_text_file
+from fusionrun_stages.reward.conversations import make_batches, open_text_file, read_conversations
 from fusionrun_stages.volume.parquet import write_rows
 
 FILE = f"{shard_name(0, 1)}.parquet"
@@ -52,7 +52,7 @@ def test_batches_are_of_like_length_and_say_what_the_files_say(tmp_path):
     with open_text_file() as texts:
         found, unscored = read_conversations(texts, characters, parameters_of(tmp_path, answers, max_length=100), 0)
         batches = make_batches(found, 2)
-        said = [[(texts.read(one.prompt), texts.read(one.answer), one.responses) for one in batch] for batch in batches]
+        said = [[(texts.read(one.prompt), texts.read(one.response), one.keys) for one in batch] for batch in batches]
     assert said == [
         [
             ("prompt 0 é", "much longer than that", [("p0", "s", 1)]),

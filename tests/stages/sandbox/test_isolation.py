@@ -12,8 +12,7 @@ from ipaddress import ip_network
 import pytest
 
 from fusionrun_stages.errors import InfrastructureError, UserError
-from fusionrun_stages.sandbox import isolation
-from fusionrun_stages.sandbox import probe, runner
+from fusionrun_stages.sandbox import isolation, probe, runner
 from fusionrun_stages.sandbox.isolation import Isolation, check_isolation
 from fusionrun_stages.sandbox.probe import Route
 
@@ -43,7 +42,7 @@ def ask(monkeypatch, tmp_path):
     started = []
 
     def start(look):
-        monkeypatch.setattr(probe, "look", look)
+        monkeypatch.setattr(probe, "find_reachable", look)
         started.append(
             multiprocessing.get_context("fork").Process(target=runner.serve, args=(tmp_path / "runner.sock",))
         )
@@ -84,7 +83,7 @@ def test_what_cannot_be_told_is_no_proof(ask):
         raise PermissionError("/proc/net/route")
 
     ask(look)
-    with pytest.raises(InfrastructureError, match=r"cannot tell .*/proc/net/route"):
+    with pytest.raises(InfrastructureError, match=r"cannot determine .*/proc/net/route"):
         check_isolation()
 
 
@@ -133,7 +132,7 @@ def test_a_routing_table_that_cannot_be_read_is_no_proof(monkeypatch, tmp_path, 
     else:
         (tmp_path / name).write_text(text)
     with pytest.raises((OSError, ValueError)):
-        probe.look()
+        probe.find_reachable()
 
 
 def test_a_kernel_without_ipv6_needs_no_table_of_it(monkeypatch, tmp_path):
@@ -158,7 +157,7 @@ def test_what_is_outside_is_called_only_where_a_route_leads_there(monkeypatch, r
     monkeypatch.setattr(probe, "read_routes", lambda: routes)
     monkeypatch.setattr(probe, "find_targets", lambda _: [("tcp", "near", 1)])
     monkeypatch.setattr(probe, "reach", lambda targets: called.append([t[1] for t in targets]) or near)
-    assert probe.look() == near
+    assert probe.find_reachable() == near
     assert called == [["near"], *([asked] if asked is not None else [])]
 
 

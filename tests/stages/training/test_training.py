@@ -115,7 +115,7 @@ def test_long_rows_are_dropped_whole_and_counted():
 
 
 def test_nothing_left_after_dropping_names_the_field():
-    with pytest.raises(UserError, match=r"training\.sft\.maxLength: 16: every one of the 2 rows"):
+    with pytest.raises(UserError, match=r"training\.sft\.maxLength: 16: all 2 rows"):
         drop_long(Rows("ab"), [17, 18], 16, "sft")
 
 
