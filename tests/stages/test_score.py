@@ -1,4 +1,4 @@
-"""score: a real (tiny, untrained) sequence classifier, scored in fixed batches that a kill does not change."""
+"""score: a real (tiny, untrained) sequence classifier in fixed batches."""
 
 import json
 
@@ -28,7 +28,7 @@ TEMPLATE = (
 
 
 def save(folder, *, labels=1, pad="<|pad|>", template=TEMPLATE, head=True):
-    """Write a tiny Llama classifier (or, without a head, a language model) and its tokenizer."""
+    """Save a tiny Llama classifier (without a head: a language model) and its tokenizer."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -104,7 +104,7 @@ def test_every_usable_response_is_scored_once(tmp_path, model_path):
     assert not list((work.output / "parts").iterdir())
 
 
-def test_responses_that_say_the_same_are_scored_once_and_alike(tmp_path, model_path, monkeypatch):
+def test_identical_responses_are_scored_once(tmp_path, model_path, monkeypatch):
     work = prepare(tmp_path, model_path)
     file = tmp_path / "responses" / f"{shard_name(0, 1)}.parquet"
     fields = {"dataset": "d", "source": "s", "finish_reason": "stop"}
@@ -125,7 +125,7 @@ def test_responses_that_say_the_same_are_scored_once_and_alike(tmp_path, model_p
     assert rows["p0", 0] != rows["p1", 0]
 
 
-def test_a_score_is_that_of_the_model_itself_unpadded(tmp_path, model_path):
+def test_a_score_equals_that_of_the_model_without_padding(tmp_path, model_path):
     work = prepare(tmp_path, model_path)
     made = score.run(work)
     model = transformers.AutoModelForSequenceClassification.from_pretrained(model_path).eval()
@@ -138,21 +138,21 @@ def test_a_score_is_that_of_the_model_itself_unpadded(tmp_path, model_path):
         assert row.score_micro == pytest.approx(expected * 1e6, abs=5)
 
 
-def test_finished_batches_are_kept_and_a_torn_one_is_scored_again(tmp_path, model_path, monkeypatch):
+def test_complete_batches_are_kept_and_an_incomplete_one_is_scored_again(tmp_path, model_path, monkeypatch):
     whole = prepare(tmp_path / "whole", model_path)
     expected = (whole.output / score.run(whole).files[0]).read_bytes()
 
-    work = prepare(tmp_path / "cut", model_path)
+    work = prepare(tmp_path / "interrupted", model_path)
     scored = []
     original = LoadedRewardModel.score
 
-    def dies_in_the_third_batch(self, batch):
+    def fails_in_the_third_batch(self, batch):
         if len(scored) == 2:
             raise KeyboardInterrupt
         scored.append(len(batch))
         return original(self, batch)
 
-    monkeypatch.setattr(LoadedRewardModel, "score", dies_in_the_third_batch)
+    monkeypatch.setattr(LoadedRewardModel, "score", fails_in_the_third_batch)
     with pytest.raises(KeyboardInterrupt):
         score.run(Work(work.task, work.output, 0, "first", work.report))
     (part,) = (work.output / "parts").iterdir()
@@ -167,7 +167,7 @@ def test_finished_batches_are_kept_and_a_torn_one_is_scored_again(tmp_path, mode
     assert again == [2]
 
 
-def test_part_of_another_plan_is_passed_over(tmp_path, model_path):
+def test_a_part_with_other_batches_is_ignored(tmp_path, model_path):
     work = prepare(tmp_path, model_path)
     part = work.output / "parts" / f"{shard_name(0, 1)}.other.jsonl"
     part.parent.mkdir()
@@ -191,7 +191,7 @@ def test_calibration_passes_a_model_that_orders_its_pairs(tmp_path, model_path):
     assert pair["better"] > pair["worse"]
 
 
-def test_calibration_refuses_a_wrong_order(tmp_path, model_path):
+def test_calibration_rejects_a_wrong_order(tmp_path, model_path):
     work = prepare(tmp_path, model_path, calibration=calibration_of(model_path, -100, 100, swap=True))
     with pytest.raises(UserError, match="wrong order"):
         score.run(work)
@@ -211,18 +211,18 @@ def test_calibration_rejects_scores_out_of_range(tmp_path, model_path):
         ({"head": False}, "not a trained reward model"),
     ],
 )
-def test_what_is_no_reward_model_is_refused(tmp_path, options, message):
+def test_a_model_that_is_not_a_reward_model_is_rejected(tmp_path, options, message):
     path = save(tmp_path, **options)
     with pytest.raises(UserError, match=message):
         LoadedRewardModel(path, "cpu", trust_remote_code=False)
 
 
-def test_a_missing_model_is_refused(tmp_path):
+def test_a_missing_model_is_rejected(tmp_path):
     with pytest.raises(UserError, match="has no config"):
         LoadedRewardModel(str(tmp_path), "cpu", trust_remote_code=False)
 
 
-def test_a_corrupt_model_is_refused(tmp_path):
+def test_a_corrupt_model_is_rejected(tmp_path):
     path = save(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"not a model at all")
     with pytest.raises(UserError, match="cannot be loaded"):
