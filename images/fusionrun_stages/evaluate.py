@@ -47,13 +47,7 @@ class BenchmarkCounts:
 
 
 def run(work: Work) -> Made:
-    """Return the score of each benchmark in percent; the details have its standard error and some wrong responses.
-
-    Raises
-    ------
-    UserError
-        If no prompt of a benchmark can be judged.
-    """
+    """Return the score of each benchmark in percent; the details have its standard error and some wrong responses."""
     parameters = work.task.parameters
     assert isinstance(parameters, EvaluateParameters)
     tallies = {benchmark.name: BenchmarkCounts() for benchmark in parameters.benchmarks}
@@ -62,8 +56,8 @@ def run(work: Work) -> Made:
         responses = list(read_rows(shard_path(parameters.responses_dir, shard, parameters.shards), Response))
         for benchmark in parameters.benchmarks:
             verdicts = _verdicts(parameters, shard, benchmark, prompts, responses)
-            own = [prompt for prompt in prompts if prompt.dataset == benchmark.name]
-            count(tallies[benchmark.name], own, responses, verdicts)
+            its_prompts = [prompt for prompt in prompts if prompt.dataset == benchmark.name]
+            count(tallies[benchmark.name], its_prompts, responses, verdicts)
         work.report(shard + 1, parameters.shards, "shards")
     for number, benchmark in enumerate(parameters.benchmarks):
         if not tallies[benchmark.name].graded:

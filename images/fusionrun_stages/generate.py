@@ -151,15 +151,7 @@ async def request_all(
     rate: Throughput,
     report: Callable[[], None],
 ) -> None:
-    """Request every sample, within the concurrency limit, and store each reply as it is received.
-
-    Raises
-    ------
-    UserError
-        If the server would reject every request.
-    ServerWedgedError
-        If the server stalls.
-    """
+    """Request every sample, within the concurrency limit, and store each reply as it is received."""
     port = os.environ.get(METRICS_PORT_ENV)
     api_key = os.environ.get(parameters.api_key_env) if parameters.api_key_env else None
 

@@ -61,14 +61,7 @@ class Scorer(Protocol):
 
 
 def run(work: Work) -> Made:
-    """Check the calibration, then write ``scores/NNNNN-of-NNNNN.parquet``, sorted by prompt, source and sample.
-
-    Raises
-    ------
-    UserError
-        If the model or endpoint is not a reward model, or its scores of the calibration pairs have the wrong order or
-        range.
-    """
+    """Check the calibration, then write ``scores/NNNNN-of-NNNNN.parquet``, sorted by prompt, source and sample."""
     parameters = work.task.parameters
     assert isinstance(parameters, ScoreParameters)
     scorer, batch_size = _scorer(parameters, "cuda" if work.task.gpus else "cpu")
@@ -112,17 +105,9 @@ def _scorer(parameters: ScoreParameters, device: str) -> tuple[Scorer, int]:
 
 
 def calibrate(scorer: Scorer, calibration: Calibration) -> list[dict[str, float]]:
-    """Check that the model prefers the better response of every pair, and that the scores are in range.
+    """Check the order and the range of the scores of each calibration pair, and return the scores.
 
-    Returns
-    -------
-    list of dict
-        The scores of each pair.
-
-    Raises
-    ------
-    UserError
-        If not: reward margins for another range would select the wrong pairs.
+    Reward margins for another range would select the wrong pairs.
     """
     found = []
     low, high = calibration.score_range.min, calibration.score_range.max

@@ -32,7 +32,7 @@ class Hub(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.repos = {}
         """(kind, name) to a list of commits, the newest last: file name to content."""
-        self.requests = []
+        self.asked = []
 
     @property
     def url(self):
@@ -52,7 +52,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def answer(self):
         path = unquote(urlsplit(self.path).path)
-        self.server.requests.append((self.command, path))
+        self.server.asked.append((self.command, path))
         if found := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)/tree/([^/]+)", path):
             kind, name, revision = found.groups()
             files = self.server.repos[kind, name][self.find(kind, name, revision)[0]]

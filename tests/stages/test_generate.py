@@ -136,22 +136,27 @@ def test_a_server_that_refuses_connections_is_an_infrastructure_error(tmp_path):
         run(tmp_path, "http://127.0.0.1:9/v1", stall_seconds=1)
 
 
+def start_pod(folder, uid, task):
+    (folder / f"{uid}.json").write_text(encode_task(task))
+    environment = os.environ | {
+        "FUSIONRUN_TASK": str(folder / f"{uid}.json"),
+        "FUSIONRUN_TERMINATION": str(folder / f"{uid}.termination"),
+        "FUSIONRUN_POD_UID": uid,
+        "JOB_COMPLETION_INDEX": "0",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    return subprocess.Popen([sys.executable, "-m", "fusionrun_stages", "generate"], env=environment)
+
+
 def test_a_generation_killed_at_random_times_writes_the_same_bytes(tmp_path, server):
     run(tmp_path / "whole", server.url)
     expected = shard_path(tmp_path / "whole" / "out" / "responses", 0, 2).read_bytes()
     server.delay = 0.05
-    (tmp_path / "task.json").write_text(encode_task(make_task(tmp_path, server.url, concurrency=2)))
+    task = make_task(tmp_path, server.url, concurrency=2)
     choice = random.Random(7)
     code = None
     for attempt in range(20):
-        environment = os.environ | {
-            "FUSIONRUN_TASK": str(tmp_path / "task.json"),
-            "FUSIONRUN_TERMINATION": str(tmp_path / "termination"),
-            "FUSIONRUN_POD_UID": f"pod-{attempt}",
-            "JOB_COMPLETION_INDEX": "0",
-            "PYTHONPATH": os.pathsep.join(sys.path),
-        }
-        with subprocess.Popen([sys.executable, "-m", "fusionrun_stages", "generate"], env=environment) as process:
+        with start_pod(tmp_path, f"pod-{attempt}", task) as process:
             before = len(server.requests)
             enough = before + choice.randint(1, 8)
             while process.poll() is None and (attempt >= 3 or len(server.requests) < enough):
@@ -167,20 +172,10 @@ def test_a_generation_killed_at_random_times_writes_the_same_bytes(tmp_path, ser
 
 def test_two_runs_that_share_a_shard_request_each_sample_once(tmp_path, server):
     server.delay = 0.05
-    pods = []
-    for run_name in ("one", "two"):
-        task = make_task(tmp_path, server.url, concurrency=2).model_copy(update={"run": run_name})
-        (tmp_path / f"{run_name}.json").write_text(encode_task(task))
-        environment = os.environ | {
-            "FUSIONRUN_TASK": str(tmp_path / f"{run_name}.json"),
-            "FUSIONRUN_TERMINATION": str(tmp_path / f"{run_name}.termination"),
-            "FUSIONRUN_POD_UID": f"pod-{run_name}",
-            "JOB_COMPLETION_INDEX": "0",
-            "PYTHONPATH": os.pathsep.join(sys.path),
-        }
-        pods.append(subprocess.Popen([sys.executable, "-m", "fusionrun_stages", "generate"], env=environment))
+    task = make_task(tmp_path, server.url, concurrency=2)
+    pods = [start_pod(tmp_path, name, task.model_copy(update={"run": name})) for name in ("one", "two")]
     assert [pod.wait(60) for pod in pods] == [0, 0]
-    results = [decode_result((tmp_path / f"{run_name}.termination").read_text()) for run_name in ("one", "two")]
+    results = [decode_result((tmp_path / f"{name}.termination").read_text()) for name in ("one", "two")]
     assert sorted(result.cached for result in results) == [False, True]
     assert sum(body["n"] for _, _, body in server.requests) == TOTAL
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["manifests", "parts", "responses"]

@@ -15,29 +15,24 @@ from fusionrun_stages.client.retries import SERVER_ERROR_ATTEMPTS
 from fusionrun_stages.errors import InfrastructureError, ServerWedgedError, UserError
 from support.generation import PROMPTS, TOTAL, rows, run
 
-
-def test_transient_failures_are_retried(tmp_path, server):
-    def plan(body, number):
-        return {
-            1: (429, {"Retry-After": "0.05"}, {"error": {"message": "slow down"}}),
-            2: (500, {}, {"error": {"message": "oops"}}),
-            3: "drop",
-            4: (503, {}, {}),
-        }.get(number)
-
-    server.plan = plan
-    made = run(tmp_path, server.url)
-    assert (made.counts["responses"], made.counts["errors"]) == (TOTAL, 0)
-    assert len(server.requests) == len(PROMPTS) + 4
+BUSY, ERROR = (429, {"Retry-After": "0.05"}, {}), (500, {}, {"error": {"message": "oops"}})
 
 
-def test_server_errors_are_counted_separately_from_rate_limits(tmp_path, server):
-    """Nine 429 replies do not make the first 500 final."""
-    busy = (429, {"Retry-After": "0"}, {})
-    oops = (500, {}, {"error": {"message": "oops"}})
-    server.plan = lambda body, number: busy if number <= 9 else oops if number == 10 else None
+@pytest.mark.parametrize(
+    "failures",
+    [
+        [BUSY, ERROR, "drop", (503, {}, {})],
+        [(408, {}, {}), (409, {}, {}), (200, {}, {"ok": True})],
+        [BUSY] * 9 + [ERROR],  # rate limits do not make the first 500 final
+    ],
+    ids=["unavailable", "timeout, conflict and invalid reply", "rate limit, then server error"],
+)
+def test_transient_failures_are_retried(tmp_path, server, monkeypatch, failures):
+    monkeypatch.setattr("fusionrun_stages.client.retries.WAIT_MAX_SECONDS", 0.01)
+    server.plan = lambda body, number: dict(enumerate(failures, start=1)).get(number)
     made = run(tmp_path, server.url, concurrency=1)
-    assert (made.counts["errors"], len(server.requests)) == (0, len(PROMPTS) + 10)
+    assert (made.counts["responses"], made.counts["errors"]) == (TOTAL, 0)
+    assert len(server.requests) == len(PROMPTS) + len(failures)
 
 
 def test_a_prompt_that_always_gets_a_server_error_is_recorded(tmp_path, server, monkeypatch):
@@ -45,12 +40,6 @@ def test_a_prompt_that_always_gets_a_server_error_is_recorded(tmp_path, server, 
     server.plan = lambda body, number: (500, {}, {}) if body["messages"][0]["content"] == "p 1" else None
     assert run(tmp_path, server.url).counts["errors"] == 1
     assert len(server.requests) == len(PROMPTS) + SERVER_ERROR_ATTEMPTS - 1
-
-
-def test_timeouts_conflicts_and_invalid_replies_are_retried(tmp_path, server):
-    server.plan = lambda body, number: {1: (408, {}, {}), 2: (409, {}, {}), 3: (200, {}, {"ok": True})}.get(number)
-    made = run(tmp_path, server.url)
-    assert (made.counts["errors"], len(server.requests)) == (0, len(PROMPTS) + 3)
 
 
 def test_a_daily_rate_limit_ends_the_stage_and_keeps_stored_rows(tmp_path, server, monkeypatch):

@@ -1,3 +1,5 @@
+"""The entry point: manifest, result, exit codes, lease and signals."""
+
 import json
 import os
 import signal

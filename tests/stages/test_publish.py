@@ -148,7 +148,7 @@ class RefusingHub(BaseHTTPRequestHandler):
     asked: list[tuple[str, str | None]]
 
     def do_POST(self):
-        self.requests.append((self.path, self.headers["Authorization"]))
+        self.asked.append((self.path, self.headers["Authorization"]))
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.send_response(403)
         self.send_header("Content-Length", "2")

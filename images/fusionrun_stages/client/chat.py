@@ -59,11 +59,6 @@ class ChatClient:
         """Yield samples of one prompt as they are received; the ``error`` of a failed sample has the reason.
 
         Send one request for all samples, or one per sample if the server does not support ``n``.
-
-        Raises
-        ------
-        UserError
-            If the server would reject every request: wrong key, model or path.
         """
         body = self._body(prompt, samples)
         reply = await self._server.post(

@@ -27,12 +27,7 @@ class QuotaShare:
     def exceeded(self, requests: int, tokens: int, cost: int) -> str:
         """Return the field of the quota that is used up; empty if there is none.
 
-        Parameters
-        ----------
-        requests
-            Samples stored and in flight, including those to request next.
-        tokens, cost
-            Of the stored samples; the cost in millionths.
+        ``requests``: samples stored, in flight and next; ``tokens`` and ``cost`` (in millionths): of stored samples.
         """
         if self.requests is not None and requests > self.requests:
             return f"maxRequests: {self.requests} of this shard"

@@ -24,12 +24,7 @@ OFFSET_BITS = 48
 class StoredResponses:
     """Stored rows of a shard: in its finished file, if a pod died after writing it, and in the part file of every pod.
 
-    Parameters
-    ----------
-    final
-        The finished file, sorted by prompt and sample.
-    parts
-        JSON Lines files. Of a sample that is stored twice the first row counts.
+    The finished file is sorted by prompt and sample. Of a sample that is stored twice the first row counts.
     """
 
     def __init__(self, final: Path, parts: list[Path]) -> None:
@@ -42,7 +37,7 @@ class StoredResponses:
         files = [finished, *(read_json_lines_at(path, Response) for path in self._parts)]
         found = chain.from_iterable(((number, at, row) for at, row in rows) for number, rows in enumerate(files))
         for number, offset, row in found:
-            # Without intern() each sample of a prompt would keep its own copy of the prompt's id.
+            # Without intern() each sample of a prompt would keep a copy of the prompt's id.
             sample = sys.intern(row.prompt_id), row.sample_index
             if sample not in self._positions:
                 self._positions[sample] = (number << OFFSET_BITS) + offset

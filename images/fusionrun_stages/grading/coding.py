@@ -41,8 +41,6 @@ class Submission(NamedTuple):
 def extract_program(answer: str) -> str:
     """Return the last fenced Python block with a definition, else the last block, else the whole text.
 
-    Notes
-    -----
     The last block of a response often only shows how to call the function of the block before.
     """
     fences = _FENCE.findall(answer)
@@ -80,32 +78,17 @@ def _imported(node: ast.AST) -> list[str]:
 
 @cache
 def isolation() -> "Isolation":
-    """Check the sandbox's isolation once per process.
-
-    Raises
-    ------
-    UserError
-        If the sandbox has network access, or its programs are not isolated from each other.
-    """
+    """Check the sandbox's isolation once per process."""
     from fusionrun_stages.sandbox.isolation import check_isolation
 
     return check_isolation()
 
 
 def grade_all(submissions: Sequence[Submission], processes: int | None = None) -> Iterator[tuple[int, Grade]]:
-    """Grade every submission; yield its index and its grade when it is complete.
+    """Check the isolation, then grade every submission; yield its index and its grade when it is complete.
 
-    Notes
-    -----
     A disturbed program is run again at the end, alone. If it is disturbed again, it is unknown: the node may be out of
     memory, so the death of the runner does not prove that the program is wrong.
-
-    Raises
-    ------
-    UserError
-        If the sandbox has network access, or its programs are not isolated from each other. No program is run then.
-    InfrastructureError
-        If the runner does not come back, or fails to run a known program.
     """
     if not submissions:
         return

@@ -1,7 +1,7 @@
-"""Mathematics: the final answer against the gold one, by math-verify.
+"""Mathematics: compare the final answer of a response with the gold answer, using math-verify.
 
-A gold answer is parsed once for all its prompt's answers. What takes too long is unknown, never wrong: the limit is
-on CPU time, so that a loaded machine changes no verdict.
+A gold answer is parsed once per prompt. A response over the time limit is unknown, never wrong. The limit is CPU time,
+so the load of the machine does not change verdicts.
 """
 
 import logging
@@ -63,7 +63,7 @@ def grade_all(problems: Sequence[Problem], processes: int | None = None) -> Iter
     import math_verify.grader
     import math_verify.parser
 
-    # Suppress the warning that its own limits of wall time are off.
+    # Suppress the warning that its limits of wall time are off.
     math_verify.parser.TIMEOUT_WARNING_SHOWN = math_verify.grader.TIMEOUT_WARNING_SHOWN = True
     # The first comparison imports half of SymPy: do it once, before the processes are forked.
     one, two = (math_verify.parse(text, parsing_timeout=None) for text in ("$x$", "$2x$"))

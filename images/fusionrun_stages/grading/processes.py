@@ -32,10 +32,7 @@ def map_in_processes(
 ) -> Iterator[tuple[int, R | ProcessDied]]:
     """Yield the index and the result of each item when it is complete.
 
-    Parameters
-    ----------
-    make
-        Called once in every process; returns the function that is called for each item.
+    Each process calls ``make`` once; it returns the function for the items.
     """
     waiting = iter(range(len(items)))
     workers = [_Worker(make) for _ in range(min(processes, len(items)))]

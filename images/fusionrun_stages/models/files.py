@@ -21,19 +21,7 @@ HEADER_MAX_BYTES = 100_000_000
 def check_model(folder: Path, field: str, *, chat: bool = False) -> None:
     """Check that a folder has a complete model: config.json, safetensors weights and a tokenizer.
 
-    Parameters
-    ----------
-    folder
-        The folder to check.
-    field
-        Field of the spec, for errors.
-    chat
-        Whether a chat template is required.
-
-    Raises
-    ------
-    UserError
-        If not; the message has the field, the file and the rule.
+    ``field`` is the field of the spec for errors; ``chat`` requires a chat template, too.
     """
     if not inside_volume(folder).is_dir():
         raise UserError(f"{field}: {str(folder)!r}: no such directory on the claim")
@@ -58,13 +46,7 @@ def has_chat_template(folder: Path, field: str) -> bool:
 
 
 def weight_files(folder: Path, field: str) -> list[Path]:
-    """Return the safetensors files of the model.
-
-    Raises
-    ------
-    UserError
-        If one of them is missing.
-    """
+    """Return the safetensors files of the model; raise UserError if one is missing."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         names = sorted(set(_json(index, field).get("weight_map", {}).values()))

@@ -21,10 +21,7 @@ PATH = "/v1/progress"
 class Pusher:
     """A ``Report`` that posts the newest progress to a URL, at most once per ``INTERVAL_SECONDS``.
 
-    Parameters
-    ----------
-    url
-        URL to POST to, with or without the path; empty: do not report. The operator identifies a pod by its address.
+    The URL may lack the path; if it is empty, nothing is sent. The operator identifies a pod by its address.
     """
 
     def __init__(self, url: str) -> None:

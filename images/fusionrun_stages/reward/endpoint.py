@@ -53,17 +53,7 @@ class RewardEndpoint:
         return len(prompt) + len(response)
 
     def score_all(self, batches: Iterable[tuple[int, Sequence[PromptResponse]]], store: StoreScores) -> None:
-        """Score numbered batches, with up to ``concurrency`` requests in flight; store each batch when it is complete.
-
-        Raises
-        ------
-        UserError
-            If the endpoint rejects requests, or does not reply with one number.
-        InfrastructureError
-            If the endpoint keeps failing.
-        ServerWedgedError
-            If the endpoint stalls.
-        """
+        """Score numbered batches with up to ``concurrency`` requests in flight; store each complete batch."""
         asyncio.run(self._score_all(batches, store))
 
     async def _score_all(self, batches: Iterable[tuple[int, Sequence[PromptResponse]]], store: StoreScores) -> None:

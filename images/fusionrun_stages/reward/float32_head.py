@@ -1,4 +1,4 @@
-"""The head of a reward model in float32, on top of a language model in its own dtype.
+"""The head of a reward model in float32, on top of a language model in any dtype.
 
 The step of bfloat16 near 0.1 is 0.0005: many scores would tie, and a margin of 0.01 would be twenty steps. The head is
 small, so float32 costs almost nothing.
@@ -10,11 +10,8 @@ from typing import Any
 def compute_head_in_float32(model: Any) -> None:
     """Convert every parameter outside the language model, and the language model's output, to float32.
 
-    Parameters
-    ----------
-    model
-        A model with one or more language models (``PreTrainedModel``) among its children. Without one, the model is
-        not changed: its head cannot be identified.
+    The language models are the children of type ``PreTrainedModel``. A model without one is not changed: its head
+    cannot be identified.
     """
     from transformers import PreTrainedModel
 

@@ -2,7 +2,7 @@
 
 Three kinds of model are supported:
 
-- custom code whose output has ``score`` (ArmoRM), with its own padding and gating;
+- custom code whose output has ``score`` (ArmoRM), which does its padding and gating;
 - a causal language model with a linear ``score`` head, such as ``LlamaForSequenceClassification``: the head is applied
   here, to the last token of each conversation;
 - any other sequence classifier with one label: its ``logits``.
@@ -33,15 +33,7 @@ StoreScores = Callable[[int, list[int | None]], None]
 
 
 class LoadedRewardModel:
-    """A sequence classifier with one label, in memory.
-
-    Parameters
-    ----------
-    path
-        Folder of the model.
-    device
-        ``cuda`` or ``cpu``.
-    """
+    """A sequence classifier with one label, loaded from a folder to ``cuda`` or ``cpu``."""
 
     def __init__(self, path: str, device: str, *, trust_remote_code: bool) -> None:
         import torch
@@ -143,17 +135,9 @@ class LoadedRewardModel:
         return list(encoded["input_ids"])
 
     def score(self, batch: Sequence[Sequence[int]]) -> list[int]:
-        """Score conversations.
+        """Return B scores in millionths for the token ids of B conversations.
 
-        Parameters
-        ----------
-        batch
-            Token ids of B conversations; padded on the right to (B, T), int64.
-
-        Returns
-        -------
-        list of int
-            B scores in millionths.
+        The ids are padded on the right to (B, T), int64.
         """
         import torch
 

@@ -23,7 +23,7 @@ SECCOMP_MODE_FILTER = 2
 CLONE_THREAD = 0x10000
 X32_SYSCALL_BIT = 0x40000000
 
-_ALLOW, _REFUSE, _ABSENT = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
+_ALLOW, _DENY, _ABSENT = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _OFFSET_NUMBER, _OFFSET_ARCH = 0, 4
 _OFFSET_ARGUMENTS = (16, 24, 32)
@@ -162,25 +162,25 @@ def _filter_system_calls() -> None:
     machine = platform.machine()
     if machine not in _SYSTEM_CALLS:
         raise OSError(errno.ENOSYS, f"no system call filter for {machine}: programs cannot be run on this node")
-    arch, clone, refused = _SYSTEM_CALLS[machine]
+    arch, clone, denied = _SYSTEM_CALLS[machine]
     steps = [
         (_LOAD, 0, 0, _OFFSET_ARCH),
         (_EQUAL, 1, 0, arch),
-        (_RETURN, 0, 0, _REFUSE),
+        (_RETURN, 0, 0, _DENY),
         (_LOAD, 0, 0, _OFFSET_NUMBER),
         (_AT_LEAST, 0, 1, X32_SYSCALL_BIT),
-        (_RETURN, 0, 0, _REFUSE),
+        (_RETURN, 0, 0, _DENY),
         (_EQUAL, 0, 1, _CLONE3),  # a filter cannot read its flags; the C library falls back to clone
         (_RETURN, 0, 0, _ABSENT),
     ]
-    steps += _refuse((*refused.values(), *_COMMON_CALLS))
+    steps += _deny((*denied.values(), *_COMMON_CALLS))
     first, second, third = _OFFSET_ARGUMENTS
     # Allow threads, deny processes.
-    steps += _check_arguments(clone, [(_LOAD, 0, 0, first), (_ANY_BIT, 1, 0, CLONE_THREAD), (_RETURN, 0, 0, _REFUSE)])
-    steps += _check_arguments(_IOCTL[machine], [(_LOAD, 0, 0, second), *_refuse(_SIGNALLING_IOCTLS)])
+    steps += _check_arguments(clone, [(_LOAD, 0, 0, first), (_ANY_BIT, 1, 0, CLONE_THREAD), (_RETURN, 0, 0, _DENY)])
+    steps += _check_arguments(_IOCTL[machine], [(_LOAD, 0, 0, second), *_deny(_SIGNALLING_IOCTLS)])
     steps += _check_arguments(_FCNTL[machine], [
-        (_LOAD, 0, 0, second), *_refuse(_SIGNALLING_FCNTLS),
-        (_EQUAL, 0, 3, _F_SETFL), (_LOAD, 0, 0, third), (_ANY_BIT, 0, 1, _O_ASYNC), (_RETURN, 0, 0, _REFUSE),
+        (_LOAD, 0, 0, second), *_deny(_SIGNALLING_FCNTLS),
+        (_EQUAL, 0, 3, _F_SETFL), (_LOAD, 0, 0, third), (_ANY_BIT, 0, 1, _O_ASYNC), (_RETURN, 0, 0, _DENY),
     ])  # fmt: skip
     steps.append((_RETURN, 0, 0, _ALLOW))
     code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
@@ -189,9 +189,9 @@ def _filter_system_calls() -> None:
     _prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(buffer))
 
 
-def _refuse(values: Iterable[int]) -> list[_Step]:
+def _deny(values: Iterable[int]) -> list[_Step]:
     """Deny the call if the loaded value is one of these."""
-    return [step for value in values for step in ((_EQUAL, 0, 1, value), (_RETURN, 0, 0, _REFUSE))]
+    return [step for value in values for step in ((_EQUAL, 0, 1, value), (_RETURN, 0, 0, _DENY))]
 
 
 def _check_arguments(number: int, steps: list[_Step]) -> list[_Step]:

@@ -84,8 +84,6 @@ def find_excess(folder: Path) -> str | None:
 def empty_folder(folder: Path) -> None:
     """Remove the contents of a folder, also unreadable ones, and ones nested deeper than the longest path.
 
-    Notes
-    -----
     Nested folders are moved up before they are removed. So paths stay short, and there is no recursion.
     """
     moved, unguessable = 0, os.urandom(8).hex()

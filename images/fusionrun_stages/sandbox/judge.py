@@ -49,22 +49,15 @@ class Judge:
     def grade(self, program: str, tests: tuple[str, ...], entry_point: str | None) -> Grade:
         """Run a program in the runner and its tests in a separate process.
 
-        Notes
-        -----
         A program is never wrong because the runner died: another program or the node may be the cause.
-
-        Raises
-        ------
-        InfrastructureError
-            If the runner does not restart.
         """
         self._control = control = self._control or connect()
-        ours, theirs = socket.socketpair()
+        test_end, program_end = socket.socketpair()
         try:
-            with theirs:
-                socket.send_fds(control, [RUN], [theirs.fileno()])
+            with program_end:
+                socket.send_fds(control, [RUN], [program_end.fileno()])
                 send(control, {"program": program, "limits": asdict(replace(PROGRAM_LIMITS, **self._optional))})
-            grade, in_time = _test(ours, tests, entry_point, replace(TEST_LIMITS, **self._optional))
+            grade, in_time = _test(test_end, tests, entry_point, replace(TEST_LIMITS, **self._optional))
             gone = grade is not None and grade.detail.startswith(("ended: ", DISTURBED))
             control.sendall(GONE if gone else STOP)
             report = receive(control)
@@ -72,7 +65,7 @@ class Judge:
             self.close()
             return disturbed(f"the runner died: {error}")
         finally:
-            ours.close()
+            test_end.close()
         return _combine(grade, report, in_time=in_time)
 
 

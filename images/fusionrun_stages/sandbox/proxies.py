@@ -83,7 +83,7 @@ class RemoteProgram:
             encoded_named = {name: wire.encode(one, self._number) for name, one in named.items()}
             wire.send(self._channel, {"do": what, "of": of, "args": encoded, "named": encoded_named})
         except (wire.FrameError, RecursionError) as error:
-            raise self.refuse(f"an argument cannot be sent: {error}") from None
+            raise self.not_plain_error(f"an argument cannot be sent: {error}") from None
         except OSError:
             raise self._ended("its process ended") from None
         reply = self._receive()
@@ -109,13 +109,13 @@ class RemoteProgram:
         try:
             return wire.decode(data, lambda number: RemoteObject(self, int(number)))
         except wire.FrameError as error:
-            raise self.refuse(str(error)) from None
+            raise self.not_plain_error(str(error)) from None
 
     def _number(self, value: Any) -> int:
         if type(value) is RemoteObject:
             number: int = object.__getattribute__(value, "_number")
             return number
-        raise self.refuse(f"a {type(value).__name__} cannot be sent to the program")
+        raise self.not_plain_error(f"a {type(value).__name__} cannot be sent to the program")
 
     def _raise(self, reply: dict[str, Any]) -> None:
         if "raised" in reply:
@@ -129,7 +129,7 @@ class RemoteProgram:
         self.gone = why
         return ProgramGoneError(why)
 
-    def refuse(self, why: str) -> NotPlainError:
+    def not_plain_error(self, why: str) -> NotPlainError:
         """Record and return the error for a value that is not plain data."""
         self.not_plain = why
         return NotPlainError(why)
@@ -195,15 +195,15 @@ def _number(remote: RemoteObject) -> int:
     return number
 
 
-def _refuse(name: str) -> Callable[..., Any]:
-    def refuse(self: RemoteObject, *_: Any) -> Any:
-        raise _program(self).refuse(f"a test uses {name} on an object of the program")
+def _unsupported(name: str) -> Callable[..., Any]:
+    def raise_error(self: RemoteObject, *_: Any) -> Any:
+        raise _program(self).not_plain_error(f"a test uses {name} on an object of the program")
 
-    return refuse
+    return raise_error
 
 
 for _name in (
     "eq", "ne", "lt", "le", "gt", "ge", "bool", "hash", "iter", "next", "contains", "add", "radd", "sub", "rsub", "mul",
     "rmul", "truediv", "floordiv", "mod", "neg", "abs", "int", "float", "index", "enter", "exit",
 ):  # fmt: skip
-    setattr(RemoteObject, f"__{_name}__", _refuse(f"__{_name}__"))
+    setattr(RemoteObject, f"__{_name}__", _unsupported(f"__{_name}__"))

@@ -76,7 +76,7 @@ class PromptTests:
         if name != "check":
             return f"{name}()", function
         source = self._entry_point or ""
-        return f"check({source})", lambda: function(eval(source, space))  # noqa: S307 (the prompt's own expression)
+        return f"check({source})", lambda: function(eval(source, space))  # noqa: S307 (the prompt's expression)
 
     def _find_dead(self) -> str | None:
         """Return a function that asserts but is not called and not referenced by code that runs."""
@@ -123,9 +123,9 @@ def _nothing() -> None:
 
 
 def _is_test_class(node: ast.ClassDef) -> bool:
-    own = {statement.name for statement in node.body if isinstance(statement, _Function)}
+    names = {statement.name for statement in node.body if isinstance(statement, _Function)}
     is_case = any("TestCase" in _names(base) for base in node.bases)
-    return is_case or (node.name.startswith("Test") and not node.bases and "__init__" not in own)
+    return is_case or (node.name.startswith("Test") and not node.bases and "__init__" not in names)
 
 
 def _is_test_method(node: ast.stmt) -> bool:

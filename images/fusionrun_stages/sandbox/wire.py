@@ -40,15 +40,7 @@ def send(channel: socket, message: Any) -> None:
 
 
 def receive(channel: socket) -> Any:
-    """Receive one message.
-
-    Raises
-    ------
-    EndOfStreamError
-        If the other side has closed.
-    FrameError
-        If the message is too long or not JSON.
-    """
+    """Receive one message; raise FrameError if it is too long or not JSON."""
     (length,) = _LENGTH.unpack(_read(channel, _LENGTH.size))
     if length > FRAME_MAX_BYTES:
         raise FrameError(f"a message of {length} bytes")
@@ -71,15 +63,8 @@ def _read(channel: socket, length: int) -> bytes:
 def encode(value: Any, handle: Callable[[Any], int]) -> Any:  # noqa: C901, PLR0911 (one line per type)
     """Convert a value to JSON; types that JSON does not have become ``[tag, ...]``.
 
-    Parameters
-    ----------
-    handle
-        Called with a value that is not plain data; returns its number.
-
-    Notes
-    -----
     Scalar types are compared exactly: a subclass may override ``__eq__``, so it is not plain data. Of any dictionary,
-    tuple, list or set, the content is sent.
+    tuple, list or set, the content is sent. ``handle`` returns the number of any other value.
     """
     kind = type(value)
     if value is None or kind is bool or kind is str:
@@ -108,17 +93,9 @@ _CONTAINERS: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "frozen
 
 
 def decode(data: Any, resolve: Callable[[int], Any]) -> Any:
-    """Convert JSON to a value.
+    """Convert the output of ``encode`` to a value, and raise FrameError for other data.
 
-    Parameters
-    ----------
-    resolve
-        Called with the number of a handle.
-
-    Raises
-    ------
-    FrameError
-        If the data is not the output of ``encode``.
+    ``resolve`` returns the object of a handle.
     """
     try:
         return _decode(data, resolve)

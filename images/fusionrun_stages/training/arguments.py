@@ -20,16 +20,7 @@ def shared_arguments(
 ) -> dict[str, Any]:
     """Return keyword arguments for SFTConfig and DPOConfig.
 
-    Parameters
-    ----------
-    parameters
-        Parameters of the stage. Without ``save_steps`` a checkpoint is written at the end of each epoch.
-    accumulation_steps
-        ``gradient_accumulation_steps``.
-    output_dir
-        Directory of the checkpoints.
-    cuda
-        Whether to train on GPUs.
+    Without ``save_steps`` a checkpoint is written at the end of each epoch.
 
     Notes
     -----

@@ -18,13 +18,7 @@ FIRST_DPO_LOSS_TOLERANCE = 1e-3
 
 
 class ProgressCallback(TrainerCallback):  # type: ignore[misc]
-    """Report every step, and stop the training if the loss is not finite.
-
-    Parameters
-    ----------
-    report
-        Called by rank 0 only.
-    """
+    """Report every step on rank 0, and stop the training if the loss is not finite."""
 
     def __init__(self, report: Report) -> None:
         self._report = report
@@ -35,13 +29,7 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
         self._started = time.monotonic()
 
     def on_log(self, _: Any, state: TrainerState, *__: Any, logs: dict[str, float] | None = None, **___: Any) -> None:
-        """Report a step.
-
-        Raises
-        ------
-        UserError
-            If the loss is not finite.
-        """
+        """Report a step; raise UserError if the loss is not finite."""
         if not logs or "loss" not in logs:
             return
         if not math.isfinite(logs["loss"]):
@@ -63,13 +51,7 @@ class FirstLossCheck(TrainerCallback):  # type: ignore[misc]
     """Check that the loss of the first DPO step is ln 2: otherwise policy and reference model differ."""
 
     def on_log(self, _: Any, state: TrainerState, *__: Any, logs: dict[str, float] | None = None, **___: Any) -> None:
-        """Check the first step.
-
-        Raises
-        ------
-        UserError
-            If the loss is not ln 2 within ``FIRST_DPO_LOSS_TOLERANCE``.
-        """
+        """Raise UserError if the first loss is not ln 2 within ``FIRST_DPO_LOSS_TOLERANCE``."""
         if state.global_step != 1 or not logs or "loss" not in logs:
             return
         if not abs(logs["loss"] - FIRST_DPO_LOSS) < FIRST_DPO_LOSS_TOLERANCE:

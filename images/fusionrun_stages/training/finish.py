@@ -66,16 +66,7 @@ def stop_at_every_end_of_turn(model: Any, tokenizer: Any, end_of_turn: int) -> N
 def finish(trainer: Any, output: Path, details: dict[str, Any], counts: dict[str, int], save_steps: int | None) -> Made:
     """Save the model on all ranks; on rank 0 store the result and remove temporary files; wait for all ranks.
 
-    Parameters
-    ----------
-    trainer
-        The trainer after its last step.
-    output
-        The artifact's directory; the model is saved in ``model/``.
-    details, counts
-        Results of the stage: rows, dropped_long, tokens.
-    save_steps
-        Keep the last two checkpoints at its multiples, without the optimizer state; None: keep no checkpoint.
+    Keep the last two checkpoints at multiples of ``save_steps``, without the optimizer state; None: keep no checkpoint.
     """
     trainer.save_model(str(output / MODEL))
     wait_for_all()

@@ -88,15 +88,7 @@ def leave_process_group() -> None:
 
 @contextlib.contextmanager
 def explain_torch_errors(stage: str) -> Iterator[None]:
-    """Convert torch's out-of-memory and connection errors to stage errors.
-
-    Raises
-    ------
-    UserError
-        If the device is out of memory.
-    InfrastructureError
-        If another rank has died.
-    """
+    """Convert torch's out-of-memory errors to UserError, and its connection errors to InfrastructureError."""
     try:
         yield
     except StageError:

@@ -38,13 +38,7 @@ def load_rows(path: str, columns: list[str], output: Path) -> Any:
 
 
 def load_tokenizer(model_path: str) -> Any:
-    """Read a model's tokenizer.
-
-    Raises
-    ------
-    UserError
-        If the model has none, or no chat template.
-    """
+    """Read a model's tokenizer; raise UserError if it has no chat template."""
     from transformers import AutoTokenizer
 
     if not inside_volume(model_path).is_dir():

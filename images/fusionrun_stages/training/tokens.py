@@ -22,13 +22,13 @@ class Tokens(NamedTuple):
 def split_conversation(tokenizer: Any, prompt: list[dict[str, str]], completion: list[dict[str, str]]) -> Tokens:
     """Tokenize a conversation as TRL does in training."""
     opening = _ids(tokenizer, prompt, add_generation_prompt=True)
-    whole = _ids(tokenizer, prompt + completion, add_generation_prompt=False)
+    full = _ids(tokenizer, prompt + completion, add_generation_prompt=False)
     start = 0
-    for given, full in zip(opening, whole, strict=False):
-        if given != full:
+    for a, b in zip(opening, full, strict=False):
+        if a != b:
             break
         start += 1
-    return Tokens(whole[:start], whole[start:])
+    return Tokens(full[:start], full[start:])
 
 
 def check_tokens(tokenizer: Any, messages: Sequence[dict[str, str]], tokens: Tokens) -> int:
@@ -70,13 +70,7 @@ def check_tokens(tokenizer: Any, messages: Sequence[dict[str, str]], tokens: Tok
 
 
 def drop_long(dataset: Any, lengths: list[int], max_length: int, stage: str) -> tuple[Any, int]:
-    """Drop the rows longer than ``max_length`` tokens; return the others and the number of dropped rows.
-
-    Raises
-    ------
-    UserError
-        If no row is left.
-    """
+    """Drop the rows longer than ``max_length`` tokens; return the others and the number of dropped rows."""
     kept = [index for index, length in enumerate(lengths) if length <= max_length]
     dropped = len(lengths) - len(kept)
     if not kept:

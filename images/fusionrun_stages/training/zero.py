@@ -7,13 +7,7 @@ from fusionrun_stages.errors import UserError
 
 
 def gradient_accumulation_steps(parameters: SftParameters | DpoParameters, processes: int) -> int:
-    """Return the micro-batches per optimizer step and process: train batch = micro batch x steps x processes.
-
-    Raises
-    ------
-    UserError
-        If the train batch (``globalBatchSize``) is not a multiple of micro batch x processes.
-    """
+    """Return the micro-batches per optimizer step and process: train batch = micro batch x steps x processes."""
     micro_batch, global_batch = parameters.micro_batch_size, parameters.global_batch_size
     at_once = micro_batch * processes
     if global_batch % at_once:

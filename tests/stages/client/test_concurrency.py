@@ -1,3 +1,5 @@
+"""The limit of requests in flight."""
+
 import asyncio
 
 from fusionrun_stages.client.concurrency import ConcurrencyLimit, QueueLength
@@ -37,34 +39,21 @@ def test_a_queue_without_running_sequences_changes_nothing():
 
 
 def test_an_unused_limit_does_not_grow():
-    async def go():
-        concurrency = ConcurrencyLimit(16, 64)
-        concurrency.in_flight = 15
-        await concurrency.adapt(QueueLength(15, 0))
-        return concurrency.limit
-
-    assert asyncio.run(go()) == 16
+    concurrency = ConcurrencyLimit(16, 64)
+    concurrency.in_flight = 15
+    asyncio.run(concurrency.adapt(QueueLength(15, 0)))
+    assert concurrency.limit == 16
 
 
 def test_a_fixed_limit_does_not_change():
-    assert (
-        limits(
-            ConcurrencyLimit(8, 8),
-            adapt(8, 0),
-            adapt(8, 99),
-            ConcurrencyLimit.on_overload,
-            *[ConcurrencyLimit.on_reply] * 9,
-        )
-        == [8] * 12
-    )
+    steps = [adapt(8, 0), adapt(8, 99), ConcurrencyLimit.on_overload, *[ConcurrencyLimit.on_reply] * 9]
+    assert limits(ConcurrencyLimit(8, 8), *steps) == [8] * 12
 
 
 def test_the_limit_grows_by_one_per_round_and_halves_after_an_overload():
     assert limits(ConcurrencyLimit(2, 64), *[ConcurrencyLimit.on_reply] * 5) == [2, 3, 3, 3, 4]
-    assert limits(ConcurrencyLimit(16, 64), ConcurrencyLimit.on_overload, ConcurrencyLimit.on_overload) == [
-        8,
-        8,
-    ]  # at most one halving per ADAPT_SECONDS
+    overloads = [ConcurrencyLimit.on_overload] * 2
+    assert limits(ConcurrencyLimit(16, 64), *overloads) == [8, 8], "at most one halving per ADAPT_SECONDS"
 
 
 def test_in_flight_requests_stay_within_a_limit_that_may_grow():

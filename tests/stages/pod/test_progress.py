@@ -1,3 +1,5 @@
+"""Progress reports to the operator."""
+
 import http.server
 import json
 import threading

@@ -1,4 +1,4 @@
-"""The sandbox: right and wrong programs, and hostile programs that must not pass, escape or affect the next one.
+"""The sandbox: right and wrong programs, the death of programs and runners, and a whole shard.
 
 Runner and judge are two processes here and two containers in the pod. As root, the runner gets another UID. Network and
 root file system of the pod are tested on the cluster (tests/e2e/test_sandbox_pod.py).
@@ -6,9 +6,7 @@ root file system of the pod are tested on the cluster (tests/e2e/test_sandbox_po
 # ruff: noqa: E501 (one hostile program per line)
 
 import os
-import subprocess
 import sys
-import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -28,81 +26,17 @@ from fusionrun_stages.volume.parquet import read_rows, write_rows
 from fusionrun_stages.work import Work
 from support.hostile import (
     ADD,
-    BOMBS,
-    DENIED,
-    ENDED,
-    HARMLESS,
-    LOOPHOLES,
     RIGHT,
-    SOCKET,
     STYLES,
-    TESTS,
     UNKNOWN,
     WRONG,
-    denied_by,
-    forged,
-    program_with_attack,
 )
-
-ROOT = Path(__file__).parents[3]
-RUNNER_UID = 2000
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox requires Linux")
 
 
-@pytest.fixture(scope="module")
-def runner():
-    # Not pytest's folder: each pytest session makes its parent unreadable for other users.
-    with tempfile.TemporaryDirectory(prefix="sandbox-") as name:
-        folder = Path(name)
-        folder.chmod(0o777)
-        yield from run_in(folder)
-
-
-def run_in(folder):
-    """Start a runner in a folder, yield it, and stop it."""
-    other_uid = {"user": RUNNER_UID, "group": RUNNER_UID, "extra_groups": []} if os.getuid() == 0 else {}
-    python = sys.executable
-    if other_uid and not all(parent.stat().st_mode & 1 for parent in Path(python).resolve().parents):
-        python = "/usr/bin/python3"  # only root can read this interpreter, and the runner needs no library
-    process = subprocess.Popen(
-        [python, "-m", "fusionrun_stages.sandbox.runner", "--socket", str(folder / "runner.sock")],
-        env={
-            "PYTHONPATH": f"{ROOT}/operator:{ROOT}/images",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "TMPDIR": str(folder),
-            "SECRET": "do not read",
-        },
-        stdout=subprocess.PIPE,
-        text=True,
-        **other_uid,
-    )
-    assert "ready" in process.stdout.readline()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FUSIONRUN_SANDBOX_SOCKET", str(folder / "runner.sock"))
-        patch.setenv("FUSIONRUN_SANDBOX_PROBE", "off")
-        patch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-        yield process
-    process.terminate()
-    assert process.wait(10) == 0
-    process.stdout.close()
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    """Shorter limits."""
-    monkeypatch.setattr(judge, "CPU_SECONDS", 1)
-    monkeypatch.setattr(judge, "WALL_SECONDS", 30.0)
-    monkeypatch.setattr(judge, "PROGRAM_LIMITS", judge.ResourceLimits(1, 256 * 2**20, 2**20))
-
-
-def grade(program, *tests, entry_point=None):
-    with closing(Judge()) as worker:
-        return worker.grade(program, tests, entry_point)
-
-
 @pytest.mark.parametrize(("program", "tests", "entry_point"), [s[1:] for s in STYLES], ids=[s[0] for s in STYLES])
-def test_a_right_program_passes(runner, program, tests, entry_point):
+def test_a_right_program_passes(grade, program, tests, entry_point):
     assert grade(program, *tests, entry_point=entry_point) == (RIGHT, "")
 
 
@@ -145,46 +79,10 @@ FAILURES = [
 @pytest.mark.parametrize(
     ("program", "tests", "entry_point", "verdict", "detail"), [f[1:] for f in FAILURES], ids=[f[0] for f in FAILURES]
 )
-def test_a_failing_program_gets_a_verdict_with_a_reason(runner, program, tests, entry_point, verdict, detail):
+def test_a_failing_program_gets_a_verdict_with_a_reason(grade, program, tests, entry_point, verdict, detail):
     found = grade(program, *tests, entry_point=entry_point)
     assert found.verdict is verdict
     assert found.detail.startswith(detail)
-
-
-@pytest.mark.parametrize(("program", "verdict"), [p[1:] for p in LOOPHOLES], ids=[p[0] for p in LOOPHOLES])
-def test_a_program_that_cheats_does_not_pass(runner, quick, monkeypatch, program, verdict):
-    if verdict is UNKNOWN:
-        monkeypatch.setattr(judge, "WALL_SECONDS", 2.0)
-    assert grade(program, *TESTS).verdict is verdict
-    check = "def check(candidate):\n    " + "\n    ".join(t.replace("f(", "candidate(") for t in TESTS)
-    assert grade(program, check, entry_point="f").verdict in (WRONG, UNKNOWN)
-
-
-@pytest.mark.parametrize("names", ["{'f': h, '__builtins__': ['dict', [['abs', h]]]}", "{'f': h, 'abs': h}"])
-def test_a_program_cannot_replace_builtins_of_the_tests(runner, names):
-    """The forged abs returns 0."""
-    program = forged(names, answer="0")
-    assert grade(program, "assert abs(f(1) - 0.33) < 1e-6").verdict is not RIGHT
-    assert grade(program, "assert abs(f(1) - 0) < 1e-6").verdict is (WRONG if "__" in names else RIGHT)
-
-
-@pytest.mark.parametrize(("attack", "by"), [s[1:] for s in DENIED], ids=[s[0] for s in DENIED])
-def test_an_attack_is_denied(runner, quick, attack, by):
-    attack = attack.replace(SOCKET, os.environ["FUSIONRUN_SANDBOX_SOCKET"])
-    assert grade(program_with_attack(attack), denied_by(by)) in ((RIGHT, ""), (WRONG, "ended: by SIGXFSZ"))
-    assert runner.poll() is None
-
-
-@pytest.mark.parametrize(("program", "verdict", "detail"), [p[1:] for p in ENDED], ids=[p[0] for p in ENDED])
-def test_an_endless_program_is_killed_and_the_next_one_runs(runner, quick, monkeypatch, program, verdict, detail):
-    if verdict is UNKNOWN:
-        monkeypatch.setattr(judge, "WALL_SECONDS", 2.0)
-    with closing(Judge()) as worker:
-        found = worker.grade(program, ("assert f() == 1",), None)
-        assert found.verdict is verdict
-        assert detail in found.detail
-        assert worker.grade(ADD, ("assert f(1, 2) == 3",), None).verdict is RIGHT
-    assert not list(Path(os.environ["FUSIONRUN_SANDBOX_SOCKET"]).parent.glob("*/program-*"))
 
 
 def kill_handlers(runner):
@@ -248,7 +146,7 @@ def test_a_killed_program_is_wrong_only_if_it_caused_its_end(found, report, verd
     assert judge._combine(found, REPORT | report, in_time=True).verdict is verdict
 
 
-def test_a_program_that_cannot_be_confined_is_unknown(runner, monkeypatch):
+def test_a_program_that_cannot_be_confined_is_unknown(grade, monkeypatch):
     monkeypatch.setattr(judge, "PROGRAM_LIMITS", judge.ResourceLimits("no number", 2**20, 2**20))
     found = grade(ADD, "assert f(1, 2) == 3")
     assert (found.verdict, found.detail[: len(DISTURBED)]) == (UNKNOWN, DISTURBED)
@@ -269,20 +167,6 @@ def test_landlock_is_required_unless_a_runtime_class_is_set(monkeypatch, tmp_pat
     for name, optional in (("", False), ("gvisor", True)):
         monkeypatch.setenv("FUSIONRUN_SANDBOX_RUNTIME_CLASS", name)
         assert Judge()._optional == {"landlock_optional": optional}
-
-
-def test_a_bomb_does_not_make_another_program_wrong(runner, quick):
-    """Two programs at once, as in the pod; most of the time one of them is a bomb."""
-    submissions = []
-    for number, bomb in enumerate(BOMBS):
-        submissions.append(coding.Submission(bomb, ("assert f() == 1",), None))
-        submissions += [coding.Submission(f"{p}# {number}", (test,), None) for _, p, test in HARMLESS]
-    grades = dict(coding.grade_all(submissions, 2))
-    harmless = [grades[i] for i, program in enumerate(submissions) if program.answer not in BOMBS]
-    assert len(harmless) == len(BOMBS) * len(HARMLESS)
-    assert [found for found in harmless if found.verdict is WRONG] == []
-    assert sum(found.verdict is RIGHT for found in harmless) >= 0.9 * len(harmless)
-    assert RIGHT not in {grades[i].verdict for i, program in enumerate(submissions) if program.answer in BOMBS}
 
 
 def test_many_programs_in_a_row_pass(runner):
