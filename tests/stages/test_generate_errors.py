@@ -19,18 +19,18 @@ BUSY, ERROR = (429, {"Retry-After": "0.05"}, {}), (500, {}, {"error": {"message"
 
 
 @pytest.mark.parametrize(
-    "failures",
+    ("failures", "concurrency"),
     [
-        [BUSY, ERROR, "drop", (503, {}, {})],
-        [(408, {}, {}), (409, {}, {}), (200, {}, {"ok": True})],
-        [BUSY] * 9 + [ERROR],  # rate limits do not make the first 500 final
+        ([BUSY, ERROR, "drop", (503, {}, {})], 4),
+        ([(408, {}, {}), (409, {}, {}), (200, {}, {"ok": True})], 4),
+        ([BUSY] * 9 + [ERROR], 1),  # rate limits do not make the first 500 final
     ],
     ids=["unavailable", "timeout, conflict and invalid reply", "rate limit, then server error"],
 )
-def test_transient_failures_are_retried(tmp_path, server, monkeypatch, failures):
+def test_transient_failures_are_retried(tmp_path, server, monkeypatch, failures, concurrency):
     monkeypatch.setattr("fusionrun_stages.client.retries.WAIT_MAX_SECONDS", 0.01)
     server.plan = lambda body, number: dict(enumerate(failures, start=1)).get(number)
-    made = run(tmp_path, server.url, concurrency=1)
+    made = run(tmp_path, server.url, concurrency=concurrency)
     assert (made.counts["responses"], made.counts["errors"]) == (TOTAL, 0)
     assert len(server.requests) == len(PROMPTS) + len(failures)
 
