@@ -15,7 +15,7 @@ from fusionrun.api.result import Progress
 INTERVAL_SECONDS = 1.0
 TIMEOUT_SECONDS = 2.0
 PATH = "/v1/progress"
-"""Where the operator listens, when the URL is but its base. Source: fusionrun.progress.PATH."""
+"""Path of the operator's endpoint, if the URL has none. Source: fusionrun.progress.PATH."""
 
 
 class Pusher:
