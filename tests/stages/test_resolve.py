@@ -84,7 +84,7 @@ BROKEN = {
     "truncated weights": (
         ("model.safetensors", truncate),
         model(),
-        r"model\.safetensors: truncated: \d+ bytes, its header tells of \d+",
+        r"model\.safetensors: truncated: \d+ bytes, expected \d+ from its header",
     ),
     "no header": (("model.safetensors", fill(b"x" * 99)), model(), "corrupt: no safetensors header in 99 bytes"),
     "broken header": (
@@ -95,7 +95,7 @@ BROKEN = {
     "missing shard": (
         ("model.safetensors.index.json", fill(INDEX)),
         model(),
-        "model-2.safetensors: missing, though model.safetensors.index.json names it",
+        "model-2.safetensors: missing, but listed in model.safetensors.index.json",
     ),
     "no tokenizer": (("tokenizer.json", remove), model(), "no tokenizer"),
     "no chat template": (
