@@ -29,8 +29,8 @@ Not covered:
   ``scheduling.sandboxRuntimeClassName`` for models that you do not trust.
 - Kernels without Landlock. The stage fails unless a RuntimeClass is set; then one program runs at a time, and only the
   RuntimeClass protects the files of the runner.
-- A network that opens later. ``probe`` runs once per verify process and tries the API server, gateways, name servers and
-  three addresses outside the cluster, no others. The system call filter still denies sockets.
+- A network that opens later. ``probe`` runs once per verify process and tries the API server, gateways, name servers
+  and three addresses outside the cluster, no others. The system call filter still denies sockets.
 - Side channels between programs that run at the same time, such as CPU caches.
 - Programs that know the tests. A program sees the arguments of each call, and may return memorized results.
 - Tests. They are trusted: they decide the verdict, and run in the judge's container (confined, without a writable
