@@ -10,7 +10,9 @@ Source: FuseChat-3.0 (arXiv 2503.04222), length-normalised DPO; ``sigmoid_norm``
 
 import logging
 
+from fusionrun.api.artifacts import CHECKPOINTS
 from fusionrun.api.parameters import DpoParameters
+from fusionrun.api.values import Trained
 from fusionrun_stages.training import outcome, ranks
 from fusionrun_stages.training.zero import accumulation_steps
 from fusionrun_stages.work import Made, Work
@@ -22,7 +24,7 @@ def run(work: Work) -> Made:
     """Train, or go on training, or tell what was trained."""
     parameters = work.task.parameters
     assert isinstance(parameters, DpoParameters)
-    finished = outcome.read_finished(work.output)
+    finished = outcome.read_finished(work.output, parameters.kind)
     if finished is not None:
         if ranks.rank() == 0:
             outcome.clean_up(work.output, finished.details["checkpoints"])
@@ -43,7 +45,7 @@ def _train(work: Work, parameters: DpoParameters, accumulation: int) -> Made:
     from fusionrun_stages.training.tokens import CHECKED_ROWS, Tokens, check_tokens, drop_long
 
     tokenizer = load_tokenizer(parameters.model_path)
-    checkpoints = work.output / outcome.CHECKPOINTS
+    checkpoints = work.output / CHECKPOINTS
     config = DPOConfig(
         loss_type=["sigmoid_norm" if parameters.length_normalized else "sigmoid"],
         beta=parameters.beta,
@@ -76,9 +78,10 @@ def _train(work: Work, parameters: DpoParameters, accumulation: int) -> Made:
     trainer.train(resume_from_checkpoint=resume_from)
 
     kept = [size for size, length in zip(sizes, lengths, strict=True) if length <= parameters.max_length]
-    counts = {
-        "rows": len(trainer.train_dataset),
-        "dropped_long": dropped,
-        "tokens": round(parameters.epochs * sum(2 * prompt + chosen + rejected for prompt, chosen, rejected in kept)),
-    }
-    return outcome.finish(trainer, work.output, {"resumed_from": resume_from}, counts, parameters.save_steps)
+    trained = Trained(
+        kind=parameters.kind,
+        rows=len(trainer.train_dataset),
+        dropped_long=dropped,
+        tokens=round(parameters.epochs * sum(2 * prompt + chosen + rejected for prompt, chosen, rejected in kept)),
+    )
+    return outcome.finish(trainer, work.output, {"resumed_from": resume_from}, trained, parameters.save_steps)

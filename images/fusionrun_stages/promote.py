@@ -6,19 +6,21 @@ model), and from them the loss that training minimised, and how often the chosen
 Source: FuseChat-3.0 (arXiv 2503.04222): the better of the last two checkpoints is kept; by what it is better is ours.
 """
 
-import json
 import logging
 import os
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fusionrun.api.artifacts import CHECKPOINTS, MODEL
 from fusionrun.api.parameters import PromoteParameters
+from fusionrun.api.stage import StageKind
+from fusionrun.api.values import Promoted, Trained
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.models.attention import attention_of
 from fusionrun_stages.training.checkpoints import candidates, model_files, settle
-from fusionrun_stages.training.outcome import CHECKPOINTS, MODEL
 from fusionrun_stages.training.tokens import Tokens, split_conversation
+from fusionrun_stages.volume.manifest import read_manifest
 from fusionrun_stages.volume.paths import inside_volume
 from fusionrun_stages.work import Made, Work
 
@@ -58,18 +60,21 @@ def run(work: Work) -> Made:
         details["reason"] = "no held-out pairs: the last candidate is taken"
         named = dict([list(named.items())[-1]])
 
-    numbers: dict[str, float] = {}
     standings = _measure(work, parameters, named, pairs) if pairs else {}
     chosen = choose(standings) if standings else next(iter(named))
     if standings:
-        numbers = {"held_out_accuracy": standings[chosen].accuracy, "held_out_loss": standings[chosen].loss}
         details["candidates"] = {str(step): standing._asdict() for step, standing in standings.items()}
     log.info("step %d becomes the run's model: %s", chosen, details)
     files = _link_model(named[chosen], work.output / MODEL)
     return Made(
+        values=Promoted(
+            step=chosen,
+            candidates=len(named),
+            held_out_pairs=len(pairs),
+            held_out_accuracy=standings[chosen].accuracy if standings else None,
+            held_out_loss=standings[chosen].loss if standings else None,
+        ),
         files=[f"{MODEL}/{name}" for name in files],
-        counts={"candidates": len(named), "held_out_pairs": len(pairs)},
-        numbers={"step": float(chosen), **numbers},
         details=details,
     )
 
@@ -188,10 +193,10 @@ def _read_pairs(parameters: PromoteParameters) -> tuple[list[HeldOutPair], int]:
 
 
 def _last_step(dpo: Path) -> int:
-    try:
-        return int(json.loads((dpo / "manifest.json").read_text())["counts"]["steps"])
-    except (OSError, ValueError, KeyError) as error:
-        raise InfrastructureError(f"{dpo}: the DPO artifact is not complete: {error}") from error
+    manifest = read_manifest(dpo, StageKind.DPO)
+    if manifest is None or not isinstance(manifest.values, Trained):
+        raise InfrastructureError(f"{dpo}: the DPO artifact is not complete")
+    return manifest.values.steps
 
 
 def _link_model(source: Path, destination: Path) -> list[str]:

@@ -9,7 +9,9 @@ Source: FuseChat-3.0 (arXiv 2503.04222): completion loss, cosine schedule, warm-
 import logging
 from typing import Any
 
+from fusionrun.api.artifacts import CHECKPOINTS
 from fusionrun.api.parameters import SftParameters
+from fusionrun.api.values import Trained
 from fusionrun_stages.training import outcome, ranks
 from fusionrun_stages.training.zero import accumulation_steps
 from fusionrun_stages.work import Made, Work
@@ -21,7 +23,7 @@ def run(work: Work) -> Made:
     """Train, or go on training, or tell what was trained."""
     parameters = work.task.parameters
     assert isinstance(parameters, SftParameters)
-    finished = outcome.read_finished(work.output)
+    finished = outcome.read_finished(work.output, parameters.kind)
     if finished is not None:
         if ranks.rank() == 0:
             outcome.clean_up(work.output, [])
@@ -42,7 +44,7 @@ def _train(work: Work, parameters: SftParameters, accumulation: int) -> Made:
     from fusionrun_stages.training.tokens import CHECKED_ROWS, Tokens, check_tokens, drop_long
 
     tokenizer = load_tokenizer(parameters.model_path)
-    checkpoints = work.output / outcome.CHECKPOINTS
+    checkpoints = work.output / CHECKPOINTS
     config = SFTConfig(completion_only_loss=True, **common_arguments(parameters, accumulation, checkpoints, cuda=cuda))
     resume_from, removed = outcome.find_resume_point(checkpoints)
     log.info("training goes on from %s; removed %s", resume_from or "the target model", removed or "nothing")
@@ -70,12 +72,13 @@ def _train(work: Work, parameters: SftParameters, accumulation: int) -> Made:
     trainer.train(resume_from_checkpoint=resume_from)
 
     tokens_an_epoch = sum(length for length in lengths if length <= parameters.max_length)
-    counts = {
-        "rows": len(trainer.train_dataset),
-        "dropped_long": dropped,
-        "tokens": round(parameters.epochs * tokens_an_epoch),
-    }
-    return outcome.finish(trainer, work.output, {"resumed_from": resume_from}, counts, None)
+    trained = Trained(
+        kind=parameters.kind,
+        rows=len(trainer.train_dataset),
+        dropped_long=dropped,
+        tokens=round(parameters.epochs * tokens_an_epoch),
+    )
+    return outcome.finish(trainer, work.output, {"resumed_from": resume_from}, trained, None)
 
 
 def _prompt_and_completion(row: dict[str, Any]) -> dict[str, Any]:

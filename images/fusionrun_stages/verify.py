@@ -12,9 +12,11 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar, assert_never
 
+from fusionrun.api.artifacts import VERDICTS
 from fusionrun.api.data import Grader
 from fusionrun.api.parameters import VerifyParameters
 from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue, replace_surrogates
+from fusionrun.api.values import Verified
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.grade import Grade, unknown
 from fusionrun_stages.grading import exact_match
@@ -46,7 +48,7 @@ def run(work: Work) -> Made:
     prompts = shard_path(parameters.prompts_dir, shard, parameters.shards)
     responses = shard_path(parameters.responses_dir, shard, parameters.shards)
     questions = gather(read_rows(prompts, Prompt), read_rows(responses, Response), parameters.datasets)
-    path = shard_path(work.output / "verdicts", shard, parameters.shards)
+    path = shard_path(work.output / VERDICTS, shard, parameters.shards)
     total, tally = _count_rows(responses), Tally()
     with open_rows(path, Verdict) as writer:
         for batch in batches(questions):
@@ -55,8 +57,8 @@ def run(work: Work) -> Made:
                 tally.add(row)
             work.report(writer.count, total, "responses")
     return Made(
+        values=Verified(**{value.value: tally.verdicts[value] for value in VerdictValue}),
         files=[str(path.relative_to(work.output))],
-        counts={str(value): tally.verdicts[value] for value in VerdictValue},
         details=tally.details() | _walls(parameters.grader, writer.count),
     )
 

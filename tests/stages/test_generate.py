@@ -17,6 +17,7 @@ httpx = pytest.importorskip("httpx")
 from fusionrun.api.records import Verdict, VerdictValue
 from fusionrun.api.result import decode_result
 from fusionrun.api.task import encode_task
+from fusionrun.api.values import Generated
 from fusionrun_stages.client.chat import sample_seed
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.models.chat_template import TEMPLATE_ARGUMENTS
@@ -34,11 +35,12 @@ def test_every_sample_is_asked_once_with_every_parameter(tmp_path, server):
     assert keys == sorted((p.prompt_id, n) for p in PROMPTS for n in range(SAMPLES[p.dataset]))
     assert made.files == ["responses/00000-of-00002.parquet"]
     truncated = sum(r.finish_reason == "length" for r in found)
-    assert made.counts == {
-        "requests": TOTAL, "responses": TOTAL, "truncated": truncated, "errors": 0,
-        "prompt_tokens": 5 * TOTAL, "completion_tokens": 7 * TOTAL,
-    }  # fmt: skip
-    assert made.numbers["tokens_per_second"] > 0
+    rate = made.values.tokens_per_second
+    assert rate > 0
+    assert made.values == Generated(
+        requests=TOTAL, responses=TOTAL, truncated=truncated, prompt_tokens=5 * TOTAL, completion_tokens=7 * TOTAL,
+        tokens_per_second=rate,
+    )  # fmt: skip
     path, _, body = server.asked[0]
     assert path == "/v1/chat/completions"
     assert body.keys() == {
@@ -59,7 +61,7 @@ def test_a_prompt_is_rendered_with_the_date_that_training_renders_with(tmp_path,
 
 def test_an_endpoint_is_asked_in_openais_words_alone(tmp_path, server):
     neutral = {"temperature": 0.7, "top_p": 0.8, "top_k": -1, "repetition_penalty": 1.0, "max_tokens": 64}
-    assert run(tmp_path, server.url, external=True, sampling=neutral).counts["responses"] == TOTAL
+    assert run(tmp_path, server.url, external=True, sampling=neutral).values.responses == TOTAL
     ours = {"model", "messages", "temperature", "top_p", "max_tokens", "n", "seed"}
     assert {key for _, _, body in server.asked for key in body} == ours
 
@@ -70,7 +72,7 @@ def test_an_endpoint_is_sent_the_sampling_that_was_asked_for(tmp_path, server):
 
 
 def test_a_data_set_that_is_not_named_is_not_asked(tmp_path, server):
-    assert run(tmp_path, server.url, samples_per_prompt={"d1": 2}).counts["requests"] == 12
+    assert run(tmp_path, server.url, samples_per_prompt={"d1": 2}).values.requests == 12
     assert {r.dataset for r in rows(tmp_path)} == {"d1"}
 
 
@@ -86,11 +88,11 @@ def test_a_prompt_whose_own_solution_fails_is_not_asked(tmp_path, server):
         PROMPTS[2].prompt_id,
         PROMPTS[4].prompt_id,
     }
-    assert made.counts["requests"] == TOTAL - 2 * SAMPLES["d0"]
+    assert made.values.requests == TOTAL - 2 * SAMPLES["d0"]
 
 
 def test_an_empty_shard_is_an_empty_file(tmp_path, server):
-    assert run(tmp_path, server.url, shard=1).counts["requests"] == 0
+    assert run(tmp_path, server.url, shard=1).values.requests == 0
     assert rows(tmp_path, 1) == []
 
 
@@ -117,7 +119,7 @@ def test_a_successor_asks_only_for_what_is_missing(tmp_path, server):
     made = run(tmp_path, server.url)
     assert sum(body["n"] for _, _, body in server.asked) == TOTAL - 9
     assert rows(tmp_path) == expected
-    assert made.counts["requests"] == TOTAL
+    assert made.values.requests == TOTAL
     assert not list(parts.iterdir())
 
 
@@ -126,7 +128,7 @@ def test_a_pod_that_died_between_file_and_manifest_asks_nothing_again(tmp_path, 
     server.asked.clear()
     again = run(tmp_path, server.url, uid="pod-b")
     assert server.asked == []
-    assert again.counts == first.counts
+    assert again.values == first.values.model_copy(update={"tokens_per_second": again.values.tokens_per_second})
 
 
 def test_nobody_at_home_is_an_infrastructure_error(tmp_path):

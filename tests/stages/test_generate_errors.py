@@ -26,7 +26,7 @@ def test_busy_and_broken_replies_are_tried_again(tmp_path, server):
 
     server.plan = plan
     made = run(tmp_path, server.url)
-    assert (made.counts["responses"], made.counts["errors"]) == (TOTAL, 0)
+    assert (made.values.responses, made.values.errors) == (TOTAL, 0)
     assert len(server.asked) == len(PROMPTS) + 4
 
 
@@ -36,20 +36,20 @@ def test_server_errors_are_counted_by_themselves(tmp_path, server):
     oops = (500, {}, {"error": {"message": "oops"}})
     server.plan = lambda body, number: busy if number <= 9 else oops if number == 10 else None
     made = run(tmp_path, server.url, concurrency=1)
-    assert (made.counts["errors"], len(server.asked)) == (0, len(PROMPTS) + 10)
+    assert (made.values.errors, len(server.asked)) == (0, len(PROMPTS) + 10)
 
 
 def test_a_prompt_whose_every_try_is_a_server_error_is_recorded(tmp_path, server, monkeypatch):
     monkeypatch.setattr("fusionrun_stages.client.server.WAIT_MAX_SECONDS", 0.01)
     server.plan = lambda body, number: (500, {}, {}) if body["messages"][0]["content"] == "p 1" else None
-    assert run(tmp_path, server.url).counts["errors"] == 1
+    assert run(tmp_path, server.url).values.errors == 1
     assert len(server.asked) == len(PROMPTS) + SERVER_ERROR_ATTEMPTS - 1
 
 
 def test_timeouts_conflicts_and_pages_of_a_proxy_are_tried_again(tmp_path, server):
     server.plan = lambda body, number: {1: (408, {}, {}), 2: (409, {}, {}), 3: (200, {}, {"ok": True})}.get(number)
     made = run(tmp_path, server.url)
-    assert (made.counts["errors"], len(server.asked)) == (0, len(PROMPTS) + 3)
+    assert (made.values.errors, len(server.asked)) == (0, len(PROMPTS) + 3)
 
 
 def test_a_limit_per_day_ends_the_stage_and_keeps_what_is_stored(tmp_path, server, monkeypatch):
@@ -62,7 +62,7 @@ def test_a_limit_per_day_ends_the_stage_and_keeps_what_is_stored(tmp_path, serve
     assert stored >= 6
     server.plan = lambda body, number: None
     server.asked.clear()
-    assert run(tmp_path, server.url, external=True, uid="pod-b").counts["responses"] == TOTAL
+    assert run(tmp_path, server.url, external=True, uid="pod-b").values.responses == TOTAL
     assert sum(body["n"] for _, _, body in server.asked) == TOTAL - stored
 
 
@@ -73,7 +73,7 @@ def test_a_prompt_that_a_moderation_forbids_is_recorded_with_its_reason(tmp_path
     server.plan = lambda body, number: MODERATED if body["messages"][0]["content"] == "p 3" else None
     made = run(tmp_path, server.url, external=True)
     assert [r.error for r in rows(tmp_path) if r.error] == ["403: flagged by moderation"]
-    assert (made.counts["responses"], made.counts["errors"]) == (TOTAL - 1, 1)
+    assert (made.values.responses, made.values.errors) == (TOTAL - 1, 1)
 
 
 def test_a_key_that_may_do_nothing_ends_the_stage(tmp_path, server, monkeypatch):
@@ -106,7 +106,7 @@ def test_a_refused_prompt_is_recorded_with_its_reason(tmp_path, server):
     (failed,) = [r for r in rows(tmp_path) if r.error]
     assert (failed.prompt_id, failed.finish_reason, failed.text) == (PROMPTS[3].prompt_id, "error", "")
     assert failed.error == "400: maximum context length is 256 tokens"
-    assert made.counts["errors"] == 1
+    assert made.values.errors == 1
 
 
 def test_a_strange_finish_reason_is_an_error_with_its_reason(tmp_path, server):
@@ -131,12 +131,12 @@ def test_a_server_that_refuses_everything_is_the_users_error_and_leaves_no_rows(
         run(tmp_path, server.url)
     assert not list((tmp_path / "out" / "parts").iterdir())
     server.plan = lambda body, number: None
-    assert run(tmp_path, server.url).counts["responses"] == TOTAL
+    assert run(tmp_path, server.url).values.responses == TOTAL
 
 
 def test_a_server_that_knows_no_n_is_asked_one_by_one(tmp_path, server):
     server.plan = lambda body, number: (400, {}, {"error": {"message": "n must be 1"}}) if body["n"] > 1 else None
-    assert run(tmp_path, server.url).counts["responses"] == TOTAL
+    assert run(tmp_path, server.url).values.responses == TOTAL
 
 
 def test_a_server_that_gives_fewer_samples_is_asked_for_the_rest(tmp_path, server):
@@ -144,7 +144,7 @@ def test_a_server_that_gives_fewer_samples_is_asked_for_the_rest(tmp_path, serve
     answer = {"choices": [choice], "usage": {"prompt_tokens": 5, "completion_tokens": 3}}
     server.plan = lambda body, number: (200, {}, answer) if body["n"] > 1 else None
     made = run(tmp_path, server.url)
-    assert (made.counts["responses"], len(server.asked)) == (TOTAL, 6 * 3 + 6)
+    assert (made.values.responses, len(server.asked)) == (TOTAL, 6 * 3 + 6)
     assert sum(r.completion_tokens == 3 for r in rows(tmp_path)) == 6
 
 
@@ -170,7 +170,7 @@ def test_a_server_without_our_extra_parameters_is_asked_without_the_neutral_ones
         return (400, {}, {"error": {"message": "Unrecognized request argument: top_k"}}) if "top_k" in body else None
 
     server.plan = plan
-    assert run(tmp_path, server.url).counts["responses"] == TOTAL
+    assert run(tmp_path, server.url).values.responses == TOTAL
     assert all("repetition_penalty" in body for _, _, body in server.asked)
 
 
@@ -199,4 +199,4 @@ def test_half_an_emoji_in_a_reply_ends_no_stage_and_is_read_again(tmp_path, serv
     assert by_prompt["p 1"].text == "half an emoji \ufffd"
     assert by_prompt["p 3"].error == "400: refused \ufffd"
     assert by_prompt["p 5"].error == "finish_reason half \ufffd"
-    assert made.counts["requests"] == TOTAL
+    assert made.values.requests == TOTAL

@@ -28,7 +28,7 @@ def test_a_wedged_server_is_an_infrastructure_error_and_nothing_is_lost(tmp_path
     (part,) = (tmp_path / "out" / "parts").iterdir()
     stored = part.read_bytes().count(b"\n")
     assert stored >= 6
-    assert run(tmp_path, server.url, uid="pod-b").counts["responses"] == TOTAL
+    assert run(tmp_path, server.url, uid="pod-b").values.responses == TOTAL
     assert sum(body["n"] for _, _, body in server.asked) == TOTAL - stored
 
 
@@ -89,7 +89,7 @@ def test_an_endpoint_that_refuses_gets_fewer_requests(tmp_path, server, monkeypa
     made = run(
         tmp_path, server.url, external=True, samples_per_prompt={"d0": 64, "d1": 64}, concurrency=16, max_concurrency=64
     )
-    assert made.counts["errors"] == 0
+    assert made.values.errors == 0
 
 
 def test_metrics_tell_requests_tokens_errors_and_the_time_left(tmp_path, server, monkeypatch):
@@ -133,7 +133,7 @@ def test_metrics_tell_requests_tokens_errors_and_the_time_left(tmp_path, server,
 
 def test_answers_of_an_endpoint_are_counted_by_its_prices(tmp_path, server):
     made = run(tmp_path, server.url, external=True, prices={"prompt": 0.5, "completion": 2.0})
-    assert made.counts["cost_micro"] == round(TOTAL * (5 * 0.5 + 7 * 2.0))
+    assert made.values.cost_micro == round(TOTAL * (5 * 0.5 + 7 * 2.0))
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_quota_ends_the_generation_and_a_larger_one_goes_on(tmp_path, server, 
     stored = part.read_bytes().count(b"\n")
     assert rows_kept - 1 <= stored <= rows_kept + 2  # a request has up to three samples
     server.asked.clear()
-    assert run(tmp_path, server.url, uid="pod-b", **given).counts["responses"] == TOTAL
+    assert run(tmp_path, server.url, uid="pod-b", **given).values.responses == TOTAL
     assert sum(body["n"] for _, _, body in server.asked) == TOTAL - stored
 
 

@@ -13,7 +13,7 @@ from fusionrun.state.observe.accepted_run import acceptance, resolution
 from fusionrun.state.observe.object_ref import ObjectRef
 from fusionrun.state.observe.observed import observe
 from support.runs import make_run
-from support.world import World, succeeded
+from support.world import World, succeeded, with_complete
 
 RESOLVED = ObjectRef("v1", "ConfigMap", "lab", "tiny-resolved")
 
@@ -53,7 +53,7 @@ def test_the_result_of_resolve_refers_to_its_own_task(monkeypatch):
         if kind != "resolve":
             return result
         names = [s.name for s in given.parameters.stages]
-        return result.model_copy(update={"complete": [names.index("prepare/prompts")]})
+        return with_complete(result, [names.index("prepare/prompts")])
 
     world = started(answer=complete)
     raise_every_version(monkeypatch)

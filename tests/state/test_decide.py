@@ -9,7 +9,7 @@ from fusionrun.settings import Images, Settings
 from fusionrun.state.decide.run import decide
 from fusionrun.state.observe.object_ref import ref_of
 from support.runs import called_reward, make_run
-from support.world import World, succeeded
+from support.world import World, succeeded, with_complete
 
 
 def ended(world: World) -> list[str]:
@@ -185,7 +185,7 @@ def test_complete_artifacts_are_not_made_again():
         kept = [
             i for i, n in enumerate(names) if n not in ("dpo", "promote") and not n.endswith(("eval-final", "final"))
         ]
-        return result.model_copy(update={"complete": [i for i in kept if "eval-final" not in names[i]]})
+        return with_complete(result, [i for i in kept if "eval-final" not in names[i]])
 
     world = World(make_run(name="again"), answer=everything_but_dpo)
     world.run_to_end()

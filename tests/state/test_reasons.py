@@ -4,7 +4,7 @@ import pytest
 
 from fusionrun.api.status import Reason
 from support.runs import called_reward, make_run
-from support.world import World, succeeded
+from support.world import World, succeeded, with_complete
 
 SECRET = {"name": "key", "key": "token"}
 STAGES = ("resolve", "prepare/prompts")
@@ -143,7 +143,7 @@ def test_an_artifact_of_an_earlier_run_is_a_cache_hit():
         result = succeeded(kind, task)
         if kind != "resolve":
             return result
-        return result.model_copy(update={"complete": list(range(len(task.parameters.stages)))})
+        return with_complete(result, range(len(task.parameters.stages)))
 
     world = World(make_run(), answer=all_complete)
     world.run_to_end()

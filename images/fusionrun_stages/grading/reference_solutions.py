@@ -7,9 +7,6 @@ from fusionrun.api.records import Verdict, VerdictValue
 from fusionrun_stages.volume.parquet import read_rows
 from fusionrun_stages.volume.paths import shard_path
 
-SOLUTIONS = "solutions"
-"""The folder that ``prepare`` writes them to, and the source that they are said to be of."""
-
 
 def failed_prompts(verdicts_dir: str | None, shard: int, shards: int) -> frozenset[str]:
     """Return the prompts of a shard whose own solution is not right; none where none was judged."""

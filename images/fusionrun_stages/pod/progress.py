@@ -10,12 +10,11 @@ import threading
 import time
 from urllib.parse import urlsplit
 
+from fusionrun.api.pod import PROGRESS_PATH
 from fusionrun.api.result import Progress
 
 INTERVAL_SECONDS = 1.0
 TIMEOUT_SECONDS = 2.0
-PATH = "/v1/progress"
-"""Where the operator listens, when the URL is but its base. Source: fusionrun.progress.PATH."""
 
 
 class Pusher:
@@ -24,7 +23,7 @@ class Pusher:
     Parameters
     ----------
     url
-        Where to POST, or the base of it; empty for nowhere. The operator knows a pod by its address.
+        URL of the operator, with or without ``PROGRESS_PATH``; empty if nothing is pushed.
     """
 
     def __init__(self, url: str) -> None:
@@ -82,7 +81,7 @@ class Pusher:
             connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
             connection = connect(address.hostname or "", address.port, timeout=TIMEOUT_SECONDS)
             try:
-                path = address.path if address.path.strip("/") else PATH
+                path = address.path if address.path.strip("/") else PROGRESS_PATH
                 body = progress.model_dump_json()
                 connection.request("POST", path, body, {"Content-Type": "application/json"})
                 connection.getresponse().read()

@@ -1,11 +1,14 @@
 """The end of a training: save the model, remember what came of it, clean up, and leave together."""
 
-import dataclasses
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+from fusionrun.api.artifacts import CHECKPOINTS, FINISHED_FILE, MODEL
+from fusionrun.api.release_0_2 import FlatValues, flatten, unflatten
+from fusionrun.api.stage import StageKind
+from fusionrun.api.values import Trained
 from fusionrun_stages.training.checkpoints import (
     candidates,
     keep_only,
@@ -19,21 +22,29 @@ from fusionrun_stages.training.rows import CACHE
 from fusionrun_stages.volume.atomic import write_atomic
 from fusionrun_stages.work import Made
 
-CHECKPOINTS = "checkpoints"
-MODEL = "model"
-FINISHED = "finished.json"
-"""Written when the model is saved: a pod that dies between this and the manifest trains nothing twice."""
 LAST_SHARE = 10
 """One step's numbers are noise: the last loss and the reward accuracies are means over a tenth of the steps."""
 
 
-def read_finished(output: Path) -> Made | None:
-    """Return what a predecessor made, when it died after the model was saved."""
+def read_finished(output: Path, kind: StageKind) -> Made | None:
+    """Return what an earlier pod made that ended after it had saved the model."""
     try:
-        found = json.loads((output / FINISHED).read_text())
-        return Made(**{field.name: found[field.name] for field in dataclasses.fields(Made) if field.name in found})
-    except (OSError, ValueError, TypeError):
+        found = json.loads((output / FINISHED_FILE).read_text())
+        if "values" in found:
+            values = Trained.model_validate(found["values"])
+        else:
+            flat = unflatten(kind, FlatValues.model_validate(found))
+            values = flat if isinstance(flat, Trained) else Trained(kind=kind)
+        return Made(values=values, files=found["files"], details=found["details"])
+    except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def write_finished(output: Path, made: Made) -> None:
+    """Write what this pod made, in the forms of this release and of release 0.2."""
+    found = {"files": made.files, "details": made.details, "values": made.values.model_dump(mode="json")}
+    flat = flatten(made.values, None)[0].model_dump(mode="json")
+    write_atomic(output / FINISHED_FILE, json.dumps(found | flat).encode())
 
 
 def find_resume_point(checkpoints: Path) -> tuple[str | None, list[str]]:
@@ -63,7 +74,7 @@ def stop_at_every_end_of_turn(model: Any, tokenizer: Any, end_of_turn: int) -> N
     config.eos_token_id = unique
 
 
-def finish(trainer: Any, output: Path, details: dict[str, Any], counts: dict[str, int], save_steps: int | None) -> Made:
+def finish(trainer: Any, output: Path, details: dict[str, Any], trained: Trained, save_steps: int | None) -> Made:
     """Save the model with all ranks; let rank 0 remember the numbers and clean up; return when all are done.
 
     Parameters
@@ -72,8 +83,10 @@ def finish(trainer: Any, output: Path, details: dict[str, Any], counts: dict[str
         After its last step.
     output
         The artifact's directory: gets ``model/``.
-    details, counts
-        What the stage knows already: rows, dropped_long, tokens.
+    details
+        For the manifest.
+    trained
+        What the stage knows already: ``rows``, ``dropped_long`` and ``tokens``.
     save_steps
         The last two checkpoints at its multiples are kept, without the optimizer's state; None keeps none.
     """
@@ -95,13 +108,14 @@ def finish(trainer: Any, output: Path, details: dict[str, Any], counts: dict[str
     names = [path.name for path in kept.values()]
     files = [f"{MODEL}/{path.name}" for path in model_files(output / MODEL)]
     made = Made(
+        values=Trained(
+            **trained.model_dump(by_alias=False, exclude_unset=True), **numbers, steps=trainer.state.global_step
+        ),
         files=files,
-        counts=counts | {"steps": trainer.state.global_step},
-        numbers=numbers,
         details=details | {"checkpoints": names, "losses": [round(entry["loss"], 5) for entry in losses]},
     )
     if rank() == 0:
-        write_atomic(output / FINISHED, json.dumps(dataclasses.asdict(made)).encode())
+        write_finished(output, made)
         clean_up(output, names)
     leave()
     return made
