@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from fusionrun import names
+from fusionrun.api.pod import EXIT_SERVER_WEDGED, EXIT_USER_ERROR
 from fusionrun.api.sandbox import (
     JUDGE_OWN_BYTES,
     PROGRAM_FOLDER_BYTES,
@@ -16,7 +17,7 @@ from fusionrun.api.sandbox import (
     TESTS_MEMORY_BYTES,
 )
 from fusionrun.api.stage import StageKind
-from fusionrun.api.task import EXIT_SERVER_WEDGED, EXIT_USER_ERROR, decode_task
+from fusionrun.api.task import decode_task
 from fusionrun.objects.render import child_name, render
 from fusionrun.plan.kinds import kind_traits
 from fusionrun.settings import Images, Settings

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fusionrun.api import parameters
-from fusionrun.api.artifacts import artifact_dir, claim_path, model_dir
+from fusionrun.api.artifacts import artifact_dir, claim_path, digests, model_dir
 from fusionrun.api.contract import Contract
 from fusionrun.api.models import Sampling
 from fusionrun.api.parameters import (
@@ -38,7 +38,6 @@ from fusionrun.api.training import Dpo, Sft
 from fusionrun.names import digest_of
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill
-from fusionrun.plan.graph import digests
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.tasks import build_task
 from support.runs import CLAIM, UID, called_reward, make_spec

@@ -4,12 +4,11 @@ import copy
 
 import pytest
 
-from fusionrun.api.artifacts import stage_digest
+from fusionrun.api.artifacts import digests, stage_digest
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.names import digest_of
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill
-from fusionrun.plan.graph import digests
 from support.runs import CLAIM, called_reward, make_spec
 
 HUB = {

@@ -4,14 +4,14 @@ import json
 
 import pytest
 
+from fusionrun.api.artifacts import digests
+from fusionrun.api.pod import API_KEY_ENV
 from fusionrun.api.spec import MUTABLE_FIELDS, FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.api.task import StageTask
 from fusionrun.errors import PlanError
-from fusionrun.names import API_KEY_ENV
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill
-from fusionrun.plan.graph import digests
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.stages import Stage
 from fusionrun.plan.tasks import build_task, served_model

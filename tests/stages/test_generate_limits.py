@@ -10,8 +10,9 @@ httpx = pytest.importorskip("httpx")
 from prometheus_client.parser import text_string_to_metric_families
 
 from fusionrun.api.models import Quota
+from fusionrun.api.pod import EXIT_SERVER_WEDGED
 from fusionrun.api.result import decode_result
-from fusionrun.api.task import EXIT_SERVER_WEDGED, encode_task
+from fusionrun.api.task import encode_task
 from fusionrun_stages import __main__ as stages
 from fusionrun_stages.client.quota import Limits
 from fusionrun_stages.errors import InfrastructureError, ServerWedgedError, UserError

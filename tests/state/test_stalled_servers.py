@@ -4,9 +4,10 @@ from datetime import timedelta
 
 import pytest
 
+from fusionrun.api.pod import EXIT_SERVER_WEDGED
 from fusionrun.api.result import Outcome, StageResult, encode_result
 from fusionrun.api.status import Reason
-from fusionrun.api.task import EXIT_SERVER_WEDGED, decode_task
+from fusionrun.api.task import decode_task
 from fusionrun.state.observe.object_ref import ObjectRef, ref_of
 from support.runs import make_run
 from support.world import World

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fusionrun import names
+from fusionrun.api.artifacts import digests
 from fusionrun.api.crd import to_yaml
 from fusionrun.api.data import Grader
 from fusionrun.api.spec import FusionRunSpec
@@ -15,7 +16,6 @@ from fusionrun.api.stage import StageKind
 from fusionrun.objects.render import render
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill
-from fusionrun.plan.graph import digests
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Images, Settings

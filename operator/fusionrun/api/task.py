@@ -11,28 +11,7 @@ from pydantic import ValidationError
 
 from fusionrun.api.contract import Contract
 from fusionrun.api.parameters import Parameters
-from fusionrun.api.pod import (
-    EXIT_SERVER_WEDGED,
-    EXIT_USER_ERROR,
-    METRICS_PORT,
-    METRICS_PORT_ENV,
-    PROGRESS_URL_ENV,
-    TASK_PATH,
-)
 from fusionrun.errors import ContractError
-
-__all__ = [
-    "CONTRACT_VERSION",
-    "EXIT_SERVER_WEDGED",
-    "EXIT_USER_ERROR",
-    "METRICS_PORT",
-    "METRICS_PORT_ENV",
-    "PROGRESS_URL_ENV",
-    "TASK_PATH",
-    "StageTask",
-    "decode_task",
-    "encode_task",
-]
 
 CONTRACT_VERSION = 1
 """Version of tasks and results. It is for people and error messages: no reader depends on it."""

@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 
 from fusionrun import __version__, names
+from fusionrun.api.artifacts import digests
 from fusionrun.api.models import Manifest
 from fusionrun.api.parameters import ResolveParameters
 from fusionrun.api.spec import MUTABLE_FIELDS, FusionRunSpec
@@ -22,7 +23,6 @@ from fusionrun.api.values import Resolved
 from fusionrun.errors import ContractError
 from fusionrun.objects import meta
 from fusionrun.plan.defaults import fill
-from fusionrun.plan.graph import digests
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.stages import Plan
 from fusionrun.settings import Images
