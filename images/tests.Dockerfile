@@ -1,9 +1,9 @@
-# The tests that need a stage's own libraries, run in a pod of the local cluster on its one runtime layer.
-# Context: the root of the repository, with the wheel in dist/.
+# Tests that need the libraries of a stage. They run in a pod of the local cluster, on its shared runtime layer.
+# Build context: the root of the repository, with the wheel in dist/.
 ARG BASE_IMAGE=fusionrun.local/train
 FROM ${BASE_IMAGE}
 USER root
-# The root file system is read-only in a pod: what must be written goes to /tmp.
+# In a pod, the root file system is read-only and /tmp is writable.
 ENV PYTHONUNBUFFERED=1 HOME=/tmp HF_HOME=/tmp/hf XDG_CACHE_HOME=/tmp/cache PYTHONDONTWRITEBYTECODE=1
 WORKDIR /opt/fusionrun
 COPY images/tests.lock ./

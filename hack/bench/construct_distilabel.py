@@ -1,9 +1,9 @@
-"""The rules of construct as distilabel's steps: what construct is measured against. Same inputs, same rows.
+"""The rules of construct as steps of distilabel, for comparison. Same inputs, same rows.
 
-``python hack/bench/construct_distilabel.py TASK.json``, in an environment of its own (``pip install distilabel``). A
-generator step reads the shards, joins each with its scores and verdicts (by pyarrow: distilabel has no join) and gives
-a row per prompt; a step applies the rules prompt by prompt; distilabel's own step formats the pairs. The splits need
-all prompts at once and come after the pipeline, by the same seeded hash.
+``python hack/bench/construct_distilabel.py TASK.json``, in a separate environment (``pip install distilabel``). A
+generator step reads the shards, joins each with its scores and verdicts (by pyarrow, since distilabel has no join) and
+yields a row per prompt; a step applies the rules; distilabel's step formats the pairs. The splits need all prompts and
+follow the pipeline, with the same seeded hash.
 """
 
 import json
@@ -64,7 +64,7 @@ class ReadShards(GeneratorStep):
                 if usable:
                     answers[row["prompt_id"]].append(row)
         for prompt in pq.read_table(file, columns=["prompt_id", "dataset", "task", "prompt"]).to_pylist():
-            # distilabel's formatting step writes a prompt_id and a prompt of its own.
+            # distilabel's formatting step writes the columns prompt_id and prompt.
             instruction, name = prompt.pop("prompt"), prompt.pop("prompt_id")
             yield prompt | {"name": name, "instruction": instruction, "responses": answers[name]}
 
@@ -104,8 +104,8 @@ class Choose(Step):
                         pairs.append((top, bottom))
             pair = min(pairs, key=lambda p: (-p[0]["score_micro"], p[0]["source"]), default=None)
             prompt["row"] = best and [best["source"], best["text"]]
-            # The formatting step wants two generations, pair or no pair, and ranks them by their ratings; but a right
-            # program may score below a wrong one.
+            # The formatting step requires two generations, also without a pair, and sorts them by ratings. A right
+            # program may have a lower score than a wrong one.
             prompt["generations"] = [r["text"] for r in pair] if pair else ["", ""]
             prompt["ratings"] = [1, 0]
             prompt["scores"] = [r["score_micro"] for r in pair] if pair else None
@@ -114,7 +114,7 @@ class Choose(Step):
 
 
 def take(names: list[str], fraction: float, seed: int, purpose: str) -> list[str]:
-    """Take a share of the prompts by the rank of a seeded hash, as construct does."""
+    """Take a fraction of the prompts by the rank of a seeded hash, as construct does."""
     ranked = sorted(names, key=lambda n: (blake2b(f"{purpose}\0{seed}\0{n}".encode(), digest_size=8).digest(), n))
     return ranked[: int(Decimal(str(fraction)) * len(ranked))]
 
@@ -138,17 +138,17 @@ def main(task_path: str) -> None:
     for row in rows:
         first = row["name"] in to_sft
         to_row = {"Instruction": first, "Mathematics": not row["source"], "Coding": True}[row["task"]]
-        asked = [{"role": "user", "content": row["instruction"]}]
+        prompt = [{"role": "user", "content": row["instruction"]}]
         keys = {"prompt_id": row["name"], "dataset": row["dataset"]}
         if row["row"] and to_row:
             source, text = row["row"]
-            sft.append(keys | {"source": source, "messages": [*asked, {"role": "assistant", "content": text}]})
+            sft.append(keys | {"source": source, "messages": [*prompt, {"role": "assistant", "content": text}]})
         if row["source"] and not first:
             pairs.append(
                 keys
                 | {
                     "source": row["source"],
-                    "prompt": asked,
+                    "prompt": prompt,
                     "chosen": row["chosen"][1:],
                     "rejected": row["rejected"][1:],
                 }

@@ -1,7 +1,7 @@
-"""Write what construct reads, seeded: N responses of 200 bytes by four sources, five samples of each to every prompt.
+"""Write seeded inputs of construct: N responses of 200 bytes by four sources, with five samples per prompt and source.
 
-Half of the prompts are Instruction, 35 % Mathematics, 15 % Coding; of the responses 3 % were cut and 1 % failed. Each
-shard has a seed of its own and is written before the next is made: memory does not grow with the number of responses.
+Half of the prompts are Instruction, 35 % Mathematics, 15 % Coding; 3 % of the responses are truncated and 1 % failed.
+Shards have different seeds and are written one by one, so memory does not grow with the number of responses.
 """
 
 import shutil
@@ -11,10 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from fusionrun.api.artifacts import shard_name
+from fusionrun.api.artifacts import ArtifactManifest, shard_name
 from fusionrun.api.parameters import ConstructParameters
-from fusionrun.api.records import Prompt, Response, Score, Verdict
+from fusionrun.api.records import SCHEMA_VERSION, Prompt, Response, Score, Verdict
 from fusionrun.api.task import StageTask
+from fusionrun.api.values import Prepared
+from fusionrun_stages.volume.manifest import write_manifest
 from fusionrun_stages.volume.parquet import BATCH_ROWS, arrow_schema
 
 SOURCES = ("gemma", "llama", "mistral", "qwen")
@@ -22,8 +24,7 @@ SAMPLES = 5
 SHARD_RESPONSES = 300_000
 TEXT_BYTES = 200
 DISK_BYTES = 70
-"""Of a response with its score, its verdict and its share of a prompt, compressed: measured at 300,000 and
-3,000,000."""
+"""Per response, compressed, with its score, verdict and share of a prompt. Measured at 300,000 and 3,000,000."""
 TASKS = {"chat": "Instruction", "sums": "Mathematics", "programs": "Coding"}
 SHARES = (0.5, 0.35, 0.15)
 FINISH_REASONS, FINISH_SHARES = ("error", "length", "stop"), (0.01, 0.03, 0.96)
@@ -32,12 +33,12 @@ WORDS = b"the of and to in is that for it with as was on be by this are from at 
 
 
 def write(folder: Path, responses: int, seed: int = 42) -> StageTask:
-    """Write the shards unless they are there, and return the task."""
+    """Write the shards unless they exist, and return the task."""
     prompts = responses // (len(SOURCES) * SAMPLES)
     shards = max(1, round(responses / SHARD_RESPONSES))
     parameters = ConstructParameters(
         prompts_dir=str(folder / "prompts"),
-        prepare_manifest=str(folder / "prepare.json"),
+        prepare_manifest=str(folder / "manifest.json"),
         tasks=TASKS,
         sources=[
             {
@@ -53,21 +54,28 @@ def write(folder: Path, responses: int, seed: int = 42) -> StageTask:
         held_out_fraction=0.01,
         seed=seed,
     )
-    if not (folder / "prepare.json").exists():
+    if not (folder / "manifest.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
-        told = f"{responses} responses: the inputs take about {responses * DISK_BYTES / 1e9:.2f} GB"
-        print(f"{told}, construct's own files up to as much again; {free / 1e9:.1f} GB are free", flush=True)
-        if free < 2 * responses * DISK_BYTES:
-            raise SystemExit(f"{folder}: no room for that")
+        size = responses * DISK_BYTES
+        print(f"{responses} responses: {size / 1e9:.2f} GB of inputs and at most as much output", flush=True)
+        if free < 2 * size:
+            raise SystemExit(f"{folder}: only {free / 1e9:.1f} GB are free")
         for shard in range(shards):
             first, last = prompts * shard // shards, prompts * (shard + 1) // shards
             _write_shard(folder, f"{shard_name(shard, shards)}.parquet", last - first, [seed, shard])
-        (folder / "prepare.json").write_text('{"counts": {}}')  # last: all is there
+        manifest = ArtifactManifest(
+            schema_version=SCHEMA_VERSION, stage="prepare/prompts", digest="p", files={}, values=Prepared()
+        )
+        write_manifest(folder, manifest, None, None)  # last: marks the inputs as complete
     return StageTask(
-        run="bench", namespace="bench", stage="construct", digest="d", output_dir=str(folder / "out"),
+        run="bench",
+        namespace="bench",
+        stage="construct",
+        digest="d",
+        output_dir=str(folder / "out"),
         parameters=parameters,
-    )  # fmt: skip
+    )
 
 
 def _write_shard(folder: Path, file: str, prompts: int, seed: list[int]) -> None:
@@ -105,12 +113,12 @@ def _write_shard(folder: Path, file: str, prompts: int, seed: list[int]) -> None
 
 
 def _texts(windows: np.ndarray, lengths: np.ndarray, random: np.random.Generator) -> pa.Array:
-    """Cut texts, of TEXT_BYTES or none, out of a shard's row of words: one copy of 200 bytes each."""
+    """Take random texts of TEXT_BYTES, or empty ones, from the windows of a shard."""
     return _fixed(windows[random.integers(0, len(windows), np.count_nonzero(lengths))], lengths)
 
 
 def _windows(random: np.random.Generator) -> np.ndarray:
-    """Put common words into one long row; return a view of TEXT_BYTES from each of its bytes on."""
+    """Return all windows of TEXT_BYTES of a long random sequence of common words."""
     words = [word + b" " for word in WORDS.split()]
     longest = max(map(len, words))
     letters = np.array([list(word.ljust(longest)) for word in words], np.uint8)
@@ -120,7 +128,7 @@ def _windows(random: np.random.Generator) -> np.ndarray:
 
 
 def _fixed(data: np.ndarray, lengths: np.ndarray) -> pa.Array:
-    """Turn bytes that follow each other into strings of these lengths."""
+    """Split consecutive bytes into strings of these lengths."""
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     return pa.StringArray.from_buffers(len(lengths), pa.py_buffer(offsets), pa.py_buffer(data))
 
@@ -137,6 +145,6 @@ def _save(columns: dict[str, pa.Array], path: Path, model: type, which: np.ndarr
     table = pa.table(arrays, schema=schema)
     if which is not None:
         table = table.filter(pa.array(which))
-    # Row groups as the stages write them. Texts hardly repeat: no dictionary is tried for them.
+    # Row groups as the stages write them. Texts rarely repeat, so they have no dictionary.
     words = [name for name in schema.names if name not in {"prompt_id", "text", "prompt", "score_micro"}]
     pa.parquet.write_table(table, path, row_group_size=BATCH_ROWS, compression="zstd", use_dictionary=words)

@@ -1,6 +1,6 @@
-"""The rules of construct, vectorised in pandas: what construct is measured against. Same inputs, same rows.
+"""The rules of construct, vectorised in pandas, for comparison. Same inputs, same rows.
 
-``python hack/bench/construct_pandas.py TASK.json``: the whole data set in memory, texts included.
+``python hack/bench/construct_pandas.py TASK.json``. The whole data set is in memory, with the texts.
 """
 
 import sys
@@ -34,7 +34,7 @@ def read(parameters: ConstructParameters) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def best(usable: pd.DataFrame) -> pd.DataFrame:
-    """Take each prompt's highest score; ties by source, then sample."""
+    """Return the response with the highest score of each prompt; ties by source, then sample."""
     ranked = usable.sort_values(
         ["prompt_id", "score_micro", "source", "sample_index"], ascending=[True, False, True, True]
     )
@@ -53,7 +53,7 @@ def pair(chosen: pd.DataFrame, rejected: pd.DataFrame) -> pd.DataFrame:
 
 
 def main(task_path: str) -> None:
-    """Write the three files beside those of construct."""
+    """Write the three files of construct."""
     task = decode_task(Path(task_path).read_bytes())
     parameters = task.parameters
     prompts, usable = read(parameters)
@@ -86,11 +86,11 @@ def write(rows: pd.DataFrame, pairs: pd.DataFrame, held: pd.Series, task_path: s
     """Write the records that training reads, sorted by prompt."""
     folder = Path(task_path).parent / "pandas"
     folder.mkdir(exist_ok=True)
-    said = [
-        [{"role": "user", "content": asked}, {"role": "assistant", "content": text}]
-        for asked, text in zip(rows["prompt"], rows["text"], strict=True)
+    messages = [
+        [{"role": "user", "content": prompt}, {"role": "assistant", "content": text}]
+        for prompt, text in zip(rows["prompt"], rows["text"], strict=True)
     ]
-    rows = rows.assign(messages=said).sort_values("prompt_id")
+    rows = rows.assign(messages=messages).sort_values("prompt_id")
     rows[["prompt_id", "dataset", "source", "messages"]].to_parquet(folder / "sft.parquet", compression="zstd")
     pairs = pairs.assign(
         prompt=[[{"role": "user", "content": text}] for text in pairs["prompt"]],
@@ -99,9 +99,8 @@ def write(rows: pd.DataFrame, pairs: pd.DataFrame, held: pd.Series, task_path: s
         chosen_score_micro=pairs["score_micro"],
         rejected_score_micro=pairs["score_micro_low"],
     )
-    columns = [
-        "prompt_id", "dataset", "source", "prompt", "chosen", "rejected", "chosen_score_micro", "rejected_score_micro",
-    ]  # fmt: skip
+    columns = ["prompt_id", "dataset", "source", "prompt", "chosen", "rejected"]
+    columns += ["chosen_score_micro", "rejected_score_micro"]
     where = np.asarray(held)
     for name, part in (("pairs", pairs[~where]), ("held-out", pairs[where])):
         part[columns].sort_values("prompt_id").to_parquet(folder / f"{name}.parquet", compression="zstd")

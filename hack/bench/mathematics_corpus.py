@@ -1,10 +1,9 @@
 r"""Answers to mathematics prompts, seeded: eight samples each, in the notations that chat models use.
 
-Golds: 55 % integers, 13 % fractions, 7 % decimals, 15 % expressions (roots, polynomials, multiples of pi), 5 % points
-and intervals, 3 % sets, 2 % equations. An answer is a solution of some 600 characters, with formulas between ``$`` or
-``\(``, ended by a box between dollars (45 %), a bare box (35 %), a phrase such as "The answer is" (15 %) or nothing
-(5 %). Of the answers 60 % are right, a third of these in another notation than the gold one. Samples of one model
-often say the same value, not the same text.
+Reference answers: 55 % integers, 13 % fractions, 7 % decimals, 15 % expressions (roots, polynomials, multiples of pi),
+5 % points and intervals, 3 % sets, 2 % equations. An answer is a solution of about 600 characters with formulas between
+``$`` or ``\(``, and ends with a box between dollars (45 %), a plain box (35 %), a phrase such as "The answer is" (15 %)
+or no marker (5 %). 60 % of the answers are right, a third of these in another notation than the reference.
 """
 
 import random
@@ -26,7 +25,7 @@ STEPS = (
 
 
 def questions(count: int, seed: int = 42) -> Iterator[Problem]:
-    """Yield so many golds, each with its answers."""
+    """Yield questions with their answers."""
     chance = random.Random(seed)
     for _ in range(count):
         kind = chance.choices(list(KINDS), list(KINDS.values()))[0]
@@ -35,7 +34,7 @@ def questions(count: int, seed: int = 42) -> Iterator[Problem]:
 
 
 def _value(kind: str, chance: random.Random) -> tuple[str, list[str], list[str]]:  # noqa: PLR0911 (one per kind)
-    """Return a gold answer, other notations of it, and wrong answers."""
+    """Return a reference answer, other notations of it, and wrong answers."""
     n, m, k = chance.randint(2, 400), chance.randint(2, 20), chance.randint(2, 9)
     match kind:
         case "integer":

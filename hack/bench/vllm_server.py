@@ -1,8 +1,7 @@
-"""A vLLM server for a benchmark: started here, on a model whose answers do not end before they are as long as allowed.
+"""A vLLM server for a benchmark, with a model whose answers always reach the maximum length.
 
-So every client gets answers of the same length without asking for it, and is measured with the requests that it always
-sends. The model's end-of-sequence token is exchanged for a special token that it was never trained to say; the caller
-checks that it did not say it.
+All clients get answers of the same length with their usual requests. The end-of-sequence token of the model is replaced
+by a special token that it was not trained to generate; the caller checks the lengths.
 """
 
 import json
@@ -21,14 +20,14 @@ import httpx
 
 NAME = "endless"
 EVENTS = "FUSIONRUN_BENCH_EVENTS"
-"""Variable of the server's environment: the file that ``Watch`` writes to."""
+"""Environment variable of the server: the file to which ``Watch`` writes."""
 TRY_SECONDS = 0.5
 STOP_SECONDS = 30
 ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
 
 
 def link_endless(model: Path, folder: Path) -> Path:
-    """Link a model's files into a folder, but for those that say what its end-of-sequence token is."""
+    """Link the files of a model into a folder, except those with its end-of-sequence token."""
     read = {path.name: json.loads(path.read_text()) for path in model.glob("*.json") if "index" not in path.name}
     special = {token["content"]: token["id"] for token in read["tokenizer.json"]["added_tokens"] if token["special"]}
     settings = [read.get(name, {}) for name in ("config.json", "generation_config.json", "tokenizer_config.json")]
@@ -36,7 +35,7 @@ def link_endless(model: Path, folder: Path) -> Path:
     used |= {str(end) for one in settings for end in _listed(one.get("eos_token_id"))}
     unused = [word for word, number in special.items() if not {word, str(number)} & used]
     if not unused:
-        raise SystemExit(f"{model}: no special token is left to stand for an end that never comes")
+        raise SystemExit(f"{model}: no unused special token can replace the end-of-sequence token")
     changes = {"eos_token": unused[-1], "eos_token_id": special[unused[-1]]}
     folder.mkdir()
     for path in model.iterdir():
@@ -58,11 +57,11 @@ def _listed(value: Any) -> list[Any]:
 
 
 class Watch:
-    """Middleware of the server: note when each chat request comes in (1) and when its answer is out (-1)."""
+    """Middleware of the server that records the start (1) and the end (-1) of each chat request."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
-        self._events = Path(os.environ[EVENTS]).open("a", buffering=1)  # noqa: SIM115 - for as long as the server runs
+        self._events = Path(os.environ[EVENTS]).open("a", buffering=1)  # noqa: SIM115 - open until the server exits
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope.get("path") != "/v1/chat/completions":
@@ -77,7 +76,7 @@ class Watch:
 
 @contextmanager
 def served(model: Path, log: Path, events: Path, options: list[str]) -> Iterator[str]:
-    """Serve a model while the block runs; yield the server's base URL."""
+    """Serve a model, and yield the base URL of the server."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -90,7 +89,7 @@ def served(model: Path, log: Path, events: Path, options: list[str]) -> Iterator
     paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     environment = ENVIRONMENT | os.environ | {EVENTS: str(events), "PYTHONPATH": paths}
     with log.open("wb") as output:
-        # A session of its own: what it starts is ended with it.
+        # In a new session, so that its child processes end with it.
         server = subprocess.Popen(
             command, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
@@ -100,7 +99,7 @@ def served(model: Path, log: Path, events: Path, options: list[str]) -> Iterator
                 code = server.wait(TRY_SECONDS)
             except subprocess.TimeoutExpired:
                 continue
-            raise SystemExit(f"the server ended with {code}:\n{log.read_text()[-4000:]}")
+            raise SystemExit(f"the server exited with {code}:\n{log.read_text()[-4000:]}")
         yield url
     finally:
         server.terminate()
@@ -110,7 +109,7 @@ def served(model: Path, log: Path, events: Path, options: list[str]) -> Iterator
             server.kill()
             server.wait()
         with suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGKILL)  # what it may have left
+            os.killpg(server.pid, signal.SIGKILL)  # remaining child processes
 
 
 def _answers(url: str) -> bool:

@@ -1,4 +1,4 @@
-"""Show a FusionRun's progress live, then its table: show.py NAMESPACE NAME. Exits 0 when the run is Complete."""
+"""Show the progress of a FusionRun, then its results: show.py NAMESPACE NAME. Exits 0 if the run is Complete."""
 
 import sys
 from datetime import datetime
@@ -14,7 +14,7 @@ DONE = ("Succeeded", "Skipped")
 
 
 def seconds(stage: dict[str, Any]) -> str:
-    """Return how long a stage took."""
+    """Return the duration of a stage."""
     if "startTime" not in stage or "endTime" not in stage:
         return ""
     took = datetime.fromisoformat(stage["endTime"]) - datetime.fromisoformat(stage["startTime"])
@@ -22,7 +22,7 @@ def seconds(stage: dict[str, Any]) -> str:
 
 
 def stages(run: dict[str, Any]) -> Table:
-    """Draw the stages."""
+    """Return a table of the stages."""
     table = Table(title=f"FusionRun {run['metadata']['name']}: {run.get('status', {}).get('progress', '')}")
     for column in ("stage", "state", "progress", "seconds", "peak MiB", "notes"):
         table.add_column(column, justify="right" if column in ("progress", "seconds", "peak MiB") else "left")
@@ -48,7 +48,7 @@ def stages(run: dict[str, Any]) -> Table:
 
 
 def scores(status: dict[str, Any]) -> Table:
-    """Draw the scores, with their average."""
+    """Return a table of the scores, with their mean."""
     table = Table(title="Scores, percent")
     for column in ("benchmark", "base", "SFT", "final", "final - base"):
         table.add_column(column, justify="left" if column == "benchmark" else "right")
@@ -62,7 +62,7 @@ def scores(status: dict[str, Any]) -> Table:
 
 
 def dataset(status: dict[str, Any]) -> Table:
-    """Draw the data set by source, and the drops by reason."""
+    """Return a table of the data set by source, and of the drops by reason."""
     made = status.get("dataset", {})
     table = Table(title="Data set")
     for column in ("", "SFT rows", "pairs"):
@@ -77,7 +77,7 @@ def dataset(status: dict[str, Any]) -> Table:
 
 
 def main(namespace: str, name: str) -> int:
-    """Watch, then print the table."""
+    """Watch the run, then print the results."""
     console = Console() if sys.stdout.isatty() else Console(width=120)
     run: dict[str, Any] = {}
     if console.is_terminal:
@@ -85,13 +85,13 @@ def main(namespace: str, name: str) -> int:
             for run in watch(namespace, name):
                 live.update(stages(run))
     else:
-        said = ""
+        last = ""
         for run in watch(namespace, name):
             status = run.get("status", {})
             line = f"{status.get('progress', '')}  {status.get('stage', '')}"
-            if line != said:
+            if line != last:
                 console.print(f"{datetime.now().astimezone():%H:%M:%S}  {line}")
-                said = line
+                last = line
     status = run.get("status", {})
     console.print(Group(stages(run), dataset(status), scores(status)))
     for kind in ("Complete", "Failed", "EvaluationPassed"):

@@ -1,12 +1,11 @@
-"""Print the operator's own part of each transition, from its log and the API server's audit log.
+"""Print the operator's latency between stages, from its log and the audit log of the API server.
 
     kubectl -n fusionrun-system logs deployment/fusionrun |
         python hack/demo/transitions.py AUDIT_LOG NAMESPACE RUN SINCE
 
-SINCE is when the run was created, as RFC 3339: a namesake that ran before does not count. A transition lasts from the
-watch event that told the operator that a stage's last object is done, to the API server's receipt of the create of
-the next stage's workload. A workload that was created when a timer or a back-off woke the operator has no such event:
-it is told as not counted.
+SINCE is the creation time of the run in RFC 3339, which excludes earlier runs of the same name. A transition lasts from
+the watch event that completes a stage to the API server's receipt of the create request for the workload of the next
+stage. A workload that was created after a timer or a back-off has no such event and is not counted.
 """
 
 import json
@@ -21,9 +20,9 @@ WORKLOADS = {"jobs": "Job", "pytorchjobs": "PyTorchJob", "deployments": "Deploym
 
 
 def creates(audit_log: Path, namespace: str, run: str) -> Iterator[tuple[str, float]]:
-    """Yield ``Kind/name`` of each workload of a run that the API server created, and when it was asked to.
+    """Yield ``Kind/name`` of each created workload of a run, and the time of the request.
 
-    The operator names a run's objects after it; the log's older parts lie beside it.
+    The names of a run's objects start with its name. Rotated parts of the log are in the same folder.
     """
     for part in sorted(audit_log.parent.glob(f"{audit_log.stem}*.log")):
         with part.open() as lines:
@@ -31,14 +30,14 @@ def creates(audit_log: Path, namespace: str, run: str) -> Iterator[tuple[str, fl
                 event = json.loads(line)
                 reference = event.get("objectRef", {})
                 kind, name = WORKLOADS.get(reference.get("resource")), reference.get("name", "")
-                ours = reference.get("namespace") == namespace and name.startswith(f"{run}-")
+                of_run = reference.get("namespace") == namespace and name.startswith(f"{run}-")
                 made = event["verb"] == "create" and event.get("responseStatus", {}).get("code") == CREATED
-                if kind and ours and made:
+                if kind and of_run and made:
                     yield f"{kind}/{name}", datetime.fromisoformat(event["requestReceivedTimestamp"]).timestamp()
 
 
 def transitions(log: Iterable[str], created: dict[str, float], run: str, since: float) -> Iterator[tuple[float, str]]:
-    """Yield the milliseconds of each transition of a run (``NAMESPACE/NAME``), and what it created."""
+    """Yield the milliseconds and the workload of each transition of a run (``NAMESPACE/NAME``)."""
     for line in log:
         if "watched_at" not in line:
             continue
@@ -48,20 +47,20 @@ def transitions(log: Iterable[str], created: dict[str, float], run: str, since: 
 
 
 def describe(took: Sequence[tuple[float, str]], created: int) -> str:
-    """Put the measurements, in order, into words."""
-    rest = f"{created - len(took)} of the run's {created} workloads, created when none woke it, are not counted"
+    """Return a summary of the sorted measurements."""
+    rest = f"{created - len(took)} of {created} workloads were created without one"
     if not took:
-        return f"operator's part of transitions: none was woken by a watch event; {rest}"
+        return f"no transition was triggered by a watch event; {rest}"
     median = statistics.median(milliseconds for milliseconds, _ in took)
     longest, name = took[-1]
     return (
-        f"operator's part of {len(took)} transitions that a watch event woke: median {median:.0f} ms, "
-        f"longest {longest:.0f} ms ({name}); {rest}"
+        f"operator's latency in {len(took)} transitions triggered by a watch event: median {median:.0f} ms, "
+        f"maximum {longest:.0f} ms ({name}); {rest}"
     )
 
 
 def main() -> None:
-    """Read, measure, print."""
+    """Print the summary."""
     audit_log, namespace, run, created_at = sys.argv[1:]
     since = datetime.fromisoformat(created_at).timestamp()
     created = {name: when for name, when in creates(Path(audit_log), namespace, run) if when >= since}

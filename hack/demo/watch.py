@@ -1,4 +1,4 @@
-"""Follow a FusionRun as the API server tells of it: for the demo, and for the end-to-end tests."""
+"""Watch a FusionRun with kubectl, for the demo and the end-to-end tests."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ def watch(namespace: str, name: str) -> Iterator[dict[str, Any]]:
                 yield run
                 if condition(run, "Finished") == "True":
                     return
-        finally:  # also where the caller has seen enough
+        finally:  # also if the caller stops early
             process.terminate()
 
 

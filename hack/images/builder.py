@@ -1,4 +1,4 @@
-"""Build images with buildah, from Debian's own packages up, in a store of their own below the cache."""
+"""Build images with buildah from Debian packages, in a store below the cache."""
 
 import json
 import os
@@ -16,10 +16,10 @@ from typing import IO
 from image_set import DEBIAN_PACKAGES, DEBIAN_SUITE, REPOSITORY, Image, source_files, wheel_key
 from layout import Layout
 
-# Each is also the name of the Debian package that brings it.
+# Each is also the name of its Debian package.
 PROGRAMS = ("buildah", "debootstrap", "skopeo")
-# No host by this name exists: an image that is not there can never be pulled instead.
-REGISTRY_OF_NOWHERE = "fusionrun.local"
+# No host has this name, so a missing image is never pulled.
+LOCAL_REGISTRY = "fusionrun.local"
 STRIPPED_FOLDERS = (
     "usr/share/doc",
     "usr/share/locale",
@@ -32,38 +32,38 @@ WHEEL_TOOLS = ("build==1.6.1", "hatchling==1.33.0")
 
 
 class BuildError(Exception):
-    """What a person must change before the images can be built."""
+    """A condition that prevents building the images, with the remedy."""
 
 
 class Builder:
-    """A buildah store, and what it takes to fill it on this machine."""
+    """A buildah store and the tools that build into it."""
 
-    def __init__(self, cache: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, cache: Path, log: Callable[[str], None]) -> None:
         self.cache = cache
         self.store = cache / "storage"
-        self.say = say
+        self.log = log
 
     def reference(self, name: str, keys: dict[str, str]) -> str:
-        """Return the name of an image as the cluster will know it."""
-        return f"{REGISTRY_OF_NOWHERE}/{name}:{keys[name]}"
+        """Return the name of an image in the cluster."""
+        return f"{LOCAL_REGISTRY}/{name}:{keys[name]}"
 
     def references(self) -> set[str]:
-        """Return the named images of the store."""
+        """Return the names of the store's images."""
         self._require_programs()
         images = json.loads(self._buildah("images", "--json", capture=True) or "[]")
         return {name for image in images for name in image["names"] or ()}
 
     def build_missing(self, images: tuple[Image, ...], keys: dict[str, str]) -> None:
-        """Build what the store lacks, parents first, two images at a time (each is one thread of pip)."""
+        """Build the images that the store lacks, base images first, two at a time (pip uses one thread)."""
         present = self.references()
-        self.say(f"the wheel is {self.wheel}")
+        self.log(f"the wheel is {self.wheel}")
         _ = self.host_settings  # once, before there are threads
         built: set[str] = set()
 
         def build(image: Image) -> None:
             started = time.monotonic()
             self.build(image, keys)
-            self.say(f"built {self.reference(image.name, keys)} in {time.monotonic() - started:.1f} s")
+            self.log(f"built {self.reference(image.name, keys)} in {time.monotonic() - started:.1f} s")
 
         missing = [image for image in images if self.reference(image.name, keys) not in present]
         while missing:
@@ -75,7 +75,7 @@ class Builder:
             missing = [image for image in missing if image not in ready]
 
     def build(self, image: Image, keys: dict[str, str]) -> None:
-        """Build one image; its parent must be there."""
+        """Build one image. Its base image must exist."""
         if image.dockerfile is None:
             self._build_base(self.reference(image.name, keys))
             return
@@ -93,10 +93,10 @@ class Builder:
                 self._buildah(*command, context, output=output)
             except subprocess.CalledProcessError as error:
                 tail = "\n".join(log.read_text().splitlines()[-15:])
-                raise BuildError(f"{image.name} could not be built; {log} ends:\n{tail}") from error
+                raise BuildError(f"{image.name} failed to build; end of {log}:\n{tail}") from error
 
     def run_in(self, reference: str, *command: str) -> None:
-        """Run a command in a container of an image, as the image's own user, with its output on standard error."""
+        """Run a command in a container of an image as the image's user, with its output on standard error."""
         container = self._buildah("from", reference, capture=True).strip()
         try:
             self._buildah("run", container, "--", *command)
@@ -104,16 +104,16 @@ class Builder:
             self._buildah("rm", container, capture=True)
 
     def size(self, reference: str) -> str:
-        """Return the size of an image's unpacked layers, in words."""
+        """Return the size of an image's unpacked layers as text, such as ``1.2 GB``."""
         (image,) = json.loads(self._buildah("images", "--json", reference, capture=True))
         size: str = image["size"]
         return size
 
     def push_to_layout(self, reference: str, layout: Layout) -> None:
-        """Copy an image into the layout: a blob that is there is not written again.
+        """Copy an image into the layout, except for blobs that it already has.
 
-        The layers stay uncompressed: compressing 6 GB takes longer than all the rest, and only an uncompressed layer's
-        digest is known before it is packed, so that a layer which is there costs nothing.
+        The layers are not compressed: compressing 6 GB takes longer than the rest of the build, and the digest of an
+        uncompressed layer is known before it is packed, so an existing layer is skipped.
         """
         layout.path.mkdir(parents=True, exist_ok=True)
         store = f"containers-storage:[overlay@{self.store}+{self.cache / 'run'}]{reference}"
@@ -122,37 +122,28 @@ class Builder:
         subprocess.run(command, check=True, env=self._environment())
 
     def push_to_registry(self, reference: str, target: str) -> None:
-        """Copy an image to a registry, with the login that buildah knows."""
+        """Copy an image to a registry, with the credentials of `buildah login`."""
         self._buildah("push", "--quiet", reference, f"docker://{target}")
 
     def keep_only(self, references: set[str]) -> None:
-        """Remove every other image from the store."""
+        """Remove all other images from the store."""
         stale = self.references() - references
         if stale:
             self._buildah("rmi", "--force", *sorted(stale), capture=True)
 
-    def layer_trees(self) -> dict[str, Path]:
-        """Return the folder that holds each layer's files, by the digest of the layer's tar."""
-        layers = json.loads((self.store / "overlay-layers" / "layers.json").read_text())
-        return {
-            layer["diff-digest"]: self.store / "overlay" / layer["id"] / "diff"
-            for layer in layers
-            if layer.get("diff-digest")
-        }
-
     def _build_base(self, reference: str) -> None:
-        """Make the stand-in for python:3.11-slim-bookworm from the mirror this machine's apt uses."""
+        """Build the replacement of python:3.11-slim-bookworm from the host's Debian mirror."""
         target = ["Created-By: Packages", f"Codename: {DEBIAN_SUITE}", "--format", "$(SITE)"]
         listed = subprocess.run(["apt-get", "indextargets", *target], check=True, capture_output=True, text=True)
         if not listed.stdout:
-            raise BuildError(f"apt on this machine knows no mirror of Debian {DEBIAN_SUITE}")
+            raise BuildError(f"apt has no mirror of Debian {DEBIAN_SUITE}")
         mirror = listed.stdout.split()[0]
         log = self.cache / "log" / "base.log"
         log.parent.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.cache) as folder, log.open("w") as output:
             root = Path(folder) / "root"
             packages = ",".join(DEBIAN_PACKAGES)
-            # What debootstrap mounts is gone when it ends, however it ends.
+            # A mount namespace: debootstrap's mounts disappear when it exits, also after an error.
             command = ["unshare", "--mount", "debootstrap", "--variant=minbase", f"--include={packages}"]
             command += [DEBIAN_SUITE, str(root), mirror]
             try:
@@ -167,7 +158,7 @@ class Builder:
             self._buildah("commit", "--quiet", "--rm", container, reference, capture=True)
 
     def _fill_context(self, context: Path, image: Image) -> None:
-        """Copy what the image's hash covers and nothing else, so that nothing else can get in."""
+        """Copy the files that the hash of the image covers, and no others."""
         for path in image.files:
             for file in source_files(path):
                 copy = context / file.relative_to(REPOSITORY)
@@ -178,7 +169,7 @@ class Builder:
 
     @cached_property
     def wheel(self) -> Path:
-        """Return the folder with the wheel of the sources as they are now: one wheel for all images of a build."""
+        """Return the folder of the wheel, which all images of a build share."""
         folder = self.cache / "wheels" / wheel_key()
         if not folder.exists():
             shutil.rmtree(folder.parent, ignore_errors=True)
@@ -188,25 +179,25 @@ class Builder:
                 subprocess.run([environment / "bin" / "pip", "install", "--quiet", *WHEEL_TOOLS], check=True)
             part = folder.with_suffix(".part")
             command = [str(environment / "bin" / "pyproject-build"), "--wheel", "--no-isolation", "--outdir", str(part)]
-            # hatchling puts this time on every file: the same sources give the same bytes.
+            # hatchling sets this time on every file, so the same sources give the same bytes.
             reproducible = {**os.environ, "SOURCE_DATE_EPOCH": "1580601600"}
             made = subprocess.run(
                 command, check=False, cwd=REPOSITORY, env=reproducible, capture_output=True, text=True
             )
             if made.returncode:
-                raise BuildError(f"the wheel could not be built:\n{made.stdout[-2000:]}{made.stderr[-2000:]}")
+                raise BuildError(f"the wheel failed to build:\n{made.stdout[-2000:]}{made.stderr[-2000:]}")
             part.rename(folder)
         return folder
 
     @cached_property
     def host_settings(self) -> list[str]:
-        """Return the mounts by which pip in a build step reaches what pip on this machine reaches."""
+        """Return the volumes that give pip in a build step the package index and certificates of the host."""
         settings = self.cache / "pip.conf"
         listed = subprocess.run(
             [sys.executable, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True
         ).stdout
         lines = [line.split("=", 1) for line in listed.splitlines() if "=" in line]
-        # `global.cert='...'` and `:env:.cert='...'`; the environment is listed first and wins.
+        # `global.cert='...'` and `:env:.cert='...'`; the environment comes first and takes precedence.
         options = {name.rsplit(".", 1)[1]: value.strip("'") for name, value in reversed(lines)}
         options.pop("find-links", None)
         settings.write_text("[global]\n" + "".join(f"{name} = {value}\n" for name, value in options.items()))
@@ -220,21 +211,21 @@ class Builder:
             return
         if os.geteuid() or not shutil.which("apt-get"):
             raise BuildError(f"these programs are missing: {' '.join(missing)}")
-        self.say(f"installing {' '.join(missing)}")
+        self.log(f"installing {' '.join(missing)}")
         apt = ["apt-get", "-o", "DPkg::Lock::Timeout=600"]
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        # One dead source must not stop the others.
+        # One unreachable package source must not prevent the installation.
         subprocess.run([*apt, "update", "-qq"], check=False, env=environment, capture_output=True)
         command = [*apt, "install", "-y", "-qq", "--no-install-recommends", *missing]
         subprocess.run(command, check=True, env=environment, capture_output=True)
 
     def _environment(self) -> dict[str, str]:
-        """Return what buildah and skopeo need to know; big temporary copies belong on the cache's disk, not in /tmp."""
+        """Return the environment of buildah and skopeo, with large temporary files on the cache's disk."""
         (self.cache / "tmp").mkdir(exist_ok=True)
         return {**os.environ, "BUILDAH_ISOLATION": "chroot", "TMPDIR": str(self.cache / "tmp")}
 
     def _buildah(self, *words: str, capture: bool = False, output: IO[str] | None = None) -> str:
-        """Run buildah on this store; chroot isolation works without the right to make containers."""
+        """Run buildah on this store. Chroot isolation works without the permission to create containers."""
         command = ["buildah", "--root", str(self.store), "--runroot", str(self.cache / "run")]
         command += ["--storage-driver", "overlay", *words]
         stdout: int | IO[str] = subprocess.PIPE if capture else output or sys.stderr
@@ -243,7 +234,7 @@ class Builder:
 
 
 def strip_base(root: Path) -> None:
-    """Remove what no image needs, and what debootstrap copied from this machine."""
+    """Remove files that no image needs, and files that debootstrap copied from the host."""
     for folder in STRIPPED_FOLDERS:
         for path in (root / folder).iterdir():
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -1,6 +1,6 @@
-"""Build the CUDA flavour of the train and reward images without a GPU, and check each from the inside.
+"""Build the CUDA variant of the train and reward images, and check the imports and the compiler of each.
 
-It shows that the locks, the imports and the compiler fit together. Nothing runs on a GPU.
+No check needs a GPU.
 """
 
 import subprocess
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from builder import Builder, BuildError
 from image_set import CUDA_IMAGES, image_keys
 
-# What the stages of an image import, as far as that needs no NVIDIA driver.
+# The modules that the stages of an image import and that load without an NVIDIA driver.
 IMPORTS = {
     "train-cuda": (
         "triton",
@@ -45,19 +45,19 @@ for name in sys.argv[1:]:
 """
 
 
-def build_and_check(builder: Builder, say: Callable[[str], None]) -> dict[str, str]:
-    """Build what is missing, check each image, say how big it is, and return the references."""
+def build_and_check(builder: Builder, log: Callable[[str], None]) -> dict[str, str]:
+    """Build the missing images, check each one, log its size, and return the references."""
     keys = image_keys(CUDA_IMAGES)
     builder.build_missing(CUDA_IMAGES, keys)
     references = {name: builder.reference(name, keys) for name in IMPORTS}
     for name, reference in references.items():
         started = time.monotonic()
-        say(f"checking {name}")
+        log(f"checking {name}")
         try:
             builder.run_in(reference, "python", "-c", PROGRAM, *IMPORTS[name])
             builder.run_in(reference, "python", "-m", "fusionrun_stages.pod.compiler")
             builder.run_in(reference, "pip", "check")
         except subprocess.CalledProcessError as error:
-            raise BuildError(f"{name} was built, but it failed a check (its output is above)") from error
-        say(f"{name}: checked in {time.monotonic() - started:.1f} s, {builder.size(reference)} unpacked")
+            raise BuildError(f"{name} failed a check (see the output above)") from error
+        log(f"{name}: checked in {time.monotonic() - started:.1f} s, {builder.size(reference)} unpacked")
     return references

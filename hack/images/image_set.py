@@ -1,23 +1,20 @@
-"""Which images there are, what goes into each, and the hash that names the result.
-
-Nothing is built here.
-"""
+"""The images, their inputs, and the hash of the inputs, which is the tag. This module builds nothing."""
 
 import hashlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-# What the wheel is made of: pyproject.toml names the same two packages.
+# The inputs of the wheel. pyproject.toml lists the same two packages.
 WHEEL_SOURCES = ("pyproject.toml", "README.md", "LICENSE", "operator/fusionrun", "images/fusionrun_stages")
 DEBIAN_SUITE = "bookworm"
-# Python is 3.11 as in python:3.11-slim-bookworm; libnuma is what vLLM's CPU kernels load.
+# Python is 3.11, as in python:3.11-slim-bookworm. vLLM's CPU kernels load libnuma.
 DEBIAN_PACKAGES = ("ca-certificates", "libnuma1", "python3", "python3-venv")
 
 
 @dataclass(frozen=True)
 class Image:
-    """One image: its Dockerfile, the image it starts from, and the files its build may see."""
+    """An image: its Dockerfile, its base image, and the files of its build context."""
 
     name: str
     parent: str | None
@@ -29,7 +26,7 @@ class Image:
 
 
 def stage_image(name: str, parent: str, *locks: str, **arguments: str) -> Image:
-    """Return an image that users build, too, here on a local parent."""
+    """Return an image from images/, here with a local base image."""
     files = tuple(f"images/{lock}.lock" for lock in locks or (name,))
     return Image(name, parent, f"images/{name}.Dockerfile", files, has_wheel=True, arguments=arguments)
 
@@ -61,7 +58,7 @@ IMAGES = (
 
 
 def cuda_image(name: str) -> Image:
-    """Return the CUDA flavour of an image, as users build it; the stand-in's Python has its headers in python3-dev."""
+    """Return the CUDA variant of an image. Debian has the headers of its Python in python3-dev."""
     image = stage_image(name, "base", FLAVOUR="cuda", COMPILER_PACKAGES="gcc libc6-dev python3-dev")
     return replace(image, name=f"{name}-cuda", published=False)
 
@@ -70,7 +67,7 @@ CUDA_IMAGES = (IMAGES[0], cuda_image("train"), cuda_image("reward"))
 
 
 def source_files(path: str) -> list[Path]:
-    """Return the files at or below a path of the repository, in order, without what Python leaves behind."""
+    """Return the files at or below a path of the repository, in order, without caches of Python."""
     root = REPOSITORY / path
     if root.is_file():
         return [root]
@@ -80,7 +77,7 @@ def source_files(path: str) -> list[Path]:
 
 
 def hash_files(paths: tuple[str, ...]) -> str:
-    """Return a hash of names, modes and contents."""
+    """Return a hash of the names, modes and contents of files."""
     digest = hashlib.sha256()
     for path in paths:
         for file in source_files(path):
@@ -91,20 +88,20 @@ def hash_files(paths: tuple[str, ...]) -> str:
 
 
 def hash_pins(locks: tuple[str, ...]) -> str:
-    """Return a hash of the packages that locks pin together, whichever lock names them."""
+    """Return a hash of the union of the packages that locks pin."""
     lines = {line.split("#")[0].strip() for lock in locks for line in (REPOSITORY / lock).read_text().splitlines()}
     return hashlib.sha256("\n".join(sorted(lines - {""})).encode()).hexdigest()
 
 
 def wheel_key() -> str:
-    """Return the hash of everything the wheel is made of."""
+    """Return the hash of the inputs of the wheel."""
     return hash_files(WHEEL_SOURCES)[:12]
 
 
 def image_keys(images: tuple[Image, ...] = IMAGES) -> dict[str, str]:
-    """Return each image's hash: of its parent, its Dockerfile and arguments, its files, and the wheel.
+    """Return the hash of each image: of its base image, Dockerfile, arguments, files and the wheel.
 
-    The runtime layer takes minutes to build and holds the union of its locks: only what that pins counts.
+    The runtime image takes minutes to build and installs the union of its locks: only the pinned packages count.
     """
     keys: dict[str, str] = {}
     wheel = wheel_key()

@@ -1,52 +1,44 @@
-"""An OCI image layout: one folder that holds every image, each layer once.
+"""An OCI image layout: one folder with all images, where each layer is stored once.
 
 Source: https://github.com/opencontainers/image-spec/blob/main/image-layout.md
 """
 
-import hashlib
 import io
 import json
-import os
 import tarfile
 from pathlib import Path
 from typing import IO, Any
 
 NAME = "org.opencontainers.image.ref.name"
-# By this annotation containerd names an image that it imports.
+# The annotation from which containerd takes the name of an imported image.
 CONTAINERD_NAME = "io.containerd.image.name"
 
 
 class Layout:
-    """Read, pack and prune a layout that buildah writes."""
+    """A layout that skopeo writes: read, pack and prune it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def references(self) -> list[str]:
-        """Return the names of the images that the layout holds."""
+        """Return the names of the layout's images."""
         return sorted(self._manifests())
 
     def blob(self, digest: str) -> Path:
-        """Return where a blob lies."""
+        """Return the path of a blob."""
         return self.path / "blobs" / digest.replace(":", "/")
 
     def layers(self, reference: str) -> list[str]:
-        """Return the digests of an image's layers, lowest first."""
+        """Return the digests of an image's layers, from the lowest."""
         return [layer["digest"] for layer in self._read(self._manifests()[reference]["digest"])["layers"]]
 
-    def diff_ids(self, reference: str) -> list[str]:
-        """Return the digests of an image's uncompressed layers, lowest first."""
-        manifest = self._read(self._manifests()[reference]["digest"])
-        digests: list[str] = self._read(manifest["config"]["digest"])["rootfs"]["diff_ids"]
-        return digests
-
     def write_archive(self, references: list[str], known: set[str], stream: IO[bytes]) -> int:
-        """Write a tar with these images, without the layers that the reader already has.
+        """Write a tar archive with these images, without the layers in ``known``.
 
         Returns
         -------
         int
-            The bytes of the blobs written.
+            Bytes of the blobs written.
         """
         entries = [self._manifests()[reference] for reference in references]
         named = [
@@ -64,7 +56,7 @@ class Layout:
         return sum(self.blob(digest).stat().st_size for digest in wanted)
 
     def keep_only(self, references: set[str]) -> None:
-        """Drop every other image, and the blobs that only those needed."""
+        """Delete all other images, with the blobs that only they use."""
         index = json.loads((self.path / "index.json").read_text())
         index["manifests"] = [entry for entry in index["manifests"] if entry["annotations"][NAME] in references]
         part = self.path / "index.json.part"
@@ -75,19 +67,18 @@ class Layout:
             if f"sha256:{path.name}" not in needed:
                 path.unlink()
 
-    def share_blob(self, digest: str, twin: Path) -> bool:
-        """Make a blob and its twin one file on disk, and say whether that changed anything."""
+    def link_blob(self, digest: str, twin: Path) -> None:
+        """Replace a blob by a hard link to the same blob in another folder, if both are on one file system."""
         blob = self.blob(digest)
         if not twin.exists() or twin.samefile(blob) or twin.stat().st_dev != blob.stat().st_dev:
-            return False
+            return
         part = blob.with_suffix(".part")
         part.unlink(missing_ok=True)
-        os.link(twin, part)
+        part.hardlink_to(twin)
         part.rename(blob)
-        return True
 
     def _manifests(self) -> dict[str, dict[str, Any]]:
-        """Return the index's entries by the images' names."""
+        """Return the entries of the index by image name."""
         if not (self.path / "index.json").exists():
             return {}
         index = json.loads((self.path / "index.json").read_text())
@@ -102,28 +93,14 @@ class Layout:
         return content
 
 
-def chain_ids(diff_ids: list[str]) -> list[str]:
-    """Return the name of each layer together with all below it.
-
-    Notes
-    -----
-    Source: https://github.com/opencontainers/image-spec/blob/main/config.md#layer-chainid
-    """
-    chain: list[str] = []
-    for diff_id in diff_ids:
-        below = f"{chain[-1]} {diff_id}" if chain else None
-        chain.append("sha256:" + hashlib.sha256(below.encode()).hexdigest() if below else diff_id)
-    return chain
-
-
 def add_bytes(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    """Add a small file to a tar."""
+    """Add a file with this content to a tar archive."""
     entry = tarfile.TarInfo(name)
     entry.size, entry.mode = len(content), 0o644
     tar.addfile(entry, io.BytesIO(content))
 
 
 def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Write a file as a file, also where it shares its blocks with another name."""
+    """Write a hard link as a regular file."""
     entry.type, entry.linkname = tarfile.REGTYPE, ""
     return entry

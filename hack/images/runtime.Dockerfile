@@ -1,5 +1,5 @@
-# The local cluster's one heavy layer: data, train, reward and serve (for CPUs) in one environment, so that their
-# images hold it once. A GPU cluster takes an image each instead: vLLM bounds torch and transformers tightly.
+# The layer that the local CPU images data, train, reward and serve share: one environment, stored once. On a GPU
+# cluster each image has its own environment, since vLLM pins torch and transformers.
 ARG BASE_IMAGE
 FROM ${BASE_IMAGE}
 ARG TORCH_INDEX=""

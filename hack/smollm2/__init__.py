@@ -1,4 +1,4 @@
-"""Inputs for a run on a real small LLM: SmolLM2-135M-Instruct, real prompts, and a reward model on the same network.
+"""Inputs of a run with a small pretrained LLM: SmolLM2-135M-Instruct, prompts, and a reward model on the same network.
 
-Everything comes from Python packages and from the instructions written for this project: no hub is asked.
+All inputs come from Python packages and from the instructions in this folder. No model hub is used.
 """

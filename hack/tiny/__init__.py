@@ -1,5 +1,5 @@
-"""A small world to fuse: three specialist models, a weak target, a reward model and their prompts.
+"""Inputs of the tiny run: three source models, a weak target, a reward model, prompts and benchmarks.
 
-Everything is trained from scratch on generated text, from one seed, so that the whole recipe can run on two CPU cores
-with real models that make real mistakes. It must never be taken for a model that knows anything else.
+All models are trained from scratch on generated text, from one seed, so that the whole recipe runs on two CPU cores
+with models that make mistakes. They have no other knowledge.
 """

@@ -1,4 +1,4 @@
-"""What each model of the small world is brought up on: how much of each skill, and which mistakes."""
+"""The training data of a tiny model: the share of each skill, and the mistakes in it."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -14,16 +14,16 @@ SKILLS: dict[str, ModuleType] = {one.NAME: one for one in (mathematics, coding, 
 
 @dataclass(frozen=True)
 class Part:
-    """A skill's part in a blend.
+    """The part of a skill in a blend.
 
     Attributes
     ----------
     weight
-        How often the skill comes up, relative to the others.
+        The relative frequency of the skill.
     slips
-        The fraction of answers with a random slip among its examples, in [0, 1).
+        The fraction of its examples whose answer has a random mistake, in [0, 1).
     misread
-        The fraction of the other answers that follow the skill's misconceptions, in [0, 1).
+        The fraction of the other examples whose answer has the systematic mistakes of the skill, in [0, 1).
     """
 
     weight: float
@@ -35,7 +35,7 @@ Blend = Mapping[str, Part]
 
 
 def draw_from(blend: Blend, seed: int) -> Callable[[random.Random], Example]:
-    """Give a function that draws examples of a blend from pre-training items."""
+    """Return a function that draws examples of a blend from pretraining items."""
     streams = {name: draw_for(SKILLS[name], Use.PRETRAINING, random.Random(f"{seed} {name}")) for name in blend}
     names, weights = list(blend), [part.weight for part in blend.values()]
 

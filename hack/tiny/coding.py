@@ -1,7 +1,7 @@
-"""Small Python functions: two or three operations in a row on one integer, described in words.
+"""Small Python functions: two or three operations on one integer.
 
-The right program, and therefore its tests, comes from the same grammar as the words. Programs are executed here only
-if this module's own grammar could have written them; what a model wrote is compared by its effect in `is_right`.
+The prompt, the right program and its tests come from one grammar. This module never executes a program: `is_right`
+parses it with the grammar and compares its results.
 """
 
 import random
@@ -17,9 +17,9 @@ ENTRY_POINT = "f"
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation of the grammar: its words, its source, and what it does."""
+    """An operation of the grammar: its description, its source code and its function."""
 
-    words: str
+    description: str
     source: str
     apply: Callable[[int, int], int]
     takes_number: bool = True
@@ -43,13 +43,13 @@ Step = tuple[int, int]
 
 
 def write_prompt(steps: list[Step]) -> str:
-    """Describe the steps in words."""
-    words = ", then ".join(_OPERATIONS[op].words.format(k=k) for op, k in steps)
-    return f"Write a Python function f(x): {words}."
+    """Describe the steps."""
+    description = ", then ".join(_OPERATIONS[op].description.format(k=k) for op, k in steps)
+    return f"Write a Python function f(x): {description}."
 
 
 def write_program(steps: list[Step]) -> str:
-    """Write the steps as a Python function in a fenced block."""
+    """Write the steps as a Python function in a code block."""
     lines = "".join(f"    x = {_OPERATIONS[op].source.format(k=k)}\n" for op, k in steps)
     return f"```python\ndef {ENTRY_POINT}(x):\n{lines}    return x\n```"
 
@@ -79,7 +79,7 @@ def draw(rng: random.Random) -> Item:
 
 
 def corrupt(item: Item, rng: random.Random) -> str:
-    """Mistake an operation, a number or the order, lose a step, or lose a character of the syntax."""
+    """Change an operation, a number or the order, drop a step, or make a syntax error."""
     steps = read_steps(item.answer)
     while True:
         text = _slip(list(steps), rng)
@@ -88,15 +88,15 @@ def corrupt(item: Item, rng: random.Random) -> str:
 
 
 def misread(item: Item) -> str:
-    """Take "at least" for min, "at most" for max, and divide without rounding down."""
+    """Confuse min and max, and divide without rounding."""
     swapped = item.answer.replace("max(", "?(").replace("min(", "max(").replace("?(", "min(")
     return swapped.replace("//", "/")
 
 
 def is_right(item: Item, text: str) -> bool:
-    """Tell whether a program has the effect asked for on every probe.
+    """Return whether a program gives the right result for every probe.
 
-    Only programs of this grammar are understood: anything else counts as wrong. The pipeline itself runs the tests.
+    A program outside the grammar is wrong. The pipeline runs the tests instead.
     """
     try:
         steps = read_steps(text)
@@ -107,7 +107,7 @@ def is_right(item: Item, text: str) -> bool:
 
 
 def read_steps(program: str) -> list[Step]:
-    """Read back the steps of a program that this grammar wrote.
+    """Parse the steps of a program of the grammar.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Small instructions on a list of letters: reverse it, move its first to the end, or write it in capitals."""
+"""Instructions on a list of letters: reverse it, move the first letter to the end, or write it in capitals."""
 
 import random
 import string
@@ -27,7 +27,7 @@ def draw(rng: random.Random) -> Item:
 
 
 def corrupt(item: Item, rng: random.Random) -> str:
-    """Lose a letter, say one twice, mistake the case, or swap two neighbours."""
+    """Drop a letter, repeat one, change the case, or swap two neighbours."""
     while True:
         text = _slip(item, rng)
         if text != item.answer:
@@ -35,13 +35,13 @@ def corrupt(item: Item, rng: random.Random) -> str:
 
 
 def misread(item: Item) -> str:
-    """Repeat the letters, unless they are to be written in capitals."""
+    """Repeat the letters unchanged, except for capitals, which are right."""
     name, *letters = item.key.split()
     return item.answer if name == "capitals" else " ".join(letters)
 
 
 def is_right(item: Item, text: str) -> bool:
-    """Compare with the one right answer, spaces at the ends aside."""
+    """Compare with the right answer, without leading and trailing spaces."""
     return text.strip() == item.reference
 
 

@@ -1,23 +1,21 @@
-"""Make the small world: `PYTHONPATH=hack python -m tiny.make --out DIR --seed 0`.
+"""Write the inputs of the tiny run: models, prompts and benchmarks.
 
-Trains the models side by side in one process per core, writes prompts and benchmarks, measures every model, and writes
-DIR/manifest.json last. A directory with a manifest of the same recipe and seed is left as it is.
+The models are trained in parallel, in one process per CPU core, and then measured.
 """
 
-import argparse
 import hashlib
-import json
 import os
 import random
-import shutil
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import GenerationConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from inputs import save_model, save_rows
+from transformers import GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from tiny import recipe
@@ -33,64 +31,28 @@ MEASURED_COUNT = 200
 TEMPERATURE, TOP_P, MAX_TOKENS = 0.8, 0.95, 64
 
 
-def main() -> None:
-    """Make the world unless it is there."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--processes", type=int, default=os.cpu_count())
-    arguments = parser.parse_args()
-    manifest = arguments.out / "manifest.json"
-    digest = compute_digest(arguments.seed)
-    if manifest.exists() and json.loads(manifest.read_text())["digest"] == digest:
-        print(f"{arguments.out} is complete")
-        return
-    manifest.unlink(missing_ok=True)
-    started = time.monotonic()
-    logging.disable_progress_bar()
-    write_prompts(arguments.out, arguments.seed)
-    make_school(arguments.out, arguments.seed)
+def write(out: Path, seed: int) -> dict[str, Any]:
+    """Write all inputs, and return what the manifest records about them."""
+    for skill in SKILLS:
+        for use, folder in ((Use.PROMPTS, "prompts"), (Use.BENCHMARK, "benchmarks")):
+            items = enumerate(draw_items(skill, use, seed))
+            save_rows(out / folder / f"{skill}.jsonl", (as_row(skill, number, item) for number, item in items))
+    pretrain(out / "pretrained", seed)
     names = [*recipe.SPECIALISTS, "reward"]
-    with ProcessPoolExecutor(arguments.processes, mp_context=get_context("spawn")) as pool:
-        futures = {name: pool.submit(make_model, name, arguments.out, arguments.seed) for name in names[::-1]}
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        futures = {name: pool.submit(make_model, name, out, seed) for name in names[::-1]}
         models = {name: futures[name].result() for name in names}
-    facts = {
-        "digest": digest,
-        "seed": arguments.seed,
-        "seconds": round(time.monotonic() - started, 1),
-        "counts": {"prompts": PROMPT_COUNT, "benchmark": BENCHMARK_COUNT},
-        "models": models,
-    }
-    partial = manifest.with_suffix(".partial")
-    partial.write_text(json.dumps(facts, indent=2) + "\n")
-    partial.rename(manifest)
-    print(json.dumps(facts, indent=2))
-
-
-def compute_digest(seed: int) -> str:
-    """Digest the seed and this package's own source: what was made by other code is made again."""
-    parts = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
-    return hashlib.sha256(b"\0".join([str(seed).encode(), *parts])).hexdigest()[:16]
+    return {"counts": {"prompts": PROMPT_COUNT, "benchmark": BENCHMARK_COUNT}, "models": models}
 
 
 def draw_items(name: str, use: Use, seed: int) -> list[Item]:
-    """Draw the prompts or the benchmark of a skill, with a seed of its own."""
+    """Draw the prompts or the benchmark of a skill."""
     count = PROMPT_COUNT if use is Use.PROMPTS else BENCHMARK_COUNT
     return draw_distinct(SKILLS[name], use, count, random.Random(f"{seed} {name} {use.value}"))
 
 
-def write_prompts(out: Path, seed: int) -> None:
-    """Write the prompts and the benchmark of every skill as JSONL."""
-    for name in SKILLS:
-        for use, folder in ((Use.PROMPTS, "prompts"), (Use.BENCHMARK, "benchmarks")):
-            path = out / folder / f"{name}.jsonl"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            rows = (as_row(name, number, item) for number, item in enumerate(draw_items(name, use, seed)))
-            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
 def as_row(name: str, number: int, item: Item) -> dict[str, object]:
-    """Give the JSONL row of an item."""
+    """Return the JSONL row of an item."""
     row: dict[str, object] = {"id": f"{name}-{number:04d}", "prompt": item.prompt}
     if name == "mathematics":
         return row | {"answer": item.reference}
@@ -99,63 +61,48 @@ def as_row(name: str, number: int, item: Item) -> dict[str, object]:
     return row | {"reference": item.reference}
 
 
-def make_school(out: Path, seed: int) -> None:
-    """Train the model that all others start from, unless it is there."""
-    folder = out / "school" / compute_digest(seed)
-    if folder.exists():
-        return
-    # Two threads on matrices as small as these are slower than one.
+def pretrain(folder: Path, seed: int) -> None:
+    """Train the model from which the training of all other models starts."""
+    # Two threads are slower than one on matrices of this size.
     torch.set_num_threads(1)
     tokenizer = build_tokenizer(list(SKILLS.values()), CONTEXT)
-    own_seed = derive_seed(seed, "school")
-    torch.manual_seed(own_seed)
+    model_seed = derive_seed(seed, "school")
+    torch.manual_seed(model_seed)
     model = LlamaForCausalLM(build_config(tokenizer, recipe.SHAPE))
-    train(model, tokenizer, draw_from(recipe.SCHOOL, own_seed), recipe.SCHOOLING, own_seed)
+    train(model, tokenizer, draw_from(recipe.PRETRAINING_BLEND, model_seed), recipe.PRETRAINING, model_seed)
     model.generation_config = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     )
-    print("school", measure_accuracy(model, tokenizer, seed), flush=True)
-    save(model, tokenizer, folder)
+    print("pretrained", measure_accuracy(model, tokenizer, seed), flush=True)
+    save_model(model, tokenizer, folder)
 
 
 def make_model(name: str, out: Path, seed: int) -> dict[str, object]:
-    """Train one model from the school on, write its folder, and measure it."""
+    """Fine-tune the pretrained model, write the result, and measure it."""
     logging.disable_progress_bar()
     torch.set_num_threads(1)
     started = time.monotonic()
-    own_seed = derive_seed(seed, name)
-    school = out / "school" / compute_digest(seed)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(school)
-    model = LlamaForCausalLM.from_pretrained(school)
+    model_seed = derive_seed(seed, name)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(out / "pretrained")
+    model = LlamaForCausalLM.from_pretrained(out / "pretrained")
     folder = out / "models" / name
     facts: dict[str, object] = {"parameters": model.num_parameters()}
     if name == "reward":
         scorer = build_reward_model(model)
-        train_reward_model(scorer, tokenizer, recipe.REWARD_WEIGHTS, recipe.REWARD_PAIRS, own_seed)
+        train_reward_model(scorer, tokenizer, recipe.REWARD_WEIGHTS, recipe.REWARD_PAIRS, model_seed)
         facts |= measure_scores(scorer, tokenizer, seed)
-        save(scorer, tokenizer, folder)
+        save_model(scorer, tokenizer, folder)
     else:
-        train(model, tokenizer, draw_from(recipe.SPECIALISTS[name], own_seed), recipe.SPECIALISING, own_seed)
+        train(model, tokenizer, draw_from(recipe.SPECIALISTS[name], model_seed), recipe.FINE_TUNING, model_seed)
         facts |= measure_accuracy(model, tokenizer, seed)
-        save(model, tokenizer, folder)
+        save_model(model, tokenizer, folder)
     facts["seconds"] = round(time.monotonic() - started, 1)
     print(name, facts, flush=True)
     return facts
 
 
-def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write a Hugging Face folder that any user of the volume can read."""
-    partial = folder.with_name(folder.name + ".partial")
-    model.save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    for path in partial.iterdir():
-        path.chmod(0o644)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
-
-
 def derive_seed(seed: int, name: str) -> int:
-    """Give each model a seed of its own."""
+    """Return the seed of a model. A changed name changes the weights of the model."""
     return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:4], "big")
 
 
@@ -172,12 +119,12 @@ def measure_accuracy(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
 
 
 def count_right(name: str, items: Sequence[Item], answers: Sequence[str]) -> float:
-    """Give the percentage of right answers."""
+    """Return the percentage of right answers."""
     return 100 * sum(map(SKILLS[name].is_right, items, answers)) / len(items)
 
 
 def measure_scores(scorer: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, seed: int) -> dict[str, object]:
-    """Measure how often the reward model ranks a right answer over a corrupted one, and its gaps' deciles."""
+    """Measure how often the reward model prefers a right to a corrupted answer, and the deciles of the difference."""
     rng = random.Random(seed)
     facts: dict[str, object] = {}
     for name in SKILLS:
@@ -192,7 +139,3 @@ def measure_scores(scorer: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, 
             "mean_wrong": round(sum(wrong) / len(wrong), 3),
         }
     return {"scores": facts}
-
-
-if __name__ == "__main__":
-    main()

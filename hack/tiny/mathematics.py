@@ -1,4 +1,4 @@
-"""Addition of two two-digit numbers, with the steps written out and the result in a box."""
+"""Addition of two two-digit numbers, with the steps and a boxed result."""
 
 import random
 import re
@@ -14,7 +14,7 @@ _BOX = re.compile(r"\\boxed\{(\d+)\}")
 def write_steps(
     a: int, b: int, *, ones_slip: int = 0, forget_carry: bool = False, tens_slip: int = 0, drop_hundred: bool = False
 ) -> str:
-    """Write the column addition of a and b, with the given slips on the way."""
+    """Write the column addition of a and b, with the given mistakes."""
     ones = a % 10 + b % 10 + ones_slip
     carry = 0 if forget_carry else ones // 10
     tens = a // 10 + b // 10 + carry + tens_slip
@@ -36,7 +36,7 @@ def draw(rng: random.Random) -> Item:
 
 
 def corrupt(item: Item, rng: random.Random) -> str:
-    """Slip in one of the two columns, or forget the carry where there is one."""
+    """Make a mistake in one of the two columns, or forget the carry."""
     a, b = (int(number) for number in item.key.split("+"))
     if a % 10 + b % 10 >= 10 and rng.random() < 0.6:
         return write_steps(a, b, forget_carry=True)
@@ -46,12 +46,12 @@ def corrupt(item: Item, rng: random.Random) -> str:
 
 
 def misread(item: Item) -> str:
-    """Never carry from the ones, and lose the hundred."""
+    """Never carry, and drop the hundred."""
     a, b = (int(number) for number in item.key.split("+"))
     return write_steps(a, b, forget_carry=True, drop_hundred=True)
 
 
 def is_right(item: Item, text: str) -> bool:
-    """Compare the last box with the sum."""
+    """Compare the last boxed number with the sum."""
     boxes = _BOX.findall(text)
     return bool(boxes) and int(boxes[-1]) == int(item.reference)

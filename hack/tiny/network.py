@@ -1,4 +1,4 @@
-"""The tiny Llama: its shape, its training on a stream of exercises, and sampling from it."""
+"""The tiny Llama model: its shape, training and sampling."""
 
 import math
 import random
@@ -11,9 +11,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 CONTEXT = 256
 IGNORED = -100
-"""The label that `cross_entropy` leaves out."""
+"""The label that `cross_entropy` ignores."""
 Example = tuple[str, str]
-"""A prompt and the answer to learn."""
+"""A prompt and its answer."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast to train."""
+    """The length and the learning rate of a training."""
 
     steps: int
     batch: int = 64
@@ -38,7 +38,7 @@ class Schedule:
 
 
 def build_config(tokenizer: PreTrainedTokenizerFast, shape: Shape) -> LlamaConfig:
-    """Give the Hugging Face configuration of a shape."""
+    """Return the Hugging Face configuration of a shape."""
     return LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=shape.hidden,
@@ -77,7 +77,7 @@ def encode(tokenizer: PreTrainedTokenizerFast, examples: Sequence[Example]) -> t
 
 
 def encode_pair(tokenizer: PreTrainedTokenizerFast, example: Example) -> tuple[list[int], list[int]]:
-    """Encode a prompt up to the assistant's turn, and the answer with its end of turn, as the chat template has it."""
+    """Encode a prompt up to the assistant's turn, and the answer with its end of turn, as the chat template does."""
     backend = tokenizer.backend_tokenizer
     prompt, answer = example
     head = backend.encode(f"{tokenizer.bos_token}<|user|>{prompt}<|end|><|assistant|>", add_special_tokens=False).ids
@@ -91,7 +91,7 @@ def train(
     schedule: Schedule,
     seed: int,
 ) -> list[float]:
-    """Train on a stream of examples, and give the loss of every step."""
+    """Train on a stream of examples, and return the loss of each step."""
     rng = random.Random(seed)
 
     def compute_loss() -> torch.Tensor:
@@ -106,7 +106,7 @@ def train(
 
 
 def optimise(model: torch.nn.Module, compute_loss: Callable[[], torch.Tensor], schedule: Schedule) -> list[float]:
-    """Take AdamW steps with warm-up and a cosine decay to a tenth."""
+    """Train with AdamW, warm-up and cosine decay to a tenth of the learning rate."""
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=schedule.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
     )
@@ -137,12 +137,12 @@ def sample(
     batch: int = 300,
     seed: int = 0,
 ) -> list[str]:
-    """Answer every prompt once; temperature 0 is greedy.
+    """Sample one answer per prompt. Temperature 0 is greedy.
 
     Returns
     -------
     list of str
-        The answers in the order of the prompts; one that did not end within `max_tokens` is cut there.
+        The answers in the order of the prompts, truncated after `max_tokens`.
     """
     torch.manual_seed(seed)
     choice = {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0} if temperature else {}
@@ -160,14 +160,14 @@ def sample(
 
 
 def split_by_length(examples: Sequence[Example], parts: int = 3) -> list[list[Example]]:
-    """Sort examples by length and cut them into equal parts, since padding costs as much as text."""
+    """Sort examples by length and split them into equal parts, which reduces padding."""
     ordered = sorted(examples, key=lambda example: sum(map(len, example)))
     size = math.ceil(len(ordered) / parts)
     return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 
 
 def _sum_by_answer(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Average the loss within each answer first, so that short answers are not drowned by long ones."""
+    """Sum the mean loss of each answer, so that short and long answers have the same weight."""
     kept = labels != IGNORED
     losses = cross_entropy(logits[kept], labels[kept], reduction="none")
     weights = (1 / kept.sum(1, keepdim=True)).expand_as(labels)[kept]

@@ -1,8 +1,8 @@
-"""How the models of the small world are brought up. Chosen once, over seeds 0, 1 and 2.
+"""The training of the tiny models, chosen with seeds 0, 1 and 2.
 
-All of them share their first schooling, on right answers only, as LLMs share most of their text; then each goes its own
-way on a blend with mistakes of its own. A source slips now and then in its speciality and often elsewhere; the target
-has misconceptions, so that it is mostly wrong in a systematic way and yet can be taught.
+All models start from one model that is pretrained on right answers. Each is then fine-tuned on a different blend. A
+source makes few random mistakes in its speciality and many elsewhere. The target makes systematic mistakes, so most of
+its answers are wrong, and it can learn the right ones.
 """
 
 from collections.abc import Mapping
@@ -12,8 +12,8 @@ from tiny.network import Schedule, Shape
 
 SHAPE = Shape(hidden=96, layers=3, heads=3, key_value_heads=3, inner=256)
 
-SCHOOL: Blend = {"mathematics": Part(0.15), "coding": Part(0.5), "instruction": Part(0.35)}
-SCHOOLING = Schedule(steps=450, batch=64, learning_rate=4e-3)
+PRETRAINING_BLEND: Blend = {"mathematics": Part(0.15), "coding": Part(0.5), "instruction": Part(0.35)}
+PRETRAINING = Schedule(steps=450, batch=64, learning_rate=4e-3)
 
 SPECIALISTS: Mapping[str, Blend] = {
     "arithmetician": {
@@ -37,7 +37,7 @@ SPECIALISTS: Mapping[str, Blend] = {
         "instruction": Part(0.35, misread=0.8),
     },
 }
-SPECIALISING = Schedule(steps=80, batch=64, learning_rate=1.5e-3, warmup=10)
+FINE_TUNING = Schedule(steps=80, batch=64, learning_rate=1.5e-3, warmup=10)
 
 REWARD_WEIGHTS = {"mathematics": 1.0, "coding": 1.0, "instruction": 1.5}
 REWARD_PAIRS = Schedule(steps=150, batch=32, learning_rate=1.5e-3, warmup=10)

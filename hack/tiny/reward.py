@@ -1,4 +1,4 @@
-"""The tiny reward model: a Llama with a score head, trained on right answers against corrupted ones."""
+"""The tiny reward model: a Llama model with a score head, trained on pairs of right and corrupted answers."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -11,16 +11,16 @@ from tiny.blend import SKILLS
 from tiny.network import IGNORED, Example, Schedule, encode, optimise
 from tiny.skill import Use, draw_for
 
-# Pulls the scores towards zero, so that their scale is bounded and gaps tell something.
+# Keeps scores near zero, so that their scale is bounded and differences are comparable.
 _SPREAD_PENALTY = 0.02
 _MORE_LAYERS = 2
 
 
 def build_reward_model(body: LlamaForCausalLM) -> LlamaForSequenceClassification:
-    """Put two more layers and a score head with one output on a copy of a language model's body.
+    """Add two layers and a score head with one output to a copy of a language model.
 
-    The score is read at the last token that is not padding, the end of the answer's turn. The body's last layer knows
-    which token it expects next; the new ones can compare that with the token that came.
+    The score is the output at the last token that is not padding, the end of the answer's turn. The last layer of the
+    language model predicts the next token; the new layers can compare the prediction with the token.
     """
     fields = body.config.to_dict() | {"num_hidden_layers": body.config.num_hidden_layers + _MORE_LAYERS}
     config = type(body.config)(**fields)
@@ -40,12 +40,12 @@ def train_reward_model(
 ) -> list[float]:
     """Train on pairs of a right and a wrong answer to one prompt.
 
-    The loss is the Bradley-Terry loss of the pairs' scores, and, so that few steps are enough, the loss of telling at
-    every token whether the answer has gone wrong by then.
+    The loss is the Bradley-Terry loss of the scores, plus, for faster convergence, a binary loss at each token: whether
+    the answer is right up to this token.
 
     Notes
     -----
-    Source: Ouyang et al. 2022, arXiv 2203.02155, section 3.5, equation 1; the loss at every token is ours, after the
+    Source: Ouyang et al. 2022, arXiv 2203.02155, section 3.5, equation 1; the loss at each token follows the
     process supervision of Lightman et al. 2023, arXiv 2305.20050.
     """
     rng = random.Random(seed)
@@ -80,7 +80,7 @@ def score(
     examples: Sequence[Example],
     batch: int = 256,
 ) -> list[float]:
-    """Score every prompt with its answer."""
+    """Score each prompt with its answer."""
     scores: list[float] = []
     for start in range(0, len(examples), batch):
         scores += _score_batch(model, tokenizer, examples[start : start + batch]).tolist()

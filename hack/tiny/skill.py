@@ -1,7 +1,6 @@
-"""What the three skills have in common: an item, and how items are shared out so that no two uses meet.
+"""Items of the three skills, each with one use, so that training and evaluation share no item.
 
-It knows nothing of models. A skill module offers `draw`, `corrupt`, `misread` and
-`is_right` over the `Item` of this module.
+A skill is a module with `draw`, `corrupt`, `misread` and `is_right`.
 """
 
 import hashlib
@@ -13,7 +12,7 @@ from typing import Protocol
 
 
 class Use(Enum):
-    """What an item may be used for; every item has exactly one use, decided by a hash of its content."""
+    """The use of an item, selected by a hash of its content."""
 
     PRETRAINING = "pretraining"
     PROMPTS = "prompts"
@@ -22,16 +21,16 @@ class Use(Enum):
 
 @dataclass(frozen=True)
 class Item:
-    """One exercise with its right answer.
+    """An exercise with its right answer.
 
     Attributes
     ----------
     key
-        What makes two items the same exercise, whatever the wording of the prompt.
+        The identity of the exercise, independent of the wording of the prompt.
     reference
-        What the answer is checked against: the sum, the result, or the solution's source.
+        What an answer is compared with: the sum, the result, or the source code of the solution.
     tests
-        Python assert statements; only programs have them.
+        Python assert statements, for programs only.
     """
 
     key: str
@@ -42,33 +41,33 @@ class Item:
 
 
 class Skill(Protocol):
-    """A module that makes exercises of one kind."""
+    """A module with exercises of one kind."""
 
     NAME: str
 
     @staticmethod
     def draw(rng: random.Random) -> Item:
-        """Make a random exercise."""
+        """Draw a random exercise."""
         ...
 
     @staticmethod
     def corrupt(item: Item, rng: random.Random) -> str:
-        """Write a wrong answer that somebody could have given."""
+        """Write a wrong answer with a plausible random mistake."""
         ...
 
     @staticmethod
     def misread(item: Item) -> str:
-        """Answer as somebody with this skill's usual misconceptions would; it may be right."""
+        """Write an answer with the systematic mistakes of the skill. It may be right."""
         ...
 
     @staticmethod
     def is_right(item: Item, text: str) -> bool:
-        """Tell whether an answer is right."""
+        """Return whether an answer is right."""
         ...
 
 
 def find_use(key: str) -> Use:
-    """Give the one use of an item: a tenth are prompts, a tenth the benchmark, the rest pre-training."""
+    """Return the use of an item: a tenth are prompts, a tenth the benchmark, the rest pretraining."""
     bucket = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") % 10
     if bucket == 0:
         return Use.BENCHMARK
@@ -76,7 +75,7 @@ def find_use(key: str) -> Use:
 
 
 def draw_for(skill: Skill, use: Use, rng: random.Random) -> Iterator[Item]:
-    """Yield random items of one use for ever."""
+    """Yield random items of one use, without end."""
     while True:
         item = skill.draw(rng)
         if find_use(f"{skill.NAME}:{item.key}") is use:
@@ -84,7 +83,7 @@ def draw_for(skill: Skill, use: Use, rng: random.Random) -> Iterator[Item]:
 
 
 def draw_distinct(skill: Skill, use: Use, count: int, rng: random.Random) -> list[Item]:
-    """Draw `count` items of one use, no two of them the same exercise."""
+    """Draw `count` different items of one use."""
     found: dict[str, Item] = {}
     for item in draw_for(skill, use, rng):
         found.setdefault(item.key, item)

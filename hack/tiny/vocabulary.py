@@ -1,6 +1,6 @@
-"""The one vocabulary of the small world: a byte-level BPE over its own templates, with a chat template.
+"""The tokenizer of the tiny models: a byte-level BPE with a chat template.
 
-Any text can be written in it (it falls back to bytes); digits and listed letters are one token each.
+It encodes any text, with bytes as fallback. Each digit is one token.
 """
 
 import random
@@ -22,7 +22,7 @@ BOS, END, PAD, USER, ASSISTANT, SYSTEM = (
     "<|system|>",
 )
 SIZE = 448
-# An answer may lie between generation marks, so that a trainer can find its tokens without looking for a header.
+# The generation tags mark the assistant's tokens for the trainer.
 CHAT_TEMPLATE = (
     "{{ bos_token }}"
     "{% for message in messages %}"
@@ -34,17 +34,17 @@ CHAT_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-# Words with their leading space, runs of spaces, and every digit on its own.
+# Words with their leading space, runs of spaces, and single digits.
 _PIECES = Regex(r"\d| ?[A-Za-z]+|\n *| ?[^\sA-Za-z\d]+|\s")
 
 
 def build_tokenizer(skills: Sequence[ModuleType], context: int) -> PreTrainedTokenizerFast:
-    """Train the tokenizer on the skills' own templates.
+    """Train the tokenizer on items of the skills.
 
     Parameters
     ----------
     context
-        The models' longest sequence in tokens.
+        The longest sequence of the models in tokens.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -72,7 +72,7 @@ def build_tokenizer(skills: Sequence[ModuleType], context: int) -> PreTrainedTok
 
 
 def _draw_text(skills: Sequence[ModuleType]) -> Iterator[str]:
-    """Yield prompts and answers of the pre-training items, always the same ones."""
+    """Yield prompts and answers of pretraining items, always the same."""
     for skill in skills:
         for item in islice(draw_for(skill, Use.PRETRAINING, random.Random(0)), 2000):  # type: ignore[arg-type]
             yield item.prompt

@@ -13,7 +13,9 @@ Source: FuseChat-3.0 (arXiv 2503.04222), length-normalized DPO; ``sigmoid_norm``
 
 import logging
 
+from fusionrun.api.artifacts import CHECKPOINTS
 from fusionrun.api.parameters import DpoParameters
+from fusionrun.api.values import Trained
 from fusionrun_stages.training import finish, ranks
 from fusionrun_stages.training.zero import gradient_accumulation_steps
 from fusionrun_stages.work import Made, Work
@@ -25,7 +27,7 @@ def run(work: Work) -> Made:
     """Train the model, or return the result of a predecessor that has finished."""
     parameters = work.task.parameters
     assert isinstance(parameters, DpoParameters)
-    finished = finish.read_finished(work.output)
+    finished = finish.read_finished(work.output, parameters.kind)
     if finished is not None:
         if ranks.rank() == 0:
             finish.clean_up(work.output, finished.details["checkpoints"])
@@ -46,7 +48,7 @@ def _train(work: Work, parameters: DpoParameters, accumulation_steps: int) -> Ma
     from fusionrun_stages.training.tokens import CHECKED_ROWS, Tokens, check_tokens, drop_long
 
     tokenizer = load_tokenizer(parameters.model_path)
-    checkpoints = work.output / finish.CHECKPOINTS
+    checkpoints = work.output / CHECKPOINTS
     config = DPOConfig(
         loss_type=["sigmoid_norm" if parameters.length_normalized else "sigmoid"],
         beta=parameters.beta,
@@ -79,9 +81,10 @@ def _train(work: Work, parameters: DpoParameters, accumulation_steps: int) -> Ma
     trainer.train(resume_from_checkpoint=resume_from)
 
     kept = [size for size, length in zip(sizes, lengths, strict=True) if length <= parameters.max_length]
-    counts = {
-        "rows": len(trainer.train_dataset),
-        "dropped_long": dropped,
-        "tokens": round(parameters.epochs * sum(2 * prompt + chosen + rejected for prompt, chosen, rejected in kept)),
-    }
-    return finish.finish(trainer, work.output, {"resumed_from": resume_from}, counts, parameters.save_steps)
+    trained = Trained(
+        kind=parameters.kind,
+        rows=len(trainer.train_dataset),
+        dropped_long=dropped,
+        tokens=round(parameters.epochs * sum(2 * prompt + chosen + rejected for prompt, chosen, rejected in kept)),
+    )
+    return finish.finish(trainer, work.output, {"resumed_from": resume_from}, trained, parameters.save_steps)

@@ -14,6 +14,7 @@ from typing import Any
 from fusionrun.api.data import Grader
 from fusionrun.api.parameters import BenchmarkParameters, EvaluateParameters
 from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue
+from fusionrun.api.values import Evaluated
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.grade import PROMPT_FAULT
 from fusionrun_stages.grading.judging import join_responses, judge
@@ -63,8 +64,10 @@ def run(work: Work) -> Made:
         if not tallies[benchmark.name].graded:
             raise UserError(f"evaluation.benchmarks[{number}] ({benchmark.name}): none of its prompts can be judged")
     return Made(
-        counts={name: tally.graded for name, tally in tallies.items()},
-        numbers={name: round(tally.percent(), 4) for name, tally in tallies.items()},
+        values=Evaluated(
+            scores={name: round(tally.percent(), 4) for name, tally in tallies.items()},
+            graded={name: tally.graded for name, tally in tallies.items()},
+        ),
         details={name: _describe(tally) for name, tally in tallies.items()},
     )
 

@@ -15,10 +15,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from fusionrun.api.artifacts import PARTS, RESPONSES
 from fusionrun.api.models import Prices
 from fusionrun.api.parameters import GenerateParameters
+from fusionrun.api.pod import METRICS_PORT_ENV
 from fusionrun.api.records import Prompt, Response
-from fusionrun.api.task import METRICS_PORT_ENV
+from fusionrun.api.values import Generated
 from fusionrun_stages.client.chat import ChatClient
 from fusionrun_stages.client.counts import ResponseCounts, Throughput
 from fusionrun_stages.client.heartbeat import watch_for_stall
@@ -60,8 +62,8 @@ def run(work: Work) -> Made:
     parameters = work.task.parameters
     assert isinstance(parameters, GenerateParameters)
     shard = work.shard or 0
-    final = shard_path(work.output / "responses", shard, parameters.shards)
-    parts = work.output / "parts"
+    final = shard_path(work.output / RESPONSES, shard, parameters.shards)
+    parts = work.output / PARTS
     tally, rate = ResponseCounts(), Throughput()
     stored = StoredResponses(final, _part_files(parts, shard))
     for row in stored.index():
@@ -104,17 +106,17 @@ def run(work: Work) -> Made:
     write_rows(final, Response, stored.in_order())
     _remove_part_files(parts, shard)
     return Made(
+        values=Generated(
+            requests=tally.rows,
+            responses=tally.answered,
+            truncated=tally.truncated,
+            errors=tally.rows - tally.answered,
+            prompt_tokens=tally.prompt_tokens,
+            completion_tokens=tally.completion_tokens,
+            cost_micro=tally.cost_micro(parameters.prices) if parameters.prices else None,
+            tokens_per_second=round(rate.mean, 3),
+        ),
         files=[str(final.relative_to(work.output))],
-        counts={
-            "requests": tally.rows,
-            "responses": tally.answered,
-            "truncated": tally.truncated,
-            "errors": tally.rows - tally.answered,
-            "prompt_tokens": tally.prompt_tokens,
-            "completion_tokens": tally.completion_tokens,
-            **({"cost_micro": tally.cost_micro(parameters.prices)} if parameters.prices else {}),
-        },
-        numbers={"tokens_per_second": round(rate.mean, 3)},
         details={"asked_by_this_pod": asked, "last_error": tally.last_error},
     )
 

@@ -9,19 +9,21 @@ used.
 Source: FuseChat-3.0 (arXiv 2503.04222) keeps the better of the last two checkpoints; the criterion is this project's.
 """
 
-import json
 import logging
 import os
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fusionrun.api.artifacts import CHECKPOINTS, MODEL
 from fusionrun.api.parameters import PromoteParameters
+from fusionrun.api.stage import StageKind
+from fusionrun.api.values import Promoted, Trained
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.models.attention import attention_of
 from fusionrun_stages.training.checkpoints import candidates, model_files, settle
-from fusionrun_stages.training.finish import CHECKPOINTS, MODEL
 from fusionrun_stages.training.tokens import Tokens, split_conversation
+from fusionrun_stages.volume.manifest import read_manifest
 from fusionrun_stages.volume.paths import inside_volume
 from fusionrun_stages.work import Made, Work
 
@@ -61,18 +63,21 @@ def run(work: Work) -> Made:
         details["reason"] = "no held-out pairs: the last candidate is used"
         paths = dict([list(paths.items())[-1]])
 
-    numbers: dict[str, float] = {}
     results = _evaluate(work, parameters, paths, pairs) if pairs else {}
     chosen = select(results) if results else next(iter(paths))
     if results:
-        numbers = {"held_out_accuracy": results[chosen].accuracy, "held_out_loss": results[chosen].loss}
         details["candidates"] = {str(step): result._asdict() for step, result in results.items()}
     log.info("step %d is the run's model: %s", chosen, details)
     files = _link_model(paths[chosen], work.output / MODEL)
     return Made(
+        values=Promoted(
+            step=chosen,
+            candidates=len(paths),
+            held_out_pairs=len(pairs),
+            held_out_accuracy=results[chosen].accuracy if results else None,
+            held_out_loss=results[chosen].loss if results else None,
+        ),
         files=[f"{MODEL}/{name}" for name in files],
-        counts={"candidates": len(paths), "held_out_pairs": len(pairs)},
-        numbers={"step": float(chosen), **numbers},
         details=details,
     )
 
@@ -197,10 +202,10 @@ def _read_pairs(parameters: PromoteParameters) -> tuple[list[HeldOutPair], int]:
 
 
 def _last_step(dpo: Path) -> int:
-    try:
-        return int(json.loads((dpo / "manifest.json").read_text())["counts"]["steps"])
-    except (OSError, ValueError, KeyError) as error:
-        raise InfrastructureError(f"{dpo}: the DPO artifact is not complete: {error}") from error
+    manifest = read_manifest(dpo, StageKind.DPO)
+    if manifest is None or not isinstance(manifest.values, Trained):
+        raise InfrastructureError(f"{dpo}: the DPO artifact is not complete")
+    return manifest.values.steps
 
 
 def _link_model(source: Path, destination: Path) -> list[str]:

@@ -1,7 +1,9 @@
-"""Pin every model and data set of a run, check that each is whole, and find what is made already.
+"""Pin and check every model and data set of a run, and find the artifacts that are complete already.
 
-No GPU object is made before this has succeeded, so whatever can be wrong with the inputs is said here, with the
-spec's field, the value and the rule. Runs again whenever it is asked: never answered from a manifest.
+Usage: ``FUSIONRUN_TASK=task.json python -m fusionrun_stages resolve``
+
+No GPU is requested before this stage has succeeded: it reports every error of the inputs, with the spec's field, the
+value and the rule. It runs every time, also if its manifest exists.
 """
 
 import hashlib
@@ -12,17 +14,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fusionrun.api.artifacts import Manifest, artifact_dir, claim_path, manifest_paths, model_dir, stage_digest
+from fusionrun.api.artifacts import PIN_LENGTH, artifact_dir, claim_path, digests, model_dir
 from fusionrun.api.parameters import ResolveParameters
-from fusionrun.api.records import SCHEMA_VERSION, replace_surrogates
-from fusionrun.api.stage import PlannedStage, Reference, ReferenceKind
+from fusionrun.api.records import replace_surrogates
+from fusionrun.api.stage import Reference, ReferenceKind
+from fusionrun.api.values import Resolved
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.models.files import NO_TEMPLATE, TEMPLATE_FILES, check_model, fingerprint_model, has_chat_template
-from fusionrun_stages.prompts.tables import DataFile, check_columns, local_files
-from fusionrun_stages.remote.hub import ask_hub, download_dataset, hub_api, hub_id
+from fusionrun_stages.prompts.dataset_files import DataFile, check_columns, find_files
+from fusionrun_stages.remote.hub import download_dataset, hub_client, hub_errors, hub_id
 from fusionrun_stages.remote.object_store import download_s3, fingerprint_s3
-from fusionrun_stages.remote.pins import note_pin
-from fusionrun_stages.volume.paths import PIN_DIGITS, dataset_folder, on_volume, volume_root
+from fusionrun_stages.remote.pins import save_commit
+from fusionrun_stages.volume.manifest import is_complete
+from fusionrun_stages.volume.paths import dataset_folder, on_volume, volume_root
 from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger(__name__)
@@ -32,7 +36,7 @@ CHUNK_BYTES = 2**20
 
 @dataclass(frozen=True)
 class Pinned:
-    """A reference, resolved."""
+    """A pinned reference."""
 
     fingerprint: str
     """A commit of the hub, or a hash of the content."""
@@ -41,7 +45,7 @@ class Pinned:
 
 
 def run(work: Work) -> Made:
-    """Pin, check and look for what is complete."""
+    """Pin and check the references; list the complete artifacts."""
     parameters = work.task.parameters
     assert isinstance(parameters, ResolveParameters)
     pinned: list[Pinned] = []
@@ -50,27 +54,25 @@ def run(work: Work) -> Made:
         pinned.append(pin(reference, parameters.hub_endpoint))
         log.info("%s: %s is %s", reference.field, reference.uri, pinned[-1].fingerprint)
     check_space({p.fingerprint: p.download_bytes for p in pinned})
-    pins = [p.fingerprint[:PIN_DIGITS] for p in pinned]
+    pins = [p.fingerprint[:PIN_LENGTH] for p in pinned]
     for reference, one in zip(parameters.references, pinned, strict=True):
         if reference.uri.startswith("hf://"):
-            note_pin(reference.uri, one.fingerprint)
-    digests = stage_digests(parameters.stages, pins)
+            save_commit(reference.uri, one.fingerprint)
+    found = digests(parameters.stages, pins)
     complete = [
         index
         for index, stage in enumerate(parameters.stages)
-        if is_complete(on_volume(artifact_dir(stage.kind, digests[stage.name])), stage.shards)
+        if is_complete(on_volume(artifact_dir(stage.kind, found[stage.name])), stage.kind, stage.shards)
     ]
     work.report(len(pins), len(pins), "references")
     return Made(
-        counts={"references": len(pins), "complete": len(complete)},
-        pins=pins,
-        complete=complete,
+        values=Resolved(pins=pins, complete=complete),
         details={
             "references": [
                 {"field": r.field, "uri": r.uri, "revision": r.revision, "fingerprint": p.fingerprint, **p.details}
                 for r, p in zip(parameters.references, pinned, strict=True)
             ],
-            "digests": digests,
+            "digests": found,
         },
     )
 
@@ -81,7 +83,7 @@ def pin(reference: Reference, endpoint: str | None) -> Pinned:
     Raises
     ------
     UserError
-        If it does not exist, is not whole, or lacks a column.
+        If it does not exist, is incomplete, or lacks a column.
     """
     if reference.uri.startswith("pvc://"):
         return _pin_path(reference)
@@ -97,16 +99,16 @@ def _pin_path(reference: Reference) -> Pinned:
         raise UserError(f"{reference.field}: {reference.uri!r}: no such {what} on the claim")
     if reference.kind is ReferenceKind.MODEL:
         if not path.is_dir():
-            raise UserError(f"{reference.field}: {reference.uri!r}: is a file: a model is a directory")
+            raise UserError(f"{reference.field}: {reference.uri!r}: is a file; a model must be a directory")
         check_model(path, reference.field, chat=reference.field.startswith("target"))
         return Pinned(fingerprint_model(path))
     return Pinned(fingerprint_files(check_dataset(path, reference)))
 
 
 def check_dataset(path: Path, reference: Reference) -> list[DataFile]:
-    """Check that a data set can be read, is not empty and has the columns; return its files."""
+    """Check that a data set is readable, has rows and has the columns; return its files."""
     try:
-        files = local_files(path, reference.split)
+        files = find_files(path, reference.split)
         check_columns(files, reference.columns)
     except UserError as error:
         raise UserError(f"{reference.field}: {error}") from error
@@ -123,38 +125,35 @@ def _pin_s3(reference: Reference) -> Pinned:
 
 
 def _pin_hub(reference: Reference, endpoint: str | None) -> Pinned:
-    api, name = hub_api(endpoint), hub_id(reference.uri)
+    client, name = hub_client(endpoint), hub_id(reference.uri)
     what = f"{reference.uri}@{reference.revision or 'main'}"
     if reference.kind is ReferenceKind.DATASET:
-        info = ask_hub(reference.field, what, lambda: api.dataset_info(name, revision=reference.revision))
+        with hub_errors(reference.field, what):
+            info = client.dataset_info(name, revision=reference.revision)
         names = [s.rfilename for s in info.siblings]
-        folder = download_dataset(reference.uri, info.sha, reference.split, api, names, reference.field)
+        folder = download_dataset(reference.uri, info.sha, reference.split, client, names, reference.field)
         check_dataset(folder, reference)
         return Pinned(info.sha, details={"licence": _licence(info)})
-    info = ask_hub(
-        reference.field, what, lambda: api.model_info(name, revision=reference.revision, files_metadata=True)
-    )
+    with hub_errors(reference.field, what):
+        info = client.model_info(name, revision=reference.revision, files_metadata=True)
     weights = [s for s in info.siblings if s.rfilename.endswith(".safetensors")]
     if not weights:
-        raise UserError(f"{reference.field}: {what!r}: has no *.safetensors (other weight formats are not read)")
+        raise UserError(f"{reference.field}: {what!r}: has no *.safetensors (other weight formats are not supported)")
     if reference.field.startswith("target"):
-        _check_hub_template(reference, what, api, info)
+        _check_hub_template(reference, what, client, info)
     size = sum(s.size or 0 for s in weights)
     return Pinned(info.sha, size, {"licence": _licence(info), "weights_bytes": size})
 
 
-def _check_hub_template(reference: Reference, what: str, api: Any, info: Any) -> None:
-    """Check that a model has a chat template before anything is generated for it: a few KiB, read from the hub."""
+def _check_hub_template(reference: Reference, what: str, client: Any, info: Any) -> None:
+    """Check that the target has a chat template before anything is generated for it: a few KiB from the hub."""
     if {s.rfilename for s in info.siblings}.isdisjoint(TEMPLATE_FILES):
         raise UserError(f"{reference.field}: {what!r}: {NO_TEMPLATE}")
     with tempfile.TemporaryDirectory() as folder:
-        ask_hub(
-            reference.field,
-            what,
-            lambda: api.snapshot_download(
+        with hub_errors(reference.field, what):
+            client.snapshot_download(
                 hub_id(reference.uri), revision=info.sha, local_dir=folder, allow_patterns=list(TEMPLATE_FILES)
-            ),
-        )
+            )
         if not has_chat_template(Path(folder), reference.field):
             raise UserError(f"{reference.field}: {what!r}: {NO_TEMPLATE}")
 
@@ -166,7 +165,7 @@ def _licence(info: Any) -> str | None:
 
 
 def fingerprint_files(files: list[DataFile]) -> str:
-    """Hash the whole content of a data set's files; the name of a single file does not count."""
+    """Hash the content of a data set's files, and their names if there is more than one."""
     digest = hashlib.sha256()
     for file in files:
         if len(files) > 1:
@@ -177,56 +176,25 @@ def fingerprint_files(files: list[DataFile]) -> str:
     return digest.hexdigest()
 
 
-def stage_digests(stages: list[PlannedStage], pins: list[str]) -> dict[str, str]:
-    """Return every planned stage's digest, each after those that it reads."""
-    by_name = {stage.name: stage for stage in stages}
-    digests: dict[str, str] = {}
-
-    def digest_of(name: str) -> str:
-        if name not in digests:
-            stage = by_name[name]
-            inputs = [digest_of(other) for other in stage.inputs]
-            digests[name] = stage_digest(stage.parameters_digest, [pins[i] for i in stage.pins], inputs)
-        return digests[name]
-
-    for stage in stages:
-        digest_of(stage.name)
-    return digests
-
-
-def is_complete(directory: Path, shards: int | None) -> bool:
-    """Tell whether every manifest of an artifact is there, of our schema, and its files have their sizes."""
-    for path in manifest_paths(str(directory), shards):
-        try:
-            manifest = Manifest.model_validate_json(Path(path).read_bytes())
-            if manifest.schema_version != SCHEMA_VERSION:
-                return False
-            if any((directory / name).stat().st_size != size for name, size in manifest.files.items()):
-                return False
-        except (OSError, ValueError):
-            return False
-    return True
-
-
 def check_space(models: dict[str, int]) -> None:
-    """Refuse a run whose downloads the volume cannot hold.
+    """Refuse a run whose downloads exceed the free space of the volume.
 
     Parameters
     ----------
     models
-        Bytes of each model's weights by its fingerprint: one in two roles is fetched once, and what is there already
-        is not fetched again.
+        Bytes of each model's weights by fingerprint: a model with two roles is downloaded once. Weights that are on the
+        volume already are not counted.
     """
     download_bytes = sum(max(0, size - fetched_bytes(fingerprint)) for fingerprint, size in models.items())
     free = shutil.disk_usage(volume_root()).free if download_bytes else 0
     if download_bytes > free:
         raise UserError(
-            f"storage.claimName: the models still take {download_bytes / 1e9:.1f} GB and the volume has "
+            f"storage.claimName: the models need {download_bytes / 1e9:.1f} GB more and the volume has "
             f"{free / 1e9:.1f} GB free"
         )
 
 
 def fetched_bytes(fingerprint: str) -> int:
-    """Count the bytes of a model's weights that are on the volume."""
-    folder = on_volume(model_dir(fingerprint[:PIN_DIGITS]))
+    """Return the bytes of a model's weights that are on the volume."""
+    folder = on_volume(model_dir(fingerprint[:PIN_LENGTH]))
     return sum(path.stat().st_size for path in folder.rglob("*.safetensors") if path.is_file())

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from fusionrun.api.artifacts import shard_name
+from fusionrun.api.artifacts import PARTS, SCORES, shard_name
 from fusionrun.api.models import Calibration
 from fusionrun.api.parameters import ScoreParameters
 from fusionrun.api.records import MICRO, Row, Score
+from fusionrun.api.values import Scored
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.reward.conversations import (
     Conversation,
@@ -80,13 +81,13 @@ def run(work: Work) -> Made:
                 else:
                     scores += [(key, score) for key in one.keys]
     scores.sort()
-    path = shard_path(work.output / "scores", shard, parameters.shards)
+    path = shard_path(work.output / SCORES, shard, parameters.shards)
     write_rows(path, Score, _rows(scores))
     for part in _parts(work, parameters):
         part.unlink(missing_ok=True)
     return Made(
+        values=Scored(scored=len(scores), unscored=sum(unscored.values())),
         files=[str(path.relative_to(work.output))],
-        counts={"scored": len(scores), "unscored": sum(unscored.values())},
         details=details | {"unscored": dict(unscored)},
     )
 
@@ -166,8 +167,8 @@ def _score(
 
 
 def _part(work: Work, parameters: ScoreParameters) -> Path:
-    return work.output / "parts" / f"{shard_name(work.shard or 0, parameters.shards)}.{work.pod_uid}.jsonl"
+    return work.output / PARTS / f"{shard_name(work.shard or 0, parameters.shards)}.{work.pod_uid}.jsonl"
 
 
 def _parts(work: Work, parameters: ScoreParameters) -> list[Path]:
-    return sorted((work.output / "parts").glob(f"{shard_name(work.shard or 0, parameters.shards)}.*.jsonl"))
+    return sorted((work.output / PARTS).glob(f"{shard_name(work.shard or 0, parameters.shards)}.*.jsonl"))

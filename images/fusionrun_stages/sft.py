@@ -12,7 +12,9 @@ Source: FuseChat-3.0 (arXiv 2503.04222): completion loss, cosine schedule, warm-
 import logging
 from typing import Any
 
+from fusionrun.api.artifacts import CHECKPOINTS
 from fusionrun.api.parameters import SftParameters
+from fusionrun.api.values import Trained
 from fusionrun_stages.training import finish, ranks
 from fusionrun_stages.training.zero import gradient_accumulation_steps
 from fusionrun_stages.work import Made, Work
@@ -24,7 +26,7 @@ def run(work: Work) -> Made:
     """Train the model, or return the result of a predecessor that has finished."""
     parameters = work.task.parameters
     assert isinstance(parameters, SftParameters)
-    finished = finish.read_finished(work.output)
+    finished = finish.read_finished(work.output, parameters.kind)
     if finished is not None:
         if ranks.rank() == 0:
             finish.clean_up(work.output, [])
@@ -45,7 +47,7 @@ def _train(work: Work, parameters: SftParameters, accumulation_steps: int) -> Ma
     from fusionrun_stages.training.tokens import CHECKED_ROWS, Tokens, check_tokens, drop_long
 
     tokenizer = load_tokenizer(parameters.model_path)
-    checkpoints = work.output / finish.CHECKPOINTS
+    checkpoints = work.output / CHECKPOINTS
     config = SFTConfig(
         completion_only_loss=True, **shared_arguments(parameters, accumulation_steps, checkpoints, cuda=cuda)
     )
@@ -75,12 +77,13 @@ def _train(work: Work, parameters: SftParameters, accumulation_steps: int) -> Ma
     trainer.train(resume_from_checkpoint=resume_from)
 
     tokens_per_epoch = sum(length for length in lengths if length <= parameters.max_length)
-    counts = {
-        "rows": len(trainer.train_dataset),
-        "dropped_long": dropped,
-        "tokens": round(parameters.epochs * tokens_per_epoch),
-    }
-    return finish.finish(trainer, work.output, {"resumed_from": resume_from}, counts, None)
+    trained = Trained(
+        kind=parameters.kind,
+        rows=len(trainer.train_dataset),
+        dropped_long=dropped,
+        tokens=round(parameters.epochs * tokens_per_epoch),
+    )
+    return finish.finish(trainer, work.output, {"resumed_from": resume_from}, trained, None)
 
 
 def _prompt_and_completion(row: dict[str, Any]) -> dict[str, Any]:

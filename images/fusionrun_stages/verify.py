@@ -11,10 +11,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from fusionrun.api.artifacts import VERDICTS
 from fusionrun.api.parameters import VerifyParameters
 from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue
+from fusionrun.api.values import Verified
 from fusionrun_stages.grading.judging import isolation_details, join_responses, judge, make_batches
-from fusionrun_stages.volume.parquet import RowWriter, read_rows
+from fusionrun_stages.volume.parquet import open_rows, read_rows
 from fusionrun_stages.volume.paths import inside_volume, shard_path
 from fusionrun_stages.work import Made, Work
 
@@ -30,17 +32,17 @@ def run(work: Work) -> Made:
     prompts = shard_path(parameters.prompts_dir, shard, parameters.shards)
     responses = shard_path(parameters.responses_dir, shard, parameters.shards)
     joined = join_responses(read_rows(prompts, Prompt), read_rows(responses, Response), parameters.datasets)
-    path = shard_path(work.output / "verdicts", shard, parameters.shards)
+    path = shard_path(work.output / VERDICTS, shard, parameters.shards)
     total, tally = _count_rows(responses), VerdictCounts()
-    with RowWriter(path, Verdict) as writer:
+    with open_rows(path, Verdict) as writer:
         for batch in make_batches(joined):
             for row in judge(parameters.grader, batch):
                 writer.append(row)
                 tally.add(row)
             work.report(writer.count, total, "responses")
     return Made(
+        values=Verified(**{value.value: tally.verdicts[value] for value in VerdictValue}),
         files=[str(path.relative_to(work.output))],
-        counts={str(value): tally.verdicts[value] for value in VerdictValue},
         details=tally.details() | isolation_details(parameters.grader, writer.count),
     )
 

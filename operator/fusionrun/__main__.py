@@ -1,8 +1,8 @@
-"""Start the operator: read the settings file, set the log up, run.
+"""Command line of the operator.
 
     python -m fusionrun --settings settings.yaml
 
-In the cluster the file is a ConfigMap of the chart, mounted at ``/etc/fusionrun/settings.yaml``.
+In a cluster, the chart mounts the settings file from a ConfigMap at ``/etc/fusionrun/settings.yaml``.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def load_settings(path: Path) -> Settings:
     Raises
     ------
     SpecError
-        If the file cannot be read, or a field is missing, unknown or of the wrong type; it names the field.
+        If the file cannot be read, or if a field is missing, unknown or of the wrong type.
     """
     try:
         found = yaml.safe_load(path.read_text()) or {}
@@ -44,11 +44,11 @@ def load_settings(path: Path) -> Settings:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the operator until a signal ends it; return the exit status."""
+    """Run the operator until SIGINT or SIGTERM; return the exit status."""
     parser = argparse.ArgumentParser(prog="fusionrun", description="The FusionRun operator.")
     parser.add_argument("--settings", type=Path, default=SETTINGS_PATH, help="settings file (YAML)")
     parser.add_argument("--log-format", choices=("json", "text"), default="json")
-    parser.add_argument("--debug", action="store_true", help="log what kopf does, too")
+    parser.add_argument("--debug", action="store_true", help="also log the work of kopf")
     arguments = parser.parse_args(argv)
     kopf.configure(
         debug=arguments.debug,
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = load_settings(arguments.settings)
     except SpecError as error:
-        logging.getLogger("fusionrun").critical("settings: %s", error)
+        logging.getLogger("fusionrun").critical("invalid settings: %s", error)
         return 2
     asyncio.run(lifecycle.run(settings))
     return 0

@@ -1,24 +1,23 @@
-"""The errors of FusionRun, one tree.
+"""The exceptions of FusionRun.
 
 ::
 
     FusionRunError
-    ├── SpecError(field, value, rule)        the user's: what is wrong in the object, and where
-    ├── PlanError                            ours: a plan that cannot be
-    ├── ContractError(version, field)        pod and operator do not understand each other
-    └── ClusterError(verb, kind, name, ...)  the API server refused or did not answer
+    ├── SpecError(field, value, rule)        user error: the spec violates a rule
+    ├── PlanError                            bug: the plan is inconsistent
+    ├── ContractError(version, field)        operator and pod, or two releases, are incompatible
+    └── ClusterError(verb, kind, name, ...)  a request to the API server failed
 
-A failed stage is not an exception: it is a stage state with a reason. This module knows neither kopf nor
-the Kubernetes client, so that the centre can raise these anywhere.
+A failed stage is not an exception: it is a stage state with a reason.
 """
 
 
 class FusionRunError(Exception):
-    """Base of all our errors."""
+    """Base class of all exceptions of FusionRun."""
 
 
 class SpecError(FusionRunError):
-    """A FusionRun that breaks a rule: names the field, the value and the rule."""
+    """A spec that violates a rule: the field, its value and the rule."""
 
     def __init__(self, field: str, value: object, rule: str) -> None:
         self.field = field
@@ -28,11 +27,11 @@ class SpecError(FusionRunError):
 
 
 class PlanError(FusionRunError):
-    """A plan that contradicts itself: a bug of ours, never the user's."""
+    """An inconsistent plan, which is a bug and not a user error."""
 
 
 class ContractError(FusionRunError):
-    """A message between pod and operator that the reader cannot understand."""
+    """Data from a pod or from another release that cannot be used."""
 
     def __init__(self, version: object, field: str) -> None:
         self.version = version
@@ -41,12 +40,12 @@ class ContractError(FusionRunError):
 
 
 class ClusterError(FusionRunError):
-    """A request that the API server refused, or that never reached it.
+    """A request that the API server rejected, or that got no reply.
 
     Attributes
     ----------
     status
-        The HTTP status, or 0 when there was no reply.
+        The HTTP status, or 0 without a reply.
     retryable
         Whether the same request may succeed later (429, 5xx, no reply).
     """

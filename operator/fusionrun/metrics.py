@@ -1,7 +1,7 @@
-"""Every Prometheus metric of the operator: name, unit, labels, by the conventions of kube-state-metrics.
+"""The Prometheus metrics of the operator, named by the conventions of kube-state-metrics.
 
-What happens (requests, reconciles, transitions) is counted where it happens. What *is* (runs, stages, progress,
-scores) is read from the runs' own statuses at each scrape, so a deleted run leaves no series behind.
+Requests, reconciles and transitions are counted when they happen. The state of runs (stages, progress, scores) is read
+from their statuses at each scrape, so a deleted run leaves no series behind.
 """
 
 import logging
@@ -24,59 +24,78 @@ from prometheus_client import (
 from prometheus_client.aiohttp import make_aiohttp_handler
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from fusionrun import names
 from fusionrun.api.models import Manifest
 from fusionrun.api.records import MICRO
-from fusionrun.api.status import ConditionStatus, ConditionType, Reason, StageState
-from fusionrun.state.live import ObjectRef
+from fusionrun.api.status import (
+    ConditionStatus,
+    ConditionType,
+    DatasetSummary,
+    FusionRunStatus,
+    Reason,
+    StageState,
+    StageStatus,
+    read_status,
+)
+from fusionrun.state.observe.object_fields import parse_time
+from fusionrun.state.observe.object_ref import ObjectRef
+from fusionrun.state.report.stage_status import ACTIVE
 
 logger = logging.getLogger(__name__)
 
 RUN_STATES = ("Pending", "Running", "Suspended", "Complete", "Failed")
-STAGE_STATES = tuple(str(state) for state in StageState)
+
+_Sample = tuple[str, list[str], float | int | None]
+"""Family, label values, and value; None for no sample."""
 
 _RUN = ("namespace", "name")
 _ENDED = (StageState.SUCCEEDED, StageState.FAILED)
-_AT_WORK = (StageState.RUNNING, StageState.READY)
 
 _GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "fusionrun_info": ("A run and what it is.", (*_RUN, "uid", "recipe", "target_family")),
-    "fusionrun_created_timestamp_seconds": ("When the run was created, Unix time.", _RUN),
-    "fusionrun_status_condition": ("1 for the status that a condition has.", (*_RUN, "condition", "status")),
-    "fusionrun_runs": ("Runs by state.", ("state",)),
-    "fusionrun_stages": ("Stages of all runs by kind and state.", ("kind", "state")),
-    "fusionrun_stage_pods_pending": ("1 while no pod of a stage at work runs, 0 while one does.", (*_RUN, "stage")),
-    "fusionrun_stage_progress_ratio": ("How far a stage at work is, 0 to 1.", (*_RUN, "stage")),
-    "fusionrun_stage_tokens_per_second": ("Tokens per second of a stage at work.", (*_RUN, "stage")),
-    "fusionrun_stage_eta_seconds": ("Seconds that a stage at work still needs.", (*_RUN, "stage")),
+    "fusionrun_info": ("A run, with its recipe and target family.", (*_RUN, "uid", "recipe", "target_family")),
+    "fusionrun_created_timestamp_seconds": ("Unix creation timestamp of the run.", _RUN),
+    "fusionrun_status_condition": (
+        "The condition of a run: 1 for its current status, 0 for the others.",
+        (*_RUN, "condition", "status"),
+    ),
+    "fusionrun_runs": ("Number of runs by state.", ("state",)),
+    "fusionrun_stages": ("Number of stages of all runs by kind and state.", ("kind", "state")),
+    "fusionrun_stage_pods_pending": ("1 if no pod of an active stage runs, 0 if one does.", (*_RUN, "stage")),
+    "fusionrun_stage_progress_ratio": ("Progress of an active stage, 0 to 1.", (*_RUN, "stage")),
+    "fusionrun_stage_tokens_per_second": ("Tokens per second of a stage.", (*_RUN, "stage")),
+    "fusionrun_stage_eta_seconds": ("Estimated seconds until an active stage ends.", (*_RUN, "stage")),
     "fusionrun_stage_cost": (
-        "What a stage's endpoint has cost so far, in the currency of its prices.",
+        "Cost of a stage's external endpoint so far, in the currency of its prices.",
         (*_RUN, "stage"),
     ),
     "fusionrun_stage_peak_memory_bytes": ("Largest resident memory of one pod of a stage.", (*_RUN, "stage")),
     "fusionrun_training_loss": ("Last loss of a training stage.", (*_RUN, "stage")),
     "fusionrun_reward_accuracy": ("Last reward accuracy of DPO, 0 to 1.", (*_RUN, "stage")),
     "fusionrun_benchmark_score": ("Score of a model on a benchmark, in percent.", (*_RUN, "benchmark", "model")),
-    "fusionrun_dataset_rows": ("Rows that construction made.", (*_RUN, "kind")),
-    "fusionrun_dataset_dropped_prompts": ("Prompts that construction dropped.", (*_RUN, "reason")),
-    "fusionrun_dataset_source_rows": ("Rows that construction made, by source.", (*_RUN, "source", "kind")),
-    "fusionrun_dataset_win_ratio": ("Share of the contested prompts that a source won.", (*_RUN, "source")),
-    "fusionrun_dataset_truncated_ratio": ("Share of the responses that were cut.", _RUN),
-    "fusionrun_dataset_margin_mean": ("Mean reward difference of the pairs that a margin bounds.", _RUN),
+    "fusionrun_dataset_rows": ("Rows of the constructed data set.", (*_RUN, "kind")),
+    "fusionrun_dataset_dropped_prompts": ("Prompts that construct dropped.", (*_RUN, "reason")),
+    "fusionrun_dataset_source_rows": ("Rows of the constructed data set by source.", (*_RUN, "source", "kind")),
+    "fusionrun_dataset_win_ratio": (
+        "Share of the contested prompts for which a source has the best response.",
+        (*_RUN, "source"),
+    ),
+    "fusionrun_dataset_truncated_ratio": ("Share of responses truncated at their token limit.", _RUN),
+    "fusionrun_dataset_margin_mean": ("Mean reward difference of the pairs to which a margin applies.", _RUN),
     "fusionrun_gpus_in_use": ("GPUs of a run's pods that are bound to a node and have not ended.", _RUN),
 }
 
 _COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "fusionrun_gpu_seconds": ("GPU seconds that a run has held.", _RUN),
+    "fusionrun_gpu_seconds": ("GPU seconds used by a run.", _RUN),
 }
 
 
 class Metrics:
-    """The metrics of one operator process, in a registry of their own.
+    """The metrics of one operator process, in a separate registry.
 
     Parameters
     ----------
     runs
-        Returns every FusionRun that is known, with its status.
+        Returns every known FusionRun with its status.
     """
 
     def __init__(self, runs: Callable[[], Iterable[Manifest]]) -> None:
@@ -87,46 +106,46 @@ class Metrics:
         self.registry.register(RunCollector(runs))
         self.reconcile_seconds = Histogram(
             "fusionrun_reconcile_duration_seconds",
-            "From the start of a reconcile to its last write.",
+            "Duration of a reconcile.",
             ["result"],
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 30),
             registry=self.registry,
         )
         self.transition_seconds = Histogram(
             "fusionrun_transition_seconds",
-            "From the watch event that woke a reconcile to the reply for the objects that it made.",
+            "Time from the watch event that caused a reconcile to the reply for the objects that it created.",
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
             registry=self.registry,
         )
         self.stage_seconds = Histogram(
             "fusionrun_stage_duration_seconds",
-            "From a stage's start to its end.",
+            "Duration of a stage.",
             ["kind", "state"],
             buckets=(1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400, 259200),
             registry=self.registry,
         )
         self.api_requests = Counter(
             "fusionrun_api_requests_total",
-            "Requests to the API server; code 0 had no reply.",
+            "Requests to the API server by HTTP status; 0 without a reply.",
             ["verb", "kind", "code"],
             registry=self.registry,
         )
         self.api_seconds = Histogram(
             "fusionrun_api_request_duration_seconds",
-            "Time of a request to the API server.",
+            "Duration of a request to the API server.",
             ["verb", "kind"],
             buckets=(0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30),
             registry=self.registry,
         )
         self.watch_last_event = Gauge(
             "fusionrun_watch_last_event_timestamp_seconds",
-            "When the last watch event of a kind came, Unix time.",
+            "Unix timestamp of the last watch event of a kind.",
             ["kind"],
             registry=self.registry,
         )
         self.progress_pushes = Counter(
             "fusionrun_progress_pushes_total",
-            "Progress that pods pushed, by HTTP status of our reply.",
+            "Progress pushed by pods, by HTTP status of the reply.",
             ["code"],
             registry=self.registry,
         )
@@ -136,26 +155,34 @@ class Metrics:
         self.api_requests.labels(verb, kind, str(code)).inc()
         self.api_seconds.labels(verb, kind).observe(seconds)
 
+    def reconciled(self, result: str, seconds: float) -> None:
+        """Observe the duration of a reconcile."""
+        self.reconcile_seconds.labels(result).observe(seconds)
+
+    def progress_pushed(self, code: int) -> None:
+        """Count progress that a pod pushed."""
+        self.progress_pushes.labels(str(code)).inc()
+
     def transition(self, run: ObjectRef, woken_at: float, made: Sequence[Manifest]) -> None:
-        """Observe and log the time since the watch event (monotonic) that led to the objects made."""
+        """Observe and log the time from the watch event, in monotonic seconds, to the creation of objects."""
         took = time.monotonic() - woken_at
         self.transition_seconds.observe(took)
         names = [f"{m['kind']}/{m['metadata']['name']}" for m in made]
         fields = {"run": f"{run.namespace}/{run.name}", "watched_at": time.time() - took, "made": names}
         logger.info("transition in %.0f ms", 1000 * took, extra=fields)
 
-    def status_changed(self, before: Manifest, after: Manifest) -> None:
+    def status_changed(self, before: FusionRunStatus, after: FusionRunStatus) -> None:
         """Observe the duration of every stage that ended between two states of a run."""
-        ended_before = {s["name"] for s in _stages(before) if s.get("state") in _ENDED}
-        for stage in _stages(after):
-            times = stage.get("startTime"), stage.get("endTime")
-            if stage.get("state") in _ENDED and stage["name"] not in ended_before and all(times):
-                started, ended = (datetime.fromisoformat(str(t)) for t in times)
-                kind = stage["name"].partition("/")[0]
-                self.stage_seconds.labels(kind, stage["state"]).observe((ended - started).total_seconds())
+        ended_before = {s.name for s in before.stages if s.state in _ENDED}
+        for stage in after.stages:
+            started, ended = parse_time(stage.start_time), parse_time(stage.end_time)
+            if stage.state in _ENDED and stage.name not in ended_before and started and ended:
+                self.stage_seconds.labels(names.stage_kind(stage.name), stage.state).observe(
+                    (ended - started).total_seconds()
+                )
 
     def names(self) -> set[str]:
-        """Name every series that a scrape can show."""
+        """Return the names of all series that a scrape can return."""
         families = {*_GAUGES, *(f"{name}_total" for name in _COUNTERS)}
         for family in self.registry.collect():
             suffixes = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("_total",)}
@@ -170,7 +197,7 @@ class Metrics:
 
 
 class RunCollector:
-    """Read the runs' statuses at each scrape."""
+    """Reads the statuses of the runs at each scrape."""
 
     def __init__(self, runs: Callable[[], Iterable[Manifest]]) -> None:
         self._runs = runs
@@ -181,76 +208,75 @@ class RunCollector:
             name: GaugeMetricFamily(name, doc, labels=labels) for name, (doc, labels) in _GAUGES.items()
         }
         families |= {name: CounterMetricFamily(name, doc, labels=labels) for name, (doc, labels) in _COUNTERS.items()}
-        runs = list(self._runs())
-        states = Tally(run_state(run) for run in runs)
+        runs = [(run, read_status(run.get("status"))) for run in self._runs()]
+        states = Tally(run_state(status) for _, status in runs)
         for state in RUN_STATES:
             families["fusionrun_runs"].add_metric([state], states[state])
-        stages = Tally((s["name"].partition("/")[0], s.get("state", "")) for run in runs for s in _stages(run))
+        stages = Tally((names.stage_kind(stage.name), stage.state) for _, status in runs for stage in status.stages)
         for (kind, state), count in stages.items():
             families["fusionrun_stages"].add_metric([kind, state], count)
-        for run in runs:
-            for family, labels, value in _of_run(run):
+        for run, status in runs:
+            for family, labels, value in _of_run(run, status):
                 if value is not None:
                     families[family].add_metric(labels, float(value))
         yield from families.values()
 
 
-def run_state(run: Manifest) -> str:
+def run_state(status: FusionRunStatus) -> str:
     """Return the one of ``RUN_STATES`` that a run is in, by its conditions."""
-    status = run.get("status") or {}
-    true = {c["type"] for c in status.get("conditions") or [] if c["status"] == ConditionStatus.TRUE}
+    true = {c.type for c in status.conditions if c.status is ConditionStatus.TRUE}
     for condition in (ConditionType.FAILED, ConditionType.COMPLETE, ConditionType.SUSPENDED):
         if condition in true:
             return str(condition)
-    return "Running" if status.get("startTime") else "Pending"
+    return "Running" if status.start_time else "Pending"
 
 
-def _stages(run: Manifest) -> list[dict[str, Any]]:
-    return (run.get("status") or {}).get("stages") or []
-
-
-def _of_run(run: Manifest) -> Iterator[tuple[str, list[str], float | int | None]]:
-    metadata, spec, status = run["metadata"], run.get("spec") or {}, run.get("status") or {}
-    me = [metadata["namespace"], metadata["name"]]
+def _of_run(run: Manifest, status: FusionRunStatus) -> Iterator[_Sample]:
+    metadata, spec = run["metadata"], run.get("spec") or {}
+    labels = [metadata["namespace"], metadata["name"]]
     family = (spec.get("target") or {}).get("family", "")
-    yield "fusionrun_info", [*me, metadata.get("uid", ""), spec.get("recipe", "FuseChat-3.0"), family], 1
+    yield "fusionrun_info", [*labels, metadata.get("uid", ""), spec.get("recipe", "FuseChat-3.0"), family], 1
     if metadata.get("creationTimestamp"):
         created = datetime.fromisoformat(metadata["creationTimestamp"])
-        yield "fusionrun_created_timestamp_seconds", me, created.timestamp()
-    yield "fusionrun_gpus_in_use", me, status.get("gpusInUse")
-    yield "fusionrun_gpu_seconds", me, status.get("gpuSeconds")
-    for condition in status.get("conditions") or []:
+        yield "fusionrun_created_timestamp_seconds", labels, created.timestamp()
+    yield "fusionrun_gpus_in_use", labels, status.gpus_in_use
+    yield "fusionrun_gpu_seconds", labels, status.gpu_seconds
+    for condition in status.conditions:
         for value in ConditionStatus:
-            labels = [*me, condition["type"], value.lower()]
-            yield "fusionrun_status_condition", labels, int(condition["status"] == value)
-    for stage in _stages(run):
-        labels = [*me, stage["name"]]
-        if stage.get("state") in _AT_WORK:
-            yield "fusionrun_stage_pods_pending", labels, int(stage.get("reason") == Reason.PODS_PENDING)
-        progress = stage.get("progress") or {}
-        if progress.get("total"):
-            yield "fusionrun_stage_progress_ratio", labels, progress["done"] / progress["total"]
-        yield "fusionrun_stage_tokens_per_second", labels, stage.get("tokensPerSecond")
-        yield "fusionrun_stage_eta_seconds", labels, stage.get("etaSeconds")
-        if stage.get("costMicro"):
-            yield "fusionrun_stage_cost", labels, stage["costMicro"] / MICRO
-        yield "fusionrun_stage_peak_memory_bytes", labels, stage.get("peakMemoryBytes")
-        yield "fusionrun_training_loss", labels, stage.get("loss")
-        yield "fusionrun_reward_accuracy", labels, stage.get("rewardAccuracy")
-    for result in status.get("results") or []:
+            holds = int(condition.status is value)
+            yield "fusionrun_status_condition", [*labels, condition.type, value.lower()], holds
+    for stage in status.stages:
+        yield from _of_stage([*labels, stage.name], stage)
+    for result in status.results:
         for model in ("base", "sft", "final"):
-            yield "fusionrun_benchmark_score", [*me, result["benchmark"], model], result.get(model)
-    yield from _of_dataset(me, status.get("dataset") or {})
+            yield "fusionrun_benchmark_score", [*labels, result.benchmark, model], getattr(result, model)
+    if status.dataset:
+        yield from _of_dataset(labels, status.dataset)
 
 
-def _of_dataset(me: list[str], dataset: dict[str, Any]) -> Iterator[tuple[str, list[str], float | int | None]]:
-    for kind, rows in (("sft", "sftRows"), ("pairs", "pairs"), ("held_out_pairs", "heldOutPairs")):
-        yield "fusionrun_dataset_rows", [*me, kind], dataset.get(rows)
-    for reason, count in (dataset.get("drops") or {}).items():
-        yield "fusionrun_dataset_dropped_prompts", [*me, reason], count
-    yield "fusionrun_dataset_truncated_ratio", me, dataset.get("truncatedShare")
-    yield "fusionrun_dataset_margin_mean", me, dataset.get("meanMargin")
-    for source in dataset.get("bySource") or []:
-        yield "fusionrun_dataset_source_rows", [*me, source["source"], "sft"], source.get("sftRows")
-        yield "fusionrun_dataset_source_rows", [*me, source["source"], "pairs"], source.get("pairs")
-        yield "fusionrun_dataset_win_ratio", [*me, source["source"]], source.get("winRate")
+def _of_stage(labels: list[str], stage: StageStatus) -> Iterator[_Sample]:
+    if stage.state in ACTIVE:
+        yield "fusionrun_stage_pods_pending", labels, int(stage.reason == Reason.PODS_PENDING)
+    if stage.progress and stage.progress.total:
+        yield "fusionrun_stage_progress_ratio", labels, stage.progress.done / stage.progress.total
+    yield "fusionrun_stage_tokens_per_second", labels, stage.tokens_per_second
+    yield "fusionrun_stage_eta_seconds", labels, stage.eta_seconds
+    if stage.cost_micro:
+        yield "fusionrun_stage_cost", labels, stage.cost_micro / MICRO
+    yield "fusionrun_stage_peak_memory_bytes", labels, stage.peak_memory_bytes
+    yield "fusionrun_training_loss", labels, stage.loss
+    yield "fusionrun_reward_accuracy", labels, stage.reward_accuracy
+
+
+def _of_dataset(labels: list[str], dataset: DatasetSummary) -> Iterator[_Sample]:
+    rows = {"sft": dataset.sft_rows, "pairs": dataset.pairs, "held_out_pairs": dataset.held_out_pairs}
+    for kind, count in rows.items():
+        yield "fusionrun_dataset_rows", [*labels, kind], count
+    for reason, count in dataset.drops.items():
+        yield "fusionrun_dataset_dropped_prompts", [*labels, reason], count
+    yield "fusionrun_dataset_truncated_ratio", labels, dataset.truncated_share
+    yield "fusionrun_dataset_margin_mean", labels, dataset.mean_margin
+    for source in dataset.by_source:
+        yield "fusionrun_dataset_source_rows", [*labels, source.source, "sft"], source.sft_rows
+        yield "fusionrun_dataset_source_rows", [*labels, source.source, "pairs"], source.pairs
+        yield "fusionrun_dataset_win_ratio", [*labels, source.source], source.win_rate

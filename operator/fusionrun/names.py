@@ -1,7 +1,4 @@
-"""Every name that FusionRun gives to a thing, and the rules they follow.
-
-Pure. No other module spells a label key, a group or an object name by hand.
-"""
+"""API group, label keys, and the names of objects. No other module of the operator spells a label key."""
 
 import hashlib
 import re
@@ -19,6 +16,12 @@ FIELD_MANAGER = "fusionrun-operator"
 LABEL_RUN = f"{GROUP}/run"
 LABEL_STAGE = f"{GROUP}/stage"
 LABEL_ATTEMPT = f"{GROUP}/attempt"
+LABEL_SANDBOX = f"{GROUP}/sandbox"
+"""Label of pods that run model-written programs, for their NetworkPolicy."""
+LABEL_REMOTE_CODE = f"{GROUP}/remote-code"
+"""Label of pods that run code of a model, for their NetworkPolicy."""
+LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
+"""Label that names the LocalQueue of an object. Source: Kueue, "Run Jobs"."""
 LABEL_COMPONENT = "app.kubernetes.io/component"
 LABEL_NAME = "app.kubernetes.io/name"
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -29,8 +32,8 @@ RUN_NAME_MAX = 50
 """Longest name of a FusionRun, in characters.
 
 Source: PyTorchJob and Service names are DNS-1035 labels of at most 63 characters, and the training operator
-appends up to ``-worker-999`` (kubeflow/training-operator, pkg/controller.v1/common); we append a stage and a
-digest as well, and shorten what comes before them.
+appends up to ``-worker-999`` (kubeflow/training-operator, pkg/controller.v1/common). ``object_name`` appends a stage
+and a digest as well, and truncates the text before them.
 """
 
 OBJECT_NAME_MAX = 50
@@ -43,22 +46,22 @@ def digest_of(*parts: str, length: int = DIGEST_LENGTH) -> str:
 
 
 def dns_label(text: str) -> str:
-    """Turn text into a DNS-1035 label: lower case, dots and slashes to dashes, a letter first."""
+    """Convert text to a DNS-1035 label: lower case, with dashes for dots and slashes, and a letter first."""
     label = re.sub(r"[^a-z0-9-]+", "-", text.lower()).strip("-")
     return label if label[:1].isalpha() else f"r-{label}"
 
 
 def object_name(run: str, stage: str, digest: str, attempt: int = 0) -> str:
-    """Name a child object: run, stage, the digest that makes it unique, and the attempt after the first.
+    """Return the name of a child object: run, stage, a digest that makes it unique, and the number of the retry.
 
     Parameters
     ----------
     run, stage
         Names of the run and of the stage, e.g. ``llama-3.1`` and ``generate/qwen``.
     digest
-        At least ``DIGEST_LENGTH`` hexadecimal digits, with the run's UID in it.
+        At least ``DIGEST_LENGTH`` hexadecimal digits that depend on the UID of the run.
     attempt
-        0 for the first; later ones end in ``-r1``, ``-r2``.
+        0 for the first attempt; the names of later ones end in ``-r1``, ``-r2``.
 
     Returns
     -------
@@ -71,20 +74,38 @@ def object_name(run: str, stage: str, digest: str, attempt: int = 0) -> str:
 
 
 def stage_label(stage: str) -> str:
-    """Return the label value of a stage's name: a slash is not allowed there, a dot is."""
+    """Encode the name of a stage as a label value, which must not contain a slash."""
     return stage.replace("/", ".")
 
 
 def stage_from_label(value: str) -> str:
-    """Return the stage's name that a label value stands for (``generate.qwen`` is ``generate/qwen``)."""
+    """Decode the name of a stage from a label value: ``generate.qwen`` is ``generate/qwen``."""
     return value.replace(".", "/", 1)
 
 
+def stage_kind(stage: str) -> str:
+    """Return the kind of a stage from its name in the status of a run, which has no field for the kind."""
+    return stage.partition("/")[0]
+
+
 def spec_config_map(run: str) -> str:
-    """Name the immutable ConfigMap that keeps a run's resolved spec and images; dots stay, so no two runs share it."""
+    """Return the name of the immutable ConfigMap with the resolved spec and the images of a run.
+
+    Dots are kept, so that two runs never share one.
+    """
     return f"{run}-spec"
 
 
 def resolved_config_map(run: str) -> str:
-    """Name the immutable ConfigMap that keeps what ``resolve`` found: pins and complete artifacts."""
+    """Return the name of the immutable ConfigMap with the result of ``resolve``: pins and complete artifacts."""
     return f"{run}-resolved"
+
+
+def sandbox_network_policy(run: str) -> str:
+    """Return the name of the NetworkPolicy for the sandbox pods of a run."""
+    return f"{run}-sandbox"
+
+
+def remote_code_network_policy(run: str) -> str:
+    """Return the name of the NetworkPolicy for the pods of a run that execute code of a model."""
+    return f"{run}-remote-code"

@@ -1,7 +1,7 @@
-"""The endpoint at which pods push their progress: small, advisory, and trusted for nothing else.
+"""The endpoint to which pods push their progress, which is only reported: no decision depends on it.
 
-A pod needs no token for it: it is known by its address, which must be that of a living pod with our labels. What it
-may say is a ``Progress``; where it belongs (run, stage, index) is read from the pod, never from what it says.
+A pod needs no token. It is identified by its IP address, which must be that of a running pod with the labels of a run;
+the run, stage and index are read from the pod and not from the request.
 """
 
 import asyncio
@@ -16,120 +16,135 @@ from pydantic import ValidationError
 
 from fusionrun.api.data import SHARDS_MAX
 from fusionrun.api.models import Manifest
+from fusionrun.api.pod import COMPLETION_INDEX_ANNOTATION, PROGRESS_PATH
 from fusionrun.api.result import Progress
-from fusionrun.names import API_VERSION, KIND, LABEL_RUN, LABEL_STAGE, stage_from_label
-from fusionrun.state.live import ObjectRef, Pushed
+from fusionrun.names import LABEL_RUN, LABEL_STAGE, stage_from_label
+from fusionrun.state.observe.live_objects import PushedProgress
+from fusionrun.state.observe.object_ref import ObjectRef, run_ref
 
-PATH = "/v1/progress"
 BODY_MAX_BYTES = 4096
 BODY_SECONDS = 5.0
-"""Longest time that a body may take to arrive."""
+"""Timeout for reading a request body."""
 PUSH_MIN_SECONDS = 0.5
-"""Least time between two pushes of one pod; the second is refused with 429."""
+"""Shortest time between two requests of one pod; the second one is rejected with 429."""
 
-ANNOTATION_INDEX = "batch.kubernetes.io/job-completion-index"
-"""Source: Kubernetes, Indexed Job: the completion index as an annotation of its pods."""
+_ACCEPTED = 204
 
 
 class ProgressBoard:
-    """What pods pushed last, by run, stage and index.
+    """The latest progress of each pod, by run, stage and index."""
+
+    def __init__(self) -> None:
+        self._pushed: dict[ObjectRef, dict[tuple[str, int], PushedProgress]] = {}
+
+    def of(self, run: ObjectRef) -> dict[tuple[str, int], PushedProgress]:
+        """Return the latest progress of the pods of a run, by stage and index."""
+        return self._pushed.get(run, {})
+
+    def put(self, run: ObjectRef, stage: str, index: int, progress: Progress) -> None:
+        """Store the progress of a pod."""
+        self._pushed.setdefault(run, {})[stage, index] = PushedProgress(progress, datetime.now(UTC))
+
+    def forget(self, run: ObjectRef) -> None:
+        """Forget a deleted run."""
+        self._pushed.pop(run, None)
+
+
+class ProgressReceiver:
+    """The HTTP endpoint.
 
     Parameters
     ----------
+    board
+        Where progress is stored.
     pod_at
-        Finds the living pod with an address.
-    exists
-        Whether there is such a run.
-    poke
-        Told of every run that has news.
-    count
-        Told of the HTTP status of every reply.
+        Returns the running pod with an IP address.
+    get
+        Returns an object, or None if it does not exist.
+    pushed
+        Called with every run that has new progress.
+    replied
+        Called with the HTTP status of every reply.
     """
 
     def __init__(
         self,
+        board: ProgressBoard,
         pod_at: Callable[[str], Manifest | None],
-        exists: Callable[[ObjectRef], bool],
-        poke: Callable[[ObjectRef], None],
-        count: Callable[[int], None],
+        get: Callable[[ObjectRef], Manifest | None],
+        pushed: Callable[[ObjectRef], None],
+        replied: Callable[[int], None],
     ) -> None:
+        self._board = board
         self._pod_at = pod_at
-        self._exists = exists
-        self._poke = poke
-        self._count = count
-        self._pushed: dict[ObjectRef, dict[tuple[str, int], Pushed]] = {}
+        self._get = get
+        self._pushed = pushed
+        self._replied = replied
         self._last: dict[str, float] = {}
 
-    def of(self, run: ObjectRef) -> dict[tuple[str, int], Pushed]:
-        """Return what the pods of a run pushed last, by stage and index."""
-        return self._pushed.get(run, {})
-
-    def forget(self, run: ObjectRef) -> None:
-        """Forget a run that is gone."""
-        self._pushed.pop(run, None)
-
     def application(self) -> web.Application:
-        """Return the web application that receives progress."""
+        """Return the web application."""
         application = web.Application(client_max_size=BODY_MAX_BYTES)
-        application.router.add_post(PATH, self._receive)
+        application.router.add_post(PROGRESS_PATH, self._receive)
         return application
 
     async def _receive(self, request: web.Request) -> web.Response:
         try:
             sender = self._sender(request.remote or "")
-            code, text = self._take(sender, await _body(request))
-        except _Refused as refused:
-            code, text = refused.code, refused.text
-        self._count(code)
+            code, text = self._accept(sender, await _body(request))
+        except _Rejected as rejected:
+            code, text = rejected.code, rejected.text
+        self._replied(code)
         response = web.Response(status=code, text=text or None)
-        if code != _TAKEN:
-            response.force_close()  # and read no more of the body
+        if code != _ACCEPTED:
+            response.force_close()  # do not read the rest of the body
         return response
 
     def _sender(self, remote: str) -> "_Sender":
-        """Return who pushes, by address, before anything of the body is read."""
+        """Return the sender with an IP address, before the body is read."""
         pod = self._pod_at(_address(remote))
         labels = (pod["metadata"].get("labels") or {}) if pod else {}
         if pod is None or LABEL_RUN not in labels or LABEL_STAGE not in labels:
-            raise _Refused(403, "not the address of a pod of a run")
-        run = ObjectRef(API_VERSION, KIND, pod["metadata"]["namespace"], labels[LABEL_RUN])
-        if not self._exists(run):
-            raise _Refused(404, f"no FusionRun {run.namespace}/{run.name}")
-        text = (pod["metadata"].get("annotations") or {}).get(ANNOTATION_INDEX, "0")
+            raise _Rejected(403, "this address does not belong to a running pod of a FusionRun")
+        run = run_ref(pod["metadata"]["namespace"], labels[LABEL_RUN])
+        if self._get(run) is None:
+            raise _Rejected(404, f"no FusionRun {run.namespace}/{run.name}")
+        text = (pod["metadata"].get("annotations") or {}).get(COMPLETION_INDEX_ANNOTATION, "0")
         if not (text.isascii() and text.isdigit() and len(text) <= len(str(SHARDS_MAX)) and int(text) < SHARDS_MAX):
-            raise _Refused(400, f"annotation {ANNOTATION_INDEX}: {text[:32]!r}: must be a number below {SHARDS_MAX}")
+            raise _Rejected(
+                400,
+                f"annotation {COMPLETION_INDEX_ANNOTATION}: {text[:32]!r}: "
+                f"must be an integer from 0 to {SHARDS_MAX - 1}",
+            )
         now, uid = time.monotonic(), pod["metadata"]["uid"]
         if now - self._last.get(uid, 0.0) < PUSH_MIN_SECONDS:
-            raise _Refused(429, f"at most one push in {PUSH_MIN_SECONDS} seconds")
+            raise _Rejected(429, f"at most one request per {PUSH_MIN_SECONDS} seconds")
         self._last = {u: at for u, at in self._last.items() if now - at < PUSH_MIN_SECONDS} | {uid: now}
         return _Sender(run, stage_from_label(labels[LABEL_STAGE]), int(text))
 
-    def _take(self, sender: "_Sender", body: bytes) -> tuple[int, str]:
-        """Take a push; return the HTTP status and text to answer."""
+    def _accept(self, sender: "_Sender", body: bytes) -> tuple[int, str]:
+        """Store the progress in a body; return the HTTP status and text of the reply."""
         try:
             progress = Progress.model_validate_json(body)
         except ValidationError as error:
             return 400, str(error)
-        if self._exists(sender.run):  # it may have been deleted while the body came
-            self._pushed.setdefault(sender.run, {})[sender.stage, sender.index] = Pushed(progress, datetime.now(UTC))
-            self._poke(sender.run)
-        return _TAKEN, ""
-
-
-_TAKEN = 204
+        if self._get(sender.run) is not None:  # it may have been deleted while the body arrived
+            self._board.put(sender.run, sender.stage, sender.index, progress)
+            self._pushed(sender.run)
+        return _ACCEPTED, ""
 
 
 @dataclass(frozen=True)
 class _Sender:
-    """Where the numbers of a push belong."""
+    """The run, stage and completion index of a pod."""
 
     run: ObjectRef
     stage: str
     index: int
 
 
-class _Refused(Exception):  # noqa: N818 -- an answer, not an error of ours
-    """A push that is not taken, with the HTTP status and text to answer."""
+class _Rejected(Exception):  # noqa: N818 -- a reply, not an error of the operator
+    """A rejected request, with the HTTP status and text of the reply."""
 
     def __init__(self, code: int, text: str) -> None:
         self.code, self.text = code, text
@@ -141,9 +156,9 @@ async def _body(request: web.Request) -> bytes:
         async with asyncio.timeout(BODY_SECONDS):
             body: bytes = await request.read()
     except web.HTTPRequestEntityTooLarge:
-        raise _Refused(413, f"at most {BODY_MAX_BYTES} bytes") from None
+        raise _Rejected(413, f"a body has at most {BODY_MAX_BYTES} bytes") from None
     except TimeoutError:
-        raise _Refused(408, f"a body has {BODY_SECONDS:g} seconds to arrive") from None
+        raise _Rejected(408, f"the body did not arrive within {BODY_SECONDS:g} seconds") from None
     return body
 
 

@@ -1,48 +1,53 @@
-"""One reconcile of one run: gather, decide, execute. Read this first.
+"""One reconcile of one run: gather, decide, execute. Start reading here.
 
-Level-based: it looks at what is, never at what happened, so it may run at any time and any number of times.
+Level-based: it depends on the current state, not on events, so it may run at any time and any number of times.
 """
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from fusionrun.api.status import read_status
 from fusionrun.cluster.execute import Executor
 from fusionrun.cluster.gather import Gatherer
-from fusionrun.cluster.store import Store
 from fusionrun.metrics import Metrics
 from fusionrun.progress import ProgressBoard
 from fusionrun.settings import Settings
-from fusionrun.state.decide import decide
-from fusionrun.state.live import ObjectRef
+from fusionrun.state.decide.run import decide
+from fusionrun.state.observe.object_ref import ObjectRef
 
 
 @dataclass(frozen=True)
 class Reconciler:
-    """Everything that a reconcile needs, put together once."""
+    """Reconciles runs."""
 
     settings: Settings
-    store: Store
     gatherer: Gatherer
     board: ProgressBoard
     executor: Executor
     metrics: Metrics
 
+    def forget(self, run: ObjectRef) -> None:
+        """Forget a deleted run."""
+        self.gatherer.forget(run)
+        self.board.forget(run)
+        self.executor.forget(run)
+
     async def reconcile(self, run: ObjectRef, woken_at: float | None) -> float | None:
-        """Bring one run forward; return in how many seconds to look again even if nothing changes.
+        """Reconcile one run; return in how many seconds to do so again even if nothing changes.
 
         Parameters
         ----------
         run
-            Which run; one that is gone, or going, is left alone.
+            The run; nothing happens if it was deleted or is being deleted.
         woken_at
-            Monotonic time of the watch event that asked for this, or None when it was something else.
+            Monotonic time of the watch event that caused this; None for any other cause.
         """
         live = await self.gatherer.gather(run, self.board.of(run))
         if live is None:
             return None
         now = datetime.now(UTC)
         decision = decide(live, self.settings, now)
-        if decision.list_pods:  # the watch of pods may be behind that of Jobs: never call a result lost for that
+        if decision.list_pods:  # the watch of pods may be behind that of Jobs, so a result may only seem lost
             live = await self.gatherer.list_pods(live, decision.list_pods)
             if live is None:
                 return None
@@ -51,7 +56,7 @@ class Reconciler:
             return wait
         created = await self.executor.create(live.run, decision.create)
         made = created.made
-        # An object that cannot be created must not hold up the others, the status or the deletes: decide again with it.
+        # An object that cannot be created must not delay the others, the status or the deletes: decide again.
         while created.refused.keys() - live.refused.keys():
             live = replace(live, refused=live.refused | created.refused)
             decision = decide(live, self.settings, now)
@@ -61,6 +66,6 @@ class Reconciler:
             self.metrics.transition(run, woken_at, made)
         gone = await self.executor.settle(live.run, decision, now)
         if decision.status is not None:
-            self.metrics.status_changed(live.run, self.store.get(run) or live.run)
-        # What we made changes what is: look again at once, and then it is quiet.
+            self.metrics.status_changed(read_status(live.run.get("status")), decision.status)
+        # New objects change the state: reconcile again at once.
         return 0.0 if made or gone else decision.requeue_seconds

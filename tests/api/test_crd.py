@@ -1,4 +1,4 @@
-"""The CustomResourceDefinition is structural, bounded, and carries every rule between fields."""
+"""The CustomResourceDefinition is structural, bounded and described, and has every rule between fields."""
 
 import json
 import re
@@ -7,17 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from fusionrun import names
 from fusionrun.api import crd
+from fusionrun.api.reference import render_reference
 from fusionrun.api.rules import CEL_RULES, LIST_KEYS
 from fusionrun.api.spec import MUTABLE_FIELDS, FusionRunSpec
 from fusionrun.api.status import FusionRunStatus
+from fusionrun.plan.defaults import descriptions
 
 REPOSITORY = Path(__file__).parents[2]
-CRD = crd.build_crd()
+CRD = crd.build_crd(descriptions())
+REFERENCE = (REPOSITORY / "docs" / "reference.md").read_text()
 SCHEMA = CRD["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 SPEC = SCHEMA["properties"]["spec"]
+STATUS = SCHEMA["properties"]["status"]
 FORBIDDEN = {"$ref", "$defs", "anyOf", "allOf", "oneOf", "not", "title", "default", "const", "examples",
              "exclusiveMinimum:number", "definitions", "discriminator"}  # fmt: skip
 
@@ -32,7 +37,8 @@ def nodes(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, An
         yield from nodes(schema["additionalProperties"], f"{path}{{}}")
 
 
-NODES = [*nodes(SPEC, "spec"), *nodes(SCHEMA["properties"]["status"], "status")]
+NODES = [*nodes(SPEC, "spec"), *nodes(STATUS, "status")]
+FIELDS = {path: node for path, node in NODES if not path.endswith(("[]", "{}"))}
 
 
 def test_the_schema_is_structural():
@@ -55,7 +61,7 @@ def test_every_list_map_and_string_of_the_spec_is_bounded():
                 assert node["maxProperties"] <= crd.MAX_PROPERTIES, path
 
 
-def test_every_number_of_the_spec_has_a_lower_bound_but_a_score():
+def test_every_number_of_the_spec_except_a_score_has_a_lower_bound():
     unbounded = [p for p, n in nodes(SPEC, "spec") if n.get("type") in ("integer", "number") and "minimum" not in n]
     assert unbounded == [
         "spec.rewardModel.calibration.scoreRange.min",
@@ -63,12 +69,80 @@ def test_every_number_of_the_spec_has_a_lower_bound_but_a_score():
     ]
 
 
-def test_every_field_of_the_spec_is_there_under_its_camel_case_name():
+def test_every_field_has_its_camel_case_name():
     assert set(SPEC["properties"]) == {f.alias for f in FusionRunSpec.model_fields.values()}
-    assert set(SCHEMA["properties"]["status"]["properties"]) == {f.alias for f in FusionRunStatus.model_fields.values()}
+    assert set(STATUS["properties"]) == {f.alias for f in FusionRunStatus.model_fields.values()}
 
 
-def test_every_rule_stands_beside_the_class_that_it_names():
+@pytest.mark.parametrize("path", FIELDS)
+def test_every_field_has_a_description(path):
+    description = FIELDS[path].get("description", "")
+    assert re.match(r"(`|[A-Z])", description), description
+    assert re.search(r"\.$", description), description
+    assert not re.search(r"``|  |\brecipe\.md|\bours\b", description), description
+
+
+@pytest.mark.parametrize("path", [path for path in FIELDS if path.startswith("spec.")])
+def test_every_field_of_the_spec_is_required_has_a_default_or_says_what_omission_means(path):
+    description = FIELDS[path]["description"]
+    assert re.search(r"\bDefaults to |\bIf omitted|\b[Rr]equired\b", description), description
+
+
+def test_every_object_in_a_list_has_a_description():
+    assert not [
+        path for path, node in NODES if path.endswith("[]") and "properties" in node and "description" not in node
+    ]
+
+
+def test_a_field_without_a_default_that_says_nothing_on_omission_is_noticed():
+    class Given(BaseModel):
+        """Given."""
+
+        silent: int | None = None
+        constant: float = 5e-7
+        named: str = "x"
+        sure: int
+
+    found = crd.structural_schema(Given, {"constant": "Defaults to the table's."})["properties"]
+    assert {name: node["description"] for name, node in found.items()} == {
+        "silent": "",
+        "constant": "Defaults to the table's.",
+        "named": "Defaults to `x`.",
+        "sure": "Required.",
+    }
+
+
+@pytest.mark.parametrize("path", descriptions())
+def test_every_default_is_that_of_a_field_that_is_described_with_it(path):
+    node = FIELDS[f"spec.{path}"]
+    assert node["description"].endswith(descriptions()[path])
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("backoffLimit", "Defaults to 3."),
+        ("sources[].type", "Defaults to `Served`."),
+        ("training.gradientCheckpointing", "Defaults to true."),
+        ("training.sft.globalBatchSize", "Defaults to 128."),
+        ("training.sft.learningRate", "Defaults to 5e-6 for Llama3 and Llama3Small and 2e-6 for Qwen2.5 and Gemma2."),
+        ("training.dpo.saveSteps", "Defaults to 100."),
+        (
+            "datasets[].samplesPerPrompt",
+            "Defaults to 5 for Instruction and Mathematics, 8 for Coding and 1 for SftOnly.",
+        ),
+        ("generation.maxConcurrency", "Defaults to 4 times `concurrency`."),
+        ("construction.rewardMargin", "Defaults to {min: 0.01, max: 0.1} for the model RLHFlow/ArmoRM"),
+        ("training.resources", "requests {cpu: 100m, memory: 256Mi} and limits {memory: 4Gi}"),
+    ],
+)
+def test_a_default_is_in_the_description_and_the_reference(path, text):
+    assert text in FIELDS[f"spec.{path}"]["description"]
+    (row,) = [r for r in REFERENCE.splitlines() if r.startswith(f"| `{path}` |")]
+    assert text in row
+
+
+def test_every_rule_is_in_the_schema_of_its_class():
     text = json.dumps(SCHEMA)
     for owner, rules in CEL_RULES.items():
         for rule in rules:
@@ -88,9 +162,9 @@ def test_every_list_with_a_key_is_a_map():
 
 
 @pytest.mark.parametrize("field", sorted(f.alias for f in FusionRunSpec.model_fields.values()))
-def test_a_field_is_immutable_unless_it_enters_no_digest(field):
-    said = [r["message"] for r in SPEC["x-kubernetes-validations"]]
-    immutable = any(m.startswith(f"spec.{field} is immutable") for m in said)
+def test_a_field_is_immutable_unless_it_is_in_no_digest(field):
+    messages = [r["message"] for r in SPEC["x-kubernetes-validations"]]
+    immutable = any(m.startswith(f"spec.{field} is immutable") for m in messages)
     assert immutable is (field not in MUTABLE_FIELDS)
 
 
@@ -111,17 +185,18 @@ def test_the_name_of_a_run_is_bounded():
 
 
 def test_what_kubectl_shows_are_fields_of_the_status():
-    status = SCHEMA["properties"]["status"]["properties"]
     for column in crd.PRINTER_COLUMNS:
+        assert column["description"]
         path = column["jsonPath"]
         if path.startswith(".status."):
-            assert path.removeprefix(".status.").split("[")[0] in status
+            assert path.removeprefix(".status.").split("[")[0] in STATUS["properties"]
 
 
-def test_the_committed_crd_is_the_generated_one():
+def test_the_committed_crd_and_reference_are_generated():
     header, _, text = (REPOSITORY / "manifests/crd.yaml").read_text().partition("\n")
     assert header.startswith("# Generated by")
     assert text == crd.to_yaml(CRD)
+    assert render_reference(CRD) == REFERENCE
 
 
 @pytest.mark.parametrize(
@@ -137,5 +212,8 @@ def test_plain_data_is_written_as_yaml(value, text):
 
 
 def test_a_schema_that_cannot_be_structural_is_refused():
+    class Union(BaseModel):
+        either: str | bool
+
     with pytest.raises(ValueError, match="not structural"):
-        crd._structural({"anyOf": [{"type": "string"}, {"type": "boolean"}]}, {})
+        crd.structural_schema(Union)

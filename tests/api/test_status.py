@@ -1,4 +1,4 @@
-"""Reasons: one constant, one check, one test."""
+"""Every reason, state and condition is used, by its constant."""
 
 import re
 from pathlib import Path

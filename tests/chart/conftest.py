@@ -1,4 +1,4 @@
-"""Helm on the chart: rendered here, or against the real API server where a test is marked ``cluster``."""
+"""Fixtures that render the chart with Helm. Tests marked ``cluster`` use a real API server."""
 
 import functools
 import os
@@ -17,14 +17,14 @@ CACHE = Path(os.environ.get("FUSIONRUN_CACHE", Path.home() / ".cache" / "fusionr
 
 
 def skip(reason: str) -> NoReturn:
-    """Skip a test for want of something, or fail it where all are asked for, as ``make test`` does."""
+    """Skip a test, or fail it if FUSIONRUN_TEST_ALL is set (``make test``)."""
     if os.environ.get("FUSIONRUN_TEST_ALL") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
 
 
 def find(tool: str) -> str:
-    """Find a tool on PATH or among the local cluster's binaries."""
+    """Find a tool on PATH or in the binaries of the local cluster."""
     found = shutil.which(tool) or shutil.which(tool, path=str(CACHE / "cluster" / "bin"))
     if not found:
         skip(f"{tool} is not installed (make cluster-up builds it)")
@@ -32,7 +32,7 @@ def find(tool: str) -> str:
 
 
 class Helm:
-    """Renders the chart with a registry, which every installation must name; remembers what it rendered."""
+    """Renders the chart with a registry, which is a required value. Caches the results."""
 
     def __init__(self) -> None:
         self.template = functools.cache(self._template)
@@ -46,7 +46,7 @@ class Helm:
         assert done.returncode == 0, done.stderr
         return [document for document in yaml.safe_load_all(done.stdout) if document]
 
-    def refuses(self, *sets: str) -> str:
+    def rejects(self, *sets: str) -> str:
         arguments = [word for value in (REGISTRY, *sets) for word in ("--set-json", value)]
         done = self.run("template", "fusionrun", str(CHART), *arguments, check=False)
         assert done.returncode != 0, f"{sets} was accepted"

@@ -5,10 +5,10 @@ import pytest
 
 from fusionrun import __version__
 from fusionrun.__main__ import load_settings
-from fusionrun.cluster.client import RESOURCES
 from fusionrun.cluster.gather import CHILDREN
+from fusionrun.cluster.resources import RESOURCES
 from fusionrun.objects.render import render
-from support.golden import SETTINGS, layout_of
+from support.golden import SETTINGS, pinned_of
 from support.runs import make_spec
 
 MONITORING = (
@@ -31,12 +31,12 @@ def settings_of(documents, tmp_path):
     return load_settings(path)
 
 
-def test_helm_lint_finds_nothing(helm, chart):
+def test_helm_lint_passes(helm, chart):
     done = helm.run("lint", "--strict", str(chart), check=False)
     assert done.returncode == 0, done.stdout
 
 
-def test_the_operator_reads_the_settings_that_the_chart_writes(helm, tmp_path):
+def test_the_operator_reads_the_settings_of_the_chart(helm, tmp_path):
     settings = settings_of(helm.template(), tmp_path)
     assert settings.images.data == f"registry.example/fusionrun-data:{__version__}"
     assert settings.progress_url == "http://fusionrun.fusionrun-system.svc:8090"
@@ -62,19 +62,19 @@ def test_each_image_has_its_own_registry_tag_and_digest(helm, tmp_path):
     assert container["image"] == "mirror.example/ml/op:7"
 
 
-def test_an_installation_without_a_registry_says_what_to_set(helm, tmp_path):
-    message = helm.refuses('images.registry=""')
-    assert "set images.registry to the registry and path that hold FusionRun's images" in message
+def test_an_installation_without_a_registry_fails_with_instructions(helm, tmp_path):
+    message = helm.rejects('images.registry=""')
+    assert "set images.registry to the registry and path of the FusionRun images" in message
     parts = ("operator", "data", "serve", "train", "reward", "sandbox")
     sets = ['images.registry=""', *(f'images.{part}.registry="own.example"' for part in parts)]
     assert settings_of(helm.template(*sets), tmp_path).images.data == f"own.example/fusionrun-data:{__version__}"
     for part in parts:
-        message = helm.refuses(*sets, f'images.{part}.registry=""')
+        message = helm.rejects(*sets, f'images.{part}.registry=""')
         assert f"images.registry and images.{part}.registry are empty" in message
 
 
 @pytest.mark.parametrize("document", ["README.md", "docs/operations.md"])
-def test_the_documented_install_finds_the_images_that_the_documented_build_pushes(helm, root, tmp_path, document):
+def test_the_documented_install_uses_the_images_of_the_documented_build(helm, root, tmp_path, document):
     pushes = re.findall(r"docker push (\S+)", (root / "images" / "README.md").read_text())
     (loop,) = re.findall(r"for image in (.*); do\n.*\n.*docker push", (root / "images" / "README.md").read_text())
     filled = [p.replace("$REGISTRY", "REGISTRY").replace("$version", __version__) for p in pushes]
@@ -103,7 +103,7 @@ def test_changed_settings_restart_the_operator(helm):
     assert checksum() != checksum("operator.resyncSeconds=30")
 
 
-def test_the_operator_is_alone_and_restricted(helm):
+def test_the_operator_has_one_replica_and_a_restricted_pod(helm):
     deployment = one(helm.template(), "Deployment")["spec"]
     assert deployment["replicas"] == 1
     assert deployment["strategy"] == {"type": "Recreate"}
@@ -132,7 +132,7 @@ def rules(role):
     }
 
 
-def test_rbac_grants_what_the_client_asks_for_and_nothing_else(helm):
+def test_rbac_grants_exactly_what_the_client_uses(helm):
     granted = rules(one(helm.template(), "ClusterRole", "fusionrun"))
     wanted = {
         ("fusionrun.dev", "fusionruns"): {"get", "list", "watch"},
@@ -172,7 +172,7 @@ def test_named_namespaces_get_a_role_each_and_no_cluster_wide_rights(helm, tmp_p
     assert all(b["subjects"][0]["namespace"] == "fusionrun-system" for b in bindings)
 
 
-def test_people_get_their_rights_by_aggregation(helm):
+def test_user_roles_are_aggregated(helm):
     documents = helm.template()
     view, edit = (one(documents, "ClusterRole", f"fusionrun-{n}") for n in ("view", "edit"))
     assert view["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-view"] == "true"
@@ -181,7 +181,7 @@ def test_people_get_their_rights_by_aggregation(helm):
     assert "create" in rules(edit)["fusionrun.dev", "fusionruns"]
 
 
-def test_the_crd_is_kept_when_the_chart_goes_unless_told_otherwise(helm):
+def test_the_crd_is_kept_on_uninstall_unless_disabled(helm):
     kept = one(helm.template(), "CustomResourceDefinition")
     assert kept["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
     loose = one(helm.template('crds={"keep":false}'), "CustomResourceDefinition")
@@ -191,7 +191,7 @@ def test_the_crd_is_kept_when_the_chart_goes_unless_told_otherwise(helm):
     assert not [d for d in helm.template("crds.enabled=false") if d["kind"] == "CustomResourceDefinition"]
 
 
-def test_the_chart_carries_what_manifests_hold(root, chart):
+def test_the_chart_files_equal_the_manifests(root, chart):
     for source, copy in (
         ("manifests/crd.yaml", "crd.yaml"),
         ("manifests/monitoring/dashboard.json", "dashboard.json"),
@@ -200,7 +200,7 @@ def test_the_chart_carries_what_manifests_hold(root, chart):
         assert (chart / "files" / copy).read_text() == (root / source).read_text(), "run make generate"
 
 
-def test_monitoring_is_off_until_asked_for(helm):
+def test_monitoring_is_off_by_default(helm):
     kinds = {d["kind"] for d in helm.template()}
     assert not kinds & {"ServiceMonitor", "PodMonitor", "PrometheusRule"}
     documents = helm.template(*MONITORING)
@@ -215,13 +215,13 @@ def test_monitoring_is_off_until_asked_for(helm):
     assert json.loads(dashboard["data"]["fusionrun.json"])["title"] == "FusionRun"
 
 
-def test_the_pod_monitor_finds_the_clients_of_generations_where_runs_are(helm):
+def test_the_pod_monitor_selects_generation_pods(helm):
     monitor = one(helm.template(*MONITORING), "PodMonitor")["spec"]
-    layout = layout_of("tiny", make_spec())
+    pinned = pinned_of("tiny", make_spec())
     pods = {
         stage.name: manifest["spec"]["template"]
-        for stage in layout.plan.stages
-        for manifest in render(layout, stage, 0, SETTINGS)
+        for stage in pinned.plan.stages
+        for manifest in render(pinned, stage, 0, SETTINGS)
         if manifest["kind"] in ("Job", "Deployment")
     }
     wanted = monitor["selector"]["matchLabels"].items()
@@ -231,8 +231,8 @@ def test_the_pod_monitor_finds_the_clients_of_generations_where_runs_are(helm):
     for pod in found.values():
         (container,) = pod["spec"]["containers"]
         (declared,) = container["ports"]
-        told = {e["name"]: e.get("value") for e in container["env"]}
-        assert (declared["name"], str(declared["containerPort"])) == (port, told["FUSIONRUN_METRICS_PORT"])
+        environment = {e["name"]: e.get("value") for e in container["env"]}
+        assert (declared["name"], str(declared["containerPort"])) == (port, environment["FUSIONRUN_METRICS_PORT"])
     assert monitor["namespaceSelector"] == {"any": True}
     named = one(helm.template(*MONITORING, 'watchNamespaces=["lab"]'), "PodMonitor")["spec"]
     assert named["namespaceSelector"] == {"matchNames": ["lab"]}
@@ -253,13 +253,13 @@ def test_the_pod_monitor_finds_the_clients_of_generations_where_runs_are(helm):
         'metrics.serviceMonitor={"interval":"often"}',
     ],
 )
-def test_a_wrong_value_is_refused_and_named(helm, value):
-    message = helm.refuses(value)
+def test_an_invalid_value_is_rejected_by_name(helm, value):
+    message = helm.rejects(value)
     assert re.split(r"[.=]", value)[0] in message
 
 
 def test_every_value_has_a_comment(chart):
-    """A key is explained right above, or above the block or the group of siblings that it stands in."""
+    """A comment is above the key, above its group of siblings, or above its block."""
     undocumented, explained_depth = [], None
     for line in (chart / "values.yaml").read_text().splitlines():
         text, depth = line.strip(), len(line) - len(line.lstrip())
@@ -273,9 +273,9 @@ def test_every_value_has_a_comment(chart):
 
 
 @pytest.mark.cluster
-def test_the_real_api_server_takes_the_whole_chart(helm, chart, kubectl):
+def test_the_api_server_accepts_the_chart(helm, chart, kubectl):
     name, namespace = "dry-run-of-fusionrun", "default"
-    # The CRD is another release's here, where one is installed.
+    # The CRD may already be installed by another release.
     sets = "crds.enabled=false,images.registry=registry.example"
     arguments = ("--dry-run=server", "--namespace", namespace, "--set", sets)
     done = helm.run("install", name, str(chart), *arguments, check=False)
@@ -286,7 +286,7 @@ def test_the_real_api_server_takes_the_whole_chart(helm, chart, kubectl):
 
 
 @pytest.mark.cluster
-def test_the_real_api_server_takes_the_crd(kubectl, root):
+def test_the_api_server_accepts_the_crd(kubectl, root):
     done = kubectl(
         "apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", str(root / "manifests/crd.yaml")
     )

@@ -1,4 +1,4 @@
-"""Every series that a dashboard or an alert asks for exists, with the labels that it is asked by."""
+"""The series and labels in the dashboard and the alerts exist."""
 
 import json
 import re
@@ -29,19 +29,20 @@ def queries(root):
             yield rule["alert"], rule["expr"]
 
 
-def test_every_series_that_is_asked_for_exists(root):
-    asked = {name for _, query in queries(root) for name in re.findall(r"\b(?:fusionrun_(?!dev_)|process_)\w+", query)}
-    assert len(asked) > 15
-    assert asked <= NAMES
+def test_every_queried_series_exists(root):
+    pattern = r"\b(?:fusionrun_(?!dev_)|process_)\w+"
+    queried = {name for _, query in queries(root) for name in re.findall(pattern, query)}
+    assert len(queried) > 15
+    assert queried <= NAMES
 
 
-def test_every_label_that_is_asked_for_exists(root):
+def test_every_queried_label_exists(root):
     families = {**_GAUGES, **{f"{name}_total": family for name, family in _COUNTERS.items()}}
     for title, query in queries(root):
         for name, matchers in re.findall(r"\b(fusionrun_\w+)\{([^}]*)\}", query):
             if name in families:
-                asked = set(re.findall(r"(\w+)\s*(?:=~|=|!=)", matchers))
-                assert asked <= set(families[name][1]), f"{title}: {name}"
+                queried = set(re.findall(r"(\w+)\s*(?:=~|=|!=)", matchers))
+                assert queried <= set(families[name][1]), f"{title}: {name}"
 
 
 def test_every_metric_of_a_run_is_on_the_dashboard(root):
@@ -55,18 +56,18 @@ def test_panels_do_not_overlap_and_have_a_query(root):
     cells = set()
     for panel in dashboard["panels"]:
         at = panel["gridPos"]
-        mine = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
-        assert not cells & mine, panel["title"]
+        covered = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert not cells & covered, panel["title"]
         assert at["x"] + at["w"] <= 24
-        cells |= mine
+        cells |= covered
         assert panel["type"] == "row" or panel["targets"]
     ids = [p["id"] for p in dashboard["panels"]]
     assert len(ids) == len(set(ids))
 
 
-@pytest.mark.parametrize("word", ["summary", "description"])
-def test_every_alert_says_what_and_what_to_do(root, word):
+@pytest.mark.parametrize("annotation", ["summary", "description"])
+def test_every_alert_has_a_summary_and_a_description(root, annotation):
     for group in yaml.safe_load((root / "manifests/monitoring/rules.yaml").read_text())["groups"]:
         for rule in group["rules"]:
-            assert rule["annotations"][word], rule["alert"]
+            assert rule["annotations"][annotation], rule["alert"]
             assert rule["labels"]["severity"] in ("info", "warning", "critical")

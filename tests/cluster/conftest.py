@@ -1,20 +1,23 @@
-"""A small API server in memory, for the rim's own logic only."""
+"""An API server in memory, with only what the code of cluster/ calls."""
 
 from typing import Any
 
 import pytest
 
 from fusionrun.cluster.client import Page
-from fusionrun.cluster.store import Store, ref_of
+from fusionrun.cluster.store import Store
 from fusionrun.errors import ClusterError
 from fusionrun.names import API_VERSION, KIND, LABEL_RUN
-from fusionrun.state.live import ObjectRef
+from fusionrun.state.observe.object_ref import ObjectRef, ref_of
+from support.async_tests import pytest_pyfunc_call
+
+__all__ = ["pytest_pyfunc_call"]
 
 Manifest = dict[str, Any]
 
 
 class FakeClient:
-    """Keeps objects, counts calls, and fails where it is told to."""
+    """Stores objects, records calls, and fails for chosen verbs and kinds."""
 
     def __init__(self) -> None:
         self.objects: dict[ObjectRef, Manifest] = {}
@@ -27,7 +30,7 @@ class FakeClient:
         self.version = 100
         self.page_size = 500
         self.expirations = 0
-        """How many continued lists find that their state is no longer kept."""
+        """How many continued lists fail with status 410."""
 
     def _call(self, verb: str, ref: ObjectRef) -> None:
         self.calls.append((verb, ref.kind, ref.name))
@@ -49,7 +52,7 @@ class FakeClient:
         return ref in self.objects
 
     async def pages(self, api_version: str, kind: str, namespace: str = "", selector: str | None = None):
-        """Yield pages of ``page_size``; of a selector only ``key=value`` is understood, and ``key`` holds for all."""
+        """Yield pages of ``page_size``; selectors ``key=value`` are applied, selectors ``key`` are ignored."""
         wanted = dict(part.split("=") for part in (selector or "").split(",") if "=" in part)
         found = [
             o
@@ -112,13 +115,16 @@ class FakeClient:
             raise ClusterError("log", "Pod", pod, 404, "not found")
         return self.logs[pod]
 
-    async def newest_warning(self, namespace: str, uid: str) -> str:
+    async def list_warnings(self, namespace: str, uid: str) -> list[Manifest]:
         self._call("warning", ObjectRef("v1", "Event", namespace, uid))
-        return self.warnings.get(uid, "")
+        if uid not in self.warnings:
+            return []
+        reason, _, message = self.warnings[uid].partition(": ")
+        return [{"metadata": {}, "reason": reason, "message": message}]
 
 
 class Make:
-    """Makes objects of one run, with only what a test is about."""
+    """Builds minimal objects of one run."""
 
     def run(self, version: int = 1, **metadata: Any) -> Manifest:
         return {

@@ -1,4 +1,4 @@
-"""The client against a real HTTP server on the loopback."""
+"""The client and an HTTP server on the loopback interface."""
 
 import asyncio
 import json
@@ -7,19 +7,21 @@ import pytest
 from aiohttp import web
 from kubernetes.aio.client import ApiClient, Configuration
 
-from fusionrun.cluster import client as client_module
-from fusionrun.cluster.client import LIST_PAGE_SIZE, Client, Page, connect, proxy_for
+from fusionrun.cluster import connection
+from fusionrun.cluster.client import LIST_PAGE_SIZE, Client, Page
+from fusionrun.cluster.connection import connect, proxy_for
+from fusionrun.cluster.warning_events import latest
 from fusionrun.errors import ClusterError, PlanError
-from fusionrun.state.live import ObjectRef
-from fusionrun.state.prerequisites import KUEUE as KUEUE_API
-from fusionrun.state.prerequisites import KUEUE_GROUP
+from fusionrun.state.decide.prerequisites import KUEUE as KUEUE_API
+from fusionrun.state.decide.prerequisites import KUEUE_GROUP
+from fusionrun.state.observe.object_ref import ObjectRef
 
 JOB = ObjectRef("batch/v1", "Job", "demo", "j")
 MANIFEST = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "namespace": "demo"}}
 
 
 def serve(handler, use):
-    """Serve every path with a handler, and use a client of it; return what was requested and observed."""
+    """Serve every path with a handler and use a client; return its result, the requests and the observed ones."""
     requests, observed = [], []
 
     async def handle(request):
@@ -46,6 +48,17 @@ def serve(handler, use):
     return asyncio.run(go()), requests, observed
 
 
+def error_of(handler, call):
+    """Return the error that a call raises, the requests and the observed ones."""
+
+    async def use(client):
+        with pytest.raises(ClusterError) as caught:
+            await call(client)
+        return caught.value
+
+    return serve(handler, use)
+
+
 async def pages(client, *arguments):
     return [page async for page in client.pages(*arguments)]
 
@@ -54,13 +67,10 @@ def status(code, message):
     return web.json_response({"kind": "Status", "message": message, "code": code}, status=code)
 
 
-def test_a_refusal_becomes_one_error_with_the_servers_words():
-    async def use(client):
-        with pytest.raises(ClusterError) as caught:
-            await client.create(MANIFEST)
-        return caught.value
-
-    error, requests, observed = serve(lambda _: status(409, 'jobs.batch "j" already exists'), use)
+def test_a_refusal_is_an_error_with_the_message_of_the_api_server():
+    error, requests, observed = error_of(
+        lambda _: status(409, 'jobs.batch "j" already exists'), lambda c: c.create(MANIFEST)
+    )
     assert (error.verb, error.kind, error.name, error.status) == ("create", "Job", "j", 409)
     assert not error.retryable
     assert "already exists" in str(error)
@@ -72,33 +82,24 @@ def test_a_refusal_becomes_one_error_with_the_servers_words():
 
 
 @pytest.mark.parametrize("code", [429, 500, 503])
-def test_what_may_pass_is_retryable(code):
-    async def use(client):
+def test_a_temporary_error_is_retryable(code):
+    assert error_of(lambda _: status(code, "later"), lambda c: c.get(JOB))[0].retryable
+
+
+async def test_an_unreachable_server_is_retryable():
+    observed = []
+    client = Client(ApiClient(Configuration(host="http://127.0.0.1:9")), lambda *a: observed.append(a))
+    try:
         with pytest.raises(ClusterError) as caught:
             await client.get(JOB)
-        return caught.value
-
-    assert serve(lambda _: status(code, "later"), use)[0].retryable
-
-
-def test_no_server_at_all_is_retryable():
-    async def go():
-        observed = []
-        client = Client(ApiClient(Configuration(host="http://127.0.0.1:9")), lambda *a: observed.append(a))
-        try:
-            with pytest.raises(ClusterError) as caught:
-                await client.get(JOB)
-        finally:
-            await client.close()
-        return caught.value, observed
-
-    error, observed = asyncio.run(go())
-    assert error.status == 0
-    assert error.retryable
+    finally:
+        await client.close()
+    assert caught.value.status == 0
+    assert caught.value.retryable
     assert observed[0][:3] == ("get", "Job", 0)
 
 
-def test_a_list_says_what_kind_its_items_are():
+def test_items_of_a_list_have_their_kind():
     reply = {"kind": "JobList", "metadata": {"resourceVersion": "42"}, "items": [{"metadata": {"name": "j"}}]}
     ((page,), requests, _) = serve(
         lambda _: web.json_response(reply), lambda c: pages(c, "batch/v1", "Job", "demo", "fusionrun.dev/run")
@@ -117,13 +118,10 @@ def test_a_list_is_read_page_by_page():
     assert [query.get("continue") for _, _, query, _, _ in requests] == [None, "two"]
 
 
-def test_a_state_that_is_no_longer_kept_is_an_error_of_its_own():
-    async def use(client):
-        with pytest.raises(ClusterError) as caught:
-            await pages(client, "v1", "Pod")
-        return caught.value
-
-    assert serve(lambda _: status(410, "continue token is too old"), use)[0].status == 410
+def test_an_expired_list_is_an_error_with_status_410():
+    assert (
+        error_of(lambda _: status(410, "continue token is too old"), lambda c: pages(c, "v1", "Pod"))[0].status == 410
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,7 +132,7 @@ def test_a_state_that_is_no_longer_kept_is_an_error_of_its_own():
         ({"https_proxy": "http://proxy:3128", "no_proxy": "10.0.0.1,.svc"}, None),
     ],
 )
-def test_the_proxy_is_the_environments(monkeypatch, environment, proxy):
+def test_the_proxy_comes_from_the_environment(monkeypatch, environment, proxy):
     for name in ("https_proxy", "no_proxy", "HTTPS_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
@@ -142,30 +140,27 @@ def test_the_proxy_is_the_environments(monkeypatch, environment, proxy):
     assert proxy_for("https://10.0.0.1:443") == proxy
 
 
-def test_no_request_reads_a_netrc_file(monkeypatch):
-    """With ``trust_env`` aiohttp would read it anew for each request, in a thread that the request waits for."""
+async def test_no_request_reads_a_netrc_file(monkeypatch):
+    """With ``trust_env``, aiohttp would read it in a thread at every request."""
     monkeypatch.setenv("http_proxy", "http://proxy:3128")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.setattr(
-        client_module,
+        connection,
         "load_incluster_config",
         lambda client_configuration: setattr(client_configuration, "host", "http://api.example"),
     )
 
-    async def go():
-        client = await connect(lambda *_: None)
-        rest = client._api.rest_client
-        session = rest._create_pool_manager()
-        try:
-            return session.trust_env, rest.proxy
-        finally:
-            await session.close()
-            await client.close()
-
-    assert asyncio.run(go()) == (False, "http://proxy:3128")
+    client = await connect(lambda *_: None)
+    rest = client._api.rest_client
+    session = rest._create_pool_manager()
+    try:
+        assert (session.trust_env, rest.proxy) == (False, "http://proxy:3128")
+    finally:
+        await session.close()
+        await client.close()
 
 
-def test_a_kind_that_the_cluster_lacks_lists_as_nothing():
+def test_a_list_of_an_unknown_kind_is_empty():
     listed, _, _ = serve(
         lambda _: web.Response(status=404, text="404 page not found"),
         lambda c: pages(c, "kubeflow.org/v1", "PyTorchJob"),
@@ -173,7 +168,7 @@ def test_a_kind_that_the_cluster_lacks_lists_as_nothing():
     assert listed == [Page([], "0")]
 
 
-def test_a_secret_is_looked_for_without_reading_it():
+def test_the_existence_of_a_secret_is_checked_without_reading_its_data():
     ref = ObjectRef("v1", "Secret", "demo", "token")
     found, requests, _ = serve(lambda _: web.json_response({"metadata": {}}), lambda c: c.exists(ref))
     assert found
@@ -194,7 +189,7 @@ KUEUE = "/apis/kueue.x-k8s.io"
     ],
 )
 @pytest.mark.parametrize("exists", [True, False])
-def test_a_queue_is_looked_for_in_a_version_that_is_served(served, asked, exists):
+def test_a_queue_is_looked_up_in_a_served_version(served, asked, exists):
     def handler(request):
         if request.path == KUEUE:
             return web.json_response({"kind": "APIGroup", "versions": [{"version": v} for v in served]})
@@ -209,27 +204,18 @@ def test_a_queue_is_looked_for_in_a_version_that_is_served(served, asked, exists
 
 
 @pytest.mark.parametrize("ref", [KUEUE_API, ObjectRef(KUEUE_GROUP, "LocalQueue", "demo", "q")], ids=["group", "queue"])
-def test_kueue_is_missing_where_its_group_is_not_served_and_not_where_nobody_knows(ref):
-    async def use(client):
-        with pytest.raises(ClusterError) as caught:
-            await client.exists(ref)
-        return caught.value.retryable
-
+def test_kueue_is_missing_only_if_its_group_is_not_served(ref):
     assert serve(lambda _: status(404, "page not found"), lambda c: c.exists(ref))[0] is False
-    assert serve(lambda _: status(503, "the API server is starting"), use)[0] is True
+    assert error_of(lambda _: status(503, "the API server is starting"), lambda c: c.exists(ref))[0].retryable is True
     one = {"kind": "APIGroup", "versions": [{"version": "v1beta2"}], "metadata": {}}
     assert serve(lambda _: web.json_response(one), lambda c: c.exists(ref))[0] is True
 
 
-def test_a_forbidden_look_is_not_the_same_as_absent():
-    async def use(client):
-        with pytest.raises(ClusterError, match="forbidden"):
-            await client.exists(JOB)
-
-    serve(lambda _: status(403, "forbidden"), use)
+def test_a_forbidden_object_is_not_absent():
+    assert error_of(lambda _: status(403, "forbidden"), lambda c: c.exists(JOB))[0].status == 403
 
 
-def test_status_is_applied_by_the_server_under_our_name():
+def test_the_status_is_applied_with_the_field_manager():
     body = {"apiVersion": "fusionrun.dev/v1alpha1", "kind": "FusionRun", "metadata": {"name": "r", "namespace": "d"}}
     _, requests, _ = serve(lambda _: web.json_response(body), lambda c: c.apply_status({**body, "status": {}}))
     method, path, query, headers, _ = requests[0]
@@ -238,7 +224,7 @@ def test_status_is_applied_by_the_server_under_our_name():
     assert headers["Content-Type"] == "application/apply-patch+yaml"
 
 
-def test_a_delete_names_the_very_object_and_its_children_follow():
+def test_a_delete_has_a_uid_precondition_and_deletes_dependents():
     _, requests, _ = serve(lambda _: web.json_response({}), lambda c: c.delete(JOB, "uid-1"))
     options = json.loads(requests[0][4])
     assert options["propagationPolicy"] == "Background"
@@ -247,8 +233,7 @@ def test_a_delete_names_the_very_object_and_its_children_follow():
 
 def test_a_log_is_text():
     text, requests, _ = serve(
-        lambda _: web.Response(text="last\nlines"),
-        lambda c: c.log_tail("demo", "p", "stage", lines=20, previous=True),
+        lambda _: web.Response(text="last\nlines"), lambda c: c.log_tail("demo", "p", "stage", lines=20, previous=True)
     )
     assert text == "last\nlines"
     assert requests[0][1] == "/api/v1/namespaces/demo/pods/p/log"
@@ -256,7 +241,7 @@ def test_a_log_is_text():
     assert requests[0][2]["previous"] == "true"
 
 
-def test_the_newest_warning_of_an_object_is_asked_for_by_its_uid():
+def test_the_warnings_of_an_object_are_selected_by_its_uid():
     def event(reason, **times):
         return {"metadata": {}, "reason": reason, "message": "why", **times}
 
@@ -266,19 +251,20 @@ def test_the_newest_warning_of_an_object_is_asked_for_by_its_uid():
         event("Repeated", lastTimestamp="2026-01-01T00:00:00Z", series={"lastObservedTime": "2026-01-01T00:08:00.5Z"}),
     ]
     reply = web.json_response({"metadata": {}, "items": events})
-    text, requests, _ = serve(lambda _: reply, lambda c: c.newest_warning("demo", "u"))
-    assert text == "New: why"
+    found, requests, _ = serve(lambda _: reply, lambda c: c.list_warnings("demo", "u"))
+    assert latest(found) == "New: why"
+    assert latest([]) == ""
     assert requests[0][1] == "/api/v1/namespaces/demo/events"
     assert requests[0][2] == {"fieldSelector": "involvedObject.uid=u,type=Warning", "limit": "50"}
-    assert serve(lambda _: web.json_response({"metadata": {}}), lambda c: c.newest_warning("demo", "u"))[0] == ""
+    assert serve(lambda _: web.json_response({"metadata": {}}), lambda c: c.list_warnings("demo", "u"))[0] == []
 
 
-def test_a_kind_that_nobody_entered_is_our_bug():
+def test_a_kind_without_a_resource_is_a_bug():
     with pytest.raises(PlanError, match="RESOURCES"):
         serve(lambda _: status(500, ""), lambda c: c.get(ObjectRef("v1", "Node", "", "n")))
 
 
-def test_a_lost_pod_is_failed_and_deleted_by_force_and_no_successor_of_its_name():
+def test_a_pod_is_marked_as_failed_and_force_deleted_by_its_uid():
     pod = ObjectRef("v1", "Pod", "demo", "p")
 
     async def use(client):

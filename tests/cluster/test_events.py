@@ -2,14 +2,14 @@ import asyncio
 from datetime import UTC, datetime
 
 from fusionrun.api.status import Reason
-from fusionrun.cluster.events import SIDE_BY_SIDE, EventPoster
-from fusionrun.state.decision import Event
+from fusionrun.cluster.events import CONCURRENCY, EventPoster
+from fusionrun.state.report.events import Event
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 class SlowClient:
-    """Holds every create until it is let go, and counts those that it holds."""
+    """Blocks every create until ``open`` is set, and counts the blocked ones."""
 
     def __init__(self):
         self.held = self.most = 0
@@ -24,40 +24,33 @@ class SlowClient:
         self.posted.append((manifest["involvedObject"]["name"], manifest["message"]))
 
 
-def test_events_of_many_runs_are_posted_side_by_side_and_those_of_one_in_order(make):
-    async def go():
-        client = SlowClient()
-        events = EventPoster(client)
-        runs = [make.run(name=f"run-{i}", uid=f"uid-{i}") for i in range(3 * SIDE_BY_SIDE)]
-        for number in range(5):
-            for run in runs:
-                events.post(run, Event("Normal", Reason.STAGE_STARTED, str(number)), NOW)
-        async with asyncio.timeout(2):
-            while client.held < SIDE_BY_SIDE:  # noqa: ASYNC110 -- what it waits for has no event
-                await asyncio.sleep(0)
-        client.open.set()
-        await events.drain()
-        return client, runs
-
-    client, runs = asyncio.run(go())
-    assert client.most == SIDE_BY_SIDE
+async def test_events_of_a_run_are_posted_in_order_and_runs_concurrently(make):
+    client = SlowClient()
+    events = EventPoster(client)
+    runs = [make.run(name=f"run-{i}", uid=f"uid-{i}") for i in range(3 * CONCURRENCY)]
+    for number in range(5):
+        for run in runs:
+            events.post(run, Event("Normal", Reason.STAGE_STARTED, str(number)), NOW)
+    async with asyncio.timeout(2):
+        while client.held < CONCURRENCY:  # noqa: ASYNC110 -- there is no event to wait for
+            await asyncio.sleep(0)
+    client.open.set()
+    await events.drain()
+    assert client.most == CONCURRENCY
     for run in runs:
         assert [m for name, m in client.posted if name == run["metadata"]["name"]] == list("01234")
 
 
-def test_an_event_that_waits_holds_no_manifest(make):
-    async def go():
-        client = SlowClient()
-        events = EventPoster(client)
-        run = make.run()
-        for number in range(2):
-            events.post(run, Event("Normal", Reason.STAGE_STARTED, str(number)), NOW)
-        (waiting,) = (events._waiting["run-uid"],)
-        assert {key for posting in waiting for key in posting.run} == {
-            "apiVersion", "kind", "namespace", "name", "uid", "resourceVersion",
-        }  # fmt: skip
-        client.open.set()
-        await events.drain()
-        assert not events._waiting
-
-    asyncio.run(go())
+async def test_a_waiting_event_does_not_hold_the_run(make):
+    client = SlowClient()
+    events = EventPoster(client)
+    run = make.run()
+    for number in range(2):
+        events.post(run, Event("Normal", Reason.STAGE_STARTED, str(number)), NOW)
+    (waiting,) = (events.waiting["run-uid"],)
+    assert {key for posting in waiting for key in posting.run} == {
+        "apiVersion", "kind", "namespace", "name", "uid", "resourceVersion",
+    }  # fmt: skip
+    client.open.set()
+    await events.drain()
+    assert not events.waiting

@@ -5,12 +5,11 @@ import pytest
 
 from fusionrun.cluster import gather as gather_module
 from fusionrun.cluster import warning_events
-from fusionrun.cluster.gather import CHILDREN, Gatherer, failed_container, list_everything, owned
-from fusionrun.cluster.store import ref_of, run_ref
+from fusionrun.cluster.gather import CHILDREN, Gatherer, failed_container, list_everything
 from fusionrun.cluster.warning_events import OBJECTS_MAX
 from fusionrun.errors import ClusterError
 from fusionrun.names import KIND, LABEL_ATTEMPT, LABEL_RUN, LABEL_STAGE
-from fusionrun.state.live import ObjectRef
+from fusionrun.state.observe.object_ref import ObjectRef, owned_by, ref_of, run_ref
 
 TINY = run_ref("demo", "tiny")
 CLAIM = ObjectRef("v1", "PersistentVolumeClaim", "demo", "fusion-data")
@@ -27,48 +26,48 @@ def failed_pod(make, name="p", **container):
     return make.child("Pod", name, owner="job-uid", status={"phase": "Failed", "containerStatuses": [status]})
 
 
-def gather(gatherer):
-    return asyncio.run(gatherer.gather(TINY, {}))
+async def gather(gatherer):
+    return await gatherer.gather(TINY, {})
 
 
-def test_a_run_that_is_gone_or_going_is_left_alone(gatherer, store, make):
-    assert gather(gatherer) is None
+async def test_a_deleted_run_is_not_gathered(gatherer, store, make):
+    assert await gather(gatherer) is None
     store.put(make.run(deletionTimestamp="2026-01-01T00:00:00Z"))
-    assert gather(gatherer) is None
+    assert await gather(gatherer) is None
 
 
-def test_a_prerequisite_is_asked_for_until_it_is_there_and_never_again(gatherer, client, store, make):
+async def test_a_prerequisite_is_looked_up_until_it_exists(gatherer, client, store, make):
     store.put(make.run())
-    assert gather(gatherer).present == {CLAIM: False}
-    assert gather(gatherer).present == {CLAIM: False}
+    assert (await gather(gatherer)).present == {CLAIM: False}
+    assert (await gather(gatherer)).present == {CLAIM: False}
     client.objects[CLAIM] = {}
-    assert gather(gatherer).present == {CLAIM: True}
-    assert gather(gatherer).present == {CLAIM: True}
+    assert (await gather(gatherer)).present == {CLAIM: True}
+    assert (await gather(gatherer)).present == {CLAIM: True}
     assert client.verbs() == ["exists PersistentVolumeClaim"] * 3
 
 
-def test_another_run_looks_for_itself(gatherer, client, store, make):
+async def test_each_run_looks_up_its_prerequisites(gatherer, client, store, make):
     store.put(make.run())
     client.objects[CLAIM] = {}
-    assert gather(gatherer).present == {CLAIM: True}
+    assert (await gather(gatherer)).present == {CLAIM: True}
     del client.objects[CLAIM]
     other = run_ref("demo", "other")
     store.put(make.run(name="other"))
-    assert asyncio.run(gatherer.gather(other, {})).present == {CLAIM: False}
-    assert gather(gatherer).present == {CLAIM: True}
+    assert (await gatherer.gather(other, {})).present == {CLAIM: False}
+    assert (await gather(gatherer)).present == {CLAIM: True}
 
 
-def test_a_claim_that_comes_wakes_the_runs_that_wait_for_it(gatherer, client, store, make):
+async def test_a_new_claim_returns_the_runs_that_wait_for_it(gatherer, client, store, make):
     store.put(make.run())
-    gather(gatherer)
+    await gather(gatherer)
     assert gatherer.claim_changed(CLAIM, exists=True) == {TINY}
     assert gatherer.claim_changed(CLAIM, exists=True) == set()
-    assert gather(gatherer).present == {CLAIM: True}
+    assert (await gather(gatherer)).present == {CLAIM: True}
     gatherer.claim_changed(CLAIM, exists=False)
-    assert gather(gatherer).present == {CLAIM: False}
+    assert (await gather(gatherer)).present == {CLAIM: False}
 
 
-def test_a_namesakes_leftovers_and_strangers_are_no_children(make):
+def test_objects_of_other_owners_are_ignored(make):
     job = make.child("Job", "job")
     children = [
         job,
@@ -77,34 +76,34 @@ def test_a_namesakes_leftovers_and_strangers_are_no_children(make):
         make.child("Pod", "leftovers-pod", owner="leftover-uid"),
         make.child("ConfigMap", "stranger", metadata={"ownerReferences": None}),
     ]
-    assert [c["metadata"]["name"] for c in owned(children, "run-uid")] == ["job", "pod"]
+    assert [c["metadata"]["name"] for c in owned_by("run-uid", children)] == ["job", "pod"]
 
 
-def test_the_pods_of_a_server_are_children_through_its_replica_set(make):
+def test_the_pods_of_a_server_are_owned_through_its_replica_set(make):
     children = [
         make.child("Deployment", "serve-a"),
         make.child("Pod", "mine", owner="rs-uid", owner_name="serve-a-7d9f"),
         make.child("Pod", "other", owner="rs2-uid", owner_name="serve-b-7d9f"),
     ]
-    assert [c["metadata"]["name"] for c in owned(children, "run-uid")] == ["serve-a", "mine"]
+    assert [c["metadata"]["name"] for c in owned_by("run-uid", children)] == ["serve-a", "mine"]
 
 
-def test_the_log_of_a_failed_pod_is_read_once(gatherer, client, store, make):
+async def test_the_log_of_a_failed_pod_is_read_once(gatherer, client, store, make):
     client.objects[CLAIM] = {}
     client.logs["p"] = "Traceback\nValueError: no column 'prompt'"
     store.put(make.run())
     store.put(make.child("Job", "job"))
     store.put(failed_pod(make))
-    assert gather(gatherer).log_tails == {"p": client.logs["p"]}
-    assert gather(gatherer).log_tails == {"p": client.logs["p"]}
+    assert (await gather(gatherer)).log_tails == {"p": client.logs["p"]}
+    assert (await gather(gatherer)).log_tails == {"p": client.logs["p"]}
     assert client.verbs().count("log Pod") == 1
 
 
-def test_a_log_that_is_gone_is_no_error(gatherer, store, make):
+async def test_a_missing_log_is_no_error(gatherer, store, make):
     store.put(make.run())
     store.put(make.child("Job", "job"))
     store.put(failed_pod(make))
-    assert gather(gatherer).log_tails == {}
+    assert (await gather(gatherer)).log_tails == {}
 
 
 def test_the_first_container_that_failed_is_the_one_whose_log_is_read(make):
@@ -141,7 +140,7 @@ def starting(make, name, node="n", reason="ContainerCreating"):
     return make.child("Pod", name, owner="job-uid", metadata=OLD, spec={"nodeName": node}, status=status)
 
 
-def test_only_an_event_can_say_why_a_pod_is_not_made_or_does_not_start(gatherer, client, store, make):
+async def test_events_are_read_for_objects_that_nothing_else_explains(gatherer, client, store, make):
     client.objects[CLAIM] = {}
     client.warnings = {"job-1-uid": "FailedAttachVolume: Multi-Attach error", "alone-uid": "FailedCreate: quota"}
     store.put(make.run())
@@ -153,48 +152,46 @@ def test_only_an_event_can_say_why_a_pod_is_not_made_or_does_not_start(gatherer,
     store.put(make.child("Job", "young"))
     store.put(make.child("Job", "over", metadata=OLD, status={"conditions": [{"type": "Failed", "status": "True"}]}))
     store.put(make.child("Job", "queued", metadata=OLD, spec={"suspend": True}))
-    assert gather(gatherer).warnings == client.warnings
-    assert gather(gatherer).warnings == client.warnings
+    assert (await gather(gatherer)).warnings == client.warnings
+    assert (await gather(gatherer)).warnings == client.warnings
     asked = [name for verb, _, name in client.calls if verb == "warning"]
-    assert sorted(asked) == ["alone-uid", "job-1-uid"]  # once each, and of nobody else
+    assert sorted(asked) == ["alone-uid", "job-1-uid"]  # once each, and for no other object
 
 
-def test_runs_that_ask_for_events_at_once_do_not_disturb_each_other(client, make, monkeypatch):
-    """One run's answer expires while it waits for another object's: a second run forgets it then."""
+async def test_concurrent_requests_for_events_do_not_interfere(client, make, monkeypatch):
+    """The cached reply of one run expires while it waits for another reply, and a second run removes it."""
     clock = iter([0.0, 59.0, 61.0])
     monkeypatch.setattr(warning_events, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     first, second = make.child("Job", "first"), make.child("Job", "second")
     client.warnings = {"first-uid": "FailedCreate: quota"}
 
-    async def go():
-        warnings = warning_events.Warnings(client)
-        await warnings.of([first])
-        return await asyncio.gather(warnings.of([first, second]), warnings.of([second]))
-
-    assert asyncio.run(go())[0] == client.warnings
+    warnings = warning_events.WarningEvents(client)
+    await warnings.of([first])
+    found, _ = await asyncio.gather(warnings.of([first, second]), warnings.of([second]))
+    assert found == client.warnings
 
 
-def test_few_objects_are_asked_about_and_no_answer_stops_a_run(gatherer, client, store, make):
+async def test_events_of_few_objects_are_read_and_an_error_is_ignored(gatherer, client, store, make):
     client.objects[CLAIM] = {}
     client.fail["warning", "Event"] = ClusterError("list", "Event", "demo", 403, "forbidden")
     store.put(make.run())
     for number in range(9):
         store.put(make.child("Job", f"job{number}", metadata=OLD))
-    assert gather(gatherer).warnings == {}
+    assert (await gather(gatherer)).warnings == {}
     assert client.verbs().count("warning Event") == OBJECTS_MAX
 
 
-def test_of_a_finished_run_nothing_is_asked(gatherer, client, store, make):
+async def test_no_request_is_made_for_a_finished_run(gatherer, client, store, make):
     ended = {"conditions": [{"type": "Finished", "status": "True"}]}
     store.put({**make.run(), "status": ended})
     store.put(make.child("Job", "job"))
     store.put(failed_pod(make))
-    live = gather(gatherer)
+    live = await gather(gatherer)
     assert [c["metadata"]["name"] for c in live.children] == ["job"]
     assert client.calls == []
 
 
-def test_the_pods_of_a_workload_are_listed_by_their_labels(gatherer, client, store, make):
+async def test_the_pods_of_a_workload_are_listed_by_their_labels(gatherer, client, store, make):
     def labelled(kind, name, attempt, **more):
         labels = {LABEL_RUN: "tiny", LABEL_STAGE: "sft", LABEL_ATTEMPT: attempt}
         return make.child(kind, name, metadata={"labels": labels}, **more)
@@ -205,42 +202,42 @@ def test_the_pods_of_a_workload_are_listed_by_their_labels(gatherer, client, sto
     for attempt, name in (("0", "earlier"), ("1", "one"), ("1", "two")):
         pod = labelled("Pod", name, attempt, owner="job-uid")
         client.objects[ref_of(pod)] = pod
-    live = gather(gatherer)
+    live = await gather(gatherer)
     client.calls.clear()
-    known = asyncio.run(gatherer.list_pods(live, [ref_of(job)]))
+    known = await gatherer.list_pods(live, [ref_of(job)])
     assert known.pods_listed == {ref_of(job)}
     assert [c["metadata"]["name"] for c in known.children] == ["job", "one", "two"]
     assert client.verbs().count("list Pod") == 1
 
 
-def test_pods_that_could_not_be_listed_are_not_lost(gatherer, client, store, make):
+async def test_an_error_while_pods_are_listed_is_raised(gatherer, client, store, make):
     job = make.child("Job", "job", metadata={"labels": {LABEL_RUN: "tiny", LABEL_STAGE: "sft", LABEL_ATTEMPT: "0"}})
     store.put(make.run())
     store.put(job)
     client.fail["list", "Pod"] = ClusterError("list", "Pod", "demo", 503, "away")
     with pytest.raises(ClusterError, match="away"):
-        asyncio.run(gatherer.list_pods(gather(gatherer), [ref_of(job)]))
+        await gatherer.list_pods(await gather(gatherer), [ref_of(job)])
 
 
-def test_a_list_whose_state_expired_between_its_pages_is_started_again(client, store, make):
+async def test_a_list_whose_state_expired_between_its_pages_is_started_again(client, store, make):
     for number in range(5):
         job = make.child("Job", f"job-{number}")
         client.objects[ref_of(job)] = job
     client.page_size = 2
     client.expirations = 1
-    assert asyncio.run(list_everything(client, store, [""])) == {TINY}
+    assert await list_everything(client, store, [""]) == {TINY}
     assert len(store.children(TINY)) == 5
     client.expirations = 100
     with pytest.raises(ClusterError) as caught:
-        asyncio.run(list_everything(client, store, [""]))
+        await list_everything(client, store, [""])
     assert caught.value.status == 410
 
 
-def test_list_everything_finds_what_the_watches_missed(client, store, make):
+async def test_a_list_finds_changes_that_the_watches_missed(client, store, make):
     store.put(make.child("Job", "gone", 3))
-    asyncio.run(client.create(make.run()))
-    assert asyncio.run(list_everything(client, store, [""])) == {TINY}
+    await client.create(make.run())
+    assert await list_everything(client, store, [""]) == {TINY}
     assert store.get(TINY)
     assert store.children(TINY) == []
     assert client.verbs()[1:] == [f"list {kind}" for kind in (KIND, *(kind for _, kind in CHILDREN))]
-    assert asyncio.run(list_everything(client, store, [""])) == set()
+    assert await list_everything(client, store, [""]) == set()

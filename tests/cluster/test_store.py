@@ -1,17 +1,17 @@
-from fusionrun.cluster.store import ref_of, run_of, run_ref
+from fusionrun.state.observe.object_ref import ref_of, run_of, run_ref
 
 TINY = run_ref("demo", "tiny")
 
 
-def test_the_newer_version_wins_whatever_order_the_news_comes_in(store, make):
+def test_the_newer_version_wins_in_any_order(store, make):
     assert store.put(make.child("Job", "a", 5))
     assert not store.put(make.child("Job", "a", 4))
-    assert not store.put(make.child("Job", "a", 5)), "our own write, told again by the watch, is no news"
+    assert not store.put(make.child("Job", "a", 5)), "the watch event of a write is no change"
     assert store.put(make.child("Job", "a", 6))
     assert store.get(ref_of(make.child("Job", "a")))["metadata"]["resourceVersion"] == "6"
 
 
-def test_versions_are_numbers_and_not_text(store, make):
+def test_versions_are_compared_as_numbers(store, make):
     store.put(make.child("Job", "a", 9))
     assert store.put(make.child("Job", "a", 10))
 
@@ -22,23 +22,23 @@ def test_a_deleted_object_stays_deleted_when_a_late_reply_comes(store, make):
     assert store.remove(ref_of(job), "7")
     assert not store.put(make.child("Job", "a", 6))
     assert store.children(TINY) == []
-    assert store.put(make.child("Job", "a", 8)), "a successor of the same name is another object"
+    assert store.put(make.child("Job", "a", 8)), "a new object of the same name"
 
 
-def test_a_deletion_told_before_the_create_reply_is_remembered(store, make):
+def test_a_deletion_reported_before_the_create_reply_is_remembered(store, make):
     job = make.child("Job", "a", 5)
     assert not store.remove(ref_of(job), "6")
     assert not store.put(job)
 
 
-def test_a_stale_deletion_does_not_remove_a_successor(store, make):
+def test_a_late_deletion_does_not_remove_a_new_object(store, make):
     job = make.child("Job", "a", 9)
     store.put(job)
     assert not store.remove(ref_of(job), "5")
     assert store.get(ref_of(job))
 
 
-def test_a_list_drops_what_is_gone_and_keeps_what_is_newer(store, make):
+def test_a_list_removes_absent_objects_and_keeps_newer_ones(store, make):
     store.put(make.child("Job", "gone", 3))
     store.put(make.child("Job", "changed", 3))
     store.put(make.child("Job", "made-since", 12))
@@ -55,31 +55,31 @@ def test_a_list_of_one_namespace_leaves_the_others_alone(store, make):
     assert len(store.children(run_ref("other", "tiny"))) == 1
 
 
-def test_tombstones_do_not_pile_up(store, make):
+def test_old_deletions_are_forgotten(store, make):
     for i in range(50):
         job = make.child("Job", f"j{i}", 5)
         store.put(job)
         store.remove(ref_of(job), "6")
     for version in ("10", "20", "30"):
         store.remove_absent("batch/v1", "Job", "", set(), version)
-    assert store._deleted == {}
+    assert store.deleted == {}
 
 
-def test_an_object_that_was_deleted_counts_as_terminating_until_its_end_is_reported(store, make):
+def test_a_deleted_object_is_terminating_until_its_end_is_reported(store, make):
     job, at = make.child("Job", "a", 5), "2026-01-02T03:04:05Z"
     store.put(job)
     store.deleting(ref_of(job), "a-uid", at)
     assert store.get(ref_of(job))["metadata"]["deletionTimestamp"] == at
     store.put(make.child("Job", "a", 6))
-    assert store.get(ref_of(job))["metadata"]["deletionTimestamp"] == at, "a slow watch tells of the time before"
+    assert store.get(ref_of(job))["metadata"]["deletionTimestamp"] == at, "a slow watch reports an older state"
     store.remove(ref_of(job), "7")
     store.put(make.child("Job", "a", 8, metadata={"uid": "successor"}))
     assert "deletionTimestamp" not in store.get(ref_of(job))["metadata"]
     store.deleting(ref_of(job), "a-uid", at)
-    assert "deletionTimestamp" not in store.get(ref_of(job))["metadata"], "that was another object"
+    assert "deletionTimestamp" not in store.get(ref_of(job))["metadata"], "the UID is that of another object"
 
 
-def test_less_is_kept_of_the_children_of_a_finished_run_whatever_comes_first(store, make):
+def test_less_is_stored_of_the_objects_of_a_finished_run(store, make):
     def pod(name):
         return make.child("Pod", name, spec={}, status={"phase": "Running", "podIP": "10.0.0.7"})
 
@@ -95,7 +95,7 @@ def test_less_is_kept_of_the_children_of_a_finished_run_whatever_comes_first(sto
     assert store.pod_at("10.0.0.7")["metadata"]["name"] == "of-the-successor"
 
 
-def test_children_are_found_by_label_and_the_run_is_none_of_them(store, make):
+def test_objects_of_a_run_are_found_by_label(store, make):
     store.put(make.run())
     store.put(make.child("Job", "b"))
     store.put(make.child("Job", "a"))
@@ -105,7 +105,7 @@ def test_children_are_found_by_label_and_the_run_is_none_of_them(store, make):
     assert run_of(make.child("Job", "x", metadata={"labels": {}})) is None
 
 
-def test_a_pod_is_found_by_its_address_only_while_it_is_alive(store, make):
+def test_a_pod_is_found_by_its_address_until_it_ends(store, make):
     def pod(version, phase, **spec):
         return make.child("Pod", "p", version, spec=spec, status={"phase": phase, "podIP": "10.0.0.7"})
 
@@ -116,12 +116,12 @@ def test_a_pod_is_found_by_its_address_only_while_it_is_alive(store, make):
     assert store.pod_at("10.0.0.7") is None
 
 
-def test_a_pod_on_the_host_network_is_never_known_by_its_address(store, make):
+def test_a_pod_on_the_host_network_is_not_found_by_its_address(store, make):
     store.put(make.child("Pod", "p", spec={"hostNetwork": True}, status={"phase": "Running", "podIP": "10.0.0.7"}))
     assert store.pod_at("10.0.0.7") is None
 
 
-def test_an_address_passes_to_its_next_pod(store, make):
+def test_an_address_may_be_reused_by_another_pod(store, make):
     status = {"phase": "Running", "podIP": "10.0.0.7"}
     store.put(make.child("Pod", "old", 1, spec={}, status=status))
     store.put(make.child("Pod", "new", 2, spec={}, status=status))

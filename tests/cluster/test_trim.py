@@ -1,23 +1,24 @@
-"""What is kept of an object: enough to decide the same, and little enough for many runs in one small operator."""
+"""Trimmed objects: decisions are the same as with complete objects, and their size is bounded."""
 
 import sys
 from datetime import timedelta
 
 import pytest
 
-from fusionrun.cluster.store import Store, run_of
+from fusionrun.cluster.store import Store
 from fusionrun.cluster.trim import trim
-from fusionrun.state.decide import decide
-from fusionrun.state.live import Live
+from fusionrun.state.decide.run import decide
+from fusionrun.state.observe.live_objects import LiveObjects
+from fusionrun.state.observe.object_ref import run_of
 from support.served import finished, sample_run, served
 from support.world import World
 
 BYTES_PER_OBJECT = {False: 3000, True: 1300}
-"""Most bytes that one object may take on average, in a run at work and in a finished one. Measured: 2,230 and 940."""
+"""Largest mean size of an object in bytes, of an unfinished and of a finished run. Measured: 2,230 and 940."""
 
 
 def bytes_of(*roots) -> int:
-    """Sum up the size of everything that can be reached, each thing once."""
+    """Return the total size of all reachable objects."""
     seen: dict[int, object] = {}
     waiting = list(roots)
     while waiting:
@@ -48,27 +49,27 @@ def test_memory_per_object_is_bounded(is_finished):
     assert (bytes_of(vars(store)) - without) / len(children) < BYTES_PER_OBJECT[is_finished]
 
 
-def test_a_run_is_decided_on_alike_with_trimmed_objects_and_with_whole_ones():
-    """At each step of a whole run of the sample: nothing that is read may be missing from what is kept."""
+def test_decisions_are_the_same_for_trimmed_and_complete_objects():
+    """At each step of a run: ``trim`` keeps every field that a decision reads."""
     world = World(sample_run("tiny", "tiny"))
     while True:
         world.settle()
         run, *children = served(world)
         for now in (world.now, world.now + timedelta(seconds=30)):
-            whole = decide(Live(run, tuple(children)), world.settings, now)
+            whole = decide(LiveObjects(run, tuple(children)), world.settings, now)
             kept = (trim(child, finished=False) for child in children)
-            assert decide(Live(trim(run, finished=False), tuple(kept)), world.settings, now) == whole
+            assert decide(LiveObjects(trim(run, finished=False), tuple(kept)), world.settings, now) == whole
         if not world.step():
             break
     assert world.condition("Complete")[0] == "True"
-    rests = decide(Live(run, tuple(children)), world.settings, world.now + timedelta(days=1))
+    rests = decide(LiveObjects(run, tuple(children)), world.settings, world.now + timedelta(days=1))
     kept = tuple(trim(child, finished=True) for child in children)
     assert rests.delete
-    assert decide(Live(run, kept), world.settings, world.now + timedelta(days=1)) == rests
+    assert decide(LiveObjects(run, kept), world.settings, world.now + timedelta(days=1)) == rests
     assert {run_of(child) for child in kept} == {run_of(run)}
 
 
-def test_what_was_given_is_not_changed(make):
+def test_trim_does_not_change_its_argument(make):
     pod = make.child("Pod", "p", spec={"containers": [{}], "nodeName": "a"}, status={"phase": "Running"})
     assert trim(pod, finished=False)["spec"] == {"nodeName": "a"}
     assert "containers" in pod["spec"]

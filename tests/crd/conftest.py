@@ -1,4 +1,4 @@
-"""The CRD on the real API server, under a group of its own, so that no operator acts on what the tests make."""
+"""The CRD on the real API server, in a separate API group, so that no operator acts on the objects of the tests."""
 
 import json
 import os
@@ -15,12 +15,13 @@ import yaml
 
 from fusionrun import names
 from fusionrun.api.crd import build_crd
+from fusionrun.plan.defaults import descriptions
 from support.live import wait_until_established
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What the API server answered."""
+    """The API server's reply."""
 
     ok: bool
     text: str
@@ -28,7 +29,7 @@ class Reply:
 
 
 def kubectl(*words: str, stdin: str = "") -> str:
-    """Run kubectl; fail the test with its words when it fails."""
+    """Run kubectl; if it fails, fail the test with its output."""
     done = subprocess.run(["kubectl", *words], input=stdin, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -78,7 +79,7 @@ class Cluster:
 def cluster() -> Iterator[Cluster]:
     assert os.environ.get("KUBECONFIG"), 'no cluster: eval "$(hack/cluster/env)"'
     mark = f"t{os.getpid()}"
-    crd = build_crd()
+    crd = build_crd(descriptions())
     group, namespace = f"{mark}.{names.GROUP}", f"crd-{mark}"
     crd["metadata"]["name"] = f"{names.PLURAL}.{group}"
     crd["spec"]["group"] = group

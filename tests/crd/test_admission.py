@@ -1,4 +1,4 @@
-"""What the real API server takes and refuses."""
+"""What the real API server accepts and refuses."""
 
 import json
 from pathlib import Path
@@ -41,7 +41,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda p: p.stem)
-def test_every_sample_is_taken(cluster, path):
+def test_every_sample_is_accepted(cluster, path):
     reply = cluster.create(path.read_text(), dry_run=True)
     assert reply.ok, reply.text
 
@@ -50,7 +50,7 @@ def test_every_sample_is_taken(cluster, path):
 def test_what_the_schema_can_see_is_refused_with_field_value_and_rule(cluster, case):
     reply = cluster.create(case.text, dry_run=True)
     assert not reply.ok, reply.text
-    for fragment in case.says:
+    for fragment in case.message:
         assert fragment in reply.text, reply.text
 
 
@@ -73,21 +73,21 @@ def test_every_field_has_a_change():
 
 
 @pytest.mark.parametrize("field", sorted(set(FIELDS) - MUTABLE_FIELDS))
-def test_a_field_that_enters_a_digest_cannot_be_changed(cluster, kept, field):
+def test_a_field_that_is_in_a_digest_cannot_be_changed(cluster, kept, field):
     reply = cluster.patch(kept, {"spec": {field: CHANGES[field]}})
     assert not reply.ok
-    assert f"spec.{field} is immutable: a changed recipe is a new FusionRun" in reply.text
+    assert f"spec.{field} is immutable: create a new FusionRun" in reply.text
 
 
 @pytest.mark.parametrize("field", sorted(MUTABLE_FIELDS))
-def test_a_field_that_enters_no_digest_can_be_changed_and_dropped(cluster, kept, field):
+def test_a_field_that_is_in_no_digest_can_be_changed_and_removed(cluster, kept, field):
     for value in (CHANGES[field], None):
         reply = cluster.patch(kept, {"spec": {field: value}})
         assert reply.ok, reply.text
 
 
 @pytest.mark.parametrize("field", ["target", "storage", "datasets"])
-def test_a_required_field_cannot_be_dropped(cluster, kept, field):
+def test_a_required_field_cannot_be_removed(cluster, kept, field):
     assert not cluster.patch(kept, {"spec": {field: None}}).ok
 
 
@@ -96,14 +96,14 @@ def test_a_label_can_be_changed_at_any_time(cluster, kept):
 
 
 @pytest.mark.parametrize("case", broken("update"), ids=lambda b: b.name)
-def test_a_changed_recipe_is_refused_in_words(cluster, kept, case):
+def test_a_changed_recipe_is_refused_with_a_message(cluster, kept, case):
     reply = cluster.apply(kept, case.text)
     assert not reply.ok
-    for fragment in case.says:
+    for fragment in case.message:
         assert fragment in reply.text
 
 
-def test_status_is_written_by_its_own_door_alone(cluster, kept):
+def test_status_is_written_by_its_subresource_only(cluster, kept):
     status = {"status": {"progress": "1/2"}}
     assert "1/2" not in cluster.patch(kept, status).text
     assert '"progress":"1/2"' in cluster.patch(kept, status, "/status").text
@@ -145,11 +145,11 @@ def test_kubectl_get_shows_the_columns(cluster, kept):
     assert shown.splitlines()[0].split() == ["NAME", "STAGE", "PROGRESS", "COMPLETE", "REASON", "GPUS", "AGE"]
 
 
-def test_kubectl_explain_knows_what_a_field_means(cluster):
+def test_kubectl_explain_shows_the_description_of_a_field(cluster):
     version = f"--api-version={cluster.group}/{names.VERSION}"
     assert "sigmoid_norm" in cluster.kubectl("explain", f"{names.PLURAL}.spec.training.dpo.lengthNormalized", version)
 
 
-def test_the_committed_crd_is_taken_as_it_is(cluster):
+def test_the_committed_crd_is_accepted(cluster):
     path = str(REPOSITORY / "manifests" / "crd.yaml")
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", path)

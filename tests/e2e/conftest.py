@@ -1,4 +1,4 @@
-"""The cluster that the end-to-end tests run on."""
+"""The cluster of the end-to-end tests."""
 
 import pytest
 
@@ -7,5 +7,5 @@ from support.live import Cluster
 
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
-    """Return the test namespace, which hack/test/e2e has prepared."""
+    """Return the test namespace, which hack/test/e2e prepares."""
     return Cluster("fusionrun-test")

@@ -1,12 +1,11 @@
-"""Runs in the judge's container: grade every case, and after each a good program; print a JSON line for each.
+"""Runs in the judge's container: grades each case, then a right program, and prints a JSON line per case.
 
     python judge_attacks.py CASES_JSON
 
 ``CASES_JSON``: ``{"targets": [[protocol, host, port]], "cases": [[name, program, tests, entry_point, patient]],
-"together": [[name, program, test]]}``. Those that run together do so as in a verify stage: as many at once as the pod
-has room for.
+"together": [[name, program, test]]}``. The programs of ``together`` run concurrently, as in a verify stage.
 """
-# ruff: noqa: T201 (it reports by its log)
+# ruff: noqa: T201 (the log is the report)
 
 import json
 import os
@@ -20,13 +19,13 @@ from fusionrun_stages.sandbox import judge, probe
 GOOD = ("def f(a, b):\n    return a + b\n", ("assert f(1, 2) == 3",))
 
 
-def tell(**fields: object) -> None:
-    """Print one line of the report."""
+def report(**fields: object) -> None:
+    """Print a line of the report."""
     print(json.dumps(fields), flush=True)
 
 
 def walls(targets: list[probe.Target]) -> dict[str, object]:
-    """Tell what the pod itself, before any program is confined, can reach, read and write."""
+    """Return what an unconfined process of the pod can reach, read and write."""
     return {
         "uid": os.getuid(),
         "reached": probe.reach(targets),
@@ -37,28 +36,28 @@ def walls(targets: list[probe.Target]) -> dict[str, object]:
 
 
 def main() -> None:
-    """Prove that the walls stand, as ``verify`` does; then grade."""
-    asked = json.loads(Path(sys.argv[1]).read_text())
-    tell(walls=walls([tuple(t) for t in asked["targets"]]))
+    """Check the isolation of the pod, as ``verify`` does, then grade."""
+    given = json.loads(Path(sys.argv[1]).read_text())
+    report(walls=walls([tuple(t) for t in given["targets"]]))
     try:
         found = coding.isolation()
     except UserError as error:
-        tell(refused=str(error))
+        report(refused=str(error))
         return
-    tell(runtime_class=found.runtime_class, programs_at_once=found.programs_at_once)
+    report(runtime_class=found.runtime_class, programs_at_once=found.programs_at_once)
     judge.CPU_SECONDS, judge.PROGRAM_LIMITS = 1, judge.ResourceLimits(1, 256 * 2**20, 2**20)
     judged = judge.Judge()
-    for name, program, tests, entry_point, patient in asked["cases"]:
+    for name, program, tests, entry_point, patient in given["cases"]:
         judge.WALL_SECONDS = 30.0 if patient else 3.0
         grade = judged.grade(program, tuple(tests), entry_point)
         after = judged.grade(*GOOD, None)
-        tell(name=name, verdict=grade.verdict, detail=grade.detail, after=after.verdict)
+        report(name=name, verdict=grade.verdict, detail=grade.detail, after=after.verdict)
     judged.close()
     judge.WALL_SECONDS = 30.0
-    together = [coding.Submission(program, (test,), None) for _, program, test in asked["together"]]
+    together = [coding.Submission(program, (test,), None) for _, program, test in given["together"]]
     for number, grade in coding.grade_all(together):
-        tell(beside=asked["together"][number][0], verdict=grade.verdict, detail=grade.detail)
-    tell(done=True)
+        report(beside=given["together"][number][0], verdict=grade.verdict, detail=grade.detail)
+    report(done=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""What a run does not serve itself (an endpoint with a key, a reward model over HTTP, answers that a data set holds),
-and a server of its own that wedges: on real vLLM servers.
+"""External sources (an endpoint with a key, a reward model over HTTP, responses of a data set), and a hanging server.
+
+All model servers are real vLLM servers.
 """
 
 import json
@@ -13,10 +14,12 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
+from fusionrun.api.models import ServerSettings, Source
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.objects.deployment import build_deployment, build_service, server_url
 from fusionrun.objects.meta import Run
+from fusionrun.plan.families.responses import ServedModel
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
 from support.live import OPERATOR_NAMESPACE, Cluster, condition, small_run
@@ -24,11 +27,11 @@ from support.runs import UID
 
 pytestmark = pytest.mark.cluster
 KEY = "outside"
-"""The Secret, its only key, and what is in it."""
+"""The name, the key and the value of the Secret."""
 PROMPTS, SAMPLES = 500, 8
-"""Of the data set that the served source answers: half a minute's work."""
+"""Of the data set of the served source, which takes half a minute."""
 OTHER_PROMPTS, CODING_SAMPLES = 100, 4
-"""Of the other data sets, and of the one that the endpoint answers."""
+"""Of the other data sets, and of the data set of the endpoint."""
 STOP_THE_ENGINE = """
 import os, pathlib, signal
 for process in pathlib.Path("/proc").glob("[0-9]*"):
@@ -36,25 +39,26 @@ for process in pathlib.Path("/proc").glob("[0-9]*"):
         os.kill(int(process.name), signal.SIGSTOP)
         print("stopped")
 """
-"""vLLM's HTTP process stays up and takes requests, and its engine answers none of them: that is a wedged server."""
+"""Hang the server: vLLM's HTTP process accepts requests, but its engine answers none."""
 
 
 @dataclass
 class Outside:
-    """Model servers that no run knows of."""
+    """Model servers outside of any run."""
 
     cluster: Cluster
     settings: Settings
     names: list[str] = field(default_factory=list)
 
     def serve(self, name: str, *arguments: str, **environment: str) -> str:
-        """Serve a model of the small world as the operator would; return its URL, with ``/v1``."""
+        """Serve a tiny model with the operator's manifests; return its URL, with ``/v1``."""
         run = Run(self.cluster.namespace, KEY, UID, FusionRunSpec.model_validate(small_run(KEY, 1, 1)["spec"]))
-        stage, child = Stage(f"serve/{name}", StageKind.SERVE), f"{KEY}-{name}"
-        deployment = build_deployment(run, stage, child, 0, self.settings, f"/data/inputs/tiny/models/{name}")
+        stage, child = Stage(StageKind.SERVE, Source(name=name)), f"{KEY}-{name}"
+        served = ServedModel(name, f"/data/inputs/tiny/models/{name}", run.spec.evaluation.server or ServerSettings())
+        deployment = build_deployment(run, stage, child, 0, self.settings, served)
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
         container["command"] += arguments
-        container["startupProbe"]["httpGet"]["path"] = "/health"  # the only one that answers without the key
+        container["startupProbe"]["httpGet"]["path"] = "/health"  # the only path that needs no key
         container["env"] += [{"name": k, "value": v} for k, v in environment.items()]
         items = [deployment, build_service(run, stage, child, 0)]
         for item in items:
@@ -64,12 +68,12 @@ class Outside:
         return server_url(run, child)
 
     def wait(self) -> None:
-        """Wait until all of them answer."""
+        """Wait until all servers are ready."""
         for name in self.names:
             self.cluster.kubectl("rollout", "status", f"deployment/{name}", "--timeout=10m")
 
     def end(self) -> None:
-        """Delete them."""
+        """Delete the servers."""
         for name in self.names:
             self.cluster.kubectl("delete", f"deployment/{name}", f"service/{name}", "--wait=false")
 
@@ -87,15 +91,18 @@ def outside(cluster: Cluster) -> Iterator[Outside]:
 
 
 def make_run(name: str, endpoint: str, reward: str) -> dict[str, Any]:
-    """Make a run of one source of each type."""
+    """Return a run with one source of each type."""
     run = small_run(name, prompts=OTHER_PROMPTS, measured=1)
     spec = run["spec"]
     mathematics, coding, instruction = spec["datasets"]
     (scribe,) = [s for s in spec["sources"] if s["name"] == "scribe"]
     called = {
-        "url": endpoint, "model": "programmer", "apiKeySecretRef": {"name": KEY, "key": KEY},
-        "prices": {"prompt": 1, "completion": 2}, "quota": {"maxCost": 1},
-    }  # fmt: skip
+        "url": endpoint,
+        "model": "programmer",
+        "apiKeySecretRef": {"name": KEY, "key": KEY},
+        "prices": {"prompt": 1, "completion": 2},
+        "quota": {"maxCost": 1},
+    }
     spec["sources"] = [
         scribe,
         {"name": "elsewhere", "type": "Endpoint", "endpoint": called, "sampling": scribe["sampling"]},
@@ -114,21 +121,21 @@ def make_run(name: str, endpoint: str, reward: str) -> dict[str, Any]:
     del spec["rewardModel"]["model"]
     spec["rewardModel"]["endpoint"] = {"url": reward.removesuffix("/v1"), "model": "reward"}
     spec["generation"]["stallSeconds"] = 30
-    spec["construction"]["seed"] = int(time.time())  # its own artifacts: all the work is done anew
+    spec["construction"]["seed"] = int(time.time())  # new digests, so no artifact is reused
     return run
 
 
 @dataclass
 class Followed:
-    """A run up to its data set, and what was seen on the way."""
+    """A run up to its data set, and observations during the run."""
 
     status: dict[str, Any]
     resumed: list[tuple[int, int]]
-    """Samples that a pod of the second attempt found stored and asked for, by shard."""
+    """By shard, the samples that a pod of the second attempt found stored, and those that it requested."""
     cost: list[int]
-    """What the endpoint had cost, as it was told while it answered."""
-    asked: int = 0
-    """Samples that the endpoint was asked for."""
+    """The costs of the endpoint in the status during its stage."""
+    requested: int = 0
+    """Samples that were requested from the endpoint."""
 
     @property
     def stages(self) -> dict[str, dict[str, Any]]:
@@ -137,7 +144,7 @@ class Followed:
 
 @pytest.fixture(scope="module")
 def followed(cluster: Cluster, outside: Outside) -> Iterator[Followed]:
-    """Follow a run whose server is stopped in the middle of its generation, until its data set is made."""
+    """Follow a run until its data set is complete. Its server hangs during the generation."""
     name = f"outside-{int(time.time())}"
     endpoint = outside.serve("programmer", VLLM_API_KEY=KEY)
     reward = outside.serve("reward", "--runner", "pooling")
@@ -154,47 +161,47 @@ def followed(cluster: Cluster, outside: Outside) -> Iterator[Followed]:
         cost += [called["costMicro"]] if called.get("state") == "Running" and "costMicro" in called else []
         if condition(run, "Finished") == "True" or found.stages.get("construct", {}).get("state") == "Succeeded":
             break
-    found.resumed.extend(stored_and_asked(cluster, name, "generate.scribe", attempt=1))
-    found.asked = sum(asked for _, asked in stored_and_asked(cluster, name, "generate.elsewhere", attempt=0))
+    found.resumed.extend(stored_and_requested(cluster, name, "generate.scribe", attempt=1))
+    found.requested = sum(count for _, count in stored_and_requested(cluster, name, "generate.elsewhere", attempt=0))
     yield found
     cluster.kubectl("delete", "fusionrun", name, "--wait=false")
 
 
-def stored_and_asked(cluster: Cluster, run: str, stage: str, attempt: int) -> list[tuple[int, int]]:
-    """Read from the logs of a generation's pods how many samples each found stored, and how many it had to ask for."""
+def stored_and_requested(cluster: Cluster, run: str, stage: str, attempt: int) -> list[tuple[int, int]]:
+    """Read from the logs of generate pods how many samples each found stored, and how many it requested."""
     labels = f"fusionrun.dev/run={run},fusionrun.dev/stage={stage},fusionrun.dev/attempt={attempt}"
-    said = cluster.kubectl("logs", "-l", labels, "--tail=-1")
-    pairs = re.findall(r"(\d+) samples stored already, (\d+) to ask for", said)
-    return [(int(stored), int(asked)) for stored, asked in pairs]
+    text = cluster.kubectl("logs", "-l", labels, "--tail=-1")
+    pairs = re.findall(r"(\d+) samples stored\D+(\d+) to", text)
+    return [(int(stored), int(requested)) for stored, requested in pairs]
 
 
-def test_a_wedged_server_is_restarted_and_what_was_stored_is_kept(followed):
+def test_a_server_that_hangs_is_restarted_and_stored_samples_are_kept(followed):
     generation = followed.stages["generate/scribe"]
     assert (generation["state"], generation.get("attempt")) == ("Succeeded", 1), followed.status
     assert sum(stored for stored, _ in followed.resumed) > 0
-    assert sum(stored + asked for stored, asked in followed.resumed) == PROMPTS * SAMPLES
+    assert sum(map(sum, followed.resumed)) == PROMPTS * SAMPLES
 
 
-def test_an_endpoint_with_a_key_answers_and_its_cost_is_told(followed):
+def test_an_endpoint_with_a_key_answers_and_its_cost_is_in_the_status(followed):
     generation = followed.stages["generate/elsewhere"]
     assert generation["state"] == "Succeeded"
     assert [c for c in followed.cost if 0 < c <= generation["costMicro"]] == followed.cost != []
     assert "serve/elsewhere" not in followed.stages
 
 
-def test_answers_that_a_data_set_holds_are_a_source_with_no_server(followed):
+def test_a_source_of_type_dataset_has_no_server(followed):
     assert {name for name in followed.stages if name.endswith("/book")} == {"score/book"}
     assert followed.stages["verify/book.mathematics"]["state"] == "Succeeded"
 
 
-def test_a_prompt_whose_own_solution_fails_its_tests_is_asked_of_nobody(followed):
+def test_a_prompt_whose_solution_fails_its_tests_is_not_sent_to_a_source(followed):
     assert followed.stages["verify/solutions"]["state"] == "Succeeded"
     failed = followed.status["dataset"]["drops"]["SolutionFailed"]
     assert OTHER_PROMPTS / 20 < failed < OTHER_PROMPTS / 2
-    assert followed.asked == (OTHER_PROMPTS - failed) * CODING_SAMPLES
+    assert followed.requested == (OTHER_PROMPTS - failed) * CODING_SAMPLES
 
 
-def test_a_reward_model_over_http_scores_what_all_of_them_gave(followed):
+def test_a_reward_model_over_http_scores_the_responses_of_all_sources(followed):
     assert {followed.stages[f"score/{s}"]["state"] for s in ("scribe", "elsewhere", "book")} == {"Succeeded"}
     rows = {s["source"]: s for s in followed.status["dataset"]["bySource"]}
     assert {name for name, source in rows.items() if source["sftRows"]} == {"scribe", "elsewhere", "book"}

@@ -1,4 +1,4 @@
-"""The sandbox as the operator makes it, on the real cluster: attacks are contained, and the next program runs."""
+"""The operator's sandbox pod on a real cluster: attacks are contained, and the next program runs."""
 
 import json
 import os
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fusionrun.api.data import Grader
+from fusionrun.api.models import Source
 from fusionrun.api.parameters import VerifyParameters
 from fusionrun.api.sandbox import PROGRAMS_AT_ONCE
 from fusionrun.api.spec import FusionRunSpec
@@ -37,13 +38,13 @@ from support.runs import UID, make_spec
 
 pytestmark = [
     pytest.mark.cluster,
-    pytest.mark.skipif(os.environ.get("CLUSTER", "local") != "local", reason="RuntimeClass isolated is local's own"),
+    pytest.mark.skipif(os.environ.get("CLUSTER", "local") != "local", reason="needs the RuntimeClass isolated"),
 ]
 LISTENER_PORT = 8000
 
 
 def attacks(targets: list[tuple[str, str, int]]) -> dict[str, tuple[tuple[Any, ...], str, str]]:
-    """Return each case by name, with the verdict and the part of its detail that are right for it."""
+    """Return each case by name, with its expected verdict and a part of its expected detail."""
     connect = "__import__('socket').create_connection(({host!r}, {port}), 2)"
     reached = [(f"connect to {h}:{p}", connect.format(host=h, port=p), FORBIDDEN) for _, h, p in targets]
     found: dict[str, tuple[tuple[Any, ...], str, str]] = {}
@@ -59,7 +60,7 @@ def attacks(targets: list[tuple[str, str, int]]) -> dict[str, tuple[tuple[Any, .
 
 
 def neighbours() -> list[tuple[str, str, str]]:
-    """Return bombs, each followed by right programs that need what it uses up: name, program and test."""
+    """Return bombs, each followed by right programs that need the same resource: name, program and test."""
     found = []
     for number, bomb in enumerate(BOMBS):
         found.append(("bomb", bomb, "assert f() == 1"))
@@ -69,7 +70,7 @@ def neighbours() -> list[tuple[str, str, str]]:
 
 @pytest.fixture(scope="module")
 def listener(cluster: Cluster) -> Iterator[list[tuple[str, str, int]]]:
-    """Start a pod that listens; return what a hostile program would call: it, the node, the API server."""
+    """Start a pod with a server; return the targets of a hostile program: this pod, the node, the API server."""
     name = "listener"
     cluster.kubectl("delete", "pod", name, "--ignore-not-found", "--wait")
     pod = {
@@ -100,18 +101,27 @@ def listener(cluster: Cluster) -> Iterator[list[tuple[str, str, int]]]:
 
 
 def run_in_sandbox(cluster: Cluster, name: str, targets: list, *, isolated: bool) -> list[dict[str, Any]]:
-    """Run ``judge_attacks.py`` in the judge's container of a verify stage's Job; return the lines that it printed."""
+    """Run ``judge_attacks.py`` in the judge container of a verify Job; return the lines of its report."""
     spec = make_spec(scheduling={"sandboxRuntimeClassName": "isolated" if isolated else None})
     run = Run(cluster.namespace, name, UID, FusionRunSpec.model_validate(spec))
-    stage = Stage("verify/ada.coding", StageKind.VERIFY)
+    stage = Stage(StageKind.VERIFY, Source(name="ada"), Grader.CODING)
     parameters = VerifyParameters(
-        grader=Grader.CODING, datasets=["code"], source="ada", shards=1,
-        prompts_dir="/data/inputs/none/prompts", responses_dir="/data/inputs/none/responses",
-    )  # fmt: skip
+        grader=Grader.CODING,
+        datasets=["code"],
+        source="ada",
+        shards=1,
+        prompts_dir="/data/inputs/none/prompts",
+        responses_dir="/data/inputs/none/responses",
+    )
     task = StageTask(
-        run=name, namespace=cluster.namespace, stage=stage.name, digest="0" * 16,
-        output_dir="/data/fusionrun/artifacts/verify/attacks", shards=1, parameters=parameters,
-    )  # fmt: skip
+        run=name,
+        namespace=cluster.namespace,
+        stage=stage.name,
+        digest="0" * 16,
+        output_dir="/data/fusionrun/artifacts/verify/attacks",
+        shards=1,
+        parameters=parameters,
+    )
     job = build_sandbox_job(run, stage, name, 0, Settings(images=built_images()), task)
     del job["metadata"]["ownerReferences"]
     job["spec"]["backoffLimit"] = 0
@@ -137,7 +147,7 @@ def run_in_sandbox(cluster: Cluster, name: str, targets: list, *, isolated: bool
     return [json.loads(line) for line in lines]
 
 
-def test_an_attack_set_of_over_forty_is_contained_and_none_passes(cluster, listener):
+def test_more_than_forty_attacks_are_contained(cluster, listener):
     walls, found, *lines, end = run_in_sandbox(cluster, "attacks", listener, isolated=True)
     assert walls["walls"] == {"uid": 1000, "reached": [], "token": False, "routed": [], "writable": []}
     assert found == {"runtime_class": "isolated", "programs_at_once": PROGRAMS_AT_ONCE}
@@ -150,7 +160,7 @@ def test_an_attack_set_of_over_forty_is_contained_and_none_passes(cluster, liste
     for line in graded:
         _, verdict, detail = expected[line["name"]]
         contained = line["verdict"] == verdict and detail in line["detail"]
-        if line["name"].startswith("denied"):  # a program that its limits ended has not passed, either
+        if line["name"].startswith("denied"):  # a program that exceeded its limits has not passed either
             contained |= line["verdict"] == "wrong" and line["detail"].startswith("ended: by SIGXFSZ")
         if not contained or line["after"] != "right":
             surprises.append(line)
@@ -162,8 +172,8 @@ def test_an_attack_set_of_over_forty_is_contained_and_none_passes(cluster, liste
     assert "right" not in {one["verdict"] for one in beside if one["beside"] == "bomb"}
 
 
-def test_with_a_network_no_program_is_run(cluster, listener):
+def test_in_a_pod_with_a_network_no_program_runs(cluster, listener):
     walls, refused, *rest = run_in_sandbox(cluster, "attacks-with-network", listener, isolated=False)
-    assert len(walls["walls"]["reached"]) == len(listener)  # what the other test did not reach can be reached
+    assert len(walls["walls"]["reached"]) == len(listener)  # the targets of the other test are reachable
     assert "sandboxRuntimeClassName" in refused["refused"]
     assert rest == []

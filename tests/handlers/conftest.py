@@ -3,7 +3,10 @@ from collections.abc import Callable
 
 import pytest
 
-from fusionrun.cluster.store import run_ref
+from fusionrun.state.observe.object_ref import run_ref
+from support.async_tests import pytest_pyfunc_call
+
+__all__ = ["pytest_pyfunc_call"]
 
 
 @pytest.fixture
@@ -12,9 +15,9 @@ def tiny():
 
 
 async def until(holds: Callable[[], bool], seconds: float = 2.0) -> None:
-    """Let the event loop work until something holds."""
+    """Run the event loop until something holds."""
     async with asyncio.timeout(seconds):
-        while not holds():  # noqa: ASYNC110 -- what holds has no event to wait for
+        while not holds():  # noqa: ASYNC110 -- the tests wait for conditions without an event
             await asyncio.sleep(0.001)
 
 

@@ -1,5 +1,7 @@
+import pytest
 from prometheus_client import generate_latest
 
+from fusionrun.api.status import read_status
 from fusionrun.metrics import Metrics, run_state
 from fusionrun.names import API_VERSION, KIND
 
@@ -8,12 +10,7 @@ def run(name="tiny", **status):
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
-        "metadata": {
-            "name": name,
-            "namespace": "demo",
-            "uid": "u",
-            "creationTimestamp": "2026-01-01T00:00:00Z",
-        },
+        "metadata": {"name": name, "namespace": "demo", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z"},
         "spec": {"target": {"family": "Llama3"}},
         "status": status,
     }
@@ -23,7 +20,7 @@ def scrape(metrics):
     return generate_latest(metrics.registry).decode()
 
 
-def test_a_runs_numbers_are_read_from_its_status():
+def test_the_numbers_of_a_run_are_read_from_its_status():
     stages = [
         {
             "name": "generate/qwen",
@@ -59,9 +56,9 @@ def test_a_runs_numbers_are_read_from_its_status():
                         "drops": {"margin": 3},
                         "truncatedShare": 0.125,
                         "meanMargin": 0.04,
-                        "bySource": [{"source": "ada", "sftRows": 7, "winRate": 0.5}],
+                        "bySource": [{"source": "ada", "sftRows": 7, "pairs": 5, "winRate": 0.5}],
                     },
-                    conditions=[{"type": "Ready", "status": "True"}],
+                    conditions=[condition("Ready")],
                 )
             ]
         )
@@ -102,23 +99,32 @@ def test_a_deleted_run_leaves_no_series():
     assert 'name="tiny"' not in scrape(metrics)
 
 
-def test_a_run_is_in_one_state():
-    def conditions(*true):
-        return [{"type": t, "status": "True"} for t in true]
-
-    assert run_state(run()) == "Pending"
-    assert run_state(run(startTime="x")) == "Running"
-    assert run_state(run(startTime="x", conditions=conditions("Suspended"))) == "Suspended"
-    assert run_state(run(startTime="x", conditions=conditions("Finished", "Complete"))) == "Complete"
-    assert run_state(run(startTime="x", conditions=conditions("Finished", "Failed"))) == "Failed"
+def condition(kind):
+    return {"type": kind, "status": "True", "reason": "x", "lastTransitionTime": "2026-01-01T00:00:00Z"}
 
 
-def test_a_stages_duration_is_observed_once_when_it_ends():
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ({}, "Pending"),
+        ({"startTime": "x"}, "Running"),
+        ({"startTime": "x", "conditions": [condition("Suspended")]}, "Suspended"),
+        ({"startTime": "x", "conditions": [condition("Finished"), condition("Complete")]}, "Complete"),
+        ({"startTime": "x", "conditions": [condition("Finished"), condition("Failed")]}, "Failed"),
+    ],
+)
+def test_a_run_is_in_one_state(status, state):
+    assert run_state(read_status(status)) == state
+
+
+def test_the_duration_of_a_stage_is_observed_once_when_it_ends():
     metrics = Metrics(list)
     times = {"startTime": "2026-01-01T00:00:00Z", "endTime": "2026-01-01T00:01:30Z"}
-    working = run(stages=[{"name": "generate/qwen", "state": "Running", "startTime": times["startTime"]}])
-    ended = run(stages=[{"name": "generate/qwen", "state": "Succeeded", **times}])
-    metrics.status_changed(working, ended)
+    running, ended = (
+        read_status({"stages": [{"name": "generate/qwen", **stage}]})
+        for stage in ({"state": "Running", "startTime": times["startTime"]}, {"state": "Succeeded", **times})
+    )
+    metrics.status_changed(running, ended)
     metrics.status_changed(ended, ended)
     text = scrape(metrics)
     assert 'fusionrun_stage_duration_seconds_sum{kind="generate",state="Succeeded"} 90.0' in text
@@ -131,5 +137,5 @@ def test_requests_are_counted_by_verb_kind_and_code():
     assert 'fusionrun_api_requests_total{code="201",kind="Job",verb="create"} 1.0' in scrape(metrics)
 
 
-def test_the_process_is_measured_too():
+def test_there_are_metrics_of_the_process():
     assert "process_resident_memory_bytes" in scrape(Metrics(list))

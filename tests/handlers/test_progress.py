@@ -5,9 +5,10 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from fusionrun import progress as progress_module
-from fusionrun.names import API_VERSION, KIND, LABEL_RUN, LABEL_STAGE
-from fusionrun.progress import BODY_MAX_BYTES, PATH, ProgressBoard
-from fusionrun.state.live import ObjectRef
+from fusionrun.api.pod import COMPLETION_INDEX_ANNOTATION, PROGRESS_PATH
+from fusionrun.names import LABEL_RUN, LABEL_STAGE
+from fusionrun.progress import BODY_MAX_BYTES, ProgressBoard, ProgressReceiver
+from fusionrun.state.observe.object_ref import run_ref
 
 PROGRESS = {"done": 3, "total": 9, "unit": "prompts", "numbers": {"tokens_per_second": 240.5}}
 
@@ -17,60 +18,51 @@ def pod(index=None, labels=True):
     if labels:
         metadata["labels"] = {LABEL_RUN: "tiny", LABEL_STAGE: "generate.qwen"}
     if index is not None:
-        metadata["annotations"] = {progress_module.ANNOTATION_INDEX: str(index)}
+        metadata["annotations"] = {COMPLETION_INDEX_ANNOTATION: str(index)}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata}
 
 
-def push(bodies, known, runs=("tiny",)):
-    """Push bodies one after another; return the replies' statuses, the board and who was poked."""
-    poked, codes = [], []
-    board = ProgressBoard({"127.0.0.1": known}.get, lambda run: run.name in runs, poked.append, codes.append)
-
-    async def go():
-        async with TestClient(TestServer(board.application())) as client:
-            return [(await client.post(PATH, data=body)).status for body in bodies]
-
-    statuses = asyncio.run(go())
+async def push(bodies, known, runs=("tiny",)):
+    """Push bodies one after another; return the HTTP statuses, the board and the runs with new progress."""
+    pushed, codes, board = [], [], ProgressBoard()
+    get = {run_ref("demo", name): {} for name in runs}.get
+    receiver = ProgressReceiver(board, {"127.0.0.1": known}.get, get, pushed.append, codes.append)
+    async with TestClient(TestServer(receiver.application())) as client:
+        statuses = [(await client.post(PROGRESS_PATH, data=body)).status for body in bodies]
     assert statuses == codes
-    return statuses, board, poked
+    return statuses, board, pushed
 
 
-def test_a_push_is_kept_under_what_its_pod_is_and_pokes_the_run(tiny):
-    statuses, board, poked = push([json.dumps(PROGRESS)], pod(index=4))
+async def test_progress_is_stored_by_the_labels_of_its_pod_and_its_run_is_reconciled(tiny):
+    statuses, board, pushed = await push([json.dumps(PROGRESS)], pod(index=4))
     assert statuses == [204]
     kept = board.of(tiny)["generate/qwen", 4]
     assert (kept.progress.done, kept.progress.total) == (3, 9)
     assert kept.progress.numbers == {"tokens_per_second": 240.5}
-    assert poked == [tiny]
+    assert pushed == [tiny]
     board.forget(tiny)
     assert board.of(tiny) == {}
 
 
-def test_a_stage_without_indexes_is_index_zero(tiny):
-    _, board, _ = push([json.dumps(PROGRESS)], pod())
+async def test_a_stage_without_indexes_is_index_zero(tiny):
+    _, board, _ = await push([json.dumps(PROGRESS)], pod())
     assert list(board.of(tiny)) == [("generate/qwen", 0)]
 
 
 @pytest.mark.parametrize("known", [None, pod(labels=False)])
-def test_an_address_that_is_no_pod_of_a_run_is_refused(known):
-    statuses, _, poked = push([json.dumps(PROGRESS)], known)
+async def test_an_address_that_does_not_belong_to_a_pod_of_a_run_is_rejected(known):
+    statuses, _, pushed = await push([json.dumps(PROGRESS)], known)
     assert statuses == [403]
-    assert poked == []
+    assert pushed == []
 
 
 @pytest.mark.parametrize(
-    "body",
-    [
-        "",
-        "no json",
-        "[]",
-        json.dumps({**PROGRESS, "numbers": {str(i): 1 for i in range(17)}}),
-    ],
+    "body", ["", "no json", "[]", json.dumps({**PROGRESS, "numbers": {str(i): 1 for i in range(17)}})]
 )
-def test_what_is_no_progress_is_refused(body):
-    statuses, _, poked = push([body], pod())
+async def test_a_body_that_is_not_progress_is_rejected(body):
+    statuses, _, pushed = await push([body], pod())
     assert statuses == [400]
-    assert poked == []
+    assert pushed == []
 
 
 @pytest.mark.parametrize(
@@ -88,68 +80,67 @@ def test_what_is_no_progress_is_refused(body):
         '"total": -1',
     ],
 )
-def test_what_no_status_can_hold_is_refused(change):
+async def test_a_number_that_a_status_cannot_hold_is_rejected(change):
     body = json.dumps(PROGRESS)
-    assert json.loads(body[:-1] + ", " + change + "}")  # it is JSON, of which the last value for a name counts
-    statuses, board, poked = push([body[:-1] + ", " + change + "}"], pod())
-    assert (statuses, poked, board.of(ObjectRef(API_VERSION, KIND, "demo", "tiny"))) == ([400], [], {})
+    assert json.loads(body[:-1] + ", " + change + "}")  # valid JSON: the last value of a repeated name counts
+    statuses, board, pushed = await push([body[:-1] + ", " + change + "}"], pod())
+    assert (statuses, pushed, board.of(run_ref("demo", "tiny"))) == ([400], [], {})
 
 
 @pytest.mark.parametrize("index", ["x", "-1", "1.5", "", "4096", "9" * 5000, "²"])
-def test_an_index_that_no_pod_of_a_job_has_is_refused_and_counted(index):
-    statuses, _, poked = push([json.dumps(PROGRESS)], pod(index=index))
-    assert (statuses, poked) == ([400], [])
+async def test_an_index_that_no_pod_of_a_job_has_is_rejected_and_counted(index):
+    statuses, _, pushed = await push([json.dumps(PROGRESS)], pod(index=index))
+    assert (statuses, pushed) == ([400], [])
 
 
-def test_nothing_is_kept_of_a_run_that_there_is_none_of(tiny):
-    statuses, board, poked = push([json.dumps(PROGRESS)], pod(), runs=())
-    assert (statuses, poked, board.of(tiny)) == ([404], [], {})
+async def test_progress_of_a_run_that_does_not_exist_is_rejected(tiny):
+    statuses, board, pushed = await push([json.dumps(PROGRESS)], pod(), runs=())
+    assert (statuses, pushed, board.of(tiny)) == ([404], [], {})
 
 
-def exchange(known, sent, seconds):
-    """Send bytes to a board and return the first line of its answer, read within so many seconds."""
-    board = ProgressBoard({"127.0.0.1": known}.get, lambda run: True, lambda run: None, lambda code: None)
+async def exchange(known, sent, seconds):
+    """Send bytes to the endpoint and return the first line of its reply, with a timeout."""
 
-    async def go():
-        async with TestServer(board.application()) as server:
-            reader, writer = await asyncio.open_connection(server.host, server.port)
-            writer.write(sent)
-            try:
-                return (await asyncio.wait_for(reader.readline(), seconds)).decode()
-            finally:
-                writer.close()
-
-    return asyncio.run(go())
+    receiver = ProgressReceiver(ProgressBoard(), {"127.0.0.1": known}.get, lambda _: {}, [].append, [].append)
+    async with TestServer(receiver.application()) as server:
+        reader, writer = await asyncio.open_connection(server.host, server.port)
+        writer.write(sent)
+        try:
+            return (await asyncio.wait_for(reader.readline(), seconds)).decode()
+        finally:
+            writer.close()
 
 
-HALF = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{".encode()
+HALF = f"POST {PROGRESS_PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{".encode()
 
 
-def test_a_stranger_is_answered_before_its_body_is_there():
-    assert " 403 " in exchange(None, HALF, 2)
+async def test_an_unknown_address_is_rejected_before_its_body_arrives():
+    assert " 403 " in await exchange(None, HALF, 2)
 
 
-def test_a_body_that_never_comes_is_given_up(monkeypatch):
+async def test_a_body_that_never_arrives_times_out(monkeypatch):
     monkeypatch.setattr(progress_module, "BODY_SECONDS", 0.1)
-    assert " 408 " in exchange(pod(), HALF, 2)
+    assert " 408 " in await exchange(pod(), HALF, 2)
 
 
-def test_a_field_of_a_newer_release_is_ignored():
-    pushed = [push([json.dumps(body)], pod())[0::2] for body in (PROGRESS, {**PROGRESS, "run": "another"})]
-    assert pushed[0] == pushed[1]
+async def test_a_field_of_a_newer_release_is_ignored(tiny):
+    for body in (PROGRESS, {**PROGRESS, "run": "another"}):
+        statuses, _, pushed = await push([json.dumps(body)], pod())
+        assert (statuses, pushed) == ([204], [tiny])
 
 
-def test_a_body_above_the_limit_is_refused():
-    assert push(["x" * (BODY_MAX_BYTES + 1)], pod())[0] == [413]
+async def test_a_body_above_the_limit_is_rejected():
+    statuses, _, _ = await push(["x" * (BODY_MAX_BYTES + 1)], pod())
+    assert statuses == [413]
 
 
-def test_a_pod_that_pushes_too_often_is_told_so(monkeypatch):
-    assert push([json.dumps(PROGRESS)] * 2, pod())[0] == [204, 429]
+async def test_a_pod_that_pushes_too_often_is_rejected(monkeypatch):
+    assert (await push([json.dumps(PROGRESS)] * 2, pod()))[0] == [204, 429]
     monkeypatch.setattr(progress_module, "PUSH_MIN_SECONDS", 0.0)
-    assert push([json.dumps(PROGRESS)] * 2, pod())[0] == [204, 204]
+    assert (await push([json.dumps(PROGRESS)] * 2, pod()))[0] == [204, 204]
 
 
-def test_an_ipv4_address_in_ipv6_clothes_is_the_same_pod():
+def test_an_ipv4_mapped_address_is_the_same_pod():
     assert progress_module._address("::ffff:10.0.0.7") == "10.0.0.7"
     assert progress_module._address("fd00::7") == "fd00::7"
     assert progress_module._address("") == ""

@@ -1,6 +1,5 @@
-"""One reconcile, with a decision that the test makes."""
+"""One reconcile, with a decision from the test."""
 
-import asyncio
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,15 +10,16 @@ from fusionrun import reconcile as reconcile_module
 from fusionrun.cluster.execute import Created
 from fusionrun.metrics import Metrics
 from fusionrun.reconcile import Reconciler
-from fusionrun.state.decision import Decision
-from fusionrun.state.live import Live, ObjectRef, Refusal
+from fusionrun.state.decide.decision import Decision
+from fusionrun.state.observe.live_objects import LiveObjects, Refusal
+from fusionrun.state.observe.object_ref import ObjectRef
 
 RUN = {"metadata": {"name": "tiny", "namespace": "demo", "uid": "u"}, "status": {}}
 JOB = {"kind": "Job", "metadata": {"name": "j"}}
 
 
-class Hands:
-    """Gatherer, board, executor and store in one: they record what is asked of them."""
+class Recorder:
+    """Gatherer, board and executor in one object, which records its calls."""
 
     def __init__(self, live, made=(), wait=0.0, refused=()):
         self.live, self.made, self.wait, self.did = live, list(made), wait, []
@@ -48,11 +48,8 @@ class Hands:
     async def settle(self, run, decision, now):
         self.did.append("settle")
 
-    def get(self, ref):
-        return RUN
 
-
-def reconcile(hands, tiny, monkeypatch, decision, woken_at=None):
+async def reconcile(recorder, tiny, monkeypatch, decision, woken_at=None):
     seen = []
 
     def decide(live, settings, now):
@@ -61,61 +58,61 @@ def reconcile(hands, tiny, monkeypatch, decision, woken_at=None):
 
     monkeypatch.setattr(reconcile_module, "decide", decide)
     metrics = Metrics(list)
-    reconciler = Reconciler("settings", hands, hands, hands, hands, metrics)
-    answer = asyncio.run(reconciler.reconcile(tiny, woken_at))
+    reconciler = Reconciler("settings", recorder, recorder, recorder, metrics)
+    answer = await reconciler.reconcile(tiny, woken_at)
     transitions = metrics.registry.get_sample_value("fusionrun_transition_seconds_count")
     return answer, seen, transitions
 
 
-def test_gather_decide_create_settle(tiny, monkeypatch):
-    hands = Hands(Live(RUN))
-    answer, seen, _ = reconcile(hands, tiny, monkeypatch, Decision(requeue_seconds=5.0))
-    assert hands.did == ["gather", "create", "settle"]
+async def test_gather_decide_create_settle(tiny, monkeypatch):
+    recorder = Recorder(LiveObjects(RUN))
+    answer, seen, _ = await reconcile(recorder, tiny, monkeypatch, Decision(requeue_seconds=5.0))
+    assert recorder.did == ["gather", "create", "settle"]
     assert answer == 5.0
     live, settings, now = seen[0]
-    assert (live, settings) == (hands.live, "settings")
+    assert (live, settings) == (recorder.live, "settings")
     assert abs((datetime.now(UTC) - now).total_seconds()) < 5
 
 
-def test_pods_that_a_decision_asks_for_are_listed_before_it_is_made_again(tiny, monkeypatch):
+async def test_pods_are_listed_before_the_decision_is_repeated(tiny, monkeypatch):
     job = ObjectRef("batch/v1", "Job", "demo", "j")
-    hands = Hands(Live(RUN))
-    answer, seen, _ = reconcile(hands, tiny, monkeypatch, Decision(list_pods=(job,), requeue_seconds=5.0))
-    assert hands.did == ["gather", "list j", "create", "settle"]
+    recorder = Recorder(LiveObjects(RUN))
+    answer, seen, _ = await reconcile(recorder, tiny, monkeypatch, Decision(list_pods=(job,), requeue_seconds=5.0))
+    assert recorder.did == ["gather", "list j", "create", "settle"]
     assert [live.pods_listed for live, _, _ in seen] == [frozenset(), {job}]
     assert answer == 5.0
 
 
-def test_what_is_refused_is_decided_on_again_and_the_rest_is_carried_out(tiny, monkeypatch):
+async def test_a_refusal_repeats_the_decision_and_the_rest_is_carried_out(tiny, monkeypatch):
     server, queue = (ObjectRef("apps/v1", "Deployment", "demo", name) for name in "ab")
     no = Refusal(403, "exceeded quota")
-    hands = Hands(Live(RUN), refused=[{server: no}, {queue: no}])
-    answer, seen, _ = reconcile(hands, tiny, monkeypatch, Decision(requeue_seconds=5.0))
-    assert hands.did == ["gather", "create", "create", "create", "settle"]
+    recorder = Recorder(LiveObjects(RUN), refused=[{server: no}, {queue: no}])
+    answer, seen, _ = await reconcile(recorder, tiny, monkeypatch, Decision(requeue_seconds=5.0))
+    assert recorder.did == ["gather", "create", "create", "create", "settle"]
     assert [live.refused for live, _, _ in seen] == [{}, {server: no}, {server: no, queue: no}]
     assert answer == 5.0
 
 
-def test_a_run_that_is_gone_is_left_alone(tiny, monkeypatch):
-    hands = Hands(None)
-    assert reconcile(hands, tiny, monkeypatch, Decision()) == (None, [], 0.0)
-    assert hands.did == ["gather"]
+async def test_nothing_happens_for_a_deleted_run(tiny, monkeypatch):
+    recorder = Recorder(None)
+    assert await reconcile(recorder, tiny, monkeypatch, Decision()) == (None, [], 0.0)
+    assert recorder.did == ["gather"]
 
 
-def test_what_was_made_is_looked_at_again_at_once(tiny, monkeypatch):
-    answer, _, transitions = reconcile(
-        Hands(Live(RUN), made=[JOB]), tiny, monkeypatch, Decision(requeue_seconds=60.0), time.monotonic()
+async def test_a_run_with_new_objects_is_reconciled_again_at_once(tiny, monkeypatch):
+    answer, _, transitions = await reconcile(
+        Recorder(LiveObjects(RUN), made=[JOB]), tiny, monkeypatch, Decision(requeue_seconds=60.0), time.monotonic()
     )
     assert answer == 0.0
     assert transitions == 1.0
 
 
 @pytest.mark.parametrize(("made", "woken_at"), [([JOB], None), ([], 1.0)])
-def test_only_a_watch_event_that_made_something_is_a_transition(tiny, monkeypatch, made, woken_at):
-    assert reconcile(Hands(Live(RUN), made=made), tiny, monkeypatch, Decision(), woken_at)[2] == 0.0
+async def test_only_a_watch_event_that_creates_an_object_is_a_transition(tiny, monkeypatch, made, woken_at):
+    assert (await reconcile(Recorder(LiveObjects(RUN), made=made), tiny, monkeypatch, Decision(), woken_at))[2] == 0.0
 
 
-def test_a_status_that_may_wait_is_not_written_now(tiny, monkeypatch):
-    hands = Hands(Live(RUN), wait=0.7)
-    assert reconcile(hands, tiny, monkeypatch, Decision())[0] == 0.7
-    assert hands.did == ["gather"]
+async def test_a_status_update_may_be_delayed(tiny, monkeypatch):
+    recorder = Recorder(LiveObjects(RUN), wait=0.7)
+    assert (await reconcile(recorder, tiny, monkeypatch, Decision()))[0] == 0.7
+    assert recorder.did == ["gather"]

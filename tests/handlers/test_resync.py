@@ -2,11 +2,13 @@ import asyncio
 
 import pytest
 
-from fusionrun.cluster.store import Store, is_finished, run_ref
+from fusionrun.cluster.store import Store
 from fusionrun.errors import ClusterError
 from fusionrun.handlers import resync as resync_module
 from fusionrun.handlers.resync import Resync
 from fusionrun.names import API_VERSION, KIND
+from fusionrun.state.observe.object_fields import is_finished
+from fusionrun.state.observe.object_ref import run_ref
 
 
 def run(name, finished=False):
@@ -19,16 +21,16 @@ def run(name, finished=False):
     }
 
 
-class Pokes:
+class Queue:
     def __init__(self):
-        self.poked = []
+        self.added = []
 
-    def poke(self, run):
-        self.poked.append(run.name)
+    def add(self, run):
+        self.added.append(run.name)
 
 
 def build(answers, interval=60.0):
-    store, pokes = Store(), Pokes()
+    store, queue = Store(), Queue()
     store.put(run("working"))
     store.put(run("done", finished=True))
     answers = iter(answers)
@@ -39,52 +41,44 @@ def build(answers, interval=60.0):
             raise answer
         return answer
 
-    return Resync(list_everything, store, pokes, interval), pokes
+    return Resync(list_everything, store, queue, interval), queue
 
 
-def test_a_finished_run_is_reconciled_at_the_start_and_when_there_is_news():
-    """At the start, since the time at which its objects are deleted is kept nowhere else."""
-    resync, pokes = build([set(), set(), {run_ref("demo", "done")}])
-    for poked in (["done", "working"], ["working"], ["done", "working"]):
-        pokes.poked.clear()
-        asyncio.run(resync.once())
-        assert sorted(pokes.poked) == poked
+async def test_a_finished_run_is_reconciled_at_the_start_and_after_a_change():
+    """At the start, since the time at which its objects expire is stored nowhere else."""
+    resync, queue = build([set(), set(), {run_ref("demo", "done")}])
+    for added in (["done", "working"], ["working"], ["done", "working"]):
+        queue.added.clear()
+        await resync.once()
+        assert sorted(queue.added) == added
 
 
-def test_it_is_ready_only_after_a_whole_list(monkeypatch, until):
+async def test_it_is_ready_only_after_a_complete_list(monkeypatch, until):
     monkeypatch.setattr(resync_module, "RETRY_SECONDS", 0.01)
     away = ClusterError("list", "Job", "*", 0, "connection refused")
-    resync, pokes = build([away, RuntimeError("a bug"), set()], interval=0.01)
-
-    async def go():
-        task = asyncio.create_task(resync.run())
-        await asyncio.sleep(0)
-        assert not resync.ready
-        await until(lambda: resync.ready)
-        task.cancel()
-
-    asyncio.run(go())
-    assert "working" in pokes.poked
+    resync, queue = build([away, RuntimeError("a bug"), set()], interval=0.01)
+    task = asyncio.create_task(resync.run())
+    await asyncio.sleep(0)
+    assert not resync.ready
+    await until(lambda: resync.ready)
+    task.cancel()
+    assert "working" in queue.added
 
 
-def test_a_resync_follows_a_broken_watch(monkeypatch, until):
+async def test_a_resync_follows_a_restarted_watch(monkeypatch, until):
     monkeypatch.setattr(resync_module, "SOON_SECONDS", 0.01)
-    resync, pokes = build([set(), {run_ref("demo", "done")}], interval=600.0)
-
-    async def go():
-        task = asyncio.create_task(resync.run())
-        await until(lambda: resync.ready)
-        pokes.poked.clear()
-        resync.soon()
-        await asyncio.sleep(0.05)
-        assert pokes.poked == [], "the watches have just begun"
-        monkeypatch.setattr(resync_module, "START_SECONDS", 0.0)
-        resync.soon()
-        resync.soon()
-        await until(lambda: "done" in pokes.poked)
-        task.cancel()
-
-    asyncio.run(go())
+    resync, queue = build([set(), {run_ref("demo", "done")}], interval=600.0)
+    task = asyncio.create_task(resync.run())
+    await until(lambda: resync.ready)
+    queue.added.clear()
+    resync.soon()
+    await asyncio.sleep(0.05)
+    assert queue.added == [], "the watches have only just started"
+    monkeypatch.setattr(resync_module, "START_SECONDS", 0.0)
+    resync.soon()
+    resync.soon()
+    await until(lambda: "done" in queue.added)
+    task.cancel()
 
 
 def test_a_resync_that_hangs_fails_the_probe(monkeypatch):
@@ -92,7 +86,7 @@ def test_a_resync_that_hangs_fails_the_probe(monkeypatch):
     assert resync.check() < 1
     now = resync_module.time.monotonic()
     monkeypatch.setattr(resync_module.time, "monotonic", lambda: now + 890)
-    assert resync.check() > 889, "between two resyncs all is well, and while one takes its time"
+    assert resync.check() > 889, "within the interval, and while a resync takes long"
     monkeypatch.setattr(resync_module.time, "monotonic", lambda: now + 910)
     with pytest.raises(TimeoutError, match="no resync for 91"):
         resync.check()

@@ -1,7 +1,12 @@
+from pathlib import Path
+
 import pytest
+import yaml
 
 from fusionrun.__main__ import load_settings, main
 from fusionrun.errors import SpecError
+
+VALUES = Path(__file__).parents[2] / "helm" / "fusionrun" / "values.yaml"
 
 IMAGES = "images: {data: d, serve: s, train: t, reward: r, sandbox: x}\n"
 
@@ -14,15 +19,18 @@ def write(tmp_path, text):
 
 def test_settings_are_read_from_a_file(tmp_path):
     settings = load_settings(
-        write(
-            tmp_path,
-            IMAGES + "namespaces: [a, b]\nserve_extra_args: [--enforce-eager]\nresync_seconds: 20\n",
-        )
+        write(tmp_path, IMAGES + "namespaces: [a, b]\nserve_extra_args: [--enforce-eager]\nresync_seconds: 20\n")
     )
     assert settings.images.serve == "s"
     assert settings.namespaces == ("a", "b")
     assert settings.serve_extra_args == ("--enforce-eager",)
     assert settings.resync_seconds == 20.0
+
+
+def test_the_charts_default_resources_are_those_that_the_reference_shows(tmp_path):
+    settings = load_settings(write(tmp_path, IMAGES))
+    values = yaml.safe_load(VALUES.read_text())["stages"]["defaultResources"]
+    assert values == {"requests": settings.default_requests, "limits": settings.default_limits}
 
 
 @pytest.mark.parametrize(
@@ -35,19 +43,19 @@ def test_settings_are_read_from_a_file(tmp_path):
         ("", "images"),
     ],
 )
-def test_a_wrong_setting_is_named(tmp_path, text, field):
+def test_an_invalid_setting_is_named(tmp_path, text, field):
     with pytest.raises(SpecError) as caught:
         load_settings(write(tmp_path, text))
     assert caught.value.field == field
 
 
-def test_a_file_that_is_not_there_or_not_yaml_is_named(tmp_path):
+def test_a_missing_or_invalid_file_is_named(tmp_path):
     with pytest.raises(SpecError, match="cannot be read"):
         load_settings(tmp_path / "absent.yaml")
     with pytest.raises(SpecError, match="cannot be read"):
         load_settings(write(tmp_path, "{"))
 
 
-def test_the_operator_does_not_start_with_wrong_settings(tmp_path, capsys):
+def test_the_operator_does_not_start_with_invalid_settings(tmp_path, capsys):
     assert main(["--settings", str(tmp_path / "absent.yaml")]) == 2
     assert "cannot be read" in capsys.readouterr().err

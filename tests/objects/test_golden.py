@@ -1,26 +1,32 @@
-"""What the samples render to, line by line. ``UPDATE_GOLDEN=1`` refreshes the files; review their diff."""
+"""The plan and the objects of the samples, line by line. ``UPDATE_GOLDEN=1`` rewrites the files; review the diff."""
 
 import json
 
 import pytest
 
-from support.golden import GOLDEN, compare, layout_of, objects_of, one_of_each_kind, plan_text, text_of
+from fusionrun.api.stage import StageKind
+from support.golden import GOLDEN, compare_folder, pinned_of, plan_text, texts_by_kind
 
-CASES = ["tiny", "llama-3-1-8b"]
+EVERY_KIND = {"run-objects", *StageKind}
+SHOWN = {
+    "tiny": EVERY_KIND - {StageKind.FETCH},
+    "llama-3-1-8b": {"fetch", "prepare", "serve", "score", "sft", "dpo"},
+}
+"""The files of each sample: tiny is complete, the other has the kinds with a different shape.
 
-
-@pytest.fixture(scope="module", params=CASES)
-def case(request):
-    """A sample's spec, as JSON since the pure rooms' tests know no YAML; tests/crd compares it with the sample."""
-    run = json.loads((GOLDEN / request.param / "run.json").read_text())
-    return request.param, layout_of(run["metadata"]["name"], run["spec"])
-
-
-def test_the_plan_of_a_sample(case):
-    name, layout = case
-    compare(GOLDEN / name / "plan.yaml", plan_text(layout))
+They differ by models and data sets of a hub, presets, GPUs, a reward model with remote code, and training on one node.
+"""
 
 
-def test_the_objects_of_a_sample_one_stage_of_each_kind(case):
-    name, layout = case
-    compare(GOLDEN / name / "objects.yaml", text_of(objects_of(layout, one_of_each_kind(layout))))
+@pytest.mark.parametrize("sample", SHOWN)
+def test_the_plan_and_the_objects_of_a_sample(sample):
+    """The sample is read as JSON, since these tests have no YAML library; tests/crd compares it with the manifest."""
+    run = json.loads((GOLDEN / sample / "run.json").read_text())
+    pinned = pinned_of(run["metadata"]["name"], run["spec"])
+    objects = texts_by_kind(pinned)
+    shown = {f"{kind}.yaml": objects[f"{kind}.yaml"] for kind in sorted(SHOWN[sample])}
+    compare_folder(GOLDEN / sample, {"plan.yaml": plan_text(pinned), **shown})
+
+
+def test_every_kind_has_a_golden_file():
+    assert set().union(*SHOWN.values()) == EVERY_KIND

@@ -1,4 +1,4 @@
-"""The plan's count of GPUs, by which the budget is kept, is what the pods really ask for."""
+"""The number of GPUs in the plan, which the budget limits, is the number that the pods request."""
 
 import json
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fusionrun.api.task import decode_task
-from support.golden import layout_of, objects_of
+from support.golden import objects_of, pinned_of
 from support.pod_security import containers, pod_specs
 from support.runs import make_spec
 
@@ -23,7 +23,7 @@ def spec_with_gpus() -> dict[str, Any]:
     return spec
 
 
-LAYOUT = layout_of("tiny", spec_with_gpus())
+PINNED = pinned_of("tiny", spec_with_gpus())
 
 
 def gpus_of(manifest: dict[str, Any]) -> int:
@@ -40,9 +40,9 @@ def gpus_of(manifest: dict[str, Any]) -> int:
     )
 
 
-@pytest.mark.parametrize("stage", LAYOUT.plan.stages, ids=lambda s: s.name)
-def test_a_stage_holds_as_many_gpus_as_the_plan_says(stage):
-    workload = objects_of(LAYOUT, [stage])[-1]
+@pytest.mark.parametrize("stage", PINNED.plan.stages, ids=lambda s: s.name)
+def test_the_pods_of_a_stage_request_the_gpus_of_the_plan(stage):
+    workload = objects_of(PINNED, [stage])[-1]
     assert gpus_of(workload) == stage.gpus
 
 
@@ -50,9 +50,9 @@ def gpus_of_a_pod(pod: dict[str, Any]) -> int:
     return sum(int(c["resources"].get("limits", {}).get("nvidia.com/gpu", 0)) for c in containers(pod))
 
 
-@pytest.mark.parametrize("stage", LAYOUT.plan.stages, ids=lambda s: s.name)
-def test_a_pod_knows_how_many_gpus_it_holds_and_has_the_runtime_class_of_gpus(stage):
-    objects = objects_of(LAYOUT, [stage])
+@pytest.mark.parametrize("stage", PINNED.plan.stages, ids=lambda s: s.name)
+def test_a_task_has_the_gpus_of_its_pod_and_the_pod_has_their_runtime_class(stage):
+    objects = objects_of(PINNED, [stage])
     tasks = [text for m in objects if m["kind"] == "ConfigMap" for text in m["data"].values()]
     for _, pod in (found for m in objects for found in pod_specs(m)):
         held = gpus_of_a_pod(pod)

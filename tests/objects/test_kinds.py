@@ -1,10 +1,11 @@
-"""One kind of object after another: what makes it right for its stage."""
+"""The objects of each kind of stage."""
 
 from typing import Any
 
 import pytest
 
 from fusionrun import names
+from fusionrun.api.pod import EXIT_SERVER_WEDGED, EXIT_USER_ERROR
 from fusionrun.api.sandbox import (
     JUDGE_OWN_BYTES,
     PROGRAM_FOLDER_BYTES,
@@ -16,18 +17,18 @@ from fusionrun.api.sandbox import (
     TESTS_MEMORY_BYTES,
 )
 from fusionrun.api.stage import StageKind
-from fusionrun.api.task import EXIT_SERVER_WEDGED, EXIT_USER_ERROR, decode_task
-from fusionrun.objects.job import stage_image
+from fusionrun.api.task import decode_task
 from fusionrun.objects.render import child_name, render
+from fusionrun.plan.kinds import kind_traits
 from fusionrun.settings import Images, Settings
-from support.golden import SETTINGS, layout_of
+from support.golden import SETTINGS, pinned_of
 from support.pod_security import containers
 from support.runs import CLAIM, called_reward, make_spec
 
 
 def objects(stage: str, attempt: int = 0, settings: Settings = SETTINGS, **changes: Any) -> dict[str, dict[str, Any]]:
-    layout = layout_of("tiny", make_spec(**changes))
-    return {m["kind"]: m for m in render(layout, layout.plan[stage], attempt, settings)}
+    pinned = pinned_of("tiny", make_spec(**changes))
+    return {m["kind"]: m for m in render(pinned, pinned.plan[stage], attempt, settings)}
 
 
 def pod_of(workload: dict[str, Any]) -> dict[str, Any]:
@@ -39,7 +40,7 @@ def pod_of(workload: dict[str, Any]) -> dict[str, Any]:
 # Jobs
 
 
-def test_a_users_error_ends_a_job_and_a_disruption_counts_for_nothing():
+def test_a_user_error_ends_a_job_and_a_disruption_is_ignored():
     job = objects("prepare/prompts", backoffLimit=5)["Job"]["spec"]
     assert job["backoffLimit"] == 5
     assert job["podReplacementPolicy"] == "Failed"
@@ -50,7 +51,7 @@ def test_a_users_error_ends_a_job_and_a_disruption_counts_for_nothing():
     assert pod_of(objects("prepare/prompts")["Job"])["restartPolicy"] == "Never"
 
 
-def test_a_wedged_server_ends_the_job_that_it_serves():
+def test_a_hung_server_ends_the_job_that_it_serves():
     def ending(stage, **changes):
         return objects(stage, **changes)["Job"]["spec"]["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"]
 
@@ -75,31 +76,31 @@ def test_a_plain_stage_is_a_plain_job():
     [("resolve", "data"), ("generate", "data"), ("score", "reward"), ("promote", "train"), ("serve", "serve")],
 )
 def test_a_kind_runs_in_its_image(kind, image):
-    assert stage_image(StageKind(kind), SETTINGS.images) == f"{image}:1"
+    assert kind_traits(StageKind(kind)).image(SETTINGS.images) == f"{image}:1"
 
 
 def test_every_kind_has_an_image():
-    assert all(stage_image(kind, SETTINGS.images) for kind in StageKind)
+    assert all(kind_traits(kind).image(SETTINGS.images) for kind in StageKind)
 
 
 def test_a_pod_reads_its_own_task():
     found = objects("generate/ada")
     task = decode_task(found["ConfigMap"]["data"]["task.json"])
     assert (task.stage, task.run, task.shards) == ("generate/ada", "tiny", 2)
-    server = child_name(layout := layout_of("tiny", make_spec()), layout.plan["serve/ada"], 0)
+    server = child_name(pinned := pinned_of("tiny", make_spec()), pinned.plan["serve/ada"], 0)
     assert task.parameters.base_url == f"http://{server}.lab.svc:8000/v1"
     mounts = pod_of(found["Job"])["containers"][0]["volumeMounts"]
     assert {"name": "task", "mountPath": "/etc/fusionrun", "readOnly": True} in mounts
 
 
-def test_a_pod_tells_its_uid_and_where_to_push_progress():
+def test_a_container_has_its_pod_uid_and_the_progress_url():
     (container,) = pod_of(objects("generate/ada")["Job"])["containers"]
     environment = {e["name"]: e for e in container["env"]}
     assert environment["FUSIONRUN_POD_UID"]["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.uid"
     assert environment["FUSIONRUN_PROGRESS_URL"]["value"] == SETTINGS.progress_url
 
 
-def test_resources_are_the_specs_or_the_operators():
+def test_resources_are_those_of_the_spec_or_the_defaults_of_the_operator():
     given = {"requests": {"cpu": "2"}, "limits": {"nvidia.com/gpu": 1}}
     reward = {**make_spec()["rewardModel"], "resources": given}
     assert pod_of(objects("score/ada", rewardModel=reward)["Job"])["containers"][0]["resources"] == given
@@ -113,13 +114,13 @@ DATA_STAGES = [
 
 
 @pytest.mark.parametrize("stage", DATA_STAGES)
-def test_what_works_on_data_takes_what_the_run_gives_such_stages(stage):
+def test_data_stages_have_the_resources_of_data_stages(stage):
     given = {"limits": {"memory": "32Gi"}}
     changes = {"publish": {"uri": f"pvc://{CLAIM}/out"}, "dataStages": {"resources": given}}
     assert pod_of(objects(stage, **changes)["Job"])["containers"][0]["resources"] == given
 
 
-def test_what_runs_a_model_or_programs_takes_nothing_of_the_data_stages():
+def test_other_stages_do_not_have_the_resources_of_data_stages():
     given = {"dataStages": {"resources": {"limits": {"memory": "32Gi"}}}}
     for stage in ("score/ada", "promote", "verify/ada.coding"):
         found = [c["resources"]["limits"]["memory"] for c in containers(pod_of(objects(stage, **given)["Job"]))]
@@ -129,7 +130,7 @@ def test_what_runs_a_model_or_programs_takes_nothing_of_the_data_stages():
     }
 
 
-def test_a_called_reward_model_needs_neither_torch_nor_a_gpu():
+def test_score_with_an_endpoint_needs_neither_torch_nor_a_gpu():
     reward = called_reward(apiKeySecretRef={"name": "judge", "key": "token"})
     pod = pod_of(objects("score/ada", rewardModel=reward)["Job"])
     (container,) = pod["containers"]
@@ -143,7 +144,7 @@ def test_a_called_reward_model_needs_neither_torch_nor_a_gpu():
     ]
 
 
-def test_pull_secrets_and_policy_are_the_operators():
+def test_pull_secrets_and_policy_are_settings_of_the_operator():
     images = Images("d", "s", "t", "r", "x", pull_policy="Always", pull_secrets=("registry",))
     pod = pod_of(objects("construct", settings=Settings(images=images))["Job"])
     assert pod["imagePullSecrets"] == [{"name": "registry"}]
@@ -155,7 +156,7 @@ def test_pull_secrets_and_policy_are_the_operators():
 # Training
 
 
-def test_training_is_a_master_and_workers_that_are_never_restarted_one_by_one():
+def test_training_has_a_master_and_workers_that_are_never_restarted():
     job = objects("sft", training={"nodes": 3, "processesPerNode": 4})["PyTorchJob"]["spec"]
     assert job["nprocPerNode"] == "4"
     replicas = job["pytorchReplicaSpecs"]
@@ -200,7 +201,7 @@ def serve(**served: Any) -> dict[str, dict[str, Any]]:
     return objects("serve/ada", sources=sources)
 
 
-def test_a_server_leaves_no_sampling_parameter_to_the_models_own_file():
+def test_a_server_ignores_the_generation_config_of_the_model():
     (container,) = pod_of(serve()["Deployment"])["containers"]
     command = container["command"]
     assert command[:3] == ["vllm", "serve", "/data/models/ada"]
@@ -220,13 +221,13 @@ def test_a_servers_arguments_come_after_the_operators():
     assert {"name": "B", "value": "2"} in container["env"]
 
 
-def test_trusted_code_is_asked_for_by_the_spec_alone():
+def test_remote_code_is_trusted_only_if_the_spec_says_so():
     model = {"uri": "hf://org/odd", "revision": "a" * 40, "trustRemoteCode": True}
     (container,) = pod_of(serve(model=model)["Deployment"])["containers"]
     assert "--trust-remote-code" in container["command"]
 
 
-def test_a_server_may_take_its_time_to_start_but_no_longer():
+def test_the_startup_probe_limits_the_start_of_a_server():
     deployment = serve(startupTimeoutSeconds=600)["Deployment"]
     (container,) = pod_of(deployment)["containers"]
     probe = container["startupProbe"]
@@ -234,7 +235,7 @@ def test_a_server_may_take_its_time_to_start_but_no_longer():
     assert probe["failureThreshold"] * probe["periodSeconds"] == 600
 
 
-def test_a_server_may_wait_for_its_node_and_its_image_as_long_as_it_must():
+def test_a_deployment_has_no_progress_deadline():
     assert serve()["Deployment"]["spec"]["progressDeadlineSeconds"] == 2**31 - 1  # Kubernetes' word for none
 
 
@@ -243,7 +244,7 @@ def test_a_server_cannot_write_to_the_volume():
     assert next(m for m in mounts if m["name"] == "data")["readOnly"] is True
 
 
-def test_a_service_finds_the_pods_of_its_server_alone():
+def test_a_service_selects_only_the_pods_of_its_server():
     found = serve(replicas=3)
     assert found["Deployment"]["spec"]["replicas"] == 3
     selector = found["Service"]["spec"]["selector"]
@@ -254,7 +255,7 @@ def test_a_service_finds_the_pods_of_its_server_alone():
     assert found["Service"]["metadata"]["name"] == found["Deployment"]["metadata"]["name"]
 
 
-# A model's own code
+# Code of a model
 
 TRUSTED = {"uri": "hf://org/odd", "revision": "a" * 40, "trustRemoteCode": True}
 
@@ -263,7 +264,7 @@ def trusting_score() -> dict[str, dict[str, Any]]:
     return objects("score/ada", rewardModel=make_spec()["rewardModel"] | {"model": TRUSTED})
 
 
-def test_foreign_code_reaches_nobody_and_is_reached_by_its_run_alone():
+def test_pods_with_remote_code_have_no_egress_and_ingress_from_the_run_only():
     for found in (trusting_score(), serve(model=TRUSTED)):
         workload = found.get("Job") or found["Deployment"]
         policy = found["NetworkPolicy"]["spec"]
@@ -283,7 +284,7 @@ def test_foreign_code_reaches_nobody_and_is_reached_by_its_run_alone():
             assert not policy["podSelector"]["matchLabels"].items() <= manifest["metadata"]["labels"].items()
 
 
-def test_foreign_code_that_scores_writes_to_one_directory_of_its_own():
+def test_score_with_remote_code_can_write_only_to_its_artifact():
     found = trusting_score()
     task = decode_task(found["ConfigMap"]["data"]["task.json"])
     (container,) = pod_of(found["Job"])["containers"]
@@ -303,12 +304,12 @@ def sandbox() -> dict[str, dict[str, Any]]:
     return objects("verify/ada.coding", scheduling={"sandboxRuntimeClassName": "isolated"})
 
 
-def test_only_coding_is_judged_in_the_sandbox(sandbox):
+def test_only_coding_is_verified_in_the_sandbox(sandbox):
     assert set(sandbox) == {"NetworkPolicy", "ConfigMap", "Job"}
     assert "NetworkPolicy" not in objects("verify/ada.mathematics")
 
 
-def test_the_judge_sees_its_input_read_only_and_one_directory_of_its_own(sandbox):
+def test_the_judge_mounts_its_input_read_only_and_its_artifact(sandbox):
     pod = pod_of(sandbox["Job"])
     (judge,) = pod["containers"]
     task = decode_task(sandbox["ConfigMap"]["data"]["task.json"])
@@ -320,7 +321,7 @@ def test_the_judge_sees_its_input_read_only_and_one_directory_of_its_own(sandbox
     assert all(m["mountPath"] == f"/data/{m['subPath']}" for m in data)
 
 
-def test_the_runner_sees_no_volume_of_the_run_and_is_another_user(sandbox):
+def test_the_runner_mounts_no_volume_of_the_run_and_has_another_uid(sandbox):
     pod = pod_of(sandbox["Job"])
     (runner,) = pod["initContainers"]
     assert runner["restartPolicy"] == "Always"
@@ -333,14 +334,14 @@ def test_the_runner_sees_no_volume_of_the_run_and_is_another_user(sandbox):
     assert shared == {"socket"}
 
 
-def test_the_sandbox_is_bounded_in_memory_processor_and_disk(sandbox):
+def test_the_sandbox_has_limits_of_memory_cpu_and_disk(sandbox):
     pod = pod_of(sandbox["Job"])
     assert {"cpu", "memory", "ephemeral-storage"} <= set(pod["initContainers"][0]["resources"]["limits"])
     assert all("memory" in c["resources"]["limits"] for c in containers(pod))
     assert all(v["emptyDir"].get("sizeLimit") for v in pod["volumes"] if "emptyDir" in v)
 
 
-def test_each_program_has_a_folder_of_its_own_that_ends_with_the_pod(sandbox):
+def test_each_program_has_a_folder_in_memory(sandbox):
     pod = pod_of(sandbox["Job"])
     (runner,) = pod["initContainers"]
     folders = [m["mountPath"] for m in runner["volumeMounts"] if m["name"].startswith("program-")]
@@ -349,7 +350,7 @@ def test_each_program_has_a_folder_of_its_own_that_ends_with_the_pod(sandbox):
     assert all(v["emptyDir"]["medium"] == "Memory" for v in pod["volumes"] if v["name"].startswith("program-"))
 
 
-def test_as_many_programs_run_at_once_as_the_runner_has_room_for(sandbox):
+def test_the_sandbox_has_memory_and_cpus_for_all_programs_at_once(sandbox):
     pod = pod_of(sandbox["Job"])
     (runner,), (judge,) = pod["initContainers"], pod["containers"]
     environment = {e["name"]: e.get("value") for e in judge["env"]}
@@ -360,13 +361,13 @@ def test_as_many_programs_run_at_once_as_the_runner_has_room_for(sandbox):
     assert int(runner["resources"]["limits"]["cpu"]) >= at_once
 
 
-def test_the_judge_is_told_the_runtime_class_and_nothing_where_there_is_none(sandbox):
-    def told(job):
+def test_the_judge_gets_the_runtime_class_if_there_is_one(sandbox):
+    def runtime_classes(job):
         (judge,) = pod_of(job)["containers"]
         return [e["value"] for e in judge["env"] if e["name"] == RUNTIME_CLASS_ENV]
 
-    assert told(sandbox["Job"]) == ["isolated"]
-    assert told(objects("verify/ada.coding", scheduling={})["Job"]) == []
+    assert runtime_classes(sandbox["Job"]) == ["isolated"]
+    assert runtime_classes(objects("verify/ada.coding", scheduling={})["Job"]) == []
 
 
 def test_the_sandbox_has_no_network(sandbox):
@@ -379,6 +380,6 @@ def test_the_sandbox_has_no_network(sandbox):
     assert policy["podSelector"]["matchLabels"].items() <= labels.items()
 
 
-def test_no_other_pod_is_cut_off_by_the_sandboxs_policy(sandbox):
+def test_the_policy_of_the_sandbox_selects_no_other_pod(sandbox):
     labels = objects("generate/ada")["Job"]["spec"]["template"]["metadata"]["labels"]
     assert not sandbox["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"].items() <= labels.items()

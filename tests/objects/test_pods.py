@@ -1,4 +1,4 @@
-"""Every pod of every stage: restricted, without a token, with secrets by reference alone."""
+"""All pods of all stages: restricted, without a service account token, with secrets only by reference."""
 
 import json
 from itertools import pairwise
@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from fusionrun import names
 from fusionrun.api.stage import StageKind
 from fusionrun.objects import meta
-from fusionrun.plan.layout import Layout
-from fusionrun.plan.stages import REPORTING
-from support.golden import SETTINGS, UID, layout_of, objects_of
+from fusionrun.plan.pinned import PinnedPlan
+from support.golden import SETTINGS, UID, objects_of, pinned_of
 from support.pod_security import containers, pod_specs, violations
 from support.properties import quick
 from support.runs import CLAIM, make_spec
@@ -22,7 +21,7 @@ GPU = {"limits": {"nvidia.com/gpu": 2, "memory": "8Gi"}}
 
 
 def full_spec(**changes: Any) -> dict[str, Any]:
-    """Make a spec that asks for everything a pod can have."""
+    """Return a spec that sets everything that a pod can have."""
     ada, bob = make_spec()["sources"]
     ada["served"] |= {"resources": GPU, "extraArgs": ["--enforce-eager"]}
     endpoint = {"url": "https://far/v1", "model": "m", "apiKeySecretRef": {"name": "far-key", "key": "api"}}
@@ -43,8 +42,8 @@ def full_spec(**changes: Any) -> dict[str, Any]:
     )
 
 
-LAYOUT = layout_of("tiny", full_spec())
-OBJECTS = objects_of(LAYOUT)
+PINNED = pinned_of("tiny", full_spec())
+OBJECTS = objects_of(PINNED)
 WORKLOADS = [m for m in OBJECTS if list(pod_specs(m))]
 PODS = [(m["metadata"]["labels"][names.LABEL_STAGE], meta_, pod) for m in WORKLOADS for meta_, pod in pod_specs(m)]
 
@@ -70,7 +69,7 @@ def test_a_pod_has_no_token_of_the_api_server():
         assert not [v for v in pod["volumes"] if "projected" in v or "secret" in v], stage
 
 
-def test_a_container_writes_to_volumes_alone_and_is_one_user():
+def test_a_container_writes_only_to_volumes_and_runs_as_one_user():
     for stage, _, pod in PODS:
         for container in containers(pod):
             assert container["securityContext"]["readOnlyRootFilesystem"] is True, stage
@@ -82,21 +81,21 @@ def test_a_container_writes_to_volumes_alone_and_is_one_user():
         assert {m["name"] for c in containers(pod) for m in c["volumeMounts"]} == set(volumes), stage
 
 
-def test_a_pod_carries_the_labels_it_is_found_by():
+def test_a_pod_has_the_labels_that_the_operator_selects():
     for stage, metadata, _ in PODS:
         assert metadata["labels"][names.LABEL_RUN] == "tiny", stage
         assert metadata["labels"][names.LABEL_STAGE] == stage
         assert metadata["labels"][names.LABEL_COMPONENT] in set(StageKind), stage
 
 
-def test_a_pod_goes_where_the_run_says():
+def test_a_pod_has_the_scheduling_of_the_run():
     for stage, _, pod in PODS:
         assert pod["priorityClassName"] == "low", stage
         assert pod["nodeSelector"] == {"gpu": "yes"}, stage
         assert pod["tolerations"] == [{"key": "gpu", "operator": "Exists"}], stage
 
 
-def test_only_what_needs_a_hub_has_its_token_and_all_else_is_offline():
+def test_only_stages_with_hub_access_have_a_token_and_the_others_are_offline():
     for stage, metadata, pod in PODS:
         kind = metadata["labels"][names.LABEL_COMPONENT]
         for container in containers(pod):
@@ -109,17 +108,17 @@ def test_only_what_needs_a_hub_has_its_token_and_all_else_is_offline():
                 assert environment["HF_HUB_OFFLINE"]["value"] == "1", stage
 
 
-def test_a_secret_is_never_more_than_a_reference():
+def test_a_secret_is_only_referenced():
     referring = json.dumps([p for _, _, p in PODS]).count("secretKeyRef")
     assert referring == 3  # resolve and fetch/target the hub's, generate/far the endpoint's
     keys = [e for _, _, p in PODS for c in containers(p) for e in c.get("env", []) if "KEY" in e["name"]]
     assert [k["valueFrom"] for k in keys] == [{"secretKeyRef": {"name": "far-key", "key": "api"}}]
 
 
-def variables_of(layout: Layout) -> dict[str, dict[str, Any]]:
-    """Return what each stage's program has in its environment by reference, by name."""
+def variables_of(pinned: PinnedPlan) -> dict[str, dict[str, Any]]:
+    """Return by stage the environment variables that refer to a Secret."""
     found: dict[str, dict[str, Any]] = {}
-    for manifest in objects_of(layout):
+    for manifest in objects_of(pinned):
         for metadata, pod in pod_specs(manifest):
             environment = [e for c in containers(pod) for e in c.get("env", [])]
             secret = {e["name"]: e["valueFrom"]["secretKeyRef"] for e in environment if "secretKeyRef" in str(e)}
@@ -127,10 +126,10 @@ def variables_of(layout: Layout) -> dict[str, dict[str, Any]]:
     return found
 
 
-def test_who_reads_has_the_keys_to_read_and_who_publishes_those_to_write():
+def test_stages_that_read_have_the_read_keys_and_publish_has_the_write_keys():
     spec = full_spec(s3={"secretRef": {"name": "reader"}})
     spec["publish"] = {"uri": "s3://models/out", "s3SecretRef": {"name": "writer"}}
-    found = variables_of(layout_of("tiny", spec))
+    found = variables_of(pinned_of("tiny", spec))
     aws = {*meta.S3_KEYS, *meta.S3_MORE_KEYS}
     holders = {stage: values for stage, values in found.items() if aws & set(values)}
     assert {stage: {v["name"] for k, v in values.items() if k in aws} for stage, values in holders.items()} == {
@@ -142,11 +141,11 @@ def test_who_reads_has_the_keys_to_read_and_who_publishes_those_to_write():
     assert set(holders["publish"]) == aws
 
 
-def test_who_publishes_to_a_hub_has_a_token_of_its_own():
+def test_publish_has_another_hub_token():
     spec = full_spec()
     writer = {"name": "writer", "key": "token"}
     spec["publish"] = {"uri": "hf://org/fused", "tokenSecretRef": writer}
-    found = variables_of(layout_of("tiny", spec))
+    found = variables_of(pinned_of("tiny", spec))
     assert found["publish"] == {"HF_TOKEN": writer}
     assert {stage for stage, values in found.items() if values.get("HF_TOKEN") == SECRET} == {"resolve", "fetch.target"}
 
@@ -163,20 +162,20 @@ def test_an_object_belongs_to_its_run():
         assert len(metadata["name"]) <= 63, metadata
 
 
-def test_every_name_is_given_once_but_the_one_network_policy():
+def test_object_names_are_unique_except_for_the_shared_network_policy():
     keys = [(m["kind"], m["metadata"]["name"]) for m in OBJECTS if m["kind"] != "NetworkPolicy"]
     assert len(set(keys)) == len(keys)
     assert len({m["metadata"]["name"] for m in OBJECTS if m["kind"] == "NetworkPolicy"}) == 1
 
 
-def test_every_workload_stands_in_kueues_queue_and_is_never_suspended_by_us():
+def test_every_workload_has_the_queue_label_and_suspend_is_never_set():
     for manifest in WORKLOADS:
         assert manifest["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team"
         assert "suspend" not in manifest["spec"]
         assert "suspend" not in manifest["spec"].get("runPolicy", {})
 
 
-def test_a_config_map_is_frozen_and_comes_before_the_object_that_reads_it():
+def test_a_config_map_is_immutable_and_comes_before_the_object_that_reads_it():
     for earlier, later in pairwise(OBJECTS):
         if earlier["kind"] == "ConfigMap":
             assert earlier["immutable"] is True
@@ -185,8 +184,8 @@ def test_a_config_map_is_frozen_and_comes_before_the_object_that_reads_it():
             assert {"name": "task", "configMap": {"name": earlier["metadata"]["name"]}} in volumes
 
 
-def test_what_runs_again_for_its_numbers_is_cheap():
-    assert not [s.name for s in LAYOUT.plan.stages if s.kind in REPORTING and s.gpus]
+def test_stages_with_a_report_hold_no_gpus():
+    assert not [s.name for s in PINNED.plan.stages if s.traits.report and s.gpus]
 
 
 run_names = st.from_regex(r"[a-z0-9]([-a-z0-9.]{0,48}[a-z0-9])?", fullmatch=True)
@@ -194,17 +193,17 @@ run_names = st.from_regex(r"[a-z0-9]([-a-z0-9.]{0,48}[a-z0-9])?", fullmatch=True
 
 @quick
 @given(run_names, st.integers(0, 3), st.integers(1, 4), st.integers(1, 9), st.booleans())
-def test_whatever_a_run_is_called_and_asks_its_pods_are_restricted(name, backoff, nodes, shards, coding):
+def test_pods_are_restricted_for_any_name_and_settings(name, backoff, nodes, shards, coding):
     datasets = make_spec()["datasets"][: 2 if coding else 1]
     spec = make_spec(backoffLimit=backoff, training={"nodes": nodes}, generation={"shards": shards}, datasets=datasets)
-    for manifest in objects_of(layout_of(name, spec)):
+    for manifest in objects_of(pinned_of(name, spec)):
         assert len(manifest["metadata"]["name"]) <= 63
         for _, pod in pod_specs(manifest):
             assert violations(pod) == []
             assert pod["automountServiceAccountToken"] is False
 
 
-def test_the_check_itself_sees_what_is_forbidden():
+def test_the_check_of_the_restricted_standard_detects_violations():
     _, _, pod = PODS[0]
     assert violations(pod | {"hostNetwork": True})
     assert violations(pod | {"volumes": [{"name": "host", "hostPath": {"path": "/"}}]})

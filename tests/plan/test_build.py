@@ -1,15 +1,16 @@
-"""The plan of a run: which stages there are, in which order, and what each reads."""
+"""The plan of a run: its stages, their order, and the inputs of each."""
 
 import pytest
 
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.errors import PlanError
-from fusionrun.plan.build import build_plan, gpu_count
+from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill
+from fusionrun.plan.gpus import gpu_count
 from fusionrun.plan.graph import check_order
 from fusionrun.plan.references import dataset_columns, dataset_uri
-from fusionrun.plan.stages import VERSIONS, Plan, Stage
+from fusionrun.plan.stages import Plan, Stage
 from support.runs import CLAIM, called_reward, make_spec
 
 STAGES = [
@@ -61,7 +62,7 @@ def test_the_small_runs_stages_in_their_order():
     assert names_of(plan_of()) == STAGES
 
 
-def test_publish_comes_last_and_only_when_it_is_asked_for():
+def test_publish_is_last_and_only_if_the_spec_requests_it():
     plan = plan_of(publish={"uri": f"pvc://{CLAIM}/out"})
     assert names_of(plan) == [*STAGES, "publish"]
     assert plan["publish"].inputs == ("promote", "construct")
@@ -98,7 +99,7 @@ def test_a_stage_reads(stage, inputs):
     assert list(plan_of()[stage].inputs) == inputs
 
 
-def test_construction_reads_everything_that_was_judged():
+def test_construction_reads_all_judged_responses():
     assert set(plan_of()["construct"].inputs) == {
         "prepare/prompts", "generate/ada", "generate/bob", "score/ada", "score/bob",
         "verify/ada.mathematics", "verify/ada.coding", "verify/bob.mathematics", "verify/bob.coding",
@@ -114,7 +115,7 @@ def test_a_generation_names_its_server_and_an_endpoint_has_none():
     assert "serve/far" not in names_of(plan)
 
 
-def test_responses_that_a_data_set_holds_are_judged_but_not_generated():
+def test_responses_from_a_data_set_are_judged_but_not_generated():
     math, code = make_spec()["datasets"]
     math |= {"sources": ["ada", "bob", "kept"], "responsesColumns": {"kept": "solution"}}
     sources = [*make_spec()["sources"], {"name": "kept", "type": "Dataset"}]
@@ -125,8 +126,8 @@ def test_responses_that_a_data_set_holds_are_judged_but_not_generated():
     assert plan["score/kept"].inputs == ("prepare/prompts",)
 
 
-def test_held_responses_are_judged_in_every_data_set_that_may_own_their_prompt():
-    """gsm's prompts are gsm's, also with the solutions that omi brings for them; what comes after omi is nobody's."""
+def test_responses_from_a_data_set_are_judged_for_every_data_set_that_may_keep_their_prompt():
+    """gsm keeps a prompt that omi repeats, with the solutions of omi. Data sets after omi keep none of its prompts."""
     math = make_spec()["datasets"][0] | {"sources": ["ada", "bob"]}
     omi = math | {"name": "omi", "sources": ["ada", "bob", "kept"], "responsesColumns": {"kept": "solution"}}
     code = make_spec()["datasets"][1] | {"sources": ["ada"]}
@@ -138,7 +139,7 @@ def test_held_responses_are_judged_in_every_data_set_that_may_own_their_prompt()
     assert "verify/kept.mathematics" in plan["construct"].inputs
 
 
-def test_reference_solutions_are_checked_before_a_source_is_asked():
+def test_reference_solutions_are_checked_before_generation():
     math, code = make_spec()["datasets"]
     code["columns"] |= {"solution": "completion"}
     plan = plan_of(datasets=[math, code])
@@ -151,7 +152,7 @@ def test_reference_solutions_are_checked_before_a_source_is_asked():
     assert {r.field: r for r in plan.references}["datasets[code]"].columns == ["prompt", "tests", "completion"]
 
 
-def test_only_models_on_a_hub_are_fetched_and_each_once():
+def test_only_models_on_a_hub_are_fetched_each_once():
     sources = [{"name": n, "served": {"model": hub("big")}} for n in ("ada", "bob")]
     plan = plan_of(sources=sources, target={"family": "Llama3", "model": hub("small")})
     fetches = [s.name for s in plan.stages if s.kind is StageKind.FETCH]
@@ -178,7 +179,7 @@ def test_references_name_the_fields_and_columns_that_resolve_checks():
     assert references["evaluation.benchmarks[code-test]"].split == "test"
 
 
-def test_a_preset_brings_its_place_and_its_columns():
+def test_a_preset_provides_its_uri_and_its_columns():
     spec = FusionRunSpec.model_validate(
         make_spec(datasets=[{"name": "math", "preset": "OpenMathInstruct-2", "task": "Mathematics"}])
     )
@@ -211,25 +212,21 @@ def test_shards_of_generation_verification_and_scoring_agree():
     assert {shards for n, shards in sharded.items() if "eval-" in n} == {1}
 
 
-def test_every_kind_of_stage_has_a_version():
-    assert set(VERSIONS) == set(StageKind)
-
-
 @pytest.mark.parametrize(
     ("stages", "message"),
     [
-        ([Stage("a", StageKind.SFT, after=("b",)), Stage("b", StageKind.SFT)], "'a' needs"),
-        ([Stage("resolve", StageKind.RESOLVE), Stage("resolve", StageKind.RESOLVE)], "stands twice"),
-        ([Stage("resolve", StageKind.RESOLVE), Stage("a", StageKind.GENERATE, server="serve/a")], "needs 'serve/a'"),
+        ([Stage(StageKind.SFT, after=("dpo",)), Stage(StageKind.DPO)], "'sft' needs"),
+        ([Stage(StageKind.RESOLVE), Stage(StageKind.RESOLVE)], "planned twice"),
+        ([Stage(StageKind.RESOLVE), Stage(StageKind.SFT, server="serve/a")], "needs 'serve/a'"),
     ],
     ids=["later", "twice", "server"],
 )
-def test_a_plan_that_contradicts_itself_is_our_bug(stages, message):
+def test_an_inconsistent_plan_is_an_error(stages, message):
     with pytest.raises(PlanError, match=message):
         check_order(stages)
 
 
-def test_asking_for_a_stage_that_is_not_there_is_our_bug():
+def test_an_unknown_stage_is_an_error():
     with pytest.raises(PlanError, match="no stage 'distil'"):
         plan_of()["distil"]
 

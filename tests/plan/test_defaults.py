@@ -1,4 +1,4 @@
-"""Every field left out is filled with the recipe's number, and none that was given is touched."""
+"""Omitted fields get their defaults, and fields that are set are kept."""
 
 import json
 
@@ -24,19 +24,13 @@ def target(family: str) -> dict:
 
 
 @pytest.mark.parametrize("family", Family, ids=str)
-def test_training_is_the_familys(family):
-    training = filled(target=target(family)).training
-    numbers = recipe.TRAINING[family]
-    assert training.sft.learning_rate == numbers.sft_learning_rate
-    assert training.dpo.learning_rate == numbers.dpo_learning_rate
-    assert training.dpo.beta == numbers.beta
-    assert training.dpo.length_normalized is numbers.length_normalized
-    assert (training.sft.epochs, training.dpo.epochs) == (3, 1)
-    assert (training.sft.global_batch_size, training.dpo.global_batch_size) == (128, 128)
-    assert (training.sft.save_steps, training.dpo.save_steps) == (None, 100)
+def test_training_has_the_hyperparameters_of_the_family(family):
+    training = filled(target=target(family), training={}).training
+    assert training.sft == recipe.TRAINING[family].sft
+    assert training.dpo == recipe.TRAINING[family].dpo
 
 
-def test_what_was_given_stays():
+def test_fields_that_are_set_are_kept():
     given = {"sft": {"learningRate": 1e-3}, "dpo": {"beta": 0.5, "lengthNormalized": False, "epochs": 2}}
     training = filled(training=given).training
     assert training.sft.learning_rate == 1e-3
@@ -44,7 +38,7 @@ def test_what_was_given_stays():
     assert training.dpo.learning_rate == 8e-7
 
 
-def test_a_sampling_given_in_part_is_filled_by_the_models_family():
+def test_sampling_that_is_set_in_part_is_completed_by_the_models_name():
     qwen = {"name": "qwen", "served": {"model": {"uri": "hf://Qwen/Qwen2.5-72B-Instruct"}}}
     sources = [{**qwen, "sampling": {"temperature": 0.1}}]
     datasets = make_spec()["datasets"]
@@ -53,12 +47,12 @@ def test_a_sampling_given_in_part_is_filled_by_the_models_family():
     assert spec.sources[0].sampling == wanted
 
 
-def test_an_endpoints_sampling_goes_by_its_models_name():
+def test_the_sampling_of_an_endpoint_depends_on_its_models_name():
     sources = [{"name": "far", "type": "Endpoint", "endpoint": {"url": "http://far/v1", "model": "Qwen2.5-72B"}}]
     assert filled(sources=sources).sources[0].sampling == recipe.QWEN_SAMPLING
 
 
-def test_a_data_set_is_answered_by_all_but_sources_that_are_data_sets():
+def test_sources_of_a_data_set_default_to_all_except_those_of_type_dataset():
     sources = [*make_spec()["sources"], {"name": "kept", "type": "Dataset"}]
     spec = filled(sources=sources)
     assert [d.sources for d in spec.datasets] == [["ada", "bob"], ["ada", "bob"]]
@@ -66,13 +60,13 @@ def test_a_data_set_is_answered_by_all_but_sources_that_are_data_sets():
     assert spec.sources[2].sampling is None
 
 
-def test_sft_only_takes_one_response_of_the_first_source():
+def test_sft_only_has_one_response_of_the_first_source():
     zh = {"name": "zh", "uri": f"pvc://{CLAIM}/zh.jsonl", "task": "SftOnly"}
     dataset = filled(datasets=[zh]).datasets[0]
     assert (dataset.sources, dataset.samples_per_prompt) == (["ada"], 1)
 
 
-def test_construction_and_evaluation_are_filled():
+def test_construction_and_evaluation_have_defaults():
     spec = filled(construction={}, evaluation={})
     assert spec.construction.reward_margin == recipe.REWARD_MARGIN
     assert spec.construction.sft_fraction == 0.4
@@ -80,7 +74,7 @@ def test_construction_and_evaluation_are_filled():
     assert spec.evaluation.server is not None
 
 
-def test_the_recipes_reward_model_is_put_to_a_test_of_its_own_scale():
+def test_armorm_has_a_built_in_calibration():
     armorm = {"model": {"uri": recipe.ARMORM_URI, "revision": "a" * 40, "trustRemoteCode": True}}
     calibration = filled(rewardModel=armorm).reward_model.calibration
     assert calibration == recipe.ARMORM_CALIBRATION
@@ -91,7 +85,7 @@ def test_the_recipes_reward_model_is_put_to_a_test_of_its_own_scale():
     assert filled(rewardModel={"model": {"uri": f"pvc://{CLAIM}/other"}}).reward_model.calibration is None
 
 
-def test_filling_twice_is_filling_once():
+def test_filling_twice_changes_nothing():
     spec = filled(rewardModel={"model": {"uri": recipe.ARMORM_URI}})
     assert fill(spec) == spec
     spec = filled()
@@ -119,7 +113,7 @@ SOURCES = [
         ("alpaca_gpt4_zh", "SftOnly", ["qwen"], {}),
     ],
 )
-def test_a_preset_is_answered_by_the_recipes_sources_where_the_run_has_them(preset, task, sources, responses):
+def test_sources_of_a_preset_default_to_the_recipes_if_the_run_has_them(preset, task, sources, responses):
     (dataset,) = filled(sources=SOURCES, datasets=[{"name": "d", "preset": preset, "task": task}]).datasets
     assert (dataset.sources, dataset.responses_columns) == (sources, responses)
     (dataset,) = filled(datasets=[{"name": "d", "preset": preset, "task": task}]).datasets
@@ -156,7 +150,7 @@ def general(**bounds) -> dict:
     ],
     ids=["preset", "asks for less", "keeps less", "keeps more", "both", "own data", "own data, bounded"],
 )
-def test_a_preset_has_the_recipes_size_unless_the_user_says_otherwise(given, prompts, kept):
+def test_a_preset_has_the_recipes_size_by_default(given, prompts, kept):
     (dataset,) = filled(datasets=[given]).datasets
     assert (dataset.max_prompts, dataset.max_kept) == (prompts, kept)
 
@@ -178,7 +172,7 @@ def test_the_full_sample_has_the_papers_sizes():
 
 
 @pytest.mark.parametrize("preset", list(Preset))
-def test_the_largest_bound_still_gives_a_spec_that_can_be_read_again(preset):
+def test_a_spec_with_the_largest_bound_can_be_read_again(preset):
     dataset = {"name": "set", "preset": preset, "task": preset_data(preset).task, "maxKept": PROMPTS_MAX}
     filled = fill(FusionRunSpec.model_validate(make_spec(datasets=[dataset])))
     assert FusionRunSpec.model_validate_json(filled.model_dump_json(exclude_none=True)) == filled

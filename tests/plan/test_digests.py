@@ -1,15 +1,14 @@
-"""A digest changes exactly when what a stage makes may change: no work is repeated, and none is reused wrongly."""
+"""A digest changes if and only if the output of its stage may change."""
 
 import copy
 
 import pytest
 
-from fusionrun.api.artifacts import stage_digest
+from fusionrun.api.artifacts import digests, stage_digest
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.names import digest_of
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill
-from fusionrun.plan.graph import digests
 from support.runs import CLAIM, called_reward, make_spec
 
 HUB = {
@@ -21,7 +20,7 @@ HUB = {
 
 
 def digests_of(spec: dict) -> dict[str, str]:
-    """Return the digests, with pins that depend on place and revision alone."""
+    """Return the digests, with pins that depend only on URI and revision."""
     plan = build_plan(fill(FusionRunSpec.model_validate(spec)))
     pins = [digest_of(r.uri, r.revision or "", length=12) for r in plan.references]
     return digests(plan.planned(), pins)
@@ -76,7 +75,7 @@ CHANGES = [
     ("evaluation.benchmarks.0.columns.prompt", "q", FROM_BENCHMARKS | FROM_PROMPTS),
     ("evaluation.benchmarks.0.split", "validation", FROM_BENCHMARKS | FROM_PROMPTS),
     ("publish.uri", f"pvc://{CLAIM}/elsewhere", {"publish"}),
-    # What touches where, when and how fast alone repeats nothing.
+    # Fields that change only where, when and how fast a stage runs.
     ("scheduling.gpuBudget", 8, set()),
     ("scheduling.queueName", "q", set()),
     ("scheduling.sandboxRuntimeClassName", "gvisor", set()),
@@ -106,7 +105,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("path", "value", "stages"), CHANGES, ids=[c[0] for c in CHANGES])
-def test_a_change_redoes_what_depends_on_it_and_nothing_else(path, value, stages):
+def test_a_change_affects_only_the_stages_that_depend_on_it(path, value, stages):
     spec = copy.deepcopy(BASE)
     *parents, last = [int(p) if p.isdigit() else p for p in path.split(".")]
     node = spec
@@ -127,21 +126,21 @@ def test_the_same_content_at_another_path_is_the_same():
     assert digests(plans[0].planned(), pins) == digests(plans[1].planned(), pins)
 
 
-def test_a_number_written_out_is_the_same_as_the_recipes():
+def test_an_explicit_default_does_not_change_a_digest():
     spec = copy.deepcopy(BASE)
     spec["training"]["dpo"] = {"beta": 10.0, "learningRate": 8e-7, "lengthNormalized": True}
     spec["recipe"] = "FuseChat-3.0"
     assert digests_of(spec) == BEFORE
 
 
-def test_a_new_source_leaves_the_others_work():
+def test_a_new_source_does_not_affect_the_other_sources():
     spec = copy.deepcopy(BASE)
     spec["sources"].append({"name": "cyd", "served": {"model": {"uri": f"pvc://{CLAIM}/models/cyd"}}})
     after = digests_of(spec)
     assert {n for n in BEFORE if BEFORE[n] != after[n]} == FROM_CONSTRUCT
 
 
-def test_no_two_stages_share_a_digest_but_those_that_make_the_same():
+def test_stages_of_a_kind_have_different_digests():
     assert len({(n.split("/")[0], d) for n, d in BEFORE.items()}) == len(BEFORE)
 
 
@@ -153,7 +152,7 @@ def test_resolve_computes_what_the_operator_computes():
     assert found["sft"] == stage_digest(sft.parameters_digest, ["0" * 12], [found["construct"]])
 
 
-def test_a_reward_endpoints_place_and_model_enter_the_scores_and_its_key_does_not():
+def test_url_and_model_of_a_reward_endpoint_are_in_the_digest_and_its_key_is_not():
     def of(**more) -> dict[str, str]:
         return digests_of(make_spec(**copy.deepcopy(HUB), rewardModel=called_reward(**more)))
 

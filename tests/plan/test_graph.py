@@ -1,4 +1,4 @@
-"""What has to run: demand goes backwards from what the run is for, and stops at what is complete."""
+"""The stages that must run: demand runs backwards from the goals and stops at complete artifacts."""
 
 import pytest
 from hypothesis import given
@@ -8,8 +8,7 @@ from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill
-from fusionrun.plan.graph import needed, ready
-from fusionrun.plan.stages import REPORTING
+from fusionrun.plan.graph import needed
 from support.properties import quick
 from support.runs import CLAIM, make_spec
 
@@ -24,11 +23,8 @@ PLAN = build_plan(
     )
 )
 NAMES = [s.name for s in PLAN.stages]
-ARTIFACTS = [s.name for s in PLAN.stages if s.has_artifact]
+ARTIFACTS = [s.name for s in PLAN.stages if s.traits.has_artifact]
 completes = st.frozensets(st.sampled_from(ARTIFACTS))
-
-
-ENDS = REPORTING | {StageKind.PROMOTE}
 
 
 def without(*prefixes: str) -> frozenset[str]:
@@ -39,7 +35,7 @@ def test_with_nothing_complete_everything_runs():
     assert needed(PLAN, frozenset()) == frozenset(NAMES)
 
 
-def test_with_everything_complete_only_what_reports_runs():
+def test_with_everything_complete_only_stages_with_a_report_run():
     run = needed(PLAN, frozenset(ARTIFACTS))
     assert run == {"resolve", "construct", "evaluate/base", "evaluate/sft", "evaluate/final"}
 
@@ -54,13 +50,13 @@ def test_a_lost_dpo_repeats_no_generation():
     }  # fmt: skip
 
 
-def test_a_lost_model_is_not_fetched_for_nothing():
+def test_a_lost_model_is_fetched_only_if_a_stage_reads_it():
     assert "fetch/target" not in needed(PLAN, without("fetch/"))
     assert "fetch/target" in needed(PLAN, without("fetch/", "sft", "dpo", "promote"))
     assert "fetch/target" in needed(PLAN, without("fetch/", "generate/eval-base", "evaluate/base"))
 
 
-def test_one_lost_source_asks_that_source_alone():
+def test_a_lost_source_repeats_that_source_only():
     run = needed(PLAN, without("generate/ada", "verify/ada", "score/ada", "construct"))
     assert {"serve/ada", "generate/ada", "score/ada", "construct"} <= run
     assert not {n for n in run if "bob" in n}
@@ -68,14 +64,14 @@ def test_one_lost_source_asks_that_source_alone():
 
 @quick
 @given(completes)
-def test_nothing_that_is_complete_is_made_again(complete):
-    made = {n for n in needed(PLAN, complete) if PLAN[n].kind not in REPORTING}
+def test_a_complete_artifact_is_not_made_again(complete):
+    made = {n for n in needed(PLAN, complete) if not PLAN[n].traits.report}
     assert not made & complete
 
 
 @quick
 @given(completes)
-def test_whatever_runs_finds_what_it_reads(complete):
+def test_every_input_of_a_stage_that_runs_is_complete_or_runs(complete):
     run = needed(PLAN, complete)
     for name in run - complete:
         assert set(PLAN[name].inputs) <= run | complete, name
@@ -86,34 +82,26 @@ def test_whatever_runs_finds_what_it_reads(complete):
 @given(completes)
 def test_a_server_runs_only_for_a_generation_that_runs(complete):
     run = needed(PLAN, complete)
-    asked = {PLAN[n].server for n in run}
-    assert all(n in asked for n in run if PLAN[n].kind is StageKind.SERVE)
+    used = {PLAN[n].server for n in run}
+    assert all(n in used for n in run if PLAN[n].kind is StageKind.SERVE)
 
 
 @quick
 @given(completes)
-def test_everything_that_runs_is_wanted_by_an_end_or_by_another(complete):
+def test_every_stage_that_runs_is_a_goal_or_needed_by_another(complete):
     run = needed(PLAN, complete)
     for name in run - {"resolve"}:
         stage = PLAN[name]
         users = [s for s in PLAN.stages if name in (*s.inputs, *s.after, s.server)]
-        assert not users or stage.kind in ENDS or any(s.name in run - complete for s in users), name
+        assert not users or stage.traits.is_goal or any(s.name in run - complete for s in users), name
 
 
 @quick
 @given(completes, st.sampled_from(ARTIFACTS))
-def test_more_that_is_complete_never_means_more_work(complete, another):
+def test_more_complete_artifacts_never_mean_more_stages(complete, another):
     assert needed(PLAN, complete | {another}) <= needed(PLAN, complete)
 
 
 @pytest.mark.parametrize("end", ["publish", "promote"])
-def test_the_end_of_a_run_is_made_even_when_all_else_is_complete(end):
+def test_a_goal_runs_even_if_all_else_is_complete(end):
     assert end in needed(PLAN, without(end))
-
-
-@pytest.mark.parametrize(
-    ("done", "names"),
-    [([], ["resolve"]), (["resolve"], ["fetch/target", "prepare/prompts", "prepare/benchmarks"])],
-)
-def test_what_may_start_now(done, names):
-    assert [s.name for s in ready(PLAN, dict.fromkeys(done, True))] == names

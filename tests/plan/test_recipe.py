@@ -1,4 +1,4 @@
-"""The recipe's numbers, written here a second time: by hand, from the published table."""
+"""The recipe's numbers, repeated by hand from the published table."""
 
 import re
 from pathlib import Path
@@ -22,20 +22,23 @@ from fusionrun.plan.presets import default_max_kept, default_max_prompts, preset
     ],
     ids=str,
 )
-def test_each_family_trains_by_its_own_numbers(family, sft, dpo, beta, normalized):
+def test_each_family_has_its_hyperparameters(family, sft, dpo, beta, normalized):
     numbers = recipe.TRAINING[family]
-    assert (numbers.sft_learning_rate, numbers.dpo_learning_rate) == (sft, dpo)
-    assert (numbers.beta, numbers.length_normalized) == (beta, normalized)
+    assert (numbers.sft.learning_rate, numbers.dpo.learning_rate) == (sft, dpo)
+    assert (numbers.dpo.beta, numbers.dpo.length_normalized) == (beta, normalized)
 
 
 def test_every_family_has_numbers():
     assert set(recipe.TRAINING) == set(Family)
 
 
-def test_sft_takes_three_epochs_and_dpo_one():
-    assert (recipe.SFT_EPOCHS, recipe.DPO_EPOCHS) == (3, 1)
-    assert (recipe.GLOBAL_BATCH_SIZE, recipe.MAX_LENGTH, recipe.WARMUP_RATIO) == (128, 2048, 0.1)
-    assert recipe.DPO_SAVE_STEPS == 100
+@pytest.mark.parametrize("family", Family, ids=str)
+def test_sft_has_three_epochs_and_dpo_one(family):
+    numbers = recipe.TRAINING[family]
+    assert (numbers.sft.epochs, numbers.dpo.epochs) == (3, 1)
+    for part in (numbers.sft, numbers.dpo):
+        assert (part.global_batch_size, part.max_length, part.warmup_ratio) == (128, 2048, 0.1)
+    assert (numbers.sft.save_steps, numbers.dpo.save_steps) == (None, 100)
 
 
 def test_construction_follows_the_published_rules():
@@ -43,7 +46,7 @@ def test_construction_follows_the_published_rules():
     assert recipe.SFT_FRACTION == 0.4
 
 
-def test_samples_per_prompt_are_the_tables():
+def test_samples_per_prompt_are_those_of_the_table():
     assert recipe.SAMPLES_PER_PROMPT[Task.INSTRUCTION] == 5
     assert recipe.SAMPLES_PER_PROMPT[Task.CODING] == 8
     assert recipe.SAMPLES_PER_PROMPT[Task.SFT_ONLY] == 1
@@ -77,7 +80,7 @@ def test_every_preset_is_on_the_hub_with_a_prompt(preset):
 
 
 @pytest.mark.parametrize("preset", Preset, ids=str)
-def test_a_preset_that_is_judged_by_rule_knows_by_what_or_says_what_to_do(preset):
+def test_a_preset_has_an_answer_or_tests_if_its_task_needs_them(preset):
     known = preset_data(preset)
     assert (known.task is Task.MATHEMATICS) == bool(known.columns.answer)
     assert (known.task is Task.CODING) == bool(known.columns.tests or known.lacks_tests)
@@ -96,9 +99,10 @@ def test_a_preset_that_is_judged_by_rule_knows_by_what_or_says_what_to_do(preset
         (Preset.MAGPIE_QWEN2_CHINESE, Task.SFT_ONLY, 1, 1, True),
     ],
 )
-def test_each_preset_is_as_in_the_recipes_table(preset, task, samples, sources, general):
+def test_each_preset_is_that_of_the_table(preset, task, samples, sources, general):
     known = preset_data(preset)
-    assert (known.task, known.samples, len(known.sources)) == (task, samples, sources)
+    found = (known.task, recipe.SAMPLES_PER_PROMPT[known.task], len(known.sources))
+    assert found == (task, samples, sources)
     assert (set(known.excluded) == set(Subject)) == general
     assert (known.near_duplicates is not None) == general
 
@@ -126,7 +130,7 @@ def test_the_documented_table_has_every_preset_and_the_published_totals():
     assert sum(p.pairs for p in PUBLISHED.values()) == 64_128
 
 
-def test_every_constant_of_the_recipe_says_whose_it_is():
+def test_every_constant_of_the_recipe_has_a_source():
     lines = Path(recipe.__file__).read_text().splitlines()
     block: list[str] = []
     for number, line in enumerate(lines):
@@ -134,6 +138,6 @@ def test_every_constant_of_the_recipe_says_whose_it_is():
             block.append(line.split(" = ")[0])
         if block and line.startswith('"""'):
             text = " ".join(lines[number : number + 4])
-            assert "Source" in text or "Ours" in text, block
+            assert "Source: " in text or "Project: " in text, block
             block.clear()
     assert not block

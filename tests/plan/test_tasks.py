@@ -1,33 +1,35 @@
-"""What each stage's pod is asked: paths on the volume, the recipe's numbers, nothing left to a server's default."""
+"""The task of each stage: paths on the volume, the numbers of the recipe, all sampling parameters set."""
 
 import json
 
 import pytest
 
+from fusionrun.api.artifacts import digests
+from fusionrun.api.pod import API_KEY_ENV
 from fusionrun.api.spec import MUTABLE_FIELDS, FusionRunSpec
+from fusionrun.api.stage import StageKind
 from fusionrun.api.task import StageTask
 from fusionrun.errors import PlanError
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill
-from fusionrun.plan.graph import digests
-from fusionrun.plan.layout import Layout
+from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.stages import Stage
-from fusionrun.plan.tasks import API_KEY_ENV, build_task
+from fusionrun.plan.tasks import build_task, served_model
 from support.runs import CLAIM, UID, called_reward, make_spec
 
 BENCHMARK = {"grader": "Mathematics", "columns": {"answer": "answer"}}
 
 
-def layout_of(**changes) -> Layout:
+def pinned_of(**changes) -> PinnedPlan:
     spec = fill(FusionRunSpec.model_validate(make_spec(**changes)))
     plan = build_plan(spec)
     pins = tuple(f"{i:012x}" for i, _ in enumerate(plan.references))
-    return Layout("lab", "tiny", UID, spec, plan, pins, digests(plan.planned(), list(pins)))
+    return PinnedPlan("lab", "tiny", UID, spec, plan, pins, digests(plan.planned(), list(pins)))
 
 
-def task_of(stage: str, layout: Layout | None = None, url: str = "") -> StageTask:
-    layout = layout or layout_of()
-    return build_task(layout, layout.plan[stage], url)
+def task_of(stage: str, pinned: PinnedPlan | None = None, url: str = "") -> StageTask:
+    pinned = pinned or pinned_of()
+    return build_task(pinned, pinned.plan[stage], url)
 
 
 def test_a_generation_leaves_no_sampling_parameter_to_the_server():
@@ -39,14 +41,14 @@ def test_a_generation_leaves_no_sampling_parameter_to_the_server():
     assert parameters.samples_per_prompt == {"math": 5, "code": 8}
 
 
-def test_construct_is_told_the_bounds_that_there_are():
+def test_construct_gets_the_limits_of_the_spec():
     assert task_of("construct").parameters.max_kept == {}
     math, code = make_spec()["datasets"]
-    layout = layout_of(datasets=[math, {**code, "maxKept": 9}])
-    assert task_of("construct", layout).parameters.max_kept == {"code": 9}
+    pinned = pinned_of(datasets=[math, {**code, "maxKept": 9}])
+    assert task_of("construct", pinned).parameters.max_kept == {"code": 9}
 
 
-def test_the_measured_model_answers_once_and_greedily():
+def test_an_evaluated_model_is_sampled_once_and_greedily():
     parameters = task_of("generate/eval-final", url="http://server/v1").parameters
     assert parameters.samples_per_prompt == {"math-test": 1, "code-test": 1}
     assert parameters.sampling.temperature == 0
@@ -55,100 +57,100 @@ def test_the_measured_model_answers_once_and_greedily():
 
 def test_an_endpoint_is_called_by_its_own_name_with_its_key_by_reference():
     endpoint = {"url": "https://far/v1", "model": "big", "apiKeySecretRef": {"name": "s", "key": "k"}}
-    layout = layout_of(sources=[{"name": "far", "type": "Endpoint", "endpoint": endpoint}])
-    parameters = task_of("generate/far", layout).parameters
+    pinned = pinned_of(sources=[{"name": "far", "type": "Endpoint", "endpoint": endpoint}])
+    parameters = task_of("generate/far", pinned).parameters
     assert (parameters.base_url, parameters.model, parameters.api_key_env) == ("https://far/v1", "big", API_KEY_ENV)
     assert parameters.external
     assert not task_of("generate/ada").parameters.external
 
 
 def test_each_stage_reads_where_the_one_before_it_wrote():
-    layout = layout_of()
+    pinned = pinned_of()
 
     def output(stage: str) -> str:
-        return task_of(stage, layout).output_dir
+        return task_of(stage, pinned).output_dir
 
-    score = task_of("score/ada", layout).parameters
+    score = task_of("score/ada", pinned).parameters
     assert score.prompts_dir == f"{output('prepare/prompts')}/prompts"
     assert score.responses_dir == f"{output('generate/ada')}/responses"
-    construct = task_of("construct", layout).parameters
+    construct = task_of("construct", pinned).parameters
     ada = construct.sources[0]
     assert ada.scores_dir == f"{output('score/ada')}/scores"
     assert ada.verdicts_dirs == [f"{output(f'verify/ada.{g}')}/verdicts" for g in ("mathematics", "coding")]
     assert construct.prepare_manifest == f"{output('prepare/prompts')}/manifest.json"
-    assert task_of("sft", layout).parameters.data_path == f"{output('construct')}/sft.parquet"
-    dpo = task_of("dpo", layout).parameters
+    assert task_of("sft", pinned).parameters.data_path == f"{output('construct')}/sft.parquet"
+    dpo = task_of("dpo", pinned).parameters
     assert dpo.data_path == f"{output('construct')}/pairs.parquet"
     assert dpo.model_path == f"{output('sft')}/model"
-    promote = task_of("promote", layout).parameters
+    promote = task_of("promote", pinned).parameters
     assert (promote.dpo_dir, promote.held_out_path) == (output("dpo"), f"{output('construct')}/held-out.parquet")
-    assert layout.served_model("serve/eval-final") == f"{output('promote')}/model"
-    evaluate = task_of("evaluate/sft", layout).parameters
+    assert served_model(pinned, pinned.plan["serve/eval-final"]).path == f"{output('promote')}/model"
+    evaluate = task_of("evaluate/sft", pinned).parameters
     assert evaluate.verdicts_dir == f"{output('verify/eval-sft.coding')}/verdicts"
 
 
-def test_training_is_asked_for_with_the_recipes_numbers():
+def test_training_has_the_numbers_of_the_recipe():
     parameters = task_of("dpo").parameters
     assert (parameters.learning_rate, parameters.beta, parameters.length_normalized) == (8e-7, 10, True)
     assert (parameters.epochs, parameters.save_steps, parameters.global_batch_size) == (1, 100, 128)
 
 
-def test_a_model_on_the_claim_is_used_where_it_lies_and_one_of_a_hub_by_its_pin():
-    layout = layout_of(target={"family": "Llama3", "model": {"uri": "hf://org/target", "revision": "main"}})
-    assert layout.served_model("serve/ada") == "/data/models/ada"
-    assert layout.target() == f"/data/fusionrun/models/{layout.pins[0]}"
-    fetch = task_of("fetch/target", layout).parameters
-    assert (fetch.uri, fetch.revision, fetch.destination) == ("hf://org/target", "main", layout.target())
+def test_a_model_on_the_claim_is_read_in_place_and_one_of_a_hub_by_its_pin():
+    pinned = pinned_of(target={"family": "Llama3", "model": {"uri": "hf://org/target", "revision": "main"}})
+    assert served_model(pinned, pinned.plan["serve/ada"]).path == "/data/models/ada"
+    assert pinned.target() == f"/data/fusionrun/models/{pinned.pins[0]}"
+    fetch = task_of("fetch/target", pinned).parameters
+    assert (fetch.uri, fetch.revision, fetch.destination) == ("hf://org/target", "main", pinned.target())
 
 
 def test_a_remote_data_set_is_read_by_its_pin_and_never_by_a_branch():
-    layout = layout_of(
+    pinned = pinned_of(
         datasets=[{"name": "math", "preset": "OpenMathInstruct-2", "task": "Mathematics", "revision": "main"}],
         evaluation={"benchmarks": [{"name": "far", "uri": "hf://org/set", **BENCHMARK},
                                    {"name": "near", "uri": f"pvc://{CLAIM}/b.jsonl", **BENCHMARK}]},
     )  # fmt: skip
-    by_field = dict(zip((r.field for r in layout.plan.references), layout.pins, strict=True))
-    prompts = task_of("prepare/prompts", layout).parameters
+    by_field = dict(zip((r.field for r in pinned.plan.references), pinned.pins, strict=True))
+    prompts = task_of("prepare/prompts", pinned).parameters
     assert prompts.datasets[0].revision == by_field["datasets[math]"]
     assert [b.revision for b in prompts.benchmarks] == [by_field["evaluation.benchmarks[far]"], None]
-    benchmarks = task_of("prepare/benchmarks", layout).parameters
+    benchmarks = task_of("prepare/benchmarks", pinned).parameters
     assert [d.name for d in benchmarks.datasets] == ["far", "near"]
     assert benchmarks.benchmarks == []
 
 
-def test_responses_that_a_data_set_holds_come_from_prepare():
+def test_responses_from_a_data_set_come_from_prepare():
     math, code = make_spec()["datasets"]
     math |= {"sources": ["ada", "bob", "kept"], "responsesColumns": {"kept": "solution"}}
-    layout = layout_of(datasets=[math, code], sources=[*make_spec()["sources"], {"name": "kept", "type": "Dataset"}])
-    prepared = task_of("prepare/prompts", layout)
+    pinned = pinned_of(datasets=[math, code], sources=[*make_spec()["sources"], {"name": "kept", "type": "Dataset"}])
+    prepared = task_of("prepare/prompts", pinned)
     assert prepared.parameters.datasets[0].responses_columns == {"kept": "solution"}
-    assert task_of("score/kept", layout).parameters.responses_dir == f"{prepared.output_dir}/responses/kept"
+    assert task_of("score/kept", pinned).parameters.responses_dir == f"{prepared.output_dir}/responses/kept"
 
 
-def test_solutions_are_judged_where_prepare_wrote_them_and_their_verdicts_are_read_by_who_asks_and_who_constructs():
+def test_generate_and_construct_read_the_verdicts_on_the_reference_solutions():
     math, code = make_spec()["datasets"]
     code["columns"] |= {"solution": "completion"}
-    layout = layout_of(datasets=[math, code])
-    verify = task_of("verify/solutions", layout)
-    prepared = task_of("prepare/prompts", layout).output_dir
+    pinned = pinned_of(datasets=[math, code])
+    verify = task_of("verify/solutions", pinned)
+    prepared = task_of("prepare/prompts", pinned).output_dir
     assert verify.parameters.prompts_dir == f"{prepared}/prompts"
     assert verify.parameters.responses_dir == f"{prepared}/solutions"
-    told = [task_of(s, layout).parameters.solutions_verdicts_dir for s in ("generate/ada", "construct")]
-    assert told == [f"{verify.output_dir}/verdicts"] * 2
-    assert task_of("generate/eval-base", layout).parameters.solutions_verdicts_dir is None
+    found = [task_of(s, pinned).parameters.solutions_verdicts_dir for s in ("generate/ada", "construct")]
+    assert found == [f"{verify.output_dir}/verdicts"] * 2
+    assert task_of("generate/eval-base", pinned).parameters.solutions_verdicts_dir is None
     assert task_of("generate/ada").parameters.solutions_verdicts_dir is None
 
 
-def test_resolve_is_asked_for_every_reference_and_every_digest():
-    layout = layout_of()
-    parameters = task_of("resolve", layout).parameters
-    assert len(parameters.references) == len(layout.pins)
-    assert {s.name for s in parameters.stages} == {s.name for s in layout.plan.stages if s.has_artifact}
+def test_resolve_gets_every_reference_and_every_stage():
+    pinned = pinned_of()
+    parameters = task_of("resolve", pinned).parameters
+    assert len(parameters.references) == len(pinned.pins)
+    assert {s.name for s in parameters.stages} == {s.name for s in pinned.plan.stages if s.traits.has_artifact}
 
 
-def test_the_card_carries_the_resolved_spec_without_what_may_change_during_a_run():
-    layout = layout_of(publish={"uri": f"pvc://{CLAIM}/out"}, ttlSecondsAfterFinished=9, hub={"endpoint": "https://h"})
-    parameters = task_of("publish", layout).parameters
+def test_publish_gets_the_resolved_spec_without_its_mutable_fields():
+    pinned = pinned_of(publish={"uri": f"pvc://{CLAIM}/out"}, ttlSecondsAfterFinished=9, hub={"endpoint": "https://h"})
+    parameters = task_of("publish", pinned).parameters
     assert parameters.destination == "/data/out"
     spec = json.loads(parameters.run_spec)
     assert spec["training"]["dpo"]["beta"] == 10
@@ -156,8 +158,8 @@ def test_the_card_carries_the_resolved_spec_without_what_may_change_during_a_run
 
 
 def test_an_s3_destination_is_kept_as_it_is():
-    layout = layout_of(publish={"uri": "s3://bucket/out"})
-    assert task_of("publish", layout).parameters.destination == "s3://bucket/out"
+    pinned = pinned_of(publish={"uri": "s3://bucket/out"})
+    assert task_of("publish", pinned).parameters.destination == "s3://bucket/out"
 
 
 def test_a_server_has_no_task():
@@ -165,41 +167,40 @@ def test_a_server_has_no_task():
         task_of("serve/ada")
 
 
-def test_an_unpinned_model_is_our_bug():
+def test_an_unpinned_model_is_an_error():
     spec = fill(FusionRunSpec.model_validate(make_spec(target={"family": "Llama3", "model": {"uri": "hf://o/n"}})))
-    layout = Layout("lab", "tiny", UID, spec, build_plan(spec), (), {})
+    pinned = PinnedPlan("lab", "tiny", UID, spec, build_plan(spec), (), {})
     with pytest.raises(PlanError, match=r"target\.model is not pinned"):
-        layout.target()
+        pinned.target()
 
 
 def test_only_a_served_source_has_a_model_to_serve():
-    layout = layout_of(sources=[{"name": "far", "type": "Endpoint", "endpoint": {"url": "http://far", "model": "m"}}])
+    pinned = pinned_of(sources=[{"name": "far", "type": "Endpoint", "endpoint": {"url": "http://far", "model": "m"}}])
     with pytest.raises(PlanError, match="is not served"):
-        layout.served_model("serve/far")
+        served_model(pinned, Stage(StageKind.SERVE, pinned.spec.sources[0]))
 
 
 def test_every_stage_but_servers_has_a_task():
-    layout = layout_of(publish={"uri": f"pvc://{CLAIM}/out"})
-    for stage in layout.plan.stages:
+    pinned = pinned_of(publish={"uri": f"pvc://{CLAIM}/out"})
+    for stage in pinned.plan.stages:
         if stage.kind != "serve":
-            task = task_of(stage.name, layout)
+            task = task_of(stage.name, pinned)
             assert (task.stage, task.parameters.kind, task.shards) == (stage.name, stage.kind, stage.shards)
-            assert isinstance(stage, Stage)
 
 
-def test_prepare_is_asked_to_drop_what_its_data_set_excludes():
+def test_prepare_gets_the_filters_of_a_data_set():
     prompts = {"name": "d", "uri": f"pvc://{CLAIM}/d.jsonl", "task": "Instruction"}
-    plain = layout_of(datasets=[prompts])
-    asked = layout_of(datasets=[{**prompts, "excludedSubjects": ["Code"], "nearDuplicateThreshold": 0.7}])
-    off = layout_of(datasets=[{**prompts, "excludedSubjects": [], "nearDuplicateThreshold": 0}])
-    (dataset,) = task_of("prepare/prompts", asked).parameters.datasets
+    plain = pinned_of(datasets=[prompts])
+    filtered = pinned_of(datasets=[{**prompts, "excludedSubjects": ["Code"], "nearDuplicateThreshold": 0.7}])
+    off = pinned_of(datasets=[{**prompts, "excludedSubjects": [], "nearDuplicateThreshold": 0}])
+    (dataset,) = task_of("prepare/prompts", filtered).parameters.datasets
     assert (dataset.excluded_subjects, dataset.near_duplicate_threshold) == (["Code"], 0.7)
-    assert asked.digests["prepare/prompts"] != plain.digests["prepare/prompts"] == off.digests["prepare/prompts"]
+    assert filtered.digests["prepare/prompts"] != plain.digests["prepare/prompts"] == off.digests["prepare/prompts"]
 
 
 def test_a_reward_endpoint_is_called_with_its_key_by_reference():
     reward = called_reward(apiKeySecretRef={"name": "s", "key": "k"}) | {"batchSize": 7}
-    parameters = task_of("score/ada", layout_of(rewardModel=reward, generation={"stallSeconds": 33})).parameters
+    parameters = task_of("score/ada", pinned_of(rewardModel=reward, generation={"stallSeconds": 33})).parameters
     endpoint = parameters.endpoint
     assert (endpoint.base_url, endpoint.model, endpoint.api_key_env) == ("https://judge", "judge-8b", API_KEY_ENV)
     assert (endpoint.concurrency, endpoint.stall_seconds) == (7, 33)

@@ -1,15 +1,11 @@
-"""The benchmark of many runs: its stand-in's answers let a run complete, and its figures follow from what was seen."""
+"""The benchmark of many runs: runs complete with the simulated results, and the figures follow from the timeline."""
 
 import json
 import math
-import sys
-from pathlib import Path
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "hack" / "bench" / "scale"))
 import analysis
 import figures
+import pytest
 from shapes import SHAPES, Workload
 
 from fusionrun.api.result import decode_result
@@ -18,7 +14,7 @@ from support.world import World
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_run_completes_with_the_answers_of_the_stand_in(shape):
+def test_a_run_completes_with_the_simulated_results(shape):
     workload = Workload(shape, 1, "test")
     script = json.loads(workload.script())
     (run,) = workload.manifests()
@@ -52,7 +48,7 @@ TIMELINE = [
 NEEDS = {"generate/x": ("resolve", "serve/x"), "publish": ("generate/x",)}
 
 
-def test_what_a_timeline_says():
+def test_the_figures_of_a_timeline():
     runs = ["a", "b"]
     assert analysis.outcomes(TIMELINE, runs) == {"a": ("complete", 22), "b": ("failed", 5)}
     assert len(analysis.ended_stages(TIMELINE, runs)) == 4
@@ -60,7 +56,7 @@ def test_what_a_timeline_says():
     assert analysis.follow_ups(TIMELINE, runs, NEEDS) == [0.25, 0.5]
 
 
-def test_runs_are_gone_when_their_last_object_is():
+def test_runs_are_deleted_when_their_last_object_is():
     workloads = [e for e in TIMELINE if e["kind"] in analysis.WORKLOADS]
     deleted = [e | {"t": 30, "what": "deleted"} for e in workloads]
     pod = seen(31, "Pod", "gone", "resolve")
@@ -72,7 +68,7 @@ def test_runs_are_gone_when_their_last_object_is():
     ("values", "percent", "expected"),
     [([], 50, None), ([3], 99, 3), ([1, 2, 3, 4], 50, 2), (range(1, 101), 99, 99), (range(1, 101), 100, 100)],
 )
-def test_a_percentile_is_a_value_that_was_measured(values, percent, expected):
+def test_a_percentile_is_one_of_the_values(values, percent, expected):
     assert analysis.percentile(values, percent) == expected
 
 
@@ -84,7 +80,7 @@ def test_a_quantile_is_interpolated_as_prometheus_does(share, expected):
     assert analysis.quantile(buckets, "h", share) == expected
 
 
-def test_refused_requests_are_those_for_what_is_gone_or_there_already():
+def test_refused_requests_are_404_and_409():
     increase = {
         f'fusionrun_api_requests_total{{code="{code}",kind="Job",verb="create"}}': number
         for code, number in (("201", 10), ("404", 2), ("409", 3), ("500", 1))

@@ -1,4 +1,4 @@
-"""The documents keep up with the code: every reason, condition and place is told."""
+"""The documents describe every reason, condition and path of the code, and no others."""
 
 import re
 from pathlib import Path
@@ -14,33 +14,33 @@ ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 
 
 def first_cells(document: str) -> set[str]:
-    """Return the words in the first cells of a document's tables."""
+    """Return the code words in the first cells of a document's tables."""
     rows = [line.split("|")[1] for line in document.splitlines() if line.startswith("| ")]
     return {word for cell in rows for word in re.findall(r"`(\w+)`", cell)}
 
 
 @pytest.mark.parametrize("reason", Reason, ids=str)
-def test_what_a_reason_means_and_what_to_do_is_told(reason):
+def test_every_reason_is_documented(reason):
     assert reason in first_cells(OPERATIONS)
 
 
 @pytest.mark.parametrize("condition", ConditionType, ids=str)
-def test_when_a_condition_is_true_is_told(condition):
+def test_every_condition_is_documented(condition):
     assert condition in first_cells(OPERATIONS)
 
 
-def test_no_reason_is_told_that_there_is_none_of():
-    told = {w for w in first_cells(OPERATIONS) if re.fullmatch(r"([A-Z][a-z]+){2,}", w)}
-    alerts = {w for w in told if w.startswith("FusionRun")}
-    assert told - alerts <= set(Reason) | set(ConditionType)
+def test_every_documented_reason_exists():
+    documented = {w for w in first_cells(OPERATIONS) if re.fullmatch(r"([A-Z][a-z]+){2,}", w)}
+    alerts = {w for w in documented if w.startswith("FusionRun")}
+    assert documented - alerts <= set(Reason) | set(ConditionType)
 
 
-def test_every_alert_that_is_told_exists():
+def test_every_documented_alert_exists():
     rules = (ROOT / "manifests" / "monitoring" / "rules.yaml").read_text()
     assert all(f"alert: {name}" in rules for name in re.findall(r"`(FusionRun[A-Z]\w+)`", OPERATIONS))
 
 
-def test_every_helm_value_that_is_set_exists():
+def test_every_documented_helm_value_exists():
     values = (ROOT / "helm" / "fusionrun" / "values.yaml").read_text()
     for option in re.findall(r"--set ([\w.=,/]+)", OPERATIONS):
         for pair in option.split(","):
@@ -48,15 +48,15 @@ def test_every_helm_value_that_is_set_exists():
                 assert re.search(rf"^ *{part}:", values, re.MULTILINE), pair
 
 
-def test_the_layout_of_the_claim_is_the_codes():
+def test_the_documented_folders_of_the_claim_are_those_of_the_code():
     assert artifacts.artifact_dir("KIND", "DIGEST").removeprefix("/data/") in OPERATIONS
     assert artifacts.model_dir("PIN").removeprefix("/data/") in OPERATIONS
 
 
-def test_the_files_that_the_architecture_names_exist():
+def test_the_files_in_the_architecture_document_exist():
     for path in re.findall(r"`((?:tests|operator|images|docs|hack)/[\w./-]+)`", ARCHITECTURE):
         assert (ROOT / path).exists(), path
 
 
-def test_the_architecture_is_short_enough_to_be_read():
+def test_the_architecture_document_has_at_most_200_lines():
     assert len(ARCHITECTURE.splitlines()) <= 200

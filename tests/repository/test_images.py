@@ -1,6 +1,6 @@
-"""An image holds what its stages import.
+"""The lock file of an image contains the packages that its stages import.
 
-The local cluster's images share one environment, so nothing else shows a package that a lock lacks.
+The images of the local cluster share one environment, so no other test finds a package that a lock file lacks.
 """
 
 import ast
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fusionrun.api.stage import StageKind
-from fusionrun.objects.job import stage_image
+from fusionrun.plan.kinds import kind_traits
 from fusionrun.settings import Images
 
 IMAGES = Path(__file__).parents[2] / "images"
@@ -23,7 +23,7 @@ DISTRIBUTIONS = {"yaml": "pyyaml"}
 
 @functools.cache
 def imports(path: Path, *, in_functions: bool) -> set[str]:
-    """Return every module that a file imports at its top, or in its functions."""
+    """Return the modules that a file imports at module level, or in functions."""
     tree = ast.parse(path.read_text())
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     inside = {node for function in functions for node in ast.walk(function)}
@@ -44,9 +44,9 @@ def file_of(module: str) -> Path | None:
 
 
 def packages(module: str, *, functions: bool, without: str = "") -> set[str]:
-    """Return the packages that a module and all modules of the wheel that it imports need.
+    """Return the packages that a module of the wheel imports, also through other modules of the wheel.
 
-    ``functions`` includes what they import in functions. The module ``without`` is not followed.
+    ``functions`` includes imports in functions. The module ``without`` is skipped.
     """
     names: set[str] = set()
     seen = {f"fusionrun_stages.{without}"}
@@ -71,16 +71,16 @@ def pinned(image: str) -> set[str]:
 
 
 @pytest.mark.parametrize("kind", STAGES)
-def test_the_lock_of_an_image_holds_what_its_stages_import(kind):
-    image = stage_image(kind, NAMES)
-    # ``score`` asks an endpoint in the data image only; ``pod.gpus`` imports torch for a pod with GPUs only.
+def test_the_lock_of_an_image_has_the_packages_of_its_stages(kind):
+    image = kind_traits(kind).image(NAMES)
+    # ``score`` calls an endpoint only in the data image; ``pod.gpus`` imports torch only in a pod with GPUs.
     without = "reward.endpoint" if kind is StageKind.SCORE else "pod.gpus" if image in ("data", "sandbox") else ""
     needed = packages(kind.value, functions=True, without=without)
     assert needed & {"pyarrow", "torch"}
     assert needed - pinned(image) == set()
 
 
-def test_score_starts_in_the_data_image_where_it_asks_an_endpoint():
+def test_score_with_an_endpoint_starts_in_the_data_image():
     needed = packages("score", functions=False) | packages("reward.endpoint", functions=False)
     assert "httpx" in needed
     assert needed - pinned("data") == set()

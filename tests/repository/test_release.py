@@ -1,4 +1,4 @@
-"""A version stands in few places, and ``hack/release`` sets all of them."""
+"""``hack/release`` sets the version in every file that contains it."""
 
 import shutil
 from importlib.machinery import SourceFileLoader
@@ -20,12 +20,12 @@ def release():
     return module
 
 
-def test_every_place_says_the_same_version(release):
+def test_all_files_have_the_same_version(release):
     assert release.versions() == {__version__}
 
 
-def test_a_new_version_is_set_in_every_place(release, tmp_path, monkeypatch):
-    for path in release.PLACES:
+def test_a_new_version_is_set_in_all_files(release, tmp_path, monkeypatch):
+    for path in release.FILES:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, tmp_path / path)
     monkeypatch.setattr(release, "REPOSITORY", tmp_path)

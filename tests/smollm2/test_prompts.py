@@ -38,7 +38,7 @@ def test_word_problems_are_the_same_for_the_same_seed_and_have_a_number_as_answe
     assert all(float(row["answer"]) == float(row["answer"]) for row in rows)
 
 
-def test_a_worked_solution_ends_in_its_rows_answer() -> None:
+def test_a_solution_ends_in_the_answer_of_its_row() -> None:
     for row in prompts.write_mathematics(0, 24, 3):
         assert row["solution"].endswith(rf" \boxed{{{row['answer']}}}")
 

@@ -1,4 +1,4 @@
-"""Construction: hand-worked cases for every rule and every tie."""
+"""The rules of construction: one case for each rule and tie."""
 
 from pathlib import Path
 
@@ -11,18 +11,19 @@ pytest.importorskip("pyarrow")
 from fusionrun.api.data import Task
 from fusionrun.api.parameters import ConstructParameters
 from fusionrun_stages import construct
-from fusionrun_stages.construction.keys import Part
+from fusionrun_stages.construction.keys import ShardSlice
 from fusionrun_stages.construction.summary import Summary
 from fusionrun_stages.grade import PROMPT_FAULT
 from support.construction import FILLER, Answer, R, U, W, build, name, sides
 
 
 def _decided(shard: Path, parameters: ConstructParameters) -> list[dict]:
-    return construct._decide(Part(shard), parameters, Summary([])).to_dicts()
+    sources = sorted(parameters.sources, key=lambda inputs: inputs.source)
+    return construct.decide(ShardSlice(shard), parameters, sources, Summary([])).to_dicts()
 
 
 def give(folder: Path, cases: list[tuple[Task, list[Answer]]], **options) -> list[tuple]:
-    """Give what each case's prompt gave: the SFT row's answer, the pair's source and answers, the drop's reason."""
+    """Return for each case the SFT row's response, the pair's source and responses, and the drop reason."""
     prompts = {name(i): case for i, case in enumerate(cases)}
     made = build(folder, prompts | FILLER, sft_fraction=0.0, **options)
     shard = next((folder / "prompts").iterdir())
@@ -34,13 +35,13 @@ def give(folder: Path, cases: list[tuple[Task, list[Answer]]], **options) -> lis
 
 @pytest.fixture(scope="module", autouse=True)
 def _no_fsync():
-    """Nobody pulls the plug on these files, and a busy disk would take most of the time."""
+    """Skip fsync: it takes most of the time on a busy disk."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", lambda _: None)
         yield
 
 
-# No share of the Instruction prompts goes to SFT here: their split has tests of its own.
+# sft_fraction is 0 here: the split of the Instruction prompts is tested in test_construct_sets.py.
 GOLDEN = [
     ("instruction: highest against lowest of one source", Task.INSTRUCTION,
      [Answer("a", 0, 50), Answer("a", 1, 90), Answer("a", 2, 70)], (None, ("a", "a-1", "a-0"), None)),
@@ -49,7 +50,7 @@ GOLDEN = [
     ("instruction: the source with the highest chosen score", Task.INSTRUCTION,
      [Answer("a", 0, 90), Answer("a", 1, 70), Answer("b", 0, 95), Answer("b", 1, 80)],
      (None, ("b", "b-0", "b-1"), None)),
-    ("instruction: a source outside of the window gives way", Task.INSTRUCTION,
+    ("instruction: a source outside of the margin is skipped", Task.INSTRUCTION,
      [Answer("a", 0, 90), Answer("a", 1, 70), Answer("b", 0, 195), Answer("b", 1, 80)],
      (None, ("a", "a-0", "a-1"), None)),
     ("instruction: equal chosen scores, by source name", Task.INSTRUCTION,
@@ -58,13 +59,13 @@ GOLDEN = [
     ("instruction: equal scores, by sample, on both sides", Task.INSTRUCTION,
      [Answer("a", 3, 90), Answer("a", 1, 90), Answer("a", 2, 70), Answer("a", 0, 70)],
      (None, ("a", "a-1", "a-0"), None)),
-    ("instruction: the window's lower end is in", Task.INSTRUCTION,
+    ("instruction: the lower bound is included", Task.INSTRUCTION,
      [Answer("a", 0, 120), Answer("a", 1, 110)], (None, ("a", "a-0", "a-1"), None)),
-    ("instruction: the window's upper end is in", Task.INSTRUCTION,
+    ("instruction: the upper bound is included", Task.INSTRUCTION,
      [Answer("a", 0, 210), Answer("a", 1, 110)], (None, ("a", "a-0", "a-1"), None)),
-    ("instruction: just below", Task.INSTRUCTION,
+    ("instruction: below the margin", Task.INSTRUCTION,
      [Answer("a", 0, 119.999), Answer("a", 1, 110)], (None, None, "MarginBelow")),
-    ("instruction: just above", Task.INSTRUCTION,
+    ("instruction: above the margin", Task.INSTRUCTION,
      [Answer("a", 0, 210.001), Answer("a", 1, 110)], (None, None, "MarginAbove")),
     ("instruction: the reason is that of the best refused pair", Task.INSTRUCTION,
      [Answer("a", 0, 90), Answer("a", 1, 89), Answer("b", 0, 300), Answer("b", 1, 0)], (None, None, "MarginAbove")),
@@ -72,26 +73,26 @@ GOLDEN = [
      [Answer("a", 0, 300), Answer("a", 1, 250), Answer("a", 2, 0)], (None, None, "MarginAbove")),
     ("instruction: one response per source", Task.INSTRUCTION,
      [Answer("a", 0, 90), Answer("b", 0, 70)], (None, None, "SingleResponse")),
-    ("instruction: a cut response is on neither side", Task.INSTRUCTION,
+    ("instruction: a truncated response is not used", Task.INSTRUCTION,
      [Answer("a", 0, 90), Answer("a", 1, 70), Answer("a", 2, 50), Answer("a", 3, 99, finish="length"),
       Answer("a", 4, 10, finish="length")], (None, ("a", "a-0", "a-2"), None)),
-    ("instruction: all cut", Task.INSTRUCTION,
+    ("instruction: all truncated", Task.INSTRUCTION,
      [Answer("a", 0, 90, finish="length"), Answer("a", 1, 70, finish="length")], (None, None, "Truncated")),
-    ("instruction: a failed request is no response", Task.INSTRUCTION,
+    ("instruction: failed requests", Task.INSTRUCTION,
      [Answer("a", 0, None, finish="error"), Answer("b", 0, None, finish="error")], (None, None, "NoResponse")),
-    ("instruction: a blank response is none", Task.INSTRUCTION,
+    ("instruction: blank responses", Task.INSTRUCTION,
      [Answer("a", 0, 90, text=" \n"), Answer("a", 1, 70, text="")], (None, None, "NoResponse")),
-    ("instruction: nobody answered", Task.INSTRUCTION, [], (None, None, "NoResponse")),
+    ("instruction: no responses", Task.INSTRUCTION, [], (None, None, "NoResponse")),
     ("instruction: unscored", Task.INSTRUCTION,
      [Answer("a", 0, None), Answer("a", 1, None)], (None, None, "Unscored")),
-    ("instruction: verdicts are not asked", Task.INSTRUCTION,
+    ("instruction: verdicts are ignored", Task.INSTRUCTION,
      [Answer("a", 0, 50, R), Answer("a", 1, 90, W)], (None, ("a", "a-1", "a-0"), None)),
     ("mathematics: highest right against lowest wrong", Task.MATHEMATICS,
      [Answer("a", 0, 80, R), Answer("a", 1, 90, R), Answer("a", 2, 60, W), Answer("a", 3, 50, W)],
      (None, ("a", "a-1", "a-3"), None)),
-    ("mathematics: right below wrong in reward is outside of the window, so SFT", Task.MATHEMATICS,
+    ("mathematics: the right response has the lower reward: no pair, so SFT", Task.MATHEMATICS,
      [Answer("a", 0, 50, R), Answer("a", 1, 90, W)], ("a-0", None, None)),
-    ("mathematics: right and wrong of different sources are no pair", Task.MATHEMATICS,
+    ("mathematics: right and wrong of different sources: no pair", Task.MATHEMATICS,
      [Answer("a", 0, 80, R), Answer("b", 0, 60, W)], ("a-0", None, None)),
     ("mathematics: no pair, so the best right response of all sources", Task.MATHEMATICS,
      [Answer("b", 0, 95, R), Answer("a", 1, 90, R), Answer("a", 0, 99, U)], ("b-0", None, None)),
@@ -100,32 +101,32 @@ GOLDEN = [
     ("mathematics: equal chosen scores, the pair by source name", Task.MATHEMATICS,
      [Answer("b", 0, 90, R), Answer("b", 1, 60, W), Answer("a", 1, 90, R), Answer("a", 0, 70, W)],
      (None, ("a", "a-1", "a-0"), None)),
-    ("mathematics: unknown is on neither side", Task.MATHEMATICS,
+    ("mathematics: unknown verdicts are not used", Task.MATHEMATICS,
      [Answer("a", 0, 90, R), Answer("a", 1, 60, U), Answer("a", 2, 99, U)], ("a-0", None, None)),
-    ("mathematics: no verdict is unknown", Task.MATHEMATICS,
+    ("mathematics: a missing verdict is unknown", Task.MATHEMATICS,
      [Answer("a", 0, 90), Answer("a", 1, 60, W)], (None, None, "NoCorrectResponse")),
-    ("mathematics: nobody was right", Task.MATHEMATICS,
+    ("mathematics: no right response", Task.MATHEMATICS,
      [Answer("a", 0, 90, W), Answer("a", 1, 60, U)], (None, None, "NoCorrectResponse")),
-    ("mathematics: a cut right response does not count", Task.MATHEMATICS,
+    ("mathematics: a truncated right response is not used", Task.MATHEMATICS,
      [Answer("a", 0, 90, R, finish="length"), Answer("a", 1, 60, W)], (None, None, "NoCorrectResponse")),
-    ("mathematics: the gold answer cannot be parsed", Task.MATHEMATICS,
+    ("mathematics: the reference answer cannot be parsed", Task.MATHEMATICS,
      [Answer("a", 0, 90, U, detail=PROMPT_FAULT + "x")], (None, None, "UnparsableAnswer")),
     ("mathematics: right, but unscored", Task.MATHEMATICS,
      [Answer("a", 0, None, R), Answer("a", 1, 60, W)], (None, None, "Unscored")),
     ("coding: a row and a pair", Task.CODING,
      [Answer("a", 0, 80, R), Answer("a", 1, 60, W)], ("a-0", ("a", "a-0", "a-1"), None)),
-    ("coding: no window, not even an order", Task.CODING,
+    ("coding: no margin, and the rejected response may score higher", Task.CODING,
      [Answer("a", 0, 50, R), Answer("a", 1, 900, W), Answer("a", 2, 800, W)], ("a-0", ("a", "a-0", "a-2"), None)),
     ("coding: the row may come from another source than the pair", Task.CODING,
      [Answer("a", 0, 80, R), Answer("a", 1, 60, W), Answer("b", 0, 95, R)], ("b-0", ("a", "a-0", "a-1"), None)),
-    ("coding: all pass", Task.CODING, [Answer("a", 0, 80, R), Answer("a", 1, 85, R)], ("a-1", None, None)),
-    ("coding: none passes", Task.CODING,
+    ("coding: all right", Task.CODING, [Answer("a", 0, 80, R), Answer("a", 1, 85, R)], ("a-1", None, None)),
+    ("coding: none right", Task.CODING,
      [Answer("a", 0, 80, W), Answer("a", 1, 85, W)], (None, None, "NoCorrectResponse")),
-    ("SFT only: the response, unjudged and unscored", Task.SFT_ONLY,
+    ("SFT only: the response, without verdict and score", Task.SFT_ONLY,
      [Answer("a", 0, None)], ("a-0", None, None)),
     ("SFT only: the first by source name, then sample", Task.SFT_ONLY,
      [Answer("b", 0, 99), Answer("a", 2, 10), Answer("a", 1, 5)], ("a-1", None, None)),
-    ("SFT only: cut", Task.SFT_ONLY, [Answer("a", 0, None, finish="length")], (None, None, "Truncated")),
+    ("SFT only: truncated", Task.SFT_ONLY, [Answer("a", 0, None, finish="length")], (None, None, "Truncated")),
 ]  # fmt: skip
 
 
@@ -135,16 +136,16 @@ def golden(tmp_path_factory):
 
 
 @pytest.mark.parametrize("number", range(len(GOLDEN)), ids=[case[0] for case in GOLDEN])
-def test_golden_case(golden, number):
+def test_a_prompt_gives_the_row_the_pair_or_the_drop(golden, number):
     assert golden[number] == GOLDEN[number][3]
 
 
-def test_no_response_is_its_own_rival_when_all_scores_are_equal(tmp_path):
+def test_equal_scores_pair_two_different_responses(tmp_path):
     answers = [Answer("a", 0, 90), Answer("a", 1, 90), Answer("a", 2, 90)]
     assert give(tmp_path, [(Task.INSTRUCTION, answers)], margin=(0.0, 0.1)) == [(None, ("a", "a-0", "a-1"), None)]
 
 
-def test_reasons_without_a_pair_are_told_apart(tmp_path):
+def test_the_reasons_without_a_pair_are_counted_separately(tmp_path):
     made = build(
         tmp_path,
         {

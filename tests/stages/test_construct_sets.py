@@ -1,4 +1,4 @@
-"""Construction: splits, counts, bytes, and what must hold for any responses."""
+"""Construction: splits, counts, bytes, and properties for arbitrary responses."""
 
 import pytest
 
@@ -10,8 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fusionrun.api.data import Task
+from fusionrun.api.values import DatasetCounts, SourceCounts
 from fusionrun_stages import construct
-from fusionrun_stages.construction.keys import parts_of
+from fusionrun_stages.construction.files import FILES
+from fusionrun_stages.construction.keys import slice_shard
 from fusionrun_stages.construction.split import hold_out, keep, take
 from fusionrun_stages.errors import UserError
 from support.construction import FILLER, Answer, R, U, W, build, name, sides
@@ -19,7 +21,7 @@ from support.construction import FILLER, Answer, R, U, W, build, name, sides
 
 @pytest.fixture(scope="module", autouse=True)
 def _no_fsync():
-    """Nobody pulls the plug on these files, and a busy disk would take most of the time."""
+    """Skip fsync: it takes most of the time on a busy disk."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", lambda _: None)
         yield
@@ -29,32 +31,30 @@ def instruction_prompts(count: int) -> dict[str, tuple[Task, list[Answer]]]:
     return {name(7919 * i): (Task.INSTRUCTION, [Answer("a", 0, 90), Answer("a", 1, 70)]) for i in range(count)}
 
 
-def test_instruction_split_is_four_to_six_after_the_margin_filter(tmp_path):
+def test_the_instruction_split_is_made_after_the_margin_filter(tmp_path):
     refused = {name(10**9 + i): (Task.INSTRUCTION, [Answer("a", 0, 90), Answer("a", 1, 89)]) for i in range(7)}
     made = build(tmp_path, instruction_prompts(14) | refused)
     assert (len(made.sft), len(made.pairs)) == (5, 9)  # floor(0.4 * 14) = 5
     assert not made.sft.keys() & made.pairs.keys()
-    assert made.made.counts["drop:MarginBelow"] == 7
+    assert made.made.values.drops["MarginBelow"] == 7
 
 
 @pytest.mark.parametrize(
-    ("total", "sft"), [(51098, 20439), (20374, 8149), (9435, 3774)], ids=["UltraFeedback", "Magpie", "HelpSteer2"]
+    ("total", "fraction", "sft"),
+    [(51098, 0.4, 20439), (20374, 0.4, 8149), (9435, 0.4, 3774), (100, 0.29, 29)],
+    ids=["UltraFeedback", "Magpie", "HelpSteer2", "the fraction is a decimal"],
 )
-def test_split_gives_the_published_counts(total, sft):
-    assert len(take([name(i) for i in range(total)], 0.4, 42, "sft")) == sft
+def test_the_split_gives_the_published_counts(total, fraction, sft):
+    assert len(take([name(i) for i in range(total)], fraction, 42, "sft")) == sft
 
 
-def test_split_reads_the_fraction_as_the_decimal_that_was_written():
-    assert len(take([name(i) for i in range(100)], 0.29, 1, "sft")) == 29
-
-
-def test_split_does_not_depend_on_the_order_but_on_the_seed():
+def test_the_split_depends_on_the_seed_and_not_on_the_order():
     names = [name(i) for i in range(50)]
     assert take(names, 0.4, 1, "sft") == take(names[::-1], 0.4, 1, "sft") != take(names, 0.4, 2, "sft")
 
 
 @pytest.mark.parametrize(("pairs", "fraction", "held"), [(100, 0.02, 2), (10, 0.02, 1), (1, 0.02, 0), (10, 0, 0)])
-def test_held_out_takes_the_floor_but_one_at_least_of_two(pairs, fraction, held):
+def test_at_least_one_of_two_pairs_is_held_out(pairs, fraction, held):
     assert len(hold_out([name(i) for i in range(pairs)], fraction, 3)) == held
 
 
@@ -62,10 +62,11 @@ def test_held_out_pairs_are_not_trained_on(tmp_path):
     made = build(tmp_path, instruction_prompts(20), held_out=0.25)
     assert (len(made.sft), len(made.pairs), len(made.held_out)) == (8, 9, 3)
     assert not made.pairs.keys() & made.held_out.keys()
-    assert made.made.counts == {
-        "sft_rows": 8, "pairs": 9, "held_out_pairs": 3, "sft:a": 8, "pairs:a": 9,
-        "sft@instruction": 8, "pairs@instruction": 12,
-    }  # fmt: skip
+    counts = made.made.values
+    assert (counts.sft_rows, counts.pairs, counts.held_out_pairs) == (8, 9, 3)
+    assert counts.by_source == {"a": SourceCounts(sft_rows=8, pairs=9)}
+    assert counts.by_dataset == {"instruction": DatasetCounts(sft_rows=8, pairs=12)}
+    assert counts.drops == {}
 
 
 def test_a_coding_prompt_whose_pair_is_held_out_gives_no_sft_row(tmp_path):
@@ -74,12 +75,12 @@ def test_a_coding_prompt_whose_pair_is_held_out_gives_no_sft_row(tmp_path):
     held = [prompt for prompt, row in made.held_out.items() if row.dataset == "coding"]
     assert held
     assert not made.sft.keys() & made.held_out.keys()
-    # The other splits are what they are without it.
-    assert made.made.counts["sft_rows"] == len(made.sft) == 20 - len(held) + 4
+    # The other draws do not change.
+    assert made.made.values.sft_rows == len(made.sft) == 20 - len(held) + 4
     assert len(made.pairs) + len(made.held_out) == 20 + 6
 
 
-def test_rows_are_what_trl_reads(tmp_path):
+def test_rows_have_the_format_of_trl(tmp_path):
     made = build(tmp_path, {name(5): (Task.CODING, [Answer("a", 0, 80, R), Answer("a", 1, 60, W)])})
     row = made.sft[name(5)]
     assert [(m.role, m.content) for m in row.messages] == [("user", f"ask {name(5)}"), ("assistant", "a-0")]
@@ -89,27 +90,27 @@ def test_rows_are_what_trl_reads(tmp_path):
     assert (pair.chosen_score_micro, pair.rejected_score_micro, pair.dataset) == (80_000, 60_000, "coding")
 
 
-def test_what_prepare_dropped_is_counted(tmp_path):
+def test_drops_of_prepare_are_counted(tmp_path):
     prepared = {
         "prompts": 1, "duplicates": 3, "near_duplicates": 5, "code": 4, "mathematics": 0, "contaminated": 2,
         "over_limit": 6, "bad_rows": 7,
     }  # fmt: skip
-    counts = build(tmp_path, FILLER, prepared=prepared).made.counts
+    drops = build(tmp_path, FILLER, prepared=prepared).made.values.drops
     dropped = {"Duplicate": 3, "NearDuplicate": 5, "Code": 4, "Contaminated": 2, "OverLimit": 6, "BadRow": 7}
-    assert {reason: counts.get(f"drop:{reason}") for reason in dropped} == dropped
-    assert "drop:Mathematics" not in counts
+    assert {reason: drops.get(reason) for reason in dropped} == dropped
+    assert "Mathematics" not in drops
 
 
-def test_a_prompt_whose_own_solution_fails_gives_nothing_whoever_answered_it(tmp_path):
+def test_a_prompt_whose_reference_solution_fails_is_dropped(tmp_path):
     pair = (Task.CODING, [Answer("a", 0, 80, R), Answer("a", 1, 60, W)])
     solutions = {name(0): R, name(1): W, name(2): U}  # and none of name(3)
     made = build(tmp_path, {name(n): pair for n in range(4)}, shards=2, solutions=solutions)
     assert made.sft.keys() == made.pairs.keys() == {name(0), name(3)}
-    assert made.made.counts["drop:SolutionFailed"] == 2
+    assert made.made.values.drops["SolutionFailed"] == 2
     assert made.made.details["no_pair_by_task"] == {}
 
 
-def test_an_empty_set_is_an_error_of_the_user(tmp_path):
+def test_no_sft_rows_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match="NoResponse"):
         build(tmp_path, {name(1): (Task.INSTRUCTION, [])})
 
@@ -126,72 +127,72 @@ def test_bytes_do_not_depend_on_shards_or_ranges(tmp_path, monkeypatch):
     monkeypatch.setattr("fusionrun_stages.construction.rows.RANGE_ROWS", 7)
     ranged = build(tmp_path / "ranged", prompts)
     assert ranged.files["summary.json"] == whole.files["summary.json"]
-    for file in construct.FILES.values():
+    for file in FILES.values():
         table = pq.read_table(tmp_path / "ranged" / "out" / file)
         assert table.equals(pq.read_table(tmp_path / "one" / "out" / file))
         assert table["prompt_id"].to_pylist() == sorted(table["prompt_id"].to_pylist())
-    assert ranged.made.counts == whole.made.counts
+    assert ranged.made.values == whole.made.values
 
 
-def test_bytes_do_not_depend_on_the_parts_of_a_shard(tmp_path, monkeypatch):
+def test_bytes_do_not_depend_on_the_slices_of_a_shard(tmp_path, monkeypatch):
     prompts = instruction_prompts(25) | {
         name(31 * i + 7): (Task.CODING, [Answer("a", 0, 80, R), Answer("b", 1, 60, W), Answer("b", 2, 50, R)])
         for i in range(18)
     }
     whole = build(tmp_path / "whole", prompts, shards=2, held_out=0.1)
     seen: list[int] = []
-    decide = construct._decide
-    monkeypatch.setattr(construct, "_decide", lambda *given: seen.append(1) or decide(*given))
-    monkeypatch.setattr("fusionrun_stages.construction.keys.PART_RESPONSES", 10)
+    decide = construct.decide
+    monkeypatch.setattr(construct, "decide", lambda *given: seen.append(1) or decide(*given))
+    monkeypatch.setattr("fusionrun_stages.construction.keys.SLICE_RESPONSES", 10)
     parted = build(tmp_path / "parted", prompts, shards=2, held_out=0.1)
     assert len(seen) == 6 + 6  # 53 and 51 responses, about 10 at once
     assert parted.files == whole.files
     assert parted.made == whole.made
 
 
-def test_every_prompt_of_a_shard_is_in_one_part(tmp_path, monkeypatch):
+def test_every_prompt_of_a_shard_is_in_one_slice(tmp_path, monkeypatch):
     made = build(tmp_path, instruction_prompts(23) | FILLER)
     shard = next((tmp_path / "prompts").iterdir())
-    monkeypatch.setattr("fusionrun_stages.construction.keys.PART_RESPONSES", 7)
+    monkeypatch.setattr("fusionrun_stages.construction.keys.SLICE_RESPONSES", 7)
     found = [
         prompt
-        for part in parts_of(shard, made.parameters.sources)
+        for part in slice_shard(shard, made.parameters.sources)
         for prompt in part.scan(shard).collect()["prompt_id"].to_list()
     ]
-    assert len(parts_of(shard, made.parameters.sources)) == 7
+    assert len(slice_shard(shard, made.parameters.sources)) == 7
     assert sorted(found) == sorted(pl.read_parquet(shard)["prompt_id"])
 
 
 RIGHT_OVER_WRONG = [Answer("a", 0, 80, R), Answer("a", 1, 60, W)]
 RIGHT = [Answer("a", 0, 80, R)]
 BOUNDED = [
-    # Task, what prompts are answered in turn, bound; SFT rows, pairs, prompts dropped for the bound of 12.
+    # Task, responses of the prompts in turn, bound; of 12 prompts: SFT rows, pairs, prompts dropped for the bound.
     (Task.INSTRUCTION, [[Answer("a", 0, 90), Answer("a", 1, 70)]], 5, (2, 3, 7)),
     (Task.INSTRUCTION, [[Answer("a", 0, 90), Answer("a", 1, 70)]], 12, (4, 8, 0)),
     (Task.MATHEMATICS, [RIGHT_OVER_WRONG], 5, (0, 5, 7)),
     (Task.MATHEMATICS, [RIGHT], 5, (5, 0, 7)),
     (Task.CODING, [RIGHT_OVER_WRONG], 6, (3, 3, 9)),
-    (Task.CODING, [RIGHT_OVER_WRONG], 7, (3, 3, 9)),  # the last place does not hold both
+    (Task.CODING, [RIGHT_OVER_WRONG], 7, (3, 3, 9)),  # the last place is not enough for both
     (Task.CODING, [RIGHT], 5, (5, 0, 7)),
     (Task.SFT_ONLY, [[Answer("a", 0, None)]], 5, (5, 0, 7)),
-    (Task.SFT_ONLY, [[Answer("a", 0, None)], []], 5, (5, 0, 1)),  # what is dropped anyway is not counted
+    (Task.SFT_ONLY, [[Answer("a", 0, None)], []], 5, (5, 0, 1)),  # a prompt with another drop reason is not counted
 ]
 
 
 @pytest.mark.parametrize(
     ("task", "answered", "limit", "expected"), BOUNDED, ids=[f"{case[0]}-{n}" for n, case in enumerate(BOUNDED)]
 )
-def test_a_data_set_gives_no_more_than_its_bound(tmp_path, task, answered, limit, expected):
+def test_a_data_set_gives_at_most_max_kept(tmp_path, task, answered, limit, expected):
     prompts = {name(7919 * i + 1): (task, answered[i % len(answered)]) for i in range(12)}
     filler = {} if task is Task.SFT_ONLY else FILLER
     made = build(tmp_path, prompts | filler, max_kept={str(task).lower(): limit})
-    sft, dropped = made.sft.keys() - filler.keys(), made.made.counts.get("drop:OverMaxKept", 0)
+    sft, dropped = made.sft.keys() - filler.keys(), made.made.values.drops.get("OverMaxKept", 0)
     assert (len(sft), len(made.pairs), dropped) == expected
     assert made.made.details["drops_by_dataset"].get(str(task).lower(), {}).get("OverMaxKept", 0) == dropped
-    assert made.made.counts[f"sft@{str(task).lower()}"] == len(sft)
+    assert made.made.values.by_dataset[str(task).lower()].sft_rows == len(sft)
 
 
-def test_what_a_bound_keeps_depends_on_the_seed_and_not_on_shards(tmp_path, monkeypatch):
+def test_max_kept_depends_on_the_seed_and_not_on_shards(tmp_path, monkeypatch):
     prompts = instruction_prompts(30)
     one = build(tmp_path / "one", prompts, max_kept={"instruction": 9})
     parted = build(tmp_path / "parted", dict(reversed(prompts.items())), shards=4, max_kept={"instruction": 9})
@@ -200,16 +201,16 @@ def test_what_a_bound_keeps_depends_on_the_seed_and_not_on_shards(tmp_path, monk
     assert one.files == parted.files
     assert kept != other.sft.keys() | other.pairs.keys()
     assert kept != set(sorted(prompts)[:9])
-    # Two hashes of the same seed: what is kept and what of it goes to SFT are independent choices.
+    # The two draws are independent: which prompts are kept, and which of them go to SFT.
     assert one.sft.keys() != set(keep(sorted(kept), [1] * 9, 3, 42))
 
 
-def test_held_out_pairs_are_within_the_bound(tmp_path):
+def test_held_out_pairs_count_towards_max_kept(tmp_path):
     made = build(tmp_path, instruction_prompts(40), held_out=0.25, max_kept={"instruction": 20})
     assert (len(made.sft), len(made.pairs), len(made.held_out)) == (8, 9, 3)
 
 
-def test_prompts_above_the_bound_are_not_said_to_lack_a_pair(tmp_path):
+def test_prompts_over_max_kept_have_no_reason_without_a_pair(tmp_path):
     prompts = {name(i + 1): (Task.MATHEMATICS, RIGHT) for i in range(6)}
     made = build(tmp_path, prompts, max_kept={"mathematics": 2})
     assert made.made.details["no_pair_by_task"] == {"Mathematics": {"AllCorrect": 2}}
@@ -232,11 +233,11 @@ worlds = st.lists(
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(world=worlds, shards=st.integers(1, 3), held_out=st.sampled_from([0.0, 0.3]))
-def test_what_holds_for_any_responses(tmp_path_factory, world, shards, held_out):
+def test_properties_of_arbitrary_responses(tmp_path_factory, world, shards, held_out):
     prompts = {name(i): value for i, value in enumerate(world)} | FILLER
     made = build(tmp_path_factory.mktemp("world"), prompts, shards=shards, held_out=held_out)
     pairs = made.pairs | made.held_out
-    dropped = sum(count for key, count in made.made.counts.items() if key.startswith("drop:"))
+    dropped = sum(made.made.values.drops.values())
     assert not (made.pairs | made.sft).keys() & made.held_out.keys()
     assert len(made.sft.keys() | pairs.keys()) + dropped == len(prompts)
     for prompt in made.sft.keys() & pairs.keys():
@@ -263,8 +264,8 @@ def test_what_holds_for_any_responses(tmp_path_factory, world, shards, held_out)
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(world=worlds, shards=st.integers(1, 3), limits=st.lists(st.integers(1, 6), min_size=4, max_size=4))
-def test_what_a_bound_keeps_of_any_responses(tmp_path_factory, world, shards, limits):
-    """The bound holds, is used but for one place of a Coding prompt, and only leaves out."""
+def test_properties_of_max_kept(tmp_path_factory, world, shards, limits):
+    """The bound is kept and used up, except for one place that a Coding prompt cannot use."""
     prompts = {name(i): value for i, value in enumerate(world)} | FILLER
     bounds = {str(task).lower(): limit for task, limit in zip(Task, limits, strict=True)}
     whole = build(tmp_path_factory.mktemp("whole"), prompts)
@@ -278,8 +279,8 @@ def test_what_a_bound_keeps_of_any_responses(tmp_path_factory, world, shards, li
         assert kept in ((full - 1, full) if dataset == "coding" else (full,))
     useful, kept = ({*outcome.sft, *outcome.pairs} for outcome in (whole, made))
     assert kept <= useful
-    assert made.made.counts.get("drop:OverMaxKept", 0) == len(useful) - len(kept)
+    assert made.made.values.drops.get("OverMaxKept", 0) == len(useful) - len(kept)
     for prompt in kept:
-        if prompts[prompt][0] is not Task.INSTRUCTION:  # whose split is made of what is kept
+        if prompts[prompt][0] is not Task.INSTRUCTION:  # whose split depends on the kept prompts
             assert made.sft.get(prompt) == whole.sft.get(prompt)
             assert made.pairs.get(prompt) == whole.pairs.get(prompt)

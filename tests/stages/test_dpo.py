@@ -45,10 +45,10 @@ def uninterrupted(inputs):
 def test_the_loss_starts_at_ln_2_and_decreases(inputs, uninterrupted, variant):
     pod = uninterrupted if variant == "zero-3" else start(inputs, variant, **VARIANTS[variant])
     assert pod.wait() == 0, pod.text
-    numbers = pod.result.numbers
-    assert numbers["first_loss"] == pytest.approx(math.log(2), abs=1e-3)
-    assert numbers["last_loss"] < numbers["first_loss"] - 0.05
-    assert numbers["last_reward_accuracy"] > numbers["first_reward_accuracy"]
+    trained = pod.result.values
+    assert trained.first_loss == pytest.approx(math.log(2), abs=1e-3)
+    assert trained.last_loss < trained.first_loss - 0.05
+    assert trained.last_reward_accuracy > trained.first_reward_accuracy
     kept = sorted(path.name for path in (pod.output / "checkpoints").glob("checkpoint-*"))
     assert kept == ["checkpoint-12", "checkpoint-8"] == sorted(pod.manifest["details"]["checkpoints"])
     assert not list(pod.output.glob("checkpoints/*/global_step*"))

@@ -60,8 +60,8 @@ def test_the_score_is_the_percentage_of_right_responses(tmp_path):
             response("5", "words", "f"),  # no reference: left out
         ],
     )
-    assert made.counts == {"words": 5}
-    assert made.numbers == {"words": 20.0}
+    assert made.values.graded == {"words": 5}
+    assert made.values.scores == {"words": 20.0}
     details = made.details["words"]
     assert {k: details[k] for k in ("right", "left_out", "truncated", "failed")} == {
         "right": 1,
@@ -84,8 +84,8 @@ def test_coding_uses_the_verdicts_of_the_sandbox(tmp_path):
         [response(name, "programs", "…") for name, _, _ in values],
         [Verdict(prompt_id=n, source="base", sample_index=0, verdict=v, detail=d) for n, v, d in values],
     )
-    assert made.counts == {"programs": 3}
-    assert made.numbers == {"programs": pytest.approx(33.3333)}
+    assert made.values.graded == {"programs": 3}
+    assert made.values.scores == {"programs": pytest.approx(33.3333)}
 
 
 def test_mathematics_is_graded_by_evaluate(tmp_path):
@@ -96,7 +96,7 @@ def test_mathematics_is_graded_by_evaluate(tmp_path):
         [prompt("0", "sums", "4"), prompt("1", "sums", "5")],
         [response("0", "sums", r"\boxed{4}"), response("1", "sums", r"\boxed{4}")],
     )
-    assert made.numbers == {"sums": 50.0}
+    assert made.values.scores == {"sums": 50.0}
 
 
 def test_a_benchmark_without_usable_prompts_is_a_user_error(tmp_path):

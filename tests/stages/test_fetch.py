@@ -2,7 +2,6 @@ import hashlib
 import http.server
 import json
 import re
-import threading
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -11,17 +10,17 @@ pytest.importorskip("pyarrow")
 pytest.importorskip("huggingface_hub")
 
 from fusionrun.api.stage import Reference
-from fusionrun.api.task import StageTask
 from fusionrun_stages import fetch, prepare, resolve
 from fusionrun_stages.errors import InfrastructureError, UserError
-from fusionrun_stages.work import Work
+from support.http_server import serving
 from support.model_folders import make_model
+from support.stage import make_work
 
 COMMITS = ["a" * 40, "b" * 40]
 
 
 class Hub(http.server.ThreadingHTTPServer):
-    """As much of a model hub as ``huggingface_hub`` asks for, on loopback.
+    """The part of a model hub that ``huggingface_hub`` uses.
 
     Source: huggingface_hub, ``HfApi.repo_info`` and ``file_download.get_hf_file_metadata``.
     """
@@ -32,11 +31,7 @@ class Hub(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.repos = {}
         """(kind, name) to a list of commits, the newest last: file name to content."""
-        self.asked = []
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_port}"
+        self.requests = []
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -52,7 +47,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def answer(self):
         path = unquote(urlsplit(self.path).path)
-        self.server.asked.append((self.command, path))
+        self.server.requests.append((self.command, path))
         if found := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)/tree/([^/]+)", path):
             kind, name, revision = found.groups()
             files = self.server.repos[kind, name][self.find(kind, name, revision)[0]]
@@ -104,7 +99,8 @@ def hub(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
     folder = make_model(tmp_path / "upstream")
     files = {p.name: p.read_bytes() for p in folder.iterdir()} | {"pytorch_model.bin": b"pickle"}
-    with Hub() as server:
+    server = Hub()
+    with serving(server) as server.url:
         server.repos["models", "org/tiny"] = [files, files | {"config.json": b'{"model_type": "llama", "x": 1}'}]
         server.repos["datasets", "org/math"] = [
             {
@@ -114,20 +110,11 @@ def hub(tmp_path, monkeypatch):
             }
         ]
         monkeypatch.setenv("HF_ENDPOINT", server.url)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def work(tmp_path, kind, name="x", **parameters):
-    (tmp_path / "out").mkdir(exist_ok=True)
-    task = StageTask(
-        run="r", namespace="n", stage=f"{kind}/{name}", digest="d", output_dir=str(tmp_path / "out"),
-        parameters={"kind": kind, **parameters},
-    )  # fmt: skip
-    return Work(task=task, output=tmp_path / "out", shard=None, pod_uid="u", report=lambda *a, **k: None)
+    return make_work(tmp_path / "out", {"kind": kind, **parameters}, f"{kind}/{name}")
 
 
 def do_resolve(tmp_path, hub, *references):
@@ -143,23 +130,23 @@ def dataset(columns=("problem", "answer")):
 
 
 def test_a_branch_is_pinned_to_its_commit(tmp_path, hub):
-    assert do_resolve(tmp_path, hub, model(), model(revision=COMMITS[0])).pins == ["b" * 12, "a" * 12]
+    assert do_resolve(tmp_path, hub, model(), model(revision=COMMITS[0])).values.pins == ["b" * 12, "a" * 12]
 
 
-def test_fetch_takes_the_pinned_commit_though_the_branch_has_moved(tmp_path, hub):
+def test_fetch_downloads_the_pinned_commit_after_the_branch_moved(tmp_path, hub):
     newest = hub.repos["models", "org/tiny"].pop()
-    (pin,) = do_resolve(tmp_path, hub, model(revision="main")).pins
+    (pin,) = do_resolve(tmp_path, hub, model(revision="main")).values.pins
     hub.repos["models", "org/tiny"].append(newest)
     destination = tmp_path / "data" / "fusionrun" / "models" / pin
     parameters = {"uri": "hf://org/tiny", "revision": "main", "destination": str(destination), "hub_endpoint": hub.url}
     made = fetch.run(work(tmp_path, "fetch", **parameters))
     assert (destination / "config.json").read_bytes() == b'{"model_type": "llama"}'
     assert not (destination / "pytorch_model.bin").exists()
-    assert made.counts["files"] == len(made.files) == 4
+    assert made.values.files == len(made.files) == 4
     assert all((tmp_path / "out" / name).resolve().is_file() for name in made.files)
-    hub.asked.clear()
+    hub.requests.clear()
     fetch.run(work(tmp_path, "fetch", **parameters))
-    assert not [path for command, path in hub.asked if command == "GET" and "/resolve/" in path]
+    assert not [path for command, path in hub.requests if command == "GET" and "/resolve/" in path]
 
 
 def test_a_truncated_upstream_model_is_refused(tmp_path, hub):
@@ -170,17 +157,17 @@ def test_a_truncated_upstream_model_is_refused(tmp_path, hub):
         fetch.run(work(tmp_path, "fetch", uri="hf://org/tiny", revision=COMMITS[0], destination=str(destination)))
 
 
-def test_resolve_brings_a_data_set_and_prepare_reads_it_offline(tmp_path, hub):
+def test_resolve_downloads_a_data_set_and_prepare_reads_it_offline(tmp_path, hub):
     made = do_resolve(tmp_path, hub, dataset())
-    assert made.pins == ["a" * 12]
+    assert made.values.pins == ["a" * 12]
     assert made.details["references"][0]["licence"] == "mit"
-    hub.asked.clear()
+    hub.requests.clear()
     data = {
-        "name": "m", "task": "Mathematics", "uri": "hf://org/math", "revision": made.pins[0],
+        "name": "m", "task": "Mathematics", "uri": "hf://org/math", "revision": made.values.pins[0],
         "columns": {"prompt": "problem", "answer": "answer"},
     }  # fmt: skip
-    assert prepare.run(work(tmp_path, "prepare", datasets=[data], shards=1, seed=1)).counts["prompts"] == 1
-    assert hub.asked == []
+    assert prepare.run(work(tmp_path, "prepare", datasets=[data], shards=1, seed=1)).values.prompts == 1
+    assert hub.requests == []
 
 
 @pytest.mark.parametrize(
@@ -191,40 +178,40 @@ def test_resolve_brings_a_data_set_and_prepare_reads_it_offline(tmp_path, hub):
         (dataset(["gold"]), r"datasets\[m\]: column 'gold': missing in data/train.jsonl, which has: problem, answer"),
     ],
 )
-def test_what_the_hub_lacks_is_the_users_error(tmp_path, hub, reference, message):
+def test_a_missing_repository_revision_or_column_is_a_user_error(tmp_path, hub, reference, message):
     with pytest.raises(UserError, match=message):
         do_resolve(tmp_path, hub, reference)
 
 
-def test_a_hub_that_does_not_answer_is_an_infrastructure_error(tmp_path, hub):
+def test_an_unreachable_hub_is_an_infrastructure_error(tmp_path, hub):
     with pytest.raises(InfrastructureError, match="cannot reach the hub"):
         resolve.run(work(tmp_path, "resolve", references=[model()], stages=[], hub_endpoint="http://127.0.0.1:9"))
-
-
-def test_a_run_that_does_not_fit_the_volume_is_refused(tmp_path, hub, monkeypatch):
-    monkeypatch.setattr(resolve.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10})())
-    with pytest.raises(UserError, match="GB free"):
-        do_resolve(tmp_path, hub, model())
 
 
 def give_space(monkeypatch, free):
     monkeypatch.setattr(resolve.shutil, "disk_usage", lambda path: type("Usage", (), {"free": free})())
 
 
-def test_what_is_fetched_already_takes_no_space_again(tmp_path, hub, monkeypatch):
-    (pin,) = do_resolve(tmp_path, hub, model()).pins
-    destination = tmp_path / "data" / "fusionrun" / "models" / pin
-    fetch.run(work(tmp_path, "fetch", uri="hf://org/tiny", destination=str(destination), hub_endpoint=hub.url))
+def test_a_run_that_does_not_fit_the_volume_is_refused(tmp_path, hub, monkeypatch):
     give_space(monkeypatch, 10)
-    assert do_resolve(tmp_path, hub, model()).pins == [pin]
-    (destination / "model.safetensors").unlink()
-    with pytest.raises(UserError, match="still take"):
+    with pytest.raises(UserError, match="GB free"):
         do_resolve(tmp_path, hub, model())
 
 
-def test_a_model_in_two_roles_takes_its_space_once(tmp_path, hub, monkeypatch):
+def test_downloaded_models_need_no_more_space(tmp_path, hub, monkeypatch):
+    (pin,) = do_resolve(tmp_path, hub, model()).values.pins
+    destination = tmp_path / "data" / "fusionrun" / "models" / pin
+    fetch.run(work(tmp_path, "fetch", uri="hf://org/tiny", destination=str(destination), hub_endpoint=hub.url))
+    give_space(monkeypatch, 10)
+    assert do_resolve(tmp_path, hub, model()).values.pins == [pin]
+    (destination / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="GB more"):
+        do_resolve(tmp_path, hub, model())
+
+
+def test_a_model_with_two_roles_needs_its_space_once(tmp_path, hub, monkeypatch):
     give_space(monkeypatch, len(hub.repos["models", "org/tiny"][-1]["model.safetensors"]) + 1)
-    assert len(do_resolve(tmp_path, hub, model(), model(field="sources[b].served.model")).pins) == 2
+    assert len(do_resolve(tmp_path, hub, model(), model(field="sources[b].served.model")).values.pins) == 2
 
 
 def without_template(hub, **more):
@@ -234,18 +221,18 @@ def without_template(hub, **more):
 
 
 @pytest.mark.parametrize("more", [{}, {"tokenizer_config_json": b'{"model_max_length": 9}'}], ids=["no file", "no key"])
-def test_a_target_without_a_chat_template_is_refused_before_anything_is_generated(tmp_path, hub, more):
+def test_a_target_without_a_chat_template_is_refused(tmp_path, hub, more):
     without_template(hub, **more)
     with pytest.raises(UserError, match=r"target\.model: 'hf://org/tiny@main': its tokenizer has no chat template"):
         do_resolve(tmp_path, hub, model(field="target.model"))
-    assert do_resolve(tmp_path, hub, model()).pins  # a source's server may bring its own
+    assert do_resolve(tmp_path, hub, model()).values.pins  # a source's server may have one
     destination = tmp_path / "data" / "m"
     with pytest.raises(UserError, match="has no chat template"):
         fetch.run(work(tmp_path, "fetch", "target", uri="hf://org/tiny", destination=str(destination)))
 
 
-def test_a_chat_template_in_the_tokenizers_configuration_is_one(tmp_path, hub):
+def test_the_chat_template_may_be_in_the_tokenizer_configuration(tmp_path, hub):
     without_template(hub, tokenizer_config_json=b'{"chat_template": "x"}')
-    hub.asked.clear()
-    assert do_resolve(tmp_path, hub, model(field="target.model")).pins
-    assert {path.rsplit("/", 1)[-1] for _, path in hub.asked if "/resolve/" in path} == {"tokenizer_config.json"}
+    hub.requests.clear()
+    assert do_resolve(tmp_path, hub, model(field="target.model")).values.pins
+    assert {path.rsplit("/", 1)[-1] for _, path in hub.requests if "/resolve/" in path} == {"tokenizer_config.json"}

@@ -17,6 +17,7 @@ httpx = pytest.importorskip("httpx")
 from fusionrun.api.records import Verdict, VerdictValue
 from fusionrun.api.result import decode_result
 from fusionrun.api.task import encode_task
+from fusionrun.api.values import Generated
 from fusionrun_stages.client.chat import sample_seed
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.models.chat_template import TEMPLATE_ARGUMENTS
@@ -34,11 +35,16 @@ def test_every_sample_is_requested_once_with_every_parameter(tmp_path, server):
     assert keys == sorted((p.prompt_id, n) for p in PROMPTS for n in range(SAMPLES[p.dataset]))
     assert made.files == ["responses/00000-of-00002.parquet"]
     truncated = sum(r.finish_reason == "length" for r in found)
-    assert made.counts == {
-        "requests": TOTAL, "responses": TOTAL, "truncated": truncated, "errors": 0,
-        "prompt_tokens": 5 * TOTAL, "completion_tokens": 7 * TOTAL,
-    }  # fmt: skip
-    assert made.numbers["tokens_per_second"] > 0
+    rate = made.values.tokens_per_second
+    assert rate > 0
+    assert made.values == Generated(
+        requests=TOTAL,
+        responses=TOTAL,
+        truncated=truncated,
+        prompt_tokens=5 * TOTAL,
+        completion_tokens=7 * TOTAL,
+        tokens_per_second=rate,
+    )
     path, _, body = server.requests[0]
     assert path == "/v1/chat/completions"
     assert body.keys() == {
@@ -61,7 +67,7 @@ def test_the_chat_template_gets_the_date_of_training(tmp_path, server):
 
 def test_an_external_endpoint_gets_openai_parameters_only(tmp_path, server):
     neutral = {"temperature": 0.7, "top_p": 0.8, "top_k": -1, "repetition_penalty": 1.0, "max_tokens": 64}
-    assert run(tmp_path, server.url, external=True, sampling=neutral).counts["responses"] == TOTAL
+    assert run(tmp_path, server.url, external=True, sampling=neutral).values.responses == TOTAL
     expected = {"model", "messages", "temperature", "top_p", "max_tokens", "n", "seed"}
     assert {key for _, _, body in server.requests for key in body} == expected
 
@@ -72,7 +78,7 @@ def test_an_external_endpoint_gets_sampling_parameters_that_change_tokens(tmp_pa
 
 
 def test_a_data_set_without_samples_is_not_requested(tmp_path, server):
-    assert run(tmp_path, server.url, samples_per_prompt={"d1": 2}).counts["requests"] == 12
+    assert run(tmp_path, server.url, samples_per_prompt={"d1": 2}).values.requests == 12
     assert {r.dataset for r in rows(tmp_path)} == {"d1"}
 
 
@@ -88,11 +94,11 @@ def test_a_prompt_whose_reference_solution_fails_is_not_requested(tmp_path, serv
         PROMPTS[2].prompt_id,
         PROMPTS[4].prompt_id,
     }
-    assert made.counts["requests"] == TOTAL - 2 * SAMPLES["d0"]
+    assert made.values.requests == TOTAL - 2 * SAMPLES["d0"]
 
 
 def test_an_empty_shard_gives_an_empty_file(tmp_path, server):
-    assert run(tmp_path, server.url, shard=1).counts["requests"] == 0
+    assert run(tmp_path, server.url, shard=1).values.requests == 0
     assert rows(tmp_path, 1) == []
 
 
@@ -119,7 +125,7 @@ def test_a_successor_requests_only_missing_samples(tmp_path, server):
     made = run(tmp_path, server.url)
     assert sum(body["n"] for _, _, body in server.requests) == TOTAL - 9
     assert rows(tmp_path) == expected
-    assert made.counts["requests"] == TOTAL
+    assert made.values.requests == TOTAL
     assert not list(parts.iterdir())
 
 
@@ -128,7 +134,7 @@ def test_a_complete_file_without_a_manifest_is_not_requested_again(tmp_path, ser
     server.requests.clear()
     again = run(tmp_path, server.url, uid="pod-b")
     assert server.requests == []
-    assert again.counts == first.counts
+    assert again.values == first.values.model_copy(update={"tokens_per_second": again.values.tokens_per_second})
 
 
 def test_a_server_that_refuses_connections_is_an_infrastructure_error(tmp_path):

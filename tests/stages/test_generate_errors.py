@@ -31,14 +31,14 @@ def test_transient_failures_are_retried(tmp_path, server, monkeypatch, failures,
     monkeypatch.setattr("fusionrun_stages.client.retries.WAIT_MAX_SECONDS", 0.01)
     server.plan = lambda body, number: dict(enumerate(failures, start=1)).get(number)
     made = run(tmp_path, server.url, concurrency=concurrency)
-    assert (made.counts["responses"], made.counts["errors"]) == (TOTAL, 0)
+    assert (made.values.responses, made.values.errors) == (TOTAL, 0)
     assert len(server.requests) == len(PROMPTS) + len(failures)
 
 
 def test_a_prompt_that_always_gets_a_server_error_is_recorded(tmp_path, server, monkeypatch):
     monkeypatch.setattr("fusionrun_stages.client.retries.WAIT_MAX_SECONDS", 0.01)
     server.plan = lambda body, number: (500, {}, {}) if body["messages"][0]["content"] == "p 1" else None
-    assert run(tmp_path, server.url).counts["errors"] == 1
+    assert run(tmp_path, server.url).values.errors == 1
     assert len(server.requests) == len(PROMPTS) + SERVER_ERROR_ATTEMPTS - 1
 
 
@@ -52,7 +52,7 @@ def test_a_daily_rate_limit_ends_the_stage_and_keeps_stored_rows(tmp_path, serve
     assert stored >= 6
     server.plan = lambda body, number: None
     server.requests.clear()
-    assert run(tmp_path, server.url, external=True, uid="pod-b").counts["responses"] == TOTAL
+    assert run(tmp_path, server.url, external=True, uid="pod-b").values.responses == TOTAL
     assert sum(body["n"] for _, _, body in server.requests) == TOTAL - stored
 
 
@@ -63,7 +63,7 @@ def test_a_prompt_rejected_by_moderation_is_recorded_with_its_reason(tmp_path, s
     server.plan = lambda body, number: MODERATED if body["messages"][0]["content"] == "p 3" else None
     made = run(tmp_path, server.url, external=True)
     assert [r.error for r in rows(tmp_path) if r.error] == ["403: flagged by moderation"]
-    assert (made.counts["responses"], made.counts["errors"]) == (TOTAL - 1, 1)
+    assert (made.values.responses, made.values.errors) == (TOTAL - 1, 1)
 
 
 def test_a_key_without_permission_ends_the_stage(tmp_path, server, monkeypatch):
@@ -96,7 +96,7 @@ def test_a_rejected_prompt_is_recorded_with_its_reason(tmp_path, server):
     (failed,) = [r for r in rows(tmp_path) if r.error]
     assert (failed.prompt_id, failed.finish_reason, failed.text) == (PROMPTS[3].prompt_id, "error", "")
     assert failed.error == "400: maximum context length is 256 tokens"
-    assert made.counts["errors"] == 1
+    assert made.values.errors == 1
 
 
 def test_an_unknown_finish_reason_is_recorded_as_an_error(tmp_path, server):
@@ -121,12 +121,12 @@ def test_a_server_that_rejects_every_request_is_a_user_error_without_rows(tmp_pa
         run(tmp_path, server.url)
     assert not list((tmp_path / "out" / "parts").iterdir())
     server.plan = lambda body, number: None
-    assert run(tmp_path, server.url).counts["responses"] == TOTAL
+    assert run(tmp_path, server.url).values.responses == TOTAL
 
 
 def test_a_server_without_n_gets_one_request_per_sample(tmp_path, server):
     server.plan = lambda body, number: (400, {}, {"error": {"message": "n must be 1"}}) if body["n"] > 1 else None
-    assert run(tmp_path, server.url).counts["responses"] == TOTAL
+    assert run(tmp_path, server.url).values.responses == TOTAL
 
 
 def test_samples_missing_from_a_reply_are_requested_again(tmp_path, server):
@@ -134,7 +134,7 @@ def test_samples_missing_from_a_reply_are_requested_again(tmp_path, server):
     answer = {"choices": [choice], "usage": {"prompt_tokens": 5, "completion_tokens": 3}}
     server.plan = lambda body, number: (200, {}, answer) if body["n"] > 1 else None
     made = run(tmp_path, server.url)
-    assert (made.counts["responses"], len(server.requests)) == (TOTAL, 6 * 3 + 6)
+    assert (made.values.responses, len(server.requests)) == (TOTAL, 6 * 3 + 6)
     assert sum(r.completion_tokens == 3 for r in rows(tmp_path)) == 6
 
 
@@ -160,7 +160,7 @@ def test_a_neutral_parameter_that_the_server_rejects_is_left_out(tmp_path, serve
         return (400, {}, {"error": {"message": "Unrecognized request argument: top_k"}}) if "top_k" in body else None
 
     server.plan = plan
-    assert run(tmp_path, server.url).counts["responses"] == TOTAL
+    assert run(tmp_path, server.url).values.responses == TOTAL
     assert all("repetition_penalty" in body for _, _, body in server.requests)
 
 
@@ -189,4 +189,4 @@ def test_a_surrogate_in_a_reply_is_replaced_and_stored(tmp_path, server):
     assert by_prompt["p 1"].text == "half an emoji \ufffd"
     assert by_prompt["p 3"].error == "400: rejected \ufffd"
     assert by_prompt["p 5"].error == "finish_reason half \ufffd"
-    assert made.counts["requests"] == TOTAL
+    assert made.values.requests == TOTAL

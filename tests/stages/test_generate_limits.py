@@ -10,8 +10,9 @@ httpx = pytest.importorskip("httpx")
 from prometheus_client.parser import text_string_to_metric_families
 
 from fusionrun.api.models import Quota
+from fusionrun.api.pod import EXIT_SERVER_WEDGED
 from fusionrun.api.result import decode_result
-from fusionrun.api.task import EXIT_SERVER_WEDGED, encode_task
+from fusionrun.api.task import encode_task
 from fusionrun_stages import __main__ as stages
 from fusionrun_stages.client.quota import QuotaShare
 from fusionrun_stages.errors import InfrastructureError, ServerWedgedError, UserError
@@ -28,7 +29,7 @@ def test_a_stalled_server_is_an_infrastructure_error_and_no_row_is_lost(tmp_path
     (part,) = (tmp_path / "out" / "parts").iterdir()
     stored = part.read_bytes().count(b"\n")
     assert stored >= 6
-    assert run(tmp_path, server.url, uid="pod-b").counts["responses"] == TOTAL
+    assert run(tmp_path, server.url, uid="pod-b").values.responses == TOTAL
     assert sum(body["n"] for _, _, body in server.requests) == TOTAL - stored
 
 
@@ -89,7 +90,7 @@ def test_an_overloaded_endpoint_gets_fewer_requests(tmp_path, server, monkeypatc
     made = run(
         tmp_path, server.url, external=True, samples_per_prompt={"d0": 64, "d1": 64}, concurrency=16, max_concurrency=64
     )
-    assert made.counts["errors"] == 0
+    assert made.values.errors == 0
 
 
 def test_metrics_have_requests_tokens_errors_and_time_left(tmp_path, server, monkeypatch):
@@ -133,7 +134,7 @@ def test_metrics_have_requests_tokens_errors_and_time_left(tmp_path, server, mon
 
 def test_the_cost_is_computed_from_the_prices(tmp_path, server):
     made = run(tmp_path, server.url, external=True, prices={"prompt": 0.5, "completion": 2.0})
-    assert made.counts["cost_micro"] == round(TOTAL * (5 * 0.5 + 7 * 2.0))
+    assert made.values.cost_micro == round(TOTAL * (5 * 0.5 + 7 * 2.0))
 
 
 @pytest.mark.parametrize(
@@ -148,7 +149,7 @@ def test_a_used_up_quota_ends_the_stage_and_a_larger_one_continues(tmp_path, ser
     stored = part.read_bytes().count(b"\n")
     assert rows_kept - 1 <= stored <= rows_kept + 2  # a request has up to three samples
     server.requests.clear()
-    assert run(tmp_path, server.url, uid="pod-b", **given).counts["responses"] == TOTAL
+    assert run(tmp_path, server.url, uid="pod-b", **given).values.responses == TOTAL
     assert sum(body["n"] for _, _, body in server.requests) == TOTAL - stored
 
 

@@ -1,8 +1,8 @@
-"""Data stages killed at random moments: what they leave in the end is, byte for byte, what an undisturbed run leaves.
+"""Data stages that are killed at random times write the same bytes as stages that are not killed.
 
-The stages are processes of their own, by the very entry point of the pods. They are forked off one process that has
-imported their libraries, so that a life costs milliseconds and the kills fall into the work. ``FUSIONRUN_TEST_KILLS``
-says how often one is killed (``make test-kills``: 200 times), ``FUSIONRUN_TEST_SEED`` when.
+The stages run as processes with the entry point of the pods. They are forked from a process that has imported their
+libraries, so that a start takes milliseconds and the kills happen during the work. ``FUSIONRUN_TEST_KILLS`` sets the
+number of kills (``make test-kills``: 200), ``FUSIONRUN_TEST_SEED`` their times.
 """
 
 import hashlib
@@ -26,48 +26,27 @@ for library in ("polars", "pyarrow", "httpx", "math_verify", "torch", "transform
 
 from fusionrun.api.records import Prompt
 from fusionrun.api.task import StageTask, encode_task
+from fusionrun.api.values import Prepared
 from fusionrun_stages.volume.parquet import write_rows
 from fusionrun_stages.volume.paths import shard_path
+from support.construction import write_prepared
+from support.http_server import serving
 from support.tiny_llama import make_tokenizer
 
 ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("FUSIONRUN_TEST_KILLS", "10"))
 SEED = os.environ.get("FUSIONRUN_TEST_SEED", "0")
-KILLS_OF_ONE_LIFE = 5
+KILLS_PER_ARTIFACT = 5
 
 PROMPTS = 12
 SAMPLES = 4
 DATASETS = {"chat": "Instruction", "sums": "Mathematics", "programs": "Coding"}
 SHARES = {"generate/s": 0.3, "verify/s/sums": 0.2, "verify/s/programs": 0.1, "score/s": 0.2, "construct": 0.2}
-"""What part of the kills each stage gets."""
-
-NURSERY = """
-import json, os, sys
-import math_verify, polars, pyarrow.parquet, torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, LlamaForSequenceClassification
-from fusionrun_stages import construct, generate, score, verify
-from fusionrun_stages.__main__ import main
-from fusionrun_stages.graders import coding, mathematics
-
-torch.set_num_threads(1)
-print("ready", flush=True)
-for line in sys.stdin:
-    request = json.loads(line)
-    child = os.fork()
-    if child == 0:
-        os.environ.update(request["environment"])
-        log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        os._exit(main([request["kind"]]))
-    print(child, flush=True)
-    print(os.waitpid(child, 0)[1], flush=True)
-"""
+"""Fraction of the kills by stage."""
 
 
 class Replies(http.server.BaseHTTPRequestHandler):
-    """An OpenAI-compatible server that answers the same request with the same text, whenever it comes."""
+    """An OpenAI-compatible server whose response depends only on the request."""
 
     protocol_version = "HTTP/1.1"
 
@@ -123,7 +102,7 @@ def write_prompts(folder):
         Prompt(prompt_id=name, task=DATASETS[row["dataset"]], **row) for name, row in zip(names, rows, strict=True)
     ]
     write_rows(shard_path(folder / "prompts", 0, 1), Prompt, sorted(prompts, key=lambda prompt: prompt.prompt_id))
-    (folder / "prepare.json").write_text('{"counts": {}}')
+    write_prepared(folder, Prepared())
 
 
 def save_classifier(folder):
@@ -141,7 +120,7 @@ def save_classifier(folder):
 
 
 def plan(folder, model, url):
-    """Return the parameters of each stage of one world, in order."""
+    """Return the parameters of each stage, in order."""
     inputs = {"promptsDir": str(folder / "prompts"), "shards": 1}
     responses = str(folder / "generate-s" / "responses")
     sampling = {"temperature": 1.0, "topP": 1.0, "topK": -1, "repetitionPenalty": 1.0, "maxTokens": 64}
@@ -158,7 +137,8 @@ def plan(folder, model, url):
             "maxLength": 200,
         } | inputs,
         "construct": {
-            "kind": "construct", "promptsDir": inputs["promptsDir"], "prepareManifest": str(folder / "prepare.json"),
+            "kind": "construct", "promptsDir": inputs["promptsDir"],
+            "prepareManifest": str(folder / "prepared" / "manifest.json"),
             "tasks": DATASETS, "rewardMargin": {"min": 0.0, "max": 10.0}, "sftFraction": 0.4, "heldOutFraction": 0.2,
             "seed": 42, "maxKept": {"chat": 9, "programs": 9},
             "sources": [{
@@ -169,8 +149,8 @@ def plan(folder, model, url):
     }  # fmt: skip
 
 
-class World:
-    """A folder where the stages leave what they make."""
+class Artifacts:
+    """A folder with the artifacts of one run of the stages."""
 
     def __init__(self, folder, model, url, start):
         folder.mkdir()
@@ -183,7 +163,7 @@ class World:
         return self.folder / stage.replace("/", "-")
 
     def run(self, stage, pod_uid, kill_after=None):
-        """Run a stage; return whether it was killed before it ended."""
+        """Run a stage; return whether it was killed."""
         parameters = self.stages[stage]
         task = StageTask(
             run="r", namespace="n", stage=stage, digest="d", output_dir=str(self.output(stage)),
@@ -203,26 +183,22 @@ class World:
         return False
 
     def made(self, stage):
-        """Return every file that the stage has left, and what its manifest says of the data."""
+        """Return the files of the stage, and the files and values of its manifests."""
         folder = self.output(stage)
         files = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
         names = [name for name in files if name == "manifest.json" or name.startswith("manifests/")]
         manifests = {name: json.loads(files.pop(name)) for name in names}
-        said = {
-            name: (m["files"], {k: n for k, n in m["counts"].items() if k != "peak_memory_bytes"})
+        contents = {
+            name: (m["files"], {k: v for k, v in m["values"].items() if k != "tokensPerSecond"})
             for name, m in manifests.items()
         }
-        return files, said
+        return files, contents
 
 
 @pytest.fixture(scope="module")
 def url():
-    with Server(("127.0.0.1", 0), Replies) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/v1"
-        server.shutdown()
-        thread.join()
+    with serving(Server(("127.0.0.1", 0), Replies)) as url:
+        yield f"{url}/v1"
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +213,7 @@ def sandbox(tmp_path_factory):
 
 
 def kill(process):
-    with suppress(ProcessLookupError):  # it may have ended at this very moment
+    with suppress(ProcessLookupError):  # it may have ended already
         os.kill(process, signal.SIGKILL)
 
 
@@ -245,62 +221,62 @@ def kill(process):
 def start(sandbox):
     environment = {k: v for k, v in os.environ.items() if k not in ("KUBERNETES_SERVICE_HOST", "RANK", "LOCAL_RANK")}
     environment |= {
-        "PYTHONPATH": f"{ROOT}/operator:{ROOT}/images", "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": f"{ROOT}/operator:{ROOT}/images:{ROOT}/tests", "OMP_NUM_THREADS": "1",
         "FUSIONRUN_SANDBOX_SOCKET": str(sandbox), "FUSIONRUN_SANDBOX_PROBE": "off",
     }  # fmt: skip
-    command = [sys.executable, "-c", NURSERY]
+    command = [sys.executable, "-m", "support.fork_server"]
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as nursery:
-        assert nursery.stdout.readline() == "ready\n"
+    ) as fork_server:
+        assert fork_server.stdout.readline() == "ready\n"
 
         def run(request, kill_after):
-            print(json.dumps(request), file=nursery.stdin, flush=True)
-            child = int(nursery.stdout.readline())
+            print(json.dumps(request), file=fork_server.stdin, flush=True)
+            child = int(fork_server.stdout.readline())
             timer = threading.Timer(kill_after, kill, (child,)) if kill_after is not None else None
             if timer is not None:
                 timer.start()
-            status = int(nursery.stdout.readline())
+            status = int(fork_server.stdout.readline())
             if timer is not None:
                 timer.cancel()
                 timer.join()
             return status
 
         yield run
-        nursery.stdin.close()
+        fork_server.stdin.close()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_stages_that_were_killed_leave_what_an_undisturbed_run_leaves(tmp_path, url, start):
+def test_killed_stages_write_the_same_bytes_as_stages_that_are_not_killed(tmp_path, url, start):
     save_classifier(tmp_path / "model")
-    undisturbed = World(tmp_path / "undisturbed", str(tmp_path / "model"), url, start)
-    killed = World(tmp_path / "killed", str(tmp_path / "model"), url, start)
+    reference = Artifacts(tmp_path / "reference", str(tmp_path / "model"), url, start)
+    killed = Artifacts(tmp_path / "killed", str(tmp_path / "model"), url, start)
     seconds = {}
-    for stage in undisturbed.stages:
+    for stage in reference.stages:
         began = time.monotonic()
-        undisturbed.run(stage, "only")
+        reference.run(stage, "only")
         seconds[stage] = time.monotonic() - began
     tally = {}
     for stage, share in SHARES.items():
         when = random.Random(f"{SEED} {stage}")
         tally[stage] = kills = 0
         while not tally[stage] or tally[stage] < round(KILLS * share):
-            # Another life, also after one that ended before its first kill: what is complete is never killed again.
+            # Start over, also if it ended before its first kill: a complete artifact is not made again.
             shutil.rmtree(killed.output(stage), ignore_errors=True)
-            kills = live(killed, stage, when, seconds[stage])
+            kills = run_and_kill(killed, stage, when, seconds[stage])
             tally[stage] += kills
-            assert killed.made(stage) == undisturbed.made(stage)
+            assert killed.made(stage) == reference.made(stage)
     print(f"killed {tally} times")  # noqa: T201 (pytest -s shows it)
-    sft, _ = undisturbed.made("construct")
+    sft, _ = reference.made("construct")
     assert set(sft) == {"sft.parquet", "pairs.parquet", "held-out.parquet", "summary.json"}
 
 
-def live(world, stage, when, seconds):
-    """Start a stage until it ends by itself, killing it a few times; return how often it was killed."""
+def run_and_kill(world, stage, when, seconds):
+    """Start a stage until it succeeds, killing it a few times; return the number of kills."""
     kills = 0
     while True:
-        spared = kills == KILLS_OF_ONE_LIFE
-        # Of the same pod's uid, too: a container that is started again in its pod.
+        spared = kills == KILLS_PER_ARTIFACT
+        # Sometimes with the same pod UID: a container that is restarted in its pod.
         if not world.run(stage, when.choice("abc"), None if spared else when.uniform(0.02, 1.0) * seconds):
             return kills
         kills += 1

@@ -9,9 +9,10 @@ import time
 
 import pytest
 
-from fusionrun.api.artifacts import Manifest
+from fusionrun.api.artifacts import ArtifactManifest, decode_manifest, encode_manifest
 from fusionrun.api.result import RESULT_MAX_BYTES, Outcome, decode_result
 from fusionrun.api.task import StageTask, encode_task
+from fusionrun.api.values import Fetched
 from fusionrun_stages import __main__ as entry
 from fusionrun_stages.errors import InfrastructureError, UserError, classify
 from fusionrun_stages.work import Made, Work
@@ -45,20 +46,22 @@ def pod(tmp_path, monkeypatch):
     return run_with
 
 
+VALUES = Fetched(files=1, bytes=4)
+
+
 def made_one_file(work: Work) -> Made:
     (work.output / "x").write_text("four")
-    return Made(files=["x"], counts={"rows": 3}, numbers={"loss": 0.5}, details={"why": "test"})
+    return Made(values=VALUES, files=["x"], details={"why": "test"})
 
 
 def test_success_writes_manifest_and_result(pod, tmp_path):
     code, result = pod(made_one_file)
-    manifest = Manifest.model_validate_json((tmp_path / "out" / "manifest.json").read_bytes())
+    manifest = decode_manifest((tmp_path / "out" / "manifest.json").read_bytes(), "fetch")
     assert (code, result.outcome, result.cached) == (0, Outcome.SUCCEEDED, False)
     assert manifest.files == {"x": 4}
     assert manifest.details == {"why": "test"}
-    assert result.counts["rows"] == 3
-    assert result.counts["peak_memory_bytes"] > 1_000_000
-    assert result.numbers == {"loss": 0.5}
+    assert manifest.values == result.values == VALUES
+    assert manifest.peak_memory_bytes == result.peak_memory_bytes > 1_000_000
 
 
 def test_the_result_of_a_complete_artifact_is_its_manifest(pod):
@@ -68,7 +71,7 @@ def test_the_result_of_a_complete_artifact_is_its_manifest(pod):
         raise AssertionError
 
     code, result = pod(never)
-    assert (code, result.cached, result.counts["rows"], result.numbers) == (0, True, 3, {"loss": 0.5})
+    assert (code, result.cached, result.values) == (0, True, VALUES)
 
 
 def test_a_manifest_of_a_newer_release_is_accepted(pod, tmp_path):
@@ -170,15 +173,15 @@ def test_a_pod_of_another_run_waits_for_the_artifact(pod, tmp_path, monkeypatch)
     def make(seconds):
         waited.append(seconds)
         (output / "x").write_text("four")
-        manifest = Manifest(schema_version=1, stage="fetch/m", digest="d", files={"x": 4}, counts={"rows": 5})
-        (output / "manifest.json").write_text(manifest.model_dump_json())
+        manifest = ArtifactManifest(schema_version=1, stage="fetch/m", digest="d", files={"x": 4}, values=VALUES)
+        (output / "manifest.json").write_bytes(encode_manifest(manifest))
 
     def never(work):
         raise AssertionError
 
     monkeypatch.setattr("fusionrun_stages.pod.lease.time.sleep", make)
     code, result = pod(never)
-    assert (code, result.cached, result.counts["rows"]) == (0, True, 5)
+    assert (code, result.cached, result.values) == (0, True, VALUES)
     assert waited
     assert json.loads((output / "lease.json").read_text())["pod_uid"] == "theirs"
 

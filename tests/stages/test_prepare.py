@@ -6,13 +6,12 @@ pa = pytest.importorskip("pyarrow")
 pytest.importorskip("datasketch")
 
 from fusionrun.api.records import Prompt, Response
-from fusionrun.api.task import StageTask
 from fusionrun_stages import prepare
 from fusionrun_stages.errors import InfrastructureError, UserError
-from fusionrun_stages.prompts.contamination import COMMON_PROMPTS, Overlap, words_of
-from fusionrun_stages.prompts.rows import hash_of
+from fusionrun_stages.prompts.contamination import COMMON_PROMPTS, BenchmarkIndex, words_of
+from fusionrun_stages.prompts.dataset_rows import hash_text
 from fusionrun_stages.volume.parquet import read_rows
-from fusionrun_stages.work import Work
+from support.stage import make_work
 
 LONG = "Tom has {} apples and gives three of them to his friend Anna before he walks home in the rain"
 
@@ -36,10 +35,8 @@ def dataset(name, uri, task="Instruction", **fields):
 
 def run(volume, datasets, benchmarks=(), shards=3, stage="prepare/prompts", out="out"):
     parameters = {"kind": "prepare", "datasets": datasets, "benchmarks": list(benchmarks), "shards": shards, "seed": 42}
-    output = volume / out
-    task = StageTask(run="r", namespace="n", stage=stage, digest="d", output_dir=str(output), parameters=parameters)
-    made = prepare.run(Work(task=task, output=output, shard=None, pod_uid="u", report=lambda *a, **k: None))
-    assert all((output / name).is_file() for name in made.files)
+    made = prepare.run(make_work(volume / out, parameters, stage))
+    assert all((volume / out / name).is_file() for name in made.files)
     return made
 
 
@@ -57,7 +54,7 @@ def test_every_prompt_is_in_one_shard_sorted_with_its_columns(volume):
     uri = write(volume, "math.jsonl", rows)
     made = run(volume, [dataset("math", uri, "Mathematics", columns={"prompt": "q", "answer": "gold"})])
     found = prompts(volume)
-    assert made.counts["prompts"] == len(found) == 20
+    assert made.values.prompts == len(found) == 20
     assert {(p.prompt, p.answer) for p in found} == {(r["q"], str(r["gold"])) for r in rows}
     assert len({p.prompt_id for p in found}) == 20
     assert all(len(p.prompt_id) == 16 for p in found)
@@ -71,17 +68,17 @@ def test_the_same_input_gives_the_same_bytes(volume):
     uri = write(volume, "a.jsonl", [{"prompt": f"p {n % 30}", "r": f"r {n}"} for n in range(100)])
     data = dataset("a", uri, responses_columns={"big": "r"}, max_prompts=11)
     one, two = run(volume, [data]), run(volume, [data], out="again")
-    assert one.counts == two.counts
+    assert one.values == two.values
     for name in one.files:
         assert (volume / "out" / name).read_bytes() == (volume / "again" / name).read_bytes()
 
 
-def test_exact_duplicates_are_dropped_without_regard_to_white_space(volume):
+def test_duplicates_are_dropped_regardless_of_white_space(volume):
     uri = write(volume, "a.jsonl", [{"prompt": p} for p in ("a  b", "a b", " a\nb ", "c")])
     other = write(volume, "b.jsonl", [{"prompt": "a b"}, {"prompt": "d"}])
     made = run(volume, [dataset("a", uri), dataset("b", other)])
     assert sorted((p.dataset, p.prompt) for p in prompts(volume)) == [("a", "a  b"), ("a", "c"), ("b", "d")]
-    assert made.counts["duplicates"] == 3
+    assert made.values.duplicates == 3
 
 
 def test_duplicate_prompts_never_drop_responses(volume):
@@ -102,26 +99,26 @@ def test_duplicate_prompts_never_drop_responses(volume):
     assert [(r.sample_index, r.text) for r in found] == [(n, f"s{n}") for n in range(5)]
     assert {(r.dataset, r.finish_reason, r.error) for r in found} == {("omi", "stop", None)}
     assert {r.prompt_id for r in found} == {p.prompt_id for p in prompts(volume) if p.prompt == "p"}
-    assert (made.counts["prompts"], made.counts["duplicates"]) == (2, 0)
+    assert (made.values.prompts, made.values.duplicates) == (2, 0)
 
 
-def test_the_same_words_for_another_task_are_another_prompt(volume):
+def test_the_same_text_for_another_task_is_another_prompt(volume):
     uri = write(volume, "a.jsonl", [{"prompt": "p", "answer": "1"}])
     run(volume, [dataset("a", uri), dataset("b", uri, "Mathematics", columns={"prompt": "prompt", "answer": "answer"})])
     assert len(prompts(volume)) == 2
 
 
-def test_max_prompts_takes_a_seeded_choice(volume):
+def test_max_prompts_is_a_seeded_sample(volume):
     uri = write(volume, "a.jsonl", [{"prompt": f"p {n}"} for n in range(50)])
     made = run(volume, [dataset("a", uri, max_prompts=7)])
     chosen = {p.prompt for p in prompts(volume)}
-    assert (made.counts["prompts"], made.counts["over_limit"], len(chosen)) == (7, 43, 7)
+    assert (made.values.prompts, made.values.over_limit, len(chosen)) == (7, 43, 7)
     assert chosen != {f"p {n}" for n in range(7)}
     run(volume, [dataset("a", uri, max_prompts=8)])
     assert chosen < {p.prompt for p in prompts(volume)}
 
 
-def test_prompts_that_overlap_a_benchmark_are_dropped_and_shown(volume):
+def test_prompts_that_overlap_a_benchmark_are_dropped_and_reported(volume):
     bench = write(
         volume, "bench.jsonl", [{"prompt": LONG.format(17), "answer": "1"}, {"prompt": "Short one?", "answer": "2"}]
     )
@@ -130,35 +127,35 @@ def test_prompts_that_overlap_a_benchmark_are_dropped_and_shown(volume):
     benchmark = dataset("gsm", bench, "Mathematics", columns={"prompt": "prompt", "answer": "answer"})
     made = run(volume, [dataset("a", uri)], [benchmark])
     assert {p.prompt for p in prompts(volume)} == {"short one more"}
-    assert made.counts["contaminated"] == 3
+    assert made.values.contaminated == 3
     report = json.loads((volume / "out" / "contamination.json").read_text())
     assert "contamination.json" in made.files
     gsm = report["benchmarks"]["gsm"]
     assert (gsm["prompts"], gsm["contaminated"], gsm["by_dataset"]) == (2, 3, {"a": 3})
     assert [e["prompt"] for e in gsm["examples"]] == [rows[0], rows[1], rows[3]]
     assert gsm["examples"][1] == {
-        "prompt_id": hash_of("a\0short ONE")[:16], "dataset": "a", "benchmark": "gsm", "prompt": "short ONE",
+        "prompt_id": hash_text("a\0short ONE")[:16], "dataset": "a", "benchmark": "gsm", "prompt": "short ONE",
         "shared": "short one",
     }  # fmt: skip
     assert len(gsm["examples"][0]["shared"].split()) == report["ngram_words"] == 13
 
 
-def test_a_phrase_of_many_prompts_is_a_template_but_an_equal_prompt_is_not(volume):
+def test_a_common_ngram_is_a_template_and_an_equal_prompt_is_not(volume):
     bench = write(volume, "bench.jsonl", [{"prompt": LONG.format(1), "answer": "1"}])
     numbers = range(1, COMMON_PROMPTS + 3)
     uri = write(volume, "a.jsonl", [{"prompt": LONG.format(n)} for n in numbers])
     benchmark = dataset("gsm", bench, "Mathematics", columns={"prompt": "prompt", "answer": "answer"})
     made = run(volume, [dataset("a", uri)], [benchmark])
     assert {p.prompt for p in prompts(volume)} == {LONG.format(n) for n in numbers if n != 1}
-    assert made.counts["contaminated"] == 1
+    assert made.values.contaminated == 1
 
 
-def test_chinese_words_are_characters():
+def test_every_chinese_character_is_a_word():
     assert words_of("你好, World 3!") == ["你", "好", "world", "3"]
-    overlap = Overlap()
+    overlap = BenchmarkIndex()
     overlap.add("b", ["今天的天气真的很好我们一起去公园散步吧"])
-    assert overlap.judge(overlap.look("他说今天的天气真的很好我们一起去公园")) is not None
-    assert overlap.look("今天的天气") is None
+    assert overlap.find_overlap(overlap.match("他说今天的天气真的很好我们一起去公园")) is not None
+    assert overlap.match("今天的天气") is None
 
 
 @pytest.mark.parametrize(
@@ -185,27 +182,27 @@ def test_bad_rows_are_counted_and_an_unusable_data_set_is_refused(volume, task, 
     uri = write(volume, "a.jsonl", [row, good])
     if "None" not in reason:
         made = run(volume, [dataset("a", uri, task, columns=columns)])
-        assert (made.counts["prompts"], made.counts["bad_rows"]) == (1, 1)
+        assert (made.values.prompts, made.values.bad_rows) == (1, 1)
         assert made.details["datasets"]["a"]["bad_rows"] == 1
 
 
-def test_a_row_whose_response_is_no_unicode_is_counted_and_a_benchmarks_too(volume):
+def test_a_response_or_benchmark_that_is_not_unicode_is_counted(volume):
     rows = [{"prompt": "p", "r": "half an emoji \ud83d"}, {"prompt": "q", "r": "whole"}]
     bench = write(volume, "bench.jsonl", [{"prompt": LONG.format(1) + "\ud83d"}, {"prompt": LONG.format(2)}])
     data = dataset("a", write(volume, "a.jsonl", rows), responses_columns={"big": "r"})
     made = run(volume, [data], [dataset("gsm", bench)])
     assert [r.text for r in responses(volume, "big")] == ["whole"]
     first = "a.jsonl:1: a text with a lone surrogate, which is not Unicode"
-    assert (made.counts["bad_rows"], made.details["datasets"]["a"]["first_bad"]) == (1, first)
+    assert (made.values.bad_rows, made.details["datasets"]["a"]["first_bad"]) == (1, first)
     assert json.loads((volume / "out" / "contamination.json").read_bytes())["benchmarks"]["gsm"]["prompts"] == 1
 
 
-def test_a_column_that_is_not_used_may_hold_anything(volume):
+def test_unused_columns_are_ignored(volume):
     run(volume, [dataset("a", write(volume, "a.jsonl", [{"prompt": "p", "other": "\ud83d"}]))])
     assert [p.prompt for p in prompts(volume)] == ["p"]
 
 
-def test_empty_and_missing_data_are_the_users_errors(volume):
+def test_empty_and_missing_data_are_user_errors(volume):
     with pytest.raises(UserError, match=r"datasets\[a\]: .*the data set is empty"):
         run(volume, [dataset("a", write(volume, "a.jsonl", []))])
     with pytest.raises(UserError, match=r"datasets\[a\]: .*no such file or folder"):
@@ -216,22 +213,22 @@ def test_empty_and_missing_data_are_the_users_errors(volume):
         run(volume, [dataset("a", "hf://o/n", revision="a" * 40)])
 
 
-def test_a_hub_data_set_is_read_from_where_resolve_put_it(volume):
+def test_a_hub_data_set_is_read_from_its_download_folder(volume):
     folder = volume / "fusionrun" / "datasets" / ("a" * 12)
     folder.mkdir(parents=True)
     (folder / "train.jsonl").write_text('{"prompt": "p"}\n')
-    assert run(volume, [dataset("a", "hf://o/n", revision="a" * 40)]).counts["prompts"] == 1
+    assert run(volume, [dataset("a", "hf://o/n", revision="a" * 40)]).values.prompts == 1
 
 
-def test_benchmarks_stand_apart(volume):
+def test_benchmarks_may_share_prompts(volume):
     uri = write(volume, "a.jsonl", [{"prompt": "p", "answer": "1"}])
     columns = {"prompt": "prompt", "answer": "answer"}
     two = [dataset("a", uri, "Mathematics", columns=columns), dataset("b", uri, "Mathematics", columns=columns)]
     made = run(volume, two, stage="prepare/benchmarks", shards=1)
-    assert made.counts["prompts"] == 2
+    assert made.values.prompts == 2
 
 
-def test_tests_may_be_a_program_a_list_or_a_list_in_json(volume):
+def test_tests_may_be_a_program_a_list_or_a_json_list(volume):
     rows = [{"prompt": str(n), "t": t} for n, t in enumerate(["assert f()", ["a", "b"], '["a", "b"]', "[1, 2] == f()"])]
     uri = write(volume, "a.jsonl", rows)
     run(volume, [dataset("code", uri, "Coding", columns={"prompt": "prompt", "tests": "t"})])
@@ -240,7 +237,7 @@ def test_tests_may_be_a_program_a_list_or_a_list_in_json(volume):
     }  # fmt: skip
 
 
-def test_reference_solutions_are_written_beside_the_prompts_that_have_one(volume):
+def test_reference_solutions_are_written_to_their_folder(volume):
     rows = [{"prompt": f"p{n}", "t": "assert f()", "s": "def f(): return 1" if n else " "} for n in range(4)]
     uri = write(volume, "a.jsonl", [*rows, rows[1] | {"s": "a duplicate's"}])
     columns = {"prompt": "prompt", "tests": "t", "solution": "s"}
@@ -257,25 +254,27 @@ def test_reference_solutions_are_written_beside_the_prompts_that_have_one(volume
 POEM = "Write a long poem about the sea in which a gull talks to the old keeper of the light at night"
 
 
-def test_excluded_subjects_and_near_duplicates_are_counted_apart(volume):
+def test_excluded_subjects_and_near_duplicates_are_counted_separately(volume):
     rows = ["Write a Python function.", "write a  python function.", "What is 2 + 2?", POEM, POEM + " please", POEM]
     uri = write(volume, "a.jsonl", [{"prompt": p} for p in rows])
     made = run(volume, [dataset("a", uri, excluded_subjects=["Code", "Mathematics"], near_duplicate_threshold=0.8)])
     assert {p.prompt for p in prompts(volume)} == {POEM}
-    dropped = {k: made.counts[k] for k in ("duplicates", "near_duplicates", "code", "mathematics", "contaminated")}
+    dropped = {
+        k: getattr(made.values, k) for k in ("duplicates", "near_duplicates", "code", "mathematics", "contaminated")
+    }
     assert dropped == {"duplicates": 1, "near_duplicates": 1, "code": 2, "mathematics": 1, "contaminated": 0}
     assert made.details["datasets"]["a"]["near_examples"] == [POEM + " please"]
     code_alone = run(volume, [dataset("a", uri, excluded_subjects=["Code"])], out="code")
-    assert (code_alone.counts["prompts"], code_alone.counts["mathematics"]) == (3, 0)
+    assert (code_alone.values.prompts, code_alone.values.mathematics) == (3, 0)
 
 
-def test_nothing_of_it_happens_unless_asked(volume):
+def test_subjects_and_near_duplicates_are_kept_by_default(volume):
     uri = write(volume, "a.jsonl", [{"prompt": p} for p in ("Write a Python function.", POEM, POEM + " please")])
     made = run(volume, [dataset("a", uri)])
-    assert (made.counts["prompts"], made.counts["near_duplicates"], made.counts["code"]) == (3, 0, 0)
+    assert (made.values.prompts, made.values.near_duplicates, made.values.code) == (3, 0, 0)
 
 
-def test_what_one_data_set_leaves_out_the_next_may_have(volume):
+def test_an_excluded_prompt_may_belong_to_the_next_data_set(volume):
     uri = write(volume, "a.jsonl", [{"prompt": "Write a Python function.", "r": "from a"}, {"prompt": "Sing."}])
     other = write(volume, "b.jsonl", [{"prompt": "Write a Python function.", "r": "from b"}])
     held = {"responses_columns": {"big": "r"}}
@@ -287,14 +286,14 @@ def test_what_one_data_set_leaves_out_the_next_may_have(volume):
 def test_near_duplicates_are_found_across_data_sets_of_one_task(volume):
     uri = write(volume, "a.jsonl", [{"prompt": POEM}])
     other = write(volume, "b.jsonl", [{"prompt": POEM + " please"}])
-    asked = {"near_duplicate_threshold": 0.8}
-    made = run(volume, [dataset("a", uri, **asked), dataset("b", other, **asked)])
-    assert (made.counts["prompts"], made.counts["near_duplicates"]) == (1, 1)
-    apart = run(volume, [dataset("a", uri, **asked), dataset("b", other, "SftOnly", **asked)], out="apart")
-    assert (apart.counts["prompts"], apart.counts["near_duplicates"]) == (2, 0)
+    fields = {"near_duplicate_threshold": 0.8}
+    made = run(volume, [dataset("a", uri, **fields), dataset("b", other, **fields)])
+    assert (made.values.prompts, made.values.near_duplicates) == (1, 1)
+    separate = run(volume, [dataset("a", uri, **fields), dataset("b", other, "SftOnly", **fields)], out="separate")
+    assert (separate.values.prompts, separate.values.near_duplicates) == (2, 0)
 
 
-def test_examples_of_contamination_are_bounded_by_benchmark(volume):
+def test_contamination_examples_are_bounded_per_benchmark(volume):
     bench = [{"prompt": f"Short question number {n}"} for n in range(30)]
     benchmark = dataset("quiz", write(volume, "quiz.jsonl", bench))
     empty = dataset("other", write(volume, "other.jsonl", [{"prompt": "Something else"}]))

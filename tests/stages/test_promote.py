@@ -1,16 +1,20 @@
 """promote: the selected checkpoint and its numbers."""
 
-import json
 import math
 
 import pytest
 
+from fusionrun.api.artifacts import ArtifactManifest
 from fusionrun.api.parameters import PromoteParameters
+from fusionrun.api.records import SCHEMA_VERSION
+from fusionrun.api.stage import StageKind
 from fusionrun.api.task import StageTask
+from fusionrun.api.values import Trained
 from fusionrun_stages import promote
 from fusionrun_stages.promote import HeldOutPair, HeldOutResult, select
 from fusionrun_stages.training.checkpoints import mark_complete
 from fusionrun_stages.training.tokens import Tokens
+from fusionrun_stages.volume.manifest import write_manifest
 from fusionrun_stages.work import Work
 from support import tiny_llama
 
@@ -81,7 +85,10 @@ def dpo(llama, tmp_path):
         llama.make_tokenizer().save_pretrained(folder)
         if place != "model":
             mark_complete(folder, 2)
-    (tmp_path / "dpo" / "manifest.json").write_text(json.dumps({"counts": {"steps": 9}}))
+    manifest = ArtifactManifest(
+        schema_version=SCHEMA_VERSION, stage="dpo", digest="d", files={}, values=Trained(kind=StageKind.DPO, steps=9)
+    )
+    write_manifest(tmp_path / "dpo", manifest, None, None)
     return tmp_path
 
 
@@ -119,7 +126,7 @@ def test_the_better_candidate_is_linked_and_its_loss_matches_the_formula(llama, 
     made, reports = run(dpo, held_out)
     assert set(made.details["candidates"]) == {"4", "8"}
     assert reports[-1] == (21, 21)
-    step = int(made.numbers["step"])
+    step = int(made.values.step)
     chosen = dpo / "dpo" / "checkpoints" / f"checkpoint-{step}"
     assert (dpo / "promoted" / "model" / "model.safetensors").samefile(chosen / "model.safetensors")
     assert "model/tokenizer.json" in made.files
@@ -144,16 +151,16 @@ def test_the_better_candidate_is_linked_and_its_loss_matches_the_formula(llama, 
                 ratio += weight * logits.gather(1, torch.tensor(ids[1:])[:, None])[-size:].sum().item()
             margin += sign * ratio / size
         losses.append(math.log1p(math.exp(-10.0 * margin)))
-    assert made.numbers["held_out_loss"] == pytest.approx(sum(losses) / 7, abs=1e-5)
+    assert made.values.held_out_loss == pytest.approx(sum(losses) / 7, abs=1e-5)
 
 
 def test_with_one_candidate_the_last_step_is_used(llama, dpo):
     held_out = llama.write_pairs(dpo / "held-out.parquet", 3)
     made, _ = run(dpo, held_out, save_steps=8)
-    assert made.numbers["step"] == 9
+    assert made.values.step == 9
     assert "1 checkpoint(s)" in made.details["reason"]
     assert (dpo / "promoted/model/model.safetensors").samefile(dpo / "dpo/model/model.safetensors")
-    assert "held_out_loss" in made.numbers
+    assert made.values.held_out_loss is not None
 
 
 def test_without_held_out_pairs_the_last_candidate_is_used(llama, dpo):
@@ -162,11 +169,11 @@ def test_without_held_out_pairs_the_last_candidate_is_used(llama, dpo):
     schema = parquet.read_schema(llama.write_pairs(dpo / "held-out.parquet", 1))
     parquet.write_table(schema.empty_table(), dpo / "held-out.parquet")
     made, _ = run(dpo, dpo / "held-out.parquet")
-    assert made.numbers == {"step": 8.0}
+    assert (made.values.step, made.values.held_out_loss) == (8, None)
     assert "no held-out pairs" in made.details["reason"]
 
 
 def test_pairs_longer_than_max_length_are_left_out(llama, dpo):
     made, _ = run(dpo, llama.write_pairs(dpo / "held-out.parquet", 10), max_length=22)
     assert made.details["dropped_long"] > 0
-    assert made.counts["held_out_pairs"] == 10 - made.details["dropped_long"]
+    assert made.values.held_out_pairs == 10 - made.details["dropped_long"]

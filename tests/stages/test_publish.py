@@ -1,5 +1,4 @@
 import json
-import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -7,22 +6,25 @@ import pytest
 pytest.importorskip("jinja2")
 pytest.importorskip("pyarrow")
 
-from fusionrun.api.artifacts import Manifest
+from fusionrun.api.artifacts import DATASET_FILES, ArtifactManifest, encode_manifest
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.task import StageTask
+from fusionrun.api.values import Constructed, SourceCounts
 from fusionrun.plan.defaults import fill
 from fusionrun_stages import publish
-from fusionrun_stages.construct import FILES
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.work import Work
+from support.http_server import serving
 from support.model_folders import make_model
 from support.runs import make_spec
+from support.stage import make_work
 
 SCORES = {"math-test": {"base": 10.0, "sft": 40.04, "final": 45.55}}
-COUNTS = {
-    "sft_rows": 90, "pairs": 60, "held_out_pairs": 4, "sft:ada": 50, "sft:bob": 40, "pairs:ada": 35, "pairs:bob": 25,
-    "drop:AllCorrect": 7, "drop:MarginBelow": 3,
-}  # fmt: skip
+MADE = Constructed(
+    sft_rows=90,
+    pairs=60,
+    held_out_pairs=4,
+    by_source={"ada": SourceCounts(sft_rows=50, pairs=35), "bob": SourceCounts(sft_rows=40, pairs=25)},
+    drops={"AllCorrect": 7, "MarginBelow": 3},
+)
 
 
 @pytest.fixture
@@ -34,30 +36,25 @@ def volume(tmp_path, monkeypatch):
     (target / "generation_config.json").write_text('{"eos_token_id": [1, 107]}')
     construct = tmp_path / "construct"
     construct.mkdir()
-    for name in FILES.values():
+    for name in DATASET_FILES:
         (construct / name).write_bytes(name.encode())
-    manifest = Manifest(schema_version=1, stage="construct", digest="c", files={}, counts=COUNTS)
-    (construct / "manifest.json").write_text(manifest.model_dump_json())
+    manifest = ArtifactManifest(schema_version=1, stage="construct", digest="c", files={}, values=MADE)
+    (construct / "manifest.json").write_bytes(encode_manifest(manifest))
     return tmp_path
 
 
 def run(volume, destination="pvc://fusion-data/published/tiny", digest="d", **more):
     spec = fill(FusionRunSpec.model_validate(make_spec()))
-    task = StageTask(
-        run="tiny", namespace="n", stage="publish", digest=digest, output_dir=str(volume / "out"),
-        parameters={
-            "kind": "publish", "model_path": str(volume / "promote" / "model"),
-            "dataset_dir": str(volume / "construct"),
-            "destination": destination, "run_spec": spec.model_dump_json(exclude_none=True), "scores": SCORES,
-            "source_models": {"ada": str(volume / "models" / "ada")},
-            **more,
-        },
-    )  # fmt: skip
-    (volume / "out").mkdir(exist_ok=True)
-    return publish.run(Work(task=task, output=volume / "out", shard=None, pod_uid="u", report=lambda *a, **k: None))
+    parameters = {
+        "kind": "publish", "model_path": str(volume / "promote" / "model"), "dataset_dir": str(volume / "construct"),
+        "destination": destination, "run_spec": spec.model_dump_json(exclude_none=True), "scores": SCORES,
+        "source_models": {"ada": str(volume / "models" / "ada")},
+        **more,
+    }  # fmt: skip
+    return publish.run(make_work(volume / "out", parameters, digest=digest))
 
 
-def test_model_data_set_cards_and_provenance_are_there(volume):
+def test_model_data_set_cards_and_provenance_are_published(volume):
     made = run(volume)
     there = volume / "published" / "tiny"
     assert (there / "model" / "model.safetensors").is_file()
@@ -65,13 +62,13 @@ def test_model_data_set_cards_and_provenance_are_there(volume):
     provenance = json.loads((there / "provenance.json").read_bytes())
     assert provenance["digest"] == "d"
     assert provenance["spec"]["construction"]["seed"] == 42
-    assert provenance["dataset"]["counts"] == COUNTS
+    assert Constructed.model_validate(provenance["dataset"]["values"]) == MADE
     assert all((volume / "out" / name).is_file() for name in made.files)
     assert not (volume / "out" / "bundle").exists()
     assert [p.name for p in (volume / "published").iterdir()] == ["tiny"]
 
 
-def test_the_model_card_says_how_good_and_how_made(volume):
+def test_the_model_card_has_scores_sources_and_training(volume):
     run(volume)
     card = (volume / "published" / "tiny" / "model" / "README.md").read_text()
     assert card.startswith("---\npipeline_tag:")
@@ -90,7 +87,8 @@ def test_the_data_set_card_counts_rows_and_drops(volume):
     assert "| sft.parquet | 90 |" in card
     assert "| AllCorrect | 7 |" in card
     assert "| bob | pvc://fusion-data/models/bob | 40 | 25 |" in card
-    assert "0.1 to 5.0, both included" in card
+    assert "0.1 to 5.0, inclusive" in card
+    assert "None" not in card
     page = (volume / "published" / "tiny" / "dataset" / "card.html").read_text()
     assert page.startswith("<!doctype html>")
     assert "<td>AllCorrect</td><td>7</td>" in page
@@ -102,7 +100,7 @@ def test_the_data_set_card_counts_rows_and_drops(volume):
      ("no matter", "| source ada | unknown |"),
      ('---\nlicense: "of mine \\ud83d"\n---\n', "| source ada | of mine \ufffd |")],
 )  # fmt: skip
-def test_the_licence_is_read_from_the_models_own_card(volume, text, licence):
+def test_the_licence_is_read_from_the_models_card(volume, text, licence):
     ada = volume / "models" / "ada"
     ada.mkdir(parents=True)
     (ada / "README.md").write_text(text)
@@ -110,19 +108,13 @@ def test_the_licence_is_read_from_the_models_own_card(volume, text, licence):
     assert licence in (volume / "published" / "tiny" / "dataset" / "README.md").read_text()
 
 
-def test_the_card_says_nothing_that_is_not_there(volume):
-    run(volume)
-    card = (volume / "published" / "tiny" / "dataset" / "README.md").read_text()
-    assert "None" not in card
-
-
-def test_generation_config_keeps_every_end_token(volume):
+def test_generation_config_has_every_end_of_text_token(volume):
     run(volume)
     config = json.loads((volume / "published" / "tiny" / "model" / "generation_config.json").read_bytes())
     assert config == {"eos_token_id": [107, 1], "temperature": 0.6}
 
 
-def test_publishing_twice_is_once_and_a_new_result_replaces_ours(volume):
+def test_publishing_is_idempotent_and_a_new_result_replaces_the_old_one(volume):
     run(volume)
     marker = volume / "published" / "tiny" / "marker"
     marker.write_text("x")
@@ -134,21 +126,21 @@ def test_publishing_twice_is_once_and_a_new_result_replaces_ours(volume):
     assert [p.name for p in (volume / "published").iterdir()] == ["tiny"]
 
 
-def test_what_is_not_ours_is_not_overwritten(volume):
+def test_other_files_are_not_overwritten(volume):
     (volume / "published" / "tiny").mkdir(parents=True)
     (volume / "published" / "tiny" / "thesis.txt").write_text("x")
-    with pytest.raises(UserError, match=r"publish.uri: .*exists and is not ours"):
+    with pytest.raises(UserError, match=r"publish.uri: .*exists and was not published by a FusionRun"):
         run(volume)
     assert (volume / "published" / "tiny" / "thesis.txt").read_text() == "x"
 
 
 class RefusingHub(BaseHTTPRequestHandler):
-    """A hub that knows who asks, and lets nobody write."""
+    """A hub that records the token and forbids every write."""
 
-    asked: list[tuple[str, str | None]]
+    requests: list[tuple[str, str | None]]
 
     def do_POST(self):
-        self.asked.append((self.path, self.headers["Authorization"]))
+        self.requests.append((self.path, self.headers["Authorization"]))
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.send_response(403)
         self.send_header("Content-Length", "2")
@@ -159,19 +151,13 @@ class RefusingHub(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_token_that_may_not_write_is_the_users_and_the_runs_hub_is_asked(volume, monkeypatch):
+def test_a_token_without_permission_for_the_runs_hub_is_a_user_error(volume, monkeypatch):
     pytest.importorskip("huggingface_hub")
     monkeypatch.setenv("HF_TOKEN", "writer")
     for name in ("HF_HUB_OFFLINE", "HF_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
-    asked = []
-    with HTTPServer(("127.0.0.1", 0), type("Hub", (RefusingHub,), {"asked": asked})) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            with pytest.raises(UserError, match=r"publish.uri: 'org/fused': .*publish.tokenSecretRef"):
-                run(volume, "hf://org/fused", hub_endpoint=f"http://127.0.0.1:{server.server_port}")
-        finally:
-            server.shutdown()
-            thread.join()
-    assert asked == [("/api/repos/create", "Bearer writer")]
+    requests = []
+    hub = HTTPServer(("127.0.0.1", 0), type("Hub", (RefusingHub,), {"requests": requests}))
+    with serving(hub) as url, pytest.raises(UserError, match=r"publish.uri: 'org/fused': .*publish.tokenSecretRef"):
+        run(volume, "hf://org/fused", hub_endpoint=url)
+    assert requests == [("/api/repos/create", "Bearer writer")]

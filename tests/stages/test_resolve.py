@@ -5,13 +5,12 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
-from fusionrun.api.artifacts import Manifest, artifact_dir, manifest_paths, stage_digest
+from fusionrun.api.artifacts import ArtifactManifest, artifact_dir, encode_manifest, manifest_paths, stage_digest
 from fusionrun.api.stage import PlannedStage, Reference, StageKind
-from fusionrun.api.task import StageTask
 from fusionrun_stages import resolve
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.work import Work
 from support.model_folders import make_model
+from support.stage import make_work
 
 
 @pytest.fixture
@@ -31,27 +30,24 @@ def data(path="inputs/math.jsonl", columns=("prompt", "answer")):
 
 
 def run(volume, references, stages=()):
-    task = StageTask(
-        run="r", namespace="n", stage="resolve", digest="d", output_dir=str(volume / "out"),
-        parameters={"kind": "resolve", "references": references, "stages": list(stages)},
-    )  # fmt: skip
-    return resolve.run(Work(task=task, output=volume / "out", shard=None, pod_uid="u", report=lambda *a, **k: None))
+    parameters = {"kind": "resolve", "references": references, "stages": list(stages)}
+    return resolve.run(make_work(volume / "out", parameters))
 
 
-def test_pins_are_twelve_digits_and_follow_the_content(volume):
+def test_pins_have_twelve_digits_and_depend_on_the_content(volume):
     made = run(volume, [model(), data()])
-    assert [len(p) for p in made.pins] == [12, 12]
-    assert made.pins == run(volume, [model(), data()]).pins
+    assert [len(p) for p in made.values.pins] == [12, 12]
+    assert made.values.pins == run(volume, [model(), data()]).values.pins
     (volume / "inputs" / "math.jsonl").write_text('{"prompt": "1 + 2", "answer": "3"}\n')
     weights = volume / "inputs" / "model" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
-    assert all(a != b for a, b in zip(made.pins, run(volume, [model(), data()]).pins, strict=True))
+    assert all(a != b for a, b in zip(made.values.pins, run(volume, [model(), data()]).values.pins, strict=True))
 
 
-def test_a_moved_file_keeps_its_pin(volume):
-    before = run(volume, [data()]).pins
+def test_a_renamed_file_keeps_its_pin(volume):
+    before = run(volume, [data()]).values.pins
     (volume / "inputs" / "math.jsonl").rename(volume / "inputs" / "other.jsonl")
-    assert run(volume, [data("inputs/other.jsonl")]).pins == before
+    assert run(volume, [data("inputs/other.jsonl")]).values.pins == before
 
 
 def truncate(path):
@@ -67,16 +63,13 @@ def fill(content):
 
 
 NOTHING = None
-"""Nothing is broken on the volume: the reference itself is wrong."""
+"""The volume is unchanged: the reference is wrong."""
 INDEX = b'{"weight_map": {"w": "model-2.safetensors"}}'
 MATH = "inputs/math.jsonl"
 BROKEN = {
-    "no such directory": (
-        NOTHING,
-        model("inputs/none"),
-        r"sources\[qwen\]\.served\.model: 'pvc://claim/inputs/none': no such directory on the claim",
-    ),
-    "a file": (NOTHING, model(MATH), "is a file: a model is a directory"),
+    "no such directory": (NOTHING, model("inputs/none"),
+                          r"sources\[qwen\]\.served\.model: 'pvc://claim/inputs/none': no such directory on the claim"),
+    "a file": (NOTHING, model(MATH), "is a file; a model must be a directory"),
     "no config": (("config.json", remove), model(), "config.json: missing"),
     "broken config": (("config.json", fill(b"{")), model(), "config.json: corrupt: not JSON"),
     "foreign config": (("config.json", fill(b"{}")), model(), "names neither model_type nor architectures"),
@@ -98,28 +91,19 @@ BROKEN = {
         "model-2.safetensors: missing, but listed in model.safetensors.index.json",
     ),
     "no tokenizer": (("tokenizer.json", remove), model(), "no tokenizer"),
-    "no chat template": (
-        ("chat_template.jinja", remove),
-        model(field="target.model"),
-        "target.model: .*has no chat template",
-    ),
-    "no data": (
-        NOTHING,
-        data("inputs/none.jsonl"),
-        r"datasets\[math\]: 'pvc://claim/inputs/none.jsonl': no such file or directory on the claim",
-    ),
+    "no chat template": (("chat_template.jinja", remove), model(field="target.model"),
+                         "target.model: .*has no chat template"),
+    "no data": (NOTHING, data("inputs/none.jsonl"),
+                r"datasets\[math\]: 'pvc://claim/inputs/none.jsonl': no such file or directory on the claim"),
     "empty data": (("../math.jsonl", fill(b"")), data(), r"datasets\[math\]: 'math.jsonl': the data set is empty"),
-    "missing column": (
-        NOTHING,
-        data(columns=["prompt", "gold"]),
-        r"datasets\[math\]: column 'gold': missing in math.jsonl, which has: prompt, answer",
-    ),
+    "missing column": (NOTHING, data(columns=["prompt", "gold"]),
+                       r"datasets\[math\]: column 'gold': missing in math.jsonl, which has: prompt, answer"),
     "not JSON": (("../math.jsonl", fill(b"x\n")), data(), r"datasets\[math\]: math.jsonl:1: not JSON"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_bad_input_names_field_value_and_rule(volume, case):
+def test_invalid_input_is_reported_with_field_value_and_rule(volume, case):
     broken, reference, message = BROKEN[case]
     if broken:
         name, break_it = broken
@@ -128,7 +112,7 @@ def test_bad_input_names_field_value_and_rule(volume, case):
         run(volume, [reference])
 
 
-def test_a_link_out_of_the_volume_is_refused(volume, tmp_path_factory):
+def test_a_symbolic_link_out_of_the_volume_is_refused(volume, tmp_path_factory):
     outside = make_model(tmp_path_factory.mktemp("outside") / "m")
     (volume / "inputs" / "link").symlink_to(outside)
     with pytest.raises(UserError, match="leads out of the volume"):
@@ -136,9 +120,8 @@ def test_a_link_out_of_the_volume_is_refused(volume, tmp_path_factory):
 
 
 def test_complete_artifacts_are_found_by_the_operators_digests(volume):
-    pins = run(volume, [model(), data()]).pins
+    pins = run(volume, [model(), data()]).values.pins
     stages = [
-        PlannedStage(name="construct", kind="construct", parameters_digest="c", inputs=["generate/qwen"]),
         PlannedStage(name="prepare/prompts", kind="prepare", parameters_digest="p", pins=[1]),
         PlannedStage(
             name="generate/qwen",
@@ -148,25 +131,26 @@ def test_complete_artifacts_are_found_by_the_operators_digests(volume):
             inputs=["prepare/prompts"],
             shards=2,
         ),
+        PlannedStage(name="construct", kind="construct", parameters_digest="c", inputs=["generate/qwen"]),
     ]
     prepare = stage_digest("p", [pins[1]], [])
     generate = stage_digest("g", [pins[0]], [prepare])
-    assert run(volume, [model(), data()], stages).complete == []
+    assert run(volume, [model(), data()], stages).values.complete == []
 
     def finish(kind, digest, shards, files):
         for path in manifest_paths(str(volume / artifact_dir(kind, digest).removeprefix("/data/")), shards):
-            manifest = Manifest(schema_version=1, stage="s", digest=digest, files=files)
+            manifest = ArtifactManifest(schema_version=1, stage="s", digest=digest, files=files)
             target = volume / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(manifest.model_dump_json())
+            target.write_bytes(encode_manifest(manifest))
 
     finish(StageKind.PREPARE, prepare, None, {})
-    assert run(volume, [model(), data()], stages).complete == [1]
+    assert run(volume, [model(), data()], stages).values.complete == [0]
     finish(StageKind.GENERATE, generate, 2, {})
-    assert run(volume, [model(), data()], stages).complete == [1, 2]
+    assert run(volume, [model(), data()], stages).values.complete == [0, 1]
     finish(StageKind.GENERATE, generate, 2, {"responses/00000-of-00002.parquet": 5})
-    assert run(volume, [model(), data()], stages).complete == [1]
+    assert run(volume, [model(), data()], stages).values.complete == [0]
 
 
-def test_a_licence_from_the_hub_that_is_no_unicode_can_be_written():
+def test_a_licence_that_is_not_unicode_can_be_written():
     assert resolve._licence(SimpleNamespace(card_data={"license": "of mine \ud83d"})) == "of mine \ufffd"

@@ -1,7 +1,6 @@
-"""A data set in an object store: pinned by its objects, brought by resolve, read by prepare with the store gone."""
+"""Data sets and published files in an object store."""
 
 import hashlib
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -13,12 +12,12 @@ pa = pytest.importorskip("pyarrow")
 s3fs = pytest.importorskip("s3fs")
 
 from fusionrun.api.stage import Reference
-from fusionrun.api.task import StageTask
 from fusionrun_stages import prepare, publish
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.resolve import pin
 from fusionrun_stages.volume.paths import dataset_folder
-from fusionrun_stages.work import Work
+from support.http_server import serving
+from support.stage import make_work
 
 BUCKET = "bucket"
 
@@ -28,7 +27,7 @@ def etag(data: bytes) -> str:
 
 
 class Store(BaseHTTPRequestHandler):
-    """As much of the object store's protocol as reading and writing small files needs.
+    """The part of the S3 protocol that reading and writing small files needs.
 
     Source: docs.aws.amazon.com/AmazonS3/latest/API: ListObjectsV2, HeadObject, GetObject, PutObject.
     """
@@ -94,20 +93,15 @@ def objects(tmp_path, monkeypatch) -> Iterator[dict[str, bytes]]:
     held = {
         "set/train.jsonl": b'{"prompt": "from the store"}\n{"prompt": "another"}\n',
         "set/test.jsonl": b'{"prompt": "held out"}\n',
-        "other/train.jsonl": b'{"prompt": "not asked for"}\n',
+        "other/train.jsonl": b'{"prompt": "unused"}\n',
     }
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Held", (Store,), {"objects": held}))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
     monkeypatch.setenv("FUSIONRUN_MOUNT", str(tmp_path))
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
     for name, value in (("ACCESS_KEY_ID", "k"), ("SECRET_ACCESS_KEY", "s"), ("DEFAULT_REGION", "us-east-1")):
         monkeypatch.setenv(f"AWS_{name}", value)
     s3fs.S3FileSystem.clear_instance_cache()
-    yield held
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), type("Held", (Store,), {"objects": held}))) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        yield held
     s3fs.S3FileSystem.clear_instance_cache()
 
 
@@ -115,18 +109,16 @@ def reference(uri=f"s3://{BUCKET}/set", columns=("prompt",)):
     return Reference(field="datasets[far]", kind="dataset", uri=uri, columns=list(columns))
 
 
-def test_resolve_brings_a_data_set_and_prepare_reads_it(tmp_path, objects):
+def test_resolve_downloads_a_data_set_and_prepare_reads_it_offline(tmp_path, objects):
     pinned = pin(reference(), None).fingerprint
     assert sorted(p.name for p in dataset_folder(pinned).iterdir()) == ["test.jsonl", "train.jsonl"]
     objects.clear()
     data = {"name": "far", "task": "Instruction", "uri": f"s3://{BUCKET}/set", "revision": pinned[:12], "columns": {}}
-    parameters = {"kind": "prepare", "datasets": [data], "shards": 1, "seed": 1}
-    task = StageTask(run="r", namespace="n", stage="prepare/prompts", digest="d", output_dir="o", parameters=parameters)
-    work = Work(task=task, output=tmp_path / "out", shard=None, pod_uid="u", report=lambda *a, **k: None)
-    assert prepare.run(work).counts["prompts"] == 2
+    work = make_work(tmp_path / "out", {"kind": "prepare", "datasets": [data], "shards": 1, "seed": 1})
+    assert prepare.run(work).values.prompts == 2
 
 
-def test_the_pin_follows_the_objects(objects):
+def test_the_pin_depends_on_the_objects(objects):
     first = pin(reference(), None).fingerprint
     assert pin(reference(), None).fingerprint == first
     objects["set/train.jsonl"] += b'{"prompt": "one more"}\n'
@@ -134,7 +126,7 @@ def test_the_pin_follows_the_objects(objects):
     assert pin(reference(), None).fingerprint != first
 
 
-def test_what_is_wrong_is_said(objects):
+def test_a_missing_column_or_object_is_reported(objects):
     with pytest.raises(UserError, match=r"datasets\[far\]: column 'gold': missing in train.jsonl"):
         pin(reference(columns=["gold"]), None)
     with pytest.raises((UserError, InfrastructureError), match=r"s3://bucket/none"):
@@ -150,20 +142,20 @@ def bundle(tmp_path):
     return tmp_path / "bundle"
 
 
-def test_what_is_published_lies_below_its_key(objects, bundle):
+def test_published_files_are_below_the_key(objects, bundle):
     publish.to_s3(bundle, f"s3://{BUCKET}/fused/")
     made = {name: data for name, data in objects.items() if name.startswith("fused")}
     assert made == {f"fused/{n}": n.encode() for n in ("model/config.json", "dataset/sft.parquet", "provenance.json")}
 
 
 @pytest.mark.usefixtures("objects")
-def test_keys_that_may_not_write_are_the_users(bundle):
+def test_keys_without_permission_are_a_user_error(bundle):
     with pytest.raises(UserError, match=r"publish.uri: 's3://other/x': .*publish.s3SecretRef"):
         publish.to_s3(bundle, "s3://other/x")
 
 
 @pytest.mark.usefixtures("objects")
-def test_no_keys_are_the_users(bundle, monkeypatch, tmp_path):
+def test_missing_keys_are_a_user_error(bundle, monkeypatch, tmp_path):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

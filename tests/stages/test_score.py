@@ -13,6 +13,7 @@ from fusionrun.api.models import Calibration, CalibrationPair, ScoreRange
 from fusionrun.api.parameters import ScoreParameters
 from fusionrun.api.records import Prompt, Response, Score
 from fusionrun.api.task import StageTask
+from fusionrun.api.values import Scored
 from fusionrun_stages import score
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.reward.model import LoadedRewardModel
@@ -98,7 +99,7 @@ def test_every_usable_response_is_scored_once(tmp_path, model_path):
     made = score.run(work)
     rows = list(read_rows(work.output / made.files[0], Score))
     assert [(r.prompt_id, r.sample_index) for r in rows] == [(p, i) for p in ("p0", "p1") for i in range(5)]
-    assert made.counts == {"scored": 10, "unscored": 3}
+    assert made.values == Scored(scored=10, unscored=3)
     assert made.details["unscored"] == {"truncated": 1, "failed": 1, "too_long": 1}
     assert len({r.score_micro for r in rows}) == 10
     assert not list((work.output / "parts").iterdir())
@@ -119,7 +120,7 @@ def test_identical_responses_are_scored_once(tmp_path, model_path, monkeypatch):
     monkeypatch.setattr(LoadedRewardModel, "score", lambda self, batch: scored.extend(batch) or original(self, batch))
     made = score.run(work)
     rows = {(r.prompt_id, r.sample_index): r.score_micro for r in read_rows(work.output / made.files[0], Score)}
-    assert made.counts["scored"] == len(rows) == 8
+    assert made.values.scored == len(rows) == 8
     assert len(scored) == 4
     assert rows["p0", 0] == rows["p0", 2] == rows["p0", 3] != rows["p0", 1]
     assert rows["p0", 0] != rows["p1", 0]

@@ -52,12 +52,12 @@ def uninterrupted(inputs):
 def test_the_loss_decreases_and_rows_and_tokens_are_counted(uninterrupted):
     result, manifest = uninterrupted.result, uninterrupted.manifest
     assert result.outcome is Outcome.SUCCEEDED
-    assert result.counts["steps"] == STEPS
-    assert (result.counts["rows"], result.counts["dropped_long"]) == (100, 2)
+    assert result.values.steps == STEPS
+    assert (result.values.rows, result.values.dropped_long) == (100, 2)
     # <bos><user>3+5=?<eot><assistant>8<eot>: five special tokens and the bytes.
     bytes_per_epoch = sum(len(f"{a}+{b}=?{a + b}") for a, b in tiny_llama.SUMS)
-    assert result.counts["tokens"] == 2 * (bytes_per_epoch + 5 * 100)
-    assert result.numbers["last_loss"] < result.numbers["first_loss"] - 0.5
+    assert result.values.tokens == 2 * (bytes_per_epoch + 5 * 100)
+    assert result.values.last_loss < result.values.first_loss - 0.5
     assert len(manifest["details"]["losses"]) == STEPS
 
 

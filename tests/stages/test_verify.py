@@ -9,6 +9,7 @@ from fusionrun.api.data import Grader
 from fusionrun.api.parameters import VerifyParameters
 from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue
 from fusionrun.api.task import StageTask
+from fusionrun.api.values import Verified
 from fusionrun_stages import verify
 from fusionrun_stages.grade import PROMPT_FAULT
 from fusionrun_stages.grading import judging
@@ -73,7 +74,7 @@ def test_exact_match_verdicts_are_sorted(tmp_path):
     ]
     assert rows[1].detail == "the request failed: HTTP 400"
     assert rows[-1].detail.startswith(PROMPT_FAULT)
-    assert made.counts == {"right": 2, "wrong": 2, "unknown": 2}
+    assert made.values == Verified(right=2, wrong=2, unknown=2)
 
 
 def test_mathematics_is_graded(tmp_path):
@@ -84,13 +85,13 @@ def test_mathematics_is_graded(tmp_path):
         [prompt("a", answer="4"), prompt("b", answer="x+")],
         [response("a", r"\boxed{4}"), response("a", r"\boxed{5}", sample=1), response("b", "1")],
     )
-    assert made.counts == {"right": 1, "wrong": 1, "unknown": 1}
+    assert made.values == Verified(right=1, wrong=1, unknown=1)
 
 
 def test_without_responses_the_file_is_empty(tmp_path):
     for grader in Grader:
         made, rows = run(tmp_path, grader, [prompt("a", dataset="other")], [response("a", "1")])
-        assert (rows, made.counts) == ([], {"right": 0, "wrong": 0, "unknown": 0})
+        assert (rows, made.values) == ([], Verified())
 
 
 def test_batches_do_not_change_the_verdicts(tmp_path, monkeypatch):
@@ -110,5 +111,5 @@ def test_batches_do_not_change_the_verdicts(tmp_path, monkeypatch):
     assert whole.read_bytes() == before
     assert max(sum(len(q.responses) for q in batch) for batch in held) == 12  # a prompt is not split
     assert [row.prompt_id for row in rows] == sorted(row.prompt_id for row in rows)
-    assert made.counts == {"right": 100, "wrong": 50, "unknown": 0}
+    assert made.values == Verified(right=100, wrong=50, unknown=0)
     assert reports[-1] == (150, 180)

@@ -1,6 +1,6 @@
 """Bad input that reached the operator: the run fails at once, with the field, the value and the rule.
 
-tests/crd/broken holds the same as files, which the API server and the end-to-end test read.
+tests/crd/broken has the same cases for the API server and the end-to-end test.
 """
 
 from typing import Any
@@ -44,23 +44,23 @@ PLAN = [
     ({"training": {"nodes": 3}},
      "spec.training.sft.globalBatchSize: 128: must be a multiple of microBatchSize x nodes x processesPerNode = 3"),
     ({"sources": sources(served=served(extraArgs=["--trust-remote-code"]))},
-     "spec.sources[ada].served.extraArgs: '--trust-remote-code': not one of the allowed"),
+     "spec.sources[ada].served.extraArgs: '--trust-remote-code': is not allowed"),
     ({"storage": {"claimName": "other"}},
-     f"spec.target.model.uri: 'pvc://{CLAIM}/models/target': the claim must be the run's own"),
+     f"spec.target.model.uri: 'pvc://{CLAIM}/models/target': the claim must be storage.claimName"),
     ({"datasets": datasets(uri=f"pvc://{CLAIM}/../x.jsonl")},
      f"spec.datasets[math].uri: 'pvc://{CLAIM}/../x.jsonl': the path must not leave the claim"),
     ({"sources": [*sources(), KEPT], "datasets": datasets(sources=["ada", "bob", "kept"])},
-     "spec.datasets[math].sources: 'kept': a source of type Dataset needs a column in responsesColumns"),
+     "spec.datasets[math].sources: 'kept': responsesColumns must have a column for a source of type Dataset"),
     ({"datasets": datasets(responsesColumns={"ada": "c"})},
-     "spec.datasets[math].responsesColumns: 'ada': must name a source of type Dataset"),
+     "spec.datasets[math].responsesColumns: 'ada': must be the name of a source of type Dataset"),
     ({"sources": [*sources(), KEPT]},
-     "spec.sources: 'kept': no data set is answered by this source"),
+     "spec.sources: 'kept': no data set uses this source"),
     ({"sources": sources(name="eval-x")},
-     "spec.sources[].name: 'eval-x': 'target', 'reward' and 'eval-…' are kept for the run itself"),
+     "spec.sources[].name: 'eval-x': 'target', 'reward' and names that start with 'eval-' are reserved"),
     ({"datasets": datasets(task="SftOnly", samplesPerPrompt=3)},
-     "spec.datasets[math].samplesPerPrompt: 3: task SftOnly takes 1"),
+     "spec.datasets[math].samplesPerPrompt: 3: must be 1 for task SftOnly"),
     ({"datasets": datasets(sources=["ada", "zed"])},
-     "spec.datasets[math].sources: 'zed': must be the name of one of spec.sources"),
+     "spec.datasets[math].sources: 'zed': must be the name of a source in spec.sources"),
 ]  # fmt: skip
 
 
@@ -88,7 +88,7 @@ def test_what_an_older_crd_let_pass(changes, says):
 
 def test_every_error_is_told_at_once():
     message = refused(training={"nodes": 3}, storage={"claimName": "other"})
-    assert message.count("the claim must be the run's own") == 8
+    assert message.count("the claim must be storage.claimName") == 8
     assert "spec.training.sft.globalBatchSize" in message
     assert "spec.training.dpo.globalBatchSize" in message
 

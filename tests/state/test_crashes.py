@@ -1,24 +1,24 @@
-"""An operator that is killed anywhere between two writes: the next one goes on, and no stage runs twice."""
+"""An operator that is killed between two writes: the next one continues, and no stage runs twice."""
 
 import random
 from dataclasses import dataclass, field, replace
 
 import pytest
 
-from fusionrun.state.decide import decide
-from fusionrun.state.decision import Decision
+from fusionrun.state.decide.decision import Decision
+from fusionrun.state.decide.run import decide
 from support.runs import make_run
 from support.world import World
 
 
 @dataclass
 class KilledOften(World):
-    """A world whose operator dies after its creates, after its status write, or not at all."""
+    """A world whose operator is killed after its creates, after its status write, or not at all."""
 
     chance: random.Random = field(default_factory=random.Random)
 
     def carry_out(self, decision: Decision) -> None:
-        """Carry out as much of a decision as an operator does that dies on the way."""
+        """Carry out a decision, in some cases only its first steps."""
         match self.chance.choice(("whole", "created", "written")):
             case "created":
                 decision = replace(decision, status=None, delete=(), events=())
@@ -27,16 +27,16 @@ class KilledOften(World):
         super().carry_out(decision)
 
     def settle(self) -> None:
-        """Let operator after operator try, until there is nothing left to do."""
+        """Reconcile until nothing changes."""
         for _ in range(60):
             decision = self.reconcile()
             if not decision.create and not decision.delete and decision.status is None:
                 return
-        raise AssertionError("never settles")
+        raise AssertionError("does not settle")
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_every_stage_runs_once_however_often_the_operator_dies(seed):
+def test_every_stage_runs_once_with_an_operator_that_is_killed_often(seed):
     world = KilledOften(make_run(publish={"uri": "pvc://fusion-data/out"}), chance=random.Random(seed))
     world.run_to_end()
     assert world.condition("Complete")[0] == "True"
@@ -44,4 +44,4 @@ def test_every_stage_runs_once_however_often_the_operator_dies(seed):
     assert len(workloads) == len(set(workloads))
     assert not [o for o in world.objects.values() if o["kind"] in ("Deployment", "Service")]
     last = decide(world.live(), world.settings, world.now)
-    assert replace(last, requeue_seconds=None) == Decision(), "only the time of its deletion is left"
+    assert replace(last, requeue_seconds=None) == Decision(), "only the time at which its objects expire is left"

@@ -1,16 +1,15 @@
-"""The decision, walked through a simulated world: order, retries, failures, suspension, reuse."""
+"""Decisions in a simulated world: order, retries, failures, suspension, reuse of artifacts."""
 
 from datetime import timedelta
 
 import pytest
 
 from fusionrun.api.result import Outcome, StageResult, encode_result
-from fusionrun.api.status import Reason
-from fusionrun.state.decide import decide
-from fusionrun.state.failures import Failure
-from fusionrun.state.observe import ref_of
+from fusionrun.settings import Images, Settings
+from fusionrun.state.decide.run import decide
+from fusionrun.state.observe.object_ref import ref_of
 from support.runs import called_reward, make_run
-from support.world import World, succeeded
+from support.world import World, succeeded, with_complete
 
 
 def ended(world: World) -> list[str]:
@@ -19,7 +18,7 @@ def ended(world: World) -> list[str]:
 
 @pytest.fixture(scope="module")
 def finished():
-    """A run at its end, for tests that only look."""
+    """A complete run, for tests that do not change it."""
     world = World(make_run())
     world.run_to_end()
     return world
@@ -33,17 +32,17 @@ def test_a_run_reaches_complete_with_every_stage_done(finished):
     assert finished.status.results[0].delta == 40.0
 
 
-def test_a_run_whose_reward_model_is_called_reaches_complete():
+def test_a_run_with_an_external_reward_model_completes():
     world = World(make_run(rewardModel=called_reward()))
     world.run_to_end()
     assert world.condition("Complete")[0] == "True"
 
 
-def test_no_object_of_a_server_is_left_at_the_end(finished):
+def test_no_server_object_is_left_at_the_end(finished):
     assert not [o for o in finished.objects.values() if o["kind"] in ("Deployment", "Service")]
 
 
-def test_nothing_but_resolve_starts_before_the_pins_are_known():
+def test_only_resolve_starts_before_the_pins_are_known():
     world = World(make_run())
     world.settle()
     assert set(world.workloads()) == {"resolve"}
@@ -51,23 +50,19 @@ def test_nothing_but_resolve_starts_before_the_pins_are_known():
 
 def test_generation_starts_only_when_its_server_is_ready():
     world = World(make_run())
-    world.settle()
-    world.finish("resolve")
-    world.settle()
+    world.finish_in_turn("resolve")
     world.finish("prepare/prompts")
     world.settle()
     assert "serve/ada" in world.workloads()
     assert "generate/ada" not in world.workloads()
-    world.make_ready("serve/ada")
-    world.settle()
+    world.serve("ada")
     assert "generate/ada" in world.workloads()
 
 
 def test_a_server_is_deleted_as_soon_as_its_generation_is_complete():
     world = World(make_run())
     world.finish_in_turn("resolve", "prepare/prompts")
-    world.make_ready("serve/ada")
-    world.settle()
+    world.serve("ada")
     world.finish("generate/ada")
     world.settle()
     assert "serve/ada" not in world.workloads()
@@ -75,7 +70,7 @@ def test_a_server_is_deleted_as_soon_as_its_generation_is_complete():
     assert "serve/bob" in world.workloads()
 
 
-def test_twice_is_once_at_every_step():
+def test_a_repeated_decision_changes_nothing_at_any_step():
     world = World(make_run())
     while True:
         world.settle()
@@ -85,7 +80,7 @@ def test_twice_is_once_at_every_step():
             break
 
 
-def test_time_alone_writes_no_status_within_a_quantum():
+def test_time_alone_does_not_change_the_status_within_a_quantum():
     world = World(make_run())
     world.settle()
     later = decide(world.live(), world.settings, world.now + timedelta(seconds=3))
@@ -97,7 +92,7 @@ def test_every_object_is_created_once(finished):
     assert len(jobs) == len(set(jobs))
 
 
-def test_a_users_error_fails_the_run_at_once_with_its_message():
+def test_a_user_error_fails_the_run_at_once_with_its_message():
     world = World(make_run())
     world.settle()
     words = StageResult(outcome=Outcome.FAILED, user_error=True, message="sources[ada]: no such directory")
@@ -113,26 +108,16 @@ def test_a_users_error_fails_the_run_at_once_with_its_message():
 def test_a_failed_run_holds_no_server():
     world = World(make_run())
     world.finish_in_turn("resolve", "prepare/prompts")
-    world.make_ready("serve/ada")
-    world.settle()
+    world.serve("ada")
     world.fail("generate/ada", {"exitCode": 2})
     world.settle()
     assert not [o for o in world.objects.values() if o["kind"] in ("Deployment", "Service")]
     assert world.stage("serve/bob").state == "Pending"
 
 
-def until(world: World, stage: str) -> None:
-    for _ in range(40):
-        world.settle()
-        if stage in world.workloads():
-            return
-        assert world.step()
-    raise AssertionError(stage)
-
-
-def test_training_is_recreated_whole_after_an_infrastructure_failure():
+def test_a_training_job_is_recreated_after_an_infrastructure_error():
     world = World(make_run())
-    until(world, "sft")
+    world.run_until("sft")
     world.fail("sft", {"exitCode": 137}, {"reason": "Evicted", "message": "node was low on memory"})
     world.settle()
     assert world.stage("sft").attempt == 1
@@ -141,9 +126,9 @@ def test_training_is_recreated_whole_after_an_infrastructure_failure():
     assert world.condition("Complete")[0] == "True"
 
 
-def test_training_gives_up_after_backoff_limit():
+def test_a_training_job_fails_after_backoff_limit():
     world = World(make_run(backoffLimit=1))
-    until(world, "sft")
+    world.run_until("sft")
     for _ in range(2):
         world.fail("sft", {"exitCode": 137})
         world.now += timedelta(seconds=11)
@@ -152,7 +137,7 @@ def test_training_gives_up_after_backoff_limit():
     assert world.stage("sft").reason == "InfrastructureError"
 
 
-def test_out_of_memory_is_the_users_and_ends_a_job_before_its_retries():
+def test_out_of_memory_ends_a_job_before_its_retries():
     world = World(make_run())
     world.settle()
     job = world.workloads()["resolve"]
@@ -164,7 +149,7 @@ def test_out_of_memory_is_the_users_and_ends_a_job_before_its_retries():
     assert not world.workloads()
 
 
-def test_a_job_whose_pods_are_evicted_again_and_again_is_ended_though_it_counts_none_of_them():
+def test_a_job_ends_after_too_many_evictions_which_it_does_not_count_itself():
     world = World(make_run(backoffLimit=2))
     world.settle()
     job = world.workloads()["resolve"]
@@ -174,35 +159,19 @@ def test_a_job_whose_pods_are_evicted_again_and_again_is_ended_though_it_counts_
         world.add_pod(job, f"{job['metadata']['name']}-{number}", evicted, {"exitCode": 137}, 0)
         world.settle()
     assert world.stage("resolve").reason == "InfrastructureError"
-    assert "evicted 3 of its pods" in world.condition("Failed")[2]
+    assert "3 pods were evicted" in world.condition("Failed")[2]
     assert "low on resource: memory" in world.condition("Failed")[2]
     assert not world.workloads()
 
 
-def test_suspend_frees_the_pods_and_resume_goes_on():
+def test_a_run_can_be_suspended_and_resumed():
     world = World(make_run())
-    until(world, "serve/ada")
+    world.run_until("serve/ada")
     world.run["spec"]["suspend"] = True
     world.settle()
     assert not world.workloads()
     assert world.condition("Suspended")[:2] == ("True", "Suspended")
     world.run["spec"]["suspend"] = False
-    world.run_to_end()
-    assert world.condition("Complete")[0] == "True"
-
-
-@pytest.mark.parametrize(
-    ("absent", "reason"),
-    [("fusion-data", "ClaimMissing"), ("pytorchjobs.kubeflow.org", "TrainingOperatorMissing")],
-)
-def test_a_missing_prerequisite_is_waited_for_and_named(absent, reason):
-    world = World(make_run(), absent={absent})
-    world.settle()
-    status, said, message = world.condition("Ready")
-    assert (status, said) == ("False", reason)
-    assert absent.split(".")[0] in message.lower() or "training operator" in message
-    assert not world.objects
-    world.absent.clear()
     world.run_to_end()
     assert world.condition("Complete")[0] == "True"
 
@@ -216,7 +185,7 @@ def test_complete_artifacts_are_not_made_again():
         kept = [
             i for i, n in enumerate(names) if n not in ("dpo", "promote") and not n.endswith(("eval-final", "final"))
         ]
-        return result.model_copy(update={"complete": [i for i in kept if "eval-final" not in names[i]]})
+        return with_complete(result, [i for i in kept if "eval-final" not in names[i]])
 
     world = World(make_run(name="again"), answer=everything_but_dpo)
     world.run_to_end()
@@ -265,11 +234,11 @@ def test_a_failed_gate_is_a_condition_and_keeps_the_model_unpublished():
     assert "Job:publish" not in world.created
 
 
-def test_budget_suspends_and_never_kills_for_good():
+def test_budget_suspends_and_never_kills():
     run = make_run(budget={"maxGpuHours": 0.001})
     run["spec"]["training"] |= {"processesPerNode": 8, "resources": {"limits": {"nvidia.com/gpu": 8}}}
     world = World(run)
-    until(world, "sft")
+    world.run_until("sft")
     world.place("sft")
     world.now += timedelta(minutes=5)
     world.settle()
@@ -279,7 +248,7 @@ def test_budget_suspends_and_never_kills_for_good():
     assert world.condition("Complete")[0] == "True"
 
 
-def test_deadline_fails_the_run_and_says_so():
+def test_the_deadline_fails_the_run():
     world = World(make_run(activeDeadlineSeconds=60))
     world.settle()
     world.now += timedelta(seconds=61)
@@ -288,7 +257,7 @@ def test_deadline_fails_the_run_and_says_so():
     assert not world.workloads()
 
 
-def test_a_suspended_run_misses_no_deadline_and_has_all_its_time_when_it_goes_on():
+def test_time_in_suspension_does_not_count_for_the_deadline():
     world = World(make_run(activeDeadlineSeconds=60, suspend=True))
     world.settle()
     world.now += timedelta(hours=9)
@@ -304,7 +273,7 @@ def test_a_suspended_run_misses_no_deadline_and_has_all_its_time_when_it_goes_on
     assert world.condition("Failed")[1] == "DeadlineExceeded"
 
 
-def test_a_finished_run_sees_that_its_object_has_changed():
+def test_a_finished_run_observes_a_new_generation():
     world = World(make_run(training={"nodes": 3}))
     world.settle()
     world.run["metadata"]["generation"] = 7
@@ -318,8 +287,7 @@ def test_a_finished_run_sees_that_its_object_has_changed():
 def test_images_are_frozen_at_acceptance():
     world = World(make_run())
     world.settle()
-    newer = world.settings.images.__class__(data="data:2", serve="s:2", train="t:2", reward="r:2", sandbox="x:2")
-    world.settings = world.settings.__class__(images=newer)
+    world.settings = Settings(Images(data="data:2", serve="s:2", train="t:2", reward="r:2", sandbox="x:2"))
     world.finish("resolve")
     world.settle()
     image = world.workloads()["prepare/prompts"]["spec"]["template"]["spec"]["containers"][0]["image"]
@@ -336,18 +304,13 @@ def test_an_invalid_spec_ends_the_run_with_field_value_and_rule():
     assert "spec.training.sft.globalBatchSize: 7: must be a multiple" in message
 
 
-def test_a_failure_says_whether_trying_again_can_help():
-    assert Failure(Reason.INFRASTRUCTURE_ERROR, "", "").retryable
-    assert not Failure(Reason.USER_ERROR, "", "").retryable
-
-
 def test_status_stays_under_16_kib(finished):
     assert len(finished.status.model_dump_json(exclude_none=True)) < 16 * 1024
 
 
-def test_a_rank_that_lost_a_peer_is_not_the_one_to_blame():
+def test_a_rank_that_lost_a_peer_is_not_the_cause():
     world = World(make_run())
-    until(world, "sft")
+    world.run_until("sft")
     job = world.workloads()["sft"]
     name = job["metadata"]["name"]
     for index, words in enumerate(("lost a peer: Connection closed", "training.sft.microBatchSize: 64: too large")):
@@ -361,7 +324,7 @@ def test_a_rank_that_lost_a_peer_is_not_the_one_to_blame():
 
 
 def test_an_object_that_stages_share_is_created_once():
-    """The programs of both sources are judged at once, in pods closed by one NetworkPolicy."""
+    """The responses of both sources are verified in pods that share a NetworkPolicy."""
     world = World(make_run())
     world.finish_in_turn("resolve", "prepare/prompts")
     for server in ("serve/ada", "serve/bob"):

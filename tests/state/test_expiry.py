@@ -1,10 +1,10 @@
-"""The objects of a finished run are deleted a stated time after its end, and nothing of it before, or of another."""
+"""The objects of a finished run are deleted after their time to live."""
 
 from datetime import datetime, timedelta
 
 import pytest
 
-from fusionrun.state.decide import decide
+from fusionrun.state.decide.run import decide
 from support.runs import make_run
 from support.world import World
 
@@ -24,11 +24,11 @@ def kept(world: World) -> set[tuple[str, str]]:
 
 MADE_FROM = {("ConfigMap", "tiny-spec"), ("ConfigMap", "tiny-resolved")}
 OWN = MADE_FROM | {("NetworkPolicy", "tiny-sandbox")}
-"""What stays with the run. The NetworkPolicy isolates pods of a deleted Job that are still ending."""
+"""Objects that stay with the run. The NetworkPolicy isolates terminating pods of a deleted Job."""
 
 
 @pytest.mark.parametrize(("ttl", "after"), [(None, DAY), (60, timedelta(seconds=60)), (0, timedelta(0))])
-def test_children_go_after_their_time_and_what_tells_how_the_run_was_made_stays(ttl, after):
+def test_objects_expire_and_the_records_of_the_run_stay(ttl, after):
     changes = {} if ttl is None else {"ttlSecondsAfterFinished": ttl}
     world = World(make_run(**changes))
     while not (world.run.get("status") or {}).get("completionTime"):
@@ -39,7 +39,7 @@ def test_children_go_after_their_time_and_what_tells_how_the_run_was_made_stays(
         world.now = ended + after - timedelta(seconds=1)
         decision = world.reconcile()
         assert decision.delete == ()
-        assert decision.requeue_seconds == 1, "it looks again when they are due"
+        assert decision.requeue_seconds == 1, "the run is reconciled when they are due"
         assert kept(world) == everything
     world.now = ended + after
     world.settle()
@@ -49,14 +49,14 @@ def test_children_go_after_their_time_and_what_tells_how_the_run_was_made_stays(
     assert (decision.delete, decision.status, decision.requeue_seconds) == ((), None, None)
 
 
-def test_the_decision_that_ends_a_run_asks_for_another_look():
+def test_the_decision_that_finishes_a_run_requests_another_reconcile():
     world = World(make_run())
     while world.step() or world.reconcile().create:
         decision = world.reconcile()
         if world.condition("Finished")[0] == "True":
             assert decision.requeue_seconds == 0.0
             return
-    raise AssertionError("never ends")
+    raise AssertionError("does not finish")
 
 
 def test_the_objects_of_a_failed_stage_stay_seven_times_as_long():
@@ -76,7 +76,7 @@ def test_the_objects_of_a_failed_stage_stay_seven_times_as_long():
     assert kept(world) == MADE_FROM
 
 
-def test_a_change_of_the_time_holds_at_once():
+def test_a_changed_time_to_live_applies_at_once():
     world = finished()
     world.run["spec"]["ttlSecondsAfterFinished"] = 5
     world.now += timedelta(seconds=60)
@@ -84,7 +84,7 @@ def test_a_change_of_the_time_holds_at_once():
     assert kept(world) == OWN
 
 
-def test_nothing_is_deleted_of_a_run_that_has_not_finished():
+def test_objects_of_an_unfinished_run_never_expire():
     world = World(make_run(ttlSecondsAfterFinished=0, suspend=True))
     world.run["spec"]["suspend"] = False
     world.finish_in_turn("resolve")

@@ -1,4 +1,4 @@
-"""Why a pod failed, in the order in which causes are believed."""
+"""Why a pod failed, in order of precedence."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ import pytest
 
 from fusionrun.api.result import Outcome, StageResult, encode_result
 from fusionrun.api.status import Reason
-from fusionrun.state.failures import DISRUPTIONS, Failure, explain
+from fusionrun.state.observe.failures import DISRUPTIONS, Failure, explain
 
 
-def words(message: str, *, user: bool = False, wedged: bool = False) -> str:
-    told = StageResult(outcome=Outcome.FAILED, user_error=user, server_wedged=wedged, message=message)
-    return encode_result(told)
+def failed_result(message: str, *, user: bool = False, wedged: bool = False) -> str:
+    result = StageResult(outcome=Outcome.FAILED, user_error=user, server_wedged=wedged, message=message)
+    return encode_result(result)
 
 
 def pod(name: str, finished: str = "2026-01-02T03:04:05Z", reason: str = "", **terminated: Any) -> dict[str, Any]:
@@ -29,15 +29,15 @@ def why(*pods: dict[str, Any], tails: dict[str, str] | None = None) -> Failure:
 
 
 @pytest.mark.parametrize("reason", sorted(DISRUPTIONS))
-def test_a_disrupted_pod_is_the_infrastructures(reason):
+def test_a_disrupted_pod_is_an_infrastructure_error(reason):
     found = why(pod("a", reason=reason, exitCode=137))
     assert found.reason is Reason.INFRASTRUCTURE_ERROR
     assert found.message == f"pod a: {reason}: the node said so"
     assert found.retryable
 
 
-def test_a_pod_killed_for_its_memory_is_the_users():
-    assert why(pod("a", exitCode=137)).reason is Reason.INFRASTRUCTURE_ERROR  # by whom, nobody knows
+def test_a_pod_over_its_memory_limit_is_a_user_error():
+    assert why(pod("a", exitCode=137)).reason is Reason.INFRASTRUCTURE_ERROR  # the cause is unknown
     killed = pod("c", exitCode=137)
     killed["status"]["containerStatuses"][0]["state"]["terminated"]["reason"] = "OOMKilled"
     found = why(pod("a", exitCode=1), killed, tails={"c": "last line"})
@@ -46,42 +46,42 @@ def test_a_pod_killed_for_its_memory_is_the_users():
     assert not found.retryable
 
 
-def test_the_earliest_of_several_ranks_is_believed():
-    late = pod("late", "2026-01-02T03:04:09Z", message=words("a collective timed out"))
-    early = pod("early", "2026-01-02T03:04:05Z", message=words("NaN in the loss"))
+def test_the_rank_that_failed_first_is_the_cause():
+    late = pod("late", "2026-01-02T03:04:09Z", message=failed_result("a collective timed out"))
+    early = pod("early", "2026-01-02T03:04:05Z", message=failed_result("NaN in the loss"))
     assert why(late, early).message == "NaN in the loss"
 
 
-def test_bad_input_is_believed_before_an_earlier_eviction():
-    """A Job goes on after an eviction; what ended it for good is what the next pod said."""
+def test_bad_input_takes_precedence_over_an_earlier_eviction():
+    """A Job continues after an eviction, so the result of the next pod ended it."""
     evicted = pod("first", "2026-01-02T03:04:05Z", reason="Evicted")
-    refused = pod("second", "2026-01-02T03:09:00Z", exitCode=2, message=words("datasets[a]: empty", user=True))
+    refused = pod("second", "2026-01-02T03:09:00Z", exitCode=2, message=failed_result("datasets[a]: empty", user=True))
     found = why(evicted, refused)
-    assert (found.reason, found.message) == (Reason.USER_ERROR, "datasets[a]: empty")
+    assert (found.reason, found.message, found.retryable) == (Reason.USER_ERROR, "datasets[a]: empty", False)
 
 
-def test_a_wedged_server_is_believed_before_what_failed_and_was_tried_again():
-    """The Job went on after the first; only the second ended it."""
-    first = pod("first", "2026-01-02T03:04:05Z", message=words("connection reset"))
-    second = pod("second", "2026-01-02T03:09:00Z", exitCode=131, message=words("server wedged", wedged=True))
+def test_a_stalled_server_takes_precedence_over_an_earlier_retried_failure():
+    """The Job retried the first failure; the second one ended it."""
+    first = pod("first", "2026-01-02T03:04:05Z", message=failed_result("connection reset"))
+    second = pod("second", "2026-01-02T03:09:00Z", exitCode=131, message=failed_result("server wedged", wedged=True))
     found = why(first, second)
     assert (found.reason, found.message, found.retryable) == (Reason.SERVER_WEDGED, "server wedged", True)
 
 
-def test_without_words_the_exit_code_counts():
+def test_without_a_result_the_exit_code_decides():
     assert why(pod("a", exitCode=2)).reason is Reason.USER_ERROR
     found = why(pod("a", exitCode=130, message="Traceback ...\nKeyError: 'x'"))
     assert found.reason is Reason.INFRASTRUCTURE_ERROR
-    assert found.message == "pod a exited with 130: Traceback ...\nKeyError: 'x'"
+    assert found.message == "pod a exited with code 130: Traceback ...\nKeyError: 'x'"
     assert found.log_tail == "Traceback ...\nKeyError: 'x'"
 
 
-def test_words_of_success_explain_nothing():
+def test_a_result_of_success_does_not_explain_a_failure():
     done = encode_result(StageResult(outcome=Outcome.SUCCEEDED))
-    assert why(pod("a", exitCode=1, message=done)).message.startswith("pod a exited with 1")
+    assert why(pod("a", exitCode=1, message=done)).message.startswith("pod a exited with code 1")
 
 
-def test_where_nothing_failed_there_is_nothing_to_explain():
+def test_without_a_failed_container_there_is_no_failure():
     running = {"metadata": {"name": "a"}, "status": {"phase": "Running"}}
     assert explain([running, pod("b", exitCode=0)], {}) is None
     assert explain([], {}) is None

@@ -1,11 +1,11 @@
-"""GPU time is what pods hold on nodes: a queue costs nothing, and what was spent stays spent."""
+"""GPU time counts from the start of pods on nodes, and is never reduced."""
 
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from fusionrun.state.observe import ref_of
+from fusionrun.state.observe.object_ref import ref_of
 from support.runs import make_run
 from support.world import START, World
 
@@ -13,13 +13,10 @@ GPUS = 8
 
 
 def training(**changes: Any) -> World:
-    """Return a world in which sft has its job, and no pod of it a node."""
+    """Return a world in which sft has a job, and none of its pods has a node."""
     resources = {"limits": {"nvidia.com/gpu": GPUS}}
     world = World(make_run(training={"nodes": 1, "processesPerNode": GPUS, "resources": resources}, **changes))
-    while "sft" not in world.workloads():
-        world.settle()
-        if "sft" not in world.workloads():
-            assert world.step()
+    world.run_until("sft")
     return world
 
 
@@ -29,14 +26,14 @@ def spend(world: World, minutes: int) -> int:
     return (world.stage("sft").gpu_seconds or 0) // 60
 
 
-def test_a_job_that_waits_for_its_nodes_costs_nothing():
+def test_a_job_without_nodes_uses_no_gpu_time():
     world = training()
     assert spend(world, 600) == 0
     world.place("sft")
     assert spend(world, 10) == GPUS * 10
 
 
-def test_a_job_that_is_preempted_keeps_what_it_spent_and_adds_to_it():
+def test_gpu_time_accumulates_over_a_preemption():
     world = training()
     pod = world.place("sft")
     assert spend(world, 10) == GPUS * 10
@@ -46,7 +43,7 @@ def test_a_job_that_is_preempted_keeps_what_it_spent_and_adds_to_it():
     assert spend(world, 5) == GPUS * 15
 
 
-def test_a_suspension_keeps_what_was_spent_through_every_state():
+def test_gpu_time_is_kept_in_every_state():
     world = training()
     world.place("sft")
     spend(world, 10)
@@ -73,7 +70,7 @@ def test_a_suspension_keeps_what_was_spent_through_every_state():
     assert world.stage("sft").gpu_seconds >= GPUS * 15 * 60
 
 
-def test_a_server_that_waits_again_keeps_what_it_spent():
+def test_gpu_time_of_a_server_is_kept_while_it_waits():
     run = make_run(scheduling={"maxServers": 1})
     run["spec"]["sources"][0]["served"] |= {"resources": {"limits": {"nvidia.com/gpu": 1}}}
     world = World(run)
@@ -96,7 +93,7 @@ def test_a_server_that_waits_again_keeps_what_it_spent():
         ({"budget": {"maxGpuHours": 1.4}}, lambda _: 60),
     ],
 )
-def test_a_limit_is_looked_at_when_it_is_due_and_not_at_the_next_resync(limit, seconds):
+def test_a_limit_is_checked_when_it_is_due(limit, seconds):
     world = training(**limit)
     world.place("sft")
     spend(world, 10)

@@ -1,4 +1,4 @@
-"""A result counts as lost only once the pods were listed; a stage whose result is lost and needed is made again."""
+"""A result is lost only if a list of the pods lacks it; a stage whose lost result is needed is retried."""
 
 from datetime import timedelta
 
@@ -7,19 +7,10 @@ import pytest
 from fusionrun import names
 from fusionrun.api.result import Outcome, StageResult, encode_result
 from fusionrun.api.status import Reason
-from fusionrun.state.decide import decide
-from fusionrun.state.live import ObjectRef
+from fusionrun.state.decide.run import decide
+from fusionrun.state.observe.object_ref import ObjectRef
 from support.runs import make_run
 from support.world import World
-
-
-def at_work(stage: str, world: World) -> World:
-    """Bring a run to where a stage is at work."""
-    while stage not in world.workloads():
-        world.settle()
-        if stage not in world.workloads():
-            assert world.step()
-    return world
 
 
 def pods(stage: str, world: World) -> set[ObjectRef]:
@@ -30,9 +21,9 @@ def pods(stage: str, world: World) -> set[ObjectRef]:
     }
 
 
-def silent(stage: str, world: World) -> World:
-    """Let a stage succeed, and its pods go before they were seen."""
-    at_work(stage, world)
+def lose_results(stage: str, world: World) -> World:
+    """Let a stage succeed, and delete its pods before they are observed."""
+    world.run_until(stage)
     before = pods(stage, world)
     world.finish(stage)
     for pod in pods(stage, world) - before:
@@ -45,11 +36,12 @@ def silent(stage: str, world: World) -> World:
 
 @pytest.mark.parametrize("stage", ["resolve", "prepare/prompts", "generate/ada", "construct", "sft", "evaluate/final"])
 def test_a_result_that_a_slow_watch_has_not_reported_is_not_lost(stage):
-    world = at_work(stage, World(make_run()))
+    world = World(make_run())
+    world.run_until(stage)
     world.finish(stage)
     world.unreported = pods(stage, world)
     decision = decide(world.live(), world.settings, world.now)
-    assert decision.list_pods == (), "the watch gets a moment"
+    assert decision.list_pods == (), "the watch may be late"
     assert 0 < decision.requeue_seconds <= 2
     world.now += timedelta(hours=1)
     (ended,) = decide(world.live(), world.settings, world.now).list_pods
@@ -57,13 +49,14 @@ def test_a_result_that_a_slow_watch_has_not_reported_is_not_lost(stage):
     world.reconcile()
     assert (world.stage(stage).state, world.stage(stage).attempt) == ("Succeeded", None)
     assert not [e for e in world.events if e.reason == Reason.STAGE_RETRIED]
-    assert world.stage(stage).peak_memory_bytes == 1000, "the numbers are those of its pods"
-    assert decide(world.live(), world.settings, world.now).list_pods == (), "a stage that is done asks for nothing"
+    assert world.stage(stage).peak_memory_bytes == 1000, "the numbers are in the results"
+    assert decide(world.live(), world.settings, world.now).list_pods == (), "a finished stage needs no list"
 
 
 @pytest.mark.parametrize("stage", ["prepare/prompts", "sft"])
 def test_a_failure_that_a_slow_watch_has_not_reported_is_explained(stage):
-    world = at_work(stage, World(make_run()))
+    world = World(make_run())
+    world.run_until(stage)
     result = encode_result(StageResult(outcome=Outcome.FAILED, user_error=True, message="no column 'prompt'"))
     world.fail(stage, {"message": result})
     world.unreported = pods(stage, world)
@@ -76,33 +69,33 @@ def test_a_failure_that_a_slow_watch_has_not_reported_is_explained(stage):
 
 
 @pytest.mark.parametrize("stage", ["resolve", "construct", "evaluate/final"])
-def test_it_is_made_again_and_the_run_goes_on(stage):
+def test_a_lost_result_that_others_need_is_made_again(stage):
     run = make_run()
     run["spec"]["evaluation"]["gate"] = [{"benchmark": "math-test", "against": "Base", "minDelta": 1.0}]
-    world = silent(stage, World(run))
+    world = lose_results(stage, World(run))
     assert world.workloads()[stage]["metadata"]["name"].endswith("-r1")
     retried = [e.message for e in world.events if e.reason == Reason.STAGE_RETRIED]
-    assert retried == [f"{stage}: it ended, and its pods are gone with their results"]
+    assert retried == [f"{stage}: the stage ended, but its pods were deleted before their results were read"]
     world.run_to_end()
     assert world.condition("EvaluationPassed")[:2] == ("True", Reason.EVALUATION_PASSED)
     assert world.status.dataset.sft_rows == 7
 
 
 @pytest.mark.parametrize("stage", ["resolve", "evaluate/final"])
-def test_not_for_ever(stage):
-    world = silent(stage, World(make_run(backoffLimit=1)))
-    silent(stage, world)
+def test_lost_results_fail_the_stage_after_backoff_limit(stage):
+    world = lose_results(stage, World(make_run(backoffLimit=1)))
+    lose_results(stage, world)
     assert (world.stage(stage).state, world.stage(stage).reason) == ("Failed", Reason.INFRASTRUCTURE_ERROR)
     assert world.condition("Failed")[:2] == ("True", Reason.STAGE_FAILED)
 
 
-def test_numbers_that_are_for_people_alone_fail_no_run():
-    world = silent("construct", World(make_run(backoffLimit=0)))
+def test_a_lost_data_set_summary_does_not_fail_the_run():
+    world = lose_results("construct", World(make_run(backoffLimit=0)))
     world.run_to_end()
     assert world.condition("Complete")[0] == "True"
     assert world.status.dataset is None
 
 
-def test_a_stage_whose_product_speaks_for_itself_is_not_made_again():
-    world = silent("prepare/prompts", World(make_run()))
+def test_a_stage_whose_result_no_other_stage_needs_is_not_retried():
+    world = lose_results("prepare/prompts", World(make_run()))
     assert world.stage("prepare/prompts").state == "Succeeded"

@@ -1,4 +1,4 @@
-"""What goes missing while a run is at work holds up the stages that need it, and nothing else."""
+"""A prerequisite that disappears during a run delays only the stages that need it."""
 
 from datetime import timedelta
 
@@ -12,17 +12,16 @@ CLASS = "isolated"
 
 
 def at_work(**changes) -> World:
-    """Return a world in which ada has answered and is about to lose her server."""
+    """Return a world in which generate/ada has finished, and its server is about to be deleted."""
     world = World(make_run(scheduling={"sandboxRuntimeClassName": CLASS}, **changes))
     world.finish_in_turn("resolve", "prepare/prompts")
-    world.make_ready("serve/ada")
-    world.settle()
+    world.serve("ada")
     world.finish("generate/ada")
     return world
 
 
 @pytest.mark.parametrize("absent", ["fusion-data", CLASS])
-def test_a_server_is_deleted_though_something_is_missing(absent):
+def test_a_server_is_deleted_while_a_prerequisite_is_missing(absent):
     world = at_work()
     world.absent.add(absent)
     world.settle()
@@ -31,7 +30,7 @@ def test_a_server_is_deleted_though_something_is_missing(absent):
     assert "serve/bob" in world.workloads()
 
 
-def test_a_claim_that_is_gone_holds_every_start_and_says_so():
+def test_no_stage_starts_while_the_claim_is_missing():
     world = at_work()
     world.absent.add("fusion-data")
     made = list(world.created)
@@ -44,7 +43,7 @@ def test_a_claim_that_is_gone_holds_every_start_and_says_so():
     assert world.condition("Complete")[0] == "True"
 
 
-def test_only_the_stages_that_need_it_wait():
+def test_only_the_stages_that_need_a_prerequisite_wait_for_it():
     world = at_work()
     world.absent.add(CLASS)
     world.settle()
@@ -72,17 +71,15 @@ def test_only_stages_with_gpus_wait_for_the_runtime_class_of_gpus():
     assert world.condition("Complete")[0] == "True"
 
 
-def test_a_runtime_class_for_gpus_is_not_waited_for_by_a_run_without_gpus():
+def test_a_run_without_gpus_does_not_need_their_runtime_class():
     world = World(make_run(scheduling={"gpuRuntimeClassName": "nvidia"}), absent={"nvidia"})
     world.run_to_end()
     assert world.condition("Complete")[0] == "True"
 
 
-def test_what_no_stage_needs_any_more_is_not_missed():
+def test_a_prerequisite_of_finished_stages_may_be_missing():
     world = World(make_run())
-    world.settle()
-    while world.step() and "promote" not in world.workloads():
-        world.settle()
+    world.run_until("promote")
     world.absent.add("pytorchjobs.kubeflow.org")
     world.run_to_end()
     assert world.condition("Complete")[0] == "True"
@@ -96,7 +93,7 @@ def test_what_no_stage_needs_any_more_is_not_missed():
         ({"activeDeadlineSeconds": 60}, "Failed", "DeadlineExceeded"),
     ],
 )
-def test_a_run_is_stopped_though_something_is_missing(changes, kind, reason):
+def test_a_run_is_stopped_while_a_prerequisite_is_missing(changes, kind, reason):
     world = at_work()
     world.run["spec"]["sources"][1]["served"] |= {"resources": {"limits": {"nvidia.com/gpu": 1}}}
     world.settle()

@@ -1,17 +1,17 @@
-"""One test for each reason: what brings it about, and nothing else does."""
+"""The causes of each reason."""
 
 import pytest
 
 from fusionrun.api.status import Reason
 from support.runs import called_reward, make_run
-from support.world import World, succeeded
+from support.world import World, succeeded, with_complete
 
 SECRET = {"name": "key", "key": "token"}
 STAGES = ("resolve", "prepare/prompts")
 
 
 def world_at(*finished: str, run=None) -> World:
-    """Return a world in which these stages have ended."""
+    """Return a world in which some stages have finished."""
     world = World(run or make_run())
     world.finish_in_turn(*finished)
     return world
@@ -21,14 +21,14 @@ def events(world: World) -> list[tuple[str, str, str]]:
     return [(e.type, e.reason, e.message) for e in world.events]
 
 
-def test_a_run_at_work_says_so_in_its_conditions():
+def test_a_running_run_is_reconciling():
     world = world_at()
-    assert world.condition("Ready") == ("False", Reason.STAGES_RUNNING, "at work: resolve")
+    assert world.condition("Ready") == ("False", Reason.STAGES_RUNNING, "running: resolve")
     assert world.condition("Reconciling")[:2] == ("True", "StagesRunning")
     assert world.condition("Stalled")[0] == "False"
 
 
-def test_a_run_at_its_end_is_at_rest_and_without_a_gate_knows_of_none():
+def test_a_complete_run_is_not_reconciling_and_has_no_gate():
     world = world_at()
     world.run_to_end()
     for kind in ("Reconciling", "Stalled", "Failed", "Suspended"):
@@ -44,59 +44,51 @@ def test_a_passed_gate_is_true():
     assert world.condition("EvaluationPassed")[:2] == ("True", Reason.EVALUATION_PASSED)
 
 
+FAR = {"name": "far", "type": "Endpoint", "endpoint": {"url": "http://far", "model": "m", "apiKeySecretRef": SECRET}}
+S3 = {"name": "key"}
+TOKEN, KEYS = "key 'token'", "keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+
+
 @pytest.mark.parametrize(
-    ("changes", "field"),
+    ("changes", "field", "keys"),
     [
-        ({"hub": {"tokenSecretRef": SECRET}}, "spec.hub.tokenSecretRef: 'key'"),
-        (
-            {"sources": [{"name": "far", "type": "Endpoint",
-                          "endpoint": {"url": "http://far", "model": "m", "apiKeySecretRef": SECRET}}]},
-            "spec.sources[far].endpoint.apiKeySecretRef: 'key'",
-        ),
-        (
-            {"rewardModel": called_reward(apiKeySecretRef=SECRET)},
-            "spec.rewardModel.endpoint.apiKeySecretRef: 'key'",
-        ),
-        ({"publish": {"uri": "hf://me/mine", "tokenSecretRef": SECRET}}, "spec.publish.tokenSecretRef: 'key'"),
+        ({"hub": {"tokenSecretRef": SECRET}}, "hub.tokenSecretRef", TOKEN),
+        ({"sources": [FAR]}, "sources[far].endpoint.apiKeySecretRef", TOKEN),
+        ({"rewardModel": called_reward(apiKeySecretRef=SECRET)}, "rewardModel.endpoint.apiKeySecretRef", TOKEN),
+        ({"publish": {"uri": "hf://me/mine", "tokenSecretRef": SECRET}}, "publish.tokenSecretRef", TOKEN),
+        ({"s3": {"secretRef": S3}}, "s3.secretRef", KEYS),
+        ({"publish": {"uri": "s3://b/x", "s3SecretRef": S3}}, "publish.s3SecretRef", KEYS),
     ],
-    ids=["hub", "endpoint", "reward", "publish"],
+    ids=["hub", "endpoint", "reward", "publish", "s3", "publish-s3"],
+)
+def test_a_missing_secret_is_waited_for(changes, field, keys):
+    world = World(make_run(**changes), absent={"key"})
+    world.settle()
+    _, reason, message = world.condition("Ready")
+    assert reason == Reason.SECRET_MISSING
+    assert message.startswith(f"spec.{field}: 'key'")
+    assert f"with {keys}" in message
+
+
+@pytest.mark.parametrize(
+    ("scheduling", "absent", "reason", "text"),
+    [
+        ({}, "fusion-data", Reason.CLAIM_MISSING, "spec.storage.claimName: 'fusion-data': no such "),
+        ({}, "pytorchjobs.kubeflow.org", Reason.TRAINING_OPERATOR_MISSING, "spec.training.backend: 'PyTorchJob': "),
+        ({"sandboxRuntimeClassName": "isolated"}, "isolated", Reason.RUNTIME_CLASS_MISSING,
+         "spec.scheduling.sandboxRuntimeClassName: 'isolated': no such "),
+        ({"priorityClassName": "high"}, "high", Reason.PRIORITY_CLASS_MISSING,
+         "spec.scheduling.priorityClassName: 'high': no such "),
+        ({"queueName": "research"}, "research", Reason.LOCAL_QUEUE_MISSING,
+         "spec.scheduling.queueName: 'research': no such "),
+    ],
 )  # fmt: skip
-def test_a_secret_that_is_not_there_is_waited_for(changes, field):
-    world = World(make_run(**changes), absent={"key"})
-    world.settle()
-    _, reason, message = world.condition("Ready")
-    assert reason == Reason.SECRET_MISSING
-    assert message.startswith(field)
-    assert "with key 'token'" in message
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"s3": {"secretRef": {"name": "key"}}}, {"publish": {"uri": "s3://b/x", "s3SecretRef": {"name": "key"}}}],
-    ids=["s3", "publish"],
-)
-def test_the_keys_of_an_object_store_are_waited_for(changes):
-    world = World(make_run(**changes), absent={"key"})
-    world.settle()
-    _, reason, message = world.condition("Ready")
-    assert reason == Reason.SECRET_MISSING
-    assert "with keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in message
-
-
-@pytest.mark.parametrize(
-    ("field", "name", "reason"),
-    [
-        ("sandboxRuntimeClassName", "isolated", Reason.RUNTIME_CLASS_MISSING),
-        ("priorityClassName", "research-high", Reason.PRIORITY_CLASS_MISSING),
-        ("queueName", "research", Reason.LOCAL_QUEUE_MISSING),
-    ],
-)
-def test_what_scheduling_names_and_the_cluster_lacks_is_waited_for(field, name, reason):
-    world = World(make_run(scheduling={field: name}), absent={name})
+def test_a_missing_prerequisite_is_waited_for_and_named(scheduling, absent, reason, text):
+    world = World(make_run(scheduling=scheduling), absent={absent})
     decision = world.reconcile()
-    _, said, message = world.condition("Ready")
-    assert said == reason
-    assert message.startswith(f"spec.scheduling.{field}: {name!r}: no such ")
+    status, said, message = world.condition("Ready")
+    assert (status, said) == ("False", reason)
+    assert message.startswith(text)
     assert decision.requeue_seconds == world.settings.missing_seconds
     assert not world.objects
     world.absent.clear()
@@ -104,7 +96,7 @@ def test_what_scheduling_names_and_the_cluster_lacks_is_waited_for(field, name, 
     assert world.condition("Complete")[0] == "True"
 
 
-def test_a_queue_of_a_cluster_without_kueue_is_not_said_to_be_missing():
+def test_missing_kueue_is_reported_instead_of_its_queue():
     world = World(make_run(scheduling={"queueName": "research"}), absent={"research", "kueue.x-k8s.io"})
     world.settle()
     _, reason, message = world.condition("Ready")
@@ -119,7 +111,7 @@ def test_a_queue_of_a_cluster_without_kueue_is_not_said_to_be_missing():
     assert world.condition("Complete")[0] == "True"
 
 
-def test_a_stage_without_a_running_pod_says_what_kubernetes_says():
+def test_a_pending_stage_has_the_message_of_kubernetes():
     world = world_at()
     job = world.workloads()["resolve"]
     waiting = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
@@ -139,20 +131,19 @@ def test_a_stage_without_a_running_pod_says_what_kubernetes_says():
     assert (world.stage("resolve").reason, world.stage("resolve").message) == (Reason.PODS_RUNNING, None)
 
 
-def test_a_server_that_answers_is_ready_and_its_generation_had_to_wait():
+def test_a_client_waits_until_its_server_is_ready():
     world = world_at(*STAGES)
     assert world.stage("generate/ada").reason == Reason.WAITING_FOR_SERVER
-    world.make_ready("serve/ada")
-    world.settle()
+    world.serve("ada")
     assert (world.stage("serve/ada").state, world.stage("serve/ada").reason) == ("Ready", Reason.SERVER_READY)
 
 
-def test_what_an_earlier_run_made_is_a_cache_hit():
+def test_an_artifact_of_an_earlier_run_is_a_cache_hit():
     def all_complete(kind, task):
         result = succeeded(kind, task)
         if kind != "resolve":
             return result
-        return result.model_copy(update={"complete": list(range(len(task.parameters.stages)))})
+        return with_complete(result, range(len(task.parameters.stages)))
 
     world = World(make_run(), answer=all_complete)
     world.run_to_end()
@@ -163,27 +154,23 @@ def test_what_an_earlier_run_made_is_a_cache_hit():
     assert world.status.results[0].delta == 40.0
 
 
-def test_a_stages_life_is_told_by_events():
+def test_a_stage_posts_events():
     world = world_at("resolve")
-    told = events(world)
-    assert ("Normal", Reason.STAGE_SUCCEEDED, "resolve") in told
-    started = [m for _, reason, m in told if reason == Reason.STAGE_STARTED]
+    posted = events(world)
+    assert ("Normal", Reason.STAGE_SUCCEEDED, "resolve") in posted
+    started = [m for _, reason, m in posted if reason == Reason.STAGE_STARTED]
     assert started[0].startswith("resolve: Job/tiny-resolve-")
     assert any(m.startswith("prepare/prompts: Job/") for m in started)
-    assert told[0][1] != Reason.STAGE_FAILED
+    assert posted[0][1] != Reason.STAGE_FAILED
 
 
 def test_a_retry_and_a_failure_are_warnings():
     world = World(make_run(backoffLimit=1))
-    for _ in range(40):
-        world.settle()
-        if "sft" in world.workloads():
-            break
-        world.step()
+    world.run_until("sft")
     world.fail("sft", {"exitCode": 137}, {"reason": "Evicted", "message": "low on memory"})
     world.settle()
     kind, _, message = next(e for e in events(world) if e[1] == Reason.STAGE_RETRIED)
-    assert (kind, message.split(":")[:2]) == ("Warning", ["sft", " tried again"])
+    assert (kind, message.split(":")[:2]) == ("Warning", ["sft", " retried"])
     world.fail("sft", {"exitCode": 137}, {"reason": "Evicted", "message": "low on memory"})
     world.settle()
     failed = [e for e in events(world) if e[1] == Reason.STAGE_FAILED]

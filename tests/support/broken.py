@@ -1,45 +1,71 @@
-"""Broken FusionRuns: who refuses each, and with which words, as the head of its file says."""
+"""Broken FusionRuns: patches of one valid run, what refuses each, and the message."""
 
+import copy
+import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-FOLDER = Path(__file__).parents[1] / "crd" / "broken"
+CRD = Path(__file__).parents[1] / "crd"
 REFUSED_BY = ("admission", "update", "plan", "cluster", "resolve")
-"""The API server at creation, and at a change; the plan's checks; what the cluster lacks; the resolve stage."""
+"""The API server at creation and at an update, the plan's checks, a missing cluster object, the resolve stage.
+
+Each has a file of cases in tests/crd/broken.
+"""
 
 
 @dataclass(frozen=True)
 class Broken:
-    """One file."""
+    """One case."""
 
-    path: Path
+    name: str
     refused: str
-    says: tuple[str, ...]
-    """Fragments that the message must hold: field, value, rule."""
-
-    @property
-    def name(self) -> str:
-        return self.path.stem
-
-    @property
-    def text(self) -> str:
-        return self.path.read_text()
+    changes: dict[str, Any]
+    """The fields that differ from the valid run, by path."""
+    message: tuple[str, ...]
+    """Texts that the message must contain: field, value, rule."""
+    reason: str
+    """The reason of condition Ready, if the run waits for a cluster object."""
 
     @property
     def run(self) -> dict[str, Any]:
-        return yaml.safe_load(self.text)
+        run = valid_run()
+        run["metadata"]["name"] = "broken"
+        for path, value in self.changes.items():
+            change(run, path, value)
+        return run
+
+    @property
+    def text(self) -> str:
+        return json.dumps(self.run)
 
 
-def read(path: Path) -> Broken:
-    """Read the head of a file: ``# refused: WHO`` once, ``# says: FRAGMENT`` for each fragment."""
-    head = [line[2:] for line in path.read_text().splitlines() if line.startswith("# ")]
-    (refused,) = [line.removeprefix("refused: ") for line in head if line.startswith("refused: ")]
-    return Broken(path, refused, tuple(line.removeprefix("says: ") for line in head if line.startswith("says: ")))
+def valid_run() -> dict[str, Any]:
+    """Read the run that every case changes."""
+    return yaml.safe_load((CRD / "base.yaml").read_text())
+
+
+def change(run: dict[str, Any], path: str, value: object) -> None:
+    """Set a field such as ``spec.sources[0].sampling.topP``; None removes it, the index after the last one appends."""
+    *parents, last = [int(part) if part.isdigit() else part for part in re.findall(r"\w+", path)]
+    parent: Any = run
+    for part in parents:
+        parent = parent.setdefault(part, {}) if isinstance(parent, dict) else parent[part]
+    if value is None:
+        del parent[last]
+    elif isinstance(parent, list) and last == len(parent):
+        parent.append(copy.deepcopy(value))
+    else:
+        parent[last] = copy.deepcopy(value)
 
 
 def broken(*refused: str) -> list[Broken]:
-    """List the files that are refused by one of these, by name."""
-    return [b for b in map(read, sorted(FOLDER.glob("*.yaml"))) if b.refused in (refused or REFUSED_BY)]
+    """List the cases that one of these refuses, by name; without arguments, all."""
+    return [
+        Broken(name, by, case["set"], tuple(case["message"]), case.get("reason", ""))
+        for by in refused or REFUSED_BY
+        for name, case in sorted(yaml.safe_load((CRD / "broken" / f"{by}.yaml").read_text()).items())
+    ]

@@ -1,13 +1,13 @@
-"""One construction by the stage's own program, from answers written as a table."""
+"""Run ``construct`` on responses that are written as a table."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fusionrun.api.artifacts import shard_name
+from fusionrun.api.artifacts import ArtifactManifest, manifest_path, shard_name
 from fusionrun.api.data import RewardMargin, Task
 from fusionrun.api.parameters import ConstructParameters, SourceInputs
 from fusionrun.api.records import (
+    SCHEMA_VERSION,
     PreferencePair,
     Prompt,
     Response,
@@ -16,17 +16,19 @@ from fusionrun.api.records import (
     Verdict,
     VerdictValue,
 )
-from fusionrun.api.task import StageTask
+from fusionrun.api.values import Prepared
 from fusionrun_stages import construct
+from fusionrun_stages.volume.manifest import write_manifest
 from fusionrun_stages.volume.parquet import read_rows, write_rows
-from fusionrun_stages.work import Made, Work
+from fusionrun_stages.work import Made
+from support.stage import make_work
 
 R, W, U = VerdictValue.RIGHT, VerdictValue.WRONG, VerdictValue.UNKNOWN
 
 
 @dataclass
 class Answer:
-    """One response: who, which sample, score in thousandths (None: unscored), verdict, how it ended."""
+    """One response; ``milli`` is its score in thousandths, or None if it is not scored."""
 
     source: str
     sample: int
@@ -39,7 +41,7 @@ class Answer:
 
 @dataclass
 class Outcome:
-    """What a case gave, by prompt."""
+    """The rows by prompt, and the result."""
 
     sft: dict[str, SftExample]
     pairs: dict[str, PreferencePair]
@@ -51,6 +53,16 @@ class Outcome:
 
 def name(number: int) -> str:
     return f"{number:016x}"
+
+
+def write_prepared(folder: Path, values: Prepared) -> str:
+    """Write the manifest of an artifact of ``prepare``, and return its path."""
+    artifact = folder / "prepared"
+    manifest = ArtifactManifest(
+        schema_version=SCHEMA_VERSION, stage="prepare/prompts", digest="p", files={}, values=values
+    )
+    write_manifest(artifact, manifest, None, None)
+    return manifest_path(str(artifact), None, None)
 
 
 def build(
@@ -66,89 +78,67 @@ def build(
     solutions: dict[str, VerdictValue] | None = None,
     max_kept: dict[str, int] | None = None,
 ) -> Outcome:
-    """Write the inputs of a case, run construct on them, and read what it made."""
-    sources = sorted({a.source for _, answers in prompts.values() for a in answers} | {"a"})
+    """Write the inputs, run ``construct``, and read its files."""
+    sources = sorted({a.source for _, answers in prompts.values() for a in answers} or {"a"})
     placed = {prompt: i % shards for i, prompt in enumerate(prompts)}
     for shard in range(shards):
+        file = shard_name(shard, shards) + ".parquet"
         if solutions is not None:
             judged = [
                 Verdict(prompt_id=p, source="solutions", sample_index=0, verdict=v)
                 for p, v in solutions.items()
                 if placed[p] == shard
             ]
-            write_rows(folder / "solutions" / (shard_name(shard, shards) + ".parquet"), Verdict, judged)
+            write_rows(folder / "solutions" / file, Verdict, judged)
         own = {p: v for p, v in prompts.items() if placed[p] == shard}
-        file = shard_name(shard, shards) + ".parquet"
-        write_rows(
-            folder / "prompts" / file,
-            Prompt,
-            [Prompt(prompt_id=p, dataset=str(t).lower(), task=str(t), prompt=f"ask {p}") for p, (t, _) in own.items()],
-        )
+        rows = [
+            Prompt(prompt_id=p, dataset=str(t).lower(), task=str(t), prompt=f"ask {p}") for p, (t, _) in own.items()
+        ]
+        write_rows(folder / "prompts" / file, Prompt, rows)
         for source in sources:
-            mine = [(p, t, a) for p, (t, answers) in own.items() for a in answers if a.source == source]
-            key = [{"prompt_id": p, "source": source, "sample_index": a.sample} for p, _, a in mine]
-            write_rows(
-                folder / "responses" / source / file,
-                Response,
-                [
-                    Response(
-                        **k,
-                        dataset=str(t).lower(),
-                        text=f"{source}-{a.sample}" if a.text is None else a.text,
-                        finish_reason=a.finish,
-                    )
-                    for k, (_, t, a) in zip(key, mine, strict=True)
-                ],
-            )
-            write_rows(
-                folder / "scores" / source / file,
-                Score,
-                [
-                    Score(**k, score_micro=round(a.milli * 1000))
-                    for k, (_, _, a) in zip(key, mine, strict=True)
-                    if a.milli is not None
-                ],
-            )
-            write_rows(
-                folder / "verdicts" / source / file,
-                Verdict,
-                [
-                    Verdict(**k, verdict=a.verdict, detail=a.detail)
-                    for k, (_, _, a) in zip(key, mine, strict=True)
-                    if a.verdict
-                ],
-            )
-    (folder / "prepare.json").write_text(json.dumps({"counts": prepared or {}}))
-    output = folder / "out"
-    output.mkdir(exist_ok=True)
-    task = StageTask(
-        run="r",
-        namespace="n",
-        stage="construct",
-        digest="d",
-        output_dir=str(output),
-        parameters=ConstructParameters(
-            prompts_dir=str(folder / "prompts"),
-            prepare_manifest=str(folder / "prepare.json"),
-            solutions_verdicts_dir=None if solutions is None else str(folder / "solutions"),
-            tasks={str(t).lower(): t for t, _ in prompts.values()},
-            sources=[
-                SourceInputs(
-                    source=s,
-                    responses_dir=str(folder / "responses" / s),
-                    verdicts_dirs=[str(folder / "verdicts" / s)],
-                    scores_dir=str(folder / "scores" / s),
+            mine = [
+                ({"prompt_id": p, "source": source, "sample_index": a.sample}, str(t).lower(), a)
+                for p, (t, answers) in own.items()
+                for a in answers
+                if a.source == source
+            ]
+            responses = [
+                Response(
+                    **key,
+                    dataset=dataset,
+                    text=f"{source}-{a.sample}" if a.text is None else a.text,
+                    finish_reason=a.finish,
                 )
-                for s in reversed(sources)
-            ],
-            reward_margin=RewardMargin(min=margin[0], max=margin[1]),
-            sft_fraction=sft_fraction,
-            held_out_fraction=held_out,
-            max_kept=max_kept or {},
-            seed=seed,
-        ),
+                for key, dataset, a in mine
+            ]
+            scores = [Score(**key, score_micro=round(a.milli * 1000)) for key, _, a in mine if a.milli is not None]
+            verdicts = [Verdict(**key, verdict=a.verdict, detail=a.detail) for key, _, a in mine if a.verdict]
+            write_rows(folder / "responses" / source / file, Response, responses)
+            write_rows(folder / "scores" / source / file, Score, scores)
+            write_rows(folder / "verdicts" / source / file, Verdict, verdicts)
+    prepare_manifest = write_prepared(folder, Prepared(**(prepared or {})))
+    output = folder / "out"
+    parameters = ConstructParameters(
+        prompts_dir=str(folder / "prompts"),
+        prepare_manifest=prepare_manifest,
+        solutions_verdicts_dir=None if solutions is None else str(folder / "solutions"),
+        tasks={str(t).lower(): t for t, _ in prompts.values()},
+        sources=[
+            SourceInputs(
+                source=s,
+                responses_dir=str(folder / "responses" / s),
+                verdicts_dirs=[str(folder / "verdicts" / s)],
+                scores_dir=str(folder / "scores" / s),
+            )
+            for s in reversed(sources)
+        ],
+        reward_margin=RewardMargin(min=margin[0], max=margin[1]),
+        sft_fraction=sft_fraction,
+        held_out_fraction=held_out,
+        max_kept=max_kept or {},
+        seed=seed,
     )
-    made = construct.run(Work(task, output, None, "uid", lambda *_, **__: None))
+    made = construct.run(make_work(output, parameters))
     files = {f: (output / f).read_bytes() for f in made.files}
     assert sorted(p.name for p in output.iterdir()) == sorted(made.files)
     return Outcome(
@@ -156,7 +146,7 @@ def build(
         {row.prompt_id: row for row in read_rows(output / "pairs.parquet", PreferencePair)},
         {row.prompt_id: row for row in read_rows(output / "held-out.parquet", PreferencePair)},
         made,
-        task.parameters,
+        parameters,
         files,
     )
 
@@ -166,4 +156,4 @@ def sides(pair: PreferencePair) -> tuple[str, str]:
 
 
 FILLER = {name(0xFFFF): (Task.SFT_ONLY, [Answer("a", 0, None)])}
-"""A prompt that gives an SFT row, so that a case about pairs or drops alone is not an empty set."""
+"""A prompt that gives an SFT row: construct refuses a result without one."""

@@ -1,18 +1,22 @@
-"""Golden files: what a sample renders to, with everything that differs from run to run pinned."""
+"""Golden files: the plan and the objects of a sample, with the values that differ between clusters fixed."""
 
 import json
 import os
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fusionrun import names
+from fusionrun.api.artifacts import digests
 from fusionrun.api.crd import to_yaml
+from fusionrun.api.data import Grader
 from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.stage import StageKind
 from fusionrun.objects.render import render
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill
-from fusionrun.plan.graph import digests
-from fusionrun.plan.layout import Layout
+from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Images, Settings
 
@@ -25,31 +29,31 @@ SETTINGS = Settings(
 )
 
 
-def layout_of(name: str, spec: dict[str, Any]) -> Layout:
-    """Lay a spec out as it is after ``resolve``, each reference pinned to its own number."""
+def pinned_of(name: str, spec: dict[str, Any]) -> PinnedPlan:
+    """Return the pinned plan of a spec after ``resolve``, with a different pin for each reference."""
     filled = fill(FusionRunSpec.model_validate(spec))
     plan = build_plan(filled)
     pins = [f"{i:012x}" for i, _ in enumerate(plan.references)]
-    return Layout("lab", name, UID, filled, plan, tuple(pins), digests(plan.planned(), pins))
+    return PinnedPlan("lab", name, UID, filled, plan, tuple(pins), digests(plan.planned(), pins))
 
 
 def objects_of(
-    layout: Layout, stages: Sequence[Stage] | None = None, settings: Settings = SETTINGS
+    pinned: PinnedPlan, stages: Sequence[Stage] | None = None, settings: Settings = SETTINGS
 ) -> list[dict[str, Any]]:
-    """Render the objects of some stages, or of all, in plan order."""
-    return [m for stage in stages or layout.plan.stages for m in render(layout, stage, 0, settings)]
+    """Render the objects of these stages, by default of all, in plan order."""
+    return [m for stage in stages or pinned.plan.stages for m in render(pinned, stage, 0, settings)]
 
 
-def one_of_each_kind(layout: Layout) -> list[Stage]:
+def one_of_each_kind(pinned: PinnedPlan) -> list[Stage]:
     """List the first stage of each kind; of ``verify`` the first of each grader."""
-    found: dict[tuple[str, str], Stage] = {}
-    for stage in layout.plan.stages:
-        found.setdefault((stage.kind, stage.parameters.get("grader", "")), stage)
+    found: dict[tuple[StageKind, Grader | None], Stage] = {}
+    for stage in pinned.plan.stages:
+        found.setdefault((stage.kind, stage.grader), stage)
     return list(found.values())
 
 
 def text_of(objects: list[dict[str, Any]]) -> str:
-    """Write objects as YAML, the tasks in them spelt out, so that a changed number is a changed line."""
+    """Write objects as YAML, their tasks as mappings, so that a changed number is a changed line."""
     shown = [
         m | {"data": {k: json.loads(v) for k, v in m["data"].items()}} if m["kind"] == "ConfigMap" else m
         for m in objects
@@ -57,13 +61,25 @@ def text_of(objects: list[dict[str, Any]]) -> str:
     return "".join(f"---\n{to_yaml(m)}" for m in shown)
 
 
-def plan_text(layout: Layout) -> str:
-    """Write a plan as YAML: every stage, what it waits for, its digest."""
+def texts_by_kind(pinned: PinnedPlan) -> dict[str, str]:
+    """Write the objects of one stage of each kind, by the file that holds them.
+
+    The file of an object is its label app.kubernetes.io/component, a StageKind. Objects without it belong to the run.
+    """
+    files: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for manifest in objects_of(pinned, one_of_each_kind(pinned)):
+        kind = manifest["metadata"]["labels"].get(names.LABEL_COMPONENT, "run-objects")
+        files[f"{kind}.yaml"].append(manifest)
+    return {file: text_of(objects) for file, objects in files.items()}
+
+
+def plan_text(pinned: PinnedPlan) -> str:
+    """Write a plan as YAML: each stage, its dependencies and its digest."""
     stages = []
-    for stage in layout.plan.stages:
+    for stage in pinned.plan.stages:
         full = {
             "name": stage.name,
-            "digest": layout.digests.get(stage.name),
+            "digest": pinned.digests.get(stage.name),
             "inputs": list(stage.inputs),
             "after": list(stage.after),
             "server": stage.server,
@@ -75,12 +91,22 @@ def plan_text(layout: Layout) -> str:
 
 
 def compare(path: Path, text: str) -> None:
-    """Compare a golden file with a text; with ``UPDATE_GOLDEN=1`` write it instead."""
+    """Compare a golden file with a text; with ``UPDATE_GOLDEN=1`` write the file instead."""
     if UPDATE:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    assert path.is_file(), f"{path} is missing: UPDATE_GOLDEN=1 makes it"
+    assert path.is_file(), f"{path} is missing: UPDATE_GOLDEN=1 writes it"
     old, new = path.read_text().splitlines(), text.splitlines()
     for number, (was, now) in enumerate(zip(old, new, strict=False), 1):
-        assert now == was, f"{path}:{number}: UPDATE_GOLDEN=1 refreshes it, when the change is meant"
+        assert now == was, f"{path}:{number}: if the change is intended, UPDATE_GOLDEN=1 writes it"
     assert len(old) == len(new), path
+
+
+def compare_folder(folder: Path, texts: Mapping[str, str]) -> None:
+    """Compare the YAML files of a folder with texts by name; with ``UPDATE_GOLDEN=1`` also delete the others."""
+    for stale in {p.name for p in folder.glob("*.yaml")} - set(texts):
+        if UPDATE:
+            (folder / stale).unlink()
+        assert not (folder / stale).exists(), f"{folder / stale} is not a golden file: UPDATE_GOLDEN=1 deletes it"
+    for name, text in texts.items():
+        compare(folder / name, text)

@@ -1,18 +1,14 @@
-"""A cluster to test on: kubectl, the namespace, and the tiny run made small."""
+"""The cluster of the end-to-end tests: kubectl, a namespace, and the tiny run with few prompts."""
 
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-
-REPOSITORY = Path(__file__).parents[2]
-sys.path.insert(0, str(REPOSITORY / "hack" / "demo"))
 from transitions import creates
 
 from fusionrun.settings import Images
@@ -29,6 +25,7 @@ __all__ = [
     "small_run",
     "wait_until_established",
 ]
+REPOSITORY = Path(__file__).parents[2]
 OPERATOR_NAMESPACE = "fusionrun-system"
 
 
@@ -58,10 +55,10 @@ class Cluster:
 
 
 def wait_until_established(crd: dict[str, Any]) -> None:
-    """Wait until a CRD just created is served.
+    """Wait until a new CRD is served.
 
-    Its conditions are null at first, and ``kubectl wait --for=condition`` fails on null; they are set together
-    with the names that the API server accepted, so those come first.
+    Its conditions are null at first, and ``kubectl wait --for=condition`` fails for null. They are set together with
+    the accepted names, so wait for these first.
     """
     for what in (f"jsonpath={{.status.acceptedNames.kind}}={crd['spec']['names']['kind']}", "condition=Established"):
         words = ["kubectl", "wait", f"--for={what}", f"crd/{crd['metadata']['name']}", "--timeout=60s"]
@@ -70,20 +67,20 @@ def wait_until_established(crd: dict[str, Any]) -> None:
 
 
 def built_images() -> Images:
-    """Return the references of the images that hack/images/build has loaded."""
+    """Return the image references that hack/images/build has written."""
     cache = Path(os.environ.get("FUSIONRUN_CACHE", Path.home() / ".cache" / "fusionrun"))
     found = json.loads((cache / "images" / "refs.json").read_text())
     return Images(**{name: found[name] for name in ("data", "serve", "train", "reward", "sandbox")})
 
 
 def audit_log() -> Path:
-    """Return the local cluster's record of who wrote what."""
+    """Return the path of the local cluster's audit log."""
     cache = Path(os.environ.get("FUSIONRUN_CACHE", Path.home() / ".cache" / "fusionrun"))
     return cache / "cluster" / "log" / "audit.log"
 
 
 def small_run(name: str, prompts: int, measured: int, tree: Path = REPOSITORY) -> dict[str, Any]:
-    """Return the tiny sample of a checkout with few prompts, under another name, as the chosen cluster takes it."""
+    """Return the tiny sample of a checkout, for the current cluster, with another name and fewer prompts."""
     sample = subprocess.run([tree / "hack/demo/sample", "tiny"], capture_output=True, text=True, check=True)
     run: dict[str, Any] = yaml.safe_load(sample.stdout)
     run["metadata"]["name"] = name

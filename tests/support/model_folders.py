@@ -1,4 +1,4 @@
-"""A minimal valid model folder."""
+"""A minimal model folder: valid files without a usable model."""
 
 import json
 import struct
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def make_model(folder: Path, *, data: bytes = b"12345678", template: bool = True) -> Path:
-    """Write config, weights, tokenizer and, with ``template``, a chat template into a new folder."""
+    """Write config, weights, tokenizer and an optional chat template to a new folder."""
     folder.mkdir(parents=True)
     header = json.dumps({"w": {"dtype": "F32", "shape": [len(data) // 4], "data_offsets": [0, len(data)]}}).encode()
     (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + data)

@@ -14,19 +14,22 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from fusionrun import api
-from fusionrun.api.artifacts import Manifest
+from fusionrun.api.artifacts import ArtifactManifest, encode_manifest
 from fusionrun.api.contract import Contract
 from fusionrun.api.crd import build_crd
 from fusionrun.api.records import SCHEMA_VERSION
 from fusionrun.api.result import Outcome, Progress, StageResult, decode_result, encode_result
-from support.golden import GOLDEN, layout_of, objects_of, one_of_each_kind
+from fusionrun.api.task import StageTask
+from fusionrun.plan.defaults import descriptions
+from support.golden import GOLDEN, objects_of, one_of_each_kind, pinned_of
 from support.release import record, recorded_run, tasks
+from support.world import succeeded
 
 REPOSITORY = Path(__file__).parents[2]
 RELEASES = REPOSITORY / "tests" / "releases"
 SAMPLES = ("tiny", "llama-3-1-8b")
 CORE = (
-    "__init__.py", "errors.py", "names.py", "settings.py", "api/*.py", "plan/*.py", "objects/*.py", "state/*.py",
+    "__init__.py", "errors.py", "names.py", "settings.py", "api/*.py", "plan/*.py", "objects/*.py", "state/**/*.py",
     "cluster/__init__.py", "cluster/store.py", "cluster/trim.py",
 )  # fmt: skip
 """The parts of the operator that need no library but pydantic, and so run from a zip archive."""
@@ -41,13 +44,13 @@ def write(folder: Path) -> None:
     recorded = record(recorded_run())
     given = {sample: _sample_tasks(sample) for sample in SAMPLES}
     results = _results(recorded["objects"])
-    _write(folder / "crd.json", build_crd())
+    _write(folder / "crd.json", build_crd(descriptions()))
     _write(folder / "contract.json", contract())
     _write(
         folder / "tasks.json", {f"{sample} {name}": task for sample in SAMPLES for name, task in given[sample].items()}
     )
     _write(folder / "results.json", results)
-    _write(folder / "manifests.json", _manifests(given["tiny"], results))
+    _write(folder / "manifests.json", _manifests(given["tiny"]))
     _write(folder / "run.json", recorded["run"])
     _write(folder / "objects.json", recorded["objects"])
     _write(folder / "moments.json", {moment["now"]: moment for moment in recorded["moments"]})
@@ -92,17 +95,17 @@ def _default(value: Any) -> Any:
 
 def _sample_tasks(sample: str) -> dict[str, Any]:
     spec = json.loads((GOLDEN / sample / "run.json").read_text())["spec"]
-    layout = layout_of(sample, spec)
-    return tasks({str(i): o for i, o in enumerate(objects_of(layout, one_of_each_kind(layout)))})
+    pinned = pinned_of(sample, spec)
+    return tasks({str(i): o for i, o in enumerate(objects_of(pinned, one_of_each_kind(pinned)))})
 
 
 def _results(objects: dict[str, Any]) -> dict[str, Any]:
-    """Return what pods say: the result of a pod of each stage, two failures, and progress."""
-    said = {
+    """Return what pods report: the result of a pod of each stage, two failures, and progress."""
+    failures = {
         "failed": StageResult(outcome=Outcome.FAILED, user_error=True, message="datasets[math].uri: no such file"),
         "wedged": StageResult(outcome=Outcome.FAILED, server_wedged=True, message="the server took no token for 600 s"),
     }
-    found = {name: json.loads(encode_result(result)) for name, result in said.items()}
+    found = {name: json.loads(encode_result(result)) for name, result in failures.items()}
     found["progress"] = Progress(done=3, total=9, unit="prompts", numbers={"tokens": 1.5}).model_dump(mode="json")
     for key, manifest in objects.items():
         for container in manifest.get("status", {}).get("containerStatuses", ()):
@@ -112,15 +115,17 @@ def _results(objects: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _manifests(given: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
-    counts = next(r["counts"] for r in results.values() if "sft_rows" in r.get("counts", {}))
-    return {
-        name: Manifest(
-            schema_version=SCHEMA_VERSION, stage=name, digest=task["digest"], files={"part/0.parquet": 7},
-            counts=counts, numbers={"loss": 0.5}, details={"why": ["it", "is", "recorded"]},
-        ).model_dump(mode="json")
-        for name, task in given.items()
-    }  # fmt: skip
+def _manifests(given: dict[str, Any]) -> dict[str, Any]:
+    found = {}
+    for name, text in given.items():
+        task = StageTask.model_validate(text)
+        result = succeeded(task.parameters.kind, task)
+        manifest = ArtifactManifest(
+            schema_version=SCHEMA_VERSION, stage=name, digest=task.digest, files={"part/0.parquet": 7},
+            peak_memory_bytes=result.peak_memory_bytes, values=result.values, details={"why": ["it", "is", "recorded"]},
+        )  # fmt: skip
+        found[name] = json.loads(encode_manifest(manifest))
+    return found
 
 
 def _write(path: Path, found: dict[str, Any]) -> None:

@@ -1,26 +1,31 @@
-"""A simulated API server with controllers that obey: enough to walk a run from its start to its end."""
+"""A simulated API server with controllers, in which a run can be walked from start to end."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from fusionrun import names
-from fusionrun.api.parameters import ResolveParameters
+from fusionrun.api.parameters import Parameters
+from fusionrun.api.pod import COMPLETION_INDEX_ANNOTATION
 from fusionrun.api.result import Outcome, StageResult, encode_result
-from fusionrun.api.stage import ReferenceKind
+from fusionrun.api.stage import ReferenceKind, StageKind
 from fusionrun.api.status import FusionRunStatus, read_status
 from fusionrun.api.task import decode_task
-from fusionrun.cluster.store import is_finished
+from fusionrun.api.values import Constructed, Evaluated, Resolved, SourceCounts, Values
 from fusionrun.cluster.trim import trim
 from fusionrun.settings import Images, Settings
-from fusionrun.state.decide import decide
-from fusionrun.state.decision import Decision, Event
-from fusionrun.state.live import Live, ObjectRef, Pushed, Refusal
-from fusionrun.state.observe import INDEX_ANNOTATION, ref_of
-from fusionrun.state.prerequisites import prerequisites
+from fusionrun.state.decide.decision import Decision
+from fusionrun.state.decide.prerequisites import prerequisites
+from fusionrun.state.decide.run import decide
+from fusionrun.state.observe.live_objects import LiveObjects, PushedProgress, Refusal
+from fusionrun.state.observe.object_fields import WORKLOADS, format_time, is_finished, stage_of
+from fusionrun.state.observe.object_ref import ObjectRef, ref_of
+from fusionrun.state.report.events import Event
 
 SETTINGS = Settings(
     images=Images(data="data:1", serve="serve:1", train="train:1", reward="reward:1", sandbox="sandbox:1")
@@ -29,18 +34,26 @@ START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 def succeeded(kind: str, task: Any) -> StageResult:
-    """Answer as a pod of that kind that has done its work."""
-    counts, numbers, pins = {"peak_memory_bytes": 1000}, {}, []
-    if isinstance(task.parameters, ResolveParameters):
-        pins = [f"{i:012x}" for i, _ in enumerate(task.parameters.references)]
-    if kind == "construct":
-        counts |= {"sft_rows": 7, "pairs": 5, "sft:ada": 4, "sft:bob": 3, "pairs:ada": 5, "drop:AllCorrect": 2}
-    if kind == "evaluate":
-        numbers = {
-            b.name: {"base": 20.0, "sft": 50.0, "final": 60.0}[task.parameters.model]
-            for b in task.parameters.benchmarks
-        }
-    return StageResult(outcome=Outcome.SUCCEEDED, counts=counts, numbers=numbers, pins=pins)
+    """Return the result of a stage that succeeds."""
+    return StageResult(outcome=Outcome.SUCCEEDED, peak_memory_bytes=1000, values=_values(kind, task.parameters))
+
+
+def _values(kind: str, parameters: Parameters) -> Values:
+    match kind:
+        case StageKind.RESOLVE:
+            return Resolved(pins=[f"{i:012x}" for i, _ in enumerate(parameters.references)])
+        case StageKind.CONSTRUCT:
+            by_source = {"ada": SourceCounts(sft_rows=4, pairs=5), "bob": SourceCounts(sft_rows=3)}
+            return Constructed(sft_rows=7, pairs=5, by_source=by_source, drops={"AllCorrect": 2})
+        case StageKind.EVALUATE:
+            score = {"base": 20.0, "sft": 50.0, "final": 60.0}[parameters.model]
+            return Evaluated(scores={b.name: score for b in parameters.benchmarks})
+    return TypeAdapter(Values).validate_python({"kind": kind})
+
+
+def with_complete(result: StageResult, indexes: Iterable[int]) -> StageResult:
+    """Return a result of ``resolve`` with the artifacts of these stages complete."""
+    return result.model_copy(update={"values": result.values.model_copy(update={"complete": list(indexes)})})
 
 
 @lru_cache
@@ -50,7 +63,7 @@ def _prerequisites(spec: str) -> tuple[ObjectRef, ...]:
 
 @dataclass
 class World:
-    """The objects of one run, and a clock."""
+    """The objects of one run, and the time."""
 
     run: dict[str, Any]
     settings: Settings = SETTINGS
@@ -59,25 +72,25 @@ class World:
     events: list[Event] = field(default_factory=list)
     created: list[str] = field(default_factory=list)
     absent: set[str] = field(default_factory=set)
-    """Names of prerequisites that are missing."""
-    pushed: dict[tuple[str, int], Pushed] = field(default_factory=dict)
+    """Names of missing prerequisites."""
+    pushed: dict[tuple[str, int], PushedProgress] = field(default_factory=dict)
     warnings: dict[str, str] = field(default_factory=dict)
-    """Newest Warning events, by the UID of their object."""
+    """Latest Warning events by UID of the object."""
     refusals: dict[str, Refusal] = field(default_factory=dict)
-    """What the API server says to creating an object, by ``Kind:stage``."""
+    """Objects that cannot be created, by ``Kind:stage``."""
     answer: Callable[[str, Any], StageResult] = succeeded
     unreported: set[ObjectRef] = field(default_factory=set)
-    """Pods of which no watch has reported anything yet; a list shows them."""
+    """Pods that a list returns and no watch has reported yet."""
 
-    def live(self) -> Live:
-        """Gather, of each object what the store keeps of it: a field that is read must be one that is kept."""
+    def live(self) -> LiveObjects:
+        """Return the live objects, trimmed as in the store: a decision must read no other field."""
         present = {ref: ref.name not in self.absent for ref in _prerequisites(json.dumps(self.run["spec"]))}
         reported = [o for ref, o in self.objects.items() if ref not in self.unreported]
         children = tuple(trim(o, finished=is_finished(self.run)) for o in reported)
-        return Live(trim(self.run, finished=False), children, present, self.pushed, warnings=self.warnings)
+        return LiveObjects(trim(self.run, finished=False), children, present, self.pushed, warnings=self.warnings)
 
     def reconcile(self) -> Decision:
-        """Decide once and carry it out."""
+        """Decide and carry the decision out."""
         live = self.live()
         decision = decide(live, self.settings, self.now)
         if decision.list_pods:
@@ -91,11 +104,13 @@ class World:
         return decision
 
     def carry_out(self, decision: Decision) -> None:
-        """Create, write the status, delete, tell, as ``cluster.execute`` does."""
+        """Create, write the status, delete and post events, as ``cluster.execute`` does."""
         for manifest in decision.create:
             ref = ref_of(manifest)
             if ref not in self.objects:
-                self.objects[ref] = manifest | {"metadata": manifest["metadata"] | {"creationTimestamp": self._stamp()}}
+                self.objects[ref] = manifest | {
+                    "metadata": manifest["metadata"] | {"creationTimestamp": format_time(self.now)}
+                }
                 self.created.append(_label(manifest))
         if decision.status is not None:
             self.run["status"] = decision.status.model_dump(mode="json", exclude_none=True)
@@ -106,22 +121,31 @@ class World:
         self.events += decision.events
 
     def settle(self) -> None:
-        """Reconcile until nothing more is made or deleted; that a status written once stays is a test of its own."""
+        """Reconcile until nothing is created or deleted any more."""
         for _ in range(20):
             decision = self.reconcile()
             if not decision.create and not decision.delete:
                 return
-        raise AssertionError(f"never settles: {decision}")
+        raise AssertionError(f"does not settle: {decision}")
+
+    def run_until(self, stage: str) -> None:
+        """Walk the run until a stage has a workload."""
+        self.settle()
+        while stage not in self.workloads():
+            assert self.step(), stage
+            self.settle()
+
+    def serve(self, source: str) -> None:
+        """Let the server of a source become ready, and reconcile."""
+        self.make_ready(f"serve/{source}")
+        self.settle()
 
     def finish_in_turn(self, *stages: str) -> None:
-        """Let these stages end well, each once it is there, and see what follows."""
+        """Let stages succeed one after the other, and reconcile."""
         for stage in stages:
             self.settle()
             self.finish(stage)
         self.settle()
-
-    def _stamp(self) -> str:
-        return self.now.strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def _delete_pods(self, manifest: dict[str, Any]) -> None:
         mine = manifest["metadata"]["name"]
@@ -131,22 +155,20 @@ class World:
             del self.objects[ref]
 
     def workloads(self) -> dict[str, dict[str, Any]]:
-        """Return the Jobs, PyTorchJobs and Deployments that are not over, by stage; of retries the last."""
+        """Return the Jobs, PyTorchJobs and Deployments that have not ended, by stage; the last attempt of each."""
         found = {}
         for manifest in self.objects.values():
-            if manifest["kind"] in ("Job", "PyTorchJob", "Deployment") and not (manifest.get("status") or {}).get(
-                "conditions"
-            ):
-                found[names.stage_from_label(manifest["metadata"]["labels"][names.LABEL_STAGE])] = manifest
+            if manifest["kind"] in WORKLOADS and not (manifest.get("status") or {}).get("conditions"):
+                found[stage_of(manifest)] = manifest
         return found
 
     def place(self, stage: str, **metadata: Any) -> dict[str, Any]:
-        """Let a stage's first pod come to a node and run; return the pod."""
+        """Let the first pod of a stage run on a node; return the pod."""
         job = self.workloads()[stage]
         name = f"{job['metadata']['name']}-{len(self.objects)}"
-        self.add_pod(job, name, {"phase": "Running", "startTime": self._stamp()}, {}, 0)
+        self.add_pod(job, name, {"phase": "Running", "startTime": format_time(self.now)}, {}, 0)
         pod = self.objects[ObjectRef("v1", "Pod", "lab", name)]
-        pod["status"]["containerStatuses"] = [{"name": "c", "state": {"running": {"startedAt": self._stamp()}}}]
+        pod["status"]["containerStatuses"] = [{"name": "c", "state": {"running": {"startedAt": format_time(self.now)}}}]
         pod["metadata"] |= metadata
         pod["spec"] = {"nodeName": "node-1"}
         return pod
@@ -156,7 +178,7 @@ class World:
         self.workloads()[stage]["status"] = {"readyReplicas": 1}
 
     def finish(self, stage: str) -> None:
-        """Let a stage's pods succeed and tell."""
+        """Let the pods of a stage succeed with results."""
         job = self.workloads()[stage]
         name = job["metadata"]["name"]
         task = decode_task(self.objects[ObjectRef("v1", "ConfigMap", "lab", name)]["data"]["task.json"])
@@ -166,22 +188,24 @@ class World:
         done = "Succeeded" if job["kind"] == "PyTorchJob" else "Complete"
         job["status"] = {
             "startTime": job["metadata"]["creationTimestamp"],
-            "completionTime": self._stamp(),
+            "completionTime": format_time(self.now),
             "succeeded": task.shards or 1,
             "conditions": [{"type": done, "status": "True"}],
         }
 
     def fail(self, stage: str, terminated: dict[str, Any], status: dict[str, Any] | None = None) -> None:
-        """Let a stage's pod fail, and its workload with it."""
+        """Let a pod and its workload fail."""
         job = self.workloads()[stage]
         name = f"{job['metadata']['name']}-0"
         self.add_pod(job, name, {"phase": "Failed"} | (status or {}), {"exitCode": 1} | terminated, 0)
-        job["status"] = {"conditions": [{"type": "Failed", "status": "True", "lastTransitionTime": self._stamp()}]}
+        job["status"] = {
+            "conditions": [{"type": "Failed", "status": "True", "lastTransitionTime": format_time(self.now)}]
+        }
 
     def add_pod(
         self, job: dict[str, Any], name: str, status: dict[str, Any], terminated: dict[str, Any], index: int
     ) -> None:
-        """Add a pod of a workload that has ended."""
+        """Add an ended pod to a workload."""
         labels = (job["spec"].get("template") or job["spec"]["pytorchReplicaSpecs"]["Master"]["template"])["metadata"][
             "labels"
         ]
@@ -192,7 +216,7 @@ class World:
                 "name": name,
                 "namespace": "lab",
                 "labels": labels,
-                "annotations": {INDEX_ANNOTATION: str(index)},
+                "annotations": {COMPLETION_INDEX_ANNOTATION: str(index)},
             },
             "status": {"startTime": job["metadata"]["creationTimestamp"]}
             | status
@@ -201,7 +225,7 @@ class World:
         self.objects[ref_of(pod)] = pod
 
     def step(self) -> bool:
-        """Let everything at work get one step further; False when nothing was at work."""
+        """Let servers become ready and other active stages succeed; return whether there was one."""
         self.now += timedelta(seconds=7)
         moved = False
         for stage, manifest in self.workloads().items():
@@ -215,7 +239,7 @@ class World:
         return moved
 
     def run_to_end(self) -> None:
-        """Reconcile and let the world obey until nothing is at work."""
+        """Walk the run to its end."""
         self.settle()
         while self.step():
             self.settle()
@@ -239,4 +263,4 @@ def _label(manifest: dict[str, Any]) -> str:
     return f"{manifest['kind']}:{manifest['metadata'].get('labels', {}).get(names.LABEL_STAGE, '')}"
 
 
-__all__ = ["START", "ReferenceKind", "World", "succeeded"]
+__all__ = ["START", "ReferenceKind", "World", "succeeded", "with_complete"]

@@ -42,7 +42,7 @@ def test_prompts_benchmark_and_pretraining_share_no_item(skill: ModuleType) -> N
 
 
 @pytest.mark.parametrize("skill", SKILLS)
-def test_an_item_keeps_its_use_whatever_the_seed(skill: ModuleType) -> None:
+def test_the_use_of_an_item_is_independent_of_the_seed(skill: ModuleType) -> None:
     for item in islice(draw_for(skill, Use.BENCHMARK, random.Random(5)), 50):
         assert find_use(f"{skill.NAME}:{item.key}") is Use.BENCHMARK
 
@@ -56,13 +56,13 @@ def test_the_answer_is_right_and_a_corrupted_one_is_wrong(skill: ModuleType) -> 
 
 
 @pytest.mark.parametrize("skill", SKILLS)
-def test_misconceptions_spoil_half_to_four_fifths_of_the_answers(skill: ModuleType) -> None:
+def test_systematic_mistakes_make_50_to_80_percent_of_the_answers_wrong(skill: ModuleType) -> None:
     items = draw_many(skill, 500)
     wrong = sum(not skill.is_right(item, skill.misread(item)) for item in items)
     assert 0.5 <= wrong / len(items) <= 0.8
 
 
-def test_the_gold_sum_is_the_sum() -> None:
+def test_the_reference_of_a_sum_is_right() -> None:
     for item in draw_many(mathematics):
         a, b = item.key.split("+")
         assert int(item.reference) == int(a) + int(b)

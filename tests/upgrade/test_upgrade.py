@@ -1,4 +1,4 @@
-"""The operator of a release and that of this checkout take turns during one run; ``make test-upgrade`` runs this."""
+"""Upgrades and rollbacks between a release and this checkout during a run (``make test-upgrade``)."""
 
 import json
 import os
@@ -22,7 +22,7 @@ RELEASE, PRESENT = "release", "present"
 
 @dataclass(frozen=True)
 class Operators:
-    """The two operators: their trees, and where the references of their images lie (hack/test/upgrade)."""
+    """The two operators: their source trees and image references, prepared by hack/test/upgrade."""
 
     folder: Path
 
@@ -33,42 +33,42 @@ class Operators:
         return json.loads((self.folder / f"{side}-cache" / "images" / "refs.json").read_text())["operator"]
 
     def install(self, side: str) -> None:
-        """Install an operator with its own chart and images, or upgrade the other one to it."""
+        """Install or upgrade to an operator with its chart and images."""
         environment = os.environ | {"FUSIONRUN_CACHE": str(self.folder / f"{side}-cache")}
         subprocess.run([self.tree(side) / "hack" / "demo" / "install"], env=environment, check=True)
 
     def roll_back(self) -> None:
-        """Go back to the operator that was installed before the present one, as ``helm rollback`` does."""
+        """Roll back to the previous operator with ``helm rollback``."""
         words = ["helm", "rollback", "fusionrun", "--namespace", OPERATOR_NAMESPACE, "--wait", "--timeout", "3m"]
         subprocess.run(words, check=True, capture_output=True)
 
-    def at_work(self) -> str:
-        """Return the image of the operator that the cluster runs."""
+    def running_image(self) -> str:
+        """Return the image of the running operator."""
         deployment = Cluster(OPERATOR_NAMESPACE).get("deployment", "fusionrun")
         return deployment["spec"]["template"]["spec"]["containers"][0]["image"]
 
 
 @dataclass
 class Watched:
-    """What was seen of a run until it was finished."""
+    """Observations of a run until it is finished."""
 
     run: dict = field(default_factory=dict)
     uids: dict[str, set[str]] = field(default_factory=dict)
-    """UIDs of the workloads of each stage."""
+    """UIDs of the workloads by stage."""
     switches: list[str] = field(default_factory=list)
-    """The images of the operators that were at work, in turn."""
+    """The images of the running operators, in order."""
 
 
 @pytest.fixture(scope="module")
 def operators() -> Iterator[Operators]:
-    assert os.environ.get("FUSIONRUN_UPGRADE"), "make test-upgrade prepares the two operators"
+    assert os.environ.get("FUSIONRUN_UPGRADE"), "run make test-upgrade"
     found = Operators(Path(os.environ["FUSIONRUN_UPGRADE"]))
     yield found
     found.install(PRESENT)
 
 
 def until_finished(cluster: Cluster, name: str) -> Iterator[dict]:
-    """Yield a run at each change until it is finished. A change of the CRD ends a watch, which begins anew then."""
+    """Yield a run at each change until it is finished. A changed CRD ends a watch, which is then restarted."""
     while True:
         for run in cluster.watch(name):
             yield run
@@ -80,24 +80,24 @@ TURNS = {
     "upgrade, rollback, upgrade": (RELEASE, [PRESENT, ROLLBACK, PRESENT]),
     "rollback, upgrade": (PRESENT, [RELEASE, PRESENT]),
 }
-"""The operator that accepts the run, and those that follow it when the first generation, SFT and DPO are at work.
+"""The operator that accepts the run, and the changes when the first generate stage, SFT and DPO are running.
 
-One that is too old for the run is followed at once.
+If an operator is too old for the run, the next change follows immediately.
 """
 POINTS = ("generate/", "sft", "dpo")
 
 
 @pytest.fixture(scope="module", params=TURNS.values(), ids=TURNS)
 def watched(request, operators: Operators) -> Watched:
-    """Follow a run during which the operator changes each time that one of the points is reached."""
+    """Follow a run and change the operator at each of the points."""
     first, turns = request.param
     cluster = Cluster("fusionrun-test")
     operators.install(first)
     manifest = small_run(f"skew-{int(time.time())}", prompts=60, measured=30, tree=operators.tree(first))
-    manifest["spec"]["construction"]["seed"] = int(time.time())  # artifacts of its own: all the work is done anew
+    manifest["spec"]["construction"]["seed"] = int(time.time())  # new digests, so no artifact is reused
     name = manifest["metadata"]["name"]
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
-    found = Watched(switches=[operators.at_work()])
+    found = Watched(switches=[operators.running_image()])
     left = list(zip(POINTS, turns, strict=False))
     for found.run in until_finished(cluster, name):
         begun = [s["name"] for s in found.run.get("status", {}).get("stages", []) if s["state"] in BEGUN]
@@ -105,16 +105,16 @@ def watched(request, operators: Operators) -> Watched:
         if left and (waits or any(stage.startswith(left[0][0]) for stage in begun)):
             _, turn = left.pop(0)
             operators.roll_back() if turn == ROLLBACK else operators.install(turn)
-            found.switches.append(operators.at_work())
+            found.switches.append(operators.running_image())
         for kind in ("jobs", "pytorchjobs", "deployments"):
             for item in cluster.get(kind, "-l", f"fusionrun.dev/run={name}")["items"]:
                 stage = item["metadata"]["labels"]["fusionrun.dev/stage"]
                 found.uids.setdefault(stage, set()).add(item["metadata"]["uid"])
-    assert not left, f"the run ended before {left[0][0]} was at work"
+    assert not left, f"the run ended before {left[0][0]} was running"
     return found
 
 
-def test_the_operators_took_turns(operators, watched, request):
+def test_the_operator_was_changed_as_planned(operators, watched, request):
     first, turns = TURNS[request.node.callspec.id]
     sides = [first, *(RELEASE if turn == ROLLBACK else turn for turn in turns)]
     assert watched.switches == [operators.image(side) for side in sides]
@@ -124,7 +124,7 @@ def test_the_run_completes(watched):
     assert condition(watched.run, "Complete") == "True", watched.run["status"]["conditions"]
 
 
-def test_no_stage_is_tried_again(watched):
+def test_no_stage_is_retried(watched):
     assert [s["name"] for s in watched.run["status"]["stages"] if s.get("attempt")] == []
 
 
@@ -133,7 +133,7 @@ def test_no_workload_is_created_twice(watched):
     assert {stage: uids for stage, uids in watched.uids.items() if len(uids) > 1} == {}
 
 
-@pytest.mark.skipif(not IS_LOCAL, reason="only the local cluster's audit log is at hand")
+@pytest.mark.skipif(not IS_LOCAL, reason="needs the audit log of the local cluster")
 def test_the_api_server_created_no_workload_twice(watched):
     created = Counter(n for n, _ in creates(audit_log(), "fusionrun-test", watched.run["metadata"]["name"]))
     assert len(created) >= len(watched.uids)

@@ -1,4 +1,4 @@
-"""From what was seen to figures. Pure: no clock, no cluster."""
+"""Figures from a timeline, without I/O."""
 
 import itertools
 import math
@@ -12,13 +12,13 @@ Entry = Mapping[str, Any]
 
 
 def percentile(values: Iterable[float], percent: float) -> float | None:
-    """Return the value that ``percent`` of all are at most (nearest rank); None of no values."""
+    """Return a percentile by the nearest-rank method, None without values."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(percent / 100 * len(ordered)) - 1)] if ordered else None
 
 
 def outcomes(entries: Iterable[Entry], names: Iterable[str]) -> dict[str, tuple[str, float]]:
-    """Return how each finished run ended, ``complete`` or ``failed``, and when."""
+    """Return the outcome of each finished run, ``complete`` or ``failed``, and its time."""
     wanted = set(names)
     return {
         e["run"]: (e["what"], e["t"])
@@ -28,7 +28,7 @@ def outcomes(entries: Iterable[Entry], names: Iterable[str]) -> dict[str, tuple[
 
 
 def ended_stages(entries: Iterable[Entry], names: Iterable[str]) -> dict[tuple[str, str], float]:
-    """Return by run and stage when a workload of it first was complete, or ready where it is a server."""
+    """Return by run and stage when the first workload was complete, or a server was ready."""
     wanted = set(names)
     found: dict[tuple[str, str], float] = {}
     for e in entries:
@@ -38,7 +38,7 @@ def ended_stages(entries: Iterable[Entry], names: Iterable[str]) -> dict[tuple[s
 
 
 def needless_attempts(entries: Iterable[Entry], names: Iterable[str]) -> int:
-    """Count the workloads that were created beyond the first of their stage: no pod of the stand-in ever fails."""
+    """Count the workloads after the first of each stage, since no simulated pod fails."""
     wanted = set(names)
     made = defaultdict(set)
     for e in entries:
@@ -48,18 +48,18 @@ def needless_attempts(entries: Iterable[Entry], names: Iterable[str]) -> int:
 
 
 def follow_ups(entries: Sequence[Entry], names: Iterable[str], needs: Mapping[str, Sequence[str]]) -> list[float]:
-    """Return the seconds from the end of the last stage that a stage needs, to the creation of its workload.
+    """Return the seconds from the end of the last required stage to the creation of a stage's workload.
 
-    Both are times at which the watch outside of the operator saw them.
+    Both times are those of the watch events that the stand-in received.
 
     Parameters
     ----------
     entries
         The timeline.
     names
-        Runs to look at.
+        Names of runs.
     needs
-        By stage the stages that it waits for; stages that are not in it are left out.
+        Required stages by stage. Other stages are left out.
     """
     ended, created = ended_stages(entries, names), {}
     for e in entries:
@@ -74,13 +74,13 @@ def follow_ups(entries: Sequence[Entry], names: Iterable[str], needs: Mapping[st
 
 
 def lateness(entries: Iterable[Entry], names: Iterable[str]) -> list[float]:
-    """Return how many seconds the stand-in needed to report each state of a pod."""
+    """Return the delays, in seconds, with which the stand-in reported states of pods."""
     wanted = set(names)
     return [e.get("late", 0.0) for e in entries if e["kind"] == "Pod" and e["run"] in wanted]
 
 
 def requests(increase: Mapping[str, float]) -> tuple[float, float]:
-    """Return how many requests the operator sent to the API server, and how many were answered 404 or 409."""
+    """Return the number of requests to the API server, and of replies 404 or 409."""
     counts: Counter[str] = Counter()
     for series, value in increase.items():
         if series.startswith("fusionrun_api_requests_total{"):
@@ -89,7 +89,7 @@ def requests(increase: Mapping[str, float]) -> tuple[float, float]:
 
 
 def quantile(increase: Mapping[str, float], histogram: str, share: float) -> float | None:
-    """Return a quantile of a Prometheus histogram, as ``histogram_quantile`` does; infinite beyond its last bucket."""
+    """Return a quantile of a Prometheus histogram, as ``histogram_quantile`` does; infinite above the last bucket."""
     buckets = sorted(
         (float(series.split('le="')[1].split('"')[0]), value)
         for series, value in increase.items()
@@ -105,11 +105,11 @@ def quantile(increase: Mapping[str, float], histogram: str, share: float) -> flo
 
 
 def all_gone(entries: Iterable[Entry], names: Iterable[str]) -> bool:
-    """Tell whether all pods and workloads of some runs are deleted."""
+    """Return whether all pods and workloads of runs are deleted."""
     wanted = set(names)
-    there: set[tuple[str, str]] = set()
+    present: set[tuple[str, str]] = set()
     for e in entries:
         if e["run"] in wanted and e["kind"] in (*WORKLOADS, "Pod"):
-            change = there.discard if e["what"] in ("gone", "deleted") else there.add
+            change = present.discard if e["what"] in ("gone", "deleted") else present.add
             change((e["kind"], e["name"]))
-    return not there
+    return not present

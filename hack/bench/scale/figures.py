@@ -1,4 +1,4 @@
-"""The figures of one measurement, and the table that puts several side by side."""
+"""The figures of a measurement, and a table that compares measurements."""
 
 import json
 import math
@@ -9,27 +9,27 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Figures:
-    """One measurement. Times in seconds, memory in MiB; None is what could not be measured.
+    """One measurement. Times in seconds, memory in MiB; None was not measured.
 
     Attributes
     ----------
     kept
-        Finished runs that were there before.
+        Finished runs of earlier measurements.
     finished_median, finished_last
-        From the first create to the end of a run; None unless all runs are finished.
+        From the first create request to the end of a run; None unless all runs are finished.
     stages, stages_ended
-        Stages of all runs, and those of them whose workload was complete (a server: ready).
+        Stages of all runs, and those whose workload was complete (a server: ready).
     cpu_seconds
-        CPU time of the operator from the first create until it had settled.
+        CPU time of the operator from the first create request to the reading of ``rss_settled``.
     rss_start, rss_max, rss_settled, rss_restarted
-        Resident memory of the operator: after a start with the kept runs, at most, some seconds after the last run was
-        finished, and after a start with all runs.
+        Resident memory of the operator: after a start with the kept runs, the maximum, some seconds after the last run
+        was finished, and after a start with all runs.
     memory_peak
-        The most that the pod's cgroup was charged with.
+        Maximum memory of the pod's cgroup.
     restart_seconds, restart_peak
-        From the delete of the operator's pod to Ready, and its peak of resident memory then.
+        From the deletion of the operator's pod to Ready, and the peak of its resident memory.
     requests, refused
-        Requests to the API server, and those answered 404 or 409.
+        Requests to the API server, and replies 404 or 409.
     follow_up
         Median, 90th and 99th percentile of ``analysis.follow_ups``.
     transition
@@ -75,7 +75,7 @@ class Figures:
 
 
 def read(path: Path) -> Figures:
-    """Read what ``Figures.save`` wrote."""
+    """Read saved figures."""
     return Figures(**json.loads(path.read_text()))
 
 
@@ -83,7 +83,7 @@ def table(measured: Sequence[Figures]) -> str:
     """Return a Markdown table with a column for each measurement."""
     heads = [f"{f.runs} {f.shape}" + (f" beside {f.kept}" if f.kept else "") for f in measured]
     rows = [["", *heads], ["---", *("---:" for _ in measured)]]
-    rows += [[name, *(tell(f) for f in measured)] for name, tell in ROWS.items()]
+    rows += [[name, *(cell(f) for f in measured)] for name, cell in ROWS.items()]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
@@ -127,17 +127,17 @@ ROWS: dict[str, Callable[[Figures], str]] = {
     "operator's CPU time; per stage": lambda f: (
         f"{f.cpu_seconds:.1f} s; {_number(_per_stage(1000 * f.cpu_seconds, f))} ms"
     ),
-    "operator's RSS at the start, at most, settled": lambda f: _mib(f.rss_start, f.rss_max, f.rss_settled),
-    "its cgroup's memory at most": lambda f: _mib(f.memory_peak),
+    "operator's RSS at the start, maximum, settled": lambda f: _mib(f.rss_start, f.rss_max, f.rss_settled),
+    "maximum memory of its cgroup": lambda f: _mib(f.memory_peak),
     "RSS after a restart with these runs kept; its peak": lambda f: _mib(f.rss_restarted, f.restart_peak),
     "RSS per finished run kept": _per_kept_run,
     "that restart, until Ready": lambda f: _seconds(f.restart_seconds),
     "API requests per stage; of these 404 or 409": lambda f: (
         f"{_number(_per_stage(f.requests, f))}; {_number(_per_stage(f.refused, f))}"
     ),
-    "end of a stage to next workload, from outside: median, p90, p99": lambda f: _seconds(*f.follow_up),
-    "the operator's own histogram of it: median, p99": lambda f: _seconds(*f.transition),
-    "events; posted late by, median, max": lambda f: f"{f.events}; {_seconds(*f.event_delay)}",
+    "end of a stage to next workload: median, p90, p99": lambda f: _seconds(*f.follow_up),
+    "operator's own histogram of it: median, p99": lambda f: _seconds(*f.transition),
+    "events; delay of posting, median, maximum": lambda f: f"{f.events}; {_seconds(*f.event_delay)}",
     "operator's restarts, of these OOM kills": _ended,
-    "stand-in's own delay, p99": lambda f: _seconds(f.standin_delay),
+    "delay of the simulated kubelet, p99": lambda f: _seconds(f.standin_delay),
 }

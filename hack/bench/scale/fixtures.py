@@ -1,6 +1,6 @@
-"""What a measurement needs in the cluster, and how it is taken away again: a namespace, a claim, Secrets, the runs.
+"""The objects of a measurement: a namespace, a claim, Secrets and the runs.
 
-Everything has ``LABEL``; nothing without it is ever deleted or changed.
+All have ``LABEL``. Objects without it are never deleted or changed.
 """
 
 from collections.abc import Callable
@@ -22,19 +22,19 @@ _CONFLICT, _NOT_FOUND = 409, 404
 def prepare(workload: Workload) -> None:
     """Create the namespace, the claim and the Secrets that are missing.
 
-    The volume has no files and no node: no pod ever mounts it.
+    The volume has no files, since no pod mounts it.
 
     Raises
     ------
     SystemExit
-        If the namespace is there and belongs to somebody else.
+        If the namespace exists without the label.
     """
     core = client.CoreV1Api()
     labels = {LABEL: "true"}
     restricted = labels | {"pod-security.kubernetes.io/enforce": "restricted"}
     _create(core.create_namespace, body={"metadata": {"name": NAMESPACE, "labels": restricted}})
     if (core.read_namespace(NAMESPACE).metadata.labels or {}).get(LABEL) != "true":
-        raise SystemExit(f"bench-scale: namespace {NAMESPACE} has no label {LABEL}=true: it is not this program's")
+        raise SystemExit(f"bench-scale: namespace {NAMESPACE} exists without the label {LABEL}=true")
     size = {"storage": "1Ti"}
     volume = {
         "capacity": size,
@@ -67,12 +67,12 @@ def _create(create: Callable[..., Any], *arguments: Any, body: dict[str, Any]) -
 
 
 def nodes() -> int:
-    """Return how many nodes of earlier measurements are there."""
+    """Return the number of nodes of earlier measurements."""
     return len(client.CoreV1Api().list_node(label_selector=SELECTOR).items)
 
 
 def create_runs(workload: Workload) -> None:
-    """Create all runs, several at once."""
+    """Create all runs concurrently."""
     custom = client.CustomObjectsApi()
     with ThreadPoolExecutor(CREATES_AT_ONCE) as pool:
         for made in [
@@ -101,19 +101,19 @@ def runs() -> dict[str, bool]:
 
 
 def delete_runs(batch: str) -> None:
-    """Delete the runs of a batch; Kubernetes deletes what they own."""
+    """Delete the runs of a batch. Their objects are garbage-collected."""
     client.CustomObjectsApi().delete_collection_namespaced_custom_object(
         GROUP, VERSION, NAMESPACE, PLURAL, label_selector=f"{SELECTOR},{BATCH_LABEL}={batch}"
     )
 
 
 def delete_namespace(seconds: int) -> None:
-    """Delete the namespace with all that is in it, and wait until it is gone, so that no pod is left on the nodes.
+    """Delete the namespace with its objects, and wait until it is deleted, so that no pod is left on the nodes.
 
     Raises
     ------
     SystemExit
-        If it is still there after so many seconds.
+        If it is not deleted after this many seconds.
     """
     core = client.CoreV1Api()
     found = core.list_namespace(label_selector=SELECTOR, field_selector=f"metadata.name={NAMESPACE}")
@@ -129,11 +129,11 @@ def delete_namespace(seconds: int) -> None:
     for event in events:
         if event["type"] == "DELETED":
             return
-    raise SystemExit(f"bench-scale: namespace {NAMESPACE} is still there after {seconds} s: run with --clean again")
+    raise SystemExit(f"bench-scale: namespace {NAMESPACE} is not deleted after {seconds} s: run with --clean again")
 
 
 def delete_nodes_and_volume() -> None:
-    """Delete the nodes, whose leases Kubernetes does not delete by itself, and the volume."""
+    """Delete the nodes, their leases and the volume."""
     core, leases = client.CoreV1Api(), client.CoordinationV1Api()
     for node in core.list_node(label_selector=SELECTOR).items:
         core.delete_node(node.metadata.name)
@@ -142,9 +142,9 @@ def delete_nodes_and_volume() -> None:
 
 
 def event_delays(names: set[str]) -> list[float]:
-    """Return by how many seconds each of the operator's events on these runs was posted late.
+    """Return the delay in seconds of each event of the operator on these runs.
 
-    From the time in the event, which is the decision's, to its creation on the API server; both are whole seconds.
+    From the time of the decision in the event to its creation on the API server, both in whole seconds.
     """
     found = client.CoreV1Api().list_namespaced_event(NAMESPACE, field_selector="involvedObject.kind=FusionRun")
     return [

@@ -1,4 +1,4 @@
-"""One measurement: start the operator anew, let runs run, and make figures of what was seen."""
+"""One measurement: restart the operator, wait for the runs, and compute the figures."""
 
 import argparse
 import sys
@@ -18,14 +18,14 @@ from usage import PodUsage, Usage
 PROGRESS_SECONDS = 10
 
 
-def say(text: str) -> None:
-    """Print progress; standard output has the table alone."""
+def log(text: str) -> None:
+    """Log to standard error. Standard output has only the table."""
     print(f"bench-scale: {text}", file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
 class Start:
-    """A start of the operator: its pod, the seconds until it was Ready, and its usage when it had settled."""
+    """A start of the operator: its pod, the seconds until Ready, and its usage after ``--settle`` seconds."""
 
     pod: Any
     seconds: float
@@ -33,9 +33,9 @@ class Start:
 
 
 def start_operator(settle: float) -> Start:
-    """Start the operator anew, and give it ``settle`` seconds."""
+    """Restart the operator, and wait ``settle`` seconds."""
     pod, seconds = operator_pod.restart()
-    time.sleep(settle)  # memory and CPU time are read after a stated time: there is no event to wait for
+    time.sleep(settle)  # no event marks when memory has settled
     return Start(pod, seconds, PodUsage(pod.metadata.uid).read())
 
 
@@ -43,13 +43,13 @@ def measure(timeline: Timeline, workload: Workload, options: argparse.Namespace)
     """Create the runs, wait until they are finished, and return the figures."""
     kept = len(fixtures.runs())
     first = start_operator(options.settle)
-    say(f"the operator has {first.usage.rss:.0f} MiB, with {kept} finished runs kept from earlier measurements")
+    log(f"the operator has {first.usage.rss:.0f} MiB, with {kept} finished runs kept from earlier measurements")
     began = time.time()
     with Sampler(first.pod) as sampler:
         before = sampler.usage()
         fixtures.create_runs(workload)
         finished = wait_until_finished(timeline, workload, options.timeout)
-        say("all runs are finished" if finished else f"not all are finished after {options.timeout} s")
+        log("all runs are finished" if finished else f"not all are finished after {options.timeout} s")
         if finished:
             time.sleep(options.settle)
         after = sampler.usage()
@@ -90,7 +90,7 @@ def measure(timeline: Timeline, workload: Workload, options: argparse.Namespace)
 
 
 def wait_until_finished(timeline: Timeline, workload: Workload, seconds: float) -> bool:
-    """Wait for the end of all runs, and say now and then how far they are."""
+    """Wait until all runs are finished, and log the progress."""
     deadline = time.monotonic() + seconds
     unfinished, seen = set(workload.names), 0
 
@@ -106,7 +106,7 @@ def wait_until_finished(timeline: Timeline, workload: Workload, seconds: float) 
             return True
         done = len(analysis.ended_stages(list(timeline.entries), workload.names))
         finished = len(workload.names) - len(unfinished)
-        say(f"{finished} of {len(workload.names)} runs finished, {done} of {workload.stages} stages done")
+        log(f"{finished} of {len(workload.names)} runs finished, {done} of {workload.stages} stages done")
     return False
 
 

@@ -1,4 +1,4 @@
-"""The operator's pod: find it, start it anew, read its metrics."""
+"""The operator's pod: find it, restart it, read its metrics."""
 
 import http.client
 import time
@@ -12,12 +12,12 @@ SELECTOR = "app.kubernetes.io/name=fusionrun,app.kubernetes.io/component=operato
 METRICS_PORT = 8000
 """Port of the chart's Deployment."""
 READY_SECONDS = 600
-"""How long a start may take: the kubelet waits up to 5 minutes before it starts a crashed container again."""
+"""Timeout of a start: the back-off of a crashed container is up to 5 minutes."""
 SCRAPE_SECONDS = 30
 
 Samples = dict[str, float]
 
-# The pod is on this machine: no proxy is asked.
+# The pod is on this machine, so no proxy is used.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -37,7 +37,7 @@ def find() -> Any:
 
 
 def restart() -> tuple[Any, float]:
-    """Delete the operator's pod; return the one that replaces it, Ready, and the seconds that this took.
+    """Delete the operator's pod; return the new pod when it is Ready, and the duration in seconds.
 
     Raises
     ------
@@ -60,17 +60,17 @@ def restart() -> tuple[Any, float]:
 
 
 def is_ready(pod: Any) -> bool:
-    """Tell whether a pod is Ready."""
+    """Return whether a pod is Ready."""
     return any(c.type == "Ready" and c.status == "True" for c in pod.status.conditions or [])
 
 
 def scrape(pod: Any) -> Samples:
-    """Return the pod's metrics, by name with labels.
+    """Return the metrics of a pod by series.
 
     Raises
     ------
     OSError
-        If it does not answer, or not in time.
+        If it does not answer within the timeout.
     """
     url = f"http://{pod.status.pod_ip}:{METRICS_PORT}/metrics"
     try:
@@ -85,5 +85,5 @@ def scrape(pod: Any) -> Samples:
 
 
 def series(name: str, labels: dict[str, str]) -> str:
-    """Name one series as the text format does."""
+    """Return the name of a series in the text format."""
     return name + "{" + ",".join(f'{key}="{value}"' for key, value in sorted(labels.items())) + "}"

@@ -1,4 +1,4 @@
-"""Watch the operator while runs are at work: its memory and CPU time, its metrics, its restarts."""
+"""Samples of the operator during a measurement: memory, CPU time, metrics and restarts."""
 
 import threading
 from collections import Counter
@@ -19,16 +19,16 @@ STARTED = "process_start_time_seconds{}"
 
 @dataclass
 class Observed:
-    """What was seen of the operator.
+    """Samples of the operator.
 
     Attributes
     ----------
     usages
-        Each second.
+        One per second.
     increase
-        By how much each counter grew, over restarts; what it grew between a scrape and a restart is not known.
+        The increase of each counter over restarts, without the increase between a scrape and a restart.
     restarts
-        Reason for the end of each container that was started again.
+        The reason of each restart.
     failed_scrapes
         Number of scrapes without an answer.
     """
@@ -40,7 +40,7 @@ class Observed:
 
 
 class Sampler:
-    """Samples one operator pod in threads of its own, from ``with`` to its end.
+    """Samples an operator pod in threads, as a context manager.
 
     Parameters
     ----------

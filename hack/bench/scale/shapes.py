@@ -1,4 +1,4 @@
-"""The runs of a measurement: the shape of a sample, on nodes that do not exist, and how its stages behave there."""
+"""The runs of a measurement: the shape of a sample, and the simulated behaviour of its stages."""
 
 import copy
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from answers import answer
+from results import simulated_result
 
 from fusionrun.api.result import encode_result
 from fusionrun.api.spec import FusionRunSpec
@@ -20,15 +20,15 @@ from fusionrun.plan.stages import Plan, Stage
 
 SAMPLES = Path(__file__).parents[3] / "manifests" / "samples"
 LABEL = "bench.fusionrun.dev/scale"
-"""Label of everything that a measurement creates, and taint of its nodes."""
+"""Label of all objects of a measurement, and taint of its nodes."""
 BATCH_LABEL = "bench.fusionrun.dev/batch"
 GPUS_PER_NODE = 8
 LEAST_NODES = 4
 SPARE_NODES = 1.5
-"""Nodes per node that the GPU budgets ask for, so that servers of 8 GPUs find a whole node."""
+"""Nodes per node that the GPU budgets require, so that a server with 8 GPUs finds a free node."""
 TOLERATIONS = [
     {"key": LABEL, "operator": "Exists", "effect": "NoSchedule"},
-    # Runs that are kept stay on their nodes when no stand-in renews the leases any more.
+    # Kept runs stay on their nodes when no stand-in renews the leases.
     *(
         {"key": f"node.kubernetes.io/{taint}", "operator": "Exists", "effect": "NoExecute"}
         for taint in ("not-ready", "unreachable")
@@ -38,7 +38,7 @@ TOLERATIONS = [
 
 @dataclass(frozen=True)
 class Shape:
-    """A sample, and the seconds that its pods work.
+    """A sample, and the durations of its pods.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Shape:
     server_seconds
         From a server's start to Ready.
     work_seconds
-        From a pod's start to its end, for every kind that ``seconds`` does not name.
+        From a pod's start to its end, for kinds without a value in ``seconds``.
     seconds
         The same by kind of stage.
     """
@@ -58,7 +58,7 @@ class Shape:
     seconds: dict[StageKind, float] = field(default_factory=dict)
 
     def script(self, stage: Stage) -> dict[str, Any]:
-        """Return how the stand-in kubelet is to treat the pods of a stage."""
+        """Return the script of the stand-in kubelet for the pods of a stage."""
         if stage.kind is StageKind.SERVE:
             return {"server": True, "start_seconds": self.server_seconds}
         return {"work_seconds": self.seconds.get(stage.kind, self.work_seconds)}
@@ -76,7 +76,7 @@ SHAPES = {
 
 
 class Workload:
-    """``count`` runs of a shape, and what they lead one to expect.
+    """``count`` runs of a shape.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class Workload:
     count
         Number of runs.
     batch
-        Distinguishes these runs from those of other measurements.
+        Identifies the measurement.
     changes
         Fields of the spec that replace the sample's.
     """
@@ -99,7 +99,7 @@ class Workload:
         self.plan: Plan = build_plan(self._filled)
 
     def _scheduled(self, changes: dict[str, Any]) -> dict[str, Any]:
-        """Return the sample's spec for the stand-in's nodes; a sandbox's RuntimeClass would bind its pods to others."""
+        """Return the spec of the sample for the simulated nodes, without a RuntimeClass, which selects other nodes."""
         spec: dict[str, Any] = yaml.safe_load((SAMPLES / self.shape.sample).read_text())["spec"] | changes
         scheduling = spec.setdefault("scheduling", {})
         scheduling.pop("sandboxRuntimeClassName", None)
@@ -119,20 +119,19 @@ class Workload:
         ]
 
     def script(self) -> str:
-        """Return the stand-in's script: by stage how long its pods take and what they answer."""
+        """Return the script of the stand-in: the durations and results of pods by stage."""
         return json.dumps(
             {
                 stage.name: self.shape.script(stage)
-                | {"message": encode_result(answer(stage, self.plan, self._filled, self.shape.script(stage)))}
+                | {"message": encode_result(simulated_result(stage, self.plan, self._filled, self.shape.script(stage)))}
                 for stage in self.plan.stages
             }
         )
 
     def needs(self) -> dict[str, tuple[str, ...]]:
-        """Return by stage the stages whose end, or whose server's readiness, lets it start.
+        """Return by stage the stages that must end, or be ready, before it starts.
 
-        Stages that may have to wait for something else are left out: for a place among the servers
-        (``maxServers``), or for GPUs.
+        Stages that may also wait for ``maxServers`` or GPUs are left out.
         """
         return {
             stage.name: (*stage.needs, *([stage.server] if stage.server else []))

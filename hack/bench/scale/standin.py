@@ -1,4 +1,4 @@
-"""Build the stand-in kubelet, run it, and read the timeline that it writes."""
+"""Build and run the stand-in kubelet, and read its timeline."""
 
 import hashlib
 import json
@@ -25,10 +25,10 @@ Entry = dict[str, Any]
 
 
 def build() -> Path:
-    """Return the stand-in's program; build it unless the cache has it."""
+    """Return the program of the stand-in, built if the cache lacks it."""
     go = shutil.which("go", path=GO_PATH)
     if go is None:
-        raise SystemExit("bench-scale: go is missing: install Go 1.24 or later")
+        raise SystemExit("bench-scale: go not found: install Go 1.24 or newer")
     version = subprocess.run([go, "env", "GOVERSION", "GOARCH"], capture_output=True, check=True).stdout
     sources = b"".join(path.read_bytes() for path in sorted(SOURCES.iterdir()))
     program = CACHE / "bin" / f"stand-in-kubelet-{hashlib.sha256(version + sources).hexdigest()[:16]}"
@@ -42,7 +42,7 @@ def build() -> Path:
 
 
 class Timeline:
-    """The entries that the stand-in has written so far; ``kubelet/timeline.go`` describes them."""
+    """The entries that the stand-in has written (``kubelet/timeline.go``)."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
@@ -50,7 +50,7 @@ class Timeline:
         self._ended = False
 
     def follow(self, lines: Iterator[str], copy: Path) -> None:
-        """Read lines until there are no more, and keep a copy of them."""
+        """Read and copy lines until the end of the stream."""
         with copy.open("a") as file:
             for line in lines:
                 file.write(line)
@@ -62,18 +62,18 @@ class Timeline:
             self._changed.notify_all()
 
     def wait(self, reached: Callable[[], bool], seconds: float) -> bool:
-        """Wait until something is so, which is looked at with every entry; False when the time is over.
+        """Wait until a condition holds, which is checked after each entry; return False on a timeout.
 
         Raises
         ------
         RuntimeError
-            If the stand-in ended.
+            If the stand-in exited.
         """
         deadline = time.monotonic() + seconds
         with self._changed:
             while not reached():
                 if self._ended:
-                    raise RuntimeError("the stand-in kubelet ended; its messages are above")
+                    raise RuntimeError("the stand-in kubelet exited (see its messages above)")
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return False
@@ -83,18 +83,24 @@ class Timeline:
 
 @contextmanager
 def running(namespace: str, label: str, nodes: int, script: str, folder: Path) -> Iterator[Timeline]:
-    """Run the stand-in kubelet; yield its timeline, which is also written to ``folder/timeline.jsonl``."""
+    """Run the stand-in kubelet, and yield its timeline, also written to ``folder/timeline.jsonl``."""
     api = Configuration.get_default_copy()
     if not (api.cert_file and api.key_file and api.ssl_ca_cert):
-        raise SystemExit("bench-scale: the kubeconfig has no client certificate, which the stand-in kubelet needs")
+        raise SystemExit("bench-scale: the stand-in kubelet requires a client certificate in the kubeconfig")
     (folder / "script.json").write_text(script)
     options = {
-        "server": api.host, "ca": api.ssl_ca_cert, "cert": api.cert_file, "key": api.key_file,
-        "namespace": namespace, "label": label, "nodes": nodes, "script": folder / "script.json",
-    }  # fmt: skip
+        "server": api.host,
+        "ca": api.ssl_ca_cert,
+        "cert": api.cert_file,
+        "key": api.key_file,
+        "namespace": namespace,
+        "label": label,
+        "nodes": nodes,
+        "script": folder / "script.json",
+    }
     command = [str(build()), *(f"-{name}={value}" for name, value in options.items())]
-    # A process group of its own: Ctrl-C must not end it before its pods are deleted. Its input is closed when this
-    # process ends, whatever the reason, and then it ends, too.
+    # In another process group, since Ctrl-C must not end it before its pods are deleted. It exits when its standard
+    # input is closed, which happens when this process ends.
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sys.stderr, text=True, process_group=0
     )

@@ -1,4 +1,4 @@
-"""The memory and CPU time of a pod, as this machine's kernel counts them."""
+"""The memory and CPU time of a pod, from the kernel of this machine."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +10,16 @@ MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Usage:
-    """What a pod uses; memory in MiB.
+    """The usage of a pod; memory in MiB.
 
     Attributes
     ----------
     rss, rss_peak
-        Resident memory of its processes, now and at most (``VmRSS`` and ``VmHWM`` in proc(5)).
+        Resident memory of its processes and its maximum (``VmRSS`` and ``VmHWM`` in proc(5)).
     memory_peak
-        The most that its cgroup was charged with, which is what its limit bounds.
+        Maximum memory of its cgroup, to which the limit applies.
     cpu_seconds
-        CPU time since it started, of containers that have ended, too.
+        CPU time since its start, including ended containers.
     """
 
     rss: float
@@ -54,7 +54,7 @@ class PodUsage:
         raise LookupError(f"no process of pod {uid} runs on this machine")
 
     def read(self) -> Usage:
-        """Return the usage now."""
+        """Return the current usage."""
         if "memory" in self._paths:  # cgroup v1: one hierarchy for each controller
             memory, cpu = self._folder("memory"), self._folder("cpuacct")
             charged = int((memory / "memory.max_usage_in_bytes").read_text())
@@ -68,12 +68,12 @@ class PodUsage:
         return Usage(sum(rss for rss, _ in resident), sum(peak for _, peak in resident), charged / MIB, seconds)
 
     def _folder(self, controller: str) -> Path:
-        # The folder has the names of all controllers of a hierarchy, or a link of one of them.
+        # The folder, or a link to it, has the name of the controller.
         return CGROUPS / controller / self._paths[controller].lstrip("/")
 
 
 def _cgroups(file: Path) -> dict[str, str]:
-    """Return a process's cgroups by controller; of v2 by the empty string (cgroups(7), /proc/pid/cgroup)."""
+    """Return the cgroups of a process by controller; v2 has the empty string (cgroups(7), /proc/pid/cgroup)."""
     found = {}
     for line in _lines(file):
         _, controllers, path = line.split(":", 2)
@@ -82,14 +82,14 @@ def _cgroups(file: Path) -> dict[str, str]:
 
 
 def _pod_part(path: str, spellings: tuple[str, ...]) -> str:
-    """Cut a container's cgroup off its pod's."""
+    """Return the cgroup of the pod from that of a container."""
     parts = path.split("/")
     last = max(number for number, part in enumerate(parts) if any(s in part for s in spellings))
     return "/".join(parts[: last + 1])
 
 
 def _resident(pid: str) -> tuple[float, float]:
-    """Return the resident memory of a process in MiB, now and at most; nothing of one that has ended."""
+    """Return the resident memory of a process and its maximum in MiB; 0 if it has ended."""
     lines = _lines(PROC / pid / "status")
     fields = dict(line.split(":", 1) for line in lines if line.startswith(("VmRSS", "VmHWM")))
     rss, peak = (int(fields[name].split()[0]) / 1024 if name in fields else 0.0 for name in ("VmRSS", "VmHWM"))
@@ -97,7 +97,7 @@ def _resident(pid: str) -> tuple[float, float]:
 
 
 def _lines(file: Path) -> list[str]:
-    """Return the lines of a file of the kernel's; none when its process or container has ended."""
+    """Return the lines of a kernel file; none if its process or container has ended."""
     try:
         return file.read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-# What runs inside the cluster before any user's object: DNS, storage, the isolated network, PyTorchJobs. Sourced.
+# The add-ons of the cluster: DNS, storage, the isolated network, the training operator. Sourced.
 
 apply_addons() {
     local rendered=$CLUSTER_DIR/config/manifests
@@ -11,9 +11,21 @@ apply_addons() {
     fill manifests/training-operator/deployment.yaml >"$rendered/training-operator/deployment.yaml"
     local name
     for name in node storage isolated coredns; do fill "manifests/$name.yaml" >"$rendered/$name.yaml"; done
+    volumes >>"$rendered/storage.yaml"
     apply -f "$rendered/node.yaml" -f "$rendered/storage.yaml" -f "$rendered/isolated.yaml" -f "$rendered/coredns.yaml"
     apply -k "$rendered/training-operator"
     release_volumes
+}
+
+# Four volumes. The first two are reserved, so that these claims get the same data in the next cluster.
+volumes() {
+    local VOLUME CLAIM_REF namespaces=(fusionrun-demo fusionrun-test "" "") i
+    for i in "${!namespaces[@]}"; do
+        VOLUME=pv-$i CLAIM_REF=
+        [[ -z ${namespaces[i]} ]] ||
+            CLAIM_REF="claimRef: {apiVersion: v1, kind: PersistentVolumeClaim, namespace: ${namespaces[i]}, name: fusion-data}"
+        fill manifests/volume.yaml
+    done
 }
 
 apply() {
@@ -31,10 +43,10 @@ available() {
     kubectl -n "$1" rollout status "deployment/$2" --timeout=90s >/dev/null 2>&1 && return
     kubectl -n "$1" get pods >&2
     kubectl -n "$1" logs "deployment/$2" --tail=15 >&2
-    fail "$2 is not available; read $LOG/pods and 'kubectl -n $1 describe pods'"
+    fail "$2 is not available: see $LOG/pods and 'kubectl -n $1 describe pods'"
 }
 
-# A volume whose claim was deleted keeps its data and may be claimed again, by the same claim if it is reserved.
+# A volume keeps its data after its claim is deleted. Make it Available again, for the same claim if it is reserved.
 release_volumes() {
     local volume
     for volume in $(kubectl get persistentvolumes \

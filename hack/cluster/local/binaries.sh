@@ -1,12 +1,12 @@
-# Build the cluster's programs from Go modules, once per set of inputs. Sourced.
+# Build the programs of the cluster from Go modules, once per set of inputs. Sourced.
 
 COMPONENTS=(etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl)
 
-# Link every program into $BIN, building those that the cache lacks.
+# Link all programs into $BIN, and build those that the cache lacks.
 build_binaries() {
     mkdir -p "$BIN" "$CACHE/bin" "$LOG"
     local built name
-    # Go's own caches grow to gigabytes and serve these builds alone: they lie here until all are built.
+    # Go's caches take gigabytes and are only needed for these builds.
     local -x GOCACHE=$CACHE/go/build GOMODCACHE=$CACHE/go/modules GOFLAGS="${GOFLAGS:-} -modcacherw"
     built=$(components_folder)
     [[ -d $built ]] || build_components "$built"
@@ -25,7 +25,7 @@ components_folder() {
     echo "$CACHE/bin/components-${key:0:16}"
 }
 
-# What a release build of Kubernetes stamps in; without it, every component says v0.0.0-master.
+# The version, as a release build of Kubernetes sets it. The default is v0.0.0-master.
 linker_flags() {
     local version package
     version=$(awk '$1 == "k8s.io/kubernetes" {print $2}' "$HERE/../components/go.mod")
@@ -36,7 +36,7 @@ linker_flags() {
 }
 
 build_components() {
-    say "building Kubernetes and etcd (minutes, once)"
+    log "building Kubernetes and etcd (takes minutes, once)"
     rm -rf "$1.part"
     mkdir -p "$1.part"
     (
@@ -44,7 +44,7 @@ build_components() {
         export CGO_ENABLED=0
         go build -trimpath -ldflags "$(linker_flags)" -o "$1.part/cluster" .
         go build -trimpath -ldflags '-s -w' -o "$1.part/wait-for-host" ./wait-for-host
-    ) >"$LOG/build-components.log" 2>&1 || fail "the build failed; read $LOG/build-components.log"
+    ) >"$LOG/build-components.log" 2>&1 || fail "the build failed: see $LOG/build-components.log"
     mv "$1.part" "$1"
 }
 
@@ -53,22 +53,22 @@ install_module() {
     local module=$1 program=$2 name=$3 built
     built=$CACHE/bin/$name-${module##*@}-$(go env GOVERSION)
     if [[ ! -d $built ]]; then
-        say "building $name ${module##*@} (minutes, once)"
+        log "building $name ${module##*@} (takes minutes, once)"
         rm -rf "$built.part"
-        # Outside any module, so that only MODULE's own pins count.
+        # Outside any module, so that only the versions in MODULE's go.mod count.
         (
             cd /
             CGO_ENABLED=0 GOBIN=$built.part go install -trimpath -ldflags '-s -w' "$module"
-        ) >"$LOG/build-$name.log" 2>&1 || fail "the build of $name failed; read $LOG/build-$name.log"
+        ) >"$LOG/build-$name.log" 2>&1 || fail "the build of $name failed: see $LOG/build-$name.log"
         [[ $name != training-operator ]] || copy_manifests "$module" "$built.part"
         mv "$built.part" "$built"
     fi
     ln -sfn "$built/$program" "$BIN/$name"
 }
 
-# copy_manifests MODULE@VERSION FOLDER: the manifests that come with the training operator's source.
+# copy_manifests MODULE@VERSION FOLDER: the manifests in the source of the training operator.
 copy_manifests() {
     local module=${1/\/cmd\/*@/@}
     cp -r "$(cd / && go mod download -json "$module" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')/manifests" "$2/manifests"
-    chmod -R u+w "$2/manifests" # its files may be read-only in the module cache
+    chmod -R u+w "$2/manifests" # the module cache may be read-only
 }

@@ -1,4 +1,4 @@
-# Fill the templates in config/ with this machine's paths and addresses. Sourced.
+# Fill the templates in config/ with paths and addresses. Sourced.
 
 write_config() {
     local config=$CLUSTER_DIR/config name
@@ -8,13 +8,13 @@ write_config() {
     fill_into config/cni-isolated.conflist "$config/cni-isolated/10-isolated.conflist"
 }
 
-# fill_into TEMPLATE FILE: kube-proxy ends and containerd reloads when its file is written, even with the same content.
+# fill_into TEMPLATE FILE: do not write an unchanged file, since kube-proxy exits and containerd reloads when it is written.
 fill_into() {
     fill "$1" >"$CLUSTER_DIR/filled"
     if cmp -s "$CLUSTER_DIR/filled" "$2"; then rm "$CLUSTER_DIR/filled"; else mv "$CLUSTER_DIR/filled" "$2"; fi
 }
 
-# fill TEMPLATE: every @NAME@ becomes the value of the setting NAME.
+# fill TEMPLATE: replace each @NAME@ by the value of the setting NAME.
 fill() {
     local text name
     text=$(<"$HERE/$1")

@@ -1,8 +1,8 @@
-# The images that the cluster itself runs, made of programs built here and loaded without a registry. Sourced.
+# The images of the cluster's pods, built from the programs and loaded without a registry. Sourced.
 
 ctr() { command ctr --address "$CONTAINERD_SOCKET" --namespace k8s.io "$@"; }
 
-# Set the names of the cluster's images; a tag is the digest of the program inside.
+# Set the names of the images. The tag is a digest of the program.
 name_images() {
     PAUSE_IMAGE=$(image_of pause "$HERE/pause.c")
     COREDNS_IMAGE=$(image_of coredns "$BIN/coredns")
@@ -12,7 +12,7 @@ name_images() {
 
 load_images() {
     if ! has_image "$PAUSE_IMAGE"; then
-        cc -static -Os -s -o "$CLUSTER_DIR/pause" "$HERE/pause.c" || fail "cc could not build $HERE/pause.c"
+        cc -static -Os -s -o "$CLUSTER_DIR/pause" "$HERE/pause.c" || fail "cc failed to build $HERE/pause.c"
         load_program "$PAUSE_IMAGE" "$CLUSTER_DIR/pause" /pause
     fi
     load_program "$COREDNS_IMAGE" "$BIN/coredns" /coredns
@@ -20,7 +20,7 @@ load_images() {
     load_program "$WAIT_FOR_HOST_IMAGE" "$BIN/wait-for-host" /wait-for-host
 }
 
-# image_of NAME FILE; a built program is told by the folder it lies in, which is named for its inputs.
+# image_of NAME FILE: the path of a built program contains a hash of its inputs.
 image_of() {
     local digest
     digest=$(if [[ -L $2 ]]; then readlink "$2"; else cat "$2"; fi | sha256sum)
@@ -29,7 +29,7 @@ image_of() {
 
 has_image() { [[ -n $(ctr images list -q "name==$1") ]]; }
 
-# load_program IMAGE FILE PATH: an image that holds FILE at PATH and nothing else.
+# load_program IMAGE FILE PATH: load an image whose only file is FILE at PATH.
 load_program() {
     ! has_image "$1" || return 0
     local archive=$CLUSTER_DIR/image.tar

@@ -1,14 +1,14 @@
-# The cluster's certificate authority, keys and kubeconfig files; made once, kept between clusters. Sourced.
+# The certificate authority, keys and kubeconfig files, created once. Sourced.
 
 DAYS=3650
 
 make_keys() {
     mkdir -p "$PKI"
     chmod 700 "$PKI"
-    # A half-made set, or one made for other addresses, is made anew.
+    # Incomplete keys, or keys for other addresses, are replaced.
     local made_for="$NODE_IP $KUBERNETES_SERVICE_IP $NODE_NAME"
     if [[ $(cat "$PKI/made-for" 2>/dev/null) != "$made_for" ]]; then
-        say "making keys"
+        log "creating keys"
         rm -rf "${PKI:?}"/*
         authority ca fusionrun-cluster
         openssl genrsa -out "$PKI/sa.key" 2048 2>/dev/null
@@ -22,12 +22,12 @@ make_keys() {
         certificate ca controller-manager /CN=system:kube-controller-manager clientAuth
         certificate ca scheduler /CN=system:kube-scheduler clientAuth
         certificate ca proxy /CN=system:kube-proxy clientAuth
-        # The training operator would make these itself, but a Secret that changes under a running
-        # pod takes the kubelet a minute to mount. It takes over valid ones and rotates them in time.
+        # The training operator could create these, but the kubelet takes a minute to mount a changed Secret into a running
+        # pod. It uses valid certificates and rotates them.
         authority training-operator-ca training-operator-ca
         certificate training-operator-ca training-operator /CN=training-operator.kubeflow.svc serverAuth \
             DNS:training-operator.kubeflow.svc
-        # Its certificate rotation reads the authority's key in PKCS #1 only.
+        # Its certificate rotation requires the key of the authority in PKCS #1.
         openssl rsa -traditional -in "$PKI/training-operator-ca.key" -out "$PKI/training-operator-ca.key" 2>/dev/null
         echo "$made_for" >"$PKI/made-for"
     fi
@@ -53,7 +53,7 @@ certificate() {
     rm "$PKI/$2.csr"
 }
 
-# kubeconfig USER: keys inline, so that the file works wherever it is copied on this machine.
+# kubeconfig USER: with inline keys, so that the file can be copied.
 kubeconfig() {
     cat <<END
 apiVersion: v1

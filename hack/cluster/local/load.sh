@@ -1,13 +1,12 @@
-# Everything that the local cluster's commands share. Sourced.
+# Loads all modules of the local cluster. Sourced.
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-source "$HERE/../say.sh"
 source "$HERE/../requirements.sh"
 for part in settings machine binaries keys config daemons network images addons; do source "$HERE/$part.sh"; done
 kubectl() { "$BIN/kubectl" "$@"; }
 
-# One `up` or `down` at a time.
+# Only one `up` or `down` runs at a time.
 lock() {
     mkdir -p "$CLUSTER_DIR" "$RUN"
     exec 9>"$CLUSTER_DIR/lock"
-    flock --nonblock 9 || { say "another up or down is at work; waiting for it"; flock 9; }
+    flock --nonblock 9 || { log "waiting for another up or down"; flock 9; }
 }

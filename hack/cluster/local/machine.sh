@@ -1,66 +1,62 @@
-# What the local cluster needs of a machine, and getting what apt can give. Sourced.
+# The requirements of the local cluster, and the installation of Debian packages. Sourced.
 
-# Measured: 28 GB while the images lie in the builder, the layout and containerd at once; 16 GB once they share.
-DISK_NEEDED_GB=30
-# Programs and the Debian packages that bring them.
+# Measured sizes of the images: 15 GB in containerd, 8 in the builder, 7 in the layout until it links to containerd's.
+DISK_NEEDED_GB=32
+# Programs and their Debian packages.
 declare -A PACKAGE_OF=(
     [containerd]=containerd [runc]=runc [/usr/lib/cni/bridge]=containernetworking-plugins
     [iptables]=iptables [nft]=nftables [conntrack]=conntrack [ip]=iproute2 [openssl]=openssl [cc]=gcc
     [/usr/include/stdlib.h]=libc6-dev [flock]=util-linux [mount]=mount [python3]=python3 [sysctl]=procps
 )
 
-# Name everything that is missing at once, before anything is built or started.
+# List everything that is missing, before anything is built or started.
 check_machine() {
     local missing=() others
     [[ $(uname -s) == Linux ]] || missing+=("Linux: this is $(uname -s); use CLUSTER=kind or CLUSTER=existing")
-    [[ $(id -u) -eq 0 ]] || missing+=("root: run this as root (containers, networks and mounts are made)")
-    lacks_go && missing+=("Go $(go_needed) or newer on the PATH: https://go.dev/dl")
-    lacks_venv && missing+=("Python 3.11 or newer with its module venv: apt-get install python3-venv")
+    [[ $(id -u) -eq 0 ]] || missing+=("root: run this as root (it creates containers, networks and mounts)")
+    lacks_go && missing+=("Go $(go_needed) or newer: https://go.dev/dl")
+    lacks_venv && missing+=("Python 3.11 or newer with the module venv: apt-get install python3-venv")
     lacks_disk && missing+=("$DISK_NEEDED_GB GB of disk under $CACHE: $(free_gb) GB are free (FUSIONRUN_CACHE moves it)")
     others=$(other_kubernetes)
-    [[ -z $others ]] || missing+=("a network without another Kubernetes, whose rules and pods this one would meddle with: stop $others, or use it with CLUSTER=existing")
+    [[ -z $others ]] || missing+=("a machine without another Kubernetes, whose network rules and pods would conflict: stop $others, or use it with CLUSTER=existing")
     if [[ -n $(missing_packages) ]] && ! command -v apt-get >/dev/null; then
-        missing+=("these programs (Debian's packages): $(missing_packages)")
+        missing+=("these Debian packages: $(missing_packages)")
     fi
-    if ((${#missing[@]})); then
-        say "this machine lacks:" >&2
-        printf '  - %s\n' "${missing[@]}" >&2
-        exit 1
-    fi
+    fail_if_missing "this machine lacks" "${missing[@]}"
 }
 
 install_packages() {
     local packages
     packages=$(missing_packages)
     [[ -n $packages ]] || return 0
-    say "installing $packages"
+    log "installing $packages"
     mkdir -p "$LOG"
     {
         export DEBIAN_FRONTEND=noninteractive
-        apt-get -o DPkg::Lock::Timeout=600 update -q || true # one dead source must not stop the others
+        apt-get -o DPkg::Lock::Timeout=600 update -q || true # one package source may be unreachable
         # shellcheck disable=SC2086
         apt-get -o DPkg::Lock::Timeout=600 install -y -q --no-install-recommends $packages
-    } >>"$LOG/apt.log" 2>&1 || fail "apt-get could not install $packages; read $LOG/apt.log"
-    # Debian's package starts a containerd of its own, which nobody asked for.
+    } >>"$LOG/apt.log" 2>&1 || fail "apt-get failed to install $packages: see $LOG/apt.log"
+    # The Debian package starts a containerd service, which is not needed.
     if [[ " $packages " == *" containerd "* && -d /run/systemd/system ]]; then
         systemctl disable --now containerd.service >>"$LOG/apt.log" 2>&1 || true
     fi
 }
 
-# The daemons of a Kubernetes that is not ours, as "NAME (PID)". One in containers, such as kind's, has a network of
-# its own and does not count.
+# The daemons of another Kubernetes, as "NAME (PID)". One in containers, such as kind, has another network namespace and
+# does not count.
 other_kubernetes() {
-    local process words network found=()
+    local process arguments network found=()
     network=$(readlink /proc/self/ns/net)
     for process in /proc/[0-9]*; do
-        words=()
-        mapfile -d '' -t words 2>/dev/null <"$process/cmdline" || continue
-        # k3s writes its command into its first word.
-        words=("${words[0]:-}")
-        words[0]=${words[0]%% *}
-        case ${words[0]##*/} in kubelet | kube-proxy | kubelite | k3s | k3s-server | k3s-agent) ;; *) continue ;; esac
-        [[ ${words[0]} != "$BIN"/* && $(readlink "$process/ns/net" 2>/dev/null) == "$network" ]] || continue
-        found+=("${words[0]##*/} (${process#/proc/})")
+        arguments=()
+        mapfile -d '' -t arguments 2>/dev/null <"$process/cmdline" || continue
+        # The first argument of k3s contains its command.
+        arguments=("${arguments[0]:-}")
+        arguments[0]=${arguments[0]%% *}
+        case ${arguments[0]##*/} in kubelet | kube-proxy | kubelite | k3s | k3s-server | k3s-agent) ;; *) continue ;; esac
+        [[ ${arguments[0]} != "$BIN"/* && $(readlink "$process/ns/net" 2>/dev/null) == "$network" ]] || continue
+        found+=("${arguments[0]##*/} (${process#/proc/})")
     done
     printf '%s' "${found[*]}"
 }
@@ -85,7 +81,7 @@ lacks_go() {
     [[ $(printf '%s\n' "$(go_needed)" "${version#go}" | sort -V | head -1) != "$(go_needed)" ]]
 }
 
-# The images' wheel and the tools of `make test` are made in virtual environments.
+# The wheel of the images and the tools of `make test` are installed in virtual environments.
 lacks_venv() { ! python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
 free_gb() {
@@ -94,7 +90,7 @@ free_gb() {
     df --output=avail -BG "$folder" | tail -1 | tr -dc 0-9
 }
 
-# What the cache already holds needs no room a second time.
+# The space that the cache uses already counts as available.
 lacks_disk() {
     local free used=0
     free=$(free_gb)

@@ -1,6 +1,6 @@
-# The node's own address, and taking back what the cluster did to the machine's network. Sourced.
+# The address of the node, and the removal of all changes to the network of the machine. Sourced.
 
-# What the kubelet, kube-proxy and the CNI plugins write; put back by restore_sysctls.
+# Written by the kubelet, kube-proxy and the CNI plugins; restored by restore_sysctls.
 SYSCTLS=(
     net.ipv4.ip_forward net.ipv6.conf.all.forwarding net.ipv4.conf.all.route_localnet
     net.bridge.bridge-nf-call-iptables net.bridge.bridge-nf-call-ip6tables
@@ -18,30 +18,30 @@ save_machine_state() {
 
 restore_sysctls() {
     [[ ! -f $RUN/sysctls ]] || sysctl -q -e -p "$RUN/sysctls"
-    # The saved sysctls hold none of its own then; one that somebody else uses by now stays.
+    # A module that is in use stays loaded.
     [[ ! -f $RUN/br_netfilter ]] || modprobe -r br_netfilter 2>/dev/null || true
 }
 
 all_chains() { { iptables-save; ip6tables-save; } 2>/dev/null | sed -n 's/^:\([^ ]*\) .*/\1/p' | sort -u; }
 
 make_node_link() {
-    # Without it, a pod that reaches its neighbour through a Service gets replies from the wrong address.
+    # Without it, a pod that calls another pod of the bridge through a Service gets replies from the wrong address.
     if [[ ! -e /proc/sys/net/bridge/bridge-nf-call-iptables ]]; then
         if modprobe br_netfilter 2>/dev/null; then
             touch "$RUN/br_netfilter"
         else
-            say "no br_netfilter in this kernel: a pod cannot reach itself or a neighbour through a Service"
+            log "warning: the kernel has no br_netfilter: pods cannot reach each other through a Service"
         fi
     fi
     ip link show "$NODE_LINK" >/dev/null 2>&1 || ip link add "$NODE_LINK" type bridge
     ip link set "$NODE_LINK" up
     ip address replace "$NODE_IP/32" dev "$NODE_LINK"
-    # Addresses of Services never leave the machine, not even those that no Service has.
+    # Packets to the Service subnet never leave the machine, also if no Service has the address.
     ip route replace "$SERVICE_SUBNET" dev "$NODE_LINK" src "$NODE_IP"
 }
 
-# The isolated bridge leads nowhere by its routes; this also closes the ways that need none: to this machine by a
-# link-local address, and from one isolated pod to the next.
+# The isolated bridge has no routes. These rules also drop packets that need none: to link-local addresses of this
+# machine, and between isolated pods.
 close_isolated_network() {
     local command chain
     for command in iptables ip6tables; do
@@ -61,12 +61,12 @@ open_isolated_network() {
     done
 }
 
-# remove_network NAMESPACES: these network namespaces, those that a bridge of ours leads to, the bridges, the rules.
+# remove_network NAMESPACES: these network namespaces, those connected to the bridges, the bridges and the rules.
 remove_network() {
     local link namespace
     for link in "$POD_LINK" "$ISOLATED_LINK"; do
         for namespace in $(ip -o link show master "$link" 2>/dev/null | grep -o 'link-netns [^ ]*' | cut -d' ' -f2); do
-            ip netns delete "$namespace" || true # and with it the pair of links into it
+            ip netns delete "$namespace" || true # also deletes its veth pair
         done
         ip link delete "$link" 2>/dev/null || true
     done
@@ -79,7 +79,7 @@ remove_network() {
     remove_empty_tables
 }
 
-# The tables that iptables made for its first rule and never removes.
+# The tables that iptables creates with the first rule and never deletes.
 remove_empty_tables() {
     [[ -f $RUN/tables ]] || return 0
     local family table command
@@ -91,15 +91,15 @@ remove_empty_tables() {
     done < <(nft list tables 2>/dev/null)
 }
 
-# remove_rules iptables|ip6tables: every chain of Kubernetes and of our CNI networks, and the rules that lead there.
+# remove_rules iptables|ip6tables: the chains of Kubernetes and of the CNI networks, and the rules that jump to them.
 remove_rules() {
     local table rules chains rule chain
     for table in nat filter mangle raw; do
         rules=$("$1-save" -t "$table" 2>/dev/null) || continue
-        chains=$(our_chains <<<"$rules")
+        chains=$(cluster_chains <<<"$rules")
         [[ -n $chains ]] || continue
         while IFS= read -r rule; do
-            # The rule's comment holds quoted words: let the shell read them as iptables-save wrote them.
+            # eval, since iptables-save quotes comments.
             eval "$1 -w -t $table -D ${rule#-A }" || true
         done < <(grep -E "^-A (INPUT|OUTPUT|FORWARD|PREROUTING|POSTROUTING) .*-j ($(tr ' ' '|' <<<"$chains"))( |$)" <<<"$rules")
         for chain in $chains; do "$1" -w -t "$table" -F "$chain"; done
@@ -107,9 +107,9 @@ remove_rules() {
     done
 }
 
-# Of a table as iptables-save writes it: the chains that Kubernetes made, and those of a pod's address or ports. Not
-# those that were there before the cluster, and while another Kubernetes runs none whose owner cannot be told.
-our_chains() {
+# The chains of Kubernetes and of pod addresses and ports in the output of iptables-save. Without the chains that existed
+# before the cluster, and, while another Kubernetes runs, without those whose owner is unknown.
+cluster_chains() {
     local shared='^:(KUBE-|CNI-HOSTPORT|CNI-DN)' before=$RUN/chains
     [[ -z $(other_kubernetes) ]] || shared='^$'
     [[ -f $before ]] || before=/dev/null

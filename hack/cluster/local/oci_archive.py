@@ -1,9 +1,8 @@
-"""Write an OCI image archive from files, with nothing but the standard library.
+"""Write an OCI image archive of static programs.
 
-    oci_archive.py IMAGE ARCHIVE [--user UID] [--entrypoint PATH] PATH=FILE...
+    oci_archive.py IMAGE ARCHIVE [--user UID] --entrypoint PATH PATH=FILE...
 
-Every PATH=FILE puts FILE into the image, executable, at PATH. The same input gives the same bytes. The result
-suits programs that need nothing around them: static binaries on an empty root.
+Each PATH=FILE copies FILE to PATH in the image, as an executable. The same input gives the same bytes.
 """
 
 import argparse
@@ -19,7 +18,7 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def tar_of(files: dict[str, bytes], mode: int) -> bytes:
-    """Return a tar of `files` (path to content) with fixed owner and times."""
+    """Return a tar archive of files, by path, with fixed owner and times."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for path, content in sorted(files.items()):
@@ -35,7 +34,7 @@ def oci_archive(image: str, files: dict[str, bytes], config: dict[str, Any]) -> 
     Notes
     -----
     Source: OCI image layout, https://github.com/opencontainers/image-spec/blob/main/image-layout.md;
-    containerd names an imported image by the annotation `io.containerd.image.name`.
+    containerd takes the name of an imported image from the annotation `io.containerd.image.name`.
     """
     blobs: dict[str, bytes] = {}
 
@@ -67,7 +66,7 @@ def oci_archive(image: str, files: dict[str, bytes], config: dict[str, Any]) -> 
 
 
 def main() -> None:
-    """Read the command line and write the archive."""
+    """Write the archive."""
     parser = argparse.ArgumentParser(description="Write an OCI image archive from files.")
     parser.add_argument("image")
     parser.add_argument("archive", type=Path)

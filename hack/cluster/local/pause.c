@@ -1,4 +1,4 @@
-/* The process that holds a pod's namespaces open: it sleeps, reaps orphans and leaves when told to. */
+/* The pause process, which keeps the namespaces of a pod: it sleeps, reaps orphans and exits on a signal. */
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>

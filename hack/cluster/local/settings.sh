@@ -1,18 +1,18 @@
-# Where the local cluster's parts lie, its addresses and its versions. Sourced.
+# The paths, addresses and versions of the local cluster. Sourced.
 
 CACHE=${FUSIONRUN_CACHE:-$HOME/.cache/fusionrun}
 CLUSTER_DIR=$CACHE/cluster
-BIN=$CLUSTER_DIR/bin          # links to the programs in use; the builds lie in $CACHE/bin/<key>
+BIN=$CLUSTER_DIR/bin          # links to the programs in $CACHE/bin/<key>
 LOG=$CLUSTER_DIR/log          # one file per daemon, audit.log, and pods/
-PKI=$CLUSTER_DIR/pki          # kept from one cluster to the next
-VOLUMES=$CLUSTER_DIR/volumes  # what pods write to; outlives the cluster
-CONTAINERD_ROOT=$CLUSTER_DIR/containerd  # images; outlives the cluster
-RUN=/run/fusionrun            # sockets, pid files, leases: gone after a reboot, as they should be
+PKI=$CLUSTER_DIR/pki          # kept when the cluster stops
+VOLUMES=$CLUSTER_DIR/volumes  # kept when the cluster stops
+CONTAINERD_ROOT=$CLUSTER_DIR/containerd  # images; kept when the cluster stops
+RUN=/run/fusionrun            # sockets, state and addresses, deleted by a reboot
 CONTAINERD_SOCKET=$RUN/containerd.sock
 export KUBECONFIG=$CLUSTER_DIR/kubeconfig
 
 NODE_NAME=fusionrun
-# The node's address sits on a bridge without ports: pods and this machine reach it, nobody else does.
+# The address of the node is on a bridge without ports: only pods and this machine can reach it.
 NODE_LINK=fr-node
 NODE_IP=10.246.0.1
 POD_LINK=fr-pods
@@ -29,5 +29,5 @@ API_SERVER=https://$NODE_IP:6443
 HELM_VERSION=v3.22.0
 COREDNS_VERSION=v1.12.4
 
-# Shells that come with Debian often lack these folders, and iptables lies in one.
+# Debian's default PATH lacks these folders; iptables is in /usr/sbin.
 export PATH=$PATH:/usr/local/go/bin:/usr/sbin:/sbin

@@ -32,7 +32,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- end -}}
 
-{{/* An image's reference: (list $ "data"). */}}
+{{/* The reference of an image. Call with (list $ "data"). */}}
 {{- define "fusionrun.image" -}}
 {{- $root := index . 0 -}}
 {{- $part := index . 1 -}}
@@ -40,7 +40,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $all := $root.Values.images -}}
 {{- $registry := default $all.registry $image.registry -}}
 {{- if not $registry -}}
-{{- fail (printf "images.registry and images.%s.registry are empty: set images.registry to the registry and path that hold FusionRun's images, such as --set images.registry=registry.example.com/ml (images/README.md says how to build and push them)" $part) -}}
+{{- fail (printf "images.registry and images.%s.registry are empty: set images.registry to the registry and path of the FusionRun images, for example --set images.registry=registry.example.com/ml (images/README.md explains how to build and push them)" $part) -}}
 {{- end -}}
 {{- $name := printf "%s/%s" $registry $image.repository -}}
 {{- if $image.digest -}}

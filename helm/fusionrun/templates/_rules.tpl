@@ -1,4 +1,4 @@
-{{/* What the operator does in a namespace that it serves: no more than cluster/client.py asks for. */}}
+{{/* Permissions of the operator in a watched namespace: exactly what cluster/client.py uses. */}}
 {{- define "fusionrun.rules" -}}
 - apiGroups: [fusionrun.dev]
   resources: [fusionruns]
@@ -6,7 +6,7 @@
 - apiGroups: [fusionrun.dev]
   resources: [fusionruns/status]
   verbs: [patch]
-# Owner references to a run, where the cluster enforces the permission for them.
+# Owner references with blockOwnerDeletion, if the cluster enforces OwnerReferencesPermissionEnforcement.
 - apiGroups: [fusionrun.dev]
   resources: [fusionruns/finalizers]
   verbs: [update]
@@ -22,7 +22,7 @@
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create, delete]
-# Deleted some time after a run has finished (spec.ttlSecondsAfterFinished), as the objects above.
+# Never deleted by the operator: NetworkPolicies are deleted with their run.
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, list, watch, create]
@@ -35,23 +35,23 @@
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get, list, watch]
-# A pod that a lost node keeps is marked as failed and deleted by force, so that its Job goes on.
+# Mark pods on lost nodes as failed, so that their Jobs continue.
 - apiGroups: [""]
   resources: [pods/status]
   verbs: [patch]
-# Whether the queue exists that a run names.
+# Check that the LocalQueue of a run exists.
 - apiGroups: [kueue.x-k8s.io]
   resources: [localqueues]
   verbs: [get]
-# The last lines of a failed pod's log.
+# Read the last log lines of failed pods.
 - apiGroups: [""]
   resources: [pods/log]
   verbs: [get]
-# Whether a Secret exists that a run names: only its metadata is asked for.
+# Check that the Secrets of a run exist. Only their metadata is read.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get]
-# Events of the runs, and why pods of theirs are not created or do not start.
+# Post events of runs, and read why their pods are not created or do not start.
 - apiGroups: [""]
   resources: [events]
   verbs: [get, list, create, patch]

@@ -1,1 +1,1 @@
-"""The cards that are published with a run: of its model and of its data set, as Markdown and as a page with plots."""
+"""The published cards: the model card, and the data set's card in Markdown and as an HTML page."""

@@ -1,7 +1,7 @@
-"""What the licences of sources and data sets say about training on outputs. Facts with their sources; no advice. Pure.
+"""What the licences of sources and data sets say about training on outputs: facts with sources, not legal advice. Pure.
 
-A licence is known by the word of the model's own card, where it lies on the volume, or else by the model's name.
-What is in neither is *unknown*, and said so: a card must not make a promise that nobody looked up.
+The licence is the one that a card on the volume declares, or otherwise that of the model's or data set's name. If
+neither is known here, the licence is *unknown*.
 """
 
 import re
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Outputs(StrEnum):
-    """Whether another model may be trained on what was said."""
+    """Whether another model may be trained on the outputs."""
 
     FREE = "allowed"
     CONDITIONS = "allowed under conditions"
@@ -24,13 +24,13 @@ WARNED = (Outputs.FORBIDDEN, Outputs.RESEARCH)
 
 @dataclass(frozen=True)
 class Licence:
-    """A licence, and what it says of outputs as training data."""
+    """A licence, and its terms for outputs as training data."""
 
     name: str
     outputs: Outputs
-    says: str
+    terms: str
     source: str
-    """Where that stands: address, and section."""
+    """Address and section."""
 
 
 _OPEN = "No clause about outputs."
@@ -39,7 +39,7 @@ _LLAMA_OLD = (
     "derivatives."
 )
 _LLAMA_NEW = (
-    "A distributed model that was trained on outputs must bear a name that begins with “Llama”, and “Built with "
+    "A distributed model that was trained on outputs must have a name that begins with “Llama”, and “Built with "
     "Llama” must be displayed."
 )
 _QWEN = (
@@ -53,15 +53,15 @@ LICENCES: dict[str, Licence] = {
     "bsd-3-clause": Licence("BSD 3-Clause", Outputs.FREE, _OPEN, "https://opensource.org/license/bsd-3-clause"),
     "cc0-1.0": Licence("CC0 1.0", Outputs.FREE, _OPEN, "https://creativecommons.org/publicdomain/zero/1.0/legalcode"),
     "cc-by-4.0": Licence(
-        "CC BY 4.0", Outputs.CONDITIONS, "Its makers must be named.",
+        "CC BY 4.0", Outputs.CONDITIONS, "Attribution is required.",
         "https://creativecommons.org/licenses/by/4.0/legalcode, section 3",
     ),
     "cc-by-nc-4.0": Licence(
-        "CC BY-NC 4.0", Outputs.RESEARCH, "Not for commercial use; its makers must be named.",
+        "CC BY-NC 4.0", Outputs.RESEARCH, "Not for commercial use; attribution is required.",
         "https://creativecommons.org/licenses/by-nc/4.0/legalcode, sections 2 and 3",
     ),
     "odc-by": Licence(
-        "ODC-By 1.0", Outputs.CONDITIONS, "Its makers must be named.",
+        "ODC-By 1.0", Outputs.CONDITIONS, "Attribution is required.",
         "https://opendatacommons.org/licenses/by/1-0/, section 4",
     ),
     "llama2": Licence("Llama 2 Community License", Outputs.FORBIDDEN, _LLAMA_OLD,
@@ -88,16 +88,15 @@ LICENCES: dict[str, Licence] = {
     ),
     "mrl": Licence(
         "Mistral AI Research License", Outputs.RESEARCH,
-        "Outputs may be used for the purposes that the licence names alone, which are research and no commerce; any "
-        "other use needs a licence of Mistral AI.",
+        "Outputs may be used for research and not commercially; any other use needs a licence from Mistral AI.",
         "https://mistral.ai/licenses/MRL-0.1.md",
     ),
     "openai": Licence("OpenAI Terms of Use", Outputs.FORBIDDEN, "Outputs must not be used to develop models that "
                       "compete with OpenAI.", "https://openai.com/policies/row-terms-of-use/, What you cannot do"),
 }  # fmt: skip
-"""By the identifier that the hub's cards use (``license``, or ``license_name`` where that says ``other``)."""
+"""By the identifier in the hub's cards (``license``, or ``license_name`` if that is ``other``)."""
 
-UNKNOWN = Licence("unknown", Outputs.UNKNOWN, "Nobody looked it up: read the licence before you train.", "")
+UNKNOWN = Licence("unknown", Outputs.UNKNOWN, "Not known to FusionRun: read the licence before you train.", "")
 
 _MODELS: list[tuple[str, str]] = [
     (r"llama[-_]?3[._]3", "llama3.3"),
@@ -114,7 +113,7 @@ _MODELS: list[tuple[str, str]] = [
     (r"smollm", "apache-2.0"),
     (r"(^|/)(gpt-[345]|chatgpt|o[134](-|$))", "openai"),
 ]
-"""Patterns of model names, the first that fits. Source: the ``license`` of each model's card on the hub (2025)."""
+"""Patterns of model names; the first match counts. Source: the ``license`` of each model's card on the hub (2025)."""
 
 _DATASETS: dict[str, str] = {
     "hf://openbmb/ultrafeedback": "mit",
@@ -126,26 +125,30 @@ _DATASETS: dict[str, str] = {
     "hf://magpie-align/magpie-qwen2-pro-200k-chinese": "qwen",
     "hf://llamafactory/alpaca_gpt4_zh": "openai",
 }
-"""Source: each data set's card on the hub; of the last three the licence of the model that wrote the data
-(Llama 3.1, Qwen2 and GPT-4), which binds as well."""
+"""Source: each data set's card on the hub; for the last three the licence of the model that generated the data
+(Llama 3.1, Qwen2 and GPT-4), which applies, too."""
 
 
-def of_model(name: str, told: str | None = None) -> Licence:
-    """Return a model's licence, by what its own card tells or else by its name or address."""
-    if told is not None:
-        return LICENCES.get(told, Licence(told, Outputs.UNKNOWN, UNKNOWN.says, ""))
+def licence_of_model(name: str, declared: str | None = None) -> Licence:
+    """Return the licence that a model's card declares, or otherwise that of its name or URI."""
+    if declared is not None:
+        return _licence(declared)
     found = next((key for pattern, key in _MODELS if re.search(pattern, name.lower())), None)
     return LICENCES[found] if found else UNKNOWN
 
 
-def of_dataset(uri: str, told: str | None = None) -> Licence:
-    """Return a data set's licence, by what its own card tells or else by its address."""
-    key = told or _DATASETS.get(uri.lower(), "")
-    return LICENCES.get(key) or (Licence(told, Outputs.UNKNOWN, UNKNOWN.says, "") if told else UNKNOWN)
+def licence_of_dataset(uri: str, declared: str | None = None) -> Licence:
+    """Return the licence that a data set's card declares, or otherwise that of its URI."""
+    key = declared or _DATASETS.get(uri.lower())
+    return _licence(key) if key else UNKNOWN
 
 
-def told_by(metadata: dict[str, object] | None) -> str | None:
-    """Return the licence that a hub card's front matter tells, or None."""
+def _licence(key: str) -> Licence:
+    return LICENCES.get(key, Licence(key, Outputs.UNKNOWN, UNKNOWN.terms, ""))
+
+
+def declared_licence(metadata: dict[str, object] | None) -> str | None:
+    """Return the licence in a hub card's front matter, or None."""
     found = metadata or {}
     for key in ("license_name", "license"):
         value = found.get(key)

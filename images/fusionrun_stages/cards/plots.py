@@ -1,8 +1,8 @@
-"""Plots as SVG text that stands in a page: no script, no network, and its colours follow the page's.
+"""Plots as inline SVG: no scripts, no network access, and the colours of the page's theme.
 
-matplotlib draws them: it is well kept, in the data image already, and its SVG is static, where the Vega and Plotly
-families need JavaScript to show anything. It knows no CSS, so it draws with marked colours, which are then put to
-the page's custom properties: that is how one drawing serves light and dark.
+matplotlib is well maintained, in the data image already, and writes static SVG; Vega and Plotly need JavaScript. It
+does not support CSS: placeholder colours are replaced by the page's custom properties, so that one plot works in light
+and dark mode.
 """
 
 import io
@@ -12,7 +12,7 @@ from html import escape
 from typing import Any
 
 WIDTH = 4.8
-"""Inches; at 72 points each about as wide as a phone, so that letters keep their size there."""
+"""Inches. At 72 points per inch this is about the width of a phone, so that text is not scaled there."""
 
 LABEL_CHARACTERS = 24
 TICKS = 7
@@ -45,17 +45,17 @@ _STYLE = {
 }
 
 
-def bars(title: str, says: str, rows: Mapping[str, Mapping[str, float]], unit: str, *, percent: bool = False) -> str:
-    """Draw horizontal bars, one per row, each of stacked parts.
+def bars(title: str, alt: str, rows: Mapping[str, Mapping[str, float]], unit: str, *, percent: bool = False) -> str:
+    """Draw horizontal stacked bars, one per row.
 
     Parameters
     ----------
-    says
-        The plot in words, for those who do not see it.
+    alt
+        Text alternative of the plot.
     rows
-        By label from top to bottom: the length of each part; all rows have the same parts.
+        Length of each part by label, from top to bottom; all rows have the same parts.
     percent
-        Whether lengths are shares of one, shown from 0 to 100 %.
+        Whether lengths are fractions, shown from 0 to 100 %.
     """
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -81,20 +81,20 @@ def bars(title: str, says: str, rows: Mapping[str, Mapping[str, float]], unit: s
         axes.grid(axis="x", linewidth=0.5, alpha=0.6)
         if len(parts) > 1:
             figure.legend(loc="outside upper left", ncols=len(parts), frameon=False, handlelength=1)
-        return _svg(figure, title, says)
+        return _svg(figure, title, alt)
 
 
 def histograms(
-    title: str, says: str, panels: Mapping[str, tuple[Sequence[float], Sequence[int]]], unit: str, *, octaves: bool
+    title: str, alt: str, panels: Mapping[str, tuple[Sequence[float], Sequence[int]]], unit: str, *, octaves: bool
 ) -> str:
-    """Draw histograms below each other over one axis.
+    """Draw histograms below each other with a common axis.
 
     Parameters
     ----------
     panels
-        By label: the edges of the bins (one more than there are counts) and their counts.
+        Edges of the bins (one more than counts) and counts, by label.
     octaves
-        Whether the axis is logarithmic, of base two.
+        Whether the axis is logarithmic to base two.
     """
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -119,7 +119,7 @@ def histograms(
         else:
             axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.set_xlabel(unit)
-        return _svg(figure, title, says)
+        return _svg(figure, title, alt)
 
 
 def _style() -> Any:
@@ -136,12 +136,12 @@ def _figure(height: float) -> Any:
 
 def _short(label: str) -> str:
     shown = label if len(label) <= LABEL_CHARACTERS else label[: LABEL_CHARACTERS - 1] + "…"
-    # A dollar would begin a formula.
+    # matplotlib parses text after a dollar sign as a formula.
     return shown.replace("$", r"\$")
 
 
-def _svg(figure: Any, title: str, says: str) -> str:
-    """Return the figure as an ``svg`` element: named and told in words, without sizes, with identifiers of its own."""
+def _svg(figure: Any, title: str, alt: str) -> str:
+    """Return the figure as an ``svg`` element with title and description, without sizes, with unique identifiers."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
@@ -156,5 +156,5 @@ def _svg(figure: Any, title: str, says: str) -> str:
     assert view is not None
     return (
         f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" role="img" aria-labelledby="{own}-t {own}-d" {view[0]}>'
-        f'<title id="{own}-t">{escape(title)}</title><desc id="{own}-d">{escape(says)}</desc>{body}</svg>'
+        f'<title id="{own}-t">{escape(title)}</title><desc id="{own}-d">{escape(alt)}</desc>{body}</svg>'
     )

@@ -1,10 +1,10 @@
-"""How many rows and pairs the data sets of the recipe gave, beside the published numbers."""
+"""Numbers of rows and pairs of the recipe's data sets, compared with the published numbers."""
 
 from collections.abc import Mapping, Sequence
 
 from fusionrun.api.data import Dataset
 from fusionrun.api.sizes import PUBLISHED, Sizes, difference, size_warning
-from fusionrun_stages.construct import HELD_OUT, PAIR, SFT
+from fusionrun_stages.construction.files import HELD_OUT, PAIR, SFT
 
 HEAD = ("data set", "SFT rows", "recipe", "difference", "pairs", "recipe", "difference", "within 20 %")
 
@@ -12,12 +12,12 @@ HEAD = ("data set", "SFT rows", "recipe", "difference", "pairs", "recipe", "diff
 def compare(
     datasets: Sequence[Dataset], by_dataset: Mapping[str, Mapping[str, int]]
 ) -> tuple[list[tuple[str, ...]], list[str]]:
-    """Compare the presets among the data sets with what the authors published of them.
+    """Compare the presets among the data sets with the published sizes.
 
     Parameters
     ----------
     by_dataset
-        Of ``construct``'s manifest: rows by data set and kind. A data set that it does not name gave nothing.
+        Rows by data set and kind, of ``construct``'s manifest. A data set that is missing gave none.
 
     Returns
     -------

@@ -1,5 +1,6 @@
-"""How judged responses become training data: the rules of the recipe, as pure functions over tables of keys.
+"""Turn judged responses into training data by the rules of the recipe.
 
-``rules`` decides for each prompt, ``split`` shares prompts out by a seeded hash, ``keys`` reads what is decided on,
-``rows`` fetches the texts of what was chosen. Nothing but ``keys`` and ``rows`` touches a file.
+``rules`` decides which SFT row and pair each prompt can give; ``selection`` decides which of them are used, by the
+seeded draws of ``split``. Both are pure functions over tables of keys. ``keys`` reads these tables, and ``rows`` reads
+the texts of the chosen responses and writes the rows.
 """

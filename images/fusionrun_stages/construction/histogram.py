@@ -1,7 +1,7 @@
-"""Histograms of integers whose range nobody knows beforehand, in bounded memory. Pure.
+"""Histograms of integers with an unknown range, in bounded memory. Pure.
 
-A bin is ``[n * width, (n + 1) * width)``. The width is the least power of two at which all values seen fit into
-``BINS`` bins. It depends on the least and the greatest value alone, so no order of reading changes the result.
+A bin is ``[n * width, (n + 1) * width)``. The width is the smallest power of two with which all values fit into
+``BINS`` bins. It depends only on the minimum and maximum, so the order of the values does not change the result.
 """
 
 from collections import Counter
@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import polars as pl
 
 BINS = 48
-"""Most bins of a histogram: as many as a plot of a phone's width can show."""
+"""Maximum number of bins: as many as fit into a plot of a phone's width."""
 
 LENGTHS = [0, 1, *(edge for power in range(1, 24) for edge in (2**power, 3 * 2 ** (power - 1)))]
-"""Lower edges of the bins of a text's length in characters, half an octave each: lengths have a long tail."""
+"""Lower edges of the bins for text lengths in characters, half an octave each: lengths have a long tail."""
 
 
 @dataclass
@@ -22,17 +22,17 @@ class Histogram:
 
     width: int = 1
     bins: Counter[int] = field(default_factory=Counter)
-    """By the bin's number."""
+    """By bin number."""
     total: int = 0
     """Sum of the values."""
 
     @property
     def count(self) -> int:
-        """How many values there are."""
+        """Number of values."""
         return self.bins.total()
 
     def add(self, values: pl.Series) -> None:
-        """Count a series of integers."""
+        """Add a series of integers."""
         values = values.drop_nulls()
         if not values.len():
             return
@@ -45,14 +45,14 @@ class Histogram:
         self.total += int(values.sum())
 
     def coarsen(self, width: int) -> None:
-        """Widen the bins to ``width``, a power of two times the width so far."""
+        """Widen the bins to ``width``, which is the current width times a power of two."""
         merged: Counter[int] = Counter()
         for number, count in self.bins.items():
             merged[number * self.width // width] += count
         self.bins, self.width = merged, width
 
     def document(self) -> dict[str, object]:
-        """Return ``least`` (the first bin's lower edge), ``width``, ``counts`` (of every bin) and ``mean``."""
+        """Return ``least`` (the first bin's lower edge), ``width``, ``counts`` (per bin) and ``mean``."""
         if not self.bins:
             return {"least": 0, "width": self.width, "counts": [], "mean": None}
         first, last = min(self.bins), max(self.bins)
@@ -71,7 +71,7 @@ def _width(least: int, greatest: int, width: int) -> int:
 
 
 def share_bins(histograms: list[Histogram]) -> None:
-    """Give histograms that are compared one width, at which all of them together fit."""
+    """Give histograms that are compared the same width, with which all of them fit."""
     filled = [h for h in histograms if h.bins]
     if filled:
         edges = [number * h.width for h in filled for number in h.bins]
@@ -82,15 +82,15 @@ def share_bins(histograms: list[Histogram]) -> None:
 
 @dataclass
 class Lengths:
-    """Counts of texts by their length in characters."""
+    """Counts of texts by length in characters."""
 
     bins: Counter[int] = field(default_factory=Counter)
-    """By the number of the bin in ``LENGTHS``."""
+    """By the index of the bin in ``LENGTHS``."""
     total: int = 0
     longest: int = 0
 
     def add(self, texts: pl.Series) -> None:
-        """Count a series of texts."""
+        """Add a series of texts."""
         lengths = texts.drop_nulls().str.len_chars().cast(pl.Int64)
         if not lengths.len():
             return
@@ -102,7 +102,7 @@ class Lengths:
         self.longest = max(self.longest, int(lengths.max()))
 
     def document(self) -> dict[str, object]:
-        """Return ``edges`` (one more than there are counts), ``counts``, ``mean`` and ``longest``."""
+        """Return ``edges`` (one more than ``counts``), ``counts``, ``mean`` and ``longest``."""
         if not self.bins:
             return {"edges": [], "counts": [], "mean": None, "longest": 0}
         first, last = min(self.bins), max(self.bins)

@@ -1,4 +1,4 @@
-"""Read what is decided on, one part of a shard at a time: keys, verdicts and scores, never a text."""
+"""Read keys, verdicts and scores, without texts, one slice of a shard at a time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,43 +15,42 @@ from fusionrun_stages.grade import PROMPT_FAULT
 from fusionrun_stages.volume.paths import inside_volume
 
 KEY = pl.col("prompt_id").str.to_integer(base=16, dtype=pl.UInt64)
-"""The 16 hexadecimal digits as a number: a quarter of the memory, and the same order."""
+"""The 16 hexadecimal digits as a number, which sorts the same and takes a quarter of the memory."""
 
-PART_RESPONSES = 1_000_000
-"""Responses that are decided on at once, about: some hundred MiB with what is joined to them. A shard that holds more
-is cut by the names of its prompts."""
+SLICE_RESPONSES = 1_000_000
+"""Approximate responses per slice: a few hundred MiB with the columns joined to them."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """A shard, or of a large one the prompts whose names lie in a range. No prompt is in two parts."""
+class ShardSlice:
+    """A shard or, if it is large, the prompts in a range of prompt identifiers. Slices are disjoint."""
 
     shard: Path
-    names: pl.Expr | None = None
-    """The range, said of ``prompt_id``; None is the whole shard."""
+    prompt_ids: pl.Expr | None = None
+    """Condition on ``prompt_id``; None for the whole shard."""
 
     def scan(self, file: Path) -> pl.LazyFrame:
         """Scan a file of this shard. Files are sorted by prompt: row groups outside of the range are not read."""
         rows = pl.scan_parquet(file)
-        return rows if self.names is None else rows.filter(self.names)
+        return rows if self.prompt_ids is None else rows.filter(self.prompt_ids)
 
 
-def parts_of(shard: Path, sources: Sequence[SourceInputs]) -> list[Part]:
-    """Cut a shard into parts of about ``PART_RESPONSES`` each, and as many prompts in each as in any other."""
+def slice_shard(shard: Path, sources: Sequence[SourceInputs]) -> list[ShardSlice]:
+    """Divide a shard into slices of about ``SLICE_RESPONSES`` each, with equal numbers of prompts."""
     files = [shard_file(source.responses_dir, shard) for source in sources]
     responses = sum(pl.scan_parquet(file).select(pl.len()).collect().item() for file in files)
-    count = -(-responses // PART_RESPONSES)
+    count = -(-responses // SLICE_RESPONSES)
     if count <= 1:
-        return [Part(shard)]
-    names = pl.scan_parquet(shard).select("prompt_id").collect().to_series().sort()
-    starts = sorted({names[names.len() * number // count] for number in range(1, count) if names.len()})
+        return [ShardSlice(shard)]
+    ids = pl.scan_parquet(shard).select("prompt_id").collect().to_series().sort()
+    starts = sorted({ids[ids.len() * number // count] for number in range(1, count) if ids.len()})
     if not starts:
-        return [Part(shard)]
-    name, bounds = pl.col("prompt_id"), [pl.lit(start) for start in starts]
-    # The first has no start and the last no end: together they hold every name.
-    between = [(name >= start) & (name < end) for start, end in pairwise(bounds)]
-    ranges = [name < bounds[0], *between, name >= bounds[-1]]
-    return [Part(shard, one) for one in ranges]
+        return [ShardSlice(shard)]
+    prompt_id, bounds = pl.col("prompt_id"), [pl.lit(start) for start in starts]
+    # The first range has no start and the last no end: together they contain every identifier.
+    between = [(prompt_id >= start) & (prompt_id < end) for start, end in pairwise(bounds)]
+    ranges = [prompt_id < bounds[0], *between, prompt_id >= bounds[-1]]
+    return [ShardSlice(shard, one) for one in ranges]
 
 
 def shard_files(directory: str) -> list[Path]:
@@ -60,72 +59,74 @@ def shard_files(directory: str) -> list[Path]:
     Raises
     ------
     InfrastructureError
-        If there are none: the stage before must have made them.
+        If there are none: an earlier stage must have written them.
     """
     files = sorted(inside_volume(directory).glob("*-of-*.parquet"))
     if not files:
-        raise InfrastructureError(f"{directory} holds no shards")
+        raise InfrastructureError(f"{directory} has no shards")
     return [inside_volume(file) for file in files]
 
 
 def shard_file(directory: str, like: Path) -> Path:
-    """Return the file of another directory that answers to a shard of the prompts."""
+    """Return the file of another directory with the same shard as a file of prompts."""
     file = inside_volume(Path(directory) / like.name)
     if not file.is_file():
         raise InfrastructureError(f"{file} does not exist, but {like} does")
     return file
 
 
-def read_prompts(part: Part, tasks: dict[str, Task]) -> pl.DataFrame:
-    """Read a part's prompts of the given data sets: ``prompt``, ``dataset``, ``task``.
+def read_prompts(one: ShardSlice, tasks: dict[str, Task]) -> pl.DataFrame:
+    """Read the prompts of the given data sets in a slice: ``prompt``, ``dataset``, ``task``.
 
     Raises
     ------
     UserError
-        If a prompt's name is not 16 hexadecimal digits.
+        If a ``prompt_id`` is not 16 hexadecimal digits.
     """
     wanted = pl.DataFrame({"dataset": list(tasks), "task": [str(task) for task in tasks.values()]})
-    prompts = part.scan(part.shard).select("prompt_id", "dataset").join(wanted.lazy(), on="dataset")
+    prompts = one.scan(one.shard).select("prompt_id", "dataset").join(wanted.lazy(), on="dataset")
     try:
         return prompts.select("dataset", "task", prompt=KEY).collect().unique("prompt").sort("prompt")
     except pl.exceptions.InvalidOperationError as error:
-        raise UserError(f"{part.shard}: a prompt_id is not 16 hexadecimal digits") from error
+        raise UserError(f"{one.shard}: a prompt_id is not 16 hexadecimal digits") from error
 
 
-def read_failed_solutions(part: Part, verdicts_dir: str | None) -> pl.DataFrame:
-    """Read which of a part's prompts have a solution of their own that is not right: ``prompt``."""
+def read_failed_solutions(one: ShardSlice, verdicts_dir: str | None) -> pl.DataFrame:
+    """Read the prompts of a slice whose reference solution is not right: ``prompt``."""
     if verdicts_dir is None:
         return pl.DataFrame(schema={"prompt": pl.UInt64})
-    verdicts = part.scan(shard_file(verdicts_dir, part.shard))
+    verdicts = one.scan(shard_file(verdicts_dir, one.shard))
     return verdicts.filter(pl.col("verdict") != str(VerdictValue.RIGHT)).select(KEY.alias("prompt")).collect()
 
 
-def read_candidates(part: Part, sources: Sequence[SourceInputs], prompts: pl.DataFrame) -> pl.DataFrame:
-    """Read a part's responses with their verdicts and scores, as ``rules.choose`` wants them.
+def read_candidates(one: ShardSlice, sources: Sequence[SourceInputs], prompts: pl.DataFrame) -> pl.DataFrame:
+    """Read the responses of a slice with their verdicts and scores: the columns of ``rules.choose``.
 
     Parameters
     ----------
     sources
-        Sorted by name: ``source`` is the place in this order.
+        Sorted by name; ``source`` is the index in this list.
     prompts
-        From ``read_prompts``; responses to other prompts are passed over.
+        From ``read_prompts``; responses to other prompts are skipped.
     """
     known = prompts.lazy()
-    found = [_read_source(part, source, number).join(known, on="prompt") for number, source in enumerate(sources)]
+    found = [_read_source(one, source, number).join(known, on="prompt") for number, source in enumerate(sources)]
     return pl.concat(found).collect(engine="streaming")
 
 
-def _read_source(part: Part, source: SourceInputs, number: int) -> pl.LazyFrame:
+def _read_source(one: ShardSlice, source: SourceInputs, number: int) -> pl.LazyFrame:
     key = ["prompt", "sample"]
-    responses = part.scan(shard_file(source.responses_dir, part.shard)).select(
+    responses = one.scan(shard_file(source.responses_dir, one.shard)).select(
         *_KEY_COLUMNS,
         answered=(pl.col("finish_reason") != "error") & (pl.col("text").str.strip_chars() != ""),
         stopped=pl.col("finish_reason") == "stop",
     )
-    scores = part.scan(shard_file(source.scores_dir, part.shard)).select(*_KEY_COLUMNS, score="score_micro")
+    scores = one.scan(shard_file(source.scores_dir, one.shard)).select(*_KEY_COLUMNS, score="score_micro")
     candidates = responses.unique(key).join(scores.unique(key), on=key, how="left")
     if source.verdicts_dirs:
-        verdicts = pl.concat([_read_verdicts(part, shard_file(one, part.shard)) for one in source.verdicts_dirs])
+        verdicts = pl.concat(
+            [_read_verdicts(one, shard_file(directory, one.shard)) for directory in source.verdicts_dirs]
+        )
         candidates = candidates.join(verdicts.unique(key), on=key, how="left")
     else:
         candidates = candidates.with_columns(pl.lit(value=False).alias(name) for name in ("right", "wrong", "fault"))
@@ -142,9 +143,9 @@ def _read_source(part: Part, source: SourceInputs, number: int) -> pl.LazyFrame:
     )
 
 
-def _read_verdicts(part: Part, file: Path) -> pl.LazyFrame:
+def _read_verdicts(one: ShardSlice, file: Path) -> pl.LazyFrame:
     verdict = pl.col("verdict")
-    return part.scan(file).select(
+    return one.scan(file).select(
         *_KEY_COLUMNS,
         right=verdict == str(VerdictValue.RIGHT),
         wrong=verdict == str(VerdictValue.WRONG),

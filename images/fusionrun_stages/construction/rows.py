@@ -1,8 +1,8 @@
-"""Fetch the texts of what was chosen and write the rows, sorted by prompt, in bounded memory.
+"""Read the texts of the chosen responses and write the rows, sorted by prompt, in bounded memory.
 
-What was chosen is gathered part by part of the shards into *ranges* of prompts: files of rows whose prompts lie close
-together. Then one range after the other is sorted and appended to the output. So neither the number of shards nor the
-order of the prompts in them changes a byte of what is written.
+The chosen rows are partitioned into *ranges* of prompt keys, one slice of a shard after the other. Then one range after
+the other is sorted and appended to the output. Neither the number of shards nor the order of their prompts changes a
+byte of the output.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,46 +10,42 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from fusionrun.api.parameters import SourceInputs
-from fusionrun.api.records import Row
-from fusionrun_stages.construction.keys import KEY, Part, shard_file
-from fusionrun_stages.volume.atomic import commit, forget_parts
-from fusionrun_stages.volume.parquet import arrow_schema
+from fusionrun_stages.construction.files import SFT
+from fusionrun_stages.construction.keys import KEY, ShardSlice, shard_file
 
 RANGE_ROWS = 100_000
-"""Rows of one range, about: at a few KiB each, some hundred MiB at most."""
+"""Approximate rows per range: at most a few hundred MiB at a few KiB per row."""
 
 HEX_DIGITS = 16
 
 
 def count_ranges(rows: int) -> int:
-    """Return into how many ranges so many rows are parted."""
+    """Return the number of ranges for this number of rows."""
     return max(1, -(-rows // RANGE_ROWS))
 
 
-def gather_texts(part: Part, sources: Sequence[SourceInputs], chosen: pl.DataFrame) -> pl.DataFrame:
-    """Join the texts to the chosen responses of one part of a shard.
+def gather_texts(one: ShardSlice, sources: Sequence[SourceInputs], chosen: pl.DataFrame) -> pl.DataFrame:
+    """Join the texts to the chosen responses of one slice.
 
     Parameters
     ----------
     chosen
-        ``prompt``, ``source``, ``first`` and ``second`` (samples; second is null for an SFT row), and any others.
+        ``prompt``, ``source``, ``first``, ``second`` (null for an SFT row) and any other columns (``selection``).
 
     Returns
     -------
     pl.DataFrame
         ``chosen`` with ``text``, ``first_text`` and ``second_text``; ``source`` is the source's name.
     """
-    prompts = part.scan(part.shard).select(KEY.alias("prompt"), text="prompt").unique("prompt")
+    prompts = one.scan(one.shard).select(KEY.alias("prompt"), text="prompt").unique("prompt")
     joined = []
     for number, source in enumerate(sources):
         own = chosen.filter(pl.col("source") == number)
         wanted = pl.concat([own.select("prompt", sample=side) for side in ("first", "second")]).drop_nulls().unique()
         texts = (
-            part.scan(shard_file(source.responses_dir, part.shard))
+            one.scan(shard_file(source.responses_dir, one.shard))
             .select(KEY.alias("prompt"), "text", sample=pl.col("sample_index").cast(pl.UInt32))
             .join(wanted.lazy(), on=["prompt", "sample"], how="semi")
             .collect(engine="streaming")
@@ -63,40 +59,26 @@ def gather_texts(part: Part, sources: Sequence[SourceInputs], chosen: pl.DataFra
 
 
 def spill(rows: pl.DataFrame, folder: Path, ranges: int, name: str) -> None:
-    """Part rows into ranges by their prompt and write one file for each."""
+    """Partition rows into ranges of prompt keys and write one file for each range."""
     numbered = rows.with_columns(range=pl.col("prompt") // 2**32 * ranges // 2**32)
     for (number,), part in numbered.partition_by("range", as_dict=True, include_key=False).items():
         part.write_parquet(folder / f"{number:06d}.{name}.parquet")
 
 
 def read_ranges(folder: Path, ranges: int) -> Iterator[pl.DataFrame]:
-    """Yield the rows of one range after the other, each sorted by its prompt."""
+    """Yield the rows of one range after the other, each sorted by prompt."""
     for number in range(ranges):
         files = sorted(folder.glob(f"{number:06d}.*.parquet"))
         if files:
             yield pl.concat([pl.read_parquet(file) for file in files]).sort("prompt", "kind")
 
 
-class TableWriter:
-    """A Parquet file of one record class, appended to by tables; it appears when it is whole."""
-
-    def __init__(self, path: Path, model: type[Row], pod_uid: str) -> None:
-        self._path = path
-        self._part = path.with_name(f".{path.name}.{pod_uid}.part")
-        self._schema = arrow_schema(model)
-        self._writer = pq.ParquetWriter(self._part, self._schema, compression="zstd")
-
-    def append(self, rows: pl.DataFrame) -> None:
-        """Add rows whose columns are the record's fields."""
-        if rows.height:
-            table: pa.Table = rows.select(self._schema.names).to_arrow().cast(self._schema)
-            self._writer.write_table(table)
-
-    def close(self) -> None:
-        """Finish the file."""
-        self._writer.close()
-        commit(self._part, self._path)
-        forget_parts(self._path)
+def append_rows(writer: Any, kind: str, rows: pl.DataFrame) -> None:
+    """Append the rows of one kind, with their texts, to its open Parquet file."""
+    own = rows.filter(pl.col("kind") == kind)
+    if own.height:
+        records = build_sft_rows(own) if kind == SFT else build_pairs(own)
+        writer.write_table(records.select(writer.schema.names).to_arrow().cast(writer.schema))
 
 
 def build_sft_rows(rows: pl.DataFrame) -> pl.DataFrame:
@@ -105,7 +87,7 @@ def build_sft_rows(rows: pl.DataFrame) -> pl.DataFrame:
         "dataset",
         "source",
         prompt_id=_prompt_id(),
-        messages=pl.concat_list(_turn("user", "text"), _answer("first_text")),
+        messages=pl.concat_list(_turn("user", "text"), _turn("assistant", "first_text")),
     )
 
 
@@ -118,13 +100,9 @@ def build_pairs(rows: pl.DataFrame) -> pl.DataFrame:
         "rejected_score_micro",
         prompt_id=_prompt_id(),
         prompt=pl.concat_list(_turn("user", "text")),
-        chosen=pl.concat_list(_answer("first_text")),
-        rejected=pl.concat_list(_answer("second_text")),
+        chosen=pl.concat_list(_turn("assistant", "first_text")),
+        rejected=pl.concat_list(_turn("assistant", "second_text")),
     )
-
-
-def _answer(column: str) -> pl.Expr:
-    return _turn("assistant", column)
 
 
 def _turn(role: str, column: str) -> pl.Expr:

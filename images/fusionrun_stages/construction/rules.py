@@ -1,19 +1,20 @@
-"""What a prompt gives: an SFT row, a preference pair, or a reason why it is dropped. Pure.
+"""What a prompt can give: an SFT row, a preference pair, or a reason why it is dropped. Pure.
 
-The rules are those of FuseChat-3.0 (arXiv 2503.04222, data construction, and the README of its repository). Where
-both are silent the rule is ours, marked so here and in docs/data.md.
+The rules are those of FuseChat-3.0 (arXiv 2503.04222, data construction, and the README of its repository). Rules that
+neither of them states are FusionRun's, and are marked so here and in docs/data.md. ``selection`` decides which rows and
+pairs are used.
 
 A *candidate* is one response of one source to one prompt::
 
-    prompt, dataset, task        which prompt, and by which rule it is judged
-    source, sample               who answered, and which of its samples
-    answered                     the request brought a text that is not blank
-    finished                     ... and it ended by itself: a cut response is never used
-    right, wrong                 the verdict; unknown is neither
-    fault                        the prompt's own answer or tests cannot be used
-    score                        of the reward model, in millionths; null when it was not scored
+    prompt, dataset, task        the prompt, and the task whose rules apply
+    source, sample               the source (its index) and the sample
+    answered                     the request succeeded, and the text is not blank
+    finished                     ... and not truncated: a truncated response is never used
+    right, wrong                 the verdict; neither if it is unknown
+    fault                        the prompt's reference answer or tests are unusable
+    score                        reward-model score in millionths; null if it was not scored
 
-``source`` sorts as the sources' names do. Scores are integers, so that a margin of exactly 0.01 is one.
+``source`` sorts like the sources' names. Scores are integers, so that a margin of exactly 0.01 is exact.
 """
 
 import polars as pl
@@ -25,23 +26,24 @@ KEYS = ["prompt", "source"]
 
 
 def choose(candidates: pl.DataFrame, prompts: pl.DataFrame, margin: tuple[int, int]) -> pl.DataFrame:
-    """Decide what each prompt gives, the splits between SFT and DPO aside.
+    """Decide which row and pair each prompt can give, or why it is dropped.
 
     Parameters
     ----------
     candidates
-        Every response to the prompts; columns as in the module's docstring.
+        All responses to the prompts; columns as in the module's docstring.
     prompts
-        ``prompt``, ``dataset``, ``task``: one row per prompt, also those that nobody answered.
+        ``prompt``, ``dataset``, ``task``: one row per prompt, also for prompts without a response.
     margin
-        Least and greatest reward difference of a pair, in millionths, both included.
+        Minimum and maximum score difference of a pair in millionths, inclusive.
 
     Returns
     -------
     pl.DataFrame
         One row per prompt: ``prompt``, ``dataset``, ``task``; ``row_source``, ``row_sample`` (the SFT row that it can
-        give); ``pair_source``, ``chosen_sample``, ``rejected_sample``, ``chosen_score``, ``rejected_score`` (the
-        pair that it can give); ``drop`` (a DropReason, or null) and ``no_pair`` (why there is no pair, or null).
+        give; never null unless it is dropped); ``pair_source``, ``chosen_sample``, ``rejected_sample``,
+        ``chosen_score``, ``rejected_score`` (the pair that it can give); ``drop`` (a DropReason, or null) and
+        ``no_pair`` (why there is no pair, or null).
     """
     counts = _count(candidates)
     usable = candidates.filter(pl.col("finished"))
@@ -49,10 +51,10 @@ def choose(candidates: pl.DataFrame, prompts: pl.DataFrame, margin: tuple[int, i
     instruction = _of(scored, Task.INSTRUCTION)
     judged = _of(scored, Task.MATHEMATICS, Task.CODING)
     right, wrong = judged.filter(pl.col("right")), judged.filter(pl.col("wrong"))
-    # Only a response that is right (or, where nothing tells right from wrong, any) can be learnt from.
+    # A row is a right response, or any response if the task has no verdicts.
     rows = pl.concat([_best(instruction), _best(right), _first(_of(usable, Task.SFT_ONLY))])
     pairs = pl.concat([_pair(instruction, instruction), _pair(right, wrong)])
-    valid, refused = _within(pairs, margin)
+    valid, refused = _partition(pairs, margin)
     return (
         prompts.join(rows, on="prompt", how="left", maintain_order="left")
         .join(_best_pair(valid), on="prompt", how="left", maintain_order="left")
@@ -82,13 +84,13 @@ def _count(candidates: pl.DataFrame) -> pl.DataFrame:
 
 
 def _best(candidates: pl.DataFrame) -> pl.DataFrame:
-    """Take each prompt's highest score over all sources; ties by source name, then sample (ours)."""
+    """Take each prompt's highest score over all sources; ties by source name, then sample (FusionRun's)."""
     ranked = candidates.sort("prompt", "score", "source", "sample", descending=[False, True, False, False])
     return _row(ranked)
 
 
 def _first(candidates: pl.DataFrame) -> pl.DataFrame:
-    """Take each prompt's first response by source name, then sample: the recipe has just one (ours)."""
+    """Take each prompt's first response by source name, then sample (FusionRun's; the recipe has one response)."""
     return _row(candidates.sort("prompt", "source", "sample"))
 
 
@@ -98,10 +100,10 @@ def _row(ranked: pl.DataFrame) -> pl.DataFrame:
 
 
 def _pair(chosen: pl.DataFrame, rejected: pl.DataFrame) -> pl.DataFrame:
-    """Pair, for each prompt and source, the highest score that may be chosen with the lowest that may be rejected.
+    """Pair the highest score of ``chosen`` with the lowest of ``rejected``, for each prompt and source.
 
-    Both sides come from one source: a reward model's liking for another model's style must not become the
-    preference. Among equal scores the lower sample comes first, on both sides (ours); no response is its own rival.
+    Both sides are from the same source, so that the pairs do not encode the reward model's preference for another
+    model's style. Equal scores are ordered by sample on both sides (FusionRun's). The two responses differ.
     """
     high = chosen.sort(*KEYS, "score", "sample", descending=[False, False, True, False])
     high = high.unique(KEYS, keep="first", maintain_order=True)
@@ -118,21 +120,21 @@ def _pair(chosen: pl.DataFrame, rejected: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _within(pairs: pl.DataFrame, margin: tuple[int, int]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Part the pairs that are valid for their task from the others: Coding has no window."""
+def _partition(pairs: pl.DataFrame, margin: tuple[int, int]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Separate the pairs within the margin from the others; Coding has no margin."""
     gap = pl.col("chosen_score") - pl.col("rejected_score")
     valid = (pl.col("task") == str(Task.CODING)) | gap.is_between(*margin, closed="both")
     return pairs.filter(valid), pairs.filter(~valid)
 
 
 def _best_pair(pairs: pl.DataFrame) -> pl.DataFrame:
-    """Keep one pair per prompt: the highest chosen score; ties by source name (ours)."""
+    """Keep one pair per prompt: the highest chosen score; ties by source name (FusionRun's)."""
     ranked = pairs.sort("prompt", "chosen_score", "pair_source", descending=[False, True, False])
     return ranked.unique("prompt", keep="first", maintain_order=True).drop("task")
 
 
 def _refusal(refused: pl.DataFrame, margin: tuple[int, int]) -> pl.DataFrame:
-    """Say why the best of the refused pairs was refused."""
+    """Return why the best of the refused pairs was refused."""
     gap = pl.col("chosen_score") - pl.col("rejected_score")
     reason = pl.when(gap < margin[0]).then(_lit(DropReason.MARGIN_BELOW)).otherwise(_lit(DropReason.MARGIN_ABOVE))
     return _best_pair(refused.with_columns(refusal=reason)).select("prompt", "refusal")
@@ -143,7 +145,7 @@ def _lit(reason: DropReason) -> pl.Expr:
 
 
 def _drop() -> pl.Expr:
-    """Find the first reason that holds, from the request to the margin."""
+    """Return the first drop reason that applies, from the request to the margin."""
     task, has_pair = pl.col("task"), pl.col("pair_source").is_not_null()
     unjudged = task == str(Task.SFT_ONLY)
     by_score = task == str(Task.INSTRUCTION)
@@ -171,7 +173,7 @@ def _drop() -> pl.Expr:
 
 
 def _no_pair() -> pl.Expr:
-    """Say why a prompt that tells right from wrong has no pair: of interest to people, and no drop."""
+    """Return why a prompt with verdicts has no pair; it is not dropped."""
     judged = pl.col("task").is_in([str(Task.MATHEMATICS), str(Task.CODING)])
     return (
         pl.when(~judged | pl.col("pair_source").is_not_null() | (pl.col("right_scored") == 0))

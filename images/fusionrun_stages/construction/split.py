@@ -1,4 +1,4 @@
-"""Who goes where: prompts are shared out by the rank of a seeded hash, so that no order of reading matters. Pure."""
+"""Seeded draws of prompts. Prompts are ranked by a seeded hash, so their order does not matter. Pure."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -7,33 +7,31 @@ from itertools import accumulate
 
 
 def take(prompt_ids: Sequence[str], fraction: float, seed: int, purpose: str) -> list[str]:
-    """Take ``floor(fraction * N)`` of the prompts, those whose hash ranks lowest.
+    """Take ``floor(fraction * N)`` of the prompts: those with the lowest hashes.
 
     Parameters
     ----------
-    prompt_ids
-        In any order; the result does not depend on it.
     purpose
-        Part of the hash, so that two splits of the same prompts are independent of each other.
+        Part of the hash, so that two draws from the same prompts are independent.
 
     Notes
     -----
-    Source: the recipe's table of set sizes, whose SFT counts are floor(0.4 N) for every Instruction set. The
-    fraction is taken as the decimal that was written: 0.29 of 100 is 29, not the 28 that floats give.
+    Source: the recipe's table of set sizes, whose SFT counts are floor(0.4 N) for every Instruction set. The fraction
+    is taken as a decimal: 0.29 of 100 is 29, and not 28 as with floats.
     """
     ranked = sorted(prompt_ids, key=lambda prompt_id: (_hash(prompt_id, seed, purpose), prompt_id))
     return ranked[: int(Decimal(str(fraction)) * len(ranked))]
 
 
 def keep(prompt_ids: Sequence[str], given: Sequence[int], limit: int, seed: int) -> list[str]:
-    """Keep the prompts whose hash ranks lowest, for as long as what they give together is at most ``limit``.
+    """Take prompts in the order of their hashes until they give more than ``limit`` rows and pairs together.
+
+    A lower limit takes a subset of what a higher limit takes.
 
     Parameters
     ----------
-    prompt_ids
-        In any order; the result does not depend on it. A lower limit keeps a part of what a higher one keeps.
     given
-        For each prompt, how many SFT rows and pairs it gives: at least one.
+        Number of SFT rows and pairs of each prompt: at least one.
     """
     ranked = sorted((_hash(name, seed, "kept"), name, count) for name, count in zip(prompt_ids, given, strict=True))
     totals = accumulate(count for _, _, count in ranked)
@@ -41,7 +39,7 @@ def keep(prompt_ids: Sequence[str], given: Sequence[int], limit: int, seed: int)
 
 
 def hold_out(prompt_ids: Sequence[str], fraction: float, seed: int) -> list[str]:
-    """Take the pairs that training never sees: ``floor(fraction * N)``, but one at least where two or more are."""
+    """Take the pairs that are held out of training: ``floor(fraction * N)``, and at least one of two or more."""
     held = take(prompt_ids, fraction, seed, "held-out")
     if not held and fraction > 0 and len(prompt_ids) > 1:
         return [min(prompt_ids, key=lambda prompt_id: (_hash(prompt_id, seed, "held-out"), prompt_id))]

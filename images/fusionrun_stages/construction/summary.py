@@ -1,7 +1,7 @@
-"""What the responses and the rows are like, for the data set's card: gathered as they pass by, in bounded memory.
+"""Statistics of the responses and rows for the data set's card, in bounded memory.
 
-Each shard's candidates and each range of rows is looked at once, while ``construct`` holds it anyway, and leaves
-nothing but counts of bins. All of it is integers until the last division: the same data give the same bytes.
+Each slice's candidates and each range of rows are added once, while ``construct`` has them in memory, and only counts
+are kept. All of them are integers until the last division: the same data give the same bytes.
 """
 
 from collections import Counter, defaultdict
@@ -12,13 +12,12 @@ from typing import Any
 
 import polars as pl
 
+from fusionrun.api.artifacts import CONTAMINATION_FILE
 from fusionrun.api.data import Task
 from fusionrun.api.records import MICRO
 from fusionrun_stages.construction.histogram import Histogram, Lengths, share_bins
-from fusionrun_stages.prompts.contamination import FILE as CONTAMINATION_FILE
 from fusionrun_stages.volume.atomic import read_json
 
-FILE = "summary.json"
 EXAMPLES = 20
 EXAMPLE_CHARACTERS = 240
 
@@ -32,29 +31,29 @@ class Summary:
     Parameters
     ----------
     sources
-        The sources' names in the order of their numbers.
+        The sources' names; ``source`` of a candidate is the index.
     """
 
     sources: Sequence[str]
     outcomes: Counter[tuple[int, str, str]] = field(default_factory=Counter)
-    """Responses by source, data set and what became of them (``OUTCOMES``)."""
+    """Responses by source, data set and outcome (``OUTCOMES``)."""
     contested: Counter[int] = field(default_factory=Counter)
-    """By source: the prompts whose best response it could have given."""
+    """Contested prompts by source (``win_rates``)."""
     wins: Counter[tuple[int, int]] = field(default_factory=Counter)
-    """By source and number of winners (more than one where the best scores are equal): the prompts that it won."""
+    """Prompts won, by source and number of winners (several if the best scores are equal)."""
     rewards: dict[int, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
-    """Scores of every usable response, by source, in millionths."""
+    """Scores of the finished responses by source, in millionths."""
     margins: dict[str, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
-    """Chosen less rejected score, by task, in millionths."""
+    """Difference of the chosen and the rejected score by task, in millionths."""
     lengths: dict[str, Lengths] = field(default_factory=lambda: defaultdict(Lengths))
     """By side: ``sft``, ``chosen``, ``rejected``."""
     rows: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """By data set, kind of row and source."""
     chosen_longer: Counter[str] = field(default_factory=Counter)
-    """Pairs by which side is longer: ``chosen``, ``rejected`` or ``equal``."""
+    """Pairs by the longer side: ``chosen``, ``rejected`` or ``equal``."""
 
-    def see_candidates(self, candidates: pl.DataFrame) -> None:
-        """Take in one shard's candidates (``rules``)."""
+    def add_candidates(self, candidates: pl.DataFrame) -> None:
+        """Add the candidates (``rules``) of a slice."""
         finished = pl.col("finished")
         counted = candidates.group_by("source", "dataset").agg(
             responses=pl.len(),
@@ -70,9 +69,9 @@ class Summary:
         scored = candidates.lazy().filter(finished, pl.col("score").is_not_null())
         for (source,), part in scored.select("source", "score").collect().partition_by("source", as_dict=True).items():
             self.rewards[source].add(part["score"])
-        self._see_contest(candidates, scored)
+        self._add_contests(candidates, scored)
 
-    def _see_contest(self, candidates: pl.DataFrame, scored: pl.LazyFrame) -> None:
+    def _add_contests(self, candidates: pl.DataFrame, scored: pl.LazyFrame) -> None:
         judged = [str(Task.MATHEMATICS), str(Task.CODING)]
         usable = scored.filter(
             (pl.col("task") == str(Task.INSTRUCTION)) | (pl.col("task").is_in(judged) & pl.col("right"))
@@ -90,8 +89,8 @@ class Summary:
         for source, among, count in shared.iter_rows():
             self.wins[source, among] += count
 
-    def see_rows(self, rows: pl.DataFrame) -> None:
-        """Take in a range of rows with their texts (``rows.gather_texts``)."""
+    def add_rows(self, rows: pl.DataFrame) -> None:
+        """Add a range of rows with their texts (``rows.gather_texts``)."""
         for dataset, kind, source, count in rows.group_by("dataset", "kind", "source").len().iter_rows():
             self.rows[dataset, kind, source] += count
         pair = pl.col("second").is_not_null()
@@ -110,12 +109,13 @@ class Summary:
             self.margins[task].add(part["gap"])
 
     def win_rates(self) -> dict[str, float]:
-        """Return by source the share of contested prompts that it won; a win among k equals counts 1/k.
+        """Return the share of contested prompts that each source won; a tie of k sources counts 1/k for each.
 
         Notes
         -----
-        Contested is a prompt that two sources or more answered, one of them with a response that may be learnt
-        from (scored, and right where a rule judges). A source that answered it and has none such has lost. Ours.
+        A prompt is contested if at least two sources answered it and at least one response is usable (scored, and
+        right if the task has verdicts). A source that answered without a usable response has lost. This definition is
+        FusionRun's.
         """
         rates = {}
         for number, name in enumerate(self.sources):
@@ -125,7 +125,7 @@ class Summary:
         return rates
 
     def numbers(self) -> dict[str, float]:
-        """Return the few numbers that go to the run's status."""
+        """Return the numbers that go to the run's status."""
         responses, truncated = (self._sum(outcome) for outcome in ("responses", "truncated"))
         windowed = [h for task, h in sorted(self.margins.items()) if task != str(Task.CODING)]
         pairs = sum(h.count for h in windowed)
@@ -171,17 +171,22 @@ def _nested(rows: Any) -> dict[str, dict[str, dict[str, int]]]:
     return tree
 
 
-def prepared(manifest: Path) -> dict[str, Any]:
-    """Return what ``prepare`` counted by data set, and examples of contamination where it left some."""
-    details = read_json(manifest).get("details", {})
-    tallies = details.get("datasets", {}) if isinstance(details, dict) else {}
+def prepared(artifact: Path, details: dict[str, Any]) -> dict[str, Any]:
+    """Return the counts of ``prepare`` by data set, and examples of contamination if there are any.
+
+    Parameters
+    ----------
+    artifact, details
+        The artifact of ``prepare``, and the details of its manifest.
+    """
+    by_dataset = details.get("datasets", {})
     found: dict[str, Any] = {
         "datasets": {
-            name: {key: count for key, count in sorted(tally.items()) if isinstance(count, int)}
-            for name, tally in sorted(tallies.items())
+            name: {key: count for key, count in sorted(counts.items()) if isinstance(count, int)}
+            for name, counts in sorted(by_dataset.items())
         }
     }
-    file = manifest.with_name(CONTAMINATION_FILE)
+    file = artifact / CONTAMINATION_FILE
     if file.is_file():
         rows = [row for one in read_json(file)["benchmarks"].values() for row in one["examples"]]
         found["contamination"] = [

@@ -7,9 +7,6 @@ from fusionrun.api.records import Verdict, VerdictValue
 from fusionrun_stages.volume.parquet import read_rows
 from fusionrun_stages.volume.paths import shard_path
 
-SOLUTIONS = "solutions"
-"""Folder that ``prepare`` writes them to, and the name of their source."""
-
 
 def failed_prompts(verdicts_dir: str | None, shard: int, shards: int) -> frozenset[str]:
     """Return the prompts of a shard whose reference solution is not right; empty without verdicts."""

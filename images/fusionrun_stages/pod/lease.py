@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fusionrun_stages.volume.atomic import forget_parts
+from fusionrun_stages.volume.atomic import remove_partials
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ class Lease:
             self._held = False
             if holder_of(self._path) == self._own:
                 self._path.unlink(missing_ok=True)
-            forget_parts(self._path)
+            remove_partials(self._path)
 
     def _try(self) -> bool:
         if self._create():

@@ -10,18 +10,20 @@ import threading
 import time
 from urllib.parse import urlsplit
 
+from fusionrun.api.pod import PROGRESS_PATH
 from fusionrun.api.result import Progress
 
 INTERVAL_SECONDS = 1.0
 TIMEOUT_SECONDS = 2.0
-PATH = "/v1/progress"
-"""Path of the operator's endpoint, if the URL has none. Source: fusionrun.progress.PATH."""
 
 
 class Pusher:
     """A ``Report`` that posts the newest progress to a URL, at most once per ``INTERVAL_SECONDS``.
 
-    The URL may lack the path; if it is empty, nothing is sent. The operator identifies a pod by its address.
+    Parameters
+    ----------
+    url
+        URL of the operator, with or without ``PROGRESS_PATH``; empty if nothing is pushed.
     """
 
     def __init__(self, url: str) -> None:
@@ -79,7 +81,7 @@ class Pusher:
             connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
             connection = connect(address.hostname or "", address.port, timeout=TIMEOUT_SECONDS)
             try:
-                path = address.path if address.path.strip("/") else PATH
+                path = address.path if address.path.strip("/") else PROGRESS_PATH
                 body = progress.model_dump_json()
                 connection.request("POST", path, body, {"Content-Type": "application/json"})
                 connection.getresponse().read()

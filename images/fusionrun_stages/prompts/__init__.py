@@ -1,1 +1,1 @@
-"""From the rows of data sets to prompts."""
+"""Read prompts from data sets: file formats, columns, and what ``prepare`` filters out."""

@@ -1,10 +1,10 @@
-"""Whether a prompt overlaps a benchmark that the run is measured by.
+"""Detect prompts that overlap a benchmark of the run.
 
-Rules: an n-gram of 13 words that stands in a benchmark's prompt, too, contaminates; a benchmark prompt of fewer
-words does when it is the same. An n-gram that many prompts share is a template's and tells nothing.
+A prompt is contaminated if it shares an n-gram of 13 words with a benchmark's prompt, or if it is equal to one, which
+may be shorter. An n-gram that many prompts share is a template and does not count.
 
-Source: Brown et al. 2020 (arXiv 2005.14165), appendix C: 13-grams of lower-case words without punctuation, and
-n-grams that collide with more than 10 training documents are ignored. The rule for short prompts is ours.
+Source: Brown et al. 2020 (arXiv 2005.14165), appendix C: 13-grams of lower-case words without punctuation; n-grams
+that collide with more than 10 training documents are ignored. The rule for equal prompts is FusionRun's.
 """
 
 import re
@@ -13,14 +13,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-FILE = "contamination.json"
-"""Where ``prepare`` leaves the ``Report``, beside its manifest."""
+"""File of ``prepare``'s artifact with the ``ContaminationReport``."""
 GRAM_WORDS = 13
 COMMON_PROMPTS = 10
-"""An n-gram found in more prompts than this is a phrase, not a leak."""
+"""An n-gram in more prompts than this is a template."""
 
 _WORD = re.compile(r"[^\W_\u3040-\u30ff\u3400-\u9fff]+|[\u3040-\u30ff\u3400-\u9fff]")
-"""A run of letters and digits, or one Chinese or Japanese character: those scripts set no spaces."""
+"""A run of letters and digits, or one Chinese or Japanese character: those scripts have no spaces."""
 
 
 def words_of(text: str) -> list[str]:
@@ -29,32 +28,32 @@ def words_of(text: str) -> list[str]:
 
 
 def grams_of(words: list[str]) -> Iterator[str]:
-    """Yield every run of ``GRAM_WORDS`` words."""
+    """Yield every n-gram of ``GRAM_WORDS`` words."""
     for start in range(len(words) - GRAM_WORDS + 1):
         yield " ".join(words[start : start + GRAM_WORDS])
 
 
 @dataclass(frozen=True)
-class Hit:
+class Match:
     """What a prompt shares with benchmarks."""
 
     whole: str | None
-    """All its words, where a benchmark has the very same prompt."""
+    """All its words if a benchmark has an equal prompt."""
     grams: frozenset[str]
 
 
 @dataclass
-class Overlap:
-    """The benchmarks' prompts as n-grams. First ``look`` at every prompt once, then ``judge`` the hits."""
+class BenchmarkIndex:
+    """The n-grams of the benchmarks' prompts. Call ``match`` once for every prompt, then ``find_overlap``."""
 
     grams: dict[str, str] = field(default_factory=dict)
-    """N-gram to the benchmark that it stands in."""
+    """Benchmark by n-gram."""
     whole: dict[str, str] = field(default_factory=dict)
-    """All words of a prompt to its benchmark."""
+    """Benchmark by all words of a prompt."""
     seen: Counter[str] = field(default_factory=Counter)
-    """In how many prompts each benchmark n-gram was found."""
+    """Number of matching prompts by n-gram."""
     prompts: Counter[str] = field(default_factory=Counter)
-    """How many prompts each benchmark has."""
+    """Number of prompts by benchmark."""
 
     def add(self, benchmark: str, prompts: Iterable[str]) -> None:
         """Add a benchmark's prompts."""
@@ -66,55 +65,55 @@ class Overlap:
             for gram in grams_of(words):
                 self.grams.setdefault(gram, benchmark)
 
-    def look(self, prompt: str) -> Hit | None:
-        """Return what a prompt shares with the benchmarks, and count it; None where it shares nothing."""
+    def match(self, prompt: str) -> Match | None:
+        """Return and count what a prompt shares with the benchmarks; None if it shares nothing."""
         if not self.whole:
             return None
         words = words_of(prompt)
         whole = " ".join(words)
         grams = frozenset(gram for gram in grams_of(words) if gram in self.grams)
         self.seen.update(grams)
-        return Hit(whole if whole in self.whole else None, grams) if grams or whole in self.whole else None
+        return Match(whole if whole in self.whole else None, grams) if grams or whole in self.whole else None
 
-    def judge(self, hit: Hit) -> tuple[str, str] | None:
-        """Return the benchmark that a prompt overlaps and the words that they share, or None."""
-        if hit.whole is not None:
-            return self.whole[hit.whole], hit.whole
-        rare = sorted(gram for gram in hit.grams if self.seen[gram] <= COMMON_PROMPTS)
+    def find_overlap(self, match: Match) -> tuple[str, str] | None:
+        """Return the benchmark that a prompt overlaps and the shared words; None if it shares only templates."""
+        if match.whole is not None:
+            return self.whole[match.whole], match.whole
+        rare = sorted(gram for gram in match.grams if self.seen[gram] <= COMMON_PROMPTS)
         return (self.grams[rare[0]], rare[0]) if rare else None
 
 
-class Leak(NamedTuple):
-    """A prompt that was left out since it overlaps a benchmark."""
+class ContaminatedPrompt(NamedTuple):
+    """A prompt that was dropped because it overlaps a benchmark."""
 
     prompt_id: str
     dataset: str
     benchmark: str
     prompt: str
-    """How it begins."""
+    """Its first characters."""
     shared: str
-    """The words that it shares with the benchmark: an n-gram, or all of a prompt of the benchmark."""
+    """The shared words: an n-gram, or a whole prompt of the benchmark."""
 
 
 @dataclass
-class Report:
-    """What overlaps the benchmarks: ``contamination.json`` in the artifact, for people and for the data set's card."""
+class ContaminationReport:
+    """What overlaps the benchmarks: ``contamination.json`` of the artifact, for users and the data set's card."""
 
     examples_per_benchmark: int = 20
     counts: dict[str, Counter[str]] = field(default_factory=dict)
-    """Left-out prompts by benchmark, then by data set."""
-    examples: dict[str, list[Leak]] = field(default_factory=dict)
-    """By benchmark: the first of them."""
+    """Dropped prompts by benchmark, then by data set."""
+    examples: dict[str, list[ContaminatedPrompt]] = field(default_factory=dict)
+    """The first dropped prompts by benchmark."""
 
-    def add(self, leak: Leak) -> None:
-        """Count a prompt that was left out, and keep it as an example while there is room."""
-        self.counts.setdefault(leak.benchmark, Counter())[leak.dataset] += 1
-        examples = self.examples.setdefault(leak.benchmark, [])
+    def add(self, dropped: ContaminatedPrompt) -> None:
+        """Count a dropped prompt; keep it as an example if there are too few."""
+        self.counts.setdefault(dropped.benchmark, Counter())[dropped.dataset] += 1
+        examples = self.examples.setdefault(dropped.benchmark, [])
         if len(examples) < self.examples_per_benchmark:
-            examples.append(leak)
+            examples.append(dropped)
 
-    def as_json(self, overlap: Overlap) -> dict[str, Any]:
-        """Return the report; the benchmarks in the order in which the run names them."""
+    def as_json(self, index: BenchmarkIndex) -> dict[str, Any]:
+        """Return the report; the benchmarks are in the order of the run."""
         return {
             "ngram_words": GRAM_WORDS,
             "common_prompts": COMMON_PROMPTS,
@@ -123,8 +122,8 @@ class Report:
                     "prompts": count,
                     "contaminated": self.counts.get(name, Counter()).total(),
                     "by_dataset": dict(self.counts.get(name, Counter())),
-                    "examples": [leak._asdict() for leak in self.examples.get(name, [])],
+                    "examples": [dropped._asdict() for dropped in self.examples.get(name, [])],
                 }
-                for name, count in overlap.prompts.items()
+                for name, count in index.prompts.items()
             },
         }

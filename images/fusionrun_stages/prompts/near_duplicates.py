@@ -1,12 +1,12 @@
-"""Prompts that say nearly the same as an earlier one, by MinHash.
+"""Detect prompts that are nearly the same as an earlier prompt, by MinHash.
 
-The signatures come from datasketch: MIT-licensed, released since 2015, seeded, and its hashing is vectorised with numpy
-(rensa is faster, but a young extension in Rust). Candidates are found by bands of the signature, of the sizes that
-datasketch finds best for the threshold, and are then compared by the whole signature. The first in order stays, so the
-same input and seed give the same prompts.
+The signatures come from datasketch: MIT licence, released since 2015, seeded, and vectorised with numpy (rensa is
+faster, but a young extension in Rust). Bands of the signature, of the sizes that datasketch finds best for the
+threshold, give candidates, which are then compared by the whole signature. The first prompt stays: the same input and
+seed give the same prompts.
 
 Source: Broder 1997, "On the resemblance and containment of documents"; Lee et al. 2022 (arXiv 2107.06499), section 4.2,
-for texts of training data. Word 3-grams, since prompts are short: ours (they take 5-grams of whole documents).
+for training data. Word 3-grams because prompts are short (FusionRun's choice; they take 5-grams of whole documents).
 """
 
 import hashlib
@@ -16,21 +16,21 @@ from typing import Any
 from fusionrun_stages.prompts.contamination import words_of
 
 PERMUTATIONS = 128
-"""Numbers in a signature: the likeness is then known within 0.045 (one standard error at 0.5 is 0.5 / sqrt(128))."""
+"""Hashes per signature: the standard error of the similarity is at most 0.045 (0.5 / sqrt(128), at 0.5)."""
 
 GRAM_WORDS = 3
 MISSED_WEIGHT = 0.9
-"""How much a missed pair weighs against a needless comparison, which costs microseconds and drops nothing."""
+"""Weight of a missed pair against that of an unnecessary comparison, which costs microseconds and drops nothing."""
 
-CHAIN = 64
-"""Prompts of one band that are compared, the latest first: a template's band would hold them all."""
+BUCKET_CANDIDATES = 64
+"""Prompts of one bucket that are compared, the latest first: a template puts all its prompts into one bucket."""
 
 CAPACITY = 500_000
-"""Prompts remembered, at some 2 kB each; later ones are compared with these, and not remembered."""
+"""Prompts in the index, about 2 kB each; later prompts are compared with these, and not added."""
 
 
 class NearDuplicates:
-    """Remembers the prompts that it was shown and that were like none before them."""
+    """An index of prompts, none of which is a near-duplicate of an earlier one."""
 
     def __init__(self, threshold: float, seed: int, capacity: int = CAPACITY) -> None:
         import numpy as np
@@ -43,17 +43,17 @@ class NearDuplicates:
         self._empty = MinHash(PERMUTATIONS, seed=seed)
         self._signatures: Any = np.empty((1024, PERMUTATIONS), self._empty.hashvalues.dtype)
         self._earlier: Any = np.full((1024, self.bands), -1, np.int32)
-        """By prompt and band: the prompt before it in the same bucket."""
+        """The previous prompt in the same bucket, by prompt and band."""
         self._latest: dict[int, int] = {}
-        """By bucket: the latest prompt in it."""
+        """The latest prompt by bucket."""
         self.kept = 0
         self.over_capacity = 0
 
-    def is_near(self, text: str) -> bool:
-        """Tell whether the text is near one that was kept; remember it if not."""
+    def is_near_duplicate(self, text: str) -> bool:
+        """Whether the text is similar to a prompt of the index; if not, add it."""
         signature = self._signature(text)
         buckets = list(self._buckets(signature))
-        if any(self._like(signature, index) for index in self._candidates(buckets)):
+        if any(self._is_similar(signature, index) for index in self._candidates(buckets)):
             return True
         if self.kept >= self._capacity:
             self.over_capacity += 1
@@ -79,7 +79,7 @@ class NearDuplicates:
         seen: set[int] = set()
         for band, bucket in enumerate(buckets):
             index = self._latest.get(bucket, -1)
-            for _ in range(CHAIN):
+            for _ in range(BUCKET_CANDIDATES):
                 if index < 0:
                     break
                 if index not in seen:
@@ -87,7 +87,7 @@ class NearDuplicates:
                     yield index
                 index = int(self._earlier[index, band])
 
-    def _like(self, signature: Any, index: int) -> bool:
+    def _is_similar(self, signature: Any, index: int) -> bool:
         return bool((self._signatures[index] == signature).mean() >= self._threshold)
 
     def _keep(self, signature: Any, buckets: list[int]) -> None:

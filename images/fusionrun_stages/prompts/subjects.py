@@ -1,8 +1,8 @@
-"""Whether a general prompt is about code or mathematics, which the recipe removes from its general data sets.
+"""Detect general prompts about code or mathematics, which the recipe removes from its general data sets.
 
-Source: README of FuseChat-3.0, "Data Construction": "excluding code and math data". How the authors told them is not
-said; the rules are ours. A data set's own label decides where it has one; else the words do, and they are chosen so
-that a general prompt is rarely taken for one (Java the island, the python at the zoo): some are missed.
+Source: README of FuseChat-3.0, "Data Construction": "excluding code and math data". The authors do not say how they
+detected them; these rules are FusionRun's. If the data set labels its prompts, the label decides; otherwise patterns
+do. The patterns prefer to miss a prompt over a false positive (Java the island, the python at the zoo).
 """
 
 import re
@@ -17,7 +17,8 @@ LABELS = {
     "math": Subject.MATHEMATICS,
     "mathematics": Subject.MATHEMATICS,
 }
-"""Labels in lower case. Source: ``task_category`` of the Magpie sets ("Coding & Debugging", "Math"); the rest: ours."""
+"""Labels in lower case. Source: ``task_category`` of the Magpie sets ("Coding & Debugging", "Math"); FusionRun's
+additions otherwise."""
 
 _LANGUAGE = (
     r"(?:python|java|javascript|typescript|php|ruby|rust|golang|kotlin|swift|perl|matlab|bash|sql|html|css|c\+\+|c#)"
@@ -43,7 +44,7 @@ CODE = (
     r"(?:python|java|c\+\+|sql|javascript|html)\s*(?:函数|程序|脚本|语言|中|实现|编写|查询)",
     r"(?:用|使用)\s*(?:python|java|c\+\+)",
 )
-"""Patterns of prompts about code; ``^`` is the beginning of a line."""
+"""Patterns of prompts about code; ``^`` matches at the start of a line."""
 MATHEMATICS = (
     r"\\(?:frac|sqrt|boxed|sum|int|cdot|times|begin\{(?:equation|align|[pb]?matrix))|\$[^$\n]*[=^\\][^$\n]*\$",
     r"\d\s*[+*\u00d7\u00f7^=]\s*-?\d|\b[xyzn]\s*[\^=]\s*-?\d|\b\d+\s*[xyzn]\b\s*[-+=]",
@@ -66,11 +67,11 @@ _HOW_MANY = re.compile(
     r"\bhow (?:many|much|long|far|old)\b|\bwhat (?:is|was) the total\b|多少|几[个只本元岁天]", re.IGNORECASE
 )
 WORD_PROBLEM_NUMBERS = 2
-"""A question for a quantity with so many numbers in it is a word problem (ours)."""
+"""A question for a quantity with at least this many numbers is a word problem (FusionRun's rule)."""
 
 
 def subject_of(text: str, category: str | None) -> Subject | None:
-    """Return what a prompt is about: by its label, or by its words where it has none."""
+    """Return the subject of a prompt by its label or, without a label, by its words."""
     if category is not None:
         return LABELS.get(category.strip().lower())
     if _CODE.search(text):

@@ -1,1 +1,1 @@
-"""Hubs and object stores."""
+"""Clients of Hugging Face hubs and of object stores."""

@@ -1,25 +1,22 @@
 """Models and data sets on a Hugging Face hub (``hf://org/name``).
 
-Credentials and address come from HF_TOKEN and HF_ENDPOINT.
+HF_TOKEN has the credentials; HF_ENDPOINT the address, unless the run names one.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from fusionrun_stages.errors import InfrastructureError, UserError
-from fusionrun_stages.prompts.tables import split_files
+from fusionrun_stages.prompts.dataset_files import select_split
 from fusionrun_stages.volume.paths import dataset_folder
 
-T = TypeVar("T")
-
-
-HTTP_REFUSALS = (401, 403)
-
+HTTP_FORBIDDEN = (401, 403)
 
 WORKERS = 4
-"""Files downloaded at once: a hub throttles who asks for more."""
+"""Parallel downloads: a hub throttles clients with more."""
 
 
 def hub_id(uri: str) -> str:
@@ -27,22 +24,30 @@ def hub_id(uri: str) -> str:
     return uri.removeprefix("hf://")
 
 
-def hub_api(endpoint: str | None) -> Any:
-    """Return a client of the hub at ``endpoint``, or of the default one."""
+def hub_client(endpoint: str | None) -> Any:
+    """Return a client of the hub at ``endpoint``, or of the default hub."""
     from huggingface_hub import HfApi
 
     return HfApi(endpoint=endpoint or os.environ.get("HF_ENDPOINT"), token=os.environ.get("HF_TOKEN") or None)
 
 
-def ask_hub(field: str, what: str, question: Callable[[], T]) -> T:
-    """Ask the hub, and turn what it refuses into our errors.
+@contextmanager
+def hub_errors(field: str, what: str) -> Iterator[None]:
+    """Convert errors of ``huggingface_hub`` to stage errors.
+
+    Parameters
+    ----------
+    field
+        The field of the spec that names the repository.
+    what
+        The repository, with its revision if there is one.
 
     Raises
     ------
     UserError
-        If the repository or revision does not exist, or the token may not do what is asked.
+        If the repository or revision does not exist, or the token lacks the permission.
     InfrastructureError
-        If the hub does not answer.
+        If the hub cannot be reached, or returns another error.
     """
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -52,48 +57,42 @@ def ask_hub(field: str, what: str, question: Callable[[], T]) -> T:
         RevisionNotFoundError,
     )
 
+    where = f"{field}: {what!r}"
     try:
-        return question()
+        yield
     except GatedRepoError as error:
-        raise UserError(
-            f"{field}: {what!r}: gated: accept its licence and give a token (hub.tokenSecretRef)"
-        ) from error
+        raise UserError(f"{where}: gated: accept its licence and set a token (hub.tokenSecretRef)") from error
     except RevisionNotFoundError as error:
-        raise UserError(f"{field}: {what!r}: no such revision on the hub") from error
+        raise UserError(f"{where}: no such revision on the hub") from error
     except RepositoryNotFoundError as error:
-        raise UserError(f"{field}: {what!r}: not on the hub, or private and the token may not read it") from error
+        raise UserError(f"{where}: not on the hub, or private and not readable with this token") from error
     except HFValidationError as error:
-        raise UserError(f"{field}: {what!r}: {error}") from error
+        raise UserError(f"{where}: {error}") from error
     except HfHubHTTPError as error:
-        if getattr(error.response, "status_code", None) in HTTP_REFUSALS:
+        if getattr(error.response, "status_code", None) in HTTP_FORBIDDEN:
             token = "publish.tokenSecretRef" if field.startswith("publish") else "hub.tokenSecretRef"
-            raise UserError(f"{field}: {what!r}: the hub refuses this to the token of {token}: {error}") from error
-        raise InfrastructureError(f"{field}: {what!r}: the hub answered: {error}") from error
-    except OSError as error:
-        raise InfrastructureError(f"{field}: {what!r}: cannot reach the hub: {error}") from error
+            raise UserError(f"{where}: the token of {token} lacks the permission: {error}") from error
+        raise InfrastructureError(f"{where}: the hub returned an error: {error}") from error
     except Exception as error:
-        # huggingface_hub speaks through httpx, whose errors are no OSError.
-        if type(error).__module__.startswith("httpx"):
-            raise InfrastructureError(f"{field}: {what!r}: cannot reach the hub: {error}") from error
+        # huggingface_hub uses httpx, whose errors are not OSErrors.
+        if isinstance(error, OSError) or type(error).__module__.startswith("httpx"):
+            raise InfrastructureError(f"{where}: cannot reach the hub: {error}") from error
         raise
 
 
-def download_dataset(uri: str, revision: str, split: str, api: Any, names: list[str], field: str) -> Path:
-    """Copy the files of a hub data set's split to its folder; those that are there are not copied again."""
+def download_dataset(uri: str, revision: str, split: str, client: Any, names: list[str], field: str) -> Path:
+    """Download the files of a hub data set's split to its folder, except those that are there already."""
     folder = dataset_folder(revision)
-    chosen = split_files(names, split)
+    chosen = select_split(names, split)
     if not chosen:
         raise UserError(f"{field}: {uri!r}: no data file of split {split!r}")
-    ask_hub(
-        field,
-        uri,
-        lambda: api.snapshot_download(
+    with hub_errors(field, uri):
+        client.snapshot_download(
             hub_id(uri),
             repo_type="dataset",
             revision=revision,
             local_dir=folder,
             allow_patterns=chosen,
             max_workers=WORKERS,
-        ),
-    )
+        )
     return folder

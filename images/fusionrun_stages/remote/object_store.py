@@ -1,15 +1,15 @@
-"""Data sets in an object store (``s3://bucket/key``). Credentials come from the AWS_* variables."""
+"""Models and data sets in an object store (``s3://bucket/key``). The AWS_* variables have the credentials."""
 
 import hashlib
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from fusionrun_stages.errors import InfrastructureError, UserError
-from fusionrun_stages.volume.atomic import commit, part_of
+from fusionrun_stages.volume.atomic import commit, partial_path
 
-T = TypeVar("T")
+DATA_SECRET = "s3.secretRef"  # noqa: S105 - the name of a field
 
 
 def s3() -> Any:
@@ -19,46 +19,45 @@ def s3() -> Any:
     return fsspec.filesystem("s3")
 
 
-def ask_store(what: str, secret: str, question: Callable[[], T]) -> T:
-    """Ask the object store, and turn what it refuses into our errors.
+@contextmanager
+def store_errors(what: str, secret: str = DATA_SECRET) -> Iterator[None]:
+    """Convert errors of the object store to stage errors.
 
     Parameters
     ----------
     what
-        What is asked for.
+        The object, with the field of the spec that names it if known.
     secret
-        The field of the spec that names the keys.
-    question
-        The call.
+        The field of the spec that names the Secret with the keys.
 
     Raises
     ------
     UserError
-        If the bucket does not exist, or the keys are missing or may not do what is asked.
+        If the bucket does not exist, or the keys are missing or lack the permission.
     InfrastructureError
-        If the store does not answer.
+        If the store cannot be reached.
     """
     try:
-        return question()
+        yield
     except PermissionError as error:
-        raise UserError(f"{what}: the object store refuses this to the keys of {secret}: {error}") from error
+        raise UserError(f"{what}: the keys of {secret} lack the permission: {error}") from error
     except FileNotFoundError as error:
         raise UserError(f"{what}: no such bucket: {error}") from error
-    except OSError as error:
-        raise InfrastructureError(f"{what}: cannot reach the object store: {error}") from error
     except Exception as error:
-        # botocore's own errors are no OSError.
-        if not type(error).__module__.startswith("botocore"):
-            raise
-        if "Credentials" in type(error).__name__:
+        # botocore's errors are not OSErrors.
+        is_botocore = type(error).__module__.startswith("botocore")
+        if is_botocore and "Credentials" in type(error).__name__:
             raise UserError(f"{what}: no keys for the object store ({secret}): {error}") from error
-        raise InfrastructureError(f"{what}: cannot reach the object store: {error}") from error
+        if is_botocore or isinstance(error, OSError):
+            raise InfrastructureError(f"{what}: cannot reach the object store: {error}") from error
+        raise
 
 
 def s3_files(uri: str) -> dict[str, dict[str, Any]]:
     """List the objects at or below a key: size and ETag by relative name."""
     key = uri.removeprefix("s3://").rstrip("/")
-    found = ask_store(repr(uri), "s3.secretRef", lambda: s3().find(key, detail=True))
+    with store_errors(repr(uri)):
+        found = s3().find(key, detail=True)
     if not found:
         raise UserError(f"{uri!r}: no such object")
     return {path.removeprefix(key).lstrip("/") or path.rsplit("/", 1)[-1]: info for path, info in found.items()}
@@ -73,13 +72,14 @@ def fingerprint_s3(uri: str) -> str:
 
 
 def download_s3(uri: str, destination: Path) -> None:
-    """Copy every object below a key to a folder; one that is there with its size is not copied again."""
+    """Download every object below a key to a folder, except those that are there with the same size."""
     store = s3()
     for name, info in s3_files(uri).items():
         path = destination / name
         if path.is_file() and path.stat().st_size == info["size"]:
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = part_of(path)  # two runs may bring the same data set at once
-        ask_store(repr(uri), "s3.secretRef", partial(store.get_file, info["name"], part))
-        commit(part, path)
+        partial = partial_path(path)  # and only this pod's: two runs may download the same data set at the same time
+        with store_errors(repr(uri)):
+            store.get_file(info["name"], partial)
+        commit(partial, path)

@@ -1,29 +1,23 @@
-"""Commits of pinned hub repositories: the operator stores a short pin, the hub needs the full commit."""
+"""Commits of pinned hub repositories: the operator keeps a pin of 12 digits, and the hub needs the whole commit."""
 
 import json
-from pathlib import Path
 
-from fusionrun.api.artifacts import ROOT
+from fusionrun.api.artifacts import pin_file
 from fusionrun_stages.volume.atomic import read_json, write_atomic
-from fusionrun_stages.volume.paths import PIN_DIGITS, on_volume
+from fusionrun_stages.volume.paths import on_volume
 
 
-def _pin_file(pin: str) -> Path:
-    return on_volume(f"{ROOT}/pins/{pin[:PIN_DIGITS]}.json")
-
-
-def note_pin(uri: str, revision: str) -> None:
-    """Note which commit a short pin stands for: the operator knows the pin, and the hub wants the commit.
+def save_commit(uri: str, commit: str) -> None:
+    """Save the commit of a repository under its pin.
 
     Notes
     -----
-    Source: huggingface.co/docs/huggingface_hub/guides/download: a commit hash must be whole.
+    Source: huggingface.co/docs/huggingface_hub/guides/download: a commit hash must be full-length.
     """
-    note = json.dumps({"uri": uri, "revision": revision})
-    write_atomic(_pin_file(revision), note.encode())
+    write_atomic(on_volume(pin_file(commit)), json.dumps({"uri": uri, "revision": commit}).encode())
 
 
-def noted_revision(pin: str) -> str | None:
-    """Return the commit that a short pin stands for, if ``resolve`` noted it."""
-    path = _pin_file(pin)
+def load_commit(pin: str) -> str | None:
+    """Return the commit of a pin, or None if ``resolve`` saved none."""
+    path = on_volume(pin_file(pin))
     return str(read_json(path)["revision"]) if path.is_file() else None

@@ -1,11 +1,14 @@
 """The end of a training: save the model, store the result, remove temporary files, leave the process group."""
 
-import dataclasses
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+from fusionrun.api.artifacts import CHECKPOINTS, FINISHED_FILE, MODEL
+from fusionrun.api.release_0_2 import FlatValues, flatten, unflatten
+from fusionrun.api.stage import StageKind
+from fusionrun.api.values import Trained
 from fusionrun_stages.training.checkpoints import (
     candidates,
     complete_checkpoints,
@@ -19,21 +22,29 @@ from fusionrun_stages.training.rows import CACHE
 from fusionrun_stages.volume.atomic import write_atomic
 from fusionrun_stages.work import Made
 
-CHECKPOINTS = "checkpoints"
-MODEL = "model"
-FINISHED = "finished.json"
-"""Result of a training, written after the model: if the pod dies before the manifest, its successor does not train."""
 LAST_SHARE = 10
 """The last loss and the reward accuracies are means over a tenth of the steps: a single step is noise."""
 
 
-def read_finished(output: Path) -> Made | None:
+def read_finished(output: Path, kind: StageKind) -> Made | None:
     """Return the result of a predecessor that died after it saved the model, or None."""
     try:
-        found = json.loads((output / FINISHED).read_text())
-        return Made(**{field.name: found[field.name] for field in dataclasses.fields(Made) if field.name in found})
-    except (OSError, ValueError, TypeError):
+        found = json.loads((output / FINISHED_FILE).read_text())
+        if "values" in found:
+            values = Trained.model_validate(found["values"])
+        else:
+            flat = unflatten(kind, FlatValues.model_validate(found))
+            values = flat if isinstance(flat, Trained) else Trained(kind=kind)
+        return Made(values=values, files=found["files"], details=found["details"])
+    except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def write_finished(output: Path, made: Made) -> None:
+    """Write what this pod made, in the forms of this release and of release 0.2."""
+    found = {"files": made.files, "details": made.details, "values": made.values.model_dump(mode="json")}
+    flat = flatten(made.values, None)[0].model_dump(mode="json")
+    write_atomic(output / FINISHED_FILE, json.dumps(found | flat).encode())
 
 
 def find_resume_point(checkpoints: Path) -> tuple[str | None, list[str]]:
@@ -63,10 +74,11 @@ def stop_at_every_end_of_turn(model: Any, tokenizer: Any, end_of_turn: int) -> N
     config.eos_token_id = unique
 
 
-def finish(trainer: Any, output: Path, details: dict[str, Any], counts: dict[str, int], save_steps: int | None) -> Made:
+def finish(trainer: Any, output: Path, details: dict[str, Any], trained: Trained, save_steps: int | None) -> Made:
     """Save the model on all ranks; on rank 0 store the result and remove temporary files; wait for all ranks.
 
-    Keep the last two checkpoints at multiples of ``save_steps``, without the optimizer state; None: keep no checkpoint.
+    ``trained`` has ``rows``, ``dropped_long`` and ``tokens``. Keep the last two checkpoints at multiples of
+    ``save_steps``, without the optimizer state; None: keep no checkpoint.
     """
     trainer.save_model(str(output / MODEL))
     wait_for_all()
@@ -86,13 +98,14 @@ def finish(trainer: Any, output: Path, details: dict[str, Any], counts: dict[str
     names = [path.name for path in kept.values()]
     files = [f"{MODEL}/{path.name}" for path in model_files(output / MODEL)]
     made = Made(
+        values=Trained(
+            **trained.model_dump(by_alias=False, exclude_unset=True), **numbers, steps=trainer.state.global_step
+        ),
         files=files,
-        counts=counts | {"steps": trainer.state.global_step},
-        numbers=numbers,
         details=details | {"checkpoints": names, "losses": [round(entry["loss"], 5) for entry in losses]},
     )
     if rank() == 0:
-        write_atomic(output / FINISHED, json.dumps(dataclasses.asdict(made)).encode())
+        write_finished(output, made)
         clean_up(output, names)
     leave_process_group()
     return made

@@ -10,7 +10,7 @@ import socket
 import warnings
 from collections.abc import Iterator
 
-from fusionrun.api.task import LOST_PEER
+from fusionrun.api.result import LOST_PEER
 from fusionrun_stages.errors import InfrastructureError, StageError, UserError
 
 _LOST_PEER_SIGNS = ("closed by peer", "reset by peer", "Connection refused", "Broken pipe", "NCCL", "gloo")

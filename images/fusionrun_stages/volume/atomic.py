@@ -2,63 +2,82 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fusionrun.api.pod import POD_UID_ENV
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.volume.paths import inside_volume
-
-POD_UID_ENV = "FUSIONRUN_POD_UID"
-
 
 WRITE_ATTEMPTS = 3
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file so that it is whole or not there, even after a power cut.
-
-    Two pods may write one such file at once (both of two runs note the same pin): who finishes first sweeps the
-    other's part away, and the other writes it again.
-    """
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a partial file's path to write to; commit it to ``path`` on success and delete it on an exception."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = part_of(path)
+    partial = partial_path(path)
+    try:
+        yield partial
+        commit(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    remove_partials(path)
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file atomically.
+
+    Two pods may write the same file at the same time (two runs save the same pin). The pod that finishes first removes
+    the other pod's partial file, and the other pod writes again.
+    """
     for attempt in range(WRITE_ATTEMPTS):
-        part.write_bytes(content)
         try:
-            commit(part, path)
+            with atomic_file(path) as partial:
+                partial.write_bytes(content)
         except InfrastructureError:
             if attempt == WRITE_ATTEMPTS - 1:
                 raise
         else:
-            break
-    forget_parts(path)
+            return
 
 
-def commit(part: Path, path: Path) -> None:
-    """Bring a finished file to the disk, rename it (or a folder) to its name, and make that last.
+def commit(partial: Path, path: Path) -> None:
+    """Sync a finished file (or folder), rename it to ``path``, and sync the parent directory.
 
     Raises
     ------
     InfrastructureError
-        If the part is gone. Only who holds the lease of an artifact sweeps its parts (``lease``), so this pod was taken
-        for dead: its successor's file stands, and this one must not say that it is its own.
+        If the partial file was removed. Only the holder of an artifact's lease removes its partial files
+        (``pod.lease``): another pod has replaced this one, and this pod must not report that file as its result.
     """
     try:
-        sync(part)
-        part.replace(path)
+        sync(partial)
+        partial.replace(path)
     except FileNotFoundError as error:
-        raise InfrastructureError(f"{path}: another pod has finished it and swept {part.name} away") from error
+        raise InfrastructureError(f"{path}: another pod has finished it and removed {partial.name}") from error
     sync(path.parent)
 
 
-def forget_parts(path: Path) -> None:
-    """Remove what killed predecessors left of a file that is whole now."""
-    for part in path.parent.glob(f".{path.name}.*.part"):
-        part.unlink(missing_ok=True)
+def partial_path(path: Path) -> Path:
+    """Return where this pod writes a file before it is complete; the name is unique on a shared volume.
+
+    The process ID cannot identify a pod: it is 1 in every container.
+    """
+    return path.with_name(f".{path.name}.{os.environ.get(POD_UID_ENV) or os.getpid()}.part")
+
+
+def remove_partials(path: Path) -> None:
+    """Remove the partial files of a complete file that killed pods left."""
+    for partial in path.parent.glob(f".{path.name}.*.part"):
+        partial.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:
-    """Bring a file or folder to the disk."""
+    """Flush a file or folder to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -67,13 +86,5 @@ def sync(path: Path) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read one JSON file of the volume."""
+    """Read a JSON file of the volume."""
     return json.loads(inside_volume(path).read_bytes())
-
-
-def part_of(path: Path) -> Path:
-    """Return where this pod writes a file before it is whole: no other pod does, not even one that shares the volume.
-
-    The number of the process tells nothing: it is 1 in every container.
-    """
-    return path.with_name(f".{path.name}.{os.environ.get(POD_UID_ENV) or os.getpid()}.part")

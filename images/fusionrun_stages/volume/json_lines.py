@@ -16,20 +16,21 @@ R = TypeVar("R", bound=Row)
 
 
 class JsonLines:
-    """An append-only file of rows: one line each, whole lines only.
+    """An append-only file with one row per line.
 
-    A torn last line that a killed predecessor of the same name left is cut off when the file is opened.
+    Opening the file removes an incomplete last line that a killed pod left.
     """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        os.ftruncate(self._descriptor, _whole_lines_bytes(path))
+        os.ftruncate(self._descriptor, _complete_lines_bytes(path))
 
     def append(self, row: BaseModel) -> None:
-        """Append one row; once this returns, the row outlives the process (not the machine: see ``sync``).
+        """Append one row; it then survives the process, and after ``sync`` the machine.
 
-        A row that does not fit (a full volume, a quota) leaves nothing: half a line would swallow the next one.
+        If the row does not fit (the volume is full, or a quota), the incomplete line is removed: the next row would be
+        appended to it.
         """
         line = row.model_dump_json().encode() + b"\n"
         view, before = memoryview(line), os.fstat(self._descriptor).st_size
@@ -41,7 +42,7 @@ class JsonLines:
             raise
 
     def sync(self) -> None:
-        """Make every row so far outlive the machine."""
+        """Flush all rows to the disk."""
         os.fsync(self._descriptor)
 
     def close(self) -> None:
@@ -51,16 +52,16 @@ class JsonLines:
 
 
 def read_json_lines(path: Path, model: type[R]) -> Iterator[R]:
-    """Yield the rows of whole lines; a torn last line is passed over."""
+    """Yield the rows of complete lines; skip an incomplete last line."""
     for _, row in read_json_lines_at(path, model):
         yield row
 
 
 def read_json_lines_at(path: Path, model: type[R]) -> Iterator[tuple[int, R]]:
-    """Yield the rows of whole lines with where each begins, in bytes.
+    """Yield the rows of complete lines with the byte offset of each.
 
-    A line that is no row (a disk's or an older version's fault) is passed over and said in the log: what it held counts
-    as not done, and so is done again, instead of failing every successor.
+    An invalid line (a disk error, an older version) is logged and skipped: its work is repeated, and the stage does not
+    fail at every retry.
     """
     with path.open("rb") as file:
         start = 0
@@ -70,13 +71,13 @@ def read_json_lines_at(path: Path, model: type[R]) -> Iterator[tuple[int, R]]:
                     row = model.model_validate_json(line)
                 except ValueError as error:
                     why = str(error).splitlines()[0]
-                    log.warning("%s: the line at byte %d is no %s and is done again: %s", path, start, model, why)
+                    log.warning("%s: invalid %s at byte %d, skipped: %s", path, model.__name__, start, why)
                 else:
                     yield start, row
             start += len(line)
 
 
-def _whole_lines_bytes(path: Path) -> int:
+def _complete_lines_bytes(path: Path) -> int:
     size = path.stat().st_size
     with path.open("rb") as file:
         end = size

@@ -3,6 +3,7 @@
 import types
 import typing
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,17 +11,17 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from fusionrun.api.records import Row
-from fusionrun_stages.volume.atomic import commit, forget_parts, part_of
+from fusionrun_stages.volume.atomic import atomic_file
 from fusionrun_stages.volume.paths import inside_volume
 
 R = TypeVar("R", bound=Row)
 
 BATCH_ROWS = 4096
-"""Rows written or read at once: at a few KiB each, some MiB."""
+"""Rows per batch: a few MiB at a few KiB per row."""
 
 
 def arrow_schema(model: type[BaseModel]) -> Any:
-    """Return the Arrow schema that a row's class stands for: one field each, in order."""
+    """Return the Arrow schema of a record class: one field per model field, in order."""
     import pyarrow as pa
 
     hints = typing.get_type_hints(model)
@@ -43,57 +44,54 @@ def _arrow_type(hint: Any) -> Any:
     return {int: pa.int64(), float: pa.float64(), bool: pa.bool_()}[hint]
 
 
-def write_rows(path: Path, model: type[R], rows: Iterable[R]) -> int:
-    """Write rows to a Parquet file, streaming, whole or not at all; return how many there were."""
-    with RowWriter(path, model) as writer:
-        for row in rows:
-            writer.append(row)
-    return writer.count
+@contextmanager
+def open_parquet(path: Path, model: type[Row]) -> Iterator[Any]:
+    """Open a ``pyarrow.parquet.ParquetWriter`` for one record class; the file appears when the block succeeds."""
+    import pyarrow.parquet as pq
+
+    with atomic_file(path) as partial, pq.ParquetWriter(partial, arrow_schema(model), compression="zstd") as writer:
+        yield writer
 
 
 class RowWriter:
-    """A Parquet file that is written row by row in bounded memory and appears when it is whole.
+    """Appends rows to an open Parquet file, in batches of ``BATCH_ROWS``."""
 
-    Used as a context manager: left by an exception it leaves nothing behind.
-    """
-
-    def __init__(self, path: Path, model: type[Row]) -> None:
-        import pyarrow.parquet as pq
-
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def __init__(self, file: Any) -> None:
         self.count = 0
-        self._path = path
-        self._part = part_of(path)
-        self._schema = arrow_schema(model)
+        self._file = file
         self._rows: list[dict[str, Any]] = []
-        self._writer = pq.ParquetWriter(self._part, self._schema, compression="zstd")
 
     def append(self, row: Row) -> None:
         """Add one row."""
         self._rows.append(row.model_dump(mode="json"))
         self.count += 1
         if len(self._rows) >= BATCH_ROWS:
-            self._flush()
+            self.flush()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write the rows in memory to the file."""
         import pyarrow as pa
 
         if self._rows:
-            self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
+            self._file.write_table(pa.Table.from_pylist(self._rows, schema=self._file.schema))
             self._rows.clear()
 
-    def __enter__(self) -> typing.Self:
-        return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self._flush()
-        self._writer.close()
-        if kind is not None:
-            self._part.unlink(missing_ok=True)
-            return
-        commit(self._part, self._path)
-        forget_parts(self._path)
+@contextmanager
+def open_rows(path: Path, model: type[Row]) -> Iterator[RowWriter]:
+    """Open a Parquet file to be written row by row; it appears when the block succeeds."""
+    with open_parquet(path, model) as file:
+        writer = RowWriter(file)
+        yield writer
+        writer.flush()
+
+
+def write_rows(path: Path, model: type[R], rows: Iterable[R]) -> int:
+    """Write rows to a Parquet file atomically and in bounded memory; return their number."""
+    with open_rows(path, model) as writer:
+        for row in rows:
+            writer.append(row)
+    return writer.count
 
 
 def read_rows(path: Path, model: type[R]) -> Iterator[R]:

@@ -1,32 +1,30 @@
-"""Paths on the volume, and where a pod or a test has mounted it."""
+"""Paths on the volume, and its mount point in a pod or a test."""
 
 import os
 from pathlib import Path
 
-from fusionrun.api.artifacts import MOUNT_PATH, ROOT, shard_name
+from fusionrun.api.artifacts import MOUNT_PATH, dataset_dir, shard_name
+from fusionrun.api.pod import MOUNT_ENV
 from fusionrun_stages.errors import UserError
-
-PIN_DIGITS = 12
 
 
 def volume_root() -> Path:
-    """Return where the volume is mounted: ``/data``, or FUSIONRUN_MOUNT where a stage runs outside a pod."""
-    return Path(os.environ.get("FUSIONRUN_MOUNT", MOUNT_PATH))
+    """Return the mount point of the volume."""
+    return Path(os.environ.get(MOUNT_ENV, MOUNT_PATH))
 
 
 def on_volume(path: str) -> Path:
-    """Return where a path of the contract, ``/data/…``, lies here."""
+    """Turn a ``/data/…`` path of the contract into the path below the actual mount point."""
     return volume_root() / Path(path).relative_to(MOUNT_PATH)
 
 
 def inside_volume(path: str | Path) -> Path:
-    """Return the path, refusing one whose symbolic links lead out of the volume.
+    """Return the path unchanged; refuse a path whose symbolic links lead out of the volume.
 
     Raises
     ------
     UserError
-        If the path is below the volume's mount but really lies elsewhere.
-
+        If the path is below the mount point and resolves to a path outside of it.
     """
     root = volume_root()
     path = Path(path)
@@ -41,5 +39,5 @@ def shard_path(directory: str | Path, index: int, count: int) -> Path:
 
 
 def dataset_folder(pin: str) -> Path:
-    """Return the folder of a remote data set, which ``resolve`` downloads; later stages have no network."""
-    return on_volume(f"{ROOT}/datasets/{pin[:PIN_DIGITS]}")
+    """Return the folder to which ``resolve`` downloads a remote data set; later stages have no network."""
+    return on_volume(dataset_dir(pin))

@@ -1,153 +1,147 @@
-"""Parquet files sorted by columns, written from rows that come in any order, in bounded memory.
+"""Sorted Parquet files, written from unsorted rows in bounded memory (an external sort).
 
-Rows are spilled to the disk as they come; when all are there, the spilled rows are parted into ranges of keys, each
-small enough to be sorted in memory, and one range after the other is sorted and appended to the file.
+Rows are spilled to the disk as they come. At the end the spilled rows are partitioned into key ranges, each small
+enough to be sorted in memory, and one sorted range after the other is appended to the file.
 """
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from fusionrun.api.records import Row
-from fusionrun_stages.volume.atomic import commit, forget_parts, part_of
-from fusionrun_stages.volume.parquet import arrow_schema
+from fusionrun_stages.volume.atomic import partial_path
+from fusionrun_stages.volume.parquet import arrow_schema, open_parquet
 
 POOL_ROWS = 16_384
-"""Rows that all writers of a pool hold together: at a few KiB each, less than 100 MiB."""
+"""Rows in memory over all writers of a pool: less than 100 MiB at a few KiB per row."""
 RANGE_BYTES = 64 * 2**20
-"""Bytes sorted at once, about: sorting takes some times as much."""
+"""Approximate bytes sorted at once; sorting takes a few times as much memory."""
 
 
 class Pool:
-    """The rows that several writers hold before they spill them: bounded together, however many writers there are."""
+    """Bounds the rows that several writers hold in memory together."""
 
-    def __init__(self, most: int = POOL_ROWS) -> None:
-        self._most = most
+    def __init__(self, max_rows: int = POOL_ROWS) -> None:
+        self._max_rows = max_rows
         self._held = 0
         self._writers: list[SortingWriter] = []
 
-    def join(self, writer: "SortingWriter") -> None:
-        """Take a writer in."""
+    def add_writer(self, writer: "SortingWriter") -> None:
+        """Add a writer to the pool."""
         self._writers.append(writer)
 
-    def added(self) -> None:
-        """Count a row; spill those of the writer that holds the most when there are too many."""
+    def count_row(self) -> None:
+        """Count a row; if the pool is full, spill the rows of the writer that holds the most."""
         self._held += 1
-        if self._held >= self._most:
+        if self._held >= self._max_rows:
             self._held -= max(self._writers, key=lambda writer: writer.held).spill()
 
 
 class SortingWriter:
-    """A sorted Parquet file whose rows come in any order; it appears when it is whole.
+    """Collects the rows of one sorted file; ``open_sorted`` creates it."""
 
-    Used as a context manager: left by an exception it leaves nothing behind.
-
-    Parameters
-    ----------
-    by
-        Columns to sort by. Rows that are equal in the first of them are sorted in memory together.
-    """
-
-    def __init__(self, path: Path, model: type[Row], by: list[str], pool: Pool) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path, self._by, self._pool = path, by, pool
-        self._part = part_of(path)
-        self._spilled = self._part.with_name(f"{self._part.name}.spilled.part")
-        self._schema = arrow_schema(model)
+    def __init__(self, stream: Any, schema: Any, pool: Pool) -> None:
+        self._stream, self._schema, self._pool = stream, schema, pool
         self._rows: list[dict[str, Any]] = []
-        self._spill = _stream(self._spilled, self._schema)
-        pool.join(self)
+        pool.add_writer(self)
 
     @property
     def held(self) -> int:
-        """Rows in memory."""
+        """Number of rows in memory."""
         return len(self._rows)
 
     def append(self, row: Row) -> None:
         """Add one row."""
         self._rows.append(row.model_dump(mode="json"))
-        self._pool.added()
+        self._pool.count_row()
 
     def spill(self) -> int:
-        """Write what is in memory to the disk; return how many rows that was."""
+        """Write the rows in memory to the disk; return their number."""
         import pyarrow as pa
 
         count = len(self._rows)
         if count:
-            self._spill.write_batch(pa.RecordBatch.from_pylist(self._rows, schema=self._schema))
+            self._stream.write_batch(pa.RecordBatch.from_pylist(self._rows, schema=self._schema))
             self._rows.clear()
         return count
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None:
-                self.spill()
-            self._spill.close()
-            if kind is None:
-                self._sort()
-                commit(self._part, self._path)
-                forget_parts(self._path)
-        finally:
-            self._part.unlink(missing_ok=True)
-            self._spilled.unlink(missing_ok=True)
+@contextmanager
+def open_sorted(path: Path, model: type[Row], by: list[str], pool: Pool) -> Iterator[SortingWriter]:
+    """Open a Parquet file that is written in any order and sorted at the end; it appears when the block succeeds.
 
-    def _sort(self) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        order = [(name, "ascending") for name in self._by]
-        starts = self._range_starts()
-        with pq.ParquetWriter(self._part, self._schema, compression="zstd") as writer:
-            for file in self._in_ranges(starts):
-                with pa.memory_map(str(file)) as source, pa.ipc.open_stream(source) as stream:
-                    table = stream.read_all()
-                writer.write_table(table.sort_by(order))
-                file.unlink(missing_ok=True)
-
-    def _range_starts(self) -> list[Any]:
-        """Return where ranges of about ``RANGE_BYTES`` begin, but for the first: keys at equal distances."""
-        import pyarrow as pa
-
-        keys, size = [], 0
-        for batch in _batches(self._spilled):
-            size += batch.nbytes
-            keys.append(batch.column(self._by[0]))
-        count = -(-size // RANGE_BYTES)
-        if count <= 1:
-            return []
-        ranked = pa.chunked_array(keys).sort()
-        return sorted({ranked[len(ranked) * number // count].as_py() for number in range(1, count)})
-
-    def _in_ranges(self, starts: list[Any]) -> list[Path]:
-        """Part the spilled rows into one file for each range of keys."""
-        import pyarrow as pa
-
-        if not starts:
-            return [self._spilled]
-        files = [self._part.with_name(f"{self._part.name}.{number}.part") for number in range(len(starts) + 1)]
-        with ExitStack() as stack:
-            streams = [stack.enter_context(_stream(file, self._schema)) for file in files]
-            for batch in _batches(self._spilled):
-                numbers = pa.array([bisect_right(starts, key) for key in batch.column(self._by[0]).to_pylist()])
-                for number in numbers.unique().to_pylist():
-                    streams[number].write_batch(batch.filter(pa.compute.equal(numbers, number)))
-        return files
+    Parameters
+    ----------
+    by
+        Columns to sort by. Rows with the same value in the first column are sorted in memory together.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    schema = arrow_schema(model)
+    partial = partial_path(path)
+    spilled = partial.with_name(f"{partial.name}.spilled.part")
+    try:
+        with _open_stream(spilled, schema) as stream:
+            writer = SortingWriter(stream, schema, pool)
+            yield writer
+            writer.spill()
+        with open_parquet(path, model) as file:
+            for part in _partition(spilled, by[0], schema):
+                file.write_table(_read_stream(part).sort_by([(name, "ascending") for name in by]))
+                part.unlink(missing_ok=True)
+    finally:
+        spilled.unlink(missing_ok=True)
 
 
-def _stream(path: Path, schema: Any) -> Any:
+def _partition(spilled: Path, key: str, schema: Any) -> list[Path]:
+    """Partition the spilled rows by ranges of a key column: one file for each range."""
+    import pyarrow as pa
+
+    starts = _range_starts(spilled, key)
+    if not starts:
+        return [spilled]
+    files = [spilled.with_name(f"{spilled.name}.{number}.part") for number in range(len(starts) + 1)]
+    with ExitStack() as stack:
+        streams = [stack.enter_context(_open_stream(file, schema)) for file in files]
+        for batch in _read_batches(spilled):
+            numbers = pa.array([bisect_right(starts, value) for value in batch.column(key).to_pylist()])
+            for number in numbers.unique().to_pylist():
+                streams[number].write_batch(batch.filter(pa.compute.equal(numbers, number)))
+    return files
+
+
+def _range_starts(spilled: Path, key: str) -> list[Any]:
+    """Return the first key of each range of about ``RANGE_BYTES``, without that of the first range: quantiles."""
+    import pyarrow as pa
+
+    keys, size = [], 0
+    for batch in _read_batches(spilled):
+        size += batch.nbytes
+        keys.append(batch.column(key))
+    count = -(-size // RANGE_BYTES)
+    if count <= 1:
+        return []
+    ranked = pa.chunked_array(keys).sort()
+    return sorted({ranked[len(ranked) * number // count].as_py() for number in range(1, count)})
+
+
+def _open_stream(path: Path, schema: Any) -> Any:
     import pyarrow as pa
     import pyarrow.compute
 
-    # Arrow's own form and not Parquet: no part of it stays in memory until the file is closed.
+    # Arrow's stream format instead of Parquet: nothing stays in memory until the file is closed.
     return pa.ipc.new_stream(str(path), schema, options=pa.ipc.IpcWriteOptions(compression="zstd"))
 
 
-def _batches(path: Path) -> Iterator[Any]:
+def _read_stream(path: Path) -> Any:
+    import pyarrow as pa
+
+    with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
+        return stream.read_all()
+
+
+def _read_batches(path: Path) -> Iterator[Any]:
     import pyarrow as pa
 
     with pa.OSFile(str(path)) as source, pa.ipc.open_stream(source) as stream:

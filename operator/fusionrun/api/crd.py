@@ -1,9 +1,9 @@
-"""The CustomResourceDefinition, generated from the pydantic models. ``python -m fusionrun.api.crd`` prints it.
+"""The CustomResourceDefinition of FusionRun, generated from the pydantic models by ``hack/generate``.
 
-What pydantic's JSON schema needs to become structural: ``$ref`` inlined, ``anyOf`` with null dropped (an absent
-field is absent), titles and defaults dropped (defaults are resolved in ``plan.defaults`` and frozen there, so that
-the API server never rewrites an object), bounds on every list, map and string, and the CEL rules beside their
-class.
+Adaptations of pydantic's JSON schema to a structural schema: ``$ref`` inlined, ``null`` dropped from ``anyOf``, titles
+and defaults dropped, bounds on every list, map and string, and each class's CEL rules added. The schema has no
+``default`` keys: the operator fills defaults when it accepts a run (``plan.defaults``), so the API server never changes
+an object. Descriptions end with the field's default.
 
 Notes
 -----
@@ -12,7 +12,7 @@ kube-custom-resource (schema.py).
 """
 
 import json
-import sys
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -29,19 +29,54 @@ _KEPT = ("type", "description", "enum", "pattern", "minimum", "maximum", "minLen
          "maxItems", "minProperties", "maxProperties", "required", "format")  # fmt: skip
 
 PRINTER_COLUMNS = [
-    {"name": "Stage", "type": "string", "jsonPath": ".status.stage", "description": "The stages at work"},
-    {"name": "Progress", "type": "string", "jsonPath": ".status.progress", "description": "Stages done of all"},
-    {"name": "Complete", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Complete")].status'},
-    {"name": "Reason", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].reason'},
-    {"name": "GPUs", "type": "integer", "jsonPath": ".status.gpusInUse", "description": "GPUs held now"},
-    {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    {"name": "Stage", "type": "string", "jsonPath": ".status.stage", "description": "Running or failed stages"},
+    {"name": "Progress", "type": "string", "jsonPath": ".status.progress", "description": "Completed stages / stages"},
+    {
+        "name": "Complete",
+        "type": "string",
+        "jsonPath": '.status.conditions[?(@.type=="Complete")].status',
+        "description": "Whether the run completed successfully",
+    },
+    {
+        "name": "Reason",
+        "type": "string",
+        "jsonPath": '.status.conditions[?(@.type=="Ready")].reason',
+        "description": "Reason of the Ready condition",
+    },
+    {"name": "GPUs", "type": "integer", "jsonPath": ".status.gpusInUse", "description": "GPUs held by running pods"},
+    {
+        "name": "Age",
+        "type": "date",
+        "jsonPath": ".metadata.creationTimestamp",
+        "description": "Time since the run was created",
+    },
     {
         "name": "Message",
         "type": "string",
         "priority": 1,
         "jsonPath": '.status.conditions[?(@.type=="Ready")].message',
+        "description": "Message of the Ready condition",
     },
 ]
+
+
+def shown(value: object) -> str:
+    """Return a field's value as a description shows it."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(by_alias=True, exclude_none=True)
+    match value:
+        case dict():
+            return f"{{{', '.join(f'{name}: {shown(one)}' for name, one in value.items())}}}"
+        case list():
+            return " and ".join(map(shown, value)) or "an empty list"
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:g}".replace("e-0", "e-")
+        case int():
+            return f"{value:,}"
+        case _:
+            return str(value)
 
 
 def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
@@ -50,7 +85,7 @@ def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
     if len(options) == 1:
         return {**{k: v for k, v in schema.items() if k != "anyOf"}, **options[0]}
     if {o.get("type") for o in options} == {"string", "integer"}:
-        # The bounds of each type stand side by side: each is looked at for values of its own type alone.
+        # The bounds of both types are combined: each bound applies only to values of its type.
         return {"x-kubernetes-int-or-string": True, **{k: v for o in options for k, v in o.items() if k != "type"}}
     raise ValueError(f"not structural: {schema}")
 
@@ -64,61 +99,100 @@ def _exclusive_bounds(schema: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _structural(schema: dict[str, Any], definitions: dict[str, Any], owner: str = "") -> dict[str, Any]:
-    """Rewrite one node of a pydantic JSON schema as a structural schema."""
-    description = schema.get("description")
-    if "anyOf" in schema:
-        schema = _not_null(schema)
-    if "$ref" in schema:
-        owner = schema["$ref"].rsplit("/", 1)[1]
-        schema = {**definitions[owner], **({"description": description} if description else {})}
-    if "x-kubernetes-int-or-string" in schema:
-        bounded: dict[str, Any] = {k: schema[k] for k in ("pattern", "minimum", "maxLength") if k in schema}
-        return {"x-kubernetes-int-or-string": True, **bounded}
-    if "const" in schema:
-        schema = {"type": "string", "enum": [schema["const"]], **schema}
-    out: dict[str, Any] = {key: schema[key] for key in _KEPT if key in schema}
-    if "description" in out:
-        out["description"] = " ".join(out["description"].split())
-    out |= _exclusive_bounds(schema)
-    match out.get("type"):
-        case "object":
-            _object(schema, definitions, owner, out)
-        case "array":
-            out.setdefault("maxItems", MAX_ITEMS)
-            out["items"] = _structural(schema["items"], definitions)
-        case "string" if "enum" not in out:
-            out.setdefault("maxLength", MAX_STRING)
-    if owner in CEL_RULES:
-        out["x-kubernetes-validations"] = CEL_RULES[owner]
-    return out
+def _default(schema: dict[str, Any]) -> str:
+    """Return the sentence on the default in a field's class; empty if it has none."""
+    match schema.get("default"):
+        case None:
+            return ""
+        case dict():
+            return "Defaults to the defaults of its fields."
+        case str(text):
+            return f"Defaults to `{text}`."
+        case value:
+            return f"Defaults to {shown(value)}."
 
 
-def _object(schema: dict[str, Any], definitions: dict[str, Any], owner: str, out: dict[str, Any]) -> None:
-    """Fill in an object's properties, or the values of a map."""
-    if "properties" not in schema:
-        out.setdefault("maxProperties", MAX_PROPERTIES)
-        values = schema.get("additionalProperties", {"type": "string"})
-        out["additionalProperties"] = _structural(values, definitions)
-        return
-    out["properties"] = {}
-    for name, node in schema["properties"].items():
-        child = _structural(node, definitions)
-        keys = LIST_KEYS.get((owner, name))
-        if keys:
-            child["x-kubernetes-list-type"] = "map"
-            child["x-kubernetes-list-map-keys"] = keys
-        out["properties"][name] = child
+class _Structural:
+    """The conversion of one model's JSON schema to a structural schema.
+
+    Parameters
+    ----------
+    schema
+        The JSON schema.
+    defaults
+        By the path of a field (``sources[].sampling.topP``), a sentence on its default or on its omission. Each
+        description then ends with this, the default in the class, or "Required.". None for a status, without defaults.
+    """
+
+    def __init__(self, schema: dict[str, Any], defaults: Mapping[str, str] | None) -> None:
+        self._definitions = schema.get("$defs", {})
+        self._defaults = defaults
+
+    def convert(self, schema: dict[str, Any], owner: str = "", path: str = "") -> dict[str, Any]:
+        """Convert one node, of the class ``owner``, at a path."""
+        description = schema.get("description")
+        if "anyOf" in schema:
+            schema = _not_null(schema)
+        if "$ref" in schema:
+            owner = schema["$ref"].rsplit("/", 1)[1]
+            schema = {**self._definitions[owner], **({"description": description} if description else {})}
+        if "const" in schema:
+            schema = {"type": "string", "enum": [schema["const"]], **schema}
+        out: dict[str, Any] = {key: schema[key] for key in _KEPT if key in schema}
+        if "description" in out:
+            out["description"] = " ".join(out["description"].replace("``", "`").split())
+        if "x-kubernetes-int-or-string" in schema:
+            bounds = ("description", "pattern", "minimum", "maxLength")
+            return {"x-kubernetes-int-or-string": True, **{k: out[k] for k in bounds if k in out}}
+        out |= _exclusive_bounds(schema)
+        match out.get("type"):
+            case "object":
+                self._object(schema, owner, out, path)
+            case "array":
+                out.setdefault("maxItems", MAX_ITEMS)
+                out["items"] = self.convert(schema["items"], path=f"{path}[]")
+            case "string" if "enum" not in out:
+                out.setdefault("maxLength", MAX_STRING)
+        if owner in CEL_RULES:
+            out["x-kubernetes-validations"] = CEL_RULES[owner]
+        return out
+
+    def _object(self, schema: dict[str, Any], owner: str, out: dict[str, Any], path: str) -> None:
+        """Fill in an object's properties, or the values of a map."""
+        if "properties" not in schema:
+            out.setdefault("maxProperties", MAX_PROPERTIES)
+            values = schema.get("additionalProperties", {"type": "string"})
+            out["additionalProperties"] = self.convert(values)
+            return
+        out["properties"] = {}
+        for name, node in schema["properties"].items():
+            here = f"{path}.{name}" if path else name
+            child = self.convert(node, path=here)
+            if self._defaults is not None:
+                required = name in schema.get("required", ())
+                sentence = "Required." if required else self._defaults.get(here) or _default(node)
+                child["description"] = f"{child.get('description', '')} {sentence}".strip()
+            keys = LIST_KEYS.get((owner, name))
+            if keys:
+                child["x-kubernetes-list-type"] = "map"
+                child["x-kubernetes-list-map-keys"] = keys
+            out["properties"][name] = child
 
 
-def structural_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the structural OpenAPI v3 schema of a model."""
+def structural_schema(model: type[BaseModel], defaults: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the structural OpenAPI v3 schema of a model; ``_Structural`` describes the parameters."""
     schema = model.model_json_schema(by_alias=True)
-    return _structural(schema, schema.get("$defs", {}), model.__name__)
+    return _Structural(schema, defaults).convert(schema, model.__name__)
 
 
-def build_crd() -> dict[str, Any]:
-    """Build the CustomResourceDefinition of FusionRun."""
+def build_crd(defaults: Mapping[str, str]) -> dict[str, Any]:
+    """Build the CustomResourceDefinition of FusionRun.
+
+    Parameters
+    ----------
+    defaults
+        By the path of a field in the spec, a sentence on its default (``plan.defaults.descriptions``).
+    """
     status = structural_schema(FusionRunStatus)
     status["properties"]["conditions"] |= {
         "x-kubernetes-list-type": "map",
@@ -148,14 +222,14 @@ def build_crd() -> dict[str, Any]:
                     "additionalPrinterColumns": PRINTER_COLUMNS,
                     "schema": {
                         "openAPIV3Schema": {
-                            "description": "FusionRun fuses several source LLMs into one small target LLM.",
+                            "description": "FusionRun trains a small target LLM on the responses of source LLMs.",
                             "type": "object",
                             "required": ["spec"],
                             "properties": {
                                 "apiVersion": {"type": "string"},
                                 "kind": {"type": "string"},
                                 "metadata": {"type": "object"},
-                                "spec": structural_schema(FusionRunSpec),
+                                "spec": structural_schema(FusionRunSpec, defaults),
                                 "status": status,
                             },
                             "x-kubernetes-validations": [
@@ -173,7 +247,7 @@ def build_crd() -> dict[str, Any]:
 
 
 def to_yaml(value: Any, indent: int = 0) -> str:
-    """Write plain data as YAML; strings as JSON, which YAML includes. Needs no library, as pods have none."""
+    """Return plain data as YAML, with strings as JSON. The tests of the core have no YAML library."""
     pad = "  " * indent
     if isinstance(value, dict) and value:
         return "".join(f"{pad}{key}:{_value(child, indent)}" for key, child in value.items())
@@ -186,10 +260,3 @@ def _value(child: Any, indent: int) -> str:
     if isinstance(child, dict | list) and child:
         return "\n" + to_yaml(child, indent + 1)
     return " " + json.dumps(child, ensure_ascii=False) + "\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(
-        "# Generated by `python -m fusionrun.api.crd`; edit operator/fusionrun/api, then `make generate`.\n"
-    )
-    sys.stdout.write(to_yaml(build_crd()))

@@ -1,4 +1,4 @@
-"""What a run reads and how it becomes training data: data sets, construction, benchmarks."""
+"""Fields of a FusionRun on data: data sets, generation, construction and benchmarks."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -11,16 +11,16 @@ from fusionrun.api.models import Name, Revision, Sampling, ServerSettings, Uri
 ColumnName = Annotated[str, Field(min_length=1, max_length=128)]
 
 PROMPTS_MAX = 100_000_000
-"""Most prompts of one data set that a bound can name."""
+"""Largest limit on the prompts of one data set."""
 
 SHARDS_MAX = 4096
-"""Most shards, and so most pods, of one stage."""
+"""Maximum number of shards, and so of pods, of one stage."""
 
 
 class Task(StrEnum):
-    """What kind of prompts a data set holds, and so how its responses are judged (recipe.md).
+    """Kind of prompts in a data set, which decides how its responses are judged (docs/data.md).
 
-    Source: FuseChat-3.0 (arXiv 2503.04222), data construction; ``SftOnly`` is its Chinese subset.
+    Source: FuseChat-3.0 (arXiv 2503.04222), data construction. ``SftOnly`` is its Chinese subset.
     """
 
     INSTRUCTION = "Instruction"
@@ -30,39 +30,42 @@ class Task(StrEnum):
 
 
 class Subject(StrEnum):
-    """What a prompt may be about that a general data set is not meant to hold."""
+    """Subject of the prompts that a general data set should not contain."""
 
     CODE = "Code"
     MATHEMATICS = "Mathematics"
 
 
 class Columns(Contract):
-    """Which column of the data set holds what.
-
-    A column may be a path into a nested one: ``conversations[0].value``.
-    """
+    """Names of the columns. A name may be a path into nested data: ``conversations[0].value``."""
 
     prompt: ColumnName = "prompt"
+    """Column of the prompt: a text, or a chat whose first user message is the prompt."""
     context: ColumnName | None = None
-    """Text that continues the prompt on a new line where it is not empty, such as Alpaca's ``input``."""
+    """Column of a text that is appended to the prompt on a new line, such as Alpaca's ``input``. If omitted, nothing is
+    appended."""
     answer: ColumnName | None = None
-    """Gold answer (Mathematics) or reference (benchmarks graded by exact match)."""
+    """Column of the reference answer. Required for task Mathematics and for graders Mathematics and ExactMatch. If
+    omitted, no reference answer is read."""
     tests: ColumnName | None = None
-    """Test program: a string, or a list of statements (Coding)."""
+    """Column of the tests: a program, or a list of statements. Required for task Coding and grader Coding. If omitted,
+    no tests are read."""
     entry_point: ColumnName | None = None
-    """Name of the function under test, for tests that call ``check(candidate)``."""
+    """Column of the name of the tested function, for tests that define ``check(candidate)``. If omitted, the tests run
+    as they are."""
     solution: ColumnName | None = None
-    """Reference solution (Coding): a prompt whose own solution fails its tests is asked of nobody."""
+    """Column of a reference solution, for task Coding. Prompts whose reference solution fails its own tests are dropped
+    before generation. If omitted, reference solutions are not tested."""
     category: ColumnName | None = None
-    """Label of what the prompt is about, by which ``excludedSubjects`` goes; without it the words decide."""
+    """Column of the prompt's subject, for ``excludedSubjects``. If omitted, the prompt's words decide."""
 
     def named(self) -> list[str]:
-        """Return the columns that are named, in the order of the fields."""
+        """Return the names that are set, in the order of the fields."""
         return [column for column in self.model_dump().values() if column]
 
 
 class Preset(StrEnum):
-    """The data sets of the recipe, with their columns and tasks known."""
+    """Data sets of the recipe, with known location and columns."""
 
     ULTRA_FEEDBACK = "UltraFeedback"
     MAGPIE_PRO_DPO = "Magpie-Pro-DPO-100K"
@@ -75,72 +78,86 @@ class Preset(StrEnum):
 
 
 class Dataset(Contract):
-    """Prompts, and what is asked of whom."""
+    """A data set of prompts, and the sources that respond to them."""
 
     name: Name
+    """Unique name of the data set."""
     preset: Preset | None = None
+    """A data set of the recipe, with known location and columns. Exactly one of ``preset`` and ``uri`` is required."""
     uri: Uri | None = None
+    """Location of the data set: ``hf://org/name`` on the hub, ``pvc://claim/path`` on the run's claim, or
+    ``s3://bucket/key``. It is a file or folder of Parquet, JSON Lines, JSON or CSV. Exactly one of ``preset`` and
+    ``uri`` is required."""
     revision: Revision | None = None
+    """Commit, branch or tag, for ``hf://``. A branch or tag is pinned to its commit when the run starts. If omitted,
+    the branch ``main`` is used."""
     split: Annotated[str, Field(max_length=64)] = "train"
+    """Split of the data set, found by the names of files and folders."""
     task: Task
+    """How responses are judged: Instruction (reward model only), Mathematics (final answer against the reference
+    answer), Coding (tests in the sandbox) or SftOnly (not judged; one response per prompt, for SFT only)."""
     columns: Columns | None = None
+    """Names of the columns. A name may be a path into nested data: ``conversations[0].value``. If set, it replaces all
+    columns of a preset."""
     sources: Annotated[list[Name], Field(min_length=1, max_length=32)] | None = None
-    """The sources that answer. Left out: all of them but those of type Dataset."""
+    """Names of the sources that respond to the prompts. Exactly one for task SftOnly."""
     responses_columns: Annotated[dict[Name, ColumnName], Field(max_length=32)] | None = None
-    """For sources of type Dataset: the column that holds their responses."""
+    """Column of the responses of each source of type Dataset, by the source's name."""
     samples_per_prompt: Annotated[int, Field(ge=1, le=128)] | None = None
-    """Responses per prompt and source. Left out: the recipe's (Instruction 5, Coding 8, Mathematics 5, SftOnly 1)."""
+    """Number of responses per prompt and source."""
     max_prompts: Annotated[int, Field(ge=1, le=PROMPTS_MAX)] | None = None
-    """Most prompts that are asked; of more, a seeded choice. Left out: for a preset enough for maxKept, else all."""
+    """Maximum number of prompts that sources respond to. If there are more, a seeded sample is used."""
     max_kept: Annotated[int, Field(ge=1, le=PROMPTS_MAX)] | None = None
-    """Most SFT rows plus pairs; of more, a seeded choice of prompts. Left out: for a preset the recipe's, else all."""
+    """Maximum number of SFT rows plus preference pairs. If there are more, a seeded sample of prompts is used."""
     excluded_subjects: Annotated[list[Subject], Field(max_length=2)] | None = None
-    """Prompts about these are dropped and counted. Left out: what the recipe removes from a preset, else nothing."""
+    """Prompts about these subjects are dropped."""
     near_duplicate_threshold: Annotated[float, Field(ge=0, le=0.95)] | None = None
-    """Drop prompts whose word 3-grams are so like those of an earlier one of the same task and threshold (Jaccard).
-
-    0 drops only the very same prompts. Left out: 0.8 for the presets of general prompts, else 0.
-    """
+    """Jaccard similarity of word 3-grams from which a prompt counts as a near-duplicate of an earlier prompt and is
+    dropped. Only prompts of the same task and threshold are compared. 0 drops exact duplicates only."""
 
 
 class RewardMargin(Contract):
-    """Window of the reward difference of a pair, both ends included."""
+    """Bounds, inclusive, of the score difference between the chosen and the rejected response of a pair."""
 
     min: Annotated[float, Field(ge=0)]
+    """Smallest score difference."""
     max: Annotated[float, Field(gt=0)]
+    """Largest score difference."""
 
 
 class Generation(Contract):
-    """How responses are gathered."""
+    """How sources generate responses."""
 
     shards: Annotated[int, Field(ge=1, le=SHARDS_MAX)] = 4
-    """Parts that the prompts are split into; each is one pod of an Indexed Job."""
+    """Number of parts that the prompts are split into. Each part is one pod of an Indexed Job."""
     parallelism: Annotated[int, Field(ge=1, le=256)] = 2
-    """Shards worked on at once per source."""
+    """Maximum number of shards that run at the same time, per source."""
     concurrency: Annotated[int, Field(ge=1, le=4096)] = 64
-    """Requests under way at once per shard, at first: a served model's queue is kept just full, an endpoint's limit is
-    found out."""
+    """Initial number of in-flight requests per shard. It then follows vLLM's queue length or, for other servers,
+    additive increase and multiplicative decrease."""
     max_concurrency: Annotated[int, Field(ge=1, le=4096)] | None = None
-    """Most requests under way at once per shard. Left out: four times ``concurrency``; the same as ``concurrency``
-    fixes their number."""
+    """Maximum number of in-flight requests per shard. If equal to ``concurrency``, the number is fixed."""
     stall_seconds: Annotated[int, Field(ge=10, le=86400)] = 600
-    """No token accepted for so long means that the server is wedged."""
+    """Seconds without a new token after which a server is considered stalled."""
 
 
 class Construction(Contract):
     """How judged responses become SFT rows and preference pairs."""
 
     reward_margin: RewardMargin | None = None
-    """Left out: the recipe's 0.01 to 0.1, which is ArmoRM's scale and right for that model only."""
+    """Bounds, inclusive, of the score difference between the chosen and the rejected response of a pair. They depend on
+    the scale of the reward model."""
     sft_fraction: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Share of the Instruction prompts that go to SFT; the rest go to DPO. Left out: the recipe's 0.4."""
+    """Share of the prompts of task Instruction that become SFT rows. The others become preference pairs."""
     held_out_fraction: Annotated[float, Field(ge=0, le=0.5)] = 0.02
-    """Share of the pairs that training never sees, by which ``promote`` chooses a checkpoint."""
+    """Share of the preference pairs that are not used for training. They select the better of the last two DPO
+    checkpoints."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
+    """Seed of every random choice in the data, and of sampling."""
 
 
 class Grader(StrEnum):
-    """How a benchmark's answers are graded."""
+    """How responses to a benchmark are graded."""
 
     MATHEMATICS = "Mathematics"
     CODING = "Coding"
@@ -148,38 +165,54 @@ class Grader(StrEnum):
 
 
 class Benchmark(Contract):
-    """Held-out prompts with a rule that grades the answers."""
+    """A benchmark: held-out prompts with a rule that grades the responses."""
 
     name: Name
+    """Unique name of the benchmark."""
     uri: Uri
+    """Location of the benchmark: ``hf://org/name`` on the hub, ``pvc://claim/path`` on the run's claim, or
+    ``s3://bucket/key``."""
     revision: Revision | None = None
+    """Commit, branch or tag, for ``hf://``. A branch or tag is pinned to its commit when the run starts. If omitted,
+    the branch ``main`` is used."""
     split: Annotated[str, Field(max_length=64)] = "test"
+    """Split of the data set, found by the names of files and folders."""
     grader: Grader
+    """How responses are graded: Mathematics (final answer against the reference answer), Coding (tests in the sandbox)
+    or ExactMatch (equal to the reference answer)."""
     columns: Columns | None = None
+    """Names of the columns. A name may be a path into nested data: ``conversations[0].value``. Required, since each
+    grader needs ``answer`` or ``tests``."""
     max_prompts: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Maximum number of prompts. If there are more, a seeded sample is used. If omitted, all prompts are used."""
 
 
 class GateBaseline(StrEnum):
-    """Which model's score the final model is compared with."""
+    """The model that the final model is compared with."""
 
     BASE = "Base"
     SFT = "Sft"
 
 
 class Gate(Contract):
-    """A condition on the final model: its score on a benchmark against a baseline's."""
+    """A condition on the final model's score on a benchmark."""
 
     benchmark: Name
+    """Name of one of the benchmarks."""
     against: GateBaseline = GateBaseline.BASE
+    """The model that the final model is compared with: Base (the target before training) or Sft (after SFT)."""
     min_delta: Annotated[float, Field(ge=-100, le=100)] = 0.0
-    """Least difference, in percentage points."""
+    """Smallest allowed difference between the final model's score and the other model's, in percentage points."""
 
 
 class Evaluation(Contract):
-    """How base, SFT and final model are measured."""
+    """How the base, SFT and final models are evaluated."""
 
     benchmarks: Annotated[list[Benchmark], Field(max_length=64)] = []
+    """Benchmarks that the three models are evaluated on. Training prompts that overlap a benchmark are dropped."""
     sampling: Sampling | None = None
-    """Left out: greedy, 2048 tokens, as the recipe evaluates mathematics."""
+    """Sampling parameters of the requests."""
     server: ServerSettings | None = None
+    """How vLLM serves the evaluated models."""
     gate: Annotated[list[Gate], Field(max_length=64)] = []
+    """Conditions on the final model. If one is not met, the model is not published."""

@@ -1,4 +1,4 @@
-"""What a run needs of the world: models, the sampling of a source, resources, servers, endpoints."""
+"""Fields of a FusionRun on models: where they are stored, how they are served, sampled and scored with."""
 
 from enum import StrEnum
 from typing import Annotated, Any
@@ -8,36 +8,42 @@ from pydantic import Field
 from fusionrun.api.contract import Contract
 
 Name = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=24)]
-"""A DNS-1035 label of at most 24 characters: it becomes part of object names."""
+"""A DNS-1035 label of at most 24 characters, since object names contain it."""
 
 Revision = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=128)]
 Uri = Annotated[
     str,
     Field(pattern=r"^(hf://[A-Za-z0-9._-]+/[A-Za-z0-9._-]+|(pvc|s3)://[a-z0-9][a-z0-9.-]*/.+)$", max_length=512),
 ]
-"""``hf://org/name``, ``pvc://claim/path`` (a path on the run's own claim) or ``s3://bucket/key``."""
+"""``hf://org/name``, ``pvc://claim/path`` (a path on the run's claim) or ``s3://bucket/key``."""
 
 
 class Model(Contract):
-    """A model: where it is, and at which revision."""
+    """A model and its revision."""
 
     uri: Uri
-    """``hf://org/name``, ``pvc://claim/path`` on the run's own claim, or ``s3://bucket/prefix``."""
+    """Location of the model: ``hf://org/name`` on the hub, ``pvc://claim/path`` on the run's claim, or
+    ``s3://bucket/prefix``."""
     revision: Revision | None = None
-    """Commit, branch or tag on the hub. ``resolve`` pins a branch or tag to its commit."""
+    """Commit, branch or tag, for ``hf://``. A branch or tag is pinned to its commit when the run starts. If omitted,
+    the branch ``main`` is used."""
     trust_remote_code: bool = False
-    """Run the model's own Python code. Demands a 40-digit commit as the revision."""
+    """Allow Python code from the model's repository to run. The revision must then be a 40-digit commit."""
 
 
 class Sampling(Contract):
-    """How a source samples. A field left out is the recipe's (FuseChat-3.0, by model family)."""
+    """Sampling parameters of the requests, as in vLLM."""
 
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    """Sampling temperature; 0 is greedy decoding."""
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Cumulative probability of the most likely tokens that are considered."""
     top_k: Annotated[int, Field(ge=-1, le=1000)] | None = None
-    """-1 considers every token."""
+    """Number of the most likely tokens that are considered; -1 considers all tokens."""
     repetition_penalty: Annotated[float, Field(gt=0, le=2)] | None = None
+    """Penalty for tokens that the prompt or the response already contains; 1 is no penalty."""
     max_tokens: Annotated[int, Field(ge=1, le=32768)] | None = None
+    """Maximum length of a response, in tokens. Truncated responses are not used for training."""
 
 
 Quantity = (
@@ -50,18 +56,21 @@ Quantity = (
     ]
     | Annotated[int, Field(ge=0)]
 )
-"""A Kubernetes quantity that is not negative. Source: k8s.io/apimachinery, pkg/api/resource (quantity.go)."""
+"""A non-negative Kubernetes quantity. Source: k8s.io/apimachinery, pkg/api/resource (quantity.go)."""
 
 
 class Resources(Contract):
-    """Requests and limits of a container, as Kubernetes writes them."""
+    """Compute resources of a container."""
 
     requests: Annotated[dict[str, Quantity], Field(max_length=16)] | None = None
+    """Minimum amount of each resource, such as ``cpu``, ``memory`` or ``nvidia.com/gpu``. If omitted for a resource,
+    Kubernetes uses its limit."""
     limits: Annotated[dict[str, Quantity], Field(max_length=16)] | None = None
+    """Maximum amount of each resource. GPUs must be whole numbers. If omitted for a resource, it has no limit."""
 
 
 class Dtype(StrEnum):
-    """vLLM's ``--dtype``."""
+    """Data type of the weights and activations: vLLM's ``--dtype``."""
 
     AUTO = "auto"
     FLOAT16 = "float16"
@@ -76,11 +85,11 @@ ALLOWED_VLLM_ARGS = frozenset({
     "--max-num-batched-tokens", "--max-num-seqs", "--no-enable-prefix-caching", "--quantization",
     "--safetensors-load-strategy", "--tokenizer-mode",
 })  # fmt: skip
-"""Arguments of ``vllm serve`` that a run may set, each an argument of the vLLM that the serve image pins.
+"""Arguments of ``vllm serve`` that a run may set, each an argument of the vLLM version in the serve image.
 
-They touch speed and memory. None loads code, opens the network, or changes what the run itself decides (model, name,
+They change speed and memory. None loads code, opens the network, or changes what the run itself decides (model, name,
 port, GPUs, generation config). So ``--speculative-config``, ``--compilation-config``, ``--hf-overrides`` and
-``--model-loader-extra-config`` are not among them: their JSON can name code or an address.
+``--model-loader-extra-config`` are not allowed: their JSON can name code or an address.
 """
 
 
@@ -88,71 +97,90 @@ class ServerSettings(Contract):
     """How vLLM serves a model."""
 
     replicas: Annotated[int, Field(ge=1, le=64)] = 1
+    """Number of server pods. Each loads the whole model."""
     tensor_parallel_size: Annotated[int, Field(ge=1, le=64)] = 1
+    """Number of GPUs that each layer is split across: vLLM's ``--tensor-parallel-size``."""
     pipeline_parallel_size: Annotated[int, Field(ge=1, le=16)] = 1
+    """Number of pipeline stages that the layers are split into: vLLM's ``--pipeline-parallel-size``."""
     dtype: Dtype = Dtype.AUTO
+    """Data type of the weights and activations: vLLM's ``--dtype``."""
     max_model_len: Annotated[int, Field(ge=16, le=1048576)] | None = None
-    """Longest prompt and answer together, in tokens. Left out: the model's own."""
+    """Maximum length of prompt and response together, in tokens: vLLM's ``--max-model-len``. If omitted, the model's
+    own limit applies."""
     resources: Resources | None = None
+    """Compute resources of each server pod. GPUs, if any, must equal tensorParallelSize x pipelineParallelSize."""
     startup_timeout_seconds: Annotated[int, Field(ge=30, le=14400)] = 3600
-    """How long loading the model may take before the server counts as failed."""
+    """Seconds that loading the model may take before the server is considered failed."""
     extra_args: Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=32)] = []
-    """More arguments of ``vllm serve``, from an allow-list (docs/reference.md)."""
+    """Additional arguments of ``vllm serve``. The end of docs/reference.md lists the allowed arguments."""
 
 
 class Served(ServerSettings):
-    """A model that the run serves with vLLM while it is needed."""
+    """A model that the run serves with vLLM while a stage needs it."""
 
     model: Model
+    """The model to serve."""
 
 
 class SecretKeyRef(Contract):
-    """One key of a Secret in the run's namespace."""
+    """A key of a Secret in the run's namespace."""
 
     name: Annotated[str, Field(min_length=1, max_length=253)]
+    """Name of the Secret."""
     key: Annotated[str, Field(min_length=1, max_length=253)]
+    """Key in the Secret's data."""
 
 
 class SecretRef(Contract):
     """A Secret in the run's namespace."""
 
     name: Annotated[str, Field(min_length=1, max_length=253)]
+    """Name of the Secret."""
 
 
 class Prices(Contract):
-    """What an endpoint costs, per million tokens, in any one currency."""
+    """Prices of an endpoint per million tokens, in any currency."""
 
     prompt: Annotated[float, Field(ge=0, le=1_000_000)]
+    """Price of a million prompt tokens."""
     completion: Annotated[float, Field(ge=0, le=1_000_000)]
+    """Price of a million response tokens."""
 
 
 class Quota(Contract):
-    """What may be asked of an endpoint; a stage that reaches it fails and keeps what it has.
+    """Limits on the use of an endpoint by this source.
 
-    Each shard may use its equal part. Tokens and cost may end above by what was under way.
+    Each shard may use an equal part. A stage that reaches a limit fails and keeps its responses. In-flight requests may
+    exceed the token and cost limits.
     """
 
     max_requests: Annotated[int, Field(ge=1)] | None = None
-    """Each sample counts as one."""
+    """Maximum number of responses. If omitted, there is no limit."""
     max_tokens: Annotated[int, Field(ge=1)] | None = None
-    """Prompt and completion together."""
+    """Maximum number of prompt and response tokens. If omitted, there is no limit."""
     max_cost: Annotated[float, Field(gt=0)] | None = None
-    """In the currency of ``prices``."""
+    """Maximum cost, in the currency of ``prices``. It requires ``prices``. If omitted, there is no limit."""
 
 
 class ModelEndpoint(Contract):
-    """A model that is served outside of the run, over HTTP."""
+    """A model that an HTTP server outside the run serves."""
 
     url: Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=512)]
+    """Base URL of the requests. For a source it includes ``/v1``; for a reward model, ``/classify`` is appended."""
     model: Annotated[str, Field(min_length=1, max_length=256)]
+    """Name of the model in requests."""
     api_key_secret_ref: SecretKeyRef | None = None
+    """The API key. If omitted, requests have no key."""
 
 
 class Endpoint(ModelEndpoint):
-    """An OpenAI-compatible endpoint outside of the run."""
+    """An OpenAI-compatible endpoint outside the run."""
 
     prices: Prices | None = None
+    """Prices per million tokens, in any currency. If omitted, the cost is not reported."""
     quota: Quota | None = None
+    """Limits on the use of the endpoint. Each shard may use an equal part. A stage that reaches a limit fails and keeps
+    its responses. In-flight requests may exceed the token and cost limits. If omitted, there is no limit."""
 
 
 class SourceType(StrEnum):
@@ -164,55 +192,72 @@ class SourceType(StrEnum):
 
 
 class Source(Contract):
-    """One of the large models whose answers are fused."""
+    """A source model, whose responses become training data."""
 
     name: Name
+    """Unique name of the source. Reserved: ``target``, ``reward`` and names that start with ``eval-``."""
     type: SourceType = SourceType.SERVED
+    """Where the responses come from: Served (a model that the run serves with vLLM), Endpoint (an OpenAI-compatible
+    endpoint) or Dataset (columns of the data sets)."""
     served: Served | None = None
+    """The model that the run serves with vLLM while a stage needs it. Required for type Served, forbidden otherwise."""
     endpoint: Endpoint | None = None
+    """The OpenAI-compatible endpoint outside the run. Required for type Endpoint, forbidden otherwise."""
     sampling: Sampling | None = None
+    """Sampling parameters of the requests. Not used for type Dataset."""
     system_prompt: Annotated[str, Field(max_length=8192)] | None = None
+    """System prompt of the requests. Training rows do not contain it. If omitted, requests have no system prompt."""
 
 
 class Calibration(Contract):
-    """A self-test of the reward model: it must order these pairs and keep to this scale."""
+    """A self-test of the reward model: it must order all pairs correctly, with scores inside the range."""
 
     pairs: Annotated[list["CalibrationPair"], Field(min_length=1, max_length=32)]
+    """Pairs of a better and a worse response to the same prompt."""
     score_range: "ScoreRange"
+    """Bounds, inclusive, that the scores of all pairs must be within."""
 
 
 class CalibrationPair(Contract):
-    """Two answers to one prompt, the first clearly better."""
+    """A prompt with a better and a worse response."""
 
     prompt: Annotated[str, Field(min_length=1, max_length=4096)]
+    """The prompt."""
     better: Annotated[str, Field(min_length=1, max_length=4096)]
+    """The response that must have the higher score."""
     worse: Annotated[str, Field(min_length=1, max_length=4096)]
+    """The response that must have the lower score."""
 
 
 class ScoreRange(Contract):
-    """Bounds of a score, both included."""
+    """Bounds of a score, inclusive."""
 
     min: float
+    """Lowest allowed score."""
     max: float
+    """Highest allowed score."""
 
 
 class RewardModel(Contract):
     """The model that scores every response: one that the run loads, or one behind an endpoint."""
 
     model: Model | None = None
+    """The model that the run loads. Exactly one of ``model`` and ``endpoint`` is required."""
     endpoint: ModelEndpoint | None = None
-    """A server with vLLM's ``/classify`` right under ``url`` (``vllm serve MODEL --runner pooling``)."""
+    """A server outside the run with vLLM's ``/classify`` at ``url`` (``vllm serve MODEL --runner pooling``). Exactly
+    one of ``model`` and ``endpoint`` is required."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
-    """Conversations scored at once; requests under way at once, of an endpoint."""
+    """Number of conversations that are scored together or, for an endpoint, of in-flight requests."""
     max_length: Annotated[int, Field(ge=16, le=131072)] = 4096
-    """Longest conversation that is scored, in tokens; a longer one gets no score and is dropped, counted."""
+    """Maximum length of a scored conversation, in tokens. Longer conversations have no score and are not used."""
     resources: Resources | None = None
+    """Compute resources of the pod that scores. Forbidden with ``endpoint``."""
     calibration: Calibration | None = None
-    """Required for any reward model but the recipe's own, which has pairs and a scale of ours where it is left out."""
+    """Self-test of the reward model: it must order all pairs correctly, with scores inside the range."""
 
     @property
     def place(self) -> str:
-        """Where the model is, for people."""
+        """The location of the model, for messages."""
         if self.model:
             return self.model.uri
         return f"{self.endpoint.model} at {self.endpoint.url}" if self.endpoint else ""

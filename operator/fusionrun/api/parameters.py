@@ -1,4 +1,4 @@
-"""What each kind of stage is asked: one class of parameters per kind."""
+"""The parameters of a task: one class per kind of stage."""
 
 from typing import Annotated, Literal
 
@@ -7,11 +7,12 @@ from pydantic import Field
 from fusionrun.api.contract import Contract
 from fusionrun.api.data import Columns, Grader, RewardMargin, Subject, Task
 from fusionrun.api.models import Calibration, Prices, Quota
-from fusionrun.api.stage import PlannedStage, Reference, StageKind
+from fusionrun.api.stage import EvaluatedModel, PlannedStage, Reference, StageKind
+from fusionrun.api.training import Sft
 
 
 class ResolveParameters(Contract):
-    """Pin every reference, check that it is whole, and find the artifacts that are complete."""
+    """Pin every reference, check that it can be read, and find the artifacts that are complete."""
 
     kind: Literal[StageKind.RESOLVE] = StageKind.RESOLVE
     references: list[Reference]
@@ -30,7 +31,7 @@ class FetchParameters(Contract):
 
 
 class DatasetParameters(Contract):
-    """A data set to read."""
+    """A data set or a benchmark to read."""
 
     name: str
     task: str
@@ -49,9 +50,9 @@ class DatasetParameters(Contract):
 class PrepareParameters(Contract):
     """Read data sets into prompt shards ``prompts/NNNNN-of-NNNNN.parquet`` (rows: ``records.Prompt``).
 
-    Duplicate prompts and those that overlap ``benchmarks`` are dropped and counted; ``contamination.json`` shows what
-    overlaps. Responses that a data set already holds go to ``responses/<source>/NNNNN-of-NNNNN.parquet`` (rows:
-    ``records.Response``), and reference solutions, in the same form, to ``solutions/``.
+    Duplicate prompts and prompts that overlap ``benchmarks`` are dropped and counted; ``contamination.json`` lists the
+    overlaps. Responses in a data set are written to ``responses/<source>/NNNNN-of-NNNNN.parquet`` (rows:
+    ``records.Response``), and reference solutions, in the same format, to ``solutions/``.
     """
 
     kind: Literal[StageKind.PREPARE] = StageKind.PREPARE
@@ -62,7 +63,7 @@ class PrepareParameters(Contract):
 
 
 class SamplingParameters(Contract):
-    """Every sampling parameter, none left to the server (traps.md: generation_config fills what is left out)."""
+    """Sampling parameters. All are set: vLLM takes a missing one from ``generation_config.json`` of the model."""
 
     temperature: float
     top_p: float
@@ -72,7 +73,7 @@ class SamplingParameters(Contract):
 
 
 class GenerateParameters(Contract):
-    """Ask a server for n samples per prompt; shards ``responses/NNNNN-of-NNNNN.parquet``."""
+    """Request n samples per prompt from a server; shards ``responses/NNNNN-of-NNNNN.parquet``."""
 
     kind: Literal[StageKind.GENERATE] = StageKind.GENERATE
     source: str
@@ -81,21 +82,21 @@ class GenerateParameters(Contract):
     model: str
     api_key_env: str | None = None
     external: bool = False
-    """An endpoint outside of the run: it is asked in OpenAI's words alone, none of vLLM's own."""
+    """Whether it is an external endpoint. Requests then have only fields of the OpenAI API, and none of vLLM."""
     prices: Prices | None = None
     quota: Quota | None = None
-    """Of all shards together."""
+    """For all shards together."""
     prompts_dir: str
     solutions_verdicts_dir: str | None = None
-    """Verdicts on the prompts' own solutions: a prompt with one that is not right is not asked."""
+    """Verdicts on the reference solutions. Prompts with a wrong one are skipped."""
     shards: int
     samples_per_prompt: dict[str, int]
-    """By data set; a data set that is not named is not answered by this source."""
+    """By data set. Prompts of other data sets are skipped."""
     sampling: SamplingParameters
     system_prompt: str | None = None
     concurrency: int
     max_concurrency: int | None = None
-    """Left out: ``concurrency`` is fixed."""
+    """Default: ``concurrency``, which is then fixed."""
     stall_seconds: int
     seed: int
 
@@ -113,7 +114,7 @@ class VerifyParameters(Contract):
 
 
 class RewardEndpointParameters(Contract):
-    """How to ask a reward model outside of the run (vLLM's ``/classify``)."""
+    """A reward model behind an external endpoint (``/classify`` of vLLM)."""
 
     base_url: str
     model: str
@@ -128,7 +129,7 @@ class ScoreParameters(Contract):
     kind: Literal[StageKind.SCORE] = StageKind.SCORE
     source: str
     model_path: str | None = None
-    """Left out where an endpoint scores."""
+    """None if ``endpoint`` is set."""
     trust_remote_code: bool = False
     endpoint: RewardEndpointParameters | None = None
     prompts_dir: str
@@ -140,7 +141,7 @@ class ScoreParameters(Contract):
 
 
 class SourceInputs(Contract):
-    """Everything that construction reads of one source; directories of Parquet shards."""
+    """The inputs of construction from one source: directories of Parquet shards."""
 
     source: str
     responses_dir: str
@@ -149,14 +150,14 @@ class SourceInputs(Contract):
 
 
 class ConstructParameters(Contract):
-    """Make ``sft.parquet``, ``pairs.parquet``, ``held-out.parquet`` by the recipe's rules; drops by reason."""
+    """Make ``sft.parquet``, ``pairs.parquet`` and ``held-out.parquet`` by the rules of the recipe."""
 
     kind: Literal[StageKind.CONSTRUCT] = StageKind.CONSTRUCT
     prompts_dir: str
     prepare_manifest: str
-    """Path of the manifest that counts what ``prepare`` dropped."""
+    """Path of the manifest with the numbers of prompts that ``prepare`` dropped."""
     solutions_verdicts_dir: str | None = None
-    """Verdicts on the prompts' own solutions: a prompt with one that is not right is dropped."""
+    """Verdicts on the reference solutions. Prompts with a wrong one are dropped."""
     tasks: dict[str, Task]
     """By data set."""
     sources: list[SourceInputs]
@@ -164,23 +165,27 @@ class ConstructParameters(Contract):
     sft_fraction: float
     held_out_fraction: float
     max_kept: dict[str, int] = {}
-    """By data set: the most SFT rows plus pairs. A data set that is not named has no bound."""
+    """By data set: maximum number of SFT rows plus pairs. Other data sets have no limit."""
     system_prompts: dict[str, str] = {}
     seed: int
 
 
-class TrainParameters(Contract):
-    """What SFT and DPO share."""
+class TrainingInputs(Contract):
+    """The model to train and its data."""
 
     model_path: str
     data_path: str
+
+
+class TrainParameters(Sft, TrainingInputs):
+    """Parameters that SFT and DPO share: the fields of ``spec.training.sft``, all filled in, and those of a run."""
+
     epochs: float
     learning_rate: float
     global_batch_size: int
     micro_batch_size: int
     max_length: int
     warmup_ratio: float
-    save_steps: int | None = None
     zero_stage: int
     precision: Literal["bf16", "fp32"]
     gradient_checkpointing: bool
@@ -194,7 +199,7 @@ class SftParameters(TrainParameters):
 
 
 class DpoParameters(TrainParameters):
-    """DPO from the SFT model; checkpoints are written to ``checkpoints/``, the last model to ``model/``."""
+    """DPO of the SFT model; checkpoints are written to ``checkpoints/``, the last model to ``model/``."""
 
     kind: Literal[StageKind.DPO] = StageKind.DPO
     beta: float
@@ -202,7 +207,7 @@ class DpoParameters(TrainParameters):
 
 
 class PromoteParameters(Contract):
-    """Choose the better of the last two checkpoints by held-out pairs; the model is written to ``model/``."""
+    """Choose the better of the last two checkpoints by the held-out pairs; the model is written to ``model/``."""
 
     kind: Literal[StageKind.PROMOTE] = StageKind.PROMOTE
     dpo_dir: str
@@ -215,27 +220,27 @@ class PromoteParameters(Contract):
 
 
 class BenchmarkParameters(Contract):
-    """One benchmark to grade."""
+    """A benchmark to grade."""
 
     name: str
     grader: Grader
 
 
 class EvaluateParameters(Contract):
-    """Grade a model's answers; the score per benchmark, in percent, goes to ``numbers``."""
+    """Grade the responses of a model; the result has the score per benchmark, in percent."""
 
     kind: Literal[StageKind.EVALUATE] = StageKind.EVALUATE
-    model: Literal["base", "sft", "final"]
+    model: EvaluatedModel
     benchmarks: list[BenchmarkParameters]
     prompts_dir: str
     responses_dir: str
     verdicts_dir: str | None = None
-    """Verdicts of the coding benchmarks, made in the sandbox."""
+    """Verdicts on the coding benchmarks, from the sandbox."""
     shards: int
 
 
 class PublishParameters(Contract):
-    """Copy the final model and the data set with generated cards to ``destination``, a path or a hub."""
+    """Copy the final model and the data set, with generated cards, to ``destination``: a path or a URI."""
 
     kind: Literal[StageKind.PUBLISH] = StageKind.PUBLISH
     model_path: str
@@ -247,9 +252,9 @@ class PublishParameters(Contract):
     scores: dict[str, dict[str, float]] = {}
     """By benchmark, then by model."""
     pins: dict[str, str] = {}
-    """Fingerprint of every reference, by its field in the spec: for the cards."""
+    """Fingerprint of every reference, by its field in the spec, for the cards."""
     source_models: dict[str, str] = {}
-    """Directory of every served source's model, where its licence may stand."""
+    """Directory of the model of every served source, which may have a licence file."""
 
 
 Parameters = Annotated[

@@ -1,7 +1,7 @@
-"""The rows that stages hand to each other, one class per file format.
+"""The rows of the files that stages exchange, one class per file format.
 
-Files in progress are JSON Lines; finished ones are Parquet with the same fields. ``SCHEMA_VERSION`` is in
-every manifest; it changes when a field changes its meaning.
+Files in progress are JSON Lines; finished files are Parquet with the same fields. ``SCHEMA_VERSION`` is in every
+manifest. It changes if the meaning of a field changes.
 """
 
 from enum import StrEnum
@@ -13,20 +13,20 @@ from fusionrun.api.contract import Contract
 from fusionrun.api.data import Task
 
 MICRO = 1_000_000
-"""Scores and costs are integers of one millionth: in floats 0.12 - 0.11 is less than 0.01."""
+"""Scores and costs are integers in millionths: in floats, 0.12 - 0.11 is less than 0.01."""
 SCHEMA_VERSION = 1
 
 
 def replace_surrogates(text: str) -> str:
-    r"""Return the text with U+FFFD in the place of every lone surrogate: a text that UTF-8 can write.
+    r"""Return the text with every lone surrogate replaced by U+FFFD, so that UTF-8 can encode it.
 
-    Call it where text comes in that this program did not make: a reply, a program's error, a hub's metadata. JSON may
-    hold half of a surrogate pair (``"\ud83d"``, one half of an emoji), and no file of a run can.
+    Call it for all external text: replies, errors of programs, metadata of a hub. JSON can contain half of a surrogate
+    pair (``"\ud83d"``, half of an emoji); the files of a run cannot.
 
     Notes
     -----
-    U+FFFD is Unicode's own sign for what could not be read, and stays visible as such; ``?`` could not be told from a
-    question mark. Two halves that belong together become their character. Source: ECMAScript, String.toWellFormed.
+    U+FFFD is Unicode's replacement character; ``?`` would look like a question mark. Two surrogates that form a pair
+    become their character. Source: ECMAScript, String.toWellFormed.
     """
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
@@ -37,17 +37,17 @@ def _refuse_surrogates(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_refuse_surrogates)]
-"""Text that UTF-8 can write. A row that holds another is refused when it is made, not when it is written."""
+"""Text that UTF-8 can encode. Other text is refused when a row is created, not when it is written."""
 
 
 class Row(Contract):
-    """A row: snake_case on disk, since its readers are polars, pyarrow and TRL."""
+    """A row, with snake_case names on disk for polars, pyarrow and TRL."""
 
     model_config = Contract.model_config | {"serialize_by_alias": False, "alias_generator": None}
 
 
 class Prompt(Row):
-    """A prompt that the sources answer (or, of a benchmark, that the measured model answers)."""
+    """A prompt of a data set or of a benchmark."""
 
     prompt_id: str
     """16 hexadecimal digits of the hash of data set and text."""
@@ -57,12 +57,12 @@ class Prompt(Row):
     prompt: Text
     answer: Text | None = None
     tests: list[Text] | None = None
-    """Statements or whole test programs, run one after the other."""
+    """Statements or whole test programs, run in sequence."""
     entry_point: Text | None = None
 
 
 class Response(Row):
-    """One answer of one source to one prompt; a failed request is a row, too, with its error."""
+    """A response of a source to a prompt, or the error of a failed request."""
 
     prompt_id: str
     dataset: str
@@ -77,7 +77,7 @@ class Response(Row):
 
 
 class VerdictValue(StrEnum):
-    """Three-valued: unknown is on neither side of a pair."""
+    """Whether a response is correct. Unknown responses are not used in pairs."""
 
     RIGHT = "right"
     WRONG = "wrong"
@@ -85,7 +85,7 @@ class VerdictValue(StrEnum):
 
 
 class Verdict(Row):
-    """Whether a response is right, by rule."""
+    """The verdict of a rule on a response."""
 
     prompt_id: str
     source: str
@@ -95,7 +95,7 @@ class Verdict(Row):
 
 
 class Score(Row):
-    """The reward model's score of a response, as an integer of 1e-6 (floats tie and round)."""
+    """The reward model's score of a response, as an integer in millionths."""
 
     prompt_id: str
     source: str
@@ -104,7 +104,7 @@ class Score(Row):
 
 
 class Message(Row):
-    """One turn of a conversation."""
+    """A message of a conversation."""
 
     role: Literal["system", "user", "assistant"]
     content: Text
@@ -133,7 +133,7 @@ class PreferencePair(Row):
 
 
 class DropReason(StrEnum):
-    """Why a prompt gave neither a row nor a pair."""
+    """Why a prompt became neither a row nor a pair (docs/data.md)."""
 
     SOLUTION_FAILED = "SolutionFailed"
     NO_RESPONSE = "NoResponse"

@@ -1,4 +1,4 @@
-"""The rules between a FusionRun's fields, as CEL for the API server; ``plan.checks`` says in Python what CEL cannot."""
+"""Rules between a FusionRun's fields, in CEL for the API server; ``plan.checks`` has those that CEL cannot express."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def _pinned_when_trusted(path: str) -> dict[str, Any]:
     return {
         "rule": f"!has({path}.trustRemoteCode) || !{path}.trustRemoteCode || "
         f"(has({path}.revision) && {path}.revision.matches('{_PIN}'))",
-        "message": f"{path.removeprefix('self.')}.revision must be a 40-digit commit when trustRemoteCode is true",
+        "message": f"{path.removeprefix('self.')}.revision must be a 40-digit commit if trustRemoteCode is true",
     }
 
 
@@ -40,7 +40,7 @@ def _immutable_rules() -> list[dict[str, Any]]:
         alias = field.alias or name
         if alias in MUTABLE_FIELDS:
             continue
-        message = f"spec.{alias} is immutable: a changed recipe is a new FusionRun (finished work is reused)"
+        message = f"spec.{alias} is immutable: create a new FusionRun, which reuses finished work"
         if field.is_required():
             rules.append(_rule(f"self.{alias} == oldSelf.{alias}", message))
         else:
@@ -54,58 +54,55 @@ CEL_RULES: dict[str, list[dict[str, Any]]] = {
         *_immutable_rules(),
         _rule(
             "self.datasets.all(d, !has(d.sources) || d.sources.all(n, self.sources.exists(s, s.name == n)))",
-            "datasets[].sources: each must be the name of one of spec.sources",
+            "datasets[].sources must be names of spec.sources",
         ),
         _rule(
             f"{_SCORED_BY_ARMORM} || (has(self.construction) && has(self.construction.rewardMargin))",
-            "construction.rewardMargin is required unless the reward model is the recipe's ArmoRM: "
-            "the recipe's window 0.01 to 0.1 is that model's scale",
+            f"construction.rewardMargin is required unless the reward model is {_ARMORM}: the default fits its scores",
         ),
         _rule(
             f"{_SCORED_BY_ARMORM} || has(self.rewardModel.calibration)",
-            "rewardModel.calibration is required unless the reward model is the recipe's ArmoRM",
+            f"rewardModel.calibration is required unless the reward model is {_ARMORM}",
         ),
         _rule(
             f"has(self.s3) || !({_IN_AN_OBJECT_STORE})",
-            "s3.secretRef is required for a model or data set of s3://: nothing else gives a pod credentials",
+            "s3.secretRef is required for s3:// models and data sets",
         ),
     ],
     "Endpoint": [
         _rule(
             "!has(self.quota) || !has(self.quota.maxCost) || has(self.prices)",
-            "prices is required for quota.maxCost",
+            "prices is required if quota.maxCost is set",
         ),
     ],
     "Target": [
         _rule(
             "!has(self.model.trustRemoteCode) || !self.model.trustRemoteCode",
-            "model.trustRemoteCode must not be true for the target: training writes models, and a model's own code "
-            "is let write nothing but its own scores",
+            "model.trustRemoteCode must be false for the target: the target must not run custom code",
         ),
     ],
     "Publish": [
         _rule(
             "self.uri.startsWith('hf://') == has(self.tokenSecretRef)",
-            "tokenSecretRef is required for a uri of hf:// and forbidden for any other: hub.tokenSecretRef is for "
-            "reading",
+            "tokenSecretRef is required for an hf:// uri and forbidden otherwise; hub.tokenSecretRef is for reading",
         ),
         _rule(
             "self.uri.startsWith('s3://') == has(self.s3SecretRef)",
-            "s3SecretRef is required for a uri of s3:// and forbidden for any other: s3.secretRef is for reading",
+            "s3SecretRef is required for an s3:// uri and forbidden otherwise; s3.secretRef is for reading",
         ),
     ],
     "DataStages": [
         _rule(
             "!has(self.resources) || !has(self.resources.limits) || "
             "!self.resources.limits.exists(name, name.endsWith('/gpu'))",
-            "resources.limits must name no GPU: these stages use none, and scheduling.gpuBudget would not count it",
+            "resources.limits must not include GPUs: these stages do not use them",
         ),
     ],
     "RewardModel": [
         _rule("has(self.model) != has(self.endpoint)", "exactly one of model and endpoint is required"),
         _rule(
             "!has(self.endpoint) || !has(self.resources)",
-            "resources is for a model that the run loads: forbidden with endpoint",
+            "resources is forbidden with endpoint: the run does not load the model",
         ),
         _pinned_when_given("self.model"),
     ],
@@ -113,30 +110,30 @@ CEL_RULES: dict[str, list[dict[str, Any]]] = {
     "Source": [
         _rule(
             "(has(self.type) ? self.type : 'Served') == 'Served' ? has(self.served) : !has(self.served)",
-            "served is required for type Served and forbidden for any other",
+            "served is required for type Served and forbidden otherwise",
         ),
         _rule(
             "(has(self.type) ? self.type : 'Served') == 'Endpoint' ? has(self.endpoint) : !has(self.endpoint)",
-            "endpoint is required for type Endpoint and forbidden for any other",
+            "endpoint is required for type Endpoint and forbidden otherwise",
         ),
     ],
     "Dataset": [
         _rule("has(self.preset) != has(self.uri)", "exactly one of preset and uri is required"),
         _rule(
             "self.task != 'Coding' || has(self.preset) || (has(self.columns) && has(self.columns.tests))",
-            "columns.tests is required for task Coding: a program is judged by its prompt's tests",
+            "columns.tests is required for task Coding",
         ),
         _rule(
             "self.task == 'Coding' || !has(self.columns) || !has(self.columns.solution)",
-            "columns.solution is for task Coding: tests judge it",
+            "columns.solution is allowed for task Coding only",
         ),
         _rule(
             "self.task != 'Mathematics' || has(self.preset) || (has(self.columns) && has(self.columns.answer))",
-            "columns.answer is required for task Mathematics: an answer is judged against the gold one",
+            "columns.answer is required for task Mathematics",
         ),
         _rule(
             "self.task != 'SftOnly' || !has(self.sources) || self.sources.size() == 1",
-            "sources: task SftOnly takes the single response of one source",
+            "sources must have exactly one item for task SftOnly",
         ),
     ],
     "Benchmark": [
@@ -146,28 +143,28 @@ CEL_RULES: dict[str, list[dict[str, Any]]] = {
         ),
         _rule(
             "!has(self.columns) || !has(self.columns.solution)",
-            "columns.solution is for datasets: a benchmark is measured as it is",
+            "columns.solution is not allowed for benchmarks",
         ),
         _rule(
             "self.grader == 'Coding' || (has(self.columns) && has(self.columns.answer))",
             "columns.answer is required for graders Mathematics and ExactMatch",
         ),
     ],
-    "RewardMargin": [_rule("self.min <= self.max", "min must not be above max")],
-    "ScoreRange": [_rule("self.min < self.max", "min must be below max")],
+    "RewardMargin": [_rule("self.min <= self.max", "min must be less than or equal to max")],
+    "ScoreRange": [_rule("self.min < self.max", "min must be less than max")],
     "Evaluation": [
         _rule(
             "!has(self.gate) || self.gate.all(g, has(self.benchmarks) && "
             "self.benchmarks.exists(b, b.name == g.benchmark))",
-            "gate[].benchmark must be the name of one of evaluation.benchmarks",
+            "gate[].benchmark must be the name of a benchmark in evaluation.benchmarks",
         ),
     ],
 }
-"""CEL rules by model class. The CRD generator puts each beside the class it names."""
+"""CEL rules by class. The CRD has them wherever it has the class."""
 
 LIST_KEYS: dict[tuple[str, str], list[str]] = {
     ("FusionRunSpec", "sources"): ["name"],
     ("FusionRunSpec", "datasets"): ["name"],
     ("Evaluation", "benchmarks"): ["name"],
 }
-"""Lists that the API server keeps as maps by key (``x-kubernetes-list-type: map``), so that a name is unique."""
+"""Lists that the API server treats as maps (``x-kubernetes-list-type: map``), so that names are unique."""

@@ -1,4 +1,4 @@
-"""The sizes of the recipe's data sets as published, and how far a run's own sizes may be from them.
+"""Published sizes of the recipe's data sets, and the allowed difference from them.
 
 Source: README of SLIT-AI/FuseChat-3.0, table "Datasets", and Table 1 of the paper (arXiv 2503.04222).
 """
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from fusionrun.api.data import Preset
 
 TOLERANCE = 0.2
-"""Largest relative difference from a published size without a warning. Ours."""
+"""Largest relative difference from a published size without a warning. Project."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """The training data of one data set."""
+    """Sizes of the training data from a data set."""
 
     sft_rows: int
     pairs: int
@@ -34,16 +34,16 @@ PUBLISHED: dict[Preset, Sizes] = {
     Preset.ALPACA_GPT4_ZH: Sizes(2_471, 0),
     Preset.MAGPIE_QWEN2_CHINESE: Sizes(7_481, 0),
 }
-"""By preset: the SFT rows and the pairs that the authors published."""
+"""By preset: the published numbers of SFT rows and pairs."""
 
 
 def difference(found: int, published: int) -> float | None:
-    """Return the difference relative to the published size: -0.5 is half as many; None where none was published."""
+    """Return the difference relative to the published size, such as -0.5 for half of it; None if it is 0."""
     return found / published - 1 if published else None
 
 
 def size_warning(found: Sizes, published: Sizes) -> str | None:
-    """Describe how a data set differs from the published sizes; None where both sizes are within ``TOLERANCE``."""
+    """Describe how sizes differ from the published ones; None if both are within ``TOLERANCE``."""
     sides = [
         _described(name, getattr(found, field), getattr(published, field))
         for name, field in (("SFT rows", "sft_rows"), ("pairs", "pairs"))

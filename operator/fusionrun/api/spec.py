@@ -1,4 +1,4 @@
-"""The spec of a FusionRun: the only definition of its fields and their bounds; ``api.rules`` has the rules between."""
+"""The spec of a FusionRun. ``api.rules`` has the rules between its fields."""
 
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -12,13 +12,13 @@ from fusionrun.api.training import Training
 
 
 class Recipe(StrEnum):
-    """The recipe that fills every field left out."""
+    """The recipe that most defaults come from."""
 
     FUSECHAT_3 = "FuseChat-3.0"
 
 
 class Family(StrEnum):
-    """Families of target models that the recipe has its own numbers for (recipe.md)."""
+    """Families of target models that the recipe has hyperparameters for (FuseChat-3.0, README, "Training")."""
 
     LLAMA_3_1 = "Llama3"
     LLAMA_3_2 = "Llama3Small"
@@ -30,61 +30,73 @@ class Target(Contract):
     """The small model that is trained."""
 
     family: Family
-    """Selects the recipe's learning rates, beta and loss. Llama3Small is Llama-3.2 of 1B and 3B."""
+    """Family of the model, which selects the default hyperparameters: Llama3 (Llama-3.1), Llama3Small (Llama-3.2 with
+    1B or 3B parameters), Qwen2.5 or Gemma2."""
     model: Model
-    """``trustRemoteCode`` is refused: transformers has code of its own for every family."""
+    """The model before training. ``trustRemoteCode`` must be false, since transformers supports every family."""
 
 
 class Hub(Contract):
-    """A model hub; used by ``resolve`` and ``fetch`` alone."""
+    """The model hub of ``hf://`` models and data sets."""
 
     endpoint: Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=512)] | None = None
+    """URL of the hub. If omitted, the Hugging Face Hub is used."""
     token_secret_ref: SecretKeyRef | None = None
+    """Token that can read the models and data sets. If omitted, requests have no token."""
 
 
 class ObjectStore(Contract):
-    """The object store of ``s3://`` models and data sets; used by ``resolve`` and ``fetch`` alone."""
+    """The object store of ``s3://`` models and data sets."""
 
     secret_ref: SecretRef
-    """A Secret with keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
-
-    It may hold AWS_SESSION_TOKEN, AWS_DEFAULT_REGION and AWS_ENDPOINT_URL, too. No other key of it is read.
-    """
+    """Secret with the credentials: ``AWS_ACCESS_KEY_ID`` and ``AWS_SECRET_ACCESS_KEY`` and, optionally,
+    ``AWS_SESSION_TOKEN``, ``AWS_DEFAULT_REGION`` and ``AWS_ENDPOINT_URL``. Other keys are ignored."""
 
 
 class DataStages(Contract):
     """Pods of the stages that need no GPU."""
 
     resources: Resources | None = None
-    """Of each pod that resolves, fetches, prepares, generates (as a client), verifies mathematics, constructs,
-    evaluates or publishes. Left out: the operator's defaults. Pods that run programs have fixed ones."""
+    """Compute resources of each pod of the stages resolve, fetch, prepare, generate, construct, evaluate and publish,
+    of verify for mathematics, and of score with an endpoint. Limits must not include GPUs. Pods that run programs in
+    the sandbox have fixed resources."""
 
 
 class Toleration(Contract):
     """A Kubernetes toleration."""
 
     key: Annotated[str, Field(max_length=316)] | None = None
+    """Key of the taint. If omitted, with operator Exists, every taint matches."""
     operator: Literal["Exists", "Equal"] | None = None
+    """How the key relates to the value. If omitted, Kubernetes uses Equal."""
     value: Annotated[str, Field(max_length=63)] | None = None
+    """Value of the taint, for operator Equal. If omitted, the value is empty."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """Effect of the taint. If omitted, every effect matches."""
 
 
 class Scheduling(Contract):
-    """Where and when pods run."""
+    """Where and when pods are scheduled."""
 
     gpu_budget: Annotated[int, Field(ge=0, le=100_000)] | None = None
-    """Most GPUs that the run holds at once. Left out: no limit of ours."""
+    """Maximum number of GPUs that the run uses at the same time. Stages wait until they fit. If omitted, there is no
+    limit."""
     max_servers: Annotated[int, Field(ge=1, le=64)] | None = None
-    """Most model servers up at once. Left out: no limit of ours."""
+    """Maximum number of models that the run serves at the same time. If omitted, there is no limit."""
     queue_name: Annotated[str, Field(max_length=63)] | None = None
-    """Kueue LocalQueue for every Job, PyTorchJob and model server's Deployment."""
+    """Kueue LocalQueue of every Job, PyTorchJob and Deployment of the run. If omitted, Kueue does not manage them."""
     priority_class_name: Annotated[str, Field(max_length=253)] | None = None
+    """PriorityClass of the run's pods. If omitted, the cluster's default applies."""
     node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)] | None = None
+    """Labels that a node must have to run the run's pods. If omitted, every node is eligible."""
     tolerations: Annotated[list[Toleration], Field(max_length=32)] = []
+    """Tolerations of the run's pods."""
     gpu_runtime_class_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
-    """RuntimeClass of the pods that hold GPUs: ``nvidia`` on k3s and RKE2. Left out: the cluster's default runtime."""
+    """RuntimeClass of the pods that use GPUs, such as ``nvidia`` on k3s and RKE2. If omitted, the cluster's default
+    runtime is used."""
     sandbox_runtime_class_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
-    """RuntimeClass of the pods that run model-written programs (gVisor, Kata, or one with no network)."""
+    """RuntimeClass of the pods that run model-written programs, such as gVisor or Kata. If omitted, the cluster's
+    default runtime is used, and nodes without Landlock are refused."""
 
 
 class RetentionPolicy(StrEnum):
@@ -94,65 +106,89 @@ class RetentionPolicy(StrEnum):
 
 
 class Storage(Contract):
-    """The volume that holds inputs, models, artifacts and cache."""
+    """The volume for inputs, models, artifacts and cache."""
 
     claim_name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
+    """Name of a PersistentVolumeClaim in the run's namespace. All nodes that run pods of the run must be able to mount
+    it."""
     retention_policy: RetentionPolicy = RetentionPolicy.RETAIN
+    """What happens to the artifacts when the run is deleted: Retain keeps them on the claim."""
 
 
 class Publish(Contract):
-    """Where the final model and its cards go."""
+    """Where the final model, the data set and their cards are published."""
 
     uri: Uri
+    """Destination: ``hf://org/name`` on the hub, ``pvc://claim/path`` on the run's claim, or ``s3://bucket/prefix``."""
     token_secret_ref: SecretKeyRef | None = None
-    """A token that may write to the hub: for ``hf://``."""
+    """Token that can write to the hub. Required for ``hf://``, forbidden otherwise."""
     s3_secret_ref: SecretRef | None = None
-    """A Secret with the keys of ``s3.secretRef`` that may write to the bucket: for ``s3://``."""
+    """Secret with the keys of ``s3.secretRef`` that can write to the bucket. Required for ``s3://``, forbidden
+    otherwise."""
     even_if_gate_failed: bool = False
+    """Publish the model even if it does not meet ``evaluation.gate``."""
 
 
 class Budget(Contract):
-    """What a run may spend. Reaching it suspends the run: its pods stop, and what they made stays.
-
-    A higher budget lets it go on: training from its last checkpoint, other stages from what they have stored.
-    """
+    """Limits on the cost of the run."""
 
     max_gpu_hours: Annotated[float, Field(gt=0)] | None = None
+    """Maximum GPU hours of all pods. When it is reached, the run is suspended: pods stop, and finished work is kept.
+    Raise it to resume. If omitted, there is no limit."""
 
 
 DEFAULT_TTL_SECONDS = 86_400
-"""How long the objects of a finished run stay where its spec does not say."""
+"""Default of ``ttlSecondsAfterFinished``."""
+FAILED_STAGE_TTL_FACTOR = 7
+"""Objects of a failed stage, and so its logs, are kept this many times as long."""
 
 
 class FusionRunSpec(Contract):
-    """What is to be fused, and how."""
+    """The models to fuse, and how."""
 
     recipe: Recipe = Recipe.FUSECHAT_3
+    """The recipe that most defaults come from."""
     target: Target
+    """The small model that is trained."""
     sources: Annotated[list[Source], Field(min_length=1, max_length=32)]
+    """The source models, whose responses become training data."""
     reward_model: RewardModel
+    """The model that scores every response: one that the run loads, or one behind an endpoint."""
     datasets: Annotated[list[Dataset], Field(min_length=1, max_length=64)]
+    """The data sets of prompts, and the sources that respond to them."""
     generation: Generation = Generation()
+    """How sources generate responses."""
     construction: Construction = Construction()
+    """How judged responses become SFT rows and preference pairs."""
     training: Training = Training()
+    """How and where the target model is trained."""
     evaluation: Evaluation = Evaluation()
+    """How the base, SFT and final models are evaluated."""
     hub: Hub | None = None
+    """The model hub of ``hf://`` models and data sets. If omitted, the Hugging Face Hub is used without a token."""
     s3: ObjectStore | None = None
+    """The object store of ``s3://`` models and data sets. Required if the spec has one of them."""
     storage: Storage
+    """The volume for inputs, models, artifacts and cache."""
     scheduling: Scheduling = Scheduling()
+    """Where and when pods are scheduled."""
     data_stages: DataStages = DataStages()
+    """Pods of the stages that need no GPU."""
     publish: Publish | None = None
+    """Where the final model, the data set and their cards are published. If omitted, nothing is published; the results
+    are on the claim."""
     budget: Budget | None = None
+    """Limits on the cost of the run. If omitted, there is no limit."""
     backoff_limit: Annotated[int, Field(ge=0, le=20)] = 3
-    """How often a stage is tried again after a failure of the infrastructure."""
+    """Number of retries of a stage after infrastructure failures. User errors are not retried."""
     active_deadline_seconds: Annotated[int, Field(ge=60, le=31_536_000)] | None = None
+    """Seconds that the run may be active before it fails. Suspended time does not count. If omitted, there is no
+    limit."""
     suspend: bool = False
+    """Suspend the run: its pods stop, and finished work is kept. Set to false to resume."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
-    """Seconds after the run's end until the operator deletes its Jobs and other objects, and the pods' logs with them.
-
-    Left out: 86400, one day. Those of a failed stage stay seven times as long. The FusionRun with its status, what lies
-    on the claim, and the ConfigMaps NAME-spec and NAME-resolved stay.
-    """
+    """Seconds after the end of the run until the operator deletes its Jobs and other objects, and with them the logs.
+    The FusionRun, the data on the claim, and the ConfigMaps NAME-spec and NAME-resolved are kept."""
 
 
 MUTABLE_FIELDS = frozenset(
@@ -168,4 +204,4 @@ MUTABLE_FIELDS = frozenset(
         "ttlSecondsAfterFinished",
     }
 )
-"""Fields of spec that enter no digest, and so may change during a run (design: The object)."""
+"""Fields of the spec that are in no digest, and so may change during a run (docs/architecture.md)."""

@@ -1,4 +1,4 @@
-"""What kinds of stages there are, and as much of a run's plan as ``resolve`` is told of it."""
+"""The kinds of stages, and the parts of a plan that ``resolve`` needs."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from fusionrun.api.contract import Contract
 
 
 class StageKind(StrEnum):
-    """Kinds of stages: one word for the module, the label, the metric and the golden folder."""
+    """Kinds of stages, in the order of the recipe. The value is also the name of the module and the value of labels."""
 
     RESOLVE = "resolve"
     FETCH = "fetch"
@@ -23,18 +23,26 @@ class StageKind(StrEnum):
     PUBLISH = "publish"
 
 
+class EvaluatedModel(StrEnum):
+    """A model that the benchmarks measure."""
+
+    BASE = "base"
+    SFT = "sft"
+    FINAL = "final"
+
+
 class ReferenceKind(StrEnum):
-    """What a reference points to."""
+    """Type of the thing that a reference points to."""
 
     MODEL = "model"
     DATASET = "dataset"
 
 
 class Reference(Contract):
-    """A model or data set of the spec, to be pinned by ``resolve``."""
+    """A model or data set of the spec, which ``resolve`` pins."""
 
     field: str
-    """Where it stands in the spec, e.g. ``sources[qwen].served.model``: named in errors."""
+    """Path of its field in the spec, such as ``sources[qwen].served.model``, for error messages."""
     kind: ReferenceKind
     uri: str
     revision: str | None = None
@@ -44,7 +52,7 @@ class Reference(Contract):
 
 
 class PlannedStage(Contract):
-    """As much of a stage as its digest needs."""
+    """The parts of a stage from which its digest is computed."""
 
     name: str
     kind: StageKind
@@ -52,5 +60,5 @@ class PlannedStage(Contract):
     pins: list[int] = []
     """Indexes into the references."""
     inputs: list[str] = []
-    """Names of the stages that it reads."""
+    """Names of the stages whose artifacts it reads."""
     shards: int | None = None

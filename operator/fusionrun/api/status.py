@@ -1,4 +1,7 @@
-"""The status of a FusionRun: conditions, stages, results. At most 16 KiB."""
+"""The status of a FusionRun: conditions, stages and results.
+
+The tiny sample's status is below 16 KiB (tested); that of a run with 32 sources was 51 KB (docs/architecture.md).
+"""
 
 import copy
 from collections.abc import Sequence
@@ -12,11 +15,11 @@ from pydantic import Field, ValidationError, WithJsonSchema
 from fusionrun.api.contract import Contract
 
 LOG_TAIL_CHARACTERS = 600
-"""Most characters of a failed container's last log lines kept in status."""
+"""Maximum length of the log tail of a failed container."""
 
 
 class ConditionType(StrEnum):
-    """Condition types: batch/Job's words where it has them, then kstatus's."""
+    """Condition types: those of batch/Job if it has them, and those of kstatus."""
 
     READY = "Ready"
     FINISHED = "Finished"
@@ -29,7 +32,7 @@ class ConditionType(StrEnum):
 
 
 class ConditionStatus(StrEnum):
-    """A condition holds, does not, or is not known."""
+    """Whether a condition is true."""
 
     TRUE = "True"
     FALSE = "False"
@@ -37,7 +40,7 @@ class ConditionStatus(StrEnum):
 
 
 class Reason(StrEnum):
-    """Every reason of a condition, a stage or an event. One constant, one check, one test."""
+    """Every reason of a condition, a stage or an event (docs/operations.md)."""
 
     STAGES_RUNNING = "StagesRunning"
     SUCCEEDED = "Succeeded"
@@ -60,7 +63,7 @@ class Reason(StrEnum):
     EVALUATION_PASSED = "EvaluationPassed"
     EVALUATION_FAILED = "EvaluationFailed"
     NO_GATE = "NoGate"
-    # Reasons of a stage.
+    # Reasons of stages.
     WAITING_FOR_SERVER = "WaitingForServer"
     WAITING_FOR_GPUS = "WaitingForGpus"
     PODS_RUNNING = "PodsRunning"
@@ -79,7 +82,7 @@ class Reason(StrEnum):
 
 
 class StageState(StrEnum):
-    """Where a stage is. A state that a newer release wrote is kept as it is, and is equal to none of these."""
+    """State of a stage. An unknown state, from a newer release, is kept and equals none of these."""
 
     PENDING = "Pending"
     WAITING = "Waiting"
@@ -99,147 +102,196 @@ class StageState(StrEnum):
 
 
 class Condition(Contract):
-    """A metav1.Condition."""
+    """A condition of the run, as in metav1.Condition."""
 
-    # No enum in the CRD here or at a stage's state: an older CRD, after a rollback, would refuse the whole object.
+    # The CRD has no enum here or at a stage's state: after a rollback, an older CRD would refuse the whole object.
     type: Annotated[ConditionType, WithJsonSchema({"type": "string", "maxLength": 316})]
-    """The operator sets those in docs/operations.md; others belong to other controllers."""
+    """Type of the condition. docs/operations.md lists the operator's; other controllers may add theirs."""
     status: ConditionStatus
+    """Status of the condition: True, False or Unknown."""
     reason: Annotated[str, Field(max_length=64)]
+    """Reason of the condition's status, in CamelCase (docs/operations.md)."""
     message: Annotated[str, Field(max_length=2048)] = ""
+    """Details, for people."""
     last_transition_time: str
+    """Time at which the status last changed."""
     observed_generation: int | None = None
-    """The operator always sets it; another controller may leave it out."""
+    """The ``metadata.generation`` that the condition is based on. Other controllers may omit it."""
 
 
 class StageProgress(Contract):
-    """How far a stage is, in its own unit."""
+    """Progress of a stage."""
 
     done: int
+    """Completed units."""
     total: int
+    """All units."""
     unit: Annotated[str, Field(max_length=32)] = ""
+    """What is counted, such as ``prompts`` or ``steps``."""
 
 
 class StageStatus(Contract):
-    """One stage, as people ask about it."""
+    """The status of a stage."""
 
     name: Annotated[str, Field(max_length=64)]
+    """Name of the stage, such as ``generate/SOURCE``."""
     state: Annotated[
         StageState,
-        WithJsonSchema({"type": "string", "maxLength": 32, "description": f"One of {', '.join(StageState)}."}),
+        WithJsonSchema(
+            {"type": "string", "maxLength": 32, "description": f"State of the stage: one of {', '.join(StageState)}."}
+        ),
     ]
     reason: Annotated[str, Field(max_length=64)] | None = None
+    """Reason of the state, in CamelCase (docs/operations.md)."""
     message: Annotated[str, Field(max_length=1024)] | None = None
+    """Details, for people."""
     attempt: int | None = None
+    """Number of the current retry. Absent for the first attempt."""
     progress: StageProgress | None = None
+    """Progress of the stage. Advisory."""
     eta_seconds: int | None = None
+    """Estimated seconds until the stage completes."""
     tokens_per_second: float | None = None
+    """Throughput of generation or training, in tokens per second."""
     loss: float | None = None
+    """Latest training loss."""
     reward_accuracy: float | None = None
+    """Share of preference pairs, 0 to 1, whose chosen response the model prefers: during DPO the latest batch, after
+    checkpoint selection the held-out pairs."""
     start_time: str | None = None
+    """Time at which the stage started."""
     end_time: str | None = None
+    """Time at which the stage ended."""
     cache_hit: bool | None = None
+    """Whether the stage's artifact of an earlier run was reused."""
     gpu_seconds: int | None = None
-    """Of all attempts together."""
+    """GPU-seconds of all attempts."""
     earlier_gpu_seconds: int | None = None
-    """Of the attempts before this one, and before the run was last suspended."""
+    """GPU-seconds of earlier attempts, including those before the last suspension."""
     peak_memory_bytes: int | None = None
-    """Largest resident memory of one pod of the stage."""
+    """Largest resident memory of one of the stage's pods, in bytes."""
     cost_micro: int | None = None
-    """What an endpoint's answers cost by its ``prices``, in millionths; a prompt counts for each of its samples."""
+    """Cost of an endpoint's responses by its ``prices``, in millionths. The prompt is counted for each response."""
     object_ref: Annotated[str, Field(max_length=128)] | None = None
     """``Kind/name`` of the stage's object."""
     log_tail: Annotated[str, Field(max_length=LOG_TAIL_CHARACTERS)] | None = None
+    """Last log lines of the failed container."""
 
 
 class BenchmarkResult(Contract):
-    """Scores of one benchmark, in percent."""
+    """Scores on a benchmark, in percent."""
 
     benchmark: Annotated[str, Field(max_length=64)]
+    """Name of the benchmark."""
     base: float | None = None
+    """Score of the target before training, in percent."""
     sft: float | None = None
+    """Score after SFT, in percent."""
     final: float | None = None
+    """Score of the final model, in percent."""
     delta: float | None = None
-    """Final less base, in percentage points."""
+    """Difference between final and base, in percentage points."""
 
 
 class SourceRows(Contract):
-    """What one source gave."""
+    """Training data from a source."""
 
     source: Annotated[str, Field(max_length=64)]
+    """Name of the source."""
     sft_rows: int
+    """Number of SFT rows."""
     pairs: int
+    """Number of preference pairs for training."""
     win_rate: float | None = None
-    """Share of the contested prompts that it won, 0 to 1 (docs/data.md)."""
+    """Share of the contested prompts, 0 to 1, on which the source has the best response (docs/data.md)."""
 
 
 class DatasetRows(Contract):
-    """What one data set gave, and what the recipe's authors published of it."""
+    """Training data from a data set, and the numbers that the recipe's authors published."""
 
     name: Annotated[str, Field(max_length=64)]
+    """Name of the data set."""
     sft_rows: int
+    """Number of SFT rows."""
     pairs: int
-    """Held-out pairs are counted."""
+    """Number of preference pairs, including held-out pairs."""
     recipe_sft_rows: int | None = None
-    """For a preset: the published number of SFT rows."""
+    """Published number of SFT rows, for a preset."""
     recipe_pairs: int | None = None
-    """For a preset: the published number of pairs."""
+    """Published number of preference pairs, for a preset."""
     warning: Annotated[str, Field(max_length=256)] | None = None
-    """How the sizes differ from the published ones, where one differs by more than 20 %."""
+    """How the numbers differ from the published ones, if one of them differs by more than 20 %."""
 
 
 class DatasetSummary(Contract):
-    """What construction made of the responses."""
+    """The training data of the run."""
 
     sft_rows: int
+    """Number of SFT rows."""
     pairs: int
+    """Number of preference pairs for training."""
     held_out_pairs: int = 0
+    """Number of preference pairs that are not used for training, but to select a checkpoint."""
     truncated_share: float | None = None
-    """Share of the responses that were cut by their token limit, 0 to 1."""
+    """Share of the responses, 0 to 1, that were truncated at their token limit."""
     mean_margin: float | None = None
-    """Mean reward difference of the pairs that a margin bounds, on the reward model's scale."""
+    """Mean score difference of the preference pairs that ``construction.rewardMargin`` applies to."""
     by_source: Annotated[list[SourceRows], Field(max_length=32)] = []
+    """Training data from each source."""
     by_dataset: Annotated[list[DatasetRows], Field(max_length=64)] = []
-    """In the order of the spec. Empty if they do not fit into the pod's result; the data card always has them."""
+    """Training data from each data set, in the order of the spec. Empty if it exceeds the size of the pod's result; the
+    data card always has it."""
     drops: Annotated[dict[str, int], Field(max_length=32)] = {}
-    """Prompts dropped, by reason."""
+    """Number of dropped prompts, by reason (docs/data.md)."""
 
 
 class Artifacts(Contract):
-    """Where the results lie, as paths on the run's claim."""
+    """Locations of the results: paths on the run's claim, mounted at /data."""
 
     model: Annotated[str, Field(max_length=256)] | None = None
+    """Path of the final model."""
     sft_model: Annotated[str, Field(max_length=256)] | None = None
+    """Path of the model after SFT."""
     dataset: Annotated[str, Field(max_length=256)] | None = None
+    """Path of the training data and its card."""
     published: Annotated[str, Field(max_length=512)] | None = None
+    """URI that the model was published to."""
 
 
 class FusionRunStatus(Contract):
-    """What is, as of ``observedGeneration``."""
+    """The observed state of the run."""
 
     observed_generation: int | None = None
+    """The ``metadata.generation`` that the status is based on."""
     conditions: Annotated[list[Condition], Field(max_length=16)] = []
+    """Conditions of the run."""
     stages: Annotated[list[StageStatus], Field(max_length=256)] = []
+    """Status of each stage, in the order of the plan."""
     results: Annotated[list[BenchmarkResult], Field(max_length=64)] = []
+    """Scores of the base, SFT and final models on each benchmark."""
     dataset: DatasetSummary | None = None
+    """The training data of the run."""
     artifacts: Artifacts | None = None
+    """Locations of the results: paths on the run's claim, mounted at /data."""
     start_time: str | None = None
+    """Time at which the operator first saw the run."""
     completion_time: str | None = None
+    """Time at which the run ended."""
     stage: Annotated[str, Field(max_length=256)] | None = None
-    """The stages at work, for ``kubectl get``."""
+    """Failed stages or else the active ones, for ``kubectl get``."""
     progress: Annotated[str, Field(max_length=32)] | None = None
-    """Stages done of all, for ``kubectl get``."""
+    """Completed stages / all stages, for ``kubectl get``."""
     gpus_in_use: int | None = None
-    """GPUs of the run's pods that are bound to a node and have not ended."""
+    """GPUs of the run's pods that are scheduled to a node and have not ended."""
     gpu_seconds: int | None = None
+    """GPU-seconds of all stages."""
 
 
 def read_status(found: dict[str, Any] | None) -> FusionRunStatus:
-    """Read a run's status, parts of which another release or another controller may have written.
+    """Read a run's status, which other releases and controllers may have written in part.
 
-    What this release cannot read is left out, and no more than that: a condition of a type that is not the operator's,
-    a value outside of today's bounds. The operator then does not send it, and server-side apply leaves what another
-    field manager owns as it is.
+    Only what this release cannot read is left out: a condition of an unknown type, or a value outside the bounds. The
+    operator then does not send it, and server-side apply keeps the fields of other field managers.
     """
     try:
         return FusionRunStatus.model_validate(found or {})
@@ -250,7 +302,7 @@ def read_status(found: dict[str, Any] | None) -> FusionRunStatus:
 
 
 def _drop(value: dict[str, Any], location: Sequence[str | int]) -> None:
-    """Delete what is at a location; where nothing is, as at a missing field, delete what should hold it."""
+    """Delete the value at a location; if there is none, as for a missing field, delete its parent."""
     try:
         del reduce(getitem, location[:-1], value)[location[-1]]  # type: ignore[arg-type]
     except (KeyError, IndexError, TypeError):

@@ -1,4 +1,4 @@
-"""How the target model is trained: SFT, then DPO, by TRL under DeepSpeed."""
+"""Fields of a FusionRun on training: SFT, then DPO, with TRL and DeepSpeed."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -14,53 +14,69 @@ MaxLength = Annotated[int, Field(ge=16, le=1048576)]
 
 
 class Backend(StrEnum):
-    """The Kubernetes object that runs training."""
+    """Kind of the Kubernetes object that runs training."""
 
     PYTORCH_JOB = "PyTorchJob"
 
 
 class Precision(StrEnum):
-    """Arithmetic of the forward and backward pass; master weights are always 32-bit."""
+    """Precision of the forward and backward passes."""
 
     BF16 = "bf16"
     FP32 = "fp32"
 
 
 class Sft(Contract):
-    """Supervised fine-tuning. A field left out is the recipe's, for the target's family."""
+    """Hyperparameters of supervised fine-tuning (SFT)."""
 
     epochs: Annotated[float, Field(gt=0, le=100)] | None = None
+    """Number of passes over the training data."""
     learning_rate: LearningRate | None = None
+    """Peak learning rate. It rises linearly during warm-up, then falls with a cosine schedule."""
     global_batch_size: BatchSize | None = None
-    """Rows per optimizer step, over all processes."""
+    """Rows per optimizer step, over all processes. It must be a multiple of microBatchSize x nodes x
+    processesPerNode."""
     micro_batch_size: BatchSize = 1
     """Rows per forward pass and process."""
     max_length: MaxLength | None = None
-    """Longest row in tokens; a longer one is dropped and counted, never cut."""
+    """Maximum length of a row, in tokens. Longer rows are dropped, not truncated."""
     warmup_ratio: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Share of the optimizer steps used for warm-up."""
     save_steps: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Optimizer steps between two checkpoints."""
 
 
 class Dpo(Sft):
-    """Direct preference optimisation. A field left out is the recipe's, for the target's family."""
+    """Hyperparameters of direct preference optimization (DPO)."""
 
     beta: Annotated[float, Field(gt=0, le=1000)] | None = None
+    """Strength of the penalty for deviating from the SFT model: TRL's ``beta``."""
     length_normalized: bool | None = None
-    """TRL's ``sigmoid_norm`` instead of ``sigmoid``."""
+    """Divide each log-ratio by the length of the response: TRL's loss ``sigmoid_norm`` instead of ``sigmoid``."""
 
 
 class Training(Contract):
-    """Where and how training runs."""
+    """How and where the target model is trained."""
 
     backend: Backend = Backend.PYTORCH_JOB
+    """Kind of the Kubernetes object that runs training."""
     nodes: Annotated[int, Field(ge=1, le=256)] = 1
+    """Number of training pods."""
     processes_per_node: Annotated[int, Field(ge=1, le=16)] = 1
-    """Processes, and so GPUs, per node."""
+    """Number of processes, and so of GPUs, per training pod."""
     zero_stage: Annotated[int, Field(ge=0, le=3)] = 3
+    """DeepSpeed ZeRO stage: which of optimizer states (1), gradients (2) and parameters (3) are sharded across
+    processes. 0 shards nothing."""
     precision: Precision = Precision.BF16
+    """Precision of the forward and backward passes. Master weights are always fp32."""
     gradient_checkpointing: bool = True
+    """Recompute activations in the backward pass to use less memory."""
     resources: Resources | None = None
-    """Of one node's pod."""
+    """Compute resources of each training pod, and of the pod that selects a checkpoint. GPUs, if any, must equal
+    ``processesPerNode``."""
     sft: Sft = Sft()
+    """Hyperparameters of supervised fine-tuning (SFT)."""
     dpo: Dpo = Dpo()
+    """Hyperparameters of direct preference optimization (DPO)."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
+    """Seed of training."""

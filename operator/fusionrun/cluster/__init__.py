@@ -1,1 +1,1 @@
-"""The only hands: the one room that talks to the API server, and the store of what it said."""
+"""Access to the API server, and the store of its objects. The only package that uses the Kubernetes client."""

@@ -1,4 +1,4 @@
-"""Kubernetes events on runs, posted beside the work: the next stage waits for none of them."""
+"""Posting of Kubernetes events, in background tasks: no stage waits for them."""
 
 import asyncio
 import logging
@@ -10,24 +10,24 @@ from fusionrun.api.models import Manifest
 from fusionrun.cluster.client import Client
 from fusionrun.errors import ClusterError
 from fusionrun.names import FIELD_MANAGER, digest_of
-from fusionrun.state.conditions import stamp
-from fusionrun.state.decision import Event
-from fusionrun.state.live import ObjectRef
+from fusionrun.state.observe.object_fields import format_time
+from fusionrun.state.observe.object_ref import ObjectRef
+from fusionrun.state.report.events import Event
 
 logger = logging.getLogger(__name__)
 
 MESSAGE_MAX = 1024
 """Source: Kubernetes, validation of core/v1 Event.message."""
 
-SIDE_BY_SIDE = 8
-"""Most events posted at once: enough to keep up with fifty runs, few enough to leave the API server to the stages."""
+CONCURRENCY = 8
+"""Most events posted at the same time: enough for fifty runs, and few enough not to delay other requests."""
 
 _CONFLICT = 409
 
 
 @dataclass(frozen=True, slots=True)
 class _Posting:
-    """One event to post, and the run that it is about, without the run's manifest."""
+    """One event to post."""
 
     name: str
     event: Event
@@ -37,17 +37,17 @@ class _Posting:
 
 
 class EventPoster:
-    """Post events: those of one run in order, those of several runs side by side."""
+    """Posts events: those of one run in order, those of several runs concurrently."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._room = asyncio.Semaphore(SIDE_BY_SIDE)
-        self._waiting: dict[str, deque[_Posting]] = {}
-        """By UID of the run; a run has an entry while a task posts its events."""
+        self._slots = asyncio.Semaphore(CONCURRENCY)
+        self.waiting: dict[str, deque[_Posting]] = {}
+        """Events by UID of the run; a run has an entry while a task posts its events."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def post(self, run: Manifest, event: Event, now: datetime) -> None:
-        """Log an event on a run now, and post it soon; a failure is only logged."""
+        """Log an event of a run and post it in the background; a failure is only logged."""
         metadata = run["metadata"]
         level = logging.WARNING if event.type == "Warning" else logging.INFO
         where = f"{metadata['namespace']}/{metadata['name']}"
@@ -57,14 +57,14 @@ class EventPoster:
         posting = _Posting(
             name=f"{metadata['name']}.{digest}",
             event=event,
-            at=stamp(now),
+            at=format_time(now),
             run={"apiVersion": run["apiVersion"], "kind": run["kind"], **about},
         )
         uid = metadata["uid"]
-        if uid in self._waiting:
-            self._waiting[uid].append(posting)
+        if uid in self.waiting:
+            self.waiting[uid].append(posting)
             return
-        self._waiting[uid] = deque([posting])
+        self.waiting[uid] = deque([posting])
         task = asyncio.create_task(self._post_all(uid), name=f"events of {where}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -76,14 +76,14 @@ class EventPoster:
     async def _post_all(self, uid: str) -> None:
         """Post the events of one run until none waits."""
         try:
-            while waiting := self._waiting[uid]:
-                async with self._room:
+            while waiting := self.waiting[uid]:
+                async with self._slots:
                     await self._post(waiting.popleft())
         finally:
-            del self._waiting[uid]
+            del self.waiting[uid]
 
     async def _post(self, posting: _Posting) -> None:
-        """Create a Kubernetes event, or count one more of an event that is there."""
+        """Create a Kubernetes event, or increase the count of an existing one."""
         event, run = posting.event, posting.run
         manifest = {
             "apiVersion": "v1",
@@ -111,4 +111,4 @@ class EventPoster:
                 await self._client.patch(ref, again)
         except ClusterError as error:
             where = f"{run['namespace']}/{run['name']}"
-            logger.warning("event %s not posted: %s", event.reason, error, extra={"run": where})
+            logger.warning("cannot post event %s: %s", event.reason, error, extra={"run": where})

@@ -1,4 +1,4 @@
-"""Carry out a decision: create, write the status once, post events, delete. Every step may be repeated without harm."""
+"""Execution of a decision: create, write the status, post events, delete. Every step is idempotent."""
 
 import asyncio
 import contextlib
@@ -6,29 +6,28 @@ import logging
 import time
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from fusionrun.api.models import Manifest
-from fusionrun.api.status import FusionRunStatus
+from fusionrun.api.status import FusionRunStatus, Reason
 from fusionrun.cluster.client import Client
 from fusionrun.cluster.events import EventPoster
-from fusionrun.cluster.store import Store, is_finished, ref_of
+from fusionrun.cluster.store import Store
 from fusionrun.errors import ClusterError
-from fusionrun.state.conditions import stamp
-from fusionrun.state.decision import Decision
-from fusionrun.state.live import ObjectRef, Refusal
+from fusionrun.state.decide.decision import Decision
+from fusionrun.state.observe.live_objects import Refusal
+from fusionrun.state.observe.object_fields import WORKLOADS, format_time, is_deleting, is_finished
+from fusionrun.state.observe.object_ref import ObjectRef, owners, ref_of
+from fusionrun.state.report.events import Event
 
 logger = logging.getLogger(__name__)
 
-WORKLOADS = frozenset({"Job", "PyTorchJob", "Deployment"})
-"""Kinds whose pods need the other objects: a pod that finds no ConfigMap waits seconds for the kubelet's next try."""
-
 STATUS_MIN_SECONDS = 1.0
-"""Least time between two status writes of a run that change nothing but numbers."""
+"""Shortest time between two status writes of a run if only the status changes."""
 
 CLEAN_UP_AT_ONCE = 8
-"""Most objects of finished runs deleted at once, so that these deletes delay no stage of another run."""
+"""Most objects of finished runs that are deleted at the same time, so that other runs are not delayed."""
 
 T = TypeVar("T")
 
@@ -38,16 +37,16 @@ _CONFLICT = 409
 
 @dataclass(frozen=True)
 class Created:
-    """What came of a turn of creating."""
+    """The result of creating objects."""
 
     made: list[Manifest]
-    """The objects that are new."""
+    """The new objects."""
     refused: dict[ObjectRef, Refusal]
-    """The objects that the API server did not create, and why: refused, failed, or no reply."""
+    """The objects that the API server did not create, and why."""
 
 
 class Executor:
-    """Write to the API server, and put what it answers into the store at once."""
+    """Writes to the API server and stores its replies at once."""
 
     def __init__(self, client: Client, store: Store, events: EventPoster) -> None:
         self._client = client
@@ -56,15 +55,21 @@ class Executor:
         self._clean_up = asyncio.Semaphore(CLEAN_UP_AT_ONCE)
         self._written: dict[ObjectRef, float] = {}
 
+    def report_error(self, run: ObjectRef, error: Exception) -> None:
+        """Post an event about a reconcile that failed."""
+        if manifest := self._store.get(run):
+            text = f"cannot reconcile the run, retrying: {type(error).__name__}: {error}"
+            self._events.post(manifest, Event("Warning", Reason.INFRASTRUCTURE_ERROR, text), datetime.now(UTC))
+
     def forget(self, run: ObjectRef) -> None:
-        """Forget a run that is gone."""
+        """Forget a deleted run."""
         self._written.pop(run, None)
 
     async def create(self, run: Manifest, manifests: Sequence[Manifest]) -> Created:
-        """Create what is missing, what pods need before the pods, and no pods where something they need was refused.
+        """Create the missing objects: workloads last, and not if an object that their pods need was refused.
 
-        An object that cannot be created never raises: it is in ``Created.refused``, so that the status write and the
-        deletes of the same decision go on without it.
+        A pod that does not find its ConfigMap waits seconds for the kubelet's next attempt. An object that cannot be
+        created raises no error: it is in ``Created.refused``, and the rest of the decision is carried out without it.
         """
         made: list[Manifest] = []
         refused: dict[ObjectRef, Refusal] = {}
@@ -80,17 +85,17 @@ class Executor:
         return Created(made, refused)
 
     async def settle(self, run: Manifest, decision: Decision, now: datetime) -> bool:
-        """Write the status once, hand on the events, then delete.
+        """Write the status, post the events, then delete.
 
         Returns
         -------
         bool
-            Whether an object was gone already, which no watch has reported: the run needs another decision.
+            Whether an object was already gone and no watch had reported it: the run needs another decision.
 
         Raises
         ------
         ClusterError
-            If the status could not be written; nothing was deleted then.
+            If the status could not be written. Nothing was deleted.
         """
         if decision.status is not None:
             await self._write_status(run, decision.status)
@@ -99,23 +104,23 @@ class Executor:
         return any(await _all(self._delete(run, ref, now) for ref in decision.delete))
 
     def seconds_to_wait(self, run: Manifest, decision: Decision) -> float:
-        """Return how long a decision may wait that only freshens the status: writes must not delay the next stage."""
+        """Return how long a decision that only updates the status should wait."""
         if decision.create or decision.delete or decision.events or decision.status is None:
             return 0.0
         return max(0.0, self._written.get(ref_of(run), 0.0) + STATUS_MIN_SECONDS - time.monotonic())
 
     async def _create(self, run: Manifest, manifest: Manifest) -> Manifest | Refusal | None:
-        """Return the object that was made, the API server's refusal, or None when it is there and is the run's own."""
+        """Return the created object, the refusal, or None if the run already has the object."""
         try:
             return await self._make(run, manifest)
         except ClusterError as error:
-            logger.warning("not created: %s", error, extra={"run": _label(run)})
+            logger.warning("cannot create object: %s", error, extra={"run": _label(run)})
             return Refusal(error.status, str(error), transient=error.retryable)
 
     async def _make(self, run: Manifest, manifest: Manifest) -> Manifest | None:
         ref, uid = ref_of(manifest), run["metadata"]["uid"]
         known = self._store.get(ref)
-        if known is not None and uid in _owners(known) and "deletionTimestamp" not in known["metadata"]:
+        if known is not None and uid in owners(known) and not is_deleting(known):
             return None
         try:
             made = await self._client.create(manifest)
@@ -123,13 +128,15 @@ class Executor:
             if error.status != _CONFLICT:
                 raise
             found = await self._client.get(ref)
-            owners = found["metadata"].get("ownerReferences") or []
-            ours = uid in _owners(found)
-            of_namesake = any((o["kind"], o["name"]) == (run["kind"], run["metadata"]["name"]) for o in owners)
-            if "deletionTimestamp" in found["metadata"] or (of_namesake and not ours):
-                raise ClusterError("create", ref.kind, ref.name, 0, "its predecessor is still being deleted") from error
-            if not ours:
-                raise ClusterError("create", ref.kind, ref.name, _CONFLICT, "exists, and is not this run's") from error
+            references = found["metadata"].get("ownerReferences") or []
+            of_this_run = uid in owners(found)
+            same_name = any((o["kind"], o["name"]) == (run["kind"], run["metadata"]["name"]) for o in references)
+            if is_deleting(found) or (same_name and not of_this_run):
+                text = "an object of this name is still being deleted"
+                raise ClusterError("create", ref.kind, ref.name, 0, text) from error
+            if not of_this_run:
+                text = "an object of this name exists and belongs to another owner: delete that object"
+                raise ClusterError("create", ref.kind, ref.name, _CONFLICT, text) from error
             self._store.put(found)
             return None
         self._store.put(made)
@@ -152,14 +159,14 @@ class Executor:
             return await self._delete_now(ref, now)
 
     async def _delete_now(self, ref: ObjectRef, now: datetime) -> bool:
-        """Delete an object; return whether it was gone already, and the watch has not reported that."""
+        """Delete an object; return whether it was already gone and the watch has not reported it."""
         known = self._store.get(ref)
-        if known is None:  # it is gone since the decision; a successor of its name is not to be deleted
+        if known is None:  # deleted since the decision; a new object of the same name must stay
             return False
         uid = known["metadata"]["uid"]
         try:
             if ref.kind == "Pod":
-                # A Job replaces no pod that has not failed, nor lets it go: force alone would change nothing.
+                # A Job neither replaces a pod that has not failed nor removes its finalizer: mark it as failed first.
                 self._store.put(await self._client.fail_pod(ref, uid, _lost(now)))
                 await self._client.delete(ref, uid, grace_seconds=0)
             else:
@@ -167,16 +174,16 @@ class Executor:
         except ClusterError as error:
             if error.status not in (_NOT_FOUND, _CONFLICT):
                 raise
-            # It is gone, or its name belongs to another object by now. The watch may have missed the deletion.
+            # The object is gone, or another object has its name. The watch may have missed the deletion.
             return self._store.remove_uid(ref, uid)
-        # The next decision may come before the watch reports the deletion, and must not delete again.
-        self._store.deleting(ref, uid, stamp(now))
+        # The next decision may precede the watch event of the deletion, and must not delete again.
+        self._store.deleting(ref, uid, format_time(now))
         logger.info("deleted %s %s", ref.kind, ref.name)
         return False
 
 
 async def _all(calls: Iterable[Awaitable[T]]) -> list[T]:
-    """Await calls side by side, let each of them end, and only then raise the first failure."""
+    """Run calls concurrently, wait for all of them, then raise the first failure."""
     results = await asyncio.gather(*calls, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):
@@ -185,21 +192,17 @@ async def _all(calls: Iterable[Awaitable[T]]) -> list[T]:
 
 
 def _lost(now: datetime) -> Manifest:
-    """Return the condition by which a Job knows that a pod's end was not the pod's fault.
+    """Return the condition that tells the Job that its pod was disrupted.
 
-    Source: Kubernetes, pkg/controller/podgc: what its garbage collector writes before it deletes an orphan by force.
+    Source: Kubernetes, pkg/controller/podgc, which writes it before it force-deletes an orphaned pod.
     """
     return {
         "type": "DisruptionTarget",
         "status": "True",
         "reason": "DeletionByFusionRun",
-        "message": "its node was lost: it was to end, and nobody told that it did",
-        "lastTransitionTime": stamp(now),
+        "message": "node lost: the pod was to be deleted, but the kubelet never confirmed that it ended",
+        "lastTransitionTime": format_time(now),
     }
-
-
-def _owners(manifest: Manifest) -> set[str]:
-    return {owner["uid"] for owner in manifest["metadata"].get("ownerReferences") or []}
 
 
 def _label(run: Manifest) -> str:

@@ -1,8 +1,7 @@
-"""Everything that ``observe`` reads of one run: from the store, and from the API server what no watch reports.
+"""The input of the decision on a run: from the store and, for what no watch reports, from the API server.
 
-Whole kinds are listed at start and at each resync (``list_everything``), never in a reconcile. What a reconcile asks
-for itself is small: a prerequisite that is not yet known to exist, the log of a pod that has just failed, the pods of a
-workload that has ended while the watch of pods is behind.
+Only a resync lists whole kinds (``list_everything``). A reconcile makes small requests: for a prerequisite that is not
+known to exist, the log of a pod that has failed, or the pods of an ended workload if the watch of pods is behind.
 """
 
 import asyncio
@@ -13,13 +12,15 @@ from datetime import UTC, datetime
 
 from fusionrun.api.models import Manifest
 from fusionrun.cluster.client import Client
-from fusionrun.cluster.store import Store, is_finished, ref_of, run_of
-from fusionrun.cluster.warning_events import Warnings
+from fusionrun.cluster.store import Store
+from fusionrun.cluster.warning_events import WarningEvents
 from fusionrun.errors import ClusterError
 from fusionrun.names import API_VERSION, KIND, LABEL_ATTEMPT, LABEL_RUN, LABEL_STAGE
-from fusionrun.state.live import Live, ObjectRef, Pushed
-from fusionrun.state.pending import unexplained
-from fusionrun.state.prerequisites import prerequisites
+from fusionrun.state.decide.prerequisites import prerequisites
+from fusionrun.state.observe.live_objects import LiveObjects, PushedProgress
+from fusionrun.state.observe.object_fields import is_finished
+from fusionrun.state.observe.object_ref import ObjectRef, owned_by, ref_of, run_of
+from fusionrun.state.observe.pending_pods import unexplained
 
 logger = logging.getLogger(__name__)
 
@@ -32,44 +33,44 @@ CHILDREN: tuple[tuple[str, str], ...] = (
     ("networking.k8s.io/v1", "NetworkPolicy"),
     ("v1", "Pod"),
 )
-"""Kinds of the objects that a run owns, directly or (pods) through another."""
+"""Kinds of the objects that a run owns, directly or, for pods, through a workload."""
 
 LOG_TAIL_LINES = 20
 
 LIST_TRIES = 3
-"""How often a list is started in one resync when the API server no longer has the state of its first page.
+"""How often a resync starts a list if the API server no longer has the state of its first page.
 
-It keeps old states for 5 minutes (kube-apiserver, ``--etcd-compaction-interval``): far longer than a list takes.
+The API server keeps old states for 5 minutes (kube-apiserver, ``--etcd-compaction-interval``); a list takes seconds.
 """
 _EXPIRED = 410
 
 
 class Gatherer:
-    """Fill ``Live`` for one run after another; remembers what need not be asked for twice."""
+    """Return the live objects of a run; remembers replies that do not change."""
 
     def __init__(self, client: Client, store: Store) -> None:
         self._client = client
         self._store = store
         self._present: dict[ObjectRef, set[ObjectRef]] = {}
-        """What each run has found once. Another run looks for itself: what was there may be gone since."""
+        """Prerequisites that each run has found. Each run looks them up itself: they may have been deleted since."""
         self._waiting: dict[ObjectRef, set[ObjectRef]] = {}
         self._logs: dict[tuple[str, int], str] = {}
-        self._warnings = Warnings(client)
+        self._warnings = WarningEvents(client)
 
-    async def gather(self, run: ObjectRef, pushed: Mapping[tuple[str, int], Pushed]) -> Live | None:
-        """Return what is known of a run, or None when it is gone or going."""
+    async def gather(self, run: ObjectRef, pushed: Mapping[tuple[str, int], PushedProgress]) -> LiveObjects | None:
+        """Return the live objects of a run; None if it was deleted or is being deleted."""
         found = self._store.get(run)
         if found is None or "deletionTimestamp" in found["metadata"]:
             return None
-        children = owned(self._store.children(run), found["metadata"]["uid"])
-        if is_finished(found):  # it needs nothing any more but the deletion of its children
-            return Live(run=found, children=tuple(children))
+        children = owned_by(found["metadata"]["uid"], self._store.children(run))
+        if is_finished(found):  # only the deletion of its objects is left
+            return LiveObjects(run=found, children=tuple(children))
         present, log_tails, warnings = await asyncio.gather(
             self._prerequisites(run, found),
             self._log_tails(children),
             self._warnings.of(unexplained(children, datetime.now(UTC))),
         )
-        return Live(
+        return LiveObjects(
             run=found,
             children=tuple(children),
             present=present,
@@ -78,20 +79,20 @@ class Gatherer:
             warnings=warnings,
         )
 
-    async def list_pods(self, live: Live, workloads: Iterable[ObjectRef]) -> Live | None:
-        """Ask the API server for the pods of some workloads; return what is known then, None when the run is gone.
+    async def list_pods(self, live: LiveObjects, workloads: Iterable[ObjectRef]) -> LiveObjects | None:
+        """List the pods of some workloads; return the live objects after that, None if the run was deleted.
 
         Parameters
         ----------
         live
-            What was known before.
+            The live objects before.
         workloads
-            Jobs and PyTorchJobs among the run's children.
+            Jobs and PyTorchJobs of the run.
 
         Raises
         ------
         ClusterError
-            If the pods could not be listed: nothing is known of them then.
+            If the pods could not be listed.
         """
         run = ref_of(live.run)
         asked = set(workloads)
@@ -107,7 +108,7 @@ class Gatherer:
                 self._store.put(pod)
 
     def claim_changed(self, claim: ObjectRef, *, exists: bool) -> set[ObjectRef]:
-        """Take note of a claim that came or went; return the runs that were waiting for it."""
+        """Record that a claim was created or deleted; return the runs that were waiting for it."""
         if not exists:
             for present in self._present.values():
                 present.discard(claim)
@@ -118,7 +119,7 @@ class Gatherer:
         return waiting
 
     def forget(self, run: ObjectRef) -> None:
-        """Forget a run that is gone."""
+        """Forget a deleted run."""
         self._present.pop(run, None)
         for waiting in self._waiting.values():
             waiting.discard(run)
@@ -154,31 +155,14 @@ class Gatherer:
                     metadata["namespace"], metadata["name"], container, lines=LOG_TAIL_LINES, previous=previous
                 )
             except ClusterError as error:
-                # A log that is gone (the node is lost, the pod deleted) will not come back.
-                logger.warning("no log of %s: %s", metadata["name"], error)
+                # The log of a deleted pod, or of a pod on a lost node, will never be available: do not ask again.
+                logger.warning("cannot read the log of pod %s: %s", metadata["name"], error)
                 self._logs[key] = ""
         return self._logs[key]
 
 
-def owned(children: Sequence[Manifest], uid: str) -> list[Manifest]:
-    """Keep what a run with this UID owns: neither a namesake's leftovers nor a stranger's label count."""
-    objects = {id(c): c for c in children if c["kind"] != "Pod" and uid in _owners(c)}
-    owners = {c["metadata"]["uid"] for c in objects.values()}
-    # A Deployment's pods belong to its ReplicaSet, which we do not watch: it is named after the Deployment.
-    deployments = tuple(f"{c['metadata']['name']}-" for c in objects.values() if c["kind"] == "Deployment")
-    return [
-        child
-        for child in children
-        if id(child) in objects
-        or (
-            child["kind"] == "Pod"
-            and (owners & _owners(child).keys() or any(n.startswith(deployments) for n in _owners(child).values()))
-        )
-    ]
-
-
 def failed_container(pod: Manifest) -> tuple[str, int, bool] | None:
-    """Name the container of a pod that failed first, its restarts, and whether it has been restarted since."""
+    """Return the name of the container that failed first, its restarts, and whether it has restarted since."""
     if pod["kind"] != "Pod":
         return None
     status = pod.get("status") or {}
@@ -194,29 +178,29 @@ def failed_container(pod: Manifest) -> tuple[str, int, bool] | None:
 
 
 async def list_everything(client: Client, store: Store, namespaces: Sequence[str]) -> set[ObjectRef]:
-    """Compare the store with the API server, kind by kind; return the runs that there is news of.
+    """Update the store from lists of all kinds; return the runs whose objects changed.
 
-    Runs come first: of a finished run's children less is kept. One kind follows another and each comes page by page,
-    so that one page is held at a time.
+    Runs are listed first, since less is stored of the objects of finished runs. Kinds are listed one after the other
+    and page by page, so that only one page is in memory.
 
     Parameters
     ----------
     client, store
-        Whom to ask, and where the answers go.
+        The API server, and the store to update.
     namespaces
-        Which to list; a single empty string means all.
+        The namespaces to list; a single empty string means all.
     """
-    news: set[ObjectRef] = set()
+    changed: set[ObjectRef] = set()
     for api_version, kind in [(API_VERSION, KIND), *CHILDREN]:
         for namespace in namespaces:
             for tries_left in reversed(range(LIST_TRIES)):
                 try:
-                    news |= await _list_kind(client, store, api_version, kind, namespace)
+                    changed |= await _list_kind(client, store, api_version, kind, namespace)
                     break
                 except ClusterError as error:
                     if error.status != _EXPIRED or not tries_left:
                         raise
-    return news
+    return changed
 
 
 async def _list_kind(client: Client, store: Store, api_version: str, kind: str, namespace: str) -> set[ObjectRef]:
@@ -225,15 +209,11 @@ async def _list_kind(client: Client, store: Store, api_version: str, kind: str, 
     version = "0"
     async for page in client.pages(api_version, kind, namespace, None if kind == KIND else LABEL_RUN):
         version = page.version
-        while page.items:  # what was read of an object is kept, and the object itself goes at once
+        while page.items:  # the store keeps a trimmed copy, and the page is freed object by object
             manifest = page.items.pop()
             present.add(ref_of(manifest))
             if store.put(manifest):
                 runs.add(run_of(manifest))
-        await asyncio.sleep(0)  # let others work: a page takes tens of milliseconds
+        await asyncio.sleep(0)  # let other tasks run: a page takes tens of milliseconds
     runs |= store.remove_absent(api_version, kind, namespace, present, version)
     return {run for run in runs if run is not None}
-
-
-def _owners(manifest: Manifest) -> dict[str, str]:
-    return {owner["uid"]: owner["name"] for owner in manifest["metadata"].get("ownerReferences") or []}

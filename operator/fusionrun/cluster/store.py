@@ -1,71 +1,47 @@
-"""What the API server last told us, by object: fed by watches, lists and the replies to our own writes.
+"""The last known state of each object, from watches, lists and the replies to the operator's writes.
 
-The newer resourceVersion wins, whatever order the news comes in, so that a slow watch never undoes a reply that we
-have seen already (read your writes), and a deleted object stays deleted. No I/O and no clock.
+The newer resourceVersion wins, so that a slow watch does not undo the reply to a write, and a deleted object stays
+deleted. No I/O and no clock.
 """
 
 from collections.abc import Set as AbstractSet
 from operator import attrgetter
 
 from fusionrun.api.models import Manifest
-from fusionrun.api.status import ConditionStatus, ConditionType
 from fusionrun.cluster.trim import trim
-from fusionrun.names import API_VERSION, KIND, LABEL_RUN
-from fusionrun.state.live import ObjectRef
-
-
-def ref_of(manifest: Manifest) -> ObjectRef:
-    """Return the reference of an object."""
-    metadata = manifest["metadata"]
-    return ObjectRef(manifest["apiVersion"], manifest["kind"], metadata.get("namespace") or "", metadata["name"])
-
-
-def run_ref(namespace: str, name: str) -> ObjectRef:
-    """Return the reference of a FusionRun."""
-    return ObjectRef(API_VERSION, KIND, namespace, name)
-
-
-def run_of(manifest: Manifest) -> ObjectRef | None:
-    """Return the run that an object belongs to by its label, or the run itself; None for a stranger."""
-    metadata = manifest["metadata"]
-    if manifest["kind"] == KIND:
-        return ref_of(manifest)
-    name = (metadata.get("labels") or {}).get(LABEL_RUN)
-    return run_ref(metadata.get("namespace") or "", name) if name else None
-
-
-def is_finished(run: Manifest) -> bool:
-    """Return whether a run has ended, well or not."""
-    conditions = (run.get("status") or {}).get("conditions") or []
-    return any(c["type"] == ConditionType.FINISHED and c["status"] == ConditionStatus.TRUE for c in conditions)
+from fusionrun.names import KIND
+from fusionrun.state.observe.object_fields import is_finished
+from fusionrun.state.observe.object_ref import ObjectRef, ref_of, run_of
 
 
 class Store:
-    """Objects by reference, with the two ways that we look them up: by run, and pods by address."""
+    """Objects by reference, with two indexes: objects by run, and pods by address."""
 
     def __init__(self) -> None:
         self._objects: dict[ObjectRef, Manifest] = {}
-        self._deleted: dict[ObjectRef, int] = {}
+        self.deleted: dict[ObjectRef, int] = {}
         self._deleting: dict[str, str] = {}
-        """When the objects were deleted whose deletion the API server has confirmed and no watch yet: by UID."""
+        """Time of each deletion that the API server has accepted and no watch has reported yet, by UID."""
         self._children: dict[ObjectRef, set[ObjectRef]] = {}
         self._pods: dict[str, ObjectRef] = {}
         self._finished: set[ObjectRef] = set()
         self._listed: dict[tuple[str, str, str], int] = {}
 
     def put(self, manifest: Manifest) -> bool:
-        """Keep what is read of an object, unless a newer state of it is known; return whether it was news."""
+        """Store the trimmed object unless a newer state is known; return whether the object changed."""
         ref, version = ref_of(manifest), _version(manifest)
         known = self._objects.get(ref)
-        if (known is not None and _version(known) >= version) or self._deleted.get(ref, -1) >= version:
+        if (known is not None and _version(known) >= version) or self.deleted.get(ref, -1) >= version:
             return False
         if known is not None:
             self._forget(ref)
-            if known["metadata"].get("uid") != manifest["metadata"].get("uid"):  # a successor: no watch may report more
+            if known["metadata"].get("uid") != manifest["metadata"].get(
+                "uid"
+            ):  # no watch reports the old object any more
                 self._deleting.pop(known["metadata"].get("uid", ""), None)
-        self._deleted.pop(ref, None)
+        self.deleted.pop(ref, None)
         kept = trim(manifest, finished=run_of(manifest) in self._finished)
-        ref, run = ref_of(kept), run_of(kept)  # with the strings that are kept anyway
+        ref, run = ref_of(kept), run_of(kept)  # share the interned strings
         self._objects[ref] = kept
         self._restore_deletion(kept)
         if run is not None and run != ref:
@@ -78,15 +54,15 @@ class Store:
         return True
 
     def deleting(self, ref: ObjectRef, uid: str, at: str) -> None:
-        """Note that the API server has accepted the deletion of an object.
+        """Record that the API server has accepted the deletion of an object.
 
-        Until a watch or a list reports that the object is gone, every state of it counts as terminating: the states
-        that a slow watch still reports are older than the deletion.
+        Until a watch or a list reports that the object is gone, every state of it counts as terminating: a slow watch
+        may still report states from before the deletion.
 
         Parameters
         ----------
         ref, uid
-            The object, and the UID that was deleted; a successor of its name is another object.
+            The object, and the UID that was deleted: a new object of the same name has another UID.
         at
             Time of the deletion, as in ``metadata.deletionTimestamp``.
         """
@@ -96,12 +72,12 @@ class Store:
             self._restore_deletion(known)
 
     def remove(self, ref: ObjectRef, version: str = "") -> bool:
-        """Forget a deleted object and remember that it went; return whether it was news."""
+        """Remove a deleted object and remember its deletion; return whether the object was known."""
         known = self._objects.get(ref)
         gone_at = max(int(version or 0), _version(known) if known else 0)
         if known is not None and version and _version(known) > int(version):
             return False
-        self._deleted[ref] = gone_at
+        self.deleted[ref] = gone_at
         if known is None:
             return False
         self._deleting.pop(known["metadata"].get("uid", ""), None)
@@ -109,21 +85,21 @@ class Store:
         return True
 
     def remove_uid(self, ref: ObjectRef, uid: str) -> bool:
-        """Forget an object that the API server does not have any more; return whether that was news."""
+        """Remove an object that the API server does not have any more; return whether it was known."""
         known = self._objects.get(ref)
         return known is not None and known["metadata"].get("uid") == uid and self.remove(ref)
 
     def remove_absent(
         self, api_version: str, kind: str, namespace: str, present: AbstractSet[ObjectRef], version: str
     ) -> set[ObjectRef]:
-        """Forget the objects that a complete list did not have; return the runs that they belonged to.
+        """Remove the objects that a complete list does not contain; return the runs that they belonged to.
 
         Parameters
         ----------
         api_version, kind, namespace
-            What was listed; an empty namespace means all.
+            What was listed; an empty namespace means all namespaces.
         present, version
-            The objects that the list had, and its resourceVersion. Objects that are newer stay.
+            The objects in the list, and its resourceVersion. Newer objects stay.
         """
         scope = (api_version, kind, namespace)
         listed_at = int(version)
@@ -134,11 +110,11 @@ class Store:
                 if (run := run_of(known)) is not None:
                     runs.add(run)
                 self.remove(ref, version)
-        # A late reply is seconds old at most, so a deletion before the previous list needs no memory any more.
+        # A late reply is at most seconds old, so deletions from before the previous list can be forgotten.
         before = self._listed.get(scope, -1)
-        for ref, gone_at in list(self._deleted.items()):
+        for ref, gone_at in list(self.deleted.items()):
             if (ref.api_version, ref.kind) == scope[:2] and gone_at < before:
-                del self._deleted[ref]
+                del self.deleted[ref]
         self._listed[scope] = listed_at
         return runs
 
@@ -151,11 +127,11 @@ class Store:
         return [manifest for ref, manifest in self._objects.items() if ref.kind == KIND]
 
     def children(self, run: ObjectRef) -> list[Manifest]:
-        """Return what carries the run's label, in a stable order."""
+        """Return the objects with the run's label, in a stable order."""
         return [self._objects[ref] for ref in sorted(self._children.get(run, ()), key=attrgetter("kind", "name"))]
 
     def pod_at(self, address: str) -> Manifest | None:
-        """Return the pod with this address that is alive, or None."""
+        """Return the pod with this address that has not ended, or None."""
         ref = self._pods.get(address)
         return self._objects.get(ref) if ref else None
 
@@ -187,13 +163,13 @@ class Store:
 
 
 def _version(manifest: Manifest) -> int:
-    # Source: Kubernetes API concepts, resource versions: comparable as integers since v1.35 (KEP-5504), and
-    # revisions of etcd before.
+    # Source: Kubernetes API concepts, resource versions: comparable as integers since v1.35 (KEP-5504), and etcd
+    # revisions before that.
     return int(manifest["metadata"].get("resourceVersion") or 0)
 
 
 def _address(manifest: Manifest) -> str | None:
-    # An ended pod's address may be another's already, and a pod on the host's network has the node's.
+    # The address of an ended pod may be in use by another pod; a pod on the host network has the node's address.
     if manifest["kind"] != "Pod":
         return None
     status = manifest.get("status") or {}

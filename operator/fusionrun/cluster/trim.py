@@ -1,8 +1,7 @@
-"""The fields of an object that the operator reads; nothing else of it is kept in memory.
+"""The fields of an object that the operator reads; only these are kept in memory.
 
-Most of an object is text that the operator never reads: ``managedFields``, pod templates, volumes. ``trim``
-copies what is listed below and shares equal strings between objects. A field that is not listed reads as absent, so
-list it here before you read it.
+Most of an object is never read: ``managedFields``, pod templates, volumes. ``trim`` copies the fields listed below and
+shares equal strings between objects. A field that is not listed is absent: list it here before you read it.
 """
 
 from collections.abc import Mapping
@@ -10,15 +9,14 @@ from sys import intern
 from typing import Any
 
 from fusionrun.api.models import Manifest
-from fusionrun.names import KIND, LABEL_ATTEMPT, LABEL_RUN, LABEL_STAGE
-from fusionrun.objects.meta import QUEUE_LABEL
-from fusionrun.state.observe import INDEX_ANNOTATION
+from fusionrun.api.pod import COMPLETION_INDEX_ANNOTATION
+from fusionrun.names import KIND, LABEL_ATTEMPT, LABEL_COMPONENT, LABEL_QUEUE, LABEL_RUN, LABEL_STAGE
 
 Fields = Mapping[str, Any]
-"""Fields to keep: each with the fields to keep below it, or with None to keep it whole."""
+"""Fields to keep: each with the fields to keep in it, or None to keep all of it."""
 
 SHARED_CHARACTERS = 64
-"""Longest string that is shared between objects: names, UIDs, timestamps and reasons repeat, longer text does not."""
+"""Longest string that objects share: names, UIDs, timestamps and reasons repeat, longer texts do not."""
 
 
 def _whole(*names: str) -> dict[str, None]:
@@ -27,13 +25,13 @@ def _whole(*names: str) -> dict[str, None]:
 
 _IDENTITY: Fields = {
     **_whole("name", "namespace", "uid", "resourceVersion", "deletionTimestamp"),
-    "labels": _whole(LABEL_RUN, LABEL_STAGE, LABEL_ATTEMPT, QUEUE_LABEL),
+    "labels": _whole(LABEL_RUN, LABEL_STAGE, LABEL_ATTEMPT, LABEL_COMPONENT, LABEL_QUEUE),
 }
 _METADATA: Fields = {
     **_IDENTITY,
     **_whole("generation", "creationTimestamp"),
     "ownerReferences": _whole("kind", "name", "uid"),
-    "annotations": _whole(INDEX_ANNOTATION),
+    "annotations": _whole(COMPLETION_INDEX_ANNOTATION),
 }
 _CONDITIONS: Fields = _whole("type", "status", "reason", "message", "lastTransitionTime")
 _CONTAINER_STATE: Fields = {
@@ -88,13 +86,13 @@ _SUCCEEDED_POD: Fields = {
         "containerStatuses": {"state": {"terminated": _whole("exitCode", "message", "finishedAt")}},
     },
 }
-"""A pod that ended well: its result, and from when to when it had its GPUs."""
+"""A succeeded pod: its result, and the time for which it held its GPUs."""
 
 _OF_FINISHED_RUN: dict[str, Fields] = {"Pod": {"metadata": _IDENTITY}}
-"""Children of a finished run: enough to delete them, and to know a workload that has ended from one that has not."""
+"""Objects of a finished run: enough to delete them, and to see whether a workload has ended."""
 
 _DATA_IS_READ = frozenset({None, "resolve"})
-"""Stage labels of the ConfigMaps whose data is read: the run's own, which have none, and the task of ``resolve``."""
+"""Stage labels of the ConfigMaps whose data is read: those of the run itself have none, and the task of ``resolve``."""
 
 
 def trim(manifest: Manifest, *, finished: bool) -> Manifest:
@@ -103,9 +101,9 @@ def trim(manifest: Manifest, *, finished: bool) -> Manifest:
     Parameters
     ----------
     manifest
-        An object as the API server returned it, or one that was trimmed before. It is not changed.
+        An object as the API server returned it, or a trimmed one.
     finished
-        Whether the object is a child of a run that has finished.
+        Whether the object belongs to a finished run.
     """
     kind = manifest["kind"]
     fields = _KEPT.get(kind, _OTHER_KIND)
@@ -121,7 +119,7 @@ def trim(manifest: Manifest, *, finished: bool) -> Manifest:
 
 
 def _kept(value: Any, fields: Fields | None) -> Any:
-    """Copy the listed fields of a value, or of each item if it is a list; without ``fields`` copy all of it."""
+    """Copy the listed fields of a value, or of each item of a list; None copies all fields."""
     if isinstance(value, dict):
         if fields is None:
             return {intern(name): _kept(below, None) for name, below in value.items()}

@@ -1,7 +1,7 @@
-"""The newest Warning event of an object whose pods do not run, where nothing but an event says why.
+"""The latest Warning event of an object whose pods do not run, if only an event tells why.
 
-A Job whose pods are refused (a quota, Pod Security, LimitRange) and a pod whose volume cannot be attached have it in
-events alone. Events are not watched: a few objects are asked about, each once a minute.
+This is so for a Job whose pods are rejected (a quota, Pod Security, a LimitRange) and for a pod whose volume cannot be
+attached. Events are not watched: they are read for a few objects, at most once per minute and object.
 """
 
 import asyncio
@@ -15,23 +15,23 @@ from fusionrun.errors import ClusterError
 
 logger = logging.getLogger(__name__)
 
-ASK_SECONDS = 60.0
-"""Least time between two questions about one object."""
+CACHE_SECONDS = 60.0
+"""Shortest time between two requests for the events of one object."""
 OBJECTS_MAX = 4
-"""Most objects of one run that are asked about: shards that wait mostly wait for the same."""
+"""Most objects of one run whose events are read: pending shards mostly wait for the same reason."""
 
 
-class Warnings:
-    """Asks for events, and remembers the answers for ``ASK_SECONDS``."""
+class WarningEvents:
+    """Reads events and caches them for ``CACHE_SECONDS``."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._known: dict[str, tuple[float, str]] = {}
 
     async def of(self, objects: Sequence[Manifest]) -> dict[str, str]:
-        """Return reason and message of the newest Warning event of each object that has one, by its UID."""
+        """Return reason and message of the latest Warning event of each object that has one, by UID."""
         now = time.monotonic()
-        self._known = {uid: known for uid, known in self._known.items() if now - known[0] < ASK_SECONDS}
+        self._known = {uid: known for uid, known in self._known.items() if now - known[0] < CACHE_SECONDS}
         asked = objects[:OBJECTS_MAX]
         texts = await asyncio.gather(*(self._newest(m, now) for m in asked))
         return {m["metadata"]["uid"]: text for m, text in zip(asked, texts, strict=True) if text}
@@ -41,10 +41,23 @@ class Warnings:
         if known := self._known.get(metadata["uid"]):
             return known[1]
         try:
-            text = await self._client.newest_warning(metadata["namespace"], metadata["uid"])
+            text = latest(await self._client.list_warnings(metadata["namespace"], metadata["uid"]))
         except ClusterError as error:
-            # It only explains: a run goes on without it.
-            logger.warning("no events of %s: %s", metadata["name"], error)
+            # Events only explain: the run continues without them.
+            logger.warning("cannot list the events of %s: %s", metadata["name"], error)
             text = ""
         self._known[metadata["uid"]] = now, text
         return text
+
+
+def latest(events: Sequence[Manifest]) -> str:
+    """Return reason and message of the latest event; empty without one."""
+    event = max(events, key=_event_time, default=None)
+    return f"{event.get('reason')}: {event.get('message', '')}" if event else ""
+
+
+def _event_time(event: Manifest) -> str:
+    """Return when an event last occurred, as text that sorts by time, to the second."""
+    series = (event.get("series") or {}).get("lastObservedTime")
+    at = series or event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp")
+    return str(at or "")[:19]

@@ -1,1 +1,1 @@
-"""The only ears: kopf's watches poke runs, and each run is reconciled by one task at a time."""
+"""Watches and resyncs, which add runs to the work queue; and the operator process."""

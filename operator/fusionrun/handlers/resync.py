@@ -1,7 +1,7 @@
-"""Resync: list everything at start and every ten minutes, and reconcile every unfinished run.
+"""Resync: list all objects at start and every ten minutes, and reconcile every unfinished run.
 
-Watches drive the operator. A resync finds what they missed, above all a deletion while the API server was away. When a
-watch begins anew with a list, it may have missed some, and a resync follows soon.
+A resync finds changes that the watches missed, mostly deletions while the API server was unavailable. A watch that
+restarts with a list may have missed some, so a resync follows soon.
 """
 
 import asyncio
@@ -10,110 +10,110 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from fusionrun.cluster.store import Store, is_finished, ref_of
+from fusionrun.cluster.store import Store
 from fusionrun.errors import ClusterError
-from fusionrun.handlers.pokes import Pokes
-from fusionrun.state.live import ObjectRef
+from fusionrun.handlers.work_queue import WorkQueue
+from fusionrun.state.observe.object_fields import is_finished
+from fusionrun.state.observe.object_ref import ObjectRef, ref_of
 
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
-"""Time to the next try while no list has ever succeeded: no decision is made before."""
+"""Time to the next attempt while no list has succeeded yet; no run is reconciled before that."""
 SOON_SECONDS = 2.0
-"""Time from a broken watch to the resync: the watches of all kinds mostly break together, and one resync serves all."""
+"""Time from a restarted watch to the resync: mostly all watches restart together, and one resync is enough."""
 START_SECONDS = 60.0
-"""Time after the first resync in which all watches have begun: that resync serves their first lists."""
+"""Time after the first resync in which the watches start; their first lists need no other resync."""
 RETRY_MAX_SECONDS = 60.0
-"""Longest time to the next try after a failed list."""
+"""Longest time to the next attempt after a failed list."""
 LIST_MAX_SECONDS = 300.0
 """Longest time that a resync may take before the operator counts as hung.
 
-Every request ends within 30 seconds (``cluster.client``), and most resyncs take a few.
+Every request ends within 30 seconds (``cluster.client``), and most resyncs take a few seconds.
 """
 
 
 class Resync:
-    """List and poke, for ever.
+    """Lists all objects and reconciles runs, periodically.
 
     Parameters
     ----------
     list_everything
-        Brings the store up to date; returns the runs that there was news of.
-    store, pokes
-        What is known, and who is told.
+        Updates the store; returns the runs whose objects changed.
+    store, queue
+        The known objects, and the queue of runs to reconcile.
     interval_seconds
-        Time between two lists.
+        Time between two resyncs.
     """
 
     def __init__(
         self,
         list_everything: Callable[[], Awaitable[set[ObjectRef]]],
         store: Store,
-        pokes: Pokes,
+        queue: WorkQueue,
         interval_seconds: float,
     ) -> None:
         self._list_everything = list_everything
         self._store = store
-        self._pokes = pokes
+        self._queue = queue
         self._interval = interval_seconds
         self._beat = time.monotonic()
         self._wanted = asyncio.Event()
         self._started = float("inf")
         self.ready = False
-        """Whether the store was complete once: no decision is made before."""
+        """Whether the store has been complete; no run is reconciled before that."""
 
     async def run(self) -> None:
-        """List and poke until cancelled; a failure is logged and tried again."""
+        """Resync until cancelled; a failure is logged and retried."""
         while True:
             self._beat = time.monotonic()
             try:
                 await self.once()
             except ClusterError as error:
-                logger.warning("list failed: %s", error)
+                logger.warning("resync failed: %s", error)
                 await asyncio.sleep(min(self._interval, RETRY_MAX_SECONDS) if self.ready else RETRY_SECONDS)
             except Exception:
-                logger.exception("list failed")
+                logger.exception("resync failed")
                 await asyncio.sleep(min(self._interval, RETRY_MAX_SECONDS))
             else:
                 await self._pause()
 
     def soon(self) -> None:
-        """Resync within seconds if a watch has begun anew: it reports no object that was deleted meanwhile."""
+        """Resync within seconds, since a watch has restarted and does not report objects deleted meanwhile."""
         if time.monotonic() - self._started > START_SECONDS:
             self._wanted.set()
 
     async def _pause(self) -> None:
-        """Wait for the interval, or until a resync is wanted."""
+        """Wait for the interval, or until a resync is requested."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wanted.wait(), self._interval)
             await asyncio.sleep(min(SOON_SECONDS, self._interval))
         self._wanted.clear()
 
     async def once(self) -> None:
-        """List everything; reconcile every unfinished run, and every run that there was news of.
+        """List all objects; reconcile every unfinished run and every run whose objects changed.
 
-        The first time reconcile the finished ones, too: that sets the times at which their objects are deleted.
+        The first resync also reconciles finished runs, to schedule the deletion of their objects.
         """
-        news = await self._list_everything()
+        changed = await self._list_everything()
         first, self.ready = not self.ready, True
         if first:
             self._started = time.monotonic()
             logger.info("watching %d runs", len(self._store.runs()))
-        elif news:
-            logger.info("the list was ahead of the watches for %d runs", len(news))
-        for run in {*news, *(ref_of(run) for run in self._store.runs() if first or not is_finished(run))}:
-            self._pokes.poke(run)
+        elif changed:
+            logger.info("resync found changes of %d runs that no watch had reported", len(changed))
+        for run in {*changed, *(ref_of(run) for run in self._store.runs() if first or not is_finished(run))}:
+            self._queue.add(run)
 
     def check(self) -> float:
-        """Return the seconds since the last resync began.
+        """Return the seconds since the last resync began; the liveness probe calls this.
 
-        An event loop that hangs does not answer the probe at all. This is for a resync that hangs while the rest of the
-        operator works: the next one would have begun after the interval and the time that the last one took.
+        If the event loop hangs, the probe gets no reply. This finds a resync that hangs while the rest works.
 
         Raises
         ------
         TimeoutError
-            If they are more than the interval and ``LIST_MAX_SECONDS``.
+            If they exceed the interval plus ``LIST_MAX_SECONDS``.
         """
         age = time.monotonic() - self._beat
         if age > self._interval + LIST_MAX_SECONDS:

@@ -1,6 +1,6 @@
-"""kopf's watches: every event goes into the store and, when it is news, pokes its run. Nothing is decided here.
+"""Watches: every event updates the store and, if the object changed, adds its run to the work queue.
 
-Only ``on.event`` is used: it leaves no finalizer and no annotation on anything (kopf's other handlers do).
+Only kopf's ``on.event`` is used: its other handlers add finalizers or annotations to objects.
 """
 
 from collections.abc import Callable
@@ -8,51 +8,45 @@ from typing import Any
 
 import kopf
 
-from fusionrun.cluster.client import RESOURCES
 from fusionrun.cluster.gather import CHILDREN, Gatherer
-from fusionrun.cluster.store import Store, ref_of, run_of
-from fusionrun.handlers.pokes import Pokes
+from fusionrun.cluster.resources import RESOURCES
+from fusionrun.cluster.store import Store
+from fusionrun.handlers.resync import Resync
+from fusionrun.handlers.work_queue import WorkQueue
 from fusionrun.metrics import Metrics
 from fusionrun.names import GROUP, KIND, LABEL_RUN, PLURAL, VERSION
-from fusionrun.state.live import ObjectRef
+from fusionrun.state.observe.object_ref import ObjectRef, ref_of, run_of
 
 
 class Watches:
-    """What to do with the events of runs, of their children, and of claims.
+    """Handlers of the watch events of runs, their objects, and claims.
 
     Parameters
     ----------
-    store, gatherer, pokes, metrics
-        Who is told.
-    gone
-        Told of every run that was deleted.
-    ready
-        Whether the store is complete; before that, no run is reconciled.
-    relisted
-        Called for every object of a list with which a watch begins. Such a list does not show what was deleted before.
+    store, gatherer, queue, metrics, resync
+        The parts of the operator that the handlers update.
+    forget
+        Called with every deleted run.
     """
 
     def __init__(
         self,
-        *,
         store: Store,
         gatherer: Gatherer,
-        pokes: Pokes,
+        queue: WorkQueue,
         metrics: Metrics,
-        gone: Callable[[ObjectRef], None],
-        ready: Callable[[], bool],
-        relisted: Callable[[], None],
+        resync: Resync,
+        forget: Callable[[ObjectRef], None],
     ) -> None:
         self._store = store
         self._gatherer = gatherer
-        self._pokes = pokes
+        self._queue = queue
         self._metrics = metrics
-        self._gone = gone
-        self._ready = ready
-        self._relisted = relisted
+        self._resync = resync
+        self._forget = forget
 
     def register(self, registry: kopf.OperatorRegistry, settings: kopf.OperatorSettings) -> None:
-        """Watch runs, their children by label, and claims."""
+        """Watch runs, their objects by label, and claims."""
         kopf.on.event(GROUP, VERSION, PLURAL, id="run", registry=registry)(self.object_changed)
         for api_version, kind in CHILDREN:
             group, _, version = api_version.rpartition("/")
@@ -62,28 +56,29 @@ class Watches:
         kopf.on.event("", "v1", "persistentvolumeclaims", id="claim", registry=registry)(self.claim_changed)
 
     async def object_changed(self, event: dict[str, Any], **_: Any) -> None:
-        """Keep a run or a child, and poke the run if this was news."""
+        """Store a run or one of its objects; reconcile the run if the object changed."""
         manifest = event["object"]
         self._metrics.watch_last_event.labels(manifest["kind"]).set_to_current_time()
         ref, run = ref_of(manifest), run_of(manifest)
         if event["type"] == "DELETED":
-            news = self._store.remove(ref, manifest["metadata"].get("resourceVersion") or "")
+            changed = self._store.remove(ref, manifest["metadata"].get("resourceVersion") or "")
             if ref.kind == KIND:
-                # Late news of a namesake that is gone is none of its successor.
-                successor = self._store.get(ref)
-                if successor is None or successor["metadata"]["uid"] == manifest["metadata"]["uid"]:
-                    self._gone(ref)
+                # A late event of a deleted run must not remove a new run of the same name.
+                current = self._store.get(ref)
+                if current is None or current["metadata"]["uid"] == manifest["metadata"]["uid"]:
+                    self._queue.forget(ref)
+                    self._forget(ref)
                 return
         else:
-            news = self._store.put(manifest)
-        if event["type"] is None:
-            self._relisted()
-        if news and run is not None and self._ready():
-            self._pokes.poke(run, watched=True)
+            changed = self._store.put(manifest)
+        if event["type"] is None:  # the watch has started with a list, which does not show what was deleted before
+            self._resync.soon()
+        if changed and run is not None and self._resync.ready:
+            self._queue.add(run, watched=True)
 
     async def claim_changed(self, event: dict[str, Any], **_: Any) -> None:
-        """Poke the runs that were waiting for a claim."""
+        """Reconcile the runs that were waiting for a claim."""
         claim = ref_of(event["object"])
         self._metrics.watch_last_event.labels(claim.kind).set_to_current_time()
         for run in self._gatherer.claim_changed(claim, exists=event["type"] != "DELETED"):
-            self._pokes.poke(run, watched=True)
+            self._queue.add(run, watched=True)

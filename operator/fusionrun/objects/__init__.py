@@ -1,1 +1,1 @@
-"""How it looks in Kubernetes: plain dicts, one builder per kind. Pure."""
+"""The Kubernetes objects of a stage, as plain dicts: one builder per kind of object."""

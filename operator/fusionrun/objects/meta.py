@@ -1,4 +1,4 @@
-"""What every child object has in common: labels, owner, pod template, volumes, environment."""
+"""Parts that all child objects share: labels, owner, pod template, volumes, environment."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,29 +6,25 @@ from typing import Any
 from fusionrun import names
 from fusionrun.api.artifacts import MOUNT_PATH
 from fusionrun.api.models import Manifest, Resources, SecretKeyRef, SecretRef
+from fusionrun.api.pod import POD_UID_ENV, PROGRESS_URL_ENV, TASK_PATH
 from fusionrun.api.spec import FusionRunSpec, Scheduling
-from fusionrun.api.stage import StageKind
-from fusionrun.api.task import PROGRESS_URL_ENV, TASK_PATH
-from fusionrun.plan.build import GPU_SUFFIX
+from fusionrun.plan.gpus import gpu_limits
+from fusionrun.plan.kinds import HubAccess
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
 
-QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
-"""Source: Kueue, "Run Jobs": the LocalQueue that an object is queued in."""
 USER_ID = 1000
-"""UID and GID of every pod of ours (images/README.md)."""
+"""UID and GID of every pod (images/README.md)."""
 TASK_DIRECTORY = TASK_PATH.rsplit("/", 1)[0]
-ONLINE = frozenset({StageKind.RESOLVE, StageKind.FETCH, StageKind.PUBLISH})
-"""Kinds that may talk to a hub; every other pod runs offline and without a token."""
 S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-"""Keys that a Secret for an object store must have: the names that its clients read from the environment."""
+"""Keys that a Secret for an object store must have. They are the environment variables that S3 clients read."""
 S3_MORE_KEYS = ("AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL")
-"""Keys that it may have. Only these are handed on: a Secret's other keys could name any variable of a program."""
+"""Optional keys. Other keys of the Secret are not passed on, since they could set any variable of a program."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """The run that children belong to, with its resolved spec."""
+    """The run that owns the objects, with its resolved spec."""
 
     namespace: str
     name: str
@@ -37,7 +33,7 @@ class Run:
 
 
 def labels(run: Run, stage: Stage, attempt: int) -> dict[str, str]:
-    """Return the labels of a stage's objects. None of Argo CD's, Flux's or Helm's is ever copied from the run."""
+    """Return the labels of the objects of a stage. The run's own labels, such as Argo CD's, are not copied."""
     return {
         names.LABEL_NAME: "fusionrun",
         names.LABEL_COMPONENT: stage.kind.value,
@@ -49,16 +45,12 @@ def labels(run: Run, stage: Stage, attempt: int) -> dict[str, str]:
 
 
 def run_labels(run: Run) -> dict[str, str]:
-    """Return the labels of an object that belongs to the run as a whole."""
-    return {
-        names.LABEL_NAME: "fusionrun",
-        names.LABEL_MANAGED_BY: names.MANAGED_BY,
-        names.LABEL_RUN: run.name,
-    }
+    """Return the labels of an object that no single stage owns."""
+    return {names.LABEL_NAME: "fusionrun", names.LABEL_MANAGED_BY: names.MANAGED_BY, names.LABEL_RUN: run.name}
 
 
 def owner_references(run: Run) -> list[dict[str, Any]]:
-    """Return the owner reference that lets Kubernetes delete a child with its run."""
+    """Return the owner reference with which Kubernetes deletes an object together with its run."""
     return [
         {
             "apiVersion": names.API_VERSION,
@@ -72,20 +64,15 @@ def owner_references(run: Run) -> list[dict[str, Any]]:
 
 
 def metadata(run: Run, name: str, all_labels: dict[str, str]) -> dict[str, Any]:
-    """Return a child's metadata."""
-    return {
-        "name": name,
-        "namespace": run.namespace,
-        "labels": all_labels,
-        "ownerReferences": owner_references(run),
-    }
+    """Return the metadata of an object."""
+    return {"name": name, "namespace": run.namespace, "labels": all_labels, "ownerReferences": owner_references(run)}
 
 
 def queue_labels(scheduling: Scheduling) -> dict[str, str]:
-    """Return Kueue's labels; ``suspend`` is Kueue's then, never ours."""
+    """Return the label of Kueue, which then controls ``suspend``; the operator never sets that field."""
     found = {}
     if scheduling.queue_name:
-        found[QUEUE_LABEL] = scheduling.queue_name
+        found[names.LABEL_QUEUE] = scheduling.queue_name
     return found
 
 
@@ -101,60 +88,52 @@ def config_map(run: Run, name: str, all_labels: dict[str, str], data: dict[str, 
 
 
 def resources(given: Resources | None, settings: Settings) -> dict[str, Any]:
-    """Return a container's resources: the spec's, else the operator's defaults."""
+    """Return the resources of a container: from the spec, else the defaults of the operator."""
     if given is not None:
         return given.model_dump(mode="json", exclude_none=True)
     return {"requests": dict(settings.default_requests), "limits": dict(settings.default_limits)}
 
 
+def stage_resources(run: Run, stage: Stage, settings: Settings) -> dict[str, Any]:
+    """Return the resources of the container of a stage."""
+    given = stage.traits.resources
+    return resources(given(run.spec) if given else None, settings)
+
+
 def container_security() -> dict[str, Any]:
-    """Return the security context that the restricted Pod Security Standard asks for, and a read-only root."""
-    return {
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "readOnlyRootFilesystem": True,
-    }
+    """Return the security context of the restricted Pod Security Standard, with a read-only root file system."""
+    return {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": True}
 
 
-def runs_remote_code(run: Run, stage: Stage) -> bool:
-    """Tell whether a stage's pods run Python code that came with a model."""
-    if stage.kind is StageKind.SCORE:
-        model = run.spec.reward_model.model
-        return model is not None and model.trust_remote_code
-    served = {f"serve/{s.name}": s.served.model for s in run.spec.sources if s.served}
-    return stage.name in served and served[stage.name].trust_remote_code
+def cpu_environment(settings: Settings) -> list[dict[str, Any]]:
+    """Return the environment that the operator adds to pods that run torch."""
+    return [{"name": k, "value": v} for k, v in sorted(settings.cpu_environment.items())]
 
 
 def environment(run: Run, stage: Stage, settings: Settings) -> list[dict[str, Any]]:
-    """Return the environment of a stage's program."""
+    """Return the environment of the program of a stage."""
     found: list[dict[str, Any]] = [
-        {"name": "FUSIONRUN_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
+        {"name": POD_UID_ENV, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
         {"name": "DO_NOT_TRACK", "value": "1"},
         {"name": "TQDM_DISABLE", "value": "1"},
     ]
-    # A program that runs foreign code reaches nobody: what it would push is not even tried.
-    if settings.progress_url and not runs_remote_code(run, stage):
+    # A pod that runs code of a model has no egress, so it cannot push its progress.
+    if settings.progress_url and not stage.remote_code:
         found.append({"name": PROGRESS_URL_ENV, "value": settings.progress_url})
-    if stage.kind not in ONLINE:
-        found += [
-            {"name": "HF_HUB_OFFLINE", "value": "1"},
-            {"name": "HF_DATASETS_OFFLINE", "value": "1"},
-            {"name": "TRANSFORMERS_OFFLINE", "value": "1"},
-        ]
-    else:
-        found += _credentials(run, stage)
-    return found
+    return found + _hub_environment(run.spec, stage.traits.hub)
 
 
-def _credentials(run: Run, stage: Stage) -> list[dict[str, Any]]:
-    """Return the credentials of a stage that talks to a hub or an object store, by reference.
-
-    Those for reading are for the stages that read, and those for writing for the one that writes.
-    """
-    hub, s3, publish = run.spec.hub, run.spec.s3, run.spec.publish
-    if stage.kind is StageKind.PUBLISH:
-        return [*_hub_token(publish.token_secret_ref), *_s3_keys(publish.s3_secret_ref)] if publish else []
-    return [*_hub_token(hub.token_secret_ref if hub else None), *_s3_keys(s3.secret_ref if s3 else None)]
+def _hub_environment(spec: FusionRunSpec, access: HubAccess | None) -> list[dict[str, Any]]:
+    """Return references to the credentials for hubs and object stores, or the variables that keep a pod offline."""
+    hub, s3, publish = spec.hub, spec.s3, spec.publish
+    match access:
+        case HubAccess.READ:
+            return [*_hub_token(hub.token_secret_ref if hub else None), *_s3_keys(s3.secret_ref if s3 else None)]
+        case HubAccess.WRITE:
+            return [*_hub_token(publish.token_secret_ref), *_s3_keys(publish.s3_secret_ref)] if publish else []
+        case None:
+            offline = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
+            return [{"name": name, "value": "1"} for name in offline]
 
 
 def _hub_token(secret: SecretKeyRef | None) -> list[dict[str, Any]]:
@@ -174,7 +153,7 @@ def _s3_keys(secret: SecretRef | None) -> list[dict[str, Any]]:
 
 
 def volumes(run: Run, task_config_map: str | None, *, shared_memory: bool = False) -> list[dict[str, Any]]:
-    """Return a pod's volumes: the claim, a scratch folder, the task, and shared memory for torch."""
+    """Return the volumes of a pod: the claim, ``/tmp``, the task, and shared memory for torch."""
     found: list[dict[str, Any]] = [
         {"name": "data", "persistentVolumeClaim": {"claimName": run.spec.storage.claim_name}},
         {"name": "tmp", "emptyDir": {}},
@@ -187,7 +166,7 @@ def volumes(run: Run, task_config_map: str | None, *, shared_memory: bool = Fals
 
 
 def mounts(*, task: bool, shared_memory: bool = False, read_only_data: bool = False) -> list[dict[str, Any]]:
-    """Return a container's mounts of ``volumes``."""
+    """Return the mounts of ``volumes`` in a container."""
     data: dict[str, Any] = {"name": "data", "mountPath": MOUNT_PATH}
     if read_only_data:
         data["readOnly"] = True
@@ -200,7 +179,7 @@ def mounts(*, task: bool, shared_memory: bool = False, read_only_data: bool = Fa
 
 
 def sub_path(path: str, *, read_only: bool) -> dict[str, Any]:
-    """Return a mount of one directory of the claim, where it lies in every other pod."""
+    """Return a mount of one directory of the claim, at the path that it has in all pods."""
     mount: dict[str, Any] = {"name": "data", "mountPath": path, "subPath": path.removeprefix(f"{MOUNT_PATH}/")}
     if read_only:
         mount["readOnly"] = True
@@ -216,7 +195,7 @@ def pod_spec(
 ) -> dict[str, Any]:
     """Return a pod spec under the restricted Pod Security Standard, without a service-account token.
 
-    A pod that holds GPUs gets ``scheduling.gpuRuntimeClassName``.
+    A pod with GPUs gets ``scheduling.gpuRuntimeClassName``.
     """
     scheduling = run.spec.scheduling
     spec: dict[str, Any] = {
@@ -248,12 +227,11 @@ def pod_spec(
 
 
 def _holds_gpus(one: dict[str, Any]) -> bool:
-    limits = one["resources"].get("limits", {})
-    return any(name.endswith(GPU_SUFFIX) and str(count) != "0" for name, count in limits.items())
+    return any(str(count) != "0" for count in gpu_limits(one["resources"].get("limits")).values())
 
 
 def container(name: str, image: str, command: list[str], settings: Settings, **fields: Any) -> dict[str, Any]:
-    """Return a container; ``fields`` are Kubernetes' own (``env``, ``resources``, ``volumeMounts``, probes)."""
+    """Return a container; ``fields`` are fields of the Kubernetes API (``env``, ``resources``, probes)."""
     return {
         "name": name,
         "image": image,

@@ -1,4 +1,4 @@
-"""The PyTorchJob of a training stage: one Master, the other nodes Workers, never restarted pod by pod."""
+"""The PyTorchJob of a training stage: one Master, and a Worker for each other node."""
 
 from typing import Any
 
@@ -10,41 +10,40 @@ from fusionrun.settings import Settings
 
 
 def build_pytorchjob(run: Run, stage: Stage, name: str, attempt: int, settings: Settings) -> Manifest:
-    """Build the PyTorchJob of ``sft`` or ``dpo``; its task is the ConfigMap of the same name.
+    """Build the PyTorchJob of ``sft`` or ``dpo``. The ConfigMap of the same name has its task.
 
     Notes
     -----
-    ``restartPolicy: Never`` and no ``backoffLimit``: when one rank dies the others hang, so the operator recreates
-    the whole job from the last checkpoint. The container must be called ``pytorch``, and torchrun reads its
-    rendezvous from the PET_* environment that the training operator sets.
+    ``restartPolicy: Never`` and no ``backoffLimit``: if one rank fails the others hang, so the operator recreates the
+    whole PyTorchJob, which resumes from the last checkpoint. The container must have the name ``pytorch``. torchrun
+    reads its rendezvous from the PET_* variables that the training operator sets.
     Source: kubeflow/training-operator v1.9, pkg/controller.v1/pytorch (webhook and envvar).
     """
-    training = run.spec.training
+    training, traits = run.spec.training, stage.traits
     stage_labels = meta.labels(run, stage, attempt)
-    environment = [
-        *meta.environment(run, stage, settings),
-        *({"name": k, "value": v} for k, v in sorted(settings.cpu_environment.items())),
-    ]
-    # One process needs no torchrun: the training operator sets RANK, WORLD_SIZE and MASTER_*, and our exit codes stay.
+    # One process needs no torchrun, which would replace the exit codes of the stage. The training operator sets RANK,
+    # WORLD_SIZE and MASTER_*.
     program = ["-m", "fusionrun_stages", stage.kind.value]
     command = ["python", *program] if training.processes_per_node == 1 else ["torchrun", *program]
     container = meta.container(
         "pytorch",
-        settings.images.train,
+        traits.image(settings.images),
         command,
         settings,
-        env=environment,
-        resources=meta.resources(training.resources, settings),
-        volumeMounts=meta.mounts(task=True, shared_memory=True),
+        env=[*meta.environment(run, stage, settings), *meta.cpu_environment(settings)],
+        resources=meta.stage_resources(run, stage, settings),
+        volumeMounts=meta.mounts(task=True, shared_memory=traits.shared_memory),
     )
-    pod = meta.pod_spec(run, settings, [container], meta.volumes(run, name, shared_memory=True), "Never")
+    never = traits.workload.restart_policy
+    pod_volumes = meta.volumes(run, name, shared_memory=traits.shared_memory)
+    pod = meta.pod_spec(run, settings, [container], pod_volumes, never)
     template = {"metadata": {"labels": stage_labels}, "spec": pod}
-    replicas: dict[str, Any] = {"Master": {"replicas": 1, "restartPolicy": "Never", "template": template}}
+    replicas: dict[str, Any] = {"Master": {"replicas": 1, "restartPolicy": never, "template": template}}
     if training.nodes > 1:
-        replicas["Worker"] = {"replicas": training.nodes - 1, "restartPolicy": "Never", "template": template}
+        replicas["Worker"] = {"replicas": training.nodes - 1, "restartPolicy": never, "template": template}
     return {
         "apiVersion": "kubeflow.org/v1",
-        "kind": "PyTorchJob",
+        "kind": traits.workload.api_kind,
         "metadata": meta.metadata(run, name, stage_labels | meta.queue_labels(run.spec.scheduling)),
         "spec": {
             "nprocPerNode": str(training.processes_per_node),

@@ -1,14 +1,12 @@
-"""The Job that runs model-written programs: two containers under two UIDs, and as closed as Kubernetes can make it.
+"""The Job that runs model-written programs, in two containers with different UIDs and without network access.
 
-``judge`` (our UID) holds the prompts' tests and writes the verdicts; it sees its input read-only and one directory
-of its own. ``runner`` (another UID) runs the programs; it sees no volume but a socket and the programs' own folders,
-all in memory, and none of the judge's files. It is a native sidecar: restarted if a program kills it, ended when the
-judge ends.
+``judge`` has the tests of the prompts and writes the verdicts. It mounts its input read-only, and one directory for its
+artifact. ``runner`` runs the programs. It mounts only a socket and a folder per program, all in memory. It is a native
+sidecar: it is restarted if a program kills it, and ends with the judge.
 """
 
 from typing import Any
 
-from fusionrun import names
 from fusionrun.api.artifacts import artifact_dir
 from fusionrun.api.models import Manifest
 from fusionrun.api.parameters import VerifyParameters
@@ -30,12 +28,11 @@ from fusionrun.errors import PlanError
 from fusionrun.objects import meta
 from fusionrun.objects.job import wrap_in_job
 from fusionrun.objects.meta import Run
+from fusionrun.objects.network_policy import SANDBOX_LABELS
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
 
 RUNNER_USER_ID = 2000
-SANDBOX_LABEL = "fusionrun.dev/sandbox"
-NETWORK_POLICY_SUFFIX = "-sandbox"
 _REQUESTS = {"cpu": "100m", "memory": "128Mi"}
 
 
@@ -44,10 +41,12 @@ def build_sandbox_job(run: Run, stage: Stage, name: str, attempt: int, settings:
     parameters = task.parameters
     if not isinstance(parameters, VerifyParameters):
         raise PlanError(f"{stage.name}: not a verify stage")
+    traits = stage.traits
+    image = traits.image(settings.images)
     socket = {"name": "socket", "mountPath": SOCKET_DIRECTORY}
     judge = meta.container(
         "judge",
-        settings.images.sandbox,
+        image,
         ["python", "-m", "fusionrun_stages", "verify"],
         settings,
         env=[*meta.environment(run, stage, settings), *_judge_environment(run)],
@@ -64,7 +63,7 @@ def build_sandbox_job(run: Run, stage: Stage, name: str, attempt: int, settings:
     folders = [f"{PROGRAMS_DIRECTORY}/{number}" for number in range(PROGRAMS_AT_ONCE)]
     runner = meta.container(
         "runner",
-        settings.images.sandbox,
+        image,
         ["python", "-m", "fusionrun_stages.sandbox.runner", "--socket", SOCKET, "--folders", *folders],
         settings,
         resources={
@@ -89,24 +88,11 @@ def build_sandbox_job(run: Run, stage: Stage, name: str, attempt: int, settings:
         _in_memory("socket", "1Mi"),
         *(_in_memory(f"program-{number}", _mebibytes(PROGRAM_FOLDER_BYTES)) for number in range(PROGRAMS_AT_ONCE)),
     ]
-    pod = meta.pod_spec(run, settings, [judge], pod_volumes, "Never")
+    pod = meta.pod_spec(run, settings, [judge], pod_volumes, traits.workload.restart_policy)
     pod["initContainers"] = [runner]
     if run.spec.scheduling.sandbox_runtime_class_name:
         pod["runtimeClassName"] = run.spec.scheduling.sandbox_runtime_class_name
-    return wrap_in_job(run, stage, name, attempt, pod, {SANDBOX_LABEL: "true"})
-
-
-def build_network_policy(run: Run) -> Manifest:
-    """Build the policy that denies a run's sandbox pods every packet, both ways."""
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": meta.metadata(run, f"{run.name}{NETWORK_POLICY_SUFFIX}", meta.run_labels(run)),
-        "spec": {
-            "podSelector": {"matchLabels": {names.LABEL_RUN: run.name, SANDBOX_LABEL: "true"}},
-            "policyTypes": ["Ingress", "Egress"],
-        },
-    }
+    return wrap_in_job(run, stage, name, attempt, pod, SANDBOX_LABELS)
 
 
 def _judge_environment(run: Run) -> list[dict[str, Any]]:

@@ -1,1 +1,1 @@
-"""What must happen: from a spec to a DAG of stages, their digests and their tasks. Pure."""
+"""From a spec to a DAG of stages, their digests and their tasks."""

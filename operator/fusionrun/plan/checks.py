@@ -1,4 +1,4 @@
-"""Rules between fields that the CRD cannot say; each names the field, the value and the rule."""
+"""Rules between fields that the CRD cannot express. Each error has the field, the value and the rule."""
 
 import re
 from collections.abc import Iterator
@@ -8,15 +8,17 @@ from fusionrun.api.data import Dataset, Task
 from fusionrun.api.models import ALLOWED_VLLM_ARGS, Resources, ServerSettings, SourceType
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.errors import SpecError
-from fusionrun.plan.build import GPU_SUFFIX, gpu_count
+from fusionrun.plan.gpus import gpu_count, gpu_limits
 from fusionrun.plan.presets import preset_data
+from fusionrun.plan.references import REWARD, TARGET
+from fusionrun.plan.stages import EVALUATION_PREFIX
 
 PART_OF_GPU = re.compile(r"/(mig-|gpu\.shared$)")
-"""Names of resources that are a part of a GPU. Source: NVIDIA's k8s-device-plugin, MIG ``mixed`` and time-slicing."""
+"""Names of resources that are parts of a GPU. Source: NVIDIA's k8s-device-plugin, MIG ``mixed`` and time-slicing."""
 
 
 def check_spec(spec: FusionRunSpec) -> list[SpecError]:
-    """Check a filled spec; return every error, in the order of the fields."""
+    """Check a spec that has all defaults; return all errors."""
     return [
         *_reward(spec),
         *_models(spec),
@@ -30,7 +32,7 @@ def check_spec(spec: FusionRunSpec) -> list[SpecError]:
 
 
 def _reward(spec: FusionRunSpec) -> Iterator[SpecError]:
-    """Repeat the one rule of admission without which there is nothing to score with."""
+    """Repeat the rule of admission that scoring depends on."""
     if (spec.reward_model.model is None) == (spec.reward_model.endpoint is None):
         yield SpecError("rewardModel", spec.reward_model.place, "exactly one of model and endpoint is required")
 
@@ -49,7 +51,7 @@ def _models(spec: FusionRunSpec) -> Iterator[SpecError]:
         if not uri.startswith("pvc://"):
             continue
         if uri.removeprefix("pvc://").split("/", 1)[0] != claim:
-            yield SpecError(field, uri, f"the claim must be the run's own: storage.claimName is {claim!r}")
+            yield SpecError(field, uri, f"the claim must be storage.claimName, {claim!r}")
         try:
             claim_path(uri)
         except ValueError:
@@ -57,7 +59,7 @@ def _models(spec: FusionRunSpec) -> Iterator[SpecError]:
 
 
 def _all_servers(spec: FusionRunSpec) -> Iterator[tuple[str, ServerSettings]]:
-    """Yield how each model is served, with its field."""
+    """Yield the settings of each server, with their field."""
     for source in spec.sources:
         if source.served is not None:
             yield f"sources[{source.name}].served", source.served
@@ -70,40 +72,44 @@ def _servers(spec: FusionRunSpec) -> Iterator[SpecError]:
         for argument in server.extra_args:
             name = argument.split("=", 1)[0]
             if name.startswith("-") and name not in ALLOWED_VLLM_ARGS:
-                yield SpecError(f"{field}.extraArgs", argument, "not one of the allowed: docs/reference.md lists them")
+                yield SpecError(
+                    f"{field}.extraArgs", argument, "is not allowed: docs/reference.md lists the allowed arguments"
+                )
 
 
 def _gpus(spec: FusionRunSpec) -> Iterator[SpecError]:
-    """Check that GPUs are whole, and as many as the processes that are to run on them, where they are given at all."""
+    """Check that GPUs are whole and, if set, as many as the processes that use them."""
     for field, server in _all_servers(spec):
         wanted = server.tensor_parallel_size * server.pipeline_parallel_size
-        rule = f"must be tensorParallelSize x pipelineParallelSize = {wanted}, the GPUs of one replica"
+        rule = f"must be tensorParallelSize x pipelineParallelSize = {wanted}, the GPUs per replica"
         yield from _gpu_limit(f"{field}.resources", server.resources, wanted, rule)
     yield from _gpu_limit("rewardModel.resources", spec.reward_model.resources)
     yield from _gpu_limit("dataStages.resources", spec.data_stages.resources)
     training = spec.training
-    rule = f"must be processesPerNode = {training.processes_per_node}, one GPU for each process of a node"
+    rule = f"must be processesPerNode = {training.processes_per_node}, one GPU per process"
     yield from _gpu_limit("training.resources", training.resources, training.processes_per_node, rule)
     yield from _parts_of_gpus("rewardModel.resources", spec.reward_model.resources)
     yield from _parts_of_gpus("training.resources", training.resources)
 
 
 def _parts_of_gpus(field: str, resources: Resources | None) -> Iterator[SpecError]:
-    """Refuse a part of a GPU for stages of ours: it does not count as one, so they would use CPUs beside it."""
+    """Refuse parts of a GPU: they do not count as GPUs, so the stage would use CPUs."""
     for name, value in ((resources and resources.limits) or {}).items():
         if PART_OF_GPU.search(name):
-            rule = "is a part of a GPU, which this stage does not use: request GPUs, by a resource that ends in /gpu"
+            rule = "is part of a GPU, which this stage cannot use: request whole GPUs by a resource that ends in /gpu"
             yield SpecError(f"{field}.limits[{name}]", value, rule)
 
 
 def _gpu_limit(
     field: str, resources: Resources | None, wanted: int | None = None, rule: str = ""
 ) -> Iterator[SpecError]:
-    limits = {k: v for k, v in ((resources and resources.limits) or {}).items() if k.endswith(GPU_SUFFIX)}
-    # The cost of a pattern over a map of unbounded strings is more than CEL may spend, so admission lets "1.5" pass.
+    limits = gpu_limits(resources.limits if resources else None)
+    # CEL's cost limit does not allow a pattern over this map, so admission accepts "1.5".
     broken = {k: v for k, v in limits.items() if not (isinstance(v, int) or v.isdecimal())}
     for name, value in broken.items():
-        yield SpecError(f"{field}.limits[{name}]", value, "GPUs are whole: must be a number of digits alone")
+        yield SpecError(
+            f"{field}.limits[{name}]", value, "the number of GPUs must be a whole number, written in digits"
+        )
     held = 0 if broken else gpu_count(resources)
     if wanted is not None and held and held != wanted:
         yield SpecError(f"{field}.limits[{', '.join(limits)}]", held, rule)
@@ -116,25 +122,29 @@ def _sources(spec: FusionRunSpec) -> Iterator[SpecError]:
     used = {name for d in spec.datasets for name in d.sources or []}
     for source in spec.sources:
         if source.name not in used:
-            yield SpecError("sources", source.name, "no data set is answered by this source: remove it, or name it")
+            yield SpecError(
+                "sources", source.name, "no data set uses this source: remove it, or add it to datasets[].sources"
+            )
 
 
 def _answers(dataset: Dataset, types: dict[str, SourceType]) -> Iterator[SpecError]:
-    """Check who answers a data set."""
+    """Check the sources of a data set."""
     field = f"datasets[{dataset.name}]"
-    held = dataset.responses_columns or {}
+    columns = dataset.responses_columns or {}
     if not dataset.sources:
-        yield SpecError(f"{field}.sources", [], "no source answers this data set: name one")
+        yield SpecError(f"{field}.sources", [], "the data set has no source: add one")
     for name in dataset.sources or []:
         if name not in types:
-            yield SpecError(f"{field}.sources", name, "must be the name of one of spec.sources")
-        elif types[name] is SourceType.DATASET and name not in held:
-            yield SpecError(f"{field}.sources", name, "a source of type Dataset needs a column in responsesColumns")
-    for name in held:
+            yield SpecError(f"{field}.sources", name, "must be the name of a source in spec.sources")
+        elif types[name] is SourceType.DATASET and name not in columns:
+            yield SpecError(
+                f"{field}.sources", name, "responsesColumns must have a column for a source of type Dataset"
+            )
+    for name in columns:
         if types.get(name) is not SourceType.DATASET:
-            yield SpecError(f"{field}.responsesColumns", name, "must name a source of type Dataset")
+            yield SpecError(f"{field}.responsesColumns", name, "must be the name of a source of type Dataset")
     if dataset.task is Task.SFT_ONLY and dataset.samples_per_prompt != 1:
-        yield SpecError(f"{field}.samplesPerPrompt", dataset.samples_per_prompt, "task SftOnly takes 1")
+        yield SpecError(f"{field}.samplesPerPrompt", dataset.samples_per_prompt, "must be 1 for task SftOnly")
 
 
 def _presets(spec: FusionRunSpec) -> Iterator[SpecError]:
@@ -143,12 +153,12 @@ def _presets(spec: FusionRunSpec) -> Iterator[SpecError]:
             continue
         known, field = preset_data(dataset.preset), f"datasets[{dataset.name}]"
         if dataset.task is not known.task:
-            yield SpecError(f"{field}.task", dataset.task, f"preset {dataset.preset} is of task {known.task}")
+            yield SpecError(f"{field}.task", dataset.task, f"must be {known.task} for preset {dataset.preset}")
         elif known.lacks_tests and not (dataset.columns and dataset.columns.tests):
             yield SpecError(
                 f"{field}.preset",
                 dataset.preset,
-                "its public form has no tests, by which task Coding judges: give a data set of your own by uri, with "
+                "the public data set has no tests, which task Coding requires: use another data set with uri and "
                 f"columns.tests; {known.lacks_tests}",
             )
 
@@ -167,7 +177,7 @@ def _batches(spec: FusionRunSpec) -> Iterator[SpecError]:
 
 def _names(spec: FusionRunSpec) -> Iterator[SpecError]:
     for source in spec.sources:
-        if source.name.startswith("eval-") or source.name in ("target", "reward"):
+        if source.name.startswith(EVALUATION_PREFIX) or source.name in (TARGET, REWARD):
             yield SpecError(
-                "sources[].name", source.name, "'target', 'reward' and 'eval-…' are kept for the run itself"
+                "sources[].name", source.name, "'target', 'reward' and names that start with 'eval-' are reserved"
             )

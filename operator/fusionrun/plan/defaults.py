@@ -1,126 +1,259 @@
-"""Fill every field that a FusionRun leaves out with the recipe's number, once, at acceptance."""
+"""The default of every field of a FusionRun that depends on the recipe, on another field or on the operator.
 
-from collections.abc import Mapping
-from typing import TypeVar
+``DEFAULTS`` is the one table: ``fill`` applies it when a run is accepted, and ``descriptions`` gives its texts to the
+CRD and docs/reference.md. Texts are made from the values. A default that is the same for every run is in the field's
+class (``api``).
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from fusionrun.api.contract import Contract
-from fusionrun.api.data import Columns, Construction, Dataset, Evaluation
+from fusionrun.api.crd import shown
+from fusionrun.api.data import Columns, Dataset, Preset, Subject
 from fusionrun.api.models import RewardModel, Sampling, ServerSettings, Source, SourceType
-from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.training import Dpo, Sft, Training
+from fusionrun.api.spec import DEFAULT_TTL_SECONDS, FAILED_STAGE_TTL_FACTOR, FusionRunSpec
 from fusionrun.plan import recipe
 from fusionrun.plan.presets import PresetData, default_max_kept, default_max_prompts, preset_data
+from fusionrun.settings import Images, Settings
 
 T = TypeVar("T", bound=Contract)
+Value = Callable[[FusionRunSpec, Any], object]
+"""Returns a field's default from the spec and the list item that has the field; None leaves the field out."""
 
 
-def _filled(value: T, defaults: Mapping[str, object]) -> T:
-    """Return the value with the fields that are None taken from ``defaults``."""
-    missing = {k: v for k, v in defaults.items() if getattr(value, k) is None}
-    return value.model_copy(update=missing) if missing else value
+@dataclass(frozen=True)
+class Default:
+    """What happens if a field is omitted."""
 
-
-def _sampling(given: Sampling | None, default: Sampling) -> Sampling:
-    return _filled(given or Sampling(), dict(default))
-
-
-def _model_name(source: Source) -> str:
-    """Return what a source's model is called; empty for one whose responses a data set holds."""
-    return source.served.model.uri if source.served else source.endpoint.model if source.endpoint else ""
-
-
-def _source(source: Source) -> Source:
-    if source.type is SourceType.DATASET:
-        return source
-    sampling = _sampling(source.sampling, recipe.source_sampling(_model_name(source)))
-    return source.model_copy(update={"sampling": sampling})
-
-
-def _dataset(dataset: Dataset, sources: list[Source]) -> Dataset:
-    known = preset_data(dataset.preset) if dataset.preset else None
-    held = _held(known, sources)
-    answering = [s.name for s in sources if s.type is not SourceType.DATASET]
-    named = answering[:1] if dataset.task == "SftOnly" else answering
-    if known:
-        recipes = tuple(name.lower() for name in known.sources)
-        named = [s.name for s in sources if _model_name(s).lower().endswith(recipes) or s.name in held] or named
-    return _filled(
-        dataset,
-        {
-            "sources": named,
-            "samples_per_prompt": recipe.SAMPLES_PER_PROMPT[dataset.task],
-            "columns": Columns(),
-            "responses_columns": held if dataset.sources is None or set(held) & set(dataset.sources) else {},
-            "excluded_subjects": list(known.excluded) if known else None,
-            "near_duplicate_threshold": known.near_duplicates if known else None,
-            **_sizes(dataset),
-        },
-    )
-
-
-def _sizes(dataset: Dataset) -> dict[str, int]:
-    """Return the bounds of a preset; ``maxPrompts`` follows ``maxKept`` where the user has set only that."""
-    if dataset.preset is None:
-        return {}
-    kept = dataset.max_kept or default_max_kept(dataset.preset)
-    return {"max_kept": kept, "max_prompts": default_max_prompts(dataset.preset, kept)}
-
-
-def _held(known: PresetData | None, sources: list[Source]) -> dict[str, str]:
-    """Return the column of the responses that a preset's data set holds, if one source alone can be meant by it."""
-    holding = [s.name for s in sources if s.type is SourceType.DATASET]
-    return {holding[0]: known.responses} if known and known.responses and len(holding) == 1 else {}
-
-
-def _reward_model(reward: RewardModel) -> RewardModel:
-    """Return the reward model with a self-test: the recipe's own where it is the recipe's model."""
-    known = reward.model is not None and reward.model.uri == recipe.ARMORM_URI
-    return _filled(reward, {"calibration": recipe.ARMORM_CALIBRATION}) if known else reward
-
-
-def _construction(construction: Construction) -> Construction:
-    return _filled(construction, {"reward_margin": recipe.REWARD_MARGIN, "sft_fraction": recipe.SFT_FRACTION})
-
-
-def _training(training: Training, numbers: recipe.TrainingNumbers) -> Training:
-    shared = {
-        "global_batch_size": recipe.GLOBAL_BATCH_SIZE,
-        "max_length": recipe.MAX_LENGTH,
-        "warmup_ratio": recipe.WARMUP_RATIO,
-    }
-    sft: Sft = _filled(training.sft, shared | {"epochs": recipe.SFT_EPOCHS, "learning_rate": numbers.sft_learning_rate})
-    dpo: Dpo = _filled(
-        training.dpo,
-        shared
-        | {
-            "epochs": recipe.DPO_EPOCHS,
-            "learning_rate": numbers.dpo_learning_rate,
-            "beta": numbers.beta,
-            "length_normalized": numbers.length_normalized,
-            "save_steps": recipe.DPO_SAVE_STEPS,
-        },
-    )
-    return training.model_copy(update={"sft": sft, "dpo": dpo})
-
-
-def _evaluation(evaluation: Evaluation) -> Evaluation:
-    return evaluation.model_copy(
-        update={
-            "sampling": _sampling(evaluation.sampling, recipe.EVALUATION_SAMPLING),
-            "server": evaluation.server or ServerSettings(),
-        }
-    )
+    text: str
+    """The last sentences of the field's description."""
+    value: Value = lambda _spec, _item: None
+    """None for a default that is not part of the spec, such as the operator's."""
 
 
 def fill(spec: FusionRunSpec) -> FusionRunSpec:
-    """Return the spec with every field filled that the recipe has a number for."""
-    return spec.model_copy(
-        update={
-            "sources": [_source(s) for s in spec.sources],
-            "reward_model": _reward_model(spec.reward_model),
-            "datasets": [_dataset(d, spec.sources) for d in spec.datasets],
-            "construction": _construction(spec.construction),
-            "training": _training(spec.training, recipe.TRAINING[spec.target.family]),
-            "evaluation": _evaluation(spec.evaluation),
-        }
+    """Return the spec with the defaults of all fields that are omitted."""
+    return _fill(spec, "", spec, None)
+
+
+def descriptions() -> dict[str, str]:
+    """Return the sentences on each default, by the path of its field."""
+    return {path: default.text for path, default in DEFAULTS.items()}
+
+
+def _fill(value: T, path: str, spec: FusionRunSpec, item: object) -> T:
+    """Return an object at a path with its defaults; ``item`` is the innermost list item that contains it."""
+    changes = {}
+    for name, field in type(value).model_fields.items():
+        here = f"{path}{field.alias}"
+        old = new = getattr(value, name)
+        if old is None and here in DEFAULTS:
+            new = DEFAULTS[here].value(spec, item)
+        if isinstance(new, Contract):
+            new = _fill(new, f"{here}.", spec, item)
+        elif isinstance(new, list):
+            new = [_fill(one, f"{here}[].", spec, one) if isinstance(one, Contract) else one for one in new]
+        if new != old:
+            changes[name] = new
+    return value.model_copy(update=changes) if changes else value
+
+
+# Texts ----------------------------------------------------------------------------------------------------------------
+
+
+def _by_case(values: Mapping[str, object], otherwise: str = "") -> str:
+    """Return "Defaults to A for X and Y, B for Z." from the value of each case."""
+    cases: dict[str, list[str]] = {}
+    for case, value in values.items():
+        cases.setdefault(shown(value), []).append(case)
+    if len(cases) == 1 and not otherwise:
+        return f"Defaults to {next(iter(cases))}."
+    listed = [f"{value} for {_listed(names)}" for value, names in cases.items()]
+    return f"Defaults to {_listed([*listed, *([otherwise] if otherwise else [])])}."
+
+
+def _listed(names: Iterable[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _by_preset(value: Callable[[PresetData], object], otherwise: str) -> str:
+    found = {preset.value: value(preset_data(preset)) for preset in Preset}
+    return _by_case({name: one for name, one in found.items() if one}, f"{otherwise} otherwise")
+
+
+def _operators_resources() -> str:
+    operator = Settings(Images(data="", serve="", train="", reward="", sandbox=""))
+    return (
+        "Defaults to the operator's resources for stages (Helm value `stages.defaultResources`): "
+        f"requests {shown(operator.default_requests)} and limits {shown(operator.default_limits)} "
+        "unless the administrator changed them."
     )
+
+
+# Values ---------------------------------------------------------------------------------------------------------------
+
+
+def _each_field(
+    path: str, cases: Mapping[str, T], values: Callable[[FusionRunSpec, Any], T | None]
+) -> dict[str, Default]:
+    """Return a default for each field that has a value in the recipe and none in its class.
+
+    Parameters
+    ----------
+    path
+        The path of the object that has the fields.
+    cases
+        The recipe's values, by the name of the case in which they are used.
+    values
+        Returns the recipe's values for a spec and a list item; None if the object has no defaults.
+    """
+
+    def of(name: str) -> Value:
+        return lambda spec, item: getattr(values(spec, item), name, None)
+
+    found = {}
+    for name, field in type(next(iter(cases.values()))).model_fields.items():
+        by_case = {case: getattr(one, name) for case, one in cases.items()}
+        if field.get_default() is None and any(one is not None for one in by_case.values()):
+            found[f"{path}.{field.alias}"] = Default(_by_case(by_case), of(name))
+    return found
+
+
+def _constant(value: object, text: str) -> Default:
+    return Default(text, lambda _spec, _item: value)
+
+
+def _model_name(source: Source) -> str:
+    """Return the name of a source's model; empty for a source of type Dataset."""
+    return source.served.model.uri if source.served else source.endpoint.model if source.endpoint else ""
+
+
+def _source_sampling(_spec: FusionRunSpec, source: Source) -> Sampling | None:
+    return None if source.type is SourceType.DATASET else recipe.source_sampling(_model_name(source))
+
+
+def _empty_sampling(_spec: FusionRunSpec, source: Source) -> Sampling | None:
+    return None if source.type is SourceType.DATASET else Sampling()
+
+
+def _calibration(spec: FusionRunSpec, _item: None) -> object:
+    reward: RewardModel = spec.reward_model
+    return recipe.ARMORM_CALIBRATION if reward.model and reward.model.uri == recipe.ARMORM_URI else None
+
+
+def _sources(spec: FusionRunSpec, dataset: Dataset) -> list[str]:
+    answering = [s.name for s in spec.sources if s.type is not SourceType.DATASET]
+    usual = answering[:1] if dataset.task == "SftOnly" else answering
+    if dataset.preset is None:
+        return usual
+    known = preset_data(dataset.preset)
+    names = tuple(name.lower() for name in known.sources)
+    held = _held_responses(known, spec.sources)
+    return [s.name for s in spec.sources if _model_name(s).lower().endswith(names) or s.name in held] or usual
+
+
+def _responses_columns(spec: FusionRunSpec, dataset: Dataset) -> dict[str, str]:
+    held = _held_responses(preset_data(dataset.preset), spec.sources) if dataset.preset else {}
+    return held if dataset.sources is None or set(held) & set(dataset.sources) else {}
+
+
+def _held_responses(known: PresetData, sources: list[Source]) -> dict[str, str]:
+    """Return the column of the responses in a preset's data set, if exactly one source of type Dataset can use it."""
+    holding = [s.name for s in sources if s.type is SourceType.DATASET]
+    return {holding[0]: known.responses} if known.responses and len(holding) == 1 else {}
+
+
+def _max_kept(_spec: FusionRunSpec, dataset: Dataset) -> int | None:
+    return default_max_kept(dataset.preset) if dataset.preset else None
+
+
+def _max_prompts(spec: FusionRunSpec, dataset: Dataset) -> int | None:
+    kept = dataset.max_kept or _max_kept(spec, dataset)
+    return default_max_prompts(dataset.preset, kept) if dataset.preset and kept else None
+
+
+def _excluded_subjects(_spec: FusionRunSpec, dataset: Dataset) -> list[Subject] | None:
+    return list(preset_data(dataset.preset).excluded) if dataset.preset else None
+
+
+def _near_duplicates(_spec: FusionRunSpec, dataset: Dataset) -> float | None:
+    return preset_data(dataset.preset).near_duplicates if dataset.preset else None
+
+
+_RESOURCES = Default(_operators_resources())
+_SAMPLING_CASES = {"models with `qwen` in their name": recipe.QWEN_SAMPLING, "other models": recipe.DEFAULT_SAMPLING}
+_ARMORM = recipe.ARMORM_URI.removeprefix("hf://")
+_HOLDING = [preset.value for preset in Preset if preset_data(preset).responses]
+
+DEFAULTS: dict[str, Default] = {
+    "sources[].served.resources": _RESOURCES,
+    "sources[].sampling": Default("Defaults to the defaults of its fields.", _empty_sampling),
+    **_each_field("sources[].sampling", _SAMPLING_CASES, _source_sampling),
+    "rewardModel.resources": _RESOURCES,
+    "rewardModel.calibration": Default(
+        f"Defaults to {len(recipe.ARMORM_CALIBRATION.pairs)} built-in pairs and the score range "
+        f"{shown(recipe.ARMORM_CALIBRATION.score_range)} for the model {_ARMORM}. Required for other reward models.",
+        _calibration,
+    ),
+    "datasets[].columns": _constant(
+        Columns(), "Defaults to the preset's columns, or to a prompt in the column `prompt` without a preset."
+    ),
+    "datasets[].sources": Default(
+        "Defaults to the recipe's sources for the preset, found by the names of their models. Without such a source or "
+        "a preset, defaults to all sources except those of type Dataset, or to the first of them for task SftOnly.",
+        _sources,
+    ),
+    "datasets[].responsesColumns": Default(
+        f"Defaults to the responses in {_listed(_HOLDING)} if the run has exactly one source of type Dataset.",
+        _responses_columns,
+    ),
+    "datasets[].samplesPerPrompt": Default(
+        _by_case({task.value: samples for task, samples in recipe.SAMPLES_PER_PROMPT.items()}),
+        lambda _spec, dataset: recipe.SAMPLES_PER_PROMPT[dataset.task],
+    ),
+    "datasets[].maxPrompts": Default(
+        _by_case({p.value: default_max_prompts(p, default_max_kept(p)) for p in Preset}, "to no limit otherwise")
+        + " If a preset's maxKept is set, maxPrompts changes in proportion.",
+        _max_prompts,
+    ),
+    "datasets[].maxKept": Default(
+        _by_case({preset.value: default_max_kept(preset) for preset in Preset}, "to no limit otherwise"), _max_kept
+    ),
+    "datasets[].excludedSubjects": Default(_by_preset(lambda known: list(known.excluded), "none"), _excluded_subjects),
+    "datasets[].nearDuplicateThreshold": Default(
+        _by_preset(lambda known: known.near_duplicates, "0"), _near_duplicates
+    ),
+    "generation.maxConcurrency": Default(f"Defaults to {recipe.CONCURRENCY_GROWTH} times `concurrency`."),
+    "construction.rewardMargin": _constant(
+        recipe.REWARD_MARGIN,
+        f"Defaults to {shown(recipe.REWARD_MARGIN)} for the model {_ARMORM}. Required for other reward models.",
+    ),
+    "construction.sftFraction": _constant(recipe.SFT_FRACTION, f"Defaults to {shown(recipe.SFT_FRACTION)}."),
+    "training.resources": _RESOURCES,
+    **_each_field(
+        "training.sft",
+        {family.value: numbers.sft for family, numbers in recipe.TRAINING.items()},
+        lambda spec, _item: recipe.TRAINING[spec.target.family].sft,
+    ),
+    "training.sft.saveSteps": Default("If omitted, a checkpoint is saved after each epoch."),
+    **_each_field(
+        "training.dpo",
+        {family.value: numbers.dpo for family, numbers in recipe.TRAINING.items()},
+        lambda spec, _item: recipe.TRAINING[spec.target.family].dpo,
+    ),
+    "evaluation.sampling": _constant(Sampling(), "Defaults to the defaults of its fields."),
+    **_each_field(
+        "evaluation.sampling", {"": recipe.EVALUATION_SAMPLING}, lambda _spec, _item: recipe.EVALUATION_SAMPLING
+    ),
+    "evaluation.server": _constant(ServerSettings(), "Defaults to the defaults of its fields."),
+    "evaluation.server.resources": _RESOURCES,
+    "dataStages.resources": _RESOURCES,
+    "ttlSecondsAfterFinished": Default(
+        f"Defaults to {shown(DEFAULT_TTL_SECONDS)}. Objects of a failed stage are kept {FAILED_STAGE_TTL_FACTOR} times "
+        "as long."
+    ),
+}
+"""By the path of a field in the spec: what it is if it is omitted."""

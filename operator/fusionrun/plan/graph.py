@@ -1,65 +1,45 @@
-"""What depends on what: order, digests, and which stages have to run at all. Knows names and edges only."""
+"""Dependencies between stages: their order, and which of them must run. Uses names and edges only."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-from fusionrun.api.artifacts import stage_digest
-from fusionrun.api.stage import PlannedStage, StageKind
+from fusionrun.api.stage import StageKind
 from fusionrun.errors import PlanError
-from fusionrun.plan.stages import REPORTING, Plan, Stage
+from fusionrun.plan.stages import Plan, Stage, stage_name
 
 
 def check_order(stages: Iterable[Stage]) -> None:
-    """Check that every stage comes after those it needs, so that there is no cycle.
+    """Check that every stage comes after those that it needs, so that there is no cycle.
 
     Raises
     ------
     PlanError
-        If a stage needs one that is absent or comes later, or a name stands twice.
+        If a stage needs one that is absent or comes later, or if two stages have the same name.
     """
     seen: set[str] = set()
     for stage in stages:
         if stage.name in seen:
-            raise PlanError(f"stage {stage.name!r} stands twice")
+            raise PlanError(f"stage {stage.name!r} is planned twice")
         for name in (*stage.needs, *([stage.server] if stage.server else [])):
             if name not in seen:
                 raise PlanError(f"stage {stage.name!r} needs {name!r}, which does not come before it")
         seen.add(stage.name)
 
 
-def digests(stages: Iterable[PlannedStage], pins: list[str]) -> dict[str, str]:
-    """Compute every artifact's digest from the pinned references.
-
-    Parameters
-    ----------
-    stages
-        In plan order, so that inputs come first.
-    pins
-        Fingerprint per reference of the plan.
-    """
-    found: dict[str, str] = {}
-    for stage in stages:
-        found[stage.name] = stage_digest(
-            stage.parameters_digest, (pins[i] for i in stage.pins), (found[n] for n in stage.inputs)
-        )
-    return found
-
-
 def needed(plan: Plan, complete: frozenset[str]) -> frozenset[str]:
-    """Return the stages that have to run, given the artifacts that are complete.
+    """Return the stages that must run, given the stages whose artifacts are complete.
 
-    Demand runs backwards: what the run is for (data set, final model, scores, publication) is wanted; a wanted stage
-    whose artifact is complete is not run, and so wants nothing itself. A reporting stage is run all the same,
-    since it answers at once, but wants nothing either.
+    Demand runs backwards from the goals of the run (data set, final model, scores, publication). A stage on which
+    there is demand runs and passes the demand on to the stages that it needs, unless its artifact is complete. A stage
+    with a report runs even if its artifact is complete, to fill the status, but passes no demand on.
     """
     consumed = {name for s in plan.stages for name in (*s.inputs, *s.after)}
-    ends = REPORTING | {StageKind.PROMOTE}
-    wanted = {s.name for s in plan.stages if s.kind in ends or (s.has_artifact and s.name not in consumed)}
-    run: set[str] = {"resolve"}
+    wanted = {s.name for s in plan.stages if s.traits.is_goal or (s.traits.has_artifact and s.name not in consumed)}
+    run: set[str] = {stage_name(StageKind.RESOLVE)}
     for stage in reversed(plan.stages):
         if stage.name not in wanted:
             continue
         if stage.name in complete:
-            if stage.kind in REPORTING:
+            if stage.traits.report:
                 run.add(stage.name)
             continue
         run.add(stage.name)
@@ -67,8 +47,3 @@ def needed(plan: Plan, complete: frozenset[str]) -> frozenset[str]:
         if stage.server:
             wanted.add(stage.server)
     return frozenset(run)
-
-
-def ready(plan: Plan, done: Mapping[str, bool]) -> list[Stage]:
-    """Return, in plan order, the stages whose every need is done and that are not done themselves."""
-    return [s for s in plan.stages if not done.get(s.name) and all(done.get(n) for n in s.needs)]

@@ -1,24 +1,24 @@
-"""The recipe's data sets: where they are, what their columns are called, who answers them and what is left out.
+"""The recipe's data sets: location, columns, sources and excluded subjects.
 
-The list, and which repository each name means: README of FuseChat-3.0 (SLIT-AI/FuseChat-3.0), "Data Construction" and
-the table "Datasets". Where each schema was found:
+Source of the list and the repositories: README of FuseChat-3.0 (SLIT-AI/FuseChat-3.0), "Data Construction" and the
+table "Datasets". Sources of the schemas:
 
 - UltraFeedback: README of OpenBMB/UltraFeedback (six JSON Lines files; ``source``, ``instruction``, ``models``,
   ``completions``, ``correct_answers``, ``incorrect_answers``).
-- Magpie-Pro-DPO-100K-v0.1: the card of its Korean translation, which keeps the columns
-  (youjunhyeok/Magpie-Pro-DPO-100K-v0.1-ko); the labels "Coding & Debugging" and "Math" of ``task_category`` as programs
-  that read Magpie's sets compare it.
-- HelpSteer2: its own card (``prompt``, ``response``, five ratings; ``train.jsonl.gz``; two rows per prompt; turns after
-  the first follow ``<extra_id_1>`` markers within ``prompt``, which stays as it is: the recipe is silent).
+- Magpie-Pro-DPO-100K-v0.1: the card of its Korean translation, which has the same columns
+  (youjunhyeok/Magpie-Pro-DPO-100K-v0.1-ko); the labels "Coding & Debugging" and "Math" of ``task_category``: programs
+  that read Magpie's data sets.
+- HelpSteer2: its card (``prompt``, ``response``, five ratings; ``train.jsonl.gz``; two rows per prompt; turns after
+  the first follow ``<extra_id_1>`` markers in ``prompt``, which are kept: the recipe does not mention them).
 - OpenMathInstruct-2: programs that read it (``problem``, ``generated_solution``, ``expected_answer``,
   ``problem_source``; splits ``train``, ``train_1M``, ``train_2M``, ``train_5M`` in one folder).
-- alpaca_gpt4_zh: Alpaca's form (``instruction``, ``input``, ``output``), as LLaMA-Factory reads it.
-- Magpie-Qwen2-Pro-200K-Chinese: the card of Magpie-Qwen2-Pro-300K-Filtered, of the same makers and pipeline, and
-  programs that read it (``instruction``, ``conversations``, ``task_category``). Its own card was not at hand.
+- alpaca_gpt4_zh: Alpaca's format (``instruction``, ``input``, ``output``), as LLaMA-Factory reads it.
+- Magpie-Qwen2-Pro-200K-Chinese: the card of Magpie-Qwen2-Pro-300K-Filtered, by the same authors and pipeline, and
+  programs that read it (``instruction``, ``conversations``, ``task_category``). Its own card was not checked.
 - leetcode (greengerong/leetcode): programs that read it (``id``, ``title``, ``difficulty``, ``content``, a solution per
   language: ``java``, ``c++``, ``python``, ``javascript``); no tests.
-- self-oss-instruct-sc2-exec-filter-50k: programs that read it (``instruction``, ``response``); the tests by which
-  bigcode-project/starcoder2-self-align filtered it are in no column known to us. Its own card was not at hand.
+- self-oss-instruct-sc2-exec-filter-50k: programs that read it (``instruction``, ``response``); no
+  known column has the tests with which bigcode-project/starcoder2-self-align filtered it. Its own card was not checked.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,6 @@ from math import ceil
 
 from fusionrun.api.data import PROMPTS_MAX, Columns, Preset, Subject, Task
 from fusionrun.api.sizes import PUBLISHED
-from fusionrun.plan.recipe import SAMPLES_PER_PROMPT
 
 FOUR_SOURCES = (
     "gemma-2-27b-it",
@@ -37,24 +36,23 @@ FOUR_SOURCES = (
 """Source: README, "Response Sampling"."""
 
 CHINESE_SOURCES = ("Qwen2.5-72B-Instruct",)
-"""Source: README, "Data Construction": Chinese responses come from Qwen-2.5-72B-Instruct alone."""
+"""Source: README, "Data Construction": only Qwen-2.5-72B-Instruct generates Chinese responses."""
 
 MATHEMATICS_SOURCES = ("Qwen2.5-Math-72B-Instruct",)
-"""Source: README, "Response Sampling": beside the responses that OpenMathInstruct-2 holds."""
+"""Source: README, "Response Sampling": in addition to the responses in OpenMathInstruct-2."""
 
 NEAR_DUPLICATES = 0.8
-"""Ours: the recipe is silent on near duplicates. Source of 0.8: Lee et al. 2022 (arXiv 2107.06499), section 4.2."""
+"""Project: the recipe has no such step. Source of 0.8: Lee et al. 2022 (arXiv 2107.06499), section 4.2."""
 
 DROPPED_SHARE = {Task.INSTRUCTION: 0.2, Task.CODING: 0.2, Task.SFT_ONLY: 0.05}
-"""Share of the prompts asked that is expected to give neither a row nor a pair. Ours; ``prepare`` filters before it
-applies ``maxPrompts``, so this is for what falls later.
+"""Expected share of the prompts after ``maxPrompts`` that become neither a row nor a pair. Project.
 
-- Instruction: prompts without a pair in the margin. UltraFeedback has about 64,000 prompts and 51,098 were kept: all of
-  the authors' filters together, that for code and mathematics included, dropped one in five.
-- Coding: prompts that no response solves. docs/data.md: of leetcode's 2,360 prompts 1,877 gave an SFT row.
-- SftOnly: only failed and cut responses are dropped.
+- Instruction: prompts without a pair within the margin. UltraFeedback has about 64,000 prompts, of which 51,098 were
+  kept: all filters of the authors together, including those for code and mathematics, dropped one in five.
+- Coding: prompts without a correct response. 1,877 of leetcode's 2,360 prompts became an SFT row (docs/data.md).
+- SftOnly: only failed and truncated responses are dropped.
 
-Mathematics has no share: the one preset names its number of problems.
+Mathematics has no share, since its only preset has a known number of problems.
 """
 
 LEETCODE_TESTS = (
@@ -65,31 +63,26 @@ LEETCODE_TESTS = (
 
 @dataclass(frozen=True)
 class PresetData:
-    """What is known of a data set of the recipe."""
+    """A data set of the recipe."""
 
     uri: str
     task: Task
     columns: Columns
     sources: tuple[str, ...]
-    """How the names of the models end that answer it."""
+    """Ends of the names of the models that respond to its prompts."""
     responses: str | None = None
-    """The column of the responses that the recipe keeps."""
+    """Column of the responses that the recipe keeps."""
     excluded: tuple[Subject, ...] = ()
-    """What the recipe removes. Source: README, "Data Construction": "excluding code and math data"."""
+    """Subjects that the recipe removes. Source: README, "Data Construction": "excluding code and math data"."""
     near_duplicates: float | None = None
     prompts: int | None = None
-    """How many prompts the authors asked, where they say so."""
+    """Number of prompts that the authors used, if published."""
     lacks_tests: str = ""
-    """Where its public form has no tests: what to do."""
-
-    @property
-    def samples(self) -> int:
-        """Responses per prompt and source."""
-        return SAMPLES_PER_PROMPT[self.task]
+    """If the public data set has no tests: what to use instead."""
 
 
 def _general(uri: str, task: Task, columns: Columns, sources: tuple[str, ...]) -> PresetData:
-    """Describe general prompts, from which code and mathematics are removed."""
+    """Return a data set of general prompts, from which code and mathematics are removed."""
     return PresetData(uri, task, columns, sources, excluded=tuple(Subject), near_duplicates=NEAR_DUPLICATES)
 
 
@@ -104,7 +97,7 @@ _PRESETS: dict[Preset, PresetData] = {
         FOUR_SOURCES,
     ),
     Preset.HELP_STEER_2: _general("hf://nvidia/HelpSteer2", Task.INSTRUCTION, Columns(prompt="prompt"), FOUR_SOURCES),
-    # No near duplicates are dropped here: two problems that differ in one number are two problems.
+    # Near-duplicates are kept: two problems that differ in one number are different problems.
     Preset.OPEN_MATH_INSTRUCT_2: PresetData(
         "hf://nvidia/OpenMathInstruct-2",
         Task.MATHEMATICS,
@@ -126,7 +119,7 @@ _PRESETS: dict[Preset, PresetData] = {
         Task.CODING,
         Columns(prompt="instruction"),
         FOUR_SOURCES,
-        lacks_tests="write tests for its prompts into a column of your own copy",
+        lacks_tests="copy it and add a column with tests",
     ),
     Preset.ALPACA_GPT4_ZH: _general(
         "hf://llamafactory/alpaca_gpt4_zh",
@@ -144,7 +137,7 @@ _PRESETS: dict[Preset, PresetData] = {
 
 
 def preset_data(preset: Preset) -> PresetData:
-    """Return what is known of a preset's data set."""
+    """Return the data set of a preset."""
     return _PRESETS[preset]
 
 
@@ -154,10 +147,10 @@ def default_max_kept(preset: Preset) -> int:
 
 
 def default_max_prompts(preset: Preset, max_kept: int) -> int:
-    """Return how many prompts to ask of a preset so that about ``max_kept`` rows and pairs come of it.
+    """Return the number of prompts of a preset that give about ``max_kept`` rows and pairs.
 
-    Every useful prompt gives one row or one pair, but a Coding prompt, which always gives a row and may give a pair,
-    too: there the published SFT rows are the useful prompts.
+    A prompt becomes one row or one pair. Only a Coding prompt can become both: for those presets, the published number
+    of SFT rows is the number of prompts.
     """
     known, published = _PRESETS[preset], PUBLISHED[preset]
     useful = published.sft_rows if known.task is Task.CODING else published.total
@@ -166,7 +159,7 @@ def default_max_prompts(preset: Preset, max_kept: int) -> int:
 
 
 def preset_uri(preset: Preset) -> str:
-    """Return where a preset's data set is."""
+    """Return the location of a preset's data set."""
     return _PRESETS[preset].uri
 
 

@@ -1,65 +1,150 @@
-"""A stage of a plan and a plan: data, and nothing else."""
+"""The stages of a plan, and the plan: plain values."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from fusionrun.api.artifacts import parameters_digest
-from fusionrun.api.stage import PlannedStage, Reference, StageKind
+from fusionrun.api.contract import Contract
+from fusionrun.api.data import Grader
+from fusionrun.api.models import ModelEndpoint, Source
+from fusionrun.api.stage import EvaluatedModel, PlannedStage, Reference, StageKind
 from fusionrun.errors import PlanError
+from fusionrun.plan.kinds import KindTraits, stage_traits
 
-VERSIONS: dict[StageKind, int] = dict.fromkeys(StageKind, 1) | {StageKind.VERIFY: 2, StageKind.CONSTRUCT: 2}
-"""Version of each kind of stage; raised when its output changes for the same input, so that old artifacts no
-longer count."""
+EVALUATION_PREFIX = "eval-"
+"""Prefix of the name of an evaluated model. The name of a source must not start with it."""
 
-REPORTING = frozenset({StageKind.CONSTRUCT, StageKind.EVALUATE})
-"""Kinds that run even when their artifact is complete: the pod answers at once from the manifest, and the run's
-status gets its numbers."""
+
+class PromptSet(StrEnum):
+    """A set of prompts that ``prepare`` makes."""
+
+    PROMPTS = "prompts"
+    BENCHMARKS = "benchmarks"
+
+
+@dataclass(frozen=True)
+class FetchedModel:
+    """A model that is downloaded, by the first role in which the spec names it."""
+
+    role: str
+    """``target``, ``reward`` or the name of a source."""
+
+
+@dataclass(frozen=True)
+class ReferenceSolutions:
+    """The reference solutions of the prompts' data sets."""
+
+
+StageSubject = Source | FetchedModel | PromptSet | EvaluatedModel | ReferenceSolutions
+
+
+def subject_name(subject: StageSubject) -> str:
+    """Return the name of a subject, for the names of stages, for tasks and for model servers."""
+    match subject:
+        case Source():
+            return subject.name
+        case FetchedModel():
+            return subject.role
+        case PromptSet():
+            return subject.value
+        case EvaluatedModel():
+            return f"{EVALUATION_PREFIX}{subject.value}"
+        case ReferenceSolutions():
+            return "solutions"
+
+
+def stage_name(kind: StageKind, subject: StageSubject | None = None, grader: Grader | None = None) -> str:
+    """Return the name of a stage, such as ``verify/qwen.coding``. No code parses a name."""
+    if subject is None:
+        return kind.value
+    if kind is StageKind.EVALUATE and isinstance(subject, EvaluatedModel):
+        return f"{kind}/{subject}"
+    name = f"{kind}/{subject_name(subject)}"
+    return name if grader is None or isinstance(subject, ReferenceSolutions) else f"{name}.{grader.lower()}"
+
+
+def digest_data(value: Contract | None) -> Any:
+    """Return the fields of a part of the spec as they enter a digest."""
+    return None if value is None else value.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 @dataclass(frozen=True)
 class Stage:
     """One node of the plan."""
 
-    name: str
     kind: StageKind
+    subject: StageSubject | None = None
+    """What it works on; None if a run has one stage of the kind."""
+    grader: Grader | None = None
+    """Grader of a ``verify`` stage."""
     parameters: dict[str, Any] = field(default_factory=dict)
-    """What of the resolved spec changes its output: enters the digest."""
+    """The part of the spec that changes its output: enters the digest."""
     pins: tuple[int, ...] = ()
-    """Indexes of the references that it reads."""
+    """Indexes of the references that it reads: their fingerprints enter the digest."""
     inputs: tuple[str, ...] = ()
-    """Stages whose artifact it reads."""
+    """Stages whose artifacts it reads: their digests enter the digest."""
     after: tuple[str, ...] = ()
-    """Stages that must have ended before, beyond its inputs, and ``resolve``, which all but itself wait for."""
+    """Other stages that must end first. Every stage waits for ``resolve`` as well."""
     server: str | None = None
     """The ``serve`` stage that must be Ready while this one runs."""
+    endpoint: ModelEndpoint | None = None
+    """The external endpoint that it calls."""
+    remote_code: bool = False
+    """Whether its pods run Python code that comes with a model (``trustRemoteCode``)."""
     shards: int | None = None
     parallelism: int = 1
     gpus: int = 0
-    """GPUs that its pods hold together."""
+    """GPUs of all its pods together."""
     pods: int = 1
-    """Pods that hold them, the same number each."""
+    """Number of pods among which the GPUs are divided equally."""
+
+    @cached_property
+    def name(self) -> str:
+        """Its name, unique in the plan."""
+        return stage_name(self.kind, self.subject, self.grader)
+
+    @cached_property
+    def traits(self) -> KindTraits:
+        """How its pods run."""
+        return stage_traits(self.kind, self.grader, self.endpoint)
+
+    @property
+    def subject_name(self) -> str:
+        """The name of its subject."""
+        return subject_name(self.subject) if self.subject else ""
+
+    @property
+    def source(self) -> Source:
+        """The source that it works on."""
+        if not isinstance(self.subject, Source):
+            raise PlanError(f"{self.name}: not a stage of a source")
+        return self.subject
+
+    @property
+    def evaluated_model(self) -> EvaluatedModel:
+        """The model that it evaluates."""
+        if not isinstance(self.subject, EvaluatedModel):
+            raise PlanError(f"{self.name}: not a stage of an evaluated model")
+        return self.subject
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Stages that must have succeeded before this one starts."""
-        first = () if self.kind is StageKind.RESOLVE else ("resolve",)
+        """Stages that must succeed before it starts."""
+        first = () if self.kind is StageKind.RESOLVE else (stage_name(StageKind.RESOLVE),)
         return (*first, *self.inputs, *self.after)
 
     @property
     def gpus_per_pod(self) -> int:
-        """GPUs that one of its pods holds."""
+        """GPUs of one of its pods."""
         return self.gpus // self.pods
-
-    @property
-    def has_artifact(self) -> bool:
-        """Whether it leaves an artifact that a later run can reuse."""
-        return self.kind not in (StageKind.RESOLVE, StageKind.SERVE)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A run's stages in an order in which each comes after those it needs, and the references they pin."""
+    """The stages of a run, each after those that it needs, and the references that they pin."""
 
     stages: tuple[Stage, ...]
     references: tuple[Reference, ...]
@@ -71,9 +156,9 @@ class Plan:
         raise PlanError(f"no stage {name!r}")
 
     def only(self, artifacts: Collection[str]) -> "Plan":
-        """Return the plan without the stages whose artifact is not named, and without the servers that only they use.
+        """Return the plan without the stages that are not in ``artifacts``, and without their servers.
 
-        ``artifacts`` are those of the plan at the run's acceptance: a stage that a newer release has added is left out.
+        ``artifacts`` lists the stages of the plan when the run was accepted: stages of a newer release are left out.
         """
         kept = {s.name for s in self.stages if s.name in artifacts or s.kind is StageKind.RESOLVE}
         kept |= {s.server for s in self.stages if s.server and s.name in kept}
@@ -85,16 +170,16 @@ class Plan:
         return replace(self, stages=tuple(stages))
 
     def planned(self) -> list[PlannedStage]:
-        """Return as much of each stage with an artifact as ``resolve`` needs for its digest."""
+        """Return the parts of each stage with an artifact from which ``resolve`` computes its digest."""
         return [
             PlannedStage(
                 name=s.name,
                 kind=s.kind,
-                parameters_digest=parameters_digest(s.kind, VERSIONS[s.kind], s.parameters),
+                parameters_digest=parameters_digest(s.kind, s.traits.version, s.parameters),
                 pins=list(s.pins),
                 inputs=list(s.inputs),
                 shards=s.shards,
             )
             for s in self.stages
-            if s.has_artifact
+            if s.traits.has_artifact
         ]

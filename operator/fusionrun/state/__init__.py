@@ -1,1 +1,1 @@
-"""What is, and what next: from live objects to a decision. Pure."""
+"""From live objects to a decision: ``observe``, ``decide`` and ``report``. Pure."""

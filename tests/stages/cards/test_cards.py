@@ -1,4 +1,4 @@
-"""The data set's card: what it says, in both forms, for people with any device, and the same bytes each time."""
+"""The data set's card: its content in both formats, accessibility, security, and reproducibility."""
 
 import re
 from dataclasses import replace
@@ -13,24 +13,27 @@ pytest.importorskip("matplotlib")
 import yaml
 
 from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.values import Constructed, Prepared, SourceCounts
 from fusionrun.plan.defaults import fill
 from fusionrun_stages.cards import licences
+from fusionrun_stages.cards.dataset import build_dataset_card, build_sections
+from fusionrun_stages.cards.facts import Facts
 from fusionrun_stages.cards.licences import Outputs
-from fusionrun_stages.cards.render import Cards
-from fusionrun_stages.cards.sections import Facts, build_sections
-from fusionrun_stages.construct import PREPARED
 from fusionrun_stages.construction.summary import Summary
 from support.runs import called_reward, make_spec
 
-COUNTS = {
-    "sft_rows": 1200, "pairs": 800, "held_out_pairs": 16, "sft:ada": 700, "sft:bob": 500, "pairs:ada": 300,
-    "pairs:bob": 500, "drop:MarginBelow": 70, "drop:Contaminated": 3, "drop:NoCorrectResponse": 200,
-}  # fmt: skip
+MADE = Constructed(
+    sft_rows=1200,
+    pairs=800,
+    held_out_pairs=16,
+    by_source={"ada": SourceCounts(sft_rows=700, pairs=300), "bob": SourceCounts(sft_rows=500, pairs=500)},
+    drops={"MarginBelow": 70, "Contaminated": 3, "NoCorrectResponse": 200},
+)
 HOSTILE = "<script>alert(1)</script> | `x` $a$"
 
 
 def make_summary(size: int = 300) -> dict:
-    """Feed a summary with responses and rows whose numbers follow a simple rule."""
+    """Return a summary of generated responses and rows."""
     summary = Summary(["ada", "bob"])
     rows = [
         {"prompt": p, "dataset": ("math", "code")[p % 2], "task": ("Mathematics", "Coding")[p % 2], "source": source,
@@ -40,8 +43,8 @@ def make_summary(size: int = 300) -> dict:
          "wrong": (p + sample + source) % 3 == 0, "fault": False}
         for p in range(size) for source in (0, 1) for sample in range(4)
     ]  # fmt: skip
-    summary.see_candidates(pl.DataFrame(rows))
-    summary.see_rows(
+    summary.add_candidates(pl.DataFrame(rows))
+    summary.add_rows(
         pl.DataFrame(
             [
                 {"dataset": ("math", "code")[p % 2], "task": ("Mathematics", "Coding")[p % 2],
@@ -71,7 +74,7 @@ def facts():
     return Facts(
         name="tiny",
         spec=fill(FusionRunSpec.model_validate(make_spec(sources=sources))),
-        counts=COUNTS,
+        made=MADE,
         details={
             "by_dataset": {"math": {"sft": 700, "pair": 500, "held-out": 10},
                            "code": {"sft": 500, "pair": 300, "held-out": 6}},
@@ -79,17 +82,17 @@ def facts():
         },
         summary=make_summary() | {"prepared": prepared},
         pins={"datasets[math]": "0123456789ab", "sources[ada].served.model": "ba9876543210"},
-        told={"datasets[code]": "cc-by-4.0"},
+        licences={"datasets[code]": "cc-by-4.0"},
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def cards(facts):
-    return Cards(facts, {}).dataset()
+    return build_dataset_card(facts)
 
 
 class Page(HTMLParser):
-    """Collect what a page holds."""
+    """Collect the tags, identifiers and links of a page."""
 
     def __init__(self, text):
         super().__init__()
@@ -103,7 +106,7 @@ class Page(HTMLParser):
         self.links += [v for k, v in found.items() if k in ("href", "src", "xlink:href")]
 
 
-def test_the_front_matter_is_what_the_hub_reads(cards):
+def test_the_front_matter_has_the_hubs_keys(cards):
     matter = yaml.safe_load(cards[0].split("---\n")[1])
     assert matter["size_categories"] == ["1K<n<10K"]
     assert matter["license"] == "other"
@@ -124,10 +127,10 @@ def test_the_front_matter_is_what_the_hub_reads(cards):
         "> **Warning.** source ada: Meta Llama 3 Community License: training on outputs is forbidden.",
         f"| source | ada | hf://meta-llama/Meta-Llama-3-70B-Instruct | {'a' * 40} | ba9876543210 |",
         "| seed of construction and sampling | 42 |",
-        "0.1 and 5.0, both included",
+        "0.1 and 5.0, inclusive",
     ],
 )
-def test_both_forms_say_what_the_data_are(cards, line):
+def test_both_formats_have_the_same_content(cards, line):
     markdown, page = cards
     assert line in markdown
     words = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page))
@@ -135,18 +138,18 @@ def test_both_forms_say_what_the_data_are(cards, line):
         assert part in words
 
 
-def test_a_warning_is_given_for_what_forbids_training_and_for_nothing_else(cards):
+def test_only_licences_that_forbid_training_have_a_warning(cards):
     assert cards[0].count("**Warning.**") == cards[1].count('class="warning"') == 1
 
 
-def test_a_text_of_the_data_set_stays_text(cards):
+def test_texts_of_the_data_set_are_escaped(cards):
     markdown, page = cards
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "&lt;script>alert(1)&lt;/script> \\| \\`x\\` $a$ |" in markdown
 
 
-def test_the_page_needs_no_network_and_no_script(cards):
+def test_the_page_has_no_external_resources_and_no_scripts(cards):
     page = Page(cards[1])
     assert all(link.startswith("#") for link in page.links)
     assert not [tag for tag, _ in page.tags if tag in ("script", "link", "img", "iframe")]
@@ -154,7 +157,7 @@ def test_the_page_needs_no_network_and_no_script(cards):
     assert "url(http" not in cards[1]
 
 
-def test_every_plot_has_a_name_and_tells_itself_in_words(cards):
+def test_every_plot_has_a_title_and_a_description(cards):
     page = Page(cards[1])
     plots = [attributes for tag, attributes in page.tags if tag == "svg"]
     assert len(plots) == 7
@@ -167,19 +170,19 @@ def test_every_plot_has_a_name_and_tells_itself_in_words(cards):
         assert text
 
 
-def test_the_plots_take_the_pages_colours(cards):
+def test_plots_use_the_colours_of_the_page(cards):
     drawn = "".join(re.findall(r"<svg.*?</svg>", cards[1], re.DOTALL))
     assert "var(--one)" in drawn
     assert not re.findall(r"#[0-9a-f]{6}\b", drawn)
 
 
 def test_the_same_facts_give_the_same_bytes(facts, cards):
-    assert Cards(facts, {}).dataset() == cards
+    assert build_dataset_card(facts) == cards
 
 
-def test_a_run_without_a_summary_has_a_card_without_plots_of_it(facts):
-    bare = Facts(name="tiny", spec=facts.spec, counts={"sft_rows": 3}, details={}, summary={})
-    markdown, page = Cards(bare, {}).dataset()
+def test_without_a_summary_the_card_has_no_plots(facts):
+    bare = Facts(name="tiny", spec=facts.spec, made=Constructed(sft_rows=3), details={}, summary={})
+    markdown, page = build_dataset_card(bare)
     assert "## Rewards" not in markdown
     assert "<svg" not in page
     assert "None" not in markdown
@@ -200,32 +203,31 @@ def test_a_run_without_a_summary_has_a_card_without_plots_of_it(facts):
         ("pvc://claim/models/ada", "unknown", Outputs.UNKNOWN),
     ],
 )
-def test_the_recipes_sources_and_others_are_known_by_name(model, licence, outputs):
-    found = licences.of_model(model)
+def test_licences_are_known_by_model_name(model, licence, outputs):
+    found = licences.licence_of_model(model)
     assert (found.name, found.outputs) == (licence, outputs)
 
 
-def test_the_word_of_a_models_own_card_goes_before_its_name():
-    assert licences.of_model("hf://x/Llama-3.1-8B", "mit").outputs is Outputs.FREE
-    assert licences.of_model("hf://x/Llama-3.1-8B", "acme-1").outputs is Outputs.UNKNOWN
-    assert licences.told_by({"license": "other", "license_name": "mrl"}) == "mrl"
-    assert licences.told_by({"license": "Apache-2.0"}) == "apache-2.0"
-    assert licences.told_by(None) is None
+def test_a_declared_licence_takes_precedence_over_the_name():
+    assert licences.licence_of_model("hf://x/Llama-3.1-8B", "mit").outputs is Outputs.FREE
+    assert licences.licence_of_model("hf://x/Llama-3.1-8B", "acme-1").outputs is Outputs.UNKNOWN
+    assert licences.declared_licence({"license": "other", "license_name": "mrl"}) == "mrl"
+    assert licences.declared_licence({"license": "Apache-2.0"}) == "apache-2.0"
+    assert licences.declared_licence(None) is None
 
 
-def test_every_licence_names_its_source():
+def test_every_licence_has_a_source():
     assert all(one.source.startswith("https://") for one in licences.LICENCES.values())
 
 
-def test_a_called_reward_model_is_named_by_its_place(facts):
+def test_an_external_reward_model_is_shown_with_its_address(facts):
     spec = fill(FusionRunSpec.model_validate(make_spec(rewardModel=called_reward())))
-    called = Cards(replace(facts, spec=spec), {})
-    markdown = called.dataset()[0]
-    assert "Scores that judge-8b at https://judge gave" in markdown
+    markdown = build_dataset_card(replace(facts, spec=spec))[0]
+    assert "Scores by judge-8b at https://judge for all" in markdown
     assert "| reward model |  | judge-8b at https://judge |" in markdown
 
 
-def test_presets_stand_beside_the_published_sizes_with_a_warning_where_they_differ(facts):
+def test_presets_are_compared_with_the_published_sizes(facts):
     datasets = [
         make_spec()["datasets"][0],
         {"name": "helpsteer", "preset": "HelpSteer2", "task": "Instruction"},
@@ -234,25 +236,28 @@ def test_presets_stand_beside_the_published_sizes_with_a_warning_where_they_diff
     ]
     details = {"by_dataset": {"math": {"sft": 1}, "helpsteer": {"sft": 3700, "pair": 2830}, "zh": {"sft": 2471}}}
     spec = fill(FusionRunSpec.model_validate(make_spec(datasets=datasets)))
-    told = replace(facts, spec=spec, details=details)
-    (sizes,) = [section for section in build_sections(told) if section.heading == "Sizes"]
+    changed = replace(facts, spec=spec, details=details)
+    (sizes,) = [section for section in build_sections(changed) if section.heading == "Sizes"]
     assert sizes.rows == [
         ("helpsteer", "3,700", "3,774", "-2.0 %", "2,830", "5,661", "-50.0 %", "⚠ no"),
         ("zh", "2,471", "2,471", "+0.0 %", "0", "0", "", "yes"),
         ("magpie", "0", "8,149", "-100.0 %", "0", "12,225", "-100.0 %", "⚠ no"),
     ]
-    for text in Cards(told, {}).dataset():
+    for text in build_dataset_card(changed):
         assert "data set helpsteer: 2,830 pairs, the recipe has 5,661 (-50%)" in text
         assert "⚠ no" in text
     assert "Sizes" not in [section.heading for section in build_sections(facts)]
 
 
-def test_every_reason_for_which_prepare_drops_is_shown_by_data_set(facts):
-    tally = {key: number for number, key in enumerate(PREPARED.values(), 2)}
-    counts = {f"drop:{reason}": tally[key] for reason, key in PREPARED.items()}
-    told = replace(facts, counts=counts, details={}, summary={"prepared": {"datasets": {"math": tally}}})
-    (dropped,) = [section for section in build_sections(told) if section.heading == "Dropped prompts"]
+def test_drops_of_prepare_are_shown_by_reason_and_data_set(facts):
+    names = [name for name in Prepared.model_fields if name not in ("kind", "prompts")]
+    counts = {name: number for number, name in enumerate(names, 2)}
+    drops = {str(reason): count for reason, count in Prepared(**counts).drops.items()}
+    assert sorted(drops.values()) == sorted(counts.values())
+    made = Constructed(drops=drops)
+    changed = replace(facts, made=made, details={}, summary={"prepared": {"datasets": {"math": counts}}})
+    (dropped,) = [section for section in build_sections(changed) if section.heading == "Dropped prompts"]
     assert dropped.head == ("reason", "prompts", "math")
     assert {row[0]: row[1:] for row in dropped.rows} == {
-        str(reason): (str(tally[key]), str(tally[key])) for reason, key in PREPARED.items()
+        reason: (str(count), str(count)) for reason, count in drops.items()
     }

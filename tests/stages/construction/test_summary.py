@@ -1,4 +1,4 @@
-"""What construction says of its responses and rows: counts, shares and histograms, whatever the order."""
+"""The summary of construct: counts, win rates and histograms, in any order of reading."""
 
 import json
 from random import Random
@@ -11,12 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fusionrun.api.data import Task
-from fusionrun.api.records import DropReason
-from fusionrun.api.result import Outcome, StageResult, dataset_count, encode_result
-from fusionrun_stages.construct import WIN_RATES
 from fusionrun_stages.construction.histogram import BINS, Histogram, Lengths, share_bins
 from fusionrun_stages.construction.summary import EXAMPLE_CHARACTERS, Summary, prepared
-from fusionrun_stages.prompts.contamination import Leak, Overlap, Report
+from fusionrun_stages.prompts.contamination import BenchmarkIndex, ContaminatedPrompt, ContaminationReport
 
 INS, MATH = str(Task.INSTRUCTION), str(Task.MATHEMATICS)
 
@@ -38,7 +35,7 @@ def candidates(*rows):
 
 def seen(*rows):
     summary = Summary(["ada", "bob", "cyd"])
-    summary.see_candidates(candidates(*rows))
+    summary.add_candidates(candidates(*rows))
     return summary
 
 
@@ -53,18 +50,18 @@ def test_equal_scores_share_the_win():
     assert rates == dict.fromkeys(("ada", "bob", "cyd"), 1 / 3)
 
 
-def test_where_a_rule_judges_only_the_right_can_win_and_the_wrong_has_lost():
+def test_only_right_responses_win_if_the_task_has_verdicts():
     assert seen((1, MATH, 0, 90, False, "stop"), (1, MATH, 1, 70, True, "stop")).win_rates() == {"ada": 0, "bob": 1}
 
 
-def test_a_prompt_with_one_source_or_without_a_usable_response_is_no_contest():
+def test_a_prompt_with_one_source_or_without_usable_responses_is_not_contested():
     alone = (1, INS, 0, 90, False, "stop")
-    nobody = [(2, MATH, 0, 90, False, "stop"), (2, MATH, 1, 70, False, "stop")]
+    no_usable = [(2, MATH, 0, 90, False, "stop"), (2, MATH, 1, 70, False, "stop")]
     failed = [(3, INS, 0, 90, False, "stop"), (3, INS, 1, None, False, "error")]
-    assert seen(alone, *nobody, *failed).win_rates() == {}
+    assert seen(alone, *no_usable, *failed).win_rates() == {}
 
 
-def test_a_cut_response_is_counted_and_cannot_win():
+def test_a_truncated_response_is_counted_and_cannot_win():
     summary = seen((1, INS, 0, 99, False, "length"), (1, INS, 1, 70, False, "stop"))
     assert summary.win_rates() == {"ada": 0, "bob": 1}
     assert summary.numbers()["truncated_share"] == 0.5
@@ -81,7 +78,7 @@ def test_outcomes_are_counted_by_source_and_data_set():
     assert document["outcomes"]["ada"]["instruction"]["failed"] == 1
 
 
-def test_a_shard_more_or_less_changes_nothing():
+def test_the_number_of_slices_does_not_change_the_summary():
     random = Random(7)
     rows = [
         (prompt, INS if prompt % 2 else MATH, source, random.randint(-(10**6), 10**6),
@@ -89,9 +86,9 @@ def test_a_shard_more_or_less_changes_nothing():
         for prompt in range(60) for source in range(3)
     ]  # fmt: skip
     whole, parted = Summary(["ada", "bob", "cyd"]), Summary(["ada", "bob", "cyd"])
-    whole.see_candidates(candidates(*rows))
+    whole.add_candidates(candidates(*rows))
     for shard in (2, 0, 1):
-        parted.see_candidates(candidates(*[row for row in rows if row[0] % 3 == shard]))
+        parted.add_candidates(candidates(*[row for row in rows if row[0] % 3 == shard]))
     assert json.dumps(whole.document()) == json.dumps(parted.document())
 
 
@@ -100,7 +97,7 @@ def test_a_shard_more_or_less_changes_nothing():
     parts=st.lists(st.lists(st.integers(-(10**9), 10**9), max_size=6), min_size=1, max_size=5),
     order=st.randoms(use_true_random=False),
 )
-def test_a_histogram_loses_nothing_and_does_not_depend_on_the_order(parts, order):
+def test_a_histogram_counts_every_value_in_any_order(parts, order):
     one, other = Histogram(), Histogram()
     for part in parts:
         one.add(pl.Series(part, dtype=pl.Int64))
@@ -126,7 +123,7 @@ def test_histograms_that_are_compared_have_the_same_bins():
     assert (one.count, other.count) == (3, 2)
 
 
-def test_lengths_are_of_characters_in_half_octaves():
+def test_lengths_are_counted_in_characters_and_half_octaves():
     lengths = Lengths()
     lengths.add(pl.Series(["", "a", "ä" * 3, "a" * 5, "a" * 100]))
     document = lengths.document()
@@ -136,29 +133,15 @@ def test_lengths_are_of_characters_in_half_octaves():
     assert found == {0: 1, 1: 1, 3: 1, 4: 1, 96: 1}
 
 
-def test_examples_of_contamination_are_read_where_prepare_left_them(tmp_path):
-    manifest = tmp_path / "manifest.json"
-    manifest.write_text(json.dumps({"details": {"datasets": {"m": {"rows": 9, "duplicates": 2, "first_bad": "x"}}}}))
-    assert prepared(manifest) == {"datasets": {"m": {"duplicates": 2, "rows": 9}}}
-    report = Report(examples_per_benchmark=30)
+def test_contamination_examples_are_read_from_the_report_of_prepare(tmp_path):
+    details = {"datasets": {"m": {"rows": 9, "duplicates": 2, "first_bad": "x"}}}
+    assert prepared(tmp_path, details) == {"datasets": {"m": {"duplicates": 2, "rows": 9}}}
+    report = ContaminationReport(examples_per_benchmark=30)
     for _ in range(50):
-        report.add(Leak("1", "d", "gsm8k", "p" * 999, "a b c"))
-    overlap = Overlap()
+        report.add(ContaminatedPrompt("1", "d", "gsm8k", "p" * 999, "a b c"))
+    overlap = BenchmarkIndex()
     overlap.add("gsm8k", ["a b c"])
     (tmp_path / "contamination.json").write_text(json.dumps(report.as_json(overlap)))
-    found = prepared(manifest)["contamination"]
+    found = prepared(tmp_path, details)["contamination"]
     assert len(found) == 20
     assert found[0] == {"prompt": "p" * EXAMPLE_CHARACTERS, "benchmark": "gsm8k", "shared": "a b c"}
-
-
-def test_the_last_words_fit_into_a_termination_message():
-    """32 sources and 64 data sets of 24 letters, every reason, a million prompts: Kubernetes cuts at 4,096 bytes."""
-    names = [f"{number:02d}".rjust(24, "s") for number in range(32)]
-    counts = {f"{kind}:{name}": 999_999 for kind in ("sft", "pairs") for name in names}
-    counts |= {dataset_count(kind, f"{n:02d}".rjust(24, "d")): 999_999 for n in range(64) for kind in ("sft", "pairs")}
-    counts |= {f"drop:{reason}": 999_999 for reason in DropReason}
-    counts |= {"sft_rows": 999_999, "pairs": 999_999, "held_out_pairs": 99_999, "peak_memory_bytes": 10**10}
-    numbers = {"truncated_share": 0.123456, "mean_margin": 0.123456}
-    numbers |= {f"win:{name}": 0.3333 for name in names[:WIN_RATES]}
-    result = StageResult(outcome=Outcome.SUCCEEDED, counts=counts, numbers=numbers)
-    assert len(encode_result(result).encode()) < 4096

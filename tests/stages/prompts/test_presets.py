@@ -1,4 +1,4 @@
-"""Each of the recipe's data sets, in a small file with the schema that plan/presets.py names."""
+"""Each preset of plan/presets.py on small files with the schema of its data set."""
 
 import gzip
 import json
@@ -17,15 +17,15 @@ from fusionrun.api.task import StageTask
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.checks import check_spec
 from fusionrun.plan.defaults import fill
-from fusionrun.plan.layout import Layout
+from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.presets import preset_data
 from fusionrun.plan.tasks import build_task
 from fusionrun_stages import prepare
-from fusionrun_stages.prompts.rows import open_dataset
-from fusionrun_stages.prompts.tables import check_columns, split_files
+from fusionrun_stages.prompts.dataset_files import check_columns, select_split
+from fusionrun_stages.prompts.dataset_rows import open_dataset
 from fusionrun_stages.volume.parquet import read_rows
-from fusionrun_stages.work import Work
 from support.runs import UID, make_spec
+from support.stage import make_work
 
 PIN = "a" * 12
 KEPT = {"name": "kept", "type": "Dataset"}
@@ -180,34 +180,33 @@ def prepared(volume, preset):
     plan = build_plan(spec)
     pins = tuple(PIN for _ in plan.references)
     digests = {s.name: stage_digest(s.name, [], []) for s in plan.stages}
-    layout = Layout(namespace="n", run="r", uid=UID, spec=spec, plan=plan, pins=pins, digests=digests)
-    task = build_task(layout, plan["prepare/prompts"])
+    pinned = PinnedPlan(namespace="n", run="r", uid=UID, spec=spec, plan=plan, pins=pins, digests=digests)
+    task = build_task(pinned, plan["prepare/prompts"])
     (reference,) = [r for r in plan.references if r.field == "datasets[d]"]
     assert reference.uri == preset_data(preset).uri
     folder = volume / "fusionrun" / "datasets" / PIN
-    # What resolve brings of the hub's files, and checks.
-    for name in split_files(FILES[preset], reference.split):
+    # The files that resolve downloads from the hub and checks.
+    for name in select_split(FILES[preset], reference.split):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(FILES[preset][name])
     check_columns(open_dataset(task.parameters.datasets[0], "datasets"), reference.columns)
     task = StageTask.model_validate_json(task.model_dump_json())
-    made = prepare.run(Work(task=task, output=volume / "out", shard=None, pod_uid="u", report=lambda *a, **k: None))
-    return made, task
+    return prepare.run(make_work(volume / "out", task.parameters, task.stage))
 
 
 @pytest.mark.parametrize("preset", FILES, ids=str)
-def test_a_preset_is_read_in_its_own_schema(tmp_path, monkeypatch, preset):
+def test_a_preset_reads_the_schema_of_its_data_set(tmp_path, monkeypatch, preset):
     monkeypatch.setenv("FUSIONRUN_MOUNT", str(tmp_path))
-    made, _ = prepared(tmp_path, preset)
+    made = prepared(tmp_path, preset)
     rows = [p for path in sorted((tmp_path / "out" / "prompts").iterdir()) for p in read_rows(path, Prompt)]
     assert {p.prompt for p in rows} == PROMPTS[preset]
     counted = ("duplicates", "near_duplicates", "code", "mathematics", "bad_rows")
-    assert {k: made.counts[k] for k in counted if made.counts[k]} == DROPPED[preset]
+    assert {k: getattr(made.values, k) for k in counted if getattr(made.values, k)} == DROPPED[preset]
     assert {p.task for p in rows} == {str(preset_data(preset).task)}
 
 
-def test_the_responses_of_open_math_instruct_are_kept_once_each(tmp_path, monkeypatch):
+def test_all_responses_of_open_math_instruct_are_kept_once(tmp_path, monkeypatch):
     monkeypatch.setenv("FUSIONRUN_MOUNT", str(tmp_path))
     prepared(tmp_path, Preset.OPEN_MATH_INSTRUCT_2)
     folder = tmp_path / "out" / "responses" / "kept"
@@ -215,7 +214,7 @@ def test_the_responses_of_open_math_instruct_are_kept_once_each(tmp_path, monkey
     assert sorted(r.text for r in found) == ["four", "is 3", "three"]
 
 
-def test_every_preset_is_tried_here_or_refused():
+def test_every_preset_is_tested_here_or_refused():
     refused = set()
     for preset in Preset:
         data = {"name": "d", "preset": str(preset), "task": str(preset_data(preset).task)}

@@ -1,4 +1,4 @@
-"""Labelled by hand: what is about code, about mathematics, and what only looks like it."""
+"""Prompts labelled by hand: code, mathematics, and general prompts that look like them."""
 
 import pytest
 
@@ -49,19 +49,12 @@ GENERAL = [
 ]
 
 
-@pytest.mark.parametrize("text", CODE)
-def test_code_is_known_by_its_words(text):
-    assert subject_of(text, None) is Subject.CODE
+SUBJECTS = [(Subject.CODE, CODE), (Subject.MATHEMATICS, MATHEMATICS), (None, GENERAL)]
 
 
-@pytest.mark.parametrize("text", MATHEMATICS)
-def test_mathematics_is_known_by_its_words(text):
-    assert subject_of(text, None) is Subject.MATHEMATICS
-
-
-@pytest.mark.parametrize("text", GENERAL)
-def test_general_prompts_stay(text):
-    assert subject_of(text, None) is None
+@pytest.mark.parametrize(("text", "subject"), [(text, subject) for subject, texts in SUBJECTS for text in texts])
+def test_the_subject_is_detected_by_words(text, subject):
+    assert subject_of(text, None) is subject
 
 
 @pytest.mark.parametrize(
@@ -74,5 +67,5 @@ def test_general_prompts_stay(text):
         ("Creative writing", None),
     ],
 )
-def test_a_label_goes_before_the_words(label, subject):
+def test_a_label_takes_precedence_over_words(label, subject):
     assert subject_of("Write a Python function", label) is subject

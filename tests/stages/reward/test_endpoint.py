@@ -12,6 +12,7 @@ from fusionrun.api.models import Calibration, CalibrationPair, ScoreRange
 from fusionrun.api.parameters import RewardEndpointParameters, ScoreParameters
 from fusionrun.api.records import Prompt, Response, Score
 from fusionrun.api.task import StageTask
+from fusionrun.api.values import Scored
 from fusionrun_stages import score
 from fusionrun_stages.errors import InfrastructureError, ServerWedgedError, UserError
 from fusionrun_stages.volume.parquet import read_rows, write_rows
@@ -80,7 +81,7 @@ def test_each_conversation_is_one_request_for_a_raw_reward(tmp_path, server, mon
     made = score.run(work)
     expected = {i: round((5 * (i + 1) / 8 - 1) * 1e6) for i in range(COUNT)}
     assert scores_of(work, made) == expected | {COUNT: expected[0]}
-    assert made.counts == {"scored": COUNT + 1, "unscored": 1}
+    assert made.values == Scored(scored=COUNT + 1, unscored=1)
     assert made.details["endpoint"] == {"url": server.url, "model": "reward"}
     assert len(server.requests) == COUNT
     assert 1 < server.max_in_flight <= 3
@@ -95,7 +96,7 @@ def test_transient_failures_are_retried(tmp_path, server):
     early = {1: (429, {"Retry-After": "0.1"}, {}), 2: (503, {}, {}), 3: (500, {}, {})}
     server.plan = lambda body, number: early.get(number)
     work = prepare(tmp_path, server.url)
-    assert score.run(work).counts["scored"] == COUNT + 1
+    assert score.run(work).values.scored == COUNT + 1
     assert len(server.requests) == COUNT + 3
 
 
@@ -171,7 +172,7 @@ def test_stored_scores_are_not_requested_again_and_the_file_is_the_same(tmp_path
 def test_an_endpoint_needs_no_torch(tmp_path, server, monkeypatch):
     for name in ("torch", "transformers"):
         monkeypatch.setitem(sys.modules, name, None)
-    assert score.run(prepare(tmp_path, server.url)).counts["scored"] == COUNT + 1
+    assert score.run(prepare(tmp_path, server.url)).values.scored == COUNT + 1
 
 
 def test_a_surrogate_in_an_error_is_replaced(tmp_path, server):

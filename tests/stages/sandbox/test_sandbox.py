@@ -16,6 +16,7 @@ from fusionrun.api.data import Grader
 from fusionrun.api.parameters import VerifyParameters
 from fusionrun.api.records import Prompt, Response, Verdict
 from fusionrun.api.task import StageTask
+from fusionrun.api.values import Verified
 from fusionrun_stages import verify
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.grade import DISTURBED, PROMPT_FAULT
@@ -216,7 +217,7 @@ def test_verify_judges_the_programs_of_a_shard(runner, tmp_path):
     )
     made = verify.run(Work(task, tmp_path, 0, "uid", lambda *_, **__: None))
     rows = {row.prompt_id: row for row in read_rows(tmp_path / made.files[0], Verdict)}
-    assert made.counts == {"right": 1, "wrong": 5, "unknown": 0}
+    assert made.values == Verified(right=1, wrong=5, unknown=0)
     assert made.details["sandbox"] == {"landlock": confine.landlock_version(), "runtime_class": None}
     assert rows["right"].verdict is RIGHT
     assert [rows[name].detail.split(":")[0] for name in ("wrong", "syntax", "os")] == ["failed", "static", "static"]

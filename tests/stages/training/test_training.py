@@ -5,6 +5,8 @@ import json
 import pytest
 
 from fusionrun.api.parameters import DpoParameters, SftParameters
+from fusionrun.api.stage import StageKind
+from fusionrun.api.values import Trained
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.training import checkpoints, ranks
 from fusionrun_stages.training.tokens import Tokens, check_tokens, drop_long, split_conversation
@@ -206,9 +208,21 @@ def test_every_end_of_turn_token_is_an_eos_token(llama):
     assert ends(invalid) == [106, 1, 107], "an invalid configuration is replaced; its eos tokens are kept"
 
 
-def test_the_result_file_of_a_newer_release_is_read(tmp_path):
-    from fusionrun_stages.training.finish import FINISHED, read_finished
+def test_a_finished_training_of_any_release_is_read(tmp_path):
+    from fusionrun_stages.training.finish import read_finished, write_finished
     from fusionrun_stages.work import Made
 
-    (tmp_path / FINISHED).write_text(json.dumps({"files": ["a"], "counts": {"steps": 3}, "seconds": 9.5}))
-    assert read_finished(tmp_path) == Made(files=["a"], counts={"steps": 3})
+    made = Made(
+        values=Trained(kind=StageKind.DPO, steps=3, last_loss=0.5),
+        files=["a"],
+        details={"checkpoints": ["checkpoint-2"]},
+    )
+    write_finished(tmp_path, made)
+    assert read_finished(tmp_path, StageKind.DPO) == made
+    written = json.loads((tmp_path / "finished.json").read_text())
+    assert (written["counts"]["steps"], written["numbers"]) == (3, {"last_loss": 0.5}), "release 0.2 reads these"
+    (tmp_path / "finished.json").write_text(json.dumps(written | {"seconds": 9.5}))
+    assert read_finished(tmp_path, StageKind.DPO) == made, "a newer release may have written more"
+    del written["values"]
+    (tmp_path / "finished.json").write_text(json.dumps(written))
+    assert read_finished(tmp_path, StageKind.DPO) == made, "release 0.2 wrote no typed values"

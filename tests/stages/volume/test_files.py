@@ -8,9 +8,9 @@ pytest.importorskip("pyarrow")
 
 from fusionrun.api.records import Message, PreferencePair, Prompt, Response, SftExample, Verdict, VerdictValue
 from fusionrun_stages.errors import InfrastructureError, UserError
-from fusionrun_stages.volume.atomic import part_of, write_atomic
+from fusionrun_stages.volume.atomic import partial_path, write_atomic
 from fusionrun_stages.volume.json_lines import JsonLines, read_json_lines
-from fusionrun_stages.volume.parquet import RowWriter, arrow_schema, read_rows, write_rows
+from fusionrun_stages.volume.parquet import arrow_schema, open_rows, read_rows, write_rows
 from fusionrun_stages.volume.paths import inside_volume
 
 
@@ -20,7 +20,7 @@ def response(index: int, text: str = "t") -> Response:
     )
 
 
-def test_a_torn_last_line_is_passed_over_and_cut_off(tmp_path):
+def test_an_incomplete_last_line_is_skipped_and_removed(tmp_path):
     path = tmp_path / "rows.jsonl.part"
     lines = JsonLines(path)
     for index in range(3):
@@ -37,7 +37,7 @@ def test_a_torn_last_line_is_passed_over_and_cut_off(tmp_path):
         assert [r.sample_index for r in read_json_lines(path, Response)] == [*range(kept), 9]
 
 
-def test_a_row_that_does_not_fit_leaves_no_half_line_for_the_next_one_to_be_glued_to(tmp_path, monkeypatch):
+def test_a_row_that_does_not_fit_leaves_no_incomplete_line(tmp_path, monkeypatch):
     path = tmp_path / "rows.jsonl.part"
     lines = JsonLines(path)
     lines.append(response(0))
@@ -57,16 +57,16 @@ def test_a_row_that_does_not_fit_leaves_no_half_line_for_the_next_one_to_be_glue
     assert path.read_bytes().count(b"\n") == 2
 
 
-def test_a_line_that_is_no_row_is_passed_over_and_said(tmp_path, caplog):
+def test_an_invalid_line_is_skipped_and_logged(tmp_path, caplog):
     path = tmp_path / "rows.jsonl.part"
     whole = [response(n).model_dump_json() for n in range(3)]
     path.write_text(f"{whole[0]}\n{whole[1][:30]}{whole[2]}\n{whole[2]}\n")
     with caplog.at_level(logging.WARNING):
         assert [r.sample_index for r in read_json_lines(path, Response)] == [0, 2]
-    assert f"the line at byte {len(whole[0]) + 1} is no" in caplog.text
+    assert f"invalid Response at byte {len(whole[0]) + 1}" in caplog.text
 
 
-def test_every_row_class_survives_parquet(tmp_path):
+def test_every_record_class_survives_parquet(tmp_path):
     message = Message(role="user", content="hi")
     rows = {
         Prompt: Prompt(prompt_id="p", dataset="d", task="Coding", prompt="x", tests=["a", "b"]),
@@ -85,14 +85,14 @@ def test_every_row_class_survives_parquet(tmp_path):
         assert arrow_schema(model).names == list(model.model_fields)
 
 
-def test_a_writer_that_fails_leaves_nothing(tmp_path):
-    with pytest.raises(RuntimeError), RowWriter(tmp_path / "x.parquet", Response) as writer:
+def test_a_failed_writer_leaves_no_file(tmp_path):
+    with pytest.raises(RuntimeError), open_rows(tmp_path / "x.parquet", Response) as writer:
         writer.append(response(1))
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
 
 
-def test_write_atomic_replaces_and_leaves_no_part(tmp_path):
+def test_write_atomic_replaces_a_file_and_leaves_no_partial_file(tmp_path):
     path = tmp_path / "a" / "manifest.json"
     write_atomic(path, b"1")
     write_atomic(path, b"2")
@@ -100,21 +100,21 @@ def test_write_atomic_replaces_and_leaves_no_part(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_pods_that_write_the_same_file_write_apart(tmp_path, monkeypatch):
+def test_pods_that_write_the_same_file_have_different_partial_files(tmp_path, monkeypatch):
     path = tmp_path / "x.parquet"
     parts = set()
     for uid in ("pod-a", "pod-b"):  # each is process 1 of its container
         monkeypatch.setenv("FUSIONRUN_POD_UID", uid)
-        parts.add(part_of(path))
+        parts.add(partial_path(path))
     assert len(parts) == 2
     monkeypatch.delenv("FUSIONRUN_POD_UID")
-    assert str(os.getpid()) in part_of(path).name
+    assert str(os.getpid()) in partial_path(path).name
 
 
-def test_a_pod_whose_part_was_swept_away_says_so_and_leaves_its_successors_file(tmp_path, monkeypatch):
+def test_a_pod_that_was_replaced_fails_and_keeps_its_successors_file(tmp_path, monkeypatch):
     path = tmp_path / "x.parquet"
     monkeypatch.setenv("FUSIONRUN_POD_UID", "taken-for-dead")
-    with pytest.raises(InfrastructureError, match="another pod has finished it"), RowWriter(path, Response) as writer:
+    with pytest.raises(InfrastructureError, match="another pod has finished it"), open_rows(path, Response) as writer:
         writer.append(response(1))
         with monkeypatch.context() as patch:
             patch.setenv("FUSIONRUN_POD_UID", "successor")
@@ -122,24 +122,24 @@ def test_a_pod_whose_part_was_swept_away_says_so_and_leaves_its_successors_file(
     assert [r.sample_index for r in read_rows(path, Response)] == [2]
 
 
-def test_two_pods_that_write_one_note_at_once_both_succeed(tmp_path, monkeypatch):
-    path, sync, swept = tmp_path / "pin.json", os.fsync, []
+def test_two_pods_that_write_the_same_file_at_the_same_time_succeed(tmp_path, monkeypatch):
+    path, sync, removed = tmp_path / "pin.json", os.fsync, []
 
-    def swept_in_between(descriptor):
+    def removed_in_between(descriptor):
         sync(descriptor)
-        if not swept:
-            swept.append(True)
+        if not removed:
+            removed.append(True)
             monkeypatch.setenv("FUSIONRUN_POD_UID", "pod-b")
             write_atomic(path, b"1")
 
     monkeypatch.setenv("FUSIONRUN_POD_UID", "pod-a")
-    monkeypatch.setattr(os, "fsync", swept_in_between)
+    monkeypatch.setattr(os, "fsync", removed_in_between)
     write_atomic(path, b"1")
-    assert swept
+    assert removed
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_link_out_of_the_volume_is_refused(tmp_path, monkeypatch):
+def test_a_symbolic_link_out_of_the_volume_is_refused(tmp_path, monkeypatch):
     volume = tmp_path / "data"
     (volume / "in").mkdir(parents=True)
     (tmp_path / "secret.parquet").write_bytes(b"x")
@@ -153,7 +153,7 @@ def test_a_link_out_of_the_volume_is_refused(tmp_path, monkeypatch):
         list(read_rows(volume / "in" / "x.parquet", Response))
 
 
-def test_a_column_that_a_newer_release_has_added_is_ignored(tmp_path):
+def test_a_column_of_a_newer_release_is_ignored(tmp_path):
     class NewerVerdict(Verdict):
         judge: str = "a"
 

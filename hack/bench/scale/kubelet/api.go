@@ -46,8 +46,8 @@ func newAPI() (*api, error) {
 	return &api{client: &http.Client{Transport: transport}, slots: make(chan struct{}, requestsAtOnce)}, nil
 }
 
-// send sends one request and returns the status code. Busy and failing servers are asked again, with a delay that
-// doubles; 404 and the 409 of a create that is there already are answers.
+// send sends a request and returns the status code. It retries with exponential back-off if the server is busy or
+// fails; 404 and 409 are replies.
 func (a *api) send(method, path, contentType string, body any) (int, error) {
 	data, err := json.Marshal(body)
 	if err != nil {
@@ -88,7 +88,7 @@ func (a *api) once(method, path, contentType string, data []byte) (int, []byte, 
 	return response.StatusCode, answer, err
 }
 
-// must logs a request that failed for good. The run that waits for it shows it, too: it does not go on.
+// must logs a request that failed permanently. The run that waits for it then stalls.
 func (a *api) must(method, path, contentType string, body any) {
 	if _, err := a.send(method, path, contentType, body); err != nil {
 		log.Print(err)

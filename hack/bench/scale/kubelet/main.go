@@ -1,11 +1,11 @@
-// Command kubelet stands in for the kubelets of nodes that do not exist.
+// Command kubelet simulates nodes and their kubelets.
 //
-// It registers nodes, renews their leases, and reports on the pods bound to them as a kubelet would: Running, Ready,
-// then Succeeded with a termination message. No container runs: how long each stage takes and what it answers comes
-// from the script file. Beside this it watches the runs and their workloads. Everything that it sees is written to
-// standard output as JSON lines, with the time of its own clock (timeline.go).
+// It registers nodes, renews their leases, and reports the status of their pods: Running, Ready, then Succeeded with a
+// termination message. No container runs: the script file has the duration and the result of each stage. It also
+// watches the runs and their workloads, and writes all changes with a timestamp to standard output as JSON lines
+// (timeline.go).
 //
-// It ends on SIGTERM, or when its standard input is closed, so that it never outlives the program that started it.
+// It exits on SIGTERM, or when its standard input is closed at the end of the parent process.
 package main
 
 import (
@@ -29,7 +29,7 @@ var (
 	scripts   = flag.String("script", "", "JSON file: by stage, seconds to start, seconds of work, termination message")
 )
 
-// script says how the pods of one stage behave.
+// script describes the pods of a stage.
 type script struct {
 	Server  bool    `json:"server"`
 	Start   float64 `json:"start_seconds"` // a server: from Running to Ready; others: from bound to Running

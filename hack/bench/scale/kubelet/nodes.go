@@ -13,16 +13,16 @@ const (
 	leaseSeconds = 40 // the kubelet's default, nodeLeaseDurationSeconds
 )
 
-// nodes are the nodes that this program answers for.
+// nodes are the simulated nodes.
 type nodes struct {
 	api   *api
 	names map[string]bool
 }
 
-// registerNodes creates the nodes that are missing, and reports all of them Ready.
+// registerNodes creates missing nodes, and reports all as Ready.
 //
-// They have no address: the API server then refuses at once to connect to them, for logs say. Each has 8 GPUs, and more
-// CPUs, memory and pods than the pods of a measurement ask for.
+// Without an address, requests of the API server to a kubelet fail immediately. Each node has 8 GPUs, and more CPUs,
+// memory and pods than a measurement requests.
 func registerNodes(a *api, count int) (*nodes, error) {
 	found := &nodes{api: a, names: map[string]bool{}}
 	for number := range count {
@@ -70,7 +70,7 @@ func nodeCondition(kind, status string) map[string]string {
 		"lastHeartbeatTime": timestamp(), "lastTransitionTime": timestamp()}
 }
 
-// renewLeases keeps the node controller from declaring the nodes unreachable.
+// renewLeases prevents the node controller from marking the nodes as unreachable.
 func (n *nodes) renewLeases() {
 	for {
 		for name := range n.names {

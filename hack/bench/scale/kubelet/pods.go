@@ -9,7 +9,7 @@ import (
 
 const stopSeconds = 0.3 // from the delete of a running pod to its end
 
-// pod is what the kubelet remembers of a pod of one of its nodes.
+// pod is a pod of a simulated node.
 type pod struct {
 	object
 	address  string
@@ -17,7 +17,7 @@ type pod struct {
 	deleting atomic.Bool
 }
 
-// kubelet reports on the pods of its nodes.
+// kubelet reports the status of the pods of its nodes.
 type kubelet struct {
 	api     *api
 	nodes   *nodes
@@ -60,7 +60,7 @@ func (k *kubelet) observe(event watchEvent) {
 	}
 }
 
-// remember gives the pod an address of 198.18.0.0/15, the network for benchmarks (RFC 2544); nothing connects to it.
+// remember gives the pod an address of 198.18.0.0/15, the network for benchmarks (RFC 2544).
 func (k *kubelet) remember(o object) *pod {
 	k.made++
 	number := k.made % (2 << 16)
@@ -96,7 +96,7 @@ func (k *kubelet) report(p *pod, what string, after float64, patch func() map[st
 	write("Pod", what, &p.object, now()-due)
 }
 
-// stop ends a pod that is being deleted.
+// stop deletes a pod that is terminating.
 func (k *kubelet) stop(o *object, ended bool) {
 	if !ended {
 		time.Sleep(time.Duration(stopSeconds * float64(time.Second)))
@@ -110,7 +110,7 @@ func (k *kubelet) path(o *object) string {
 	return inNamespace("/api/v1", "pods") + "/" + o.Metadata.Name
 }
 
-// status returns a function that makes a pod's status as of the moment it is called.
+// status returns a function that returns the current status of a pod.
 func status(p *pod, phase string, ready bool, message string) func() map[string]any {
 	return func() map[string]any {
 		isReady := map[bool]string{true: "True", false: "False"}[ready]

@@ -11,15 +11,14 @@ import (
 
 // entry is one line of the timeline.
 type entry struct {
-	Time    float64 `json:"t"` // Unix time in seconds, when this program saw it
+	Time    float64 `json:"t"` // Unix time in seconds when this program received it
 	Kind    string  `json:"kind"`
 	What    string  `json:"what"`
 	Name    string  `json:"name"`
 	Run     string  `json:"run"`
 	Stage   string  `json:"stage,omitempty"`
 	Attempt string  `json:"attempt,omitempty"`
-	// Late is how many seconds this program needed to report what was due: large values mean that the stand-in, not
-	// the operator, was slow.
+	// Late is the delay of a report in seconds. If it is large, this program and not the operator was slow.
 	Late float64 `json:"late,omitempty"`
 }
 
@@ -35,7 +34,7 @@ func write(kind, what string, o *object, late float64) {
 	}
 	output.Lock()
 	defer output.Unlock()
-	os.Stdout.Write(append(line, '\n')) // when the reader has gone, standard input is closed as well
+	os.Stdout.Write(append(line, '\n')) // if the reader has exited, standard input is closed as well
 }
 
 func now() float64 { return float64(time.Now().UnixMicro()) / 1e6 }
@@ -47,12 +46,12 @@ func runOf(kind string, o *object) string {
 	return o.Metadata.Labels["fusionrun.dev/run"]
 }
 
-// stageOf returns the stage's name: in the label a dot stands for its slash.
+// stageOf returns the name of the stage. The label has a dot instead of the slash.
 func stageOf(o *object) string {
 	return strings.Replace(o.Metadata.Labels["fusionrun.dev/stage"], ".", "/", 1)
 }
 
-// observer notes when the objects of one kind come, reach a state for the first time, and go.
+// observer records when objects of a kind are created, first reach a state, and are deleted.
 type observer struct {
 	kind string
 	seen map[string]map[string]bool // by UID
@@ -81,7 +80,7 @@ func (w *observer) observe(event watchEvent) {
 	}
 }
 
-// states names what holds of an object. PyTorchJobs say Succeeded where Jobs and runs say Complete.
+// states returns the states of an object. PyTorchJobs have Succeeded where Jobs and runs have Complete.
 func states(event watchEvent) []string {
 	found := []string{"created"}
 	if event.Object.Status.ReadyReplicas > 0 {

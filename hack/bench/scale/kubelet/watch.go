@@ -37,7 +37,7 @@ type condition struct {
 	Status string `json:"status"`
 }
 
-// holds tells whether a condition of the object is True.
+// holds returns whether a condition of the object is True.
 func (o *object) holds(kind string) bool {
 	for _, c := range o.Status.Conditions {
 		if c.Type == kind {
@@ -52,14 +52,14 @@ type watchEvent struct {
 	Object object `json:"object"`
 }
 
-// watch lists the objects at a path and then watches them, for ever. Listed objects come as ADDED.
+// watch lists the objects at a path and watches them without end. Listed objects are reported as ADDED.
 func (a *api) watch(path string, observe func(watchEvent)) {
 	for {
 		version, err := a.list(path, observe)
 		for err == nil {
 			version, err = a.follow(path, version, observe)
 		}
-		log.Printf("watch %s starts anew: %v", path, err)
+		log.Printf("watch %s restarts: %v", path, err)
 		time.Sleep(time.Second)
 	}
 }
@@ -93,7 +93,7 @@ func (a *api) list(path string, observe func(watchEvent)) (string, error) {
 	}
 }
 
-// follow watches until the server ends the watch, and returns the version to go on from.
+// follow watches until the server ends the watch, and returns the version to continue from.
 func (a *api) follow(path, version string, observe func(watchEvent)) (string, error) {
 	response, err := a.open(path, url.Values{
 		"watch": {"1"}, "allowWatchBookmarks": {"true"}, "resourceVersion": {version}, "timeoutSeconds": {"600"}})
@@ -105,7 +105,7 @@ func (a *api) follow(path, version string, observe func(watchEvent)) (string, er
 	for {
 		var event watchEvent
 		if err := decoder.Decode(&event); err != nil {
-			return version, nil // the server closed it: go on from the last version
+			return version, nil // closed by the server: continue from the last version
 		}
 		if event.Type == "ERROR" {
 			return "", fmt.Errorf("resource version %s is too old", version)

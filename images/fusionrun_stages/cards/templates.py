@@ -1,0 +1,52 @@
+"""The Jinja templates of the cards."""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from fusionrun_stages.cards.facts import model_of, sampling_of
+
+
+def render(template: str, **values: Any) -> str:
+    """Render a template."""
+    return str(_environment().get_template(template).render(**values))
+
+
+def section_text(name: str, **values: Any) -> str:
+    """Return the text of a section of the data set's card: a macro of ``sections.j2``."""
+    text = getattr(_environment().get_template("sections.j2").module, name)(**values)
+    return " ".join(text.split())
+
+
+def front_matter(values: Mapping[str, Any]) -> str:
+    """Return a card's front matter: JSON values are valid YAML."""
+    return "".join(f"{key}: {json.dumps(value)}\n" for key, value in values.items())
+
+
+@cache
+def _environment() -> Any:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("fusionrun_stages", "cards"),
+        autoescape=jinja2.select_autoescape(["html.j2"], default=False),
+        undefined=jinja2.ChainableUndefined,
+        keep_trailing_newline=True,
+    )
+    environment.filters["score"] = lambda value: "" if not isinstance(value, float) else f"{value:.1f}"
+    environment.filters["cell"] = _cell
+    environment.globals.update(model_of=model_of, sampling_of=sampling_of, delta=_delta)
+    return environment
+
+
+def _cell(value: str) -> str:
+    """Escape a text for a cell of a Markdown table, HTML included."""
+    text = " ".join(value.split())
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "\\`")
+
+
+def _delta(by_model: Mapping[str, float]) -> str:
+    if "final" not in by_model or "base" not in by_model:
+        return ""
+    return f"{by_model['final'] - by_model['base']:+.1f}"

@@ -1,0 +1,31 @@
+"""The connection to the API server."""
+
+import urllib.parse
+import urllib.request
+
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
+from fusionrun.cluster.client import Client, Observe
+
+
+async def connect(observe: Observe) -> Client:
+    """Connect with the pod's service account or, outside a cluster, with KUBECONFIG."""
+    configuration = Configuration()
+    try:
+        load_incluster_config(client_configuration=configuration)
+    except ConfigException:
+        await load_kube_config(client_configuration=configuration)
+    # With trust_env, aiohttp reads ~/.netrc and the proxy settings in a thread at every request. The proxy is looked up
+    # once, here, and no API server's credentials are in a netrc file.
+    configuration.proxy = configuration.proxy or proxy_for(configuration.host)
+    configuration.client_session_kwargs = {"trust_env": False}
+    return Client(ApiClient(configuration), observe)
+
+
+def proxy_for(url: str) -> str | None:
+    """Return the proxy for an address from HTTPS_PROXY, HTTP_PROXY and NO_PROXY; None for no proxy."""
+    parts = urllib.parse.urlsplit(url)
+    if urllib.request.proxy_bypass(parts.netloc):
+        return None
+    return urllib.request.getproxies().get(parts.scheme)

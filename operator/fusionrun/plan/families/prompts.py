@@ -1,0 +1,152 @@
+"""Stages that make prompts: ``prepare``, and the ``verify`` stage that runs their reference solutions."""
+
+from typing import Any
+
+from fusionrun.api import artifacts
+from fusionrun.api.data import Benchmark, Columns, Dataset, Grader
+from fusionrun.api.parameters import DatasetParameters, PrepareParameters, VerifyParameters
+from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.stage import StageKind
+from fusionrun.plan.families.verification import verify_parameters, verify_stage
+from fusionrun.plan.pinned import PinnedPlan
+from fusionrun.plan.references import References, dataset_columns, dataset_uri
+from fusionrun.plan.stages import PromptSet, ReferenceSolutions, Stage, digest_data, stage_name
+
+PROMPTS = stage_name(StageKind.PREPARE, PromptSet.PROMPTS)
+BENCHMARKS = stage_name(StageKind.PREPARE, PromptSet.BENCHMARKS)
+SOLUTIONS = stage_name(StageKind.VERIFY, ReferenceSolutions())
+
+COLUMNS_ADDED_LATER = ("context", "solution", "category")
+"""Columns that enter the digest of a benchmark only if they are set, so that older digests stay the same."""
+
+
+def prepare_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
+    """Plan ``prepare`` for the data sets and for the benchmarks."""
+    seed = spec.construction.seed
+    benchmarks = [f"evaluation.benchmarks[{b.name}]" for b in spec.evaluation.benchmarks]
+    pins = [f"datasets[{d.name}]" for d in spec.datasets] + benchmarks
+    stages = [
+        Stage(
+            StageKind.PREPARE,
+            PromptSet.PROMPTS,
+            parameters={
+                "datasets": [_dataset_digest(d) for d in spec.datasets],
+                "leftOut": [_benchmark_digest(b, {"split", "grader", "columns"}) for b in spec.evaluation.benchmarks],
+                "shards": spec.generation.shards,
+                "seed": seed,
+            },
+            pins=tuple(references.indexes[p] for p in pins),
+        )
+    ]
+    if benchmarks:
+        fields = set(Benchmark.model_fields) - {"uri", "revision"}
+        measured = [_benchmark_digest(b, fields) for b in spec.evaluation.benchmarks]
+        stages.append(
+            Stage(
+                StageKind.PREPARE,
+                PromptSet.BENCHMARKS,
+                parameters={"benchmarks": measured, "seed": seed},
+                pins=tuple(references.indexes[p] for p in benchmarks),
+            )
+        )
+    return stages
+
+
+def prepare_task(pinned: PinnedPlan, stage: Stage) -> PrepareParameters:
+    """Return the task of ``prepare``: read the data sets, or the benchmarks."""
+    spec = pinned.spec
+    benchmarks = [_benchmark_task(pinned, b) for b in spec.evaluation.benchmarks]
+    if stage.subject is PromptSet.BENCHMARKS:
+        return PrepareParameters(datasets=benchmarks, shards=1, seed=spec.construction.seed)
+    return PrepareParameters(
+        datasets=[_dataset_task(pinned, d) for d in spec.datasets],
+        benchmarks=benchmarks,
+        shards=spec.generation.shards,
+        seed=spec.construction.seed,
+    )
+
+
+def _dataset_digest(dataset: Dataset) -> dict[str, Any]:
+    found = {
+        "name": dataset.name,
+        "task": dataset.task,
+        "split": dataset.split,
+        "columns": digest_data(dataset_columns(dataset)),
+        "maxPrompts": dataset.max_prompts,
+        "responses": dataset.responses_columns,
+    }
+    # Earlier releases did not have these fields: without a value they must not change the digest.
+    filters = {"excluded": sorted(dataset.excluded_subjects or []), "nearDuplicates": dataset.near_duplicate_threshold}
+    return found | {name: value for name, value in filters.items() if value}
+
+
+def _dataset_task(pinned: PinnedPlan, dataset: Dataset) -> DatasetParameters:
+    uri = dataset_uri(dataset)
+    return DatasetParameters(
+        name=dataset.name,
+        task=dataset.task,
+        uri=uri,
+        revision=_revision(pinned, f"datasets[{dataset.name}]", uri),
+        split=dataset.split,
+        columns=dataset_columns(dataset),
+        responses_columns=dataset.responses_columns or {},
+        max_prompts=dataset.max_prompts,
+        excluded_subjects=dataset.excluded_subjects or [],
+        near_duplicate_threshold=dataset.near_duplicate_threshold,
+        preset=dataset.preset,
+    )
+
+
+def _benchmark_digest(benchmark: Benchmark, fields: set[str]) -> dict[str, Any]:
+    data = benchmark.model_dump(mode="json", include=fields)
+    columns = data["columns"] or {}
+    for name in COLUMNS_ADDED_LATER:
+        if name in columns and columns[name] is None:
+            del columns[name]
+    return data
+
+
+def _benchmark_task(pinned: PinnedPlan, benchmark: Benchmark) -> DatasetParameters:
+    return DatasetParameters(
+        name=benchmark.name,
+        task=benchmark.grader,
+        uri=benchmark.uri,
+        revision=_revision(pinned, f"evaluation.benchmarks[{benchmark.name}]", benchmark.uri),
+        split=benchmark.split,
+        columns=benchmark.columns or Columns(),
+        max_prompts=benchmark.max_prompts,
+    )
+
+
+def _revision(pinned: PinnedPlan, spec_field: str, uri: str) -> str | None:
+    """Return the fingerprint of a remote data set, which names its folder on the volume."""
+    return None if uri.startswith("pvc://") else pinned.pin(spec_field)
+
+
+def solutions_stages(spec: FusionRunSpec) -> list[Stage]:
+    """Plan ``verify`` for the reference solutions. Prompts with a wrong one are dropped before generation."""
+    datasets, generation = _with_solutions(spec), spec.generation
+    if not datasets:
+        return []
+    solutions = ReferenceSolutions()
+    return [verify_stage(solutions, Grader.CODING, datasets, (PROMPTS,), generation.shards, generation.parallelism)]
+
+
+def solutions_task(pinned: PinnedPlan, stage: Stage) -> VerifyParameters:
+    """Return the task of ``verify``: run the reference solutions against the tests of their prompts."""
+    prompts, solutions = (pinned.artifact(PROMPTS, part) for part in (artifacts.PROMPTS, artifacts.SOLUTIONS))
+    return verify_parameters(stage, _with_solutions(pinned.spec), prompts, solutions)
+
+
+def _with_solutions(spec: FusionRunSpec) -> list[str]:
+    return [d.name for d in spec.datasets if dataset_columns(d).solution]
+
+
+def prompt_inputs(spec: FusionRunSpec) -> tuple[str, ...]:
+    """Return the stages whose artifacts determine the prompts to use."""
+    return (PROMPTS, SOLUTIONS) if _with_solutions(spec) else (PROMPTS,)
+
+
+def solutions_verdicts(pinned: PinnedPlan) -> str | None:
+    """Return the directory of the verdicts on the reference solutions, if there are any."""
+    return pinned.artifact(SOLUTIONS, artifacts.VERDICTS) if _with_solutions(pinned.spec) else None

@@ -1,0 +1,47 @@
+"""The stage that copies the final model and the data set to their destination: ``publish``."""
+
+import json
+
+from fusionrun.api import artifacts
+from fusionrun.api.artifacts import claim_path
+from fusionrun.api.parameters import PublishParameters
+from fusionrun.api.spec import MUTABLE_FIELDS, FusionRunSpec
+from fusionrun.api.stage import EvaluatedModel, StageKind
+from fusionrun.errors import PlanError
+from fusionrun.plan.families.construction import CONSTRUCT
+from fusionrun.plan.families.evaluation import evaluate_stage
+from fusionrun.plan.families.training import PROMOTE
+from fusionrun.plan.pinned import PinnedPlan
+from fusionrun.plan.stages import Stage
+
+
+def publish_stages(spec: FusionRunSpec) -> list[Stage]:
+    """Plan ``publish``, if the spec requests it. It waits for the scores, which the model card shows."""
+    if spec.publish is None:
+        return []
+    scores = tuple(map(evaluate_stage, EvaluatedModel)) if spec.evaluation.benchmarks else ()
+    return [Stage(StageKind.PUBLISH, parameters={"uri": spec.publish.uri}, inputs=(PROMOTE, CONSTRUCT), after=scores)]
+
+
+def publish_task(pinned: PinnedPlan) -> PublishParameters:
+    """Return the task of ``publish``: copy the model and the data set, with generated cards."""
+    publish = pinned.spec.publish
+    if publish is None:
+        raise PlanError("spec.publish is not set")
+    # Mutable fields do not change the model, and an older image may not know them.
+    spec = pinned.spec.model_dump(mode="json", exclude_none=True)
+    recipe = {name: value for name, value in spec.items() if name not in MUTABLE_FIELDS}
+    return PublishParameters(
+        model_path=pinned.artifact(PROMOTE, artifacts.MODEL),
+        dataset_dir=pinned.artifact(CONSTRUCT),
+        destination=claim_path(publish.uri) if publish.uri.startswith("pvc://") else publish.uri,
+        hub_endpoint=pinned.hub_endpoint,
+        run_spec=json.dumps(recipe, sort_keys=True),
+        scores=pinned.scores,
+        pins={r.field: pin for r, pin in zip(pinned.plan.references, pinned.pins, strict=False)},
+        source_models={
+            s.name: pinned.model(s.served.model, f"sources[{s.name}].served.model")
+            for s in pinned.spec.sources
+            if s.served is not None
+        },
+    )

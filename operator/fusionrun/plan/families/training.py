@@ -1,0 +1,126 @@
+"""Stages that train the target: ``sft``, ``dpo``, and ``promote``, which chooses the checkpoint."""
+
+from typing import Any
+
+from fusionrun.api import artifacts
+from fusionrun.api.parameters import DpoParameters, PromoteParameters, SftParameters
+from fusionrun.api.spec import Family, FusionRunSpec
+from fusionrun.api.stage import StageKind
+from fusionrun.api.training import Sft
+from fusionrun.plan.families.construction import CONSTRUCT
+from fusionrun.plan.gpus import gpu_count
+from fusionrun.plan.pinned import PinnedPlan
+from fusionrun.plan.references import TARGET, References
+from fusionrun.plan.stages import Stage, digest_data, stage_name
+
+SFT = stage_name(StageKind.SFT)
+DPO = stage_name(StageKind.DPO)
+PROMOTE = stage_name(StageKind.PROMOTE)
+
+
+def _shared_digest(spec: FusionRunSpec) -> dict[str, Any]:
+    training = spec.training
+    shared: dict[str, Any] = {
+        "nodes": training.nodes,
+        "processesPerNode": training.processes_per_node,
+        "precision": training.precision,
+        "zeroStage": training.zero_stage,
+        "seed": training.seed,
+    }
+    if spec.target.family is Family.GEMMA_2:
+        # Earlier releases trained it without soft-capping: their artifacts must not be reused.
+        shared["attention"] = "SoftCapped"
+    return shared
+
+
+def _shared_task(spec: FusionRunSpec, settings: Sft) -> dict[str, Any]:
+    training = spec.training
+    return {
+        **dict(settings),
+        "zero_stage": training.zero_stage,
+        "precision": training.precision,
+        "gradient_checkpointing": training.gradient_checkpointing,
+        "seed": training.seed,
+    }
+
+
+def _gpus(spec: FusionRunSpec) -> int:
+    return gpu_count(spec.training.resources) * spec.training.nodes
+
+
+def sft_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
+    """Plan ``sft``."""
+    return [
+        Stage(
+            StageKind.SFT,
+            parameters={"sft": digest_data(spec.training.sft), **_shared_digest(spec)},
+            pins=(references.model(TARGET),),
+            inputs=(CONSTRUCT,),
+            after=references.after(TARGET),
+            gpus=_gpus(spec),
+            pods=spec.training.nodes,
+        )
+    ]
+
+
+def sft_task(pinned: PinnedPlan) -> SftParameters:
+    """Return the task of ``sft``: fine-tune the target on the SFT rows."""
+    return SftParameters.model_validate(
+        {
+            "model_path": pinned.target(),
+            "data_path": pinned.artifact(CONSTRUCT, artifacts.SFT_FILE),
+            **_shared_task(pinned.spec, pinned.spec.training.sft),
+        }
+    )
+
+
+def dpo_stages(spec: FusionRunSpec) -> list[Stage]:
+    """Plan ``dpo``."""
+    return [
+        Stage(
+            StageKind.DPO,
+            parameters={"dpo": digest_data(spec.training.dpo), **_shared_digest(spec)},
+            inputs=(CONSTRUCT, SFT),
+            gpus=_gpus(spec),
+            pods=spec.training.nodes,
+        )
+    ]
+
+
+def dpo_task(pinned: PinnedPlan) -> DpoParameters:
+    """Return the task of ``dpo``: train the SFT model on the pairs."""
+    return DpoParameters.model_validate(
+        {
+            "model_path": pinned.artifact(SFT, artifacts.MODEL),
+            "data_path": pinned.artifact(CONSTRUCT, artifacts.PAIRS_FILE),
+            **_shared_task(pinned.spec, pinned.spec.training.dpo),
+        }
+    )
+
+
+def promote_stages(spec: FusionRunSpec) -> list[Stage]:
+    """Plan ``promote``."""
+    return [
+        Stage(
+            StageKind.PROMOTE,
+            parameters={"dpo": digest_data(spec.training.dpo)},
+            inputs=(CONSTRUCT, SFT, DPO),
+            gpus=gpu_count(spec.training.resources),
+        )
+    ]
+
+
+def promote_task(pinned: PinnedPlan) -> PromoteParameters:
+    """Return the task of ``promote``: choose the better of the last two checkpoints by the held-out pairs."""
+    settings = pinned.spec.training.dpo
+    return PromoteParameters.model_validate(
+        {
+            "dpo_dir": pinned.artifact(DPO),
+            "reference_model_path": pinned.artifact(SFT, artifacts.MODEL),
+            "held_out_path": pinned.artifact(CONSTRUCT, artifacts.HELD_OUT_FILE),
+            "save_steps": settings.save_steps,
+            "beta": settings.beta,
+            "length_normalized": settings.length_normalized,
+            "max_length": settings.max_length,
+        }
+    )

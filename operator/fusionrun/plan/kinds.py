@@ -1,0 +1,159 @@
+"""The kinds of stages: one row per kind, with its image, workload, credentials and role in the plan."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum, StrEnum
+from functools import cache
+
+from fusionrun.api.data import Grader
+from fusionrun.api.models import ModelEndpoint, Resources
+from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.stage import StageKind
+from fusionrun.settings import Images
+
+
+class Workload(StrEnum):
+    """The object that runs the pods of a stage."""
+
+    JOB = "Job"
+    SANDBOX_JOB = "SandboxJob"
+    """A Job whose pods run untrusted programs in a second container (``objects.sandbox``)."""
+    PYTORCH_JOB = "PyTorchJob"
+    DEPLOYMENT = "Deployment"
+
+    @property
+    def api_kind(self) -> str:
+        """The ``kind`` of the object in the Kubernetes API."""
+        return "Job" if self is Workload.SANDBOX_JOB else self.value
+
+    @property
+    def restart_policy(self) -> str:
+        """The ``restartPolicy`` of its pods."""
+        return "Always" if self is Workload.DEPLOYMENT else "Never"
+
+
+class HubAccess(Enum):
+    """Access of a pod to model hubs and object stores, which determines its credentials."""
+
+    READ = "read"
+    WRITE = "write"
+
+
+class Report(Enum):
+    """Part of the run's status that the result of a stage fills."""
+
+    DATASET = "dataset"
+    SCORES = "scores"
+
+
+def _data_image(images: Images) -> str:
+    return images.data
+
+
+def _data_resources(spec: FusionRunSpec) -> Resources | None:
+    return spec.data_stages.resources
+
+
+def _training_resources(spec: FusionRunSpec) -> Resources | None:
+    return spec.training.resources
+
+
+@dataclass(frozen=True)
+class KindTraits:
+    """One row of the table. The defaults are those of a Job in the data image without network access."""
+
+    image: Callable[[Images], str] = _data_image
+    workload: Workload = Workload.JOB
+    resources: Callable[[FusionRunSpec], Resources | None] | None = _data_resources
+    """Field of the spec with the resources of a pod; None if the server's settings or the sandbox decide."""
+    version: int = 1
+    """Part of the digest. Raise it when the output changes for the same input, so that old artifacts are not reused."""
+    hub: HubAccess | None = None
+    """None: the pod runs offline and without credentials."""
+    report: Report | None = None
+    """A stage with a report runs even if its artifact is complete. Its pod reads the result from the manifest."""
+    is_goal: bool = False
+    """Whether a run wants its artifact even if another stage reads it."""
+    has_artifact: bool = True
+    """Whether it writes an artifact that a later run can reuse."""
+    shared_memory: bool = False
+    """Whether its pods run torch: they get ``/dev/shm`` and the operator's ``cpuEnvironment``."""
+    serves_metrics: bool = False
+    """Whether its pods serve Prometheus metrics."""
+
+    @property
+    def is_server(self) -> bool:
+        """Whether it is a model server, which runs until it is deleted, and not a program that ends."""
+        return self.workload is Workload.DEPLOYMENT
+
+    @property
+    def retried_by_operator(self) -> bool:
+        """Whether the operator, and not the Job controller, retries it: as a whole, from its last checkpoint."""
+        return self.workload is Workload.PYTORCH_JOB
+
+
+@cache
+def kind_traits(kind: StageKind) -> KindTraits:  # noqa: C901, PLR0911 -- one row per kind
+    """Return the row of a kind."""
+    match kind:
+        case StageKind.RESOLVE:
+            return KindTraits(hub=HubAccess.READ, has_artifact=False)
+        case StageKind.FETCH:
+            return KindTraits(hub=HubAccess.READ)
+        case StageKind.PREPARE:
+            return KindTraits()
+        case StageKind.SERVE:
+            return KindTraits(
+                image=lambda images: images.serve,
+                workload=Workload.DEPLOYMENT,
+                resources=None,
+                has_artifact=False,
+                shared_memory=True,
+            )
+        case StageKind.GENERATE:
+            return KindTraits(serves_metrics=True)
+        case StageKind.VERIFY:
+            return KindTraits(version=2)
+        case StageKind.SCORE:
+            return KindTraits(
+                image=lambda images: images.reward,
+                resources=lambda spec: spec.reward_model.resources,
+                shared_memory=True,
+            )
+        case StageKind.CONSTRUCT:
+            return KindTraits(version=2, report=Report.DATASET, is_goal=True)
+        case StageKind.SFT | StageKind.DPO:
+            return KindTraits(
+                image=lambda images: images.train,
+                workload=Workload.PYTORCH_JOB,
+                resources=_training_resources,
+                shared_memory=True,
+            )
+        case StageKind.PROMOTE:
+            return KindTraits(
+                image=lambda images: images.train, resources=_training_resources, is_goal=True, shared_memory=True
+            )
+        case StageKind.EVALUATE:
+            return KindTraits(report=Report.SCORES, is_goal=True)
+        case StageKind.PUBLISH:
+            return KindTraits(hub=HubAccess.WRITE)
+
+
+def stage_traits(kind: StageKind, grader: Grader | None, endpoint: ModelEndpoint | None) -> KindTraits:
+    """Return the row of a kind, changed for the two stages that run in another way than their kind.
+
+    Parameters
+    ----------
+    kind
+        The kind of the stage.
+    grader
+        The grader of a ``verify`` stage. Coding runs model-written programs, so it runs in the sandbox.
+    endpoint
+        The endpoint that the stage calls. ``score`` then loads no model.
+    """
+    traits = kind_traits(kind)
+    if kind is StageKind.VERIFY and grader is Grader.CODING:
+        return replace(traits, image=lambda images: images.sandbox, workload=Workload.SANDBOX_JOB, resources=None)
+    if kind is StageKind.SCORE and endpoint is not None:
+        return replace(traits, image=_data_image, resources=_data_resources, shared_memory=False)
+    return traits

@@ -1,0 +1,53 @@
+"""A plan whose references are pinned: where each artifact and each model is stored."""
+
+from dataclasses import dataclass, field
+
+from fusionrun.api.artifacts import artifact_dir, claim_path, model_dir
+from fusionrun.api.models import Model
+from fusionrun.api.spec import FusionRunSpec
+from fusionrun.errors import PlanError
+from fusionrun.plan.stages import Plan
+
+
+@dataclass(frozen=True)
+class PinnedPlan:
+    """The plan of a run with the fingerprints of its references and the digests of its artifacts."""
+
+    namespace: str
+    run: str
+    uid: str
+    spec: FusionRunSpec
+    plan: Plan
+    pins: tuple[str, ...]
+    """Fingerprint per reference; empty before ``resolve``."""
+    digests: dict[str, str]
+    """Digest of the artifact of each stage; empty before ``resolve``."""
+    scores: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Scores by benchmark, then by model: for the published card."""
+
+    @property
+    def hub_endpoint(self) -> str | None:
+        """URL of the model hub; None for the default."""
+        return self.spec.hub.endpoint if self.spec.hub else None
+
+    def artifact(self, stage: str, part: str = "") -> str:
+        """Return the directory of the artifact of a stage, or the path of a part of it."""
+        directory = artifact_dir(self.plan[stage].kind, self.digests[stage])
+        return f"{directory}/{part}" if part else directory
+
+    def model(self, model: Model, spec_field: str) -> str:
+        """Return the directory of a model of the spec."""
+        if model.uri.startswith("pvc://"):
+            return claim_path(model.uri)
+        return model_dir(self.pin(spec_field))
+
+    def target(self) -> str:
+        """Return the directory of the base target model."""
+        return self.model(self.spec.target.model, "target.model")
+
+    def pin(self, spec_field: str) -> str:
+        """Return the fingerprint of a reference, by its field in the spec."""
+        for reference, pin in zip(self.plan.references, self.pins, strict=False):
+            if reference.field == spec_field:
+                return pin
+        raise PlanError(f"{spec_field} is not pinned")

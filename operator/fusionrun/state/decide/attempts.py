@@ -1,0 +1,64 @@
+"""An attempt of a stage that runs or failed, and whether another attempt follows."""
+
+from datetime import datetime
+
+from fusionrun.api.status import LOG_TAIL_CHARACTERS, Reason, StageState, StageStatus
+from fusionrun.plan.stages import Stage
+from fusionrun.state.decide.context import Context, StageOutcome
+from fusionrun.state.observe.failures import Failure
+from fusionrun.state.observe.pending_pods import pending_pods
+from fusionrun.state.observe.stalled_servers import client_stalled, was_unavailable
+from fusionrun.state.observe.workloads import Workload
+from fusionrun.state.report.stage_status import MESSAGE_CHARACTERS, with_workload
+
+NO_POD_LEFT = "the workload failed and none of its pods is left to explain it: see the events of the namespace"
+
+
+def status_of(
+    context: Context, stage: Stage, workload: Workload, state: StageState, reason: Reason, ended: datetime | None = None
+) -> StageStatus:
+    """Return the status of a stage that has a workload."""
+    return with_workload(stage, context.previous.get(stage.name), workload, state, reason, context.now, ended)
+
+
+def running(context: Context, stage: Stage, workload: Workload, otherwise: str | None = None) -> StageOutcome:
+    """Return the outcome of a running stage; ``otherwise`` is the message if no pod waits."""
+    found = pending_pods(workload, context.now)
+    reason = Reason.PODS_RUNNING if found.running else Reason.PODS_PENDING
+    status = status_of(context, stage, workload, StageState.RUNNING, reason)
+    return StageOutcome(
+        status.model_copy(update={"message": found.message or otherwise}), pending=found if found.is_relevant else None
+    )
+
+
+def failed(context: Context, stage: Stage, workload: Workload, failure: Failure | None) -> StageOutcome:
+    """Return the outcome of a stage that failed and is not retried."""
+    failure = failure or Failure(Reason.INFRASTRUCTURE_ERROR, NO_POD_LEFT)
+    status = status_of(context, stage, workload, StageState.FAILED, failure.reason, workload.ended or context.now)
+    update = {
+        "message": failure.message[:MESSAGE_CHARACTERS],
+        "log_tail": failure.log_tail[-LOG_TAIL_CHARACTERS:] or None,
+    }
+    return StageOutcome(status.model_copy(update=update), failure=failure)
+
+
+def has_attempts_left(context: Context, workload: Workload) -> bool:
+    """Return whether ``backoffLimit`` allows another attempt."""
+    return workload.attempt < context.pinned.spec.backoff_limit
+
+
+def server_unavailable(context: Context, stage: Stage, workload: Workload) -> bool:
+    """Return whether a stage failed since its server was unavailable: the stage waits for it, at the same attempt."""
+    return client_stalled(workload) and _server_was_unavailable(context, stage, workload)
+
+
+def server_stalled(context: Context, stage: Stage, workload: Workload) -> bool:
+    """Return whether a stage failed since its server stalled: both start again."""
+    return (
+        stage.server is not None and client_stalled(workload) and not _server_was_unavailable(context, stage, workload)
+    )
+
+
+def _server_was_unavailable(context: Context, stage: Stage, workload: Workload) -> bool:
+    server = context.observed.stage(stage.server or "").latest
+    return was_unavailable(server, workload, context.pinned.spec.generation.stall_seconds, context.now)

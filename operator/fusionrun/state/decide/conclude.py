@@ -1,0 +1,121 @@
+"""What follows for the run from the outcomes of its stages: its conditions, and whether every stage must stop."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.status import ConditionStatus, ConditionType, FusionRunStatus, Reason, StageState
+from fusionrun.state.decide.context import Context, Outcomes
+from fusionrun.state.observe.object_fields import parse_time
+from fusionrun.state.observe.pending_pods import NO_POD, overdue
+from fusionrun.state.report import conditions, results
+from fusionrun.state.report.conditions import NewCondition
+from fusionrun.state.report.stage_progress import GPU_QUANTUM_SECONDS
+from fusionrun.state.report.stage_status import ACTIVE, DONE
+
+SECONDS_PER_HOUR = 3600
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """The conditions of a run, and what else follows."""
+
+    conditions: list[NewCondition]
+    stop: tuple[Reason, str] | None = None
+    """If every stage must stop: the reason and the message for the unfinished ones."""
+    requeue_seconds: tuple[float, ...] = ()
+    """Times after which another reconcile is due."""
+
+
+def conclude(context: Context, outcomes: Outcomes, before: FusionRunStatus) -> Conclusion:
+    """Return what follows for the run."""
+    spec, now = context.pinned.spec, context.now
+    if outcomes.failures:
+        name, failure = outcomes.failures[0]
+        return Conclusion(
+            conditions.failed(Reason.STAGE_FAILED, f"stage {name} failed: {failure.message}"),
+            stop=(Reason.STAGE_FAILED, f"stopped because stage {name} failed; finished artifacts are kept"),
+        )
+    if all(s.state in DONE for s in outcomes.statuses):
+        complete = conditions.complete("the model is trained and evaluated")
+        return Conclusion([*complete, _gate_condition(spec, outcomes)])
+    if spec.suspend:
+        text = "spec.suspend is true: set it to false to resume"
+        return Conclusion(conditions.suspended(Reason.SUSPENDED, text), stop=(Reason.SUSPENDED, "suspended"))
+    spent = sum(s.gpu_seconds or 0 for s in outcomes.statuses) / SECONDS_PER_HOUR
+    limit = spec.budget.max_gpu_hours if spec.budget else None
+    if limit is not None and spent >= limit:
+        text = f"spec.budget.maxGpuHours: {limit:g}: {spent:.2f} GPU hours are used: raise the limit to resume"
+        return Conclusion(
+            conditions.suspended(Reason.BUDGET_EXCEEDED, text),
+            stop=(Reason.BUDGET_EXCEEDED, "suspended: spec.budget.maxGpuHours is used up"),
+        )
+    deadline, since = spec.active_deadline_seconds, _active_since(before)
+    if deadline and since and now - since > timedelta(seconds=deadline):
+        text = (
+            f"spec.activeDeadlineSeconds: {deadline}: the run exceeded its deadline: "
+            "create a new run with a longer one; it reuses the finished artifacts"
+        )
+        return Conclusion(
+            conditions.failed(Reason.DEADLINE_EXCEEDED, text),
+            stop=(Reason.DEADLINE_EXCEEDED, "stopped at spec.activeDeadlineSeconds; finished artifacts are kept"),
+        )
+    again, later = [], _in_progress(context, outcomes)
+    if deadline and since:
+        again.append((since + timedelta(seconds=deadline) - now).total_seconds() + 1)
+    held = sum(context.pinned.plan[s.name].gpus for s in outcomes.statuses if s.state in ACTIVE)
+    if limit is not None and held:
+        again.append(max(GPU_QUANTUM_SECONDS, (limit - spent) * SECONDS_PER_HOUR / held))
+    return Conclusion(later.conditions, requeue_seconds=(*again, *later.requeue_seconds))
+
+
+def _active_since(before: FusionRunStatus) -> datetime | None:
+    """Return when the run started or was last resumed; None while it is suspended.
+
+    A Job counts its deadline in the same way. Source: Kubernetes, "Suspending a Job".
+    """
+    for condition in before.conditions:
+        if condition.type is ConditionType.SUSPENDED:
+            active = condition.status is ConditionStatus.FALSE
+            return parse_time(condition.last_transition_time) if active else None
+    return parse_time(before.start_time)
+
+
+def _in_progress(context: Context, outcomes: Outcomes) -> Conclusion:
+    """Report which stages run, or what all of them wait for."""
+    undone = [s for s in context.pinned.plan.stages if outcomes.state(s.name) not in DONE]
+    for missing in context.missing:
+        if any(missing.holds(stage) for stage in undone):
+            again = (context.settings.missing_seconds,)
+            return Conclusion(conditions.in_progress(missing.message, missing.reason), requeue_seconds=again)
+    waiting = [s for s in outcomes.statuses if s.state is StageState.WAITING and s.message]
+    refused = [f"{s.name}: {s.message}" for s in waiting if s.reason == Reason.OBJECT_REFUSED]
+    if refused:
+        return Conclusion(conditions.in_progress("; ".join(refused), Reason.OBJECT_REFUSED))
+    if active := [s.name for s in outcomes.statuses if s.state in ACTIVE]:
+        return _active(context, outcomes, active)
+    text = "; ".join(f"{s.name}: {s.message}" for s in waiting)
+    return Conclusion(conditions.in_progress(text or "the first stages are about to start"))
+
+
+def _active(context: Context, outcomes: Outcomes, names: Sequence[str]) -> Conclusion:
+    """Report which stages run, and which of them have pending pods; the run is pending if none has a running pod."""
+    pending = {name: found for name in names if (found := outcomes.stages[name].pending)}
+    waiting, seconds = overdue(pending, context.now)
+    again = () if seconds is None else (seconds,)
+    text = "; ".join(f"{name}: {found.message}" for name, found in waiting.items() if found.message)
+    if waiting and all(name in pending and not pending[name].running for name in names):
+        return Conclusion(conditions.in_progress(text or NO_POD, Reason.PODS_PENDING), requeue_seconds=again)
+    message = f"running: {', '.join(names)}"
+    return Conclusion(conditions.in_progress(f"{message}; pending: {text}" if text else message), requeue_seconds=again)
+
+
+def _gate_condition(spec: FusionRunSpec, outcomes: Outcomes) -> NewCondition:
+    kind = ConditionType.EVALUATION_PASSED
+    if not spec.evaluation.gate:
+        return NewCondition(kind, ConditionStatus.UNKNOWN, Reason.NO_GATE, "spec.evaluation.gate is empty")
+    failures = results.gate_failures(spec.evaluation, outcomes.benchmarks)
+    if failures:
+        return NewCondition(kind, ConditionStatus.FALSE, Reason.EVALUATION_FAILED, "; ".join(failures))
+    return NewCondition(kind, ConditionStatus.TRUE, Reason.EVALUATION_PASSED, "the final model passed every gate")

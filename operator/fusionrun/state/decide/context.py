@@ -1,0 +1,99 @@
+"""The input and the output of the decision on one stage: a context, and the outcomes of the stages before it."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from fusionrun.api.models import Manifest
+from fusionrun.api.status import BenchmarkResult, DatasetSummary, StageState, StageStatus
+from fusionrun.plan.pinned import PinnedPlan
+from fusionrun.plan.stages import Stage
+from fusionrun.settings import Settings
+from fusionrun.state.decide.prerequisites import Missing
+from fusionrun.state.observe.failures import Failure
+from fusionrun.state.observe.live_objects import Refusal
+from fusionrun.state.observe.object_ref import ObjectRef
+from fusionrun.state.observe.observed import Observed, ObservedStage
+from fusionrun.state.observe.pending_pods import PendingPods
+from fusionrun.state.report.stage_status import DONE
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the decisions on all stages of a run depend on."""
+
+    pinned: PinnedPlan
+    observed: Observed
+    previous: dict[str, StageStatus]
+    """Status of each stage so far."""
+    needed: frozenset[str] | None
+    """Stages that have to run; None before ``resolve`` has finished."""
+    complete: frozenset[str]
+    """Stages whose artifact existed before the run."""
+    missing: tuple[Missing, ...]
+    """Prerequisites that do not exist."""
+    refused: dict[ObjectRef, Refusal]
+    """Objects that could not be created in this reconcile."""
+    pods_listed: frozenset[ObjectRef]
+    """Workloads whose pods were listed in this reconcile."""
+    settings: Settings
+    now: datetime
+
+    def seen(self, stage: Stage) -> ObservedStage:
+        """Return the objects of a stage."""
+        return self.observed.stage(stage.name)
+
+    def is_done(self, stage: Stage) -> bool:
+        """Return whether a stage was done before this decision."""
+        old = self.previous.get(stage.name)
+        return old is not None and old.state in DONE
+
+
+@dataclass(frozen=True)
+class StageOutcome:
+    """The decision on one stage."""
+
+    status: StageStatus
+    create: tuple[Manifest, ...] = ()
+    delete: tuple[ObjectRef, ...] = ()
+    failure: Failure | None = None
+    """Why the stage, and with it the run, failed."""
+    pending: PendingPods | None = None
+    """Pods of the stage that do not run."""
+    list_pods: tuple[ObjectRef, ...] = ()
+    requeue_seconds: float | None = None
+    dataset: DatasetSummary | None = None
+    """The data set, from the result of ``construct``."""
+    benchmarks: tuple[BenchmarkResult, ...] | None = None
+    """The scores so far, with those from the result of this stage."""
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """The outcomes of the stages decided on so far, in plan order."""
+
+    stages: dict[str, StageOutcome] = field(default_factory=dict)
+    benchmarks: tuple[BenchmarkResult, ...] = ()
+    dataset: DatasetSummary | None = None
+
+    def add(self, outcome: StageOutcome) -> "Outcomes":
+        """Return the outcomes with that of the next stage."""
+        return replace(
+            self,
+            stages=self.stages | {outcome.status.name: outcome},
+            benchmarks=self.benchmarks if outcome.benchmarks is None else outcome.benchmarks,
+            dataset=outcome.dataset or self.dataset,
+        )
+
+    def state(self, stage: str) -> StageState:
+        """Return the new state of a stage."""
+        return self.stages[stage].status.state
+
+    @property
+    def statuses(self) -> list[StageStatus]:
+        """The new status of each stage."""
+        return [outcome.status for outcome in self.stages.values()]
+
+    @property
+    def failures(self) -> list[tuple[str, Failure]]:
+        """The failed stages and why they failed, in plan order."""
+        return [(name, outcome.failure) for name, outcome in self.stages.items() if outcome.failure]

@@ -1,0 +1,125 @@
+"""The decision on a stage that runs to completion: a Job or a PyTorchJob."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from fusionrun.api.stage import StageKind
+from fusionrun.api.status import Reason, StageState
+from fusionrun.plan.kinds import Report
+from fusionrun.plan.stages import Stage
+from fusionrun.state.decide.attempts import (
+    NO_POD_LEFT,
+    failed,
+    has_attempts_left,
+    running,
+    server_stalled,
+    server_unavailable,
+    status_of,
+)
+from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
+from fusionrun.state.decide.start import start, waiting
+from fusionrun.state.observe.failures import Failure
+from fusionrun.state.observe.workloads import Phase, Workload
+from fusionrun.state.report import results, stage_progress
+from fusionrun.state.report.stage_status import last_numbers
+
+RESULT_GRACE = timedelta(seconds=2)
+"""How far the watch of pods may be behind that of Jobs before the pods of an ended Job are listed.
+
+This is not a timeout for results: a result is lost only if a list of the pods shows that it is.
+"""
+SERVER_UNAVAILABLE = (
+    "stopped since its server was not Ready: it restarts when the server is Ready, and keeps the responses so far"
+)
+NO_RESULT = "the stage ended, but its pods were deleted before their results were read"
+RETRIED = "retried: "
+
+
+def decide_program(context: Context, stage: Stage, before: Outcomes) -> StageOutcome:
+    """Decide on a stage that is not a server."""
+    workload = context.seen(stage).latest
+    if workload is None:
+        return start(context, stage, before, _first_attempt(context, stage))
+    if workload.phase is Phase.TERMINATING:
+        return StageOutcome(waiting(context, stage, Reason.PODS_PENDING))
+    if workload.phase is Phase.SUCCEEDED:
+        return _succeeded(context, stage, before, workload)
+    if workload.phase is Phase.FAILED or workload.failure:
+        return _failed(context, stage, before, workload)
+    return _running(context, stage, workload)
+
+
+def _first_attempt(context: Context, stage: Stage) -> int:
+    """Return the attempt to start if there is no workload: that of its server, whose address contains it."""
+    old = context.previous.get(stage.name)
+    if stage.traits.retried_by_operator:
+        return (old.attempt or 0) if old else 0
+    server = context.observed.stage(stage.server).latest if stage.server else None
+    return server.attempt if server else 0
+
+
+def _running(context: Context, stage: Stage, workload: Workload) -> StageOutcome:
+    numbers = stage_progress.numbers(stage, context.seen(stage), workload, context.now)
+    outcome = running(context, stage, workload)
+    return replace(outcome, status=outcome.status.model_copy(update=vars(numbers)))
+
+
+def _awaiting_pods(context: Context, stage: Stage, workload: Workload) -> StageOutcome | None:
+    """Return the outcome of an ended workload until its pods have been listed; None after that.
+
+    Pods and workloads are watched separately, and one watch may be far behind the other.
+    """
+    if workload.ref in context.pods_listed:
+        return None
+    outcome = _running(context, stage, workload)
+    late = context.now - workload.ended if workload.ended else RESULT_GRACE
+    if timedelta(0) <= late < RESULT_GRACE:
+        return replace(outcome, requeue_seconds=(RESULT_GRACE - late).total_seconds())
+    return replace(outcome, list_pods=(workload.ref,))
+
+
+def _succeeded(context: Context, stage: Stage, before: Outcomes, workload: Workload) -> StageOutcome:
+    found = workload.results
+    if len(found) < (stage.shards or 1) and (outcome := _awaiting_pods(context, stage, workload)):
+        return outcome
+    if _lacks_result(context, stage, workload):
+        if has_attempts_left(context, workload):
+            return start(context, stage, before, workload.attempt + 1, NO_RESULT)
+        if stage.traits.report is not Report.DATASET:  # no stage depends on its numbers
+            return failed(context, stage, workload, Failure(Reason.INFRASTRUCTURE_ERROR, NO_RESULT))
+    ended = workload.ended or context.now
+    status = status_of(context, stage, workload, StageState.SUCCEEDED, Reason.SUCCEEDED, ended)
+    outcome = StageOutcome(status.model_copy(update=last_numbers(found)))
+    spec = context.pinned.spec
+    match stage.traits.report:
+        case Report.DATASET:
+            return replace(outcome, dataset=results.dataset_summary(found, spec))
+        case Report.SCORES:
+            scores = results.with_scores(before.benchmarks, spec.evaluation, stage.evaluated_model, found)
+            return replace(outcome, benchmarks=tuple(scores))
+        case None:
+            return outcome
+
+
+def _lacks_result(context: Context, stage: Stage, workload: Workload) -> bool:
+    """Return whether a result that others depend on is lost. A retry reads it from the stage's manifest at once."""
+    if stage.kind is StageKind.RESOLVE:
+        return context.needed is None
+    return stage.traits.report is not None and not workload.results
+
+
+def _failed(context: Context, stage: Stage, before: Outcomes, workload: Workload) -> StageOutcome:
+    failure = workload.failure
+    if failure is None and (outcome := _awaiting_pods(context, stage, workload)):
+        return outcome
+    if stage.server and server_unavailable(context, stage, workload):
+        status = waiting(context, stage, Reason.WAITING_FOR_SERVER, SERVER_UNAVAILABLE)
+        return StageOutcome(status, delete=(workload.ref,))
+    if stage.traits.retried_by_operator:
+        retry = failure is None or failure.retryable
+    else:
+        retry = server_stalled(context, stage, workload)
+    if retry and has_attempts_left(context, workload):
+        message = RETRIED + (failure.message if failure else NO_POD_LEFT)
+        return start(context, stage, before, workload.attempt + 1, message)
+    return failed(context, stage, workload, failure)

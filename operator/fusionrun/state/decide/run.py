@@ -1,0 +1,198 @@
+"""The decision on one run: from the live objects and the time to what to do next. Start reading ``state`` here.
+
+Applied to its own result, a decision changes nothing: object names are deterministic, a finished stage stays finished,
+and the new status equals the one that exists.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from fusionrun import __version__
+from fusionrun.api.models import Manifest
+from fusionrun.api.status import FusionRunStatus, Reason, StageState, StageStatus, read_status
+from fusionrun.errors import ContractError, SpecError
+from fusionrun.plan.build import build_plan
+from fusionrun.plan.checks import check_spec
+from fusionrun.plan.graph import needed
+from fusionrun.plan.pinned import PinnedPlan
+from fusionrun.settings import Settings
+from fusionrun.state.decide.conclude import conclude
+from fusionrun.state.decide.context import Context, Outcomes
+from fusionrun.state.decide.decision import Decision
+from fusionrun.state.decide.deletions import expired, lost_pods
+from fusionrun.state.decide.prerequisites import Missing, every_stage, missing, over_budget
+from fusionrun.state.decide.stages import decide_stages, stop
+from fusionrun.state.observe.accepted_run import Acceptance, acceptance, accepted_by, resolution
+from fusionrun.state.observe.live_objects import LiveObjects
+from fusionrun.state.observe.object_fields import is_deleting, is_finished
+from fusionrun.state.observe.object_ref import ref_of
+from fusionrun.state.observe.observed import Observed, observe
+from fusionrun.state.report import conditions, summary
+from fusionrun.state.report.events import events
+from fusionrun.state.report.stage_status import UNFINISHED, idle
+from fusionrun.state.report.summary import RunReport
+
+
+@dataclass(frozen=True)
+class _Input:
+    """What the decision on a run depends on."""
+
+    live: LiveObjects
+    observed: Observed
+    before: FusionRunStatus
+    settings: Settings
+    now: datetime
+
+    @property
+    def generation(self) -> int:
+        return int(self.live.run["metadata"].get("generation") or 0)
+
+    def decision(self, new: list[conditions.NewCondition], report: RunReport | None = None) -> Decision:
+        """Return a decision that reports new conditions: the status if it changes, and the events."""
+        status = summary.summary(self.before, new, self.generation, self.now, report)
+        return Decision(status=None if status == self.before else status, events=tuple(events(self.before, status)))
+
+
+def decide(live: LiveObjects, settings: Settings, now: datetime) -> Decision:
+    """Decide what one run needs next.
+
+    Parameters
+    ----------
+    live
+        The run and its objects as the API server has them.
+    settings
+        The settings of the operator.
+    now
+        The time, in UTC.
+    """
+    if is_deleting(live.run):
+        return Decision()
+    given = _Input(live, observe(live), read_status(live.run.get("status")), settings, now)
+    if is_finished(live.run):
+        return _clean_up(given)
+    try:
+        accepted = acceptance(live, given.observed, settings.images)
+    except ValidationError as error:
+        unreadable = _refused if accepted_by(live, given.observed) is None else _too_old
+        return unreadable(given, _first_error(error))
+    # An accepted run was checked by the operator that accepted it; the checks of a newer one are for newer runs.
+    errors = check_spec(accepted.spec) if accepted.is_new else []
+    if errors:
+        return _refused(given, "; ".join(f"spec.{e}" for e in errors)[:2000])
+    try:
+        return _advance(given, accepted)
+    except ContractError as error:
+        return _too_old(given, error.field)
+
+
+def _advance(given: _Input, accepted: Acceptance) -> Decision:
+    """Decide on the stages of an accepted run, or accept it."""
+    metadata, spec, before = given.live.run["metadata"], accepted.spec, given.before
+    plan = accepted.adopt(build_plan(spec))
+    pinned = PinnedPlan(metadata["namespace"], metadata["name"], metadata["uid"], spec, plan, (), {})
+    found = resolution(given.live, given.observed, pinned)
+    if found is not None:
+        pinned = replace(pinned, pins=found.pins, digests=found.digests)
+    to_keep = [accepted.to_keep(pinned)] if accepted.is_new else [found.to_keep] if found and found.to_keep else []
+    complete = found.complete if found else frozenset()
+    context = Context(
+        pinned=pinned,
+        observed=given.observed,
+        previous={s.name: s for s in before.stages},
+        needed=None if found is None else needed(pinned.plan, complete),
+        complete=complete,
+        missing=_missing(given, accepted, pinned, to_keep),
+        refused=given.live.refused,
+        pods_listed=given.live.pods_listed,
+        settings=replace(given.settings, images=accepted.images),
+        now=given.now,
+    )
+    outcomes = decide_stages(context, Outcomes(benchmarks=tuple(before.results), dataset=before.dataset))
+    conclusion = conclude(context, outcomes, before)
+    if conclusion.stop:
+        outcomes = stop(context, outcomes, *conclusion.stop)
+    ends = summary.is_finished(conclusion.conditions)
+    # A suspended run is accepted when it is resumed, with the images and stages of the operator at that time.
+    waits = any(m.holds is every_stage for m in context.missing) or (accepted.is_new and spec.suspend)
+    lost, next_lost = lost_pods(given.observed, given.now)
+    report = RunReport(
+        stages=outcomes.statuses,
+        results=list(outcomes.benchmarks),
+        dataset=outcomes.dataset,
+        artifacts=summary.artifacts(pinned, outcomes.statuses),
+        gpus_in_use=summary.gpus_in_use(pinned.plan, given.observed),
+    )
+    decided = outcomes.stages.values()
+    create = [*([] if ends or waits else to_keep), *(manifest for outcome in decided for manifest in outcome.create)]
+    times = [*(outcome.requeue_seconds for outcome in decided), *conclusion.requeue_seconds, next_lost]
+    return replace(
+        given.decision(conclusion.conditions, report),
+        create=tuple({ref_of(m): m for m in create}.values()),  # stages share a NetworkPolicy
+        delete=tuple(dict.fromkeys([*(ref for outcome in decided for ref in outcome.delete), *lost])),
+        list_pods=tuple(ref for outcome in decided for ref in outcome.list_pods),
+        requeue_seconds=0.0 if ends else min((seconds for seconds in times if seconds is not None), default=None),
+    )
+
+
+def _missing(given: _Input, accepted: Acceptance, pinned: PinnedPlan, to_keep: list[Manifest]) -> tuple[Missing, ...]:
+    """Return what is missing. Before acceptance every stage waits for it, so that no GPU idles later."""
+    found = missing(pinned.namespace, accepted.spec, given.live.present)
+    if accepted.is_new:
+        found = tuple(replace(m, holds=every_stage) for m in (*found, *over_budget(pinned.plan, accepted.spec)))
+    for manifest in to_keep:  # no stage starts before the ConfigMap that it depends on exists
+        refusal = given.live.refused.get(ref_of(manifest))
+        if refusal:
+            found = (*found, Missing(Reason.OBJECT_REFUSED, refusal.message))
+    return found
+
+
+def _refused(given: _Input, message: str) -> Decision:
+    """Fail a run whose spec is invalid."""
+    again = 0.0 if given.live.children else None  # to find out when its objects expire
+    return replace(
+        given.decision(conditions.failed(Reason.INVALID_SPEC, message)),
+        delete=given.observed.running_objects,
+        requeue_seconds=again,
+    )
+
+
+def _too_old(given: _Input, problem: str) -> Decision:
+    """Wait for a newer operator, which can continue the run: delete nothing unless the run is suspended."""
+    version = accepted_by(given.live, given.observed) or "0.1.0"
+    message = (
+        f"FusionRun {version} accepted this run, and the operator, FusionRun {__version__}, cannot continue it: "
+        f"{problem}: upgrade the operator; until then no stage is started and nothing is deleted"
+    )
+    before = given.before
+    report = RunReport(before.stages, before.results, before.dataset, gpus_in_use=before.gpus_in_use)
+    if not given.live.run["spec"].get("suspend"):
+        return given.decision(conditions.in_progress(message, Reason.OPERATOR_TOO_OLD), report)
+    report = replace(report, stages=[_suspended(s) for s in before.stages], gpus_in_use=0)
+    suspended = given.decision(conditions.suspended(Reason.SUSPENDED, f"spec.suspend is true; {message}"), report)
+    return replace(suspended, delete=given.observed.running_objects, events=())
+
+
+def _suspended(stage: StageStatus) -> StageStatus:
+    if stage.state not in UNFINISHED:
+        return stage
+    return idle(stage, stage, StageState.PENDING, Reason.SUSPENDED, "suspended")
+
+
+def _clean_up(given: _Input) -> Decision:
+    """Delete what still runs of a finished run, and the objects whose time to live is over."""
+    seen = given.before.observed_generation == given.generation
+    status = None if seen else summary.seen_again(given.before, given.generation)
+    due, next_due = expired(given.live, given.before, given.now)
+    delete = tuple(dict.fromkeys([*given.observed.running_objects, *due]))
+    return Decision(status=status, delete=delete, requeue_seconds=next_due)
+
+
+def _first_error(error: ValidationError) -> str:
+    """Return the first invalid field, its value and the rule."""
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    unknown = f"FusionRun {__version__} has no such field: correct its name, or upgrade the operator"
+    rule = unknown if first["type"] == "extra_forbidden" else first["msg"]
+    return str(SpecError(f"spec.{field}", first.get("input"), rule))[:1000]

@@ -1,0 +1,59 @@
+"""The decision on a model server: it starts with the stage that uses it, and is deleted when that stage is done."""
+
+from dataclasses import replace
+
+from fusionrun.api.status import Reason, StageState
+from fusionrun.plan.stages import Stage
+from fusionrun.state.decide.attempts import failed, has_attempts_left, running, server_stalled, status_of
+from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
+from fusionrun.state.decide.start import start, stopped, waiting
+from fusionrun.state.observe.workloads import Phase, Workload
+
+RESTARTED = "server restarted: the previous one stopped producing tokens"
+LOADING = "the server is loading the model and is not Ready yet"
+
+
+def decide_server(context: Context, stage: Stage, before: Outcomes) -> StageOutcome:
+    """Decide on a ``serve`` stage."""
+    seen = context.seen(stage)
+    workload = seen.latest
+    client = next(s for s in context.pinned.plan.stages if s.server == stage.name)
+    if _is_over(context, client):
+        if workload is None:
+            status = stopped(context, stage, StageState.SUCCEEDED, Reason.NO_LONGER_NEEDED)
+        else:
+            reason = Reason.NO_LONGER_NEEDED
+            status = status_of(context, stage, workload, StageState.SUCCEEDED, reason, context.now)
+        return StageOutcome(status, delete=seen.running_objects)
+    attempt = _attempt_of(context, client)
+    if workload is None or workload.attempt < attempt:
+        outcome = start(context, stage, before, attempt, RESTARTED if attempt else None)
+    else:
+        outcome = _existing(context, stage, workload)
+    return replace(outcome, delete=seen.before(attempt).running_objects)
+
+
+def _existing(context: Context, stage: Stage, workload: Workload) -> StageOutcome:
+    match workload.phase:
+        case Phase.READY:
+            return StageOutcome(status_of(context, stage, workload, StageState.READY, Reason.SERVER_READY))
+        case Phase.FAILED:
+            return failed(context, stage, workload, workload.failure)
+        case Phase.TERMINATING:
+            return StageOutcome(waiting(context, stage, Reason.PODS_PENDING))
+        case Phase.RUNNING | Phase.SUCCEEDED:
+            return running(context, stage, workload, LOADING)
+
+
+def _attempt_of(context: Context, client: Stage) -> int:
+    """Return the attempt of the client that the server is for: the next one if the server stalled."""
+    workload = context.seen(client).latest
+    if workload is None:
+        return 0
+    restart = server_stalled(context, client, workload) and has_attempts_left(context, workload)
+    return workload.attempt + restart
+
+
+def _is_over(context: Context, client: Stage) -> bool:
+    workload = context.seen(client).latest
+    return context.is_done(client) or (workload is not None and workload.phase is Phase.SUCCEEDED)

@@ -1,0 +1,57 @@
+"""The decisions on the stages of a run, in plan order: each one sees the outcomes of the stages before it."""
+
+from dataclasses import replace
+
+from fusionrun.api.stage import StageKind
+from fusionrun.api.status import Reason, StageState, StageStatus
+from fusionrun.plan.stages import Stage
+from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
+from fusionrun.state.decide.program_stages import decide_program
+from fusionrun.state.decide.server_stages import decide_server
+from fusionrun.state.decide.start import is_ready, missed_gates
+from fusionrun.state.report.stage_status import UNFINISHED, idle
+
+
+def decide_stages(context: Context, outcomes: Outcomes) -> Outcomes:
+    """Decide on every stage; ``outcomes`` has the scores and the data set known so far, and no stages."""
+    for stage in context.pinned.plan.stages:
+        outcomes = outcomes.add(decide_stage(context, stage, outcomes))
+    return outcomes
+
+
+def decide_stage(context: Context, stage: Stage, before: Outcomes) -> StageOutcome:
+    """Decide on one stage, given the outcomes of the stages before it."""
+    if context.is_done(stage):
+        delete = context.seen(stage).running_objects if stage.traits.is_server else ()
+        return StageOutcome(context.previous[stage.name], delete=delete)
+    if context.needed is not None and stage.name not in context.needed:
+        hit = stage.name in context.complete
+        reason = Reason.CACHE_HIT if hit else Reason.NO_LONGER_NEEDED
+        return StageOutcome(
+            StageStatus(name=stage.name, state=StageState.SKIPPED, reason=reason, cache_hit=hit or None)
+        )
+    if stage.traits.is_server:
+        return decide_server(context, stage, before)
+    if stage.kind is StageKind.PUBLISH and is_ready(context, stage, before) and (text := missed_gates(context, before)):
+        status = StageStatus(name=stage.name, state=StageState.SKIPPED, reason=Reason.GATE_FAILED, message=text)
+        return StageOutcome(status)
+    return decide_program(context, stage, before)
+
+
+def stop(context: Context, outcomes: Outcomes, reason: Reason, message: str) -> Outcomes:
+    """Stop every stage: create nothing, delete what runs, and keep ended objects for their logs."""
+    return replace(
+        outcomes,
+        stages={
+            stage.name: _stop(context, stage, outcomes.stages[stage.name], reason, message)
+            for stage in context.pinned.plan.stages
+        },
+    )
+
+
+def _stop(context: Context, stage: Stage, outcome: StageOutcome, reason: Reason, message: str) -> StageOutcome:
+    status = outcome.status
+    if status.state in UNFINISHED:
+        status = idle(stage, status, StageState.PENDING, reason, message)
+    delete = (*outcome.delete, *context.seen(stage).running_objects)
+    return replace(outcome, status=status, create=(), delete=delete)

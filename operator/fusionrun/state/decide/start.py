@@ -1,0 +1,121 @@
+"""Start of a stage: whether it may start, the objects to create, and what happens if the API server refuses one."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from fusionrun.api.stage import StageKind
+from fusionrun.api.status import Reason, StageState, StageStatus
+from fusionrun.objects.render import render
+from fusionrun.plan.stages import Stage
+from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
+from fusionrun.state.observe.failures import Failure
+from fusionrun.state.observe.live_objects import Refusal
+from fusionrun.state.observe.object_fields import format_time
+from fusionrun.state.observe.object_ref import ref_of
+from fusionrun.state.observe.pending_pods import PendingPods
+from fusionrun.state.report import results
+from fusionrun.state.report.stage_status import ACTIVE, DONE, MESSAGE_CHARACTERS, idle
+
+REFUSED_MAX_SECONDS = 60.0
+"""Longest time between two attempts to create a refused object; the time doubles up to this."""
+TRANSIENT_FIRST_SECONDS = 1.0
+"""Time to the first retry of a create that failed with 429, 5xx or no reply."""
+
+
+def start(context: Context, stage: Stage, before: Outcomes, attempt: int, message: str | None = None) -> StageOutcome:
+    """Start an attempt of a stage, or return what it waits for; ``message`` is why there is another attempt."""
+    waiting = _blocked(context, stage, before)
+    if waiting is not None:
+        return StageOutcome(waiting)
+    pinned = context.pinned
+    if stage.kind is StageKind.PUBLISH:  # the model card shows the scores
+        pinned = replace(pinned, scores=results.by_model(before.benchmarks))
+    objects = tuple(render(pinned, stage, attempt, context.settings))
+    for manifest in objects:
+        if refusal := context.refused.get(ref_of(manifest)):
+            return _refused(context, stage, refusal)
+    status = stopped(context, stage, StageState.RUNNING, Reason.PODS_PENDING, message).model_copy(
+        update={
+            "attempt": attempt or None,
+            "start_time": format_time(context.now),
+            "object_ref": f"{objects[-1]['kind']}/{objects[-1]['metadata']['name']}",
+        }
+    )
+    pending = PendingPods(running=False, message=None, since=context.now)
+    return StageOutcome(status, create=objects, pending=pending)
+
+
+def is_ready(context: Context, stage: Stage, before: Outcomes) -> bool:
+    """Return whether every stage that a stage needs is done."""
+    if context.needed is None and stage.kind is not StageKind.RESOLVE:
+        return False
+    return all(before.state(name) in DONE for name in stage.needs)
+
+
+def missed_gates(context: Context, before: Outcomes) -> str:
+    """Return why the model must not be published; empty if it may be."""
+    publish = context.pinned.spec.publish
+    if publish is None or publish.even_if_gate_failed:
+        return ""
+    return "; ".join(results.gate_failures(context.pinned.spec.evaluation, before.benchmarks))[:MESSAGE_CHARACTERS]
+
+
+def stopped(
+    context: Context, stage: Stage, state: StageState, reason: Reason | None = None, message: str | None = None
+) -> StageStatus:
+    """Return the status of a stage without running pods."""
+    return idle(stage, context.previous.get(stage.name), state, reason, message)
+
+
+def waiting(context: Context, stage: Stage, reason: Reason, message: str = "") -> StageStatus:
+    """Return the status of a stage that waits."""
+    return stopped(context, stage, StageState.WAITING, reason, message)
+
+
+def _blocked(context: Context, stage: Stage, before: Outcomes) -> StageStatus | None:
+    """Return the status of a stage that may not start now; None if it may."""
+    if not is_ready(context, stage, before):
+        return stopped(context, stage, StageState.PENDING)
+    for missing in context.missing:
+        if missing.holds(stage):
+            return waiting(context, stage, missing.reason, missing.message)
+    if stage.server and before.state(stage.server) is not StageState.READY:
+        return None if before.state(stage.server) in DONE else waiting(context, stage, Reason.WAITING_FOR_SERVER)
+    if text := _exceeds_budget(context, stage, before):
+        return waiting(context, stage, Reason.WAITING_FOR_GPUS, text)
+    return None
+
+
+def _exceeds_budget(context: Context, stage: Stage, before: Outcomes) -> str:
+    """Return which limit of ``spec.scheduling`` a stage would exceed now; empty for none."""
+    scheduling = context.pinned.spec.scheduling
+    active = [s for s in context.pinned.plan.stages if s.name != stage.name and _holds_pods(context, s, before)]
+    servers = sum(s.traits.is_server for s in active)
+    if stage.traits.is_server and servers >= (scheduling.max_servers or servers + 1):
+        return f"spec.scheduling.maxServers: {scheduling.max_servers}: {servers} servers are running"
+    used = sum(s.gpus for s in active)
+    if not stage.gpus or scheduling.gpu_budget is None or used + stage.gpus <= scheduling.gpu_budget:
+        return ""
+    return f"spec.scheduling.gpuBudget: {scheduling.gpu_budget}: the stage needs {stage.gpus} GPUs, {used} are in use"
+
+
+def _holds_pods(context: Context, stage: Stage, before: Outcomes) -> bool:
+    """Return whether a stage is active: as just decided or, for a later stage, as observed."""
+    if stage.name in before.stages:
+        return before.state(stage.name) in ACTIVE
+    workload = context.seen(stage).latest
+    return workload is not None and workload.active
+
+
+def _refused(context: Context, stage: Stage, refusal: Refusal) -> StageOutcome:
+    """Fail a stage whose object is invalid; let it wait if the refusal may pass, for example a quota."""
+    text = refusal.message
+    if refusal.is_permanent:
+        status = stopped(context, stage, StageState.FAILED, Reason.OBJECT_REFUSED, text)
+        return StageOutcome(status, failure=Failure(Reason.OBJECT_REFUSED, text))
+    old = context.previous.get(stage.name)
+    since = (old.start_time if old and old.reason == Reason.OBJECT_REFUSED else None) or format_time(context.now)
+    waited = (context.now - datetime.fromisoformat(since)).total_seconds()
+    first = TRANSIENT_FIRST_SECONDS if refusal.transient else context.settings.missing_seconds
+    status = waiting(context, stage, Reason.OBJECT_REFUSED, text).model_copy(update={"start_time": since})
+    return StageOutcome(status, requeue_seconds=min(max(waited, first), REFUSED_MAX_SECONDS))

@@ -1,0 +1,1 @@
+"""Observation: what the objects of a run say about its stages. Pure."""

@@ -1,0 +1,184 @@
+"""What a run keeps from its acceptance: its spec, images and stages, and the result of ``resolve``.
+
+Both are in immutable ConfigMaps, which take precedence over the live spec, the operator's settings and its plan: an
+upgrade of the operator does not change a run that was accepted before.
+
+The operator continues a run that a newer release accepted only if both releases make the same artifacts, that is, if
+they compute the same digests.
+"""
+
+import dataclasses
+import json
+import re
+from dataclasses import dataclass
+
+from fusionrun import __version__, names
+from fusionrun.api.artifacts import digests
+from fusionrun.api.models import Manifest
+from fusionrun.api.parameters import ResolveParameters
+from fusionrun.api.spec import MUTABLE_FIELDS, FusionRunSpec
+from fusionrun.api.stage import PlannedStage
+from fusionrun.api.task import decode_task
+from fusionrun.api.values import Resolved
+from fusionrun.errors import ContractError
+from fusionrun.objects import meta
+from fusionrun.plan.defaults import fill
+from fusionrun.plan.pinned import PinnedPlan
+from fusionrun.plan.stages import Plan
+from fusionrun.settings import Images
+from fusionrun.state.observe.live_objects import LiveObjects
+from fusionrun.state.observe.observed import Observed
+from fusionrun.state.observe.workloads import Phase, Workload
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """The spec, images and stages with which a run was accepted."""
+
+    spec: FusionRunSpec
+    images: Images
+    is_new: bool = False
+    """Whether the run is being accepted now: its ConfigMap (``to_keep``) does not exist yet."""
+    stages: tuple[str, ...] | None = None
+    """Stages of the plan at acceptance that have an artifact; None for all stages of the current plan."""
+
+    def adopt(self, plan: Plan) -> Plan:
+        """Return the plan without the stages that a newer release has added since acceptance."""
+        return plan if self.stages is None else plan.only(self.stages)
+
+    def to_keep(self, pinned: PinnedPlan) -> Manifest:
+        """Return the immutable ConfigMap to create."""
+        owner = meta.Run(pinned.namespace, pinned.run, pinned.uid, self.spec)
+        spec = self.spec.model_dump(mode="json", exclude_none=True)
+        return meta.config_map(owner, names.spec_config_map(pinned.run), meta.run_labels(owner), {
+            "spec.json": json.dumps(spec, sort_keys=True),
+            "images.json": json.dumps(vars(self.images), sort_keys=True),
+            "stages.json": json.dumps([s.name for s in pinned.plan.planned()]),
+            "version": __version__,
+        })  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """The result of ``resolve``."""
+
+    pins: tuple[str, ...]
+    """Fingerprint per reference of the plan."""
+    complete: frozenset[str]
+    """Stages whose artifact was complete."""
+    digests: dict[str, str]
+    to_keep: Manifest | None = None
+    """The ConfigMap to create; None if it exists."""
+
+
+def acceptance(live: LiveObjects, observed: Observed, images: Images) -> Acceptance:
+    """Return the spec, images and stages with which the run was accepted; mutable fields have their current values.
+
+    If another release accepted the run, fields that this release does not know are ignored, and images that the other
+    release did not know are taken from the settings.
+
+    Parameters
+    ----------
+    live, observed
+        The run and its ConfigMaps.
+    images
+        Images of the settings, for a new run.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If the spec violates the schema, or if the spec of a new run has an unknown field.
+    """
+    run = live.run["metadata"]["name"]
+    data = observed.config_maps.get(names.spec_config_map(run))
+    if data is None:
+        return Acceptance(fill(FusionRunSpec.model_validate(live.run["spec"], extra="forbid")), images, is_new=True)
+    fixed = {k: v for k, v in json.loads(data["spec.json"]).items() if k not in MUTABLE_FIELDS}
+    mutable = {k: v for k, v in live.run["spec"].items() if k in MUTABLE_FIELDS}
+    kept = json.loads(data["images.json"])
+    known = vars(images) | {f.name: kept[f.name] for f in dataclasses.fields(Images) if f.name in kept}
+    resolved = observed.config_maps.get(names.resolved_config_map(run), {})
+    # 0.1.0 did not write stages.json.
+    stages = json.loads(data.get("stages.json") or resolved.get("digests.json") or "null")
+    return Acceptance(
+        FusionRunSpec.model_validate(fixed | mutable),
+        Images(**known | {"pull_secrets": tuple(known["pull_secrets"])}),
+        stages=None if stages is None else tuple(stages),
+    )
+
+
+def accepted_by(live: LiveObjects, observed: Observed) -> str | None:
+    """Return the release that accepted the run: None before acceptance, empty for 0.1.0, which did not write it."""
+    data = observed.config_maps.get(names.spec_config_map(live.run["metadata"]["name"]))
+    return None if data is None else data.get("version", "")
+
+
+def _numbers(version: str) -> list[int]:
+    """Return the numbers of a version such as ``0.3.0``, to compare releases."""
+    return [int(number) for number in re.findall(r"\d+", version)[:3]]
+
+
+def resolution(live: LiveObjects, observed: Observed, pinned: PinnedPlan) -> Resolution | None:
+    """Return the result of ``resolve`` from its ConfigMap or, before that exists, from its pod; None without either.
+
+    Raises
+    ------
+    ContractError
+        If a newer release accepted the run and this release would make other artifacts for it.
+    """
+    found = _resolution(live, observed, pinned)
+    version, name = accepted_by(live, observed) or "", names.resolved_config_map(pinned.run)
+    if found is None or _numbers(version) <= _numbers(__version__):
+        return found
+    if found.digests != digests(pinned.plan.planned(), list(found.pins)):
+        raise ContractError(
+            version, f"it would make other artifacts: their digests differ from those in ConfigMap {name}"
+        )
+    return found
+
+
+def _resolution(live: LiveObjects, observed: Observed, pinned: PinnedPlan) -> Resolution | None:
+    name = names.resolved_config_map(pinned.run)
+    data = observed.config_maps.get(name)
+    if data is not None:
+        fields, pins, complete, found = (
+            json.loads(data[f"{key}.json"]) for key in ("references", "pins", "complete", "digests")
+        )
+        pins = _in_order(dict(zip(fields, pins, strict=True)), pinned)
+        return Resolution(tuple(pins), frozenset(complete), found)
+    workload = observed.stage("resolve").latest
+    if workload is None or workload.phase is not Phase.SUCCEEDED or not workload.results:
+        return None
+    result = workload.results[0].values
+    if not isinstance(result, Resolved):
+        return None
+    fields, asked = _asked(live, workload, pinned)
+    if len(result.pins) != len(fields) or {r.field for r in pinned.plan.references} - set(fields):
+        return None
+    found = digests(asked, result.pins)
+    complete = sorted(asked[i].name for i in result.complete)
+    owner = meta.Run(pinned.namespace, pinned.run, pinned.uid, pinned.spec)
+    to_keep = meta.config_map(owner, name, meta.run_labels(owner), {
+        "references.json": json.dumps(fields),
+        "pins.json": json.dumps(result.pins),
+        "complete.json": json.dumps(complete),
+        "digests.json": json.dumps(found, sort_keys=True),
+    })  # fmt: skip
+    pins = _in_order(dict(zip(fields, result.pins, strict=True)), pinned)
+    return Resolution(tuple(pins), frozenset(complete), found, to_keep)
+
+
+def _in_order(pins: dict[str, str], pinned: PinnedPlan) -> list[str]:
+    """Return the pins in the order of the plan's references; another release may order them differently."""
+    return [pins.get(reference.field, "") for reference in pinned.plan.references]
+
+
+def _asked(live: LiveObjects, workload: Workload, pinned: PinnedPlan) -> tuple[list[str], list[PlannedStage]]:
+    """Return the fields of the references and the stages in the task of ``resolve``: its result refers to these."""
+    name = workload.manifest["metadata"]["name"]
+    for child in live.children:
+        if child["kind"] == "ConfigMap" and child["metadata"]["name"] == name:
+            parameters = decode_task(child["data"]["task.json"]).parameters
+            if isinstance(parameters, ResolveParameters):
+                return [r.field for r in parameters.references], parameters.stages
+    return [r.field for r in pinned.plan.references], pinned.plan.planned()

@@ -1,0 +1,58 @@
+"""The input of a decision: the run and its objects as the API server has them, and a few facts about them."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from fusionrun.api.models import Manifest
+from fusionrun.api.result import Progress
+from fusionrun.state.observe.object_ref import ObjectRef
+
+
+@dataclass(frozen=True)
+class PushedProgress:
+    """Progress that a pod pushed, and when it arrived."""
+
+    progress: Progress
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why the API server did not create an object."""
+
+    status: int
+    """HTTP status of the reply; 0 without a reply."""
+    message: str
+    transient: bool = False
+    """Whether the request failed (429, 5xx, no reply) instead of being refused: the first retries follow sooner."""
+
+    @property
+    def is_permanent(self) -> bool:
+        """Whether the object itself is invalid. A quota or an object of the same name may change."""
+        return self.status in _INVALID_OBJECT
+
+
+_INVALID_OBJECT = frozenset({400, 413, 422})
+"""Bad Request (also of an admission webhook), Content Too Large, Unprocessable Content."""
+
+
+@dataclass(frozen=True)
+class LiveObjects:
+    """One run, its objects, and what else is known about them."""
+
+    run: Manifest
+    """The FusionRun with its status."""
+    children: tuple[Manifest, ...] = ()
+    """Objects with the run's label: Jobs, PyTorchJobs, Deployments, Services, ConfigMaps, NetworkPolicies, Pods."""
+    present: dict[ObjectRef, bool] = field(default_factory=dict)
+    """Which prerequisites (``state.decide.prerequisites``) exist."""
+    pushed: dict[tuple[str, int], PushedProgress] = field(default_factory=dict)
+    """Progress by stage name and completion index; the index is 0 for a stage without shards."""
+    log_tails: dict[str, str] = field(default_factory=dict)
+    """Last log lines of failed pods, by pod name."""
+    warnings: dict[str, str] = field(default_factory=dict)
+    """Reason and message of the latest Warning event, by UID of the object, for objects whose pods do not run."""
+    refused: dict[ObjectRef, Refusal] = field(default_factory=dict)
+    """Objects that this reconcile could not create."""
+    pods_listed: frozenset[ObjectRef] = frozenset()
+    """Workloads whose pods this reconcile has listed: a result that is still missing is lost."""

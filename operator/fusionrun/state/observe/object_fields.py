@@ -1,0 +1,71 @@
+"""Fields of Kubernetes objects that several modules read, and timestamps."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from fusionrun.api.models import Manifest
+from fusionrun.api.status import ConditionStatus, ConditionType
+from fusionrun.names import LABEL_ATTEMPT, LABEL_STAGE, stage_from_label
+
+WORKLOADS = ("Job", "PyTorchJob", "Deployment")
+"""Kinds of the objects that create pods."""
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """Read a Kubernetes timestamp."""
+    return datetime.fromisoformat(text) if text else None
+
+
+def format_time(time: datetime) -> str:
+    """Write a time in UTC as a Kubernetes timestamp, in whole seconds."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def is_finished(run: Manifest) -> bool:
+    """Return whether a run has finished, successfully or not."""
+    conditions = (run.get("status") or {}).get("conditions") or []
+    return any(c["type"] == ConditionType.FINISHED and c["status"] == ConditionStatus.TRUE for c in conditions)
+
+
+def is_deleting(manifest: Manifest) -> bool:
+    """Return whether the deletion of an object has been requested."""
+    return bool(manifest["metadata"].get("deletionTimestamp"))
+
+
+def stage_of(manifest: Manifest) -> str | None:
+    """Return the stage that an object belongs to; None for an object of the whole run."""
+    label = manifest["metadata"].get("labels", {}).get(LABEL_STAGE)
+    return stage_from_label(label) if label else None
+
+
+def attempt_of(manifest: Manifest) -> int:
+    """Return the attempt of the stage that an object belongs to."""
+    return int(manifest["metadata"].get("labels", {}).get(LABEL_ATTEMPT, "0"))
+
+
+def is_pod_of(pod: Manifest, workload: Manifest) -> bool:
+    """Return whether a workload created a pod; labels do not tell: a deleted run of the same name has the same ones."""
+    return bool(pod["metadata"]["name"].startswith(f"{workload['metadata']['name']}-"))
+
+
+def pod_phase(pod: Manifest) -> str:
+    """Return the phase of a pod; empty if its status has none yet."""
+    return str((pod.get("status") or {}).get("phase") or "")
+
+
+def pod_ended(pod: Manifest) -> bool:
+    """Return whether all containers of a pod have ended."""
+    return pod_phase(pod) in ("Succeeded", "Failed")
+
+
+def container_statuses(pod: Manifest, *, init: bool = False) -> list[Manifest]:
+    """Return the statuses of a pod's containers; with ``init`` those of its init containers come first."""
+    status = pod.get("status") or {}
+    return [*((status.get("initContainerStatuses") or []) if init else []), *(status.get("containerStatuses") or [])]
+
+
+def ended_containers(pod: Manifest) -> Iterator[Manifest]:
+    """Yield the ``terminated`` state of each container that has ended."""
+    for container in container_statuses(pod):
+        if terminated := (container.get("state") or {}).get("terminated"):
+            yield terminated

@@ -1,0 +1,69 @@
+"""References to Kubernetes objects, and the owners of an object."""
+
+from dataclasses import dataclass
+
+from fusionrun.api.models import Manifest
+from fusionrun.names import API_VERSION, KIND, LABEL_RUN
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class ObjectRef:
+    """A Kubernetes object by kind and name; ``namespace`` is empty for a cluster-scoped object."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+
+
+def ref_of(manifest: Manifest) -> ObjectRef:
+    """Return the reference of an object."""
+    metadata = manifest["metadata"]
+    return ObjectRef(manifest["apiVersion"], manifest["kind"], metadata.get("namespace") or "", metadata["name"])
+
+
+def run_ref(namespace: str, name: str) -> ObjectRef:
+    """Return the reference of a FusionRun."""
+    return ObjectRef(API_VERSION, KIND, namespace, name)
+
+
+def run_of(manifest: Manifest) -> ObjectRef | None:
+    """Return the run that an object belongs to by its label, or the run itself; None for any other object."""
+    metadata = manifest["metadata"]
+    if manifest["kind"] == KIND:
+        return ref_of(manifest)
+    name = (metadata.get("labels") or {}).get(LABEL_RUN)
+    return run_ref(metadata.get("namespace") or "", name) if name else None
+
+
+def owners(manifest: Manifest) -> dict[str, str]:
+    """Return the names of an object's owners by their UID."""
+    return {owner["uid"]: owner["name"] for owner in manifest["metadata"].get("ownerReferences") or []}
+
+
+def owned_by(uid: str, children: list[Manifest]) -> list[Manifest]:
+    """Return the objects that a run owns, with the pods of its workloads.
+
+    Other objects with the run's label do not count: those of a deleted run of the same name, and those that somebody
+    else has labelled.
+
+    Parameters
+    ----------
+    uid
+        UID of the run.
+    children
+        Objects with the run's label.
+    """
+    objects = {id(c): c for c in children if c["kind"] != "Pod" and uid in owners(c)}
+    uids = {c["metadata"]["uid"] for c in objects.values()}
+    # A Deployment's pods belong to a ReplicaSet, which is not watched. Its name begins with the Deployment's name.
+    deployments = tuple(f"{c['metadata']['name']}-" for c in objects.values() if c["kind"] == "Deployment")
+    return [
+        child
+        for child in children
+        if id(child) in objects
+        or (
+            child["kind"] == "Pod"
+            and (uids & owners(child).keys() or any(n.startswith(deployments) for n in owners(child).values()))
+        )
+    ]

@@ -1,0 +1,78 @@
+"""What the objects of a run say: per stage its workloads, services and pushed progress."""
+
+from dataclasses import dataclass, field
+
+from fusionrun.api.models import Manifest
+from fusionrun.state.observe.live_objects import LiveObjects, PushedProgress
+from fusionrun.state.observe.object_fields import WORKLOADS, attempt_of, is_deleting, is_pod_of, stage_of
+from fusionrun.state.observe.object_ref import ObjectRef, owners, ref_of
+from fusionrun.state.observe.workloads import Workload, observe_workload
+
+
+@dataclass(frozen=True)
+class ObservedStage:
+    """The objects of one stage."""
+
+    workloads: tuple[Workload, ...] = ()
+    services: tuple[Manifest, ...] = ()
+    pushed: dict[int, PushedProgress] = field(default_factory=dict)
+
+    @property
+    def latest(self) -> Workload | None:
+        """Return the workload of the last attempt."""
+        return max(self.workloads, key=lambda w: w.attempt, default=None)
+
+    @property
+    def running_objects(self) -> tuple[ObjectRef, ...]:
+        """Objects to delete so that the stage stops: neither those that ended nor those that are being deleted."""
+        workloads = [w.ref for w in self.workloads if w.holds_pods]
+        return (*workloads, *(ref_of(s) for s in self.services if not is_deleting(s)))
+
+    def before(self, attempt: int) -> "ObservedStage":
+        """Return the objects of earlier attempts."""
+        workloads = tuple(w for w in self.workloads if w.attempt < attempt)
+        return ObservedStage(workloads, tuple(s for s in self.services if attempt_of(s) < attempt))
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The objects of a run."""
+
+    stages: dict[str, ObservedStage]
+    config_maps: dict[str, dict[str, str]]
+    """Data of the ConfigMaps of the run itself (spec and resolved), by name."""
+
+    def stage(self, name: str) -> ObservedStage:
+        """Return the objects of a stage, which may be none."""
+        return self.stages.get(name, ObservedStage())
+
+    @property
+    def running_objects(self) -> tuple[ObjectRef, ...]:
+        """Objects to delete so that every stage stops."""
+        return tuple(ref for stage in self.stages.values() for ref in stage.running_objects)
+
+
+def observe(live: LiveObjects) -> Observed:
+    """Parse the objects of a run."""
+    uid = live.run["metadata"]["uid"]
+    by_stage: dict[str, list[Manifest]] = {}
+    config_maps: dict[str, dict[str, str]] = {}
+    for manifest in live.children:
+        if manifest["kind"] != "Pod" and uid not in owners(manifest):
+            continue
+        if stage := stage_of(manifest):
+            by_stage.setdefault(stage, []).append(manifest)
+        elif manifest["kind"] == "ConfigMap":
+            config_maps[manifest["metadata"]["name"]] = manifest.get("data") or {}
+    return Observed({name: _stage(name, manifests, live) for name, manifests in by_stage.items()}, config_maps)
+
+
+def _stage(name: str, manifests: list[Manifest], live: LiveObjects) -> ObservedStage:
+    pods = [m for m in manifests if m["kind"] == "Pod"]
+    workloads = []
+    for manifest in manifests:
+        if manifest["kind"] in WORKLOADS:
+            created = [p for p in pods if attempt_of(p) == attempt_of(manifest) and is_pod_of(p, manifest)]
+            workloads.append(observe_workload(manifest, created, live.log_tails, live.warnings))
+    pushed = {index: p for (stage, index), p in live.pushed.items() if stage == name}
+    return ObservedStage(tuple(workloads), tuple(m for m in manifests if m["kind"] == "Service"), pushed)

@@ -1,0 +1,154 @@
+"""Why pods of a workload do not run, as reported by the scheduler, the kubelet or Kueue."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from fusionrun.api.models import Manifest
+from fusionrun.names import LABEL_QUEUE
+from fusionrun.state.observe.object_fields import (
+    container_statuses,
+    ended_containers,
+    is_deleting,
+    is_pod_of,
+    parse_time,
+    pod_ended,
+    pod_phase,
+)
+from fusionrun.state.observe.workloads import Workload
+
+PENDING_GRACE = timedelta(seconds=30)
+"""How long pods may be pending before the run reports it; a normal start takes less."""
+CHECK_SECONDS = 60.0
+"""Time between two checks of pods that have been pending for longer."""
+PENDING_CHARACTERS = 300
+STARTING = ("ContainerCreating", "PodInitializing")
+"""Waiting reasons of a container that the kubelet is starting."""
+GATED = "SchedulingGated"
+UNPLACED = ("Unschedulable", GATED)
+"""Reasons of a pod that has no node."""
+NO_POD = "no pod is running yet"
+_STARTING_RANK = 3
+"""Rank of a starting container, the least serious reason. Rank 0 is an error, 1 a suspension or a volume warning, 2 a
+pod without a node."""
+
+
+@dataclass(frozen=True)
+class PendingPods:
+    """The pods of a workload that do not run."""
+
+    running: bool
+    """Whether at least one pod of the workload runs, or ran until a moment ago."""
+    message: str | None
+    """The most serious reason for which a pod waits; None if no pod waits, or if no reason is known."""
+    since: datetime
+    between: bool = False
+    """Whether a pod ended a moment ago and the next one has not been created yet."""
+
+    @property
+    def is_relevant(self) -> bool:
+        """Whether a pod waits, or may be found to wait later."""
+        return bool(self.message) or not self.running or self.between
+
+
+def pending_pods(workload: Workload, now: datetime) -> PendingPods:
+    """Return why the pods of a workload that has not ended wait."""
+    waiting = [pod for pod in workload.pods if pod_phase(pod) in ("Pending", "")]
+    since = _since(workload, waiting) or now
+    alive = [pod for pod in workload.pods if not pod_ended(pod)]
+    between = not alive and bool(workload.pods) and now - since < PENDING_GRACE
+    reasons = [reason for pod in workload.pods for reason in _pod_reasons(pod, workload.warnings)]
+    if not between:
+        reasons += _workload_reasons(workload)
+    message = min(reasons)[1][:PENDING_CHARACTERS] if reasons else None
+    running = between or any(pod_phase(pod) == "Running" for pod in alive)
+    return PendingPods(running, message if message or running else NO_POD, since, between)
+
+
+def overdue(found: Mapping[str, PendingPods], now: datetime) -> tuple[dict[str, PendingPods], float | None]:
+    """Return what has been pending for longer than a normal start, and in how many seconds to check all of it again."""
+    left = {name: (each.since + PENDING_GRACE - now).total_seconds() for name, each in found.items()}
+    # An event with the reason may be posted at any time, and events are not watched.
+    again = [seconds if seconds > 0 else CHECK_SECONDS for seconds in left.values()]
+    return {name: each for name, each in found.items() if left[name] <= 0}, min(again, default=None)
+
+
+def unexplained(children: Sequence[Manifest], now: datetime) -> list[Manifest]:
+    """Return the objects of a run for which only an event can tell why no pod runs.
+
+    These are Jobs and PyTorchJobs without a pod, and pods on a node whose containers do not start.
+    """
+    alive = [c for c in children if c["kind"] == "Pod" and not pod_ended(c)]
+    pods = [pod for pod in alive if pod_phase(pod) == "Pending" and (pod.get("spec") or {}).get("nodeName")]
+    found = [pod for pod in pods if all(rank == _STARTING_RANK for rank, _ in _pod_reasons(pod, {}))]
+    jobs = [c for c in children if c["kind"] in ("Job", "PyTorchJob") and not _is_suspended(c) and not _has_ended(c)]
+    found += [job for job in jobs if not any(is_pod_of(pod, job) for pod in alive)]
+    return [m for m in found if not is_deleting(m) and now - _created(m, now) >= PENDING_GRACE]
+
+
+def _created(manifest: Manifest, now: datetime) -> datetime:
+    return parse_time(manifest["metadata"].get("creationTimestamp")) or now
+
+
+def _is_suspended(manifest: Manifest) -> bool:
+    spec = manifest.get("spec") or {}
+    return bool(spec.get("suspend") or (spec.get("runPolicy") or {}).get("suspend"))
+
+
+def _has_ended(manifest: Manifest) -> bool:
+    conditions = (manifest.get("status") or {}).get("conditions") or []
+    return any(c["type"] in ("Complete", "Succeeded", "Failed") and c["status"] == "True" for c in conditions)
+
+
+def _since(workload: Workload, waiting: list[Manifest]) -> datetime | None:
+    """Return when the oldest waiting pod was created; without one, when the last pod ended or the workload started."""
+    created = [at for pod in waiting if (at := parse_time(pod["metadata"].get("creationTimestamp")))]
+    if created:
+        return min(created)
+    ended = [] if waiting else [at for pod in workload.pods for at in _end_times(pod)]
+    return max(ended, default=workload.started)
+
+
+def _end_times(pod: Manifest) -> Iterator[datetime]:
+    for terminated in ended_containers(pod):
+        if ended := parse_time(terminated.get("finishedAt")):
+            yield ended
+
+
+def _workload_reasons(workload: Workload) -> Iterator[tuple[int, str]]:
+    """Yield the rank (0 is the most serious) and the text of each reason that the workload itself reports."""
+    manifest = workload.manifest
+    uid, name = manifest["metadata"].get("uid", ""), manifest["metadata"]["name"]
+    for condition in (manifest.get("status") or {}).get("conditions") or []:
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+            yield 0, f"{condition.get('reason')}: {condition.get('message', '')}"
+    if _is_suspended(manifest):
+        yield 1, f"{manifest['kind']} {name} is suspended: {_queue(manifest) or 'its suspend field is true'}"
+    elif uid in workload.warnings:
+        yield 0, f"{manifest['kind']} {name}: {workload.warnings[uid]}"
+
+
+def _pod_reasons(pod: Manifest, warnings: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    """Yield the rank and the text of each reason for which a pod does not run, or crashed."""
+    status = pod.get("status") or {}
+    if pod_ended(pod):
+        return
+    name = f"pod {pod['metadata']['name']}"
+    for container in container_statuses(pod, init=True):
+        waits = (container.get("state") or {}).get("waiting") or {}
+        if waits.get("reason") in STARTING and (warning := warnings.get(pod["metadata"].get("uid", ""))):
+            yield 1, f"{name}: {warning}"
+        elif waits.get("reason") in STARTING:
+            yield _STARTING_RANK, f"{name}: {waits['reason']} since {status.get('startTime') or 'a moment ago'}"
+        elif waits.get("reason"):
+            yield 0, f"{name}: {waits['reason']}: {waits.get('message', '')}"
+    for condition in status.get("conditions") or []:
+        if condition.get("reason") in UNPLACED:
+            gated = _queue(pod) if condition["reason"] == GATED else ""
+            yield 2, f"{name}: {condition['reason']}: {gated or condition.get('message', '')}"
+
+
+def _queue(manifest: Manifest) -> str:
+    """Return which LocalQueue an object waits in; empty if it is in none."""
+    queue = (manifest["metadata"].get("labels") or {}).get(LABEL_QUEUE)
+    return f"waiting for admission by Kueue in LocalQueue {queue!r}" if queue else ""

@@ -1,0 +1,385 @@
+"""Every field of every task is part of a digest, or in the table with the reason why it does not change the result."""
+
+import copy
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from fusionrun.api import parameters
+from fusionrun.api.artifacts import artifact_dir, claim_path, digests, model_dir
+from fusionrun.api.contract import Contract
+from fusionrun.api.models import Sampling
+from fusionrun.api.parameters import (
+    BenchmarkParameters,
+    ConstructParameters,
+    DatasetParameters,
+    DpoParameters,
+    EvaluateParameters,
+    FetchParameters,
+    GenerateParameters,
+    PrepareParameters,
+    PromoteParameters,
+    PublishParameters,
+    ResolveParameters,
+    RewardEndpointParameters,
+    SamplingParameters,
+    ScoreParameters,
+    SftParameters,
+    SourceInputs,
+    TrainingInputs,
+    TrainParameters,
+    VerifyParameters,
+)
+from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.task import StageTask
+from fusionrun.api.training import Dpo, Sft
+from fusionrun.names import digest_of
+from fusionrun.plan.build import build_plan
+from fusionrun.plan.defaults import fill
+from fusionrun.plan.pinned import PinnedPlan
+from fusionrun.plan.tasks import build_task
+from support.runs import CLAIM, UID, called_reward, make_spec
+
+
+@dataclass(frozen=True)
+class InDigest:
+    """A change of the spec changes the field, and the digest of the stage."""
+
+    path: str
+    """Field of the spec; empty if two stages of one plan show it."""
+    value: Any = None
+    stage: str = ""
+    after: str = ""
+    """Name of the stage after the change, if it is another."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The place of an artifact, model or data set that the stage reads. Its digest or fingerprint is in the digest."""
+
+    stage: str = ""
+
+
+@dataclass(frozen=True)
+class NoEffect:
+    """The field does not change what the stage makes."""
+
+    reason: str
+    path: str = ""
+    """Field of the spec that changes it, to show that the digest stays the same."""
+    value: Any = None
+    stage: str = ""
+
+
+@dataclass(frozen=True)
+class Nested:
+    """The fields of the field's class have rows of their own."""
+
+
+Row = InDigest | Stored | NoEffect | Nested
+
+ADA, FAR, MATH, EVAL = "generate/ada", "generate/far", "verify/ada.mathematics", "generate/eval-sft"
+EXAMPLES: dict[type[Contract], tuple[str, str]] = {
+    StageTask: (ADA, ""),
+    ResolveParameters: ("resolve", "parameters"),
+    FetchParameters: ("fetch/target", "parameters"),
+    PrepareParameters: ("prepare/prompts", "parameters"),
+    DatasetParameters: ("prepare/prompts", "parameters.datasets.0"),
+    GenerateParameters: (ADA, "parameters"),
+    SamplingParameters: (ADA, "parameters.sampling"),
+    VerifyParameters: (MATH, "parameters"),
+    ScoreParameters: ("score/ada", "parameters"),
+    RewardEndpointParameters: ("score/ada", "parameters.endpoint"),
+    ConstructParameters: ("construct", "parameters"),
+    SourceInputs: ("construct", "parameters.sources.0"),
+    SftParameters: ("sft", "parameters"),
+    DpoParameters: ("dpo", "parameters"),
+    PromoteParameters: ("promote", "parameters"),
+    EvaluateParameters: ("evaluate/base", "parameters"),
+    BenchmarkParameters: ("evaluate/base", "parameters.benchmarks.0"),
+    PublishParameters: ("publish", "parameters"),
+}
+"""By class: a stage whose task has one, and where it is in the task."""
+
+RENAMED = {"path": "sources.0.name", "value": "cyd"}
+ALWAYS_RUNS = "resolve runs in every run, and its artifact is not reused"
+CREDENTIAL = "a credential"
+SPEED = "only the speed of the stage depends on it"
+CARD = "only the model card shows it"
+
+
+def training_rows(kind: str) -> dict[str, Row]:
+    return {
+        "model_path": Stored(),
+        "data_path": Stored(),
+        "epochs": InDigest(f"training.{kind}.epochs", 2.0),
+        "learning_rate": InDigest(f"training.{kind}.learningRate", 1e-4),
+        "global_batch_size": InDigest(f"training.{kind}.globalBatchSize", 64),
+        "micro_batch_size": InDigest(f"training.{kind}.microBatchSize", 2),
+        "max_length": InDigest(f"training.{kind}.maxLength", 99),
+        "warmup_ratio": InDigest(f"training.{kind}.warmupRatio", 0.5),
+        "save_steps": InDigest(f"training.{kind}.saveSteps", 7),
+        "zero_stage": InDigest("training.zeroStage", 1),
+        "precision": InDigest("training.precision", "fp32"),
+        "seed": InDigest("training.seed", 7),
+        "gradient_checkpointing": NoEffect("trades memory for speed", "training.gradientCheckpointing", False),
+    }
+
+
+DPO_ROWS: dict[str, Row] = {
+    "beta": InDigest("training.dpo.beta", 1.0),
+    "length_normalized": InDigest("training.dpo.lengthNormalized", False),
+}
+
+TABLE: dict[type[Contract], dict[str, Row]] = {
+    StageTask: {
+        "version": NoEffect("the version of the format"),
+        "run": NoEffect("runs share artifacts"),
+        "namespace": NoEffect("runs share artifacts"),
+        "stage": NoEffect("the name of the stage"),
+        "digest": NoEffect("the digest itself"),
+        "output_dir": NoEffect("has the digest in it"),
+        "shards": InDigest("generation.shards", 3),
+        "gpus": NoEffect(SPEED, "training.resources", {"limits": {"nvidia.com/gpu": 1}}, "sft"),
+        "parameters": Nested(),
+    },
+    ResolveParameters: dict.fromkeys(("references", "stages", "hub_endpoint"), NoEffect(ALWAYS_RUNS)),
+    FetchParameters: {
+        "uri": Stored(),
+        "revision": InDigest("target.model.revision", "two"),
+        "destination": Stored(),
+        "hub_endpoint": NoEffect("the fingerprint says what is downloaded", "hub.endpoint", "https://mirror"),
+    },
+    PrepareParameters: {
+        "datasets": Nested(),
+        "benchmarks": Nested(),
+        "shards": InDigest("generation.shards", 3),
+        "seed": InDigest("construction.seed", 7),
+    },
+    DatasetParameters: {
+        "name": InDigest("datasets.0.name", "sums"),
+        "task": InDigest("datasets.0.task", "Instruction"),
+        "uri": Stored(),
+        "revision": Stored(),
+        "split": InDigest("datasets.0.split", "validation"),
+        "columns": InDigest("datasets.0.columns.answer", "gold"),
+        "responses_columns": InDigest("datasets.0.responsesColumns", {"kept": "solution"}),
+        "max_prompts": InDigest("datasets.0.maxPrompts", 5),
+        "excluded_subjects": InDigest("datasets.0.excludedSubjects", ["Code"]),
+        "near_duplicate_threshold": InDigest("datasets.0.nearDuplicateThreshold", 0.7),
+        "preset": NoEffect("prepare does not read it; the other fields have what a preset decides"),
+    },
+    GenerateParameters: {
+        "source": InDigest(**RENAMED, after="generate/cyd"),
+        "base_url": InDigest("sources.2.endpoint.url", "https://other/v1", FAR),
+        "model": InDigest("sources.2.endpoint.model", "other", FAR),
+        "api_key_env": NoEffect(CREDENTIAL, "sources.2.endpoint.apiKeySecretRef", {"name": "s", "key": "k"}, FAR),
+        "external": InDigest("sources.2", {"name": "far", "served": {"model": {"uri": f"pvc://{CLAIM}/m"}}}, FAR),
+        "prices": NoEffect("counts costs", "sources.2.endpoint.prices", {"prompt": 1.0, "completion": 1.0}, FAR),
+        "quota": NoEffect("a stage that reaches it fails", "sources.2.endpoint.quota", {"maxRequests": 9}, FAR),
+        "prompts_dir": Stored(),
+        "solutions_verdicts_dir": Stored(),
+        "shards": InDigest("generation.shards", 3),
+        "samples_per_prompt": InDigest("datasets.0.samplesPerPrompt", 2),
+        "sampling": Nested(),
+        "system_prompt": InDigest("sources.0.systemPrompt", "Be brief."),
+        "concurrency": NoEffect(SPEED, "generation.concurrency", 9),
+        "max_concurrency": NoEffect(SPEED, "generation.maxConcurrency", 9),
+        "stall_seconds": NoEffect("a stage whose server hangs is retried", "generation.stallSeconds", 99),
+        "seed": InDigest("construction.seed", 7),
+    },
+    SamplingParameters: {
+        "temperature": InDigest("sources.0.sampling.temperature", 0.1),
+        "top_p": InDigest("sources.0.sampling.topP", 0.1),
+        "top_k": InDigest("sources.0.sampling.topK", 9),
+        "repetition_penalty": InDigest("sources.0.sampling.repetitionPenalty", 1.5),
+        "max_tokens": InDigest("evaluation.sampling.maxTokens", 9, EVAL),
+    },
+    VerifyParameters: {
+        "grader": InDigest("datasets.0.task", "Coding", after="verify/ada.coding"),
+        "datasets": InDigest("datasets.0.name", "sums"),
+        "source": InDigest(**RENAMED, after="verify/cyd.mathematics"),
+        "prompts_dir": Stored(),
+        "responses_dir": Stored(),
+        "shards": InDigest("generation.shards", 3),
+    },
+    ScoreParameters: {
+        "source": InDigest(**RENAMED, after="score/cyd"),
+        "model_path": Stored(),
+        "trust_remote_code": NoEffect(
+            "the fingerprint includes the code of the model", "rewardModel.model.trustRemoteCode", True
+        ),
+        "endpoint": Nested(),
+        "prompts_dir": Stored(),
+        "responses_dir": Stored(),
+        "shards": InDigest("generation.shards", 3),
+        "batch_size": NoEffect(SPEED, "rewardModel.batchSize", 9),
+        "max_length": InDigest("rewardModel.maxLength", 99),
+        "calibration": InDigest("rewardModel.calibration.scoreRange.max", 9.0),
+    },
+    RewardEndpointParameters: {
+        "base_url": InDigest("rewardModel.endpoint.url", "https://other"),
+        "model": InDigest("rewardModel.endpoint.model", "other"),
+        "api_key_env": NoEffect(CREDENTIAL, "rewardModel.endpoint.apiKeySecretRef", {"name": "s", "key": "k"}),
+        "concurrency": NoEffect(SPEED, "rewardModel.batchSize", 9),
+        "stall_seconds": NoEffect("a stage whose server hangs is retried", "generation.stallSeconds", 99),
+    },
+    ConstructParameters: {
+        "prompts_dir": Stored(),
+        "prepare_manifest": Stored(),
+        "solutions_verdicts_dir": Stored(),
+        "tasks": InDigest("datasets.0.task", "Coding"),
+        "sources": Nested(),
+        "reward_margin": InDigest("construction.rewardMargin.max", 6.0),
+        "sft_fraction": InDigest("construction.sftFraction", 0.5),
+        "held_out_fraction": InDigest("construction.heldOutFraction", 0.1),
+        "max_kept": InDigest("datasets.0.maxKept", 5),
+        "system_prompts": InDigest("sources.0.systemPrompt", "Be brief."),
+        "seed": InDigest("construction.seed", 7),
+    },
+    SourceInputs: {
+        "source": InDigest(**RENAMED),
+        "responses_dir": Stored(),
+        "verdicts_dirs": Stored(),
+        "scores_dir": Stored(),
+    },
+    SftParameters: training_rows("sft"),
+    DpoParameters: training_rows("dpo") | DPO_ROWS,
+    PromoteParameters: {
+        "dpo_dir": Stored(),
+        "reference_model_path": Stored(),
+        "held_out_path": Stored(),
+        "save_steps": InDigest("training.dpo.saveSteps", 7),
+        "max_length": InDigest("training.dpo.maxLength", 99),
+        **DPO_ROWS,
+    },
+    EvaluateParameters: {
+        "model": InDigest("", after="evaluate/sft"),
+        "benchmarks": Nested(),
+        "prompts_dir": Stored(),
+        "responses_dir": Stored(),
+        "verdicts_dir": Stored(),
+        "shards": NoEffect("always 1"),
+    },
+    BenchmarkParameters: {
+        "name": InDigest("evaluation.benchmarks.0.name", "sums"),
+        "grader": InDigest("evaluation.benchmarks.0.grader", "ExactMatch"),
+    },
+    PublishParameters: {
+        "model_path": Stored(),
+        "dataset_dir": Stored(),
+        "destination": InDigest("publish.uri", f"pvc://{CLAIM}/elsewhere"),
+        "hub_endpoint": NoEffect("the destination names the repository", "hub.endpoint", "https://mirror"),
+        "run_spec": NoEffect(CARD, "generation.concurrency", 9),
+        "scores": NoEffect(CARD),
+        "pins": NoEffect(CARD),
+        "source_models": NoEffect(CARD),
+    },
+}
+ROWS = [(cls, field, row) for cls, rows in TABLE.items() for field, row in rows.items()]
+
+
+def spec_for(cls: type[Contract]) -> dict[str, Any]:
+    """Return a spec whose plan has every kind of stage, and a reward model behind an endpoint for its parameters."""
+    math, code = make_spec()["datasets"]
+    code["columns"]["solution"] = "solution"
+    spec = make_spec(
+        target={"family": "Llama3", "model": {"uri": "hf://org/target", "revision": "one"}},
+        datasets=[math | {"uri": "hf://org/math"}, code],
+        publish={"uri": f"pvc://{CLAIM}/out"},
+        hub={},
+    )
+    spec["sources"].append({"name": "far", "type": "Endpoint", "endpoint": {"url": "https://far/v1", "model": "m"}})
+    return spec | ({"rewardModel": called_reward()} if cls is RewardEndpointParameters else {})
+
+
+def pinned(spec: dict[str, Any]) -> PinnedPlan:
+    """Return the plan, with pins that depend on URI and revision alone."""
+    filled = fill(FusionRunSpec.model_validate(spec))
+    plan = build_plan(filled)
+    pins = [digest_of(r.uri, r.revision or "", length=12) for r in plan.references]
+    return PinnedPlan("lab", "tiny", UID, filled, plan, tuple(pins), digests(plan.planned(), pins))
+
+
+def changed(spec: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    spec = copy.deepcopy(spec)
+    *parents, last = [int(p) if p.isdigit() else p for p in path.split(".")]
+    node: Any = spec
+    for part in parents:
+        node = node[part] if isinstance(part, int) else node.setdefault(part, {})
+    node[last] = value
+    return spec
+
+
+def field_of(cls: type[Contract], field: str, plan: PinnedPlan, stage: str) -> Any:
+    found: Any = build_task(plan, plan.plan[stage], "http://server/v1")
+    for part in filter(None, EXAMPLES[cls][1].split(".")):
+        found = found[int(part)] if part.isdigit() else getattr(found, part)
+    assert isinstance(found, cls)
+    return getattr(found, field)
+
+
+def readable(plan: PinnedPlan, stage: str) -> list[str]:
+    """Return the places of everything that is part of the digest of a stage by its own digest or fingerprint."""
+    node = plan.plan[stage]
+    references = [plan.plan.references[i] for i in node.pins]
+    return [
+        *(artifact_dir(plan.plan[name].kind, plan.digests[name]) for name in node.inputs),
+        *(plan.pins[i] for i in node.pins),
+        *(model_dir(plan.pins[i]) for i in node.pins),
+        *(r.uri for r in references),
+        *(claim_path(r.uri) for r in references if r.uri.startswith("pvc://")),
+    ]
+
+
+def of_type(row_type: type[Row], *, shown: bool = True) -> list[Any]:
+    rows = [r for r in ROWS if isinstance(r[2], row_type) and (shown or r[2].path)]
+    return [pytest.param(*r, id=f"{r[0].__name__}.{r[1]}") for r in rows]
+
+
+@pytest.mark.parametrize(("cls", "field", "row"), of_type(InDigest))
+def test_a_field_is_part_of_the_digest(cls, field, row):
+    base = spec_for(cls)
+    before, after = pinned(base), pinned(changed(base, row.path, row.value) if row.path else base)
+    old = row.stage or EXAMPLES[cls][0]
+    new = row.after or old
+    assert field_of(cls, field, before, old) != field_of(cls, field, after, new)
+    assert before.digests[old] != after.digests[new]
+
+
+@pytest.mark.parametrize(("cls", "field", "row"), of_type(Stored))
+def test_a_place_is_that_of_an_input_or_of_a_pin(cls, field, row):
+    plan, stage = pinned(spec_for(cls)), row.stage or EXAMPLES[cls][0]
+    value = field_of(cls, field, plan, stage)
+    places = value if isinstance(value, list) else [value]
+    assert places
+    for place in places:
+        assert place.startswith(tuple(readable(plan, stage)))
+
+
+@pytest.mark.parametrize(("cls", "field", "row"), of_type(NoEffect, shown=False))
+def test_a_field_without_effect_changes_no_digest(cls, field, row):
+    base, stage = spec_for(cls), row.stage or EXAMPLES[cls][0]
+    before, after = pinned(base), pinned(changed(base, row.path, row.value))
+    assert field_of(cls, field, before, stage) != field_of(cls, field, after, stage)
+    assert before.digests[stage] == after.digests[stage]
+
+
+def test_every_field_of_every_task_has_a_row():
+    classes = {StageTask} | {
+        cls
+        for _, cls in inspect.getmembers(parameters, inspect.isclass)
+        if cls.__module__ == parameters.__name__ and cls not in (TrainParameters, TrainingInputs)
+    }
+    assert {cls: set(rows) for cls, rows in TABLE.items()} == {cls: set(cls.model_fields) - {"kind"} for cls in classes}
+
+
+def test_every_setting_of_training_in_the_spec_is_in_the_task():
+    assert set(Sft.model_fields) <= set(SftParameters.model_fields)
+    assert set(Dpo.model_fields) <= set(DpoParameters.model_fields)
+
+
+def test_every_setting_of_sampling_in_the_spec_is_in_the_task():
+    assert set(Sampling.model_fields) == set(SamplingParameters.model_fields)

@@ -1,0 +1,230 @@
+"""Pending pods: the stage has the message of the scheduler, the kubelet or Kueue, and holds no GPU."""
+
+from datetime import timedelta
+
+import pytest
+
+from fusionrun.api.status import Reason
+from support.runs import make_run, make_spec
+from support.world import World
+
+GPU = {"limits": {"nvidia.com/gpu": 2}}
+UNSCHEDULABLE = {
+    "phase": "Pending",
+    "conditions": [
+        {
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": "Unschedulable",
+            "message": "0/9 nodes: no nvidia.com/gpu",
+        }
+    ],
+}
+GATED = {
+    "phase": "Pending",
+    "conditions": [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "gated"}],
+}
+
+
+def waits(reason: str, message: str = "") -> dict:
+    """Return the status of a pod with a waiting container."""
+    waiting = {"reason": reason, "message": message}
+    return {
+        "phase": "Pending",
+        "startTime": "2026-01-02T03:00:00Z",
+        "containerStatuses": [{"name": "c", "state": {"waiting": waiting}}],
+    }
+
+
+def ended(at: str, phase: str = "Succeeded") -> dict:
+    terminated = {"exitCode": 0, "finishedAt": at}
+    return {"phase": phase, "containerStatuses": [{"name": "c", "state": {"terminated": terminated}}]}
+
+
+RUNS = {"phase": "Running", "containerStatuses": [{"name": "c", "state": {"running": {}}}]}
+
+
+def scoring(**changes) -> World:
+    """Return a world in which score/ada has a job without pods, with two shards of two GPUs."""
+    reward = make_spec()["rewardModel"] | {"resources": GPU}
+    world = World(make_run(rewardModel=reward, **changes))
+    world.finish_in_turn("resolve", "prepare/prompts", "prepare/benchmarks")
+    world.serve("ada")
+    world.finish_in_turn("generate/ada")
+    return world
+
+
+def pod(world: World, index: int, status: dict, stage: str = "score/ada", node: str = "") -> dict:
+    """Add a pod to a stage; return it."""
+    job = world.workloads()[stage]
+    name = f"{job['metadata']['name']}-{index}"
+    world.add_pod(job, name, {}, {}, index)
+    made = next(o for o in world.objects.values() if o["metadata"]["name"] == name and o["kind"] == "Pod")
+    made["status"] = status
+    made["spec"] = {"nodeName": node} if node else {}
+    return made
+
+
+NOW = "2026-01-02T03:04:05Z"
+
+
+@pytest.mark.parametrize(
+    ("statuses", "reason", "says"),
+    [
+        ([UNSCHEDULABLE], "PodsPending", "pod {0}: Unschedulable: 0/9 nodes: no nvidia.com/gpu"),
+        ([GATED], "PodsPending", "pod {0}: SchedulingGated: gated"),
+        ([waits("ContainerCreating")], "PodsPending", "pod {0}: ContainerCreating since 2026-01-02T03:00:00Z"),
+        ([waits("ImagePullBackOff", "no image")], "PodsPending", "pod {0}: ImagePullBackOff: no image"),
+        ([waits("CreateContainerConfigError", "no key")], "PodsPending", "pod {0}: CreateContainerConfigError: no key"),
+        ([{"phase": "Pending"}], "PodsPending", "no pod is running yet"),
+        ([], "PodsPending", "no pod is running yet"),
+        ([ended(NOW), UNSCHEDULABLE], "PodsPending", "pod {1}: Unschedulable: 0/9 nodes: no nvidia.com/gpu"),
+        ([UNSCHEDULABLE, waits("ErrImagePull", "x")], "PodsPending", "pod {1}: ErrImagePull: x"),
+        (
+            [waits("ContainerCreating"), UNSCHEDULABLE],
+            "PodsPending",
+            "pod {1}: Unschedulable: 0/9 nodes: no nvidia.com/gpu",
+        ),
+        ([RUNS, UNSCHEDULABLE], "PodsRunning", "pod {1}: Unschedulable: 0/9 nodes: no nvidia.com/gpu"),
+        ([RUNS], "PodsRunning", None),
+        ([ended(NOW)], "PodsRunning", None),  # the next pod follows soon
+        ([ended("2026-01-02T03:00:00Z")], "PodsPending", "no pod is running yet"),
+    ],
+)
+def test_a_stage_reports_the_most_serious_reason_of_its_pods(statuses, reason, says):
+    world = scoring()
+    names = [pod(world, index, status)["metadata"]["name"] for index, status in enumerate(statuses)]
+    world.settle()
+    stage = world.stage("score/ada")
+    assert (stage.state, stage.reason) == ("Running", reason)
+    assert stage.message == (says.format(*names) if says else None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "says"),
+    [
+        ("Job", {"suspend": True}, "Job {} is suspended: waiting for admission by Kueue in LocalQueue 'research'"),
+        ("PyTorchJob", {"runPolicy": {"suspend": True}}, "PyTorchJob {} is suspended: waiting for admission by Kueue "
+         "in LocalQueue 'research'"),
+    ],
+)  # fmt: skip
+def test_a_workload_waits_for_admission_by_kueue(kind, change, says):
+    world = World(make_run(scheduling={"queueName": "research"}))
+    while not (found := [s for s, w in world.workloads().items() if w["kind"] == kind]):
+        world.settle()
+        if not any(w["kind"] == kind for w in world.workloads().values()):
+            assert world.step()
+    workload = world.workloads()[found[0]]
+    workload["spec"] |= change
+    world.settle()
+    stage = world.stage(found[0])
+    assert (stage.reason, stage.message) == (Reason.PODS_PENDING, says.format(workload["metadata"]["name"]))
+
+
+def test_a_gated_pod_names_its_queue():
+    world = scoring(scheduling={"queueName": "research"})
+    made = pod(world, 0, GATED)
+    made["metadata"]["labels"] = made["metadata"]["labels"] | {"kueue.x-k8s.io/queue-name": "research"}
+    world.settle()
+    assert world.stage("score/ada").message.endswith("waiting for admission by Kueue in LocalQueue 'research'")
+
+
+def test_the_message_of_an_event_names_its_object():
+    world = scoring()
+    job = world.workloads()["score/ada"]
+    job["metadata"]["uid"] = "job"
+    world.warnings = {"job": "FailedCreate: exceeded quota: gpus", "pod": "FailedAttachVolume: Multi-Attach error"}
+    world.settle()
+    assert world.stage("score/ada").message == f"Job {job['metadata']['name']}: FailedCreate: exceeded quota: gpus"
+    made = pod(world, 0, waits("ContainerCreating"), node="n")
+    made["metadata"]["uid"] = "pod"
+    del world.warnings["job"]
+    world.settle()
+    name = made["metadata"]["name"]
+    assert world.stage("score/ada").message == f"pod {name}: FailedAttachVolume: Multi-Attach error"
+    made["status"] = RUNS
+    world.settle()
+    assert world.stage("score/ada").message is None
+
+
+def test_a_server_reports_rejected_pods_and_runs_while_it_loads():
+    world = World(make_run())
+    world.finish_in_turn("resolve", "prepare/prompts")
+    server = world.workloads()["serve/ada"]
+    failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota: gpus"}
+    server["status"] = {"conditions": [failure]}
+    world.settle()
+    assert world.stage("serve/ada").reason == Reason.PODS_PENDING
+    assert world.stage("serve/ada").message == "FailedCreate: exceeded quota: gpus"
+    server["status"] = {}
+    world.place("serve/ada")
+    world.settle()
+    assert world.stage("serve/ada").reason == Reason.PODS_RUNNING
+    assert world.stage("serve/ada").message == "the server is loading the model and is not Ready yet"
+
+
+def alone_with(status: dict, **changes) -> World:
+    """Return a world in which only sft runs, with one pod."""
+    world = World(make_run(training={"nodes": 2, "processesPerNode": 2, "resources": GPU}, **changes))
+    world.run_until("sft")
+    for name in [r for r in world.objects if r.kind == "Pod"]:
+        del world.objects[name]
+    pod(world, 0, status, "sft")
+    world.events.clear()
+    return world
+
+
+def test_a_pending_run_posts_one_event_and_holds_no_gpu():
+    world = alone_with(UNSCHEDULABLE)
+    decision = world.reconcile()
+    assert world.condition("Ready")[1] == Reason.STAGES_RUNNING
+    assert decision.requeue_seconds == 30.0
+    for _ in range(3):
+        world.now += timedelta(minutes=10)
+        world.settle()
+        assert world.reconcile().requeue_seconds == 60.0
+        status, reason, message = world.condition("Ready")
+        assert (status, reason) == ("False", Reason.PODS_PENDING)
+        assert message.startswith("sft: pod ")
+        assert "Unschedulable: 0/9 nodes: no nvidia.com/gpu" in message
+        assert world.status.gpus_in_use == 0
+    assert [(e.type, e.reason) for e in world.events if e.reason == Reason.PODS_PENDING] == [("Warning", "PodsPending")]
+    made = pod(world, 0, RUNS, "sft", node="n")
+    world.settle()
+    assert world.condition("Ready")[:3] == ("False", Reason.STAGES_RUNNING, "running: sft")
+    assert world.status.gpus_in_use == 2
+    pod(world, 1, UNSCHEDULABLE, "sft")
+    world.settle()
+    assert world.condition("Ready")[1] == Reason.STAGES_RUNNING
+    assert "running: sft; pending: sft: pod " in world.condition("Ready")[2]
+    assert world.status.gpus_in_use == 2
+    made["status"] = ended(NOW)
+    world.settle()
+    assert world.status.gpus_in_use == 0
+
+
+def test_a_stage_becomes_pending_if_no_pod_follows_the_last_one():
+    world = scoring()
+    world.finish_in_turn("verify/ada.mathematics", "verify/ada.coding")
+    pod(world, 0, ended(NOW))
+    assert world.reconcile().requeue_seconds == 30.0
+    assert world.stage("score/ada").reason == Reason.PODS_RUNNING
+    world.now += timedelta(seconds=30)
+    world.settle()
+    assert world.stage("score/ada").reason == Reason.PODS_PENDING
+
+
+def test_gpus_in_use_are_those_of_bound_pods_and_the_budget_is_reserved():
+    run = make_run(scheduling={"gpuBudget": 4})
+    for source in run["spec"]["sources"]:
+        source["served"] |= {"resources": GPU, "tensorParallelSize": 2, "replicas": 2}
+    world = World(run)
+    world.finish_in_turn("resolve", "prepare/prompts", "prepare/benchmarks")
+    assert world.status.gpus_in_use == 0
+    assert world.stage("serve/bob").message == "spec.scheduling.gpuBudget: 4: the stage needs 4 GPUs, 4 are in use"
+    world.place("serve/ada")
+    world.settle()
+    assert world.status.gpus_in_use == 2
+    world.place("serve/ada")
+    world.settle()
+    assert world.status.gpus_in_use == 4

@@ -1,0 +1,91 @@
+"""Limits of ``spec.scheduling``, and pods of a deleted run of the same name."""
+
+import copy
+
+from fusionrun.api.result import Outcome, StageResult, encode_result
+from fusionrun.state.observe.object_ref import ref_of
+from support.runs import make_run
+from support.world import World
+
+GPU = {"limits": {"nvidia.com/gpu": 4}}
+
+
+def run_with_gpus(**scheduling):
+    run = make_run(scheduling=scheduling, training={"nodes": 2, "processesPerNode": 4, "resources": GPU})
+    for source in run["spec"]["sources"]:
+        source["served"] |= {"resources": GPU, "tensorParallelSize": 4}
+    return run
+
+
+def test_a_stage_larger_than_the_budget_is_reported_before_acceptance():
+    world = World(run_with_gpus(gpuBudget=6))
+    decision = world.reconcile()
+    status, reason, message = world.condition("Ready")
+    assert (status, reason) == ("False", "WaitingForGpus")
+    assert message.startswith("spec.scheduling.gpuBudget: 6: stage sft needs 8 GPUs at once: raise the budget")
+    assert world.condition("Finished")[0] == "False"
+    assert not world.objects
+    assert decision.requeue_seconds is not None
+    world.run["spec"]["scheduling"]["gpuBudget"] = 8
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"
+
+
+def test_a_stage_waits_for_a_lowered_budget():
+    world = World(run_with_gpus(gpuBudget=8))
+    for _ in range(30):
+        world.settle()
+        if world.stage("construct").state == "Running":
+            break
+        world.step()
+    world.run["spec"]["scheduling"]["gpuBudget"] = 4
+    while world.step():
+        world.settle()
+    assert world.stage("sft").state == "Waiting"
+    assert world.stage("sft").message == "spec.scheduling.gpuBudget: 4: the stage needs 8 GPUs, 0 are in use"
+    assert "sft: spec.scheduling.gpuBudget: 4" in world.condition("Ready")[2]
+    world.run["spec"]["scheduling"]["gpuBudget"] = 8
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"
+
+
+def test_max_servers_limits_the_running_servers():
+    world = World(make_run(scheduling={"maxServers": 1}))
+    world.settle()
+    most = 0
+    while world.step():
+        world.settle()
+        servers = [s for s in world.status.stages if s.name.startswith("serve/")]
+        most = max(most, sum(s.state in ("Running", "Ready") for s in servers))
+        waiting = [s for s in servers if s.state == "Waiting"]
+        assert all(s.message == "spec.scheduling.maxServers: 1: 1 servers are running" for s in waiting)
+    assert most == 1
+    assert world.condition("Complete")[0] == "True"
+
+
+def test_pods_of_a_deleted_run_of_the_same_name_are_ignored():
+    """A run that is created again finds the pods of the deleted one until they are garbage-collected."""
+    before = World(make_run())
+    before.settle()
+    resolve = before.workloads()["resolve"]
+    name = f"{resolve['metadata']['name']}-0"
+    terminated = {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "2026-01-02T03:04:09Z"}
+    before.add_pod(resolve, name, {"phase": "Failed"}, terminated, 0)
+    left = next(o for o in before.objects.values() if o["kind"] == "Pod")
+    wrong = copy.deepcopy(left)
+    wrong["metadata"]["name"] = f"{name}-more"
+    wrong["status"] = {
+        "phase": "Succeeded",
+        "containerStatuses": [
+            {"state": {"terminated": {"exitCode": 0, "message": encode_result(
+                StageResult(outcome=Outcome.SUCCEEDED, pins=["f" * 12] * 99))}}}
+        ],
+    }  # fmt: skip
+    run = make_run()
+    run["metadata"]["uid"] = "99999999-2222-3333-4444-555555555555"
+    world = World(run)
+    for pod in (left, wrong):
+        world.objects[ref_of(pod)] = pod
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"
+    assert world.stage("resolve").state == "Succeeded"

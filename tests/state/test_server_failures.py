@@ -1,0 +1,77 @@
+"""When a model server has failed: not while it waits, and not for an old crash."""
+
+from datetime import timedelta
+
+import pytest
+
+from fusionrun.api.status import Reason
+from fusionrun.state.observe.object_fields import format_time
+from support.runs import make_run
+from support.world import World
+
+
+def served(**changes) -> World:
+    """Return a world in which serve/ada is starting."""
+    world = World(make_run(**changes))
+    world.finish_in_turn("resolve", "prepare/prompts")
+    return world
+
+
+def crashed(world: World, restarts: int, last: dict, life: timedelta | None = None, *, was_ready: bool = False) -> None:
+    """Let the container of the server crash after it ran for some time."""
+    pod = world.place("serve/ada")
+    unready_since = world.now - timedelta(minutes=1)
+    if life:
+        last = last | {"startedAt": format_time(world.now), "finishedAt": format_time(world.now + life)}
+        unready_since = world.now + life if was_ready else unready_since
+    ready = {"type": "Ready", "status": "False", "lastTransitionTime": format_time(unready_since)}
+    pod["status"]["conditions"] = [ready]
+    pod["status"]["containerStatuses"] = [{"restartCount": restarts, "lastState": {"terminated": last}}]
+    world.settle()
+
+
+@pytest.mark.parametrize(
+    ("restarts", "last", "life", "was_ready", "reason", "text"),
+    [
+        (1, {"exitCode": 1}, None, False, None, None),
+        (3, {"exitCode": 1}, timedelta(seconds=40), False, Reason.SERVER_NOT_READY,
+         "crashed 3 times, the last time with exit code 1"),
+        (3, {"exitCode": 1}, timedelta(minutes=2), True, Reason.SERVER_NOT_READY, "crashed 3 times"),
+        (7, {"exitCode": 139}, timedelta(days=2), True, None, None),
+        (3, {"exitCode": 137, "reason": "OOMKilled"}, None, False, Reason.OUT_OF_MEMORY, "resources.limits.memory"),
+        (1, {"exitCode": 143}, timedelta(hours=1), False, Reason.SERVER_NOT_READY,
+         "was not ready within startupTimeoutSeconds"),
+    ],
+    ids=["one crash", "crash loop", "crash loop after Ready", "old crashes", "out of memory", "startup probe"],
+)  # fmt: skip
+def test_a_server_fails_because_of(restarts, last, life, was_ready, reason, text):
+    world = served()
+    crashed(world, restarts, last, life, was_ready=was_ready)
+    stage = world.stage("serve/ada")
+    if reason is None:
+        assert stage.state == "Running"
+    else:
+        assert (stage.state, stage.reason) == ("Failed", reason)
+        assert text in stage.message
+
+
+def test_a_failed_server_fails_the_run_with_its_log():
+    world = served()
+    crashed(world, 3, {"exitCode": 1, "message": "ValueError: no KV cache"}, timedelta(seconds=40))
+    assert world.stage("serve/ada").log_tail == "ValueError: no KV cache"
+    assert world.condition("Failed")[1] == Reason.STAGE_FAILED
+    assert not world.workloads()
+
+
+def test_a_server_that_waits_for_a_node_never_fails():
+    """Nor does the progress deadline count that older releases set on its Deployment."""
+    world = served()
+    late = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+    pod = world.place("serve/ada")
+    pod["status"] = {"phase": "Pending", "conditions": [{"reason": "Unschedulable", "message": "0/9 nodes"}]}
+    server = next(o for o in world.objects.values() if o["kind"] == "Deployment")
+    server["status"] = {"conditions": [late], "replicas": 1}
+    world.now += timedelta(days=3)
+    world.settle()
+    assert world.stage("serve/ada").state == "Running"
+    assert "Unschedulable: 0/9 nodes" in world.stage("serve/ada").message

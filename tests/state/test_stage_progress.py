@@ -1,0 +1,142 @@
+"""Progress that pods push: it is summed over the shards into the status of the stage."""
+
+import json
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fusionrun.api.result import Outcome, Progress, StageResult, decode_result
+from fusionrun.api.stage import StageKind
+from fusionrun.api.values import NUMBER_MAX, Trained
+from fusionrun.state.observe.live_objects import PushedProgress
+from support.properties import quick
+from support.runs import make_run
+from support.world import World, succeeded
+
+
+def generating(*pushed: tuple[int, dict[str, float]]) -> World:
+    """Return a world in which generate/ada runs in two shards, with the progress of each."""
+    world = World(make_run())
+    world.finish_in_turn("resolve", "prepare/prompts", "prepare/benchmarks")
+    world.serve("ada")
+    for shard, (done, numbers) in enumerate(pushed):
+        progress = Progress(done=done, total=100, unit="samples", numbers=numbers)
+        world.pushed["generate/ada", shard] = PushedProgress(progress, world.now)
+    return world
+
+
+def test_progress_of_the_shards_is_a_percentage_of_the_stage():
+    world = generating((50, {}), (10, {}))
+    world.settle()
+    progress = world.stage("generate/ada").progress
+    assert (progress.done, progress.total, progress.unit) == (30, 100, "%")
+
+
+def test_the_time_left_changes_in_steps():
+    world = generating((50, {}), (10, {}))
+    world.now += timedelta(seconds=60)
+    world.settle()
+    assert world.stage("generate/ada").eta_seconds == 150  # 140 s, in steps of 15
+
+
+def test_tokens_per_second_and_cost_are_summed_over_the_shards():
+    numbers = {"tokens_per_second": 20.25, "cost_micro": 300.0}
+    world = generating((50, numbers), (10, numbers))
+    world.settle()
+    stage = world.stage("generate/ada")
+    assert (stage.tokens_per_second, stage.cost_micro) == (40.5, 600)
+
+
+def test_a_stage_without_prices_has_no_cost():
+    world = generating((50, {}))
+    world.settle()
+    assert world.stage("generate/ada").cost_micro is None
+
+
+INT64 = 2**63
+NUMBERS = ("tokens_per_second", "cost_micro", "loss", "reward_accuracy")
+ANYTHING = st.one_of(
+    st.none(), st.integers(), st.integers(-4, 4), st.floats(), st.sampled_from([10**30, -(10**30), 10**400, 1e308]),
+    st.text(max_size=40),
+)  # fmt: skip
+VALID = st.builds(
+    Progress,
+    done=st.integers(0, 2**53),
+    total=st.integers(0, 2**53),
+    unit=st.text(max_size=32),
+    numbers=st.dictionaries(st.sampled_from(NUMBERS), st.floats(-NUMBER_MAX, NUMBER_MAX)),
+)
+UNCHECKED = st.fixed_dictionaries(
+    {},
+    optional={
+        "done": ANYTHING,
+        "total": ANYTHING,
+        "unit": ANYTHING,
+        "numbers": st.one_of(ANYTHING, st.dictionaries(st.sampled_from(NUMBERS), ANYTHING)),
+    },
+).map(lambda fields: Progress.model_construct(**fields))
+
+
+def _never(constant: str) -> None:
+    raise AssertionError(f"{constant} in a status is rejected by the API server")
+
+
+def _integers(value):
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _integers(item)
+    elif isinstance(value, int):
+        yield value
+
+
+@quick
+@given(
+    st.dictionaries(
+        st.tuples(
+            st.sampled_from(["generate/ada", "prepare/benchmarks", "verify/ada.coding", "no/such.stage"]),
+            st.integers(-2, 5),
+        ),
+        st.one_of(VALID, UNCHECKED),
+    )
+)
+def test_no_pushed_progress_breaks_the_decision_or_the_status(pushed):
+    world = World(make_run())
+    world.finish_in_turn("resolve", "prepare/prompts")
+    world.serve("ada")
+    world.now += timedelta(hours=1)
+    world.pushed = {key: PushedProgress(progress, world.now) for key, progress in pushed.items()}
+    world.settle()
+    status = json.loads(json.dumps(world.run["status"]), parse_constant=_never)
+    assert all(-INT64 <= number < INT64 for number in _integers(status))
+    world.run["spec"]["suspend"] = True
+    world.settle()
+    assert not world.workloads()
+
+
+def test_progress_of_an_unknown_shard_is_ignored():
+    world = generating((50, {}), (10, {}), (100, {"tokens_per_second": 9.0}))
+    world.settle()
+    assert world.stage("generate/ada").progress.done == 30
+    assert world.stage("generate/ada").tokens_per_second is None
+
+
+def test_a_number_that_a_status_cannot_hold_is_left_out_of_a_result():
+    """The rest of the result of a diverged training run is kept."""
+    huge, trained = f"1{'0' * 30}", Trained(kind=StageKind.SFT, rows=7, last_loss=None, first_loss=0.5)
+    typed = (
+        f'"values":{{"kind":"sft","rows":7,"tokens":{huge},"lastLoss":NaN,"firstLoss":0.5,"lastRewardAccuracy":1e400}}'
+    )
+    flat = f'"counts":{{"rows":7,"tokens":{huge}}},"numbers":{{"last_loss":NaN,"first_loss":0.5,"big":1e400}}'
+    for form in (typed, flat, f"{typed},{flat}"):
+        result = decode_result(f'{{"outcome":"Succeeded",{form}}}', "sft")
+        assert (result.outcome, result.values) == (Outcome.SUCCEEDED, trained)
+
+    def diverged(kind, task):
+        values = Trained(kind=StageKind.SFT, last_loss=float("nan"))
+        return StageResult(outcome=Outcome.SUCCEEDED, values=values) if kind == "sft" else succeeded(kind, task)
+
+    world = World(make_run(), answer=diverged)
+    world.run_to_end()
+    json.loads(json.dumps(world.run["status"]), parse_constant=_never)
+    assert (world.stage("sft").state, world.stage("sft").loss) == ("Succeeded", None)
