@@ -11,10 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from fusionrun.api.artifacts import shard_name
+from fusionrun.api.artifacts import ArtifactManifest, shard_name
 from fusionrun.api.parameters import ConstructParameters
-from fusionrun.api.records import Prompt, Response, Score, Verdict
+from fusionrun.api.records import SCHEMA_VERSION, Prompt, Response, Score, Verdict
 from fusionrun.api.task import StageTask
+from fusionrun.api.values import Prepared
+from fusionrun_stages.volume.manifest import write_manifest
 from fusionrun_stages.volume.parquet import BATCH_ROWS, arrow_schema
 
 SOURCES = ("gemma", "llama", "mistral", "qwen")
@@ -36,7 +38,7 @@ def write(folder: Path, responses: int, seed: int = 42) -> StageTask:
     shards = max(1, round(responses / SHARD_RESPONSES))
     parameters = ConstructParameters(
         prompts_dir=str(folder / "prompts"),
-        prepare_manifest=str(folder / "prepare.json"),
+        prepare_manifest=str(folder / "manifest.json"),
         tasks=TASKS,
         sources=[
             {
@@ -52,7 +54,7 @@ def write(folder: Path, responses: int, seed: int = 42) -> StageTask:
         held_out_fraction=0.01,
         seed=seed,
     )
-    if not (folder / "prepare.json").exists():
+    if not (folder / "manifest.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
         size = responses * DISK_BYTES
@@ -62,7 +64,10 @@ def write(folder: Path, responses: int, seed: int = 42) -> StageTask:
         for shard in range(shards):
             first, last = prompts * shard // shards, prompts * (shard + 1) // shards
             _write_shard(folder, f"{shard_name(shard, shards)}.parquet", last - first, [seed, shard])
-        (folder / "prepare.json").write_text('{"counts": {}}')  # last: marks the inputs as complete
+        manifest = ArtifactManifest(
+            schema_version=SCHEMA_VERSION, stage="prepare/prompts", digest="p", files={}, values=Prepared()
+        )
+        write_manifest(folder, manifest, None, None)  # last: marks the inputs as complete
     return StageTask(
         run="bench",
         namespace="bench",

@@ -15,10 +15,13 @@ from pathlib import Path
 
 import polars as pl
 
+from fusionrun.api.artifacts import SUMMARY_FILE
 from fusionrun.api.parameters import ConstructParameters, SourceInputs
 from fusionrun.api.records import MICRO, DropReason
+from fusionrun.api.stage import StageKind
+from fusionrun.api.values import Prepared
 from fusionrun_stages.construction.counts import count
-from fusionrun_stages.construction.files import FILES, RECORDS, SUMMARY_FILE
+from fusionrun_stages.construction.files import FILES, RECORDS
 from fusionrun_stages.construction.keys import (
     ShardSlice,
     read_candidates,
@@ -31,13 +34,11 @@ from fusionrun_stages.construction.rows import append_rows, count_ranges, gather
 from fusionrun_stages.construction.rules import choose
 from fusionrun_stages.construction.selection import select
 from fusionrun_stages.construction.summary import Summary, prepared
-from fusionrun_stages.errors import UserError
+from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.volume.atomic import write_atomic
+from fusionrun_stages.volume.manifest import read_manifest
 from fusionrun_stages.volume.parquet import open_parquet
 from fusionrun_stages.work import Made, Work
-
-WIN_RATES = 16
-"""Sources whose win rate goes to the status: a termination message has no space for more. The card shows all."""
 
 
 def run(work: Work) -> Made:
@@ -59,16 +60,22 @@ def run(work: Work) -> Made:
         work.report(number, 2 * len(slices), "slices")
         decisions.append(decide(one, parameters, sources, summary).with_columns(slice=pl.lit(number, pl.UInt32)))
     decided, chosen = select(pl.concat(decisions), parameters)
-    counts, details = count(decided, chosen, parameters, names)
-    if not counts["sft_rows"]:
-        drops = {reason: n for reason, n in counts.items() if reason.startswith("drop:")}
-        raise UserError(f"none of {decided.height} prompts gives an SFT row: {drops}")
+    artifact = Path(parameters.prepare_manifest).parent
+    before = read_manifest(artifact, StageKind.PREPARE)
+    if before is None or not isinstance(before.values, Prepared):
+        raise InfrastructureError(f"{artifact}: the artifact is not complete")
+    made, details = count(decided, chosen, list(parameters.tasks), names, before.values)
+    if not made.sft_rows:
+        raise UserError(f"none of {decided.height} prompts gives an SFT row: {made.drops}")
     _write(work, slices, sources, chosen, summary)
-    document = summary.document() | {"prepared": prepared(Path(parameters.prepare_manifest))}
+    document = summary.document() | {"prepared": prepared(artifact, before.details)}
     write_atomic(work.output / SUMMARY_FILE, json.dumps(document, indent=1, sort_keys=True).encode())
-    wins = sorted(summary.win_rates().items())[:WIN_RATES]
-    numbers = summary.numbers() | {f"win:{source}": round(rate, 4) for source, rate in wins}
-    return Made(files=[*FILES.values(), SUMMARY_FILE], counts=counts, numbers=numbers, details=details)
+    rates = {source: round(rate, 4) for source, rate in summary.win_rates().items()}
+    by_source = {
+        name: counts.model_copy(update={"win_rate": rates.get(name)}) for name, counts in made.by_source.items()
+    }
+    made = made.model_copy(update={**summary.numbers(), "by_source": by_source})
+    return Made(values=made, files=[*FILES.values(), SUMMARY_FILE], details=details)
 
 
 def decide(

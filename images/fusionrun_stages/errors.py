@@ -15,7 +15,7 @@ import re
 import traceback
 from typing import ClassVar
 
-from fusionrun.api.task import EXIT_INFRASTRUCTURE, EXIT_SERVER_WEDGED, EXIT_USER_ERROR
+from fusionrun.api.pod import EXIT_INFRASTRUCTURE, EXIT_SERVER_WEDGED, EXIT_USER_ERROR
 
 
 class StageError(Exception):

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from fusionrun.api.parameters import FetchParameters
+from fusionrun.api.values import Fetched
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.models.files import check_model
 from fusionrun_stages.remote.hub import WORKERS, hub_client, hub_errors, hub_id
@@ -44,7 +45,7 @@ def run(work: Work) -> Made:
     return Made(
         # Outside of the artifact's directory, but part of it: a model that was deleted is fetched again.
         files=[os.path.relpath(path, work.output) for path in files],
-        counts={"files": len(files), "bytes": size},
+        values=Fetched(files=len(files), bytes=size),
         details={"uri": parameters.uri, "revision": parameters.revision, "destination": str(destination)},
     )
 

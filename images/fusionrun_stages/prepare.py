@@ -11,11 +11,11 @@ import logging
 from collections import Counter
 from contextlib import ExitStack
 
+from fusionrun.api.artifacts import CONTAMINATION_FILE, PROMPTS, RESPONSES, SOLUTIONS
 from fusionrun.api.parameters import PrepareParameters
 from fusionrun.api.records import Prompt, Response
-from fusionrun_stages.grading.reference_solutions import SOLUTIONS
-from fusionrun_stages.prompts.contamination import CONTAMINATION_FILE, BenchmarkIndex
-from fusionrun_stages.prompts.counts import COUNTED
+from fusionrun_stages.prompts.contamination import BenchmarkIndex
+from fusionrun_stages.prompts.counts import total
 from fusionrun_stages.prompts.dataset_rows import DatasetReader, PromptKey, open_dataset
 from fusionrun_stages.prompts.selection import REPORT_ROWS, PromptSelection
 from fusionrun_stages.volume.atomic import write_atomic
@@ -48,18 +48,15 @@ def run(work: Work) -> Made:
         report = json.dumps(selection.contamination.as_json(index), ensure_ascii=False, indent=1)
         write_atomic(work.output / CONTAMINATION_FILE, report.encode())
         made.append(CONTAMINATION_FILE)
-    totals = Counter[str]()
     for name, counts in selection.counts.items():
         log.info("%s: %s", name, counts)
-        for what in COUNTED:
-            totals[what] += getattr(counts, what)
     details = {"datasets": {name: counts.as_json() for name, counts in selection.counts.items()}}
-    return Made(files=made, counts={k: totals[k] for k in COUNTED}, details=details)
+    return Made(values=total(selection.counts.values()), files=made, details=details)
 
 
 def write_shards(parameters: PrepareParameters, selection: PromptSelection, work: Work) -> list[str]:
     """Write every kept prompt, and its responses from data sets, to the shard of the prompt's hash."""
-    folders = ["prompts", *(f"responses/{source}" for source in _sources(parameters))]
+    folders = [PROMPTS, *(f"{RESPONSES}/{source}" for source in _sources(parameters))]
     if any(d.columns.solution for d in parameters.datasets):
         folders.append(SOLUTIONS)
     paths = {
@@ -72,7 +69,7 @@ def write_shards(parameters: PrepareParameters, selection: PromptSelection, work
         writers = {
             (folder, shard): stack.enter_context(
                 open_sorted(path, Prompt, ["prompt_id"], pool)
-                if folder == "prompts"
+                if folder == PROMPTS
                 else open_sorted(path, Response, ["prompt_id", "sample_index"], pool)
             )
             for (folder, shard), path in paths.items()
@@ -105,7 +102,7 @@ def _write_rows(
             if row.key not in prompt_ids:
                 prompt = row.to_prompt(dataset)
                 prompt_ids[row.key] = prompt.prompt_id
-                writers["prompts", shard].append(prompt)
+                writers[PROMPTS, shard].append(prompt)
                 if row.solution:
                     writers[SOLUTIONS, shard].append(_response(prompt.prompt_id, owner, SOLUTIONS, 0, row.solution))
                 if len(prompt_ids) % REPORT_ROWS == 0:
@@ -113,7 +110,7 @@ def _write_rows(
             for source, text in row.responses.items():
                 response = _response(prompt_ids[row.key], owner, source, samples[row.key, source], text)
                 samples[row.key, source] += 1
-                writers[f"responses/{source}", shard].append(response)
+                writers[f"{RESPONSES}/{source}", shard].append(response)
     work.report(len(prompt_ids), len(selection.kept), "prompts")
 
 

@@ -13,25 +13,26 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from fusionrun.api.artifacts import COMPLETE_MANIFEST, claim_path
+from fusionrun.api.artifacts import DATASET_FILES, MODEL, PROVENANCE_FILE, SUMMARY_FILE, claim_path
 from fusionrun.api.parameters import PublishParameters
 from fusionrun.api.records import replace_surrogates
 from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.stage import StageKind
+from fusionrun.api.values import Constructed, Published
 from fusionrun_stages.cards.dataset import build_dataset_card
 from fusionrun_stages.cards.facts import Facts
 from fusionrun_stages.cards.licences import declared_licence
 from fusionrun_stages.cards.model import build_model_card
-from fusionrun_stages.construction.files import FILES, SUMMARY_FILE
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.remote.hub import hub_client, hub_errors, hub_id
 from fusionrun_stages.remote.object_store import s3, store_errors
 from fusionrun_stages.volume.atomic import commit, read_json, write_atomic
+from fusionrun_stages.volume.manifest import read_manifest
 from fusionrun_stages.volume.paths import inside_volume, on_volume
 from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger(__name__)
 
-PROVENANCE = "provenance.json"
 DATASET_SUFFIX = "-data"
 """A hub separates models and data sets: the data set goes to ``org/name-data``."""
 
@@ -45,7 +46,7 @@ def run(work: Work) -> Made:
     shutil.rmtree(bundle, ignore_errors=True)
     build_bundle(bundle, parameters, spec, work)
     destination = parameters.destination
-    files = [PROVENANCE]
+    files = [PROVENANCE_FILE]
     if destination.startswith("hf://"):
         to_hub(bundle, hub_id(destination), parameters.hub_endpoint)
     elif destination.startswith("s3://"):
@@ -54,24 +55,24 @@ def run(work: Work) -> Made:
         folder = on_volume(claim_path(destination)) if destination.startswith("pvc://") else Path(destination)
         to_folder(bundle, folder)
         # A published folder that was deleted is published again.
-        files.append(os.path.relpath(folder / PROVENANCE, work.output))
-    provenance = work.output / PROVENANCE
-    if (bundle / PROVENANCE).is_file():
-        (bundle / PROVENANCE).replace(provenance)
+        files.append(os.path.relpath(folder / PROVENANCE_FILE, work.output))
+    provenance = work.output / PROVENANCE_FILE
+    if (bundle / PROVENANCE_FILE).is_file():
+        (bundle / PROVENANCE_FILE).replace(provenance)
     shutil.rmtree(bundle, ignore_errors=True)
     log.info("published to %s", destination)
-    return Made(files=files, counts={"published": 1}, details={"destination": destination})
+    return Made(files=files, values=Published(), details={"destination": destination})
 
 
 def build_bundle(bundle: Path, parameters: PublishParameters, spec: FusionRunSpec, work: Work) -> None:
     """Write ``model/``, ``dataset/`` and ``provenance.json`` to a folder."""
     dataset = Path(parameters.dataset_dir)
     facts = gather_facts(work.task.run, parameters, spec)
-    shutil.copytree(inside_volume(parameters.model_path), bundle / "model")
-    complete_generation_config(bundle / "model", spec)
-    (bundle / "model" / "README.md").write_text(build_model_card(facts, parameters.scores))
+    shutil.copytree(inside_volume(parameters.model_path), bundle / MODEL)
+    complete_generation_config(bundle / MODEL, spec)
+    (bundle / MODEL / "README.md").write_text(build_model_card(facts, parameters.scores))
     (bundle / "dataset").mkdir()
-    for name in FILES.values():
+    for name in DATASET_FILES:
         if (dataset / name).is_file():
             shutil.copyfile(inside_volume(dataset / name), bundle / "dataset" / name)
     markdown, page = build_dataset_card(facts)
@@ -83,16 +84,17 @@ def build_bundle(bundle: Path, parameters: PublishParameters, spec: FusionRunSpe
         "digest": work.task.digest,
         "spec": json.loads(parameters.run_spec),
         "scores": parameters.scores,
-        "dataset": read_manifest(dataset),
-        "model": read_manifest(Path(parameters.model_path).parent),
+        "dataset": _provenance(dataset, StageKind.CONSTRUCT),
+        "model": _provenance(Path(parameters.model_path).parent, StageKind.PROMOTE),
     }
-    write_atomic(bundle / PROVENANCE, json.dumps(provenance, indent=1, sort_keys=True).encode())
+    write_atomic(bundle / PROVENANCE_FILE, json.dumps(provenance, indent=1, sort_keys=True).encode())
 
 
 def gather_facts(name: str, parameters: PublishParameters, spec: FusionRunSpec) -> Facts:
     """Read the data of the cards."""
     dataset = Path(parameters.dataset_dir)
-    manifest = read_manifest(dataset)
+    manifest = read_manifest(dataset, StageKind.CONSTRUCT)
+    made = manifest.values if manifest else None
     summary = dataset / SUMMARY_FILE
     folders = {f"sources[{source}]": Path(path) for source, path in parameters.source_models.items()}
     for one in spec.datasets:
@@ -103,8 +105,8 @@ def gather_facts(name: str, parameters: PublishParameters, spec: FusionRunSpec) 
     return Facts(
         name=name,
         spec=spec,
-        counts=manifest.get("counts", {}),
-        details=manifest.get("details", {}),
+        made=made if isinstance(made, Constructed) else Constructed(),
+        details=manifest.details if manifest else {},
         summary=read_json(summary) if summary.is_file() else {},
         pins=parameters.pins,
         licences=licences,
@@ -124,10 +126,10 @@ def read_licence(folder: Path) -> str | None:
     return replace_surrogates(licence) if licence else None  # a YAML escape may be a lone surrogate
 
 
-def read_manifest(directory: Path) -> dict[str, Any]:
-    """Return an artifact's manifest; empty if it has none."""
-    path = directory / COMPLETE_MANIFEST
-    return dict(read_json(path)) if path.is_file() else {}
+def _provenance(artifact: Path, kind: StageKind) -> dict[str, Any]:
+    """Return the manifest of an artifact as JSON; empty if it is not complete."""
+    manifest = read_manifest(artifact, kind)
+    return manifest.model_dump(mode="json") if manifest else {}
 
 
 def complete_generation_config(model: Path, spec: FusionRunSpec) -> None:
@@ -164,12 +166,12 @@ def to_folder(bundle: Path, destination: Path) -> None:
     inside_volume(destination)
     old = None
     if destination.exists():
-        published = destination / PROVENANCE
+        published = destination / PROVENANCE_FILE
         if not published.is_file():
             raise UserError(
                 f"publish.uri: {str(destination)!r}: exists and was not published by a FusionRun: it is not overwritten"
             )
-        if published.read_bytes() == (bundle / PROVENANCE).read_bytes():
+        if published.read_bytes() == (bundle / PROVENANCE_FILE).read_bytes():
             return
         old = destination.with_name(f".{destination.name}.old")
         shutil.rmtree(old, ignore_errors=True)
@@ -187,8 +189,8 @@ def to_folder(bundle: Path, destination: Path) -> None:
 def to_hub(bundle: Path, name: str, endpoint: str | None) -> None:
     """Upload the model to ``org/name`` and the data set to ``org/name-data``."""
     client = hub_client(endpoint)
-    for folder, kind, repository in (("model", "model", name), ("dataset", "dataset", f"{name}{DATASET_SUFFIX}")):
-        shutil.copyfile(bundle / PROVENANCE, bundle / folder / PROVENANCE)
+    for folder, kind, repository in ((MODEL, "model", name), ("dataset", "dataset", f"{name}{DATASET_SUFFIX}")):
+        shutil.copyfile(bundle / PROVENANCE_FILE, bundle / folder / PROVENANCE_FILE)
         with hub_errors("publish.uri", repository):
             client.create_repo(repository, repo_type=kind, exist_ok=True)
             client.upload_folder(repo_id=repository, repo_type=kind, folder_path=bundle / folder)
@@ -197,9 +199,9 @@ def to_hub(bundle: Path, name: str, endpoint: str | None) -> None:
 def to_s3(bundle: Path, uri: str) -> None:
     """Upload the bundle below a key, provenance.json last."""
     key = uri.removeprefix("s3://").rstrip("/")
-    files = sorted(path for path in bundle.rglob("*") if path.is_file() and path != bundle / PROVENANCE)
+    files = sorted(path for path in bundle.rglob("*") if path.is_file() and path != bundle / PROVENANCE_FILE)
     with store_errors(f"publish.uri: {uri!r}", "publish.s3SecretRef"):
         store = s3()
         # File by file: for a folder, s3fs also looks up and creates the bucket, which needs more permissions.
-        for path in (*files, bundle / PROVENANCE):
+        for path in (*files, bundle / PROVENANCE_FILE):
             store.put_file(str(path), f"{key}/{path.relative_to(bundle)}")

@@ -14,17 +14,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fusionrun.api.artifacts import Manifest, artifact_dir, claim_path, manifest_paths, model_dir, stage_digest
+from fusionrun.api.artifacts import PIN_LENGTH, artifact_dir, claim_path, digests, model_dir
 from fusionrun.api.parameters import ResolveParameters
-from fusionrun.api.records import SCHEMA_VERSION, replace_surrogates
-from fusionrun.api.stage import PlannedStage, Reference, ReferenceKind
+from fusionrun.api.records import replace_surrogates
+from fusionrun.api.stage import Reference, ReferenceKind
+from fusionrun.api.values import Resolved
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.models.files import NO_TEMPLATE, TEMPLATE_FILES, check_model, fingerprint_model, has_chat_template
 from fusionrun_stages.prompts.dataset_files import DataFile, check_columns, find_files
 from fusionrun_stages.remote.hub import download_dataset, hub_client, hub_errors, hub_id
 from fusionrun_stages.remote.object_store import download_s3, fingerprint_s3
 from fusionrun_stages.remote.pins import save_commit
-from fusionrun_stages.volume.paths import PIN_DIGITS, dataset_folder, on_volume, volume_root
+from fusionrun_stages.volume.manifest import is_complete
+from fusionrun_stages.volume.paths import dataset_folder, on_volume, volume_root
 from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger(__name__)
@@ -52,27 +54,25 @@ def run(work: Work) -> Made:
         pinned.append(pin(reference, parameters.hub_endpoint))
         log.info("%s: %s is %s", reference.field, reference.uri, pinned[-1].fingerprint)
     check_space({p.fingerprint: p.download_bytes for p in pinned})
-    pins = [p.fingerprint[:PIN_DIGITS] for p in pinned]
+    pins = [p.fingerprint[:PIN_LENGTH] for p in pinned]
     for reference, one in zip(parameters.references, pinned, strict=True):
         if reference.uri.startswith("hf://"):
             save_commit(reference.uri, one.fingerprint)
-    digests = stage_digests(parameters.stages, pins)
+    found = digests(parameters.stages, pins)
     complete = [
         index
         for index, stage in enumerate(parameters.stages)
-        if is_complete(on_volume(artifact_dir(stage.kind, digests[stage.name])), stage.shards)
+        if is_complete(on_volume(artifact_dir(stage.kind, found[stage.name])), stage.kind, stage.shards)
     ]
     work.report(len(pins), len(pins), "references")
     return Made(
-        counts={"references": len(pins), "complete": len(complete)},
-        pins=pins,
-        complete=complete,
+        values=Resolved(pins=pins, complete=complete),
         details={
             "references": [
                 {"field": r.field, "uri": r.uri, "revision": r.revision, "fingerprint": p.fingerprint, **p.details}
                 for r, p in zip(parameters.references, pinned, strict=True)
             ],
-            "digests": digests,
+            "digests": found,
         },
     )
 
@@ -176,37 +176,6 @@ def fingerprint_files(files: list[DataFile]) -> str:
     return digest.hexdigest()
 
 
-def stage_digests(stages: list[PlannedStage], pins: list[str]) -> dict[str, str]:
-    """Return every planned stage's digest, each after those that it reads."""
-    by_name = {stage.name: stage for stage in stages}
-    digests: dict[str, str] = {}
-
-    def digest_of(name: str) -> str:
-        if name not in digests:
-            stage = by_name[name]
-            inputs = [digest_of(other) for other in stage.inputs]
-            digests[name] = stage_digest(stage.parameters_digest, [pins[i] for i in stage.pins], inputs)
-        return digests[name]
-
-    for stage in stages:
-        digest_of(stage.name)
-    return digests
-
-
-def is_complete(directory: Path, shards: int | None) -> bool:
-    """Tell whether every manifest of an artifact is there, of our schema, and its files have their sizes."""
-    for path in manifest_paths(str(directory), shards):
-        try:
-            manifest = Manifest.model_validate_json(Path(path).read_bytes())
-            if manifest.schema_version != SCHEMA_VERSION:
-                return False
-            if any((directory / name).stat().st_size != size for name, size in manifest.files.items()):
-                return False
-        except (OSError, ValueError):
-            return False
-    return True
-
-
 def check_space(models: dict[str, int]) -> None:
     """Refuse a run whose downloads exceed the free space of the volume.
 
@@ -227,5 +196,5 @@ def check_space(models: dict[str, int]) -> None:
 
 def fetched_bytes(fingerprint: str) -> int:
     """Return the bytes of a model's weights that are on the volume."""
-    folder = on_volume(model_dir(fingerprint[:PIN_DIGITS]))
+    folder = on_volume(model_dir(fingerprint[:PIN_LENGTH]))
     return sum(path.stat().st_size for path in folder.rglob("*.safetensors") if path.is_file())

@@ -1,17 +1,18 @@
-"""What a stage program is given, and what it answers: the interface between ``__main__`` and the stages."""
+"""The interface between ``__main__`` and the stages: what a stage gets, and what it returns."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from fusionrun.api.task import StageTask
+from fusionrun.api.values import Values
 
 
 class Report(Protocol):
-    """Push progress to the operator; never raises, never waits, limits its own rate."""
+    """Push progress to the operator. It never raises or waits, and limits its rate."""
 
     def __call__(self, done: int, total: int, unit: str = "", **numbers: float) -> None:
-        """Say that ``done`` of ``total`` units are done; the newest call wins."""
+        """Report that ``done`` of ``total`` units are done. Only the latest call counts."""
 
 
 @dataclass(frozen=True)
@@ -20,25 +21,20 @@ class Work:
 
     task: StageTask
     output: Path
-    """The artifact's directory: exists and is writable."""
+    """The artifact's directory. It exists and is writable."""
     shard: int | None
     """Zero-based index of an Indexed stage's pod, else None."""
     pod_uid: str
-    """Tells this pod's files from those of a predecessor that may still be writing."""
+    """Distinguishes this pod's files from those of an earlier pod that may still write."""
     report: Report
 
 
 @dataclass(frozen=True)
 class Made:
-    """What a stage made, all of it on disk."""
+    """What a stage made: all of it is on the volume."""
 
+    values: Values
     files: list[str] = field(default_factory=list)
-    """Relative to the artifact's directory; every one exists."""
-    counts: dict[str, int] = field(default_factory=dict)
-    numbers: dict[str, float] = field(default_factory=dict)
+    """Paths of the files relative to the artifact's directory."""
     details: dict[str, Any] = field(default_factory=dict)
-    """For the manifest alone: anything of interest to people."""
-    pins: list[str] = field(default_factory=list)
-    """``resolve`` only: the short fingerprint of each reference."""
-    complete: list[int] = field(default_factory=list)
-    """``resolve`` only: indexes of the planned stages whose artifact is complete."""
+    """For the manifest only: anything of interest to people."""

@@ -28,9 +28,6 @@ LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 
 MANAGED_BY = "fusionrun-operator"
 
-API_KEY_ENV = "FUSIONRUN_API_KEY"
-"""Environment variable with the API key of the external endpoint that a stage calls."""
-
 RUN_NAME_MAX = 50
 """Longest name of a FusionRun, in characters.
 

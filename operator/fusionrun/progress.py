@@ -16,13 +16,12 @@ from pydantic import ValidationError
 
 from fusionrun.api.data import SHARDS_MAX
 from fusionrun.api.models import Manifest
+from fusionrun.api.pod import COMPLETION_INDEX_ANNOTATION, PROGRESS_PATH
 from fusionrun.api.result import Progress
 from fusionrun.names import LABEL_RUN, LABEL_STAGE, stage_from_label
 from fusionrun.state.observe.live_objects import PushedProgress
-from fusionrun.state.observe.object_fields import COMPLETION_INDEX
 from fusionrun.state.observe.object_ref import ObjectRef, run_ref
 
-PATH = "/v1/progress"
 BODY_MAX_BYTES = 4096
 BODY_SECONDS = 5.0
 """Timeout for reading a request body."""
@@ -86,7 +85,7 @@ class ProgressReceiver:
     def application(self) -> web.Application:
         """Return the web application."""
         application = web.Application(client_max_size=BODY_MAX_BYTES)
-        application.router.add_post(PATH, self._receive)
+        application.router.add_post(PROGRESS_PATH, self._receive)
         return application
 
     async def _receive(self, request: web.Request) -> web.Response:
@@ -110,10 +109,12 @@ class ProgressReceiver:
         run = run_ref(pod["metadata"]["namespace"], labels[LABEL_RUN])
         if self._get(run) is None:
             raise _Rejected(404, f"no FusionRun {run.namespace}/{run.name}")
-        text = (pod["metadata"].get("annotations") or {}).get(COMPLETION_INDEX, "0")
+        text = (pod["metadata"].get("annotations") or {}).get(COMPLETION_INDEX_ANNOTATION, "0")
         if not (text.isascii() and text.isdigit() and len(text) <= len(str(SHARDS_MAX)) and int(text) < SHARDS_MAX):
             raise _Rejected(
-                400, f"annotation {COMPLETION_INDEX}: {text[:32]!r}: must be an integer from 0 to {SHARDS_MAX - 1}"
+                400,
+                f"annotation {COMPLETION_INDEX_ANNOTATION}: {text[:32]!r}: "
+                f"must be an integer from 0 to {SHARDS_MAX - 1}",
             )
         now, uid = time.monotonic(), pod["metadata"]["uid"]
         if now - self._last.get(uid, 0.0) < PUSH_MIN_SECONDS:

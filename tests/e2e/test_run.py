@@ -117,9 +117,9 @@ def test_dpo_learns_from_its_pairs(finished):
 def test_responses_of_a_trained_model_end_before_the_token_limit(cluster, finished, model):
     labels = f"fusionrun.dev/run={finished['metadata']['name']},fusionrun.dev/stage=generate.eval-{model}"
     (pod,) = (p for p in cluster.get("pods", "-l", labels)["items"] if p["status"]["phase"] == "Succeeded")
-    result = decode_result(pod["status"]["containerStatuses"][0]["state"]["terminated"]["message"])
-    assert result.counts["responses"] == 3 * MEASURED
-    assert result.counts["truncated"] <= result.counts["responses"] / 100
+    made = decode_result(pod["status"]["containerStatuses"][0]["state"]["terminated"]["message"]).values
+    assert made.responses == 3 * MEASURED
+    assert made.truncated <= made.responses / 100
 
 
 def test_kubectl_wait_returns(cluster, finished):

@@ -6,9 +6,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from fusionrun import progress as progress_module
+from fusionrun.api.pod import COMPLETION_INDEX_ANNOTATION, PROGRESS_PATH
 from fusionrun.names import LABEL_RUN, LABEL_STAGE
-from fusionrun.progress import BODY_MAX_BYTES, PATH, ProgressBoard, ProgressReceiver
-from fusionrun.state.observe.object_fields import COMPLETION_INDEX
+from fusionrun.progress import BODY_MAX_BYTES, ProgressBoard, ProgressReceiver
 from fusionrun.state.observe.object_ref import run_ref
 
 PROGRESS = {"done": 3, "total": 9, "unit": "prompts", "numbers": {"tokens_per_second": 240.5}}
@@ -19,7 +19,7 @@ def pod(index=None, labels=True):
     if labels:
         metadata["labels"] = {LABEL_RUN: "tiny", LABEL_STAGE: "generate.qwen"}
     if index is not None:
-        metadata["annotations"] = {COMPLETION_INDEX: str(index)}
+        metadata["annotations"] = {COMPLETION_INDEX_ANNOTATION: str(index)}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata}
 
 
@@ -36,7 +36,7 @@ async def push(bodies, known, runs=("tiny",), remote="127.0.0.1"):
     application = receiver.application()
     application.middlewares.append(from_remote)
     async with TestClient(TestServer(application)) as client:
-        statuses = [(await client.post(PATH, data=body)).status for body in bodies]
+        statuses = [(await client.post(PROGRESS_PATH, data=body)).status for body in bodies]
     assert statuses == codes
     return statuses, board, pushed
 
@@ -124,7 +124,7 @@ async def exchange(known, sent, seconds):
             writer.close()
 
 
-HALF = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{".encode()
+HALF = f"POST {PROGRESS_PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{".encode()
 
 
 async def test_an_unknown_address_is_rejected_before_its_body_arrives():

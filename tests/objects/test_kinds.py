@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from fusionrun import names
+from fusionrun.api.pod import EXIT_SERVER_WEDGED, EXIT_USER_ERROR
 from fusionrun.api.sandbox import (
     JUDGE_OWN_BYTES,
     PROGRAM_FOLDER_BYTES,
@@ -15,7 +16,7 @@ from fusionrun.api.sandbox import (
     RUNTIME_CLASS_ENV,
     TESTS_MEMORY_BYTES,
 )
-from fusionrun.api.task import EXIT_SERVER_WEDGED, EXIT_USER_ERROR, decode_task
+from fusionrun.api.task import decode_task
 from fusionrun.objects.render import render
 from fusionrun.settings import Images, Settings
 from support.golden import SETTINGS

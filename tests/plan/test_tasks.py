@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from fusionrun.api.pod import API_KEY_ENV
 from fusionrun.api.spec import MUTABLE_FIELDS
 from fusionrun.api.stage import StageKind
 from fusionrun.api.task import StageTask
 from fusionrun.errors import PlanError
-from fusionrun.names import API_KEY_ENV
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.stages import Stage
 from fusionrun.plan.tasks import build_task, served_model

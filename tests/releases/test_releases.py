@@ -13,15 +13,26 @@ from typing import Any
 
 import pytest
 
-from fusionrun.api.artifacts import Manifest
+from fusionrun.api import artifacts, pod
+from fusionrun.api.artifacts import ArtifactManifest, decode_manifest, encode_manifest
 from fusionrun.api.crd import build_crd
-from fusionrun.api.result import Progress, decode_result
+from fusionrun.api.result import Outcome, Progress, StageResult, decode_result, encode_result
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.status import read_status
 from fusionrun.api.task import decode_task
+from fusionrun.api.values import Constructed, DatasetCounts, Evaluated, Resolved, SourceCounts
 from fusionrun.plan.defaults import descriptions
+from fusionrun.state.report import results
 from support.release import DONE, continue_from, record, recorded_run, tasks
 from support.release_data import RELEASES, contract, read_run, write
+
+CONSTRUCTED = Constructed(
+    sft_rows=7,
+    pairs=5,
+    by_source={"ada": SourceCounts(sft_rows=4, pairs=5), "bob": SourceCounts(sft_rows=3)},
+    drops={"AllCorrect": 2},
+)
+"""What the recorded run's construction reports (``support.world``)."""
 
 FOLDERS = sorted(path.parent for path in RELEASES.glob("*/run.json"))
 AT_WORK = ("Running", "Ready")
@@ -70,17 +81,39 @@ def test_every_task_is_read_whole(folder):
         assert not [*lost(task, decode_task(json.dumps(task)).model_dump(mode="json"), name)]
 
 
+def recorded_results(folder: Path) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return the recorded results with the kinds of their stages, by name."""
+    found = read(folder, "results")
+    del found["progress"]
+    return {name: (name.split("-")[1] if "-" in name else "", result) for name, result in found.items()}
+
+
 def test_every_result_and_progress_is_read_whole(folder):
-    said = read(folder, "results")
-    progress = said.pop("progress")
+    progress = read(folder, "results")["progress"]
     assert not [*lost(progress, Progress.model_validate(progress).model_dump(mode="json"))]
-    for name, result in said.items():
-        assert not [*lost(result, decode_result(json.dumps(result)).model_dump(mode="json"), name)]
+    for name, (kind, result) in recorded_results(folder).items():
+        again = json.loads(encode_result(decode_result(json.dumps(result), kind)))
+        assert not [*lost(result, again, name)]
+
+
+def test_the_values_of_every_result_are_typed(folder):
+    found = {name: decode_result(json.dumps(r), kind) for name, (kind, r) in recorded_results(folder).items()}
+    assert all((r.values is None) is (r.outcome is Outcome.FAILED) for r in found.values())
+    by_kind = {r.values.kind: r for r in found.values() if r.values is not None}
+    assert {r.peak_memory_bytes for r in by_kind.values()} == {1000}
+    assert by_kind["resolve"].values == Resolved(pins=[f"{n:012x}" for n in range(8)])
+    assert by_kind["construct"].values == CONSTRUCTED
+    assert by_kind["evaluate"].values == Evaluated(scores={"code-test": 60.0, "math-test": 60.0})
 
 
 def test_every_manifest_is_read_whole(folder):
     for name, manifest in read(folder, "manifests").items():
-        assert not [*lost(manifest, Manifest.model_validate(manifest).model_dump(mode="json"), name)]
+        found = decode_manifest(json.dumps(manifest).encode(), name.partition("/")[0])
+        common = {key: value for key, value in manifest.items() if key not in ("counts", "numbers")}
+        assert not [*lost(common, found.model_dump(mode="json"), name)]
+        if name == "construct":
+            assert found.values == CONSTRUCTED
+            assert not [*lost(manifest["counts"], json.loads(encode_manifest(found))["counts"])]
 
 
 def test_every_status_is_read_whole(folder):
@@ -98,9 +131,15 @@ def test_a_field_of_a_spec_is_never_taken_away(folder):
     FusionRunSpec.model_validate(json.loads(kept["data"]["spec.json"]), extra="forbid")
 
 
+MOVED = {"Manifest": ("ArtifactManifest", "FlatValues"), "StageResult": ("StageResult", "FlatValues")}
+"""Classes of earlier releases whose fields are in others now."""
+
+
 def test_a_fields_default_never_changes_and_a_new_field_has_one(folder):
     """A writer leaves out what is at its default, and a reader of another release fills it in."""
     now = contract()
+    for name, parts in MOVED.items():
+        now[name] = {field: default for part in parts for field, default in now[part].items()}
     for name, fields in read(folder, "contract").items():
         assert fields.items() <= now[name].items(), name
         added = {field: now[name][field] for field in now[name].keys() - fields.keys()}
@@ -180,15 +219,20 @@ def test_a_run_of_an_earlier_release_goes_on_from_every_stage(folder):
         check_continued(recorded, moment, continue_from(recorded, moment))
 
 
+def run_release(folder: Path, program: list[str], given: Any) -> Any:
+    """Run a program with the code of an earlier release; give and take JSON."""
+    path = os.pathsep.join([str(folder / "core.zip"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run([sys.executable, *program], input=json.dumps(given), capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": path}, cwd=folder, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 def test_an_earlier_release_goes_on_with_a_run_of_today(folder):
     """Where it would make other artifacts, it waits."""
     recorded = record(recorded_run())
-    asked = json.dumps({"recorded": recorded, "tasks": [*tasks(recorded["objects"]).values()]})
-    path = os.pathsep.join([str(folder / "core.zip"), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run([sys.executable, "-m", "support.release"], input=asked, capture_output=True, text=True,
-                          env=os.environ | {"PYTHONPATH": path}, cwd=folder, check=False)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
+    given = {"recorded": recorded, "tasks": [*tasks(recorded["objects"]).values()]}
+    answer = run_release(folder, ["-m", "support.release"], given)
     assert answer["code"] == str(folder / "core.zip" / "fusionrun" / "__init__.py")
     for moment, outcome in zip(recorded["moments"], answer["outcomes"], strict=True):
         if outcome["ready"][0] == "OperatorTooOld":
@@ -196,3 +240,92 @@ def test_an_earlier_release_goes_on_with_a_run_of_today(folder):
             assert outcome["objects"] == sorted(moment["objects"])
         else:
             check_continued(recorded, moment, outcome)
+
+
+STATUS_OF_0_2 = """
+import json, sys
+from fusionrun.api.artifacts import Manifest
+from fusionrun.api.result import decode_result
+from fusionrun.api.spec import FusionRunSpec
+from fusionrun.state import results
+given = json.load(sys.stdin)
+spec = FusionRunSpec.model_validate(given["spec"])
+rows = []
+for model, text in given["scores"].items():
+    rows = results.with_scores(rows, spec.evaluation, model, [decode_result(text)])
+manifest = Manifest.model_validate(given["manifest"])
+json.dump({
+    "dataset": results.dataset_summary([decode_result(given["constructed"])], spec).model_dump(mode="json"),
+    "of_manifest": results.dataset_summary([decode_result('{"outcome": "Succeeded"}').model_copy(
+        update={"counts": manifest.counts, "numbers": manifest.numbers})], spec).model_dump(mode="json"),
+    "results": [row.model_dump(mode="json") for row in rows],
+    "gate": results.gate_failures(spec.evaluation, rows),
+}, sys.stdout)
+"""
+
+
+POD_OF_0_2 = """
+import json, sys
+from fusionrun.api import artifacts, task
+from fusionrun.state.observe import INDEX_ANNOTATION
+json.load(sys.stdin)
+names = ("TASK_PATH", "TERMINATION_PATH", "PROGRESS_URL_ENV", "METRICS_PORT_ENV", "METRICS_PORT", "EXIT_USER_ERROR",
+         "EXIT_INFRASTRUCTURE", "EXIT_SERVER_WEDGED")
+json.dump({name: getattr(task, name) for name in names} | {
+    "COMPLETION_INDEX_ANNOTATION": INDEX_ANNOTATION,
+    "manifests": artifacts.manifest_paths(artifacts.artifact_dir("generate", "d"), 2),
+    "manifest": artifacts.manifest_paths(artifacts.artifact_dir("sft", "d"), None),
+    "model": artifacts.model_dir("p"),
+}, sys.stdout)
+"""
+
+
+def test_the_interface_of_a_pod_is_that_of_release_0_2():
+    for name, value in run_release(RELEASES / "0.2.0", ["-c", POD_OF_0_2], {}).items():
+        match name:
+            case "manifests":
+                assert artifacts.manifest_paths(artifacts.artifact_dir("generate", "d"), 2) == value
+            case "manifest":
+                assert artifacts.manifest_paths(artifacts.artifact_dir("sft", "d"), None) == value
+            case "model":
+                assert artifacts.model_dir("p") == value
+            case _:
+                assert getattr(pod, name) == value, name
+
+
+def test_release_0_2_derives_the_same_status_from_todays_results():
+    """Its operator after a rollback, and its stages that find an artifact of today on the volume."""
+    spec = recorded_run()["spec"]
+    by_dataset = {d["name"]: DatasetCounts(sft_rows=n + 2, pairs=n) for n, d in enumerate(spec["datasets"])}
+    by_source = {
+        "ada": SourceCounts(sft_rows=4, pairs=5, win_rate=0.75),
+        "bob": SourceCounts(sft_rows=3, win_rate=0.25),
+    }
+    measured = {"truncated_share": 0.125, "mean_margin": 0.04, "held_out_pairs": 1}
+    values = CONSTRUCTED.model_copy(update={"by_dataset": by_dataset, "by_source": by_source, **measured})
+    constructed = StageResult(outcome=Outcome.SUCCEEDED, values=values)
+    benchmarks = [b["name"] for b in spec["evaluation"]["benchmarks"]]
+    spec["evaluation"]["gate"] = [{"benchmark": name, "minDelta": 3} for name in benchmarks]
+    scores = {
+        model: StageResult(outcome=Outcome.SUCCEEDED, values=Evaluated(scores=dict.fromkeys(benchmarks, score)))
+        for model, score in (("base", 20.004), ("sft", 22.0), ("final", 21.5))
+    }
+    manifest = ArtifactManifest(schema_version=1, stage="construct", digest="0", files={}, values=values)
+    found = run_release(RELEASES / "0.2.0", ["-c", STATUS_OF_0_2], {
+        "spec": spec,
+        "constructed": encode_result(constructed),
+        "scores": {model: encode_result(result) for model, result in scores.items()},
+        "manifest": json.loads(encode_manifest(manifest)),
+    })  # fmt: skip
+    parsed = FusionRunSpec.model_validate(spec)
+    rows = []
+    for model, result in scores.items():
+        rows = results.with_scores(rows, parsed.evaluation, model, [result])
+    summary = results.dataset_summary([constructed], parsed).model_dump(mode="json")
+    assert len(results.gate_failures(parsed.evaluation, rows)) == len(benchmarks)
+    assert found == {
+        "dataset": summary,
+        "of_manifest": summary,
+        "results": [row.model_dump(mode="json") for row in rows],
+        "gate": results.gate_failures(parsed.evaluation, rows),
+    }

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fusionrun.api.data import Task
+from fusionrun.api.values import DatasetCounts, SourceCounts
 from fusionrun_stages import construct
 from fusionrun_stages.construction.files import FILES
 from fusionrun_stages.construction.keys import slice_shard
@@ -35,7 +36,7 @@ def test_the_instruction_split_is_made_after_the_margin_filter(tmp_path):
     made = build(tmp_path, instruction_prompts(14) | refused)
     assert (len(made.sft), len(made.pairs)) == (5, 9)  # floor(0.4 * 14) = 5
     assert not made.sft.keys() & made.pairs.keys()
-    assert made.made.counts["drop:MarginBelow"] == 7
+    assert made.made.values.drops["MarginBelow"] == 7
 
 
 @pytest.mark.parametrize(
@@ -61,10 +62,11 @@ def test_held_out_pairs_are_not_trained_on(tmp_path):
     made = build(tmp_path, instruction_prompts(20), held_out=0.25)
     assert (len(made.sft), len(made.pairs), len(made.held_out)) == (8, 9, 3)
     assert not made.pairs.keys() & made.held_out.keys()
-    assert made.made.counts == {
-        "sft_rows": 8, "pairs": 9, "held_out_pairs": 3, "sft:a": 8, "pairs:a": 9,
-        "sft@instruction": 8, "pairs@instruction": 12,
-    }  # fmt: skip
+    counts = made.made.values
+    assert (counts.sft_rows, counts.pairs, counts.held_out_pairs) == (8, 9, 3)
+    assert counts.by_source == {"a": SourceCounts(sft_rows=8, pairs=9)}
+    assert counts.by_dataset == {"instruction": DatasetCounts(sft_rows=8, pairs=12)}
+    assert counts.drops == {}
 
 
 def test_a_coding_prompt_whose_pair_is_held_out_gives_no_sft_row(tmp_path):
@@ -74,7 +76,7 @@ def test_a_coding_prompt_whose_pair_is_held_out_gives_no_sft_row(tmp_path):
     assert held
     assert not made.sft.keys() & made.held_out.keys()
     # The other draws do not change.
-    assert made.made.counts["sft_rows"] == len(made.sft) == 20 - len(held) + 4
+    assert made.made.values.sft_rows == len(made.sft) == 20 - len(held) + 4
     assert len(made.pairs) + len(made.held_out) == 20 + 6
 
 
@@ -93,10 +95,10 @@ def test_drops_of_prepare_are_counted(tmp_path):
         "prompts": 1, "duplicates": 3, "near_duplicates": 5, "code": 4, "mathematics": 0, "contaminated": 2,
         "over_limit": 6, "bad_rows": 7,
     }  # fmt: skip
-    counts = build(tmp_path, FILLER, prepared=prepared).made.counts
+    drops = build(tmp_path, FILLER, prepared=prepared).made.values.drops
     dropped = {"Duplicate": 3, "NearDuplicate": 5, "Code": 4, "Contaminated": 2, "OverLimit": 6, "BadRow": 7}
-    assert {reason: counts.get(f"drop:{reason}") for reason in dropped} == dropped
-    assert "drop:Mathematics" not in counts
+    assert {reason: drops.get(reason) for reason in dropped} == dropped
+    assert "Mathematics" not in drops
 
 
 def test_a_prompt_whose_reference_solution_fails_is_dropped(tmp_path):
@@ -104,7 +106,7 @@ def test_a_prompt_whose_reference_solution_fails_is_dropped(tmp_path):
     solutions = {name(0): R, name(1): W, name(2): U}  # and none of name(3)
     made = build(tmp_path, {name(n): pair for n in range(4)}, shards=2, solutions=solutions)
     assert made.sft.keys() == made.pairs.keys() == {name(0), name(3)}
-    assert made.made.counts["drop:SolutionFailed"] == 2
+    assert made.made.values.drops["SolutionFailed"] == 2
     assert made.made.details["no_pair_by_task"] == {}
 
 
@@ -129,7 +131,7 @@ def test_bytes_do_not_depend_on_shards_or_ranges(tmp_path, monkeypatch):
         table = pq.read_table(tmp_path / "ranged" / "out" / file)
         assert table.equals(pq.read_table(tmp_path / "one" / "out" / file))
         assert table["prompt_id"].to_pylist() == sorted(table["prompt_id"].to_pylist())
-    assert ranged.made.counts == whole.made.counts
+    assert ranged.made.values == whole.made.values
 
 
 def test_bytes_do_not_depend_on_the_slices_of_a_shard(tmp_path, monkeypatch):
@@ -184,10 +186,10 @@ def test_a_data_set_gives_at_most_max_kept(tmp_path, task, answered, limit, expe
     prompts = {name(7919 * i + 1): (task, answered[i % len(answered)]) for i in range(12)}
     filler = {} if task is Task.SFT_ONLY else FILLER
     made = build(tmp_path, prompts | filler, max_kept={str(task).lower(): limit})
-    sft, dropped = made.sft.keys() - filler.keys(), made.made.counts.get("drop:OverMaxKept", 0)
+    sft, dropped = made.sft.keys() - filler.keys(), made.made.values.drops.get("OverMaxKept", 0)
     assert (len(sft), len(made.pairs), dropped) == expected
     assert made.made.details["drops_by_dataset"].get(str(task).lower(), {}).get("OverMaxKept", 0) == dropped
-    assert made.made.counts[f"sft@{str(task).lower()}"] == len(sft)
+    assert made.made.values.by_dataset[str(task).lower()].sft_rows == len(sft)
 
 
 def test_max_kept_depends_on_the_seed_and_not_on_shards(tmp_path, monkeypatch):
@@ -235,7 +237,7 @@ def test_properties_of_arbitrary_responses(tmp_path_factory, world, shards, held
     prompts = {name(i): value for i, value in enumerate(world)} | FILLER
     made = build(tmp_path_factory.mktemp("world"), prompts, shards=shards, held_out=held_out)
     pairs = made.pairs | made.held_out
-    dropped = sum(count for key, count in made.made.counts.items() if key.startswith("drop:"))
+    dropped = sum(made.made.values.drops.values())
     assert not (made.pairs | made.sft).keys() & made.held_out.keys()
     assert len(made.sft.keys() | pairs.keys()) + dropped == len(prompts)
     for prompt in made.sft.keys() & pairs.keys():
@@ -277,7 +279,7 @@ def test_properties_of_max_kept(tmp_path_factory, world, shards, limits):
         assert kept in ((full - 1, full) if dataset == "coding" else (full,))
     useful, kept = ({*outcome.sft, *outcome.pairs} for outcome in (whole, made))
     assert kept <= useful
-    assert made.made.counts.get("drop:OverMaxKept", 0) == len(useful) - len(kept)
+    assert made.made.values.drops.get("OverMaxKept", 0) == len(useful) - len(kept)
     for prompt in kept:
         if prompts[prompt][0] is not Task.INSTRUCTION:  # whose split depends on the kept prompts
             assert made.sft.get(prompt) == whole.sft.get(prompt)

@@ -130,19 +130,19 @@ def dataset(columns=("problem", "answer")):
 
 
 def test_a_branch_is_pinned_to_its_commit(tmp_path, hub):
-    assert do_resolve(tmp_path, hub, model(), model(revision=COMMITS[0])).pins == ["b" * 12, "a" * 12]
+    assert do_resolve(tmp_path, hub, model(), model(revision=COMMITS[0])).values.pins == ["b" * 12, "a" * 12]
 
 
 def test_fetch_downloads_the_pinned_commit_after_the_branch_moved(tmp_path, hub):
     newest = hub.repos["models", "org/tiny"].pop()
-    (pin,) = do_resolve(tmp_path, hub, model(revision="main")).pins
+    (pin,) = do_resolve(tmp_path, hub, model(revision="main")).values.pins
     hub.repos["models", "org/tiny"].append(newest)
     destination = tmp_path / "data" / "fusionrun" / "models" / pin
     parameters = {"uri": "hf://org/tiny", "revision": "main", "destination": str(destination), "hub_endpoint": hub.url}
     made = fetch.run(work(tmp_path, "fetch", **parameters))
     assert (destination / "config.json").read_bytes() == b'{"model_type": "llama"}'
     assert not (destination / "pytorch_model.bin").exists()
-    assert made.counts["files"] == len(made.files) == 4
+    assert made.values.files == len(made.files) == 4
     assert all((tmp_path / "out" / name).resolve().is_file() for name in made.files)
     hub.requests.clear()
     fetch.run(work(tmp_path, "fetch", **parameters))
@@ -159,14 +159,14 @@ def test_a_truncated_upstream_model_is_refused(tmp_path, hub):
 
 def test_resolve_downloads_a_data_set_and_prepare_reads_it_offline(tmp_path, hub):
     made = do_resolve(tmp_path, hub, dataset())
-    assert made.pins == ["a" * 12]
+    assert made.values.pins == ["a" * 12]
     assert made.details["references"][0]["licence"] == "mit"
     hub.requests.clear()
     data = {
-        "name": "m", "task": "Mathematics", "uri": "hf://org/math", "revision": made.pins[0],
+        "name": "m", "task": "Mathematics", "uri": "hf://org/math", "revision": made.values.pins[0],
         "columns": {"prompt": "problem", "answer": "answer"},
     }  # fmt: skip
-    assert prepare.run(work(tmp_path, "prepare", datasets=[data], shards=1, seed=1)).counts["prompts"] == 1
+    assert prepare.run(work(tmp_path, "prepare", datasets=[data], shards=1, seed=1)).values.prompts == 1
     assert hub.requests == []
 
 
@@ -199,11 +199,11 @@ def test_a_run_that_does_not_fit_the_volume_is_refused(tmp_path, hub, monkeypatc
 
 
 def test_downloaded_models_need_no_more_space(tmp_path, hub, monkeypatch):
-    (pin,) = do_resolve(tmp_path, hub, model()).pins
+    (pin,) = do_resolve(tmp_path, hub, model()).values.pins
     destination = tmp_path / "data" / "fusionrun" / "models" / pin
     fetch.run(work(tmp_path, "fetch", uri="hf://org/tiny", destination=str(destination), hub_endpoint=hub.url))
     give_space(monkeypatch, 10)
-    assert do_resolve(tmp_path, hub, model()).pins == [pin]
+    assert do_resolve(tmp_path, hub, model()).values.pins == [pin]
     (destination / "model.safetensors").unlink()
     with pytest.raises(UserError, match="GB more"):
         do_resolve(tmp_path, hub, model())
@@ -211,7 +211,7 @@ def test_downloaded_models_need_no_more_space(tmp_path, hub, monkeypatch):
 
 def test_a_model_with_two_roles_needs_its_space_once(tmp_path, hub, monkeypatch):
     give_space(monkeypatch, len(hub.repos["models", "org/tiny"][-1]["model.safetensors"]) + 1)
-    assert len(do_resolve(tmp_path, hub, model(), model(field="sources[b].served.model")).pins) == 2
+    assert len(do_resolve(tmp_path, hub, model(), model(field="sources[b].served.model")).values.pins) == 2
 
 
 def without_template(hub, **more):
@@ -225,7 +225,7 @@ def test_a_target_without_a_chat_template_is_refused(tmp_path, hub, more):
     without_template(hub, **more)
     with pytest.raises(UserError, match=r"target\.model: 'hf://org/tiny@main': its tokenizer has no chat template"):
         do_resolve(tmp_path, hub, model(field="target.model"))
-    assert do_resolve(tmp_path, hub, model()).pins  # a source's server may have one
+    assert do_resolve(tmp_path, hub, model()).values.pins  # a source's server may have one
     destination = tmp_path / "data" / "m"
     with pytest.raises(UserError, match="has no chat template"):
         fetch.run(work(tmp_path, "fetch", "target", uri="hf://org/tiny", destination=str(destination)))
@@ -234,5 +234,5 @@ def test_a_target_without_a_chat_template_is_refused(tmp_path, hub, more):
 def test_the_chat_template_may_be_in_the_tokenizer_configuration(tmp_path, hub):
     without_template(hub, tokenizer_config_json=b'{"chat_template": "x"}')
     hub.requests.clear()
-    assert do_resolve(tmp_path, hub, model(field="target.model")).pins
+    assert do_resolve(tmp_path, hub, model(field="target.model")).values.pins
     assert {path.rsplit("/", 1)[-1] for _, path in hub.requests if "/resolve/" in path} == {"tokenizer_config.json"}

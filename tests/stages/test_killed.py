@@ -26,8 +26,10 @@ for library in ("polars", "pyarrow", "httpx", "math_verify", "torch", "transform
 
 from fusionrun.api.records import Prompt
 from fusionrun.api.task import StageTask, encode_task
+from fusionrun.api.values import Prepared
 from fusionrun_stages.volume.parquet import write_rows
 from fusionrun_stages.volume.paths import shard_path
+from support.construction import write_prepared
 from support.http_server import serving
 from support.tiny_llama import make_tokenizer
 
@@ -100,7 +102,7 @@ def write_prompts(folder):
         Prompt(prompt_id=name, task=DATASETS[row["dataset"]], **row) for name, row in zip(names, rows, strict=True)
     ]
     write_rows(shard_path(folder / "prompts", 0, 1), Prompt, sorted(prompts, key=lambda prompt: prompt.prompt_id))
-    (folder / "prepare.json").write_text('{"counts": {}}')
+    write_prepared(folder, Prepared())
 
 
 def save_classifier(folder):
@@ -135,7 +137,8 @@ def plan(folder, model, url):
             "maxLength": 200,
         } | inputs,
         "construct": {
-            "kind": "construct", "promptsDir": inputs["promptsDir"], "prepareManifest": str(folder / "prepare.json"),
+            "kind": "construct", "promptsDir": inputs["promptsDir"],
+            "prepareManifest": str(folder / "prepared" / "manifest.json"),
             "tasks": DATASETS, "rewardMargin": {"min": 0.0, "max": 10.0}, "sftFraction": 0.4, "heldOutFraction": 0.2,
             "seed": 42, "maxKept": {"chat": 9, "programs": 9},
             "sources": [{
@@ -180,13 +183,13 @@ class Artifacts:
         return False
 
     def made(self, stage):
-        """Return the files of the stage, and the files and counts of its manifests."""
+        """Return the files of the stage, and the files and values of its manifests."""
         folder = self.output(stage)
         files = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
         names = [name for name in files if name == "manifest.json" or name.startswith("manifests/")]
         manifests = {name: json.loads(files.pop(name)) for name in names}
         contents = {
-            name: (m["files"], {k: n for k, n in m["counts"].items() if k != "peak_memory_bytes"})
+            name: (m["files"], {k: v for k, v in m["values"].items() if k != "tokensPerSecond"})
             for name, m in manifests.items()
         }
         return files, contents

@@ -1,3 +1,5 @@
+"""The entry point: manifest, result, exit codes, lease and signals."""
+
 import json
 import os
 import signal
@@ -7,9 +9,10 @@ import time
 
 import pytest
 
-from fusionrun.api.artifacts import Manifest
+from fusionrun.api.artifacts import ArtifactManifest, decode_manifest, encode_manifest
 from fusionrun.api.result import RESULT_MAX_BYTES, Outcome, decode_result
 from fusionrun.api.task import StageTask, encode_task
+from fusionrun.api.values import Fetched
 from fusionrun_stages import __main__ as entry
 from fusionrun_stages.errors import InfrastructureError, UserError, classify
 from fusionrun_stages.work import Made, Work
@@ -43,40 +46,42 @@ def pod(tmp_path, monkeypatch):
     return run_with
 
 
+VALUES = Fetched(files=1, bytes=4)
+
+
 def made_one_file(work: Work) -> Made:
     (work.output / "x").write_text("four")
-    return Made(files=["x"], counts={"rows": 3}, numbers={"loss": 0.5}, details={"why": "test"})
+    return Made(values=VALUES, files=["x"], details={"why": "test"})
 
 
-def test_success_writes_manifest_then_result(pod, tmp_path):
+def test_success_writes_manifest_and_result(pod, tmp_path):
     code, result = pod(made_one_file)
-    manifest = Manifest.model_validate_json((tmp_path / "out" / "manifest.json").read_bytes())
+    manifest = decode_manifest((tmp_path / "out" / "manifest.json").read_bytes(), "fetch")
     assert (code, result.outcome, result.cached) == (0, Outcome.SUCCEEDED, False)
     assert manifest.files == {"x": 4}
     assert manifest.details == {"why": "test"}
-    assert result.counts["rows"] == 3
-    assert result.counts["peak_memory_bytes"] > 1_000_000
-    assert result.numbers == {"loss": 0.5}
+    assert manifest.values == result.values == VALUES
+    assert manifest.peak_memory_bytes == result.peak_memory_bytes > 1_000_000
 
 
-def test_a_complete_artifact_is_answered_from_its_manifest(pod):
+def test_the_result_of_a_complete_artifact_is_its_manifest(pod):
     pod(made_one_file)
 
     def never(work):
         raise AssertionError
 
     code, result = pod(never)
-    assert (code, result.cached, result.counts["rows"], result.numbers) == (0, True, 3, {"loss": 0.5})
+    assert (code, result.cached, result.values) == (0, True, VALUES)
 
 
-def test_a_manifest_of_a_newer_release_counts(pod, tmp_path):
+def test_a_manifest_of_a_newer_release_is_accepted(pod, tmp_path):
     pod(made_one_file)
     path = tmp_path / "out" / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"madeBy": "9.0.0"}))
     assert pod(made_one_file)[1].cached
 
 
-def test_a_manifest_whose_file_is_cut_does_not_count(pod, tmp_path):
+def test_a_manifest_with_a_truncated_file_is_ignored(pod, tmp_path):
     pod(made_one_file)
     (tmp_path / "out" / "x").write_text("fo")
     assert pod(made_one_file)[1].cached is False
@@ -86,7 +91,7 @@ def test_a_manifest_whose_file_is_cut_does_not_count(pod, tmp_path):
     ("error", "code", "user_error", "message"),
     [
         (UserError("datasets[a]: empty"), 2, True, "datasets[a]: empty"),
-        (InfrastructureError("server wedged"), 130, False, "server wedged"),
+        (InfrastructureError("server stalled"), 130, False, "server stalled"),
         (MemoryError(), 130, False, "out of memory"),
         (OSError(28, "No space left on device", "/data/x"), 130, False, "no space left on the volume at /data/x"),
         (ValueError("boom"), 130, False, "ValueError: boom (test_main.py:"),
@@ -104,7 +109,7 @@ def test_an_error_becomes_exit_code_and_message(pod, tmp_path, error, code, user
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
-def test_only_the_first_failing_rank_speaks(pod, tmp_path, monkeypatch):
+def test_only_the_first_failing_rank_writes_its_message(pod, tmp_path, monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
 
     def fail(work):
@@ -112,10 +117,10 @@ def test_only_the_first_failing_rank_speaks(pod, tmp_path, monkeypatch):
 
     pod(fail)
 
-    def die_of_it(work):
+    def fail_too(work):
         raise RuntimeError("connection closed by peer")
 
-    assert pod(die_of_it)[1].message == "the cause"
+    assert pod(fail_too)[1].message == "the cause"
 
 
 def test_only_rank_0_writes_the_manifest(pod, tmp_path, monkeypatch):
@@ -129,13 +134,13 @@ def test_only_rank_0_writes_the_manifest(pod, tmp_path, monkeypatch):
     assert (tmp_path / "out" / "lease.json").exists()
 
 
-def test_a_task_of_another_kind_is_refused(pod):
+def test_a_task_of_another_kind_is_rejected(pod):
     code, result = pod(made_one_file, ["score"])
     assert code == 130
     assert "asked to run score" in result.message
 
 
-def test_an_unreadable_task_still_gives_a_result(pod, tmp_path):
+def test_an_unreadable_task_gives_a_result(pod, tmp_path):
     (tmp_path / "task.json").write_text("{}")
     code, result = pod(made_one_file)
     assert code == 130
@@ -150,7 +155,7 @@ def test_a_long_message_fits_the_termination_message(pod, tmp_path):
     assert len((tmp_path / "termination").read_bytes()) <= RESULT_MAX_BYTES
 
 
-def test_a_stage_gives_its_lease_back_however_it_ends(pod, tmp_path):
+def test_a_failed_stage_releases_its_lease(pod, tmp_path):
     def look(work):
         assert json.loads((work.output / "lease.json").read_text())["stage"] == "n/r/fetch/m"
         raise UserError("x")
@@ -159,7 +164,7 @@ def test_a_stage_gives_its_lease_back_however_it_ends(pod, tmp_path):
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_pod_of_another_run_waits_and_is_answered_by_what_that_run_makes(pod, tmp_path, monkeypatch):
+def test_a_pod_of_another_run_waits_for_the_artifact(pod, tmp_path, monkeypatch):
     output = tmp_path / "out"
     output.mkdir()
     (output / "lease.json").write_text(json.dumps({"stage": "n/other/fetch/m", "pod_uid": "theirs"}))
@@ -168,20 +173,20 @@ def test_a_pod_of_another_run_waits_and_is_answered_by_what_that_run_makes(pod, 
     def make(seconds):
         waited.append(seconds)
         (output / "x").write_text("four")
-        manifest = Manifest(schema_version=1, stage="fetch/m", digest="d", files={"x": 4}, counts={"rows": 5})
-        (output / "manifest.json").write_text(manifest.model_dump_json())
+        manifest = ArtifactManifest(schema_version=1, stage="fetch/m", digest="d", files={"x": 4}, values=VALUES)
+        (output / "manifest.json").write_bytes(encode_manifest(manifest))
 
     def never(work):
         raise AssertionError
 
     monkeypatch.setattr("fusionrun_stages.pod.lease.time.sleep", make)
     code, result = pod(never)
-    assert (code, result.cached, result.counts["rows"]) == (0, True, 5)
+    assert (code, result.cached, result.values) == (0, True, VALUES)
     assert waited
     assert json.loads((output / "lease.json").read_text())["pod_uid"] == "theirs"
 
 
-def test_sigterm_exits_143_quickly_and_says_so(tmp_path):
+def test_sigterm_exits_143_at_once_with_a_message(tmp_path):
     program = tmp_path / "fusionrun_stages_slow.py"
     program.write_text(
         "import sys, time, types\n"
@@ -214,6 +219,6 @@ def test_sigterm_exits_143_quickly_and_says_so(tmp_path):
     assert "SIGTERM" in decode_result((tmp_path / "termination").read_text()).message
 
 
-def test_classify_keeps_our_own_errors():
+def test_classify_keeps_stage_errors():
     error = UserError("x")
     assert classify(error) is error

@@ -54,7 +54,7 @@ def test_every_prompt_is_in_one_shard_sorted_with_its_columns(volume):
     uri = write(volume, "math.jsonl", rows)
     made = run(volume, [dataset("math", uri, "Mathematics", columns={"prompt": "q", "answer": "gold"})])
     found = prompts(volume)
-    assert made.counts["prompts"] == len(found) == 20
+    assert made.values.prompts == len(found) == 20
     assert {(p.prompt, p.answer) for p in found} == {(r["q"], str(r["gold"])) for r in rows}
     assert len({p.prompt_id for p in found}) == 20
     assert all(len(p.prompt_id) == 16 for p in found)
@@ -68,7 +68,7 @@ def test_the_same_input_gives_the_same_bytes(volume):
     uri = write(volume, "a.jsonl", [{"prompt": f"p {n % 30}", "r": f"r {n}"} for n in range(100)])
     data = dataset("a", uri, responses_columns={"big": "r"}, max_prompts=11)
     one, two = run(volume, [data]), run(volume, [data], out="again")
-    assert one.counts == two.counts
+    assert one.values == two.values
     for name in one.files:
         assert (volume / "out" / name).read_bytes() == (volume / "again" / name).read_bytes()
 
@@ -78,7 +78,7 @@ def test_duplicates_are_dropped_regardless_of_white_space(volume):
     other = write(volume, "b.jsonl", [{"prompt": "a b"}, {"prompt": "d"}])
     made = run(volume, [dataset("a", uri), dataset("b", other)])
     assert sorted((p.dataset, p.prompt) for p in prompts(volume)) == [("a", "a  b"), ("a", "c"), ("b", "d")]
-    assert made.counts["duplicates"] == 3
+    assert made.values.duplicates == 3
 
 
 def test_duplicate_prompts_never_drop_responses(volume):
@@ -99,7 +99,7 @@ def test_duplicate_prompts_never_drop_responses(volume):
     assert [(r.sample_index, r.text) for r in found] == [(n, f"s{n}") for n in range(5)]
     assert {(r.dataset, r.finish_reason, r.error) for r in found} == {("omi", "stop", None)}
     assert {r.prompt_id for r in found} == {p.prompt_id for p in prompts(volume) if p.prompt == "p"}
-    assert (made.counts["prompts"], made.counts["duplicates"]) == (2, 0)
+    assert (made.values.prompts, made.values.duplicates) == (2, 0)
 
 
 def test_the_same_text_for_another_task_is_another_prompt(volume):
@@ -112,7 +112,7 @@ def test_max_prompts_is_a_seeded_sample(volume):
     uri = write(volume, "a.jsonl", [{"prompt": f"p {n}"} for n in range(50)])
     made = run(volume, [dataset("a", uri, max_prompts=7)])
     chosen = {p.prompt for p in prompts(volume)}
-    assert (made.counts["prompts"], made.counts["over_limit"], len(chosen)) == (7, 43, 7)
+    assert (made.values.prompts, made.values.over_limit, len(chosen)) == (7, 43, 7)
     assert chosen != {f"p {n}" for n in range(7)}
     run(volume, [dataset("a", uri, max_prompts=8)])
     assert chosen < {p.prompt for p in prompts(volume)}
@@ -127,7 +127,7 @@ def test_prompts_that_overlap_a_benchmark_are_dropped_and_reported(volume):
     benchmark = dataset("gsm", bench, "Mathematics", columns={"prompt": "prompt", "answer": "answer"})
     made = run(volume, [dataset("a", uri)], [benchmark])
     assert {p.prompt for p in prompts(volume)} == {"short one more"}
-    assert made.counts["contaminated"] == 3
+    assert made.values.contaminated == 3
     report = json.loads((volume / "out" / "contamination.json").read_text())
     assert "contamination.json" in made.files
     gsm = report["benchmarks"]["gsm"]
@@ -147,7 +147,7 @@ def test_a_common_ngram_is_a_template_and_an_equal_prompt_is_not(volume):
     benchmark = dataset("gsm", bench, "Mathematics", columns={"prompt": "prompt", "answer": "answer"})
     made = run(volume, [dataset("a", uri)], [benchmark])
     assert {p.prompt for p in prompts(volume)} == {LONG.format(n) for n in numbers if n != 1}
-    assert made.counts["contaminated"] == 1
+    assert made.values.contaminated == 1
 
 
 def test_every_chinese_character_is_a_word():
@@ -182,7 +182,7 @@ def test_bad_rows_are_counted_and_an_unusable_data_set_is_refused(volume, task, 
     uri = write(volume, "a.jsonl", [row, good])
     if "None" not in reason:
         made = run(volume, [dataset("a", uri, task, columns=columns)])
-        assert (made.counts["prompts"], made.counts["bad_rows"]) == (1, 1)
+        assert (made.values.prompts, made.values.bad_rows) == (1, 1)
         assert made.details["datasets"]["a"]["bad_rows"] == 1
 
 
@@ -193,7 +193,7 @@ def test_a_response_or_benchmark_that_is_not_unicode_is_counted(volume):
     made = run(volume, [data], [dataset("gsm", bench)])
     assert [r.text for r in responses(volume, "big")] == ["whole"]
     first = "a.jsonl:1: a text with a lone surrogate, which is not Unicode"
-    assert (made.counts["bad_rows"], made.details["datasets"]["a"]["first_bad"]) == (1, first)
+    assert (made.values.bad_rows, made.details["datasets"]["a"]["first_bad"]) == (1, first)
     assert json.loads((volume / "out" / "contamination.json").read_bytes())["benchmarks"]["gsm"]["prompts"] == 1
 
 
@@ -217,7 +217,7 @@ def test_a_hub_data_set_is_read_from_its_download_folder(volume):
     folder = volume / "fusionrun" / "datasets" / ("a" * 12)
     folder.mkdir(parents=True)
     (folder / "train.jsonl").write_text('{"prompt": "p"}\n')
-    assert run(volume, [dataset("a", "hf://o/n", revision="a" * 40)]).counts["prompts"] == 1
+    assert run(volume, [dataset("a", "hf://o/n", revision="a" * 40)]).values.prompts == 1
 
 
 def test_benchmarks_may_share_prompts(volume):
@@ -225,7 +225,7 @@ def test_benchmarks_may_share_prompts(volume):
     columns = {"prompt": "prompt", "answer": "answer"}
     two = [dataset("a", uri, "Mathematics", columns=columns), dataset("b", uri, "Mathematics", columns=columns)]
     made = run(volume, two, stage="prepare/benchmarks", shards=1)
-    assert made.counts["prompts"] == 2
+    assert made.values.prompts == 2
 
 
 def test_tests_may_be_a_program_a_list_or_a_json_list(volume):
@@ -259,17 +259,19 @@ def test_excluded_subjects_and_near_duplicates_are_counted_separately(volume):
     uri = write(volume, "a.jsonl", [{"prompt": p} for p in rows])
     made = run(volume, [dataset("a", uri, excluded_subjects=["Code", "Mathematics"], near_duplicate_threshold=0.8)])
     assert {p.prompt for p in prompts(volume)} == {POEM}
-    dropped = {k: made.counts[k] for k in ("duplicates", "near_duplicates", "code", "mathematics", "contaminated")}
+    dropped = {
+        k: getattr(made.values, k) for k in ("duplicates", "near_duplicates", "code", "mathematics", "contaminated")
+    }
     assert dropped == {"duplicates": 1, "near_duplicates": 1, "code": 2, "mathematics": 1, "contaminated": 0}
     assert made.details["datasets"]["a"]["near_examples"] == [POEM + " please"]
     code_alone = run(volume, [dataset("a", uri, excluded_subjects=["Code"])], out="code")
-    assert (code_alone.counts["prompts"], code_alone.counts["mathematics"]) == (3, 0)
+    assert (code_alone.values.prompts, code_alone.values.mathematics) == (3, 0)
 
 
 def test_subjects_and_near_duplicates_are_kept_by_default(volume):
     uri = write(volume, "a.jsonl", [{"prompt": p} for p in ("Write a Python function.", POEM, POEM + " please")])
     made = run(volume, [dataset("a", uri)])
-    assert (made.counts["prompts"], made.counts["near_duplicates"], made.counts["code"]) == (3, 0, 0)
+    assert (made.values.prompts, made.values.near_duplicates, made.values.code) == (3, 0, 0)
 
 
 def test_an_excluded_prompt_may_belong_to_the_next_data_set(volume):
@@ -286,9 +288,9 @@ def test_near_duplicates_are_found_across_data_sets_of_one_task(volume):
     other = write(volume, "b.jsonl", [{"prompt": POEM + " please"}])
     fields = {"near_duplicate_threshold": 0.8}
     made = run(volume, [dataset("a", uri, **fields), dataset("b", other, **fields)])
-    assert (made.counts["prompts"], made.counts["near_duplicates"]) == (1, 1)
+    assert (made.values.prompts, made.values.near_duplicates) == (1, 1)
     separate = run(volume, [dataset("a", uri, **fields), dataset("b", other, "SftOnly", **fields)], out="separate")
-    assert (separate.counts["prompts"], separate.counts["near_duplicates"]) == (2, 0)
+    assert (separate.values.prompts, separate.values.near_duplicates) == (2, 0)
 
 
 def test_contamination_examples_are_bounded_per_benchmark(volume):

@@ -6,11 +6,11 @@ import pytest
 pytest.importorskip("jinja2")
 pytest.importorskip("pyarrow")
 
-from fusionrun.api.artifacts import Manifest
+from fusionrun.api.artifacts import DATASET_FILES, ArtifactManifest, encode_manifest
 from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.values import Constructed, SourceCounts
 from fusionrun.plan.defaults import fill
 from fusionrun_stages import publish
-from fusionrun_stages.construction.files import FILES
 from fusionrun_stages.errors import UserError
 from support.http_server import serving
 from support.model_folders import make_model
@@ -18,10 +18,13 @@ from support.runs import make_spec
 from support.stage import make_work
 
 SCORES = {"math-test": {"base": 10.0, "sft": 40.04, "final": 45.55}}
-COUNTS = {
-    "sft_rows": 90, "pairs": 60, "held_out_pairs": 4, "sft:ada": 50, "sft:bob": 40, "pairs:ada": 35, "pairs:bob": 25,
-    "drop:AllCorrect": 7, "drop:MarginBelow": 3,
-}  # fmt: skip
+MADE = Constructed(
+    sft_rows=90,
+    pairs=60,
+    held_out_pairs=4,
+    by_source={"ada": SourceCounts(sft_rows=50, pairs=35), "bob": SourceCounts(sft_rows=40, pairs=25)},
+    drops={"AllCorrect": 7, "MarginBelow": 3},
+)
 
 
 @pytest.fixture
@@ -33,10 +36,10 @@ def volume(tmp_path, monkeypatch):
     (target / "generation_config.json").write_text('{"eos_token_id": [1, 107]}')
     construct = tmp_path / "construct"
     construct.mkdir()
-    for name in FILES.values():
+    for name in DATASET_FILES:
         (construct / name).write_bytes(name.encode())
-    manifest = Manifest(schema_version=1, stage="construct", digest="c", files={}, counts=COUNTS)
-    (construct / "manifest.json").write_text(manifest.model_dump_json())
+    manifest = ArtifactManifest(schema_version=1, stage="construct", digest="c", files={}, values=MADE)
+    (construct / "manifest.json").write_bytes(encode_manifest(manifest))
     return tmp_path
 
 
@@ -59,7 +62,7 @@ def test_model_data_set_cards_and_provenance_are_published(volume):
     provenance = json.loads((there / "provenance.json").read_bytes())
     assert provenance["digest"] == "d"
     assert provenance["spec"]["construction"]["seed"] == 42
-    assert provenance["dataset"]["counts"] == COUNTS
+    assert Constructed.model_validate(provenance["dataset"]["values"]) == MADE
     assert all((volume / "out" / name).is_file() for name in made.files)
     assert not (volume / "out" / "bundle").exists()
     assert [p.name for p in (volume / "published").iterdir()] == ["tiny"]

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
-from fusionrun.api.artifacts import Manifest, artifact_dir, manifest_paths, stage_digest
+from fusionrun.api.artifacts import ArtifactManifest, artifact_dir, encode_manifest, manifest_paths, stage_digest
 from fusionrun.api.stage import PlannedStage, Reference, StageKind
 from fusionrun_stages import resolve
 from fusionrun_stages.errors import UserError
@@ -36,18 +36,18 @@ def run(volume, references, stages=()):
 
 def test_pins_have_twelve_digits_and_depend_on_the_content(volume):
     made = run(volume, [model(), data()])
-    assert [len(p) for p in made.pins] == [12, 12]
-    assert made.pins == run(volume, [model(), data()]).pins
+    assert [len(p) for p in made.values.pins] == [12, 12]
+    assert made.values.pins == run(volume, [model(), data()]).values.pins
     (volume / "inputs" / "math.jsonl").write_text('{"prompt": "1 + 2", "answer": "3"}\n')
     weights = volume / "inputs" / "model" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
-    assert all(a != b for a, b in zip(made.pins, run(volume, [model(), data()]).pins, strict=True))
+    assert all(a != b for a, b in zip(made.values.pins, run(volume, [model(), data()]).values.pins, strict=True))
 
 
 def test_a_renamed_file_keeps_its_pin(volume):
-    before = run(volume, [data()]).pins
+    before = run(volume, [data()]).values.pins
     (volume / "inputs" / "math.jsonl").rename(volume / "inputs" / "other.jsonl")
-    assert run(volume, [data("inputs/other.jsonl")]).pins == before
+    assert run(volume, [data("inputs/other.jsonl")]).values.pins == before
 
 
 def truncate(path):
@@ -74,12 +74,22 @@ BROKEN = {
     "broken config": (("config.json", fill(b"{")), model(), "config.json: corrupt: not JSON"),
     "foreign config": (("config.json", fill(b"{}")), model(), "names neither model_type nor architectures"),
     "no weights": (("model.safetensors", remove), model(), r"no \*\.safetensors file"),
-    "truncated weights": (("model.safetensors", truncate), model(), r"model\.safetensors: truncated: \d+ bytes"),
+    "truncated weights": (
+        ("model.safetensors", truncate),
+        model(),
+        r"model\.safetensors: truncated: \d+ bytes, expected \d+ from its header",
+    ),
     "no header": (("model.safetensors", fill(b"x" * 99)), model(), "corrupt: no safetensors header in 99 bytes"),
-    "broken header": (("model.safetensors", fill(struct.pack("<Q", 5) + b"{nope")), model(),
-                      "its safetensors header cannot be read"),
-    "missing shard": (("model.safetensors.index.json", fill(INDEX)), model(),
-                      "model-2.safetensors: missing, though model.safetensors.index.json names it"),
+    "broken header": (
+        ("model.safetensors", fill(struct.pack("<Q", 5) + b"{nope")),
+        model(),
+        "its safetensors header cannot be read",
+    ),
+    "missing shard": (
+        ("model.safetensors.index.json", fill(INDEX)),
+        model(),
+        "model-2.safetensors: missing, but listed in model.safetensors.index.json",
+    ),
     "no tokenizer": (("tokenizer.json", remove), model(), "no tokenizer"),
     "no chat template": (("chat_template.jinja", remove), model(field="target.model"),
                          "target.model: .*has no chat template"),
@@ -110,9 +120,8 @@ def test_a_symbolic_link_out_of_the_volume_is_refused(volume, tmp_path_factory):
 
 
 def test_complete_artifacts_are_found_by_the_operators_digests(volume):
-    pins = run(volume, [model(), data()]).pins
+    pins = run(volume, [model(), data()]).values.pins
     stages = [
-        PlannedStage(name="construct", kind="construct", parameters_digest="c", inputs=["generate/qwen"]),
         PlannedStage(name="prepare/prompts", kind="prepare", parameters_digest="p", pins=[1]),
         PlannedStage(
             name="generate/qwen",
@@ -122,24 +131,25 @@ def test_complete_artifacts_are_found_by_the_operators_digests(volume):
             inputs=["prepare/prompts"],
             shards=2,
         ),
+        PlannedStage(name="construct", kind="construct", parameters_digest="c", inputs=["generate/qwen"]),
     ]
     prepare = stage_digest("p", [pins[1]], [])
     generate = stage_digest("g", [pins[0]], [prepare])
-    assert run(volume, [model(), data()], stages).complete == []
+    assert run(volume, [model(), data()], stages).values.complete == []
 
     def finish(kind, digest, shards, files):
         for path in manifest_paths(str(volume / artifact_dir(kind, digest).removeprefix("/data/")), shards):
-            manifest = Manifest(schema_version=1, stage="s", digest=digest, files=files)
+            manifest = ArtifactManifest(schema_version=1, stage="s", digest=digest, files=files)
             target = volume / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(manifest.model_dump_json())
+            target.write_bytes(encode_manifest(manifest))
 
     finish(StageKind.PREPARE, prepare, None, {})
-    assert run(volume, [model(), data()], stages).complete == [1]
+    assert run(volume, [model(), data()], stages).values.complete == [0]
     finish(StageKind.GENERATE, generate, 2, {})
-    assert run(volume, [model(), data()], stages).complete == [1, 2]
+    assert run(volume, [model(), data()], stages).values.complete == [0, 1]
     finish(StageKind.GENERATE, generate, 2, {"responses/00000-of-00002.parquet": 5})
-    assert run(volume, [model(), data()], stages).complete == [1]
+    assert run(volume, [model(), data()], stages).values.complete == [0]
 
 
 def test_a_licence_that_is_not_unicode_can_be_written():

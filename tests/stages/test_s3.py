@@ -115,7 +115,7 @@ def test_resolve_downloads_a_data_set_and_prepare_reads_it_offline(tmp_path, obj
     objects.clear()
     data = {"name": "far", "task": "Instruction", "uri": f"s3://{BUCKET}/set", "revision": pinned[:12], "columns": {}}
     work = make_work(tmp_path / "out", {"kind": "prepare", "datasets": [data], "shards": 1, "seed": 1})
-    assert prepare.run(work).counts["prompts"] == 2
+    assert prepare.run(work).values.prompts == 2
 
 
 def test_the_pin_depends_on_the_objects(objects):

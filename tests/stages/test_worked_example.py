@@ -56,9 +56,7 @@ def test_every_prompt_gives_the_rows_of_the_page(outcome):
     found = {p: (rows.get(name(p), ""), pairs.get(name(p), "")) for p in PROMPTS}
     assert found == {row["prompt"]: (row["SFT row"], row["pair"]) for row in EXPECTED}
     dropped = [row["dropped"] for row in EXPECTED if row["dropped"]]
-    assert {k.removeprefix("drop:"): n for k, n in outcome.made.counts.items() if k.startswith("drop:")} == {
-        reason: dropped.count(reason) for reason in dropped
-    }
+    assert outcome.made.values.drops == {reason: dropped.count(reason) for reason in dropped}
 
 
 def test_every_source_has_the_win_rate_of_the_page(outcome):
@@ -79,7 +77,7 @@ def test_the_card_shows_the_example(outcome):
         for task in dict.fromkeys(PROMPTS.values())
     ]
     spec = fill(FusionRunSpec.model_validate(make_spec(datasets=datasets)))
-    facts = Facts("example", spec, made.counts, made.details, json.loads(outcome.files["summary.json"]))
+    facts = Facts("example", spec, made.values, made.details, json.loads(outcome.files["summary.json"]))
     markdown, page = build_dataset_card(facts)
     for line in (
         "| instruction | Instruction |  | 1 | 3 | 0 | 2 |",

@@ -6,9 +6,10 @@ from fusionrun.api.result import Outcome, StageResult
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.status import Reason
 from fusionrun.api.task import decode_task
+from fusionrun.api.values import Constructed, DatasetCounts, SourceCounts
 from fusionrun.state.report.results import dataset_summary
 from support.runs import make_run, make_spec
-from support.world import World, succeeded
+from support.world import World, succeeded, with_complete
 
 
 def published(world: World) -> dict:
@@ -25,9 +26,9 @@ def test_the_model_card_has_the_latest_scores():
 
 
 def test_the_status_summarizes_the_data_set():
-    counts = {"sft_rows": 7, "pairs": 5, "sft:ada": 4, "drop:Truncated": 2}
-    numbers = {"truncated_share": 0.125, "mean_margin": 0.04, "win:ada": 0.75}
-    result = StageResult(outcome=Outcome.SUCCEEDED, counts=counts, numbers=numbers)
+    by_source = {"ada": SourceCounts(sft_rows=4, win_rate=0.75)}
+    made = Constructed(sft_rows=7, pairs=5, truncated_share=0.125, mean_margin=0.04, by_source=by_source)
+    result = StageResult(outcome=Outcome.SUCCEEDED, values=made)
     summary = dataset_summary([result], FusionRunSpec.model_validate(make_spec()))
     assert (summary.truncated_share, summary.mean_margin) == (0.125, 0.04)
     assert [(row.source, row.win_rate) for row in summary.by_source] == [("ada", 0.75), ("bob", None)]
@@ -48,8 +49,12 @@ def sized(kind, task):
     result = succeeded(kind, task)
     if kind != "construct":
         return result
-    counts = {"sft@math": 3, "pairs@math": 2, "sft@helpsteer": 3700, "pairs@helpsteer": 2830, "sft@zh": 2471}
-    return result.model_copy(update={"counts": result.counts | counts})
+    by_dataset = {
+        "math": DatasetCounts(sft_rows=3, pairs=2),
+        "helpsteer": DatasetCounts(sft_rows=3700, pairs=2830),
+        "zh": DatasetCounts(sft_rows=2471),
+    }
+    return result.model_copy(update={"values": result.values.model_copy(update={"by_dataset": by_dataset})})
 
 
 def test_the_status_shows_each_data_set_beside_the_recipes_table_and_warns_once():
@@ -72,17 +77,8 @@ def test_a_data_set_of_the_published_size_gives_no_warning():
     assert Reason.DATASET_SIZE_DIFFERS not in {e.reason for e in world.events}
 
 
-def only_final_model(kind, task):
-    """Return a result of ``resolve`` in which every artifact except the SFT model is complete."""
-    result = succeeded(kind, task)
-    if kind != "resolve":
-        return result
-    names = [s.name for s in task.parameters.stages]
-    return result.model_copy(update={"complete": [i for i, n in enumerate(names) if n != "sft"]})
-
-
 def test_a_skipped_model_is_not_among_the_artifacts():
-    world = World(make_run(), answer=only_final_model)
+    world = World(make_run(), answer=with_complete(lambda stage: stage != "sft"))
     world.run_to_end()
     assert world.stage("sft").reason == "NoLongerNeeded"
     assert world.status.artifacts.sft_model is None

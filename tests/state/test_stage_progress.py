@@ -6,7 +6,9 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusionrun.api.result import NUMBER_MAX, Outcome, Progress, StageResult, decode_result
+from fusionrun.api.result import Outcome, Progress, StageResult, decode_result
+from fusionrun.api.stage import StageKind
+from fusionrun.api.values import NUMBER_MAX, Trained
 from fusionrun.state.observe.live_objects import PushedProgress
 from support.properties import quick
 from support.runs import make_run
@@ -83,17 +85,20 @@ def test_no_pushed_progress_breaks_the_decision_or_the_status(pushed):
 
 def test_a_number_that_a_status_cannot_hold_is_left_out_of_a_result():
     """The rest of the result of a diverged training run is kept."""
-    text = '{"outcome":"Succeeded","counts":{"rows":7,"huge":1%s},"numbers":{"last_loss":NaN,"big":1e400,"last":0.5}}'
-    result = decode_result(text % ("0" * 30))
-    assert (result.counts, result.numbers) == ({"rows": 7}, {"last": 0.5})
-    lost = float("nan")
+    huge, trained = f"1{'0' * 30}", Trained(kind=StageKind.SFT, rows=7, last_loss=None, first_loss=0.5)
+    typed = (
+        f'"values":{{"kind":"sft","rows":7,"tokens":{huge},"lastLoss":NaN,"firstLoss":0.5,"lastRewardAccuracy":1e400}}'
+    )
+    flat = f'"counts":{{"rows":7,"tokens":{huge}}},"numbers":{{"last_loss":NaN,"first_loss":0.5,"big":1e400}}'
+    for form in (typed, flat, f"{typed},{flat}"):
+        result = decode_result(f'{{"outcome":"Succeeded",{form}}}', "sft")
+        assert (result.outcome, result.values) == (Outcome.SUCCEEDED, trained)
 
     def diverged(kind, task):
-        result = succeeded(kind, task)
-        return StageResult(**vars(result) | {"numbers": {"last_loss": lost}}) if kind == "sft" else result
+        values = Trained(kind=StageKind.SFT, last_loss=float("nan"))
+        return StageResult(outcome=Outcome.SUCCEEDED, values=values) if kind == "sft" else succeeded(kind, task)
 
     world = World(make_run(), answer=diverged)
     world.run_to_end()
     json.loads(json.dumps(world.run["status"]), parse_constant=_never)
     assert (world.stage("sft").state, world.stage("sft").loss) == ("Succeeded", None)
-    assert result.outcome is Outcome.SUCCEEDED

@@ -1,13 +1,13 @@
 """Run ``construct`` on responses that are written as a table."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fusionrun.api.artifacts import shard_name
+from fusionrun.api.artifacts import ArtifactManifest, manifest_path, shard_name
 from fusionrun.api.data import RewardMargin, Task
 from fusionrun.api.parameters import ConstructParameters, SourceInputs
 from fusionrun.api.records import (
+    SCHEMA_VERSION,
     PreferencePair,
     Prompt,
     Response,
@@ -16,7 +16,9 @@ from fusionrun.api.records import (
     Verdict,
     VerdictValue,
 )
+from fusionrun.api.values import Prepared
 from fusionrun_stages import construct
+from fusionrun_stages.volume.manifest import write_manifest
 from fusionrun_stages.volume.parquet import read_rows, write_rows
 from fusionrun_stages.work import Made
 from support.stage import make_work
@@ -51,6 +53,16 @@ class Outcome:
 
 def name(number: int) -> str:
     return f"{number:016x}"
+
+
+def write_prepared(folder: Path, values: Prepared) -> str:
+    """Write the manifest of an artifact of ``prepare``, and return its path."""
+    artifact = folder / "prepared"
+    manifest = ArtifactManifest(
+        schema_version=SCHEMA_VERSION, stage="prepare/prompts", digest="p", files={}, values=values
+    )
+    write_manifest(artifact, manifest, None, None)
+    return manifest_path(str(artifact), None, None)
 
 
 def build(
@@ -104,11 +116,11 @@ def build(
             write_rows(folder / "responses" / source / file, Response, responses)
             write_rows(folder / "scores" / source / file, Score, scores)
             write_rows(folder / "verdicts" / source / file, Verdict, verdicts)
-    (folder / "prepare.json").write_text(json.dumps({"counts": prepared or {}}))
+    prepare_manifest = write_prepared(folder, Prepared(**(prepared or {})))
     output = folder / "out"
     parameters = ConstructParameters(
         prompts_dir=str(folder / "prompts"),
-        prepare_manifest=str(folder / "prepare.json"),
+        prepare_manifest=prepare_manifest,
         solutions_verdicts_dir=None if solutions is None else str(folder / "solutions"),
         tasks={str(t).lower(): t for t, _ in prompts.values()},
         sources=[

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+from fusionrun.api.artifacts import digests
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.names import digest_of
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill
-from fusionrun.plan.graph import digests
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.stages import Plan
 from support.runs import UID, make_spec

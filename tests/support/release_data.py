@@ -14,15 +14,17 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from fusionrun import api
-from fusionrun.api.artifacts import Manifest
+from fusionrun.api.artifacts import ArtifactManifest, encode_manifest
 from fusionrun.api.contract import Contract
 from fusionrun.api.crd import build_crd
 from fusionrun.api.records import SCHEMA_VERSION
 from fusionrun.api.result import Outcome, Progress, StageResult, decode_result, encode_result
+from fusionrun.api.task import StageTask
 from fusionrun.plan.defaults import descriptions
 from support.golden import GOLDEN, objects_of, one_of_each_kind
 from support.plans import pinned_of
 from support.release import record, recorded_run, tasks
+from support.world import succeeded
 
 REPOSITORY = Path(__file__).parents[2]
 RELEASES = REPOSITORY / "tests" / "releases"
@@ -47,7 +49,7 @@ def write(folder: Path) -> None:
     sample_tasks = {f"{sample} {name}": task for sample in SAMPLES for name, task in given[sample].items()}
     _write(folder / "tasks.json", sample_tasks)
     _write(folder / "results.json", results)
-    _write(folder / "manifests.json", _manifests(given["tiny"], results))
+    _write(folder / "manifests.json", _manifests(given["tiny"]))
     _write(folder / "run.json", recorded["run"])
     _write(folder / "objects.json", recorded["objects"])
     _write(folder / "moments.json", {moment["now"]: moment for moment in recorded["moments"]})
@@ -95,10 +97,12 @@ def _sample_tasks(sample: str) -> dict[str, Any]:
 
 
 def _results(objects: dict[str, Any]) -> dict[str, Any]:
-    """Return what pods write: the result of a pod of each stage, two failures, and progress."""
-    failed = StageResult(outcome=Outcome.FAILED, user_error=True, message="datasets[math].uri: no such file")
-    wedged = StageResult(outcome=Outcome.FAILED, server_wedged=True, message="the server took no token for 600 s")
-    found = {name: json.loads(encode_result(r)) for name, r in {"failed": failed, "wedged": wedged}.items()}
+    """Return what pods report: the result of a pod of each stage, two failures, and progress."""
+    failures = {
+        "failed": StageResult(outcome=Outcome.FAILED, user_error=True, message="datasets[math].uri: no such file"),
+        "wedged": StageResult(outcome=Outcome.FAILED, server_wedged=True, message="the server took no token for 600 s"),
+    }
+    found = {name: json.loads(encode_result(result)) for name, result in failures.items()}
     found["progress"] = Progress(done=3, total=9, unit="prompts", numbers={"tokens": 1.5}).model_dump(mode="json")
     for key, manifest in objects.items():
         for container in manifest.get("status", {}).get("containerStatuses", ()):
@@ -108,14 +112,17 @@ def _results(objects: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _manifests(given: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
-    counts = next(r["counts"] for r in results.values() if "sft_rows" in r.get("counts", {}))
-    common = {"schema_version": SCHEMA_VERSION, "files": {"part/0.parquet": 7}, "counts": counts}
-    more = {"numbers": {"loss": 0.5}, "details": {"why": ["it", "is", "recorded"]}}
-    return {
-        name: Manifest(stage=name, digest=task["digest"], **common, **more).model_dump(mode="json")
-        for name, task in given.items()
-    }
+def _manifests(given: dict[str, Any]) -> dict[str, Any]:
+    found = {}
+    for name, text in given.items():
+        task = StageTask.model_validate(text)
+        result = succeeded(task.parameters.kind, task)
+        manifest = ArtifactManifest(
+            schema_version=SCHEMA_VERSION, stage=name, digest=task.digest, files={"part/0.parquet": 7},
+            peak_memory_bytes=result.peak_memory_bytes, values=result.values, details={"why": ["it", "is", "recorded"]},
+        )  # fmt: skip
+        found[name] = json.loads(encode_manifest(manifest))
+    return found
 
 
 def _write(path: Path, found: dict[str, Any]) -> None:

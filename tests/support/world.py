@@ -7,18 +7,23 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from fusionrun import names
-from fusionrun.api.parameters import ResolveParameters
+from fusionrun.api.parameters import Parameters
+from fusionrun.api.pod import COMPLETION_INDEX_ANNOTATION
 from fusionrun.api.result import Outcome, StageResult, encode_result
+from fusionrun.api.stage import StageKind
 from fusionrun.api.status import FusionRunStatus, read_status
 from fusionrun.api.task import decode_task
+from fusionrun.api.values import Constructed, Evaluated, Resolved, SourceCounts, Values
 from fusionrun.cluster.trim import trim
 from fusionrun.settings import Images, Settings
 from fusionrun.state.decide.decision import Decision
 from fusionrun.state.decide.prerequisites import prerequisites
 from fusionrun.state.decide.run import decide
 from fusionrun.state.observe.live_objects import LiveObjects, PushedProgress, Refusal
-from fusionrun.state.observe.object_fields import COMPLETION_INDEX, WORKLOADS, format_time, is_finished, stage_of
+from fusionrun.state.observe.object_fields import WORKLOADS, format_time, is_finished, stage_of
 from fusionrun.state.observe.object_ref import ObjectRef, ref_of
 from fusionrun.state.report.events import Event
 from support.runs import make_run
@@ -31,17 +36,20 @@ START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 def succeeded(kind: str, task: Any) -> StageResult:
     """Return the result of a stage that succeeds."""
-    counts, numbers, pins = {"peak_memory_bytes": 1000}, {}, []
-    if isinstance(task.parameters, ResolveParameters):
-        pins = [f"{i:012x}" for i, _ in enumerate(task.parameters.references)]
-    if kind == "construct":
-        counts |= {"sft_rows": 7, "pairs": 5, "sft:ada": 4, "sft:bob": 3, "pairs:ada": 5, "drop:AllCorrect": 2}
-    if kind == "evaluate":
-        numbers = {
-            b.name: {"base": 20.0, "sft": 50.0, "final": 60.0}[task.parameters.model]
-            for b in task.parameters.benchmarks
-        }
-    return StageResult(outcome=Outcome.SUCCEEDED, counts=counts, numbers=numbers, pins=pins)
+    return StageResult(outcome=Outcome.SUCCEEDED, peak_memory_bytes=1000, values=_values(kind, task.parameters))
+
+
+def _values(kind: str, parameters: Parameters) -> Values:
+    match kind:
+        case StageKind.RESOLVE:
+            return Resolved(pins=[f"{i:012x}" for i, _ in enumerate(parameters.references)])
+        case StageKind.CONSTRUCT:
+            by_source = {"ada": SourceCounts(sft_rows=4, pairs=5), "bob": SourceCounts(sft_rows=3)}
+            return Constructed(sft_rows=7, pairs=5, by_source=by_source, drops={"AllCorrect": 2})
+        case StageKind.EVALUATE:
+            score = {"base": 20.0, "sft": 50.0, "final": 60.0}[parameters.model]
+            return Evaluated(scores={b.name: score for b in parameters.benchmarks})
+    return TypeAdapter(Values).validate_python({"kind": kind})
 
 
 def with_complete(complete: Callable[[str], bool]) -> Callable[[str, Any], StageResult]:
@@ -52,7 +60,7 @@ def with_complete(complete: Callable[[str], bool]) -> Callable[[str, Any], Stage
         if kind != "resolve":
             return result
         found = [i for i, stage in enumerate(task.parameters.stages) if complete(stage.name)]
-        return result.model_copy(update={"complete": found})
+        return result.model_copy(update={"values": result.values.model_copy(update={"complete": found})})
 
     return answer
 
@@ -238,7 +246,7 @@ class World:
                 "name": name,
                 "namespace": "lab",
                 "labels": template["metadata"]["labels"],
-                "annotations": {COMPLETION_INDEX: str(index)},
+                "annotations": {COMPLETION_INDEX_ANNOTATION: str(index)},
             },
             "status": {"startTime": job["metadata"]["creationTimestamp"]}
             | status

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 
+from fusionrun.api.values import Prepared, SourceCounts
 from fusionrun_stages.cards import plots
 from fusionrun_stages.cards.facts import Facts, Section, model_of, number, percent
 from fusionrun_stages.cards.licences import WARNED, Licence, licence_of_dataset, licence_of_model
 from fusionrun_stages.cards.sizes import HEAD, compare
 from fusionrun_stages.cards.templates import section_text
 from fusionrun_stages.construction.files import FILES, HELD_OUT, PAIR, SFT
-from fusionrun_stages.prompts.counts import DROP_COUNTS
 
 KINDS = {SFT: "SFT rows", PAIR: "pairs", HELD_OUT: "held-out pairs"}
 
@@ -45,15 +45,15 @@ def _find_licences(facts: Facts) -> Iterator[tuple[str, Licence]]:
 
 
 def _files(facts: Facts) -> Iterator[Section]:
-    counts = facts.counts
+    made = facts.made
     yield Section(
         "Files",
         section_text("files"),
         ("file", "rows", "content"),
         [
-            (FILES[SFT], number(counts.get("sft_rows", 0)), "the best response to a prompt, as messages"),
-            (FILES[PAIR], number(counts.get("pairs", 0)), "prompt, chosen, rejected and both scores (millionths)"),
-            (FILES[HELD_OUT], number(counts.get("held_out_pairs", 0)),
+            (FILES[SFT], number(made.sft_rows), "the best response to a prompt, as messages"),
+            (FILES[PAIR], number(made.pairs), "prompt, chosen, rejected and both scores (millionths)"),
+            (FILES[HELD_OUT], number(made.held_out_pairs),
              "pairs that were not trained on, used to choose a checkpoint"),
         ],
     )  # fmt: skip
@@ -96,14 +96,15 @@ def _sizes(facts: Facts) -> Iterator[Section]:
 
 def _sources(facts: Facts) -> Iterator[Section]:
     found = facts.summary.get("sources", {})
+    by_source = {s.name: facts.made.by_source.get(s.name, SourceCounts()) for s in facts.spec.sources}
     rates = {s.name: found[s.name]["win_rate"] for s in facts.spec.sources if found.get(s.name, {}).get("contested")}
     yield Section(
         "Sources",
         section_text("sources") if rates else "",
         ("source", "model", "SFT rows", "pairs", "contested prompts", "win rate"),
         [
-            (s.name, model_of(s).partition("@")[0], number(facts.counts.get(f"sft:{s.name}", 0)),
-             number(facts.counts.get(f"pairs:{s.name}", 0)), number(found.get(s.name, {}).get("contested")),
+            (s.name, model_of(s).partition("@")[0], number(by_source[s.name].sft_rows),
+             number(by_source[s.name].pairs), number(found.get(s.name, {}).get("contested")),
              percent(rates.get(s.name)))
             for s in facts.spec.sources
         ],
@@ -118,11 +119,11 @@ def _sources(facts: Facts) -> Iterator[Section]:
 
 
 def _dropped_prompts(facts: Facts) -> Iterator[Section]:
-    drops = {key.removeprefix("drop:"): n for key, n in sorted(facts.counts.items()) if key.startswith("drop:")}
+    drops = dict(sorted(facts.made.drops.items()))
     by_dataset: dict[str, dict[str, int]] = {n: dict(d) for n, d in facts.details.get("drops_by_dataset", {}).items()}
     for name, counts in facts.summary.get("prepared", {}).get("datasets", {}).items():
-        before = {str(reason): counts.get(key, 0) for reason, key in DROP_COUNTS.items()}
-        by_dataset.setdefault(name, {}).update({reason: n for reason, n in before.items() if n})
+        before = Prepared.model_validate(counts).drops
+        by_dataset.setdefault(name, {}).update({str(reason): n for reason, n in before.items() if n})
     names = [d.name for d in facts.spec.datasets if d.name in by_dataset]
     yield Section(
         "Dropped prompts",

@@ -1,11 +1,11 @@
 """The data set's card, in Markdown for hubs and as an HTML page with plots. Both have the same sections."""
 
+from fusionrun.api.artifacts import DATASET_FILES
 from fusionrun_stages.cards.contents import contents
 from fusionrun_stages.cards.facts import Facts, Section, number, percent, score
 from fusionrun_stages.cards.measurements import measurements
 from fusionrun_stages.cards.provenance import provenance
 from fusionrun_stages.cards.templates import front_matter, render
-from fusionrun_stages.construction.files import FILES
 
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 """Source: huggingface.co/docs/hub/datasets-cards, ``size_categories``."""
@@ -18,8 +18,8 @@ def build_dataset_card(facts: Facts) -> tuple[str, str]:
     -----
     Source of the front matter's keys: huggingface.co/docs/hub/datasets-cards.
     """
-    rows = sum(facts.counts.get(key, 0) for key in ("sft_rows", "pairs", "held_out_pairs"))
-    configs = {file.removesuffix(".parquet"): file for file in FILES.values()}
+    rows = facts.made.sft_rows + facts.made.pairs + facts.made.held_out_pairs
+    configs = {file.removesuffix(".parquet"): file for file in DATASET_FILES}
     matter = {
         "pretty_name": facts.name,
         # The licences of several models and data sets apply: the card lists them.
@@ -47,10 +47,13 @@ def build_sections(facts: Facts) -> list[Section]:
 
 def tiles(facts: Facts) -> list[tuple[str, str]]:
     """Return the main numbers with their labels."""
-    found = [(number(facts.counts.get(key, 0)), label) for key, label in
-             (("sft_rows", "SFT rows"), ("pairs", "pairs"), ("held_out_pairs", "held-out pairs"))]  # fmt: skip
-    dropped = sum(count for key, count in facts.counts.items() if key.startswith("drop:"))
-    found.append((number(dropped), "prompts dropped"))
+    made = facts.made
+    found = [
+        (number(made.sft_rows), "SFT rows"),
+        (number(made.pairs), "pairs"),
+        (number(made.held_out_pairs), "held-out pairs"),
+        (number(sum(made.drops.values())), "prompts dropped"),
+    ]
     if "truncated_share" in facts.summary:
         found.append((percent(facts.summary["truncated_share"]), "of the responses truncated"))
     if "mean_margin" in facts.summary:

@@ -6,6 +6,7 @@ from typing import Any
 
 from fusionrun.api.models import Sampling, Source
 from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.values import Constructed
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Facts:
     name: str
     spec: FusionRunSpec
     """Resolved: with all defaults."""
-    counts: Mapping[str, int]
+    made: Constructed
     details: Mapping[str, Any]
     """Of ``construct``'s manifest."""
     summary: Mapping[str, Any]

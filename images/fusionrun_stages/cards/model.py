@@ -26,6 +26,6 @@ def build_model_card(facts: Facts, scores: Mapping[str, Mapping[str, float]]) ->
         front_matter=front_matter(matter),
         name=facts.name,
         spec=facts.spec,
-        counts=facts.counts,
+        made=facts.made,
         scores=scores,
     )

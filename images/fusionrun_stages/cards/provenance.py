@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from fusionrun.api.records import DropReason
 from fusionrun_stages.cards.facts import Facts, Section, model_of, number, sampling_of
 from fusionrun_stages.cards.templates import section_text
 
@@ -14,7 +15,7 @@ def provenance(facts: Facts) -> Iterator[Section]:
 
 def _contamination(facts: Facts) -> Iterator[Section]:
     benchmarks = [b.name for b in facts.spec.evaluation.benchmarks]
-    dropped = number(facts.counts.get("drop:Contaminated", 0))
+    dropped = number(facts.made.drops.get(DropReason.CONTAMINATED, 0))
     examples: Sequence[Mapping[str, str]] = facts.summary.get("prepared", {}).get("contamination", [])
     yield Section(
         "Contamination",

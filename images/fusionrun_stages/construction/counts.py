@@ -1,47 +1,51 @@
-"""Counts of the rows, pairs and dropped prompts of a construction. Pure, but for the manifest of ``prepare``."""
+"""Counts of the rows, pairs and dropped prompts of a construction. Pure."""
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from fusionrun.api.parameters import ConstructParameters
-from fusionrun.api.result import dataset_count
+from fusionrun.api.values import Constructed, DatasetCounts, Prepared, SourceCounts
 from fusionrun_stages.construction.files import HELD_OUT, PAIR, SFT
-from fusionrun_stages.prompts.counts import DROP_COUNTS
-from fusionrun_stages.volume.atomic import read_json
 
 
 def count(
-    decided: pl.DataFrame, chosen: pl.DataFrame, parameters: ConstructParameters, names: Sequence[str]
-) -> tuple[dict[str, int], dict[str, Any]]:
+    decided: pl.DataFrame, chosen: pl.DataFrame, datasets: Sequence[str], names: Sequence[str], prepared: Prepared
+) -> tuple[Constructed, dict[str, Any]]:
     """Return the counts of the result, and those of the manifest: by data set and by task.
 
     Parameters
     ----------
     decided, chosen
         The result of ``selection.select``.
+    datasets
+        The data sets' names.
     names
         The sources' names, sorted: ``source`` of ``chosen`` is the index.
+    prepared
+        The prompts that ``prepare`` dropped.
     """
     kinds = Counter(chosen["kind"])
-    counts = {"sft_rows": kinds[SFT], "pairs": kinds[PAIR], "held_out_pairs": kinds[HELD_OUT]}
-    for kind, prefix in ((SFT, "sft"), (PAIR, "pairs")):
-        by_source = Counter(chosen.filter(pl.col("kind") == kind)["source"])
-        counts |= {f"{prefix}:{names[number]}": by_source[number] for number in sorted(by_source)}
+    by_source = Counter(zip(chosen["kind"], chosen["source"], strict=True))
     by_dataset = _count_by(chosen, "dataset", "kind")
-    for dataset in sorted(parameters.tasks):
-        rows = by_dataset.get(dataset, {})
-        counts[dataset_count("sft", dataset)] = rows.get(SFT, 0)
-        counts[dataset_count("pairs", dataset)] = rows.get(PAIR, 0) + rows.get(HELD_OUT, 0)
-    prepared = read_json(Path(parameters.prepare_manifest)).get("counts", {})
-    drops = Counter(decided["drop"].drop_nulls())
-    for reason, name in DROP_COUNTS.items():
-        drops[str(reason)] += prepared.get(name, 0)
-    counts |= {f"drop:{reason}": drops[reason] for reason in sorted(drops) if drops[reason]}
-    return counts, {
+    drops = Counter(decided["drop"].drop_nulls()) + Counter({str(reason): n for reason, n in prepared.drops.items()})
+    made = Constructed(
+        sft_rows=kinds[SFT],
+        pairs=kinds[PAIR],
+        held_out_pairs=kinds[HELD_OUT],
+        by_source={
+            name: SourceCounts(sft_rows=by_source[SFT, number], pairs=by_source[PAIR, number])
+            for number, name in enumerate(names)
+        },
+        by_dataset={
+            name: DatasetCounts(sft_rows=rows.get(SFT, 0), pairs=rows.get(PAIR, 0) + rows.get(HELD_OUT, 0))
+            for name in sorted(datasets)
+            for rows in [by_dataset.get(name, {})]
+        },
+        drops=dict(sorted(drops.items())),
+    )
+    return made, {
         "by_dataset": by_dataset,
         "drops_by_dataset": _count_by(decided, "dataset", "drop"),
         "no_pair_by_task": _count_by(decided, "task", "no_pair"),

@@ -12,10 +12,10 @@ from typing import Any
 
 import polars as pl
 
+from fusionrun.api.artifacts import CONTAMINATION_FILE
 from fusionrun.api.data import Task
 from fusionrun.api.records import MICRO
 from fusionrun_stages.construction.histogram import Histogram, Lengths, share_bins
-from fusionrun_stages.prompts.contamination import CONTAMINATION_FILE
 from fusionrun_stages.volume.atomic import read_json
 
 EXAMPLES = 20
@@ -171,17 +171,22 @@ def _nested(rows: Any) -> dict[str, dict[str, dict[str, int]]]:
     return tree
 
 
-def prepared(manifest: Path) -> dict[str, Any]:
-    """Return the counts of ``prepare`` by data set, and examples of contamination if there are any."""
-    details = read_json(manifest).get("details", {})
-    by_dataset = details.get("datasets", {}) if isinstance(details, dict) else {}
+def prepared(artifact: Path, details: dict[str, Any]) -> dict[str, Any]:
+    """Return the counts of ``prepare`` by data set, and examples of contamination if there are any.
+
+    Parameters
+    ----------
+    artifact, details
+        The artifact of ``prepare``, and the details of its manifest.
+    """
+    by_dataset = details.get("datasets", {})
     found: dict[str, Any] = {
         "datasets": {
             name: {key: count for key, count in sorted(counts.items()) if isinstance(count, int)}
             for name, counts in sorted(by_dataset.items())
         }
     }
-    file = manifest.with_name(CONTAMINATION_FILE)
+    file = artifact / CONTAMINATION_FILE
     if file.is_file():
         rows = [row for one in read_json(file)["benchmarks"].values() for row in one["examples"]]
         found["contamination"] = [

@@ -1,7 +1,7 @@
-"""Push small progress numbers to the operator, in the background.
+"""Progress reports to the operator, sent in the background.
 
-Advisory only: a push may be lost, and nothing here may ever slow down or fail a stage. Standard library only,
-since every image carries this module.
+Best effort: a report may be lost, and no error here slows down or fails a stage. Standard library only, since every
+image has this module.
 """
 
 import http.client
@@ -10,12 +10,11 @@ import threading
 import time
 from urllib.parse import urlsplit
 
+from fusionrun.api.pod import PROGRESS_PATH
 from fusionrun.api.result import Progress
 
 INTERVAL_SECONDS = 1.0
 TIMEOUT_SECONDS = 2.0
-PATH = "/v1/progress"
-"""Where the operator listens, when the URL is but its base. Source: fusionrun.progress.PATH."""
 
 
 class Pusher:
@@ -24,7 +23,7 @@ class Pusher:
     Parameters
     ----------
     url
-        Where to POST, or the base of it; empty for nowhere. The operator knows a pod by its address.
+        URL of the operator, with or without ``PROGRESS_PATH``; empty if nothing is pushed.
     """
 
     def __init__(self, url: str) -> None:
@@ -32,12 +31,12 @@ class Pusher:
         self._newest: Progress | None = None
         self._changed = threading.Condition()
         self._closing = False
-        self._thread = threading.Thread(target=self._push_for_ever, name="progress", daemon=True)
+        self._thread = threading.Thread(target=self._push, name="progress", daemon=True)
         if url:
             self._thread.start()
 
     def __call__(self, done: int, total: int, unit: str = "", **numbers: float) -> None:
-        """Remember the newest progress; the thread sends it."""
+        """Store the newest progress; the background thread sends it."""
         if not self._url:
             return
         finite = {name: number for name, number in numbers.items() if math.isfinite(number)}  # a loss may diverge
@@ -50,14 +49,14 @@ class Pusher:
             self._changed.notify()
 
     def close(self) -> None:
-        """Send the last value, if there is one, and stop; takes at most ``TIMEOUT_SECONDS``."""
+        """Send the last value, if any, and stop; return after at most ``TIMEOUT_SECONDS``."""
         with self._changed:
             self._closing = True
             self._changed.notify()
         if self._url:
             self._thread.join(TIMEOUT_SECONDS)
 
-    def _push_for_ever(self) -> None:
+    def _push(self) -> None:
         last = 0.0
         while True:
             with self._changed:
@@ -82,7 +81,7 @@ class Pusher:
             connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
             connection = connect(address.hostname or "", address.port, timeout=TIMEOUT_SECONDS)
             try:
-                path = address.path if address.path.strip("/") else PATH
+                path = address.path if address.path.strip("/") else PROGRESS_PATH
                 body = progress.model_dump_json()
                 connection.request("POST", path, body, {"Content-Type": "application/json"})
                 connection.getresponse().read()

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-CONTAMINATION_FILE = "contamination.json"
 """File of ``prepare``'s artifact with the ``ContaminationReport``."""
 GRAM_WORDS = 13
 COMMON_PROMPTS = 10

@@ -1,29 +1,20 @@
 """Counts of the rows and prompts of one data set in ``prepare``."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from fusionrun.api.data import Subject
-from fusionrun.api.records import DropReason
-
-DROP_COUNTS = {
-    DropReason.DUPLICATE: "duplicates",
-    DropReason.NEAR_DUPLICATE: "near_duplicates",
-    DropReason.CODE: "code",
-    DropReason.MATHEMATICS: "mathematics",
-    DropReason.CONTAMINATED: "contaminated",
-    DropReason.OVER_LIMIT: "over_limit",
-    DropReason.BAD_ROW: "bad_rows",
-}
-"""Fields of ``PromptCounts`` with the dropped prompts, by reason."""
-COUNTED = ("prompts", *DROP_COUNTS.values())
-"""Fields of ``PromptCounts`` that ``prepare`` sums over the data sets."""
+from fusionrun.api.values import Prepared
 
 
 @dataclass
 class PromptCounts:
-    """What ``prepare`` did with the rows of one data set; part of its manifest."""
+    """What ``prepare`` did with the rows of one data set; part of its manifest.
+
+    The fields of ``Prepared`` are among its attributes.
+    """
 
     rows: int = 0
     prompts: int = 0
@@ -54,3 +45,11 @@ class PromptCounts:
     def as_json(self) -> dict[str, Any]:
         """Return all counts as plain data."""
         return vars(self) | {"bad": dict(self.bad), "bad_rows": self.bad_rows}
+
+
+def total(counts: Iterable[PromptCounts]) -> Prepared:
+    """Sum the counts of the data sets."""
+    sums: Counter[str] = Counter()
+    for one in counts:
+        sums.update({name: getattr(one, name) for name in Prepared.model_fields if name != "kind"})
+    return Prepared.model_validate(sums)

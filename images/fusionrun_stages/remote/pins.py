@@ -1,15 +1,10 @@
 """Commits of pinned hub repositories: the operator keeps a pin of 12 digits, and the hub needs the whole commit."""
 
 import json
-from pathlib import Path
 
-from fusionrun.api.artifacts import ROOT
+from fusionrun.api.artifacts import pin_file
 from fusionrun_stages.volume.atomic import read_json, write_atomic
-from fusionrun_stages.volume.paths import PIN_DIGITS, on_volume
-
-
-def _pin_file(pin: str) -> Path:
-    return on_volume(f"{ROOT}/pins/{pin[:PIN_DIGITS]}.json")
+from fusionrun_stages.volume.paths import on_volume
 
 
 def save_commit(uri: str, commit: str) -> None:
@@ -19,10 +14,10 @@ def save_commit(uri: str, commit: str) -> None:
     -----
     Source: huggingface.co/docs/huggingface_hub/guides/download: a commit hash must be full-length.
     """
-    write_atomic(_pin_file(commit), json.dumps({"uri": uri, "revision": commit}).encode())
+    write_atomic(on_volume(pin_file(commit)), json.dumps({"uri": uri, "revision": commit}).encode())
 
 
 def load_commit(pin: str) -> str | None:
     """Return the commit of a pin, or None if ``resolve`` saved none."""
-    path = _pin_file(pin)
+    path = on_volume(pin_file(pin))
     return str(read_json(path)["revision"]) if path.is_file() else None

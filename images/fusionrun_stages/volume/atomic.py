@@ -7,11 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fusionrun.api.pod import POD_UID_ENV
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.volume.paths import inside_volume
-
-POD_UID_ENV = "FUSIONRUN_POD_UID"
-
 
 WRITE_ATTEMPTS = 3
 

@@ -3,15 +3,14 @@
 import os
 from pathlib import Path
 
-from fusionrun.api.artifacts import MOUNT_PATH, ROOT, shard_name
+from fusionrun.api.artifacts import MOUNT_PATH, dataset_dir, shard_name
+from fusionrun.api.pod import MOUNT_ENV
 from fusionrun_stages.errors import UserError
-
-PIN_DIGITS = 12
 
 
 def volume_root() -> Path:
-    """Return the mount point of the volume: FUSIONRUN_MOUNT, by default ``/data``."""
-    return Path(os.environ.get("FUSIONRUN_MOUNT", MOUNT_PATH))
+    """Return the mount point of the volume."""
+    return Path(os.environ.get(MOUNT_ENV, MOUNT_PATH))
 
 
 def on_volume(path: str) -> Path:
@@ -41,4 +40,4 @@ def shard_path(directory: str | Path, index: int, count: int) -> Path:
 
 def dataset_folder(pin: str) -> Path:
     """Return the folder to which ``resolve`` downloads a remote data set; later stages have no network."""
-    return on_volume(f"{ROOT}/datasets/{pin[:PIN_DIGITS]}")
+    return on_volume(dataset_dir(pin))

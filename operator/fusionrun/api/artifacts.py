@@ -1,42 +1,131 @@
-"""Where things lie on a run's volume, how an artifact's digest is made, and when it is complete.
+"""The layout of a run's volume, the digests of artifacts, and the rule of their completeness.
 
-Layout, below the claim's root (mounted at ``MOUNT_PATH``)::
+Layout, below the root of the claim (mounted at ``MOUNT_PATH``)::
 
     fusionrun/
-      models/<fingerprint>/              a fetched model
-      artifacts/<kind>/<digest>/         what one stage made, manifest.json written last
-      artifacts/<kind>/<digest>/manifests/00003-of-00008.json   of an Indexed stage: one manifest per shard
+      models/<pin>/                 a model that ``fetch`` downloaded
+      datasets/<pin>/               a data set that ``resolve`` downloaded
+      pins/<pin>.json               the full commit of a pinned hub repository
+      runs/<namespace>/<run>-<uid>/ what ``resolve`` found for a run
+      artifacts/<kind>/<digest>/    what one stage made
+        manifest.json               the manifest, written last
+        manifests/<shard>.json      instead, for an Indexed stage: one manifest per shard
+        lease.json                  the pod that makes the artifact now; lease-<shard>.json for one shard
+        parts/                      rows of ``generate`` and ``score`` that are not in a finished shard yet
 
-A manifest is completeness: it is written by an atomic rename after everything else. Pure: paths are strings,
-nothing here touches a file.
+Contents of an artifact, by kind::
+
+    prepare     prompts/<shard>.parquet  responses/<source>/<shard>.parquet  solutions/<shard>.parquet
+                contamination.json
+    generate    responses/<shard>.parquet
+    verify      verdicts/<shard>.parquet
+    score       scores/<shard>.parquet
+    construct   sft.parquet  pairs.parquet  held-out.parquet  summary.json
+    sft         model/  checkpoints/ and finished.json until the manifest is written
+    dpo         model/  checkpoints/  finished.json
+    promote     model/
+    publish     provenance.json
+
+A ``<shard>`` is named ``00003-of-00008``. The manifest is written by an atomic rename after everything else. Paths are
+strings, and nothing here touches a file.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from pydantic_core import to_json
+
 from fusionrun.api.contract import Contract
+from fusionrun.api.records import SCHEMA_VERSION
+from fusionrun.api.release_0_2 import PEAK_MEMORY, FlatValues, flatten, unflatten
+from fusionrun.api.stage import PlannedStage
+from fusionrun.api.values import OptionalCount, Values
 
 MOUNT_PATH = "/data"
 ROOT = f"{MOUNT_PATH}/fusionrun"
 DIGEST_LENGTH = 20
+PIN_LENGTH = 12
+"""Hexadecimal digits of a pin: the start of a fingerprint."""
+UID_LENGTH = 8
 
-COMPLETE_MANIFEST = "manifest.json"
+MANIFEST = "manifest.json"
+MANIFESTS = "manifests"
+PARTS = "parts"
+
+PROMPTS = "prompts"
+RESPONSES = "responses"
+SOLUTIONS = "solutions"
+"""Reference solutions, as responses of a source with this name."""
+VERDICTS = "verdicts"
+SCORES = "scores"
+MODEL = "model"
+CHECKPOINTS = "checkpoints"
+
+SFT_FILE = "sft.parquet"
+PAIRS_FILE = "pairs.parquet"
+HELD_OUT_FILE = "held-out.parquet"
+DATASET_FILES = (SFT_FILE, PAIRS_FILE, HELD_OUT_FILE)
+SUMMARY_FILE = "summary.json"
+"""Statistics of the responses and rows, for the data set's card."""
+CONTAMINATION_FILE = "contamination.json"
+"""Prompts that overlap with a benchmark."""
+FINISHED_FILE = "finished.json"
+"""What a training made: written when the model is saved, so that a retry before the manifest trains nothing twice."""
+PROVENANCE_FILE = "provenance.json"
+"""What was published, and from what."""
 
 
-class Manifest(Contract):
-    """What a stage (or one shard of it) made: written last, so that its presence means completeness."""
+class ArtifactManifest(Contract):
+    """What a stage, or one shard of it, made. An artifact is complete if its manifests are."""
 
     schema_version: int
     stage: str
     digest: str
     files: dict[str, int]
     """Size in bytes of every file, by its path relative to the artifact."""
-    counts: dict[str, int] = {}
-    numbers: dict[str, float] = {}
+    peak_memory_bytes: OptionalCount = None
+    values: Values | None = None
     details: dict[str, Any] = {}
-    """Anything of interest to people: not read by the operator."""
+    """For people and cards: the operator does not read it."""
+
+
+def encode_manifest(manifest: ArtifactManifest) -> bytes:
+    """Return a manifest as JSON that stages of release 0.2 can read, too."""
+    flat = flatten(manifest.values, manifest.peak_memory_bytes)[0]
+    return to_json(manifest.model_dump() | flat.model_dump(), indent=1, inf_nan_mode="null")
+
+
+def decode_manifest(text: bytes, kind: str) -> ArtifactManifest:
+    """Read the manifest of a stage of the given kind.
+
+    Raises
+    ------
+    ValueError
+        If the text is not a manifest.
+    """
+    manifest = ArtifactManifest.model_validate_json(text)
+    if manifest.values is not None:
+        return manifest
+    flat = FlatValues.model_validate_json(text)
+    memory = flat.counts.get(PEAK_MEMORY)
+    return manifest.model_copy(update={"values": unflatten(kind, flat), "peak_memory_bytes": memory})
+
+
+def is_complete(manifest: ArtifactManifest, size_of: Callable[[str], int | None]) -> bool:
+    """Return whether what a manifest names is complete.
+
+    Parameters
+    ----------
+    manifest
+        The manifest.
+    size_of
+        Returns the size in bytes of a file of the artifact, or None if there is no such file.
+    """
+    return manifest.schema_version == SCHEMA_VERSION and all(
+        size_of(name) == size for name, size in manifest.files.items()
+    )
 
 
 def artifact_dir(kind: str, digest: str) -> str:
@@ -49,13 +138,35 @@ def model_dir(fingerprint: str) -> str:
     return f"{ROOT}/models/{fingerprint}"
 
 
+def dataset_dir(fingerprint: str) -> str:
+    """Return the directory of a downloaded data set."""
+    return f"{ROOT}/datasets/{fingerprint[:PIN_LENGTH]}"
+
+
+def pin_file(fingerprint: str) -> str:
+    """Return the file that holds the full commit of a pinned hub repository."""
+    return f"{ROOT}/pins/{fingerprint[:PIN_LENGTH]}.json"
+
+
+def run_dir(namespace: str, run: str, uid: str) -> str:
+    """Return the directory of what ``resolve`` found for a run."""
+    return f"{ROOT}/runs/{namespace}/{run}-{uid[:UID_LENGTH]}"
+
+
 def shard_name(index: int, count: int) -> str:
     """Name a shard, zero-based: ``00003-of-00008``."""
     return f"{index:05d}-of-{count:05d}"
 
 
+def manifest_path(directory: str, shard: int | None, shards: int | None) -> str:
+    """Return the path of an artifact's manifest, or of one shard's manifest of an Indexed stage."""
+    if shard is None or shards is None:
+        return f"{directory}/{MANIFEST}"
+    return f"{directory}/{MANIFESTS}/{shard_name(shard, shards)}.json"
+
+
 def manifest_paths(directory: str, shards: int | None) -> list[str]:
-    """List the manifests that must all exist for an artifact to be complete.
+    """List the manifests that must be complete for an artifact to be complete.
 
     Parameters
     ----------
@@ -64,48 +175,65 @@ def manifest_paths(directory: str, shards: int | None) -> list[str]:
     shards
         Number of shards of an Indexed stage, else None.
     """
-    if shards is None:
-        return [f"{directory}/{COMPLETE_MANIFEST}"]
-    return [f"{directory}/manifests/{shard_name(i, shards)}.json" for i in range(shards)]
+    return [manifest_path(directory, shard, shards) for shard in ([None] if shards is None else range(shards))]
+
+
+def lease_name(shard: int | None, shards: int | None) -> str:
+    """Return the name of the lease of an artifact, or of one shard of it."""
+    return "lease.json" if shard is None or shards is None else f"lease-{shard_name(shard, shards)}.json"
 
 
 def canonical(value: Any) -> str:
-    """Return the one JSON text of a value: sorted keys, no spaces."""
+    """Return the canonical JSON of a value: sorted keys, no spaces."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def stage_digest(parameters_digest: str, pins: Iterable[str], inputs: Iterable[str]) -> str:
-    """Hash what a stage's output depends on.
+    """Hash everything that a stage's output depends on.
 
     Parameters
     ----------
     parameters_digest
-        Hash of the stage's kind, version and own part of the resolved spec (``parameters_digest``).
+        Hash of the stage's kind, version and part of the resolved spec (``parameters_digest``).
     pins
-        Fingerprints of the models and data sets that it reads, in the plan's order.
+        Pins of the models and data sets that it reads, in the plan's order.
     inputs
         Digests of the stages that it reads, in the plan's order.
-
-    Notes
-    -----
-    The operator and ``resolve`` both call this, so both know the same digest without asking each other.
     """
     text = canonical([parameters_digest, list(pins), list(inputs)])
     return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
 
 
 def parameters_digest(kind: str, version: int, parameters: Mapping[str, Any]) -> str:
-    """Hash a stage's kind, version and own parameters."""
+    """Hash a stage's kind, version and parameters."""
     return hashlib.sha256(canonical([kind, version, dict(parameters)]).encode()).hexdigest()[:DIGEST_LENGTH]
 
 
+def digests(stages: Iterable[PlannedStage], pins: list[str]) -> dict[str, str]:
+    """Compute the digest of every stage's artifact. The operator and ``resolve`` both do, and get the same.
+
+    Parameters
+    ----------
+    stages
+        In plan order: a stage comes after those that it reads.
+    pins
+        Pin of each reference of the plan.
+    """
+    found: dict[str, str] = {}
+    for stage in stages:
+        found[stage.name] = stage_digest(
+            stage.parameters_digest, (pins[i] for i in stage.pins), (found[n] for n in stage.inputs)
+        )
+    return found
+
+
 def claim_path(uri: str) -> str:
-    """Turn ``pvc://claim/path`` into the path in a pod.
+    """Return the path in a pod of ``pvc://claim/path``.
 
     Raises
     ------
     ValueError
-        If the URI is of another scheme, or its path climbs out of the volume.
+        If the URI has another scheme, or its path leads out of the volume.
     """
     scheme, _, rest = uri.partition("://")
     _, _, path = rest.partition("/")

@@ -1,11 +1,10 @@
-"""The base of every model that crosses a boundary: frozen, camelCase outside and snake_case inside.
+"""The base class of every model that operator, pods and API server exchange.
 
-Another release may be on the other side of the boundary: an operator is upgraded or rolled back while the pods, the
-ConfigMaps and the status of its runs stay. So a reader ignores the fields that it does not know. What a user writes is
-checked by the CRD's schema and, once, at a run's acceptance (``state.observe.accepted_run``), where an unknown field is
-an error.
+The reader may be of another release than the writer: an operator is upgraded or rolled back while the pods, ConfigMaps
+and status of its runs stay. So a reader ignores unknown fields. What a user writes is validated by the CRD's schema
+and, once, when the run is accepted (``state.observe.accepted_run``): there, an unknown field is an error.
 
-A field's default never changes once it is released: a writer leaves out of a task what is at its default.
+The default of a released field never changes, since a task leaves out fields that have their defaults.
 """
 
 from pydantic import BaseModel, ConfigDict
@@ -13,7 +12,7 @@ from pydantic.alias_generators import to_camel
 
 
 class Contract(BaseModel):
-    """A frozen value that ignores unknown fields and reads and writes camelCase."""
+    """A frozen model: snake_case in Python, camelCase in JSON, and unknown fields ignored."""
 
     model_config = ConfigDict(
         frozen=True,

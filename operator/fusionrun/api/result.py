@@ -1,35 +1,23 @@
-"""What a pod says: its last words, and small numbers while it works."""
+"""What a pod reports: a StageResult in its termination message at the end, and Progress while it runs."""
 
-import math
+from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import Field, ValidationError
+from pydantic_core import to_json
 
 from fusionrun.api.contract import Contract
-from fusionrun.api.data import SHARDS_MAX
+from fusionrun.api.release_0_2 import PEAK_MEMORY, FlatValues, flatten, unflatten
 from fusionrun.api.task import CONTRACT_VERSION
+from fusionrun.api.values import NUMBER_MAX, OptionalCount, Values, shorter_forms
 
 RESULT_MAX_BYTES = 3072
 """Longest encoded StageResult. Source: Kubernetes cuts a termination message at 4,096 bytes."""
-
-_OF_DATASET = "@"
-
 COUNT_MAX = 2**53
-"""Largest count that is taken. Source: RFC 8259, section 6: up to here every JSON reader agrees on an integer; and what
-the API server stores is an int64."""
-NUMBER_MAX = 1e15
-"""Largest magnitude of a measured number that is taken: the sum over ``SHARDS_MAX`` pods still fits an int64."""
-SUMMAND_MAX = 2**62 // SHARDS_MAX
-"""Largest count of a pod's result that is taken, for the same reason."""
-
-
-def _storable_counts(counts: dict[str, int]) -> dict[str, int]:
-    return {name: count for name, count in counts.items() if abs(count) <= SUMMAND_MAX}
-
-
-def _storable_numbers(numbers: dict[str, float]) -> dict[str, float]:
-    return {name: number for name, number in numbers.items() if math.isfinite(number) and abs(number) <= NUMBER_MAX}
+"""Largest integer of a Progress. Source: RFC 8259, section 6: up to it, every JSON reader agrees on an integer."""
+LOST_PEER = "lost a peer"
+"""Start of the message of a rank that fails because another rank failed."""
 
 
 class Outcome(StrEnum):
@@ -40,31 +28,27 @@ class Outcome(StrEnum):
 
 
 class StageResult(Contract):
-    """A pod's last words."""
+    """What a pod reports when it ends."""
 
     version: int = CONTRACT_VERSION
     outcome: Outcome
     user_error: bool = False
-    """The user must change something; trying again is of no use."""
+    """The user must change something: a retry cannot succeed."""
     server_wedged: bool = False
-    """``generate`` only: its server took no token for ``stall_seconds``."""
+    """``generate`` only: its server generated no token for ``stall_seconds``."""
     message: Annotated[str, Field(max_length=1024)] = ""
     cached: bool = False
     """The artifact was complete before the pod started."""
-    counts: Annotated[dict[str, int], AfterValidator(_storable_counts)] = {}
-    """A count that no status can hold is left out: the outcome is worth more than one number."""
-    numbers: Annotated[dict[str, float], AfterValidator(_storable_numbers)] = {}
-    """NaN, infinity and what is beyond ``NUMBER_MAX`` (a loss that diverged) are left out, too."""
-    pins: list[str] = []
-    """``resolve`` only: 12 hexadecimal digits per reference."""
-    complete: list[int] = []
-    """``resolve`` only: indexes of the planned stages whose artifact is complete."""
+    peak_memory_bytes: OptionalCount = None
+    """Largest resident memory of a process of the pod."""
+    values: Values | None = None
+    """None if the pod failed."""
 
 
 class Progress(Contract):
-    """Small advisory numbers that a pod pushes to the operator while it works.
+    """Advisory numbers that a pod pushes to the operator while it runs.
 
-    The bounds are those of the status that the numbers end in: whatever passes them can be written.
+    The bounds are those of the status fields that show the numbers.
     """
 
     done: Annotated[int, Field(ge=0, le=COUNT_MAX)]
@@ -79,34 +63,62 @@ class Progress(Contract):
     ] = {}
 
 
-def dataset_count(kind: str, dataset: str) -> str:
-    """Name a count of one data set, of ``sft`` rows or ``pairs``: an over-long result leaves such counts out."""
-    return f"{kind}{_OF_DATASET}{dataset}"
-
-
 def encode_result(result: StageResult) -> str:
     """Return the result as JSON of at most ``RESULT_MAX_BYTES``.
 
-    An over-long result loses the counts of single data sets, which the manifest on the volume has, too; then the end
-    of its message. Other numbers are never left out.
+    A result that is too long loses detail in this order: what release 0.2 only displays, the counts of data sets, win
+    rates, and the end of the message. Pins, complete stages and scores are never left out. The manifest on the volume
+    has everything.
     """
-    text = result.model_dump_json(exclude_defaults=True)
-    if len(text.encode()) > RESULT_MAX_BYTES:
-        counts = {name: count for name, count in result.counts.items() if _OF_DATASET not in name}
-        result = result.model_copy(update={"counts": counts})
-        text = result.model_dump_json(exclude_defaults=True)
-    excess = len(text.encode()) - RESULT_MAX_BYTES
-    if excess > 0:
-        shorter = result.message.encode()[: max(0, len(result.message.encode()) - 2 * excess)]
-        text = result.model_copy(update={"message": shorter.decode(errors="ignore")}).model_dump_json(
-            exclude_defaults=True
-        )
-    return text
+    for fields in _forms(result):
+        text = to_json(fields)
+        if len(text) <= RESULT_MAX_BYTES:
+            return text.decode()
+    message = result.message.encode()
+    kept = max(0, len(message) - 2 * (len(text) - RESULT_MAX_BYTES))
+    return to_json(fields | {"message": message[:kept].decode(errors="ignore")}).decode()
 
 
-def decode_result(text: str) -> StageResult | None:
-    """Read a termination message; None when it is not a StageResult (a log tail, or nothing)."""
+def _forms(result: StageResult) -> Iterator[dict[str, Any]]:
+    """Yield the encoded fields of a result with less and less detail."""
+    common = result.model_dump(mode="json", exclude_defaults=True, exclude={"values"})
+    *longer, flat = (
+        form.model_dump(mode="json", exclude_defaults=True) for form in flatten(result.values, result.peak_memory_bytes)
+    )
+    for form in longer:
+        yield common | _typed(result.values) | form
+    for values in (result.values, *shorter_forms(result.values)):
+        yield common | _typed(values) | flat
+    yield common | flat
+
+
+def _typed(values: Values | None) -> dict[str, Any]:
+    if values is None:
+        return {}
+    return {"values": {"kind": values.kind, **values.model_dump(mode="json", exclude_defaults=True)}}
+
+
+def decode_result(text: str, kind: str = "") -> StageResult | None:
+    """Read a termination message.
+
+    Parameters
+    ----------
+    text
+        The message.
+    kind
+        Kind of the pod's stage, which a result of release 0.2 does not name. Not needed for a failed pod.
+
+    Returns
+    -------
+    StageResult or None
+        None if the message is not a StageResult (the end of a log, or empty).
+    """
     try:
-        return StageResult.model_validate_json(text)
+        result = StageResult.model_validate_json(text)
+        if result.values is not None or result.outcome is Outcome.FAILED:
+            return result
+        flat = FlatValues.model_validate_json(text)
     except ValidationError:
         return None
+    memory = flat.counts.get(PEAK_MEMORY)
+    return result.model_copy(update={"values": unflatten(kind, flat), "peak_memory_bytes": memory})

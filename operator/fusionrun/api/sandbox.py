@@ -1,25 +1,25 @@
-"""What the operator and the sandbox's two containers must agree on: where things lie, and how much there is of each.
+"""Paths, environment variables and sizes that the operator and the two containers of the sandbox share.
 
-The judge runs as many programs at once as the runner has room for, whatever the node has: a program that its neighbours
-starve would be called wrong for nothing of its own.
+The judge runs as many programs at once as the runner has resources for, whatever the node has. With more programs at
+once, a correct program could exceed its time limit.
 """
 
 SOCKET_DIRECTORY = "/run/sandbox"
 SOCKET = f"{SOCKET_DIRECTORY}/runner.sock"
 PROGRAMS_DIRECTORY = "/programs"
-"""In the runner: ``0``, ``1``, … below it are one file system each, so that no program fills a neighbour's."""
+"""In the runner. Each subdirectory (``0``, ``1``, …) is a separate file system: no program can fill another one."""
 
 PROGRAMS_AT_ONCE_ENV = "FUSIONRUN_SANDBOX_PROGRAMS"
 RUNTIME_CLASS_ENV = "FUSIONRUN_SANDBOX_RUNTIME_CLASS"
-"""Names the judge's RuntimeClass where the run has one: only such a pod may do without Landlock."""
+"""RuntimeClass of the judge's pod, if the run has one. Only a pod with one may run without Landlock."""
 
 PROGRAMS_AT_ONCE = 2
-"""Each with a CPU of its own: 20 programs a second and more."""
+"""One CPU each: at least 20 programs per second."""
 PROGRAM_MEMORY_BYTES = 512 * 2**20
 PROGRAM_FOLDER_BYTES = 32 * 2**20
-"""Also in memory."""
+"""The folder is in memory, too."""
 RUNNER_OWN_BYTES = 448 * 2**20
-"""Python, a handler for each program, and what the kernel holds for the programs' files, threads and pages."""
+"""Python, one handler per program, and kernel memory for the files, threads and pages of the programs."""
 TESTS_MEMORY_BYTES = 256 * 2**20
-"""The judge runs the tests of each program in a process of its own."""
+"""Per program: the judge runs its tests in a separate process."""
 JUDGE_OWN_BYTES = 512 * 2**20

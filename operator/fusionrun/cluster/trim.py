@@ -9,8 +9,8 @@ from sys import intern
 from typing import Any
 
 from fusionrun.api.models import Manifest
-from fusionrun.names import KIND, LABEL_ATTEMPT, LABEL_QUEUE, LABEL_RUN, LABEL_STAGE
-from fusionrun.state.observe.object_fields import COMPLETION_INDEX
+from fusionrun.api.pod import COMPLETION_INDEX_ANNOTATION
+from fusionrun.names import KIND, LABEL_ATTEMPT, LABEL_COMPONENT, LABEL_QUEUE, LABEL_RUN, LABEL_STAGE
 
 Fields = Mapping[str, Any]
 """Fields to keep: each with the fields to keep in it, or None to keep all of it."""
@@ -25,13 +25,13 @@ def _whole(*names: str) -> dict[str, None]:
 
 _IDENTITY: Fields = {
     **_whole("name", "namespace", "uid", "resourceVersion", "deletionTimestamp"),
-    "labels": _whole(LABEL_RUN, LABEL_STAGE, LABEL_ATTEMPT, LABEL_QUEUE),
+    "labels": _whole(LABEL_RUN, LABEL_STAGE, LABEL_ATTEMPT, LABEL_COMPONENT, LABEL_QUEUE),
 }
 _METADATA: Fields = {
     **_IDENTITY,
     **_whole("generation", "creationTimestamp"),
     "ownerReferences": _whole("kind", "name", "uid"),
-    "annotations": _whole(COMPLETION_INDEX),
+    "annotations": _whole(COMPLETION_INDEX_ANNOTATION),
 }
 _CONDITIONS: Fields = _whole("type", "status", "reason", "message", "lastTransitionTime")
 _CONTAINER_STATE: Fields = {

@@ -4,8 +4,7 @@ from typing import Any
 
 from fusionrun.api.artifacts import artifact_dir
 from fusionrun.api.models import Manifest
-from fusionrun.api.task import EXIT_SERVER_WEDGED, EXIT_USER_ERROR, METRICS_PORT, METRICS_PORT_ENV
-from fusionrun.names import API_KEY_ENV
+from fusionrun.api.pod import API_KEY_ENV, EXIT_SERVER_WEDGED, EXIT_USER_ERROR, METRICS_PORT, METRICS_PORT_ENV
 from fusionrun.objects import meta
 from fusionrun.objects.meta import Run
 from fusionrun.objects.network_policy import REMOTE_CODE_LABELS

@@ -6,8 +6,8 @@ from typing import Any
 from fusionrun import names
 from fusionrun.api.artifacts import MOUNT_PATH
 from fusionrun.api.models import Manifest, Resources, SecretKeyRef, SecretRef
+from fusionrun.api.pod import POD_UID_ENV, PROGRESS_URL_ENV, TASK_PATH
 from fusionrun.api.spec import FusionRunSpec, Scheduling
-from fusionrun.api.task import PROGRESS_URL_ENV, TASK_PATH
 from fusionrun.plan.gpus import gpu_limits
 from fusionrun.plan.kinds import HubAccess
 from fusionrun.plan.stages import Stage
@@ -113,7 +113,7 @@ def cpu_environment(settings: Settings) -> list[dict[str, Any]]:
 def environment(run: Run, stage: Stage, settings: Settings) -> list[dict[str, Any]]:
     """Return the environment of the program of a stage."""
     found: list[dict[str, Any]] = [
-        {"name": "FUSIONRUN_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
+        {"name": POD_UID_ENV, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
         {"name": "DO_NOT_TRACK", "value": "1"},
         {"name": "TQDM_DISABLE", "value": "1"},
     ]

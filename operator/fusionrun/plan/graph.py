@@ -1,9 +1,8 @@
-"""Dependencies between stages: their order, their digests, and which of them must run. Uses names and edges only."""
+"""Dependencies between stages: their order, and which of them must run. Uses names and edges only."""
 
 from collections.abc import Iterable
 
-from fusionrun.api.artifacts import stage_digest
-from fusionrun.api.stage import PlannedStage, StageKind
+from fusionrun.api.stage import StageKind
 from fusionrun.errors import PlanError
 from fusionrun.plan.stages import Plan, Stage, stage_name
 
@@ -24,24 +23,6 @@ def check_order(stages: Iterable[Stage]) -> None:
             if name not in seen:
                 raise PlanError(f"stage {stage.name!r} needs {name!r}, which does not come before it")
         seen.add(stage.name)
-
-
-def digests(stages: Iterable[PlannedStage], pins: list[str]) -> dict[str, str]:
-    """Compute the digest of every artifact from the pinned references.
-
-    Parameters
-    ----------
-    stages
-        In plan order, so that inputs come first.
-    pins
-        Fingerprint per reference of the plan.
-    """
-    found: dict[str, str] = {}
-    for stage in stages:
-        found[stage.name] = stage_digest(
-            stage.parameters_digest, (pins[i] for i in stage.pins), (found[n] for n in stage.inputs)
-        )
-    return found
 
 
 def needed(plan: Plan, complete: frozenset[str]) -> frozenset[str]:

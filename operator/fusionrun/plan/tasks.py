@@ -1,6 +1,6 @@
 """The task of a pod: the envelope here, the parameters from the family of the stage."""
 
-from fusionrun.api.artifacts import ROOT, artifact_dir
+from fusionrun.api.artifacts import artifact_dir, run_dir
 from fusionrun.api.parameters import GenerateParameters, Parameters, VerifyParameters
 from fusionrun.api.stage import EvaluatedModel, StageKind
 from fusionrun.api.task import StageTask
@@ -30,7 +30,7 @@ def build_task(pinned: PinnedPlan, stage: Stage, server_url: str = "") -> StageT
     """
     parameters = _parameters(pinned, stage, server_url)
     if stage.kind is StageKind.RESOLVE:
-        output = f"{ROOT}/runs/{pinned.namespace}/{pinned.run}-{pinned.uid[:8]}"
+        output = run_dir(pinned.namespace, pinned.run, pinned.uid)
         digest = pinned.uid.replace("-", "")[:20]
     else:
         digest = pinned.digests[stage.name]

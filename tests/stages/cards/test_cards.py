@@ -13,19 +13,22 @@ pytest.importorskip("matplotlib")
 import yaml
 
 from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.values import Constructed, Prepared, SourceCounts
 from fusionrun.plan.defaults import fill
 from fusionrun_stages.cards import licences
 from fusionrun_stages.cards.dataset import build_dataset_card, build_sections
 from fusionrun_stages.cards.facts import Facts
 from fusionrun_stages.cards.licences import Outputs
 from fusionrun_stages.construction.summary import Summary
-from fusionrun_stages.prompts.counts import DROP_COUNTS
 from support.runs import called_reward, make_spec
 
-COUNTS = {
-    "sft_rows": 1200, "pairs": 800, "held_out_pairs": 16, "sft:ada": 700, "sft:bob": 500, "pairs:ada": 300,
-    "pairs:bob": 500, "drop:MarginBelow": 70, "drop:Contaminated": 3, "drop:NoCorrectResponse": 200,
-}  # fmt: skip
+MADE = Constructed(
+    sft_rows=1200,
+    pairs=800,
+    held_out_pairs=16,
+    by_source={"ada": SourceCounts(sft_rows=700, pairs=300), "bob": SourceCounts(sft_rows=500, pairs=500)},
+    drops={"MarginBelow": 70, "Contaminated": 3, "NoCorrectResponse": 200},
+)
 HOSTILE = "<script>alert(1)</script> | `x` $a$"
 
 
@@ -71,7 +74,7 @@ def facts():
     return Facts(
         name="tiny",
         spec=fill(FusionRunSpec.model_validate(make_spec(sources=sources))),
-        counts=COUNTS,
+        made=MADE,
         details={
             "by_dataset": {"math": {"sft": 700, "pair": 500, "held-out": 10},
                            "code": {"sft": 500, "pair": 300, "held-out": 6}},
@@ -178,7 +181,7 @@ def test_the_same_facts_give_the_same_bytes(facts, cards):
 
 
 def test_without_a_summary_the_card_has_no_plots(facts):
-    bare = Facts(name="tiny", spec=facts.spec, counts={"sft_rows": 3}, details={}, summary={})
+    bare = Facts(name="tiny", spec=facts.spec, made=Constructed(sft_rows=3), details={}, summary={})
     markdown, page = build_dataset_card(bare)
     assert "## Rewards" not in markdown
     assert "<svg" not in page
@@ -247,11 +250,14 @@ def test_presets_are_compared_with_the_published_sizes(facts):
 
 
 def test_drops_of_prepare_are_shown_by_reason_and_data_set(facts):
-    counts_by_name = {key: number for number, key in enumerate(DROP_COUNTS.values(), 2)}
-    counts = {f"drop:{reason}": counts_by_name[key] for reason, key in DROP_COUNTS.items()}
-    changed = replace(facts, counts=counts, details={}, summary={"prepared": {"datasets": {"math": counts_by_name}}})
+    names = [name for name in Prepared.model_fields if name not in ("kind", "prompts")]
+    counts = {name: number for number, name in enumerate(names, 2)}
+    drops = {str(reason): count for reason, count in Prepared(**counts).drops.items()}
+    assert sorted(drops.values()) == sorted(counts.values())
+    made = Constructed(drops=drops)
+    changed = replace(facts, made=made, details={}, summary={"prepared": {"datasets": {"math": counts}}})
     (dropped,) = [section for section in build_sections(changed) if section.heading == "Dropped prompts"]
     assert dropped.head == ("reason", "prompts", "math")
     assert {row[0]: row[1:] for row in dropped.rows} == {
-        str(reason): (str(counts_by_name[key]), str(counts_by_name[key])) for reason, key in DROP_COUNTS.items()
+        reason: (str(count), str(count)) for reason, count in drops.items()
     }

@@ -11,9 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fusionrun.api.data import Task
-from fusionrun.api.records import DropReason
-from fusionrun.api.result import Outcome, StageResult, dataset_count, encode_result
-from fusionrun_stages.construct import WIN_RATES
 from fusionrun_stages.construction.histogram import BINS, Histogram, Lengths, share_bins
 from fusionrun_stages.construction.summary import EXAMPLE_CHARACTERS, Summary, prepared
 from fusionrun_stages.prompts.contamination import BenchmarkIndex, ContaminatedPrompt, ContaminationReport
@@ -137,28 +134,14 @@ def test_lengths_are_counted_in_characters_and_half_octaves():
 
 
 def test_contamination_examples_are_read_from_the_report_of_prepare(tmp_path):
-    manifest = tmp_path / "manifest.json"
-    manifest.write_text(json.dumps({"details": {"datasets": {"m": {"rows": 9, "duplicates": 2, "first_bad": "x"}}}}))
-    assert prepared(manifest) == {"datasets": {"m": {"duplicates": 2, "rows": 9}}}
+    details = {"datasets": {"m": {"rows": 9, "duplicates": 2, "first_bad": "x"}}}
+    assert prepared(tmp_path, details) == {"datasets": {"m": {"duplicates": 2, "rows": 9}}}
     report = ContaminationReport(examples_per_benchmark=30)
     for _ in range(50):
         report.add(ContaminatedPrompt("1", "d", "gsm8k", "p" * 999, "a b c"))
     overlap = BenchmarkIndex()
     overlap.add("gsm8k", ["a b c"])
     (tmp_path / "contamination.json").write_text(json.dumps(report.as_json(overlap)))
-    found = prepared(manifest)["contamination"]
+    found = prepared(tmp_path, details)["contamination"]
     assert len(found) == 20
     assert found[0] == {"prompt": "p" * EXAMPLE_CHARACTERS, "benchmark": "gsm8k", "shared": "a b c"}
-
-
-def test_the_largest_result_fits_into_a_termination_message():
-    """32 sources and 64 data sets with 24 letters, every reason, large counts: Kubernetes truncates at 4,096 bytes."""
-    names = [f"{number:02d}".rjust(24, "s") for number in range(32)]
-    counts = {f"{kind}:{name}": 999_999 for kind in ("sft", "pairs") for name in names}
-    counts |= {dataset_count(kind, f"{n:02d}".rjust(24, "d")): 999_999 for n in range(64) for kind in ("sft", "pairs")}
-    counts |= {f"drop:{reason}": 999_999 for reason in DropReason}
-    counts |= {"sft_rows": 999_999, "pairs": 999_999, "held_out_pairs": 99_999, "peak_memory_bytes": 10**10}
-    numbers = {"truncated_share": 0.123456, "mean_margin": 0.123456}
-    numbers |= {f"win:{name}": 0.3333 for name in names[:WIN_RATES]}
-    result = StageResult(outcome=Outcome.SUCCEEDED, counts=counts, numbers=numbers)
-    assert len(encode_result(result).encode()) < 4096

@@ -202,7 +202,7 @@ def test_a_preset_reads_the_schema_of_its_data_set(tmp_path, monkeypatch, preset
     rows = [p for path in sorted((tmp_path / "out" / "prompts").iterdir()) for p in read_rows(path, Prompt)]
     assert {p.prompt for p in rows} == PROMPTS[preset]
     counted = ("duplicates", "near_duplicates", "code", "mathematics", "bad_rows")
-    assert {k: made.counts[k] for k in counted if made.counts[k]} == DROPPED[preset]
+    assert {k: getattr(made.values, k) for k in counted if getattr(made.values, k)} == DROPPED[preset]
     assert {p.task for p in rows} == {str(preset_data(preset).task)}
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from fusionrun.api import artifacts
 from fusionrun.api.artifacts import manifest_paths
 from fusionrun.api.parameters import ConstructParameters, SourceInputs
 from fusionrun.api.spec import FusionRunSpec
@@ -40,7 +41,7 @@ def construct_task(pinned: PinnedPlan, stage: Stage) -> ConstructParameters:
     if construction.reward_margin is None or construction.sft_fraction is None:
         raise PlanError("construction is not filled in")
     return ConstructParameters(
-        prompts_dir=pinned.artifact(PROMPTS, "prompts"),
+        prompts_dir=pinned.artifact(PROMPTS, artifacts.PROMPTS),
         prepare_manifest=manifest_paths(pinned.artifact(PROMPTS), None)[0],
         solutions_verdicts_dir=solutions_verdicts(pinned),
         tasks={d.name: d.task for d in spec.datasets},
@@ -49,9 +50,11 @@ def construct_task(pinned: PinnedPlan, stage: Stage) -> ConstructParameters:
                 source=source.name,
                 responses_dir=responses_dir(pinned, source),
                 verdicts_dirs=[
-                    pinned.artifact(name, "verdicts") for name in verdicts_stages(spec, source) if name in stage.inputs
+                    pinned.artifact(name, artifacts.VERDICTS)
+                    for name in verdicts_stages(spec, source)
+                    if name in stage.inputs
                 ],
-                scores_dir=pinned.artifact(stage_name(StageKind.SCORE, source), "scores"),
+                scores_dir=pinned.artifact(stage_name(StageKind.SCORE, source), artifacts.SCORES),
             )
             for source in spec.sources
         ],

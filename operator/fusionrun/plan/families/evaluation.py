@@ -1,5 +1,6 @@
 """Stages that measure the base, SFT and final model on the benchmarks: ``serve`` to ``evaluate``."""
 
+from fusionrun.api import artifacts
 from fusionrun.api.data import Grader
 from fusionrun.api.models import ServerSettings
 from fusionrun.api.parameters import BenchmarkParameters, EvaluateParameters, GenerateParameters, VerifyParameters
@@ -58,7 +59,7 @@ def _serve(server: ServerSettings, model: EvaluatedModel, references: References
 
 def served_model(pinned: PinnedPlan, model: EvaluatedModel) -> ServedModel:
     """Return an evaluated model with the settings of its server."""
-    path = next((pinned.artifact(stage, "model") for stage in _trained_by(model)), None) or pinned.target()
+    path = next((pinned.artifact(stage, artifacts.MODEL) for stage in _trained_by(model)), None) or pinned.target()
     return ServedModel(subject_name(model), path, pinned.spec.evaluation.server or ServerSettings())
 
 
@@ -81,7 +82,7 @@ def generate_task(pinned: PinnedPlan, stage: Stage, model: EvaluatedModel, serve
         source=name,
         base_url=server_url,
         model=name,
-        prompts_dir=pinned.artifact(BENCHMARKS, "prompts"),
+        prompts_dir=pinned.artifact(BENCHMARKS, artifacts.PROMPTS),
         shards=stage.shards or 1,
         samples_per_prompt={b.name: 1 for b in spec.evaluation.benchmarks},
         sampling=sampling_task(spec.evaluation.sampling),
@@ -111,7 +112,10 @@ def _verify(spec: FusionRunSpec, model: EvaluatedModel) -> Stage:
 
 def verify_task(pinned: PinnedPlan, stage: Stage, model: EvaluatedModel) -> VerifyParameters:
     """Return the task of ``verify``: run the responses to the coding benchmarks against their tests."""
-    prompts, responses = pinned.artifact(BENCHMARKS, "prompts"), pinned.artifact(_responses_stage(model), "responses")
+    prompts, responses = (
+        pinned.artifact(BENCHMARKS, artifacts.PROMPTS),
+        pinned.artifact(_responses_stage(model), artifacts.RESPONSES),
+    )
     return verify_parameters(stage, _coding_benchmarks(pinned.spec), prompts, responses)
 
 
@@ -136,8 +140,8 @@ def evaluate_task(pinned: PinnedPlan, stage: Stage, model: EvaluatedModel) -> Ev
     return EvaluateParameters(
         model=model,
         benchmarks=[BenchmarkParameters(name=b.name, grader=b.grader) for b in spec.evaluation.benchmarks],
-        prompts_dir=pinned.artifact(BENCHMARKS, "prompts"),
-        responses_dir=pinned.artifact(_responses_stage(model), "responses"),
-        verdicts_dir=pinned.artifact(verdicts, "verdicts") if verdicts in stage.inputs else None,
+        prompts_dir=pinned.artifact(BENCHMARKS, artifacts.PROMPTS),
+        responses_dir=pinned.artifact(_responses_stage(model), artifacts.RESPONSES),
+        verdicts_dir=pinned.artifact(verdicts, artifacts.VERDICTS) if verdicts in stage.inputs else None,
         shards=1,
     )

@@ -2,12 +2,13 @@
 
 from typing import Any
 
+from fusionrun.api import artifacts
 from fusionrun.api.data import Grader, Task
 from fusionrun.api.models import Source, SourceType
 from fusionrun.api.parameters import RewardEndpointParameters, ScoreParameters, VerifyParameters
+from fusionrun.api.pod import API_KEY_ENV
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
-from fusionrun.names import API_KEY_ENV
 from fusionrun.plan.families.prompts import PROMPTS
 from fusionrun.plan.families.responses import datasets_of, responses_dir, responses_stage
 from fusionrun.plan.families.verification import grader_of, verify_parameters, verify_stage
@@ -64,7 +65,9 @@ def _verify(spec: FusionRunSpec, source: Source, grader: Grader) -> Stage:
 def verify_task(pinned: PinnedPlan, stage: Stage, source: Source) -> VerifyParameters:
     """Return the task of ``verify``: judge the responses of a source by rule."""
     datasets = _graded_datasets(pinned.spec, source, grader_of(stage))
-    return verify_parameters(stage, datasets, pinned.artifact(PROMPTS, "prompts"), responses_dir(pinned, source))
+    return verify_parameters(
+        stage, datasets, pinned.artifact(PROMPTS, artifacts.PROMPTS), responses_dir(pinned, source)
+    )
 
 
 def _score(spec: FusionRunSpec, source: Source, references: References) -> Stage:
@@ -98,7 +101,7 @@ def score_task(pinned: PinnedPlan, stage: Stage, source: Source) -> ScoreParamet
         model_path=pinned.model(reward.model, "rewardModel.model") if reward.model else None,
         trust_remote_code=bool(reward.model and reward.model.trust_remote_code),
         endpoint=_endpoint(pinned.spec),
-        prompts_dir=pinned.artifact(PROMPTS, "prompts"),
+        prompts_dir=pinned.artifact(PROMPTS, artifacts.PROMPTS),
         responses_dir=responses_dir(pinned, source),
         shards=stage.shards or 1,
         batch_size=reward.batch_size,

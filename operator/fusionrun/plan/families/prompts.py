@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from fusionrun.api import artifacts
 from fusionrun.api.data import Benchmark, Columns, Dataset, Grader
 from fusionrun.api.parameters import DatasetParameters, PrepareParameters, VerifyParameters
 from fusionrun.api.spec import FusionRunSpec
@@ -133,7 +134,7 @@ def solutions_stages(spec: FusionRunSpec) -> list[Stage]:
 
 def solutions_task(pinned: PinnedPlan, stage: Stage) -> VerifyParameters:
     """Return the task of ``verify``: run the reference solutions against the tests of their prompts."""
-    prompts, solutions = (pinned.artifact(PROMPTS, part) for part in ("prompts", "solutions"))
+    prompts, solutions = (pinned.artifact(PROMPTS, part) for part in (artifacts.PROMPTS, artifacts.SOLUTIONS))
     return verify_parameters(stage, _with_solutions(pinned.spec), prompts, solutions)
 
 
@@ -148,4 +149,4 @@ def prompt_inputs(spec: FusionRunSpec) -> tuple[str, ...]:
 
 def solutions_verdicts(pinned: PinnedPlan) -> str | None:
     """Return the directory of the verdicts on the reference solutions, if there are any."""
-    return pinned.artifact(SOLUTIONS, "verdicts") if _with_solutions(pinned.spec) else None
+    return pinned.artifact(SOLUTIONS, artifacts.VERDICTS) if _with_solutions(pinned.spec) else None

@@ -2,6 +2,7 @@
 
 import json
 
+from fusionrun.api import artifacts
 from fusionrun.api.artifacts import claim_path
 from fusionrun.api.parameters import PublishParameters
 from fusionrun.api.spec import MUTABLE_FIELDS, FusionRunSpec
@@ -31,7 +32,7 @@ def publish_task(pinned: PinnedPlan) -> PublishParameters:
     spec = pinned.spec.model_dump(mode="json", exclude_none=True)
     recipe = {name: value for name, value in spec.items() if name not in MUTABLE_FIELDS}
     return PublishParameters(
-        model_path=pinned.artifact(PROMOTE, "model"),
+        model_path=pinned.artifact(PROMOTE, artifacts.MODEL),
         dataset_dir=pinned.artifact(CONSTRUCT),
         destination=claim_path(publish.uri) if publish.uri.startswith("pvc://") else publish.uri,
         hub_endpoint=pinned.hub_endpoint,

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
+from fusionrun.api import artifacts
 from fusionrun.api.data import Dataset
 from fusionrun.api.models import Sampling, Served, ServerSettings, Source, SourceType
 from fusionrun.api.parameters import GenerateParameters, SamplingParameters
+from fusionrun.api.pod import API_KEY_ENV
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.errors import PlanError
-from fusionrun.names import API_KEY_ENV
 from fusionrun.plan import recipe
 from fusionrun.plan.families.prompts import PROMPTS, prompt_inputs, solutions_verdicts
 from fusionrun.plan.gpus import gpu_count
@@ -96,7 +97,7 @@ def generate_task(pinned: PinnedPlan, stage: Stage, source: Source, server_url: 
         prices=endpoint.prices if endpoint else None,
         quota=endpoint.quota if endpoint else None,
         api_key_env=API_KEY_ENV if endpoint and endpoint.api_key_secret_ref else None,
-        prompts_dir=pinned.artifact(PROMPTS, "prompts"),
+        prompts_dir=pinned.artifact(PROMPTS, artifacts.PROMPTS),
         solutions_verdicts_dir=solutions_verdicts(pinned),
         shards=stage.shards or 1,
         samples_per_prompt={d.name: d.samples_per_prompt or 1 for d in datasets_of(spec, source)},
@@ -143,5 +144,5 @@ def responses_stage(source: Source) -> str:
 
 def responses_dir(pinned: PinnedPlan, source: Source) -> str:
     """Return the directory of the responses of a source."""
-    part = f"responses/{source.name}" if source.type is SourceType.DATASET else "responses"
+    part = f"{artifacts.RESPONSES}/{source.name}" if source.type is SourceType.DATASET else artifacts.RESPONSES
     return pinned.artifact(responses_stage(source), part)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from fusionrun.api import artifacts
 from fusionrun.api.parameters import DpoParameters, PromoteParameters, SftParameters
 from fusionrun.api.spec import Family, FusionRunSpec
 from fusionrun.api.stage import StageKind
@@ -67,7 +68,7 @@ def sft_task(pinned: PinnedPlan) -> SftParameters:
     return SftParameters.model_validate(
         {
             "model_path": pinned.target(),
-            "data_path": pinned.artifact(CONSTRUCT, "sft.parquet"),
+            "data_path": pinned.artifact(CONSTRUCT, artifacts.SFT_FILE),
             **_shared_task(pinned.spec, pinned.spec.training.sft),
         }
     )
@@ -90,8 +91,8 @@ def dpo_task(pinned: PinnedPlan) -> DpoParameters:
     """Return the task of ``dpo``: train the SFT model on the pairs."""
     return DpoParameters.model_validate(
         {
-            "model_path": pinned.artifact(SFT, "model"),
-            "data_path": pinned.artifact(CONSTRUCT, "pairs.parquet"),
+            "model_path": pinned.artifact(SFT, artifacts.MODEL),
+            "data_path": pinned.artifact(CONSTRUCT, artifacts.PAIRS_FILE),
             **_shared_task(pinned.spec, pinned.spec.training.dpo),
         }
     )
@@ -115,8 +116,8 @@ def promote_task(pinned: PinnedPlan) -> PromoteParameters:
     return PromoteParameters.model_validate(
         {
             "dpo_dir": pinned.artifact(DPO),
-            "reference_model_path": pinned.artifact(SFT, "model"),
-            "held_out_path": pinned.artifact(CONSTRUCT, "held-out.parquet"),
+            "reference_model_path": pinned.artifact(SFT, artifacts.MODEL),
+            "held_out_path": pinned.artifact(CONSTRUCT, artifacts.HELD_OUT_FILE),
             "save_steps": settings.save_steps,
             "beta": settings.beta,
             "length_normalized": settings.length_normalized,

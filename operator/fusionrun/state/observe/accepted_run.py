@@ -13,15 +13,16 @@ import re
 from dataclasses import dataclass
 
 from fusionrun import __version__, names
+from fusionrun.api.artifacts import digests
 from fusionrun.api.models import Manifest
 from fusionrun.api.parameters import ResolveParameters
 from fusionrun.api.spec import MUTABLE_FIELDS, FusionRunSpec
 from fusionrun.api.stage import PlannedStage
 from fusionrun.api.task import decode_task
+from fusionrun.api.values import Resolved
 from fusionrun.errors import ContractError
 from fusionrun.objects import meta
 from fusionrun.plan.defaults import fill
-from fusionrun.plan.graph import digests
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.stages import Plan
 from fusionrun.settings import Images
@@ -148,7 +149,9 @@ def _resolution(live: LiveObjects, observed: Observed, pinned: PinnedPlan) -> Re
     workload = observed.stage("resolve").latest
     if workload is None or workload.phase is not Phase.SUCCEEDED or not workload.results:
         return None
-    result = workload.results[0]
+    result = workload.results[0].values
+    if not isinstance(result, Resolved):
+        return None
     fields, asked = _asked(live, workload, pinned)
     if len(result.pins) != len(fields) or {r.field for r in pinned.plan.references} - set(fields):
         return None

@@ -8,9 +8,9 @@ code. Without any of these it is an infrastructure error.
 from dataclasses import dataclass
 
 from fusionrun.api.models import Manifest
+from fusionrun.api.pod import EXIT_USER_ERROR
 from fusionrun.api.result import Outcome, decode_result
 from fusionrun.api.status import LOG_TAIL_CHARACTERS, Reason
-from fusionrun.api.task import EXIT_USER_ERROR
 from fusionrun.state.observe.object_fields import ended_containers
 
 EVICTED = "Evicted"

@@ -7,9 +7,6 @@ from fusionrun.api.models import Manifest
 from fusionrun.api.status import ConditionStatus, ConditionType
 from fusionrun.names import LABEL_ATTEMPT, LABEL_STAGE, stage_from_label
 
-COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
-"""Annotation of the pods of an Indexed Job. Source: Kubernetes, "Jobs", completion mode."""
-
 WORKLOADS = ("Job", "PyTorchJob", "Deployment")
 """Kinds of the objects that create pods."""
 

@@ -6,10 +6,11 @@ from datetime import datetime
 from enum import StrEnum
 
 from fusionrun.api.models import Manifest
+from fusionrun.api.pod import COMPLETION_INDEX_ANNOTATION
 from fusionrun.api.result import StageResult, decode_result
+from fusionrun.names import LABEL_COMPONENT
 from fusionrun.state.observe.failures import Failure, explain, explain_early
 from fusionrun.state.observe.object_fields import (
-    COMPLETION_INDEX,
     attempt_of,
     ended_containers,
     is_deleting,
@@ -128,11 +129,12 @@ def _results(pods: Iterable[Manifest]) -> Iterator[StageResult]:
     """Yield the results of succeeded pods; of several pods with the same completion index, only the first result."""
     seen: set[str] = set()
     for pod in pods:
-        index = pod["metadata"].get("annotations", {}).get(COMPLETION_INDEX, pod["metadata"]["name"])
+        index = pod["metadata"].get("annotations", {}).get(COMPLETION_INDEX_ANNOTATION, pod["metadata"]["name"])
         if pod_phase(pod) != "Succeeded" or index in seen:
             continue
+        kind = pod["metadata"].get("labels", {}).get(LABEL_COMPONENT, "")
         for terminated in ended_containers(pod):
-            result = decode_result(terminated.get("message") or "")
+            result = decode_result(terminated.get("message") or "", kind)
             if result is not None:
                 seen.add(index)
                 yield result

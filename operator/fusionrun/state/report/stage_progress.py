@@ -1,4 +1,4 @@
-"""How far a running stage is, and when it will be done. Numbers that people ask for; no decision rests on them."""
+"""Progress of a running stage, its estimated time left, and the GPU time of a stage. For display only."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,12 +14,12 @@ from fusionrun.state.observe.workloads import Workload
 PERCENT = 100
 ETA_QUANTUM_SECONDS = 15
 GPU_QUANTUM_SECONDS = 60
-"""Estimates move in steps, so that the passing of time alone writes no status."""
+"""Estimates change in steps, so that time alone causes no write of the status."""
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """The numbers of one stage at work."""
+    """The numbers of a running stage."""
 
     progress: StageProgress | None = None
     eta_seconds: int | None = None
@@ -30,10 +30,10 @@ class Numbers:
 
 
 def numbers(stage: Stage, seen: ObservedStage, workload: Workload, now: datetime) -> Numbers:
-    """Sum up what a stage's pods pushed and what its Job counts.
+    """Sum up what the pods of a stage pushed and what its Job counts.
 
-    Any pod with the run's labels may push: what breaks the contract, or names a shard that there is none of, counts
-    for nothing and stops nothing.
+    Any pod with the run's labels may push. Progress that breaks the contract or names a shard that does not exist is
+    ignored.
     """
     by_index = _usable(stage, seen)
     pushed = list(by_index.values())
@@ -72,7 +72,7 @@ def _progress(stage: Stage, pushed: dict[int, Progress], workload: Workload) -> 
 
 
 def _eta(fraction: float, started: datetime | None, now: datetime) -> int | None:
-    if started is None or fraction <= 0.02 or fraction >= 1:  # noqa: PLR2004 -- too early to tell, or done
+    if started is None or fraction <= 0.02 or fraction >= 1:  # noqa: PLR2004 -- too early for an estimate, or done
         return None
     left = (now - started).total_seconds() * (1 - fraction) / fraction
     return int(-(-left // ETA_QUANTUM_SECONDS) * ETA_QUANTUM_SECONDS)
@@ -89,7 +89,7 @@ def _last(values: list[float | None]) -> float | None:
 
 
 def gpu_seconds(gpus: int, placed: datetime, until: datetime, earlier: int, *, running: bool) -> int:
-    """Return GPU-seconds held, those of earlier attempts included; of a stage at work in whole minutes per GPU."""
+    """Return the GPU-seconds held, including earlier attempts; of a running stage in whole minutes per GPU."""
     seconds = int((until - placed).total_seconds())
     if running:
         seconds -= seconds % GPU_QUANTUM_SECONDS

@@ -65,16 +65,11 @@ def with_workload(
 
 def last_numbers(found: Sequence[StageResult]) -> dict[str, Any]:
     """Return the fields of a stage's status that the results of its pods fill."""
-    last = found[0].numbers if found else {}
     return {
         "cache_hit": True if found and all(result.cached for result in found) else None,
-        "cost_micro": results.total(found, "cost_micro") or None,
+        "cost_micro": results.cost_micro(found),
         "peak_memory_bytes": results.peak_memory(found),
-        "tokens_per_second": results.rate(found),
-        "loss": _rounded(last.get("last_loss")),
-        "reward_accuracy": _rounded(last.get("last_reward_accuracy", last.get("held_out_accuracy"))),
+        "tokens_per_second": results.tokens_per_second(found),
+        "loss": results.last_loss(found),
+        "reward_accuracy": results.reward_accuracy(found),
     }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)

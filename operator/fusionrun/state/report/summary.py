@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from fusionrun.api.artifacts import MODEL
 from fusionrun.api.status import (
     Artifacts,
     BenchmarkResult,
@@ -91,8 +92,8 @@ def artifacts(pinned: PinnedPlan, stages: Sequence[StageStatus]) -> Artifacts | 
     publish = pinned.spec.publish
     return Artifacts(
         dataset=pinned.artifact("construct") if "construct" in done else None,
-        sft_model=pinned.artifact("sft", "model") if "sft" in done else None,
-        model=pinned.artifact("promote", "model") if "promote" in done else None,
+        sft_model=pinned.artifact("sft", MODEL) if "sft" in done else None,
+        model=pinned.artifact("promote", MODEL) if "promote" in done else None,
         published=publish.uri if publish and "publish" in done else None,
     )
 

@@ -1,0 +1,220 @@
+"""The values that a succeeded pod reports: one class per kind of stage, as ``api/parameters.py`` has for tasks.
+
+Every field has a default, since a value that no status can hold is left out: the outcome is worth more than one number.
+"""
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from fusionrun.api.contract import Contract
+from fusionrun.api.data import SHARDS_MAX
+from fusionrun.api.records import DropReason
+from fusionrun.api.stage import StageKind
+
+NUMBER_MAX = 1e15
+"""Largest magnitude of a measured number: the sum over ``SHARDS_MAX`` pods fits an int64."""
+SUMMAND_MAX = 2**62 // SHARDS_MAX
+"""Largest magnitude of a count, for the same reason."""
+
+
+def _is_storable(value: Any) -> bool:
+    if isinstance(value, int):
+        return abs(value) <= SUMMAND_MAX
+    return not isinstance(value, float) or (math.isfinite(value) and abs(value) <= NUMBER_MAX)
+
+
+def _storable_items(found: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in found.items() if _is_storable(value)}
+
+
+Count = Annotated[int, BeforeValidator(lambda value: value if _is_storable(value) else 0)]
+"""An integer; 0 if it is larger than ``SUMMAND_MAX``."""
+OptionalCount = Annotated[int | None, BeforeValidator(lambda value: value if _is_storable(value) else None)]
+"""An integer; None if it is larger than ``SUMMAND_MAX``."""
+Number = Annotated[float | None, BeforeValidator(lambda value: value if _is_storable(value) else None)]
+"""A measured number; None if it is NaN (a loss that diverged), infinite or larger than ``NUMBER_MAX``."""
+Counts = Annotated[dict[str, int], AfterValidator(_storable_items)]
+Numbers = Annotated[dict[str, float], AfterValidator(_storable_items)]
+
+
+class Resolved(Contract):
+    """The pins of the references, and the artifacts that exist already."""
+
+    kind: Literal[StageKind.RESOLVE] = StageKind.RESOLVE
+    pins: list[str] = []
+    """12 hexadecimal digits per reference, in the order of the task."""
+    complete: list[int] = []
+    """Indexes of the planned stages whose artifact is complete."""
+
+
+class Fetched(Contract):
+    """A downloaded model."""
+
+    kind: Literal[StageKind.FETCH] = StageKind.FETCH
+    files: Count = 0
+    bytes: Count = 0
+
+
+class Prepared(Contract):
+    """Prompts that were kept, and those that were dropped before generation."""
+
+    kind: Literal[StageKind.PREPARE] = StageKind.PREPARE
+    prompts: Count = 0
+    duplicates: Count = 0
+    near_duplicates: Count = 0
+    code: Count = 0
+    mathematics: Count = 0
+    contaminated: Count = 0
+    over_limit: Count = 0
+    bad_rows: Count = 0
+
+    @property
+    def drops(self) -> dict[DropReason, int]:
+        """Dropped prompts by reason."""
+        return {
+            DropReason.DUPLICATE: self.duplicates,
+            DropReason.NEAR_DUPLICATE: self.near_duplicates,
+            DropReason.CODE: self.code,
+            DropReason.MATHEMATICS: self.mathematics,
+            DropReason.CONTAMINATED: self.contaminated,
+            DropReason.OVER_LIMIT: self.over_limit,
+            DropReason.BAD_ROW: self.bad_rows,
+        }
+
+
+class Generated(Contract):
+    """Responses of one source to one shard of prompts."""
+
+    kind: Literal[StageKind.GENERATE] = StageKind.GENERATE
+    requests: Count = 0
+    """Samples that are stored, including failed ones."""
+    responses: Count = 0
+    truncated: Count = 0
+    errors: Count = 0
+    prompt_tokens: Count = 0
+    completion_tokens: Count = 0
+    cost_micro: OptionalCount = None
+    """Cost in millionths; None if the endpoint has no prices."""
+    tokens_per_second: Number = None
+
+
+class Verified(Contract):
+    """Verdicts on one shard of responses."""
+
+    kind: Literal[StageKind.VERIFY] = StageKind.VERIFY
+    right: Count = 0
+    wrong: Count = 0
+    unknown: Count = 0
+
+
+class Scored(Contract):
+    """Reward-model scores of one shard of responses."""
+
+    kind: Literal[StageKind.SCORE] = StageKind.SCORE
+    scored: Count = 0
+    unscored: Count = 0
+
+
+class DatasetCounts(Contract):
+    """Rows that one data set gave."""
+
+    sft_rows: Count = 0
+    pairs: Count = 0
+    """Including held-out pairs."""
+
+
+class SourceCounts(Contract):
+    """Rows that one source gave."""
+
+    sft_rows: Count = 0
+    pairs: Count = 0
+    """Without held-out pairs."""
+    win_rate: Number = None
+    """Share of the contested prompts whose best response is this source's."""
+
+
+class Constructed(Contract):
+    """The SFT rows and preference pairs of a run."""
+
+    kind: Literal[StageKind.CONSTRUCT] = StageKind.CONSTRUCT
+    sft_rows: Count = 0
+    pairs: Count = 0
+    held_out_pairs: Count = 0
+    truncated_share: Number = None
+    mean_margin: Number = None
+    by_source: dict[str, SourceCounts] = {}
+    """A source that is not in it gave nothing."""
+    by_dataset: dict[str, DatasetCounts] | None = None
+    """None if the result was too long to hold it."""
+    drops: Counts = {}
+    """Dropped prompts by ``records.DropReason``, including those that ``prepare`` dropped."""
+
+
+class Trained(Contract):
+    """A trained model. The last loss and the accuracies are means over a tenth of the steps."""
+
+    kind: Literal[StageKind.SFT, StageKind.DPO]
+    rows: Count = 0
+    dropped_long: Count = 0
+    tokens: Count = 0
+    steps: Count = 0
+    first_loss: Number = None
+    last_loss: Number = None
+    first_reward_accuracy: Number = None
+    """``dpo`` only."""
+    last_reward_accuracy: Number = None
+    """``dpo`` only."""
+
+
+class Promoted(Contract):
+    """The DPO checkpoint that becomes the final model."""
+
+    kind: Literal[StageKind.PROMOTE] = StageKind.PROMOTE
+    step: Count = 0
+    candidates: Count = 0
+    held_out_pairs: Count = 0
+    held_out_accuracy: Number = None
+    held_out_loss: Number = None
+
+
+class Evaluated(Contract):
+    """Scores of one model."""
+
+    kind: Literal[StageKind.EVALUATE] = StageKind.EVALUATE
+    scores: Numbers = {}
+    """By benchmark, in percent."""
+    graded: Counts = {}
+    """Prompts by benchmark."""
+
+
+class Published(Contract):
+    """A published model and data set."""
+
+    kind: Literal[StageKind.PUBLISH] = StageKind.PUBLISH
+
+
+Values = Annotated[
+    Resolved
+    | Fetched
+    | Prepared
+    | Generated
+    | Verified
+    | Scored
+    | Constructed
+    | Trained
+    | Promoted
+    | Evaluated
+    | Published,
+    Field(discriminator="kind"),
+]
+
+
+def shorter_forms(values: Values | None) -> list[Values]:
+    """Return the values with less and less detail, for a result that is too long; the manifest has all of it."""
+    if not isinstance(values, Constructed):
+        return []
+    without_datasets = values.model_copy(update={"by_dataset": None})
+    sources = {name: source.model_copy(update={"win_rate": None}) for name, source in values.by_source.items()}
+    return [without_datasets, without_datasets.model_copy(update={"by_source": sources})]
