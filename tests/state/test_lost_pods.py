@@ -39,3 +39,10 @@ def test_a_pod_that_has_ended_or_is_not_deleted_is_not_lost(phase):
         del pod["metadata"]["deletionTimestamp"]
     world.now += timedelta(days=9)
     assert world.reconcile().delete == ()
+
+
+def test_the_next_decision_is_when_the_first_pod_is_due():
+    world, first = terminating()
+    first["metadata"]["deletionTimestamp"] = format_time(world.now + timedelta(seconds=100))
+    world.place("resolve", deletionTimestamp=format_time(world.now))
+    assert world.reconcile().requeue_seconds == 300.0
