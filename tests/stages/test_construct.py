@@ -4,10 +4,6 @@ from pathlib import Path
 
 import pytest
 
-pl = pytest.importorskip("polars")
-pytest.importorskip("pyarrow")
-
-
 from fusionrun.api.data import Task
 from fusionrun.api.parameters import ConstructParameters
 from fusionrun_stages import construct

@@ -1,11 +1,8 @@
 """Construction: splits, counts, bytes, and properties for arbitrary responses."""
 
-import pytest
-
-pl = pytest.importorskip("polars")
-pytest.importorskip("pyarrow")
-
+import polars as pl
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -1,15 +1,13 @@
 """dpo on two processes: loss, kept checkpoints, resume after a kill."""
 
 import math
-import os
-import signal
-import time
+from types import SimpleNamespace
 
 import pytest
+from transformers import TrainerState
 
-pytest.importorskip("torch")
-pytest.importorskip("trl")
-
+from fusionrun_stages.errors import UserError
+from fusionrun_stages.training.callbacks import FirstLossCheck, ProgressCallback
 from support import tiny_llama
 from support.tiny_llama import StagePod, train_parameters
 
@@ -57,11 +55,7 @@ def test_the_loss_starts_at_ln_2_and_decreases(inputs, uninterrupted, variant):
 
 def test_a_resumed_dpo_keeps_the_sft_model_as_reference(inputs, uninterrupted):
     pod = start(inputs, "killed")
-    while not (pod.output / "checkpoints/checkpoint-8/whole.json").is_file():
-        assert pod.process.poll() is None, pod.text
-        time.sleep(0.002)
-    os.kill(pod.process_of_rank(0), signal.SIGKILL)
-    assert pod.wait() != 0
+    assert pod.kill_rank(0, (pod.output / "checkpoints/checkpoint-8/whole.json").is_file) != 0
     assert not (pod.output / "manifest.json").exists()
     again = start(inputs, "killed")
     assert again.wait() == 0, again.text
@@ -70,11 +64,6 @@ def test_a_resumed_dpo_keeps_the_sft_model_as_reference(inputs, uninterrupted):
 
 
 def test_a_first_loss_other_than_ln_2_is_an_error():
-    from transformers import TrainerState
-
-    from fusionrun_stages.errors import UserError
-    from fusionrun_stages.training.callbacks import FirstLossCheck
-
     first, later = TrainerState(global_step=1), TrainerState(global_step=2)
     FirstLossCheck().on_log(None, first, None, logs={"loss": math.log(2) + 9e-4})
     FirstLossCheck().on_log(None, later, None, logs={"loss": 0.1})
@@ -84,11 +73,6 @@ def test_a_first_loss_other_than_ln_2_is_an_error():
 
 
 def test_progress_has_the_training_numbers_and_a_nan_ends_the_training():
-    from types import SimpleNamespace
-
-    from fusionrun_stages.errors import UserError
-    from fusionrun_stages.training.callbacks import ProgressCallback
-
     sent = []
     callback = ProgressCallback(lambda *position, **numbers: sent.append((position, numbers)))
     state = SimpleNamespace(global_step=3, max_steps=12, is_world_process_zero=True)

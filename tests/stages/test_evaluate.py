@@ -2,108 +2,65 @@
 
 import pytest
 
-pytest.importorskip("pyarrow")
-
-from fusionrun.api.artifacts import shard_name
 from fusionrun.api.data import Grader
 from fusionrun.api.parameters import BenchmarkParameters, EvaluateParameters
-from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue
-from fusionrun.api.task import StageTask
+from fusionrun.api.records import Verdict, VerdictValue
 from fusionrun_stages import evaluate
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.grade import PROMPT_FAULT
 from fusionrun_stages.volume.parquet import write_rows
-from fusionrun_stages.work import Work
+from fusionrun_stages.volume.paths import shard_path
+from support.stage import make_work, prompt, response, write_inputs
 
 
-def run(tmp_path, benchmarks, prompts, responses, verdicts=()):
+def run(tmp_path, grader, answers, responses, verdicts=()):
+    """Evaluate one benchmark; ``answers`` are the reference answers by prompt."""
     for shard in range(2):
-        file = shard_name(shard, 2) + ".parquet"
-        mine = {p.prompt_id for i, p in enumerate(prompts) if i % 2 == shard}
-        write_rows(tmp_path / "prompts" / file, Prompt, [p for p in prompts if p.prompt_id in mine])
-        write_rows(tmp_path / "responses" / file, Response, [r for r in responses if r.prompt_id in mine])
-        write_rows(tmp_path / "verdicts" / file, Verdict, [v for v in verdicts if v.prompt_id in mine])
-    parameters = EvaluateParameters(
-        model="base",
-        benchmarks=benchmarks,
-        prompts_dir=str(tmp_path / "prompts"),
-        responses_dir=str(tmp_path / "responses"),
-        verdicts_dir=str(tmp_path / "verdicts") if verdicts else None,
-        shards=2,
-    )
-    task = StageTask(
-        run="r", namespace="n", stage="evaluate/base", digest="x", output_dir=str(tmp_path), parameters=parameters
-    )
-    return evaluate.run(Work(task, tmp_path, None, "uid", lambda *_, **__: None))
-
-
-def prompt(name, dataset, answer=None):
-    return Prompt(prompt_id=name, dataset=dataset, task="ExactMatch", prompt="?", answer=answer)
-
-
-def response(name, dataset, text, finish="stop"):
-    return Response(prompt_id=name, dataset=dataset, source="base", sample_index=0, text=text, finish_reason=finish)
+        mine = list(answers)[shard::2]
+        prompts = [prompt(name, dataset="bench", task="ExactMatch", answer=answers[name]) for name in mine]
+        folders = write_inputs(tmp_path, prompts, [r for r in responses if r.prompt_id in mine], shard, 2)
+        rows = [v for v in verdicts if v.prompt_id in mine]
+        write_rows(shard_path(tmp_path / "verdicts", shard, 2), Verdict, rows)
+    benchmarks = [BenchmarkParameters(name="bench", grader=grader)]
+    folders["verdicts_dir"] = str(tmp_path / "verdicts") if verdicts else None
+    return evaluate.run(make_work(tmp_path, EvaluateParameters(model="base", benchmarks=benchmarks, **folders)))
 
 
 def test_the_score_is_the_percentage_of_right_responses(tmp_path):
-    words = BenchmarkParameters(name="words", grader=Grader.EXACT_MATCH)
-    prompts = [prompt(str(i), "words", answer) for i, answer in enumerate(["a", "b", "c", "d", "e", None])]
-    made = run(
-        tmp_path,
-        [words],
-        prompts,
-        [
-            response("0", "words", "a"),
-            response("1", "words", "x"),
-            response("2", "words", "c", finish="length"),  # truncated: wrong, even if it matches
-            response("3", "words", "", finish="error"),
-            response("5", "words", "f"),  # no reference: left out
-        ],
-    )
-    assert made.values.graded == {"words": 5}
-    assert made.values.scores == {"words": 20.0}
-    details = made.details["words"]
-    assert {k: details[k] for k in ("right", "left_out", "truncated", "failed")} == {
-        "right": 1,
-        "left_out": 1,
-        "truncated": 1,
-        "failed": 2,
-    }
+    responses = [
+        response("0", "a"),
+        response("1", "x"),
+        response("2", "c", finish="length"),  # truncated: wrong, even if it matches
+        response("3", finish="error"),
+        response("5", "f"),  # no reference: left out
+    ]
+    answers = {"0": "a", "1": "b", "2": "c", "3": "d", "4": "e", "5": None}
+    made = run(tmp_path, Grader.EXACT_MATCH, answers, responses)
+    assert (made.values.graded, made.values.scores) == ({"bench": 5}, {"bench": 20.0})
+    details = made.details["bench"]
+    assert [details[name] for name in ("right", "left_out", "truncated", "failed")] == [1, 1, 1, 2]
     assert details["standard_error"] == pytest.approx(17.8885)
     assert len(details["wrong_answers"]) == 3
 
 
 def test_coding_uses_the_verdicts_of_the_sandbox(tmp_path):
-    programs = BenchmarkParameters(name="programs", grader=Grader.CODING)
-    values = [("0", VerdictValue.RIGHT, ""), ("1", VerdictValue.WRONG, ""), ("2", VerdictValue.UNKNOWN, "not done"),
-              ("3", VerdictValue.UNKNOWN, PROMPT_FAULT + "x")]  # fmt: skip
-    made = run(
-        tmp_path,
-        [programs],
-        [prompt(name, "programs") for name, _, _ in values],
-        [response(name, "programs", "…") for name, _, _ in values],
-        [Verdict(prompt_id=n, source="base", sample_index=0, verdict=v, detail=d) for n, v, d in values],
-    )
-    assert made.values.graded == {"programs": 3}
-    assert made.values.scores == {"programs": pytest.approx(33.3333)}
+    details = ["", "", "not done", PROMPT_FAULT + "x"]
+    values = [VerdictValue.RIGHT, VerdictValue.WRONG, VerdictValue.UNKNOWN, VerdictValue.UNKNOWN]
+    verdicts = [
+        Verdict(prompt_id=str(n), source="base", sample_index=0, verdict=value, detail=details[n])
+        for n, value in enumerate(values)
+    ]
+    names = [v.prompt_id for v in verdicts]
+    made = run(tmp_path, Grader.CODING, dict.fromkeys(names), [response(n, "…") for n in names], verdicts)
+    assert (made.values.graded, made.values.scores) == ({"bench": 3}, {"bench": pytest.approx(33.3333)})
 
 
 def test_mathematics_is_graded_by_evaluate(tmp_path):
-    pytest.importorskip("math_verify")
-    made = run(
-        tmp_path,
-        [BenchmarkParameters(name="sums", grader=Grader.MATHEMATICS)],
-        [prompt("0", "sums", "4"), prompt("1", "sums", "5")],
-        [response("0", "sums", r"\boxed{4}"), response("1", "sums", r"\boxed{4}")],
-    )
-    assert made.values.scores == {"sums": 50.0}
+    responses = [response(name, r"\boxed{4}") for name in "01"]
+    made = run(tmp_path, Grader.MATHEMATICS, {"0": "4", "1": "5"}, responses)
+    assert made.values.scores == {"bench": 50.0}
 
 
 def test_a_benchmark_without_usable_prompts_is_a_user_error(tmp_path):
-    with pytest.raises(UserError, match=r"evaluation.benchmarks\[0\] \(words\)"):
-        run(
-            tmp_path,
-            [BenchmarkParameters(name="words", grader=Grader.EXACT_MATCH)],
-            [prompt("0", "words")],
-            [response("0", "words", "a")],
-        )
+    with pytest.raises(UserError, match=r"evaluation.benchmarks\[0\] \(bench\)"):
+        run(tmp_path, Grader.EXACT_MATCH, {"0": None}, [response("0", "a")])

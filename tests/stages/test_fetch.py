@@ -6,9 +6,6 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-pytest.importorskip("pyarrow")
-pytest.importorskip("huggingface_hub")
-
 from fusionrun.api.stage import Reference
 from fusionrun_stages import fetch, prepare, resolve
 from fusionrun_stages.errors import InfrastructureError, UserError

@@ -10,10 +10,6 @@ import time
 
 import pytest
 
-pytest.importorskip("pyarrow")
-httpx = pytest.importorskip("httpx")
-
-
 from fusionrun.api.records import Verdict, VerdictValue
 from fusionrun.api.result import decode_result
 from fusionrun.api.task import encode_task

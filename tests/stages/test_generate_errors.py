@@ -5,10 +5,6 @@ import itertools
 
 import pytest
 
-pytest.importorskip("pyarrow")
-httpx = pytest.importorskip("httpx")
-
-
 from fusionrun_stages import generate
 from fusionrun_stages.client.heartbeat import Heartbeat, watch_for_stall
 from fusionrun_stages.client.retries import SERVER_ERROR_ATTEMPTS

@@ -2,11 +2,8 @@
 
 import socket
 
+import httpx
 import pytest
-
-pytest.importorskip("pyarrow")
-httpx = pytest.importorskip("httpx")
-
 from prometheus_client.parser import text_string_to_metric_families
 
 from fusionrun.api.models import Quota

@@ -6,7 +6,6 @@ number of kills (``make test-kills``: 200), ``FUSIONRUN_TEST_SEED`` their times.
 """
 
 import hashlib
-import http.server
 import json
 import os
 import random
@@ -21,17 +20,14 @@ from pathlib import Path
 
 import pytest
 
-for library in ("polars", "pyarrow", "httpx", "math_verify", "torch", "transformers"):
-    pytest.importorskip(library)
-
 from fusionrun.api.records import Prompt
 from fusionrun.api.task import StageTask, encode_task
 from fusionrun.api.values import Prepared
 from fusionrun_stages.volume.parquet import write_rows
 from fusionrun_stages.volume.paths import shard_path
 from support.construction import write_prepared
-from support.http_server import serving
-from support.tiny_llama import make_tokenizer
+from support.replies import Replies, running
+from support.tiny_llama import make_reward_model
 
 ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("FUSIONRUN_TEST_KILLS", "10"))
@@ -45,40 +41,13 @@ SHARES = {"generate/s": 0.3, "verify/s/sums": 0.2, "verify/s/programs": 0.1, "sc
 """Fraction of the kills by stage."""
 
 
-class Replies(http.server.BaseHTTPRequestHandler):
-    """An OpenAI-compatible server whose response depends only on the request."""
+class Server(Replies):
+    """An OpenAI-compatible server whose response depends only on the question and the seed."""
 
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        self.send_error(404)
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        time.sleep(0.03)
+    def sample(self, body):
         question = body["messages"][-1]["content"]
-        choices = []
-        for index in range(body["n"]):
-            digest = hashlib.sha256(f"{question} {body['seed'] + index}".encode()).digest()
-            message = {"role": "assistant", "content": reply(question, digest)}
-            finish = "length" if digest[0] < 16 else "stop"
-            choices.append({"index": index, "message": message, "finish_reason": finish, "token_ids": [1] * 7})
-        usage = {"prompt_tokens": 5, "completion_tokens": 7 * body["n"]}
-        text = json.dumps({"choices": choices, "usage": usage}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, *arguments):
-        pass
-
-
-class Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, *arguments):
-        pass  # the client was killed
+        digest = hashlib.sha256(f"{question} {body['seed']}".encode()).digest()
+        return reply(question, digest), "length" if digest[0] < 16 else "stop"
 
 
 def reply(question, digest):
@@ -103,20 +72,6 @@ def write_prompts(folder):
     ]
     write_rows(shard_path(folder / "prompts", 0, 1), Prompt, sorted(prompts, key=lambda prompt: prompt.prompt_id))
     write_prepared(folder, Prepared())
-
-
-def save_classifier(folder):
-    import torch
-    from transformers import LlamaConfig, LlamaForSequenceClassification
-
-    tokenizer = make_tokenizer()
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2,
-        max_position_embeddings=512, num_labels=1, initializer_range=0.3, pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
-    LlamaForSequenceClassification(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
 
 
 def plan(folder, model, url):
@@ -197,8 +152,9 @@ class Artifacts:
 
 @pytest.fixture(scope="module")
 def url():
-    with serving(Server(("127.0.0.1", 0), Replies)) as url:
-        yield f"{url}/v1"
+    with running(Server()) as server:
+        server.delay = 0.03
+        yield server.url
 
 
 @pytest.fixture(scope="module")
@@ -248,7 +204,7 @@ def start(sandbox):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_killed_stages_write_the_same_bytes_as_stages_that_are_not_killed(tmp_path, url, start):
-    save_classifier(tmp_path / "model")
+    make_reward_model(tmp_path / "model")
     reference = Artifacts(tmp_path / "reference", str(tmp_path / "model"), url, start)
     killed = Artifacts(tmp_path / "killed", str(tmp_path / "model"), url, start)
     seconds = {}

@@ -2,9 +2,6 @@ import json
 
 import pytest
 
-pa = pytest.importorskip("pyarrow")
-pytest.importorskip("datasketch")
-
 from fusionrun.api.records import Prompt, Response
 from fusionrun_stages import prepare
 from fusionrun_stages.errors import InfrastructureError, UserError

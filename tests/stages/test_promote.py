@@ -44,7 +44,6 @@ def test_margins_are_per_token_if_length_normalized():
 
 
 def test_margins_give_the_dpo_loss_and_the_accuracy():
-    pytest.importorskip("torch")
     result = promote.evaluate_margins([1.0, -1.0, 0.0, 2.0], beta=0.5)
     losses = [math.log1p(math.exp(-0.5 * margin)) for margin in (1.0, -1.0, 0.0, 2.0)]
     assert result.accuracy == 0.5, "a tie counts as wrong"
@@ -62,8 +61,6 @@ def test_batches_have_every_side_once_within_their_size(monkeypatch):
 
 @pytest.fixture(scope="module")
 def llama():
-    pytest.importorskip("torch")
-    pytest.importorskip("transformers")
     return tiny_llama
 
 

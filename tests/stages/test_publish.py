@@ -3,9 +3,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-pytest.importorskip("jinja2")
-pytest.importorskip("pyarrow")
-
 from fusionrun.api.artifacts import DATASET_FILES, ArtifactManifest, encode_manifest
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.values import Constructed, SourceCounts
@@ -152,7 +149,6 @@ class RefusingHub(BaseHTTPRequestHandler):
 
 
 def test_a_token_without_permission_for_the_runs_hub_is_a_user_error(volume, monkeypatch):
-    pytest.importorskip("huggingface_hub")
     monkeypatch.setenv("HF_TOKEN", "writer")
     for name in ("HF_HUB_OFFLINE", "HF_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)

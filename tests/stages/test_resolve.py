@@ -3,8 +3,6 @@ from types import SimpleNamespace
 
 import pytest
 
-pytest.importorskip("pyarrow")
-
 from fusionrun.api.artifacts import ArtifactManifest, artifact_dir, encode_manifest, manifest_paths, stage_digest
 from fusionrun.api.stage import PlannedStage, Reference, StageKind
 from fusionrun_stages import resolve

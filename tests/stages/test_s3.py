@@ -7,9 +7,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 import pytest
-
-pa = pytest.importorskip("pyarrow")
-s3fs = pytest.importorskip("s3fs")
+import s3fs
 
 from fusionrun.api.stage import Reference
 from fusionrun_stages import prepare, publish

@@ -3,95 +3,41 @@
 import json
 
 import pytest
-
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
-pytest.importorskip("pyarrow")
+import torch
+import transformers
 
 from fusionrun.api.artifacts import shard_name
 from fusionrun.api.models import Calibration, CalibrationPair, ScoreRange
 from fusionrun.api.parameters import ScoreParameters
-from fusionrun.api.records import Prompt, Response, Score
-from fusionrun.api.task import StageTask
+from fusionrun.api.records import Response, Score
 from fusionrun.api.values import Scored
 from fusionrun_stages import score
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.reward.model import LoadedRewardModel
 from fusionrun_stages.volume.parquet import read_rows, write_rows
 from fusionrun_stages.work import Work
+from support.stage import make_work, prompt, response, write_inputs
+from support.tiny_llama import make_reward_model
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-
-TEMPLATE = (
-    "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
-
-
-def save(folder, *, labels=1, pad="<|pad|>", template=TEMPLATE, head=True):
-    """Save a tiny Llama classifier (without a head: a language model) and its tokenizer."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    special = ["<|begin|>", "<|end|>", "<|pad|>", "<|user|>", "<|assistant|>"]
-    backend = Tokenizer(models.BPE({text: i for i, text in enumerate([*special, *alphabet])}, []))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    backend.add_special_tokens(special)
-    tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=backend, bos_token="<|begin|>", eos_token="<|end|>", pad_token=pad, chat_template=template
-    )
-    torch.manual_seed(0)
-    config = transformers.LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=2, max_position_embeddings=512, num_labels=labels, initializer_range=0.2,
-        pad_token_id=tokenizer.pad_token_id, bos_token_id=0, eos_token_id=1,
-    )  # fmt: skip
-    kind = transformers.LlamaForSequenceClassification if head else transformers.LlamaForCausalLM
-    kind(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return str(folder)
 
 
 @pytest.fixture(scope="module")
 def model_path(tmp_path_factory):
-    return save(tmp_path_factory.mktemp("model"))
+    return str(make_reward_model(tmp_path_factory.mktemp("model")))
 
 
-def prepare(tmp_path, model_path, *, batch_size=4, max_length=200, calibration=None):
-    file = shard_name(0, 1) + ".parquet"
+def prepare(tmp_path, model_path, calibration=None):
     tasks = {"p0": "Instruction", "p1": "Mathematics", "p2": "SftOnly"}
-    write_rows(
-        tmp_path / "prompts" / file,
-        Prompt,
-        [Prompt(prompt_id=p, dataset="d", task=t, prompt=f"Say {p}.") for p, t in tasks.items()],
-    )
-    rows = [(p, i, "word " * (i + 1), "stop") for p in tasks for i in range(5)]
-    rows += [("p0", 5, "cut", "length"), ("p0", 6, "", "error"), ("p0", 7, "long " * 100, "stop")]
-    write_rows(
-        tmp_path / "responses" / file,
-        Response,
-        [
-            Response(prompt_id=p, dataset="d", source="s", sample_index=i, text=text, finish_reason=finish)
-            for p, i, text, finish in rows
-        ],
-    )
+    rows = [response(name, "word " * (i + 1), i) for name in tasks for i in range(5)]
+    rows += [response("p0", "cut", 5, "length"), response("p0", "", 6, "error"), response("p0", "long " * 100, 7)]
+    prompts = [prompt(name, task=task, prompt=f"Say {name}.") for name, task in tasks.items()]
+    tmp_path.mkdir(exist_ok=True)
     parameters = ScoreParameters(
-        source="s",
-        model_path=model_path,
-        prompts_dir=str(tmp_path / "prompts"),
-        responses_dir=str(tmp_path / "responses"),
-        shards=1,
-        batch_size=batch_size,
-        max_length=max_length,
-        calibration=calibration,
-    )
-    output = tmp_path / "out"
-    output.mkdir(exist_ok=True)
-    task = StageTask(
-        run="r", namespace="n", stage="score/s", digest="x", output_dir=str(output), shards=1, parameters=parameters
-    )
-    return Work(task, output, 0, "second", lambda *_, **__: None)
+        source="s", model_path=model_path, batch_size=4, max_length=200, calibration=calibration,
+        **write_inputs(tmp_path, prompts, rows),
+    )  # fmt: skip
+    return make_work(tmp_path / "out", parameters, shard=0, uid="second")
 
 
 def test_every_usable_response_is_scored_once(tmp_path, model_path):
@@ -107,14 +53,9 @@ def test_every_usable_response_is_scored_once(tmp_path, model_path):
 
 def test_identical_responses_are_scored_once(tmp_path, model_path, monkeypatch):
     work = prepare(tmp_path, model_path)
-    file = tmp_path / "responses" / f"{shard_name(0, 1)}.parquet"
-    fields = {"dataset": "d", "source": "s", "finish_reason": "stop"}
     texts = ["same", "other", "same", "same"]
-    write_rows(
-        file,
-        Response,
-        [Response(prompt_id=p, sample_index=i, text=t, **fields) for p in ("p0", "p1") for i, t in enumerate(texts)],
-    )
+    rows = [response(name, text, i) for name in ("p0", "p1") for i, text in enumerate(texts)]
+    write_rows(tmp_path / "responses" / f"{shard_name(0, 1)}.parquet", Response, rows)
     scored = []
     original = LoadedRewardModel.score
     monkeypatch.setattr(LoadedRewardModel, "score", lambda self, batch: scored.extend(batch) or original(self, batch))
@@ -132,7 +73,7 @@ def test_a_score_equals_that_of_the_model_without_padding(tmp_path, model_path):
     model = transformers.AutoModelForSequenceClassification.from_pretrained(model_path).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(model_path)
     for row in read_rows(work.output / made.files[0], Score):
-        text = f"<|begin|><|user|>Say {row.prompt_id}.<|end|><|assistant|>{'word ' * (row.sample_index + 1)}<|end|>"
+        text = f"<bos><user>Say {row.prompt_id}.<eot><assistant>{'word ' * (row.sample_index + 1)}<eot>"
         ids = torch.tensor([tokenizer(text, add_special_tokens=False)["input_ids"]])
         with torch.inference_mode():
             expected = model(input_ids=ids).logits[0, 0].item()
@@ -187,20 +128,17 @@ def calibration_of(model_path, low, high, *, swap=False):
 
 
 def test_calibration_passes_a_model_that_orders_its_pairs(tmp_path, model_path):
-    work = prepare(tmp_path, model_path, calibration=calibration_of(model_path, -100, 100))
+    work = prepare(tmp_path, model_path, calibration_of(model_path, -100, 100))
     (pair,) = score.run(work).details["calibration"]
     assert pair["better"] > pair["worse"]
 
 
-def test_calibration_rejects_a_wrong_order(tmp_path, model_path):
-    work = prepare(tmp_path, model_path, calibration=calibration_of(model_path, -100, 100, swap=True))
-    with pytest.raises(UserError, match="wrong order"):
-        score.run(work)
-
-
-def test_calibration_rejects_scores_out_of_range(tmp_path, model_path):
-    work = prepare(tmp_path, model_path, calibration=calibration_of(model_path, 50, 100))
-    with pytest.raises(UserError, match="outside"):
+@pytest.mark.parametrize(
+    ("low", "swap", "message"), [(-100, True, "wrong order"), (50, False, "outside")], ids=["order", "range"]
+)
+def test_calibration_rejects_a_wrong_order_and_scores_out_of_range(tmp_path, model_path, low, swap, message):
+    work = prepare(tmp_path, model_path, calibration_of(model_path, low, 100, swap=swap))
+    with pytest.raises(UserError, match=message):
         score.run(work)
 
 
@@ -209,11 +147,11 @@ def test_calibration_rejects_scores_out_of_range(tmp_path, model_path):
     [
         ({"labels": 2}, "2 labels"),
         ({"template": None}, "no chat template"),
-        ({"head": False}, "not a trained reward model"),
+        ({"kind": "LlamaForCausalLM"}, "not a trained reward model"),
     ],
 )
 def test_a_model_that_is_not_a_reward_model_is_rejected(tmp_path, options, message):
-    path = save(tmp_path, **options)
+    path = str(make_reward_model(tmp_path, **options))
     with pytest.raises(UserError, match=message):
         LoadedRewardModel(path, "cpu", trust_remote_code=False)
 
@@ -224,7 +162,7 @@ def test_a_missing_model_is_rejected(tmp_path):
 
 
 def test_a_corrupt_model_is_rejected(tmp_path):
-    path = save(tmp_path)
+    path = str(make_reward_model(tmp_path))
     (tmp_path / "model.safetensors").write_bytes(b"not a model at all")
     with pytest.raises(UserError, match="cannot be loaded"):
         LoadedRewardModel(path, "cpu", trust_remote_code=False)

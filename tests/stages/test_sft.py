@@ -1,17 +1,11 @@
 """sft on two processes: loss, saved model, resume after a kill."""
 
 import json
-import os
-import signal
-import time
 
 import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from fusionrun.api.result import Outcome
-
-pytest.importorskip("torch")
-pytest.importorskip("trl")
-
 from support import tiny_llama
 from support.tiny_llama import StagePod, train_parameters
 
@@ -31,15 +25,6 @@ def start(inputs, name, processes=2, **changed):
     return StagePod(
         inputs / name, train_parameters("sft", inputs / "model", inputs / "sft.parquet", **changed), processes
     )
-
-
-def kill_rank(pod, rank, when, signal_number=signal.SIGKILL):
-    """Kill one rank as soon as ``when`` holds; return torchrun's exit code."""
-    while not when():
-        assert pod.process.poll() is None, pod.text
-        time.sleep(0.002)
-    os.kill(pod.process_of_rank(rank), signal_number)
-    return pod.wait()
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +47,6 @@ def test_the_loss_decreases_and_rows_and_tokens_are_counted(uninterrupted):
 
 
 def test_the_saved_model_loads_and_stops_at_the_end_of_turn(uninterrupted):
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     folder = uninterrupted.output / "model"
     model = AutoModelForCausalLM.from_pretrained(folder)
     assert str(model.dtype) == "torch.float32"
@@ -76,7 +59,7 @@ def test_the_saved_model_loads_and_stops_at_the_end_of_turn(uninterrupted):
 def test_a_kill_during_a_checkpoint_resumes_from_the_previous_one(inputs, uninterrupted):
     pod = start(inputs, "incomplete")
     newest = pod.output / "checkpoints/checkpoint-8"
-    assert kill_rank(pod, 0, newest.is_dir) != 0
+    assert pod.kill_rank(0, newest.is_dir) != 0
     assert pod.result is None or not pod.result.user_error
     assert not (pod.output / "manifest.json").exists()
     if (newest / "whole.json").exists():  # the write was faster than the kill

@@ -1,51 +1,23 @@
 """verify: the verdicts of a shard by grader."""
 
-import pytest
-
-pytest.importorskip("pyarrow")
-
-from fusionrun.api.artifacts import shard_name
 from fusionrun.api.data import Grader
 from fusionrun.api.parameters import VerifyParameters
-from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue
-from fusionrun.api.task import StageTask
+from fusionrun.api.records import Verdict, VerdictValue
 from fusionrun.api.values import Verified
 from fusionrun_stages import verify
 from fusionrun_stages.grade import PROMPT_FAULT
 from fusionrun_stages.grading import judging
-from fusionrun_stages.volume.parquet import read_rows, write_rows
-from fusionrun_stages.work import Work
+from fusionrun_stages.volume.parquet import read_rows
+from support.stage import make_work, prompt, response, write_inputs
 
 RIGHT, WRONG, UNKNOWN = VerdictValue.RIGHT, VerdictValue.WRONG, VerdictValue.UNKNOWN
 
 
-def prompt(name, dataset="d", **fields):
-    return Prompt(prompt_id=name, dataset=dataset, task="Mathematics", prompt="?", **fields)
-
-
-def response(name, text="", sample=0, finish="stop", **fields):
-    return Response(
-        prompt_id=name, dataset="d", source="s", sample_index=sample, text=text, finish_reason=finish, **fields
-    )
-
-
-def run(tmp_path, grader, prompts, responses, datasets=("d",), report=lambda *_, **__: None):
-    file = shard_name(1, 3) + ".parquet"
-    write_rows(tmp_path / "prompts" / file, Prompt, sorted(prompts, key=lambda row: row.prompt_id))
-    write_rows(tmp_path / "responses" / file, Response, sorted(responses, key=lambda row: row.prompt_id))
-    parameters = VerifyParameters(
-        grader=grader,
-        datasets=list(datasets),
-        source="s",
-        prompts_dir=str(tmp_path / "prompts"),
-        responses_dir=str(tmp_path / "responses"),
-        shards=3,
-    )
-    task = StageTask(
-        run="r", namespace="n", stage="verify/s", digest="x", output_dir=str(tmp_path), shards=3, parameters=parameters
-    )
-    made = verify.run(Work(task, tmp_path, 1, "uid", report))
-    assert made.files == [f"verdicts/{file}"]
+def run(tmp_path, grader, prompts, responses, report=None):
+    rows = (sorted(rows, key=lambda row: row.prompt_id) for rows in (prompts, responses))
+    parameters = VerifyParameters(grader=grader, datasets=["d"], source="s", **write_inputs(tmp_path, *rows, 1, 3))
+    made = verify.run(make_work(tmp_path, parameters, "verify/s", shard=1, report=report))
+    assert made.files == ["verdicts/00001-of-00003.parquet"]
     return made, list(read_rows(tmp_path / made.files[0], Verdict))
 
 
@@ -65,20 +37,14 @@ def test_exact_match_verdicts_are_sorted(tmp_path):
         ],
     )
     assert [(row.prompt_id, row.sample_index, row.verdict) for row in rows] == [
-        ("a", 0, WRONG),
-        ("a", 1, UNKNOWN),
-        ("a", 2, RIGHT),
-        ("b", 0, WRONG),
-        ("b", 1, RIGHT),
-        ("e", 0, UNKNOWN),
-    ]
+        ("a", 0, WRONG), ("a", 1, UNKNOWN), ("a", 2, RIGHT), ("b", 0, WRONG), ("b", 1, RIGHT), ("e", 0, UNKNOWN),
+    ]  # fmt: skip
     assert rows[1].detail == "the request failed: HTTP 400"
     assert rows[-1].detail.startswith(PROMPT_FAULT)
     assert made.values == Verified(right=2, wrong=2, unknown=2)
 
 
 def test_mathematics_is_graded(tmp_path):
-    pytest.importorskip("math_verify")
     made, _ = run(
         tmp_path,
         Grader.MATHEMATICS,

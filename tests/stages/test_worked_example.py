@@ -6,9 +6,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("polars")
-pytest.importorskip("pyarrow")
-
 from fusionrun.api.data import Task
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.plan.defaults import fill
@@ -69,8 +66,6 @@ def test_every_source_has_the_win_rate_of_the_page(outcome):
 
 
 def test_the_card_shows_the_example(outcome):
-    pytest.importorskip("jinja2")
-    pytest.importorskip("matplotlib")
     made = outcome.made
     datasets = [
         {"name": str(task).lower(), "uri": "pvc://fusion-data/x.jsonl", "task": str(task), "columns": {"prompt": "p"}}

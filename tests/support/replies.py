@@ -36,12 +36,15 @@ class Replies(http.server.ThreadingHTTPServer):
         ids = body.pop("return_token_ids", False)
         for index in range(count):
             # Like vLLM: sample i of a request has the seed plus i.
-            one = body | {"seed": body["seed"] + index}
-            text = hashlib.sha256(json.dumps(one, sort_keys=True).encode()).hexdigest()
-            finish = "length" if text[0] in "01" else "stop"
+            text, finish = self.sample(body | {"seed": body["seed"] + index})
             choice = {"index": index, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
             choices.append(choice | ({"token_ids": [1] * 7} if ids else {}))
         return {"choices": choices, "usage": {"prompt_tokens": 5, "completion_tokens": 7 * count}}
+
+    def sample(self, body):
+        """Return the text and the finish reason of one sample."""
+        text = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+        return text, "length" if text[0] in "01" else "stop"
 
     def handle_error(self, *arguments):
         pass

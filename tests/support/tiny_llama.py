@@ -2,9 +2,16 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import torch
+import transformers
+from pyarrow import Table, parquet
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from fusionrun.api.result import decode_result
 from fusionrun.api.task import StageTask, encode_task
@@ -23,34 +30,35 @@ SUMS = [(a, b) for a in range(3, 13) for b in range(5, 15)]
 
 
 def make_tokenizer(template=TEMPLATE, bos="<bos>", pad="<pad>"):
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     model = Tokenizer(models.BPE(vocab={text: i for i, text in enumerate(SPECIAL + letters)}, merges=[]))
     model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     model.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(
+    tokenizer = transformers.PreTrainedTokenizerFast(
         tokenizer_object=model, bos_token=bos, eos_token="<eot>", pad_token=pad, additional_special_tokens=SPECIAL[3:]
     )
     tokenizer.chat_template = template
     return tokenizer
 
 
-def make_model(folder: Path, **tokenizer_arguments) -> Path:
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
+def make_model(folder: Path, kind="LlamaForCausalLM", *, config=None, **tokenizer_arguments) -> Path:
+    """Save a model of a class of transformers; ``config`` changes its configuration."""
     tokenizer = make_tokenizer(**tokenizer_arguments)
     torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, head_dim=32, max_position_embeddings=512, tie_word_embeddings=True,
-        bos_token_id=0, eos_token_id=1, pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder)
+    fields = {
+        "vocab_size": len(tokenizer), "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32, "max_position_embeddings": 512,
+        "tie_word_embeddings": True, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": tokenizer.pad_token_id,
+    }  # fmt: skip
+    model = getattr(transformers, kind)
+    model(model.config_class(**fields | (config or {}))).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def make_reward_model(folder: Path, labels: int = 1, kind="LlamaForSequenceClassification", **more) -> Path:
+    """Save an untrained reward model whose scores differ."""
+    return make_model(folder, kind, config={"num_labels": labels, "initializer_range": 0.3}, **more)
 
 
 def message(role: str, content: str) -> list[dict[str, str]]:
@@ -58,8 +66,6 @@ def message(role: str, content: str) -> list[dict[str, str]]:
 
 
 def write_rows(path: Path, rows: list[dict]) -> Path:
-    from pyarrow import Table, parquet
-
     parquet.write_table(Table.from_pylist(rows), path)
     return path
 
@@ -140,11 +146,13 @@ class StagePod:
     def manifest(self) -> dict:
         return json.loads((self.output / "manifest.json").read_text())
 
-    def process_of_rank(self, rank: int) -> int:
-        """Return the process id of one rank, a child of torchrun."""
+    def kill_rank(self, rank: int, when) -> int:
+        """Kill a rank, a child of torchrun, as soon as ``when`` is true; return the exit code of torchrun."""
+        while not when():
+            assert self.process.poll() is None, self.text
+            time.sleep(0.002)
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        for child in children:
-            variables = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
-            if f"RANK={rank}".encode() in variables:
-                return int(child)
-        raise LookupError(f"no rank {rank} among {children}")
+        variable = f"RANK={rank}".encode()
+        (child,) = (c for c in children if variable in Path(f"/proc/{c}/environ").read_bytes().split(b"\0"))
+        os.kill(int(child), signal.SIGKILL)
+        return self.wait()

@@ -4,12 +4,8 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import polars as pl
 import pytest
-
-pl = pytest.importorskip("polars")
-pytest.importorskip("jinja2")
-pytest.importorskip("matplotlib")
-
 import yaml
 
 from fusionrun.api.spec import FusionRunSpec

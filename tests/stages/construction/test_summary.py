@@ -3,10 +3,7 @@
 import json
 from random import Random
 
-import pytest
-
-pl = pytest.importorskip("polars")
-
+import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

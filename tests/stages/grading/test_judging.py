@@ -2,17 +2,10 @@
 
 import pytest
 
-from fusionrun.api.records import Prompt, Response, VerdictValue
+from fusionrun.api.records import VerdictValue
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.grading import exact_match, judging
-
-
-def prompt(name):
-    return Prompt(prompt_id=name, dataset="d", task="Mathematics", prompt="?")
-
-
-def response(name, text=""):
-    return Response(prompt_id=name, dataset="d", source="s", sample_index=0, text=text, finish_reason="stop")
+from support.stage import prompt, response
 
 
 def test_a_batch_has_a_maximum_of_characters(monkeypatch):

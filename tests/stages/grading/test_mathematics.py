@@ -1,9 +1,7 @@
 """Mathematics with math-verify: verdicts, notations of gold answers, limits."""
 
+import math_verify
 import pytest
-
-math_verify = pytest.importorskip("math_verify")
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from math_verify import parser

@@ -27,7 +27,6 @@ def test_a_large_pod_uses_all_cpus():
 
 
 def test_a_process_out_of_memory_affects_only_its_response(monkeypatch):
-    pytest.importorskip("math_verify")
     monkeypatch.setattr(mathematics, "memory_bytes", lambda: GIB)
     seen = []
     real = mathematics.map_in_processes

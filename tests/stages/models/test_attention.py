@@ -1,15 +1,17 @@
 """Models with attention soft-capping (Gemma 2) in training, promote and score."""
 
 import pytest
-
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
+import torch
+import transformers
+import trl
 
 from fusionrun.api.parameters import DpoParameters, SftParameters
 from fusionrun_stages import promote
 from fusionrun_stages.models.attention import attention_of
 from fusionrun_stages.promote import HeldOutPair
 from fusionrun_stages.reward.model import LoadedRewardModel
+from fusionrun_stages.training.arguments import shared_arguments
+from fusionrun_stages.training.rows import load_rows, load_tokenizer
 from fusionrun_stages.training.tokens import split_conversation
 from support import tiny_llama
 from support.tiny_llama import message, train_parameters
@@ -22,17 +24,11 @@ IDS = torch.tensor([[0, *range(3, 40)]])
 
 
 def make_gemma(folder, cap=CAP, kind="Gemma2ForCausalLM"):
-    tokenizer = tiny_llama.make_tokenizer()
-    torch.manual_seed(0)
-    config = transformers.Gemma2Config(
-        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, head_dim=32, query_pre_attn_scalar=32, max_position_embeddings=512, sliding_window=64,
-        attn_logit_softcapping=cap, initializer_range=0.5, bos_token_id=0, eos_token_id=1,
-        pad_token_id=tokenizer.pad_token_id, num_labels=1,
-    )  # fmt: skip
-    getattr(transformers, kind)(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    config = {
+        "query_pre_attn_scalar": 32, "sliding_window": 64, "attn_logit_softcapping": cap, "initializer_range": 0.5,
+        "num_labels": 1,
+    }  # fmt: skip
+    return tiny_llama.make_model(folder, kind, config=config)
 
 
 def load(folder, **arguments):
@@ -67,10 +63,6 @@ def test_a_model_without_soft_capping_keeps_the_default(tmp_path):
 
 @pytest.mark.parametrize("kind", ["sft", "dpo"])
 def test_trainers_load_policy_and_reference_model_with_eager_attention(gemma, tmp_path, kind):
-    trl = pytest.importorskip("trl")
-    from fusionrun_stages.training.arguments import shared_arguments
-    from fusionrun_stages.training.rows import load_rows, load_tokenizer
-
     parameters = (SftParameters if kind == "sft" else DpoParameters)(
         **train_parameters(kind, gemma, tmp_path / "rows.parquet", zeroStage=0)
     )

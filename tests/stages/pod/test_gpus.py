@@ -28,7 +28,7 @@ def no_devices(tmp_path, monkeypatch):
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
     """Return a function that sets the GPUs of CUDA and NVML, the driver's version, and the error of CUDA."""
-    torch = pytest.importorskip("torch")
+    import torch
 
     def make(*, cuda=0, nvml=None, driver=None, built="13.0", reason=None):
         def init():
@@ -108,7 +108,8 @@ SCORE = {
 )
 def test_a_stage_without_its_gpus_fails_before_it_reads_its_inputs(tmp_path, parameters, processes):
     """Real PyTorch on a machine without GPUs; the inputs of the stage do not exist."""
-    torch = pytest.importorskip("torch")
+    import torch
+
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     pod = StagePod(tmp_path, parameters, processes, gpus=1)

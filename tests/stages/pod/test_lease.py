@@ -7,8 +7,6 @@ import time
 
 import pytest
 
-pytest.importorskip("pyarrow")
-
 from fusionrun_stages.pod import lease
 from fusionrun_stages.pod.lease import STALE_SECONDS, Holder, Lease, holder_of
 

@@ -1,10 +1,9 @@
 import gzip
 import json
 
-import pytest
-
-pa = pytest.importorskip("pyarrow")
+import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.prompts.dataset_files import (

@@ -2,8 +2,6 @@ import random
 
 import pytest
 
-pytest.importorskip("datasketch")
-
 from fusionrun_stages.prompts.near_duplicates import BUCKET_CANDIDATES, NearDuplicates
 
 WORDS = [f"word{n}" for n in range(3000)]

@@ -3,11 +3,9 @@
 import gzip
 import json
 
-import pytest
-
-pa = pytest.importorskip("pyarrow")
-pytest.importorskip("datasketch")
+import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from fusionrun.api.artifacts import stage_digest
 from fusionrun.api.data import Preset

@@ -2,10 +2,6 @@
 
 import tracemalloc
 
-import pytest
-
-pytest.importorskip("pyarrow")
-
 from fusionrun.api.artifacts import shard_name
 from fusionrun.api.parameters import ScoreParameters
 from fusionrun.api.records import Prompt, Response

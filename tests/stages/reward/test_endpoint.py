@@ -4,9 +4,6 @@ import sys
 
 import pytest
 
-pytest.importorskip("pyarrow")
-pytest.importorskip("httpx")
-
 from fusionrun.api.artifacts import shard_name
 from fusionrun.api.models import Calibration, CalibrationPair, ScoreRange
 from fusionrun.api.parameters import RewardEndpointParameters, ScoreParameters

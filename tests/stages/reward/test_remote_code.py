@@ -3,9 +3,8 @@
 import json
 
 import pytest
-
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
+import torch
+import transformers
 
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.reward import model as reward_model

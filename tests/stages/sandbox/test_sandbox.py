@@ -180,7 +180,6 @@ def test_many_programs_in_a_row_pass(runner):
 
 
 def test_verify_judges_the_programs_of_a_shard(runner, tmp_path):
-    pytest.importorskip("pyarrow")
     answers = {
         "right": f"```python\n{ADD}```",
         "wrong": "def f(a, b): return 0",

@@ -133,7 +133,6 @@ def test_a_dead_peer_is_an_infrastructure_error_and_out_of_memory_a_user_error(m
 
 @pytest.fixture(scope="module")
 def llama():
-    pytest.importorskip("transformers")
     return tiny_llama
 
 

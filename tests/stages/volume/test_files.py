@@ -4,8 +4,6 @@ import os
 
 import pytest
 
-pytest.importorskip("pyarrow")
-
 from fusionrun.api.records import Message, PreferencePair, Prompt, Response, SftExample, Verdict, VerdictValue
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.volume.atomic import partial_path, write_atomic

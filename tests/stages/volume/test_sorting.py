@@ -3,9 +3,8 @@
 import random
 from contextlib import ExitStack
 
+import pyarrow.parquet as pq
 import pytest
-
-pq = pytest.importorskip("pyarrow.parquet")
 
 from fusionrun.api.records import Response
 from fusionrun_stages.volume import sorting
