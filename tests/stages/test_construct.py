@@ -29,14 +29,6 @@ def give(folder: Path, cases: list[tuple[Task, list[Answer]]], **options) -> lis
     return [(rows.get(p), pairs.get(p), drops[p]) for p in prompts]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _no_fsync():
-    """Skip fsync: it takes most of the time on a busy disk."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda _: None)
-        yield
-
-
 # sft_fraction is 0 here: the split of the Instruction prompts is tested in test_construct_sets.py.
 GOLDEN = [
     ("instruction: highest against lowest of one source", Task.INSTRUCTION,

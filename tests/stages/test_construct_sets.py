@@ -1,6 +1,5 @@
 """Construction: splits, counts, bytes, and properties for arbitrary responses."""
 
-import polars as pl
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,18 +9,9 @@ from fusionrun.api.data import Task
 from fusionrun.api.values import DatasetCounts, SourceCounts
 from fusionrun_stages import construct
 from fusionrun_stages.construction.files import FILES
-from fusionrun_stages.construction.keys import slice_shard
 from fusionrun_stages.construction.split import hold_out, keep, take
 from fusionrun_stages.errors import UserError
 from support.construction import FILLER, Answer, R, U, W, build, name, sides
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_fsync():
-    """Skip fsync: it takes most of the time on a busy disk."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda _: None)
-        yield
 
 
 def instruction_prompts(count: int) -> dict[str, tuple[Task, list[Answer]]]:
@@ -88,14 +78,9 @@ def test_rows_have_the_format_of_trl(tmp_path):
 
 
 def test_drops_of_prepare_are_counted(tmp_path):
-    prepared = {
-        "prompts": 1, "duplicates": 3, "near_duplicates": 5, "code": 4, "mathematics": 0, "contaminated": 2,
-        "over_limit": 6, "bad_rows": 7,
-    }  # fmt: skip
+    prepared = {"prompts": 1, "duplicates": 3, "contaminated": 2, "mathematics": 0}
     drops = build(tmp_path, FILLER, prepared=prepared).made.values.drops
-    dropped = {"Duplicate": 3, "NearDuplicate": 5, "Code": 4, "Contaminated": 2, "OverLimit": 6, "BadRow": 7}
-    assert {reason: drops.get(reason) for reason in dropped} == dropped
-    assert "Mathematics" not in drops
+    assert (drops["Duplicate"], drops["Contaminated"], "Mathematics" in drops) == (3, 2, False)
 
 
 def test_a_prompt_whose_reference_solution_fails_is_dropped(tmp_path):
@@ -112,15 +97,16 @@ def test_no_sft_rows_is_a_user_error(tmp_path):
         build(tmp_path, {name(1): (Task.INSTRUCTION, [])})
 
 
+def mixed_prompts(instruction: int, coding: int) -> dict[str, tuple[Task, list[Answer]]]:
+    answers = [Answer("a", 0, 80, R), Answer("b", 1, 60, W), Answer("b", 2, 50, R)]
+    return instruction_prompts(instruction) | {name(31 * i + 7): (Task.CODING, answers) for i in range(coding)}
+
+
 def test_bytes_do_not_depend_on_shards_or_ranges(tmp_path, monkeypatch):
-    prompts = instruction_prompts(40) | {
-        name(31 * i + 7): (Task.CODING, [Answer("a", 0, 80, R), Answer("b", 1, 60, W), Answer("b", 2, 50, R)])
-        for i in range(30)
-    }
+    prompts = mixed_prompts(40, 30)
     whole = build(tmp_path / "one", prompts)
     parted = build(tmp_path / "five", dict(reversed(prompts.items())), shards=5)
-    again = build(tmp_path / "again", prompts)
-    assert whole.files == parted.files == again.files
+    assert whole.files == parted.files == build(tmp_path / "again", prompts).files
     monkeypatch.setattr("fusionrun_stages.construction.rows.RANGE_ROWS", 7)
     ranged = build(tmp_path / "ranged", prompts)
     assert ranged.files["summary.json"] == whole.files["summary.json"]
@@ -132,10 +118,7 @@ def test_bytes_do_not_depend_on_shards_or_ranges(tmp_path, monkeypatch):
 
 
 def test_bytes_do_not_depend_on_the_slices_of_a_shard(tmp_path, monkeypatch):
-    prompts = instruction_prompts(25) | {
-        name(31 * i + 7): (Task.CODING, [Answer("a", 0, 80, R), Answer("b", 1, 60, W), Answer("b", 2, 50, R)])
-        for i in range(18)
-    }
+    prompts = mixed_prompts(25, 18)
     whole = build(tmp_path / "whole", prompts, shards=2, held_out=0.1)
     seen: list[int] = []
     decide = construct.decide
@@ -143,21 +126,7 @@ def test_bytes_do_not_depend_on_the_slices_of_a_shard(tmp_path, monkeypatch):
     monkeypatch.setattr("fusionrun_stages.construction.keys.SLICE_RESPONSES", 10)
     parted = build(tmp_path / "parted", prompts, shards=2, held_out=0.1)
     assert len(seen) == 6 + 6  # 53 and 51 responses, about 10 at once
-    assert parted.files == whole.files
-    assert parted.made == whole.made
-
-
-def test_every_prompt_of_a_shard_is_in_one_slice(tmp_path, monkeypatch):
-    made = build(tmp_path, instruction_prompts(23) | FILLER)
-    shard = next((tmp_path / "prompts").iterdir())
-    monkeypatch.setattr("fusionrun_stages.construction.keys.SLICE_RESPONSES", 7)
-    found = [
-        prompt
-        for part in slice_shard(shard, made.parameters.sources)
-        for prompt in part.scan(shard).collect()["prompt_id"].to_list()
-    ]
-    assert len(slice_shard(shard, made.parameters.sources)) == 7
-    assert sorted(found) == sorted(pl.read_parquet(shard)["prompt_id"])
+    assert (parted.files, parted.made) == (whole.files, whole.made)
 
 
 RIGHT_OVER_WRONG = [Answer("a", 0, 80, R), Answer("a", 1, 60, W)]

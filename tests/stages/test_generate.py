@@ -1,6 +1,5 @@
 """generate: every sample is requested once and kept, also if a pod is killed."""
 
-import json
 import os
 import random
 import signal
@@ -21,7 +20,7 @@ from fusionrun_stages.training import rows as training_rows
 from fusionrun_stages.volume.json_lines import JsonLines
 from fusionrun_stages.volume.parquet import write_rows
 from fusionrun_stages.volume.paths import shard_path
-from support.generation import PROMPTS, SAMPLES, TOTAL, make_task, rows, run
+from support.generation import PROMPTS, SAMPLES, TOTAL, make_generation, rows, run
 
 
 def test_every_sample_is_requested_once_with_every_parameter(tmp_path, server):
@@ -33,14 +32,8 @@ def test_every_sample_is_requested_once_with_every_parameter(tmp_path, server):
     truncated = sum(r.finish_reason == "length" for r in found)
     rate = made.values.tokens_per_second
     assert rate > 0
-    assert made.values == Generated(
-        requests=TOTAL,
-        responses=TOTAL,
-        truncated=truncated,
-        prompt_tokens=5 * TOTAL,
-        completion_tokens=7 * TOTAL,
-        tokens_per_second=rate,
-    )
+    tokens = {"prompt_tokens": 5 * TOTAL, "completion_tokens": 7 * TOTAL, "tokens_per_second": rate}
+    assert made.values == Generated(requests=TOTAL, responses=TOTAL, truncated=truncated, **tokens)
     path, _, body = server.requests[0]
     assert path == "/v1/chat/completions"
     assert body.keys() == {
@@ -55,22 +48,16 @@ def test_every_sample_is_requested_once_with_every_parameter(tmp_path, server):
 
 def test_the_chat_template_gets_the_date_of_training(tmp_path, server):
     run(tmp_path, server.url)
-    assert {json.dumps(body["chat_template_kwargs"]) for _, _, body in server.requests} == {
-        json.dumps(TEMPLATE_ARGUMENTS)
-    }
+    assert all(body["chat_template_kwargs"] == TEMPLATE_ARGUMENTS for _, _, body in server.requests)
     assert training_rows.TEMPLATE_ARGUMENTS is TEMPLATE_ARGUMENTS
 
 
-def test_an_external_endpoint_gets_openai_parameters_only(tmp_path, server):
-    neutral = {"temperature": 0.7, "top_p": 0.8, "top_k": -1, "repetition_penalty": 1.0, "max_tokens": 64}
-    assert run(tmp_path, server.url, external=True, sampling=neutral).values.responses == TOTAL
-    expected = {"model", "messages", "temperature", "top_p", "max_tokens", "n", "seed"}
-    assert {key for _, _, body in server.requests for key in body} == expected
-
-
-def test_an_external_endpoint_gets_sampling_parameters_that_change_tokens(tmp_path, server):
-    run(tmp_path, server.url, external=True)
-    assert all(body["repetition_penalty"] == 1.05 and "top_k" not in body for _, _, body in server.requests)
+@pytest.mark.parametrize(("penalty", "more"), [(1.0, set()), (1.05, {"repetition_penalty"})], ids=["neutral", "other"])
+def test_an_external_endpoint_gets_openai_parameters_and_those_that_change_tokens(tmp_path, server, penalty, more):
+    sampling = {"temperature": 0.7, "top_p": 0.8, "top_k": -1, "repetition_penalty": penalty, "max_tokens": 64}
+    assert run(tmp_path, server.url, external=True, sampling=sampling).values.responses == TOTAL
+    expected = {"model", "messages", "temperature", "top_p", "max_tokens", "n", "seed"} | more
+    assert {frozenset(body) for _, _, body in server.requests} == {frozenset(expected)}
 
 
 def test_a_data_set_without_samples_is_not_requested(tmp_path, server):
@@ -80,16 +67,12 @@ def test_a_data_set_without_samples_is_not_requested(tmp_path, server):
 
 def test_a_prompt_whose_reference_solution_fails_is_not_requested(tmp_path, server):
     verdicts = [(0, VerdictValue.RIGHT), (2, VerdictValue.WRONG), (4, VerdictValue.UNKNOWN)]
-    rows_of = [
-        Verdict(prompt_id=PROMPTS[n].prompt_id, source="solutions", sample_index=0, verdict=value)
-        for n, value in verdicts
-    ]
+    names = [p.prompt_id for p in PROMPTS]
+    key = {"source": "solutions", "sample_index": 0}
+    rows_of = [Verdict(prompt_id=names[n], verdict=value, **key) for n, value in verdicts]
     write_rows(shard_path(tmp_path / "verdicts", 0, 2), Verdict, rows_of)
     made = run(tmp_path, server.url, solutions_verdicts_dir=str(tmp_path / "verdicts"))
-    assert {p.prompt_id for p in PROMPTS} - {r.prompt_id for r in rows(tmp_path)} == {
-        PROMPTS[2].prompt_id,
-        PROMPTS[4].prompt_id,
-    }
+    assert set(names) - {r.prompt_id for r in rows(tmp_path)} == {names[2], names[4]}
     assert made.values.requests == TOTAL - 2 * SAMPLES["d0"]
 
 
@@ -154,7 +137,7 @@ def test_a_generation_killed_at_random_times_writes_the_same_bytes(tmp_path, ser
     run(tmp_path / "whole", server.url)
     expected = shard_path(tmp_path / "whole" / "out" / "responses", 0, 2).read_bytes()
     server.delay = 0.05
-    task = make_task(tmp_path, server.url, concurrency=2)
+    task = make_generation(tmp_path, server.url, concurrency=2).task
     choice = random.Random(7)
     code = None
     for attempt in range(20):
@@ -174,7 +157,7 @@ def test_a_generation_killed_at_random_times_writes_the_same_bytes(tmp_path, ser
 
 def test_two_runs_that_share_a_shard_request_each_sample_once(tmp_path, server):
     server.delay = 0.05
-    task = make_task(tmp_path, server.url, concurrency=2)
+    task = make_generation(tmp_path, server.url, concurrency=2).task
     pods = [start_pod(tmp_path, name, task.model_copy(update={"run": name})) for name in ("one", "two")]
     assert [pod.wait(60) for pod in pods] == [0, 0]
     results = [decode_result((tmp_path / f"{name}.termination").read_text()) for name in ("one", "two")]

@@ -9,9 +9,9 @@ from fusionrun_stages import generate
 from fusionrun_stages.client.heartbeat import Heartbeat, watch_for_stall
 from fusionrun_stages.client.retries import SERVER_ERROR_ATTEMPTS
 from fusionrun_stages.errors import InfrastructureError, ServerWedgedError, UserError
-from support.generation import PROMPTS, TOTAL, rows, run
+from support.generation import PROMPTS, TOTAL, count_stored, error, reply_to, rows, run, run_successor
 
-BUSY, ERROR = (429, {"Retry-After": "0.05"}, {}), (500, {}, {"error": {"message": "oops"}})
+BUSY, ERROR = (429, {"Retry-After": "0.05"}, {}), error(500, "oops")
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_transient_failures_are_retried(tmp_path, server, monkeypatch, failures,
 
 def test_a_prompt_that_always_gets_a_server_error_is_recorded(tmp_path, server, monkeypatch):
     monkeypatch.setattr("fusionrun_stages.client.retries.WAIT_MAX_SECONDS", 0.01)
-    server.plan = lambda body, number: (500, {}, {}) if body["messages"][0]["content"] == "p 1" else None
+    server.plan = reply_to("p 1", (500, {}, {}))
     assert run(tmp_path, server.url).values.errors == 1
     assert len(server.requests) == len(PROMPTS) + SERVER_ERROR_ATTEMPTS - 1
 
@@ -43,36 +43,43 @@ def test_a_daily_rate_limit_ends_the_stage_and_keeps_stored_rows(tmp_path, serve
     server.plan = lambda body, number: (429, {"Retry-After": "0.05"}, {}) if number > 6 else None
     with pytest.raises(InfrastructureError, match=r"requests with 429 .*results so far are stored"):
         run(tmp_path, server.url, external=True, stall_seconds=2)
-    (part,) = (tmp_path / "out" / "parts").iterdir()
-    stored = part.read_bytes().count(b"\n")
-    assert stored >= 6
-    server.plan = lambda body, number: None
-    server.requests.clear()
-    assert run(tmp_path, server.url, external=True, uid="pod-b").values.responses == TOTAL
-    assert sum(body["n"] for _, _, body in server.requests) == TOTAL - stored
+    assert count_stored(tmp_path) >= 6
+    run_successor(tmp_path, server, external=True)
 
 
-MODERATED = (403, {}, {"error": {"message": "flagged by moderation"}})
+MODERATED = error(403, "flagged by moderation")
+TOO_LONG = error(400, "maximum context length is 256 tokens")
 
 
-def test_a_prompt_rejected_by_moderation_is_recorded_with_its_reason(tmp_path, server):
-    server.plan = lambda body, number: MODERATED if body["messages"][0]["content"] == "p 3" else None
-    made = run(tmp_path, server.url, external=True)
-    assert [r.error for r in rows(tmp_path) if r.error] == ["403: flagged by moderation"]
+@pytest.mark.parametrize(("reply", "external"), [(TOO_LONG, False), (MODERATED, True)], ids=["too long", "moderation"])
+def test_a_rejected_prompt_is_recorded_with_its_reason(tmp_path, server, reply, external):
+    server.plan = reply_to("p 3", reply)
+    made = run(tmp_path, server.url, external=external)
+    (failed,) = [r for r in rows(tmp_path) if r.error]
+    assert (failed.prompt_id, failed.finish_reason, failed.text) == (PROMPTS[3].prompt_id, "error", "")
+    assert failed.error == f"{reply[0]}: {reply[2]['error']['message']}"
     assert (made.values.responses, made.values.errors) == (TOTAL - 1, 1)
 
 
-def test_a_key_without_permission_ends_the_stage(tmp_path, server, monkeypatch):
+@pytest.mark.parametrize(
+    ("reply", "after", "most", "message"),
+    [
+        (error(401, "bad key"), 0, 1, "answered 401: bad key"),
+        (MODERATED, 0, 40, "answered 403: flagged"),
+        (MODERATED, 3, 43, "answered 403: flagged"),
+        (error(429, "You exceeded your quota", code="insufficient_quota"), 0, 1, "answered 429: You exceeded"),
+    ],
+    ids=["wrong key", "key without permission", "revoked key", "exceeded account quota"],
+)
+def test_an_endpoint_that_refuses_the_key_ends_the_stage(tmp_path, server, monkeypatch, reply, after, most, message):
     monkeypatch.setattr("fusionrun_stages.client.retries.WAIT_MAX_SECONDS", 0.01)
-    server.plan = lambda body, number: MODERATED
-    with pytest.raises(UserError, match="answered 403: flagged"):
-        run(tmp_path, server.url, external=True)
-
-
-def test_a_revoked_key_ends_the_stage(tmp_path, server):
-    server.plan = lambda body, number: MODERATED if number > 3 else None
-    with pytest.raises(UserError, match="answered 403: flagged"):
-        run(tmp_path, server.url, external=True, concurrency=1, samples_per_prompt={"d0": 40, "d1": 1})
+    monkeypatch.setenv("KEY", "secret")
+    server.plan = lambda body, number: reply if number > after else None
+    samples = {"d0": 40, "d1": 1}
+    with pytest.raises(UserError, match=message):
+        run(tmp_path, server.url, external=True, api_key_env="KEY", concurrency=1, samples_per_prompt=samples)
+    assert len(server.requests) <= most
+    assert server.requests[0][1]["Authorization"] == "Bearer secret"
 
 
 def test_two_stalled_servers_behind_one_address_are_detected():
@@ -83,16 +90,6 @@ def test_two_stalled_servers_behind_one_address_are_detected():
 
     with pytest.raises(ServerWedgedError, match="no token accepted"):
         asyncio.run(asyncio.wait_for(watch_for_stall(Heartbeat(), 0.2, "no token accepted", count), 5))
-
-
-def test_a_rejected_prompt_is_recorded_with_its_reason(tmp_path, server):
-    rejection = (400, {}, {"error": {"message": "maximum context length is 256 tokens"}})
-    server.plan = lambda body, number: rejection if body["messages"][0]["content"] == "p 3" else None
-    made = run(tmp_path, server.url)
-    (failed,) = [r for r in rows(tmp_path) if r.error]
-    assert (failed.prompt_id, failed.finish_reason, failed.text) == (PROMPTS[3].prompt_id, "error", "")
-    assert failed.error == "400: maximum context length is 256 tokens"
-    assert made.values.errors == 1
 
 
 def test_an_unknown_finish_reason_is_recorded_as_an_error(tmp_path, server):
@@ -112,7 +109,7 @@ def test_an_unknown_finish_reason_is_recorded_as_an_error(tmp_path, server):
 
 
 def test_a_server_that_rejects_every_request_is_a_user_error_without_rows(tmp_path, server):
-    server.plan = lambda body, number: (400, {}, {"error": {"message": "System role not supported"}})
+    server.plan = lambda body, number: error(400, "System role not supported")
     with pytest.raises(UserError, match="'qwen': none of 24 requests succeeded: 400: System role not supported"):
         run(tmp_path, server.url)
     assert not list((tmp_path / "out" / "parts").iterdir())
@@ -121,7 +118,7 @@ def test_a_server_that_rejects_every_request_is_a_user_error_without_rows(tmp_pa
 
 
 def test_a_server_without_n_gets_one_request_per_sample(tmp_path, server):
-    server.plan = lambda body, number: (400, {}, {"error": {"message": "n must be 1"}}) if body["n"] > 1 else None
+    server.plan = lambda body, number: error(400, "n must be 1") if body["n"] > 1 else None
     assert run(tmp_path, server.url).values.responses == TOTAL
 
 
@@ -142,20 +139,9 @@ def test_missing_samples_are_grouped_into_ranges():
     assert list(generate.missing_samples(done | {("p", n) for n in range(8)}, "p", 8)) == []
 
 
-def test_a_wrong_key_ends_the_stage_at_once(tmp_path, server, monkeypatch):
-    monkeypatch.setenv("KEY", "secret")
-    server.plan = lambda body, number: (401, {}, {"error": {"message": "bad key"}})
-    with pytest.raises(UserError, match="answered 401: bad key"):
-        run(tmp_path, server.url, api_key_env="KEY")
-    assert len(server.requests) <= 4
-    assert server.requests[0][1]["Authorization"] == "Bearer secret"
-
-
 def test_a_neutral_parameter_that_the_server_rejects_is_left_out(tmp_path, server):
-    def plan(body, number):
-        return (400, {}, {"error": {"message": "Unrecognized request argument: top_k"}}) if "top_k" in body else None
-
-    server.plan = plan
+    rejected = error(400, "Unrecognized request argument: top_k")
+    server.plan = lambda body, number: rejected if "top_k" in body else None
     assert run(tmp_path, server.url).values.responses == TOTAL
     assert all("repetition_penalty" in body for _, _, body in server.requests)
 
@@ -166,7 +152,7 @@ def reply_with_surrogates(body, number):
     message = {"role": "assistant", "content": "half an emoji \ud83d" if prompt == "p 1" else "complete"}
     reason = "half \ud83d" if prompt == "p 5" else "stop"
     if prompt == "p 3":
-        return 400, {}, {"error": {"message": "rejected \ud83d"}}
+        return error(400, "rejected \ud83d")
     choices = [{"index": index, "message": message, "finish_reason": reason} for index in range(body["n"])]
     return 200, {}, {"choices": choices, "usage": {"prompt_tokens": 5, "completion_tokens": 7}}
 

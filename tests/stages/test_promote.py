@@ -3,20 +3,22 @@
 import math
 
 import pytest
+import torch
+from pyarrow import parquet
+from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from fusionrun.api.artifacts import ArtifactManifest
 from fusionrun.api.parameters import PromoteParameters
 from fusionrun.api.records import SCHEMA_VERSION
 from fusionrun.api.stage import StageKind
-from fusionrun.api.task import StageTask
 from fusionrun.api.values import Trained
 from fusionrun_stages import promote
 from fusionrun_stages.promote import HeldOutPair, HeldOutResult, select
 from fusionrun_stages.training.checkpoints import mark_complete
 from fusionrun_stages.training.tokens import Tokens
 from fusionrun_stages.volume.manifest import write_manifest
-from fusionrun_stages.work import Work
 from support import tiny_llama
+from support.stage import make_work
 
 
 @pytest.mark.parametrize(
@@ -59,18 +61,10 @@ def test_batches_have_every_side_once_within_their_size(monkeypatch):
     assert all(len(batch) * max(len(sides[i].prompt) for i in batch) <= 12 for batch in batches[1:])
 
 
-@pytest.fixture(scope="module")
-def llama():
-    return tiny_llama
-
-
 @pytest.fixture
-def dpo(llama, tmp_path):
+def dpo(tmp_path):
     """A DPO artifact with checkpoints 4 and 8, whose weights differ, and the last step's model, 9."""
-    import torch
-    from transformers import LlamaForCausalLM
-
-    reference = llama.make_model(tmp_path / "reference")
+    reference = tiny_llama.make_model(tmp_path / "reference")
     for step, place in ((4, "checkpoints/checkpoint-4"), (8, "checkpoints/checkpoint-8"), (9, "model")):
         folder = tmp_path / "dpo" / place
         model = LlamaForCausalLM.from_pretrained(reference)
@@ -79,7 +73,7 @@ def dpo(llama, tmp_path):
             for weight in model.parameters():
                 weight.add_(0.01 * torch.randn_like(weight))
         model.save_pretrained(folder)
-        llama.make_tokenizer().save_pretrained(folder)
+        tiny_llama.make_tokenizer().save_pretrained(folder)
         if place != "model":
             mark_complete(folder, 2)
     manifest = ArtifactManifest(
@@ -90,36 +84,21 @@ def dpo(llama, tmp_path):
 
 
 def run(folder, held_out, **changed):
-    parameters = PromoteParameters(
-        **(
-            {
-                "dpo_dir": str(folder / "dpo"),
-                "reference_model_path": str(folder / "reference"),
-                "held_out_path": str(held_out),
-                "save_steps": 4,
-                "beta": 10.0,
-                "length_normalized": True,
-                "max_length": 64,
-            }
-            | changed
-        )
-    )
-    output = folder / "promoted"
-    output.mkdir(exist_ok=True)
-    task = StageTask(run="r", namespace="n", stage="promote", digest="d", output_dir=str(output), parameters=parameters)
+    fields = {
+        "dpo_dir": str(folder / "dpo"), "reference_model_path": str(folder / "reference"), "save_steps": 4,
+        "held_out_path": str(held_out), "beta": 10.0, "length_normalized": True, "max_length": 64,
+    }  # fmt: skip
     reports = []
+    work = make_work(
+        folder / "promoted",
+        PromoteParameters(**fields | changed),
+        report=lambda done, total, *_, **__: reports.append((done, total)),
+    )
+    return promote.run(work), reports
 
-    def report(done, total, unit="", **numbers):
-        reports.append((done, total))
 
-    return promote.run(Work(task=task, output=output, shard=None, pod_uid="u", report=report)), reports
-
-
-def test_the_better_candidate_is_linked_and_its_loss_matches_the_formula(llama, dpo):
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    held_out = llama.write_pairs(dpo / "held-out.parquet", 7)
+def test_the_better_candidate_is_linked_and_its_loss_matches_the_formula(dpo):
+    held_out = tiny_llama.write_pairs(dpo / "held-out.parquet", 7)
     made, reports = run(dpo, held_out)
     assert set(made.details["candidates"]) == {"4", "8"}
     assert reports[-1] == (21, 21)
@@ -130,14 +109,14 @@ def test_the_better_candidate_is_linked_and_its_loss_matches_the_formula(llama, 
     assert "model/whole.json" not in made.files
 
     # By hand, one pair at a time and without padding.
-    tokenizer = llama.make_tokenizer()
+    tokenizer = tiny_llama.make_tokenizer()
     policy, reference = (AutoModelForCausalLM.from_pretrained(path) for path in (chosen, dpo / "reference"))
     losses = []
-    for a, b in llama.SUMS[:7]:
-        prompt = llama.message("user", f"{a}+{b}=?")
+    for a, b in tiny_llama.SUMS[:7]:
+        prompt = tiny_llama.message("user", f"{a}+{b}=?")
         margin = 0.0
         for sign, text in ((1, str(a + b)), (-1, "I do not know"[: 4 + (a + b) % 9].strip())):
-            ids = tokenizer.apply_chat_template(prompt + llama.message("assistant", text), return_dict=True)[
+            ids = tokenizer.apply_chat_template(prompt + tiny_llama.message("assistant", text), return_dict=True)[
                 "input_ids"
             ]
             size = len(text) + 1  # bytes and the end-of-turn token
@@ -151,8 +130,8 @@ def test_the_better_candidate_is_linked_and_its_loss_matches_the_formula(llama, 
     assert made.values.held_out_loss == pytest.approx(sum(losses) / 7, abs=1e-5)
 
 
-def test_with_one_candidate_the_last_step_is_used(llama, dpo):
-    held_out = llama.write_pairs(dpo / "held-out.parquet", 3)
+def test_with_one_candidate_the_last_step_is_used(dpo):
+    held_out = tiny_llama.write_pairs(dpo / "held-out.parquet", 3)
     made, _ = run(dpo, held_out, save_steps=8)
     assert made.values.step == 9
     assert "1 checkpoint(s)" in made.details["reason"]
@@ -160,17 +139,15 @@ def test_with_one_candidate_the_last_step_is_used(llama, dpo):
     assert made.values.held_out_loss is not None
 
 
-def test_without_held_out_pairs_the_last_candidate_is_used(llama, dpo):
-    from pyarrow import parquet
-
-    schema = parquet.read_schema(llama.write_pairs(dpo / "held-out.parquet", 1))
+def test_without_held_out_pairs_the_last_candidate_is_used(dpo):
+    schema = parquet.read_schema(tiny_llama.write_pairs(dpo / "held-out.parquet", 1))
     parquet.write_table(schema.empty_table(), dpo / "held-out.parquet")
     made, _ = run(dpo, dpo / "held-out.parquet")
     assert (made.values.step, made.values.held_out_loss) == (8, None)
     assert "no held-out pairs" in made.details["reason"]
 
 
-def test_pairs_longer_than_max_length_are_left_out(llama, dpo):
-    made, _ = run(dpo, llama.write_pairs(dpo / "held-out.parquet", 10), max_length=22)
+def test_pairs_longer_than_max_length_are_left_out(dpo):
+    made, _ = run(dpo, tiny_llama.write_pairs(dpo / "held-out.parquet", 10), max_length=22)
     assert made.details["dropped_long"] > 0
     assert made.values.held_out_pairs == 10 - made.details["dropped_long"]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
 from fusionrun.api.artifacts import ArtifactManifest, manifest_path, shard_name
 from fusionrun.api.data import RewardMargin, Task
@@ -65,6 +66,7 @@ def write_prepared(folder: Path, values: Prepared) -> str:
     return manifest_path(str(artifact), None, None)
 
 
+@patch("os.fsync", lambda _: None)  # it takes most of the time on a busy disk
 def build(
     folder: Path,
     prompts: dict[str, tuple[Task, list[Answer]]],

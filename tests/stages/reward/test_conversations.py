@@ -2,34 +2,16 @@
 
 import tracemalloc
 
-from fusionrun.api.artifacts import shard_name
 from fusionrun.api.parameters import ScoreParameters
-from fusionrun.api.records import Prompt, Response
 from fusionrun_stages.reward.conversations import make_batches, open_text_file, read_conversations
-from fusionrun_stages.volume.parquet import write_rows
-
-FILE = f"{shard_name(0, 1)}.parquet"
+from support.stage import prompt, response, write_inputs
 
 
 def parameters_of(tmp_path, texts, max_length=10**9):
-    write_rows(
-        tmp_path / "prompts" / FILE,
-        Prompt,
-        [Prompt(prompt_id=f"p{i}", dataset="d", task="Instruction", prompt=f"prompt {i} é") for i in range(len(texts))],
-    )
-    write_rows(
-        tmp_path / "responses" / FILE,
-        Response,
-        (
-            Response(prompt_id=f"p{i}", dataset="d", source="s", sample_index=n, text=text, finish_reason="stop")
-            for i, answers in enumerate(texts)
-            for n, text in enumerate(answers)
-        ),
-    )
-    return ScoreParameters(
-        source="s", prompts_dir=str(tmp_path / "prompts"), responses_dir=str(tmp_path / "responses"), shards=1,
-        batch_size=4, max_length=max_length,
-    )  # fmt: skip
+    prompts = [prompt(f"p{i}", task="Instruction", prompt=f"prompt {i} é") for i in range(len(texts))]
+    rows = (response(f"p{i}", text, n) for i, answers in enumerate(texts) for n, text in enumerate(answers))
+    inputs = write_inputs(tmp_path, prompts, rows)
+    return ScoreParameters(source="s", batch_size=4, max_length=max_length, **inputs)
 
 
 def characters(prompt, answer):

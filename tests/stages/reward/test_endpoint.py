@@ -4,17 +4,16 @@ import sys
 
 import pytest
 
-from fusionrun.api.artifacts import shard_name
 from fusionrun.api.models import Calibration, CalibrationPair, ScoreRange
 from fusionrun.api.parameters import RewardEndpointParameters, ScoreParameters
-from fusionrun.api.records import Prompt, Response, Score
-from fusionrun.api.task import StageTask
+from fusionrun.api.records import Score
 from fusionrun.api.values import Scored
 from fusionrun_stages import score
 from fusionrun_stages.errors import InfrastructureError, ServerWedgedError, UserError
-from fusionrun_stages.volume.parquet import read_rows, write_rows
+from fusionrun_stages.volume.parquet import read_rows
 from fusionrun_stages.work import Work
 from support.replies import Replies, running
+from support.stage import make_work, prompt, response, write_inputs
 
 COUNT = 12
 TOO_LONG = {"error": {"message": "This model's maximum context length is 64 tokens. However, you requested 99"}}
@@ -41,25 +40,15 @@ def server():
 
 
 def prepare(folder, url, *, calibration=None, **more):
-    file = shard_name(0, 1) + ".parquet"
-    write_rows(folder / "prompts" / file, Prompt,
-               [Prompt(prompt_id="p", dataset="d", task="Instruction", prompt="Say it.")])  # fmt: skip
-    rows = [("word " * (i + 1), "stop") for i in range(COUNT)] + [("word ", "stop"), ("cut", "length")]
-    write_rows(folder / "responses" / file, Response, [
-        Response(prompt_id="p", dataset="d", source="s", sample_index=i, text=text, finish_reason=finish)
-        for i, (text, finish) in enumerate(rows)
-    ])  # fmt: skip
-    endpoint = {"base_url": url, "model": "reward", "concurrency": 3, "stall_seconds": 60}
+    rows = [response("p", "word " * (i + 1), i) for i in range(COUNT)]
+    rows += [response("p", "word ", COUNT), response("p", "cut", COUNT + 1, "length")]
+    folder.mkdir(exist_ok=True)
+    endpoint = {"base_url": url, "model": "reward", "concurrency": 3, "stall_seconds": 60} | more
     parameters = ScoreParameters(
-        source="s", endpoint=RewardEndpointParameters(**endpoint | more), prompts_dir=str(folder / "prompts"),
-        responses_dir=str(folder / "responses"), shards=1, batch_size=3, max_length=50, calibration=calibration,
+        source="s", endpoint=RewardEndpointParameters(**endpoint), batch_size=3, max_length=50, calibration=calibration,
+        **write_inputs(folder, [prompt("p", task="Instruction", prompt="Say it.")], rows),
     )  # fmt: skip
-    output = folder / "out"
-    output.mkdir()
-    task = StageTask(
-        run="r", namespace="n", stage="score/s", digest="x", output_dir=str(output), shards=1, parameters=parameters
-    )
-    return Work(task, output, 0, "second", lambda *_, **__: None)
+    return make_work(folder / "out", parameters, shard=0, uid="second")
 
 
 def scores_of(work, made):

@@ -14,8 +14,7 @@ import pytest
 
 from fusionrun.api.data import Grader
 from fusionrun.api.parameters import VerifyParameters
-from fusionrun.api.records import Prompt, Response, Verdict
-from fusionrun.api.task import StageTask
+from fusionrun.api.records import Verdict
 from fusionrun.api.values import Verified
 from fusionrun_stages import verify
 from fusionrun_stages.errors import InfrastructureError
@@ -23,15 +22,9 @@ from fusionrun_stages.grade import DISTURBED, PROMPT_FAULT
 from fusionrun_stages.grading import coding
 from fusionrun_stages.sandbox import confine, connection, judge
 from fusionrun_stages.sandbox.judge import Judge
-from fusionrun_stages.volume.parquet import read_rows, write_rows
-from fusionrun_stages.work import Work
-from support.hostile import (
-    ADD,
-    RIGHT,
-    STYLES,
-    UNKNOWN,
-    WRONG,
-)
+from fusionrun_stages.volume.parquet import read_rows
+from support.hostile import ADD, RIGHT, STYLES, UNKNOWN, WRONG
+from support.stage import make_work, prompt, response, write_inputs
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox requires Linux")
 
@@ -189,32 +182,10 @@ def test_verify_judges_the_programs_of_a_shard(runner, tmp_path):
         "surrogate": "def f(a, b): raise ValueError('half \\ud83d')",
         "surrogate at load": "def f(a, b): return 3\nraise ValueError('half \\ud83d')",
     }
-    fields = {"dataset": "d", "source": "s", "sample_index": 0, "finish_reason": "stop"}
-    write_rows(
-        tmp_path / "prompts" / "00000-of-00001.parquet",
-        Prompt,
-        [
-            Prompt(prompt_id=n, dataset="d", task="Coding", prompt="?", tests=["assert f(1, 2) == 3"])
-            for n in sorted(answers)
-        ],
-    )
-    write_rows(
-        tmp_path / "responses" / "00000-of-00001.parquet",
-        Response,
-        [Response(prompt_id=name, text=text, **fields) for name, text in sorted(answers.items())],
-    )
-    parameters = VerifyParameters(
-        grader=Grader.CODING,
-        datasets=["d"],
-        source="s",
-        prompts_dir=str(tmp_path / "prompts"),
-        responses_dir=str(tmp_path / "responses"),
-        shards=1,
-    )
-    task = StageTask(
-        run="r", namespace="n", stage="v", digest="x", output_dir=str(tmp_path), shards=1, parameters=parameters
-    )
-    made = verify.run(Work(task, tmp_path, 0, "uid", lambda *_, **__: None))
+    prompts = [prompt(name, task="Coding", tests=["assert f(1, 2) == 3"]) for name in sorted(answers)]
+    inputs = write_inputs(tmp_path, prompts, [response(name, text) for name, text in sorted(answers.items())])
+    parameters = VerifyParameters(grader=Grader.CODING, datasets=["d"], source="s", **inputs)
+    made = verify.run(make_work(tmp_path, parameters, shard=0))
     rows = {row.prompt_id: row for row in read_rows(tmp_path / made.files[0], Verdict)}
     assert made.values == Verified(right=1, wrong=5, unknown=0)
     assert made.details["sandbox"] == {"landlock": confine.landlock_version(), "runtime_class": None}

@@ -1,16 +1,20 @@
 """The code that sft and dpo share: batch arithmetic, checkpoints, training tokens, errors."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
+from transformers import GenerationConfig
 
 from fusionrun.api.parameters import DpoParameters, SftParameters
 from fusionrun.api.stage import StageKind
 from fusionrun.api.values import Trained
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.training import checkpoints, ranks
+from fusionrun_stages.training.finish import read_finished, stop_at_every_end_of_turn, write_finished
 from fusionrun_stages.training.tokens import Tokens, check_tokens, drop_long, split_conversation
 from fusionrun_stages.training.zero import gradient_accumulation_steps, zero_config
+from fusionrun_stages.work import Made
 from support import tiny_llama
 from support.tiny_llama import train_parameters
 
@@ -18,22 +22,9 @@ from support.tiny_llama import train_parameters
 def make_checkpoint(folder, step, world_size=2, *, complete=True):
     path = folder / f"checkpoint-{step}"
     (path / f"global_step{step}").mkdir(parents=True)
-    for name in (
-        "model.safetensors",
-        "config.json",
-        "tokenizer.json",
-        "generation_config.json",
-        "chat_template.jinja",
-        f"global_step{step}/shard.pt",
-        "rng_state_0.pth",
-        "scheduler.pt",
-        "trainer_state.json",
-        "training_args.bin",
-        "latest",
-        "README.md",
-        "zero_to_fp32.py",
-        "zero_to_torch.py",
-    ):
+    model = "model.safetensors config.json tokenizer.json generation_config.json chat_template.jinja"
+    state = f"global_step{step}/shard.pt rng_state_0.pth scheduler.pt trainer_state.json training_args.bin latest"
+    for name in f"{model} {state} README.md zero_to_fp32.py zero_to_torch.py".split():
         (path / name).write_text("x")
     if complete:
         checkpoints.mark_complete(path, world_size)
@@ -54,24 +45,17 @@ def test_the_error_of_an_indivisible_batch_names_the_fields():
         gradient_accumulation_steps(parameters_of("dpo", 100, 3), 8)
 
 
-def test_zero_stage_0_has_no_deepspeed_config():
+def test_the_deepspeed_configuration_follows_the_zero_stage_and_the_precision():
     assert zero_config(0, "bf16", cuda=True) is None
-
-
-def test_zero_3_gathers_weights_on_save_and_bf16_follows_the_precision():
     config = zero_config(3, "bf16", cuda=False)
     assert config["zero_optimization"]["stage3_gather_16bit_weights_on_model_save"] is True
     assert config["bf16"] == {"enabled": True}
     assert zero_config(2, "fp32", cuda=False)["bf16"] == {"enabled": False}
 
 
-def test_only_zero_3_on_gpus_overlaps_communication():
-    overlaps = {
-        (stage, cuda): zero_config(stage, "bf16", cuda=cuda)["zero_optimization"]["overlap_comm"]
-        for stage in (2, 3)
-        for cuda in (False, True)
-    }
-    assert overlaps == {(2, False): False, (2, True): False, (3, False): False, (3, True): True}
+@pytest.mark.parametrize(("stage", "cuda"), [(2, False), (2, True), (3, False), (3, True)])
+def test_only_zero_3_on_gpus_overlaps_communication(stage, cuda):
+    assert zero_config(stage, "bf16", cuda=cuda)["zero_optimization"]["overlap_comm"] is (stage == 3 and cuda)
 
 
 def test_an_incomplete_checkpoint_is_ignored_and_removed(tmp_path):
@@ -131,28 +115,23 @@ def test_a_dead_peer_is_an_infrastructure_error_and_out_of_memory_a_user_error(m
         raise UserError("mine")
 
 
-@pytest.fixture(scope="module")
-def llama():
-    return tiny_llama
-
-
-def conversation(llama, answer="7"):
-    return llama.message("user", "3+4=?"), llama.message("assistant", answer)
+def conversation(answer="7"):
+    return tiny_llama.message("user", "3+4=?"), tiny_llama.message("assistant", answer)
 
 
 @pytest.mark.parametrize("pad", ["<pad>", "<eot>"])
-def test_the_loss_covers_answer_and_end_of_turn_even_if_pad_is_eos(llama, pad):
-    tokenizer = llama.make_tokenizer(pad=pad)
-    prompt, answer = conversation(llama)
+def test_the_loss_covers_answer_and_end_of_turn_even_if_pad_is_eos(pad):
+    tokenizer = tiny_llama.make_tokenizer(pad=pad)
+    prompt, answer = conversation()
     tokens = split_conversation(tokenizer, prompt, answer)
     assert tokenizer.decode(tokens.prompt) == "<bos><user>3+4=?<eot><assistant>"
     assert tokenizer.decode(tokens.completion) == "7<eot>"
     assert check_tokens(tokenizer, prompt + answer, tokens) == tokenizer.convert_tokens_to_ids("<eot>")
 
 
-def test_a_template_with_bos_at_each_turn_is_accepted(llama):
-    tokenizer = llama.make_tokenizer(template=llama.CHATML, bos="<user>", pad="<eot>")
-    prompt, answer = conversation(llama)
+def test_a_template_with_bos_at_each_turn_is_accepted():
+    tokenizer = tiny_llama.make_tokenizer(template=tiny_llama.CHATML, bos="<user>", pad="<eot>")
+    prompt, answer = conversation()
     tokens = split_conversation(tokenizer, prompt, answer)
     assert tokenizer.decode(tokens.completion) == "7<eot>\n"
     assert check_tokens(tokenizer, prompt + answer, tokens) == tokenizer.convert_tokens_to_ids("<eot>")
@@ -167,34 +146,28 @@ def test_a_template_with_bos_at_each_turn_is_accepted(llama):
         ("<bos>{% for m in messages %}{{ m.role + m.content + '<eot>' }}{% endfor %}", "end-of-turn"),
     ],
 )
-def test_a_template_with_wrong_training_tokens_is_rejected(llama, template, complaint):
-    tokenizer = llama.make_tokenizer(template=template)
-    prompt, answer = conversation(llama)
+def test_a_template_with_wrong_training_tokens_is_rejected(template, complaint):
+    tokenizer = tiny_llama.make_tokenizer(template=template)
+    prompt, answer = conversation()
     with pytest.raises(UserError, match=f"chat template.*{complaint}"):
         check_tokens(tokenizer, prompt + answer, split_conversation(tokenizer, prompt, answer))
 
 
-def test_a_truncated_answer_is_detected(llama):
-    tokenizer = llama.make_tokenizer()
-    prompt, answer = conversation(llama, "a long answer")
+def test_a_truncated_answer_is_detected():
+    tokenizer = tiny_llama.make_tokenizer()
+    prompt, answer = conversation("a long answer")
     tokens = split_conversation(tokenizer, prompt, answer)
     with pytest.raises(UserError, match="end-of-turn"):
         check_tokens(tokenizer, prompt + answer, Tokens(tokens.prompt, tokens.completion[:4]))
 
 
-def test_the_date_of_the_template_is_fixed(llama):
-    tokenizer = llama.make_tokenizer(template="<bos>{{ date_string }}{{ messages[-1].content }}<eot>")
-    tokens = split_conversation(tokenizer, *conversation(llama))
+def test_the_date_of_the_template_is_fixed():
+    tokenizer = tiny_llama.make_tokenizer(template="<bos>{{ date_string }}{{ messages[-1].content }}<eot>")
+    tokens = split_conversation(tokenizer, *conversation())
     assert "26 Jul 2024" in tokenizer.decode(tokens.prompt + tokens.completion)
 
 
-def test_every_end_of_turn_token_is_an_eos_token(llama):
-    from types import SimpleNamespace
-
-    from transformers import GenerationConfig
-
-    from fusionrun_stages.training.finish import stop_at_every_end_of_turn
-
+def test_every_end_of_turn_token_is_an_eos_token():
     def ends(config, end_of_turn=107):
         model = SimpleNamespace(generation_config=config)
         stop_at_every_end_of_turn(model, SimpleNamespace(eos_token_id=1), end_of_turn)
@@ -208,9 +181,6 @@ def test_every_end_of_turn_token_is_an_eos_token(llama):
 
 
 def test_a_finished_training_of_any_release_is_read(tmp_path):
-    from fusionrun_stages.training.finish import read_finished, write_finished
-    from fusionrun_stages.work import Made
-
     made = Made(
         values=Trained(kind=StageKind.DPO, steps=3, last_loss=0.5),
         files=["a"],
