@@ -11,6 +11,12 @@ if find_spec("torch") is None:  # an environment for the operator; ``make test-s
 
 
 @pytest.fixture
+def volume(tmp_path, monkeypatch):
+    monkeypatch.setenv("FUSIONRUN_MOUNT", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
 def server():
     with running(Replies()) as replies:
         yield replies

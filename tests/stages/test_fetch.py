@@ -60,7 +60,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 return self.reply(404, json.dumps({"error": error}).encode(), {"X-Error-Code": error})
             files = self.server.repos[kind, name][index]
             siblings = [{"rfilename": n, "size": len(c)} for n, c in files.items()]
-            info = {"id": name, "sha": COMMITS[index], "siblings": siblings, "cardData": {"license": "mit"}, "tags": []}
+            card = {"license": "mit \ud83d"}  # not Unicode
+            info = {"id": name, "sha": COMMITS[index], "siblings": siblings, "cardData": card, "tags": []}
             return self.reply(200, json.dumps(info).encode(), {"Content-Type": "application/json"})
         if found := re.fullmatch(r"(?:/(datasets))?/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             kind, name, revision, file = found.groups()
@@ -157,7 +158,7 @@ def test_a_truncated_upstream_model_is_refused(tmp_path, hub):
 def test_resolve_downloads_a_data_set_and_prepare_reads_it_offline(tmp_path, hub):
     made = do_resolve(tmp_path, hub, dataset())
     assert made.values.pins == ["a" * 12]
-    assert made.details["references"][0]["licence"] == "mit"
+    assert made.details["references"][0]["licence"] == "mit \ufffd"
     hub.requests.clear()
     data = {
         "name": "m", "task": "Mathematics", "uri": "hf://org/math", "revision": made.values.pins[0],

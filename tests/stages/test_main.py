@@ -14,7 +14,7 @@ from fusionrun.api.result import RESULT_MAX_BYTES, Outcome, decode_result
 from fusionrun.api.task import StageTask, encode_task
 from fusionrun.api.values import Fetched
 from fusionrun_stages import __main__ as entry
-from fusionrun_stages.errors import InfrastructureError, UserError, classify
+from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.work import Made, Work
 
 
@@ -54,6 +54,16 @@ def made_one_file(work: Work) -> Made:
     return Made(values=VALUES, files=["x"], details={"why": "test"})
 
 
+def failing(error):
+    def fail(work):
+        raise error
+
+    return fail
+
+
+NEVER = failing(AssertionError("the stage must not run"))
+
+
 def test_success_writes_manifest_and_result(pod, tmp_path):
     code, result = pod(made_one_file)
     manifest = decode_manifest((tmp_path / "out" / "manifest.json").read_bytes(), "fetch")
@@ -66,11 +76,7 @@ def test_success_writes_manifest_and_result(pod, tmp_path):
 
 def test_the_result_of_a_complete_artifact_is_its_manifest(pod):
     pod(made_one_file)
-
-    def never(work):
-        raise AssertionError
-
-    code, result = pod(never)
+    code, result = pod(NEVER)
     assert (code, result.cached, result.values) == (0, True, VALUES)
 
 
@@ -100,10 +106,7 @@ def test_a_manifest_with_a_truncated_file_is_ignored(pod, tmp_path):
     ],
 )
 def test_an_error_becomes_exit_code_and_message(pod, tmp_path, error, code, user_error, message):
-    def fail(work):
-        raise error
-
-    found, result = pod(fail)
+    found, result = pod(failing(error))
     assert (found, result.outcome, result.user_error) == (code, Outcome.FAILED, user_error)
     assert message in result.message
     assert not (tmp_path / "out" / "manifest.json").exists()
@@ -111,16 +114,8 @@ def test_an_error_becomes_exit_code_and_message(pod, tmp_path, error, code, user
 
 def test_only_the_first_failing_rank_writes_its_message(pod, tmp_path, monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
-
-    def fail(work):
-        raise UserError("the cause")
-
-    pod(fail)
-
-    def fail_too(work):
-        raise RuntimeError("connection closed by peer")
-
-    assert pod(fail_too)[1].message == "the cause"
+    pod(failing(UserError("the cause")))
+    assert pod(failing(RuntimeError("connection closed by peer")))[1].message == "the cause"
 
 
 def test_only_rank_0_writes_the_manifest(pod, tmp_path, monkeypatch):
@@ -134,24 +129,19 @@ def test_only_rank_0_writes_the_manifest(pod, tmp_path, monkeypatch):
     assert (tmp_path / "out" / "lease.json").exists()
 
 
-def test_a_task_of_another_kind_is_rejected(pod):
-    code, result = pod(made_one_file, ["score"])
+@pytest.mark.parametrize(
+    ("text", "kind", "message"), [(None, "score", "asked to run score"), ("{}", "fetch", "cannot read")]
+)
+def test_a_task_of_another_kind_or_an_unreadable_one_is_rejected(pod, tmp_path, text, kind, message):
+    if text is not None:
+        (tmp_path / "task.json").write_text(text)
+    code, result = pod(made_one_file, [kind])
     assert code == 130
-    assert "asked to run score" in result.message
-
-
-def test_an_unreadable_task_gives_a_result(pod, tmp_path):
-    (tmp_path / "task.json").write_text("{}")
-    code, result = pod(made_one_file)
-    assert code == 130
-    assert "cannot read" in result.message
+    assert message in result.message
 
 
 def test_a_long_message_fits_the_termination_message(pod, tmp_path):
-    def fail(work):
-        raise UserError("é" * 5000)
-
-    assert pod(fail)[1].outcome is Outcome.FAILED
+    assert pod(failing(UserError("é" * 5000)))[1].outcome is Outcome.FAILED
     assert len((tmp_path / "termination").read_bytes()) <= RESULT_MAX_BYTES
 
 
@@ -176,16 +166,14 @@ def test_a_pod_of_another_run_waits_for_the_artifact(pod, tmp_path, monkeypatch)
         manifest = ArtifactManifest(schema_version=1, stage="fetch/m", digest="d", files={"x": 4}, values=VALUES)
         (output / "manifest.json").write_bytes(encode_manifest(manifest))
 
-    def never(work):
-        raise AssertionError
-
     monkeypatch.setattr("fusionrun_stages.pod.lease.time.sleep", make)
-    code, result = pod(never)
+    code, result = pod(NEVER)
     assert (code, result.cached, result.values) == (0, True, VALUES)
     assert waited
     assert json.loads((output / "lease.json").read_text())["pod_uid"] == "theirs"
 
 
+@pytest.mark.usefixtures("pod")
 def test_sigterm_exits_143_at_once_with_a_message(tmp_path):
     program = tmp_path / "fusionrun_stages_slow.py"
     program.write_text(
@@ -199,16 +187,7 @@ def test_sigterm_exits_143_at_once_with_a_message(tmp_path):
         "from fusionrun_stages.__main__ import main\n"
         "sys.exit(main(['fetch']))\n"
     )
-    task = {
-        "run": "r", "namespace": "n", "stage": "fetch/m", "digest": "d", "outputDir": str(tmp_path / "out"),
-        "parameters": {"kind": "fetch", "uri": "hf://a/b", "revision": None, "destination": str(tmp_path)},
-    }  # fmt: skip
-    (tmp_path / "task.json").write_text(json.dumps(task))
-    environment = os.environ | {
-        "FUSIONRUN_TASK": str(tmp_path / "task.json"),
-        "FUSIONRUN_TERMINATION": str(tmp_path / "termination"),
-        "PYTHONPATH": os.pathsep.join(sys.path),
-    }
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen([sys.executable, program], env=environment, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"started\n"
         start = time.monotonic()
@@ -217,8 +196,3 @@ def test_sigterm_exits_143_at_once_with_a_message(tmp_path):
         assert time.monotonic() - start < 1
     assert list((tmp_path / "out").iterdir()) == []
     assert "SIGTERM" in decode_result((tmp_path / "termination").read_text()).message
-
-
-def test_classify_keeps_stage_errors():
-    error = UserError("x")
-    assert classify(error) is error

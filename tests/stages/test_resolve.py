@@ -1,5 +1,5 @@
 import struct
-from types import SimpleNamespace
+from pathlib import Path
 
 import pytest
 
@@ -12,11 +12,10 @@ from support.stage import make_work
 
 
 @pytest.fixture
-def volume(tmp_path, monkeypatch):
-    monkeypatch.setenv("FUSIONRUN_MOUNT", str(tmp_path))
-    make_model(tmp_path / "inputs" / "model")
-    (tmp_path / "inputs" / "math.jsonl").write_text('{"prompt": "1 + 1", "answer": "2"}\n')
-    return tmp_path
+def volume(volume):
+    make_model(volume / "inputs" / "model")
+    (volume / "inputs" / "math.jsonl").write_text('{"prompt": "1 + 1", "answer": "2"}\n')
+    return volume
 
 
 def model(path="inputs/model", field="sources[qwen].served.model"):
@@ -52,10 +51,6 @@ def truncate(path):
     path.write_bytes(path.read_bytes()[:-3])
 
 
-def remove(path):
-    path.unlink()
-
-
 def fill(content):
     return lambda path: path.write_bytes(content)
 
@@ -68,10 +63,10 @@ BROKEN = {
     "no such directory": (NOTHING, model("inputs/none"),
                           r"sources\[qwen\]\.served\.model: 'pvc://claim/inputs/none': no such directory on the claim"),
     "a file": (NOTHING, model(MATH), "is a file; a model must be a directory"),
-    "no config": (("config.json", remove), model(), "config.json: missing"),
+    "no config": (("config.json", Path.unlink), model(), "config.json: missing"),
     "broken config": (("config.json", fill(b"{")), model(), "config.json: corrupt: not JSON"),
     "foreign config": (("config.json", fill(b"{}")), model(), "names neither model_type nor architectures"),
-    "no weights": (("model.safetensors", remove), model(), r"no \*\.safetensors file"),
+    "no weights": (("model.safetensors", Path.unlink), model(), r"no \*\.safetensors file"),
     "truncated weights": (
         ("model.safetensors", truncate),
         model(),
@@ -88,8 +83,8 @@ BROKEN = {
         model(),
         "model-2.safetensors: missing, but listed in model.safetensors.index.json",
     ),
-    "no tokenizer": (("tokenizer.json", remove), model(), "no tokenizer"),
-    "no chat template": (("chat_template.jinja", remove), model(field="target.model"),
+    "no tokenizer": (("tokenizer.json", Path.unlink), model(), "no tokenizer"),
+    "no chat template": (("chat_template.jinja", Path.unlink), model(field="target.model"),
                          "target.model: .*has no chat template"),
     "no data": (NOTHING, data("inputs/none.jsonl"),
                 r"datasets\[math\]: 'pvc://claim/inputs/none.jsonl': no such file or directory on the claim"),
@@ -122,12 +117,7 @@ def test_complete_artifacts_are_found_by_the_operators_digests(volume):
     stages = [
         PlannedStage(name="prepare/prompts", kind="prepare", parameters_digest="p", pins=[1]),
         PlannedStage(
-            name="generate/qwen",
-            kind="generate",
-            parameters_digest="g",
-            pins=[0],
-            inputs=["prepare/prompts"],
-            shards=2,
+            name="generate/qwen", kind="generate", parameters_digest="g", pins=[0], inputs=["prepare/prompts"], shards=2
         ),
         PlannedStage(name="construct", kind="construct", parameters_digest="c", inputs=["generate/qwen"]),
     ]
@@ -148,7 +138,3 @@ def test_complete_artifacts_are_found_by_the_operators_digests(volume):
     assert run(volume, [model(), data()], stages).values.complete == [0, 1]
     finish(StageKind.GENERATE, generate, 2, {"responses/00000-of-00002.parquet": 5})
     assert run(volume, [model(), data()], stages).values.complete == [0]
-
-
-def test_a_licence_that_is_not_unicode_can_be_written():
-    assert resolve._licence(SimpleNamespace(card_data={"license": "of mine \ud83d"})) == "of mine \ufffd"

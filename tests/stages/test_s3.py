@@ -87,19 +87,18 @@ class Store(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def objects(tmp_path, monkeypatch) -> Iterator[dict[str, bytes]]:
-    held = {
+def objects(volume, monkeypatch) -> Iterator[dict[str, bytes]]:
+    stored = {
         "set/train.jsonl": b'{"prompt": "from the store"}\n{"prompt": "another"}\n',
         "set/test.jsonl": b'{"prompt": "held out"}\n',
         "other/train.jsonl": b'{"prompt": "unused"}\n',
     }
-    monkeypatch.setenv("FUSIONRUN_MOUNT", str(tmp_path))
     for name, value in (("ACCESS_KEY_ID", "k"), ("SECRET_ACCESS_KEY", "s"), ("DEFAULT_REGION", "us-east-1")):
         monkeypatch.setenv(f"AWS_{name}", value)
     s3fs.S3FileSystem.clear_instance_cache()
-    with serving(ThreadingHTTPServer(("127.0.0.1", 0), type("Held", (Store,), {"objects": held}))) as url:
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), type("Stored", (Store,), {"objects": stored}))) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-        yield held
+        yield stored
     s3fs.S3FileSystem.clear_instance_cache()
 
 

@@ -84,7 +84,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def answer(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.server.lock:
-            self.server.requests.append((self.path, dict(self.headers), dict(body)))
+            self.server.requests.append((self.path, self.headers, dict(body)))
             number = len(self.server.requests)
         time.sleep(self.server.delay)
         planned = self.server.plan(body, number)

@@ -92,7 +92,7 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.ids, self.tags, self.links, self.open = [], [], [], []
+        self.ids, self.tags, self.links = [], [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):

@@ -100,16 +100,10 @@ def test_an_invalid_file_is_reported_with_its_line(tmp_path, name, content, mess
 
 
 def test_a_folder_is_read_by_split(tmp_path):
-    for name in (
-        "data/train-00001-of-00002.jsonl",
-        "data/train-00000-of-00002.jsonl",
-        "data/test-00000-of-00001.jsonl",
-    ):
+    names = [f"data/{name}.jsonl" for name in ("train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001")]
+    for name in reversed(names):
         write(tmp_path / name)
-    assert [f.name for f in find_files(tmp_path, "train")] == [
-        "data/train-00000-of-00002.jsonl",
-        "data/train-00001-of-00002.jsonl",
-    ]
+    assert [f.name for f in find_files(tmp_path, "train")] == names[:2]
     assert len(list(read_raw_rows(find_files(tmp_path, "test")))) == 2
     with pytest.raises(UserError, match="no file of split 'validation'"):
         find_files(tmp_path, "validation")

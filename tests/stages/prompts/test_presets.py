@@ -21,12 +21,10 @@ from fusionrun.plan.tasks import build_task
 from fusionrun_stages import prepare
 from fusionrun_stages.prompts.dataset_files import check_columns, select_split
 from fusionrun_stages.prompts.dataset_rows import open_dataset
-from fusionrun_stages.volume.parquet import read_rows
-from support.runs import UID, make_spec
-from support.stage import make_work
+from support.runs import KEPT, UID, make_spec
+from support.stage import make_work, read_shards
 
 PIN = "a" * 12
-KEPT = {"name": "kept", "type": "Dataset"}
 
 
 def jsonl(*rows):
@@ -194,21 +192,18 @@ def prepared(volume, preset):
 
 
 @pytest.mark.parametrize("preset", FILES, ids=str)
-def test_a_preset_reads_the_schema_of_its_data_set(tmp_path, monkeypatch, preset):
-    monkeypatch.setenv("FUSIONRUN_MOUNT", str(tmp_path))
-    made = prepared(tmp_path, preset)
-    rows = [p for path in sorted((tmp_path / "out" / "prompts").iterdir()) for p in read_rows(path, Prompt)]
+def test_a_preset_reads_the_schema_of_its_data_set(volume, preset):
+    made = prepared(volume, preset)
+    rows = read_shards(volume / "out" / "prompts", Prompt)
     assert {p.prompt for p in rows} == PROMPTS[preset]
     counted = ("duplicates", "near_duplicates", "code", "mathematics", "bad_rows")
     assert {k: getattr(made.values, k) for k in counted if getattr(made.values, k)} == DROPPED[preset]
     assert {p.task for p in rows} == {str(preset_data(preset).task)}
 
 
-def test_all_responses_of_open_math_instruct_are_kept_once(tmp_path, monkeypatch):
-    monkeypatch.setenv("FUSIONRUN_MOUNT", str(tmp_path))
-    prepared(tmp_path, Preset.OPEN_MATH_INSTRUCT_2)
-    folder = tmp_path / "out" / "responses" / "kept"
-    found = [r for path in sorted(folder.iterdir()) for r in read_rows(path, Response)]
+def test_all_responses_of_open_math_instruct_are_kept_once(volume):
+    prepared(volume, Preset.OPEN_MATH_INSTRUCT_2)
+    found = read_shards(volume / "out" / "responses" / "kept", Response)
     assert sorted(r.text for r in found) == ["four", "is 3", "three"]
 
 
@@ -216,9 +211,8 @@ def test_every_preset_is_tested_here_or_refused():
     refused = set()
     for preset in Preset:
         data = {"name": "d", "preset": str(preset), "task": str(preset_data(preset).task)}
-        if any(
-            "no tests" in e.rule for e in check_spec(fill(FusionRunSpec.model_validate(make_spec(datasets=[data]))))
-        ):
+        spec = fill(FusionRunSpec.model_validate(make_spec(datasets=[data])))
+        if any("no tests" in error.rule for error in check_spec(spec)):
             refused.add(preset)
     assert refused == {Preset.LEETCODE, Preset.SELF_OSS_INSTRUCT}
     assert set(FILES) == set(Preset) - refused

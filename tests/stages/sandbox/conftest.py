@@ -21,36 +21,27 @@ def runner():
     with tempfile.TemporaryDirectory(prefix="sandbox-") as name:
         folder = Path(name)
         folder.chmod(0o777)
-        yield from run_in(folder)
-
-
-def run_in(folder):
-    """Start a runner in a folder, yield it, and stop it."""
-    other_uid = {"user": RUNNER_UID, "group": RUNNER_UID, "extra_groups": []} if os.getuid() == 0 else {}
-    python = sys.executable
-    if other_uid and not all(parent.stat().st_mode & 1 for parent in Path(python).resolve().parents):
-        python = "/usr/bin/python3"  # only root can read this interpreter, and the runner needs no library
-    process = subprocess.Popen(
-        [python, "-m", "fusionrun_stages.sandbox.runner", "--socket", str(folder / "runner.sock")],
-        env={
-            "PYTHONPATH": f"{ROOT}/operator:{ROOT}/images",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "TMPDIR": str(folder),
-            "SECRET": "do not read",
-        },
-        stdout=subprocess.PIPE,
-        text=True,
-        **other_uid,
-    )
-    assert "ready" in process.stdout.readline()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FUSIONRUN_SANDBOX_SOCKET", str(folder / "runner.sock"))
-        patch.setenv("FUSIONRUN_SANDBOX_PROBE", "off")
-        patch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-        yield process
-    process.terminate()
-    assert process.wait(10) == 0
-    process.stdout.close()
+        other_uid = {"user": RUNNER_UID, "group": RUNNER_UID, "extra_groups": []} if os.getuid() == 0 else {}
+        python = sys.executable
+        if other_uid and not all(parent.stat().st_mode & 1 for parent in Path(python).resolve().parents):
+            python = "/usr/bin/python3"  # only root can read this interpreter, and the runner needs no library
+        path = f"{ROOT}/operator:{ROOT}/images"
+        process = subprocess.Popen(
+            [python, "-m", "fusionrun_stages.sandbox.runner", "--socket", str(folder / "runner.sock")],
+            env={"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": name, "SECRET": "do not read"},
+            stdout=subprocess.PIPE,
+            text=True,
+            **other_uid,
+        )
+        assert "ready" in process.stdout.readline()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("FUSIONRUN_SANDBOX_SOCKET", str(folder / "runner.sock"))
+            patch.setenv("FUSIONRUN_SANDBOX_PROBE", "off")
+            patch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+            yield process
+        process.terminate()
+        assert process.wait(10) == 0
+        process.stdout.close()
 
 
 @pytest.fixture

@@ -43,10 +43,9 @@ def start_runner(monkeypatch, tmp_path):
 
     def start(look):
         monkeypatch.setattr(probe, "find_reachable", look)
-        started.append(
-            multiprocessing.get_context("fork").Process(target=runner.serve, args=(tmp_path / "runner.sock",))
-        )
-        started[0].start()
+        process = multiprocessing.get_context("fork").Process(target=runner.serve, args=(tmp_path / "runner.sock",))
+        started.append(process)
+        process.start()
 
     yield start
     for process in started:

@@ -10,6 +10,7 @@ from fusionrun_stages.volume.atomic import partial_path, write_atomic
 from fusionrun_stages.volume.json_lines import JsonLines, read_json_lines
 from fusionrun_stages.volume.parquet import arrow_schema, open_rows, read_rows, write_rows
 from fusionrun_stages.volume.paths import inside_volume
+from fusionrun_stages.volume.sorting import Pool, open_sorted
 
 
 def response(index: int, text: str = "t") -> Response:
@@ -83,8 +84,9 @@ def test_every_record_class_survives_parquet(tmp_path):
         assert arrow_schema(model).names == list(model.model_fields)
 
 
-def test_a_failed_writer_leaves_no_file(tmp_path):
-    with pytest.raises(RuntimeError), open_rows(tmp_path / "x.parquet", Response) as writer:
+@pytest.mark.parametrize("open_writer", [open_rows, lambda path, row: open_sorted(path, row, ["prompt_id"], Pool())])
+def test_a_failed_writer_leaves_no_file(tmp_path, open_writer):
+    with pytest.raises(RuntimeError), open_writer(tmp_path / "x.parquet", Response) as writer:
         writer.append(response(1))
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []

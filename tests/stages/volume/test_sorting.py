@@ -65,10 +65,3 @@ def test_the_writers_of_a_pool_hold_a_bounded_number_of_rows(tmp_path):
 def test_without_rows_the_file_is_empty(tmp_path):
     write(tmp_path / "x.parquet", [])
     assert list(read_rows(tmp_path / "x.parquet", Response)) == []
-
-
-def test_a_failed_writer_leaves_no_file(tmp_path):
-    with pytest.raises(RuntimeError), open_sorted(tmp_path / "x.parquet", Response, BY, Pool()) as writer:
-        writer.append(response(1, 0))
-        raise RuntimeError
-    assert list(tmp_path.iterdir()) == []
