@@ -160,10 +160,8 @@ def test_resolve_downloads_a_data_set_and_prepare_reads_it_offline(tmp_path, hub
     assert made.values.pins == ["a" * 12]
     assert made.details["references"][0]["licence"] == "mit \ufffd"
     hub.requests.clear()
-    data = {
-        "name": "m", "task": "Mathematics", "uri": "hf://org/math", "revision": made.values.pins[0],
-        "columns": {"prompt": "problem", "answer": "answer"},
-    }  # fmt: skip
+    data = {"name": "m", "task": "Mathematics", "uri": "hf://org/math", "revision": made.values.pins[0]}
+    data["columns"] = {"prompt": "problem", "answer": "answer"}
     assert prepare.run(work(tmp_path, "prepare", datasets=[data], shards=1, seed=1)).values.prompts == 1
     assert hub.requests == []
 

@@ -36,10 +36,9 @@ def test_every_sample_is_requested_once_with_every_parameter(tmp_path, server):
     assert made.values == Generated(requests=TOTAL, responses=TOTAL, truncated=truncated, **tokens)
     path, _, body = server.requests[0]
     assert path == "/v1/chat/completions"
-    assert body.keys() == {
-        "model", "messages", "temperature", "top_p", "top_k", "repetition_penalty", "max_tokens", "n", "seed",
-        "chat_template_kwargs",
-    } | ({"return_token_ids"} if body["n"] > 1 else set())  # fmt: skip
+    sampling = {"temperature", "top_p", "top_k", "repetition_penalty", "max_tokens"}
+    request = {"model", "messages", "n", "seed", "chat_template_kwargs"}
+    assert body.keys() == request | sampling | ({"return_token_ids"} if body["n"] > 1 else set())
     assert [m["role"] for m in body["messages"]] == ["system", "user"]
     seeds = [b["seed"] + i for _, _, b in server.requests for i in range(b["n"])]
     assert len(seeds) == len(set(seeds)) == TOTAL

@@ -11,20 +11,19 @@ import pytest
 
 from fusionrun.api.artifacts import ArtifactManifest, decode_manifest, encode_manifest
 from fusionrun.api.result import RESULT_MAX_BYTES, Outcome, decode_result
-from fusionrun.api.task import StageTask, encode_task
+from fusionrun.api.task import encode_task
 from fusionrun.api.values import Fetched
 from fusionrun_stages import __main__ as entry
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.work import Made, Work
+from support.stage import make_work
 
 
 @pytest.fixture
 def pod(tmp_path, monkeypatch):
     """A fetch task in a pod's environment, and a stage module that the test fills in."""
-    task = StageTask(
-        run="r", namespace="n", stage="fetch/m", digest="d", output_dir=str(tmp_path / "out"),
-        parameters={"kind": "fetch", "uri": "hf://a/b", "revision": None, "destination": str(tmp_path / "m")},
-    )  # fmt: skip
+    parameters = {"kind": "fetch", "uri": "hf://a/b", "revision": None, "destination": str(tmp_path / "m")}
+    task = make_work(tmp_path / "out", parameters, "fetch/m").task
     (tmp_path / "task.json").write_text(encode_task(task))
     (tmp_path / "termination").write_text("")
     monkeypatch.setenv("FUSIONRUN_TASK", str(tmp_path / "task.json"))
@@ -121,7 +120,6 @@ def test_only_the_first_failing_rank_writes_its_message(pod, tmp_path, monkeypat
 def test_only_rank_0_writes_the_manifest(pod, tmp_path, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("LOCAL_RANK", "0")
-    (tmp_path / "out").mkdir()
     (tmp_path / "out" / "lease.json").write_text(json.dumps({"stage": "n/r/fetch/m", "pod_uid": "rank-0"}))
     code, result = pod(made_one_file)
     assert (code, result.outcome) == (0, Outcome.SUCCEEDED)
@@ -156,7 +154,6 @@ def test_a_failed_stage_releases_its_lease(pod, tmp_path):
 
 def test_a_pod_of_another_run_waits_for_the_artifact(pod, tmp_path, monkeypatch):
     output = tmp_path / "out"
-    output.mkdir()
     (output / "lease.json").write_text(json.dumps({"stage": "n/other/fetch/m", "pod_uid": "theirs"}))
     waited = []
 

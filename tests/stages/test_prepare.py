@@ -116,10 +116,8 @@ def test_prompts_that_overlap_a_benchmark_are_dropped_and_reported(volume, data)
     gsm = report["benchmarks"]["gsm"]
     assert (gsm["prompts"], gsm["contaminated"], gsm["by_dataset"]) == (2, 3, {"a": 3})
     assert [e["prompt"] for e in gsm["examples"]] == [rows[0], rows[1], rows[3]]
-    assert gsm["examples"][1] == {
-        "prompt_id": hash_text("a\0short ONE")[:16], "dataset": "a", "benchmark": "gsm", "prompt": "short ONE",
-        "shared": "short one",
-    }  # fmt: skip
+    example = {"dataset": "a", "benchmark": "gsm", "prompt": "short ONE", "shared": "short one"}
+    assert gsm["examples"][1] == example | {"prompt_id": hash_text("a\0short ONE")[:16]}
     assert len(gsm["examples"][0]["shared"].split()) == report["ngram_words"] == 13
 
 
@@ -203,9 +201,8 @@ def test_benchmarks_may_share_prompts(volume, data):
 def test_tests_may_be_a_program_a_list_or_a_json_list(volume, data):
     rows = [{"prompt": str(n), "t": t} for n, t in enumerate(["assert f()", ["a", "b"], '["a", "b"]', "[1, 2] == f()"])]
     run(volume, [data("code", rows, "Coding", columns={"prompt": "prompt", "tests": "t"})])
-    assert {p.prompt: p.tests for p in prompts(volume)} == {
-        "0": ["assert f()"], "1": ["a", "b"], "2": ["a", "b"], "3": ["[1, 2] == f()"],
-    }  # fmt: skip
+    found = {p.prompt: p.tests for p in prompts(volume)}
+    assert found == {"0": ["assert f()"], "1": ["a", "b"], "2": ["a", "b"], "3": ["[1, 2] == f()"]}
 
 
 def test_reference_solutions_are_written_to_their_folder(volume, data):

@@ -12,7 +12,6 @@ TOTAL = 6 * 3 + 6
 
 
 def make_generation(tmp_path, url, shard=0, uid="pod-a", **fields):
-    tmp_path.mkdir(exist_ok=True)
     prompts = tmp_path / "prompts"
     if not prompts.exists():
         write_rows(shard_path(prompts, 0, 2), Prompt, PROMPTS)

@@ -20,11 +20,10 @@ def make_work(
 ) -> Work:
     """Return the work of a pod; ``parameters`` has its ``kind``, and ``shards`` if there is a shard."""
     fields = parameters if isinstance(parameters, dict) else dict(parameters)
-    task = StageTask(
-        run="r", namespace="n", stage=stage or fields["kind"], digest=digest, output_dir=str(output),
-        shards=None if shard is None else fields["shards"], parameters=parameters,
-    )  # fmt: skip
-    output.mkdir(exist_ok=True)
+    names = {"run": "r", "namespace": "n", "stage": stage or fields["kind"], "digest": digest}
+    shards = None if shard is None else fields["shards"]
+    output.mkdir(parents=True, exist_ok=True)
+    task = StageTask(**names, output_dir=str(output), shards=shards, parameters=parameters)
     return Work(task=task, output=output, shard=shard, pod_uid=uid, report=report or (lambda *_, **__: None))
 
 

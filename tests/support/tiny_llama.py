@@ -105,10 +105,8 @@ class StagePod:
         self.termination = folder / "termination"
         self.log = folder / "log"
         self.termination.write_text("")
-        task = StageTask(
-            run="r", namespace="n", stage=parameters["kind"], digest="d" * 20, output_dir=str(self.output),
-            parameters=parameters, gpus=gpus,
-        )  # fmt: skip
+        names = {"run": "r", "namespace": "n", "stage": parameters["kind"], "digest": "d" * 20}
+        task = StageTask(**names, output_dir=str(self.output), parameters=parameters, gpus=gpus)
         (folder / "task.json").write_text(encode_task(task))
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("RANK", "WORLD", "LOCAL", "MASTER"))}
         environment |= {
@@ -122,11 +120,9 @@ class StagePod:
         if processes:
             # A separate rendezvous on a free port, so that tests can run in parallel.
             command += ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
+        command += ["fusionrun_stages", parameters["kind"]]
         with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [*command, "fusionrun_stages", parameters["kind"]],
-                cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT,
-            )  # fmt: skip
+            self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
 
     def wait(self) -> int:
         try:

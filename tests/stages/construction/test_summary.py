@@ -16,7 +16,8 @@ INS, MATH = str(Task.INSTRUCTION), str(Task.MATHEMATICS)
 
 
 def candidates(*rows):
-    """Build candidates from (prompt, task, source, score, right, how it ended)."""
+    """Build candidates from (prompt, task, source, score) and optionally whether it is right, and how it ended."""
+    rows = [(*row, *(False, "stop")[len(row) - 4 :]) for row in rows]
     return pl.DataFrame(
         [
             {
@@ -37,38 +38,35 @@ def seen(*rows):
 
 
 def test_the_highest_score_wins_the_prompt():
-    rows = [(1, INS, 0, 90, False, "stop"), (1, INS, 1, 70, False, "stop"), (2, INS, 0, 10, False, "stop"),
-            (2, INS, 1, 20, False, "stop"), (3, INS, 0, 50, False, "stop"), (3, INS, 1, 40, False, "stop")]  # fmt: skip
+    rows = [(1, INS, 0, 90), (1, INS, 1, 70), (2, INS, 0, 10), (2, INS, 1, 20), (3, INS, 0, 50), (3, INS, 1, 40)]
     assert seen(*rows).win_rates() == {"ada": 2 / 3, "bob": 1 / 3}
 
 
 def test_equal_scores_share_the_win():
-    rates = seen(*[(1, INS, source, 90, False, "stop") for source in (0, 1, 2)]).win_rates()
+    rates = seen(*[(1, INS, source, 90) for source in (0, 1, 2)]).win_rates()
     assert rates == dict.fromkeys(("ada", "bob", "cyd"), 1 / 3)
 
 
 def test_only_right_responses_win_if_the_task_has_verdicts():
-    assert seen((1, MATH, 0, 90, False, "stop"), (1, MATH, 1, 70, True, "stop")).win_rates() == {"ada": 0, "bob": 1}
+    assert seen((1, MATH, 0, 90), (1, MATH, 1, 70, True)).win_rates() == {"ada": 0, "bob": 1}
 
 
 def test_a_prompt_with_one_source_or_without_usable_responses_is_not_contested():
-    alone = (1, INS, 0, 90, False, "stop")
-    no_usable = [(2, MATH, 0, 90, False, "stop"), (2, MATH, 1, 70, False, "stop")]
-    failed = [(3, INS, 0, 90, False, "stop"), (3, INS, 1, None, False, "error")]
+    alone = (1, INS, 0, 90)
+    no_usable = [(2, MATH, 0, 90), (2, MATH, 1, 70)]
+    failed = [(3, INS, 0, 90), (3, INS, 1, None, False, "error")]
     assert seen(alone, *no_usable, *failed).win_rates() == {}
 
 
 def test_a_truncated_response_is_counted_and_cannot_win():
-    summary = seen((1, INS, 0, 99, False, "length"), (1, INS, 1, 70, False, "stop"))
+    summary = seen((1, INS, 0, 99, False, "length"), (1, INS, 1, 70))
     assert summary.win_rates() == {"ada": 0, "bob": 1}
     assert summary.numbers()["truncated_share"] == 0.5
     assert summary.document()["sources"]["ada"]["truncated"] == 1
 
 
 def test_outcomes_are_counted_by_source_and_data_set():
-    document = seen(
-        (1, MATH, 0, 90, True, "stop"), (1, MATH, 0, 70, False, "stop"), (2, INS, 0, None, False, "error")
-    ).document()
+    document = seen((1, MATH, 0, 90, True), (1, MATH, 0, 70), (2, INS, 0, None, False, "error")).document()
     assert document["outcomes"]["ada"]["mathematics"] == {
         "responses": 2, "failed": 0, "truncated": 0, "right": 1, "wrong": 1, "scored": 2,
     }  # fmt: skip

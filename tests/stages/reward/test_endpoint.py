@@ -42,12 +42,10 @@ def server():
 def prepare(folder, url, *, calibration=None, **more):
     rows = [response("p", "word " * (i + 1), i) for i in range(COUNT)]
     rows += [response("p", "word ", COUNT), response("p", "cut", COUNT + 1, "length")]
-    folder.mkdir(exist_ok=True)
-    endpoint = {"base_url": url, "model": "reward", "concurrency": 3, "stall_seconds": 60} | more
-    parameters = ScoreParameters(
-        source="s", endpoint=RewardEndpointParameters(**endpoint), batch_size=3, max_length=50, calibration=calibration,
-        **write_inputs(folder, [prompt("p", task="Instruction", prompt="Say it.")], rows),
-    )  # fmt: skip
+    inputs = write_inputs(folder, [prompt("p", task="Instruction", prompt="Say it.")], rows)
+    fields = {"base_url": url, "model": "reward", "concurrency": 3, "stall_seconds": 60} | more
+    limits = {"batch_size": 3, "max_length": 50, "calibration": calibration}
+    parameters = ScoreParameters(source="s", endpoint=RewardEndpointParameters(**fields), **inputs, **limits)
     return make_work(folder / "out", parameters, shard=0, uid="second")
 
 

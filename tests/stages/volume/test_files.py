@@ -67,16 +67,15 @@ def test_an_invalid_line_is_skipped_and_logged(tmp_path, caplog):
 
 def test_every_record_class_survives_parquet(tmp_path):
     message = Message(role="user", content="hi")
+    key = {"prompt_id": "p", "dataset": "d", "source": "s"}
+    pair = {side: [message] for side in ("prompt", "chosen", "rejected")}
     rows = {
         Prompt: Prompt(prompt_id="p", dataset="d", task="Coding", prompt="x", tests=["a", "b"]),
         Response: response(1),
         Verdict: Verdict(prompt_id="p", source="s", sample_index=0, verdict=VerdictValue.UNKNOWN),
-        SftExample: SftExample(prompt_id="p", dataset="d", source="s", messages=[message]),
-        PreferencePair: PreferencePair(
-            prompt_id="p", dataset="d", source="s", prompt=[message], chosen=[message], rejected=[message],
-            chosen_score_micro=2, rejected_score_micro=1,
-        ),
-    }  # fmt: skip
+        SftExample: SftExample(**key, messages=[message]),
+        PreferencePair: PreferencePair(**key, **pair, chosen_score_micro=2, rejected_score_micro=1),
+    }
     for model, row in rows.items():
         path = tmp_path / f"{model.__name__}.parquet"
         assert write_rows(path, model, [row]) == 1
