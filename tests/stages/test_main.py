@@ -127,15 +127,15 @@ def test_only_rank_0_writes_the_manifest(pod, tmp_path, monkeypatch):
     assert (tmp_path / "out" / "lease.json").exists()
 
 
-@pytest.mark.parametrize(
-    ("text", "kind", "message"), [(None, "score", "asked to run score"), ("{}", "fetch", "cannot read")]
-)
-def test_a_task_of_another_kind_or_an_unreadable_one_is_rejected(pod, tmp_path, text, kind, message):
-    if text is not None:
-        (tmp_path / "task.json").write_text(text)
-    code, result = pod(made_one_file, [kind])
-    assert code == 130
-    assert message in result.message
+def test_a_task_of_another_kind_is_rejected(pod):
+    code, result = pod(made_one_file, ["score"])
+    assert (code, "asked to run score" in result.message) == (130, True)
+
+
+def test_an_unreadable_task_gives_a_result(pod, tmp_path):
+    (tmp_path / "task.json").write_text("{}")
+    code, result = pod(made_one_file)
+    assert (code, "cannot read" in result.message) == (130, True)
 
 
 def test_a_long_message_fits_the_termination_message(pod, tmp_path):

@@ -22,7 +22,7 @@ from fusionrun_stages import construct
 from fusionrun_stages.volume.manifest import write_manifest
 from fusionrun_stages.volume.parquet import read_rows, write_rows
 from fusionrun_stages.work import Made
-from support.stage import make_work
+from support.stage import make_work, prompt
 
 R, W, U = VerdictValue.RIGHT, VerdictValue.WRONG, VerdictValue.UNKNOWN
 
@@ -82,7 +82,7 @@ def build(
 ) -> Outcome:
     """Write the inputs, run ``construct``, and read its files."""
     sources = sorted({a.source for _, answers in prompts.values() for a in answers} or {"a"})
-    placed = {prompt: i % shards for i, prompt in enumerate(prompts)}
+    placed = {p: i % shards for i, p in enumerate(prompts)}
     for shard in range(shards):
         file = shard_name(shard, shards) + ".parquet"
         if solutions is not None:
@@ -92,15 +92,13 @@ def build(
                 if placed[p] == shard
             ]
             write_rows(folder / "solutions" / file, Verdict, judged)
-        own = {p: v for p, v in prompts.items() if placed[p] == shard}
-        rows = [
-            Prompt(prompt_id=p, dataset=str(t).lower(), task=str(t), prompt=f"ask {p}") for p, (t, _) in own.items()
-        ]
+        asked = {p: v for p, v in prompts.items() if placed[p] == shard}
+        rows = [prompt(p, dataset=str(t).lower(), task=str(t), prompt=f"ask {p}") for p, (t, _) in asked.items()]
         write_rows(folder / "prompts" / file, Prompt, rows)
         for source in sources:
             mine = [
                 ({"prompt_id": p, "source": source, "sample_index": a.sample}, str(t).lower(), a)
-                for p, (t, answers) in own.items()
+                for p, (t, answers) in asked.items()
                 for a in answers
                 if a.source == source
             ]

@@ -39,8 +39,8 @@ class Operators:
 
     def roll_back(self) -> None:
         """Roll back to the previous operator with ``helm rollback``."""
-        words = ["helm", "rollback", "fusionrun", "--namespace", OPERATOR_NAMESPACE, "--wait", "--timeout", "3m"]
-        subprocess.run(words, check=True, capture_output=True)
+        command = ["helm", "rollback", "fusionrun", "--namespace", OPERATOR_NAMESPACE, "--wait", "--timeout", "3m"]
+        subprocess.run(command, check=True, capture_output=True)
 
     def running_image(self) -> str:
         """Return the image of the running operator."""

@@ -23,8 +23,8 @@ class Pod:
 
     def __init__(self, folder, uid, run="run", stage="sft"):
         self.complete, self.waited, self.lost = threading.Event(), [], threading.Event()
-        self.own = Holder(f"lab/{run}/{stage}", uid)
-        self.lease = Lease(folder / "lease.json", self.own, self.complete.is_set, self.waited.append, self.lost.set)
+        self.name = Holder(f"lab/{run}/{stage}", uid)
+        self.lease = Lease(folder / "lease.json", self.name, self.complete.is_set, self.waited.append, self.lost.set)
         self.thread = threading.Thread(target=self.lease.take, daemon=True)
 
     def start(self):
@@ -33,7 +33,7 @@ class Pod:
 
     def has_it(self, folder):
         self.thread.join(5)
-        return not self.thread.is_alive() and holder_of(folder / "lease.json") == self.own
+        return not self.thread.is_alive() and holder_of(folder / "lease.json") == self.name
 
 
 def wait_for(condition):
@@ -53,8 +53,8 @@ def test_a_second_run_waits_for_the_first(tmp_path):
     assert first.has_it(tmp_path)
     second = Pod(tmp_path, "b", "two").start()
     wait_for(lambda: second.waited)
-    assert second.waited[0] == first.own
-    assert holder_of(tmp_path / "lease.json") == first.own
+    assert second.waited[0] == first.name
+    assert holder_of(tmp_path / "lease.json") == first.name
     first.lease.release()
     assert second.has_it(tmp_path)
     assert not first.lost.is_set()
@@ -70,7 +70,7 @@ def test_a_successor_in_the_same_stage_replaces_its_predecessor_at_once(tmp_path
     assert successor.waited == []
     wait_for(dead.lost.is_set)
     dead.lease.release()
-    assert holder_of(tmp_path / "lease.json") == successor.own
+    assert holder_of(tmp_path / "lease.json") == successor.name
     successor.lease.release()
 
 
@@ -81,7 +81,7 @@ def test_the_lease_of_a_running_holder_is_not_stale(tmp_path):
     time.sleep(0.1)
     other = Pod(tmp_path, "b", "two").start()
     wait_for(lambda: len(other.waited) > 3)
-    assert holder_of(tmp_path / "lease.json") == holder.own
+    assert holder_of(tmp_path / "lease.json") == holder.name
     other.complete.set()
     holder.lease.release()
 
@@ -106,7 +106,7 @@ def test_one_of_several_waiting_pods_gets_a_stale_lease(tmp_path):
     wait_for(lambda: any(not pod.thread.is_alive() for pod in pods))
     time.sleep(0.3)
     got = [pod for pod in pods if not pod.thread.is_alive() and not pod.lost.is_set()]
-    assert [pod.own for pod in got] == [holder_of(path)]
+    assert [pod.name for pod in got] == [holder_of(path)]
     for pod in pods:
         pod.complete.set()
         pod.lease.release()

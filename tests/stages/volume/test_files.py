@@ -83,9 +83,12 @@ def test_every_record_class_survives_parquet(tmp_path):
         assert arrow_schema(model).names == list(model.model_fields)
 
 
-@pytest.mark.parametrize("open_writer", [open_rows, lambda path, row: open_sorted(path, row, ["prompt_id"], Pool())])
-def test_a_failed_writer_leaves_no_file(tmp_path, open_writer):
-    with pytest.raises(RuntimeError), open_writer(tmp_path / "x.parquet", Response) as writer:
+SORTED = open_sorted, (["prompt_id"], Pool())
+
+
+@pytest.mark.parametrize(("opened", "more"), [(open_rows, ()), SORTED], ids=["rows", "sorted rows"])
+def test_a_failed_writer_leaves_no_file(tmp_path, opened, more):
+    with pytest.raises(RuntimeError), opened(tmp_path / "x.parquet", Response, *more) as writer:
         writer.append(response(1))
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
