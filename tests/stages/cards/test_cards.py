@@ -123,6 +123,7 @@ def test_the_front_matter_has_the_hubs_keys(cards):
         "> **Warning.** source ada: Meta Llama 3 Community License: training on outputs is forbidden.",
         f"| source | ada | hf://meta-llama/Meta-Llama-3-70B-Instruct | {'a' * 40} | ba9876543210 |",
         "| seed of construction and sampling | 42 |",
+        "| reward margin | 0.1 to 5.0, inclusive |",
         "0.1 and 5.0, inclusive",
     ],
 )
