@@ -44,13 +44,9 @@ from fusionrun_stages.work import Made, Work
 def run(work: Work) -> Made:
     """Write ``sft.parquet``, ``pairs.parquet``, ``held-out.parquet`` and ``summary.json``; count drops by reason.
 
-    Raises
-    ------
-    UserError
-        If no prompt gives an SFT row.
+    Raise UserError if no prompt gives an SFT row.
     """
-    parameters = work.task.parameters
-    assert isinstance(parameters, ConstructParameters)
+    parameters = work.parameters(ConstructParameters)
     sources = sorted(parameters.sources, key=lambda inputs: inputs.source)
     names = [inputs.source for inputs in sources]
     slices = [one for shard in shard_files(parameters.prompts_dir) for one in slice_shard(shard, sources)]
@@ -81,10 +77,7 @@ def run(work: Work) -> Made:
 def decide(
     one: ShardSlice, parameters: ConstructParameters, sources: Sequence[SourceInputs], summary: Summary
 ) -> pl.DataFrame:
-    """Decide which SFT row and pair each prompt of a slice can give; add its responses to the summary.
-
-    The rules are those of ``rules.choose``. In addition, a prompt whose reference solution fails is dropped.
-    """
+    """Apply ``rules.choose`` to a slice, and drop prompts whose reference solution fails; update the summary."""
     prompts = read_prompts(one, parameters.tasks)
     failed = read_failed_solutions(one, parameters.solutions_verdicts_dir)
     candidates = read_candidates(one, sources, prompts.join(failed, on="prompt", how="anti"))

@@ -54,13 +54,7 @@ def slice_shard(shard: Path, sources: Sequence[SourceInputs]) -> list[ShardSlice
 
 
 def shard_files(directory: str) -> list[Path]:
-    """List a directory's shards in order.
-
-    Raises
-    ------
-    InfrastructureError
-        If there are none: an earlier stage must have written them.
-    """
+    """List a directory's shards in order; there must be some."""
     files = sorted(inside_volume(directory).glob("*-of-*.parquet"))
     if not files:
         raise InfrastructureError(f"{directory} has no shards")
@@ -68,7 +62,7 @@ def shard_files(directory: str) -> list[Path]:
 
 
 def shard_file(directory: str, like: Path) -> Path:
-    """Return the file of another directory with the same shard as a file of prompts."""
+    """Return the file of the shard ``like`` in another directory."""
     file = inside_volume(Path(directory) / like.name)
     if not file.is_file():
         raise InfrastructureError(f"{file} does not exist, but {like} does")
@@ -76,12 +70,9 @@ def shard_file(directory: str, like: Path) -> Path:
 
 
 def read_prompts(one: ShardSlice, tasks: dict[str, Task]) -> pl.DataFrame:
-    """Read the prompts of the given data sets in a slice: ``prompt``, ``dataset``, ``task``.
+    """Read the prompts of a slice: ``prompt``, ``dataset``, ``task``. ``tasks`` has the data sets to read.
 
-    Raises
-    ------
-    UserError
-        If a ``prompt_id`` is not 16 hexadecimal digits.
+    Raise UserError if a ``prompt_id`` is not 16 hexadecimal digits.
     """
     wanted = pl.DataFrame({"dataset": list(tasks), "task": [str(task) for task in tasks.values()]})
     prompts = one.scan(one.shard).select("prompt_id", "dataset").join(wanted.lazy(), on="dataset")
@@ -100,18 +91,12 @@ def read_failed_solutions(one: ShardSlice, verdicts_dir: str | None) -> pl.DataF
 
 
 def read_candidates(one: ShardSlice, sources: Sequence[SourceInputs], prompts: pl.DataFrame) -> pl.DataFrame:
-    """Read the responses of a slice with their verdicts and scores: the columns of ``rules.choose``.
+    """Read the responses to ``prompts`` in a slice with their verdicts and scores: the columns of ``rules.choose``.
 
-    Parameters
-    ----------
-    sources
-        Sorted by name; ``source`` is the index in this list.
-    prompts
-        From ``read_prompts``; responses to other prompts are skipped.
+    ``sources`` are sorted by name; the column ``source`` is the index.
     """
-    known = prompts.lazy()
-    found = [_read_source(one, source, number).join(known, on="prompt") for number, source in enumerate(sources)]
-    return pl.concat(found).collect(engine="streaming")
+    frames = [_read_source(one, source, i).join(prompts.lazy(), on="prompt") for i, source in enumerate(sources)]
+    return pl.concat(frames).collect(engine="streaming")
 
 
 def _read_source(one: ShardSlice, source: SourceInputs, number: int) -> pl.LazyFrame:
@@ -124,9 +109,7 @@ def _read_source(one: ShardSlice, source: SourceInputs, number: int) -> pl.LazyF
     scores = one.scan(shard_file(source.scores_dir, one.shard)).select(*_KEY_COLUMNS, score="score_micro")
     candidates = responses.unique(key).join(scores.unique(key), on=key, how="left")
     if source.verdicts_dirs:
-        verdicts = pl.concat(
-            [_read_verdicts(one, shard_file(directory, one.shard)) for directory in source.verdicts_dirs]
-        )
+        verdicts = pl.concat([_read_verdicts(one, directory) for directory in source.verdicts_dirs])
         candidates = candidates.join(verdicts.unique(key), on=key, how="left")
     else:
         candidates = candidates.with_columns(pl.lit(value=False).alias(name) for name in ("right", "wrong", "fault"))
@@ -137,15 +120,13 @@ def _read_source(one: ShardSlice, source: SourceInputs, number: int) -> pl.LazyF
         "score",
         source=pl.lit(number, pl.UInt8),
         finished=pl.col("answered") & pl.col("stopped"),
-        right=pl.col("right").fill_null(value=False),
-        wrong=pl.col("wrong").fill_null(value=False),
-        fault=pl.col("fault").fill_null(value=False),
+        **{name: pl.col(name).fill_null(value=False) for name in ("right", "wrong", "fault")},
     )
 
 
-def _read_verdicts(one: ShardSlice, file: Path) -> pl.LazyFrame:
+def _read_verdicts(one: ShardSlice, directory: str) -> pl.LazyFrame:
     verdict = pl.col("verdict")
-    return one.scan(file).select(
+    return one.scan(shard_file(directory, one.shard)).select(
         *_KEY_COLUMNS,
         right=verdict == str(VerdictValue.RIGHT),
         wrong=verdict == str(VerdictValue.WRONG),
