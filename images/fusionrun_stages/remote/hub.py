@@ -32,22 +32,10 @@ def hub_client(endpoint: str | None) -> Any:
 
 
 @contextmanager
-def hub_errors(field: str, what: str) -> Iterator[None]:
-    """Convert errors of ``huggingface_hub`` to stage errors.
+def hub_errors(field: str, repository: str) -> Iterator[None]:
+    """Convert errors of ``huggingface_hub`` to stage errors: UserError if a retry cannot succeed.
 
-    Parameters
-    ----------
-    field
-        The field of the spec that names the repository.
-    what
-        The repository, with its revision if there is one.
-
-    Raises
-    ------
-    UserError
-        If the repository or revision does not exist, or the token lacks the permission.
-    InfrastructureError
-        If the hub cannot be reached, or returns another error.
+    ``field`` is the field of the spec that names the repository; ``repository`` may include its revision.
     """
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -57,7 +45,7 @@ def hub_errors(field: str, what: str) -> Iterator[None]:
         RevisionNotFoundError,
     )
 
-    where = f"{field}: {what!r}"
+    where = f"{field}: {repository!r}"
     try:
         yield
     except GatedRepoError as error:

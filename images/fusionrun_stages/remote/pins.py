@@ -10,8 +10,6 @@ from fusionrun_stages.volume.paths import on_volume
 def save_commit(uri: str, commit: str) -> None:
     """Save the commit of a repository under its pin.
 
-    Notes
-    -----
     Source: huggingface.co/docs/huggingface_hub/guides/download: a commit hash must be full-length.
     """
     write_atomic(on_volume(pin_file(commit)), json.dumps({"uri": uri, "revision": commit}).encode())
