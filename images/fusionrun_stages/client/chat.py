@@ -55,7 +55,7 @@ class ChatClient:
         await self._server.close()
         await self._metrics.aclose()
 
-    async def ask(self, prompt: Prompt, samples: range) -> AsyncIterator[Response]:
+    async def request(self, prompt: Prompt, samples: range) -> AsyncIterator[Response]:
         """Yield samples of one prompt as they are received; the ``error`` of a failed sample has the reason.
 
         Send one request for all samples, or one per sample if the server does not support ``n``.
@@ -74,7 +74,7 @@ class ChatClient:
         for row in found:
             yield row
         for index in samples[len(found) :]:
-            async for row in self.ask(prompt, range(index, index + 1)):
+            async for row in self.request(prompt, range(index, index + 1)):
                 yield row
 
     async def tokens_generated(self) -> float | None:

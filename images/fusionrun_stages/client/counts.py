@@ -1,15 +1,46 @@
-"""Counts and throughput of a generation."""
+"""Counts, throughput, cost and quota of a generation."""
 
+import math
 import time
 from collections import deque
 from dataclasses import dataclass, field
 
-from fusionrun.api.models import Prices
-from fusionrun.api.records import Response
-from fusionrun_stages.client.quota import QuotaShare, cost_micro
+from fusionrun.api.models import Prices, Quota
+from fusionrun.api.records import MICRO, Response
 
 RATE_SECONDS = 10.0
 """Window of the recent throughput."""
+
+
+@dataclass(frozen=True)
+class QuotaShare:
+    """One shard's equal share of a quota."""
+
+    requests: int | None = None
+    tokens: int | None = None
+    cost_micro: int | None = None
+
+    @classmethod
+    def of(cls, quota: Quota | None, shards: int, shard: int) -> "QuotaShare":
+        """Divide a quota so that the shares of all shards add up to it."""
+        if quota is None:
+            return cls()
+        cost = None if quota.max_cost is None else math.floor(quota.max_cost * MICRO)
+        limits = (quota.max_requests, quota.max_tokens, cost)
+        return cls(*(None if n is None else (n + shards - 1 - shard) // shards for n in limits))
+
+    def exceeded(self, requests: int, tokens: int, cost: int) -> str:
+        """Return the field of the quota that is used up; empty if there is none.
+
+        ``requests``: samples stored, in flight and next; ``tokens`` and ``cost`` (in millionths): of stored samples.
+        """
+        if self.requests is not None and requests > self.requests:
+            return f"maxRequests: {self.requests} of this shard"
+        if self.tokens is not None and tokens >= self.tokens:
+            return f"maxTokens: {self.tokens} of this shard"
+        if self.cost_micro is not None and cost >= self.cost_micro:
+            return f"maxCost: {self.cost_micro / MICRO:g} of this shard"
+        return ""
 
 
 @dataclass
@@ -40,8 +71,10 @@ class ResponseCounts:
         self.last_error = row.error or self.last_error
 
     def cost_micro(self, prices: Prices | None) -> int:
-        """Return the cost of the stored rows in millionths."""
-        return cost_micro(prices, self.prompt_tokens, self.completion_tokens)
+        """Return the cost of the stored rows in millionths: prices are per million tokens."""
+        if prices is None:
+            return 0
+        return round(self.prompt_tokens * prices.prompt + self.completion_tokens * prices.completion)
 
     def check_quota(self, share: QuotaShare, prices: Prices | None) -> str:
         """Return the field of the quota that is used up, empty if there is none."""

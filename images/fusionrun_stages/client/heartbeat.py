@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from fusionrun_stages.errors import InfrastructureError, ServerWedgedError
+from fusionrun_stages.errors import InfrastructureError, ServerStalledError
 
 RATE_LIMITED_STALLS = 6
 """Multiple of ``stallSeconds`` after which a server that rejects every request with 429 ends the stage. With the
@@ -49,12 +49,9 @@ async def watch_for_stall(
     counter. Several servers may share one address, and each read may reach another one: only a value that was never
     seen before is a sign of life.
 
-    Raises
-    ------
-    ServerWedgedError
-        If the heartbeat was silent for ``stall_seconds``; the message starts with ``lacking``.
-    InfrastructureError
-        If the server rejects all requests with 429 for ``RATE_LIMITED_STALLS`` times ``stall_seconds``.
+    Raise ServerStalledError if the heartbeat was silent for ``stall_seconds``; the message starts with ``lacking``.
+    Raise InfrastructureError if the server rejects all requests with 429 for ``RATE_LIMITED_STALLS`` times
+    ``stall_seconds``.
     """
     seen = {await count()} if count else set[float | None]()
     while True:
@@ -72,4 +69,4 @@ async def watch_for_stall(
             seen.add(value)
             heartbeat.beat()
         elif heartbeat.silent_seconds > stall_seconds:
-            raise ServerWedgedError(f"server stalled: {lacking} for {heartbeat.silent_seconds:.0f} s")
+            raise ServerStalledError(f"server stalled: {lacking} for {heartbeat.silent_seconds:.0f} s")

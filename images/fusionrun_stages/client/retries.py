@@ -107,10 +107,7 @@ class RetryingClient:
         is_valid
             Returns whether a successful reply has the expected content; a proxy's page has not.
 
-        Raises
-        ------
-        UserError
-            If the server would reject every request: wrong key, model or path.
+        Raise UserError if the server would reject every request: wrong key, model or path.
         """
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(RetryableError), wait=_wait, reraise=True

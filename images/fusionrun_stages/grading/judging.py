@@ -31,10 +31,7 @@ def join_responses(
 ) -> Iterator[PromptResponses]:
     """Join the prompts of the given data sets with their responses; both are sorted by prompt.
 
-    Raises
-    ------
-    InfrastructureError
-        If they are not sorted: responses would be skipped silently.
+    Raise InfrastructureError if they are not sorted: responses would be skipped silently.
     """
     wanted = set(datasets)
     groups = groupby(_check_order(responses), key=attrgetter("prompt_id"))
@@ -73,8 +70,6 @@ def make_batches(joined: Iterable[PromptResponses]) -> Iterator[list[PromptRespo
 def judge(grader: Grader, joined: list[PromptResponses]) -> list[Verdict]:
     """Return a verdict for every response, sorted by prompt, source and sample. A failed request is unknown.
 
-    Notes
-    -----
     A truncated response is graded like any other: ``construct`` never uses it, and ``evaluate`` counts it as wrong.
     """
     verdicts = [

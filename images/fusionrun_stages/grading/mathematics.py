@@ -55,8 +55,6 @@ class _TimeUpError(BaseException):
 def grade_all(problems: Sequence[Problem], processes: int | None = None) -> Iterator[tuple[int, list[Grade]]]:
     """Grade every problem in a pool of processes; yield its index and one grade per response.
 
-    Notes
-    -----
     If a process dies, the responses to its problem are graded again one at a time, to find the one that killed it.
     """
     logging.getLogger("math_verify").setLevel(logging.ERROR)
@@ -85,8 +83,6 @@ def grade_all(problems: Sequence[Problem], processes: int | None = None) -> Iter
 def share_memory(have_bytes: int, inherited_bytes: int, processes: int) -> tuple[int, int]:
     """Return how many processes fit in memory, and how much memory each may add to what it inherits.
 
-    Notes
-    -----
     A forked process copies inherited pages over time, since Python writes reference counts. There is one share more
     than processes: the responses to a problem that killed its process are graded in an extra one.
     """
@@ -156,8 +152,6 @@ def _compare(pair: tuple[list[Any], str]) -> Grade:
 def _is_equal(gold: list[Any], found: list[Any]) -> bool:
     """Compare as math-verify does, with a shortcut for exact numbers and a cache.
 
-    Notes
-    -----
     For two exact numbers math-verify tests whether their difference simplifies to zero. A text that it cannot parse
     equals no parsed gold answer. Source: math_verify.grader, sympy_expr_eq, 0.9.0.
     """
@@ -183,8 +177,6 @@ _compared: dict[Any, tuple[list[Any], list[Any], bool]] = {}
 def read_integer(answer: str) -> int | None:
     """Return the boxed integer of a response if it is the only candidate, else None.
 
-    Notes
-    -----
     It is what math-verify would find, without its search of the whole text: a box has precedence over all but a phrase
     like "the final answer is", and extends to the last closing brace. Source: math_verify.parser, 0.9.0.
     """
@@ -197,8 +189,6 @@ def read_integer(answer: str) -> int | None:
 def read_latex_once() -> None:
     """Enlarge math-verify's cache of parsed LaTeX, and parse plain numbers without its parser.
 
-    Notes
-    -----
     Its cache has 20 entries, and it takes milliseconds to parse an integer. Source: math_verify.parser,
     parse_latex_cached, 0.9.0.
     """
@@ -234,8 +224,6 @@ def read_number(latex: str) -> Any:
 def parse_gold(gold: str | None) -> list[Any]:
     r"""Parse a gold answer; return an empty list if that fails.
 
-    Notes
-    -----
     Without dollar signs math-verify parses ``\sqrt{2}``, ``(1,2)`` and ``x^2+2x+1`` to nothing.
     Source: GSM8K's answers end in ``#### 42`` (openai/grade-school-math).
     """
@@ -252,10 +240,7 @@ def parse_gold(gold: str | None) -> list[Any]:
 def _limited(function: Callable[[Any], Any], argument: Any) -> Any:
     """Call the function with a limit of CPU time.
 
-    Raises
-    ------
-    _TimeUpError
-        If Python code used up the time. In C code the kernel kills the process ``GRACE_SECONDS`` later.
+    Raise _TimeUpError if Python code used up the time. In C code the kernel kills the process ``GRACE_SECONDS`` later.
     """
     used = resource.getrusage(resource.RUSAGE_SELF)
     last = int(used.ru_utime + used.ru_stime + CPU_SECONDS) + GRACE_SECONDS

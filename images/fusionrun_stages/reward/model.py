@@ -101,8 +101,6 @@ class LoadedRewardModel:
     def _find_pad(self) -> int:
         """Return the pad token, and set it in the model's configuration.
 
-        Notes
-        -----
         Such a model scores at the token before the first ``config.pad_token_id``. If that were the end-of-turn token,
         it would score before the response.
         """
@@ -126,8 +124,6 @@ class LoadedRewardModel:
     def encode(self, prompt: str, response: str) -> list[int]:
         """Return the token ids of a whole conversation, rendered by the model's chat template.
 
-        Notes
-        -----
         Without truncation: ArmoRM's code raises if the assistant's header is cut off.
         """
         messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
