@@ -25,8 +25,7 @@ log = logging.getLogger("fusionrun_stages")
 
 def run(work: Work) -> Made:
     """Train the model, or return the result of a predecessor that has finished."""
-    parameters = work.task.parameters
-    assert isinstance(parameters, DpoParameters)
+    parameters = work.parameters(DpoParameters)
     finished = finish.read_finished(work.output, parameters.kind)
     if finished is not None:
         if ranks.rank() == 0:

@@ -50,8 +50,7 @@ class HeldOutResult(NamedTuple):
 
 def run(work: Work) -> Made:
     """Evaluate the candidates, select one, and link its files into this artifact."""
-    parameters = work.task.parameters
-    assert isinstance(parameters, PromoteParameters)
+    parameters = work.parameters(PromoteParameters)
     dpo = inside_volume(parameters.dpo_dir)
     paths = candidates(dpo / CHECKPOINTS, parameters.save_steps)
     pairs, dropped = _read_pairs(parameters)

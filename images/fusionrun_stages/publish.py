@@ -39,8 +39,7 @@ DATASET_SUFFIX = "-data"
 
 def run(work: Work) -> Made:
     """Build a bundle of model, data set, cards and provenance, then publish it."""
-    parameters = work.task.parameters
-    assert isinstance(parameters, PublishParameters)
+    parameters = work.parameters(PublishParameters)
     spec = FusionRunSpec.model_validate_json(parameters.run_spec)
     bundle = work.output / "bundle"
     shutil.rmtree(bundle, ignore_errors=True)
@@ -135,8 +134,6 @@ def _provenance(artifact: Path, kind: StageKind) -> dict[str, Any]:
 def complete_generation_config(model: Path, spec: FusionRunSpec) -> None:
     """Write a ``generation_config.json`` with every end-of-text token of the model and of its base.
 
-    Notes
-    -----
     A chat model may end a turn with another token than a text (Gemma 1 and 107; Llama 128001, 128008, 128009). If one
     is missing, a server generates past the end.
     """
@@ -158,10 +155,7 @@ def complete_generation_config(model: Path, spec: FusionRunSpec) -> None:
 def to_folder(bundle: Path, destination: Path) -> None:
     """Copy the bundle to a folder of the volume, atomically.
 
-    Raises
-    ------
-    UserError
-        If the folder has content that no FusionRun published.
+    Raise UserError if the folder has content that no FusionRun published.
     """
     inside_volume(destination)
     old = None

@@ -14,7 +14,7 @@ from fusionrun.api.records import Prompt, Response, Score
 from fusionrun.api.task import StageTask
 from fusionrun.api.values import Scored
 from fusionrun_stages import score
-from fusionrun_stages.errors import InfrastructureError, ServerWedgedError, UserError
+from fusionrun_stages.errors import InfrastructureError, ServerStalledError, UserError
 from fusionrun_stages.volume.parquet import read_rows, write_rows
 from fusionrun_stages.work import Work
 from support.replies import Replies, running
@@ -133,7 +133,7 @@ def test_an_endpoint_that_is_not_a_reward_model_is_rejected(tmp_path, server, re
 
 def test_a_stalled_endpoint_ends_the_stage(tmp_path, server):
     server.delay = 3.0
-    with pytest.raises(ServerWedgedError, match="no score returned for"):
+    with pytest.raises(ServerStalledError, match="no score returned for"):
         score.run(prepare(tmp_path, server.url, stall_seconds=1))
 
 
