@@ -63,8 +63,6 @@ def weight_files(folder: Path, field: str) -> list[Path]:
 def check_safetensors(path: Path, field: str) -> None:
     """Check that the header of a weights file is readable and matches the size of the file.
 
-    Notes
-    -----
     Source: github.com/huggingface/safetensors, README, "Format": 8 bytes of little-endian header length, the
     header as JSON with ``data_offsets`` relative to the end of the header, then the data.
     """

@@ -25,19 +25,8 @@ def require_gpus(count: int) -> None:
     """Check that PyTorch can use the GPUs that this pod requests; hide all GPUs from a pod that requests none.
 
     Call it before anything initializes CUDA. Under torchrun every process calls it, and each needs all GPUs of its pod.
+    PyTorch is not imported if ``count`` is 0.
 
-    Parameters
-    ----------
-    count
-        GPUs that the pod requests (``StageTask.gpus``). With 0 PyTorch is not imported.
-
-    Raises
-    ------
-    UserError
-        If PyTorch finds fewer.
-
-    Notes
-    -----
     On a node that exposes every GPU to every pod, a GPU that the pod did not request belongs to another pod.
     """
     if not count:

@@ -55,31 +55,21 @@ def holder_of(path: Path) -> Holder | None:
 
 
 class Lease:
-    """The lease of one artifact, or of one shard of it.
+    """The lease of one artifact, or of one shard of it, in the file ``path``.
 
-    Parameters
-    ----------
-    path
-        The lease file.
-    own
-        This pod.
-    is_complete
-        Returns whether the artifact is complete; no lease is needed then.
-    on_wait
-        Called at each poll while another pod holds the lease.
-    on_loss
-        Called in a background thread when another pod has taken the lease: this pod must exit at once.
+    ``on_wait`` is called at each poll while another pod holds the lease; ``on_loss`` in a background thread when
+    another pod has taken the lease from this one: this pod must exit at once.
     """
 
     def __init__(
         self,
         path: Path,
-        own: Holder,
+        this_pod: Holder,
         is_complete: Callable[[], bool],
         on_wait: Callable[[Holder], None],
         on_loss: Callable[[], None],
     ) -> None:
-        self._path, self._own = path, own
+        self._path, self._this_pod = path, this_pod
         self._is_complete, self._on_wait, self._on_loss = is_complete, on_wait, on_loss
         self._ended = threading.Event()
         self._held = False
@@ -98,7 +88,7 @@ class Lease:
         """Return when rank 0 of this stage holds the lease, or the artifact is complete: for all other ranks."""
         while not self._is_complete():
             holder = holder_of(self._path)
-            if holder is not None and holder.stage == self._own.stage:
+            if holder is not None and holder.stage == self._this_pod.stage:
                 return
             time.sleep(POLL_SECONDS)
 
@@ -107,7 +97,7 @@ class Lease:
         self._ended.set()
         if self._held:
             self._held = False
-            if holder_of(self._path) == self._own:
+            if holder_of(self._path) == self._this_pod:
                 self._path.unlink(missing_ok=True)
             remove_partials(self._path)
 
@@ -117,7 +107,7 @@ class Lease:
         holder = holder_of(self._path)
         if holder is None:
             return False
-        if holder.stage == self._own.stage:
+        if holder.stage == self._this_pod.stage:
             return self._replace()
         if not self._is_stale():
             self._on_wait(holder)
@@ -126,7 +116,7 @@ class Lease:
         if not self._replace():
             return False
         time.sleep(SETTLE_SECONDS)
-        return holder_of(self._path) == self._own
+        return holder_of(self._path) == self._this_pod
 
     def _create(self) -> bool:
         try:
@@ -134,13 +124,13 @@ class Lease:
         except FileExistsError:
             return False
         with os.fdopen(descriptor, "w") as file:
-            json.dump(asdict(self._own), file)
+            json.dump(asdict(self._this_pod), file)
         return True
 
     def _replace(self) -> bool:
         """Replace the lease; return False if a pod that released it has removed the temporary file."""
         part = self._part
-        part.write_text(json.dumps(asdict(self._own)))
+        part.write_text(json.dumps(asdict(self._this_pod)))
         try:
             part.replace(self._path)
         except FileNotFoundError:
@@ -149,7 +139,7 @@ class Lease:
 
     @property
     def _part(self) -> Path:
-        return self._path.with_name(f".{self._path.name}.{self._own.pod_uid}.part")
+        return self._path.with_name(f".{self._path.name}.{self._this_pod.pod_uid}.part")
 
     def _is_stale(self) -> bool:
         probe = self._part
@@ -164,7 +154,7 @@ class Lease:
     def _keep_touching(self) -> None:
         while not self._ended.wait(TOUCH_SECONDS):
             try:
-                if holder_of(self._path) != self._own:
+                if holder_of(self._path) != self._this_pod:
                     if not self._ended.is_set():
                         self._on_loss()
                     return

@@ -99,17 +99,10 @@ class ResourceLimits:
 
 
 def confine(limits: ResourceLimits, folder: Path | None) -> None:
-    """Confine this process. It cannot be undone, and every new thread inherits it.
+    """Confine this process permanently, with all its new threads. It may write only to ``folder``, if given.
 
-    Parameters
-    ----------
-    folder
-        The only folder that the process may write to; None: no folder.
-
-    Raises
-    ------
-    OSError
-        If the filter cannot be installed, or Landlock is required and missing. The caller must not run a program then.
+    Raise OSError if the filter cannot be installed, or Landlock is required and missing. The caller must not run a
+    program then.
     """
     _set_limits(limits)
     # By default each thread reserves address space for an arena: 512 MiB would allow seven threads.

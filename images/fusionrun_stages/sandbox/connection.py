@@ -21,10 +21,7 @@ def socket_path() -> Path:
 def connect() -> socket.socket:
     """Connect to the runner.
 
-    Raises
-    ------
-    InfrastructureError
-        If the runner does not listen within ``CONNECT_SECONDS``.
+    Raise InfrastructureError if the runner does not listen within ``CONNECT_SECONDS``.
     """
     path, deadline = socket_path(), time.monotonic() + CONNECT_SECONDS
     while True:

@@ -15,12 +15,8 @@ from fusionrun_stages.sandbox.suite import LINE_MAX_CHARACTERS, PromptTests
 def run_tests(program: RemoteProgram, tests: Sequence[str], entry_point: str | None) -> Grade:
     """Run all tests in one namespace; each must pass.
 
-    Parameters
-    ----------
-    tests
-        Statements or whole test programs (see ``suite``).
-    entry_point
-        Expression for the function under test: ``f`` or ``Solution().twoSum``.
+    ``tests`` are statements or test programs (see ``suite``). ``entry_point`` is an expression for the function under
+    test: ``f`` or ``Solution().twoSum``.
     """
     try:
         suite = PromptTests(tests, entry_point)

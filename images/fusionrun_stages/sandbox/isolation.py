@@ -34,12 +34,8 @@ class Isolation:
 def check_isolation() -> Isolation:
     """Check that programs can be run safely; in a pod the check cannot be switched off.
 
-    Raises
-    ------
-    UserError
-        If the runner has network access, or programs are not isolated from each other.
-    InfrastructureError
-        If the network access cannot be determined.
+    Raise UserError if the runner has network access, or programs are not isolated from each other. Raise
+    InfrastructureError if the network access cannot be determined.
     """
     isolation = Isolation(landlock_version(), os.environ.get(RUNTIME_CLASS_ENV) or None)
     if not isolation.landlock and isolation.runtime_class is None:

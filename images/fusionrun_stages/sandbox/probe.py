@@ -45,10 +45,7 @@ class Route(NamedTuple):
 def find_reachable() -> list[str]:
     """Return the addresses that answer; empty if there is no network access.
 
-    Raises
-    ------
-    OSError, ValueError
-        If the routing table cannot be read: the network access is unknown then.
+    Raise OSError, ValueError if the routing table cannot be read: the network access is unknown then.
     """
     routes = read_routes()
     near = reach(find_targets(routes))
@@ -128,10 +125,8 @@ def _resolves(server: str, port: int) -> bool:
 def read_routes() -> list[Route]:
     """Return the usable routes of IPv4 and IPv6.
 
-    Raises
-    ------
-    OSError, ValueError
-        If a routing table is missing or has an unknown format. Without IPv6 its table may be missing.
+    Raise OSError, ValueError if a routing table is missing or has an unknown format. Without IPv6 its table may be
+    missing.
     """
     lines = _ROUTES.read_text(encoding="ascii").splitlines()
     routes = [route for line in lines[1:] if (route := _parse(line)) is not None]

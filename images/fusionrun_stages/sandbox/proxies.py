@@ -34,26 +34,17 @@ class ProgramError(Exception):
 
 
 class RemoteProgram:
-    """A connection to a loaded program.
-
-    Attributes
-    ----------
-    calls
-        Number of calls.
-    started
-        Whether its first line was reached: the program is not responsible for an earlier end.
-    gone
-        Why its process has ended; None while it runs.
-    not_plain
-        The value that could not be sent or compared, if any.
-    """
+    """A connection to a loaded program."""
 
     def __init__(self, channel: socket) -> None:
         self._channel = channel
         self.calls = 0
         self.started = False
+        """Whether the program's first line was reached: the program is not responsible for an earlier end."""
         self.gone: str | None = None
+        """Why the process has ended."""
         self.not_plain: str | None = None
+        """The value that could not be sent or compared."""
 
     def names(self) -> dict[str, Any]:
         """Wait for the program to load and return the names that it defines.
@@ -61,10 +52,7 @@ class RemoteProgram:
         ``candidate`` never sends a name with a leading underscore, so such a message is forged: ``__builtins__`` would
         replace the tests' ``abs``.
 
-        Raises
-        ------
-        Exception
-            If the program raised one while it was loaded.
+        Raise Exception if the program raised one while it was loaded.
         """
         self.started = self._receive() == wire.READY
         if not self.started:

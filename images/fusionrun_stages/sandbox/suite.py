@@ -18,15 +18,7 @@ Step = tuple[str, Callable[[], object]]
 
 
 class PromptTests:
-    """All tests of a prompt, which share one namespace.
-
-    Attributes
-    ----------
-    defined
-        Names of their top-level functions and classes.
-    used
-        Every name that they read.
-    """
+    """All tests of a prompt, which share one namespace."""
 
     def __init__(self, tests: Iterable[str], entry_point: str | None) -> None:
         self._trees = [ast.parse(test) for test in tests]
@@ -38,7 +30,9 @@ class PromptTests:
         self._expects_failure = any("expectedFailure" in _names(node) for node in every)
         self._asserts = any(isinstance(node, ast.Raise) or _is_assertion(node) for node in every)
         self.used = {node.id for node in every if isinstance(node, ast.Name)}
+        """Every name that the tests read."""
         self.defined = {getattr(node, "name", None) for tree in self._trees for node in tree.body}
+        """Names of the tests' top-level functions and classes."""
 
     def find_fault(self) -> str | None:
         """Return why the tests cannot judge a program, or None."""

@@ -33,8 +33,6 @@ def join_process_group(zero_stage: int, *, cuda: bool) -> None:
     On GPUs TrainingArguments starts it. With ``use_cpu`` it does not, and ZeRO-3 would shard the model for a world size
     of 1.
 
-    Notes
-    -----
     ``deepspeed_shm_comm`` is used by ``inference_all_reduce`` only. If it is on, DeepSpeed compiles it at the first
     start, needs a C++ compiler, and hangs on the lock of a start that was killed. Source: measured,
     DeepSpeed 0.19.8, ``deepspeed/comm/torch.py``.

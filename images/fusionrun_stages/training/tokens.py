@@ -34,10 +34,8 @@ def split_conversation(tokenizer: Any, prompt: list[dict[str, str]], completion:
 def check_tokens(tokenizer: Any, messages: Sequence[dict[str, str]], tokens: Tokens) -> int:
     """Check a row's tokens against its messages, of which the last is the answer; return the end-of-turn token.
 
-    Raises
-    ------
-    UserError
-        If the sequence does not have exactly one BOS, or the completion is not the answer and one end-of-turn token.
+    Raise UserError if the sequence does not have exactly one BOS, or the completion is not the answer and one
+    end-of-turn token.
     """
     ids = tokens.prompt + tokens.completion
     bos = tokenizer.bos_token_id

@@ -21,10 +21,7 @@ def on_volume(path: str) -> Path:
 def inside_volume(path: str | Path) -> Path:
     """Return the path unchanged; refuse a path whose symbolic links lead out of the volume.
 
-    Raises
-    ------
-    UserError
-        If the path is below the mount point and resolves to a path outside of it.
+    Raise UserError if the path is below the mount point and resolves to a path outside of it.
     """
     root = volume_root()
     path = Path(path)

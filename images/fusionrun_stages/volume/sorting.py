@@ -70,12 +70,9 @@ class SortingWriter:
 
 @contextmanager
 def open_sorted(path: Path, model: type[Row], by: list[str], pool: Pool) -> Iterator[SortingWriter]:
-    """Open a Parquet file that is written in any order and sorted at the end; it appears when the block succeeds.
+    """Open a Parquet file that is written in any order and sorted by ``by`` when the block succeeds.
 
-    Parameters
-    ----------
-    by
-        Columns to sort by. Rows with the same value in the first column are sorted in memory together.
+    Rows with the same value in the first column of ``by`` must fit in memory together.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     schema = arrow_schema(model)
