@@ -11,9 +11,8 @@ from fusionrun.api.parameters import FetchParameters
 from fusionrun.api.values import Fetched
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.models.files import check_model
-from fusionrun_stages.remote.hub import WORKERS, hub_client, hub_errors, hub_id
+from fusionrun_stages.remote.hub import WORKERS, hub_client, hub_errors, hub_id, load_commit
 from fusionrun_stages.remote.object_store import download_s3
-from fusionrun_stages.remote.pins import load_commit
 from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger(__name__)

@@ -22,9 +22,8 @@ from fusionrun.api.values import Resolved
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.models.files import NO_TEMPLATE, TEMPLATE_FILES, check_model, fingerprint_model, has_chat_template
 from fusionrun_stages.prompts.dataset_files import DataFile, open_files
-from fusionrun_stages.remote.hub import download_dataset, hub_client, hub_errors, hub_id
+from fusionrun_stages.remote.hub import download_dataset, hub_client, hub_errors, hub_id, save_commit
 from fusionrun_stages.remote.object_store import download_s3, fingerprint_s3
-from fusionrun_stages.remote.pins import save_commit
 from fusionrun_stages.volume.manifest import is_complete
 from fusionrun_stages.volume.paths import dataset_folder, on_volume, volume_root
 from fusionrun_stages.work import Made, Work

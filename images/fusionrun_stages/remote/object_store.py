@@ -46,10 +46,10 @@ def s3_files(uri: str) -> dict[str, dict[str, Any]]:
     """List the objects at or below a key: size and ETag by relative name."""
     key = uri.removeprefix("s3://").rstrip("/")
     with store_errors(repr(uri)):
-        found = s3().find(key, detail=True)
-    if not found:
+        objects = s3().find(key, detail=True)
+    if not objects:
         raise UserError(f"{uri!r}: no such object")
-    return {path.removeprefix(key).lstrip("/") or path.rsplit("/", 1)[-1]: info for path, info in found.items()}
+    return {path.removeprefix(key).lstrip("/") or path.rsplit("/", 1)[-1]: info for path, info in objects.items()}
 
 
 def fingerprint_s3(uri: str) -> str:
