@@ -77,7 +77,7 @@ class ResponseCounts:
         return round(self.prompt_tokens * prices.prompt + self.completion_tokens * prices.completion)
 
     def check_quota(self, share: QuotaShare, prices: Prices | None) -> str:
-        """Return the field of the quota that is used up, empty if there is none."""
+        """Return the field of the quota that is used up; empty if there is none."""
         tokens = self.prompt_tokens + self.completion_tokens
         self.quota_exceeded = self.quota_exceeded or share.exceeded(self.requested, tokens, self.cost_micro(prices))
         return self.quota_exceeded
@@ -89,21 +89,23 @@ class Throughput:
 
     start: float = field(default_factory=time.monotonic)
     tokens: int = 0
-    marks: deque[tuple[float, int]] = field(default_factory=deque)
+    history: deque[tuple[float, int]] = field(default_factory=deque)
+    """Times and token counts within ``RATE_SECONDS``."""
 
     def add(self, tokens: int) -> None:
-        """Count tokens that were received now."""
+        """Count received tokens."""
         self.tokens += tokens
         now = time.monotonic()
-        self.marks.append((now, self.tokens))
-        while self.marks[0][0] < now - RATE_SECONDS:
-            self.marks.popleft()
+        self.history.append((now, self.tokens))
+        while self.history[0][0] < now - RATE_SECONDS:
+            self.history.popleft()
 
     @property
     def recent(self) -> float:
         """Tokens per second over the last ``RATE_SECONDS``."""
-        now, (then, before) = time.monotonic(), self.marks[0] if self.marks else (self.start, 0)
-        return (self.tokens - before) / (now - then) if now > then else 0.0
+        start, tokens = self.history[0] if self.history else (self.start, 0)
+        seconds = time.monotonic() - start
+        return (self.tokens - tokens) / seconds if seconds > 0 else 0.0
 
     @property
     def mean(self) -> float:

@@ -1,4 +1,4 @@
-"""Concurrent workers with monitors beside them."""
+"""Concurrent workers and the monitors that run while they do."""
 
 import asyncio
 from collections.abc import Coroutine, Iterable
@@ -8,7 +8,7 @@ from fusionrun_stages.errors import StageError
 
 
 async def run_workers(workers: Iterable[Coroutine[Any, Any, None]], *monitors: Coroutine[Any, Any, None]) -> None:
-    """Run the workers until all have ended, and the monitors until then.
+    """Run the workers until all have ended, then cancel the monitors.
 
     Raise the first StageError of a worker or a monitor, or any other exception if there is none.
     """

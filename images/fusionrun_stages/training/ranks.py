@@ -79,8 +79,8 @@ def leave_process_group() -> None:
     """Wait for every rank, then destroy the process group. If a rank exits early, torchrun stops the others."""
     import torch
 
+    wait_for_all()
     if torch.distributed.is_initialized():
-        torch.distributed.barrier()
         torch.distributed.destroy_process_group()
 
 
