@@ -21,8 +21,7 @@ LIBCUDA = "libcuda.so.1"
 def build_triton_driver() -> None:
     """Build and load Triton's CUDA driver without its cache.
 
-    Raise RuntimeError if there is no C compiler. Raise subprocess.CalledProcessError if the compiler fails; its message
-    is on standard error.
+    Raise RuntimeError without a C compiler, and subprocess.CalledProcessError if the compiler fails.
 
     Source: Triton 3.7.1, ``runtime/build.py`` (the command line) and ``backends/nvidia/driver.py`` (``CudaUtils``).
     """

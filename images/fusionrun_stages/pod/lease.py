@@ -1,10 +1,10 @@
 """The lease of an artifact: at most one pod produces it at a time.
 
 Runs with the same stage digest share its directory, and a force-deleted pod may still run on a lost node. So a pod
-acquires ``lease.json`` in the directory (one per shard of an Indexed stage) before it works, and touches it while it
-works. The pod of another run waits until the artifact is complete, or the lease was not touched for ``STALE_SECONDS``:
-then its holder is dead. A successor in the same stage of the same run does not wait: its predecessor is dead, or finds
-at its next touch that it has lost the lease, and exits.
+acquires ``lease.json`` in the directory (one per shard of an Indexed stage) before it starts, and touches the file
+while it runs. The pod of another run waits until the artifact is complete, or the lease was not touched for
+``STALE_SECONDS``: then its holder has died. A successor in the same stage of the same run does not wait: its
+predecessor has died, or detects the loss of the lease at its next touch, and exits.
 
 Ages are differences between file times, so they use the volume's clock, not the node's.
 """
@@ -27,7 +27,7 @@ STALE_SECONDS = 120.0
 """Age at which a lease is stale. Longer than NFS caches a file's attributes (``acregmax``, 60 s)."""
 POLL_SECONDS = 1.0
 SETTLE_SECONDS = 0.5
-"""Two pods that find a stale lease both replace it. After this time the last one holds it."""
+"""If two pods replace a stale lease, the last one holds it after this time."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Holder:
     """The pod that holds a lease."""
 
     stage: str
-    """Namespace, run and stage. At most one pod of it runs, per rank and shard."""
+    """Namespace, run and stage. At most one pod runs per stage, rank and shard."""
     pod_uid: str
 
 
@@ -46,8 +46,8 @@ UNKNOWN_HOLDER = Holder("", "")
 def holder_of(path: Path) -> Holder | None:
     """Return the holder of a lease, or None."""
     try:
-        found = json.loads(path.read_bytes())
-        return Holder(found["stage"], found["pod_uid"])  # ignore the fields of newer releases
+        content = json.loads(path.read_bytes())
+        return Holder(content["stage"], content["pod_uid"])  # ignore the fields of newer releases
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, LookupError):
@@ -71,6 +71,7 @@ class Lease:
     ) -> None:
         self._path, self._this_pod = path, this_pod
         self._is_complete, self._on_wait, self._on_loss = is_complete, on_wait, on_loss
+        self._part = path.with_name(f".{path.name}.{this_pod.pod_uid}.part")
         self._ended = threading.Event()
         self._held = False
 
@@ -129,27 +130,21 @@ class Lease:
 
     def _replace(self) -> bool:
         """Replace the lease; return False if a pod that released it has removed the temporary file."""
-        part = self._part
-        part.write_text(json.dumps(asdict(self._this_pod)))
+        self._part.write_text(json.dumps(asdict(self._this_pod)))
         try:
-            part.replace(self._path)
+            self._part.replace(self._path)
         except FileNotFoundError:
             return False
         return True
 
-    @property
-    def _part(self) -> Path:
-        return self._path.with_name(f".{self._path.name}.{self._this_pod.pod_uid}.part")
-
     def _is_stale(self) -> bool:
-        probe = self._part
         try:
-            probe.touch()
-            return probe.stat().st_mtime - self._path.stat().st_mtime > STALE_SECONDS
+            self._part.touch()
+            return self._part.stat().st_mtime - self._path.stat().st_mtime > STALE_SECONDS
         except FileNotFoundError:
             return False
         finally:
-            probe.unlink(missing_ok=True)
+            self._part.unlink(missing_ok=True)
 
     def _keep_touching(self) -> None:
         while not self._ended.wait(TOUCH_SECONDS):

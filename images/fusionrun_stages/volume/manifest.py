@@ -28,7 +28,7 @@ def write_manifest(artifact: Path, manifest: ArtifactManifest, shard: int | None
 
 
 def is_complete(artifact: Path, kind: str, shards: int | None) -> bool:
-    """Return whether an artifact is complete: all of its manifests are there, and the files that they name."""
+    """Return whether all manifests of an artifact and the files that they list exist."""
     indexes = [None] if shards is None else range(shards)
     return all(read_manifest(artifact, kind, shard, shards) is not None for shard in indexes)
 
