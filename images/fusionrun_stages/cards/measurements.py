@@ -20,7 +20,7 @@ def _rewards(facts: Facts) -> Iterator[Section]:
     rewards = {name: counts["rewards"] for name, counts in sources.items() if counts["scored"]}
     if not rewards:
         return
-    table = [(name, number(sum(one["counts"])), score(_mean(one))) for name, one in rewards.items()]
+    table = [(name, number(sum(h["counts"])), score(_mean(h))) for name, h in rewards.items()]
     yield Section(
         "Rewards",
         section_text("rewards", reward_model=facts.spec.reward_model.place),
@@ -36,7 +36,7 @@ def _margins(facts: Facts) -> Iterator[Section]:
     window = facts.spec.construction.reward_margin
     if not margins or window is None:
         return
-    table = [(task, number(sum(one["counts"])), score(_mean(one))) for task, one in margins.items()]
+    table = [(task, number(sum(h["counts"])), score(_mean(h))) for task, h in margins.items()]
     yield Section(
         "Margins",
         section_text("margins", window=window),
@@ -48,14 +48,12 @@ def _margins(facts: Facts) -> Iterator[Section]:
 
 
 def _lengths(facts: Facts) -> Iterator[Section]:
-    lengths = {side: one for side, one in facts.summary.get("lengths", {}).items() if one["counts"]}
+    lengths = {side: h for side, h in facts.summary.get("lengths", {}).items() if h["counts"]}
     if not lengths:
         return
     longer: Mapping[str, int] = facts.summary["longer"]
     pairs = sum(longer.values())
-    table = [
-        (s, number(sum(one["counts"])), f"{_mean(one, 1):,.1f}", number(one["longest"])) for s, one in lengths.items()
-    ]
+    table = [(s, number(sum(h["counts"])), f"{_mean(h, 1):,.1f}", number(h["longest"])) for s, h in lengths.items()]
     yield Section(
         "Lengths",
         section_text("lengths", chosen_longer=percent(longer["chosen"] / pairs) if pairs else ""),
@@ -64,7 +62,7 @@ def _lengths(facts: Facts) -> Iterator[Section]:
         plots.histograms(
             "Length of the responses",
             "; ".join(f"{row[0]}: mean {row[2]} characters, longest {row[3]}" for row in table),
-            {side: (one["edges"], one["counts"]) for side, one in lengths.items()},
+            {side: (h["edges"], h["counts"]) for side, h in lengths.items()},
             "characters",
             octaves=True,
         ),
@@ -104,11 +102,11 @@ def _responses(facts: Facts) -> Iterator[Section]:
 def _panels(histograms: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[list[float], list[int]]]:
     """Return edges and counts by label; the histograms' values are in millionths."""
     return {
-        label: ([(one["least"] + i * one["width"]) / MICRO for i in range(len(one["counts"]) + 1)], one["counts"])
-        for label, one in histograms.items()
-        if one["counts"]
+        label: ([(h["least"] + i * h["width"]) / MICRO for i in range(len(h["counts"]) + 1)], h["counts"])
+        for label, h in histograms.items()
+        if h["counts"]
     }
 
 
-def _mean(one: Mapping[str, Any], scale: float = MICRO) -> float | None:
-    return None if one["mean"] is None else one["mean"] / scale
+def _mean(histogram: Mapping[str, Any], scale: float = MICRO) -> float | None:
+    return None if histogram["mean"] is None else histogram["mean"] / scale

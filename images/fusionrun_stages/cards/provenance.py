@@ -21,7 +21,7 @@ def _contamination(facts: Facts) -> Iterator[Section]:
         "Contamination",
         section_text("contamination", benchmarks=benchmarks, dropped=dropped),
         ("benchmark", "shared words", "prompt") if examples else (),
-        [(one["benchmark"], one["shared"], one["prompt"]) for one in examples],
+        [(example["benchmark"], example["shared"], example["prompt"]) for example in examples],
     )
 
 

@@ -50,7 +50,7 @@ def slice_shard(shard: Path, sources: Sequence[SourceInputs]) -> list[ShardSlice
     # The first range has no start and the last no end: together they contain every identifier.
     between = [(prompt_id >= start) & (prompt_id < end) for start, end in pairwise(bounds)]
     ranges = [prompt_id < bounds[0], *between, prompt_id >= bounds[-1]]
-    return [ShardSlice(shard, one) for one in ranges]
+    return [ShardSlice(shard, prompt_ids) for prompt_ids in ranges]
 
 
 def shard_files(directory: str) -> list[Path]:
@@ -69,47 +69,47 @@ def shard_file(directory: str, like: Path) -> Path:
     return file
 
 
-def read_prompts(one: ShardSlice, tasks: dict[str, Task]) -> pl.DataFrame:
+def read_prompts(part: ShardSlice, tasks: dict[str, Task]) -> pl.DataFrame:
     """Read the prompts of a slice: ``prompt``, ``dataset``, ``task``. ``tasks`` has the data sets to read.
 
     Raise UserError if a ``prompt_id`` is not 16 hexadecimal digits.
     """
     wanted = pl.DataFrame({"dataset": list(tasks), "task": [str(task) for task in tasks.values()]})
-    prompts = one.scan(one.shard).select("prompt_id", "dataset").join(wanted.lazy(), on="dataset")
+    prompts = part.scan(part.shard).select("prompt_id", "dataset").join(wanted.lazy(), on="dataset")
     try:
         return prompts.select("dataset", "task", prompt=KEY).collect().unique("prompt").sort("prompt")
     except pl.exceptions.InvalidOperationError as error:
-        raise UserError(f"{one.shard}: a prompt_id is not 16 hexadecimal digits") from error
+        raise UserError(f"{part.shard}: a prompt_id is not 16 hexadecimal digits") from error
 
 
-def read_failed_solutions(one: ShardSlice, verdicts_dir: str | None) -> pl.DataFrame:
+def read_failed_solutions(part: ShardSlice, verdicts_dir: str | None) -> pl.DataFrame:
     """Read the prompts of a slice whose reference solution is not right: ``prompt``."""
     if verdicts_dir is None:
         return pl.DataFrame(schema={"prompt": pl.UInt64})
-    verdicts = one.scan(shard_file(verdicts_dir, one.shard))
+    verdicts = part.scan(shard_file(verdicts_dir, part.shard))
     return verdicts.filter(pl.col("verdict") != str(VerdictValue.RIGHT)).select(KEY.alias("prompt")).collect()
 
 
-def read_candidates(one: ShardSlice, sources: Sequence[SourceInputs], prompts: pl.DataFrame) -> pl.DataFrame:
+def read_candidates(part: ShardSlice, sources: Sequence[SourceInputs], prompts: pl.DataFrame) -> pl.DataFrame:
     """Read the responses to ``prompts`` in a slice with their verdicts and scores: the columns of ``rules.choose``.
 
     ``sources`` are sorted by name; the column ``source`` is the index.
     """
-    frames = [_read_source(one, source, i).join(prompts.lazy(), on="prompt") for i, source in enumerate(sources)]
+    frames = [_read_source(part, source, i).join(prompts.lazy(), on="prompt") for i, source in enumerate(sources)]
     return pl.concat(frames).collect(engine="streaming")
 
 
-def _read_source(one: ShardSlice, source: SourceInputs, number: int) -> pl.LazyFrame:
+def _read_source(part: ShardSlice, source: SourceInputs, number: int) -> pl.LazyFrame:
     key = ["prompt", "sample"]
-    responses = one.scan(shard_file(source.responses_dir, one.shard)).select(
+    responses = part.scan(shard_file(source.responses_dir, part.shard)).select(
         *_KEY_COLUMNS,
         answered=(pl.col("finish_reason") != "error") & (pl.col("text").str.strip_chars() != ""),
         stopped=pl.col("finish_reason") == "stop",
     )
-    scores = one.scan(shard_file(source.scores_dir, one.shard)).select(*_KEY_COLUMNS, score="score_micro")
+    scores = part.scan(shard_file(source.scores_dir, part.shard)).select(*_KEY_COLUMNS, score="score_micro")
     candidates = responses.unique(key).join(scores.unique(key), on=key, how="left")
     if source.verdicts_dirs:
-        verdicts = pl.concat([_read_verdicts(one, directory) for directory in source.verdicts_dirs])
+        verdicts = pl.concat([_read_verdicts(part, directory) for directory in source.verdicts_dirs])
         candidates = candidates.join(verdicts.unique(key), on=key, how="left")
     else:
         candidates = candidates.with_columns(pl.lit(value=False).alias(name) for name in ("right", "wrong", "fault"))
@@ -124,9 +124,9 @@ def _read_source(one: ShardSlice, source: SourceInputs, number: int) -> pl.LazyF
     )
 
 
-def _read_verdicts(one: ShardSlice, directory: str) -> pl.LazyFrame:
+def _read_verdicts(part: ShardSlice, directory: str) -> pl.LazyFrame:
     verdict = pl.col("verdict")
-    return one.scan(shard_file(directory, one.shard)).select(
+    return part.scan(shard_file(directory, part.shard)).select(
         *_KEY_COLUMNS,
         right=verdict == str(VerdictValue.RIGHT),
         wrong=verdict == str(VerdictValue.WRONG),

@@ -23,18 +23,18 @@ def count_ranges(rows: int) -> int:
     return max(1, -(-rows // RANGE_ROWS))
 
 
-def gather_texts(one: ShardSlice, sources: Sequence[SourceInputs], chosen: pl.DataFrame) -> pl.DataFrame:
+def gather_texts(part: ShardSlice, sources: Sequence[SourceInputs], chosen: pl.DataFrame) -> pl.DataFrame:
     """Join the texts to the chosen responses (``selection.select``) of one slice.
 
     Return ``chosen`` with ``text``, ``first_text`` and ``second_text``; ``source`` is now the source's name.
     """
-    prompts = one.scan(one.shard).select(KEY.alias("prompt"), text="prompt").unique("prompt")
+    prompts = part.scan(part.shard).select(KEY.alias("prompt"), text="prompt").unique("prompt")
     joined = []
     for number, source in enumerate(sources):
         rows = chosen.filter(pl.col("source") == number)
         wanted = pl.concat([rows.select("prompt", sample=side) for side in ("first", "second")]).drop_nulls().unique()
         texts = (
-            one.scan(shard_file(source.responses_dir, one.shard))
+            part.scan(shard_file(source.responses_dir, part.shard))
             .select(KEY.alias("prompt"), "text", sample=pl.col("sample_index").cast(pl.UInt32))
             .join(wanted.lazy(), on=["prompt", "sample"], how="semi")
             .collect(engine="streaming")
