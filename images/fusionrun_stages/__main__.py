@@ -44,7 +44,7 @@ log = logging.getLogger("fusionrun_stages")
 MESSAGE_CHARACTERS = 1024
 
 _leases: list[Lease] = []
-"""Leases of this process, released when it gets a signal."""
+"""Leases of this process, to be released on a signal."""
 
 
 def main(arguments: list[str]) -> int:

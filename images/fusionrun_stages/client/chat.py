@@ -14,7 +14,7 @@ from fusionrun_stages.client.retries import ERROR_CHARACTERS, HTTP_BAD_REQUEST, 
 from fusionrun_stages.models.chat_template import TEMPLATE_ARGUMENTS
 
 SEED_FREE_BITS = 8
-"""Low bits of a seed that hold the sample index. The samples of a request with ``n`` have the same seeds.
+"""Low bits of a seed that hold the sample index. A sample has the same seed in a request with ``n`` and in one without.
 
 Source: vLLM, ParentRequest (vllm/v1/engine/parallel_sampling.py), gives child i the seed plus i.
 """

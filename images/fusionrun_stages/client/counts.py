@@ -14,7 +14,7 @@ RATE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class QuotaShare:
-    """One shard's equal share of a quota."""
+    """The share of a quota for one shard."""
 
     requests: int | None = None
     tokens: int | None = None

@@ -43,11 +43,11 @@ class Heartbeat:
 async def watch_for_stall(
     heartbeat: Heartbeat, stall_seconds: float, missing: str, count: Callable[[], Awaitable[float | None]] | None = None
 ) -> None:
-    """Run until cancelled; raise ServerStalledError, with the missing activity, after ``stall_seconds`` of silence.
+    """Run until cancelled; raise ServerStalledError after ``stall_seconds`` without activity.
 
-    A server that generates long responses is silent, too: ``count`` reads its token counter before it counts as
-    stalled. Several servers may share one address, and each read may reach another one, so only a new value shows
-    activity.
+    The messages start with ``missing``. A server that generates long responses does not reply, so ``count`` reads its
+    token counter first. Several servers may share one address, and each read may reach another one: only a new value
+    shows activity.
 
     Raise InfrastructureError if the server rejects all requests with 429 for ``RATE_LIMITED_STALLS`` times
     ``stall_seconds``.

@@ -1,4 +1,4 @@
-"""Concurrent workers and the monitors that run while they do."""
+"""Concurrent workers, and monitors that run at the same time."""
 
 import asyncio
 from collections.abc import Coroutine, Iterable

@@ -54,7 +54,7 @@ def slice_shard(shard: Path, sources: Sequence[SourceInputs]) -> list[ShardSlice
 
 
 def shard_files(directory: str) -> list[Path]:
-    """List a directory's shards in order; there must be some."""
+    """List a directory's shards in order; raise InfrastructureError if there are none."""
     files = sorted(inside_volume(directory).glob("*-of-*.parquet"))
     if not files:
         raise InfrastructureError(f"{directory} has no shards")

@@ -177,8 +177,8 @@ _compared: dict[Any, tuple[list[Any], list[Any], bool]] = {}
 def read_integer(answer: str) -> int | None:
     """Return the boxed integer of a response if it is the only candidate, else None.
 
-    It is what math-verify would find, without its search of the whole text: a box has precedence over all but a phrase
-    like "the final answer is", and extends to the last closing brace. Source: math_verify.parser, 0.9.0.
+    math-verify would return the same integer after a search of the complete text: a box has precedence over all but a
+    phrase like "the final answer is", and extends to the last closing brace. Source: math_verify.parser, 0.9.0.
     """
     box = _INTEGER_BOX.search(answer)
     if box is None or answer.count("\\boxed") > 1 or "}" in answer[box.end() :] or "final answer" in answer.lower():

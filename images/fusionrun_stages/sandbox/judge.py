@@ -23,7 +23,7 @@ from fusionrun_stages.sandbox.wire import GONE, RUN, STOP, FrameError, receive, 
 CPU_SECONDS = 5
 """CPU time of a program over all its tests."""
 WALL_SECONDS = 30.0
-"""Wall time after which a program is unknown: other processes may have used the CPUs."""
+"""Wall time after which a program with CPU time left is unknown: other processes may have used the CPUs."""
 PROGRAM_LIMITS = ResourceLimits(cpu_seconds=CPU_SECONDS, memory_bytes=PROGRAM_MEMORY_BYTES, file_bytes=2**20)
 TEST_LIMITS = ResourceLimits(cpu_seconds=2 * CPU_SECONDS, memory_bytes=TESTS_MEMORY_BYTES, file_bytes=0)
 SHORTAGES = ("can't start new thread", "Resource temporarily unavailable")

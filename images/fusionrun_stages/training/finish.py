@@ -112,7 +112,7 @@ def finish(trainer: Any, output: Path, details: dict[str, Any], trained: Trained
 
 
 def clean_up(output: Path, kept: list[str]) -> None:
-    """Remove the files that only an incomplete training needs. Idempotent: a successor may repeat it."""
+    """Remove the files that only an unfinished training needs. Idempotent: a successor may repeat it."""
     checkpoints = output / CHECKPOINTS
     if kept:
         complete = complete_checkpoints(checkpoints)

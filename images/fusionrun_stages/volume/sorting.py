@@ -123,7 +123,7 @@ def _open_stream(path: Path, schema: Any) -> Any:
     import pyarrow as pa
     import pyarrow.compute
 
-    # Arrow's stream format: a Parquet writer would keep metadata in memory until the file is closed.
+    # Arrow's stream format instead of Parquet: the writer keeps nothing in memory until the file is closed.
     return pa.ipc.new_stream(str(path), schema, options=pa.ipc.IpcWriteOptions(compression="zstd"))
 
 
