@@ -59,7 +59,7 @@ async def watch_for_stall(
         if heartbeat.rate_limited and since_success > RATE_LIMITED_STALLS * stall_seconds:
             raise InfrastructureError(
                 f"{missing} for {since_success:.0f} s: the server rejected {heartbeat.rate_limited} requests with 429 "
-                "(rate limit); the results are stored, and a retry resumes"
+                "(rate limit); the results so far are stored, and a retry resumes"
             )
         if heartbeat.silent_seconds < stall_seconds / 2:
             continue
