@@ -99,13 +99,3 @@ def spec_config_map(run: str) -> str:
 def resolved_config_map(run: str) -> str:
     """Return the name of the immutable ConfigMap with the result of ``resolve``: pins and complete artifacts."""
     return f"{run}-resolved"
-
-
-def sandbox_network_policy(run: str) -> str:
-    """Return the name of the NetworkPolicy for the sandbox pods of a run."""
-    return f"{run}-sandbox"
-
-
-def remote_code_network_policy(run: str) -> str:
-    """Return the name of the NetworkPolicy for the pods of a run that execute code of a model."""
-    return f"{run}-remote-code"

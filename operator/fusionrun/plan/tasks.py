@@ -30,13 +30,13 @@ def build_task(pinned: PinnedPlan, stage: Stage, server_url: str = "") -> StageT
     """
     parameters = _parameters(pinned, stage, server_url)
     if stage.kind is StageKind.RESOLVE:
-        output = run_dir(pinned.namespace, pinned.run, pinned.uid)
+        output = run_dir(pinned.namespace, pinned.name, pinned.uid)
         digest = pinned.uid.replace("-", "")[:20]
     else:
         digest = pinned.digests[stage.name]
         output = artifact_dir(stage.kind, digest)
     return StageTask(
-        run=pinned.run,
+        run=pinned.name,
         namespace=pinned.namespace,
         stage=stage.name,
         digest=digest,

@@ -48,9 +48,8 @@ class Acceptance:
 
     def to_keep(self, pinned: PinnedPlan) -> Manifest:
         """Return the immutable ConfigMap to create."""
-        owner = meta.Run(pinned.namespace, pinned.run, pinned.uid, self.spec)
         spec = self.spec.model_dump(mode="json", exclude_none=True)
-        return meta.config_map(owner, names.spec_config_map(pinned.run), meta.run_labels(owner), {
+        return meta.config_map(pinned, names.spec_config_map(pinned.name), meta.run_labels(pinned), {
             "spec.json": json.dumps(spec, sort_keys=True),
             "images.json": json.dumps(vars(self.images), sort_keys=True),
             "stages.json": json.dumps([s.name for s in pinned.plan.planned()]),
@@ -127,7 +126,7 @@ def resolution(live: LiveObjects, observed: Observed, pinned: PinnedPlan) -> Res
         If a newer release accepted the run and this release would make other artifacts for it.
     """
     found = _resolution(live, observed, pinned)
-    version, name = accepted_by(live, observed) or "", names.resolved_config_map(pinned.run)
+    version, name = accepted_by(live, observed) or "", names.resolved_config_map(pinned.name)
     if found is None or _numbers(version) <= _numbers(__version__):
         return found
     if found.digests != digests(pinned.plan.planned(), list(found.pins)):
@@ -138,7 +137,7 @@ def resolution(live: LiveObjects, observed: Observed, pinned: PinnedPlan) -> Res
 
 
 def _resolution(live: LiveObjects, observed: Observed, pinned: PinnedPlan) -> Resolution | None:
-    name = names.resolved_config_map(pinned.run)
+    name = names.resolved_config_map(pinned.name)
     data = observed.config_maps.get(name)
     if data is not None:
         fields, pins, complete, found = (
@@ -157,8 +156,7 @@ def _resolution(live: LiveObjects, observed: Observed, pinned: PinnedPlan) -> Re
         return None
     found = digests(asked, result.pins)
     complete = sorted(asked[i].name for i in result.complete)
-    owner = meta.Run(pinned.namespace, pinned.run, pinned.uid, pinned.spec)
-    to_keep = meta.config_map(owner, name, meta.run_labels(owner), {
+    to_keep = meta.config_map(pinned, name, meta.run_labels(pinned), {
         "references.json": json.dumps(fields),
         "pins.json": json.dumps(result.pins),
         "complete.json": json.dumps(complete),
