@@ -9,7 +9,7 @@ from fusionrun.api.data import Preset, Subject, Task
 from fusionrun.api.sizes import PUBLISHED
 from fusionrun.api.spec import Family
 from fusionrun.plan import recipe
-from fusionrun.plan.presets import default_max_kept, default_max_prompts, preset_columns, preset_data, preset_uri
+from fusionrun.plan.presets import default_max_prompts, preset_data
 
 
 @pytest.mark.parametrize(
@@ -75,8 +75,8 @@ def test_evaluation_is_greedy():
 
 @pytest.mark.parametrize("preset", Preset, ids=str)
 def test_every_preset_is_on_the_hub_with_a_prompt(preset):
-    assert re.fullmatch(r"hf://[\w.-]+/[\w.-]+", preset_uri(preset))
-    assert preset_columns(preset).prompt
+    assert re.fullmatch(r"hf://[\w.-]+/[\w.-]+", preset_data(preset).uri)
+    assert preset_data(preset).columns.prompt
 
 
 @pytest.mark.parametrize("preset", Preset, ids=str)
@@ -119,7 +119,6 @@ def test_each_preset_has_the_bounds_of_the_documented_table(preset, asked, kept,
     asked, kept, sft, pairs = (int(cell.replace(",", "")) for cell in (asked, kept, sft, pairs))
     published = PUBLISHED[Preset(preset)]
     assert (published.sft_rows, published.pairs, published.total) == (sft, pairs, kept)
-    assert default_max_kept(Preset(preset)) == kept
     assert default_max_prompts(Preset(preset), kept) == asked
 
 

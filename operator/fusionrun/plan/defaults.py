@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 
 from fusionrun.api.contract import Contract
 from fusionrun.api.crd import shown
-from fusionrun.api.data import Columns, Dataset, Preset, Subject
+from fusionrun.api.data import Columns, Dataset, Preset
 from fusionrun.api.models import RewardModel, Sampling, ServerSettings, Source, SourceType
+from fusionrun.api.sizes import PUBLISHED
 from fusionrun.api.spec import DEFAULT_TTL_SECONDS, FAILED_STAGE_TTL_FACTOR, FusionRunSpec
 from fusionrun.plan import recipe
-from fusionrun.plan.presets import PresetData, default_max_kept, default_max_prompts, preset_data
+from fusionrun.plan.presets import PresetData, default_max_prompts, preset_data
 from fusionrun.settings import Images, Settings
 
 T = TypeVar("T", bound=Contract)
@@ -54,7 +55,7 @@ def _fill(value: T, path: str, spec: FusionRunSpec, item: object) -> T:
         if isinstance(new, Contract):
             new = _fill(new, f"{here}.", spec, item)
         elif isinstance(new, list):
-            new = [_fill(one, f"{here}[].", spec, one) if isinstance(one, Contract) else one for one in new]
+            new = [_fill(each, f"{here}[].", spec, each) if isinstance(each, Contract) else each for each in new]
         if new != old:
             changes[name] = new
     return value.model_copy(update=changes) if changes else value
@@ -79,11 +80,6 @@ def _listed(names: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def _by_preset(value: Callable[[PresetData], object], otherwise: str) -> str:
-    found = {preset.value: value(preset_data(preset)) for preset in Preset}
-    return _by_case({name: one for name, one in found.items() if one}, f"{otherwise} otherwise")
-
-
 def _operators_resources() -> str:
     operator = Settings(Images(data="", serve="", train="", reward="", sandbox=""))
     return (
@@ -97,29 +93,32 @@ def _operators_resources() -> str:
 
 
 def _each_field(
-    path: str, cases: Mapping[str, T], values: Callable[[FusionRunSpec, Any], T | None]
+    path: str, cases: Mapping[str, T], recipe_values: Callable[[FusionRunSpec, Any], T | None]
 ) -> dict[str, Default]:
-    """Return a default for each field that has a value in the recipe and none in its class.
+    """Return a default for each field of the object at ``path`` that has a value in the recipe and none in its class.
 
-    Parameters
-    ----------
-    path
-        The path of the object that has the fields.
-    cases
-        The recipe's values, by the name of the case in which they are used.
-    values
-        Returns the recipe's values for a spec and a list item; None if the object has no defaults.
+    ``cases`` are the recipe's values, by the name of the case in which they are used; ``recipe_values`` returns those
+    for a spec and a list item, or None if the object has no defaults.
     """
 
-    def of(name: str) -> Value:
-        return lambda spec, item: getattr(values(spec, item), name, None)
+    def value_of(name: str) -> Value:
+        return lambda spec, item: getattr(recipe_values(spec, item), name, None)
 
-    found = {}
+    defaults = {}
     for name, field in type(next(iter(cases.values()))).model_fields.items():
-        by_case = {case: getattr(one, name) for case, one in cases.items()}
-        if field.get_default() is None and any(one is not None for one in by_case.values()):
-            found[f"{path}.{field.alias}"] = Default(_by_case(by_case), of(name))
-    return found
+        by_case = {case: getattr(values, name) for case, values in cases.items()}
+        if field.get_default() is None and any(value is not None for value in by_case.values()):
+            defaults[f"{path}.{field.alias}"] = Default(_by_case(by_case), value_of(name))
+    return defaults
+
+
+def _of_preset(value: Callable[[PresetData], object], otherwise: str) -> Default:
+    """Return the default of a field of a data set that depends on its preset only."""
+    cases = {preset.value: value(preset_data(preset)) for preset in Preset}
+    return Default(
+        _by_case({name: case for name, case in cases.items() if case}, f"{otherwise} otherwise"),
+        lambda _spec, dataset: value(preset_data(dataset.preset)) if dataset.preset else None,
+    )
 
 
 def _constant(value: object, text: str) -> Default:
@@ -167,20 +166,13 @@ def _held_responses(known: PresetData, sources: list[Source]) -> dict[str, str]:
 
 
 def _max_kept(_spec: FusionRunSpec, dataset: Dataset) -> int | None:
-    return default_max_kept(dataset.preset) if dataset.preset else None
+    return PUBLISHED[dataset.preset].total if dataset.preset else None
 
 
-def _max_prompts(spec: FusionRunSpec, dataset: Dataset) -> int | None:
-    kept = dataset.max_kept or _max_kept(spec, dataset)
-    return default_max_prompts(dataset.preset, kept) if dataset.preset and kept else None
-
-
-def _excluded_subjects(_spec: FusionRunSpec, dataset: Dataset) -> list[Subject] | None:
-    return list(preset_data(dataset.preset).excluded) if dataset.preset else None
-
-
-def _near_duplicates(_spec: FusionRunSpec, dataset: Dataset) -> float | None:
-    return preset_data(dataset.preset).near_duplicates if dataset.preset else None
+def _max_prompts(_spec: FusionRunSpec, dataset: Dataset) -> int | None:
+    if dataset.preset is None:
+        return None
+    return default_max_prompts(dataset.preset, dataset.max_kept or PUBLISHED[dataset.preset].total)
 
 
 _RESOURCES = Default(_operators_resources())
@@ -215,17 +207,17 @@ DEFAULTS: dict[str, Default] = {
         lambda _spec, dataset: recipe.SAMPLES_PER_PROMPT[dataset.task],
     ),
     "datasets[].maxPrompts": Default(
-        _by_case({p.value: default_max_prompts(p, default_max_kept(p)) for p in Preset}, "to no limit otherwise")
+        _by_case(
+            {p.value: default_max_prompts(p, s.total) for p, s in PUBLISHED.items()}, "to no limit otherwise"
+        )
         + " If a preset's maxKept is set, maxPrompts changes in proportion.",
         _max_prompts,
     ),
     "datasets[].maxKept": Default(
-        _by_case({preset.value: default_max_kept(preset) for preset in Preset}, "to no limit otherwise"), _max_kept
+        _by_case({preset.value: size.total for preset, size in PUBLISHED.items()}, "to no limit otherwise"), _max_kept
     ),
-    "datasets[].excludedSubjects": Default(_by_preset(lambda known: list(known.excluded), "none"), _excluded_subjects),
-    "datasets[].nearDuplicateThreshold": Default(
-        _by_preset(lambda known: known.near_duplicates, "0"), _near_duplicates
-    ),
+    "datasets[].excludedSubjects": _of_preset(lambda known: list(known.excluded), "none"),
+    "datasets[].nearDuplicateThreshold": _of_preset(lambda known: known.near_duplicates, "0"),
     "generation.maxConcurrency": Default(f"Defaults to {recipe.CONCURRENCY_GROWTH} times `concurrency`."),
     "construction.rewardMargin": _constant(
         recipe.REWARD_MARGIN,
