@@ -29,7 +29,7 @@ def _stages(  # noqa: C901, PLR0911 -- one case per kind
         case StageKind.FETCH:
             return inputs.fetch_stages(references)
         case StageKind.PREPARE:
-            return [*prompts.prepare_stages(spec, references), *prompts.solutions_stages(spec)]
+            return [*prompts.prepare_stages(spec, references), *judging.solutions_stages(spec)]
         case StageKind.SERVE:
             return responses.source_stages(spec, references)
         case StageKind.VERIFY:

@@ -207,9 +207,7 @@ DEFAULTS: dict[str, Default] = {
         lambda _spec, dataset: recipe.SAMPLES_PER_PROMPT[dataset.task],
     ),
     "datasets[].maxPrompts": Default(
-        _by_case(
-            {p.value: default_max_prompts(p, s.total) for p, s in PUBLISHED.items()}, "to no limit otherwise"
-        )
+        _by_case({p.value: default_max_prompts(p, s.total) for p, s in PUBLISHED.items()}, "to no limit otherwise")
         + " If a preset's maxKept is set, maxPrompts changes in proportion.",
         _max_prompts,
     ),
