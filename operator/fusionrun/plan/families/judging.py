@@ -31,8 +31,9 @@ def judging_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
     stages: list[Stage] = []
     for source in spec.sources:
         graded = {grader: _graded_datasets(spec, source, grader) for grader in GRADERS.values()}
-        for grader in (grader for grader, datasets in graded.items() if datasets):
-            stages.append(verify_stage(source, grader, graded[grader], _inputs(source), spec.generation))
+        stages += [
+            verify_stage(source, g, names, _inputs(source), spec.generation) for g, names in graded.items() if names
+        ]
         stages.append(_score(spec, source, references))
     return stages
 

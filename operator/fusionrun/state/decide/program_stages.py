@@ -21,7 +21,6 @@ from fusionrun.state.decide.start import start, waiting
 from fusionrun.state.observe.failures import Failure
 from fusionrun.state.observe.workloads import Phase, Workload
 from fusionrun.state.report import results, stage_progress
-from fusionrun.state.report.stage_status import last_numbers
 
 RESULT_GRACE = timedelta(seconds=2)
 """How far the watch of pods may be behind that of Jobs before the pods of an ended Job are listed.
@@ -37,7 +36,7 @@ RETRIED = "retried: "
 
 def decide_program(context: Context, stage: Stage, before: Outcomes) -> StageOutcome:
     """Decide on a stage that is not a server."""
-    workload = context.seen(stage).latest
+    workload = context.observed_stage(stage).latest
     if workload is None:
         return start(context, stage, before, _first_attempt(context, stage))
     if workload.phase is Phase.TERMINATING:
@@ -59,9 +58,9 @@ def _first_attempt(context: Context, stage: Stage) -> int:
 
 
 def _running(context: Context, stage: Stage, workload: Workload) -> StageOutcome:
-    numbers = stage_progress.numbers(stage, context.seen(stage), workload, context.now)
+    numbers = stage_progress.numbers(stage, context.observed_stage(stage), workload, context.now)
     outcome = running(context, stage, workload)
-    return replace(outcome, status=outcome.status.model_copy(update=vars(numbers)))
+    return replace(outcome, status=outcome.status.model_copy(update=numbers))
 
 
 def _awaiting_pods(context: Context, stage: Stage, workload: Workload) -> StageOutcome | None:
@@ -79,8 +78,8 @@ def _awaiting_pods(context: Context, stage: Stage, workload: Workload) -> StageO
 
 
 def _succeeded(context: Context, stage: Stage, before: Outcomes, workload: Workload) -> StageOutcome:
-    found = workload.results
-    if len(found) < (stage.shards or 1) and (outcome := _awaiting_pods(context, stage, workload)):
+    pods = workload.results
+    if len(pods) < (stage.shards or 1) and (outcome := _awaiting_pods(context, stage, workload)):
         return outcome
     if _lacks_result(context, stage, workload):
         if has_attempts_left(context, workload):
@@ -89,13 +88,13 @@ def _succeeded(context: Context, stage: Stage, before: Outcomes, workload: Workl
             return failed(context, stage, workload, Failure(Reason.INFRASTRUCTURE_ERROR, NO_RESULT))
     ended = workload.ended or context.now
     status = status_of(context, stage, workload, StageState.SUCCEEDED, Reason.SUCCEEDED, ended)
-    outcome = StageOutcome(status.model_copy(update=last_numbers(found)))
+    outcome = StageOutcome(status.model_copy(update=results.final_numbers(pods)))
     spec = context.pinned.spec
     match stage.traits.report:
         case Report.DATASET:
-            return replace(outcome, dataset=results.dataset_summary(found, spec))
+            return replace(outcome, dataset=results.dataset_summary(pods, spec))
         case Report.SCORES:
-            scores = results.with_scores(before.benchmarks, spec.evaluation, stage.evaluated_model, found)
+            scores = results.with_scores(before.benchmarks, spec.evaluation, stage.evaluated_model, pods)
             return replace(outcome, benchmarks=tuple(scores))
         case None:
             return outcome

@@ -56,17 +56,7 @@ class _Input:
 
 
 def decide(live: LiveObjects, settings: Settings, now: datetime) -> Decision:
-    """Decide what one run needs next.
-
-    Parameters
-    ----------
-    live
-        The run and its objects as the API server has them.
-    settings
-        The settings of the operator.
-    now
-        The time, in UTC.
-    """
+    """Decide what one run needs next."""
     if is_deleting(live.run):
         return Decision()
     given = _Input(live, observe(live), read_status(live.run.get("status")), settings, now)

@@ -15,7 +15,7 @@ LOADING = "the server is loading the model and is not Ready yet"
 
 def decide_server(context: Context, stage: Stage, before: Outcomes) -> StageOutcome:
     """Decide on a ``serve`` stage."""
-    seen = context.seen(stage)
+    seen = context.observed_stage(stage)
     workload = seen.latest
     client = next(s for s in context.pinned.plan.stages if s.server == stage.name)
     if _is_over(context, client):
@@ -47,7 +47,7 @@ def _existing(context: Context, stage: Stage, workload: Workload) -> StageOutcom
 
 def _attempt_of(context: Context, client: Stage) -> int:
     """Return the attempt of the client that the server is for: the next one if the server stalled."""
-    workload = context.seen(client).latest
+    workload = context.observed_stage(client).latest
     if workload is None:
         return 0
     restart = server_stalled(context, client, workload) and has_attempts_left(context, workload)
@@ -55,5 +55,5 @@ def _attempt_of(context: Context, client: Stage) -> int:
 
 
 def _is_over(context: Context, client: Stage) -> bool:
-    workload = context.seen(client).latest
+    workload = context.observed_stage(client).latest
     return context.is_done(client) or (workload is not None and workload.phase is Phase.SUCCEEDED)

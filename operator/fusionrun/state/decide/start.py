@@ -103,7 +103,7 @@ def _holds_pods(context: Context, stage: Stage, before: Outcomes) -> bool:
     """Return whether a stage is active: as just decided or, for a later stage, as observed."""
     if stage.name in before.stages:
         return before.state(stage.name) in ACTIVE
-    workload = context.seen(stage).latest
+    workload = context.observed_stage(stage).latest
     return workload is not None and workload.active
 
 

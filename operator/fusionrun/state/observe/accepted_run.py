@@ -73,15 +73,8 @@ class Resolution:
 def acceptance(live: LiveObjects, observed: Observed, images: Images) -> Acceptance:
     """Return the spec, images and stages with which the run was accepted; mutable fields have their current values.
 
-    If another release accepted the run, fields that this release does not know are ignored, and images that the other
-    release did not know are taken from the settings.
-
-    Parameters
-    ----------
-    live, observed
-        The run and its ConfigMaps.
-    images
-        Images of the settings, for a new run.
+    ``images`` are those of the settings, for a new run. If another release accepted the run, fields that this release
+    does not know are ignored, and images that the other release did not know are taken from the settings.
 
     Raises
     ------

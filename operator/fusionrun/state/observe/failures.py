@@ -74,13 +74,8 @@ def explain(pods: list[Manifest], log_tails: dict[str, str]) -> Failure | None:
 def explain_early(pods: list[Manifest], log_tails: dict[str, str], backoff_limit: int) -> Failure | None:
     """Explain why a Job must end before its retries are used up: more retries cannot help.
 
-    Parameters
-    ----------
-    pods, log_tails
-        The pods of the Job, and the ends of their logs by pod name.
-    backoff_limit
-        How many evictions are tolerated. The Job does not count them (``objects.job.wrap_in_job``), so it would retry a
-        stage that is too large for its nodes without end.
+    The Job does not count evictions (``objects.job.wrap_in_job``), so it would retry a stage that is too large for its
+    nodes forever. More evictions than ``backoff_limit`` end it.
     """
     failure = explain(pods, log_tails)
     if failure and failure.reason is Reason.OUT_OF_MEMORY:

@@ -1,7 +1,7 @@
 """Progress of a running stage, its estimated time left, and the GPU time of a stage. For display only."""
 
-from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -11,46 +11,37 @@ from fusionrun.plan.stages import Stage
 from fusionrun.state.observe.observed import ObservedStage
 from fusionrun.state.observe.workloads import Workload
 
-PERCENT = 100
 ETA_QUANTUM_SECONDS = 15
 GPU_QUANTUM_SECONDS = 60
 """Estimates change in steps, so that time alone causes no write of the status."""
 
 
-@dataclass(frozen=True)
-class Numbers:
-    """The numbers of a running stage."""
-
-    progress: StageProgress | None = None
-    eta_seconds: int | None = None
-    tokens_per_second: float | None = None
-    cost_micro: int | None = None
-    loss: float | None = None
-    reward_accuracy: float | None = None
-
-
-def numbers(stage: Stage, seen: ObservedStage, workload: Workload, now: datetime) -> Numbers:
-    """Sum up what the pods of a stage pushed and what its Job counts.
+def numbers(stage: Stage, observed: ObservedStage, workload: Workload, now: datetime) -> dict[str, Any]:
+    """Return the fields of a stage's status from what its pods pushed and what its Job counts.
 
     Any pod with the run's labels may push. Progress that breaks the contract or names a shard that does not exist is
     ignored.
     """
-    by_index = _usable(stage, seen)
-    pushed = list(by_index.values())
-    progress, fraction = _progress(stage, by_index, workload)
-    return Numbers(
-        progress=progress,
-        eta_seconds=_eta(fraction, workload.started, now),
-        tokens_per_second=_total([p.numbers.get("tokens_per_second") for p in pushed], 1),
-        cost_micro=int(_total([p.numbers.get("cost_micro") for p in pushed], 0) or 0) or None,
-        loss=_last([p.numbers.get("loss") for p in pushed]),
-        reward_accuracy=_last([p.numbers.get("reward_accuracy") for p in pushed]),
-    )
+    pushed = _usable(stage, observed)
+    progress, fraction = _progress(stage, pushed, workload)
+
+    def values(name: str) -> list[float]:
+        return [p.numbers[name] for p in pushed.values() if name in p.numbers]
+
+    rates, losses, accuracies = values("tokens_per_second"), values("loss"), values("reward_accuracy")
+    return {
+        "progress": progress,
+        "eta_seconds": _eta(fraction, workload.started, now),
+        "tokens_per_second": round(sum(rates), 1) if rates else None,
+        "cost_micro": int(round(sum(values("cost_micro")), 0)) or None,
+        "loss": round(losses[-1], 4) if losses else None,
+        "reward_accuracy": round(accuracies[-1], 4) if accuracies else None,
+    }
 
 
-def _usable(stage: Stage, seen: ObservedStage) -> dict[int, Progress]:
+def _usable(stage: Stage, observed: ObservedStage) -> dict[int, Progress]:
     usable = {}
-    for index, pushed in seen.pushed.items():
+    for index, pushed in observed.pushed.items():
         if not 0 <= index < (stage.shards or 1):
             continue
         try:
@@ -64,11 +55,11 @@ def _progress(stage: Stage, pushed: dict[int, Progress], workload: Workload) -> 
     if stage.shards is None:
         if 0 not in pushed:
             return None, 0.0
-        one = pushed[0]
-        return StageProgress(done=one.done, total=one.total, unit=one.unit), one.done / max(1, one.total)
-    working = [p.done / p.total for p in pushed.values() if 0 < p.done < p.total]
-    fraction = min(1.0, (workload.completed_shards + sum(working)) / stage.shards)
-    return StageProgress(done=int(PERCENT * fraction), total=PERCENT, unit="%"), fraction
+        done, total = pushed[0].done, pushed[0].total
+        return StageProgress(done=done, total=total, unit=pushed[0].unit), done / max(1, total)
+    unfinished = [p.done / p.total for p in pushed.values() if 0 < p.done < p.total]
+    fraction = min(1.0, (workload.completed_shards + sum(unfinished)) / stage.shards)
+    return StageProgress(done=int(100 * fraction), total=100, unit="%"), fraction
 
 
 def _eta(fraction: float, started: datetime | None, now: datetime) -> int | None:
@@ -76,16 +67,6 @@ def _eta(fraction: float, started: datetime | None, now: datetime) -> int | None
         return None
     left = (now - started).total_seconds() * (1 - fraction) / fraction
     return int(-(-left // ETA_QUANTUM_SECONDS) * ETA_QUANTUM_SECONDS)
-
-
-def _total(values: list[float | None], digits: int) -> float | None:
-    known = [v for v in values if v is not None]
-    return round(sum(known), digits) if known else None
-
-
-def _last(values: list[float | None]) -> float | None:
-    known = [v for v in values if v is not None]
-    return round(known[-1], 4) if known else None
 
 
 def gpu_seconds(gpus: int, placed: datetime, until: datetime, earlier: int, *, running: bool) -> int:

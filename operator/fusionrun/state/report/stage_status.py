@@ -1,15 +1,12 @@
 """The status of one stage, from its previous status and its workload. Decides nothing."""
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
-from fusionrun.api.result import StageResult
 from fusionrun.api.status import Reason, StageState, StageStatus
 from fusionrun.plan.stages import Stage
 from fusionrun.state.observe.object_fields import format_time, parse_time
 from fusionrun.state.observe.workloads import Workload
-from fusionrun.state.report import results, stage_progress
+from fusionrun.state.report.stage_progress import gpu_seconds
 
 DONE = frozenset({StageState.SUCCEEDED, StageState.SKIPPED})
 ACTIVE = frozenset({StageState.RUNNING, StageState.READY})
@@ -58,18 +55,6 @@ def with_workload(
     if workload.placed is None:  # its pods wait for a node, for the first time or after a preemption
         return status
     earlier = (old.earlier_gpu_seconds if old else None) or 0
-    spent = stage_progress.gpu_seconds(stage.gpus, workload.placed, ended or now, earlier, running=ended is None)
+    spent = gpu_seconds(stage.gpus, workload.placed, ended or now, earlier, running=ended is None)
     known = (old.gpu_seconds if old else None) or 0  # the GPU time of a deleted pod still counts
     return status.model_copy(update={"gpu_seconds": max(spent, known) or None, "earlier_gpu_seconds": earlier or None})
-
-
-def last_numbers(found: Sequence[StageResult]) -> dict[str, Any]:
-    """Return the fields of a stage's status that the results of its pods fill."""
-    return {
-        "cache_hit": True if found and all(result.cached for result in found) else None,
-        "cost_micro": results.cost_micro(found),
-        "peak_memory_bytes": results.peak_memory(found),
-        "tokens_per_second": results.tokens_per_second(found),
-        "loss": results.last_loss(found),
-        "reward_accuracy": results.reward_accuracy(found),
-    }
