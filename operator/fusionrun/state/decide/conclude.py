@@ -11,8 +11,7 @@ from fusionrun.state.observe.object_fields import parse_time
 from fusionrun.state.observe.pending_pods import NO_POD, overdue
 from fusionrun.state.report import conditions, results
 from fusionrun.state.report.conditions import NewCondition
-from fusionrun.state.report.stage_progress import GPU_QUANTUM_SECONDS
-from fusionrun.state.report.stage_status import ACTIVE, DONE
+from fusionrun.state.report.stage_status import ACTIVE, DONE, GPU_QUANTUM_SECONDS
 
 SECONDS_PER_HOUR = 3600
 

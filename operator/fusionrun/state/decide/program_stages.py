@@ -20,7 +20,8 @@ from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
 from fusionrun.state.decide.start import start, waiting
 from fusionrun.state.observe.failures import Failure
 from fusionrun.state.observe.workloads import Phase, Workload
-from fusionrun.state.report import results, stage_progress
+from fusionrun.state.report import results
+from fusionrun.state.report.stage_status import running_numbers
 
 RESULT_GRACE = timedelta(seconds=2)
 """How far the watch of pods may be behind that of Jobs before the pods of an ended Job are listed.
@@ -28,7 +29,7 @@ RESULT_GRACE = timedelta(seconds=2)
 This is not a timeout for results: a result is lost only if a list of the pods shows that it is.
 """
 SERVER_UNAVAILABLE = (
-    "stopped since its server was not Ready: it restarts when the server is Ready, and keeps the responses so far"
+    "stopped because its server was not Ready: it restarts when the server is Ready; finished responses are kept"
 )
 NO_RESULT = "the stage ended, but its pods were deleted before their results were read"
 RETRIED = "retried: "
@@ -58,7 +59,7 @@ def _first_attempt(context: Context, stage: Stage) -> int:
 
 
 def _running(context: Context, stage: Stage, workload: Workload) -> StageOutcome:
-    numbers = stage_progress.numbers(stage, context.observed_stage(stage), workload, context.now)
+    numbers = running_numbers(stage, context.observed_stage(stage), workload, context.now)
     outcome = running(context, stage, workload)
     return replace(outcome, status=outcome.status.model_copy(update=numbers))
 
