@@ -49,36 +49,28 @@ _Sample = tuple[str, list[str], float | int | None]
 """Family, label values, and value; None for no sample."""
 
 _RUN = ("namespace", "name")
+_STAGE = (*_RUN, "stage")
 _ENDED = (StageState.SUCCEEDED, StageState.FAILED)
 
 _GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "fusionrun_info": ("A run, with its recipe and target family.", (*_RUN, "uid", "recipe", "target_family")),
     "fusionrun_created_timestamp_seconds": ("Unix creation timestamp of the run.", _RUN),
-    "fusionrun_status_condition": (
-        "The condition of a run: 1 for its current status, 0 for the others.",
-        (*_RUN, "condition", "status"),
-    ),
+    "fusionrun_status_condition": ("1 for the current status of a condition, else 0.", (*_RUN, "condition", "status")),
     "fusionrun_runs": ("Number of runs by state.", ("state",)),
     "fusionrun_stages": ("Number of stages of all runs by kind and state.", ("kind", "state")),
-    "fusionrun_stage_pods_pending": ("1 if no pod of an active stage runs, 0 if one does.", (*_RUN, "stage")),
-    "fusionrun_stage_progress_ratio": ("Progress of an active stage, 0 to 1.", (*_RUN, "stage")),
-    "fusionrun_stage_tokens_per_second": ("Tokens per second of a stage.", (*_RUN, "stage")),
-    "fusionrun_stage_eta_seconds": ("Estimated seconds until an active stage ends.", (*_RUN, "stage")),
-    "fusionrun_stage_cost": (
-        "Cost of a stage's external endpoint so far, in the currency of its prices.",
-        (*_RUN, "stage"),
-    ),
-    "fusionrun_stage_peak_memory_bytes": ("Largest resident memory of one pod of a stage.", (*_RUN, "stage")),
-    "fusionrun_training_loss": ("Last loss of a training stage.", (*_RUN, "stage")),
-    "fusionrun_reward_accuracy": ("Last reward accuracy of DPO, 0 to 1.", (*_RUN, "stage")),
+    "fusionrun_stage_pods_pending": ("1 if no pod of an active stage runs, 0 if one does.", _STAGE),
+    "fusionrun_stage_progress_ratio": ("Progress of an active stage, 0 to 1.", _STAGE),
+    "fusionrun_stage_tokens_per_second": ("Tokens per second of a stage.", _STAGE),
+    "fusionrun_stage_eta_seconds": ("Estimated seconds until an active stage ends.", _STAGE),
+    "fusionrun_stage_cost": ("Cost of a stage's external endpoint, in the currency of its prices.", _STAGE),
+    "fusionrun_stage_peak_memory_bytes": ("Largest resident memory of one pod of a stage.", _STAGE),
+    "fusionrun_training_loss": ("Last loss of a training stage.", _STAGE),
+    "fusionrun_reward_accuracy": ("Last reward accuracy of DPO, 0 to 1.", _STAGE),
     "fusionrun_benchmark_score": ("Score of a model on a benchmark, in percent.", (*_RUN, "benchmark", "model")),
     "fusionrun_dataset_rows": ("Rows of the constructed data set.", (*_RUN, "kind")),
     "fusionrun_dataset_dropped_prompts": ("Prompts that construct dropped.", (*_RUN, "reason")),
     "fusionrun_dataset_source_rows": ("Rows of the constructed data set by source.", (*_RUN, "source", "kind")),
-    "fusionrun_dataset_win_ratio": (
-        "Share of the contested prompts for which a source has the best response.",
-        (*_RUN, "source"),
-    ),
+    "fusionrun_dataset_win_ratio": ("Share of contested prompts that a source answers best.", (*_RUN, "source")),
     "fusionrun_dataset_truncated_ratio": ("Share of responses truncated at their token limit.", _RUN),
     "fusionrun_dataset_margin_mean": ("Mean reward difference of the pairs to which a margin applies.", _RUN),
     "fusionrun_gpus_in_use": ("GPUs of a run's pods that are bound to a node and have not ended.", _RUN),
@@ -90,13 +82,7 @@ _COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 class Metrics:
-    """The metrics of one operator process, in a separate registry.
-
-    Parameters
-    ----------
-    runs
-        Returns every known FusionRun with its status.
-    """
+    """The metrics of one operator process, in a separate registry; ``runs`` returns every FusionRun."""
 
     def __init__(self, runs: Callable[[], Iterable[Manifest]]) -> None:
         disable_created_metrics()

@@ -48,7 +48,7 @@ async def test_a_waiting_event_does_not_hold_the_run(make):
     for number in range(2):
         events.post(run, Event("Normal", Reason.STAGE_STARTED, str(number)), NOW)
     (waiting,) = (events.waiting["run-uid"],)
-    assert {key for posting in waiting for key in posting.run} == {
+    assert {key for posting in waiting for key in posting["involvedObject"]} == {
         "apiVersion", "kind", "namespace", "name", "uid", "resourceVersion",
     }  # fmt: skip
     client.open.set()

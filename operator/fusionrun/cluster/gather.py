@@ -18,7 +18,7 @@ from fusionrun.errors import ClusterError
 from fusionrun.names import API_VERSION, KIND, LABEL_ATTEMPT, LABEL_RUN, LABEL_STAGE
 from fusionrun.state.decide.prerequisites import prerequisites
 from fusionrun.state.observe.live_objects import LiveObjects, PushedProgress
-from fusionrun.state.observe.object_fields import is_finished
+from fusionrun.state.observe.object_fields import container_statuses, is_finished
 from fusionrun.state.observe.object_ref import ObjectRef, owned_by, ref_of, run_of
 from fusionrun.state.observe.pending_pods import unexplained
 
@@ -80,26 +80,12 @@ class Gatherer:
         )
 
     async def list_pods(self, live: LiveObjects, workloads: Iterable[ObjectRef]) -> LiveObjects | None:
-        """List the pods of some workloads; return the live objects after that, None if the run was deleted.
-
-        Parameters
-        ----------
-        live
-            The live objects before.
-        workloads
-            Jobs and PyTorchJobs of the run.
-
-        Raises
-        ------
-        ClusterError
-            If the pods could not be listed.
-        """
-        run = ref_of(live.run)
-        asked = set(workloads)
-        labels = [c["metadata"]["labels"] for c in live.children if ref_of(c) in asked]
+        """List the pods of some workloads; return the live objects after that, None if the run was deleted."""
+        run, listed = ref_of(live.run), set(workloads)
+        labels = [c["metadata"]["labels"] for c in live.children if ref_of(c) in listed]
         await asyncio.gather(*map(self._list_pods, [run] * len(labels), labels))
-        known = await self.gather(run, live.pushed)
-        return known and replace(known, pods_listed=live.pods_listed | asked)
+        updated = await self.gather(run, live.pushed)
+        return updated and replace(updated, pods_listed=live.pods_listed | listed)
 
     async def _list_pods(self, run: ObjectRef, labels: Mapping[str, str]) -> None:
         selector = ",".join(f"{key}={labels[key]}" for key in (LABEL_RUN, LABEL_STAGE, LABEL_ATTEMPT))
@@ -123,12 +109,8 @@ class Gatherer:
         self._present.pop(run, None)
         for waiting in self._waiting.values():
             waiting.discard(run)
-        alive = {pod["metadata"]["uid"] for r in self._store.runs() for pod in self._pods_of(r)}
-        self._logs = {key: tail for key, tail in self._logs.items() if key[0] in alive}
-
-    def _pods_of(self, run: Manifest) -> list[Manifest]:
-        ref = run_of(run)
-        return [child for child in self._store.children(ref) if child["kind"] == "Pod"] if ref else []
+        existing = {child["metadata"]["uid"] for r in self._store.runs() for child in self._store.children(ref_of(r))}
+        self._logs = {key: tail for key, tail in self._logs.items() if key[0] in existing}
 
     async def _prerequisites(self, run: ObjectRef, manifest: Manifest) -> dict[ObjectRef, bool]:
         refs = prerequisites(manifest)
@@ -142,7 +124,7 @@ class Gatherer:
         return {ref: ref in present for ref in refs}
 
     async def _log_tails(self, children: Sequence[Manifest]) -> dict[str, str]:
-        failed = [(pod, *found) for pod in children if (found := failed_container(pod))]
+        failed = [(pod, *container) for pod in children if (container := failed_container(pod))]
         tails = await asyncio.gather(*(self._log_tail(*each) for each in failed))
         return {pod["metadata"]["name"]: tail for (pod, *_), tail in zip(failed, tails, strict=True) if tail}
 
@@ -165,30 +147,22 @@ def failed_container(pod: Manifest) -> tuple[str, int, bool] | None:
     """Return the name of the container that failed first, its restarts, and whether it has restarted since."""
     if pod["kind"] != "Pod":
         return None
-    status = pod.get("status") or {}
-    found = []
-    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+    failed = []
+    for container in container_statuses(pod, init=True):
         for state, previous in ((container.get("state"), False), (container.get("lastState"), True)):
             ended = (state or {}).get("terminated")
             if ended and ended.get("exitCode"):
-                when = ended.get("finishedAt") or ""
-                found.append((when, container["name"], int(container.get("restartCount") or 0), previous))
+                at, restarts = ended.get("finishedAt") or "", int(container.get("restartCount") or 0)
+                failed.append((at, container["name"], restarts, previous))
                 break
-    return min(found)[1:] if found else None
+    return min(failed)[1:] if failed else None
 
 
 async def list_everything(client: Client, store: Store, namespaces: Sequence[str]) -> set[ObjectRef]:
     """Update the store from lists of all kinds; return the runs whose objects changed.
 
     Runs are listed first, since less is stored of the objects of finished runs. Kinds are listed one after the other
-    and page by page, so that only one page is in memory.
-
-    Parameters
-    ----------
-    client, store
-        The API server, and the store to update.
-    namespaces
-        The namespaces to list; a single empty string means all.
+    and page by page, so that only one page is in memory. An empty namespace means all.
     """
     changed: set[ObjectRef] = set()
     for api_version, kind in [(API_VERSION, KIND), *CHILDREN]:

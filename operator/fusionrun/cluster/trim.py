@@ -96,15 +96,7 @@ _DATA_IS_READ = frozenset({None, "resolve"})
 
 
 def trim(manifest: Manifest, *, finished: bool) -> Manifest:
-    """Return a copy of an object with only the fields that are read.
-
-    Parameters
-    ----------
-    manifest
-        An object as the API server returned it, or a trimmed one.
-    finished
-        Whether the object belongs to a finished run.
-    """
+    """Return a copy of an object with only the fields that are read; fewer if its run is ``finished``."""
     kind = manifest["kind"]
     fields = _KEPT.get(kind, _OTHER_KIND)
     if kind == "Pod" and (manifest.get("status") or {}).get("phase") == "Succeeded":
