@@ -52,21 +52,10 @@ def dns_label(text: str) -> str:
 
 
 def object_name(run: str, stage: str, digest: str, attempt: int = 0) -> str:
-    """Return the name of a child object: run, stage, a digest that makes it unique, and the number of the retry.
+    """Return the name of a child object: a DNS-1035 label of at most ``OBJECT_NAME_MAX`` characters.
 
-    Parameters
-    ----------
-    run, stage
-        Names of the run and of the stage, e.g. ``llama-3.1`` and ``generate/qwen``.
-    digest
-        At least ``DIGEST_LENGTH`` hexadecimal digits that depend on the UID of the run.
-    attempt
-        0 for the first attempt; the names of later ones end in ``-r1``, ``-r2``.
-
-    Returns
-    -------
-    str
-        A DNS-1035 label of at most ``OBJECT_NAME_MAX`` characters.
+    It has the names of the run and of the stage, and a digest that depends on the UID of the run. Names of retries end
+    in ``-r1``, ``-r2``.
     """
     tail = f"-{digest[:DIGEST_LENGTH]}" + (f"-r{attempt}" if attempt else "")
     head = dns_label(f"{run}-{stage}")[: OBJECT_NAME_MAX - len(tail)].rstrip("-")
