@@ -1,7 +1,7 @@
 """The Prometheus metrics of the operator, named by the conventions of kube-state-metrics.
 
 Requests, reconciles and transitions are counted when they happen. The state of runs (stages, progress, scores) is read
-from their statuses at each scrape, so a deleted run leaves no series behind.
+from their statuses at each scrape, so a deleted run has no series.
 """
 
 import logging
@@ -151,11 +151,11 @@ class Metrics:
 
     def transition(self, run: ObjectRef, woken_at: float, made: Sequence[Manifest]) -> None:
         """Observe and log the time from the watch event, in monotonic seconds, to the creation of objects."""
-        took = time.monotonic() - woken_at
-        self.transition_seconds.observe(took)
+        seconds = time.monotonic() - woken_at
+        self.transition_seconds.observe(seconds)
         names = [f"{m['kind']}/{m['metadata']['name']}" for m in made]
-        fields = {"run": f"{run.namespace}/{run.name}", "watched_at": time.time() - took, "made": names}
-        logger.info("transition in %.0f ms", 1000 * took, extra=fields)
+        fields = {"run": f"{run.namespace}/{run.name}", "watched_at": time.time() - seconds, "made": names}
+        logger.info("transition in %.0f ms", 1000 * seconds, extra=fields)
 
     def status_changed(self, before: FusionRunStatus, after: FusionRunStatus) -> None:
         """Observe the duration of every stage that ended between two states of a run."""
@@ -229,8 +229,8 @@ def _of_run(run: Manifest, status: FusionRunStatus) -> Iterator[_Sample]:
     yield "fusionrun_gpu_seconds", labels, status.gpu_seconds
     for condition in status.conditions:
         for value in ConditionStatus:
-            holds = int(condition.status is value)
-            yield "fusionrun_status_condition", [*labels, condition.type, value.lower()], holds
+            current = int(condition.status is value)
+            yield "fusionrun_status_condition", [*labels, condition.type, value.lower()], current
     for stage in status.stages:
         yield from _of_stage([*labels, stage.name], stage)
     for result in status.results:

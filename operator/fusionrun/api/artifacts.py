@@ -7,10 +7,10 @@ Layout, below the root of the claim (mounted at ``MOUNT_PATH``)::
       datasets/<pin>/               a data set that ``resolve`` downloaded
       pins/<pin>.json               the full commit of a pinned hub repository
       runs/<namespace>/<run>-<uid>/ what ``resolve`` found for a run
-      artifacts/<kind>/<digest>/    what one stage made
+      artifacts/<kind>/<digest>/    the output of one stage
         manifest.json               the manifest, written last
         manifests/<shard>.json      instead, for an Indexed stage: one manifest per shard
-        lease.json                  the pod that makes the artifact now; lease-<shard>.json for one shard
+        lease.json                  the pod that is writing the artifact; lease-<shard>.json for one shard
         parts/                      rows of ``generate`` and ``score`` that are not in a finished shard yet
 
 Contents of an artifact, by kind::
@@ -27,7 +27,7 @@ Contents of an artifact, by kind::
     publish     provenance.json
 
 A ``<shard>`` is named ``00003-of-00008``. The manifest is written by an atomic rename after everything else. Paths are
-strings, and nothing here touches a file.
+strings: this module does no I/O.
 """
 
 import hashlib
@@ -72,13 +72,13 @@ SUMMARY_FILE = "summary.json"
 CONTAMINATION_FILE = "contamination.json"
 """Prompts that overlap with a benchmark."""
 FINISHED_FILE = "finished.json"
-"""What a training made: written when the model is saved, so that a retry before the manifest trains nothing twice."""
+"""The values of a finished training. It is written when the model is saved, so that a retry does not train again."""
 PROVENANCE_FILE = "provenance.json"
 """What was published, and from what."""
 
 
 class ArtifactManifest(Contract):
-    """What a stage, or one shard of it, made. An artifact is complete if its manifests are."""
+    """The output of a stage, or of one shard of it. An artifact is complete if its manifests are."""
 
     schema_version: int
     stage: str

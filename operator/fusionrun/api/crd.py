@@ -47,12 +47,12 @@ PRINTER_COLUMNS: list[dict[str, Any]] = [
 
 
 def shown(value: object) -> str:
-    """Return a field's value as a description shows it."""
+    """Format a field's value for its description."""
     if isinstance(value, BaseModel):
         value = value.model_dump(by_alias=True, exclude_none=True)
     match value:
         case dict():
-            return f"{{{', '.join(f'{name}: {shown(one)}' for name, one in value.items())}}}"
+            return f"{{{', '.join(f'{name}: {shown(item)}' for name, item in value.items())}}}"
         case list():
             return " and ".join(map(shown, value)) or "an empty list"
         case bool():
@@ -78,11 +78,11 @@ def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _exclusive_bounds(schema: dict[str, Any]) -> dict[str, Any]:
     """Return exclusive bounds in OpenAPI v3's boolean form."""
-    found: dict[str, Any] = {}
+    bounds: dict[str, Any] = {}
     for bound in ("Minimum", "Maximum"):
         if f"exclusive{bound}" in schema:
-            found |= {bound.lower(): schema[f"exclusive{bound}"], f"exclusive{bound}": True}
-    return found
+            bounds |= {bound.lower(): schema[f"exclusive{bound}"], f"exclusive{bound}": True}
+    return bounds
 
 
 def _default(schema: dict[str, Any]) -> str:

@@ -22,14 +22,14 @@ from fusionrun.state.observe.object_ref import ObjectRef, ref_of
 
 REQUEST_TIMEOUT_SECONDS = 30.0
 LIST_PAGE_SIZE = 100
-"""Most objects in one page of a list.
+"""Maximum number of objects in one page of a list.
 
 A page is in memory as text and as parsed objects, and Python does not return that memory. Measured with 20 finished
 runs: 114 MiB with pages of 500 objects, the default of client-go's pager, and 96 MiB with 100.
 """
 LOG_TIMEOUT_SECONDS, LOG_LIMIT_BYTES = 5.0, 16384
 EVENTS_LIMIT = 50
-"""Most events of one object that are read; Kubernetes merges equal events and deletes them after an hour."""
+"""Maximum number of events that are read per object. Kubernetes merges equal events and deletes them after an hour."""
 
 _OK, _CREATED, _NOT_FOUND = 200, 201, 404
 
@@ -87,9 +87,8 @@ class Client:
     ) -> AsyncIterator[Page]:
         """Yield the objects of a kind page by page; one empty page if the kind does not exist.
 
-        All pages show the state of the first one. The reads are consistent, without ``resourceVersion=0``: with that,
-        an API server replies from its watch cache, ignores ``limit``, and sends the whole list at once, possibly of an
-        old state.
+        All pages show the state of the first one. The reads are consistent: with ``resourceVersion=0``, an API server
+        would reply from its watch cache, ignore ``limit``, and send the whole list at once, possibly of an old state.
 
         Raises
         ------

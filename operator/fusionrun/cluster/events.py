@@ -1,4 +1,4 @@
-"""Posting of Kubernetes events, in background tasks: no stage waits for them."""
+"""Posting of Kubernetes events in background tasks, so that no stage waits for them."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ MESSAGE_MAX = 1024
 """Source: Kubernetes, validation of core/v1 Event.message."""
 
 CONCURRENCY = 8
-"""Most events posted at the same time: enough for fifty runs, and few enough not to delay other requests."""
+"""Maximum number of concurrent requests: enough for fifty runs, without a delay of other requests."""
 
 _CONFLICT = 409
 

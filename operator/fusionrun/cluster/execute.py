@@ -27,7 +27,7 @@ STATUS_MIN_SECONDS = 1.0
 """Shortest time between two status writes of a run if only the status changes."""
 
 CLEAN_UP_AT_ONCE = 8
-"""Most objects of finished runs that are deleted at the same time, so that other runs are not delayed."""
+"""Maximum number of objects of finished runs that are deleted at the same time, so that other runs do not wait."""
 
 T = TypeVar("T")
 

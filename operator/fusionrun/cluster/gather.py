@@ -1,7 +1,7 @@
 """The input of the decision on a run: from the store and, for what no watch reports, from the API server.
 
 Only a resync lists whole kinds (``list_everything``). A reconcile makes small requests: for a prerequisite that is not
-known to exist, the log of a pod that has failed, or the pods of an ended workload if the watch of pods is behind.
+known to exist, the log of a pod that has failed, or the pods of an ended workload if the watch of pods lags behind.
 """
 
 import asyncio
@@ -52,26 +52,26 @@ class Gatherer:
         self._client = client
         self._store = store
         self._present: dict[ObjectRef, set[ObjectRef]] = {}
-        """Prerequisites that each run has found. Each run looks them up itself: they may have been deleted since."""
+        """Existing prerequisites by run. They are looked up again for each run, since they may have been deleted."""
         self._waiting: dict[ObjectRef, set[ObjectRef]] = {}
         self._logs: dict[tuple[str, int], str] = {}
         self._warnings = WarningEvents(client)
 
     async def gather(self, run: ObjectRef, pushed: Mapping[tuple[str, int], PushedProgress]) -> LiveObjects | None:
         """Return the live objects of a run; None if it was deleted or is being deleted."""
-        found = self._store.get(run)
-        if found is None or "deletionTimestamp" in found["metadata"]:
+        manifest = self._store.get(run)
+        if manifest is None or "deletionTimestamp" in manifest["metadata"]:
             return None
-        children = owned_by(found["metadata"]["uid"], self._store.children(run))
-        if is_finished(found):  # only the deletion of its objects is left
-            return LiveObjects(run=found, children=tuple(children))
+        children = owned_by(manifest["metadata"]["uid"], self._store.children(run))
+        if is_finished(manifest):  # only its objects remain to be deleted
+            return LiveObjects(run=manifest, children=tuple(children))
         present, log_tails, warnings = await asyncio.gather(
-            self._prerequisites(run, found),
+            self._prerequisites(run, manifest),
             self._log_tails(children),
             self._warnings.of(unexplained(children, datetime.now(UTC))),
         )
         return LiveObjects(
-            run=found,
+            run=manifest,
             children=tuple(children),
             present=present,
             pushed=dict(pushed),
@@ -137,7 +137,7 @@ class Gatherer:
                     metadata["namespace"], metadata["name"], container, lines=LOG_TAIL_LINES, previous=previous
                 )
             except ClusterError as error:
-                # The log of a deleted pod, or of a pod on a lost node, will never be available: do not ask again.
+                # The log of a deleted pod, or of a pod on a lost node, stays unavailable: do not request it again.
                 logger.warning("cannot read the log of pod %s: %s", metadata["name"], error)
                 self._logs[key] = ""
         return self._logs[key]

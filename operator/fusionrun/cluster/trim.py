@@ -86,7 +86,7 @@ _SUCCEEDED_POD: Fields = {
         "containerStatuses": {"state": {"terminated": _whole("exitCode", "message", "finishedAt")}},
     },
 }
-"""A succeeded pod: its result, and the time for which it held its GPUs."""
+"""A succeeded pod: its result, and the time for which it used its GPUs."""
 
 _OF_FINISHED_RUN: dict[str, Fields] = {"Pod": {"metadata": _IDENTITY}}
 """Objects of a finished run: enough to delete them, and to see whether a workload has ended."""

@@ -1,7 +1,7 @@
 """Resync: list all objects at start and every ten minutes, and reconcile every unfinished run.
 
-A resync finds changes that the watches missed, mostly deletions while the API server was unavailable. A watch that
-restarts with a list may have missed some, so a resync follows soon.
+A resync finds changes that the watches missed, such as deletions while the API server was unavailable. A watch that
+restarts with a list may have missed deletions, so a resync follows within seconds.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
 """Time to the next attempt while no list has succeeded yet; no run is reconciled before that."""
 SOON_SECONDS = 2.0
-"""Time from a restarted watch to the resync: mostly all watches restart together, and one resync is enough."""
+"""Time from the restart of a watch to the resync. All watches usually restart together, and one resync is enough."""
 START_SECONDS = 60.0
-"""Time after the first resync in which the watches start; their first lists need no other resync."""
+"""Time after the first resync during which the watches start: their first lists do not request another resync."""
 RETRY_MAX_SECONDS = 60.0
 """Longest time to the next attempt after a failed list."""
 LIST_MAX_SECONDS = 300.0
@@ -65,7 +65,7 @@ class Resync:
                 await self._pause()
 
     def soon(self) -> None:
-        """Resync within seconds, since a watch has restarted and does not report objects deleted meanwhile."""
+        """Resync within seconds: a watch has restarted and does not report the objects that were deleted before."""
         if time.monotonic() - self._first_end > START_SECONDS:
             self._requested.set()
 
@@ -92,9 +92,9 @@ class Resync:
             self.queue.add(run)
 
     def check(self) -> float:
-        """Return the seconds since the last resync began; the liveness probe calls this.
+        """Return the seconds since the last resync began, for the liveness probe.
 
-        If the event loop hangs, the probe gets no reply. This finds a resync that hangs while the rest works.
+        If the event loop hangs, the probe gets no reply. This check detects a resync that hangs alone.
 
         Raises
         ------

@@ -1,8 +1,8 @@
 """The default of every field of a FusionRun that depends on the recipe, on another field or on the operator.
 
-``DEFAULTS`` is the one table: ``fill`` applies it when a run is accepted, and ``descriptions`` gives its texts to the
-CRD and docs/reference.md. Texts are made from the values. A default that is the same for every run is in the field's
-class (``api``).
+``DEFAULTS`` is the only table: ``fill`` applies it when a run is accepted, and ``descriptions`` returns its texts for
+the CRD and docs/reference.md. Texts contain the values. A default that is the same for every run is in the class of the
+field (``api``).
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -144,25 +144,26 @@ def _calibration(spec: FusionRunSpec, _item: None) -> object:
 
 
 def _sources(spec: FusionRunSpec, dataset: Dataset) -> list[str]:
-    answering = [s.name for s in spec.sources if s.type is not SourceType.DATASET]
-    usual = answering[:1] if dataset.task == "SftOnly" else answering
+    models = [s.name for s in spec.sources if s.type is not SourceType.DATASET]
+    without_preset = models[:1] if dataset.task == "SftOnly" else models
     if dataset.preset is None:
-        return usual
-    known = preset_data(dataset.preset)
-    names = tuple(name.lower() for name in known.sources)
-    held = _held_responses(known, spec.sources)
-    return [s.name for s in spec.sources if _model_name(s).lower().endswith(names) or s.name in held] or usual
+        return without_preset
+    preset = preset_data(dataset.preset)
+    suffixes = tuple(name.lower() for name in preset.sources)
+    columns = _preset_responses(preset, spec.sources)
+    matching = [s.name for s in spec.sources if _model_name(s).lower().endswith(suffixes) or s.name in columns]
+    return matching or without_preset
 
 
 def _responses_columns(spec: FusionRunSpec, dataset: Dataset) -> dict[str, str]:
-    held = _held_responses(preset_data(dataset.preset), spec.sources) if dataset.preset else {}
-    return held if dataset.sources is None or set(held) & set(dataset.sources) else {}
+    columns = _preset_responses(preset_data(dataset.preset), spec.sources) if dataset.preset else {}
+    return columns if dataset.sources is None or set(columns) & set(dataset.sources) else {}
 
 
-def _held_responses(known: PresetData, sources: list[Source]) -> dict[str, str]:
+def _preset_responses(preset: PresetData, sources: list[Source]) -> dict[str, str]:
     """Return the column of the responses in a preset's data set, if exactly one source of type Dataset can use it."""
-    holding = [s.name for s in sources if s.type is SourceType.DATASET]
-    return {holding[0]: known.responses} if known.responses and len(holding) == 1 else {}
+    names = [s.name for s in sources if s.type is SourceType.DATASET]
+    return {names[0]: preset.responses} if preset.responses and len(names) == 1 else {}
 
 
 def _max_kept(_spec: FusionRunSpec, dataset: Dataset) -> int | None:
@@ -178,7 +179,7 @@ def _max_prompts(_spec: FusionRunSpec, dataset: Dataset) -> int | None:
 _RESOURCES = Default(_operators_resources())
 _SAMPLING_CASES = {"models with `qwen` in their name": recipe.QWEN_SAMPLING, "other models": recipe.DEFAULT_SAMPLING}
 _ARMORM = recipe.ARMORM_URI.removeprefix("hf://")
-_HOLDING = [preset.value for preset in Preset if preset_data(preset).responses]
+_WITH_RESPONSES = [preset.value for preset in Preset if preset_data(preset).responses]
 
 DEFAULTS: dict[str, Default] = {
     "sources[].served.resources": _RESOURCES,
@@ -199,7 +200,7 @@ DEFAULTS: dict[str, Default] = {
         _sources,
     ),
     "datasets[].responsesColumns": Default(
-        f"Defaults to the responses in {_listed(_HOLDING)} if the run has exactly one source of type Dataset.",
+        f"Defaults to the responses in {_listed(_WITH_RESPONSES)} if the run has exactly one source of type Dataset.",
         _responses_columns,
     ),
     "datasets[].samplesPerPrompt": Default(

@@ -73,7 +73,7 @@ class KindTraits:
     report: Report | None = None
     """A stage with a report runs even if its artifact is complete. Its pod reads the result from the manifest."""
     is_goal: bool = False
-    """Whether a run wants its artifact even if another stage reads it."""
+    """Whether a run needs its artifact even if another stage reads it."""
     has_artifact: bool = True
     """Whether it writes an artifact that a later run can reuse."""
     shared_memory: bool = False

@@ -14,11 +14,11 @@ table "Datasets". Sources of the schemas:
   ``problem_source``; splits ``train``, ``train_1M``, ``train_2M``, ``train_5M`` in one folder).
 - alpaca_gpt4_zh: Alpaca's format (``instruction``, ``input``, ``output``), as LLaMA-Factory reads it.
 - Magpie-Qwen2-Pro-200K-Chinese: the card of Magpie-Qwen2-Pro-300K-Filtered, by the same authors and pipeline, and
-  programs that read it (``instruction``, ``conversations``, ``task_category``). Its own card was not checked.
+  programs that read it (``instruction``, ``conversations``, ``task_category``). Its card was not checked.
 - leetcode (greengerong/leetcode): programs that read it (``id``, ``title``, ``difficulty``, ``content``, a solution per
   language: ``java``, ``c++``, ``python``, ``javascript``); no tests.
 - self-oss-instruct-sc2-exec-filter-50k: programs that read it (``instruction``, ``response``); no
-  known column has the tests with which bigcode-project/starcoder2-self-align filtered it. Its own card was not checked.
+  known column has the tests with which bigcode-project/starcoder2-self-align filtered it. Its card was not checked.
 """
 
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ DROPPED_SHARE = {Task.INSTRUCTION: 0.2, Task.CODING: 0.2, Task.SFT_ONLY: 0.05}
 - Coding: prompts without a correct response. 1,877 of leetcode's 2,360 prompts became an SFT row (docs/data.md).
 - SftOnly: only failed and truncated responses are dropped.
 
-Mathematics has no share, since its only preset has a known number of problems.
+Mathematics has no share: the number of problems in its only preset is known.
 """
 
 LEETCODE_TESTS = (

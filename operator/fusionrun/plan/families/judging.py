@@ -47,14 +47,14 @@ def verdicts_stages(spec: FusionRunSpec, source: Source) -> list[str]:
 def _graded_datasets(spec: FusionRunSpec, source: Source, grader: Grader) -> list[str]:
     """Return the data sets with prompts for a grader to which the responses of a source may belong.
 
-    If two data sets of a task have the same prompt, the first keeps it, with the responses that the second provides.
-    For a source whose responses come from data sets, these are all data sets up to the last that provides some.
+    If two data sets of a task have the same prompt, the first keeps it, with the responses that the second provides. So
+    the responses of a source of type Dataset may belong to any data set up to the last one that provides some.
     """
     names = [d.name for d in spec.datasets if GRADERS.get(d.task) is grader]
-    answered = [d.name for d in datasets_of(spec, source) if d.name in names]
-    if source.type is not SourceType.DATASET or not answered:
-        return answered
-    return names[: names.index(answered[-1]) + 1]
+    of_source = [d.name for d in datasets_of(spec, source) if d.name in names]
+    if source.type is not SourceType.DATASET or not of_source:
+        return of_source
+    return names[: names.index(of_source[-1]) + 1]
 
 
 def _inputs(source: Source) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ def prepare_task(pinned: PinnedPlan, stage: Stage) -> PrepareParameters:
 
 
 def _dataset_digest(dataset: Dataset) -> dict[str, Any]:
-    found = {
+    parameters = {
         "name": dataset.name,
         "task": dataset.task,
         "split": dataset.split,
@@ -60,7 +60,7 @@ def _dataset_digest(dataset: Dataset) -> dict[str, Any]:
     }
     # Earlier releases did not have these fields: without a value they must not change the digest.
     filters = {"excluded": sorted(dataset.excluded_subjects or []), "nearDuplicates": dataset.near_duplicate_threshold}
-    return found | {name: value for name, value in filters.items() if value}
+    return parameters | {name: value for name, value in filters.items() if value}
 
 
 def _dataset_task(pinned: PinnedPlan, dataset: Dataset) -> DatasetParameters:

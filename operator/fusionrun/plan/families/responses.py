@@ -138,7 +138,7 @@ def api_key_env(endpoint: ModelEndpoint | None) -> str | None:
 
 
 def datasets_of(spec: FusionRunSpec, source: Source) -> list[Dataset]:
-    """Return the data sets whose prompts a source answers."""
+    """Return the data sets to whose prompts a source responds."""
     return [d for d in spec.datasets if source.name in (d.sources or [])]
 
 

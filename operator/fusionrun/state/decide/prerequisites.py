@@ -39,7 +39,7 @@ class Missing:
 
     reason: Reason
     message: str
-    holds: Selector = every_stage
+    blocks: Selector = every_stage
 
 
 def prerequisites(run: Manifest) -> tuple[ObjectRef, ...]:
@@ -83,18 +83,18 @@ def _required(namespace: str, spec: FusionRunSpec) -> Iterator[tuple[ObjectRef, 
     )
     uses_pytorchjob = _runs_as(Workload.PYTORCH_JOB)
     yield PYTORCHJOB_CRD, Missing(Reason.TRAINING_OPERATOR_MISSING, text, uses_pytorchjob)
-    for field, secret, holds in _secrets(spec):
+    for field, secret, blocks in _secrets(spec):
         keys = f"key {secret.key!r}" if isinstance(secret, SecretKeyRef) else f"keys {' and '.join(S3_KEYS)}"
         ref = ObjectRef("v1", "Secret", namespace, secret.name)
-        yield _absent(ref, Reason.SECRET_MISSING, field, f"create it with {keys}", holds)
+        yield _absent(ref, Reason.SECRET_MISSING, field, f"create it with {keys}", blocks)
     yield from _scheduling(namespace, spec)
 
 
 def _absent(
-    ref: ObjectRef, reason: Reason, field: str, advice: str, holds: Selector = every_stage
+    ref: ObjectRef, reason: Reason, field: str, advice: str, blocks: Selector = every_stage
 ) -> tuple[ObjectRef, Missing]:
     place = f"namespace {ref.namespace!r}" if ref.namespace else "the cluster"
-    return ref, Missing(reason, f"{field}: {ref.name!r}: no such {ref.kind} in {place}: {advice}", holds)
+    return ref, Missing(reason, f"{field}: {ref.name!r}: no such {ref.kind} in {place}: {advice}", blocks)
 
 
 def _runs_as(workload: Workload) -> Selector:
@@ -123,7 +123,7 @@ def _secrets(spec: FusionRunSpec) -> Iterator[tuple[str, SecretKeyRef | SecretRe
         ("spec.publish.tokenSecretRef", publish.token_secret_ref if publish else None, writes),
         ("spec.publish.s3SecretRef", publish.s3_secret_ref if publish else None, writes),
     ]
-    yield from ((field, secret, holds) for field, secret, holds in named if secret)
+    yield from ((field, secret, blocks) for field, secret, blocks in named if secret)
 
 
 def _generates(source: Source) -> Selector:
@@ -138,13 +138,13 @@ def _scheduling(namespace: str, spec: FusionRunSpec) -> Iterator[tuple[ObjectRef
     gpu_class = scheduling.gpu_runtime_class_name if _uses_gpus(spec) else None
     runtime, priority = ("node.k8s.io/v1", "RuntimeClass"), ("scheduling.k8s.io/v1", "PriorityClass")
     advice, sandboxed = "create it, or change the field", _runs_as(Workload.SANDBOX_JOB)
-    for field, name, (api_version, kind), reason, holds in (
+    for field, name, (api_version, kind), reason, blocks in (
         ("sandboxRuntimeClassName", sandbox_class, runtime, Reason.RUNTIME_CLASS_MISSING, sandboxed),
         ("gpuRuntimeClassName", gpu_class, runtime, Reason.RUNTIME_CLASS_MISSING, lambda stage: stage.gpus > 0),
         ("priorityClassName", scheduling.priority_class_name, priority, Reason.PRIORITY_CLASS_MISSING, every_stage),
     ):
         if name:
-            yield _absent(ObjectRef(api_version, kind, "", name), reason, f"spec.scheduling.{field}", advice, holds)
+            yield _absent(ObjectRef(api_version, kind, "", name), reason, f"spec.scheduling.{field}", advice, blocks)
     if queue := scheduling.queue_name:
         text = (
             f"spec.scheduling.queueName: {queue!r}: the cluster does not serve the API group {KUEUE_GROUP}: "

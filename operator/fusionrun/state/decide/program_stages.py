@@ -24,9 +24,9 @@ from fusionrun.state.report import results
 from fusionrun.state.report.stage_status import running_numbers
 
 RESULT_GRACE = timedelta(seconds=2)
-"""How far the watch of pods may be behind that of Jobs before the pods of an ended Job are listed.
+"""Time for which the watch of pods may lag behind that of Jobs before the pods of an ended Job are listed.
 
-This is not a timeout for results: a result is lost only if a list of the pods shows that it is.
+This is not a timeout for results: a result counts as lost only after the pods were listed.
 """
 SERVER_UNAVAILABLE = (
     "stopped because its server was not Ready: it restarts when the server is Ready; finished responses are kept"
@@ -67,7 +67,7 @@ def _running(context: Context, stage: Stage, workload: Workload) -> StageOutcome
 def _awaiting_pods(context: Context, stage: Stage, workload: Workload) -> StageOutcome | None:
     """Return the outcome of an ended workload until its pods have been listed; None after that.
 
-    Pods and workloads are watched separately, and one watch may be far behind the other.
+    Pods and workloads are watched separately, and one watch may lag far behind the other.
     """
     if workload.ref in context.pods_listed:
         return None
@@ -102,7 +102,7 @@ def _succeeded(context: Context, stage: Stage, before: Outcomes, workload: Workl
 
 
 def _lacks_result(context: Context, stage: Stage, workload: Workload) -> bool:
-    """Return whether a result that others depend on is lost. A retry reads it from the stage's manifest at once."""
+    """Return whether a required result is lost. A retry reads it from the stage's manifest, without more work."""
     if stage.kind is StageKind.RESOLVE:
         return context.needed is None
     return stage.traits.report is not None and not workload.results

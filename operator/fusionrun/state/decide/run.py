@@ -82,16 +82,18 @@ def _advance(inputs: _Input, accepted: Acceptance) -> Decision:
     metadata, spec, before = inputs.live.run["metadata"], accepted.spec, inputs.before
     plan = accepted.adopt(build_plan(spec))
     pinned = PinnedPlan(metadata["namespace"], metadata["name"], metadata["uid"], spec, plan, (), {})
-    found = resolution(inputs.live, inputs.observed, pinned)
-    if found is not None:
-        pinned = replace(pinned, pins=found.pins, digests=found.digests)
-    to_keep = [accepted.to_keep(pinned)] if accepted.is_new else [found.to_keep] if found and found.to_keep else []
-    complete = found.complete if found else frozenset()
+    resolved = resolution(inputs.live, inputs.observed, pinned)
+    to_keep = [resolved.to_keep] if resolved and resolved.to_keep else []
+    if resolved is not None:
+        pinned = replace(pinned, pins=resolved.pins, digests=resolved.digests)
+    if accepted.is_new:
+        to_keep = [accepted.to_keep(pinned)]
+    complete = resolved.complete if resolved else frozenset()
     context = Context(
         pinned=pinned,
         observed=inputs.observed,
         previous={s.name: s for s in before.stages},
-        needed=None if found is None else needed(pinned.plan, complete),
+        needed=None if resolved is None else needed(pinned.plan, complete),
         complete=complete,
         missing=_missing(inputs, accepted, pinned, to_keep),
         refused=inputs.live.refused,
@@ -105,7 +107,7 @@ def _advance(inputs: _Input, accepted: Acceptance) -> Decision:
         outcomes = stop(context, outcomes, *conclusion.stop)
     ends = summary.is_finished(conclusion.conditions)
     # A suspended run is accepted when it is resumed, with the images and stages of the operator at that time.
-    waits = any(m.holds is every_stage for m in context.missing) or (accepted.is_new and spec.suspend)
+    waits = any(m.blocks is every_stage for m in context.missing) or (accepted.is_new and spec.suspend)
     lost, next_lost = lost_pods(inputs.observed, inputs.now)
     report = RunReport(
         stages=outcomes.statuses,
@@ -127,15 +129,15 @@ def _advance(inputs: _Input, accepted: Acceptance) -> Decision:
 
 
 def _missing(inputs: _Input, accepted: Acceptance, pinned: PinnedPlan, to_keep: list[Manifest]) -> tuple[Missing, ...]:
-    """Return what is missing. Before acceptance every stage waits for it, so that no GPU idles later."""
-    found = missing(pinned.namespace, accepted.spec, inputs.live.present)
+    """Return the missing prerequisites. Before acceptance every stage waits for them, so that no GPU is idle later."""
+    absent = missing(pinned.namespace, accepted.spec, inputs.live.present)
     if accepted.is_new:
-        found = tuple(replace(m, holds=every_stage) for m in (*found, *over_budget(pinned.plan, accepted.spec)))
+        absent = tuple(replace(m, blocks=every_stage) for m in (*absent, *over_budget(pinned.plan, accepted.spec)))
     for manifest in to_keep:  # no stage starts before the ConfigMap that it depends on exists
         refusal = inputs.live.refused.get(ref_of(manifest))
         if refusal:
-            found = (*found, Missing(Reason.OBJECT_REFUSED, refusal.message))
-    return found
+            absent = (*absent, Missing(Reason.OBJECT_REFUSED, refusal.message))
+    return absent
 
 
 def _refused(inputs: _Input, message: str) -> Decision:
@@ -153,7 +155,7 @@ def _too_old(inputs: _Input, problem: str) -> Decision:
     version = accepted_by(inputs.live, inputs.observed) or "0.1.0"
     message = (
         f"FusionRun {version} accepted this run, and the operator, FusionRun {__version__}, cannot continue it: "
-        f"{problem}: upgrade the operator; until then no stage is started and nothing is deleted"
+        f"{problem}: upgrade the operator; until then it starts no stage and deletes no object"
     )
     before = inputs.before
     report = RunReport(before.stages, before.results, before.dataset, gpus_in_use=before.gpus_in_use)
@@ -172,8 +174,8 @@ def _suspended(stage: StageStatus) -> StageStatus:
 
 def _clean_up(inputs: _Input) -> Decision:
     """Delete what still runs of a finished run, and the objects whose time to live is over."""
-    seen = inputs.before.observed_generation == inputs.generation
-    status = None if seen else summary.seen_again(inputs.before, inputs.generation)
+    unchanged = inputs.before.observed_generation == inputs.generation
+    status = None if unchanged else summary.with_generation(inputs.before, inputs.generation)
     due, next_due = expired(inputs.live, inputs.before, inputs.now)
     delete = tuple(dict.fromkeys([*inputs.observed.running_objects, *due]))
     return Decision(status=status, delete=delete, requeue_seconds=next_due)

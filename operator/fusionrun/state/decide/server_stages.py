@@ -15,22 +15,22 @@ LOADING = "the server is loading the model and is not Ready yet"
 
 def decide_server(context: Context, stage: Stage, before: Outcomes) -> StageOutcome:
     """Decide on a ``serve`` stage."""
-    seen = context.observed_stage(stage)
-    workload = seen.latest
+    observed = context.observed_stage(stage)
+    workload = observed.latest
     client = next(s for s in context.pinned.plan.stages if s.server == stage.name)
     if _is_over(context, client):
+        state, reason = StageState.SUCCEEDED, Reason.NO_LONGER_NEEDED
         if workload is None:
-            status = stopped(context, stage, StageState.SUCCEEDED, Reason.NO_LONGER_NEEDED)
+            status = stopped(context, stage, state, reason)
         else:
-            reason = Reason.NO_LONGER_NEEDED
-            status = status_of(context, stage, workload, StageState.SUCCEEDED, reason, context.now)
-        return StageOutcome(status, delete=seen.running_objects)
+            status = status_of(context, stage, workload, state, reason, context.now)
+        return StageOutcome(status, delete=observed.running_objects)
     attempt = _attempt_of(context, client)
     if workload is None or workload.attempt < attempt:
         outcome = start(context, stage, before, attempt, RESTARTED if attempt else None)
     else:
         outcome = _existing(context, stage, workload)
-    return replace(outcome, delete=seen.before(attempt).running_objects)
+    return replace(outcome, delete=observed.before(attempt).running_objects)
 
 
 def _existing(context: Context, stage: Stage, workload: Workload) -> StageOutcome:

@@ -77,7 +77,7 @@ def _blocked(context: Context, stage: Stage, before: Outcomes) -> StageStatus | 
     if not is_ready(context, stage, before):
         return stopped(context, stage, StageState.PENDING)
     for missing in context.missing:
-        if missing.holds(stage):
+        if missing.blocks(stage):
             return waiting(context, stage, missing.reason, missing.message)
     if stage.server and before.state(stage.server) is not StageState.READY:
         return None if before.state(stage.server) in DONE else waiting(context, stage, Reason.WAITING_FOR_SERVER)
@@ -108,7 +108,7 @@ def _holds_pods(context: Context, stage: Stage, before: Outcomes) -> bool:
 
 
 def _refused(context: Context, stage: Stage, refusal: Refusal) -> StageOutcome:
-    """Fail a stage whose object is invalid; let it wait if the refusal may pass, for example a quota."""
+    """Fail a stage whose object is invalid. If the refusal is temporary, for example by a quota, the stage waits."""
     text = refusal.message
     if refusal.is_permanent:
         status = stopped(context, stage, StageState.FAILED, Reason.OBJECT_REFUSED, text)

@@ -3,8 +3,7 @@
 Both are in immutable ConfigMaps, which take precedence over the live spec, the operator's settings and its plan: an
 upgrade of the operator does not change a run that was accepted before.
 
-The operator continues a run that a newer release accepted only if both releases make the same artifacts, that is, if
-they compute the same digests.
+The operator continues a run that a newer release accepted only if both releases compute the same digests of artifacts.
 """
 
 import dataclasses
@@ -116,47 +115,45 @@ def resolution(live: LiveObjects, observed: Observed, pinned: PinnedPlan) -> Res
     Raises
     ------
     ContractError
-        If a newer release accepted the run and this release would make other artifacts for it.
+        If a newer release accepted the run and this release computes other digests for it.
     """
-    found = _resolution(live, observed, pinned)
+    resolved = _resolution(live, observed, pinned)
     version, name = accepted_by(live, observed) or "", names.resolved_config_map(pinned.name)
-    if found is None or _numbers(version) <= _numbers(__version__):
-        return found
-    if found.digests != digests(pinned.plan.planned(), list(found.pins)):
-        raise ContractError(
-            version, f"it would make other artifacts: their digests differ from those in ConfigMap {name}"
-        )
-    return found
+    if resolved is None or _numbers(version) <= _numbers(__version__):
+        return resolved
+    if resolved.digests != digests(pinned.plan.planned(), list(resolved.pins)):
+        raise ContractError(version, f"its artifacts would differ: ConfigMap {name} has other digests")
+    return resolved
 
 
 def _resolution(live: LiveObjects, observed: Observed, pinned: PinnedPlan) -> Resolution | None:
     name = names.resolved_config_map(pinned.name)
     data = observed.config_maps.get(name)
     if data is not None:
-        fields, pins, complete, found = (
+        fields, pins, complete, by_stage = (
             json.loads(data[f"{key}.json"]) for key in ("references", "pins", "complete", "digests")
         )
         pins = _in_order(dict(zip(fields, pins, strict=True)), pinned)
-        return Resolution(tuple(pins), frozenset(complete), found)
+        return Resolution(tuple(pins), frozenset(complete), by_stage)
     workload = observed.stage("resolve").latest
     if workload is None or workload.phase is not Phase.SUCCEEDED or not workload.results:
         return None
     result = workload.results[0].values
     if not isinstance(result, Resolved):
         return None
-    fields, asked = _asked(live, workload, pinned)
+    fields, stages = _resolve_task(live, workload, pinned)
     if len(result.pins) != len(fields) or {r.field for r in pinned.plan.references} - set(fields):
         return None
-    found = digests(asked, result.pins)
-    complete = sorted(asked[i].name for i in result.complete)
+    by_stage = digests(stages, result.pins)
+    complete = sorted(stages[i].name for i in result.complete)
     to_keep = meta.config_map(pinned, name, meta.run_labels(pinned), {
         "references.json": json.dumps(fields),
         "pins.json": json.dumps(result.pins),
         "complete.json": json.dumps(complete),
-        "digests.json": json.dumps(found, sort_keys=True),
+        "digests.json": json.dumps(by_stage, sort_keys=True),
     })  # fmt: skip
     pins = _in_order(dict(zip(fields, result.pins, strict=True)), pinned)
-    return Resolution(tuple(pins), frozenset(complete), found, to_keep)
+    return Resolution(tuple(pins), frozenset(complete), by_stage, to_keep)
 
 
 def _in_order(pins: dict[str, str], pinned: PinnedPlan) -> list[str]:
@@ -164,8 +161,8 @@ def _in_order(pins: dict[str, str], pinned: PinnedPlan) -> list[str]:
     return [pins.get(reference.field, "") for reference in pinned.plan.references]
 
 
-def _asked(live: LiveObjects, workload: Workload, pinned: PinnedPlan) -> tuple[list[str], list[PlannedStage]]:
-    """Return the fields of the references and the stages in the task of ``resolve``: its result refers to these."""
+def _resolve_task(live: LiveObjects, workload: Workload, pinned: PinnedPlan) -> tuple[list[str], list[PlannedStage]]:
+    """Return the fields of the references and the stages in the task of ``resolve``, which its result refers to."""
     name = workload.manifest["metadata"]["name"]
     for child in live.children:
         if child["kind"] == "ConfigMap" and child["metadata"]["name"] == name:

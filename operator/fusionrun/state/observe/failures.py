@@ -1,8 +1,8 @@
 """Why a pod failed, and whether a retry can help.
 
-In this order: a result that blames the input or the server, which nothing else can cause; the pod's reason (Evicted and
-Preempted are infrastructure errors, OOMKilled is a user error); the result of the container that failed first; its exit
-code. Without any of these it is an infrastructure error.
+The cause is the first of these that exists: a result that reports a user error or a stalled server; the pod's reason
+(Evicted and Preempted are infrastructure errors, OOMKilled is a user error); the result of the container that failed
+first; its exit code. Otherwise it is an infrastructure error.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ DISRUPTIONS = frozenset({EVICTED, "Preempted", "Preempting", "NodeLost", "NodeSh
 """Pod reasons that are infrastructure errors. Source: Kubernetes, kubelet eviction and graceful node shutdown."""
 
 DECISIVE = (Reason.USER_ERROR, Reason.SERVER_WEDGED)
-"""Reasons in a pod's result that end its Job at once (``objects.job.wrap_in_job``), whatever failed earlier."""
+"""Reasons in a pod's result that end its Job at once (``objects.job.wrap_in_job``), even after other failures."""
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,10 @@ def server_failure(deployment: Manifest, pods: list[Manifest], log_tails: dict[s
 
     Notes
     -----
-    The restart count of a container covers its whole life, which may be days. A restart counts only if the container
-    ran for a short time before it, or never became ready. A container that ran for as long as the startup probe allows
-    without becoming ready was killed by that probe: its time starts with the container, not while it waits for a node.
+    The restart count of a container covers its whole lifetime, which may be days. A restart counts only if the
+    container ran for a short time before it, or never became ready. A container that ran for as long as the startup
+    probe allows without becoming ready was killed by that probe. The time starts with the container, so time without a
+    node does not count.
     """
     for pod in pods:
         name = pod["metadata"]["name"]
@@ -57,7 +58,7 @@ def _unready_since(pod: Manifest, started: datetime | None) -> bool:
 
 
 def _startup_timeout(deployment: Manifest) -> timedelta:
-    """Return how long the startup probe lets a container start; its first failure comes at once."""
+    """Return the time that the startup probe allows a container to start; the first probe is immediate."""
     containers = deployment["spec"]["template"]["spec"]["containers"]
     probe = next(c["startupProbe"] for c in containers if "startupProbe" in c)
     return timedelta(seconds=(probe["failureThreshold"] - 1) * probe["periodSeconds"])

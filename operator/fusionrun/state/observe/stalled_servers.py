@@ -1,4 +1,4 @@
-"""Whether a server that sent its client nothing is stalled, or was unavailable: preempted, drained, queued or loading.
+"""Whether a server that did not respond is stalled, or was unavailable: preempted, drained, queued or loading.
 
 Only a stalled server is restarted.
 """
@@ -12,7 +12,7 @@ from fusionrun.state.observe.workloads import Phase, Workload
 
 
 def client_stalled(client: Workload) -> bool:
-    """Return whether a client failed because its server sent it nothing for ``stallSeconds``."""
+    """Return whether a client failed because its server sent no token for ``stallSeconds``."""
     return client.phase is Phase.FAILED and client.failure is not None and client.failure.reason is Reason.SERVER_WEDGED
 
 

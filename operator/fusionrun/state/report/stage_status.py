@@ -30,7 +30,7 @@ def idle(
     reason: Reason | None = None,
     message: str | None = None,
 ) -> StageStatus:
-    """Return the status of a stage that holds no GPUs now: its GPU time is that of earlier attempts."""
+    """Return the status of a stage without running pods: its GPU time is that of earlier attempts."""
     spent = old.gpu_seconds if old else None
     return StageStatus(
         name=stage.name,
@@ -96,7 +96,7 @@ def _eta(fraction: float, started: datetime | None, now: datetime) -> int | None
 
 
 def gpu_seconds(gpus: int, placed: datetime, until: datetime, earlier: int, *, running: bool) -> int:
-    """Return the GPU-seconds held, including earlier attempts; of a running stage in whole minutes per GPU."""
+    """Return the GPU-seconds, including earlier attempts; for a running stage, in whole minutes per GPU."""
     seconds = int((until - placed).total_seconds())
     if running:
         seconds -= seconds % GPU_QUANTUM_SECONDS
