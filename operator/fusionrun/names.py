@@ -1,4 +1,4 @@
-"""API group, label keys, and the names of objects. No other module of the operator spells a label key."""
+"""API group, label keys, and the names of objects. Only this module defines label keys."""
 
 import hashlib
 import re
@@ -80,7 +80,7 @@ def stage_kind(stage: str) -> str:
 def spec_config_map(run: str) -> str:
     """Return the name of the immutable ConfigMap with the resolved spec and the images of a run.
 
-    Dots are kept, so that two runs never share one.
+    Dots in the name of the run are kept, so that two runs never share a ConfigMap.
     """
     return f"{run}-spec"
 

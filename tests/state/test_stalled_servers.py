@@ -55,7 +55,7 @@ def test_the_client_continues_with_the_address_of_the_new_server():
     assert task.parameters.base_url == f"http://{server}.lab.svc:8000/v1"
     retried = [e.message for e in world.events if e.reason == Reason.STAGE_RETRIED]
     assert retried == [
-        "serve/ada: server restarted: the previous one stopped producing tokens",
+        "serve/ada: server restarted: the previous server generated no tokens",
         f"generate/ada: retried: {MESSAGE}",
     ]
     world.run_to_end()

@@ -46,7 +46,7 @@ _EXPIRED = 410
 
 
 class Gatherer:
-    """Return the live objects of a run; remembers replies that do not change."""
+    """Gathers the live objects of runs, and caches replies that do not change."""
 
     def __init__(self, client: Client, store: Store) -> None:
         self._client = client

@@ -1,7 +1,7 @@
 """The last known state of each object, from watches, lists and the replies to the operator's writes.
 
-The newer resourceVersion wins, so that a slow watch does not undo the reply to a write, and a deleted object stays
-deleted. No I/O and no clock.
+The newer resourceVersion is kept, so that a late watch event neither overwrites the reply to a write nor restores a
+deleted object. This module does no I/O and reads no clock.
 """
 
 from collections.abc import Set as AbstractSet

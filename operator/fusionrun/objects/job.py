@@ -51,8 +51,8 @@ def wrap_in_job(run: Run, stage: Stage, name: str, attempt: int, pod: dict[str, 
     -----
     A user error ends the Job at once. So does a hung server of the run, which the operator restarts before the next
     attempt. A disruption of the node does not count as a failure (``explain_early`` in ``state.observe.failures``
-    limits evictions). Every other failure is retried up to ``backoffLimit`` of the run. A policy makes
-    ``podReplacementPolicy: Failed`` mandatory.
+    limits evictions). Every other failure is retried up to ``backoffLimit`` of the run. With a pod failure policy,
+    Kubernetes requires ``podReplacementPolicy: Failed``.
     Source: Kubernetes, "Handling retriable and non-retriable pod failures with Pod failure policy".
     """
     stage_labels = meta.labels(run, stage, attempt)

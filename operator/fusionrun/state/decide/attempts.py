@@ -1,4 +1,4 @@
-"""An attempt of a stage that runs or failed, and whether another attempt follows."""
+"""The outcome of an attempt that runs or failed, and whether another attempt follows."""
 
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ from fusionrun.state.observe.stalled_servers import client_stalled, was_unavaila
 from fusionrun.state.observe.workloads import Workload
 from fusionrun.state.report.stage_status import MESSAGE_CHARACTERS, gpu_seconds, idle
 
-NO_POD_LEFT = "the workload failed and none of its pods is left to explain it: see the events of the namespace"
+NO_POD_LEFT = "the workload failed, and its pods no longer exist: see the events of the namespace"
 
 
 def status_of(

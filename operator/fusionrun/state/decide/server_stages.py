@@ -9,7 +9,7 @@ from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
 from fusionrun.state.decide.start import start, stopped, waiting
 from fusionrun.state.observe.workloads import Phase, Workload
 
-RESTARTED = "server restarted: the previous one stopped producing tokens"
+RESTARTED = "server restarted: the previous server generated no tokens"
 LOADING = "the server is loading the model and is not Ready yet"
 
 

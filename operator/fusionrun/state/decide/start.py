@@ -19,7 +19,7 @@ from fusionrun.state.report.stage_status import ACTIVE, DONE, MESSAGE_CHARACTERS
 REFUSED_MAX_SECONDS = 60.0
 """Longest time between two attempts to create a refused object; the time doubles up to this."""
 TRANSIENT_FIRST_SECONDS = 1.0
-"""Time to the first retry of a create that failed with 429, 5xx or no reply."""
+"""Time to the first retry if a request to create an object failed with 429, 5xx or no reply."""
 
 
 def start(context: Context, stage: Stage, before: Outcomes, attempt: int, message: str | None = None) -> StageOutcome:
