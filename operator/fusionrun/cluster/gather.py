@@ -38,7 +38,7 @@ CHILDREN: tuple[tuple[str, str], ...] = (
 LOG_TAIL_LINES = 20
 
 LIST_TRIES = 3
-"""How often a resync starts a list if the API server no longer has the state of its first page.
+"""Maximum number of times that a resync starts a list if the API server no longer has the state of its first page.
 
 The API server keeps old states for 5 minutes (kube-apiserver, ``--etcd-compaction-interval``); a list takes seconds.
 """

@@ -83,11 +83,11 @@ def _advance(inputs: _Input, accepted: Acceptance) -> Decision:
     plan = accepted.adopt(build_plan(spec))
     pinned = PinnedPlan(metadata["namespace"], metadata["name"], metadata["uid"], spec, plan, (), {})
     resolved = resolution(inputs.live, inputs.observed, pinned)
-    to_keep = [resolved.to_keep] if resolved and resolved.to_keep else []
+    config_maps = [resolved.config_map] if resolved and resolved.config_map else []
     if resolved is not None:
         pinned = replace(pinned, pins=resolved.pins, digests=resolved.digests)
     if accepted.is_new:
-        to_keep = [accepted.to_keep(pinned)]
+        config_maps = [accepted.config_map(pinned)]
     complete = resolved.complete if resolved else frozenset()
     context = Context(
         pinned=pinned,
@@ -95,7 +95,7 @@ def _advance(inputs: _Input, accepted: Acceptance) -> Decision:
         previous={s.name: s for s in before.stages},
         needed=None if resolved is None else needed(pinned.plan, complete),
         complete=complete,
-        missing=_missing(inputs, accepted, pinned, to_keep),
+        missing=_missing(inputs, accepted, pinned, config_maps),
         refused=inputs.live.refused,
         pods_listed=inputs.live.pods_listed,
         settings=replace(inputs.settings, images=accepted.images),
@@ -117,7 +117,10 @@ def _advance(inputs: _Input, accepted: Acceptance) -> Decision:
         gpus_in_use=summary.gpus_in_use(pinned.plan, inputs.observed),
     )
     decided = outcomes.stages.values()
-    create = [*([] if ends or waits else to_keep), *(manifest for outcome in decided for manifest in outcome.create)]
+    create = [
+        *([] if ends or waits else config_maps),
+        *(manifest for outcome in decided for manifest in outcome.create),
+    ]
     times = [*(outcome.requeue_seconds for outcome in decided), *conclusion.requeue_seconds, next_lost]
     return replace(
         inputs.report(conclusion.conditions, report),
@@ -128,12 +131,14 @@ def _advance(inputs: _Input, accepted: Acceptance) -> Decision:
     )
 
 
-def _missing(inputs: _Input, accepted: Acceptance, pinned: PinnedPlan, to_keep: list[Manifest]) -> tuple[Missing, ...]:
+def _missing(
+    inputs: _Input, accepted: Acceptance, pinned: PinnedPlan, config_maps: list[Manifest]
+) -> tuple[Missing, ...]:
     """Return the missing prerequisites. Before acceptance every stage waits for them, so that no GPU is idle later."""
     absent = missing(pinned.namespace, accepted.spec, inputs.live.present)
     if accepted.is_new:
         absent = tuple(replace(m, blocks=every_stage) for m in (*absent, *over_budget(pinned.plan, accepted.spec)))
-    for manifest in to_keep:  # no stage starts before the ConfigMap that it depends on exists
+    for manifest in config_maps:  # no stage starts before the ConfigMap that it depends on exists
         refusal = inputs.live.refused.get(ref_of(manifest))
         if refusal:
             absent = (*absent, Missing(Reason.OBJECT_REFUSED, refusal.message))

@@ -37,7 +37,7 @@ class Acceptance:
     spec: FusionRunSpec
     images: Images
     is_new: bool = False
-    """Whether the run is being accepted now: its ConfigMap (``to_keep``) does not exist yet."""
+    """Whether the run is being accepted now: its ConfigMap (``config_map``) does not exist yet."""
     stages: tuple[str, ...] | None = None
     """Stages of the plan at acceptance that have an artifact; None for all stages of the current plan."""
 
@@ -45,7 +45,7 @@ class Acceptance:
         """Return the plan without the stages that a newer release has added since acceptance."""
         return plan if self.stages is None else plan.only(self.stages)
 
-    def to_keep(self, pinned: PinnedPlan) -> Manifest:
+    def config_map(self, pinned: PinnedPlan) -> Manifest:
         """Return the immutable ConfigMap to create."""
         spec = self.spec.model_dump(mode="json", exclude_none=True)
         return meta.config_map(pinned, names.spec_config_map(pinned.name), meta.run_labels(pinned), {
@@ -65,7 +65,7 @@ class Resolution:
     complete: frozenset[str]
     """Stages whose artifact was complete."""
     digests: dict[str, str]
-    to_keep: Manifest | None = None
+    config_map: Manifest | None = None
     """The ConfigMap to create; None if it exists."""
 
 
@@ -146,14 +146,14 @@ def _resolution(live: LiveObjects, observed: Observed, pinned: PinnedPlan) -> Re
         return None
     by_stage = digests(stages, result.pins)
     complete = sorted(stages[i].name for i in result.complete)
-    to_keep = meta.config_map(pinned, name, meta.run_labels(pinned), {
+    config_map = meta.config_map(pinned, name, meta.run_labels(pinned), {
         "references.json": json.dumps(fields),
         "pins.json": json.dumps(result.pins),
         "complete.json": json.dumps(complete),
         "digests.json": json.dumps(by_stage, sort_keys=True),
     })  # fmt: skip
     pins = _in_order(dict(zip(fields, result.pins, strict=True)), pinned)
-    return Resolution(tuple(pins), frozenset(complete), by_stage, to_keep)
+    return Resolution(tuple(pins), frozenset(complete), by_stage, config_map)
 
 
 def _in_order(pins: dict[str, str], pinned: PinnedPlan) -> list[str]:

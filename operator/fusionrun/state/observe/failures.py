@@ -1,8 +1,7 @@
 """Why a pod failed, and whether a retry can help.
 
-The cause is the first of these that exists: a result that reports a user error or a stalled server; the pod's reason
-(Evicted and Preempted are infrastructure errors, OOMKilled is a user error); the result of the container that failed
-first; its exit code. Otherwise it is an infrastructure error.
+The cause is the first of these that exists: a result that reports a user error or a stalled server; the reason of a pod
+(``DISRUPTIONS``); a container that was OOMKilled; the result of the container that failed first; its exit code.
 """
 
 from dataclasses import dataclass

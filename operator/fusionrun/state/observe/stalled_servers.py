@@ -20,8 +20,8 @@ def was_unavailable(server: Workload | None, client: Workload, stall_seconds: in
     """Return whether a server was unavailable while its client waited for a response for ``stall_seconds``.
 
     A server that was preempted, drained, queued or restarted was unavailable: its pod is gone, terminating or gated,
-    its container started later, or it became Ready later. A pod that is not Ready now, but whose container passed its
-    startup probe and has run since before, hangs: it counts as available.
+    its container started later, or it became Ready later. A pod that is not Ready hangs if its container passed the
+    startup probe and started earlier: it counts as available.
     """
     if server is None:
         return True
