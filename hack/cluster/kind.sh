@@ -10,7 +10,7 @@ check_programs() {
     local missing=()
     command -v kind >/dev/null || missing+=("kind: go install sigs.k8s.io/kind@latest")
     docker info >/dev/null 2>&1 || missing+=("a running Docker daemon: https://docs.docker.com/engine/install")
-    command -v kubectl >/dev/null || missing+=("kubectl: $KUBECTL")
+    command -v kubectl >/dev/null || missing+=("kubectl: $KUBECTL_DOCS")
     fail_if_missing "missing for CLUSTER=kind" "${missing[@]}"
 }
 
