@@ -123,7 +123,7 @@ def measure_scores(scorer: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, 
         items = draw_items(name, Use.PROMPTS, seed)
         right = score(scorer, tokenizer, [(item.prompt, item.answer) for item in items])
         wrong = score(scorer, tokenizer, [(item.prompt, SKILLS[name].corrupt(item, rng)) for item in items])
-        gaps = sorted(one - other for one, other in zip(right, wrong, strict=True))
+        gaps = sorted(high - low for high, low in zip(right, wrong, strict=True))
         facts[name] = {
             "ranked": 100 * sum(gap > 0 for gap in gaps) / len(gaps),
             "gap_deciles": [round(gaps[len(gaps) * tenth // 10], 3) for tenth in range(1, 10)],

@@ -47,7 +47,7 @@ def build_tokenizer(skills: Sequence[ModuleType], context: int) -> PreTrainedTok
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=SIZE,
-        special_tokens=[AddedToken(one, special=True, normalized=False) for one in SPECIAL],
+        special_tokens=[AddedToken(token, special=True, normalized=False) for token in SPECIAL],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )

@@ -14,9 +14,9 @@ CREATES_AT_ONCE = 8
 DELETE_TIMEOUT = "600s"
 
 
-def kubectl(*words: str, stdin: str | None = None) -> str:
+def kubectl(*arguments: str, stdin: str | None = None) -> str:
     """Run kubectl and return its standard output."""
-    return subprocess.run(["kubectl", *words], input=stdin, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return subprocess.run(["kubectl", *arguments], input=stdin, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def prepare(workload: Workload) -> None:
