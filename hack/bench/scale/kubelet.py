@@ -195,7 +195,7 @@ class Kubelets:
         print(f"bench-scale: {method} {path}: {problem}", file=sys.stderr)
 
     async def watch(self, path: str, observe: Callable[[str, dict[str, Any]], None]) -> None:
-        """Watch the objects at a path without end. Existing objects are reported as ADDED."""
+        """Watch the objects at a path without end. Existing objects are reported as ADDED, again after an error."""
         version = ""
         while True:
             query = {"watch": "1", "allowWatchBookmarks": "true", "resourceVersion": version}

@@ -5,6 +5,7 @@ from collections import Counter
 from typing import Any, Self
 
 import operator_pod
+import urllib3
 from kubernetes import client
 from usage import PodUsage, Usage
 
@@ -76,7 +77,10 @@ class Sampler:
 
     def _count_restarts(self) -> None:
         metadata = self._pod.metadata
-        container = _container(client.CoreV1Api().read_namespaced_pod(metadata.name, metadata.namespace))
+        try:
+            container = _container(client.CoreV1Api().read_namespaced_pod(metadata.name, metadata.namespace))
+        except (client.ApiException, urllib3.exceptions.HTTPError):  # the API server is busy
+            return
         ended = container.last_state.terminated
         self.restarts += [ended.reason if ended else "unknown"] * (container.restart_count - self._restarts)
         self._restarts = container.restart_count
