@@ -50,7 +50,7 @@ def needless_attempts(entries: Iterable[Entry], names: Iterable[str]) -> int:
 def follow_ups(entries: Sequence[Entry], names: Iterable[str], needs: Mapping[str, Sequence[str]]) -> list[float]:
     """Return the seconds from the end of the last required stage to the creation of a stage's workload.
 
-    Both times are those of the watch events that the bench received.
+    Both times are those of the watch events that the benchmark received.
 
     Parameters
     ----------
