@@ -80,6 +80,7 @@ def make_model(name: str, out: Path, seed: int) -> dict[str, object]:
     torch.set_num_threads(1)
     started = time.monotonic()
     model_seed = derive_seed(seed, name)
+    torch.manual_seed(model_seed)  # of the layers that the reward model adds
     tokenizer = PreTrainedTokenizerFast.from_pretrained(out / "pretrained")
     model = LlamaForCausalLM.from_pretrained(out / "pretrained")
     folder = out / "models" / name
