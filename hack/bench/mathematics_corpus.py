@@ -9,7 +9,7 @@ or no marker (5 %). 60 % of the answers are right, a third of these in another n
 import random
 from collections.abc import Iterator
 
-from fusionrun_stages.grading.mathematics import Question
+from fusionrun_stages.grading.mathematics import Problem
 
 SAMPLES = 8
 KINDS = {"integer": 55, "fraction": 13, "decimal": 7, "expression": 15, "point": 5, "set": 3, "equation": 2}
@@ -24,13 +24,13 @@ STEPS = (
 )
 
 
-def questions(count: int, seed: int = 42) -> Iterator[Question]:
+def questions(count: int, seed: int = 42) -> Iterator[Problem]:
     """Yield questions with their answers."""
     chance = random.Random(seed)
     for _ in range(count):
         kind = chance.choices(list(KINDS), list(KINDS.values()))[0]
         gold, others, wrongs = _value(kind, chance)
-        yield Question(gold, [_answer(gold, others, wrongs, chance) for _ in range(SAMPLES)])
+        yield Problem(gold, [_answer(gold, others, wrongs, chance) for _ in range(SAMPLES)])
 
 
 def _value(kind: str, chance: random.Random) -> tuple[str, list[str], list[str]]:  # noqa: PLR0911 (one per kind)

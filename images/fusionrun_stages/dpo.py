@@ -1,11 +1,14 @@
-"""Direct preference optimisation of the SFT model on same-source pairs: TRL under DeepSpeed, on every rank.
+"""dpo: direct preference optimization of the SFT model on same-source pairs, with TRL and DeepSpeed.
 
-The reference is the SFT model, always: the trainer is built from its path, also when it then goes on from a
-checkpoint. The reference model is kept beside the policy (sharded like it under ZeRO-3) and sees the same batch, so
-that the first loss is ln 2 to the last digit in any precision; reference log-probabilities computed beforehand would
-be padded otherwise and differ by bf16's rounding, times beta.
+Run: ``FUSIONRUN_TASK=task.json torchrun --standalone --nproc-per-node=2 -m fusionrun_stages dpo``
+(one process: ``python -m fusionrun_stages dpo``)
 
-Source: FuseChat-3.0 (arXiv 2503.04222), length-normalised DPO; ``sigmoid_norm`` of TRL, checked against the formula.
+The reference model is always the SFT model: the trainer is built from its path, also if it resumes from a checkpoint.
+It stays in memory (sharded under ZeRO-3) and sees the same batches as the policy, so the first loss is exactly ln 2 in
+any precision. Precomputed reference log-probabilities would have other padding, and differ by bf16's rounding times
+beta.
+
+Source: FuseChat-3.0 (arXiv 2503.04222), length-normalized DPO; ``sigmoid_norm`` of TRL, checked against the formula.
 """
 
 import logging
@@ -13,34 +16,34 @@ import logging
 from fusionrun.api.artifacts import CHECKPOINTS
 from fusionrun.api.parameters import DpoParameters
 from fusionrun.api.values import Trained
-from fusionrun_stages.training import outcome, ranks
-from fusionrun_stages.training.zero import accumulation_steps
+from fusionrun_stages.training import finish, ranks
+from fusionrun_stages.training.zero import gradient_accumulation_steps
 from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger("fusionrun_stages")
 
 
 def run(work: Work) -> Made:
-    """Train, or go on training, or tell what was trained."""
+    """Train the model, or return the result of a predecessor that has finished."""
     parameters = work.task.parameters
     assert isinstance(parameters, DpoParameters)
-    finished = outcome.read_finished(work.output, parameters.kind)
+    finished = finish.read_finished(work.output, parameters.kind)
     if finished is not None:
         if ranks.rank() == 0:
-            outcome.clean_up(work.output, finished.details["checkpoints"])
+            finish.clean_up(work.output, finished.details["checkpoints"])
         return finished
-    accumulation = accumulation_steps(parameters, ranks.world_size())
-    with ranks.explained("dpo"):
-        return _train(work, parameters, accumulation)
+    accumulation_steps = gradient_accumulation_steps(parameters, ranks.world_size())
+    with ranks.explain_torch_errors("dpo"):
+        return _train(work, parameters, accumulation_steps)
 
 
-def _train(work: Work, parameters: DpoParameters, accumulation: int) -> Made:
+def _train(work: Work, parameters: DpoParameters, accumulation_steps: int) -> Made:
     cuda = work.task.gpus > 0
-    ranks.join(parameters.zero_stage, cuda=cuda)
+    ranks.join_process_group(parameters.zero_stage, cuda=cuda)
     from trl import DPOConfig, DPOTrainer
 
-    from fusionrun_stages.training import callback
-    from fusionrun_stages.training.arguments import common_arguments
+    from fusionrun_stages.training import callbacks
+    from fusionrun_stages.training.arguments import shared_arguments
     from fusionrun_stages.training.rows import load_rows, load_tokenizer
     from fusionrun_stages.training.tokens import CHECKED_ROWS, Tokens, check_tokens, drop_long
 
@@ -49,10 +52,10 @@ def _train(work: Work, parameters: DpoParameters, accumulation: int) -> Made:
     config = DPOConfig(
         loss_type=["sigmoid_norm" if parameters.length_normalized else "sigmoid"],
         beta=parameters.beta,
-        **common_arguments(parameters, accumulation, checkpoints, cuda=cuda),
+        **shared_arguments(parameters, accumulation_steps, checkpoints, cuda=cuda),
     )
-    resume_from, removed = outcome.find_resume_point(checkpoints)
-    log.info("training goes on from %s; removed %s", resume_from or "the SFT model", removed or "nothing")
+    resume_from, removed = finish.find_resume_point(checkpoints)
+    log.info("training starts from %s; removed %s", resume_from or "the SFT model", removed or "nothing")
 
     with config.main_process_first(local=False):
         pairs = load_rows(parameters.data_path, ["prompt", "chosen", "rejected"], work.output)
@@ -61,7 +64,7 @@ def _train(work: Work, parameters: DpoParameters, accumulation: int) -> Made:
         args=config,
         train_dataset=pairs,
         processing_class=tokenizer,
-        callbacks=[callback.Progress(work.report), callback.FirstLoss(), callback.MarkWhole()],
+        callbacks=[callbacks.ProgressCallback(work.report), callbacks.FirstLossCheck(), callbacks.MarkComplete()],
     )
     tokenized = trainer.train_dataset
     for index in range(min(CHECKED_ROWS, len(pairs))):
@@ -69,7 +72,7 @@ def _train(work: Work, parameters: DpoParameters, accumulation: int) -> Made:
         for side in ("chosen", "rejected"):
             tokens = Tokens(row["prompt_ids"], row[f"{side}_ids"])
             end_of_turn = check_tokens(tokenizer, pairs[index]["prompt"] + pairs[index][side], tokens)
-    outcome.stop_at_every_end_of_turn(trainer.model, tokenizer, end_of_turn)
+    finish.stop_at_every_end_of_turn(trainer.model, tokenizer, end_of_turn)
 
     columns = [tokenized[name] for name in ("prompt_ids", "chosen_ids", "rejected_ids")]
     sizes = [(len(prompt), len(chosen), len(rejected)) for prompt, chosen, rejected in zip(*columns, strict=True)]
@@ -84,4 +87,4 @@ def _train(work: Work, parameters: DpoParameters, accumulation: int) -> Made:
         dropped_long=dropped,
         tokens=round(parameters.epochs * sum(2 * prompt + chosen + rejected for prompt, chosen, rejected in kept)),
     )
-    return outcome.finish(trainer, work.output, {"resumed_from": resume_from}, trained, parameters.save_steps)
+    return finish.finish(trainer, work.output, {"resumed_from": resume_from}, trained, parameters.save_steps)

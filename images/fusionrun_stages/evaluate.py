@@ -1,7 +1,9 @@
-"""evaluate: grade one model's answers to the benchmarks, one greedy answer per prompt.
+"""evaluate: score one model on the benchmarks, one greedy response per prompt.
 
-A cut, failed or blank answer is wrong. Only where the prompt itself cannot be judged (its own gold answer or tests
-cannot be used) it is left out, for every model alike.
+Run: ``FUSIONRUN_TASK=task.json python -m fusionrun_stages evaluate``
+
+A truncated, failed or blank response is wrong. A prompt whose gold answer or tests cannot be used is left out, for
+every model.
 """
 
 import math
@@ -15,7 +17,7 @@ from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue
 from fusionrun.api.values import Evaluated
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.grade import PROMPT_FAULT
-from fusionrun_stages.verify import gather, judge
+from fusionrun_stages.grading.judging import join_responses, judge
 from fusionrun_stages.volume.parquet import read_rows
 from fusionrun_stages.volume.paths import shard_path
 from fusionrun_stages.work import Made, Work
@@ -25,8 +27,8 @@ EXAMPLE_MAX_CHARACTERS = 2000
 
 
 @dataclass
-class Tally:
-    """A benchmark's answers so far."""
+class BenchmarkCounts:
+    """Graded responses of one benchmark."""
 
     right: int = 0
     graded: int = 0
@@ -36,7 +38,7 @@ class Tally:
     examples: list[dict[str, Any]] = field(default_factory=list)
 
     def percent(self) -> float:
-        """Return the share of right answers, in percent."""
+        """Return the share of right responses, in percent."""
         return 100 * self.right / self.graded
 
     def standard_error(self) -> float:
@@ -46,27 +48,21 @@ class Tally:
 
 
 def run(work: Work) -> Made:
-    """Give the score of each benchmark in percent, with its standard error and a few wrong answers in the details.
-
-    Raises
-    ------
-    UserError
-        If a benchmark has no prompt that can be judged.
-    """
+    """Return the score of each benchmark in percent; the details have its standard error and some wrong responses."""
     parameters = work.task.parameters
     assert isinstance(parameters, EvaluateParameters)
-    tallies = {benchmark.name: Tally() for benchmark in parameters.benchmarks}
+    tallies = {benchmark.name: BenchmarkCounts() for benchmark in parameters.benchmarks}
     for shard in range(parameters.shards):
         prompts = list(read_rows(shard_path(parameters.prompts_dir, shard, parameters.shards), Prompt))
         responses = list(read_rows(shard_path(parameters.responses_dir, shard, parameters.shards), Response))
         for benchmark in parameters.benchmarks:
             verdicts = _verdicts(parameters, shard, benchmark, prompts, responses)
-            own = [prompt for prompt in prompts if prompt.dataset == benchmark.name]
-            count(tallies[benchmark.name], own, responses, verdicts)
+            its_prompts = [prompt for prompt in prompts if prompt.dataset == benchmark.name]
+            count(tallies[benchmark.name], its_prompts, responses, verdicts)
         work.report(shard + 1, parameters.shards, "shards")
     for number, benchmark in enumerate(parameters.benchmarks):
         if not tallies[benchmark.name].graded:
-            raise UserError(f"evaluation.benchmarks[{number}] ({benchmark.name}): no prompt of it can be judged")
+            raise UserError(f"evaluation.benchmarks[{number}] ({benchmark.name}): none of its prompts can be judged")
     return Made(
         values=Evaluated(
             scores={name: round(tally.percent(), 4) for name, tally in tallies.items()},
@@ -84,20 +80,22 @@ def _verdicts(
     responses: list[Response],
 ) -> list[Verdict]:
     if benchmark.grader is not Grader.CODING:
-        return judge(benchmark.grader, list(gather(prompts, responses, [benchmark.name])))
+        return judge(benchmark.grader, list(join_responses(prompts, responses, [benchmark.name])))
     if parameters.verdicts_dir is None:
-        raise InfrastructureError(f"benchmark {benchmark.name} is graded by tests, and no verdicts were given")
+        raise InfrastructureError(f"benchmark {benchmark.name} is graded by tests, but the task has no verdicts")
     return list(read_rows(shard_path(parameters.verdicts_dir, shard, parameters.shards), Verdict))
 
 
-def count(tally: Tally, prompts: Iterable[Prompt], responses: Iterable[Response], verdicts: Iterable[Verdict]) -> None:
-    """Add one shard's answers to a benchmark's tally; of several samples the first counts."""
-    answers: dict[str, Response] = {}
+def count(
+    tally: BenchmarkCounts, prompts: Iterable[Prompt], responses: Iterable[Response], verdicts: Iterable[Verdict]
+) -> None:
+    """Add one shard's responses to the counts of a benchmark; of several samples the first counts."""
+    first: dict[str, Response] = {}
     for response in sorted(responses, key=lambda row: row.sample_index):
-        answers.setdefault(response.prompt_id, response)
+        first.setdefault(response.prompt_id, response)
     by_key = {(verdict.prompt_id, verdict.sample_index): verdict for verdict in verdicts}
     for prompt in prompts:
-        answer = answers.get(prompt.prompt_id)
+        answer = first.get(prompt.prompt_id)
         verdict = by_key.get((prompt.prompt_id, answer.sample_index)) if answer else None
         if verdict is not None and verdict.detail.startswith(PROMPT_FAULT):
             tally.left_out += 1
@@ -123,7 +121,7 @@ def _example(prompt: Prompt, answer: Response | None, verdict: Verdict | None) -
     }
 
 
-def _describe(tally: Tally) -> dict[str, Any]:
+def _describe(tally: BenchmarkCounts) -> dict[str, Any]:
     return {
         "right": tally.right,
         "graded": tally.graded,

@@ -1,45 +1,45 @@
-"""How answers are graded, one module per ``api.data.Grader``. A grade has three values: right, wrong, unknown."""
+"""The result of a grader: right, wrong or unknown."""
 
 from typing import NamedTuple
 
 from fusionrun.api.records import VerdictValue
 
 PROMPT_FAULT = "prompt: "
-"""Begins the detail of an unknown verdict when no answer could be judged: the prompt's own gold answer or tests
-cannot be used. ``construct`` drops such a prompt, ``evaluate`` leaves it out."""
+"""Prefix of an unknown verdict's detail: no response can be judged, since the prompt's gold answer or tests cannot be
+used. ``construct`` drops such a prompt, ``evaluate`` leaves it out."""
 
 DISTURBED = "disturbed: "
-"""Begins the detail of an unknown verdict when a program may have failed by what its neighbours, the runner or the
-node did: it is run again, alone."""
+"""Prefix of an unknown verdict's detail: other programs, the runner or the node may have made the program fail. It is
+run again, alone."""
 
 
 class Grade(NamedTuple):
-    """A verdict and, unless it is plain, why."""
+    """A verdict and its reason, if it needs one."""
 
     verdict: VerdictValue
     detail: str = ""
 
 
 def right() -> Grade:
-    """Say that the answer is right."""
+    """Return the grade of a right response."""
     return Grade(VerdictValue.RIGHT)
 
 
 def wrong(detail: str = "") -> Grade:
-    """Say that the answer is wrong."""
+    """Return the grade of a wrong response."""
     return Grade(VerdictValue.WRONG, detail)
 
 
 def unknown(detail: str) -> Grade:
-    """Say that it cannot be told: the answer is on neither side of a pair."""
+    """Return the grade of a response that cannot be judged: it is used as neither chosen nor rejected."""
     return Grade(VerdictValue.UNKNOWN, detail)
 
 
 def unusable(detail: str) -> Grade:
-    """Say that the prompt itself cannot be judged, whatever the answer."""
+    """Return the grade of any response to a prompt that cannot be judged."""
     return Grade(VerdictValue.UNKNOWN, PROMPT_FAULT + detail)
 
 
 def disturbed(detail: str) -> Grade:
-    """Say that the program may not have had what it was promised."""
+    """Return the grade of a program that may not have had its guaranteed resources."""
     return Grade(VerdictValue.UNKNOWN, DISTURBED + detail)

@@ -1,9 +1,12 @@
-"""Choose the better of the last two DPO checkpoints by held-out pairs; it becomes the run's model.
+"""promote: select the better of the last two DPO checkpoints on held-out pairs as the run's model.
 
-One process, no trainer: the log-probabilities of both sides under each candidate and under the reference (the SFT
-model), and from them the loss that training minimised, and how often the chosen side wins. Never a benchmark.
+Run: ``FUSIONRUN_TASK=task.json python -m fusionrun_stages promote``
 
-Source: FuseChat-3.0 (arXiv 2503.04222): the better of the last two checkpoints is kept; by what it is better is ours.
+One process without a trainer computes the log-probabilities of chosen and rejected under each candidate and under the
+reference model (the SFT model), and from them the DPO loss and the accuracy: how often chosen wins. Benchmarks are not
+used.
+
+Source: FuseChat-3.0 (arXiv 2503.04222) keeps the better of the last two checkpoints; the criterion is this project's.
 """
 
 import logging
@@ -27,70 +30,70 @@ from fusionrun_stages.work import Made, Work
 log = logging.getLogger("fusionrun_stages")
 
 PADDED_TOKENS_AT_ONCE = 4096
-"""Size of a batch: the logits, this many times the vocabulary in fp32, are the largest thing in memory."""
+"""Tokens per batch, padding included: the logits (tokens x vocabulary, float32) use the most memory."""
 
 
 class HeldOutPair(NamedTuple):
-    """Both sides of a pair that training has not seen."""
+    """A pair that was not used in training."""
 
     chosen: Tokens
     rejected: Tokens
 
 
-class Standing(NamedTuple):
-    """How a candidate does on the held-out pairs."""
+class HeldOutResult(NamedTuple):
+    """Result of a candidate on the held-out pairs."""
 
     accuracy: float
-    """Share of the pairs whose chosen side gains more over the reference than the rejected one."""
+    """Share of the pairs with a higher log-ratio to the reference model for chosen than for rejected."""
     loss: float
 
 
 def run(work: Work) -> Made:
-    """Measure the candidates, choose, and link the chosen model's files into this artifact."""
+    """Evaluate the candidates, select one, and link its files into this artifact."""
     parameters = work.task.parameters
     assert isinstance(parameters, PromoteParameters)
     dpo = inside_volume(parameters.dpo_dir)
-    named = candidates(dpo / CHECKPOINTS, parameters.save_steps)
+    paths = candidates(dpo / CHECKPOINTS, parameters.save_steps)
     pairs, dropped = _read_pairs(parameters)
     details: dict[str, Any] = {"held_out_pairs": len(pairs), "dropped_long": dropped}
-    if len(named) < 2:  # noqa: PLR2004 - a choice takes two
-        details["reason"] = f"{len(named)} checkpoint(s) at a multiple of saveSteps: the last step's model is taken"
-        named = {_last_step(dpo): dpo / MODEL}
+    if len(paths) < 2:  # noqa: PLR2004 - a choice needs two
+        details["reason"] = f"{len(paths)} checkpoint(s) at a multiple of saveSteps: the model of the last step is used"
+        paths = {_last_step(dpo): dpo / MODEL}
     elif not pairs:
-        details["reason"] = "no held-out pairs: the last candidate is taken"
-        named = dict([list(named.items())[-1]])
+        details["reason"] = "no held-out pairs: the last candidate is used"
+        paths = dict([list(paths.items())[-1]])
 
-    standings = _measure(work, parameters, named, pairs) if pairs else {}
-    chosen = choose(standings) if standings else next(iter(named))
-    if standings:
-        details["candidates"] = {str(step): standing._asdict() for step, standing in standings.items()}
-    log.info("step %d becomes the run's model: %s", chosen, details)
-    files = _link_model(named[chosen], work.output / MODEL)
+    results = _evaluate(work, parameters, paths, pairs) if pairs else {}
+    chosen = select(results) if results else next(iter(paths))
+    if results:
+        details["candidates"] = {str(step): result._asdict() for step, result in results.items()}
+    log.info("step %d is the run's model: %s", chosen, details)
+    files = _link_model(paths[chosen], work.output / MODEL)
     return Made(
         values=Promoted(
             step=chosen,
-            candidates=len(named),
+            candidates=len(paths),
             held_out_pairs=len(pairs),
-            held_out_accuracy=standings[chosen].accuracy if standings else None,
-            held_out_loss=standings[chosen].loss if standings else None,
+            held_out_accuracy=results[chosen].accuracy if results else None,
+            held_out_loss=results[chosen].loss if results else None,
         ),
         files=[f"{MODEL}/{name}" for name in files],
         details=details,
     )
 
 
-def choose(standings: dict[int, Standing]) -> int:
-    """Return the step with the highest accuracy; of equals the lowest loss; of equals again the latest."""
-    return max(standings, key=lambda step: (standings[step].accuracy, -standings[step].loss, step))
+def select(results: dict[int, HeldOutResult]) -> int:
+    """Return the step with the highest accuracy; then the lowest loss; then the latest step."""
+    return max(results, key=lambda step: (results[step].accuracy, -results[step].loss, step))
 
 
-def standing_of(margins: list[float], beta: float) -> Standing:
-    """Turn the pairs' margins (chosen minus rejected log-ratio, per token if so trained) into accuracy and loss."""
+def evaluate_margins(margins: list[float], beta: float) -> HeldOutResult:
+    """Return accuracy and DPO loss for the margins of B pairs: log-ratio of chosen minus log-ratio of rejected."""
     import torch
 
     values = torch.tensor(margins, dtype=torch.float64)
     loss = -torch.nn.functional.logsigmoid(beta * values).mean()
-    return Standing(accuracy=float((values > 0).double().mean()), loss=float(loss))
+    return HeldOutResult(accuracy=float((values > 0).double().mean()), loss=float(loss))
 
 
 def log_ratio_margins(
@@ -100,7 +103,10 @@ def log_ratio_margins(
     *,
     length_normalized: bool,
 ) -> list[float]:
-    """Return each pair's margin from the summed log-probabilities of its sides (chosen, rejected)."""
+    """Return the margin of each pair from the summed log-probabilities of (chosen, rejected).
+
+    With ``length_normalized`` each log-ratio is divided by the number of completion tokens, as in training.
+    """
     margins = []
     for (chosen, rejected), (chosen_0, rejected_0), pair in zip(policy, reference, pairs, strict=True):
         sizes = (len(pair.chosen.completion), len(pair.rejected.completion)) if length_normalized else (1, 1)
@@ -108,24 +114,27 @@ def log_ratio_margins(
     return margins
 
 
-def _measure(
-    work: Work, parameters: PromoteParameters, named: dict[int, Path], pairs: list[HeldOutPair]
-) -> dict[int, Standing]:
-    total = (1 + len(named)) * len(pairs)
+def _evaluate(
+    work: Work, parameters: PromoteParameters, paths: dict[int, Path], pairs: list[HeldOutPair]
+) -> dict[int, HeldOutResult]:
+    total = (1 + len(paths)) * len(pairs)
     cuda = work.task.gpus > 0
     reference = _log_probabilities(parameters.reference_model_path, pairs, cuda=cuda)
     work.report(len(pairs), total, "pairs")
-    standings = {}
-    for count, (step, path) in enumerate(named.items(), start=2):
+    results = {}
+    for count, (step, path) in enumerate(paths.items(), start=2):
         policy = _log_probabilities(str(path), pairs, cuda=cuda)
         margins = log_ratio_margins(policy, reference, pairs, length_normalized=parameters.length_normalized)
-        standings[step] = standing_of(margins, parameters.beta)
-        work.report(count * len(pairs), total, "pairs", held_out_accuracy=standings[step].accuracy)
-    return standings
+        results[step] = evaluate_margins(margins, parameters.beta)
+        work.report(count * len(pairs), total, "pairs", held_out_accuracy=results[step].accuracy)
+    return results
 
 
 def _log_probabilities(model_path: str, pairs: list[HeldOutPair], *, cuda: bool) -> list[tuple[float, float]]:
-    """Return the summed log-probability of each pair's two completions, in nats."""
+    """Return the summed log-probabilities, in nats, of chosen and rejected of each pair.
+
+    The batches are (B, T): ids, attention mask and labels int64, logits (B, T - 1, V) float32; sums in float64.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -134,7 +143,7 @@ def _log_probabilities(model_path: str, pairs: list[HeldOutPair], *, cuda: bool)
             model_path, dtype="auto" if cuda else "float32", **attention_of(model_path)
         )
     except OSError as error:
-        raise InfrastructureError(f"{model_path}: cannot be loaded: {error}") from error
+        raise InfrastructureError(f"{model_path}: cannot load the model: {error}") from error
     model = model.to("cuda" if cuda else "cpu").eval()
     sides = [side for pair in pairs for side in (pair.chosen, pair.rejected)]
     sums = [0.0] * len(sides)
@@ -143,16 +152,16 @@ def _log_probabilities(model_path: str, pairs: list[HeldOutPair], *, cuda: bool)
         ids = torch.zeros(len(batch), width, dtype=torch.long)
         attention = torch.zeros_like(ids)
         labels = torch.full_like(ids, -100)
-        for line, index in enumerate(batch):
+        for row, index in enumerate(batch):
             side = sides[index]
             start, stop = len(side.prompt), len(side.prompt) + len(side.completion)
-            ids[line, :stop] = torch.tensor(side.prompt + side.completion)
-            attention[line, :stop] = 1
-            labels[line, start:stop] = ids[line, start:stop]
+            ids[row, :stop] = torch.tensor(side.prompt + side.completion)
+            attention[row, :stop] = 1
+            labels[row, start:stop] = ids[row, start:stop]
         ids, attention, labels = (tensor.to(model.device) for tensor in (ids, attention, labels))
         with torch.inference_mode():
             logits = model(input_ids=ids, attention_mask=attention, use_cache=False).logits[:, :-1].float()
-        # The loss of a token is its negative log-probability; 0 where the label is -100.
+        # The loss of a token is its negative log-probability, or 0 if the label is -100.
         losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels[:, 1:], reduction="none")
         for index, value in zip(batch, (-losses.double().sum(dim=1)).tolist(), strict=True):
             sums[index] = value
@@ -173,7 +182,7 @@ def _batches(sides: list[Tokens]) -> list[list[int]]:
 
 
 def _read_pairs(parameters: PromoteParameters) -> tuple[list[HeldOutPair], int]:
-    """Tokenize the held-out pairs; return those within the length that training had, and how many were above."""
+    """Tokenize the held-out pairs; return those within ``max_length``, and the number of the others."""
     import pyarrow.parquet
     from transformers import AutoTokenizer
 
@@ -200,7 +209,7 @@ def _last_step(dpo: Path) -> int:
 
 
 def _link_model(source: Path, destination: Path) -> list[str]:
-    """Give the chosen model's files a second name in ``destination``, or a copy where links are refused."""
+    """Hard-link the model's files into ``destination``, or copy them if the volume does not support links."""
     shutil.rmtree(destination, ignore_errors=True)
     destination.mkdir(parents=True)
     files = model_files(source)

@@ -1,7 +1,10 @@
-"""Supervised fine-tuning of the target model on the sources' best answers: TRL under DeepSpeed, on every rank.
+"""sft: supervised fine-tuning of the target model on the sources' best responses, with TRL and DeepSpeed.
 
-The loss is on the assistant's last turn alone, with its end-of-turn token. Weights and optimizer are fp32; the
-model that comes out is in ``model/``. A pod that comes after a failure goes on from the last whole checkpoint.
+Run: ``FUSIONRUN_TASK=task.json torchrun --standalone --nproc-per-node=2 -m fusionrun_stages sft``
+(one process: ``python -m fusionrun_stages sft``)
+
+The loss is on the last assistant turn only, including its end-of-turn token. Weights and optimizer state are fp32. The
+trained model is in ``model/``. After a failure the next pod resumes from the last complete checkpoint.
 
 Source: FuseChat-3.0 (arXiv 2503.04222): completion loss, cosine schedule, warm-up.
 """
@@ -12,42 +15,44 @@ from typing import Any
 from fusionrun.api.artifacts import CHECKPOINTS
 from fusionrun.api.parameters import SftParameters
 from fusionrun.api.values import Trained
-from fusionrun_stages.training import outcome, ranks
-from fusionrun_stages.training.zero import accumulation_steps
+from fusionrun_stages.training import finish, ranks
+from fusionrun_stages.training.zero import gradient_accumulation_steps
 from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger("fusionrun_stages")
 
 
 def run(work: Work) -> Made:
-    """Train, or go on training, or tell what was trained."""
+    """Train the model, or return the result of a predecessor that has finished."""
     parameters = work.task.parameters
     assert isinstance(parameters, SftParameters)
-    finished = outcome.read_finished(work.output, parameters.kind)
+    finished = finish.read_finished(work.output, parameters.kind)
     if finished is not None:
         if ranks.rank() == 0:
-            outcome.clean_up(work.output, [])
+            finish.clean_up(work.output, [])
         return finished
-    accumulation = accumulation_steps(parameters, ranks.world_size())
-    with ranks.explained("sft"):
-        return _train(work, parameters, accumulation)
+    accumulation_steps = gradient_accumulation_steps(parameters, ranks.world_size())
+    with ranks.explain_torch_errors("sft"):
+        return _train(work, parameters, accumulation_steps)
 
 
-def _train(work: Work, parameters: SftParameters, accumulation: int) -> Made:
+def _train(work: Work, parameters: SftParameters, accumulation_steps: int) -> Made:
     cuda = work.task.gpus > 0
-    ranks.join(parameters.zero_stage, cuda=cuda)
+    ranks.join_process_group(parameters.zero_stage, cuda=cuda)
     from trl import SFTConfig, SFTTrainer
 
-    from fusionrun_stages.training import callback
-    from fusionrun_stages.training.arguments import common_arguments
+    from fusionrun_stages.training import callbacks
+    from fusionrun_stages.training.arguments import shared_arguments
     from fusionrun_stages.training.rows import load_rows, load_tokenizer
     from fusionrun_stages.training.tokens import CHECKED_ROWS, Tokens, check_tokens, drop_long
 
     tokenizer = load_tokenizer(parameters.model_path)
     checkpoints = work.output / CHECKPOINTS
-    config = SFTConfig(completion_only_loss=True, **common_arguments(parameters, accumulation, checkpoints, cuda=cuda))
-    resume_from, removed = outcome.find_resume_point(checkpoints)
-    log.info("training goes on from %s; removed %s", resume_from or "the target model", removed or "nothing")
+    config = SFTConfig(
+        completion_only_loss=True, **shared_arguments(parameters, accumulation_steps, checkpoints, cuda=cuda)
+    )
+    resume_from, removed = finish.find_resume_point(checkpoints)
+    log.info("training starts from %s; removed %s", resume_from or "the target model", removed or "nothing")
 
     with config.main_process_first(local=False):
         rows = load_rows(parameters.data_path, ["messages"], work.output)
@@ -57,28 +62,28 @@ def _train(work: Work, parameters: SftParameters, accumulation: int) -> Made:
         args=config,
         train_dataset=rows,
         processing_class=tokenizer,
-        callbacks=[callback.Progress(work.report), callback.MarkWhole()],
+        callbacks=[callbacks.ProgressCallback(work.report), callbacks.MarkComplete()],
     )
     tokenized = trainer.train_dataset
     for index in range(min(CHECKED_ROWS, len(rows))):
         row = tokenized[index]
-        start = sum(label == -100 for label in row["labels"])  # noqa: PLR2004 - what the loss ignores
+        start = sum(label == -100 for label in row["labels"])  # noqa: PLR2004 - ignored by the loss
         tokens = Tokens(row["input_ids"][:start], row["input_ids"][start:])
         end_of_turn = check_tokens(tokenizer, rows[index]["prompt"] + rows[index]["completion"], tokens)
-    outcome.stop_at_every_end_of_turn(trainer.model, tokenizer, end_of_turn)
+    finish.stop_at_every_end_of_turn(trainer.model, tokenizer, end_of_turn)
 
     lengths = [len(ids) for ids in tokenized["input_ids"]]
     trainer.train_dataset, dropped = drop_long(tokenized, lengths, parameters.max_length, "sft")
     trainer.train(resume_from_checkpoint=resume_from)
 
-    tokens_an_epoch = sum(length for length in lengths if length <= parameters.max_length)
+    tokens_per_epoch = sum(length for length in lengths if length <= parameters.max_length)
     trained = Trained(
         kind=parameters.kind,
         rows=len(trainer.train_dataset),
         dropped_long=dropped,
-        tokens=round(parameters.epochs * tokens_an_epoch),
+        tokens=round(parameters.epochs * tokens_per_epoch),
     )
-    return outcome.finish(trainer, work.output, {"resumed_from": resume_from}, trained, None)
+    return finish.finish(trainer, work.output, {"resumed_from": resume_from}, trained, None)
 
 
 def _prompt_and_completion(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Names of children: what Kubernetes accepts, whatever a run is called."""
+"""Names of the objects of a run are valid in Kubernetes for any name of the run."""
 
 import re
 
@@ -25,19 +25,19 @@ def test_an_object_name_is_a_dns_1035_label_of_at_most_50_characters(run, stage,
     assert digest[: names.DIGEST_LENGTH] in name
 
 
-def test_the_training_operators_longest_suffix_still_fits_a_label():
+def test_the_longest_suffix_of_the_training_operator_fits_a_label():
     name = names.object_name("r" * 50, "sft", "0" * 10, 20)
     assert len(f"{name}-worker-999") <= 63
 
 
-def test_an_attempt_after_the_first_is_told_by_its_name():
+def test_the_name_of_a_retry_has_its_number():
     assert names.object_name("r", "sft", "0123456789") == "r-sft-0123456789"
     assert names.object_name("r", "sft", "0123456789", 2) == "r-sft-0123456789-r2"
 
 
 @quick
 @given(stages)
-def test_a_stage_is_found_again_from_its_label(stage):
+def test_a_label_identifies_its_stage(stage):
     label = names.stage_label(stage)
     assert LABEL_VALUE.fullmatch(label)
     assert len(label) <= 63
@@ -51,5 +51,5 @@ def test_no_two_runs_share_a_config_map(runs):
     assert len(set(found)) == len(found)
 
 
-def test_parts_of_a_digest_do_not_run_together():
+def test_a_digest_depends_on_where_its_parts_end():
     assert names.digest_of("ab", "c") != names.digest_of("a", "bc")

@@ -1,4 +1,4 @@
-"""When a data set counts as of the recipe's size."""
+"""The warning if the size of a data set differs from that of the recipe."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def test_a_warning_is_given_beyond_twenty_percent(found, warning):
     assert size_warning(found, Sizes(100, 50)) == warning
 
 
-def test_pairs_where_none_were_published_are_a_difference():
+def test_pairs_are_a_difference_if_the_recipe_has_none():
     published = PUBLISHED[Preset.ALPACA_GPT4_ZH]
     assert size_warning(Sizes(2471, 0), published) is None
     assert size_warning(Sizes(2471, 3), published) == "3 pairs, the recipe has none"

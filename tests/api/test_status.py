@@ -1,4 +1,4 @@
-"""Every reason, state and condition is used, by its constant."""
+"""Every reason, state and condition is used as a constant."""
 
 import re
 from pathlib import Path
@@ -12,19 +12,10 @@ PACKAGE = ROOT / "operator" / "fusionrun"
 SOURCE = {p: p.read_text() for p in PACKAGE.rglob("*.py") if p.name != "status.py"}
 
 
-@pytest.mark.parametrize("reason", Reason, ids=str)
-def test_a_reason_is_given_somewhere(reason):
-    assert any(re.search(rf"\bReason\.{reason.name}\b", text) for text in SOURCE.values())
-
-
-@pytest.mark.parametrize("state", StageState, ids=str)
-def test_a_state_is_given_somewhere(state):
-    assert any(re.search(rf"\bStageState\.{state.name}\b", text) for text in SOURCE.values())
-
-
-@pytest.mark.parametrize("kind", ConditionType, ids=str)
-def test_a_condition_is_set_somewhere(kind):
-    assert any(re.search(rf"\bConditionType\.{kind.name}\b", text) for text in SOURCE.values())
+@pytest.mark.parametrize("value", [*Reason, *StageState, *ConditionType], ids=lambda v: f"{type(v).__name__}.{v.name}")
+def test_a_reason_a_state_or_a_condition_is_used(value):
+    constant = re.compile(rf"\b{type(value).__name__}\.{value.name}\b")
+    assert any(constant.search(text) for text in SOURCE.values())
 
 
 @pytest.mark.parametrize("reason", Reason, ids=str)
@@ -33,7 +24,7 @@ def test_a_reason_is_one_camel_case_word_named_like_its_constant(reason):
     assert re.sub(r"(?<!^)(?=[A-Z])", "_", reason).upper() == reason.name
 
 
-def test_no_reason_is_spelt_by_hand():
+def test_no_reason_is_written_as_a_string():
     quoted = re.compile(r'"(' + "|".join(r for r in Reason if len(re.findall(r"[A-Z]", r)) > 1) + r')"')
     found = {str(p): quoted.findall(text) for p, text in SOURCE.items()}
     assert not {p: w for p, w in found.items() if w and not p.endswith(("conditions.py", "metrics.py"))}

@@ -40,15 +40,17 @@ class Helm:
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return subprocess.run([find("helm"), *arguments], capture_output=True, text=True, check=check)
 
-    def _template(self, *sets: str) -> list[dict]:
+    def _render(self, *sets: str) -> subprocess.CompletedProcess[str]:
         arguments = [word for value in (REGISTRY, *sets) for word in ("--set-json", value)]
-        done = self.run("template", "fusionrun", str(CHART), "--namespace", "fusionrun-system", *arguments, check=False)
+        return self.run("template", "fusionrun", str(CHART), "--namespace", "fusionrun-system", *arguments, check=False)
+
+    def _template(self, *sets: str) -> list[dict]:
+        done = self._render(*sets)
         assert done.returncode == 0, done.stderr
         return [document for document in yaml.safe_load_all(done.stdout) if document]
 
     def rejects(self, *sets: str) -> str:
-        arguments = [word for value in (REGISTRY, *sets) for word in ("--set-json", value)]
-        done = self.run("template", "fusionrun", str(CHART), *arguments, check=False)
+        done = self._render(*sets)
         assert done.returncode != 0, f"{sets} was accepted"
         return done.stderr
 

@@ -7,12 +7,12 @@ import pytest
 import yaml
 
 from fusionrun.metrics import _COUNTERS, _GAUGES, Metrics
-from fusionrun_stages.client.metrics import Collector, Numbers
+from fusionrun_stages.client.metrics import ClientMetrics, MetricsCollector
 
-CLIENT = Numbers(requests={200: 1}, samples={"stop": 1}, tokens={"prompt": 1}, slots={"busy": 1})
+CLIENT = ClientMetrics(requests={200: 1}, samples={"stop": 1}, tokens={"prompt": 1}, slots={"busy": 1})
 NAMES = Metrics(list).names() | {
     f"{family.name}_total" if family.type == "counter" else family.name
-    for family in Collector("source", lambda: CLIENT).collect()
+    for family in MetricsCollector("source", lambda: CLIENT).collect()
 }
 
 

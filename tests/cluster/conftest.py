@@ -1,4 +1,4 @@
-"""An API server in memory, with only what the code of cluster/ calls."""
+"""An API server in memory, with only the calls of cluster/."""
 
 from typing import Any
 
@@ -32,11 +32,23 @@ class FakeClient:
         self.expirations = 0
         """How many continued lists fail with status 410."""
 
+    def add(self, *manifests: Manifest) -> None:
+        self.objects |= {ref_of(manifest): manifest for manifest in manifests}
+
+    def fail_on(self, verb: str, kind: str, status: int, message: str) -> None:
+        self.fail[verb, kind] = ClusterError(verb, kind, "x", status, message)
+
     def _call(self, verb: str, ref: ObjectRef) -> None:
         self.calls.append((verb, ref.kind, ref.name))
-        error = self.fail.get((verb, ref.kind))
-        if error:
-            raise error
+        if (verb, ref.kind) in self.fail:
+            raise self.fail[verb, ref.kind]
+
+    def _written(self, ref: ObjectRef, **fields: Any) -> Manifest:
+        self.version += 1
+        known = self.objects[ref]
+        metadata = {**known["metadata"], "resourceVersion": str(self.version)}
+        self.objects[ref] = {**known, "metadata": metadata, **fields}
+        return self.objects[ref]
 
     def verbs(self) -> list[str]:
         return [f"{verb} {kind}" for verb, kind, _ in self.calls]
@@ -82,11 +94,7 @@ class FakeClient:
     async def apply_status(self, manifest: Manifest) -> Manifest:
         ref = ref_of(manifest)
         self._call("apply", ref)
-        self.version += 1
-        known = self.objects[ref]
-        metadata = {**known["metadata"], "resourceVersion": str(self.version)}
-        self.objects[ref] = {**known, "metadata": metadata, "status": manifest["status"]}
-        return self.objects[ref]
+        return self._written(ref, status=manifest["status"])
 
     async def patch(self, ref: ObjectRef, patch: Manifest) -> Manifest:
         self._call("patch", ref)
@@ -96,11 +104,7 @@ class FakeClient:
     async def fail_pod(self, ref: ObjectRef, uid: str | None, condition: Manifest) -> Manifest:
         self._call("fail", ref)
         self.failed.append((ref.name, uid, condition["type"]))
-        self.version += 1
-        known = self.objects[ref]
-        metadata = {**known["metadata"], "resourceVersion": str(self.version)}
-        self.objects[ref] = {**known, "metadata": metadata, "status": {**known.get("status", {}), "phase": "Failed"}}
-        return self.objects[ref]
+        return self._written(ref, status={**self.objects[ref].get("status", {}), "phase": "Failed"})
 
     async def delete(self, ref: ObjectRef, uid: str | None = None, grace_seconds: int | None = None) -> None:
         self._call("delete", ref)
@@ -127,18 +131,11 @@ class Make:
     """Builds minimal objects of one run."""
 
     def run(self, version: int = 1, **metadata: Any) -> Manifest:
-        return {
-            "apiVersion": API_VERSION,
-            "kind": KIND,
-            "metadata": {
-                "name": "tiny",
-                "namespace": "demo",
-                "uid": "run-uid",
-                "resourceVersion": str(version),
-                **metadata,
-            },
-            "spec": {},
-        }
+        own = {"name": "tiny", "namespace": "demo", "uid": "run-uid", "resourceVersion": str(version), **metadata}
+        return {"apiVersion": API_VERSION, "kind": KIND, "metadata": own, "spec": {}}
+
+    def finished_run(self, version: int = 1) -> Manifest:
+        return {**self.run(version), "status": {"conditions": [{"type": "Finished", "status": "True"}]}}
 
     def child(self, kind: str, name: str, version: int = 1, owner: str = "run-uid", **more: Any) -> Manifest:
         api_versions = {"Job": "batch/v1", "Deployment": "apps/v1", "PyTorchJob": "kubeflow.org/v1"}

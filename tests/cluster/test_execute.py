@@ -17,20 +17,20 @@ EVENT = Event("Normal", Reason.STAGE_STARTED, "sft started")
 
 
 @pytest.fixture
-def run(client, store, make):
+def run(existing, make):
     manifest = make.run()
-    client.objects[TINY] = manifest
-    store.put(manifest)
+    existing(manifest)
     return manifest
 
 
 @pytest.fixture
 def existing(client, store):
-    """Let an object exist in the cluster and in the store."""
+    """Let objects exist in the cluster and in the store."""
 
-    def add(manifest):
-        client.objects[ref_of(manifest)] = manifest
-        store.put(manifest)
+    def add(*manifests):
+        client.add(*manifests)
+        for manifest in manifests:
+            store.put(manifest)
 
     return add
 
@@ -69,53 +69,49 @@ async def test_writes_are_in_the_store_at_once(store, make, execute):
 
 
 async def test_the_status_write_is_guarded_by_the_runs_uid(client, execute, monkeypatch):
-    seen = []
+    applied = []
 
     async def apply_status(manifest):
-        seen.append(manifest)
+        applied.append(manifest)
         return client.objects[TINY]
 
     monkeypatch.setattr(client, "apply_status", apply_status)
     await execute(status=FusionRunStatus())
-    assert seen[0]["metadata"] == {"name": "tiny", "namespace": "demo", "uid": "run-uid"}
+    assert applied[0]["metadata"] == {"name": "tiny", "namespace": "demo", "uid": "run-uid"}
 
 
 async def test_nothing_is_deleted_when_the_status_write_failed(client, store, make, execute):
     old = make.child("Job", "old")
     store.put(old)
-    client.fail["apply", "FusionRun"] = ClusterError("apply", "FusionRun", "x", 500, "etcd is away")
+    client.fail_on("apply", "FusionRun", 500, "etcd is away")
     with pytest.raises(ClusterError, match="etcd is away"):
-        await execute(
-            create=(make.child("Job", "new"),), status=FusionRunStatus(), delete=(ref_of(old),), events=(EVENT,)
-        )
+        await execute(status=FusionRunStatus(), delete=(ref_of(old),), events=(EVENT,))
     assert "delete Job" not in client.verbs()
     assert "create Event" not in client.verbs()
 
 
 async def test_an_existing_object_of_the_run_is_not_new(client, store, make, execute):
     job = make.child("Job", "new")
-    client.objects[ref_of(job)] = job
+    client.add(job)
     assert await execute(create=(job,)) == Created([], {})
     assert store.get(ref_of(job)) == job
 
 
-async def test_an_object_of_another_owner_is_never_taken_over(client, make, execute):
-    job = make.child("Job", "new", owner="another-uid", owner_name="another")
-    client.objects[ref_of(job)] = job
-    ((ref, refusal),) = (await execute(create=(make.child("Job", "new"),))).refused.items()
-    assert ref == ref_of(job)
-    assert (refusal.status, refusal.is_permanent) == (409, False)  # the other object may be deleted
-    assert "belongs to another owner" in refusal.message
-
-
 @pytest.mark.parametrize(
-    "leftover", [{"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}, {"owner": "an-older-run-of-this-name"}]
+    ("known", "status", "message"),
+    [
+        ({"owner": "another-uid", "owner_name": "another"}, 409, "belongs to another owner"),
+        ({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}, 0, "still being deleted"),
+        ({"owner": "an-older-run-of-this-name"}, 0, "still being deleted"),
+    ],
+    ids=["another owner", "being deleted", "a deleted run of the same name"],
 )
-async def test_an_object_of_the_same_name_that_is_being_deleted_is_waited_for(client, make, execute, leftover):
-    job = make.child("Job", "new", **leftover)
-    client.objects[ref_of(job)] = job
-    (refusal,) = (await execute(create=(make.child("Job", "new"),))).refused.values()
-    assert (refusal.transient, refusal.is_permanent) == (True, False)
+async def test_an_object_of_the_same_name_is_never_taken_over(client, make, execute, known, status, message):
+    client.add(make.child("Job", "new", **known))
+    ((ref, refusal),) = (await execute(create=(make.child("Job", "new"),))).refused.items()
+    assert ref == ref_of(make.child("Job", "new"))
+    assert (refusal.status, refusal.transient, refusal.is_permanent) == (status, not status, False)
+    assert message in refusal.message
 
 
 async def test_an_object_that_is_already_gone_needs_another_decision(client, store, run, make):
@@ -133,11 +129,10 @@ async def test_an_object_that_is_already_gone_needs_another_decision(client, sto
 async def test_events_are_posted_when_a_delete_fails(client, store, run, make):
     old = make.child("Job", "old")
     store.put(old)
-    client.fail["delete", "Job"] = ClusterError("delete", "Job", "old", 503, "away")
-
+    client.fail_on("delete", "Job", 503, "away")
     events = EventPoster(client)
+    decision = Decision(status=FusionRunStatus(), delete=(ref_of(old),), events=(EVENT,))
     with pytest.raises(ClusterError, match="away"):
-        decision = Decision(status=FusionRunStatus(), delete=(ref_of(old),), events=(EVENT,))
         await Executor(client, store, events).settle(run, decision, NOW)
     await events.drain()
     assert "create Event" in client.verbs()
@@ -152,46 +147,35 @@ async def test_a_repeated_event_increases_the_count(client, execute):
     assert events[0]["lastTimestamp"] == "2026-01-02T03:04:05Z"
 
 
-async def test_an_event_that_cannot_be_posted_is_no_error(client, execute):
-    client.fail["create", "Event"] = ClusterError("create", "Event", "x", 403, "no")
+async def test_an_event_that_cannot_be_posted_is_not_an_error(client, execute):
+    client.fail_on("create", "Event", 403, "no")
     assert await execute(events=(EVENT,)) == Created([], {})
 
 
 @pytest.mark.parametrize(
-    ("status", "permanent", "transient"),
-    [
-        (400, True, False),
-        (403, False, False),
-        (404, False, False),
-        (413, True, False),
-        (422, True, False),
-        (0, False, True),
-        (429, False, True),
-        (500, False, True),
-        (503, False, True),
-    ],
+    ("statuses", "permanent", "transient"),
+    [((400, 413, 422), True, False), ((403, 404), False, False), ((0, 429, 500, 503), False, True)],
+    ids=["permanent", "refused", "transient"],
 )
 async def test_an_object_that_cannot_be_created_does_not_delay_the_rest(
-    client, make, existing, execute, status, permanent, transient
+    client, make, existing, execute, statuses, permanent, transient
 ):
-    client.fail["create", "Deployment"] = ClusterError("create", "Deployment", "d", status, "exceeded quota")
-    old = make.child("Job", "old")
-    existing(old)
-    created = await execute(
-        create=(make.child("Deployment", "d"), make.child("Job", "j")),
-        status=FusionRunStatus(progress="1/9"),
-        delete=(ref_of(old),),
-    )
-    assert [m["kind"] for m in created.made] == ["Job"]
-    ((ref, refusal),) = created.refused.items()
-    assert (ref.kind, refusal.status) == ("Deployment", status)
-    assert (refusal.is_permanent, refusal.transient) == (permanent, transient)
-    assert "exceeded quota" in refusal.message
-    assert {"apply FusionRun", "delete Job"} <= set(client.verbs())
+    for status in statuses:
+        client.fail_on("create", "Deployment", status, "exceeded quota")
+        old, new = make.child("Job", f"old-{status}"), make.child("Job", f"new-{status}")
+        existing(old)
+        create = (make.child("Deployment", "d"), new)
+        created = await execute(create=create, status=FusionRunStatus(progress="1/9"), delete=(ref_of(old),))
+        assert [m["kind"] for m in created.made] == ["Job"]
+        ((ref, refusal),) = created.refused.items()
+        assert (ref.kind, refusal.status) == ("Deployment", status)
+        assert (refusal.is_permanent, refusal.transient) == (permanent, transient)
+        assert "exceeded quota" in refusal.message
+        assert {("apply", "FusionRun", "tiny"), ("delete", "Job", f"old-{status}")} <= set(client.calls)
 
 
 async def test_no_workload_is_created_after_a_refused_config_map(client, make, execute):
-    client.fail["create", "ConfigMap"] = ClusterError("create", "ConfigMap", "c", 403, "exceeded quota")
+    client.fail_on("create", "ConfigMap", 403, "exceeded quota")
     created = await execute(create=(make.child("ConfigMap", "c"), make.child("Job", "c")))
     assert created.made == []
     assert "create Job" not in client.verbs()
@@ -199,28 +183,25 @@ async def test_no_workload_is_created_after_a_refused_config_map(client, make, e
 
 async def test_a_lost_pod_is_marked_as_failed_and_then_force_deleted(client, make, existing, execute):
     """Its Job would otherwise keep its finalizer on the pod and wait."""
-    pod = make.child("Pod", "lost")
-    existing(pod)
+    pod, job = make.child("Pod", "lost"), make.child("Job", "old")
+    existing(pod, job)
     await execute(delete=(ref_of(pod),))
     assert client.verbs() == ["fail Pod", "delete Pod"]
     assert client.failed == [("lost", "lost-uid", "DisruptionTarget")]
-    assert client.graces == {"lost": 0}
+    await execute(delete=(ref_of(job),))
+    assert client.graces == {"lost": 0, "old": None}
 
 
-async def test_a_slow_watch_does_not_cause_a_second_delete(client, store, make, execute):
+async def test_a_slow_watch_does_not_cause_a_second_delete(existing, store, make, execute):
     server, pod = make.child("Deployment", "server"), make.child("Pod", "lost", status={"phase": "Running"})
-    for manifest in (server, pod):
-        client.objects[ref_of(manifest)] = manifest
-        store.put(manifest)
+    existing(server, pod)
     await execute(delete=(ref_of(server), ref_of(pod)))
     known = {child["kind"]: child for child in store.children(TINY)}
     assert known["Deployment"]["metadata"]["deletionTimestamp"] == "2026-01-02T03:04:05Z"
     assert known["Pod"]["status"]["phase"] == "Failed", "a failed pod is not lost"
 
 
-async def test_the_objects_of_a_finished_run_are_deleted_a_few_at_a_time(
-    client, store, run, make, execute, monkeypatch
-):
+async def test_objects_of_a_finished_run_are_deleted_a_few_at_a_time(client, store, make, execute, monkeypatch):
     deleting = most = 0
 
     async def delete(ref, uid=None, grace_seconds=None):
@@ -238,16 +219,8 @@ async def test_the_objects_of_a_finished_run_are_deleted_a_few_at_a_time(
     await execute(delete=refs)
     assert most == 30, "the GPUs of an unfinished run are freed at once"
     most = 0
-    ended = {**run, "status": {"conditions": [{"type": "Finished", "status": "True"}]}}
-    await execute(ended, delete=refs)
+    await execute(make.finished_run(), delete=refs)
     assert most == CLEAN_UP_AT_ONCE
-
-
-async def test_only_pods_are_force_deleted(client, make, existing, execute):
-    old = make.child("Job", "old")
-    existing(old)
-    await execute(delete=(ref_of(old),))
-    assert client.graces == {"old": None}
 
 
 async def test_an_object_in_the_store_is_not_created_again(client, store, make, execute):
@@ -263,11 +236,8 @@ async def test_only_a_decision_that_just_updates_the_status_may_wait(client, sto
     await executor.settle(run, fresh, NOW)
     assert 0.5 < executor.seconds_to_wait(run, fresh) <= 1.0
     assert executor.seconds_to_wait(run, Decision()) == 0.0
-    for more in (
-        {"create": (make.child("Job", "a"),)},
-        {"delete": (ref_of(make.child("Job", "a")),)},
-        {"events": (EVENT,)},
-    ):
+    job = make.child("Job", "a")
+    for more in ({"create": (job,)}, {"delete": (ref_of(job),)}, {"events": (EVENT,)}):
         assert executor.seconds_to_wait(run, Decision(status=fresh.status, **more)) == 0.0
     executor.forget(TINY)
     assert executor.seconds_to_wait(run, fresh) == 0.0

@@ -21,6 +21,18 @@ def gatherer(client, store, monkeypatch):
     return Gatherer(client, store)
 
 
+@pytest.fixture
+def put(store, client, make):
+    """Store the run and other objects; its claim exists."""
+
+    def add(*manifests):
+        client.objects[CLAIM] = {}
+        for manifest in (make.run(), *manifests):
+            store.put(manifest)
+
+    return add
+
+
 def failed_pod(make, name="p", **container):
     status = {"name": "stage", "restartCount": 0, "state": {"terminated": {"exitCode": 2}}, **container}
     return make.child("Pod", name, owner="job-uid", status={"phase": "Failed", "containerStatuses": [status]})
@@ -46,14 +58,11 @@ async def test_a_prerequisite_is_looked_up_until_it_exists(gatherer, client, sto
     assert client.verbs() == ["exists PersistentVolumeClaim"] * 3
 
 
-async def test_each_run_looks_up_its_prerequisites(gatherer, client, store, make):
-    store.put(make.run())
-    client.objects[CLAIM] = {}
+async def test_each_run_looks_up_its_prerequisites(gatherer, client, store, make, put):
+    put(make.run(name="other"))
     assert (await gather(gatherer)).present == {CLAIM: True}
     del client.objects[CLAIM]
-    other = run_ref("demo", "other")
-    store.put(make.run(name="other"))
-    assert (await gatherer.gather(other, {})).present == {CLAIM: False}
+    assert (await gatherer.gather(run_ref("demo", "other"), {})).present == {CLAIM: False}
     assert (await gather(gatherer)).present == {CLAIM: True}
 
 
@@ -88,40 +97,25 @@ def test_the_pods_of_a_server_are_owned_through_its_replica_set(make):
     assert [c["metadata"]["name"] for c in owned_by("run-uid", children)] == ["serve-a", "mine"]
 
 
-async def test_the_log_of_a_failed_pod_is_read_once(gatherer, client, store, make):
-    client.objects[CLAIM] = {}
+async def test_the_log_of_a_failed_pod_is_read_once(gatherer, client, make, put):
+    put(make.child("Job", "job"), failed_pod(make), failed_pod(make, "without-a-log"))
     client.logs["p"] = "Traceback\nValueError: no column 'prompt'"
-    store.put(make.run())
-    store.put(make.child("Job", "job"))
-    store.put(failed_pod(make))
-    assert (await gather(gatherer)).log_tails == {"p": client.logs["p"]}
-    assert (await gather(gatherer)).log_tails == {"p": client.logs["p"]}
-    assert client.verbs().count("log Pod") == 1
-
-
-async def test_a_missing_log_is_no_error(gatherer, store, make):
-    store.put(make.run())
-    store.put(make.child("Job", "job"))
-    store.put(failed_pod(make))
-    assert (await gather(gatherer)).log_tails == {}
+    for _ in range(2):
+        assert (await gather(gatherer)).log_tails == {"p": client.logs["p"]}
+    assert [name for verb, _, name in client.calls if verb == "log"].count("p") == 1
 
 
 def test_the_first_container_that_failed_is_the_one_whose_log_is_read(make):
-    def ended(code, at):
-        return {"terminated": {"exitCode": code, "finishedAt": at}}
-
-    pod = make.child(
-        "Pod",
-        "p",
-        status={
-            "containerStatuses": [
-                {"name": "late", "restartCount": 0, "state": ended(1, "2026-01-01T00:00:09Z")},
-                {"name": "fine", "restartCount": 0, "state": ended(0, "2026-01-01T00:00:01Z")},
-                {"name": "first", "restartCount": 0, "state": ended(137, "2026-01-01T00:00:05Z")},
-            ]
-        },
-    )
-    assert failed_container(pod) == ("first", 0, False)
+    ends = {"late": (1, "09"), "fine": (0, "01"), "first": (137, "05")}
+    statuses = [
+        {
+            "name": n,
+            "restartCount": 0,
+            "state": {"terminated": {"exitCode": code, "finishedAt": f"2026-01-01T00:00:{at}Z"}},
+        }
+        for n, (code, at) in ends.items()
+    ]
+    assert failed_container(make.child("Pod", "p", status={"containerStatuses": statuses})) == ("first", 0, False)
 
 
 def test_a_restarted_container_is_read_from_before_its_restart(make):
@@ -140,22 +134,22 @@ def starting(make, name, node="n", reason="ContainerCreating"):
     return make.child("Pod", name, owner="job-uid", metadata=OLD, spec={"nodeName": node}, status=status)
 
 
-async def test_events_are_read_for_objects_that_nothing_else_explains(gatherer, client, store, make):
-    client.objects[CLAIM] = {}
+async def test_events_are_read_for_objects_that_nothing_else_explains(gatherer, client, make, put):
     client.warnings = {"job-1-uid": "FailedAttachVolume: Multi-Attach error", "alone-uid": "FailedCreate: quota"}
-    store.put(make.run())
-    store.put(make.child("Job", "job", metadata=OLD))
-    store.put(starting(make, "job-1"))
-    store.put(starting(make, "job-2", reason="ImagePullBackOff"))
-    store.put(starting(make, "job-3", node=""))
-    store.put(make.child("Job", "alone", metadata=OLD))
-    store.put(make.child("Job", "young"))
-    store.put(make.child("Job", "over", metadata=OLD, status={"conditions": [{"type": "Failed", "status": "True"}]}))
-    store.put(make.child("Job", "queued", metadata=OLD, spec={"suspend": True}))
-    assert (await gather(gatherer)).warnings == client.warnings
-    assert (await gather(gatherer)).warnings == client.warnings
-    asked = [name for verb, _, name in client.calls if verb == "warning"]
-    assert sorted(asked) == ["alone-uid", "job-1-uid"]  # once each, and for no other object
+    put(
+        make.child("Job", "job", metadata=OLD),
+        starting(make, "job-1"),
+        starting(make, "job-2", reason="ImagePullBackOff"),
+        starting(make, "job-3", node=""),
+        make.child("Job", "alone", metadata=OLD),
+        make.child("Job", "young"),
+        make.child("Job", "over", metadata=OLD, status={"conditions": [{"type": "Failed", "status": "True"}]}),
+        make.child("Job", "queued", metadata=OLD, spec={"suspend": True}),
+    )
+    for _ in range(2):
+        assert (await gather(gatherer)).warnings == client.warnings
+    read = [name for verb, _, name in client.calls if verb == "warning"]
+    assert sorted(read) == ["alone-uid", "job-1-uid"]  # once each, and for no other object
 
 
 async def test_concurrent_requests_for_events_do_not_interfere(client, make, monkeypatch):
@@ -171,58 +165,41 @@ async def test_concurrent_requests_for_events_do_not_interfere(client, make, mon
     assert found == client.warnings
 
 
-async def test_events_of_few_objects_are_read_and_an_error_is_ignored(gatherer, client, store, make):
-    client.objects[CLAIM] = {}
-    client.fail["warning", "Event"] = ClusterError("list", "Event", "demo", 403, "forbidden")
-    store.put(make.run())
-    for number in range(9):
-        store.put(make.child("Job", f"job{number}", metadata=OLD))
+async def test_events_of_few_objects_are_read_and_an_error_is_ignored(gatherer, client, make, put):
+    client.fail_on("warning", "Event", 403, "forbidden")
+    put(*(make.child("Job", f"job{number}", metadata=OLD) for number in range(9)))
     assert (await gather(gatherer)).warnings == {}
     assert client.verbs().count("warning Event") == OBJECTS_MAX
 
 
-async def test_no_request_is_made_for_a_finished_run(gatherer, client, store, make):
-    ended = {"conditions": [{"type": "Finished", "status": "True"}]}
-    store.put({**make.run(), "status": ended})
-    store.put(make.child("Job", "job"))
-    store.put(failed_pod(make))
+async def test_no_request_is_made_for_a_finished_run(gatherer, client, make, put):
+    put(make.finished_run(2), make.child("Job", "job"), failed_pod(make))
     live = await gather(gatherer)
     assert [c["metadata"]["name"] for c in live.children] == ["job"]
     assert client.calls == []
 
 
-async def test_the_pods_of_a_workload_are_listed_by_their_labels(gatherer, client, store, make):
+async def test_the_pods_of_a_workload_are_listed_by_their_labels(gatherer, client, make, put):
     def labelled(kind, name, attempt, **more):
         labels = {LABEL_RUN: "tiny", LABEL_STAGE: "sft", LABEL_ATTEMPT: attempt}
         return make.child(kind, name, metadata={"labels": labels}, **more)
 
     job = labelled("Job", "job", "1")
-    store.put(make.run())
-    store.put(job)
-    for attempt, name in (("0", "earlier"), ("1", "one"), ("1", "two")):
-        pod = labelled("Pod", name, attempt, owner="job-uid")
-        client.objects[ref_of(pod)] = pod
+    put(job)
+    client.add(*(labelled("Pod", n, a, owner="job-uid") for a, n in (("0", "earlier"), ("1", "one"), ("1", "two"))))
     live = await gather(gatherer)
     client.calls.clear()
     known = await gatherer.list_pods(live, [ref_of(job)])
     assert known.pods_listed == {ref_of(job)}
     assert [c["metadata"]["name"] for c in known.children] == ["job", "one", "two"]
     assert client.verbs().count("list Pod") == 1
-
-
-async def test_an_error_while_pods_are_listed_is_raised(gatherer, client, store, make):
-    job = make.child("Job", "job", metadata={"labels": {LABEL_RUN: "tiny", LABEL_STAGE: "sft", LABEL_ATTEMPT: "0"}})
-    store.put(make.run())
-    store.put(job)
-    client.fail["list", "Pod"] = ClusterError("list", "Pod", "demo", 503, "away")
+    client.fail_on("list", "Pod", 503, "away")
     with pytest.raises(ClusterError, match="away"):
-        await gatherer.list_pods(await gather(gatherer), [ref_of(job)])
+        await gatherer.list_pods(live, [ref_of(job)])
 
 
 async def test_a_list_whose_state_expired_between_its_pages_is_started_again(client, store, make):
-    for number in range(5):
-        job = make.child("Job", f"job-{number}")
-        client.objects[ref_of(job)] = job
+    client.add(*(make.child("Job", f"job-{number}") for number in range(5)))
     client.page_size = 2
     client.expirations = 1
     assert await list_everything(client, store, [""]) == {TINY}

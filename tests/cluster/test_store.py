@@ -4,16 +4,11 @@ TINY = run_ref("demo", "tiny")
 
 
 def test_the_newer_version_wins_in_any_order(store, make):
-    assert store.put(make.child("Job", "a", 5))
-    assert not store.put(make.child("Job", "a", 4))
-    assert not store.put(make.child("Job", "a", 5)), "the watch event of a write is no change"
-    assert store.put(make.child("Job", "a", 6))
-    assert store.get(ref_of(make.child("Job", "a")))["metadata"]["resourceVersion"] == "6"
-
-
-def test_versions_are_compared_as_numbers(store, make):
-    store.put(make.child("Job", "a", 9))
-    assert store.put(make.child("Job", "a", 10))
+    assert store.put(make.child("Job", "a", 9))
+    assert not store.put(make.child("Job", "a", 8))
+    assert not store.put(make.child("Job", "a", 9)), "the watch event of a write is no change"
+    assert store.put(make.child("Job", "a", 10)), "versions are compared as numbers"
+    assert store.get(ref_of(make.child("Job", "a")))["metadata"]["resourceVersion"] == "10"
 
 
 def test_a_deleted_object_stays_deleted_when_a_late_reply_comes(store, make):
@@ -84,13 +79,12 @@ def test_less_is_stored_of_the_objects_of_a_finished_run(store, make):
         return make.child("Pod", name, spec={}, status={"phase": "Running", "podIP": "10.0.0.7"})
 
     store.put(pod("before"))
-    ended = {"conditions": [{"type": "Finished", "status": "True"}]}
-    store.put({**make.run(2), "status": ended})
+    store.put(make.finished_run(2))
     store.put(pod("after"))
     assert ["status" in child for child in store.children(TINY)] == [False, False]
     assert store.pod_at("10.0.0.7") is None
     store.remove(TINY, "9")
-    store.put({**make.run(10), "metadata": {**make.run(10)["metadata"], "uid": "successor"}})
+    store.put(make.run(10, uid="successor"))
     store.put(pod("of-the-successor"))
     assert store.pod_at("10.0.0.7")["metadata"]["name"] == "of-the-successor"
 
@@ -105,25 +99,28 @@ def test_objects_of_a_run_are_found_by_label(store, make):
     assert run_of(make.child("Job", "x", metadata={"labels": {}})) is None
 
 
-def test_a_pod_is_found_by_its_address_until_it_ends(store, make):
-    def pod(version, phase, **spec):
-        return make.child("Pod", "p", version, spec=spec, status={"phase": phase, "podIP": "10.0.0.7"})
+ADDRESS = "10.0.0.7"
 
-    store.put(pod(1, "Running"))
-    assert store.pod_at("10.0.0.7")["metadata"]["name"] == "p"
+
+def running(make, name="p", version=1, phase="Running", **spec):
+    return make.child("Pod", name, version, spec=spec, status={"phase": phase, "podIP": ADDRESS})
+
+
+def test_a_pod_is_found_by_its_address_until_it_ends(store, make):
+    store.put(running(make))
+    assert store.pod_at(ADDRESS)["metadata"]["name"] == "p"
     assert store.pod_at("10.0.0.8") is None
-    store.put(pod(2, "Succeeded"))
-    assert store.pod_at("10.0.0.7") is None
+    store.put(running(make, version=2, phase="Succeeded"))
+    assert store.pod_at(ADDRESS) is None
 
 
 def test_a_pod_on_the_host_network_is_not_found_by_its_address(store, make):
-    store.put(make.child("Pod", "p", spec={"hostNetwork": True}, status={"phase": "Running", "podIP": "10.0.0.7"}))
-    assert store.pod_at("10.0.0.7") is None
+    store.put(running(make, hostNetwork=True))
+    assert store.pod_at(ADDRESS) is None
 
 
 def test_an_address_may_be_reused_by_another_pod(store, make):
-    status = {"phase": "Running", "podIP": "10.0.0.7"}
-    store.put(make.child("Pod", "old", 1, spec={}, status=status))
-    store.put(make.child("Pod", "new", 2, spec={}, status=status))
-    store.remove(ref_of(make.child("Pod", "old")), "3")
-    assert store.pod_at("10.0.0.7")["metadata"]["name"] == "new"
+    store.put(running(make, "old"))
+    store.put(running(make, "new", 2))
+    store.remove(ref_of(running(make, "old")), "3")
+    assert store.pod_at(ADDRESS)["metadata"]["name"] == "new"

@@ -40,12 +40,12 @@ def main() -> None:
     given = json.loads(Path(sys.argv[1]).read_text())
     report(walls=walls([tuple(t) for t in given["targets"]]))
     try:
-        found = coding.walls()
+        found = coding.isolation()
     except UserError as error:
         report(refused=str(error))
         return
     report(runtime_class=found.runtime_class, programs_at_once=found.programs_at_once)
-    judge.CPU_SECONDS, judge.PROGRAM_LIMITS = 1, judge.Limits(1, 256 * 2**20, 2**20)
+    judge.CPU_SECONDS, judge.PROGRAM_LIMITS = 1, judge.ResourceLimits(1, 256 * 2**20, 2**20)
     judged = judge.Judge()
     for name, program, tests, entry_point, patient in given["cases"]:
         judge.WALL_SECONDS = 30.0 if patient else 3.0
@@ -54,7 +54,7 @@ def main() -> None:
         report(name=name, verdict=grade.verdict, detail=grade.detail, after=after.verdict)
     judged.close()
     judge.WALL_SECONDS = 30.0
-    together = [coding.Program(program, (test,), None) for _, program, test in given["together"]]
+    together = [coding.Submission(program, (test,), None) for _, program, test in given["together"]]
     for number, grade in coding.grade_all(together):
         report(beside=given["together"][number][0], verdict=grade.verdict, detail=grade.detail)
     report(done=True)

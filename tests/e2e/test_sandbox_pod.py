@@ -21,17 +21,17 @@ from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
 from support.hostile import (
     BOMBS,
+    DENIED,
     ENDED,
     FORBIDDEN,
-    INNOCENTS,
+    HARMLESS,
     LOOPHOLES,
     RIGHT,
-    STOPPED,
     STYLES,
     TESTS,
     UNKNOWN,
-    says,
-    stopped,
+    denied_by,
+    program_with_attack,
 )
 from support.live import Cluster, built_images
 from support.runs import UID, make_spec
@@ -52,8 +52,8 @@ def attacks(targets: list[tuple[str, str, int]]) -> dict[str, tuple[tuple[Any, .
         found[f"passes: {name}"] = (program, tests, entry_point, True), RIGHT, ""
     for name, program, verdict in LOOPHOLES:
         found[f"loophole: {name}"] = (program, TESTS, None, verdict is not UNKNOWN), verdict, ""
-    for name, expression, by in [*STOPPED, *reached]:
-        found[f"stopped: {name}"] = (says(expression), [stopped(by)], None, True), RIGHT, ""
+    for name, expression, by in [*DENIED, *reached]:
+        found[f"denied: {name}"] = (program_with_attack(expression), [denied_by(by)], None, True), RIGHT, ""
     for name, program, verdict, detail in ENDED:
         found[f"ended: {name}"] = (program, ["assert f() == 1"], None, verdict is not UNKNOWN), verdict, detail
     return found
@@ -64,7 +64,7 @@ def neighbours() -> list[tuple[str, str, str]]:
     found = []
     for number, bomb in enumerate(BOMBS):
         found.append(("bomb", bomb, "assert f() == 1"))
-        found += [(name, f"{program}# {number}", test) for name, program, test in INNOCENTS]
+        found += [(name, f"{program}# {number}", test) for name, program, test in HARMLESS]
     return found
 
 
@@ -160,13 +160,13 @@ def test_more_than_forty_attacks_are_contained(cluster, listener):
     for line in graded:
         _, verdict, detail = expected[line["name"]]
         contained = line["verdict"] == verdict and detail in line["detail"]
-        if line["name"].startswith("stopped"):  # a program that exceeded its limits has not passed either
+        if line["name"].startswith("denied"):  # a program that exceeded its limits has not passed either
             contained |= line["verdict"] == "wrong" and line["detail"].startswith("ended: by SIGXFSZ")
         if not contained or line["after"] != "right":
             surprises.append(line)
     assert surprises == []
     innocents = [one for one in beside if one["beside"] != "bomb"]
-    assert len(innocents) == len(BOMBS) * len(INNOCENTS)
+    assert len(innocents) == len(BOMBS) * len(HARMLESS)
     assert [one for one in innocents if one["verdict"] == "wrong"] == []
     assert sum(one["verdict"] == "right" for one in innocents) >= 0.9 * len(innocents)
     assert "right" not in {one["verdict"] for one in beside if one["beside"] == "bomb"}

@@ -20,49 +20,35 @@ def scrape(metrics):
     return generate_latest(metrics.registry).decode()
 
 
-def test_the_numbers_of_a_run_are_read_from_its_status():
-    stages = [
-        {
-            "name": "generate/qwen",
-            "state": "Running",
-            "reason": "PodsPending",
-            "progress": {"done": 3, "total": 4},
-            "tokensPerSecond": 240.0,
-            "etaSeconds": 60,
-            "costMicro": 2_500_000,
-        },
+def condition(kind):
+    return {"type": kind, "status": "True", "reason": "x", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+
+
+GENERATE = {"progress": {"done": 3, "total": 4}, "tokensPerSecond": 240.0, "etaSeconds": 60, "costMicro": 2_500_000}
+STATUS = {
+    "startTime": "2026-01-01T00:00:00Z",
+    "stages": [
+        {"name": "generate/qwen", "state": "Running", "reason": "PodsPending", **GENERATE},
         {"name": "serve/qwen", "state": "Ready", "reason": "ServerReady"},
-        {
-            "name": "dpo",
-            "state": "Succeeded",
-            "reason": "Succeeded",
-            "loss": 0.5,
-            "rewardAccuracy": 0.75,
-            "peakMemoryBytes": 1000,
-        },
-    ]
-    text = scrape(
-        Metrics(
-            lambda: [
-                run(
-                    startTime="2026-01-01T00:00:00Z",
-                    stages=stages,
-                    gpusInUse=4,
-                    gpuSeconds=7200,
-                    results=[{"benchmark": "gsm8k", "base": 10.0, "final": 40.0}],
-                    dataset={
-                        "sftRows": 100,
-                        "pairs": 50,
-                        "drops": {"margin": 3},
-                        "truncatedShare": 0.125,
-                        "meanMargin": 0.04,
-                        "bySource": [{"source": "ada", "sftRows": 7, "pairs": 5, "winRate": 0.5}],
-                    },
-                    conditions=[condition("Ready")],
-                )
-            ]
-        )
-    )
+        {"name": "dpo", "state": "Succeeded", "loss": 0.5, "rewardAccuracy": 0.75, "peakMemoryBytes": 1000},
+    ],
+    "gpusInUse": 4,
+    "gpuSeconds": 7200,
+    "results": [{"benchmark": "gsm8k", "base": 10.0, "final": 40.0}],
+    "dataset": {
+        "sftRows": 100,
+        "pairs": 50,
+        "drops": {"margin": 3},
+        "truncatedShare": 0.125,
+        "meanMargin": 0.04,
+        "bySource": [{"source": "ada", "sftRows": 7, "pairs": 5, "winRate": 0.5}],
+    },
+    "conditions": [condition("Ready")],
+}
+
+
+def test_the_numbers_of_a_run_are_read_from_its_status():
+    text = scrape(Metrics(lambda: [run(**STATUS)]))
     me = 'name="tiny",namespace="demo"'
     for line in (
         'fusionrun_runs{state="Running"} 1.0',
@@ -99,10 +85,6 @@ def test_a_deleted_run_leaves_no_series():
     assert 'name="tiny"' not in scrape(metrics)
 
 
-def condition(kind):
-    return {"type": kind, "status": "True", "reason": "x", "lastTransitionTime": "2026-01-01T00:00:00Z"}
-
-
 @pytest.mark.parametrize(
     ("status", "state"),
     [
@@ -119,11 +101,9 @@ def test_a_run_is_in_one_state(status, state):
 
 def test_the_duration_of_a_stage_is_observed_once_when_it_ends():
     metrics = Metrics(list)
-    times = {"startTime": "2026-01-01T00:00:00Z", "endTime": "2026-01-01T00:01:30Z"}
-    running, ended = (
-        read_status({"stages": [{"name": "generate/qwen", **stage}]})
-        for stage in ({"state": "Running", "startTime": times["startTime"]}, {"state": "Succeeded", **times})
-    )
+    stage = {"name": "generate/qwen", "state": "Running", "startTime": "2026-01-01T00:00:00Z"}
+    running = read_status({"stages": [stage]})
+    ended = read_status({"stages": [stage | {"state": "Succeeded", "endTime": "2026-01-01T00:01:30Z"}]})
     metrics.status_changed(running, ended)
     metrics.status_changed(ended, ended)
     text = scrape(metrics)
@@ -135,7 +115,4 @@ def test_requests_are_counted_by_verb_kind_and_code():
     metrics = Metrics(list)
     metrics.request_sent("create", "Job", 201, 0.004)
     assert 'fusionrun_api_requests_total{code="201",kind="Job",verb="create"} 1.0' in scrape(metrics)
-
-
-def test_there_are_metrics_of_the_process():
-    assert "process_resident_memory_bytes" in scrape(Metrics(list))
+    assert "process_resident_memory_bytes" in scrape(metrics)

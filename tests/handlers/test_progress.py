@@ -2,6 +2,7 @@ import asyncio
 import json
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from fusionrun import progress as progress_module
@@ -22,19 +23,34 @@ def pod(index=None, labels=True):
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata}
 
 
-async def push(bodies, known, runs=("tiny",)):
+async def push(bodies, known, runs=("tiny",), remote="127.0.0.1"):
     """Push bodies one after another; return the HTTP statuses, the board and the runs with new progress."""
     pushed, codes, board = [], [], ProgressBoard()
     get = {run_ref("demo", name): {} for name in runs}.get
     receiver = ProgressReceiver(board, {"127.0.0.1": known}.get, get, pushed.append, codes.append)
-    async with TestClient(TestServer(receiver.application())) as client:
+
+    @web.middleware
+    async def from_remote(request, handler):
+        return await handler(request.clone(remote=remote))
+
+    application = receiver.application()
+    application.middlewares.append(from_remote)
+    async with TestClient(TestServer(application)) as client:
         statuses = [(await client.post(PROGRESS_PATH, data=body)).status for body in bodies]
     assert statuses == codes
     return statuses, board, pushed
 
 
+async def assert_rejected(status, body, known, **more):
+    statuses, board, pushed = await push([body], known, **more)
+    assert (statuses, pushed, board.of(run_ref("demo", "tiny"))) == ([status], [], {})
+
+
+BODY = json.dumps(PROGRESS)
+
+
 async def test_progress_is_stored_by_the_labels_of_its_pod_and_its_run_is_reconciled(tiny):
-    statuses, board, pushed = await push([json.dumps(PROGRESS)], pod(index=4))
+    statuses, board, pushed = await push([BODY], pod(index=4))
     assert statuses == [204]
     kept = board.of(tiny)["generate/qwen", 4]
     assert (kept.progress.done, kept.progress.total) == (3, 9)
@@ -45,24 +61,20 @@ async def test_progress_is_stored_by_the_labels_of_its_pod_and_its_run_is_reconc
 
 
 async def test_a_stage_without_indexes_is_index_zero(tiny):
-    _, board, _ = await push([json.dumps(PROGRESS)], pod())
+    _, board, _ = await push([BODY], pod())
     assert list(board.of(tiny)) == [("generate/qwen", 0)]
 
 
 @pytest.mark.parametrize("known", [None, pod(labels=False)])
 async def test_an_address_that_does_not_belong_to_a_pod_of_a_run_is_rejected(known):
-    statuses, _, pushed = await push([json.dumps(PROGRESS)], known)
-    assert statuses == [403]
-    assert pushed == []
+    await assert_rejected(403, BODY, known)
 
 
 @pytest.mark.parametrize(
     "body", ["", "no json", "[]", json.dumps({**PROGRESS, "numbers": {str(i): 1 for i in range(17)}})]
 )
 async def test_a_body_that_is_not_progress_is_rejected(body):
-    statuses, _, pushed = await push([body], pod())
-    assert statuses == [400]
-    assert pushed == []
+    await assert_rejected(400, body, pod())
 
 
 @pytest.mark.parametrize(
@@ -81,21 +93,22 @@ async def test_a_body_that_is_not_progress_is_rejected(body):
     ],
 )
 async def test_a_number_that_a_status_cannot_hold_is_rejected(change):
-    body = json.dumps(PROGRESS)
-    assert json.loads(body[:-1] + ", " + change + "}")  # valid JSON: the last value of a repeated name counts
-    statuses, board, pushed = await push([body[:-1] + ", " + change + "}"], pod())
-    assert (statuses, pushed, board.of(run_ref("demo", "tiny"))) == ([400], [], {})
+    body = f"{BODY[:-1]}, {change}}}"  # the last value of a repeated name counts
+    assert json.loads(body)
+    await assert_rejected(400, body, pod())
 
 
 @pytest.mark.parametrize("index", ["x", "-1", "1.5", "", "4096", "9" * 5000, "²"])
 async def test_an_index_that_no_pod_of_a_job_has_is_rejected_and_counted(index):
-    statuses, _, pushed = await push([json.dumps(PROGRESS)], pod(index=index))
-    assert (statuses, pushed) == ([400], [])
+    await assert_rejected(400, BODY, pod(index=index))
 
 
-async def test_progress_of_a_run_that_does_not_exist_is_rejected(tiny):
-    statuses, board, pushed = await push([json.dumps(PROGRESS)], pod(), runs=())
-    assert (statuses, pushed, board.of(tiny)) == ([404], [], {})
+async def test_progress_of_a_run_that_does_not_exist_is_rejected():
+    await assert_rejected(404, BODY, pod(), runs=())
+
+
+async def test_a_body_above_the_limit_is_rejected():
+    await assert_rejected(413, "x" * (BODY_MAX_BYTES + 1), pod())
 
 
 async def exchange(known, sent, seconds):
@@ -124,23 +137,16 @@ async def test_a_body_that_never_arrives_times_out(monkeypatch):
 
 
 async def test_a_field_of_a_newer_release_is_ignored(tiny):
-    for body in (PROGRESS, {**PROGRESS, "run": "another"}):
-        statuses, _, pushed = await push([json.dumps(body)], pod())
-        assert (statuses, pushed) == ([204], [tiny])
-
-
-async def test_a_body_above_the_limit_is_rejected():
-    statuses, _, _ = await push(["x" * (BODY_MAX_BYTES + 1)], pod())
-    assert statuses == [413]
+    statuses, _, pushed = await push([json.dumps({**PROGRESS, "run": "another"})], pod())
+    assert (statuses, pushed) == ([204], [tiny])
 
 
 async def test_a_pod_that_pushes_too_often_is_rejected(monkeypatch):
-    assert (await push([json.dumps(PROGRESS)] * 2, pod()))[0] == [204, 429]
+    assert (await push([BODY] * 2, pod()))[0] == [204, 429]
     monkeypatch.setattr(progress_module, "PUSH_MIN_SECONDS", 0.0)
-    assert (await push([json.dumps(PROGRESS)] * 2, pod()))[0] == [204, 204]
+    assert (await push([BODY] * 2, pod()))[0] == [204, 204]
 
 
-def test_an_ipv4_mapped_address_is_the_same_pod():
-    assert progress_module._address("::ffff:10.0.0.7") == "10.0.0.7"
-    assert progress_module._address("fd00::7") == "fd00::7"
-    assert progress_module._address("") == ""
+@pytest.mark.parametrize(("remote", "status"), [("::ffff:127.0.0.1", 204), ("fd00::7", 403), ("", 403)])
+async def test_an_ipv4_mapped_address_is_the_same_pod(remote, status):
+    assert (await push([BODY], pod(), remote=remote))[0] == [status]

@@ -49,70 +49,72 @@ class Recorder:
         self.did.append("settle")
 
 
-async def reconcile(recorder, tiny, monkeypatch, decision, woken_at=None):
-    seen = []
+@pytest.fixture
+def reconcile(tiny, monkeypatch):
+    """Reconcile once; return the requeue time, the arguments of each decision, and the number of transitions."""
 
-    def decide(live, settings, now):
-        seen.append((live, settings, now))
-        return decision
+    async def run(recorder, decision, woken_at=None):
+        seen = []
 
-    monkeypatch.setattr(reconcile_module, "decide", decide)
-    metrics = Metrics(list)
-    reconciler = Reconciler("settings", recorder, recorder, recorder, metrics)
-    answer = await reconciler.reconcile(tiny, woken_at)
-    transitions = metrics.registry.get_sample_value("fusionrun_transition_seconds_count")
-    return answer, seen, transitions
+        def decide(*arguments):
+            seen.append(arguments)
+            return decision
+
+        monkeypatch.setattr(reconcile_module, "decide", decide)
+        metrics = Metrics(list)
+        seconds = await Reconciler("settings", recorder, recorder, recorder, metrics).reconcile(tiny, woken_at)
+        return seconds, seen, metrics.registry.get_sample_value("fusionrun_transition_seconds_count")
+
+    return run
 
 
-async def test_gather_decide_create_settle(tiny, monkeypatch):
+async def test_gather_decide_create_settle(reconcile):
     recorder = Recorder(LiveObjects(RUN))
-    answer, seen, _ = await reconcile(recorder, tiny, monkeypatch, Decision(requeue_seconds=5.0))
+    seconds, seen, _ = await reconcile(recorder, Decision(requeue_seconds=5.0))
     assert recorder.did == ["gather", "create", "settle"]
-    assert answer == 5.0
+    assert seconds == 5.0
     live, settings, now = seen[0]
     assert (live, settings) == (recorder.live, "settings")
     assert abs((datetime.now(UTC) - now).total_seconds()) < 5
 
 
-async def test_pods_are_listed_before_the_decision_is_repeated(tiny, monkeypatch):
+async def test_pods_are_listed_before_the_decision_is_repeated(reconcile):
     job = ObjectRef("batch/v1", "Job", "demo", "j")
     recorder = Recorder(LiveObjects(RUN))
-    answer, seen, _ = await reconcile(recorder, tiny, monkeypatch, Decision(list_pods=(job,), requeue_seconds=5.0))
+    seconds, seen, _ = await reconcile(recorder, Decision(list_pods=(job,), requeue_seconds=5.0))
     assert recorder.did == ["gather", "list j", "create", "settle"]
     assert [live.pods_listed for live, _, _ in seen] == [frozenset(), {job}]
-    assert answer == 5.0
+    assert seconds == 5.0
 
 
-async def test_a_refusal_repeats_the_decision_and_the_rest_is_carried_out(tiny, monkeypatch):
+async def test_a_refusal_repeats_the_decision_and_the_rest_is_carried_out(reconcile):
     server, queue = (ObjectRef("apps/v1", "Deployment", "demo", name) for name in "ab")
     no = Refusal(403, "exceeded quota")
     recorder = Recorder(LiveObjects(RUN), refused=[{server: no}, {queue: no}])
-    answer, seen, _ = await reconcile(recorder, tiny, monkeypatch, Decision(requeue_seconds=5.0))
+    seconds, seen, _ = await reconcile(recorder, Decision(requeue_seconds=5.0))
     assert recorder.did == ["gather", "create", "create", "create", "settle"]
     assert [live.refused for live, _, _ in seen] == [{}, {server: no}, {server: no, queue: no}]
-    assert answer == 5.0
+    assert seconds == 5.0
 
 
-async def test_nothing_happens_for_a_deleted_run(tiny, monkeypatch):
+async def test_nothing_happens_for_a_deleted_run(reconcile):
     recorder = Recorder(None)
-    assert await reconcile(recorder, tiny, monkeypatch, Decision()) == (None, [], 0.0)
+    assert await reconcile(recorder, Decision()) == (None, [], 0.0)
     assert recorder.did == ["gather"]
 
 
-async def test_a_run_with_new_objects_is_reconciled_again_at_once(tiny, monkeypatch):
-    answer, _, transitions = await reconcile(
-        Recorder(LiveObjects(RUN), made=[JOB]), tiny, monkeypatch, Decision(requeue_seconds=60.0), time.monotonic()
-    )
-    assert answer == 0.0
-    assert transitions == 1.0
+async def test_a_run_with_new_objects_is_reconciled_again_at_once(reconcile):
+    recorder = Recorder(LiveObjects(RUN), made=[JOB])
+    seconds, _, transitions = await reconcile(recorder, Decision(requeue_seconds=60.0), time.monotonic())
+    assert (seconds, transitions) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(("made", "woken_at"), [([JOB], None), ([], 1.0)])
-async def test_only_a_watch_event_that_creates_an_object_is_a_transition(tiny, monkeypatch, made, woken_at):
-    assert (await reconcile(Recorder(LiveObjects(RUN), made=made), tiny, monkeypatch, Decision(), woken_at))[2] == 0.0
+async def test_only_a_watch_event_that_creates_an_object_is_a_transition(reconcile, made, woken_at):
+    assert (await reconcile(Recorder(LiveObjects(RUN), made=made), Decision(), woken_at))[2] == 0.0
 
 
-async def test_a_status_update_may_be_delayed(tiny, monkeypatch):
+async def test_a_status_update_may_be_delayed(reconcile):
     recorder = Recorder(LiveObjects(RUN), wait=0.7)
-    assert (await reconcile(recorder, tiny, monkeypatch, Decision()))[0] == 0.7
+    assert (await reconcile(recorder, Decision()))[0] == 0.7
     assert recorder.did == ["gather"]

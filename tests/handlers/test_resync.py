@@ -12,13 +12,9 @@ from fusionrun.state.observe.object_ref import run_ref
 
 
 def run(name, finished=False):
-    conditions = [{"type": "Finished", "status": "True" if finished else "False"}]
-    return {
-        "apiVersion": API_VERSION,
-        "kind": KIND,
-        "metadata": {"name": name, "namespace": "demo", "uid": name, "resourceVersion": "1"},
-        "status": {"conditions": conditions},
-    }
+    metadata = {"name": name, "namespace": "demo", "uid": name, "resourceVersion": "1"}
+    status = {"conditions": [{"type": "Finished", "status": str(finished)}]}
+    return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "status": status}
 
 
 class Queue:
@@ -29,17 +25,17 @@ class Queue:
         self.added.append(run.name)
 
 
-def build(answers, interval=60.0):
+def build(results, interval=60.0):
     store, queue = Store(), Queue()
     store.put(run("working"))
     store.put(run("done", finished=True))
-    answers = iter(answers)
+    results = iter(results)
 
     async def list_everything():
-        answer = next(answers)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        result = next(results)
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     return Resync(list_everything, store, queue, interval), queue
 

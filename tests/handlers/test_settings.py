@@ -49,13 +49,8 @@ def test_an_invalid_setting_is_named(tmp_path, text, field):
     assert caught.value.field == field
 
 
-def test_a_missing_or_invalid_file_is_named(tmp_path):
-    with pytest.raises(SpecError, match="cannot be read"):
-        load_settings(tmp_path / "absent.yaml")
+def test_a_missing_or_invalid_file_is_named(tmp_path, capsys):
     with pytest.raises(SpecError, match="cannot be read"):
         load_settings(write(tmp_path, "{"))
-
-
-def test_the_operator_does_not_start_with_invalid_settings(tmp_path, capsys):
     assert main(["--settings", str(tmp_path / "absent.yaml")]) == 2
     assert "cannot be read" in capsys.readouterr().err

@@ -41,18 +41,14 @@ def recorder():
     return Recorder()
 
 
-def run(version=1):
-    metadata = {"name": "tiny", "namespace": "demo", "uid": "u", "resourceVersion": str(version)}
+def run(version=1, uid="u"):
+    metadata = {"name": "tiny", "namespace": "demo", "uid": uid, "resourceVersion": str(version)}
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata}
 
 
-def job(version=1, labels=True):
-    metadata = {"name": "j", "namespace": "demo", "uid": "j", "resourceVersion": str(version)}
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {**metadata, "labels": {LABEL_RUN: "tiny"} if labels else {}},
-    }
+def job(version=1):
+    metadata = {"name": "j", "namespace": "demo", "uid": "j", "labels": {LABEL_RUN: "tiny"}}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata | {"resourceVersion": str(version)}}
 
 
 async def test_a_changed_object_adds_its_run(recorder):
@@ -62,7 +58,7 @@ async def test_a_changed_object_adds_its_run(recorder):
     assert recorder.added == ["tiny"] * 3
 
 
-async def test_the_event_of_a_write_is_no_change(recorder):
+async def test_the_event_of_a_write_is_not_a_change(recorder):
     recorder.store.put(run(7))
     await recorder.event("MODIFIED", run(7))
     recorder.store.put(job(8))
@@ -70,11 +66,14 @@ async def test_the_event_of_a_write_is_no_change(recorder):
     assert recorder.added == []
 
 
-async def test_the_list_of_a_restarted_watch_adds_only_changed_runs(recorder):
+async def test_the_list_of_a_restarted_watch_adds_only_changed_runs_and_requests_a_resync(recorder):
+    """Its list does not show objects that were deleted in between."""
     await recorder.event("ADDED", job(1))
+    assert recorder.resyncs == 0
     await recorder.event(None, job(1))
     await recorder.event(None, job(2))
     assert len(recorder.added) == 2
+    assert recorder.resyncs == 2
 
 
 async def test_no_run_is_added_before_the_store_is_complete(recorder):
@@ -94,23 +93,19 @@ async def test_a_deleted_run_is_forgotten_and_not_reconciled(recorder):
 
 
 async def test_a_late_event_of_a_deleted_run_leaves_a_new_run_of_the_same_name(recorder):
-    successor = run(9)
-    successor["metadata"]["uid"] = "v"
+    successor = run(9, "v")
     await recorder.event("ADDED", run(1))
     await recorder.event("ADDED", successor)
     await recorder.event("DELETED", run(2))
     assert recorder.deleted == []
     assert recorder.store.runs() == [successor]
-    await recorder.event("DELETED", successor | {"metadata": successor["metadata"] | {"resourceVersion": "10"}})
+    await recorder.event("DELETED", run(10, "v"))
     assert [r.name for r in recorder.deleted] == ["tiny"]
 
 
 async def test_a_claim_adds_the_runs_that_wait_for_it(recorder, tiny):
-    claim = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "c", "namespace": "demo", "resourceVersion": "1"},
-    }
+    metadata = {"name": "c", "namespace": "demo", "resourceVersion": "1"}
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata}
     recorder.waiting = {tiny}
     await recorder.watches.claim_changed(event={"type": "DELETED", "object": claim})
     assert recorder.added == []
@@ -118,13 +113,17 @@ async def test_a_claim_adds_the_runs_that_wait_for_it(recorder, tiny):
     assert recorder.added == ["tiny"]
 
 
-def test_kopf_writes_nothing_on_any_object(recorder):
+def test_kopf_only_watches(recorder):
     """Handlers other than on.event add a finalizer or an annotation, so none may be registered."""
     registry, settings = kopf.OperatorRegistry(), kopf.OperatorSettings()
     recorder.watches.register(registry, settings)
     assert len(registry._watching.get_all_handlers()) == len(CHILDREN) + 2
-    for quiet in (registry._changing, registry._spawning, registry._indexing, registry._webhooks):
-        assert not list(quiet.get_all_handlers())
+    for unused in (registry._changing, registry._spawning, registry._indexing, registry._webhooks):
+        assert not list(unused.get_all_handlers())
+    selected = {(s.group, s.version, s.any_name): v for s, v in settings.watching.label_selectors.items()}
+    for api_version, kind in CHILDREN:
+        group, _, version = api_version.rpartition("/")
+        assert selected[group, version, RESOURCES[api_version, kind][0]] == LABEL_RUN
 
 
 def test_kopf_makes_no_copy_of_an_object_for_its_diffs():
@@ -135,20 +134,3 @@ def test_kopf_makes_no_copy_of_an_object_for_its_diffs():
     essence = kopf.BodyEssence({"spec": {}})
     assert settings.progress_storage.clear(essence=essence) is essence
     assert settings.progress_storage.fetch(key="child", body=body) is None
-
-
-def test_every_child_is_watched_by_label_under_its_plural(recorder):
-    registry, settings = kopf.OperatorRegistry(), kopf.OperatorSettings()
-    recorder.watches.register(registry, settings)
-    selected = {(s.group, s.version, s.any_name): v for s, v in settings.watching.label_selectors.items()}
-    for api_version, kind in CHILDREN:
-        group, _, version = api_version.rpartition("/")
-        assert selected[group, version, RESOURCES[api_version, kind][0]] == LABEL_RUN
-
-
-async def test_a_restarted_watch_requests_a_resync(recorder):
-    """Its list does not show objects that were deleted in between."""
-    await recorder.event("MODIFIED", job(2))
-    assert recorder.resyncs == 0
-    await recorder.event(None, job(2))
-    assert recorder.resyncs == 1

@@ -12,11 +12,11 @@ UNAVAILABLE = ClusterError("create", "Job", "j", 503, "later")
 
 
 class Recorder:
-    """A reconcile that records its calls and returns, or raises, what the test gives it."""
+    """A reconcile that records its calls and returns, or raises, the results of the test."""
 
-    def __init__(self, *answers):
+    def __init__(self, *returned):
         self.calls, self.failures, self.results, self.waits = [], [], [], []
-        self.answers = list(answers)
+        self.returned = list(returned)
         self.running = self.most_running = 0
         self.gate = asyncio.Event()
         self.gate.set()
@@ -34,10 +34,10 @@ class Recorder:
             await self.gate.wait()
         finally:
             self.running -= 1
-        answer = self.answers.pop(0) if self.answers else None
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        result = self.returned.pop(0) if self.returned else None
+        if isinstance(result, Exception):
+            raise result
+        return result
 
 
 async def test_requests_during_a_reconcile_are_merged_and_never_run_concurrently(tiny, until):
@@ -79,7 +79,7 @@ async def test_latency_counts_from_the_first_watch_event(tiny, until):
     assert before <= recorder.calls[1][1] <= after
 
 
-async def test_a_reconcile_that_asks_for_another_one_gets_it(tiny, until):
+async def test_a_requested_reconcile_follows(tiny, until):
     recorder = Recorder(0.01, 0.0, None)
     recorder.queue.add(tiny)
     await until(lambda: len(recorder.calls) == 3)
@@ -88,22 +88,15 @@ async def test_a_reconcile_that_asks_for_another_one_gets_it(tiny, until):
     assert tiny not in recorder.queue
 
 
-async def test_of_many_later_requests_the_earliest_wins(tiny, until):
+@pytest.mark.parametrize("delays", [(0.06, 0.02, 0.5, 0.3), (0.05, 0.0)], ids=["later", "now"])
+async def test_of_many_requests_the_earliest_wins(tiny, until, delays):
     recorder = Recorder()
-    for seconds in (0.5, 0.02, 0.5, 0.3):
-        recorder.queue.add_after(tiny, seconds)
+    for seconds in delays:
+        recorder.queue.add_after(tiny, seconds) if seconds else recorder.queue.add(tiny)
     await until(lambda: len(recorder.calls) == 1, 0.4)
-    await asyncio.sleep(0.05)
-    assert len(recorder.calls) == 1
-    assert tiny not in recorder.queue
-
-
-async def test_a_reconcile_now_replaces_the_later_one(tiny):
-    recorder = Recorder()
-    recorder.queue.add_after(tiny, 0.05)
-    recorder.queue.add(tiny)
     await asyncio.sleep(0.1)
     assert len(recorder.calls) == 1
+    assert tiny not in recorder.queue
 
 
 async def test_a_failure_is_retried_with_a_growing_delay_until_a_success(tiny, until, monkeypatch):

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from fusionrun.api.stage import StageKind
-from support.golden import GOLDEN, compare_folder, pinned_of, plan_text, texts_by_kind
+from support.golden import GOLDEN, compare_folder, plan_text, texts_by_kind
+from support.plans import pinned_of
 
 EVERY_KIND = {"run-objects", *StageKind}
 SHOWN = {

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from fusionrun.api.task import decode_task
-from support.golden import objects_of, pinned_of
+from support.golden import objects_of
+from support.plans import pinned_of
 from support.pod_security import containers, pod_specs
 from support.runs import make_spec
 
@@ -26,6 +27,10 @@ def spec_with_gpus() -> dict[str, Any]:
 PINNED = pinned_of("tiny", spec_with_gpus())
 
 
+def gpus_of_a_pod(pod: dict[str, Any]) -> int:
+    return sum(int(c["resources"].get("limits", {}).get("nvidia.com/gpu", 0)) for c in containers(pod))
+
+
 def gpus_of(manifest: dict[str, Any]) -> int:
     """Count the GPUs of all pods that an object may have at once."""
     spec = manifest["spec"]
@@ -33,30 +38,17 @@ def gpus_of(manifest: dict[str, Any]) -> int:
         counted = [(r["replicas"], r["template"]) for r in spec["pytorchReplicaSpecs"].values()]
     else:
         counted = [(spec.get("replicas", spec.get("parallelism", 1)), spec["template"])]
-    return sum(
-        pods * int(c["resources"].get("limits", {}).get("nvidia.com/gpu", 0))
-        for pods, template in counted
-        for c in containers(template["spec"])
-    )
+    return sum(pods * gpus_of_a_pod(template["spec"]) for pods, template in counted)
 
 
 @pytest.mark.parametrize("stage", PINNED.plan.stages, ids=lambda s: s.name)
-def test_the_pods_of_a_stage_request_the_gpus_of_the_plan(stage):
-    workload = objects_of(PINNED, [stage])[-1]
-    assert gpus_of(workload) == stage.gpus
-
-
-def gpus_of_a_pod(pod: dict[str, Any]) -> int:
-    return sum(int(c["resources"].get("limits", {}).get("nvidia.com/gpu", 0)) for c in containers(pod))
-
-
-@pytest.mark.parametrize("stage", PINNED.plan.stages, ids=lambda s: s.name)
-def test_a_task_has_the_gpus_of_its_pod_and_the_pod_has_their_runtime_class(stage):
+def test_the_plan_the_pods_and_the_task_of_a_stage_have_the_same_gpus(stage):
     objects = objects_of(PINNED, [stage])
+    assert gpus_of(objects[-1]) == stage.gpus
     tasks = [text for m in objects if m["kind"] == "ConfigMap" for text in m["data"].values()]
     for _, pod in (found for m in objects for found in pod_specs(m)):
-        held = gpus_of_a_pod(pod)
-        assert (pod.get("runtimeClassName") == "nvidia") == (held > 0)
+        gpus = gpus_of_a_pod(pod)
+        assert (pod.get("runtimeClassName") == "nvidia") == (gpus > 0)
         for task in tasks:
-            assert decode_task(task).gpus == held
-            assert ("gpus" in json.loads(task)) == (held > 0), "an older image cannot read the field"
+            assert decode_task(task).gpus == gpus
+            assert ("gpus" in json.loads(task)) == (gpus > 0), "an older image cannot read the field"

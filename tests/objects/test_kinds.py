@@ -1,4 +1,4 @@
-"""The objects of each kind of stage."""
+"""The objects of each kind of stage. tests/golden has complete objects of every kind."""
 
 from typing import Any
 
@@ -16,14 +16,13 @@ from fusionrun.api.sandbox import (
     RUNTIME_CLASS_ENV,
     TESTS_MEMORY_BYTES,
 )
-from fusionrun.api.stage import StageKind
 from fusionrun.api.task import decode_task
-from fusionrun.objects.render import child_name, render
-from fusionrun.plan.kinds import kind_traits
+from fusionrun.objects.render import render
 from fusionrun.settings import Images, Settings
-from support.golden import SETTINGS, pinned_of
+from support.golden import SETTINGS
+from support.plans import pinned_of
 from support.pod_security import containers
-from support.runs import CLAIM, called_reward, make_spec
+from support.runs import CLAIM, called_reward, external_source, make_spec
 
 
 def objects(stage: str, attempt: int = 0, settings: Settings = SETTINGS, **changes: Any) -> dict[str, dict[str, Any]]:
@@ -56,8 +55,7 @@ def test_a_hung_server_ends_the_job_that_it_serves():
         return objects(stage, **changes)["Job"]["spec"]["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"]
 
     assert ending("generate/ada") == [EXIT_USER_ERROR, EXIT_SERVER_WEDGED]
-    far = {"name": "far", "type": "Endpoint", "endpoint": {"url": "https://far/v1", "model": "big"}}
-    assert ending("generate/far", sources=[far]) == [EXIT_USER_ERROR]
+    assert ending("generate/far", sources=[external_source()]) == [EXIT_USER_ERROR]
 
 
 @pytest.mark.parametrize("stage", ["generate/ada", "verify/ada.mathematics", "verify/ada.coding", "score/ada"])
@@ -67,37 +65,14 @@ def test_a_stage_with_shards_is_an_indexed_job(stage):
     assert 1 <= job["parallelism"] <= 5
 
 
-def test_a_plain_stage_is_a_plain_job():
-    assert "completionMode" not in objects("construct")["Job"]["spec"]
-
-
-@pytest.mark.parametrize(
-    ("kind", "image"),
-    [("resolve", "data"), ("generate", "data"), ("score", "reward"), ("promote", "train"), ("serve", "serve")],
-)
-def test_a_kind_runs_in_its_image(kind, image):
-    assert kind_traits(StageKind(kind)).image(SETTINGS.images) == f"{image}:1"
-
-
-def test_every_kind_has_an_image():
-    assert all(kind_traits(kind).image(SETTINGS.images) for kind in StageKind)
-
-
 def test_a_pod_reads_its_own_task():
     found = objects("generate/ada")
     task = decode_task(found["ConfigMap"]["data"]["task.json"])
     assert (task.stage, task.run, task.shards) == ("generate/ada", "tiny", 2)
-    server = child_name(pinned := pinned_of("tiny", make_spec()), pinned.plan["serve/ada"], 0)
+    server = objects("serve/ada")["Service"]["metadata"]["name"]
     assert task.parameters.base_url == f"http://{server}.lab.svc:8000/v1"
     mounts = pod_of(found["Job"])["containers"][0]["volumeMounts"]
     assert {"name": "task", "mountPath": "/etc/fusionrun", "readOnly": True} in mounts
-
-
-def test_a_container_has_its_pod_uid_and_the_progress_url():
-    (container,) = pod_of(objects("generate/ada")["Job"])["containers"]
-    environment = {e["name"]: e for e in container["env"]}
-    assert environment["FUSIONRUN_POD_UID"]["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.uid"
-    assert environment["FUSIONRUN_PROGRESS_URL"]["value"] == SETTINGS.progress_url
 
 
 def test_resources_are_those_of_the_spec_or_the_defaults_of_the_operator():
@@ -108,26 +83,17 @@ def test_resources_are_those_of_the_spec_or_the_defaults_of_the_operator():
     assert default == {"requests": SETTINGS.default_requests, "limits": SETTINGS.default_limits}
 
 
-DATA_STAGES = [
-    "resolve", "prepare/prompts", "generate/ada", "verify/ada.mathematics", "construct", "evaluate/final", "publish",
-]  # fmt: skip
+DATA_STAGES = ["resolve", "prepare/prompts", "generate/ada", "verify/ada.mathematics", "construct", "evaluate/final"]
 
 
-@pytest.mark.parametrize("stage", DATA_STAGES)
-def test_data_stages_have_the_resources_of_data_stages(stage):
+@pytest.mark.parametrize("reward", [make_spec()["rewardModel"], called_reward()], ids=["model", "endpoint"])
+def test_only_data_stages_have_the_resources_of_data_stages(reward):
     given = {"limits": {"memory": "32Gi"}}
-    changes = {"publish": {"uri": f"pvc://{CLAIM}/out"}, "dataStages": {"resources": given}}
-    assert pod_of(objects(stage, **changes)["Job"])["containers"][0]["resources"] == given
-
-
-def test_other_stages_do_not_have_the_resources_of_data_stages():
-    given = {"dataStages": {"resources": {"limits": {"memory": "32Gi"}}}}
-    for stage in ("score/ada", "promote", "verify/ada.coding"):
-        found = [c["resources"]["limits"]["memory"] for c in containers(pod_of(objects(stage, **given)["Job"]))]
-        assert "32Gi" not in found, stage
-    assert pod_of(objects("score/ada", **given, rewardModel=called_reward())["Job"])["containers"][0]["resources"] == {
-        "limits": {"memory": "32Gi"}
-    }
+    changes = {"publish": {"uri": f"pvc://{CLAIM}/out"}, "dataStages": {"resources": given}, "rewardModel": reward}
+    score = {"score/ada"} if "endpoint" in reward else set()
+    for stage in (*DATA_STAGES, "publish", "score/ada", "promote", "verify/ada.coding"):
+        found = [c["resources"] for c in containers(pod_of(objects(stage, **changes)["Job"]))]
+        assert (given in found) is (stage in {*DATA_STAGES, "publish", *score}), stage
 
 
 def test_score_with_an_endpoint_needs_neither_torch_nor_a_gpu():
@@ -139,9 +105,8 @@ def test_score_with_an_endpoint_needs_neither_torch_nor_a_gpu():
     assert not [v for v in pod["volumes"] if v["name"] == "shm"]
     (key,) = [e for e in container["env"] if e["name"] == "FUSIONRUN_API_KEY"]
     assert key["valueFrom"] == {"secretKeyRef": {"name": "judge", "key": "token"}}
-    assert "FUSIONRUN_API_KEY" not in [
-        e["name"] for e in pod_of(objects("construct", rewardModel=reward)["Job"])["containers"][0]["env"]
-    ]
+    (other,) = pod_of(objects("construct", rewardModel=reward)["Job"])["containers"]
+    assert "FUSIONRUN_API_KEY" not in [e["name"] for e in other["env"]]
 
 
 def test_pull_secrets_and_policy_are_settings_of_the_operator():
@@ -168,15 +133,6 @@ def test_training_has_a_master_and_workers_that_are_never_restarted():
     assert container["command"] == ["torchrun", "-m", "fusionrun_stages", "sft"]
 
 
-def test_training_on_one_node_has_no_worker():
-    assert set(objects("dpo", training={"nodes": 1})["PyTorchJob"]["spec"]["pytorchReplicaSpecs"]) == {"Master"}
-
-
-def test_torch_has_shared_memory():
-    volumes = pod_of(objects("sft")["PyTorchJob"])["volumes"]
-    assert {"name": "shm", "emptyDir": {"medium": "Memory"}} in volumes
-
-
 def test_a_retry_is_another_object_with_its_own_task():
     first, again = objects("sft"), objects("sft", attempt=1)
     name = again["PyTorchJob"]["metadata"]["name"]
@@ -185,20 +141,15 @@ def test_a_retry_is_another_object_with_its_own_task():
     assert again["PyTorchJob"]["metadata"]["labels"][names.LABEL_ATTEMPT] == "1"
 
 
-def test_a_changed_number_is_another_object():
-    assert (
-        objects("dpo")["PyTorchJob"]["metadata"]["name"]
-        != objects("dpo", training={"nodes": 2, "dpo": {"beta": 1.0}})["PyTorchJob"]["metadata"]["name"]
-    )
-
-
 # Servers
 
+TRUSTED = {"uri": "hf://org/odd", "revision": "a" * 40, "trustRemoteCode": True}
 
-def serve(**served: Any) -> dict[str, dict[str, Any]]:
+
+def serve(settings: Settings = SETTINGS, **served: Any) -> dict[str, dict[str, Any]]:
     sources = make_spec()["sources"]
     sources[0]["served"] |= served
-    return objects("serve/ada", sources=sources)
+    return objects("serve/ada", settings=settings, sources=sources)
 
 
 def test_a_server_ignores_the_generation_config_of_the_model():
@@ -211,19 +162,18 @@ def test_a_server_ignores_the_generation_config_of_the_model():
 
 
 def test_a_servers_arguments_come_after_the_operators():
-    sources = make_spec()["sources"]
-    sources[0]["served"] |= {"extraArgs": ["--max-num-seqs=8"], "maxModelLen": 256, "tensorParallelSize": 4}
     settings = Settings(images=SETTINGS.images, serve_extra_args=("--enforce-eager",), cpu_environment={"B": "2"})
-    (container,) = pod_of(objects("serve/ada", settings=settings, sources=sources)["Deployment"])["containers"]
-    assert container["command"][-2:] == ["--enforce-eager", "--max-num-seqs=8"]
-    assert container["command"][container["command"].index("--max-model-len") + 1] == "256"
-    assert container["command"][container["command"].index("--tensor-parallel-size") + 1] == "4"
+    found = serve(settings, extraArgs=["--max-num-seqs=8"], maxModelLen=256, tensorParallelSize=4)
+    (container,) = pod_of(found["Deployment"])["containers"]
+    command = container["command"]
+    assert command[-2:] == ["--enforce-eager", "--max-num-seqs=8"]
+    assert command[command.index("--max-model-len") + 1] == "256"
+    assert command[command.index("--tensor-parallel-size") + 1] == "4"
     assert {"name": "B", "value": "2"} in container["env"]
 
 
 def test_remote_code_is_trusted_only_if_the_spec_says_so():
-    model = {"uri": "hf://org/odd", "revision": "a" * 40, "trustRemoteCode": True}
-    (container,) = pod_of(serve(model=model)["Deployment"])["containers"]
+    (container,) = pod_of(serve(model=TRUSTED)["Deployment"])["containers"]
     assert "--trust-remote-code" in container["command"]
 
 
@@ -233,10 +183,6 @@ def test_the_startup_probe_limits_the_start_of_a_server():
     probe = container["startupProbe"]
     assert probe["httpGet"]["path"] == "/v1/models"
     assert probe["failureThreshold"] * probe["periodSeconds"] == 600
-
-
-def test_a_deployment_has_no_progress_deadline():
-    assert serve()["Deployment"]["spec"]["progressDeadlineSeconds"] == 2**31 - 1  # Kubernetes' word for none
 
 
 def test_a_server_cannot_write_to_the_volume():
@@ -256,8 +202,6 @@ def test_a_service_selects_only_the_pods_of_its_server():
 
 
 # Code of a model
-
-TRUSTED = {"uri": "hf://org/odd", "revision": "a" * 40, "trustRemoteCode": True}
 
 
 def trusting_score() -> dict[str, dict[str, Any]]:
@@ -328,10 +272,8 @@ def test_the_runner_mounts_no_volume_of_the_run_and_has_another_uid(sandbox):
     assert {m["name"] for m in runner["volumeMounts"]} == {"program-0", "program-1", "socket"}
     assert runner["securityContext"]["runAsUser"] not in (0, pod["securityContext"]["runAsUser"])
     assert "env" not in runner
-    shared = {m["name"] for m in runner["volumeMounts"]} & {
-        m["name"] for c in pod["containers"] for m in c["volumeMounts"]
-    }
-    assert shared == {"socket"}
+    (judge,) = pod["containers"]
+    assert {m["name"] for m in runner["volumeMounts"]} & {m["name"] for m in judge["volumeMounts"]} == {"socket"}
 
 
 def test_the_sandbox_has_limits_of_memory_cpu_and_disk(sandbox):
@@ -370,16 +312,12 @@ def test_the_judge_gets_the_runtime_class_if_there_is_one(sandbox):
     assert runtime_classes(objects("verify/ada.coding", scheduling={})["Job"]) == []
 
 
-def test_the_sandbox_has_no_network(sandbox):
+def test_only_the_sandbox_has_no_network(sandbox):
     assert pod_of(sandbox["Job"])["runtimeClassName"] == "isolated"
     policy = sandbox["NetworkPolicy"]["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     assert "ingress" not in policy
     assert "egress" not in policy
-    labels = sandbox["Job"]["spec"]["template"]["metadata"]["labels"]
-    assert policy["podSelector"]["matchLabels"].items() <= labels.items()
-
-
-def test_the_policy_of_the_sandbox_selects_no_other_pod(sandbox):
-    labels = objects("generate/ada")["Job"]["spec"]["template"]["metadata"]["labels"]
-    assert not sandbox["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+    selected = policy["podSelector"]["matchLabels"].items()
+    assert selected <= sandbox["Job"]["spec"]["template"]["metadata"]["labels"].items()
+    assert not selected <= objects("generate/ada")["Job"]["spec"]["template"]["metadata"]["labels"].items()

@@ -11,10 +11,11 @@ from fusionrun import names
 from fusionrun.api.stage import StageKind
 from fusionrun.objects import meta
 from fusionrun.plan.pinned import PinnedPlan
-from support.golden import SETTINGS, UID, objects_of, pinned_of
+from support.golden import SETTINGS, objects_of
+from support.plans import pinned_of
 from support.pod_security import containers, pod_specs, violations
 from support.properties import quick
-from support.runs import CLAIM, make_spec
+from support.runs import CLAIM, UID, external_source, make_spec
 
 SECRET = {"name": "hugging-face", "key": "token"}
 GPU = {"limits": {"nvidia.com/gpu": 2, "memory": "8Gi"}}
@@ -24,9 +25,8 @@ def full_spec(**changes: Any) -> dict[str, Any]:
     """Return a spec that sets everything that a pod can have."""
     ada, bob = make_spec()["sources"]
     ada["served"] |= {"resources": GPU, "extraArgs": ["--enforce-eager"]}
-    endpoint = {"url": "https://far/v1", "model": "m", "apiKeySecretRef": {"name": "far-key", "key": "api"}}
     return make_spec(
-        sources=[ada, bob, {"name": "far", "type": "Endpoint", "endpoint": endpoint}],
+        sources=[ada, bob, external_source(apiKeySecretRef={"name": "far-key", "key": "api"})],
         target={"family": "Llama3", "model": {"uri": "hf://org/target"}},
         publish={"uri": f"pvc://{CLAIM}/out"},
         hub={"tokenSecretRef": SECRET, "endpoint": "https://hub"},
@@ -46,14 +46,6 @@ PINNED = pinned_of("tiny", full_spec())
 OBJECTS = objects_of(PINNED)
 WORKLOADS = [m for m in OBJECTS if list(pod_specs(m))]
 PODS = [(m["metadata"]["labels"][names.LABEL_STAGE], meta_, pod) for m in WORKLOADS for meta_, pod in pod_specs(m)]
-
-
-def values_of(node: Any) -> list[str]:
-    if isinstance(node, dict):
-        return [v for child in node.values() for v in values_of(child)]
-    if isinstance(node, list):
-        return [v for child in node for v in values_of(child)]
-    return [str(node)]
 
 
 def test_a_pod_passes_the_restricted_standard():
@@ -81,15 +73,11 @@ def test_a_container_writes_only_to_volumes_and_runs_as_one_user():
         assert {m["name"] for c in containers(pod) for m in c["volumeMounts"]} == set(volumes), stage
 
 
-def test_a_pod_has_the_labels_that_the_operator_selects():
-    for stage, metadata, _ in PODS:
+def test_a_pod_has_the_labels_that_the_operator_selects_and_the_scheduling_of_the_run():
+    for stage, metadata, pod in PODS:
         assert metadata["labels"][names.LABEL_RUN] == "tiny", stage
         assert metadata["labels"][names.LABEL_STAGE] == stage
         assert metadata["labels"][names.LABEL_COMPONENT] in set(StageKind), stage
-
-
-def test_a_pod_has_the_scheduling_of_the_run():
-    for stage, _, pod in PODS:
         assert pod["priorityClassName"] == "low", stage
         assert pod["nodeSelector"] == {"gpu": "yes"}, stage
         assert pod["tolerations"] == [{"key": "gpu", "operator": "Exists"}], stage

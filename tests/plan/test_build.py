@@ -1,53 +1,15 @@
-"""The plan of a run: its stages, their order, and the inputs of each."""
+"""The plan of a run: its stages and what each needs. tests/golden/tiny/plan.yaml has a complete plan."""
 
 import pytest
 
-from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.errors import PlanError
-from fusionrun.plan.build import build_plan
-from fusionrun.plan.defaults import fill
 from fusionrun.plan.gpus import gpu_count
 from fusionrun.plan.graph import check_order
 from fusionrun.plan.references import dataset_columns, dataset_uri
 from fusionrun.plan.stages import Plan, Stage
-from support.runs import CLAIM, called_reward, make_spec
-
-STAGES = [
-    "resolve",
-    "prepare/prompts",
-    "prepare/benchmarks",
-    "serve/ada",
-    "generate/ada",
-    "serve/bob",
-    "generate/bob",
-    "verify/ada.mathematics",
-    "verify/ada.coding",
-    "score/ada",
-    "verify/bob.mathematics",
-    "verify/bob.coding",
-    "score/bob",
-    "construct",
-    "sft",
-    "dpo",
-    "promote",
-    "serve/eval-base",
-    "generate/eval-base",
-    "verify/eval-base.coding",
-    "evaluate/base",
-    "serve/eval-sft",
-    "generate/eval-sft",
-    "verify/eval-sft.coding",
-    "evaluate/sft",
-    "serve/eval-final",
-    "generate/eval-final",
-    "verify/eval-final.coding",
-    "evaluate/final",
-]
-
-
-def plan_of(**changes) -> Plan:
-    return build_plan(fill(FusionRunSpec.model_validate(make_spec(**changes))))
+from support.plans import filled, plan_of
+from support.runs import KEPT, called_reward, external_source, make_spec
 
 
 def names_of(plan: Plan) -> list[str]:
@@ -58,20 +20,10 @@ def hub(name: str, **more) -> dict:
     return {"uri": f"hf://org/{name}", **more}
 
 
-def test_the_small_runs_stages_in_their_order():
-    assert names_of(plan_of()) == STAGES
-
-
-def test_publish_is_last_and_only_if_the_spec_requests_it():
-    plan = plan_of(publish={"uri": f"pvc://{CLAIM}/out"})
-    assert names_of(plan) == [*STAGES, "publish"]
-    assert plan["publish"].inputs == ("promote", "construct")
-    assert plan["publish"].after == ("evaluate/base", "evaluate/sft", "evaluate/final")
-
-
-def test_without_benchmarks_nothing_is_measured():
-    unmeasured = [n for n in STAGES if "eval" not in n and n != "prepare/benchmarks"]
-    assert names_of(plan_of(evaluation={})) == unmeasured
+def test_publish_and_evaluation_are_optional():
+    names = names_of(plan_of(evaluation={}))
+    assert names[-1] == "promote"
+    assert not {n for n in names if "eval" in n or n in ("prepare/benchmarks", "publish")}
 
 
 def test_every_stage_but_resolve_waits_for_resolve():
@@ -80,36 +32,8 @@ def test_every_stage_but_resolve_waits_for_resolve():
     assert all(s.needs[0] == "resolve" for s in plan.stages[1:])
 
 
-@pytest.mark.parametrize(
-    ("stage", "inputs"),
-    [
-        ("generate/ada", ["prepare/prompts"]),
-        ("verify/ada.coding", ["prepare/prompts", "generate/ada"]),
-        ("score/bob", ["prepare/prompts", "generate/bob"]),
-        ("sft", ["construct"]),
-        ("dpo", ["construct", "sft"]),
-        ("promote", ["construct", "sft", "dpo"]),
-        ("generate/eval-base", ["prepare/benchmarks"]),
-        ("generate/eval-sft", ["prepare/benchmarks", "sft"]),
-        ("generate/eval-final", ["prepare/benchmarks", "promote"]),
-        ("evaluate/final", ["prepare/benchmarks", "generate/eval-final", "verify/eval-final.coding"]),
-    ],
-)
-def test_a_stage_reads(stage, inputs):
-    assert list(plan_of()[stage].inputs) == inputs
-
-
-def test_construction_reads_all_judged_responses():
-    assert set(plan_of()["construct"].inputs) == {
-        "prepare/prompts", "generate/ada", "generate/bob", "score/ada", "score/bob",
-        "verify/ada.mathematics", "verify/ada.coding", "verify/bob.mathematics", "verify/bob.coding",
-    }  # fmt: skip
-
-
 def test_a_generation_names_its_server_and_an_endpoint_has_none():
-    sources = [make_spec()["sources"][0],
-               {"name": "far", "type": "Endpoint", "endpoint": {"url": "https://far/v1", "model": "m"}}]  # fmt: skip
-    plan = plan_of(sources=sources)
+    plan = plan_of(sources=[make_spec()["sources"][0], external_source()])
     assert plan["generate/ada"].server == "serve/ada"
     assert plan["generate/far"].server is None
     assert "serve/far" not in names_of(plan)
@@ -118,12 +42,9 @@ def test_a_generation_names_its_server_and_an_endpoint_has_none():
 def test_responses_from_a_data_set_are_judged_but_not_generated():
     math, code = make_spec()["datasets"]
     math |= {"sources": ["ada", "bob", "kept"], "responsesColumns": {"kept": "solution"}}
-    sources = [*make_spec()["sources"], {"name": "kept", "type": "Dataset"}]
-    plan = plan_of(sources=sources, datasets=[math, code])
-    assert "generate/kept" not in names_of(plan)
-    assert plan["verify/kept.mathematics"].inputs == ("prepare/prompts",)
-    assert "verify/kept.coding" not in names_of(plan)
-    assert plan["score/kept"].inputs == ("prepare/prompts",)
+    plan = plan_of(sources=[*make_spec()["sources"], KEPT], datasets=[math, code])
+    assert not {"generate/kept", "verify/kept.coding"} & set(names_of(plan))
+    assert plan["verify/kept.mathematics"].inputs == plan["score/kept"].inputs == ("prepare/prompts",)
 
 
 def test_responses_from_a_data_set_are_judged_for_every_data_set_that_may_keep_their_prompt():
@@ -131,8 +52,8 @@ def test_responses_from_a_data_set_are_judged_for_every_data_set_that_may_keep_t
     math = make_spec()["datasets"][0] | {"sources": ["ada", "bob"]}
     omi = math | {"name": "omi", "sources": ["ada", "bob", "kept"], "responsesColumns": {"kept": "solution"}}
     code = make_spec()["datasets"][1] | {"sources": ["ada"]}
-    sources = [*make_spec()["sources"], {"name": "kept", "type": "Dataset"}]
-    plan = plan_of(sources=sources, datasets=[math | {"name": "gsm"}, code, omi, math | {"name": "last"}])
+    datasets = [math | {"name": "gsm"}, code, omi, math | {"name": "last"}]
+    plan = plan_of(sources=[*make_spec()["sources"], KEPT], datasets=datasets)
     assert plan["verify/kept.mathematics"].parameters["datasets"] == ["gsm", "omi"]
     assert "verify/kept.coding" not in names_of(plan)
     assert plan["verify/ada.mathematics"].parameters["datasets"] == ["gsm", "omi", "last"]
@@ -163,29 +84,25 @@ def test_only_models_on_a_hub_are_fetched_each_once():
 
 
 def test_two_revisions_of_one_model_are_two_fetches():
-    sources = [{"name": "ada", "served": {"model": hub("big")}},
-               {"name": "bob", "served": {"model": hub("big", revision="v2")}}]  # fmt: skip
-    assert "fetch/bob" in names_of(plan_of(sources=sources))
+    models = {"ada": hub("big"), "bob": hub("big", revision="v2")}
+    plan = plan_of(sources=[{"name": name, "served": {"model": model}} for name, model in models.items()])
+    assert "fetch/bob" in names_of(plan)
 
 
 def test_references_name_the_fields_and_columns_that_resolve_checks():
     references = {r.field: r for r in plan_of().references}
-    assert list(references) == [
-        "target.model", "rewardModel.model", "sources[ada].served.model", "sources[bob].served.model",
-        "datasets[math]", "datasets[code]", "evaluation.benchmarks[math-test]", "evaluation.benchmarks[code-test]",
-    ]  # fmt: skip
+    models = ["target.model", "rewardModel.model", "sources[ada].served.model", "sources[bob].served.model"]
+    benchmarks = ["evaluation.benchmarks[math-test]", "evaluation.benchmarks[code-test]"]
+    assert list(references) == [*models, "datasets[math]", "datasets[code]", *benchmarks]
     assert references["datasets[math]"].columns == ["prompt", "answer"]
     assert references["evaluation.benchmarks[code-test]"].columns == ["prompt", "tests"]
     assert references["evaluation.benchmarks[code-test]"].split == "test"
 
 
 def test_a_preset_provides_its_uri_and_its_columns():
-    spec = FusionRunSpec.model_validate(
-        make_spec(datasets=[{"name": "math", "preset": "OpenMathInstruct-2", "task": "Mathematics"}])
-    )
-    assert dataset_uri(spec.datasets[0]) == "hf://nvidia/OpenMathInstruct-2"
-    assert dataset_columns(spec.datasets[0]).answer == "expected_answer"
-    assert dataset_columns(fill(spec).datasets[0]).answer == "expected_answer"
+    (dataset,) = filled(datasets=[{"name": "math", "preset": "OpenMathInstruct-2", "task": "Mathematics"}]).datasets
+    assert dataset_uri(dataset) == "hf://nvidia/OpenMathInstruct-2"
+    assert dataset_columns(dataset).answer == "expected_answer"
 
 
 def test_gpus_are_counted_over_replicas_and_nodes():
@@ -193,22 +110,15 @@ def test_gpus_are_counted_over_replicas_and_nodes():
     sources = make_spec()["sources"]
     sources[0]["served"] |= {"replicas": 2, "resources": gpus}
     plan = plan_of(sources=sources, training={"nodes": 3, "resources": gpus})
-    assert plan["serve/ada"].gpus == 8
-    assert plan["serve/bob"].gpus == 0
-    assert plan["sft"].gpus == plan["dpo"].gpus == 12
-    assert plan["promote"].gpus == 4
+    found = [plan[stage].gpus for stage in ("serve/ada", "serve/bob", "sft", "dpo", "promote")]
+    assert found == [8, 0, 12, 12, 4]
     assert gpu_count(None) == 0
 
 
 def test_shards_of_generation_verification_and_scoring_agree():
-    plan = plan_of(generation={"shards": 7, "parallelism": 3})
-    sharded = {s.name: s.shards for s in plan.stages if s.shards}
-    assert {n for n, shards in sharded.items() if shards == 7} == {
-        f"{kind}/{source}{grader}"
-        for source in ("ada", "bob")
-        for kind, graders in (("generate", [""]), ("score", [""]), ("verify", [".mathematics", ".coding"]))
-        for grader in graders
-    }
+    kinds = ("generate/{}", "score/{}", "verify/{}.mathematics", "verify/{}.coding")
+    sharded = {s.name: s.shards for s in plan_of(generation={"shards": 7, "parallelism": 3}).stages if s.shards}
+    assert {n for n, shards in sharded.items() if shards == 7} == {k.format(s) for k in kinds for s in ("ada", "bob")}
     assert {shards for n, shards in sharded.items() if "eval-" in n} == {1}
 
 
@@ -234,7 +144,7 @@ def test_an_unknown_stage_is_an_error():
 def test_a_reward_model_behind_an_endpoint_is_neither_resolved_nor_fetched():
     plan = plan_of(rewardModel=called_reward())
     assert "rewardModel.model" not in [r.field for r in plan.references]
-    assert names_of(plan) == STAGES
+    assert names_of(plan) == names_of(plan_of())
     score = plan["score/ada"]
     assert (score.pins, score.after, score.gpus) == ((), (), 0)
     assert score.parameters["endpoint"] == {"url": "https://judge", "model": "judge-8b"}

@@ -12,11 +12,8 @@ from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill
 from fusionrun.plan.presets import preset_data
 from support.golden import GOLDEN
-from support.runs import CLAIM, make_spec
-
-
-def filled(**changes) -> FusionRunSpec:
-    return fill(FusionRunSpec.model_validate(make_spec(**changes)))
+from support.plans import filled, read
+from support.runs import CLAIM, KEPT, make_spec
 
 
 def target(family: str) -> dict:
@@ -40,9 +37,7 @@ def test_fields_that_are_set_are_kept():
 
 def test_sampling_that_is_set_in_part_is_completed_by_the_models_name():
     qwen = {"name": "qwen", "served": {"model": {"uri": "hf://Qwen/Qwen2.5-72B-Instruct"}}}
-    sources = [{**qwen, "sampling": {"temperature": 0.1}}]
-    datasets = make_spec()["datasets"]
-    spec = filled(sources=sources, datasets=datasets)
+    spec = filled(sources=[{**qwen, "sampling": {"temperature": 0.1}}])
     wanted = Sampling(temperature=0.1, top_p=0.8, top_k=-1, repetition_penalty=1.05, max_tokens=2048)
     assert spec.sources[0].sampling == wanted
 
@@ -53,8 +48,7 @@ def test_the_sampling_of_an_endpoint_depends_on_its_models_name():
 
 
 def test_sources_of_a_data_set_default_to_all_except_those_of_type_dataset():
-    sources = [*make_spec()["sources"], {"name": "kept", "type": "Dataset"}]
-    spec = filled(sources=sources)
+    spec = filled(sources=[*make_spec()["sources"], KEPT])
     assert [d.sources for d in spec.datasets] == [["ada", "bob"], ["ada", "bob"]]
     assert [d.samples_per_prompt for d in spec.datasets] == [5, 8]
     assert spec.sources[2].sampling is None
@@ -101,7 +95,7 @@ RECIPES = {
 SOURCES = [
     *({"name": name, "served": {"model": {"uri": f"hf://{model}"}}} for name, model in RECIPES.items()),
     {"name": "own", "type": "Endpoint", "endpoint": {"url": "http://own/v1", "model": "own"}},
-    {"name": "kept", "type": "Dataset"},
+    KEPT,
 ]
 
 
@@ -123,18 +117,22 @@ def test_sources_of_a_preset_default_to_the_recipes_if_the_run_has_them(preset, 
     assert (dataset.sources, dataset.responses_columns) == (["own"], {})
 
 
-def test_only_general_presets_drop_subjects_and_near_duplicates():
-    general = {"name": "d", "preset": "HelpSteer2", "task": "Instruction"}
-    (dataset,) = filled(datasets=[general]).datasets
-    assert (dataset.excluded_subjects, dataset.near_duplicate_threshold) == (["Code", "Mathematics"], 0.8)
-    (dataset,) = filled(datasets=[{**general, "excludedSubjects": [], "nearDuplicateThreshold": 0}]).datasets
-    assert (dataset.excluded_subjects, dataset.near_duplicate_threshold) == ([], 0)
-    for dataset in filled().datasets:
-        assert (dataset.excluded_subjects, dataset.near_duplicate_threshold) == (None, None)
+def general(**fields) -> dict:
+    return {"name": "d", "preset": "HelpSteer2", "task": "Instruction", **fields}
 
 
-def general(**bounds) -> dict:
-    return {"name": "d", "preset": "HelpSteer2", "task": "Instruction", **bounds}
+@pytest.mark.parametrize(
+    ("dataset", "subjects", "threshold"),
+    [
+        (general(), ["Code", "Mathematics"], 0.8),
+        (general(excludedSubjects=[], nearDuplicateThreshold=0), [], 0),
+        (make_spec()["datasets"][0], None, None),
+    ],
+    ids=["preset", "off", "own data"],
+)
+def test_only_general_presets_drop_subjects_and_near_duplicates(dataset, subjects, threshold):
+    (found,) = filled(datasets=[dataset]).datasets
+    assert (found.excluded_subjects, found.near_duplicate_threshold) == (subjects, threshold)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +146,7 @@ def general(**bounds) -> dict:
         ({**make_spec()["datasets"][0]}, None, None),
         ({**make_spec()["datasets"][0], "maxKept": 7}, None, 7),
     ],
-    ids=["preset", "asks for less", "keeps less", "keeps more", "both", "own data", "own data, bounded"],
+    ids=["preset", "fewer prompts", "fewer kept", "more kept", "both", "own data", "own data, bounded"],
 )
 def test_a_preset_has_the_recipes_size_by_default(given, prompts, kept):
     (dataset,) = filled(datasets=[given]).datasets
@@ -157,7 +155,7 @@ def test_a_preset_has_the_recipes_size_by_default(given, prompts, kept):
 
 def test_the_full_sample_has_the_papers_sizes():
     sample = json.loads((GOLDEN / "llama-3-1-8b" / "run.json").read_text())
-    spec = fill(FusionRunSpec.model_validate(sample["spec"]))
+    spec = read(sample["spec"])
     assert {d.name: (d.max_prompts, d.max_kept) for d in spec.datasets} == {
         "ultrafeedback": (63_873, 51_098),
         "magpie": (25_468, 20_374),
@@ -174,5 +172,5 @@ def test_the_full_sample_has_the_papers_sizes():
 @pytest.mark.parametrize("preset", list(Preset))
 def test_a_spec_with_the_largest_bound_can_be_read_again(preset):
     dataset = {"name": "set", "preset": preset, "task": preset_data(preset).task, "maxKept": PROMPTS_MAX}
-    filled = fill(FusionRunSpec.model_validate(make_spec(datasets=[dataset])))
-    assert FusionRunSpec.model_validate_json(filled.model_dump_json(exclude_none=True)) == filled
+    spec = filled(datasets=[dataset])
+    assert FusionRunSpec.model_validate_json(spec.model_dump_json(exclude_none=True)) == spec

@@ -1,6 +1,5 @@
 """Every field of every task is part of a digest, or in the table with the reason why it does not change the result."""
 
-import copy
 import inspect
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import pytest
 
 from fusionrun.api import parameters
-from fusionrun.api.artifacts import artifact_dir, claim_path, digests, model_dir
+from fusionrun.api.artifacts import artifact_dir, claim_path, model_dir
 from fusionrun.api.contract import Contract
 from fusionrun.api.models import Sampling
 from fusionrun.api.parameters import (
@@ -32,15 +31,12 @@ from fusionrun.api.parameters import (
     TrainParameters,
     VerifyParameters,
 )
-from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.task import StageTask
 from fusionrun.api.training import Dpo, Sft
-from fusionrun.names import digest_of
-from fusionrun.plan.build import build_plan
-from fusionrun.plan.defaults import fill
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.tasks import build_task
-from support.runs import CLAIM, UID, called_reward, make_spec
+from support.plans import pinned_by_uri
+from support.runs import CLAIM, called_reward, changed, external_source, make_spec
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class NoEffect:
-    """The field does not change what the stage makes."""
+    """The field does not change the output of the stage."""
 
     reason: str
     path: str = ""
@@ -75,7 +71,7 @@ class NoEffect:
 
 @dataclass(frozen=True)
 class Nested:
-    """The fields of the field's class have rows of their own."""
+    """The fields of the field's class are rows of this table."""
 
 
 Row = InDigest | Stored | NoEffect | Nested
@@ -150,7 +146,7 @@ TABLE: dict[type[Contract], dict[str, Row]] = {
         "uri": Stored(),
         "revision": InDigest("target.model.revision", "two"),
         "destination": Stored(),
-        "hub_endpoint": NoEffect("the fingerprint says what is downloaded", "hub.endpoint", "https://mirror"),
+        "hub_endpoint": NoEffect("the fingerprint identifies the download", "hub.endpoint", "https://mirror"),
     },
     PrepareParameters: {
         "datasets": Nested(),
@@ -291,26 +287,8 @@ def spec_for(cls: type[Contract]) -> dict[str, Any]:
         publish={"uri": f"pvc://{CLAIM}/out"},
         hub={},
     )
-    spec["sources"].append({"name": "far", "type": "Endpoint", "endpoint": {"url": "https://far/v1", "model": "m"}})
+    spec["sources"].append(external_source())
     return spec | ({"rewardModel": called_reward()} if cls is RewardEndpointParameters else {})
-
-
-def pinned(spec: dict[str, Any]) -> PinnedPlan:
-    """Return the plan, with pins that depend on URI and revision alone."""
-    filled = fill(FusionRunSpec.model_validate(spec))
-    plan = build_plan(filled)
-    pins = [digest_of(r.uri, r.revision or "", length=12) for r in plan.references]
-    return PinnedPlan("lab", "tiny", UID, filled, plan, tuple(pins), digests(plan.planned(), pins))
-
-
-def changed(spec: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
-    spec = copy.deepcopy(spec)
-    *parents, last = [int(p) if p.isdigit() else p for p in path.split(".")]
-    node: Any = spec
-    for part in parents:
-        node = node[part] if isinstance(part, int) else node.setdefault(part, {})
-    node[last] = value
-    return spec
 
 
 def field_of(cls: type[Contract], field: str, plan: PinnedPlan, stage: str) -> Any:
@@ -322,7 +300,7 @@ def field_of(cls: type[Contract], field: str, plan: PinnedPlan, stage: str) -> A
 
 
 def readable(plan: PinnedPlan, stage: str) -> list[str]:
-    """Return the places of everything that is part of the digest of a stage by its own digest or fingerprint."""
+    """Return the places of the artifacts and references whose digest or fingerprint is in the digest of a stage."""
     node = plan.plan[stage]
     references = [plan.plan.references[i] for i in node.pins]
     return [
@@ -342,7 +320,7 @@ def of_type(row_type: type[Row], *, shown: bool = True) -> list[Any]:
 @pytest.mark.parametrize(("cls", "field", "row"), of_type(InDigest))
 def test_a_field_is_part_of_the_digest(cls, field, row):
     base = spec_for(cls)
-    before, after = pinned(base), pinned(changed(base, row.path, row.value) if row.path else base)
+    before, after = pinned_by_uri(base), pinned_by_uri(changed(base, row.path, row.value) if row.path else base)
     old = row.stage or EXAMPLES[cls][0]
     new = row.after or old
     assert field_of(cls, field, before, old) != field_of(cls, field, after, new)
@@ -351,7 +329,7 @@ def test_a_field_is_part_of_the_digest(cls, field, row):
 
 @pytest.mark.parametrize(("cls", "field", "row"), of_type(Stored))
 def test_a_place_is_that_of_an_input_or_of_a_pin(cls, field, row):
-    plan, stage = pinned(spec_for(cls)), row.stage or EXAMPLES[cls][0]
+    plan, stage = pinned_by_uri(spec_for(cls)), row.stage or EXAMPLES[cls][0]
     value = field_of(cls, field, plan, stage)
     places = value if isinstance(value, list) else [value]
     assert places
@@ -362,7 +340,7 @@ def test_a_place_is_that_of_an_input_or_of_a_pin(cls, field, row):
 @pytest.mark.parametrize(("cls", "field", "row"), of_type(NoEffect, shown=False))
 def test_a_field_without_effect_changes_no_digest(cls, field, row):
     base, stage = spec_for(cls), row.stage or EXAMPLES[cls][0]
-    before, after = pinned(base), pinned(changed(base, row.path, row.value))
+    before, after = pinned_by_uri(base), pinned_by_uri(changed(base, row.path, row.value))
     assert field_of(cls, field, before, stage) != field_of(cls, field, after, stage)
     assert before.digests[stage] == after.digests[stage]
 

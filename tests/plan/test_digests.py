@@ -4,12 +4,10 @@ import copy
 
 import pytest
 
-from fusionrun.api.artifacts import digests, stage_digest
-from fusionrun.api.spec import FusionRunSpec
-from fusionrun.names import digest_of
+from fusionrun.api.artifacts import stage_digest
 from fusionrun.plan.build import build_plan
-from fusionrun.plan.defaults import fill
-from support.runs import CLAIM, called_reward, make_spec
+from support.plans import pinned_by_uri, pinned_of, plan_of, read
+from support.runs import CLAIM, called_reward, changed, make_spec
 
 HUB = {
     "target": {"family": "Llama3", "model": {"uri": "hf://org/target", "revision": "one"}},
@@ -20,10 +18,11 @@ HUB = {
 
 
 def digests_of(spec: dict) -> dict[str, str]:
-    """Return the digests, with pins that depend only on URI and revision."""
-    plan = build_plan(fill(FusionRunSpec.model_validate(spec)))
-    pins = [digest_of(r.uri, r.revision or "", length=12) for r in plan.references]
-    return digests(plan.planned(), pins)
+    return dict(pinned_by_uri(spec).digests)
+
+
+def difference(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    return {name for name in before if before[name] != after[name]}
 
 
 BASE = make_spec(**copy.deepcopy(HUB))
@@ -106,38 +105,24 @@ CHANGES = [
 
 @pytest.mark.parametrize(("path", "value", "stages"), CHANGES, ids=[c[0] for c in CHANGES])
 def test_a_change_affects_only_the_stages_that_depend_on_it(path, value, stages):
-    spec = copy.deepcopy(BASE)
-    *parents, last = [int(p) if p.isdigit() else p for p in path.split(".")]
-    node = spec
-    for part in parents:
-        node = node[part] if isinstance(part, int) else node.setdefault(part, {})
-    node[last] = value
-    after = digests_of(spec)
-    assert {name for name in BEFORE if BEFORE[name] != after[name]} == stages
+    assert difference(BEFORE, digests_of(changed(BASE, path, value))) == stages
 
 
 def test_the_same_content_at_another_path_is_the_same():
-    moved = copy.deepcopy(BASE)
-    moved["sources"][0]["served"]["model"]["uri"] = f"pvc://{CLAIM}/moved"
-    moved["datasets"][0]["uri"] = f"pvc://{CLAIM}/moved.jsonl"
-    moved["evaluation"]["benchmarks"][0]["uri"] = f"pvc://{CLAIM}/moved-too.jsonl"
-    plans = [build_plan(fill(FusionRunSpec.model_validate(s))) for s in (BASE, moved)]
-    pins = [f"{i:012x}" for i, _ in enumerate(plans[0].references)]
-    assert digests(plans[0].planned(), pins) == digests(plans[1].planned(), pins)
+    moved = BASE
+    for path in ("sources.0.served.model.uri", "datasets.0.uri", "evaluation.benchmarks.0.uri"):
+        moved = changed(moved, path, f"pvc://{CLAIM}/moved")
+    assert pinned_of("tiny", moved).digests == pinned_of("tiny", BASE).digests
 
 
 def test_an_explicit_default_does_not_change_a_digest():
-    spec = copy.deepcopy(BASE)
-    spec["training"]["dpo"] = {"beta": 10.0, "learningRate": 8e-7, "lengthNormalized": True}
-    spec["recipe"] = "FuseChat-3.0"
-    assert digests_of(spec) == BEFORE
+    spec = changed(BASE, "training.dpo", {"beta": 10.0, "learningRate": 8e-7, "lengthNormalized": True})
+    assert digests_of(spec | {"recipe": "FuseChat-3.0"}) == BEFORE
 
 
 def test_a_new_source_does_not_affect_the_other_sources():
-    spec = copy.deepcopy(BASE)
-    spec["sources"].append({"name": "cyd", "served": {"model": {"uri": f"pvc://{CLAIM}/models/cyd"}}})
-    after = digests_of(spec)
-    assert {n for n in BEFORE if BEFORE[n] != after[n]} == FROM_CONSTRUCT
+    added = {"name": "cyd", "served": {"model": {"uri": f"pvc://{CLAIM}/models/cyd"}}}
+    assert difference(BEFORE, digests_of(changed(BASE, "sources.2", added))) == FROM_CONSTRUCT
 
 
 def test_stages_of_a_kind_have_different_digests():
@@ -145,10 +130,9 @@ def test_stages_of_a_kind_have_different_digests():
 
 
 def test_resolve_computes_what_the_operator_computes():
-    plan = build_plan(fill(FusionRunSpec.model_validate(BASE)))
-    pins = ["0" * 12] * len(plan.references)
-    found = digests(plan.planned(), pins)
-    sft = next(s for s in plan.planned() if s.name == "sft")
+    pinned = pinned_of("tiny", BASE, ["0" * 12] * len(build_plan(read(BASE)).references))
+    sft = next(s for s in pinned.plan.planned() if s.name == "sft")
+    found = pinned.digests
     assert found["sft"] == stage_digest(sft.parameters_digest, ["0" * 12], [found["construct"]])
 
 
@@ -158,27 +142,18 @@ def test_url_and_model_of_a_reward_endpoint_are_in_the_digest_and_its_key_is_not
 
     before = of()
     for more in ({"url": "https://other"}, {"model": "other"}):
-        after = of(**more)
-        assert {name for name in before if before[name] != after[name]} == SCORES | FROM_CONSTRUCT
+        assert difference(before, of(**more)) == SCORES | FROM_CONSTRUCT
     assert of(apiKeySecretRef={"name": "s", "key": "k"}) == before
 
 
 def test_a_spec_without_bounds_has_the_parameters_of_earlier_versions():
-    construct = build_plan(fill(FusionRunSpec.model_validate(BASE)))["construct"].parameters
-    assert set(construct) == {"construction", "tasks", "systemPrompts"}
+    assert set(plan_of()["construct"].parameters) == {"construction", "tasks", "systemPrompts"}
 
 
 def test_gemma_2_reuses_no_model_that_an_earlier_release_trained_without_soft_capping():
-    numbers = {
-        "sft": {"learningRate": 1e-6},
-        "dpo": {"learningRate": 1e-7, "beta": 10.0, "lengthNormalized": True},
-    }
-
-    def of(family: str) -> dict[str, str]:
-        spec = copy.deepcopy(BASE) | {"training": numbers}
-        spec["target"]["family"] = family
-        return digests_of(spec)
-
-    llama, qwen, gemma = of("Llama3"), of("Qwen2.5"), of("Gemma2")
+    dpo = {"learningRate": 1e-7, "beta": 10.0, "lengthNormalized": True}
+    spec = BASE | {"training": {"sft": {"learningRate": 1e-6}, "dpo": dpo}}
+    families = ("Llama3", "Qwen2.5", "Gemma2")
+    llama, qwen, gemma = (digests_of(changed(spec, "target.family", family)) for family in families)
     assert llama == qwen
-    assert {name for name in llama if llama[name] != gemma[name]} == FROM_SFT
+    assert difference(llama, gemma) == FROM_SFT

@@ -1,27 +1,16 @@
-"""The stages that must run: demand runs backwards from the goals and stops at complete artifacts."""
+"""The stages that must run: the goals, and recursively what they need, up to complete artifacts."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
-from fusionrun.plan.build import build_plan
-from fusionrun.plan.defaults import fill
 from fusionrun.plan.graph import needed
+from support.plans import plan_of
 from support.properties import quick
-from support.runs import CLAIM, make_spec
+from support.runs import CLAIM
 
-PLAN = build_plan(
-    fill(
-        FusionRunSpec.model_validate(
-            make_spec(
-                target={"family": "Llama3", "model": {"uri": "hf://org/target"}},
-                publish={"uri": f"pvc://{CLAIM}/out"},
-            )
-        )
-    )
-)
+PLAN = plan_of(target={"family": "Llama3", "model": {"uri": "hf://org/target"}}, publish={"uri": f"pvc://{CLAIM}/out"})
 NAMES = [s.name for s in PLAN.stages]
 ARTIFACTS = [s.name for s in PLAN.stages if s.traits.has_artifact]
 completes = st.frozensets(st.sampled_from(ARTIFACTS))
@@ -41,13 +30,9 @@ def test_with_everything_complete_only_stages_with_a_report_run():
 
 
 def test_a_lost_dpo_repeats_no_generation():
-    run = needed(
-        PLAN, without("dpo", "promote", "publish", "generate/eval-final", "verify/eval-final", "evaluate/final")
-    )
-    assert run == {
-        "resolve", "construct", "dpo", "promote", "publish", "evaluate/base", "evaluate/sft",
-        "serve/eval-final", "generate/eval-final", "verify/eval-final.coding", "evaluate/final",
-    }  # fmt: skip
+    lost = {"dpo", "promote", "publish", "generate/eval-final", "verify/eval-final.coding", "evaluate/final"}
+    run = needed(PLAN, without(*lost))
+    assert run == lost | {"resolve", "construct", "evaluate/base", "evaluate/sft", "serve/eval-final"}
 
 
 def test_a_lost_model_is_fetched_only_if_a_stage_reads_it():
@@ -103,5 +88,5 @@ def test_more_complete_artifacts_never_mean_more_stages(complete, another):
 
 
 @pytest.mark.parametrize("end", ["publish", "promote"])
-def test_a_goal_runs_even_if_all_else_is_complete(end):
+def test_a_goal_runs_even_if_everything_else_is_complete(end):
     assert end in needed(PLAN, without(end))

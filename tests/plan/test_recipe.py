@@ -28,10 +28,6 @@ def test_each_family_has_its_hyperparameters(family, sft, dpo, beta, normalized)
     assert (numbers.dpo.beta, numbers.dpo.length_normalized) == (beta, normalized)
 
 
-def test_every_family_has_numbers():
-    assert set(recipe.TRAINING) == set(Family)
-
-
 @pytest.mark.parametrize("family", Family, ids=str)
 def test_sft_has_three_epochs_and_dpo_one(family):
     numbers = recipe.TRAINING[family]
@@ -41,16 +37,10 @@ def test_sft_has_three_epochs_and_dpo_one(family):
     assert (numbers.sft.save_steps, numbers.dpo.save_steps) == (None, 100)
 
 
-def test_construction_follows_the_published_rules():
+def test_construction_and_evaluation_follow_the_published_rules():
     assert (recipe.REWARD_MARGIN.min, recipe.REWARD_MARGIN.max) == (0.01, 0.1)
     assert recipe.SFT_FRACTION == 0.4
-
-
-def test_samples_per_prompt_are_those_of_the_table():
-    assert recipe.SAMPLES_PER_PROMPT[Task.INSTRUCTION] == 5
-    assert recipe.SAMPLES_PER_PROMPT[Task.CODING] == 8
-    assert recipe.SAMPLES_PER_PROMPT[Task.SFT_ONLY] == 1
-    assert set(recipe.SAMPLES_PER_PROMPT) == set(Task)
+    assert (recipe.EVALUATION_SAMPLING.temperature, recipe.EVALUATION_SAMPLING.max_tokens) == (0, 2048)
 
 
 @pytest.mark.parametrize(
@@ -68,19 +58,10 @@ def test_each_source_samples_as_published(model, temperature, top_p, penalty):
     assert (sampling.temperature, sampling.top_p, sampling.repetition_penalty) == (temperature, top_p, penalty)
 
 
-def test_evaluation_is_greedy():
-    assert recipe.EVALUATION_SAMPLING.temperature == 0
-    assert recipe.EVALUATION_SAMPLING.max_tokens == 2048
-
-
 @pytest.mark.parametrize("preset", Preset, ids=str)
-def test_every_preset_is_on_the_hub_with_a_prompt(preset):
+def test_a_preset_is_on_the_hub_and_has_the_columns_that_its_task_needs(preset):
     assert re.fullmatch(r"hf://[\w.-]+/[\w.-]+", preset_data(preset).uri)
     assert preset_data(preset).columns.prompt
-
-
-@pytest.mark.parametrize("preset", Preset, ids=str)
-def test_a_preset_has_an_answer_or_tests_if_its_task_needs_them(preset):
     known = preset_data(preset)
     assert (known.task is Task.MATHEMATICS) == bool(known.columns.answer)
     assert (known.task is Task.CODING) == bool(known.columns.tests or known.lacks_tests)
@@ -114,12 +95,12 @@ SIZES = re.findall(
 )
 
 
-@pytest.mark.parametrize(("preset", "asked", "kept", "sft", "pairs"), SIZES, ids=[row[0] for row in SIZES])
-def test_each_preset_has_the_bounds_of_the_documented_table(preset, asked, kept, sft, pairs):
-    asked, kept, sft, pairs = (int(cell.replace(",", "")) for cell in (asked, kept, sft, pairs))
+@pytest.mark.parametrize(("preset", "prompts", "kept", "sft", "pairs"), SIZES, ids=[row[0] for row in SIZES])
+def test_each_preset_has_the_bounds_of_the_documented_table(preset, prompts, kept, sft, pairs):
+    prompts, kept, sft, pairs = (int(cell.replace(",", "")) for cell in (prompts, kept, sft, pairs))
     published = PUBLISHED[Preset(preset)]
     assert (published.sft_rows, published.pairs, published.total) == (sft, pairs, kept)
-    assert default_max_prompts(Preset(preset), kept) == asked
+    assert default_max_prompts(Preset(preset), kept) == prompts
 
 
 def test_the_documented_table_has_every_preset_and_the_published_totals():

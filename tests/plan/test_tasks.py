@@ -1,30 +1,24 @@
 """The task of each stage: paths on the volume, the numbers of the recipe, all sampling parameters set."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from fusionrun.api.artifacts import digests
 from fusionrun.api.pod import API_KEY_ENV
-from fusionrun.api.spec import MUTABLE_FIELDS, FusionRunSpec
+from fusionrun.api.spec import MUTABLE_FIELDS
 from fusionrun.api.stage import StageKind
 from fusionrun.api.task import StageTask
 from fusionrun.errors import PlanError
-from fusionrun.plan.build import build_plan
-from fusionrun.plan.defaults import fill
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.stages import Stage
 from fusionrun.plan.tasks import build_task, served_model
-from support.runs import CLAIM, UID, called_reward, make_spec
-
-BENCHMARK = {"grader": "Mathematics", "columns": {"answer": "answer"}}
+from support import plans
+from support.runs import CLAIM, KEPT, called_reward, external_source, make_spec
 
 
 def pinned_of(**changes) -> PinnedPlan:
-    spec = fill(FusionRunSpec.model_validate(make_spec(**changes)))
-    plan = build_plan(spec)
-    pins = tuple(f"{i:012x}" for i, _ in enumerate(plan.references))
-    return PinnedPlan("lab", "tiny", UID, spec, plan, pins, digests(plan.planned(), list(pins)))
+    return plans.pinned_of("tiny", make_spec(**changes))
 
 
 def task_of(stage: str, pinned: PinnedPlan | None = None, url: str = "") -> StageTask:
@@ -34,9 +28,8 @@ def task_of(stage: str, pinned: PinnedPlan | None = None, url: str = "") -> Stag
 
 def test_a_generation_leaves_no_sampling_parameter_to_the_server():
     parameters = task_of("generate/ada", url="http://server/v1").parameters
-    assert parameters.sampling.model_dump(by_alias=False) == {
-        "temperature": 0.8, "top_p": 0.95, "top_k": -1, "repetition_penalty": 1.0, "max_tokens": 2048,
-    }  # fmt: skip
+    sampling = {"temperature": 0.8, "top_p": 0.95, "top_k": -1, "repetition_penalty": 1.0, "max_tokens": 2048}
+    assert parameters.sampling.model_dump(by_alias=False) == sampling
     assert (parameters.base_url, parameters.model) == ("http://server/v1", "ada")
     assert parameters.samples_per_prompt == {"math": 5, "code": 8}
 
@@ -56,8 +49,7 @@ def test_an_evaluated_model_is_sampled_once_and_greedily():
 
 
 def test_an_endpoint_is_called_by_its_own_name_with_its_key_by_reference():
-    endpoint = {"url": "https://far/v1", "model": "big", "apiKeySecretRef": {"name": "s", "key": "k"}}
-    pinned = pinned_of(sources=[{"name": "far", "type": "Endpoint", "endpoint": endpoint}])
+    pinned = pinned_of(sources=[external_source(apiKeySecretRef={"name": "s", "key": "k"})])
     parameters = task_of("generate/far", pinned).parameters
     assert (parameters.base_url, parameters.model, parameters.api_key_env) == ("https://far/v1", "big", API_KEY_ENV)
     assert parameters.external
@@ -89,12 +81,6 @@ def test_each_stage_reads_where_the_one_before_it_wrote():
     assert evaluate.verdicts_dir == f"{output('verify/eval-sft.coding')}/verdicts"
 
 
-def test_training_has_the_numbers_of_the_recipe():
-    parameters = task_of("dpo").parameters
-    assert (parameters.learning_rate, parameters.beta, parameters.length_normalized) == (8e-7, 10, True)
-    assert (parameters.epochs, parameters.save_steps, parameters.global_batch_size) == (1, 100, 128)
-
-
 def test_a_model_on_the_claim_is_read_in_place_and_one_of_a_hub_by_its_pin():
     pinned = pinned_of(target={"family": "Llama3", "model": {"uri": "hf://org/target", "revision": "main"}})
     assert served_model(pinned, pinned.plan["serve/ada"]).path == "/data/models/ada"
@@ -104,11 +90,12 @@ def test_a_model_on_the_claim_is_read_in_place_and_one_of_a_hub_by_its_pin():
 
 
 def test_a_remote_data_set_is_read_by_its_pin_and_never_by_a_branch():
+    uris = {"far": "hf://org/set", "near": f"pvc://{CLAIM}/b.jsonl"}
+    benchmark = {"grader": "Mathematics", "columns": {"answer": "answer"}}
     pinned = pinned_of(
         datasets=[{"name": "math", "preset": "OpenMathInstruct-2", "task": "Mathematics", "revision": "main"}],
-        evaluation={"benchmarks": [{"name": "far", "uri": "hf://org/set", **BENCHMARK},
-                                   {"name": "near", "uri": f"pvc://{CLAIM}/b.jsonl", **BENCHMARK}]},
-    )  # fmt: skip
+        evaluation={"benchmarks": [{"name": name, "uri": uri, **benchmark} for name, uri in uris.items()]},
+    )
     by_field = dict(zip((r.field for r in pinned.plan.references), pinned.pins, strict=True))
     prompts = task_of("prepare/prompts", pinned).parameters
     assert prompts.datasets[0].revision == by_field["datasets[math]"]
@@ -121,7 +108,7 @@ def test_a_remote_data_set_is_read_by_its_pin_and_never_by_a_branch():
 def test_responses_from_a_data_set_come_from_prepare():
     math, code = make_spec()["datasets"]
     math |= {"sources": ["ada", "bob", "kept"], "responsesColumns": {"kept": "solution"}}
-    pinned = pinned_of(datasets=[math, code], sources=[*make_spec()["sources"], {"name": "kept", "type": "Dataset"}])
+    pinned = pinned_of(datasets=[math, code], sources=[*make_spec()["sources"], KEPT])
     prepared = task_of("prepare/prompts", pinned)
     assert prepared.parameters.datasets[0].responses_columns == {"kept": "solution"}
     assert task_of("score/kept", pinned).parameters.responses_dir == f"{prepared.output_dir}/responses/kept"
@@ -168,14 +155,13 @@ def test_a_server_has_no_task():
 
 
 def test_an_unpinned_model_is_an_error():
-    spec = fill(FusionRunSpec.model_validate(make_spec(target={"family": "Llama3", "model": {"uri": "hf://o/n"}})))
-    pinned = PinnedPlan("lab", "tiny", UID, spec, build_plan(spec), (), {})
+    pinned = replace(pinned_of(target={"family": "Llama3", "model": {"uri": "hf://o/n"}}), pins=())
     with pytest.raises(PlanError, match=r"target\.model is not pinned"):
         pinned.target()
 
 
 def test_only_a_served_source_has_a_model_to_serve():
-    pinned = pinned_of(sources=[{"name": "far", "type": "Endpoint", "endpoint": {"url": "http://far", "model": "m"}}])
+    pinned = pinned_of(sources=[external_source()])
     with pytest.raises(PlanError, match="is not served"):
         served_model(pinned, Stage(StageKind.SERVE, pinned.spec.sources[0]))
 
@@ -188,14 +174,11 @@ def test_every_stage_but_servers_has_a_task():
             assert (task.stage, task.parameters.kind, task.shards) == (stage.name, stage.kind, stage.shards)
 
 
-def test_prepare_gets_the_filters_of_a_data_set():
+def test_filters_that_are_off_do_not_change_the_digest_of_prepare():
     prompts = {"name": "d", "uri": f"pvc://{CLAIM}/d.jsonl", "task": "Instruction"}
-    plain = pinned_of(datasets=[prompts])
-    filtered = pinned_of(datasets=[{**prompts, "excludedSubjects": ["Code"], "nearDuplicateThreshold": 0.7}])
-    off = pinned_of(datasets=[{**prompts, "excludedSubjects": [], "nearDuplicateThreshold": 0}])
-    (dataset,) = task_of("prepare/prompts", filtered).parameters.datasets
-    assert (dataset.excluded_subjects, dataset.near_duplicate_threshold) == (["Code"], 0.7)
-    assert filtered.digests["prepare/prompts"] != plain.digests["prepare/prompts"] == off.digests["prepare/prompts"]
+    off = prompts | {"excludedSubjects": [], "nearDuplicateThreshold": 0}
+    plain, off = (pinned_of(datasets=[dataset]).digests["prepare/prompts"] for dataset in (prompts, off))
+    assert plain == off
 
 
 def test_a_reward_endpoint_is_called_with_its_key_by_reference():

@@ -1,4 +1,4 @@
-"""What several stages' tests talk to."""
+"""Fixtures of the stage tests."""
 
 import pytest
 

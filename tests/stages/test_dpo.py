@@ -1,4 +1,4 @@
-"""DPO for real, on two processes: it starts at ln 2 from the SFT model, falls, and survives a kill."""
+"""dpo on two processes: loss, kept checkpoints, resume after a kill."""
 
 import math
 import os
@@ -15,16 +15,16 @@ from support.tiny_llama import StagePod, train_parameters
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dpo")
     tiny_llama.make_model(folder / "model")
     tiny_llama.write_pairs(folder / "pairs.parquet")
     return folder
 
 
-def start(world, name, processes=2, **changed):
-    parameters = train_parameters("dpo", world / "model", world / "pairs.parquet", **changed)
-    return StagePod(world / name, parameters, processes)
+def start(inputs, name, processes=2, **changed):
+    parameters = train_parameters("dpo", inputs / "model", inputs / "pairs.parquet", **changed)
+    return StagePod(inputs / name, parameters, processes)
 
 
 VARIANTS = {
@@ -35,15 +35,15 @@ VARIANTS = {
 
 
 @pytest.fixture(scope="module")
-def undisturbed(world):
-    pod = start(world, "zero-3", **VARIANTS["zero-3"])
+def uninterrupted(inputs):
+    pod = start(inputs, "zero-3", **VARIANTS["zero-3"])
     assert pod.wait() == 0, pod.text
     return pod
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_dpo_starts_at_ln_2_and_falls(world, undisturbed, variant):
-    pod = undisturbed if variant == "zero-3" else start(world, variant, **VARIANTS[variant])
+def test_the_loss_starts_at_ln_2_and_decreases(inputs, uninterrupted, variant):
+    pod = uninterrupted if variant == "zero-3" else start(inputs, variant, **VARIANTS[variant])
     assert pod.wait() == 0, pod.text
     trained = pod.result.values
     assert trained.first_loss == pytest.approx(math.log(2), abs=1e-3)
@@ -55,42 +55,42 @@ def test_dpo_starts_at_ln_2_and_falls(world, undisturbed, variant):
     assert (pod.output / "checkpoints/checkpoint-12/model.safetensors").is_file()
 
 
-def test_a_killed_dpo_goes_on_with_the_sft_model_as_its_reference(world, undisturbed):
-    pod = start(world, "killed")
+def test_a_resumed_dpo_keeps_the_sft_model_as_reference(inputs, uninterrupted):
+    pod = start(inputs, "killed")
     while not (pod.output / "checkpoints/checkpoint-8/whole.json").is_file():
         assert pod.process.poll() is None, pod.text
         time.sleep(0.002)
     os.kill(pod.process_of_rank(0), signal.SIGKILL)
     assert pod.wait() != 0
     assert not (pod.output / "manifest.json").exists()
-    again = start(world, "killed")
+    again = start(inputs, "killed")
     assert again.wait() == 0, again.text
     assert again.manifest["details"]["resumed_from"] is not None
-    assert again.manifest["details"]["losses"] == undisturbed.manifest["details"]["losses"]
+    assert again.manifest["details"]["losses"] == uninterrupted.manifest["details"]["losses"]
 
 
-def test_a_first_loss_other_than_ln_2_is_refused():
+def test_a_first_loss_other_than_ln_2_is_an_error():
     from transformers import TrainerState
 
     from fusionrun_stages.errors import UserError
-    from fusionrun_stages.training.callback import FirstLoss
+    from fusionrun_stages.training.callbacks import FirstLossCheck
 
     first, later = TrainerState(global_step=1), TrainerState(global_step=2)
-    FirstLoss().on_log(None, first, None, logs={"loss": math.log(2) + 9e-4})
-    FirstLoss().on_log(None, later, None, logs={"loss": 0.1})
+    FirstLossCheck().on_log(None, first, None, logs={"loss": math.log(2) + 9e-4})
+    FirstLossCheck().on_log(None, later, None, logs={"loss": 0.1})
     for wrong in (math.log(2) + 2e-3, float("nan")):
         with pytest.raises(UserError, match="not ln 2"):
-            FirstLoss().on_log(None, first, None, logs={"loss": wrong})
+            FirstLossCheck().on_log(None, first, None, logs={"loss": wrong})
 
 
-def test_progress_tells_what_people_ask_for_and_a_nan_ends_the_training():
+def test_progress_has_the_training_numbers_and_a_nan_ends_the_training():
     from types import SimpleNamespace
 
     from fusionrun_stages.errors import UserError
-    from fusionrun_stages.training.callback import Progress
+    from fusionrun_stages.training.callbacks import ProgressCallback
 
     sent = []
-    callback = Progress(lambda *position, **numbers: sent.append((position, numbers)))
+    callback = ProgressCallback(lambda *position, **numbers: sent.append((position, numbers)))
     state = SimpleNamespace(global_step=3, max_steps=12, is_world_process_zero=True)
     logs = {"loss": 0.6, "epoch": 0.5, "learning_rate": 1e-6, "rewards/accuracies": 0.75, "num_tokens": 100}
     callback.on_log(None, state, None, logs=logs)

@@ -1,4 +1,4 @@
-"""evaluate: percentages that count what they should."""
+"""evaluate: scores in percent."""
 
 import pytest
 
@@ -45,7 +45,7 @@ def response(name, dataset, text, finish="stop"):
     return Response(prompt_id=name, dataset=dataset, source="base", sample_index=0, text=text, finish_reason=finish)
 
 
-def test_percent_of_what_can_be_judged(tmp_path):
+def test_the_score_is_the_percentage_of_right_responses(tmp_path):
     words = BenchmarkParameters(name="words", grader=Grader.EXACT_MATCH)
     prompts = [prompt(str(i), "words", answer) for i, answer in enumerate(["a", "b", "c", "d", "e", None])]
     made = run(
@@ -55,7 +55,7 @@ def test_percent_of_what_can_be_judged(tmp_path):
         [
             response("0", "words", "a"),
             response("1", "words", "x"),
-            response("2", "words", "c", finish="length"),  # cut: wrong, even if it looks right
+            response("2", "words", "c", finish="length"),  # truncated: wrong, even if it matches
             response("3", "words", "", finish="error"),
             response("5", "words", "f"),  # no reference: left out
         ],
@@ -73,7 +73,7 @@ def test_percent_of_what_can_be_judged(tmp_path):
     assert len(details["wrong_answers"]) == 3
 
 
-def test_coding_takes_the_sandboxs_verdicts(tmp_path):
+def test_coding_uses_the_verdicts_of_the_sandbox(tmp_path):
     programs = BenchmarkParameters(name="programs", grader=Grader.CODING)
     values = [("0", VerdictValue.RIGHT, ""), ("1", VerdictValue.WRONG, ""), ("2", VerdictValue.UNKNOWN, "not done"),
               ("3", VerdictValue.UNKNOWN, PROMPT_FAULT + "x")]  # fmt: skip
@@ -88,7 +88,7 @@ def test_coding_takes_the_sandboxs_verdicts(tmp_path):
     assert made.values.scores == {"programs": pytest.approx(33.3333)}
 
 
-def test_mathematics_is_graded_here(tmp_path):
+def test_mathematics_is_graded_by_evaluate(tmp_path):
     pytest.importorskip("math_verify")
     made = run(
         tmp_path,
@@ -99,7 +99,7 @@ def test_mathematics_is_graded_here(tmp_path):
     assert made.values.scores == {"sums": 50.0}
 
 
-def test_a_benchmark_that_cannot_be_judged_is_an_error_of_the_user(tmp_path):
+def test_a_benchmark_without_usable_prompts_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match=r"evaluation.benchmarks\[0\] \(words\)"):
         run(
             tmp_path,

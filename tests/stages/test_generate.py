@@ -1,4 +1,4 @@
-"""generate: every sample is asked once and kept, whoever is killed."""
+"""generate: every sample is requested once and kept, also if a pod is killed."""
 
 import json
 import os
@@ -21,14 +21,14 @@ from fusionrun.api.values import Generated
 from fusionrun_stages.client.chat import sample_seed
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.models.chat_template import TEMPLATE_ARGUMENTS
-from fusionrun_stages.training import rows as rows_of_training
+from fusionrun_stages.training import rows as training_rows
 from fusionrun_stages.volume.json_lines import JsonLines
 from fusionrun_stages.volume.parquet import write_rows
 from fusionrun_stages.volume.paths import shard_path
 from support.generation import PROMPTS, SAMPLES, TOTAL, make_task, rows, run
 
 
-def test_every_sample_is_asked_once_with_every_parameter(tmp_path, server):
+def test_every_sample_is_requested_once_with_every_parameter(tmp_path, server):
     made = run(tmp_path, server.url, system_prompt="Be brief.")
     found = rows(tmp_path)
     keys = [(r.prompt_id, r.sample_index) for r in found]
@@ -38,45 +38,51 @@ def test_every_sample_is_asked_once_with_every_parameter(tmp_path, server):
     rate = made.values.tokens_per_second
     assert rate > 0
     assert made.values == Generated(
-        requests=TOTAL, responses=TOTAL, truncated=truncated, prompt_tokens=5 * TOTAL, completion_tokens=7 * TOTAL,
+        requests=TOTAL,
+        responses=TOTAL,
+        truncated=truncated,
+        prompt_tokens=5 * TOTAL,
+        completion_tokens=7 * TOTAL,
         tokens_per_second=rate,
-    )  # fmt: skip
-    path, _, body = server.asked[0]
+    )
+    path, _, body = server.requests[0]
     assert path == "/v1/chat/completions"
     assert body.keys() == {
         "model", "messages", "temperature", "top_p", "top_k", "repetition_penalty", "max_tokens", "n", "seed",
         "chat_template_kwargs",
     } | ({"return_token_ids"} if body["n"] > 1 else set())  # fmt: skip
     assert [m["role"] for m in body["messages"]] == ["system", "user"]
-    asked = [b["seed"] + i for _, _, b in server.asked for i in range(b["n"])]
-    assert len(asked) == len(set(asked)) == TOTAL
+    seeds = [b["seed"] + i for _, _, b in server.requests for i in range(b["n"])]
+    assert len(seeds) == len(set(seeds)) == TOTAL
     assert not list((tmp_path / "out" / "parts").iterdir())
 
 
-def test_a_prompt_is_rendered_with_the_date_that_training_renders_with(tmp_path, server):
+def test_the_chat_template_gets_the_date_of_training(tmp_path, server):
     run(tmp_path, server.url)
-    assert {json.dumps(body["chat_template_kwargs"]) for _, _, body in server.asked} == {json.dumps(TEMPLATE_ARGUMENTS)}
-    assert rows_of_training.TEMPLATE_ARGUMENTS is TEMPLATE_ARGUMENTS
+    assert {json.dumps(body["chat_template_kwargs"]) for _, _, body in server.requests} == {
+        json.dumps(TEMPLATE_ARGUMENTS)
+    }
+    assert training_rows.TEMPLATE_ARGUMENTS is TEMPLATE_ARGUMENTS
 
 
-def test_an_endpoint_is_asked_in_openais_words_alone(tmp_path, server):
+def test_an_external_endpoint_gets_openai_parameters_only(tmp_path, server):
     neutral = {"temperature": 0.7, "top_p": 0.8, "top_k": -1, "repetition_penalty": 1.0, "max_tokens": 64}
     assert run(tmp_path, server.url, external=True, sampling=neutral).values.responses == TOTAL
-    ours = {"model", "messages", "temperature", "top_p", "max_tokens", "n", "seed"}
-    assert {key for _, _, body in server.asked for key in body} == ours
+    expected = {"model", "messages", "temperature", "top_p", "max_tokens", "n", "seed"}
+    assert {key for _, _, body in server.requests for key in body} == expected
 
 
-def test_an_endpoint_is_sent_the_sampling_that_was_asked_for(tmp_path, server):
+def test_an_external_endpoint_gets_sampling_parameters_that_change_tokens(tmp_path, server):
     run(tmp_path, server.url, external=True)
-    assert all(body["repetition_penalty"] == 1.05 and "top_k" not in body for _, _, body in server.asked)
+    assert all(body["repetition_penalty"] == 1.05 and "top_k" not in body for _, _, body in server.requests)
 
 
-def test_a_data_set_that_is_not_named_is_not_asked(tmp_path, server):
+def test_a_data_set_without_samples_is_not_requested(tmp_path, server):
     assert run(tmp_path, server.url, samples_per_prompt={"d1": 2}).values.requests == 12
     assert {r.dataset for r in rows(tmp_path)} == {"d1"}
 
 
-def test_a_prompt_whose_own_solution_fails_is_not_asked(tmp_path, server):
+def test_a_prompt_whose_reference_solution_fails_is_not_requested(tmp_path, server):
     verdicts = [(0, VerdictValue.RIGHT), (2, VerdictValue.WRONG), (4, VerdictValue.UNKNOWN)]
     rows_of = [
         Verdict(prompt_id=PROMPTS[n].prompt_id, source="solutions", sample_index=0, verdict=value)
@@ -91,7 +97,7 @@ def test_a_prompt_whose_own_solution_fails_is_not_asked(tmp_path, server):
     assert made.values.requests == TOTAL - 2 * SAMPLES["d0"]
 
 
-def test_an_empty_shard_is_an_empty_file(tmp_path, server):
+def test_an_empty_shard_gives_an_empty_file(tmp_path, server):
     assert run(tmp_path, server.url, shard=1).values.requests == 0
     assert rows(tmp_path, 1) == []
 
@@ -104,7 +110,7 @@ def test_seeds_have_63_bits_and_room_for_the_index():
     assert len({sample_seed(a, b, c, 0) for a in (1, 2) for b in "xy" for c in "pq"}) == 8
 
 
-def test_a_successor_asks_only_for_what_is_missing(tmp_path, server):
+def test_a_successor_requests_only_missing_samples(tmp_path, server):
     run(tmp_path / "whole", server.url)
     expected = rows(tmp_path / "whole")
     parts = tmp_path / "out" / "parts"
@@ -115,46 +121,51 @@ def test_a_successor_asks_only_for_what_is_missing(tmp_path, server):
         lines.close()
     with (parts / "shard-00000.dead-2.jsonl.part").open("ab") as file:
         file.write(b'{"prompt_id": "torn')
-    server.asked.clear()
+    server.requests.clear()
     made = run(tmp_path, server.url)
-    assert sum(body["n"] for _, _, body in server.asked) == TOTAL - 9
+    assert sum(body["n"] for _, _, body in server.requests) == TOTAL - 9
     assert rows(tmp_path) == expected
     assert made.values.requests == TOTAL
     assert not list(parts.iterdir())
 
 
-def test_a_pod_that_died_between_file_and_manifest_asks_nothing_again(tmp_path, server):
+def test_a_complete_file_without_a_manifest_is_not_requested_again(tmp_path, server):
     first = run(tmp_path, server.url)
-    server.asked.clear()
+    server.requests.clear()
     again = run(tmp_path, server.url, uid="pod-b")
-    assert server.asked == []
+    assert server.requests == []
     assert again.values == first.values.model_copy(update={"tokens_per_second": again.values.tokens_per_second})
 
 
-def test_nobody_at_home_is_an_infrastructure_error(tmp_path):
-    with pytest.raises(InfrastructureError, match="server wedged"):
+def test_a_server_that_refuses_connections_is_an_infrastructure_error(tmp_path):
+    with pytest.raises(InfrastructureError, match="server stalled"):
         run(tmp_path, "http://127.0.0.1:9/v1", stall_seconds=1)
 
 
-def test_kills_at_random_moments_end_in_the_same_bytes(tmp_path, server):
+def start_pod(folder, uid, task):
+    (folder / f"{uid}.json").write_text(encode_task(task))
+    environment = os.environ | {
+        "FUSIONRUN_TASK": str(folder / f"{uid}.json"),
+        "FUSIONRUN_TERMINATION": str(folder / f"{uid}.termination"),
+        "FUSIONRUN_POD_UID": uid,
+        "JOB_COMPLETION_INDEX": "0",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    return subprocess.Popen([sys.executable, "-m", "fusionrun_stages", "generate"], env=environment)
+
+
+def test_a_generation_killed_at_random_times_writes_the_same_bytes(tmp_path, server):
     run(tmp_path / "whole", server.url)
     expected = shard_path(tmp_path / "whole" / "out" / "responses", 0, 2).read_bytes()
     server.delay = 0.05
-    (tmp_path / "task.json").write_text(encode_task(make_task(tmp_path, server.url, concurrency=2)))
+    task = make_task(tmp_path, server.url, concurrency=2)
     choice = random.Random(7)
     code = None
     for attempt in range(20):
-        environment = os.environ | {
-            "FUSIONRUN_TASK": str(tmp_path / "task.json"),
-            "FUSIONRUN_TERMINATION": str(tmp_path / "termination"),
-            "FUSIONRUN_POD_UID": f"pod-{attempt}",
-            "JOB_COMPLETION_INDEX": "0",
-            "PYTHONPATH": os.pathsep.join(sys.path),
-        }
-        with subprocess.Popen([sys.executable, "-m", "fusionrun_stages", "generate"], env=environment) as process:
-            before = len(server.asked)
+        with start_pod(tmp_path, f"pod-{attempt}", task) as process:
+            before = len(server.requests)
             enough = before + choice.randint(1, 8)
-            while process.poll() is None and (attempt >= 3 or len(server.asked) < enough):
+            while process.poll() is None and (attempt >= 3 or len(server.requests) < enough):
                 time.sleep(0.002)
             process.send_signal(signal.SIGKILL)
             code = process.wait()
@@ -165,22 +176,12 @@ def test_kills_at_random_moments_end_in_the_same_bytes(tmp_path, server):
     assert (tmp_path / "out" / "manifests" / "00000-of-00002.json").is_file()
 
 
-def test_two_runs_that_share_a_shard_ask_for_each_sample_once(tmp_path, server):
+def test_two_runs_that_share_a_shard_request_each_sample_once(tmp_path, server):
     server.delay = 0.05
-    pods = []
-    for run_name in ("one", "two"):
-        task = make_task(tmp_path, server.url, concurrency=2).model_copy(update={"run": run_name})
-        (tmp_path / f"{run_name}.json").write_text(encode_task(task))
-        environment = os.environ | {
-            "FUSIONRUN_TASK": str(tmp_path / f"{run_name}.json"),
-            "FUSIONRUN_TERMINATION": str(tmp_path / f"{run_name}.termination"),
-            "FUSIONRUN_POD_UID": f"pod-{run_name}",
-            "JOB_COMPLETION_INDEX": "0",
-            "PYTHONPATH": os.pathsep.join(sys.path),
-        }
-        pods.append(subprocess.Popen([sys.executable, "-m", "fusionrun_stages", "generate"], env=environment))
+    task = make_task(tmp_path, server.url, concurrency=2)
+    pods = [start_pod(tmp_path, name, task.model_copy(update={"run": name})) for name in ("one", "two")]
     assert [pod.wait(60) for pod in pods] == [0, 0]
-    told = [decode_result((tmp_path / f"{run_name}.termination").read_text()) for run_name in ("one", "two")]
-    assert sorted(result.cached for result in told) == [False, True]
-    assert sum(body["n"] for _, _, body in server.asked) == TOTAL
+    results = [decode_result((tmp_path / f"{name}.termination").read_text()) for name in ("one", "two")]
+    assert sorted(result.cached for result in results) == [False, True]
+    assert sum(body["n"] for _, _, body in server.requests) == TOTAL
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["manifests", "parts", "responses"]

@@ -1,4 +1,4 @@
-"""generate: what servers answer that is no answer."""
+"""generate: error replies and invalid replies."""
 
 import asyncio
 import itertools
@@ -10,98 +10,88 @@ httpx = pytest.importorskip("httpx")
 
 
 from fusionrun_stages import generate
-from fusionrun_stages.client.server import SERVER_ERROR_ATTEMPTS, Heartbeat, watch
+from fusionrun_stages.client.heartbeat import Heartbeat, watch_for_stall
+from fusionrun_stages.client.retries import SERVER_ERROR_ATTEMPTS
 from fusionrun_stages.errors import InfrastructureError, ServerWedgedError, UserError
 from support.generation import PROMPTS, TOTAL, rows, run
 
+BUSY, ERROR = (429, {"Retry-After": "0.05"}, {}), (500, {}, {"error": {"message": "oops"}})
 
-def test_busy_and_broken_replies_are_tried_again(tmp_path, server):
-    def plan(body, number):
-        return {
-            1: (429, {"Retry-After": "0.05"}, {"error": {"message": "slow down"}}),
-            2: (500, {}, {"error": {"message": "oops"}}),
-            3: "drop",
-            4: (503, {}, {}),
-        }.get(number)
 
-    server.plan = plan
-    made = run(tmp_path, server.url)
+@pytest.mark.parametrize(
+    ("failures", "concurrency"),
+    [
+        ([BUSY, ERROR, "drop", (503, {}, {})], 4),
+        ([(408, {}, {}), (409, {}, {}), (200, {}, {"ok": True})], 4),
+        ([BUSY] * 9 + [ERROR], 1),  # rate limits do not make the first 500 final
+    ],
+    ids=["unavailable", "timeout, conflict and invalid reply", "rate limit, then server error"],
+)
+def test_transient_failures_are_retried(tmp_path, server, monkeypatch, failures, concurrency):
+    monkeypatch.setattr("fusionrun_stages.client.retries.WAIT_MAX_SECONDS", 0.01)
+    server.plan = lambda body, number: dict(enumerate(failures, start=1)).get(number)
+    made = run(tmp_path, server.url, concurrency=concurrency)
     assert (made.values.responses, made.values.errors) == (TOTAL, 0)
-    assert len(server.asked) == len(PROMPTS) + 4
+    assert len(server.requests) == len(PROMPTS) + len(failures)
 
 
-def test_server_errors_are_counted_by_themselves(tmp_path, server):
-    """What else a request met before does not make its first 500 final."""
-    busy = (429, {"Retry-After": "0"}, {})
-    oops = (500, {}, {"error": {"message": "oops"}})
-    server.plan = lambda body, number: busy if number <= 9 else oops if number == 10 else None
-    made = run(tmp_path, server.url, concurrency=1)
-    assert (made.values.errors, len(server.asked)) == (0, len(PROMPTS) + 10)
-
-
-def test_a_prompt_whose_every_try_is_a_server_error_is_recorded(tmp_path, server, monkeypatch):
-    monkeypatch.setattr("fusionrun_stages.client.server.WAIT_MAX_SECONDS", 0.01)
+def test_a_prompt_that_always_gets_a_server_error_is_recorded(tmp_path, server, monkeypatch):
+    monkeypatch.setattr("fusionrun_stages.client.retries.WAIT_MAX_SECONDS", 0.01)
     server.plan = lambda body, number: (500, {}, {}) if body["messages"][0]["content"] == "p 1" else None
     assert run(tmp_path, server.url).values.errors == 1
-    assert len(server.asked) == len(PROMPTS) + SERVER_ERROR_ATTEMPTS - 1
+    assert len(server.requests) == len(PROMPTS) + SERVER_ERROR_ATTEMPTS - 1
 
 
-def test_timeouts_conflicts_and_pages_of_a_proxy_are_tried_again(tmp_path, server):
-    server.plan = lambda body, number: {1: (408, {}, {}), 2: (409, {}, {}), 3: (200, {}, {"ok": True})}.get(number)
-    made = run(tmp_path, server.url)
-    assert (made.values.errors, len(server.asked)) == (0, len(PROMPTS) + 3)
-
-
-def test_a_limit_per_day_ends_the_stage_and_keeps_what_is_stored(tmp_path, server, monkeypatch):
-    monkeypatch.setattr("fusionrun_stages.client.server.REFUSED_STALLS", 0.5)
+def test_a_daily_rate_limit_ends_the_stage_and_keeps_stored_rows(tmp_path, server, monkeypatch):
+    monkeypatch.setattr("fusionrun_stages.client.heartbeat.RATE_LIMITED_STALLS", 0.5)
     server.plan = lambda body, number: (429, {"Retry-After": "0.05"}, {}) if number > 6 else None
-    with pytest.raises(InfrastructureError, match=r"requests were refused as too many \(429\).* is stored"):
+    with pytest.raises(InfrastructureError, match=r"requests with 429 .*results so far are stored"):
         run(tmp_path, server.url, external=True, stall_seconds=2)
     (part,) = (tmp_path / "out" / "parts").iterdir()
     stored = part.read_bytes().count(b"\n")
     assert stored >= 6
     server.plan = lambda body, number: None
-    server.asked.clear()
+    server.requests.clear()
     assert run(tmp_path, server.url, external=True, uid="pod-b").values.responses == TOTAL
-    assert sum(body["n"] for _, _, body in server.asked) == TOTAL - stored
+    assert sum(body["n"] for _, _, body in server.requests) == TOTAL - stored
 
 
 MODERATED = (403, {}, {"error": {"message": "flagged by moderation"}})
 
 
-def test_a_prompt_that_a_moderation_forbids_is_recorded_with_its_reason(tmp_path, server):
+def test_a_prompt_rejected_by_moderation_is_recorded_with_its_reason(tmp_path, server):
     server.plan = lambda body, number: MODERATED if body["messages"][0]["content"] == "p 3" else None
     made = run(tmp_path, server.url, external=True)
     assert [r.error for r in rows(tmp_path) if r.error] == ["403: flagged by moderation"]
     assert (made.values.responses, made.values.errors) == (TOTAL - 1, 1)
 
 
-def test_a_key_that_may_do_nothing_ends_the_stage(tmp_path, server, monkeypatch):
-    monkeypatch.setattr("fusionrun_stages.client.server.WAIT_MAX_SECONDS", 0.01)
+def test_a_key_without_permission_ends_the_stage(tmp_path, server, monkeypatch):
+    monkeypatch.setattr("fusionrun_stages.client.retries.WAIT_MAX_SECONDS", 0.01)
     server.plan = lambda body, number: MODERATED
     with pytest.raises(UserError, match="answered 403: flagged"):
         run(tmp_path, server.url, external=True)
 
 
-def test_a_key_that_is_withdrawn_ends_the_stage(tmp_path, server):
+def test_a_revoked_key_ends_the_stage(tmp_path, server):
     server.plan = lambda body, number: MODERATED if number > 3 else None
     with pytest.raises(UserError, match="answered 403: flagged"):
         run(tmp_path, server.url, external=True, concurrency=1, samples_per_prompt={"d0": 40, "d1": 1})
 
 
-def test_two_wedged_servers_behind_one_address_are_no_sign_of_life():
+def test_two_stalled_servers_behind_one_address_are_detected():
     counts = itertools.cycle([1000.0, 500.0])
 
     async def count():
         return next(counts)
 
     with pytest.raises(ServerWedgedError, match="no token accepted"):
-        asyncio.run(asyncio.wait_for(watch(Heartbeat(), 0.2, "no token accepted", count), 5))
+        asyncio.run(asyncio.wait_for(watch_for_stall(Heartbeat(), 0.2, "no token accepted", count), 5))
 
 
-def test_a_refused_prompt_is_recorded_with_its_reason(tmp_path, server):
-    refusal = (400, {}, {"error": {"message": "maximum context length is 256 tokens"}})
-    server.plan = lambda body, number: refusal if body["messages"][0]["content"] == "p 3" else None
+def test_a_rejected_prompt_is_recorded_with_its_reason(tmp_path, server):
+    rejection = (400, {}, {"error": {"message": "maximum context length is 256 tokens"}})
+    server.plan = lambda body, number: rejection if body["messages"][0]["content"] == "p 3" else None
     made = run(tmp_path, server.url)
     (failed,) = [r for r in rows(tmp_path) if r.error]
     assert (failed.prompt_id, failed.finish_reason, failed.text) == (PROMPTS[3].prompt_id, "error", "")
@@ -109,7 +99,7 @@ def test_a_refused_prompt_is_recorded_with_its_reason(tmp_path, server):
     assert made.values.errors == 1
 
 
-def test_a_strange_finish_reason_is_an_error_with_its_reason(tmp_path, server):
+def test_an_unknown_finish_reason_is_recorded_as_an_error(tmp_path, server):
     answer = {"choices": [{"message": {"content": None}, "finish_reason": "content_filter"}]}
     strange = {"p 1": answer, "p 3": []}
 
@@ -119,84 +109,84 @@ def test_a_strange_finish_reason_is_an_error_with_its_reason(tmp_path, server):
 
     server.plan = plan
     run(tmp_path, server.url)
-    assert len(server.asked) == len(PROMPTS) + 2  # what is no completion at all may be a proxy's page
+    assert len(server.requests) == len(PROMPTS) + 2  # an invalid reply may come from a proxy: it is retried
     errors = sorted(r.error for r in rows(tmp_path) if r.error)
     assert errors[0] == "finish_reason content_filter"
     assert errors[1].startswith("not a chat completion")
 
 
-def test_a_server_that_refuses_everything_is_the_users_error_and_leaves_no_rows(tmp_path, server):
+def test_a_server_that_rejects_every_request_is_a_user_error_without_rows(tmp_path, server):
     server.plan = lambda body, number: (400, {}, {"error": {"message": "System role not supported"}})
-    with pytest.raises(UserError, match="'qwen': not one of 24 requests was answered: 400: System role not supported"):
+    with pytest.raises(UserError, match="'qwen': none of 24 requests succeeded: 400: System role not supported"):
         run(tmp_path, server.url)
     assert not list((tmp_path / "out" / "parts").iterdir())
     server.plan = lambda body, number: None
     assert run(tmp_path, server.url).values.responses == TOTAL
 
 
-def test_a_server_that_knows_no_n_is_asked_one_by_one(tmp_path, server):
+def test_a_server_without_n_gets_one_request_per_sample(tmp_path, server):
     server.plan = lambda body, number: (400, {}, {"error": {"message": "n must be 1"}}) if body["n"] > 1 else None
     assert run(tmp_path, server.url).values.responses == TOTAL
 
 
-def test_a_server_that_gives_fewer_samples_is_asked_for_the_rest(tmp_path, server):
+def test_samples_missing_from_a_reply_are_requested_again(tmp_path, server):
     choice = {"index": 0, "message": {"content": "x"}, "finish_reason": "stop"}
     answer = {"choices": [choice], "usage": {"prompt_tokens": 5, "completion_tokens": 3}}
     server.plan = lambda body, number: (200, {}, answer) if body["n"] > 1 else None
     made = run(tmp_path, server.url)
-    assert (made.values.responses, len(server.asked)) == (TOTAL, 6 * 3 + 6)
+    assert (made.values.responses, len(server.requests)) == (TOTAL, 6 * 3 + 6)
     assert sum(r.completion_tokens == 3 for r in rows(tmp_path)) == 6
 
 
-def test_missing_samples_are_asked_in_runs():
+def test_missing_samples_are_grouped_into_ranges():
     done = {("p", 1), ("p", 4), ("p", 5)}
-    assert list(generate.missing(done, "p", 8)) == [range(1), range(2, 4), range(6, 8)]
-    assert list(generate.missing(set(), "p", 20)) == [range(16), range(16, 20)]
-    assert list(generate.missing(set(), "p", 0)) == []
-    assert list(generate.missing(done | {("p", n) for n in range(8)}, "p", 8)) == []
+    assert list(generate.missing_samples(done, "p", 8)) == [range(1), range(2, 4), range(6, 8)]
+    assert list(generate.missing_samples(set(), "p", 20)) == [range(16), range(16, 20)]
+    assert list(generate.missing_samples(set(), "p", 0)) == []
+    assert list(generate.missing_samples(done | {("p", n) for n in range(8)}, "p", 8)) == []
 
 
-def test_a_wrong_key_ends_at_once(tmp_path, server, monkeypatch):
+def test_a_wrong_key_ends_the_stage_at_once(tmp_path, server, monkeypatch):
     monkeypatch.setenv("KEY", "secret")
     server.plan = lambda body, number: (401, {}, {"error": {"message": "bad key"}})
     with pytest.raises(UserError, match="answered 401: bad key"):
         run(tmp_path, server.url, api_key_env="KEY")
-    assert len(server.asked) <= 4
-    assert server.asked[0][1]["Authorization"] == "Bearer secret"
+    assert len(server.requests) <= 4
+    assert server.requests[0][1]["Authorization"] == "Bearer secret"
 
 
-def test_a_server_without_our_extra_parameters_is_asked_without_the_neutral_ones(tmp_path, server):
+def test_a_neutral_parameter_that_the_server_rejects_is_left_out(tmp_path, server):
     def plan(body, number):
         return (400, {}, {"error": {"message": "Unrecognized request argument: top_k"}}) if "top_k" in body else None
 
     server.plan = plan
     assert run(tmp_path, server.url).values.responses == TOTAL
-    assert all("repetition_penalty" in body for _, _, body in server.asked)
+    assert all("repetition_penalty" in body for _, _, body in server.requests)
 
 
-def half_an_emoji(body, number):
-    """Answer one prompt with it, refuse another with it, and end a third one's for a reason with it."""
-    asked = body["messages"][0]["content"]
-    message = {"role": "assistant", "content": "half an emoji \ud83d" if asked == "p 1" else "whole"}
-    reason = "half \ud83d" if asked == "p 5" else "stop"
-    if asked == "p 3":
-        return 400, {}, {"error": {"message": "refused \ud83d"}}
+def reply_with_surrogates(body, number):
+    """Put a surrogate into one prompt's response, another one's error, and a third one's finish reason."""
+    prompt = body["messages"][0]["content"]
+    message = {"role": "assistant", "content": "half an emoji \ud83d" if prompt == "p 1" else "complete"}
+    reason = "half \ud83d" if prompt == "p 5" else "stop"
+    if prompt == "p 3":
+        return 400, {}, {"error": {"message": "rejected \ud83d"}}
     choices = [{"index": index, "message": message, "finish_reason": reason} for index in range(body["n"])]
     return 200, {}, {"choices": choices, "usage": {"prompt_tokens": 5, "completion_tokens": 7}}
 
 
-def test_half_an_emoji_in_a_reply_ends_no_stage_and_is_read_again(tmp_path, server):
-    server.plan = half_an_emoji
-    with pytest.MonkeyPatch.context() as patch:  # the pod dies after the last reply, before the shard is written
+def test_a_surrogate_in_a_reply_is_replaced_and_stored(tmp_path, server):
+    server.plan = reply_with_surrogates
+    with pytest.MonkeyPatch.context() as patch:  # the pod dies between the last reply and the file
         patch.setattr(generate, "write_rows", lambda *_: (_ for _ in ()).throw(OSError("the node is gone")))
         with pytest.raises(OSError, match="the node is gone"):
             run(tmp_path, server.url)
-    asked = len(server.asked)
+    before = len(server.requests)
     made = run(tmp_path, server.url, uid="successor")
-    assert len(server.asked) == asked, "what is stored is not asked for again"
+    assert len(server.requests) == before, "stored samples are not requested again"
     found = {row.prompt_id: row for row in rows(tmp_path)}
     by_prompt = {prompt.prompt: found[prompt.prompt_id] for prompt in PROMPTS}
     assert by_prompt["p 1"].text == "half an emoji \ufffd"
-    assert by_prompt["p 3"].error == "400: refused \ufffd"
+    assert by_prompt["p 3"].error == "400: rejected \ufffd"
     assert by_prompt["p 5"].error == "finish_reason half \ufffd"
     assert made.values.requests == TOTAL

@@ -1,4 +1,4 @@
-"""generate: wedged servers, how many requests at a time, what is told meanwhile, and what it may cost."""
+"""generate: stalled servers, concurrency, metrics, cost and quota."""
 
 import socket
 
@@ -14,27 +14,27 @@ from fusionrun.api.pod import EXIT_SERVER_WEDGED
 from fusionrun.api.result import decode_result
 from fusionrun.api.task import encode_task
 from fusionrun_stages import __main__ as stages
-from fusionrun_stages.client.quota import Limits
+from fusionrun_stages.client.quota import QuotaShare
 from fusionrun_stages.errors import InfrastructureError, ServerWedgedError, UserError
 from support.generation import PROMPTS, TOTAL, make_task, run
 
 
-def test_a_wedged_server_is_an_infrastructure_error_and_nothing_is_lost(tmp_path, server):
+def test_a_stalled_server_is_an_infrastructure_error_and_no_row_is_lost(tmp_path, server):
     server.plan = lambda body, number: "hang" if number > 6 else None
-    with pytest.raises(InfrastructureError, match="server wedged: no token accepted for"):
+    with pytest.raises(InfrastructureError, match="server stalled: no token accepted for"):
         run(tmp_path, server.url, stall_seconds=1)
     server.hanging.set()
     server.plan = lambda body, number: None
-    server.asked.clear()
+    server.requests.clear()
     (part,) = (tmp_path / "out" / "parts").iterdir()
     stored = part.read_bytes().count(b"\n")
     assert stored >= 6
     assert run(tmp_path, server.url, uid="pod-b").values.responses == TOTAL
-    assert sum(body["n"] for _, _, body in server.asked) == TOTAL - stored
+    assert sum(body["n"] for _, _, body in server.requests) == TOTAL - stored
 
 
-def test_answers_of_a_prompt_that_came_before_the_server_wedged_are_kept(tmp_path, server):
-    def plan(body, number):  # one that knows no n, and hangs at the second sample of every prompt
+def test_samples_received_before_the_server_stalled_are_kept(tmp_path, server):
+    def plan(body, number):  # a server without n that hangs at the second sample of every prompt
         if body["n"] > 1:
             return 400, {}, {"error": {"message": "n must be 1"}}
         return "hang" if body["seed"] % 256 else None
@@ -46,21 +46,21 @@ def test_answers_of_a_prompt_that_came_before_the_server_wedged_are_kept(tmp_pat
     assert part.read_bytes().count(b"\n") == len(PROMPTS)
 
 
-def test_a_wedged_server_is_told_apart_by_exit_code_and_words(tmp_path, server, monkeypatch):
+def test_a_stalled_server_has_its_own_exit_code_and_result_field(tmp_path, server, monkeypatch):
     server.plan = lambda body, number: "hang"
     (tmp_path / "task.json").write_text(encode_task(make_task(tmp_path, server.url, stall_seconds=1)))
     monkeypatch.setenv("FUSIONRUN_TASK", str(tmp_path / "task.json"))
     monkeypatch.setenv("FUSIONRUN_TERMINATION", str(tmp_path / "termination"))
     monkeypatch.setenv("JOB_COMPLETION_INDEX", "0")
     assert stages.main(["generate"]) == EXIT_SERVER_WEDGED
-    told = decode_result((tmp_path / "termination").read_text())
-    assert told.server_wedged
-    assert not told.user_error
+    result = decode_result((tmp_path / "termination").read_text())
+    assert result.server_wedged
+    assert not result.user_error
 
 
-def queue_of_eight(server):
-    """Tell vLLM's metrics of a server that runs eight requests at once."""
-    running, waiting = min(8, server.under_way), max(0, server.under_way - 8)
+def eight_at_once(server):
+    """Return vLLM's metrics of a server that runs eight requests at once."""
+    running, waiting = min(8, server.in_flight), max(0, server.in_flight - 8)
     lines = [
         "# TYPE vllm:num_requests_waiting gauge",
         f'vllm:num_requests_running{{engine="0",model_name="qwen"}} {running}.0',
@@ -70,30 +70,30 @@ def queue_of_eight(server):
     return "\n".join(lines) + "\n"
 
 
-def test_a_server_with_room_gets_more_requests_and_no_long_queue(tmp_path, server, monkeypatch):
+def test_an_idle_server_gets_more_requests_without_a_long_queue(tmp_path, server, monkeypatch):
     monkeypatch.setattr("fusionrun_stages.client.chat.ADAPT_SECONDS", 0.01)
-    server.delay, server.metrics = 0.05, queue_of_eight
+    server.delay, server.metrics = 0.05, eight_at_once
     run(tmp_path, server.url, samples_per_prompt={"d0": 128, "d1": 128}, concurrency=2, max_concurrency=64)
-    assert 8 <= server.most_under_way <= 32
+    assert 8 <= server.max_in_flight <= 32
 
 
-def test_a_fixed_limit_is_kept(tmp_path, server, monkeypatch):
+def test_a_fixed_concurrency_is_kept(tmp_path, server, monkeypatch):
     monkeypatch.setattr("fusionrun_stages.client.chat.ADAPT_SECONDS", 0.01)
-    server.delay, server.metrics = 0.02, queue_of_eight
+    server.delay, server.metrics = 0.02, eight_at_once
     run(tmp_path, server.url, samples_per_prompt={"d0": 32, "d1": 32}, concurrency=3, max_concurrency=3)
-    assert server.most_under_way == 3
+    assert server.max_in_flight == 3
 
 
-def test_an_endpoint_that_refuses_gets_fewer_requests(tmp_path, server, monkeypatch):
+def test_an_overloaded_endpoint_gets_fewer_requests(tmp_path, server, monkeypatch):
     server.delay = 0.01
-    server.plan = lambda body, number: (503, {"Retry-After": "0"}, {}) if server.under_way > 4 else None
+    server.plan = lambda body, number: (503, {"Retry-After": "0"}, {}) if server.in_flight > 4 else None
     made = run(
         tmp_path, server.url, external=True, samples_per_prompt={"d0": 64, "d1": 64}, concurrency=16, max_concurrency=64
     )
     assert made.values.errors == 0
 
 
-def test_metrics_tell_requests_tokens_errors_and_the_time_left(tmp_path, server, monkeypatch):
+def test_metrics_have_requests_tokens_errors_and_time_left(tmp_path, server, monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -132,7 +132,7 @@ def test_metrics_tell_requests_tokens_errors_and_the_time_left(tmp_path, server,
         httpx.get(f"http://127.0.0.1:{port}/metrics")
 
 
-def test_answers_of_an_endpoint_are_counted_by_its_prices(tmp_path, server):
+def test_the_cost_is_computed_from_the_prices(tmp_path, server):
     made = run(tmp_path, server.url, external=True, prices={"prompt": 0.5, "completion": 2.0})
     assert made.values.cost_micro == round(TOTAL * (5 * 0.5 + 7 * 2.0))
 
@@ -140,7 +140,7 @@ def test_answers_of_an_endpoint_are_counted_by_its_prices(tmp_path, server):
 @pytest.mark.parametrize(
     ("quota", "rows_kept"), [({"maxRequests": 20}, 9), ({"maxTokens": 100}, 5), ({"maxCost": 0.0001}, 4)]
 )
-def test_a_quota_ends_the_generation_and_a_larger_one_goes_on(tmp_path, server, quota, rows_kept):
+def test_a_used_up_quota_ends_the_stage_and_a_larger_one_continues(tmp_path, server, quota, rows_kept):
     given = {"external": True, "concurrency": 1, "prices": {"prompt": 0.5, "completion": 2.0}}
     field = next(iter(quota))
     with pytest.raises(UserError, match=rf"sources\[qwen\].endpoint.quota.{field}: .* of 24 samples stored"):
@@ -148,19 +148,19 @@ def test_a_quota_ends_the_generation_and_a_larger_one_goes_on(tmp_path, server, 
     (part,) = (tmp_path / "out" / "parts").iterdir()
     stored = part.read_bytes().count(b"\n")
     assert rows_kept - 1 <= stored <= rows_kept + 2  # a request has up to three samples
-    server.asked.clear()
+    server.requests.clear()
     assert run(tmp_path, server.url, uid="pod-b", **given).values.responses == TOTAL
-    assert sum(body["n"] for _, _, body in server.asked) == TOTAL - stored
+    assert sum(body["n"] for _, _, body in server.requests) == TOTAL - stored
 
 
-def test_shards_share_a_quota_out_whole():
-    shares = [Limits.of(Quota(max_requests=10, max_cost=0.5), 4, shard) for shard in range(4)]
+def test_the_shares_of_all_shards_add_up_to_the_quota():
+    shares = [QuotaShare.of(Quota(max_requests=10, max_cost=0.5), 4, shard) for shard in range(4)]
     assert [share.requests for share in shares] == [3, 3, 2, 2]
     assert sum(share.cost_micro for share in shares) == 500_000
-    assert Limits.of(None, 4, 0).reached(9, 9, 9) == ""
+    assert QuotaShare.of(None, 4, 0).exceeded(9, 9, 9) == ""
 
 
-def test_an_account_without_money_ends_at_once(tmp_path, server):
+def test_an_exceeded_account_quota_ends_the_stage_at_once(tmp_path, server):
     error = {"message": "You exceeded your current quota", "code": "insufficient_quota"}
     server.plan = lambda body, number: (429, {}, {"error": error})
     with pytest.raises(UserError, match="answered 429: You exceeded"):

@@ -1,3 +1,5 @@
+"""The entry point: manifest, result, exit codes, lease and signals."""
+
 import json
 import os
 import signal
@@ -52,7 +54,7 @@ def made_one_file(work: Work) -> Made:
     return Made(values=VALUES, files=["x"], details={"why": "test"})
 
 
-def test_success_writes_manifest_then_result(pod, tmp_path):
+def test_success_writes_manifest_and_result(pod, tmp_path):
     code, result = pod(made_one_file)
     manifest = decode_manifest((tmp_path / "out" / "manifest.json").read_bytes(), "fetch")
     assert (code, result.outcome, result.cached) == (0, Outcome.SUCCEEDED, False)
@@ -62,7 +64,7 @@ def test_success_writes_manifest_then_result(pod, tmp_path):
     assert manifest.peak_memory_bytes == result.peak_memory_bytes > 1_000_000
 
 
-def test_a_complete_artifact_is_answered_from_its_manifest(pod):
+def test_the_result_of_a_complete_artifact_is_its_manifest(pod):
     pod(made_one_file)
 
     def never(work):
@@ -72,14 +74,14 @@ def test_a_complete_artifact_is_answered_from_its_manifest(pod):
     assert (code, result.cached, result.values) == (0, True, VALUES)
 
 
-def test_a_manifest_of_a_newer_release_counts(pod, tmp_path):
+def test_a_manifest_of_a_newer_release_is_accepted(pod, tmp_path):
     pod(made_one_file)
     path = tmp_path / "out" / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"madeBy": "9.0.0"}))
     assert pod(made_one_file)[1].cached
 
 
-def test_a_manifest_whose_file_is_cut_does_not_count(pod, tmp_path):
+def test_a_manifest_with_a_truncated_file_is_ignored(pod, tmp_path):
     pod(made_one_file)
     (tmp_path / "out" / "x").write_text("fo")
     assert pod(made_one_file)[1].cached is False
@@ -89,7 +91,7 @@ def test_a_manifest_whose_file_is_cut_does_not_count(pod, tmp_path):
     ("error", "code", "user_error", "message"),
     [
         (UserError("datasets[a]: empty"), 2, True, "datasets[a]: empty"),
-        (InfrastructureError("server wedged"), 130, False, "server wedged"),
+        (InfrastructureError("server stalled"), 130, False, "server stalled"),
         (MemoryError(), 130, False, "out of memory"),
         (OSError(28, "No space left on device", "/data/x"), 130, False, "no space left on the volume at /data/x"),
         (ValueError("boom"), 130, False, "ValueError: boom (test_main.py:"),
@@ -107,7 +109,7 @@ def test_an_error_becomes_exit_code_and_message(pod, tmp_path, error, code, user
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
-def test_only_the_first_failing_rank_speaks(pod, tmp_path, monkeypatch):
+def test_only_the_first_failing_rank_writes_its_message(pod, tmp_path, monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
 
     def fail(work):
@@ -115,10 +117,10 @@ def test_only_the_first_failing_rank_speaks(pod, tmp_path, monkeypatch):
 
     pod(fail)
 
-    def die_of_it(work):
+    def fail_too(work):
         raise RuntimeError("connection closed by peer")
 
-    assert pod(die_of_it)[1].message == "the cause"
+    assert pod(fail_too)[1].message == "the cause"
 
 
 def test_only_rank_0_writes_the_manifest(pod, tmp_path, monkeypatch):
@@ -132,13 +134,13 @@ def test_only_rank_0_writes_the_manifest(pod, tmp_path, monkeypatch):
     assert (tmp_path / "out" / "lease.json").exists()
 
 
-def test_a_task_of_another_kind_is_refused(pod):
+def test_a_task_of_another_kind_is_rejected(pod):
     code, result = pod(made_one_file, ["score"])
     assert code == 130
     assert "asked to run score" in result.message
 
 
-def test_an_unreadable_task_still_gives_a_result(pod, tmp_path):
+def test_an_unreadable_task_gives_a_result(pod, tmp_path):
     (tmp_path / "task.json").write_text("{}")
     code, result = pod(made_one_file)
     assert code == 130
@@ -153,7 +155,7 @@ def test_a_long_message_fits_the_termination_message(pod, tmp_path):
     assert len((tmp_path / "termination").read_bytes()) <= RESULT_MAX_BYTES
 
 
-def test_a_stage_gives_its_lease_back_however_it_ends(pod, tmp_path):
+def test_a_failed_stage_releases_its_lease(pod, tmp_path):
     def look(work):
         assert json.loads((work.output / "lease.json").read_text())["stage"] == "n/r/fetch/m"
         raise UserError("x")
@@ -162,7 +164,7 @@ def test_a_stage_gives_its_lease_back_however_it_ends(pod, tmp_path):
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_pod_of_another_run_waits_and_is_answered_by_what_that_run_makes(pod, tmp_path, monkeypatch):
+def test_a_pod_of_another_run_waits_for_the_artifact(pod, tmp_path, monkeypatch):
     output = tmp_path / "out"
     output.mkdir()
     (output / "lease.json").write_text(json.dumps({"stage": "n/other/fetch/m", "pod_uid": "theirs"}))
@@ -184,7 +186,7 @@ def test_a_pod_of_another_run_waits_and_is_answered_by_what_that_run_makes(pod, 
     assert json.loads((output / "lease.json").read_text())["pod_uid"] == "theirs"
 
 
-def test_sigterm_exits_143_quickly_and_says_so(tmp_path):
+def test_sigterm_exits_143_at_once_with_a_message(tmp_path):
     program = tmp_path / "fusionrun_stages_slow.py"
     program.write_text(
         "import sys, time, types\n"
@@ -217,6 +219,6 @@ def test_sigterm_exits_143_quickly_and_says_so(tmp_path):
     assert "SIGTERM" in decode_result((tmp_path / "termination").read_text()).message
 
 
-def test_classify_keeps_our_own_errors():
+def test_classify_keeps_stage_errors():
     error = UserError("x")
     assert classify(error) is error

@@ -1,4 +1,4 @@
-"""Which checkpoint becomes the run's model, and by which numbers."""
+"""promote: the selected checkpoint and its numbers."""
 
 import math
 
@@ -11,30 +11,31 @@ from fusionrun.api.stage import StageKind
 from fusionrun.api.task import StageTask
 from fusionrun.api.values import Trained
 from fusionrun_stages import promote
-from fusionrun_stages.promote import HeldOutPair, Standing, choose
-from fusionrun_stages.training.checkpoints import mark_whole
+from fusionrun_stages.promote import HeldOutPair, HeldOutResult, select
+from fusionrun_stages.training.checkpoints import mark_complete
 from fusionrun_stages.training.tokens import Tokens
 from fusionrun_stages.volume.manifest import write_manifest
 from fusionrun_stages.work import Work
 from support import tiny_llama
 
 
-def test_higher_accuracy_wins_whatever_the_loss():
-    assert choose({400: Standing(0.8, 0.9), 500: Standing(0.7, 0.1)}) == 400
-
-
-def test_equal_accuracy_goes_to_the_lower_loss():
-    assert choose({400: Standing(0.8, 0.3), 500: Standing(0.8, 0.5)}) == 400
-
-
-def test_equal_in_both_goes_to_the_later_step():
-    assert choose({400: Standing(0.8, 0.3), 500: Standing(0.8, 0.3)}) == 500
+@pytest.mark.parametrize(
+    ("results", "step"),
+    [
+        ({400: HeldOutResult(0.8, 0.9), 500: HeldOutResult(0.7, 0.1)}, 400),
+        ({400: HeldOutResult(0.8, 0.3), 500: HeldOutResult(0.8, 0.5)}, 400),
+        ({400: HeldOutResult(0.8, 0.3), 500: HeldOutResult(0.8, 0.3)}, 500),
+    ],
+    ids=["higher accuracy", "equal accuracy, lower loss", "equal in both, later step"],
+)
+def test_selection_is_by_accuracy_then_loss_then_step(results, step):
+    assert select(results) == step
 
 
 PAIR = HeldOutPair(Tokens([1], [2, 3]), Tokens([1], [4, 5, 6, 7]))
 
 
-def test_margins_are_per_token_where_training_was():
+def test_margins_are_per_token_if_length_normalized():
     margins = {
         normalized: promote.log_ratio_margins([(-1.0, -8.0)], [(-3.0, -4.0)], [PAIR], length_normalized=normalized)
         for normalized in (True, False)
@@ -42,20 +43,20 @@ def test_margins_are_per_token_where_training_was():
     assert margins == {True: [2 / 2 - -4 / 4], False: [2 - -4]}
 
 
-def test_standing_is_the_dpo_loss_and_the_share_that_is_right():
+def test_margins_give_the_dpo_loss_and_the_accuracy():
     pytest.importorskip("torch")
-    standing = promote.standing_of([1.0, -1.0, 0.0, 2.0], beta=0.5)
+    result = promote.evaluate_margins([1.0, -1.0, 0.0, 2.0], beta=0.5)
     losses = [math.log1p(math.exp(-0.5 * margin)) for margin in (1.0, -1.0, 0.0, 2.0)]
-    assert standing.accuracy == 0.5, "a tie is not a win"
-    assert standing.loss == pytest.approx(sum(losses) / 4)
+    assert result.accuracy == 0.5, "a tie counts as wrong"
+    assert result.loss == pytest.approx(sum(losses) / 4)
 
 
-def test_batches_hold_every_side_once_and_keep_to_their_size(monkeypatch):
+def test_batches_have_every_side_once_within_their_size(monkeypatch):
     monkeypatch.setattr(promote, "PADDED_TOKENS_AT_ONCE", 12)
     sides = [Tokens([0] * length, []) for length in (3, 20, 4, 4, 1)]
     batches = promote._batches(sides)
     assert sorted(index for batch in batches for index in batch) == [0, 1, 2, 3, 4]
-    assert batches[0] == [1], "a side longer than a batch goes alone"
+    assert batches[0] == [1], "a side longer than a batch is a batch of one"
     assert all(len(batch) * max(len(sides[i].prompt) for i in batch) <= 12 for batch in batches[1:])
 
 
@@ -83,7 +84,7 @@ def dpo(llama, tmp_path):
         model.save_pretrained(folder)
         llama.make_tokenizer().save_pretrained(folder)
         if place != "model":
-            mark_whole(folder, 2)
+            mark_complete(folder, 2)
     manifest = ArtifactManifest(
         schema_version=SCHEMA_VERSION, stage="dpo", digest="d", files={}, values=Trained(kind=StageKind.DPO, steps=9)
     )
@@ -117,7 +118,7 @@ def run(folder, held_out, **changed):
     return promote.run(Work(task=task, output=output, shard=None, pod_uid="u", report=report)), reports
 
 
-def test_the_better_candidate_is_linked_and_its_numbers_are_the_formula_s(llama, dpo):
+def test_the_better_candidate_is_linked_and_its_loss_matches_the_formula(llama, dpo):
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -136,11 +137,13 @@ def test_the_better_candidate_is_linked_and_its_numbers_are_the_formula_s(llama,
     policy, reference = (AutoModelForCausalLM.from_pretrained(path) for path in (chosen, dpo / "reference"))
     losses = []
     for a, b in llama.SUMS[:7]:
-        prompt = llama.say("user", f"{a}+{b}=?")
+        prompt = llama.message("user", f"{a}+{b}=?")
         margin = 0.0
         for sign, text in ((1, str(a + b)), (-1, "I do not know"[: 4 + (a + b) % 9].strip())):
-            ids = tokenizer.apply_chat_template(prompt + llama.say("assistant", text), return_dict=True)["input_ids"]
-            size = len(text) + 1  # bytes, and the end of the turn
+            ids = tokenizer.apply_chat_template(prompt + llama.message("assistant", text), return_dict=True)[
+                "input_ids"
+            ]
+            size = len(text) + 1  # bytes and the end-of-turn token
             ratio = 0.0
             for model, weight in ((policy, 1), (reference, -1)):
                 with torch.no_grad():
@@ -151,7 +154,7 @@ def test_the_better_candidate_is_linked_and_its_numbers_are_the_formula_s(llama,
     assert made.values.held_out_loss == pytest.approx(sum(losses) / 7, abs=1e-5)
 
 
-def test_a_single_candidate_gives_the_last_step_and_says_so(llama, dpo):
+def test_with_one_candidate_the_last_step_is_used(llama, dpo):
     held_out = llama.write_pairs(dpo / "held-out.parquet", 3)
     made, _ = run(dpo, held_out, save_steps=8)
     assert made.values.step == 9
@@ -160,7 +163,7 @@ def test_a_single_candidate_gives_the_last_step_and_says_so(llama, dpo):
     assert made.values.held_out_loss is not None
 
 
-def test_no_held_out_pairs_gives_the_last_candidate_and_says_so(llama, dpo):
+def test_without_held_out_pairs_the_last_candidate_is_used(llama, dpo):
     from pyarrow import parquet
 
     schema = parquet.read_schema(llama.write_pairs(dpo / "held-out.parquet", 1))
@@ -170,7 +173,7 @@ def test_no_held_out_pairs_gives_the_last_candidate_and_says_so(llama, dpo):
     assert "no held-out pairs" in made.details["reason"]
 
 
-def test_pairs_longer_than_training_allowed_are_left_out(llama, dpo):
+def test_pairs_longer_than_max_length_are_left_out(llama, dpo):
     made, _ = run(dpo, llama.write_pairs(dpo / "held-out.parquet", 10), max_length=22)
     assert made.details["dropped_long"] > 0
     assert made.values.held_out_pairs == 10 - made.details["dropped_long"]

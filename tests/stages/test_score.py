@@ -1,4 +1,4 @@
-"""score: a real (tiny, untrained) sequence classifier, scored in fixed batches that a kill does not change."""
+"""score: a real (tiny, untrained) sequence classifier in fixed batches."""
 
 import json
 
@@ -16,7 +16,7 @@ from fusionrun.api.task import StageTask
 from fusionrun.api.values import Scored
 from fusionrun_stages import score
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.reward.model import RewardModel
+from fusionrun_stages.reward.model import LoadedRewardModel
 from fusionrun_stages.volume.parquet import read_rows, write_rows
 from fusionrun_stages.work import Work
 
@@ -29,7 +29,7 @@ TEMPLATE = (
 
 
 def save(folder, *, labels=1, pad="<|pad|>", template=TEMPLATE, head=True):
-    """Write a tiny Llama classifier (or, without a head, a language model) and its tokenizer."""
+    """Save a tiny Llama classifier (without a head: a language model) and its tokenizer."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -105,7 +105,7 @@ def test_every_usable_response_is_scored_once(tmp_path, model_path):
     assert not list((work.output / "parts").iterdir())
 
 
-def test_responses_that_say_the_same_are_scored_once_and_alike(tmp_path, model_path, monkeypatch):
+def test_identical_responses_are_scored_once(tmp_path, model_path, monkeypatch):
     work = prepare(tmp_path, model_path)
     file = tmp_path / "responses" / f"{shard_name(0, 1)}.parquet"
     fields = {"dataset": "d", "source": "s", "finish_reason": "stop"}
@@ -116,8 +116,8 @@ def test_responses_that_say_the_same_are_scored_once_and_alike(tmp_path, model_p
         [Response(prompt_id=p, sample_index=i, text=t, **fields) for p in ("p0", "p1") for i, t in enumerate(texts)],
     )
     scored = []
-    original = RewardModel.score
-    monkeypatch.setattr(RewardModel, "score", lambda self, batch: scored.extend(batch) or original(self, batch))
+    original = LoadedRewardModel.score
+    monkeypatch.setattr(LoadedRewardModel, "score", lambda self, batch: scored.extend(batch) or original(self, batch))
     made = score.run(work)
     rows = {(r.prompt_id, r.sample_index): r.score_micro for r in read_rows(work.output / made.files[0], Score)}
     assert made.values.scored == len(rows) == 8
@@ -126,7 +126,7 @@ def test_responses_that_say_the_same_are_scored_once_and_alike(tmp_path, model_p
     assert rows["p0", 0] != rows["p1", 0]
 
 
-def test_a_score_is_that_of_the_model_itself_unpadded(tmp_path, model_path):
+def test_a_score_equals_that_of_the_model_without_padding(tmp_path, model_path):
     work = prepare(tmp_path, model_path)
     made = score.run(work)
     model = transformers.AutoModelForSequenceClassification.from_pretrained(model_path).eval()
@@ -139,21 +139,21 @@ def test_a_score_is_that_of_the_model_itself_unpadded(tmp_path, model_path):
         assert row.score_micro == pytest.approx(expected * 1e6, abs=5)
 
 
-def test_finished_batches_are_kept_and_a_torn_one_is_scored_again(tmp_path, model_path, monkeypatch):
+def test_complete_batches_are_kept_and_an_incomplete_one_is_scored_again(tmp_path, model_path, monkeypatch):
     whole = prepare(tmp_path / "whole", model_path)
     expected = (whole.output / score.run(whole).files[0]).read_bytes()
 
-    work = prepare(tmp_path / "cut", model_path)
+    work = prepare(tmp_path / "interrupted", model_path)
     scored = []
-    original = RewardModel.score
+    original = LoadedRewardModel.score
 
-    def dies_in_the_third_batch(self, batch):
+    def fails_in_the_third_batch(self, batch):
         if len(scored) == 2:
             raise KeyboardInterrupt
         scored.append(len(batch))
         return original(self, batch)
 
-    monkeypatch.setattr(RewardModel, "score", dies_in_the_third_batch)
+    monkeypatch.setattr(LoadedRewardModel, "score", fails_in_the_third_batch)
     with pytest.raises(KeyboardInterrupt):
         score.run(Work(work.task, work.output, 0, "first", work.report))
     (part,) = (work.output / "parts").iterdir()
@@ -161,12 +161,14 @@ def test_finished_batches_are_kept_and_a_torn_one_is_scored_again(tmp_path, mode
     part.write_bytes(part.read_bytes() + b'{"plan": "torn')
 
     again = []
-    monkeypatch.setattr(RewardModel, "score", lambda self, batch: again.append(len(batch)) or original(self, batch))
+    monkeypatch.setattr(
+        LoadedRewardModel, "score", lambda self, batch: again.append(len(batch)) or original(self, batch)
+    )
     assert (work.output / score.run(work).files[0]).read_bytes() == expected
     assert again == [2]
 
 
-def test_part_of_another_plan_is_passed_over(tmp_path, model_path):
+def test_a_part_with_other_batches_is_ignored(tmp_path, model_path):
     work = prepare(tmp_path, model_path)
     part = work.output / "parts" / f"{shard_name(0, 1)}.other.jsonl"
     part.parent.mkdir()
@@ -176,7 +178,7 @@ def test_part_of_another_plan_is_passed_over(tmp_path, model_path):
 
 
 def calibration_of(model_path, low, high, *, swap=False):
-    model = RewardModel(model_path, "cpu", trust_remote_code=False)
+    model = LoadedRewardModel(model_path, "cpu", trust_remote_code=False)
     answers = ["yes", "no way"]
     scores = model.score([model.encode("Well?", answer) for answer in answers])
     better, worse = sorted(answers, key=lambda a: -scores[answers.index(a)])
@@ -190,15 +192,15 @@ def test_calibration_passes_a_model_that_orders_its_pairs(tmp_path, model_path):
     assert pair["better"] > pair["worse"]
 
 
-def test_calibration_refuses_a_wrong_order(tmp_path, model_path):
+def test_calibration_rejects_a_wrong_order(tmp_path, model_path):
     work = prepare(tmp_path, model_path, calibration=calibration_of(model_path, -100, 100, swap=True))
-    with pytest.raises(UserError, match="the order is wrong"):
+    with pytest.raises(UserError, match="wrong order"):
         score.run(work)
 
 
-def test_calibration_refuses_another_scale(tmp_path, model_path):
+def test_calibration_rejects_scores_out_of_range(tmp_path, model_path):
     work = prepare(tmp_path, model_path, calibration=calibration_of(model_path, 50, 100))
-    with pytest.raises(UserError, match="off the scale"):
+    with pytest.raises(UserError, match="outside"):
         score.run(work)
 
 
@@ -207,22 +209,22 @@ def test_calibration_refuses_another_scale(tmp_path, model_path):
     [
         ({"labels": 2}, "2 labels"),
         ({"template": None}, "no chat template"),
-        ({"head": False}, "no trained reward model"),
+        ({"head": False}, "not a trained reward model"),
     ],
 )
-def test_what_is_no_reward_model_is_refused(tmp_path, options, message):
+def test_a_model_that_is_not_a_reward_model_is_rejected(tmp_path, options, message):
     path = save(tmp_path, **options)
     with pytest.raises(UserError, match=message):
-        RewardModel(path, "cpu", trust_remote_code=False)
+        LoadedRewardModel(path, "cpu", trust_remote_code=False)
 
 
-def test_a_missing_model_is_refused(tmp_path):
-    with pytest.raises(UserError, match="holds no config"):
-        RewardModel(str(tmp_path), "cpu", trust_remote_code=False)
+def test_a_missing_model_is_rejected(tmp_path):
+    with pytest.raises(UserError, match="has no config"):
+        LoadedRewardModel(str(tmp_path), "cpu", trust_remote_code=False)
 
 
-def test_a_corrupt_model_is_refused(tmp_path):
+def test_a_corrupt_model_is_rejected(tmp_path):
     path = save(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"not a model at all")
     with pytest.raises(UserError, match="cannot be loaded"):
-        RewardModel(path, "cpu", trust_remote_code=False)
+        LoadedRewardModel(path, "cpu", trust_remote_code=False)

@@ -13,7 +13,7 @@ from fusionrun.state.observe.accepted_run import acceptance, resolution
 from fusionrun.state.observe.object_ref import ObjectRef
 from fusionrun.state.observe.observed import observe
 from support.runs import make_run
-from support.world import World, succeeded, with_complete
+from support.world import World, with_complete
 
 RESOLVED = ObjectRef("v1", "ConfigMap", "lab", "tiny-resolved")
 
@@ -47,14 +47,7 @@ def test_a_stage_reads_what_the_stages_before_it_wrote(monkeypatch):
 
 def test_the_result_of_resolve_refers_to_its_own_task(monkeypatch):
     """It looked for the digests of its task, and not for those of another version."""
-
-    def complete(kind, given):
-        result = succeeded(kind, given)
-        if kind != "resolve":
-            return result
-        names = [s.name for s in given.parameters.stages]
-        return with_complete(result, [names.index("prepare/prompts")])
-
+    complete = with_complete(lambda stage: stage == "prepare/prompts")
     world = started(answer=complete)
     raise_every_version(monkeypatch)
     world.finish("resolve")

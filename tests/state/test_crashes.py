@@ -38,10 +38,8 @@ class KilledOften(World):
 @pytest.mark.parametrize("seed", range(2))
 def test_every_stage_runs_once_with_an_operator_that_is_killed_often(seed):
     world = KilledOften(make_run(publish={"uri": "pvc://fusion-data/out"}), chance=random.Random(seed))
-    world.run_to_end()
-    assert world.condition("Complete")[0] == "True"
-    workloads = [c for c in world.created if c.startswith(("Job", "PyTorchJob", "Deployment"))]
-    assert len(workloads) == len(set(workloads))
-    assert not [o for o in world.objects.values() if o["kind"] in ("Deployment", "Service")]
+    world.complete()
+    assert len(world.started) == len(set(world.started))
+    assert not world.of_kind("Deployment", "Service")
     last = decide(world.live(), world.settings, world.now)
     assert replace(last, requeue_seconds=None) == Decision(), "only the time at which its objects expire is left"

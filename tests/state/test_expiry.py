@@ -6,16 +6,9 @@ import pytest
 
 from fusionrun.state.decide.run import decide
 from support.runs import make_run
-from support.world import World
+from support.world import World, world_after
 
 DAY = timedelta(days=1)
-
-
-def finished(**changes) -> World:
-    world = World(make_run(**changes))
-    world.run_to_end()
-    assert world.condition("Complete")[0] == "True"
-    return world
 
 
 def kept(world: World) -> set[tuple[str, str]]:
@@ -60,37 +53,30 @@ def test_the_decision_that_finishes_a_run_requests_another_reconcile():
 
 
 def test_the_objects_of_a_failed_stage_stay_seven_times_as_long():
-    world = World(make_run())
-    world.finish_in_turn("resolve")
+    world = world_after("resolve")
     world.fail("prepare/prompts", {"exitCode": 2, "message": "no such column"})
     world.settle()
     assert world.condition("Failed")[0] == "True"
     failed = {(ref.kind, ref.name) for ref in world.objects if "prepare-prompts" in ref.name and ref.kind != "Pod"}
     assert {kind for kind, _ in failed} == {"Job", "ConfigMap"}
-    world.now += DAY
-    world.settle()
+    world.pass_time(days=1)
     assert kept(world) == MADE_FROM | failed
     assert world.reconcile().requeue_seconds == pytest.approx(6 * DAY.total_seconds(), abs=60)
-    world.now += 6 * DAY
-    world.settle()
+    world.pass_time(days=6)
     assert kept(world) == MADE_FROM
 
 
 def test_a_changed_time_to_live_applies_at_once():
-    world = finished()
-    world.run["spec"]["ttlSecondsAfterFinished"] = 5
-    world.now += timedelta(seconds=60)
-    world.settle()
+    world = world_after()
+    world.complete()
+    world.change_spec(ttlSecondsAfterFinished=5)
+    world.pass_time(seconds=60)
     assert kept(world) == OWN
 
 
 def test_objects_of_an_unfinished_run_never_expire():
-    world = World(make_run(ttlSecondsAfterFinished=0, suspend=True))
-    world.run["spec"]["suspend"] = False
-    world.finish_in_turn("resolve")
-    world.run["spec"]["suspend"] = True
-    world.settle()
+    world = world_after("resolve", ttlSecondsAfterFinished=0)
+    world.change_spec(suspend=True)
     everything = kept(world)
-    world.now += 30 * DAY
-    world.settle()
+    world.pass_time(days=30)
     assert kept(world) == everything

@@ -18,7 +18,7 @@ def pod(name: str, finished: str = "2026-01-02T03:04:05Z", reason: str = "", **t
     ended = {"exitCode": 1, "finishedAt": finished} | terminated
     status: dict[str, Any] = {"phase": "Failed", "containerStatuses": [{"name": "c", "state": {"terminated": ended}}]}
     if reason:
-        status |= {"reason": reason, "message": "the node said so"}
+        status |= {"reason": reason, "message": "low on memory"}
     return {"metadata": {"name": name}, "status": status}
 
 
@@ -32,7 +32,7 @@ def why(*pods: dict[str, Any], tails: dict[str, str] | None = None) -> Failure:
 def test_a_disrupted_pod_is_an_infrastructure_error(reason):
     found = why(pod("a", reason=reason, exitCode=137))
     assert found.reason is Reason.INFRASTRUCTURE_ERROR
-    assert found.message == f"pod a: {reason}: the node said so"
+    assert found.message == f"pod a: {reason}: low on memory"
     assert found.retryable
 
 
@@ -46,26 +46,27 @@ def test_a_pod_over_its_memory_limit_is_a_user_error():
     assert not found.retryable
 
 
-def test_the_rank_that_failed_first_is_the_cause():
-    late = pod("late", "2026-01-02T03:04:09Z", message=failed_result("a collective timed out"))
-    early = pod("early", "2026-01-02T03:04:05Z", message=failed_result("NaN in the loss"))
-    assert why(late, early).message == "NaN in the loss"
+FIRST, SECOND = "2026-01-02T03:04:05Z", "2026-01-02T03:09:00Z"
 
 
-def test_bad_input_takes_precedence_over_an_earlier_eviction():
-    """A Job continues after an eviction, so the result of the next pod ended it."""
-    evicted = pod("first", "2026-01-02T03:04:05Z", reason="Evicted")
-    refused = pod("second", "2026-01-02T03:09:00Z", exitCode=2, message=failed_result("datasets[a]: empty", user=True))
-    found = why(evicted, refused)
-    assert (found.reason, found.message, found.retryable) == (Reason.USER_ERROR, "datasets[a]: empty", False)
+def ended(finished: str, message: str, **blame: bool) -> dict[str, Any]:
+    return pod("p", finished, message=failed_result(message, **blame))
 
 
-def test_a_stalled_server_takes_precedence_over_an_earlier_retried_failure():
-    """The Job retried the first failure; the second one ended it."""
-    first = pod("first", "2026-01-02T03:04:05Z", message=failed_result("connection reset"))
-    second = pod("second", "2026-01-02T03:09:00Z", exitCode=131, message=failed_result("server wedged", wedged=True))
-    found = why(first, second)
-    assert (found.reason, found.message, found.retryable) == (Reason.SERVER_WEDGED, "server wedged", True)
+@pytest.mark.parametrize(
+    ("pods", "reason", "message"),
+    [
+        ([ended(SECOND, "timed out"), ended(FIRST, "NaN in the loss")], Reason.INFRASTRUCTURE_ERROR, "NaN in the loss"),
+        ([pod("p", FIRST, reason="Evicted"), ended(SECOND, "empty", user=True)], Reason.USER_ERROR, "empty"),
+        ([ended(FIRST, "lost a peer"), ended(SECOND, "too large", user=True)], Reason.USER_ERROR, "too large"),
+        ([ended(FIRST, "reset"), ended(SECOND, "no token", wedged=True)], Reason.SERVER_WEDGED, "no token"),
+    ],
+    ids=["the first failure", "bad input after an eviction", "not the rank that lost its peer", "a stalled server"],
+)
+def test_the_cause_among_several_pods(pods, reason, message):
+    """A Job continues after an eviction or another retried failure, so the next result ended it."""
+    found = why(*pods)
+    assert (found.reason, found.message, found.retryable) == (reason, message, reason is not Reason.USER_ERROR)
 
 
 def test_without_a_result_the_exit_code_decides():

@@ -1,19 +1,18 @@
 """GPU time counts from the start of pods on nodes, and is never reduced."""
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from fusionrun.state.observe.object_ref import ref_of
-from support.runs import make_run
-from support.world import START, World
+from support.runs import make_run, make_spec
+from support.world import START, World, world_after
 
 GPUS = 8
 
 
 def training(**changes: Any) -> World:
-    """Return a world in which sft has a job, and none of its pods has a node."""
+    """Return a world in which sft has a Job, and none of its pods has a node."""
     resources = {"limits": {"nvidia.com/gpu": GPUS}}
     world = World(make_run(training={"nodes": 1, "processesPerNode": GPUS, "resources": resources}, **changes))
     world.run_until("sft")
@@ -21,8 +20,7 @@ def training(**changes: Any) -> World:
 
 
 def spend(world: World, minutes: int) -> int:
-    world.now += timedelta(minutes=minutes)
-    world.settle()
+    world.pass_time(minutes=minutes)
     return (world.stage("sft").gpu_seconds or 0) // 60
 
 
@@ -47,14 +45,12 @@ def test_gpu_time_is_kept_in_every_state():
     world = training()
     world.place("sft")
     spend(world, 10)
-    world.run["spec"]["suspend"] = True
-    world.settle()
+    world.change_spec(suspend=True)
     assert spend(world, 10) == GPUS * 10
-    world.run["spec"]["scheduling"] = {"gpuBudget": 1}
-    world.run["spec"]["suspend"] = False
+    world.change_spec(scheduling={"gpuBudget": 1}, suspend=False)
     assert spend(world, 10) == GPUS * 10
     assert world.stage("sft").reason == "WaitingForGpus"
-    world.run["spec"]["scheduling"] = {}
+    world.change_spec(scheduling={})
     assert spend(world, 10) == GPUS * 10
     job = world.workloads()["sft"]
     job["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:05Z"
@@ -64,20 +60,17 @@ def test_gpu_time_is_kept_in_every_state():
     world.settle()
     world.place("sft")
     assert spend(world, 5) == GPUS * 15
-    world.finish("sft")
-    world.settle()
+    world.finish_in_turn("sft")
     assert world.stage("sft").state == "Succeeded"
     assert world.stage("sft").gpu_seconds >= GPUS * 15 * 60
 
 
 def test_gpu_time_of_a_server_is_kept_while_it_waits():
-    run = make_run(scheduling={"maxServers": 1})
-    run["spec"]["sources"][0]["served"] |= {"resources": {"limits": {"nvidia.com/gpu": 1}}}
-    world = World(run)
-    world.finish_in_turn("resolve", "prepare/prompts")
+    sources = make_spec()["sources"]
+    sources[0]["served"] |= {"resources": {"limits": {"nvidia.com/gpu": 1}}}
+    world = world_after("resolve", "prepare/prompts", sources=sources)
     world.place("serve/ada")
-    world.now += timedelta(minutes=10)
-    world.settle()
+    world.pass_time(minutes=10)
     assert world.stage("serve/ada").gpu_seconds == 600
     server = world.workloads()["serve/ada"]
     server["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:05Z"

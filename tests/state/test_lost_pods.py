@@ -23,28 +23,26 @@ def terminating(stage: str = "resolve") -> tuple[World, dict]:
 def test_a_pod_that_does_not_end_is_force_deleted_after_five_minutes(stage):
     world, pod = terminating(stage)
     world.now += timedelta(seconds=299)
-    assert ref_of(pod) not in world.reconcile().delete
+    decision = world.reconcile()
+    assert ref_of(pod) not in decision.delete
+    assert decision.requeue_seconds == 1.0
     world.now += timedelta(seconds=1)
     assert world.reconcile().delete == (ref_of(pod),)
     assert world.reconcile().delete == ()
 
 
-def test_the_run_is_reconciled_when_the_pod_is_due():
-    world, _ = terminating()
-    world.now += timedelta(seconds=100)
-    assert world.reconcile().requeue_seconds == 200.0
-
-
-@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
-def test_a_pod_that_has_ended_is_not_lost(phase):
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed", "Running"])
+def test_a_pod_that_has_ended_or_is_not_deleted_is_not_lost(phase):
     world, pod = terminating()
     pod["status"]["phase"] = phase
-    world.now += timedelta(hours=1)
-    assert world.reconcile().delete == ()
-
-
-def test_a_running_pod_is_never_lost():
-    world, pod = terminating()
-    del pod["metadata"]["deletionTimestamp"]
+    if phase == "Running":
+        del pod["metadata"]["deletionTimestamp"]
     world.now += timedelta(days=9)
     assert world.reconcile().delete == ()
+
+
+def test_the_next_decision_is_when_the_first_pod_is_due():
+    world, first = terminating()
+    first["metadata"]["deletionTimestamp"] = format_time(world.now + timedelta(seconds=100))
+    world.place("resolve", deletionTimestamp=format_time(world.now))
+    assert world.reconcile().requeue_seconds == 300.0

@@ -1,39 +1,29 @@
 """Pending pods: the stage has the message of the scheduler, the kubelet or Kueue, and holds no GPU."""
 
-from datetime import timedelta
-
 import pytest
 
 from fusionrun.api.status import Reason
 from support.runs import make_run, make_spec
-from support.world import World
+from support.world import World, world_after
 
 GPU = {"limits": {"nvidia.com/gpu": 2}}
-UNSCHEDULABLE = {
-    "phase": "Pending",
-    "conditions": [
-        {
-            "type": "PodScheduled",
-            "status": "False",
-            "reason": "Unschedulable",
-            "message": "0/9 nodes: no nvidia.com/gpu",
-        }
-    ],
-}
-GATED = {
-    "phase": "Pending",
-    "conditions": [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "gated"}],
-}
+KUEUE = "waiting for admission by Kueue in LocalQueue 'research'"
+
+
+def unbound(reason: str, message: str) -> dict:
+    """Return the status of a pod without a node."""
+    condition = {"type": "PodScheduled", "status": "False", "reason": reason, "message": message}
+    return {"phase": "Pending", "conditions": [condition]}
+
+
+UNSCHEDULABLE = unbound("Unschedulable", "0/9 nodes: no nvidia.com/gpu")
+GATED = unbound("SchedulingGated", "gated")
 
 
 def waits(reason: str, message: str = "") -> dict:
     """Return the status of a pod with a waiting container."""
-    waiting = {"reason": reason, "message": message}
-    return {
-        "phase": "Pending",
-        "startTime": "2026-01-02T03:00:00Z",
-        "containerStatuses": [{"name": "c", "state": {"waiting": waiting}}],
-    }
+    waiting = {"name": "c", "state": {"waiting": {"reason": reason, "message": message}}}
+    return {"phase": "Pending", "startTime": "2026-01-02T03:00:00Z", "containerStatuses": [waiting]}
 
 
 def ended(at: str, phase: str = "Succeeded") -> dict:
@@ -45,13 +35,10 @@ RUNS = {"phase": "Running", "containerStatuses": [{"name": "c", "state": {"runni
 
 
 def scoring(**changes) -> World:
-    """Return a world in which score/ada has a job without pods, with two shards of two GPUs."""
+    """Return a world in which score/ada has a Job without pods, with two shards of two GPUs."""
     reward = make_spec()["rewardModel"] | {"resources": GPU}
-    world = World(make_run(rewardModel=reward, **changes))
-    world.finish_in_turn("resolve", "prepare/prompts", "prepare/benchmarks")
-    world.serve("ada")
-    world.finish_in_turn("generate/ada")
-    return world
+    before = ("resolve", "prepare/prompts", "prepare/benchmarks", "serve/ada", "generate/ada")
+    return world_after(*before, rewardModel=reward, **changes)
 
 
 def pod(world: World, index: int, status: dict, stage: str = "score/ada", node: str = "") -> dict:
@@ -68,57 +55,48 @@ def pod(world: World, index: int, status: dict, stage: str = "score/ada", node: 
 NOW = "2026-01-02T03:04:05Z"
 
 
+NO_GPU = "Unschedulable: 0/9 nodes: no nvidia.com/gpu"
+
+
 @pytest.mark.parametrize(
-    ("statuses", "reason", "says"),
+    ("statuses", "reason", "message"),
     [
-        ([UNSCHEDULABLE], "PodsPending", "pod {0}: Unschedulable: 0/9 nodes: no nvidia.com/gpu"),
+        ([UNSCHEDULABLE], "PodsPending", f"pod {{0}}: {NO_GPU}"),
         ([GATED], "PodsPending", "pod {0}: SchedulingGated: gated"),
         ([waits("ContainerCreating")], "PodsPending", "pod {0}: ContainerCreating since 2026-01-02T03:00:00Z"),
         ([waits("ImagePullBackOff", "no image")], "PodsPending", "pod {0}: ImagePullBackOff: no image"),
         ([waits("CreateContainerConfigError", "no key")], "PodsPending", "pod {0}: CreateContainerConfigError: no key"),
         ([{"phase": "Pending"}], "PodsPending", "no pod is running yet"),
         ([], "PodsPending", "no pod is running yet"),
-        ([ended(NOW), UNSCHEDULABLE], "PodsPending", "pod {1}: Unschedulable: 0/9 nodes: no nvidia.com/gpu"),
+        ([ended(NOW), UNSCHEDULABLE], "PodsPending", f"pod {{1}}: {NO_GPU}"),
         ([UNSCHEDULABLE, waits("ErrImagePull", "x")], "PodsPending", "pod {1}: ErrImagePull: x"),
-        (
-            [waits("ContainerCreating"), UNSCHEDULABLE],
-            "PodsPending",
-            "pod {1}: Unschedulable: 0/9 nodes: no nvidia.com/gpu",
-        ),
-        ([RUNS, UNSCHEDULABLE], "PodsRunning", "pod {1}: Unschedulable: 0/9 nodes: no nvidia.com/gpu"),
+        ([waits("ContainerCreating"), UNSCHEDULABLE], "PodsPending", f"pod {{1}}: {NO_GPU}"),
+        ([RUNS, UNSCHEDULABLE], "PodsRunning", f"pod {{1}}: {NO_GPU}"),
         ([RUNS], "PodsRunning", None),
         ([ended(NOW)], "PodsRunning", None),  # the next pod follows soon
         ([ended("2026-01-02T03:00:00Z")], "PodsPending", "no pod is running yet"),
     ],
 )
-def test_a_stage_reports_the_most_serious_reason_of_its_pods(statuses, reason, says):
+def test_a_stage_reports_the_most_serious_reason_of_its_pods(statuses, reason, message):
     world = scoring()
     names = [pod(world, index, status)["metadata"]["name"] for index, status in enumerate(statuses)]
     world.settle()
     stage = world.stage("score/ada")
     assert (stage.state, stage.reason) == ("Running", reason)
-    assert stage.message == (says.format(*names) if says else None)
+    assert stage.message == (message.format(*names) if message else None)
 
 
 @pytest.mark.parametrize(
-    ("kind", "change", "says"),
-    [
-        ("Job", {"suspend": True}, "Job {} is suspended: waiting for admission by Kueue in LocalQueue 'research'"),
-        ("PyTorchJob", {"runPolicy": {"suspend": True}}, "PyTorchJob {} is suspended: waiting for admission by Kueue "
-         "in LocalQueue 'research'"),
-    ],
-)  # fmt: skip
-def test_a_workload_waits_for_admission_by_kueue(kind, change, says):
+    ("stage", "suspended"), [("resolve", {"suspend": True}), ("sft", {"runPolicy": {"suspend": True}})]
+)
+def test_a_workload_waits_for_admission_by_kueue(stage, suspended):
     world = World(make_run(scheduling={"queueName": "research"}))
-    while not (found := [s for s, w in world.workloads().items() if w["kind"] == kind]):
-        world.settle()
-        if not any(w["kind"] == kind for w in world.workloads().values()):
-            assert world.step()
-    workload = world.workloads()[found[0]]
-    workload["spec"] |= change
+    world.run_until(stage)
+    workload = world.workloads()[stage]
+    workload["spec"] |= suspended
     world.settle()
-    stage = world.stage(found[0])
-    assert (stage.reason, stage.message) == (Reason.PODS_PENDING, says.format(workload["metadata"]["name"]))
+    message = f"{workload['kind']} {workload['metadata']['name']} is suspended: {KUEUE}"
+    assert (world.stage(stage).reason, world.stage(stage).message) == (Reason.PODS_PENDING, message)
 
 
 def test_a_gated_pod_names_its_queue():
@@ -126,7 +104,7 @@ def test_a_gated_pod_names_its_queue():
     made = pod(world, 0, GATED)
     made["metadata"]["labels"] = made["metadata"]["labels"] | {"kueue.x-k8s.io/queue-name": "research"}
     world.settle()
-    assert world.stage("score/ada").message.endswith("waiting for admission by Kueue in LocalQueue 'research'")
+    assert world.stage("score/ada").message.endswith(KUEUE)
 
 
 def test_the_message_of_an_event_names_its_object():
@@ -148,8 +126,7 @@ def test_the_message_of_an_event_names_its_object():
 
 
 def test_a_server_reports_rejected_pods_and_runs_while_it_loads():
-    world = World(make_run())
-    world.finish_in_turn("resolve", "prepare/prompts")
+    world = world_after("resolve", "prepare/prompts")
     server = world.workloads()["serve/ada"]
     failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota: gpus"}
     server["status"] = {"conditions": [failure]}
@@ -180,8 +157,7 @@ def test_a_pending_run_posts_one_event_and_holds_no_gpu():
     assert world.condition("Ready")[1] == Reason.STAGES_RUNNING
     assert decision.requeue_seconds == 30.0
     for _ in range(3):
-        world.now += timedelta(minutes=10)
-        world.settle()
+        world.pass_time(minutes=10)
         assert world.reconcile().requeue_seconds == 60.0
         status, reason, message = world.condition("Ready")
         assert (status, reason) == ("False", Reason.PODS_PENDING)
@@ -209,17 +185,16 @@ def test_a_stage_becomes_pending_if_no_pod_follows_the_last_one():
     pod(world, 0, ended(NOW))
     assert world.reconcile().requeue_seconds == 30.0
     assert world.stage("score/ada").reason == Reason.PODS_RUNNING
-    world.now += timedelta(seconds=30)
-    world.settle()
+    world.pass_time(seconds=30)
     assert world.stage("score/ada").reason == Reason.PODS_PENDING
 
 
 def test_gpus_in_use_are_those_of_bound_pods_and_the_budget_is_reserved():
-    run = make_run(scheduling={"gpuBudget": 4})
-    for source in run["spec"]["sources"]:
+    sources = make_spec()["sources"]
+    for source in sources:
         source["served"] |= {"resources": GPU, "tensorParallelSize": 2, "replicas": 2}
-    world = World(run)
-    world.finish_in_turn("resolve", "prepare/prompts", "prepare/benchmarks")
+    before = ("resolve", "prepare/prompts", "prepare/benchmarks")
+    world = world_after(*before, sources=sources, scheduling={"gpuBudget": 4})
     assert world.status.gpus_in_use == 0
     assert world.stage("serve/bob").message == "spec.scheduling.gpuBudget: 4: the stage needs 4 GPUs, 4 are in use"
     world.place("serve/ada")

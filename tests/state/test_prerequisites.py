@@ -1,28 +1,26 @@
 """A prerequisite that disappears during a run delays only the stages that need it."""
 
-from datetime import timedelta
-
 import pytest
 
 from fusionrun.api.status import Reason
-from support.runs import make_run
-from support.world import World
+from support.runs import make_run, make_spec
+from support.world import World, world_after
 
 CLASS = "isolated"
 
 
-def at_work(**changes) -> World:
+def generated(**changes) -> World:
     """Return a world in which generate/ada has finished, and its server is about to be deleted."""
-    world = World(make_run(scheduling={"sandboxRuntimeClassName": CLASS}, **changes))
-    world.finish_in_turn("resolve", "prepare/prompts")
-    world.serve("ada")
+    world = world_after(
+        "resolve", "prepare/prompts", "serve/ada", scheduling={"sandboxRuntimeClassName": CLASS}, **changes
+    )
     world.finish("generate/ada")
     return world
 
 
 @pytest.mark.parametrize("absent", ["fusion-data", CLASS])
 def test_a_server_is_deleted_while_a_prerequisite_is_missing(absent):
-    world = at_work()
+    world = generated()
     world.absent.add(absent)
     world.settle()
     assert "serve/ada" not in world.workloads()
@@ -31,7 +29,7 @@ def test_a_server_is_deleted_while_a_prerequisite_is_missing(absent):
 
 
 def test_no_stage_starts_while_the_claim_is_missing():
-    world = at_work()
+    world = generated()
     world.absent.add("fusion-data")
     made = list(world.created)
     world.settle()
@@ -39,12 +37,11 @@ def test_no_stage_starts_while_the_claim_is_missing():
     assert world.condition("Ready")[:2] == ("False", Reason.CLAIM_MISSING)
     assert world.stage("verify/ada.mathematics").reason == Reason.CLAIM_MISSING
     world.absent.clear()
-    world.run_to_end()
-    assert world.condition("Complete")[0] == "True"
+    world.complete()
 
 
 def test_only_the_stages_that_need_a_prerequisite_wait_for_it():
-    world = at_work()
+    world = generated()
     world.absent.add(CLASS)
     world.settle()
     assert "verify/ada.mathematics" in world.workloads()
@@ -54,35 +51,30 @@ def test_only_the_stages_that_need_a_prerequisite_wait_for_it():
 
 
 def test_only_stages_with_gpus_wait_for_the_runtime_class_of_gpus():
-    run = make_run(scheduling={"gpuRuntimeClassName": "nvidia"})
-    run["spec"]["sources"][0]["served"] |= {"resources": {"limits": {"nvidia.com/gpu": 1}}}
-    world = World(run)
-    world.finish_in_turn("resolve")
+    sources = make_spec()["sources"]
+    sources[0]["served"] |= {"resources": {"limits": {"nvidia.com/gpu": 1}}}
+    world = world_after("resolve", sources=sources, scheduling={"gpuRuntimeClassName": "nvidia"})
     world.absent.add("nvidia")
     world.finish_in_turn("prepare/prompts")
-    world.settle()
     assert "serve/bob" in world.workloads()
     assert "serve/ada" not in world.workloads()
     stage = world.stage("serve/ada")
     assert (stage.state, stage.reason) == ("Waiting", Reason.RUNTIME_CLASS_MISSING)
     assert stage.message.startswith("spec.scheduling.gpuRuntimeClassName: 'nvidia': no such RuntimeClass")
     world.absent.clear()
-    world.run_to_end()
-    assert world.condition("Complete")[0] == "True"
+    world.complete()
 
 
 def test_a_run_without_gpus_does_not_need_their_runtime_class():
     world = World(make_run(scheduling={"gpuRuntimeClassName": "nvidia"}), absent={"nvidia"})
-    world.run_to_end()
-    assert world.condition("Complete")[0] == "True"
+    world.complete()
 
 
 def test_a_prerequisite_of_finished_stages_may_be_missing():
     world = World(make_run())
     world.run_until("promote")
     world.absent.add("pytorchjobs.kubeflow.org")
-    world.run_to_end()
-    assert world.condition("Complete")[0] == "True"
+    world.complete()
 
 
 @pytest.mark.parametrize(
@@ -94,7 +86,7 @@ def test_a_prerequisite_of_finished_stages_may_be_missing():
     ],
 )
 def test_a_run_is_stopped_while_a_prerequisite_is_missing(changes, kind, reason):
-    world = at_work()
+    world = generated()
     world.run["spec"]["sources"][1]["served"] |= {"resources": {"limits": {"nvidia.com/gpu": 1}}}
     world.settle()
     world.absent.add("fusion-data")
@@ -102,7 +94,6 @@ def test_a_run_is_stopped_while_a_prerequisite_is_missing(changes, kind, reason)
     for stage in world.run["status"]["stages"]:  # an hour of some GPUs
         if stage["name"] == "serve/bob":
             stage["gpuSeconds"] = 3600
-    world.now += timedelta(hours=1)
-    world.settle()
+    world.pass_time(hours=1)
     assert world.condition(kind)[:2] == ("True", reason)
     assert not world.workloads()

@@ -77,17 +77,8 @@ def test_a_data_set_of_the_published_size_gives_no_warning():
     assert Reason.DATASET_SIZE_DIFFERS not in {e.reason for e in world.events}
 
 
-def only_final_model(kind, task):
-    """Return a result of ``resolve`` in which every artifact except the SFT model is complete."""
-    result = succeeded(kind, task)
-    if kind != "resolve":
-        return result
-    names = [s.name for s in task.parameters.stages]
-    return with_complete(result, [i for i, n in enumerate(names) if n != "sft"])
-
-
 def test_a_skipped_model_is_not_among_the_artifacts():
-    world = World(make_run(), answer=only_final_model)
+    world = World(make_run(), answer=with_complete(lambda stage: stage != "sft"))
     world.run_to_end()
     assert world.stage("sft").reason == "NoLongerNeeded"
     assert world.status.artifacts.sft_model is None

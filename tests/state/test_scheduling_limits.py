@@ -1,11 +1,9 @@
 """Limits of ``spec.scheduling``, and pods of a deleted run of the same name."""
 
-import copy
-
 from fusionrun.api.result import Outcome, StageResult, encode_result
 from fusionrun.state.observe.object_ref import ref_of
 from support.runs import make_run
-from support.world import World
+from support.world import World, world_after
 
 GPU = {"limits": {"nvidia.com/gpu": 4}}
 
@@ -26,27 +24,20 @@ def test_a_stage_larger_than_the_budget_is_reported_before_acceptance():
     assert world.condition("Finished")[0] == "False"
     assert not world.objects
     assert decision.requeue_seconds is not None
-    world.run["spec"]["scheduling"]["gpuBudget"] = 8
-    world.run_to_end()
-    assert world.condition("Complete")[0] == "True"
+    world.change_spec(scheduling={"gpuBudget": 8})
+    world.complete()
 
 
 def test_a_stage_waits_for_a_lowered_budget():
     world = World(run_with_gpus(gpuBudget=8))
-    for _ in range(30):
-        world.settle()
-        if world.stage("construct").state == "Running":
-            break
-        world.step()
-    world.run["spec"]["scheduling"]["gpuBudget"] = 4
-    while world.step():
-        world.settle()
+    world.run_until("construct")
+    world.change_spec(scheduling={"gpuBudget": 4})
+    world.run_to_end()
     assert world.stage("sft").state == "Waiting"
     assert world.stage("sft").message == "spec.scheduling.gpuBudget: 4: the stage needs 8 GPUs, 0 are in use"
     assert "sft: spec.scheduling.gpuBudget: 4" in world.condition("Ready")[2]
-    world.run["spec"]["scheduling"]["gpuBudget"] = 8
-    world.run_to_end()
-    assert world.condition("Complete")[0] == "True"
+    world.change_spec(scheduling={"gpuBudget": 8})
+    world.complete()
 
 
 def test_max_servers_limits_the_running_servers():
@@ -65,27 +56,14 @@ def test_max_servers_limits_the_running_servers():
 
 def test_pods_of_a_deleted_run_of_the_same_name_are_ignored():
     """A run that is created again finds the pods of the deleted one until they are garbage-collected."""
-    before = World(make_run())
-    before.settle()
+    before = world_after()
     resolve = before.workloads()["resolve"]
-    name = f"{resolve['metadata']['name']}-0"
-    terminated = {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "2026-01-02T03:04:09Z"}
-    before.add_pod(resolve, name, {"phase": "Failed"}, terminated, 0)
-    left = next(o for o in before.objects.values() if o["kind"] == "Pod")
-    wrong = copy.deepcopy(left)
-    wrong["metadata"]["name"] = f"{name}-more"
-    wrong["status"] = {
-        "phase": "Succeeded",
-        "containerStatuses": [
-            {"state": {"terminated": {"exitCode": 0, "message": encode_result(
-                StageResult(outcome=Outcome.SUCCEEDED, pins=["f" * 12] * 99))}}}
-        ],
-    }  # fmt: skip
+    killed = {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "2026-01-02T03:04:09Z"}
+    result = encode_result(StageResult(outcome=Outcome.SUCCEEDED, pins=["f" * 12] * 99))
+    before.add_pod(resolve, f"{resolve['metadata']['name']}-0", {"phase": "Failed"}, killed, 0)
+    before.add_pod(resolve, f"{resolve['metadata']['name']}-1", {"phase": "Succeeded"}, {"message": result}, 0)
     run = make_run()
     run["metadata"]["uid"] = "99999999-2222-3333-4444-555555555555"
-    world = World(run)
-    for pod in (left, wrong):
-        world.objects[ref_of(pod)] = pod
-    world.run_to_end()
-    assert world.condition("Complete")[0] == "True"
+    world = World(run, objects={ref_of(pod): pod for pod in before.of_kind("Pod")})
+    world.complete()
     assert world.stage("resolve").state == "Succeeded"

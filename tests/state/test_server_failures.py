@@ -1,4 +1,4 @@
-"""When a model server has failed: not while it waits, and not for an old crash."""
+"""A server fails if it crashes repeatedly or is not ready in time, but not while it waits or after an old crash."""
 
 from datetime import timedelta
 
@@ -6,15 +6,12 @@ import pytest
 
 from fusionrun.api.status import Reason
 from fusionrun.state.observe.object_fields import format_time
-from support.runs import make_run
-from support.world import World
+from support.world import World, world_after
 
 
 def served(**changes) -> World:
     """Return a world in which serve/ada is starting."""
-    world = World(make_run(**changes))
-    world.finish_in_turn("resolve", "prepare/prompts")
-    return world
+    return world_after("resolve", "prepare/prompts", **changes)
 
 
 def crashed(world: World, restarts: int, last: dict, life: timedelta | None = None, *, was_ready: bool = False) -> None:
@@ -30,21 +27,22 @@ def crashed(world: World, restarts: int, last: dict, life: timedelta | None = No
     world.settle()
 
 
+NOT_READY = Reason.SERVER_NOT_READY
+
+
 @pytest.mark.parametrize(
     ("restarts", "last", "life", "was_ready", "reason", "text"),
     [
         (1, {"exitCode": 1}, None, False, None, None),
-        (3, {"exitCode": 1}, timedelta(seconds=40), False, Reason.SERVER_NOT_READY,
-         "crashed 3 times, the last time with exit code 1"),
-        (3, {"exitCode": 1}, timedelta(minutes=2), True, Reason.SERVER_NOT_READY, "crashed 3 times"),
+        (3, {"exitCode": 1}, timedelta(seconds=40), False, NOT_READY, "3 times, the last time with exit code 1"),
+        (3, {"exitCode": 1}, timedelta(minutes=2), True, NOT_READY, "crashed 3 times"),
         (7, {"exitCode": 139}, timedelta(days=2), True, None, None),
         (3, {"exitCode": 137, "reason": "OOMKilled"}, None, False, Reason.OUT_OF_MEMORY, "resources.limits.memory"),
-        (1, {"exitCode": 143}, timedelta(hours=1), False, Reason.SERVER_NOT_READY,
-         "was not ready within startupTimeoutSeconds"),
+        (1, {"exitCode": 143}, timedelta(hours=1), False, NOT_READY, "was not ready within startupTimeoutSeconds"),
     ],
     ids=["one crash", "crash loop", "crash loop after Ready", "old crashes", "out of memory", "startup probe"],
-)  # fmt: skip
-def test_a_server_fails_because_of(restarts, last, life, was_ready, reason, text):
+)
+def test_the_cause_of_a_failed_server(restarts, last, life, was_ready, reason, text):
     world = served()
     crashed(world, restarts, last, life, was_ready=was_ready)
     stage = world.stage("serve/ada")
@@ -64,14 +62,13 @@ def test_a_failed_server_fails_the_run_with_its_log():
 
 
 def test_a_server_that_waits_for_a_node_never_fails():
-    """Nor does the progress deadline count that older releases set on its Deployment."""
+    """The progress deadline that older releases set on the Deployment is ignored."""
     world = served()
     late = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
     pod = world.place("serve/ada")
     pod["status"] = {"phase": "Pending", "conditions": [{"reason": "Unschedulable", "message": "0/9 nodes"}]}
     server = next(o for o in world.objects.values() if o["kind"] == "Deployment")
     server["status"] = {"conditions": [late], "replicas": 1}
-    world.now += timedelta(days=3)
-    world.settle()
+    world.pass_time(days=3)
     assert world.stage("serve/ada").state == "Running"
     assert "Unschedulable: 0/9 nodes" in world.stage("serve/ada").message

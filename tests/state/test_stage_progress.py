@@ -12,39 +12,26 @@ from fusionrun.api.values import NUMBER_MAX, Trained
 from fusionrun.state.observe.live_objects import PushedProgress
 from support.properties import quick
 from support.runs import make_run
-from support.world import World, succeeded
+from support.world import World, succeeded, world_after
 
 
 def generating(*pushed: tuple[int, dict[str, float]]) -> World:
     """Return a world in which generate/ada runs in two shards, with the progress of each."""
-    world = World(make_run())
-    world.finish_in_turn("resolve", "prepare/prompts", "prepare/benchmarks")
-    world.serve("ada")
+    world = world_after("resolve", "prepare/prompts", "prepare/benchmarks", "serve/ada")
     for shard, (done, numbers) in enumerate(pushed):
         progress = Progress(done=done, total=100, unit="samples", numbers=numbers)
         world.pushed["generate/ada", shard] = PushedProgress(progress, world.now)
     return world
 
 
-def test_progress_of_the_shards_is_a_percentage_of_the_stage():
-    world = generating((50, {}), (10, {}))
-    world.settle()
-    progress = world.stage("generate/ada").progress
-    assert (progress.done, progress.total, progress.unit) == (30, 100, "%")
-
-
-def test_the_time_left_changes_in_steps():
-    world = generating((50, {}), (10, {}))
-    world.now += timedelta(seconds=60)
-    world.settle()
-    assert world.stage("generate/ada").eta_seconds == 150  # 140 s, in steps of 15
-
-
-def test_tokens_per_second_and_cost_are_summed_over_the_shards():
+def test_progress_of_the_shards_is_summed():
     numbers = {"tokens_per_second": 20.25, "cost_micro": 300.0}
-    world = generating((50, numbers), (10, numbers))
-    world.settle()
+    unknown_shard = (100, {"tokens_per_second": 9.0})
+    world = generating((50, numbers), (10, numbers), unknown_shard)
+    world.pass_time(seconds=60)
     stage = world.stage("generate/ada")
+    assert (stage.progress.done, stage.progress.total, stage.progress.unit) == (30, 100, "%")
+    assert stage.eta_seconds == 150  # 140 s, in steps of 15
     assert (stage.tokens_per_second, stage.cost_micro) == (40.5, 600)
 
 
@@ -56,10 +43,8 @@ def test_a_stage_without_prices_has_no_cost():
 
 INT64 = 2**63
 NUMBERS = ("tokens_per_second", "cost_micro", "loss", "reward_accuracy")
-ANYTHING = st.one_of(
-    st.none(), st.integers(), st.integers(-4, 4), st.floats(), st.sampled_from([10**30, -(10**30), 10**400, 1e308]),
-    st.text(max_size=40),
-)  # fmt: skip
+EXTREME = st.sampled_from([10**30, -(10**30), 10**400, 1e308])
+ANYTHING = st.one_of(st.none(), st.integers(), st.integers(-4, 4), st.floats(), EXTREME, st.text(max_size=40))
 VALID = st.builds(
     Progress,
     done=st.integers(0, 2**53),
@@ -67,15 +52,10 @@ VALID = st.builds(
     unit=st.text(max_size=32),
     numbers=st.dictionaries(st.sampled_from(NUMBERS), st.floats(-NUMBER_MAX, NUMBER_MAX)),
 )
-UNCHECKED = st.fixed_dictionaries(
-    {},
-    optional={
-        "done": ANYTHING,
-        "total": ANYTHING,
-        "unit": ANYTHING,
-        "numbers": st.one_of(ANYTHING, st.dictionaries(st.sampled_from(NUMBERS), ANYTHING)),
-    },
-).map(lambda fields: Progress.model_construct(**fields))
+FIELDS = dict.fromkeys(("done", "total", "unit"), ANYTHING)
+FIELDS["numbers"] = st.one_of(ANYTHING, st.dictionaries(st.sampled_from(NUMBERS), ANYTHING))
+UNCHECKED = st.fixed_dictionaries({}, optional=FIELDS).map(lambda fields: Progress.model_construct(**fields))
+STAGES = st.sampled_from(["generate/ada", "prepare/benchmarks", "verify/ada.coding", "no/such.stage"])
 
 
 def _never(constant: str) -> None:
@@ -91,34 +71,16 @@ def _integers(value):
 
 
 @quick
-@given(
-    st.dictionaries(
-        st.tuples(
-            st.sampled_from(["generate/ada", "prepare/benchmarks", "verify/ada.coding", "no/such.stage"]),
-            st.integers(-2, 5),
-        ),
-        st.one_of(VALID, UNCHECKED),
-    )
-)
+@given(st.dictionaries(st.tuples(STAGES, st.integers(-2, 5)), st.one_of(VALID, UNCHECKED)))
 def test_no_pushed_progress_breaks_the_decision_or_the_status(pushed):
-    world = World(make_run())
-    world.finish_in_turn("resolve", "prepare/prompts")
-    world.serve("ada")
+    world = world_after("resolve", "prepare/prompts", "serve/ada")
     world.now += timedelta(hours=1)
     world.pushed = {key: PushedProgress(progress, world.now) for key, progress in pushed.items()}
     world.settle()
     status = json.loads(json.dumps(world.run["status"]), parse_constant=_never)
     assert all(-INT64 <= number < INT64 for number in _integers(status))
-    world.run["spec"]["suspend"] = True
-    world.settle()
+    world.change_spec(suspend=True)
     assert not world.workloads()
-
-
-def test_progress_of_an_unknown_shard_is_ignored():
-    world = generating((50, {}), (10, {}), (100, {"tokens_per_second": 9.0}))
-    world.settle()
-    assert world.stage("generate/ada").progress.done == 30
-    assert world.stage("generate/ada").tokens_per_second is None
 
 
 def test_a_number_that_a_status_cannot_hold_is_left_out_of_a_result():

@@ -1,13 +1,13 @@
 """Broken FusionRuns: patches of one valid run, what refuses each, and the message."""
 
-import copy
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from support.runs import change
 
 CRD = Path(__file__).parents[1] / "crd"
 REFUSED_BY = ("admission", "update", "plan", "cluster", "resolve")
@@ -46,20 +46,6 @@ class Broken:
 def valid_run() -> dict[str, Any]:
     """Read the run that every case changes."""
     return yaml.safe_load((CRD / "base.yaml").read_text())
-
-
-def change(run: dict[str, Any], path: str, value: object) -> None:
-    """Set a field such as ``spec.sources[0].sampling.topP``; None removes it, the index after the last one appends."""
-    *parents, last = [int(part) if part.isdigit() else part for part in re.findall(r"\w+", path)]
-    parent: Any = run
-    for part in parents:
-        parent = parent.setdefault(part, {}) if isinstance(parent, dict) else parent[part]
-    if value is None:
-        del parent[last]
-    elif isinstance(parent, list) and last == len(parent):
-        parent.append(copy.deepcopy(value))
-    else:
-        parent[last] = copy.deepcopy(value)
 
 
 def broken(*refused: str) -> list[Broken]:

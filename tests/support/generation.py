@@ -1,4 +1,4 @@
-"""One generation by the stage's own program: prompts in two shards, one of them empty."""
+"""Runs of ``generate`` with prompts in two shards, one of them empty."""
 
 from fusionrun.api.records import Prompt, Response
 from fusionrun.api.task import StageTask

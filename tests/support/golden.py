@@ -8,33 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from fusionrun import names
-from fusionrun.api.artifacts import digests
 from fusionrun.api.crd import to_yaml
 from fusionrun.api.data import Grader
-from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.objects.render import render
-from fusionrun.plan.build import build_plan
-from fusionrun.plan.defaults import fill
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Images, Settings
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 UPDATE = os.environ.get("UPDATE_GOLDEN") == "1"
-UID = "11111111-2222-3333-4444-555555555555"
 SETTINGS = Settings(
     images=Images(data="data:1", serve="serve:1", train="train:1", reward="reward:1", sandbox="sandbox:1"),
     progress_url="http://fusionrun.fusionrun-system:8090",
 )
-
-
-def pinned_of(name: str, spec: dict[str, Any]) -> PinnedPlan:
-    """Return the pinned plan of a spec after ``resolve``, with a different pin for each reference."""
-    filled = fill(FusionRunSpec.model_validate(spec))
-    plan = build_plan(filled)
-    pins = [f"{i:012x}" for i, _ in enumerate(plan.references)]
-    return PinnedPlan("lab", name, UID, filled, plan, tuple(pins), digests(plan.planned(), pins))
 
 
 def objects_of(
@@ -77,16 +64,10 @@ def plan_text(pinned: PinnedPlan) -> str:
     """Write a plan as YAML: each stage, its dependencies and its digest."""
     stages = []
     for stage in pinned.plan.stages:
-        full = {
-            "name": stage.name,
-            "digest": pinned.digests.get(stage.name),
-            "inputs": list(stage.inputs),
-            "after": list(stage.after),
-            "server": stage.server,
-            "shards": stage.shards,
-            "gpus": stage.gpus,
-        }
-        stages.append({key: value for key, value in full.items() if value})
+        fields = {"name": stage.name, "digest": pinned.digests.get(stage.name)}
+        fields |= {"inputs": list(stage.inputs), "after": list(stage.after)}
+        fields |= {"server": stage.server, "shards": stage.shards, "gpus": stage.gpus}
+        stages.append({key: value for key, value in fields.items() if value})
     return to_yaml(stages)
 
 

@@ -1,8 +1,8 @@
-"""Programs for the sandbox: every style of tests that must pass, and every attack that must not.
+"""Programs for the sandbox: right ones for each style of tests, and hostile ones.
 
 Used by the stage tests, where runner and judge are two processes, and on the cluster, where they are two containers.
 """
-# ruff: noqa: E501 (one hostile program a line)
+# ruff: noqa: E501 (one hostile program per line)
 
 from fusionrun.api.records import VerdictValue
 
@@ -36,7 +36,7 @@ STYLES = [
      ["assert f([1, 1, 2]) == 3"], None),
     ("threads", "import threading\ndef f():\n    out = []\n    t = threading.Thread(target=out.append, args=(1,))\n"
      "    t.start(); t.join()\n    return out\n", ["assert f() == [1]"], None),
-    ("files in its own folder", "def f():\n    with open('x', 'w') as o:\n        o.write('1')\n"
+    ("files in its folder", "def f():\n    with open('x', 'w') as o:\n        o.write('1')\n"
      "    return open('x').read()\n", ["assert f() == '1'"], None),
     ("a unittest.TestCase", ADD,
      ["import unittest\nclass Add(unittest.TestCase):\n    def setUp(self):\n        self.one = 1\n"
@@ -53,16 +53,16 @@ STYLES = [
 
 
 def forged(names: str, first: str = "None", answer: str = "True") -> str:
-    """Give a program that writes to its channel itself: names (an expression; ``h`` is a handle), one answer to all."""
+    """Return a program that writes to its channel: ``names`` (an expression; ``h`` is a handle), then one fixed reply."""
     return (
         "import json, sys\n"
         "def f(*a):\n    return True\n"
-        "def tell(c, message):\n    b = json.dumps(message).encode()\n    c.sendall(len(b).to_bytes(4, 'big') + b)\n"
+        "def put(c, message):\n    b = json.dumps(message).encode()\n    c.sendall(len(b).to_bytes(4, 'big') + b)\n"
         "frame, c, h = sys._getframe(), None, ['handle', 0]\n"
         "while frame:\n    c = c or frame.f_locals.get('channel')\n    frame = frame.f_back\n"
-        f"if {first} is not None:\n    tell(c, {first})\n"
-        f"tell(c, {{'names': {names}}})\n"
-        f"while True:\n    c.recv(65536)\n    tell(c, {{'value': {answer}}})\n"
+        f"if {first} is not None:\n    put(c, {first})\n"
+        f"put(c, {{'names': {names}}})\n"
+        f"while True:\n    c.recv(65536)\n    put(c, {{'value': {answer}}})\n"
     )
 
 
@@ -83,13 +83,13 @@ LOOPHOLES = [
      "def f(*a):\n    return 3\n", UNKNOWN),
     ("patched builtins", "import builtins\nbuiltins.AssertionError = ValueError\nbuiltins.isinstance = lambda *a: True\n"
      "def f(*a):\n    return 0\n", WRONG),
-    ("a checker of its own", "def check(candidate):\n    pass\ndef f(*a):\n    return 0\n", WRONG),
+    ("its own check function", "def check(candidate):\n    pass\ndef f(*a):\n    return 0\n", WRONG),
     ("shadowed builtins", "def len(x):\n    return 3\ndef abs(x):\n    return 0\ndef f(*a):\n    return 0\n", UNKNOWN),
     ("a StopIteration to end a test's loop", "def f(*a):\n    raise StopIteration\n", WRONG),
     ("an expected-looking end", "def f(*a):\n    raise KeyboardInterrupt\n", WRONG),
-    ("a reply of its own", "import gc, sys\nframe = sys._getframe()\nwhile frame:\n    c = frame.f_locals.get('channel')\n"
+    ("a forged reply", "import gc, sys\nframe = sys._getframe()\nwhile frame:\n    c = frame.f_locals.get('channel')\n"
      "    if c is not None:\n        c.sendall((2).to_bytes(4, 'big') + b'[]')\n    frame = frame.f_back\n", WRONG),
-    ("builtins of its own", forged("{'f': h, '__builtins__': ['dict', [['abs', h], ['all', h], ['len', h], "
+    ("forged builtins", forged("{'f': h, '__builtins__': ['dict', [['abs', h], ['all', h], ['len', h], "
      "['map', h], ['range', h]]]}"), WRONG),
     ("a private name", forged("{'f': h, '_f': h}"), WRONG),
     ("a name that is a dunder", forged("{'f': h, '__name__': '__main__'}"), WRONG),
@@ -99,9 +99,9 @@ LOOPHOLES = [
     ("a pickle as reply", "import sys, pickle\nframe = sys._getframe()\nwhile frame:\n    c = frame.f_locals.get('channel')\n"
      "    if c is not None:\n        b = pickle.dumps(print)\n        c.sendall(len(b).to_bytes(4, 'big') + b)\n"
      "    frame = frame.f_back\n", WRONG),
-    ("a reply without end", "import sys\nframe = sys._getframe()\nwhile frame:\n    c = frame.f_locals.get('channel')\n"
+    ("an endless reply", "import sys\nframe = sys._getframe()\nwhile frame:\n    c = frame.f_locals.get('channel')\n"
      "    if c is not None:\n        c.sendall(b'\\xff' * 2**22)\n    frame = frame.f_back\n", WRONG),
-    ("a return value without end", "def f(*a):\n    return 'x' * 5 * 10**6\n", WRONG),
+    ("a huge return value", "def f(*a):\n    return 'x' * 5 * 10**6\n", WRONG),
     ("deep nesting", "def f(*a):\n    x = []\n    for _ in range(10**4):\n        x = [x]\n    return x\n", WRONG),
 ]  # fmt: skip
 TESTS = ["assert all(f(i, 2) == i + 2 for i in range(1, 3))", "assert all(map(lambda i: f(i, 1) == i + 1, [1, 2]))",
@@ -109,30 +109,30 @@ TESTS = ["assert all(f(i, 2) == i + 2 for i in range(1, 3))", "assert all(map(la
 
 
 SOCKET = "/run/sandbox/runner.sock"
-"""Where the runner listens in the pod; the stage tests put theirs in its place."""
+"""The runner's socket in the pod; the stage tests replace it."""
 
 
-def says(expression: str) -> str:
-    """Give a program whose f says by which exception an attack was stopped."""
+def program_with_attack(expression: str) -> str:
+    """Return a program whose f runs an attack and returns the exception that denied it."""
     return (
         "import os, sys\n"
         "def f():\n"
         "    try:\n"
         f"        r = {expression}\n"
         "    except BaseException as e:\n"
-        "        return 'stopped by ' + type(e).__name__\n"
+        "        return 'denied by ' + type(e).__name__\n"
         "    return repr(r)\n"
     )
 
 
-def stopped(by: str) -> str:
-    """Give the test that an attack was stopped by one of these exceptions, their names parted by spaces."""
-    return f"assert f() in {[f'stopped by {name}' for name in by.split()]}"
+def denied_by(by: str) -> str:
+    """Return a test that one of these exceptions (separated by spaces) denied an attack."""
+    return f"assert f() in {[f'denied by {name}' for name in by.split()]}"
 
 
 FORBIDDEN = "PermissionError"
 ABSENT = "FileNotFoundError"
-STOPPED = [
+DENIED = [
     ("fork", "os.fork()", FORBIDDEN),
     ("exec", "os.execv('/bin/true', ['true'])", FORBIDDEN),
     ("a shell", "__import__('subprocess').run(['true'])", FORBIDDEN),
@@ -142,20 +142,20 @@ STOPPED = [
     ("kill its group's neighbours", "os.killpg(os.getpgid(os.getppid()), 9)", FORBIDDEN),
     ("signal its parent through a descriptor", "__import__('fcntl').fcntl(0, 8, os.getppid())", FORBIDDEN),
     ("choose the signal of a descriptor", "__import__('fcntl').fcntl(0, 10, 9)", FORBIDDEN),
-    ("own a descriptor in another way", "__import__('fcntl').fcntl(0, 15, b'\\1\\0\\0\\0\\1\\0\\0\\0')", FORBIDDEN),
-    ("ask for signals of a descriptor", "__import__('fcntl').fcntl(0, 4, 0o20000)", FORBIDDEN),
-    ("ask for signals by ioctl", "__import__('fcntl').ioctl(0, 0x5452, b'\\1\\0\\0\\0')", FORBIDDEN),
-    ("own a socket by ioctl", "__import__('fcntl').ioctl(0, 0x8901, b'\\1\\0\\0\\0')", FORBIDDEN),
+    ("become the owner of a descriptor", "__import__('fcntl').fcntl(0, 15, b'\\1\\0\\0\\0\\1\\0\\0\\0')", FORBIDDEN),
+    ("request signals of a descriptor", "__import__('fcntl').fcntl(0, 4, 0o20000)", FORBIDDEN),
+    ("request signals by ioctl", "__import__('fcntl').ioctl(0, 0x5452, b'\\1\\0\\0\\0')", FORBIDDEN),
+    ("become the owner of a socket by ioctl", "__import__('fcntl').ioctl(0, 0x8901, b'\\1\\0\\0\\0')", FORBIDDEN),
     ("read the parent's memory", "open(f'/proc/{os.getppid()}/mem', 'rb').read(1)", FORBIDDEN),
     ("read the parent's environment", "open(f'/proc/{os.getppid()}/environ').read()", FORBIDDEN),
     ("read the first process's environment", "open('/proc/1/environ').read()", FORBIDDEN),
     ("list the parent's descriptors", "os.listdir(f'/proc/{os.getppid()}/fd')", FORBIDDEN),
-    ("read its own environment from before", "open('/proc/self/environ').read()", FORBIDDEN),
+    ("read its initial environment", "open('/proc/self/environ').read()", FORBIDDEN),
     ("read the password file", "open('/etc/shadow').read()", FORBIDDEN),
     ("read the service account", "os.listdir('/var/run/secrets/kubernetes.io/serviceaccount')", ABSENT),
     ("read the judge's task", "open('/etc/fusionrun/task.json').read()", ABSENT),
     ("list the volume", "os.listdir('/data')", ABSENT),
-    ("write to /tmp", "open('/tmp/escaped', 'w')", f"{FORBIDDEN} OSError"),  # in the pod its file system is read-only
+    ("write to /tmp", "open('/tmp/escaped', 'w')", f"{FORBIDDEN} OSError"),  # OSError in the pod: a read-only file system
     ("write to shared memory", "open('/dev/shm/escaped', 'w')", FORBIDDEN),
     ("write to the socket's folder", f"open(os.path.dirname({SOCKET!r}) + '/escaped', 'w')", FORBIDDEN),
     ("remove the runner's socket", f"os.unlink({SOCKET!r})", FORBIDDEN),
@@ -196,14 +196,14 @@ ENDED = [
      "o.write(b'x' * 2**19)\n        __import__('os').unlink(f'd{i}')\n", WRONG, "CPU time"),
     ("a disk bomb that keeps its files", "def f():\n    i = 0\n    while True:\n        i += 1\n        with open(f'd{i}', 'wb') as o: "
      "o.write(b'x' * 2**19)\n", WRONG, ""),
-    ("a disk bomb that does not give up", "def f():\n    i = 0\n    while True:\n        i += 1\n        try:\n            with open(f'd{i}', 'wb') as o: "
+    ("a disk bomb that ignores errors", "def f():\n    i = 0\n    while True:\n        i += 1\n        try:\n            with open(f'd{i}', 'wb') as o: "
      "o.write(b'x' * 2**19)\n        except OSError: pass\n", WRONG, "ended"),
     ("an inode bomb", "def f():\n    i = 0\n    while True:\n        i += 1\n        open(f'd{i}', 'w').close()\n", WRONG, "ended"),
     ("an inode bomb that sleeps", "import time\ndef f():\n    for i in range(1500): open(f'd{i}', 'w').close()\n    time.sleep(999)\n",
-     WRONG, "ended: it made more"),
-    ("an inode bomb out of sight", "import os, time\ndef f():\n    os.mkdir('d')\n    for i in range(1500): open(f'd/{i}', 'w').close()\n"
-     "    os.chmod('d', 0)\n    time.sleep(999)\n", WRONG, "ended: it made"),
-    ("a folder without end", "import os\ndef f():\n    while True:\n        os.mkdir('d')\n        os.chdir('d')\n", WRONG, "ended"),
+     WRONG, "ended: it created more"),
+    ("an inode bomb in an unreadable folder", "import os, time\ndef f():\n    os.mkdir('d')\n    for i in range(1500): open(f'd/{i}', 'w').close()\n"
+     "    os.chmod('d', 0)\n    time.sleep(999)\n", WRONG, "ended: it created"),
+    ("endlessly nested folders", "import os\ndef f():\n    while True:\n        os.mkdir('d')\n        os.chdir('d')\n", WRONG, "ended"),
     ("sleep", "import time\ndef f():\n    time.sleep(10**6)\n", UNKNOWN, "not done after"),
     ("waiting for input", "def f():\n    return input()\n", WRONG, "raised: ProgramError: EOFError"),
     ("a stack overflow", "import sys\ndef f(n=0):\n    sys.setrecursionlimit(10**9)\n    return g(0)\n"
@@ -212,8 +212,8 @@ ENDED = [
     ("a segmentation fault", "def f():\n    __import__('ctypes').string_at(0)\n", WRONG, "ended: by SIGSEGV"),
 ]  # fmt: skip
 
-BOMBS = [program for name, program, *_ in ENDED if "bomb" in name or name == "a folder without end"]
-INNOCENTS = [
+BOMBS = [program for name, program, *_ in ENDED if "bomb" in name or name == "endlessly nested folders"]
+HARMLESS = [
     ("writes files", "def f(n):\n    for i in range(20):\n        with open(f'x{i}', 'w') as o: o.write('1' * 10**5)\n"
      "    return sum(len(open(f'x{i}').read()) for i in range(20))\n", "assert f(0) == 2 * 10**6"),
     ("starts threads", "import threading, time\ndef f(n):\n    out = []\n"
@@ -222,4 +222,4 @@ INNOCENTS = [
     ("takes memory", "def f(n):\n    return len(bytearray(200 * 2**20))\n", "assert f(0) == 200 * 2**20"),
     ("computes", "def f(n):\n    return sum(range(10**6))\n", "assert f(0) == 499999500000"),
 ]  # fmt: skip
-"""Right programs that need what the bombs use up. Beside these they come out right, or unknown, but never wrong."""
+"""Right programs that need the resources that the bombs use up. Beside a bomb they are right or unknown, never wrong."""

@@ -26,6 +26,7 @@ __all__ = [
     "wait_until_established",
 ]
 REPOSITORY = Path(__file__).parents[2]
+CACHE = Path(os.environ.get("FUSIONRUN_CACHE", Path.home() / ".cache" / "fusionrun"))
 OPERATOR_NAMESPACE = "fusionrun-system"
 
 
@@ -35,18 +36,18 @@ class Cluster:
 
     namespace: str
 
-    def kubectl(self, *words: str, stdin: str | None = None, check: bool = True) -> str:
-        """Run kubectl and return what it printed."""
+    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
+        """Run kubectl and return its output."""
         done = subprocess.run(
-            ["kubectl", "-n", self.namespace, *words], input=stdin, capture_output=True, text=True, check=False
+            ["kubectl", "-n", self.namespace, *arguments], input=stdin, capture_output=True, text=True, check=False
         )
         if check and done.returncode:
-            raise AssertionError(f"kubectl {' '.join(words)}: {done.stderr}")
+            raise AssertionError(f"kubectl {' '.join(arguments)}: {done.stderr}")
         return done.stdout if check else done.stdout + done.stderr
 
-    def get(self, *words: str) -> dict[str, Any]:
+    def get(self, *arguments: str) -> dict[str, Any]:
         """Return an object or a list of objects."""
-        found: dict[str, Any] = json.loads(self.kubectl("get", *words, "-o", "json"))
+        found: dict[str, Any] = json.loads(self.kubectl("get", *arguments, "-o", "json"))
         return found
 
     def watch(self, name: str) -> Iterator[dict[str, Any]]:
@@ -61,22 +62,20 @@ def wait_until_established(crd: dict[str, Any]) -> None:
     the accepted names, so wait for these first.
     """
     for what in (f"jsonpath={{.status.acceptedNames.kind}}={crd['spec']['names']['kind']}", "condition=Established"):
-        words = ["kubectl", "wait", f"--for={what}", f"crd/{crd['metadata']['name']}", "--timeout=60s"]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        arguments = ["kubectl", "wait", f"--for={what}", f"crd/{crd['metadata']['name']}", "--timeout=60s"]
+        done = subprocess.run(arguments, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 
 
 def built_images() -> Images:
     """Return the image references that hack/images/build has written."""
-    cache = Path(os.environ.get("FUSIONRUN_CACHE", Path.home() / ".cache" / "fusionrun"))
-    found = json.loads((cache / "images" / "refs.json").read_text())
+    found = json.loads((CACHE / "images" / "refs.json").read_text())
     return Images(**{name: found[name] for name in ("data", "serve", "train", "reward", "sandbox")})
 
 
 def audit_log() -> Path:
     """Return the path of the local cluster's audit log."""
-    cache = Path(os.environ.get("FUSIONRUN_CACHE", Path.home() / ".cache" / "fusionrun"))
-    return cache / "cluster" / "log" / "audit.log"
+    return CACHE / "cluster" / "log" / "audit.log"
 
 
 def small_run(name: str, prompts: int, measured: int, tree: Path = REPOSITORY) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The restricted Pod Security Standard as a check, for every pod that a run makes.
+"""Check of pods against the restricted Pod Security Standard.
 
 Source: Kubernetes, "Pod Security Standards", profile Restricted (with Baseline, which it includes), v1.34.
 """
@@ -21,12 +21,12 @@ def pod_specs(manifest: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[s
 
 
 def containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
-    """List every container of a pod, the initial ones too."""
+    """List every container of a pod, with its init containers."""
     return [*pod.get("initContainers", []), *pod["containers"], *pod.get("ephemeralContainers", [])]
 
 
 def violations(pod: dict[str, Any]) -> list[str]:
-    """List what a pod does that the restricted standard forbids."""
+    """List the settings of a pod that the restricted standard forbids."""
     found = [f"spec.{f}" for f in ("hostNetwork", "hostPID", "hostIPC", "hostUsers") if f in pod]
     found += [f"volume {v['name']}" for v in pod.get("volumes", []) if not (set(v) - {"name"}) <= VOLUMES]
     shared = pod.get("securityContext", {})

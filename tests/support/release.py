@@ -1,8 +1,8 @@
-"""A run of the simulated world, recorded in each of its stages, and continued from there by any release's code.
+"""A run of the simulated world, recorded in each of its stages and continued from there by the code of a release.
 
-``python -m support.release`` reads the tasks on its standard input, and continues the record there from each moment.
-The tests run it with the code of an earlier release (tests/releases/VERSION/core.zip): that is an operator rolled back
-during a run, and an older image that is given a newer task.
+``python -m support.release`` reads tasks and a recorded run from standard input, and continues the run from each
+moment. The tests run it with the code of an earlier release (tests/releases/VERSION/core.zip), which is an operator
+that was rolled back during a run, and an older image that reads a newer task.
 """
 
 import copy
@@ -18,7 +18,7 @@ from support.runs import CLAIM, make_run
 from support.world import World
 
 GPUS = {"limits": {"nvidia.com/gpu": 1}}
-AT_WORK = ("Running", "Ready")
+ACTIVE = ("Running", "Ready")
 DONE = ("Succeeded", "Skipped")
 
 
@@ -31,13 +31,13 @@ def recorded_run() -> dict[str, Any]:
 
 
 def record(run: dict[str, Any]) -> dict[str, Any]:
-    """Walk a run to its end; return its objects, and a moment at which each stage was at work.
+    """Walk a run to its end; return its objects, and a moment at which each stage was active.
 
     Returns
     -------
     dict
-        ``run`` without a status; ``objects``, every object that there was, as it was last, by kind and name; and
-        ``moments``: the time, the run's status, the names of the objects, and the status of those that changed later.
+        ``run`` without a status; ``objects``, the last state of every object, by kind and name; and ``moments``: the
+        time, the run's status, the names of the objects, and the status of the objects that changed later.
     """
     world = World(run)
     objects: dict[str, Any] = {}
@@ -48,11 +48,11 @@ def record(run: dict[str, Any]) -> dict[str, Any]:
     while True:
         present = {_key(o): dict(o) for o in world.objects.values()}
         objects |= present
-        at_work = {s["name"] for s in world.run["status"]["stages"] if s["state"] in AT_WORK}
-        if at_work - seen:
+        active = {s["name"] for s in world.run["status"]["stages"] if s["state"] in ACTIVE}
+        if active - seen:
             moments.append({"now": world.now.isoformat(), "status": world.run["status"], "objects": list(present)})
             statuses.append({key: o.get("status") for key, o in present.items()})
-            seen |= at_work
+            seen |= active
         if not world.step():
             break
         world.settle()
@@ -68,8 +68,8 @@ def tasks(objects: dict[str, Any]) -> dict[str, Any]:
 
 
 def continue_from(recorded: dict[str, Any], moment: dict[str, Any]) -> dict[str, Any]:
-    """Let this release's code continue a recorded run to its end; return what it made and how the run ended."""
-    recorded, moment = copy.deepcopy((recorded, moment))  # the world changes its objects in place
+    """Continue a recorded run to its end; return what the code of this release created and how the run ended."""
+    recorded, moment = copy.deepcopy((recorded, moment))  # World changes its objects in place
     children = {key: recorded["objects"][key] for key in moment["objects"]}
     for key, status in moment["changed"].items():
         children[key] = {**children[key], "status": status}

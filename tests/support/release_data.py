@@ -1,6 +1,6 @@
-"""What a release leaves for the tests of later ones, written into tests/releases/VERSION by ``hack/release``.
+"""The data of a release for the compatibility tests of later ones: ``hack/release`` writes tests/releases/VERSION.
 
-Everything is made by the code that writes it in a cluster, and the same code always makes the same bytes.
+The code that writes the data in a cluster makes it. The same code always makes the same bytes.
 """
 
 import importlib
@@ -21,34 +21,33 @@ from fusionrun.api.records import SCHEMA_VERSION
 from fusionrun.api.result import Outcome, Progress, StageResult, decode_result, encode_result
 from fusionrun.api.task import StageTask
 from fusionrun.plan.defaults import descriptions
-from support.golden import GOLDEN, objects_of, one_of_each_kind, pinned_of
+from support.golden import GOLDEN, objects_of, one_of_each_kind
+from support.plans import pinned_of
 from support.release import record, recorded_run, tasks
 from support.world import succeeded
 
 REPOSITORY = Path(__file__).parents[2]
 RELEASES = REPOSITORY / "tests" / "releases"
 SAMPLES = ("tiny", "llama-3-1-8b")
-CORE = (
-    "__init__.py", "errors.py", "names.py", "settings.py", "api/*.py", "plan/*.py", "objects/*.py", "state/**/*.py",
-    "cluster/__init__.py", "cluster/store.py", "cluster/trim.py",
-)  # fmt: skip
-"""The parts of the operator that need no library but pydantic, and so run from a zip archive."""
+_FOLDERS = ("api/*.py", "plan/*.py", "objects/*.py", "state/**/*.py")
+_CLUSTER = ("cluster/__init__.py", "cluster/store.py", "cluster/trim.py")
+CORE = ("__init__.py", "errors.py", "names.py", "settings.py", *_FOLDERS, *_CLUSTER)
+"""The parts of the operator that need only pydantic. They can run from a zip archive."""
 WORLD = ("__init__.py", "release.py", "runs.py", "world.py")
 LONG_AGO = (1980, 1, 1, 0, 0, 0)
-"""The time of every file in the archive, so that only contents count. Source: the earliest that a zip archive knows."""
+"""The time of every file in the archive, so that only contents count: the earliest that the zip format has."""
 
 
 def write(folder: Path) -> None:
-    """Write everything that the present code leaves for later releases into a folder."""
+    """Write the data of the current code into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     recorded = record(recorded_run())
     given = {sample: _sample_tasks(sample) for sample in SAMPLES}
     results = _results(recorded["objects"])
     _write(folder / "crd.json", build_crd(descriptions()))
     _write(folder / "contract.json", contract())
-    _write(
-        folder / "tasks.json", {f"{sample} {name}": task for sample in SAMPLES for name, task in given[sample].items()}
-    )
+    sample_tasks = {f"{sample} {name}": task for sample in SAMPLES for name, task in given[sample].items()}
+    _write(folder / "tasks.json", sample_tasks)
     _write(folder / "results.json", results)
     _write(folder / "manifests.json", _manifests(given["tiny"]))
     _write(folder / "run.json", recorded["run"])
@@ -64,7 +63,7 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def contract() -> dict[str, dict[str, Any]]:
-    """Return, by class, the default of every field that crosses a boundary, and ``<required>`` where it has none."""
+    """Return by class the default of every field of the contract, or ``<required>``."""
     for module in pkgutil.iter_modules(api.__path__, f"{api.__name__}."):
         importlib.import_module(module.name)
     return {c.__name__: _defaults(c) for c in sorted(_below(Contract), key=lambda c: c.__name__)}
@@ -85,12 +84,10 @@ def _defaults(model: type[Contract]) -> dict[str, Any]:
 
 
 def _default(value: Any) -> Any:
-    """Return a default as JSON; of a model only what differs from its fields' defaults, which are compared by class."""
-    return (
-        value.model_dump(mode="json", exclude_defaults=True)
-        if isinstance(value, Contract)
-        else to_jsonable_python(value)
-    )
+    """Return a default as JSON; of a model only the fields that differ from their defaults."""
+    if isinstance(value, Contract):
+        return value.model_dump(mode="json", exclude_defaults=True)
+    return to_jsonable_python(value)
 
 
 def _sample_tasks(sample: str) -> dict[str, Any]:
@@ -139,5 +136,5 @@ def _write_core(path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for root, patterns in trees:
             for file in sorted(file for pattern in patterns for file in root.glob(pattern)):
-                archive.writestr(zipfile.ZipInfo(str(file.relative_to(root.parent)), LONG_AGO), file.read_bytes(),
-                                 zipfile.ZIP_DEFLATED)  # fmt: skip
+                entry = zipfile.ZipInfo(str(file.relative_to(root.parent)), LONG_AGO)
+                archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)

@@ -1,4 +1,4 @@
-"""Servers for tests of the stages' HTTP clients, where a real one could not be made to misbehave."""
+"""HTTP servers with planned failures, for tests of the stages' clients."""
 
 import hashlib
 import http.server
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 
 class Replies(http.server.ThreadingHTTPServer):
-    """An OpenAI-compatible server whose answer is a hash of what it was asked: the same question, the same answer."""
+    """An OpenAI-compatible server whose response is a hash of the request."""
 
     path = "/v1"
     daemon_threads = True
@@ -18,13 +18,13 @@ class Replies(http.server.ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.asked = []
+        self.requests = []
         self.lock = threading.Lock()
         self.plan = lambda body, number: None
         self.delay = 0.0
         self.metrics = None
-        self.under_way = 0
-        self.most_under_way = 0
+        self.in_flight = 0
+        self.max_in_flight = 0
         self.hanging = threading.Event()
 
     @property
@@ -35,7 +35,7 @@ class Replies(http.server.ThreadingHTTPServer):
         count, choices = body.pop("n"), []
         ids = body.pop("return_token_ids", False)
         for index in range(count):
-            # As vLLM does: sample i of a request has the seed plus i.
+            # Like vLLM: sample i of a request has the seed plus i.
             one = body | {"seed": body["seed"] + index}
             text = hashlib.sha256(json.dumps(one, sort_keys=True).encode()).hexdigest()
             finish = "length" if text[0] in "01" else "stop"
@@ -49,7 +49,7 @@ class Replies(http.server.ThreadingHTTPServer):
 
 @contextmanager
 def running(server: Replies) -> Iterator[Replies]:
-    """Let a server answer until the end of the block."""
+    """Run a server inside the block."""
     with server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -70,19 +70,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         with self.server.lock:
-            self.server.under_way += 1
-            self.server.most_under_way = max(self.server.most_under_way, self.server.under_way)
+            self.server.in_flight += 1
+            self.server.max_in_flight = max(self.server.max_in_flight, self.server.in_flight)
         try:
             self.answer()
         finally:
             with self.server.lock:
-                self.server.under_way -= 1
+                self.server.in_flight -= 1
 
     def answer(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.server.lock:
-            self.server.asked.append((self.path, dict(self.headers), dict(body)))
-            number = len(self.server.asked)
+            self.server.requests.append((self.path, dict(self.headers), dict(body)))
+            number = len(self.server.requests)
         time.sleep(self.server.delay)
         planned = self.server.plan(body, number)
         if planned == "hang":

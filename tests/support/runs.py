@@ -1,10 +1,13 @@
-"""A small FusionRun, to be changed by each test in the one thing that it is about."""
+"""A small FusionRun, which each test changes."""
 
 import copy
+import re
 from typing import Any
 
 UID = "11111111-2222-3333-4444-555555555555"
 CLAIM = "fusion-data"
+KEPT = {"name": "kept", "type": "Dataset"}
+"""A source whose responses are in the data sets."""
 
 _SPEC: dict[str, Any] = {
     "target": {"family": "Llama3", "model": {"uri": f"pvc://{CLAIM}/models/target"}},
@@ -63,6 +66,11 @@ def called_reward(**more: Any) -> dict[str, Any]:
     return reward | {"endpoint": {"url": "https://judge", "model": "judge-8b", **more}}
 
 
+def external_source(**more: Any) -> dict[str, Any]:
+    """Make a source behind an endpoint, ``far``; ``more`` are fields of the endpoint."""
+    return {"name": "far", "type": "Endpoint", "endpoint": {"url": "https://far/v1", "model": "big", **more}}
+
+
 def make_spec(**changes: Any) -> dict[str, Any]:
     """Make a spec; ``changes`` replace top-level fields."""
     return copy.deepcopy(_SPEC) | changes
@@ -76,3 +84,24 @@ def make_run(name: str = "tiny", **changes: Any) -> dict[str, Any]:
         "metadata": {"name": name, "namespace": "lab", "uid": UID, "generation": 1},
         "spec": make_spec(**changes),
     }
+
+
+def change(fields: dict[str, Any], path: str, value: object) -> None:
+    """Set a field such as ``sources[0].sampling.topP``; None removes it, the index after the last one appends."""
+    *parents, last = [int(part) if part.isdigit() else part for part in re.findall(r"\w+", path)]
+    parent: Any = fields
+    for part in parents:
+        parent = parent.setdefault(part, {}) if isinstance(parent, dict) else parent[part]
+    if value is None:
+        del parent[last]
+    elif isinstance(parent, list) and last == len(parent):
+        parent.append(copy.deepcopy(value))
+    else:
+        parent[last] = copy.deepcopy(value)
+
+
+def changed(spec: dict[str, Any], path: str, value: object) -> dict[str, Any]:
+    """Return a copy of a spec with one changed field."""
+    spec = copy.deepcopy(spec)
+    change(spec, path, value)
+    return spec

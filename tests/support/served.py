@@ -1,4 +1,4 @@
-"""The objects of a run as an API server would return them: with all the fields that nobody asked for."""
+"""The objects of a run as an API server returns them, with the fields that the server and controllers add."""
 
 import copy
 import uuid
@@ -16,14 +16,14 @@ OWNERS = {"Job", "PyTorchJob", "Deployment"}
 
 
 def sample_run(name: str, sample: str = "llama-3-1-8b") -> Manifest:
-    """Return one of the project's samples as a FusionRun in the cluster."""
+    """Return a sample as a FusionRun in the cluster."""
     run: Manifest = yaml.safe_load((REPOSITORY / "manifests" / "samples" / f"{sample}.yaml").read_text())
     metadata = {"name": name, "namespace": "lab", "uid": str(uuid.uuid5(uuid.NAMESPACE_DNS, name)), "generation": 1}
     return {**run, "metadata": metadata}
 
 
 def finished(run: Manifest) -> list[Manifest]:
-    """Let a run end well, and return it and its children as the API server has them."""
+    """Complete a run, and return it and its children as the API server returns them."""
     world = World(run)
     world.run_to_end()
     assert world.condition("Complete")[0] == "True"
@@ -31,7 +31,7 @@ def finished(run: Manifest) -> list[Manifest]:
 
 
 def served(world: World) -> list[Manifest]:
-    """Return the run of a world and its children with what an API server and the controllers add to them."""
+    """Return the run of a world and its children with the fields that an API server and controllers add."""
     uids = {ref.name: str(uuid.uuid5(uuid.NAMESPACE_OID, f"{ref.kind}/{ref.name}")) for ref in world.objects}
     workloads = {ref.name: o for ref, o in world.objects.items() if ref.kind in OWNERS}
     found = [_common(world.run, 1, world.run["metadata"]["uid"])]
@@ -46,7 +46,7 @@ def served(world: World) -> list[Manifest]:
 
 
 def _common(manifest: Manifest, version: int, uid: str) -> Manifest:
-    """Return a deep copy that shares no string with another object, as one parsed from a reply shares none."""
+    """Return a deep copy that shares no string with another object, like one parsed from a reply."""
     one: Manifest = _unshared(copy.deepcopy(manifest))
     one["metadata"] |= {
         "uid": uid,
@@ -81,7 +81,7 @@ def _managed_by(manifest: Manifest, manager: str) -> Manifest:
 
 
 def _as_pod(pod: Manifest, owner: Manifest, uid: str) -> None:
-    """Add to a pod what its controller, the admission plugins, the scheduler and the kubelet write."""
+    """Add the fields that the controller, admission plugins, scheduler and kubelet write to a pod."""
     name = owner["metadata"]["name"]
     templates = owner["spec"].get("pytorchReplicaSpecs")
     template = templates["Master"]["template"] if templates else owner["spec"]["template"]

@@ -1,4 +1,4 @@
-"""A Llama of 90,000 random weights with a byte tokenizer, conversations for it, and a way to run a stage on them."""
+"""A Llama with 90,000 random weights and a byte tokenizer, training data for it, and stage programs as in a pod."""
 
 import json
 import os
@@ -53,7 +53,7 @@ def make_model(folder: Path, **tokenizer_arguments) -> Path:
     return folder
 
 
-def say(role: str, content: str) -> list[dict[str, str]]:
+def message(role: str, content: str) -> list[dict[str, str]]:
     return [{"role": role, "content": content}]
 
 
@@ -65,15 +65,15 @@ def write_rows(path: Path, rows: list[dict]) -> Path:
 
 
 def write_sft(path: Path, long_rows: int = 0) -> Path:
-    rows = [{"messages": say("user", f"{a}+{b}=?") + say("assistant", str(a + b))} for a, b in SUMS]
-    long = {"messages": say("user", "x" * 300) + say("assistant", "y")}
+    rows = [{"messages": message("user", f"{a}+{b}=?") + message("assistant", str(a + b))} for a, b in SUMS]
+    long = {"messages": message("user", "x" * 300) + message("assistant", "y")}
     return write_rows(path, rows + [long] * long_rows)
 
 
 def write_pairs(path: Path, count: int = len(SUMS)) -> Path:
     rows = [
-        {"prompt": say("user", f"{a}+{b}=?"), "chosen": say("assistant", str(a + b)),
-         "rejected": say("assistant", "I do not know"[: 4 + (a + b) % 9].strip())}
+        {"prompt": message("user", f"{a}+{b}=?"), "chosen": message("assistant", str(a + b)),
+         "rejected": message("assistant", "I do not know"[: 4 + (a + b) % 9].strip())}
         for a, b in SUMS[:count]
     ]  # fmt: skip
     return write_rows(path, rows)
@@ -91,7 +91,7 @@ def train_parameters(kind: str, model: Path, data: Path, **changed) -> dict:
 
 
 class StagePod:
-    """A stage program as its pod would run it: under torchrun with some processes, or alone with none."""
+    """A stage program as in its pod: under torchrun with ``processes``, or as one process with 0."""
 
     def __init__(self, folder: Path, parameters: dict, processes: int = 2, gpus: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ class StagePod:
         }
         command = [sys.executable, "-m"]
         if processes:
-            # A rendezvous of its own, on a free port, so that tests may run side by side.
+            # A separate rendezvous on a free port, so that tests can run in parallel.
             command += ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
@@ -126,7 +126,7 @@ class StagePod:
         try:
             return self.process.wait(timeout=540)
         finally:
-            self.process.terminate()  # torchrun takes its ranks along
+            self.process.terminate()  # torchrun terminates its ranks
 
     @property
     def text(self) -> str:

@@ -1,7 +1,7 @@
 """A simulated API server with controllers, in which a run can be walked from start to end."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -13,7 +13,7 @@ from fusionrun import names
 from fusionrun.api.parameters import Parameters
 from fusionrun.api.pod import COMPLETION_INDEX_ANNOTATION
 from fusionrun.api.result import Outcome, StageResult, encode_result
-from fusionrun.api.stage import ReferenceKind, StageKind
+from fusionrun.api.stage import StageKind
 from fusionrun.api.status import FusionRunStatus, read_status
 from fusionrun.api.task import decode_task
 from fusionrun.api.values import Constructed, Evaluated, Resolved, SourceCounts, Values
@@ -26,6 +26,7 @@ from fusionrun.state.observe.live_objects import LiveObjects, PushedProgress, Re
 from fusionrun.state.observe.object_fields import WORKLOADS, format_time, is_finished, stage_of
 from fusionrun.state.observe.object_ref import ObjectRef, ref_of
 from fusionrun.state.report.events import Event
+from support.runs import make_run
 
 SETTINGS = Settings(
     images=Images(data="data:1", serve="serve:1", train="train:1", reward="reward:1", sandbox="sandbox:1")
@@ -51,9 +52,17 @@ def _values(kind: str, parameters: Parameters) -> Values:
     return TypeAdapter(Values).validate_python({"kind": kind})
 
 
-def with_complete(result: StageResult, indexes: Iterable[int]) -> StageResult:
-    """Return a result of ``resolve`` with the artifacts of these stages complete."""
-    return result.model_copy(update={"values": result.values.model_copy(update={"complete": list(indexes)})})
+def with_complete(complete: Callable[[str], bool]) -> Callable[[str, Any], StageResult]:
+    """Return an answer that is ``succeeded``, and ``resolve`` finds the artifacts of some stages complete."""
+
+    def answer(kind: str, task: Any) -> StageResult:
+        result = succeeded(kind, task)
+        if kind != "resolve":
+            return result
+        found = [i for i, stage in enumerate(task.parameters.stages) if complete(stage.name)]
+        return result.model_copy(update={"values": result.values.model_copy(update={"complete": found})})
+
+    return answer
 
 
 @lru_cache
@@ -121,12 +130,22 @@ class World:
         self.events += decision.events
 
     def settle(self) -> None:
-        """Reconcile until nothing is created or deleted any more."""
+        """Reconcile until nothing is created or deleted."""
         for _ in range(20):
             decision = self.reconcile()
             if not decision.create and not decision.delete:
                 return
         raise AssertionError(f"does not settle: {decision}")
+
+    def pass_time(self, **duration: float) -> None:
+        """Let time pass, and reconcile; ``duration`` are arguments of ``timedelta``."""
+        self.now += timedelta(**duration)
+        self.settle()
+
+    def change_spec(self, **fields: Any) -> None:
+        """Change fields of the spec, and reconcile."""
+        self.run["spec"] |= fields
+        self.settle()
 
     def run_until(self, stage: str) -> None:
         """Walk the run until a stage has a workload."""
@@ -137,11 +156,10 @@ class World:
 
     def serve(self, source: str) -> None:
         """Let the server of a source become ready, and reconcile."""
-        self.make_ready(f"serve/{source}")
-        self.settle()
+        self.finish_in_turn(f"serve/{source}")
 
     def finish_in_turn(self, *stages: str) -> None:
-        """Let stages succeed one after the other, and reconcile."""
+        """Let stages succeed, or servers become ready, one after the other, and reconcile."""
         for stage in stages:
             self.settle()
             self.finish(stage)
@@ -149,10 +167,22 @@ class World:
 
     def _delete_pods(self, manifest: dict[str, Any]) -> None:
         mine = manifest["metadata"]["name"]
-        for ref in [
-            r for r, o in self.objects.items() if o["kind"] == "Pod" and o["metadata"]["name"].startswith(mine)
-        ]:
+        for ref in [r for r in self.objects if r.kind == "Pod" and r.name.startswith(mine)]:
             del self.objects[ref]
+
+    def of_kind(self, *kinds: str) -> list[dict[str, Any]]:
+        """List the objects of some kinds."""
+        return [o for ref, o in self.objects.items() if ref.kind in kinds]
+
+    def task(self, stage: str) -> Any:
+        """Return the task of a stage that has a workload."""
+        name = self.workloads()[stage]["metadata"]["name"]
+        return decode_task(self.objects[ObjectRef("v1", "ConfigMap", "lab", name)]["data"]["task.json"])
+
+    @property
+    def started(self) -> list[str]:
+        """The workloads that have been created, as ``Kind:stage``."""
+        return [label for label in self.created if label.split(":")[0] in WORKLOADS]
 
     def workloads(self) -> dict[str, dict[str, Any]]:
         """Return the Jobs, PyTorchJobs and Deployments that have not ended, by stage; the last attempt of each."""
@@ -178,10 +208,12 @@ class World:
         self.workloads()[stage]["status"] = {"readyReplicas": 1}
 
     def finish(self, stage: str) -> None:
-        """Let the pods of a stage succeed with results."""
+        """Let the pods of a stage succeed with results, or a server become ready."""
         job = self.workloads()[stage]
-        name = job["metadata"]["name"]
-        task = decode_task(self.objects[ObjectRef("v1", "ConfigMap", "lab", name)]["data"]["task.json"])
+        if job["kind"] == "Deployment":
+            self.make_ready(stage)
+            return
+        name, task = job["metadata"]["name"], self.task(stage)
         result = encode_result(self.answer(task.parameters.kind, task))
         for index in range(task.shards or 1):
             self.add_pod(job, f"{name}-{index}", {"phase": "Succeeded"}, {"exitCode": 0, "message": result}, index)
@@ -206,16 +238,14 @@ class World:
         self, job: dict[str, Any], name: str, status: dict[str, Any], terminated: dict[str, Any], index: int
     ) -> None:
         """Add an ended pod to a workload."""
-        labels = (job["spec"].get("template") or job["spec"]["pytorchReplicaSpecs"]["Master"]["template"])["metadata"][
-            "labels"
-        ]
+        template = job["spec"].get("template") or job["spec"]["pytorchReplicaSpecs"]["Master"]["template"]
         pod = {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {
                 "name": name,
                 "namespace": "lab",
-                "labels": labels,
+                "labels": template["metadata"]["labels"],
                 "annotations": {COMPLETION_INDEX_ANNOTATION: str(index)},
             },
             "status": {"startTime": job["metadata"]["creationTimestamp"]}
@@ -229,11 +259,7 @@ class World:
         self.now += timedelta(seconds=7)
         moved = False
         for stage, manifest in self.workloads().items():
-            if manifest["kind"] == "Deployment":
-                if not (manifest.get("status") or {}).get("readyReplicas"):
-                    self.make_ready(stage)
-                    moved = True
-            else:
+            if not (manifest.get("status") or {}).get("readyReplicas"):
                 self.finish(stage)
                 moved = True
         return moved
@@ -243,6 +269,11 @@ class World:
         self.settle()
         while self.step():
             self.settle()
+
+    def complete(self) -> None:
+        """Walk the run to its end, which must be a success."""
+        self.run_to_end()
+        assert self.condition("Complete")[0] == "True", self.condition("Ready")
 
     @property
     def status(self) -> FusionRunStatus:
@@ -259,8 +290,12 @@ class World:
         return next(s for s in self.status.stages if s.name == name)
 
 
+def world_after(*stages: str, **changes: Any) -> World:
+    """Return the world of the small run with changed fields, in which some stages have ended or servers are ready."""
+    world = World(make_run(**changes))
+    world.finish_in_turn(*stages)
+    return world
+
+
 def _label(manifest: dict[str, Any]) -> str:
     return f"{manifest['kind']}:{manifest['metadata'].get('labels', {}).get(names.LABEL_STAGE, '')}"
-
-
-__all__ = ["START", "ReferenceKind", "World", "succeeded", "with_complete"]

@@ -1,1 +1,1 @@
-"""Requests to the server or endpoint of a source model."""
+"""HTTP client of a served model or an external endpoint."""

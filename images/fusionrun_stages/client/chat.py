@@ -1,4 +1,4 @@
-"""Ask an OpenAI-compatible server for samples of a prompt."""
+"""Samples of a prompt from an OpenAI-compatible server."""
 
 import asyncio
 import hashlib
@@ -9,22 +9,22 @@ import httpx
 
 from fusionrun.api.parameters import GenerateParameters
 from fusionrun.api.records import Prompt, Response, replace_surrogates
-from fusionrun_stages.client.concurrency import ADAPT_SECONDS, Queue, Slots
-from fusionrun_stages.client.server import ERROR_CHARACTERS, HTTP_BAD_REQUEST, Body, Server, message
+from fusionrun_stages.client.concurrency import ADAPT_SECONDS, ConcurrencyLimit, QueueLength
+from fusionrun_stages.client.retries import ERROR_CHARACTERS, HTTP_BAD_REQUEST, Body, RetryingClient, error_message
 from fusionrun_stages.models.chat_template import TEMPLATE_ARGUMENTS
 
 SEED_FREE_BITS = 8
-"""Low bits of a seed that are zero: the sample's index goes there, as a server that is asked for n would add it.
+"""Low bits of a seed that are zero; the sample index goes there. A request with ``n`` gets the same seeds.
 
 Source: vLLM, ParentRequest (vllm/v1/engine/parallel_sampling.py), gives child i the seed plus i.
 """
 METRICS_SECONDS = 5.0
 
 NEUTRAL = {"top_k": (-1,), "repetition_penalty": (1.0,), "return_token_ids": (True,)}
-"""Values of vLLM's own parameters that change no token: no endpoint is sent them, nor a server that minds them.
+"""Values of vLLM's parameters that do not change the tokens. An external endpoint does not get them, and a server that
+rejects them does not get them again.
 
-A ``top_k`` or ``repetition_penalty`` that does change tokens is sent to an endpoint, too: left out, it would be another
-sampling than the one that was asked for.
+An external endpoint gets any other ``top_k`` or ``repetition_penalty``: without them the sampling would differ.
 """
 
 
@@ -35,17 +35,17 @@ def sample_seed(run_seed: int, source: str, prompt_id: str, sample_index: int) -
     return (base >> SEED_FREE_BITS << SEED_FREE_BITS) + sample_index
 
 
-class Chat:
-    """A client of one server with one source's sampling. Used as an async context manager."""
+class ChatClient:
+    """A client of one server with the sampling parameters of one source; an async context manager."""
 
     def __init__(self, parameters: GenerateParameters, api_key: str | None = None) -> None:
         self._parameters = parameters
         self._leave_out = {"chat_template_kwargs"} if parameters.external else set[str]()
-        most = parameters.max_concurrency or parameters.concurrency
-        self.slots = Slots(parameters.concurrency, most)
-        self._server = Server(parameters.base_url, api_key, self.slots, most)
+        maximum = parameters.max_concurrency or parameters.concurrency
+        self.concurrency = ConcurrencyLimit(parameters.concurrency, maximum)
+        self._server = RetryingClient(parameters.base_url, api_key, self.concurrency, maximum)
         self.heartbeat, self.sent = self._server.heartbeat, self._server.sent
-        # Of its own: the other's connections are all in use just when it matters.
+        # A separate client: when the metrics matter most, all connections of the other one are in use.
         self._metrics = httpx.AsyncClient(timeout=METRICS_SECONDS)
 
     async def __aenter__(self) -> Self:
@@ -56,22 +56,19 @@ class Chat:
         await self._metrics.aclose()
 
     async def ask(self, prompt: Prompt, samples: range) -> AsyncIterator[Response]:
-        """Yield samples of one prompt as they come; a sample that there is none of says why in its ``error``.
+        """Yield samples of one prompt as they are received; the ``error`` of a failed sample has the reason.
 
-        They are asked for in one request, or one by one of a server that knows no ``n``.
-
-        Raises
-        ------
-        UserError
-            If the server refuses every request of ours: a wrong key, model or path.
+        Send one request for all samples, or one per sample if the server does not support ``n``.
         """
         body = self._body(prompt, samples)
-        reply = await self._server.ask("chat/completions", lambda: self._asked(body), self._learn, _is_completion)
+        reply = await self._server.post(
+            "chat/completions", lambda: self._accepted(body), self._leave_out_rejected, _is_completion
+        )
         if reply.status_code >= HTTP_BAD_REQUEST:
             if len(samples) == 1:
-                yield self._failed(prompt, samples[0], f"{reply.status_code}: {message(reply)}")
+                yield self._failed(prompt, samples[0], f"{reply.status_code}: {error_message(reply)}")
                 return
-            found = []  # a server may know no n
+            found = []  # the server may not support n
         else:
             found = self._read(prompt, samples, reply)
         for row in found:
@@ -81,33 +78,39 @@ class Chat:
                 yield row
 
     async def tokens_generated(self) -> float | None:
-        """Return the server's own count of generated tokens, where it tells (vLLM's ``/metrics``), else None."""
-        return (await self._told("vllm:generation_tokens_total")).get("vllm:generation_tokens_total")
+        """Return vLLM's count of generated tokens; None if the server does not report it."""
+        return (await self._read_metrics("vllm:generation_tokens_total")).get("vllm:generation_tokens_total")
 
-    async def queue(self) -> Queue | None:
-        """Return how many sequences run and wait in the server, where it tells (vLLM), else None.
+    async def queue(self) -> QueueLength | None:
+        """Return vLLM's running and waiting sequences; None if the server does not report them.
 
-        Of several servers behind one address it is one that answers: Kubernetes spreads requests evenly, so that one's
-        queue is about every other's.
+        If several servers share the address, one of them replies. Kubernetes spreads requests evenly, so the queues
+        are about equal.
         """
         running, waiting = "vllm:num_requests_running", "vllm:num_requests_waiting"
-        told = await self._told(running, waiting)
-        return Queue(told[running], told[waiting]) if len(told) == 2 else None  # noqa: PLR2004 - both of them
+        found = await self._read_metrics(running, waiting)
+        return QueueLength(found[running], found[waiting]) if len(found) == 2 else None  # noqa: PLR2004 - both of them
 
-    async def _told(self, *names: str) -> dict[str, float]:
-        """Return metrics of a server of ours, each summed over its engines: those that it tells."""
-        told: dict[str, float] = {}
+    async def adapt_concurrency(self) -> None:
+        """Run until cancelled; adapt the number of requests in flight to the server's queue."""
+        while True:
+            await asyncio.sleep(ADAPT_SECONDS)
+            await self.concurrency.adapt(await self.queue())
+
+    async def _read_metrics(self, *names: str) -> dict[str, float]:
+        """Return metrics of a served model, each summed over its engines; those that it does not report are missing."""
+        found: dict[str, float] = {}
         if self._parameters.external:
-            return told
+            return found
         try:
             reply = await self._metrics.get(self._server.url("/metrics"))
             for line in reply.text.splitlines():
                 name = line.partition("{")[0].partition(" ")[0]
                 if name in names:
-                    told[name] = told.get(name, 0.0) + float(line.rsplit(" ", 1)[1])
+                    found[name] = found.get(name, 0.0) + float(line.rsplit(" ", 1)[1])
         except (httpx.HTTPError, ValueError):
             return {}
-        return told
+        return found
 
     def _body(self, prompt: Prompt, samples: range) -> Body:
         parameters, sampling = self._parameters, self._parameters.sampling
@@ -124,7 +127,7 @@ class Chat:
             "max_tokens": sampling.max_tokens,
             "n": len(samples),
             "seed": sample_seed(parameters.seed, parameters.source, prompt.prompt_id, samples[0]),
-            # The only way to learn how long each of several samples is.
+            # Without it the length of each of several samples is unknown.
             **({"return_token_ids": True} if len(samples) > 1 else {}),
             "chat_template_kwargs": TEMPLATE_ARGUMENTS,
         }
@@ -132,15 +135,15 @@ class Chat:
             body = {name: value for name, value in body.items() if value not in NEUTRAL.get(name, ())}
         return body
 
-    def _asked(self, body: Body) -> Body:
+    def _accepted(self, body: Body) -> Body:
         return {name: value for name, value in body.items() if name not in self._leave_out}
 
-    def _learn(self, reply: httpx.Response, asked: Body) -> bool:
-        """Tell whether the server only minds a parameter that may as well be left out, and leave it out."""
+    def _leave_out_rejected(self, reply: httpx.Response, body: Body) -> bool:
+        """Leave out the neutral parameters that the error names; return whether there are any."""
         text = reply.text
-        minded = {name for name, values in NEUTRAL.items() if asked.get(name) in values and name in text}
-        self._leave_out |= minded
-        return bool(minded)
+        rejected = {name for name, values in NEUTRAL.items() if body.get(name) in values and name in text}
+        self._leave_out |= rejected
+        return bool(rejected)
 
     def _failed(self, prompt: Prompt, sample_index: int, error: str) -> Response:
         return Response(
@@ -154,11 +157,11 @@ class Chat:
         )
 
     def _read(self, prompt: Prompt, samples: range, reply: httpx.Response) -> list[Response]:
-        """Return the samples that a reply holds: at most as many as were asked for, at least one."""
+        """Return the samples of a reply: at least one, at most as many as requested."""
         try:
-            answer = reply.json()
-            choices = sorted(answer["choices"], key=lambda choice: int(choice.get("index") or 0))[: len(samples)]
-            usage = answer.get("usage") or {}
+            completion = reply.json()
+            choices = sorted(completion["choices"], key=lambda choice: int(choice.get("index") or 0))[: len(samples)]
+            usage = completion.get("usage") or {}
             tokens = _tokens_by_choice(choices, int(usage.get("completion_tokens") or 0))
             rows = []
             for sample_index, choice, completion_tokens in zip(samples, choices, tokens, strict=False):
@@ -180,14 +183,14 @@ class Chat:
                 )
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             rows = []
-            why = f"{error!r}"
+            reason = f"{error!r}"
         else:
-            why = "no choices"
-        return rows or [self._failed(prompt, samples[0], f"not a chat completion: {why} in {reply.text[:200]}")]
+            reason = "no choices"
+        return rows or [self._failed(prompt, samples[0], f"not a chat completion: {reason} in {reply.text[:200]}")]
 
 
 def _is_completion(reply: httpx.Response) -> bool:
-    """Tell whether a reply is a chat completion at all; what its choices say is another question."""
+    """Return whether a reply is a chat completion; its choices may still be errors."""
     try:
         return bool(reply.json()["choices"])
     except (ValueError, KeyError, TypeError):
@@ -195,15 +198,8 @@ def _is_completion(reply: httpx.Response) -> bool:
 
 
 def _tokens_by_choice(choices: list[dict[str, Any]], total: int) -> list[int]:
-    """Return the tokens of each choice: counted, else an even share of the total."""
+    """Return the completion tokens of each choice: the count of its ids, else an even share of the total."""
     if all(isinstance(choice.get("token_ids"), list) for choice in choices):
         return [len(choice["token_ids"]) for choice in choices]
     count = max(len(choices), 1)
     return [total // count + (index < total % count) for index in range(count)]
-
-
-async def adapt(chat: Chat) -> None:
-    """Return never; keep the server's queue just full."""
-    while True:
-        await asyncio.sleep(ADAPT_SECONDS)
-        await chat.slots.see(await chat.queue())

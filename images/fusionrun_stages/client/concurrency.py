@@ -1,13 +1,13 @@
-"""How many requests are under way at once: fixed, or as many as the server has use for.
+"""The number of requests in flight: fixed, or adapted to the server.
 
-A server that tells its queue (vLLM) is kept just full: more slots while nothing waits there, fewer while more waits
-than a quarter of what runs, none changed in between. A longer queue gains nothing, and what waits is lost to other
-clients and to a restart. A server that tells nothing is found out by additive increase and multiplicative decrease: one
-slot more per round of answers, half of them after a refusal (429 or 503).
+vLLM reports its queue. The limit grows while no sequence waits, shrinks while more than a quarter of the running number
+waits, and stays the same in between. A longer queue gains no throughput, and a restart of the server loses it.
+For other servers the limit follows additive increase, multiplicative decrease: one more per round of replies, half
+after a 429 or 503.
 
 Source: vLLM, production metrics (``vllm:num_requests_running`` and ``vllm:num_requests_waiting``); D.-M. Chiu and
 R. Jain, "Analysis of the increase and decrease algorithms for congestion avoidance", 1989. The quarter, the eighth and
-the second are ours.
+the second are this project's choice.
 """
 
 import asyncio
@@ -17,74 +17,75 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 ADAPT_SECONDS = 1.0
-"""Time between two looks at the server's queue, and least time between two halvings: one overload refuses many."""
+"""Time between two reads of the server's queue, and minimum time between two halvings: one overload rejects many
+requests."""
 QUEUE_SHARE = 0.25
 GROWTH_SHARE = 0.125
 
 
 @dataclass(frozen=True)
-class Queue:
-    """What a server says of itself: sequences, of all its clients together."""
+class QueueLength:
+    """Sequences in a server, over all its clients."""
 
     running: float
     waiting: float
 
 
-class Slots:
-    """Slots for requests; the limit moves between 1 and ``most``, and stays where it starts when both are the same."""
+class ConcurrencyLimit:
+    """A semaphore whose limit moves between 1 and ``maximum``; with ``start >= maximum`` it is fixed."""
 
-    def __init__(self, start: int, most: int) -> None:
-        self.limit = min(start, most)
-        self.busy = 0
-        self._most = most
-        self._fixed = start >= most
-        self._told = False
-        self._answers = 0
+    def __init__(self, start: int, maximum: int) -> None:
+        self.limit = min(start, maximum)
+        self.in_flight = 0
+        self._maximum = maximum
+        self._fixed = start >= maximum
+        self._reports_queue = False
+        self._replies = 0
         self._halved = 0.0
         self._changed = asyncio.Condition()
 
     @asynccontextmanager
-    async def one(self) -> AsyncIterator[None]:
-        """Hold a slot, as soon as there is one."""
+    async def acquire(self) -> AsyncIterator[None]:
+        """Wait until fewer requests than the limit are in flight, and count this one."""
         async with self._changed:
-            await self._changed.wait_for(lambda: self.busy < self.limit)
-            self.busy += 1
+            await self._changed.wait_for(lambda: self.in_flight < self.limit)
+            self.in_flight += 1
         try:
             yield
         finally:
-            self.busy -= 1
+            self.in_flight -= 1
             async with self._changed:
                 self._changed.notify()
 
-    async def see(self, queue: Queue | None) -> None:
-        """Adapt to the server's queue; None where it tells none."""
+    async def adapt(self, queue: QueueLength | None) -> None:
+        """Adapt the limit to the server's queue; do nothing if the server does not report one."""
         if queue is None:
             return
-        self._told = True
+        self._reports_queue = True
         if queue.waiting == 0:
-            if self.busy >= self.limit:
+            if self.in_flight >= self.limit:
                 await self._set(self.limit + max(1, int(self.limit * GROWTH_SHARE)))
         elif queue.running and queue.waiting > QUEUE_SHARE * queue.running:
             await self._set(self.limit - max(1, int(self.limit * GROWTH_SHARE)))
 
-    async def answered(self) -> None:
-        """Count an answer of a server that tells no queue."""
-        self._answers += 1
-        if not self._told and self._answers >= self.limit:
-            self._answers = 0
+    async def on_reply(self) -> None:
+        """Count a reply; raise the limit after each round if the server does not report its queue."""
+        self._replies += 1
+        if not self._reports_queue and self._replies >= self.limit:
+            self._replies = 0
             await self._set(self.limit + 1)
 
-    async def refused(self) -> None:
-        """Note that the server had too much to do."""
+    async def on_overload(self) -> None:
+        """Halve the limit after a 429 or 503, at most once per ``ADAPT_SECONDS``."""
         now = time.monotonic()
         if now - self._halved >= ADAPT_SECONDS:
             self._halved = now
-            self._answers = 0
+            self._replies = 0
             await self._set(self.limit // 2)
 
     async def _set(self, limit: int) -> None:
         if self._fixed:
             return
         async with self._changed:
-            before, self.limit = self.limit, max(1, min(self._most, limit))
+            before, self.limit = self.limit, max(1, min(self._maximum, limit))
             self._changed.notify(max(0, self.limit - before))

@@ -1,6 +1,6 @@
-"""``/metrics`` of a generation's client: requests, tokens, errors, speed and time left, by source.
+"""The ``/metrics`` endpoint of a generation client: requests, samples, tokens, throughput and time left by source.
 
-Read at each scrape from what the client counts anyway; what predecessors of this pod had stored is counted, too.
+Values are read at each scrape. They include the responses that earlier pods of the shard stored.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,50 +10,50 @@ from typing import Any
 
 
 @dataclass
-class Numbers:
-    """What the client can say of itself at any moment."""
+class ClientMetrics:
+    """Values of the metrics at one moment."""
 
     requests: dict[int, int] = field(default_factory=dict)
-    """Requests sent by HTTP status; 0 had no reply."""
+    """Requests sent by HTTP status; 0: no reply."""
     samples: dict[str, int] = field(default_factory=dict)
     """Samples stored by finish reason: ``stop``, ``length`` or ``error``."""
     tokens: dict[str, int] = field(default_factory=dict)
-    """Of ``prompt`` and ``completion``."""
+    """``prompt`` and ``completion`` tokens."""
     tokens_per_second: float = 0.0
     eta_seconds: float | None = None
     slots: dict[str, int] = field(default_factory=dict)
-    """``busy`` ones, and their ``limit``."""
+    """``busy``: requests in flight; ``limit``: their maximum."""
 
 
-class Collector:
-    """Turns ``Numbers`` into Prometheus families."""
+class MetricsCollector:
+    """Converts ``ClientMetrics`` to Prometheus metric families."""
 
-    def __init__(self, source: str, read: Callable[[], Numbers]) -> None:
+    def __init__(self, source: str, read: Callable[[], ClientMetrics]) -> None:
         self._source = source
         self._read = read
 
     def collect(self) -> Iterator[Any]:
-        """Yield every family, with the source as its first label."""
+        """Yield every family; the first label is the source."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         now = self._read()
-        counted = (
-            ("requests", "Requests sent, by HTTP status; 0 had no reply.", "code", now.requests),
-            ("samples", "Samples stored, by finish reason; an error is one, too.", "finish_reason", now.samples),
-            ("tokens", "Tokens of the samples stored.", "kind", now.tokens),
+        counters = (
+            ("requests", "Requests sent, by HTTP status; 0: no reply.", "code", now.requests),
+            ("samples", "Samples stored, by finish reason, errors included.", "finish_reason", now.samples),
+            ("tokens", "Tokens of the stored samples.", "kind", now.tokens),
         )
-        for name, text, label, values in counted:
+        for name, text, label, values in counters:
             family = CounterMetricFamily(f"fusionrun_generate_{name}", text, labels=["source", label])
             for value, count in sorted(values.items()):
                 family.add_metric([self._source, str(value)], count)
             yield family
-        family = GaugeMetricFamily("fusionrun_generate_slots", "Requests at once.", labels=["source", "state"])
+        family = GaugeMetricFamily("fusionrun_generate_slots", "Requests in flight.", labels=["source", "state"])
         for state, count in sorted(now.slots.items()):
             family.add_metric([self._source, state], count)
         yield family
         gauges = (
-            ("tokens_per_second", "Completion tokens per second of late.", now.tokens_per_second),
-            ("eta_seconds", "Seconds that this shard still needs.", now.eta_seconds),
+            ("tokens_per_second", "Recent completion tokens per second.", now.tokens_per_second),
+            ("eta_seconds", "Estimated seconds until the shard is complete.", now.eta_seconds),
         )
         for name, text, number in gauges:
             family = GaugeMetricFamily(f"fusionrun_generate_{name}", text, labels=["source"])
@@ -63,15 +63,15 @@ class Collector:
 
 
 @contextmanager
-def served(port: str | None, source: str, read: Callable[[], Numbers]) -> Iterator[None]:
-    """Serve ``/metrics`` on a port while a generation runs; nowhere when there is none."""
+def serve_metrics(port: str | None, source: str, read: Callable[[], ClientMetrics]) -> Iterator[None]:
+    """Serve ``/metrics`` inside the block; do nothing without a port."""
     if not port:
         yield
         return
     from prometheus_client import CollectorRegistry, start_http_server
 
     registry = CollectorRegistry()
-    registry.register(Collector(source, read))
+    registry.register(MetricsCollector(source, read))
     server, thread = start_http_server(int(port), registry=registry)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What an endpoint's answers cost, and when its quota is used up."""
+"""Cost of an endpoint's responses, and its quota."""
 
 import math
 from dataclasses import dataclass
@@ -8,31 +8,26 @@ from fusionrun.api.records import MICRO
 
 
 @dataclass(frozen=True)
-class Limits:
-    """One shard's equal part of a quota."""
+class QuotaShare:
+    """One shard's equal share of a quota."""
 
     requests: int | None = None
     tokens: int | None = None
     cost_micro: int | None = None
 
     @classmethod
-    def of(cls, quota: Quota | None, shards: int, shard: int) -> "Limits":
-        """Divide a quota so that all shards together have the whole of it."""
+    def of(cls, quota: Quota | None, shards: int, shard: int) -> "QuotaShare":
+        """Divide a quota so that the shares of all shards add up to it."""
         if quota is None:
             return cls()
         cost = None if quota.max_cost is None else math.floor(quota.max_cost * MICRO)
-        given = (quota.max_requests, quota.max_tokens, cost)
-        return cls(*(None if n is None else (n + shards - 1 - shard) // shards for n in given))
+        limits = (quota.max_requests, quota.max_tokens, cost)
+        return cls(*(None if n is None else (n + shards - 1 - shard) // shards for n in limits))
 
-    def reached(self, requests: int, tokens: int, cost: int) -> str:
-        """Name the field of the quota that is used up; empty while none is.
+    def exceeded(self, requests: int, tokens: int, cost: int) -> str:
+        """Return the field of the quota that is used up; empty if there is none.
 
-        Parameters
-        ----------
-        requests
-            Samples stored and under way, with those that are to be asked for next.
-        tokens, cost
-            Of what is stored, the cost in millionths.
+        ``requests``: samples stored, in flight and next; ``tokens`` and ``cost`` (in millionths): of stored samples.
         """
         if self.requests is not None and requests > self.requests:
             return f"maxRequests: {self.requests} of this shard"

@@ -1,7 +1,7 @@
-"""The responses of a shard that are stored already, by this pod or its predecessors: where each lies, not the texts.
+"""Index of the responses of a shard that this pod or its predecessors have stored.
 
-A shard may hold a million responses of some KiB each. Only their places are kept in memory; in the end they are read
-again one by one, in the order in which they were asked for, more or less, and so nearly in the order of the files.
+A shard may hold a million responses of several KiB each. Memory holds only their positions. The final file is written
+from the stored rows, read one by one, nearly in the order of the files.
 """
 
 import sys
@@ -17,51 +17,46 @@ from fusionrun_stages.volume.parquet import read_rows
 Sample = tuple[str, int]
 """Prompt and sample index."""
 
-PLACE_BITS = 48
-"""Low bits of a place: the byte in its file. The others number the file; 0 is the finished one."""
+OFFSET_BITS = 48
+"""Low bits of a position: the offset in its file. The high bits are the number of the file; 0 is the finished one."""
 
 
-class Stored:
-    """What is stored of a shard: in its finished file, if a pod died after writing it, and in every pod's part.
+class StoredResponses:
+    """Stored rows of a shard: in its finished file, if a pod died after writing it, and in the part file of every pod.
 
-    Parameters
-    ----------
-    final
-        The finished file, sorted by prompt and sample.
-    parts
-        Files of JSON lines. Of a sample that stands twice the first counts.
+    The finished file is sorted by prompt and sample. Of a sample that is stored twice the first row counts.
     """
 
     def __init__(self, final: Path, parts: list[Path]) -> None:
         self._final, self._parts = final, parts
-        self._places: dict[Sample, int] = {}
+        self._positions: dict[Sample, int] = {}
 
     def index(self) -> Iterator[Response]:
-        """Note where every sample lies, and yield each once."""
+        """Record the position of every sample, and yield each sample once."""
         finished = enumerate(read_rows(self._final, Response)) if self._final.is_file() else iter(())
         files = [finished, *(read_json_lines_at(path, Response) for path in self._parts)]
-        found = chain.from_iterable(((number, place, row) for place, row in rows) for number, rows in enumerate(files))
-        for number, place, row in found:
-            # The prompt's name would be kept once for each of its samples.
+        found = chain.from_iterable(((number, at, row) for at, row in rows) for number, rows in enumerate(files))
+        for number, offset, row in found:
+            # Without intern() each sample of a prompt would keep a copy of the prompt's id.
             sample = sys.intern(row.prompt_id), row.sample_index
-            if sample not in self._places:
-                self._places[sample] = (number << PLACE_BITS) + place
+            if sample not in self._positions:
+                self._positions[sample] = (number << OFFSET_BITS) + offset
                 yield row
 
     def __contains__(self, sample: object) -> bool:
-        return sample in self._places
+        return sample in self._positions
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._positions)
 
     def in_order(self) -> Iterator[Response]:
-        """Yield every sample that was indexed, sorted by prompt and sample."""
+        """Yield every indexed sample, sorted by prompt and sample."""
         with ExitStack() as stack:
             files = [stack.enter_context(path.open("rb")) for path in self._parts]
-            # Sorted like what is asked of it: read once, from its start to its end.
+            # The finished file has the same order, so one pass over it is enough.
             finished = enumerate(read_rows(self._final, Response)) if self._final.is_file() else iter(())
-            for sample in sorted(self._places):
-                number, start = divmod(self._places[sample], 1 << PLACE_BITS)
+            for sample in sorted(self._positions):
+                number, start = divmod(self._positions[sample], 1 << OFFSET_BITS)
                 if number == 0:
                     yield next(row for place, row in finished if place == start)
                 else:

@@ -1,1 +1,1 @@
-"""Graders: rules that verify a response."""
+"""Graders, one module per ``api.data.Grader``: rules that verify a response."""

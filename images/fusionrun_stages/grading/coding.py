@@ -1,4 +1,4 @@
-"""Coding: static analysis of the program, then the prompt's tests, in the sandbox."""
+"""Coding: static analysis of the program, then the prompt's tests in the sandbox."""
 
 import ast
 import re
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from fusionrun.api.records import VerdictValue
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.grade import DISTURBED, Grade, disturbed, unusable, wrong
-from fusionrun_stages.grading.processes import Died, map_in_processes
+from fusionrun_stages.grading.processes import ProcessDied, map_in_processes
 
 if TYPE_CHECKING:
-    from fusionrun_stages.sandbox.isolation import Walls
+    from fusionrun_stages.sandbox.isolation import Isolation
 
 PROGRAM_MAX_CHARACTERS = 65536
 
@@ -23,14 +23,15 @@ FORBIDDEN_MODULES = frozenset({
     "smtplib", "telnetlib", "xmlrpc", "requests", "importlib", "imp", "runpy", "pkgutil", "zipimport", "shutil",
     "webbrowser", "faulthandler",
 })  # fmt: skip
-"""Modules that no exercise needs and that reach out of the program (ours); the sandbox does not rely on it."""
+"""Modules with access outside the program that no exercise needs (this project's list). The sandbox does not rely on
+it."""
 
 _FENCE = re.compile(r"^[ \t]*```[ \t]*(\w*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)
 _DEFINITION = re.compile(r"^(?:async )?(?:def|class) ", re.MULTILINE)
 
 
-class Program(NamedTuple):
-    """An answer, or the program in it, and the tests that judge it."""
+class Submission(NamedTuple):
+    """A response, or the program in it, and the prompt's tests."""
 
     answer: str
     tests: tuple[str, ...]
@@ -38,11 +39,9 @@ class Program(NamedTuple):
 
 
 def extract_program(answer: str) -> str:
-    """Return the last fenced block of Python that defines something, else the last one, else the whole text.
+    """Return the last fenced Python block with a definition, else the last block, else the whole text.
 
-    Notes
-    -----
-    Answers often end in a block that only shows how to call what the block before defines.
+    The last block of a response often only shows how to call the function of the block before.
     """
     fences = _FENCE.findall(answer)
     blocks = [body for label, body in fences if label.lower() in ("python", "python3", "py")]
@@ -55,9 +54,9 @@ def extract_program(answer: str) -> str:
 
 
 def analyse(program: str) -> Grade | None:
-    """Judge a program without running it: a syntax error or a forbidden import is wrong; None when it must be run."""
+    """Return wrong for a syntax error or a forbidden import; None if the program must be run."""
     if len(program) > PROGRAM_MAX_CHARACTERS:
-        return wrong(f"static: {len(program)} characters are too many for a program")
+        return wrong(f"static: {len(program)} characters, more than {PROGRAM_MAX_CHARACTERS}")
     try:
         tree = ast.parse(program)
     except SyntaxError as error:
@@ -78,79 +77,64 @@ def _imported(node: ast.AST) -> list[str]:
 
 
 @cache
-def walls() -> "Walls":
-    """Prove once that programs can be run here.
+def isolation() -> "Isolation":
+    """Check the sandbox's isolation once per process."""
+    from fusionrun_stages.sandbox.isolation import check_isolation
 
-    Raises
-    ------
-    UserError
-        If the sandbox has network, or nothing keeps its programs apart.
+    return check_isolation()
+
+
+def grade_all(submissions: Sequence[Submission], processes: int | None = None) -> Iterator[tuple[int, Grade]]:
+    """Check the isolation, then grade every submission; yield its index and its grade when it is complete.
+
+    A disturbed program is run again at the end, alone. If it is disturbed again, it is unknown: the node may be out of
+    memory, so the death of the runner does not prove that the program is wrong.
     """
-    from fusionrun_stages.sandbox.isolation import prove_walls
-
-    return prove_walls()
-
-
-def grade_all(programs: Sequence[Program], processes: int | None = None) -> Iterator[tuple[int, Grade]]:
-    """Grade every program; yield its index and its grade as they come.
-
-    Notes
-    -----
-    What its neighbours may have disturbed is run again at the end, one at a time; what is disturbed alone, too, is
-    unknown: the runner's death tells nothing about a program for certain, since the node may have had no memory left.
-
-    Raises
-    ------
-    UserError
-        If the sandbox has network, or nothing keeps its programs apart: then no program is run.
-    InfrastructureError
-        If the runner has gone for good, or runs no program any more.
-    """
-    if not programs:
+    if not submissions:
         return
-    most = walls().programs_at_once
-    places: dict[Program, list[int]] = defaultdict(list)  # a program that was written twice is run once
-    for index, asked in enumerate(programs):
-        places[asked._replace(answer=extract_program(asked.answer))].append(index)
-    again: list[Program] = []
-    for program, grade in _grade(list(places), processes or most):
+    at_once = isolation().programs_at_once
+    indexes: dict[Submission, list[int]] = defaultdict(list)  # equal programs are run once
+    for index, submission in enumerate(submissions):
+        indexes[submission._replace(answer=extract_program(submission.answer))].append(index)
+    again: list[Submission] = []
+    for submission, grade in _grade(list(indexes), processes or at_once):
         if grade.detail.startswith(DISTURBED):
-            again.append(program)
+            again.append(submission)
         else:
-            yield from ((index, grade) for index in places[program])
+            yield from ((index, grade) for index in indexes[submission])
     disturbed_again = False
-    for program, grade in _grade(again, 1):
+    for submission, grade in _grade(again, 1):
         disturbed_again |= grade.detail.startswith(DISTURBED)
-        yield from ((index, grade) for index in places[program])
+        yield from ((index, grade) for index in indexes[submission])
     if disturbed_again:
-        _prove_that_programs_run()
+        _check_that_programs_run()
 
 
-def _prove_that_programs_run() -> None:
-    """Tell programs that cannot be judged from a sandbox that judges none, which must not pass for unknown verdicts."""
-    ((_, grade),) = _grade([Program("def f():\n    return 1\n", ("assert f() == 1",), "f")], 1)
+def _check_that_programs_run() -> None:
+    """Run a known program: a sandbox that cannot run any must fail the stage, not return unknown verdicts."""
+    ((_, grade),) = _grade([Submission("def f():\n    return 1\n", ("assert f() == 1",), "f")], 1)
     if grade.verdict is not VerdictValue.RIGHT:
-        raise InfrastructureError(f"the sandbox runs no program: {grade.detail}")
+        raise InfrastructureError(f"the sandbox cannot run programs: {grade.detail}")
 
 
-def _grade(programs: list[Program], processes: int) -> Iterator[tuple[Program, Grade]]:
-    for number, grade in map_in_processes(_grader, programs, processes):
+def _grade(submissions: list[Submission], processes: int) -> Iterator[tuple[Submission, Grade]]:
+    for number, grade in map_in_processes(_grader, submissions, processes):
         if isinstance(grade, InfrastructureError):
             raise grade
-        yield programs[number], disturbed("the grader died") if isinstance(grade, Died) else grade
+        yield submissions[number], disturbed("the grader died") if isinstance(grade, ProcessDied) else grade
 
 
-def _grader() -> Callable[[Program], Grade | InfrastructureError]:
+def _grader() -> Callable[[Submission], Grade | InfrastructureError]:
     from fusionrun_stages.sandbox.judge import Judge
 
     judge = Judge()
 
-    def grade(asked: Program) -> Grade | InfrastructureError:
-        if not asked.tests:
+    def grade(submission: Submission) -> Grade | InfrastructureError:
+        if not submission.tests:
             return unusable("it has no tests")
         try:
-            return analyse(asked.answer) or judge.grade(asked.answer, asked.tests, asked.entry_point)
+            return analyse(submission.answer) or judge.grade(*submission)
         except InfrastructureError as error:
-            return error  # an exception would be taken for the program's own doing
+            return error  # an exception would kill the process, as if the program had done it
 
     return grade

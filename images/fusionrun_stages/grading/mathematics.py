@@ -1,7 +1,7 @@
-"""Mathematics: the final answer against the gold one, by math-verify.
+"""Mathematics: compare the final answer of a response with the gold answer, using math-verify.
 
-A gold answer is parsed once for all its prompt's answers. What takes too long is unknown, never wrong: the limit is
-on CPU time, so that a loaded machine changes no verdict.
+A gold answer is parsed once per prompt. A response over the time limit is unknown, never wrong. The limit is CPU time,
+so the load of the machine does not change verdicts.
 """
 
 import logging
@@ -15,27 +15,25 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from fusionrun_stages.grade import Grade, right, unknown, unusable, wrong
-from fusionrun_stages.grading.processes import Died, map_in_processes
+from fusionrun_stages.grading.processes import ProcessDied, map_in_processes
 from fusionrun_stages.pod.cgroup import count_cpus, memory_bytes
 
 CPU_SECONDS = 5.0
-"""CPU time for one answer. Source: math-verify's default limit of 5 s, there of wall time."""
+"""CPU time per response. Source: math-verify's default limit is 5 s of wall time."""
 GRACE_SECONDS = 3
-"""More CPU time until the kernel ends a process that is busy in C code, where no handler runs."""
+"""Extra CPU time until the kernel kills a process in C code, where no signal handler runs."""
 MEMORY_BYTES = 2 * 2**30
-"""Most memory that one process may add: a power tower would take all there is."""
+"""Maximum memory that one process may add: a power tower would use all of it."""
 MEMORY_MIN_BYTES = 512 * 2**20
-"""Least: SymPy needs it for what people write. Where there is less for each CPU fewer processes are started."""
+"""Minimum memory that SymPy needs for usual answers. With less per CPU, fewer processes are started."""
 OWN_BYTES = 512 * 2**20
-"""What the pod holds beside its processes: SymPy itself, and a batch of answers."""
+"""Memory for the parent process: SymPy and a batch of responses."""
 ANSWER_MAX_CHARACTERS = 100_000
-"""Of a longer answer the end is read: there is where the final answer stands."""
-
-
+"""Of a longer response only the end is parsed: it contains the final answer."""
 COMPARED_MAX = 1000
-"""Comparisons that a process keeps: those of some hundred prompts."""
+"""Size of the cache of comparisons: enough for some hundred prompts."""
 PIECES_MAX = 10_000
-"""Pieces of LaTeX whose meaning a process keeps."""
+"""Size of the cache of parsed LaTeX expressions."""
 
 _INTEGER = re.compile(r"-?[0-9]{1,15}")
 _DECIMAL = re.compile(r"-?[0-9]{1,9}\.[0-9]{1,6}")  # with more than 15 digits a Float would be longer, too
@@ -43,54 +41,54 @@ _FRACTION = re.compile(r"(-?)(?:\\frac\{([0-9]{1,15})\}\{([1-9][0-9]{0,14})\}|([
 _INTEGER_BOX = re.compile(r"\\boxed\{(-?(?:0|[1-9][0-9]{0,17}))\}")
 
 
-class Question(NamedTuple):
-    """A gold answer and all answers to judge by it."""
+class Problem(NamedTuple):
+    """A gold answer and the responses to grade."""
 
     gold: str | None
     answers: list[str]
 
 
 class _TimeUpError(BaseException):
-    """Not an Exception: math-verify takes every Exception for a wrong answer."""
+    """Not an Exception: math-verify treats every Exception as a wrong answer."""
 
 
-def grade_all(questions: Sequence[Question], processes: int | None = None) -> Iterator[tuple[int, list[Grade]]]:
-    """Grade every question in a pool of processes; yield its index and one grade per answer.
+def grade_all(problems: Sequence[Problem], processes: int | None = None) -> Iterator[tuple[int, list[Grade]]]:
+    """Grade every problem in a pool of processes; yield its index and one grade per response.
 
     Notes
     -----
-    A question whose process died is graded again, one answer at a time, so that the one to blame is found.
+    If a process dies, the responses to its problem are graded again one at a time, to find the one that killed it.
     """
     logging.getLogger("math_verify").setLevel(logging.ERROR)
     import math_verify.grader
     import math_verify.parser
 
-    # It would warn that its own limits (of wall time) are off.
+    # Suppress the warning that its limits of wall time are off.
     math_verify.parser.TIMEOUT_WARNING_SHOWN = math_verify.grader.TIMEOUT_WARNING_SHOWN = True
-    # Once, here: the processes are forked, and the first comparison imports half of SymPy.
+    # The first comparison imports half of SymPy: do it once, before the processes are forked.
     one, two = (math_verify.parse(text, parsing_timeout=None) for text in ("$x$", "$2x$"))
     math_verify.verify(one, two, timeout_seconds=None)
     processes, each_bytes = share_memory(
-        memory_bytes(), _memory_use()[1], min(processes or count_cpus(), max(1, len(questions)))
+        memory_bytes(), _memory_use()[1], min(processes or count_cpus(), max(1, len(problems)))
     )
     grader = partial(_grader, each_bytes)
-    for index, grades in map_in_processes(grader, questions, processes):
-        if not isinstance(grades, Died):
+    for index, grades in map_in_processes(grader, problems, processes):
+        if not isinstance(grades, ProcessDied):
             yield index, grades
             continue
-        gold, answers = questions[index]
-        single = [Question(gold, [answer]) for answer in answers]
+        gold, answers = problems[index]
+        single = [Problem(gold, [answer]) for answer in answers]
         found = dict(map_in_processes(grader, single, 1))
         yield index, [_or_unknown(found[i]) for i in range(len(single))]
 
 
 def share_memory(have_bytes: int, inherited_bytes: int, processes: int) -> tuple[int, int]:
-    """Return how many processes fit, and how much memory each may add to what it inherits.
+    """Return how many processes fit in memory, and how much memory each may add to what it inherits.
 
     Notes
     -----
-    What a forked process inherits becomes its own with time, since Python writes to all that it looks at. There is one
-    share more than processes: the answers of a question that killed its process are graded in another one.
+    A forked process copies inherited pages over time, since Python writes reference counts. There is one share more
+    than processes: the responses to a problem that killed its process are graded in an extra one.
     """
     left = have_bytes - OWN_BYTES
     processes = max(1, min(processes, left // (MEMORY_MIN_BYTES + inherited_bytes) - 1))
@@ -98,16 +96,16 @@ def share_memory(have_bytes: int, inherited_bytes: int, processes: int) -> tuple
     return processes, min(MEMORY_BYTES, max(MEMORY_MIN_BYTES, each_bytes))
 
 
-def _or_unknown(grades: list[Grade] | Died) -> Grade:
-    return unknown("the grader used up its CPU time or memory") if isinstance(grades, Died) else grades[0]
+def _or_unknown(grades: list[Grade] | ProcessDied) -> Grade:
+    return unknown("the grader used up its CPU time or memory") if isinstance(grades, ProcessDied) else grades[0]
 
 
-def _grader(memory: int) -> Callable[[Question], list[Grade]]:
+def _grader(memory: int) -> Callable[[Problem], list[Grade]]:
     most = _memory_use()[0] + memory
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     signal.signal(signal.SIGPROF, _time_up)
     read_latex_once()
-    return grade_question
+    return grade_problem
 
 
 def _memory_use() -> tuple[int, int]:
@@ -120,16 +118,16 @@ def _time_up(_signal: int, _frame: FrameType | None) -> None:
     raise _TimeUpError
 
 
-def grade_question(question: Question) -> list[Grade]:
-    """Grade all answers to one question."""
+def grade_problem(problem: Problem) -> list[Grade]:
+    """Grade all responses to one problem."""
     try:
-        gold = _limited(parse_gold, question.gold)
+        gold = _limited(parse_gold, problem.gold)
     except _TimeUpError:
         gold = []
     if not gold:
-        return [unusable(f"its gold answer cannot be parsed: {question.gold!r}")] * len(question.answers)
-    grades = {answer: _grade(gold, answer) for answer in dict.fromkeys(question.answers)}
-    return [grades[answer] for answer in question.answers]
+        return [unusable(f"its gold answer cannot be parsed: {problem.gold!r}")] * len(problem.answers)
+    grades = {answer: _grade(gold, answer) for answer in dict.fromkeys(problem.answers)}
+    return [grades[answer] for answer in problem.answers]
 
 
 def _grade(gold: list[Any], answer: str) -> Grade:
@@ -156,12 +154,12 @@ def _compare(pair: tuple[list[Any], str]) -> Grade:
 
 
 def _is_equal(gold: list[Any], found: list[Any]) -> bool:
-    """Compare as math-verify does: exact numbers at once, and the same two values only once.
+    """Compare as math-verify does, with a shortcut for exact numbers and a cache.
 
     Notes
     -----
-    Of two exact numbers math-verify asks at last whether their difference simplifies to zero.
-    Source: math_verify.grader, sympy_expr_eq, 0.9.0. A text that it could not parse equals no parsed gold answer.
+    For two exact numbers math-verify tests whether their difference simplifies to zero. A text that it cannot parse
+    equals no parsed gold answer. Source: math_verify.grader, sympy_expr_eq, 0.9.0.
     """
     from math_verify import verify
     from sympy import Rational
@@ -169,7 +167,8 @@ def _is_equal(gold: list[Any], found: list[Any]) -> bool:
     found = [value for value in found if not isinstance(value, str)]
     if len(gold) == len(found) == 1 and isinstance(gold[0], Rational) and isinstance(found[0], Rational):
         return bool(gold[0] == found[0])
-    # The very objects, since equal ones (sets) may be told apart; kept, so that no other gets their place in memory.
+    # The key is the identity: math-verify distinguishes some equal objects (sets). The cache keeps the objects, so that
+    # no other object gets the same id.
     pair = tuple(map(id, gold)), tuple(map(id, found))
     if pair not in _compared:
         if len(_compared) >= COMPARED_MAX:
@@ -182,12 +181,12 @@ _compared: dict[Any, tuple[list[Any], list[Any], bool]] = {}
 
 
 def read_integer(answer: str) -> int | None:
-    """Read the one boxed integer of an answer where nothing else could be meant; None otherwise.
+    """Return the boxed integer of a response if it is the only candidate, else None.
 
     Notes
     -----
-    What math-verify would find there, without its search of the whole text: a box comes before all but a phrase like
-    "the final answer is", and reaches to the last closing brace. Source: math_verify.parser, 0.9.0.
+    It is what math-verify would find, without its search of the whole text: a box has precedence over all but a phrase
+    like "the final answer is", and extends to the last closing brace. Source: math_verify.parser, 0.9.0.
     """
     box = _INTEGER_BOX.search(answer)
     if box is None or answer.count("\\boxed") > 1 or "}" in answer[box.end() :] or "final answer" in answer.lower():
@@ -196,11 +195,11 @@ def read_integer(answer: str) -> int | None:
 
 
 def read_latex_once() -> None:
-    """Let math-verify keep what it made of a piece of LaTeX, and read plain numbers without its parser.
+    """Enlarge math-verify's cache of parsed LaTeX, and parse plain numbers without its parser.
 
     Notes
     -----
-    It keeps the last 20 pieces only, and an integer takes it milliseconds. Source: math_verify.parser,
+    Its cache has 20 entries, and it takes milliseconds to parse an integer. Source: math_verify.parser,
     parse_latex_cached, 0.9.0.
     """
     from math_verify import parser
@@ -218,7 +217,7 @@ def read_latex_once() -> None:
 
 
 def read_number(latex: str) -> Any:
-    """Read an integer, a short decimal or a fraction of integers as math-verify's parser does; None for all else."""
+    """Parse an integer, a short decimal or a fraction of integers as math-verify does; None for anything else."""
     from sympy import Float, Integer, Rational
 
     if _INTEGER.fullmatch(latex):
@@ -233,7 +232,7 @@ def read_number(latex: str) -> Any:
 
 
 def parse_gold(gold: str | None) -> list[Any]:
-    r"""Parse a gold answer; the list is empty when that cannot be done.
+    r"""Parse a gold answer; return an empty list if that fails.
 
     Notes
     -----
@@ -251,12 +250,12 @@ def parse_gold(gold: str | None) -> list[Any]:
 
 
 def _limited(function: Callable[[Any], Any], argument: Any) -> Any:
-    """Call the function under the limit of CPU time.
+    """Call the function with a limit of CPU time.
 
     Raises
     ------
     _TimeUpError
-        If the time was used up in Python code. In C code the kernel ends the process a little later.
+        If Python code used up the time. In C code the kernel kills the process ``GRACE_SECONDS`` later.
     """
     used = resource.getrusage(resource.RUSAGE_SELF)
     last = int(used.ru_utime + used.ru_stime + CPU_SECONDS) + GRACE_SECONDS

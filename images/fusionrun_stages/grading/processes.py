@@ -1,7 +1,7 @@
-"""A pool of processes that survives what it is given: an item that kills its process costs that item alone.
+"""A process pool that survives the death of a process: only the item of that process fails.
 
-The standard pools stop altogether when one of their processes dies, and a grader's process may: the kernel ends it
-when its CPU time is used up inside C code, where no signal handler runs.
+The pools of the standard library fail as a whole if a process dies. The kernel kills a grader's process if it uses up
+its CPU time in C code, where no signal handler runs.
 """
 
 import ctypes
@@ -20,40 +20,37 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Died:
-    """The process that worked on an item ended without an answer."""
+class ProcessDied:
+    """Result of an item whose process ended without a result."""
 
     exit_code: int | None
-    """Negative: the signal's number."""
+    """Negative: the number of a signal."""
 
 
 def map_in_processes(
     make: Callable[[], Callable[[T], R]], items: Sequence[T], processes: int
-) -> Iterator[tuple[int, R | Died]]:
-    """Yield each item's index and answer as they come.
+) -> Iterator[tuple[int, R | ProcessDied]]:
+    """Yield the index and the result of each item when it is complete.
 
-    Parameters
-    ----------
-    make
-        Called once in every process; what it returns is called with one item after the other.
+    Each process calls ``make`` once; it returns the function for the items.
     """
     waiting = iter(range(len(items)))
     workers = [_Worker(make) for _ in range(min(processes, len(items)))]
     try:
         for worker in workers:
-            worker.hand(next(waiting), items)
+            worker.submit(next(waiting), items)
         while busy := {worker.pipe.fileno(): worker for worker in workers if worker.item is not None}:
             for worker in [busy[ready] for ready in wait(list(busy)) if isinstance(ready, int)]:
-                yield worker.take()
+                yield worker.receive()
                 if (index := next(waiting, None)) is not None:
-                    worker.hand(index, items)
+                    worker.submit(index, items)
     finally:
         for worker in workers:
             worker.stop()
 
 
 class _Worker(Generic[T, R]):
-    """A process, begun anew after its death, and the item it works on."""
+    """A process, restarted after its death, and its current item."""
 
     def __init__(self, make: Callable[[], Callable[[T], R]]) -> None:
         self._make = make
@@ -67,35 +64,35 @@ class _Worker(Generic[T, R]):
         self._process.start()
         theirs.close()
 
-    def hand(self, index: int, items: Sequence[T]) -> None:
-        """Give the process an item to work on."""
+    def submit(self, index: int, items: Sequence[T]) -> None:
+        """Send an item to the process."""
         if not self._process.is_alive():
             self.pipe.close()
             self._start()
         self.item = index
-        with suppress(BrokenPipeError):  # its death shows when its answer is read
+        with suppress(BrokenPipeError):  # receive() detects the death
             self.pipe.send(items[index])
 
-    def take(self) -> tuple[int, R | Died]:
-        """Read the answer that waits, or find that the process has died."""
+    def receive(self) -> tuple[int, R | ProcessDied]:
+        """Read the result, or return ProcessDied if the process has ended."""
         index, self.item = self.item, None
         assert index is not None
         try:
             return index, self.pipe.recv()
         except (EOFError, ConnectionResetError):
             self._process.join()
-            return index, Died(self._process.exitcode)
+            return index, ProcessDied(self._process.exitcode)
 
     def stop(self) -> None:
-        """End the process."""
+        """Kill the process."""
         self._process.kill()
         self._process.join()
         self.pipe.close()
 
 
 def _serve(make: Callable[[], Callable[[T], R]], pipe: Connection) -> None:
-    # Die with the parent: its siblings hold the other end of this pipe, too, so no end of file would tell.
+    # Die with the parent. The siblings hold the other end of this pipe, too, so there would be no end of file.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    answer = make()
+    function = make()
     while True:
-        pipe.send(answer(pipe.recv()))
+        pipe.send(function(pipe.recv()))

@@ -1,6 +1,6 @@
-"""The prompts' own reference solutions: where one fails its prompt's tests, either is wrong, and nobody is asked.
+"""Reference solutions of coding prompts. A prompt whose solution fails its tests is dropped before generation.
 
-Source: the recipe keeps coding prompts "with test cases"; that a reference solution has to pass them is ours.
+Source: FuseChat-3.0 keeps coding prompts "with test cases"; that the solution must pass them is this project's rule.
 """
 
 from fusionrun.api.records import Verdict, VerdictValue
@@ -9,7 +9,7 @@ from fusionrun_stages.volume.paths import shard_path
 
 
 def failed_prompts(verdicts_dir: str | None, shard: int, shards: int) -> frozenset[str]:
-    """Return the prompts of a shard whose own solution is not right; none where none was judged."""
+    """Return the prompts of a shard whose reference solution is not right; empty without verdicts."""
     if verdicts_dir is None:
         return frozenset()
     verdicts = read_rows(shard_path(verdicts_dir, shard, shards), Verdict)

@@ -1,1 +1,1 @@
-"""Files, chat template and attention of a model folder."""
+"""Model folders: files, chat template and attention."""

@@ -3,18 +3,18 @@
 from pathlib import Path
 
 SOFT_CAP = "attn_logit_softcapping"
-"""Field of a configuration: attention logits are capped at this value (Gemma 2)."""
+"""Field of a configuration: the limit of the attention logits (Gemma 2)."""
 
 
 def attention_of(model_path: str | Path, *, trust_remote_code: bool = False) -> dict[str, str]:
-    """Return the keyword arguments of ``from_pretrained`` that make a model's attention right.
+    """Return the keyword arguments of ``from_pretrained`` for a model's attention.
 
-    Empty for most models: transformers chooses. A model with soft-capping gets ``eager``.
+    ``eager`` for a model with soft-capping; empty for any other model, so that transformers chooses.
 
     Notes
     -----
-    The default, ``sdpa``, ignores ``softcap`` without a word, and vLLM, which serves the model, applies it. Eager and
-    FlashAttention apply it, too; the images have no FlashAttention.
+    The default, ``sdpa``, silently ignores ``softcap``; vLLM, which serves the model, applies it. Eager and
+    FlashAttention apply it, too. The images do not have FlashAttention.
     Source: transformers 5.19.0, ``integrations/sdpa_attention.py`` and ``models/gemma2/modeling_gemma2.py``.
     """
     from transformers import AutoConfig

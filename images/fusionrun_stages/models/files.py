@@ -1,4 +1,4 @@
-"""A model's folder: whether it is whole, and its fingerprint. Reads headers, never the weights."""
+"""Check and fingerprint of a model folder. Reads headers and file edges, never all weights."""
 
 import hashlib
 import json
@@ -13,27 +13,15 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt
 TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
 NO_TEMPLATE = "its tokenizer has no chat template (chat_template.jinja)"
 EDGE_BYTES = 2**20
-"""So much of a file's start and of its end enters a fingerprint: hashing 140 GB of weights takes minutes."""
+"""Bytes at the start and end of a file in its fingerprint: to hash 140 GB of weights would take minutes."""
 HEADER_MAX_BYTES = 100_000_000
-"""Longest header. Source: safetensors' MAX_HEADER_SIZE (safetensors/src/tensor.rs)."""
+"""Source: safetensors' MAX_HEADER_SIZE (safetensors/src/tensor.rs)."""
 
 
 def check_model(folder: Path, field: str, *, chat: bool = False) -> None:
-    """Check that a folder holds a whole model.
+    """Check that a folder has a complete model: config.json, safetensors weights and a tokenizer.
 
-    Parameters
-    ----------
-    folder
-        With config.json, safetensors weights and a tokenizer.
-    field
-        The spec's field, named in errors.
-    chat
-        Whether a chat template is needed, too.
-
-    Raises
-    ------
-    UserError
-        Naming the field, the file and the rule that it breaks.
+    ``field`` is the field of the spec for errors; ``chat`` requires a chat template, too.
     """
     if not inside_volume(folder).is_dir():
         raise UserError(f"{field}: {str(folder)!r}: no such directory on the claim")
@@ -50,7 +38,7 @@ def check_model(folder: Path, field: str, *, chat: bool = False) -> None:
 
 
 def has_chat_template(folder: Path, field: str) -> bool:
-    """Tell whether the tokenizer brings a chat template."""
+    """Return whether the tokenizer has a chat template."""
     *templates, config = (folder / name for name in TEMPLATE_FILES)
     if any(path.is_file() for path in templates):
         return True
@@ -58,22 +46,22 @@ def has_chat_template(folder: Path, field: str) -> bool:
 
 
 def weight_files(folder: Path, field: str) -> list[Path]:
-    """List the safetensors files that make up the model, checking that none is missing."""
+    """Return the safetensors files of the model; raise UserError if one is missing."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         names = sorted(set(_json(index, field).get("weight_map", {}).values()))
         missing = [name for name in names if not (folder / name).is_file()]
         if missing:
-            raise UserError(f"{field}: {folder / missing[0]}: missing, though {index.name} names it")
+            raise UserError(f"{field}: {folder / missing[0]}: missing, but listed in {index.name}")
         return [folder / name for name in names]
     files = sorted(folder.glob("*.safetensors"))
     if not files:
-        raise UserError(f"{field}: {str(folder)!r}: no *.safetensors file (other weight formats are not read)")
+        raise UserError(f"{field}: {str(folder)!r}: no *.safetensors file (other weight formats are not supported)")
     return files
 
 
 def check_safetensors(path: Path, field: str) -> None:
-    """Check a weights file by its header: readable, and as long as the header says.
+    """Check that the header of a weights file is readable and matches the size of the file.
 
     Notes
     -----
@@ -92,12 +80,12 @@ def check_safetensors(path: Path, field: str) -> None:
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
             raise UserError(f"{field}: {path}: corrupt: its safetensors header cannot be read") from error
     if 8 + length + end != size:
-        word = "truncated" if size < 8 + length + end else "corrupt"
-        raise UserError(f"{field}: {path}: {word}: {size} bytes, its header tells of {8 + length + end}")
+        fault = "truncated" if size < 8 + length + end else "corrupt"
+        raise UserError(f"{field}: {path}: {fault}: {size} bytes, expected {8 + length + end} from its header")
 
 
 def fingerprint_model(folder: Path) -> str:
-    """Hash name, size, first and last MiB of every file, in the order of their names."""
+    """Return a hash of the name, size, first and last MiB of every file, sorted by name."""
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = path.relative_to(folder)

@@ -1,1 +1,1 @@
-"""What a pod does around its stage: lease, progress, limits, GPUs."""
+"""The environment of a stage in its pod: lease, progress, resource limits, GPUs."""

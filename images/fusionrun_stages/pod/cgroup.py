@@ -1,15 +1,15 @@
-"""What this container may use: a process sees the whole node, and is killed for taking more than its part."""
+"""CPU and memory limits of this container. Other system calls report the resources of the whole node."""
 
 import os
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
 UNLIMITED_BYTES = 2**60
-"""Version 1 writes a number near 2^63 where there is no limit."""
+"""Version 1 uses a number near 2^63 for "no limit"."""
 
 
 def count_cpus(cgroups: Path = CGROUPS) -> int:
-    """Return how many CPUs this process may use, rounded up."""
+    """Return the number of CPUs that this process may use, rounded up."""
     allowed = len(os.sched_getaffinity(0))
     quota = _read(cgroups / "cpu.max") or [
         *_read(cgroups / "cpu" / "cpu.cfs_quota_us"),
@@ -21,7 +21,7 @@ def count_cpus(cgroups: Path = CGROUPS) -> int:
 
 
 def memory_bytes(cgroups: Path = CGROUPS) -> int:
-    """Return how much memory this container may use: its limit, else what the machine has.
+    """Return the memory limit of this container, or the memory of the machine if there is no limit.
 
     Source: linux/Documentation/admin-guide/cgroup-v2.rst, and cgroup-v1/memory.rst.
     """

@@ -1,9 +1,9 @@
-"""Check that this image can compile what Triton compiles at run time: ``python -m fusionrun_stages.pod.compiler``.
+"""Check that Triton can compile in this image: ``python -m fusionrun_stages.pod.compiler``.
 
-Triton builds its CUDA driver, a Python extension in C, when a process launches its first kernel, and TRL launches one
+Triton compiles its CUDA driver, a Python extension in C, when a process launches its first kernel, and TRL launches one
 for every loss on a GPU. That needs a C compiler on the PATH, libc's headers and the ``Python.h`` of this interpreter.
-The check builds and loads the same source with the same code. It needs no GPU: a stub stands in for ``libcuda.so.1``,
-the library of NVIDIA's driver.
+The check builds and loads the same source with the same code. It needs no GPU: a stub replaces ``libcuda.so.1``, the
+library of NVIDIA's driver.
 """
 
 import ctypes
@@ -19,14 +19,14 @@ LIBCUDA = "libcuda.so.1"
 
 
 def build_triton_driver() -> None:
-    """Build and load Triton's CUDA driver, whatever its cache holds.
+    """Build and load Triton's CUDA driver without its cache.
 
     Raises
     ------
     RuntimeError
-        There is no C compiler.
+        If there is no C compiler.
     subprocess.CalledProcessError
-        The compiler failed; its own message is on standard error.
+        If the compiler fails; its message is on standard error.
 
     Notes
     -----
@@ -42,7 +42,7 @@ def build_triton_driver() -> None:
         stub = Path(folder, "stub.c")
         stub.write_text("".join(f"int {function}(void) {{ return 1; }}\n" for function in called))
         library = Path(_build("stub", str(stub), folder, [], [], [], [f"-Wl,-soname,{LIBCUDA}"]))
-        # The linker finds the stub by its file's name, and the loader by its soname, since it is loaded already.
+        # The linker finds the stub by its file name, the loader by its soname: it is already loaded.
         ctypes.CDLL(str(library.rename(library.with_name(LIBCUDA))), ctypes.RTLD_GLOBAL)
         driver.CudaUtils()
 
@@ -51,7 +51,7 @@ def main() -> int:
     """Run the check; return the exit code."""
     try:
         build_triton_driver()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the image cannot be used
+    except Exception as error:  # noqa: BLE001 - after any error the image cannot be used
         sys.stderr.write(f"{classify(error)}\n")
         return 1
     sys.stdout.write("Triton's CUDA driver was compiled and loaded\n")

@@ -1,4 +1,4 @@
-"""The GPUs of a pod: a stage uses as many as the pod requests, and never falls back to CPUs by itself."""
+"""GPUs of a pod: a stage uses the GPUs that the pod requests, and never falls back to CPUs."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ MINIMUM_DRIVERS = {"11": 450, "12": 525, "13": 580}
 Source: NVIDIA, "CUDA Compatibility", Minor Version Compatibility, table 1.
 """
 DRIVER_FILE = Path("/proc/driver/nvidia/version")
-"""Readable in every container of a node whose NVIDIA kernel module is loaded."""
+"""Readable in every container on a node with the NVIDIA kernel module."""
 DEVICE_FOLDER = Path("/dev")
 REASON_CHARACTERS = 200
 
@@ -34,11 +34,11 @@ def require_gpus(count: int) -> None:
     Raises
     ------
     UserError
-        If PyTorch sees fewer.
+        If PyTorch finds fewer.
 
     Notes
     -----
-    On a node that shows every GPU to every pod, a GPU that the pod did not request belongs to another pod.
+    On a node that exposes every GPU to every pod, a GPU that the pod did not request belongs to another pod.
     """
     if not count:
         if any(DEVICE_FOLDER.glob("nvidia[0-9]*")):
@@ -50,18 +50,18 @@ def require_gpus(count: int) -> None:
         return
     import torch
 
-    # device_count may ask NVML, which also counts the GPUs that CUDA cannot use, as with a driver that is too old.
+    # device_count may use NVML, which also counts GPUs that CUDA cannot use, for example if the driver is too old.
     visible = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if visible < count:
         raise UserError(f"GPUs: the pod requests {count} and PyTorch sees {visible}: {_explain(torch)}")
 
 
 def _explain(torch: Any) -> str:
-    """Return what is known of PyTorch, CUDA and the driver, and what to do."""
+    """Return the versions of PyTorch, CUDA and the driver, and what to do."""
     cuda = torch.version.cuda
     if cuda is None:
         return (
-            f"PyTorch {torch.__version__} is not built for CUDA: let images.train and images.reward name images of the "
+            f"PyTorch {torch.__version__} is not built for CUDA: set images.train and images.reward to images of the "
             "CUDA flavour"
         )
     needed = MINIMUM_DRIVERS.get(cuda.split(".")[0])
@@ -69,13 +69,13 @@ def _explain(torch: Any) -> str:
     newer = f"{needed} or newer" if needed else "that supports it"
     facts = (
         f"PyTorch {torch.__version__} is built for CUDA {cuda} and needs an NVIDIA driver {newer}; the node's driver "
-        f"is {driver or f'not known, since {DRIVER_FILE} cannot be read'}"
+        f"is {driver or f'unknown: {DRIVER_FILE} cannot be read'}"
     )
     if driver and needed and int(driver.split(".")[0]) < needed:
         todo = "upgrade the driver"
     else:
         todo = (
-            "set spec.scheduling.gpuRuntimeClassName where pods with GPUs need a RuntimeClass (k3s and RKE2: nvidia)"
+            "set spec.scheduling.gpuRuntimeClassName if pods with GPUs need a RuntimeClass (k3s and RKE2: nvidia)"
             + ("" if driver else ", or install the driver")
             + ", and check the node's device plugin"
         )
@@ -93,7 +93,7 @@ def _driver() -> str | None:
 
 
 def _reason(torch: Any) -> str:
-    """Return PyTorch's own reason why CUDA cannot be used; empty where it can."""
+    """Return PyTorch's error if CUDA cannot be used, else an empty text."""
     try:
         torch.cuda.init()
     except (RuntimeError, AssertionError) as error:

@@ -1,12 +1,12 @@
-"""Who makes an artifact: one pod at a time, however many runs ask for it.
+"""The lease of an artifact: at most one pod produces it at a time.
 
-Runs that share a stage's digest share its directory, and a pod that was deleted by force may still live on a node that
-was lost. So a pod takes ``lease.json`` in the directory (of an Indexed stage one for each shard) before it works, and
-touches it while it does. Another run's pod waits until the artifact is there or the lease was not touched for so long
-that its holder must be dead. A successor in the same stage of the same run does not wait: there is one at a time, so
-its predecessor is dead, or finds at its next touch that the lease is another's, and ends.
+Runs with the same stage digest share its directory, and a force-deleted pod may still run on a lost node. So a pod
+acquires ``lease.json`` in the directory (one per shard of an Indexed stage) before it works, and touches it while it
+works. The pod of another run waits until the artifact is complete, or the lease was not touched for ``STALE_SECONDS``:
+then its holder is dead. A successor in the same stage of the same run does not wait: its predecessor is dead, or finds
+at its next touch that it has lost the lease, and exits.
 
-Ages are told by the volume's own clock, not by this machine's: both ends of a comparison are a file's time.
+Ages are differences between file times, so they use the volume's clock, not the node's.
 """
 
 import json
@@ -24,34 +24,34 @@ log = logging.getLogger(__name__)
 
 TOUCH_SECONDS = 5.0
 STALE_SECONDS = 120.0
-"""So long without a touch, and the holder is dead. Longer than NFS keeps a file's attributes (``acregmax``, 60 s)."""
-LOOK_SECONDS = 1.0
+"""Age at which a lease is stale. Longer than NFS caches a file's attributes (``acregmax``, 60 s)."""
+POLL_SECONDS = 1.0
 SETTLE_SECONDS = 0.5
-"""Two that find a dead one's lease at once both put theirs in its place; so much later the last one's stands."""
+"""Two pods that find a stale lease both replace it. After this time the last one holds it."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lease."""
+    """The pod that holds a lease."""
 
     stage: str
-    """Stage and run: what has at most one living pod, by rank and shard."""
+    """Namespace, run and stage. At most one pod of it runs, per rank and shard."""
     pod_uid: str
 
 
-NOBODY = Holder("", "")
-"""Who holds a lease that is just being written."""
+UNKNOWN_HOLDER = Holder("", "")
+"""Holder of a lease that is being written."""
 
 
 def holder_of(path: Path) -> Holder | None:
-    """Return who holds a lease, None where nobody does."""
+    """Return the holder of a lease, or None."""
     try:
         found = json.loads(path.read_bytes())
-        return Holder(found["stage"], found["pod_uid"])  # another release may have written more
+        return Holder(found["stage"], found["pod_uid"])  # ignore the fields of newer releases
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, LookupError):
-        return NOBODY
+        return UNKNOWN_HOLDER
 
 
 class Lease:
@@ -60,15 +60,15 @@ class Lease:
     Parameters
     ----------
     path
-        The file.
+        The lease file.
     own
-        Who this is.
+        This pod.
     is_complete
-        Tells whether the artifact is there: nobody needs the lease then.
+        Returns whether the artifact is complete; no lease is needed then.
     on_wait
-        Called again and again while another holds the lease.
+        Called at each poll while another pod holds the lease.
     on_loss
-        Called, in a thread of its own, when the lease has become another's: this pod must end at once.
+        Called in a background thread when another pod has taken the lease: this pod must exit at once.
     """
 
     def __init__(
@@ -85,25 +85,25 @@ class Lease:
         self._held = False
 
     def take(self) -> None:
-        """Return when this pod holds the lease, or needs none since the artifact is complete."""
+        """Return when this pod holds the lease, or the artifact is complete."""
         while not self._is_complete():
             if self._try():
-                log.info("%s is ours", self._path)
+                log.info("%s: acquired", self._path)
                 self._held = True
-                threading.Thread(target=self._touch_for_ever, name="lease", daemon=True).start()
+                threading.Thread(target=self._keep_touching, name="lease", daemon=True).start()
                 return
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
 
     def follow(self) -> None:
-        """Return when this stage of this run holds the lease, or the artifact is complete: what other ranks do."""
+        """Return when rank 0 of this stage holds the lease, or the artifact is complete: for all other ranks."""
         while not self._is_complete():
             holder = holder_of(self._path)
             if holder is not None and holder.stage == self._own.stage:
                 return
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
 
     def release(self) -> None:
-        """Give the lease back; harmless where it is not held."""
+        """Release the lease; do nothing if this pod does not hold it."""
         self._ended.set()
         if self._held:
             self._held = False
@@ -138,7 +138,7 @@ class Lease:
         return True
 
     def _replace(self) -> bool:
-        """Put our lease in another's place; False where a pod that gave its own back has swept the part away."""
+        """Replace the lease; return False if a pod that released it has removed the temporary file."""
         part = self._part
         part.write_text(json.dumps(asdict(self._own)))
         try:
@@ -161,7 +161,7 @@ class Lease:
         finally:
             probe.unlink(missing_ok=True)
 
-    def _touch_for_ever(self) -> None:
+    def _keep_touching(self) -> None:
         while not self._ended.wait(TOUCH_SECONDS):
             try:
                 if holder_of(self._path) != self._own:
@@ -170,4 +170,4 @@ class Lease:
                     return
                 os.utime(self._path)
             except OSError as error:
-                log.warning("%s: not touched: %s", self._path, error)
+                log.warning("%s: cannot be touched: %s", self._path, error)

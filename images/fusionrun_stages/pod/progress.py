@@ -1,7 +1,7 @@
-"""Push small progress numbers to the operator, in the background.
+"""Progress reports to the operator, sent in the background.
 
-Advisory only: a push may be lost, and nothing here may ever slow down or fail a stage. Standard library only,
-since every image carries this module.
+Best effort: a report may be lost, and no error here slows down or fails a stage. Standard library only, since every
+image has this module.
 """
 
 import http.client
@@ -31,12 +31,12 @@ class Pusher:
         self._newest: Progress | None = None
         self._changed = threading.Condition()
         self._closing = False
-        self._thread = threading.Thread(target=self._push_for_ever, name="progress", daemon=True)
+        self._thread = threading.Thread(target=self._push, name="progress", daemon=True)
         if url:
             self._thread.start()
 
     def __call__(self, done: int, total: int, unit: str = "", **numbers: float) -> None:
-        """Remember the newest progress; the thread sends it."""
+        """Store the newest progress; the background thread sends it."""
         if not self._url:
             return
         finite = {name: number for name, number in numbers.items() if math.isfinite(number)}  # a loss may diverge
@@ -49,14 +49,14 @@ class Pusher:
             self._changed.notify()
 
     def close(self) -> None:
-        """Send the last value, if there is one, and stop; takes at most ``TIMEOUT_SECONDS``."""
+        """Send the last value, if any, and stop; return after at most ``TIMEOUT_SECONDS``."""
         with self._changed:
             self._closing = True
             self._changed.notify()
         if self._url:
             self._thread.join(TIMEOUT_SECONDS)
 
-    def _push_for_ever(self) -> None:
+    def _push(self) -> None:
         last = 0.0
         while True:
             with self._changed:

@@ -1,1 +1,1 @@
-"""Reward models."""
+"""Reward models, loaded in this process or behind an endpoint."""

@@ -1,7 +1,7 @@
-"""The conversations of a shard that are to be scored: their lengths in memory, their texts on the pod's own disk.
+"""The conversations of a shard to score: keys and lengths in memory, texts in a temporary file.
 
-A shard of long responses is larger than a pod: of each conversation no more is held than whose it is, how long it is
-and where its texts lie (well below 1 KiB), and one batch's texts at a time.
+A shard of long responses may exceed the pod's memory. Per conversation, memory holds its keys, its length and the
+position of its texts (well below 1 KiB), plus the texts of one batch at a time.
 """
 
 import hashlib
@@ -19,33 +19,33 @@ from fusionrun.api.records import Prompt, Response
 from fusionrun_stages.volume.parquet import read_rows
 from fusionrun_stages.volume.paths import shard_path
 
-Key = tuple[str, str, int]
-"""Prompt, source and sample."""
-Place = tuple[int, int]
+SampleKey = tuple[str, str, int]
+"""Prompt, source and sample index."""
+Span = tuple[int, int]
 """Offset and length in bytes."""
 Length = Callable[[str, str], int | None]
-"""Measures prompt and answer; None: they cannot be scored."""
+"""Returns the length of prompt and response; None: they cannot be scored."""
 
 
-class Texts:
-    """Texts in a file without a name: it goes with the process."""
+class TextFile:
+    """Texts in an unlinked temporary file."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._end = 0
 
-    def add(self, text: str) -> Place:
-        """Write a text; return where it lies."""
+    def add(self, text: str) -> Span:
+        """Write a text; return its position."""
         data = memoryview(text.encode())
-        place = self._end, len(data)
+        span = self._end, len(data)
         while data:
             written = os.pwrite(self._descriptor, data, self._end)
             self._end, data = self._end + written, data[written:]
-        return place
+        return span
 
-    def read(self, place: Place) -> str:
-        """Return the text that lies at a place."""
-        offset, length = place
+    def read(self, span: Span) -> str:
+        """Return the text at a position."""
+        offset, length = span
         parts = []
         while length:
             parts.append(os.pread(self._descriptor, length, offset))
@@ -54,31 +54,31 @@ class Texts:
 
 
 @contextmanager
-def texts_on_disk() -> Iterator[Texts]:
-    """Open a place for texts in the pod's scratch folder."""
+def open_text_file() -> Iterator[TextFile]:
+    """Open a file for texts in the pod's temporary folder."""
     with tempfile.TemporaryFile() as file:
-        yield Texts(file.fileno())
+        yield TextFile(file.fileno())
 
 
 @dataclass(slots=True)
 class Conversation:
-    """What is scored: the responses to one prompt that say the same are scored once, and so alike to the last digit."""
+    """A prompt and all its responses with one text: they are scored once, so their scores are identical."""
 
-    prompt: Place
-    answer: Place
+    prompt: Span
+    response: Span
     length: int
-    """As its scorer measures it."""
-    responses: list[Key] = field(default_factory=list)
+    """In the scorer's unit."""
+    keys: list[SampleKey] = field(default_factory=list)
 
 
-def gather(
-    texts: Texts, length: Length, parameters: ScoreParameters, shard: int
+def read_conversations(
+    texts: TextFile, length: Length, parameters: ScoreParameters, shard: int
 ) -> tuple[list[Conversation], Counter[str]]:
     """Read the conversations to score, and count the responses left out by reason.
 
-    Left out are responses that are never used (failed, blank or cut ones), over-long conversations, those with the
-    model's padding in their text, and data sets whose responses nobody judges (SftOnly; not counted). An endpoint says
-    only when it is asked what is over-long.
+    Left out are failed, blank and truncated responses, conversations that are too long or contain the model's pad
+    token, and responses of SftOnly data sets (these are not counted). An endpoint rejects conversations that are too
+    long itself.
     """
     limit = parameters.max_length if parameters.endpoint is None else None
     prompts = {
@@ -108,11 +108,11 @@ def gather(
         if isinstance(found, str):
             unscored[found] += 1
         else:
-            found.responses.append((prompt_id, sys.intern(response.source), response.sample_index))
+            found.keys.append((prompt_id, sys.intern(response.source), response.sample_index))
     return [one for one in conversations.values() if isinstance(one, Conversation)], unscored
 
 
-def plan(conversations: list[Conversation], batch_size: int) -> list[list[Conversation]]:
-    """Part conversations into batches, the longest first: too little memory shows at once."""
-    ranked = sorted(conversations, key=lambda one: (-one.length, one.responses))
+def make_batches(conversations: list[Conversation], batch_size: int) -> list[list[Conversation]]:
+    """Split conversations into batches, the longest first: the first batch shows whether the memory suffices."""
+    ranked = sorted(conversations, key=lambda one: (-one.length, one.keys))
     return [ranked[start : start + batch_size] for start in range(0, len(ranked), batch_size)]

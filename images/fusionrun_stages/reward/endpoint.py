@@ -1,8 +1,8 @@
-"""A reward model behind HTTP: vLLM's ``/classify``, one conversation a request, one raw reward back.
+"""A reward model behind HTTP: vLLM's ``/classify``, one conversation per request, one raw reward per reply.
 
-Of vLLM's pooling interfaces this is the one that gives a whole conversation one number: ``/score`` compares two texts
-and ``/pooling`` may answer for each token. The server puts the chat template on, and is told to leave out the sigmoid
-that it would else put on a model with one label (``use_activation``).
+Of vLLM's pooling APIs only ``/classify`` gives one number for a whole conversation: ``/score`` compares two texts, and
+``/pooling`` may return one value per token. The server applies the chat template. ``use_activation`` is off: vLLM
+would apply a sigmoid to a model with one label.
 
 Source: vLLM, ``ClassificationChatRequest`` and ``ClassificationResponse`` (vllm/entrypoints/pooling/classify).
 """
@@ -16,19 +16,28 @@ import httpx
 
 from fusionrun.api.parameters import RewardEndpointParameters
 from fusionrun.api.records import MICRO
-from fusionrun_stages.client.concurrency import Slots
-from fusionrun_stages.client.server import HTTP_BAD_REQUEST, HTTP_SERVER_ERROR, Body, Server, message, watch
-from fusionrun_stages.errors import InfrastructureError, StageError, UserError
+from fusionrun_stages.client.concurrency import ConcurrencyLimit
+from fusionrun_stages.client.heartbeat import watch_for_stall
+from fusionrun_stages.client.retries import (
+    HTTP_BAD_REQUEST,
+    HTTP_SERVER_ERROR,
+    Body,
+    RetryingClient,
+    error_message,
+    rejected,
+)
+from fusionrun_stages.client.workers import run_workers
+from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.models.chat_template import TEMPLATE_ARGUMENTS
-from fusionrun_stages.reward.model import Store, Text
+from fusionrun_stages.reward.model import PromptResponse, StoreScores
 
 HTTP_TOO_LARGE = 413
 TOO_LONG = "maximum context length"
-"""How vLLM refuses a conversation longer than its model reads. Source: vllm/renderers/params.py."""
+"""Part of vLLM's error for a conversation longer than the model's context. Source: vllm/renderers/params.py."""
 
 
 class RewardEndpoint:
-    """Scores conversations with a server that is not the run's."""
+    """A scorer of conversations that uses an external server."""
 
     def __init__(self, parameters: RewardEndpointParameters, max_length: int) -> None:
         self._parameters = parameters
@@ -36,77 +45,63 @@ class RewardEndpoint:
 
     @property
     def details(self) -> dict[str, object]:
-        """What the manifest says of the endpoint."""
+        """The endpoint, for the manifest."""
         return {"endpoint": {"url": self._parameters.base_url, "model": self._parameters.model}}
 
-    def length(self, prompt: str, answer: str) -> int:
-        """Return the characters of a conversation: the tokens are known to the server alone."""
-        return len(prompt) + len(answer)
+    def length(self, prompt: str, response: str) -> int:
+        """Return the characters of a conversation: only the server knows the tokens."""
+        return len(prompt) + len(response)
 
-    def score_all(self, batches: Iterable[tuple[int, Sequence[Text]]], store: Store) -> None:
-        """Score numbered batches, as many requests at a time as the run allows; store each as it is done.
+    def score_all(self, batches: Iterable[tuple[int, Sequence[PromptResponse]]], store: StoreScores) -> None:
+        """Score numbered batches with up to ``concurrency`` requests in flight; store each complete batch."""
+        asyncio.run(self._score_all(batches, store))
 
-        Raises
-        ------
-        UserError
-            If the endpoint refuses, or answers something else than one number.
-        InfrastructureError
-            If it keeps failing.
-        ServerWedgedError
-            If it is silent for too long.
-        """
-        try:
-            asyncio.run(self._score_all(batches, store))
-        except ExceptionGroup as several:
-            ours, _ = several.split(StageError)
-            raise (ours or several).exceptions[0] from several
-
-    async def _score_all(self, batches: Iterable[tuple[int, Sequence[Text]]], store: Store) -> None:
-        parameters, todo = self._parameters, iter(batches)
-        most = parameters.concurrency
+    async def _score_all(self, batches: Iterable[tuple[int, Sequence[PromptResponse]]], store: StoreScores) -> None:
+        parameters, pending = self._parameters, iter(batches)
+        count = parameters.concurrency
         api_key = os.environ.get(parameters.api_key_env) if parameters.api_key_env else None
-        server = Server(parameters.base_url, api_key, Slots(most, most), most)
+        client = RetryingClient(parameters.base_url, api_key, ConcurrencyLimit(count, count), count)
 
         async def worker() -> None:
-            for number, batch in todo:
-                store(number, [await self._score(server, prompt, answer) for prompt, answer in batch])
+            for number, batch in pending:
+                store(number, [await self._score(client, prompt, response) for prompt, response in batch])
 
         try:
-            async with asyncio.TaskGroup() as group:
-                guard = group.create_task(watch(server.heartbeat, parameters.stall_seconds, "no score given"))
-                await asyncio.wait([group.create_task(worker()) for _ in range(most)])
-                guard.cancel()
+            monitor = watch_for_stall(client.heartbeat, parameters.stall_seconds, "no score returned")
+            await run_workers([worker() for _ in range(count)], monitor)
         finally:
-            await server.close()
+            await client.close()
 
-    async def _score(self, server: Server, prompt: str, answer: str) -> int | None:
+    async def _score(self, client: RetryingClient, prompt: str, response: str) -> int | None:
         body: Body = {
             "model": self._parameters.model,
-            "messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}],
+            "messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}],
             "use_activation": False,
             "add_generation_prompt": False,
             "chat_template_kwargs": TEMPLATE_ARGUMENTS,
         }
-        async with server.slots.one():
-            reply = await server.ask("classify", lambda: body)
+        async with client.concurrency.acquire():
+            reply = await client.post("classify", lambda: body)
         status = reply.status_code
         if status >= HTTP_SERVER_ERROR:
-            raise InfrastructureError(f"{reply.request.url} answered {status}: {message(reply)}")
+            raise InfrastructureError(f"{reply.request.url} answered {status}: {error_message(reply)}")
         if status == HTTP_TOO_LARGE or (status == HTTP_BAD_REQUEST and TOO_LONG in reply.text):
             return None
         if status >= HTTP_BAD_REQUEST:
-            raise UserError(f"{reply.request.url} answered {status}: {message(reply)}")
+            raise rejected(reply)
         return self._read(reply)
 
     def _read(self, reply: httpx.Response) -> int | None:
         where = f"rewardModel.endpoint: {reply.request.url}"
         try:
-            answer = reply.json()
-            (data,) = answer["data"]
+            classification = reply.json()
+            (data,) = classification["data"]
             numbers = [float(number) for number in data["probs"]]
-            tokens = int((answer.get("usage") or {}).get("prompt_tokens") or 0)
+            tokens = int((classification.get("usage") or {}).get("prompt_tokens") or 0)
         except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise UserError(f"{where} gives no classification: {error!r} in {reply.text[:200]}") from error
+            raise UserError(f"{where} returned no classification: {error!r} in {reply.text[:200]}") from error
         if len(numbers) != 1 or not math.isfinite(numbers[0]):
-            raise UserError(f"{where} gives {numbers[:3]} ({len(numbers)} numbers), and a reward is one finite number")
+            raise UserError(
+                f"{where} returned {numbers[:3]} ({len(numbers)} numbers): a reward must be one finite number"
+            )
         return None if tokens > self._max_length else round(numbers[0] * MICRO)

@@ -1,20 +1,17 @@
-"""Compute what a reward model puts on top of its language model in 32 bits, and the language model as it is.
+"""The head of a reward model in float32, on top of a language model in any dtype.
 
-Scores near 0.1 in bfloat16 lie 0.0005 apart: ties abound, and a margin of 0.01 is twenty steps. The head is small, so
-the exact arithmetic costs nothing.
+The step of bfloat16 near 0.1 is 0.0005: many scores would tie, and a margin of 0.01 would be twenty steps. The head is
+small, so float32 costs almost nothing.
 """
 
 from typing import Any
 
 
-def make_exact(model: Any) -> None:
-    """Turn every parameter outside of the language model to 32 bits, and what the language model hands over.
+def compute_head_in_float32(model: Any) -> None:
+    """Convert every parameter outside the language model, and the language model's output, to float32.
 
-    Parameters
-    ----------
-    model
-        A model one or more of whose children are language models (``PreTrainedModel``); one without any is left as it
-        is, since nothing tells where its head begins.
+    The language models are the children of type ``PreTrainedModel``. A model without one is not changed: its head
+    cannot be identified.
     """
     from transformers import PreTrainedModel
 
@@ -23,27 +20,28 @@ def make_exact(model: Any) -> None:
         return
     shared = {id(parameter) for backbone in backbones for parameter in backbone.parameters()}
     for child in model.children():
-        # A weight tied to the language model's embedding would take that along.
+        # Do not convert a weight tied to the language model's embedding.
         if child not in backbones and shared.isdisjoint(map(id, child.parameters())):
             child.float()
     for tensor in (*model.parameters(recurse=False), *model.buffers(recurse=False)):
-        tensor.data = _exact(tensor.data)
+        tensor.data = _to_float32(tensor.data)
     for backbone in backbones:
-        backbone.register_forward_hook(_hand_over)
+        backbone.register_forward_hook(_convert_output)
 
 
-def _hand_over(_: Any, __: Any, output: Any) -> Any:
-    """Cast the tensors of a language model's output; a hook of torch."""
+def _convert_output(_: Any, __: Any, output: Any) -> Any:
+    """Convert a language model's output; a forward hook."""
     if isinstance(output, tuple):
-        return tuple(_exact(value) for value in output)
+        return _to_float32(output)
     for name, value in output.items():
-        output[name] = _exact(value)
+        output[name] = _to_float32(value)
     return output
 
 
-def _exact(value: Any) -> Any:
+def _to_float32(value: Any) -> Any:
+    """Convert floating-point tensors, also inside tuples, and return anything else unchanged."""
     import torch
 
     if isinstance(value, tuple):
-        return tuple(_exact(one) for one in value)
+        return tuple(_to_float32(one) for one in value)
     return value.float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value

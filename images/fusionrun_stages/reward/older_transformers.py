@@ -1,21 +1,20 @@
-"""Names that a model's own code imports from transformers 4 and that 5 no longer has.
+"""Names that custom model code imports from transformers 4 and that transformers 5 removed.
 
-Such code (ArmoRM's, the recipe's default reward model) is pinned by its commit and is not ours to edit; an image with
-an older transformers would need older hub and tokenizer libraries, too. What is missing is a text for documentation:
-given as an empty one it changes nothing that is computed.
+ArmoRM's code, for example, is pinned by its commit. An image with transformers 4 would need older hub and tokenizer
+libraries, too. The missing names are documentation strings; empty ones do not change the computation.
 """
 
 import importlib
 
 MISSING = {"transformers.models.llama.modeling_llama": {"LLAMA_INPUTS_DOCSTRING": ""}}
-"""Value by name and module.
+"""Value by module and name.
 
-Source: the imports of RLHFlow/ArmoRM-Llama3-8B-v0.1's modeling_custom.py, which decorates its forward method with it.
+Source: RLHFlow/ArmoRM-Llama3-8B-v0.1, modeling_custom.py, which decorates its forward method with it.
 """
 
 
-def provide() -> None:
-    """Add the names where they are missing: call it before a model's own code is imported."""
+def add_missing_names() -> None:
+    """Add the names that are missing. Call it before custom model code is imported."""
     for module_name, values in MISSING.items():
         module = importlib.import_module(module_name)
         for name, value in values.items():

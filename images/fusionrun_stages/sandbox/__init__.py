@@ -1,17 +1,39 @@
-"""Run programs that a model wrote, against tests that it must not touch.
+"""Sandbox for model-written programs: run a program against a prompt's tests.
 
-Two containers of one pod, each under a UID of its own::
+Two containers of one pod, with different UIDs::
 
     judge (uid 1000)                                runner (uid 2000)
-    reads programs and tests, writes verdicts       never sees the volume
+    reads programs and tests, writes verdicts       does not mount the volume
       worker ── control: program, stop ──────────────► handler ── fork ─► candidate
         └ fork ─► test process ◄── calls and plain data ──────────────────► (the program)
 
-The program lives in the *candidate* process alone. The tests run in the *test process*, where the program's functions
-are proxies: a call sends its arguments and gets the result back, both as plain data (``wire``). So nothing that a
-program patches, raises, ends or prints reaches the code that judges it, and a result that is no plain data can never
-be equal to anything. Both processes are forked, limited and confined (``confine``), and used once.
+The program runs only in the *candidate* process. The tests run in the *test process*, where the program's functions are
+proxies: a call sends its arguments and receives the result, both as plain data (``wire``). Both processes are forked,
+confined (``confine``) and used once.
 
-The pod adds its own walls: no network (proved by ``probe`` before the first test), no service account, a root file
-system that cannot be written, no capabilities, memory and CPU limits.
+Covered:
+
+- Forged verdicts. Nothing that a program patches, raises, prints or exits with reaches the code that judges it. A
+  result that is not plain data is equal to nothing: its verdict is unknown.
+- Resources: CPU time, memory, threads, open files, number and size of files, wall time.
+- System calls: no new processes, signals, tracing, sockets, shared memory, links, devices or mounts (seccomp).
+- Files: reads only Python and the system's libraries, writes only the program's folder (Landlock).
+- Network: NetworkPolicy or RuntimeClass of the pod, checked by ``probe`` before the first program.
+- Pod: no service account token, read-only root file system, no capabilities, memory and CPU limits.
+- Other programs: one that may have been disturbed by another program, the runner or the node is run again alone, and is
+  unknown if that happens again.
+
+Not covered:
+
+- Exploits of the kernel. Without an isolating RuntimeClass (gVisor, Kata) programs run on the node's kernel. Set
+  ``scheduling.sandboxRuntimeClassName`` for models that you do not trust.
+- Kernels without Landlock. The stage fails unless a RuntimeClass is set; then one program runs at a time, and only the
+  RuntimeClass protects the files of the runner.
+- A network that opens later. ``probe`` runs once per verify process and tries the API server, gateways, name servers
+  and three addresses outside the cluster, no others. The system call filter still denies sockets.
+- Side channels between programs that run at the same time, such as CPU caches.
+- Programs that know the tests. A program sees the arguments of each call, and may return memorized results.
+- Tests. They are trusted: they decide the verdict, and run in the judge's container (confined, without a writable
+  folder).
+- Architectures other than x86_64 and aarch64: there is no system call filter, so no program is run.
 """

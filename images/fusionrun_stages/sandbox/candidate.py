@@ -1,4 +1,4 @@
-"""The process that holds one program: load it, then answer calls until the channel closes or a limit ends it."""
+"""The process of one program: load the program, then serve calls until the channel closes or a limit is exceeded."""
 
 import operator
 import os
@@ -10,7 +10,7 @@ from socket import socket
 from types import ModuleType
 from typing import Any, NoReturn
 
-from fusionrun_stages.sandbox.confine import Limits, confine, end_with_parent
+from fusionrun_stages.sandbox.confine import ResourceLimits, confine, end_with_parent
 from fusionrun_stages.sandbox.prelude import build_prelude
 from fusionrun_stages.sandbox.wire import READY, FrameError, decode, encode, receive, send
 
@@ -24,21 +24,21 @@ REQUESTS: dict[str, Callable[..., Any]] = {
     "str": str,
     "repr": repr,
 }
-"""What the tests may ask of a function, a class or an object."""
+"""Operations that the tests may request on a function, a class or an object."""
 
 
-def run(channel: socket, program: str, limits: Limits, folder: Path) -> NoReturn:
-    """Confine this process, load the program and serve calls; never returns.
+def run(channel: socket, program: str, limits: ResourceLimits, folder: Path) -> NoReturn:
+    """Confine this process, load the program and serve calls; never return.
 
-    Nothing that happens after the first line of the program can be trusted, this module's own functions included:
-    the other side takes plain data from the channel, and nothing else.
+    After the first line of the program nothing in this process can be trusted, this module included: the other side
+    reads only plain data from the channel.
     """
     code = 1
     try:
         end_with_parent()
-        _leave_everything(channel, folder)
+        _drop_inherited_state(channel, folder)
         confine(limits, folder)
-        send(channel, READY)  # whatever ends it from here on is the program's own doing
+        send(channel, READY)  # from here on the program is responsible for the end of this process
         _serve(channel, program)
         code = 0
     except SystemExit as end:
@@ -47,7 +47,8 @@ def run(channel: socket, program: str, limits: Limits, folder: Path) -> NoReturn
         os._exit(code & 0xFF)
 
 
-def _leave_everything(channel: socket, folder: Path) -> None:
+def _drop_inherited_state(channel: socket, folder: Path) -> None:
+    """Reset signal handlers, standard streams, descriptors and environment; enter the folder."""
     os.setsid()
     for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
@@ -64,43 +65,42 @@ def _leave_everything(channel: socket, folder: Path) -> None:
 def _serve(channel: socket, program: str) -> None:
     module = ModuleType("solution")
     module.__dict__.update(build_prelude())
-    given = set(module.__dict__)
     before = dict(module.__dict__)
-    things = _Things()
+    handles = _Handles()
     try:
-        exec(compile(program, "solution.py", "exec"), module.__dict__)  # noqa: S102 (what all of this is for)
-    except Exception as error:  # noqa: BLE001 (whatever it raises is its answer)
+        exec(compile(program, "solution.py", "exec"), module.__dict__)  # noqa: S102 (the purpose of the sandbox)
+    except Exception as error:  # noqa: BLE001 (the program may raise anything)
         send(channel, _raised(error))
         return
-    own = {k: v for k, v in module.__dict__.items() if k not in given or before[k] is not v}
-    send(channel, {"names": {name: encode(value, things.number) for name, value in own.items() if name[:1] != "_"}})
+    defined = {k: v for k, v in module.__dict__.items() if k not in before or before[k] is not v}
+    send(channel, {"names": {k: encode(value, handles.add) for k, value in defined.items() if k[:1] != "_"}})
     with suppress(FrameError):
         while True:
-            send(channel, _answer(receive(channel), things))
+            send(channel, _reply(receive(channel), handles))
 
 
-class _Things:
-    """What is no plain data, by its number."""
+class _Handles:
+    """Objects that are not plain data, by number."""
 
     def __init__(self) -> None:
-        self._things: list[Any] = []
+        self._objects: list[Any] = []
 
-    def number(self, thing: Any) -> int:
-        self._things.append(thing)
-        return len(self._things) - 1
+    def add(self, value: Any) -> int:
+        self._objects.append(value)
+        return len(self._objects) - 1
 
     def get(self, number: int) -> Any:
-        return self._things[number]
+        return self._objects[number]
 
 
-def _answer(request: dict[str, Any], things: _Things) -> dict[str, Any]:
+def _reply(request: dict[str, Any], handles: _Handles) -> dict[str, Any]:
     try:
-        args = [decode(one, things.get) for one in request["args"]]
-        named = {name: decode(one, things.get) for name, one in request["named"].items()}
-        value = REQUESTS[request["do"]](things.get(request["of"]), *args, **named)
-        reply = {"value": encode(value, things.number)}
-        if value is None:  # a function that works in place: its arguments are its answer
-            reply["args"] = [encode(one, things.number) for one in args]
+        args = [decode(one, handles.get) for one in request["args"]]
+        named = {name: decode(one, handles.get) for name, one in request["named"].items()}
+        value = REQUESTS[request["do"]](handles.get(request["of"]), *args, **named)
+        reply = {"value": encode(value, handles.add)}
+        if value is None:  # a function that works in place: return its arguments
+            reply["args"] = [encode(one, handles.add) for one in args]
     except Exception as error:  # noqa: BLE001 (as above)
         return _raised(error)
     return reply
@@ -109,6 +109,6 @@ def _answer(request: dict[str, Any], things: _Things) -> dict[str, Any]:
 def _raised(error: Exception) -> dict[str, Any]:
     try:
         message = str(error)[:MESSAGE_MAX_CHARACTERS]
-    except Exception:  # noqa: BLE001 (an exception may be hostile, too)
+    except Exception:  # noqa: BLE001 (the text of an exception runs the program's code)
         message = ""
     return {"raised": type(error).__name__, "message": message}

@@ -1,7 +1,7 @@
-"""Confine the calling process for good, without any privilege: limits, a system call filter, and Landlock.
+"""Permanent confinement of the calling process, without privileges: resource limits, seccomp and Landlock.
 
-What the pod cannot do, since all programs share the runner's UID there: a program must not signal, trace or read the
-runner or its neighbours, start processes, open sockets, or write outside its own folder.
+All programs of a pod have the runner's UID, so the pod cannot protect them from each other. A confined program cannot
+signal, trace or read the runner or another program, start processes, open sockets, or write outside its folder.
 """
 
 import ctypes
@@ -23,11 +23,11 @@ SECCOMP_MODE_FILTER = 2
 CLONE_THREAD = 0x10000
 X32_SYSCALL_BIT = 0x40000000
 
-_ALLOW, _REFUSE, _ABSENT = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
+_ALLOW, _DENY, _ABSENT = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _OFFSET_NUMBER, _OFFSET_ARCH = 0, 4
 _OFFSET_ARGUMENTS = (16, 24, 32)
-"""Where the lower halves of a call's first arguments lie, on a little-endian machine. Source: linux/seccomp.h."""
+"""Offsets of the lower halves of a call's first arguments on a little-endian machine. Source: linux/seccomp.h."""
 
 _SYSTEM_CALLS = {
     # Source: linux/arch/x86/entry/syscalls/syscall_64.tbl; AUDIT_ARCH_X86_64.
@@ -64,10 +64,10 @@ _FCNTL = {"x86_64": 72, "aarch64": 25}
 _IOCTL = {"x86_64": 16, "aarch64": 29}
 _F_SETFL, _O_ASYNC = 4, 0o20000
 _SIGNALLING_FCNTLS = (8, 10, 15)
-"""F_SETOWN, F_SETSIG, F_SETOWN_EX: a descriptor's owner is sent a signal, and any process may be made one.
+"""F_SETOWN, F_SETSIG, F_SETOWN_EX: the kernel sends signals to the owner of a descriptor, which may be any process.
 Source: linux/include/uapi/asm-generic/fcntl.h."""
 _SIGNALLING_IOCTLS = (0x5452, 0x8901, 0x8902)
-"""FIOASYNC, FIOSETOWN, SIOCSPGRP: the same by other names. Source: asm-generic/ioctls.h, asm-generic/sockios.h."""
+"""FIOASYNC, FIOSETOWN, SIOCSPGRP: the same as ioctls. Source: asm-generic/ioctls.h, asm-generic/sockios.h."""
 
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1, 2, 4, 8
@@ -78,60 +78,60 @@ _ABI_NETWORK, _ABI_SCOPE = 4, 6
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _Step = tuple[int, int, int, int]
-"""Code, jump if so, jump if not, value. Source: linux/filter.h, struct sock_filter."""
+"""Code, jump if true, jump if false, value. Source: linux/filter.h, struct sock_filter."""
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a process may use."""
+class ResourceLimits:
+    """Limits of a confined process."""
 
     cpu_seconds: int
     memory_bytes: int
-    """Address space beyond what the process has when it is confined."""
+    """Address space in addition to that of the process when it is confined."""
     file_bytes: int
-    """Longest file that it may write."""
+    """Maximum size of a file that it writes."""
     open_files: int = 32
     processes: int = 1024
-    """Threads: all that is left of RLIMIT_NPROC's use, since the filter lets no process start. It counts those of the
-    whole node that have this UID, so it must leave room for what the other sandboxes on it run."""
+    """Threads, since the filter denies new processes. RLIMIT_NPROC counts all threads of this UID on the node, so the
+    limit must allow for other sandboxes."""
     landlock_optional: bool = False
-    """Whether it may be run where the kernel has no Landlock: a RuntimeClass is around the pod then."""
+    """Whether to run on a kernel without Landlock: only if a RuntimeClass isolates the pod."""
 
 
-def confine(limits: Limits, folder: Path | None) -> None:
-    """Confine this process: it cannot be undone, and every thread it starts inherits it.
+def confine(limits: ResourceLimits, folder: Path | None) -> None:
+    """Confine this process. It cannot be undone, and every new thread inherits it.
 
     Parameters
     ----------
     folder
-        The one place where it may write; None for none.
+        The only folder that the process may write to; None: no folder.
 
     Raises
     ------
     OSError
-        If the filter cannot be installed, or there is no Landlock and should be: then nothing must be run.
+        If the filter cannot be installed, or Landlock is required and missing. The caller must not run a program then.
     """
-    _limit(limits)
-    # Each thread would reserve address space for an arena of its own: of 512 MiB seven threads are left.
+    _set_limits(limits)
+    # By default each thread reserves address space for an arena: 512 MiB would allow seven threads.
     _libc.mallopt(M_ARENA_MAX, 1)
-    _prctl(PR_SET_DUMPABLE, 0)  # /proc/<pid>/{mem,environ,fd} belong to root from now on
+    _prctl(PR_SET_DUMPABLE, 0)  # root owns /proc/<pid>/{mem,environ,fd} from here on
     _prctl(PR_SET_NO_NEW_PRIVS, 1)
     _restrict_files(folder, optional=limits.landlock_optional)
     _filter_system_calls()
 
 
-def hide() -> None:
-    """Keep other processes of this UID from reading or tracing this one."""
+def forbid_tracing() -> None:
+    """Forbid other processes of this UID to read or trace this process."""
     _prctl(PR_SET_DUMPABLE, 0)
 
 
 def end_with_parent() -> None:
-    """Be killed when the parent ends, however it ends."""
+    """Ask the kernel to kill this process when its parent ends."""
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent ends."""
+    """Become the parent of every descendant whose parent ends."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
@@ -140,11 +140,11 @@ def address_space_bytes() -> int:
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
 
 
-def _limit(limits: Limits) -> None:
+def _set_limits(limits: ResourceLimits) -> None:
     memory = address_space_bytes() + limits.memory_bytes
     for what, soft, hard in (
         (resource.RLIMIT_AS, memory, memory),
-        # The soft limit's SIGXCPU can be ignored, the hard one's SIGKILL cannot.
+        # A program can ignore SIGXCPU (soft limit), not SIGKILL (hard limit).
         (resource.RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds + 1),
         (resource.RLIMIT_FSIZE, limits.file_bytes, limits.file_bytes),
         (resource.RLIMIT_NOFILE, limits.open_files, limits.open_files),
@@ -161,26 +161,26 @@ def _limit(limits: Limits) -> None:
 def _filter_system_calls() -> None:
     machine = platform.machine()
     if machine not in _SYSTEM_CALLS:
-        raise OSError(errno.ENOSYS, f"no system call filter is known for {machine}: programs cannot be run here")
-    arch, clone, refused = _SYSTEM_CALLS[machine]
+        raise OSError(errno.ENOSYS, f"no system call filter for {machine}: programs cannot be run on this node")
+    arch, clone, denied = _SYSTEM_CALLS[machine]
     steps = [
         (_LOAD, 0, 0, _OFFSET_ARCH),
         (_EQUAL, 1, 0, arch),
-        (_RETURN, 0, 0, _REFUSE),
+        (_RETURN, 0, 0, _DENY),
         (_LOAD, 0, 0, _OFFSET_NUMBER),
         (_AT_LEAST, 0, 1, X32_SYSCALL_BIT),
-        (_RETURN, 0, 0, _REFUSE),
-        (_EQUAL, 0, 1, _CLONE3),  # its flags cannot be seen here: the C library falls back to clone
+        (_RETURN, 0, 0, _DENY),
+        (_EQUAL, 0, 1, _CLONE3),  # a filter cannot read its flags; the C library falls back to clone
         (_RETURN, 0, 0, _ABSENT),
     ]
-    steps += _refuse((*refused.values(), *_COMMON_CALLS))
+    steps += _deny((*denied.values(), *_COMMON_CALLS))
     first, second, third = _OFFSET_ARGUMENTS
-    # A thread may start, a process may not.
-    steps += _look_into(clone, [(_LOAD, 0, 0, first), (_ANY_BIT, 1, 0, CLONE_THREAD), (_RETURN, 0, 0, _REFUSE)])
-    steps += _look_into(_IOCTL[machine], [(_LOAD, 0, 0, second), *_refuse(_SIGNALLING_IOCTLS)])
-    steps += _look_into(_FCNTL[machine], [
-        (_LOAD, 0, 0, second), *_refuse(_SIGNALLING_FCNTLS),
-        (_EQUAL, 0, 3, _F_SETFL), (_LOAD, 0, 0, third), (_ANY_BIT, 0, 1, _O_ASYNC), (_RETURN, 0, 0, _REFUSE),
+    # Allow threads, deny processes.
+    steps += _check_arguments(clone, [(_LOAD, 0, 0, first), (_ANY_BIT, 1, 0, CLONE_THREAD), (_RETURN, 0, 0, _DENY)])
+    steps += _check_arguments(_IOCTL[machine], [(_LOAD, 0, 0, second), *_deny(_SIGNALLING_IOCTLS)])
+    steps += _check_arguments(_FCNTL[machine], [
+        (_LOAD, 0, 0, second), *_deny(_SIGNALLING_FCNTLS),
+        (_EQUAL, 0, 3, _F_SETFL), (_LOAD, 0, 0, third), (_ANY_BIT, 0, 1, _O_ASYNC), (_RETURN, 0, 0, _DENY),
     ])  # fmt: skip
     steps.append((_RETURN, 0, 0, _ALLOW))
     code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
@@ -189,24 +189,24 @@ def _filter_system_calls() -> None:
     _prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(buffer))
 
 
-def _refuse(values: Iterable[int]) -> list[_Step]:
-    """Refuse the call if what was loaded is one of these."""
-    return [step for value in values for step in ((_EQUAL, 0, 1, value), (_RETURN, 0, 0, _REFUSE))]
+def _deny(values: Iterable[int]) -> list[_Step]:
+    """Deny the call if the loaded value is one of these."""
+    return [step for value in values for step in ((_EQUAL, 0, 1, value), (_RETURN, 0, 0, _DENY))]
 
 
-def _look_into(number: int, steps: list[_Step]) -> list[_Step]:
-    """Decide by a call's arguments; one that the steps do not refuse is allowed."""
+def _check_arguments(number: int, steps: list[_Step]) -> list[_Step]:
+    """Apply the steps to the arguments of one call; allow the call if no step denies it."""
     inside = [*steps, (_RETURN, 0, 0, _ALLOW)]
     return [(_EQUAL, 0, len(inside), number), *inside]
 
 
 def landlock_version() -> int:
-    """Return the version of Landlock that this kernel offers to this process; 0 where it has none."""
+    """Return the kernel's version of Landlock; 0 if it is not available to this process."""
     return max(0, int(_libc.syscall(_LANDLOCK_CREATE, None, ctypes.c_size_t(0), ctypes.c_uint32(1))))
 
 
 def _restrict_files(folder: Path | None, *, optional: bool) -> None:
-    """Allow reading of Python and the system's libraries, and writing below one folder.
+    """Allow reading Python and the system's libraries, and writing below one folder.
 
     Source: linux/Documentation/userspace-api/landlock.rst.
     """
@@ -214,7 +214,7 @@ def _restrict_files(folder: Path | None, *, optional: bool) -> None:
     if abi < 1:
         if optional:
             return
-        raise OSError(errno.ENOSYS, "the kernel has no Landlock: a program could write to its neighbours' files")
+        raise OSError(errno.ENOSYS, "the kernel has no Landlock: a program could write to the files of others")
     rights = _FILE_RIGHTS_BY_ABI[min(abi, max(_FILE_RIGHTS_BY_ABI))]
     network = 3 if abi >= _ABI_NETWORK else 0
     scope = 3 if abi >= _ABI_SCOPE else 0

@@ -1,4 +1,4 @@
-"""The judge's way to the runner."""
+"""The judge's connection to the runner."""
 
 import os
 import socket
@@ -10,11 +10,11 @@ from fusionrun_stages.errors import InfrastructureError
 
 SOCKET_ENV = "FUSIONRUN_SANDBOX_SOCKET"
 CONNECT_SECONDS = 330.0
-"""How long the runner may take to come (back) up: the kubelet waits up to 5 minutes before it restarts a container."""
+"""Maximum time until the runner listens (again): the kubelet waits up to 5 minutes before it restarts a container."""
 
 
 def socket_path() -> Path:
-    """Return where the runner listens."""
+    """Return the path of the runner's socket."""
     return Path(os.environ.get(SOCKET_ENV, SOCKET))
 
 
@@ -24,7 +24,7 @@ def connect() -> socket.socket:
     Raises
     ------
     InfrastructureError
-        If it does not answer for longer than a restart takes.
+        If the runner does not listen within ``CONNECT_SECONDS``.
     """
     path, deadline = socket_path(), time.monotonic() + CONNECT_SECONDS
     while True:
@@ -34,7 +34,7 @@ def connect() -> socket.socket:
         except OSError as error:
             control.close()
             if time.monotonic() > deadline:
-                raise InfrastructureError(f"the sandbox runner does not answer on {path}: {error}") from error
-            time.sleep(0.05)  # a socket that is not there yet cannot be waited for
+                raise InfrastructureError(f"the sandbox runner does not listen on {path}: {error}") from error
+            time.sleep(0.05)
         else:
             return control

@@ -1,4 +1,4 @@
-"""The folders that programs run in: one for each handler, bounded, and empty for the next program."""
+"""Folders for programs: one per handler, limited in size, emptied for the next program."""
 
 import os
 import tempfile
@@ -9,58 +9,58 @@ from pathlib import Path
 from fusionrun.api.sandbox import PROGRAM_FOLDER_BYTES
 
 FILES_MAX = 1024
-"""Files and folders of one program. Each takes some kernel memory of the pod's, whatever its own limit is."""
+"""Maximum files and folders of one program: each uses kernel memory of the pod."""
 OUTSIDE_POD = 64
-"""Handlers at once where no folders are given."""
+"""Maximum handlers at once if no folders are given."""
 
 
-class Places:
-    """The folders, and which handler has which."""
+class FolderPool:
+    """The free folders, and the handler of each other one."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._free: list[Path | None] = [*folders] or [None] * OUTSIDE_POD
         self._held: dict[int, Path] = {}
 
     def take(self) -> Path:
-        """Return a free folder, emptied of what a killed handler left; wait until there is one."""
+        """Wait for a free folder, remove the files of a killed handler from it, and return it."""
         self._reap(os.WNOHANG)
         while not self._free:
             self._reap(0)
-        folder = self._free.pop(0) or Path(tempfile.mkdtemp(prefix="place-"))
+        folder = self._free.pop(0) or Path(tempfile.mkdtemp(prefix="handler-"))
         with suppress(OSError):
-            empty(folder)
+            empty_folder(folder)
         return folder
 
     def give_back(self, folder: Path) -> None:
-        """Take a folder back that no handler got."""
+        """Return a folder that no handler uses."""
         self._free.append(folder)
 
-    def hold(self, handler: int, folder: Path) -> None:
-        """Keep the folder for a handler until its process ends."""
+    def assign(self, handler: int, folder: Path) -> None:
+        """Assign the folder to a handler until its process ends."""
         self._held[handler] = folder
 
     def _reap(self, options: int) -> None:
         with suppress(ChildProcessError):
             while (ended := os.waitpid(-1, options)[0]) != 0:
-                if ended in self._held:  # else an orphan, which came to us as the container's first process
+                if ended in self._held:  # else an orphan: this is the container's first process
                     self._free.append(self._held.pop(ended))
                     options = os.WNOHANG
 
 
 @contextmanager
-def program_folder(place: Path) -> Iterator[Path]:
-    """Make a program's folder, and remove it with all that it has become."""
-    folder = Path(tempfile.mkdtemp(prefix="program-", dir=place))
+def program_folder(parent: Path) -> Iterator[Path]:
+    """Create a folder for a program, and remove it with its contents."""
+    folder = Path(tempfile.mkdtemp(prefix="program-", dir=parent))
     try:
         yield folder
     finally:
         folder.chmod(0o700)
-        empty(folder)
+        empty_folder(folder)
         folder.rmdir()
 
 
 def find_excess(folder: Path) -> str | None:
-    """Say what a program has too much of in its folder; None when all is well."""
+    """Return the limit that the files of a program exceed, or None."""
     waiting, count, size = [str(folder)], 0, 0
     while waiting:
         try:
@@ -69,26 +69,24 @@ def find_excess(folder: Path) -> str | None:
                     count += 1
                     size += entry.stat(follow_symlinks=False).st_blocks * 512
                     if count > FILES_MAX:
-                        return f"it made more than {FILES_MAX} files"
+                        return f"it created more than {FILES_MAX} files"
                     if size > PROGRAM_FOLDER_BYTES:
                         return f"it wrote more than {PROGRAM_FOLDER_BYTES // 2**20} MiB"
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
         except FileNotFoundError:
-            continue  # it removes files meanwhile
+            continue  # the program removes files meanwhile
         except OSError:
-            return "it made a folder that nobody can list"
+            return "it created a folder that cannot be listed"
     return None
 
 
-def empty(folder: Path) -> None:
-    """Remove all that is in a folder, also what was made unreadable, and nested deeper than a path may be long.
+def empty_folder(folder: Path) -> None:
+    """Remove the contents of a folder, also unreadable ones, and ones nested deeper than the longest path.
 
-    Notes
-    -----
-    What a folder holds is moved up before it is removed, so that no path gets long and nothing recurs.
+    Nested folders are moved up before they are removed. So paths stay short, and there is no recursion.
     """
-    moved, unguessed = 0, os.urandom(8).hex()
+    moved, unguessable = 0, os.urandom(8).hex()
     while entries := list(os.scandir(folder)):
         for entry in entries:
             if not entry.is_dir(follow_symlinks=False):
@@ -97,9 +95,9 @@ def empty(folder: Path) -> None:
             os.chmod(entry.path, 0o700)  # noqa: PTH101
             for inner in list(os.scandir(entry.path)):
                 if inner.is_dir(follow_symlinks=False):
-                    os.chmod(inner.path, 0o700)  # noqa: PTH101 (or it could not get another parent)
+                    os.chmod(inner.path, 0o700)  # noqa: PTH101 (a folder without write permission cannot be moved)
                     moved += 1
-                    os.rename(inner.path, f"{folder}/.{unguessed}-{moved}")  # noqa: PTH104
+                    os.rename(inner.path, f"{folder}/.{unguessable}-{moved}")  # noqa: PTH104
                 else:
                     os.unlink(inner.path)  # noqa: PTH108
             os.rmdir(entry.path)  # noqa: PTH106

@@ -1,4 +1,4 @@
-"""Run a prompt's tests against a program in another process, and say what came of it."""
+"""Run a prompt's tests against a program in another process, and return the grade."""
 
 import builtins
 import unittest
@@ -8,67 +8,67 @@ from typing import Any
 from fusionrun.api.records import VerdictValue
 from fusionrun_stages.grade import Grade, disturbed, right, unknown, unusable, wrong
 from fusionrun_stages.sandbox.prelude import build_prelude
-from fusionrun_stages.sandbox.proxies import NotPlainError, Program, ProgramGoneError
-from fusionrun_stages.sandbox.suite import LINE_MAX_CHARACTERS, Suite
+from fusionrun_stages.sandbox.proxies import NotPlainError, ProgramGoneError, RemoteProgram
+from fusionrun_stages.sandbox.suite import LINE_MAX_CHARACTERS, PromptTests
 
 
-def run_tests(program: Program, tests: Sequence[str], entry_point: str | None) -> Grade:
-    """Run all tests in one namespace; every one must pass.
+def run_tests(program: RemoteProgram, tests: Sequence[str], entry_point: str | None) -> Grade:
+    """Run all tests in one namespace; each must pass.
 
     Parameters
     ----------
     tests
-        Statements or whole test programs (``suite`` says which).
+        Statements or whole test programs (see ``suite``).
     entry_point
-        Expression for what is under test: ``f`` or ``Solution().twoSum``.
+        Expression for the function under test: ``f`` or ``Solution().twoSum``.
     """
     try:
-        suite = Suite(tests, entry_point)
+        suite = PromptTests(tests, entry_point)
         fault = suite.find_fault()
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return unusable(f"its tests are no Python: {error}")
+        return unusable(f"its tests are not valid Python: {error}")
     if fault:
         return unusable(fault)
     try:
         names = program.names()
     except (ProgramGoneError, NotPlainError):
-        return _unless(program, wrong())
-    except Exception as error:  # noqa: BLE001 (whatever the program raised)
+        return _unless_ended(program, wrong())
+    except Exception as error:  # noqa: BLE001 (the program may raise anything)
         return wrong(f"not loaded: {_describe(error)}")
-    space, twice = _build_namespace(names, suite, entry_point)
+    space, ambiguous = _build_namespace(names, suite, entry_point)
     grade = _run(program, space, suite)
-    if grade.verdict is VerdictValue.WRONG and (both := sorted(twice & suite.used)):
-        grade = unknown(
-            f"{both[0]} is a name of Python's and of the program's: the entry point must say which is meant"
-        )
-    return _unless(program, grade)
+    if grade.verdict is VerdictValue.WRONG and (both := sorted(ambiguous & suite.used)):
+        grade = unknown(f"{both[0]} is defined by Python and by the program: the entry point must name the tested one")
+    return _unless_ended(program, grade)
 
 
-def _unless(program: Program, grade: Grade) -> Grade:
-    """Put what ended the program first: a bare ``except:`` in a test must not hide it."""
+def _unless_ended(program: RemoteProgram, grade: Grade) -> Grade:
+    """Return the grade unless the program has ended: a bare ``except:`` in a test must not hide that."""
     if program.gone:
         return wrong(f"ended: {program.gone}") if program.started else disturbed(program.gone)
     return unknown(f"not plain: {program.not_plain}") if program.not_plain else grade
 
 
-def _run(program: Program, space: dict[str, Any], suite: Suite) -> Grade:  # noqa: PLR0911 (one line per way to end)
+def _run(  # noqa: PLR0911 (one line per outcome)
+    program: RemoteProgram, space: dict[str, Any], suite: PromptTests
+) -> Grade:
     line = ""
-    # Test programs end in it, and it would end this process: their cases are run here.
+    # Test programs call it at their end, and it would end this process. _run runs their test cases.
     unittest.main = lambda *_, **__: None  # type: ignore[assignment]
     try:
-        for source, do in suite.steps(space):
+        for source, step in suite.steps(space):
             line = source
-            do()
+            step()
     except AssertionError:
         return wrong(f"failed: {line}")
     except (ProgramGoneError, NotPlainError):
         return wrong()
     except ModuleNotFoundError as error:
-        return unusable(f"its tests need what is not there: {error}")
+        return unusable(f"its tests need a missing module: {error}")
     except unittest.SkipTest as error:
         return unusable(f"its tests are skipped: {error}")
     except SystemExit:
-        return unknown("the tests ended themselves")
+        return unknown("the tests called exit")
     except MemoryError:
         return unknown("the tests used up their memory")
     except Exception as error:  # noqa: BLE001 (a wrong program may make its tests raise anything)
@@ -81,15 +81,15 @@ def _describe(error: Exception) -> str:
 
 
 def _build_namespace(
-    names: dict[str, Any], suite: Suite, entry_point: str | None
+    names: dict[str, Any], suite: PromptTests, entry_point: str | None
 ) -> tuple[dict[str, Any], frozenset[str]]:
-    """Put the program's names below the builtins', the prelude's and the tests' own: it shadows none of these.
+    """Return a namespace in which the program shadows no builtin and no name of the prelude or the tests.
 
-    Only a name that is itself the entry point may be a builtin's (a program asked for a function ``sum``): then the
-    prompt says so. Returns also the names that were left out, since a test might have meant the program's.
+    Exception: if the entry point is the name of a builtin, such as ``sum``, the program's function wins. Return also
+    the names that were left out: a test may have meant the program's.
     """
     space = build_prelude()
     space["__builtins__"] = builtins
-    twice = {name for name in names if name in space or hasattr(builtins, name)} - {entry_point}
-    space |= {k: v for k, v in names.items() if k.isidentifier() and k not in twice and k not in suite.defined}
-    return space, frozenset(twice)
+    ambiguous = {name for name in names if name in space or hasattr(builtins, name)} - {entry_point}
+    space |= {k: v for k, v in names.items() if k.isidentifier() and k not in ambiguous and k not in suite.defined}
+    return space, frozenset(ambiguous)

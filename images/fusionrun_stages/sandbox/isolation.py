@@ -1,4 +1,4 @@
-"""What must stand before the first program is run: no network, and a kernel that keeps programs apart."""
+"""Checks before the first program runs: no network access, and isolation between programs."""
 
 import os
 import time
@@ -10,8 +10,7 @@ from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.pod.cgroup import count_cpus
 from fusionrun_stages.sandbox.confine import landlock_version
 from fusionrun_stages.sandbox.connection import connect
-from fusionrun_stages.sandbox.runner import PROBE
-from fusionrun_stages.sandbox.wire import FrameError, receive
+from fusionrun_stages.sandbox.wire import PROBE, FrameError, receive
 
 PROBE_ENV = "FUSIONRUN_SANDBOX_PROBE"
 NETWORK_SECONDS = 30.0
@@ -19,63 +18,63 @@ NETWORK_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Walls:
-    """What was found; the manifest tells it."""
+class Isolation:
+    """Isolation of the sandbox; part of the manifest."""
 
     landlock: int
-    """Version of the kernel's Landlock; 0 without."""
+    """Version of the kernel's Landlock; 0 if it is missing."""
     runtime_class: str | None
 
     @property
     def programs_at_once(self) -> int:
-        """How many programs may run at once: without Landlock one, which has no neighbour to harm."""
+        """Number of programs to run at once: one without Landlock, so that it cannot harm another."""
         return int(os.environ.get(PROGRAMS_AT_ONCE_ENV) or count_cpus()) if self.landlock else 1
 
 
-def prove_walls() -> Walls:
-    """Prove that programs can be run here; within a pod this cannot be switched off.
+def check_isolation() -> Isolation:
+    """Check that programs can be run safely; in a pod the check cannot be switched off.
 
     Raises
     ------
     UserError
-        If anything answered, or nothing keeps the programs apart.
+        If the runner has network access, or programs are not isolated from each other.
     InfrastructureError
-        If it cannot be told whether anything answers.
+        If the network access cannot be determined.
     """
-    walls = Walls(landlock_version(), os.environ.get(RUNTIME_CLASS_ENV) or None)
-    if not walls.landlock and walls.runtime_class is None:
+    isolation = Isolation(landlock_version(), os.environ.get(RUNTIME_CLASS_ENV) or None)
+    if not isolation.landlock and isolation.runtime_class is None:
         raise UserError(
             "the node's kernel has no Landlock (Linux 5.13, in the list /sys/kernel/security/lsm, and allowed by the "
-            "container runtime's seccomp profile), so a program could write to its neighbours' files: set "
+            "container runtime's seccomp profile), so a program could write to the files of others: set "
             "scheduling.sandboxRuntimeClassName to a RuntimeClass that isolates (gVisor, Kata); no program was run"
         )
     if os.environ.get(PROBE_ENV) != "off" or "KUBERNETES_SERVICE_HOST" in os.environ:
-        _prove_no_network()
-    return walls
+        _check_no_network()
+    return isolation
 
 
-def _prove_no_network() -> None:
+def _check_no_network() -> None:
     deadline = time.monotonic() + NETWORK_SECONDS
-    while reached := _look():
+    while reached := _probe():
         if time.monotonic() >= deadline:
             raise UserError(
-                f"the sandbox has network ({', '.join(reached)} answered for {NETWORK_SECONDS:.0f} s): set "
-                "scheduling.sandboxRuntimeClassName to a RuntimeClass without one, or use a network plugin that "
-                "enforces the run's NetworkPolicy, which denies it; no program was run"
+                f"the sandbox has network access ({', '.join(reached)} answered for {NETWORK_SECONDS:.0f} s): set "
+                "scheduling.sandboxRuntimeClassName to a RuntimeClass without network, or use a network plugin that "
+                "enforces the run's NetworkPolicy; no program was run"
             )
         time.sleep(1.0)
 
 
-def _look() -> list[str]:
+def _probe() -> list[str]:
     try:
         with connect() as control:
             control.sendall(PROBE)
             found: dict[str, Any] = receive(control)
     except (FrameError, OSError) as error:
-        raise InfrastructureError(f"the sandbox runner died while it looked for a network: {error}") from error
+        raise InfrastructureError(f"the sandbox runner died during the network check: {error}") from error
     if "unreadable" in found:
         raise InfrastructureError(
-            f"cannot tell whether the sandbox has network: {found['unreadable']}; no program was run"
+            f"cannot determine whether the sandbox has network access: {found['unreadable']}; no program was run"
         )
     reached: list[str] = found["reached"]
     return reached

@@ -1,4 +1,4 @@
-"""The judge's side: a connection to the runner, and one test process per program."""
+"""The judge: one connection to the runner, and one test process per program."""
 
 import json
 import os
@@ -13,22 +13,21 @@ from typing import Any, NoReturn
 from fusionrun.api.records import VerdictValue
 from fusionrun.api.sandbox import PROGRAM_MEMORY_BYTES, RUNTIME_CLASS_ENV, TESTS_MEMORY_BYTES
 from fusionrun_stages.grade import DISTURBED, Grade, disturbed, unknown, wrong
-from fusionrun_stages.sandbox.confine import Limits, confine
+from fusionrun_stages.sandbox.confine import ResourceLimits, confine
 from fusionrun_stages.sandbox.connection import connect
 from fusionrun_stages.sandbox.harness import run_tests
 from fusionrun_stages.sandbox.prelude import build_prelude
-from fusionrun_stages.sandbox.proxies import Program
-from fusionrun_stages.sandbox.runner import GONE, RUN, STOP
-from fusionrun_stages.sandbox.wire import FrameError, receive, send
+from fusionrun_stages.sandbox.proxies import RemoteProgram
+from fusionrun_stages.sandbox.wire import GONE, RUN, STOP, FrameError, receive, send
 
 CPU_SECONDS = 5
 """CPU time of a program over all its tests."""
 WALL_SECONDS = 30.0
-"""Until then a program that is neither done nor out of CPU time may just have been starved: unknown."""
-PROGRAM_LIMITS = Limits(cpu_seconds=CPU_SECONDS, memory_bytes=PROGRAM_MEMORY_BYTES, file_bytes=2**20)
-TEST_LIMITS = Limits(cpu_seconds=2 * CPU_SECONDS, memory_bytes=TESTS_MEMORY_BYTES, file_bytes=0)
+"""Wall time after which a program is unknown: without its full CPU time used, it may have been starved."""
+PROGRAM_LIMITS = ResourceLimits(cpu_seconds=CPU_SECONDS, memory_bytes=PROGRAM_MEMORY_BYTES, file_bytes=2**20)
+TEST_LIMITS = ResourceLimits(cpu_seconds=2 * CPU_SECONDS, memory_bytes=TESTS_MEMORY_BYTES, file_bytes=0)
 SHORTAGES = ("can't start new thread", "Resource temporarily unavailable")
-"""What a program says when the node's threads are used up, maybe by others. Disk and memory are its own."""
+"""Errors when no thread is left on the node, which another program may have caused."""
 GRADE_MAX_BYTES = 65536
 
 
@@ -38,34 +37,27 @@ class Judge:
     def __init__(self) -> None:
         build_prelude()
         self._control: socket.socket | None = None
-        # Only where the operator has named a RuntimeClass may a kernel be without Landlock (``walls``).
+        # Landlock is optional only if the run has a RuntimeClass (see isolation.py).
         self._optional = {"landlock_optional": bool(os.environ.get(RUNTIME_CLASS_ENV))}
 
     def close(self) -> None:
-        """Let the runner's handler end."""
+        """Close the connection, so that the runner's handler ends."""
         if self._control is not None:
             self._control.close()
             self._control = None
 
     def grade(self, program: str, tests: tuple[str, ...], entry_point: str | None) -> Grade:
-        """Run a program in the runner and its tests in a process of their own.
+        """Run a program in the runner and its tests in a separate process.
 
-        Notes
-        -----
-        A program is never wrong because the runner died with it: that may have been a neighbour's doing, or the node's.
-
-        Raises
-        ------
-        InfrastructureError
-            If the runner does not come back.
+        A program is never wrong because the runner died: another program or the node may be the cause.
         """
         self._control = control = self._control or connect()
-        ours, theirs = socket.socketpair()
+        test_end, program_end = socket.socketpair()
         try:
-            with theirs:
-                socket.send_fds(control, [RUN], [theirs.fileno()])
+            with program_end:
+                socket.send_fds(control, [RUN], [program_end.fileno()])
                 send(control, {"program": program, "limits": asdict(replace(PROGRAM_LIMITS, **self._optional))})
-            grade, in_time = _test(ours, tests, entry_point, replace(TEST_LIMITS, **self._optional))
+            grade, in_time = _test(test_end, tests, entry_point, replace(TEST_LIMITS, **self._optional))
             gone = grade is not None and grade.detail.startswith(("ended: ", DISTURBED))
             control.sendall(GONE if gone else STOP)
             report = receive(control)
@@ -73,14 +65,14 @@ class Judge:
             self.close()
             return disturbed(f"the runner died: {error}")
         finally:
-            ours.close()
-        return _explain(grade, report, in_time=in_time)
+            test_end.close()
+        return _combine(grade, report, in_time=in_time)
 
 
-def _explain(  # noqa: PLR0911 (one line per way to end)
+def _combine(  # noqa: PLR0911 (one line per outcome)
     grade: Grade | None, report: dict[str, Any], *, in_time: bool
 ) -> Grade:
-    """Put what the tests saw and what the kernel counted together."""
+    """Combine the grade of the tests with the runner's report on the process."""
     used_up = report["cpu_seconds"] >= CPU_SECONDS or report["signal"] == signal.SIGXCPU
     if grade is not None and grade.verdict is VerdictValue.RIGHT:
         return grade
@@ -89,7 +81,7 @@ def _explain(  # noqa: PLR0911 (one line per way to end)
     if used_up:
         return wrong(f"ended: it used up its {CPU_SECONDS} s of CPU time")
     if report["signal"] == signal.SIGKILL and not report["killed_by_us"]:
-        return disturbed("the kernel ended it, for want of memory")
+        return disturbed("the kernel killed it: out of memory")
     if grade is None:
         late = f"not done after {WALL_SECONDS:.0f} s, with {report['cpu_seconds']:.1f} s of CPU time used"
         return unknown("the test process died" if in_time else late)
@@ -104,9 +96,9 @@ def _explain(  # noqa: PLR0911 (one line per way to end)
 
 
 def _test(
-    channel: socket.socket, tests: tuple[str, ...], entry_point: str | None, limits: Limits
+    channel: socket.socket, tests: tuple[str, ...], entry_point: str | None, limits: ResourceLimits
 ) -> tuple[Grade | None, bool]:
-    """Run the tests in a forked, confined process; None when it gave no grade, and whether it ended in time."""
+    """Run the tests in a forked, confined process; return their grade, if any, and whether they ended in time."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -136,7 +128,7 @@ def _test(
 
 
 def _run_tests(
-    channel: socket.socket, writing: int, tests: tuple[str, ...], entry_point: str | None, limits: Limits
+    channel: socket.socket, writing: int, tests: tuple[str, ...], entry_point: str | None, limits: ResourceLimits
 ) -> NoReturn:
     try:
         null = os.open(os.devnull, os.O_RDWR)
@@ -146,7 +138,7 @@ def _run_tests(
         for first, last in ((3, kept[0]), (kept[0] + 1, kept[1]), (kept[1] + 1, os.sysconf("SC_OPEN_MAX"))):
             os.closerange(first, last)
         confine(limits, None)
-        grade = run_tests(Program(channel), tests, entry_point)
+        grade = run_tests(RemoteProgram(channel), tests, entry_point)
         os.write(writing, json.dumps(grade).encode())
     finally:
         os._exit(0)

@@ -1,7 +1,7 @@
-"""The names that a program and its tests find without importing them.
+"""Names that a program and its tests can use without an import.
 
-Answers often leave out the imports that their prompt's signature needs. Source: the names that the prompts of
-HumanEval and of the LeetCode sets use; the choice is ours.
+Responses often leave out imports that the prompt's signature needs. Source: names in the prompts of HumanEval and the
+LeetCode sets; the selection is this project's.
 """
 
 PRELUDE = """
@@ -17,7 +17,7 @@ from typing import *
 
 
 def build_prelude() -> dict[str, object]:
-    """Return a new namespace with these names; the imports cost nothing after the first time."""
+    """Return a new namespace with these names."""
     names: dict[str, object] = {}
     exec(PRELUDE, names)  # noqa: S102 (a constant of this module)
     del names["__builtins__"]

@@ -1,7 +1,7 @@
-"""Prove that there is no network: try what a program would try first.
+"""Check of the network access: try to reach what a program would try first.
 
-What is of the cluster is called. What is outside is called only when nothing of the cluster answers and there is a
-route to it: a network that leads nowhere is told by its routes, without a packet.
+Addresses in the cluster are tried first. Addresses outside are tried only if nothing in the cluster answers and the
+routing table has a route to them, so that an isolated pod sends no packet.
 """
 
 import errno
@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 SECONDS = 1.0
-"""How long to wait for one answer. Within a cluster it comes in milliseconds."""
+"""Timeout. In a cluster a reply takes milliseconds."""
 PORTS = (443, 6443, 10250, 22, 80)
-"""API server, kubelet, SSH, HTTP: where a node answers, if it does."""
+"""API server, kubelet, SSH, HTTP: the ports on which a node usually listens."""
 
 Target = tuple[str, str, int]
 """``tcp`` or ``dns``, address, port."""
@@ -27,7 +27,7 @@ OUTSIDE: tuple[Target, ...] = (
     ("tcp", "192.0.2.1", 443),
     ("tcp", "2001:db8::1", 443),
 )
-"""A cloud's metadata, which hands out credentials, and two addresses that stand for the rest of the world.
+"""A cloud's metadata service, which issues credentials, and two addresses that represent the internet.
 Source: RFC 5737 and RFC 3849, addresses for documentation."""
 
 _ROUTES, _ROUTES6 = Path("/proc/net/route"), Path("/proc/net/ipv6_route")
@@ -42,13 +42,13 @@ class Route(NamedTuple):
     gateway: str | None
 
 
-def look() -> list[str]:
-    """Return what answers of all that must not.
+def find_reachable() -> list[str]:
+    """Return the addresses that answer; empty if there is no network access.
 
     Raises
     ------
     OSError, ValueError
-        If the routing table cannot be read: nothing is proved then.
+        If the routing table cannot be read: the network access is unknown then.
     """
     routes = read_routes()
     near = reach(find_targets(routes))
@@ -56,7 +56,7 @@ def look() -> list[str]:
 
 
 def find_targets(routes: list[Route]) -> list[Target]:
-    """List the API server's service, the gateways, and the name servers, as this pod knows them."""
+    """Return the API server's service, the gateways and the name servers of this pod."""
     api = os.environ.get("KUBERNETES_SERVICE_HOST", "10.96.0.1")
     targets: list[Target] = [("tcp", api, int(os.environ.get("KUBERNETES_SERVICE_PORT", "443")))]
     targets += [("tcp", host, port) for host in _gateways(routes) for port in PORTS]
@@ -66,19 +66,19 @@ def find_targets(routes: list[Route]) -> list[Target]:
 
 
 def is_routed(address: str, routes: list[Route]) -> bool:
-    """Tell whether the kernel would send a packet for this address anywhere."""
+    """Return whether the kernel has a route to this address."""
     return any(ip_address(address) in route.network for route in routes)
 
 
 def reach(targets: list[Target]) -> list[str]:
-    """Return what of the targets answered: a refusal is an answer, too."""
+    """Return the targets that answered; a refused connection counts as an answer."""
     answered = _connect([target for target in targets if target[0] == "tcp"])
     answered += [target for target in targets if target[0] == "dns" and _resolves(target[1], target[2])]
     return [f"{protocol} {host}:{port}" for protocol, host, port in answered]
 
 
 def _connect(targets: list[Target]) -> list[Target]:
-    """Start all connections at once and wait once; return those that were accepted or refused."""
+    """Start all connections, wait once, and return those that were accepted or refused."""
     pending: dict[int, tuple[socket.socket, Target]] = {}
     found = []
     poll = select.poll()
@@ -109,7 +109,7 @@ def _connect(targets: list[Target]) -> list[Target]:
 
 
 def _resolves(server: str, port: int) -> bool:
-    """Ask for the API server's name; any answer at all means that packets come and go."""
+    """Send a DNS query for the API server's name; any reply means that there is network access."""
     name = b"".join(bytes([len(part)]) + part for part in (b"kubernetes", b"default", b"svc", b"cluster", b"local"))
     query = struct.pack(">6H", 1, 0x0100, 1, 0, 0, 0) + name + b"\0" + struct.pack(">2H", 1, 1)
     family = socket.AF_INET6 if ":" in server else socket.AF_INET
@@ -126,12 +126,12 @@ def _resolves(server: str, port: int) -> bool:
 
 
 def read_routes() -> list[Route]:
-    """Read the routes that lead anywhere, of IPv4 and IPv6.
+    """Return the usable routes of IPv4 and IPv6.
 
     Raises
     ------
     OSError, ValueError
-        If a table is not there, or not as the kernel writes it. Only that of IPv6 may be missing, with IPv6 itself.
+        If a routing table is missing or has an unknown format. Without IPv6 its table may be missing.
     """
     lines = _ROUTES.read_text(encoding="ascii").splitlines()
     routes = [route for line in lines[1:] if (route := _parse(line)) is not None]
@@ -152,25 +152,25 @@ def _has_ipv6() -> bool:
 
 
 def _parse(line: str) -> Route | None:
-    """Read ``eth0 0011A8C0 00000000 0001 0 0 0 00FFFFFF 0 0 0``: addresses are words of the machine's byte order."""
+    """Parse ``eth0 0011A8C0 00000000 0001 0 0 0 00FFFFFF 0 0 0``; addresses are in the machine's byte order."""
     _, destination, gateway, flags, _, _, _, mask, *_ = line.split()
-    if not _leads_somewhere(flags):
+    if not _is_usable(flags):
         return None
     first, length = _address(destination), int(mask, 16).bit_count()
     return Route(ip_network((first, length)), _address(gateway) if int(gateway, 16) else None)
 
 
 def _parse6(line: str) -> Route | None:
-    """Read ``DESTINATION 40 SOURCE 00 GATEWAY METRIC REFERENCES USE FLAGS eth0``."""
+    """Parse ``DESTINATION 40 SOURCE 00 GATEWAY METRIC REFERENCES USE FLAGS eth0``."""
     destination, length, _, _, gateway, _, _, _, flags, device = line.split()
-    if device == "lo" or not _leads_somewhere(flags):
+    if device == "lo" or not _is_usable(flags):
         return None
     network = ip_network((bytes.fromhex(destination), int(length, 16)), strict=False)
     via = socket.inet_ntop(socket.AF_INET6, bytes.fromhex(gateway)) if int(flags, 16) & _GATEWAY else None
     return Route(network, f"{via}%{device}" if via and via.startswith("fe80:") else via)
 
 
-def _leads_somewhere(flags: str) -> bool:
+def _is_usable(flags: str) -> bool:
     return int(flags, 16) & (_UP | _REJECT) == _UP
 
 
@@ -179,10 +179,10 @@ def _address(word: str) -> str:
 
 
 def _gateways(routes: list[Route]) -> list[str]:
-    """Return the gateways of the routing table, and the first address of each IPv4 network of our own."""
+    """Return the gateways of the routing table, and the first address of each attached IPv4 network."""
     found = {route.gateway for route in routes if route.gateway}
-    own = [route.network for route in routes if isinstance(route.network, IPv4Network) and route.network.prefixlen]
-    return sorted(found | {str(network.network_address + 1) for network in own if network.num_addresses > 1})
+    attached = [route.network for route in routes if isinstance(route.network, IPv4Network) and route.network.prefixlen]
+    return sorted(found | {str(network.network_address + 1) for network in attached if network.num_addresses > 1})
 
 
 def _name_servers() -> list[str]:

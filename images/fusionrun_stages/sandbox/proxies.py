@@ -1,4 +1,4 @@
-"""The program as the tests see it: names whose calls go to another process and whose results are plain data."""
+"""Proxies for the program's functions, classes and objects: calls run in another process, results are plain data."""
 
 import builtins
 from collections.abc import Callable
@@ -18,34 +18,34 @@ EXPECTED: tuple[type[Exception], ...] = (
     AssertionError,
     OSError,
 )
-"""What a test may expect of a program. Not StopIteration: it would end a test's loop early."""
+"""Exceptions of the program that are raised in the tests. Not StopIteration: it would end a test's loop."""
 
 
 class ProgramGoneError(BaseException):
-    """The program's process has ended. Not an Exception, so that a test cannot take it for an expected one."""
+    """The program's process has ended. Not an Exception, so that a test cannot catch it as an expected one."""
 
 
 class NotPlainError(BaseException):
-    """A value that cannot be sent or compared as plain data: what the test says of it is unknown."""
+    """A value that cannot be sent or compared as plain data: the result of the test is unknown."""
 
 
 class ProgramError(Exception):
     """An exception of a class that the program defines."""
 
 
-class Program:
+class RemoteProgram:
     """A connection to a loaded program.
 
     Attributes
     ----------
     calls
-        How many calls it was asked for.
+        Number of calls.
     started
-        Whether its first line was reached: what ends it before is not its own doing.
+        Whether its first line was reached: the program is not responsible for an earlier end.
     gone
-        Why its process has ended, if it has.
+        Why its process has ended; None while it runs.
     not_plain
-        What could not be sent or compared, if anything.
+        The value that could not be sent or compared, if any.
     """
 
     def __init__(self, channel: socket) -> None:
@@ -58,13 +58,13 @@ class Program:
     def names(self) -> dict[str, Any]:
         """Wait for the program to load and return the names that it defines.
 
-        A name with a leading underscore is never sent, so who sends one has forged the message: ``__builtins__`` would
-        give the tests a program's own ``abs``.
+        ``candidate`` never sends a name with a leading underscore, so such a message is forged: ``__builtins__`` would
+        replace the tests' ``abs``.
 
         Raises
         ------
         Exception
-            What the program raised while it was loaded.
+            If the program raised one while it was loaded.
         """
         self.started = self._receive() == wire.READY
         if not self.started:
@@ -73,17 +73,17 @@ class Program:
         self._raise(reply)
         named = reply.get("names")
         if not isinstance(named, dict) or any(name.startswith("_") for name in named):
-            raise self._ended("its answer is no answer")
+            raise self._ended("its reply is not valid")
         return {name: self._decode(value) for name, value in named.items()}
 
     def ask(self, what: str, of: int, /, *args: Any, **named: Any) -> Any:
-        """Ask the program for something and return the plain data (or the proxy) that it answers with."""
+        """Request an operation on object ``of`` and return its result: plain data or a proxy."""
         try:
             encoded = [wire.encode(one, self._number) for one in args]
             encoded_named = {name: wire.encode(one, self._number) for name, one in named.items()}
             wire.send(self._channel, {"do": what, "of": of, "args": encoded, "named": encoded_named})
         except (wire.FrameError, RecursionError) as error:
-            raise self.refuse(f"an argument cannot be sent: {error}") from None
+            raise self.not_plain_error(f"an argument cannot be sent: {error}") from None
         except OSError:
             raise self._ended("its process ended") from None
         reply = self._receive()
@@ -91,7 +91,7 @@ class Program:
         if reply.get("args"):
             _write_back(args, [self._decode(one) for one in reply["args"]])
         if "value" not in reply:
-            raise self._ended("its answer is no answer")
+            raise self._ended("its reply is not valid")
         return self._decode(reply["value"])
 
     def _receive(self) -> dict[str, Any]:
@@ -100,22 +100,22 @@ class Program:
         except wire.EndOfStreamError:
             raise self._ended("its process ended") from None
         except (wire.FrameError, OSError) as error:
-            raise self._ended(f"its answer cannot be read: {error}") from None
+            raise self._ended(f"its reply cannot be read: {error}") from None
         if not isinstance(reply, dict) or not reply.keys() & {"ready", "value", "names", "raised"}:
-            raise self._ended("its answer is no answer")
+            raise self._ended("its reply is not valid")
         return reply
 
     def _decode(self, data: Any) -> Any:
         try:
-            return wire.decode(data, lambda number: Remote(self, int(number)))
+            return wire.decode(data, lambda number: RemoteObject(self, int(number)))
         except wire.FrameError as error:
-            raise self.refuse(str(error)) from None
+            raise self.not_plain_error(str(error)) from None
 
     def _number(self, value: Any) -> int:
-        if type(value) is Remote:
+        if type(value) is RemoteObject:
             number: int = object.__getattribute__(value, "_number")
             return number
-        raise self.refuse(f"a {type(value).__name__} cannot be sent to the program")
+        raise self.not_plain_error(f"a {type(value).__name__} cannot be sent to the program")
 
     def _raise(self, reply: dict[str, Any]) -> None:
         if "raised" in reply:
@@ -129,14 +129,14 @@ class Program:
         self.gone = why
         return ProgramGoneError(why)
 
-    def refuse(self, why: str) -> NotPlainError:
-        """Remember and return the error for something that is no plain data."""
+    def not_plain_error(self, why: str) -> NotPlainError:
+        """Record and return the error for a value that is not plain data."""
         self.not_plain = why
         return NotPlainError(why)
 
 
 def _write_back(args: tuple[Any, ...], after: list[Any]) -> None:
-    """Give lists, dictionaries and sets the content that they have after the call."""
+    """Update lists, dictionaries and sets to their content after the call."""
     for mine, theirs in zip(args, after, strict=False):
         if type(mine) is type(theirs) is list:
             mine[:] = theirs
@@ -145,16 +145,16 @@ def _write_back(args: tuple[Any, ...], after: list[Any]) -> None:
             mine.update(theirs)
 
 
-class Remote:
-    """A function, class or object that stays in the program's process.
+class RemoteObject:
+    """A proxy for a function, class or object in the program's process.
 
-    It can be called and asked for attributes, items, its length and its text, all of which are plain data again. It
-    is never equal to, ordered with, or true like anything: that would be the program's own word on its result.
+    Tests can call it and read its attributes, items, length and text. Equality, order, truth and arithmetic are not
+    supported: the program would decide on its own result.
     """
 
     __slots__ = ("_number", "_program")
 
-    def __init__(self, program: Program, number: int) -> None:
+    def __init__(self, program: RemoteProgram, number: int) -> None:
         object.__setattr__(self, "_program", program)
         object.__setattr__(self, "_number", number)
 
@@ -185,25 +185,25 @@ class Remote:
         return str(_program(self).ask("repr", _number(self)))
 
 
-def _program(remote: Remote) -> Program:
-    program: Program = object.__getattribute__(remote, "_program")
+def _program(remote: RemoteObject) -> RemoteProgram:
+    program: RemoteProgram = object.__getattribute__(remote, "_program")
     return program
 
 
-def _number(remote: Remote) -> int:
+def _number(remote: RemoteObject) -> int:
     number: int = object.__getattribute__(remote, "_number")
     return number
 
 
-def _refuse(name: str) -> Callable[..., Any]:
-    def refuse(self: Remote, *_: Any) -> Any:
-        raise _program(self).refuse(f"a test uses {name} on an object of the program")
+def _unsupported(name: str) -> Callable[..., Any]:
+    def raise_error(self: RemoteObject, *_: Any) -> Any:
+        raise _program(self).not_plain_error(f"a test uses {name} on an object of the program")
 
-    return refuse
+    return raise_error
 
 
 for _name in (
     "eq", "ne", "lt", "le", "gt", "ge", "bool", "hash", "iter", "next", "contains", "add", "radd", "sub", "rsub", "mul",
     "rmul", "truediv", "floordiv", "mod", "neg", "abs", "int", "float", "index", "enter", "exit",
 ):  # fmt: skip
-    setattr(Remote, f"__{_name}__", _refuse(f"__{_name}__"))
+    setattr(RemoteObject, f"__{_name}__", _unsupported(f"__{_name}__"))

@@ -1,13 +1,13 @@
-"""The runner: a warm process that forks one confined process per program.
+"""The runner: a server that forks one confined process per program.
 
 ``python -m fusionrun_stages.sandbox.runner --socket /run/sandbox/runner.sock --folders /programs/0 /programs/1``
 
-Each of the judge's workers has a connection of its own and, behind it, a handler. On it, one after the other::
+Each worker of the judge has one connection, served by one handler process. Requests (``wire``), one at a time::
 
-    P                        probe the network                  -> {"reached": [...]} or {"unreadable": why}
-    R + a socket, {program}  run the program, its channel the socket
-    S                        stop it, whatever it does          -> {"signal": 24, "cpu_seconds": 5.0, ...}
-    G                        the same, but it has gone already: say how
+    P                        check the network access           -> {"reached": [...]} or {"unreadable": why}
+    R + a socket, {program}  run the program with the socket as its channel
+    S                        stop the program                   -> {"signal": 24, "cpu_seconds": 5.0, ...}
+    G                        the same, after the program has ended by itself
 """
 
 import argparse
@@ -23,75 +23,74 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from fusionrun_stages.sandbox import candidate, probe
-from fusionrun_stages.sandbox.confine import Limits, adopt_orphans, hide
-from fusionrun_stages.sandbox.folders import Places, find_excess, program_folder
+from fusionrun_stages.sandbox.confine import ResourceLimits, adopt_orphans, forbid_tracing
+from fusionrun_stages.sandbox.folders import FolderPool, find_excess, program_folder
 from fusionrun_stages.sandbox.prelude import build_prelude
-from fusionrun_stages.sandbox.wire import receive, send
+from fusionrun_stages.sandbox.wire import GONE, PROBE, RUN, receive, send
 
-PROBE, RUN, STOP, GONE = b"P", b"R", b"S", b"G"
 WATCH_SECONDS = 0.1
-"""How often a program's folder is looked into. Most programs are done before."""
+"""Interval of the checks of a program's folder. Most programs end earlier."""
 GONE_SECONDS = 1.0
-"""How long a process may take to end after its channel has closed."""
+"""Maximum time between the close of the channel and the end of the process."""
 
 
 def serve(path: Path, folders: Sequence[Path] = ()) -> NoReturn:
-    """Accept the judge's connections for ever, one process and one folder for each."""
-    build_prelude()  # what programs import is imported once, here
-    hide()
-    signal.signal(signal.SIGTERM, _end)  # as process 1 of a container it would not end otherwise
-    places = Places(folders)
+    """Accept the judge's connections; start one process with one folder for each."""
+    build_prelude()  # import the modules of the prelude once, before the forks
+    forbid_tracing()
+    signal.signal(signal.SIGTERM, _end)  # process 1 of a container ignores SIGTERM by default
+    pool = FolderPool(folders)
     with socket.socket(socket.AF_UNIX) as listener:
         with suppress(FileNotFoundError):
             path.unlink()
         listener.bind(str(path))
-        path.chmod(0o666)  # two containers see the folder, each under its own UID
+        path.chmod(0o666)  # the judge has another UID
         listener.listen(64)
         print(f"runner: ready on {path}", flush=True)  # noqa: T201 (the pod's log)
         while True:
             control, _ = listener.accept()
             with control:
-                folder = places.take()
+                folder = pool.take()
                 try:
                     handler = os.fork()
-                except OSError as error:  # no more processes for now: the judge sees its connection close, and waits
+                except OSError as error:  # no process left: the connection closes, and the judge connects again
                     print(f"runner: {error}", flush=True)  # noqa: T201
-                    places.give_back(folder)
+                    pool.give_back(folder)
                     continue
                 if handler == 0:
                     listener.close()
                     _handle(control, folder)
-                places.hold(handler, folder)
+                pool.assign(handler, folder)
 
 
 def _end(_signal: int, _frame: FrameType | None) -> NoReturn:
     os._exit(0)
 
 
-def _handle(control: socket.socket, place: Path) -> NoReturn:
+def _handle(control: socket.socket, parent: Path) -> NoReturn:
     """Serve one connection until the judge closes it."""
     adopt_orphans()
     try:
         while True:
             request, descriptors, _, _ = socket.recv_fds(control, 1, 1)
             if request == PROBE:
-                send(control, _look())
+                send(control, _probe())
             elif request == RUN:
-                with socket.socket(fileno=descriptors[0]) as channel, program_folder(place) as folder:
+                with socket.socket(fileno=descriptors[0]) as channel, program_folder(parent) as folder:
                     child = _start(channel, receive(control), folder)
                     channel.close()
                     report = _watch(control, child, folder)
                 send(control, report)
             else:
                 break
-    except BaseException as error:  # noqa: BLE001 (a handler must never go on as a second listener)
+    except BaseException as error:  # noqa: BLE001 (a handler must never return to the accept loop)
         print(f"runner: {type(error).__name__}: {error}", flush=True)  # noqa: T201
     os._exit(0)
 
 
-def _look() -> dict[str, Any]:
+def _probe() -> dict[str, Any]:
     try:
-        return {"reached": probe.look()}
+        return {"reached": probe.find_reachable()}
     except (OSError, ValueError) as error:
         return {"unreadable": str(error)}
 
@@ -99,12 +98,12 @@ def _look() -> dict[str, Any]:
 def _start(channel: socket.socket, request: dict[str, Any], folder: Path) -> int:
     child = os.fork()
     if child == 0:
-        candidate.run(channel, request["program"], Limits(**request["limits"]), folder)
+        candidate.run(channel, request["program"], ResourceLimits(**request["limits"]), folder)
     return child
 
 
 def _watch(control: socket.socket, child: int, folder: Path) -> dict[str, Any]:
-    """Wait for the judge's word, end whatever is left of the program, and say what it used."""
+    """Wait for the judge's request, kill the program and its descendants, and return their resource use."""
     started = time.monotonic()
     excess = None
     try:
@@ -112,7 +111,7 @@ def _watch(control: socket.socket, child: int, folder: Path) -> dict[str, Any]:
             excess = excess or find_excess(folder)
             if excess:
                 os.kill(child, signal.SIGKILL)
-        # No word means that the judge has gone: then the program goes, too.
+        # An empty read means that the judge has closed the connection: kill the program then, too.
         gone = _has_ended(child, GONE_SECONDS if control.recv(1) == GONE else 0.0)
     finally:
         with suppress(ProcessLookupError):
@@ -133,7 +132,7 @@ def _watch(control: socket.socket, child: int, folder: Path) -> dict[str, Any]:
 
 
 def _has_ended(child: int, seconds: float) -> bool:
-    """Tell whether a child has ended by itself, without reaping it."""
+    """Return whether a child has ended by itself, without reaping it."""
     deadline = time.monotonic() + seconds
     while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         if time.monotonic() >= deadline:
@@ -143,7 +142,7 @@ def _has_ended(child: int, seconds: float) -> bool:
 
 
 def _reap_strays() -> None:
-    """End every process that the program left behind: as their adopter we see them all."""
+    """Kill every process that the program left behind. This process is their subreaper, so it sees all of them."""
     children = Path(f"/proc/self/task/{os.getpid()}/children")
     while True:
         with suppress(FileNotFoundError, PermissionError):
@@ -157,15 +156,11 @@ def _reap_strays() -> None:
 
 
 def main() -> NoReturn:
-    """Read the arguments and serve."""
-    parser = argparse.ArgumentParser(description="Run programs that cannot be trusted, for the judge.")
-    parser.add_argument("--socket", type=Path, required=True, help="where to listen; the folder must exist")
+    """Parse the arguments and serve."""
+    parser = argparse.ArgumentParser(description="Run untrusted programs for the judge.")
+    parser.add_argument("--socket", type=Path, required=True, help="path to listen on; its folder must exist")
     parser.add_argument(
-        "--folders",
-        type=Path,
-        nargs="*",
-        default=[],
-        help="where programs run, one each at a time; temporary ones if none",
+        "--folders", type=Path, nargs="*", default=[], help="one per program at once (default: temporary folders)"
     )
     arguments = parser.parse_args()
     serve(arguments.socket, arguments.folders)

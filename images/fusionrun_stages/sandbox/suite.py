@@ -1,8 +1,8 @@
-"""A prompt's tests: what they are made of, what of them must be called, and what would never run.
+"""A prompt's tests: the steps to run them, and assertions that would never run.
 
-Assertions stand in statements, in ``check(candidate)`` (HumanEval: called with the entry point), in functions that
-begin with ``test``, in ``unittest.TestCase`` classes, and in classes that begin with ``Test`` (pytest). Where one
-stands elsewhere and nothing calls it, any program would pass: such tests are the prompt's fault.
+Supported are assertions in statements, in ``check(candidate)`` (HumanEval: called with the entry point), in functions
+whose name starts with ``test``, in ``unittest.TestCase`` classes, and in classes whose name starts with ``Test``
+(pytest). If nothing calls an assertion, any program would pass, so the prompt cannot be used.
 """
 
 import ast
@@ -14,16 +14,16 @@ LINE_MAX_CHARACTERS = 200
 _HOOKS = ("setUp", "tearDown", "setUpClass", "tearDownClass", "setup_method", "teardown_method")
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 Step = tuple[str, Callable[[], object]]
-"""A line for people, and what to do."""
+"""Source line for messages, and the function to call."""
 
 
-class Suite:
+class PromptTests:
     """All tests of a prompt, which share one namespace.
 
     Attributes
     ----------
     defined
-        Names of the functions and classes of their first level.
+        Names of their top-level functions and classes.
     used
         Every name that they read.
     """
@@ -31,7 +31,7 @@ class Suite:
     def __init__(self, tests: Iterable[str], entry_point: str | None) -> None:
         self._trees = [ast.parse(test) for test in tests]
         for tree in self._trees:
-            compile(tree, "tests.py", "exec")  # a return outside of a function is found only here
+            compile(tree, "tests.py", "exec")  # ast.parse accepts a return outside a function
         self._entry_point = entry_point
         every = [node for tree in self._trees for node in ast.walk(tree)]
         self._functions = [node for node in every if isinstance(node, _Function)]
@@ -41,7 +41,7 @@ class Suite:
         self.defined = {getattr(node, "name", None) for tree in self._trees for node in tree.body}
 
     def find_fault(self) -> str | None:
-        """Say why the tests cannot judge any program; None when they can."""
+        """Return why the tests cannot judge a program, or None."""
         if not self._asserts:
             return "its tests assert nothing"
         if self._expects_failure:
@@ -50,9 +50,10 @@ class Suite:
         return f"its tests assert in {dead}, which nothing calls" if dead else None
 
     def steps(self, space: dict[str, Any]) -> Iterator[Step]:
-        """Yield the statements, then the calls of what they define, each to be done before the next is asked for.
+        """Yield the statements, then the calls of the functions and classes that they define.
 
-        What a statement defines is kept at once: two tests may well have a ``check`` each.
+        Call each step before you request the next. Functions are looked up right after their definition: two tests may
+        both define ``check``.
         """
         calls: list[Step] = []
         for tree in self._trees:
@@ -75,10 +76,10 @@ class Suite:
         if name != "check":
             return f"{name}()", function
         source = self._entry_point or ""
-        return f"check({source})", lambda: function(eval(source, space))  # noqa: S307 (the prompt's own expression)
+        return f"check({source})", lambda: function(eval(source, space))  # noqa: S307 (the prompt's expression)
 
     def _find_dead(self) -> str | None:
-        """Find a function that asserts but is neither called by us nor named anywhere that runs."""
+        """Return a function that asserts but is not called and not referenced by code that runs."""
         called: set[int] = set()
         for statement in (node for tree in self._trees for node in tree.body):
             if isinstance(statement, ast.FunctionDef) and self._is_called(statement):
@@ -103,7 +104,7 @@ def _executing(tree: ast.Module, space: dict[str, Any]) -> Callable[[], object]:
 
 
 def _running(case: Any) -> Callable[[], object]:
-    """Return what runs a class of tests so that the first failure is raised."""
+    """Return a function that runs a test class and raises its first failure."""
     if issubclass(case, unittest.TestCase):
         return unittest.defaultTestLoader.loadTestsFromTestCase(case).debug
 
@@ -122,9 +123,9 @@ def _nothing() -> None:
 
 
 def _is_test_class(node: ast.ClassDef) -> bool:
-    own = {statement.name for statement in node.body if isinstance(statement, _Function)}
+    names = {statement.name for statement in node.body if isinstance(statement, _Function)}
     is_case = any("TestCase" in _names(base) for base in node.bases)
-    return is_case or (node.name.startswith("Test") and not node.bases and "__init__" not in own)
+    return is_case or (node.name.startswith("Test") and not node.bases and "__init__" not in names)
 
 
 def _is_test_method(node: ast.stmt) -> bool:
@@ -138,14 +139,14 @@ def _runs_when_called(function: ast.FunctionDef) -> bool:
 
 
 def _needs(function: ast.FunctionDef) -> int:
-    """Count the arguments that a call must bring."""
+    """Return the number of required arguments."""
     given = function.args
     keywords = sum(default is None for default in given.kw_defaults)
     return len(given.posonlyargs) + len(given.args) - len(given.defaults) + keywords
 
 
 def _region(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
-    """Yield what runs when these statements do: all below them but the bodies of functions."""
+    """Yield the nodes that run with these statements: all except the bodies of functions."""
     todo = list(body)
     while todo:
         node = todo.pop()

@@ -1,6 +1,6 @@
-"""What goes between test process and program: frames of JSON, and plain Python values in them.
+"""Protocol of the sandbox: requests of the judge, frames of JSON, and plain Python values in them.
 
-Never pickle. A value that is no plain data is named by a number (a *handle*), and stays where it is.
+Never pickle. A value that is not plain data stays in its process; a number, its *handle*, represents it.
 """
 
 import json
@@ -11,22 +11,24 @@ from itertools import islice
 from socket import socket
 from typing import Any
 
+PROBE, RUN, STOP, GONE = b"P", b"R", b"S", b"G"
+"""Requests of the judge to the runner (see ``runner``)."""
 FRAME_MAX_BYTES = 4 * 2**20
-"""Longest message: a program that answers with more has not answered."""
+"""Maximum size of a message."""
 ITERATOR_MAX_ITEMS = 100_000
-"""Items taken of an iterator that a program returns."""
+"""Maximum items that are read from an iterator of the program."""
 JSON_INT = 2**53
 READY = {"ready": True}
-"""A candidate's first message, before the program's first line: it is confined, and the program begins."""
+"""First message of a candidate: it is confined, and the program starts."""
 _LENGTH = struct.Struct(">I")
 
 
 class FrameError(Exception):
-    """A message that is too long, cut off, or no JSON."""
+    """A message that is too long, incomplete or not JSON."""
 
 
 class EndOfStreamError(FrameError):
-    """The other side has gone."""
+    """The other side has closed the channel."""
 
 
 def send(channel: socket, message: Any) -> None:
@@ -38,15 +40,7 @@ def send(channel: socket, message: Any) -> None:
 
 
 def receive(channel: socket) -> Any:
-    """Receive one message.
-
-    Raises
-    ------
-    EndOfStreamError
-        If the other side has closed.
-    FrameError
-        If the message is too long or no JSON.
-    """
+    """Receive one message; raise FrameError if it is too long or not JSON."""
     (length,) = _LENGTH.unpack(_read(channel, _LENGTH.size))
     if length > FRAME_MAX_BYTES:
         raise FrameError(f"a message of {length} bytes")
@@ -67,17 +61,10 @@ def _read(channel: socket, length: int) -> bytes:
 
 
 def encode(value: Any, handle: Callable[[Any], int]) -> Any:  # noqa: C901, PLR0911 (one line per type)
-    """Turn a value into JSON: what JSON lacks becomes ``[tag, ...]``.
+    """Convert a value to JSON; types that JSON does not have become ``[tag, ...]``.
 
-    Parameters
-    ----------
-    handle
-        Called with what is no plain data; returns its number.
-
-    Notes
-    -----
-    Types are compared exactly, so that a subclass with an ``__eq__`` of its own is no plain data; of dictionaries,
-    tuples and lists the content is taken, whatever the class.
+    Scalar types are compared exactly: a subclass may override ``__eq__``, so it is not plain data. Of any dictionary,
+    tuple, list or set, the content is sent. ``handle`` returns the number of any other value.
     """
     kind = type(value)
     if value is None or kind is bool or kind is str:
@@ -106,22 +93,14 @@ _CONTAINERS: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "frozen
 
 
 def decode(data: Any, resolve: Callable[[int], Any]) -> Any:
-    """Turn JSON back into a value.
+    """Convert the output of ``encode`` to a value, and raise FrameError for other data.
 
-    Parameters
-    ----------
-    resolve
-        Called with the number of a handle.
-
-    Raises
-    ------
-    FrameError
-        If the data is not what ``encode`` makes.
+    ``resolve`` returns the object of a handle.
     """
     try:
         return _decode(data, resolve)
     except (ValueError, TypeError, IndexError, KeyError, OverflowError, RecursionError) as error:
-        raise FrameError(f"no plain data: {error}") from None
+        raise FrameError(f"not plain data: {error}") from None
 
 
 def _decode(data: Any, resolve: Callable[[int], Any]) -> Any:  # noqa: C901, PLR0911 (one line per tag)

@@ -1,1 +1,1 @@
-"""What ``sft`` and ``dpo`` share, one small module for each concern. Imports nothing heavy by itself."""
+"""Code that ``sft`` and ``dpo`` share. The package does not import torch."""

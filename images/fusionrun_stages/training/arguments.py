@@ -1,4 +1,4 @@
-"""The training arguments that SFT and DPO share, from a stage's parameters."""
+"""Arguments that SFTConfig and DPOConfig share."""
 
 from pathlib import Path
 from typing import Any
@@ -8,38 +8,29 @@ from fusionrun_stages.models.attention import attention_of
 from fusionrun_stages.training.zero import zero_config
 
 KEPT_CHECKPOINTS = 3
-"""The last two multiples of saveSteps, and the last step: ``promote`` chooses between the former two.
+"""The last two multiples of saveSteps, from which ``promote`` chooses, and the last step.
 
-At least two, since the newest is not known to be whole before every rank has written its part.
+At least two: the newest checkpoint is incomplete until every rank has written its part.
 Source: FuseChat-3.0 (arXiv 2503.04222), DPO: the better of the last two checkpoints.
 """
 
 
-def common_arguments(
-    parameters: TrainParameters, accumulation: int, checkpoints: Path, *, cuda: bool
+def shared_arguments(
+    parameters: TrainParameters, accumulation_steps: int, output_dir: Path, *, cuda: bool
 ) -> dict[str, Any]:
     """Return keyword arguments for SFTConfig and DPOConfig.
 
-    Parameters
-    ----------
-    parameters
-        What to do. Without ``save_steps`` a checkpoint is written at the end of each epoch.
-    accumulation
-        Micro-batches per optimizer step and process.
-    checkpoints
-        Directory of the checkpoints.
-    cuda
-        Whether to train on GPUs.
+    Without ``save_steps`` a checkpoint is written at the end of each epoch.
 
     Notes
     -----
-    Source: FuseChat-3.0 for the cosine schedule with warm-up; a ``warmup_steps`` below 1 is a share of all steps
-    (transformers 5, which has no ``warmup_ratio``). TRL's ``max_length`` is off, because it would cut a row's end;
-    over-long rows are dropped instead (``tokens.drop_long``).
+    Source: FuseChat-3.0 for the cosine schedule with warm-up. A ``warmup_steps`` below 1 is a share of all steps
+    (transformers 5, which has no ``warmup_ratio``). TRL's ``max_length`` is off, since it would truncate rows; rows
+    that are too long are dropped instead (``tokens.drop_long``).
     """
     save = {"save_strategy": "epoch"} if parameters.save_steps is None else {"save_steps": parameters.save_steps}
     return {
-        "output_dir": str(checkpoints),
+        "output_dir": str(output_dir),
         "deepspeed": zero_config(parameters.zero_stage, parameters.precision, cuda=cuda),
         "use_cpu": not cuda,
         "bf16": parameters.precision == "bf16",
@@ -51,7 +42,7 @@ def common_arguments(
         "warmup_steps": parameters.warmup_ratio,
         "optim": "adamw_torch",
         "per_device_train_batch_size": parameters.micro_batch_size,
-        "gradient_accumulation_steps": accumulation,
+        "gradient_accumulation_steps": accumulation_steps,
         "max_length": None,
         "model_init_kwargs": {"dtype": "float32", **attention_of(parameters.model_path)},
         "seed": parameters.seed,

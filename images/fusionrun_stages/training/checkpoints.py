@@ -1,7 +1,7 @@
-"""Which checkpoints are whole, and what of them is the model.
+"""Complete checkpoints, and the files of a model in them.
 
-The trainer's newest directory may be torn: a rank may have died while it wrote its shard. So every rank waits for
-the others after a save, and then rank 0 writes a marker; a directory without it does not count.
+The newest checkpoint may be incomplete: a rank may have died while it wrote its shard. So all ranks wait for each other
+after a save, and then rank 0 writes a marker. A directory without the marker does not count.
 """
 
 import json
@@ -19,7 +19,7 @@ _NOT_THE_MODEL = (*_TRAINING_STATE, MARKER, "trainer_state", "README")
 
 
 def settle(folder: Path) -> None:
-    """Bring every file of a folder to the disk, and let others read it (safetensors are written for their owner)."""
+    """Flush every file of a folder to disk and make it readable for others (safetensors writes mode 0600)."""
     for path in (p for p in folder.rglob("*") if p.is_file()):
         path.chmod(0o644)
         descriptor = os.open(path, os.O_RDONLY)
@@ -29,14 +29,14 @@ def settle(folder: Path) -> None:
             os.close(descriptor)
 
 
-def mark_whole(checkpoint: Path, world_size: int) -> None:
-    """Say that every rank has written its part of the checkpoint, after it has reached the disk."""
+def mark_complete(checkpoint: Path, world_size: int) -> None:
+    """Flush a checkpoint that every rank has written, then write its marker."""
     settle(checkpoint)
     write_atomic(checkpoint / MARKER, json.dumps({"world_size": world_size}).encode())
 
 
-def whole_checkpoints(directory: Path) -> dict[int, Path]:
-    """Return the whole checkpoints by step, in order."""
+def complete_checkpoints(directory: Path) -> dict[int, Path]:
+    """Return the complete checkpoints by step, in ascending order."""
     found = {
         int(path.name.removeprefix(PREFIX)): path
         for path in directory.glob(f"{PREFIX}*")
@@ -46,13 +46,12 @@ def whole_checkpoints(directory: Path) -> dict[int, Path]:
 
 
 def remove_unusable(directory: Path, world_size: int) -> list[str]:
-    """Remove the checkpoints that training cannot go on from, and return their names.
+    """Remove the checkpoints from which training cannot resume, and return their names.
 
-    These are the torn ones, and those that another number of ranks has written: ZeRO's shards fit only the world
-    size that they were made by.
+    These are incomplete ones, and those of another world size: ZeRO's shards fit only the world size that wrote them.
     """
-    whole = whole_checkpoints(directory)
-    keep = {path for path in whole.values() if json.loads((path / MARKER).read_text())["world_size"] == world_size}
+    complete = complete_checkpoints(directory).values()
+    keep = {path for path in complete if json.loads((path / MARKER).read_text())["world_size"] == world_size}
     removed = sorted(path for path in directory.glob(f"{PREFIX}*") if path not in keep)
     for path in removed:
         shutil.rmtree(path)
@@ -60,18 +59,18 @@ def remove_unusable(directory: Path, world_size: int) -> list[str]:
 
 
 def candidates(directory: Path, save_steps: int | None) -> dict[int, Path]:
-    """Return the last two whole checkpoints at a multiple of ``save_steps``, fewer if there are fewer.
+    """Return the last two complete checkpoints at a multiple of ``save_steps``, or fewer.
 
-    Source: FuseChat-3.0: of 501 steps saved each 100, the last two are 400 and 500, not the 501st.
+    Source: FuseChat-3.0: with 501 steps and a checkpoint every 100, the last two are 400 and 500, not 501.
     """
     if save_steps is None:
         return {}
-    multiples = [(step, path) for step, path in whole_checkpoints(directory).items() if step % save_steps == 0]
+    multiples = [(step, path) for step, path in complete_checkpoints(directory).items() if step % save_steps == 0]
     return dict(multiples[-2:])
 
 
 def keep_only(directory: Path, kept: dict[int, Path]) -> None:
-    """Remove every other checkpoint, and from those kept all that only a resumed training needs."""
+    """Remove every other checkpoint, and the training state from those that are kept."""
     for path in directory.glob(f"{PREFIX}*"):
         if path not in kept.values():
             shutil.rmtree(path)
@@ -86,5 +85,5 @@ def keep_only(directory: Path, kept: dict[int, Path]) -> None:
 
 
 def model_files(directory: Path) -> list[Path]:
-    """List the files of a model in a checkpoint: weights, configuration and tokenizer."""
+    """Return the files of the model in a checkpoint: weights, configuration and tokenizer."""
     return sorted(p for p in directory.iterdir() if p.is_file() and not p.name.startswith((*_NOT_THE_MODEL, ".")))

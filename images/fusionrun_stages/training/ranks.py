@@ -1,7 +1,7 @@
-"""The processes that train together: who this one is, how they meet, how they wait for each other.
+"""The process group of a training.
 
-torchrun gives every process its RANK, LOCAL_RANK and WORLD_SIZE; a process without them is alone. Nothing heavy
-is imported before ``join``.
+torchrun sets RANK, LOCAL_RANK and WORLD_SIZE in every process; without them the world size is 1. torch is not imported
+before ``join_process_group``.
 """
 
 import contextlib
@@ -23,20 +23,20 @@ def rank() -> int:
 
 
 def world_size() -> int:
-    """Return how many processes train together."""
+    """Return the number of processes on all nodes."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def join(zero_stage: int, *, cuda: bool) -> None:
-    """Meet the other ranks.
+def join_process_group(zero_stage: int, *, cuda: bool) -> None:
+    """Set the environment of the process group, and start the group on CPUs.
 
-    On CPUs this starts the process group itself: with ``use_cpu`` TrainingArguments does not, and then ZeRO-3
-    shards the model for a world of one. On GPUs TrainingArguments starts it.
+    On GPUs TrainingArguments starts it. With ``use_cpu`` it does not, and ZeRO-3 would shard the model for a world size
+    of 1.
 
     Notes
     -----
-    ``deepspeed_shm_comm`` serves ``inference_all_reduce`` only; left on, DeepSpeed compiles it at the first start,
-    needs a C++ compiler, and hangs on the lock of a start that was killed meanwhile. Source: measured,
+    ``deepspeed_shm_comm`` is used by ``inference_all_reduce`` only. If it is on, DeepSpeed compiles it at the first
+    start, needs a C++ compiler, and hangs on the lock of a start that was killed. Source: measured,
     DeepSpeed 0.19.8, ``deepspeed/comm/torch.py``.
     """
     for name, value in {
@@ -52,7 +52,7 @@ def join(zero_stage: int, *, cuda: bool) -> None:
         os.environ.setdefault(name, value)
     if "MASTER_PORT" not in os.environ:
         os.environ["MASTER_PORT"] = str(_free_port())
-    # DeepSpeed 0.19 calls torch 2.13's collectives by their old names, at every step.
+    # DeepSpeed 0.19 calls deprecated names of torch 2.13's collectives at every step.
     warnings.filterwarnings("ignore", message=".* is deprecated. Please use `torch.distributed", category=FutureWarning)
 
     import torch
@@ -70,15 +70,15 @@ def join(zero_stage: int, *, cuda: bool) -> None:
 
 
 def wait_for_all() -> None:
-    """Return when every rank is here."""
+    """Wait until every rank has called this function."""
     import torch
 
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
 
 
-def leave() -> None:
-    """Leave the process group, after everybody has come: the rank that ends first would end the others' job."""
+def leave_process_group() -> None:
+    """Wait for every rank, then destroy the process group. If a rank exits early, torchrun stops the others."""
     import torch
 
     if torch.distributed.is_initialized():
@@ -87,16 +87,8 @@ def leave() -> None:
 
 
 @contextlib.contextmanager
-def explained(stage: str) -> Iterator[None]:
-    """Turn the errors of torch into words for a person: memory that ran out, and a peer that died.
-
-    Raises
-    ------
-    UserError
-        If the memory of the device does not suffice.
-    InfrastructureError
-        If another rank has gone.
-    """
+def explain_torch_errors(stage: str) -> Iterator[None]:
+    """Convert torch's out-of-memory errors to UserError, and its connection errors to InfrastructureError."""
     try:
         yield
     except StageError:
@@ -106,8 +98,8 @@ def explained(stage: str) -> Iterator[None]:
         line = text.strip().splitlines()[0][:200] if text.strip() else type(error).__name__
         if any(sign in text for sign in _OUT_OF_MEMORY_SIGNS):
             raise UserError(
-                f"{line}: lower training.{stage}.microBatchSize or maxLength, turn gradientCheckpointing on, raise "
-                "zeroStage, or give more processes"
+                f"{line}: lower training.{stage}.microBatchSize or maxLength, enable gradientCheckpointing, raise "
+                "zeroStage, or use more processes"
             ) from error
         if world_size() > 1 and any(sign in text for sign in _LOST_PEER_SIGNS):
             raise InfrastructureError(f"{LOST_PEER}: {line}") from error

@@ -1,4 +1,4 @@
-"""Read the training rows, and the tokenizer that turns them into tokens."""
+"""Training rows and tokenizer."""
 
 from pathlib import Path
 from typing import Any
@@ -8,11 +8,11 @@ from fusionrun_stages.models.chat_template import TEMPLATE_ARGUMENTS
 from fusionrun_stages.volume.paths import inside_volume
 
 CACHE = ".cache"
-"""Below the artifact, so that the ranks of all pods share what one has tokenized; removed at the end."""
+"""Folder of tokenized rows. It is part of the artifact, so that the ranks of all pods share it; removed at the end."""
 
 
 def load_rows(path: str, columns: list[str], output: Path) -> Any:
-    """Read a Parquet file of conversations as a ``datasets.Dataset``, with the template's arguments beside them.
+    """Read a Parquet file of conversations as a ``datasets.Dataset`` with a column ``chat_template_kwargs``.
 
     Raises
     ------
@@ -27,24 +27,18 @@ def load_rows(path: str, columns: list[str], output: Path) -> Any:
     try:
         rows = load_dataset("parquet", data_files=path, split="train", cache_dir=str(output / CACHE))
     except (DatasetGenerationError, ValueError) as error:
-        raise UserError(f"{path}: not readable as Parquet: {error.__cause__ or error}") from error
+        raise UserError(f"{path}: cannot be read as Parquet: {error.__cause__ or error}") from error
     missing = [name for name in columns if name not in rows.column_names]
     if missing:
         raise UserError(f"{path}: no column {missing[0]!r}, only {rows.column_names}")
     if not len(rows):
-        raise UserError(f"{path}: no rows: construction kept none, see its drops by reason")
+        raise UserError(f"{path}: no rows: construct dropped all, see its drops by reason")
     rows = rows.select_columns(columns)
     return rows.add_column("chat_template_kwargs", [TEMPLATE_ARGUMENTS] * len(rows))
 
 
 def load_tokenizer(model_path: str) -> Any:
-    """Read a model's tokenizer.
-
-    Raises
-    ------
-    UserError
-        If the model has none, or no chat template.
-    """
+    """Read a model's tokenizer; raise UserError if it has no chat template."""
     from transformers import AutoTokenizer
 
     if not inside_volume(model_path).is_dir():

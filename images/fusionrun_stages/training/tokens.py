@@ -1,6 +1,6 @@
-"""Check that training sees the tokens that it should: one BOS, the answer and its end under the loss, no cut row.
+"""Checks of the training tokens: one BOS, a loss on the answer and its end-of-turn token, no truncated row.
 
-Never by the pad id: a tokenizer's pad token may be its end-of-turn token.
+The checks do not use the pad token: it may be the end-of-turn token.
 """
 
 from collections.abc import Sequence
@@ -13,31 +13,31 @@ CHECKED_ROWS = 8
 
 
 class Tokens(NamedTuple):
-    """A conversation as token ids: what the model is given, and what it is to say."""
+    """Token ids of a conversation: T = len(prompt) + len(completion). The loss is on the completion only."""
 
     prompt: list[int]
     completion: list[int]
 
 
 def split_conversation(tokenizer: Any, prompt: list[dict[str, str]], completion: list[dict[str, str]]) -> Tokens:
-    """Tokenize a conversation as training does, for a check or for a score."""
+    """Tokenize a conversation as TRL does in training."""
     opening = _ids(tokenizer, prompt, add_generation_prompt=True)
-    whole = _ids(tokenizer, prompt + completion, add_generation_prompt=False)
+    full = _ids(tokenizer, prompt + completion, add_generation_prompt=False)
     start = 0
-    for given, full in zip(opening, whole, strict=False):
-        if given != full:
+    for a, b in zip(opening, full, strict=False):
+        if a != b:
             break
         start += 1
-    return Tokens(whole[:start], whole[start:])
+    return Tokens(full[:start], full[start:])
 
 
 def check_tokens(tokenizer: Any, messages: Sequence[dict[str, str]], tokens: Tokens) -> int:
-    """Check a row's tokens against its messages, the last of which is the answer; return the end-of-turn token.
+    """Check a row's tokens against its messages, of which the last is the answer; return the end-of-turn token.
 
     Raises
     ------
     UserError
-        If the sequence has not exactly one BOS, or the completion is not the answer and one end-of-turn token.
+        If the sequence does not have exactly one BOS, or the completion is not the answer and one end-of-turn token.
     """
     ids = tokens.prompt + tokens.completion
     bos = tokenizer.bos_token_id
@@ -54,48 +54,42 @@ def check_tokens(tokenizer: Any, messages: Sequence[dict[str, str]], tokens: Tok
             )
     answer = str(messages[-1]["content"])
     added = {token for token, text in tokenizer.added_tokens_decoder.items() if text.special}
-    places = [
-        place for place, token in enumerate(tokens.completion) if token in added or token in tokenizer.all_special_ids
+    special = [
+        index for index, token in enumerate(tokens.completion) if token in added or token in tokenizer.all_special_ids
     ]
-    end = places[-1] if places else None
-    said = _decode(tokenizer, tokens.completion[:end])
+    end = special[-1] if special else None
+    text = _decode(tokenizer, tokens.completion[:end])
     rest = "" if end is None else _decode(tokenizer, tokens.completion[end + 1 :])
     # Templates may trim an answer (Llama, Gemma) and may end a turn with a newline (ChatML).
-    if end is None or said.strip() != answer.strip() or rest.strip():
+    if end is None or text.strip() != answer.strip() or rest.strip():
         raise UserError(
             "chat template of target.model: the trained tokens are not the answer and one end-of-turn token: "
-            f"they read {_decode(tokenizer, tokens.completion)[:200]!r}, the answer is {answer[:200]!r}"
+            f"the tokens are {_decode(tokenizer, tokens.completion)[:200]!r}, the answer is {answer[:200]!r}"
         )
     return tokens.completion[end]
 
 
 def drop_long(dataset: Any, lengths: list[int], max_length: int, stage: str) -> tuple[Any, int]:
-    """Drop the rows above ``max_length`` tokens, whole; return what is left and how many went.
-
-    Raises
-    ------
-    UserError
-        If nothing is left.
-    """
+    """Drop the rows longer than ``max_length`` tokens; return the others and the number of dropped rows."""
     kept = [index for index, length in enumerate(lengths) if length <= max_length]
     dropped = len(lengths) - len(kept)
     if not kept:
         raise UserError(
-            f"training.{stage}.maxLength: {max_length}: every one of the {len(lengths)} rows is longer "
+            f"training.{stage}.maxLength: {max_length}: all {len(lengths)} rows are longer "
             f"(the shortest has {min(lengths, default=0)} tokens)"
         )
     return (dataset.select(kept) if dropped else dataset), dropped
 
 
 def _ids(tokenizer: Any, messages: list[dict[str, str]], *, add_generation_prompt: bool) -> list[int]:
-    reply = tokenizer.apply_chat_template(
+    encoded = tokenizer.apply_chat_template(
         messages,
         add_generation_prompt=add_generation_prompt,
         tokenize=True,
         return_dict=True,
         **TEMPLATE_ARGUMENTS,
     )
-    return list(reply["input_ids"])
+    return list(encoded["input_ids"])
 
 
 def _decode(tokenizer: Any, ids: list[int]) -> str:

@@ -1,78 +1,79 @@
+"""The limit of requests in flight."""
+
 import asyncio
 
-from fusionrun_stages.client.concurrency import Queue, Slots
+from fusionrun_stages.client.concurrency import ConcurrencyLimit, QueueLength
 
 
-def limits(slots, *steps):
-    """Return the limit after each step, with every slot taken."""
+def limits(concurrency, *steps):
+    """Return the limit after each step, with the limit reached before each."""
 
     async def go():
         found = []
         for step in steps:
-            slots.busy = slots.limit
-            await step(slots)
-            found.append(slots.limit)
+            concurrency.in_flight = concurrency.limit
+            await step(concurrency)
+            found.append(concurrency.limit)
         return found
 
     return asyncio.run(go())
 
 
-def see(running, waiting):
-    return lambda slots: slots.see(Queue(running, waiting))
+def adapt(running, waiting):
+    return lambda concurrency: concurrency.adapt(QueueLength(running, waiting))
 
 
-def test_more_while_nothing_waits_fewer_while_much_waits_none_changed_in_between():
-    steps = [see(16, 0), see(18, 0), see(20, 3), see(20, 5), see(20, 6)]
-    assert limits(Slots(16, 64), *steps) == [18, 20, 20, 20, 18]
+def test_the_limit_grows_without_a_queue_and_shrinks_with_a_long_one():
+    steps = [adapt(16, 0), adapt(18, 0), adapt(20, 3), adapt(20, 5), adapt(20, 6)]
+    assert limits(ConcurrencyLimit(16, 64), *steps) == [18, 20, 20, 20, 18]
 
 
 def test_the_limit_stays_within_its_bounds():
-    assert limits(Slots(4, 5), see(4, 0), see(4, 0), see(1, 9)) == [5, 5, 4]
-    assert limits(Slots(1, 5), see(1, 9)) == [1]
-    assert Slots(9, 5).limit == 5
+    assert limits(ConcurrencyLimit(4, 5), adapt(4, 0), adapt(4, 0), adapt(1, 9)) == [5, 5, 4]
+    assert limits(ConcurrencyLimit(1, 5), adapt(1, 9)) == [1]
+    assert ConcurrencyLimit(9, 5).limit == 5
 
 
-def test_a_server_that_has_not_begun_tells_nothing():
-    assert limits(Slots(16, 64), see(0, 9)) == [16]
+def test_a_queue_without_running_sequences_changes_nothing():
+    assert limits(ConcurrencyLimit(16, 64), adapt(0, 9)) == [16]
 
 
-def test_slots_that_nobody_wants_are_not_added_to():
+def test_an_unused_limit_does_not_grow():
+    concurrency = ConcurrencyLimit(16, 64)
+    concurrency.in_flight = 15
+    asyncio.run(concurrency.adapt(QueueLength(15, 0)))
+    assert concurrency.limit == 16
+
+
+def test_a_fixed_limit_does_not_change():
+    steps = [adapt(8, 0), adapt(8, 99), ConcurrencyLimit.on_overload, *[ConcurrencyLimit.on_reply] * 9]
+    assert limits(ConcurrencyLimit(8, 8), *steps) == [8] * 12
+
+
+def test_the_limit_grows_by_one_per_round_and_halves_after_an_overload():
+    assert limits(ConcurrencyLimit(2, 64), *[ConcurrencyLimit.on_reply] * 5) == [2, 3, 3, 3, 4]
+    overloads = [ConcurrencyLimit.on_overload] * 2
+    assert limits(ConcurrencyLimit(16, 64), *overloads) == [8, 8], "at most one halving per ADAPT_SECONDS"
+
+
+def test_in_flight_requests_stay_within_a_limit_that_may_grow():
     async def go():
-        slots = Slots(16, 64)
-        slots.busy = 15
-        await slots.see(Queue(15, 0))
-        return slots.limit
-
-    assert asyncio.run(go()) == 16
-
-
-def test_a_fixed_limit_never_moves():
-    assert limits(Slots(8, 8), see(8, 0), see(8, 99), Slots.refused, *[Slots.answered] * 9) == [8] * 12
-
-
-def test_one_more_for_a_round_of_answers_half_for_a_refusal():
-    assert limits(Slots(2, 64), *[Slots.answered] * 5) == [2, 3, 3, 3, 4]
-    assert limits(Slots(16, 64), Slots.refused, Slots.refused) == [8, 8]  # one overload refuses many
-
-
-def test_never_more_are_under_way_than_the_limit_and_a_raised_one_is_used_at_once():
-    async def go():
-        slots, most = Slots(2, 4), 0
+        concurrency, most = ConcurrencyLimit(2, 4), 0
 
         async def hold():
             nonlocal most
-            async with slots.one():
-                most = max(most, slots.busy)
+            async with concurrency.acquire():
+                most = max(most, concurrency.in_flight)
                 await asyncio.sleep(0.01)
 
         tasks = [asyncio.create_task(hold()) for _ in range(12)]
         await asyncio.sleep(0.005)
-        assert slots.busy == 2
-        await slots.see(Queue(2, 0))
+        assert concurrency.in_flight == 2
+        await concurrency.adapt(QueueLength(2, 0))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert slots.busy == 3
+        assert concurrency.in_flight == 3
         await asyncio.gather(*tasks)
-        return slots.busy, most
+        return concurrency.in_flight, most
 
     assert asyncio.run(go()) == (0, 3)

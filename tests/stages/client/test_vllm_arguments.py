@@ -1,4 +1,4 @@
-"""The arguments that a run may pass to vLLM, against the parser of the vLLM that ships."""
+"""The vLLM arguments that a run may set, checked with vLLM's parser."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from fusionrun.api.models import ALLOWED_VLLM_ARGS
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_vllm_has_every_argument_that_a_run_may_set():
+def test_vllm_accepts_every_allowed_argument():
     from vllm.entrypoints.launchers.cli_args import make_arg_parser
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 

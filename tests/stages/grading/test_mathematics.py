@@ -1,4 +1,4 @@
-"""Mathematics by math-verify: three values, gold answers in every notation, limits that hold."""
+"""Mathematics with math-verify: verdicts, notations of gold answers, limits."""
 
 import pytest
 
@@ -12,13 +12,13 @@ from sympy import srepr
 from fusionrun.api.records import VerdictValue
 from fusionrun_stages.grade import PROMPT_FAULT
 from fusionrun_stages.grading import mathematics
-from fusionrun_stages.grading.mathematics import Question, grade_all, parse_gold
+from fusionrun_stages.grading.mathematics import Problem, grade_all, parse_gold
 
 RIGHT, WRONG, UNKNOWN = VerdictValue.RIGHT, VerdictValue.WRONG, VerdictValue.UNKNOWN
 
 
 def grade(gold, *answers):
-    ((_, grades),) = grade_all([Question(gold, list(answers))], processes=1)
+    ((_, grades),) = grade_all([Problem(gold, list(answers))], processes=1)
     return [found.verdict for found in grades]
 
 
@@ -46,35 +46,35 @@ def grade(gold, *answers):
         (r"\{1,2\}", r"\boxed{2, 1}", RIGHT),
     ],
 )
-def test_final_answer_is_compared_with_the_gold_one(gold, answer, verdict):
+def test_the_final_answer_is_compared_with_the_gold_answer(gold, answer, verdict):
     assert grade(gold, answer) == [verdict]
 
 
 @pytest.mark.parametrize("gold", [r"\sqrt{2}", "(1,2)", "x^2+2x+1"])
-def test_bare_latex_is_wrapped_in_dollars(gold):
+def test_latex_without_dollar_signs_is_parsed(gold):
     assert parse_gold(gold)
 
 
 @pytest.mark.parametrize("gold", [None, "", "  ", "x+", r"\frac{1}{"])
-def test_an_unparsable_gold_answer_is_the_prompts_fault(gold):
-    ((_, grades),) = grade_all([Question(gold, [r"\boxed{1}", "2"])], processes=1)
+def test_an_unparsable_gold_answer_makes_the_prompt_unusable(gold):
+    ((_, grades),) = grade_all([Problem(gold, [r"\boxed{1}", "2"])], processes=1)
     assert {g.verdict for g in grades} == {UNKNOWN}
     assert all(g.detail.startswith(PROMPT_FAULT) for g in grades)
 
 
-def test_gold_is_parsed_once_per_prompt(monkeypatch):
+def test_the_gold_answer_is_parsed_once_per_prompt(monkeypatch):
     calls = []
     monkeypatch.setattr(mathematics, "parse_gold", lambda gold: calls.append(gold) or parse_gold(gold))
-    assert len(mathematics.grade_question(Question("4", [r"\boxed{4}"] * 5))) == 5
+    assert len(mathematics.grade_problem(Problem("4", [r"\boxed{4}"] * 5))) == 5
     assert calls == ["4"]
 
 
-def test_what_takes_too_long_is_unknown_and_harms_no_neighbour(monkeypatch):
+def test_a_response_over_the_time_limit_is_unknown_and_does_not_affect_others(monkeypatch):
     monkeypatch.setattr(mathematics, "CPU_SECONDS", 1.0)
     monkeypatch.setattr(mathematics, "GRACE_SECONDS", 1)
-    power_tower = r"\boxed{9^{9^{9^{9}}}}"  # C code: the kernel ends the process
-    asked = [Question("4", [r"\boxed{4}", power_tower, r"\boxed{5}"]), Question("5", [r"\boxed{5}"])]
-    grades = dict(grade_all(asked, processes=2))
+    power_tower = r"\boxed{9^{9^{9^{9}}}}"  # in C code, so the kernel kills the process
+    problems = [Problem("4", [r"\boxed{4}", power_tower, r"\boxed{5}"]), Problem("5", [r"\boxed{5}"])]
+    grades = dict(grade_all(problems, processes=2))
     assert [g.verdict for g in grades[0]] == [RIGHT, UNKNOWN, WRONG]
     assert [g.verdict for g in grades[1]] == [RIGHT]
 
@@ -101,14 +101,14 @@ def test_what_takes_too_long_is_unknown_and_harms_no_neighbour(monkeypatch):
     ],
 )
 @pytest.mark.parametrize("gold", ["42", "-42", "7", "0", "x", "42.0"])
-def test_the_short_way_says_what_math_verify_says(monkeypatch, gold, answer):
-    short = mathematics.grade_question(Question(gold, [answer]))
+def test_the_shortcut_for_integers_agrees_with_math_verify(monkeypatch, gold, answer):
+    short = mathematics.grade_problem(Problem(gold, [answer]))
     monkeypatch.setattr(mathematics, "read_integer", lambda _: None)
-    assert short[0].verdict is mathematics.grade_question(Question(gold, [answer]))[0].verdict
+    assert short[0].verdict is mathematics.grade_problem(Problem(gold, [answer]))[0].verdict
 
 
 GOLDS = ["42", r"\frac{6}{4}", "1.5", r"2\sqrt{3}", "x^2+2x+1", "[1,2)", r"\{1,2\}", "y = 3x + 1"]
-SAID = [
+ANSWERS = [
     *GOLDS, "-42", "042", "42.0", "1,234", "7", r"\frac{3}{2}", r"-\frac{6}{4}", "3/2", "-3/2", "1.50", r"150\%",
     r"\sqrt{12}", "(x+1)^2", "2, 1", "(2,1)", r"\left[1,2\right)", "y = 1 + 3x", "x = 42", r"42 \text{ cm}", "",
     "no number", r"\frac{1}{",
@@ -117,9 +117,9 @@ TEXTS = [r"We get $3 + 4 = 7$. So $\boxed{%s}$.", "It is 9. The answer is %s."]
 
 
 @pytest.mark.parametrize("gold", GOLDS)
-def test_verdicts_are_those_of_math_verify(gold):
-    answers = [text % said for text in TEXTS for said in SAID]
-    ((_, found),) = grade_all([Question(gold, answers)], processes=1)  # with its caches, in a process of its own
+def test_verdicts_equal_those_of_math_verify(gold):
+    answers = [text % answer for text in TEXTS for answer in ANSWERS]
+    ((_, found),) = grade_all([Problem(gold, answers)], processes=1)  # in a separate process, with its caches
     gold_value = parse_gold(gold)
     for answer, one in zip(answers, found, strict=True):
         value = math_verify.parse(answer, parsing_timeout=None)
@@ -137,7 +137,7 @@ NUMBERS = st.one_of(
 
 @settings(deadline=None, max_examples=100)
 @given(NUMBERS.filter(str.isascii))
-def test_a_number_is_read_as_math_verify_reads_it(text):
+def test_numbers_are_parsed_as_by_math_verify(text):
     number = mathematics.read_number(text)
     assert number is not None
     assert srepr(number) == srepr(parser.parse_latex_cached.__wrapped__(text))

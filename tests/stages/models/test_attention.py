@@ -1,4 +1,4 @@
-"""A model with attention soft-capping (Gemma 2) is trained, promoted and scored with it."""
+"""Models with attention soft-capping (Gemma 2) in training, promote and score."""
 
 import pytest
 
@@ -9,15 +9,15 @@ from fusionrun.api.parameters import DpoParameters, SftParameters
 from fusionrun_stages import promote
 from fusionrun_stages.models.attention import attention_of
 from fusionrun_stages.promote import HeldOutPair
-from fusionrun_stages.reward.model import RewardModel
+from fusionrun_stages.reward.model import LoadedRewardModel
 from fusionrun_stages.training.tokens import split_conversation
 from support import tiny_llama
-from support.tiny_llama import say, train_parameters
+from support.tiny_llama import message, train_parameters
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
 CAP = 0.5
-"""So low, beside weights so large, that a model without it gives other logits."""
+"""Low enough, for these weights, to change the logits."""
 IDS = torch.tensor([[0, *range(3, 40)]])
 
 
@@ -49,12 +49,12 @@ def gemma(tmp_path_factory):
     return make_gemma(tmp_path_factory.mktemp("gemma"))
 
 
-def test_the_chosen_attention_caps_and_the_default_does_not(gemma, tmp_path):
+def test_the_chosen_attention_applies_soft_capping_and_the_default_does_not(gemma, tmp_path):
     chosen, eager = logits(gemma, **attention_of(gemma)), logits(gemma, attn_implementation="eager")
     default = logits(gemma)
     assert torch.equal(chosen, eager)
     assert (chosen - default).abs().max() > 0.1
-    # Without a cap both are the same model, so that it is the cap that the default leaves out.
+    # Without a cap both give the same logits, so the difference above is the cap.
     uncapped = make_gemma(tmp_path, cap=None)
     assert attention_of(uncapped) == {}
     torch.testing.assert_close(logits(uncapped), logits(uncapped, attn_implementation="eager"), rtol=0, atol=1e-4)
@@ -66,15 +66,15 @@ def test_a_model_without_soft_capping_keeps_the_default(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["sft", "dpo"])
-def test_the_trainers_load_policy_and_reference_with_it(gemma, tmp_path, kind):
+def test_trainers_load_policy_and_reference_model_with_eager_attention(gemma, tmp_path, kind):
     trl = pytest.importorskip("trl")
-    from fusionrun_stages.training.arguments import common_arguments
+    from fusionrun_stages.training.arguments import shared_arguments
     from fusionrun_stages.training.rows import load_rows, load_tokenizer
 
     parameters = (SftParameters if kind == "sft" else DpoParameters)(
         **train_parameters(kind, gemma, tmp_path / "rows.parquet", zeroStage=0)
     )
-    arguments = common_arguments(parameters, 1, tmp_path, cuda=False)
+    arguments = shared_arguments(parameters, 1, tmp_path, cuda=False)
     if kind == "sft":
         tiny_llama.write_sft(tmp_path / "rows.parquet")
         columns, trainer_class, config = ["messages"], trl.SFTTrainer, trl.SFTConfig(**arguments)
@@ -91,9 +91,11 @@ def test_the_trainers_load_policy_and_reference_with_it(gemma, tmp_path, kind):
     assert [model.config._attn_implementation for model in models] == ["eager"] * len(models)
 
 
-def test_promote_measures_with_it(gemma):
+def test_promote_uses_eager_attention(gemma):
     tokenizer = tiny_llama.make_tokenizer()
-    sides = [split_conversation(tokenizer, say("user", "3+4=?"), say("assistant", text)) for text in ("7", "eight")]
+    sides = [
+        split_conversation(tokenizer, message("user", "3+4=?"), message("assistant", text)) for text in ("7", "eight")
+    ]
     ((chosen, rejected),) = promote._log_probabilities(str(gemma), [HeldOutPair(*sides)], cuda=False)
 
     def by_hand(side, **arguments):
@@ -108,6 +110,6 @@ def test_promote_measures_with_it(gemma):
     assert [chosen, rejected] != pytest.approx([by_hand(side) for side in sides], abs=1e-2)
 
 
-def test_a_reward_model_scores_with_it(tmp_path):
+def test_a_reward_model_uses_eager_attention(tmp_path):
     path = make_gemma(tmp_path, kind="Gemma2ForSequenceClassification")
-    assert RewardModel(str(path), "cpu", trust_remote_code=False)._model.config._attn_implementation == "eager"
+    assert LoadedRewardModel(str(path), "cpu", trust_remote_code=False)._model.config._attn_implementation == "eager"

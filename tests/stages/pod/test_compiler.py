@@ -1,4 +1,4 @@
-"""An image that cannot compile what Triton compiles at run time: the check of the build, and what a stage says."""
+"""Images in which Triton cannot compile: the check at build time, and the error of a stage."""
 
 import os
 import stat
@@ -13,7 +13,7 @@ GCC = "['/usr/bin/gcc', '/tmp/t/cuda_utils.c', '-O3', '-shared', '-o', '/tmp/t/c
 
 
 class InductorError(Exception):
-    """As PyTorch's: the message holds the cause, the chain does not."""
+    """Like PyTorch's: the message contains the cause, the exception chain does not."""
 
 
 def caused(cause: Exception) -> Exception:
@@ -38,7 +38,7 @@ def caused(cause: Exception) -> Exception:
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, Exception) else value.__name__,
 )
-def test_an_image_that_cannot_compile_is_the_users_to_change(error, kind):
+def test_an_image_without_a_compiler_is_a_user_error(error, kind):
     found = classify(error)
     assert type(found) is kind
     assert ("images/README.md" in str(found)) == (kind is UserError)
@@ -51,14 +51,14 @@ def check_image(path: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_the_check_of_an_image_fails_without_a_compiler(tmp_path):
+def test_the_check_fails_without_a_compiler(tmp_path):
     done = check_image(str(tmp_path))
     assert done.returncode == 1
     assert "images/README.md" in done.stderr
     assert "Failed to find C compiler" in done.stderr
 
 
-def test_the_check_of_an_image_fails_when_the_compiler_does(tmp_path):
+def test_the_check_fails_if_the_compiler_fails(tmp_path):
     gcc = tmp_path / "gcc"
     gcc.write_text("#!/bin/sh\necho 'fatal error: Python.h: No such file or directory' >&2\nexit 1\n")
     gcc.chmod(gcc.stat().st_mode | stat.S_IXUSR)

@@ -1,7 +1,7 @@
 """A pod uses the GPUs that it requests, or its stage fails before it loads anything.
 
-These tests must pass on machines without a GPU. So torch.cuda is replaced at the three functions that ask the driver
-(is_available, device_count, init), and the file of the driver's version by one of the test's; the rest is real.
+These tests must pass on machines without a GPU. They replace the three functions of torch.cuda that call the driver
+(is_available, device_count, init) and the file with the driver's version.
 """
 
 import logging
@@ -27,13 +27,13 @@ def no_devices(tmp_path, monkeypatch):
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
-    """Make PyTorch see a machine: what CUDA and NVML count, the driver's version, and why CUDA cannot start."""
+    """Return a function that sets the GPUs of CUDA and NVML, the driver's version, and the error of CUDA."""
     torch = pytest.importorskip("torch")
 
-    def make(*, cuda=0, nvml=None, driver=None, built="13.0", why=None):
+    def make(*, cuda=0, nvml=None, driver=None, built="13.0", reason=None):
         def init():
-            if why:
-                raise RuntimeError(why)
+            if reason:
+                raise RuntimeError(reason)
 
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda if nvml is None else nvml)
@@ -47,7 +47,7 @@ def machine(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("seen", [2, 8])
-def test_as_many_gpus_as_requested_or_more_pass(machine, seen):
+def test_the_requested_gpus_or_more_are_accepted(machine, seen):
     machine(cuda=seen, driver="580.65.06")
     require_gpus(2)
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
@@ -61,16 +61,16 @@ def test_as_many_gpus_as_requested_or_more_pass(machine, seen):
             r"pod requests 2 and PyTorch sees 1: .*driver is 580\.65\.06; set spec\.scheduling\.gpuRuntimeClassName",
         ),
         (
-            {"nvml": 2, "driver": "550.54.15", "why": TOO_OLD},
+            {"nvml": 2, "driver": "550.54.15", "reason": TOO_OLD},
             r"sees 0: .*CUDA 13\.0 .*580 or newer; the node's driver is 550\.54\.15; upgrade the driver .*too old",
         ),
         ({"nvml": 2, "driver": "550.54.15", "built": "12.9"}, r"525 or newer.*gpuRuntimeClassName .*RKE2: nvidia"),
-        ({"why": "Found no NVIDIA driver"}, r"is not known.*gpuRuntimeClassName .*or install the driver.*Found no"),
-        ({"built": None}, r"is not built for CUDA: let images\.train and images\.reward"),
+        ({"reason": "Found no NVIDIA driver"}, r"is unknown.*gpuRuntimeClassName .*or install the driver.*Found no"),
+        ({"built": None}, r"is not built for CUDA: set images\.train and images\.reward"),
     ],
     ids=["fewer", "driver too old", "no RuntimeClass", "no driver", "image without CUDA"],
 )
-def test_fewer_gpus_than_requested_are_the_users_error_with_what_to_do(machine, facts, message):
+def test_fewer_gpus_than_requested_are_a_user_error_with_a_fix(machine, facts, message):
     machine(**facts)
     with pytest.raises(UserError, match=message):
         require_gpus(2)
@@ -106,8 +106,8 @@ SCORE = {
     ],
     ids=["sft under torchrun", "dpo", "promote", "score"],
 )
-def test_a_stage_without_its_gpus_fails_before_it_loads_its_inputs(tmp_path, parameters, processes):
-    """Real PyTorch on a machine without GPUs: no input of the stage exists, and none is missed."""
+def test_a_stage_without_its_gpus_fails_before_it_reads_its_inputs(tmp_path, parameters, processes):
+    """Real PyTorch on a machine without GPUs; the inputs of the stage do not exist."""
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")

@@ -1,4 +1,4 @@
-"""One pod at a time makes an artifact: who waits, who takes over, and who must end."""
+"""At most one pod holds a lease: waiting, takeover and loss."""
 
 import json
 import os
@@ -16,12 +16,12 @@ from fusionrun_stages.pod.lease import STALE_SECONDS, Holder, Lease, holder_of
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     monkeypatch.setattr(lease, "TOUCH_SECONDS", 0.02)
-    monkeypatch.setattr(lease, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(lease, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(lease, "SETTLE_SECONDS", 0.05)
 
 
 class Pod:
-    """A pod that wants the lease."""
+    """A pod that acquires the lease in a thread."""
 
     def __init__(self, folder, uid, run="run", stage="sft"):
         self.complete, self.waited, self.lost = threading.Event(), [], threading.Event()
@@ -50,7 +50,7 @@ def age(path, seconds):
     os.utime(path, (then, then))
 
 
-def test_one_run_at_a_time_and_the_other_after_it(tmp_path):
+def test_a_second_run_waits_for_the_first(tmp_path):
     first = Pod(tmp_path, "a", "one").start()
     assert first.has_it(tmp_path)
     second = Pod(tmp_path, "b", "two").start()
@@ -64,7 +64,7 @@ def test_one_run_at_a_time_and_the_other_after_it(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_successor_in_the_same_stage_takes_over_at_once_and_its_predecessor_ends(tmp_path):
+def test_a_successor_in_the_same_stage_replaces_its_predecessor_at_once(tmp_path):
     dead = Pod(tmp_path, "on-a-lost-node").start()
     assert dead.has_it(tmp_path)
     successor = Pod(tmp_path, "successor").start()
@@ -76,7 +76,7 @@ def test_a_successor_in_the_same_stage_takes_over_at_once_and_its_predecessor_en
     successor.lease.release()
 
 
-def test_a_living_holder_is_never_stale(tmp_path):
+def test_the_lease_of_a_running_holder_is_not_stale(tmp_path):
     holder = Pod(tmp_path, "a", "one").start()
     assert holder.has_it(tmp_path)
     age(tmp_path / "lease.json", STALE_SECONDS - 1)
@@ -89,7 +89,7 @@ def test_a_living_holder_is_never_stale(tmp_path):
 
 
 @pytest.mark.parametrize("text", [json.dumps({"stage": "lab/one/sft", "pod_uid": "a"}), "", "{}"])
-def test_a_dead_ones_lease_is_taken_over_when_it_is_stale(tmp_path, text):
+def test_a_stale_lease_is_taken_over(tmp_path, text):
     path = tmp_path / "lease.json"
     path.write_text(text)
     age(path, STALE_SECONDS - 10)
@@ -100,7 +100,7 @@ def test_a_dead_ones_lease_is_taken_over_when_it_is_stale(tmp_path, text):
     other.lease.release()
 
 
-def test_of_several_that_find_a_stale_lease_one_gets_it(tmp_path):
+def test_one_of_several_waiting_pods_gets_a_stale_lease(tmp_path):
     path = tmp_path / "lease.json"
     path.write_text(json.dumps({"stage": "lab/dead/sft", "pod_uid": "dead"}))
     age(path, STALE_SECONDS + 1)
@@ -114,7 +114,7 @@ def test_of_several_that_find_a_stale_lease_one_gets_it(tmp_path):
         pod.lease.release()
 
 
-def test_nobody_waits_for_what_is_complete(tmp_path):
+def test_a_complete_artifact_needs_no_lease(tmp_path):
     (tmp_path / "lease.json").write_text(json.dumps({"stage": "lab/dead/sft", "pod_uid": "dead"}))
     other = Pod(tmp_path, "b", "two")
     other.complete.set()
@@ -124,7 +124,7 @@ def test_nobody_waits_for_what_is_complete(tmp_path):
     assert holder_of(tmp_path / "lease.json").pod_uid == "dead"
 
 
-def test_other_ranks_follow_their_own_first_rank_and_no_other_run(tmp_path):
+def test_other_ranks_follow_rank_0_of_the_same_run(tmp_path):
     path = tmp_path / "lease.json"
     path.write_text(json.dumps({"stage": "lab/two/sft", "pod_uid": "x"}))
     pod = Pod(tmp_path, "rank-1", "one")
@@ -137,7 +137,7 @@ def test_other_ranks_follow_their_own_first_rank_and_no_other_run(tmp_path):
     assert not follower.is_alive()
 
 
-def test_a_lease_that_a_newer_release_wrote_is_understood(tmp_path):
+def test_a_lease_of_a_newer_release_is_read(tmp_path):
     path = tmp_path / "lease.json"
     path.write_text(json.dumps({"stage": "lab/two/sft", "pod_uid": "b", "node": "n"}))
     assert holder_of(path) == Holder("lab/two/sft", "b")

@@ -1,3 +1,5 @@
+"""Progress reports to the operator."""
+
 import http.server
 import json
 import threading
@@ -10,7 +12,7 @@ from fusionrun_stages.pod.progress import Pusher
 
 @pytest.fixture
 def operator():
-    """A listener that keeps what is pushed to it."""
+    """An HTTP server that stores the reports it receives."""
     received = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -31,7 +33,7 @@ def operator():
         thread.join()
 
 
-def test_the_newest_value_wins_and_the_rate_is_limited(operator):
+def test_the_newest_value_is_sent_at_a_limited_rate(operator):
     url, received = operator
     report = Pusher(url)
     end = time.monotonic() + 1.4
@@ -48,7 +50,7 @@ def test_the_newest_value_wins_and_the_rate_is_limited(operator):
     assert {path for _, path, _ in received} == {"/v1/progress"}
 
 
-def test_a_loss_that_diverged_is_left_out_and_the_progress_told(operator):
+def test_a_diverged_loss_is_left_out_of_the_report(operator):
     url, received = operator
     report = Pusher(url)
     report(3, 9, "steps", loss=float("nan"), reward_accuracy=0.5)
@@ -56,7 +58,7 @@ def test_a_loss_that_diverged_is_left_out_and_the_progress_told(operator):
     assert received[-1][2] == {"done": 3, "total": 9, "unit": "steps", "numbers": {"reward_accuracy": 0.5}}
 
 
-def test_nobody_listening_never_raises_nor_waits():
+def test_an_unreachable_operator_does_not_block_or_raise():
     report = Pusher("http://127.0.0.1:9")
     start = time.monotonic()
     for number in range(1000):
@@ -65,7 +67,7 @@ def test_nobody_listening_never_raises_nor_waits():
     assert time.monotonic() - start < 3
 
 
-def test_no_url_does_nothing():
+def test_without_a_url_nothing_is_sent():
     report = Pusher("")
     report(1, 2, "rows", loss=0.5)
     report.close()

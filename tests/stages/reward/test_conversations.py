@@ -1,4 +1,4 @@
-"""What of a shard is held in memory while it is scored, and what is read again for a batch."""
+"""Conversations to score: texts on disk, batches, memory."""
 
 import tracemalloc
 
@@ -9,7 +9,7 @@ pytest.importorskip("pyarrow")
 from fusionrun.api.artifacts import shard_name
 from fusionrun.api.parameters import ScoreParameters
 from fusionrun.api.records import Prompt, Response
-from fusionrun_stages.reward.conversations import gather, plan, texts_on_disk
+from fusionrun_stages.reward.conversations import make_batches, open_text_file, read_conversations
 from fusionrun_stages.volume.parquet import write_rows
 
 FILE = f"{shard_name(0, 1)}.parquet"
@@ -40,20 +40,20 @@ def characters(prompt, answer):
     return None if "<pad>" in answer else len(prompt) + len(answer)
 
 
-def test_texts_come_back_as_they_were(tmp_path):
+def test_texts_are_read_as_written(tmp_path):
     answers = [["", "one", "ünë", "line\nline"], ["x" * 100_000, "\N{GRINNING FACE}"]]
-    with texts_on_disk() as texts:
-        places = [texts.add(text) for group in answers for text in group]
-        assert [texts.read(place) for place in reversed(places)] == [t for g in reversed(answers) for t in reversed(g)]
+    with open_text_file() as texts:
+        spans = [texts.add(text) for group in answers for text in group]
+        assert [texts.read(span) for span in reversed(spans)] == [t for g in reversed(answers) for t in reversed(g)]
 
 
-def test_batches_are_of_like_length_and_say_what_the_files_say(tmp_path):
+def test_batches_have_similar_lengths_and_the_texts_of_the_files(tmp_path):
     answers = [["short", "much longer than that", "short"], ["of a middling length", "<pad> in it", " ", "z" * 500]]
-    with texts_on_disk() as texts:
-        found, unscored = gather(texts, characters, parameters_of(tmp_path, answers, max_length=100), 0)
-        batches = plan(found, 2)
-        said = [[(texts.read(one.prompt), texts.read(one.answer), one.responses) for one in batch] for batch in batches]
-    assert said == [
+    with open_text_file() as texts:
+        found, unscored = read_conversations(texts, characters, parameters_of(tmp_path, answers, max_length=100), 0)
+        batches = make_batches(found, 2)
+        read = [[(texts.read(one.prompt), texts.read(one.response), one.keys) for one in batch] for batch in batches]
+    assert read == [
         [
             ("prompt 0 é", "much longer than that", [("p0", "s", 1)]),
             ("prompt 1 é", "of a middling length", [("p1", "s", 0)]),
@@ -63,15 +63,15 @@ def test_batches_are_of_like_length_and_say_what_the_files_say(tmp_path):
     assert unscored == {"ambiguous": 1, "failed": 1, "too_long": 1}
 
 
-def test_memory_grows_with_the_number_of_responses_and_not_with_their_length(tmp_path):
+def test_memory_depends_on_the_number_of_responses_not_their_length(tmp_path):
     count, length = 2000, 5000
     answers = [[f"{i} {n} ".ljust(length, "x") for n in range(4)] for i in range(count // 4)]
     parameters = parameters_of(tmp_path, answers)
     del answers
-    with texts_on_disk() as texts:
+    with open_text_file() as texts:
         tracemalloc.start()
         try:
-            batches = plan(gather(texts, characters, parameters, 0)[0], 16)
+            batches = make_batches(read_conversations(texts, characters, parameters, 0)[0], 16)
             held, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()

@@ -1,4 +1,4 @@
-"""score by an endpoint: a server on the loopback that answers as vLLM's /classify does. No torch."""
+"""score with an endpoint: a local server with the replies of vLLM's /classify. Without torch."""
 
 import sys
 
@@ -23,10 +23,10 @@ COUNT = 12
 TOO_LONG = {"error": {"message": "This model's maximum context length is 64 tokens. However, you requested 99"}}
 
 
-class Judge(Replies):
-    """A reward model whose reward of an answer is its length over eight, less one."""
+class RewardServer(Replies):
+    """A reward model with the reward len(response) / 8 - 1."""
 
-    path = "/judge"
+    path = "/reward"
 
     def answer_to(self, body):
         return classified(len(body["messages"][1]["content"]) / 8 - 1)
@@ -34,13 +34,13 @@ class Judge(Replies):
 
 def classified(*numbers, tokens=9):
     data = [{"index": 0, "label": "LABEL_0", "probs": list(numbers), "num_classes": len(numbers)}]
-    return {"object": "list", "model": "judge", "data": data, "usage": {"prompt_tokens": tokens}}
+    return {"object": "list", "model": "reward", "data": data, "usage": {"prompt_tokens": tokens}}
 
 
 @pytest.fixture
 def server():
-    with running(Judge()) as judge:
-        yield judge
+    with running(RewardServer()) as reward:
+        yield reward
 
 
 def prepare(folder, url, *, calibration=None, **more):
@@ -52,7 +52,7 @@ def prepare(folder, url, *, calibration=None, **more):
         Response(prompt_id="p", dataset="d", source="s", sample_index=i, text=text, finish_reason=finish)
         for i, (text, finish) in enumerate(rows)
     ])  # fmt: skip
-    endpoint = {"base_url": url, "model": "judge", "concurrency": 3, "stall_seconds": 60}
+    endpoint = {"base_url": url, "model": "reward", "concurrency": 3, "stall_seconds": 60}
     parameters = ScoreParameters(
         source="s", endpoint=RewardEndpointParameters(**endpoint | more), prompts_dir=str(folder / "prompts"),
         responses_dir=str(folder / "responses"), shards=1, batch_size=3, max_length=50, calibration=calibration,
@@ -82,22 +82,22 @@ def test_each_conversation_is_one_request_for_a_raw_reward(tmp_path, server, mon
     expected = {i: round((5 * (i + 1) / 8 - 1) * 1e6) for i in range(COUNT)}
     assert scores_of(work, made) == expected | {COUNT: expected[0]}
     assert made.values == Scored(scored=COUNT + 1, unscored=1)
-    assert made.details["endpoint"] == {"url": server.url, "model": "judge"}
-    assert len(server.asked) == COUNT
-    assert 1 < server.most_under_way <= 3
-    path, headers, body = server.asked[0]
-    assert (path, headers["Authorization"]) == ("/judge/classify", "Bearer secret")
-    assert (body["model"], body["use_activation"], body["add_generation_prompt"]) == ("judge", False, False)
+    assert made.details["endpoint"] == {"url": server.url, "model": "reward"}
+    assert len(server.requests) == COUNT
+    assert 1 < server.max_in_flight <= 3
+    path, headers, body = server.requests[0]
+    assert (path, headers["Authorization"]) == ("/reward/classify", "Bearer secret")
+    assert (body["model"], body["use_activation"], body["add_generation_prompt"]) == ("reward", False, False)
     assert [m["role"] for m in body["messages"]] == ["user", "assistant"]
     assert not list((work.output / "parts").iterdir())
 
 
-def test_what_may_pass_is_tried_again(tmp_path, server):
+def test_transient_failures_are_retried(tmp_path, server):
     early = {1: (429, {"Retry-After": "0.1"}, {}), 2: (503, {}, {}), 3: (500, {}, {})}
     server.plan = lambda body, number: early.get(number)
     work = prepare(tmp_path, server.url)
     assert score.run(work).values.scored == COUNT + 1
-    assert len(server.asked) == COUNT + 3
+    assert len(server.requests) == COUNT + 3
 
 
 def test_a_conversation_too_long_for_the_server_or_the_run_has_no_score(tmp_path, server):
@@ -120,41 +120,41 @@ def test_a_conversation_too_long_for_the_server_or_the_run_has_no_score(tmp_path
         ((422, {}, {"error": {"message": "no messages here"}}), "answered 422: no messages here"),
         ((200, {}, classified(0.5, 0.5)), "2 numbers"),
         ((200, {}, classified(float("nan"))), "one finite number"),
-        ((200, {}, {"data": []}), "no classification"),
+        ((200, {}, {"data": []}), "returned no classification"),
     ],
     ids=["key", "model", "protocol", "classes", "nan", "nothing"],
 )
-def test_an_endpoint_that_is_no_reward_model_is_refused(tmp_path, server, reply, message):
+def test_an_endpoint_that_is_not_a_reward_model_is_rejected(tmp_path, server, reply, message):
     server.plan = lambda body, number: reply
     with pytest.raises(UserError, match=message):
         score.run(prepare(tmp_path, server.url))
-    assert len(server.asked) <= 2 * 3
+    assert len(server.requests) <= 2 * 3
 
 
-def test_a_silent_endpoint_is_given_up(tmp_path, server):
+def test_a_stalled_endpoint_ends_the_stage(tmp_path, server):
     server.delay = 3.0
-    with pytest.raises(ServerWedgedError, match="no score given for"):
+    with pytest.raises(ServerWedgedError, match="no score returned for"):
         score.run(prepare(tmp_path, server.url, stall_seconds=1))
 
 
-def test_calibration_comes_before_any_score(tmp_path, server):
+def test_calibration_runs_before_any_score(tmp_path, server):
     made = score.run(prepare(tmp_path / "right", server.url, calibration=calibration_of("long answer", "no")))
     assert made.details["calibration"] == [{"better": 0.375, "worse": -0.75}]
-    assert [body["messages"][0]["content"] for _, _, body in server.asked[:3]] == ["Well?", "Well?", "Say it."]
-    server.asked.clear()
-    with pytest.raises(UserError, match="the order is wrong"):
+    assert [body["messages"][0]["content"] for _, _, body in server.requests[:3]] == ["Well?", "Well?", "Say it."]
+    server.requests.clear()
+    with pytest.raises(UserError, match="wrong order"):
         score.run(prepare(tmp_path / "order", server.url, calibration=calibration_of("no", "long answer")))
-    with pytest.raises(UserError, match="off the scale"):
+    with pytest.raises(UserError, match="outside"):
         score.run(prepare(tmp_path / "scale", server.url, calibration=calibration_of("long answer", "no", 0, 1)))
-    assert len(server.asked) == 4
+    assert len(server.requests) == 4
 
 
-def test_what_was_scored_is_not_asked_again_and_the_file_is_the_same(tmp_path, server, monkeypatch):
+def test_stored_scores_are_not_requested_again_and_the_file_is_the_same(tmp_path, server, monkeypatch):
     whole = prepare(tmp_path / "whole", server.url)
     expected = (whole.output / score.run(whole).files[0]).read_bytes()
-    work = prepare(tmp_path / "cut", server.url)
-    server.asked.clear()
-    monkeypatch.setattr("fusionrun_stages.client.server.SERVER_ERROR_ATTEMPTS", 1)
+    work = prepare(tmp_path / "interrupted", server.url)
+    server.requests.clear()
+    monkeypatch.setattr("fusionrun_stages.client.retries.SERVER_ERROR_ATTEMPTS", 1)
     server.plan = lambda body, number: (500, {}, {"error": {"message": "broken"}}) if number > 5 else None
     with pytest.raises(InfrastructureError, match="answered 500: broken"):
         score.run(Work(work.task, work.output, 0, "first", work.report))
@@ -163,19 +163,19 @@ def test_what_was_scored_is_not_asked_again_and_the_file_is_the_same(tmp_path, s
     assert 1 <= kept <= 5
     part.write_bytes(part.read_bytes() + b'{"plan": "torn')
     server.plan = lambda body, number: None
-    server.asked.clear()
+    server.requests.clear()
     made = score.run(work)
-    assert len(server.asked) == COUNT - kept
+    assert len(server.requests) == COUNT - kept
     assert (work.output / made.files[0]).read_bytes() == expected
 
 
-def test_no_torch_is_needed(tmp_path, server, monkeypatch):
+def test_an_endpoint_needs_no_torch(tmp_path, server, monkeypatch):
     for name in ("torch", "transformers"):
         monkeypatch.setitem(sys.modules, name, None)
     assert score.run(prepare(tmp_path, server.url)).values.scored == COUNT + 1
 
 
-def test_a_refusal_that_is_no_unicode_is_told_as_far_as_it_is(tmp_path, server):
+def test_a_surrogate_in_an_error_is_replaced(tmp_path, server):
     server.plan = lambda body, number: (400, {}, {"error": {"message": "half an emoji \ud83d"}})
     with pytest.raises(UserError, match="answered 400: half an emoji \ufffd"):
         score.run(prepare(tmp_path, server.url))

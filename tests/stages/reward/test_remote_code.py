@@ -1,4 +1,4 @@
-"""Reward models with code of their own: one in the shape of ArmoRM, run under the transformers that ships."""
+"""Reward models with custom code, similar to ArmoRM, under the installed transformers."""
 
 import json
 
@@ -9,7 +9,7 @@ transformers = pytest.importorskip("transformers")
 
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.reward import model as reward_model
-from fusionrun_stages.reward.model import RewardModel
+from fusionrun_stages.reward.model import LoadedRewardModel
 from support.tiny_llama import SPECIAL, make_tokenizer
 
 pytestmark = [
@@ -20,8 +20,8 @@ pytestmark = [
 OBJECTIVES = 19
 HIDDEN = 64
 VOCABULARY = 262
-# Several objectives weighted by a gate that looks at the token before the assistant's header; written for transformers
-# 4, whose names it imports. The header is token 4, and 1 ends a turn (support.tiny_llama).
+# Several objectives weighted by a gate on the token before the assistant's header; written for transformers 4, whose
+# names it imports. Token 4 is the header, token 1 the end of turn (support.tiny_llama).
 CODE = """
 from dataclasses import dataclass
 from typing import Optional
@@ -99,7 +99,7 @@ class GatedReward(LlamaPreTrainedModel):
 
 @pytest.fixture
 def _modules(tmp_path, monkeypatch):
-    """Keep the copies of custom code out of the home folder, and the shim of one test out of the next."""
+    """Keep copies of custom code out of the home folder, and undo the added names after each test."""
     from transformers.models.llama import modeling_llama
 
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
@@ -107,7 +107,7 @@ def _modules(tmp_path, monkeypatch):
 
 
 def save(folder, *, code=CODE, pad="<pad>", **config):
-    """Write the model as the hub has such a one: its code beside config, weights and tokenizer."""
+    """Save the model as on the hub: code, config, weights and tokenizer."""
     from safetensors.torch import save_file
 
     folder.mkdir()
@@ -133,7 +133,7 @@ def save(folder, *, code=CODE, pad="<pad>", **config):
     for step, (out, into) in enumerate([(32, HIDDEN), (OBJECTIVES, 32)]):
         weights[f"gating.steps.{step}.weight"] = torch.randn(out, into)
         weights[f"gating.steps.{step}.bias"] = torch.zeros(out)
-    # Weights as the hub has them: of 16 bits, which any precision then holds.
+    # bfloat16 weights, as on the hub: exact in any precision.
     save_file(
         {k: v.bfloat16().contiguous() for k, v in weights.items()},
         folder / "model.safetensors",
@@ -143,7 +143,7 @@ def save(folder, *, code=CODE, pad="<pad>", **config):
 
 
 def load(path):
-    return RewardModel(path, "cpu", trust_remote_code=True)
+    return LoadedRewardModel(path, "cpu", trust_remote_code=True)
 
 
 def conversations(model, count=3):
@@ -151,7 +151,7 @@ def conversations(model, count=3):
 
 
 def by_hand(path, tokens, dtype=torch.float32):
-    """Return the score that the weights give, the language model in ``dtype`` and all else in 32 bits."""
+    """Return the score computed from the weights, with the language model in ``dtype`` and the head in float32."""
     from safetensors.torch import load_file
 
     weights = {name: value.float() for name, value in load_file(f"{path}/model.safetensors").items()}
@@ -166,7 +166,7 @@ def by_hand(path, tokens, dtype=torch.float32):
     return float(gates @ rewards)
 
 
-def test_it_is_scored_under_our_transformers_as_its_weights_say(tmp_path):
+def test_scores_match_the_weights_under_the_installed_transformers(tmp_path):
     path = save(tmp_path / "gated")
     model = load(path)
     together = model.score(conversations(model))
@@ -176,7 +176,7 @@ def test_it_is_scored_under_our_transformers_as_its_weights_say(tmp_path):
     assert len(set(together)) == 3
 
 
-def test_its_head_is_computed_in_32_bits_though_its_language_model_is_not(tmp_path, monkeypatch):
+def test_the_head_is_float32_on_a_bfloat16_language_model(tmp_path, monkeypatch):
     monkeypatch.setitem(reward_model.DTYPES, "cpu", "bfloat16")
     path = save(tmp_path / "gated")
     model = load(path)
@@ -186,7 +186,7 @@ def test_its_head_is_computed_in_32_bits_though_its_language_model_is_not(tmp_pa
     assert set(rest) == {"regression_layer.weight", "reward_transform_matrix", "gating.scale"} | {
         f"gating.steps.{n}.{kind}" for n in range(2) for kind in ("weight", "bias")
     }
-    # One at a time: bfloat16 answers differently in another batch.
+    # One at a time: bfloat16 results depend on the batch.
     tokens = conversations(model, 40)
     scores = [model.score([one])[0] for one in tokens]
     assert scores[0] == pytest.approx(by_hand(path, tokens[0], torch.bfloat16) * 1e6, abs=5)
@@ -194,48 +194,48 @@ def test_its_head_is_computed_in_32_bits_though_its_language_model_is_not(tmp_pa
     assert len(set(scores)) == 40 > len(set(coarse)), "close scores stay apart"
 
 
-def test_a_conversation_without_the_assistants_header_is_refused_in_words(tmp_path):
+def test_a_conversation_without_the_assistant_header_is_a_user_error(tmp_path):
     model = load(save(tmp_path / "gated"))
     tokens = model.encode("Say it.", "word")
-    cut = tokens[: tokens.index(4)]
+    truncated = tokens[: tokens.index(4)]
     with pytest.raises(UserError, match="cannot score a conversation: ValueError: no assistant header"):
-        model.score([cut])
+        model.score([truncated])
 
 
 @pytest.mark.parametrize(
-    ("broken", "says"),
+    ("broken", "message"),
     [
         ("self.model(\n            input_ids,", "self.model(\n            input_ids, nothing_of_this_name_(),"),
         ("states[rows, ends]", "states[rows, ends, too, many]"),
         ("torch.sum(gates", "torch.sum(3 + None + gates"),
     ],
 )
-def test_code_that_breaks_is_the_users_and_is_said(tmp_path, broken, says):
+def test_broken_custom_code_is_a_user_error(tmp_path, broken, message):
     assert broken in CODE
-    model = load(save(tmp_path / "gated", code=CODE.replace(broken, says)))
+    model = load(save(tmp_path / "gated", code=CODE.replace(broken, message)))
     with pytest.raises(UserError, match=r"cannot score a conversation: (TypeError|NameError)"):
         model.score([model.encode("Say it.", "word")])
 
 
-def test_code_that_breaks_while_it_is_loaded_is_the_users_and_is_said(tmp_path):
+def test_custom_code_that_fails_to_load_is_a_user_error(tmp_path):
     code = CODE.replace("nn.Linear(config.hidden_size, objectives, bias=False)", "nn.Linear(config.hidden_size)")
     with pytest.raises(UserError, match="cannot be loaded as a sequence classifier: TypeError"):
         load(save(tmp_path / "gated", code=code))
 
 
-def test_code_for_another_library_is_refused(tmp_path):
+def test_custom_code_for_another_library_is_rejected(tmp_path):
     code = CODE.replace("LLAMA_INPUTS_DOCSTRING", "LLAMA_OF_NEVER")
     with pytest.raises(UserError, match="LLAMA_OF_NEVER"):
         load(save(tmp_path / "gated", code=code))
 
 
-def test_what_says_the_pad_token_is_not_scored_and_the_rest_is(tmp_path):
+def test_a_conversation_with_the_pad_token_is_not_scored(tmp_path):
     model = load(save(tmp_path / "gated"))
     assert model.length("Say it.", "the token <pad> pads") is None
     assert model.length("Say it.", "word") == len(model.encode("Say it.", "word"))
 
 
-def test_pad_tokens_that_differ_are_made_one(tmp_path):
+def test_model_and_tokenizer_get_the_same_pad_token(tmp_path):
     path = save(tmp_path / "gated", pad_token_id=None)
     model = load(path)
     assert model._model.config.pad_token_id == model.tokenizer.pad_token_id == 2
@@ -246,19 +246,19 @@ def test_pad_tokens_that_differ_are_made_one(tmp_path):
     assert other.score([short, long]) == pytest.approx(model.score([short, long]), abs=5)
 
 
-def test_a_pad_token_that_ends_a_turn_is_passed_over_where_there_is_another(tmp_path):
+def test_a_pad_token_that_ends_a_turn_is_replaced_by_another(tmp_path):
     model = load(save(tmp_path / "gated", pad_token_id=1))
     assert model._model.config.pad_token_id == 2
 
 
 @pytest.mark.parametrize(
-    ("pad", "config", "says"),
+    ("pad", "config", "message"),
     [
         ("<eot>", {}, "its pad token \\(1\\) is its end-of-turn token"),
         (None, {"pad_token_id": None}, "neither its config.json nor its tokenizer has a pad token"),
         ("<one more>", {}, "its pad token \\(262\\) is beyond its 262 embeddings"),
     ],
 )
-def test_a_pad_token_that_cannot_pad_is_refused(tmp_path, pad, config, says):
-    with pytest.raises(UserError, match=says):
+def test_an_unusable_pad_token_is_rejected(tmp_path, pad, config, message):
+    with pytest.raises(UserError, match=message):
         load(save(tmp_path / "gated", pad=pad, **config))

@@ -1,6 +1,6 @@
-"""What must stand before the first program: no network, and a kernel that keeps programs apart.
+"""The checks before the first program: no network access, and isolation between programs.
 
-Nothing here calls an address that is not this machine's own.
+No test connects to an address of another machine.
 """
 
 import multiprocessing
@@ -12,12 +12,11 @@ from ipaddress import ip_network
 import pytest
 
 from fusionrun_stages.errors import InfrastructureError, UserError
-from fusionrun_stages.sandbox import isolation as walls
-from fusionrun_stages.sandbox import probe, runner
-from fusionrun_stages.sandbox.isolation import Walls, prove_walls
+from fusionrun_stages.sandbox import isolation, probe, runner
+from fusionrun_stages.sandbox.isolation import Isolation, check_isolation
 from fusionrun_stages.sandbox.probe import Route
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox is Linux's")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox requires Linux")
 
 ROUTES = """\
 Iface	Destination	Gateway 	Flags	RefCnt	Use	Metric	Mask		MTU	Window	IRTT
@@ -35,15 +34,15 @@ ISOLATED = [Route(ip_network("10.245.0.0/16"), None)]
 
 
 @pytest.fixture
-def ask(monkeypatch, tmp_path):
-    """Return what starts a runner whose probe does what is given, so that nothing is sent anywhere."""
+def start_runner(monkeypatch, tmp_path):
+    """Return a function that starts a runner with a replaced probe, which sends nothing."""
     monkeypatch.delenv("FUSIONRUN_SANDBOX_PROBE", raising=False)
     monkeypatch.setenv("FUSIONRUN_SANDBOX_SOCKET", str(tmp_path / "runner.sock"))
-    monkeypatch.setattr(walls, "NETWORK_SECONDS", 0.0)
+    monkeypatch.setattr(isolation, "NETWORK_SECONDS", 0.0)
     started = []
 
     def start(look):
-        monkeypatch.setattr(probe, "look", look)
+        monkeypatch.setattr(probe, "find_reachable", look)
         started.append(
             multiprocessing.get_context("fork").Process(target=runner.serve, args=(tmp_path / "runner.sock",))
         )
@@ -55,52 +54,52 @@ def ask(monkeypatch, tmp_path):
         process.join()
 
 
-def test_an_open_network_stops_everything_and_says_what_to_do(ask):
-    ask(lambda: ["tcp 10.96.0.1:443"])
+def test_network_access_fails_the_stage_and_the_message_names_the_fix(start_runner):
+    start_runner(lambda: ["tcp 10.96.0.1:443"])
     with pytest.raises(
         UserError, match=r"tcp 10.96.0.1:443 answered .* scheduling.sandboxRuntimeClassName .* NetworkPolicy"
     ):
-        prove_walls()
+        check_isolation()
 
 
-def test_the_probe_cannot_be_switched_off_in_a_pod(ask, monkeypatch):
+def test_the_probe_cannot_be_switched_off_in_a_pod(start_runner, monkeypatch):
     monkeypatch.setenv("FUSIONRUN_SANDBOX_PROBE", "off")
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
-    ask(lambda: ["tcp 10.96.0.1:443"])
+    start_runner(lambda: ["tcp 10.96.0.1:443"])
     with pytest.raises(UserError):
-        prove_walls()
+        check_isolation()
 
 
-def test_a_network_policy_may_take_some_seconds(ask, monkeypatch):
-    monkeypatch.setattr(walls, "NETWORK_SECONDS", 30.0)
+def test_a_network_policy_may_take_some_seconds(start_runner, monkeypatch):
+    monkeypatch.setattr(isolation, "NETWORK_SECONDS", 30.0)
     closed = time.monotonic() + 1.5
-    ask(lambda: [] if time.monotonic() > closed else ["tcp 10.96.0.1:443"])
-    assert prove_walls().runtime_class is None
+    start_runner(lambda: [] if time.monotonic() > closed else ["tcp 10.96.0.1:443"])
+    assert check_isolation().runtime_class is None
     assert time.monotonic() > closed
 
 
-def test_what_cannot_be_told_is_no_proof(ask):
-    def look():
+def test_an_unknown_network_access_fails_the_stage(start_runner):
+    def probe_fails():
         raise PermissionError("/proc/net/route")
 
-    ask(look)
-    with pytest.raises(InfrastructureError, match=r"cannot tell .*/proc/net/route"):
-        prove_walls()
+    start_runner(probe_fails)
+    with pytest.raises(InfrastructureError, match=r"cannot determine .*/proc/net/route"):
+        check_isolation()
 
 
-def test_without_landlock_only_a_runtime_class_will_do(monkeypatch):
+def test_without_landlock_a_runtime_class_is_required(monkeypatch):
     monkeypatch.setenv("FUSIONRUN_SANDBOX_PROBE", "off")
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    monkeypatch.setattr(walls, "landlock_version", lambda: 0)
+    monkeypatch.setattr(isolation, "landlock_version", lambda: 0)
     with pytest.raises(UserError, match=r"no Landlock .* scheduling.sandboxRuntimeClassName"):
-        prove_walls()
+        check_isolation()
     monkeypatch.setenv("FUSIONRUN_SANDBOX_RUNTIME_CLASS", "gvisor")
-    assert prove_walls() == Walls(0, "gvisor")
+    assert check_isolation() == Isolation(0, "gvisor")
 
 
-def test_without_landlock_a_program_has_no_neighbour(monkeypatch):
+def test_without_landlock_one_program_runs_at_a_time(monkeypatch):
     monkeypatch.setenv("FUSIONRUN_SANDBOX_PROGRAMS", "2")
-    assert [Walls(version, "gvisor").programs_at_once for version in (0, 7)] == [1, 2]
+    assert [Isolation(version, "gvisor").programs_at_once for version in (0, 7)] == [1, 2]
 
 
 def write_routes(monkeypatch, tmp_path, *, ipv6=True):
@@ -111,7 +110,7 @@ def write_routes(monkeypatch, tmp_path, *, ipv6=True):
     monkeypatch.setattr(probe, "_has_ipv6", lambda: ipv6)
 
 
-def test_routes_are_read_as_the_kernel_writes_them(monkeypatch, tmp_path):
+def test_the_routing_tables_of_the_kernel_are_parsed(monkeypatch, tmp_path):
     write_routes(monkeypatch, tmp_path)
     assert probe.read_routes() == [
         Route(ip_network("0.0.0.0/0"), "10.244.0.1"),
@@ -126,24 +125,24 @@ def test_routes_are_read_as_the_kernel_writes_them(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("name", ["_ROUTES", "_ROUTES6"])
 @pytest.mark.parametrize("text", [None, "eth0 nonsense\neth0 nonsense\n"])
-def test_a_routing_table_that_cannot_be_read_is_no_proof(monkeypatch, tmp_path, name, text):
+def test_a_routing_table_that_cannot_be_read_is_an_error(monkeypatch, tmp_path, name, text):
     write_routes(monkeypatch, tmp_path)
     if text is None:
         (tmp_path / name).unlink()
     else:
         (tmp_path / name).write_text(text)
     with pytest.raises((OSError, ValueError)):
-        probe.look()
+        probe.find_reachable()
 
 
-def test_a_kernel_without_ipv6_needs_no_table_of_it(monkeypatch, tmp_path):
+def test_without_ipv6_its_routing_table_may_be_missing(monkeypatch, tmp_path):
     write_routes(monkeypatch, tmp_path, ipv6=False)
     (tmp_path / "_ROUTES6").unlink()
     assert len(probe.read_routes()) == 2
 
 
 @pytest.mark.parametrize(
-    ("routes", "near", "asked"),
+    ("routes", "near", "outside"),
     [
         (ISOLATED, [], []),
         (ISOLATED, ["tcp 10.245.0.1:443"], None),
@@ -152,21 +151,18 @@ def test_a_kernel_without_ipv6_needs_no_table_of_it(monkeypatch, tmp_path):
         ([*ISOLATED, Route(ip_network("::/0"), "fd00::1")], [], ["2001:db8::1"]),
     ],
 )
-def test_what_is_outside_is_called_only_where_a_route_leads_there(monkeypatch, routes, near, asked):
-    """And never when something near has answered already."""
+def test_addresses_outside_the_cluster_are_tried_only_if_there_is_a_route(monkeypatch, routes, near, outside):
+    """They are not tried if an address in the cluster has answered."""
     called = []
     monkeypatch.setattr(probe, "read_routes", lambda: routes)
     monkeypatch.setattr(probe, "find_targets", lambda _: [("tcp", "near", 1)])
     monkeypatch.setattr(probe, "reach", lambda targets: called.append([t[1] for t in targets]) or near)
-    assert probe.look() == near
-    assert called == [["near"], *([asked] if asked is not None else [])]
+    assert probe.find_reachable() == near
+    assert called == [["near"], *([outside] if outside is not None else [])]
 
 
-def test_a_refused_connection_counts_as_reached():
+def test_accepted_and_refused_connections_count_as_reached():
     assert probe.reach([("tcp", "127.0.0.1", 9)]) == ["tcp 127.0.0.1:9"]
-
-
-def test_an_accepted_connection_counts_as_reached():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         assert probe.reach([("tcp", "127.0.0.1", port)]) == [f"tcp 127.0.0.1:{port}"]

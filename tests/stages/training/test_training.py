@@ -1,4 +1,4 @@
-"""What sft and dpo share: batch arithmetic, whole checkpoints, masks, errors. One test fails for each broken rule."""
+"""The code that sft and dpo share: batch arithmetic, checkpoints, training tokens, errors."""
 
 import json
 
@@ -10,12 +10,12 @@ from fusionrun.api.values import Trained
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.training import checkpoints, ranks
 from fusionrun_stages.training.tokens import Tokens, check_tokens, drop_long, split_conversation
-from fusionrun_stages.training.zero import accumulation_steps, zero_config
+from fusionrun_stages.training.zero import gradient_accumulation_steps, zero_config
 from support import tiny_llama
 from support.tiny_llama import train_parameters
 
 
-def make_checkpoint(folder, step, world_size=2, *, whole=True):
+def make_checkpoint(folder, step, world_size=2, *, complete=True):
     path = folder / f"checkpoint-{step}"
     (path / f"global_step{step}").mkdir(parents=True)
     for name in (
@@ -35,8 +35,8 @@ def make_checkpoint(folder, step, world_size=2, *, whole=True):
         "zero_to_torch.py",
     ):
         (path / name).write_text("x")
-    if whole:
-        checkpoints.mark_whole(path, world_size)
+    if complete:
+        checkpoints.mark_complete(path, world_size)
     return path
 
 
@@ -45,27 +45,27 @@ def parameters_of(kind, global_batch_size, micro_batch_size):
     return {"sft": SftParameters, "dpo": DpoParameters}[kind](**train_parameters(kind, "m", "d", **changed))
 
 
-def test_global_batch_is_micro_times_accumulation_times_processes():
-    assert accumulation_steps(parameters_of("sft", 128, 2), 8) == 8
+def test_train_batch_is_micro_batch_times_accumulation_times_processes():
+    assert gradient_accumulation_steps(parameters_of("sft", 128, 2), 8) == 8
 
 
-def test_a_batch_that_does_not_divide_names_the_fields():
+def test_the_error_of_an_indivisible_batch_names_the_fields():
     with pytest.raises(UserError, match=r"training\.dpo\.globalBatchSize: 100: .* 3 x 8 = 24"):
-        accumulation_steps(parameters_of("dpo", 100, 3), 8)
+        gradient_accumulation_steps(parameters_of("dpo", 100, 3), 8)
 
 
-def test_zero_stage_0_is_plain_data_parallelism():
+def test_zero_stage_0_has_no_deepspeed_config():
     assert zero_config(0, "bf16", cuda=True) is None
 
 
-def test_zero_3_writes_whole_weights_and_bf16_is_asked_for_by_name():
+def test_zero_3_gathers_weights_on_save_and_bf16_follows_the_precision():
     config = zero_config(3, "bf16", cuda=False)
     assert config["zero_optimization"]["stage3_gather_16bit_weights_on_model_save"] is True
     assert config["bf16"] == {"enabled": True}
     assert zero_config(2, "fp32", cuda=False)["bf16"] == {"enabled": False}
 
 
-def test_zero_3_overlaps_communication_and_compute_on_gpus_alone():
+def test_only_zero_3_on_gpus_overlaps_communication():
     overlaps = {
         (stage, cuda): zero_config(stage, "bf16", cuda=cuda)["zero_optimization"]["overlap_comm"]
         for stage in (2, 3)
@@ -74,11 +74,11 @@ def test_zero_3_overlaps_communication_and_compute_on_gpus_alone():
     assert overlaps == {(2, False): False, (2, True): False, (3, False): False, (3, True): True}
 
 
-def test_a_checkpoint_without_its_marker_does_not_count_and_is_removed(tmp_path):
+def test_an_incomplete_checkpoint_is_ignored_and_removed(tmp_path):
     make_checkpoint(tmp_path, 4)
     make_checkpoint(tmp_path, 8)
-    make_checkpoint(tmp_path, 12, whole=False)
-    assert list(checkpoints.whole_checkpoints(tmp_path)) == [4, 8]
+    make_checkpoint(tmp_path, 12, complete=False)
+    assert list(checkpoints.complete_checkpoints(tmp_path)) == [4, 8]
     assert checkpoints.remove_unusable(tmp_path, 2) == ["checkpoint-12"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-4", "checkpoint-8"]
 
@@ -88,14 +88,14 @@ def test_checkpoints_of_another_world_size_are_removed(tmp_path):
     assert checkpoints.remove_unusable(tmp_path, 4) == ["checkpoint-4"]
 
 
-def test_candidates_are_the_last_two_multiples_and_not_the_last_step(tmp_path):
+def test_candidates_are_the_last_two_multiples_of_save_steps(tmp_path):
     for step in (300, 400, 500, 501):
         make_checkpoint(tmp_path, step)
     assert list(checkpoints.candidates(tmp_path, 100)) == [400, 500]
     assert checkpoints.candidates(tmp_path, None) == {}
 
 
-def test_kept_checkpoints_lose_the_optimizer_and_keep_the_model(tmp_path):
+def test_kept_checkpoints_have_the_model_without_training_state(tmp_path):
     for step in (400, 500, 501):
         make_checkpoint(tmp_path, step)
     kept = checkpoints.candidates(tmp_path, 100)
@@ -104,7 +104,7 @@ def test_kept_checkpoints_lose_the_optimizer_and_keep_the_model(tmp_path):
     assert not list(tmp_path.glob("*/global_step*"))
     model = ["chat_template.jinja", "config.json", "generation_config.json", "model.safetensors", "tokenizer.json"]
     assert [path.name for path in checkpoints.model_files(kept[400])] == model
-    assert list(checkpoints.candidates(tmp_path, 100)) == [400, 500], "still there for promote"
+    assert list(checkpoints.candidates(tmp_path, 100)) == [400, 500], "kept for promote"
 
 
 class Rows(list):
@@ -112,22 +112,22 @@ class Rows(list):
         return Rows(self[index] for index in indexes)
 
 
-def test_long_rows_are_dropped_whole_and_counted():
+def test_long_rows_are_dropped_and_counted():
     assert drop_long(Rows("abc"), [5, 17, 16], 16, "sft") == (["a", "c"], 1)
 
 
-def test_nothing_left_after_dropping_names_the_field():
-    with pytest.raises(UserError, match=r"training\.sft\.maxLength: 16: every one of the 2 rows"):
+def test_if_all_rows_are_too_long_the_error_names_the_field():
+    with pytest.raises(UserError, match=r"training\.sft\.maxLength: 16: all 2 rows"):
         drop_long(Rows("ab"), [17, 18], 16, "sft")
 
 
-def test_a_dead_peer_is_infrastructure_and_full_memory_is_the_users(monkeypatch):
+def test_a_dead_peer_is_an_infrastructure_error_and_out_of_memory_a_user_error(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(InfrastructureError, match=ranks.LOST_PEER), ranks.explained("sft"):
+    with pytest.raises(InfrastructureError, match=ranks.LOST_PEER), ranks.explain_torch_errors("sft"):
         raise RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:1234")
-    with pytest.raises(UserError, match=r"lower training\.dpo\.microBatchSize"), ranks.explained("dpo"):
+    with pytest.raises(UserError, match=r"lower training\.dpo\.microBatchSize"), ranks.explain_torch_errors("dpo"):
         raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB")
-    with pytest.raises(UserError, match="mine"), ranks.explained("dpo"):
+    with pytest.raises(UserError, match="mine"), ranks.explain_torch_errors("dpo"):
         raise UserError("mine")
 
 
@@ -138,11 +138,11 @@ def llama():
 
 
 def conversation(llama, answer="7"):
-    return llama.say("user", "3+4=?"), llama.say("assistant", answer)
+    return llama.message("user", "3+4=?"), llama.message("assistant", answer)
 
 
 @pytest.mark.parametrize("pad", ["<pad>", "<eot>"])
-def test_the_loss_covers_the_answer_and_its_end_also_where_pad_is_eos(llama, pad):
+def test_the_loss_covers_answer_and_end_of_turn_even_if_pad_is_eos(llama, pad):
     tokenizer = llama.make_tokenizer(pad=pad)
     prompt, answer = conversation(llama)
     tokens = split_conversation(tokenizer, prompt, answer)
@@ -151,7 +151,7 @@ def test_the_loss_covers_the_answer_and_its_end_also_where_pad_is_eos(llama, pad
     assert check_tokens(tokenizer, prompt + answer, tokens) == tokenizer.convert_tokens_to_ids("<eot>")
 
 
-def test_a_template_that_names_its_turn_token_bos_passes(llama):
+def test_a_template_with_bos_at_each_turn_is_accepted(llama):
     tokenizer = llama.make_tokenizer(template=llama.CHATML, bos="<user>", pad="<eot>")
     prompt, answer = conversation(llama)
     tokens = split_conversation(tokenizer, prompt, answer)
@@ -168,14 +168,14 @@ def test_a_template_that_names_its_turn_token_bos_passes(llama):
         ("<bos>{% for m in messages %}{{ m.role + m.content + '<eot>' }}{% endfor %}", "end-of-turn"),
     ],
 )
-def test_a_template_that_trains_on_the_wrong_tokens_is_refused(llama, template, complaint):
+def test_a_template_with_wrong_training_tokens_is_rejected(llama, template, complaint):
     tokenizer = llama.make_tokenizer(template=template)
     prompt, answer = conversation(llama)
     with pytest.raises(UserError, match=f"chat template.*{complaint}"):
         check_tokens(tokenizer, prompt + answer, split_conversation(tokenizer, prompt, answer))
 
 
-def test_a_cut_answer_is_noticed(llama):
+def test_a_truncated_answer_is_detected(llama):
     tokenizer = llama.make_tokenizer()
     prompt, answer = conversation(llama, "a long answer")
     tokens = split_conversation(tokenizer, prompt, answer)
@@ -183,18 +183,18 @@ def test_a_cut_answer_is_noticed(llama):
         check_tokens(tokenizer, prompt + answer, Tokens(tokens.prompt, tokens.completion[:4]))
 
 
-def test_the_templates_date_is_pinned(llama):
+def test_the_date_of_the_template_is_fixed(llama):
     tokenizer = llama.make_tokenizer(template="<bos>{{ date_string }}{{ messages[-1].content }}<eot>")
     tokens = split_conversation(tokenizer, *conversation(llama))
     assert "26 Jul 2024" in tokenizer.decode(tokens.prompt + tokens.completion)
 
 
-def test_every_token_that_ends_an_answer_is_published(llama):
+def test_every_end_of_turn_token_is_an_eos_token(llama):
     from types import SimpleNamespace
 
     from transformers import GenerationConfig
 
-    from fusionrun_stages.training.outcome import stop_at_every_end_of_turn
+    from fusionrun_stages.training.finish import stop_at_every_end_of_turn
 
     def ends(config, end_of_turn=107):
         model = SimpleNamespace(generation_config=config)
@@ -204,12 +204,12 @@ def test_every_token_that_ends_an_answer_is_published(llama):
 
     assert ends(GenerationConfig()) == [1, 107]
     assert ends(GenerationConfig(eos_token_id=[106, 1])) == [106, 1, 107]
-    refused = GenerationConfig(eos_token_id=[106, 1], do_sample=False, temperature=0.5)
-    assert ends(refused) == [106, 1, 107], "a configuration that cannot be written is replaced, its ends are kept"
+    invalid = GenerationConfig(eos_token_id=[106, 1], do_sample=False, temperature=0.5)
+    assert ends(invalid) == [106, 1, 107], "an invalid configuration is replaced; its eos tokens are kept"
 
 
 def test_a_finished_training_of_any_release_is_read(tmp_path):
-    from fusionrun_stages.training.outcome import read_finished, write_finished
+    from fusionrun_stages.training.finish import read_finished, write_finished
     from fusionrun_stages.work import Made
 
     made = Made(

@@ -1,4 +1,4 @@
-"""The end of a training: save the model, remember what came of it, clean up, and leave together."""
+"""The end of a training: save the model, store the result, remove temporary files, leave the process group."""
 
 import json
 import shutil
@@ -11,23 +11,23 @@ from fusionrun.api.stage import StageKind
 from fusionrun.api.values import Trained
 from fusionrun_stages.training.checkpoints import (
     candidates,
+    complete_checkpoints,
     keep_only,
     model_files,
     remove_unusable,
     settle,
-    whole_checkpoints,
 )
-from fusionrun_stages.training.ranks import leave, rank, wait_for_all, world_size
+from fusionrun_stages.training.ranks import leave_process_group, rank, wait_for_all, world_size
 from fusionrun_stages.training.rows import CACHE
 from fusionrun_stages.volume.atomic import write_atomic
 from fusionrun_stages.work import Made
 
 LAST_SHARE = 10
-"""One step's numbers are noise: the last loss and the reward accuracies are means over a tenth of the steps."""
+"""The last loss and the reward accuracies are means over a tenth of the steps: a single step is noise."""
 
 
 def read_finished(output: Path, kind: StageKind) -> Made | None:
-    """Return what an earlier pod made that ended after it had saved the model."""
+    """Return the result of a predecessor that died after it saved the model, or None."""
     try:
         found = json.loads((output / FINISHED_FILE).read_text())
         if "values" in found:
@@ -48,17 +48,17 @@ def write_finished(output: Path, made: Made) -> None:
 
 
 def find_resume_point(checkpoints: Path) -> tuple[str | None, list[str]]:
-    """Remove what cannot be resumed, on rank 0, and return the last whole checkpoint and the names removed."""
+    """Return the last complete checkpoint; rank 0 removes unusable ones, and returns their names."""
     removed = remove_unusable(checkpoints, world_size()) if rank() == 0 else []
     wait_for_all()
-    whole = whole_checkpoints(checkpoints)
-    return (str(list(whole.values())[-1]) if whole else None), removed
+    complete = list(complete_checkpoints(checkpoints).values())
+    return (str(complete[-1]) if complete else None), removed
 
 
 def stop_at_every_end_of_turn(model: Any, tokenizer: Any, end_of_turn: int) -> None:
-    """Let the saved generation_config stop at every token that ends an answer.
+    """Add every end-of-turn token to the eos tokens of the model's generation_config.
 
-    A generation_config that transformers would refuse to write is replaced by one of its own token ids.
+    If transformers would not save the generation_config, replace it with one that has only its token ids.
     """
     from transformers import GenerationConfig
 
@@ -75,25 +75,15 @@ def stop_at_every_end_of_turn(model: Any, tokenizer: Any, end_of_turn: int) -> N
 
 
 def finish(trainer: Any, output: Path, details: dict[str, Any], trained: Trained, save_steps: int | None) -> Made:
-    """Save the model with all ranks; let rank 0 remember the numbers and clean up; return when all are done.
+    """Save the model on all ranks; on rank 0 store the result and remove temporary files; wait for all ranks.
 
-    Parameters
-    ----------
-    trainer
-        After its last step.
-    output
-        The artifact's directory: gets ``model/``.
-    details
-        For the manifest.
-    trained
-        What the stage knows already: ``rows``, ``dropped_long`` and ``tokens``.
-    save_steps
-        The last two checkpoints at its multiples are kept, without the optimizer's state; None keeps none.
+    ``trained`` has ``rows``, ``dropped_long`` and ``tokens``. Keep the last two checkpoints at multiples of
+    ``save_steps``, without the optimizer state; None: keep no checkpoint.
     """
     trainer.save_model(str(output / MODEL))
     wait_for_all()
     if rank() == 0:
-        # A pickle of the trainer's arguments: no business of those who load the model.
+        # A pickle of the trainer's arguments that is not part of the model.
         (output / MODEL / "training_args.bin").unlink(missing_ok=True)
         settle(output / MODEL)
     losses = [entry for entry in trainer.state.log_history if "loss" in entry]
@@ -117,16 +107,16 @@ def finish(trainer: Any, output: Path, details: dict[str, Any], trained: Trained
     if rank() == 0:
         write_finished(output, made)
         clean_up(output, names)
-    leave()
+    leave_process_group()
     return made
 
 
 def clean_up(output: Path, kept: list[str]) -> None:
-    """Remove what only an unfinished training needs: idempotent, so that a successor can complete it."""
+    """Remove the files that only an incomplete training needs. Idempotent: a successor may repeat it."""
     checkpoints = output / CHECKPOINTS
     if kept:
-        whole = whole_checkpoints(checkpoints)
-        keep_only(checkpoints, {step: path for step, path in whole.items() if path.name in kept})
+        complete = complete_checkpoints(checkpoints)
+        keep_only(checkpoints, {step: path for step, path in complete.items() if path.name in kept})
     else:
         shutil.rmtree(checkpoints, ignore_errors=True)
     shutil.rmtree(output / CACHE, ignore_errors=True)

@@ -1,0 +1,133 @@
+"""Grading of responses: join them with their prompts, grade each, and return verdicts."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, TypeVar, assert_never
+
+from fusionrun.api.data import Grader
+from fusionrun.api.records import Prompt, Response, Verdict, replace_surrogates
+from fusionrun_stages.errors import InfrastructureError
+from fusionrun_stages.grade import Grade, unknown
+from fusionrun_stages.grading import exact_match
+
+BATCH_RESPONSES, BATCH_CHARACTERS = 4096, 16 * 2**20
+"""Size of a batch in memory; a batch has at least one prompt with its responses."""
+
+P = TypeVar("P", Prompt, Response)
+
+
+@dataclass
+class PromptResponses:
+    """A prompt and its responses."""
+
+    prompt: Prompt
+    responses: list[Response] = field(default_factory=list)
+
+
+def join_responses(
+    prompts: Iterable[Prompt], responses: Iterable[Response], datasets: Iterable[str]
+) -> Iterator[PromptResponses]:
+    """Join the prompts of the given data sets with their responses; both are sorted by prompt.
+
+    Raises
+    ------
+    InfrastructureError
+        If they are not sorted: responses would be skipped silently.
+    """
+    wanted = set(datasets)
+    groups = groupby(_check_order(responses), key=attrgetter("prompt_id"))
+    name, group = next(groups, (None, iter(())))
+    for prompt in _check_order(prompts):
+        while name is not None and name < prompt.prompt_id:
+            name, group = next(groups, (None, iter(())))
+        if name == prompt.prompt_id and prompt.dataset in wanted:
+            yield PromptResponses(prompt, list(group))
+
+
+def _check_order(rows: Iterable[P]) -> Iterator[P]:
+    last = ""
+    for row in rows:
+        if row.prompt_id < last:
+            raise InfrastructureError(f"prompt {row.prompt_id} comes after {last}: the shard is not sorted by prompt")
+        last = row.prompt_id
+        yield row
+
+
+def make_batches(joined: Iterable[PromptResponses]) -> Iterator[list[PromptResponses]]:
+    """Split into batches that fit in memory; a prompt is never split."""
+    batch: list[PromptResponses] = []
+    count = size = 0
+    for one in joined:
+        batch.append(one)
+        count += len(one.responses)
+        size += sum(len(response.text) for response in one.responses)
+        if count >= BATCH_RESPONSES or size >= BATCH_CHARACTERS:
+            yield batch
+            batch, count, size = [], 0, 0
+    if batch:
+        yield batch
+
+
+def judge(grader: Grader, joined: list[PromptResponses]) -> list[Verdict]:
+    """Return a verdict for every response, sorted by prompt, source and sample. A failed request is unknown.
+
+    Notes
+    -----
+    A truncated response is graded like any other: ``construct`` never uses it, and ``evaluate`` counts it as wrong.
+    """
+    verdicts = [
+        _verdict(response, unknown(f"the request failed: {response.error or 'no reason given'}"))
+        for one in joined
+        for response in one.responses
+        if response.finish_reason == "error"
+    ]
+    answered = [PromptResponses(one.prompt, [r for r in one.responses if r.finish_reason != "error"]) for one in joined]
+    for response, grade in _grade(grader, [one for one in answered if one.responses]):
+        verdicts.append(_verdict(response, grade))
+    return sorted(verdicts, key=attrgetter("prompt_id", "source", "sample_index"))
+
+
+def _grade(grader: Grader, joined: list[PromptResponses]) -> Iterator[tuple[Response, Grade]]:
+    pairs = [(one.prompt, response) for one in joined for response in one.responses]
+    match grader:
+        case Grader.EXACT_MATCH:
+            for prompt, response in pairs:
+                yield response, exact_match.grade(prompt.answer, response.text)
+        case Grader.MATHEMATICS:
+            from fusionrun_stages.grading import mathematics
+
+            problems = [mathematics.Problem(one.prompt.answer, [r.text for r in one.responses]) for one in joined]
+            for index, grades in mathematics.grade_all(problems):
+                yield from zip(joined[index].responses, grades, strict=True)
+        case Grader.CODING:
+            from fusionrun_stages.grading import coding
+
+            submissions = [
+                coding.Submission(response.text, tuple(prompt.tests or ()), prompt.entry_point)
+                for prompt, response in pairs
+            ]
+            for index, grade in coding.grade_all(submissions):
+                yield pairs[index][1], grade
+        case _:
+            assert_never(grader)
+
+
+def _verdict(response: Response, grade: Grade) -> Verdict:
+    return Verdict(
+        prompt_id=response.prompt_id,
+        source=response.source,
+        sample_index=response.sample_index,
+        verdict=grade.verdict,
+        detail=replace_surrogates(grade.detail[:500]),  # it may quote the program
+    )
+
+
+def isolation_details(grader: Grader, judged: int) -> dict[str, Any]:
+    """Return the sandbox's isolation for the manifest; empty if no program was run."""
+    if grader is not Grader.CODING or not judged:
+        return {}
+    from fusionrun_stages.grading import coding
+
+    return {"sandbox": asdict(coding.isolation())}

@@ -1,0 +1,42 @@
+"""Plans of the small FusionRun, and of any other spec, as after ``resolve``."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fusionrun.api.artifacts import digests
+from fusionrun.api.spec import FusionRunSpec
+from fusionrun.names import digest_of
+from fusionrun.plan.build import build_plan
+from fusionrun.plan.defaults import fill
+from fusionrun.plan.pinned import PinnedPlan
+from fusionrun.plan.stages import Plan
+from support.runs import UID, make_spec
+
+
+def read(spec: dict[str, Any]) -> FusionRunSpec:
+    """Read a spec and set its defaults."""
+    return fill(FusionRunSpec.model_validate(spec))
+
+
+def filled(**changes: Any) -> FusionRunSpec:
+    """Return the small spec with changed fields and its defaults."""
+    return read(make_spec(**changes))
+
+
+def plan_of(**changes: Any) -> Plan:
+    """Return the plan of the small spec with changed fields."""
+    return build_plan(filled(**changes))
+
+
+def pinned_of(name: str, spec: dict[str, Any], pins: Sequence[str] | None = None) -> PinnedPlan:
+    """Return the pinned plan of a spec, by default with a different pin for each reference."""
+    full = read(spec)
+    plan = build_plan(full)
+    pins = tuple(f"{i:012x}" for i, _ in enumerate(plan.references)) if pins is None else tuple(pins)
+    return PinnedPlan("lab", name, UID, full, plan, pins, digests(plan.planned(), list(pins)))
+
+
+def pinned_by_uri(spec: dict[str, Any]) -> PinnedPlan:
+    """Return the pinned plan of a spec, with pins that depend only on URI and revision."""
+    references = build_plan(read(spec)).references
+    return pinned_of("tiny", spec, [digest_of(r.uri, r.revision or "", length=12) for r in references])
