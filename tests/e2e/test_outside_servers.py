@@ -18,8 +18,8 @@ from fusionrun.api.models import ServerSettings, Source
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.objects.deployment import build_deployment, build_service, server_url
-from fusionrun.objects.meta import Run
 from fusionrun.plan.families.responses import ServedModel
+from fusionrun.plan.pinned import Run
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
 from support.live import OPERATOR_NAMESPACE, Cluster, condition, small_run
