@@ -171,7 +171,7 @@ def stored_and_requested(cluster: Cluster, run: str, stage: str, attempt: int) -
     """Read from the logs of generate pods how many samples each found stored, and how many it requested."""
     labels = f"fusionrun.dev/run={run},fusionrun.dev/stage={stage},fusionrun.dev/attempt={attempt}"
     text = cluster.kubectl("logs", "-l", labels, "--tail=-1")
-    pairs = re.findall(r"(\d+) samples stored\D+(\d+) to", text)
+    pairs = re.findall(r"(\d+) samples are stored, (\d+) are missing", text)
     return [(int(stored), int(requested)) for stored, requested in pairs]
 
 
