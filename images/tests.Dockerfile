@@ -1,4 +1,4 @@
-# Tests that need the libraries of a stage. They run in a pod of the local cluster, on its shared runtime layer.
+# The packages of the tests that need the libraries of a stage. hack/test/stages copies the tests into a pod.
 # Build context: the root of the repository, with the wheel in dist/.
 ARG BASE_IMAGE=fusionrun.local/train
 FROM ${BASE_IMAGE}
@@ -10,7 +10,4 @@ COPY images/tests.lock ./
 RUN pip install --no-cache-dir -r tests.lock
 COPY dist/*.whl ./
 RUN pip install --no-cache-dir --no-deps ./*.whl
-COPY pyproject.toml ./
-COPY tests tests
-COPY hack/tiny hack/tiny
 USER 1000:1000

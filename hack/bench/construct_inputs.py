@@ -122,9 +122,9 @@ def _windows(random: np.random.Generator) -> np.ndarray:
     words = [word + b" " for word in WORDS.split()]
     longest = max(map(len, words))
     letters = np.array([list(word.ljust(longest)) for word in words], np.uint8)
-    own = np.arange(longest) < np.array([[len(word)] for word in words])
+    used = np.arange(longest) < np.array([[len(word)] for word in words])
     drawn = random.integers(0, len(words), 400_000)
-    return np.lib.stride_tricks.sliding_window_view(letters[drawn][own[drawn]], TEXT_BYTES)
+    return np.lib.stride_tricks.sliding_window_view(letters[drawn][used[drawn]], TEXT_BYTES)
 
 
 def _fixed(data: np.ndarray, lengths: np.ndarray) -> pa.Array:
@@ -146,5 +146,5 @@ def _save(columns: dict[str, pa.Array], path: Path, model: type, which: np.ndarr
     if which is not None:
         table = table.filter(pa.array(which))
     # Row groups as the stages write them. Texts rarely repeat, so they have no dictionary.
-    words = [name for name in schema.names if name not in {"prompt_id", "text", "prompt", "score_micro"}]
-    pa.parquet.write_table(table, path, row_group_size=BATCH_ROWS, compression="zstd", use_dictionary=words)
+    repeated = [name for name in schema.names if name not in {"prompt_id", "text", "prompt", "score_micro"}]
+    pa.parquet.write_table(table, path, row_group_size=BATCH_ROWS, compression="zstd", use_dictionary=repeated)

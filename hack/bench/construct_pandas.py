@@ -27,7 +27,7 @@ def read(parameters: ConstructParameters) -> tuple[pd.DataFrame, pd.DataFrame]:
         responses = responses[(responses["finish_reason"] == "stop") & (responses["text"].str.strip() != "")]
         responses = responses.drop(columns="finish_reason")
         scores = pd.read_parquet(source.scores_dir, columns=[*KEY, "score_micro"])
-        verdicts = [pd.read_parquet(one, columns=[*KEY, "verdict"]) for one in source.verdicts_dirs]
+        verdicts = [pd.read_parquet(folder, columns=[*KEY, "verdict"]) for folder in source.verdicts_dirs]
         joined = responses.merge(scores, on=KEY).merge(pd.concat(verdicts), on=KEY, how="left")
         parts.append(joined.merge(prompts[["prompt_id", "task", "dataset"]], on="prompt_id"))
     return prompts, pd.concat(parts, ignore_index=True)
@@ -43,13 +43,13 @@ def best(usable: pd.DataFrame) -> pd.DataFrame:
 
 def pair(chosen: pd.DataFrame, rejected: pd.DataFrame) -> pd.DataFrame:
     """Pair the highest with the lowest score of each prompt and source; ties by sample."""
-    own = ["prompt_id", "source"]
-    order = [*own, "score_micro", "sample_index"]
-    high = chosen.sort_values(order, ascending=[True, True, False, True]).drop_duplicates(own)
+    key = ["prompt_id", "source"]
+    order = [*key, "score_micro", "sample_index"]
+    high = chosen.sort_values(order, ascending=[True, True, False, True]).drop_duplicates(key)
     rest = rejected.merge(high[KEY], on=KEY, how="left", indicator=True)
     rest = rest[rest["_merge"] == "left_only"].drop(columns="_merge")
-    low = rest.sort_values(order).drop_duplicates(own)
-    return high.merge(low[[*own, "sample_index", "score_micro", "text"]], on=own, suffixes=("", "_low"))
+    low = rest.sort_values(order).drop_duplicates(key)
+    return high.merge(low[[*key, "sample_index", "score_micro", "text"]], on=key, suffixes=("", "_low"))
 
 
 def main(task_path: str) -> None:
@@ -73,8 +73,8 @@ def main(task_path: str) -> None:
         | (rows["task"] == "Coding")
     ]
     to_sft: set[str] = set()
-    for _, own in rows[rows["task"] == "Instruction"].groupby("dataset"):
-        to_sft |= set(take(own["prompt_id"].tolist(), parameters.sft_fraction, parameters.seed, "sft"))
+    for _, group in rows[rows["task"] == "Instruction"].groupby("dataset"):
+        to_sft |= set(take(group["prompt_id"].tolist(), parameters.sft_fraction, parameters.seed, "sft"))
     rows = rows[(rows["task"] != "Instruction") | rows["prompt_id"].isin(to_sft)]
     pairs = pairs[(pairs["task"] != "Instruction") | ~pairs["prompt_id"].isin(to_sft)]
     held = pairs["prompt_id"].isin(hold_out(pairs["prompt_id"].tolist(), parameters.held_out_fraction, parameters.seed))

@@ -31,7 +31,7 @@ def link_endless(model: Path, folder: Path) -> Path:
     read = {path.name: json.loads(path.read_text()) for path in model.glob("*.json") if "index" not in path.name}
     special = {token["content"]: token["id"] for token in read["tokenizer.json"]["added_tokens"] if token["special"]}
     settings = [read.get(name, {}) for name in ("config.json", "generation_config.json", "tokenizer_config.json")]
-    used = {str(_words(value)) for one in settings for key, value in one.items() if key.endswith(("_token", "_id"))}
+    used = {str(_content(value)) for one in settings for key, value in one.items() if key.endswith(("_token", "_id"))}
     used |= {str(end) for one in settings for end in _listed(one.get("eos_token_id"))}
     unused = [word for word, number in special.items() if not {word, str(number)} & used]
     if not unused:
@@ -48,7 +48,7 @@ def link_endless(model: Path, folder: Path) -> Path:
     return folder
 
 
-def _words(token: Any) -> Any:
+def _content(token: Any) -> Any:
     return token["content"] if isinstance(token, dict) else token
 
 

@@ -1,6 +1,8 @@
-# Run the command of the same name for the cluster that CLUSTER selects. Sourced by the commands of this folder.
+# Run a command for the cluster that CLUSTER selects. Sourced by the commands of this folder.
+folder=$(dirname "$0") command=$(basename "$0")
 case ${CLUSTER:=local} in
-    local | kind | existing) exec "$(dirname "$0")/$CLUSTER/$(basename "$0")" "$@" ;;
+    local) exec "$folder/local/$command" "$@" ;;
+    kind | existing) exec bash "$folder/$CLUSTER.sh" "$command" ;;
 esac
 echo "CLUSTER=$CLUSTER is not one of local, kind, existing" >&2
 exit 2

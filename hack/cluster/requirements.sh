@@ -1,6 +1,7 @@
 # Messages, and the requirements that FusionRuns have of any cluster. Sourced.
 
 TRAINING_OPERATOR_VERSION=v1.9.3
+KUBECTL_DOCS=https://kubernetes.io/docs/tasks/tools
 
 log() { printf '%s\n' "cluster: $*"; }
 

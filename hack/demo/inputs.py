@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, LlamaForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 
@@ -66,6 +66,22 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
         path.chmod(0o644)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
+
+
+def copy_with_score_head(body: PreTrainedModel, **changes: int) -> LlamaForSequenceClassification:
+    """Return a copy of a language model with a new score head with one output; ``changes`` are fields of its config."""
+    config = type(body.config)(**(body.config.to_dict() | changes))
+    config.num_labels = 1
+    model = LlamaForSequenceClassification(config)
+    model.model.load_state_dict(body.model.state_dict(), strict=False)
+    return model
+
+
+def generation_config(tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
+    """Return a generation config with the special tokens of a tokenizer."""
+    return GenerationConfig(
+        **{f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
+    )
 
 
 if __name__ == "__main__":

@@ -224,10 +224,10 @@ class Builder:
         (self.cache / "tmp").mkdir(exist_ok=True)
         return {**os.environ, "BUILDAH_ISOLATION": "chroot", "TMPDIR": str(self.cache / "tmp")}
 
-    def _buildah(self, *words: str, capture: bool = False, output: IO[str] | None = None) -> str:
+    def _buildah(self, *arguments: str, capture: bool = False, output: IO[str] | None = None) -> str:
         """Run buildah on this store. Chroot isolation works without the permission to create containers."""
         command = ["buildah", "--root", str(self.store), "--runroot", str(self.cache / "run")]
-        command += ["--storage-driver", "overlay", *words]
+        command += ["--storage-driver", "overlay", *arguments]
         stdout: int | IO[str] = subprocess.PIPE if capture else output or sys.stderr
         done = subprocess.run(command, check=True, env=self._environment(), text=True, stdout=stdout, stderr=output)
         return done.stdout or ""

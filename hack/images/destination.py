@@ -93,8 +93,8 @@ class LocalCluster:
         if stale:
             self._ctr("images", "rm", *stale)
 
-    def _ctr(self, *words: str) -> str:
-        return output(*self._ctr_command(), *words)
+    def _ctr(self, *arguments: str) -> str:
+        return output(*self._ctr_command(), *arguments)
 
     def _ctr_command(self) -> list[str]:
         return ["ctr", "--address", str(self.socket), "--namespace", "k8s.io"]

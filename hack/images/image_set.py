@@ -31,29 +31,17 @@ def stage_image(name: str, parent: str, *locks: str, **arguments: str) -> Image:
     return Image(name, parent, f"images/{name}.Dockerfile", files, has_wheel=True, arguments=arguments)
 
 
-RUNTIME_LOCKS = ("data", "train", "reward", "serve-cpu")
+RUNTIME_LOCKS = tuple(f"images/{lock}.lock" for lock in ("data", "train", "reward", "serve-cpu"))
 IMAGES = (
     Image("base", None, None, published=False),
-    Image(
-        "runtime",
-        "base",
-        "hack/images/runtime.Dockerfile",
-        tuple(f"images/{lock}.lock" for lock in RUNTIME_LOCKS),
-        published=False,
-    ),
+    Image("runtime", "base", "hack/images/runtime.Dockerfile", RUNTIME_LOCKS, published=False),
     stage_image("operator", "base"),
     stage_image("sandbox", "base"),
     stage_image("data", "runtime"),
     stage_image("train", "runtime", FLAVOUR="cpu"),
     stage_image("reward", "runtime", FLAVOUR="cpu"),
     stage_image("serve", "runtime", "serve", "serve-cpu", FLAVOUR="cpu"),
-    Image(
-        "tests",
-        "runtime",
-        "images/tests.Dockerfile",
-        ("images/tests.lock", "pyproject.toml", "tests", "hack/tiny"),
-        has_wheel=True,
-    ),
+    stage_image("tests", "runtime"),
 )
 
 

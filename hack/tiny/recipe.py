@@ -8,9 +8,11 @@ its answers are wrong, and it can learn the right ones.
 from collections.abc import Mapping
 
 from tiny.blend import Blend, Part
-from tiny.network import Schedule, Shape
+from tiny.network import Schedule
 
-SHAPE = Shape(hidden=96, layers=3, heads=3, key_value_heads=3, inner=256)
+# vLLM's CPU attention supports a head dimension of 32.
+SHAPE = {"hidden_size": 96, "num_hidden_layers": 3, "intermediate_size": 256}
+SHAPE |= {"num_attention_heads": 3, "num_key_value_heads": 3, "head_dim": 32}
 
 PRETRAINING_BLEND: Blend = {"mathematics": Part(0.15), "coding": Part(0.5), "instruction": Part(0.35)}
 PRETRAINING = Schedule(steps=450, batch=64, learning_rate=4e-3)

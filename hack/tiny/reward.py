@@ -4,6 +4,7 @@ import random
 from collections.abc import Mapping, Sequence
 
 import torch
+from inputs import copy_with_score_head
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 from transformers import LlamaForCausalLM, LlamaForSequenceClassification, PreTrainedTokenizerFast
 
@@ -14,6 +15,7 @@ from tiny.skill import Use, draw_for
 # Keeps scores near zero, so that their scale is bounded and differences are comparable.
 _SPREAD_PENALTY = 0.02
 _MORE_LAYERS = 2
+_BATCH = 256
 
 
 def build_reward_model(body: LlamaForCausalLM) -> LlamaForSequenceClassification:
@@ -22,11 +24,7 @@ def build_reward_model(body: LlamaForCausalLM) -> LlamaForSequenceClassification
     The score is the output at the last token that is not padding, the end of the answer's turn. The last layer of the
     language model predicts the next token; the new layers can compare the prediction with the token.
     """
-    fields = body.config.to_dict() | {"num_hidden_layers": body.config.num_hidden_layers + _MORE_LAYERS}
-    config = type(body.config)(**fields)
-    config.num_labels = 1
-    model = LlamaForSequenceClassification(config)
-    model.model.load_state_dict(body.model.state_dict(), strict=False)
+    model = copy_with_score_head(body, num_hidden_layers=body.config.num_hidden_layers + _MORE_LAYERS)
     torch.nn.init.zeros_(model.score.weight)
     return model
 
@@ -75,20 +73,12 @@ def train_reward_model(
 
 @torch.no_grad()
 def score(
-    model: LlamaForSequenceClassification,
-    tokenizer: PreTrainedTokenizerFast,
-    examples: Sequence[Example],
-    batch: int = 256,
+    model: LlamaForSequenceClassification, tokenizer: PreTrainedTokenizerFast, examples: Sequence[Example]
 ) -> list[float]:
     """Score each prompt with its answer."""
     scores: list[float] = []
-    for start in range(0, len(examples), batch):
-        scores += _score_batch(model, tokenizer, examples[start : start + batch]).tolist()
+    for start in range(0, len(examples), _BATCH):
+        ids, _ = encode(tokenizer, examples[start : start + _BATCH])
+        mask = (ids != tokenizer.pad_token_id).long()
+        scores += model(input_ids=ids, attention_mask=mask).logits[:, 0].tolist()
     return scores
-
-
-def _score_batch(
-    model: LlamaForSequenceClassification, tokenizer: PreTrainedTokenizerFast, examples: Sequence[Example]
-) -> torch.Tensor:
-    ids, _ = encode(tokenizer, examples)
-    return model(input_ids=ids, attention_mask=(ids != tokenizer.pad_token_id).long()).logits[:, 0]

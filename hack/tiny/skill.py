@@ -1,14 +1,16 @@
 """Items of the three skills, each with one use, so that training and evaluation share no item.
 
-A skill is a module with `draw`, `corrupt`, `misread` and `is_right`.
+A skill is a module with `NAME` and four functions: `draw` draws a random item, `corrupt` writes a wrong answer with a
+plausible random mistake, `misread` writes an answer with the systematic mistakes of the skill (which may be right), and
+`is_right` checks an answer.
 """
 
 import hashlib
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from types import ModuleType
 
 
 class Use(Enum):
@@ -37,33 +39,7 @@ class Item:
     prompt: str
     answer: str
     reference: str
-    tests: tuple[str, ...] = field(default=())
-
-
-class Skill(Protocol):
-    """A module with exercises of one kind."""
-
-    NAME: str
-
-    @staticmethod
-    def draw(rng: random.Random) -> Item:
-        """Draw a random exercise."""
-        ...
-
-    @staticmethod
-    def corrupt(item: Item, rng: random.Random) -> str:
-        """Write a wrong answer with a plausible random mistake."""
-        ...
-
-    @staticmethod
-    def misread(item: Item) -> str:
-        """Write an answer with the systematic mistakes of the skill. It may be right."""
-        ...
-
-    @staticmethod
-    def is_right(item: Item, text: str) -> bool:
-        """Return whether an answer is right."""
-        ...
+    tests: tuple[str, ...] = ()
 
 
 def find_use(key: str) -> Use:
@@ -74,7 +50,7 @@ def find_use(key: str) -> Use:
     return Use.PROMPTS if bucket == 1 else Use.PRETRAINING
 
 
-def draw_for(skill: Skill, use: Use, rng: random.Random) -> Iterator[Item]:
+def draw_for(skill: ModuleType, use: Use, rng: random.Random) -> Iterator[Item]:
     """Yield random items of one use, without end."""
     while True:
         item = skill.draw(rng)
@@ -82,7 +58,7 @@ def draw_for(skill: Skill, use: Use, rng: random.Random) -> Iterator[Item]:
             yield item
 
 
-def draw_distinct(skill: Skill, use: Use, count: int, rng: random.Random) -> list[Item]:
+def draw_distinct(skill: ModuleType, use: Use, count: int, rng: random.Random) -> list[Item]:
     """Draw `count` different items of one use."""
     found: dict[str, Item] = {}
     for item in draw_for(skill, use, rng):

@@ -13,14 +13,8 @@ from transformers import PreTrainedTokenizerFast
 
 from tiny.skill import Use, draw_for
 
-BOS, END, PAD, USER, ASSISTANT, SYSTEM = (
-    "<|begin|>",
-    "<|end|>",
-    "<|pad|>",
-    "<|user|>",
-    "<|assistant|>",
-    "<|system|>",
-)
+BOS, END, PAD = "<|begin|>", "<|end|>", "<|pad|>"
+SPECIAL = (BOS, END, PAD, "<|user|>", "<|assistant|>", "<|system|>")
 SIZE = 448
 # The generation tags mark the assistant's tokens for the trainer.
 CHAT_TEMPLATE = (
@@ -51,10 +45,9 @@ def build_tokenizer(skills: Sequence[ModuleType], context: int) -> PreTrainedTok
         [pre_tokenizers.Split(_PIECES, "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    special = [BOS, END, PAD, USER, ASSISTANT, SYSTEM]
     trainer = trainers.BpeTrainer(
         vocab_size=SIZE,
-        special_tokens=[AddedToken(one, special=True, normalized=False) for one in special],
+        special_tokens=[AddedToken(token, special=True, normalized=False) for token in SPECIAL],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -74,6 +67,6 @@ def build_tokenizer(skills: Sequence[ModuleType], context: int) -> PreTrainedTok
 def _draw_text(skills: Sequence[ModuleType]) -> Iterator[str]:
     """Yield prompts and answers of pretraining items, always the same."""
     for skill in skills:
-        for item in islice(draw_for(skill, Use.PRETRAINING, random.Random(0)), 2000):  # type: ignore[arg-type]
+        for item in islice(draw_for(skill, Use.PRETRAINING, random.Random(0)), 2000):
             yield item.prompt
             yield item.answer

@@ -1,9 +1,9 @@
 """Run one stage: ``python -m fusionrun_stages <kind>`` reads a StageTask and writes a manifest and a StageResult.
 
 The manifest is written after every other file of the artifact, and the termination message after the manifest. If the
-artifact is complete already, the result comes from its manifest. If a pod of another run makes it, this pod waits
-(``pod/lease.py``). Under torchrun every rank runs this: rank 0 takes the lease and writes the manifest, and the first
-rank of a pod that fails writes its termination message.
+artifact is complete already, the result comes from its manifest. If a pod of another run produces it, this pod waits
+(``pod/lease.py``). Under torchrun every rank runs this module: rank 0 takes the lease and writes the manifest; the
+termination message of a pod comes from its first rank that fails.
 """
 
 import importlib
@@ -32,7 +32,7 @@ from fusionrun.api.records import SCHEMA_VERSION, replace_surrogates
 from fusionrun.api.result import Outcome, StageResult, encode_result
 from fusionrun.api.stage import StageKind
 from fusionrun.api.task import StageTask, decode_task
-from fusionrun_stages.errors import InfrastructureError, classify
+from fusionrun_stages.errors import InfrastructureError, ServerStalledError, UserError, classify
 from fusionrun_stages.pod.gpus import require_gpus
 from fusionrun_stages.pod.lease import Holder, Lease
 from fusionrun_stages.pod.progress import Pusher
@@ -44,7 +44,7 @@ log = logging.getLogger("fusionrun_stages")
 MESSAGE_CHARACTERS = 1024
 
 _leases: list[Lease] = []
-"""Leases of this process, released when it gets a signal."""
+"""Leases of this process, to be released on a signal."""
 
 
 def main(arguments: list[str]) -> int:
@@ -63,7 +63,11 @@ def main(arguments: list[str]) -> int:
             log.error("%s", failure)  # noqa: TRY400 - these errors need no traceback
         else:
             log.exception("%s", failure)
-        _write_failure(str(failure), user_error=failure.is_user_error, server_wedged=failure.is_server_wedged)
+        _write_failure(
+            str(failure),
+            user_error=isinstance(failure, UserError),
+            server_stalled=isinstance(failure, ServerStalledError),
+        )
         return failure.exit_code
     if _rank("LOCAL_RANK") == 0:
         _write_result(result)
@@ -77,7 +81,7 @@ def run_stage(arguments: list[str]) -> StageResult:
         raise InfrastructureError(f"usage: python -m fusionrun_stages <kind>, got {arguments}")
     task = decode_task(Path(os.environ.get(TASK_ENV, TASK_PATH)).read_bytes())
     if task.parameters.kind is not kind:
-        raise InfrastructureError(f"asked to run {kind}, but the task is of kind {task.parameters.kind}")
+        raise InfrastructureError(f"the command line has kind {kind}, the task has kind {task.parameters.kind}")
     shard = shard_of(task)
     output = Path(task.output_dir)
     output.mkdir(parents=True, exist_ok=True)
@@ -86,7 +90,7 @@ def run_stage(arguments: list[str]) -> StageResult:
     work = Work(task=task, output=output, shard=shard, pod_uid=pod_uid, report=pusher)
     with ExitStack() as stack:
         stack.callback(pusher.close)
-        if kind is not StageKind.RESOLVE:  # it always looks again, and writes to the directory of its run
+        if kind is not StageKind.RESOLVE:  # it runs every time, and writes to the directory of its run
             _take_lease(work, stack)
             manifest = read_manifest(output, kind, shard, task.shards)
             if manifest is not None:
@@ -105,7 +109,7 @@ def _take_lease(work: Work, stack: ExitStack) -> None:
     task = work.task
 
     def wait(holder: Holder) -> None:
-        log.info("%s is being made by pod %s of %s: waiting", task.stage, holder.pod_uid, holder.stage)
+        log.info("%s: pod %s of %s produces this artifact: waiting", task.stage, holder.pod_uid, holder.stage)
         work.report(0, 0, "waiting for another run")
 
     lease = Lease(
@@ -158,10 +162,8 @@ def peak_memory_bytes() -> int:
 
     It is not their sum, since a forked child shares memory with its parent.
     """
-    # Linux counts ru_maxrss in KiB (getrusage(2)).
-    mine = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return max(mine, children) * 1024
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return max(usage.ru_maxrss for usage in usages) * 1024  # KiB on Linux (getrusage(2))
 
 
 def _rank(variable: str) -> int:
@@ -173,36 +175,38 @@ def _termination_path() -> Path:
 
 
 def _write_result(result: StageResult) -> None:
-    # Written in place: the kubelet has mounted this very file.
+    # Not atomic: the kubelet has mounted this file, so it cannot be replaced.
     try:
         _termination_path().write_text(encode_result(result))
     except OSError as error:
         log.warning("cannot write the termination message: %s", error)
 
 
-def _write_failure(message: str, *, user_error: bool, server_wedged: bool = False) -> None:
-    # The rank that fails first knows the cause; the other ranks fail because it is gone.
+def _write_failure(message: str, *, user_error: bool, server_stalled: bool = False) -> None:
+    # Keep the message of the rank that failed first: the other ranks fail because it has exited.
     try:
         if _termination_path().stat().st_size:
             return
     except OSError:
         pass
     text = replace_surrogates(message[:MESSAGE_CHARACTERS])
-    _write_result(StageResult(outcome=Outcome.FAILED, user_error=user_error, server_wedged=server_wedged, message=text))
+    _write_result(
+        StageResult(outcome=Outcome.FAILED, user_error=user_error, server_wedged=server_stalled, message=text)
+    )
 
 
 def _leave(number: int, _: FrameType | None) -> None:
-    # Exit at once, whatever the stage does: the next pod resumes from what it wrote.
+    # Exit at once: the next pod resumes from the files on the volume.
     _write_failure(f"stopped by {signal.Signals(number).name}", user_error=False)
     for lease in _leases:
-        with suppress(OSError):  # the volume is gone: others wait until the lease is stale
+        with suppress(OSError):  # without the volume: other pods wait until the lease is stale
             lease.release()
     os._exit(128 + number)
 
 
 def _leave_to_successor() -> None:
-    # Exit at once and without an exception: this is not the main thread, which may be writing.
-    _write_failure("another pod makes this artifact now: the lease of this pod expired", user_error=False)
+    # Exit at once. An exception would end only this background thread.
+    _write_failure("another pod produces this artifact now: the lease of this pod expired", user_error=False)
     os._exit(EXIT_INFRASTRUCTURE)
 
 

@@ -2,9 +2,9 @@
 
 Usage: ``FUSIONRUN_TASK=task.json python -m fusionrun_stages construct``
 
-Decides on keys alone, one slice of a shard at a time; then reads the texts of the chosen responses only. A row has the
-prompt and the response, without the source's system prompt: the target must answer well without it (FusionRun's
-choice; the recipe does not say).
+The selection reads no texts, and one slice of a shard at a time. Then only the texts of the chosen responses are read.
+A row has the prompt and the response, without the source's system prompt: the target must answer well without it
+(FusionRun's choice; the recipe does not specify it).
 """
 
 import json
@@ -44,31 +44,27 @@ from fusionrun_stages.work import Made, Work
 def run(work: Work) -> Made:
     """Write ``sft.parquet``, ``pairs.parquet``, ``held-out.parquet`` and ``summary.json``; count drops by reason.
 
-    Raises
-    ------
-    UserError
-        If no prompt gives an SFT row.
+    Raise UserError if no prompt gives an SFT row.
     """
-    parameters = work.task.parameters
-    assert isinstance(parameters, ConstructParameters)
+    parameters = work.parameters(ConstructParameters)
     sources = sorted(parameters.sources, key=lambda inputs: inputs.source)
     names = [inputs.source for inputs in sources]
-    slices = [one for shard in shard_files(parameters.prompts_dir) for one in slice_shard(shard, sources)]
+    slices = [part for shard in shard_files(parameters.prompts_dir) for part in slice_shard(shard, sources)]
     summary = Summary(names)
     decisions = []
-    for number, one in enumerate(slices):
+    for number, part in enumerate(slices):
         work.report(number, 2 * len(slices), "slices")
-        decisions.append(decide(one, parameters, sources, summary).with_columns(slice=pl.lit(number, pl.UInt32)))
+        decisions.append(decide(part, parameters, sources, summary).with_columns(slice=pl.lit(number, pl.UInt32)))
     decided, chosen = select(pl.concat(decisions), parameters)
     artifact = Path(parameters.prepare_manifest).parent
-    before = read_manifest(artifact, StageKind.PREPARE)
-    if before is None or not isinstance(before.values, Prepared):
+    manifest = read_manifest(artifact, StageKind.PREPARE)
+    if manifest is None or not isinstance(manifest.values, Prepared):
         raise InfrastructureError(f"{artifact}: the artifact is not complete")
-    made, details = count(decided, chosen, list(parameters.tasks), names, before.values)
+    made, details = count(decided, chosen, list(parameters.tasks), names, manifest.values)
     if not made.sft_rows:
         raise UserError(f"none of {decided.height} prompts gives an SFT row: {made.drops}")
     _write(work, slices, sources, chosen, summary)
-    document = summary.document() | {"prepared": prepared(artifact, before.details)}
+    document = summary.document() | {"prepared": prepared(artifact, manifest.details)}
     write_atomic(work.output / SUMMARY_FILE, json.dumps(document, indent=1, sort_keys=True).encode())
     rates = {source: round(rate, 4) for source, rate in summary.win_rates().items()}
     by_source = {
@@ -79,15 +75,12 @@ def run(work: Work) -> Made:
 
 
 def decide(
-    one: ShardSlice, parameters: ConstructParameters, sources: Sequence[SourceInputs], summary: Summary
+    part: ShardSlice, parameters: ConstructParameters, sources: Sequence[SourceInputs], summary: Summary
 ) -> pl.DataFrame:
-    """Decide which SFT row and pair each prompt of a slice can give; add its responses to the summary.
-
-    The rules are those of ``rules.choose``. In addition, a prompt whose reference solution fails is dropped.
-    """
-    prompts = read_prompts(one, parameters.tasks)
-    failed = read_failed_solutions(one, parameters.solutions_verdicts_dir)
-    candidates = read_candidates(one, sources, prompts.join(failed, on="prompt", how="anti"))
+    """Apply ``rules.choose`` to a slice, and drop prompts whose reference solution fails; update the summary."""
+    prompts = read_prompts(part, parameters.tasks)
+    failed = read_failed_solutions(part, parameters.solutions_verdicts_dir)
+    candidates = read_candidates(part, sources, prompts.join(failed, on="prompt", how="anti"))
     summary.add_candidates(candidates)
     margin = parameters.reward_margin
     decided = choose(candidates, prompts, (round(margin.min * MICRO), round(margin.max * MICRO)))
@@ -101,14 +94,14 @@ def _write(
     work: Work, slices: list[ShardSlice], sources: Sequence[SourceInputs], chosen: pl.DataFrame, summary: Summary
 ) -> None:
     folder = work.output / f".ranges.{work.pod_uid}"
-    for left in work.output.glob(".ranges.*"):  # by pods that were killed
-        shutil.rmtree(left, ignore_errors=True)
+    for leftover in work.output.glob(".ranges.*"):  # of pods that were killed
+        shutil.rmtree(leftover, ignore_errors=True)
     folder.mkdir()
     ranges = count_ranges(chosen.height)
-    for number, one in enumerate(slices):
+    for number, part in enumerate(slices):
         work.report(len(slices) + number, 2 * len(slices), "slices")
-        own = chosen.filter(pl.col("slice") == number)
-        spill(gather_texts(one, sources, own), folder, ranges, f"{number:05d}")
+        rows = chosen.filter(pl.col("slice") == number)
+        spill(gather_texts(part, sources, rows), folder, ranges, f"{number:05d}")
     with ExitStack() as stack:
         writers = {
             kind: stack.enter_context(open_parquet(work.output / name, RECORDS[kind])) for kind, name in FILES.items()

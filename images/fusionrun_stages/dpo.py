@@ -4,7 +4,7 @@ Run: ``FUSIONRUN_TASK=task.json torchrun --standalone --nproc-per-node=2 -m fusi
 (one process: ``python -m fusionrun_stages dpo``)
 
 The reference model is always the SFT model: the trainer is built from its path, also if it resumes from a checkpoint.
-It stays in memory (sharded under ZeRO-3) and sees the same batches as the policy, so the first loss is exactly ln 2 in
+It stays in memory (sharded under ZeRO-3) and gets the same batches as the policy, so the first loss is exactly ln 2 in
 any precision. Precomputed reference log-probabilities would have other padding, and differ by bf16's rounding times
 beta.
 
@@ -25,8 +25,7 @@ log = logging.getLogger("fusionrun_stages")
 
 def run(work: Work) -> Made:
     """Train the model, or return the result of a predecessor that has finished."""
-    parameters = work.task.parameters
-    assert isinstance(parameters, DpoParameters)
+    parameters = work.parameters(DpoParameters)
     finished = finish.read_finished(work.output, parameters.kind)
     if finished is not None:
         if ranks.rank() == 0:

@@ -3,9 +3,9 @@
 ::
 
     StageError
-    ├── UserError              the user must change something: exit 2, not retried
-    └── InfrastructureError    a retry may succeed: exit 130, retried up to the stage's limit
-        └── ServerWedgedError  the server must be restarted first: exit 131
+    ├── UserError               the user must change something: exit 2, not retried
+    └── InfrastructureError     a retry may succeed: exit 130, retried up to the stage's limit
+        └── ServerStalledError  the operator restarts the server before the retry: exit 131
 
 ``classify`` turns any other exception into an InfrastructureError with one line of the traceback.
 """
@@ -23,16 +23,6 @@ class StageError(Exception):
 
     exit_code: ClassVar[int] = EXIT_INFRASTRUCTURE
 
-    @property
-    def is_user_error(self) -> bool:
-        """Whether a retry cannot succeed."""
-        return self.exit_code == EXIT_USER_ERROR
-
-    @property
-    def is_server_wedged(self) -> bool:
-        """Whether the operator must restart the server before the next attempt."""
-        return self.exit_code == EXIT_SERVER_WEDGED
-
 
 class UserError(StageError):
     """The user's input is wrong: the message names the field or file, the value and the rule."""
@@ -44,15 +34,15 @@ class InfrastructureError(StageError):
     """A server, a disk or a network failed: a retry may succeed."""
 
 
-class ServerWedgedError(InfrastructureError):
-    """A server is reachable and generates no tokens: it must be restarted."""
+class ServerStalledError(InfrastructureError):
+    """A server is reachable and generates no tokens: the operator restarts it."""
 
     exit_code = EXIT_SERVER_WEDGED
 
 
 CANNOT_COMPILE = re.compile(
     r"Failed to find C compiler"  # Triton 3.7.1, runtime/build.py
-    # A compiler called by Triton or PyTorch. For one that a signal ended (out of memory), the message is "died with".
+    # A compiler called by Triton or PyTorch. If a signal ended it (out of memory), the message is "died with".
     r"|Command '(\[')?(\S*[/-])?(cc|gcc|g\+\+|c\+\+|clang|clang\+\+)(-[\d.]+)?['\s].*returned non-zero exit status"
     r"|No working C\+\+ compiler found"  # PyTorch 2.13.0, torch/_inductor/exc.py
     r"|fatal error: \S+\.h(pp)?: No such file or directory",  # gcc, where the message holds its output
@@ -61,7 +51,7 @@ CANNOT_COMPILE = re.compile(
 
 
 def classify(error: BaseException) -> StageError:
-    """Turn any exception of a stage into a StageError whose message says what to do."""
+    """Convert any exception to a StageError whose message says what to do."""
     if isinstance(error, StageError):
         return error
     if isinstance(error, MemoryError):

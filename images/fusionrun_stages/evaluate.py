@@ -8,7 +8,7 @@ every model.
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fusionrun.api.data import Grader
@@ -35,7 +35,8 @@ class BenchmarkCounts:
     left_out: int = 0
     truncated: int = 0
     failed: int = 0
-    examples: list[dict[str, Any]] = field(default_factory=list)
+    wrong_answers: list[dict[str, Any]] = field(default_factory=list)
+    """Examples."""
 
     def percent(self) -> float:
         """Return the share of right responses, in percent."""
@@ -49,16 +50,15 @@ class BenchmarkCounts:
 
 def run(work: Work) -> Made:
     """Return the score of each benchmark in percent; the details have its standard error and some wrong responses."""
-    parameters = work.task.parameters
-    assert isinstance(parameters, EvaluateParameters)
+    parameters = work.parameters(EvaluateParameters)
     tallies = {benchmark.name: BenchmarkCounts() for benchmark in parameters.benchmarks}
     for shard in range(parameters.shards):
         prompts = list(read_rows(shard_path(parameters.prompts_dir, shard, parameters.shards), Prompt))
         responses = list(read_rows(shard_path(parameters.responses_dir, shard, parameters.shards), Response))
         for benchmark in parameters.benchmarks:
             verdicts = _verdicts(parameters, shard, benchmark, prompts, responses)
-            its_prompts = [prompt for prompt in prompts if prompt.dataset == benchmark.name]
-            count(tallies[benchmark.name], its_prompts, responses, verdicts)
+            benchmark_prompts = [prompt for prompt in prompts if prompt.dataset == benchmark.name]
+            count(tallies[benchmark.name], benchmark_prompts, responses, verdicts)
         work.report(shard + 1, parameters.shards, "shards")
     for number, benchmark in enumerate(parameters.benchmarks):
         if not tallies[benchmark.name].graded:
@@ -68,7 +68,10 @@ def run(work: Work) -> Made:
             scores={name: round(tally.percent(), 4) for name, tally in tallies.items()},
             graded={name: tally.graded for name, tally in tallies.items()},
         ),
-        details={name: _describe(tally) for name, tally in tallies.items()},
+        details={
+            name: asdict(tally) | {"standard_error": round(tally.standard_error(), 4)}
+            for name, tally in tallies.items()
+        },
     )
 
 
@@ -89,45 +92,33 @@ def _verdicts(
 def count(
     tally: BenchmarkCounts, prompts: Iterable[Prompt], responses: Iterable[Response], verdicts: Iterable[Verdict]
 ) -> None:
-    """Add one shard's responses to the counts of a benchmark; of several samples the first counts."""
+    """Add one shard's responses to the counts of a benchmark: the first sample of each prompt."""
     first: dict[str, Response] = {}
-    for response in sorted(responses, key=lambda row: row.sample_index):
-        first.setdefault(response.prompt_id, response)
+    for row in sorted(responses, key=lambda row: row.sample_index):
+        first.setdefault(row.prompt_id, row)
     by_key = {(verdict.prompt_id, verdict.sample_index): verdict for verdict in verdicts}
     for prompt in prompts:
-        answer = first.get(prompt.prompt_id)
-        verdict = by_key.get((prompt.prompt_id, answer.sample_index)) if answer else None
+        response = first.get(prompt.prompt_id)
+        verdict = by_key.get((prompt.prompt_id, response.sample_index)) if response else None
         if verdict is not None and verdict.detail.startswith(PROMPT_FAULT):
             tally.left_out += 1
             continue
         tally.graded += 1
-        reason = answer.finish_reason if answer else "error"
+        reason = response.finish_reason if response else "error"
         tally.truncated += reason == "length"
         tally.failed += reason == "error"
         if verdict is not None and verdict.verdict is VerdictValue.RIGHT and reason == "stop":
             tally.right += 1
-        elif len(tally.examples) < EXAMPLES:
-            tally.examples.append(_example(prompt, answer, verdict))
+        elif len(tally.wrong_answers) < EXAMPLES:
+            tally.wrong_answers.append(_example(prompt, response, verdict))
 
 
-def _example(prompt: Prompt, answer: Response | None, verdict: Verdict | None) -> dict[str, Any]:
+def _example(prompt: Prompt, response: Response | None, verdict: Verdict | None) -> dict[str, Any]:
     return {
         "prompt": prompt.prompt[:EXAMPLE_MAX_CHARACTERS],
         "reference": prompt.answer,
-        "answer": answer.text[:EXAMPLE_MAX_CHARACTERS] if answer else None,
-        "finish_reason": answer.finish_reason if answer else "error",
+        "answer": response.text[:EXAMPLE_MAX_CHARACTERS] if response else None,
+        "finish_reason": response.finish_reason if response else "error",
         "verdict": str(verdict.verdict) if verdict else None,
         "detail": verdict.detail if verdict else "",
-    }
-
-
-def _describe(tally: BenchmarkCounts) -> dict[str, Any]:
-    return {
-        "right": tally.right,
-        "graded": tally.graded,
-        "standard_error": round(tally.standard_error(), 4),
-        "left_out": tally.left_out,
-        "truncated": tally.truncated,
-        "failed": tally.failed,
-        "wrong_answers": tally.examples,
     }

@@ -11,9 +11,8 @@ from fusionrun.api.parameters import FetchParameters
 from fusionrun.api.values import Fetched
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.models.files import check_model
-from fusionrun_stages.remote.hub import WORKERS, hub_client, hub_errors, hub_id
+from fusionrun_stages.remote.hub import WORKERS, hub_client, hub_errors, hub_id, load_commit
 from fusionrun_stages.remote.object_store import download_s3
-from fusionrun_stages.remote.pins import load_commit
 from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger(__name__)
@@ -22,14 +21,13 @@ PATTERNS = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.py", "*
 """Weights in safetensors, configuration, tokenizer, custom code and the model's card; no pickles."""
 
 TARGET_STAGE = "fetch/target"
-"""The target needs a chat template. ``resolve`` has checked it on a hub; for an object store it is checked here, before
-anything is generated."""
+"""The target needs a chat template. ``resolve`` checks it for models on a hub, this stage for those in an object
+store."""
 
 
 def run(work: Work) -> Made:
-    """Download the model to ``destination`` and check that it is complete."""
-    parameters = work.task.parameters
-    assert isinstance(parameters, FetchParameters)
+    """Download the model and check that it is complete."""
+    parameters = work.parameters(FetchParameters)
     destination = Path(parameters.destination)
     destination.mkdir(parents=True, exist_ok=True)
     if parameters.uri.startswith("s3://"):
@@ -43,7 +41,7 @@ def run(work: Work) -> Made:
     size = sum(path.stat().st_size for path in files)
     log.info("fetched %s: %d files, %d bytes", parameters.uri, len(files), size)
     return Made(
-        # Outside of the artifact's directory, but part of it: a model that was deleted is fetched again.
+        # Outside of the artifact's directory, but part of the artifact: if they are deleted, the stage runs again.
         files=[os.path.relpath(path, work.output) for path in files],
         values=Fetched(files=len(files), bytes=size),
         details={"uri": parameters.uri, "revision": parameters.revision, "destination": str(destination)},
@@ -52,7 +50,7 @@ def run(work: Work) -> Made:
 
 def _download(parameters: FetchParameters, destination: Path, work: Work) -> None:
     client = hub_client(parameters.hub_endpoint)
-    # The destination's name is the pin: a branch may have moved since it was pinned.
+    # The folder's name is the pin. A branch may have moved since then.
     revision = load_commit(destination.name) or parameters.revision
     name = hub_id(parameters.uri)
     with hub_errors(parameters.uri, name):

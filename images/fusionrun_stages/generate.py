@@ -2,7 +2,7 @@
 
 Run: ``FUSIONRUN_TASK=task.json JOB_COMPLETION_INDEX=0 python -m fusionrun_stages generate``
 
-Each received row is appended to ``parts/shard-NNNNN.<pod uid>.jsonl.part``. A successor reads the parts of all
+Each received sample is appended to ``parts/shard-NNNNN.<pod uid>.jsonl.part``. A successor reads the part files of all
 predecessors and requests only the missing samples. A complete shard is ``responses/NNNNN-of-NNNNN.parquet``, sorted by
 prompt and sample.
 """
@@ -10,26 +10,22 @@ prompt and sample.
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Container, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from fusionrun.api.artifacts import PARTS, RESPONSES
-from fusionrun.api.models import Prices
 from fusionrun.api.parameters import GenerateParameters
 from fusionrun.api.pod import METRICS_PORT_ENV
-from fusionrun.api.records import Prompt, Response
+from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue
 from fusionrun.api.values import Generated
 from fusionrun_stages.client.chat import ChatClient
-from fusionrun_stages.client.counts import ResponseCounts, Throughput
+from fusionrun_stages.client.counts import QuotaShare, ResponseCounts, Throughput
 from fusionrun_stages.client.heartbeat import watch_for_stall
 from fusionrun_stages.client.metrics import ClientMetrics, serve_metrics
-from fusionrun_stages.client.quota import QuotaShare
 from fusionrun_stages.client.stored_responses import Sample, StoredResponses
 from fusionrun_stages.client.workers import run_workers
 from fusionrun_stages.errors import InfrastructureError, UserError
-from fusionrun_stages.grading.reference_solutions import failed_prompts
 from fusionrun_stages.volume.json_lines import JsonLines
 from fusionrun_stages.volume.parquet import read_rows, write_rows
 from fusionrun_stages.volume.paths import shard_path
@@ -38,29 +34,17 @@ from fusionrun_stages.work import Made, Work
 log = logging.getLogger(__name__)
 
 SYNC_SECONDS = 5.0
-"""Interval of fsync: a node failure loses at most the rows of this time, a killed process loses none."""
+"""Interval of fsync: a node failure loses at most the rows of one interval, a killed process loses none."""
 GROUP_SAMPLES = 16
-"""Maximum samples of a prompt per request. They are tokenized, queued and sent once. Measured with a tiny model on two
-cores: four per request gave twice the tokens per second of one per request."""
+"""Maximum samples of a prompt per request: the prompt is tokenized, queued and sent once. Measured with a tiny model on
+two cores: four per request gave twice the tokens per second of one per request."""
 REJECTED_MAX = 64
-"""Give up after this many rejections without a success."""
-
-
-@dataclass(frozen=True)
-class MissingSamples:
-    """The requests that a shard still needs."""
-
-    requests: Iterator[tuple[Prompt, range]]
-    count: int
-    """Number of requests."""
-    total: int
-    """Samples of the shard, including the stored ones."""
+"""Number of rejected requests without a success after which the stage stops."""
 
 
 def run(work: Work) -> Made:
     """Generate one shard."""
-    parameters = work.task.parameters
-    assert isinstance(parameters, GenerateParameters)
+    parameters = work.parameters(GenerateParameters)
     shard = work.shard or 0
     final = shard_path(work.output / RESPONSES, shard, parameters.shards)
     parts = work.output / PARTS
@@ -68,38 +52,28 @@ def run(work: Work) -> Made:
     stored = StoredResponses(final, _part_files(parts, shard))
     for row in stored.index():
         tally.add(row)
-    requests = asked = 0
-    for _, samples in missing_requests(parameters, shard, stored):
-        requests += 1
-        asked += len(samples)
-    log.info("%s: %d samples are stored, %d are missing", parameters.source, len(stored), asked)
-    total = len(stored) + asked
+    sizes = [len(samples) for _, samples in missing_requests(parameters, shard, stored)]
+    log.info("%s: %d samples are stored, %d are missing", parameters.source, len(stored), sum(sizes))
+    total = len(stored) + sum(sizes)
     tally.requested = tally.rows
-    if requests:
-        path = parts / f"shard-{shard:05d}.{work.pod_uid}.jsonl.part"
-        asyncio.run(
-            request_all(
-                parameters,
-                MissingSamples(missing_requests(parameters, shard, stored), requests, total),
-                QuotaShare.of(parameters.quota, parameters.shards, shard),
-                JsonLines(path),
-                tally,
-                rate,
-                lambda: _report(work, tally, rate, total, parameters.prices),
-            )
-        )
+    if sizes:
+        requests = missing_requests(parameters, shard, stored)
+        lines = JsonLines(parts / f"shard-{shard:05d}.{work.pod_uid}.jsonl.part")
+        quota = QuotaShare.of(parameters.quota, parameters.shards, shard)
+        workers = min(parameters.max_concurrency or parameters.concurrency, len(sizes))
+        asyncio.run(request_all(work, parameters, requests, workers, total, quota, lines, tally, rate))
     if tally.quota_exceeded:
         raise UserError(
             f"sources[{parameters.source}].endpoint.quota.{tally.quota_exceeded}: used up with {tally.rows} of {total} "
-            "samples stored: a run with a larger quota continues from there"
+            "samples stored: a run with a larger quota resumes"
         )
     if total and not tally.answered:
-        # A successor must not keep these errors: it would never ask a corrected server again.
+        # Remove the stored errors, so that a retry with a corrected server sends the requests again.
         _remove_part_files(parts, shard)
         final.unlink(missing_ok=True)
         message = f"source {parameters.source!r}: none of {tally.rows} requests succeeded: {tally.last_error}"
         raise UserError(message) if tally.rejected == tally.rows else InfrastructureError(message)
-    if requests:  # index the rows that this pod has added
+    if sizes:  # index the rows that this pod has added
         stored = StoredResponses(final, _part_files(parts, shard))
         for _ in stored.index():
             pass
@@ -117,15 +91,22 @@ def run(work: Work) -> Made:
             tokens_per_second=round(rate.mean, 3),
         ),
         files=[str(final.relative_to(work.output))],
-        details={"asked_by_this_pod": asked, "last_error": tally.last_error},
+        details={"asked_by_this_pod": sum(sizes), "last_error": tally.last_error},
     )
 
 
 def missing_requests(
     parameters: GenerateParameters, shard: int, stored: StoredResponses
 ) -> Iterator[tuple[Prompt, range]]:
-    """Yield each request to send: a prompt and samples of it that are not stored."""
-    failed = failed_prompts(parameters.solutions_verdicts_dir, shard, parameters.shards)
+    """Yield each request to send: a prompt and the indexes of missing samples.
+
+    A coding prompt whose reference solution fails its tests is skipped. Source: FuseChat-3.0 keeps coding prompts "with
+    test cases"; that the solution must pass them is this project's rule.
+    """
+    failed = set[str]()
+    if parameters.solutions_verdicts_dir is not None:
+        verdicts = read_rows(shard_path(parameters.solutions_verdicts_dir, shard, parameters.shards), Verdict)
+        failed = {v.prompt_id for v in verdicts if v.verdict is not VerdictValue.RIGHT}
     for prompt in read_rows(shard_path(parameters.prompts_dir, shard, parameters.shards), Prompt):
         count = 0 if prompt.prompt_id in failed else parameters.samples_per_prompt.get(prompt.dataset, 0)
         for samples in missing_samples(stored, prompt.prompt_id, count):
@@ -145,33 +126,39 @@ def missing_samples(stored: Container[Sample], prompt_id: str, count: int) -> It
 
 
 async def request_all(
+    work: Work,
     parameters: GenerateParameters,
-    missing: MissingSamples,
+    requests: Iterator[tuple[Prompt, range]],
+    workers: int,
+    total: int,
     quota: QuotaShare,
     lines: JsonLines,
     tally: ResponseCounts,
     rate: Throughput,
-    report: Callable[[], None],
 ) -> None:
-    """Request every sample, within the concurrency limit, and store each reply as it is received."""
+    """Send the requests, within the concurrency limit, and store each sample as it is received."""
     port = os.environ.get(METRICS_PORT_ENV)
     api_key = os.environ.get(parameters.api_key_env) if parameters.api_key_env else None
 
     async def worker(chat: ChatClient) -> None:
         while not tally.rejected == tally.rows >= REJECTED_MAX:
             async with chat.concurrency.acquire():
-                prompt_and_samples = next(missing.requests, None)
+                prompt_and_samples = next(requests, None)
                 if prompt_and_samples is None:
                     return
                 prompt, samples = prompt_and_samples
                 tally.requested += len(samples)
                 if tally.check_quota(quota, parameters.prices):
                     return
-                async for row in chat.ask(prompt, samples):
+                async for row in chat.request(prompt, samples):
                     lines.append(row)
                     tally.add(row)
                     rate.add(row.completion_tokens)
             report()
+
+    def report() -> None:
+        cost = {"cost_micro": tally.cost_micro(parameters.prices)} if parameters.prices else {}
+        work.report(tally.rows, total, "samples", tokens_per_second=round(rate.recent, 1), **cost)
 
     async def sync() -> None:
         while True:
@@ -182,12 +169,9 @@ async def request_all(
         stack.callback(report)
         stack.callback(lines.close)
         async with ChatClient(parameters, api_key) as chat:
-            stack.enter_context(
-                serve_metrics(port, parameters.source, lambda: metrics(chat, tally, rate, missing.total))
-            )
-            count = min(parameters.max_concurrency or parameters.concurrency, missing.count)
+            stack.enter_context(serve_metrics(port, parameters.source, lambda: metrics(chat, tally, rate, total)))
             await run_workers(
-                [worker(chat) for _ in range(count)],
+                [worker(chat) for _ in range(workers)],
                 watch_for_stall(chat.heartbeat, parameters.stall_seconds, "no token accepted", chat.tokens_generated),
                 sync(),
                 chat.adapt_concurrency(),
@@ -208,11 +192,6 @@ def metrics(chat: ChatClient, tally: ResponseCounts, rate: Throughput, total: in
         eta_seconds=left * mean / recent if recent else None,
         slots={"busy": chat.concurrency.in_flight, "limit": chat.concurrency.limit},
     )
-
-
-def _report(work: Work, tally: ResponseCounts, rate: Throughput, total: int, prices: Prices | None) -> None:
-    cost = {"cost_micro": tally.cost_micro(prices)} if prices else {}
-    work.report(tally.rows, total, "samples", tokens_per_second=round(rate.recent, 1), **cost)
 
 
 def _part_files(parts: Path, shard: int) -> list[Path]:

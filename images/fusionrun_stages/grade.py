@@ -9,12 +9,12 @@ PROMPT_FAULT = "prompt: "
 used. ``construct`` drops such a prompt, ``evaluate`` leaves it out."""
 
 DISTURBED = "disturbed: "
-"""Prefix of an unknown verdict's detail: other programs, the runner or the node may have made the program fail. It is
-run again, alone."""
+"""Prefix of an unknown verdict's detail: other programs, the runner or the node may have caused the failure. The
+program is run again, alone."""
 
 
 class Grade(NamedTuple):
-    """A verdict and its reason, if it needs one."""
+    """A verdict, and its reason if it is not right."""
 
     verdict: VerdictValue
     detail: str = ""
@@ -31,7 +31,7 @@ def wrong(detail: str = "") -> Grade:
 
 
 def unknown(detail: str) -> Grade:
-    """Return the grade of a response that cannot be judged: it is used as neither chosen nor rejected."""
+    """Return the grade of a response that cannot be judged: it is neither chosen nor rejected in a pair."""
     return Grade(VerdictValue.UNKNOWN, detail)
 
 

@@ -31,8 +31,7 @@ BENCHMARKS_STAGE = "/benchmarks"
 
 def run(work: Work) -> Made:
     """Write ``prompts/``, ``responses/<source>/`` for responses in data sets, and ``solutions/``."""
-    parameters = work.task.parameters
-    assert isinstance(parameters, PrepareParameters)
+    parameters = work.parameters(PrepareParameters)
     independent = work.task.stage.endswith(BENCHMARKS_STAGE)
     reader = DatasetReader({d.name: open_dataset(d, "datasets") for d in parameters.datasets}, independent)
     benchmarks = DatasetReader({b.name: open_dataset(b, "benchmarks") for b in parameters.benchmarks}, independent=True)
@@ -56,7 +55,8 @@ def run(work: Work) -> Made:
 
 def write_shards(parameters: PrepareParameters, selection: PromptSelection, work: Work) -> list[str]:
     """Write every kept prompt, and its responses from data sets, to the shard of the prompt's hash."""
-    folders = [PROMPTS, *(f"{RESPONSES}/{source}" for source in _sources(parameters))]
+    sources = sorted({source for d in parameters.datasets for source in d.responses_columns})
+    folders = [PROMPTS, *(f"{RESPONSES}/{source}" for source in sources)]
     if any(d.columns.solution for d in parameters.datasets):
         folders.append(SOLUTIONS)
     paths = {
@@ -78,10 +78,6 @@ def write_shards(parameters: PrepareParameters, selection: PromptSelection, work
     return [str(path.relative_to(work.output)) for path in paths.values()]
 
 
-def _sources(parameters: PrepareParameters) -> list[str]:
-    return sorted({source for d in parameters.datasets for source in d.responses_columns})
-
-
 def _write_rows(
     parameters: PrepareParameters,
     selection: PromptSelection,
@@ -89,7 +85,6 @@ def _write_rows(
     work: Work,
 ) -> None:
     prompt_ids: dict[PromptKey, str] = {}
-    """Of the prompts written so far."""
     samples: Counter[tuple[PromptKey, str]] = Counter()
     earlier: set[str] = set()
     for dataset in parameters.datasets:

@@ -3,8 +3,8 @@
 Run: ``FUSIONRUN_TASK=task.json python -m fusionrun_stages promote``
 
 One process without a trainer computes the log-probabilities of chosen and rejected under each candidate and under the
-reference model (the SFT model), and from them the DPO loss and the accuracy: how often chosen wins. Benchmarks are not
-used.
+reference model (the SFT model), and from them the DPO loss and the accuracy: the share of pairs in which chosen wins.
+Benchmarks are not used.
 
 Source: FuseChat-3.0 (arXiv 2503.04222) keeps the better of the last two checkpoints; the criterion is this project's.
 """
@@ -34,7 +34,7 @@ PADDED_TOKENS_AT_ONCE = 4096
 
 
 class HeldOutPair(NamedTuple):
-    """A pair that was not used in training."""
+    """A pair that is held out of training."""
 
     chosen: Tokens
     rejected: Tokens
@@ -50,13 +50,12 @@ class HeldOutResult(NamedTuple):
 
 def run(work: Work) -> Made:
     """Evaluate the candidates, select one, and link its files into this artifact."""
-    parameters = work.task.parameters
-    assert isinstance(parameters, PromoteParameters)
+    parameters = work.parameters(PromoteParameters)
     dpo = inside_volume(parameters.dpo_dir)
     paths = candidates(dpo / CHECKPOINTS, parameters.save_steps)
     pairs, dropped = _read_pairs(parameters)
     details: dict[str, Any] = {"held_out_pairs": len(pairs), "dropped_long": dropped}
-    if len(paths) < 2:  # noqa: PLR2004 - a choice needs two
+    if len(paths) < 2:  # noqa: PLR2004 - the last two
         details["reason"] = f"{len(paths)} checkpoint(s) at a multiple of saveSteps: the model of the last step is used"
         paths = {_last_step(dpo): dpo / MODEL}
     elif not pairs:

@@ -2,7 +2,7 @@
 
 Usage: ``FUSIONRUN_TASK=task.json python -m fusionrun_stages publish``
 
-Idempotent: an artifact that is published already is not published again. Files that no FusionRun published are never
+Idempotent: a published artifact is not published again. Files that were not published by a FusionRun are never
 overwritten.
 """
 
@@ -34,13 +34,12 @@ from fusionrun_stages.work import Made, Work
 log = logging.getLogger(__name__)
 
 DATASET_SUFFIX = "-data"
-"""A hub separates models and data sets: the data set goes to ``org/name-data``."""
+"""The data set is published as ``org/name-data``: a hub separates models and data sets."""
 
 
 def run(work: Work) -> Made:
     """Build a bundle of model, data set, cards and provenance, then publish it."""
-    parameters = work.task.parameters
-    assert isinstance(parameters, PublishParameters)
+    parameters = work.parameters(PublishParameters)
     spec = FusionRunSpec.model_validate_json(parameters.run_spec)
     bundle = work.output / "bundle"
     shutil.rmtree(bundle, ignore_errors=True)
@@ -54,7 +53,7 @@ def run(work: Work) -> Made:
     else:
         folder = on_volume(claim_path(destination)) if destination.startswith("pvc://") else Path(destination)
         to_folder(bundle, folder)
-        # A published folder that was deleted is published again.
+        # If the published folder is deleted, the stage runs again.
         files.append(os.path.relpath(folder / PROVENANCE_FILE, work.output))
     provenance = work.output / PROVENANCE_FILE
     if (bundle / PROVENANCE_FILE).is_file():
@@ -84,23 +83,22 @@ def build_bundle(bundle: Path, parameters: PublishParameters, spec: FusionRunSpe
         "digest": work.task.digest,
         "spec": json.loads(parameters.run_spec),
         "scores": parameters.scores,
-        "dataset": _provenance(dataset, StageKind.CONSTRUCT),
-        "model": _provenance(Path(parameters.model_path).parent, StageKind.PROMOTE),
+        "dataset": _manifest_json(dataset, StageKind.CONSTRUCT),
+        "model": _manifest_json(Path(parameters.model_path).parent, StageKind.PROMOTE),
     }
     write_atomic(bundle / PROVENANCE_FILE, json.dumps(provenance, indent=1, sort_keys=True).encode())
 
 
 def gather_facts(name: str, parameters: PublishParameters, spec: FusionRunSpec) -> Facts:
     """Read the data of the cards."""
-    dataset = Path(parameters.dataset_dir)
-    manifest = read_manifest(dataset, StageKind.CONSTRUCT)
+    manifest = read_manifest(Path(parameters.dataset_dir), StageKind.CONSTRUCT)
     made = manifest.values if manifest else None
-    summary = dataset / SUMMARY_FILE
+    summary = Path(parameters.dataset_dir) / SUMMARY_FILE
     folders = {f"sources[{source}]": Path(path) for source, path in parameters.source_models.items()}
-    for one in spec.datasets:
-        if one.uri is not None and one.uri.startswith("pvc://"):
-            path = on_volume(claim_path(one.uri))
-            folders[f"datasets[{one.name}]"] = path if path.is_dir() else path.parent
+    for dataset in spec.datasets:
+        if dataset.uri is not None and dataset.uri.startswith("pvc://"):
+            path = on_volume(claim_path(dataset.uri))
+            folders[f"datasets[{dataset.name}]"] = path if path.is_dir() else path.parent
     licences = {field: licence for field, folder in folders.items() if (licence := read_licence(folder))}
     return Facts(
         name=name,
@@ -126,7 +124,7 @@ def read_licence(folder: Path) -> str | None:
     return replace_surrogates(licence) if licence else None  # a YAML escape may be a lone surrogate
 
 
-def _provenance(artifact: Path, kind: StageKind) -> dict[str, Any]:
+def _manifest_json(artifact: Path, kind: StageKind) -> dict[str, Any]:
     """Return the manifest of an artifact as JSON; empty if it is not complete."""
     manifest = read_manifest(artifact, kind)
     return manifest.model_dump(mode="json") if manifest else {}
@@ -135,10 +133,8 @@ def _provenance(artifact: Path, kind: StageKind) -> dict[str, Any]:
 def complete_generation_config(model: Path, spec: FusionRunSpec) -> None:
     """Write a ``generation_config.json`` with every end-of-text token of the model and of its base.
 
-    Notes
-    -----
-    A chat model may end a turn with another token than a text (Gemma 1 and 107; Llama 128001, 128008, 128009). If one
-    is missing, a server generates past the end.
+    The end-of-turn token of a chat model may differ from its end-of-text token (Gemma: 107 and 1; Llama: 128008, 128009
+    and 128001). If one is missing, a server generates past the end.
     """
     path = model / "generation_config.json"
     folders = [model]
@@ -146,8 +142,8 @@ def complete_generation_config(model: Path, spec: FusionRunSpec) -> None:
         folders.append(on_volume(claim_path(spec.target.model.uri)))
     ids: list[int] = []
     for source in [f / n for f in folders for n in ("generation_config.json", "config.json")]:
-        found = read_json(source).get("eos_token_id") if source.is_file() else None
-        ids += found if isinstance(found, list) else [found] if isinstance(found, int) else []
+        eos = read_json(source).get("eos_token_id") if source.is_file() else None
+        ids += eos if isinstance(eos, list) else [eos] if isinstance(eos, int) else []
     config = read_json(path) if path.is_file() else {}
     unique = list(dict.fromkeys(ids))
     if unique:
@@ -158,10 +154,7 @@ def complete_generation_config(model: Path, spec: FusionRunSpec) -> None:
 def to_folder(bundle: Path, destination: Path) -> None:
     """Copy the bundle to a folder of the volume, atomically.
 
-    Raises
-    ------
-    UserError
-        If the folder has content that no FusionRun published.
+    Raise UserError if the folder was not published by a FusionRun.
     """
     inside_volume(destination)
     old = None

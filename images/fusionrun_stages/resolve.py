@@ -1,9 +1,9 @@
-"""Pin and check every model and data set of a run, and find the artifacts that are complete already.
+"""Pin and check every model and data set of a run, and list the artifacts that are complete already.
 
 Usage: ``FUSIONRUN_TASK=task.json python -m fusionrun_stages resolve``
 
-No GPU is requested before this stage has succeeded: it reports every error of the inputs, with the spec's field, the
-value and the rule. It runs every time, also if its manifest exists.
+No GPU is requested before this stage has succeeded. Its errors name the spec's field, the value and the rule. It runs
+every time, also if its manifest exists.
 """
 
 import hashlib
@@ -21,17 +21,14 @@ from fusionrun.api.stage import Reference, ReferenceKind
 from fusionrun.api.values import Resolved
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.models.files import NO_TEMPLATE, TEMPLATE_FILES, check_model, fingerprint_model, has_chat_template
-from fusionrun_stages.prompts.dataset_files import DataFile, check_columns, find_files
-from fusionrun_stages.remote.hub import download_dataset, hub_client, hub_errors, hub_id
+from fusionrun_stages.prompts.dataset_files import DataFile, open_files
+from fusionrun_stages.remote.hub import download_dataset, hub_client, hub_errors, hub_id, save_commit
 from fusionrun_stages.remote.object_store import download_s3, fingerprint_s3
-from fusionrun_stages.remote.pins import save_commit
 from fusionrun_stages.volume.manifest import is_complete
 from fusionrun_stages.volume.paths import dataset_folder, on_volume, volume_root
 from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger(__name__)
-
-CHUNK_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -46,8 +43,7 @@ class Pinned:
 
 def run(work: Work) -> Made:
     """Pin and check the references; list the complete artifacts."""
-    parameters = work.task.parameters
-    assert isinstance(parameters, ResolveParameters)
+    parameters = work.parameters(ResolveParameters)
     pinned: list[Pinned] = []
     for number, reference in enumerate(parameters.references):
         work.report(number, len(parameters.references), "references")
@@ -55,14 +51,14 @@ def run(work: Work) -> Made:
         log.info("%s: %s is %s", reference.field, reference.uri, pinned[-1].fingerprint)
     check_space({p.fingerprint: p.download_bytes for p in pinned})
     pins = [p.fingerprint[:PIN_LENGTH] for p in pinned]
-    for reference, one in zip(parameters.references, pinned, strict=True):
+    for reference, p in zip(parameters.references, pinned, strict=True):
         if reference.uri.startswith("hf://"):
-            save_commit(reference.uri, one.fingerprint)
-    found = digests(parameters.stages, pins)
+            save_commit(reference.uri, p.fingerprint)
+    stage_digests = digests(parameters.stages, pins)
     complete = [
         index
         for index, stage in enumerate(parameters.stages)
-        if is_complete(on_volume(artifact_dir(stage.kind, found[stage.name])), stage.kind, stage.shards)
+        if is_complete(on_volume(artifact_dir(stage.kind, stage_digests[stage.name])), stage.kind, stage.shards)
     ]
     work.report(len(pins), len(pins), "references")
     return Made(
@@ -72,7 +68,7 @@ def run(work: Work) -> Made:
                 {"field": r.field, "uri": r.uri, "revision": r.revision, "fingerprint": p.fingerprint, **p.details}
                 for r, p in zip(parameters.references, pinned, strict=True)
             ],
-            "digests": found,
+            "digests": stage_digests,
         },
     )
 
@@ -80,10 +76,7 @@ def run(work: Work) -> Made:
 def pin(reference: Reference, endpoint: str | None) -> Pinned:
     """Check one reference and return its fingerprint.
 
-    Raises
-    ------
-    UserError
-        If it does not exist, is incomplete, or lacks a column.
+    Raise UserError if the model or data set does not exist, is incomplete, or lacks a column.
     """
     if reference.uri.startswith("pvc://"):
         return _pin_path(reference)
@@ -95,24 +88,14 @@ def pin(reference: Reference, endpoint: str | None) -> Pinned:
 def _pin_path(reference: Reference) -> Pinned:
     path = on_volume(claim_path(reference.uri))
     if not path.exists():
-        what = "directory" if reference.kind is ReferenceKind.MODEL else "file or directory"
-        raise UserError(f"{reference.field}: {reference.uri!r}: no such {what} on the claim")
+        expected = "directory" if reference.kind is ReferenceKind.MODEL else "file or directory"
+        raise UserError(f"{reference.field}: {reference.uri!r}: no such {expected} on the claim")
     if reference.kind is ReferenceKind.MODEL:
         if not path.is_dir():
             raise UserError(f"{reference.field}: {reference.uri!r}: is a file; a model must be a directory")
         check_model(path, reference.field, chat=reference.field.startswith("target"))
         return Pinned(fingerprint_model(path))
-    return Pinned(fingerprint_files(check_dataset(path, reference)))
-
-
-def check_dataset(path: Path, reference: Reference) -> list[DataFile]:
-    """Check that a data set is readable, has rows and has the columns; return its files."""
-    try:
-        files = find_files(path, reference.split)
-        check_columns(files, reference.columns)
-    except UserError as error:
-        raise UserError(f"{reference.field}: {error}") from error
-    return files
+    return Pinned(fingerprint_files(open_files(path, reference.split, reference.columns, reference.field)))
 
 
 def _pin_s3(reference: Reference) -> Pinned:
@@ -120,42 +103,44 @@ def _pin_s3(reference: Reference) -> Pinned:
     if reference.kind is ReferenceKind.DATASET:
         folder = dataset_folder(fingerprint)
         download_s3(reference.uri, folder)
-        check_dataset(folder, reference)
+        open_files(folder, reference.split, reference.columns, reference.field)
     return Pinned(fingerprint)
 
 
 def _pin_hub(reference: Reference, endpoint: str | None) -> Pinned:
     client, name = hub_client(endpoint), hub_id(reference.uri)
-    what = f"{reference.uri}@{reference.revision or 'main'}"
+    repository = f"{reference.uri}@{reference.revision or 'main'}"
     if reference.kind is ReferenceKind.DATASET:
-        with hub_errors(reference.field, what):
+        with hub_errors(reference.field, repository):
             info = client.dataset_info(name, revision=reference.revision)
         names = [s.rfilename for s in info.siblings]
         folder = download_dataset(reference.uri, info.sha, reference.split, client, names, reference.field)
-        check_dataset(folder, reference)
+        open_files(folder, reference.split, reference.columns, reference.field)
         return Pinned(info.sha, details={"licence": _licence(info)})
-    with hub_errors(reference.field, what):
+    with hub_errors(reference.field, repository):
         info = client.model_info(name, revision=reference.revision, files_metadata=True)
     weights = [s for s in info.siblings if s.rfilename.endswith(".safetensors")]
     if not weights:
-        raise UserError(f"{reference.field}: {what!r}: has no *.safetensors (other weight formats are not supported)")
+        raise UserError(
+            f"{reference.field}: {repository!r}: has no *.safetensors (other weight formats are not supported)"
+        )
     if reference.field.startswith("target"):
-        _check_hub_template(reference, what, client, info)
+        _check_hub_template(reference, repository, client, info)
     size = sum(s.size or 0 for s in weights)
     return Pinned(info.sha, size, {"licence": _licence(info), "weights_bytes": size})
 
 
-def _check_hub_template(reference: Reference, what: str, client: Any, info: Any) -> None:
-    """Check that the target has a chat template before anything is generated for it: a few KiB from the hub."""
+def _check_hub_template(reference: Reference, repository: str, client: Any, info: Any) -> None:
+    """Check that the target has a chat template before responses are generated: it downloads a few KiB."""
     if {s.rfilename for s in info.siblings}.isdisjoint(TEMPLATE_FILES):
-        raise UserError(f"{reference.field}: {what!r}: {NO_TEMPLATE}")
+        raise UserError(f"{reference.field}: {repository!r}: {NO_TEMPLATE}")
     with tempfile.TemporaryDirectory() as folder:
-        with hub_errors(reference.field, what):
+        with hub_errors(reference.field, repository):
             client.snapshot_download(
                 hub_id(reference.uri), revision=info.sha, local_dir=folder, allow_patterns=list(TEMPLATE_FILES)
             )
         if not has_chat_template(Path(folder), reference.field):
-            raise UserError(f"{reference.field}: {what!r}: {NO_TEMPLATE}")
+            raise UserError(f"{reference.field}: {repository!r}: {NO_TEMPLATE}")
 
 
 def _licence(info: Any) -> str | None:
@@ -171,7 +156,7 @@ def fingerprint_files(files: list[DataFile]) -> str:
         if len(files) > 1:
             digest.update(f"{file.name}\0".encode())
         with file.open() as stream:
-            while chunk := stream.read(CHUNK_BYTES):
+            while chunk := stream.read(2**20):
                 digest.update(chunk)
     return digest.hexdigest()
 
@@ -179,11 +164,8 @@ def fingerprint_files(files: list[DataFile]) -> str:
 def check_space(models: dict[str, int]) -> None:
     """Refuse a run whose downloads exceed the free space of the volume.
 
-    Parameters
-    ----------
-    models
-        Bytes of each model's weights by fingerprint: a model with two roles is downloaded once. Weights that are on the
-        volume already are not counted.
+    ``models`` has the bytes of each model's weights by fingerprint: a model with two roles is downloaded once. Weights
+    that are on the volume already are not counted.
     """
     download_bytes = sum(max(0, size - fetched_bytes(fingerprint)) for fingerprint, size in models.items())
     free = shutil.disk_usage(volume_root()).free if download_bytes else 0

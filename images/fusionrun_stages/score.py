@@ -2,16 +2,15 @@
 
 Run: ``FUSIONRUN_TASK=task.json JOB_COMPLETION_INDEX=0 python -m fusionrun_stages score``
 
-The batches depend only on the conversations (sorted by length, to minimize padding). An incomplete batch is scored
-again as a whole, so a retry gives the same numbers. Complete batches are appended to a part file per pod; a successor
-reads the parts of its predecessors. With an endpoint a batch is one request. Memory grows with the number of responses,
-not with their lengths (``reward.conversations``).
+The batches depend only on the conversations (sorted by length, to minimize padding). All conversations of an incomplete
+batch are scored again, so a retry gives the same scores. Complete batches are appended to a part file per pod; a
+successor reads the part files of its predecessors. With an endpoint a batch is one request. The memory depends on the
+number of responses, not on their lengths (``reward.conversations``).
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from fusionrun.api.artifacts import PARTS, SCORES, shard_name
 from fusionrun.api.models import Calibration
@@ -27,11 +26,16 @@ from fusionrun_stages.reward.conversations import (
     open_text_file,
     read_conversations,
 )
-from fusionrun_stages.reward.model import LoadedRewardModel, PromptResponse, StoreScores
+from fusionrun_stages.reward.model import LoadedRewardModel
 from fusionrun_stages.volume.json_lines import JsonLines, read_json_lines
 from fusionrun_stages.volume.parquet import write_rows
 from fusionrun_stages.volume.paths import shard_path
 from fusionrun_stages.work import Made, Work
+
+if TYPE_CHECKING:
+    from fusionrun_stages.reward.endpoint import RewardEndpoint
+
+    Scorer = LoadedRewardModel | RewardEndpoint
 
 
 class ScoredBatch(Row):
@@ -44,27 +48,9 @@ class ScoredBatch(Row):
     """None: longer than the endpoint or ``maxLength`` allows."""
 
 
-class Scorer(Protocol):
-    """A loaded reward model or a reward endpoint."""
-
-    @property
-    def details(self) -> dict[str, object]:
-        """The scorer, for the manifest."""
-
-    def length(self, prompt: str, response: str) -> int | None:
-        """Return the tokens of a conversation, or its characters if only an endpoint knows the tokens.
-
-        None: the conversation contains the model's pad token, so it cannot be scored.
-        """
-
-    def score_all(self, batches: Iterable[tuple[int, Sequence[PromptResponse]]], store: StoreScores) -> None:
-        """Score numbered batches; call ``store`` for each complete batch."""
-
-
 def run(work: Work) -> Made:
     """Check the calibration, then write ``scores/NNNNN-of-NNNNN.parquet``, sorted by prompt, source and sample."""
-    parameters = work.task.parameters
-    assert isinstance(parameters, ScoreParameters)
+    parameters = work.parameters(ScoreParameters)
     scorer, batch_size = _scorer(parameters, "cuda" if work.task.gpus else "cpu")
     details = scorer.details
     if parameters.calibration is not None:
@@ -74,15 +60,16 @@ def run(work: Work) -> Made:
     with open_text_file() as texts:
         conversations, unscored = read_conversations(texts, scorer.length, parameters, shard)
         batches = make_batches(conversations, batch_size)
-        for batch, found in zip(batches, _score(scorer, batches, texts, work, parameters), strict=True):
-            for one, score in zip(batch, found, strict=True):
+        for batch, batch_scores in zip(batches, _score(scorer, batches, texts, work, parameters), strict=True):
+            for conversation, score in zip(batch, batch_scores, strict=True):
                 if score is None:
-                    unscored["too_long"] += len(one.keys)
+                    unscored["too_long"] += len(conversation.keys)
                 else:
-                    scores += [(key, score) for key in one.keys]
+                    scores += [(key, score) for key in conversation.keys]
     scores.sort()
     path = shard_path(work.output / SCORES, shard, parameters.shards)
-    write_rows(path, Score, _rows(scores))
+    rows = (Score(prompt_id=p, source=s, sample_index=i, score_micro=score) for (p, s, i), score in scores)
+    write_rows(path, Score, rows)
     for part in _parts(work, parameters):
         part.unlink(missing_ok=True)
     return Made(
@@ -92,7 +79,7 @@ def run(work: Work) -> Made:
     )
 
 
-def _scorer(parameters: ScoreParameters, device: str) -> tuple[Scorer, int]:
+def _scorer(parameters: ScoreParameters, device: str) -> tuple["Scorer", int]:
     """Return the scorer and its batch size."""
     if parameters.endpoint is not None:
         # Imported here: the reward image has no HTTP client, the data image has no torch.
@@ -105,12 +92,12 @@ def _scorer(parameters: ScoreParameters, device: str) -> tuple[Scorer, int]:
     return model, parameters.batch_size
 
 
-def calibrate(scorer: Scorer, calibration: Calibration) -> list[dict[str, float]]:
+def calibrate(scorer: "Scorer", calibration: Calibration) -> list[dict[str, float]]:
     """Check the order and the range of the scores of each calibration pair, and return the scores.
 
-    Reward margins for another range would select the wrong pairs.
+    With scores in another range, the reward margins would select the wrong pairs.
     """
-    found = []
+    details = []
     low, high = calibration.score_range.min, calibration.score_range.max
     scores: dict[int, list[int | None]] = {}
     pairs = [[(pair.prompt, pair.better), (pair.prompt, pair.worse)] for pair in calibration.pairs]
@@ -127,40 +114,35 @@ def calibrate(scorer: Scorer, calibration: Calibration) -> list[dict[str, float]
             raise UserError(
                 f"{where}: wrong order: better scores {better / MICRO:.6f}, worse scores {worse / MICRO:.6f}"
             )
-        found.append({"better": better / MICRO, "worse": worse / MICRO})
-    return found
-
-
-def _rows(scores: list[tuple[SampleKey, int]]) -> Iterator[Score]:
-    for (prompt_id, source, sample_index), score in scores:
-        yield Score(prompt_id=prompt_id, source=source, sample_index=sample_index, score_micro=score)
+        details.append({"better": better / MICRO, "worse": worse / MICRO})
+    return details
 
 
 def _score(
-    scorer: Scorer, batches: list[list[Conversation]], texts: TextFile, work: Work, parameters: ScoreParameters
+    scorer: "Scorer", batches: list[list[Conversation]], texts: TextFile, work: Work, parameters: ScoreParameters
 ) -> list[list[int | None]]:
     """Return the scores of every batch: stored by earlier pods, or computed now."""
-    digest = hashlib.sha256(repr([[one.keys for one in batch] for batch in batches]).encode()).hexdigest()
+    digest = hashlib.sha256(repr([[c.keys for c in batch] for batch in batches]).encode()).hexdigest()
     done: dict[int, list[int | None]] = {}
     for part in _parts(work, parameters):
         lines = read_json_lines(part, ScoredBatch)
         done |= {line.batch: line.scores_micro for line in lines if line.plan == digest}
-    sizes = [sum(len(one.keys) for one in batch) for batch in batches]
+    sizes = [sum(len(c.keys) for c in batch) for batch in batches]
     new_lines = JsonLines(_part(work, parameters))
     scored, total = sum(sizes[number] for number in done), sum(sizes)
 
-    def store(number: int, found: list[int | None]) -> None:
+    def store(number: int, scores_micro: list[int | None]) -> None:
         nonlocal scored
-        new_lines.append(ScoredBatch(plan=digest, batch=number, scores_micro=found))
-        done[number] = found
+        new_lines.append(ScoredBatch(plan=digest, batch=number, scores_micro=scores_micro))
+        done[number] = scores_micro
         scored += sizes[number]
         work.report(scored, total, "responses")
 
     work.report(scored, total, "responses")
     missing = [number for number in range(len(batches)) if number not in done]
     try:
-        read = ((n, [(texts.read(one.prompt), texts.read(one.response)) for one in batches[n]]) for n in missing)
-        scorer.score_all(read, store)
+        batch_texts = ((n, [(texts.read(c.prompt), texts.read(c.response)) for c in batches[n]]) for n in missing)
+        scorer.score_all(batch_texts, store)
     finally:
         new_lines.close()
     return [done[number] for number in range(len(batches))]

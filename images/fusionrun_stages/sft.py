@@ -24,8 +24,7 @@ log = logging.getLogger("fusionrun_stages")
 
 def run(work: Work) -> Made:
     """Train the model, or return the result of a predecessor that has finished."""
-    parameters = work.task.parameters
-    assert isinstance(parameters, SftParameters)
+    parameters = work.parameters(SftParameters)
     finished = finish.read_finished(work.output, parameters.kind)
     if finished is not None:
         if ranks.rank() == 0:

@@ -1,15 +1,14 @@
-"""verify: judge one source's responses of a shard by rule: right, wrong or unknown.
+"""verify: judge one source's responses of a shard with a rule-based grader: right, wrong or unknown.
 
 Run: ``FUSIONRUN_TASK=task.json JOB_COMPLETION_INDEX=0 python -m fusionrun_stages verify``
 
-For coding, ``python -m fusionrun_stages.sandbox.runner`` must run. Prompts and responses are sorted
-by prompt, so they are read side by side and judged in batches: the pod that judges programs has little memory, and a
-shard may have any size.
+For coding, ``python -m fusionrun_stages.sandbox.runner`` must run. Prompts and responses are sorted by prompt, so they
+are joined and judged in batches: the memory of the pod does not limit the size of a shard.
 """
 
 from collections import Counter
-from pathlib import Path
-from typing import Any
+
+import pyarrow.parquet as pq
 
 from fusionrun.api.artifacts import VERDICTS
 from fusionrun.api.parameters import VerifyParameters
@@ -26,50 +25,28 @@ EXAMPLES = 5
 
 def run(work: Work) -> Made:
     """Write ``verdicts/NNNNN-of-NNNNN.parquet``, sorted by prompt, source and sample."""
-    parameters = work.task.parameters
-    assert isinstance(parameters, VerifyParameters)
+    parameters = work.parameters(VerifyParameters)
     shard = work.shard or 0
     prompts = shard_path(parameters.prompts_dir, shard, parameters.shards)
     responses = shard_path(parameters.responses_dir, shard, parameters.shards)
     joined = join_responses(read_rows(prompts, Prompt), read_rows(responses, Response), parameters.datasets)
     path = shard_path(work.output / VERDICTS, shard, parameters.shards)
-    total, tally = _count_rows(responses), VerdictCounts()
+    total = pq.read_metadata(inside_volume(responses)).num_rows
+    verdicts, reasons, unknown = Counter[VerdictValue](), Counter[str](), list[Verdict]()
     with open_rows(path, Verdict) as writer:
         for batch in make_batches(joined):
             for row in judge(parameters.grader, batch):
                 writer.append(row)
-                tally.add(row)
+                verdicts[row.verdict] += 1
+                if row.detail:
+                    reasons[row.detail.split(":")[0]] += 1
+                if row.verdict is VerdictValue.UNKNOWN and len(unknown) < EXAMPLES:
+                    unknown.append(row)
             work.report(writer.count, total, "responses")
+    examples = [row.model_dump(mode="json") for row in unknown]
     return Made(
-        values=Verified(**{value.value: tally.verdicts[value] for value in VerdictValue}),
+        values=Verified(**{value.value: verdicts[value] for value in VerdictValue}),
         files=[str(path.relative_to(work.output))],
-        details=tally.details() | isolation_details(parameters.grader, writer.count),
+        details={"reasons": dict(reasons.most_common(20)), "unknown": examples}
+        | isolation_details(parameters.grader, writer.count),
     )
-
-
-class VerdictCounts:
-    """Verdicts by value and reason."""
-
-    def __init__(self) -> None:
-        self.verdicts: Counter[VerdictValue] = Counter()
-        self._reasons: Counter[str] = Counter()
-        self._unknown: list[Verdict] = []
-
-    def add(self, row: Verdict) -> None:
-        """Count a verdict and its reason."""
-        self.verdicts[row.verdict] += 1
-        if row.detail:
-            self._reasons[row.detail.split(":")[0]] += 1
-        if row.verdict is VerdictValue.UNKNOWN and len(self._unknown) < EXAMPLES:
-            self._unknown.append(row)
-
-    def details(self) -> dict[str, Any]:
-        """Return the reasons and the first unknown verdicts, for the manifest."""
-        examples = [row.model_dump(mode="json") for row in self._unknown]
-        return {"reasons": dict(self._reasons.most_common(20)), "unknown": examples}
-
-
-def _count_rows(path: Path) -> int:
-    import pyarrow.parquet as pq
-
-    return int(pq.read_metadata(inside_volume(path)).num_rows)

@@ -1,15 +1,19 @@
-"""The interface between ``__main__`` and the stages: what a stage gets, and what it returns."""
+"""The interface between ``__main__`` and the stages: the input and the output of a stage's ``run``."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+from pydantic import BaseModel
 
 from fusionrun.api.task import StageTask
 from fusionrun.api.values import Values
 
+P = TypeVar("P", bound=BaseModel)
+
 
 class Report(Protocol):
-    """Push progress to the operator. It never raises or waits, and limits its rate."""
+    """Send progress to the operator, at a limited rate. It never raises or blocks."""
 
     def __call__(self, done: int, total: int, unit: str = "", **numbers: float) -> None:
         """Report that ``done`` of ``total`` units are done. Only the latest call counts."""
@@ -25,16 +29,21 @@ class Work:
     shard: int | None
     """Zero-based index of an Indexed stage's pod, else None."""
     pod_uid: str
-    """Distinguishes this pod's files from those of an earlier pod that may still write."""
+    """Distinguishes this pod's files from those of an earlier pod that may still run."""
     report: Report
+
+    def parameters(self, kind: type[P]) -> P:
+        """Return the parameters of the stage, which are of this class."""
+        assert isinstance(self.task.parameters, kind)
+        return self.task.parameters
 
 
 @dataclass(frozen=True)
 class Made:
-    """What a stage made: all of it is on the volume."""
+    """Result of a stage; its files are on the volume."""
 
     values: Values
     files: list[str] = field(default_factory=list)
     """Paths of the files relative to the artifact's directory."""
     details: dict[str, Any] = field(default_factory=dict)
-    """For the manifest only: anything of interest to people."""
+    """Information for users; only in the manifest."""

@@ -32,11 +32,11 @@ def load_settings(path: Path) -> Settings:
         If the file cannot be read, or if a field is missing, unknown or of the wrong type.
     """
     try:
-        found = yaml.safe_load(path.read_text()) or {}
+        settings = yaml.safe_load(path.read_text()) or {}
     except (OSError, yaml.YAMLError) as error:
         raise SpecError(str(path), "", f"cannot be read: {error}") from error
     try:
-        return TypeAdapter(Settings).validate_python(found)
+        return TypeAdapter(Settings).validate_python(settings)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or str(path)

@@ -1,7 +1,7 @@
 """The Prometheus metrics of the operator, named by the conventions of kube-state-metrics.
 
 Requests, reconciles and transitions are counted when they happen. The state of runs (stages, progress, scores) is read
-from their statuses at each scrape, so a deleted run leaves no series behind.
+from their statuses at each scrape, so a deleted run has no series.
 """
 
 import logging
@@ -49,36 +49,28 @@ _Sample = tuple[str, list[str], float | int | None]
 """Family, label values, and value; None for no sample."""
 
 _RUN = ("namespace", "name")
+_STAGE = (*_RUN, "stage")
 _ENDED = (StageState.SUCCEEDED, StageState.FAILED)
 
 _GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "fusionrun_info": ("A run, with its recipe and target family.", (*_RUN, "uid", "recipe", "target_family")),
     "fusionrun_created_timestamp_seconds": ("Unix creation timestamp of the run.", _RUN),
-    "fusionrun_status_condition": (
-        "The condition of a run: 1 for its current status, 0 for the others.",
-        (*_RUN, "condition", "status"),
-    ),
+    "fusionrun_status_condition": ("1 for the current status of a condition, else 0.", (*_RUN, "condition", "status")),
     "fusionrun_runs": ("Number of runs by state.", ("state",)),
     "fusionrun_stages": ("Number of stages of all runs by kind and state.", ("kind", "state")),
-    "fusionrun_stage_pods_pending": ("1 if no pod of an active stage runs, 0 if one does.", (*_RUN, "stage")),
-    "fusionrun_stage_progress_ratio": ("Progress of an active stage, 0 to 1.", (*_RUN, "stage")),
-    "fusionrun_stage_tokens_per_second": ("Tokens per second of a stage.", (*_RUN, "stage")),
-    "fusionrun_stage_eta_seconds": ("Estimated seconds until an active stage ends.", (*_RUN, "stage")),
-    "fusionrun_stage_cost": (
-        "Cost of a stage's external endpoint so far, in the currency of its prices.",
-        (*_RUN, "stage"),
-    ),
-    "fusionrun_stage_peak_memory_bytes": ("Largest resident memory of one pod of a stage.", (*_RUN, "stage")),
-    "fusionrun_training_loss": ("Last loss of a training stage.", (*_RUN, "stage")),
-    "fusionrun_reward_accuracy": ("Last reward accuracy of DPO, 0 to 1.", (*_RUN, "stage")),
+    "fusionrun_stage_pods_pending": ("1 if no pod of an active stage runs, 0 if one does.", _STAGE),
+    "fusionrun_stage_progress_ratio": ("Progress of an active stage, 0 to 1.", _STAGE),
+    "fusionrun_stage_tokens_per_second": ("Tokens per second of a stage.", _STAGE),
+    "fusionrun_stage_eta_seconds": ("Estimated seconds until an active stage ends.", _STAGE),
+    "fusionrun_stage_cost": ("Cost of a stage's external endpoint, in the currency of its prices.", _STAGE),
+    "fusionrun_stage_peak_memory_bytes": ("Largest resident memory of one pod of a stage.", _STAGE),
+    "fusionrun_training_loss": ("Last loss of a training stage.", _STAGE),
+    "fusionrun_reward_accuracy": ("Last reward accuracy of DPO, 0 to 1.", _STAGE),
     "fusionrun_benchmark_score": ("Score of a model on a benchmark, in percent.", (*_RUN, "benchmark", "model")),
     "fusionrun_dataset_rows": ("Rows of the constructed data set.", (*_RUN, "kind")),
     "fusionrun_dataset_dropped_prompts": ("Prompts that construct dropped.", (*_RUN, "reason")),
     "fusionrun_dataset_source_rows": ("Rows of the constructed data set by source.", (*_RUN, "source", "kind")),
-    "fusionrun_dataset_win_ratio": (
-        "Share of the contested prompts for which a source has the best response.",
-        (*_RUN, "source"),
-    ),
+    "fusionrun_dataset_win_ratio": ("Share of contested prompts that a source answers best.", (*_RUN, "source")),
     "fusionrun_dataset_truncated_ratio": ("Share of responses truncated at their token limit.", _RUN),
     "fusionrun_dataset_margin_mean": ("Mean reward difference of the pairs to which a margin applies.", _RUN),
     "fusionrun_gpus_in_use": ("GPUs of a run's pods that are bound to a node and have not ended.", _RUN),
@@ -90,13 +82,7 @@ _COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 class Metrics:
-    """The metrics of one operator process, in a separate registry.
-
-    Parameters
-    ----------
-    runs
-        Returns every known FusionRun with its status.
-    """
+    """The metrics of one operator process, in a separate registry; ``runs`` returns every FusionRun."""
 
     def __init__(self, runs: Callable[[], Iterable[Manifest]]) -> None:
         disable_created_metrics()
@@ -165,11 +151,11 @@ class Metrics:
 
     def transition(self, run: ObjectRef, woken_at: float, made: Sequence[Manifest]) -> None:
         """Observe and log the time from the watch event, in monotonic seconds, to the creation of objects."""
-        took = time.monotonic() - woken_at
-        self.transition_seconds.observe(took)
+        seconds = time.monotonic() - woken_at
+        self.transition_seconds.observe(seconds)
         names = [f"{m['kind']}/{m['metadata']['name']}" for m in made]
-        fields = {"run": f"{run.namespace}/{run.name}", "watched_at": time.time() - took, "made": names}
-        logger.info("transition in %.0f ms", 1000 * took, extra=fields)
+        fields = {"run": f"{run.namespace}/{run.name}", "watched_at": time.time() - seconds, "made": names}
+        logger.info("transition in %.0f ms", 1000 * seconds, extra=fields)
 
     def status_changed(self, before: FusionRunStatus, after: FusionRunStatus) -> None:
         """Observe the duration of every stage that ended between two states of a run."""
@@ -243,8 +229,8 @@ def _of_run(run: Manifest, status: FusionRunStatus) -> Iterator[_Sample]:
     yield "fusionrun_gpu_seconds", labels, status.gpu_seconds
     for condition in status.conditions:
         for value in ConditionStatus:
-            holds = int(condition.status is value)
-            yield "fusionrun_status_condition", [*labels, condition.type, value.lower()], holds
+            current = int(condition.status is value)
+            yield "fusionrun_status_condition", [*labels, condition.type, value.lower()], current
     for stage in status.stages:
         yield from _of_stage([*labels, stage.name], stage)
     for result in status.results:

@@ -1,4 +1,4 @@
-"""API group, label keys, and the names of objects. No other module of the operator spells a label key."""
+"""API group, label keys, and the names of objects. Only this module defines label keys."""
 
 import hashlib
 import re
@@ -52,21 +52,10 @@ def dns_label(text: str) -> str:
 
 
 def object_name(run: str, stage: str, digest: str, attempt: int = 0) -> str:
-    """Return the name of a child object: run, stage, a digest that makes it unique, and the number of the retry.
+    """Return the name of a child object: a DNS-1035 label of at most ``OBJECT_NAME_MAX`` characters.
 
-    Parameters
-    ----------
-    run, stage
-        Names of the run and of the stage, e.g. ``llama-3.1`` and ``generate/qwen``.
-    digest
-        At least ``DIGEST_LENGTH`` hexadecimal digits that depend on the UID of the run.
-    attempt
-        0 for the first attempt; the names of later ones end in ``-r1``, ``-r2``.
-
-    Returns
-    -------
-    str
-        A DNS-1035 label of at most ``OBJECT_NAME_MAX`` characters.
+    It has the names of the run and of the stage, and a digest that depends on the UID of the run. Names of retries end
+    in ``-r1``, ``-r2``.
     """
     tail = f"-{digest[:DIGEST_LENGTH]}" + (f"-r{attempt}" if attempt else "")
     head = dns_label(f"{run}-{stage}")[: OBJECT_NAME_MAX - len(tail)].rstrip("-")
@@ -91,7 +80,7 @@ def stage_kind(stage: str) -> str:
 def spec_config_map(run: str) -> str:
     """Return the name of the immutable ConfigMap with the resolved spec and the images of a run.
 
-    Dots are kept, so that two runs never share one.
+    Dots in the name of the run are kept, so that two runs never share a ConfigMap.
     """
     return f"{run}-spec"
 
@@ -99,13 +88,3 @@ def spec_config_map(run: str) -> str:
 def resolved_config_map(run: str) -> str:
     """Return the name of the immutable ConfigMap with the result of ``resolve``: pins and complete artifacts."""
     return f"{run}-resolved"
-
-
-def sandbox_network_policy(run: str) -> str:
-    """Return the name of the NetworkPolicy for the sandbox pods of a run."""
-    return f"{run}-sandbox"
-
-
-def remote_code_network_policy(run: str) -> str:
-    """Return the name of the NetworkPolicy for the pods of a run that execute code of a model."""
-    return f"{run}-remote-code"

@@ -1,4 +1,4 @@
-"""The endpoint to which pods push their progress, which is only reported: no decision depends on it.
+"""The endpoint to which pods push their progress. Progress is only reported: no decision depends on it.
 
 A pod needs no token. It is identified by its IP address, which must be that of a running pod with the labels of a run;
 the run, stage and index are read from the pod and not from the request.
@@ -8,7 +8,7 @@ import asyncio
 import ipaddress
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from aiohttp import web
@@ -50,37 +50,21 @@ class ProgressBoard:
         self._pushed.pop(run, None)
 
 
+@dataclass(frozen=True)
 class ProgressReceiver:
-    """The HTTP endpoint.
+    """The HTTP endpoint."""
 
-    Parameters
-    ----------
-    board
-        Where progress is stored.
-    pod_at
-        Returns the running pod with an IP address.
-    get
-        Returns an object, or None if it does not exist.
-    pushed
-        Called with every run that has new progress.
-    replied
-        Called with the HTTP status of every reply.
-    """
-
-    def __init__(
-        self,
-        board: ProgressBoard,
-        pod_at: Callable[[str], Manifest | None],
-        get: Callable[[ObjectRef], Manifest | None],
-        pushed: Callable[[ObjectRef], None],
-        replied: Callable[[int], None],
-    ) -> None:
-        self._board = board
-        self._pod_at = pod_at
-        self._get = get
-        self._pushed = pushed
-        self._replied = replied
-        self._last: dict[str, float] = {}
+    board: ProgressBoard
+    pod_at: Callable[[str], Manifest | None]
+    """Returns the running pod with an IP address."""
+    get: Callable[[ObjectRef], Manifest | None]
+    """Returns an object, or None if it does not exist."""
+    pushed: Callable[[ObjectRef], None]
+    """Called with every run that has new progress."""
+    replied: Callable[[int], None]
+    """Called with the HTTP status of every reply."""
+    _last_push: dict[str, float] = field(default_factory=dict)
+    """Monotonic time of the last request of each pod, by UID."""
 
     def application(self) -> web.Application:
         """Return the web application."""
@@ -94,7 +78,7 @@ class ProgressReceiver:
             code, text = self._accept(sender, await _body(request))
         except _Rejected as rejected:
             code, text = rejected.code, rejected.text
-        self._replied(code)
+        self.replied(code)
         response = web.Response(status=code, text=text or None)
         if code != _ACCEPTED:
             response.force_close()  # do not read the rest of the body
@@ -102,24 +86,23 @@ class ProgressReceiver:
 
     def _sender(self, remote: str) -> "_Sender":
         """Return the sender with an IP address, before the body is read."""
-        pod = self._pod_at(_address(remote))
+        pod = self.pod_at(_address(remote))
         labels = (pod["metadata"].get("labels") or {}) if pod else {}
         if pod is None or LABEL_RUN not in labels or LABEL_STAGE not in labels:
             raise _Rejected(403, "this address does not belong to a running pod of a FusionRun")
         run = run_ref(pod["metadata"]["namespace"], labels[LABEL_RUN])
-        if self._get(run) is None:
+        if self.get(run) is None:
             raise _Rejected(404, f"no FusionRun {run.namespace}/{run.name}")
         text = (pod["metadata"].get("annotations") or {}).get(COMPLETION_INDEX_ANNOTATION, "0")
         if not (text.isascii() and text.isdigit() and len(text) <= len(str(SHARDS_MAX)) and int(text) < SHARDS_MAX):
-            raise _Rejected(
-                400,
-                f"annotation {COMPLETION_INDEX_ANNOTATION}: {text[:32]!r}: "
-                f"must be an integer from 0 to {SHARDS_MAX - 1}",
-            )
+            rule = f"must be an integer from 0 to {SHARDS_MAX - 1}"
+            raise _Rejected(400, f"annotation {COMPLETION_INDEX_ANNOTATION}: {text[:32]!r}: {rule}")
         now, uid = time.monotonic(), pod["metadata"]["uid"]
-        if now - self._last.get(uid, 0.0) < PUSH_MIN_SECONDS:
+        for old in [uid for uid, at in self._last_push.items() if now - at >= PUSH_MIN_SECONDS]:
+            del self._last_push[old]
+        if uid in self._last_push:
             raise _Rejected(429, f"at most one request per {PUSH_MIN_SECONDS} seconds")
-        self._last = {u: at for u, at in self._last.items() if now - at < PUSH_MIN_SECONDS} | {uid: now}
+        self._last_push[uid] = now
         return _Sender(run, stage_from_label(labels[LABEL_STAGE]), int(text))
 
     def _accept(self, sender: "_Sender", body: bytes) -> tuple[int, str]:
@@ -128,9 +111,9 @@ class ProgressReceiver:
             progress = Progress.model_validate_json(body)
         except ValidationError as error:
             return 400, str(error)
-        if self._get(sender.run) is not None:  # it may have been deleted while the body arrived
-            self._board.put(sender.run, sender.stage, sender.index, progress)
-            self._pushed(sender.run)
+        if self.get(sender.run) is not None:  # it may have been deleted while the body arrived
+            self.board.put(sender.run, sender.stage, sender.index, progress)
+            self.pushed(sender.run)
         return _ACCEPTED, ""
 
 

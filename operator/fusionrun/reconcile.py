@@ -35,19 +35,14 @@ class Reconciler:
     async def reconcile(self, run: ObjectRef, woken_at: float | None) -> float | None:
         """Reconcile one run; return in how many seconds to do so again even if nothing changes.
 
-        Parameters
-        ----------
-        run
-            The run; nothing happens if it was deleted or is being deleted.
-        woken_at
-            Monotonic time of the watch event that caused this; None for any other cause.
+        ``woken_at`` is the monotonic time of the watch event that caused this; None for any other cause.
         """
         live = await self.gatherer.gather(run, self.board.of(run))
         if live is None:
             return None
         now = datetime.now(UTC)
         decision = decide(live, self.settings, now)
-        if decision.list_pods:  # the watch of pods may be behind that of Jobs, so a result may only seem lost
+        if decision.list_pods:  # the watch of pods may be behind that of Jobs
             live = await self.gatherer.list_pods(live, decision.list_pods)
             if live is None:
                 return None

@@ -48,7 +48,7 @@ async def test_a_waiting_event_does_not_hold_the_run(make):
     for number in range(2):
         events.post(run, Event("Normal", Reason.STAGE_STARTED, str(number)), NOW)
     kept = {"apiVersion", "kind", "namespace", "name", "uid", "resourceVersion"}
-    assert {key for posting in events.waiting["run-uid"] for key in posting.run} == kept
+    assert {key for posting in events.waiting["run-uid"] for key in posting["involvedObject"]} == kept
     client.open.set()
     await events.drain()
     assert not events.waiting

@@ -18,8 +18,8 @@ from fusionrun.api.models import ServerSettings, Source
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.objects.deployment import build_deployment, build_service, server_url
-from fusionrun.objects.meta import Run
 from fusionrun.plan.families.responses import ServedModel
+from fusionrun.plan.pinned import Run
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
 from support.live import OPERATOR_NAMESPACE, Cluster, condition, small_run
@@ -171,7 +171,7 @@ def stored_and_requested(cluster: Cluster, run: str, stage: str, attempt: int) -
     """Read from the logs of generate pods how many samples each found stored, and how many it requested."""
     labels = f"fusionrun.dev/run={run},fusionrun.dev/stage={stage},fusionrun.dev/attempt={attempt}"
     text = cluster.kubectl("logs", "-l", labels, "--tail=-1")
-    pairs = re.findall(r"(\d+) samples stored\D+(\d+) to", text)
+    pairs = re.findall(r"(\d+) samples are stored, (\d+) are missing", text)
     return [(int(stored), int(requested)) for stored, requested in pairs]
 
 

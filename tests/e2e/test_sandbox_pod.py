@@ -15,8 +15,8 @@ from fusionrun.api.sandbox import PROGRAMS_AT_ONCE
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.api.task import StageTask
-from fusionrun.objects.meta import Run
 from fusionrun.objects.sandbox import build_sandbox_job
+from fusionrun.plan.pinned import Run
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
 from support.hostile import (

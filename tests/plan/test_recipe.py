@@ -9,7 +9,7 @@ from fusionrun.api.data import Preset, Subject, Task
 from fusionrun.api.sizes import PUBLISHED
 from fusionrun.api.spec import Family
 from fusionrun.plan import recipe
-from fusionrun.plan.presets import default_max_kept, default_max_prompts, preset_columns, preset_data, preset_uri
+from fusionrun.plan.presets import default_max_prompts, preset_data
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,8 @@ def test_each_source_samples_as_published(model, temperature, top_p, penalty):
 
 @pytest.mark.parametrize("preset", Preset, ids=str)
 def test_a_preset_is_on_the_hub_and_has_the_columns_that_its_task_needs(preset):
-    assert re.fullmatch(r"hf://[\w.-]+/[\w.-]+", preset_uri(preset))
-    assert preset_columns(preset).prompt
+    assert re.fullmatch(r"hf://[\w.-]+/[\w.-]+", preset_data(preset).uri)
+    assert preset_data(preset).columns.prompt
     known = preset_data(preset)
     assert (known.task is Task.MATHEMATICS) == bool(known.columns.answer)
     assert (known.task is Task.CODING) == bool(known.columns.tests or known.lacks_tests)
@@ -100,7 +100,6 @@ def test_each_preset_has_the_bounds_of_the_documented_table(preset, prompts, kep
     prompts, kept, sft, pairs = (int(cell.replace(",", "")) for cell in (prompts, kept, sft, pairs))
     published = PUBLISHED[Preset(preset)]
     assert (published.sft_rows, published.pairs, published.total) == (sft, pairs, kept)
-    assert default_max_kept(Preset(preset)) == kept
     assert default_max_prompts(Preset(preset), kept) == prompts
 
 

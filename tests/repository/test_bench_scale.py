@@ -1,12 +1,12 @@
 """The benchmark of many runs: runs complete with the simulated results, and the figures follow from the timeline."""
 
-import json
 import math
 
 import analysis
 import figures
 import pytest
 from shapes import SHAPES, Workload
+from timeline import Timeline
 
 from fusionrun.api.result import decode_result
 from support.runs import UID
@@ -16,7 +16,7 @@ from support.world import World
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_run_completes_with_the_simulated_results(shape):
     workload = Workload(shape, 1, "test")
-    script = json.loads(workload.script())
+    script = workload.script()
     (run,) = workload.manifests()
     run["metadata"] |= {"namespace": "lab", "uid": UID, "generation": 1, "creationTimestamp": "2026-01-02T03:04:05Z"}
     world = World(run, answer=lambda _, task: decode_result(script[task.stage]["message"]))
@@ -56,12 +56,18 @@ def test_the_figures_of_a_timeline():
     assert analysis.follow_ups(TIMELINE, runs, NEEDS) == [0.25, 0.5]
 
 
-def test_runs_are_deleted_when_their_last_object_is():
-    workloads = [e for e in TIMELINE if e["kind"] in analysis.WORKLOADS]
-    deleted = [e | {"t": 30, "what": "deleted"} for e in workloads]
-    pod = seen(31, "Pod", "gone", "resolve")
-    assert not analysis.all_gone([*TIMELINE, *deleted], ["a"])
-    assert analysis.all_gone([*TIMELINE, *deleted, pod], ["a"])
+def test_a_state_is_recorded_once_and_pytorchjobs_are_complete_when_they_have_succeeded(tmp_path):
+    timeline = Timeline(tmp_path / "timeline.jsonl")
+    observe = timeline.observer("PyTorchJob")
+    labels = {"fusionrun.dev/run": "a", "fusionrun.dev/stage": "sft", "fusionrun.dev/attempt": "1"}
+    job = {"metadata": {"name": "a-sft-1", "uid": "u", "labels": labels}}
+    succeeded = job | {"status": {"conditions": [{"type": "Succeeded", "status": "True"}]}}
+    for change, manifest in (("ADDED", job), ("MODIFIED", job), ("MODIFIED", succeeded), ("DELETED", succeeded)):
+        observe(change, manifest)
+    assert [e["what"] for e in timeline.entries] == ["created", "complete", "deleted"]
+    expected = {"kind": "PyTorchJob", "name": "a-sft-1", "run": "a", "stage": "sft", "attempt": "1"}
+    assert all(entry.items() >= expected.items() for entry in timeline.entries)
+    assert len((tmp_path / "timeline.jsonl").read_text().splitlines()) == 3
 
 
 @pytest.mark.parametrize(
@@ -90,15 +96,15 @@ def test_refused_requests_are_404_and_409():
 
 def test_a_table_has_a_column_for_each_measurement(tmp_path):
     measured = figures.Figures(
-        shape="tiny", runs=50, kept=3, complete=0, failed=0, finished_median=None, finished_last=None, stages=1750,
+        shape="tiny", runs=50, complete=0, failed=0, finished_median=None, finished_last=None, stages=1750,
         stages_ended=1050, needless_attempts=185, cpu_seconds=48.3, rss_start=87, rss_max=251, rss_settled=None,
         memory_peak=256, rss_restarted=None, restart_seconds=None, restart_peak=None, requests=5985, refused=700,
         follow_up=(13.7, 23, 25), transition=(2.4, math.inf), events=0, event_delay=(None, None),
-        restarts=("OOMKilled", "Error"), standin_delay=0.5,
+        restarts=("OOMKilled", "Error"), kubelet_delay=0.5,
     )  # fmt: skip
-    measured.save(tmp_path / "figures.json")
+    figures.save(measured, tmp_path / "figures.json")
     lines = figures.table([measured, figures.read(tmp_path / "figures.json")]).splitlines()
-    assert lines[0] == "|  | 50 tiny beside 3 | 50 tiny beside 3 |"
+    assert lines[0] == "|  | 50 tiny | 50 tiny |"
     rows = {line.split(" | ")[0].removeprefix("| "): line.split(" | ")[1] for line in lines}
     assert rows["all finished after"] == "never"
     assert rows["operator's CPU time; per stage"] == "48.3 s; 46 ms"

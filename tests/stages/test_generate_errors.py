@@ -8,7 +8,7 @@ import pytest
 from fusionrun_stages import generate
 from fusionrun_stages.client.heartbeat import Heartbeat, watch_for_stall
 from fusionrun_stages.client.retries import SERVER_ERROR_ATTEMPTS
-from fusionrun_stages.errors import InfrastructureError, ServerWedgedError, UserError
+from fusionrun_stages.errors import InfrastructureError, ServerStalledError, UserError
 from support.generation import PROMPTS, TOTAL, count_stored, error, reply_to, rows, run, run_successor
 
 BUSY, ERROR = (429, {"Retry-After": "0.05"}, {}), error(500, "oops")
@@ -88,7 +88,7 @@ def test_two_stalled_servers_behind_one_address_are_detected():
     async def count():
         return next(counts)
 
-    with pytest.raises(ServerWedgedError, match="no token accepted"):
+    with pytest.raises(ServerStalledError, match="no token accepted"):
         asyncio.run(asyncio.wait_for(watch_for_stall(Heartbeat(), 0.2, "no token accepted", count), 5))
 
 

@@ -11,8 +11,8 @@ from fusionrun.api.pod import EXIT_SERVER_WEDGED
 from fusionrun.api.result import decode_result
 from fusionrun.api.task import encode_task
 from fusionrun_stages import __main__ as stages
-from fusionrun_stages.client.quota import QuotaShare
-from fusionrun_stages.errors import InfrastructureError, ServerWedgedError, UserError
+from fusionrun_stages.client.counts import QuotaShare
+from fusionrun_stages.errors import InfrastructureError, ServerStalledError, UserError
 from support.generation import PROMPTS, TOTAL, count_stored, error, make_generation, run, run_successor
 
 
@@ -31,7 +31,7 @@ def test_samples_received_before_the_server_stalled_are_kept(tmp_path, server):
         return "hang" if body["seed"] % 256 else None
 
     server.plan = plan
-    with pytest.raises(ServerWedgedError):
+    with pytest.raises(ServerStalledError):
         run(tmp_path, server.url, stall_seconds=1, concurrency=12)
     assert count_stored(tmp_path) == len(PROMPTS)
 

@@ -129,7 +129,7 @@ def test_only_rank_0_writes_the_manifest(pod, tmp_path, monkeypatch):
 
 def test_a_task_of_another_kind_is_rejected(pod):
     code, result = pod(made_one_file, ["score"])
-    assert (code, "asked to run score" in result.message) == (130, True)
+    assert (code, "the command line has kind score" in result.message) == (130, True)
 
 
 def test_an_unreadable_task_gives_a_result(pod, tmp_path):

@@ -9,8 +9,8 @@ from fusionrun.api.status import Reason
 from fusionrun.state.observe.failures import DISRUPTIONS, Failure, explain
 
 
-def failed_result(message: str, *, user: bool = False, wedged: bool = False) -> str:
-    result = StageResult(outcome=Outcome.FAILED, user_error=user, server_wedged=wedged, message=message)
+def failed_result(message: str, *, user: bool = False, stalled: bool = False) -> str:
+    result = StageResult(outcome=Outcome.FAILED, user_error=user, server_wedged=stalled, message=message)
     return encode_result(result)
 
 
@@ -59,7 +59,7 @@ def ended(finished: str, message: str, **blame: bool) -> dict[str, Any]:
         ([ended(SECOND, "timed out"), ended(FIRST, "NaN in the loss")], Reason.INFRASTRUCTURE_ERROR, "NaN in the loss"),
         ([pod("p", FIRST, reason="Evicted"), ended(SECOND, "empty", user=True)], Reason.USER_ERROR, "empty"),
         ([ended(FIRST, "lost a peer"), ended(SECOND, "too large", user=True)], Reason.USER_ERROR, "too large"),
-        ([ended(FIRST, "reset"), ended(SECOND, "no token", wedged=True)], Reason.SERVER_WEDGED, "no token"),
+        ([ended(FIRST, "reset"), ended(SECOND, "no token", stalled=True)], Reason.SERVER_WEDGED, "no token"),
     ],
     ids=["the first failure", "bad input after an eviction", "not the rank that lost its peer", "a stalled server"],
 )

@@ -42,7 +42,7 @@ def test_a_stalled_server_is_replaced_and_its_client_continues_with_the_new_one(
     assert world.workloads()["generate/ada"]["metadata"]["name"].endswith("-r1")
     assert world.task("generate/ada").parameters.base_url == f"http://{server}-r1.lab.svc:8000/v1"
     assert [e.message for e in world.events if e.reason == Reason.STAGE_RETRIED] == [
-        "serve/ada: server restarted: the previous one stopped producing tokens",
+        "serve/ada: server restarted: the previous server generated no tokens",
         f"generate/ada: retried: {MESSAGE}",
     ]
     world.complete()

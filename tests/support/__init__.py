@@ -1,1 +1,1 @@
-"""Makers of objects and a simulated API server for the tests of the pure rooms."""
+"""Builders of objects and a simulated API server, for the tests of the functional core."""

@@ -50,7 +50,7 @@ def needless_attempts(entries: Iterable[Entry], names: Iterable[str]) -> int:
 def follow_ups(entries: Sequence[Entry], names: Iterable[str], needs: Mapping[str, Sequence[str]]) -> list[float]:
     """Return the seconds from the end of the last required stage to the creation of a stage's workload.
 
-    Both times are those of the watch events that the stand-in received.
+    Both times are those of the watch events that the benchmark received.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def follow_ups(entries: Sequence[Entry], names: Iterable[str], needs: Mapping[st
 
 
 def lateness(entries: Iterable[Entry], names: Iterable[str]) -> list[float]:
-    """Return the delays, in seconds, with which the stand-in reported states of pods."""
+    """Return the delays, in seconds, with which the simulated kubelets reported the states of pods."""
     wanted = set(names)
     return [e.get("late", 0.0) for e in entries if e["kind"] == "Pod" and e["run"] in wanted]
 
@@ -102,14 +102,3 @@ def quantile(increase: Mapping[str, float], histogram: str, share: float) -> flo
         if upto >= rank:
             return high if math.isinf(high) else low + (high - low) * (rank - below) / (upto - below)
     return None
-
-
-def all_gone(entries: Iterable[Entry], names: Iterable[str]) -> bool:
-    """Return whether all pods and workloads of runs are deleted."""
-    wanted = set(names)
-    present: set[tuple[str, str]] = set()
-    for e in entries:
-        if e["run"] in wanted and e["kind"] in (*WORKLOADS, "Pod"):
-            change = present.discard if e["what"] in ("gone", "deleted") else present.add
-            change((e["kind"], e["name"]))
-    return not present

@@ -3,75 +3,16 @@
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import SimpleNamespace
+
+Figures = SimpleNamespace
+"""The figures of one measurement (``measurement.measure``). Times in seconds, memory in MiB; None was not measured."""
 
 
-@dataclass(frozen=True)
-class Figures:
-    """One measurement. Times in seconds, memory in MiB; None was not measured.
-
-    Attributes
-    ----------
-    kept
-        Finished runs of earlier measurements.
-    finished_median, finished_last
-        From the first create request to the end of a run; None unless all runs are finished.
-    stages, stages_ended
-        Stages of all runs, and those whose workload was complete (a server: ready).
-    cpu_seconds
-        CPU time of the operator from the first create request to the reading of ``rss_settled``.
-    rss_start, rss_max, rss_settled, rss_restarted
-        Resident memory of the operator: after a start with the kept runs, the maximum, some seconds after the last run
-        was finished, and after a start with all runs.
-    memory_peak
-        Maximum memory of the pod's cgroup.
-    restart_seconds, restart_peak
-        From the deletion of the operator's pod to Ready, and the peak of its resident memory.
-    requests, refused
-        Requests to the API server, and replies 404 or 409.
-    follow_up
-        Median, 90th and 99th percentile of ``analysis.follow_ups``.
-    transition
-        Median and 99th percentile of ``fusionrun_transition_seconds``.
-    events, event_delay
-        Events on the runs; median and maximum of their delay.
-    restarts
-        Reasons for the restarts of the operator's container.
-    standin_delay
-        99th percentile of ``analysis.lateness``.
-    """
-
-    shape: str
-    runs: int
-    kept: int
-    complete: int
-    failed: int
-    finished_median: float | None
-    finished_last: float | None
-    stages: int
-    stages_ended: int
-    needless_attempts: int
-    cpu_seconds: float
-    rss_start: float
-    rss_max: float
-    rss_settled: float | None
-    memory_peak: float
-    rss_restarted: float | None
-    restart_seconds: float | None
-    restart_peak: float | None
-    requests: float
-    refused: float
-    follow_up: Sequence[float | None]
-    transition: Sequence[float | None]
-    events: int
-    event_delay: Sequence[float | None]
-    restarts: Sequence[str]
-    standin_delay: float | None
-
-    def save(self, path: Path) -> None:
-        """Write the figures as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=1))
+def save(figures: Figures, path: Path) -> None:
+    """Write figures as JSON."""
+    path.write_text(json.dumps(vars(figures), indent=1))
 
 
 def read(path: Path) -> Figures:
@@ -81,8 +22,7 @@ def read(path: Path) -> Figures:
 
 def table(measured: Sequence[Figures]) -> str:
     """Return a Markdown table with a column for each measurement."""
-    heads = [f"{f.runs} {f.shape}" + (f" beside {f.kept}" if f.kept else "") for f in measured]
-    rows = [["", *heads], ["---", *("---:" for _ in measured)]]
+    rows = [["", *(f"{f.runs} {f.shape}" for f in measured)], ["---", *("---:" for _ in measured)]]
     rows += [[name, *(cell(f) for f in measured)] for name, cell in ROWS.items()]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
@@ -113,11 +53,6 @@ def _per_kept_run(figures: Figures) -> str:
     return f"{(figures.rss_restarted - figures.rss_start) / figures.runs:.1f} MiB"
 
 
-def _ended(figures: Figures) -> str:
-    killed = figures.restarts.count("OOMKilled")
-    return f"{len(figures.restarts)}, {killed}"
-
-
 ROWS: dict[str, Callable[[Figures], str]] = {
     "runs complete, failed": lambda f: f"{f.complete}, {f.failed}",
     "a run finished after, median": lambda f: _seconds(f.finished_median),
@@ -138,6 +73,6 @@ ROWS: dict[str, Callable[[Figures], str]] = {
     "end of a stage to next workload: median, p90, p99": lambda f: _seconds(*f.follow_up),
     "operator's own histogram of it: median, p99": lambda f: _seconds(*f.transition),
     "events; delay of posting, median, maximum": lambda f: f"{f.events}; {_seconds(*f.event_delay)}",
-    "operator's restarts, of these OOM kills": _ended,
-    "delay of the simulated kubelet, p99": lambda f: _seconds(f.standin_delay),
+    "operator's restarts, of these OOM kills": lambda f: f"{len(f.restarts)}, {f.restarts.count('OOMKilled')}",
+    "delay of the simulated kubelet, p99": lambda f: _seconds(f.kubelet_delay),
 }

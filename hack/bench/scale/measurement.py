@@ -10,9 +10,9 @@ import analysis
 import fixtures
 import operator_pod
 from figures import Figures
-from sampler import Observed, Sampler
+from sampler import Sampler
 from shapes import Workload
-from standin import Entry, Timeline
+from timeline import Entry, Timeline
 from usage import PodUsage, Usage
 
 PROGRESS_SECONDS = 10
@@ -41,9 +41,8 @@ def start_operator(settle: float) -> Start:
 
 def measure(timeline: Timeline, workload: Workload, options: argparse.Namespace) -> Figures:
     """Create the runs, wait until they are finished, and return the figures."""
-    kept = len(fixtures.runs())
     first = start_operator(options.settle)
-    log(f"the operator has {first.usage.rss:.0f} MiB, with {kept} finished runs kept from earlier measurements")
+    log(f"the operator has {first.usage.rss:.0f} MiB")
     began = time.time()
     with Sampler(first.pod) as sampler:
         before = sampler.usage()
@@ -58,11 +57,10 @@ def measure(timeline: Timeline, workload: Workload, options: argparse.Namespace)
     ends = analysis.outcomes(entries, names)
     took = [at - began for _, at in ends.values()]
     delays = fixtures.event_delays(set(names))
-    requests, refused = analysis.requests(sampler.observed.increase)
+    requests, refused = analysis.requests(sampler.increase)
     return Figures(
         shape=options.shape,
         runs=len(names),
-        kept=kept,
         complete=sum(what == "complete" for what, _ in ends.values()),
         failed=sum(what == "failed" for what, _ in ends.values()),
         finished_median=analysis.percentile(took, 50) if finished else None,
@@ -72,7 +70,7 @@ def measure(timeline: Timeline, workload: Workload, options: argparse.Namespace)
         needless_attempts=analysis.needless_attempts(entries, names),
         cpu_seconds=after.cpu_seconds - before.cpu_seconds,
         rss_start=first.usage.rss,
-        rss_max=max(usage.rss_peak for usage in sampler.observed.usages),
+        rss_max=sampler.rss_peak,
         rss_settled=after.rss if finished else None,
         memory_peak=after.memory_peak,
         rss_restarted=again.usage.rss if again else None,
@@ -81,11 +79,13 @@ def measure(timeline: Timeline, workload: Workload, options: argparse.Namespace)
         requests=requests,
         refused=refused,
         follow_up=_percentiles(analysis.follow_ups(entries, names, workload.needs()), 50, 90, 99),
-        transition=_transition(sampler.observed),
+        transition=[
+            analysis.quantile(sampler.increase, "fusionrun_transition_seconds", share) for share in (0.5, 0.99)
+        ],
         events=len(delays),
         event_delay=_percentiles(delays, 50, 100),
-        restarts=tuple(sampler.observed.restarts),
-        standin_delay=analysis.percentile(analysis.lateness(entries, names), 99),
+        restarts=sampler.restarts,
+        kubelet_delay=analysis.percentile(analysis.lateness(entries, names), 99),
     )
 
 
@@ -112,7 +112,3 @@ def wait_until_finished(timeline: Timeline, workload: Workload, seconds: float) 
 
 def _percentiles(values: list[float], *percents: float) -> tuple[float | None, ...]:
     return tuple(analysis.percentile(values, percent) for percent in percents)
-
-
-def _transition(observed: Observed) -> tuple[float | None, ...]:
-    return tuple(analysis.quantile(observed.increase, "fusionrun_transition_seconds", share) for share in (0.5, 0.99))

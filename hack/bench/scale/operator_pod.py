@@ -13,7 +13,7 @@ METRICS_PORT = 8000
 """Port of the chart's Deployment."""
 READY_SECONDS = 600
 """Timeout of a start: the back-off of a crashed container is up to 5 minutes."""
-SCRAPE_SECONDS = 30
+SCRAPE_SECONDS = 10
 
 Samples = dict[str, float]
 
@@ -77,13 +77,9 @@ def scrape(pod: Any) -> Samples:
         text = _opener.open(url, timeout=SCRAPE_SECONDS).read().decode()
     except http.client.HTTPException as error:
         raise OSError(f"{url}: {error!r}") from error
-    return {
-        series(sample.name, sample.labels): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
+    samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
+    return {_series(sample.name, sample.labels): sample.value for sample in samples}
 
 
-def series(name: str, labels: dict[str, str]) -> str:
-    """Return the name of a series in the text format."""
+def _series(name: str, labels: dict[str, str]) -> str:
     return name + "{" + ",".join(f'{key}="{value}"' for key, value in sorted(labels.items())) + "}"

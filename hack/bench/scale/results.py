@@ -1,25 +1,13 @@
-"""The simulated results of pods: the classes that the real programs report, with invented values."""
+"""The simulated results of pods: the fields that the real programs report, with invented values."""
 
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from fusionrun.api.result import Outcome, StageResult
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
-from fusionrun.api.values import (
-    Constructed,
-    Evaluated,
-    Fetched,
-    Generated,
-    Prepared,
-    Promoted,
-    Published,
-    Resolved,
-    Scored,
-    SourceCounts,
-    Trained,
-    Values,
-    Verified,
-)
+from fusionrun.api.values import Values
 from fusionrun.plan.stages import Plan, Stage
 
 SCORES = {"base": 20.0, "sft": 50.0, "final": 60.0}
@@ -27,51 +15,37 @@ SCORES = {"base": 20.0, "sft": 50.0, "final": 60.0}
 PEAK_MEMORY_BYTES = 512 << 20
 ROWS = 400
 
-
 _TRAINED = {"rows": ROWS, "tokens": 80 * ROWS, "steps": 36, "first_loss": 0.6931, "last_loss": 0.5172}
-_VALUES: dict[StageKind, Values] = {
-    StageKind.FETCH: Fetched(files=9, bytes=1 << 30),
-    StageKind.PREPARE: Prepared(),
-    StageKind.VERIFY: Verified(right=ROWS // 3, wrong=ROWS // 3, unknown=ROWS // 3),
-    StageKind.SCORE: Scored(scored=ROWS),
-    StageKind.SFT: Trained(kind=StageKind.SFT, **_TRAINED),
-    StageKind.DPO: Trained(kind=StageKind.DPO, first_reward_accuracy=0.51, last_reward_accuracy=0.83, **_TRAINED),
-    StageKind.PROMOTE: Promoted(step=15, candidates=3, held_out_pairs=20, held_out_accuracy=0.85, held_out_loss=0.61),
-    StageKind.PUBLISH: Published(),
+_VALUES: dict[StageKind, dict[str, Any]] = {
+    StageKind.FETCH: {"files": 9, "bytes": 1 << 30},
+    StageKind.VERIFY: {"right": ROWS // 3, "wrong": ROWS // 3, "unknown": ROWS // 3},
+    StageKind.SCORE: {"scored": ROWS},
+    StageKind.SFT: _TRAINED,
+    StageKind.DPO: {"first_reward_accuracy": 0.51, "last_reward_accuracy": 0.83} | _TRAINED,
+    StageKind.PROMOTE: {"step": 15, "candidates": 3, "held_out_pairs": 20}
+    | {"held_out_accuracy": 0.85, "held_out_loss": 0.61},
 }
 
 
-def simulated_result(stage: Stage, plan: Plan, spec: FusionRunSpec, script: dict[str, Any]) -> StageResult:
-    """Return the result of a successful pod of a stage.
+def simulated_result(stage: Stage, plan: Plan, spec: FusionRunSpec, seconds: float) -> StageResult:
+    """Return the result of a pod of a stage that has run for these seconds.
 
     ``resolve`` finds a pin for each reference, and no complete artifact, so that every stage runs.
     """
-    values: Values | None
+    values = _VALUES.get(stage.kind, {})
     if stage.kind is StageKind.RESOLVE:
-        values = Resolved(pins=[f"{number:012x}" for number, _ in enumerate(plan.references)])
+        values = {"pins": [f"{number:012x}" for number, _ in enumerate(plan.references)]}
     elif stage.kind is StageKind.CONSTRUCT:
-        values = _constructed([source.name for source in spec.sources])
+        count = len(spec.sources)
+        each = {"sft_rows": 40, "pairs": 60, "win_rate": round(1 / count, 4)}
+        values = {"sft_rows": 40 * count, "pairs": 60 * count, "held_out_pairs": 20, "truncated_share": 0.0075}
+        values |= {"mean_margin": 1.25, "by_source": {s.name: each for s in spec.sources}, "drops": {"AllCorrect": 20}}
     elif stage.kind is StageKind.EVALUATE:
         benchmarks = [benchmark.name for benchmark in spec.evaluation.benchmarks]
-        score = SCORES[stage.evaluated_model]
-        values = Evaluated(scores=dict.fromkeys(benchmarks, score), graded=dict.fromkeys(benchmarks, ROWS))
+        scores = dict.fromkeys(benchmarks, SCORES[stage.evaluated_model])
+        values = {"scores": scores, "graded": dict.fromkeys(benchmarks, ROWS)}
     elif stage.kind is StageKind.GENERATE:
-        rate = round(60 * ROWS / script["work_seconds"], 3)
-        tokens = {"prompt_tokens": 20 * ROWS, "completion_tokens": 60 * ROWS}
-        values = Generated(requests=ROWS, responses=ROWS, truncated=3, tokens_per_second=rate, **tokens)
-    else:
-        values = _VALUES.get(stage.kind)
-    return StageResult(outcome=Outcome.SUCCEEDED, peak_memory_bytes=PEAK_MEMORY_BYTES, values=values)
-
-
-def _constructed(sources: list[str]) -> Constructed:
-    rate = round(1 / len(sources), 4)
-    return Constructed(
-        sft_rows=40 * len(sources),
-        pairs=60 * len(sources),
-        held_out_pairs=20,
-        truncated_share=0.0075,
-        mean_margin=1.25,
-        by_source={source: SourceCounts(sft_rows=40, pairs=60, win_rate=rate) for source in sources},
-        drops={"AllCorrect": 20},
-    )
+        values = {"requests": ROWS, "responses": ROWS, "truncated": 3, "prompt_tokens": 20 * ROWS}
+        values |= {"completion_tokens": 60 * ROWS, "tokens_per_second": round(60 * ROWS / seconds, 3)}
+    reported = TypeAdapter(Values).validate_python({"kind": stage.kind} | values)
+    return StageResult(outcome=Outcome.SUCCEEDED, peak_memory_bytes=PEAK_MEMORY_BYTES, values=reported)

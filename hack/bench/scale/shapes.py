@@ -1,7 +1,5 @@
 """The runs of a measurement: the shape of a sample, and the simulated behaviour of its stages."""
 
-import copy
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,21 +17,13 @@ from fusionrun.plan.defaults import fill
 from fusionrun.plan.stages import Plan, Stage
 
 SAMPLES = Path(__file__).parents[3] / "manifests" / "samples"
+NAMESPACE = "fusionrun-bench"
 LABEL = "bench.fusionrun.dev/scale"
-"""Label of all objects of a measurement, and taint of its nodes."""
-BATCH_LABEL = "bench.fusionrun.dev/batch"
+"""Label of all objects of a measurement, and taint of its nodes. Objects without it are never deleted or changed."""
 GPUS_PER_NODE = 8
 LEAST_NODES = 4
 SPARE_NODES = 1.5
 """Nodes per node that the GPU budgets require, so that a server with 8 GPUs finds a free node."""
-TOLERATIONS = [
-    {"key": LABEL, "operator": "Exists", "effect": "NoSchedule"},
-    # Kept runs stay on their nodes when no stand-in renews the leases.
-    *(
-        {"key": f"node.kubernetes.io/{taint}", "operator": "Exists", "effect": "NoExecute"}
-        for taint in ("not-ready", "unreachable")
-    ),
-]
 
 
 @dataclass(frozen=True)
@@ -57,11 +47,12 @@ class Shape:
     work_seconds: float
     seconds: dict[StageKind, float] = field(default_factory=dict)
 
-    def script(self, stage: Stage) -> dict[str, Any]:
-        """Return the script of the stand-in kubelet for the pods of a stage."""
+    def script(self, stage: Stage, plan: Plan, spec: FusionRunSpec) -> dict[str, Any]:
+        """Return the script of the simulated kubelets for the pods of a stage."""
         if stage.kind is StageKind.SERVE:
             return {"server": True, "start_seconds": self.server_seconds}
-        return {"work_seconds": self.seconds.get(stage.kind, self.work_seconds)}
+        seconds = self.seconds.get(stage.kind, self.work_seconds)
+        return {"work_seconds": seconds, "message": encode_result(simulated_result(stage, plan, spec, seconds))}
 
 
 SHAPES = {
@@ -76,57 +67,27 @@ SHAPES = {
 
 
 class Workload:
-    """``count`` runs of a shape.
+    """``count`` runs of a shape. ``batch`` identifies the measurement."""
 
-    Parameters
-    ----------
-    name
-        Name of the shape.
-    count
-        Number of runs.
-    batch
-        Identifies the measurement.
-    changes
-        Fields of the spec that replace the sample's.
-    """
-
-    def __init__(self, name: str, count: int, batch: str, changes: dict[str, Any] | None = None) -> None:
-        self.shape = SHAPES[name]
-        self.batch = batch
-        self.names = [f"{name}-{batch}-{number:03d}" for number in range(count)]
-        self._spec = self._scheduled(changes or {})
+    def __init__(self, shape: str, count: int, batch: str) -> None:
+        self.shape = shape
+        self.names = [f"{shape}-{batch}-{number:03d}" for number in range(count)]
+        self._spec = yaml.safe_load((SAMPLES / SHAPES[shape].sample).read_text())["spec"]
+        scheduling = self._spec.setdefault("scheduling", {})
+        scheduling.pop("sandboxRuntimeClassName", None)  # a RuntimeClass may select other nodes
+        toleration = {"key": LABEL, "operator": "Exists", "effect": "NoSchedule"}
+        scheduling |= {"nodeSelector": {LABEL: "true"}, "tolerations": [toleration]}
         self._filled = fill(FusionRunSpec.model_validate(self._spec))
         self.plan: Plan = build_plan(self._filled)
 
-    def _scheduled(self, changes: dict[str, Any]) -> dict[str, Any]:
-        """Return the spec of the sample for the simulated nodes, without a RuntimeClass, which selects other nodes."""
-        spec: dict[str, Any] = yaml.safe_load((SAMPLES / self.shape.sample).read_text())["spec"] | changes
-        scheduling = spec.setdefault("scheduling", {})
-        scheduling.pop("sandboxRuntimeClassName", None)
-        return spec | {"scheduling": scheduling | {"nodeSelector": {LABEL: "true"}, "tolerations": TOLERATIONS}}
-
     def manifests(self) -> list[dict[str, Any]]:
         """Return the runs to create."""
-        labels = {LABEL: "true", BATCH_LABEL: self.batch}
-        return [
-            {
-                "apiVersion": API_VERSION,
-                "kind": KIND,
-                "metadata": {"name": name, "labels": labels},
-                "spec": copy.deepcopy(self._spec),
-            }
-            for name in self.names
-        ]
+        run = {"apiVersion": API_VERSION, "kind": KIND, "spec": self._spec}
+        return [run | {"metadata": {"name": name, "labels": {LABEL: "true"}}} for name in self.names]
 
-    def script(self) -> str:
-        """Return the script of the stand-in: the durations and results of pods by stage."""
-        return json.dumps(
-            {
-                stage.name: self.shape.script(stage)
-                | {"message": encode_result(simulated_result(stage, self.plan, self._filled, self.shape.script(stage)))}
-                for stage in self.plan.stages
-            }
-        )
+    def script(self) -> dict[str, dict[str, Any]]:
+        """Return the script of the simulated kubelets: the durations and results of pods by stage."""
+        return {s.name: SHAPES[self.shape].script(s, self.plan, self._filled) for s in self.plan.stages}
 
     def needs(self) -> dict[str, tuple[str, ...]]:
         """Return by stage the stages that must end, or be ready, before it starts.

@@ -1,5 +1,6 @@
 """The memory and CPU time of a pod, from the kernel of this machine."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,76 +30,41 @@ class Usage:
 
 
 class PodUsage:
-    """Reads the usage of one pod.
-
-    Parameters
-    ----------
-    uid
-        UID of the pod.
+    """Reads the usage of one pod from its cgroups, version 1 (a folder for each controller) or 2.
 
     Raises
     ------
     LookupError
-        If no process of the pod runs on this machine.
+        If the pod does not run on this machine.
     """
 
     def __init__(self, uid: str) -> None:
         # Drivers write the UID with dashes (cgroupfs) or underscores (systemd).
-        spellings = (uid, uid.replace("-", "_"))
-        for process in PROC.glob("[0-9]*/cgroup"):
-            paths = _cgroups(process)
-            found = {name: path for name, path in paths.items() if any(s in path for s in spellings)}
-            if found:
-                self._paths = {name: _pod_part(path, spellings) for name, path in found.items()}
-                return
-        raise LookupError(f"no process of pod {uid} runs on this machine")
+        folders = [f for name in (uid, uid.replace("-", "_")) for f in CGROUPS.rglob(f"*pod{name}*") if f.is_dir()]
+        found = {file.name: file for folder in folders for file in folder.iterdir()}
+        memory = found.get("memory.max_usage_in_bytes") or found.get("memory.peak")
+        if memory is None:
+            raise LookupError(f"pod {uid} does not run on this machine")
+        self._memory = memory
+        self._cpu = found.get("cpuacct.usage") or found["cpu.stat"]
 
     def read(self) -> Usage:
         """Return the current usage."""
-        if "memory" in self._paths:  # cgroup v1: one hierarchy for each controller
-            memory, cpu = self._folder("memory"), self._folder("cpuacct")
-            charged = int((memory / "memory.max_usage_in_bytes").read_text())
-            seconds = int((cpu / "cpuacct.usage").read_text()) / 1e9
-        else:
-            memory = CGROUPS / self._paths[""].lstrip("/")
-            charged = int((memory / "memory.peak").read_text())
-            fields = dict(line.split() for line in (memory / "cpu.stat").read_text().splitlines())
-            seconds = int(fields["usage_usec"]) / 1e6
-        resident = [_resident(pid) for file in memory.rglob("cgroup.procs") for pid in _lines(file)]
-        return Usage(sum(rss for rss, _ in resident), sum(peak for _, peak in resident), charged / MIB, seconds)
-
-    def _folder(self, controller: str) -> Path:
-        # The folder, or a link to it, has the name of the controller.
-        return CGROUPS / controller / self._paths[controller].lstrip("/")
+        peak = int(self._memory.read_text()) / MIB
+        cpu = self._cpu.read_text()
+        seconds = int(cpu) / 1e9 if cpu.strip().isdigit() else int(re.findall(r"usage_usec (\d+)", cpu)[0]) / 1e6
+        processes = [pid for file in self._memory.parent.rglob("cgroup.procs") for pid in _read(file).split()]
+        status = "\n".join(_read(PROC / pid / "status") for pid in processes)
+        rss, rss_peak = (
+            sum(int(kib) for kib in re.findall(rf"^{name}:\s+(\d+) kB", status, re.MULTILINE)) / 1024
+            for name in ("VmRSS", "VmHWM")
+        )
+        return Usage(rss, rss_peak, peak, seconds)
 
 
-def _cgroups(file: Path) -> dict[str, str]:
-    """Return the cgroups of a process by controller; v2 has the empty string (cgroups(7), /proc/pid/cgroup)."""
-    found = {}
-    for line in _lines(file):
-        _, controllers, path = line.split(":", 2)
-        found |= dict.fromkeys(controllers.split(","), path)
-    return found
-
-
-def _pod_part(path: str, spellings: tuple[str, ...]) -> str:
-    """Return the cgroup of the pod from that of a container."""
-    parts = path.split("/")
-    last = max(number for number, part in enumerate(parts) if any(s in part for s in spellings))
-    return "/".join(parts[: last + 1])
-
-
-def _resident(pid: str) -> tuple[float, float]:
-    """Return the resident memory of a process and its maximum in MiB; 0 if it has ended."""
-    lines = _lines(PROC / pid / "status")
-    fields = dict(line.split(":", 1) for line in lines if line.startswith(("VmRSS", "VmHWM")))
-    rss, peak = (int(fields[name].split()[0]) / 1024 if name in fields else 0.0 for name in ("VmRSS", "VmHWM"))
-    return rss, peak
-
-
-def _lines(file: Path) -> list[str]:
-    """Return the lines of a kernel file; none if its process or container has ended."""
+def _read(file: Path) -> str:
+    """Return a kernel file; empty if its process or container has ended."""
     try:
-        return file.read_text().splitlines()
+        return file.read_text()
     except OSError:
-        return []
+        return ""

@@ -29,11 +29,20 @@ image_of() {
 
 has_image() { [[ -n $(ctr images list -q "name==$1") ]]; }
 
-# load_program IMAGE FILE PATH: load an image whose only file is FILE at PATH.
+# load_program IMAGE FILE PATH: load an image whose only file is FILE at PATH, as an archive in the format of docker save.
 load_program() {
     ! has_image "$1" || return 0
-    local archive=$CLUSTER_DIR/image.tar
-    python3 "$HERE/oci_archive.py" "$1" "$archive" --entrypoint "$3" "$3=$2"
-    ctr images import "$archive" >/dev/null
-    rm "$archive"
+    local folder=$CLUSTER_DIR/image digest
+    rm -rf "$folder"
+    mkdir "$folder"
+    tar --create --file "$folder/layer.tar" --dereference --owner 0 --group 0 --mode 755 --absolute-names \
+        --transform "s|.*|${3#/}|" "$(readlink -f "$2")"
+    digest=$(sha256sum "$folder/layer.tar")
+    cat >"$folder/config.json" <<END
+{"architecture": "$(go env GOARCH)", "os": "linux", "rootfs": {"type": "layers", "diff_ids": ["sha256:${digest:0:64}"]},
+ "config": {"User": "65532:65532", "Entrypoint": ["$3"], "Env": ["PATH=/"]}}
+END
+    echo "[{\"Config\": \"config.json\", \"RepoTags\": [\"$1\"], \"Layers\": [\"layer.tar\"]}]" >"$folder/manifest.json"
+    tar --create --directory "$folder" manifest.json config.json layer.tar | ctr images import - >/dev/null
+    rm -r "$folder"
 }

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from fusionrun.api.values import Prepared, SourceCounts
 from fusionrun_stages.cards import plots
-from fusionrun_stages.cards.facts import Facts, Section, model_of, number, percent
+from fusionrun_stages.cards.facts import Facts, Section, model_of, number, percent, uri_of
 from fusionrun_stages.cards.licences import WARNED, Licence, licence_of_dataset, licence_of_model
 from fusionrun_stages.cards.sizes import HEAD, compare
 from fusionrun_stages.cards.templates import section_text
@@ -20,16 +20,16 @@ def contents(facts: Facts) -> Iterator[Section]:
 
 
 def _licences(facts: Facts) -> Iterator[Section]:
-    known = list(_find_licences(facts))
+    licences = list(_find_licences(facts))
     yield Section(
         "Licences",
         section_text("licences"),
         ("what", "licence", "training on outputs", "terms", "source"),
-        [(what, one.name, one.outputs, one.terms, one.source) for what, one in known],
+        [(item, licence.name, licence.outputs, licence.terms, licence.source) for item, licence in licences],
         warnings=[
-            f"{what}: {one.name}: training on outputs is {one.outputs}. {one.terms}"
-            for what, one in known
-            if one.outputs in WARNED
+            f"{item}: {licence.name}: training on outputs is {licence.outputs}. {licence.terms}"
+            for item, licence in licences
+            if licence.outputs in WARNED
         ],
     )
 
@@ -39,9 +39,9 @@ def _find_licences(facts: Facts) -> Iterator[tuple[str, Licence]]:
         if source.served or source.endpoint:
             name = source.served.model.uri if source.served else source.endpoint.model if source.endpoint else ""
             yield f"source {source.name}", licence_of_model(name, facts.licences.get(f"sources[{source.name}]"))
-    for index, dataset in enumerate(facts.spec.datasets):
+    for dataset in facts.spec.datasets:
         declared = facts.licences.get(f"datasets[{dataset.name}]")
-        yield f"data set {dataset.name}", licence_of_dataset(facts.dataset_uri(index), declared)
+        yield f"data set {dataset.name}", licence_of_dataset(uri_of(dataset), declared)
 
 
 def _files(facts: Facts) -> Iterator[Section]:
@@ -53,10 +53,9 @@ def _files(facts: Facts) -> Iterator[Section]:
         [
             (FILES[SFT], number(made.sft_rows), "the best response to a prompt, as messages"),
             (FILES[PAIR], number(made.pairs), "prompt, chosen, rejected and both scores (millionths)"),
-            (FILES[HELD_OUT], number(made.held_out_pairs),
-             "pairs that were not trained on, used to choose a checkpoint"),
+            (FILES[HELD_OUT], number(made.held_out_pairs), "pairs not used in training, to choose a checkpoint"),
         ],
-    )  # fmt: skip
+    )
 
 
 def _datasets(facts: Facts) -> Iterator[Section]:
@@ -65,14 +64,11 @@ def _datasets(facts: Facts) -> Iterator[Section]:
     prepared = facts.summary.get("prepared", {}).get("datasets", {})
     if not rows:
         return
-    named = facts.spec.datasets
-    table = []
-    for one in named:
-        own = rows.get(one.name, {})
-        prompts = prepared.get(one.name, {}).get("prompts")
-        dropped = sum(drops.get(one.name, {}).values())
-        table.append((one.name, one.task.value, number(prompts),
-                      *(number(own.get(kind, 0)) for kind in KINDS), number(dropped)))  # fmt: skip
+    table = [
+        (d.name, d.task.value, number(prepared.get(d.name, {}).get("prompts")),
+         *(number(rows.get(d.name, {}).get(kind, 0)) for kind in KINDS), number(sum(drops.get(d.name, {}).values())))
+        for d in facts.spec.datasets
+    ]  # fmt: skip
     yield Section(
         "Data sets",
         section_text("datasets"),
@@ -81,10 +77,11 @@ def _datasets(facts: Facts) -> Iterator[Section]:
         plots.bars(
             "Rows by data set",
             "; ".join(f"{row[0]}: {row[3]} SFT rows, {row[4]} pairs, {row[5]} held out" for row in table),
-            {one.name: {label: rows.get(one.name, {}).get(kind, 0) for kind, label in KINDS.items()} for one in named},
+            {d.name: {label: rows.get(d.name, {}).get(kind, 0) for kind, label in KINDS.items()}
+             for d in facts.spec.datasets},
             "rows",
         ),
-    )
+    )  # fmt: skip
 
 
 def _sizes(facts: Facts) -> Iterator[Section]:
@@ -95,17 +92,17 @@ def _sizes(facts: Facts) -> Iterator[Section]:
 
 
 def _sources(facts: Facts) -> Iterator[Section]:
-    found = facts.summary.get("sources", {})
+    summaries = facts.summary.get("sources", {})
     by_source = {s.name: facts.made.by_source.get(s.name, SourceCounts()) for s in facts.spec.sources}
-    rates = {s.name: found[s.name]["win_rate"] for s in facts.spec.sources if found.get(s.name, {}).get("contested")}
+    contested = {s.name: summaries.get(s.name, {}).get("contested") for s in facts.spec.sources}
+    rates = {name: summaries[name]["win_rate"] for name, prompts in contested.items() if prompts}
     yield Section(
         "Sources",
         section_text("sources") if rates else "",
         ("source", "model", "SFT rows", "pairs", "contested prompts", "win rate"),
         [
             (s.name, model_of(s).partition("@")[0], number(by_source[s.name].sft_rows),
-             number(by_source[s.name].pairs), number(found.get(s.name, {}).get("contested")),
-             percent(rates.get(s.name)))
+             number(by_source[s.name].pairs), number(contested[s.name]), percent(rates.get(s.name)))
             for s in facts.spec.sources
         ],
         plots.bars(

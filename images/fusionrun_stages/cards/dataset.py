@@ -12,15 +12,9 @@ SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "1
 
 
 def build_dataset_card(facts: Facts) -> tuple[str, str]:
-    """Return the data set's card as Markdown and as an HTML page.
-
-    Notes
-    -----
-    Source of the front matter's keys: huggingface.co/docs/hub/datasets-cards.
-    """
+    """Return the data set's card as Markdown and as an HTML page."""
     rows = facts.made.sft_rows + facts.made.pairs + facts.made.held_out_pairs
-    configs = {file.removesuffix(".parquet"): file for file in DATASET_FILES}
-    matter = {
+    matter = {  # Source of the keys: huggingface.co/docs/hub/datasets-cards
         "pretty_name": facts.name,
         # The licences of several models and data sets apply: the card lists them.
         "license": "other",
@@ -28,7 +22,7 @@ def build_dataset_card(facts: Facts) -> tuple[str, str]:
         "task_categories": ["text-generation"],
         "size_categories": [next((name for limit, name in SIZES if rows < limit), "n>10M")],
         "tags": ["fusionrun", "fusechat-3.0", "synthetic", "sft", "dpo"],
-        "configs": [{"config_name": name, "data_files": file} for name, file in configs.items()],
+        "configs": [{"config_name": file.removesuffix(".parquet"), "data_files": file} for file in DATASET_FILES],
     }
     values = {
         "name": facts.name,
@@ -41,21 +35,21 @@ def build_dataset_card(facts: Facts) -> tuple[str, str]:
 
 
 def build_sections(facts: Facts) -> list[Section]:
-    """Return the sections of the card that have data: an earlier release or a run without pairs has less."""
+    """Return the sections of the card; a run of an earlier release or without pairs has fewer."""
     return [*contents(facts), *measurements(facts), *provenance(facts)]
 
 
 def tiles(facts: Facts) -> list[tuple[str, str]]:
     """Return the main numbers with their labels."""
     made = facts.made
-    found = [
+    values = [
         (number(made.sft_rows), "SFT rows"),
         (number(made.pairs), "pairs"),
         (number(made.held_out_pairs), "held-out pairs"),
         (number(sum(made.drops.values())), "prompts dropped"),
     ]
     if "truncated_share" in facts.summary:
-        found.append((percent(facts.summary["truncated_share"]), "of the responses truncated"))
+        values.append((percent(facts.summary["truncated_share"]), "of the responses truncated"))
     if "mean_margin" in facts.summary:
-        found.append((score(facts.summary["mean_margin"]), "mean margin"))
-    return found
+        values.append((score(facts.summary["mean_margin"]), "mean margin"))
+    return values

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fusionrun.api.data import Dataset
 from fusionrun.api.models import Sampling, Source
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.values import Constructed
@@ -15,7 +16,7 @@ class Facts:
 
     name: str
     spec: FusionRunSpec
-    """Resolved: with all defaults."""
+    """With all defaults."""
     made: Constructed
     details: Mapping[str, Any]
     """Of ``construct``'s manifest."""
@@ -25,11 +26,6 @@ class Facts:
     """Fingerprints by field of the spec."""
     licences: Mapping[str, str] = field(default_factory=dict)
     """Licences that cards on the volume declare, by ``sources[NAME]`` and ``datasets[NAME]``."""
-
-    def dataset_uri(self, index: int) -> str:
-        """Return the URI or the preset of a data set."""
-        dataset = self.spec.datasets[index]
-        return dataset.uri or (dataset.preset.value if dataset.preset else "")
 
 
 @dataclass(frozen=True)
@@ -58,6 +54,11 @@ def percent(value: float | None) -> str:
 def score(value: float | None) -> str:
     """Format a reward or a difference of rewards."""
     return "" if value is None else f"{value:.4g}"
+
+
+def uri_of(dataset: Dataset) -> str:
+    """Return the URI or the preset of a data set."""
+    return dataset.uri or (dataset.preset.value if dataset.preset else "")
 
 
 def model_of(source: Source) -> str:

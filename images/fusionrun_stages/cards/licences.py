@@ -1,7 +1,7 @@
-"""What the licences of sources and data sets say about training on outputs: facts with sources, not legal advice. Pure.
+"""Terms of the licences of sources and data sets for training on outputs: facts with sources, not legal advice. Pure.
 
-The licence is the one that a card on the volume declares, or otherwise that of the model's or data set's name. If
-neither is known here, the licence is *unknown*.
+The licence that a card on the volume declares has precedence over the one of the model's or data set's name. A licence
+that is not in ``LICENCES`` is *unknown*.
 """
 
 import re
@@ -130,28 +130,23 @@ _DATASETS: dict[str, str] = {
 
 
 def licence_of_model(name: str, declared: str | None = None) -> Licence:
-    """Return the licence that a model's card declares, or otherwise that of its name or URI."""
-    if declared is not None:
-        return _licence(declared)
-    found = next((key for pattern, key in _MODELS if re.search(pattern, name.lower())), None)
-    return LICENCES[found] if found else UNKNOWN
+    """Return the licence that a model's card declares, else the one of its name or URI."""
+    return _licence(declared or next((key for pattern, key in _MODELS if re.search(pattern, name.lower())), None))
 
 
 def licence_of_dataset(uri: str, declared: str | None = None) -> Licence:
-    """Return the licence that a data set's card declares, or otherwise that of its URI."""
-    key = declared or _DATASETS.get(uri.lower())
-    return _licence(key) if key else UNKNOWN
+    """Return the licence that a data set's card declares, else the one of its URI."""
+    return _licence(declared or _DATASETS.get(uri.lower()))
 
 
-def _licence(key: str) -> Licence:
-    return LICENCES.get(key, Licence(key, Outputs.UNKNOWN, UNKNOWN.terms, ""))
+def _licence(key: str | None) -> Licence:
+    return LICENCES.get(key, Licence(key, Outputs.UNKNOWN, UNKNOWN.terms, "")) if key else UNKNOWN
 
 
 def declared_licence(metadata: dict[str, object] | None) -> str | None:
     """Return the licence in a hub card's front matter, or None."""
-    found = metadata or {}
     for key in ("license_name", "license"):
-        value = found.get(key)
+        value = (metadata or {}).get(key)
         if isinstance(value, str) and value and value != "other":
             return value.lower()
     return None

@@ -16,45 +16,44 @@ def measurements(facts: Facts) -> Iterator[Section]:
 
 
 def _rewards(facts: Facts) -> Iterator[Section]:
-    found = {name: one["rewards"] for name, one in facts.summary.get("sources", {}).items() if one["scored"]}
-    if not found:
+    sources = facts.summary.get("sources", {})
+    rewards = {name: counts["rewards"] for name, counts in sources.items() if counts["scored"]}
+    if not rewards:
         return
-    table = [(name, number(sum(one["counts"])), score(_mean(one))) for name, one in found.items()]
+    table = [(name, number(sum(h["counts"])), score(_mean(h))) for name, h in rewards.items()]
     yield Section(
         "Rewards",
         section_text("rewards", reward_model=facts.spec.reward_model.place),
         ("source", "responses scored", "mean reward"),
         table,
         plots.histograms("Reward by source", "; ".join(f"{n}: mean {m} of {c}" for n, c, m in table),
-                         _panels(found), "reward", octaves=False),
+                         _panels(rewards), "reward", octaves=False),
     )  # fmt: skip
 
 
 def _margins(facts: Facts) -> Iterator[Section]:
-    found: Mapping[str, Mapping[str, Any]] = facts.summary.get("margins", {})
+    margins: Mapping[str, Mapping[str, Any]] = facts.summary.get("margins", {})
     window = facts.spec.construction.reward_margin
-    if not found or window is None:
+    if not margins or window is None:
         return
-    table = [(task, number(sum(one["counts"])), score(_mean(one))) for task, one in found.items()]
+    table = [(task, number(sum(h["counts"])), score(_mean(h))) for task, h in margins.items()]
     yield Section(
         "Margins",
         section_text("margins", window=window),
         ("task", "pairs", "mean margin"),
         table,
         plots.histograms("Margin by task", "; ".join(f"{t}: mean {m} of {c} pairs" for t, c, m in table),
-                         _panels(found), "margin", octaves=False),
+                         _panels(margins), "margin", octaves=False),
     )  # fmt: skip
 
 
 def _lengths(facts: Facts) -> Iterator[Section]:
-    found = {side: one for side, one in facts.summary.get("lengths", {}).items() if one["counts"]}
-    if not found:
+    lengths = {side: h for side, h in facts.summary.get("lengths", {}).items() if h["counts"]}
+    if not lengths:
         return
     longer: Mapping[str, int] = facts.summary["longer"]
     pairs = sum(longer.values())
-    table = [
-        (s, number(sum(one["counts"])), f"{_mean(one, 1):,.1f}", number(one["longest"])) for s, one in found.items()
-    ]
+    table = [(s, number(sum(h["counts"])), f"{_mean(h, 1):,.1f}", number(h["longest"])) for s, h in lengths.items()]
     yield Section(
         "Lengths",
         section_text("lengths", chosen_longer=percent(longer["chosen"] / pairs) if pairs else ""),
@@ -63,7 +62,7 @@ def _lengths(facts: Facts) -> Iterator[Section]:
         plots.histograms(
             "Length of the responses",
             "; ".join(f"{row[0]}: mean {row[2]} characters, longest {row[3]}" for row in table),
-            {side: (one["edges"], one["counts"]) for side, one in found.items()},
+            {side: (h["edges"], h["counts"]) for side, h in lengths.items()},
             "characters",
             octaves=True,
         ),
@@ -71,25 +70,25 @@ def _lengths(facts: Facts) -> Iterator[Section]:
 
 
 def _responses(facts: Facts) -> Iterator[Section]:
-    found = {name: one for name, one in facts.summary.get("sources", {}).items() if one["responses"]}
-    if not found:
+    sources = {name: counts for name, counts in facts.summary.get("sources", {}).items() if counts["responses"]}
+    if not sources:
         return
     shares = {
         name: {
-            "finished": 1 - (one["truncated"] + one["failed"]) / one["responses"],
-            "truncated": one["truncated"] / one["responses"],
-            "failed or blank": one["failed"] / one["responses"],
+            "finished": 1 - (counts["truncated"] + counts["failed"]) / counts["responses"],
+            "truncated": counts["truncated"] / counts["responses"],
+            "failed or blank": counts["failed"] / counts["responses"],
         }
-        for name, one in found.items()
+        for name, counts in sources.items()
     }
     yield Section(
         "Responses",
         section_text("responses"),
         ("source", "responses", "truncated", "failed or blank", "right", "wrong"),
         [
-            (name, number(one["responses"]), percent(shares[name]["truncated"]),
-             percent(shares[name]["failed or blank"]), number(one["right"]), number(one["wrong"]))
-            for name, one in found.items()
+            (name, number(counts["responses"]), percent(shares[name]["truncated"]),
+             percent(shares[name]["failed or blank"]), number(counts["right"]), number(counts["wrong"]))
+            for name, counts in sources.items()
         ],
         plots.bars(
             "Outcomes of the responses",
@@ -100,14 +99,14 @@ def _responses(facts: Facts) -> Iterator[Section]:
     )  # fmt: skip
 
 
-def _panels(found: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[list[float], list[int]]]:
-    """Turn histograms of millionths into edges and counts."""
+def _panels(histograms: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[list[float], list[int]]]:
+    """Return edges and counts by label; the histograms' values are in millionths."""
     return {
-        label: ([(one["least"] + i * one["width"]) / MICRO for i in range(len(one["counts"]) + 1)], one["counts"])
-        for label, one in found.items()
-        if one["counts"]
+        label: ([(h["least"] + i * h["width"]) / MICRO for i in range(len(h["counts"]) + 1)], h["counts"])
+        for label, h in histograms.items()
+        if h["counts"]
     }
 
 
-def _mean(one: Mapping[str, Any], scale: float = MICRO) -> float | None:
-    return None if one["mean"] is None else one["mean"] / scale
+def _mean(histogram: Mapping[str, Any], scale: float = MICRO) -> float | None:
+    return None if histogram["mean"] is None else histogram["mean"] / scale

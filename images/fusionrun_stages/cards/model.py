@@ -9,13 +9,7 @@ from fusionrun_stages.remote.hub import hub_id
 
 
 def build_model_card(facts: Facts, scores: Mapping[str, Mapping[str, float]]) -> str:
-    """Return the model card in Markdown.
-
-    Parameters
-    ----------
-    scores
-        By benchmark, then by model.
-    """
+    """Return the model card in Markdown; ``scores`` are by benchmark, then by model."""
     uri = facts.spec.target.model.uri
     matter: dict[str, Any] = {"pipeline_tag": "text-generation", "library_name": "transformers"}
     if uri.startswith("hf://"):

@@ -12,7 +12,7 @@ from html import escape
 from typing import Any
 
 WIDTH = 4.8
-"""Inches. At 72 points per inch this is about the width of a phone, so that text is not scaled there."""
+"""Inches: at 72 points per inch about the width of a phone, where the text is then not scaled."""
 
 LABEL_CHARACTERS = 24
 TICKS = 7
@@ -46,21 +46,15 @@ _STYLE = {
 
 
 def bars(title: str, alt: str, rows: Mapping[str, Mapping[str, float]], unit: str, *, percent: bool = False) -> str:
-    """Draw horizontal stacked bars, one per row.
+    """Draw horizontal stacked bars, one per row, from top to bottom; ``alt`` is the text alternative of the plot.
 
-    Parameters
-    ----------
-    alt
-        Text alternative of the plot.
-    rows
-        Length of each part by label, from top to bottom; all rows have the same parts.
-    percent
-        Whether lengths are fractions, shown from 0 to 100 %.
+    All rows have the same parts. With ``percent`` the lengths are fractions, shown from 0 to 100 %.
     """
+    from matplotlib import rc_context
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     parts = list(next(iter(rows.values())))
-    with _style():
+    with rc_context(_STYLE):
         figure = _figure(0.75 + 0.3 * len(rows) + (0.3 if len(parts) > 1 else 0))
         axes = figure.subplots()
         labels = [_short(label) for label in rows]
@@ -87,18 +81,14 @@ def bars(title: str, alt: str, rows: Mapping[str, Mapping[str, float]], unit: st
 def histograms(
     title: str, alt: str, panels: Mapping[str, tuple[Sequence[float], Sequence[int]]], unit: str, *, octaves: bool
 ) -> str:
-    """Draw histograms below each other with a common axis.
+    """Draw histograms below each other with a common axis, which is logarithmic to base two with ``octaves``.
 
-    Parameters
-    ----------
-    panels
-        Edges of the bins (one more than counts) and counts, by label.
-    octaves
-        Whether the axis is logarithmic to base two.
+    A panel has the edges of the bins (one more than counts) and the counts.
     """
+    from matplotlib import rc_context
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    with _style():
+    with rc_context(_STYLE):
         figure = _figure(0.5 + 0.85 * len(panels))
         grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)
         for (label, (edges, counts)), (axes,), colour in zip(panels.items(), grid, _SERIES * len(panels), strict=False):
@@ -112,20 +102,14 @@ def histograms(
             greatest = max(edges[-1] for edges, _ in panels.values())
             axes.set_xscale("symlog", base=2, linthresh=1)
             axes.set_xlim(least, greatest)
-            octaves_shown = [2**power for power in range(26) if least <= 2**power <= greatest]
-            axes.set_xticks(octaves_shown[:: 1 + len(octaves_shown) // TICKS], minor=False)
+            ticks = [2**power for power in range(26) if least <= 2**power <= greatest]
+            axes.set_xticks(ticks[:: 1 + len(ticks) // TICKS], minor=False)
             axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
             axes.minorticks_off()
         else:
             axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.set_xlabel(unit)
         return _svg(figure, title, alt)
-
-
-def _style() -> Any:
-    from matplotlib import rc_context
-
-    return rc_context(_STYLE)
 
 
 def _figure(height: float) -> Any:
@@ -147,14 +131,14 @@ def _svg(figure: Any, title: str, alt: str) -> str:
     text = buffer.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'<g id="[^"]*">', "<g>", text)
-    own = re.sub(r"\W+", "-", title.lower()).strip("-")
-    text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{own}-", text)
-    for mark, colour in COLOURS.items():
-        text = text.replace(mark, colour)
+    prefix = re.sub(r"\W+", "-", title.lower()).strip("-")
+    text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
+    for placeholder, colour in COLOURS.items():
+        text = text.replace(placeholder, colour)
     body = text[text.index(">", text.index("<svg")) + 1 : text.rindex("</svg>")]
     view = re.search(r'viewBox="[^"]*"', text)
     assert view is not None
     return (
-        f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" role="img" aria-labelledby="{own}-t {own}-d" {view[0]}>'
-        f'<title id="{own}-t">{escape(title)}</title><desc id="{own}-d">{escape(alt)}</desc>{body}</svg>'
+        f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" role="img" aria-labelledby="{prefix}-t {prefix}-d" {view[0]}>'
+        f'<title id="{prefix}-t">{escape(title)}</title><desc id="{prefix}-d">{escape(alt)}</desc>{body}</svg>'
     )

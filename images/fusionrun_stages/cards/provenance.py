@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from fusionrun.api.records import DropReason
-from fusionrun_stages.cards.facts import Facts, Section, model_of, number, sampling_of
+from fusionrun_stages.cards.facts import Facts, Section, model_of, number, sampling_of, uri_of
 from fusionrun_stages.cards.templates import section_text
 
 
@@ -21,17 +21,16 @@ def _contamination(facts: Facts) -> Iterator[Section]:
         "Contamination",
         section_text("contamination", benchmarks=benchmarks, dropped=dropped),
         ("benchmark", "shared words", "prompt") if examples else (),
-        [(one["benchmark"], one["shared"], one["prompt"]) for one in examples],
+        [(example["benchmark"], example["shared"], example["prompt"]) for example in examples],
     )
 
 
 def _revisions(facts: Facts) -> Iterator[Section]:
     spec, pins = facts.spec, facts.pins
     rows = [
-        ("data set", one.name, f"{facts.dataset_uri(index)} ({one.split})", one.revision or "",
-         pins.get(f"datasets[{one.name}]", ""))
-        for index, one in enumerate(spec.datasets)
-    ]  # fmt: skip
+        ("data set", d.name, f"{uri_of(d)} ({d.split})", d.revision or "", pins.get(f"datasets[{d.name}]", ""))
+        for d in spec.datasets
+    ]
     for source in spec.sources:
         model = source.served.model if source.served else None
         rows.append(("source", source.name, model.uri if model else model_of(source), (model and model.revision) or "",

@@ -14,29 +14,23 @@ def compare(
 ) -> tuple[list[tuple[str, ...]], list[str]]:
     """Compare the presets among the data sets with the published sizes.
 
-    Parameters
-    ----------
-    by_dataset
-        Rows by data set and kind, of ``construct``'s manifest. A data set that is missing gave none.
-
-    Returns
-    -------
-    tuple
-        Rows of a table with the columns ``HEAD``, and a warning for each data set that differs by more than 20 %.
+    ``by_dataset`` has the rows by data set and kind (``construct``'s manifest); a data set without rows may be missing.
+    Return the rows of a table with the columns ``HEAD``, and a warning for each data set that differs by more than
+    20 %.
     """
     table: list[tuple[str, ...]] = []
     warnings: list[str] = []
     for dataset in datasets:
         if dataset.preset is None:
             continue
-        published = PUBLISHED[dataset.preset]
+        recipe = PUBLISHED[dataset.preset]
         rows = by_dataset.get(dataset.name, {})
-        found = Sizes(rows.get(SFT, 0), rows.get(PAIR, 0) + rows.get(HELD_OUT, 0))
-        warning = size_warning(found, published)
+        run = Sizes(rows.get(SFT, 0), rows.get(PAIR, 0) + rows.get(HELD_OUT, 0))
+        warning = size_warning(run, recipe)
         table.append((
             dataset.name,
-            f"{found.sft_rows:,}", f"{published.sft_rows:,}", _percent(found.sft_rows, published.sft_rows),
-            f"{found.pairs:,}", f"{published.pairs:,}", _percent(found.pairs, published.pairs),
+            f"{run.sft_rows:,}", f"{recipe.sft_rows:,}", _percent(run.sft_rows, recipe.sft_rows),
+            f"{run.pairs:,}", f"{recipe.pairs:,}", _percent(run.pairs, recipe.pairs),
             "⚠ no" if warning else "yes",
         ))  # fmt: skip
         if warning:
@@ -44,6 +38,6 @@ def compare(
     return table, warnings
 
 
-def _percent(found: int, published: int) -> str:
-    share = difference(found, published)
+def _percent(run: int, recipe: int) -> str:
+    share = difference(run, recipe)
     return "" if share is None else f"{100 * share:+.1f} %"

@@ -34,7 +34,7 @@ def _environment() -> Any:
         undefined=jinja2.ChainableUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters["score"] = lambda value: "" if not isinstance(value, float) else f"{value:.1f}"
+    environment.filters["score"] = lambda value: f"{value:.1f}" if isinstance(value, float) else ""
     environment.filters["cell"] = _cell
     environment.globals.update(model_of=model_of, sampling_of=sampling_of, delta=_delta)
     return environment

@@ -14,18 +14,15 @@ from fusionrun_stages.client.retries import ERROR_CHARACTERS, HTTP_BAD_REQUEST, 
 from fusionrun_stages.models.chat_template import TEMPLATE_ARGUMENTS
 
 SEED_FREE_BITS = 8
-"""Low bits of a seed that are zero; the sample index goes there. A request with ``n`` gets the same seeds.
+"""Low bits of a seed that hold the sample index. A sample has the same seed in a request with ``n`` and in one without.
 
 Source: vLLM, ParentRequest (vllm/v1/engine/parallel_sampling.py), gives child i the seed plus i.
 """
 METRICS_SECONDS = 5.0
 
 NEUTRAL = {"top_k": (-1,), "repetition_penalty": (1.0,), "return_token_ids": (True,)}
-"""Values of vLLM's parameters that do not change the tokens. An external endpoint does not get them, and a server that
-rejects them does not get them again.
-
-An external endpoint gets any other ``top_k`` or ``repetition_penalty``: without them the sampling would differ.
-"""
+"""Values of vLLM's parameters that do not change the tokens. They are not sent to an external endpoint, nor to a server
+that has rejected them. Any other ``top_k`` or ``repetition_penalty`` is sent: otherwise the sampling would differ."""
 
 
 def sample_seed(run_seed: int, source: str, prompt_id: str, sample_index: int) -> int:
@@ -45,7 +42,7 @@ class ChatClient:
         self.concurrency = ConcurrencyLimit(parameters.concurrency, maximum)
         self._server = RetryingClient(parameters.base_url, api_key, self.concurrency, maximum)
         self.heartbeat, self.sent = self._server.heartbeat, self._server.sent
-        # A separate client: when the metrics matter most, all connections of the other one are in use.
+        # A separate client: under load all connections of the other one are in use.
         self._metrics = httpx.AsyncClient(timeout=METRICS_SECONDS)
 
     async def __aenter__(self) -> Self:
@@ -55,10 +52,10 @@ class ChatClient:
         await self._server.close()
         await self._metrics.aclose()
 
-    async def ask(self, prompt: Prompt, samples: range) -> AsyncIterator[Response]:
-        """Yield samples of one prompt as they are received; the ``error`` of a failed sample has the reason.
+    async def request(self, prompt: Prompt, samples: range) -> AsyncIterator[Response]:
+        """Send one request for samples of a prompt, or one per sample if the server does not support ``n``.
 
-        Send one request for all samples, or one per sample if the server does not support ``n``.
+        Yield the samples as they are received; the ``error`` of a failed sample has the reason.
         """
         body = self._body(prompt, samples)
         reply = await self._server.post(
@@ -68,18 +65,19 @@ class ChatClient:
             if len(samples) == 1:
                 yield self._failed(prompt, samples[0], f"{reply.status_code}: {error_message(reply)}")
                 return
-            found = []  # the server may not support n
+            rows = []  # the server may not support n
         else:
-            found = self._read(prompt, samples, reply)
-        for row in found:
+            rows = self._read(prompt, samples, reply)
+        for row in rows:
             yield row
-        for index in samples[len(found) :]:
-            async for row in self.ask(prompt, range(index, index + 1)):
+        for index in samples[len(rows) :]:
+            async for row in self.request(prompt, range(index, index + 1)):
                 yield row
 
     async def tokens_generated(self) -> float | None:
         """Return vLLM's count of generated tokens; None if the server does not report it."""
-        return (await self._read_metrics("vllm:generation_tokens_total")).get("vllm:generation_tokens_total")
+        name = "vllm:generation_tokens_total"
+        return (await self._read_metrics(name)).get(name)
 
     async def queue(self) -> QueueLength | None:
         """Return vLLM's running and waiting sequences; None if the server does not report them.
@@ -88,8 +86,8 @@ class ChatClient:
         are about equal.
         """
         running, waiting = "vllm:num_requests_running", "vllm:num_requests_waiting"
-        found = await self._read_metrics(running, waiting)
-        return QueueLength(found[running], found[waiting]) if len(found) == 2 else None  # noqa: PLR2004 - both of them
+        values = await self._read_metrics(running, waiting)
+        return QueueLength(values[running], values[waiting]) if values.keys() == {running, waiting} else None
 
     async def adapt_concurrency(self) -> None:
         """Run until cancelled; adapt the number of requests in flight to the server's queue."""
@@ -98,19 +96,19 @@ class ChatClient:
             await self.concurrency.adapt(await self.queue())
 
     async def _read_metrics(self, *names: str) -> dict[str, float]:
-        """Return metrics of a served model, each summed over its engines; those that it does not report are missing."""
-        found: dict[str, float] = {}
+        """Return the metrics that a served model reports, each summed over its engines."""
+        values: dict[str, float] = {}
         if self._parameters.external:
-            return found
+            return values
         try:
             reply = await self._metrics.get(self._server.url("/metrics"))
             for line in reply.text.splitlines():
                 name = line.partition("{")[0].partition(" ")[0]
                 if name in names:
-                    found[name] = found.get(name, 0.0) + float(line.rsplit(" ", 1)[1])
+                    values[name] = values.get(name, 0.0) + float(line.rsplit(" ", 1)[1])
         except (httpx.HTTPError, ValueError):
             return {}
-        return found
+        return values
 
     def _body(self, prompt: Prompt, samples: range) -> Body:
         parameters, sampling = self._parameters, self._parameters.sampling
@@ -127,7 +125,7 @@ class ChatClient:
             "max_tokens": sampling.max_tokens,
             "n": len(samples),
             "seed": sample_seed(parameters.seed, parameters.source, prompt.prompt_id, samples[0]),
-            # Without it the length of each of several samples is unknown.
+            # Otherwise only the total number of completion tokens is known.
             **({"return_token_ids": True} if len(samples) > 1 else {}),
             "chat_template_kwargs": TEMPLATE_ARGUMENTS,
         }
@@ -139,9 +137,8 @@ class ChatClient:
         return {name: value for name, value in body.items() if name not in self._leave_out}
 
     def _leave_out_rejected(self, reply: httpx.Response, body: Body) -> bool:
-        """Leave out the neutral parameters that the error names; return whether there are any."""
-        text = reply.text
-        rejected = {name for name, values in NEUTRAL.items() if body.get(name) in values and name in text}
+        """Leave out the neutral parameters that the error message names; return whether there are any."""
+        rejected = {name for name, values in NEUTRAL.items() if body.get(name) in values and name in reply.text}
         self._leave_out |= rejected
         return bool(rejected)
 

@@ -1,9 +1,9 @@
 """The number of requests in flight: fixed, or adapted to the server.
 
-vLLM reports its queue. The limit grows while no sequence waits, shrinks while more than a quarter of the running number
-waits, and stays the same in between. A longer queue gains no throughput, and a restart of the server loses it.
-For other servers the limit follows additive increase, multiplicative decrease: one more per round of replies, half
-after a 429 or 503.
+vLLM reports its queue. The limit grows while no sequence waits, shrinks while the number of waiting sequences is more
+than a quarter of the running ones, and stays the same in between. A longer queue does not increase the throughput, and
+a restart of the server loses it. For other servers the limit follows additive increase, multiplicative decrease: one
+more per round of replies, half after a 429 or 503.
 
 Source: vLLM, production metrics (``vllm:num_requests_running`` and ``vllm:num_requests_waiting``); D.-M. Chiu and
 R. Jain, "Analysis of the increase and decrease algorithms for congestion avoidance", 1989. The quarter, the eighth and
@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 ADAPT_SECONDS = 1.0
-"""Time between two reads of the server's queue, and minimum time between two halvings: one overload rejects many
+"""Interval of the reads of the server's queue, and minimum time between two halvings: one overload rejects many
 requests."""
 QUEUE_SHARE = 0.25
 GROWTH_SHARE = 0.125

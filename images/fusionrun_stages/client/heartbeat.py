@@ -1,20 +1,20 @@
-"""Detection of a stalled server: one that accepts requests and gives no reply."""
+"""Detection of a stalled server, which accepts requests and does not reply."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from fusionrun_stages.errors import InfrastructureError, ServerWedgedError
+from fusionrun_stages.errors import InfrastructureError, ServerStalledError
 
 RATE_LIMITED_STALLS = 6
-"""Multiple of ``stallSeconds`` after which a server that rejects every request with 429 ends the stage. With the
-default that is one hour: longer than a limit per minute, shorter than a limit per day."""
+"""Multiple of ``stallSeconds`` after which the stage fails if the server rejects every request with 429. By default one
+hour: longer than a limit per minute, shorter than a limit per day."""
 
 
 @dataclass
 class Heartbeat:
-    """When the server last showed that it works."""
+    """Times of the server's last activity."""
 
     last: float = field(default_factory=time.monotonic)
     last_success: float = field(default_factory=time.monotonic)
@@ -31,45 +31,41 @@ class Heartbeat:
         self.beat()
 
     def beat(self, ahead_seconds: float = 0.0) -> None:
-        """Record that the server works, or that it asked the client to wait ``ahead_seconds``."""
+        """Record activity of the server, or that its Retry-After is ``ahead_seconds``."""
         self.last = max(self.last, time.monotonic() + ahead_seconds)
 
     @property
     def silent_seconds(self) -> float:
-        """Seconds since the last sign of life."""
+        """Seconds since the last activity."""
         return time.monotonic() - self.last
 
 
 async def watch_for_stall(
-    heartbeat: Heartbeat, stall_seconds: float, lacking: str, count: Callable[[], Awaitable[float | None]] | None = None
+    heartbeat: Heartbeat, stall_seconds: float, missing: str, count: Callable[[], Awaitable[float | None]] | None = None
 ) -> None:
-    """Run until cancelled; raise if the server stalls.
+    """Run until cancelled; raise ServerStalledError after ``stall_seconds`` without activity.
 
-    A server that computes long responses is silent, too. Before the server counts as stalled, ``count`` reads its token
-    counter. Several servers may share one address, and each read may reach another one: only a value that was never
-    seen before is a sign of life.
+    The messages start with ``missing``. A server that generates long responses does not reply, so ``count`` reads its
+    token counter first. Several servers may share one address, and each read may reach another one: only a new value
+    shows activity.
 
-    Raises
-    ------
-    ServerWedgedError
-        If the heartbeat was silent for ``stall_seconds``; the message starts with ``lacking``.
-    InfrastructureError
-        If the server rejects all requests with 429 for ``RATE_LIMITED_STALLS`` times ``stall_seconds``.
+    Raise InfrastructureError if the server rejects all requests with 429 for ``RATE_LIMITED_STALLS`` times
+    ``stall_seconds``.
     """
-    seen = {await count()} if count else set[float | None]()
+    values = {await count()} if count else set[float | None]()
     while True:
         await asyncio.sleep(min(15.0, stall_seconds / 4))
         since_success = time.monotonic() - heartbeat.last_success
         if heartbeat.rate_limited and since_success > RATE_LIMITED_STALLS * stall_seconds:
             raise InfrastructureError(
-                f"{lacking} for {since_success:.0f} s: the server rejected {heartbeat.rate_limited} requests with 429 "
-                "(rate limit); the results so far are stored, and a retry continues from there"
+                f"{missing} for {since_success:.0f} s: the server rejected {heartbeat.rate_limited} requests with 429 "
+                "(rate limit); the results so far are stored, and a retry resumes"
             )
         if heartbeat.silent_seconds < stall_seconds / 2:
             continue
         value = await count() if count else None
-        if value is not None and value not in seen:
-            seen.add(value)
+        if value is not None and value not in values:
+            values.add(value)
             heartbeat.beat()
         elif heartbeat.silent_seconds > stall_seconds:
-            raise ServerWedgedError(f"server stalled: {lacking} for {heartbeat.silent_seconds:.0f} s")
+            raise ServerStalledError(f"server stalled: {missing} for {heartbeat.silent_seconds:.0f} s")

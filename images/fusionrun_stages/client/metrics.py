@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass
 class ClientMetrics:
-    """Values of the metrics at one moment."""
+    """Values of the metrics at one scrape."""
 
     requests: dict[int, int] = field(default_factory=dict)
     """Requests sent by HTTP status; 0: no reply."""
@@ -36,11 +36,11 @@ class MetricsCollector:
         """Yield every family; the first label is the source."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        now = self._read()
+        current = self._read()
         counters = (
-            ("requests", "Requests sent, by HTTP status; 0: no reply.", "code", now.requests),
-            ("samples", "Samples stored, by finish reason, errors included.", "finish_reason", now.samples),
-            ("tokens", "Tokens of the stored samples.", "kind", now.tokens),
+            ("requests", "Requests sent, by HTTP status; 0: no reply.", "code", current.requests),
+            ("samples", "Samples stored, by finish reason, errors included.", "finish_reason", current.samples),
+            ("tokens", "Tokens of the stored samples.", "kind", current.tokens),
         )
         for name, text, label, values in counters:
             family = CounterMetricFamily(f"fusionrun_generate_{name}", text, labels=["source", label])
@@ -48,12 +48,12 @@ class MetricsCollector:
                 family.add_metric([self._source, str(value)], count)
             yield family
         family = GaugeMetricFamily("fusionrun_generate_slots", "Requests in flight.", labels=["source", "state"])
-        for state, count in sorted(now.slots.items()):
+        for state, count in sorted(current.slots.items()):
             family.add_metric([self._source, state], count)
         yield family
         gauges = (
-            ("tokens_per_second", "Recent completion tokens per second.", now.tokens_per_second),
-            ("eta_seconds", "Estimated seconds until the shard is complete.", now.eta_seconds),
+            ("tokens_per_second", "Recent completion tokens per second.", current.tokens_per_second),
+            ("eta_seconds", "Estimated seconds until the shard is complete.", current.eta_seconds),
         )
         for name, text, number in gauges:
             family = GaugeMetricFamily(f"fusionrun_generate_{name}", text, labels=["source"])

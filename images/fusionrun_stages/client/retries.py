@@ -1,4 +1,4 @@
-"""A client of one HTTP server that retries requests: which replies are final, which are transient, which are fatal."""
+"""A client of one HTTP server that retries requests with transient failures and stops at fatal ones."""
 
 import time
 from collections import Counter
@@ -31,21 +31,21 @@ HTTP_BAD_REQUEST = 400
 HTTP_SERVER_ERROR = 500
 HTTP_OVERLOADED = 503
 QUOTA_EXCEEDED = "insufficient_quota"
-"""Code of a 429 that no wait resolves. Source: OpenAI, API error codes."""
+"""Code of a 429 that is not retried. Source: OpenAI, API error codes."""
 UNAVAILABLE = frozenset({502, 503, 504})
-"""The server starts, or its proxy cannot reach it: retried until the server counts as stalled."""
+"""The server is starting, or its proxy cannot reach it: retried until the server counts as stalled."""
 TRANSIENT = frozenset({408, 409})
 """Request timeout and conflict. Source: RFC 9110, 15.5."""
 FATAL = frozenset({401, 404, 405})
 """Wrong key, model or path: every request would get the same reply."""
 HTTP_FORBIDDEN = 403
-"""The key has no permission, or content moderation rejected one prompt: the replies to other requests tell which."""
+"""The key lacks the permission, or content moderation rejected one prompt: replies to other requests show which."""
 
 Body = dict[str, Any]
 
 
 class RetryableError(Exception):
-    """A reply that a retry may change; ``after`` is the server's Retry-After in seconds."""
+    """A failed attempt that is retried; ``after`` is the server's Retry-After in seconds."""
 
     def __init__(self, status: int, text: str, after: float | None = None) -> None:
         self.status = status
@@ -68,7 +68,7 @@ class RetryingClient:
     def __init__(self, base_url: str, api_key: str | None, concurrency: ConcurrencyLimit, connections: int) -> None:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-        # No read timeout: a long response in a long queue is no failure. The heartbeat watches the server.
+        # No read timeout: a long response may wait in a long queue. The heartbeat detects a stalled server.
         timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
         self._http = httpx.AsyncClient(base_url=base_url.rstrip("/"), headers=headers, limits=limits, timeout=timeout)
         self.concurrency = concurrency
@@ -105,7 +105,7 @@ class RetryingClient:
             Called with a 4xx or 5xx reply and the body; returns whether ``make_body`` now returns a body that may
             succeed.
         is_valid
-            Returns whether a successful reply has the expected content; a proxy's page has not.
+            Returns whether a successful reply has the expected content, unlike the page of a proxy.
 
         Raises
         ------

@@ -1,13 +1,12 @@
 """Index of the responses of a shard that this pod or its predecessors have stored.
 
-A shard may hold a million responses of several KiB each. Memory holds only their positions. The final file is written
-from the stored rows, read one by one, nearly in the order of the files.
+A shard may have a million responses of several KiB each, so memory holds only their positions. To write the final file,
+the stored rows are read one by one.
 """
 
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from itertools import chain
 from pathlib import Path
 
 from fusionrun.api.records import Response
@@ -18,13 +17,13 @@ Sample = tuple[str, int]
 """Prompt and sample index."""
 
 OFFSET_BITS = 48
-"""Low bits of a position: the offset in its file. The high bits are the number of the file; 0 is the finished one."""
+"""Low bits of a position: the offset in its file. The high bits are the number of the file; 0 is the final one."""
 
 
 class StoredResponses:
-    """Stored rows of a shard: in its finished file, if a pod died after writing it, and in the part file of every pod.
+    """Stored rows of a shard: in its final file, if a pod died after writing it, and in the part file of every pod.
 
-    The finished file is sorted by prompt and sample. Of a sample that is stored twice the first row counts.
+    The final file is sorted by prompt and sample. If a sample is stored twice, the first row is used.
     """
 
     def __init__(self, final: Path, parts: list[Path]) -> None:
@@ -33,15 +32,17 @@ class StoredResponses:
 
     def index(self) -> Iterator[Response]:
         """Record the position of every sample, and yield each sample once."""
-        finished = enumerate(read_rows(self._final, Response)) if self._final.is_file() else iter(())
-        files = [finished, *(read_json_lines_at(path, Response) for path in self._parts)]
-        found = chain.from_iterable(((number, at, row) for at, row in rows) for number, rows in enumerate(files))
-        for number, offset, row in found:
-            # Without intern() each sample of a prompt would keep a copy of the prompt's id.
-            sample = sys.intern(row.prompt_id), row.sample_index
-            if sample not in self._positions:
-                self._positions[sample] = (number << OFFSET_BITS) + offset
-                yield row
+        for number, rows in enumerate([self._final_rows(), *(read_json_lines_at(p, Response) for p in self._parts)]):
+            for offset, row in rows:
+                # Without intern() each sample of a prompt would keep a copy of the prompt's id.
+                sample = sys.intern(row.prompt_id), row.sample_index
+                if sample not in self._positions:
+                    self._positions[sample] = (number << OFFSET_BITS) + offset
+                    yield row
+
+    def _final_rows(self) -> Iterator[tuple[int, Response]]:
+        if self._final.is_file():
+            yield from enumerate(read_rows(self._final, Response))
 
     def __contains__(self, sample: object) -> bool:
         return sample in self._positions
@@ -53,12 +54,11 @@ class StoredResponses:
         """Yield every indexed sample, sorted by prompt and sample."""
         with ExitStack() as stack:
             files = [stack.enter_context(path.open("rb")) for path in self._parts]
-            # The finished file has the same order, so one pass over it is enough.
-            finished = enumerate(read_rows(self._final, Response)) if self._final.is_file() else iter(())
+            final_rows = self._final_rows()  # in the same order, so one pass is enough
             for sample in sorted(self._positions):
                 number, start = divmod(self._positions[sample], 1 << OFFSET_BITS)
                 if number == 0:
-                    yield next(row for place, row in finished if place == start)
+                    yield next(row for index, row in final_rows if index == start)
                 else:
                     file = files[number - 1]
                     file.seek(start)

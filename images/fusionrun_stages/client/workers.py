@@ -1,4 +1,4 @@
-"""Concurrent workers with monitors beside them."""
+"""Concurrent workers, and monitors that run at the same time."""
 
 import asyncio
 from collections.abc import Coroutine, Iterable
@@ -8,12 +8,9 @@ from fusionrun_stages.errors import StageError
 
 
 async def run_workers(workers: Iterable[Coroutine[Any, Any, None]], *monitors: Coroutine[Any, Any, None]) -> None:
-    """Run the workers until all have ended, and the monitors until then.
+    """Run the workers until all have ended, then cancel the monitors.
 
-    Raises
-    ------
-    StageError
-        The first one that a worker or a monitor raised; any other exception if there is none.
+    Raise the first StageError of a worker or a monitor, or any other exception if there is none.
     """
     try:
         async with asyncio.TaskGroup() as group:

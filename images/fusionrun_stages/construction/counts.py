@@ -11,20 +11,12 @@ from fusionrun_stages.construction.files import HELD_OUT, PAIR, SFT
 
 
 def count(
-    decided: pl.DataFrame, chosen: pl.DataFrame, datasets: Sequence[str], names: Sequence[str], prepared: Prepared
+    decided: pl.DataFrame, chosen: pl.DataFrame, datasets: Sequence[str], sources: Sequence[str], prepared: Prepared
 ) -> tuple[Constructed, dict[str, Any]]:
-    """Return the counts of the result, and those of the manifest: by data set and by task.
+    """Return the counts of the result, and those by data set and by task for the manifest.
 
-    Parameters
-    ----------
-    decided, chosen
-        The result of ``selection.select``.
-    datasets
-        The data sets' names.
-    names
-        The sources' names, sorted: ``source`` of ``chosen`` is the index.
-    prepared
-        The prompts that ``prepare`` dropped.
+    ``decided`` and ``chosen`` are the result of ``selection.select``; ``chosen.source`` is an index of ``sources``, the
+    sorted names. ``prepared`` has the prompts that ``prepare`` dropped.
     """
     kinds = Counter(chosen["kind"])
     by_source = Counter(zip(chosen["kind"], chosen["source"], strict=True))
@@ -36,7 +28,7 @@ def count(
         held_out_pairs=kinds[HELD_OUT],
         by_source={
             name: SourceCounts(sft_rows=by_source[SFT, number], pairs=by_source[PAIR, number])
-            for number, name in enumerate(names)
+            for number, name in enumerate(sources)
         },
         by_dataset={
             name: DatasetCounts(sft_rows=rows.get(SFT, 0), pairs=rows.get(PAIR, 0) + rows.get(HELD_OUT, 0))

@@ -1,4 +1,4 @@
-"""Kinds of rows that ``construct`` writes, and its files."""
+"""Kinds of rows that ``construct`` writes, with their files and record classes."""
 
 from fusionrun.api.artifacts import HELD_OUT_FILE, PAIRS_FILE, SFT_FILE
 from fusionrun.api.records import PreferencePair, Row, SftExample
@@ -7,6 +7,4 @@ SFT, PAIR, HELD_OUT = "sft", "pair", "held-out"
 """Kinds of rows: SFT rows, pairs for DPO, and pairs that are held out of training to compare checkpoints."""
 
 FILES = {SFT: SFT_FILE, PAIR: PAIRS_FILE, HELD_OUT: HELD_OUT_FILE}
-"""File name by kind of row."""
 RECORDS: dict[str, type[Row]] = {SFT: SftExample, PAIR: PreferencePair, HELD_OUT: PreferencePair}
-"""Record class by kind of row."""

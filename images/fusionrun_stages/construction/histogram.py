@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 BINS = 48
-"""Maximum number of bins: as many as fit into a plot of a phone's width."""
+"""Maximum number of bins: what fits into a plot of a phone's width."""
 
 LENGTHS = [0, 1, *(edge for power in range(1, 24) for edge in (2**power, 3 * 2 ** (power - 1)))]
 """Lower edges of the bins for text lengths in characters, half an octave each: lengths have a long tail."""
@@ -37,8 +37,8 @@ class Histogram:
         if not values.len():
             return
         least, greatest = int(values.min()), int(values.max())
-        known = [edge * self.width for edge in self.bins]
-        self.coarsen(_width(min([least, *known]), max([greatest, *known]), self.width))
+        edges = [number * self.width for number in self.bins]
+        self.coarsen(_width(min([least, *edges]), max([greatest, *edges]), self.width))
         counted = (values // self.width).alias("bin").value_counts(name="count")
         for number, count in counted.iter_rows():
             self.bins[number] += count
@@ -71,7 +71,7 @@ def _width(least: int, greatest: int, width: int) -> int:
 
 
 def share_bins(histograms: list[Histogram]) -> None:
-    """Give histograms that are compared the same width, with which all of them fit."""
+    """Give the histograms of one plot the same width."""
     filled = [h for h in histograms if h.bins]
     if filled:
         edges = [number * h.width for h in filled for number in h.bins]

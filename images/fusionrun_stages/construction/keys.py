@@ -50,17 +50,11 @@ def slice_shard(shard: Path, sources: Sequence[SourceInputs]) -> list[ShardSlice
     # The first range has no start and the last no end: together they contain every identifier.
     between = [(prompt_id >= start) & (prompt_id < end) for start, end in pairwise(bounds)]
     ranges = [prompt_id < bounds[0], *between, prompt_id >= bounds[-1]]
-    return [ShardSlice(shard, one) for one in ranges]
+    return [ShardSlice(shard, prompt_ids) for prompt_ids in ranges]
 
 
 def shard_files(directory: str) -> list[Path]:
-    """List a directory's shards in order.
-
-    Raises
-    ------
-    InfrastructureError
-        If there are none: an earlier stage must have written them.
-    """
+    """List a directory's shards in order; raise InfrastructureError if there are none."""
     files = sorted(inside_volume(directory).glob("*-of-*.parquet"))
     if not files:
         raise InfrastructureError(f"{directory} has no shards")
@@ -68,65 +62,54 @@ def shard_files(directory: str) -> list[Path]:
 
 
 def shard_file(directory: str, like: Path) -> Path:
-    """Return the file of another directory with the same shard as a file of prompts."""
+    """Return the file of the shard ``like`` in another directory."""
     file = inside_volume(Path(directory) / like.name)
     if not file.is_file():
         raise InfrastructureError(f"{file} does not exist, but {like} does")
     return file
 
 
-def read_prompts(one: ShardSlice, tasks: dict[str, Task]) -> pl.DataFrame:
-    """Read the prompts of the given data sets in a slice: ``prompt``, ``dataset``, ``task``.
+def read_prompts(part: ShardSlice, tasks: dict[str, Task]) -> pl.DataFrame:
+    """Read the prompts of a slice: ``prompt``, ``dataset``, ``task``. ``tasks`` has the data sets to read.
 
-    Raises
-    ------
-    UserError
-        If a ``prompt_id`` is not 16 hexadecimal digits.
+    Raise UserError if a ``prompt_id`` is not 16 hexadecimal digits.
     """
     wanted = pl.DataFrame({"dataset": list(tasks), "task": [str(task) for task in tasks.values()]})
-    prompts = one.scan(one.shard).select("prompt_id", "dataset").join(wanted.lazy(), on="dataset")
+    prompts = part.scan(part.shard).select("prompt_id", "dataset").join(wanted.lazy(), on="dataset")
     try:
         return prompts.select("dataset", "task", prompt=KEY).collect().unique("prompt").sort("prompt")
     except pl.exceptions.InvalidOperationError as error:
-        raise UserError(f"{one.shard}: a prompt_id is not 16 hexadecimal digits") from error
+        raise UserError(f"{part.shard}: a prompt_id is not 16 hexadecimal digits") from error
 
 
-def read_failed_solutions(one: ShardSlice, verdicts_dir: str | None) -> pl.DataFrame:
+def read_failed_solutions(part: ShardSlice, verdicts_dir: str | None) -> pl.DataFrame:
     """Read the prompts of a slice whose reference solution is not right: ``prompt``."""
     if verdicts_dir is None:
         return pl.DataFrame(schema={"prompt": pl.UInt64})
-    verdicts = one.scan(shard_file(verdicts_dir, one.shard))
+    verdicts = part.scan(shard_file(verdicts_dir, part.shard))
     return verdicts.filter(pl.col("verdict") != str(VerdictValue.RIGHT)).select(KEY.alias("prompt")).collect()
 
 
-def read_candidates(one: ShardSlice, sources: Sequence[SourceInputs], prompts: pl.DataFrame) -> pl.DataFrame:
-    """Read the responses of a slice with their verdicts and scores: the columns of ``rules.choose``.
+def read_candidates(part: ShardSlice, sources: Sequence[SourceInputs], prompts: pl.DataFrame) -> pl.DataFrame:
+    """Read the responses to ``prompts`` in a slice with their verdicts and scores: the columns of ``rules.choose``.
 
-    Parameters
-    ----------
-    sources
-        Sorted by name; ``source`` is the index in this list.
-    prompts
-        From ``read_prompts``; responses to other prompts are skipped.
+    ``sources`` are sorted by name; the column ``source`` is the index.
     """
-    known = prompts.lazy()
-    found = [_read_source(one, source, number).join(known, on="prompt") for number, source in enumerate(sources)]
-    return pl.concat(found).collect(engine="streaming")
+    frames = [_read_source(part, source, i).join(prompts.lazy(), on="prompt") for i, source in enumerate(sources)]
+    return pl.concat(frames).collect(engine="streaming")
 
 
-def _read_source(one: ShardSlice, source: SourceInputs, number: int) -> pl.LazyFrame:
+def _read_source(part: ShardSlice, source: SourceInputs, number: int) -> pl.LazyFrame:
     key = ["prompt", "sample"]
-    responses = one.scan(shard_file(source.responses_dir, one.shard)).select(
+    responses = part.scan(shard_file(source.responses_dir, part.shard)).select(
         *_KEY_COLUMNS,
         answered=(pl.col("finish_reason") != "error") & (pl.col("text").str.strip_chars() != ""),
         stopped=pl.col("finish_reason") == "stop",
     )
-    scores = one.scan(shard_file(source.scores_dir, one.shard)).select(*_KEY_COLUMNS, score="score_micro")
+    scores = part.scan(shard_file(source.scores_dir, part.shard)).select(*_KEY_COLUMNS, score="score_micro")
     candidates = responses.unique(key).join(scores.unique(key), on=key, how="left")
     if source.verdicts_dirs:
-        verdicts = pl.concat(
-            [_read_verdicts(one, shard_file(directory, one.shard)) for directory in source.verdicts_dirs]
-        )
+        verdicts = pl.concat([_read_verdicts(part, directory) for directory in source.verdicts_dirs])
         candidates = candidates.join(verdicts.unique(key), on=key, how="left")
     else:
         candidates = candidates.with_columns(pl.lit(value=False).alias(name) for name in ("right", "wrong", "fault"))
@@ -137,15 +120,13 @@ def _read_source(one: ShardSlice, source: SourceInputs, number: int) -> pl.LazyF
         "score",
         source=pl.lit(number, pl.UInt8),
         finished=pl.col("answered") & pl.col("stopped"),
-        right=pl.col("right").fill_null(value=False),
-        wrong=pl.col("wrong").fill_null(value=False),
-        fault=pl.col("fault").fill_null(value=False),
+        **{name: pl.col(name).fill_null(value=False) for name in ("right", "wrong", "fault")},
     )
 
 
-def _read_verdicts(one: ShardSlice, file: Path) -> pl.LazyFrame:
+def _read_verdicts(part: ShardSlice, directory: str) -> pl.LazyFrame:
     verdict = pl.col("verdict")
-    return one.scan(file).select(
+    return part.scan(shard_file(directory, part.shard)).select(
         *_KEY_COLUMNS,
         right=verdict == str(VerdictValue.RIGHT),
         wrong=verdict == str(VerdictValue.WRONG),

@@ -1,8 +1,7 @@
 """Read the texts of the chosen responses and write the rows, sorted by prompt, in bounded memory.
 
-The chosen rows are partitioned into *ranges* of prompt keys, one slice of a shard after the other. Then one range after
-the other is sorted and appended to the output. Neither the number of shards nor the order of their prompts changes a
-byte of the output.
+The chosen rows of each slice are partitioned into *ranges* of prompt keys. Then the ranges are sorted and appended to
+the output, one after the other. The output does not depend on the number of shards or the order of their prompts.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,43 +17,33 @@ from fusionrun_stages.construction.keys import KEY, ShardSlice, shard_file
 RANGE_ROWS = 100_000
 """Approximate rows per range: at most a few hundred MiB at a few KiB per row."""
 
-HEX_DIGITS = 16
-
 
 def count_ranges(rows: int) -> int:
     """Return the number of ranges for this number of rows."""
     return max(1, -(-rows // RANGE_ROWS))
 
 
-def gather_texts(one: ShardSlice, sources: Sequence[SourceInputs], chosen: pl.DataFrame) -> pl.DataFrame:
-    """Join the texts to the chosen responses of one slice.
+def gather_texts(part: ShardSlice, sources: Sequence[SourceInputs], chosen: pl.DataFrame) -> pl.DataFrame:
+    """Join the texts to the chosen responses (``selection.select``) of one slice.
 
-    Parameters
-    ----------
-    chosen
-        ``prompt``, ``source``, ``first``, ``second`` (null for an SFT row) and any other columns (``selection``).
-
-    Returns
-    -------
-    pl.DataFrame
-        ``chosen`` with ``text``, ``first_text`` and ``second_text``; ``source`` is the source's name.
+    Return ``chosen`` with ``text``, ``first_text`` and ``second_text``; ``source`` is now the source's name.
     """
-    prompts = one.scan(one.shard).select(KEY.alias("prompt"), text="prompt").unique("prompt")
+    prompts = part.scan(part.shard).select(KEY.alias("prompt"), text="prompt").unique("prompt")
     joined = []
     for number, source in enumerate(sources):
-        own = chosen.filter(pl.col("source") == number)
-        wanted = pl.concat([own.select("prompt", sample=side) for side in ("first", "second")]).drop_nulls().unique()
+        rows = chosen.filter(pl.col("source") == number)
+        wanted = pl.concat([rows.select("prompt", sample=side) for side in ("first", "second")]).drop_nulls().unique()
         texts = (
-            one.scan(shard_file(source.responses_dir, one.shard))
+            part.scan(shard_file(source.responses_dir, part.shard))
             .select(KEY.alias("prompt"), "text", sample=pl.col("sample_index").cast(pl.UInt32))
             .join(wanted.lazy(), on=["prompt", "sample"], how="semi")
             .collect(engine="streaming")
             .unique(["prompt", "sample"])
         )
         for side in ("first", "second"):
-            named = texts.rename({"sample": side, "text": f"{side}_text"})
-            own = own.join(named, on=["prompt", side], how="left")
-        joined.append(own.with_columns(source=pl.lit(source.source)))
+            renamed = texts.rename({"sample": side, "text": f"{side}_text"})
+            rows = rows.join(renamed, on=["prompt", side], how="left")
+        joined.append(rows.with_columns(source=pl.lit(source.source)))
     return pl.concat(joined).join(prompts.collect(engine="streaming"), on="prompt", how="left")
 
 
@@ -75,9 +64,9 @@ def read_ranges(folder: Path, ranges: int) -> Iterator[pl.DataFrame]:
 
 def append_rows(writer: Any, kind: str, rows: pl.DataFrame) -> None:
     """Append the rows of one kind, with their texts, to its open Parquet file."""
-    own = rows.filter(pl.col("kind") == kind)
-    if own.height:
-        records = build_sft_rows(own) if kind == SFT else build_pairs(own)
+    rows = rows.filter(pl.col("kind") == kind)
+    if rows.height:
+        records = build_sft_rows(rows) if kind == SFT else build_pairs(rows)
         writer.write_table(records.select(writer.schema.names).to_arrow().cast(writer.schema))
 
 
@@ -110,8 +99,4 @@ def _turn(role: str, column: str) -> pl.Expr:
 
 
 def _prompt_id() -> pl.Expr:
-    return pl.col("prompt").map_elements(_as_hex, return_dtype=pl.String)
-
-
-def _as_hex(prompt: Any) -> str:
-    return f"{prompt:0{HEX_DIGITS}x}"
+    return pl.col("prompt").map_elements("{:016x}".format, return_dtype=pl.String)

@@ -1,4 +1,4 @@
-"""What a prompt can give: an SFT row, a preference pair, or a reason why it is dropped. Pure.
+"""The SFT row and the preference pair that a prompt can give, or the reason why it is dropped. Pure.
 
 The rules are those of FuseChat-3.0 (arXiv 2503.04222, data construction, and the README of its repository). Rules that
 neither of them states are FusionRun's, and are marked so here and in docs/data.md. ``selection`` decides which rows and
@@ -28,22 +28,13 @@ KEYS = ["prompt", "source"]
 def choose(candidates: pl.DataFrame, prompts: pl.DataFrame, margin: tuple[int, int]) -> pl.DataFrame:
     """Decide which row and pair each prompt can give, or why it is dropped.
 
-    Parameters
-    ----------
-    candidates
-        All responses to the prompts; columns as in the module's docstring.
-    prompts
-        ``prompt``, ``dataset``, ``task``: one row per prompt, also for prompts without a response.
-    margin
-        Minimum and maximum score difference of a pair in millionths, inclusive.
+    ``prompts`` has one row per prompt (``prompt``, ``dataset``, ``task``), also for prompts without a candidate.
+    ``margin`` is the minimum and maximum score difference of a pair in millionths, inclusive.
 
-    Returns
-    -------
-    pl.DataFrame
-        One row per prompt: ``prompt``, ``dataset``, ``task``; ``row_source``, ``row_sample`` (the SFT row that it can
-        give; never null unless it is dropped); ``pair_source``, ``chosen_sample``, ``rejected_sample``,
-        ``chosen_score``, ``rejected_score`` (the pair that it can give); ``drop`` (a DropReason, or null) and
-        ``no_pair`` (why there is no pair, or null).
+    The result has one row per prompt: the columns of ``prompts``; ``row_source``, ``row_sample`` (the SFT row that it
+    can give; null only if it is dropped); ``pair_source``, ``chosen_sample``, ``rejected_sample``, ``chosen_score``,
+    ``rejected_score`` (the pair that it can give); ``drop`` (a DropReason, or null) and ``no_pair`` (why there is no
+    pair, or null).
     """
     counts = _count(candidates)
     usable = candidates.filter(pl.col("finished"))

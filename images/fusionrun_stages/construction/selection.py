@@ -1,11 +1,11 @@
-"""Which SFT rows and pairs are used: the bound per data set, the SFT/DPO split, and the held-out pairs. Pure.
+"""Selection of the SFT rows and pairs: the bound per data set, the SFT/DPO split, and the held-out pairs. Pure.
 
-``rules`` decides what each prompt can give. Here, in this order:
+``rules`` decides which row and pair each prompt can give. Here, in this order:
 
 1. Prompts beyond their data set's ``maxKept`` are dropped.
 2. Instruction prompts are split by data set: floor(``sftFraction`` * N) give an SFT row and no pair, the others a pair
    and no row (``rules`` drops those that cannot give both). Mathematics prompts give the pair if they have one,
-   otherwise a row. Coding prompts give a row and, if they have one, the pair; SftOnly prompts a row.
+   otherwise a row. Coding prompts give a row and, if they have one, the pair; SftOnly prompts give a row.
 3. A share of the pairs is held out of training. A prompt whose pair is held out gives no SFT row: the row would be the
    pair's chosen response or one like it, and ``promote`` would rank models by what they were trained on.
 
@@ -24,21 +24,14 @@ from fusionrun_stages.construction.split import hold_out, keep, take
 
 
 def select(decided: pl.DataFrame, parameters: ConstructParameters) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Select the rows and pairs of all prompts.
+    """Select the rows and pairs of all prompts; return ``decided`` and ``chosen``.
 
-    Parameters
-    ----------
-    decided
-        The result of ``rules.choose`` for all prompts, with the slice of the shard that each is in (``slice``).
+    ``decided`` is the result of ``rules.choose`` for all prompts, with each prompt's slice of a shard (``slice``).
+    Prompts beyond the bound get the drop reason ``OverMaxKept``.
 
-    Returns
-    -------
-    decided
-        The same table; prompts beyond the bound have the drop reason ``OverMaxKept``.
-    chosen
-        One row per SFT row and pair: ``prompt``, ``dataset``, ``task``, ``slice``, ``kind``, ``source``, ``first`` and
-        ``second`` (samples: of the row, or of the chosen and rejected response), ``chosen_score_micro`` and
-        ``rejected_score_micro``. ``second`` and the scores of an SFT row are null.
+    ``chosen`` has one row per SFT row and pair: ``prompt``, ``dataset``, ``task``, ``slice``, ``kind``, ``source``,
+    ``first`` and ``second`` (sample indexes: of the row, or of the chosen and rejected response),
+    ``chosen_score_micro`` and ``rejected_score_micro``. ``second`` and the scores of an SFT row are null.
     """
     decided = drop_over_bound(decided, parameters)
     useful = decided.filter(pl.col("drop").is_null())
@@ -51,13 +44,14 @@ def select(decided: pl.DataFrame, parameters: ConstructParameters) -> tuple[pl.D
 def drop_over_bound(decided: pl.DataFrame, parameters: ConstructParameters) -> pl.DataFrame:
     """Drop prompts whose rows and pairs exceed ``maxKept`` of their data set."""
     gives_both = (pl.col("task") == str(Task.CODING)) & pl.col("pair_source").is_not_null()
-    useful = decided.filter(pl.col("drop").is_null()).select("prompt", "dataset", given=1 + gives_both.cast(pl.UInt32))
+    examples = 1 + gives_both.cast(pl.UInt32)
+    useful = decided.filter(pl.col("drop").is_null()).select("prompt", "dataset", examples=examples)
     over = pl.Series(dtype=pl.UInt64)
     for dataset, limit in sorted(parameters.max_kept.items()):
-        own = useful.filter(pl.col("dataset") == dataset)
-        if own["given"].sum() > limit:
-            kept = keep(_prompt_ids(own), own["given"].to_list(), limit, parameters.seed)
-            over = over.append(own.filter(~_is_one_of(_prompt_keys(kept)))["prompt"])
+        rows = useful.filter(pl.col("dataset") == dataset)
+        if rows["examples"].sum() > limit:
+            kept = keep(_prompt_ids(rows), rows["examples"].to_list(), limit, parameters.seed)
+            over = over.append(rows.filter(~_is_one_of(_prompt_keys(kept)))["prompt"])
     is_over = _is_one_of(over)
     return decided.with_columns(
         drop=pl.when(is_over).then(pl.lit(str(DropReason.OVER_MAX_KEPT))).otherwise(pl.col("drop")),

@@ -9,13 +9,8 @@ from itertools import accumulate
 def take(prompt_ids: Sequence[str], fraction: float, seed: int, purpose: str) -> list[str]:
     """Take ``floor(fraction * N)`` of the prompts: those with the lowest hashes.
 
-    Parameters
-    ----------
-    purpose
-        Part of the hash, so that two draws from the same prompts are independent.
+    ``purpose`` is part of the hash, so that two draws from the same prompts are independent.
 
-    Notes
-    -----
     Source: the recipe's table of set sizes, whose SFT counts are floor(0.4 N) for every Instruction set. The fraction
     is taken as a decimal: 0.29 of 100 is 29, and not 28 as with floats.
     """
@@ -23,17 +18,13 @@ def take(prompt_ids: Sequence[str], fraction: float, seed: int, purpose: str) ->
     return ranked[: int(Decimal(str(fraction)) * len(ranked))]
 
 
-def keep(prompt_ids: Sequence[str], given: Sequence[int], limit: int, seed: int) -> list[str]:
-    """Take prompts in the order of their hashes until they give more than ``limit`` rows and pairs together.
+def keep(prompt_ids: Sequence[str], examples: Sequence[int], limit: int, seed: int) -> list[str]:
+    """Take prompts in the order of their hashes, as long as they give at most ``limit`` rows and pairs together.
 
-    A lower limit takes a subset of what a higher limit takes.
-
-    Parameters
-    ----------
-    given
-        Number of SFT rows and pairs of each prompt: at least one.
+    ``examples`` is the number of SFT rows and pairs of each prompt, at least one. A lower limit takes a subset of what
+    a higher limit takes.
     """
-    ranked = sorted((_hash(name, seed, "kept"), name, count) for name, count in zip(prompt_ids, given, strict=True))
+    ranked = sorted((_hash(name, seed, "kept"), name, count) for name, count in zip(prompt_ids, examples, strict=True))
     totals = accumulate(count for _, _, count in ranked)
     return [name for (_, name, _), total in zip(ranked, totals, strict=True) if total <= limit]
 

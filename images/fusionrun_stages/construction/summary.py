@@ -26,15 +26,10 @@ OUTCOMES = ("responses", "failed", "truncated", "right", "wrong", "scored")
 
 @dataclass
 class Summary:
-    """Counts and histograms of one construction.
-
-    Parameters
-    ----------
-    sources
-        The sources' names; ``source`` of a candidate is the index.
-    """
+    """Counts and histograms of one construction."""
 
     sources: Sequence[str]
+    """Names; ``source`` of a candidate is the index."""
     outcomes: Counter[tuple[int, str, str]] = field(default_factory=Counter)
     """Responses by source, data set and outcome (``OUTCOMES``)."""
     contested: Counter[int] = field(default_factory=Counter)
@@ -99,9 +94,8 @@ class Summary:
         self.lengths["chosen"].add(pairs["first_text"])
         self.lengths["rejected"].add(pairs["second_text"])
         first, second = pl.col("first_text").str.len_chars(), pl.col("second_text").str.len_chars()
-        longer = (
-            pl.when(first > second).then(pl.lit("chosen")).when(first < second).then(pl.lit("rejected"))
-        ).otherwise(pl.lit("equal"))
+        longer = pl.when(first > second).then(pl.lit("chosen")).when(first < second).then(pl.lit("rejected"))
+        longer = longer.otherwise(pl.lit("equal"))
         for side, count in pairs.select(side=longer)["side"].value_counts().iter_rows():
             self.chosen_longer[side] += count
         gaps = pairs.select("task", gap=pl.col("chosen_score_micro") - pl.col("rejected_score_micro"))
@@ -111,8 +105,6 @@ class Summary:
     def win_rates(self) -> dict[str, float]:
         """Return the share of contested prompts that each source won; a tie of k sources counts 1/k for each.
 
-        Notes
-        -----
         A prompt is contested if at least two sources answered it and at least one response is usable (scored, and
         right if the task has verdicts). A source that answered without a usable response has lost. This definition is
         FusionRun's.
@@ -126,29 +118,27 @@ class Summary:
 
     def numbers(self) -> dict[str, float]:
         """Return the numbers that go to the run's status."""
-        responses, truncated = (self._sum(outcome) for outcome in ("responses", "truncated"))
-        windowed = [h for task, h in sorted(self.margins.items()) if task != str(Task.CODING)]
-        pairs = sum(h.count for h in windowed)
+        totals = Counter[str]()
+        for (_, _, outcome), count in self.outcomes.items():
+            totals[outcome] += count
+        margins = [h for task, h in sorted(self.margins.items()) if task != str(Task.CODING)]
+        pairs = sum(h.count for h in margins)
         numbers = {}
-        if responses:
-            numbers["truncated_share"] = round(truncated / responses, 6)
+        if totals["responses"]:
+            numbers["truncated_share"] = round(totals["truncated"] / totals["responses"], 6)
         if pairs:
-            numbers["mean_margin"] = round(sum(h.total for h in windowed) / pairs / MICRO, 6)
+            numbers["mean_margin"] = round(sum(h.total for h in margins) / pairs / MICRO, 6)
         return numbers
 
-    def _sum(self, outcome: str) -> int:
-        return sum(count for key, count in self.outcomes.items() if key[2] == outcome)
-
     def document(self) -> dict[str, Any]:
-        """Return everything as plain data, with sorted keys."""
+        """Return the content of ``summary.json``."""
         share_bins(list(self.rewards.values()))
         share_bins([h for task, h in self.margins.items() if task != str(Task.CODING)])
         rates = self.win_rates()
         by_source = {}
         for number, name in enumerate(self.sources):
-            mine = {key: count for key, count in self.outcomes.items() if key[0] == number}
             by_source[name] = {
-                **{outcome: sum(c for key, c in mine.items() if key[2] == outcome) for outcome in OUTCOMES},
+                **{o: sum(c for (n, _, out), c in self.outcomes.items() if (n, out) == (number, o)) for o in OUTCOMES},
                 "contested": self.contested[number],
                 "win_rate": rates.get(name),
                 "rewards": self.rewards[number].document(),
@@ -174,22 +164,16 @@ def _nested(rows: Any) -> dict[str, dict[str, dict[str, int]]]:
 def prepared(artifact: Path, details: dict[str, Any]) -> dict[str, Any]:
     """Return the counts of ``prepare`` by data set, and examples of contamination if there are any.
 
-    Parameters
-    ----------
-    artifact, details
-        The artifact of ``prepare``, and the details of its manifest.
+    ``details`` are those of the artifact's manifest.
     """
-    by_dataset = details.get("datasets", {})
-    found: dict[str, Any] = {
-        "datasets": {
-            name: {key: count for key, count in sorted(counts.items()) if isinstance(count, int)}
-            for name, counts in sorted(by_dataset.items())
-        }
+    by_dataset = {
+        name: {key: count for key, count in sorted(counts.items()) if isinstance(count, int)}
+        for name, counts in sorted(details.get("datasets", {}).items())
     }
     file = artifact / CONTAMINATION_FILE
-    if file.is_file():
-        rows = [row for one in read_json(file)["benchmarks"].values() for row in one["examples"]]
-        found["contamination"] = [
-            {key: row[key][:EXAMPLE_CHARACTERS] for key in ("prompt", "benchmark", "shared")} for row in rows[:EXAMPLES]
-        ]
-    return found
+    if not file.is_file():
+        return {"datasets": by_dataset}
+    rows = [row for benchmark in read_json(file)["benchmarks"].values() for row in benchmark["examples"]]
+    keys = ("prompt", "benchmark", "shared")
+    examples = [{key: row[key][:EXAMPLE_CHARACTERS] for key in keys} for row in rows[:EXAMPLES]]
+    return {"datasets": by_dataset, "contamination": examples}

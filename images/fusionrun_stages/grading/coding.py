@@ -23,8 +23,8 @@ FORBIDDEN_MODULES = frozenset({
     "smtplib", "telnetlib", "xmlrpc", "requests", "importlib", "imp", "runpy", "pkgutil", "zipimport", "shutil",
     "webbrowser", "faulthandler",
 })  # fmt: skip
-"""Modules with access outside the program that no exercise needs (this project's list). The sandbox does not rely on
-it."""
+"""Modules with access outside the program, which a coding prompt does not need (this project's list). The sandbox does
+not rely on it."""
 
 _FENCE = re.compile(r"^[ \t]*```[ \t]*(\w*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)
 _DEFINITION = re.compile(r"^(?:async )?(?:def|class) ", re.MULTILINE)
@@ -39,18 +39,15 @@ class Submission(NamedTuple):
 
 
 def extract_program(answer: str) -> str:
-    """Return the last fenced Python block with a definition, else the last block, else the whole text.
+    """Return the last fenced Python block with a definition, else the last block, else the response.
 
     The last block of a response often only shows how to call the function of the block before.
     """
     fences = _FENCE.findall(answer)
     blocks = [body for label, body in fences if label.lower() in ("python", "python3", "py")]
     blocks = blocks or [body for label, body in fences if not label]
-    if not blocks:
-        return answer
     definitions = [block for block in blocks if _DEFINITION.search(block)]
-    program: str = (definitions or blocks)[-1]
-    return program
+    return str((definitions or blocks or [answer])[-1])
 
 
 def analyse(program: str) -> Grade | None:
@@ -87,17 +84,17 @@ def isolation() -> "Isolation":
 def grade_all(submissions: Sequence[Submission], processes: int | None = None) -> Iterator[tuple[int, Grade]]:
     """Check the isolation, then grade every submission; yield its index and its grade when it is complete.
 
-    A disturbed program is run again at the end, alone. If it is disturbed again, it is unknown: the node may be out of
-    memory, so the death of the runner does not prove that the program is wrong.
+    A disturbed program is run again at the end, alone. If it is disturbed again, it is unknown: the runner may have
+    died because the node is out of memory, so the program may be right.
     """
     if not submissions:
         return
-    at_once = isolation().programs_at_once
+    programs_at_once = isolation().programs_at_once
     indexes: dict[Submission, list[int]] = defaultdict(list)  # equal programs are run once
     for index, submission in enumerate(submissions):
         indexes[submission._replace(answer=extract_program(submission.answer))].append(index)
     again: list[Submission] = []
-    for submission, grade in _grade(list(indexes), processes or at_once):
+    for submission, grade in _grade(list(indexes), processes or programs_at_once):
         if grade.detail.startswith(DISTURBED):
             again.append(submission)
         else:

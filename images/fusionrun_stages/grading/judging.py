@@ -31,18 +31,15 @@ def join_responses(
 ) -> Iterator[PromptResponses]:
     """Join the prompts of the given data sets with their responses; both are sorted by prompt.
 
-    Raises
-    ------
-    InfrastructureError
-        If they are not sorted: responses would be skipped silently.
+    Raise InfrastructureError if they are not sorted: otherwise responses would be skipped.
     """
     wanted = set(datasets)
     groups = groupby(_check_order(responses), key=attrgetter("prompt_id"))
-    name, group = next(groups, (None, iter(())))
+    prompt_id, group = next(groups, (None, iter(())))
     for prompt in _check_order(prompts):
-        while name is not None and name < prompt.prompt_id:
-            name, group = next(groups, (None, iter(())))
-        if name == prompt.prompt_id and prompt.dataset in wanted:
+        while prompt_id is not None and prompt_id < prompt.prompt_id:
+            prompt_id, group = next(groups, (None, iter(())))
+        if prompt_id == prompt.prompt_id and prompt.dataset in wanted:
             yield PromptResponses(prompt, list(group))
 
 
@@ -56,7 +53,7 @@ def _check_order(rows: Iterable[P]) -> Iterator[P]:
 
 
 def make_batches(joined: Iterable[PromptResponses]) -> Iterator[list[PromptResponses]]:
-    """Split into batches that fit in memory; a prompt is never split."""
+    """Split into batches that fit in memory; the responses to a prompt are in one batch."""
     batch: list[PromptResponses] = []
     count = size = 0
     for one in joined:
@@ -71,10 +68,8 @@ def make_batches(joined: Iterable[PromptResponses]) -> Iterator[list[PromptRespo
 
 
 def judge(grader: Grader, joined: list[PromptResponses]) -> list[Verdict]:
-    """Return a verdict for every response, sorted by prompt, source and sample. A failed request is unknown.
+    """Return a verdict for every response, sorted by prompt, source and sample; unknown for a failed request.
 
-    Notes
-    -----
     A truncated response is graded like any other: ``construct`` never uses it, and ``evaluate`` counts it as wrong.
     """
     verdicts = [

@@ -21,12 +21,12 @@ from fusionrun_stages.pod.cgroup import count_cpus, memory_bytes
 CPU_SECONDS = 5.0
 """CPU time per response. Source: math-verify's default limit is 5 s of wall time."""
 GRACE_SECONDS = 3
-"""Extra CPU time until the kernel kills a process in C code, where no signal handler runs."""
+"""Extra CPU time until the kernel kills a process in C code, where Python's signal handlers do not run."""
 MEMORY_BYTES = 2 * 2**30
-"""Maximum memory that one process may add: a power tower would use all of it."""
+"""Maximum memory that one process may add. A power tower in a response would need more."""
 MEMORY_MIN_BYTES = 512 * 2**20
 """Minimum memory that SymPy needs for usual answers. With less per CPU, fewer processes are started."""
-OWN_BYTES = 512 * 2**20
+PARENT_BYTES = 512 * 2**20
 """Memory for the parent process: SymPy and a batch of responses."""
 ANSWER_MAX_CHARACTERS = 100_000
 """Of a longer response only the end is parsed: it contains the final answer."""
@@ -55,8 +55,6 @@ class _TimeUpError(BaseException):
 def grade_all(problems: Sequence[Problem], processes: int | None = None) -> Iterator[tuple[int, list[Grade]]]:
     """Grade every problem in a pool of processes; yield its index and one grade per response.
 
-    Notes
-    -----
     If a process dies, the responses to its problem are graded again one at a time, to find the one that killed it.
     """
     logging.getLogger("math_verify").setLevel(logging.ERROR)
@@ -66,8 +64,8 @@ def grade_all(problems: Sequence[Problem], processes: int | None = None) -> Iter
     # Suppress the warning that its limits of wall time are off.
     math_verify.parser.TIMEOUT_WARNING_SHOWN = math_verify.grader.TIMEOUT_WARNING_SHOWN = True
     # The first comparison imports half of SymPy: do it once, before the processes are forked.
-    one, two = (math_verify.parse(text, parsing_timeout=None) for text in ("$x$", "$2x$"))
-    math_verify.verify(one, two, timeout_seconds=None)
+    x, double_x = (math_verify.parse(text, parsing_timeout=None) for text in ("$x$", "$2x$"))
+    math_verify.verify(x, double_x, timeout_seconds=None)
     processes, each_bytes = share_memory(
         memory_bytes(), _memory_use()[1], min(processes or count_cpus(), max(1, len(problems)))
     )
@@ -78,21 +76,19 @@ def grade_all(problems: Sequence[Problem], processes: int | None = None) -> Iter
             continue
         gold, answers = problems[index]
         single = [Problem(gold, [answer]) for answer in answers]
-        found = dict(map_in_processes(grader, single, 1))
-        yield index, [_or_unknown(found[i]) for i in range(len(single))]
+        graded = dict(map_in_processes(grader, single, 1))
+        yield index, [_or_unknown(graded[i]) for i in range(len(single))]
 
 
-def share_memory(have_bytes: int, inherited_bytes: int, processes: int) -> tuple[int, int]:
+def share_memory(limit_bytes: int, inherited_bytes: int, processes: int) -> tuple[int, int]:
     """Return how many processes fit in memory, and how much memory each may add to what it inherits.
 
-    Notes
-    -----
     A forked process copies inherited pages over time, since Python writes reference counts. There is one share more
     than processes: the responses to a problem that killed its process are graded in an extra one.
     """
-    left = have_bytes - OWN_BYTES
-    processes = max(1, min(processes, left // (MEMORY_MIN_BYTES + inherited_bytes) - 1))
-    each_bytes = left // (processes + 1) - inherited_bytes
+    available_bytes = limit_bytes - PARENT_BYTES
+    processes = max(1, min(processes, available_bytes // (MEMORY_MIN_BYTES + inherited_bytes) - 1))
+    each_bytes = available_bytes // (processes + 1) - inherited_bytes
     return processes, min(MEMORY_BYTES, max(MEMORY_MIN_BYTES, each_bytes))
 
 
@@ -101,8 +97,8 @@ def _or_unknown(grades: list[Grade] | ProcessDied) -> Grade:
 
 
 def _grader(memory: int) -> Callable[[Problem], list[Grade]]:
-    most = _memory_use()[0] + memory
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    limit = _memory_use()[0] + memory
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     signal.signal(signal.SIGPROF, _time_up)
     read_latex_once()
     return grade_problem
@@ -147,33 +143,31 @@ def _compare(pair: tuple[list[Any], str]) -> Grade:
     boxed = read_integer(answer)
     if boxed is not None and len(gold) == 1 and getattr(gold[0], "is_Integer", False):
         return right() if boxed == int(gold[0]) else wrong()
-    found = parse(answer[-ANSWER_MAX_CHARACTERS:], parsing_timeout=None)
-    if not found:
+    parsed = parse(answer[-ANSWER_MAX_CHARACTERS:], parsing_timeout=None)
+    if not parsed:
         return wrong("no final answer found")
-    return right() if _is_equal(gold, found) else wrong()
+    return right() if _is_equal(gold, parsed) else wrong()
 
 
-def _is_equal(gold: list[Any], found: list[Any]) -> bool:
+def _is_equal(gold: list[Any], parsed: list[Any]) -> bool:
     """Compare as math-verify does, with a shortcut for exact numbers and a cache.
 
-    Notes
-    -----
     For two exact numbers math-verify tests whether their difference simplifies to zero. A text that it cannot parse
     equals no parsed gold answer. Source: math_verify.grader, sympy_expr_eq, 0.9.0.
     """
     from math_verify import verify
     from sympy import Rational
 
-    found = [value for value in found if not isinstance(value, str)]
-    if len(gold) == len(found) == 1 and isinstance(gold[0], Rational) and isinstance(found[0], Rational):
-        return bool(gold[0] == found[0])
+    parsed = [value for value in parsed if not isinstance(value, str)]
+    if len(gold) == len(parsed) == 1 and isinstance(gold[0], Rational) and isinstance(parsed[0], Rational):
+        return bool(gold[0] == parsed[0])
     # The key is the identity: math-verify distinguishes some equal objects (sets). The cache keeps the objects, so that
     # no other object gets the same id.
-    pair = tuple(map(id, gold)), tuple(map(id, found))
+    pair = tuple(map(id, gold)), tuple(map(id, parsed))
     if pair not in _compared:
         if len(_compared) >= COMPARED_MAX:
             _compared.clear()
-        _compared[pair] = gold, found, verify(gold, found, timeout_seconds=None)
+        _compared[pair] = gold, parsed, verify(gold, parsed, timeout_seconds=None)
     return _compared[pair][2]
 
 
@@ -183,10 +177,8 @@ _compared: dict[Any, tuple[list[Any], list[Any], bool]] = {}
 def read_integer(answer: str) -> int | None:
     """Return the boxed integer of a response if it is the only candidate, else None.
 
-    Notes
-    -----
-    It is what math-verify would find, without its search of the whole text: a box has precedence over all but a phrase
-    like "the final answer is", and extends to the last closing brace. Source: math_verify.parser, 0.9.0.
+    math-verify would return the same integer after a search of the complete text: a box has precedence over all but a
+    phrase like "the final answer is", and extends to the last closing brace. Source: math_verify.parser, 0.9.0.
     """
     box = _INTEGER_BOX.search(answer)
     if box is None or answer.count("\\boxed") > 1 or "}" in answer[box.end() :] or "final answer" in answer.lower():
@@ -197,8 +189,6 @@ def read_integer(answer: str) -> int | None:
 def read_latex_once() -> None:
     """Enlarge math-verify's cache of parsed LaTeX, and parse plain numbers without its parser.
 
-    Notes
-    -----
     Its cache has 20 entries, and it takes milliseconds to parse an integer. Source: math_verify.parser,
     parse_latex_cached, 0.9.0.
     """
@@ -234,8 +224,6 @@ def read_number(latex: str) -> Any:
 def parse_gold(gold: str | None) -> list[Any]:
     r"""Parse a gold answer; return an empty list if that fails.
 
-    Notes
-    -----
     Without dollar signs math-verify parses ``\sqrt{2}``, ``(1,2)`` and ``x^2+2x+1`` to nothing.
     Source: GSM8K's answers end in ``#### 42`` (openai/grade-school-math).
     """
@@ -245,25 +233,22 @@ def parse_gold(gold: str | None) -> list[Any]:
         return []
     text = gold.rsplit("####", 1)[-1].strip()
     marked = text if "$" in text or "\\boxed" in text or "\\(" in text or "\\[" in text else f"${text}$"
-    found: list[Any] = parse(marked, fallback_mode="no_fallback", parsing_timeout=None)
-    return found
+    parsed: list[Any] = parse(marked, fallback_mode="no_fallback", parsing_timeout=None)
+    return parsed
 
 
 def _limited(function: Callable[[Any], Any], argument: Any) -> Any:
     """Call the function with a limit of CPU time.
 
-    Raises
-    ------
-    _TimeUpError
-        If Python code used up the time. In C code the kernel kills the process ``GRACE_SECONDS`` later.
+    Raise _TimeUpError if Python code used up the time. In C code the kernel kills the process ``GRACE_SECONDS`` later.
     """
     used = resource.getrusage(resource.RUSAGE_SELF)
-    last = int(used.ru_utime + used.ru_stime + CPU_SECONDS) + GRACE_SECONDS
-    before, most = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (last, most))
+    kill_at = int(used.ru_utime + used.ru_stime + CPU_SECONDS) + GRACE_SECONDS
+    soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (kill_at, hard))
     signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
     try:
         return function(argument)
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
-        resource.setrlimit(resource.RLIMIT_CPU, (before, most))
+        resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))

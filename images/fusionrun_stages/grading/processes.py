@@ -1,7 +1,7 @@
 """A process pool that survives the death of a process: only the item of that process fails.
 
-The pools of the standard library fail as a whole if a process dies. The kernel kills a grader's process if it uses up
-its CPU time in C code, where no signal handler runs.
+In the pools of the standard library all items fail if a process dies. The kernel kills a grader's process if it uses up
+its CPU time in C code, where Python's signal handlers do not run.
 """
 
 import ctypes
@@ -59,10 +59,10 @@ class _Worker(Generic[T, R]):
 
     def _start(self) -> None:
         context = multiprocessing.get_context("fork")
-        self.pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(self._make, theirs), daemon=True)
+        self.pipe, child_end = context.Pipe()
+        self._process = context.Process(target=_serve, args=(self._make, child_end), daemon=True)
         self._process.start()
-        theirs.close()
+        child_end.close()
 
     def submit(self, index: int, items: Sequence[T]) -> None:
         """Send an item to the process."""
@@ -91,7 +91,7 @@ class _Worker(Generic[T, R]):
 
 
 def _serve(make: Callable[[], Callable[[T], R]], pipe: Connection) -> None:
-    # Die with the parent. The siblings hold the other end of this pipe, too, so there would be no end of file.
+    # Die with the parent. Forked siblings keep the other end of this pipe open, so there would be no end of file.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     function = make()
     while True:

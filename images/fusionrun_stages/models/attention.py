@@ -11,8 +11,6 @@ def attention_of(model_path: str | Path, *, trust_remote_code: bool = False) -> 
 
     ``eager`` for a model with soft-capping; empty for any other model, so that transformers chooses.
 
-    Notes
-    -----
     The default, ``sdpa``, silently ignores ``softcap``; vLLM, which serves the model, applies it. Eager and
     FlashAttention apply it, too. The images do not have FlashAttention.
     Source: transformers 5.19.0, ``integrations/sdpa_attention.py`` and ``models/gemma2/modeling_gemma2.py``.

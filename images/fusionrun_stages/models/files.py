@@ -1,4 +1,4 @@
-"""Check and fingerprint of a model folder. Reads headers and file edges, never all weights."""
+"""Check and fingerprint of a model folder, from the headers, starts and ends of the weight files."""
 
 import hashlib
 import json
@@ -63,8 +63,6 @@ def weight_files(folder: Path, field: str) -> list[Path]:
 def check_safetensors(path: Path, field: str) -> None:
     """Check that the header of a weights file is readable and matches the size of the file.
 
-    Notes
-    -----
     Source: github.com/huggingface/safetensors, README, "Format": 8 bytes of little-endian header length, the
     header as JSON with ``data_offsets`` relative to the end of the header, then the data.
     """
@@ -80,8 +78,8 @@ def check_safetensors(path: Path, field: str) -> None:
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
             raise UserError(f"{field}: {path}: corrupt: its safetensors header cannot be read") from error
     if 8 + length + end != size:
-        fault = "truncated" if size < 8 + length + end else "corrupt"
-        raise UserError(f"{field}: {path}: {fault}: {size} bytes, expected {8 + length + end} from its header")
+        problem = "truncated" if size < 8 + length + end else "corrupt"
+        raise UserError(f"{field}: {path}: {problem}: {size} bytes, expected {8 + length + end} from its header")
 
 
 def fingerprint_model(folder: Path) -> str:

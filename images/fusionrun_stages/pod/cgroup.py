@@ -5,7 +5,7 @@ from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
 UNLIMITED_BYTES = 2**60
-"""Version 1 uses a number near 2^63 for "no limit"."""
+"""Without a limit, version 1 reports a number near 2^63."""
 
 
 def count_cpus(cgroups: Path = CGROUPS) -> int:

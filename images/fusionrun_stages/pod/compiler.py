@@ -21,15 +21,8 @@ LIBCUDA = "libcuda.so.1"
 def build_triton_driver() -> None:
     """Build and load Triton's CUDA driver without its cache.
 
-    Raises
-    ------
-    RuntimeError
-        If there is no C compiler.
-    subprocess.CalledProcessError
-        If the compiler fails; its message is on standard error.
+    Raise RuntimeError without a C compiler, and subprocess.CalledProcessError if the compiler fails.
 
-    Notes
-    -----
     Source: Triton 3.7.1, ``runtime/build.py`` (the command line) and ``backends/nvidia/driver.py`` (``CudaUtils``).
     """
     from triton.backends.nvidia import driver

@@ -25,19 +25,8 @@ def require_gpus(count: int) -> None:
     """Check that PyTorch can use the GPUs that this pod requests; hide all GPUs from a pod that requests none.
 
     Call it before anything initializes CUDA. Under torchrun every process calls it, and each needs all GPUs of its pod.
+    PyTorch is not imported if ``count`` is 0.
 
-    Parameters
-    ----------
-    count
-        GPUs that the pod requests (``StageTask.gpus``). With 0 PyTorch is not imported.
-
-    Raises
-    ------
-    UserError
-        If PyTorch finds fewer.
-
-    Notes
-    -----
     On a node that exposes every GPU to every pod, a GPU that the pod did not request belongs to another pod.
     """
     if not count:
@@ -57,7 +46,7 @@ def require_gpus(count: int) -> None:
 
 
 def _explain(torch: Any) -> str:
-    """Return the versions of PyTorch, CUDA and the driver, and what to do."""
+    """Return the versions of PyTorch, CUDA and the driver, and how to fix the problem."""
     cuda = torch.version.cuda
     if cuda is None:
         return (
@@ -72,28 +61,28 @@ def _explain(torch: Any) -> str:
         f"is {driver or f'unknown: {DRIVER_FILE} cannot be read'}"
     )
     if driver and needed and int(driver.split(".")[0]) < needed:
-        todo = "upgrade the driver"
+        fix = "upgrade the driver"
     else:
-        todo = (
+        fix = (
             "set spec.scheduling.gpuRuntimeClassName if pods with GPUs need a RuntimeClass (k3s and RKE2: nvidia)"
             + ("" if driver else ", or install the driver")
             + ", and check the node's device plugin"
         )
     reason = _reason(torch)
-    return f"{facts}; {todo}" + (f" ({reason})" if reason else "")
+    return f"{facts}; {fix}" + (f" ({reason})" if reason else "")
 
 
 def _driver() -> str | None:
     """Return the version of the node's NVIDIA driver, such as ``580.65.06``."""
     try:
-        found = re.search(r"\b\d{3,}\.\d+(\.\d+)?\b", DRIVER_FILE.read_text(encoding="utf-8", errors="replace"))
+        version = re.search(r"\b\d{3,}\.\d+(\.\d+)?\b", DRIVER_FILE.read_text(encoding="utf-8", errors="replace"))
     except OSError:
         return None
-    return found[0] if found else None
+    return version[0] if version else None
 
 
 def _reason(torch: Any) -> str:
-    """Return PyTorch's error if CUDA cannot be used, else an empty text."""
+    """Return PyTorch's error if CUDA cannot be used; otherwise an empty string."""
     try:
         torch.cuda.init()
     except (RuntimeError, AssertionError) as error:

@@ -1,10 +1,10 @@
 """The lease of an artifact: at most one pod produces it at a time.
 
 Runs with the same stage digest share its directory, and a force-deleted pod may still run on a lost node. So a pod
-acquires ``lease.json`` in the directory (one per shard of an Indexed stage) before it works, and touches it while it
-works. The pod of another run waits until the artifact is complete, or the lease was not touched for ``STALE_SECONDS``:
-then its holder is dead. A successor in the same stage of the same run does not wait: its predecessor is dead, or finds
-at its next touch that it has lost the lease, and exits.
+acquires ``lease.json`` in the directory (one per shard of an Indexed stage) before it starts, and touches the file
+while it runs. The pod of another run waits until the artifact is complete, or the lease was not touched for
+``STALE_SECONDS``: then its holder has died. A successor in the same stage of the same run does not wait: its
+predecessor has died, or detects the loss of the lease at its next touch, and exits.
 
 Ages are differences between file times, so they use the volume's clock, not the node's.
 """
@@ -27,7 +27,7 @@ STALE_SECONDS = 120.0
 """Age at which a lease is stale. Longer than NFS caches a file's attributes (``acregmax``, 60 s)."""
 POLL_SECONDS = 1.0
 SETTLE_SECONDS = 0.5
-"""Two pods that find a stale lease both replace it. After this time the last one holds it."""
+"""If two pods replace a stale lease, the last one holds it after this time."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Holder:
     """The pod that holds a lease."""
 
     stage: str
-    """Namespace, run and stage. At most one pod of it runs, per rank and shard."""
+    """Namespace, run and stage. At most one pod runs per stage, rank and shard."""
     pod_uid: str
 
 
@@ -46,8 +46,8 @@ UNKNOWN_HOLDER = Holder("", "")
 def holder_of(path: Path) -> Holder | None:
     """Return the holder of a lease, or None."""
     try:
-        found = json.loads(path.read_bytes())
-        return Holder(found["stage"], found["pod_uid"])  # ignore the fields of newer releases
+        content = json.loads(path.read_bytes())
+        return Holder(content["stage"], content["pod_uid"])  # ignore the fields of newer releases
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, LookupError):
@@ -55,32 +55,23 @@ def holder_of(path: Path) -> Holder | None:
 
 
 class Lease:
-    """The lease of one artifact, or of one shard of it.
+    """The lease of one artifact, or of one shard of it, in the file ``path``.
 
-    Parameters
-    ----------
-    path
-        The lease file.
-    own
-        This pod.
-    is_complete
-        Returns whether the artifact is complete; no lease is needed then.
-    on_wait
-        Called at each poll while another pod holds the lease.
-    on_loss
-        Called in a background thread when another pod has taken the lease: this pod must exit at once.
+    ``on_wait`` is called at each poll while another pod holds the lease; ``on_loss`` in a background thread when
+    another pod has taken the lease from this one: this pod must exit at once.
     """
 
     def __init__(
         self,
         path: Path,
-        own: Holder,
+        this_pod: Holder,
         is_complete: Callable[[], bool],
         on_wait: Callable[[Holder], None],
         on_loss: Callable[[], None],
     ) -> None:
-        self._path, self._own = path, own
+        self._path, self._this_pod = path, this_pod
         self._is_complete, self._on_wait, self._on_loss = is_complete, on_wait, on_loss
+        self._part = path.with_name(f".{path.name}.{this_pod.pod_uid}.part")
         self._ended = threading.Event()
         self._held = False
 
@@ -98,7 +89,7 @@ class Lease:
         """Return when rank 0 of this stage holds the lease, or the artifact is complete: for all other ranks."""
         while not self._is_complete():
             holder = holder_of(self._path)
-            if holder is not None and holder.stage == self._own.stage:
+            if holder is not None and holder.stage == self._this_pod.stage:
                 return
             time.sleep(POLL_SECONDS)
 
@@ -107,7 +98,7 @@ class Lease:
         self._ended.set()
         if self._held:
             self._held = False
-            if holder_of(self._path) == self._own:
+            if holder_of(self._path) == self._this_pod:
                 self._path.unlink(missing_ok=True)
             remove_partials(self._path)
 
@@ -117,7 +108,7 @@ class Lease:
         holder = holder_of(self._path)
         if holder is None:
             return False
-        if holder.stage == self._own.stage:
+        if holder.stage == self._this_pod.stage:
             return self._replace()
         if not self._is_stale():
             self._on_wait(holder)
@@ -126,7 +117,7 @@ class Lease:
         if not self._replace():
             return False
         time.sleep(SETTLE_SECONDS)
-        return holder_of(self._path) == self._own
+        return holder_of(self._path) == self._this_pod
 
     def _create(self) -> bool:
         try:
@@ -134,37 +125,31 @@ class Lease:
         except FileExistsError:
             return False
         with os.fdopen(descriptor, "w") as file:
-            json.dump(asdict(self._own), file)
+            json.dump(asdict(self._this_pod), file)
         return True
 
     def _replace(self) -> bool:
         """Replace the lease; return False if a pod that released it has removed the temporary file."""
-        part = self._part
-        part.write_text(json.dumps(asdict(self._own)))
+        self._part.write_text(json.dumps(asdict(self._this_pod)))
         try:
-            part.replace(self._path)
+            self._part.replace(self._path)
         except FileNotFoundError:
             return False
         return True
 
-    @property
-    def _part(self) -> Path:
-        return self._path.with_name(f".{self._path.name}.{self._own.pod_uid}.part")
-
     def _is_stale(self) -> bool:
-        probe = self._part
         try:
-            probe.touch()
-            return probe.stat().st_mtime - self._path.stat().st_mtime > STALE_SECONDS
+            self._part.touch()
+            return self._part.stat().st_mtime - self._path.stat().st_mtime > STALE_SECONDS
         except FileNotFoundError:
             return False
         finally:
-            probe.unlink(missing_ok=True)
+            self._part.unlink(missing_ok=True)
 
     def _keep_touching(self) -> None:
         while not self._ended.wait(TOUCH_SECONDS):
             try:
-                if holder_of(self._path) != self._own:
+                if holder_of(self._path) != self._this_pod:
                     if not self._ended.is_set():
                         self._on_loss()
                     return

@@ -1,13 +1,14 @@
-"""Progress reports to the operator, sent in the background.
+"""Progress reports to the operator, sent by a background thread.
 
-Best effort: a report may be lost, and no error here slows down or fails a stage. Standard library only, since every
-image has this module.
+Best effort: a report may be lost, and an error does not delay or fail the stage. Only the standard library is used,
+since every image has this module.
 """
 
 import http.client
 import math
 import threading
 import time
+from contextlib import closing, suppress
 from urllib.parse import urlsplit
 
 from fusionrun.api.pod import PROGRESS_PATH
@@ -20,10 +21,7 @@ TIMEOUT_SECONDS = 2.0
 class Pusher:
     """A ``Report`` that posts the newest progress to a URL, at most once per ``INTERVAL_SECONDS``.
 
-    Parameters
-    ----------
-    url
-        URL of the operator, with or without ``PROGRESS_PATH``; empty if nothing is pushed.
+    ``url`` is the operator's, with or without ``PROGRESS_PATH``; if it is empty, nothing is sent.
     """
 
     def __init__(self, url: str) -> None:
@@ -60,12 +58,8 @@ class Pusher:
         last = 0.0
         while True:
             with self._changed:
-                while self._newest is None and not self._closing:
-                    self._changed.wait()
-                pause = INTERVAL_SECONDS - (time.monotonic() - last)
-                while pause > 0 and not self._closing:
-                    self._changed.wait(pause)
-                    pause = INTERVAL_SECONDS - (time.monotonic() - last)
+                self._changed.wait_for(lambda: self._newest is not None or self._closing)
+                self._changed.wait_for(lambda: self._closing, last + INTERVAL_SECONDS - time.monotonic())
                 progress, self._newest = self._newest, None
                 closing = self._closing
             if progress is not None:
@@ -75,17 +69,12 @@ class Pusher:
                 return
 
     def _post(self, progress: Progress) -> None:
-        try:
+        with suppress(OSError, http.client.HTTPException, ValueError):
             address = urlsplit(self._url)
             secure = address.scheme == "https"
             connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-            connection = connect(address.hostname or "", address.port, timeout=TIMEOUT_SECONDS)
-            try:
+            with closing(connect(address.hostname or "", address.port, timeout=TIMEOUT_SECONDS)) as connection:
                 path = address.path if address.path.strip("/") else PROGRESS_PATH
                 body = progress.model_dump_json()
                 connection.request("POST", path, body, {"Content-Type": "application/json"})
                 connection.getresponse().read()
-            finally:
-                connection.close()
-        except (OSError, http.client.HTTPException, ValueError):
-            return

@@ -1,1 +1,1 @@
-"""Read prompts from data sets: file formats, columns, and what ``prepare`` filters out."""
+"""Prompts of data sets: file formats, columns and the filters of ``prepare``."""

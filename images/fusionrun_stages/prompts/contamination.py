@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-"""File of ``prepare``'s artifact with the ``ContaminationReport``."""
 GRAM_WORDS = 13
 COMMON_PROMPTS = 10
 """An n-gram in more prompts than this is a template."""
@@ -35,10 +34,10 @@ def grams_of(words: list[str]) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Match:
-    """What a prompt shares with benchmarks."""
+    """The words that a prompt shares with benchmarks."""
 
-    whole: str | None
-    """All its words if a benchmark has an equal prompt."""
+    equal: str | None
+    """All words of the prompt if a benchmark has an equal one."""
     grams: frozenset[str]
 
 
@@ -46,41 +45,41 @@ class Match:
 class BenchmarkIndex:
     """The n-grams of the benchmarks' prompts. Call ``match`` once for every prompt, then ``find_overlap``."""
 
-    grams: dict[str, str] = field(default_factory=dict)
-    """Benchmark by n-gram."""
-    whole: dict[str, str] = field(default_factory=dict)
-    """Benchmark by all words of a prompt."""
-    seen: Counter[str] = field(default_factory=Counter)
+    benchmark_by_gram: dict[str, str] = field(default_factory=dict)
+    benchmark_by_words: dict[str, str] = field(default_factory=dict)
+    """Keys: all words of a benchmark's prompt."""
+    matches: Counter[str] = field(default_factory=Counter)
     """Number of matching prompts by n-gram."""
     prompts: Counter[str] = field(default_factory=Counter)
     """Number of prompts by benchmark."""
 
     def add(self, benchmark: str, prompts: Iterable[str]) -> None:
-        """Add a benchmark's prompts."""
+        """Add the prompts of a benchmark."""
         self.prompts[benchmark] += 0
         for prompt in prompts:
             self.prompts[benchmark] += 1
             words = words_of(prompt)
-            self.whole.setdefault(" ".join(words), benchmark)
+            self.benchmark_by_words.setdefault(" ".join(words), benchmark)
             for gram in grams_of(words):
-                self.grams.setdefault(gram, benchmark)
+                self.benchmark_by_gram.setdefault(gram, benchmark)
 
     def match(self, prompt: str) -> Match | None:
-        """Return and count what a prompt shares with the benchmarks; None if it shares nothing."""
-        if not self.whole:
+        """Return and count the n-grams that a prompt shares with the benchmarks; None without any overlap."""
+        if not self.benchmark_by_words:
             return None
         words = words_of(prompt)
-        whole = " ".join(words)
-        grams = frozenset(gram for gram in grams_of(words) if gram in self.grams)
-        self.seen.update(grams)
-        return Match(whole if whole in self.whole else None, grams) if grams or whole in self.whole else None
+        grams = frozenset(gram for gram in grams_of(words) if gram in self.benchmark_by_gram)
+        self.matches.update(grams)
+        text = " ".join(words)
+        equal = text if text in self.benchmark_by_words else None
+        return None if equal is None and not grams else Match(equal, grams)
 
     def find_overlap(self, match: Match) -> tuple[str, str] | None:
         """Return the benchmark that a prompt overlaps and the shared words; None if it shares only templates."""
-        if match.whole is not None:
-            return self.whole[match.whole], match.whole
-        rare = sorted(gram for gram in match.grams if self.seen[gram] <= COMMON_PROMPTS)
-        return (self.grams[rare[0]], rare[0]) if rare else None
+        if match.equal is not None:
+            return self.benchmark_by_words[match.equal], match.equal
+        rare = sorted(gram for gram in match.grams if self.matches[gram] <= COMMON_PROMPTS)
+        return (self.benchmark_by_gram[rare[0]], rare[0]) if rare else None
 
 
 class ContaminatedPrompt(NamedTuple):
@@ -92,12 +91,12 @@ class ContaminatedPrompt(NamedTuple):
     prompt: str
     """Its first characters."""
     shared: str
-    """The shared words: an n-gram, or a whole prompt of the benchmark."""
+    """The shared words: an n-gram, or all words of a benchmark's prompt."""
 
 
 @dataclass
 class ContaminationReport:
-    """What overlaps the benchmarks: ``contamination.json`` of the artifact, for users and the data set's card."""
+    """The dropped prompts: ``contamination.json`` of the artifact, for users and the data set's card."""
 
     examples_per_benchmark: int = 20
     counts: dict[str, Counter[str]] = field(default_factory=dict)
@@ -106,7 +105,7 @@ class ContaminationReport:
     """The first dropped prompts by benchmark."""
 
     def add(self, dropped: ContaminatedPrompt) -> None:
-        """Count a dropped prompt; keep it as an example if there are too few."""
+        """Count a dropped prompt, and keep the first ones as examples."""
         self.counts.setdefault(dropped.benchmark, Counter())[dropped.dataset] += 1
         examples = self.examples.setdefault(dropped.benchmark, [])
         if len(examples) < self.examples_per_benchmark:

@@ -11,10 +11,7 @@ from fusionrun.api.values import Prepared
 
 @dataclass
 class PromptCounts:
-    """What ``prepare`` did with the rows of one data set; part of its manifest.
-
-    The fields of ``Prepared`` are among its attributes.
-    """
+    """Counts of one data set's rows, for the manifest of ``prepare``. It has all fields of ``Prepared``."""
 
     rows: int = 0
     prompts: int = 0
@@ -50,6 +47,6 @@ class PromptCounts:
 def total(counts: Iterable[PromptCounts]) -> Prepared:
     """Sum the counts of the data sets."""
     sums: Counter[str] = Counter()
-    for one in counts:
-        sums.update({name: getattr(one, name) for name in Prepared.model_fields if name != "kind"})
+    for dataset in counts:
+        sums.update({name: getattr(dataset, name) for name in Prepared.model_fields if name != "kind"})
     return Prepared.model_validate(sums)

@@ -24,7 +24,7 @@ TEXT_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv")
 SUFFIXES = (*TEXT_SUFFIXES, ".parquet", *(suffix + GZIP for suffix in TEXT_SUFFIXES))
 SPLITS = ("train", "test", "validation", "valid", "dev")
 HEAD_ROWS = 100
-"""Rows read to find the columns of a file without a schema."""
+"""Number of rows that determine the columns of a file without a schema."""
 
 RawRow = dict[str, Any]
 
@@ -47,13 +47,7 @@ class DataFile:
 
     @contextmanager
     def decompressed(self) -> Iterator[BinaryIO]:
-        """Open the file; decompress it if its name ends in ``.gz``.
-
-        Raises
-        ------
-        UserError
-            If its name ends in ``.gz`` and its content is not a complete gzip file.
-        """
+        """Open the file, and decompress it if its name ends in ``.gz``."""
         with self.open() as stream:
             if not self.name.endswith(GZIP):
                 yield stream
@@ -66,13 +60,7 @@ class DataFile:
 
 
 def find_files(path: Path, split: str) -> list[DataFile]:
-    """List the files of a data set on the volume.
-
-    Raises
-    ------
-    UserError
-        If the path does not exist, has an unknown format, or is a folder without data files.
-    """
+    """List the files of a data set on the volume; raise UserError if there are none or the format is unknown."""
     path = inside_volume(path)
     if path.is_file():
         if not path.name.endswith(SUFFIXES):
@@ -80,18 +68,26 @@ def find_files(path: Path, split: str) -> list[DataFile]:
         return [DataFile(path.name, lambda: path.open("rb"))]
     if not path.is_dir():
         raise UserError(f"{str(path)!r}: no such file or folder")
-    found = {str(p.relative_to(path)): inside_volume(p) for p in path.rglob("*") if p.is_file()}
-    names = select_split(found, split)
+    paths = {str(p.relative_to(path)): inside_volume(p) for p in path.rglob("*") if p.is_file()}
+    names = select_split(paths, split)
     if not names:
         raise UserError(f"{str(path)!r}: no file of split {split!r} ends in {', '.join(SUFFIXES)}")
-    return [DataFile(name, lambda name=name: found[name].open("rb")) for name in names]  # type: ignore[misc]
+    return [DataFile(name, lambda name=name: paths[name].open("rb")) for name in names]  # type: ignore[misc]
+
+
+def open_files(path: Path, split: str, columns: Iterable[str], where: str) -> list[DataFile]:
+    """Return the files of a data set that is readable, has rows and has the columns; errors start with ``where``."""
+    try:
+        files = find_files(path, split)
+        check_columns(files, columns)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+    return files
 
 
 def select_split(names: Iterable[str], split: str) -> list[str]:
     """Return the data files of a split, sorted: by their names, or all files if no name contains a split.
 
-    Notes
-    -----
     Source: huggingface.co/docs/datasets/repository_structure: the file's or folder's name contains the split's name,
     delimited by non-word characters. In a numbered file's name, everything before the number is the split:
     ``data/train_1M-00000-of-00002.parquet`` is not in split ``train`` (OpenMathInstruct-2 has both).
@@ -100,23 +96,23 @@ def select_split(names: Iterable[str], split: str) -> list[str]:
     # Metadata of the ``datasets`` library, not data.
     files = [n for n in files if PurePosixPath(n).name not in ("dataset_infos.json", "dataset_info.json", "state.json")]
     words = {n: _words(n) for n in files}
-    wanted = [n for n in files if split in words[n]]
-    has_splits = any(found & set(SPLITS) for found in words.values())
-    return wanted if wanted or has_splits else files
+    selected = [n for n in files if split in words[n]]
+    has_splits = any(file_words & set(SPLITS) for file_words in words.values())
+    return selected if selected or has_splits else files
 
 
 def _words(name: str) -> set[str]:
     """Return the words of a file's path; the name of a numbered file up to its number is one word."""
     numbered = _NUMBERED.search(name)
-    spaced = name[: numbered.start()] if numbered else name
-    return {*re.split(r"[^A-Za-z0-9]+", spaced), *([numbered["split"]] if numbered else [])}
+    rest = name[: numbered.start()] if numbered else name
+    return {*re.split(r"[^A-Za-z0-9]+", rest), *([numbered["split"]] if numbered else [])}
 
 
 def column_names(file: DataFile) -> list[str]:
     """Return the columns of a file's schema or of its first rows; none for an empty file."""
     if file.suffix == ".parquet":
-        with _parquet(file) as opened:
-            names: list[str] = opened.schema_arrow.names
+        with _parquet(file) as parquet:
+            names: list[str] = parquet.schema_arrow.names
             return names
     columns: dict[str, None] = {}
     for number, (_, row) in enumerate(read_raw_rows([file])):
@@ -140,7 +136,7 @@ def get_value(row: RawRow, column: str) -> Any:
 
 
 def _find_column(column: str, names: Iterable[str]) -> str | None:
-    """Return the column itself or the column in which a path begins; None if there is neither."""
+    """Return the column, or for a path the column that contains it; None if it is missing."""
     names = set(names)
     if column in names:
         return column
@@ -150,13 +146,7 @@ def _find_column(column: str, names: Iterable[str]) -> str | None:
 
 
 def check_columns(files: list[DataFile], wanted: Iterable[str]) -> None:
-    """Check that the data set has rows and that its first file with rows has the wanted columns.
-
-    Raises
-    ------
-    UserError
-        If not. The message names the column, the file and its columns.
-    """
+    """Raise UserError if the data set has no rows, or its first file with rows lacks a column."""
     for file in files:
         columns = column_names(file)
         if next(read_raw_rows([file]), None) is None:
@@ -170,13 +160,7 @@ def check_columns(files: list[DataFile], wanted: Iterable[str]) -> None:
 
 
 def read_raw_rows(files: list[DataFile], columns: list[str] | None = None) -> Iterator[tuple[str, RawRow]]:
-    """Yield every row with its location, ``file:line``; from Parquet only the given columns.
-
-    Raises
-    ------
-    UserError
-        If a file does not have the format of its suffix.
-    """
+    """Yield every row with its location, ``file:line``; from Parquet only the given columns."""
     for file in files:
         match file.suffix:
             case ".parquet":
@@ -225,11 +209,10 @@ def _csv_rows(file: DataFile) -> Iterator[tuple[str, RawRow]]:
 
 def _parquet_rows(file: DataFile, columns: list[str] | None) -> Iterator[tuple[str, RawRow]]:
     number = 0
-    with _parquet(file) as opened:
-        names = opened.schema_arrow.names
+    with _parquet(file) as parquet:
+        names = parquet.schema_arrow.names
         wanted = None if columns is None else [n for n in dict.fromkeys(_find_column(c, names) for c in columns) if n]
-        batches = opened.iter_batches(batch_size=BATCH_ROWS, columns=wanted)
-        for batch in batches:
+        for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=wanted):
             try:
                 rows = batch.to_pylist()
             except UnicodeDecodeError as error:
@@ -246,8 +229,8 @@ def _parquet(file: DataFile) -> Iterator[Any]:
 
     with file.open() as stream:
         try:
-            with pq.ParquetFile(stream) as opened:
-                yield opened
+            with pq.ParquetFile(stream) as parquet:
+                yield parquet
         except (pa.ArrowInvalid, OSError) as error:
             raise UserError(f"{file.name}: not a complete Parquet file: {str(error)[:200]}") from error
 

@@ -1,4 +1,4 @@
-"""Usable rows of data sets: a prompt with the columns that its task needs, and the responses in the row.
+"""Usable rows of data sets: a prompt, the columns that its task needs, and responses.
 
 Unusable rows are counted by reason; missing values are never guessed.
 """
@@ -14,15 +14,14 @@ from fusionrun.api.artifacts import claim_path
 from fusionrun.api.data import Columns, Grader, Task
 from fusionrun.api.parameters import DatasetParameters
 from fusionrun.api.records import Prompt, replace_surrogates
-from fusionrun_stages.errors import InfrastructureError, UserError
+from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.prompts.counts import PromptCounts
 from fusionrun_stages.prompts.dataset_files import (
     DataFile,
     RawRow,
-    check_columns,
-    find_files,
     get_text,
     get_value,
+    open_files,
     read_raw_rows,
 )
 from fusionrun_stages.volume.paths import dataset_folder, on_volume
@@ -48,7 +47,7 @@ class DatasetRow:
     """By source."""
 
     def prompt_id(self, dataset: DatasetParameters) -> str:
-        """Return the prompt's identifier in a data set."""
+        """Return the identifier of the prompt of a data set."""
         return hash_text(f"{dataset.name}\0{self.normalized}")[:16]
 
     def to_prompt(self, dataset: DatasetParameters) -> Prompt:
@@ -65,17 +64,9 @@ class DatasetRow:
 
 
 def open_dataset(dataset: DatasetParameters, field: str) -> list[DataFile]:
-    """Find and check a data set's files on the volume.
+    """Find and check a data set's files on the volume; ``field`` is ``datasets`` or ``benchmarks``.
 
-    Parameters
-    ----------
-    field
-        The list of the spec that has the data set: ``datasets`` or ``benchmarks``.
-
-    Raises
-    ------
-    UserError
-        If the data set is missing, empty or lacks a column.
+    Raise UserError if the data set is missing, empty or lacks a column.
     """
     where = f"{field}[{dataset.name}]"
     if dataset.uri.startswith("pvc://"):
@@ -88,12 +79,7 @@ def open_dataset(dataset: DatasetParameters, field: str) -> list[DataFile]:
             raise InfrastructureError(
                 f"{where}: {dataset.uri}@{dataset.revision} is not on the volume: resolve must download it first"
             )
-    try:
-        files = find_files(path, dataset.split)
-        check_columns(files, wanted_columns(dataset))
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from error
-    return files
+    return open_files(path, dataset.split, wanted_columns(dataset), where)
 
 
 def wanted_columns(dataset: DatasetParameters) -> list[str]:
@@ -118,8 +104,6 @@ def parse_tests(value: Any) -> list[str] | None:
 def get_prompt(row: RawRow, columns: Columns) -> str | None:
     """Return a row's prompt, followed by its context, if any, on a new line.
 
-    Notes
-    -----
     Source: LLaMA-Factory on the Alpaca format: the query follows the prompt on a new line.
     """
     text = get_text(get_value(row, columns.prompt))
@@ -129,15 +113,10 @@ def get_prompt(row: RawRow, columns: Columns) -> str | None:
 
 def get_response(value: Any) -> str | None:
     """Return a value's response: the string, or the assistant's last turn in a conversation."""
-    if isinstance(value, list):
-        turns = [t for t in value if isinstance(t, dict)]
-        contents = [
-            t.get("content") or t.get("value")
-            for t in turns
-            if (t.get("role") or t.get("from")) in ("assistant", "gpt")
-        ]
-        return get_text(contents[-1]) if contents else None
-    return get_text(value)
+    if not isinstance(value, list):
+        return get_text(value)
+    turns = [t for t in value if isinstance(t, dict) and (t.get("role") or t.get("from")) in ("assistant", "gpt")]
+    return get_text(turns[-1].get("content") or turns[-1].get("value")) if turns else None
 
 
 @dataclass(frozen=True)
@@ -146,7 +125,7 @@ class DatasetReader:
 
     files: dict[str, list[DataFile]]
     independent: bool
-    """Whether a prompt may be in more than one data set: benchmarks are evaluated independently."""
+    """Whether more than one data set may have the same prompt, as benchmarks may."""
 
     def rows(self, dataset: DatasetParameters, counts: PromptCounts | None = None) -> Iterator[DatasetRow]:
         """Yield the usable rows of a data set; count all rows in ``counts``."""
@@ -155,15 +134,15 @@ class DatasetReader:
         for where, row in read_raw_rows(self.files[dataset.name], wanted_columns(dataset)):
             counts.rows += 1
             text = get_prompt(row, columns)
-            answer = get_text(get_value(row, columns.answer)) if columns.answer else None
+            answer, entry_point, category, solution = (
+                get_text(get_value(row, column)) if column else None
+                for column in (columns.answer, columns.entry_point, columns.category, columns.solution)
+            )
             tests = parse_tests(get_value(row, columns.tests)) if columns.tests else None
-            entry_point = get_text(get_value(row, columns.entry_point)) if columns.entry_point else None
-            category = get_text(get_value(row, columns.category)) if columns.category else None
-            solution = get_text(get_value(row, columns.solution)) if columns.solution else None
             responses = {
-                source: found
+                source: response
                 for source, column in sorted(dataset.responses_columns.items())
-                if (found := get_response(get_value(row, column))) is not None
+                if (response := get_response(get_value(row, column))) is not None
             }
             texts = [text, answer, *(tests or ()), entry_point, category, solution, *responses.values()]
             if text is None or (reason := find_missing_value(dataset, answer, tests) or find_encoding_error(texts)):
@@ -187,7 +166,7 @@ class DatasetReader:
 
 
 def find_missing_value(dataset: DatasetParameters, answer: str | None, tests: list[str] | None) -> str:
-    """Describe the value that a row of this task must have and lacks; empty if it lacks none."""
+    """Return why a row lacks a value that its task needs; empty if it lacks none."""
     if dataset.task in (Task.MATHEMATICS, Grader.MATHEMATICS, Grader.EXACT_MATCH) and answer is None:
         return f"no answer in column {dataset.columns.answer!r}"
     if dataset.task in (Task.CODING, Grader.CODING) and not tests:
@@ -196,7 +175,7 @@ def find_missing_value(dataset: DatasetParameters, answer: str | None, tests: li
 
 
 def find_encoding_error(texts: Iterable[str | None]) -> str:
-    """Describe why a text of a row cannot be encoded as UTF-8; empty if all can."""
+    """Return why a text of a row cannot be encoded as UTF-8; empty if all texts can."""
     try:
         "\0".join(text for text in texts if text).encode()
     except UnicodeEncodeError:

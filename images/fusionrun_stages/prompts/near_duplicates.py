@@ -1,12 +1,12 @@
 """Detect prompts that are nearly the same as an earlier prompt, by MinHash.
 
 The signatures come from datasketch: MIT licence, released since 2015, seeded, and vectorised with numpy (rensa is
-faster, but a young extension in Rust). Bands of the signature, of the sizes that datasketch finds best for the
-threshold, give candidates, which are then compared by the whole signature. The first prompt stays: the same input and
-seed give the same prompts.
+faster, but a young extension in Rust). Prompts that share a band of the signature are candidates, whose complete
+signatures are compared; datasketch chooses the size of the bands for the threshold. The first prompt is kept: the same
+input and seed give the same prompts.
 
 Source: Broder 1997, "On the resemblance and containment of documents"; Lee et al. 2022 (arXiv 2107.06499), section 4.2,
-for training data. Word 3-grams because prompts are short (FusionRun's choice; they take 5-grams of whole documents).
+for training data. Word 3-grams because prompts are short (FusionRun's choice; the paper uses 5-grams of documents).
 """
 
 import hashlib
@@ -23,10 +23,10 @@ MISSED_WEIGHT = 0.9
 """Weight of a missed pair against that of an unnecessary comparison, which costs microseconds and drops nothing."""
 
 BUCKET_CANDIDATES = 64
-"""Prompts of one bucket that are compared, the latest first: a template puts all its prompts into one bucket."""
+"""Maximum prompts of one bucket to compare, the latest first: all prompts of a template are in one bucket."""
 
 CAPACITY = 500_000
-"""Prompts in the index, about 2 kB each; later prompts are compared with these, and not added."""
+"""Maximum prompts in the index, about 2 kB each; later prompts are compared with these, and not added."""
 
 
 class NearDuplicates:
@@ -76,14 +76,14 @@ class NearDuplicates:
             yield int.from_bytes(digest, "little")
 
     def _candidates(self, buckets: list[int]) -> Iterator[int]:
-        seen: set[int] = set()
+        yielded: set[int] = set()
         for band, bucket in enumerate(buckets):
             index = self._latest.get(bucket, -1)
             for _ in range(BUCKET_CANDIDATES):
                 if index < 0:
                     break
-                if index not in seen:
-                    seen.add(index)
+                if index not in yielded:
+                    yielded.add(index)
                     yield index
                 index = int(self._earlier[index, band])
 

@@ -1,6 +1,6 @@
 """Select the prompts of the data sets: without duplicates, excluded subjects and benchmark prompts, within limits.
 
-Decides by hashes, in bounded memory. A prompt belongs to the first data set that has it and does not exclude it.
+Memory holds hashes of the prompts. A prompt belongs to the first data set that has it and does not exclude it.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ class PromptSelection:
     index: BenchmarkIndex
     seed: int
     report: Callable[[int], None]
-    """Called with the number of rows of a data set from time to time."""
+    """Called every ``REPORT_ROWS`` rows of a data set."""
     kept: set[PromptKey] = field(default_factory=set)
     """The result."""
     owner: dict[PromptKey, str] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class PromptSelection:
     contamination: ContaminationReport = field(default_factory=ContaminationReport)
     _usable: list[tuple[DatasetParameters, set[PromptKey]]] = field(default_factory=list)
     _matches: dict[PromptKey, tuple[Match, str, str]] = field(default_factory=dict)
-    """What a prompt shares with benchmarks, its identifier, and its first characters."""
+    """The match with benchmarks, the prompt's identifier, and its first characters."""
     _near: dict[tuple[str, float], NearDuplicates] = field(default_factory=dict)
     """By task and threshold."""
 
@@ -48,10 +48,7 @@ class PromptSelection:
 
         A prompt that is excluded by its subject or as a near-duplicate may belong to a later data set.
 
-        Raises
-        ------
-        UserError
-            If the data set has no usable row.
+        Raise UserError if the data set has no usable row.
         """
         counts = self.counts[dataset.name] = PromptCounts()
         usable: set[PromptKey] = set()
@@ -75,11 +72,10 @@ class PromptSelection:
         self._usable.append((dataset, usable))
 
     def finish(self) -> None:
-        """Drop contaminated prompts and those over ``maxPrompts``: the frequencies of n-grams are known now."""
+        """Drop contaminated prompts and those over ``maxPrompts``. Call it when all n-grams are counted."""
         for dataset, usable in self._usable:
             counts = self.counts[dataset.name]
-            clean = usable - self._contaminated(dataset, usable)
-            kept = clean
+            kept = clean = usable - self._contaminated(dataset, usable)
             if dataset.max_prompts is not None:
                 kept = set(heapq.nsmallest(dataset.max_prompts, clean, key=self._rank))
             counts.over_limit = len(clean) - len(kept)
@@ -105,17 +101,17 @@ class PromptSelection:
         return True
 
     def _contaminated(self, dataset: DatasetParameters, usable: set[PromptKey]) -> set[PromptKey]:
-        found: set[PromptKey] = set()
+        contaminated: set[PromptKey] = set()
         for key, (match, prompt_id, text) in self._matches.items():
             overlap = self.index.find_overlap(match) if key in usable else None
             if overlap is None:
                 continue
-            found.add(key)
+            contaminated.add(key)
             benchmark, words = overlap
             dropped = ContaminatedPrompt(prompt_id, dataset.name, benchmark, text, words[:EXAMPLE_CHARACTERS])
             self.contamination.add(dropped)
-        self.counts[dataset.name].contaminated = len(found)
-        return found
+        self.counts[dataset.name].contaminated = len(contaminated)
+        return contaminated
 
     def _rank(self, key: PromptKey) -> bytes:
         """Return a prompt's sort key in a seeded random order."""

@@ -78,5 +78,5 @@ def subject_of(text: str, category: str | None) -> Subject | None:
         return Subject.CODE
     if _MATHEMATICS.search(text):
         return Subject.MATHEMATICS
-    counted = _HOW_MANY.search(text) and len(_NUMBER.findall(text)) >= WORD_PROBLEM_NUMBERS
-    return Subject.MATHEMATICS if counted else None
+    is_word_problem = _HOW_MANY.search(text) and len(_NUMBER.findall(text)) >= WORD_PROBLEM_NUMBERS
+    return Subject.MATHEMATICS if is_word_problem else None

@@ -1,17 +1,20 @@
 """Models and data sets on a Hugging Face hub (``hf://org/name``).
 
-HF_TOKEN has the credentials; HF_ENDPOINT the address, unless the run names one.
+HF_TOKEN has the credentials; HF_ENDPOINT has the address, unless the run has one.
 """
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fusionrun.api.artifacts import pin_file
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.prompts.dataset_files import select_split
-from fusionrun_stages.volume.paths import dataset_folder
+from fusionrun_stages.volume.atomic import read_json, write_atomic
+from fusionrun_stages.volume.paths import dataset_folder, on_volume
 
 HTTP_FORBIDDEN = (401, 403)
 
@@ -32,22 +35,10 @@ def hub_client(endpoint: str | None) -> Any:
 
 
 @contextmanager
-def hub_errors(field: str, what: str) -> Iterator[None]:
-    """Convert errors of ``huggingface_hub`` to stage errors.
+def hub_errors(field: str, repository: str) -> Iterator[None]:
+    """Convert errors of ``huggingface_hub`` to stage errors: UserError if a retry cannot succeed.
 
-    Parameters
-    ----------
-    field
-        The field of the spec that names the repository.
-    what
-        The repository, with its revision if there is one.
-
-    Raises
-    ------
-    UserError
-        If the repository or revision does not exist, or the token lacks the permission.
-    InfrastructureError
-        If the hub cannot be reached, or returns another error.
+    ``field`` is the field of the spec that names the repository; ``repository`` may include its revision.
     """
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -57,7 +48,7 @@ def hub_errors(field: str, what: str) -> Iterator[None]:
         RevisionNotFoundError,
     )
 
-    where = f"{field}: {what!r}"
+    where = f"{field}: {repository!r}"
     try:
         yield
     except GatedRepoError as error:
@@ -96,3 +87,17 @@ def download_dataset(uri: str, revision: str, split: str, client: Any, names: li
             max_workers=WORKERS,
         )
     return folder
+
+
+def save_commit(uri: str, commit: str) -> None:
+    """Save the commit of a repository under its pin, of which the operator keeps 12 digits.
+
+    Source: huggingface.co/docs/huggingface_hub/guides/download: a commit hash must be full-length.
+    """
+    write_atomic(on_volume(pin_file(commit)), json.dumps({"uri": uri, "revision": commit}).encode())
+
+
+def load_commit(pin: str) -> str | None:
+    """Return the commit of a pin, or None if ``resolve`` saved none."""
+    path = on_volume(pin_file(pin))
+    return str(read_json(path)["revision"]) if path.is_file() else None

@@ -20,36 +20,25 @@ def s3() -> Any:
 
 
 @contextmanager
-def store_errors(what: str, secret: str = DATA_SECRET) -> Iterator[None]:
-    """Convert errors of the object store to stage errors.
+def store_errors(where: str, secret: str = DATA_SECRET) -> Iterator[None]:
+    """Convert errors of the object store to stage errors: UserError if a retry cannot succeed.
 
-    Parameters
-    ----------
-    what
-        The object, with the field of the spec that names it if known.
-    secret
-        The field of the spec that names the Secret with the keys.
-
-    Raises
-    ------
-    UserError
-        If the bucket does not exist, or the keys are missing or lack the permission.
-    InfrastructureError
-        If the store cannot be reached.
+    ``where`` is the object, with the field of the spec that names it if known; ``secret`` is the field of the spec that
+    names the Secret with the keys.
     """
     try:
         yield
     except PermissionError as error:
-        raise UserError(f"{what}: the keys of {secret} lack the permission: {error}") from error
+        raise UserError(f"{where}: the keys of {secret} lack the permission: {error}") from error
     except FileNotFoundError as error:
-        raise UserError(f"{what}: no such bucket: {error}") from error
+        raise UserError(f"{where}: no such bucket: {error}") from error
     except Exception as error:
         # botocore's errors are not OSErrors.
         is_botocore = type(error).__module__.startswith("botocore")
         if is_botocore and "Credentials" in type(error).__name__:
-            raise UserError(f"{what}: no keys for the object store ({secret}): {error}") from error
+            raise UserError(f"{where}: no keys for the object store ({secret}): {error}") from error
         if is_botocore or isinstance(error, OSError):
-            raise InfrastructureError(f"{what}: cannot reach the object store: {error}") from error
+            raise InfrastructureError(f"{where}: cannot reach the object store: {error}") from error
         raise
 
 
@@ -57,10 +46,10 @@ def s3_files(uri: str) -> dict[str, dict[str, Any]]:
     """List the objects at or below a key: size and ETag by relative name."""
     key = uri.removeprefix("s3://").rstrip("/")
     with store_errors(repr(uri)):
-        found = s3().find(key, detail=True)
-    if not found:
+        objects = s3().find(key, detail=True)
+    if not objects:
         raise UserError(f"{uri!r}: no such object")
-    return {path.removeprefix(key).lstrip("/") or path.rsplit("/", 1)[-1]: info for path, info in found.items()}
+    return {path.removeprefix(key).lstrip("/") or path.rsplit("/", 1)[-1]: info for path, info in objects.items()}
 
 
 def fingerprint_s3(uri: str) -> str:
@@ -79,7 +68,7 @@ def download_s3(uri: str, destination: Path) -> None:
         if path.is_file() and path.stat().st_size == info["size"]:
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = partial_path(path)  # and only this pod's: two runs may download the same data set at the same time
+        partial = partial_path(path)  # unique per pod: two runs may download the same data set at the same time
         with store_errors(repr(uri)):
             store.get_file(info["name"], partial)
         commit(partial, path)

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import IO
 
 from fusionrun.api.data import Task
 from fusionrun.api.parameters import ScoreParameters
@@ -28,41 +29,35 @@ Length = Callable[[str, str], int | None]
 
 
 class TextFile:
-    """Texts in an unlinked temporary file."""
+    """Texts in a temporary file."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._end = 0
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
 
     def add(self, text: str) -> Span:
         """Write a text; return its position."""
-        data = memoryview(text.encode())
-        span = self._end, len(data)
-        while data:
-            written = os.pwrite(self._descriptor, data, self._end)
-            self._end, data = self._end + written, data[written:]
-        return span
+        data = text.encode()
+        offset = self._file.seek(0, os.SEEK_END)
+        self._file.write(data)
+        return offset, len(data)
 
     def read(self, span: Span) -> str:
         """Return the text at a position."""
         offset, length = span
-        parts = []
-        while length:
-            parts.append(os.pread(self._descriptor, length, offset))
-            offset, length = offset + len(parts[-1]), length - len(parts[-1])
-        return b"".join(parts).decode()
+        self._file.seek(offset)
+        return self._file.read(length).decode()
 
 
 @contextmanager
 def open_text_file() -> Iterator[TextFile]:
     """Open a file for texts in the pod's temporary folder."""
     with tempfile.TemporaryFile() as file:
-        yield TextFile(file.fileno())
+        yield TextFile(file)
 
 
 @dataclass(slots=True)
 class Conversation:
-    """A prompt and all its responses with one text: they are scored once, so their scores are identical."""
+    """A prompt and all its responses with the same text: they are scored once, so their scores are equal."""
 
     prompt: Span
     response: Span
@@ -74,11 +69,10 @@ class Conversation:
 def read_conversations(
     texts: TextFile, length: Length, parameters: ScoreParameters, shard: int
 ) -> tuple[list[Conversation], Counter[str]]:
-    """Read the conversations to score, and count the responses left out by reason.
+    """Read the conversations to score, and count the unscored responses by reason.
 
-    Left out are failed, blank and truncated responses, conversations that are too long or contain the model's pad
-    token, and responses of SftOnly data sets (these are not counted). An endpoint rejects conversations that are too
-    long itself.
+    Unscored are failed, blank and truncated responses, conversations that are too long or contain the model's pad
+    token, and responses of SftOnly data sets (these are not counted). An endpoint rejects long conversations itself.
     """
     limit = parameters.max_length if parameters.endpoint is None else None
     prompts = {
@@ -87,6 +81,7 @@ def read_conversations(
         if prompt.task != Task.SFT_ONLY
     }
     conversations: dict[tuple[str, bytes], Conversation | str] = {}
+    """By prompt and hash of the response. A string is the reason why the conversation is unscored."""
     unscored = Counter[str]()
     for response in read_rows(shard_path(parameters.responses_dir, shard, parameters.shards), Response):
         if response.prompt_id not in prompts:
@@ -95,24 +90,24 @@ def read_conversations(
             unscored["truncated" if response.finish_reason == "length" else "failed"] += 1
             continue
         prompt_id, prompt = prompts[response.prompt_id]
-        same = prompt_id, hashlib.sha256(response.text.encode()).digest()
-        if same not in conversations:
-            measured = length(texts.read(prompt), response.text)
-            if measured is None:
-                conversations[same] = "ambiguous"
-            elif limit is not None and measured > limit:
-                conversations[same] = "too_long"
+        key = prompt_id, hashlib.sha256(response.text.encode()).digest()
+        if key not in conversations:
+            tokens = length(texts.read(prompt), response.text)
+            if tokens is None:
+                conversations[key] = "ambiguous"
+            elif limit is not None and tokens > limit:
+                conversations[key] = "too_long"
             else:
-                conversations[same] = Conversation(prompt, texts.add(response.text), measured)
-        found = conversations[same]
-        if isinstance(found, str):
-            unscored[found] += 1
+                conversations[key] = Conversation(prompt, texts.add(response.text), tokens)
+        conversation = conversations[key]
+        if isinstance(conversation, str):
+            unscored[conversation] += 1
         else:
-            found.keys.append((prompt_id, sys.intern(response.source), response.sample_index))
-    return [one for one in conversations.values() if isinstance(one, Conversation)], unscored
+            conversation.keys.append((prompt_id, sys.intern(response.source), response.sample_index))
+    return [c for c in conversations.values() if isinstance(c, Conversation)], unscored
 
 
 def make_batches(conversations: list[Conversation], batch_size: int) -> list[list[Conversation]]:
-    """Split conversations into batches, the longest first: the first batch shows whether the memory suffices."""
-    ranked = sorted(conversations, key=lambda one: (-one.length, one.keys))
+    """Split conversations into batches, the longest first: the first batch needs the most memory."""
+    ranked = sorted(conversations, key=lambda c: (-c.length, c.keys))
     return [ranked[start : start + batch_size] for start in range(0, len(ranked), batch_size)]

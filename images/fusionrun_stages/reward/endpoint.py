@@ -1,8 +1,8 @@
 """A reward model behind HTTP: vLLM's ``/classify``, one conversation per request, one raw reward per reply.
 
-Of vLLM's pooling APIs only ``/classify`` gives one number for a whole conversation: ``/score`` compares two texts, and
+Of vLLM's pooling APIs only ``/classify`` returns one number per conversation: ``/score`` compares two texts, and
 ``/pooling`` may return one value per token. The server applies the chat template. ``use_activation`` is off: vLLM
-would apply a sigmoid to a model with one label.
+would apply a sigmoid to the output of a model with one label.
 
 Source: vLLM, ``ClassificationChatRequest`` and ``ClassificationResponse`` (vllm/entrypoints/pooling/classify).
 """

@@ -1,7 +1,7 @@
 """The head of a reward model in float32, on top of a language model in any dtype.
 
-The step of bfloat16 near 0.1 is 0.0005: many scores would tie, and a margin of 0.01 would be twenty steps. The head is
-small, so float32 costs almost nothing.
+The step of bfloat16 near 0.1 is 0.0005: many scores would be equal, and a margin of 0.01 would be twenty steps. The
+head is small, so float32 needs hardly more time or memory.
 """
 
 from typing import Any
@@ -43,5 +43,5 @@ def _to_float32(value: Any) -> Any:
     import torch
 
     if isinstance(value, tuple):
-        return tuple(_to_float32(one) for one in value)
+        return tuple(_to_float32(item) for item in value)
     return value.float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value

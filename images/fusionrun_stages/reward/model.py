@@ -2,7 +2,7 @@
 
 Three kinds of model are supported:
 
-- custom code whose output has ``score`` (ArmoRM), which does its padding and gating;
+- custom code whose output has ``score`` (ArmoRM), which handles padding and gating;
 - a causal language model with a linear ``score`` head, such as ``LlamaForSequenceClassification``: the head is applied
   here, to the last token of each conversation;
 - any other sequence classifier with one label: its ``logits``.
@@ -19,7 +19,6 @@ from fusionrun_stages.errors import UserError
 from fusionrun_stages.models.attention import attention_of
 from fusionrun_stages.models.chat_template import TEMPLATE_ARGUMENTS
 from fusionrun_stages.reward.float32_head import compute_head_in_float32
-from fusionrun_stages.reward.older_transformers import add_missing_names
 
 DTYPES = {"cuda": "bfloat16", "cpu": "float32"}
 """Dtype of the language model by device."""
@@ -45,7 +44,7 @@ class LoadedRewardModel:
         self.device = device
         dtype = getattr(torch, DTYPES[self.device])
         if trust_remote_code:
-            add_missing_names()
+            _add_missing_names()
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
             model, loading = AutoModelForSequenceClassification.from_pretrained(
@@ -69,9 +68,7 @@ class LoadedRewardModel:
         compute_head_in_float32(self._model)
         self._head = self._find_head(torch)
         # A head that is applied here uses the attention mask, so any token can pad.
-        self._pad_id: int | None = None
-        if self._head is None:
-            self._pad_id = self._find_pad()
+        self._pad_id = self._find_pad() if self._head is None else None
 
     @property
     def details(self) -> dict[str, object]:
@@ -91,8 +88,7 @@ class LoadedRewardModel:
     def _find_head(self, torch: Any) -> Any:
         """Return the linear head of a causal language model, else None."""
         head: Any = getattr(self._model, "score", None)
-        plain = isinstance(head, torch.nn.Linear) and type(self._model).__module__.startswith("transformers.")
-        if not plain:
+        if not isinstance(head, torch.nn.Linear) or not type(self._model).__module__.startswith("transformers."):
             return None
         if head.out_features != 1:
             raise UserError(f"rewardModel.model: its head has {head.out_features} labels, expected 1")
@@ -101,34 +97,30 @@ class LoadedRewardModel:
     def _find_pad(self) -> int:
         """Return the pad token, and set it in the model's configuration.
 
-        Notes
-        -----
         Such a model scores at the token before the first ``config.pad_token_id``. If that were the end-of-turn token,
         it would score before the response.
         """
-        known = [i for i in (self._model.config.pad_token_id, self.tokenizer.pad_token_id) if i is not None]
-        if not known:
+        pads = [i for i in (self._model.config.pad_token_id, self.tokenizer.pad_token_id) if i is not None]
+        if not pads:
             raise UserError("rewardModel.model: neither its config.json nor its tokenizer has a pad token")
-        used = self.encode("a", "b")
+        template_ids = self.encode("a", "b")
         embedded = self._model.get_input_embeddings().num_embeddings
-        for pad in known:
-            if pad not in used and pad < embedded:
+        for pad in pads:
+            if pad not in template_ids and pad < embedded:
                 self._model.config.pad_token_id = pad
                 return int(pad)
-        if known[0] in used:
+        if pads[0] in template_ids:
             raise UserError(
-                f"rewardModel.model: its pad token ({known[0]}) is its end-of-turn token, or another one of its chat "
+                f"rewardModel.model: its pad token ({pads[0]}) is its end-of-turn token, or another one of its chat "
                 "template, so the model would score at the wrong token: set another pad token in config.json and "
                 "tokenizer_config.json"
             )
-        raise UserError(f"rewardModel.model: its pad token ({known[0]}) is beyond its {embedded} embeddings")
+        raise UserError(f"rewardModel.model: its pad token ({pads[0]}) is beyond its {embedded} embeddings")
 
     def encode(self, prompt: str, response: str) -> list[int]:
-        """Return the token ids of a whole conversation, rendered by the model's chat template.
+        """Return the token ids of a conversation, rendered by the model's chat template, without truncation.
 
-        Notes
-        -----
-        Without truncation: ArmoRM's code raises if the assistant's header is cut off.
+        ArmoRM's code raises an error if the assistant's header is cut off.
         """
         messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
         encoded = self.tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True, **TEMPLATE_ARGUMENTS)
@@ -164,6 +156,19 @@ class LoadedRewardModel:
         if scores.ndim > 1 and scores.shape[-1] != 1:
             raise UserError(f"rewardModel.model: it returns {scores.shape[-1]} numbers per conversation, expected 1")
         return scores.reshape(len(ids))
+
+
+def _add_missing_names() -> None:
+    """Add the name that ArmoRM's code, pinned by its commit, imports and that transformers 5 removed.
+
+    It is a documentation string; an empty one does not change the computation. An image with transformers 4 would need
+    older hub and tokenizer libraries, too. Source: RLHFlow/ArmoRM-Llama3-8B-v0.1, modeling_custom.py, which decorates
+    its forward method with it.
+    """
+    from transformers.models.llama import modeling_llama
+
+    if not hasattr(modeling_llama, "LLAMA_INPUTS_DOCSTRING"):
+        modeling_llama.LLAMA_INPUTS_DOCSTRING = ""
 
 
 def _reason(error: Exception) -> str:

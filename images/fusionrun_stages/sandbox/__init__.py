@@ -13,8 +13,8 @@ confined (``confine``) and used once.
 
 Covered:
 
-- Forged verdicts. Nothing that a program patches, raises, prints or exits with reaches the code that judges it. A
-  result that is not plain data is equal to nothing: its verdict is unknown.
+- Forged verdicts. Patches, exceptions, output and exit codes of a program cannot change the code that judges it. The
+  verdict on a result that is not plain data is unknown.
 - Resources: CPU time, memory, threads, open files, number and size of files, wall time.
 - System calls: no new processes, signals, tracing, sockets, shared memory, links, devices or mounts (seccomp).
 - Files: reads only Python and the system's libraries, writes only the program's folder (Landlock).
@@ -29,10 +29,10 @@ Not covered:
   ``scheduling.sandboxRuntimeClassName`` for models that you do not trust.
 - Kernels without Landlock. The stage fails unless a RuntimeClass is set; then one program runs at a time, and only the
   RuntimeClass protects the files of the runner.
-- A network that opens later. ``probe`` runs once per verify process and tries the API server, gateways, name servers
-  and three addresses outside the cluster, no others. The system call filter still denies sockets.
+- Network access after the check. ``probe`` runs once per verify process and tries only the API server, gateways, name
+  servers and three addresses outside the cluster. The system call filter always denies sockets.
 - Side channels between programs that run at the same time, such as CPU caches.
-- Programs that know the tests. A program sees the arguments of each call, and may return memorized results.
+- Programs that know the tests. A program receives the arguments of each call, and may return memorized results.
 - Tests. They are trusted: they decide the verdict, and run in the judge's container (confined, without a writable
   folder).
 - Architectures other than x86_64 and aarch64: there is no system call filter, so no program is run.

@@ -16,7 +16,7 @@ from fusionrun_stages.sandbox.wire import READY, FrameError, decode, encode, rec
 
 MESSAGE_MAX_CHARACTERS = 300
 REQUESTS: dict[str, Callable[..., Any]] = {
-    "call": lambda thing, *args, **named: thing(*args, **named),
+    "call": lambda function, *args, **kwargs: function(*args, **kwargs),
     "get": getattr,
     "set": setattr,
     "item": operator.getitem,
@@ -30,7 +30,7 @@ REQUESTS: dict[str, Callable[..., Any]] = {
 def run(channel: socket, program: str, limits: ResourceLimits, folder: Path) -> NoReturn:
     """Confine this process, load the program and serve calls; never return.
 
-    After the first line of the program nothing in this process can be trusted, this module included: the other side
+    After the first line of the program has run, this process cannot be trusted, including this module: the test process
     reads only plain data from the channel.
     """
     code = 1
@@ -95,12 +95,12 @@ class _Handles:
 
 def _reply(request: dict[str, Any], handles: _Handles) -> dict[str, Any]:
     try:
-        args = [decode(one, handles.get) for one in request["args"]]
-        named = {name: decode(one, handles.get) for name, one in request["named"].items()}
-        value = REQUESTS[request["do"]](handles.get(request["of"]), *args, **named)
+        args = [decode(data, handles.get) for data in request["args"]]
+        kwargs = {name: decode(data, handles.get) for name, data in request["named"].items()}
+        value = REQUESTS[request["do"]](handles.get(request["of"]), *args, **kwargs)
         reply = {"value": encode(value, handles.add)}
         if value is None:  # a function that works in place: return its arguments
-            reply["args"] = [encode(one, handles.add) for one in args]
+            reply["args"] = [encode(value, handles.add) for value in args]
     except Exception as error:  # noqa: BLE001 (as above)
         return _raised(error)
     return reply

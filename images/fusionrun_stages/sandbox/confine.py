@@ -99,17 +99,10 @@ class ResourceLimits:
 
 
 def confine(limits: ResourceLimits, folder: Path | None) -> None:
-    """Confine this process. It cannot be undone, and every new thread inherits it.
+    """Confine this process permanently, with all its new threads. It may write only to ``folder``, if given.
 
-    Parameters
-    ----------
-    folder
-        The only folder that the process may write to; None: no folder.
-
-    Raises
-    ------
-    OSError
-        If the filter cannot be installed, or Landlock is required and missing. The caller must not run a program then.
+    Raise OSError if the filter cannot be installed, or Landlock is required and missing. The caller must not run a
+    program then.
     """
     _set_limits(limits)
     # By default each thread reserves address space for an arena: 512 MiB would allow seven threads.
@@ -142,7 +135,7 @@ def address_space_bytes() -> int:
 
 def _set_limits(limits: ResourceLimits) -> None:
     memory = address_space_bytes() + limits.memory_bytes
-    for what, soft, hard in (
+    for kind, soft, hard in (
         (resource.RLIMIT_AS, memory, memory),
         # A program can ignore SIGXCPU (soft limit), not SIGKILL (hard limit).
         (resource.RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds + 1),
@@ -152,10 +145,10 @@ def _set_limits(limits: ResourceLimits) -> None:
         (resource.RLIMIT_CORE, 0, 0),
         (resource.RLIMIT_MSGQUEUE, 0, 0),
     ):
-        most = resource.getrlimit(what)[1]
-        if most != resource.RLIM_INFINITY:
-            soft, hard = min(soft, most), min(hard, most)  # noqa: PLW2901
-        resource.setrlimit(what, (soft, hard))
+        maximum = resource.getrlimit(kind)[1]
+        if maximum != resource.RLIM_INFINITY:
+            soft, hard = min(soft, maximum), min(hard, maximum)  # noqa: PLW2901
+        resource.setrlimit(kind, (soft, hard))
 
 
 def _filter_system_calls() -> None:
@@ -214,7 +207,7 @@ def _restrict_files(folder: Path | None, *, optional: bool) -> None:
     if abi < 1:
         if optional:
             return
-        raise OSError(errno.ENOSYS, "the kernel has no Landlock: a program could write to the files of others")
+        raise OSError(errno.ENOSYS, "the kernel has no Landlock: a program could write to the files of other programs")
     rights = _FILE_RIGHTS_BY_ABI[min(abi, max(_FILE_RIGHTS_BY_ABI))]
     network = 3 if abi >= _ABI_NETWORK else 0
     scope = 3 if abi >= _ABI_SCOPE else 0

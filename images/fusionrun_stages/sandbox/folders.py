@@ -15,7 +15,7 @@ OUTSIDE_POD = 64
 
 
 class FolderPool:
-    """The free folders, and the handler of each other one."""
+    """The free folders, and the handlers of the folders in use."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._free: list[Path | None] = [*folders] or [None] * OUTSIDE_POD
@@ -61,10 +61,10 @@ def program_folder(parent: Path) -> Iterator[Path]:
 
 def find_excess(folder: Path) -> str | None:
     """Return the limit that the files of a program exceed, or None."""
-    waiting, count, size = [str(folder)], 0, 0
-    while waiting:
+    pending, count, size = [str(folder)], 0, 0
+    while pending:
         try:
-            with os.scandir(waiting.pop()) as entries:
+            with os.scandir(pending.pop()) as entries:
                 for entry in entries:
                     count += 1
                     size += entry.stat(follow_symlinks=False).st_blocks * 512
@@ -73,20 +73,20 @@ def find_excess(folder: Path) -> str | None:
                     if size > PROGRAM_FOLDER_BYTES:
                         return f"it wrote more than {PROGRAM_FOLDER_BYTES // 2**20} MiB"
                     if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
+                        pending.append(entry.path)
         except FileNotFoundError:
-            continue  # the program removes files meanwhile
+            continue  # the program has removed it
         except OSError:
             return "it created a folder that cannot be listed"
     return None
 
 
 def empty_folder(folder: Path) -> None:
-    """Remove the contents of a folder, also unreadable ones, and ones nested deeper than the longest path.
+    """Remove the contents of a folder, also unreadable folders and those nested deeper than the longest path.
 
     Nested folders are moved up before they are removed. So paths stay short, and there is no recursion.
     """
-    moved, unguessable = 0, os.urandom(8).hex()
+    moved, prefix = 0, os.urandom(8).hex()  # the program cannot guess the prefix
     while entries := list(os.scandir(folder)):
         for entry in entries:
             if not entry.is_dir(follow_symlinks=False):
@@ -97,7 +97,7 @@ def empty_folder(folder: Path) -> None:
                 if inner.is_dir(follow_symlinks=False):
                     os.chmod(inner.path, 0o700)  # noqa: PTH101 (a folder without write permission cannot be moved)
                     moved += 1
-                    os.rename(inner.path, f"{folder}/.{unguessable}-{moved}")  # noqa: PTH104
+                    os.rename(inner.path, f"{folder}/.{prefix}-{moved}")  # noqa: PTH104
                 else:
                     os.unlink(inner.path)  # noqa: PTH108
             os.rmdir(entry.path)  # noqa: PTH106

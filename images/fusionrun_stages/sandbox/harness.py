@@ -15,12 +15,8 @@ from fusionrun_stages.sandbox.suite import LINE_MAX_CHARACTERS, PromptTests
 def run_tests(program: RemoteProgram, tests: Sequence[str], entry_point: str | None) -> Grade:
     """Run all tests in one namespace; each must pass.
 
-    Parameters
-    ----------
-    tests
-        Statements or whole test programs (see ``suite``).
-    entry_point
-        Expression for the function under test: ``f`` or ``Solution().twoSum``.
+    ``tests`` are statements or test programs (see ``suite``). ``entry_point`` is an expression for the function under
+    test: ``f`` or ``Solution().twoSum``.
     """
     try:
         suite = PromptTests(tests, entry_point)
@@ -43,7 +39,7 @@ def run_tests(program: RemoteProgram, tests: Sequence[str], entry_point: str | N
 
 
 def _unless_ended(program: RemoteProgram, grade: Grade) -> Grade:
-    """Return the grade unless the program has ended: a bare ``except:`` in a test must not hide that."""
+    """Return the grade, or that of a program that has ended: a bare ``except:`` in a test may have caught the error."""
     if program.gone:
         return wrong(f"ended: {program.gone}") if program.started else disturbed(program.gone)
     return unknown(f"not plain: {program.not_plain}") if program.not_plain else grade
@@ -53,7 +49,7 @@ def _run(  # noqa: PLR0911 (one line per outcome)
     program: RemoteProgram, space: dict[str, Any], suite: PromptTests
 ) -> Grade:
     line = ""
-    # Test programs call it at their end, and it would end this process. _run runs their test cases.
+    # Test programs call it as their last statement, and it would exit. suite.steps() runs their test cases.
     unittest.main = lambda *_, **__: None  # type: ignore[assignment]
     try:
         for source, step in suite.steps(space):
@@ -85,8 +81,8 @@ def _build_namespace(
 ) -> tuple[dict[str, Any], frozenset[str]]:
     """Return a namespace in which the program shadows no builtin and no name of the prelude or the tests.
 
-    Exception: if the entry point is the name of a builtin, such as ``sum``, the program's function wins. Return also
-    the names that were left out: a test may have meant the program's.
+    Exception: if the entry point is the name of a builtin, such as ``sum``, it is the program's function. Return also
+    the names of the program that were left out: a test may refer to them.
     """
     space = build_prelude()
     space["__builtins__"] = builtins

@@ -32,20 +32,16 @@ class Isolation:
 
 
 def check_isolation() -> Isolation:
-    """Check that programs can be run safely; in a pod the check cannot be switched off.
+    """Check that programs can be run safely; in a pod the check cannot be disabled.
 
-    Raises
-    ------
-    UserError
-        If the runner has network access, or programs are not isolated from each other.
-    InfrastructureError
-        If the network access cannot be determined.
+    Raise UserError if the runner has network access, or programs are not isolated from each other;
+    InfrastructureError if the network access cannot be determined.
     """
     isolation = Isolation(landlock_version(), os.environ.get(RUNTIME_CLASS_ENV) or None)
     if not isolation.landlock and isolation.runtime_class is None:
         raise UserError(
             "the node's kernel has no Landlock (Linux 5.13, in the list /sys/kernel/security/lsm, and allowed by the "
-            "container runtime's seccomp profile), so a program could write to the files of others: set "
+            "container runtime's seccomp profile), so a program could write to the files of other programs: set "
             "scheduling.sandboxRuntimeClassName to a RuntimeClass that isolates (gVisor, Kata); no program was run"
         )
     if os.environ.get(PROBE_ENV) != "off" or "KUBERNETES_SERVICE_HOST" in os.environ:
@@ -69,12 +65,12 @@ def _probe() -> list[str]:
     try:
         with connect() as control:
             control.sendall(PROBE)
-            found: dict[str, Any] = receive(control)
+            reply: dict[str, Any] = receive(control)
     except (FrameError, OSError) as error:
         raise InfrastructureError(f"the sandbox runner died during the network check: {error}") from error
-    if "unreadable" in found:
+    if "unreadable" in reply:
         raise InfrastructureError(
-            f"cannot determine whether the sandbox has network access: {found['unreadable']}; no program was run"
+            f"cannot determine whether the sandbox has network access: {reply['unreadable']}; no program was run"
         )
-    reached: list[str] = found["reached"]
+    reached: list[str] = reply["reached"]
     return reached

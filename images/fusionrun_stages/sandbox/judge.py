@@ -23,11 +23,11 @@ from fusionrun_stages.sandbox.wire import GONE, RUN, STOP, FrameError, receive, 
 CPU_SECONDS = 5
 """CPU time of a program over all its tests."""
 WALL_SECONDS = 30.0
-"""Wall time after which a program is unknown: without its full CPU time used, it may have been starved."""
+"""Wall time after which a program with CPU time left is unknown: other processes may have used the CPUs."""
 PROGRAM_LIMITS = ResourceLimits(cpu_seconds=CPU_SECONDS, memory_bytes=PROGRAM_MEMORY_BYTES, file_bytes=2**20)
 TEST_LIMITS = ResourceLimits(cpu_seconds=2 * CPU_SECONDS, memory_bytes=TESTS_MEMORY_BYTES, file_bytes=0)
 SHORTAGES = ("can't start new thread", "Resource temporarily unavailable")
-"""Errors when no thread is left on the node, which another program may have caused."""
+"""Error messages at the node's limit of threads, which another program may have caused."""
 GRADE_MAX_BYTES = 65536
 
 
@@ -49,7 +49,7 @@ class Judge:
     def grade(self, program: str, tests: tuple[str, ...], entry_point: str | None) -> Grade:
         """Run a program in the runner and its tests in a separate process.
 
-        A program is never wrong because the runner died: another program or the node may be the cause.
+        If the runner dies, the program is disturbed, not wrong: another program or the node may be the cause.
         """
         self._control = control = self._control or connect()
         test_end, program_end = socket.socketpair()

@@ -1,7 +1,7 @@
-"""Check of the network access: try to reach what a program would try first.
+"""Check of the network access: try to reach the addresses that a program would try first.
 
-Addresses in the cluster are tried first. Addresses outside are tried only if nothing in the cluster answers and the
-routing table has a route to them, so that an isolated pod sends no packet.
+Addresses outside the cluster are tried only if none in the cluster answers and the routing table has a route to them:
+an isolated pod sends no packet.
 """
 
 import errno
@@ -45,14 +45,11 @@ class Route(NamedTuple):
 def find_reachable() -> list[str]:
     """Return the addresses that answer; empty if there is no network access.
 
-    Raises
-    ------
-    OSError, ValueError
-        If the routing table cannot be read: the network access is unknown then.
+    Raise OSError or ValueError if the routing table cannot be read: the network access is unknown then.
     """
     routes = read_routes()
-    near = reach(find_targets(routes))
-    return near or reach([target for target in OUTSIDE if is_routed(target[1], routes)])
+    in_cluster = reach(find_targets(routes))
+    return in_cluster or reach([target for target in OUTSIDE if is_routed(target[1], routes)])
 
 
 def find_targets(routes: list[Route]) -> list[Target]:
@@ -80,14 +77,14 @@ def reach(targets: list[Target]) -> list[str]:
 def _connect(targets: list[Target]) -> list[Target]:
     """Start all connections, wait once, and return those that were accepted or refused."""
     pending: dict[int, tuple[socket.socket, Target]] = {}
-    found = []
+    reached = []
     poll = select.poll()
     for target in targets:
         family = socket.AF_INET6 if ":" in target[1] else socket.AF_INET
         connection = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         code = connection.connect_ex(target[1:])
         if code in (0, errno.ECONNREFUSED):
-            found.append(target)
+            reached.append(target)
         if code == errno.EINPROGRESS:
             pending[connection.fileno()] = connection, target
             poll.register(connection, select.POLLOUT)
@@ -99,13 +96,13 @@ def _connect(targets: list[Target]) -> list[Target]:
             connection, target = pending.pop(descriptor)
             poll.unregister(descriptor)
             if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) in (0, errno.ECONNREFUSED):
-                found.append(target)
+                reached.append(target)
             connection.close()
         if not events:
             break
     for connection, _ in pending.values():
         connection.close()
-    return found
+    return reached
 
 
 def _resolves(server: str, port: int) -> bool:
@@ -128,10 +125,8 @@ def _resolves(server: str, port: int) -> bool:
 def read_routes() -> list[Route]:
     """Return the usable routes of IPv4 and IPv6.
 
-    Raises
-    ------
-    OSError, ValueError
-        If a routing table is missing or has an unknown format. Without IPv6 its table may be missing.
+    Raise OSError or ValueError if a routing table is missing or has an unknown format. Without IPv6 its table may be
+    missing.
     """
     lines = _ROUTES.read_text(encoding="ascii").splitlines()
     routes = [route for line in lines[1:] if (route := _parse(line)) is not None]
@@ -180,9 +175,9 @@ def _address(word: str) -> str:
 
 def _gateways(routes: list[Route]) -> list[str]:
     """Return the gateways of the routing table, and the first address of each attached IPv4 network."""
-    found = {route.gateway for route in routes if route.gateway}
+    gateways = {route.gateway for route in routes if route.gateway}
     attached = [route.network for route in routes if isinstance(route.network, IPv4Network) and route.network.prefixlen]
-    return sorted(found | {str(network.network_address + 1) for network in attached if network.num_addresses > 1})
+    return sorted(gateways | {str(network.network_address + 1) for network in attached if network.num_addresses > 1})
 
 
 def _name_servers() -> list[str]:

@@ -34,26 +34,17 @@ class ProgramError(Exception):
 
 
 class RemoteProgram:
-    """A connection to a loaded program.
-
-    Attributes
-    ----------
-    calls
-        Number of calls.
-    started
-        Whether its first line was reached: the program is not responsible for an earlier end.
-    gone
-        Why its process has ended; None while it runs.
-    not_plain
-        The value that could not be sent or compared, if any.
-    """
+    """A connection to a loaded program."""
 
     def __init__(self, channel: socket) -> None:
         self._channel = channel
         self.calls = 0
         self.started = False
+        """Whether the program's first line was reached: the program is not responsible for an earlier end."""
         self.gone: str | None = None
+        """Why the process has ended."""
         self.not_plain: str | None = None
+        """The value that could not be sent or compared."""
 
     def names(self) -> dict[str, Any]:
         """Wait for the program to load and return the names that it defines.
@@ -61,27 +52,24 @@ class RemoteProgram:
         ``candidate`` never sends a name with a leading underscore, so such a message is forged: ``__builtins__`` would
         replace the tests' ``abs``.
 
-        Raises
-        ------
-        Exception
-            If the program raised one while it was loaded.
+        If the program raised an exception while it was loaded, raise that exception.
         """
         self.started = self._receive() == wire.READY
         if not self.started:
             raise self._ended("it was not started")
         reply = self._receive()
         self._raise(reply)
-        named = reply.get("names")
-        if not isinstance(named, dict) or any(name.startswith("_") for name in named):
+        names = reply.get("names")
+        if not isinstance(names, dict) or any(name.startswith("_") for name in names):
             raise self._ended("its reply is not valid")
-        return {name: self._decode(value) for name, value in named.items()}
+        return {name: self._decode(value) for name, value in names.items()}
 
-    def ask(self, what: str, of: int, /, *args: Any, **named: Any) -> Any:
-        """Request an operation on object ``of`` and return its result: plain data or a proxy."""
+    def request(self, operation: str, number: int, /, *args: Any, **kwargs: Any) -> Any:
+        """Request an operation on the object with this number; return its result: plain data or a proxy."""
         try:
-            encoded = [wire.encode(one, self._number) for one in args]
-            encoded_named = {name: wire.encode(one, self._number) for name, one in named.items()}
-            wire.send(self._channel, {"do": what, "of": of, "args": encoded, "named": encoded_named})
+            encoded = [wire.encode(value, self._number) for value in args]
+            named = {name: wire.encode(value, self._number) for name, value in kwargs.items()}
+            wire.send(self._channel, {"do": operation, "of": number, "args": encoded, "named": named})
         except (wire.FrameError, RecursionError) as error:
             raise self.not_plain_error(f"an argument cannot be sent: {error}") from None
         except OSError:
@@ -89,7 +77,7 @@ class RemoteProgram:
         reply = self._receive()
         self._raise(reply)
         if reply.get("args"):
-            _write_back(args, [self._decode(one) for one in reply["args"]])
+            _write_back(args, [self._decode(value) for value in reply["args"]])
         if "value" not in reply:
             raise self._ended("its reply is not valid")
         return self._decode(reply["value"])
@@ -113,43 +101,42 @@ class RemoteProgram:
 
     def _number(self, value: Any) -> int:
         if type(value) is RemoteObject:
-            number: int = object.__getattribute__(value, "_number")
-            return number
+            return _number(value)
         raise self.not_plain_error(f"a {type(value).__name__} cannot be sent to the program")
 
     def _raise(self, reply: dict[str, Any]) -> None:
         if "raised" in reply:
             name, message = str(reply["raised"]), str(reply.get("message", ""))
-            kind = getattr(builtins, name, None)
-            if isinstance(kind, type) and issubclass(kind, EXPECTED) and not issubclass(kind, UnicodeError):
-                raise kind(message)
+            error = getattr(builtins, name, None)
+            if isinstance(error, type) and issubclass(error, EXPECTED) and not issubclass(error, UnicodeError):
+                raise error(message)
             raise ProgramError(f"{name}: {message}")
 
-    def _ended(self, why: str) -> ProgramGoneError:
-        self.gone = why
-        return ProgramGoneError(why)
+    def _ended(self, reason: str) -> ProgramGoneError:
+        self.gone = reason
+        return ProgramGoneError(reason)
 
-    def not_plain_error(self, why: str) -> NotPlainError:
+    def not_plain_error(self, reason: str) -> NotPlainError:
         """Record and return the error for a value that is not plain data."""
-        self.not_plain = why
-        return NotPlainError(why)
+        self.not_plain = reason
+        return NotPlainError(reason)
 
 
 def _write_back(args: tuple[Any, ...], after: list[Any]) -> None:
     """Update lists, dictionaries and sets to their content after the call."""
-    for mine, theirs in zip(args, after, strict=False):
-        if type(mine) is type(theirs) is list:
-            mine[:] = theirs
-        elif (type(mine) is type(theirs) is dict) or (type(mine) is type(theirs) is set):
-            mine.clear()
-            mine.update(theirs)
+    for argument, content in zip(args, after, strict=False):
+        if type(argument) is type(content) is list:
+            argument[:] = content
+        elif (type(argument) is type(content) is dict) or (type(argument) is type(content) is set):
+            argument.clear()
+            argument.update(content)
 
 
 class RemoteObject:
     """A proxy for a function, class or object in the program's process.
 
     Tests can call it and read its attributes, items, length and text. Equality, order, truth and arithmetic are not
-    supported: the program would decide on its own result.
+    supported: the program's code would decide whether its result is right.
     """
 
     __slots__ = ("_number", "_program")
@@ -158,31 +145,31 @@ class RemoteObject:
         object.__setattr__(self, "_program", program)
         object.__setattr__(self, "_number", number)
 
-    def __call__(self, *args: Any, **named: Any) -> Any:
-        """Call the function or class, which counts as a call of the program."""
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function or class, and count the call."""
         program = _program(self)
         program.calls += 1
-        return program.ask("call", _number(self), *args, **named)
+        return program.request("call", _number(self), *args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return _program(self).ask("get", _number(self), name)
+        return _program(self).request("get", _number(self), name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        _program(self).ask("set", _number(self), name, value)
+        _program(self).request("set", _number(self), name, value)
 
     def __getitem__(self, key: Any) -> Any:
-        return _program(self).ask("item", _number(self), key)
+        return _program(self).request("item", _number(self), key)
 
     def __len__(self) -> int:
-        return int(_program(self).ask("len", _number(self)))
+        return int(_program(self).request("len", _number(self)))
 
     def __str__(self) -> str:
-        return str(_program(self).ask("str", _number(self)))
+        return str(_program(self).request("str", _number(self)))
 
     def __repr__(self) -> str:
-        return str(_program(self).ask("repr", _number(self)))
+        return str(_program(self).request("repr", _number(self)))
 
 
 def _program(remote: RemoteObject) -> RemoteProgram:

@@ -4,7 +4,7 @@
 
 Each worker of the judge has one connection, served by one handler process. Requests (``wire``), one at a time::
 
-    P                        check the network access           -> {"reached": [...]} or {"unreadable": why}
+    P                        check the network access           -> {"reached": [...]} or {"unreadable": reason}
     R + a socket, {program}  run the program with the socket as its channel
     S                        stop the program                   -> {"signal": 24, "cpu_seconds": 5.0, ...}
     G                        the same, after the program has ended by itself
@@ -53,7 +53,7 @@ def serve(path: Path, folders: Sequence[Path] = ()) -> NoReturn:
                 folder = pool.take()
                 try:
                     handler = os.fork()
-                except OSError as error:  # no process left: the connection closes, and the judge connects again
+                except OSError as error:  # the process limit: the connection closes, and the judge connects again
                     print(f"runner: {error}", flush=True)  # noqa: T201
                     pool.give_back(folder)
                     continue

@@ -1,4 +1,4 @@
-"""A prompt's tests: the steps to run them, and assertions that would never run.
+"""A prompt's tests: the steps to run them, and the detection of assertions that would never run.
 
 Supported are assertions in statements, in ``check(candidate)`` (HumanEval: called with the entry point), in functions
 whose name starts with ``test``, in ``unittest.TestCase`` classes, and in classes whose name starts with ``Test``
@@ -18,27 +18,21 @@ Step = tuple[str, Callable[[], object]]
 
 
 class PromptTests:
-    """All tests of a prompt, which share one namespace.
-
-    Attributes
-    ----------
-    defined
-        Names of their top-level functions and classes.
-    used
-        Every name that they read.
-    """
+    """All tests of a prompt, which share one namespace."""
 
     def __init__(self, tests: Iterable[str], entry_point: str | None) -> None:
         self._trees = [ast.parse(test) for test in tests]
         for tree in self._trees:
             compile(tree, "tests.py", "exec")  # ast.parse accepts a return outside a function
         self._entry_point = entry_point
-        every = [node for tree in self._trees for node in ast.walk(tree)]
-        self._functions = [node for node in every if isinstance(node, _Function)]
-        self._expects_failure = any("expectedFailure" in _names(node) for node in every)
-        self._asserts = any(isinstance(node, ast.Raise) or _is_assertion(node) for node in every)
-        self.used = {node.id for node in every if isinstance(node, ast.Name)}
+        nodes = [node for tree in self._trees for node in ast.walk(tree)]
+        self._functions = [node for node in nodes if isinstance(node, _Function)]
+        self._expects_failure = any("expectedFailure" in _names(node) for node in nodes)
+        self._asserts = any(isinstance(node, ast.Raise) or _is_assertion(node) for node in nodes)
+        self.used = {node.id for node in nodes if isinstance(node, ast.Name)}
+        """Every name that the tests read."""
         self.defined = {getattr(node, "name", None) for tree in self._trees for node in tree.body}
+        """Names of the tests' top-level functions and classes."""
 
     def find_fault(self) -> str | None:
         """Return why the tests cannot judge a program, or None."""
@@ -68,7 +62,7 @@ class PromptTests:
 
     def _is_called(self, function: ast.FunctionDef) -> bool:
         is_check = function.name == "check" and self._entry_point is not None
-        is_test = function.name.startswith("test") and _needs(function) == 0
+        is_test = function.name.startswith("test") and _count_required(function) == 0
         return (is_check or is_test) and _runs_when_called(function)
 
     def _call(self, name: str, space: dict[str, Any]) -> Step:
@@ -86,16 +80,16 @@ class PromptTests:
                 called.add(id(statement))
             elif isinstance(statement, ast.ClassDef) and _is_test_class(statement):
                 called |= {id(node) for node in statement.body if _is_test_method(node)}
-        living = [node for tree in self._trees for node in _region(tree.body)]
-        waiting = self._functions
+        live = [node for tree in self._trees for node in _region(tree.body)]
+        dead = self._functions
         while True:
-            named = {name for node in living for name in _names(node)}
-            found = [f for f in waiting if id(f) in called or f.name in named or f.name.startswith("__")]
-            if not found:
+            referenced = {name for node in live for name in _names(node)}
+            reached = [f for f in dead if id(f) in called or f.name in referenced or f.name.startswith("__")]
+            if not reached:
                 break
-            waiting = [function for function in waiting if function not in found]
-            living = [node for function in found for node in _region(function.body)]
-        return next((f.name for f in waiting if any(_is_assertion(node) for node in _region(f.body))), None)
+            dead = [function for function in dead if function not in reached]
+            live = [node for function in reached for node in _region(function.body)]
+        return next((f.name for f in dead if any(_is_assertion(node) for node in _region(f.body))), None)
 
 
 def _executing(tree: ast.Module, space: dict[str, Any]) -> Callable[[], object]:
@@ -111,15 +105,11 @@ def _running(case: Any) -> Callable[[], object]:
     def run() -> None:
         for name in [name for name in vars(case) if name.startswith("test")]:
             instance = case()
-            getattr(instance, "setup_method", _nothing)()
+            getattr(instance, "setup_method", lambda: None)()
             getattr(instance, name)()
-            getattr(instance, "teardown_method", _nothing)()
+            getattr(instance, "teardown_method", lambda: None)()
 
     return run
-
-
-def _nothing() -> None:
-    pass
 
 
 def _is_test_class(node: ast.ClassDef) -> bool:
@@ -131,30 +121,30 @@ def _is_test_class(node: ast.ClassDef) -> bool:
 def _is_test_method(node: ast.stmt) -> bool:
     if not isinstance(node, ast.FunctionDef) or not _runs_when_called(node):
         return False
-    return node.name in _HOOKS or (node.name.startswith("test") and _needs(node) == 1)
+    return node.name in _HOOKS or (node.name.startswith("test") and _count_required(node) == 1)
 
 
 def _runs_when_called(function: ast.FunctionDef) -> bool:
     return not any(isinstance(node, ast.Yield | ast.YieldFrom) for node in _region(function.body))
 
 
-def _needs(function: ast.FunctionDef) -> int:
+def _count_required(function: ast.FunctionDef) -> int:
     """Return the number of required arguments."""
-    given = function.args
-    keywords = sum(default is None for default in given.kw_defaults)
-    return len(given.posonlyargs) + len(given.args) - len(given.defaults) + keywords
+    args = function.args
+    keywords = sum(default is None for default in args.kw_defaults)
+    return len(args.posonlyargs) + len(args.args) - len(args.defaults) + keywords
 
 
 def _region(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
     """Yield the nodes that run with these statements: all except the bodies of functions."""
-    todo = list(body)
-    while todo:
-        node = todo.pop()
+    pending = list(body)
+    while pending:
+        node = pending.pop()
         yield node
         if isinstance(node, _Function):
-            todo += [*node.decorator_list, *node.args.defaults, *filter(None, node.args.kw_defaults)]
+            pending += [*node.decorator_list, *node.args.defaults, *filter(None, node.args.kw_defaults)]
         else:
-            todo += ast.iter_child_nodes(node)
+            pending += ast.iter_child_nodes(node)
 
 
 def _names(node: ast.AST) -> tuple[str, ...]:

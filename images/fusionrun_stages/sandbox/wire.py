@@ -1,6 +1,6 @@
 """Protocol of the sandbox: requests of the judge, frames of JSON, and plain Python values in them.
 
-Never pickle. A value that is not plain data stays in its process; a number, its *handle*, represents it.
+Nothing is pickled. A value that is not plain data stays in its process; a number, its *handle*, represents it.
 """
 
 import json

@@ -22,8 +22,6 @@ def shared_arguments(
 
     Without ``save_steps`` a checkpoint is written at the end of each epoch.
 
-    Notes
-    -----
     Source: FuseChat-3.0 for the cosine schedule with warm-up. A ``warmup_steps`` below 1 is a share of all steps
     (transformers 5, which has no ``warmup_ratio``). TRL's ``max_length`` is off, since it would truncate rows; rows
     that are too long are dropped instead (``tokens.drop_long``).

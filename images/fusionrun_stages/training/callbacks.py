@@ -13,7 +13,8 @@ from fusionrun_stages.training.ranks import wait_for_all, world_size
 from fusionrun_stages.work import Report
 
 FIRST_DPO_LOSS = math.log(2)
-"""-log sigmoid(0): before the first step the policy equals the reference model, for any beta and any lengths."""
+"""-log sigmoid(0): before the first step the policy equals the reference model. It depends on neither beta nor
+lengths."""
 FIRST_DPO_LOSS_TOLERANCE = 1e-3
 
 
@@ -51,7 +52,7 @@ class FirstLossCheck(TrainerCallback):  # type: ignore[misc]
     """Check that the loss of the first DPO step is ln 2: otherwise policy and reference model differ."""
 
     def on_log(self, _: Any, state: TrainerState, *__: Any, logs: dict[str, float] | None = None, **___: Any) -> None:
-        """Raise UserError if the first loss is not ln 2 within ``FIRST_DPO_LOSS_TOLERANCE``."""
+        """Raise UserError if the first loss is not ln 2."""
         if state.global_step != 1 or not logs or "loss" not in logs:
             return
         if not abs(logs["loss"] - FIRST_DPO_LOSS) < FIRST_DPO_LOSS_TOLERANCE:

@@ -1,15 +1,14 @@
 """Complete checkpoints, and the files of a model in them.
 
-The newest checkpoint may be incomplete: a rank may have died while it wrote its shard. So all ranks wait for each other
-after a save, and then rank 0 writes a marker. A directory without the marker does not count.
+The newest checkpoint may be incomplete: a rank may have died while it wrote its shard. So rank 0 writes a marker after
+all ranks have saved their shards. A checkpoint without the marker is not used.
 """
 
 import json
-import os
 import shutil
 from pathlib import Path
 
-from fusionrun_stages.volume.atomic import write_atomic
+from fusionrun_stages.volume.atomic import sync, write_atomic
 
 MARKER = "whole.json"
 PREFIX = "checkpoint-"
@@ -22,11 +21,7 @@ def settle(folder: Path) -> None:
     """Flush every file of a folder to disk and make it readable for others (safetensors writes mode 0600)."""
     for path in (p for p in folder.rglob("*") if p.is_file()):
         path.chmod(0o644)
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(path)
 
 
 def mark_complete(checkpoint: Path, world_size: int) -> None:
@@ -37,19 +32,16 @@ def mark_complete(checkpoint: Path, world_size: int) -> None:
 
 def complete_checkpoints(directory: Path) -> dict[int, Path]:
     """Return the complete checkpoints by step, in ascending order."""
-    found = {
+    complete = {
         int(path.name.removeprefix(PREFIX)): path
         for path in directory.glob(f"{PREFIX}*")
         if path.name.removeprefix(PREFIX).isdecimal() and (path / MARKER).is_file()
     }
-    return dict(sorted(found.items()))
+    return dict(sorted(complete.items()))
 
 
 def remove_unusable(directory: Path, world_size: int) -> list[str]:
-    """Remove the checkpoints from which training cannot resume, and return their names.
-
-    These are incomplete ones, and those of another world size: ZeRO's shards fit only the world size that wrote them.
-    """
+    """Remove incomplete checkpoints and those of another world size, which ZeRO cannot load; return their names."""
     complete = complete_checkpoints(directory).values()
     keep = {path for path in complete if json.loads((path / MARKER).read_text())["world_size"] == world_size}
     removed = sorted(path for path in directory.glob(f"{PREFIX}*") if path not in keep)

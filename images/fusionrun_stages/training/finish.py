@@ -1,4 +1,4 @@
-"""The end of a training: save the model, store the result, remove temporary files, leave the process group."""
+"""The end of a training: save the model and the result, remove temporary files, destroy the process group."""
 
 import json
 import shutil
@@ -29,26 +29,26 @@ LAST_SHARE = 10
 def read_finished(output: Path, kind: StageKind) -> Made | None:
     """Return the result of a predecessor that died after it saved the model, or None."""
     try:
-        found = json.loads((output / FINISHED_FILE).read_text())
-        if "values" in found:
-            values = Trained.model_validate(found["values"])
+        content = json.loads((output / FINISHED_FILE).read_text())
+        if "values" in content:
+            values = Trained.model_validate(content["values"])
         else:
-            flat = unflatten(kind, FlatValues.model_validate(found))
+            flat = unflatten(kind, FlatValues.model_validate(content))
             values = flat if isinstance(flat, Trained) else Trained(kind=kind)
-        return Made(values=values, files=found["files"], details=found["details"])
+        return Made(values=values, files=content["files"], details=content["details"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
 def write_finished(output: Path, made: Made) -> None:
-    """Write what this pod made, in the forms of this release and of release 0.2."""
-    found = {"files": made.files, "details": made.details, "values": made.values.model_dump(mode="json")}
+    """Write the result for a successor, with the fields of this release and of release 0.2."""
+    content = {"files": made.files, "details": made.details, "values": made.values.model_dump(mode="json")}
     flat = flatten(made.values, None)[0].model_dump(mode="json")
-    write_atomic(output / FINISHED_FILE, json.dumps(found | flat).encode())
+    write_atomic(output / FINISHED_FILE, json.dumps(content | flat).encode())
 
 
 def find_resume_point(checkpoints: Path) -> tuple[str | None, list[str]]:
-    """Return the last complete checkpoint; rank 0 removes unusable ones, and returns their names."""
+    """Return the last complete checkpoint, and the names of the unusable ones that rank 0 has removed."""
     removed = remove_unusable(checkpoints, world_size()) if rank() == 0 else []
     wait_for_all()
     complete = list(complete_checkpoints(checkpoints).values())
@@ -63,8 +63,8 @@ def stop_at_every_end_of_turn(model: Any, tokenizer: Any, end_of_turn: int) -> N
     from transformers import GenerationConfig
 
     config = model.generation_config
-    known = config.eos_token_id
-    ends = [*(known if isinstance(known, list) else [known]), tokenizer.eos_token_id, end_of_turn]
+    eos = config.eos_token_id
+    ends = [*(eos if isinstance(eos, list) else [eos]), tokenizer.eos_token_id, end_of_turn]
     unique = list(dict.fromkeys(token for token in ends if token is not None))
     try:
         config.validate(strict=True)
@@ -112,7 +112,7 @@ def finish(trainer: Any, output: Path, details: dict[str, Any], trained: Trained
 
 
 def clean_up(output: Path, kept: list[str]) -> None:
-    """Remove the files that only an incomplete training needs. Idempotent: a successor may repeat it."""
+    """Remove the files that only an unfinished training needs. Idempotent: a successor may repeat it."""
     checkpoints = output / CHECKPOINTS
     if kept:
         complete = complete_checkpoints(checkpoints)

@@ -33,8 +33,6 @@ def join_process_group(zero_stage: int, *, cuda: bool) -> None:
     On GPUs TrainingArguments starts it. With ``use_cpu`` it does not, and ZeRO-3 would shard the model for a world size
     of 1.
 
-    Notes
-    -----
     ``deepspeed_shm_comm`` is used by ``inference_all_reduce`` only. If it is on, DeepSpeed compiles it at the first
     start, needs a C++ compiler, and hangs on the lock of a start that was killed. Source: measured,
     DeepSpeed 0.19.8, ``deepspeed/comm/torch.py``.
@@ -81,8 +79,8 @@ def leave_process_group() -> None:
     """Wait for every rank, then destroy the process group. If a rank exits early, torchrun stops the others."""
     import torch
 
+    wait_for_all()
     if torch.distributed.is_initialized():
-        torch.distributed.barrier()
         torch.distributed.destroy_process_group()
 
 

@@ -14,10 +14,7 @@ CACHE = ".cache"
 def load_rows(path: str, columns: list[str], output: Path) -> Any:
     """Read a Parquet file of conversations as a ``datasets.Dataset`` with a column ``chat_template_kwargs``.
 
-    Raises
-    ------
-    UserError
-        If the file is not Parquet, has no rows or lacks a column.
+    Raise UserError if the file is not Parquet, has no rows or lacks a column.
     """
     if not inside_volume(path).is_file():
         raise UserError(f"{path}: the training data is not a file")

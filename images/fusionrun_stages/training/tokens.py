@@ -1,6 +1,6 @@
-"""Checks of the training tokens: one BOS, a loss on the answer and its end-of-turn token, no truncated row.
+"""Checks of the training tokens: one BOS, a loss on the response and its end-of-turn token, no truncated row.
 
-The checks do not use the pad token: it may be the end-of-turn token.
+The checks ignore the pad token, which may be the end-of-turn token.
 """
 
 from collections.abc import Sequence
@@ -32,12 +32,10 @@ def split_conversation(tokenizer: Any, prompt: list[dict[str, str]], completion:
 
 
 def check_tokens(tokenizer: Any, messages: Sequence[dict[str, str]], tokens: Tokens) -> int:
-    """Check a row's tokens against its messages, of which the last is the answer; return the end-of-turn token.
+    """Check a row's tokens against its messages, of which the last is the response; return the end-of-turn token.
 
-    Raises
-    ------
-    UserError
-        If the sequence does not have exactly one BOS, or the completion is not the answer and one end-of-turn token.
+    Raise UserError unless the sequence has exactly one BOS, and the completion is the response and one end-of-turn
+    token.
     """
     ids = tokens.prompt + tokens.completion
     bos = tokenizer.bos_token_id
@@ -46,8 +44,8 @@ def check_tokens(tokenizer: Any, messages: Sequence[dict[str, str]], tokens: Tok
         bare = _ids(tokenizer, list(messages[:-1]), add_generation_prompt=False)
         opens_turns = bos in opening[len(bare) :]  # ChatML tokenizers name their <|im_start|> BOS
         count = ids.count(bos)
-        wanted = bos in tokenizer("a").input_ids
-        if ids[:2] == [bos, bos] or (count > 1 and not opens_turns) or (wanted and count == 0):
+        is_added = bos in tokenizer("a").input_ids
+        if ids[:2] == [bos, bos] or (count > 1 and not opens_turns) or (is_added and count == 0):
             raise UserError(
                 f"chat template of target.model: a conversation has {count} BOS tokens "
                 f"({tokenizer.bos_token!r}), not exactly one"
@@ -83,11 +81,7 @@ def drop_long(dataset: Any, lengths: list[int], max_length: int, stage: str) -> 
 
 def _ids(tokenizer: Any, messages: list[dict[str, str]], *, add_generation_prompt: bool) -> list[int]:
     encoded = tokenizer.apply_chat_template(
-        messages,
-        add_generation_prompt=add_generation_prompt,
-        tokenize=True,
-        return_dict=True,
-        **TEMPLATE_ARGUMENTS,
+        messages, add_generation_prompt=add_generation_prompt, tokenize=True, return_dict=True, **TEMPLATE_ARGUMENTS
     )
     return list(encoded["input_ids"])
 

@@ -21,8 +21,6 @@ def gradient_accumulation_steps(parameters: SftParameters | DpoParameters, proce
 def zero_config(stage: int, precision: Literal["bf16", "fp32"], *, cuda: bool) -> dict[str, Any] | None:
     """Return the DeepSpeed configuration for a ZeRO stage; None for stage 0, which is data parallelism.
 
-    Notes
-    -----
     With bf16 DeepSpeed computes in bf16 and keeps the master weights and the optimizer state in fp32.
     transformers fills in ``auto``. With ``stage3_gather_16bit_weights_on_model_save`` every checkpoint has full weights
     that ``from_pretrained`` can load, also for fp32.

@@ -1,4 +1,4 @@
-"""Atomic writes: a file on the volume is complete or absent, even after a kill or a power failure."""
+"""Atomic writes: a file on the volume is complete or missing, even after a kill or a node failure."""
 
 import json
 import os
@@ -48,11 +48,8 @@ def write_atomic(path: Path, content: bytes) -> None:
 def commit(partial: Path, path: Path) -> None:
     """Sync a finished file (or folder), rename it to ``path``, and sync the parent directory.
 
-    Raises
-    ------
-    InfrastructureError
-        If the partial file was removed. Only the holder of an artifact's lease removes its partial files
-        (``pod.lease``): another pod has replaced this one, and this pod must not report that file as its result.
+    Raise InfrastructureError if the partial file was removed. Only the holder of an artifact's lease removes its
+    partial files (``pod.lease``), so another pod has replaced this one, which must not report that file as its result.
     """
     try:
         sync(partial)

@@ -1,4 +1,4 @@
-"""Append-only JSON Lines files for work in progress, one per pod: complete rows survive a kill at any byte."""
+"""Append-only JSON Lines files for incomplete results, one per pod: complete lines survive a kill at any time."""
 
 import logging
 import os
@@ -27,10 +27,9 @@ class JsonLines:
         os.ftruncate(self._descriptor, _complete_lines_bytes(path))
 
     def append(self, row: BaseModel) -> None:
-        """Append one row; it then survives the process, and after ``sync`` the machine.
+        """Append one row. It survives a kill of the process, and after ``sync`` a node failure.
 
-        If the row does not fit (the volume is full, or a quota), the incomplete line is removed: the next row would be
-        appended to it.
+        If the volume is full, the incomplete line is removed: the next row would be appended to it.
         """
         line = row.model_dump_json().encode() + b"\n"
         view, before = memoryview(line), os.fstat(self._descriptor).st_size
@@ -60,8 +59,8 @@ def read_json_lines(path: Path, model: type[R]) -> Iterator[R]:
 def read_json_lines_at(path: Path, model: type[R]) -> Iterator[tuple[int, R]]:
     """Yield the rows of complete lines with the byte offset of each.
 
-    An invalid line (a disk error, an older version) is logged and skipped: its work is repeated, and the stage does not
-    fail at every retry.
+    An invalid line (a disk error, an older version) is logged and skipped: its row is produced again, and the stage
+    does not fail at every retry.
     """
     with path.open("rb") as file:
         start = 0
@@ -70,8 +69,8 @@ def read_json_lines_at(path: Path, model: type[R]) -> Iterator[tuple[int, R]]:
                 try:
                     row = model.model_validate_json(line)
                 except ValueError as error:
-                    why = str(error).splitlines()[0]
-                    log.warning("%s: invalid %s at byte %d, skipped: %s", path, model.__name__, start, why)
+                    reason = str(error).splitlines()[0]
+                    log.warning("%s: invalid %s at byte %d, skipped: %s", path, model.__name__, start, reason)
                 else:
                     yield start, row
             start += len(line)

@@ -10,16 +10,9 @@ from fusionrun_stages.volume.atomic import write_atomic
 def read_manifest(
     artifact: Path, kind: str, shard: int | None = None, shards: int | None = None
 ) -> ArtifactManifest | None:
-    """Return the manifest of an artifact, or of one shard of it; None if it is not complete.
+    """Return the manifest of an artifact's directory, or of one of its shards; None if it is not complete.
 
-    Parameters
-    ----------
-    artifact
-        The artifact's directory.
-    kind
-        Kind of the stage that made it.
-    shard, shards
-        Of an Indexed stage: the shard and the number of shards.
+    ``shards`` is the number of shards of an Indexed stage.
     """
     try:
         path = Path(artifacts.manifest_path(str(artifact), shard, shards))
@@ -35,7 +28,7 @@ def write_manifest(artifact: Path, manifest: ArtifactManifest, shard: int | None
 
 
 def is_complete(artifact: Path, kind: str, shards: int | None) -> bool:
-    """Return whether an artifact is complete: all of its manifests are there, and the files that they name."""
+    """Return whether all manifests of an artifact and the files that they list exist."""
     indexes = [None] if shards is None else range(shards)
     return all(read_manifest(artifact, kind, shard, shards) is not None for shard in indexes)
 

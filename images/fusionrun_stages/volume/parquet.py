@@ -39,14 +39,13 @@ def _arrow_type(hint: Any) -> Any:
     if origin is typing.Literal or (isinstance(hint, type) and issubclass(hint, (str, Enum))):
         return pa.string()
     if isinstance(hint, type) and issubclass(hint, BaseModel):
-        hints = typing.get_type_hints(hint)
-        return pa.struct([pa.field(name, _arrow_type(hints[name])) for name in hint.model_fields])
+        return pa.struct(list(arrow_schema(hint)))
     return {int: pa.int64(), float: pa.float64(), bool: pa.bool_()}[hint]
 
 
 @contextmanager
 def open_parquet(path: Path, model: type[Row]) -> Iterator[Any]:
-    """Open a ``pyarrow.parquet.ParquetWriter`` for one record class; the file appears when the block succeeds."""
+    """Open a ``pyarrow.parquet.ParquetWriter`` for one record class; commit the file when the block succeeds."""
     import pyarrow.parquet as pq
 
     with atomic_file(path) as partial, pq.ParquetWriter(partial, arrow_schema(model), compression="zstd") as writer:
@@ -79,7 +78,7 @@ class RowWriter:
 
 @contextmanager
 def open_rows(path: Path, model: type[Row]) -> Iterator[RowWriter]:
-    """Open a Parquet file to be written row by row; it appears when the block succeeds."""
+    """Open a Parquet file to be written row by row; commit it when the block succeeds."""
     with open_parquet(path, model) as file:
         writer = RowWriter(file)
         yield writer

@@ -14,18 +14,12 @@ def volume_root() -> Path:
 
 
 def on_volume(path: str) -> Path:
-    """Turn a ``/data/…`` path of the contract into the path below the actual mount point."""
+    """Convert a ``/data/…`` path of the contract to the path below the actual mount point."""
     return volume_root() / Path(path).relative_to(MOUNT_PATH)
 
 
 def inside_volume(path: str | Path) -> Path:
-    """Return the path unchanged; refuse a path whose symbolic links lead out of the volume.
-
-    Raises
-    ------
-    UserError
-        If the path is below the mount point and resolves to a path outside of it.
-    """
+    """Return the path; raise UserError if it is below the mount point and its symbolic links lead out of it."""
     root = volume_root()
     path = Path(path)
     if path.is_relative_to(root) and not path.resolve().is_relative_to(root.resolve()):

@@ -1,7 +1,7 @@
 """Sorted Parquet files, written from unsorted rows in bounded memory (an external sort).
 
-Rows are spilled to the disk as they come. At the end the spilled rows are partitioned into key ranges, each small
-enough to be sorted in memory, and one sorted range after the other is appended to the file.
+Rows are spilled to the disk in the order of their arrival. At the end they are partitioned into key ranges, each small
+enough to be sorted in memory, and the sorted ranges are appended to the file.
 """
 
 from bisect import bisect_right
@@ -24,28 +24,24 @@ class Pool:
     """Bounds the rows that several writers hold in memory together."""
 
     def __init__(self, max_rows: int = POOL_ROWS) -> None:
+        self.writers: list[SortingWriter] = []
         self._max_rows = max_rows
         self._held = 0
-        self._writers: list[SortingWriter] = []
-
-    def add_writer(self, writer: "SortingWriter") -> None:
-        """Add a writer to the pool."""
-        self._writers.append(writer)
 
     def count_row(self) -> None:
         """Count a row; if the pool is full, spill the rows of the writer that holds the most."""
         self._held += 1
         if self._held >= self._max_rows:
-            self._held -= max(self._writers, key=lambda writer: writer.held).spill()
+            self._held -= max(self.writers, key=lambda writer: writer.held).spill()
 
 
 class SortingWriter:
-    """Collects the rows of one sorted file; ``open_sorted`` creates it."""
+    """Collects the rows of one sorted file (``open_sorted``)."""
 
     def __init__(self, stream: Any, schema: Any, pool: Pool) -> None:
         self._stream, self._schema, self._pool = stream, schema, pool
         self._rows: list[dict[str, Any]] = []
-        pool.add_writer(self)
+        pool.writers.append(self)
 
     @property
     def held(self) -> int:
@@ -70,12 +66,9 @@ class SortingWriter:
 
 @contextmanager
 def open_sorted(path: Path, model: type[Row], by: list[str], pool: Pool) -> Iterator[SortingWriter]:
-    """Open a Parquet file that is written in any order and sorted at the end; it appears when the block succeeds.
+    """Open a Parquet file that is written in any order and sorted by ``by`` when the block succeeds.
 
-    Parameters
-    ----------
-    by
-        Columns to sort by. Rows with the same value in the first column are sorted in memory together.
+    Rows with the same value in the first column of ``by`` must fit in memory together.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     schema = arrow_schema(model)
@@ -112,7 +105,7 @@ def _partition(spilled: Path, key: str, schema: Any) -> list[Path]:
 
 
 def _range_starts(spilled: Path, key: str) -> list[Any]:
-    """Return the first key of each range of about ``RANGE_BYTES``, without that of the first range: quantiles."""
+    """Return the quantiles of the keys that divide them into ranges of about ``RANGE_BYTES``."""
     import pyarrow as pa
 
     keys, size = [], 0
@@ -130,7 +123,7 @@ def _open_stream(path: Path, schema: Any) -> Any:
     import pyarrow as pa
     import pyarrow.compute
 
-    # Arrow's stream format instead of Parquet: nothing stays in memory until the file is closed.
+    # Arrow's stream format instead of Parquet: the writer keeps nothing in memory until the file is closed.
     return pa.ipc.new_stream(str(path), schema, options=pa.ipc.IpcWriteOptions(compression="zstd"))
 
 

@@ -7,10 +7,10 @@ Layout, below the root of the claim (mounted at ``MOUNT_PATH``)::
       datasets/<pin>/               a data set that ``resolve`` downloaded
       pins/<pin>.json               the full commit of a pinned hub repository
       runs/<namespace>/<run>-<uid>/ what ``resolve`` found for a run
-      artifacts/<kind>/<digest>/    what one stage made
+      artifacts/<kind>/<digest>/    the output of one stage
         manifest.json               the manifest, written last
         manifests/<shard>.json      instead, for an Indexed stage: one manifest per shard
-        lease.json                  the pod that makes the artifact now; lease-<shard>.json for one shard
+        lease.json                  the pod that is writing the artifact; lease-<shard>.json for one shard
         parts/                      rows of ``generate`` and ``score`` that are not in a finished shard yet
 
 Contents of an artifact, by kind::
@@ -27,7 +27,7 @@ Contents of an artifact, by kind::
     publish     provenance.json
 
 A ``<shard>`` is named ``00003-of-00008``. The manifest is written by an atomic rename after everything else. Paths are
-strings, and nothing here touches a file.
+strings: this module does no I/O.
 """
 
 import hashlib
@@ -72,13 +72,13 @@ SUMMARY_FILE = "summary.json"
 CONTAMINATION_FILE = "contamination.json"
 """Prompts that overlap with a benchmark."""
 FINISHED_FILE = "finished.json"
-"""What a training made: written when the model is saved, so that a retry before the manifest trains nothing twice."""
+"""The values of a finished training. It is written when the model is saved, so that a retry does not train again."""
 PROVENANCE_FILE = "provenance.json"
 """What was published, and from what."""
 
 
 class ArtifactManifest(Contract):
-    """What a stage, or one shard of it, made. An artifact is complete if its manifests are."""
+    """The output of a stage, or of one shard of it. An artifact is complete if its manifests are."""
 
     schema_version: int
     stage: str
@@ -114,18 +114,12 @@ def decode_manifest(text: bytes, kind: str) -> ArtifactManifest:
 
 
 def is_complete(manifest: ArtifactManifest, size_of: Callable[[str], int | None]) -> bool:
-    """Return whether what a manifest names is complete.
+    """Return whether all files that a manifest names have their sizes.
 
-    Parameters
-    ----------
-    manifest
-        The manifest.
-    size_of
-        Returns the size in bytes of a file of the artifact, or None if there is no such file.
+    ``size_of`` returns the size in bytes of a file of the artifact, or None if there is no such file.
     """
-    return manifest.schema_version == SCHEMA_VERSION and all(
-        size_of(name) == size for name, size in manifest.files.items()
-    )
+    unchanged = all(size_of(name) == size for name, size in manifest.files.items())
+    return manifest.schema_version == SCHEMA_VERSION and unchanged
 
 
 def artifact_dir(kind: str, digest: str) -> str:
@@ -166,15 +160,7 @@ def manifest_path(directory: str, shard: int | None, shards: int | None) -> str:
 
 
 def manifest_paths(directory: str, shards: int | None) -> list[str]:
-    """List the manifests that must be complete for an artifact to be complete.
-
-    Parameters
-    ----------
-    directory
-        The artifact's directory.
-    shards
-        Number of shards of an Indexed stage, else None.
-    """
+    """List the manifests that must be complete for an artifact to be complete: one per shard of an Indexed stage."""
     return [manifest_path(directory, shard, shards) for shard in ([None] if shards is None else range(shards))]
 
 
@@ -191,40 +177,31 @@ def canonical(value: Any) -> str:
 def stage_digest(parameters_digest: str, pins: Iterable[str], inputs: Iterable[str]) -> str:
     """Hash everything that a stage's output depends on.
 
-    Parameters
-    ----------
-    parameters_digest
-        Hash of the stage's kind, version and part of the resolved spec (``parameters_digest``).
-    pins
-        Pins of the models and data sets that it reads, in the plan's order.
-    inputs
-        Digests of the stages that it reads, in the plan's order.
+    ``pins`` are those of the models and data sets that it reads, and ``inputs`` the digests of the stages that it
+    reads, in the plan's order.
     """
-    text = canonical([parameters_digest, list(pins), list(inputs)])
-    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
+    return _digest([parameters_digest, list(pins), list(inputs)])
 
 
 def parameters_digest(kind: str, version: int, parameters: Mapping[str, Any]) -> str:
     """Hash a stage's kind, version and parameters."""
-    return hashlib.sha256(canonical([kind, version, dict(parameters)]).encode()).hexdigest()[:DIGEST_LENGTH]
+    return _digest([kind, version, dict(parameters)])
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:DIGEST_LENGTH]
 
 
 def digests(stages: Iterable[PlannedStage], pins: list[str]) -> dict[str, str]:
-    """Compute the digest of every stage's artifact. The operator and ``resolve`` both do, and get the same.
+    """Compute the digest of every stage's artifact from the pin of each reference of the plan.
 
-    Parameters
-    ----------
-    stages
-        In plan order: a stage comes after those that it reads.
-    pins
-        Pin of each reference of the plan.
+    The operator and ``resolve`` compute the same digests. Each stage comes after those that it reads.
     """
-    found: dict[str, str] = {}
+    by_stage: dict[str, str] = {}
     for stage in stages:
-        found[stage.name] = stage_digest(
-            stage.parameters_digest, (pins[i] for i in stage.pins), (found[n] for n in stage.inputs)
-        )
-    return found
+        stage_pins, inputs = (pins[i] for i in stage.pins), (by_stage[name] for name in stage.inputs)
+        by_stage[stage.name] = stage_digest(stage.parameters_digest, stage_pins, inputs)
+    return by_stage
 
 
 def claim_path(uri: str) -> str:

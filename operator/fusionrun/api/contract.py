@@ -4,7 +4,7 @@ The reader may be of another release than the writer: an operator is upgraded or
 and status of its runs stay. So a reader ignores unknown fields. What a user writes is validated by the CRD's schema
 and, once, when the run is accepted (``state.observe.accepted_run``): there, an unknown field is an error.
 
-The default of a released field never changes, since a task leaves out fields that have their defaults.
+The default of a released field never changes: a task leaves out fields that have their defaults.
 """
 
 from pydantic import BaseModel, ConfigDict

@@ -28,45 +28,31 @@ MAX_PROPERTIES = 64
 _KEPT = ("type", "description", "enum", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems",
          "maxItems", "minProperties", "maxProperties", "required", "format")  # fmt: skip
 
-PRINTER_COLUMNS = [
-    {"name": "Stage", "type": "string", "jsonPath": ".status.stage", "description": "Running or failed stages"},
-    {"name": "Progress", "type": "string", "jsonPath": ".status.progress", "description": "Completed stages / stages"},
-    {
-        "name": "Complete",
-        "type": "string",
-        "jsonPath": '.status.conditions[?(@.type=="Complete")].status',
-        "description": "Whether the run completed successfully",
-    },
-    {
-        "name": "Reason",
-        "type": "string",
-        "jsonPath": '.status.conditions[?(@.type=="Ready")].reason',
-        "description": "Reason of the Ready condition",
-    },
-    {"name": "GPUs", "type": "integer", "jsonPath": ".status.gpusInUse", "description": "GPUs held by running pods"},
-    {
-        "name": "Age",
-        "type": "date",
-        "jsonPath": ".metadata.creationTimestamp",
-        "description": "Time since the run was created",
-    },
-    {
-        "name": "Message",
-        "type": "string",
-        "priority": 1,
-        "jsonPath": '.status.conditions[?(@.type=="Ready")].message',
-        "description": "Message of the Ready condition",
-    },
+_READY = '.status.conditions[?(@.type=="Ready")]'
+_COLUMNS = (
+    ("Stage", "string", ".status.stage", "Running or failed stages"),
+    ("Progress", "string", ".status.progress", "Completed stages / stages"),
+    ("Complete", "string", '.status.conditions[?(@.type=="Complete")].status', "Whether the run has succeeded"),
+    ("Reason", "string", f"{_READY}.reason", "Reason of the Ready condition"),
+    ("GPUs", "integer", ".status.gpusInUse", "GPUs held by running pods"),
+    ("Age", "date", ".metadata.creationTimestamp", "Time since the run was created"),
+    ("Message", "string", f"{_READY}.message", "Message of the Ready condition"),
+)
+_WIDE = {"Message": {"priority": 1}}
+"""Columns that only ``kubectl get -o wide`` shows."""
+PRINTER_COLUMNS: list[dict[str, Any]] = [
+    {"name": name, "type": kind, **_WIDE.get(name, {}), "jsonPath": path, "description": text}
+    for name, kind, path, text in _COLUMNS
 ]
 
 
 def shown(value: object) -> str:
-    """Return a field's value as a description shows it."""
+    """Format a field's value for its description."""
     if isinstance(value, BaseModel):
         value = value.model_dump(by_alias=True, exclude_none=True)
     match value:
         case dict():
-            return f"{{{', '.join(f'{name}: {shown(one)}' for name, one in value.items())}}}"
+            return f"{{{', '.join(f'{name}: {shown(item)}' for name, item in value.items())}}}"
         case list():
             return " and ".join(map(shown, value)) or "an empty list"
         case bool():
@@ -92,11 +78,11 @@ def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _exclusive_bounds(schema: dict[str, Any]) -> dict[str, Any]:
     """Return exclusive bounds in OpenAPI v3's boolean form."""
-    found: dict[str, Any] = {}
+    bounds: dict[str, Any] = {}
     for bound in ("Minimum", "Maximum"):
         if f"exclusive{bound}" in schema:
-            found |= {bound.lower(): schema[f"exclusive{bound}"], f"exclusive{bound}": True}
-    return found
+            bounds |= {bound.lower(): schema[f"exclusive{bound}"], f"exclusive{bound}": True}
+    return bounds
 
 
 def _default(schema: dict[str, Any]) -> str:
@@ -115,13 +101,8 @@ def _default(schema: dict[str, Any]) -> str:
 class _Structural:
     """The conversion of one model's JSON schema to a structural schema.
 
-    Parameters
-    ----------
-    schema
-        The JSON schema.
-    defaults
-        By the path of a field (``sources[].sampling.topP``), a sentence on its default or on its omission. Each
-        description then ends with this, the default in the class, or "Required.". None for a status, without defaults.
+    ``defaults`` has a sentence on the default of each field that has one, by its path (``sources[].sampling.topP``).
+    Descriptions then end with this sentence, the default in the class, or "Required.". A status has no defaults.
     """
 
     def __init__(self, schema: dict[str, Any], defaults: Mapping[str, str] | None) -> None:
@@ -180,23 +161,16 @@ class _Structural:
 
 
 def structural_schema(model: type[BaseModel], defaults: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return the structural OpenAPI v3 schema of a model; ``_Structural`` describes the parameters."""
+    """Return the structural OpenAPI v3 schema of a model; ``_Structural`` describes ``defaults``."""
     schema = model.model_json_schema(by_alias=True)
     return _Structural(schema, defaults).convert(schema, model.__name__)
 
 
 def build_crd(defaults: Mapping[str, str]) -> dict[str, Any]:
-    """Build the CustomResourceDefinition of FusionRun.
-
-    Parameters
-    ----------
-    defaults
-        By the path of a field in the spec, a sentence on its default (``plan.defaults.descriptions``).
-    """
-    status = structural_schema(FusionRunStatus)
-    status["properties"]["conditions"] |= {
-        "x-kubernetes-list-type": "map",
-        "x-kubernetes-list-map-keys": ["type"],
+    """Build the CustomResourceDefinition of FusionRun; ``plan.defaults.descriptions`` returns ``defaults``."""
+    name_rule = {
+        "rule": f"self.metadata.name.size() <= {names.RUN_NAME_MAX}",
+        "message": f"metadata.name must be at most {names.RUN_NAME_MAX} characters",
     }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -230,14 +204,9 @@ def build_crd(defaults: Mapping[str, str]) -> dict[str, Any]:
                                 "kind": {"type": "string"},
                                 "metadata": {"type": "object"},
                                 "spec": structural_schema(FusionRunSpec, defaults),
-                                "status": status,
+                                "status": structural_schema(FusionRunStatus),
                             },
-                            "x-kubernetes-validations": [
-                                {
-                                    "rule": f"self.metadata.name.size() <= {names.RUN_NAME_MAX}",
-                                    "message": f"metadata.name must be at most {names.RUN_NAME_MAX} characters",
-                                }
-                            ],
+                            "x-kubernetes-validations": [name_rule],
                         }
                     },
                 }

@@ -57,7 +57,8 @@ class Columns(Contract):
     """Column of a reference solution, for task Coding. Prompts whose reference solution fails its own tests are dropped
     before generation. If omitted, reference solutions are not tested."""
     category: ColumnName | None = None
-    """Column of the prompt's subject, for ``excludedSubjects``. If omitted, the prompt's words decide."""
+    """Column of the prompt's subject, for ``excludedSubjects``. If omitted, the subject is detected from the words of
+    the prompt."""
 
     def named(self) -> list[str]:
         """Return the names that are set, in the order of the fields."""
@@ -133,8 +134,8 @@ class Generation(Contract):
     parallelism: Annotated[int, Field(ge=1, le=256)] = 2
     """Maximum number of shards that run at the same time, per source."""
     concurrency: Annotated[int, Field(ge=1, le=4096)] = 64
-    """Initial number of in-flight requests per shard. It then follows vLLM's queue length or, for other servers,
-    additive increase and multiplicative decrease."""
+    """Initial number of in-flight requests per shard. It then adapts to vLLM's queue length. For other servers, it
+    increases by one per round of responses, and is halved after status 429 or 503."""
     max_concurrency: Annotated[int, Field(ge=1, le=4096)] | None = None
     """Maximum number of in-flight requests per shard. If equal to ``concurrency``, the number is fixed."""
     stall_seconds: Annotated[int, Field(ge=10, le=86400)] = 600

@@ -63,7 +63,7 @@ class PrepareParameters(Contract):
 
 
 class SamplingParameters(Contract):
-    """Sampling parameters. All are set: vLLM takes a missing one from ``generation_config.json`` of the model."""
+    """Sampling parameters. All are set: vLLM reads a missing one from ``generation_config.json`` of the model."""
 
     temperature: float
     top_p: float
@@ -150,7 +150,7 @@ class SourceInputs(Contract):
 
 
 class ConstructParameters(Contract):
-    """Make ``sft.parquet``, ``pairs.parquet`` and ``held-out.parquet`` by the rules of the recipe."""
+    """Write ``sft.parquet``, ``pairs.parquet`` and ``held-out.parquet`` by the rules of the recipe."""
 
     kind: Literal[StageKind.CONSTRUCT] = StageKind.CONSTRUCT
     prompts_dir: str

@@ -1,6 +1,6 @@
 """The interface of a stage's pod besides its task and result: files, environment, ports, exit codes and annotations.
 
-An operator of another release may read or set each of these: none changes its name or value.
+Operators of other releases read and set them: their names and values never change.
 """
 
 TASK_PATH = "/etc/fusionrun/task.json"

@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator
 
 from fusionrun.api.contract import Contract
-from fusionrun.api.data import Task
 
 MICRO = 1_000_000
 """Scores and costs are integers in millionths: in floats, 0.12 - 0.11 is less than 0.01."""
@@ -153,18 +152,3 @@ class DropReason(StrEnum):
     BAD_ROW = "BadRow"
     UNPARSABLE_ANSWER = "UnparsableAnswer"
     UNSCORED = "Unscored"
-
-
-__all__ = [
-    "SCHEMA_VERSION",
-    "DropReason",
-    "Message",
-    "PreferencePair",
-    "Prompt",
-    "Response",
-    "Score",
-    "SftExample",
-    "Task",
-    "Verdict",
-    "VerdictValue",
-]

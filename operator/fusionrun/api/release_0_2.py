@@ -1,10 +1,10 @@
 """The encoding of reported values in release 0.2.0: flat dictionaries whose keys have a prefix.
 
-Results and artifact manifests hold this form beside the typed one (``api/values.py``), so that an operator or a stage
+Results and artifact manifests contain this form and the typed one (``api/values.py``), so that an operator or a stage
 of release 0.2 can read what a newer pod wrote. A result or manifest without typed values is read from this form.
 
 Delete this module when docs/releases.md no longer lists 0.2.0 among the releases that can be upgraded from or rolled
-back to. Then let ``artifacts.is_complete`` require ``values``, so that artifacts of release 0.2 are made again.
+back to. Then let ``artifacts.is_complete`` require ``values``, so that artifacts of release 0.2 are not reused.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ DROP = "drop:"
 SFT_OF_SOURCE, PAIRS_OF_SOURCE, WIN_RATE = "sft:", "pairs:", "win:"
 SFT_OF_DATASET, PAIRS_OF_DATASET = "sft@", "pairs@"
 SOURCES_MAX = 16
-"""Win rates that a result of release 0.2 has at most: of the first sources by name."""
+"""Maximum number of win rates in a result of release 0.2: those of the first sources by name."""
 
 _VALUES: TypeAdapter[Values] = TypeAdapter(Values)
 
@@ -110,9 +110,9 @@ def unflatten(kind: str, flat: FlatValues) -> Values | None:
 
 def _grouped(flat: FlatValues, **prefixes: str) -> dict[str, dict[str, float]]:
     """Return the fields of every source or data set, by its name."""
-    found: dict[str, dict[str, float]] = {}
+    by_name: dict[str, dict[str, float]] = {}
     for key, value in {**flat.counts, **flat.numbers}.items():
         for field, prefix in prefixes.items():
             if key.startswith(prefix):
-                found.setdefault(key.removeprefix(prefix), {})[field] = value
-    return found
+                by_name.setdefault(key.removeprefix(prefix), {})[field] = value
+    return by_name

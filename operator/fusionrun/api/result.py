@@ -99,19 +99,9 @@ def _typed(values: Values | None) -> dict[str, Any]:
 
 
 def decode_result(text: str, kind: str = "") -> StageResult | None:
-    """Read a termination message.
+    """Read a termination message; return None if it is not a StageResult (the end of a log, or empty).
 
-    Parameters
-    ----------
-    text
-        The message.
-    kind
-        Kind of the pod's stage, which a result of release 0.2 does not name. Not needed for a failed pod.
-
-    Returns
-    -------
-    StageResult or None
-        None if the message is not a StageResult (the end of a log, or empty).
+    ``kind`` is the kind of the pod's stage, which a result of release 0.2 does not name. A failed pod needs none.
     """
     try:
         result = StageResult.model_validate_json(text)

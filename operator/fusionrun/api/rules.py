@@ -6,7 +6,7 @@ from fusionrun.api.spec import MUTABLE_FIELDS, FusionRunSpec
 
 _ARMORM = "hf://RLHFlow/ArmoRM-Llama3-8B-v0.1"
 _SCORED_BY_ARMORM = f"(has(self.rewardModel.model) && self.rewardModel.model.uri == '{_ARMORM}')"
-_PIN = "^[0-9a-f]{40}$"
+_TYPE = "(has(self.type) ? self.type : 'Served')"
 _STORED = "model.uri.startsWith('s3://')"
 _IN_AN_OBJECT_STORE = (
     f"self.target.{_STORED} || (has(self.rewardModel.model) && self.rewardModel.{_STORED}) || "
@@ -17,17 +17,11 @@ _IN_AN_OBJECT_STORE = (
 )
 
 
-def _pinned_when_trusted(path: str) -> dict[str, Any]:
-    return {
-        "rule": f"!has({path}.trustRemoteCode) || !{path}.trustRemoteCode || "
-        f"(has({path}.revision) && {path}.revision.matches('{_PIN}'))",
-        "message": f"{path.removeprefix('self.')}.revision must be a 40-digit commit if trustRemoteCode is true",
-    }
-
-
-def _pinned_when_given(path: str) -> dict[str, Any]:
-    pinned = _pinned_when_trusted(path)
-    return pinned | {"rule": f"!has({path}) || {pinned['rule']}"}
+_PINNED_IF_TRUSTED = (
+    "!has(self.model.trustRemoteCode) || !self.model.trustRemoteCode || "
+    "(has(self.model.revision) && self.model.revision.matches('^[0-9a-f]{40}$'))"
+)
+_NOT_PINNED = "model.revision must be a 40-digit commit if trustRemoteCode is true"
 
 
 def _rule(rule: str, message: str) -> dict[str, Any]:
@@ -83,13 +77,13 @@ CEL_RULES: dict[str, list[dict[str, Any]]] = {
     ],
     "Publish": [
         _rule(
-            "self.uri.startsWith('hf://') == has(self.tokenSecretRef)",
-            "tokenSecretRef is required for an hf:// uri and forbidden otherwise; hub.tokenSecretRef is for reading",
-        ),
-        _rule(
-            "self.uri.startsWith('s3://') == has(self.s3SecretRef)",
-            "s3SecretRef is required for an s3:// uri and forbidden otherwise; s3.secretRef is for reading",
-        ),
+            f"self.uri.startsWith('{scheme}://') == has(self.{field})",
+            f"{field} is required for an {scheme}:// uri and forbidden otherwise; {for_reading} is for reading",
+        )
+        for scheme, field, for_reading in (
+            ("hf", "tokenSecretRef", "hub.tokenSecretRef"),
+            ("s3", "s3SecretRef", "s3.secretRef"),
+        )
     ],
     "DataStages": [
         _rule(
@@ -104,18 +98,15 @@ CEL_RULES: dict[str, list[dict[str, Any]]] = {
             "!has(self.endpoint) || !has(self.resources)",
             "resources is forbidden with endpoint: the run does not load the model",
         ),
-        _pinned_when_given("self.model"),
+        _rule(f"!has(self.model) || {_PINNED_IF_TRUSTED}", _NOT_PINNED),
     ],
-    "Served": [_pinned_when_trusted("self.model")],
+    "Served": [_rule(_PINNED_IF_TRUSTED, _NOT_PINNED)],
     "Source": [
         _rule(
-            "(has(self.type) ? self.type : 'Served') == 'Served' ? has(self.served) : !has(self.served)",
-            "served is required for type Served and forbidden otherwise",
-        ),
-        _rule(
-            "(has(self.type) ? self.type : 'Served') == 'Endpoint' ? has(self.endpoint) : !has(self.endpoint)",
-            "endpoint is required for type Endpoint and forbidden otherwise",
-        ),
+            f"{_TYPE} == '{name.capitalize()}' ? has(self.{name}) : !has(self.{name})",
+            f"{name} is required for type {name.capitalize()} and forbidden otherwise",
+        )
+        for name in ("served", "endpoint")
     ],
     "Dataset": [
         _rule("has(self.preset) != has(self.uri)", "exactly one of preset and uri is required"),
@@ -166,5 +157,6 @@ LIST_KEYS: dict[tuple[str, str], list[str]] = {
     ("FusionRunSpec", "sources"): ["name"],
     ("FusionRunSpec", "datasets"): ["name"],
     ("Evaluation", "benchmarks"): ["name"],
+    ("FusionRunStatus", "conditions"): ["type"],
 }
 """Lists that the API server treats as maps (``x-kubernetes-list-type: map``), so that names are unique."""

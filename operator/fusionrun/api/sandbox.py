@@ -1,13 +1,13 @@
 """Paths, environment variables and sizes that the operator and the two containers of the sandbox share.
 
-The judge runs as many programs at once as the runner has resources for, whatever the node has. With more programs at
-once, a correct program could exceed its time limit.
+The judge runs a fixed number of programs at a time, and the runner has resources for them. With more programs, a
+correct program could exceed its time limit.
 """
 
 SOCKET_DIRECTORY = "/run/sandbox"
 SOCKET = f"{SOCKET_DIRECTORY}/runner.sock"
 PROGRAMS_DIRECTORY = "/programs"
-"""In the runner. Each subdirectory (``0``, ``1``, …) is a separate file system: no program can fill another one."""
+"""In the runner. Each subdirectory (``0``, ``1``, …) is a separate file system, so that no program can fill another."""
 
 PROGRAMS_AT_ONCE_ENV = "FUSIONRUN_SANDBOX_PROGRAMS"
 RUNTIME_CLASS_ENV = "FUSIONRUN_SANDBOX_RUNTIME_CLASS"

@@ -37,22 +37,22 @@ PUBLISHED: dict[Preset, Sizes] = {
 """By preset: the published numbers of SFT rows and pairs."""
 
 
-def difference(found: int, published: int) -> float | None:
-    """Return the difference relative to the published size, such as -0.5 for half of it; None if it is 0."""
-    return found / published - 1 if published else None
+def difference(size: int, published: int) -> float | None:
+    """Return the difference relative to the published size, such as -0.5 for half of it; None if that is 0."""
+    return size / published - 1 if published else None
 
 
-def size_warning(found: Sizes, published: Sizes) -> str | None:
+def size_warning(sizes: Sizes, published: Sizes) -> str | None:
     """Describe how sizes differ from the published ones; None if both are within ``TOLERANCE``."""
     sides = [
-        _described(name, getattr(found, field), getattr(published, field))
+        _described(name, getattr(sizes, field), getattr(published, field))
         for name, field in (("SFT rows", "sft_rows"), ("pairs", "pairs"))
     ]
     return "; ".join(side for side in sides if side) or None
 
 
-def _described(name: str, found: int, published: int) -> str | None:
-    share = difference(found, published)
+def _described(name: str, size: int, published: int) -> str | None:
+    share = difference(size, published)
     if share is None:
-        return f"{found:,} {name}, the recipe has none" if found else None
-    return f"{found:,} {name}, the recipe has {published:,} ({share:+.0%})" if abs(share) > TOLERANCE else None
+        return f"{size:,} {name}, the recipe has none" if size else None
+    return f"{size:,} {name}, the recipe has {published:,} ({share:+.0%})" if abs(share) > TOLERANCE else None

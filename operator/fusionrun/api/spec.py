@@ -191,17 +191,8 @@ class FusionRunSpec(Contract):
     The FusionRun, the data on the claim, and the ConfigMaps NAME-spec and NAME-resolved are kept."""
 
 
-MUTABLE_FIELDS = frozenset(
-    {
-        "scheduling",
-        "budget",
-        "suspend",
-        "backoffLimit",
-        "activeDeadlineSeconds",
-        "hub",
-        "s3",
-        "dataStages",
-        "ttlSecondsAfterFinished",
-    }
-)
+MUTABLE_FIELDS = frozenset({
+    "scheduling", "budget", "suspend", "backoffLimit", "activeDeadlineSeconds", "hub", "s3", "dataStages",
+    "ttlSecondsAfterFinished",
+})  # fmt: skip
 """Fields of the spec that are in no digest, and so may change during a run (docs/architecture.md)."""

@@ -32,7 +32,7 @@ class EvaluatedModel(StrEnum):
 
 
 class ReferenceKind(StrEnum):
-    """Type of the thing that a reference points to."""
+    """Whether a reference is to a model or to a data set."""
 
     MODEL = "model"
     DATASET = "dataset"

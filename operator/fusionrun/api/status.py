@@ -287,16 +287,16 @@ class FusionRunStatus(Contract):
     """GPU-seconds of all stages."""
 
 
-def read_status(found: dict[str, Any] | None) -> FusionRunStatus:
+def read_status(status: dict[str, Any] | None) -> FusionRunStatus:
     """Read a run's status, which other releases and controllers may have written in part.
 
     Only what this release cannot read is left out: a condition of an unknown type, or a value outside the bounds. The
     operator then does not send it, and server-side apply keeps the fields of other field managers.
     """
     try:
-        return FusionRunStatus.model_validate(found or {})
+        return FusionRunStatus.model_validate(status or {})
     except ValidationError as error:
-        readable = copy.deepcopy(found or {})
+        readable = copy.deepcopy(status or {})
         _drop(readable, error.errors()[0]["loc"])
         return read_status(readable)
 

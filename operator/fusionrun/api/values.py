@@ -1,6 +1,6 @@
 """The values that a succeeded pod reports: one class per kind of stage, as ``api/parameters.py`` has for tasks.
 
-Every field has a default, since a value that no status can hold is left out: the outcome is worth more than one number.
+Every field has a default: a value that the status cannot contain is left out, and the rest of the result is kept.
 """
 
 import math
@@ -16,7 +16,7 @@ from fusionrun.api.stage import StageKind
 NUMBER_MAX = 1e15
 """Largest magnitude of a measured number: the sum over ``SHARDS_MAX`` pods fits an int64."""
 SUMMAND_MAX = 2**62 // SHARDS_MAX
-"""Largest magnitude of a count, for the same reason."""
+"""Largest magnitude of a count: the sum over ``SHARDS_MAX`` pods fits an int64."""
 
 
 def _is_storable(value: Any) -> bool:
@@ -25,8 +25,8 @@ def _is_storable(value: Any) -> bool:
     return not isinstance(value, float) or (math.isfinite(value) and abs(value) <= NUMBER_MAX)
 
 
-def _storable_items(found: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in found.items() if _is_storable(value)}
+def _storable_items(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if _is_storable(value)}
 
 
 Count = Annotated[int, BeforeValidator(lambda value: value if _is_storable(value) else 0)]
@@ -40,7 +40,7 @@ Numbers = Annotated[dict[str, float], AfterValidator(_storable_items)]
 
 
 class Resolved(Contract):
-    """The pins of the references, and the artifacts that exist already."""
+    """The pins of the references, and the artifacts that exist."""
 
     kind: Literal[StageKind.RESOLVE] = StageKind.RESOLVE
     pins: list[str] = []
@@ -118,7 +118,7 @@ class Scored(Contract):
 
 
 class DatasetCounts(Contract):
-    """Rows that one data set gave."""
+    """Training data from one data set."""
 
     sft_rows: Count = 0
     pairs: Count = 0
@@ -126,7 +126,7 @@ class DatasetCounts(Contract):
 
 
 class SourceCounts(Contract):
-    """Rows that one source gave."""
+    """Training data from one source."""
 
     sft_rows: Count = 0
     pairs: Count = 0
@@ -145,9 +145,9 @@ class Constructed(Contract):
     truncated_share: Number = None
     mean_margin: Number = None
     by_source: dict[str, SourceCounts] = {}
-    """A source that is not in it gave nothing."""
+    """A missing source has no rows and no pairs."""
     by_dataset: dict[str, DatasetCounts] | None = None
-    """None if the result was too long to hold it."""
+    """None if the result would have been too long."""
     drops: Counts = {}
     """Dropped prompts by ``records.DropReason``, including those that ``prepare`` dropped."""
 

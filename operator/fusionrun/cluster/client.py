@@ -22,16 +22,15 @@ from fusionrun.state.observe.object_ref import ObjectRef, ref_of
 
 REQUEST_TIMEOUT_SECONDS = 30.0
 LIST_PAGE_SIZE = 100
-"""Most objects in one page of a list.
+"""Maximum number of objects in one page of a list.
 
 A page is in memory as text and as parsed objects, and Python does not return that memory. Measured with 20 finished
 runs: 114 MiB with pages of 500 objects, the default of client-go's pager, and 96 MiB with 100.
 """
 LOG_TIMEOUT_SECONDS, LOG_LIMIT_BYTES = 5.0, 16384
 EVENTS_LIMIT = 50
-"""Most events of one object that are read; Kubernetes merges equal events and deletes them after an hour."""
+"""Maximum number of events that are read per object. Kubernetes merges equal events and deletes them after an hour."""
 
-_METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _OK, _CREATED, _NOT_FOUND = 200, 201, 404
 
 Observe = Callable[[str, str, int, float], None]
@@ -49,15 +48,7 @@ class Page:
 
 
 class Client:
-    """Requests to one API server.
-
-    Parameters
-    ----------
-    api
-        A connected client of the Kubernetes library, from ``connect``.
-    observe
-        Called after every request.
-    """
+    """Requests to one API server, with a client of the Kubernetes library from ``connect``."""
 
     def __init__(self, api: ApiClient, observe: Observe) -> None:
         self._api = api
@@ -72,22 +63,13 @@ class Client:
     async def get(self, ref: ObjectRef) -> Manifest:
         """Return an object."""
         resource = self._resource(ref.api_version, ref.kind)
-        return await self._send(
-            "get", ref.kind, ref.name, resource.get(name=ref.name, namespace=ref.namespace or None, **_plain())
-        )
+        reply = resource.get(name=ref.name, namespace=ref.namespace or None, **_plain())
+        return await self._send("get", ref.kind, ref.name, reply)
 
     async def exists(self, ref: ObjectRef) -> bool:
         """Return whether an object exists. Reads only its metadata, and so never the data of a Secret.
 
-        Parameters
-        ----------
-        ref
-            ``api_version`` may be a group of ``PREFERRED_VERSIONS``; kind ``APIGroup`` is that group itself.
-
-        Raises
-        ------
-        ClusterError
-            If the reply is neither success nor 404.
+        ``ref.api_version`` may be a group of ``PREFERRED_VERSIONS``; kind ``APIGroup`` is that group itself.
         """
         api_version = ref.api_version
         if ref.api_version in PREFERRED_VERSIONS:
@@ -96,12 +78,8 @@ class Client:
                 return version is not None
             api_version = f"{ref.api_version}/{version}"
         resource = self._resource(ref.api_version, ref.kind, api_version)
-        reply = resource.get(
-            name=ref.name,
-            namespace=ref.namespace or None,
-            header_params={"Accept": _METADATA_ONLY},
-            **_plain(),
-        )
+        headers = {"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}
+        reply = resource.get(name=ref.name, namespace=ref.namespace or None, header_params=headers, **_plain())
         return await self._send_or_none("get", ref.kind, ref.name, reply) is not None
 
     async def pages(
@@ -109,9 +87,8 @@ class Client:
     ) -> AsyncIterator[Page]:
         """Yield the objects of a kind page by page; one empty page if the kind does not exist.
 
-        All pages show the state of the first one. The reads are consistent, without ``resourceVersion=0``: with that,
-        an API server replies from its watch cache, ignores ``limit``, and sends the whole list at once, possibly of an
-        old state.
+        All pages show the state of the first one. The reads are consistent: with ``resourceVersion=0``, an API server
+        would reply from its watch cache, ignore ``limit``, and send the whole list at once, possibly of an old state.
 
         Raises
         ------
@@ -121,19 +98,14 @@ class Client:
         resource = self._resource(api_version, kind)
         token = None
         while True:
-            reply = resource.get(
-                namespace=namespace or None,
-                label_selector=label_selector,
-                limit=LIST_PAGE_SIZE,
-                _continue=token,
-                **_plain(),
-            )
-            found = await self._send_or_none("list", kind, namespace or "*", reply) or {"metadata": {}}
-            items = found.pop("items", None) or []
+            options = {"namespace": namespace or None, "label_selector": label_selector, "_continue": token}
+            reply = resource.get(**options, limit=LIST_PAGE_SIZE, **_plain())
+            page = await self._send_or_none("list", kind, namespace or "*", reply) or {"metadata": {}}
+            items = page.pop("items", None) or []
             for item in items:  # items of a list have neither apiVersion nor kind
                 item["apiVersion"], item["kind"] = api_version, kind
-            token = found["metadata"].get("continue")
-            yield Page(items, found["metadata"].get("resourceVersion") or "0")
+            token = page["metadata"].get("continue")
+            yield Page(items, page["metadata"].get("resourceVersion") or "0")
             if not token:
                 return
 
@@ -169,16 +141,9 @@ class Client:
         return await self._patch("patch", ref, patch, "application/strategic-merge-patch+json", "/status")
 
     async def delete(self, ref: ObjectRef, uid: str | None = None, grace_seconds: int | None = None) -> None:
-        """Delete an object and, in the background, its dependents.
+        """Delete an object, if it has the UID, and in the background its dependents.
 
-        Parameters
-        ----------
-        ref
-            The object.
-        uid
-            Delete the object only if it has this UID.
-        grace_seconds
-            0 force-deletes a pod; None uses the grace period of the pod.
+        ``grace_seconds`` of 0 force-deletes a pod; None uses the grace period of the pod.
         """
         resource = self._resource(ref.api_version, ref.kind)
         body: Manifest = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
@@ -192,18 +157,11 @@ class Client:
     async def log_tail(self, namespace: str, pod: str, container: str, *, lines: int, previous: bool) -> str:
         """Return the last lines of a container's log; with ``previous`` the log from before its last restart."""
         path = self._resource("v1", "Pod").path(name=pod, namespace=namespace)
-        query = [
-            ("container", container),
-            ("tailLines", str(lines)),
-            ("limitBytes", str(LOG_LIMIT_BYTES)),
-            ("previous", str(previous).lower()),
-        ]
+        query = {"container": container, "tailLines": lines, "limitBytes": LOG_LIMIT_BYTES}
+        parameters = [*((key, str(value)) for key, value in query.items()), ("previous", str(previous).lower())]
+        timeout = aiohttp.ClientTimeout(total=LOG_TIMEOUT_SECONDS)
         reply = self._dynamic.request(
-            "get",
-            f"{path}/log",
-            query_params=query,
-            serialize=False,
-            _request_timeout=aiohttp.ClientTimeout(total=LOG_TIMEOUT_SECONDS),
+            "get", f"{path}/log", query_params=parameters, serialize=False, _request_timeout=timeout
         )
         response: Any = await self._send("log", "Pod", pod, reply)
         return str(await response.text(errors="replace"))
@@ -221,12 +179,10 @@ class Client:
         ``system:discovery`` of all authenticated users.
         """
         reply = self._dynamic.request("get", f"/apis/{group}", **_plain())
-        found = await self._send_or_none("get", "APIGroup", group, reply)
-        if found is None:
-            return None
-        served = [each["version"] for each in found.get("versions") or []]
-        known = [version for version in PREFERRED_VERSIONS[group] if version in served]
-        return next(iter([*known, *served]), None)
+        api_group = await self._send_or_none("get", "APIGroup", group, reply) or {}
+        served = [item["version"] for item in api_group.get("versions") or []]
+        preferred = [version for version in PREFERRED_VERSIONS[group] if version in served]
+        return next(iter([*preferred, *served]), None)
 
     def _resource(self, api_version: str, kind: str, served: str | None = None) -> Resource:
         """Return the resource of a kind; ``served`` is the apiVersion if the table has only its group."""
@@ -235,29 +191,14 @@ class Client:
         except KeyError:
             raise PlanError(f"cluster.resources.RESOURCES has no entry for {kind} of {api_version}") from None
         group, _, version = (served or api_version).rpartition("/")
-        return Resource(
-            prefix="apis" if group else "api",
-            group=group,
-            api_version=version,
-            kind=kind,
-            namespaced=namespaced,
-            name=plural,
-            client=self._dynamic,
-        )
+        return Resource("apis" if group else "api", group, version, kind, namespaced, name=plural, client=self._dynamic)
 
     async def _patch(
         self, verb: str, ref: ObjectRef, body: Manifest, content_type: str, subresource: str = "", **options: Any
     ) -> Manifest:
         path = self._resource(ref.api_version, ref.kind).path(name=ref.name, namespace=ref.namespace)
-        reply = self._dynamic.request(
-            "patch",
-            path + subresource,
-            body=body,
-            content_type=content_type,
-            field_manager=FIELD_MANAGER,
-            **options,
-            **_plain(),
-        )
+        options |= {"body": body, "content_type": content_type, "field_manager": FIELD_MANAGER}
+        reply = self._dynamic.request("patch", path + subresource, **options, **_plain())
         return await self._send(verb, ref.kind, ref.name, reply)
 
     async def _send_or_none(self, verb: str, kind: str, name: str, reply: Awaitable[Manifest]) -> Manifest | None:
@@ -273,7 +214,7 @@ class Client:
         started = time.monotonic()
         status = 0
         try:
-            answer = await reply
+            response = await reply
         except ApiException as error:
             status = error.status or 0
             raise ClusterError(verb, kind, name, status, _message(error)) from error
@@ -281,7 +222,7 @@ class Client:
             raise ClusterError(verb, kind, name, 0, str(error) or type(error).__name__) from error
         else:
             status = _CREATED if verb == "create" else _OK
-            return answer
+            return response
         finally:
             self._observe(verb, kind, status, time.monotonic() - started)
 

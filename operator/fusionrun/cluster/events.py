@@ -1,9 +1,8 @@
-"""Posting of Kubernetes events, in background tasks: no stage waits for them."""
+"""Posting of Kubernetes events in background tasks, so that no stage waits for them."""
 
 import asyncio
 import logging
 from collections import deque
-from dataclasses import dataclass
 from datetime import datetime
 
 from fusionrun.api.models import Manifest
@@ -11,7 +10,7 @@ from fusionrun.cluster.client import Client
 from fusionrun.errors import ClusterError
 from fusionrun.names import FIELD_MANAGER, digest_of
 from fusionrun.state.observe.object_fields import format_time
-from fusionrun.state.observe.object_ref import ObjectRef
+from fusionrun.state.observe.object_ref import ref_of
 from fusionrun.state.report.events import Event
 
 logger = logging.getLogger(__name__)
@@ -20,20 +19,9 @@ MESSAGE_MAX = 1024
 """Source: Kubernetes, validation of core/v1 Event.message."""
 
 CONCURRENCY = 8
-"""Most events posted at the same time: enough for fifty runs, and few enough not to delay other requests."""
+"""Maximum number of concurrent requests: enough for fifty runs, without a delay of other requests."""
 
 _CONFLICT = 409
-
-
-@dataclass(frozen=True, slots=True)
-class _Posting:
-    """One event to post."""
-
-    name: str
-    event: Event
-    at: str
-    run: dict[str, str]
-    """The event's ``involvedObject``."""
 
 
 class EventPoster:
@@ -42,30 +30,37 @@ class EventPoster:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._slots = asyncio.Semaphore(CONCURRENCY)
-        self.waiting: dict[str, deque[_Posting]] = {}
+        self.waiting: dict[str, deque[Manifest]] = {}
         """Events by UID of the run; a run has an entry while a task posts its events."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def post(self, run: Manifest, event: Event, now: datetime) -> None:
         """Log an event of a run and post it in the background; a failure is only logged."""
-        metadata = run["metadata"]
+        metadata, uid, message = run["metadata"], run["metadata"]["uid"], event.message[:MESSAGE_MAX]
         level = logging.WARNING if event.type == "Warning" else logging.INFO
-        where = f"{metadata['namespace']}/{metadata['name']}"
-        logger.log(level, "%s: %s", event.reason, event.message, extra={"run": where})
-        digest = digest_of(metadata["uid"], event.reason, event.message[:MESSAGE_MAX], length=16)
-        about = {k: metadata[k] for k in ("namespace", "name", "uid", "resourceVersion")}
-        posting = _Posting(
-            name=f"{metadata['name']}.{digest}",
-            event=event,
-            at=format_time(now),
-            run={"apiVersion": run["apiVersion"], "kind": run["kind"], **about},
-        )
-        uid = metadata["uid"]
+        run_name = f"{metadata['namespace']}/{metadata['name']}"
+        logger.log(level, "%s: %s", event.reason, event.message, extra={"run": run_name})
+        name = f"{metadata['name']}.{digest_of(uid, event.reason, message, length=16)}"
+        involved = {key: metadata[key] for key in ("namespace", "name", "uid", "resourceVersion")}
+        manifest = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": name, "namespace": metadata["namespace"]},
+            "involvedObject": {"apiVersion": run["apiVersion"], "kind": run["kind"], **involved},
+            "type": event.type,
+            "reason": str(event.reason),
+            "message": message,
+            "source": {"component": FIELD_MANAGER},
+            "reportingComponent": FIELD_MANAGER,
+            "firstTimestamp": format_time(now),
+            "lastTimestamp": format_time(now),
+            "count": 1,
+        }
         if uid in self.waiting:
-            self.waiting[uid].append(posting)
+            self.waiting[uid].append(manifest)
             return
-        self.waiting[uid] = deque([posting])
-        task = asyncio.create_task(self._post_all(uid), name=f"events of {where}")
+        self.waiting[uid] = deque([manifest])
+        task = asyncio.create_task(self._post_all(uid), name=f"events of {run_name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -82,33 +77,18 @@ class EventPoster:
         finally:
             del self.waiting[uid]
 
-    async def _post(self, posting: _Posting) -> None:
+    async def _post(self, manifest: Manifest) -> None:
         """Create a Kubernetes event, or increase the count of an existing one."""
-        event, run = posting.event, posting.run
-        manifest = {
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {"name": posting.name, "namespace": run["namespace"]},
-            "involvedObject": run,
-            "type": event.type,
-            "reason": str(event.reason),
-            "message": event.message[:MESSAGE_MAX],
-            "source": {"component": FIELD_MANAGER},
-            "reportingComponent": FIELD_MANAGER,
-            "firstTimestamp": posting.at,
-            "lastTimestamp": posting.at,
-            "count": 1,
-        }
         try:
             try:
                 await self._client.create(manifest)
             except ClusterError as error:
                 if error.status != _CONFLICT:
                     raise
-                ref = ObjectRef("v1", "Event", run["namespace"], posting.name)
-                posted = await self._client.get(ref)
-                again = {"count": int(posted.get("count") or 1) + 1, "lastTimestamp": posting.at}
-                await self._client.patch(ref, again)
+                ref = ref_of(manifest)
+                existing = await self._client.get(ref)
+                count = int(existing.get("count") or 1) + 1
+                await self._client.patch(ref, {"count": count, "lastTimestamp": manifest["lastTimestamp"]})
         except ClusterError as error:
-            where = f"{run['namespace']}/{run['name']}"
-            logger.warning("cannot post event %s: %s", event.reason, error, extra={"run": where})
+            run = f"{manifest['involvedObject']['namespace']}/{manifest['involvedObject']['name']}"
+            logger.warning("cannot post event %s: %s", manifest["reason"], error, extra={"run": run})

@@ -27,7 +27,7 @@ STATUS_MIN_SECONDS = 1.0
 """Shortest time between two status writes of a run if only the status changes."""
 
 CLEAN_UP_AT_ONCE = 8
-"""Most objects of finished runs that are deleted at the same time, so that other runs are not delayed."""
+"""Maximum number of objects of finished runs that are deleted at the same time, so that other runs do not wait."""
 
 T = TypeVar("T")
 
@@ -37,12 +37,10 @@ _CONFLICT = 409
 
 @dataclass(frozen=True)
 class Created:
-    """The result of creating objects."""
+    """The new objects, and why the API server did not create the others."""
 
     made: list[Manifest]
-    """The new objects."""
     refused: dict[ObjectRef, Refusal]
-    """The objects that the API server did not create, and why."""
 
 
 class Executor:
@@ -74,12 +72,12 @@ class Executor:
         made: list[Manifest] = []
         refused: dict[ObjectRef, Refusal] = {}
         for workloads in (False, True):
-            turn = [m for m in manifests if (m["kind"] in WORKLOADS) is workloads]
-            for manifest, answer in zip(turn, await _all(self._create(run, m) for m in turn), strict=True):
-                if isinstance(answer, Refusal):
-                    refused[ref_of(manifest)] = answer
-                elif answer is not None:
-                    made.append(answer)
+            group = [m for m in manifests if (m["kind"] in WORKLOADS) is workloads]
+            for manifest, result in zip(group, await _all(self._create(run, m) for m in group), strict=True):
+                if isinstance(result, Refusal):
+                    refused[ref_of(manifest)] = result
+                elif result is not None:
+                    made.append(result)
             if refused:
                 break
         return Created(made, refused)
@@ -111,37 +109,37 @@ class Executor:
 
     async def _create(self, run: Manifest, manifest: Manifest) -> Manifest | Refusal | None:
         """Return the created object, the refusal, or None if the run already has the object."""
-        try:
-            return await self._make(run, manifest)
-        except ClusterError as error:
-            logger.warning("cannot create object: %s", error, extra={"run": _label(run)})
-            return Refusal(error.status, str(error), transient=error.retryable)
-
-    async def _make(self, run: Manifest, manifest: Manifest) -> Manifest | None:
-        ref, uid = ref_of(manifest), run["metadata"]["uid"]
+        ref, log = ref_of(manifest), {"run": f"{run['metadata']['namespace']}/{run['metadata']['name']}"}
         known = self._store.get(ref)
-        if known is not None and uid in owners(known) and not is_deleting(known):
+        if known is not None and run["metadata"]["uid"] in owners(known) and not is_deleting(known):
             return None
         try:
-            made = await self._client.create(manifest)
+            try:
+                created = await self._client.create(manifest)
+            except ClusterError as error:
+                if error.status != _CONFLICT:
+                    raise
+                await self._adopt(run, ref)
+                return None
         except ClusterError as error:
-            if error.status != _CONFLICT:
-                raise
-            found = await self._client.get(ref)
-            references = found["metadata"].get("ownerReferences") or []
-            of_this_run = uid in owners(found)
-            same_name = any((o["kind"], o["name"]) == (run["kind"], run["metadata"]["name"]) for o in references)
-            if is_deleting(found) or (same_name and not of_this_run):
-                text = "an object of this name is still being deleted"
-                raise ClusterError("create", ref.kind, ref.name, 0, text) from error
-            if not of_this_run:
-                text = "an object of this name exists and belongs to another owner: delete that object"
-                raise ClusterError("create", ref.kind, ref.name, _CONFLICT, text) from error
-            self._store.put(found)
-            return None
-        self._store.put(made)
-        logger.info("created %s %s", ref.kind, ref.name, extra={"run": _label(run)})
-        return made
+            logger.warning("cannot create object: %s", error, extra=log)
+            return Refusal(error.status, str(error), transient=error.retryable)
+        self._store.put(created)
+        logger.info("created %s %s", ref.kind, ref.name, extra=log)
+        return created
+
+    async def _adopt(self, run: Manifest, ref: ObjectRef) -> None:
+        """Store the existing object of a name, or raise a ClusterError if it does not belong to the run."""
+        existing = await self._client.get(ref)
+        references = existing["metadata"].get("ownerReferences") or []
+        of_this_run = run["metadata"]["uid"] in owners(existing)
+        same_name = any((o["kind"], o["name"]) == (run["kind"], run["metadata"]["name"]) for o in references)
+        if is_deleting(existing) or (same_name and not of_this_run):
+            raise ClusterError("create", ref.kind, ref.name, 0, "an object of this name is still being deleted")
+        if not of_this_run:
+            text = "an object of this name exists and belongs to another owner: delete that object"
+            raise ClusterError("create", ref.kind, ref.name, _CONFLICT, text)
+        self._store.put(existing)
 
     async def _write_status(self, run: Manifest, status: FusionRunStatus) -> None:
         metadata = run["metadata"]
@@ -155,31 +153,26 @@ class Executor:
         self._written[ref_of(run)] = time.monotonic()
 
     async def _delete(self, run: Manifest, ref: ObjectRef, now: datetime) -> bool:
-        async with self._clean_up if is_finished(run) else contextlib.nullcontext():
-            return await self._delete_now(ref, now)
-
-    async def _delete_now(self, ref: ObjectRef, now: datetime) -> bool:
         """Delete an object; return whether it was already gone and the watch has not reported it."""
-        known = self._store.get(ref)
-        if known is None:  # deleted since the decision; a new object of the same name must stay
+        async with self._clean_up if is_finished(run) else contextlib.nullcontext():
+            known = self._store.get(ref)
+            if known is None:  # deleted since the decision; a new object of the same name must stay
+                return False
+            uid = known["metadata"]["uid"]
+            try:
+                if ref.kind == "Pod":
+                    # A Job neither replaces a pod that has not failed nor removes its finalizer: mark it failed first.
+                    self._store.put(await self._client.fail_pod(ref, uid, _lost(now)))
+                await self._client.delete(ref, uid, grace_seconds=0 if ref.kind == "Pod" else None)
+            except ClusterError as error:
+                if error.status not in (_NOT_FOUND, _CONFLICT):
+                    raise
+                # The object is gone, or another object has its name. The watch may have missed the deletion.
+                return self._store.remove_uid(ref, uid)
+            # The next decision may precede the watch event of the deletion, and must not delete again.
+            self._store.deleting(ref, uid, format_time(now))
+            logger.info("deleted %s %s", ref.kind, ref.name)
             return False
-        uid = known["metadata"]["uid"]
-        try:
-            if ref.kind == "Pod":
-                # A Job neither replaces a pod that has not failed nor removes its finalizer: mark it as failed first.
-                self._store.put(await self._client.fail_pod(ref, uid, _lost(now)))
-                await self._client.delete(ref, uid, grace_seconds=0)
-            else:
-                await self._client.delete(ref, uid)
-        except ClusterError as error:
-            if error.status not in (_NOT_FOUND, _CONFLICT):
-                raise
-            # The object is gone, or another object has its name. The watch may have missed the deletion.
-            return self._store.remove_uid(ref, uid)
-        # The next decision may precede the watch event of the deletion, and must not delete again.
-        self._store.deleting(ref, uid, format_time(now))
-        logger.info("deleted %s %s", ref.kind, ref.name)
-        return False
 
 
 async def _all(calls: Iterable[Awaitable[T]]) -> list[T]:
@@ -192,7 +185,7 @@ async def _all(calls: Iterable[Awaitable[T]]) -> list[T]:
 
 
 def _lost(now: datetime) -> Manifest:
-    """Return the condition that tells the Job that its pod was disrupted.
+    """Return the condition with which the Job treats its pod as disrupted.
 
     Source: Kubernetes, pkg/controller/podgc, which writes it before it force-deletes an orphaned pod.
     """
@@ -200,10 +193,6 @@ def _lost(now: datetime) -> Manifest:
         "type": "DisruptionTarget",
         "status": "True",
         "reason": "DeletionByFusionRun",
-        "message": "node lost: the pod was to be deleted, but the kubelet never confirmed that it ended",
+        "message": "node lost: the kubelet did not confirm that the deleted pod has ended",
         "lastTransitionTime": format_time(now),
     }
-
-
-def _label(run: Manifest) -> str:
-    return f"{run['metadata']['namespace']}/{run['metadata']['name']}"

@@ -1,7 +1,7 @@
 """The input of the decision on a run: from the store and, for what no watch reports, from the API server.
 
 Only a resync lists whole kinds (``list_everything``). A reconcile makes small requests: for a prerequisite that is not
-known to exist, the log of a pod that has failed, or the pods of an ended workload if the watch of pods is behind.
+known to exist, the log of a pod that has failed, or the pods of an ended workload if the watch of pods lags behind.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from fusionrun.errors import ClusterError
 from fusionrun.names import API_VERSION, KIND, LABEL_ATTEMPT, LABEL_RUN, LABEL_STAGE
 from fusionrun.state.decide.prerequisites import prerequisites
 from fusionrun.state.observe.live_objects import LiveObjects, PushedProgress
-from fusionrun.state.observe.object_fields import is_finished
+from fusionrun.state.observe.object_fields import container_statuses, is_finished
 from fusionrun.state.observe.object_ref import ObjectRef, owned_by, ref_of, run_of
 from fusionrun.state.observe.pending_pods import unexplained
 
@@ -38,7 +38,7 @@ CHILDREN: tuple[tuple[str, str], ...] = (
 LOG_TAIL_LINES = 20
 
 LIST_TRIES = 3
-"""How often a resync starts a list if the API server no longer has the state of its first page.
+"""Maximum number of times that a resync starts a list if the API server no longer has the state of its first page.
 
 The API server keeps old states for 5 minutes (kube-apiserver, ``--etcd-compaction-interval``); a list takes seconds.
 """
@@ -46,32 +46,32 @@ _EXPIRED = 410
 
 
 class Gatherer:
-    """Return the live objects of a run; remembers replies that do not change."""
+    """Gathers the live objects of runs, and caches replies that do not change."""
 
     def __init__(self, client: Client, store: Store) -> None:
         self._client = client
         self._store = store
         self._present: dict[ObjectRef, set[ObjectRef]] = {}
-        """Prerequisites that each run has found. Each run looks them up itself: they may have been deleted since."""
+        """Existing prerequisites by run. They are looked up again for each run, since they may have been deleted."""
         self._waiting: dict[ObjectRef, set[ObjectRef]] = {}
         self._logs: dict[tuple[str, int], str] = {}
         self._warnings = WarningEvents(client)
 
     async def gather(self, run: ObjectRef, pushed: Mapping[tuple[str, int], PushedProgress]) -> LiveObjects | None:
         """Return the live objects of a run; None if it was deleted or is being deleted."""
-        found = self._store.get(run)
-        if found is None or "deletionTimestamp" in found["metadata"]:
+        manifest = self._store.get(run)
+        if manifest is None or "deletionTimestamp" in manifest["metadata"]:
             return None
-        children = owned_by(found["metadata"]["uid"], self._store.children(run))
-        if is_finished(found):  # only the deletion of its objects is left
-            return LiveObjects(run=found, children=tuple(children))
+        children = owned_by(manifest["metadata"]["uid"], self._store.children(run))
+        if is_finished(manifest):  # only its objects remain to be deleted
+            return LiveObjects(run=manifest, children=tuple(children))
         present, log_tails, warnings = await asyncio.gather(
-            self._prerequisites(run, found),
+            self._prerequisites(run, manifest),
             self._log_tails(children),
             self._warnings.of(unexplained(children, datetime.now(UTC))),
         )
         return LiveObjects(
-            run=found,
+            run=manifest,
             children=tuple(children),
             present=present,
             pushed=dict(pushed),
@@ -80,26 +80,12 @@ class Gatherer:
         )
 
     async def list_pods(self, live: LiveObjects, workloads: Iterable[ObjectRef]) -> LiveObjects | None:
-        """List the pods of some workloads; return the live objects after that, None if the run was deleted.
-
-        Parameters
-        ----------
-        live
-            The live objects before.
-        workloads
-            Jobs and PyTorchJobs of the run.
-
-        Raises
-        ------
-        ClusterError
-            If the pods could not be listed.
-        """
-        run = ref_of(live.run)
-        asked = set(workloads)
-        labels = [c["metadata"]["labels"] for c in live.children if ref_of(c) in asked]
+        """List the pods of some workloads; return the live objects after that, None if the run was deleted."""
+        run, listed = ref_of(live.run), set(workloads)
+        labels = [c["metadata"]["labels"] for c in live.children if ref_of(c) in listed]
         await asyncio.gather(*map(self._list_pods, [run] * len(labels), labels))
-        known = await self.gather(run, live.pushed)
-        return known and replace(known, pods_listed=live.pods_listed | asked)
+        updated = await self.gather(run, live.pushed)
+        return updated and replace(updated, pods_listed=live.pods_listed | listed)
 
     async def _list_pods(self, run: ObjectRef, labels: Mapping[str, str]) -> None:
         selector = ",".join(f"{key}={labels[key]}" for key in (LABEL_RUN, LABEL_STAGE, LABEL_ATTEMPT))
@@ -123,12 +109,8 @@ class Gatherer:
         self._present.pop(run, None)
         for waiting in self._waiting.values():
             waiting.discard(run)
-        alive = {pod["metadata"]["uid"] for r in self._store.runs() for pod in self._pods_of(r)}
-        self._logs = {key: tail for key, tail in self._logs.items() if key[0] in alive}
-
-    def _pods_of(self, run: Manifest) -> list[Manifest]:
-        ref = run_of(run)
-        return [child for child in self._store.children(ref) if child["kind"] == "Pod"] if ref else []
+        existing = {child["metadata"]["uid"] for r in self._store.runs() for child in self._store.children(ref_of(r))}
+        self._logs = {key: tail for key, tail in self._logs.items() if key[0] in existing}
 
     async def _prerequisites(self, run: ObjectRef, manifest: Manifest) -> dict[ObjectRef, bool]:
         refs = prerequisites(manifest)
@@ -142,7 +124,7 @@ class Gatherer:
         return {ref: ref in present for ref in refs}
 
     async def _log_tails(self, children: Sequence[Manifest]) -> dict[str, str]:
-        failed = [(pod, *found) for pod in children if (found := failed_container(pod))]
+        failed = [(pod, *container) for pod in children if (container := failed_container(pod))]
         tails = await asyncio.gather(*(self._log_tail(*each) for each in failed))
         return {pod["metadata"]["name"]: tail for (pod, *_), tail in zip(failed, tails, strict=True) if tail}
 
@@ -155,7 +137,7 @@ class Gatherer:
                     metadata["namespace"], metadata["name"], container, lines=LOG_TAIL_LINES, previous=previous
                 )
             except ClusterError as error:
-                # The log of a deleted pod, or of a pod on a lost node, will never be available: do not ask again.
+                # The log of a deleted pod, or of a pod on a lost node, stays unavailable: do not request it again.
                 logger.warning("cannot read the log of pod %s: %s", metadata["name"], error)
                 self._logs[key] = ""
         return self._logs[key]
@@ -165,30 +147,22 @@ def failed_container(pod: Manifest) -> tuple[str, int, bool] | None:
     """Return the name of the container that failed first, its restarts, and whether it has restarted since."""
     if pod["kind"] != "Pod":
         return None
-    status = pod.get("status") or {}
-    found = []
-    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+    failed = []
+    for container in container_statuses(pod, init=True):
         for state, previous in ((container.get("state"), False), (container.get("lastState"), True)):
             ended = (state or {}).get("terminated")
             if ended and ended.get("exitCode"):
-                when = ended.get("finishedAt") or ""
-                found.append((when, container["name"], int(container.get("restartCount") or 0), previous))
+                at, restarts = ended.get("finishedAt") or "", int(container.get("restartCount") or 0)
+                failed.append((at, container["name"], restarts, previous))
                 break
-    return min(found)[1:] if found else None
+    return min(failed)[1:] if failed else None
 
 
 async def list_everything(client: Client, store: Store, namespaces: Sequence[str]) -> set[ObjectRef]:
     """Update the store from lists of all kinds; return the runs whose objects changed.
 
     Runs are listed first, since less is stored of the objects of finished runs. Kinds are listed one after the other
-    and page by page, so that only one page is in memory.
-
-    Parameters
-    ----------
-    client, store
-        The API server, and the store to update.
-    namespaces
-        The namespaces to list; a single empty string means all.
+    and page by page, so that only one page is in memory. An empty namespace means all.
     """
     changed: set[ObjectRef] = set()
     for api_version, kind in [(API_VERSION, KIND), *CHILDREN]:

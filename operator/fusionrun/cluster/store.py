@@ -1,7 +1,7 @@
 """The last known state of each object, from watches, lists and the replies to the operator's writes.
 
-The newer resourceVersion wins, so that a slow watch does not undo the reply to a write, and a deleted object stays
-deleted. No I/O and no clock.
+The newer resourceVersion is kept, so that a late watch event neither overwrites the reply to a write nor restores a
+deleted object. This module does no I/O and reads no clock.
 """
 
 from collections.abc import Set as AbstractSet
@@ -35,10 +35,9 @@ class Store:
             return False
         if known is not None:
             self._forget(ref)
-            if known["metadata"].get("uid") != manifest["metadata"].get(
-                "uid"
-            ):  # no watch reports the old object any more
-                self._deleting.pop(known["metadata"].get("uid", ""), None)
+            old_uid = known["metadata"].get("uid")
+            if old_uid != manifest["metadata"].get("uid"):  # no watch reports the old object any more
+                self._deleting.pop(old_uid or "", None)
         self.deleted.pop(ref, None)
         kept = trim(manifest, finished=run_of(manifest) in self._finished)
         ref, run = ref_of(kept), run_of(kept)  # share the interned strings
@@ -57,14 +56,7 @@ class Store:
         """Record that the API server has accepted the deletion of an object.
 
         Until a watch or a list reports that the object is gone, every state of it counts as terminating: a slow watch
-        may still report states from before the deletion.
-
-        Parameters
-        ----------
-        ref, uid
-            The object, and the UID that was deleted: a new object of the same name has another UID.
-        at
-            Time of the deletion, as in ``metadata.deletionTimestamp``.
+        may still report states from before the deletion. A new object of the same name has another UID.
         """
         known = self._objects.get(ref)
         if known is not None and known["metadata"]["uid"] == uid:
@@ -94,15 +86,9 @@ class Store:
     ) -> set[ObjectRef]:
         """Remove the objects that a complete list does not contain; return the runs that they belonged to.
 
-        Parameters
-        ----------
-        api_version, kind, namespace
-            What was listed; an empty namespace means all namespaces.
-        present, version
-            The objects in the list, and its resourceVersion. Newer objects stay.
+        An empty namespace means all. Objects that are newer than the list, by its resourceVersion, stay.
         """
-        scope = (api_version, kind, namespace)
-        listed_at = int(version)
+        scope, listed_at = (api_version, kind, namespace), int(version)
         runs: set[ObjectRef] = set()
         for ref, known in list(self._objects.items()):
             in_scope = (ref.api_version, ref.kind) == scope[:2] and namespace in ("", ref.namespace)

@@ -86,7 +86,7 @@ _SUCCEEDED_POD: Fields = {
         "containerStatuses": {"state": {"terminated": _whole("exitCode", "message", "finishedAt")}},
     },
 }
-"""A succeeded pod: its result, and the time for which it held its GPUs."""
+"""A succeeded pod: its result, and the time for which it used its GPUs."""
 
 _OF_FINISHED_RUN: dict[str, Fields] = {"Pod": {"metadata": _IDENTITY}}
 """Objects of a finished run: enough to delete them, and to see whether a workload has ended."""
@@ -96,15 +96,7 @@ _DATA_IS_READ = frozenset({None, "resolve"})
 
 
 def trim(manifest: Manifest, *, finished: bool) -> Manifest:
-    """Return a copy of an object with only the fields that are read.
-
-    Parameters
-    ----------
-    manifest
-        An object as the API server returned it, or a trimmed one.
-    finished
-        Whether the object belongs to a finished run.
-    """
+    """Return a copy of an object with only the fields that are read; fewer if its run is ``finished``."""
     kind = manifest["kind"]
     fields = _KEPT.get(kind, _OTHER_KIND)
     if kind == "Pod" and (manifest.get("status") or {}).get("phase") == "Succeeded":

@@ -1,6 +1,6 @@
-"""The latest Warning event of an object whose pods do not run, if only an event tells why.
+"""The latest Warning event of an object whose pods do not run, if only an event has the reason.
 
-This is so for a Job whose pods are rejected (a quota, Pod Security, a LimitRange) and for a pod whose volume cannot be
+Examples are a Job whose pods are rejected (a quota, Pod Security, a LimitRange) and a pod whose volume cannot be
 attached. Events are not watched: they are read for a few objects, at most once per minute and object.
 """
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 CACHE_SECONDS = 60.0
 """Shortest time between two requests for the events of one object."""
 OBJECTS_MAX = 4
-"""Most objects of one run whose events are read: pending shards mostly wait for the same reason."""
+"""Maximum number of objects of one run whose events are read: pending shards usually wait for the same reason."""
 
 
 class WarningEvents:
@@ -32,9 +32,9 @@ class WarningEvents:
         """Return reason and message of the latest Warning event of each object that has one, by UID."""
         now = time.monotonic()
         self._known = {uid: known for uid, known in self._known.items() if now - known[0] < CACHE_SECONDS}
-        asked = objects[:OBJECTS_MAX]
-        texts = await asyncio.gather(*(self._newest(m, now) for m in asked))
-        return {m["metadata"]["uid"]: text for m, text in zip(asked, texts, strict=True) if text}
+        selected = objects[:OBJECTS_MAX]
+        texts = await asyncio.gather(*(self._newest(m, now) for m in selected))
+        return {m["metadata"]["uid"]: text for m, text in zip(selected, texts, strict=True) if text}
 
     async def _newest(self, manifest: Manifest, now: float) -> str:
         metadata = manifest["metadata"]

@@ -1,4 +1,4 @@
-"""Settings of kopf: watches that notice a dead connection, the login, and storages that store nothing."""
+"""Settings of kopf: watches that detect a lost connection, the login, and storages without data."""
 
 import dataclasses
 import logging
@@ -10,14 +10,14 @@ import kopf
 from fusionrun.cluster.connection import proxy_for
 
 WATCH_PAGE_SIZE = 25
-"""Most objects of a kind in one page of the lists with which the watches start: all kinds are listed at the same time.
+"""Maximum number of objects in one page of the list with which each watch starts. All kinds are listed at once.
 
-Small for the same reason as ``cluster.client.LIST_PAGE_SIZE``.
+It is small to save memory (``cluster.client.LIST_PAGE_SIZE``).
 """
 
 
 class NoDiffBase(kopf.DiffBaseStorage):  # type: ignore[misc]  # kopf is untyped to mypy
-    """Stores no previous state of an object: kopf would copy every object at every event."""
+    """Stores no previous state of an object. By default, kopf copies each object at each event."""
 
     def build(self, *, body: kopf.Body, extra_fields: Iterable[Any] | None = None) -> kopf.BodyEssence:  # noqa: ARG002
         """Return an empty essence."""
@@ -28,7 +28,7 @@ class NoDiffBase(kopf.DiffBaseStorage):  # type: ignore[misc]  # kopf is untyped
         return None
 
     def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
-        """Do nothing; kopf's default writes an annotation."""
+        """Do nothing. By default, kopf writes an annotation."""
 
 
 class NoProgress(kopf.ProgressStorage):  # type: ignore[misc]
@@ -45,18 +45,18 @@ class NoProgress(kopf.ProgressStorage):  # type: ignore[misc]
 
 
 def configure_kopf() -> kopf.OperatorSettings:
-    """Return settings under which kopf writes nothing."""
+    """Return settings with which kopf does not change objects."""
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.peering.standalone = True
-    # The server ends a watch, the client gives up a little later, and bookmarks (one per minute) show that the watch
-    # is alive: a watch that died silently is noticed within inactivity_timeout.
+    # The server ends a watch after 240 s, and the client after 270 s. Bookmarks arrive once per minute: if no data
+    # arrives within inactivity_timeout, the connection is lost.
     settings.watching.server_timeout = 240
     settings.watching.client_timeout = 270
     settings.watching.connect_timeout = 10
     settings.watching.inactivity_timeout = 75
     settings.watching.reconnect_backoff = 0.2
-    # kopf lists each kind before it watches it, all kinds at the same time, and holds an object until its worker ends.
+    # kopf keeps each listed object in memory until its worker ends.
     settings.watching.chunk_size = WATCH_PAGE_SIZE
     settings.queueing.idle_timeout = 0.05
     settings.persistence.diffbase_storage = NoDiffBase()
@@ -82,5 +82,7 @@ def login(server: str, **kwargs: Any) -> kopf.ConnectionInfo | None:
     account = kopf.login_with_service_account(**kwargs)
     if account:
         return dataclasses.replace(account, server=server, proxy_url=proxy_for(server))
-    found = kopf.login_with_kubeconfig(**kwargs)
-    return found and dataclasses.replace(found, proxy_url=found.proxy_url or proxy_for(found.server))
+    connection = kopf.login_with_kubeconfig(**kwargs)
+    return connection and dataclasses.replace(
+        connection, proxy_url=connection.proxy_url or proxy_for(connection.server)
+    )

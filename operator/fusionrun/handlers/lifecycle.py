@@ -23,10 +23,10 @@ from fusionrun.reconcile import Reconciler
 from fusionrun.settings import Settings
 
 PROGRESS_SECONDS = 2.0
-"""Longest time until pushed progress is reconciled: progress alone reconciles a run at most this often."""
+"""Time from pushed progress to the reconcile of its run. Progress alone causes no reconcile sooner."""
 
 DRAIN_SECONDS = 3.0
-"""How long the operator waits at its end for the last events to be posted."""
+"""Maximum time that the operator waits for events to be posted before it exits."""
 
 
 async def run(settings: Settings) -> None:
@@ -76,7 +76,7 @@ async def _serving(application: web.Application, port: int) -> AsyncIterator[Non
     runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "0.0.0.0", port).start()  # noqa: S104 -- a pod serves at its own address only
+        await web.TCPSite(runner, "0.0.0.0", port).start()  # noqa: S104 -- a pod has one address
         yield
     finally:
         await runner.cleanup()

@@ -4,6 +4,7 @@ Only kopf's ``on.event`` is used: its other handlers add finalizers or annotatio
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import kopf
@@ -18,32 +19,17 @@ from fusionrun.names import GROUP, KIND, LABEL_RUN, PLURAL, VERSION
 from fusionrun.state.observe.object_ref import ObjectRef, ref_of, run_of
 
 
+@dataclass(frozen=True)
 class Watches:
-    """Handlers of the watch events of runs, their objects, and claims.
+    """Handlers of the watch events of runs, their objects, and claims."""
 
-    Parameters
-    ----------
-    store, gatherer, queue, metrics, resync
-        The parts of the operator that the handlers update.
-    forget
-        Called with every deleted run.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        gatherer: Gatherer,
-        queue: WorkQueue,
-        metrics: Metrics,
-        resync: Resync,
-        forget: Callable[[ObjectRef], None],
-    ) -> None:
-        self._store = store
-        self._gatherer = gatherer
-        self._queue = queue
-        self._metrics = metrics
-        self._resync = resync
-        self._forget = forget
+    store: Store
+    gatherer: Gatherer
+    queue: WorkQueue
+    metrics: Metrics
+    resync: Resync
+    forget: Callable[[ObjectRef], None]
+    """Called with every deleted run."""
 
     def register(self, registry: kopf.OperatorRegistry, settings: kopf.OperatorSettings) -> None:
         """Watch runs, their objects by label, and claims."""
@@ -58,27 +44,27 @@ class Watches:
     async def object_changed(self, event: dict[str, Any], **_: Any) -> None:
         """Store a run or one of its objects; reconcile the run if the object changed."""
         manifest = event["object"]
-        self._metrics.watch_last_event.labels(manifest["kind"]).set_to_current_time()
+        self.metrics.watch_last_event.labels(manifest["kind"]).set_to_current_time()
         ref, run = ref_of(manifest), run_of(manifest)
         if event["type"] == "DELETED":
-            changed = self._store.remove(ref, manifest["metadata"].get("resourceVersion") or "")
+            changed = self.store.remove(ref, manifest["metadata"].get("resourceVersion") or "")
             if ref.kind == KIND:
                 # A late event of a deleted run must not remove a new run of the same name.
-                current = self._store.get(ref)
+                current = self.store.get(ref)
                 if current is None or current["metadata"]["uid"] == manifest["metadata"]["uid"]:
-                    self._queue.forget(ref)
-                    self._forget(ref)
+                    self.queue.forget(ref)
+                    self.forget(ref)
                 return
         else:
-            changed = self._store.put(manifest)
+            changed = self.store.put(manifest)
         if event["type"] is None:  # the watch has started with a list, which does not show what was deleted before
-            self._resync.soon()
-        if changed and run is not None and self._resync.ready:
-            self._queue.add(run, watched=True)
+            self.resync.soon()
+        if changed and run is not None and self.resync.ready:
+            self.queue.add(run, watched=True)
 
     async def claim_changed(self, event: dict[str, Any], **_: Any) -> None:
         """Reconcile the runs that were waiting for a claim."""
         claim = ref_of(event["object"])
-        self._metrics.watch_last_event.labels(claim.kind).set_to_current_time()
-        for run in self._gatherer.claim_changed(claim, exists=event["type"] != "DELETED"):
-            self._queue.add(run, watched=True)
+        self.metrics.watch_last_event.labels(claim.kind).set_to_current_time()
+        for run in self.gatherer.claim_changed(claim, exists=event["type"] != "DELETED"):
+            self.queue.add(run, watched=True)

@@ -5,9 +5,9 @@ from typing import Any
 from fusionrun import names
 from fusionrun.api.models import Manifest
 from fusionrun.objects import meta
-from fusionrun.objects.meta import Run
-from fusionrun.objects.network_policy import REMOTE_CODE_LABELS
+from fusionrun.objects.network_policy import isolation_labels
 from fusionrun.plan.families.responses import ServedModel
+from fusionrun.plan.pinned import Run
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
 
@@ -54,40 +54,33 @@ def build_deployment(
     run: Run, stage: Stage, name: str, attempt: int, settings: Settings, served: ServedModel
 ) -> Manifest:
     """Build the Deployment of a ``serve`` stage."""
-    server, traits = served.settings, stage.traits
-    environment = [
-        *meta.environment(run, stage, settings),
-        {"name": "VLLM_NO_USAGE_STATS", "value": "1"},
-        *meta.cpu_environment(settings),
-    ]
+    server = served.settings
     probe: dict[str, Any] = {"httpGet": {"path": "/v1/models", "port": PORT}, "periodSeconds": PROBE_PERIOD_SECONDS}
     container = meta.container(
         "vllm",
-        traits.image(settings.images),
+        stage,
         vllm_command(stage, served, settings),
         settings,
-        env=environment,
+        env=meta.environment(run, stage, settings, {"name": "VLLM_NO_USAGE_STATS", "value": "1"}),
         ports=[{"name": "http", "containerPort": PORT}],
         startupProbe=probe | {"failureThreshold": max(1, server.startup_timeout_seconds // PROBE_PERIOD_SECONDS)},
         readinessProbe={"httpGet": {"path": "/health", "port": PORT}, "periodSeconds": 5, "timeoutSeconds": 5},
         resources=meta.resources(server.resources, settings),
-        volumeMounts=meta.mounts(task=False, shared_memory=traits.shared_memory, read_only_data=True),
+        volumeMounts=meta.mounts(stage),
     )
-    pod_volumes = meta.volumes(run, None, shared_memory=traits.shared_memory)
-    pod = meta.pod_spec(run, settings, [container], pod_volumes, traits.workload.restart_policy)
+    pod = meta.pod_spec(run, stage, settings, container, meta.volumes(run, stage, name))
     pod["terminationGracePeriodSeconds"] = 5
     stage_labels = meta.labels(run, stage, attempt)
-    pod_labels = stage_labels | (REMOTE_CODE_LABELS if stage.remote_code else {})
     return {
         "apiVersion": "apps/v1",
-        "kind": traits.workload.api_kind,
-        "metadata": meta.metadata(run, name, stage_labels | meta.queue_labels(run.spec.scheduling)),
+        "kind": stage.traits.workload.api_kind,
+        "metadata": meta.metadata(run, name, stage_labels | meta.queue_labels(run)),
         "spec": {
             "replicas": server.replicas,
             "strategy": {"type": "Recreate"},
             "progressDeadlineSeconds": NO_PROGRESS_DEADLINE,
             "selector": {"matchLabels": _selector(run, stage, attempt)},
-            "template": {"metadata": {"labels": pod_labels}, "spec": pod},
+            "template": {"metadata": {"labels": stage_labels | isolation_labels(stage)}, "spec": pod},
         },
     }
 

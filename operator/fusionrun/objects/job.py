@@ -6,44 +6,34 @@ from fusionrun.api.artifacts import artifact_dir
 from fusionrun.api.models import Manifest
 from fusionrun.api.pod import API_KEY_ENV, EXIT_SERVER_WEDGED, EXIT_USER_ERROR, METRICS_PORT, METRICS_PORT_ENV
 from fusionrun.objects import meta
-from fusionrun.objects.meta import Run
-from fusionrun.objects.network_policy import REMOTE_CODE_LABELS
-from fusionrun.plan.kinds import Workload
+from fusionrun.objects.network_policy import isolation_labels
+from fusionrun.plan.pinned import Run
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
 
 
 def build_job(run: Run, stage: Stage, name: str, attempt: int, settings: Settings, digest: str) -> Manifest:
     """Build the Job of a stage. The ConfigMap of the same name has its task; ``digest`` names its artifact."""
-    traits = stage.traits
-    environment = meta.environment(run, stage, settings) + _api_key(stage)
-    if traits.shared_memory:
-        environment += meta.cpu_environment(settings)
+    environment = meta.environment(run, stage, settings, *_api_key(stage))
     ports: dict[str, Any] = {}
-    if traits.serves_metrics:
+    if stage.traits.serves_metrics:
         environment.append({"name": METRICS_PORT_ENV, "value": str(METRICS_PORT)})
         ports = {"ports": [{"name": "metrics", "containerPort": METRICS_PORT}]}
+    mounts = meta.mounts(stage)
+    if stage.remote_code:  # the claim is read-only, except for the artifact of the stage
+        mounts.append(meta.sub_path(artifact_dir(stage.kind, digest), read_only=False))
     container = meta.container(
         stage.kind.value,
-        traits.image(settings.images),
+        stage,
         ["python", "-m", "fusionrun_stages", stage.kind.value],
         settings,
         env=environment,
         **ports,
         resources=meta.stage_resources(run, stage, settings),
-        volumeMounts=_mounts(stage, digest),
+        volumeMounts=mounts,
     )
-    pod_volumes = meta.volumes(run, name, shared_memory=traits.shared_memory)
-    pod = meta.pod_spec(run, settings, [container], pod_volumes, traits.workload.restart_policy)
-    return wrap_in_job(run, stage, name, attempt, pod, REMOTE_CODE_LABELS if stage.remote_code else {})
-
-
-def _mounts(stage: Stage, digest: str) -> list[dict[str, Any]]:
-    """Return the mounts of the container. One that runs code of a model may write only to its artifact."""
-    found = meta.mounts(task=True, shared_memory=stage.traits.shared_memory, read_only_data=stage.remote_code)
-    if stage.remote_code:
-        found.append(meta.sub_path(artifact_dir(stage.kind, digest), read_only=False))
-    return found
+    pod = meta.pod_spec(run, stage, settings, container, meta.volumes(run, stage, name))
+    return wrap_in_job(run, stage, name, attempt, pod)
 
 
 def _api_key(stage: Stage) -> list[dict[str, Any]]:
@@ -54,17 +44,15 @@ def _api_key(stage: Stage) -> list[dict[str, Any]]:
     return [{"name": API_KEY_ENV, "valueFrom": {"secretKeyRef": {"name": ref.name, "key": ref.key}}}]
 
 
-def wrap_in_job(
-    run: Run, stage: Stage, name: str, attempt: int, pod: dict[str, Any], pod_labels: dict[str, str]
-) -> Manifest:
-    """Build a Job around a pod spec; ``pod_labels`` are added to its pods only, for a NetworkPolicy to select them.
+def wrap_in_job(run: Run, stage: Stage, name: str, attempt: int, pod: dict[str, Any]) -> Manifest:
+    """Build a Job around a pod spec.
 
     Notes
     -----
     A user error ends the Job at once. So does a hung server of the run, which the operator restarts before the next
     attempt. A disruption of the node does not count as a failure (``explain_early`` in ``state.observe.failures``
-    limits evictions). Every other failure is retried up to ``backoffLimit`` of the run. A policy makes
-    ``podReplacementPolicy: Failed`` mandatory.
+    limits evictions). Every other failure is retried up to ``backoffLimit`` of the run. With a pod failure policy,
+    Kubernetes requires ``podReplacementPolicy: Failed``.
     Source: Kubernetes, "Handling retriable and non-retriable pod failures with Pod failure policy".
     """
     stage_labels = meta.labels(run, stage, attempt)
@@ -78,7 +66,7 @@ def wrap_in_job(
                 {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
             ]
         },
-        "template": {"metadata": {"labels": stage_labels | pod_labels}, "spec": pod},
+        "template": {"metadata": {"labels": stage_labels | isolation_labels(stage)}, "spec": pod},
     }
     if stage.shards is not None:
         spec |= {
@@ -88,7 +76,7 @@ def wrap_in_job(
         }
     return {
         "apiVersion": "batch/v1",
-        "kind": Workload.JOB.api_kind,
-        "metadata": meta.metadata(run, name, stage_labels | meta.queue_labels(run.spec.scheduling)),
+        "kind": stage.traits.workload.api_kind,
+        "metadata": meta.metadata(run, name, stage_labels | meta.queue_labels(run)),
         "spec": spec,
     }

@@ -1,15 +1,15 @@
 """Parts that all child objects share: labels, owner, pod template, volumes, environment."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from fusionrun import names
 from fusionrun.api.artifacts import MOUNT_PATH
 from fusionrun.api.models import Manifest, Resources, SecretKeyRef, SecretRef
 from fusionrun.api.pod import POD_UID_ENV, PROGRESS_URL_ENV, TASK_PATH
-from fusionrun.api.spec import FusionRunSpec, Scheduling
+from fusionrun.api.spec import FusionRunSpec
 from fusionrun.plan.gpus import gpu_limits
 from fusionrun.plan.kinds import HubAccess
+from fusionrun.plan.pinned import Run
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
 
@@ -22,18 +22,8 @@ S3_MORE_KEYS = ("AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL")
 """Optional keys. Other keys of the Secret are not passed on, since they could set any variable of a program."""
 
 
-@dataclass(frozen=True)
-class Run:
-    """The run that owns the objects, with its resolved spec."""
-
-    namespace: str
-    name: str
-    uid: str
-    spec: FusionRunSpec
-
-
 def labels(run: Run, stage: Stage, attempt: int) -> dict[str, str]:
-    """Return the labels of the objects of a stage. The run's own labels, such as Argo CD's, are not copied."""
+    """Return the labels of the objects of a stage. Labels of the FusionRun, such as Argo CD's, are not copied."""
     return {
         names.LABEL_NAME: "fusionrun",
         names.LABEL_COMPONENT: stage.kind.value,
@@ -49,31 +39,23 @@ def run_labels(run: Run) -> dict[str, str]:
     return {names.LABEL_NAME: "fusionrun", names.LABEL_MANAGED_BY: names.MANAGED_BY, names.LABEL_RUN: run.name}
 
 
-def owner_references(run: Run) -> list[dict[str, Any]]:
-    """Return the owner reference with which Kubernetes deletes an object together with its run."""
-    return [
-        {
-            "apiVersion": names.API_VERSION,
-            "kind": names.KIND,
-            "name": run.name,
-            "uid": run.uid,
-            "controller": True,
-            "blockOwnerDeletion": False,
-        }
-    ]
-
-
 def metadata(run: Run, name: str, all_labels: dict[str, str]) -> dict[str, Any]:
-    """Return the metadata of an object."""
-    return {"name": name, "namespace": run.namespace, "labels": all_labels, "ownerReferences": owner_references(run)}
+    """Return the metadata of an object. Kubernetes deletes the object together with its owner, the run."""
+    owner = {
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
+        "name": run.name,
+        "uid": run.uid,
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+    return {"name": name, "namespace": run.namespace, "labels": all_labels, "ownerReferences": [owner]}
 
 
-def queue_labels(scheduling: Scheduling) -> dict[str, str]:
+def queue_labels(run: Run) -> dict[str, str]:
     """Return the label of Kueue, which then controls ``suspend``; the operator never sets that field."""
-    found = {}
-    if scheduling.queue_name:
-        found[names.LABEL_QUEUE] = scheduling.queue_name
-    return found
+    queue = run.spec.scheduling.queue_name
+    return {names.LABEL_QUEUE: queue} if queue else {}
 
 
 def config_map(run: Run, name: str, all_labels: dict[str, str], data: dict[str, str]) -> Manifest:
@@ -87,40 +69,36 @@ def config_map(run: Run, name: str, all_labels: dict[str, str], data: dict[str, 
     }
 
 
-def resources(given: Resources | None, settings: Settings) -> dict[str, Any]:
+def resources(from_spec: Resources | None, settings: Settings) -> dict[str, Any]:
     """Return the resources of a container: from the spec, else the defaults of the operator."""
-    if given is not None:
-        return given.model_dump(mode="json", exclude_none=True)
+    if from_spec is not None:
+        return from_spec.model_dump(mode="json", exclude_none=True)
     return {"requests": dict(settings.default_requests), "limits": dict(settings.default_limits)}
 
 
 def stage_resources(run: Run, stage: Stage, settings: Settings) -> dict[str, Any]:
     """Return the resources of the container of a stage."""
-    given = stage.traits.resources
-    return resources(given(run.spec) if given else None, settings)
+    from_spec = stage.traits.resources
+    return resources(from_spec(run.spec) if from_spec else None, settings)
 
 
-def container_security() -> dict[str, Any]:
-    """Return the security context of the restricted Pod Security Standard, with a read-only root file system."""
-    return {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": True}
-
-
-def cpu_environment(settings: Settings) -> list[dict[str, Any]]:
-    """Return the environment that the operator adds to pods that run torch."""
-    return [{"name": k, "value": v} for k, v in sorted(settings.cpu_environment.items())]
-
-
-def environment(run: Run, stage: Stage, settings: Settings) -> list[dict[str, Any]]:
-    """Return the environment of the program of a stage."""
-    found: list[dict[str, Any]] = [
+def environment(run: Run, stage: Stage, settings: Settings, *more: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the environment of a container of a stage, with ``more`` variables."""
+    variables: list[dict[str, Any]] = [
         {"name": POD_UID_ENV, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
         {"name": "DO_NOT_TRACK", "value": "1"},
         {"name": "TQDM_DISABLE", "value": "1"},
     ]
     # A pod that runs code of a model has no egress, so it cannot push its progress.
     if settings.progress_url and not stage.remote_code:
-        found.append({"name": PROGRESS_URL_ENV, "value": settings.progress_url})
-    return found + _hub_environment(run.spec, stage.traits.hub)
+        variables.append({"name": PROGRESS_URL_ENV, "value": settings.progress_url})
+    for_torch = settings.cpu_environment if stage.traits.shared_memory else {}
+    return [
+        *variables,
+        *_hub_environment(run.spec, stage.traits.hub),
+        *more,
+        *({"name": name, "value": value} for name, value in sorted(for_torch.items())),
+    ]
 
 
 def _hub_environment(spec: FusionRunSpec, access: HubAccess | None) -> list[dict[str, Any]]:
@@ -152,30 +130,30 @@ def _s3_keys(secret: SecretRef | None) -> list[dict[str, Any]]:
     return [{"name": r["key"], "valueFrom": {"secretKeyRef": r}} for r in references]
 
 
-def volumes(run: Run, task_config_map: str | None, *, shared_memory: bool = False) -> list[dict[str, Any]]:
+def volumes(run: Run, stage: Stage, task_config_map: str) -> list[dict[str, Any]]:
     """Return the volumes of a pod: the claim, ``/tmp``, the task, and shared memory for torch."""
-    found: list[dict[str, Any]] = [
+    pod_volumes: list[dict[str, Any]] = [
         {"name": "data", "persistentVolumeClaim": {"claimName": run.spec.storage.claim_name}},
         {"name": "tmp", "emptyDir": {}},
     ]
-    if task_config_map:
-        found.append({"name": "task", "configMap": {"name": task_config_map}})
-    if shared_memory:
-        found.append({"name": "shm", "emptyDir": {"medium": "Memory"}})
-    return found
+    if not stage.traits.is_server:
+        pod_volumes.append({"name": "task", "configMap": {"name": task_config_map}})
+    if stage.traits.shared_memory:
+        pod_volumes.append({"name": "shm", "emptyDir": {"medium": "Memory"}})
+    return pod_volumes
 
 
-def mounts(*, task: bool, shared_memory: bool = False, read_only_data: bool = False) -> list[dict[str, Any]]:
-    """Return the mounts of ``volumes`` in a container."""
+def mounts(stage: Stage) -> list[dict[str, Any]]:
+    """Return the mounts of ``volumes`` in a container. Servers and code of a model cannot write to the claim."""
     data: dict[str, Any] = {"name": "data", "mountPath": MOUNT_PATH}
-    if read_only_data:
+    if stage.traits.is_server or stage.remote_code:
         data["readOnly"] = True
-    found: list[dict[str, Any]] = [data, {"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 -- a mount, not a file
-    if task:
-        found.append({"name": "task", "mountPath": TASK_DIRECTORY, "readOnly": True})
-    if shared_memory:
-        found.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108
-    return found
+    container_mounts = [data, {"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 -- a mount, not a file
+    if not stage.traits.is_server:
+        container_mounts.append({"name": "task", "mountPath": TASK_DIRECTORY, "readOnly": True})
+    if stage.traits.shared_memory:
+        container_mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108
+    return container_mounts
 
 
 def sub_path(path: str, *, read_only: bool) -> dict[str, Any]:
@@ -187,11 +165,7 @@ def sub_path(path: str, *, read_only: bool) -> dict[str, Any]:
 
 
 def pod_spec(
-    run: Run,
-    settings: Settings,
-    containers: list[dict[str, Any]],
-    pod_volumes: list[dict[str, Any]],
-    restart_policy: str,
+    run: Run, stage: Stage, settings: Settings, container: dict[str, Any], pod_volumes: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """Return a pod spec under the restricted Pod Security Standard, without a service-account token.
 
@@ -199,7 +173,7 @@ def pod_spec(
     """
     scheduling = run.spec.scheduling
     spec: dict[str, Any] = {
-        "restartPolicy": restart_policy,
+        "restartPolicy": stage.traits.workload.restart_policy,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": {
@@ -210,10 +184,11 @@ def pod_spec(
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": containers,
+        "containers": [container],
         "volumes": pod_volumes,
     }
-    if scheduling.gpu_runtime_class_name and any(_holds_gpus(one) for one in containers):
+    gpus = gpu_limits(container["resources"].get("limits")).values()
+    if scheduling.gpu_runtime_class_name and any(str(count) != "0" for count in gpus):
         spec["runtimeClassName"] = scheduling.gpu_runtime_class_name
     if scheduling.priority_class_name:
         spec["priorityClassName"] = scheduling.priority_class_name
@@ -226,18 +201,21 @@ def pod_spec(
     return spec
 
 
-def _holds_gpus(one: dict[str, Any]) -> bool:
-    return any(str(count) != "0" for count in gpu_limits(one["resources"].get("limits")).values())
+def container(name: str, stage: Stage, command: list[str], settings: Settings, **fields: Any) -> dict[str, Any]:
+    """Return a container in the image of a stage, under the restricted Pod Security Standard.
 
-
-def container(name: str, image: str, command: list[str], settings: Settings, **fields: Any) -> dict[str, Any]:
-    """Return a container; ``fields`` are fields of the Kubernetes API (``env``, ``resources``, probes)."""
+    ``fields`` are fields of the Kubernetes API, such as ``env``, ``resources`` and probes.
+    """
     return {
         "name": name,
-        "image": image,
+        "image": stage.traits.image(settings.images),
         "imagePullPolicy": settings.images.pull_policy,
         "command": command,
         **fields,
-        "securityContext": container_security(),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }

@@ -4,7 +4,7 @@ from typing import Any
 
 from fusionrun.api.models import Manifest
 from fusionrun.objects import meta
-from fusionrun.objects.meta import Run
+from fusionrun.plan.pinned import Run
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
 
@@ -23,28 +23,28 @@ def build_pytorchjob(run: Run, stage: Stage, name: str, attempt: int, settings: 
     stage_labels = meta.labels(run, stage, attempt)
     # One process needs no torchrun, which would replace the exit codes of the stage. The training operator sets RANK,
     # WORLD_SIZE and MASTER_*.
-    program = ["-m", "fusionrun_stages", stage.kind.value]
-    command = ["python", *program] if training.processes_per_node == 1 else ["torchrun", *program]
+    launcher = "python" if training.processes_per_node == 1 else "torchrun"
     container = meta.container(
         "pytorch",
-        traits.image(settings.images),
-        command,
+        stage,
+        [launcher, "-m", "fusionrun_stages", stage.kind.value],
         settings,
-        env=[*meta.environment(run, stage, settings), *meta.cpu_environment(settings)],
+        env=meta.environment(run, stage, settings),
         resources=meta.stage_resources(run, stage, settings),
-        volumeMounts=meta.mounts(task=True, shared_memory=traits.shared_memory),
+        volumeMounts=meta.mounts(stage),
     )
-    never = traits.workload.restart_policy
-    pod_volumes = meta.volumes(run, name, shared_memory=traits.shared_memory)
-    pod = meta.pod_spec(run, settings, [container], pod_volumes, never)
-    template = {"metadata": {"labels": stage_labels}, "spec": pod}
-    replicas: dict[str, Any] = {"Master": {"replicas": 1, "restartPolicy": never, "template": template}}
+    pod = meta.pod_spec(run, stage, settings, container, meta.volumes(run, stage, name))
+    replica = {
+        "restartPolicy": traits.workload.restart_policy,
+        "template": {"metadata": {"labels": stage_labels}, "spec": pod},
+    }
+    replicas: dict[str, Any] = {"Master": {"replicas": 1, **replica}}
     if training.nodes > 1:
-        replicas["Worker"] = {"replicas": training.nodes - 1, "restartPolicy": never, "template": template}
+        replicas["Worker"] = {"replicas": training.nodes - 1, **replica}
     return {
         "apiVersion": "kubeflow.org/v1",
         "kind": traits.workload.api_kind,
-        "metadata": meta.metadata(run, name, stage_labels | meta.queue_labels(run.spec.scheduling)),
+        "metadata": meta.metadata(run, name, stage_labels | meta.queue_labels(run)),
         "spec": {
             "nprocPerNode": str(training.processes_per_node),
             "runPolicy": {"cleanPodPolicy": "Running"},

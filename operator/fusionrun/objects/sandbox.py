@@ -27,8 +27,7 @@ from fusionrun.api.task import StageTask
 from fusionrun.errors import PlanError
 from fusionrun.objects import meta
 from fusionrun.objects.job import wrap_in_job
-from fusionrun.objects.meta import Run
-from fusionrun.objects.network_policy import SANDBOX_LABELS
+from fusionrun.plan.pinned import Run
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
 
@@ -41,16 +40,19 @@ def build_sandbox_job(run: Run, stage: Stage, name: str, attempt: int, settings:
     parameters = task.parameters
     if not isinstance(parameters, VerifyParameters):
         raise PlanError(f"{stage.name}: not a verify stage")
-    traits = stage.traits
-    image = traits.image(settings.images)
     socket = {"name": "socket", "mountPath": SOCKET_DIRECTORY}
+    environment = meta.environment(run, stage, settings, {"name": PROGRAMS_AT_ONCE_ENV, "value": str(PROGRAMS_AT_ONCE)})
+    runtime_class = run.spec.scheduling.sandbox_runtime_class_name
+    if runtime_class:
+        environment.append({"name": RUNTIME_CLASS_ENV, "value": runtime_class})
+    judge_bytes = JUDGE_OWN_BYTES + PROGRAMS_AT_ONCE * TESTS_MEMORY_BYTES
     judge = meta.container(
         "judge",
-        image,
+        stage,
         ["python", "-m", "fusionrun_stages", "verify"],
         settings,
-        env=[*meta.environment(run, stage, settings), *_judge_environment(run)],
-        resources={"requests": _REQUESTS, "limits": {"memory": _mebibytes(_judge_bytes())}},
+        env=environment,
+        resources={"requests": _REQUESTS, "limits": {"memory": _mebibytes(judge_bytes)}},
         volumeMounts=[
             meta.sub_path(parameters.prompts_dir, read_only=True),
             meta.sub_path(parameters.responses_dir, read_only=True),
@@ -61,19 +63,14 @@ def build_sandbox_job(run: Run, stage: Stage, name: str, attempt: int, settings:
         ],
     )
     folders = [f"{PROGRAMS_DIRECTORY}/{number}" for number in range(PROGRAMS_AT_ONCE)]
+    runner_bytes = RUNNER_OWN_BYTES + PROGRAMS_AT_ONCE * (PROGRAM_MEMORY_BYTES + PROGRAM_FOLDER_BYTES)
+    limits = {"cpu": str(PROGRAMS_AT_ONCE), "memory": _mebibytes(runner_bytes), "ephemeral-storage": "64Mi"}
     runner = meta.container(
         "runner",
-        image,
+        stage,
         ["python", "-m", "fusionrun_stages.sandbox.runner", "--socket", SOCKET, "--folders", *folders],
         settings,
-        resources={
-            "requests": _REQUESTS,
-            "limits": {
-                "cpu": str(PROGRAMS_AT_ONCE),
-                "memory": _mebibytes(_runner_bytes()),
-                "ephemeral-storage": "64Mi",
-            },
-        },
+        resources={"requests": _REQUESTS, "limits": limits},
         volumeMounts=[
             *({"name": f"program-{number}", "mountPath": folder} for number, folder in enumerate(folders)),
             socket,
@@ -88,26 +85,11 @@ def build_sandbox_job(run: Run, stage: Stage, name: str, attempt: int, settings:
         _in_memory("socket", "1Mi"),
         *(_in_memory(f"program-{number}", _mebibytes(PROGRAM_FOLDER_BYTES)) for number in range(PROGRAMS_AT_ONCE)),
     ]
-    pod = meta.pod_spec(run, settings, [judge], pod_volumes, traits.workload.restart_policy)
+    pod = meta.pod_spec(run, stage, settings, judge, pod_volumes)
     pod["initContainers"] = [runner]
-    if run.spec.scheduling.sandbox_runtime_class_name:
-        pod["runtimeClassName"] = run.spec.scheduling.sandbox_runtime_class_name
-    return wrap_in_job(run, stage, name, attempt, pod, SANDBOX_LABELS)
-
-
-def _judge_environment(run: Run) -> list[dict[str, Any]]:
-    found = [{"name": PROGRAMS_AT_ONCE_ENV, "value": str(PROGRAMS_AT_ONCE)}]
-    if run.spec.scheduling.sandbox_runtime_class_name:
-        found.append({"name": RUNTIME_CLASS_ENV, "value": run.spec.scheduling.sandbox_runtime_class_name})
-    return found
-
-
-def _judge_bytes() -> int:
-    return JUDGE_OWN_BYTES + PROGRAMS_AT_ONCE * TESTS_MEMORY_BYTES
-
-
-def _runner_bytes() -> int:
-    return RUNNER_OWN_BYTES + PROGRAMS_AT_ONCE * (PROGRAM_MEMORY_BYTES + PROGRAM_FOLDER_BYTES)
+    if runtime_class:
+        pod["runtimeClassName"] = runtime_class
+    return wrap_in_job(run, stage, name, attempt, pod)
 
 
 def _mebibytes(count: int) -> str:

@@ -1,4 +1,4 @@
-"""Build the plan of a spec: this module has the order of the stages, the families have their contents."""
+"""Build the plan of a spec. This module defines the order of the stages, the families define the stages."""
 
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
@@ -19,9 +19,9 @@ def build_plan(spec: FusionRunSpec) -> Plan:
 def _stages(  # noqa: C901, PLR0911 -- one case per kind
     kind: StageKind, spec: FusionRunSpec, references: References
 ) -> list[Stage]:
-    """Return the stages that are planned at the place of a kind; the kinds are in the order of the recipe.
+    """Return the stages to plan at the position of a kind. Kinds are in the order of the recipe.
 
-    Stages that alternate, such as the servers and the generations of the sources, are planned with the first kind.
+    Stages that alternate, such as ``serve`` and ``generate`` of each source, are planned with the first of their kinds.
     """
     match kind:
         case StageKind.RESOLVE:
@@ -29,7 +29,7 @@ def _stages(  # noqa: C901, PLR0911 -- one case per kind
         case StageKind.FETCH:
             return inputs.fetch_stages(references)
         case StageKind.PREPARE:
-            return [*prompts.prepare_stages(spec, references), *prompts.solutions_stages(spec)]
+            return [*prompts.prepare_stages(spec, references), *judging.solutions_stages(spec)]
         case StageKind.SERVE:
             return responses.source_stages(spec, references)
         case StageKind.VERIFY:

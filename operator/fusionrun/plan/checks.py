@@ -72,17 +72,16 @@ def _servers(spec: FusionRunSpec) -> Iterator[SpecError]:
         for argument in server.extra_args:
             name = argument.split("=", 1)[0]
             if name.startswith("-") and name not in ALLOWED_VLLM_ARGS:
-                yield SpecError(
-                    f"{field}.extraArgs", argument, "is not allowed: docs/reference.md lists the allowed arguments"
-                )
+                rule = "is not allowed: docs/reference.md lists the allowed arguments"
+                yield SpecError(f"{field}.extraArgs", argument, rule)
 
 
 def _gpus(spec: FusionRunSpec) -> Iterator[SpecError]:
     """Check that GPUs are whole and, if set, as many as the processes that use them."""
     for field, server in _all_servers(spec):
-        wanted = server.tensor_parallel_size * server.pipeline_parallel_size
-        rule = f"must be tensorParallelSize x pipelineParallelSize = {wanted}, the GPUs per replica"
-        yield from _gpu_limit(f"{field}.resources", server.resources, wanted, rule)
+        required = server.tensor_parallel_size * server.pipeline_parallel_size
+        rule = f"must be tensorParallelSize x pipelineParallelSize = {required}, the GPUs per replica"
+        yield from _gpu_limit(f"{field}.resources", server.resources, required, rule)
     yield from _gpu_limit("rewardModel.resources", spec.reward_model.resources)
     yield from _gpu_limit("dataStages.resources", spec.data_stages.resources)
     training = spec.training
@@ -101,33 +100,31 @@ def _parts_of_gpus(field: str, resources: Resources | None) -> Iterator[SpecErro
 
 
 def _gpu_limit(
-    field: str, resources: Resources | None, wanted: int | None = None, rule: str = ""
+    field: str, resources: Resources | None, required: int | None = None, rule: str = ""
 ) -> Iterator[SpecError]:
     limits = gpu_limits(resources.limits if resources else None)
     # CEL's cost limit does not allow a pattern over this map, so admission accepts "1.5".
     broken = {k: v for k, v in limits.items() if not (isinstance(v, int) or v.isdecimal())}
     for name, value in broken.items():
-        yield SpecError(
-            f"{field}.limits[{name}]", value, "the number of GPUs must be a whole number, written in digits"
-        )
-    held = 0 if broken else gpu_count(resources)
-    if wanted is not None and held and held != wanted:
-        yield SpecError(f"{field}.limits[{', '.join(limits)}]", held, rule)
+        whole = "the number of GPUs must be a whole number, written in digits"
+        yield SpecError(f"{field}.limits[{name}]", value, whole)
+    count = 0 if broken else gpu_count(resources)
+    if required is not None and count and count != required:
+        yield SpecError(f"{field}.limits[{', '.join(limits)}]", count, rule)
 
 
 def _sources(spec: FusionRunSpec) -> Iterator[SpecError]:
     types = {s.name: s.type for s in spec.sources}
     for dataset in spec.datasets:
-        yield from _answers(dataset, types)
+        yield from _dataset_sources(dataset, types)
     used = {name for d in spec.datasets for name in d.sources or []}
     for source in spec.sources:
         if source.name not in used:
-            yield SpecError(
-                "sources", source.name, "no data set uses this source: remove it, or add it to datasets[].sources"
-            )
+            rule = "no data set uses this source: remove it, or add it to datasets[].sources"
+            yield SpecError("sources", source.name, rule)
 
 
-def _answers(dataset: Dataset, types: dict[str, SourceType]) -> Iterator[SpecError]:
+def _dataset_sources(dataset: Dataset, types: dict[str, SourceType]) -> Iterator[SpecError]:
     """Check the sources of a data set."""
     field = f"datasets[{dataset.name}]"
     columns = dataset.responses_columns or {}
@@ -137,9 +134,8 @@ def _answers(dataset: Dataset, types: dict[str, SourceType]) -> Iterator[SpecErr
         if name not in types:
             yield SpecError(f"{field}.sources", name, "must be the name of a source in spec.sources")
         elif types[name] is SourceType.DATASET and name not in columns:
-            yield SpecError(
-                f"{field}.sources", name, "responsesColumns must have a column for a source of type Dataset"
-            )
+            rule = "responsesColumns must have a column for a source of type Dataset"
+            yield SpecError(f"{field}.sources", name, rule)
     for name in columns:
         if types.get(name) is not SourceType.DATASET:
             yield SpecError(f"{field}.responsesColumns", name, "must be the name of a source of type Dataset")
@@ -155,12 +151,10 @@ def _presets(spec: FusionRunSpec) -> Iterator[SpecError]:
         if dataset.task is not known.task:
             yield SpecError(f"{field}.task", dataset.task, f"must be {known.task} for preset {dataset.preset}")
         elif known.lacks_tests and not (dataset.columns and dataset.columns.tests):
-            yield SpecError(
-                f"{field}.preset",
-                dataset.preset,
-                "the public data set has no tests, which task Coding requires: use another data set with uri and "
-                f"columns.tests; {known.lacks_tests}",
+            rule = (
+                "the public data set has no tests, which task Coding requires: use another with uri and columns.tests"
             )
+            yield SpecError(f"{field}.preset", dataset.preset, f"{rule}; {known.lacks_tests}")
 
 
 def _batches(spec: FusionRunSpec) -> Iterator[SpecError]:
@@ -168,16 +162,12 @@ def _batches(spec: FusionRunSpec) -> Iterator[SpecError]:
     for field, numbers in (("training.sft", spec.training.sft), ("training.dpo", spec.training.dpo)):
         step = numbers.micro_batch_size * processes
         if (numbers.global_batch_size or 0) % step:
-            yield SpecError(
-                f"{field}.globalBatchSize",
-                numbers.global_batch_size,
-                f"must be a multiple of microBatchSize x nodes x processesPerNode = {step}",
-            )
+            rule = f"must be a multiple of microBatchSize x nodes x processesPerNode = {step}"
+            yield SpecError(f"{field}.globalBatchSize", numbers.global_batch_size, rule)
 
 
 def _names(spec: FusionRunSpec) -> Iterator[SpecError]:
     for source in spec.sources:
         if source.name.startswith(EVALUATION_PREFIX) or source.name in (TARGET, REWARD):
-            yield SpecError(
-                "sources[].name", source.name, "'target', 'reward' and names that start with 'eval-' are reserved"
-            )
+            rule = "'target', 'reward' and names that start with 'eval-' are reserved"
+            yield SpecError("sources[].name", source.name, rule)

@@ -1,8 +1,8 @@
 """The default of every field of a FusionRun that depends on the recipe, on another field or on the operator.
 
-``DEFAULTS`` is the one table: ``fill`` applies it when a run is accepted, and ``descriptions`` gives its texts to the
-CRD and docs/reference.md. Texts are made from the values. A default that is the same for every run is in the field's
-class (``api``).
+``DEFAULTS`` is the only table: ``fill`` applies it when a run is accepted, and ``descriptions`` returns its texts for
+the CRD and docs/reference.md. Texts contain the values. A default that is the same for every run is in the class of the
+field (``api``).
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 
 from fusionrun.api.contract import Contract
 from fusionrun.api.crd import shown
-from fusionrun.api.data import Columns, Dataset, Preset, Subject
+from fusionrun.api.data import Columns, Dataset, Preset
 from fusionrun.api.models import RewardModel, Sampling, ServerSettings, Source, SourceType
+from fusionrun.api.sizes import PUBLISHED
 from fusionrun.api.spec import DEFAULT_TTL_SECONDS, FAILED_STAGE_TTL_FACTOR, FusionRunSpec
 from fusionrun.plan import recipe
-from fusionrun.plan.presets import PresetData, default_max_kept, default_max_prompts, preset_data
+from fusionrun.plan.presets import PresetData, default_max_prompts, preset_data
 from fusionrun.settings import Images, Settings
 
 T = TypeVar("T", bound=Contract)
@@ -54,7 +55,7 @@ def _fill(value: T, path: str, spec: FusionRunSpec, item: object) -> T:
         if isinstance(new, Contract):
             new = _fill(new, f"{here}.", spec, item)
         elif isinstance(new, list):
-            new = [_fill(one, f"{here}[].", spec, one) if isinstance(one, Contract) else one for one in new]
+            new = [_fill(each, f"{here}[].", spec, each) if isinstance(each, Contract) else each for each in new]
         if new != old:
             changes[name] = new
     return value.model_copy(update=changes) if changes else value
@@ -79,11 +80,6 @@ def _listed(names: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def _by_preset(value: Callable[[PresetData], object], otherwise: str) -> str:
-    found = {preset.value: value(preset_data(preset)) for preset in Preset}
-    return _by_case({name: one for name, one in found.items() if one}, f"{otherwise} otherwise")
-
-
 def _operators_resources() -> str:
     operator = Settings(Images(data="", serve="", train="", reward="", sandbox=""))
     return (
@@ -97,29 +93,32 @@ def _operators_resources() -> str:
 
 
 def _each_field(
-    path: str, cases: Mapping[str, T], values: Callable[[FusionRunSpec, Any], T | None]
+    path: str, cases: Mapping[str, T], recipe_values: Callable[[FusionRunSpec, Any], T | None]
 ) -> dict[str, Default]:
-    """Return a default for each field that has a value in the recipe and none in its class.
+    """Return a default for each field of the object at ``path`` that has a value in the recipe and none in its class.
 
-    Parameters
-    ----------
-    path
-        The path of the object that has the fields.
-    cases
-        The recipe's values, by the name of the case in which they are used.
-    values
-        Returns the recipe's values for a spec and a list item; None if the object has no defaults.
+    ``cases`` are the recipe's values, by the name of the case in which they are used; ``recipe_values`` returns those
+    for a spec and a list item, or None if the object has no defaults.
     """
 
-    def of(name: str) -> Value:
-        return lambda spec, item: getattr(values(spec, item), name, None)
+    def value_of(name: str) -> Value:
+        return lambda spec, item: getattr(recipe_values(spec, item), name, None)
 
-    found = {}
+    defaults = {}
     for name, field in type(next(iter(cases.values()))).model_fields.items():
-        by_case = {case: getattr(one, name) for case, one in cases.items()}
-        if field.get_default() is None and any(one is not None for one in by_case.values()):
-            found[f"{path}.{field.alias}"] = Default(_by_case(by_case), of(name))
-    return found
+        by_case = {case: getattr(values, name) for case, values in cases.items()}
+        if field.get_default() is None and any(value is not None for value in by_case.values()):
+            defaults[f"{path}.{field.alias}"] = Default(_by_case(by_case), value_of(name))
+    return defaults
+
+
+def _of_preset(value: Callable[[PresetData], object], otherwise: str) -> Default:
+    """Return the default of a field of a data set that depends on its preset only."""
+    cases = {preset.value: value(preset_data(preset)) for preset in Preset}
+    return Default(
+        _by_case({name: case for name, case in cases.items() if case}, f"{otherwise} otherwise"),
+        lambda _spec, dataset: value(preset_data(dataset.preset)) if dataset.preset else None,
+    )
 
 
 def _constant(value: object, text: str) -> Default:
@@ -145,48 +144,42 @@ def _calibration(spec: FusionRunSpec, _item: None) -> object:
 
 
 def _sources(spec: FusionRunSpec, dataset: Dataset) -> list[str]:
-    answering = [s.name for s in spec.sources if s.type is not SourceType.DATASET]
-    usual = answering[:1] if dataset.task == "SftOnly" else answering
+    models = [s.name for s in spec.sources if s.type is not SourceType.DATASET]
+    without_preset = models[:1] if dataset.task == "SftOnly" else models
     if dataset.preset is None:
-        return usual
-    known = preset_data(dataset.preset)
-    names = tuple(name.lower() for name in known.sources)
-    held = _held_responses(known, spec.sources)
-    return [s.name for s in spec.sources if _model_name(s).lower().endswith(names) or s.name in held] or usual
+        return without_preset
+    preset = preset_data(dataset.preset)
+    suffixes = tuple(name.lower() for name in preset.sources)
+    columns = _preset_responses(preset, spec.sources)
+    matching = [s.name for s in spec.sources if _model_name(s).lower().endswith(suffixes) or s.name in columns]
+    return matching or without_preset
 
 
 def _responses_columns(spec: FusionRunSpec, dataset: Dataset) -> dict[str, str]:
-    held = _held_responses(preset_data(dataset.preset), spec.sources) if dataset.preset else {}
-    return held if dataset.sources is None or set(held) & set(dataset.sources) else {}
+    columns = _preset_responses(preset_data(dataset.preset), spec.sources) if dataset.preset else {}
+    return columns if dataset.sources is None or set(columns) & set(dataset.sources) else {}
 
 
-def _held_responses(known: PresetData, sources: list[Source]) -> dict[str, str]:
+def _preset_responses(preset: PresetData, sources: list[Source]) -> dict[str, str]:
     """Return the column of the responses in a preset's data set, if exactly one source of type Dataset can use it."""
-    holding = [s.name for s in sources if s.type is SourceType.DATASET]
-    return {holding[0]: known.responses} if known.responses and len(holding) == 1 else {}
+    names = [s.name for s in sources if s.type is SourceType.DATASET]
+    return {names[0]: preset.responses} if preset.responses and len(names) == 1 else {}
 
 
 def _max_kept(_spec: FusionRunSpec, dataset: Dataset) -> int | None:
-    return default_max_kept(dataset.preset) if dataset.preset else None
+    return PUBLISHED[dataset.preset].total if dataset.preset else None
 
 
-def _max_prompts(spec: FusionRunSpec, dataset: Dataset) -> int | None:
-    kept = dataset.max_kept or _max_kept(spec, dataset)
-    return default_max_prompts(dataset.preset, kept) if dataset.preset and kept else None
-
-
-def _excluded_subjects(_spec: FusionRunSpec, dataset: Dataset) -> list[Subject] | None:
-    return list(preset_data(dataset.preset).excluded) if dataset.preset else None
-
-
-def _near_duplicates(_spec: FusionRunSpec, dataset: Dataset) -> float | None:
-    return preset_data(dataset.preset).near_duplicates if dataset.preset else None
+def _max_prompts(_spec: FusionRunSpec, dataset: Dataset) -> int | None:
+    if dataset.preset is None:
+        return None
+    return default_max_prompts(dataset.preset, dataset.max_kept or PUBLISHED[dataset.preset].total)
 
 
 _RESOURCES = Default(_operators_resources())
 _SAMPLING_CASES = {"models with `qwen` in their name": recipe.QWEN_SAMPLING, "other models": recipe.DEFAULT_SAMPLING}
 _ARMORM = recipe.ARMORM_URI.removeprefix("hf://")
-_HOLDING = [preset.value for preset in Preset if preset_data(preset).responses]
+_WITH_RESPONSES = [preset.value for preset in Preset if preset_data(preset).responses]
 
 DEFAULTS: dict[str, Default] = {
     "sources[].served.resources": _RESOURCES,
@@ -207,7 +200,7 @@ DEFAULTS: dict[str, Default] = {
         _sources,
     ),
     "datasets[].responsesColumns": Default(
-        f"Defaults to the responses in {_listed(_HOLDING)} if the run has exactly one source of type Dataset.",
+        f"Defaults to the responses in {_listed(_WITH_RESPONSES)} if the run has exactly one source of type Dataset.",
         _responses_columns,
     ),
     "datasets[].samplesPerPrompt": Default(
@@ -215,17 +208,15 @@ DEFAULTS: dict[str, Default] = {
         lambda _spec, dataset: recipe.SAMPLES_PER_PROMPT[dataset.task],
     ),
     "datasets[].maxPrompts": Default(
-        _by_case({p.value: default_max_prompts(p, default_max_kept(p)) for p in Preset}, "to no limit otherwise")
+        _by_case({p.value: default_max_prompts(p, s.total) for p, s in PUBLISHED.items()}, "to no limit otherwise")
         + " If a preset's maxKept is set, maxPrompts changes in proportion.",
         _max_prompts,
     ),
     "datasets[].maxKept": Default(
-        _by_case({preset.value: default_max_kept(preset) for preset in Preset}, "to no limit otherwise"), _max_kept
+        _by_case({preset.value: size.total for preset, size in PUBLISHED.items()}, "to no limit otherwise"), _max_kept
     ),
-    "datasets[].excludedSubjects": Default(_by_preset(lambda known: list(known.excluded), "none"), _excluded_subjects),
-    "datasets[].nearDuplicateThreshold": Default(
-        _by_preset(lambda known: known.near_duplicates, "0"), _near_duplicates
-    ),
+    "datasets[].excludedSubjects": _of_preset(lambda known: list(known.excluded), "none"),
+    "datasets[].nearDuplicateThreshold": _of_preset(lambda known: known.near_duplicates, "0"),
     "generation.maxConcurrency": Default(f"Defaults to {recipe.CONCURRENCY_GROWTH} times `concurrency`."),
     "construction.rewardMargin": _constant(
         recipe.REWARD_MARGIN,

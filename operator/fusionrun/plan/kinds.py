@@ -73,7 +73,7 @@ class KindTraits:
     report: Report | None = None
     """A stage with a report runs even if its artifact is complete. Its pod reads the result from the manifest."""
     is_goal: bool = False
-    """Whether a run wants its artifact even if another stage reads it."""
+    """Whether a run needs its artifact even if another stage reads it."""
     has_artifact: bool = True
     """Whether it writes an artifact that a later run can reuse."""
     shared_memory: bool = False
@@ -142,14 +142,8 @@ def kind_traits(kind: StageKind) -> KindTraits:  # noqa: C901, PLR0911 -- one ro
 def stage_traits(kind: StageKind, grader: Grader | None, endpoint: ModelEndpoint | None) -> KindTraits:
     """Return the row of a kind, changed for the two stages that run in another way than their kind.
 
-    Parameters
-    ----------
-    kind
-        The kind of the stage.
-    grader
-        The grader of a ``verify`` stage. Coding runs model-written programs, so it runs in the sandbox.
-    endpoint
-        The endpoint that the stage calls. ``score`` then loads no model.
+    ``verify`` with the grader Coding runs model-written programs, so it runs in the sandbox. ``score`` with an endpoint
+    loads no model.
     """
     traits = kind_traits(kind)
     if kind is StageKind.VERIFY and grader is Grader.CODING:

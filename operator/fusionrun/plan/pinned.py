@@ -1,4 +1,4 @@
-"""A plan whose references are pinned: where each artifact and each model is stored."""
+"""A run, and its plan with pinned references: where each artifact and each model is stored."""
 
 from dataclasses import dataclass, field
 
@@ -10,13 +10,19 @@ from fusionrun.plan.stages import Plan
 
 
 @dataclass(frozen=True)
-class PinnedPlan:
-    """The plan of a run with the fingerprints of its references and the digests of its artifacts."""
+class Run:
+    """A FusionRun with its resolved spec: the owner of the objects of its stages."""
 
     namespace: str
-    run: str
+    name: str
     uid: str
     spec: FusionRunSpec
+
+
+@dataclass(frozen=True)
+class PinnedPlan(Run):
+    """The plan of a run with the fingerprints of its references and the digests of its artifacts."""
+
     plan: Plan
     pins: tuple[str, ...]
     """Fingerprint per reference; empty before ``resolve``."""

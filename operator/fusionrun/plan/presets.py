@@ -14,11 +14,11 @@ table "Datasets". Sources of the schemas:
   ``problem_source``; splits ``train``, ``train_1M``, ``train_2M``, ``train_5M`` in one folder).
 - alpaca_gpt4_zh: Alpaca's format (``instruction``, ``input``, ``output``), as LLaMA-Factory reads it.
 - Magpie-Qwen2-Pro-200K-Chinese: the card of Magpie-Qwen2-Pro-300K-Filtered, by the same authors and pipeline, and
-  programs that read it (``instruction``, ``conversations``, ``task_category``). Its own card was not checked.
+  programs that read it (``instruction``, ``conversations``, ``task_category``). Its card was not checked.
 - leetcode (greengerong/leetcode): programs that read it (``id``, ``title``, ``difficulty``, ``content``, a solution per
   language: ``java``, ``c++``, ``python``, ``javascript``); no tests.
 - self-oss-instruct-sc2-exec-filter-50k: programs that read it (``instruction``, ``response``); no
-  known column has the tests with which bigcode-project/starcoder2-self-align filtered it. Its own card was not checked.
+  known column has the tests with which bigcode-project/starcoder2-self-align filtered it. Its card was not checked.
 """
 
 from dataclasses import dataclass
@@ -27,12 +27,7 @@ from math import ceil
 from fusionrun.api.data import PROMPTS_MAX, Columns, Preset, Subject, Task
 from fusionrun.api.sizes import PUBLISHED
 
-FOUR_SOURCES = (
-    "gemma-2-27b-it",
-    "Mistral-Large-Instruct-2407",
-    "Qwen2.5-72B-Instruct",
-    "Llama-3.1-70B-Instruct",
-)
+FOUR_SOURCES = ("gemma-2-27b-it", "Mistral-Large-Instruct-2407", "Qwen2.5-72B-Instruct", "Llama-3.1-70B-Instruct")
 """Source: README, "Response Sampling"."""
 
 CHINESE_SOURCES = ("Qwen2.5-72B-Instruct",)
@@ -52,7 +47,7 @@ DROPPED_SHARE = {Task.INSTRUCTION: 0.2, Task.CODING: 0.2, Task.SFT_ONLY: 0.05}
 - Coding: prompts without a correct response. 1,877 of leetcode's 2,360 prompts became an SFT row (docs/data.md).
 - SftOnly: only failed and truncated responses are dropped.
 
-Mathematics has no share, since its only preset has a known number of problems.
+Mathematics has no share: the number of problems in its only preset is known.
 """
 
 LEETCODE_TESTS = (
@@ -68,7 +63,7 @@ class PresetData:
     uri: str
     task: Task
     columns: Columns
-    sources: tuple[str, ...]
+    sources: tuple[str, ...] = FOUR_SOURCES
     """Ends of the names of the models that respond to its prompts."""
     responses: str | None = None
     """Column of the responses that the recipe keeps."""
@@ -81,22 +76,19 @@ class PresetData:
     """If the public data set has no tests: what to use instead."""
 
 
-def _general(uri: str, task: Task, columns: Columns, sources: tuple[str, ...]) -> PresetData:
+def _general(
+    uri: str, columns: Columns, task: Task = Task.INSTRUCTION, sources: tuple[str, ...] = FOUR_SOURCES
+) -> PresetData:
     """Return a data set of general prompts, from which code and mathematics are removed."""
     return PresetData(uri, task, columns, sources, excluded=tuple(Subject), near_duplicates=NEAR_DUPLICATES)
 
 
 _PRESETS: dict[Preset, PresetData] = {
-    Preset.ULTRA_FEEDBACK: _general(
-        "hf://openbmb/UltraFeedback", Task.INSTRUCTION, Columns(prompt="instruction"), FOUR_SOURCES
-    ),
+    Preset.ULTRA_FEEDBACK: _general("hf://openbmb/UltraFeedback", Columns(prompt="instruction")),
     Preset.MAGPIE_PRO_DPO: _general(
-        "hf://Magpie-Align/Magpie-Pro-DPO-100K-v0.1",
-        Task.INSTRUCTION,
-        Columns(prompt="instruction", category="task_category"),
-        FOUR_SOURCES,
+        "hf://Magpie-Align/Magpie-Pro-DPO-100K-v0.1", Columns(prompt="instruction", category="task_category")
     ),
-    Preset.HELP_STEER_2: _general("hf://nvidia/HelpSteer2", Task.INSTRUCTION, Columns(prompt="prompt"), FOUR_SOURCES),
+    Preset.HELP_STEER_2: _general("hf://nvidia/HelpSteer2", Columns(prompt="prompt")),
     # Near-duplicates are kept: two problems that differ in one number are different problems.
     Preset.OPEN_MATH_INSTRUCT_2: PresetData(
         "hf://nvidia/OpenMathInstruct-2",
@@ -108,29 +100,24 @@ _PRESETS: dict[Preset, PresetData] = {
         prompts=60_000,
     ),
     Preset.LEETCODE: PresetData(
-        "hf://greengerong/leetcode",
-        Task.CODING,
-        Columns(prompt="content"),
-        FOUR_SOURCES,
-        lacks_tests=LEETCODE_TESTS,
+        "hf://greengerong/leetcode", Task.CODING, Columns(prompt="content"), lacks_tests=LEETCODE_TESTS
     ),
     Preset.SELF_OSS_INSTRUCT: PresetData(
         "hf://bigcode/self-oss-instruct-sc2-exec-filter-50k",
         Task.CODING,
         Columns(prompt="instruction"),
-        FOUR_SOURCES,
         lacks_tests="copy it and add a column with tests",
     ),
     Preset.ALPACA_GPT4_ZH: _general(
         "hf://llamafactory/alpaca_gpt4_zh",
-        Task.SFT_ONLY,
         Columns(prompt="instruction", context="input"),
+        Task.SFT_ONLY,
         CHINESE_SOURCES,
     ),
     Preset.MAGPIE_QWEN2_CHINESE: _general(
         "hf://Magpie-Align/Magpie-Qwen2-Pro-200K-Chinese",
-        Task.SFT_ONLY,
         Columns(prompt="instruction", category="task_category"),
+        Task.SFT_ONLY,
         CHINESE_SOURCES,
     ),
 }
@@ -141,11 +128,6 @@ def preset_data(preset: Preset) -> PresetData:
     return _PRESETS[preset]
 
 
-def default_max_kept(preset: Preset) -> int:
-    """Return the recipe's number of SFT rows plus pairs."""
-    return PUBLISHED[preset].total
-
-
 def default_max_prompts(preset: Preset, max_kept: int) -> int:
     """Return the number of prompts of a preset that give about ``max_kept`` rows and pairs.
 
@@ -154,15 +136,5 @@ def default_max_prompts(preset: Preset, max_kept: int) -> int:
     """
     known, published = _PRESETS[preset], PUBLISHED[preset]
     useful = published.sft_rows if known.task is Task.CODING else published.total
-    asked = known.prompts or ceil(useful / (1 - DROPPED_SHARE[known.task]))
-    return min(-(-asked * max_kept // published.total), PROMPTS_MAX)
-
-
-def preset_uri(preset: Preset) -> str:
-    """Return the location of a preset's data set."""
-    return _PRESETS[preset].uri
-
-
-def preset_columns(preset: Preset) -> Columns:
-    """Return the columns of a preset's data set."""
-    return _PRESETS[preset].columns
+    prompts = known.prompts or ceil(useful / (1 - DROPPED_SHARE[known.task]))
+    return min(-(-prompts * max_kept // published.total), PROMPTS_MAX)

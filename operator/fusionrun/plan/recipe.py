@@ -1,7 +1,7 @@
 """The numbers of FuseChat-3.0, each with its source.
 
 "Paper" is arXiv 2503.04222, "README" the README of its public repository (SLIT-AI/FuseChat-3.0). "Project" marks a
-number that neither of them gives. A number becomes a field's default through ``plan.defaults``.
+number that is in neither of them. ``plan.defaults`` turns the numbers into defaults of fields.
 """
 
 from dataclasses import dataclass

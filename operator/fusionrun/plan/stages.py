@@ -19,7 +19,7 @@ EVALUATION_PREFIX = "eval-"
 
 
 class PromptSet(StrEnum):
-    """A set of prompts that ``prepare`` makes."""
+    """A set of prompts that ``prepare`` writes."""
 
     PROMPTS = "prompts"
     BENCHMARKS = "benchmarks"
@@ -77,7 +77,7 @@ class Stage:
 
     kind: StageKind
     subject: StageSubject | None = None
-    """What it works on; None if a run has one stage of the kind."""
+    """The source, model, data set or benchmark set that it processes; None if a run has one stage of the kind."""
     grader: Grader | None = None
     """Grader of a ``verify`` stage."""
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -118,7 +118,7 @@ class Stage:
 
     @property
     def source(self) -> Source:
-        """The source that it works on."""
+        """The source that it processes."""
         if not isinstance(self.subject, Source):
             raise PlanError(f"{self.name}: not a stage of a source")
         return self.subject

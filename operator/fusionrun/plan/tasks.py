@@ -12,31 +12,19 @@ from fusionrun.plan.stages import ReferenceSolutions, Stage
 
 
 def build_task(pinned: PinnedPlan, stage: Stage, server_url: str = "") -> StageTask:
-    """Build the task of a stage.
+    """Build the task of a stage, except for ``serve``: it runs vLLM and no program of FusionRun.
 
-    Parameters
-    ----------
-    pinned
-        The pinned plan; for ``resolve`` the pins may be empty.
-    stage
-        Any stage except ``serve``, which runs vLLM and not a program of FusionRun.
-    server_url
-        For ``generate``: base URL of the server, with ``/v1``.
-
-    Raises
-    ------
-    PlanError
-        If the stage is a ``serve`` stage.
+    ``server_url`` is the base URL of the server, with ``/v1``, for ``generate``. For ``resolve``, the plan has no pins.
     """
     parameters = _parameters(pinned, stage, server_url)
     if stage.kind is StageKind.RESOLVE:
-        output = run_dir(pinned.namespace, pinned.run, pinned.uid)
+        output = run_dir(pinned.namespace, pinned.name, pinned.uid)
         digest = pinned.uid.replace("-", "")[:20]
     else:
         digest = pinned.digests[stage.name]
         output = artifact_dir(stage.kind, digest)
     return StageTask(
-        run=pinned.run,
+        run=pinned.name,
         namespace=pinned.namespace,
         stage=stage.name,
         digest=digest,
@@ -95,7 +83,7 @@ def _generate(pinned: PinnedPlan, stage: Stage, server_url: str) -> GeneratePara
 def _verify(pinned: PinnedPlan, stage: Stage) -> VerifyParameters:
     match stage.subject:
         case ReferenceSolutions():
-            return prompts.solutions_task(pinned, stage)
+            return judging.solutions_task(pinned, stage)
         case EvaluatedModel() as model:
             return evaluation.verify_task(pinned, stage, model)
         case _:

@@ -15,7 +15,7 @@ def test_mathematics_stays_within_the_memory_of_its_container(have, cpus):
     assert 1 <= processes <= cpus
     assert each >= mathematics.MEMORY_MIN_BYTES
     if have > 2 * GIB:
-        assert mathematics.OWN_BYTES + (processes + 1) * (inherited + each) <= have
+        assert mathematics.PARENT_BYTES + (processes + 1) * (inherited + each) <= have
 
 
 def test_the_default_pod_uses_both_cpus():

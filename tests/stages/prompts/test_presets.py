@@ -176,7 +176,7 @@ def prepared(volume, preset):
     plan = build_plan(spec)
     pins = tuple(PIN for _ in plan.references)
     digests = {s.name: stage_digest(s.name, [], []) for s in plan.stages}
-    pinned = PinnedPlan(namespace="n", run="r", uid=UID, spec=spec, plan=plan, pins=pins, digests=digests)
+    pinned = PinnedPlan(namespace="n", name="r", uid=UID, spec=spec, plan=plan, pins=pins, digests=digests)
     task = build_task(pinned, plan["prepare/prompts"])
     (reference,) = [r for r in plan.references if r.field == "datasets[d]"]
     assert reference.uri == preset_data(preset).uri

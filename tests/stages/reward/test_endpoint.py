@@ -9,7 +9,7 @@ from fusionrun.api.parameters import RewardEndpointParameters, ScoreParameters
 from fusionrun.api.records import Score
 from fusionrun.api.values import Scored
 from fusionrun_stages import score
-from fusionrun_stages.errors import InfrastructureError, ServerWedgedError, UserError
+from fusionrun_stages.errors import InfrastructureError, ServerStalledError, UserError
 from fusionrun_stages.volume.parquet import read_rows
 from fusionrun_stages.work import Work
 from support.replies import Replies, running
@@ -117,7 +117,7 @@ def test_an_endpoint_that_is_not_a_reward_model_is_rejected(tmp_path, server, re
 
 def test_a_stalled_endpoint_ends_the_stage(tmp_path, server):
     server.delay = 3.0
-    with pytest.raises(ServerWedgedError, match="no score returned for"):
+    with pytest.raises(ServerStalledError, match="no score returned for"):
         score.run(prepare(tmp_path, server.url, stall_seconds=1))
 
 

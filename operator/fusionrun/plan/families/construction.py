@@ -1,4 +1,4 @@
-"""The stage that makes the training data from judged responses: ``construct``."""
+"""The stage that builds the training data from judged responses: ``construct``."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def construct_stages(spec: FusionRunSpec) -> list[Stage]:
 
 
 def construct_task(pinned: PinnedPlan, stage: Stage) -> ConstructParameters:
-    """Return the task of ``construct``: make SFT rows, pairs and held-out pairs by the rules of the recipe."""
+    """Return the task of ``construct``: build SFT rows, pairs and held-out pairs by the rules of the recipe."""
     spec = pinned.spec
     construction = spec.construction
     if construction.reward_margin is None or construction.sft_fraction is None:

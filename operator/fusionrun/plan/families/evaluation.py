@@ -6,10 +6,10 @@ from fusionrun.api.models import ServerSettings
 from fusionrun.api.parameters import BenchmarkParameters, EvaluateParameters, GenerateParameters, VerifyParameters
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import EvaluatedModel, StageKind
+from fusionrun.plan.families.judging import verify_parameters, verify_stage
 from fusionrun.plan.families.prompts import BENCHMARKS, PROMPTS
-from fusionrun.plan.families.responses import ServedModel, max_concurrency, sampling_task, server_digest, server_gpus
+from fusionrun.plan.families.responses import ServedModel, max_concurrency, sampling_task, serve_stage, server_digest
 from fusionrun.plan.families.training import PROMOTE, SFT
-from fusionrun.plan.families.verification import verify_parameters, verify_stage
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.references import TARGET, References
 from fusionrun.plan.stages import Stage, digest_data, stage_name, subject_name
@@ -23,8 +23,9 @@ def evaluation_stages(spec: FusionRunSpec, references: References) -> list[Stage
     stages: list[Stage] = []
     for model in EvaluatedModel:
         stages += [_serve(server, model, references), _generate(spec, server, model, references)]
-        if _coding_benchmarks(spec):
-            stages.append(_verify(spec, model))
+        if coding := _coding_benchmarks(spec):
+            inputs = (BENCHMARKS, _responses_stage(model))
+            stages.append(verify_stage(model, Grader.CODING, coding, inputs))
         stages.append(_evaluate(spec, model))
     return stages
 
@@ -47,14 +48,7 @@ def _pins(model: EvaluatedModel, references: References) -> tuple[int, ...]:
 def _serve(server: ServerSettings, model: EvaluatedModel, references: References) -> Stage:
     # The base model could be served before any source. It waits for the prompts, so that the sources get GPUs first.
     after = (*references.after(TARGET), PROMPTS) if model is EvaluatedModel.BASE else _trained_by(model)
-    return Stage(
-        StageKind.SERVE,
-        model,
-        pins=_pins(model, references),
-        after=(*after, BENCHMARKS),
-        gpus=server_gpus(server),
-        pods=server.replicas,
-    )
+    return serve_stage(model, server, _pins(model, references), (*after, BENCHMARKS))
 
 
 def served_model(pinned: PinnedPlan, model: EvaluatedModel) -> ServedModel:
@@ -105,18 +99,10 @@ def _coding_benchmarks(spec: FusionRunSpec) -> list[str]:
     return [b.name for b in spec.evaluation.benchmarks if b.grader is Grader.CODING]
 
 
-def _verify(spec: FusionRunSpec, model: EvaluatedModel) -> Stage:
-    inputs = (BENCHMARKS, _responses_stage(model))
-    return verify_stage(model, Grader.CODING, _coding_benchmarks(spec), inputs, shards=1)
-
-
 def verify_task(pinned: PinnedPlan, stage: Stage, model: EvaluatedModel) -> VerifyParameters:
     """Return the task of ``verify``: run the responses to the coding benchmarks against their tests."""
-    prompts, responses = (
-        pinned.artifact(BENCHMARKS, artifacts.PROMPTS),
-        pinned.artifact(_responses_stage(model), artifacts.RESPONSES),
-    )
-    return verify_parameters(stage, _coding_benchmarks(pinned.spec), prompts, responses)
+    responses_dir = pinned.artifact(_responses_stage(model), artifacts.RESPONSES)
+    return verify_parameters(pinned, stage, _coding_benchmarks(pinned.spec), BENCHMARKS, responses_dir)
 
 
 def evaluate_stage(model: EvaluatedModel) -> str:

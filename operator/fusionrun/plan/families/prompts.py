@@ -1,13 +1,12 @@
-"""Stages that make prompts: ``prepare``, and the ``verify`` stage that runs their reference solutions."""
+"""The stages that make prompts from data sets and benchmarks: ``prepare``."""
 
 from typing import Any
 
 from fusionrun.api import artifacts
-from fusionrun.api.data import Benchmark, Columns, Dataset, Grader
-from fusionrun.api.parameters import DatasetParameters, PrepareParameters, VerifyParameters
+from fusionrun.api.data import Benchmark, Columns, Dataset
+from fusionrun.api.parameters import DatasetParameters, PrepareParameters
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
-from fusionrun.plan.families.verification import verify_parameters, verify_stage
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.references import References, dataset_columns, dataset_uri
 from fusionrun.plan.stages import PromptSet, ReferenceSolutions, Stage, digest_data, stage_name
@@ -22,52 +21,36 @@ COLUMNS_ADDED_LATER = ("context", "solution", "category")
 
 def prepare_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
     """Plan ``prepare`` for the data sets and for the benchmarks."""
-    seed = spec.construction.seed
-    benchmarks = [f"evaluation.benchmarks[{b.name}]" for b in spec.evaluation.benchmarks]
-    pins = [f"datasets[{d.name}]" for d in spec.datasets] + benchmarks
-    stages = [
-        Stage(
-            StageKind.PREPARE,
-            PromptSet.PROMPTS,
-            parameters={
-                "datasets": [_dataset_digest(d) for d in spec.datasets],
-                "leftOut": [_benchmark_digest(b, {"split", "grader", "columns"}) for b in spec.evaluation.benchmarks],
-                "shards": spec.generation.shards,
-                "seed": seed,
-            },
-            pins=tuple(references.indexes[p] for p in pins),
-        )
-    ]
+    seed, benchmarks = spec.construction.seed, spec.evaluation.benchmarks
+    dataset_pins = tuple(references.indexes[f"datasets[{d.name}]"] for d in spec.datasets)
+    benchmark_pins = tuple(references.indexes[f"evaluation.benchmarks[{b.name}]"] for b in benchmarks)
+    parameters = {
+        "datasets": [_dataset_digest(d) for d in spec.datasets],
+        "leftOut": [_benchmark_digest(b, {"split", "grader", "columns"}) for b in benchmarks],
+        "shards": spec.generation.shards,
+        "seed": seed,
+    }
+    pins = (*dataset_pins, *benchmark_pins)
+    stages = [Stage(StageKind.PREPARE, PromptSet.PROMPTS, parameters=parameters, pins=pins)]
     if benchmarks:
         fields = set(Benchmark.model_fields) - {"uri", "revision"}
-        measured = [_benchmark_digest(b, fields) for b in spec.evaluation.benchmarks]
-        stages.append(
-            Stage(
-                StageKind.PREPARE,
-                PromptSet.BENCHMARKS,
-                parameters={"benchmarks": measured, "seed": seed},
-                pins=tuple(references.indexes[p] for p in benchmarks),
-            )
-        )
+        parameters = {"benchmarks": [_benchmark_digest(b, fields) for b in benchmarks], "seed": seed}
+        stages.append(Stage(StageKind.PREPARE, PromptSet.BENCHMARKS, parameters=parameters, pins=benchmark_pins))
     return stages
 
 
 def prepare_task(pinned: PinnedPlan, stage: Stage) -> PrepareParameters:
     """Return the task of ``prepare``: read the data sets, or the benchmarks."""
-    spec = pinned.spec
+    spec, seed = pinned.spec, pinned.spec.construction.seed
     benchmarks = [_benchmark_task(pinned, b) for b in spec.evaluation.benchmarks]
     if stage.subject is PromptSet.BENCHMARKS:
-        return PrepareParameters(datasets=benchmarks, shards=1, seed=spec.construction.seed)
-    return PrepareParameters(
-        datasets=[_dataset_task(pinned, d) for d in spec.datasets],
-        benchmarks=benchmarks,
-        shards=spec.generation.shards,
-        seed=spec.construction.seed,
-    )
+        return PrepareParameters(datasets=benchmarks, shards=1, seed=seed)
+    datasets = [_dataset_task(pinned, d) for d in spec.datasets]
+    return PrepareParameters(datasets=datasets, benchmarks=benchmarks, shards=spec.generation.shards, seed=seed)
 
 
 def _dataset_digest(dataset: Dataset) -> dict[str, Any]:
-    found = {
+    parameters = {
         "name": dataset.name,
         "task": dataset.task,
         "split": dataset.split,
@@ -77,7 +60,7 @@ def _dataset_digest(dataset: Dataset) -> dict[str, Any]:
     }
     # Earlier releases did not have these fields: without a value they must not change the digest.
     filters = {"excluded": sorted(dataset.excluded_subjects or []), "nearDuplicates": dataset.near_duplicate_threshold}
-    return found | {name: value for name, value in filters.items() if value}
+    return parameters | {name: value for name, value in filters.items() if value}
 
 
 def _dataset_task(pinned: PinnedPlan, dataset: Dataset) -> DatasetParameters:
@@ -123,30 +106,16 @@ def _revision(pinned: PinnedPlan, spec_field: str, uri: str) -> str | None:
     return None if uri.startswith("pvc://") else pinned.pin(spec_field)
 
 
-def solutions_stages(spec: FusionRunSpec) -> list[Stage]:
-    """Plan ``verify`` for the reference solutions. Prompts with a wrong one are dropped before generation."""
-    datasets, generation = _with_solutions(spec), spec.generation
-    if not datasets:
-        return []
-    solutions = ReferenceSolutions()
-    return [verify_stage(solutions, Grader.CODING, datasets, (PROMPTS,), generation.shards, generation.parallelism)]
-
-
-def solutions_task(pinned: PinnedPlan, stage: Stage) -> VerifyParameters:
-    """Return the task of ``verify``: run the reference solutions against the tests of their prompts."""
-    prompts, solutions = (pinned.artifact(PROMPTS, part) for part in (artifacts.PROMPTS, artifacts.SOLUTIONS))
-    return verify_parameters(stage, _with_solutions(pinned.spec), prompts, solutions)
-
-
-def _with_solutions(spec: FusionRunSpec) -> list[str]:
+def datasets_with_solutions(spec: FusionRunSpec) -> list[str]:
+    """Return the data sets that have reference solutions."""
     return [d.name for d in spec.datasets if dataset_columns(d).solution]
 
 
 def prompt_inputs(spec: FusionRunSpec) -> tuple[str, ...]:
     """Return the stages whose artifacts determine the prompts to use."""
-    return (PROMPTS, SOLUTIONS) if _with_solutions(spec) else (PROMPTS,)
+    return (PROMPTS, SOLUTIONS) if datasets_with_solutions(spec) else (PROMPTS,)
 
 
 def solutions_verdicts(pinned: PinnedPlan) -> str | None:
     """Return the directory of the verdicts on the reference solutions, if there are any."""
-    return pinned.artifact(SOLUTIONS, artifacts.VERDICTS) if _with_solutions(pinned.spec) else None
+    return pinned.artifact(SOLUTIONS, artifacts.VERDICTS) if datasets_with_solutions(pinned.spec) else None

@@ -5,7 +5,7 @@ from typing import Any
 
 from fusionrun.api import artifacts
 from fusionrun.api.data import Dataset
-from fusionrun.api.models import Sampling, Served, ServerSettings, Source, SourceType
+from fusionrun.api.models import ModelEndpoint, Sampling, ServerSettings, Source, SourceType
 from fusionrun.api.parameters import GenerateParameters, SamplingParameters
 from fusionrun.api.pod import API_KEY_ENV
 from fusionrun.api.spec import FusionRunSpec
@@ -16,7 +16,7 @@ from fusionrun.plan.families.prompts import PROMPTS, prompt_inputs, solutions_ve
 from fusionrun.plan.gpus import gpu_count
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.references import References
-from fusionrun.plan.stages import Stage, digest_data, stage_name
+from fusionrun.plan.stages import Stage, StageSubject, digest_data, stage_name
 
 
 @dataclass(frozen=True)
@@ -36,21 +36,24 @@ def source_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
         if source.type is SourceType.DATASET:
             continue
         if source.served:
-            stages.append(_serve(source, source.served, references))
+            pins, after = (references.model(source.name),), (*references.after(source.name), PROMPTS)
+            remote_code = source.served.model.trust_remote_code
+            stages.append(serve_stage(source, source.served, pins, after, remote_code=remote_code))
         stages.append(_generate(spec, source, references))
     return stages
 
 
-def _serve(source: Source, served: Served, references: References) -> Stage:
-    return Stage(
-        StageKind.SERVE,
-        source,
-        pins=(references.model(source.name),),
-        after=(*references.after(source.name), PROMPTS),
-        remote_code=served.model.trust_remote_code,
-        gpus=server_gpus(served),
-        pods=served.replicas,
-    )
+def serve_stage(
+    subject: StageSubject,
+    server: ServerSettings,
+    pins: tuple[int, ...],
+    after: tuple[str, ...],
+    *,
+    remote_code: bool = False,
+) -> Stage:
+    """Plan ``serve`` for a source or an evaluated model."""
+    gpus, pods = gpu_count(server.resources) * server.replicas, server.replicas
+    return Stage(StageKind.SERVE, subject, pins=pins, after=after, remote_code=remote_code, gpus=gpus, pods=pods)
 
 
 def served_source(pinned: PinnedPlan, source: Source) -> ServedModel:
@@ -68,11 +71,8 @@ def _generate(spec: FusionRunSpec, source: Source, references: References) -> St
         "sampling": digest_data(source.sampling),
         "samples": {d.name: d.samples_per_prompt for d in datasets_of(spec, source)},
         "seed": spec.construction.seed,
+        **(server_digest(source.served) if source.served else endpoint_digest(source.endpoint)),
     }
-    if source.served:
-        parameters |= server_digest(source.served)
-    elif source.endpoint:
-        parameters["endpoint"] = {"url": source.endpoint.url, "model": source.endpoint.model}
     return Stage(
         StageKind.GENERATE,
         source,
@@ -96,7 +96,7 @@ def generate_task(pinned: PinnedPlan, stage: Stage, source: Source, server_url: 
         external=endpoint is not None,
         prices=endpoint.prices if endpoint else None,
         quota=endpoint.quota if endpoint else None,
-        api_key_env=API_KEY_ENV if endpoint and endpoint.api_key_secret_ref else None,
+        api_key_env=api_key_env(endpoint),
         prompts_dir=pinned.artifact(PROMPTS, artifacts.PROMPTS),
         solutions_verdicts_dir=solutions_verdicts(pinned),
         shards=stage.shards or 1,
@@ -127,13 +127,18 @@ def server_digest(server: ServerSettings) -> dict[str, Any]:
     return {"dtype": server.dtype, "maxModelLen": server.max_model_len, "extraArgs": server.extra_args}
 
 
-def server_gpus(server: ServerSettings) -> int:
-    """Return the number of GPUs of all replicas of a server."""
-    return gpu_count(server.resources) * server.replicas
+def endpoint_digest(endpoint: ModelEndpoint | None) -> dict[str, Any]:
+    """Return the settings of an external endpoint that may change its replies."""
+    return {"endpoint": {"url": endpoint.url, "model": endpoint.model}} if endpoint else {}
+
+
+def api_key_env(endpoint: ModelEndpoint | None) -> str | None:
+    """Return the environment variable that holds the API key of an endpoint, if it has one."""
+    return API_KEY_ENV if endpoint and endpoint.api_key_secret_ref else None
 
 
 def datasets_of(spec: FusionRunSpec, source: Source) -> list[Dataset]:
-    """Return the data sets whose prompts a source answers."""
+    """Return the data sets to whose prompts a source responds."""
     return [d for d in spec.datasets if source.name in (d.sources or [])]
 
 

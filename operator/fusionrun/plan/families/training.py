@@ -33,19 +33,17 @@ def _shared_digest(spec: FusionRunSpec) -> dict[str, Any]:
     return shared
 
 
-def _shared_task(spec: FusionRunSpec, settings: Sft) -> dict[str, Any]:
+def _shared_task(spec: FusionRunSpec, settings: Sft, model_path: str, data_path: str) -> dict[str, Any]:
     training = spec.training
     return {
         **dict(settings),
+        "model_path": model_path,
+        "data_path": data_path,
         "zero_stage": training.zero_stage,
         "precision": training.precision,
         "gradient_checkpointing": training.gradient_checkpointing,
         "seed": training.seed,
     }
-
-
-def _gpus(spec: FusionRunSpec) -> int:
-    return gpu_count(spec.training.resources) * spec.training.nodes
 
 
 def sft_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
@@ -57,7 +55,7 @@ def sft_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
             pins=(references.model(TARGET),),
             inputs=(CONSTRUCT,),
             after=references.after(TARGET),
-            gpus=_gpus(spec),
+            gpus=gpu_count(spec.training.resources) * spec.training.nodes,
             pods=spec.training.nodes,
         )
     ]
@@ -65,13 +63,8 @@ def sft_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
 
 def sft_task(pinned: PinnedPlan) -> SftParameters:
     """Return the task of ``sft``: fine-tune the target on the SFT rows."""
-    return SftParameters.model_validate(
-        {
-            "model_path": pinned.target(),
-            "data_path": pinned.artifact(CONSTRUCT, artifacts.SFT_FILE),
-            **_shared_task(pinned.spec, pinned.spec.training.sft),
-        }
-    )
+    data_path = pinned.artifact(CONSTRUCT, artifacts.SFT_FILE)
+    return SftParameters.model_validate(_shared_task(pinned.spec, pinned.spec.training.sft, pinned.target(), data_path))
 
 
 def dpo_stages(spec: FusionRunSpec) -> list[Stage]:
@@ -81,7 +74,7 @@ def dpo_stages(spec: FusionRunSpec) -> list[Stage]:
             StageKind.DPO,
             parameters={"dpo": digest_data(spec.training.dpo), **_shared_digest(spec)},
             inputs=(CONSTRUCT, SFT),
-            gpus=_gpus(spec),
+            gpus=gpu_count(spec.training.resources) * spec.training.nodes,
             pods=spec.training.nodes,
         )
     ]
@@ -89,38 +82,24 @@ def dpo_stages(spec: FusionRunSpec) -> list[Stage]:
 
 def dpo_task(pinned: PinnedPlan) -> DpoParameters:
     """Return the task of ``dpo``: train the SFT model on the pairs."""
-    return DpoParameters.model_validate(
-        {
-            "model_path": pinned.artifact(SFT, artifacts.MODEL),
-            "data_path": pinned.artifact(CONSTRUCT, artifacts.PAIRS_FILE),
-            **_shared_task(pinned.spec, pinned.spec.training.dpo),
-        }
-    )
+    model_path, data_path = pinned.artifact(SFT, artifacts.MODEL), pinned.artifact(CONSTRUCT, artifacts.PAIRS_FILE)
+    return DpoParameters.model_validate(_shared_task(pinned.spec, pinned.spec.training.dpo, model_path, data_path))
 
 
 def promote_stages(spec: FusionRunSpec) -> list[Stage]:
     """Plan ``promote``."""
-    return [
-        Stage(
-            StageKind.PROMOTE,
-            parameters={"dpo": digest_data(spec.training.dpo)},
-            inputs=(CONSTRUCT, SFT, DPO),
-            gpus=gpu_count(spec.training.resources),
-        )
-    ]
+    parameters, gpus = {"dpo": digest_data(spec.training.dpo)}, gpu_count(spec.training.resources)
+    return [Stage(StageKind.PROMOTE, parameters=parameters, inputs=(CONSTRUCT, SFT, DPO), gpus=gpus)]
 
 
 def promote_task(pinned: PinnedPlan) -> PromoteParameters:
     """Return the task of ``promote``: choose the better of the last two checkpoints by the held-out pairs."""
-    settings = pinned.spec.training.dpo
+    settings = pinned.spec.training.dpo.model_dump(include={"save_steps", "beta", "length_normalized", "max_length"})
     return PromoteParameters.model_validate(
         {
             "dpo_dir": pinned.artifact(DPO),
             "reference_model_path": pinned.artifact(SFT, artifacts.MODEL),
             "held_out_path": pinned.artifact(CONSTRUCT, artifacts.HELD_OUT_FILE),
-            "save_steps": settings.save_steps,
-            "beta": settings.beta,
-            "length_normalized": settings.length_normalized,
-            "max_length": settings.max_length,
+            **settings,
         }
     )

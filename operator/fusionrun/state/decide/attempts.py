@@ -1,44 +1,56 @@
-"""An attempt of a stage that runs or failed, and whether another attempt follows."""
+"""The outcome of an attempt that runs or failed, and whether another attempt follows."""
 
 from datetime import datetime
+from typing import Any
 
 from fusionrun.api.status import LOG_TAIL_CHARACTERS, Reason, StageState, StageStatus
 from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.context import Context, StageOutcome
 from fusionrun.state.observe.failures import Failure
+from fusionrun.state.observe.object_fields import format_time, parse_time
 from fusionrun.state.observe.pending_pods import pending_pods
 from fusionrun.state.observe.stalled_servers import client_stalled, was_unavailable
 from fusionrun.state.observe.workloads import Workload
-from fusionrun.state.report.stage_status import MESSAGE_CHARACTERS, with_workload
+from fusionrun.state.report.stage_status import MESSAGE_CHARACTERS, gpu_seconds, idle
 
-NO_POD_LEFT = "the workload failed and none of its pods is left to explain it: see the events of the namespace"
+NO_POD_LEFT = "the workload failed, and its pods no longer exist: see the events of the namespace"
 
 
 def status_of(
     context: Context, stage: Stage, workload: Workload, state: StageState, reason: Reason, ended: datetime | None = None
 ) -> StageStatus:
     """Return the status of a stage that has a workload."""
-    return with_workload(stage, context.previous.get(stage.name), workload, state, reason, context.now, ended)
+    old = context.previous.get(stage.name)
+    started = (parse_time(old.start_time) if old else None) or workload.started
+    fields: dict[str, Any] = {
+        "attempt": workload.attempt or None,
+        "start_time": format_time(started) if started else None,
+        "end_time": format_time(ended) if ended else None,
+        "object_ref": f"{workload.manifest['kind']}/{workload.manifest['metadata']['name']}",
+    }
+    if workload.placed:  # else its pods wait for a node, for the first time or after a preemption
+        earlier, known = ((old.earlier_gpu_seconds or 0), (old.gpu_seconds or 0)) if old else (0, 0)
+        spent = gpu_seconds(stage.gpus, workload.placed, ended or context.now, earlier, running=ended is None)
+        # The GPU time of a deleted pod still counts.
+        fields |= {"gpu_seconds": max(spent, known) or None, "earlier_gpu_seconds": earlier or None}
+    return idle(stage, old, state, reason).model_copy(update=fields)
 
 
 def running(context: Context, stage: Stage, workload: Workload, otherwise: str | None = None) -> StageOutcome:
     """Return the outcome of a running stage; ``otherwise`` is the message if no pod waits."""
-    found = pending_pods(workload, context.now)
-    reason = Reason.PODS_RUNNING if found.running else Reason.PODS_PENDING
+    pending = pending_pods(workload, context.now)
+    reason = Reason.PODS_RUNNING if pending.running else Reason.PODS_PENDING
     status = status_of(context, stage, workload, StageState.RUNNING, reason)
-    return StageOutcome(
-        status.model_copy(update={"message": found.message or otherwise}), pending=found if found.is_relevant else None
-    )
+    status = status.model_copy(update={"message": pending.message or otherwise})
+    return StageOutcome(status, pending=pending if pending.is_relevant else None)
 
 
 def failed(context: Context, stage: Stage, workload: Workload, failure: Failure | None) -> StageOutcome:
     """Return the outcome of a stage that failed and is not retried."""
     failure = failure or Failure(Reason.INFRASTRUCTURE_ERROR, NO_POD_LEFT)
     status = status_of(context, stage, workload, StageState.FAILED, failure.reason, workload.ended or context.now)
-    update = {
-        "message": failure.message[:MESSAGE_CHARACTERS],
-        "log_tail": failure.log_tail[-LOG_TAIL_CHARACTERS:] or None,
-    }
+    log_tail = failure.log_tail[-LOG_TAIL_CHARACTERS:] or None
+    update = {"message": failure.message[:MESSAGE_CHARACTERS], "log_tail": log_tail}
     return StageOutcome(status.model_copy(update=update), failure=failure)
 
 
@@ -48,12 +60,12 @@ def has_attempts_left(context: Context, workload: Workload) -> bool:
 
 
 def server_unavailable(context: Context, stage: Stage, workload: Workload) -> bool:
-    """Return whether a stage failed since its server was unavailable: the stage waits for it, at the same attempt."""
+    """Return whether a stage failed because its server was unavailable: the stage waits for it, at the same attempt."""
     return client_stalled(workload) and _server_was_unavailable(context, stage, workload)
 
 
 def server_stalled(context: Context, stage: Stage, workload: Workload) -> bool:
-    """Return whether a stage failed since its server stalled: both start again."""
+    """Return whether a stage failed because its server stalled: both start again."""
     return (
         stage.server is not None and client_stalled(workload) and not _server_was_unavailable(context, stage, workload)
     )

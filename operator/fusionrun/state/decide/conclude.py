@@ -1,4 +1,4 @@
-"""What follows for the run from the outcomes of its stages: its conditions, and whether every stage must stop."""
+"""The conditions of a run from the outcomes of its stages, and whether every stage must stop."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,15 +11,14 @@ from fusionrun.state.observe.object_fields import parse_time
 from fusionrun.state.observe.pending_pods import NO_POD, overdue
 from fusionrun.state.report import conditions, results
 from fusionrun.state.report.conditions import NewCondition
-from fusionrun.state.report.stage_progress import GPU_QUANTUM_SECONDS
-from fusionrun.state.report.stage_status import ACTIVE, DONE
+from fusionrun.state.report.stage_status import ACTIVE, DONE, GPU_QUANTUM_SECONDS
 
 SECONDS_PER_HOUR = 3600
 
 
 @dataclass(frozen=True)
 class Conclusion:
-    """The conditions of a run, and what else follows."""
+    """The conditions of a run, and whether its stages stop."""
 
     conditions: list[NewCondition]
     stop: tuple[Reason, str] | None = None
@@ -29,7 +28,7 @@ class Conclusion:
 
 
 def conclude(context: Context, outcomes: Outcomes, before: FusionRunStatus) -> Conclusion:
-    """Return what follows for the run."""
+    """Return the conditions of the run, and whether its stages stop."""
     spec, now = context.pinned.spec, context.now
     if outcomes.failures:
         name, failure = outcomes.failures[0]
@@ -46,7 +45,7 @@ def conclude(context: Context, outcomes: Outcomes, before: FusionRunStatus) -> C
     spent = sum(s.gpu_seconds or 0 for s in outcomes.statuses) / SECONDS_PER_HOUR
     limit = spec.budget.max_gpu_hours if spec.budget else None
     if limit is not None and spent >= limit:
-        text = f"spec.budget.maxGpuHours: {limit:g}: {spent:.2f} GPU hours are used: raise the limit to resume"
+        text = f"spec.budget.maxGpuHours: {limit:g}: the run has used {spent:.2f} GPU hours: raise the limit to resume"
         return Conclusion(
             conditions.suspended(Reason.BUDGET_EXCEEDED, text),
             stop=(Reason.BUDGET_EXCEEDED, "suspended: spec.budget.maxGpuHours is used up"),
@@ -61,13 +60,13 @@ def conclude(context: Context, outcomes: Outcomes, before: FusionRunStatus) -> C
             conditions.failed(Reason.DEADLINE_EXCEEDED, text),
             stop=(Reason.DEADLINE_EXCEEDED, "stopped at spec.activeDeadlineSeconds; finished artifacts are kept"),
         )
-    again, later = [], _in_progress(context, outcomes)
+    requeue, progress = [], _in_progress(context, outcomes)
     if deadline and since:
-        again.append((since + timedelta(seconds=deadline) - now).total_seconds() + 1)
-    held = sum(context.pinned.plan[s.name].gpus for s in outcomes.statuses if s.state in ACTIVE)
-    if limit is not None and held:
-        again.append(max(GPU_QUANTUM_SECONDS, (limit - spent) * SECONDS_PER_HOUR / held))
-    return Conclusion(later.conditions, requeue_seconds=(*again, *later.requeue_seconds))
+        requeue.append((since + timedelta(seconds=deadline) - now).total_seconds() + 1)
+    gpus = sum(context.pinned.plan[s.name].gpus for s in outcomes.statuses if s.state in ACTIVE)
+    if limit is not None and gpus:
+        requeue.append(max(GPU_QUANTUM_SECONDS, (limit - spent) * SECONDS_PER_HOUR / gpus))
+    return Conclusion(progress.conditions, requeue_seconds=(*requeue, *progress.requeue_seconds))
 
 
 def _active_since(before: FusionRunStatus) -> datetime | None:
@@ -86,9 +85,9 @@ def _in_progress(context: Context, outcomes: Outcomes) -> Conclusion:
     """Report which stages run, or what all of them wait for."""
     undone = [s for s in context.pinned.plan.stages if outcomes.state(s.name) not in DONE]
     for missing in context.missing:
-        if any(missing.holds(stage) for stage in undone):
-            again = (context.settings.missing_seconds,)
-            return Conclusion(conditions.in_progress(missing.message, missing.reason), requeue_seconds=again)
+        if any(missing.blocks(stage) for stage in undone):
+            requeue = (context.settings.missing_seconds,)
+            return Conclusion(conditions.in_progress(missing.message, missing.reason), requeue_seconds=requeue)
     waiting = [s for s in outcomes.statuses if s.state is StageState.WAITING and s.message]
     refused = [f"{s.name}: {s.message}" for s in waiting if s.reason == Reason.OBJECT_REFUSED]
     if refused:
@@ -101,14 +100,14 @@ def _in_progress(context: Context, outcomes: Outcomes) -> Conclusion:
 
 def _active(context: Context, outcomes: Outcomes, names: Sequence[str]) -> Conclusion:
     """Report which stages run, and which of them have pending pods; the run is pending if none has a running pod."""
-    pending = {name: found for name in names if (found := outcomes.stages[name].pending)}
+    pending = {name: pods for name in names if (pods := outcomes.stages[name].pending)}
     waiting, seconds = overdue(pending, context.now)
-    again = () if seconds is None else (seconds,)
-    text = "; ".join(f"{name}: {found.message}" for name, found in waiting.items() if found.message)
+    requeue = () if seconds is None else (seconds,)
+    text = "; ".join(f"{name}: {pods.message}" for name, pods in waiting.items() if pods.message)
     if waiting and all(name in pending and not pending[name].running for name in names):
-        return Conclusion(conditions.in_progress(text or NO_POD, Reason.PODS_PENDING), requeue_seconds=again)
-    message = f"running: {', '.join(names)}"
-    return Conclusion(conditions.in_progress(f"{message}; pending: {text}" if text else message), requeue_seconds=again)
+        return Conclusion(conditions.in_progress(text or NO_POD, Reason.PODS_PENDING), requeue_seconds=requeue)
+    message = f"running: {', '.join(names)}" + (f"; pending: {text}" if text else "")
+    return Conclusion(conditions.in_progress(message), requeue_seconds=requeue)
 
 
 def _gate_condition(spec: FusionRunSpec, outcomes: Outcomes) -> NewCondition:

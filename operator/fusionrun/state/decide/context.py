@@ -38,7 +38,7 @@ class Context:
     settings: Settings
     now: datetime
 
-    def seen(self, stage: Stage) -> ObservedStage:
+    def observed_stage(self, stage: Stage) -> ObservedStage:
         """Return the objects of a stage."""
         return self.observed.stage(stage.name)
 

@@ -12,8 +12,8 @@ from fusionrun.state.report.events import Event
 class Decision:
     """Create missing objects, write the status, post the events, then delete.
 
-    If the status cannot be written, nothing is deleted. An object that already exists counts as created, one that does
-    not exist any more counts as deleted.
+    If the status cannot be written, no object is deleted. An existing object counts as created, a missing one as
+    deleted.
     """
 
     create: tuple[Manifest, ...] = ()

@@ -13,10 +13,10 @@ from fusionrun.state.observe.observed import Observed
 FORCE_DELETE_AFTER = timedelta(seconds=300)
 """How long a pod may remain after its grace period before its node counts as lost.
 
-The same time for which Kubernetes waits for a node before it evicts its pods. Source: Kubernetes, "Taints and
-Tolerations": ``tolerationSeconds`` of 300 for not-ready and unreachable. No other controller deletes these pods:
-under ``podReplacementPolicy: Failed`` the Job waits for the end of the pod, which only the kubelet of the lost node
-could report.
+Kubernetes waits for the same time before it evicts the pods of a node. Source: Kubernetes, "Taints and Tolerations":
+``tolerationSeconds`` of 300 for not-ready and unreachable. No other controller deletes these pods: with
+``podReplacementPolicy: Failed`` the Job waits until the pod has ended, and only the kubelet of the lost node could
+report that.
 """
 
 _KEPT_KINDS = ("Pod", "NetworkPolicy")

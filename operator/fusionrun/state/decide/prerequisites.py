@@ -24,33 +24,13 @@ KUEUE_GROUP = "kueue.x-k8s.io"
 KUEUE = ObjectRef(KUEUE_GROUP, "APIGroup", "", KUEUE_GROUP)
 """The API group of Kueue itself, as the discovery API lists it."""
 
+Selector = Callable[[Stage], bool]
+"""Returns whether a stage cannot start without a prerequisite."""
+
 
 def every_stage(_: Stage) -> bool:
     """Return True: every stage waits."""
     return True
-
-
-def _runs_as(workload: Workload) -> Callable[[Stage], bool]:
-    return lambda stage: stage.traits.workload is workload
-
-
-def _has_access(access: HubAccess) -> Callable[[Stage], bool]:
-    return lambda stage: stage.traits.hub is access
-
-
-def _of(kind: StageKind, source: Source | None = None) -> Callable[[Stage], bool]:
-    return lambda stage: stage.kind is kind and source in (None, stage.subject)
-
-
-def _holds_gpus(stage: Stage) -> bool:
-    return stage.gpus > 0
-
-
-def _asks_for_gpus(spec: FusionRunSpec) -> bool:
-    servers = [*(source.served for source in spec.sources), spec.evaluation.server]
-    resources = [spec.training.resources, spec.reward_model.resources, *(s.resources for s in servers if s)]
-    # By name only: the checks of the spec report a count that is not a whole number.
-    return any(gpu_limits(one.limits) for one in resources if one)
 
 
 @dataclass(frozen=True)
@@ -59,8 +39,7 @@ class Missing:
 
     reason: Reason
     message: str
-    holds: Callable[[Stage], bool] = every_stage
-    """Whether a stage cannot start without it."""
+    blocks: Selector = every_stage
 
 
 def prerequisites(run: Manifest) -> tuple[ObjectRef, ...]:
@@ -72,12 +51,12 @@ def prerequisites(run: Manifest) -> tuple[ObjectRef, ...]:
         spec = fill(FusionRunSpec.model_validate(run["spec"]))
     except ValidationError:
         return ()
-    return tuple(ref for ref, _ in _wanted(run["metadata"]["namespace"], spec))
+    return tuple(ref for ref, _ in _required(run["metadata"]["namespace"], spec))
 
 
 def missing(namespace: str, spec: FusionRunSpec, present: dict[ObjectRef, bool]) -> tuple[Missing, ...]:
     """Return the prerequisites that do not exist. One that was not looked up does not count as missing."""
-    return tuple(wanted for ref, wanted in _wanted(namespace, spec) if not present.get(ref, True))
+    return tuple(absent for ref, absent in _required(namespace, spec) if not present.get(ref, True))
 
 
 def over_budget(plan: Plan, spec: FusionRunSpec) -> tuple[Missing, ...]:
@@ -93,99 +72,91 @@ def over_budget(plan: Plan, spec: FusionRunSpec) -> tuple[Missing, ...]:
     return ()
 
 
-def _wanted(namespace: str, spec: FusionRunSpec) -> Iterator[tuple[ObjectRef, Missing]]:
-    claim = spec.storage.claim_name
-    yield (
-        ObjectRef("v1", "PersistentVolumeClaim", namespace, claim),
-        Missing(
-            Reason.CLAIM_MISSING,
-            f"spec.storage.claimName: {claim!r}: no such PersistentVolumeClaim in namespace {namespace!r}: "
-            "create it; the run then continues",
-        ),
+def _required(namespace: str, spec: FusionRunSpec) -> Iterator[tuple[ObjectRef, Missing]]:
+    """Yield each prerequisite, with its message if it does not exist."""
+    claim = ObjectRef("v1", "PersistentVolumeClaim", namespace, spec.storage.claim_name)
+    advice = "create it; the run then continues"
+    yield _absent(claim, Reason.CLAIM_MISSING, "spec.storage.claimName", advice)
+    text = (
+        "spec.training.backend: 'PyTorchJob': the cluster has no such kind: "
+        "install the Kubeflow training operator (v1.9); the run then continues"
     )
-    yield (
-        PYTORCHJOB_CRD,
-        Missing(
-            Reason.TRAINING_OPERATOR_MISSING,
-            "spec.training.backend: 'PyTorchJob': the cluster has no such kind: "
-            "install the Kubeflow training operator (v1.9); the run then continues",
-            _runs_as(Workload.PYTORCH_JOB),
-        ),
-    )
-    for field, secret, holds in _secrets(spec):
-        yield (
-            ObjectRef("v1", "Secret", namespace, secret.name),
-            Missing(
-                Reason.SECRET_MISSING,
-                f"{field}: {secret.name!r}: no such Secret in namespace {namespace!r}: create it with {_keys(secret)}",
-                holds,
-            ),
-        )
+    uses_pytorchjob = _runs_as(Workload.PYTORCH_JOB)
+    yield PYTORCHJOB_CRD, Missing(Reason.TRAINING_OPERATOR_MISSING, text, uses_pytorchjob)
+    for field, secret, blocks in _secrets(spec):
+        keys = f"key {secret.key!r}" if isinstance(secret, SecretKeyRef) else f"keys {' and '.join(S3_KEYS)}"
+        ref = ObjectRef("v1", "Secret", namespace, secret.name)
+        yield _absent(ref, Reason.SECRET_MISSING, field, f"create it with {keys}", blocks)
     yield from _scheduling(namespace, spec)
 
 
-def _keys(secret: SecretKeyRef | SecretRef) -> str:
-    return f"key {secret.key!r}" if isinstance(secret, SecretKeyRef) else f"keys {' and '.join(S3_KEYS)}"
+def _absent(
+    ref: ObjectRef, reason: Reason, field: str, advice: str, blocks: Selector = every_stage
+) -> tuple[ObjectRef, Missing]:
+    place = f"namespace {ref.namespace!r}" if ref.namespace else "the cluster"
+    return ref, Missing(reason, f"{field}: {ref.name!r}: no such {ref.kind} in {place}: {advice}", blocks)
 
 
-def _secrets(spec: FusionRunSpec) -> Iterator[tuple[str, SecretKeyRef | SecretRef, Callable[[Stage], bool]]]:
+def _runs_as(workload: Workload) -> Selector:
+    return lambda stage: stage.traits.workload is workload
+
+
+def _secrets(spec: FusionRunSpec) -> Iterator[tuple[str, SecretKeyRef | SecretRef, Selector]]:
     """Yield every Secret in the spec, with its field and the stages whose pods read it."""
-    reward, publish = spec.reward_model.endpoint, spec.publish
-    reads, writes = _has_access(HubAccess.READ), _has_access(HubAccess.WRITE)
-    named: list[tuple[str, SecretKeyRef | SecretRef | None, Callable[[Stage], bool]]] = [
-        ("spec.hub.tokenSecretRef", spec.hub.token_secret_ref if spec.hub else None, reads),
-        ("spec.s3.secretRef", spec.s3.secret_ref if spec.s3 else None, reads),
-        *(
-            (
-                f"spec.sources[{source.name}].endpoint.apiKeySecretRef",
-                source.endpoint.api_key_secret_ref,
-                _of(StageKind.GENERATE, source),
-            )
-            for source in spec.sources
-            if source.endpoint
-        ),
-        (
-            "spec.rewardModel.endpoint.apiKeySecretRef",
-            reward.api_key_secret_ref if reward else None,
-            _of(StageKind.SCORE),
-        ),
+
+    def reads(stage: Stage) -> bool:
+        return stage.traits.hub is HubAccess.READ
+
+    def writes(stage: Stage) -> bool:
+        return stage.traits.hub is HubAccess.WRITE
+
+    def scores(stage: Stage) -> bool:
+        return stage.kind is StageKind.SCORE
+
+    hub, s3, reward, publish = spec.hub, spec.s3, spec.reward_model.endpoint, spec.publish
+    called = [(s, s.endpoint) for s in spec.sources if s.endpoint]
+    named: list[tuple[str, SecretKeyRef | SecretRef | None, Selector]] = [
+        ("spec.hub.tokenSecretRef", hub.token_secret_ref if hub else None, reads),
+        ("spec.s3.secretRef", s3.secret_ref if s3 else None, reads),
+        *((f"spec.sources[{s.name}].endpoint.apiKeySecretRef", e.api_key_secret_ref, _generates(s)) for s, e in called),
+        ("spec.rewardModel.endpoint.apiKeySecretRef", reward.api_key_secret_ref if reward else None, scores),
         ("spec.publish.tokenSecretRef", publish.token_secret_ref if publish else None, writes),
         ("spec.publish.s3SecretRef", publish.s3_secret_ref if publish else None, writes),
     ]
-    yield from ((field, secret, holds) for field, secret, holds in named if secret)
+    yield from ((field, secret, blocks) for field, secret, blocks in named if secret)
+
+
+def _generates(source: Source) -> Selector:
+    return lambda stage: stage.kind is StageKind.GENERATE and stage.subject == source
 
 
 def _scheduling(namespace: str, spec: FusionRunSpec) -> Iterator[tuple[ObjectRef, Missing]]:
     scheduling = spec.scheduling
-    programs = any(d.task is Task.CODING for d in spec.datasets) or any(
-        b.grader is Grader.CODING for b in spec.evaluation.benchmarks
-    )
+    benchmarks = spec.evaluation.benchmarks
+    programs = any(d.task is Task.CODING for d in spec.datasets) or any(b.grader is Grader.CODING for b in benchmarks)
     sandbox_class = scheduling.sandbox_runtime_class_name if programs else None
-    gpu_class = scheduling.gpu_runtime_class_name if _asks_for_gpus(spec) else None
-    sandboxed = _runs_as(Workload.SANDBOX_JOB)
+    gpu_class = scheduling.gpu_runtime_class_name if _uses_gpus(spec) else None
     runtime, priority = ("node.k8s.io/v1", "RuntimeClass"), ("scheduling.k8s.io/v1", "PriorityClass")
-    for field, name, (api_version, kind), reason, holds in (
+    advice, sandboxed = "create it, or change the field", _runs_as(Workload.SANDBOX_JOB)
+    for field, name, (api_version, kind), reason, blocks in (
         ("sandboxRuntimeClassName", sandbox_class, runtime, Reason.RUNTIME_CLASS_MISSING, sandboxed),
-        ("gpuRuntimeClassName", gpu_class, runtime, Reason.RUNTIME_CLASS_MISSING, _holds_gpus),
+        ("gpuRuntimeClassName", gpu_class, runtime, Reason.RUNTIME_CLASS_MISSING, lambda stage: stage.gpus > 0),
         ("priorityClassName", scheduling.priority_class_name, priority, Reason.PRIORITY_CLASS_MISSING, every_stage),
     ):
         if name:
-            text = f"spec.scheduling.{field}: {name!r}: no such {kind} in the cluster: create it, or change the field"
-            yield ObjectRef(api_version, kind, "", name), Missing(reason, text, holds)
+            yield _absent(ObjectRef(api_version, kind, "", name), reason, f"spec.scheduling.{field}", advice, blocks)
     if queue := scheduling.queue_name:
-        yield (
-            KUEUE,
-            Missing(
-                Reason.KUEUE_MISSING,
-                f"spec.scheduling.queueName: {queue!r}: the cluster does not serve the API group {KUEUE_GROUP}: "
-                "install Kueue, or remove spec.scheduling.queueName",
-            ),
+        text = (
+            f"spec.scheduling.queueName: {queue!r}: the cluster does not serve the API group {KUEUE_GROUP}: "
+            "install Kueue, or remove spec.scheduling.queueName"
         )
-        yield (
-            ObjectRef(KUEUE_GROUP, "LocalQueue", namespace, queue),
-            Missing(
-                Reason.LOCAL_QUEUE_MISSING,
-                f"spec.scheduling.queueName: {queue!r}: no such LocalQueue in namespace {namespace!r}: create it, or "
-                "change the field",
-            ),
-        )
+        yield KUEUE, Missing(Reason.KUEUE_MISSING, text)
+        local_queue = ObjectRef(KUEUE_GROUP, "LocalQueue", namespace, queue)
+        yield _absent(local_queue, Reason.LOCAL_QUEUE_MISSING, "spec.scheduling.queueName", advice)
+
+
+def _uses_gpus(spec: FusionRunSpec) -> bool:
+    servers = [*(source.served for source in spec.sources), spec.evaluation.server]
+    resources = [spec.training.resources, spec.reward_model.resources, *(s.resources for s in servers if s)]
+    # By name only: the checks of the spec report a count that is not a whole number.
+    return any(gpu_limits(each.limits) for each in resources if each)

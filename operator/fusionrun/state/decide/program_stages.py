@@ -20,16 +20,16 @@ from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
 from fusionrun.state.decide.start import start, waiting
 from fusionrun.state.observe.failures import Failure
 from fusionrun.state.observe.workloads import Phase, Workload
-from fusionrun.state.report import results, stage_progress
-from fusionrun.state.report.stage_status import last_numbers
+from fusionrun.state.report import results
+from fusionrun.state.report.stage_status import running_numbers
 
 RESULT_GRACE = timedelta(seconds=2)
-"""How far the watch of pods may be behind that of Jobs before the pods of an ended Job are listed.
+"""Time for which the watch of pods may lag behind that of Jobs before the pods of an ended Job are listed.
 
-This is not a timeout for results: a result is lost only if a list of the pods shows that it is.
+This is not a timeout for results: a result counts as lost only after the pods were listed.
 """
 SERVER_UNAVAILABLE = (
-    "stopped since its server was not Ready: it restarts when the server is Ready, and keeps the responses so far"
+    "stopped because its server was not Ready: it restarts when the server is Ready; finished responses are kept"
 )
 NO_RESULT = "the stage ended, but its pods were deleted before their results were read"
 RETRIED = "retried: "
@@ -37,7 +37,7 @@ RETRIED = "retried: "
 
 def decide_program(context: Context, stage: Stage, before: Outcomes) -> StageOutcome:
     """Decide on a stage that is not a server."""
-    workload = context.seen(stage).latest
+    workload = context.observed_stage(stage).latest
     if workload is None:
         return start(context, stage, before, _first_attempt(context, stage))
     if workload.phase is Phase.TERMINATING:
@@ -59,15 +59,15 @@ def _first_attempt(context: Context, stage: Stage) -> int:
 
 
 def _running(context: Context, stage: Stage, workload: Workload) -> StageOutcome:
-    numbers = stage_progress.numbers(stage, context.seen(stage), workload, context.now)
+    numbers = running_numbers(stage, context.observed_stage(stage), workload, context.now)
     outcome = running(context, stage, workload)
-    return replace(outcome, status=outcome.status.model_copy(update=vars(numbers)))
+    return replace(outcome, status=outcome.status.model_copy(update=numbers))
 
 
 def _awaiting_pods(context: Context, stage: Stage, workload: Workload) -> StageOutcome | None:
     """Return the outcome of an ended workload until its pods have been listed; None after that.
 
-    Pods and workloads are watched separately, and one watch may be far behind the other.
+    Pods and workloads are watched separately, and one watch may lag far behind the other.
     """
     if workload.ref in context.pods_listed:
         return None
@@ -79,8 +79,8 @@ def _awaiting_pods(context: Context, stage: Stage, workload: Workload) -> StageO
 
 
 def _succeeded(context: Context, stage: Stage, before: Outcomes, workload: Workload) -> StageOutcome:
-    found = workload.results
-    if len(found) < (stage.shards or 1) and (outcome := _awaiting_pods(context, stage, workload)):
+    pods = workload.results
+    if len(pods) < (stage.shards or 1) and (outcome := _awaiting_pods(context, stage, workload)):
         return outcome
     if _lacks_result(context, stage, workload):
         if has_attempts_left(context, workload):
@@ -89,20 +89,20 @@ def _succeeded(context: Context, stage: Stage, before: Outcomes, workload: Workl
             return failed(context, stage, workload, Failure(Reason.INFRASTRUCTURE_ERROR, NO_RESULT))
     ended = workload.ended or context.now
     status = status_of(context, stage, workload, StageState.SUCCEEDED, Reason.SUCCEEDED, ended)
-    outcome = StageOutcome(status.model_copy(update=last_numbers(found)))
+    outcome = StageOutcome(status.model_copy(update=results.final_numbers(pods)))
     spec = context.pinned.spec
     match stage.traits.report:
         case Report.DATASET:
-            return replace(outcome, dataset=results.dataset_summary(found, spec))
+            return replace(outcome, dataset=results.dataset_summary(pods, spec))
         case Report.SCORES:
-            scores = results.with_scores(before.benchmarks, spec.evaluation, stage.evaluated_model, found)
+            scores = results.with_scores(before.benchmarks, spec.evaluation, stage.evaluated_model, pods)
             return replace(outcome, benchmarks=tuple(scores))
         case None:
             return outcome
 
 
 def _lacks_result(context: Context, stage: Stage, workload: Workload) -> bool:
-    """Return whether a result that others depend on is lost. A retry reads it from the stage's manifest at once."""
+    """Return whether a required result is lost. A retry reads it from the stage's manifest, without more work."""
     if stage.kind is StageKind.RESOLVE:
         return context.needed is None
     return stage.traits.report is not None and not workload.results

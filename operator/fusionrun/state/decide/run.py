@@ -49,65 +49,57 @@ class _Input:
     def generation(self) -> int:
         return int(self.live.run["metadata"].get("generation") or 0)
 
-    def decision(self, new: list[conditions.NewCondition], report: RunReport | None = None) -> Decision:
+    def report(self, new: list[conditions.NewCondition], report: RunReport | None = None) -> Decision:
         """Return a decision that reports new conditions: the status if it changes, and the events."""
         status = summary.summary(self.before, new, self.generation, self.now, report)
         return Decision(status=None if status == self.before else status, events=tuple(events(self.before, status)))
 
 
 def decide(live: LiveObjects, settings: Settings, now: datetime) -> Decision:
-    """Decide what one run needs next.
-
-    Parameters
-    ----------
-    live
-        The run and its objects as the API server has them.
-    settings
-        The settings of the operator.
-    now
-        The time, in UTC.
-    """
+    """Decide what one run needs next."""
     if is_deleting(live.run):
         return Decision()
-    given = _Input(live, observe(live), read_status(live.run.get("status")), settings, now)
+    inputs = _Input(live, observe(live), read_status(live.run.get("status")), settings, now)
     if is_finished(live.run):
-        return _clean_up(given)
+        return _clean_up(inputs)
     try:
-        accepted = acceptance(live, given.observed, settings.images)
+        accepted = acceptance(live, inputs.observed, settings.images)
     except ValidationError as error:
-        unreadable = _refused if accepted_by(live, given.observed) is None else _too_old
-        return unreadable(given, _first_error(error))
+        unreadable = _refused if accepted_by(live, inputs.observed) is None else _too_old
+        return unreadable(inputs, _first_error(error))
     # An accepted run was checked by the operator that accepted it; the checks of a newer one are for newer runs.
     errors = check_spec(accepted.spec) if accepted.is_new else []
     if errors:
-        return _refused(given, "; ".join(f"spec.{e}" for e in errors)[:2000])
+        return _refused(inputs, "; ".join(f"spec.{e}" for e in errors)[:2000])
     try:
-        return _advance(given, accepted)
+        return _advance(inputs, accepted)
     except ContractError as error:
-        return _too_old(given, error.field)
+        return _too_old(inputs, error.field)
 
 
-def _advance(given: _Input, accepted: Acceptance) -> Decision:
+def _advance(inputs: _Input, accepted: Acceptance) -> Decision:
     """Decide on the stages of an accepted run, or accept it."""
-    metadata, spec, before = given.live.run["metadata"], accepted.spec, given.before
+    metadata, spec, before = inputs.live.run["metadata"], accepted.spec, inputs.before
     plan = accepted.adopt(build_plan(spec))
     pinned = PinnedPlan(metadata["namespace"], metadata["name"], metadata["uid"], spec, plan, (), {})
-    found = resolution(given.live, given.observed, pinned)
-    if found is not None:
-        pinned = replace(pinned, pins=found.pins, digests=found.digests)
-    to_keep = [accepted.to_keep(pinned)] if accepted.is_new else [found.to_keep] if found and found.to_keep else []
-    complete = found.complete if found else frozenset()
+    resolved = resolution(inputs.live, inputs.observed, pinned)
+    config_maps = [resolved.config_map] if resolved and resolved.config_map else []
+    if resolved is not None:
+        pinned = replace(pinned, pins=resolved.pins, digests=resolved.digests)
+    if accepted.is_new:
+        config_maps = [accepted.config_map(pinned)]
+    complete = resolved.complete if resolved else frozenset()
     context = Context(
         pinned=pinned,
-        observed=given.observed,
+        observed=inputs.observed,
         previous={s.name: s for s in before.stages},
-        needed=None if found is None else needed(pinned.plan, complete),
+        needed=None if resolved is None else needed(pinned.plan, complete),
         complete=complete,
-        missing=_missing(given, accepted, pinned, to_keep),
-        refused=given.live.refused,
-        pods_listed=given.live.pods_listed,
-        settings=replace(given.settings, images=accepted.images),
-        now=given.now,
+        missing=_missing(inputs, accepted, pinned, config_maps),
+        refused=inputs.live.refused,
+        pods_listed=inputs.live.pods_listed,
+        settings=replace(inputs.settings, images=accepted.images),
+        now=inputs.now,
     )
     outcomes = decide_stages(context, Outcomes(benchmarks=tuple(before.results), dataset=before.dataset))
     conclusion = conclude(context, outcomes, before)
@@ -115,20 +107,23 @@ def _advance(given: _Input, accepted: Acceptance) -> Decision:
         outcomes = stop(context, outcomes, *conclusion.stop)
     ends = summary.is_finished(conclusion.conditions)
     # A suspended run is accepted when it is resumed, with the images and stages of the operator at that time.
-    waits = any(m.holds is every_stage for m in context.missing) or (accepted.is_new and spec.suspend)
-    lost, next_lost = lost_pods(given.observed, given.now)
+    waits = any(m.blocks is every_stage for m in context.missing) or (accepted.is_new and spec.suspend)
+    lost, next_lost = lost_pods(inputs.observed, inputs.now)
     report = RunReport(
         stages=outcomes.statuses,
         results=list(outcomes.benchmarks),
         dataset=outcomes.dataset,
         artifacts=summary.artifacts(pinned, outcomes.statuses),
-        gpus_in_use=summary.gpus_in_use(pinned.plan, given.observed),
+        gpus_in_use=summary.gpus_in_use(pinned.plan, inputs.observed),
     )
     decided = outcomes.stages.values()
-    create = [*([] if ends or waits else to_keep), *(manifest for outcome in decided for manifest in outcome.create)]
+    create = [
+        *([] if ends or waits else config_maps),
+        *(manifest for outcome in decided for manifest in outcome.create),
+    ]
     times = [*(outcome.requeue_seconds for outcome in decided), *conclusion.requeue_seconds, next_lost]
     return replace(
-        given.decision(conclusion.conditions, report),
+        inputs.report(conclusion.conditions, report),
         create=tuple({ref_of(m): m for m in create}.values()),  # stages share a NetworkPolicy
         delete=tuple(dict.fromkeys([*(ref for outcome in decided for ref in outcome.delete), *lost])),
         list_pods=tuple(ref for outcome in decided for ref in outcome.list_pods),
@@ -136,42 +131,44 @@ def _advance(given: _Input, accepted: Acceptance) -> Decision:
     )
 
 
-def _missing(given: _Input, accepted: Acceptance, pinned: PinnedPlan, to_keep: list[Manifest]) -> tuple[Missing, ...]:
-    """Return what is missing. Before acceptance every stage waits for it, so that no GPU idles later."""
-    found = missing(pinned.namespace, accepted.spec, given.live.present)
+def _missing(
+    inputs: _Input, accepted: Acceptance, pinned: PinnedPlan, config_maps: list[Manifest]
+) -> tuple[Missing, ...]:
+    """Return the missing prerequisites. Before acceptance every stage waits for them, so that no GPU is idle later."""
+    absent = missing(pinned.namespace, accepted.spec, inputs.live.present)
     if accepted.is_new:
-        found = tuple(replace(m, holds=every_stage) for m in (*found, *over_budget(pinned.plan, accepted.spec)))
-    for manifest in to_keep:  # no stage starts before the ConfigMap that it depends on exists
-        refusal = given.live.refused.get(ref_of(manifest))
+        absent = tuple(replace(m, blocks=every_stage) for m in (*absent, *over_budget(pinned.plan, accepted.spec)))
+    for manifest in config_maps:  # no stage starts before the ConfigMap that it depends on exists
+        refusal = inputs.live.refused.get(ref_of(manifest))
         if refusal:
-            found = (*found, Missing(Reason.OBJECT_REFUSED, refusal.message))
-    return found
+            absent = (*absent, Missing(Reason.OBJECT_REFUSED, refusal.message))
+    return absent
 
 
-def _refused(given: _Input, message: str) -> Decision:
+def _refused(inputs: _Input, message: str) -> Decision:
     """Fail a run whose spec is invalid."""
-    again = 0.0 if given.live.children else None  # to find out when its objects expire
+    again = 0.0 if inputs.live.children else None  # to find out when its objects expire
     return replace(
-        given.decision(conditions.failed(Reason.INVALID_SPEC, message)),
-        delete=given.observed.running_objects,
+        inputs.report(conditions.failed(Reason.INVALID_SPEC, message)),
+        delete=inputs.observed.running_objects,
         requeue_seconds=again,
     )
 
 
-def _too_old(given: _Input, problem: str) -> Decision:
+def _too_old(inputs: _Input, problem: str) -> Decision:
     """Wait for a newer operator, which can continue the run: delete nothing unless the run is suspended."""
-    version = accepted_by(given.live, given.observed) or "0.1.0"
+    version = accepted_by(inputs.live, inputs.observed) or "0.1.0"
     message = (
         f"FusionRun {version} accepted this run, and the operator, FusionRun {__version__}, cannot continue it: "
-        f"{problem}: upgrade the operator; until then no stage is started and nothing is deleted"
+        f"{problem}: upgrade the operator; until then it starts no stage and deletes no object"
     )
-    before = given.before
+    before = inputs.before
     report = RunReport(before.stages, before.results, before.dataset, gpus_in_use=before.gpus_in_use)
-    if not given.live.run["spec"].get("suspend"):
-        return given.decision(conditions.in_progress(message, Reason.OPERATOR_TOO_OLD), report)
+    if not inputs.live.run["spec"].get("suspend"):
+        return inputs.report(conditions.in_progress(message, Reason.OPERATOR_TOO_OLD), report)
     report = replace(report, stages=[_suspended(s) for s in before.stages], gpus_in_use=0)
-    suspended = given.decision(conditions.suspended(Reason.SUSPENDED, f"spec.suspend is true; {message}"), report)
-    return replace(suspended, delete=given.observed.running_objects, events=())
+    suspended = inputs.report(conditions.suspended(Reason.SUSPENDED, f"spec.suspend is true; {message}"), report)
+    return replace(suspended, delete=inputs.observed.running_objects, events=())
 
 
 def _suspended(stage: StageStatus) -> StageStatus:
@@ -180,12 +177,12 @@ def _suspended(stage: StageStatus) -> StageStatus:
     return idle(stage, stage, StageState.PENDING, Reason.SUSPENDED, "suspended")
 
 
-def _clean_up(given: _Input) -> Decision:
+def _clean_up(inputs: _Input) -> Decision:
     """Delete what still runs of a finished run, and the objects whose time to live is over."""
-    seen = given.before.observed_generation == given.generation
-    status = None if seen else summary.seen_again(given.before, given.generation)
-    due, next_due = expired(given.live, given.before, given.now)
-    delete = tuple(dict.fromkeys([*given.observed.running_objects, *due]))
+    unchanged = inputs.before.observed_generation == inputs.generation
+    status = None if unchanged else summary.with_generation(inputs.before, inputs.generation)
+    due, next_due = expired(inputs.live, inputs.before, inputs.now)
+    delete = tuple(dict.fromkeys([*inputs.observed.running_objects, *due]))
     return Decision(status=status, delete=delete, requeue_seconds=next_due)
 
 

@@ -9,28 +9,28 @@ from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
 from fusionrun.state.decide.start import start, stopped, waiting
 from fusionrun.state.observe.workloads import Phase, Workload
 
-RESTARTED = "server restarted: the previous one stopped producing tokens"
+RESTARTED = "server restarted: the previous server generated no tokens"
 LOADING = "the server is loading the model and is not Ready yet"
 
 
 def decide_server(context: Context, stage: Stage, before: Outcomes) -> StageOutcome:
     """Decide on a ``serve`` stage."""
-    seen = context.seen(stage)
-    workload = seen.latest
+    observed = context.observed_stage(stage)
+    workload = observed.latest
     client = next(s for s in context.pinned.plan.stages if s.server == stage.name)
     if _is_over(context, client):
+        state, reason = StageState.SUCCEEDED, Reason.NO_LONGER_NEEDED
         if workload is None:
-            status = stopped(context, stage, StageState.SUCCEEDED, Reason.NO_LONGER_NEEDED)
+            status = stopped(context, stage, state, reason)
         else:
-            reason = Reason.NO_LONGER_NEEDED
-            status = status_of(context, stage, workload, StageState.SUCCEEDED, reason, context.now)
-        return StageOutcome(status, delete=seen.running_objects)
+            status = status_of(context, stage, workload, state, reason, context.now)
+        return StageOutcome(status, delete=observed.running_objects)
     attempt = _attempt_of(context, client)
     if workload is None or workload.attempt < attempt:
         outcome = start(context, stage, before, attempt, RESTARTED if attempt else None)
     else:
         outcome = _existing(context, stage, workload)
-    return replace(outcome, delete=seen.before(attempt).running_objects)
+    return replace(outcome, delete=observed.before(attempt).running_objects)
 
 
 def _existing(context: Context, stage: Stage, workload: Workload) -> StageOutcome:
@@ -47,7 +47,7 @@ def _existing(context: Context, stage: Stage, workload: Workload) -> StageOutcom
 
 def _attempt_of(context: Context, client: Stage) -> int:
     """Return the attempt of the client that the server is for: the next one if the server stalled."""
-    workload = context.seen(client).latest
+    workload = context.observed_stage(client).latest
     if workload is None:
         return 0
     restart = server_stalled(context, client, workload) and has_attempts_left(context, workload)
@@ -55,5 +55,5 @@ def _attempt_of(context: Context, client: Stage) -> int:
 
 
 def _is_over(context: Context, client: Stage) -> bool:
-    workload = context.seen(client).latest
+    workload = context.observed_stage(client).latest
     return context.is_done(client) or (workload is not None and workload.phase is Phase.SUCCEEDED)

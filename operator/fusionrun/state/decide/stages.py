@@ -22,7 +22,7 @@ def decide_stages(context: Context, outcomes: Outcomes) -> Outcomes:
 def decide_stage(context: Context, stage: Stage, before: Outcomes) -> StageOutcome:
     """Decide on one stage, given the outcomes of the stages before it."""
     if context.is_done(stage):
-        delete = context.seen(stage).running_objects if stage.traits.is_server else ()
+        delete = context.observed_stage(stage).running_objects if stage.traits.is_server else ()
         return StageOutcome(context.previous[stage.name], delete=delete)
     if context.needed is not None and stage.name not in context.needed:
         hit = stage.name in context.complete
@@ -53,5 +53,5 @@ def _stop(context: Context, stage: Stage, outcome: StageOutcome, reason: Reason,
     status = outcome.status
     if status.state in UNFINISHED:
         status = idle(stage, status, StageState.PENDING, reason, message)
-    delete = (*outcome.delete, *context.seen(stage).running_objects)
+    delete = (*outcome.delete, *context.observed_stage(stage).running_objects)
     return replace(outcome, status=status, create=(), delete=delete)

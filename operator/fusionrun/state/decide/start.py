@@ -19,7 +19,7 @@ from fusionrun.state.report.stage_status import ACTIVE, DONE, MESSAGE_CHARACTERS
 REFUSED_MAX_SECONDS = 60.0
 """Longest time between two attempts to create a refused object; the time doubles up to this."""
 TRANSIENT_FIRST_SECONDS = 1.0
-"""Time to the first retry of a create that failed with 429, 5xx or no reply."""
+"""Time to the first retry if a request to create an object failed with 429, 5xx or no reply."""
 
 
 def start(context: Context, stage: Stage, before: Outcomes, attempt: int, message: str | None = None) -> StageOutcome:
@@ -77,7 +77,7 @@ def _blocked(context: Context, stage: Stage, before: Outcomes) -> StageStatus | 
     if not is_ready(context, stage, before):
         return stopped(context, stage, StageState.PENDING)
     for missing in context.missing:
-        if missing.holds(stage):
+        if missing.blocks(stage):
             return waiting(context, stage, missing.reason, missing.message)
     if stage.server and before.state(stage.server) is not StageState.READY:
         return None if before.state(stage.server) in DONE else waiting(context, stage, Reason.WAITING_FOR_SERVER)
@@ -103,12 +103,12 @@ def _holds_pods(context: Context, stage: Stage, before: Outcomes) -> bool:
     """Return whether a stage is active: as just decided or, for a later stage, as observed."""
     if stage.name in before.stages:
         return before.state(stage.name) in ACTIVE
-    workload = context.seen(stage).latest
+    workload = context.observed_stage(stage).latest
     return workload is not None and workload.active
 
 
 def _refused(context: Context, stage: Stage, refusal: Refusal) -> StageOutcome:
-    """Fail a stage whose object is invalid; let it wait if the refusal may pass, for example a quota."""
+    """Fail a stage whose object is invalid. If the refusal is temporary, for example by a quota, the stage waits."""
     text = refusal.message
     if refusal.is_permanent:
         status = stopped(context, stage, StageState.FAILED, Reason.OBJECT_REFUSED, text)

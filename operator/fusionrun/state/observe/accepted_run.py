@@ -3,8 +3,7 @@
 Both are in immutable ConfigMaps, which take precedence over the live spec, the operator's settings and its plan: an
 upgrade of the operator does not change a run that was accepted before.
 
-The operator continues a run that a newer release accepted only if both releases make the same artifacts, that is, if
-they compute the same digests.
+The operator continues a run that a newer release accepted only if both releases compute the same digests of artifacts.
 """
 
 import dataclasses
@@ -38,7 +37,7 @@ class Acceptance:
     spec: FusionRunSpec
     images: Images
     is_new: bool = False
-    """Whether the run is being accepted now: its ConfigMap (``to_keep``) does not exist yet."""
+    """Whether the run is being accepted now: its ConfigMap (``config_map``) does not exist yet."""
     stages: tuple[str, ...] | None = None
     """Stages of the plan at acceptance that have an artifact; None for all stages of the current plan."""
 
@@ -46,11 +45,10 @@ class Acceptance:
         """Return the plan without the stages that a newer release has added since acceptance."""
         return plan if self.stages is None else plan.only(self.stages)
 
-    def to_keep(self, pinned: PinnedPlan) -> Manifest:
+    def config_map(self, pinned: PinnedPlan) -> Manifest:
         """Return the immutable ConfigMap to create."""
-        owner = meta.Run(pinned.namespace, pinned.run, pinned.uid, self.spec)
         spec = self.spec.model_dump(mode="json", exclude_none=True)
-        return meta.config_map(owner, names.spec_config_map(pinned.run), meta.run_labels(owner), {
+        return meta.config_map(pinned, names.spec_config_map(pinned.name), meta.run_labels(pinned), {
             "spec.json": json.dumps(spec, sort_keys=True),
             "images.json": json.dumps(vars(self.images), sort_keys=True),
             "stages.json": json.dumps([s.name for s in pinned.plan.planned()]),
@@ -67,22 +65,15 @@ class Resolution:
     complete: frozenset[str]
     """Stages whose artifact was complete."""
     digests: dict[str, str]
-    to_keep: Manifest | None = None
+    config_map: Manifest | None = None
     """The ConfigMap to create; None if it exists."""
 
 
 def acceptance(live: LiveObjects, observed: Observed, images: Images) -> Acceptance:
     """Return the spec, images and stages with which the run was accepted; mutable fields have their current values.
 
-    If another release accepted the run, fields that this release does not know are ignored, and images that the other
-    release did not know are taken from the settings.
-
-    Parameters
-    ----------
-    live, observed
-        The run and its ConfigMaps.
-    images
-        Images of the settings, for a new run.
+    ``images`` are those of the settings, for a new run. If another release accepted the run, fields that this release
+    does not know are ignored, and images that the other release did not know are taken from the settings.
 
     Raises
     ------
@@ -124,48 +115,45 @@ def resolution(live: LiveObjects, observed: Observed, pinned: PinnedPlan) -> Res
     Raises
     ------
     ContractError
-        If a newer release accepted the run and this release would make other artifacts for it.
+        If a newer release accepted the run and this release computes other digests for it.
     """
-    found = _resolution(live, observed, pinned)
-    version, name = accepted_by(live, observed) or "", names.resolved_config_map(pinned.run)
-    if found is None or _numbers(version) <= _numbers(__version__):
-        return found
-    if found.digests != digests(pinned.plan.planned(), list(found.pins)):
-        raise ContractError(
-            version, f"it would make other artifacts: their digests differ from those in ConfigMap {name}"
-        )
-    return found
+    resolved = _resolution(live, observed, pinned)
+    version, name = accepted_by(live, observed) or "", names.resolved_config_map(pinned.name)
+    if resolved is None or _numbers(version) <= _numbers(__version__):
+        return resolved
+    if resolved.digests != digests(pinned.plan.planned(), list(resolved.pins)):
+        raise ContractError(version, f"its artifacts would differ: ConfigMap {name} has other digests")
+    return resolved
 
 
 def _resolution(live: LiveObjects, observed: Observed, pinned: PinnedPlan) -> Resolution | None:
-    name = names.resolved_config_map(pinned.run)
+    name = names.resolved_config_map(pinned.name)
     data = observed.config_maps.get(name)
     if data is not None:
-        fields, pins, complete, found = (
+        fields, pins, complete, by_stage = (
             json.loads(data[f"{key}.json"]) for key in ("references", "pins", "complete", "digests")
         )
         pins = _in_order(dict(zip(fields, pins, strict=True)), pinned)
-        return Resolution(tuple(pins), frozenset(complete), found)
+        return Resolution(tuple(pins), frozenset(complete), by_stage)
     workload = observed.stage("resolve").latest
     if workload is None or workload.phase is not Phase.SUCCEEDED or not workload.results:
         return None
     result = workload.results[0].values
     if not isinstance(result, Resolved):
         return None
-    fields, asked = _asked(live, workload, pinned)
+    fields, stages = _resolve_task(live, workload, pinned)
     if len(result.pins) != len(fields) or {r.field for r in pinned.plan.references} - set(fields):
         return None
-    found = digests(asked, result.pins)
-    complete = sorted(asked[i].name for i in result.complete)
-    owner = meta.Run(pinned.namespace, pinned.run, pinned.uid, pinned.spec)
-    to_keep = meta.config_map(owner, name, meta.run_labels(owner), {
+    by_stage = digests(stages, result.pins)
+    complete = sorted(stages[i].name for i in result.complete)
+    config_map = meta.config_map(pinned, name, meta.run_labels(pinned), {
         "references.json": json.dumps(fields),
         "pins.json": json.dumps(result.pins),
         "complete.json": json.dumps(complete),
-        "digests.json": json.dumps(found, sort_keys=True),
+        "digests.json": json.dumps(by_stage, sort_keys=True),
     })  # fmt: skip
     pins = _in_order(dict(zip(fields, result.pins, strict=True)), pinned)
-    return Resolution(tuple(pins), frozenset(complete), found, to_keep)
+    return Resolution(tuple(pins), frozenset(complete), by_stage, config_map)
 
 
 def _in_order(pins: dict[str, str], pinned: PinnedPlan) -> list[str]:
@@ -173,8 +161,8 @@ def _in_order(pins: dict[str, str], pinned: PinnedPlan) -> list[str]:
     return [pins.get(reference.field, "") for reference in pinned.plan.references]
 
 
-def _asked(live: LiveObjects, workload: Workload, pinned: PinnedPlan) -> tuple[list[str], list[PlannedStage]]:
-    """Return the fields of the references and the stages in the task of ``resolve``: its result refers to these."""
+def _resolve_task(live: LiveObjects, workload: Workload, pinned: PinnedPlan) -> tuple[list[str], list[PlannedStage]]:
+    """Return the fields of the references and the stages in the task of ``resolve``, which its result refers to."""
     name = workload.manifest["metadata"]["name"]
     for child in live.children:
         if child["kind"] == "ConfigMap" and child["metadata"]["name"] == name:

@@ -1,8 +1,7 @@
 """Why a pod failed, and whether a retry can help.
 
-In this order: a result that blames the input or the server, which nothing else can cause; the pod's reason (Evicted and
-Preempted are infrastructure errors, OOMKilled is a user error); the result of the container that failed first; its exit
-code. Without any of these it is an infrastructure error.
+The cause is the first of these that exists: a result that reports a user error or a stalled server; the reason of a pod
+(``DISRUPTIONS``); a container that was OOMKilled; the result of the container that failed first; its exit code.
 """
 
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ DISRUPTIONS = frozenset({EVICTED, "Preempted", "Preempting", "NodeLost", "NodeSh
 """Pod reasons that are infrastructure errors. Source: Kubernetes, kubelet eviction and graceful node shutdown."""
 
 DECISIVE = (Reason.USER_ERROR, Reason.SERVER_WEDGED)
-"""Reasons in a pod's result that end its Job at once (``objects.job.wrap_in_job``), whatever failed earlier."""
+"""Reasons in a pod's result that end its Job at once (``objects.job.wrap_in_job``), even after other failures."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +73,8 @@ def explain(pods: list[Manifest], log_tails: dict[str, str]) -> Failure | None:
 def explain_early(pods: list[Manifest], log_tails: dict[str, str], backoff_limit: int) -> Failure | None:
     """Explain why a Job must end before its retries are used up: more retries cannot help.
 
-    Parameters
-    ----------
-    pods, log_tails
-        The pods of the Job, and the ends of their logs by pod name.
-    backoff_limit
-        How many evictions are tolerated. The Job does not count them (``objects.job.wrap_in_job``), so it would retry a
-        stage that is too large for its nodes without end.
+    The Job does not count evictions (``objects.job.wrap_in_job``), so it would retry a stage that is too large for its
+    nodes forever. More evictions than ``backoff_limit`` end it.
     """
     failure = explain(pods, log_tails)
     if failure and failure.reason is Reason.OUT_OF_MEMORY:

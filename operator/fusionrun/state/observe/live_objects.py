@@ -1,4 +1,4 @@
-"""The input of a decision: the run and its objects as the API server has them, and a few facts about them."""
+"""The input of a decision: the run and its objects as the API server has them, with progress, logs and warnings."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,7 +24,7 @@ class Refusal:
     """HTTP status of the reply; 0 without a reply."""
     message: str
     transient: bool = False
-    """Whether the request failed (429, 5xx, no reply) instead of being refused: the first retries follow sooner."""
+    """Whether the request failed (429, 5xx, no reply) and was not refused: it is retried sooner."""
 
     @property
     def is_permanent(self) -> bool:
@@ -38,7 +38,7 @@ _INVALID_OBJECT = frozenset({400, 413, 422})
 
 @dataclass(frozen=True)
 class LiveObjects:
-    """One run, its objects, and what else is known about them."""
+    """One run and its objects, with their progress, logs and warnings."""
 
     run: Manifest
     """The FusionRun with its status."""

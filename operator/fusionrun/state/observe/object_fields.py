@@ -44,7 +44,7 @@ def attempt_of(manifest: Manifest) -> int:
 
 
 def is_pod_of(pod: Manifest, workload: Manifest) -> bool:
-    """Return whether a workload created a pod; labels do not tell: a deleted run of the same name has the same ones."""
+    """Return whether a workload created a pod. Pods of a deleted run of the same name have the same labels."""
     return bool(pod["metadata"]["name"].startswith(f"{workload['metadata']['name']}-"))
 
 

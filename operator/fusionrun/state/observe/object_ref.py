@@ -42,17 +42,9 @@ def owners(manifest: Manifest) -> dict[str, str]:
 
 
 def owned_by(uid: str, children: list[Manifest]) -> list[Manifest]:
-    """Return the objects that a run owns, with the pods of its workloads.
+    """Return the objects that a run owns, and the pods of its workloads, out of the objects with its label.
 
-    Other objects with the run's label do not count: those of a deleted run of the same name, and those that somebody
-    else has labelled.
-
-    Parameters
-    ----------
-    uid
-        UID of the run.
-    children
-        Objects with the run's label.
+    Other objects belong to a deleted run of the same name, or another user has set the label.
     """
     objects = {id(c): c for c in children if c["kind"] != "Pod" and uid in owners(c)}
     uids = {c["metadata"]["uid"] for c in objects.values()}

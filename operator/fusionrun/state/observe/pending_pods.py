@@ -18,9 +18,9 @@ from fusionrun.state.observe.object_fields import (
 from fusionrun.state.observe.workloads import Workload
 
 PENDING_GRACE = timedelta(seconds=30)
-"""How long pods may be pending before the run reports it; a normal start takes less."""
+"""Time for which pods may be pending before the run reports it. A normal start is shorter."""
 CHECK_SECONDS = 60.0
-"""Time between two checks of pods that have been pending for longer."""
+"""Time between two checks of pods that have been pending for more than ``PENDING_GRACE``."""
 PENDING_CHARACTERS = 300
 STARTING = ("ContainerCreating", "PodInitializing")
 """Waiting reasons of a container that the kubelet is starting."""
@@ -38,16 +38,16 @@ class PendingPods:
     """The pods of a workload that do not run."""
 
     running: bool
-    """Whether at least one pod of the workload runs, or ran until a moment ago."""
+    """Whether at least one pod of the workload runs, or ended less than ``PENDING_GRACE`` ago."""
     message: str | None
     """The most serious reason for which a pod waits; None if no pod waits, or if no reason is known."""
     since: datetime
     between: bool = False
-    """Whether a pod ended a moment ago and the next one has not been created yet."""
+    """Whether all pods have ended, the last one less than ``PENDING_GRACE`` ago: the next one is not created yet."""
 
     @property
     def is_relevant(self) -> bool:
-        """Whether a pod waits, or may be found to wait later."""
+        """Whether a pod waits, or may wait later without another event."""
         return bool(self.message) or not self.running or self.between
 
 
@@ -65,29 +65,28 @@ def pending_pods(workload: Workload, now: datetime) -> PendingPods:
     return PendingPods(running, message if message or running else NO_POD, since, between)
 
 
-def overdue(found: Mapping[str, PendingPods], now: datetime) -> tuple[dict[str, PendingPods], float | None]:
-    """Return what has been pending for longer than a normal start, and in how many seconds to check all of it again."""
-    left = {name: (each.since + PENDING_GRACE - now).total_seconds() for name, each in found.items()}
-    # An event with the reason may be posted at any time, and events are not watched.
-    again = [seconds if seconds > 0 else CHECK_SECONDS for seconds in left.values()]
-    return {name: each for name, each in found.items() if left[name] <= 0}, min(again, default=None)
+def overdue(pending: Mapping[str, PendingPods], now: datetime) -> tuple[dict[str, PendingPods], float | None]:
+    """Return the stages whose pods have been pending for longer than a normal start, and the seconds to the next check.
+
+    Events are not watched, so an event with the reason is only found by another check.
+    """
+    left = {stage: (pods.since + PENDING_GRACE - now).total_seconds() for stage, pods in pending.items()}
+    checks = [seconds if seconds > 0 else CHECK_SECONDS for seconds in left.values()]
+    return {stage: pods for stage, pods in pending.items() if left[stage] <= 0}, min(checks, default=None)
 
 
 def unexplained(children: Sequence[Manifest], now: datetime) -> list[Manifest]:
-    """Return the objects of a run for which only an event can tell why no pod runs.
+    """Return the objects of a run for which only an event may have the reason why no pod runs.
 
     These are Jobs and PyTorchJobs without a pod, and pods on a node whose containers do not start.
     """
     alive = [c for c in children if c["kind"] == "Pod" and not pod_ended(c)]
     pods = [pod for pod in alive if pod_phase(pod) == "Pending" and (pod.get("spec") or {}).get("nodeName")]
-    found = [pod for pod in pods if all(rank == _STARTING_RANK for rank, _ in _pod_reasons(pod, {}))]
+    starting = [pod for pod in pods if all(rank == _STARTING_RANK for rank, _ in _pod_reasons(pod, {}))]
     jobs = [c for c in children if c["kind"] in ("Job", "PyTorchJob") and not _is_suspended(c) and not _has_ended(c)]
-    found += [job for job in jobs if not any(is_pod_of(pod, job) for pod in alive)]
-    return [m for m in found if not is_deleting(m) and now - _created(m, now) >= PENDING_GRACE]
-
-
-def _created(manifest: Manifest, now: datetime) -> datetime:
-    return parse_time(manifest["metadata"].get("creationTimestamp")) or now
+    without_pods = [job for job in jobs if not any(is_pod_of(pod, job) for pod in alive)]
+    created = [(m, parse_time(m["metadata"].get("creationTimestamp"))) for m in (*starting, *without_pods)]
+    return [m for m, at in created if at and not is_deleting(m) and now - at >= PENDING_GRACE]
 
 
 def _is_suspended(manifest: Manifest) -> bool:
@@ -135,13 +134,13 @@ def _pod_reasons(pod: Manifest, warnings: Mapping[str, str]) -> Iterator[tuple[i
         return
     name = f"pod {pod['metadata']['name']}"
     for container in container_statuses(pod, init=True):
-        waits = (container.get("state") or {}).get("waiting") or {}
-        if waits.get("reason") in STARTING and (warning := warnings.get(pod["metadata"].get("uid", ""))):
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        if waiting.get("reason") in STARTING and (warning := warnings.get(pod["metadata"].get("uid", ""))):
             yield 1, f"{name}: {warning}"
-        elif waits.get("reason") in STARTING:
-            yield _STARTING_RANK, f"{name}: {waits['reason']} since {status.get('startTime') or 'a moment ago'}"
-        elif waits.get("reason"):
-            yield 0, f"{name}: {waits['reason']}: {waits.get('message', '')}"
+        elif waiting.get("reason") in STARTING:
+            yield _STARTING_RANK, f"{name}: {waiting['reason']} since {status.get('startTime') or 'a moment ago'}"
+        elif waiting.get("reason"):
+            yield 0, f"{name}: {waiting['reason']}: {waiting.get('message', '')}"
     for condition in status.get("conditions") or []:
         if condition.get("reason") in UNPLACED:
             gated = _queue(pod) if condition["reason"] == GATED else ""

@@ -1,6 +1,6 @@
 """Whether a model server has failed. A server that waits for a node or pulls its image has not."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from fusionrun.api.models import Manifest
 from fusionrun.api.status import Reason
@@ -19,53 +19,46 @@ def server_failure(deployment: Manifest, pods: list[Manifest], log_tails: dict[s
 
     Notes
     -----
-    The restart count of a container covers its whole life, which may be days. A restart counts only if the container
-    ran for a short time before it, or never became ready. A container that ran for as long as the startup probe allows
-    without becoming ready was killed by that probe: its time starts with the container, not while it waits for a node.
+    The restart count of a container covers its whole lifetime, which may be days. A restart counts only if the
+    container ran for a short time before it, or never became ready. A container that ran for as long as the startup
+    probe allows without becoming ready was killed by that probe. The time starts with the container, so time without a
+    node does not count.
     """
     for pod in pods:
+        name = pod["metadata"]["name"]
         for container in container_statuses(pod):
             last = (container.get("lastState") or {}).get("terminated")
             if not last:
                 continue
-            life, unready = _life(last), _never_ready(pod, last)
-            if unready and life is not None and life >= _startup_timeout(deployment):
-                return _failure(pod, last, log_tails, "was not ready within startupTimeoutSeconds")
+            log_tail = log_tails.get(name) or last.get("message") or ""
+            started, ended = parse_time(last.get("startedAt")), parse_time(last.get("finishedAt"))
+            lifetime = ended - started if started and ended else None
+            unready = _unready_since(pod, started)
+            if unready and lifetime is not None and lifetime >= _startup_timeout(deployment):
+                text = f"server pod {name} was not ready within startupTimeoutSeconds"
+                return Failure(Reason.SERVER_NOT_READY, text, name, log_tail)
             restarts = int(container.get("restartCount") or 0)
-            if restarts >= CRASH_LOOP_RESTARTS and (unready or life is None or life < SHORT_LIFE):
+            if restarts >= CRASH_LOOP_RESTARTS and (unready or lifetime is None or lifetime < SHORT_LIFE):
                 if last.get("reason") == "OOMKilled":
-                    name = pod["metadata"]["name"]
-                    return out_of_memory(f"server pod {name}", name, _tail(pod, last, log_tails))
-                text = f"crashed {restarts} times, the last time with exit code {last.get('exitCode')}"
-                return _failure(pod, last, log_tails, text)
+                    return out_of_memory(f"server pod {name}", name, log_tail)
+                text = (
+                    f"server pod {name} crashed {restarts} times, the last time with exit code {last.get('exitCode')}"
+                )
+                return Failure(Reason.SERVER_NOT_READY, text, name, log_tail)
     return None
 
 
-def _life(last: Manifest) -> timedelta | None:
-    started, finished = parse_time(last.get("startedAt")), parse_time(last.get("finishedAt"))
-    return finished - started if started and finished else None
-
-
-def _never_ready(pod: Manifest, last: Manifest) -> bool:
-    """Return whether the pod has not been ready since before a container's last run started."""
+def _unready_since(pod: Manifest, started: datetime | None) -> bool:
+    """Return whether the pod has not been ready since before a container started."""
     for condition in pod["status"].get("conditions") or []:
         if condition["type"] == "Ready" and condition["status"] != "True":
-            since, started = parse_time(condition.get("lastTransitionTime")), parse_time(last.get("startedAt"))
+            since = parse_time(condition.get("lastTransitionTime"))
             return bool(since and started and since <= started)
     return False
 
 
 def _startup_timeout(deployment: Manifest) -> timedelta:
-    """Return how long the startup probe lets a container start; its first failure comes at once."""
+    """Return the time that the startup probe allows a container to start; the first probe is immediate."""
     containers = deployment["spec"]["template"]["spec"]["containers"]
     probe = next(c["startupProbe"] for c in containers if "startupProbe" in c)
     return timedelta(seconds=(probe["failureThreshold"] - 1) * probe["periodSeconds"])
-
-
-def _failure(pod: Manifest, last: Manifest, log_tails: dict[str, str], text: str) -> Failure:
-    name = pod["metadata"]["name"]
-    return Failure(Reason.SERVER_NOT_READY, f"server pod {name} {text}", name, _tail(pod, last, log_tails))
-
-
-def _tail(pod: Manifest, last: Manifest, log_tails: dict[str, str]) -> str:
-    return log_tails.get(pod["metadata"]["name"]) or last.get("message") or ""

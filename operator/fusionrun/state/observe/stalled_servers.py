@@ -1,4 +1,4 @@
-"""Whether a server that sent its client nothing is stalled, or was unavailable: preempted, drained, queued or loading.
+"""Whether a server that did not respond is stalled, or was unavailable: preempted, drained, queued or loading.
 
 Only a stalled server is restarted.
 """
@@ -12,43 +12,25 @@ from fusionrun.state.observe.workloads import Phase, Workload
 
 
 def client_stalled(client: Workload) -> bool:
-    """Return whether a client failed because its server sent it nothing for ``stallSeconds``."""
+    """Return whether a client failed because its server sent no token for ``stallSeconds``."""
     return client.phase is Phase.FAILED and client.failure is not None and client.failure.reason is Reason.SERVER_WEDGED
 
 
 def was_unavailable(server: Workload | None, client: Workload, stall_seconds: int, now: datetime) -> bool:
-    """Return whether a server was unavailable while its client waited for a response.
+    """Return whether a server was unavailable while its client waited for a response for ``stall_seconds``.
 
-    Parameters
-    ----------
-    server
-        The last attempt of the server; None if there is none.
-    client
-        A client for which ``client_stalled`` is true.
-    stall_seconds
-        How long the client waited.
-    now
-        The time, in UTC.
+    A server that was preempted, drained, queued or restarted was unavailable: its pod is gone, terminating or gated,
+    its container started later, or it became Ready later. A pod that is not Ready hangs if its container passed the
+    startup probe and started earlier: it counts as available.
     """
     if server is None:
         return True
-    if server.attempt > client.attempt:  # the client's server was found stalled, and this one replaces it
+    if server.attempt > client.attempt:  # this server replaces the one that stalled
         return False
-    return not was_available_since(server, (client.ended or now) - timedelta(seconds=stall_seconds))
-
-
-def was_available_since(server: Workload, since: datetime) -> bool:
-    """Return whether a server was available all the time since ``since``.
-
-    Notes
-    -----
-    A server that was preempted, drained, queued or restarted was not: its pod is gone, terminating or gated, its
-    container started later, or it became Ready later. A pod that is not Ready now, but whose container passed its
-    startup probe and has run since before, hangs: it counts as available.
-    """
+    since = (client.ended or now) - timedelta(seconds=stall_seconds)
     if not server.pods:
-        return server.phase is Phase.READY
-    return any(_available_since(pod, since) for pod in server.pods)
+        return server.phase is not Phase.READY
+    return not any(_available_since(pod, since) for pod in server.pods)
 
 
 def _available_since(pod: Manifest, since: datetime) -> bool:
@@ -57,10 +39,6 @@ def _available_since(pod: Manifest, since: datetime) -> bool:
     for condition in pod["status"].get("conditions") or []:
         if condition["type"] == "Ready" and condition["status"] == "True":
             return datetime.fromisoformat(condition["lastTransitionTime"]) <= since
-    started = [c["state"]["running"]["startedAt"] for c in container_statuses(pod) if _has_started(c)]
-    return any(datetime.fromisoformat(each) <= since for each in started)
-
-
-def _has_started(container: Manifest) -> bool:
-    """Return whether a container runs and has passed its startup probe."""
-    return bool(container.get("started") and (container.get("state") or {}).get("running"))
+    past_startup_probe = [c for c in container_statuses(pod) if c.get("started")]
+    running = [state for c in past_startup_probe if (state := (c.get("state") or {}).get("running"))]
+    return any(datetime.fromisoformat(state["startedAt"]) <= since for state in running)

@@ -41,7 +41,7 @@ class Workload:
     phase: Phase
     started: datetime | None
     placed: datetime | None
-    """When its first pod started on a node, since when it holds GPUs; None before that."""
+    """Time at which its first pod started on a node: from then on it uses GPUs. None before that."""
     ended: datetime | None
     pods: tuple[Manifest, ...]
     results: tuple[StageResult, ...]
@@ -72,7 +72,7 @@ class Workload:
 
     @property
     def bound_pods(self) -> int:
-        """Number of its pods that are bound to a node and have not ended: those hold their requested resources."""
+        """Number of its pods that are scheduled to a node and have not ended: they occupy their requested resources."""
         return sum(bool((pod.get("spec") or {}).get("nodeName")) and not pod_ended(pod) for pod in self.pods)
 
 
@@ -117,7 +117,7 @@ def _server_phase(manifest: Manifest, pods: list[Manifest], log_tails: dict[str,
 
 
 def _placed(pods: Iterable[Manifest]) -> datetime | None:
-    """Return when the first pod started on a node; before that, none holds a GPU.
+    """Return when the first pod started on a node; before that, no pod uses a GPU.
 
     ``startTime`` is when the kubelet acknowledged the pod. Source: Kubernetes API, PodStatus.
     """
@@ -127,14 +127,14 @@ def _placed(pods: Iterable[Manifest]) -> datetime | None:
 
 def _results(pods: Iterable[Manifest]) -> Iterator[StageResult]:
     """Yield the results of succeeded pods; of several pods with the same completion index, only the first result."""
-    seen: set[str] = set()
+    shards: set[str] = set()
     for pod in pods:
         index = pod["metadata"].get("annotations", {}).get(COMPLETION_INDEX_ANNOTATION, pod["metadata"]["name"])
-        if pod_phase(pod) != "Succeeded" or index in seen:
+        if pod_phase(pod) != "Succeeded" or index in shards:
             continue
         kind = pod["metadata"].get("labels", {}).get(LABEL_COMPONENT, "")
         for terminated in ended_containers(pod):
             result = decode_result(terminated.get("message") or "", kind)
             if result is not None:
-                seen.add(index)
+                shards.add(index)
                 yield result

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from fusionrun.api.status import ConditionType, FusionRunStatus, Reason, StageState
+from fusionrun.api.status import ConditionType, FusionRunStatus, Reason, StageState, StageStatus
 
 _EXPECTED = (Reason.STAGES_RUNNING, Reason.SUSPENDED)
 """Reasons of a run that is not ready and needs no attention."""
@@ -24,22 +24,22 @@ def events(before: FusionRunStatus, after: FusionRunStatus) -> list[Event]:
 
 
 def _stage_events(before: FusionRunStatus, after: FusionRunStatus) -> list[Event]:
-    old = {s.name: s for s in before.stages}
-    found = []
+    old_stages = {s.name: s for s in before.stages}
+    stage_events = []
     for stage in after.stages:
-        was = old[stage.name].state if stage.name in old else StageState.PENDING
-        retried = stage.name in old and (stage.attempt or 0) > (old[stage.name].attempt or 0)
-        if retried:
-            found.append(Event("Warning", Reason.STAGE_RETRIED, f"{stage.name}: {stage.message}"))
-        elif stage.state is was:
+        old = old_stages.get(stage.name, StageStatus(name=stage.name, state=StageState.PENDING))
+        if stage.name in old_stages and (stage.attempt or 0) > (old.attempt or 0):
+            stage_events.append(Event("Warning", Reason.STAGE_RETRIED, f"{stage.name}: {stage.message}"))
+        elif stage.state is old.state:
             continue
         elif stage.state is StageState.FAILED:
-            found.append(Event("Warning", Reason.STAGE_FAILED, f"{stage.name}: {stage.reason}: {stage.message}"))
+            text = f"{stage.name}: {stage.reason}: {stage.message}"
+            stage_events.append(Event("Warning", Reason.STAGE_FAILED, text))
         elif stage.state is StageState.SUCCEEDED:
-            found.append(Event("Normal", Reason.STAGE_SUCCEEDED, stage.name))
-        elif stage.state is StageState.RUNNING and was is not StageState.READY:
-            found.append(Event("Normal", Reason.STAGE_STARTED, f"{stage.name}: {stage.object_ref}"))
-    return found
+            stage_events.append(Event("Normal", Reason.STAGE_SUCCEEDED, stage.name))
+        elif stage.state is StageState.RUNNING and old.state is not StageState.READY:
+            stage_events.append(Event("Normal", Reason.STAGE_STARTED, f"{stage.name}: {stage.object_ref}"))
+    return stage_events
 
 
 def _dataset_events(before: FusionRunStatus, after: FusionRunStatus) -> list[Event]:
@@ -55,11 +55,8 @@ def _size_warnings(status: FusionRunStatus) -> list[str]:
 
 def _run_events(before: FusionRunStatus, after: FusionRunStatus) -> list[Event]:
     """Report each change of the reason of the Ready condition."""
-    ready = {c.type: c for c in before.conditions}.get(ConditionType.READY)
-    found = []
-    for condition in after.conditions:
-        if condition.type is ConditionType.READY and (ready is None or ready.reason != condition.reason):
-            bad = condition.status == "False" and condition.reason not in _EXPECTED
-            text = condition.message or "accepted"
-            found.append(Event("Warning" if bad else "Normal", Reason(condition.reason), text))
-    return found
+    old, new = ({c.type: c for c in status.conditions}.get(ConditionType.READY) for status in (before, after))
+    if new is None or (old is not None and old.reason == new.reason):
+        return []
+    needs_attention = new.status == "False" and new.reason not in _EXPECTED
+    return [Event("Warning" if needs_attention else "Normal", Reason(new.reason), new.message or "accepted")]

@@ -1,6 +1,7 @@
 """The numbers of a run from the results of its pods: data set, scores and gate; and of a stage, for its status."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from fusionrun.api.data import Dataset, Evaluation, GateBaseline
 from fusionrun.api.result import StageResult
@@ -10,56 +11,42 @@ from fusionrun.api.status import BenchmarkResult, DatasetRows, DatasetSummary, S
 from fusionrun.api.values import Constructed, DatasetCounts, Evaluated, Generated, Promoted, SourceCounts, Trained
 
 
-def peak_memory(results: Iterable[StageResult]) -> int | None:
-    """Return the largest resident memory of one pod, in bytes."""
-    return max((r.peak_memory_bytes for r in results if r.peak_memory_bytes is not None), default=None)
-
-
-def cost_micro(results: Iterable[StageResult]) -> int | None:
-    """Return the cost of a stage in millionths; None if it has none."""
-    return sum(r.values.cost_micro or 0 for r in results if isinstance(r.values, Generated)) or None
-
-
-def tokens_per_second(results: Iterable[StageResult]) -> float | None:
-    """Return the tokens per second of a stage's fastest pod."""
-    values = [r.values for r in results if isinstance(r.values, Generated)]
-    return max((round(v.tokens_per_second, 1) for v in values if v.tokens_per_second is not None), default=None)
-
-
-def last_loss(results: Sequence[StageResult]) -> float | None:
-    """Return the loss at the end of a training."""
-    made = results[0].values if results else None
-    return _rounded(made.last_loss) if isinstance(made, Trained) else None
-
-
-def reward_accuracy(results: Sequence[StageResult]) -> float | None:
-    """Return the reward accuracy at the end of DPO, or of the chosen checkpoint on the held-out pairs."""
-    made = results[0].values if results else None
-    if isinstance(made, Promoted):
-        return _rounded(made.held_out_accuracy)
-    return _rounded(made.last_reward_accuracy) if isinstance(made, Trained) else None
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
+def final_numbers(results: Sequence[StageResult]) -> dict[str, Any]:
+    """Return the fields of a stage's status that the results of its pods fill."""
+    loss, accuracy, first = None, None, results[0].values if results else None
+    if isinstance(first, Trained):
+        loss, accuracy = first.last_loss, first.last_reward_accuracy
+    elif isinstance(first, Promoted):
+        accuracy = first.held_out_accuracy
+    generated = [r.values for r in results if isinstance(r.values, Generated)]
+    rates = (round(v.tokens_per_second, 1) for v in generated if v.tokens_per_second is not None)
+    memory = (r.peak_memory_bytes for r in results if r.peak_memory_bytes is not None)
+    return {
+        "cache_hit": True if results and all(r.cached for r in results) else None,
+        "cost_micro": sum(v.cost_micro or 0 for v in generated) or None,
+        "peak_memory_bytes": max(memory, default=None),
+        "tokens_per_second": max(rates, default=None),
+        "loss": None if loss is None else round(loss, 4),
+        "reward_accuracy": None if accuracy is None else round(accuracy, 4),
+    }
 
 
 def dataset_summary(results: Sequence[StageResult], spec: FusionRunSpec) -> DatasetSummary | None:
-    """Return the status of what ``construct`` made; None if its result was lost."""
-    made = results[0].values if results else None
-    if not isinstance(made, Constructed):
+    """Return the status of the training data from the result of ``construct``; None if its result was lost."""
+    constructed = results[0].values if results else None
+    if not isinstance(constructed, Constructed):
         return None
-    by_dataset = made.by_dataset or {}
-    by_source = {s.name: made.by_source.get(s.name, SourceCounts()) for s in spec.sources}
+    by_dataset = constructed.by_dataset or {}
+    by_source = {s.name: constructed.by_source.get(s.name, SourceCounts()) for s in spec.sources}
     return DatasetSummary(
-        sft_rows=made.sft_rows,
-        pairs=made.pairs,
-        held_out_pairs=made.held_out_pairs,
-        truncated_share=made.truncated_share,
-        mean_margin=made.mean_margin,
+        sft_rows=constructed.sft_rows,
+        pairs=constructed.pairs,
+        held_out_pairs=constructed.held_out_pairs,
+        truncated_share=constructed.truncated_share,
+        mean_margin=constructed.mean_margin,
         by_source=[SourceRows(source=name, **counts.model_dump(by_alias=False)) for name, counts in by_source.items()],
         by_dataset=[_dataset_rows(d, by_dataset[d.name]) for d in spec.datasets if d.name in by_dataset],
-        drops=dict(sorted(made.drops.items())),
+        drops=dict(sorted(constructed.drops.items())),
     )
 
 
@@ -106,10 +93,7 @@ def gate_failures(evaluation: Evaluation, results: Sequence[BenchmarkResult]) ->
     rows = {r.benchmark: r for r in results}
     failures = []
     for gate in evaluation.gate:
-        row = rows.get(gate.benchmark)
-        if row is None:
-            failures.append(f"{gate.benchmark}: no score")
-            continue
+        row = rows.get(gate.benchmark, BenchmarkResult(benchmark=gate.benchmark))
         baseline = row.base if gate.against is GateBaseline.BASE else row.sft
         if row.final is None or baseline is None:
             failures.append(f"{gate.benchmark}: no score")

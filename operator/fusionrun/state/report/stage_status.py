@@ -1,20 +1,26 @@
-"""The status of one stage, from its previous status and its workload. Decides nothing."""
+"""The status of a stage that does not run, and the progress, estimated time left and GPU time of one that does.
 
-from collections.abc import Sequence
+Progress and estimates are for display only: no decision depends on them.
+"""
+
 from datetime import datetime
 from typing import Any
 
-from fusionrun.api.result import StageResult
-from fusionrun.api.status import Reason, StageState, StageStatus
+from pydantic import ValidationError
+
+from fusionrun.api.result import Progress
+from fusionrun.api.status import Reason, StageProgress, StageState, StageStatus
 from fusionrun.plan.stages import Stage
-from fusionrun.state.observe.object_fields import format_time, parse_time
+from fusionrun.state.observe.observed import ObservedStage
 from fusionrun.state.observe.workloads import Workload
-from fusionrun.state.report import results, stage_progress
 
 DONE = frozenset({StageState.SUCCEEDED, StageState.SKIPPED})
 ACTIVE = frozenset({StageState.RUNNING, StageState.READY})
 UNFINISHED = ACTIVE | {StageState.WAITING}
 MESSAGE_CHARACTERS = 1024
+ETA_QUANTUM_SECONDS = 15
+GPU_QUANTUM_SECONDS = 60
+"""Estimates change in steps, so that time alone causes no write of the status."""
 
 
 def idle(
@@ -24,7 +30,7 @@ def idle(
     reason: Reason | None = None,
     message: str | None = None,
 ) -> StageStatus:
-    """Return the status of a stage that holds no GPUs now: its GPU time is that of earlier attempts."""
+    """Return the status of a stage without running pods: its GPU time is that of earlier attempts."""
     spent = old.gpu_seconds if old else None
     return StageStatus(
         name=stage.name,
@@ -36,40 +42,62 @@ def idle(
     )
 
 
-def with_workload(
-    stage: Stage,
-    old: StageStatus | None,
-    workload: Workload,
-    state: StageState,
-    reason: Reason,
-    now: datetime,
-    ended: datetime | None = None,
-) -> StageStatus:
-    """Return the status of a stage that has a workload."""
-    started = (parse_time(old.start_time) if old else None) or workload.started
-    status = idle(stage, old, state, reason).model_copy(
-        update={
-            "attempt": workload.attempt or None,
-            "start_time": format_time(started) if started else None,
-            "end_time": format_time(ended) if ended else None,
-            "object_ref": f"{workload.manifest['kind']}/{workload.manifest['metadata']['name']}",
-        }
-    )
-    if workload.placed is None:  # its pods wait for a node, for the first time or after a preemption
-        return status
-    earlier = (old.earlier_gpu_seconds if old else None) or 0
-    spent = stage_progress.gpu_seconds(stage.gpus, workload.placed, ended or now, earlier, running=ended is None)
-    known = (old.gpu_seconds if old else None) or 0  # the GPU time of a deleted pod still counts
-    return status.model_copy(update={"gpu_seconds": max(spent, known) or None, "earlier_gpu_seconds": earlier or None})
+def running_numbers(stage: Stage, observed: ObservedStage, workload: Workload, now: datetime) -> dict[str, Any]:
+    """Return the fields of a stage's status from what its pods pushed and what its Job counts.
 
+    Any pod with the run's labels may push. Progress that breaks the contract or names a shard that does not exist is
+    ignored.
+    """
+    pushed = _usable(stage, observed)
+    progress, fraction = _progress(stage, pushed, workload)
 
-def last_numbers(found: Sequence[StageResult]) -> dict[str, Any]:
-    """Return the fields of a stage's status that the results of its pods fill."""
+    def values(name: str) -> list[float]:
+        return [p.numbers[name] for p in pushed.values() if name in p.numbers]
+
+    rates, losses, accuracies = values("tokens_per_second"), values("loss"), values("reward_accuracy")
     return {
-        "cache_hit": True if found and all(result.cached for result in found) else None,
-        "cost_micro": results.cost_micro(found),
-        "peak_memory_bytes": results.peak_memory(found),
-        "tokens_per_second": results.tokens_per_second(found),
-        "loss": results.last_loss(found),
-        "reward_accuracy": results.reward_accuracy(found),
+        "progress": progress,
+        "eta_seconds": _eta(fraction, workload.started, now),
+        "tokens_per_second": round(sum(rates), 1) if rates else None,
+        "cost_micro": int(round(sum(values("cost_micro")), 0)) or None,
+        "loss": round(losses[-1], 4) if losses else None,
+        "reward_accuracy": round(accuracies[-1], 4) if accuracies else None,
     }
+
+
+def _usable(stage: Stage, observed: ObservedStage) -> dict[int, Progress]:
+    usable = {}
+    for index, pushed in observed.pushed.items():
+        if not 0 <= index < (stage.shards or 1):
+            continue
+        try:
+            usable[index] = Progress.model_validate(vars(pushed.progress))
+        except ValidationError:
+            continue
+    return usable
+
+
+def _progress(stage: Stage, pushed: dict[int, Progress], workload: Workload) -> tuple[StageProgress | None, float]:
+    if stage.shards is None:
+        if 0 not in pushed:
+            return None, 0.0
+        done, total = pushed[0].done, pushed[0].total
+        return StageProgress(done=done, total=total, unit=pushed[0].unit), done / max(1, total)
+    unfinished = [p.done / p.total for p in pushed.values() if 0 < p.done < p.total]
+    fraction = min(1.0, (workload.completed_shards + sum(unfinished)) / stage.shards)
+    return StageProgress(done=int(100 * fraction), total=100, unit="%"), fraction
+
+
+def _eta(fraction: float, started: datetime | None, now: datetime) -> int | None:
+    if started is None or fraction <= 0.02 or fraction >= 1:  # noqa: PLR2004 -- too early for an estimate, or done
+        return None
+    left = (now - started).total_seconds() * (1 - fraction) / fraction
+    return int(-(-left // ETA_QUANTUM_SECONDS) * ETA_QUANTUM_SECONDS)
+
+
+def gpu_seconds(gpus: int, placed: datetime, until: datetime, earlier: int, *, running: bool) -> int:
+    """Return the GPU-seconds, including earlier attempts; for a running stage, in whole minutes per GPU."""
+    seconds = int((until - placed).total_seconds())
+    if running:
+        seconds -= seconds % GPU_QUANTUM_SECONDS
+    return earlier + gpus * max(0, seconds)

@@ -68,7 +68,7 @@ def is_finished(conditions: Sequence[NewCondition]) -> bool:
     return any(c.type is ConditionType.FINISHED and c.status is ConditionStatus.TRUE for c in conditions)
 
 
-def seen_again(before: FusionRunStatus, generation: int) -> FusionRunStatus:
+def with_generation(before: FusionRunStatus, generation: int) -> FusionRunStatus:
     """Return the status of a finished run whose spec has changed: only the observed generation changes."""
     conditions = [c.model_copy(update={"observed_generation": generation}) for c in before.conditions]
     return before.model_copy(update={"observed_generation": generation, "conditions": conditions})

@@ -1,3 +1,0 @@
-module fusionrun.local/kubelet
-
-go 1.24
