@@ -100,9 +100,7 @@ def _results(objects: dict[str, Any]) -> dict[str, Any]:
     """Return what pods report: the result of a pod of each stage, two failures, and progress."""
     failures = {
         "failed": StageResult(outcome=Outcome.FAILED, user_error=True, message="datasets[math].uri: no such file"),
-        "stalled": StageResult(
-            outcome=Outcome.FAILED, server_wedged=True, message="the server took no token for 600 s"
-        ),
+        "stalled": StageResult(outcome=Outcome.FAILED, server_wedged=True, message="the server generated no token"),
     }
     found = {name: json.loads(encode_result(result)) for name, result in failures.items()}
     found["progress"] = Progress(done=3, total=9, unit="prompts", numbers={"tokens": 1.5}).model_dump(mode="json")
