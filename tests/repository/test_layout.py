@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from fusionrun.api.stage import StageKind
+from fusionrun.plan.kinds import kind_traits
+
 ROOT = Path(__file__).parents[2]
 TRACKED = [
     ROOT / name
@@ -61,3 +64,10 @@ def test_every_module_of_the_packages_has_a_docstring():
 def test_scripts_are_executable():
     scripts = [p for p in TRACKED if p.read_bytes()[:2] == b"#!"]
     assert not [p for p in scripts if not p.stat().st_mode & 0o100]
+
+
+def test_the_root_of_the_stage_package_has_one_module_per_kind_with_a_program():
+    programs = {kind for kind in StageKind if not kind_traits(kind).is_server}
+    shared = {"__init__", "__main__", "errors", "grade", "work"}
+    assert {p.stem for p in (ROOT / "images" / "fusionrun_stages").glob("*.py")} == programs | shared
+    assert all((ROOT / "tests" / "stages" / f"test_{kind}.py").is_file() for kind in programs)
