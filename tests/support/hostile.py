@@ -14,6 +14,7 @@ STYLES = [
     ("assertions", ADD, ["assert f(1, 2) == 3", "assert f('a', 'b') == 'ab'"], None),
     ("a test program", ADD, ["from math import isclose\nfor i in range(3):\n    assert isclose(f(i, .5), i + .5)"], None),
     ("check(candidate)", ADD, ["METADATA = {}\n\ndef check(candidate):\n    assert candidate(1, 2) == 3"], "f"),
+    ("arguments with common names", "def f(function, self):\n    return function + self\n", ["assert f(function=1, self=2) == 3"], None),
     ("an expression as entry point",
      "class Solution:\n    def twoSum(self, nums: List[int], target: int) -> List[int]:\n"
      "        seen = {}\n        for i, n in enumerate(nums):\n            if target - n in seen:\n"

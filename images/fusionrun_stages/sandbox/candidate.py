@@ -16,7 +16,7 @@ from fusionrun_stages.sandbox.wire import READY, FrameError, decode, encode, rec
 
 MESSAGE_MAX_CHARACTERS = 300
 REQUESTS: dict[str, Callable[..., Any]] = {
-    "call": lambda function, *args, **kwargs: function(*args, **kwargs),
+    "call": lambda function, /, *args, **kwargs: function(*args, **kwargs),
     "get": getattr,
     "set": setattr,
     "item": operator.getitem,

@@ -145,7 +145,7 @@ class RemoteObject:
         object.__setattr__(self, "_program", program)
         object.__setattr__(self, "_number", number)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function or class, and count the call."""
         program = _program(self)
         program.calls += 1
