@@ -34,9 +34,9 @@ from fusionrun_stages.construction.rows import append_rows, count_ranges, gather
 from fusionrun_stages.construction.rules import choose
 from fusionrun_stages.construction.selection import select
 from fusionrun_stages.construction.summary import Summary, prepared
-from fusionrun_stages.errors import InfrastructureError, UserError
+from fusionrun_stages.errors import UserError
 from fusionrun_stages.volume.atomic import write_atomic
-from fusionrun_stages.volume.manifest import read_manifest
+from fusionrun_stages.volume.manifest import read_input
 from fusionrun_stages.volume.parquet import open_parquet
 from fusionrun_stages.work import Made, Work
 
@@ -57,10 +57,8 @@ def run(work: Work) -> Made:
         decisions.append(decide(part, parameters, sources, summary).with_columns(slice=pl.lit(number, pl.UInt32)))
     decided, chosen = select(pl.concat(decisions), parameters)
     artifact = Path(parameters.prepare_manifest).parent
-    manifest = read_manifest(artifact, StageKind.PREPARE)
-    if manifest is None or not isinstance(manifest.values, Prepared):
-        raise InfrastructureError(f"{artifact}: the artifact is not complete")
-    made, details = count(decided, chosen, list(parameters.tasks), names, manifest.values)
+    manifest, drops = read_input(artifact, StageKind.PREPARE, Prepared)
+    made, details = count(decided, chosen, list(parameters.tasks), names, drops)
     if not made.sft_rows:
         raise UserError(f"none of {decided.height} prompts gives an SFT row: {made.drops}")
     _write(work, slices, sources, chosen, summary)

@@ -23,7 +23,7 @@ from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.models.attention import attention_of
 from fusionrun_stages.training.checkpoints import candidates, model_files, settle
 from fusionrun_stages.training.tokens import Tokens, split_conversation
-from fusionrun_stages.volume.manifest import read_manifest
+from fusionrun_stages.volume.manifest import read_input
 from fusionrun_stages.volume.paths import inside_volume
 from fusionrun_stages.work import Made, Work
 
@@ -201,10 +201,8 @@ def _read_pairs(parameters: PromoteParameters) -> tuple[list[HeldOutPair], int]:
 
 
 def _last_step(dpo: Path) -> int:
-    manifest = read_manifest(dpo, StageKind.DPO)
-    if manifest is None or not isinstance(manifest.values, Trained):
-        raise InfrastructureError(f"{dpo}: the DPO artifact is not complete")
-    return manifest.values.steps
+    _, trained = read_input(dpo, StageKind.DPO, Trained)
+    return trained.steps
 
 
 def _link_model(source: Path, destination: Path) -> list[str]:

@@ -11,14 +11,13 @@ import logging
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 from fusionrun.api.artifacts import DATASET_FILES, MODEL, PROVENANCE_FILE, SUMMARY_FILE, claim_path
 from fusionrun.api.parameters import PublishParameters
 from fusionrun.api.records import replace_surrogates
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
-from fusionrun.api.values import Constructed, Published
+from fusionrun.api.values import Constructed, Promoted, Published
 from fusionrun_stages.cards.dataset import build_dataset_card
 from fusionrun_stages.cards.facts import Facts
 from fusionrun_stages.cards.licences import declared_licence
@@ -27,7 +26,7 @@ from fusionrun_stages.errors import UserError
 from fusionrun_stages.remote.hub import hub_client, hub_errors, hub_id
 from fusionrun_stages.remote.object_store import s3, store_errors
 from fusionrun_stages.volume.atomic import commit, read_json, write_atomic
-from fusionrun_stages.volume.manifest import read_manifest
+from fusionrun_stages.volume.manifest import read_input
 from fusionrun_stages.volume.paths import inside_volume, on_volume
 from fusionrun_stages.work import Made, Work
 
@@ -66,6 +65,8 @@ def run(work: Work) -> Made:
 def build_bundle(bundle: Path, parameters: PublishParameters, spec: FusionRunSpec, work: Work) -> None:
     """Write ``model/``, ``dataset/`` and ``provenance.json`` to a folder."""
     dataset = Path(parameters.dataset_dir)
+    constructed, _ = read_input(dataset, StageKind.CONSTRUCT, Constructed)
+    promoted, _ = read_input(Path(parameters.model_path).parent, StageKind.PROMOTE, Promoted)
     facts = gather_facts(work.task.run, parameters, spec)
     shutil.copytree(inside_volume(parameters.model_path), bundle / MODEL)
     complete_generation_config(bundle / MODEL, spec)
@@ -83,16 +84,15 @@ def build_bundle(bundle: Path, parameters: PublishParameters, spec: FusionRunSpe
         "digest": work.task.digest,
         "spec": json.loads(parameters.run_spec),
         "scores": parameters.scores,
-        "dataset": _manifest_json(dataset, StageKind.CONSTRUCT),
-        "model": _manifest_json(Path(parameters.model_path).parent, StageKind.PROMOTE),
+        "dataset": constructed.model_dump(mode="json"),
+        "model": promoted.model_dump(mode="json"),
     }
     write_atomic(bundle / PROVENANCE_FILE, json.dumps(provenance, indent=1, sort_keys=True).encode())
 
 
 def gather_facts(name: str, parameters: PublishParameters, spec: FusionRunSpec) -> Facts:
     """Read the data of the cards."""
-    manifest = read_manifest(Path(parameters.dataset_dir), StageKind.CONSTRUCT)
-    made = manifest.values if manifest else None
+    manifest, made = read_input(Path(parameters.dataset_dir), StageKind.CONSTRUCT, Constructed)
     summary = Path(parameters.dataset_dir) / SUMMARY_FILE
     folders = {f"sources[{source}]": Path(path) for source, path in parameters.source_models.items()}
     for dataset in spec.datasets:
@@ -103,8 +103,8 @@ def gather_facts(name: str, parameters: PublishParameters, spec: FusionRunSpec) 
     return Facts(
         name=name,
         spec=spec,
-        made=made if isinstance(made, Constructed) else Constructed(),
-        details=manifest.details if manifest else {},
+        made=made,
+        details=manifest.details,
         summary=read_json(summary) if summary.is_file() else {},
         pins=parameters.pins,
         licences=licences,
@@ -122,12 +122,6 @@ def read_licence(folder: Path) -> str | None:
     except (ValueError, yaml.YAMLError):
         return None
     return replace_surrogates(licence) if licence else None  # a YAML escape may be a lone surrogate
-
-
-def _manifest_json(artifact: Path, kind: StageKind) -> dict[str, Any]:
-    """Return the manifest of an artifact as JSON; empty if it is not complete."""
-    manifest = read_manifest(artifact, kind)
-    return manifest.model_dump(mode="json") if manifest else {}
 
 
 def complete_generation_config(model: Path, spec: FusionRunSpec) -> None:

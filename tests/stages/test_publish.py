@@ -4,10 +4,10 @@ import pytest
 
 from fusionrun.api.artifacts import DATASET_FILES, ArtifactManifest, encode_manifest
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.values import Constructed, SourceCounts
+from fusionrun.api.values import Constructed, Promoted, SourceCounts
 from fusionrun.plan.defaults import fill
 from fusionrun_stages import publish
-from fusionrun_stages.errors import UserError
+from fusionrun_stages.errors import InfrastructureError, UserError
 from support.model_folders import make_model
 from support.runs import make_spec
 from support.stage import make_work
@@ -32,8 +32,9 @@ def volume(volume):
     construct.mkdir()
     for name in DATASET_FILES:
         (construct / name).write_bytes(name.encode())
-    manifest = ArtifactManifest(schema_version=1, stage="construct", digest="c", files={}, values=MADE)
-    (construct / "manifest.json").write_bytes(encode_manifest(manifest))
+    for stage, values in {"construct": MADE, "promote": Promoted(step=4)}.items():
+        manifest = ArtifactManifest(schema_version=1, stage=stage, digest="c", files={}, values=values)
+        (volume / stage / "manifest.json").write_bytes(encode_manifest(manifest))
     return volume
 
 
@@ -46,6 +47,13 @@ def run(volume, destination="pvc://fusion-data/published/tiny", digest="d", **mo
         **more,
     }  # fmt: skip
     return publish.run(make_work(volume / "out", parameters, digest=digest))
+
+
+@pytest.mark.parametrize("artifact", ["construct", "promote"])
+def test_an_incomplete_artifact_is_not_published(volume, artifact):
+    (volume / artifact / "manifest.json").unlink()
+    with pytest.raises(InfrastructureError, match=f"{artifact}: the artifact is not complete"):
+        run(volume)
 
 
 def test_model_data_set_cards_and_provenance_are_published(volume):

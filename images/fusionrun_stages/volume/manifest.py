@@ -1,10 +1,16 @@
 """Manifests of artifacts on the volume. ``fusionrun.api.artifacts`` has their format and the rule of completeness."""
 
 from pathlib import Path
+from typing import TypeVar
 
 from fusionrun.api import artifacts
 from fusionrun.api.artifacts import ArtifactManifest, decode_manifest, encode_manifest
+from fusionrun.api.contract import Contract
+from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.volume.atomic import write_atomic
+from fusionrun_stages.volume.paths import inside_volume
+
+V = TypeVar("V", bound=Contract)
 
 
 def read_manifest(
@@ -13,13 +19,32 @@ def read_manifest(
     """Return the manifest of an artifact's directory, or of one of its shards; None if it is not complete.
 
     ``shards`` is the number of shards of an Indexed stage.
+
+    Raises
+    ------
+    UserError
+        If a symbolic link leads out of the volume.
     """
     try:
-        path = Path(artifacts.manifest_path(str(artifact), shard, shards))
+        path = inside_volume(artifacts.manifest_path(str(artifact), shard, shards))
         manifest = decode_manifest(path.read_bytes(), kind)
     except (OSError, ValueError):
         return None
     return manifest if artifacts.is_complete(manifest, lambda name: _size(artifact / name)) else None
+
+
+def read_input(artifact: Path, kind: str, values: type[V]) -> tuple[ArtifactManifest, V]:
+    """Return the manifest of an artifact that a stage reads, and its values.
+
+    Raises
+    ------
+    InfrastructureError
+        If the artifact is not complete.
+    """
+    manifest = read_manifest(artifact, kind)
+    if manifest is None or not isinstance(manifest.values, values):
+        raise InfrastructureError(f"{artifact}: the artifact is not complete")
+    return manifest, manifest.values
 
 
 def write_manifest(artifact: Path, manifest: ArtifactManifest, shard: int | None, shards: int | None) -> None:
