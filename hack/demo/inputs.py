@@ -73,7 +73,7 @@ def copy_with_score_head(body: PreTrainedModel, **changes: int) -> LlamaForSeque
     config = type(body.config)(**(body.config.to_dict() | changes))
     config.num_labels = 1
     model = LlamaForSequenceClassification(config)
-    model.model.load_state_dict(body.model.state_dict(), strict=False)
+    model.model.load_state_dict(body.model.state_dict(), strict="num_hidden_layers" not in changes)
     return model
 
 

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from fusionrun.api.parameters import FetchParameters
+from fusionrun.api.stage import FETCH_TARGET
 from fusionrun.api.values import Fetched
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.models.files import check_model
@@ -19,10 +20,6 @@ log = logging.getLogger(__name__)
 
 PATTERNS = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.py", "*.md", "LICENSE*", "NOTICE*"]
 """Weights in safetensors, configuration, tokenizer, custom code and the model's card; no pickles."""
-
-TARGET_STAGE = "fetch/target"
-"""The target needs a chat template. ``resolve`` checks it for models on a hub, this stage for those in an object
-store."""
 
 
 def run(work: Work) -> Made:
@@ -36,7 +33,7 @@ def run(work: Work) -> Made:
         _download(parameters, destination, work)
     else:
         raise InfrastructureError(f"{parameters.uri!r} cannot be fetched: it is on the volume already")
-    check_model(destination, parameters.uri, chat=work.task.stage == TARGET_STAGE)
+    check_model(destination, parameters.uri, chat=work.task.stage == FETCH_TARGET)
     files = sorted(p for p in destination.rglob("*") if p.is_file() and ".cache" not in p.parts)
     size = sum(path.stat().st_size for path in files)
     log.info("fetched %s: %d files, %d bytes", parameters.uri, len(files), size)

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from fusionrun.api.artifacts import CONTAMINATION_FILE, PROMPTS, RESPONSES, SOLUTIONS
 from fusionrun.api.parameters import PrepareParameters
 from fusionrun.api.records import Prompt, Response
+from fusionrun.api.stage import PREPARE_BENCHMARKS
 from fusionrun_stages.prompts.contamination import BenchmarkIndex
 from fusionrun_stages.prompts.counts import total
 from fusionrun_stages.prompts.dataset_rows import DatasetReader, PromptKey, open_dataset
@@ -25,14 +26,11 @@ from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger(__name__)
 
-BENCHMARKS_STAGE = "/benchmarks"
-"""Suffix of the name of the stage that prepares benchmarks."""
-
 
 def run(work: Work) -> Made:
     """Write ``prompts/``, ``responses/<source>/`` for responses in data sets, and ``solutions/``."""
     parameters = work.parameters(PrepareParameters)
-    independent = work.task.stage.endswith(BENCHMARKS_STAGE)
+    independent = work.task.stage == PREPARE_BENCHMARKS
     reader = DatasetReader({d.name: open_dataset(d, "datasets") for d in parameters.datasets}, independent)
     benchmarks = DatasetReader({b.name: open_dataset(b, "benchmarks") for b in parameters.benchmarks}, independent=True)
     index = BenchmarkIndex()

@@ -23,6 +23,11 @@ class StageKind(StrEnum):
     PUBLISH = "publish"
 
 
+PREPARE_BENCHMARKS = "prepare/benchmarks"
+FETCH_TARGET = "fetch/target"
+"""Names of stages that differ from others of their kind. Tasks have no field for it, so programs compare the name."""
+
+
 class EvaluatedModel(StrEnum):
     """A model that the benchmarks measure."""
 
