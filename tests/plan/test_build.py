@@ -2,12 +2,12 @@
 
 import pytest
 
-from fusionrun.api.stage import StageKind
+from fusionrun.api.stage import FETCH_TARGET, PREPARE_BENCHMARKS, StageKind
 from fusionrun.errors import PlanError
 from fusionrun.plan.gpus import gpu_count
 from fusionrun.plan.graph import check_order
-from fusionrun.plan.references import dataset_columns, dataset_uri
-from fusionrun.plan.stages import Plan, Stage
+from fusionrun.plan.references import TARGET, dataset_columns, dataset_uri
+from fusionrun.plan.stages import FetchedModel, Plan, PromptSet, Stage, stage_name
 from support.plans import filled, plan_of
 from support.runs import KEPT, called_reward, external_source, make_spec
 
@@ -149,3 +149,8 @@ def test_a_reward_model_behind_an_endpoint_is_neither_resolved_nor_fetched():
     assert (score.pins, score.after, score.gpus) == ((), (), 0)
     assert score.parameters["endpoint"] == {"url": "https://judge", "model": "judge-8b"}
     assert "endpoint" not in plan_of()["score/ada"].parameters
+
+
+def test_programs_compare_the_names_of_the_plan():
+    assert stage_name(StageKind.PREPARE, PromptSet.BENCHMARKS) == PREPARE_BENCHMARKS
+    assert stage_name(StageKind.FETCH, FetchedModel(TARGET)) == FETCH_TARGET
