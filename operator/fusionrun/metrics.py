@@ -8,6 +8,7 @@ import logging
 import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -182,11 +183,29 @@ class Metrics:
         return application
 
 
+@dataclass(frozen=True)
+class RunSamples:
+    """What a scrape returns for one version of a run."""
+
+    state: str
+    stages: tuple[tuple[str, str], ...]
+    """Kind and state of each stage."""
+    samples: tuple[_Sample, ...]
+
+    @classmethod
+    def of(cls, run: Manifest) -> "RunSamples":
+        """Read the status of a run."""
+        status = read_status(run.get("status"))
+        stages = tuple((names.stage_kind(stage.name), str(stage.state)) for stage in status.stages)
+        return cls(run_state(status), stages, tuple(s for s in _of_run(run, status) if s[2] is not None))
+
+
 class RunCollector:
-    """Reads the statuses of the runs at each scrape."""
+    """Reads the statuses of the runs at each scrape. A status that has not changed is not parsed again."""
 
     def __init__(self, runs: Callable[[], Iterable[Manifest]]) -> None:
         self._runs = runs
+        self._parsed: dict[tuple[str, ...], RunSamples] = {}
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families of ``_GAUGES`` and ``_COUNTERS``."""
@@ -194,18 +213,27 @@ class RunCollector:
             name: GaugeMetricFamily(name, doc, labels=labels) for name, (doc, labels) in _GAUGES.items()
         }
         families |= {name: CounterMetricFamily(name, doc, labels=labels) for name, (doc, labels) in _COUNTERS.items()}
-        runs = [(run, read_status(run.get("status"))) for run in self._runs()]
-        states = Tally(run_state(status) for _, status in runs)
+        runs = self._read()
+        states = Tally(run.state for run in runs)
         for state in RUN_STATES:
             families["fusionrun_runs"].add_metric([state], states[state])
-        stages = Tally((names.stage_kind(stage.name), stage.state) for _, status in runs for stage in status.stages)
+        stages = Tally(stage for run in runs for stage in run.stages)
         for (kind, state), count in stages.items():
             families["fusionrun_stages"].add_metric([kind, state], count)
-        for run, status in runs:
-            for family, labels, value in _of_run(run, status):
-                if value is not None:
-                    families[family].add_metric(labels, float(value))
+        for run in runs:
+            for family, labels, value in run.samples:
+                families[family].add_metric(labels, float(value or 0))
         yield from families.values()
+
+    def _read(self) -> list[RunSamples]:
+        parsed: dict[tuple[str, ...], RunSamples] = {}
+        for run in self._runs():
+            metadata = run["metadata"]
+            version = metadata.get("resourceVersion", "")
+            key = (metadata["namespace"], metadata["name"], metadata.get("uid", ""), version)
+            parsed[key] = (self._parsed.get(key) if version else None) or RunSamples.of(run)
+        self._parsed = parsed
+        return list(parsed.values())
 
 
 def run_state(status: FusionRunStatus) -> str:
@@ -227,10 +255,10 @@ def _of_run(run: Manifest, status: FusionRunStatus) -> Iterator[_Sample]:
         yield "fusionrun_created_timestamp_seconds", labels, created.timestamp()
     yield "fusionrun_gpus_in_use", labels, status.gpus_in_use
     yield "fusionrun_gpu_seconds", labels, status.gpu_seconds
-    for condition in status.conditions:
+    for condition in (run.get("status") or {}).get("conditions") or ():  # also those of other controllers
         for value in ConditionStatus:
-            current = int(condition.status is value)
-            yield "fusionrun_status_condition", [*labels, condition.type, value.lower()], current
+            current = int(condition["status"] == value)
+            yield "fusionrun_status_condition", [*labels, condition["type"], value.lower()], current
     for stage in status.stages:
         yield from _of_stage([*labels, stage.name], stage)
     for result in status.results:

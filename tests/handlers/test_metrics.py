@@ -116,3 +116,22 @@ def test_requests_are_counted_by_verb_kind_and_code():
     metrics.request_sent("create", "Job", 201, 0.004)
     assert 'fusionrun_api_requests_total{code="201",kind="Job",verb="create"} 1.0' in scrape(metrics)
     assert "process_resident_memory_bytes" in scrape(metrics)
+
+
+def test_a_status_is_parsed_once_per_version(monkeypatch):
+    parsed = []
+    monkeypatch.setattr("fusionrun.metrics.read_status", lambda status: parsed.append(status) or read_status(status))
+    tiny = run(gpusInUse=4)
+    tiny["metadata"]["resourceVersion"] = "1"
+    metrics = Metrics(lambda: [tiny])
+    scrape(metrics)
+    parsed.clear()
+    scrape(metrics)
+    assert parsed == []
+    tiny["metadata"]["resourceVersion"], tiny["status"] = "2", {"gpusInUse": 5}
+    assert 'fusionrun_gpus_in_use{name="tiny",namespace="demo"} 5.0' in scrape(metrics)
+
+
+def test_conditions_of_other_controllers_are_exported():
+    text = scrape(Metrics(lambda: [run(conditions=[condition("Approved")])]))
+    assert 'condition="Approved",name="tiny",namespace="demo",status="true"} 1.0' in text
