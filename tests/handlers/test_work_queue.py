@@ -135,3 +135,19 @@ async def test_a_forgotten_run_is_not_reconciled(tiny):
     recorder.queue.forget(tiny)
     await asyncio.sleep(0.03)
     assert recorder.calls == []
+
+
+async def test_a_timer_that_fired_does_not_outlive_a_task_that_died(tiny, until):
+    """The task of a run dies if an error cannot be reported."""
+    recorder = Recorder(ValueError("broken"), None)
+    lost = []
+    recorder.queue = WorkQueue(recorder.reconcile, lambda run, error: lost.append(run) or 1 / 0, lambda *_: None)
+    recorder.gate.clear()
+    recorder.queue.add(tiny)
+    await until(lambda: recorder.calls)
+    recorder.queue.add_after(tiny, 0)
+    await asyncio.sleep(0.01)  # the timer fires during the reconcile
+    recorder.gate.set()
+    await until(lambda: lost and not len(recorder.queue))
+    recorder.queue.add_after(tiny, 0)
+    await until(lambda: len(recorder.calls) == 2)

@@ -67,7 +67,7 @@ class WorkQueue:
         if timer is not None and timer.when() <= when:
             return
         self._cancel_timer(run)
-        self._timers[run] = loop.call_at(when, self.add, run)
+        self._timers[run] = loop.call_at(when, self._fire, run)
 
     def forget(self, run: ObjectRef) -> None:
         """Forget a deleted run."""
@@ -82,6 +82,10 @@ class WorkQueue:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _fire(self, run: ObjectRef) -> None:
+        del self._timers[run]
+        self.add(run)
 
     def _cancel_timer(self, run: ObjectRef) -> None:
         timer = self._timers.pop(run, None)
