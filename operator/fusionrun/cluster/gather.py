@@ -109,7 +109,8 @@ class Gatherer:
         self._present.pop(run, None)
         for waiting in self._waiting.values():
             waiting.discard(run)
-        existing = {child["metadata"]["uid"] for r in self._store.runs() for child in self._store.children(ref_of(r))}
+        children = (child for r in self._store.runs() for child in self._store.children(ref_of(r)))
+        existing = {child["metadata"]["uid"] for child in children if child["kind"] == "Pod"}
         self._logs = {key: tail for key, tail in self._logs.items() if key[0] in existing}
 
     async def _prerequisites(self, run: ObjectRef, manifest: Manifest) -> dict[ObjectRef, bool]:
