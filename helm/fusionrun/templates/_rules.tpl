@@ -1,4 +1,4 @@
-{{/* Permissions of the operator in a watched namespace: exactly what cluster/client.py uses. */}}
+{{/* Permissions of the operator in a watched namespace: exactly what cluster/ uses. */}}
 {{- define "fusionrun.rules" -}}
 - apiGroups: [fusionrun.dev]
   resources: [fusionruns]
