@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from fusionrun.api.artifacts import DATASET_FILES, MODEL, PROVENANCE_FILE, SUMMARY_FILE, claim_path
 from fusionrun.api.parameters import PublishParameters
@@ -65,9 +66,9 @@ def run(work: Work) -> Made:
 def build_bundle(bundle: Path, parameters: PublishParameters, spec: FusionRunSpec, work: Work) -> None:
     """Write ``model/``, ``dataset/`` and ``provenance.json`` to a folder."""
     dataset = Path(parameters.dataset_dir)
-    constructed, _ = read_input(dataset, StageKind.CONSTRUCT, Constructed)
+    constructed, made = read_input(dataset, StageKind.CONSTRUCT, Constructed)
     promoted, _ = read_input(Path(parameters.model_path).parent, StageKind.PROMOTE, Promoted)
-    facts = gather_facts(work.task.run, parameters, spec)
+    facts = gather_facts(work.task.run, parameters, spec, made, constructed.details)
     shutil.copytree(inside_volume(parameters.model_path), bundle / MODEL)
     complete_generation_config(bundle / MODEL, spec)
     (bundle / MODEL / "README.md").write_text(build_model_card(facts, parameters.scores))
@@ -90,9 +91,10 @@ def build_bundle(bundle: Path, parameters: PublishParameters, spec: FusionRunSpe
     write_atomic(bundle / PROVENANCE_FILE, json.dumps(provenance, indent=1, sort_keys=True).encode())
 
 
-def gather_facts(name: str, parameters: PublishParameters, spec: FusionRunSpec) -> Facts:
-    """Read the data of the cards."""
-    manifest, made = read_input(Path(parameters.dataset_dir), StageKind.CONSTRUCT, Constructed)
+def gather_facts(
+    name: str, parameters: PublishParameters, spec: FusionRunSpec, made: Constructed, details: dict[str, Any]
+) -> Facts:
+    """Read the data of the cards; ``made`` and ``details`` are in the manifest of the data set."""
     summary = Path(parameters.dataset_dir) / SUMMARY_FILE
     folders = {f"sources[{source}]": Path(path) for source, path in parameters.source_models.items()}
     for dataset in spec.datasets:
@@ -104,7 +106,7 @@ def gather_facts(name: str, parameters: PublishParameters, spec: FusionRunSpec) 
         name=name,
         spec=spec,
         made=made,
-        details=manifest.details,
+        details=details,
         summary=read_json(summary) if summary.is_file() else {},
         pins=parameters.pins,
         licences=licences,

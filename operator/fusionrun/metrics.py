@@ -190,14 +190,17 @@ class RunSamples:
     state: str
     stages: tuple[tuple[str, str], ...]
     """Kind and state of each stage."""
-    samples: tuple[_Sample, ...]
+    samples: tuple[tuple[str, list[str], float], ...]
+    """Family, labels and value."""
 
     @classmethod
     def of(cls, run: Manifest) -> "RunSamples":
         """Read the status of a run."""
         status = read_status(run.get("status"))
         stages = tuple((names.stage_kind(stage.name), str(stage.state)) for stage in status.stages)
-        return cls(run_state(status), stages, tuple(s for s in _of_run(run, status) if s[2] is not None))
+        samples = _of_run(run, status)
+        known = tuple((family, labels, float(value)) for family, labels, value in samples if value is not None)
+        return cls(run_state(status), stages, known)
 
 
 class RunCollector:
@@ -222,7 +225,7 @@ class RunCollector:
             families["fusionrun_stages"].add_metric([kind, state], count)
         for run in runs:
             for family, labels, value in run.samples:
-                families[family].add_metric(labels, float(value or 0))
+                families[family].add_metric(labels, value)
         yield from families.values()
 
     def _read(self) -> list[RunSamples]:
