@@ -12,7 +12,7 @@ from fusionrun.api.stage import FETCH_TARGET
 from fusionrun.api.values import Fetched
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.models.files import check_model
-from fusionrun_stages.remote.hub import WORKERS, hub_client, hub_errors, hub_id, load_commit
+from fusionrun_stages.remote.hub import WORKERS, check_hashes, hub_client, hub_errors, hub_id, load_commit
 from fusionrun_stages.remote.object_store import download_s3
 from fusionrun_stages.work import Made, Work
 
@@ -28,7 +28,7 @@ def run(work: Work) -> Made:
     destination = Path(parameters.destination)
     destination.mkdir(parents=True, exist_ok=True)
     if parameters.uri.startswith("s3://"):
-        download_s3(parameters.uri, destination)
+        download_s3(parameters.uri, destination, destination.name, PATTERNS)
     elif parameters.uri.startswith("hf://"):
         _download(parameters, destination, work)
     else:
@@ -57,4 +57,5 @@ def _download(parameters: FetchParameters, destination: Path, work: Work) -> Non
         client.snapshot_download(
             name, revision=info.sha, local_dir=destination, allow_patterns=PATTERNS, max_workers=WORKERS
         )
+        check_hashes(destination, info.siblings)
     work.report(total, total, "bytes")

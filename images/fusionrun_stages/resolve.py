@@ -22,7 +22,15 @@ from fusionrun.api.values import Resolved
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.models.files import NO_TEMPLATE, TEMPLATE_FILES, check_model, fingerprint_model, has_chat_template
 from fusionrun_stages.prompts.dataset_files import DataFile, open_files
-from fusionrun_stages.remote.hub import download_dataset, hub_client, hub_errors, hub_id, save_commit
+from fusionrun_stages.remote.hub import (
+    check_hashes,
+    download_dataset,
+    hub_client,
+    hub_errors,
+    hub_fingerprint,
+    hub_id,
+    save_commit,
+)
 from fusionrun_stages.remote.object_store import download_s3, fingerprint_s3
 from fusionrun_stages.volume.manifest import is_complete
 from fusionrun_stages.volume.paths import dataset_folder, on_volume, volume_root
@@ -37,6 +45,8 @@ class Pinned:
 
     fingerprint: str
     """A commit of the hub, or a hash of the content."""
+    commit: str | None = None
+    """The commit of a repository of a hub."""
     download_bytes: int = 0
     details: dict[str, Any] = field(default_factory=dict)
 
@@ -52,8 +62,8 @@ def run(work: Work) -> Made:
     check_space({p.fingerprint: p.download_bytes for p in pinned})
     pins = [p.fingerprint[:PIN_LENGTH] for p in pinned]
     for reference, p in zip(parameters.references, pinned, strict=True):
-        if reference.uri.startswith("hf://"):
-            save_commit(reference.uri, p.fingerprint)
+        if p.commit is not None:
+            save_commit(reference.uri, p.fingerprint, p.commit)
     stage_digests = digests(parameters.stages, pins)
     complete = [
         index
@@ -102,7 +112,7 @@ def _pin_s3(reference: Reference) -> Pinned:
     fingerprint = fingerprint_s3(reference.uri)
     if reference.kind is ReferenceKind.DATASET:
         folder = dataset_folder(fingerprint)
-        download_s3(reference.uri, folder)
+        download_s3(reference.uri, folder, fingerprint)
         open_files(folder, reference.split, reference.columns, reference.field)
     return Pinned(fingerprint)
 
@@ -112,11 +122,14 @@ def _pin_hub(reference: Reference, endpoint: str | None) -> Pinned:
     repository = f"{reference.uri}@{reference.revision or 'main'}"
     if reference.kind is ReferenceKind.DATASET:
         with hub_errors(reference.field, repository):
-            info = client.dataset_info(name, revision=reference.revision)
+            info = client.dataset_info(name, revision=reference.revision, files_metadata=True)
         names = [s.rfilename for s in info.siblings]
-        folder = download_dataset(reference.uri, info.sha, reference.split, client, names, reference.field)
+        fingerprint = hub_fingerprint(endpoint, info.sha)
+        folder = dataset_folder(fingerprint)
+        download_dataset(reference.uri, info.sha, folder, reference.split, client, names, reference.field)
+        check_hashes(folder, info.siblings)
         open_files(folder, reference.split, reference.columns, reference.field)
-        return Pinned(info.sha, details={"licence": _licence(info)})
+        return Pinned(fingerprint, info.sha, details={"licence": _licence(info)})
     with hub_errors(reference.field, repository):
         info = client.model_info(name, revision=reference.revision, files_metadata=True)
     weights = [s for s in info.siblings if s.rfilename.endswith(".safetensors")]
@@ -127,7 +140,8 @@ def _pin_hub(reference: Reference, endpoint: str | None) -> Pinned:
     if reference.field.startswith("target"):
         _check_hub_template(reference, repository, client, info)
     size = sum(s.size or 0 for s in weights)
-    return Pinned(info.sha, size, {"licence": _licence(info), "weights_bytes": size})
+    details = {"licence": _licence(info), "weights_bytes": size}
+    return Pinned(hub_fingerprint(endpoint, info.sha), info.sha, size, details)
 
 
 def _check_hub_template(reference: Reference, repository: str, client: Any, info: Any) -> None:

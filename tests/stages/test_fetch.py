@@ -29,6 +29,14 @@ class Hub(http.server.ThreadingHTTPServer):
         self.repos = {}
         """(kind, name) to a list of commits, the newest last: file name to content."""
         self.requests = []
+        self.hashes = {}
+        """SHA-256 that the hub states for a file, where it is not that of the content."""
+
+    def lfs(self, name, content):
+        if not name.endswith((".safetensors", ".jsonl")):
+            return {}
+        sha256 = self.hashes.get(name) or hashlib.sha256(content).hexdigest()
+        return {"lfs": {"size": len(content), "sha256": sha256, "pointerSize": 134}}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -59,7 +67,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if error:
                 return self.reply(404, json.dumps({"error": error}).encode(), {"X-Error-Code": error})
             files = self.server.repos[kind, name][index]
-            siblings = [{"rfilename": n, "size": len(c)} for n, c in files.items()]
+            siblings = [{"rfilename": n, "size": len(c), **self.server.lfs(n, c)} for n, c in files.items()]
             card = {"license": "mit \ud83d"}  # not Unicode
             info = {"id": name, "sha": COMMITS[index], "siblings": siblings, "cardData": card, "tags": []}
             return self.reply(200, json.dumps(info).encode(), {"Content-Type": "application/json"})
@@ -115,8 +123,8 @@ def work(tmp_path, kind, name="x", **parameters):
     return make_work(tmp_path / "out", {"kind": kind, **parameters}, f"{kind}/{name}")
 
 
-def do_resolve(tmp_path, hub, *references):
-    return resolve.run(work(tmp_path, "resolve", references=references, stages=[], hub_endpoint=hub.url))
+def do_resolve(tmp_path, *references, endpoint=None):
+    return resolve.run(work(tmp_path, "resolve", references=references, stages=[], hub_endpoint=endpoint))
 
 
 def model(name="org/tiny", revision=None, field="sources[a].served.model"):
@@ -128,15 +136,15 @@ def dataset(columns=("problem", "answer")):
 
 
 def test_a_branch_is_pinned_to_its_commit(tmp_path, hub):
-    assert do_resolve(tmp_path, hub, model(), model(revision=COMMITS[0])).values.pins == ["b" * 12, "a" * 12]
+    assert do_resolve(tmp_path, model(), model(revision=COMMITS[0])).values.pins == ["b" * 12, "a" * 12]
 
 
 def test_fetch_downloads_the_pinned_commit_after_the_branch_moved(tmp_path, hub):
     newest = hub.repos["models", "org/tiny"].pop()
-    (pin,) = do_resolve(tmp_path, hub, model(revision="main")).values.pins
+    (pin,) = do_resolve(tmp_path, model(revision="main")).values.pins
     hub.repos["models", "org/tiny"].append(newest)
     destination = tmp_path / "data" / "fusionrun" / "models" / pin
-    parameters = {"uri": "hf://org/tiny", "revision": "main", "destination": str(destination), "hub_endpoint": hub.url}
+    parameters = {"uri": "hf://org/tiny", "revision": "main", "destination": str(destination)}
     made = fetch.run(work(tmp_path, "fetch", **parameters))
     assert (destination / "config.json").read_bytes() == b'{"model_type": "llama"}'
     assert not (destination / "pytorch_model.bin").exists()
@@ -145,6 +153,29 @@ def test_fetch_downloads_the_pinned_commit_after_the_branch_moved(tmp_path, hub)
     hub.requests.clear()
     fetch.run(work(tmp_path, "fetch", **parameters))
     assert not [path for command, path in hub.requests if command == "GET" and "/resolve/" in path]
+
+
+def test_a_hub_of_the_run_has_pins_and_folders_of_its_own(tmp_path, hub):
+    (pin,) = do_resolve(tmp_path, model(revision=COMMITS[0]), endpoint=hub.url).values.pins
+    assert pin != COMMITS[0][:12]
+    assert do_resolve(tmp_path, model(revision=COMMITS[0]), endpoint=hub.url + "/").values.pins == [pin]
+    destination = tmp_path / "data" / "fusionrun" / "models" / pin
+    fetch.run(work(tmp_path, "fetch", uri="hf://org/tiny", destination=str(destination), hub_endpoint=hub.url))
+    assert (destination / "config.json").read_bytes() == b'{"model_type": "llama"}'
+
+
+def test_a_file_with_another_hash_than_the_hubs_is_deleted(tmp_path, hub):
+    destination = tmp_path / "data" / "m"
+    parameters = {"uri": "hf://org/tiny", "revision": COMMITS[0], "destination": str(destination)}
+    hub.hashes["model.safetensors"] = "0" * 64
+    with pytest.raises(InfrastructureError, match=r"model\.safetensors: its SHA-256 is not the one that the hub states"):
+        fetch.run(work(tmp_path, "fetch", **parameters))
+    assert not (destination / "model.safetensors").exists()
+    hub.hashes.clear()
+    fetch.run(work(tmp_path, "fetch", **parameters))
+    hub.hashes["data/train.jsonl"] = "0" * 64
+    with pytest.raises(InfrastructureError, match="SHA-256"):
+        do_resolve(tmp_path, dataset())
 
 
 def test_a_truncated_upstream_model_is_refused(tmp_path, hub):
@@ -156,7 +187,7 @@ def test_a_truncated_upstream_model_is_refused(tmp_path, hub):
 
 
 def test_resolve_downloads_a_data_set_and_prepare_reads_it_offline(tmp_path, hub):
-    made = do_resolve(tmp_path, hub, dataset())
+    made = do_resolve(tmp_path, dataset())
     assert made.values.pins == ["a" * 12]
     assert made.details["references"][0]["licence"] == "mit \ufffd"
     hub.requests.clear()
@@ -176,12 +207,12 @@ def test_resolve_downloads_a_data_set_and_prepare_reads_it_offline(tmp_path, hub
 )
 def test_a_missing_repository_revision_or_column_is_a_user_error(tmp_path, hub, reference, message):
     with pytest.raises(UserError, match=message):
-        do_resolve(tmp_path, hub, reference)
+        do_resolve(tmp_path, reference)
 
 
 def test_an_unreachable_hub_is_an_infrastructure_error(tmp_path, hub):
     with pytest.raises(InfrastructureError, match="cannot reach the hub"):
-        resolve.run(work(tmp_path, "resolve", references=[model()], stages=[], hub_endpoint="http://127.0.0.1:9"))
+        do_resolve(tmp_path, model(), endpoint="http://127.0.0.1:9")
 
 
 def give_space(monkeypatch, free):
@@ -191,23 +222,23 @@ def give_space(monkeypatch, free):
 def test_a_run_that_does_not_fit_the_volume_is_refused(tmp_path, hub, monkeypatch):
     give_space(monkeypatch, 10)
     with pytest.raises(UserError, match="GB free"):
-        do_resolve(tmp_path, hub, model())
+        do_resolve(tmp_path, model())
 
 
 def test_downloaded_models_need_no_more_space(tmp_path, hub, monkeypatch):
-    (pin,) = do_resolve(tmp_path, hub, model()).values.pins
+    (pin,) = do_resolve(tmp_path, model()).values.pins
     destination = tmp_path / "data" / "fusionrun" / "models" / pin
-    fetch.run(work(tmp_path, "fetch", uri="hf://org/tiny", destination=str(destination), hub_endpoint=hub.url))
+    fetch.run(work(tmp_path, "fetch", uri="hf://org/tiny", destination=str(destination)))
     give_space(monkeypatch, 10)
-    assert do_resolve(tmp_path, hub, model()).values.pins == [pin]
+    assert do_resolve(tmp_path, model()).values.pins == [pin]
     (destination / "model.safetensors").unlink()
     with pytest.raises(UserError, match="GB more"):
-        do_resolve(tmp_path, hub, model())
+        do_resolve(tmp_path, model())
 
 
 def test_a_model_with_two_roles_needs_its_space_once(tmp_path, hub, monkeypatch):
     give_space(monkeypatch, len(hub.repos["models", "org/tiny"][-1]["model.safetensors"]) + 1)
-    assert len(do_resolve(tmp_path, hub, model(), model(field="sources[b].served.model")).values.pins) == 2
+    assert len(do_resolve(tmp_path, model(), model(field="sources[b].served.model")).values.pins) == 2
 
 
 def without_template(hub, **more):
@@ -220,8 +251,8 @@ def without_template(hub, **more):
 def test_a_target_without_a_chat_template_is_refused(tmp_path, hub, more):
     without_template(hub, **more)
     with pytest.raises(UserError, match=r"target\.model: 'hf://org/tiny@main': its tokenizer has no chat template"):
-        do_resolve(tmp_path, hub, model(field="target.model"))
-    assert do_resolve(tmp_path, hub, model()).values.pins  # a source's server may have one
+        do_resolve(tmp_path, model(field="target.model"))
+    assert do_resolve(tmp_path, model()).values.pins  # a source's server may have one
     destination = tmp_path / "data" / "m"
     with pytest.raises(UserError, match="has no chat template"):
         fetch.run(work(tmp_path, "fetch", "target", uri="hf://org/tiny", destination=str(destination)))
@@ -230,5 +261,5 @@ def test_a_target_without_a_chat_template_is_refused(tmp_path, hub, more):
 def test_the_chat_template_may_be_in_the_tokenizer_configuration(tmp_path, hub):
     without_template(hub, tokenizer_config_json=b'{"chat_template": "x"}')
     hub.requests.clear()
-    assert do_resolve(tmp_path, hub, model(field="target.model")).values.pins
+    assert do_resolve(tmp_path, model(field="target.model")).values.pins
     assert {path.rsplit("/", 1)[-1] for _, path in hub.requests if "/resolve/" in path} == {"tokenizer_config.json"}

@@ -10,11 +10,14 @@ import pytest
 import s3fs
 
 from fusionrun.api.stage import Reference
-from fusionrun_stages import prepare, publish
+from fusionrun_stages import fetch, prepare, publish
 from fusionrun_stages.errors import InfrastructureError, UserError
+from fusionrun_stages.remote import object_store
+from fusionrun_stages.remote.object_store import download_s3, fingerprint_s3
 from fusionrun_stages.resolve import pin
 from fusionrun_stages.volume.paths import dataset_folder
 from support.http_server import serving
+from support.model_folders import make_model
 from support.stage import make_work
 
 BUCKET = "bucket"
@@ -119,8 +122,73 @@ def test_the_pin_depends_on_the_objects(objects):
     first = pin(reference(), None).fingerprint
     assert pin(reference(), None).fingerprint == first
     objects["set/train.jsonl"] += b'{"prompt": "one more"}\n'
-    s3fs.S3FileSystem.clear_instance_cache()
     assert pin(reference(), None).fingerprint != first
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "set/../../artifacts/promote/abc/model/config.json",
+        "set//etc/passwd",
+        "set/a/../../../escape.jsonl",
+        "set/./train.jsonl",
+        "set/a\\..\\b.jsonl",
+    ],
+)
+def test_a_key_that_leaves_its_folder_is_refused(volume, objects, key):
+    objects[key] = b'{"prompt": "forged"}\n'
+    before = sorted(volume.rglob("*"))
+    with pytest.raises(UserError, match=r"'s3://bucket/set': object .* must be a relative path without"):
+        pin(reference(), None)
+    assert sorted(volume.rglob("*")) == before
+
+
+def test_a_link_in_the_destination_is_not_followed(volume, tmp_path_factory, objects):
+    outside = tmp_path_factory.mktemp("outside")
+    folder = volume / "m"
+    folder.mkdir()
+    objects["set/sub/x.jsonl"] = b"{}"
+    (folder / "sub").symlink_to(outside)
+    pinned = fingerprint_s3(f"s3://{BUCKET}/set")
+    with pytest.raises(UserError, match="a symbolic link leads out of the volume"):
+        download_s3(f"s3://{BUCKET}/set", folder, pinned)
+    assert not list(outside.iterdir())
+
+
+def fetch_model(volume, pinned):
+    destination = str(volume / "models" / pinned[:12])
+    parameters = {"kind": "fetch", "uri": f"s3://{BUCKET}/model", "destination": destination}
+    return fetch.run(make_work(volume / "out", parameters, "fetch/a"))
+
+
+def test_a_model_is_fetched_without_pickles_and_only_as_pinned(volume, tmp_path_factory, objects):
+    for path in make_model(tmp_path_factory.mktemp("upstream") / "m").iterdir():
+        objects[f"model/{path.name}"] = path.read_bytes()
+    objects["model/pytorch_model.bin"] = b"pickle"
+    model = Reference(field="sources[a].served.model", kind="model", uri=f"s3://{BUCKET}/model")
+    pinned = pin(model, None).fingerprint
+    config = objects["model/config.json"]
+    objects["model/config.json"] = b'{"model_type": "other"}'
+    with pytest.raises(UserError, match="its objects have changed since the run was resolved"):
+        fetch_model(volume, pinned)
+    assert not list(volume.rglob("config.json"))
+    objects["model/config.json"] = config
+    fetch_model(volume, pinned)
+    assert (volume / "models" / pinned[:12] / "config.json").read_bytes() == config
+    assert not list(volume.rglob("*.bin"))
+
+
+def test_objects_that_change_during_a_download_are_removed_again(volume, objects, monkeypatch):
+    pinned = fingerprint_s3(f"s3://{BUCKET}/set")
+
+    def change(partial, path):
+        partial.replace(path)
+        objects["set/train.jsonl"] = b'{"prompt": "changed"}\n'
+
+    monkeypatch.setattr(object_store, "commit", change)
+    with pytest.raises(UserError, match="have changed"):
+        download_s3(f"s3://{BUCKET}/set", volume / "d", pinned)
+    assert not list((volume / "d").iterdir())
 
 
 def test_a_missing_column_or_object_is_reported(objects):

@@ -3,9 +3,11 @@
 HF_TOKEN has the credentials; HF_ENDPOINT has the address, unless the run has one.
 """
 
+import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,11 @@ from fusionrun.api.artifacts import pin_file
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.prompts.dataset_files import select_split
 from fusionrun_stages.volume.atomic import read_json, write_atomic
-from fusionrun_stages.volume.paths import dataset_folder, on_volume
+from fusionrun_stages.volume.paths import on_volume
 
 HTTP_FORBIDDEN = (401, 403)
 
+DEFAULT_ENDPOINT = "https://huggingface.co"
 WORKERS = 4
 """Parallel downloads: a hub throttles clients with more."""
 
@@ -32,6 +35,18 @@ def hub_client(endpoint: str | None) -> Any:
     from huggingface_hub import HfApi
 
     return HfApi(endpoint=endpoint or os.environ.get("HF_ENDPOINT"), token=os.environ.get("HF_TOKEN") or None)
+
+
+def hub_fingerprint(endpoint: str | None, commit: str) -> str:
+    """Return the fingerprint of a repository: its commit or, for a hub that the run names, a hash of both.
+
+    A commit does not prove the content, since no client computes it from the files. Otherwise a run could store the
+    files of its own hub as those of a model of another hub, in the folder that all runs on the claim share.
+    """
+    endpoint = (endpoint or "").rstrip("/")
+    if endpoint in ("", DEFAULT_ENDPOINT):
+        return commit
+    return hashlib.sha256(f"{endpoint}\0{commit}".encode()).hexdigest()
 
 
 @contextmanager
@@ -71,9 +86,10 @@ def hub_errors(field: str, repository: str) -> Iterator[None]:
         raise
 
 
-def download_dataset(uri: str, revision: str, split: str, client: Any, names: list[str], field: str) -> Path:
-    """Download the files of a hub data set's split to its folder, except those that are there already."""
-    folder = dataset_folder(revision)
+def download_dataset(
+    uri: str, commit: str, folder: Path, split: str, client: Any, names: list[str], field: str
+) -> None:
+    """Download the files of a hub data set's split to a folder, except those that are there already."""
     chosen = select_split(names, split)
     if not chosen:
         raise UserError(f"{field}: {uri!r}: no data file of split {split!r}")
@@ -81,20 +97,41 @@ def download_dataset(uri: str, revision: str, split: str, client: Any, names: li
         client.snapshot_download(
             hub_id(uri),
             repo_type="dataset",
-            revision=revision,
+            revision=commit,
             local_dir=folder,
             allow_patterns=chosen,
             max_workers=WORKERS,
         )
-    return folder
 
 
-def save_commit(uri: str, commit: str) -> None:
-    """Save the commit of a repository under its pin, of which the operator keeps 12 digits.
+def check_hashes(folder: Path, siblings: Iterable[Any]) -> None:
+    """Compare the downloaded large files with the SHA-256 that the hub states for them.
+
+    ``huggingface_hub`` compares sizes only. ``siblings`` are the files of a repository with their metadata. A file with
+    another hash is deleted, and an InfrastructureError is raised: a retry downloads it again.
+    """
+    hashes = {s.rfilename: s.lfs.sha256 for s in siblings if getattr(s, "lfs", None)}
+    present = [name for name in hashes if (folder / name).is_file()]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        found = dict(zip(present, pool.map(lambda name: _sha256(folder / name), present), strict=True))
+    broken = [name for name in present if found[name] != hashes[name]]
+    for name in broken:
+        (folder / name).unlink()
+    if broken:
+        raise InfrastructureError(f"{folder / broken[0]}: its SHA-256 is not the one that the hub states: deleted")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save_commit(uri: str, fingerprint: str, commit: str) -> None:
+    """Save the commit of a repository under its pin, the first digits of its fingerprint.
 
     Source: huggingface.co/docs/huggingface_hub/guides/download: a commit hash must be full-length.
     """
-    write_atomic(on_volume(pin_file(commit)), json.dumps({"uri": uri, "revision": commit}).encode())
+    write_atomic(on_volume(pin_file(fingerprint)), json.dumps({"uri": uri, "revision": commit}).encode())
 
 
 def load_commit(pin: str) -> str | None:

@@ -1,22 +1,25 @@
 """Models and data sets in an object store (``s3://bucket/key``). The AWS_* variables have the credentials."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from fusionrun.api.artifacts import PIN_LENGTH
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.volume.atomic import commit, partial_path
+from fusionrun_stages.volume.paths import inside_volume
 
 DATA_SECRET = "s3.secretRef"  # noqa: S105 - the name of a field
 
 
 def s3() -> Any:
-    """Return the object store as a filesystem."""
+    """Return the object store as a filesystem that does not cache listings: objects may change during a run."""
     import fsspec
 
-    return fsspec.filesystem("s3")
+    return fsspec.filesystem("s3", use_listings_cache=False)
 
 
 @contextmanager
@@ -43,32 +46,88 @@ def store_errors(where: str, secret: str = DATA_SECRET) -> Iterator[None]:
 
 
 def s3_files(uri: str) -> dict[str, dict[str, Any]]:
-    """List the objects at or below a key: size and ETag by relative name."""
+    """List the objects at or below a key: size and ETag by relative name. Folder markers (``key/``) are left out.
+
+    Raise UserError if there is no object, or if a name would be outside of the folder to which it is downloaded.
+    """
     key = uri.removeprefix("s3://").rstrip("/")
     with store_errors(repr(uri)):
         objects = s3().find(key, detail=True)
-    if not objects:
+    files = {
+        path.removeprefix(key).removeprefix("/") or path.rsplit("/", 1)[-1]: info
+        for path, info in objects.items()
+        if not path.endswith("/")
+    }
+    if not files:
         raise UserError(f"{uri!r}: no such object")
-    return {path.removeprefix(key).lstrip("/") or path.rsplit("/", 1)[-1]: info for path, info in objects.items()}
+    for name in files:
+        _check_name(uri, name)
+    return files
+
+
+def _check_name(uri: str, name: str) -> None:
+    """Refuse a name that a file system does not read as a path below the folder. A key may be any text."""
+    parts = name.split("/")
+    if "\0" in name or "\\" in name or PurePosixPath(name).is_absolute() or {"", ".", ".."} & set(parts):
+        rule = "must be a relative path without empty parts, '.', '..', backslashes and NUL"
+        raise UserError(f"{uri!r}: object {name!r}: its name below the key {rule}")
 
 
 def fingerprint_s3(uri: str) -> str:
     """Hash name, size and ETag of every object below a key."""
+    return _fingerprint(s3_files(uri))
+
+
+def _fingerprint(files: Mapping[str, Mapping[str, Any]]) -> str:
     digest = hashlib.sha256()
-    for name, info in sorted(s3_files(uri).items()):
+    for name, info in sorted(files.items()):
         digest.update(f"{name}\0{info.get('size')}\0{info.get('ETag')}\0".encode())
     return digest.hexdigest()
 
 
-def download_s3(uri: str, destination: Path) -> None:
-    """Download every object below a key to a folder, except those that are there with the same size."""
+def download_s3(uri: str, destination: Path, pin: str, patterns: Sequence[str] = ("*",)) -> None:
+    """Download the objects below a key that match a pattern, except those that are there with the same size.
+
+    Parameters
+    ----------
+    pin
+        The fingerprint of the objects (``fingerprint_s3``), or its first ``PIN_LENGTH`` digits.
+
+    Raises
+    ------
+    UserError
+        If the objects are not those of the pin, before or after the download. The files that this call downloaded are
+        then removed: the folder has the name of the pin, so a later run would use them.
+    """
     store = s3()
-    for name, info in s3_files(uri).items():
-        path = destination / name
-        if path.is_file() and path.stat().st_size == info["size"]:
-            continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = partial_path(path)  # unique per pod: two runs may download the same data set at the same time
-        with store_errors(repr(uri)):
-            store.get_file(info["name"], partial)
-        commit(partial, path)
+    files = s3_files(uri)
+    _check_pin(uri, files, pin)
+    downloaded: list[Path] = []
+    try:
+        for name, info in files.items():
+            path = destination / name
+            if not any(fnmatch(name, pattern) for pattern in patterns):
+                continue
+            if path.is_file() and path.stat().st_size == info["size"]:
+                continue
+            inside_volume(path.parent).mkdir(parents=True, exist_ok=True)
+            partial = partial_path(path)  # unique per pod: two runs may download the same data set at the same time
+            with store_errors(repr(uri)):
+                store.get_file(info["name"], partial)
+            downloaded.append(path)
+            commit(partial, path)
+        if downloaded:
+            _check_pin(uri, s3_files(uri), pin)
+    except UserError:
+        for path in downloaded:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _check_pin(uri: str, files: Mapping[str, Mapping[str, Any]], pin: str) -> None:
+    found = _fingerprint(files)
+    if found[:PIN_LENGTH] != pin[:PIN_LENGTH]:
+        raise UserError(
+            f"{uri!r}: its objects have changed since the run was resolved (fingerprint {found[:PIN_LENGTH]}, pinned "
+            f"{pin[:PIN_LENGTH]}): create a new run, or restore the objects"
+        )
