@@ -23,18 +23,16 @@ from fusionrun_stages.cards.dataset import build_dataset_card
 from fusionrun_stages.cards.facts import Facts
 from fusionrun_stages.cards.licences import declared_licence
 from fusionrun_stages.cards.model import build_model_card
-from fusionrun_stages.errors import UserError
-from fusionrun_stages.remote.hub import hub_client, hub_errors, hub_id
-from fusionrun_stages.remote.object_store import s3, store_errors
-from fusionrun_stages.volume.atomic import commit, read_json, write_atomic
+from fusionrun_stages.cards.published import published_spec
+from fusionrun_stages.remote.hub import hub_id
+from fusionrun_stages.remote.publication import DATASET, to_folder, to_hub, to_s3
+from fusionrun_stages.volume.atomic import read_json, write_atomic
+from fusionrun_stages.volume.copying import copy_file, copy_folder
 from fusionrun_stages.volume.manifest import read_input
 from fusionrun_stages.volume.paths import inside_volume, on_volume
 from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger(__name__)
-
-DATASET_SUFFIX = "-data"
-"""The data set is published as ``org/name-data``: a hub separates models and data sets."""
 
 
 def run(work: Work) -> Made:
@@ -47,12 +45,12 @@ def run(work: Work) -> Made:
     destination = parameters.destination
     files = [PROVENANCE_FILE]
     if destination.startswith("hf://"):
-        to_hub(bundle, hub_id(destination), parameters.hub_endpoint)
+        to_hub(bundle, hub_id(destination), parameters.hub_endpoint, private=parameters.private)
     elif destination.startswith("s3://"):
         to_s3(bundle, destination)
     else:
         folder = on_volume(claim_path(destination)) if destination.startswith("pvc://") else Path(destination)
-        to_folder(bundle, folder)
+        to_folder(bundle, folder, work.task.digest)
         # If the published folder is deleted, the stage runs again.
         files.append(os.path.relpath(folder / PROVENANCE_FILE, work.output))
     provenance = work.output / PROVENANCE_FILE
@@ -69,21 +67,21 @@ def build_bundle(bundle: Path, parameters: PublishParameters, spec: FusionRunSpe
     constructed, made = read_input(dataset, StageKind.CONSTRUCT, Constructed)
     promoted, _ = read_input(Path(parameters.model_path).parent, StageKind.PROMOTE, Promoted)
     facts = gather_facts(work.task.run, parameters, spec, made, constructed.details)
-    shutil.copytree(inside_volume(parameters.model_path), bundle / MODEL)
+    copy_folder(inside_volume(parameters.model_path), bundle / MODEL)
     complete_generation_config(bundle / MODEL, spec)
     (bundle / MODEL / "README.md").write_text(build_model_card(facts, parameters.scores))
-    (bundle / "dataset").mkdir()
+    (bundle / DATASET).mkdir()
     for name in DATASET_FILES:
         if (dataset / name).is_file():
-            shutil.copyfile(inside_volume(dataset / name), bundle / "dataset" / name)
+            copy_file(inside_volume(dataset / name), bundle / DATASET / name)
     markdown, page = build_dataset_card(facts)
-    (bundle / "dataset" / "README.md").write_text(markdown)
-    (bundle / "dataset" / "card.html").write_text(page)
+    (bundle / DATASET / "README.md").write_text(markdown)
+    (bundle / DATASET / "card.html").write_text(page)
     provenance = {
         "run": work.task.run,
         "namespace": work.task.namespace,
         "digest": work.task.digest,
-        "spec": json.loads(parameters.run_spec),
+        "spec": published_spec(spec),
         "scores": parameters.scores,
         "dataset": constructed.model_dump(mode="json"),
         "model": promoted.model_dump(mode="json"),
@@ -145,52 +143,3 @@ def complete_generation_config(model: Path, spec: FusionRunSpec) -> None:
     if unique:
         config["eos_token_id"] = unique if len(unique) > 1 else unique[0]
     write_atomic(path, (json.dumps(config, indent=2) + "\n").encode())
-
-
-def to_folder(bundle: Path, destination: Path) -> None:
-    """Copy the bundle to a folder of the volume, atomically.
-
-    Raise UserError if the folder was not published by a FusionRun.
-    """
-    inside_volume(destination)
-    old = None
-    if destination.exists():
-        published = destination / PROVENANCE_FILE
-        if not published.is_file():
-            raise UserError(
-                f"publish.uri: {str(destination)!r}: exists and was not published by a FusionRun: it is not overwritten"
-            )
-        if published.read_bytes() == (bundle / PROVENANCE_FILE).read_bytes():
-            return
-        old = destination.with_name(f".{destination.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    part = destination.with_name(f".{destination.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(bundle, part)
-    if old is not None:
-        destination.rename(old)
-    commit(part, destination)
-    if old is not None:
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def to_hub(bundle: Path, name: str, endpoint: str | None) -> None:
-    """Upload the model to ``org/name`` and the data set to ``org/name-data``."""
-    client = hub_client(endpoint)
-    for folder, kind, repository in ((MODEL, "model", name), ("dataset", "dataset", f"{name}{DATASET_SUFFIX}")):
-        shutil.copyfile(bundle / PROVENANCE_FILE, bundle / folder / PROVENANCE_FILE)
-        with hub_errors("publish.uri", repository):
-            client.create_repo(repository, repo_type=kind, exist_ok=True)
-            client.upload_folder(repo_id=repository, repo_type=kind, folder_path=bundle / folder)
-
-
-def to_s3(bundle: Path, uri: str) -> None:
-    """Upload the bundle below a key, provenance.json last."""
-    key = uri.removeprefix("s3://").rstrip("/")
-    files = sorted(path for path in bundle.rglob("*") if path.is_file() and path != bundle / PROVENANCE_FILE)
-    with store_errors(f"publish.uri: {uri!r}", "publish.s3SecretRef"):
-        store = s3()
-        # File by file: for a folder, s3fs also looks up and creates the bucket, which needs more permissions.
-        for path in (*files, bundle / PROVENANCE_FILE):
-            store.put_file(str(path), f"{key}/{path.relative_to(bundle)}")

@@ -268,6 +268,7 @@ TABLE: dict[type[Contract], dict[str, Row]] = {
         "dataset_dir": Stored(),
         "destination": InDigest("publish.uri", f"pvc://{CLAIM}/elsewhere"),
         "hub_endpoint": NoEffect("the destination names the repository", "hub.endpoint", "https://mirror"),
+        "private": InDigest("publish.private", False),
         "run_spec": NoEffect(CARD, "generation.concurrency", 9),
         "scores": NoEffect(CARD),
         "pins": NoEffect(CARD),

@@ -168,7 +168,9 @@ def test_a_file_with_another_hash_than_the_hubs_is_deleted(tmp_path, hub):
     destination = tmp_path / "data" / "m"
     parameters = {"uri": "hf://org/tiny", "revision": COMMITS[0], "destination": str(destination)}
     hub.hashes["model.safetensors"] = "0" * 64
-    with pytest.raises(InfrastructureError, match=r"model\.safetensors: its SHA-256 is not the one that the hub states"):
+    with pytest.raises(
+        InfrastructureError, match=r"model\.safetensors: its SHA-256 is not the one that the hub states"
+    ):
         fetch.run(work(tmp_path, "fetch", **parameters))
     assert not (destination / "model.safetensors").exists()
     hub.hashes.clear()

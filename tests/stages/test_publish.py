@@ -1,4 +1,6 @@
 import json
+import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -8,6 +10,8 @@ from fusionrun.api.values import Constructed, Promoted, SourceCounts
 from fusionrun.plan.defaults import fill
 from fusionrun_stages import publish
 from fusionrun_stages.errors import InfrastructureError, UserError
+from support.http_server import serving
+from support.hub import HubRepositories
 from support.model_folders import make_model
 from support.runs import make_spec
 from support.stage import make_work
@@ -41,7 +45,8 @@ def volume(volume):
 def run(volume, destination="pvc://fusion-data/published/tiny", digest="d", **more):
     spec = fill(FusionRunSpec.model_validate(make_spec()))
     parameters = {
-        "kind": "publish", "model_path": str(volume / "promote" / "model"), "dataset_dir": str(volume / "construct"),
+        "kind": "publish", "private": True,
+        "model_path": str(volume / "promote" / "model"), "dataset_dir": str(volume / "construct"),
         "destination": destination, "run_spec": spec.model_dump_json(exclude_none=True), "scores": SCORES,
         "source_models": {"ada": str(volume / "models" / "ada")},
         **more,
@@ -134,12 +139,85 @@ def test_other_files_are_not_overwritten(volume):
     assert (volume / "published" / "tiny" / "thesis.txt").read_text() == "x"
 
 
-def test_a_token_without_permission_for_the_runs_hub_is_a_user_error(volume, server, monkeypatch):
+@pytest.mark.parametrize("target", ["/proc/self/environ", "inside"])
+@pytest.mark.parametrize("place", ["model/environ.txt", "model/folder", "construct/sft.parquet"])
+def test_links_are_not_followed(volume, target, place):
+    (volume / "inside").write_text("of another run")
+    link = volume / ("promote" if place.startswith("model") else "") / place
+    link.unlink(missing_ok=True)
+    link.symlink_to(volume / target)
+    with pytest.raises(UserError, match=r"not a regular file|leads out of the volume"):
+        run(volume)
+    assert not (volume / "published").exists()
+
+
+def test_a_pipe_is_not_published(volume):
+    os.mkfifo(volume / "promote" / "model" / "pipe")
+    with pytest.raises(UserError, match="is not a regular file"):
+        run(volume)
+
+
+def test_provenance_has_the_recipe_without_names_of_secrets_claims_and_credentials(volume):
+    source = {"name": "far", "type": "Endpoint"}
+    url = "https://me:hunter2@far/v1?key=SECRET"
+    endpoint = {"url": url, "model": "m", "apiKeySecretRef": {"name": "s", "key": "k"}}
+    changes = {
+        "sources": [*make_spec()["sources"], source | {"endpoint": endpoint}],
+        "hub": {"tokenSecretRef": {"name": "confidential", "key": "k"}},
+        "scheduling": {"nodeSelector": {"rack": "confidential"}},
+    }
+    run(volume, run_spec=fill(FusionRunSpec.model_validate(make_spec(**changes))).model_dump_json(exclude_none=True))
+    folder = volume / "published" / "tiny"
+    published = "".join(path.read_text() for path in folder.rglob("*") if path.suffix in (".md", ".html", ".json"))
+    assert "far/v1" in published
+    assert not [word for word in ("hunter2", "SECRET", "apiKeySecretRef", "confidential") if word in published]
+
+
+@pytest.fixture
+def hub(monkeypatch) -> Iterator[HubRepositories]:
     monkeypatch.setenv("HF_TOKEN", "writer")
+    monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
     for name in ("HF_HUB_OFFLINE", "HF_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
-    server.plan = lambda body, number: (403, {}, {})
+    repositories = HubRepositories()
+    with serving(repositories) as repositories.url:
+        yield repositories
+
+
+def to_hub(volume, hub, **more):
+    return run(volume, "hf://org/fused", hub_endpoint=hub.url, **more)
+
+
+@pytest.mark.parametrize(("private", "visibility"), [(True, "private"), (False, "public"), (None, None)])
+def test_new_repositories_have_the_requested_visibility(volume, hub, private, visibility):
+    to_hub(volume, hub, private=private)
+    assert {name: repository.visibility for name, repository in hub.repositories.items()} == {
+        ("model", "org/fused"): visibility,
+        ("dataset", "org/fused-data"): visibility,
+    }
+    assert {"config.json", "README.md", "provenance.json"} <= hub.repositories["model", "org/fused"].files.keys()
+    assert "pairs.parquet" in hub.repositories["dataset", "org/fused-data"].files
+
+
+def test_a_repository_of_a_fusion_run_is_updated_and_an_empty_one_is_used(volume, hub):
+    hub.add("dataset", "org/fused-data", {".gitattributes": b""})
+    to_hub(volume, hub)
+    to_hub(volume, hub, digest="e")
+    for name in (("model", "org/fused"), ("dataset", "org/fused-data")):
+        assert json.loads(hub.repositories[name].files["provenance.json"])["digest"] == "e"
+
+
+@pytest.mark.parametrize("files", [{"thesis.pdf": b"x"}, {"provenance.json": b'{"run": 1}'}, {"provenance.json": b"["}])
+def test_a_repository_of_somebody_else_is_not_changed(volume, hub, files):
+    hub.add("dataset", "org/fused-data", dict(files))
+    with pytest.raises(UserError, match=r"publish.uri: 'org/fused-data': exists and was not published by a FusionRun"):
+        to_hub(volume, hub)
+    assert hub.repositories.keys() == {("dataset", "org/fused-data")}
+    assert hub.repositories["dataset", "org/fused-data"].files == files
+
+
+def test_a_token_without_permission_for_the_runs_hub_is_a_user_error(volume, hub):
+    hub.refuses = True
     with pytest.raises(UserError, match=r"publish.uri: 'org/fused': .*publish.tokenSecretRef"):
-        run(volume, "hf://org/fused", hub_endpoint=server.url.removesuffix("/v1"))
-    requested = [(path, headers["Authorization"]) for path, headers, _ in server.requests]
-    assert requested == [("/api/repos/create", "Bearer writer")]
+        to_hub(volume, hub)
+    assert set(hub.tokens) == {"Bearer writer"}

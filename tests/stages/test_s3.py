@@ -1,6 +1,7 @@
 """Data sets and published files in an object store."""
 
 import hashlib
+import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -21,6 +22,8 @@ from support.model_folders import make_model
 from support.stage import make_work
 
 BUCKET = "bucket"
+PROVENANCE = json.dumps({"run": "r", "namespace": "n", "digest": "d", "spec": {}})
+BUNDLE = {"model/config.json": "{}", "dataset/sft.parquet": "rows", "provenance.json": PROVENANCE}
 
 
 def etag(data: bytes) -> str:
@@ -200,17 +203,47 @@ def test_a_missing_column_or_object_is_reported(objects):
 
 @pytest.fixture
 def bundle(tmp_path):
-    for name in ("model/config.json", "dataset/sft.parquet", "provenance.json"):
+    for name, text in BUNDLE.items():
         path = tmp_path / "bundle" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(name)
+        path.write_text(text)
     return tmp_path / "bundle"
 
 
-def test_published_files_are_below_the_key(objects, bundle):
+def published(objects):
+    return {name.removeprefix("fused/"): data.decode() for name, data in objects.items() if name.startswith("fused/")}
+
+
+def test_published_files_are_below_the_key_and_can_be_replaced(objects, bundle):
     publish.to_s3(bundle, f"s3://{BUCKET}/fused/")
-    made = {name: data for name, data in objects.items() if name.startswith("fused")}
-    assert made == {f"fused/{n}": n.encode() for n in ("model/config.json", "dataset/sft.parquet", "provenance.json")}
+    assert published(objects) == BUNDLE
+    (bundle / "model/config.json").write_text("new")
+    publish.to_s3(bundle, f"s3://{BUCKET}/fused")
+    assert published(objects) == BUNDLE | {"model/config.json": "new"}
+
+
+def test_an_interrupted_upload_is_completed(objects, bundle, monkeypatch):
+    async def fail(*_, **__):
+        raise OSError("the node is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(s3fs.S3FileSystem, "_put_file", fail)
+        with pytest.raises(InfrastructureError):
+            publish.to_s3(bundle, f"s3://{BUCKET}/fused")
+    s3fs.S3FileSystem.clear_instance_cache()  # an instance binds its methods once
+    assert published(objects).keys() == {"provenance.json"}
+    assert json.loads(published(objects)["provenance.json"])["incomplete"]
+    publish.to_s3(bundle, f"s3://{BUCKET}/fused")
+    assert published(objects) == BUNDLE
+
+
+@pytest.mark.parametrize("theirs", [{"thesis.pdf": b"x"}, {"provenance.json": b"{}"}, {"model/config.json": b"x"}])
+def test_objects_of_somebody_else_are_not_overwritten(objects, bundle, theirs):
+    objects.update({f"fused/{name}": data for name, data in theirs.items()})
+    before = dict(objects)
+    with pytest.raises(UserError, match=r"publish.uri: 's3://bucket/fused': exists and was not published by a Fus"):
+        publish.to_s3(bundle, f"s3://{BUCKET}/fused")
+    assert objects == before
 
 
 @pytest.mark.usefixtures("objects")

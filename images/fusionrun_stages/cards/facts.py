@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fusionrun.api.data import Dataset
-from fusionrun.api.models import Sampling, Source
+from fusionrun.api.models import RewardModel, Sampling, Source
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.values import Constructed
+from fusionrun_stages.cards.published import public_url
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,15 @@ def model_of(source: Source) -> str:
         revision = source.served.model.revision
         return source.served.model.uri + (f"@{revision}" if revision else "")
     if source.endpoint is not None:
-        return f"{source.endpoint.model} at {source.endpoint.url}"
+        return f"{source.endpoint.model} at {public_url(source.endpoint.url)}"
     return "responses of the data set"
+
+
+def reward_model_of(reward: RewardModel) -> str:
+    """Return the location of the reward model."""
+    if reward.endpoint is not None:
+        return f"{reward.endpoint.model} at {public_url(reward.endpoint.url)}"
+    return reward.place
 
 
 def sampling_of(sampling: Sampling | None) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from fusionrun.api.records import MICRO
 from fusionrun_stages.cards import plots
-from fusionrun_stages.cards.facts import Facts, Section, number, percent, score
+from fusionrun_stages.cards.facts import Facts, Section, number, percent, reward_model_of, score
 from fusionrun_stages.cards.templates import section_text
 
 
@@ -23,7 +23,7 @@ def _rewards(facts: Facts) -> Iterator[Section]:
     table = [(name, number(sum(h["counts"])), score(_mean(h))) for name, h in rewards.items()]
     yield Section(
         "Rewards",
-        section_text("rewards", reward_model=facts.spec.reward_model.place),
+        section_text("rewards", reward_model=reward_model_of(facts.spec.reward_model)),
         ("source", "responses scored", "mean reward"),
         table,
         plots.histograms("Reward by source", "; ".join(f"{n}: mean {m} of {c}" for n, c, m in table),

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from fusionrun.api.records import DropReason
-from fusionrun_stages.cards.facts import Facts, Section, model_of, number, sampling_of, uri_of
+from fusionrun_stages.cards.facts import Facts, Section, model_of, number, reward_model_of, sampling_of, uri_of
 from fusionrun_stages.cards.templates import section_text
 
 
@@ -36,7 +36,7 @@ def _revisions(facts: Facts) -> Iterator[Section]:
         rows.append(("source", source.name, model.uri if model else model_of(source), (model and model.revision) or "",
                      pins.get(f"sources[{source.name}].served.model", "")))  # fmt: skip
     reward = spec.reward_model.model
-    rows.append(("reward model", "", spec.reward_model.place, (reward and reward.revision) or "",
+    rows.append(("reward model", "", reward_model_of(spec.reward_model), (reward and reward.revision) or "",
                  pins.get("rewardModel.model", "")))  # fmt: skip
     head = ("what", "name", "location", "revision", "fingerprint")
     yield Section("Revisions", section_text("revisions"), head, rows)

@@ -1,11 +1,12 @@
 """The Jinja templates of the cards."""
 
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from fusionrun_stages.cards.facts import model_of, sampling_of
+from fusionrun_stages.cards.facts import model_of, reward_model_of, sampling_of
 
 
 def render(template: str, **values: Any) -> str:
@@ -36,14 +37,19 @@ def _environment() -> Any:
     )
     environment.filters["score"] = lambda value: f"{value:.1f}" if isinstance(value, float) else ""
     environment.filters["cell"] = _cell
-    environment.globals.update(model_of=model_of, sampling_of=sampling_of, delta=_delta)
+    environment.globals.update(
+        model_of=model_of, reward_model_of=reward_model_of, sampling_of=sampling_of, delta=_delta
+    )
     return environment
 
 
 def _cell(value: str) -> str:
-    """Escape a text for a cell of a Markdown table, HTML included."""
-    text = " ".join(value.split())
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "\\`")
+    """Escape a text for one line of Markdown, also in a table: no HTML, links or images.
+
+    Prompts and names are other people's text. An image would be loaded by everyone who opens the card.
+    """
+    text = " ".join(value.split()).replace("<", "&lt;")
+    return re.sub(r"([\\|`\[\]])", r"\\\1", text)
 
 
 def _delta(by_model: Mapping[str, float]) -> str:

@@ -247,6 +247,8 @@ class PublishParameters(Contract):
     dataset_dir: str
     destination: str
     hub_endpoint: str | None = None
+    private: bool | None = None
+    """Visibility of new repositories; None for the hub's default."""
     run_spec: str
     """The resolved spec as JSON, for provenance."""
     scores: dict[str, dict[str, float]] = {}

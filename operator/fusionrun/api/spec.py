@@ -127,6 +127,9 @@ class Publish(Contract):
     otherwise."""
     even_if_gate_failed: bool = False
     """Publish the model even if it does not meet ``evaluation.gate``."""
+    private: bool | None = None
+    """Whether new repositories on the hub are private. Existing repositories keep their visibility. Used for ``hf://``
+    only."""
 
 
 class Budget(Contract):

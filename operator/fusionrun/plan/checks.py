@@ -25,6 +25,7 @@ def check_spec(spec: FusionRunSpec) -> list[SpecError]:
         *_servers(spec),
         *_gpus(spec),
         *_sources(spec),
+        *_urls(spec),
         *_presets(spec),
         *_batches(spec),
         *_names(spec),
@@ -122,6 +123,19 @@ def _sources(spec: FusionRunSpec) -> Iterator[SpecError]:
         if source.name not in used:
             rule = "no data set uses this source: remove it, or add it to datasets[].sources"
             yield SpecError("sources", source.name, rule)
+
+
+def _urls(spec: FusionRunSpec) -> Iterator[SpecError]:
+    """Refuse credentials in URLs: they would be visible to everyone who can read the run."""
+    urls = [(f"sources[{s.name}].endpoint", s.endpoint) for s in spec.sources]
+    for field, endpoint in [*urls, ("rewardModel.endpoint", spec.reward_model.endpoint)]:
+        if endpoint is not None and "@" in endpoint.url.split("://", 1)[-1].split("/", 1)[0]:
+            shown = re.sub(r"//[^/]*@", "//***@", endpoint.url)
+            rule = "must not contain a user or password: set apiKeySecretRef instead"
+            yield SpecError(f"{field}.url", shown, rule)
+    hub = spec.hub.endpoint if spec.hub else None
+    if hub and "@" in hub:
+        yield SpecError("hub.endpoint", re.sub(r"//[^/]*@", "//***@", hub), "must not contain a user or password")
 
 
 def _dataset_sources(dataset: Dataset, types: dict[str, SourceType]) -> Iterator[SpecError]:

@@ -242,6 +242,7 @@ DEFAULTS: dict[str, Default] = {
     "evaluation.server": _constant(ServerSettings(), "Defaults to the defaults of its fields."),
     "evaluation.server.resources": _RESOURCES,
     "dataStages.resources": _RESOURCES,
+    "publish.private": Default("Defaults to true.", lambda _spec, _item: True),
     "ttlSecondsAfterFinished": Default(
         f"Defaults to {shown(DEFAULT_TTL_SECONDS)}. Objects of a failed stage are kept {FAILED_STAGE_TTL_FACTOR} times "
         "as long."

@@ -15,6 +15,7 @@ from fusionrun_stages.cards import licences
 from fusionrun_stages.cards.dataset import build_dataset_card, build_sections
 from fusionrun_stages.cards.facts import Facts
 from fusionrun_stages.cards.licences import Outputs
+from fusionrun_stages.cards.model import build_model_card
 from fusionrun_stages.construction.summary import Summary
 from support.runs import called_reward, make_spec
 
@@ -222,6 +223,24 @@ def test_an_external_reward_model_is_shown_with_its_address(facts):
     markdown = build_dataset_card(replace(facts, spec=spec))[0]
     assert "Scores by judge-8b at https://judge for all" in markdown
     assert "| reward model |  | judge-8b at https://judge |" in markdown
+
+
+LINKING = "![x](https://tracker/p.png) <img src=x onerror=y> [link](https://x) `code` | cell\n# heading"
+
+
+def test_text_of_others_is_neither_html_nor_a_link_or_image(facts):
+    source = {"name": "far", "type": "Endpoint", "endpoint": {"url": "https://far/v1", "model": LINKING}}
+    reward = called_reward() | {"endpoint": {"url": "https://judge", "model": LINKING}}
+    spec = fill(FusionRunSpec.model_validate(make_spec(sources=[source], rewardModel=reward)))
+    example = {"benchmark": "b", "shared": LINKING, "prompt": LINKING}
+    changed = replace(facts, spec=spec, summary={"prepared": {"contamination": [example]}})
+    markdown, page = build_dataset_card(changed)
+    for text in (markdown, build_model_card(changed, {})):
+        lines = [line for line in text.splitlines() if "tracker" in line]
+        assert lines
+        assert not [part for part in ("<img", "![", "[link]", "`code`", " | cell\n") for line in lines if part in line]
+        assert "\n# heading" not in text
+    assert "<img" not in page
 
 
 def test_presets_are_compared_with_the_published_sizes(facts):

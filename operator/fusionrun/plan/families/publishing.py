@@ -20,7 +20,9 @@ def publish_stages(spec: FusionRunSpec) -> list[Stage]:
     if spec.publish is None:
         return []
     scores = tuple(map(evaluate_stage, EvaluatedModel)) if spec.evaluation.benchmarks else ()
-    return [Stage(StageKind.PUBLISH, parameters={"uri": spec.publish.uri}, inputs=(PROMOTE, CONSTRUCT), after=scores)]
+    # The default is not in the digest: earlier releases had no such field.
+    parameters = {"uri": spec.publish.uri} | ({"private": False} if spec.publish.private is False else {})
+    return [Stage(StageKind.PUBLISH, parameters=parameters, inputs=(PROMOTE, CONSTRUCT), after=scores)]
 
 
 def publish_task(pinned: PinnedPlan) -> PublishParameters:
@@ -36,6 +38,7 @@ def publish_task(pinned: PinnedPlan) -> PublishParameters:
         dataset_dir=pinned.artifact(CONSTRUCT),
         destination=claim_path(publish.uri) if publish.uri.startswith("pvc://") else publish.uri,
         hub_endpoint=pinned.hub_endpoint,
+        private=publish.private,
         run_spec=json.dumps(recipe, sort_keys=True),
         scores=pinned.scores,
         pins={r.field: pin for r, pin in zip(pinned.plan.references, pinned.pins, strict=False)},

@@ -1,0 +1,139 @@
+"""Publish a bundle to a folder of the volume, a hub or an object store. Other people's files are never overwritten.
+
+A destination belongs to a FusionRun if it has a ``provenance.json`` of one. It may then be replaced.
+"""
+
+import json
+import logging
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from fusionrun.api.artifacts import MODEL, PROVENANCE_FILE
+from fusionrun_stages.errors import UserError
+from fusionrun_stages.remote.hub import hub_client, hub_errors
+from fusionrun_stages.remote.object_store import s3, store_errors
+from fusionrun_stages.volume.atomic import commit
+from fusionrun_stages.volume.copying import copy_folder
+from fusionrun_stages.volume.paths import inside_volume
+
+log = logging.getLogger(__name__)
+
+DATASET = "dataset"
+"""Folder of the data set in a bundle."""
+DATASET_SUFFIX = "-data"
+"""The data set is published as ``org/name-data``: a hub separates models and data sets."""
+PUBLISH_SECRET = "publish.s3SecretRef"  # noqa: S105 -- the name of a field
+EMPTY_REPOSITORY = {".gitattributes"}
+"""Files of a new repository. Source: huggingface.co/docs/hub/repositories-getting-started."""
+
+
+def to_folder(bundle: Path, destination: Path, digest: str) -> None:
+    """Copy the bundle to a folder of the volume, atomically.
+
+    ``digest`` is that of the publish stage. The partial copy has it in its name, since two runs may publish to the same
+    folder at the same time.
+
+    Raise UserError if the folder was not published by a FusionRun.
+    """
+    inside_volume(destination)
+    old = None
+    if destination.exists():
+        published = destination / PROVENANCE_FILE
+        if not (published.is_file() and _is_provenance(inside_volume(published).read_bytes())):
+            raise _not_ours(str(destination))
+        if published.read_bytes() == (bundle / PROVENANCE_FILE).read_bytes():
+            return
+        old = destination.with_name(f".{destination.name}.{digest}.old")
+        shutil.rmtree(old, ignore_errors=True)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    part = destination.with_name(f".{destination.name}.{digest}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    copy_folder(bundle, part)
+    if old is not None:
+        destination.rename(old)
+    commit(part, destination)
+    if old is not None:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def to_hub(bundle: Path, name: str, endpoint: str | None, *, private: bool | None) -> None:
+    """Upload the model to ``org/name`` and the data set to ``org/name-data``.
+
+    ``private`` is the visibility of new repositories; None for the hub's default. An existing one keeps its visibility.
+    Both are checked before the first upload.
+    """
+    client = hub_client(endpoint)
+    repositories = ((MODEL, "model", name), (DATASET, "dataset", f"{name}{DATASET_SUFFIX}"))
+    exist = [_check_repository(client, kind, repository) for _, kind, repository in repositories]
+    for (folder, kind, repository), exists in zip(repositories, exist, strict=True):
+        shutil.copyfile(bundle / PROVENANCE_FILE, bundle / folder / PROVENANCE_FILE)
+        with hub_errors("publish.uri", repository):
+            if not exists:
+                client.create_repo(repository, repo_type=kind, exist_ok=True, private=private)
+            client.upload_folder(repo_id=repository, repo_type=kind, folder_path=bundle / folder)
+
+
+def _check_repository(client: Any, kind: str, repository: str) -> bool:
+    """Return whether a repository exists; raise UserError if it has files that no FusionRun published."""
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    with hub_errors("publish.uri", repository):
+        try:
+            info = client.repo_info(repository, repo_type=kind)
+        except RepositoryNotFoundError:
+            return False
+        names = {sibling.rfilename for sibling in info.siblings or []}
+        if names <= EMPTY_REPOSITORY:
+            return True
+        if PROVENANCE_FILE in names:
+            with tempfile.TemporaryDirectory() as folder:
+                path = client.hf_hub_download(repository, PROVENANCE_FILE, repo_type=kind, local_dir=folder)
+                if _is_provenance(Path(path).read_bytes()):
+                    return True
+    raise _not_ours(repository)
+
+
+def to_s3(bundle: Path, uri: str) -> None:
+    """Upload the bundle below a key.
+
+    ``provenance.json`` is uploaded first, marked as incomplete, so that a retry recognizes the files, and again last.
+
+    Raise UserError if there are objects below the key that no FusionRun published.
+    """
+    key = uri.removeprefix("s3://").rstrip("/")
+    provenance = bundle / PROVENANCE_FILE
+    files = sorted(path for path in bundle.rglob("*") if path.is_file() and path != provenance)
+    with store_errors(f"publish.uri: {uri!r}", PUBLISH_SECRET):
+        store = s3()
+        _check_key(store, uri, key)
+        marker = json.loads(provenance.read_bytes()) | {"incomplete": True}
+        store.pipe_file(f"{key}/{PROVENANCE_FILE}", json.dumps(marker).encode())
+        # File by file: for a folder, s3fs also looks up and creates the bucket, which needs more permissions.
+        for path in (*files, provenance):
+            store.put_file(str(path), f"{key}/{path.relative_to(bundle)}")
+
+
+def _check_key(store: Any, uri: str, key: str) -> None:
+    try:
+        objects = store.find(key)
+    except FileNotFoundError:
+        objects = []
+    mine = f"{key}/{PROVENANCE_FILE}"
+    if objects and not (mine in objects and _is_provenance(store.cat_file(mine))):
+        raise _not_ours(uri)
+
+
+def _is_provenance(content: bytes) -> bool:
+    """Return whether a file is the ``provenance.json`` of a FusionRun."""
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and {"run", "namespace", "digest", "spec"} <= value.keys()
+
+
+def _not_ours(where: str) -> UserError:
+    rule = "exists and was not published by a FusionRun: it is not overwritten: choose another destination or empty it"
+    return UserError(f"publish.uri: {where!r}: {rule}")
