@@ -116,7 +116,7 @@ class World:
         """Create, write the status, delete and post events, as ``cluster.execute`` does."""
         for manifest in decision.create:
             ref = ref_of(manifest)
-            if ref not in self.objects:
+            if ref not in self.objects or self.objects[ref].get("data") != manifest.get("data"):
                 self.objects[ref] = manifest | {
                     "metadata": manifest["metadata"] | {"creationTimestamp": format_time(self.now)}
                 }
@@ -133,7 +133,8 @@ class World:
         """Reconcile until nothing is created or deleted."""
         for _ in range(20):
             decision = self.reconcile()
-            if not decision.create and not decision.delete:
+            again = decision.status is not None and decision.requeue_seconds == 0.0
+            if not decision.create and not decision.delete and not again:
                 return
         raise AssertionError(f"does not settle: {decision}")
 

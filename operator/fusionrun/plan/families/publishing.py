@@ -35,7 +35,7 @@ def publish_task(pinned: PinnedPlan) -> PublishParameters:
         model_path=pinned.artifact(PROMOTE, artifacts.MODEL),
         dataset_dir=pinned.artifact(CONSTRUCT),
         destination=claim_path(publish.uri) if publish.uri.startswith("pvc://") else publish.uri,
-        hub_endpoint=pinned.hub_endpoint,
+        hub_endpoint=pinned.publish_endpoint,
         run_spec=json.dumps(recipe, sort_keys=True),
         scores=pinned.scores,
         pins={r.field: pin for r, pin in zip(pinned.plan.references, pinned.pins, strict=False)},
