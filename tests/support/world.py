@@ -204,6 +204,14 @@ class World:
         pod["spec"] = {"nodeName": "node-1"}
         return pod
 
+    def wait_for_secret(self, stage: str, kubelet: str) -> dict[str, Any]:
+        """Let the kubelet not start the first pod of a stage, for the reason that it gives; return the pod."""
+        pod = self.place(stage)
+        pod["status"]["phase"] = "Pending"
+        waiting = {"reason": "CreateContainerConfigError", "message": kubelet}
+        pod["status"]["containerStatuses"] = [{"name": "c", "state": {"waiting": waiting}}]
+        return pod
+
     def make_ready(self, stage: str) -> None:
         """Let a server become ready."""
         self.workloads()[stage]["status"] = {"readyReplicas": 1}
