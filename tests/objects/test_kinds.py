@@ -304,15 +304,15 @@ def test_the_sandbox_has_memory_and_cpus_for_all_programs_at_once(sandbox):
 
 
 @pytest.mark.parametrize(
-    ("runtime_class", "told"),
+    ("runtime_class", "given"),
     [("kata-qemu", ["kata-qemu"]), ("gvisor", ["gvisor"]), ("nvidia", []), ("runc", []), (None, [])],
 )
-def test_the_judge_gets_a_runtime_class_that_isolates_programs(runtime_class, told):
+def test_the_judge_gets_a_runtime_class_that_isolates_programs(runtime_class, given):
     """With it, the judge does without Landlock."""
     scheduling = {"sandboxRuntimeClassName": runtime_class} if runtime_class else {}
     pod = pod_of(objects("verify/ada.coding", scheduling=scheduling)["Job"])
     (judge,) = pod["containers"]
-    assert [e["value"] for e in judge["env"] if e["name"] == RUNTIME_CLASS_ENV] == told
+    assert [e["value"] for e in judge["env"] if e["name"] == RUNTIME_CLASS_ENV] == given
     assert pod.get("runtimeClassName") == runtime_class
 
 

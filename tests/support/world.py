@@ -175,10 +175,13 @@ class World:
         """List the objects of some kinds."""
         return [o for ref, o in self.objects.items() if ref.kind in kinds]
 
+    def task_ref(self, stage: str) -> ObjectRef:
+        """Return the reference of the ConfigMap with the task of a stage that has a workload."""
+        return ObjectRef("v1", "ConfigMap", "lab", self.workloads()[stage]["metadata"]["name"])
+
     def task(self, stage: str) -> Any:
         """Return the task of a stage that has a workload."""
-        name = self.workloads()[stage]["metadata"]["name"]
-        return decode_task(self.objects[ObjectRef("v1", "ConfigMap", "lab", name)]["data"]["task.json"])
+        return decode_task(self.objects[self.task_ref(stage)]["data"]["task.json"])
 
     @property
     def started(self) -> list[str]:

@@ -15,6 +15,8 @@ from fusionrun.plan.references import REWARD, TARGET
 from fusionrun.plan.server_arguments import bad_arguments
 from fusionrun.plan.stages import EVALUATION_PREFIX
 
+NOT_SHOWN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Unicode categories of characters that a message would not show as they are. Source: Unicode, "General Category"."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 PART_OF_GPU = re.compile(r"/(mig-|gpu\.shared$)")
 """Names of resources that are parts of a GPU. Source: NVIDIA's k8s-device-plugin, MIG ``mixed`` and time-slicing."""
@@ -55,8 +57,8 @@ def _models(spec: FusionRunSpec) -> Iterator[SpecError]:
         uris.append(("publish.uri", spec.publish.uri))
     claim = spec.storage.claim_name
     for field, uri in uris:
-        if any(unicodedata.category(character)[0] == "C" for character in uri):
-            yield SpecError(field, uri, "must not contain control, formatting or unassigned characters")
+        if any(unicodedata.category(character) in NOT_SHOWN for character in uri):
+            yield SpecError(field, uri, "must not contain control characters, line breaks or marks of direction")
         if not uri.startswith("pvc://"):
             continue
         if uri.removeprefix("pvc://").split("/", 1)[0] != claim:
