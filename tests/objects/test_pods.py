@@ -1,5 +1,6 @@
 """All pods of all stages: restricted, without a service account token, with secrets only by reference."""
 
+import hashlib
 import json
 from dataclasses import replace
 from itertools import pairwise
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fusionrun import names
+from fusionrun.api.pod import TASK_DIGEST_ENV
 from fusionrun.api.stage import StageKind
 from fusionrun.objects import meta
 from fusionrun.plan.credentials import S3_KEYS, S3_MORE_KEYS
@@ -169,6 +171,16 @@ def test_a_directory_that_is_mounted_by_its_path_is_made_by_the_user_of_the_pod(
         assert not made or pod["initContainers"][0]["name"] == "directory", "before any other container"
         checked += made
     assert checked
+
+
+def test_a_pod_has_the_digest_of_its_task():
+    for config_map, job in pairwise(OBJECTS):
+        if config_map["kind"] == "ConfigMap":
+            digest = hashlib.sha256(config_map["data"]["task.json"].encode()).hexdigest()
+            for _, pod in pod_specs(job):
+                (container,) = pod["containers"]
+                values = [e["value"] for e in container["env"] if e["name"] == TASK_DIGEST_ENV]
+                assert values == [digest], job["metadata"]["name"]
 
 
 def test_temporary_files_and_shared_memory_are_bounded_by_settings():

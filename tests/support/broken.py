@@ -11,7 +11,7 @@ from support.runs import change
 
 CRD = Path(__file__).parents[1] / "crd"
 REFUSED_BY = ("admission", "update", "plan", "cluster", "secret", "resolve")
-"""The API server at creation and at an update, the plan's checks, a missing cluster object or Secret, the resolve stage.
+"""The API server at creation and at an update, the plan's checks, a missing object or Secret, the resolve stage.
 
 Each has a file of cases in tests/crd/broken.
 """

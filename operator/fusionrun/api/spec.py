@@ -120,8 +120,8 @@ class Publish(Contract):
     """Where the final model, the data set and their cards are published."""
 
     uri: Uri
-    """Destination: ``hf://org/name`` on the hub (``hub.endpoint`` when the run was accepted), ``pvc://claim/path`` on the
-    run's claim, or ``s3://bucket/prefix``."""
+    """Destination: ``hf://org/name`` on the hub (``hub.endpoint`` as accepted), ``pvc://claim/path`` on the run's
+    claim, or ``s3://bucket/prefix``."""
     token_secret_ref: SecretKeyRef | None = None
     """Token that can write to the hub. Required for ``hf://``, forbidden otherwise."""
     s3_secret_ref: SecretRef | None = None

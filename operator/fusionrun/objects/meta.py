@@ -89,6 +89,8 @@ def environment(run: Run, stage: Stage, settings: Settings, *more: dict[str, Any
         {"name": "DO_NOT_TRACK", "value": "1"},
         {"name": "TQDM_DISABLE", "value": "1"},
     ]
+    if not settings.fixed_user:  # the assigned user has no name, and torch asks for one (getpass.getuser)
+        variables.append({"name": "USER", "value": "fusionrun"})
     # A pod that runs code of a model has no egress, so it cannot push its progress.
     if settings.progress_url and not stage.remote_code:
         variables.append({"name": PROGRESS_URL_ENV, "value": settings.progress_url})

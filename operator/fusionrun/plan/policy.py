@@ -130,7 +130,7 @@ def _without_user(url: str) -> str:
     """Return a URL without its user name and password, which must not be in a status."""
     scheme, _, rest = url.partition("://")
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    return f"{scheme}://{rest.removeprefix(authority.rpartition('@')[0])}" if "@" in authority else url
+    return f"{scheme}://{authority.rpartition('@')[2]}{rest.removeprefix(authority)}"
 
 
 def _isolation(spec: FusionRunSpec, policy: Policy) -> Iterator[SpecError]:

@@ -1,8 +1,8 @@
 """Which of the two ConfigMaps of a run are believed: ``RUN-spec`` and ``RUN-resolved``.
 
-Whoever may create ConfigMaps can create one with the name, the labels and the owner of the operator's. Only the operator may
-write ``status``. It therefore writes the digest of a ConfigMap's data to the status before it creates the ConfigMap,
-and reads only data with that digest.
+Whoever may create ConfigMaps can create one with the name, the labels and the owner of the operator's. Only the
+operator may write ``status``. It therefore writes the digest of a ConfigMap's data to the status before it creates the
+ConfigMap, and reads only data with that digest.
 """
 
 import hashlib
