@@ -103,9 +103,7 @@ class Executor:
 
     def seconds_to_wait(self, run: Manifest, decision: Decision) -> float:
         """Return how long a decision that only updates the status should wait."""
-        if decision.create or decision.delete or decision.events or decision.status is None:
-            return 0.0
-        if decision.requeue_seconds == 0.0:  # objects wait for this status
+        if decision.create or decision.delete or decision.events or decision.status is None or decision.only_records:
             return 0.0
         return max(0.0, self._written.get(ref_of(run), 0.0) + STATUS_MIN_SECONDS - time.monotonic())
 
