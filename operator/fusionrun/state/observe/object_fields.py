@@ -72,7 +72,7 @@ def ended_containers(pod: Manifest) -> Iterator[Manifest]:
 
 
 def failed_init_containers(pod: Manifest) -> Iterator[Manifest]:
-    """Yield the ``terminated`` state of each init container that failed; the containers of the pod do not start then."""
+    """Yield the ``terminated`` state of each init container that failed. The other containers do not start then."""
     for container in (pod.get("status") or {}).get("initContainerStatuses") or []:
         terminated = (container.get("state") or {}).get("terminated")
         if terminated and terminated.get("exitCode"):
