@@ -6,6 +6,7 @@ artifact is complete already, the result comes from its manifest. If a pod of an
 termination message of a pod comes from its first rank that fails.
 """
 
+import hashlib
 import importlib
 import logging
 import os
@@ -23,6 +24,7 @@ from fusionrun.api.pod import (
     EXIT_INFRASTRUCTURE,
     POD_UID_ENV,
     PROGRESS_URL_ENV,
+    TASK_DIGEST_ENV,
     TASK_ENV,
     TASK_PATH,
     TERMINATION_ENV,
@@ -79,7 +81,7 @@ def run_stage(arguments: list[str]) -> StageResult:
     kind = StageKind(arguments[0]) if len(arguments) == 1 and arguments[0] in list(StageKind) else None
     if kind is None:
         raise InfrastructureError(f"usage: python -m fusionrun_stages <kind>, got {arguments}")
-    task = decode_task(Path(os.environ.get(TASK_ENV, TASK_PATH)).read_bytes())
+    task = _read_task()
     if task.parameters.kind is not kind:
         raise InfrastructureError(f"the command line has kind {kind}, the task has kind {task.parameters.kind}")
     shard = shard_of(task)
@@ -102,6 +104,18 @@ def run_stage(arguments: list[str]) -> StageResult:
                     values=manifest.values,
                 )
         return _make(kind, work)
+
+
+def _read_task() -> StageTask:
+    """Read the task that the operator wrote for this pod, and no other."""
+    content = Path(os.environ.get(TASK_ENV, TASK_PATH)).read_bytes()
+    expected = os.environ.get(TASK_DIGEST_ENV)  # operators up to 0.2.0 do not set it
+    if expected and hashlib.sha256(content).hexdigest() != expected:
+        raise UserError(
+            "the task is not the one that the operator wrote: somebody replaced the ConfigMap of this stage: "
+            "find out who may write ConfigMaps in this namespace, then create the run again"
+        )
+    return decode_task(content)
 
 
 def _take_lease(work: Work, stack: ExitStack) -> None:

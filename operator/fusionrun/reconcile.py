@@ -6,9 +6,11 @@ Level-based: it depends on the current state, not on events, so it may run at an
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from fusionrun import __version__
 from fusionrun.api.status import read_status
 from fusionrun.cluster.execute import Executor
 from fusionrun.cluster.gather import Gatherer
+from fusionrun.errors import ContractError
 from fusionrun.metrics import Metrics
 from fusionrun.progress import ProgressBoard
 from fusionrun.settings import Settings
@@ -36,19 +38,34 @@ class Reconciler:
         """Reconcile one run; return in how many seconds to do so again even if nothing changes.
 
         ``woken_at`` is the monotonic time of the watch event that caused this; None for any other cause.
+
+        Raises
+        ------
+        ContractError
+            If the API server does not keep the digests in the status, because its CRD is that of an older release.
         """
+        later, recorded = await self._reconcile(run, woken_at)
+        if recorded:  # objects wait for the status that was written
+            later, recorded = await self._reconcile(run, woken_at)
+        if recorded:
+            field = "status.specDigest: the CRD has no such field: install the CRD of this release"
+            raise ContractError(__version__, field)
+        return later
+
+    async def _reconcile(self, run: ObjectRef, woken_at: float | None) -> tuple[float | None, bool]:
+        """Reconcile once; return the seconds, and whether only digests were written."""
         live = await self.gatherer.gather(run, self.board.of(run))
         if live is None:
-            return None
+            return None, False
         now = datetime.now(UTC)
         decision = decide(live, self.settings, now)
         if decision.list_pods:  # the watch of pods may be behind that of Jobs
             live = await self.gatherer.list_pods(live, decision.list_pods)
             if live is None:
-                return None
+                return None, False
             decision = decide(live, self.settings, now)
         if wait := self.executor.seconds_to_wait(live.run, decision):
-            return wait
+            return wait, False
         created = await self.executor.create(live.run, decision.create)
         made = created.made
         # An object that cannot be created must not delay the others, the status or the deletes: decide again.
@@ -63,4 +80,4 @@ class Reconciler:
         if decision.status is not None:
             self.metrics.status_changed(read_status(live.run.get("status")), decision.status)
         # New objects change the state: reconcile again at once.
-        return 0.0 if made or gone else decision.requeue_seconds
+        return (0.0 if made or gone else decision.requeue_seconds), decision.only_records

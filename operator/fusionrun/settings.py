@@ -24,6 +24,32 @@ class Images:
 
 
 @dataclass(frozen=True)
+class Policy:
+    """What runs may use (``plan.policy``): patterns, in which ``*`` stands for any text and ``!`` excludes.
+
+    The defaults are those of the chart (helm/fusionrun/values.yaml), which explains each of them.
+    """
+
+    __pydantic_config__ = _CLOSED
+
+    secrets: tuple[str, ...] = ("*", "!sh.helm.release.*")
+    hubs: tuple[str, ...] = ("https://*",)
+    """Scheme, host and port of hubs, such as ``https://huggingface.co`` or ``http://mirror.models.svc:8080``."""
+    endpoints: tuple[str, ...] = ("https://*",)
+    """Scheme, host and port of the endpoints that sources and the reward model call."""
+    priority_classes: tuple[str, ...] = ("*", "!system-*")
+    node_selectors: tuple[str, ...] = ("*", "!node-role.kubernetes.io/control-plane", "!node-role.kubernetes.io/master")
+    """Label keys. Without a toleration, the taints of the control plane keep pods away as well."""
+    tolerations: tuple[str, ...] = ("*", "!node-role.kubernetes.io/control-plane", "!node-role.kubernetes.io/master")
+    """Keys of taints. The empty pattern allows a toleration without a key, which tolerates every taint."""
+    runtime_classes: tuple[str, ...] = ("*",)
+    isolating_runtime_classes: tuple[str, ...] = ("gvisor", "runsc", "kata", "kata-*")
+    """RuntimeClasses that isolate programs from the node's kernel: only with one of them is Landlock not required."""
+    require_isolating_runtime_class: bool = False
+    """Refuse a run that executes model-written programs without one of them."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """Settings of one operator process."""
 
@@ -48,3 +74,10 @@ class Settings:
     default_requests: dict[str, str] = field(default_factory=lambda: {"cpu": "100m", "memory": "256Mi"})
     """Resource requests of a pod whose stage sets none."""
     default_limits: dict[str, str] = field(default_factory=lambda: {"memory": "4Gi"})
+    tmp_size_limit: str = "20Gi"
+    """Maximum size of ``/tmp`` of a stage's pod, on the node's disk; empty for no limit."""
+    shared_memory_size_limit: str = "16Gi"
+    """Maximum size of ``/dev/shm`` of a pod that runs torch, which also counts for its memory; empty for no limit."""
+    fixed_user: bool = True
+    """Run pods as UID and GID 1000. If false, the cluster assigns both (OpenShift's SCC restricted-v2)."""
+    policy: Policy = Policy()

@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -8,6 +9,7 @@ from fusionrun.__main__ import load_settings
 from fusionrun.cluster.gather import CHILDREN
 from fusionrun.cluster.resources import RESOURCES
 from fusionrun.objects.render import render
+from fusionrun.settings import Policy
 from support.golden import SETTINGS
 from support.plans import pinned_of
 from support.pod_security import violations
@@ -118,6 +120,38 @@ def test_the_operator_has_one_replica_and_a_restricted_pod(helm):
     assert ports == {"metrics": 8000, "progress": 8090, "health": 8080}
 
 
+def test_the_policy_of_the_chart_is_that_of_the_operator(helm, tmp_path):
+    """The defaults of settings.py apply to an operator that runs outside a cluster."""
+    settings = settings_of(helm.template(), tmp_path)
+    assert settings.policy == Policy()
+    assert (settings.tmp_size_limit, settings.shared_memory_size_limit) == ("20Gi", "16Gi")
+    documents = helm.template(
+        'policy={"secrets":["fusionrun-*"],"hubs":["http://hub.models.svc"]}', 'stages.tmpSizeLimit=""'
+    )
+    settings = settings_of(documents, tmp_path)
+    assert settings.policy == replace(Policy(), secrets=("fusionrun-*",), hubs=("http://hub.models.svc",))
+    assert settings.tmp_size_limit == ""
+
+
+@pytest.mark.parametrize(
+    ("sets", "required"),
+    [
+        ((), False),
+        (("security.openshift=true",), True),
+        (("security.openshift=true", "security.requireIsolatingRuntimeClass=false"), False),
+        (("security.requireIsolatingRuntimeClass=true",), True),
+    ],
+)
+def test_openshift_assigns_users_and_requires_an_isolating_runtime_class(helm, tmp_path, sets, required):
+    documents = helm.template(*sets)
+    settings, openshift = settings_of(documents, tmp_path), "security.openshift=true" in sets
+    assert settings.fixed_user is not openshift
+    assert settings.policy.require_isolating_runtime_class is required
+    pod = one(documents, "Deployment")["spec"]["template"]["spec"]
+    assert violations(pod) == []
+    assert ("runAsUser" in json.dumps(pod)) is not openshift
+
+
 def rules(role):
     return {
         (group, resource): set(rule["verbs"])
@@ -135,7 +169,6 @@ def test_rbac_grants_exactly_what_the_client_uses(helm):
         ("fusionrun.dev", "fusionruns/finalizers"): {"update"},
         ("", "pods/log"): {"get"},
         ("", "pods/status"): {"patch"},
-        ("", "secrets"): {"get"},
         ("", "events"): {"get", "list", "create", "patch"},
         ("", "persistentvolumeclaims"): {"get", "list", "watch"},
         ("node.k8s.io", "runtimeclasses"): {"get"},
@@ -242,6 +275,10 @@ def test_the_pod_monitor_selects_generation_pods(helm):
         'watchNamespaces=["A"]',
         "crds.enabled=3",
         'unknown="x"',
+        'policy={"secrets":"*"}',
+        'policy={"ports":["*"]}',
+        'stages.tmpSizeLimit="much"',
+        'security.openshift="yes"',
         'metrics.serviceMonitor={"interval":"often"}',
     ],
 )

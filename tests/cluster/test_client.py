@@ -162,8 +162,8 @@ def test_a_list_of_an_unknown_kind_is_empty():
     assert listed == [Page([], "0")]
 
 
-def test_the_existence_of_a_secret_is_checked_without_reading_its_data():
-    ref = ObjectRef("v1", "Secret", "demo", "token")
+def test_the_existence_of_an_object_is_checked_by_its_metadata():
+    ref = ObjectRef("v1", "PersistentVolumeClaim", "demo", "data")
     found, requests, _ = serve(lambda _: web.json_response({"metadata": {}}), lambda c: c.exists(ref))
     assert found
     assert "PartialObjectMetadata" in requests[0][3]["Accept"]

@@ -97,6 +97,36 @@ async def test_an_existing_object_of_the_run_is_not_new(client, store, make, exe
     assert store.get(ref_of(job)) == job
 
 
+@pytest.mark.parametrize("stored", [False, True], ids=["unknown", "stored"])
+async def test_a_config_map_of_the_run_with_other_data_is_replaced(client, store, make, execute, stored):
+    """Somebody who may create ConfigMaps made it before the operator did."""
+    forged = make.child("ConfigMap", "tiny-spec", data={"images.json": "forged"})
+    client.add(forged)
+    if stored:
+        store.put(forged)
+    wanted = make.child("ConfigMap", "tiny-spec", data={"images.json": "genuine"})
+    created = await execute(create=(wanted, make.child("Job", "new")))
+    assert [m["kind"] for m in created.made] == ["ConfigMap", "Job"]
+    assert client.objects[ref_of(wanted)]["data"] == {"images.json": "genuine"}
+    assert store.get(ref_of(wanted))["data"] == {"images.json": "genuine"}
+    assert client.verbs().index("create Job") > client.verbs().index("delete ConfigMap")
+
+
+async def test_a_config_map_with_the_same_data_is_kept(client, make, execute):
+    wanted = make.child("ConfigMap", "tiny-spec", data={"images.json": "genuine"})
+    client.add(wanted)
+    assert await execute(create=(wanted,)) == Created([], {})
+    assert "delete ConfigMap" not in client.verbs()
+
+
+async def test_a_status_that_objects_wait_for_is_written_at_once(client, store, make, run):
+    executor = Executor(client, store, EventPoster(client))
+    status = FusionRunStatus(progress="1/9")
+    await executor.settle(run, Decision(status=status), NOW)
+    assert executor.seconds_to_wait(run, Decision(status=status)) > 0
+    assert executor.seconds_to_wait(run, Decision(status=status, requeue_seconds=0.0)) == 0
+
+
 @pytest.mark.parametrize(
     ("known", "status", "message"),
     [

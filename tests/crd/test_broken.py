@@ -59,6 +59,19 @@ def test_a_missing_cluster_object_is_waited_for_and_named(case):
     assert not world.objects
 
 
+@pytest.mark.parametrize("case", broken("secret"), ids=lambda b: b.name)
+def test_a_missing_secret_is_reported_by_the_first_pod(case):
+    world = world_of(case.run)
+    world.settle()
+    world.wait_for_secret("resolve", 'secret "not-there" not found')
+    world.settle()
+    _, reason, message = world.condition("Ready")
+    assert reason == case.reason
+    for fragment in case.message:
+        assert fragment in message
+    assert set(world.workloads()) == {"resolve"}
+
+
 @pytest.mark.parametrize("case", broken("resolve", "update"), ids=lambda b: b.name)
 def test_a_spec_with_bad_content_starts_resolve_only(case):
     world = world_of(case.run)

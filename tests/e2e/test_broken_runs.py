@@ -45,8 +45,15 @@ def assert_waits(cluster: Cluster, case: Broken, capsys: pytest.CaptureFixture) 
     took = reported - datetime.fromisoformat(run["metadata"]["creationTimestamp"])
     with capsys.disabled():
         print(f"\n{case.name}: {case.reason} after {took.total_seconds():.0f} s")  # noqa: T201 (the log shows it)
-    assert cluster.get("jobs", "-l", f"fusionrun.dev/run={name}")["items"] == []
+    jobs = cluster.get("jobs", "-l", f"fusionrun.dev/run={name}")["items"]
+    started = [job["metadata"]["labels"]["fusionrun.dev/stage"] for job in jobs]
+    assert started == (["resolve"] if case.refused == "secret" else [])
     cluster.kubectl("delete", "fusionrun", name, "--wait=false")
+
+
+@pytest.mark.parametrize("case", broken("secret"), ids=lambda b: b.name)
+def test_a_missing_secret_is_reported_by_the_pod_of_resolve(cluster, case, capsys):
+    assert_waits(cluster, case, capsys)
 
 
 @pytest.mark.parametrize(

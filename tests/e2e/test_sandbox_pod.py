@@ -18,7 +18,7 @@ from fusionrun.api.task import StageTask
 from fusionrun.objects.sandbox import build_sandbox_job
 from fusionrun.plan.pinned import Run
 from fusionrun.plan.stages import Stage
-from fusionrun.settings import Settings
+from fusionrun.settings import Policy, Settings
 from support.hostile import (
     BOMBS,
     DENIED,
@@ -122,7 +122,8 @@ def run_in_sandbox(cluster: Cluster, name: str, targets: list, *, isolated: bool
         shards=1,
         parameters=parameters,
     )
-    job = build_sandbox_job(run, stage, name, 0, Settings(images=built_images()), task)
+    settings = Settings(images=built_images(), policy=Policy(isolating_runtime_classes=("isolated",)))
+    job = build_sandbox_job(run, stage, name, 0, settings, task)
     del job["metadata"]["ownerReferences"]
     job["spec"]["backoffLimit"] = 0
     (judge,) = job["spec"]["template"]["spec"]["containers"]

@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 import pytest
 
 from fusionrun import reconcile as reconcile_module
+from fusionrun.api.status import FusionRunStatus
 from fusionrun.cluster.execute import Created
+from fusionrun.errors import ContractError
 from fusionrun.metrics import Metrics
 from fusionrun.reconcile import Reconciler
 from fusionrun.state.decide.decision import Decision
@@ -112,6 +114,29 @@ async def test_a_run_with_new_objects_is_reconciled_again_at_once(reconcile):
 @pytest.mark.parametrize(("made", "woken_at"), [([JOB], None), ([], 1.0)])
 async def test_only_a_watch_event_that_creates_an_object_is_a_transition(reconcile, made, woken_at):
     assert (await reconcile(Recorder(LiveObjects(RUN), made=made), Decision(), woken_at))[2] == 0.0
+
+
+RECORD = Decision(status=FusionRunStatus(spec_digest="0" * 64), requeue_seconds=0.0)
+
+
+async def test_objects_that_wait_for_digests_in_the_status_are_made_in_the_same_transition(tiny, monkeypatch):
+    decisions = [RECORD, Decision(create=(JOB,))]
+    monkeypatch.setattr(reconcile_module, "decide", lambda *_: decisions.pop(0))
+    recorder, metrics = Recorder(LiveObjects(RUN)), Metrics(list)
+
+    async def create(run, manifests):
+        recorder.did.append(f"create {len(manifests)}")
+        return Created(list(manifests), {})
+
+    recorder.create = create
+    assert await Reconciler("settings", recorder, recorder, recorder, metrics).reconcile(tiny, time.monotonic()) == 0.0
+    assert recorder.did == ["gather", "create 0", "settle", "gather", "create 1", "settle"]
+    assert metrics.registry.get_sample_value("fusionrun_transition_seconds_count") == 1.0
+
+
+async def test_a_status_that_does_not_keep_its_digests_is_an_error(reconcile):
+    with pytest.raises(ContractError, match="install the CRD of this release"):
+        await reconcile(Recorder(LiveObjects(RUN)), RECORD)
 
 
 async def test_a_status_update_may_be_delayed(reconcile):

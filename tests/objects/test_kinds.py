@@ -220,7 +220,7 @@ def test_pods_with_remote_code_have_no_egress_and_ingress_from_the_run_only():
         assert rule["ports"] == [{"protocol": "TCP", "port": 8000}]
         labels = workload["spec"]["template"]["metadata"]["labels"]
         assert policy["podSelector"]["matchLabels"].items() <= labels.items()
-        environment = {e["name"] for c in containers(pod_of(workload)) for e in c["env"]}
+        environment = {e["name"] for c in pod_of(workload)["containers"] for e in c["env"]}
         assert not {"HF_TOKEN", "FUSIONRUN_PROGRESS_URL"} & environment
     for stage in ("score/ada", "serve/ada", "generate/ada"):
         assert "NetworkPolicy" not in objects(stage)
@@ -267,7 +267,7 @@ def test_the_judge_mounts_its_input_read_only_and_its_artifact(sandbox):
 
 def test_the_runner_mounts_no_volume_of_the_run_and_has_another_uid(sandbox):
     pod = pod_of(sandbox["Job"])
-    (runner,) = pod["initContainers"]
+    _, runner = pod["initContainers"]
     assert runner["restartPolicy"] == "Always"
     assert {m["name"] for m in runner["volumeMounts"]} == {"program-0", "program-1", "socket"}
     assert runner["securityContext"]["runAsUser"] not in (0, pod["securityContext"]["runAsUser"])
@@ -278,14 +278,14 @@ def test_the_runner_mounts_no_volume_of_the_run_and_has_another_uid(sandbox):
 
 def test_the_sandbox_has_limits_of_memory_cpu_and_disk(sandbox):
     pod = pod_of(sandbox["Job"])
-    assert {"cpu", "memory", "ephemeral-storage"} <= set(pod["initContainers"][0]["resources"]["limits"])
+    assert {"cpu", "memory", "ephemeral-storage"} <= set(pod["initContainers"][1]["resources"]["limits"])
     assert all("memory" in c["resources"]["limits"] for c in containers(pod))
     assert all(v["emptyDir"].get("sizeLimit") for v in pod["volumes"] if "emptyDir" in v)
 
 
 def test_each_program_has_a_folder_in_memory(sandbox):
     pod = pod_of(sandbox["Job"])
-    (runner,) = pod["initContainers"]
+    _, runner = pod["initContainers"]
     folders = [m["mountPath"] for m in runner["volumeMounts"] if m["name"].startswith("program-")]
     assert runner["command"][-1 - PROGRAMS_AT_ONCE :] == ["--folders", *folders]
     assert len(folders) == PROGRAMS_AT_ONCE
@@ -294,7 +294,7 @@ def test_each_program_has_a_folder_in_memory(sandbox):
 
 def test_the_sandbox_has_memory_and_cpus_for_all_programs_at_once(sandbox):
     pod = pod_of(sandbox["Job"])
-    (runner,), (judge,) = pod["initContainers"], pod["containers"]
+    (_, runner), (judge,) = pod["initContainers"], pod["containers"]
     environment = {e["name"]: e.get("value") for e in judge["env"]}
     at_once = int(environment[PROGRAMS_AT_ONCE_ENV])
     room = {c["name"]: int(c["resources"]["limits"]["memory"].removesuffix("Mi")) * 2**20 for c in (runner, judge)}
@@ -303,13 +303,17 @@ def test_the_sandbox_has_memory_and_cpus_for_all_programs_at_once(sandbox):
     assert int(runner["resources"]["limits"]["cpu"]) >= at_once
 
 
-def test_the_judge_gets_the_runtime_class_if_there_is_one(sandbox):
-    def runtime_classes(job):
-        (judge,) = pod_of(job)["containers"]
-        return [e["value"] for e in judge["env"] if e["name"] == RUNTIME_CLASS_ENV]
-
-    assert runtime_classes(sandbox["Job"]) == ["isolated"]
-    assert runtime_classes(objects("verify/ada.coding", scheduling={})["Job"]) == []
+@pytest.mark.parametrize(
+    ("runtime_class", "given"),
+    [("kata-qemu", ["kata-qemu"]), ("gvisor", ["gvisor"]), ("nvidia", []), ("runc", []), (None, [])],
+)
+def test_the_judge_gets_a_runtime_class_that_isolates_programs(runtime_class, given):
+    """With it, the judge does without Landlock."""
+    scheduling = {"sandboxRuntimeClassName": runtime_class} if runtime_class else {}
+    pod = pod_of(objects("verify/ada.coding", scheduling=scheduling)["Job"])
+    (judge,) = pod["containers"]
+    assert [e["value"] for e in judge["env"] if e["name"] == RUNTIME_CLASS_ENV] == given
+    assert pod.get("runtimeClassName") == runtime_class
 
 
 def test_only_the_sandbox_has_no_network(sandbox):

@@ -1,21 +1,26 @@
 """All pods of all stages: restricted, without a service account token, with secrets only by reference."""
 
+import hashlib
 import json
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fusionrun import names
+from fusionrun.api.pod import TASK_DIGEST_ENV
 from fusionrun.api.stage import StageKind
 from fusionrun.objects import meta
+from fusionrun.plan.credentials import S3_KEYS, S3_MORE_KEYS
 from fusionrun.plan.pinned import PinnedPlan
 from support.golden import SETTINGS, objects_of
 from support.plans import pinned_of
 from support.pod_security import containers, pod_specs, violations
 from support.properties import quick
-from support.runs import CLAIM, UID, external_source, make_spec
+from support.runs import CLAIM, UID, called_reward, external_source, make_spec
 
 SECRET = {"name": "hugging-face", "key": "token"}
 GPU = {"limits": {"nvidia.com/gpu": 2, "memory": "8Gi"}}
@@ -70,7 +75,7 @@ def test_a_container_writes_only_to_volumes_and_runs_as_one_user():
         assert pod["securityContext"]["runAsUser"] == meta.USER_ID, stage
         volumes = [v["name"] for v in pod["volumes"]]
         assert len(set(volumes)) == len(volumes), stage
-        assert {m["name"] for c in containers(pod) for m in c["volumeMounts"]} == set(volumes), stage
+        assert {m["name"] for c in containers(pod) for m in c.get("volumeMounts", [])} == set(volumes), stage
 
 
 def test_a_pod_has_the_labels_that_the_operator_selects_and_the_scheduling_of_the_run():
@@ -83,24 +88,115 @@ def test_a_pod_has_the_labels_that_the_operator_selects_and_the_scheduling_of_th
         assert pod["tolerations"] == [{"key": "gpu", "operator": "Exists"}], stage
 
 
+WITHOUT_ENVIRONMENT = ("runner", "access", "directory")
+"""Containers that run no stage: they get neither the settings nor the credentials of one."""
+
+
 def test_only_stages_with_hub_access_have_a_token_and_the_others_are_offline():
     for stage, metadata, pod in PODS:
         kind = metadata["labels"][names.LABEL_COMPONENT]
         for container in containers(pod):
+            if container["name"] in WITHOUT_ENVIRONMENT:
+                continue
             environment = {e["name"]: e for e in container.get("env", [])}
             if kind in ("resolve", "fetch"):
                 assert environment["HF_TOKEN"]["valueFrom"] == {"secretKeyRef": SECRET}, stage
             else:
                 assert "HF_TOKEN" not in environment, stage
-            if kind not in ("resolve", "fetch", "publish") and container["name"] != "runner":
+            if kind not in ("resolve", "fetch", "publish"):
                 assert environment["HF_HUB_OFFLINE"]["value"] == "1", stage
 
 
 def test_a_secret_is_only_referenced():
     referring = json.dumps([p for _, _, p in PODS]).count("secretKeyRef")
-    assert referring == 3  # resolve and fetch/target the hub's, generate/far the endpoint's
-    keys = [e for _, _, p in PODS for c in containers(p) for e in c.get("env", []) if "KEY" in e["name"]]
+    assert referring == 4  # resolve and fetch/target the hub's, generate/far and the access check the endpoint's
+    keys = [e for _, _, p in PODS for c in p["containers"] for e in c.get("env", []) if "KEY" in e["name"]]
     assert [k["valueFrom"] for k in keys] == [{"secretKeyRef": {"name": "far-key", "key": "api"}}]
+
+
+def test_a_secret_that_a_later_stage_needs_is_mounted_before_resolve_and_read_by_no_program():
+    """A container that cannot get the Secret does not start, and the kubelet says which one is missing."""
+    spec = full_spec()
+    writer, judge = {"name": "writer", "key": "token"}, {"name": "judge", "key": "api"}
+    spec["publish"] = {"uri": "hf://org/fused", "tokenSecretRef": writer}
+    spec["rewardModel"] = called_reward(apiKeySecretRef=judge)
+    (pod,) = [p for stage, _, p in pods_of(spec) if stage == "resolve"]
+    (access,) = pod["initContainers"]
+    found = [e["valueFrom"]["secretKeyRef"] for e in access["env"]]
+    assert found == [{"name": "far-key", "key": "api"}, judge, writer]
+    assert access["command"] == ["python", "-I", "-c", ""]
+    assert "volumeMounts" not in access
+    (pod,) = [p for stage, _, p in pods_of(make_spec()) if stage == "resolve"]
+    assert "initContainers" not in pod, "no later stage has a Secret"
+
+
+def pods_of(spec: dict[str, Any]) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    found = [m for m in objects_of(pinned_of("tiny", spec)) if list(pod_specs(m))]
+    return [(m["metadata"]["labels"][names.LABEL_STAGE], meta_, pod) for m in found for meta_, pod in pod_specs(m)]
+
+
+TRUSTED = {"uri": "hf://org/odd", "revision": "a" * 40, "trustRemoteCode": True}
+
+
+def test_no_process_with_foreign_code_gets_a_secret():
+    spec = full_spec(rewardModel=make_spec()["rewardModel"] | {"model": TRUSTED})
+    spec["sources"][0]["served"]["model"] = TRUSTED
+    foreign = [
+        (stage, p) for stage, m, p in pods_of(spec) if {names.LABEL_SANDBOX, names.LABEL_REMOTE_CODE} & set(m["labels"])
+    ]
+    assert {stage.partition(".")[0] for stage, _ in foreign} == {"serve", "score", "verify"}
+    for stage, pod in foreign:
+        assert "secretKeyRef" not in json.dumps(pod), stage
+
+
+@pytest.mark.parametrize("assigned", [False, True])
+def test_a_cluster_may_assign_the_user_of_all_pods(assigned):
+    """The SCC restricted-v2 of OpenShift refuses a pod that sets another user than the range of its namespace."""
+    settings = replace(SETTINGS, fixed_user=not assigned)
+    for manifest in objects_of(PINNED, settings=settings):
+        for _, pod in pod_specs(manifest):
+            assert violations(pod) == []
+            text = json.dumps(pod)
+            set_ = [name for name in ("runAsUser", "runAsGroup", "fsGroup") if f'"{name}"' in text]
+            assert set_ == ([] if assigned else ["runAsUser", "runAsGroup", "fsGroup"])
+            named = [e["value"] for c in pod["containers"] for e in c["env"] if e["name"] == "USER"]
+            assert named == (["fusionrun"] if assigned else []), "torch asks for the name of the user"
+
+
+def test_a_directory_that_is_mounted_by_its_path_is_made_by_the_user_of_the_pod():
+    spec = full_spec(rewardModel=make_spec()["rewardModel"] | {"model": TRUSTED})
+    checked = []
+    for stage, _, pod in pods_of(spec):
+        written = [m for c in pod["containers"] for m in c["volumeMounts"] if "subPath" in m and not m.get("readOnly")]
+        made = [c["command"][-1] for c in pod.get("initContainers", []) if c["name"] == "directory"]
+        assert [m["mountPath"] for m in written] == made, stage
+        assert not made or pod["initContainers"][0]["name"] == "directory", "before any other container"
+        checked += made
+    assert checked
+
+
+def test_a_pod_has_the_digest_of_its_task():
+    for config_map, job in pairwise(OBJECTS):
+        if config_map["kind"] == "ConfigMap":
+            digest = hashlib.sha256(config_map["data"]["task.json"].encode()).hexdigest()
+            assert job["metadata"]["annotations"] == {names.ANNOTATION_TASK: digest}
+            for _, pod in pod_specs(job):
+                (container,) = pod["containers"]
+                values = [e["value"] for e in container["env"] if e["name"] == TASK_DIGEST_ENV]
+                assert values == [digest], job["metadata"]["name"]
+
+
+def test_temporary_files_and_shared_memory_are_bounded_by_settings():
+    def sizes(**limits):
+        found = objects_of(PINNED, settings=replace(SETTINGS, **limits))
+        pods = [p for m in found for _, p in pod_specs(m)]
+        return {
+            (v["name"], v["emptyDir"].get("sizeLimit"))
+            for p in pods for v in p["volumes"] if v["name"] in ("tmp", "shm")
+        }  # fmt: skip
+
+    assert sizes() == {("tmp", "20Gi"), ("shm", "16Gi")}
+    assert sizes(tmp_size_limit="", shared_memory_size_limit="1Gi") == {("tmp", None), ("shm", "1Gi")}
 
 
 def variables_of(pinned: PinnedPlan) -> dict[str, dict[str, Any]]:
@@ -108,7 +204,7 @@ def variables_of(pinned: PinnedPlan) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for manifest in objects_of(pinned):
         for metadata, pod in pod_specs(manifest):
-            environment = [e for c in containers(pod) for e in c.get("env", [])]
+            environment = [e for c in pod["containers"] for e in c.get("env", [])]
             secret = {e["name"]: e["valueFrom"]["secretKeyRef"] for e in environment if "secretKeyRef" in str(e)}
             found[metadata["labels"][names.LABEL_STAGE]] = secret
     return found
@@ -118,14 +214,14 @@ def test_stages_that_read_have_the_read_keys_and_publish_has_the_write_keys():
     spec = full_spec(s3={"secretRef": {"name": "reader"}})
     spec["publish"] = {"uri": "s3://models/out", "s3SecretRef": {"name": "writer"}}
     found = variables_of(pinned_of("tiny", spec))
-    aws = {*meta.S3_KEYS, *meta.S3_MORE_KEYS}
+    aws = {*S3_KEYS, *S3_MORE_KEYS}
     holders = {stage: values for stage, values in found.items() if aws & set(values)}
     assert {stage: {v["name"] for k, v in values.items() if k in aws} for stage, values in holders.items()} == {
         "resolve": {"reader"},
         "fetch.target": {"reader"},
         "publish": {"writer"},
     }
-    assert {k for k, v in holders["publish"].items() if not v.get("optional")} == set(meta.S3_KEYS)
+    assert {k for k, v in holders["publish"].items() if not v.get("optional")} == set(S3_KEYS)
     assert set(holders["publish"]) == aws
 
 

@@ -63,6 +63,70 @@ def test_allowed_arguments_are_accepted_with_their_values():
     assert errors_with("sources.0.served.extraArgs", given) == []
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--load-format", "safetensors"],
+        ["--load-format=runai_streamer", "--tokenizer-mode", "mistral"],
+        ["--limit-mm-per-prompt", '{"image": 2, "video": 0}'],
+        ["--limit-mm-per-prompt", "image=2,video=0"],
+        ["--gpu-memory-utilization=0.85", "--max-num-batched-tokens", "8k", "--block-size=16"],
+        ["--attention-backend", "FLASH_ATTN", "--kv-cache-dtype=fp8_e4m3", "--enforce-eager"],
+    ],
+    ids=lambda a: a[0],
+)
+def test_a_usual_value_of_an_argument_is_accepted(arguments):
+    assert errors_with("sources.0.served.extraArgs", arguments) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "refused", "rule"),
+    [
+        (["--load-format", "pt"], "pt", "as the value of --load-format"),
+        (["--load-format=npcache"], "--load-format=npcache", "as the value of --load-format"),
+        (["--load-format", "tensorizer"], "tensorizer", "as the value of --load-format"),
+        (["--load-format="], "--load-format=", "as the value of --load-format"),
+        (["--tokenizer-mode", "custom"], "custom", "as the value of --tokenizer-mode"),
+        (["--quantization", "@/data/args"], "@/data/args", "as the value of --quantization"),
+        (["--kv-cache-dtype=../../x"], "--kv-cache-dtype=../../x", "as the value of --kv-cache-dtype"),
+        (["--max-num-seqs", "8\n"], "8\n", "as the value of --max-num-seqs"),
+        (["@/data/arguments"], "@/data/arguments", "it is not the value of an argument"),
+        (["/data/other/model"], "/data/other/model", "it is not the value of an argument"),
+        (["--enforce-eager", "/data/other/model"], "/data/other/model", "it is not the value of an argument"),
+        (["--max-num-seqs=8", "9"], "9", "it is not the value of an argument"),
+        (["--max-num-seqs", "8", "9"], "9", "it is not the value of an argument"),
+        (["--enforce-eager=yes"], "--enforce-eager=yes", "--enforce-eager takes no value"),
+        ([""], "", "it is not the value of an argument"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_value_that_may_run_code_or_name_a_file_is_refused(arguments, refused, rule):
+    ((field, value, found),) = errors_with("sources.0.served.extraArgs", arguments)
+    assert (field, value) == ("sources[ada].served.extraArgs", refused)
+    assert rule in found
+
+
+@pytest.mark.parametrize("character", ["\0", "\x7f", "\u2028", "\u202e", "\u2066", "\u200b", "\ufeff"])
+@pytest.mark.parametrize("path", ["target.model.uri", "datasets.0.uri", "publish.uri"])
+def test_a_uri_has_no_character_that_is_not_shown(path, character):
+    uri = f"pvc://{CLAIM}/models/a{character}b"
+    ((_, value, rule),) = errors_with(path, uri)
+    assert (value, rule) == (uri, "must not contain control characters, line breaks or marks of direction")
+
+
+@pytest.mark.parametrize("revision", [None, "main", "a" * 39, "g" * 40])
+def test_code_of_a_model_is_pinned(revision):
+    model = {"uri": "hf://org/odd", "trustRemoteCode": True, **({"revision": revision} if revision else {})}
+    rule = "must be a 40-digit commit if trustRemoteCode is true"
+    for path, field in (
+        ("sources.0.served.model", "sources[ada].served.model"),
+        ("rewardModel.model", "rewardModel.model"),
+    ):
+        assert errors_with(path, model) == [(f"{field}.revision", revision or "", rule)]
+        assert errors_with(path, model | {"revision": "a" * 40}) == []
+    assert errors_with("target.model", model)[0][0] == "target.model.trustRemoteCode"
+
+
 GPUS = "sources.0.served", "evaluation.server"
 
 

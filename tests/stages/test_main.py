@@ -1,5 +1,6 @@
 """The entry point: manifest, result, exit codes, lease and signals."""
 
+import hashlib
 import json
 import os
 import signal
@@ -71,6 +72,21 @@ def test_success_writes_manifest_and_result(pod, tmp_path):
     assert manifest.details == {"why": "test"}
     assert manifest.values == result.values == VALUES
     assert manifest.peak_memory_bytes == result.peak_memory_bytes > 1_000_000
+
+
+def test_a_pod_runs_the_task_with_the_digest_that_its_operator_gave(pod, tmp_path, monkeypatch):
+    monkeypatch.setenv("FUSIONRUN_TASK_SHA256", hashlib.sha256((tmp_path / "task.json").read_bytes()).hexdigest())
+    assert pod(made_one_file)[0] == 0
+
+
+def test_a_pod_refuses_a_task_that_somebody_replaced(pod, tmp_path, monkeypatch):
+    monkeypatch.setenv("FUSIONRUN_TASK_SHA256", hashlib.sha256((tmp_path / "task.json").read_bytes()).hexdigest())
+    task = json.loads((tmp_path / "task.json").read_text())
+    (tmp_path / "task.json").write_text(json.dumps(task | {"outputDir": str(tmp_path / "elsewhere")}))
+    code, result = pod(NEVER)
+    assert (code, result.user_error) == (2, True)
+    assert "somebody replaced the ConfigMap of this stage" in result.message
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_the_result_of_a_complete_artifact_is_its_manifest(pod):

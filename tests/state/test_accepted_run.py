@@ -10,6 +10,7 @@ from fusionrun.plan.kinds import stage_traits
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.state.decide import run as decide_module
 from fusionrun.state.observe.accepted_run import acceptance, resolution
+from fusionrun.state.observe.frozen import frozen
 from fusionrun.state.observe.object_ref import ObjectRef
 from fusionrun.state.observe.observed import observe
 from support.runs import make_run
@@ -75,10 +76,17 @@ def test_a_pin_stays_with_its_reference():
     world = started("resolve")
     live = world.live()
     observed = observe(live)
-    spec = acceptance(live, observed, world.settings.images).spec
+    believed = frozen(live.run, observed, world.status)
+    spec = acceptance(live, believed, world.settings.images).spec
     layouts = [PinnedPlan("lab", "tiny", "", spec, plan, (), {}) for plan in (build_plan(spec), another_order(spec))]
     found = [
-        dict(zip((r.field for r in layout.plan.references), resolution(live, observed, layout).pins, strict=True))
+        dict(
+            zip(
+                (r.field for r in layout.plan.references),
+                resolution(live, observed, believed, layout).pins,
+                strict=True,
+            )
+        )
         for layout in layouts
     ]
     assert found[0] == found[1]

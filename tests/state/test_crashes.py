@@ -7,8 +7,11 @@ import pytest
 
 from fusionrun.state.decide.decision import Decision
 from fusionrun.state.decide.run import decide
+from fusionrun.state.observe.frozen import data_digest
 from support.runs import make_run
 from support.world import World
+
+FROZEN = {"tiny-spec": "specDigest", "tiny-resolved": "resolvedDigest"}
 
 
 @dataclass
@@ -19,6 +22,9 @@ class KilledOften(World):
 
     def carry_out(self, decision: Decision) -> None:
         """Carry out a decision, in some cases only its first steps."""
+        for manifest in decision.create:
+            if field := FROZEN.get(manifest["metadata"]["name"]):
+                assert self.run["status"][field] == data_digest(manifest["data"]), "first the digest, then the data"
         match self.chance.choice(("whole", "created", "written")):
             case "created":
                 decision = replace(decision, status=None, delete=(), events=())

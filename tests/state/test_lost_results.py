@@ -45,7 +45,7 @@ def test_a_result_that_a_slow_watch_has_not_reported_is_not_lost(stage):
     world.now += timedelta(hours=1)
     (ended,) = decide(world.live(), world.settings, world.now).list_pods
     assert world.objects[ended]["metadata"]["labels"][names.LABEL_STAGE] == names.stage_label(stage)
-    world.reconcile()
+    world.settle()
     assert (world.stage(stage).state, world.stage(stage).attempt) == ("Succeeded", None)
     assert not [e for e in world.events if e.reason == Reason.STAGE_RETRIED]
     assert world.stage(stage).peak_memory_bytes == 1000, "the numbers are in the results"

@@ -3,10 +3,8 @@
 import pytest
 
 from fusionrun.api.status import Reason
-from support.runs import called_reward, external_source, make_run
+from support.runs import make_run
 from support.world import World, world_after
-
-SECRET = {"name": "key", "key": "token"}
 
 
 def test_a_running_run_is_reconciling():
@@ -14,31 +12,6 @@ def test_a_running_run_is_reconciling():
     assert world.condition("Ready") == ("False", Reason.STAGES_RUNNING, "running: resolve")
     assert world.condition("Reconciling")[:2] == ("True", "StagesRunning")
     assert world.condition("Stalled")[0] == "False"
-
-
-S3 = {"name": "key"}
-TOKEN, KEYS = "key 'token'", "keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-
-
-@pytest.mark.parametrize(
-    ("changes", "field", "keys"),
-    [
-        ({"hub": {"tokenSecretRef": SECRET}}, "hub.tokenSecretRef", TOKEN),
-        ({"sources": [external_source(apiKeySecretRef=SECRET)]}, "sources[far].endpoint.apiKeySecretRef", TOKEN),
-        ({"rewardModel": called_reward(apiKeySecretRef=SECRET)}, "rewardModel.endpoint.apiKeySecretRef", TOKEN),
-        ({"publish": {"uri": "hf://me/mine", "tokenSecretRef": SECRET}}, "publish.tokenSecretRef", TOKEN),
-        ({"s3": {"secretRef": S3}}, "s3.secretRef", KEYS),
-        ({"publish": {"uri": "s3://b/x", "s3SecretRef": S3}}, "publish.s3SecretRef", KEYS),
-    ],
-    ids=["hub", "endpoint", "reward", "publish", "s3", "publish-s3"],
-)
-def test_a_missing_secret_is_waited_for(changes, field, keys):
-    world = World(make_run(**changes), absent={"key"})
-    world.settle()
-    _, reason, message = world.condition("Ready")
-    assert reason == Reason.SECRET_MISSING
-    assert message.startswith(f"spec.{field}: 'key'")
-    assert f"with {keys}" in message
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ from fusionrun.plan.build import build_plan
 from fusionrun.plan.kinds import stage_traits
 from fusionrun.plan.stages import FetchedModel, Stage
 from fusionrun.state.decide import run as decide_module
+from fusionrun.state.observe.frozen import data_digest
+from fusionrun.state.observe.object_ref import ObjectRef
 from support.runs import make_run
 from support.world import World
 
@@ -38,6 +40,13 @@ def training(**changes) -> World:
 
 def config_map(world: World, suffix: str) -> dict[str, str]:
     return next(o for o in world.objects.values() if o["metadata"]["name"] == f"tiny-{suffix}")["data"]
+
+
+def written_by_its_release(world: World) -> None:
+    """Let the status have the digests of the ConfigMaps, as the release that wrote them would have left it."""
+    for suffix, field in (("spec", "specDigest"), ("resolved", "resolvedDigest")):
+        if ObjectRef("v1", "ConfigMap", "lab", f"tiny-{suffix}") in world.objects:
+            world.run["status"][field] = data_digest(config_map(world, suffix))
 
 
 def change_json(world: World, suffix: str, key: str, change) -> None:
@@ -100,6 +109,7 @@ def test_unknown_data_is_ignored_and_the_run_continues(change):
     config_map(world, "spec")["version"] = NEWER
     before = world.stage("sft").gpu_seconds
     change(world)
+    written_by_its_release(world)
     made = list(world.created)
     world.settle()
     assert world.created == made
@@ -153,6 +163,7 @@ def test_a_run_waits_for_a_newer_operator_and_can_be_suspended(change, says, mon
     world = training()
     config_map(world, "spec")["version"] = NEWER
     change(world, monkeypatch)
+    written_by_its_release(world)
     before, stages_before = copy.deepcopy(world.objects), world.status.stages
     world.settle()
     status, reason, message = world.condition("Ready")
@@ -198,6 +209,7 @@ def test_an_accepted_run_has_no_stages_that_a_newer_release_added(monkeypatch, f
     world.finish_in_turn(*finished)
     if not kept:
         del config_map(world, "spec")["stages.json"], config_map(world, "spec")["version"]
+        written_by_its_release(world)
         if not finished:
             world.finish("resolve")
             world.settle()

@@ -10,8 +10,8 @@ import yaml
 from support.runs import change
 
 CRD = Path(__file__).parents[1] / "crd"
-REFUSED_BY = ("admission", "update", "plan", "cluster", "resolve")
-"""The API server at creation and at an update, the plan's checks, a missing cluster object, the resolve stage.
+REFUSED_BY = ("admission", "update", "plan", "cluster", "secret", "resolve")
+"""The API server at creation and at an update, the plan's checks, a missing object or Secret, the resolve stage.
 
 Each has a file of cases in tests/crd/broken.
 """

@@ -33,7 +33,9 @@ def pinned_of(name: str, spec: dict[str, Any], pins: Sequence[str] | None = None
     full = read(spec)
     plan = build_plan(full)
     pins = tuple(f"{i:012x}" for i, _ in enumerate(plan.references)) if pins is None else tuple(pins)
-    return PinnedPlan("lab", name, UID, full, plan, pins, digests(plan.planned(), list(pins)))
+    endpoint = full.hub.endpoint if full.hub else None
+    by_stage = digests(plan.planned(), list(pins))
+    return PinnedPlan("lab", name, UID, full, plan, pins, by_stage, publish_endpoint=endpoint)
 
 
 def pinned_by_uri(spec: dict[str, Any]) -> PinnedPlan:

@@ -116,7 +116,7 @@ class World:
         """Create, write the status, delete and post events, as ``cluster.execute`` does."""
         for manifest in decision.create:
             ref = ref_of(manifest)
-            if ref not in self.objects:
+            if ref not in self.objects or self.objects[ref].get("data") != manifest.get("data"):
                 self.objects[ref] = manifest | {
                     "metadata": manifest["metadata"] | {"creationTimestamp": format_time(self.now)}
                 }
@@ -133,7 +133,8 @@ class World:
         """Reconcile until nothing is created or deleted."""
         for _ in range(20):
             decision = self.reconcile()
-            if not decision.create and not decision.delete:
+            again = decision.status is not None and decision.requeue_seconds == 0.0
+            if not decision.create and not decision.delete and not again:
                 return
         raise AssertionError(f"does not settle: {decision}")
 
@@ -174,10 +175,13 @@ class World:
         """List the objects of some kinds."""
         return [o for ref, o in self.objects.items() if ref.kind in kinds]
 
+    def task_ref(self, stage: str) -> ObjectRef:
+        """Return the reference of the ConfigMap with the task of a stage that has a workload."""
+        return ObjectRef("v1", "ConfigMap", "lab", self.workloads()[stage]["metadata"]["name"])
+
     def task(self, stage: str) -> Any:
         """Return the task of a stage that has a workload."""
-        name = self.workloads()[stage]["metadata"]["name"]
-        return decode_task(self.objects[ObjectRef("v1", "ConfigMap", "lab", name)]["data"]["task.json"])
+        return decode_task(self.objects[self.task_ref(stage)]["data"]["task.json"])
 
     @property
     def started(self) -> list[str]:
@@ -201,6 +205,14 @@ class World:
         pod["status"]["containerStatuses"] = [{"name": "c", "state": {"running": {"startedAt": format_time(self.now)}}}]
         pod["metadata"] |= metadata
         pod["spec"] = {"nodeName": "node-1"}
+        return pod
+
+    def wait_for_secret(self, stage: str, kubelet: str) -> dict[str, Any]:
+        """Let the kubelet not start the first pod of a stage, for the reason that it gives; return the pod."""
+        pod = self.place(stage)
+        pod["status"]["phase"] = "Pending"
+        waiting = {"reason": "CreateContainerConfigError", "message": kubelet}
+        pod["status"]["containerStatuses"] = [{"name": "c", "state": {"waiting": waiting}}]
         return pod
 
     def make_ready(self, stage: str) -> None:

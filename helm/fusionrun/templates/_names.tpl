@@ -49,3 +49,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- printf "%s:%s" $name (default (default $root.Chart.AppVersion $all.tag) $image.tag) -}}
 {{- end -}}
 {{- end -}}
+
+{{/* Whether programs that models wrote run only under an isolating RuntimeClass: by default on OpenShift. */}}
+{{- define "fusionrun.requireIsolation" -}}
+{{- if kindIs "bool" .Values.security.requireIsolatingRuntimeClass -}}
+{{- .Values.security.requireIsolatingRuntimeClass -}}
+{{- else -}}
+{{- .Values.security.openshift -}}
+{{- end -}}
+{{- end -}}

@@ -47,10 +47,6 @@
 - apiGroups: [""]
   resources: [pods/log]
   verbs: [get]
-# Check that the Secrets of a run exist. Only their metadata is read.
-- apiGroups: [""]
-  resources: [secrets]
-  verbs: [get]
 # Post events of runs, and read why their pods are not created or do not start.
 - apiGroups: [""]
   resources: [events]

@@ -42,7 +42,8 @@ def check_isolation() -> Isolation:
         raise UserError(
             "the node's kernel has no Landlock (Linux 5.13, in the list /sys/kernel/security/lsm, and allowed by the "
             "container runtime's seccomp profile), so a program could write to the files of other programs: set "
-            "scheduling.sandboxRuntimeClassName to a RuntimeClass that isolates (gVisor, Kata); no program was run"
+            "scheduling.sandboxRuntimeClassName to a RuntimeClass that isolates (gVisor, Kata), which the chart value "
+            "security.isolatingRuntimeClasses must list; no program was run"
         )
     if os.environ.get(PROBE_ENV) != "off" or "KUBERNETES_SERVICE_HOST" in os.environ:
         _check_no_network()

@@ -11,7 +11,8 @@ PROGRAMS_DIRECTORY = "/programs"
 
 PROGRAMS_AT_ONCE_ENV = "FUSIONRUN_SANDBOX_PROGRAMS"
 RUNTIME_CLASS_ENV = "FUSIONRUN_SANDBOX_RUNTIME_CLASS"
-"""RuntimeClass of the judge's pod, if the run has one. Only a pod with one may run without Landlock."""
+"""RuntimeClass of the judge's pod, if it isolates programs from the node. Only a pod with one may run without
+Landlock."""
 
 PROGRAMS_AT_ONCE = 2
 """One CPU each: at least 20 programs per second."""

@@ -96,7 +96,8 @@ class Scheduling(Contract):
     runtime is used."""
     sandbox_runtime_class_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
     """RuntimeClass of the pods that run model-written programs, such as gVisor or Kata. If omitted, the cluster's
-    default runtime is used, and nodes without Landlock are refused."""
+    default runtime is used. Nodes without Landlock are refused unless the operator's settings list the class as
+    isolating."""
 
 
 class RetentionPolicy(StrEnum):
@@ -119,7 +120,8 @@ class Publish(Contract):
     """Where the final model, the data set and their cards are published."""
 
     uri: Uri
-    """Destination: ``hf://org/name`` on the hub, ``pvc://claim/path`` on the run's claim, or ``s3://bucket/prefix``."""
+    """Destination: ``hf://org/name`` on the hub (``hub.endpoint`` as accepted), ``pvc://claim/path`` on the run's
+    claim, or ``s3://bucket/prefix``."""
     token_secret_ref: SecretKeyRef | None = None
     """Token that can write to the hub. Required for ``hf://``, forbidden otherwise."""
     s3_secret_ref: SecretRef | None = None

@@ -45,6 +45,8 @@ class Reason(StrEnum):
     STAGES_RUNNING = "StagesRunning"
     SUCCEEDED = "Succeeded"
     INVALID_SPEC = "InvalidSpec"
+    NOT_ALLOWED = "NotAllowed"
+    ACCEPTED_SPEC_CHANGED = "AcceptedSpecChanged"
     CLAIM_MISSING = "ClaimMissing"
     SECRET_MISSING = "SecretMissing"  # noqa: S105 -- a reason, not a password
     TRAINING_OPERATOR_MISSING = "TrainingOperatorMissing"
@@ -285,6 +287,12 @@ class FusionRunStatus(Contract):
     """GPUs of the run's pods that are scheduled to a node and have not ended."""
     gpu_seconds: int | None = None
     """GPU-seconds of all stages."""
+    spec_digest: Annotated[str, Field(max_length=64)] | None = None
+    """SHA-256 of the data of the ConfigMap NAME-spec. It is written before the ConfigMap is created, and other data is
+    not used."""
+    resolved_digest: Annotated[str, Field(max_length=64)] | None = None
+    """SHA-256 of the data of the ConfigMap NAME-resolved. It is written before the ConfigMap is created, and other data
+    is not used."""
 
 
 def read_status(status: dict[str, Any] | None) -> FusionRunStatus:

@@ -67,7 +67,7 @@ class Client:
         return await self._send("get", ref.kind, ref.name, reply)
 
     async def exists(self, ref: ObjectRef) -> bool:
-        """Return whether an object exists. Reads only its metadata, and so never the data of a Secret.
+        """Return whether an object exists. Reads only its metadata.
 
         ``ref.api_version`` may be a group of ``PREFERRED_VERSIONS``; kind ``APIGroup`` is that group itself.
         """

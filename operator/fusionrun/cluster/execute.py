@@ -103,7 +103,7 @@ class Executor:
 
     def seconds_to_wait(self, run: Manifest, decision: Decision) -> float:
         """Return how long a decision that only updates the status should wait."""
-        if decision.create or decision.delete or decision.events or decision.status is None:
+        if decision.create or decision.delete or decision.events or decision.status is None or decision.only_records:
             return 0.0
         return max(0.0, self._written.get(ref_of(run), 0.0) + STATUS_MIN_SECONDS - time.monotonic())
 
@@ -111,7 +111,9 @@ class Executor:
         """Return the created object, the refusal, or None if the run already has the object."""
         ref, log = ref_of(manifest), {"run": f"{run['metadata']['namespace']}/{run['metadata']['name']}"}
         known = self._store.get(ref)
-        if known is not None and run["metadata"]["uid"] in owners(known) and not is_deleting(known):
+        # Somebody else may have created a ConfigMap of this name: its data decide, and the store may lack them.
+        whole = manifest["kind"] != "ConfigMap"
+        if whole and known is not None and run["metadata"]["uid"] in owners(known) and not is_deleting(known):
             return None
         try:
             try:
@@ -119,8 +121,12 @@ class Executor:
             except ClusterError as error:
                 if error.status != _CONFLICT:
                     raise
-                await self._adopt(run, ref)
-                return None
+                existing = await self._adopt(run, ref)
+                if whole or existing.get("data") == manifest["data"]:
+                    return None
+                await self._client.delete(ref, existing["metadata"]["uid"])
+                logger.warning("replacing ConfigMap %s, which has other data", ref.name, extra=log)
+                created = await self._client.create(manifest)
         except ClusterError as error:
             logger.warning("cannot create object: %s", error, extra=log)
             return Refusal(error.status, str(error), transient=error.retryable)
@@ -128,8 +134,8 @@ class Executor:
         logger.info("created %s %s", ref.kind, ref.name, extra=log)
         return created
 
-    async def _adopt(self, run: Manifest, ref: ObjectRef) -> None:
-        """Store the existing object of a name, or raise a ClusterError if it does not belong to the run."""
+    async def _adopt(self, run: Manifest, ref: ObjectRef) -> Manifest:
+        """Store the existing object of a name; raise a ClusterError if it does not belong to the run."""
         existing = await self._client.get(ref)
         references = existing["metadata"].get("ownerReferences") or []
         of_this_run = run["metadata"]["uid"] in owners(existing)
@@ -140,6 +146,7 @@ class Executor:
             text = "an object of this name exists and belongs to another owner: delete that object"
             raise ClusterError("create", ref.kind, ref.name, _CONFLICT, text)
         self._store.put(existing)
+        return existing
 
     async def _write_status(self, run: Manifest, status: FusionRunStatus) -> None:
         metadata = run["metadata"]

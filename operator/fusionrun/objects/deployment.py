@@ -68,7 +68,7 @@ def build_deployment(
         resources=meta.resources(server.resources, settings),
         volumeMounts=meta.mounts(stage),
     )
-    pod = meta.pod_spec(run, stage, settings, container, meta.volumes(run, stage, name))
+    pod = meta.pod_spec(run, stage, settings, container, meta.volumes(run, stage, name, settings))
     pod["terminationGracePeriodSeconds"] = 5
     stage_labels = meta.labels(run, stage, attempt)
     return {

@@ -5,7 +5,9 @@ from typing import Any
 from fusionrun.api.artifacts import artifact_dir
 from fusionrun.api.models import Manifest
 from fusionrun.api.pod import API_KEY_ENV, EXIT_SERVER_WEDGED, EXIT_USER_ERROR, METRICS_PORT, METRICS_PORT_ENV
+from fusionrun.api.stage import StageKind
 from fusionrun.objects import meta
+from fusionrun.objects.access import access_containers
 from fusionrun.objects.network_policy import isolation_labels
 from fusionrun.plan.pinned import Run
 from fusionrun.plan.stages import Stage
@@ -19,9 +21,13 @@ def build_job(run: Run, stage: Stage, name: str, attempt: int, settings: Setting
     if stage.traits.serves_metrics:
         environment.append({"name": METRICS_PORT_ENV, "value": str(METRICS_PORT)})
         ports = {"ports": [{"name": "metrics", "containerPort": METRICS_PORT}]}
-    mounts = meta.mounts(stage)
+    mounts, first = meta.mounts(stage), []
     if stage.remote_code:  # the claim is read-only, except for the artifact of the stage
-        mounts.append(meta.sub_path(artifact_dir(stage.kind, digest), read_only=False))
+        directory = artifact_dir(stage.kind, digest)
+        mounts.append(meta.sub_path(directory, read_only=False))
+        first.append(meta.make_directory(stage, directory, settings))
+    if stage.kind is StageKind.RESOLVE:
+        first += access_containers(run, stage, settings)
     container = meta.container(
         stage.kind.value,
         stage,
@@ -32,7 +38,9 @@ def build_job(run: Run, stage: Stage, name: str, attempt: int, settings: Setting
         resources=meta.stage_resources(run, stage, settings),
         volumeMounts=mounts,
     )
-    pod = meta.pod_spec(run, stage, settings, container, meta.volumes(run, stage, name))
+    pod = meta.pod_spec(run, stage, settings, container, meta.volumes(run, stage, name, settings))
+    if first:
+        pod["initContainers"] = first
     return wrap_in_job(run, stage, name, attempt, pod)
 
 

@@ -7,6 +7,7 @@ from fusionrun.api.artifacts import MOUNT_PATH
 from fusionrun.api.models import Manifest, Resources, SecretKeyRef, SecretRef
 from fusionrun.api.pod import POD_UID_ENV, PROGRESS_URL_ENV, TASK_PATH
 from fusionrun.api.spec import FusionRunSpec
+from fusionrun.plan.credentials import S3_KEYS, S3_MORE_KEYS
 from fusionrun.plan.gpus import gpu_limits
 from fusionrun.plan.kinds import HubAccess
 from fusionrun.plan.pinned import Run
@@ -14,12 +15,11 @@ from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
 
 USER_ID = 1000
-"""UID and GID of every pod (images/README.md)."""
+"""UID and GID of every pod (images/README.md), unless the cluster assigns them (``Settings.fixed_user``)."""
+_USER = {"runAsUser": USER_ID, "runAsGroup": USER_ID, "fsGroup": USER_ID}
 TASK_DIRECTORY = TASK_PATH.rsplit("/", 1)[0]
-S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-"""Keys that a Secret for an object store must have. They are the environment variables that S3 clients read."""
-S3_MORE_KEYS = ("AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL")
-"""Optional keys. Other keys of the Secret are not passed on, since they could set any variable of a program."""
+SHORT_RESOURCES: dict[str, Any] = {"requests": {"cpu": "50m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}}
+"""Resources of an init container that only makes a directory or does nothing."""
 
 
 def labels(run: Run, stage: Stage, attempt: int) -> dict[str, str]:
@@ -89,6 +89,8 @@ def environment(run: Run, stage: Stage, settings: Settings, *more: dict[str, Any
         {"name": "DO_NOT_TRACK", "value": "1"},
         {"name": "TQDM_DISABLE", "value": "1"},
     ]
+    if not settings.fixed_user:  # the assigned user has no name, and torch asks for one (getpass.getuser)
+        variables.append({"name": "USER", "value": "fusionrun"})
     # A pod that runs code of a model has no egress, so it cannot push its progress.
     if settings.progress_url and not stage.remote_code:
         variables.append({"name": PROGRESS_URL_ENV, "value": settings.progress_url})
@@ -130,17 +132,22 @@ def _s3_keys(secret: SecretRef | None) -> list[dict[str, Any]]:
     return [{"name": r["key"], "valueFrom": {"secretKeyRef": r}} for r in references]
 
 
-def volumes(run: Run, stage: Stage, task_config_map: str) -> list[dict[str, Any]]:
+def volumes(run: Run, stage: Stage, task_config_map: str, settings: Settings) -> list[dict[str, Any]]:
     """Return the volumes of a pod: the claim, ``/tmp``, the task, and shared memory for torch."""
     pod_volumes: list[dict[str, Any]] = [
         {"name": "data", "persistentVolumeClaim": {"claimName": run.spec.storage.claim_name}},
-        {"name": "tmp", "emptyDir": {}},
+        {"name": "tmp", "emptyDir": _size_limit(settings.tmp_size_limit)},
     ]
     if not stage.traits.is_server:
         pod_volumes.append({"name": "task", "configMap": {"name": task_config_map}})
     if stage.traits.shared_memory:
-        pod_volumes.append({"name": "shm", "emptyDir": {"medium": "Memory"}})
+        shared = {"medium": "Memory", **_size_limit(settings.shared_memory_size_limit)}
+        pod_volumes.append({"name": "shm", "emptyDir": shared})
     return pod_volumes
+
+
+def _size_limit(limit: str) -> dict[str, str]:
+    return {"sizeLimit": limit} if limit else {}
 
 
 def mounts(stage: Stage) -> list[dict[str, Any]]:
@@ -178,9 +185,7 @@ def pod_spec(
         "enableServiceLinks": False,
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": USER_ID,
-            "runAsGroup": USER_ID,
-            "fsGroup": USER_ID,
+            **(_USER if settings.fixed_user else {}),
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
@@ -219,3 +224,22 @@ def container(name: str, stage: Stage, command: list[str], settings: Settings, *
         },
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
+
+
+def short_container(name: str, stage: Stage, arguments: list[str], settings: Settings, **fields: Any) -> dict[str, Any]:
+    """Return an init container that runs a line of Python and exits."""
+    command = ["python", "-I", *arguments]
+    return container(name, stage, command, settings, resources=SHORT_RESOURCES, **fields)
+
+
+_MAKE_DIRECTORY = "import os, sys; os.makedirs(sys.argv[1], exist_ok=True)"
+
+
+def make_directory(stage: Stage, path: str, settings: Settings) -> dict[str, Any]:
+    """Return an init container that makes a directory of the claim, which another container mounts by ``subPath``.
+
+    The kubelet makes a missing directory as root, and the user of the pod cannot write to it where ``fsGroup`` is not
+    applied, as on NFS. The container ends before any foreign code starts.
+    """
+    mount = {"name": "data", "mountPath": MOUNT_PATH}
+    return short_container("directory", stage, ["-c", _MAKE_DIRECTORY, path], settings, volumeMounts=[mount])

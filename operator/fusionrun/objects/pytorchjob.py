@@ -33,7 +33,7 @@ def build_pytorchjob(run: Run, stage: Stage, name: str, attempt: int, settings: 
         resources=meta.stage_resources(run, stage, settings),
         volumeMounts=meta.mounts(stage),
     )
-    pod = meta.pod_spec(run, stage, settings, container, meta.volumes(run, stage, name))
+    pod = meta.pod_spec(run, stage, settings, container, meta.volumes(run, stage, name, settings))
     replica = {
         "restartPolicy": traits.workload.restart_policy,
         "template": {"metadata": {"labels": stage_labels}, "spec": pod},

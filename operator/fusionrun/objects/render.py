@@ -1,7 +1,10 @@
 """Render the Kubernetes objects of a stage."""
 
+import hashlib
+
 from fusionrun import names
 from fusionrun.api.models import Manifest
+from fusionrun.api.pod import TASK_DIGEST_ENV
 from fusionrun.api.task import encode_task
 from fusionrun.objects import meta
 from fusionrun.objects.deployment import PORT, build_deployment, build_service, server_url
@@ -37,7 +40,8 @@ def render(pinned: PinnedPlan, stage: Stage, attempt: int, settings: Settings) -
         return [*policies, build_service(pinned, stage, name, attempt), deployment]
     url = server_url(pinned, child_name(pinned, pinned.plan[stage.server], attempt)) if stage.server else ""
     task = build_task(pinned, stage, url)
-    config_map = meta.config_map(pinned, name, meta.labels(pinned, stage, attempt), {"task.json": encode_task(task)})
+    text = encode_task(task)
+    config_map = meta.config_map(pinned, name, meta.labels(pinned, stage, attempt), {"task.json": text})
     match workload:
         case Workload.JOB:
             job = build_job(pinned, stage, name, attempt, settings, task.digest)
@@ -45,4 +49,15 @@ def render(pinned: PinnedPlan, stage: Stage, attempt: int, settings: Settings) -
             job = build_sandbox_job(pinned, stage, name, attempt, settings, task)
         case Workload.PYTORCH_JOB:
             job = build_pytorchjob(pinned, stage, name, attempt, settings)
+    _confirm_task(job, text)
     return [*policies, config_map, job]
+
+
+def _confirm_task(job: Manifest, text: str) -> None:
+    """Record the digest of the task in the workload, and give it to each container that reads the task."""
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    job["metadata"]["annotations"] = {names.ANNOTATION_TASK: digest}
+    replicas = job["spec"].get("pytorchReplicaSpecs") or {"": job["spec"]}
+    containers = [container for r in replicas.values() for container in r["template"]["spec"]["containers"]]
+    for container in {id(c): c for c in containers}.values():  # master and workers share one template
+        container["env"].append({"name": TASK_DIGEST_ENV, "value": digest})

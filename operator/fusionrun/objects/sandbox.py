@@ -28,6 +28,7 @@ from fusionrun.errors import PlanError
 from fusionrun.objects import meta
 from fusionrun.objects.job import wrap_in_job
 from fusionrun.plan.pinned import Run
+from fusionrun.plan.policy import is_isolating
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
 
@@ -43,8 +44,9 @@ def build_sandbox_job(run: Run, stage: Stage, name: str, attempt: int, settings:
     socket = {"name": "socket", "mountPath": SOCKET_DIRECTORY}
     environment = meta.environment(run, stage, settings, {"name": PROGRAMS_AT_ONCE_ENV, "value": str(PROGRAMS_AT_ONCE)})
     runtime_class = run.spec.scheduling.sandbox_runtime_class_name
-    if runtime_class:
+    if is_isolating(runtime_class, settings.policy):
         environment.append({"name": RUNTIME_CLASS_ENV, "value": runtime_class})
+    directory = artifact_dir(stage.kind, task.digest)
     judge_bytes = JUDGE_OWN_BYTES + PROGRAMS_AT_ONCE * TESTS_MEMORY_BYTES
     judge = meta.container(
         "judge",
@@ -56,7 +58,7 @@ def build_sandbox_job(run: Run, stage: Stage, name: str, attempt: int, settings:
         volumeMounts=[
             meta.sub_path(parameters.prompts_dir, read_only=True),
             meta.sub_path(parameters.responses_dir, read_only=True),
-            meta.sub_path(artifact_dir(stage.kind, task.digest), read_only=False),
+            meta.sub_path(directory, read_only=False),
             {"name": "task", "mountPath": meta.TASK_DIRECTORY, "readOnly": True},
             {"name": "judge-tmp", "mountPath": "/tmp"},  # noqa: S108 -- a mount, not a file
             socket,
@@ -76,7 +78,8 @@ def build_sandbox_job(run: Run, stage: Stage, name: str, attempt: int, settings:
             socket,
         ],
     )
-    runner["securityContext"] |= {"runAsUser": RUNNER_USER_ID}
+    if settings.fixed_user:
+        runner["securityContext"] |= {"runAsUser": RUNNER_USER_ID}
     runner["restartPolicy"] = "Always"
     pod_volumes: list[dict[str, Any]] = [
         {"name": "data", "persistentVolumeClaim": {"claimName": run.spec.storage.claim_name}},
@@ -86,7 +89,7 @@ def build_sandbox_job(run: Run, stage: Stage, name: str, attempt: int, settings:
         *(_in_memory(f"program-{number}", _mebibytes(PROGRAM_FOLDER_BYTES)) for number in range(PROGRAMS_AT_ONCE)),
     ]
     pod = meta.pod_spec(run, stage, settings, judge, pod_volumes)
-    pod["initContainers"] = [runner]
+    pod["initContainers"] = [meta.make_directory(stage, directory, settings), runner]
     if runtime_class:
         pod["runtimeClassName"] = runtime_class
     return wrap_in_job(run, stage, name, attempt, pod)

@@ -1,18 +1,23 @@
 """Rules between fields that the CRD cannot express. Each error has the field, the value and the rule."""
 
 import re
+import unicodedata
 from collections.abc import Iterator
 
 from fusionrun.api.artifacts import claim_path
 from fusionrun.api.data import Dataset, Task
-from fusionrun.api.models import ALLOWED_VLLM_ARGS, Resources, ServerSettings, SourceType
+from fusionrun.api.models import Resources, ServerSettings, SourceType
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.errors import SpecError
 from fusionrun.plan.gpus import gpu_count, gpu_limits
 from fusionrun.plan.presets import preset_data
 from fusionrun.plan.references import REWARD, TARGET
+from fusionrun.plan.server_arguments import bad_arguments
 from fusionrun.plan.stages import EVALUATION_PREFIX
 
+NOT_SHOWN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Unicode categories of characters that a message would not show as they are. Source: Unicode, "General Category"."""
+COMMIT = re.compile(r"[0-9a-f]{40}")
 PART_OF_GPU = re.compile(r"/(mig-|gpu\.shared$)")
 """Names of resources that are parts of a GPU. Source: NVIDIA's k8s-device-plugin, MIG ``mixed`` and time-slicing."""
 
@@ -21,15 +26,18 @@ def check_spec(spec: FusionRunSpec) -> list[SpecError]:
     """Check a spec that has all defaults; return all errors."""
     return [
         *_reward(spec),
-        *_models(spec),
-        *_servers(spec),
+        *check_security(spec),
         *_gpus(spec),
         *_sources(spec),
-        *_urls(spec),
         *_presets(spec),
         *_batches(spec),
         *_names(spec),
     ]
+
+
+def check_security(spec: FusionRunSpec) -> list[SpecError]:
+    """Check what a pod must never be made from. This is checked for accepted runs as well, whoever accepted them."""
+    return [*_models(spec), *_remote_code(spec), *_servers(spec)]
 
 
 def _reward(spec: FusionRunSpec) -> Iterator[SpecError]:
@@ -49,6 +57,8 @@ def _models(spec: FusionRunSpec) -> Iterator[SpecError]:
         uris.append(("publish.uri", spec.publish.uri))
     claim = spec.storage.claim_name
     for field, uri in uris:
+        if any(unicodedata.category(character) in NOT_SHOWN for character in uri):
+            yield SpecError(field, uri, "must not contain control characters, line breaks or marks of direction")
         if not uri.startswith("pvc://"):
             continue
         if uri.removeprefix("pvc://").split("/", 1)[0] != claim:
@@ -68,13 +78,25 @@ def _all_servers(spec: FusionRunSpec) -> Iterator[tuple[str, ServerSettings]]:
         yield "evaluation.server", spec.evaluation.server
 
 
+def _remote_code(spec: FusionRunSpec) -> Iterator[SpecError]:
+    """Repeat the rules of admission that decide whose code runs."""
+    if spec.target.model.trust_remote_code:
+        yield SpecError(
+            "target.model.trustRemoteCode", value=True, rule="must be false: the target runs no custom code"
+        )
+    models = [(f"sources[{s.name}].served.model", s.served.model) for s in spec.sources if s.served]
+    if spec.reward_model.model:
+        models.append(("rewardModel.model", spec.reward_model.model))
+    for field, model in models:
+        if model.trust_remote_code and not COMMIT.fullmatch(model.revision or ""):
+            rule = "must be a 40-digit commit if trustRemoteCode is true"
+            yield SpecError(f"{field}.revision", model.revision or "", rule)
+
+
 def _servers(spec: FusionRunSpec) -> Iterator[SpecError]:
     for field, server in _all_servers(spec):
-        for argument in server.extra_args:
-            name = argument.split("=", 1)[0]
-            if name.startswith("-") and name not in ALLOWED_VLLM_ARGS:
-                rule = "is not allowed: docs/reference.md lists the allowed arguments"
-                yield SpecError(f"{field}.extraArgs", argument, rule)
+        for argument, rule in bad_arguments(server.extra_args):
+            yield SpecError(f"{field}.extraArgs", argument, rule)
 
 
 def _gpus(spec: FusionRunSpec) -> Iterator[SpecError]:
@@ -123,19 +145,6 @@ def _sources(spec: FusionRunSpec) -> Iterator[SpecError]:
         if source.name not in used:
             rule = "no data set uses this source: remove it, or add it to datasets[].sources"
             yield SpecError("sources", source.name, rule)
-
-
-def _urls(spec: FusionRunSpec) -> Iterator[SpecError]:
-    """Refuse credentials in URLs: they would be visible to everyone who can read the run."""
-    urls = [(f"sources[{s.name}].endpoint", s.endpoint) for s in spec.sources]
-    for field, endpoint in [*urls, ("rewardModel.endpoint", spec.reward_model.endpoint)]:
-        if endpoint is not None and "@" in endpoint.url.split("://", 1)[-1].split("/", 1)[0]:
-            shown = re.sub(r"//[^/]*@", "//***@", endpoint.url)
-            rule = "must not contain a user or password: set apiKeySecretRef instead"
-            yield SpecError(f"{field}.url", shown, rule)
-    hub = spec.hub.endpoint if spec.hub else None
-    if hub and "@" in hub:
-        yield SpecError("hub.endpoint", re.sub(r"//[^/]*@", "//***@", hub), "must not contain a user or password")
 
 
 def _dataset_sources(dataset: Dataset, types: dict[str, SourceType]) -> Iterator[SpecError]:

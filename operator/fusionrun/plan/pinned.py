@@ -30,6 +30,8 @@ class PinnedPlan(Run):
     """Digest of the artifact of each stage; empty before ``resolve``."""
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     """Scores by benchmark, then by model: for the published card."""
+    publish_endpoint: str | None = None
+    """URL of the model hub to publish to; None for the default."""
 
     @property
     def hub_endpoint(self) -> str | None:

@@ -37,7 +37,7 @@ def publish_task(pinned: PinnedPlan) -> PublishParameters:
         model_path=pinned.artifact(PROMOTE, artifacts.MODEL),
         dataset_dir=pinned.artifact(CONSTRUCT),
         destination=claim_path(publish.uri) if publish.uri.startswith("pvc://") else publish.uri,
-        hub_endpoint=pinned.hub_endpoint,
+        hub_endpoint=pinned.publish_endpoint,
         private=publish.private,
         run_spec=json.dumps(recipe, sort_keys=True),
         scores=pinned.scores,

@@ -1,18 +1,22 @@
 """The outcome of an attempt that runs or failed, and whether another attempt follows."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from fusionrun.api.status import LOG_TAIL_CHARACTERS, Reason, StageState, StageStatus
 from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.context import Context, StageOutcome
+from fusionrun.state.decide.prerequisites import secret_text
 from fusionrun.state.observe.failures import Failure
+from fusionrun.state.observe.missing_secrets import missing_secret
 from fusionrun.state.observe.object_fields import format_time, parse_time
 from fusionrun.state.observe.pending_pods import pending_pods
 from fusionrun.state.observe.stalled_servers import client_stalled, was_unavailable
 from fusionrun.state.observe.workloads import Workload
 from fusionrun.state.report.stage_status import MESSAGE_CHARACTERS, gpu_seconds, idle
 
+SECRET_RENAMED = "the spec names another Secret than the waiting pod: the stage starts again"  # noqa: S105
 NO_POD_LEFT = "the workload failed, and its pods no longer exist: see the events of the namespace"
 
 
@@ -39,7 +43,14 @@ def status_of(
 def running(context: Context, stage: Stage, workload: Workload, otherwise: str | None = None) -> StageOutcome:
     """Return the outcome of a running stage; ``otherwise`` is the message if no pod waits."""
     pending = pending_pods(workload, context.now)
-    reason = Reason.PODS_RUNNING if pending.running else Reason.PODS_PENDING
+    if secret := missing_secret(workload.pods):
+        text = secret_text(context.pinned, secret)
+        if text is None:  # a field of the spec has changed since the pods were made
+            old = context.previous.get(stage.name)
+            status = idle(stage, old, StageState.WAITING, Reason.SECRET_MISSING, SECRET_RENAMED)
+            return StageOutcome(status, delete=(workload.ref,))
+        pending = replace(pending, message=text, reason=Reason.SECRET_MISSING)
+    reason = Reason.PODS_RUNNING if pending.running else pending.reason
     status = status_of(context, stage, workload, StageState.RUNNING, reason)
     status = status.model_copy(update={"message": pending.message or otherwise})
     return StageOutcome(status, pending=pending if pending.is_relevant else None)

@@ -105,7 +105,9 @@ def _active(context: Context, outcomes: Outcomes, names: Sequence[str]) -> Concl
     requeue = () if seconds is None else (seconds,)
     text = "; ".join(f"{name}: {pods.message}" for name, pods in waiting.items() if pods.message)
     if waiting and all(name in pending and not pending[name].running for name in names):
-        return Conclusion(conditions.in_progress(text or NO_POD, Reason.PODS_PENDING), requeue_seconds=requeue)
+        reasons = {pods.reason for pods in waiting.values()}
+        reason = Reason.SECRET_MISSING if Reason.SECRET_MISSING in reasons else Reason.PODS_PENDING
+        return Conclusion(conditions.in_progress(text or NO_POD, reason), requeue_seconds=requeue)
     message = f"running: {', '.join(names)}" + (f"; pending: {text}" if text else "")
     return Conclusion(conditions.in_progress(message), requeue_seconds=requeue)
 

@@ -26,3 +26,9 @@ class Decision:
     """Ended workloads whose pods must be listed. If there are any, list them and decide again."""
     requeue_seconds: float | None = None
     """Reconcile again after this time, even if nothing changes; None waits for the next event or resync."""
+
+    @property
+    def only_records(self) -> bool:
+        """Whether it only writes digests to the status; the next decision creates the objects that wait for them."""
+        others = self.create or self.delete or self.events or self.list_pods
+        return self.status is not None and not others and self.requeue_seconds == 0.0

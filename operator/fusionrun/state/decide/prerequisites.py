@@ -5,16 +5,17 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from fusionrun.api.data import Grader, Task
-from fusionrun.api.models import Manifest, SecretKeyRef, SecretRef, Source
+from fusionrun.api.models import Manifest
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.stage import StageKind
 from fusionrun.api.status import Reason
-from fusionrun.objects.meta import S3_KEYS
+from fusionrun.plan.credentials import credentials
 from fusionrun.plan.defaults import fill
 from fusionrun.plan.gpus import gpu_limits
-from fusionrun.plan.kinds import HubAccess, Workload
+from fusionrun.plan.kinds import Workload
+from fusionrun.plan.pinned import Run
+from fusionrun.plan.policy import runs_programs
 from fusionrun.plan.stages import Plan, Stage
+from fusionrun.state.observe.missing_secrets import MissingSecret
 from fusionrun.state.observe.object_ref import ObjectRef
 
 PYTORCHJOB_CRD = ObjectRef("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", "pytorchjobs.kubeflow.org")
@@ -72,6 +73,19 @@ def over_budget(plan: Plan, spec: FusionRunSpec) -> tuple[Missing, ...]:
     return ()
 
 
+def secret_text(run: Run, secret: MissingSecret) -> str | None:
+    """Return what to do about a Secret that a pod waits for; None if the spec does not name it."""
+    found = [c for c in credentials(run.spec) if c.name == secret.name and secret.key in (None, *c.keys)]
+    if not found:
+        return None
+    fields = " and ".join(f"spec.{c.field}" for c in found)
+    if secret.key is not None:
+        return f"{fields}: {secret.name!r}: the Secret in namespace {run.namespace!r} has no key {secret.key!r}: add it"
+    keys = list(dict.fromkeys(key for c in found for key in c.keys))
+    listed = f"key {keys[0]!r}" if len(keys) == 1 else f"keys {' and '.join(keys)}"
+    return f"{fields}: {secret.name!r}: no such Secret in namespace {run.namespace!r}: create it with {listed}"
+
+
 def _required(namespace: str, spec: FusionRunSpec) -> Iterator[tuple[ObjectRef, Missing]]:
     """Yield each prerequisite, with its message if it does not exist."""
     claim = ObjectRef("v1", "PersistentVolumeClaim", namespace, spec.storage.claim_name)
@@ -83,10 +97,6 @@ def _required(namespace: str, spec: FusionRunSpec) -> Iterator[tuple[ObjectRef, 
     )
     uses_pytorchjob = _runs_as(Workload.PYTORCH_JOB)
     yield PYTORCHJOB_CRD, Missing(Reason.TRAINING_OPERATOR_MISSING, text, uses_pytorchjob)
-    for field, secret, blocks in _secrets(spec):
-        keys = f"key {secret.key!r}" if isinstance(secret, SecretKeyRef) else f"keys {' and '.join(S3_KEYS)}"
-        ref = ObjectRef("v1", "Secret", namespace, secret.name)
-        yield _absent(ref, Reason.SECRET_MISSING, field, f"create it with {keys}", blocks)
     yield from _scheduling(namespace, spec)
 
 
@@ -101,40 +111,9 @@ def _runs_as(workload: Workload) -> Selector:
     return lambda stage: stage.traits.workload is workload
 
 
-def _secrets(spec: FusionRunSpec) -> Iterator[tuple[str, SecretKeyRef | SecretRef, Selector]]:
-    """Yield every Secret in the spec, with its field and the stages whose pods read it."""
-
-    def reads(stage: Stage) -> bool:
-        return stage.traits.hub is HubAccess.READ
-
-    def writes(stage: Stage) -> bool:
-        return stage.traits.hub is HubAccess.WRITE
-
-    def scores(stage: Stage) -> bool:
-        return stage.kind is StageKind.SCORE
-
-    hub, s3, reward, publish = spec.hub, spec.s3, spec.reward_model.endpoint, spec.publish
-    called = [(s, s.endpoint) for s in spec.sources if s.endpoint]
-    named: list[tuple[str, SecretKeyRef | SecretRef | None, Selector]] = [
-        ("spec.hub.tokenSecretRef", hub.token_secret_ref if hub else None, reads),
-        ("spec.s3.secretRef", s3.secret_ref if s3 else None, reads),
-        *((f"spec.sources[{s.name}].endpoint.apiKeySecretRef", e.api_key_secret_ref, _generates(s)) for s, e in called),
-        ("spec.rewardModel.endpoint.apiKeySecretRef", reward.api_key_secret_ref if reward else None, scores),
-        ("spec.publish.tokenSecretRef", publish.token_secret_ref if publish else None, writes),
-        ("spec.publish.s3SecretRef", publish.s3_secret_ref if publish else None, writes),
-    ]
-    yield from ((field, secret, blocks) for field, secret, blocks in named if secret)
-
-
-def _generates(source: Source) -> Selector:
-    return lambda stage: stage.kind is StageKind.GENERATE and stage.subject == source
-
-
 def _scheduling(namespace: str, spec: FusionRunSpec) -> Iterator[tuple[ObjectRef, Missing]]:
     scheduling = spec.scheduling
-    benchmarks = spec.evaluation.benchmarks
-    programs = any(d.task is Task.CODING for d in spec.datasets) or any(b.grader is Grader.CODING for b in benchmarks)
-    sandbox_class = scheduling.sandbox_runtime_class_name if programs else None
+    sandbox_class = scheduling.sandbox_runtime_class_name if runs_programs(spec) else None
     gpu_class = scheduling.gpu_runtime_class_name if _uses_gpus(spec) else None
     runtime, priority = ("node.k8s.io/v1", "RuntimeClass"), ("scheduling.k8s.io/v1", "PriorityClass")
     advice, sandboxed = "create it, or change the field", _runs_as(Workload.SANDBOX_JOB)

@@ -4,19 +4,22 @@ Applied to its own result, a decision changes nothing: object names are determin
 and the new status equals the one that exists.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pydantic import ValidationError
 
-from fusionrun import __version__
+from fusionrun import __version__, names
 from fusionrun.api.models import Manifest
+from fusionrun.api.stage import StageKind
 from fusionrun.api.status import FusionRunStatus, Reason, StageState, StageStatus, read_status
 from fusionrun.errors import ContractError, SpecError
 from fusionrun.plan.build import build_plan
-from fusionrun.plan.checks import check_spec
+from fusionrun.plan.checks import check_security, check_spec
 from fusionrun.plan.graph import needed
 from fusionrun.plan.pinned import PinnedPlan
+from fusionrun.plan.policy import violations
 from fusionrun.settings import Settings
 from fusionrun.state.decide.conclude import conclude
 from fusionrun.state.decide.context import Context, Outcomes
@@ -24,14 +27,15 @@ from fusionrun.state.decide.decision import Decision
 from fusionrun.state.decide.deletions import expired, lost_pods
 from fusionrun.state.decide.prerequisites import Missing, every_stage, missing, over_budget
 from fusionrun.state.decide.stages import decide_stages, stop
-from fusionrun.state.observe.accepted_run import Acceptance, acceptance, accepted_by, resolution
+from fusionrun.state.observe.accepted_run import Acceptance, Resolution, acceptance, accepted_by, resolution
+from fusionrun.state.observe.frozen import Frozen, data_digest, frozen, has_started
 from fusionrun.state.observe.live_objects import LiveObjects
 from fusionrun.state.observe.object_fields import is_deleting, is_finished
 from fusionrun.state.observe.object_ref import ref_of
 from fusionrun.state.observe.observed import Observed, observe
 from fusionrun.state.report import conditions, summary
 from fusionrun.state.report.events import events
-from fusionrun.state.report.stage_status import UNFINISHED, idle
+from fusionrun.state.report.stage_status import DONE, UNFINISHED, idle
 from fusionrun.state.report.summary import RunReport
 
 
@@ -42,12 +46,18 @@ class _Input:
     live: LiveObjects
     observed: Observed
     before: FusionRunStatus
+    frozen: Frozen
     settings: Settings
     now: datetime
 
     @property
     def generation(self) -> int:
         return int(self.live.run["metadata"].get("generation") or 0)
+
+    @property
+    def lacks_spec(self) -> bool:
+        """Whether a stage has run, and the spec that the run was accepted with is gone."""
+        return self.frozen.spec is None and self.before.spec_digest is not None and has_started(self.before)
 
     def report(self, new: list[conditions.NewCondition], report: RunReport | None = None) -> Decision:
         """Return a decision that reports new conditions: the status if it changes, and the events."""
@@ -59,18 +69,19 @@ def decide(live: LiveObjects, settings: Settings, now: datetime) -> Decision:
     """Decide what one run needs next."""
     if is_deleting(live.run):
         return Decision()
-    inputs = _Input(live, observe(live), read_status(live.run.get("status")), settings, now)
+    observed, before = observe(live), read_status(live.run.get("status"))
+    inputs = _Input(live, observed, before, frozen(live.run, observed, before), settings, now)
     if is_finished(live.run):
         return _clean_up(inputs)
     try:
-        accepted = acceptance(live, inputs.observed, settings.images)
+        accepted = acceptance(live, inputs.frozen, settings.images)
     except ValidationError as error:
-        unreadable = _refused if accepted_by(live, inputs.observed) is None else _too_old
+        unreadable = _refused if accepted_by(inputs.frozen) is None else _too_old
         return unreadable(inputs, _first_error(error))
     # An accepted run was checked by the operator that accepted it; the checks of a newer one are for newer runs.
-    errors = check_spec(accepted.spec) if accepted.is_new else []
+    errors = [*check_spec(accepted.spec), *violations(accepted.spec, settings.policy)] if accepted.is_new else []
     if errors:
-        return _refused(inputs, "; ".join(f"spec.{e}" for e in errors)[:2000])
+        return _refused(inputs, _text(errors))
     try:
         return _advance(inputs, accepted)
     except ContractError as error:
@@ -82,12 +93,18 @@ def _advance(inputs: _Input, accepted: Acceptance) -> Decision:
     metadata, spec, before = inputs.live.run["metadata"], accepted.spec, inputs.before
     plan = accepted.adopt(build_plan(spec))
     pinned = PinnedPlan(metadata["namespace"], metadata["name"], metadata["uid"], spec, plan, (), {})
-    resolved = resolution(inputs.live, inputs.observed, pinned)
+    pinned = replace(pinned, publish_endpoint=accepted.publish_endpoint)
+    resolved = resolution(inputs.live, inputs.observed, inputs.frozen, pinned)
     config_maps = [resolved.config_map] if resolved and resolved.config_map else []
-    if resolved is not None:
-        pinned = replace(pinned, pins=resolved.pins, digests=resolved.digests)
     if accepted.is_new:
         config_maps = [accepted.config_map(pinned)]
+        accepted = replace(accepted, digest=data_digest(config_maps[0]["data"]))
+    if inputs.lacks_spec and accepted.digest != before.spec_digest:
+        return _changed(inputs, names.spec_config_map)
+    if _lost_resolution(before, resolved):
+        return _changed(inputs, names.resolved_config_map)
+    if resolved is not None:
+        pinned = replace(pinned, pins=resolved.pins, digests=resolved.digests)
     complete = resolved.complete if resolved else frozenset()
     context = Context(
         pinned=pinned,
@@ -108,6 +125,9 @@ def _advance(inputs: _Input, accepted: Acceptance) -> Decision:
     ends = summary.is_finished(conclusion.conditions)
     # A suspended run is accepted when it is resumed, with the images and stages of the operator at that time.
     waits = any(m.blocks is every_stage for m in context.missing) or (accepted.is_new and spec.suspend)
+    if not (accepted.is_new and (ends or waits)) and (recorded := _record(before, accepted, resolved)) != before:
+        # Another reconcile follows at once: no ConfigMap is created before its digest is in the status.
+        return Decision(status=recorded, requeue_seconds=0.0)
     lost, next_lost = lost_pods(inputs.observed, inputs.now)
     report = RunReport(
         stages=outcomes.statuses,
@@ -131,6 +151,20 @@ def _advance(inputs: _Input, accepted: Acceptance) -> Decision:
     )
 
 
+def _record(before: FusionRunStatus, accepted: Acceptance, resolved: Resolution | None) -> FusionRunStatus:
+    """Return the status with the digests of the ConfigMaps that this decision rests on, and no other change."""
+    digests = {"spec_digest": accepted.digest, "resolved_digest": resolved.digest if resolved else None}
+    return before.model_copy(update={name: digest for name, digest in digests.items() if digest})
+
+
+def _lost_resolution(before: FusionRunStatus, resolved: Resolution | None) -> bool:
+    """Return whether stages have used a result of ``resolve`` that is gone, or that differs now."""
+    if resolved is None:
+        return any(s.name == StageKind.RESOLVE and s.state in DONE for s in before.stages)
+    recorded = before.resolved_digest
+    return recorded is not None and resolved.digest != recorded and has_started(before, after_resolve=True)
+
+
 def _missing(
     inputs: _Input, accepted: Acceptance, pinned: PinnedPlan, config_maps: list[Manifest]
 ) -> tuple[Missing, ...]:
@@ -138,6 +172,9 @@ def _missing(
     absent = missing(pinned.namespace, accepted.spec, inputs.live.present)
     if accepted.is_new:
         absent = tuple(replace(m, blocks=every_stage) for m in (*absent, *over_budget(pinned.plan, accepted.spec)))
+    elif errors := _no_longer_allowed(inputs, accepted):
+        text = f"{_text(errors)}: no stage starts until it is corrected, or create a new run; running pods continue"
+        absent = (Missing(Reason.NOT_ALLOWED, text), *absent)
     for manifest in config_maps:  # no stage starts before the ConfigMap that it depends on exists
         refusal = inputs.live.refused.get(ref_of(manifest))
         if refusal:
@@ -145,8 +182,26 @@ def _missing(
     return absent
 
 
+def _no_longer_allowed(inputs: _Input, accepted: Acceptance) -> list[SpecError]:
+    """Return what pods of an accepted run must not be made from.
+
+    The policy of the operator bounds the values that have changed since acceptance.
+    """
+    policy = inputs.settings.policy
+    before = violations(accepted.original, policy) if accepted.original else []
+    known = {(e.field, e.value) for e in before}
+    changed = [e for e in violations(accepted.spec, policy) if (e.field, e.value) not in known]
+    return [*check_security(accepted.spec), *changed]
+
+
+def _text(errors: list[SpecError]) -> str:
+    return "; ".join(f"spec.{e}" for e in errors)[:2000]
+
+
 def _refused(inputs: _Input, message: str) -> Decision:
-    """Fail a run whose spec is invalid."""
+    """Fail a run whose spec is invalid, unless it was accepted with another one, which is gone."""
+    if inputs.lacks_spec:
+        return _changed(inputs, names.spec_config_map)
     again = 0.0 if inputs.live.children else None  # to find out when its objects expire
     return replace(
         inputs.report(conditions.failed(Reason.INVALID_SPEC, message)),
@@ -156,16 +211,32 @@ def _refused(inputs: _Input, message: str) -> Decision:
 
 
 def _too_old(inputs: _Input, problem: str) -> Decision:
-    """Wait for a newer operator, which can continue the run: delete nothing unless the run is suspended."""
-    version = accepted_by(inputs.live, inputs.observed) or "0.1.0"
+    """Wait for a newer operator, which can continue the run."""
+    version = accepted_by(inputs.frozen) or "0.1.0"
     message = (
         f"FusionRun {version} accepted this run, and the operator, FusionRun {__version__}, cannot continue it: "
         f"{problem}: upgrade the operator; until then it starts no stage and deletes no object"
     )
+    return _hold(inputs, Reason.OPERATOR_TOO_OLD, message)
+
+
+def _changed(inputs: _Input, config_map: Callable[[str], str]) -> Decision:
+    """Wait, because a ConfigMap that the stages of the run depend on is gone or has other data."""
+    name = config_map(inputs.live.run["metadata"]["name"])
+    message = (
+        f"ConfigMap {name} does not have the data with the digest in status: somebody deleted or replaced it: "
+        "restore its data from a backup, or create a new run, which reuses finished artifacts; until then the operator "
+        "starts no stage and deletes no object"
+    )
+    return _hold(inputs, Reason.ACCEPTED_SPEC_CHANGED, message)
+
+
+def _hold(inputs: _Input, reason: Reason, message: str) -> Decision:
+    """Start nothing, and delete nothing unless the run is suspended."""
     before = inputs.before
     report = RunReport(before.stages, before.results, before.dataset, gpus_in_use=before.gpus_in_use)
     if not inputs.live.run["spec"].get("suspend"):
-        return inputs.report(conditions.in_progress(message, Reason.OPERATOR_TOO_OLD), report)
+        return inputs.report(conditions.in_progress(message, reason), report)
     report = replace(report, stages=[_suspended(s) for s in before.stages], gpus_in_use=0)
     suspended = inputs.report(conditions.suspended(Reason.SUSPENDED, f"spec.suspend is true; {message}"), report)
     return replace(suspended, delete=inputs.observed.running_objects, events=())

@@ -1,15 +1,20 @@
 """What a run keeps from its acceptance: its spec, images and stages, and the result of ``resolve``.
 
 Both are in immutable ConfigMaps, which take precedence over the live spec, the operator's settings and its plan: an
-upgrade of the operator does not change a run that was accepted before.
+upgrade of the operator does not change a run that was accepted before. ``state.observe.frozen`` decides whether the
+data of a ConfigMap is believed.
 
 The operator continues a run that a newer release accepted only if both releases compute the same digests of artifacts.
 """
 
 import dataclasses
+import hashlib
 import json
 import re
 from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
 
 from fusionrun import __version__, names
 from fusionrun.api.artifacts import digests
@@ -25,6 +30,7 @@ from fusionrun.plan.defaults import fill
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.stages import Plan
 from fusionrun.settings import Images
+from fusionrun.state.observe.frozen import Frozen, data_digest
 from fusionrun.state.observe.live_objects import LiveObjects
 from fusionrun.state.observe.observed import Observed
 from fusionrun.state.observe.workloads import Phase, Workload
@@ -40,6 +46,16 @@ class Acceptance:
     """Whether the run is being accepted now: its ConfigMap (``config_map``) does not exist yet."""
     stages: tuple[str, ...] | None = None
     """Stages of the plan at acceptance that have an artifact; None for all stages of the current plan."""
+    original: FusionRunSpec | None = None
+    """The spec with the values that mutable fields had at acceptance; None if this release cannot read one of them."""
+    digest: str | None = None
+    """Digest of the data of the ConfigMap; None if the run is being accepted now."""
+
+    @property
+    def publish_endpoint(self) -> str | None:
+        """URL of the hub to publish to. It gets a token that can write, so ``hub`` is the one at acceptance."""
+        spec = self.original or self.spec
+        return spec.hub.endpoint if spec.hub else None
 
     def adopt(self, plan: Plan) -> Plan:
         """Return the plan without the stages that a newer release has added since acceptance."""
@@ -65,11 +81,13 @@ class Resolution:
     complete: frozenset[str]
     """Stages whose artifact was complete."""
     digests: dict[str, str]
+    digest: str
+    """Digest of the data of its ConfigMap."""
     config_map: Manifest | None = None
     """The ConfigMap to create; None if it exists."""
 
 
-def acceptance(live: LiveObjects, observed: Observed, images: Images) -> Acceptance:
+def acceptance(live: LiveObjects, frozen: Frozen, images: Images) -> Acceptance:
     """Return the spec, images and stages with which the run was accepted; mutable fields have their current values.
 
     ``images`` are those of the settings, for a new run. If another release accepted the run, fields that this release
@@ -80,28 +98,36 @@ def acceptance(live: LiveObjects, observed: Observed, images: Images) -> Accepta
     pydantic.ValidationError
         If the spec violates the schema, or if the spec of a new run has an unknown field.
     """
-    run = live.run["metadata"]["name"]
-    data = observed.config_maps.get(names.spec_config_map(run))
+    data = frozen.spec
     if data is None:
         return Acceptance(fill(FusionRunSpec.model_validate(live.run["spec"], extra="forbid")), images, is_new=True)
-    fixed = {k: v for k, v in json.loads(data["spec.json"]).items() if k not in MUTABLE_FIELDS}
+    original = json.loads(data["spec.json"])
+    fixed = {k: v for k, v in original.items() if k not in MUTABLE_FIELDS}
     mutable = {k: v for k, v in live.run["spec"].items() if k in MUTABLE_FIELDS}
     kept = json.loads(data["images.json"])
     known = vars(images) | {f.name: kept[f.name] for f in dataclasses.fields(Images) if f.name in kept}
-    resolved = observed.config_maps.get(names.resolved_config_map(run), {})
+    resolved = frozen.resolved or {}
     # 0.1.0 did not write stages.json.
     stages = json.loads(data.get("stages.json") or resolved.get("digests.json") or "null")
     return Acceptance(
         FusionRunSpec.model_validate(fixed | mutable),
         Images(**known | {"pull_secrets": tuple(known["pull_secrets"])}),
         stages=None if stages is None else tuple(stages),
+        original=_read(original),
+        digest=data_digest(data),
     )
 
 
-def accepted_by(live: LiveObjects, observed: Observed) -> str | None:
+def _read(spec: dict[str, Any]) -> FusionRunSpec | None:
+    try:
+        return FusionRunSpec.model_validate(spec)
+    except ValidationError:
+        return None
+
+
+def accepted_by(frozen: Frozen) -> str | None:
     """Return the release that accepted the run: None before acceptance, empty for 0.1.0, which did not write it."""
-    data = observed.config_maps.get(names.spec_config_map(live.run["metadata"]["name"]))
-    return None if data is None else data.get("version", "")
+    return None if frozen.spec is None else frozen.spec.get("version", "")
 
 
 def _numbers(version: str) -> list[int]:
@@ -109,7 +135,7 @@ def _numbers(version: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", version)[:3]]
 
 
-def resolution(live: LiveObjects, observed: Observed, pinned: PinnedPlan) -> Resolution | None:
+def resolution(live: LiveObjects, observed: Observed, frozen: Frozen, pinned: PinnedPlan) -> Resolution | None:
     """Return the result of ``resolve`` from its ConfigMap or, before that exists, from its pod; None without either.
 
     Raises
@@ -117,8 +143,8 @@ def resolution(live: LiveObjects, observed: Observed, pinned: PinnedPlan) -> Res
     ContractError
         If a newer release accepted the run and this release computes other digests for it.
     """
-    resolved = _resolution(live, observed, pinned)
-    version, name = accepted_by(live, observed) or "", names.resolved_config_map(pinned.name)
+    resolved = _resolution(live, observed, frozen, pinned)
+    version, name = accepted_by(frozen) or "", names.resolved_config_map(pinned.name)
     if resolved is None or _numbers(version) <= _numbers(__version__):
         return resolved
     if resolved.digests != digests(pinned.plan.planned(), list(resolved.pins)):
@@ -126,15 +152,15 @@ def resolution(live: LiveObjects, observed: Observed, pinned: PinnedPlan) -> Res
     return resolved
 
 
-def _resolution(live: LiveObjects, observed: Observed, pinned: PinnedPlan) -> Resolution | None:
+def _resolution(live: LiveObjects, observed: Observed, frozen: Frozen, pinned: PinnedPlan) -> Resolution | None:
     name = names.resolved_config_map(pinned.name)
-    data = observed.config_maps.get(name)
+    data = frozen.resolved
     if data is not None:
         fields, pins, complete, by_stage = (
             json.loads(data[f"{key}.json"]) for key in ("references", "pins", "complete", "digests")
         )
         pins = _in_order(dict(zip(fields, pins, strict=True)), pinned)
-        return Resolution(tuple(pins), frozenset(complete), by_stage)
+        return Resolution(tuple(pins), frozenset(complete), by_stage, data_digest(data))
     workload = observed.stage("resolve").latest
     if workload is None or workload.phase is not Phase.SUCCEEDED or not workload.results:
         return None
@@ -153,7 +179,7 @@ def _resolution(live: LiveObjects, observed: Observed, pinned: PinnedPlan) -> Re
         "digests.json": json.dumps(by_stage, sort_keys=True),
     })  # fmt: skip
     pins = _in_order(dict(zip(fields, result.pins, strict=True)), pinned)
-    return Resolution(tuple(pins), frozenset(complete), by_stage, config_map)
+    return Resolution(tuple(pins), frozenset(complete), by_stage, data_digest(config_map["data"]), config_map)
 
 
 def _in_order(pins: dict[str, str], pinned: PinnedPlan) -> list[str]:
@@ -163,10 +189,14 @@ def _in_order(pins: dict[str, str], pinned: PinnedPlan) -> list[str]:
 
 def _resolve_task(live: LiveObjects, workload: Workload, pinned: PinnedPlan) -> tuple[list[str], list[PlannedStage]]:
     """Return the fields of the references and the stages in the task of ``resolve``, which its result refers to."""
-    name = workload.manifest["metadata"]["name"]
+    metadata = workload.manifest["metadata"]
+    recorded = (metadata.get("annotations") or {}).get(names.ANNOTATION_TASK)  # 0.2.0 recorded none
     for child in live.children:
-        if child["kind"] == "ConfigMap" and child["metadata"]["name"] == name:
-            parameters = decode_task(child["data"]["task.json"]).parameters
+        if child["kind"] == "ConfigMap" and child["metadata"]["name"] == metadata["name"]:
+            text = child["data"]["task.json"]
+            if recorded and hashlib.sha256(text.encode()).hexdigest() != recorded:
+                continue  # somebody replaced it
+            parameters = decode_task(text).parameters
             if isinstance(parameters, ResolveParameters):
                 return [r.field for r in parameters.references], parameters.stages
     return [r.field for r in pinned.plan.references], pinned.plan.planned()

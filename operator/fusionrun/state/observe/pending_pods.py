@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from fusionrun.api.models import Manifest
+from fusionrun.api.status import Reason
 from fusionrun.names import LABEL_QUEUE
 from fusionrun.state.observe.object_fields import (
     container_statuses,
@@ -42,6 +43,8 @@ class PendingPods:
     message: str | None
     """The most serious reason for which a pod waits; None if no pod waits, or if no reason is known."""
     since: datetime
+    reason: Reason = Reason.PODS_PENDING
+    """``SecretMissing`` if a pod cannot start without a Secret: this is reported at once."""
     between: bool = False
     """Whether all pods have ended, the last one less than ``PENDING_GRACE`` ago: the next one is not created yet."""
 
@@ -62,7 +65,7 @@ def pending_pods(workload: Workload, now: datetime) -> PendingPods:
         reasons += _workload_reasons(workload)
     message = min(reasons)[1][:PENDING_CHARACTERS] if reasons else None
     running = between or any(pod_phase(pod) == "Running" for pod in alive)
-    return PendingPods(running, message if message or running else NO_POD, since, between)
+    return PendingPods(running, message if message or running else NO_POD, since, between=between)
 
 
 def overdue(pending: Mapping[str, PendingPods], now: datetime) -> tuple[dict[str, PendingPods], float | None]:
@@ -70,9 +73,12 @@ def overdue(pending: Mapping[str, PendingPods], now: datetime) -> tuple[dict[str
 
     Events are not watched, so an event with the reason is only found by another check.
     """
+    certain = {stage: pods for stage, pods in pending.items() if pods.reason is not Reason.PODS_PENDING}
+    pending = {stage: pods for stage, pods in pending.items() if stage not in certain}
     left = {stage: (pods.since + PENDING_GRACE - now).total_seconds() for stage, pods in pending.items()}
     checks = [seconds if seconds > 0 else CHECK_SECONDS for seconds in left.values()]
-    return {stage: pods for stage, pods in pending.items() if left[stage] <= 0}, min(checks, default=None)
+    late = {stage: pods for stage, pods in pending.items() if left[stage] <= 0}
+    return certain | late, min(checks, default=None)
 
 
 def unexplained(children: Sequence[Manifest], now: datetime) -> list[Manifest]:

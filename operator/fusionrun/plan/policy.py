@@ -1,0 +1,149 @@
+"""What a run may use of the cluster and of the network: bounds that the administrator sets (chart value ``policy``).
+
+``_used`` is the only table: one row for each place in the spec that names such a thing. Admission cannot check this,
+since the bounds are settings of the operator.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from fusionrun.api.data import Grader, Task
+from fusionrun.api.spec import FusionRunSpec
+from fusionrun.errors import SpecError
+from fusionrun.plan.credentials import credentials
+from fusionrun.plan.references import References
+from fusionrun.settings import Policy
+
+DEFAULT_HUB = "https://huggingface.co"
+"""Hub of a run that names none. Source: huggingface_hub, ``constants.ENDPOINT``."""
+EVERY_TAINT = "every taint"
+"""What the message shows for a toleration without a key."""
+
+_ORIGIN = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?#][!-~]*)?")
+"""A URL whose host every client reads in the same way: no user information, backslash, blank or control character."""
+_AFTER_HOST = r"[/?#]"
+
+
+@dataclass(frozen=True)
+class _Use:
+    """A thing that the spec names."""
+
+    field: str
+    value: str
+    patterns: Sequence[str]
+    setting: str
+    """The chart value with the patterns."""
+    shown: object = None
+    """What the message shows; None for the value."""
+
+
+def violations(spec: FusionRunSpec, policy: Policy) -> list[SpecError]:
+    """Return what a spec that has all defaults uses and may not use."""
+    return [*_urls(spec), *_patterns(spec, policy), *_isolation(spec, policy)]
+
+
+def matches(value: str, patterns: Sequence[str]) -> bool:
+    """Return whether a value matches a pattern, and none that begins with ``!``; ``*`` stands for any text.
+
+    An empty value matches only an empty pattern: a toleration without a key tolerates every taint.
+    """
+    excluded = (pattern[1:] for pattern in patterns if pattern.startswith("!"))
+    return any(_matches(value, p) for p in patterns) and not any(_matches(value, p) for p in excluded)
+
+
+def is_isolating(runtime_class: str | None, policy: Policy) -> bool:
+    """Return whether a RuntimeClass isolates programs from the kernel of the node, so that Landlock is not required."""
+    return runtime_class is not None and matches(runtime_class, policy.isolating_runtime_classes)
+
+
+def _matches(value: str, pattern: str) -> bool:
+    if not value:
+        return not pattern
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), value) is not None
+
+
+def _patterns(spec: FusionRunSpec, policy: Policy) -> Iterator[SpecError]:
+    for use in _used(spec, policy):
+        if not matches(use.value, use.patterns):
+            allowed = ", ".join(map(repr, use.patterns)) or "nothing"
+            rule = f"is not allowed on this cluster: {use.setting} of the operator allows {allowed}"
+            yield SpecError(use.field, use.value if use.shown is None else use.shown, rule)
+
+
+def _used(spec: FusionRunSpec, policy: Policy) -> Iterator[_Use]:
+    """Yield what the spec uses, with the patterns that bound it."""
+    for credential in credentials(spec):
+        yield _Use(f"{credential.field}.name", credential.name, policy.secrets, "policy.secrets")
+    for field, url in _called(spec):
+        yield _Use(field, _origin(url), policy.endpoints, "policy.endpoints", _shown(url))
+    if hub := _hub(spec):
+        yield _Use("hub.endpoint", _origin(hub), policy.hubs, "policy.hubs", _shown(hub))
+    scheduling = spec.scheduling
+    for key in scheduling.node_selector or {}:
+        yield _Use("scheduling.nodeSelector", key, policy.node_selectors, "policy.nodeSelectors")
+    for toleration in scheduling.tolerations:
+        shown = toleration.key or EVERY_TAINT
+        yield _Use("scheduling.tolerations", toleration.key or "", policy.tolerations, "policy.tolerations", shown)
+    if name := scheduling.priority_class_name:
+        yield _Use("scheduling.priorityClassName", name, policy.priority_classes, "policy.priorityClasses")
+    if name := scheduling.gpu_runtime_class_name:
+        yield _Use("scheduling.gpuRuntimeClassName", name, policy.runtime_classes, "policy.runtimeClasses")
+    if name := scheduling.sandbox_runtime_class_name:
+        yield _Use("scheduling.sandboxRuntimeClassName", name, policy.runtime_classes, "policy.runtimeClasses")
+
+
+def _called(spec: FusionRunSpec) -> Iterator[tuple[str, str]]:
+    """Yield the URL of every endpoint that stages call, with its field."""
+    for source in spec.sources:
+        if source.endpoint:
+            yield f"sources[{source.name}].endpoint.url", source.endpoint.url
+    if spec.reward_model.endpoint:
+        yield "rewardModel.endpoint.url", spec.reward_model.endpoint.url
+
+
+def _hub(spec: FusionRunSpec) -> str:
+    """Return the URL of the hub that the run uses; empty if it uses none."""
+    if spec.hub and spec.hub.endpoint:
+        return spec.hub.endpoint
+    uris = [reference.uri for reference in References(spec).all]
+    if spec.publish:
+        uris.append(spec.publish.uri)
+    return DEFAULT_HUB if any(uri.startswith("hf://") for uri in uris) else ""
+
+
+def _urls(spec: FusionRunSpec) -> Iterator[SpecError]:
+    named = [*_called(spec), *([("hub.endpoint", spec.hub.endpoint)] if spec.hub and spec.hub.endpoint else [])]
+    for field, url in named:
+        if not _ORIGIN.fullmatch(url):
+            rule = (
+                "must be a URL of printable ASCII characters without a user name and a password: put keys in a Secret"
+            )
+            yield SpecError(field, _shown(url), rule)
+
+
+def _origin(url: str) -> str:
+    """Return scheme, host and port of a URL, in lower case."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{re.split(_AFTER_HOST, rest, maxsplit=1)[0]}".lower()
+
+
+def _shown(url: str) -> str:
+    """Return a URL without user name, password and query: a key must not be in a status."""
+    scheme, _, rest = re.split(r"[?#]", url, maxsplit=1)[0].partition("://")
+    authority = re.split(_AFTER_HOST, rest, maxsplit=1)[0]
+    return f"{scheme}://{authority.rpartition('@')[2]}{rest.removeprefix(authority)}"
+
+
+def _isolation(spec: FusionRunSpec, policy: Policy) -> Iterator[SpecError]:
+    name = spec.scheduling.sandbox_runtime_class_name
+    if policy.require_isolating_runtime_class and runs_programs(spec) and not is_isolating(name, policy):
+        allowed = ", ".join(map(repr, policy.isolating_runtime_classes)) or "nothing"
+        rule = f"a run with task or grader Coding must use an isolating RuntimeClass on this cluster: {allowed}"
+        yield SpecError("scheduling.sandboxRuntimeClassName", name or "", rule)
+
+
+def runs_programs(spec: FusionRunSpec) -> bool:
+    """Return whether the run executes programs that models wrote."""
+    benchmarks = spec.evaluation.benchmarks
+    return any(d.task is Task.CODING for d in spec.datasets) or any(b.grader is Grader.CODING for b in benchmarks)
