@@ -155,6 +155,13 @@ def test_a_url_that_clients_may_read_differently_is_refused(url):
     assert "hunter2" not in str(errors[0])
 
 
+def test_a_message_has_neither_the_password_nor_the_query_of_a_url():
+    url = "http://user:hunter2@host/v1?key=hunter2"
+    errors = violations(read(make_spec(rewardModel=called_reward(url=url))), DEFAULT)
+    assert [(e.field, e.value) for e in errors] == [("rewardModel.endpoint.url", "http://host/v1")] * 2
+    assert "hunter2" not in "".join(map(str, errors))
+
+
 @pytest.mark.parametrize(
     ("value", "patterns", "allowed"),
     [

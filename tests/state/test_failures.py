@@ -46,6 +46,21 @@ def test_a_pod_over_its_memory_limit_is_a_user_error():
     assert not found.retryable
 
 
+def test_a_failed_init_container_is_the_cause_if_no_other_container_has_run():
+    failed = {"name": "directory", "state": {"terminated": {"exitCode": 1, "message": "PermissionError: '/data/x'"}}}
+    waiting = {"name": "score", "state": {"waiting": {"reason": "PodInitializing"}}}
+    status = {"phase": "Failed", "initContainerStatuses": [failed], "containerStatuses": [waiting]}
+    found = why({"metadata": {"name": "a"}, "status": status})
+    assert (found.reason, found.message) == (
+        Reason.INFRASTRUCTURE_ERROR,
+        "pod a exited with code 1: PermissionError: '/data/x'",
+    )
+    killed = {"name": "runner", "state": {"terminated": {"exitCode": 137}}}
+    both = pod("b", exitCode=3)
+    both["status"]["initContainerStatuses"] = [killed]
+    assert why(both).message == "pod b exited with code 3: "
+
+
 FIRST, SECOND = "2026-01-02T03:04:05Z", "2026-01-02T03:09:00Z"
 
 

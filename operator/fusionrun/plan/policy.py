@@ -22,6 +22,7 @@ EVERY_TAINT = "every taint"
 
 _ORIGIN = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?#][!-~]*)?")
 """A URL whose host every client reads in the same way: no user information, backslash, blank or control character."""
+_AFTER_HOST = r"[/?#]"
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,9 @@ def _used(spec: FusionRunSpec, policy: Policy) -> Iterator[_Use]:
     for credential in credentials(spec):
         yield _Use(f"{credential.field}.name", credential.name, policy.secrets, "policy.secrets")
     for field, url in _called(spec):
-        yield _Use(field, _origin(url), policy.endpoints, "policy.endpoints", url)
+        yield _Use(field, _origin(url), policy.endpoints, "policy.endpoints", _shown(url))
     if hub := _hub(spec):
-        yield _Use("hub.endpoint", _origin(hub), policy.hubs, "policy.hubs", hub)
+        yield _Use("hub.endpoint", _origin(hub), policy.hubs, "policy.hubs", _shown(hub))
     scheduling = spec.scheduling
     for key in scheduling.node_selector or {}:
         yield _Use("scheduling.nodeSelector", key, policy.node_selectors, "policy.nodeSelectors")
@@ -118,18 +119,19 @@ def _urls(spec: FusionRunSpec) -> Iterator[SpecError]:
             rule = (
                 "must be a URL of printable ASCII characters without a user name and a password: put keys in a Secret"
             )
-            yield SpecError(field, _without_user(url), rule)
+            yield SpecError(field, _shown(url), rule)
 
 
 def _origin(url: str) -> str:
     """Return scheme, host and port of a URL, in lower case."""
-    return url.partition("://")[0].lower() + "://" + re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0].lower()
-
-
-def _without_user(url: str) -> str:
-    """Return a URL without its user name and password, which must not be in a status."""
     scheme, _, rest = url.partition("://")
-    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    return f"{scheme}://{re.split(_AFTER_HOST, rest, maxsplit=1)[0]}".lower()
+
+
+def _shown(url: str) -> str:
+    """Return a URL without user name, password and query: a key must not be in a status."""
+    scheme, _, rest = re.split(r"[?#]", url, maxsplit=1)[0].partition("://")
+    authority = re.split(_AFTER_HOST, rest, maxsplit=1)[0]
     return f"{scheme}://{authority.rpartition('@')[2]}{rest.removeprefix(authority)}"
 
 

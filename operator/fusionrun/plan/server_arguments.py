@@ -32,30 +32,27 @@ _VALUES: dict[str, str] = {
 
 def bad_arguments(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield each argument that is not allowed, and the rule."""
-    name, awaited = "", False
+    before = ""  # the argument whose value comes next
     for argument in arguments:
-        value: str | None = argument
-        if argument.startswith("-"):
-            name, found, value = _split(argument)
-            if name not in ALLOWED_VLLM_ARGS:
-                awaited = True  # its value is not reported as well
-                yield argument, "is not allowed: docs/reference.md lists the allowed arguments"
-                continue
-            awaited = name in _VALUES and not found
-            if not found:
-                continue
-        elif not awaited:
-            yield argument, "is not allowed: it is not the value of an argument"
+        if not argument.startswith("-"):
+            if not before:
+                yield argument, "is not allowed: it is not the value of an argument"
+            elif before in _VALUES:
+                yield from _check(argument, before, argument)
+            before = ""
             continue
-        awaited = False
-        pattern = _VALUES.get(name)
-        if pattern is None and name in ALLOWED_VLLM_ARGS:
-            yield argument, f"is not allowed: {name} takes no value"
-        elif pattern is not None and not re.fullmatch(pattern, value or ""):
-            yield argument, f"is not allowed as the value of {name}: it must match {pattern}"
+        name, equals, value = argument.partition("=")
+        is_switch = name in ALLOWED_VLLM_ARGS and name not in _VALUES
+        before = "" if equals or is_switch else name
+        if name not in ALLOWED_VLLM_ARGS:
+            yield argument, "is not allowed: docs/reference.md lists the allowed arguments"
+        elif equals:
+            yield from _check(argument, name, value)
 
 
-def _split(argument: str) -> tuple[str, bool, str | None]:
-    """Return the name of an argument, whether it has a value after ``=``, and that value."""
-    name, equals, value = argument.partition("=")
-    return name, bool(equals), value or None
+def _check(argument: str, name: str, value: str) -> Iterator[tuple[str, str]]:
+    pattern = _VALUES.get(name)
+    if pattern is None:
+        yield argument, f"is not allowed: {name} takes no value"
+    elif not re.fullmatch(pattern, value):
+        yield argument, f"is not allowed as the value of {name}: it must match {pattern}"

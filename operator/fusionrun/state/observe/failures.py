@@ -10,7 +10,7 @@ from fusionrun.api.models import Manifest
 from fusionrun.api.pod import EXIT_USER_ERROR
 from fusionrun.api.result import Outcome, decode_result
 from fusionrun.api.status import LOG_TAIL_CHARACTERS, Reason
-from fusionrun.state.observe.object_fields import ended_containers
+from fusionrun.state.observe.object_fields import ended_containers, failed_init_containers
 
 EVICTED = "Evicted"
 """Reason of a pod that the kubelet evicted for lack of memory or disk. An API-initiated eviction deletes the pod."""
@@ -57,6 +57,8 @@ def explain(pods: list[Manifest], log_tails: dict[str, str]) -> Failure | None:
             return out_of_memory(f"pod {_name(pod)}", _name(pod), log_tails.get(_name(pod), ""))
     if reported:
         return reported[0]
+    if not ended:
+        ended = [(t, pod) for pod in pods for t in failed_init_containers(pod)]
     if not ended:
         return None
     terminated, pod = ended[0]

@@ -69,3 +69,11 @@ def ended_containers(pod: Manifest) -> Iterator[Manifest]:
     for container in container_statuses(pod):
         if terminated := (container.get("state") or {}).get("terminated"):
             yield terminated
+
+
+def failed_init_containers(pod: Manifest) -> Iterator[Manifest]:
+    """Yield the ``terminated`` state of each init container that failed. The other containers do not start then."""
+    for container in (pod.get("status") or {}).get("initContainerStatuses") or []:
+        terminated = (container.get("state") or {}).get("terminated")
+        if terminated and terminated.get("exitCode"):
+            yield terminated
