@@ -177,6 +177,7 @@ def test_a_pod_has_the_digest_of_its_task():
     for config_map, job in pairwise(OBJECTS):
         if config_map["kind"] == "ConfigMap":
             digest = hashlib.sha256(config_map["data"]["task.json"].encode()).hexdigest()
+            assert job["metadata"]["annotations"] == {names.ANNOTATION_TASK: digest}
             for _, pod in pod_specs(job):
                 (container,) = pod["containers"]
                 values = [e["value"] for e in container["env"] if e["name"] == TASK_DIGEST_ENV]

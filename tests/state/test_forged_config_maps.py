@@ -135,6 +135,20 @@ def test_a_result_of_resolve_that_exists_too_early_is_not_used():
     assert len(set(json.loads(world.objects[RESOLVED]["data"]["pins.json"]))) > 1
 
 
+def test_a_task_of_resolve_that_is_replaced_does_not_change_the_digests():
+    """Another digest is another directory on the claim, such as that of somebody else's artifact."""
+    expected = json.loads(genuine("resolved")["digests.json"])
+    world = world_after()
+    data = world.objects[world.task_ref("resolve")]["data"]
+    task = json.loads(data["task.json"])
+    for stage in task["parameters"]["stages"]:
+        stage["parametersDigest"] = "0" * 20
+    world.finish("resolve")
+    data["task.json"] = json.dumps(task)
+    world.settle()
+    assert json.loads(world.objects[RESOLVED]["data"]["digests.json"]) == expected
+
+
 # Upgrades and rollbacks
 
 

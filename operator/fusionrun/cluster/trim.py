@@ -10,7 +10,15 @@ from typing import Any
 
 from fusionrun.api.models import Manifest
 from fusionrun.api.pod import COMPLETION_INDEX_ANNOTATION
-from fusionrun.names import KIND, LABEL_ATTEMPT, LABEL_COMPONENT, LABEL_QUEUE, LABEL_RUN, LABEL_STAGE
+from fusionrun.names import (
+    ANNOTATION_TASK,
+    KIND,
+    LABEL_ATTEMPT,
+    LABEL_COMPONENT,
+    LABEL_QUEUE,
+    LABEL_RUN,
+    LABEL_STAGE,
+)
 
 Fields = Mapping[str, Any]
 """Fields to keep: each with the fields to keep in it, or None to keep all of it."""
@@ -31,7 +39,7 @@ _METADATA: Fields = {
     **_IDENTITY,
     **_whole("generation", "creationTimestamp"),
     "ownerReferences": _whole("kind", "name", "uid"),
-    "annotations": _whole(COMPLETION_INDEX_ANNOTATION),
+    "annotations": _whole(COMPLETION_INDEX_ANNOTATION, ANNOTATION_TASK),
 }
 _CONDITIONS: Fields = _whole("type", "status", "reason", "message", "lastTransitionTime")
 _CONTAINER_STATE: Fields = {

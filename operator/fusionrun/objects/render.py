@@ -54,9 +54,10 @@ def render(pinned: PinnedPlan, stage: Stage, attempt: int, settings: Settings) -
 
 
 def _confirm_task(job: Manifest, text: str) -> None:
-    """Give the digest of the task to each container that reads the task."""
-    variable = {"name": TASK_DIGEST_ENV, "value": hashlib.sha256(text.encode()).hexdigest()}
+    """Record the digest of the task in the workload, and give it to each container that reads the task."""
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    job["metadata"]["annotations"] = {names.ANNOTATION_TASK: digest}
     replicas = job["spec"].get("pytorchReplicaSpecs") or {"": job["spec"]}
     containers = [container for r in replicas.values() for container in r["template"]["spec"]["containers"]]
     for container in {id(c): c for c in containers}.values():  # master and workers share one template
-        container["env"].append(variable)
+        container["env"].append({"name": TASK_DIGEST_ENV, "value": digest})

@@ -8,6 +8,7 @@ The operator continues a run that a newer release accepted only if both releases
 """
 
 import dataclasses
+import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -188,10 +189,14 @@ def _in_order(pins: dict[str, str], pinned: PinnedPlan) -> list[str]:
 
 def _resolve_task(live: LiveObjects, workload: Workload, pinned: PinnedPlan) -> tuple[list[str], list[PlannedStage]]:
     """Return the fields of the references and the stages in the task of ``resolve``, which its result refers to."""
-    name = workload.manifest["metadata"]["name"]
+    metadata = workload.manifest["metadata"]
+    recorded = (metadata.get("annotations") or {}).get(names.ANNOTATION_TASK)  # 0.2.0 recorded none
     for child in live.children:
-        if child["kind"] == "ConfigMap" and child["metadata"]["name"] == name:
-            parameters = decode_task(child["data"]["task.json"]).parameters
+        if child["kind"] == "ConfigMap" and child["metadata"]["name"] == metadata["name"]:
+            text = child["data"]["task.json"]
+            if recorded and hashlib.sha256(text.encode()).hexdigest() != recorded:
+                continue  # somebody replaced it
+            parameters = decode_task(text).parameters
             if isinstance(parameters, ResolveParameters):
                 return [r.field for r in parameters.references], parameters.stages
     return [r.field for r in pinned.plan.references], pinned.plan.planned()
