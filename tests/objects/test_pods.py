@@ -159,6 +159,8 @@ def test_a_cluster_may_assign_the_user_of_all_pods(assigned):
             text = json.dumps(pod)
             set_ = [name for name in ("runAsUser", "runAsGroup", "fsGroup") if f'"{name}"' in text]
             assert set_ == ([] if assigned else ["runAsUser", "runAsGroup", "fsGroup"])
+            named = [e["value"] for c in pod["containers"] for e in c["env"] if e["name"] == "USER"]
+            assert named == (["fusionrun"] if assigned else []), "torch asks for the name of the user"
 
 
 def test_a_directory_that_is_mounted_by_its_path_is_made_by_the_user_of_the_pod():

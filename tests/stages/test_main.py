@@ -82,7 +82,7 @@ def test_a_pod_runs_the_task_with_the_digest_that_its_operator_gave(pod, tmp_pat
 def test_a_pod_refuses_a_task_that_somebody_replaced(pod, tmp_path, monkeypatch):
     monkeypatch.setenv("FUSIONRUN_TASK_SHA256", hashlib.sha256((tmp_path / "task.json").read_bytes()).hexdigest())
     task = json.loads((tmp_path / "task.json").read_text())
-    (tmp_path / "task.json").write_text(json.dumps(task | {"output_dir": str(tmp_path / "elsewhere")}))
+    (tmp_path / "task.json").write_text(json.dumps(task | {"outputDir": str(tmp_path / "elsewhere")}))
     code, result = pod(NEVER)
     assert (code, result.user_error) == (2, True)
     assert "somebody replaced the ConfigMap of this stage" in result.message

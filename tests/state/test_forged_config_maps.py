@@ -2,6 +2,8 @@
 
 import copy
 import json
+import random
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -149,13 +151,41 @@ def test_a_task_of_resolve_that_is_replaced_does_not_change_the_digests():
     assert json.loads(world.objects[RESOLVED]["data"]["digests.json"]) == expected
 
 
+@dataclass
+class Attacked(World):
+    """A world in which somebody replaces or deletes ConfigMaps of the run between two events."""
+
+    chance: random.Random = field(default_factory=random.Random)
+
+    def step(self) -> bool:
+        for ref in (SPEC, RESOLVED):
+            attack = self.chance.choice(("none", "replace", "delete"))
+            if attack == "delete":
+                self.objects.pop(ref, None)
+            elif attack == "replace":
+                put(self, forged(genuine(ref.name.removeprefix("tiny-")), ref.name))
+        return super().step()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_run_completes_with_its_own_images_and_pins_whatever_config_maps_others_make(seed):
+    world = Attacked(make_run(publish={"uri": "pvc://fusion-data/out"}), chance=random.Random(seed))
+    world.complete()
+    alone = World(make_run(publish={"uri": "pvc://fusion-data/out"}))
+    alone.complete()
+    assert world.started == alone.started
+    tasks = {ref: o["data"] for ref, o in world.objects.items() if "task.json" in o.get("data", {})}
+    assert tasks == {ref: o["data"] for ref, o in alone.objects.items() if "task.json" in o.get("data", {})}
+    assert EVIL not in images_of(world)
+
+
 # Upgrades and rollbacks
 
 
 def without_digests(world: World) -> None:
     """Leave the status as 0.2.0 writes it; server-side apply removes the fields that it does not write."""
-    for field in ("specDigest", "resolvedDigest"):
-        world.run["status"].pop(field, None)
+    for name in ("specDigest", "resolvedDigest"):
+        world.run["status"].pop(name, None)
 
 
 @pytest.mark.parametrize("moment", ["resolve", "prepare/prompts", "sft", "evaluate/final"])
