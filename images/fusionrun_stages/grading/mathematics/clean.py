@@ -42,6 +42,7 @@ _FONT = re.compile(
     r"\\(?:text|textbf|textit|textrm|textsf|texttt|textnormal|mathrm|mathbf|mathit|mathsf|mathtt|mathnormal|boldsymbol"
     r"|bm|mbox|hbox|operatorname|emph|underline|mathcal|mathop|mathord)\*?[ ]{0,4}\{([^{}]*)\}"
 )
+_CIRCLED = re.compile(r"\\textcircled ?\{? ?([1-9]) ?\}?")
 _LETTER = re.compile(r"\\mathbb[ ]{0,4}\{?([A-Z])\}?")
 _SETS = {"R": "\\reals ", "Z": "\\integers ", "N": "\\naturals ", "Q": "\\rationals ", "C": "\\complexes "}
 _CIRCLE = re.compile(r"\^[ ]{0,4}(?:\{[ ]{0,4}\\circ[ ]{0,4}\}|\\circ(?![a-zA-Z])|\\deg(?![a-zA-Z]))")
@@ -64,6 +65,7 @@ def clean(text: str) -> str:
     text = _without_dollars(text.replace("\\$", MONEY))
     text = text.replace("\\(", "").replace("\\)", "").replace("\\[", " ").replace("\\]", " ")
     if "\\" in text:
+        text = _CIRCLED.sub(lambda found: chr(ord("①") + int(found[1]) - 1), text)
         text = _fonts(text)
         text = _LETTER.sub(lambda found: _SETS.get(found[1], found[1]), text)
         text = _CIRCLE.sub(lambda _: DEGREE, text)

@@ -25,6 +25,7 @@ from fusionrun_stages.grading.mathematics.values import (
 _MATCHED_MAX = 20
 """Values of a list in any order: each is compared with each."""
 _OPPOSITES = (frozenset({"yes", "no"}), frozenset({"true", "false"}), frozenset({"even", "odd"}))
+_COORDINATES = frozenset({"xy", "xyz", "ab", "abc", "mn", "pq"})
 _NOTHING = frozenset({"no solution", "no solutions", "there is no solution", "there are no solutions", "no real solution",
                       "no real solutions", "empty set", "无解", "空集"})  # fmt: skip
 
@@ -171,6 +172,8 @@ def _items(gold: Items, answer: Items) -> bool | None:
     both = {gold.brackets, answer.brackets}
     if len(gold.items) != len(answer.items):
         return None if both == {"", ";"} and False else _sizes(gold, answer)
+    if (named := _by_label(gold, answer)) is not None:
+        return _all(compare(a, b) for a, b in named)
     ordered = _all(compare(a, b) for a, b in zip(gold.items, answer.items, strict=True))
     if gold.brackets == answer.brackets and gold.brackets not in {"", "{}", ";"}:
         return ordered
@@ -181,19 +184,30 @@ def _items(gold: Items, answer: Items) -> bool | None:
             return True
         return None if _unordered(gold.items, answer.items) is not False else False
     if both & {"", ";", "{}"}:  # a list against a tuple or an interval
-        if ordered is True and _are_coordinates(gold, answer):
-            return True
+        coordinates = _coordinates(gold, answer)
+        if coordinates is not None:
+            return _all(compare(a, b) for a, b in coordinates)
         return None if _unordered(gold.items, answer.items) is not False else False
     if both == {"()", "[]"} and ordered is True and len(gold.items) > 2:
         return None
     return False
 
 
-def _are_coordinates(gold: Items, answer: Items) -> bool:
-    """Return whether one side is a tuple and the other names its coordinates: ``x = 1, y = 2``."""
-    named = gold if gold.brackets in {"", ";"} else answer
-    labels = [item.label for item in named.items if isinstance(item, Labelled)]
-    return len(labels) == len(named.items) and labels == sorted(set(labels))
+def _by_label(gold: Items, answer: Items) -> list[tuple[Value, Value]] | None:
+    """Pair the values of ``x = 2, y = 3`` by their names, if both sides have the same."""
+    named = [{item.label: item.value for item in side.items if isinstance(item, Labelled)} for side in (gold, answer)]
+    if named[0].keys() != named[1].keys() or len(named[0]) != len(gold.items):
+        return None
+    return [(value, named[1][label]) for label, value in named[0].items()]
+
+
+def _coordinates(gold: Items, answer: Items) -> list[tuple[Value, Value]] | None:
+    """Pair the values of ``(1, 2)`` with those of ``x = 1, y = 2``, if the names are in the order of the alphabet."""
+    named, plain = (gold, answer) if gold.brackets in {"", ";"} else (answer, gold)
+    labels = {item.label: item.value for item in named.items if isinstance(item, Labelled)}
+    if plain.brackets != "()" or len(labels) != len(named.items) or "".join(sorted(labels)) not in _COORDINATES:
+        return None
+    return list(zip((labels[name] for name in sorted(labels)), plain.items, strict=True))
 
 
 def _sizes(gold: Items, answer: Items) -> bool | None:
@@ -342,7 +356,7 @@ def _clock_and_number(clock: Clock, number: Quantity) -> bool | None:
     ]
     hours, *_ = re.findall("[0-9]+", clock.text)
     close = any(one in {seconds, seconds % 43200, seconds / 60} for one in candidates)
-    return None if close or number.value == int(hours) else False
+    return None if close or (number.value == int(hours) and clock.minutes % 60 == 0) else False
 
 
 def compare_words(gold: str, answer: str) -> bool | None:

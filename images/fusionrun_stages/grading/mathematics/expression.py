@@ -182,7 +182,8 @@ class _Parser:
                 divided = token == "/"
                 value = value / self.nonzero(self.signed_power())
             elif self.begins_operand():
-                if divided or (self.kind() in {"number", "science", "repeating"}):
+                number = self.kind() in {"number", "science", "repeating"}
+                if divided or (number and self.tokens[self.index - 1].text != ")"):
                     raise NotReadError("1/2x has two readings, and 2 3 is no product")
                 value = value * self.power()
             else:

@@ -37,7 +37,7 @@ def grade_problem(problem: Problem) -> list[Grade]:
     """Grade all responses to one problem."""
     try:
         gold = limited(lambda: read_gold(problem.gold))
-    except (TimeUpError, MemoryError):
+    except (TimeUpError, Exception):  # noqa: BLE001 (SymPy raises many kinds)
         gold = None
     if gold is None:
         quoted = repr(problem.gold)[:_QUOTED_MAX]
@@ -84,6 +84,8 @@ def _grade(gold: _Gold, answer: str, judged: dict[str, bool | None]) -> Grade:
         return unknown("the grader used up its CPU time")
     except MemoryError:
         return unknown("the grader used up its memory")
+    except Exception as error:  # noqa: BLE001 (SymPy raises many kinds)
+        return unknown(f"the comparison failed: {type(error).__name__}")
 
 
 def _compare(gold: _Gold, answer: str, judged: dict[str, bool | None]) -> Grade:
@@ -128,11 +130,11 @@ def _judge_once(gold: _Gold, text: str) -> bool | None:
 
 
 def _key(text: str) -> str:
-    """Return the text without white space and brackets, and with a point for a comma.
+    """Return the text without white space and braces, and with a point for a comma.
 
     Two texts with one key are not judged to differ: ``3,14`` can be one number or two.
     """
-    return re.sub(r"[\s{}()\[\]\\]", "", clean(text)).replace(",", ".").casefold() if len(text) <= TEXT_MAX else text
+    return re.sub(r"[\s{}\\]", "", clean(text)).replace(",", ".").casefold() if len(text) <= TEXT_MAX else text
 
 
 def _is_elsewhere(gold: _Gold, final: Final, judged: dict[str, bool | None]) -> bool:

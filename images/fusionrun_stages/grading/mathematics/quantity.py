@@ -24,6 +24,9 @@ _PREFIXED = re.compile(r"0([xXbBoO])([0-9a-fA-F]+)")
 _BASES = {"x": 16, "b": 2, "o": 8, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8,
           "nine": 9, "ten": 10, "twelve": 12, "sixteen": 16}  # fmt: skip
 _APPROXIMATE = re.compile(r"^(?:\\approx|\\sim|\\simeq|=|\\therefore|:)\s*|^(?:about|approximately|roughly|exactly|only)\s+", re.IGNORECASE)
+_IN_BRACKETS = re.compile(r"^([^a-zA-Z()]{1,60}) ?\(([a-zA-Z ]{1,30})\)$")
+_ANGLE_FUNCTION = re.compile(r"\\?(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
+_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "万": 10**4, "亿": 10**8}
 _NUMERALS = {
     word: number
     for number, word in enumerate(
@@ -31,7 +34,7 @@ _NUMERALS = {
         " eighteen nineteen twenty".split()
     )
 }
-_NUMERALS |= {"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90, "hundred": 100}
+_NUMERALS |= {"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90}
 _VARIABLES = 3
 """A word of so many letters without white space in front of it is a product of variables, if it is no unit."""
 
@@ -79,6 +82,7 @@ def read_expression(text: str) -> Quantity:
 def read_quantity(text: str) -> Quantity:
     """Return a number or a formula, perhaps with a unit or a percent sign; raise NotReadError."""
     text = _APPROXIMATE.sub("", text).strip()
+    text = _IN_BRACKETS.sub(r"\1 \2", text)
     if (plain := read_number(text)) is not None:
         return plain
     if (money := _MONEY.match(text)) is not None and money[0].strip() not in {"-", ""}:
@@ -119,6 +123,10 @@ def _read_with_unit(text: str, *, known_only: bool = False) -> Quantity | None:
             break
         if word in expression.WORDS or (word in LETTERS and not spaced):
             continue
+        if word == "\\deg" and _ANGLE_FUNCTION.search(head):
+            return None
+        if (scale := _SCALES.get(word.lower())) is not None:
+            return _scaled_in_words(head, tail[len(word) :].strip(), scale)
         short = len(word) <= _VARIABLES and word.isascii() and not (spaced and len(word) == _VARIABLES)
         known = word in UNITS or word.lower() in UNITS
         if not known and short and not word.startswith("\\"):
@@ -127,16 +135,33 @@ def _read_with_unit(text: str, *, known_only: bool = False) -> Quantity | None:
         if unit is None or (known_only and not unit.dimension):
             break
         try:
-            value = _numeral(head) or read_expression(head)
+            value = read_numeral(head) or read_expression(head)
         except NotReadError:
             break
         return None if value.symbols else _with(value, unit)
-    return None if known_only else _numeral(text)
+    return None if known_only else read_numeral(text)
 
 
-def _numeral(text: str) -> Quantity | None:
+def _scaled_in_words(head: str, tail: str, scale: int) -> Quantity | None:
+    """Return the value of ``2.5 million``, with a unit if one follows."""
+    try:
+        value = read_numeral(head) or read_expression(head)
+    except NotReadError:
+        return None
+    unit = read_unit(tail) if tail else None
+    if value.symbols or not isinstance(value.value, Fraction) or (tail and (unit is None or re.search("[0-9]", tail))):
+        return None
+    if any(word in _NUMERALS or word in _SCALES for word in re.split("[ -]", tail.lower())):
+        return None
+    return Quantity(value.value * scale, unit=unit)
+
+
+def read_numeral(text: str) -> Quantity | None:
     """Return the value of a number in words, up to ninety-nine."""
     words = [_NUMERALS.get(word) for word in re.split("[ -]", text.lower())]
+    scale = _SCALES.get(text.lower().rpartition(" ")[2])
+    if scale is not None and (count := read_numeral(text.rpartition(" ")[0])) is not None:
+        return Quantity(count.value * scale)
     if len(words) == 1 and words[0] is not None:
         return Quantity(Fraction(words[0]))
     if len(words) == 2 and words[0] and words[1] and words[0] % 10 == 0 and 20 <= words[0] < 100 and words[1] < 10:

@@ -9,13 +9,14 @@ from fractions import Fraction
 from typing import Any
 
 from fusionrun_stages.grading.mathematics.clean import DOTS, clean
-from fusionrun_stages.grading.mathematics.expression import NotReadError
+from fusionrun_stages.grading.mathematics.expression import WORDS, NotReadError
 from fusionrun_stages.grading.mathematics.quantity import (
     read_based,
     read_clock,
     read_compound,
     read_expression,
     read_number,
+    read_numeral,
     read_quantity,
     read_ratio,
 )
@@ -47,12 +48,15 @@ _CHOICES = re.compile(r"\(?([A-F](?:(?:, ?| and |, and | )?\(?[A-F]\)?){1,5})\)?
 _CHOICE_WORDS = re.compile(r"(?:the )?(?:correct )?(?:option|choice|answer)(?: is)?:? ?", re.IGNORECASE)
 _RELATION = re.compile(r"\\le(?![a-z])|\\ge(?![a-z])|\\ne(?![a-z])|\\in(?![a-z])|\\approx(?![a-z])|<=|>=|!=|<|>|=")
 _SAME_RELATION = {"<=": "\\le", ">=": "\\ge", "!=": "\\ne"}
-_JOINED = re.compile(r",? (?:and|or|und|y|et) |[,]? ?(?:以及|和|或|与) ?|\\cup|\\cap")
+_JOINED = re.compile(r",? (?:and|or) |[,]? ?(?:以及|和|或|与) ?|\\cup|\\cap")
 _BUILDER = re.compile(r"\\\{ ?([a-zA-Z]) ?((?:\\in (?:\\reals|R)(?: |(?=\||\\)))?) ?(?:\\mid(?![a-z])|\||:|\\colon) ?(.+?) ?\\\}")
 _SYMBOL = re.compile(r"[a-zA-Z]|\\(?:alpha|beta|gamma|delta|theta|lambda|mu|phi|omega)")
-_LABEL = re.compile(r"[a-zA-Z\\|][^<>=]{0,40}")
+_LABEL = re.compile(r"\([a-z](?:, ?[a-z])+\)|[a-zA-Z\\|][^<>=]{0,40}")
 _MATRIX = re.compile(r"\\begin ?\{([pbvBV]?matrix|array)\}(?:\{[lcr| ]*\})?(.*)\\end ?\{\1\}", re.DOTALL)
 _TEXT = re.compile(r"[^\W_](?:[\w ,.;'’()/-]|&)*[\w).'’]|[^\W_]")
+_BARE_WORD = re.compile(r"[A-Z]?[a-z]{3,}|[A-Z]{2,}|[A-Z][a-z]{1,2}|no|is|or")
+"""A word, and no product: ``listen`` is not ``silent``. Two small letters, as ``xy``, stay a product."""
+_CIRCLED = re.compile(r"(?:[①-⑳][, ]*)+")
 _EMPTY_SET = re.compile(r"\\emptyset|\\\{ ?\\\}")
 
 
@@ -65,7 +69,9 @@ def read(text: str) -> Value | None:
         return None
     try:
         return read_clean(content, 0)
-    except (NotReadError, RecursionError, ValueError, TypeError, ArithmeticError, AttributeError, NotImplementedError):
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 (SymPy raises many kinds; such a text is not read)
         return None
 
 
@@ -88,8 +94,8 @@ def read_clean(text: str, depth: int) -> Value:  # noqa: PLR0911 (one per kind o
     text = text.strip()
     if (number := read_number(text)) is not None:
         return number
-    if DOTS.strip() in text:
-        return Written(_key(text))
+    if DOTS.strip() in text or _CIRCLED.fullmatch(text):
+        return Written(re.sub(",$", "", _key(text)))
     for reader in _READERS:
         value: Value | None = reader(text, depth)
         if value is not None:
@@ -120,7 +126,7 @@ def _read_choice(text: str, _depth: int) -> Value | None:
 
 def _read_time_or_base(text: str, _depth: int) -> Value | None:
     value: Value | None = read_clock(text) or read_based(text) or read_compound(text)
-    if value is None and ":" in text and "{" not in text.replace("\\frac{", "").split(":")[0]:
+    if value is None and ":" in text and not text.startswith("\\{"):
         value = read_ratio(text)
     return value
 
@@ -163,6 +169,8 @@ def _read_list(text: str, depth: int) -> Value | None:
         parts = [part.strip() for part in split_top(text, separators)]
         parts = [re.sub(r"^(?:and|or) ", "", part) for part in parts if part]
         if len(parts) > 1:
+            if any(_is_plain_text(part) and part.count(" ") > 1 for part in parts):
+                return None  # a sentence
             return _items(parts, depth, ";" if separators == ";" else "")
     parts = [part for part in _split_words(text) if part]
     if len(parts) > 1:
@@ -333,7 +341,7 @@ def _regions_joined(text: str, depth: int) -> Value | None:
         return Region(union)
     if joins <= {"and", ","} and union == sympy.S.Reals:
         return Region(common)
-    if joins == {"and"} or all("\\ne" in part or "!=" in part for part in words[1::3] if part):
+    if joins == {"and"} or sum("\\ne" in part or "!=" in part for part in words[::3]) >= len(parts) - 1:
         return Region(common)
     raise NotReadError(text)
 
@@ -355,7 +363,9 @@ def _inequality(parts: list[str], signs: list[str], depth: int) -> Value:
         if signs[0] in {"<", "\\le"}:
             return Equation(right - left, {"<": ">", "\\le": "\\ge"}[signs[0]])
         return Equation(left - right, signs[0])
-    raise NotReadError("a chain of relations")
+    if set(signs) <= {">", "\\ge"}:
+        parts, signs = parts[::-1], [{">": "<", "\\ge": "\\le"}[sign] for sign in signs[::-1]]
+    return Written("".join(f"{_key(part)}{sign}" for part, sign in zip(parts, [*signs, ""], strict=True)))
 
 
 def _half_line(left: Any, right: Any, sign: str, x: Any) -> Any:
@@ -425,7 +435,8 @@ def _chain(parts: list[str], signs: list[str], depth: int) -> Value:
     from fusionrun_stages.grading.mathematics.comparison import compare
 
     label = ""
-    if _LABEL.fullmatch(parts[0]) and (first := _expression_or_none(parts[0])) is None or (first is not None and first.symbols):
+    first = _expression_or_none(parts[0])
+    if first.symbols if first is not None else _LABEL.fullmatch(parts[0]):
         label, parts, signs = _key(parts[0]), parts[1:], signs[1:]
     exact = parts[: signs.index("\\approx") + 1] if "\\approx" in signs else parts
     values = [read_clean(part, depth + 1) for part in exact]
@@ -435,6 +446,8 @@ def _chain(parts: list[str], signs: list[str], depth: int) -> Value:
 
 
 def _read_formula(text: str, _depth: int) -> Value | None:
+    if _BARE_WORD.fullmatch(text) and text.lower() not in WORDS:
+        return read_numeral(text)
     try:
         return read_quantity(text)
     except NotReadError:

@@ -19,9 +19,9 @@ _PHRASE = re.compile(
     r"(?i)(?:\b(?:final |correct )?(?:answers?|option|choice|result)\b[^.\n:=$\\]{0,40}?(?::|\b(?:is|are|would be|equals)\b:?)"
     r"|答案(?:是|为|：|:)|答(?:：|:)|\bcorrect (?:option|choice)\b)"
 )
-_FOLLOWED = re.compile(r"[ ]{0,4}(?:\$|\\\)|\\\])?[ ]{0,4}")
 _UNIT_AFTER = re.compile(r"[ ]{0,4}(?:\$|\\\)|\\\])?[ ]{0,4}(\\?%|\^\{?\\circ\}?)")
 _GOES_ON = re.compile(r"[ ]{0,4}(?:\\times|\\cdot|\^|!|\+|/)")
+_CORRECT = re.compile(r"(?i:option|choice) \(?([A-J])\)? (?:is|must be)(?: the)? (?:correct|right)")
 _FORMULA = re.compile(r"(?<!\\)\$\$?([^$]{1,2000})\$\$?|\\\(([^\n]{1,2000}?)\\\)|\\\[(.{1,2000}?)\\\]", re.DOTALL)
 _BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 _NUMBER = re.compile(
@@ -67,6 +67,8 @@ def find_final(response: str) -> Final | None:
     if tags and tags[-1].strip():
         inner = find_box(tags[-1])
         return inner or Final(tags[-1].strip())
+    if (choices := _CORRECT.findall(response)) and "boxed" not in response:
+        return Final(choices[-1])
     return find_box(response) or _find_hashes(response) or _find_phrase(response) or _find_last(response)
 
 
