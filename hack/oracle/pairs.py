@@ -32,7 +32,7 @@ def pairs(count: int, seed: int = 11) -> Iterator[Pair]:
     while len(seen) < count:
         for kind, make in KINDS.items():
             gold, same, other = make(chance)
-            for made, answers in (("same", [gold, *same]), ("other", other)):
+            for made, answers in (("same", [gold.rsplit("#### ", 1)[-1], *same]), ("other", other)):
                 for answer in answers:
                     if (gold, answer) not in seen:
                         seen.add((gold, answer))
@@ -118,7 +118,7 @@ def _repeating(chance: random.Random) -> Made:
 
 def _complex(chance: random.Random) -> Made:
     a, b = chance.randint(2, 20), chance.randint(2, 20)
-    same = [f"{a} + {b} i", f"{a}+{b}\\mathrm{{i}}", f"{b}i+{a}", f"{a}+{b}\\text{{i}}", f"{a}+i{b}" if False else f"{a}+i \\cdot {b}"]
+    same = [f"{a} + {b} i", f"{a}+{b}\\mathrm{{i}}", f"{b}i+{a}", f"{a}+{b}\\text{{i}}", f"{a}+i \\cdot {b}"]
     return f"{a}+{b}i", same, [f"{a}-{b}i", f"{b + 1}+{a}i", str(a)]
 
 
@@ -197,7 +197,7 @@ def _duration(chance: random.Random) -> Made:
 
 def _ratio(chance: random.Random) -> Made:
     a = chance.randint(2, 9)
-    b = a + chance.choice([1, 1, 1])
+    b = a + 1
     return f"{a}:{b}", [f"{a} : {b}", f"{2 * a}:{2 * b}"], [f"{b}:{a}", f"{a}:{b + 1}"]
 
 

@@ -109,6 +109,8 @@ def _join_groups(text: str) -> str:
         marks = set(_GROUPS.findall(found[2]))
         if len(marks) > 1 or found[1].startswith("0") or ("," in marks and is_bracketed(text, found.start())):
             return found[0]
+        if " " in marks and text[found.end() : found.end() + 2].lstrip().startswith("/"):
+            return found[0]  # 1 101/102 is a mixed number
         return found[1] + _GROUPS.sub("", found[2])
 
     text = _DECIMAL_COMMA.sub(".", _GROUPED.sub(join, text))

@@ -374,7 +374,7 @@ def compare_words(gold: str, answer: str) -> bool | None:
         return None
     if gold.replace(" ", "") == answer.replace(" ", "") or _is_inflected(gold, answer):
         return None
-    return None if not (gold.isascii() and answer.isascii()) else False
+    return None if re.search("[\u3000-\u9fff]", gold + answer) else False  # words without white space
 
 
 def _is_inflected(gold: str, answer: str) -> bool:

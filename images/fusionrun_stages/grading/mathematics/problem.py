@@ -15,7 +15,8 @@ from fusionrun_stages.grading.mathematics.reading import TEXT_MAX, read
 from fusionrun_stages.grading.mathematics.response import RESPONSE_MAX, Final, find_final, strip_thinking
 from fusionrun_stages.grading.mathematics.values import Choice, Items, Quantity, Value, Words
 
-_BOXED_INTEGER = re.compile(r"\\boxed\{(-?(?:0|[1-9][0-9]{0,17}))\}[.$\s]*(?:\\[\])][.\s]*)?")
+BOXED_INTEGER = re.compile(r"\\boxed\{(-?(?:0|[1-9][0-9]{0,17}))\}[.$\s]*(?:\\[\])][.\s]*)?")
+"""A boxed integer at the end of a response: most answers end so, and no reading is needed."""
 _QUOTED_MAX = 200
 
 
@@ -75,7 +76,7 @@ def _grade(gold: _Gold, answer: str, judged: dict[str, bool | None]) -> Grade:
     tail = answer[-64:]
     place = tail.rfind("\\boxed{") if gold.integer is not None else -1
     if place >= 0 and answer.count("\\boxed") == 1 and "<" not in answer:
-        boxed = _BOXED_INTEGER.fullmatch(tail, place)
+        boxed = BOXED_INTEGER.fullmatch(tail, place)
         if boxed is not None and not answer[: len(answer) - len(tail) + place].rstrip().endswith("-"):
             return right() if int(boxed[1]) == gold.integer else wrong()
     try:
