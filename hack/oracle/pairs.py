@@ -65,7 +65,12 @@ def _fraction(chance: random.Random) -> Made:
     bottom = chance.randint(3, 15)
     top = chance.choice([n for n in range(1, 30) if Fraction(n, bottom).denominator == bottom])
     gold = f"\\frac{{{top}}}{{{bottom}}}"
-    same = [f"{top}/{bottom}", f"\\dfrac{{{top}}}{{{bottom}}}", f"\\frac{{{2 * top}}}{{{2 * bottom}}}", f"\\tfrac{{{top}}}{{{bottom}}}"]
+    same = [
+        f"{top}/{bottom}",
+        f"\\dfrac{{{top}}}{{{bottom}}}",
+        f"\\frac{{{2 * top}}}{{{2 * bottom}}}",
+        f"\\tfrac{{{top}}}{{{bottom}}}",
+    ]
     return gold, same, [f"\\frac{{{top + 1}}}{{{bottom}}}", f"\\frac{{{bottom}}}{{{top}}}", f"-{gold}", str(top)]
 
 
@@ -73,7 +78,11 @@ def _decimal(chance: random.Random) -> Made:
     n, m = chance.randint(1, 99), chance.randint(1, 99)
     value = Fraction(n * 100 + m, 100)
     gold = f"{n}.{m:02d}"
-    return gold, [f"{gold}0", f"\\frac{{{value.numerator}}}{{{value.denominator}}}"], [f"{n}.{m:02d}1", f"{n + 1}.{m:02d}", f"{n}"]
+    return (
+        gold,
+        [f"{gold}0", f"\\frac{{{value.numerator}}}{{{value.denominator}}}"],
+        [f"{n}.{m:02d}1", f"{n + 1}.{m:02d}", f"{n}"],
+    )
 
 
 def _rounded(chance: random.Random) -> Made:
@@ -92,7 +101,11 @@ def _tiny(chance: random.Random) -> Made:
 
 def _power(chance: random.Random) -> Made:
     n = chance.randint(41, 200)
-    return f"\\frac{{1}}{{2^{{{n}}}}}", [f"2^{{-{n}}}", f"\\left(\\frac12\\right)^{{{n}}}"], [f"\\frac{{1}}{{2^{{{n + 5}}}}}", f"2^{{{n}}}"]
+    return (
+        f"\\frac{{1}}{{2^{{{n}}}}}",
+        [f"2^{{-{n}}}", f"\\left(\\frac12\\right)^{{{n}}}"],
+        [f"\\frac{{1}}{{2^{{{n + 5}}}}}", f"2^{{{n}}}"],
+    )
 
 
 def _scientific(chance: random.Random) -> Made:
@@ -106,14 +119,22 @@ def _scientific(chance: random.Random) -> Made:
 
 def _cell(chance: random.Random) -> Made:
     a, n = chance.randint(1, 9), chance.randint(5, 9)
-    return f"{a}e-0{n}", [f"0.{'0' * (n - 1)}{a}", f"{a} \\times 10^{{-{n}}}"], [f"0.{'0' * n}{a}", str(a), f"{a} \\times 10^{{-{n + 1}}}"]
+    return (
+        f"{a}e-0{n}",
+        [f"0.{'0' * (n - 1)}{a}", f"{a} \\times 10^{{-{n}}}"],
+        [f"0.{'0' * n}{a}", str(a), f"{a} \\times 10^{{-{n + 1}}}"],
+    )
 
 
 def _repeating(chance: random.Random) -> Made:
     a, digit = chance.randint(0, 9), chance.choice([1, 2, 4, 5, 7, 8])
     value = a + Fraction(digit, 9)
     fraction = f"\\frac{{{value.numerator}}}{{{value.denominator}}}"
-    return f"{a}.\\overline{{{digit}}}", [fraction, f"{a}.\\dot{{{digit}}}", f"{a}.({digit})"], [str(a), f"{a}.{digit}", f"\\frac{{{value.numerator + 1}}}{{{value.denominator}}}"]
+    return (
+        f"{a}.\\overline{{{digit}}}",
+        [fraction, f"{a}.\\dot{{{digit}}}", f"{a}.({digit})"],
+        [str(a), f"{a}.{digit}", f"\\frac{{{value.numerator + 1}}}{{{value.denominator}}}"],
+    )
 
 
 def _complex(chance: random.Random) -> Made:
@@ -131,18 +152,30 @@ def _mixed(chance: random.Random) -> Made:
     a, bottom = chance.randint(2, 20), chance.choice([3, 5, 7])
     value = a + Fraction(1, bottom)
     fraction = f"\\frac{{{value.numerator}}}{{{value.denominator}}}"
-    return f"{a} 1/{bottom}", [f"{a}\\frac{{1}}{{{bottom}}}", fraction, f"{a} \\frac{{1}}{{{bottom}}}"], [str(a), f"\\frac{{1}}{{{bottom}}}", f"\\frac{{{a}}}{{{bottom}}}"]
+    return (
+        f"{a} 1/{bottom}",
+        [f"{a}\\frac{{1}}{{{bottom}}}", fraction, f"{a} \\frac{{1}}{{{bottom}}}"],
+        [str(a), f"\\frac{{1}}{{{bottom}}}", f"\\frac{{{a}}}{{{bottom}}}"],
+    )
 
 
 def _mixed_latex(chance: random.Random) -> Made:
     a, bottom = chance.randint(2, 20), chance.choice([3, 4, 5, 8])
     value = a + Fraction(1, bottom)
-    return f"{a}\\frac{{1}}{{{bottom}}}", [f"{value.numerator}/{value.denominator}", f"{a} 1/{bottom}"], [str(a), f"\\frac{{{a}}}{{{bottom}}}"]
+    return (
+        f"{a}\\frac{{1}}{{{bottom}}}",
+        [f"{value.numerator}/{value.denominator}", f"{a} 1/{bottom}"],
+        [str(a), f"\\frac{{{a}}}{{{bottom}}}"],
+    )
 
 
 def _percent(chance: random.Random) -> Made:
     n = chance.randint(2, 99)
-    return f"{n}\\%", [str(n), f"{n / 100}", f"{n} \\text{{ percent}}", f"\\frac{{{n}}}{{100}}"], [f"{n + 1}\\%", f"{n / 1000}"]
+    return (
+        f"{n}\\%",
+        [str(n), f"{n / 100}", f"{n} \\text{{ percent}}", f"\\frac{{{n}}}{{100}}"],
+        [f"{n + 1}\\%", f"{n / 1000}"],
+    )
 
 
 def _hundred(chance: random.Random) -> Made:
@@ -153,7 +186,11 @@ def _hundred(chance: random.Random) -> Made:
 def _money(chance: random.Random) -> Made:
     n, m = chance.randint(2, 99), chance.randint(10, 99)
     gold = f"\\${n}.{m}"
-    return gold, [f"{n}.{m}", f"{n}.{m} \\text{{ dollars}}", f"${n}.{m}"], [f"\\${n}.{m + 1}", f"\\${n + 1}.{m}", str(n)]
+    return (
+        gold,
+        [f"{n}.{m}", f"{n}.{m} \\text{{ dollars}}", f"${n}.{m}"],
+        [f"\\${n}.{m + 1}", f"\\${n + 1}.{m}", str(n)],
+    )
 
 
 def _unit(chance: random.Random) -> Made:
@@ -167,7 +204,11 @@ def _unit(chance: random.Random) -> Made:
 
 def _area(chance: random.Random) -> Made:
     n = chance.randint(2, 99)
-    return str(n), [f"{n}\\text{{ cm}}^2", f"{n} \\text{{ square units}}", f"{n}\\ \\mathrm{{m}}^2"], [f"{n + 1}\\text{{ cm}}^2"]
+    return (
+        str(n),
+        [f"{n}\\text{{ cm}}^2", f"{n} \\text{{ square units}}", f"{n}\\ \\mathrm{{m}}^2"],
+        [f"{n + 1}\\text{{ cm}}^2"],
+    )
 
 
 def _chinese(chance: random.Random) -> Made:
@@ -178,12 +219,20 @@ def _chinese(chance: random.Random) -> Made:
 
 def _degrees(chance: random.Random) -> Made:
     n = chance.randint(5, 175)
-    return f"{n}^\\circ", [str(n), f"{n}^{{\\circ}}", f"{n} \\text{{ degrees}}", f"{n}°"], [f"{n + 1}^\\circ", f"{180 - n + 1}^\\circ"]
+    return (
+        f"{n}^\\circ",
+        [str(n), f"{n}^{{\\circ}}", f"{n} \\text{{ degrees}}", f"{n}°"],
+        [f"{n + 1}^\\circ", f"{180 - n + 1}^\\circ"],
+    )
 
 
 def _clock(chance: random.Random) -> Made:
     hour, minute = chance.randint(1, 11), chance.choice([10, 15, 20, 35, 40, 50])
-    return f"{hour}:{minute}", [f"{hour}:{minute}", f"\\text{{{hour}:{minute}}}"], [f"{hour + 1}:{minute}", f"{hour}:{minute + 1}", str(hour)]
+    return (
+        f"{hour}:{minute}",
+        [f"{hour}:{minute}", f"\\text{{{hour}:{minute}}}"],
+        [f"{hour + 1}:{minute}", f"{hour}:{minute + 1}", str(hour)],
+    )
 
 
 def _duration(chance: random.Random) -> Made:
@@ -204,7 +253,11 @@ def _ratio(chance: random.Random) -> Made:
 def _base(chance: random.Random) -> Made:
     n = chance.randint(20, 500)
     octal = oct(n)[2:]
-    return f"{octal}_8", [f"{octal}_{{8}}", f"{octal}_{{\\text{{eight}}}}"], [f"{octal}_9", f"{oct(n + 1)[2:]}_8", f"{octal}_{{12}}"]
+    return (
+        f"{octal}_8",
+        [f"{octal}_{{8}}", f"{octal}_{{\\text{{eight}}}}"],
+        [f"{octal}_9", f"{oct(n + 1)[2:]}_8", f"{octal}_{{12}}"],
+    )
 
 
 def _dots(chance: random.Random) -> Made:
@@ -224,23 +277,39 @@ def _interval(chance: random.Random) -> Made:
 
 def _inequality(chance: random.Random) -> Made:
     a = chance.randint(-20, 20)
-    return f"x \\ge {a}", [f"[{a},\\infty)", f"x \\geqslant {a}", f"{a} \\le x"], [f"x > {a}", f"x \\le {a}", f"({a},\\infty)", str(a)]
+    return (
+        f"x \\ge {a}",
+        [f"[{a},\\infty)", f"x \\geqslant {a}", f"{a} \\le x"],
+        [f"x > {a}", f"x \\le {a}", f"({a},\\infty)", str(a)],
+    )
 
 
 def _union(chance: random.Random) -> Made:
     a, b = sorted(chance.sample(range(-20, 20), 2))
     gold = f"(-\\infty,{a})\\cup({b},\\infty)"
-    return gold, [f"x < {a} \\text{{ or }} x > {b}", f"(-\\infty, {a}) \\cup ({b}, +\\infty)"], [f"(-\\infty,{a}]\\cup({b},\\infty)", f"({a},{b})"]
+    return (
+        gold,
+        [f"x < {a} \\text{{ or }} x > {b}", f"(-\\infty, {a}) \\cup ({b}, +\\infty)"],
+        [f"(-\\infty,{a}]\\cup({b},\\infty)", f"({a},{b})"],
+    )
 
 
 def _builder(chance: random.Random) -> Made:
     a = chance.randint(-20, 20)
-    return f"\\{{x \\mid x < {a}\\}}", [f"(-\\infty,{a})", f"x < {a}", f"\\{{x | x < {a}\\}}"], [f"(-\\infty,{a}]", f"x > {a}"]
+    return (
+        f"\\{{x \\mid x < {a}\\}}",
+        [f"(-\\infty,{a})", f"x < {a}", f"\\{{x | x < {a}\\}}"],
+        [f"(-\\infty,{a}]", f"x > {a}"],
+    )
 
 
 def _list(chance: random.Random) -> Made:
     a, b = chance.sample(range(-30, 60), 2)
-    return f"{a}, {b}", [f"{b}, {a}", f"{a} \\text{{ and }} {b}", f"x = {a} \\text{{ or }} x = {b}", f"\\{{{a}, {b}\\}}"], [f"{a}, {b + 100}", str(a), f"{a}, {b}, 99"]
+    return (
+        f"{a}, {b}",
+        [f"{b}, {a}", f"{a} \\text{{ and }} {b}", f"x = {a} \\text{{ or }} x = {b}", f"\\{{{a}, {b}\\}}"],
+        [f"{a}, {b + 100}", str(a), f"{a}, {b}, 99"],
+    )
 
 
 def _blanks(chance: random.Random) -> Made:
@@ -250,7 +319,11 @@ def _blanks(chance: random.Random) -> Made:
 
 def _pair(chance: random.Random) -> Made:
     a, b = chance.sample(range(2, 60), 2)
-    return f"({a},{b})", [f"({a}, {b})", f"\\left({a},{b}\\right)", f"x = {a}, y = {b}"], [f"({b},{a})", f"({a},{b + 1})", f"[{a},{b}]"]
+    return (
+        f"({a},{b})",
+        [f"({a}, {b})", f"\\left({a},{b}\\right)", f"x = {a}, y = {b}"],
+        [f"({b},{a})", f"({a},{b + 1})", f"[{a},{b}]"],
+    )
 
 
 def _triple(chance: random.Random) -> Made:
@@ -265,27 +338,47 @@ def _signs(chance: random.Random) -> Made:
 
 def _root(chance: random.Random) -> Made:
     k, m = chance.randint(2, 9), chance.choice([2, 3, 5, 7])
-    return f"{k}\\sqrt{{{m}}}", [f"\\sqrt{{{k * k * m}}}", f"{k} \\sqrt {m}", f"\\sqrt{{{m}}} \\cdot {k}"], [f"{m + 1}\\sqrt{{{k}}}", f"{k}\\sqrt{{{m + 4}}}", str(k)]
+    return (
+        f"{k}\\sqrt{{{m}}}",
+        [f"\\sqrt{{{k * k * m}}}", f"{k} \\sqrt {m}", f"\\sqrt{{{m}}} \\cdot {k}"],
+        [f"{m + 1}\\sqrt{{{k}}}", f"{k}\\sqrt{{{m + 4}}}", str(k)],
+    )
 
 
 def _pi(chance: random.Random) -> Made:
     k = chance.choice([2, 4, 5, 8])
-    return f"\\frac{{{k}\\pi}}{{3}}", [f"\\frac{{{k}}}{{3}}\\pi", f"{k}\\pi/3"], [f"\\frac{{{k}}}{{3}}", f"\\frac{{{k + 1}\\pi}}{{3}}"]
+    return (
+        f"\\frac{{{k}\\pi}}{{3}}",
+        [f"\\frac{{{k}}}{{3}}\\pi", f"{k}\\pi/3"],
+        [f"\\frac{{{k}}}{{3}}", f"\\frac{{{k + 1}\\pi}}{{3}}"],
+    )
 
 
 def _polynomial(chance: random.Random) -> Made:
     k = chance.randint(2, 9)
-    return f"x^2+{2 * k}x+{k * k}", [f"(x+{k})^2", f"{k * k} + {2 * k}x + x^2", f"x(x+{2 * k})+{k * k}"], [f"(x-{k})^2", f"x^2+{k}x+{k * k}"]
+    return (
+        f"x^2+{2 * k}x+{k * k}",
+        [f"(x+{k})^2", f"{k * k} + {2 * k}x + x^2", f"x(x+{2 * k})+{k * k}"],
+        [f"(x-{k})^2", f"x^2+{k}x+{k * k}"],
+    )
 
 
 def _parameter(chance: random.Random) -> Made:
     k = chance.randint(2, 9)
-    return f"\\frac{{n(n+{k})}}{{2}}", [f"\\frac{{n^2+{k}n}}{{2}}", f"\\frac{{1}}{{2}}n(n+{k})"], [f"\\frac{{n(n-{k})}}{{2}}", f"n(n+{k})"]
+    return (
+        f"\\frac{{n(n+{k})}}{{2}}",
+        [f"\\frac{{n^2+{k}n}}{{2}}", f"\\frac{{1}}{{2}}n(n+{k})"],
+        [f"\\frac{{n(n-{k})}}{{2}}", f"n(n+{k})"],
+    )
 
 
 def _line(chance: random.Random) -> Made:
     k, m = chance.randint(2, 9), chance.randint(1, 20)
-    return f"y = {k}x + {m}", [f"{k}x - y + {m} = 0", f"y={m}+{k}x", f"{k}x + {m}"], [f"y = {k}x - {m}", f"{k}x + y + {m} = 0"]
+    return (
+        f"y = {k}x + {m}",
+        [f"{k}x - y + {m} = 0", f"y={m}+{k}x", f"{k}x + {m}"],
+        [f"y = {k}x - {m}", f"{k}x + y + {m} = 0"],
+    )
 
 
 def _system(chance: random.Random) -> Made:
@@ -296,7 +389,11 @@ def _system(chance: random.Random) -> Made:
 def _matrix(chance: random.Random) -> Made:
     a, b, c, d = chance.sample(range(2, 30), 4)
     gold = f"\\begin{{pmatrix}} {a} & {b} \\\\ {c} & {d} \\end{{pmatrix}}"
-    return gold, [gold.replace("pmatrix", "bmatrix"), gold.replace(" ", "")], [gold.replace(f" {a} ", f" {a + 30} ", 1), f"\\begin{{pmatrix}} {a} & {c} \\\\ {b} & {d} \\end{{pmatrix}}"]
+    return (
+        gold,
+        [gold.replace("pmatrix", "bmatrix"), gold.replace(" ", "")],
+        [gold.replace(f" {a} ", f" {a + 30} ", 1), f"\\begin{{pmatrix}} {a} & {c} \\\\ {b} & {d} \\end{{pmatrix}}"],
+    )
 
 
 def _yes(chance: random.Random) -> Made:
@@ -322,7 +419,11 @@ def _choice(chance: random.Random) -> Made:
 
 
 def _nothing(chance: random.Random) -> Made:
-    return chance.choice(["No solution.", "\\text{no solution}"]), ["\\text{No solution}", "\\emptyset"], ["0", str(chance.randint(1, 9))]
+    return (
+        chance.choice(["No solution.", "\\text{no solution}"]),
+        ["\\text{No solution}", "\\emptyset"],
+        ["0", str(chance.randint(1, 9))],
+    )
 
 
 def _million(chance: random.Random) -> Made:

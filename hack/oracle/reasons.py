@@ -145,14 +145,20 @@ def disagreements(rows: Iterable[Row]) -> dict[Disagreement, Counter[str]]:
 def render(rows: list[Row], version: str) -> str:
     """Return the document."""
     lines = [_HEAD.format(version=version), f"{len(rows)} pairs:\n\n"]
-    lines += ["| grader | `same`: right | unknown | wrong | `other`: wrong | unknown | right |\n", "| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"]
+    lines += [
+        "| grader | `same`: right | unknown | wrong | `other`: wrong | unknown | right |\n",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+    ]
     for name, column in (("this project", "ours"), ("math-verify", "math_verify"), ("Qwen2.5-Math", "qwen")):
         counts = Counter((row.made, getattr(row, column)) for row in rows)
         cells = [counts["same", verdict] for verdict in ("right", "unknown", "wrong")]
         cells += [counts["other", verdict] for verdict in ("wrong", "unknown", "right")]
         lines.append(f"| {name} | " + " | ".join(map(str, cells)) + " |\n")
     lines.append("\nThe pairs on which another grader disagrees with this project's:\n\n")
-    lines += ["| kind | they say | this project | math-verify | Qwen2.5-Math | reason |\n", "| --- | --- | --- | ---: | ---: | --- |\n"]
+    lines += [
+        "| kind | they say | this project | math-verify | Qwen2.5-Math | reason |\n",
+        "| --- | --- | --- | ---: | ---: | --- |\n",
+    ]
     for one, counts in sorted(disagreements(rows).items()):
         cells = [one.kind, one.theirs, one.ours, str(counts["math-verify"]), str(counts["Qwen2.5-Math"])]
         lines.append(f"| {' | '.join(cells)} | {REASONS.get(one, 'NO REASON')} |\n")

@@ -69,7 +69,9 @@ PIECES = st.sampled_from(
      "$", "$$", "<think>", "</think>", "####", "answer is", "and", "or", "i", "e", "x", "=", "<", ">", "!", "^", "_", "/",
      "|", ":", ";", ",", ".", "%", "1", "23", "0.5", "10", "cm", "Yes", "C", "h", "min", "no solution", "½", "π", "元", " ", "-"]
 )  # fmt: skip
-TEXTS = st.one_of(st.text(max_size=60), st.lists(PIECES, max_size=12).map("".join), st.lists(PIECES, max_size=8).map(" ".join))
+TEXTS = st.one_of(
+    st.text(max_size=60), st.lists(PIECES, max_size=12).map("".join), st.lists(PIECES, max_size=8).map(" ".join)
+)
 
 
 @settings(deadline=None, max_examples=400)

@@ -124,7 +124,12 @@ def _strip_end(text: str) -> str:
         text = text.strip(" ")
         if text.endswith((".", ",", ";", ":", "!")) and not text.endswith("\\!"):
             # A factorial keeps its mark.
-            if text.endswith("!") and len(text) > 1 and (text[-2].isalnum() or text[-2] in ")}]!") and not _is_words(text):
+            if (
+                text.endswith("!")
+                and len(text) > 1
+                and (text[-2].isalnum() or text[-2] in ")}]!")
+                and not _is_words(text)
+            ):
                 return text
             text = text[:-1]
         text = _EDGES.sub("", text)

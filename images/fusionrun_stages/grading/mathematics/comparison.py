@@ -299,7 +299,11 @@ def _based(gold: Value, answer: Value) -> bool | None:
 def _times(gold: Value, answer: Value) -> bool | None:
     match gold, answer:
         case Clock(), Clock():
-            if gold.half == answer.half or {gold.half, answer.half} == {"", "pm"} and max(gold.minutes, answer.minutes) >= 780:
+            if (
+                gold.half == answer.half
+                or ({gold.half, answer.half} == {"", "pm"}
+                and max(gold.minutes, answer.minutes) >= 780)
+            ):
                 if gold.minutes == answer.minutes:
                     return True
             return None if gold.half != answer.half and (gold.minutes - answer.minutes) % 720 == 0 else False
@@ -351,9 +355,11 @@ def _clock_and_number(clock: Clock, number: Quantity) -> bool | None:
         return False
     unit = number.unit
     seconds = clock.minutes * 60
-    candidates = [number.value * unit.factor] if unit is not None and unit.dimension == "time" else [
-        number.value * factor for factor in (1, 60, 3600)
-    ]
+    candidates = (
+        [number.value * unit.factor]
+        if unit is not None and unit.dimension == "time"
+        else [number.value * factor for factor in (1, 60, 3600)]
+    )
     hours, *_ = re.findall("[0-9]+", clock.text)
     close = any(one in {seconds, seconds % 43200, seconds / 60} for one in candidates)
     return None if close or (number.value == int(hours) and clock.minutes % 60 == 0) else False

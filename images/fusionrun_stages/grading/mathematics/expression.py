@@ -54,8 +54,7 @@ _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
 _INVERSE = {"sin": sympy.asin, "cos": sympy.acos, "tan": sympy.atan, "cot": sympy.acot, "sinh": sympy.asinh}
 WORDS = frozenset([*_FUNCTIONS, "sqrt", "pi", "log", "infinity", "inf", "oo", "cbrt"])
 _GREEK = frozenset(
-    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma tau upsilon phi"
-    " varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega ell".split()
+    ["alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "vartheta", "iota", "kappa", "lambda", "mu", "nu", "xi", "rho", "sigma", "tau", "upsilon", "phi", "varphi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi", "Sigma", "Phi", "Psi", "Omega", "ell"]
 )
 _OPENING = {"(": ")", "[": "]", "\\{": "\\}"}
 _STARTS = frozenset(["\\frac", "\\sqrt", "\\surd", "\\pi", "\\infty", "\\binom", "\\lfloor", "\\lceil", "\\log"])
@@ -86,7 +85,9 @@ def repeating_decimal(text: str) -> Fraction:
             repeated = marks[0][2]
         elif len(marks) == 2 and kinds == {"dot"} and not tail:
             repeated = marks[0][2] + text[marks[0].end() : marks[1].start()] + marks[1][2]
-        elif kinds == {"dot"} and not tail and all(a.end() == b.start() for a, b in zip(marks, marks[1:], strict=False)):
+        elif (
+            kinds == {"dot"} and not tail and all(a.end() == b.start() for a, b in zip(marks, marks[1:], strict=False))
+        ):
             repeated = "".join(mark[2] for mark in marks)
         else:
             raise NotReadError(text)
@@ -256,7 +257,7 @@ class _Parser:
         self.expect(ending)
         return value
 
-    def operand(self, *, simple: bool = False) -> Any:  # noqa: PLR0911, PLR0912 (one case per notation)
+    def operand(self, *, simple: bool = False) -> Any:  # noqa: PLR0911 (one case per notation)
         kind = self.kind()
         token = self.take()
         if kind == "repeating":
@@ -331,7 +332,7 @@ class _Parser:
         self.expect("}")
         return "".join(parts)
 
-    def command(self, name: str, *, simple: bool) -> Any:  # noqa: PLR0911, PLR0912 (one case per command)
+    def command(self, name: str, *, simple: bool) -> Any:  # noqa: PLR0911 (one case per command)
         if name in _FUNCTIONS or name == "log":
             if simple:
                 raise NotReadError("a function without braces")

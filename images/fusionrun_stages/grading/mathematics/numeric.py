@@ -107,7 +107,9 @@ def is_close(x: Any, y: Any) -> bool:
     import sympy
 
     size = max(abs(x), abs(y))
-    return bool(abs(x - y) <= size * sympy.Rational(SAME.numerator, SAME.denominator)) or bool(size < sympy.Float("1e-300"))
+    return bool(abs(x - y) <= size * sympy.Rational(SAME.numerator, SAME.denominator)) or bool(
+        size < sympy.Float("1e-300")
+    )
 
 
 def _compare_logarithms(a: Any, b: Any, symbols: Any) -> bool | None:

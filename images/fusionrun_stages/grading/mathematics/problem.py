@@ -59,7 +59,11 @@ def read_gold(gold: str | None) -> _Gold | None:
     value = read(text)
     if value is None:
         return None
-    integer = int(value.value) if isinstance(value, Quantity) and value == Quantity(value.value) and _is_integer(value) else None
+    integer = (
+        int(value.value)
+        if isinstance(value, Quantity) and value == Quantity(value.value) and _is_integer(value)
+        else None
+    )
     read_once = _Gold(text, value, _key(text), integer)
     final = find_final(f"\\boxed{{{text}}}")
     again = None if final is None else read(final.text)

@@ -12,7 +12,9 @@ from fusionrun_stages.grading.mathematics.values import Based, Clock, Quantity, 
 _PLAIN = re.compile(r"([-+]? ?)(?:([0-9]+)|([0-9]*)\.([0-9]+)|([0-9]+)\.)(?:[eE]([+-]?[0-9]{1,3}))?")
 _FRACTION = re.compile(r"(-? ?)(?:\\frac ?\{(-?[0-9]{1,300})\} ?\{([0-9]{1,300})\}|([0-9]{1,300}) ?/ ?([0-9]{1,300}))")
 _MONEY = re.compile(r"(-? ?)(?:(?:US|U\.S\.)? ?(\\dollar)|(€|£|₹|Rs\.?(?![a-z])))")
-_WORD_START = re.compile(r"(?<![\\a-zA-Z_{])(?:[^\W\d_]{2,}|[mgshlL](?![a-zA-Z])|\\deg|\\dollar|[¢€£℃℉]|[\u4e00-\u9fff])")
+_WORD_START = re.compile(
+    r"(?<![\\a-zA-Z_{])(?:[^\W\d_]{2,}|[mgshlL](?![a-zA-Z])|\\deg|\\dollar|[¢€£℃℉]|[\u4e00-\u9fff])"
+)
 _PIECE = re.compile(r"([0-9]+(?:\.[0-9]+)?(?: ?[0-9]+/[0-9]+|/[0-9]+)?) ?([^\W\d_]+|\\deg|'|\")\.?(?:,| and| ,)? ?")
 _CLOCK = re.compile(r"([0-9]{1,2}):([0-5][0-9])(?::([0-5][0-9]))? ?([aApP])?\.?(?(4) ?[mM]\.?)")
 _HOUR = re.compile(r"([0-9]{1,2}) ?([aApP])\.? ?[mM]\.?|([0-9]{1,2}) o'clock")
@@ -23,15 +25,24 @@ _BASED = re.compile(
 _PREFIXED = re.compile(r"0([xXbBoO])([0-9a-fA-F]+)")
 _BASES = {"x": 16, "b": 2, "o": 8, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8,
           "nine": 9, "ten": 10, "twelve": 12, "sixteen": 16}  # fmt: skip
-_APPROXIMATE = re.compile(r"^(?:\\approx|\\sim|\\simeq|=|\\therefore|:)\s*|^(?:about|approximately|roughly|exactly|only)\s+", re.IGNORECASE)
+_APPROXIMATE = re.compile(
+    r"^(?:\\approx|\\sim|\\simeq|=|\\therefore|:)\s*|^(?:about|approximately|roughly|exactly|only)\s+", re.IGNORECASE
+)
 _IN_BRACKETS = re.compile(r"^([^a-zA-Z()]{1,60}) ?\(([a-zA-Z ]{1,30})\)$")
 _ANGLE_FUNCTION = re.compile(r"\\?(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
-_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "万": 10**4, "亿": 10**8}
+_SCALES = {
+    "hundred": 100,
+    "thousand": 1000,
+    "million": 10**6,
+    "billion": 10**9,
+    "trillion": 10**12,
+    "万": 10**4,
+    "亿": 10**8,
+}
 _NUMERALS = {
     word: number
     for number, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-        " eighteen nineteen twenty".split()
+        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"]
     )
 }
 _NUMERALS |= {"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90}
@@ -50,9 +61,13 @@ def read_number(text: str) -> Quantity | None:
             return None
         value = Fraction(text.replace(" ", "").rstrip("."))
         if point is None:
-            return Quantity(value, None if exponent >= 0 else -exponent, 0 if exponent >= 0 else _significant(found[2] or found[5]))
+            return Quantity(
+                value, None if exponent >= 0 else -exponent, 0 if exponent >= 0 else _significant(found[2] or found[5])
+            )
         places = len(point) - exponent
-        return Quantity(value, places if places > 0 else None, _significant((found[3] or "") + point) if places > 0 else 0)
+        return Quantity(
+            value, places if places > 0 else None, _significant((found[3] or "") + point) if places > 0 else 0
+        )
     found = _FRACTION.fullmatch(text)
     if found is None:
         return None
@@ -71,7 +86,9 @@ def read_expression(text: str) -> Quantity:
     value = expression.parse(text)
     if value.is_Rational:
         exact = Fraction(int(value.p), int(value.q))
-        scientific = re.fullmatch(r"-?([0-9]*)\.?([0-9]*) ?(?:\\times|\\cdot|\*) ?10 ?(?:\^|\*\*) ?\{?(-?[0-9]{1,3})\}?", text.strip())
+        scientific = re.fullmatch(
+            r"-?([0-9]*)\.?([0-9]*) ?(?:\\times|\\cdot|\*) ?10 ?(?:\^|\*\*) ?\{?(-?[0-9]{1,3})\}?", text.strip()
+        )
         if scientific is not None:
             places, significant = len(scientific[2]) - int(scientific[3]), _significant(scientific[1] + scientific[2])
             return Quantity(exact, places if places > 0 else None, significant if places > 0 else 0)

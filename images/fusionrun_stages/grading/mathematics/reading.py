@@ -49,7 +49,9 @@ _CHOICE_WORDS = re.compile(r"(?:the )?(?:correct )?(?:option|choice|answer)(?: i
 _RELATION = re.compile(r"\\le(?![a-z])|\\ge(?![a-z])|\\ne(?![a-z])|\\in(?![a-z])|\\approx(?![a-z])|<=|>=|!=|<|>|=")
 _SAME_RELATION = {"<=": "\\le", ">=": "\\ge", "!=": "\\ne"}
 _JOINED = re.compile(r",? (?:and|or) |[,]? ?(?:以及|和|或|与) ?|\\cup|\\cap")
-_BUILDER = re.compile(r"\\\{ ?([a-zA-Z]) ?((?:\\in (?:\\reals|R)(?: |(?=\||\\)))?) ?(?:\\mid(?![a-z])|\||:|\\colon) ?(.+?) ?\\\}")
+_BUILDER = re.compile(
+    r"\\\{ ?([a-zA-Z]) ?((?:\\in (?:\\reals|R)(?: |(?=\||\\)))?) ?(?:\\mid(?![a-z])|\||:|\\colon) ?(.+?) ?\\\}"
+)
 _SYMBOL = re.compile(r"[a-zA-Z]|\\(?:alpha|beta|gamma|delta|theta|lambda|mu|phi|omega)")
 _LABEL = re.compile(r"\([a-z](?:, ?[a-z])+\)|[a-zA-Z\\|][^<>=]{0,40}")
 _MATRIX = re.compile(r"\\begin ?\{([pbvBV]?matrix|array)\}(?:\{[lcr| ]*\})?(.*)\\end ?\{\1\}", re.DOTALL)
@@ -87,7 +89,7 @@ def _unboxed(text: str) -> str:
     return text[found.end() : end] if end > 0 else text
 
 
-def read_clean(text: str, depth: int) -> Value:  # noqa: PLR0911 (one per kind of value)
+def read_clean(text: str, depth: int) -> Value:
     """Read a text after ``clean``; raise NotReadError."""
     if depth > _DEPTH_MAX:
         raise NotReadError(text)
@@ -244,7 +246,11 @@ def _read_brackets(text: str, depth: int) -> Value | None:
         return None
     if any(not part for part in parts) or brackets not in {"{}", "()", "[]", "(]", "[)"}:
         raise NotReadError(text)
-    values = tuple(value for part in parts for value in (_spread(read_clean(part, depth + 1)) if brackets == "{}" else (read_clean(part, depth + 1),)))
+    values = tuple(
+        value
+        for part in parts
+        for value in (_spread(read_clean(part, depth + 1)) if brackets == "{}" else (read_clean(part, depth + 1),))
+    )
     return Items(values, brackets)
 
 
@@ -412,7 +418,12 @@ def _equation(parts: list[str], signs: list[str], depth: int) -> Value:
         if not sides[0].symbols and not sides[1].symbols:
             return _chain(parts, signs, depth)
         equation = Equation(_sympy(sides[0]) - _sympy(sides[1]))
-    if _LABEL.fullmatch(left) and (equation is None or _SYMBOL.fullmatch(left) or re.fullmatch(r"[a-zA-Z](?:_\{?[a-zA-Z0-9]+\}?|\([a-z, ]+\))", left) or _words_only(left)):
+    if _LABEL.fullmatch(left) and (
+        equation is None
+        or _SYMBOL.fullmatch(left)
+        or re.fullmatch(r"[a-zA-Z](?:_\{?[a-zA-Z0-9]+\}?|\([a-z, ]+\))", left)
+        or _words_only(left)
+    ):
         return Labelled(_key(left), read_clean(right, depth + 1), equation)
     if equation is not None:
         return equation
@@ -460,7 +471,11 @@ def _read_words(text: str, _depth: int) -> Value | None:
     letters = [word for word in re.findall(r"[^\W\d_]+", text)]
     if not any(len(word) > 1 for word in letters) and not (len(letters) == 1 and text.isalpha()):
         return None
-    if not text.isascii() and any("\u4e00" <= c <= "\u9fff" for c in text) or sum(map(len, letters)) * 2 > len(text.replace(" ", "")):
+    if (
+        (not text.isascii()
+        and any("\u4e00" <= c <= "\u9fff" for c in text))
+        or sum(map(len, letters)) * 2 > len(text.replace(" ", ""))
+    ):
         return Words(normalise(text))
     return None
 

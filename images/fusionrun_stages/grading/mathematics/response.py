@@ -14,7 +14,9 @@ ANSWER_MAX = 2_000
 
 _THINKING = ("think", "thinking", "thought", "reasoning")
 _BOX = re.compile(r"\\(?:boxed|fbox)")
-_BETWEEN_BOXES = re.compile(r"[\s$,;.&\\()\[\]]*(?:and|or|und|和|或)?[\s$,;&\\()\[\]]*|\s*\$?\s*(?:,|;)\s*\$?[a-z]\s*=\s*")
+_BETWEEN_BOXES = re.compile(
+    r"[\s$,;.&\\()\[\]]*(?:and|or|und|和|或)?[\s$,;&\\()\[\]]*|\s*\$?\s*(?:,|;)\s*\$?[a-z]\s*=\s*"
+)
 _PHRASE = re.compile(
     r"(?i)(?:\b(?:final |correct )?(?:answers?|option|choice|result)\b[^.\n:=$\\]{0,40}?(?::|\b(?:is|are|would be|equals)\b:?)"
     r"|答案(?:是|为|：|:)|答(?:：|:)|\bcorrect (?:option|choice)\b)"
@@ -28,7 +30,9 @@ _NUMBER = re.compile(
     r"(?<![\w.])(?:\\?\$)?-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+| +[0-9]+/[0-9]+|/[0-9]+|:[0-9]{2})?(?:\\?%)?(?![\w])"
 )
 _SENTENCE_END = re.compile(r"[.。](?=\s|$)(?<![ap]\.m\.)|\n|(?<!\\)!\s|\?\s")
-_REASON = re.compile(r",? (?:because|since|as |so that|which|where|when |not |after |for |if )|, (?:so|and so|but|giving|meaning)\b| \(since")
+_REASON = re.compile(
+    r",? (?:because|since|as |so that|which|where|when |not |after |for |if )|, (?:so|and so|but|giving|meaning)\b| \(since"
+)
 _ANSWER_TAG = re.compile(r"<answer>(.{0,4000}?)</answer>", re.DOTALL | re.IGNORECASE)
 
 
@@ -171,7 +175,10 @@ def _find_last(response: str) -> Final | None:
     numbers = [(found.end(), found[0]) for found in _NUMBER.finditer(paragraph)]
     candidates = sorted(formulas + numbers)
     if not candidates:
-        formulas = [(found.end(), (found[1] or found[2] or found[3]).strip()) for found in _FORMULA.finditer(response[-ANSWER_MAX:])]
+        formulas = [
+            (found.end(), (found[1] or found[2] or found[3]).strip())
+            for found in _FORMULA.finditer(response[-ANSWER_MAX:])
+        ]
         candidates = formulas[-1:]
     if not candidates:
         bold = _BOLD.findall(paragraph)
