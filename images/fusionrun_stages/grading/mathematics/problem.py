@@ -8,12 +8,12 @@ import re
 from typing import NamedTuple
 
 from fusionrun_stages.grade import Grade, right, unknown, unusable, wrong
-from fusionrun_stages.grading.mathematics.clean import clean
 from fusionrun_stages.grading.mathematics.comparison import compare
 from fusionrun_stages.grading.mathematics.limits import TimeUpError, limited
-from fusionrun_stages.grading.mathematics.reading import TEXT_MAX, read
+from fusionrun_stages.grading.mathematics.reading.answer import TEXT_MAX, read
+from fusionrun_stages.grading.mathematics.reading.clean import clean
+from fusionrun_stages.grading.mathematics.reading.values import Choice, Items, Quantity, Value, Words
 from fusionrun_stages.grading.mathematics.response import RESPONSE_MAX, Final, find_final, strip_thinking
-from fusionrun_stages.grading.mathematics.values import Choice, Items, Quantity, Value, Words
 
 BOXED_INTEGER = re.compile(r"\\boxed\{(-?(?:0|[1-9][0-9]{0,17}))\}[.$\s]*(?:\\[\])][.\s]*)?")
 """A boxed integer at the end of a response: most answers end so, and no reading is needed."""
@@ -97,7 +97,7 @@ def _compare(gold: _Gold, answer: str, judged: dict[str, bool | None]) -> Grade:
     response, thought = strip_thinking(answer[-RESPONSE_MAX:])
     final = find_final(response)
     if final is None:
-        return _without_answer(gold, response, thought)
+        return _without_answer(gold, response, thought=thought)
     found = _judge(gold, final.text, judged)
     if found is True and not final.doubtful:
         return right()
@@ -108,7 +108,7 @@ def _compare(gold: _Gold, answer: str, judged: dict[str, bool | None]) -> Grade:
     return unknown(f"no rule decides it: {final.text[:_QUOTED_MAX]!r}")
 
 
-def _without_answer(gold: _Gold, response: str, thought: bool) -> Grade:
+def _without_answer(gold: _Gold, response: str, *, thought: bool) -> Grade:
     if thought:
         return unknown("it has no final answer after the model's thoughts")
     if isinstance(gold.value, Words | Choice) and gold.text.casefold() in response.casefold():

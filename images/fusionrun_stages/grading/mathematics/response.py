@@ -6,7 +6,7 @@ A box has precedence, and the last one counts. What a model writes while it thin
 import re
 from dataclasses import dataclass, field
 
-from fusionrun_stages.grading.mathematics.clean import closing
+from fusionrun_stages.grading.mathematics.reading.clean import closing
 
 RESPONSE_MAX = 100_000
 """Of a longer response only the end is read: it contains the final answer."""

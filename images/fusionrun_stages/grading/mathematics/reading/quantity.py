@@ -4,10 +4,10 @@ import re
 from fractions import Fraction
 from typing import Any
 
-from fusionrun_stages.grading.mathematics import expression
-from fusionrun_stages.grading.mathematics.expression import NotReadError, TooLargeError
-from fusionrun_stages.grading.mathematics.units import LETTERS, UNITS, Unit, read_unit
-from fusionrun_stages.grading.mathematics.values import Based, Clock, Quantity, Ratio
+from fusionrun_stages.grading.mathematics.reading import expression, tokens
+from fusionrun_stages.grading.mathematics.reading.tokens import NotReadError, TooLargeError
+from fusionrun_stages.grading.mathematics.reading.units import LETTERS, UNITS, Unit, read_unit
+from fusionrun_stages.grading.mathematics.reading.values import Based, Clock, Quantity, Ratio
 
 _PLAIN = re.compile(r"([-+]? ?)(?:([0-9]+)|([0-9]*)\.([0-9]+)|([0-9]+)\.)(?:[eE]([+-]?[0-9]{1,3}))?")
 _FRACTION = re.compile(r"(-? ?)(?:\\frac ?\{(-?[0-9]{1,300})\} ?\{([0-9]{1,300})\}|([0-9]{1,300}) ?/ ?([0-9]{1,300}))")
@@ -42,7 +42,29 @@ _SCALES = {
 _NUMERALS = {
     word: number
     for number, word in enumerate(
-        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"]
+        [
+            "zero",
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+            "eleven",
+            "twelve",
+            "thirteen",
+            "fourteen",
+            "fifteen",
+            "sixteen",
+            "seventeen",
+            "eighteen",
+            "nineteen",
+            "twenty",
+        ]
     )
 }
 _NUMERALS |= {"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90}
@@ -52,12 +74,12 @@ _VARIABLES = 3
 
 def read_number(text: str) -> Quantity | None:
     """Return a plain integer, decimal or fraction of integers."""
-    if len(text) > expression.DIGITS_MAX:
+    if len(text) > tokens.DIGITS_MAX:
         return None
     found = _PLAIN.fullmatch(text)
     if found is not None:
         point, exponent = found[4], int(found[6] or 0)
-        if abs(exponent) > expression.DIGITS_MAX:
+        if abs(exponent) > tokens.DIGITS_MAX:
             return None
         value = Fraction(text.replace(" ", "").rstrip("."))
         if point is None:
@@ -102,7 +124,7 @@ def read_quantity(text: str) -> Quantity:
     text = _IN_BRACKETS.sub(r"\1 \2", text)
     if (plain := read_number(text)) is not None:
         return plain
-    if (money := _MONEY.match(text)) is not None and money[0].strip() not in {"-", ""}:
+    if (money := _MONEY.match(text)) is not None:
         unit = read_unit((money[2] or money[3]).strip())
         rest = re.sub(r" ?(?:USD|dollars|euros|pounds|rupees)$", "", text[money.end() :]).strip()
         value = read_expression(rest)
@@ -138,7 +160,7 @@ def _read_with_unit(text: str, *, known_only: bool = False) -> Quantity | None:
         spaced = text[found.start() - 1] == " "
         if not head:
             break
-        if word in expression.WORDS or (word in LETTERS and not spaced):
+        if word in tokens.NAMES or (word in LETTERS and not spaced):
             continue
         if word == "\\deg" and _ANGLE_FUNCTION.search(head):
             return None
@@ -254,7 +276,7 @@ def read_based(text: str) -> Based | None:
             return None
     else:
         return None
-    if not 2 <= base <= 36 or len(digits) > expression.DIGITS_MAX:
+    if not 2 <= base <= 36 or len(digits) > tokens.DIGITS_MAX:
         return None
     try:
         int(digits, base)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from fusionrun_stages.grading.mathematics.units import Unit
+from fusionrun_stages.grading.mathematics.reading.units import Unit
 
 
 @dataclass(frozen=True)
@@ -113,3 +113,10 @@ class Written:
 
 
 Value = Quantity | Items | Labelled | Equation | Region | Matrix | Based | Clock | Ratio | Choice | Words | Written
+
+
+def to_sympy(value: Any) -> Any:
+    """Return the SymPy number of a Fraction; other values as they are."""
+    import sympy
+
+    return sympy.Rational(value.numerator, value.denominator) if isinstance(value, Fraction) else value

@@ -94,7 +94,7 @@ def _fonts(text: str) -> str:
 
 
 def _font(found: re.Match[str]) -> str:
-    """Return the content; a single letter of ``5\\text{ m}`` becomes the unit's name, since ``5m`` is a product."""
+    r"""Return the content; a single letter of ``5\text{ m}`` becomes the unit's name, since ``5m`` is a product."""
     content = found[1].strip()
     before = found.string[max(0, found.start() - 8) : found.start()].rstrip(" \\,;~")
     if content in _LETTER_UNITS and before.endswith((*"0123456789)}", "\\pi")):

@@ -1,49 +1,29 @@
 r"""Parse one formula, in LaTeX or as plain text, to a SymPy expression.
 
 math-verify's parser reads what it understands and skips the rest: ``0.\overline{3}`` becomes 0. This one reads all or
-nothing: ``NotRead`` is raised for anything that is not certain. It takes time in proportion to the text.
+nothing: ``NotReadError`` is raised for anything that is not certain. It takes time in proportion to the text.
 """
 
-import re
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any
 
 import sympy
 
+from fusionrun_stages.grading.mathematics.reading.powers import binomial, checked, factorial, power
+from fusionrun_stages.grading.mathematics.reading.tokens import (
+    NotReadError,
+    Token,
+    TooLargeError,
+    decimal,
+    repeating_decimal,
+    tokens_of,
+)
+
 DEPTH_MAX = 40
 """Nested brackets of a formula."""
-DIGITS_MAX = 400
-"""Digits of one number."""
-BITS_MAX = 20_000
-"""Size of a power of integers; larger ones stay unread, since they would fill the memory."""
-FACTORIAL_MAX = 2_000
-
 LOG_BASE = sympy.Symbol("log_base", positive=True)
 r"""The base of ``\log`` without one: authors mean 10, e or 2."""
-
-
-class NotReadError(Exception):
-    """The text is no formula, or there are two ways to read it."""
-
-
-class TooLargeError(NotReadError):
-    """The value is too large to compute with."""
-
-
-class _Token(NamedTuple):
-    kind: str  # number, command, letter, word, symbol
-    text: str
-    spaced: bool  # white space in front of it
-
-
-_TOKEN = re.compile(
-    r"(?P<space> *)(?:(?P<repeating>[0-9]*\.[0-9]*(?:\\(?:overline|bar|dot) ?\{?[0-9]+\}?[0-9]*)+|[0-9]+\.[0-9]*\([0-9]+\))"
-    r"|(?P<science>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][+-]?[0-9]+(?![0-9.a-zA-Z]))"
-    r"|(?P<number>[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
-    r"|(?P<command>\\[a-zA-Z]+|\\[{}|])|(?P<word>[a-zA-Z]+)|(?P<symbol>\*\*|[-+*/^_(){}\[\]|!'=<>,;:&%.]))"
-)
-_REPEATED = re.compile(r"\\(overline|bar|dot) ?\{?([0-9]+)\}?")
 
 _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "sin": sympy.sin, "cos": sympy.cos, "tan": sympy.tan, "cot": sympy.cot, "sec": sympy.sec, "csc": sympy.csc,
@@ -51,85 +31,28 @@ _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "cosh": sympy.cosh, "tanh": sympy.tanh, "ln": sympy.log, "exp": sympy.exp, "abs": sympy.Abs, "asin": sympy.asin,
     "acos": sympy.acos, "atan": sympy.atan, "lg": lambda x: sympy.log(x, 10),
 }  # fmt: skip
+_CONSTANTS = {"pi": sympy.pi} | dict.fromkeys(["infty", "infinity", "inf", "oo"], sympy.oo)
 _INVERSE = {"sin": sympy.asin, "cos": sympy.acos, "tan": sympy.atan, "cot": sympy.acot, "sinh": sympy.asinh}
-WORDS = frozenset([*_FUNCTIONS, "sqrt", "pi", "log", "infinity", "inf", "oo", "cbrt"])
 _GREEK = frozenset(
-    ["alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "vartheta", "iota", "kappa", "lambda", "mu", "nu", "xi", "rho", "sigma", "tau", "upsilon", "phi", "varphi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi", "Sigma", "Phi", "Psi", "Omega", "ell"]
-)
+    ["alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "vartheta", "iota", "kappa",
+     "lambda", "mu", "nu", "xi", "rho", "sigma", "tau", "upsilon", "phi", "varphi", "chi", "psi", "omega", "Gamma", "Delta",
+     "Theta", "Lambda", "Xi", "Sigma", "Phi", "Psi", "Omega", "ell"]
+)  # fmt: skip
 _OPENING = {"(": ")", "[": "]", "\\{": "\\}"}
 _STARTS = frozenset(["\\frac", "\\sqrt", "\\surd", "\\pi", "\\infty", "\\binom", "\\lfloor", "\\lceil", "\\log"])
-_WORD_LETTERS_MAX = 3
 
 
 def parse(text: str) -> Any:
     """Return the SymPy expression of a whole text; raise NotReadError for anything else."""
-    parser = _Parser(_tokens(text))
+    parser = _Parser(tokens_of(text))
     value = parser.sum()
     if parser.index != len(parser.tokens):
         raise NotReadError(text)
     return value
 
 
-def repeating_decimal(text: str) -> Fraction:
-    r"""Return the value of ``0.1\overline{6}``, ``0.\dot{1}4285\dot{7}`` or ``0.(3)``."""
-    text = text.replace(" ", "")
-    if "(" in text:
-        whole, rest = text.split(".", 1)
-        fixed, repeated = rest.rstrip(")").split("(")
-    else:
-        marks = list(_REPEATED.finditer(text))
-        whole, fixed = text[: marks[0].start()].split(".", 1)
-        kinds = {mark[1] for mark in marks}
-        tail = text[marks[-1].end() :]
-        if len(marks) == 1 and not tail:
-            repeated = marks[0][2]
-        elif len(marks) == 2 and kinds == {"dot"} and not tail:
-            repeated = marks[0][2] + text[marks[0].end() : marks[1].start()] + marks[1][2]
-        elif (
-            kinds == {"dot"} and not tail and all(a.end() == b.start() for a, b in zip(marks, marks[1:], strict=False))
-        ):
-            repeated = "".join(mark[2] for mark in marks)
-        else:
-            raise NotReadError(text)
-    if len(text) > DIGITS_MAX:
-        raise TooLargeError(text[:40])
-    scale = 10 ** len(fixed)
-    return Fraction(int(whole + fixed or "0"), scale) + Fraction(int(repeated), scale * (10 ** len(repeated) - 1))
-
-
-def decimal(text: str) -> Fraction:
-    """Return the exact value of a decimal, also in E-notation."""
-    exponent = re.split("[eE]", text)[1:] or ["0"]
-    if len(text) > DIGITS_MAX or abs(int(exponent[0])) > DIGITS_MAX:
-        raise TooLargeError(text[:40])
-    return Fraction(text)
-
-
-def _tokens(text: str) -> list[_Token]:
-    tokens: list[_Token] = []
-    index = 0
-    text = text.rstrip(" ")
-    while index < len(text):
-        found = _TOKEN.match(text, index)
-        if found is None:
-            raise NotReadError(text)
-        spaced = bool(found["space"])
-        index = found.end()
-        kind = str(found.lastgroup)
-        token = found[kind]
-        if kind != "word":
-            tokens.append(_Token(kind, token, spaced))
-        elif token in WORDS:
-            tokens.append(_Token("command", "\\" + token, spaced))
-        elif len(token) > _WORD_LETTERS_MAX:
-            raise NotReadError(token)
-        else:
-            tokens += [_Token("letter", letter, spaced and n == 0) for n, letter in enumerate(token)]
-    return tokens
-
-
 class _Parser:
-    def __init__(self, tokens: list[_Token]) -> None:
+    def __init__(self, tokens: list[Token]) -> None:
         self.tokens = tokens
         self.index = 0
         self.depth = 0
@@ -168,19 +91,19 @@ class _Parser:
             term = self.product()
             terms.append(sign * term)
         self.depth -= 1
-        return _checked(sympy.Add(*terms))
+        return checked(sympy.Add(*terms))
 
     def product(self) -> Any:
         value = self.power()
         divided = False
         while True:
-            token = self.peek()
-            if token in {"*", "\\times", "\\cdot"}:
+            found = self.peek()
+            if found in {"*", "\\times", "\\cdot"}:
                 self.take()
                 value, divided = value * self.signed_power(), False
-            elif token in {"/", "\\div"}:
+            elif found in {"/", "\\div"}:
                 self.take()
-                divided = token == "/"
+                divided = found == "/"
                 value = value / self.nonzero(self.signed_power())
             elif self.begins_operand():
                 number = self.kind() in {"number", "science", "repeating"}
@@ -202,26 +125,26 @@ class _Parser:
         return self.power()
 
     def begins_operand(self) -> bool:
-        kind, token = self.kind(), self.peek()
+        kind, found = self.kind(), self.peek()
         if kind in {"number", "science", "repeating", "letter"}:
             return True
         if kind == "command":
-            return token in _STARTS or token[1:] in _FUNCTIONS or token[1:] in _GREEK or token == "\\{"
-        return token in {"(", "[", "{"}
+            return found in _STARTS or found[1:] in _FUNCTIONS or found[1:] in _GREEK or found == "\\{"
+        return found in {"(", "[", "{"}
 
     def power(self) -> Any:
         base = self.operand()
         while True:
-            token = self.peek()
-            if token in {"^", "**"}:
+            found = self.peek()
+            if found in {"^", "**"}:
                 self.take()
-                base = _power(base, self.argument(plain=token == "**"))
+                base = power(base, self.argument(plain=found == "**"))
                 if self.peek() in {"^", "**"}:
                     raise NotReadError("x^a^b has two readings")
-            elif token == "!":
+            elif found == "!":
                 self.take()
-                base = _factorial(base)
-            elif token == "\\deg":
+                base = factorial(base)
+            elif found == "\\deg":
                 self.take()
                 base = base * sympy.pi / 180
             else:
@@ -245,10 +168,10 @@ class _Parser:
         r"""Read an argument of \frac or \sqrt: a group, or one digit of ``\frac43``."""
         if self.peek() == "{":
             return self.group("{", "}")
-        token = self.tokens[self.index] if self.index < len(self.tokens) else None
-        if token is not None and token.kind == "number" and token.text.isdigit() and len(token.text) > 1:
-            self.tokens[self.index] = token._replace(text=token.text[1:], spaced=False)
-            return sympy.Integer(int(token.text[0]))
+        found = self.tokens[self.index] if self.index < len(self.tokens) else None
+        if found is not None and found.kind == "number" and found.text.isdigit() and len(found.text) > 1:
+            self.tokens[self.index] = found._replace(text=found.text[1:], spaced=False)
+            return sympy.Integer(int(found.text[0]))
         return self.operand(simple=True)
 
     def group(self, opening: str, ending: str) -> Any:
@@ -259,31 +182,31 @@ class _Parser:
 
     def operand(self, *, simple: bool = False) -> Any:  # noqa: PLR0911 (one case per notation)
         kind = self.kind()
-        token = self.take()
+        found = self.take()
         if kind == "repeating":
-            return _rational(repeating_decimal(token))
+            return _rational(repeating_decimal(found))
         if kind == "science":
-            return _rational(decimal(token))
+            return _rational(decimal(found))
         if kind == "number":
-            return self.number(token, simple=simple)
+            return self.number(found, simple=simple)
         if kind == "letter":
-            return self.symbol(token)
-        if token in _OPENING or token == "{":
+            return self.symbol(found)
+        if found in _OPENING or found == "{":
             value = self.sum()
-            self.expect(_OPENING.get(token, "}"))
+            self.expect(_OPENING.get(found, "}"))
             return value
-        if token == "|":
+        if found == "|":
             value = self.sum()
             self.expect("|")
             return sympy.Abs(value)
         if kind == "command":
-            return self.command(token[1:], simple=simple)
-        raise NotReadError(token)
+            return self.command(found[1:], simple=simple)
+        raise NotReadError(found)
 
-    def number(self, token: str, *, simple: bool) -> Any:
-        value = _rational(decimal(token))
-        if simple or "." in token:
-            if self.peek() == "\\frac" and "." in token:
+    def number(self, found: str, *, simple: bool) -> Any:
+        value = _rational(decimal(found))
+        if simple or "." in found:
+            if self.peek() == "\\frac" and "." in found:
                 raise NotReadError("a decimal before a fraction")
             return value
         if self.peek() == "_":
@@ -337,27 +260,25 @@ class _Parser:
             if simple:
                 raise NotReadError("a function without braces")
             return self.function(name)
-        match name:
-            case "pi":
-                return sympy.pi
-            case "infty" | "infinity" | "inf" | "oo":
-                return sympy.oo
-            case "frac":
-                top = self.digit()
-                return top / self.nonzero(self.digit())
-            case "binom":
-                return _binomial(self.digit(), self.digit())
-            case "sqrt" | "surd" | "cbrt":
-                return self.root(name)
-            case "lfloor" | "lceil":
-                value = self.sum()
-                self.expect("\\rfloor" if name == "lfloor" else "\\rceil")
-                return sympy.floor(value) if name == "lfloor" else sympy.ceiling(value)
-            case "hat" | "vec" | "overrightarrow" | "bar" | "overline":
-                return self.decorated(name)
+        if name in _CONSTANTS:
+            return _CONSTANTS[name]
+        if name in {"frac", "binom"}:
+            top, bottom = self.digit(), self.digit()
+            return binomial(top, bottom) if name == "binom" else top / self.nonzero(bottom)
+        if name in {"sqrt", "surd", "cbrt"}:
+            return self.root(name)
+        if name in {"lfloor", "lceil"}:
+            return self.rounded(name)
+        if name in {"hat", "vec", "overrightarrow", "bar", "overline"}:
+            return self.decorated(name)
         if name in _GREEK:
             return self.symbol_named(name)
         raise NotReadError(name)
+
+    def rounded(self, name: str) -> Any:
+        value = self.sum()
+        self.expect("\\rfloor" if name == "lfloor" else "\\rceil")
+        return sympy.floor(value) if name == "lfloor" else sympy.ceiling(value)
 
     def decorated(self, name: str) -> Any:
         self.expect("{")
@@ -384,15 +305,12 @@ class _Parser:
         degree: Any = sympy.Integer(3 if name == "cbrt" else 2)
         if name == "sqrt" and self.peek() == "[":
             degree = self.nonzero(self.group("[", "]"))
-        if name == "surd" or self.peek() == "(":
-            radicand = self.operand(simple=True)
-        else:
-            radicand = self.digit()
+        radicand = self.operand(simple=True) if name == "surd" or self.peek() == "(" else self.digit()
         if degree == 2:
             return sympy.sqrt(radicand)
         if radicand.is_number and radicand.is_real and radicand.is_negative and degree.is_odd:
-            return -_power(-radicand, 1 / degree)
-        return _power(radicand, 1 / degree)
+            return -power(-radicand, 1 / degree)
+        return power(radicand, 1 / degree)
 
     def function(self, name: str) -> Any:
         base: Any = None
@@ -415,17 +333,17 @@ class _Parser:
             value = _FUNCTIONS[name](inner)
         if value.has(sympy.nan, sympy.zoo):
             raise NotReadError("not defined")
-        return value if exponent is None else _power(value, exponent)
+        return value if exponent is None else power(value, exponent)
 
     def function_argument(self) -> Any:
         r"""Read the argument: a group, or the product that follows, as in ``\sin 2x``; the next function ends it."""
         if self.peek() in {"(", "{", "[", "|"}:
-            token = self.peek()
+            found = self.peek()
             value = self.operand()
-            if token != "(":
+            if found != "(":
                 return value
             if self.peek() in {"^", "!"}:
-                raise NotReadError("sin(x)^2 has two readings") if self.peek() == "!" else NotReadError("power")
+                raise NotReadError("sin(x)^2 has two readings")
             return value
         value = self.power()
         while self.begins_operand() and self.peek()[1:] not in {*_FUNCTIONS, "log"} and self.peek() not in {"(", "["}:
@@ -437,41 +355,3 @@ class _Parser:
 
 def _rational(value: Fraction) -> Any:
     return sympy.Rational(value.numerator, value.denominator)
-
-
-def _checked(value: Any) -> Any:
-    if value.has(sympy.nan, sympy.zoo):
-        raise NotReadError("not defined")
-    return value
-
-
-def _power(base: Any, exponent: Any) -> Any:
-    """Return the power unless it is too large to compute."""
-    if exponent.is_Rational and base.is_Rational:
-        size = max(abs(int(base.p)), int(base.q)).bit_length()
-        if abs(float(exponent)) * size > BITS_MAX and abs(base) != 1 and base != 0:
-            raise TooLargeError("a large power")
-        if base == 0 and exponent <= 0:
-            raise NotReadError("a power of zero")
-        return _checked(base**exponent)
-    if base.is_number and exponent.is_number and exponent.is_finite:
-        if exponent.is_real is not True or abs(exponent.evalf(8)) > BITS_MAX:
-            if exponent.is_real is None or exponent.is_real:
-                raise TooLargeError("a large power")
-            if abs(exponent.evalf(8)) > BITS_MAX:
-                raise TooLargeError("a large power")
-    elif exponent.is_number and exponent.is_Rational and abs(exponent) > BITS_MAX:
-        raise TooLargeError("a large power")
-    return _checked(base**exponent)
-
-
-def _factorial(value: Any) -> Any:
-    if value.is_Integer and not 0 <= value <= FACTORIAL_MAX:
-        raise TooLargeError("a large factorial")
-    return sympy.factorial(value)
-
-
-def _binomial(top: Any, bottom: Any) -> Any:
-    if (top.is_Integer and abs(top) > FACTORIAL_MAX) or (bottom.is_Integer and abs(bottom) > FACTORIAL_MAX):
-        raise TooLargeError("a large binomial")
-    return sympy.binomial(top, bottom)

@@ -7,8 +7,8 @@ math-verify rounds to six places, so that all tiny numbers are equal.
 from fractions import Fraction
 from typing import Any
 
-from fusionrun_stages.grading.mathematics.expression import LOG_BASE
-from fusionrun_stages.grading.mathematics.values import Quantity
+from fusionrun_stages.grading.mathematics.reading.expression import LOG_BASE
+from fusionrun_stages.grading.mathematics.reading.values import Quantity, to_sympy
 
 DIGITS = 40
 SAME = Fraction(1, 10**30)
@@ -30,21 +30,15 @@ def compare_quantities(gold: Quantity, answer: Quantity) -> bool | None:
     a, b = gold.value, answer.value
     if isinstance(a, Fraction) and isinstance(b, Fraction):
         return True if a == b else _compare_rounded(gold, answer, a, b)
-    a, b = _sympy(a), _sympy(b)
+    a, b = to_sympy(a), to_sympy(b)
     if a == b:
         return True
     symbols = (a.free_symbols | b.free_symbols) - {LOG_BASE}
     if LOG_BASE in a.free_symbols | b.free_symbols:
-        return _compare_logarithms(a, b, symbols)
+        return _compare_logarithms(a, b)
     if symbols:
         return compare_formulas(a, b)
     return _compare_constants(gold, answer, a, b)
-
-
-def _sympy(value: Any) -> Any:
-    import sympy
-
-    return sympy.Rational(value.numerator, value.denominator) if isinstance(value, Fraction) else value
 
 
 def _compare_constants(gold: Quantity, answer: Quantity, a: Any, b: Any) -> bool | None:
@@ -112,7 +106,7 @@ def is_close(x: Any, y: Any) -> bool:
     )
 
 
-def _compare_logarithms(a: Any, b: Any, symbols: Any) -> bool | None:
+def _compare_logarithms(a: Any, b: Any) -> bool | None:
     r"""Compare ``\log`` without a base: with one on both sides any base is as good; else it is a doubt."""
     import sympy
 
