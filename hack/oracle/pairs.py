@@ -2,8 +2,8 @@ r"""Invent pairs of a gold answer and an answer, by seed, in the notations of pu
 
 The kinds are those of MATH (LaTeX), GSM8K (integers after ``####``), CMATH (numbers with Chinese units),
 OpenMathInstruct-2 (short LaTeX), Big-Math (plain text, E-notation, mixed numbers, units) and olympiad sets (several
-blanks, parameters, intervals). Every input is invented here. For each gold answer there are other forms of the same value,
-``same``, and near misses of another value, ``other``.
+blanks, parameters, intervals). Every input is invented here. For each gold answer there are other forms of the same
+value, ``same``, and near misses of another value, ``other``.
 """
 
 import random
@@ -252,11 +252,11 @@ def _ratio(chance: random.Random) -> Made:
 
 def _base(chance: random.Random) -> Made:
     n = chance.randint(20, 500)
-    octal = oct(n)[2:]
+    octal = f"{n:o}"
     return (
         f"{octal}_8",
         [f"{octal}_{{8}}", f"{octal}_{{\\text{{eight}}}}"],
-        [f"{octal}_9", f"{oct(n + 1)[2:]}_8", f"{octal}_{{12}}"],
+        [f"{octal}_9", f"{n + 1:o}_8", f"{octal}_{{12}}"],
     )
 
 

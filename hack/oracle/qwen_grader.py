@@ -1,7 +1,7 @@
 """Judge pairs with the official Qwen2.5-Math grader, in its own Python: ``python qwen_grader.py REPOSITORY < PAIRS``.
 
-It reads one JSON list ``[gold, response]`` per line and writes ``right``, ``wrong`` or ``error`` for each. The grader's code
-is imported from the checkout that the user names, with the packages that its ``evaluation/requirements.txt`` pins.
+It reads one JSON list ``[gold, response]`` per line and writes ``right``, ``wrong`` or ``error`` for each. The grader's
+code is imported from the checkout that the user names, with the packages that its ``evaluation/requirements.txt`` pins.
 """
 
 import json
@@ -16,8 +16,8 @@ def main() -> None:
     """Judge every line."""
     evaluation = Path(sys.argv[1]) / "evaluation"
     sys.path[:0] = [str(evaluation), str(evaluation / "latex2sympy")]
-    from grader import math_equal
-    from parser import extract_answer, strip_string
+    from grader import math_equal  # noqa: PLC0415 (the path is an argument)
+    from parser import extract_answer, strip_string  # noqa: PLC0415
 
     def time_up(*_: object) -> None:
         raise TimeoutError

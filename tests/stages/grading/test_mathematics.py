@@ -169,10 +169,12 @@ def test_a_response_over_the_time_limit_is_unknown(monkeypatch):
 
 HOSTILE = [
     r"9^{9^{9^{9}}}", r"\frac{1}{10^{10^{10}}}", "1" * 1900 + "!", r"\sqrt" * 300 + "{2}", "(" * 900 + "1" + ")" * 900,
-    "{" * 900 + "1" + "}" * 900, r"\binom{10^9}{10^8}", "1," * 900 + "1", "|" * 1500, r"\frac{" * 300, "((x+1)^{99})^{99}",
+    "{" * 900 + "1" + "}" * 900, r"\binom{10^9}{10^8}", "1," * 900 + "1", "|" * 1500, r"\frac{" * 300,
+    "((x+1)^{99})^{99}",
     "2^2^2^2^2^2^2", r"\sin" * 200 + "x", "x" * 1900, "1 " * 900, "1/" * 700 + "3", r"\text{" * 400 + "a" + "}" * 400,
     "(x+1)" * 300, r"\pm" * 500 + "1", "a<" * 700 + "b", "$" * 1999, r"\left" * 300, "1e" + "9" * 300, "-" * 1999 + "1",
-    r"e^{e^{e^{e^{e^{9}}}}}", r"\log" * 300 + "2", r"(1+i)^{19999}", r"\cup".join(["(1,2)"] * 200), "0." + r"\overline{1}" * 150,
+    r"e^{e^{e^{e^{e^{9}}}}}", r"\log" * 300 + "2", r"(1+i)^{19999}", r"\cup".join(["(1,2)"] * 200),
+    "0." + r"\overline{1}" * 150,
     "x or " * 300 + "x", "10000!", "((((2^{99})^{99})^{99})^{99})", r"\tan(\tan(\tan(10^{300})))",
 ]  # fmt: skip
 
@@ -193,7 +195,8 @@ def time_of(text):
 
 
 LONG = [
-    "the answer is ", "<think>", "</think>", r"\boxed{", r"\boxed", "$", "$1", r"\(", r"\[", "#### ", "**", "1,", "1 ", "answer: a\n",
+    "the answer is ", "<think>", "</think>", r"\boxed{", r"\boxed", "$", "$1", r"\(", r"\[", "#### ", "**", "1,", "1 ",
+    "answer: a\n",
     "option ", "{", "<answer>", "答案是", "-", r"\boxed{1} and ", "the answer " + "x" * 39,
 ]  # fmt: skip
 
@@ -210,10 +213,10 @@ def test_the_time_for_a_long_response_is_limited(piece):
 def test_the_shortcut_for_integers_agrees_with_the_full_reading(monkeypatch, gold):
     chance = random.Random(3)
     ends = ["", ".", "$", " $.", "\\]", "\n\\].", " cm", "%", "}", "!", "^2", " \\times 2", "\n\nDone."]
+    contents = ["42", "-42", "7", "0", "042", "4 2"]
     starts = ["", "$", "\\[", "-", "- $", "x = ", r"\boxed{1} ", "<think>", "The final answer is 7. "]
     answers = [
-        f"We get {chance.choice(starts)}\\boxed{{{chance.choice(['42', '-42', '7', '0', '042', '4 2'])}}}{chance.choice(ends)}"
-        for _ in range(200)
+        f"We get {chance.choice(starts)}\\boxed{{{chance.choice(contents)}}}{chance.choice(ends)}" for _ in range(200)
     ]
     short = grade_problem(Problem(gold, answers))
     monkeypatch.setattr(problem, "BOXED_INTEGER", re.compile("(?!)"))

@@ -2,7 +2,7 @@
 
 import pytest
 from oracle.pairs import pairs
-from oracle.reasons import DOCUMENT, REASONS, disagreements, read_rows, render
+from oracle.reasons import DOCUMENT, disagreements, read_reasons, read_rows, render
 
 from fusionrun_stages.grading.mathematics import Problem, grade_problem
 
@@ -26,6 +26,6 @@ def test_no_other_value_is_right_and_no_equal_value_is_wrong():
 
 
 def test_every_disagreement_has_a_reason_and_is_in_the_document():
-    assert set(disagreements(ROWS)) <= set(REASONS)
+    assert set(disagreements(ROWS)) <= set(read_reasons())
     version = DOCUMENT.read_text(encoding="utf-8").split("by math-verify ")[1].split()[0]
     assert DOCUMENT.read_text(encoding="utf-8") == render(ROWS, version)

@@ -1,7 +1,7 @@
 r"""Mathematics: compare the final answer of a response with the gold answer.
 
-``response`` finds the final answer, ``reading`` makes a value of it, ``comparison`` compares two values, ``problem`` grades
-the responses to a prompt, ``pool`` and ``limits`` do so in processes with limits.
+``response`` finds the final answer, ``reading`` makes a value of it, ``comparison`` compares two values, ``problem``
+grades the responses to a prompt, ``pool`` and ``limits`` do so in processes with limits.
 
 A verdict is right or wrong only if it is certain. A text that no rule reads whole is unknown; for a gold answer it is
 the prompt's fault.

@@ -18,7 +18,8 @@ _BETWEEN_BOXES = re.compile(
     r"[\s$,;.&\\()\[\]]*(?:and|or|und|和|或)?[\s$,;&\\()\[\]]*|\s*\$?\s*(?:,|;)\s*\$?[a-z]\s*=\s*"
 )
 _PHRASE = re.compile(
-    r"(?i)(?:\b(?:final |correct )?(?:answers?|option|choice|result)\b[^.\n:=$\\]{0,40}?(?::|\b(?:is|are|would be|equals)\b:?)"
+    r"(?i)(?:\b(?:final |correct )?(?:answers?|option|choice|result)\b[^.\n:=$\\]{0,40}?"
+    r"(?::|\b(?:is|are|would be|equals)\b:?)"
     r"|答案(?:是|为|：|:)|答(?:：|:)|\bcorrect (?:option|choice)\b)"
 )
 _UNIT_AFTER = re.compile(r"[ ]{0,4}(?:\$|\\\)|\\\])?[ ]{0,4}(\\?%|\^\{?\\circ\}?)")
@@ -27,11 +28,13 @@ _CORRECT = re.compile(r"(?i:option|choice) \(?([A-J])\)? (?:is|must be)(?: the)?
 _FORMULA = re.compile(r"(?<!\\)\$\$?([^$]{1,2000})\$\$?|\\\(([^\n]{1,2000}?)\\\)|\\\[(.{1,2000}?)\\\]", re.DOTALL)
 _BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 _NUMBER = re.compile(
-    r"(?<![\w.])(?:\\?\$)?-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+| +[0-9]+/[0-9]+|/[0-9]+|:[0-9]{2})?(?:\\?%)?(?![\w])"
+    r"(?<![\w.])(?:\\?\$)?-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?"
+    r"(?:[eE][+-]?[0-9]+| +[0-9]+/[0-9]+|/[0-9]+|:[0-9]{2})?(?:\\?%)?(?![\w])"
 )
 _SENTENCE_END = re.compile(r"[.。](?=\s|$)(?<![ap]\.m\.)|\n|(?<!\\)!\s|\?\s")
 _REASON = re.compile(
-    r",? (?:because|since|as |so that|which|where|when |not |after |for |if )|, (?:so|and so|but|giving|meaning)\b| \(since"
+    r",? (?:because|since|as |so that|which|where|when |not |after |for |if )"
+    r"|, (?:so|and so|but|giving|meaning)\b| \(since"
 )
 _ANSWER_TAG = re.compile(r"<answer>(.{0,4000}?)</answer>", re.DOTALL | re.IGNORECASE)
 

@@ -19,8 +19,8 @@ from fusionrun_stages.grading.mathematics.reading.values import (
 )
 
 _OPPOSITES = (frozenset({"yes", "no"}), frozenset({"true", "false"}), frozenset({"even", "odd"}))
-_NOTHING = frozenset({"no solution", "no solutions", "there is no solution", "there are no solutions", "no real solution",
-                      "no real solutions", "empty set", "无解", "空集"})  # fmt: skip
+_NOTHING = frozenset({"no solution", "no solutions", "there is no solution", "there are no solutions",
+                      "no real solution", "no real solutions", "empty set", "无解", "空集"})  # fmt: skip
 
 
 @rule((Choice,), (Choice,))

@@ -11,8 +11,10 @@ DOTS = "\\ldots "
 
 _CHARACTERS = str.maketrans(
     {
-        "−": "-", "–": "-", "‐": "-", "‑": "-", "＋": "+", "×": "\\times ", "·": "\\cdot ", "⋅": "\\cdot ", "∙": "\\cdot ",
-        "÷": "\\div ", "π": "\\pi ", "∞": "\\infty ", "≤": "\\le ", "⩽": "\\le ", "≥": "\\ge ", "⩾": "\\ge ", "≠": "\\ne ",
+        "−": "-", "–": "-", "‐": "-", "‑": "-", "＋": "+", "×": "\\times ", "·": "\\cdot ", "⋅": "\\cdot ",
+        "∙": "\\cdot ",
+        "÷": "\\div ", "π": "\\pi ", "∞": "\\infty ", "≤": "\\le ", "⩽": "\\le ", "≥": "\\ge ", "⩾": "\\ge ",
+        "≠": "\\ne ",
         "√": "\\surd ", "²": "^{2}", "³": "^{3}", "⁴": "^{4}", "½": "\\frac{1}{2}", "⅓": "\\frac{1}{3}",
         "¼": "\\frac{1}{4}", "¾": "\\frac{3}{4}", "⅔": "\\frac{2}{3}", "°": DEGREE, "∪": "\\cup ", "∩": "\\cap ",
         "∈": "\\in ", "∅": "\\emptyset ", "±": "\\pm ", "≈": "\\approx ", "≡": "\\equiv ", "ℝ": "\\reals ",
@@ -32,8 +34,8 @@ _REPLACED = {
     "qquad": " ", "thinspace": "\\,", "dfrac": "\\frac", "tfrac": "\\frac", "cfrac": "\\frac", "dbinom": "\\binom",
     "tbinom": "\\binom", "leq": "\\le", "leqslant": "\\le", "geq": "\\ge", "geqslant": "\\ge", "neq": "\\ne",
     "lt": "<", "gt": ">", "lbrace": "\\{", "rbrace": "\\}", "lvert": "|", "rvert": "|", "vert": "|", "lbrack": "[",
-    "rbrack": "]", "dots": DOTS, "cdots": DOTS, "ldots": DOTS, "dotsc": DOTS, "imath": "i", "degree": DEGREE, "land": " and ", "lor": " or ",
-    "wedge": " and ", "vee": " or ", "varnothing": "\\emptyset", "ast": "*", "arcsec": "\\arcsec", "middle": "",
+    "rbrack": "]", "dots": DOTS, "cdots": DOTS, "ldots": DOTS, "dotsc": DOTS, "imath": "i", "degree": DEGREE,
+    "land": " and ", "lor": " or ", "wedge": " and ", "vee": " or ", "varnothing": "\\emptyset", "ast": "*", "middle": "",
     "infin": "\\infty", "euro": "€", "pounds": "£", "mathdollar": MONEY, "textdollar": MONEY, "colon": ":",
     "nobreakspace": " ", "hspace": " ", "hfill": " ", "tg": "\\tan", "ctg": "\\cot", "arctg": "\\arctan",
 }  # fmt: skip

@@ -35,7 +35,8 @@ _CONSTANTS = {"pi": sympy.pi} | dict.fromkeys(["infty", "infinity", "inf", "oo"]
 _INVERSE = {"sin": sympy.asin, "cos": sympy.acos, "tan": sympy.atan, "cot": sympy.acot, "sinh": sympy.asinh}
 _GREEK = frozenset(
     ["alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "vartheta", "iota", "kappa",
-     "lambda", "mu", "nu", "xi", "rho", "sigma", "tau", "upsilon", "phi", "varphi", "chi", "psi", "omega", "Gamma", "Delta",
+     "lambda", "mu", "nu", "xi", "rho", "sigma", "tau", "upsilon", "phi", "varphi", "chi", "psi", "omega", "Gamma",
+     "Delta",
      "Theta", "Lambda", "Xi", "Sigma", "Phi", "Psi", "Omega", "ell"]
 )  # fmt: skip
 _OPENING = {"(": ")", "[": "]", "\\{": "\\}"}

@@ -20,7 +20,8 @@ _CLOCK = re.compile(r"([0-9]{1,2}):([0-5][0-9])(?::([0-5][0-9]))? ?([aApP])?\.?(
 _HOUR = re.compile(r"([0-9]{1,2}) ?([aApP])\.? ?[mM]\.?|([0-9]{1,2}) o'clock")
 _BASED = re.compile(
     r"\(?([0-9][0-9A-Za-z]*|[A-Fa-f][0-9A-Fa-f]*)\)? ?"
-    r"(?:_ ?\{? ?\(?([0-9]{1,2}|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen)\)? ?\}?|,? ?(?:in )?\(?base[ -]([0-9]{1,2})\)?)"
+    r"(?:_ ?\{? ?\(?([0-9]{1,2}|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen)\)? ?\}?"
+    r"|,? ?(?:in )?\(?base[ -]([0-9]{1,2})\)?)"
 )
 _PREFIXED = re.compile(r"0([xXbBoO])([0-9a-fA-F]+)")
 _BASES = {"x": 16, "b": 2, "o": 8, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8,
@@ -132,11 +133,11 @@ def read_quantity(text: str) -> Quantity:
     percent = re.fullmatch(r"(.*[^ ]) ?(?:%|percent|per cent|pct|percentage)(?: points?)?", text)
     if percent is not None:
         return _with(read_expression(percent[1]), None, percent=True)
-    if (compound := read_compound(text)) is not None:
-        return compound
-    measured = _read_with_unit(text, known_only=True)
-    if measured is not None:
-        return measured
+    measured = read_compound(text) or _read_with_unit(text, known_only=True)
+    return _read_formula_or_unit(text) if measured is None else measured
+
+
+def _read_formula_or_unit(text: str) -> Quantity:
     try:
         return read_expression(text)
     except TooLargeError:

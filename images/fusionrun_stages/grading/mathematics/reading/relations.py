@@ -157,7 +157,7 @@ def _expression_or_none(text: str) -> Quantity | None:
 
 
 def _chain(parts: list[str], signs: list[str], depth: int) -> Value:
-    r"""Read ``x = 2 + 3 = 5`` and ``\frac{1}{3} \approx 0.33``: the parts must be equal, and the last exact one counts."""
+    r"""Read ``x = 2 + 3 = 5`` and ``\frac{1}{3} \approx 0.33``: equal parts, of which the last exact one counts."""
     from fusionrun_stages.grading.mathematics.comparison.rules import compare
 
     label = ""

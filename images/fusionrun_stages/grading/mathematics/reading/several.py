@@ -8,7 +8,9 @@ from fusionrun_stages.grading.mathematics.reading.values import Items, Matrix, R
 
 ITEMS_MAX = 100
 _JOINED = re.compile(r",? (?:and|or) |[,]? ?(?:以及|和|或|与) ?|\\cup|\\cap")
-_MATRIX = re.compile(r"\\begin ?\{([pbvBV]?matrix|array)\}(?:\{[lcr| ]*\})?(.*)\\end ?\{\1\}", re.DOTALL)
+_MATRIX = re.compile(
+    r"[\[(]? ?\\begin ?\{([pbvBV]?matrix|array)\}(?:\{[lcr| ]*\})?(.*)\\end ?\{\1\} ?[\])]?", re.DOTALL
+)
 
 
 def read_matrix(text: str, depth: int) -> Value | None:

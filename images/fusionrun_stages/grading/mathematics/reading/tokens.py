@@ -8,7 +8,8 @@ from typing import NamedTuple
 DIGITS_MAX = 400
 """Digits of one number."""
 _TOKEN = re.compile(
-    r"(?P<space> *)(?:(?P<repeating>[0-9]*\.[0-9]*(?:\\(?:overline|bar|dot) ?\{?[0-9]+\}?[0-9]*)+|[0-9]+\.[0-9]*\([0-9]+\))"
+    r"(?P<space> *)(?:"
+    r"(?P<repeating>[0-9]*\.[0-9]*(?:\\(?:overline|bar|dot) ?\{?[0-9]+\}?[0-9]*)+|[0-9]+\.[0-9]*\([0-9]+\))"
     r"|(?P<science>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][+-]?[0-9]+(?![0-9.a-zA-Z]))"
     r"|(?P<number>[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
     r"|(?P<command>\\[a-zA-Z]+|\\[{}|])|(?P<word>[a-zA-Z]+)|(?P<symbol>\*\*|[-+*/^_(){}\[\]|!'=<>,;:&%.]))"
@@ -17,8 +18,8 @@ _REPEATED = re.compile(r"\\(overline|bar|dot) ?\{?([0-9]+)\}?")
 _WORD_LETTERS_MAX = 3
 """A longer word is no product of letters."""
 NAMES = frozenset(
-    ["sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "arccot", "sinh", "cosh", "tanh", "ln", "exp", "abs",
-     "asin", "acos", "atan", "lg", "sqrt", "pi", "log", "infinity", "inf", "oo", "cbrt"]
+    ["sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "arccot", "sinh", "cosh", "tanh", "ln", "exp",
+     "abs", "asin", "acos", "atan", "lg", "sqrt", "pi", "log", "infinity", "inf", "oo", "cbrt"]
 )  # fmt: skip
 """Words that stand for a command of LaTeX."""
 

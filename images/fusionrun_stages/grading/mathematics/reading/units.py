@@ -19,9 +19,11 @@ class Unit:
 
 _TABLE = {
     "length": {
-        "mm millimeter millimeters millimetre millimetres 毫米": "0.001", "cm centimeter centimeters centimetre centimetres 厘米": "0.01",
+        "mm millimeter millimeters millimetre millimetres 毫米": "0.001",
+        "cm centimeter centimeters centimetre centimetres 厘米": "0.01",
         "dm decimeter decimeters 分米": "0.1", "m meter meters metre metres 米": "1",
-        "km kilometer kilometers kilometre kilometres 千米 公里": "1000", "in inch inches": "0.0254", "ft foot feet": "0.3048",
+        "km kilometer kilometers kilometre kilometres 千米 公里": "1000", "in inch inches": "0.0254",
+        "ft foot feet": "0.3048",
         "yd yard yards": "0.9144", "mi mile miles": "1609.344",
     },
     "mass": {
@@ -29,7 +31,8 @@ _TABLE = {
         "ton tons tonne tonnes 吨": "1000000", "oz ounce ounces": "28.349523125", "lb lbs": "453.59237",
     },
     "time": {
-        "ms millisecond milliseconds": "0.001", "s sec secs second seconds 秒": "1", "min mins minute minutes 分钟": "60",
+        "ms millisecond milliseconds": "0.001", "s sec secs second seconds 秒": "1",
+        "min mins minute minutes 分钟": "60",
         "h hr hrs hour hours 小时": "3600", "day days 天": "86400", "week weeks 周 星期": "604800",
     },
     "volume": {"ml mL milliliter milliliters millilitre millilitres 毫升": "0.001", "cl": "0.01",
