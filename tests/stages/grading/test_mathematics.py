@@ -64,10 +64,10 @@ def test_only_the_end_of_a_long_response_is_read():
 # Properties ---------------------------------------------------------------------------------------------------------
 
 PIECES = st.sampled_from(
-    [r"\frac", r"\sqrt", r"\boxed", r"\text", r"\pm", r"\cup", r"\ldots", r"\overline", r"\begin{pmatrix}", r"\end{pmatrix}",
-     r"\left(", r"\right]", r"\{", r"\}", r"\infty", r"\le", r"\log", r"\sin", r"\mid", r"\\", "{", "}", "(", ")", "[", "]",
-     "$", "$$", "<think>", "</think>", "####", "answer is", "and", "or", "i", "e", "x", "=", "<", ">", "!", "^", "_", "/",
-     "|", ":", ";", ",", ".", "%", "1", "23", "0.5", "10", "cm", "Yes", "C", "h", "min", "no solution", "½", "π", "元", " ", "-"]
+    [r"\frac", r"\sqrt", r"\boxed", r"\text", r"\pm", r"\cup", r"\ldots", r"\overline", r"\begin{pmatrix}",
+     r"\end{pmatrix}", r"\left(", r"\right]", r"\{", r"\}", r"\infty", r"\le", r"\log", r"\sin", r"\mid", r"\\",
+     *"{}()[]$=<>!^_/|:;,.% -", "$$", "<think>", "</think>", "####", "answer is", "and", "or", "i", "e", "x", "1", "23",
+     "0.5", "10", "cm", "Yes", "C", "h", "min", "no solution", "½", "π", "元"]
 )  # fmt: skip
 TEXTS = st.one_of(
     st.text(max_size=60), st.lists(PIECES, max_size=12).map("".join), st.lists(PIECES, max_size=8).map(" ".join)

@@ -99,10 +99,10 @@ def _compare(gold: _Gold, answer: str, judged: dict[str, bool | None]) -> Grade:
     if final is None:
         return _without_answer(gold, response, thought=thought)
     found = _judge(gold, final.text, judged)
-    if found is True and not final.doubtful:
-        return right()
+    if final.doubtful:
+        return unknown(f"it may be only a part of the answer: {final.text[:_QUOTED_MAX]!r}")
     if found is True:
-        return unknown("the box holds only a part of a formula")
+        return right()
     if found is False and not _is_elsewhere(gold, final, judged):
         return wrong()
     return unknown(f"no rule decides it: {final.text[:_QUOTED_MAX]!r}")

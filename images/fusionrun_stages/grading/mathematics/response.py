@@ -97,9 +97,10 @@ def find_box(response: str) -> Final | None:
     joined = [box[2] for box in boxes[last:]]
     start, end, content, whole = boxes[-1]
     content = ", ".join(dict.fromkeys(joined)) if len(joined) > 1 else content
-    sign = response[max(0, start - 3) : start].rstrip()
-    if sign.endswith("-") and not sign.endswith("--"):
-        content, whole = f"-({content})", False
+    before = response[max(0, start - 8) : start].rstrip()
+    if before.endswith("-"):
+        content = f"-({content})"
+        whole = whole and before[:-1].rstrip(" ").endswith(("=", "$", "(", "[", ":", "is"))
     if (unit := _UNIT_AFTER.match(response, end)) is not None and len(joined) == 1:
         content += unit[1]
     elif _GOES_ON.match(response, end):
@@ -158,6 +159,8 @@ def _find_phrase(response: str) -> Final | None:
             return Final(short)
         return Final(_without_reason(sentence, formula.end()), others=(short,))
     sentence = _first_sentence(tail, 0).strip(" *")
+    if sentence.endswith("!"):
+        return Final(sentence.rstrip("!"), doubtful=True)  # a factorial, or joy
     return Final(_without_reason(sentence, 0).strip(" *"), others=tuple(_NUMBER.findall(sentence)[:20]))
 
 

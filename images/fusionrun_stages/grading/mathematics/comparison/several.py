@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from fusionrun_stages.grading.mathematics.comparison.rules import compare, rule
 from fusionrun_stages.grading.mathematics.reading.regions import as_region
-from fusionrun_stages.grading.mathematics.reading.values import Items, Labelled, Matrix, Quantity, Region, Value
+from fusionrun_stages.grading.mathematics.reading.values import Items, Labelled, Matrix, Quantity, Region, Value, Words
 
 _MATCHED_MAX = 20
 """Values of a list in any order: each is compared with each."""
@@ -89,7 +89,10 @@ def _unordered(gold: Sequence[Value], answer: Sequence[Value]) -> bool | None:
 def _one_of_several(gold: Value, answer: Value) -> bool | None:
     """Compare one value with several: only a set of one value can be that value."""
     several, one = (gold, answer) if isinstance(gold, Items) else (answer, gold)
-    return compare(several.items[0], one) if isinstance(several, Items) and len(several.items) == 1 else False
+    assert isinstance(several, Items)
+    if len(several.items) == 1:
+        return compare(several.items[0], one)
+    return None if any(isinstance(item, Words) for item in several.items) else False
 
 
 @rule((Region,), (Region, Items, Quantity))

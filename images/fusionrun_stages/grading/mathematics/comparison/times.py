@@ -33,10 +33,19 @@ def _based(gold: Value, answer: Value) -> bool | None:
 
 @rule((Clock,), (Clock,))
 def _clocks(gold: Clock, answer: Clock) -> bool | None:
+    """Compare times of day; ``9:10`` and ``18:20`` may also be one ratio."""
     known = gold.half == answer.half or ("" in {gold.half, answer.half} and max(gold.minutes, answer.minutes) >= _ONE)
     if known and gold.minutes == answer.minutes:
         return True
-    return None if gold.half != answer.half and (gold.minutes - answer.minutes) % _HALF_DAY == 0 else False
+    if gold.half != answer.half:
+        return None if (gold.minutes - answer.minutes) % _HALF_DAY == 0 else False
+    first, second = (_terms(clock) for clock in (gold, answer))
+    possible = not gold.half and all(term.value for term in first.terms + second.terms)
+    return None if possible and _ratios(first, second) is True else False
+
+
+def _terms(clock: Clock) -> Ratio:
+    return Ratio(tuple(Quantity(Fraction(part)) for part in re.findall("[0-9]+", clock.text)))
 
 
 @rule((Ratio,), (Ratio,))
@@ -74,7 +83,7 @@ def _clock_and_ratio(gold: Value, answer: Value) -> bool | None:
     assert isinstance(ratio, Ratio)
     if clock.half:
         return False
-    return _ratios(Ratio(tuple(Quantity(Fraction(part)) for part in re.findall("[0-9]+", clock.text))), ratio)
+    return _ratios(_terms(clock), ratio)
 
 
 @rule((Clock,), (Quantity,))

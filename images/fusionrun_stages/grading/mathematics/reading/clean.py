@@ -35,7 +35,8 @@ _REPLACED = {
     "tbinom": "\\binom", "leq": "\\le", "leqslant": "\\le", "geq": "\\ge", "geqslant": "\\ge", "neq": "\\ne",
     "lt": "<", "gt": ">", "lbrace": "\\{", "rbrace": "\\}", "lvert": "|", "rvert": "|", "vert": "|", "lbrack": "[",
     "rbrack": "]", "dots": DOTS, "cdots": DOTS, "ldots": DOTS, "dotsc": DOTS, "imath": "i", "degree": DEGREE,
-    "land": " and ", "lor": " or ", "wedge": " and ", "vee": " or ", "varnothing": "\\emptyset", "ast": "*", "middle": "",
+    "land": " and ", "lor": " or ", "wedge": " and ", "vee": " or ", "varnothing": "\\emptyset",
+    "ast": "*", "middle": "",
     "infin": "\\infty", "euro": "€", "pounds": "£", "mathdollar": MONEY, "textdollar": MONEY, "colon": ":",
     "nobreakspace": " ", "hspace": " ", "hfill": " ", "tg": "\\tan", "ctg": "\\cot", "arctg": "\\arctan",
 }  # fmt: skip

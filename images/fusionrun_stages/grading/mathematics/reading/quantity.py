@@ -32,6 +32,7 @@ _APPROXIMATE = re.compile(
 _IN_BRACKETS = re.compile(r"^([^a-zA-Z()]{1,60}) ?\(([a-zA-Z ]{1,30})\)$")
 _ANGLE_FUNCTION = re.compile(r"\\?(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _SCALES = {
+    "dozen": 12,
     "hundred": 100,
     "thousand": 1000,
     "million": 10**6,

@@ -18,8 +18,8 @@ _REPEATED = re.compile(r"\\(overline|bar|dot) ?\{?([0-9]+)\}?")
 _WORD_LETTERS_MAX = 3
 """A longer word is no product of letters."""
 NAMES = frozenset(
-    ["sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "arccot", "sinh", "cosh", "tanh", "ln", "exp",
-     "abs", "asin", "acos", "atan", "lg", "sqrt", "pi", "log", "infinity", "inf", "oo", "cbrt"]
+    ["sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "arccot", "sinh", "cosh", "tanh", "ln",
+     "exp", "abs", "asin", "acos", "atan", "lg", "sqrt", "pi", "log", "infinity", "inf", "oo", "cbrt"]
 )  # fmt: skip
 """Words that stand for a command of LaTeX."""
 

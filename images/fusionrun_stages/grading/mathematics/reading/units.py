@@ -62,7 +62,14 @@ _WORD = r"(?:\\deg ?[CF]?|\\dollar|[^\W\d_\\]+|[%¢€£₹℃℉])"
 _SIMPLE = re.compile(rf"(?:(square|sq\.?|cubic|cu\.?) )?({_WORD})(?: ?\^ ?\{{?([23])\}}?|([23])| (squared|cubed))?")
 _POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, "squared": 2, "cubed": 3, "2": 2, "3": 3}
 _SPEEDS = {"mph": "miles/hour", "kph": "km/h", "kmh": "km/h"}
-_WORDS = re.compile(r"[^\W\d_][\w .,'()/^{}²-]*")
+_WORDS = re.compile(r"[^\W\d_](?:[^\W\d_]|[ .'/-])*(?:\([^\W\d_]+\))?(?: ?\^ ?\{?[23]\}?)?")
+_NO_UNITS = frozenset(
+    ["to", "of", "out", "in", "and", "or", "over", "by", "times", "plus", "minus", "more", "less", "than", "not",
+     "squared", "cubed", "factorial", "half", "halves", "third", "thirds", "quarter", "quarters", "fourths", "fifths",
+     "tenths", "hundredths", "thousandths", "root", "power", "mod", "modulo", "choose", "if", "where", "when", "for", "with", "is",
+     "are", "divided", "multiplied", "base", "percent", "dozen", "pairs", "pair", "point", "a", "an", "but", "as", "at"]
+)  # fmt: skip
+"""Words after a number that may change its value."""
 NAME_MAX = 60
 
 
@@ -76,8 +83,14 @@ def read_unit(text: str) -> Unit | None:
         over, under = _simple(parts[0]), _simple(parts[1])
         if over and under and over.dimension and under.dimension:
             return Unit(f"{over.dimension}/{under.dimension}", over.factor / under.factor, text)
-        return Unit("", Fraction(1), text) if _WORDS.fullmatch(text) else None
-    return _simple(text) or (Unit("", Fraction(1), text) if _WORDS.fullmatch(text) else None)
+        return _other(text)
+    return _simple(text) or _other(text)
+
+
+def _other(text: str) -> Unit | None:
+    if _WORDS.fullmatch(text) and _NO_UNITS.isdisjoint(re.split("[ .'/()-]+", text.lower())):
+        return Unit("", Fraction(1), text)
+    return None
 
 
 def _simple(text: str) -> Unit | None:
