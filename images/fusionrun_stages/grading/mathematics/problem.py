@@ -65,7 +65,7 @@ def read_gold(gold: str | None) -> _Gold | None:
         else None
     )
     read_once = _Gold(text, value, _key(text), integer)
-    final = find_final(f"\\boxed{{{text}}}")
+    final = find_final(strip_thinking(f"\\boxed{{{text}}}")[0])
     again = None if final is None else read(final.text)
     if again is None or final is None or final.doubtful or compare(value, again) is not True:
         return None

@@ -36,7 +36,6 @@ _REASON = re.compile(
     r",? (?:because|since|as |so that|which|where|when |not |after |for |if )"
     r"|, (?:so|and so|but|giving|meaning)\b| \(since"
 )
-_ANSWER_TAG = re.compile(r"<answer>(.{0,4000}?)</answer>", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -70,13 +69,19 @@ def strip_thinking(response: str) -> tuple[str, bool]:
 
 def find_final(response: str) -> Final | None:
     """Return the final answer, or None if there is none."""
-    tags = _ANSWER_TAG.findall(response) if "<answer>" in response.lower() else []
-    if tags and tags[-1].strip():
-        inner = find_box(tags[-1])
-        return inner or Final(tags[-1].strip())
+    if tagged := _find_tag(response):
+        return find_box(tagged) or Final(tagged)
     if (choices := _CORRECT.findall(response)) and "boxed" not in response:
         return Final(choices[-1])
     return find_box(response) or _find_hashes(response) or _find_phrase(response) or _find_last(response)
+
+
+def _find_tag(response: str) -> str:
+    """Return the text in the last ``<answer>``, or an empty one."""
+    end = response.rfind("</answer>")
+    start = response.rfind("<answer>", 0, end) if end >= 0 else -1
+    text = response[start + len("<answer>") : end].strip() if start >= 0 else ""
+    return text if len(text) <= ANSWER_MAX else ""
 
 
 def find_box(response: str) -> Final | None:

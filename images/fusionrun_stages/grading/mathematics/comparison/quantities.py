@@ -50,7 +50,11 @@ def _with_one_unit(gold: Quantity, answer: Quantity) -> bool | None:
 
 
 def _fraction(quantity: Quantity) -> Quantity:
-    return _scaled(quantity, Fraction(1, 100)) if quantity.percent else quantity
+    if not quantity.percent:
+        return quantity
+    if quantity.places is None and isinstance(quantity.value, Fraction) and quantity.value.denominator == 1:
+        return Quantity(quantity.value / 100, 2, len(str(abs(quantity.value.numerator))))
+    return _scaled(quantity, Fraction(1, 100))
 
 
 def _scaled(quantity: Quantity, factor: Fraction) -> Quantity:

@@ -20,13 +20,25 @@ def _items(gold: Items, answer: Items) -> bool | None:
     if (pairs := _by_label(gold, answer) or _coordinates(gold, answer)) is not None:
         return all_of(compare(a, b) for a, b in pairs)
     ordered = all_of(compare(a, b) for a, b in zip(gold.items, answer.items, strict=True))
-    if len(both) == 1 and not both & {"", "{}"}:
-        return ordered if ordered is not False or both != {";"} else _doubt_or_wrong(gold, answer)
+    if _has_names(gold) != _has_names(answer) or both in ({";"}, {"", ";"}):
+        return ordered if ordered is not False else _doubt_or_wrong(gold, answer)
     if both <= {"", "{}"}:
         return True if ordered is True else _unordered(gold.items, answer.items)
-    if both & {"", ";", "{}"}:  # blanks in another order, or a list against a tuple or an interval
-        return True if ordered is True and both == {"", ";"} else _doubt_or_wrong(gold, answer)
-    return None if both == {"()", "[]"} and ordered is True and len(gold.items) > 2 else False
+    if len(both) == 1:
+        return ordered
+    return _in_other_brackets(gold, answer, ordered)
+
+
+def _in_other_brackets(gold: Items, answer: Items, ordered: bool | None) -> bool | None:  # noqa: FBT001 (three values)
+    if {gold.brackets, answer.brackets} & {"", ";", "{}"}:  # a list against a tuple or an interval
+        return _doubt_or_wrong(gold, answer)
+    square = {gold.brackets, answer.brackets} == {"()", "[]"}
+    return None if square and ordered is True and len(gold.items) > 2 else False
+
+
+def _has_names(several: Items) -> bool:
+    """Return whether the values have different names: their order counts then."""
+    return len({item.label for item in several.items if isinstance(item, Labelled)}) > 1
 
 
 def _doubt_or_wrong(gold: Items, answer: Items) -> bool | None:
@@ -92,7 +104,8 @@ def _one_of_several(gold: Value, answer: Value) -> bool | None:
     assert isinstance(several, Items)
     if len(several.items) == 1:
         return compare(several.items[0], one)
-    return None if any(isinstance(item, Words) for item in several.items) else False
+    doubtful = any(isinstance(item, Words) for item in several.items)
+    return None if doubtful or all(compare(item, one) is True for item in several.items) else False
 
 
 @rule((Region,), (Region, Items, Quantity))

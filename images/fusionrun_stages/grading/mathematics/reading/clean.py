@@ -57,7 +57,8 @@ _DOTS = re.compile(r"\.{3,}|\. \. \.")
 _INDIAN = re.compile(r"(?<![0-9.,])[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}(?![0-9])")
 _DECIMAL_COMMA = re.compile(r"(?<=[0-9])\{,\}(?=[0-9])")
 _LETTER_UNITS = {"m": "meters", "g": "grams", "s": "seconds", "h": "hours", "l": "liters", "L": "liters"}
-_EDGES = re.compile(r"^(?:\*\*|__|`|\"|')+|(?:\*\*|__|`|\"|')+$")
+_LAYERS_MAX = 20
+_EDGES = re.compile(r"^(?:\*\*|__|`|\")+|(?:\*\*|__|`|\")+$|^'(?=[^']*'$)|(?<=[^\W\d_])'$")
 
 
 def clean(text: str) -> str:
@@ -122,7 +123,7 @@ def _join_groups(text: str) -> str:
 
 def _strip_end(text: str) -> str:
     """Remove punctuation after the answer, and pairs of quotes and braces around it."""
-    while True:
+    for _ in range(_LAYERS_MAX):
         before = text
         text = text.strip(" ")
         if text.endswith((".", ",", ";", ":", "!")) and not text.endswith("\\!"):
@@ -139,7 +140,8 @@ def _strip_end(text: str) -> str:
         if text.startswith("{") and closing(text, 0) == len(text) - 1:
             text = text[1:-1]
         if text == before:
-            return text
+            break
+    return text
 
 
 def _is_words(text: str) -> bool:

@@ -157,6 +157,8 @@ def _with(value: Quantity, unit: Unit | None, *, percent: bool = False, negative
 
 def _read_with_unit(text: str, *, known_only: bool = False) -> Quantity | None:
     """Split at the first word; what is in front of it must be a number, the rest a unit."""
+    if (counted := _read_counted(text)) is not None:
+        return counted
     for found in _WORD_START.finditer(text):
         head, tail, word = text[: found.start()].strip(), text[found.start() :].strip(), found[0]
         spaced = text[found.start() - 1] == " "
@@ -168,12 +170,13 @@ def _read_with_unit(text: str, *, known_only: bool = False) -> Quantity | None:
             return None
         if (scale := _SCALES.get(word.lower())) is not None:
             return _scaled_in_words(head, tail[len(word) :].strip(), scale)
+        noun = spaced and len(word) == _VARIABLES and not set("aeiou").isdisjoint(word)
         short = len(word) <= _VARIABLES and word.isascii() and not (spaced and len(word) == _VARIABLES)
         known = word in UNITS or word.lower() in UNITS
         if not known and short and not word.startswith("\\"):
             continue
         unit = read_unit(tail)
-        if unit is None or (known_only and not unit.dimension):
+        if unit is None or (known_only and not unit.dimension and not noun):
             break
         try:
             value = read_numeral(head) or read_expression(head)
@@ -181,6 +184,19 @@ def _read_with_unit(text: str, *, known_only: bool = False) -> Quantity | None:
             break
         return None if value.symbols else _with(value, unit)
     return None if known_only else read_numeral(text)
+
+
+def _read_counted(text: str) -> Quantity | None:
+    """Return the value of ``five apples``."""
+    if (whole := read_numeral(text)) is not None:
+        return whole
+    words = text.split(" ")
+    for count in (2, 1):
+        value = read_numeral(" ".join(words[:count])) if len(words) > count else None
+        unit = read_unit(" ".join(words[count:])) if value is not None else None
+        if value is not None and unit is not None and words[count].lower() not in _SCALES:
+            return _with(value, unit)
+    return None
 
 
 def _scaled_in_words(head: str, tail: str, scale: int) -> Quantity | None:

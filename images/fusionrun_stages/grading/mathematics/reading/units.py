@@ -64,10 +64,11 @@ _POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, "squared": 2, "cubed": 3, 
 _SPEEDS = {"mph": "miles/hour", "kph": "km/h", "kmh": "km/h"}
 _WORDS = re.compile(r"[^\W\d_](?:[^\W\d_]|[ .'/-])*(?:\([^\W\d_]+\))?(?: ?\^ ?\{?[23]\}?)?")
 _NO_UNITS = frozenset(
-    ["to", "of", "out", "in", "and", "or", "over", "by", "times", "plus", "minus", "more", "less", "than", "not",
-     "squared", "cubed", "factorial", "half", "halves", "third", "thirds", "quarter", "quarters", "fourths", "fifths",
-     "tenths", "hundredths", "thousandths", "root", "power", "mod", "modulo", "choose", "if", "where", "when", "for", "with", "is",
-     "are", "divided", "multiplied", "base", "percent", "dozen", "pairs", "pair", "point", "a", "an", "but", "as", "at"]
+    ["to", "of", "out", "in", "and", "or", "over", "by", "times", "plus", "minus", "more", "less", "than",
+     "not", "squared", "cubed", "factorial", "half", "halves", "third", "thirds", "quarter", "quarters",
+     "fourths", "fifths", "tenths", "hundredths", "thousandths", "root", "power", "mod", "modulo", "choose",
+     "if", "where", "when", "for", "with", "is", "are", "divided", "multiplied", "base", "percent", "dozen",
+     "pairs", "pair", "point", "a", "an", "but", "as", "at"]
 )  # fmt: skip
 """Words after a number that may change its value."""
 NAME_MAX = 60
