@@ -3,6 +3,7 @@
 import pytest
 
 from fusionrun_stages.grading import mathematics
+from fusionrun_stages.grading.mathematics import pool, problem
 
 GIB, MIB = 2**30, 2**20
 
@@ -27,11 +28,13 @@ def test_a_large_pod_uses_all_cpus():
 
 
 def test_a_process_out_of_memory_affects_only_its_response(monkeypatch):
-    monkeypatch.setattr(mathematics, "memory_bytes", lambda: GIB)
+    monkeypatch.setattr(pool, "memory_bytes", lambda: GIB)
     seen = []
-    real = mathematics.map_in_processes
-    monkeypatch.setattr(mathematics, "map_in_processes", lambda m, i, n: seen.append(n) or real(m, i, n))
-    problems = [mathematics.Problem("4", [r"\boxed{4}", r"\boxed{9^{9^{9^{9}}}}"])] * 2
+    real = pool.map_in_processes
+    monkeypatch.setattr(pool, "map_in_processes", lambda m, i, n: seen.append(n) or real(m, i, n))
+    find = problem.find_final
+    monkeypatch.setattr(problem, "find_final", lambda text: bytes(2 * GIB) if "large" in text else find(text))
+    problems = [mathematics.Problem("4", [r"\boxed{4}", "a large one"])] * 2
     grades = dict(mathematics.grade_all(problems, processes=64))
     assert [[g.verdict.value for g in found] for found in grades.values()] == [["right", "unknown"]] * 2
     assert set(seen) == {1}

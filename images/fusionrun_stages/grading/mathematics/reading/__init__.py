@@ -1,0 +1,1 @@
+"""From a text to a value: notations, numbers and formulas, units, lists, relations, words."""
