@@ -33,7 +33,7 @@ RUN cd /opt/fusionrun \
  && if [ -n "$TORCH_INDEX" ]; then \
         pip install --no-cache-dir --index-url "$TORCH_INDEX" "$(grep -o '^torch==[^ ]*' torch.lock)"; \
     fi \
- && pip install --no-cache-dir --require-hashes --only-binary :all: \
+ && pip install --no-cache-dir --require-hashes --no-deps --only-binary :all: \
         $([ -n "$TORCH_INDEX" ] || echo -r torch.lock) -r reward.lock
 COPY dist/*.whl /opt/fusionrun/
 RUN pip install --no-cache-dir --no-deps /opt/fusionrun/*.whl

@@ -13,7 +13,7 @@ WORKDIR /tmp
 
 # The wheel changes most often, so install it last.
 COPY images/sandbox.lock /opt/fusionrun/
-RUN pip install --no-cache-dir --require-hashes --only-binary :all: -r /opt/fusionrun/sandbox.lock
+RUN pip install --no-cache-dir --require-hashes --no-deps --only-binary :all: -r /opt/fusionrun/sandbox.lock
 COPY dist/*.whl /opt/fusionrun/
 RUN pip install --no-cache-dir --no-deps /opt/fusionrun/*.whl
 USER 1000:1000

