@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.grading import coding
-from fusionrun_stages.sandbox import judge, probe
+from fusionrun_stages.sandbox import judge, probe, routes
 
 GOOD = ("def f(a, b):\n    return a + b\n", ("assert f(1, 2) == 3",))
 
@@ -30,7 +30,7 @@ def walls(targets: list[probe.Target]) -> dict[str, object]:
         "uid": os.getuid(),
         "reached": probe.reach(targets),
         "token": Path("/var/run/secrets/kubernetes.io").exists(),
-        "routed": [t[1] for t in probe.OUTSIDE if probe.is_routed(t[1], probe.read_routes())],
+        "routed": [a for a in (probe.METADATA[1], *probe.INTERNET) if routes.is_routed(a, routes.read_routes())],
         "writable": [str(p) for p in (Path("/"), Path("/usr"), Path("/opt"), Path("/etc")) if os.access(p, os.W_OK)],
     }
 
