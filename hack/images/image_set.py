@@ -6,7 +6,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # The inputs of the wheel. pyproject.toml lists the same two packages.
-WHEEL_SOURCES = ("pyproject.toml", "README.md", "LICENSE", "operator/fusionrun", "images/fusionrun_stages")
+WHEEL_SOURCES = ("pyproject.toml", "README.md", "LICENSE", "NOTICE", "operator/fusionrun", "images/fusionrun_stages")
 # The Debian releases of the base images: bookworm has Python 3.11, as python:3.11-slim-bookworm, and trixie has Python
 # 3.13, as python:3.13-slim-trixie.
 SUITES = {"base": "bookworm", "base-sandbox": "trixie"}

@@ -2,8 +2,8 @@
 
     python judge_attacks.py CASES_JSON
 
-``CASES_JSON``: ``{"targets": [[protocol, host, port]], "cases": [[name, program, tests, entry_point, patient]],
-"together": [[name, program, test]]}``. The programs of ``together`` run concurrently, as in a verify stage.
+``CASES_JSON``: ``{"targets": [[protocol, host, port]], "packages": [[name, program, test]], "cases": [[name, program,
+tests, entry_point, patient]], "together": [[name, program, test]]}``. The limits of ``cases`` are lower. The programs of ``together`` run concurrently, as in a verify stage.
 """
 # ruff: noqa: T201 (the log is the report)
 
@@ -45,6 +45,11 @@ def main() -> None:
         report(refused=str(error))
         return
     report(runtime_class=found.runtime_class, programs_at_once=found.programs_at_once)
+    judged = judge.Judge()
+    for name, program, test in given["packages"]:
+        grade = judged.grade(program, (test,), None)
+        report(package=name, verdict=grade.verdict, detail=grade.detail)
+    judged.close()
     judge.CPU_SECONDS, judge.PROGRAM_LIMITS = 1, judge.ResourceLimits(1, 256 * 2**20, 2**20)
     judged = judge.Judge()
     for name, program, tests, entry_point, patient in given["cases"]:

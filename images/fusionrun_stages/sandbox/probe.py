@@ -10,8 +10,8 @@ only the standard library.
    for two to five hops. A router beyond the node that answers "time exceeded" proves that the pod's packets leave the
    node. The packets end at this router, so strangers receive nothing.
 
-A network that forwards packets to the internet, whose first routers send no such answer, and that closes the addresses
-of 1 and 2, cannot be told from a closed one without sending packets to a server on the internet.
+Not found: a network that closes the addresses of 1 and 2 and forwards to the internet over routers that send no such
+answer. Only packets to a server on the internet could show it.
 """
 
 import errno
