@@ -3,7 +3,8 @@
     python judge_attacks.py CASES_JSON
 
 ``CASES_JSON``: ``{"targets": [[protocol, host, port]], "packages": [[name, program, test]], "cases": [[name, program,
-tests, entry_point, patient]], "together": [[name, program, test]]}``. The limits of ``cases`` are lower. The programs of ``together`` run concurrently, as in a verify stage.
+tests, entry_point, patient]], "together": [[name, program, test]]}``. The limits of all but ``packages`` are lower. The
+programs of ``together`` run concurrently, as in a verify stage.
 """
 # ruff: noqa: T201 (the log is the report)
 

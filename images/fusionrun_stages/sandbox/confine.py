@@ -66,6 +66,7 @@ _MAKE_SPECIAL = 1 << 6 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12
 _FILE_RIGHTS_BY_ABI = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1, 5: (1 << 16) - 1}
 _ABI_NETWORK, _ABI_SCOPE = 4, 6
 
+_INSTRUCTION = struct.Struct("=HBBI")
 _libc = ctypes.CDLL(None, use_errno=True)
 _Step = tuple[int, int, int, int]
 """Code, jump if true, jump if false, value. Source: linux/filter.h, struct sock_filter."""
@@ -151,9 +152,7 @@ def _set_limits(limits: ResourceLimits) -> None:
 
 
 def build_filter(machine: str) -> list[_Step]:
-    """Return the seccomp filter of an architecture. Raise OSError if there is none."""
-    if machine not in DENIED:
-        raise OSError(errno.ENOSYS, f"no system call filter for {machine}: programs cannot be run on this node")
+    """Return the seccomp filter of an architecture."""
     first, second, third = _OFFSET_ARGUMENTS
     steps = [
         (_LOAD, 0, 0, _OFFSET_ARCH),
@@ -186,9 +185,12 @@ def build_filter(machine: str) -> list[_Step]:
 
 
 def _filter_system_calls() -> None:
-    steps = build_filter(platform.machine())
-    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
-    program = struct.pack("@HP", len(steps), ctypes.addressof(code))
+    machine = platform.machine()
+    if machine not in _FILTERS:
+        raise OSError(errno.ENOSYS, f"no system call filter for {machine}: programs cannot be run on this node")
+    instructions = _FILTERS[machine]
+    code = ctypes.create_string_buffer(instructions, len(instructions))
+    program = struct.pack("@HP", len(instructions) // _INSTRUCTION.size, ctypes.addressof(code))
     buffer = ctypes.create_string_buffer(program)
     _prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(buffer))
 
@@ -225,7 +227,7 @@ def _restrict_files(folder: Path | None, *, optional: bool) -> None:
     attributes = struct.pack("=QQQ", rights, network, scope)[: 8 + 8 * (abi >= _ABI_NETWORK) + 8 * (abi >= _ABI_SCOPE)]
     ruleset = _libc.syscall(_LANDLOCK_CREATE, attributes, ctypes.c_size_t(len(attributes)), ctypes.c_uint32(0))
     _check(ruleset)
-    allowed = dict.fromkeys(readable_paths(), _EXECUTE | _READ_FILE | _READ_DIR)
+    allowed = dict.fromkeys(_READABLE, _EXECUTE | _READ_FILE | _READ_DIR)
     allowed |= {"/dev/null": _READ_FILE | _WRITE_FILE, "/dev/urandom": _READ_FILE, "/dev/zero": _READ_FILE}
     if folder is not None:
         allowed[str(folder)] = rights & ~_MAKE_SPECIAL
@@ -265,3 +267,8 @@ def _check(result: int) -> None:
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+# Once per process, not once per program.
+_READABLE = readable_paths()
+_FILTERS = {machine: b"".join(_INSTRUCTION.pack(*step) for step in build_filter(machine)) for machine in DENIED}
