@@ -48,6 +48,7 @@ STYLES = [
      "    def test_sum(self):\n        assert f(self.one, 2) == 3"], None),
     ("helpers of the tests", ADD, ["def fail():\n    raise AssertionError\ndef same(a, b):\n    assert a == b\n"
      "same(f(1, 2), 3)\nif f(1, 2) != 3:\n    fail()"], None),
+    ("numpy in the tests", ADD, ["import numpy as np\nassert np.allclose(f(1, 0.5), 1.5)", "import numpy as np\nassert f(1, 2) == np.sum([1, 2])"], None),
     ("temporary files", "import os, tempfile\ndef f():\n    with tempfile.TemporaryFile('w+') as o, tempfile.NamedTemporaryFile('w') as p:\n"
      "        o.write('1'); o.seek(0); p.write(o.read()); p.flush()\n        text = open(p.name).read()\n"
      "    with tempfile.TemporaryDirectory() as d:\n        open(os.path.join(d, 'x'), 'w').close()\n"
