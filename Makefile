@@ -15,7 +15,7 @@ SOURCES := operator images/fusionrun_stages tests hack
 
 .PHONY: help demo test check venv fmt lint type generate verify unit test-adapters test-alerts cluster-up \
 	cluster-down cluster-status images images-cuda test-cluster test-stages test-e2e test-kills \
-	test-upgrade release-data bench-construct bench-verify bench-generate bench-scale clean
+	test-upgrade release-data release-check sbom audit bench-construct bench-verify bench-generate bench-scale clean
 
 # Prerequisites run in the order of their line, also under `make -j`.
 .NOTPARALLEL:
@@ -98,6 +98,15 @@ test-upgrade: venv ## Upgrade and roll back the operator during a run, between R
 
 release-data: venv ## Record the data formats of this version for compatibility tests (tests/releases/VERSION)
 	PYTHONPATH=tests $(BIN)/python hack/release
+
+release-check: ## Fail if a base image of the production images has no digest (images/base-images.toml)
+	hack/images/base-image --check
+
+sbom: ## Write a bill of materials (CycloneDX) for each lock file of the images to dist/sbom
+	hack/supply/sbom
+
+audit: ## Look up all locked packages in PyPI's vulnerability database (not in CI: needs the internet)
+	hack/supply/audit
 
 bench-construct: ## Compare construct with pandas on 0.3 and 3 million responses (PYTHON as for test-kills)
 	PYTHONPATH=operator:images $(PYTHON) hack/bench/construct --rows 300000 3000000

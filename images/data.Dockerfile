@@ -12,7 +12,7 @@ WORKDIR /tmp
 
 # The wheel changes most often, so install it last.
 COPY images/data.lock /opt/fusionrun/
-RUN pip install --no-cache-dir -r /opt/fusionrun/data.lock
+RUN pip install --no-cache-dir --require-hashes --no-deps --only-binary :all: -r /opt/fusionrun/data.lock
 COPY dist/*.whl /opt/fusionrun/
 RUN pip install --no-cache-dir --no-deps /opt/fusionrun/*.whl
 USER 1000:1000

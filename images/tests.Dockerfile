@@ -7,7 +7,7 @@ USER root
 ENV PYTHONUNBUFFERED=1 HOME=/tmp HF_HOME=/tmp/hf XDG_CACHE_HOME=/tmp/cache PYTHONDONTWRITEBYTECODE=1
 WORKDIR /opt/fusionrun
 COPY images/tests.lock ./
-RUN pip install --no-cache-dir -r tests.lock
+RUN pip install --no-cache-dir --require-hashes --no-deps --only-binary :all: -r tests.lock
 COPY dist/*.whl ./
 RUN pip install --no-cache-dir --no-deps ./*.whl
 USER 1000:1000

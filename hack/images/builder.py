@@ -1,5 +1,6 @@
 """Build images with buildah from Debian packages, in a store below the cache."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO
 
-from image_set import DEBIAN_PACKAGES, DEBIAN_SUITE, REPOSITORY, Image, source_files, wheel_key
+from image_set import DEBIAN_PACKAGES, REPOSITORY, SUITES, Image, source_files, wheel_key
 from layout import Layout
 
 # Each is also the name of its Debian package.
@@ -28,7 +29,7 @@ STRIPPED_FOLDERS = (
     "var/lib/apt/lists",
     "var/log",
 )
-WHEEL_TOOLS = ("build==1.6.1", "hatchling==1.33.0")
+TOOLS = REPOSITORY / "hack" / "images" / "tools.lock"
 
 
 class BuildError(Exception):
@@ -77,7 +78,7 @@ class Builder:
     def build(self, image: Image, keys: dict[str, str]) -> None:
         """Build one image. Its base image must exist."""
         if image.dockerfile is None:
-            self._build_base(self.reference(image.name, keys))
+            self._build_base(image.name, self.reference(image.name, keys))
             return
         log = self.cache / "log" / f"{image.name}.log"
         log.parent.mkdir(exist_ok=True)
@@ -131,21 +132,16 @@ class Builder:
         if stale:
             self._buildah("rmi", "--force", *sorted(stale), capture=True)
 
-    def _build_base(self, reference: str) -> None:
-        """Build the replacement of python:3.11-slim-bookworm from the host's Debian mirror."""
-        target = ["Created-By: Packages", f"Codename: {DEBIAN_SUITE}", "--format", "$(SITE)"]
-        listed = subprocess.run(["apt-get", "indextargets", *target], check=True, capture_output=True, text=True)
-        if not listed.stdout:
-            raise BuildError(f"apt has no mirror of Debian {DEBIAN_SUITE}")
-        mirror = listed.stdout.split()[0]
-        log = self.cache / "log" / "base.log"
+    def _build_base(self, name: str, reference: str) -> None:
+        """Build the replacement of a base image, such as python:3.11-slim-bookworm, from the host's Debian mirror."""
+        log = self.cache / "log" / f"{name}.log"
         log.parent.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.cache) as folder, log.open("w") as output:
             root = Path(folder) / "root"
             packages = ",".join(DEBIAN_PACKAGES)
             # A mount namespace: debootstrap's mounts disappear when it exits, also after an error.
             command = ["unshare", "--mount", "debootstrap", "--variant=minbase", f"--include={packages}"]
-            command += [DEBIAN_SUITE, str(root), mirror]
+            command += [SUITES[name], str(root), self.debian_mirror]
             try:
                 subprocess.run(command, check=True, stdout=output, stderr=output)
             except subprocess.CalledProcessError as error:
@@ -168,17 +164,22 @@ class Builder:
             shutil.copytree(self.wheel, context / "dist")
 
     @cached_property
+    def debian_mirror(self) -> str:
+        """Return the mirror of the host's own Debian release; it has the other releases, too."""
+        target = ["Created-By: Packages", "Origin: Debian", "Label: Debian", "--format", "$(SITE)"]
+        listed = subprocess.run(["apt-get", "indextargets", *target], check=True, capture_output=True, text=True)
+        if not listed.stdout:
+            raise BuildError("apt has no mirror of Debian")
+        return listed.stdout.split()[0]
+
+    @cached_property
     def wheel(self) -> Path:
         """Return the folder of the wheel, which all images of a build share."""
         folder = self.cache / "wheels" / wheel_key()
         if not folder.exists():
             shutil.rmtree(folder.parent, ignore_errors=True)
-            environment = self.cache / "wheel-tools"
-            if not (environment / "bin" / "pyproject-build").exists():
-                subprocess.run([sys.executable, "-m", "venv", "--clear", str(environment)], check=True)
-                subprocess.run([environment / "bin" / "pip", "install", "--quiet", *WHEEL_TOOLS], check=True)
             part = folder.with_suffix(".part")
-            command = [str(environment / "bin" / "pyproject-build"), "--wheel", "--no-isolation", "--outdir", str(part)]
+            command = [str(self.tools / "bin" / "pyproject-build"), "--wheel", "--no-isolation", "--outdir", str(part)]
             # hatchling sets this time on every file, so the same sources give the same bytes.
             reproducible = {**os.environ, "SOURCE_DATE_EPOCH": "1580601600"}
             made = subprocess.run(
@@ -188,6 +189,19 @@ class Builder:
                 raise BuildError(f"the wheel failed to build:\n{made.stdout[-2000:]}{made.stderr[-2000:]}")
             part.rename(folder)
         return folder
+
+    @cached_property
+    def tools(self) -> Path:
+        """Return the Python environment of the tools, which hack/images/lock uses, too."""
+        environment = self.cache / f"tools-{hashlib.sha256(TOOLS.read_bytes()).hexdigest()[:12]}"
+        if not (environment / "complete").exists():
+            for stale in self.cache.glob("tools-*"):
+                shutil.rmtree(stale)
+            subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
+            pip = [environment / "bin" / "pip", "install", "--quiet", "--require-hashes", "-r", TOOLS]
+            subprocess.run(pip, check=True)
+            (environment / "complete").touch()
+        return environment
 
     @cached_property
     def host_settings(self) -> list[str]:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # The inputs of the wheel. pyproject.toml lists the same two packages.
-WHEEL_SOURCES = ("pyproject.toml", "README.md", "LICENSE", "operator/fusionrun", "images/fusionrun_stages")
-DEBIAN_SUITE = "bookworm"
-# Python is 3.11, as in python:3.11-slim-bookworm. vLLM's CPU kernels load libnuma.
+WHEEL_SOURCES = ("pyproject.toml", "README.md", "LICENSE", "NOTICE", "operator/fusionrun", "images/fusionrun_stages")
+# The Debian releases of the base images: bookworm has Python 3.11, as python:3.11-slim-bookworm, and trixie has Python
+# 3.13, as python:3.13-slim-trixie.
+SUITES = {"base": "bookworm", "base-sandbox": "trixie"}
+# vLLM's CPU kernels load libnuma.
 DEBIAN_PACKAGES = ("ca-certificates", "libnuma1", "python3", "python3-venv")
 
 
@@ -31,27 +33,31 @@ def stage_image(name: str, parent: str, *locks: str, **arguments: str) -> Image:
     return Image(name, parent, f"images/{name}.Dockerfile", files, has_wheel=True, arguments=arguments)
 
 
-RUNTIME_LOCKS = tuple(f"images/{lock}.lock" for lock in ("data", "train", "reward", "serve-cpu"))
+TRAIN_LOCKS = ("train", "torch", "deepspeed")
+REWARD_LOCKS = ("reward", "torch")
+RUNTIME_LOCKS = tuple(
+    f"images/{lock}.lock" for lock in ("data", "deepspeed", "reward", "serve-cpu", "torch", "train", "vllm-cpu")
+)
 IMAGES = (
-    Image("base", None, None, published=False),
+    *(Image(name, None, None, published=False) for name in SUITES),
     Image("runtime", "base", "hack/images/runtime.Dockerfile", RUNTIME_LOCKS, published=False),
     stage_image("operator", "base"),
-    stage_image("sandbox", "base"),
+    stage_image("sandbox", "base-sandbox"),
     stage_image("data", "runtime"),
-    stage_image("train", "runtime", FLAVOUR="cpu"),
-    stage_image("reward", "runtime", FLAVOUR="cpu"),
-    stage_image("serve", "runtime", "serve", "serve-cpu", FLAVOUR="cpu"),
+    stage_image("train", "runtime", *TRAIN_LOCKS, FLAVOUR="cpu"),
+    stage_image("reward", "runtime", *REWARD_LOCKS, FLAVOUR="cpu"),
+    stage_image("serve", "runtime", "serve", "serve-cpu", "torch", "vllm-cpu", FLAVOUR="cpu"),
     stage_image("tests", "runtime"),
 )
 
 
-def cuda_image(name: str) -> Image:
+def cuda_image(name: str, *locks: str) -> Image:
     """Return the CUDA variant of an image. Debian has the headers of its Python in python3-dev."""
-    image = stage_image(name, "base", FLAVOUR="cuda", COMPILER_PACKAGES="gcc libc6-dev python3-dev")
+    image = stage_image(name, "base", *locks, FLAVOUR="cuda", COMPILER_PACKAGES="gcc libc6-dev python3-dev")
     return replace(image, name=f"{name}-cuda", published=False)
 
 
-CUDA_IMAGES = (IMAGES[0], cuda_image("train"), cuda_image("reward"))
+CUDA_IMAGES = (IMAGES[0], cuda_image("train", *TRAIN_LOCKS), cuda_image("reward", *REWARD_LOCKS))
 
 
 def source_files(path: str) -> list[Path]:
@@ -95,7 +101,7 @@ def image_keys(images: tuple[Image, ...] = IMAGES) -> dict[str, str]:
     wheel = wheel_key()
     for image in images:
         parts = [
-            keys[image.parent] if image.parent else f"{DEBIAN_SUITE} {DEBIAN_PACKAGES}",
+            keys[image.parent] if image.parent else f"{SUITES[image.name]} {DEBIAN_PACKAGES}",
             hash_files((image.dockerfile,)) if image.dockerfile else "",
             repr(sorted(image.arguments.items())),
             hash_pins(image.files) if image.name == "runtime" else hash_files(image.files),

@@ -2,8 +2,9 @@
 
     python judge_attacks.py CASES_JSON
 
-``CASES_JSON``: ``{"targets": [[protocol, host, port]], "cases": [[name, program, tests, entry_point, patient]],
-"together": [[name, program, test]]}``. The programs of ``together`` run concurrently, as in a verify stage.
+``CASES_JSON``: ``{"targets": [[protocol, host, port]], "packages": [[name, program, test]], "cases": [[name, program,
+tests, entry_point, patient]], "together": [[name, program, test]]}``. The limits of all but ``packages`` are lower. The
+programs of ``together`` run concurrently, as in a verify stage.
 """
 # ruff: noqa: T201 (the log is the report)
 
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.grading import coding
-from fusionrun_stages.sandbox import judge, probe
+from fusionrun_stages.sandbox import judge, probe, routes
 
 GOOD = ("def f(a, b):\n    return a + b\n", ("assert f(1, 2) == 3",))
 
@@ -30,7 +31,7 @@ def walls(targets: list[probe.Target]) -> dict[str, object]:
         "uid": os.getuid(),
         "reached": probe.reach(targets),
         "token": Path("/var/run/secrets/kubernetes.io").exists(),
-        "routed": [t[1] for t in probe.OUTSIDE if probe.is_routed(t[1], probe.read_routes())],
+        "routed": [a for a in (probe.METADATA[1], *probe.INTERNET) if routes.is_routed(a, routes.read_routes())],
         "writable": [str(p) for p in (Path("/"), Path("/usr"), Path("/opt"), Path("/etc")) if os.access(p, os.W_OK)],
     }
 
@@ -45,6 +46,11 @@ def main() -> None:
         report(refused=str(error))
         return
     report(runtime_class=found.runtime_class, programs_at_once=found.programs_at_once)
+    judged = judge.Judge()
+    for name, program, test in given["packages"]:
+        grade = judged.grade(program, (test,), None)
+        report(package=name, verdict=grade.verdict, detail=grade.detail)
+    judged.close()
     judge.CPU_SECONDS, judge.PROGRAM_LIMITS = 1, judge.ResourceLimits(1, 256 * 2**20, 2**20)
     judged = judge.Judge()
     for name, program, tests, entry_point, patient in given["cases"]:

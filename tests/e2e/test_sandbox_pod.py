@@ -26,6 +26,7 @@ from support.hostile import (
     FORBIDDEN,
     HARMLESS,
     LOOPHOLES,
+    PACKAGES,
     RIGHT,
     STYLES,
     TESTS,
@@ -130,6 +131,7 @@ def run_in_sandbox(cluster: Cluster, name: str, targets: list, *, isolated: bool
     judge["command"] = ["python", "/etc/fusionrun/judge_attacks.py", "/etc/fusionrun/cases.json"]
     cases = {
         "targets": targets,
+        "packages": PACKAGES,
         "cases": [[n, *case] for n, (case, _, _) in attacks(targets).items()],
         "together": neighbours(),
     }
@@ -153,6 +155,8 @@ def test_more_than_forty_attacks_are_contained(cluster, listener):
     assert walls["walls"] == {"uid": 1000, "reached": [], "token": False, "routed": [], "writable": []}
     assert found == {"runtime_class": "isolated", "programs_at_once": PROGRAMS_AT_ONCE}
     assert end == {"done": True}
+    packages = {one["package"]: one["verdict"] for one in lines if "package" in one}
+    assert packages == {name: "right" for name, *_ in PACKAGES}
     graded, beside = [one for one in lines if "name" in one], [one for one in lines if "beside" in one]
     expected = attacks(listener)
     assert [line["name"] for line in graded] == list(expected)

@@ -1,4 +1,4 @@
-"""The lock file of an image contains the packages that its stages import.
+"""The lock files of an image contain the packages that its stages import, with hashes; base images have a digest.
 
 The images of the local cluster share one environment, so no other test finds a package that a lock file lacks.
 """
@@ -6,7 +6,10 @@ The images of the local cluster share one environment, so no other test finds a 
 import ast
 import functools
 import re
+import subprocess
 import sys
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,8 @@ from fusionrun.api.stage import StageKind
 from fusionrun.plan.kinds import kind_traits
 from fusionrun.settings import Images
 
-IMAGES = Path(__file__).parents[2] / "images"
+ROOT = Path(__file__).parents[2]
+IMAGES = ROOT / "images"
 NAMES = Images(data="data", serve="serve", train="train", reward="reward", sandbox="sandbox")
 STAGES = [kind for kind in StageKind if kind is not StageKind.SERVE]
 DISTRIBUTIONS = {"yaml": "pyyaml"}
@@ -66,8 +70,17 @@ def packages(module: str, *, functions: bool, without: str = "") -> set[str]:
     return {DISTRIBUTIONS.get(top, top.replace("_", "-")) for top in tops}
 
 
+def locks(image: str) -> set[str]:
+    """Return the lock files that a Dockerfile copies."""
+    return set(re.findall(r"images/[a-z-]+\.lock", (IMAGES / f"{image}.Dockerfile").read_text()))
+
+
+def names(*files: str) -> set[str]:
+    return {name for file in files for name in re.findall(r"^([a-z0-9-]+)==", (ROOT / file).read_text(), re.MULTILINE)}
+
+
 def pinned(image: str) -> set[str]:
-    return set(re.findall(r"^([a-z0-9-]+)==", (IMAGES / f"{image}.lock").read_text(), re.MULTILINE))
+    return names(*locks(image))
 
 
 @pytest.mark.parametrize("kind", STAGES)
@@ -84,3 +97,69 @@ def test_score_with_an_endpoint_starts_in_the_data_image():
     needed = packages("score", functions=False) | packages("reward.endpoint", functions=False)
     assert "httpx" in needed
     assert needed - pinned("data") == set()
+
+
+LOCKS = sorted(
+    str(file.relative_to(ROOT))
+    for pattern in ("images/*.lock", "tests/*.lock", "hack/*/*.lock", "hack/smollm2/requirements.txt")
+    for file in ROOT.glob(pattern)
+)
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_package_has_its_version_and_hashes(lock):
+    entries = re.sub(r"\s*#.*", "", (ROOT / lock).read_text()).replace("\\\n", "").split("\n")
+    entries = [entry for entry in entries if entry.strip()]
+    assert entries
+    assert [e for e in entries if not re.fullmatch(r"[\w.-]+==\S+(\s+--hash=sha256:[0-9a-f]{64})+\s*", e)] == []
+
+
+def test_every_installation_of_a_lock_file_checks_hashes():
+    files = [*IMAGES.glob("*.Dockerfile"), *ROOT.glob("hack/images/*"), *ROOT.glob("hack/supply/*")]
+    files += [ROOT / "hack/venv", ROOT / "hack/demo/copy-packages"]
+    text = "".join(file.read_text() for file in files if file.is_file()).replace("\\\n", " ")
+    installs = [line for line in text.split("\n") if re.search(r"pip\S* install\b.*(\s-r\s|requirement)", line)]
+    assert len(installs) > len(list(IMAGES.glob("*.Dockerfile")))
+    assert [line for line in installs if "--require-hashes" not in line] == []
+    assert "--extra-index-url" not in text
+
+
+def load(path: str):
+    loader = SourceFileLoader(Path(path).name.replace("-", "_"), str(ROOT / path))
+    module = module_from_spec(spec_from_loader(loader.name, loader))
+    sys.modules[loader.name] = module
+    loader.exec_module(module)
+    return module
+
+
+def test_the_tag_of_an_image_depends_on_the_lock_files_of_its_dockerfile():
+    image_set = load("hack/images/image_set.py")
+    for image in (*image_set.IMAGES, *image_set.CUDA_IMAGES):
+        if image.has_wheel:
+            assert set(image.files) == locks(Path(image.dockerfile).stem)
+
+
+def test_the_base_images_of_the_dockerfiles_are_those_of_the_file():
+    bases = load("hack/images/base-image").read()
+    defaults = {
+        file.stem: re.search(r"^ARG BASE_IMAGE=(.*)", file.read_text(), re.MULTILINE)[1]
+        for file in IMAGES.glob("*.Dockerfile")
+    }
+    assert {image: tag for image, (tag, _) in bases.items()} == {
+        image: tag for image, tag in defaults.items() if image != "tests"
+    }
+
+
+def test_a_release_needs_the_digest_of_every_base_image():
+    base_image = load("hack/images/base-image")
+    digest = "sha256:" + 64 * "a"
+    assert base_image.faults({"data": ("python:3", digest)}) == []
+    assert "python:3" in base_image.faults({"data": ("python:3", ""), "serve": ("vllm:1", digest)})[0]
+    assert len(base_image.faults({"data": ("python:3", digest[:-1]), "serve": ("vllm:1", "latest")})) == 2
+    checked = subprocess.run([ROOT / "hack/images/base-image", "--check"], check=False, capture_output=True, text=True)
+    assert checked.returncode == bool(base_image.faults(base_image.read()))
+
+
+def test_the_notice_lists_the_packages_of_the_images():
+    lines = (ROOT / "NOTICE").read_text().split("\n\n", 2)[2].splitlines()
+    assert [line.split(":")[0] for line in lines] == sorted(names(*(lock for lock in LOCKS if lock[:6] == "images")))

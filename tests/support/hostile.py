@@ -48,9 +48,27 @@ STYLES = [
      "    def test_sum(self):\n        assert f(self.one, 2) == 3"], None),
     ("helpers of the tests", ADD, ["def fail():\n    raise AssertionError\ndef same(a, b):\n    assert a == b\n"
      "same(f(1, 2), 3)\nif f(1, 2) != 3:\n    fail()"], None),
+    ("numpy in the tests", ADD, ["import numpy as np\nassert np.allclose(f(1, 0.5), 1.5)", "import numpy as np\nassert f(1, 2) == np.sum([1, 2])"], None),
+    ("temporary files", "import os, tempfile\ndef f():\n    with tempfile.TemporaryFile('w+') as o, tempfile.NamedTemporaryFile('w') as p:\n"
+     "        o.write('1'); o.seek(0); p.write(o.read()); p.flush()\n        text = open(p.name).read()\n"
+     "    with tempfile.TemporaryDirectory() as d:\n        open(os.path.join(d, 'x'), 'w').close()\n"
+     "        return text, os.listdir(d), os.path.exists(p.name)\n", ["assert f() == ('1', ['x'], False)"], None),
     ("twenty threads", "import threading, time\ndef f():\n    out = []\n    ts = [threading.Thread(target=lambda: (out.append(len([bytearray(2000)])), "
      "time.sleep(.1))) for _ in range(20)]\n    [t.start() for t in ts]\n    [t.join() for t in ts]\n    return len(out)\n", ["assert f() == 20"], None),
 ]  # fmt: skip
+
+
+PACKAGES = [
+    ("numpy", "import numpy as np\ndef f(n):\n    return float(np.linalg.solve(2 * np.eye(n), np.ones(n)).sum())\n", "assert f(200) == 100.0"),
+    ("pandas", "import pandas as pd\ndef f(xs):\n    return pd.DataFrame({'k': xs, 'v': 1}).groupby('k')['v'].sum().to_dict()\n",
+     "assert f(list('aba')) == {'a': 2, 'b': 1}"),
+    ("scipy", "from scipy.optimize import brentq\ndef f():\n    return round(brentq(lambda x: x * x - 2, 0, 2), 6)\n", "assert f() == 1.414214"),
+    ("sympy", "import sympy\ndef f(n):\n    return sympy.factorint(n)\n", "assert f(360) == {2: 3, 3: 2, 5: 1}"),
+    ("networkx", "import networkx as nx\ndef f(edges):\n    return nx.shortest_path(nx.Graph(edges), 1, 3)\n", "assert f([(1, 2), (2, 3)]) == [1, 2, 3]"),
+    ("sortedcontainers", "from sortedcontainers import SortedList\ndef f(xs):\n    return list(SortedList(xs))\n", "assert f([2, 1]) == [1, 2]"),
+    ("pytest", "import pytest\ndef f():\n    with pytest.raises(ValueError):\n        int('x')\n    return 1\n", "assert f() == 1"),
+]  # fmt: skip
+"""Programs that use the packages of the sandbox image, within the limits of a program."""
 
 
 def forged(names: str, first: str = "None", answer: str = "True") -> str:
@@ -131,6 +149,14 @@ def denied_by(by: str) -> str:
     return f"assert f() in {[f'denied by {name}' for name in by.split()]}"
 
 
+def raw_call(number: int, *arguments: object) -> str:
+    """Return an expression that makes a system call (one with the same number everywhere) and raises its error."""
+    return (
+        f"(lambda c: c.CDLL(None, use_errno=True).syscall({number}, {', '.join(map(str, arguments))}) >= 0 or "
+        "(_ for _ in ()).throw(OSError(c.get_errno(), '')))(__import__('ctypes'))"
+    )
+
+
 FORBIDDEN = "PermissionError"
 ABSENT = "FileNotFoundError"
 DENIED = [
@@ -160,6 +186,16 @@ DENIED = [
     ("write to shared memory", "open('/dev/shm/escaped', 'w')", FORBIDDEN),
     ("write to the socket's folder", f"open(os.path.dirname({SOCKET!r}) + '/escaped', 'w')", FORBIDDEN),
     ("remove the runner's socket", f"os.unlink({SOCKET!r})", FORBIDDEN),
+    ("chmod the runner's socket", f"os.chmod({SOCKET!r}, 0)", FORBIDDEN),
+    ("chmod the runner's socket with the newest call", raw_call(452, -100, f"{SOCKET!r}.encode()", 0, 0), FORBIDDEN),
+    ("chmod the runner's socket from its folder", f"[os.chdir(os.path.dirname({SOCKET!r})), os.chmod('runner.sock', 0)]", FORBIDDEN),
+    ("give the runner's socket to its group", f"os.chown({SOCKET!r}, os.getuid(), os.getgid())", FORBIDDEN),
+    ("change the times of the runner's socket", f"os.utime({SOCKET!r}, (0, 0))", FORBIDDEN),
+    ("set an attribute of the runner's socket", f"os.setxattr({SOCKET!r}, 'user.x', b'1')", FORBIDDEN),
+    ("set an attribute with the newest call", raw_call(463, -100, f"{SOCKET!r}.encode()", 0, "b'user.x'", "b''", 0), FORBIDDEN),
+    ("chmod its own folder", "os.chmod('.', 0)", FORBIDDEN),
+    ("chmod its neighbours' folder", "os.chmod('..', 0)", FORBIDDEN),
+    ("chmod an open file", "os.fchmod(os.open('x', os.O_CREAT), 0)", FORBIDDEN),
     ("list its neighbours", "os.listdir('../..')", FORBIDDEN),
     ("write to its neighbours' folder", "open('../escaped', 'w')", FORBIDDEN),
     ("a symbolic link out", "os.symlink('/etc/passwd', 'link')", FORBIDDEN),
@@ -172,6 +208,10 @@ DENIED = [
     ("unshare a namespace", "[1 / (__import__('ctypes').CDLL(None).unshare(0x10000000) + 1)]", "ZeroDivisionError"),
     ("raise its limits", "__import__('resource').setrlimit(0, (10**6, 10**6))", "PermissionError ValueError"),
     ("limit its parent", "__import__('resource').prlimit(os.getppid(), 0, (0, 0))", FORBIDDEN),
+    ("outlive the runner", "[1 / (__import__('ctypes').CDLL(None).prctl(1, 0, 0, 0, 0) + 1)]", "ZeroDivisionError"),
+    ("become dumpable", "[1 / (__import__('ctypes').CDLL(None).prctl(4, 1, 0, 0, 0) + 1)]", "ZeroDivisionError"),
+    ("secret memory", raw_call(447, 0), FORBIDDEN),
+    ("watch files", "[1 / (__import__('ctypes').CDLL(None).inotify_init() + 1)]", "ZeroDivisionError"),
     ("system V shared memory", "[1 / (__import__('ctypes').CDLL(None).shmget(0, 4096, 0o1600) + 1)]", "ZeroDivisionError"),
     ("a file that is too big", "[o.write(b'x' * 2**20) for o in [open('big', 'wb', 0)] for _ in range(2)]", "OSError"),
     ("too many descriptors", "[os.dup(1) for _ in range(100)]", "OSError"),
@@ -202,8 +242,8 @@ ENDED = [
     ("an inode bomb", "def f():\n    i = 0\n    while True:\n        i += 1\n        open(f'd{i}', 'w').close()\n", WRONG, "ended"),
     ("an inode bomb that sleeps", "import time\ndef f():\n    for i in range(1500): open(f'd{i}', 'w').close()\n    time.sleep(999)\n",
      WRONG, "ended: it created more"),
-    ("an inode bomb in an unreadable folder", "import os, time\ndef f():\n    os.mkdir('d')\n    for i in range(1500): open(f'd/{i}', 'w').close()\n"
-     "    os.chmod('d', 0)\n    time.sleep(999)\n", WRONG, "ended: it created"),
+    ("an inode bomb in an unreadable folder", "import os, time\ndef f():\n    os.mkdir('d', 0o300)\n    for i in range(1500): open(f'd/{i}', 'w').close()\n"
+     "    time.sleep(999)\n", WRONG, "ended: it created"),
     ("endlessly nested folders", "import os\ndef f():\n    while True:\n        os.mkdir('d')\n        os.chdir('d')\n", WRONG, "ended"),
     ("sleep", "import time\ndef f():\n    time.sleep(10**6)\n", UNKNOWN, "not done after"),
     ("waiting for input", "def f():\n    return input()\n", WRONG, "raised: ProgramError: EOFError"),

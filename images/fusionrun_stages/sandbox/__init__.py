@@ -16,7 +16,8 @@ Covered:
 - Forged verdicts. Patches, exceptions, output and exit codes of a program cannot change the code that judges it. The
   verdict on a result that is not plain data is unknown.
 - Resources: CPU time, memory, threads, open files, number and size of files, wall time.
-- System calls: no new processes, signals, tracing, sockets, shared memory, links, devices or mounts (seccomp).
+- System calls: no new processes, signals, tracing, sockets, shared memory, links, devices or mounts, and no changes of
+  permissions, owners, times and attributes (seccomp). A program that needs `os.chmod` fails with PermissionError.
 - Files: reads only Python and the system's libraries, writes only the program's folder (Landlock).
 - Network: NetworkPolicy or RuntimeClass of the pod, checked by ``probe`` before the first program.
 - Pod: no service account token, read-only root file system, no capabilities, memory and CPU limits.
@@ -30,7 +31,7 @@ Not covered:
 - Kernels without Landlock. The stage fails unless a RuntimeClass is set; then one program runs at a time, and only the
   RuntimeClass protects the files of the runner.
 - Network access after the check. ``probe`` runs once per verify process and tries only the API server, gateways, name
-  servers and three addresses outside the cluster. The system call filter always denies sockets.
+  servers, the metadata service and routers beyond the node. The system call filter always denies sockets.
 - Side channels between programs that run at the same time, such as CPU caches.
 - Programs that know the tests. A program receives the arguments of each call, and may return memorized results.
 - Tests. They are trusted: they decide the verdict, and run in the judge's container (confined, without a writable

@@ -1,7 +1,8 @@
 """Permanent confinement of the calling process, without privileges: resource limits, seccomp and Landlock.
 
 All programs of a pod have the runner's UID, so the pod cannot protect them from each other. A confined program cannot
-signal, trace or read the runner or another program, start processes, open sockets, or write outside its folder.
+signal, trace or read the runner or another program, start processes, open sockets, write outside its folder, or change
+permissions, owners, times and attributes of any file.
 """
 
 import ctypes
@@ -10,18 +11,40 @@ import os
 import platform
 import resource
 import signal
+import site
 import struct
 import sys
+import sysconfig
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from fusionrun_stages.sandbox.system_calls import (
+    AUDIT_ARCHITECTURES,
+    CLONE,
+    CLONE3,
+    DENIED,
+    DENIED_EVERYWHERE,
+    FCNTL,
+    FIRST_UNKNOWN,
+    IOCTL,
+    PRCTL,
+)
+
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 36, 38
+ALLOWED_PRCTLS = (15, 16, 0x53564D41)
+"""PR_SET_NAME and PR_GET_NAME for threads, and PR_SET_VMA, with which the C library names memory. All other options are
+denied: PR_SET_PDEATHSIG would let a program outlive the runner. Source: linux/prctl.h."""
 M_ARENA_MAX = -8
 """Source: malloc.h."""
 SECCOMP_MODE_FILTER = 2
 CLONE_THREAD = 0x10000
 X32_SYSCALL_BIT = 0x40000000
+
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+"""numpy starts one thread per CPU of the node when it is imported, each with a stack and buffers. On a large node they
+would exceed the limits of threads and memory."""
 
 _ALLOW, _DENY, _ABSENT = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -29,39 +52,6 @@ _OFFSET_NUMBER, _OFFSET_ARCH = 0, 4
 _OFFSET_ARGUMENTS = (16, 24, 32)
 """Offsets of the lower halves of a call's first arguments on a little-endian machine. Source: linux/seccomp.h."""
 
-_SYSTEM_CALLS = {
-    # Source: linux/arch/x86/entry/syscalls/syscall_64.tbl; AUDIT_ARCH_X86_64.
-    "x86_64": (0xC000003E, 56, {
-        "kill": 62, "tkill": 200, "tgkill": 234, "rt_sigqueueinfo": 129, "rt_tgsigqueueinfo": 297,
-        "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311, "kcmp": 312,
-        "fork": 57, "vfork": 58, "execve": 59, "execveat": 322, "unshare": 272, "setns": 308,
-        "socket": 41, "connect": 42, "accept": 43, "bind": 49, "listen": 50, "socketpair": 53, "accept4": 288,
-        "prlimit64": 302, "setrlimit": 160, "setpriority": 141, "sched_setparam": 142, "sched_setscheduler": 144,
-        "sched_setaffinity": 203, "sched_setattr": 314, "ioprio_set": 251,
-        "shmget": 29, "shmat": 30, "semget": 64, "msgget": 68, "mq_open": 240, "memfd_create": 319,
-        "link": 86, "linkat": 265, "symlink": 88, "symlinkat": 266, "mknod": 133, "mknodat": 259,
-        "mount": 165, "umount2": 166, "pivot_root": 155, "chroot": 161, "add_key": 248, "request_key": 249,
-        "keyctl": 250, "bpf": 321, "perf_event_open": 298, "userfaultfd": 323, "open_by_handle_at": 304,
-    }),
-    # Source: linux/include/uapi/asm-generic/unistd.h; AUDIT_ARCH_AARCH64.
-    "aarch64": (0xC00000B7, 220, {
-        "kill": 129, "tkill": 130, "tgkill": 131, "rt_sigqueueinfo": 138, "rt_tgsigqueueinfo": 240,
-        "ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271, "kcmp": 272,
-        "execve": 221, "execveat": 281, "unshare": 97, "setns": 268,
-        "socket": 198, "socketpair": 199, "bind": 200, "listen": 201, "accept": 202, "connect": 203, "accept4": 242,
-        "prlimit64": 261, "setrlimit": 164, "setpriority": 140, "sched_setparam": 118, "sched_setscheduler": 119,
-        "sched_setaffinity": 122, "sched_setattr": 274, "ioprio_set": 30,
-        "shmget": 194, "shmat": 196, "semget": 190, "msgget": 186, "mq_open": 180, "memfd_create": 279,
-        "linkat": 37, "symlinkat": 36, "mknodat": 33,
-        "mount": 40, "umount2": 39, "pivot_root": 41, "chroot": 51, "add_key": 217, "request_key": 218,
-        "keyctl": 219, "bpf": 280, "perf_event_open": 241, "userfaultfd": 282, "open_by_handle_at": 265,
-    }),
-}  # fmt: skip
-# The same numbers on every architecture: pidfd_send_signal, io_uring (three), pidfd_open, pidfd_getfd, process_madvise.
-_COMMON_CALLS = (424, 425, 426, 427, 434, 438, 440)
-_CLONE3 = 435
-_FCNTL = {"x86_64": 72, "aarch64": 25}
-_IOCTL = {"x86_64": 16, "aarch64": 29}
 _F_SETFL, _O_ASYNC = 4, 0o20000
 _SIGNALLING_FCNTLS = (8, 10, 15)
 """F_SETOWN, F_SETSIG, F_SETOWN_EX: the kernel sends signals to the owner of a descriptor, which may be any process.
@@ -76,6 +66,7 @@ _MAKE_SPECIAL = 1 << 6 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12
 _FILE_RIGHTS_BY_ABI = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1, 5: (1 << 16) - 1}
 _ABI_NETWORK, _ABI_SCOPE = 4, 6
 
+_INSTRUCTION = struct.Struct("=HBBI")
 _libc = ctypes.CDLL(None, use_errno=True)
 _Step = tuple[int, int, int, int]
 """Code, jump if true, jump if false, value. Source: linux/filter.h, struct sock_filter."""
@@ -104,6 +95,7 @@ def confine(limits: ResourceLimits, folder: Path | None) -> None:
     Raise OSError if the filter cannot be installed, or Landlock is required and missing. The caller must not run a
     program then.
     """
+    _set_environment(folder)
     _set_limits(limits)
     # By default each thread reserves address space for an arena: 512 MiB would allow seven threads.
     _libc.mallopt(M_ARENA_MAX, 1)
@@ -133,6 +125,14 @@ def address_space_bytes() -> int:
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
 
 
+def _set_environment(folder: Path | None) -> None:
+    """Limit the threads of numeric libraries; make temporary files in the only writable folder."""
+    os.environ |= ONE_THREAD
+    tempfile.tempdir = None  # the runner's, if it has made a temporary file
+    if folder is not None:
+        os.environ["TMPDIR"] = str(folder)
+
+
 def _set_limits(limits: ResourceLimits) -> None:
     memory = address_space_bytes() + limits.memory_bytes
     for kind, soft, hard in (
@@ -151,33 +151,46 @@ def _set_limits(limits: ResourceLimits) -> None:
         resource.setrlimit(kind, (soft, hard))
 
 
-def _filter_system_calls() -> None:
-    machine = platform.machine()
-    if machine not in _SYSTEM_CALLS:
-        raise OSError(errno.ENOSYS, f"no system call filter for {machine}: programs cannot be run on this node")
-    arch, clone, denied = _SYSTEM_CALLS[machine]
+def build_filter(machine: str) -> list[_Step]:
+    """Return the seccomp filter of an architecture."""
+    first, second, third = _OFFSET_ARGUMENTS
     steps = [
         (_LOAD, 0, 0, _OFFSET_ARCH),
-        (_EQUAL, 1, 0, arch),
+        (_EQUAL, 1, 0, AUDIT_ARCHITECTURES[machine]),
         (_RETURN, 0, 0, _DENY),
         (_LOAD, 0, 0, _OFFSET_NUMBER),
         (_AT_LEAST, 0, 1, X32_SYSCALL_BIT),
         (_RETURN, 0, 0, _DENY),
-        (_EQUAL, 0, 1, _CLONE3),  # a filter cannot read its flags; the C library falls back to clone
+        (_AT_LEAST, 0, 1, FIRST_UNKNOWN),
+        (_RETURN, 0, 0, _ABSENT),
+        (_EQUAL, 0, 1, CLONE3),  # a filter cannot read its flags; the C library falls back to clone
         (_RETURN, 0, 0, _ABSENT),
     ]
-    steps += _deny((*denied.values(), *_COMMON_CALLS))
-    first, second, third = _OFFSET_ARGUMENTS
+    steps += _deny((*DENIED[machine].values(), *DENIED_EVERYWHERE.values()))
     # Allow threads, deny processes.
-    steps += _check_arguments(clone, [(_LOAD, 0, 0, first), (_ANY_BIT, 1, 0, CLONE_THREAD), (_RETURN, 0, 0, _DENY)])
-    steps += _check_arguments(_IOCTL[machine], [(_LOAD, 0, 0, second), *_deny(_SIGNALLING_IOCTLS)])
-    steps += _check_arguments(_FCNTL[machine], [
+    steps += _check_arguments(CLONE[machine], [
+        (_LOAD, 0, 0, first), (_ANY_BIT, 1, 0, CLONE_THREAD), (_RETURN, 0, 0, _DENY),
+    ])  # fmt: skip
+    steps += _check_arguments(PRCTL[machine], [
+        (_LOAD, 0, 0, first),
+        *(step for option in ALLOWED_PRCTLS for step in ((_EQUAL, 0, 1, option), (_RETURN, 0, 0, _ALLOW))),
+        (_RETURN, 0, 0, _DENY),
+    ])  # fmt: skip
+    steps += _check_arguments(IOCTL[machine], [(_LOAD, 0, 0, second), *_deny(_SIGNALLING_IOCTLS)])
+    steps += _check_arguments(FCNTL[machine], [
         (_LOAD, 0, 0, second), *_deny(_SIGNALLING_FCNTLS),
         (_EQUAL, 0, 3, _F_SETFL), (_LOAD, 0, 0, third), (_ANY_BIT, 0, 1, _O_ASYNC), (_RETURN, 0, 0, _DENY),
     ])  # fmt: skip
-    steps.append((_RETURN, 0, 0, _ALLOW))
-    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
-    program = struct.pack("@HP", len(steps), ctypes.addressof(code))
+    return [*steps, (_RETURN, 0, 0, _ALLOW)]
+
+
+def _filter_system_calls() -> None:
+    machine = platform.machine()
+    if machine not in _FILTERS:
+        raise OSError(errno.ENOSYS, f"no system call filter for {machine}: programs cannot be run on this node")
+    instructions = _FILTERS[machine]
+    code = ctypes.create_string_buffer(instructions, len(instructions))
+    program = struct.pack("@HP", len(instructions) // _INSTRUCTION.size, ctypes.addressof(code))
     buffer = ctypes.create_string_buffer(program)
     _prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(buffer))
 
@@ -214,8 +227,7 @@ def _restrict_files(folder: Path | None, *, optional: bool) -> None:
     attributes = struct.pack("=QQQ", rights, network, scope)[: 8 + 8 * (abi >= _ABI_NETWORK) + 8 * (abi >= _ABI_SCOPE)]
     ruleset = _libc.syscall(_LANDLOCK_CREATE, attributes, ctypes.c_size_t(len(attributes)), ctypes.c_uint32(0))
     _check(ruleset)
-    readable = {"/usr", "/lib", "/lib64", "/opt", "/etc/localtime", sys.prefix, sys.base_prefix, *sys.path}
-    allowed = dict.fromkeys(readable, _EXECUTE | _READ_FILE | _READ_DIR)
+    allowed = dict.fromkeys(_READABLE, _EXECUTE | _READ_FILE | _READ_DIR)
     allowed |= {"/dev/null": _READ_FILE | _WRITE_FILE, "/dev/urandom": _READ_FILE, "/dev/zero": _READ_FILE}
     if folder is not None:
         allowed[str(folder)] = rights & ~_MAKE_SPECIAL
@@ -223,6 +235,16 @@ def _restrict_files(folder: Path | None, *, optional: bool) -> None:
         _allow(ruleset, path, access)
     _check(_libc.syscall(_LANDLOCK_RESTRICT, ruleset, ctypes.c_uint32(0)))
     os.close(ruleset)
+
+
+def readable_paths() -> set[str]:
+    """Return what a program may read: the system's libraries, and Python with its installed packages.
+
+    Not ``sys.path``: `python -m` puts the working directory there, which may be ``/``.
+    """
+    python = {sys.prefix, sys.base_prefix, *site.getsitepackages()}
+    python |= {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    return {"/usr", "/lib", "/lib64", "/opt", "/etc/localtime", *python}
 
 
 def _allow(ruleset: int, path: str, access: int) -> None:
@@ -245,3 +267,8 @@ def _check(result: int) -> None:
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+# Once per process, not once per program.
+_READABLE = readable_paths()
+_FILTERS = {machine: b"".join(_INSTRUCTION.pack(*step) for step in build_filter(machine)) for machine in DENIED}

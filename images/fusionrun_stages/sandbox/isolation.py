@@ -1,7 +1,6 @@
 """Checks before the first program runs: no network access, and isolation between programs."""
 
 import os
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +9,11 @@ from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.pod.cgroup import count_cpus
 from fusionrun_stages.sandbox.confine import landlock_version
 from fusionrun_stages.sandbox.connection import connect
+from fusionrun_stages.sandbox.probe import WAIT_SECONDS, wait_until_closed
 from fusionrun_stages.sandbox.wire import PROBE, FrameError, receive
 
 PROBE_ENV = "FUSIONRUN_SANDBOX_PROBE"
-NETWORK_SECONDS = 30.0
-"""A network plugin may apply a NetworkPolicy some seconds after the pod has started."""
+NETWORK_SECONDS = WAIT_SECONDS
 
 
 @dataclass(frozen=True)
@@ -51,15 +50,12 @@ def check_isolation() -> Isolation:
 
 
 def _check_no_network() -> None:
-    deadline = time.monotonic() + NETWORK_SECONDS
-    while reached := _probe():
-        if time.monotonic() >= deadline:
-            raise UserError(
-                f"the sandbox has network access ({', '.join(reached)} answered for {NETWORK_SECONDS:.0f} s): set "
-                "scheduling.sandboxRuntimeClassName to a RuntimeClass without network, or use a network plugin that "
-                "enforces the run's NetworkPolicy; no program was run"
-            )
-        time.sleep(1.0)
+    if reached := wait_until_closed(_probe, NETWORK_SECONDS):
+        raise UserError(
+            f"the sandbox has network access ({', '.join(reached)} answered for {NETWORK_SECONDS:.0f} s): set "
+            "scheduling.sandboxRuntimeClassName to a RuntimeClass without network, or use a network plugin that "
+            "enforces the run's NetworkPolicy; no program was run"
+        )
 
 
 def _probe() -> list[str]:

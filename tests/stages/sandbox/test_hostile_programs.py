@@ -49,9 +49,13 @@ def test_a_program_cannot_replace_builtins_of_the_tests(grade, names):
 
 @pytest.mark.parametrize(("attack", "by"), [s[1:] for s in DENIED], ids=[s[0] for s in DENIED])
 def test_an_attack_is_denied(runner, grade, quick, attack, by):
-    attack = attack.replace(SOCKET, os.environ["FUSIONRUN_SANDBOX_SOCKET"])
+    socket = Path(os.environ["FUSIONRUN_SANDBOX_SOCKET"])
+    before = socket.stat()
+    attack = attack.replace(SOCKET, str(socket))
     assert grade(program_with_attack(attack), denied_by(by)) in ((RIGHT, ""), (WRONG, "ended: by SIGXFSZ"))
     assert runner.poll() is None
+    assert socket.stat() == before
+    assert grade(ADD, "assert f(1, 2) == 3").verdict is RIGHT  # by a new connection
 
 
 @pytest.mark.parametrize(("program", "verdict", "detail"), [p[1:] for p in ENDED], ids=[p[0] for p in ENDED])

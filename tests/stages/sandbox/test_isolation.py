@@ -5,6 +5,7 @@ No test connects to an address of another machine.
 
 import multiprocessing
 import socket
+import struct
 import sys
 import time
 from ipaddress import ip_network
@@ -12,9 +13,9 @@ from ipaddress import ip_network
 import pytest
 
 from fusionrun_stages.errors import InfrastructureError, UserError
-from fusionrun_stages.sandbox import isolation, probe, runner
+from fusionrun_stages.sandbox import hops, isolation, probe, routes, runner
 from fusionrun_stages.sandbox.isolation import Isolation, check_isolation
-from fusionrun_stages.sandbox.probe import Route
+from fusionrun_stages.sandbox.routes import Route
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox requires Linux")
 
@@ -105,20 +106,20 @@ def write_routes(monkeypatch, tmp_path, *, ipv6=True):
     for name, text in (("_ROUTES", ROUTES), ("_ROUTES6", ROUTES6)):
         path = tmp_path / name
         path.write_text(text)
-        monkeypatch.setattr(probe, name, path)
-    monkeypatch.setattr(probe, "_has_ipv6", lambda: ipv6)
+        monkeypatch.setattr(routes, name, path)
+    monkeypatch.setattr(routes, "_has_ipv6", lambda: ipv6)
 
 
 def test_the_routing_tables_of_the_kernel_are_parsed(monkeypatch, tmp_path):
     write_routes(monkeypatch, tmp_path)
-    assert probe.read_routes() == [
+    assert routes.read_routes() == [
         Route(ip_network("0.0.0.0/0"), "10.244.0.1"),
         Route(ip_network("10.244.0.0/16"), None),
         Route(ip_network("fd00::/64"), None),
         Route(ip_network("::/0"), "fe80::1%eth0"),
     ]
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    hosts = {host for protocol, host, _ in probe.find_targets(probe.read_routes()) if protocol == "tcp"}
+    hosts = {host for protocol, host, _ in probe.find_targets(routes.read_routes()) if protocol == "tcp"}
     assert {"10.96.0.1", "10.244.0.1", "fe80::1%eth0"} <= hosts
 
 
@@ -137,27 +138,80 @@ def test_a_routing_table_that_cannot_be_read_is_an_error(monkeypatch, tmp_path, 
 def test_without_ipv6_its_routing_table_may_be_missing(monkeypatch, tmp_path):
     write_routes(monkeypatch, tmp_path, ipv6=False)
     (tmp_path / "_ROUTES6").unlink()
-    assert len(probe.read_routes()) == 2
+    assert len(routes.read_routes()) == 2
+
+
+DEFAULT, DEFAULT6 = Route(ip_network("0.0.0.0/0"), "10.245.0.1"), Route(ip_network("::/0"), "fd00::1")
+LINK_LOCAL = Route(ip_network("169.254.0.0/16"), None)
+ROUTER = ["router 10.9.0.1 (2 hops towards 192.0.2.1)"]
 
 
 @pytest.mark.parametrize(
-    ("routes", "near", "outside"),
+    ("table", "answering", "called"),
     [
-        (ISOLATED, [], []),
-        (ISOLATED, ["tcp 10.245.0.1:443"], None),
-        ([*ISOLATED, Route(ip_network("169.254.0.0/16"), None)], [], ["169.254.169.254"]),
-        ([*ISOLATED, Route(ip_network("0.0.0.0/0"), "10.245.0.1")], [], ["169.254.169.254", "192.0.2.1"]),
-        ([*ISOLATED, Route(ip_network("::/0"), "fd00::1")], [], ["2001:db8::1"]),
+        (ISOLATED, [], [["near"], [], []]),
+        (ISOLATED, ["near"], [["near"]]),
+        ([*ISOLATED, LINK_LOCAL], [], [["near"], ["169.254.169.254"], []]),
+        ([*ISOLATED, LINK_LOCAL], ["169.254.169.254"], [["near"], ["169.254.169.254"]]),
+        ([*ISOLATED, DEFAULT], [], [["near"], ["169.254.169.254"], ["192.0.2.1"]]),
+        ([*ISOLATED, DEFAULT], ["192.0.2.1"], [["near"], ["169.254.169.254"], ["192.0.2.1"]]),
+        ([*ISOLATED, DEFAULT6], [], [["near"], [], ["2001:db8::1"]]),
     ],
 )
-def test_addresses_outside_the_cluster_are_tried_only_if_there_is_a_route(monkeypatch, routes, near, outside):
-    """They are not tried if an address in the cluster has answered."""
-    called = []
-    monkeypatch.setattr(probe, "read_routes", lambda: routes)
+def test_an_address_is_tried_only_if_there_is_a_route_and_nothing_nearer_answers(monkeypatch, table, answering, called):
+    tried = []
+
+    def look(addresses):
+        tried.append(addresses)
+        return [address for address in addresses if address in answering]
+
+    monkeypatch.setattr(probe, "read_routes", lambda: table)
     monkeypatch.setattr(probe, "find_targets", lambda _: [("tcp", "near", 1)])
-    monkeypatch.setattr(probe, "reach", lambda targets: called.append([t[1] for t in targets]) or near)
-    assert probe.find_reachable() == near
-    assert called == [["near"], *([outside] if outside is not None else [])]
+    monkeypatch.setattr(probe, "reach", lambda targets: look([t[1] for t in targets]))
+    monkeypatch.setattr(probe, "trace", look)
+    assert probe.find_reachable() == answering
+    assert tried == called
+
+
+def test_the_probe_of_a_pod_that_loads_foreign_code(monkeypatch, capsys):
+    monkeypatch.setattr(probe, "WAIT_SECONDS", 0.0)
+    for found, code, message in (
+        (list, 0, ""),
+        (lambda: ROUTER, 2, f"{ROUTER[0]} answered for"),
+        (lambda: routes._parse("nonsense"), 130, "cannot determine"),
+    ):
+        monkeypatch.setattr(probe, "find_reachable", found)
+        with pytest.raises(SystemExit) as ended:
+            probe.main()
+        assert ended.value.code == code
+        assert message in capsys.readouterr().err
+
+
+HEADER = "=IBBBBII"  # struct sock_extended_err: number, origin, type, code, padding, two values
+EXPIRED = struct.pack(HEADER, 113, 2, 11, 0, 0, 0, 0) + struct.pack("=HH4s8x", 2, 0, bytes([10, 9, 0, 1]))
+EXPIRED_6 = struct.pack(HEADER, 113, 3, 3, 0, 0, 0, 0) + struct.pack("=HHI16sI", 10, 0, 0, b"\xfd" + 15 * b"\1", 0)
+
+
+@pytest.mark.parametrize(
+    ("level", "data", "router"),
+    [
+        (socket.IPPROTO_IP, EXPIRED, "10.9.0.1"),
+        (socket.IPPROTO_IPV6, EXPIRED_6, "fd01:101:101:101:101:101:101:101"),
+        (socket.IPPROTO_IP, b"\x6f\0\0\0\2\3\3" + EXPIRED[7:], None),  # port unreachable: a firewall may say so
+        (socket.IPPROTO_IP, b"\x71\0\0\0\1" + EXPIRED[5:], None),  # an error of this machine
+    ],
+)
+def test_a_router_is_named_only_if_the_hops_of_a_packet_were_used_up(level, data, router):
+    class Channel:
+        def recvmsg(self, *_):
+            return b"", [(level, 11, data)], 0, None
+
+    assert hops._read_expiry(Channel()) == router
+
+
+def test_an_address_that_answers_in_another_way_is_no_router():
+    """Loopback answers "port unreachable"."""
+    assert hops.trace(["127.0.0.1", "::1"]) == []
 
 
 def test_accepted_and_refused_connections_count_as_reached():

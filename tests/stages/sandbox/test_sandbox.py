@@ -6,6 +6,7 @@ root file system of the pod are tested on the cluster (tests/e2e/test_sandbox_po
 # ruff: noqa: E501 (one hostile program per line)
 
 import os
+import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -23,7 +24,7 @@ from fusionrun_stages.grading import coding
 from fusionrun_stages.sandbox import confine, connection, judge
 from fusionrun_stages.sandbox.judge import Judge
 from fusionrun_stages.volume.parquet import read_rows
-from support.hostile import ADD, RIGHT, STYLES, UNKNOWN, WRONG
+from support.hostile import ADD, PACKAGES, RIGHT, STYLES, UNKNOWN, WRONG
 from support.stage import make_work, prompt, response, write_inputs
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox requires Linux")
@@ -32,6 +33,15 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox req
 @pytest.mark.parametrize(("program", "tests", "entry_point"), [s[1:] for s in STYLES], ids=[s[0] for s in STYLES])
 def test_a_right_program_passes(grade, program, tests, entry_point):
     assert grade(program, *tests, entry_point=entry_point) == (RIGHT, "")
+
+
+@pytest.mark.parametrize(("package", "program", "test"), PACKAGES, ids=[p[0] for p in PACKAGES])
+def test_the_packages_of_the_image_work_within_the_limits(grade, runner, package, program, test):
+    """On the cluster the image has all of them; here a package may be missing."""
+    found = subprocess.run([runner.args[0], "-c", f"import {package}"], check=False, capture_output=True, cwd="/")
+    if found.returncode:
+        pytest.skip(f"{runner.args[0]} has no {package}")
+    assert grade(program, test) == (RIGHT, "")
 
 
 FAILURES = [
