@@ -5,14 +5,14 @@ since every image has this module.
 """
 
 import http.client
-import math
 import threading
 import time
 from contextlib import closing, suppress
 from urllib.parse import urlsplit
 
 from fusionrun.api.pod import PROGRESS_PATH
-from fusionrun.api.result import Progress
+from fusionrun.api.result import COUNT_MAX, UNIT_MAX, Progress
+from fusionrun.api.values import NUMBER_MAX
 
 INTERVAL_SECONDS = 1.0
 TIMEOUT_SECONDS = 2.0
@@ -37,9 +37,12 @@ class Pusher:
         """Store the newest progress; the background thread sends it."""
         if not self._url:
             return
-        finite = {name: number for name, number in numbers.items() if math.isfinite(number)}  # a loss may diverge
+        # A number that the operator would refuse is left out: a loss may diverge.
+        kept = {name: number for name, number in numbers.items() if -NUMBER_MAX <= number <= NUMBER_MAX}
         try:
-            progress = Progress(done=done, total=total, unit=unit, numbers=finite)
+            progress = Progress(
+                done=min(max(done, 0), COUNT_MAX), total=min(max(total, 0), COUNT_MAX), unit=unit[:UNIT_MAX], numbers=kept
+            )
         except ValueError:
             return
         with self._changed:
