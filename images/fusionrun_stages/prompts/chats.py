@@ -115,11 +115,13 @@ def find_prompt(value: Any) -> str | None:
     if turns is None:
         return get_text(value)
     for turn in turns:
-        if turn.role is Role.USER:
-            return turn.text()
         if turn.role is None:
             raise _unknown(turn)
-    return None
+        if turn.role is Role.USER and (text := turn.text()):
+            return text
+        if turn.role is Role.USER:
+            break
+    raise BadRowError("a chat without a question")
 
 
 def find_response(value: Any, prompt: str) -> str | None:
@@ -134,7 +136,7 @@ def find_response(value: Any, prompt: str) -> str | None:
     for turn in answers:
         if turn.role is None:
             raise _unknown(turn)
-    return None
+    raise BadRowError("a chat without an answer to the prompt")
 
 
 def _turns_after(turns: list[Turn], prompt: str) -> list[Turn]:
