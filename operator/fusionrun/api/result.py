@@ -17,8 +17,10 @@ RESULT_MAX_BYTES = 3072
 """Longest encoded StageResult. Source: Kubernetes cuts a termination message at 4,096 bytes."""
 COUNT_MAX = 2**53
 """Largest integer of a Progress. Source: RFC 8259, section 6: up to it, every JSON reader agrees on an integer."""
-UNIT_MAX = 32
-"""Longest unit of a Progress, in characters."""
+NAME_MAX = 32
+"""Longest unit, and longest name of a number, of a Progress."""
+NUMBERS_MAX = 16
+"""Most numbers of a Progress."""
 LOST_PEER = "lost a peer"
 """Start of the message of a rank that fails because another rank failed."""
 
@@ -56,13 +58,13 @@ class Progress(Contract):
 
     done: Annotated[int, Field(ge=0, le=COUNT_MAX)]
     total: Annotated[int, Field(ge=0, le=COUNT_MAX)]
-    unit: Annotated[str, Field(max_length=UNIT_MAX)] = ""
+    unit: Annotated[str, Field(max_length=NAME_MAX)] = ""
     numbers: Annotated[
         dict[
-            Annotated[str, Field(max_length=32)],
+            Annotated[str, Field(max_length=NAME_MAX)],
             Annotated[float, Field(ge=-NUMBER_MAX, le=NUMBER_MAX, allow_inf_nan=False)],
         ],
-        Field(max_length=16),
+        Field(max_length=NUMBERS_MAX),
     ] = {}
 
 
