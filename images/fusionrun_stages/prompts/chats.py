@@ -130,7 +130,7 @@ def find_response(value: Any, prompt: str) -> str | None:
     if turns is None:
         return get_text(value)
     answers = _turns_after(turns, prompt)
-    for turn in reversed(answers):
+    for turn in answers[::-1]:
         if turn.role is Role.ASSISTANT and not turn.calls_tools and (text := turn.text()):
             return text
     for turn in answers:

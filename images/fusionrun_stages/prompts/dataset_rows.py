@@ -7,17 +7,16 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fusionrun.api.artifacts import claim_path
 from fusionrun.api.data import Grader, Task
 from fusionrun.api.parameters import DatasetParameters
 from fusionrun.api.records import Prompt
 from fusionrun_stages.errors import InfrastructureError
-from fusionrun_stages.prompts.bad_rows import BadRowError
+from fusionrun_stages.prompts.bad_rows import BadRowError, RawRow
 from fusionrun_stages.prompts.chats import find_prompt, find_response
 from fusionrun_stages.prompts.counts import PromptCounts
-from fusionrun_stages.prompts.dataset_files import DataFile, RawRow, open_files, read_raw_rows
+from fusionrun_stages.prompts.dataset_files import DataFile, open_files, read_raw_rows
 from fusionrun_stages.prompts.values import check_texts, get_column_text, get_value, no_value, parse_tests
 from fusionrun_stages.volume.paths import dataset_folder, on_volume
 
@@ -109,8 +108,8 @@ class DatasetReader:
             except RecursionError:
                 counts.count_bad(where, BadRowError("a value that is nested too deeply"))
                 continue
-            for source, error in no_response.items():
-                counts.count_no_response(where, source, error)
+            for source, missing in no_response.items():
+                counts.count_no_response(where, source, missing)
             yield row
 
     def _read(self, raw: RawRow, dataset: DatasetParameters) -> tuple[DatasetRow, dict[str, BadRowError]]:

@@ -86,7 +86,7 @@ def _decode(text: "_Buffer", where: str) -> RawRow:
     """Return the object at the start of the text; read on until it is complete."""
     while True:
         try:
-            return text.decode()
+            row: RawRow = text.decode()
         except json.JSONDecodeError as error:
             if text.size > ROW_MAX_BYTES:
                 raise UserError(f"{where}: not JSON, or longer than {ROW_MAX}, the limit for a row") from error
@@ -96,6 +96,8 @@ def _decode(text: "_Buffer", where: str) -> RawRow:
             raise UserError(f"{where}: not readable: its JSON is nested too deeply") from error
         except ValueError as error:
             raise UserError(f"{where}: not readable: an integer with too many digits") from error
+        else:
+            return row
 
 
 class _Buffer:

@@ -30,7 +30,9 @@ def open_parquet_file(name: str, stream: BinaryIO) -> Iterator[Any]:
         raise UserError(f"{name}: not a complete Parquet file: {str(error)[:200]}") from error
 
 
-def read_parquet_rows(name: str, stream: BinaryIO, columns: list[str] | None) -> Iterator[tuple[int, RawRow | BadRowError]]:
+def read_parquet_rows(
+    name: str, stream: BinaryIO, columns: list[str] | None
+) -> Iterator[tuple[int, RawRow | BadRowError]]:
     """Yield every row with its number; only the given columns, or the columns that contain the given paths."""
     number = 0
     with open_parquet_file(name, stream) as parquet:

@@ -3,7 +3,6 @@
 import datetime
 import decimal
 import json
-import math
 import re
 import uuid
 from collections.abc import Iterable
@@ -13,6 +12,9 @@ from fusionrun_stages.prompts.bad_rows import ROW_MAX_BYTES, BadRowError, longer
 
 STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]")
 """A step of a path: a field, or an index of a list."""
+
+PRINTED = (int, datetime.date, datetime.time, datetime.timedelta, uuid.UUID)
+"""Types, in JSON and Parquet, whose values are their text; True and False are int, a date with a time is a date."""
 
 
 def get_value(row: dict[str, Any], column: str) -> Any:
@@ -44,18 +46,15 @@ def get_text(value: Any) -> str | None:
     NaN and infinity are missing values: pandas writes NaN for an empty cell. Numbers have no exponent (``0.00001``):
     ``1e-05`` could be read as a product.
     """
-    match value:
-        case bytes():
-            return get_text(value.decode("utf-8", "surrogateescape"))
-        case str():
-            return value if value.strip() else None
-        case float():
-            return format(decimal.Decimal(repr(value)), "f") if math.isfinite(value) else None
-        case decimal.Decimal():
-            return format(value, "f") if value.is_finite() else None
-        case int() | datetime.date() | datetime.time() | datetime.timedelta() | uuid.UUID():
-            return str(value)
-    return None
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "surrogateescape")
+    if isinstance(value, str):
+        return value if value.strip() else None
+    if isinstance(value, float):
+        value = decimal.Decimal(repr(value))
+    if isinstance(value, decimal.Decimal):
+        return format(value, "f") if value.is_finite() else None
+    return str(value) if isinstance(value, PRINTED) else None
 
 
 def get_column_text(row: dict[str, Any], column: str | None) -> str | None:
@@ -74,35 +73,34 @@ def no_value(what: str, column: str | None, value: Any) -> BadRowError:
 
 
 def parse_tests(value: Any) -> list[str] | None:
-    """Return a value's tests; None if it has none, or something that is no test.
+    """Return a value's tests; None if it has none, or is something that has no tests.
 
     A test is a program or a statement, or an object such as a pair of input and output, which becomes JSON text. A
     string may be a JSON list of tests.
     """
-    match value:
-        case bytes():
-            return parse_tests(value.decode("utf-8", "surrogateescape"))
-        case str() if value.lstrip().startswith("["):
-            try:
-                listed = json.loads(value)
-            except (ValueError, RecursionError):
-                return [value]
-            return (parse_tests(listed) if isinstance(listed, list) else None) or [value]
-        case str():
-            return [value] if value.strip() else None
-        case dict():
-            return [_to_json(value)] if value else None
-        case list():
-            tests = [parse_tests(item) if isinstance(item, dict) else _statement(item) for item in value]
-            return [text for test in tests if test for text in test] or None
-    return None
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "surrogateescape")
+    if isinstance(value, str):
+        value = _parse_list(value)
+    items = value if isinstance(value, list) else [value] if isinstance(value, dict) else []
+    return [test for item in items if (test := _to_test(item))] or None
 
 
-def _statement(value: Any) -> list[str] | None:
-    if not isinstance(value, str | bytes):
+def _parse_list(text: str) -> list[Any]:
+    """Return the items of a JSON list; the text itself if it is none."""
+    try:
+        value = json.loads(text) if text.lstrip().startswith("[") else None
+    except (ValueError, RecursionError):
+        value = None
+    return value if isinstance(value, list) else [text]
+
+
+def _to_test(item: Any) -> str | None:
+    if isinstance(item, dict):
+        return _to_json(item) if item else None
+    if not isinstance(item, str | bytes):
         raise BadRowError("a test that is neither a text nor an object")
-    text = get_text(value)
-    return [text] if text else None
+    return get_text(item)
 
 
 def _to_json(value: dict[str, Any]) -> str:

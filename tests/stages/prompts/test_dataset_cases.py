@@ -57,8 +57,8 @@ def test_a_text_file(tmp_path, case, ending):
 
 @pytest.mark.parametrize("case", read_cases("chat_cases.toml"))
 def test_a_chat(tmp_path, case):
-    row = '{"m": %s, "q": %s}' % (case["m"].replace("\n", " "), json.dumps(case.get("q")))
-    (tmp_path / "x.jsonl").write_text(row)
+    row = {"m": json.loads(case["m"]), "q": case.get("q")}
+    (tmp_path / "x.jsonl").write_text(json.dumps(row))
     rows, counts = read(
         tmp_path / "x.jsonl", **{"columns": {"prompt": "m"}, "responses_columns": {"s": "m"}} | case.get("dataset", {})
     )
