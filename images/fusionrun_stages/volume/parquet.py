@@ -46,12 +46,17 @@ def _arrow_type(hint: Any) -> Any:
     return {int: pa.int64(), float: pa.float64(), bool: pa.bool_()}[hint]
 
 
+def parquet_writer(path: Path, schema: Any) -> Any:
+    """Return a ``pyarrow.parquet.ParquetWriter``, with the settings of all files."""
+    import pyarrow.parquet as pq
+
+    return pq.ParquetWriter(path, schema, compression="zstd")
+
+
 @contextmanager
 def open_parquet(path: Path, model: type[Row]) -> Iterator[Any]:
     """Open a ``pyarrow.parquet.ParquetWriter`` for one record class; commit the file when the block succeeds."""
-    import pyarrow.parquet as pq
-
-    with atomic_file(path) as partial, pq.ParquetWriter(partial, arrow_schema(model), compression="zstd") as writer:
+    with atomic_file(path) as partial, parquet_writer(partial, arrow_schema(model)) as writer:
         yield writer
 
 

@@ -7,14 +7,15 @@ number of open files depends on the number of shards.
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fusionrun.api.records import Row
-from fusionrun_stages.volume.atomic import partial_path, remove_partials
-from fusionrun_stages.volume.parquet import arrow_schema, open_parquet, row_bytes
+from fusionrun_stages.volume.atomic import commit, partial_path
+from fusionrun_stages.volume.parquet import arrow_schema, parquet_writer, row_bytes
 from fusionrun_stages.volume.paths import shard_path
 
 POOL_ROWS = 16_384
@@ -24,6 +25,8 @@ RANGE_BYTES = 64 * 2**20
 """Approximate bytes sorted at once; sorting takes a few times as much memory."""
 FAN_OUT = 128
 """Files that a file is partitioned into at once."""
+COMMITS = 8
+"""Files that are committed at the same time: a commit waits for the disk."""
 SHARD = "shard"
 """Column of the spilled rows."""
 
@@ -94,12 +97,13 @@ def open_shards(folder: Path, shards: int, model: type[Row], by: list[str], pool
             writer = SortingWriter(stream, schema, pool)
             yield writer
             writer.spill()
-        sorter = _Sorter(folder, shards, model, by, schema)
+        sorter = _Sorter(folder, shards, by, schema)
         sorter.write(spilled, writer.spilled_bytes, range(shards))
     finally:
         for left in folder.glob(f"{spilled.name}*"):
             left.unlink(missing_ok=True)
-    remove_partials(folder / "spilled")
+    for left in folder.glob(".*.part"):  # of pods that were killed
+        left.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,6 @@ class _Sorter:
     folder: Path
     count: int
     """Number of shards."""
-    model: type[Row]
     by: list[str]
     schema: Any
     """Of the spilled rows."""
@@ -136,11 +139,15 @@ class _Sorter:
         table = _read_stream(spilled).sort_by([(name, "ascending") for name in (SHARD, *self.by)])
         numbers = table.column(SHARD).to_numpy()
         table = table.drop_columns(SHARD)
-        for shard in shards:
+
+        def write_slice(shard: int) -> None:
             start, end = numbers.searchsorted([shard, shard + 1])
             with self._open(shard) as file:
                 if start < end:
                     file.write_table(table.slice(start, end - start))
+
+        with ThreadPoolExecutor(COMMITS) as threads:
+            list(threads.map(write_slice, shards))
 
     def _write_shard(self, spilled: Path, size: int, shard: int) -> None:
         """Sort the rows of one shard, in ranges of keys."""
@@ -153,8 +160,22 @@ class _Sorter:
                     file.write_table(table.sort_by([(name, "ascending") for name in self.by]))
                 part.unlink(missing_ok=True)
 
-    def _open(self, shard: int) -> Any:
-        return open_parquet(shard_path(self.folder, shard, self.count), self.model)
+    @contextmanager
+    def _open(self, shard: int) -> Iterator[Any]:
+        """Open the file of a shard; commit it when the block succeeds.
+
+        The partial files of other pods are removed once for the folder: to look for them after each of 4,096 files
+        takes longer than to write these.
+        """
+        path = shard_path(self.folder, shard, self.count)
+        partial = partial_path(path)
+        try:
+            with parquet_writer(partial, self.schema.remove(self.schema.get_field_index(SHARD))) as file:
+                yield file
+            commit(partial, path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
     def _partition(self, spilled: Path, column: str, starts: list[Any]) -> list[tuple[Path, int]]:
         """Partition spilled rows by ranges of a column; return a file and its approximate bytes for each range."""

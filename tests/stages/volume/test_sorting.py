@@ -87,8 +87,8 @@ def test_open_files_do_not_depend_on_the_number_of_shards(tmp_path, monkeypatch)
 
 
 def test_what_a_killed_pod_spilled_is_removed(tmp_path):
-    (tmp_path / ".spilled.killed.part").write_bytes(b"x")
-    (tmp_path / ".spilled.killed.part.3.part").write_bytes(b"x")
+    for name in ("spilled.killed", "spilled.killed.part.3", "00000-of-00001.parquet.killed"):
+        (tmp_path / f".{name}.part").write_bytes(b"x")
     write(tmp_path, 1, [response(1, 0)])
     assert list(tmp_path.iterdir()) == [shard_path(tmp_path, 0, 1)]
 
