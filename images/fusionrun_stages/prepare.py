@@ -32,7 +32,8 @@ def run(work: Work) -> Made:
     parameters = work.parameters(PrepareParameters)
     independent = work.task.stage == PREPARE_BENCHMARKS
     reader = DatasetReader({d.name: open_dataset(d, "datasets") for d in parameters.datasets}, independent)
-    benchmarks = DatasetReader({b.name: open_dataset(b, "benchmarks") for b in parameters.benchmarks}, independent=True)
+    opened = {b.name: open_dataset(b, "benchmarks") for b in parameters.benchmarks}
+    benchmarks = DatasetReader(opened, independent=True, field="benchmarks")
     index = BenchmarkIndex()
     for benchmark in parameters.benchmarks:
         index.add(benchmark.name, (row.text for row in benchmarks.rows(benchmark)))

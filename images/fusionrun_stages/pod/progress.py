@@ -54,7 +54,10 @@ class Pusher:
         """Store the newest progress; the background thread sends it."""
         if not self._url:
             return
-        progress = bounded(done, total, unit, numbers)
+        try:
+            progress = bounded(done, total, unit, numbers)
+        except ValueError:
+            return
         with self._changed:
             self._newest = progress
             self._changed.notify()

@@ -12,7 +12,7 @@ from fusionrun.api.artifacts import claim_path
 from fusionrun.api.data import Grader, Task
 from fusionrun.api.parameters import DatasetParameters
 from fusionrun.api.records import Prompt
-from fusionrun_stages.errors import InfrastructureError
+from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.prompts.bad_rows import BadRowError, RawRow
 from fusionrun_stages.prompts.chats import find_prompt, find_response
 from fusionrun_stages.prompts.counts import PromptCounts
@@ -92,10 +92,20 @@ class DatasetReader:
     files: dict[str, list[DataFile]]
     independent: bool
     """Whether more than one data set may have the same prompt, as benchmarks may."""
+    field: str = "datasets"
+    """For messages, as in ``open_dataset``."""
 
     def rows(self, dataset: DatasetParameters, counts: PromptCounts | None = None) -> Iterator[DatasetRow]:
-        """Yield the usable rows of a data set; count all rows in ``counts``."""
-        counts = counts if counts is not None else PromptCounts()
+        """Yield the usable rows of a data set; count all rows in ``counts``.
+
+        Raise UserError if a file cannot be read to its end.
+        """
+        try:
+            yield from self._rows(dataset, counts if counts is not None else PromptCounts())
+        except UserError as error:
+            raise UserError(f"{self.field}[{dataset.name}]: {error}") from error
+
+    def _rows(self, dataset: DatasetParameters, counts: PromptCounts) -> Iterator[DatasetRow]:
         for where, raw in read_raw_rows(self.files[dataset.name], wanted_columns(dataset)):
             counts.rows += 1
             try:
