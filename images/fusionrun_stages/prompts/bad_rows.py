@@ -8,6 +8,8 @@ RawRow = dict[str, Any]
 ROW_MAX_BYTES = 32 * 2**20
 """Largest row: a longer one does not fit a model's context, and would not fit the memory of a pod as Python objects."""
 ROW_MAX = f"{ROW_MAX_BYTES // 2**20} MiB"
+VALUES_MAX = 2_000_000
+"""Most values of a JSON row: an empty list has 2 bytes in a file, and 64 as a Python object."""
 
 
 class BadRowError(Exception):
@@ -25,3 +27,13 @@ class BadRowError(Exception):
 def longer_than_allowed() -> BadRowError:
     """Return the error for a row above ``ROW_MAX_BYTES``."""
     return BadRowError(f"longer than {ROW_MAX}, the limit for a row")
+
+
+def has_too_many_values(text: str) -> bool:
+    """Return whether a JSON text has more than ``VALUES_MAX`` values, about; a small text is not counted."""
+    return len(text) > VALUES_MAX and sum(map(text.count, "[{,")) > VALUES_MAX
+
+
+def too_many_values() -> BadRowError:
+    """Return the error for a row above ``VALUES_MAX``."""
+    return BadRowError(f"more than {VALUES_MAX} values, the limit for a row")

@@ -9,7 +9,15 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.prompts.bad_rows import ROW_MAX, ROW_MAX_BYTES, BadRowError, RawRow, longer_than_allowed
+from fusionrun_stages.prompts.bad_rows import (
+    ROW_MAX,
+    ROW_MAX_BYTES,
+    BadRowError,
+    RawRow,
+    has_too_many_values,
+    longer_than_allowed,
+    too_many_values,
+)
 
 BOM = b"\xef\xbb\xbf"
 BLANKS = " \t\r\n"
@@ -47,6 +55,8 @@ def _lines(name: str, stream: BinaryIO) -> Iterator[tuple[int, RawRow | BadRowEr
 
 
 def _parse_line(text: str, where: str, hint: str) -> RawRow | BadRowError:
+    if has_too_many_values(text):
+        return too_many_values()
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
@@ -90,6 +100,8 @@ def _decode(text: "_Buffer", where: str) -> RawRow:
         except json.JSONDecodeError as error:
             if text.size > ROW_MAX_BYTES:
                 raise UserError(f"{where}: not JSON, or longer than {ROW_MAX}, the limit for a row") from error
+            if has_too_many_values(text.rest(None)):
+                raise UserError(f"{where}: {too_many_values()}") from error
             if not text.fill():
                 raise UserError(f"{where}: not JSON: {error.msg}") from error
         except RecursionError as error:
@@ -113,8 +125,8 @@ class _Buffer:
         return len(self._buffer) - self._position
 
     def fill(self) -> bool:
-        """Read on, as much as there is already: an object is decoded again after each time."""
-        more = self._text.read(max(CHUNK_CHARACTERS, self.size))
+        """Read on, more if there is much already: an object is decoded again after each time."""
+        more = self._text.read(max(CHUNK_CHARACTERS, min(self.size, 4 * CHUNK_CHARACTERS)))
         self._buffer, self._position = self._buffer[self._position :] + more, 0
         return bool(more)
 
@@ -135,9 +147,9 @@ class _Buffer:
         self._position += 1
         return character
 
-    def rest(self) -> str:
-        """Return the next few characters, for a message."""
-        return self._buffer[self._position : self._position + 40]
+    def rest(self, characters: int | None = 40) -> str:
+        """Return the next characters, for a message; all that are read for None."""
+        return self._buffer[self._position :][:characters]
 
     def decode(self) -> Any:
         """Return the value at the position, and go to its end."""

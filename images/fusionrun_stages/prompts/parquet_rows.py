@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.prompts.bad_rows import ROW_MAX_BYTES, BadRowError, RawRow
+from fusionrun_stages.prompts.bad_rows import ROW_MAX_BYTES, BadRowError, RawRow, longer_than_allowed
 from fusionrun_stages.prompts.values import find_column
 
 BATCH_ROWS = 32
@@ -41,7 +41,7 @@ def read_parquet_rows(
         if columns is not None:
             wanted = [name for name in dict.fromkeys(find_column(column, names) for column in columns) if name]
         for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=wanted):
-            for row in _rows(batch):
+            for row in _rows(_plain(batch)):
                 number += 1
                 yield number, row
 
@@ -49,9 +49,9 @@ def read_parquet_rows(
 def _rows(batch: Any) -> Iterator[RawRow | BadRowError]:
     import pyarrow as pa
 
-    if batch.nbytes <= ROW_MAX_BYTES or batch.num_rows == 1:
+    if batch.nbytes <= ROW_MAX_BYTES:
         try:
-            rows = _shorten_floats(batch).to_pylist()
+            rows = batch.to_pylist()
         except UnicodeDecodeError:
             bad = BadRowError("a text that is not UTF-8")
         except (pa.ArrowException, ValueError, OverflowError) as error:  # a time in nanoseconds, the year 10000
@@ -59,19 +59,31 @@ def _rows(batch: Any) -> Iterator[RawRow | BadRowError]:
         else:
             yield from rows
             return
-        if batch.num_rows == 1:
-            yield bad
-            return
+    else:
+        bad = longer_than_allowed()
+    if batch.num_rows == 1:
+        yield bad
+        return
     for index in range(batch.num_rows):
         yield from _rows(batch.slice(index, 1))
 
 
-def _shorten_floats(batch: Any) -> Any:
-    """Convert 32-bit floats to the shortest decimals that they stand for: 0.1 is not 0.10000000149011612."""
+def _plain(batch: Any) -> Any:
+    """Convert columns so that a row has its values only, and 32-bit floats are the decimals that they stand for.
+
+    The slice of a dictionary, or of views, has the texts of all rows. 0.1 as a 32-bit float is 0.10000000149011612.
+    """
     import pyarrow as pa
 
     for index, field in enumerate(batch.schema):
-        if pa.types.is_float32(field.type):
-            shortened = batch.column(index).cast(pa.string()).cast(pa.float64())
-            batch = batch.set_column(index, field.name, shortened)
+        column = batch.column(index)
+        if pa.types.is_dictionary(field.type):
+            column = column.dictionary_decode()
+        elif pa.types.is_string_view(field.type):
+            column = column.cast(pa.large_string())
+        elif pa.types.is_float32(field.type):
+            column = column.cast(pa.string()).cast(pa.float64())
+        else:
+            continue
+        batch = batch.set_column(index, field.name, column)
     return batch

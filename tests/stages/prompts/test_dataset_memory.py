@@ -71,6 +71,17 @@ def test_a_line_of_200_mb_is_counted_and_skipped(tmp_path):
     assert mib < 150
 
 
+def test_a_json_row_of_many_values_is_counted_or_refused(tmp_path):
+    rows = ['{"prompt": "a"}', '{"prompt": [' + "[]," * 5_000_000 + "[]]}", '{"prompt": "b"}']
+    (tmp_path / "x.jsonl").write_text("\n".join(rows))
+    rows_read, bad, mib = measure(tmp_path / "x.jsonl")
+    assert (rows_read, bad) == (2, 1)
+    assert mib < 100
+    (tmp_path / "x.json").write_text("[" + ",".join(rows) + "]")
+    with pytest.raises(UserError, match=r"x.json:2: more than 2000000 values, the limit for a row"):
+        read_dataset(tmp_path / "x.json")
+
+
 def test_a_prompt_of_30_mb_is_read(tmp_path):
     (tmp_path / "x.jsonl").write_text('{"prompt": "%s"}' % ("x y " * 7_500_000))
     rows, _ = read_dataset(tmp_path / "x.jsonl")
