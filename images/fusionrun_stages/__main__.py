@@ -17,6 +17,7 @@ import uuid
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from fusionrun.api.artifacts import ArtifactManifest, lease_name
 from fusionrun.api.pod import (
@@ -34,7 +35,7 @@ from fusionrun.api.records import SCHEMA_VERSION, replace_surrogates
 from fusionrun.api.result import Outcome, StageResult, encode_result
 from fusionrun.api.stage import StageKind
 from fusionrun.api.task import StageTask, decode_task
-from fusionrun_stages.errors import InfrastructureError, ServerStalledError, UserError, classify
+from fusionrun_stages.errors import InfrastructureError, ServerStalledError, UserError, classify, escape_controls
 from fusionrun_stages.pod.gpus import require_gpus
 from fusionrun_stages.pod.lease import Holder, Lease
 from fusionrun_stages.pod.progress import Pusher
@@ -44,6 +45,10 @@ from fusionrun_stages.work import Made, Work
 log = logging.getLogger("fusionrun_stages")
 
 MESSAGE_CHARACTERS = 1024
+LOG_CHARACTERS = 20_000
+"""Longest message or traceback in the log."""
+OPEN_FILES = 2**16
+"""No stage needs more; some libraries loop over all possible descriptors."""
 
 _leases: list[Lease] = []
 """Leases of this process, to be released on a signal."""
@@ -52,9 +57,12 @@ _leases: list[Lease] = []
 def main(arguments: list[str]) -> int:
     """Run the stage of the kind named on the command line; return the exit code."""
     # Libraries may only warn; the stages log at INFO.
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     log.setLevel(logging.INFO)
     signal.signal(signal.SIGTERM, _leave)
+    raise_open_files()
     try:
         result = run_stage(arguments)
     except BaseException as error:
@@ -74,6 +82,30 @@ def main(arguments: list[str]) -> int:
     if _rank("LOCAL_RANK") == 0:
         _write_result(result)
     return 0
+
+
+class LineFormatter(logging.Formatter):
+    """Formats a message as one line, and a traceback as lines without control characters."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name of the base class
+        """Return the message in one line."""
+        return escape_controls(super().formatMessage(record)[:LOG_CHARACTERS])
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name of the base class
+        """Return the traceback; a message in it may have lines of its own."""
+        text = super().formatException(ei)[-LOG_CHARACTERS:]
+        return "\n".join(map(escape_controls, text.split("\n")))
+
+
+def raise_open_files() -> None:
+    """Allow as many open files as the hard limit does, up to ``OPEN_FILES``.
+
+    A soft limit of 1,024 is containerd's default; ``generate`` alone may have 4,096 requests in flight.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def run_stage(arguments: list[str]) -> StageResult:
@@ -191,7 +223,7 @@ def _termination_path() -> Path:
 def _write_result(result: StageResult) -> None:
     # Not atomic: the kubelet has mounted this file, so it cannot be replaced.
     try:
-        _termination_path().write_text(encode_result(result))
+        _termination_path().write_text(encode_result(result), encoding="utf-8")
     except OSError as error:
         log.warning("cannot write the termination message: %s", error)
 
@@ -203,7 +235,7 @@ def _write_failure(message: str, *, user_error: bool, server_stalled: bool = Fal
             return
     except OSError:
         pass
-    text = replace_surrogates(message[:MESSAGE_CHARACTERS])
+    text = escape_controls(replace_surrogates(message[:MESSAGE_CHARACTERS]))[:MESSAGE_CHARACTERS]
     _write_result(
         StageResult(outcome=Outcome.FAILED, user_error=user_error, server_wedged=server_stalled, message=text)
     )

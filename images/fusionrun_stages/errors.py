@@ -50,6 +50,22 @@ CANNOT_COMPILE = re.compile(
 """Messages of libraries that cannot compile at run time."""
 
 
+MESSAGE_MAX_CHARACTERS = 100_000
+LINE_MAX_CHARACTERS = 10_000
+"""Longest parts of a message that are searched: an exception may quote a file or a reply."""
+
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""Characters that end a line, control a terminal, or change the direction of the text around them."""
+
+
+def escape_controls(text: str) -> str:
+    r"""Return the text in one line: control characters as escapes (``\n``).
+
+    Messages and log lines quote data sets, replies and programs.
+    """
+    return CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
 def classify(error: BaseException) -> StageError:
     """Convert any exception to a StageError whose message says what to do."""
     if isinstance(error, StageError):
@@ -60,8 +76,7 @@ def classify(error: BaseException) -> StageError:
         where = f" at {error.filename}" if error.filename else ""
         return InfrastructureError(f"no space left on the volume{where}: delete files or enlarge the claim")
     last = traceback.format_exception_only(error)[-1].strip()
-    # The messages of this exception and of its causes, without frames.
-    if CANNOT_COMPILE.search("".join(traceback.format_exception(error, limit=0))):
+    if _cannot_compile(error):
         return UserError(
             "the image lacks a C compiler, libc's headers or Python.h, which its libraries need at run time. Set the "
             "chart's images.train and images.reward to the CUDA flavour (images/README.md), then apply the run again. "
@@ -70,3 +85,9 @@ def classify(error: BaseException) -> StageError:
     frames = traceback.extract_tb(error.__traceback__)
     at = f" ({frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno})" if frames else ""
     return InfrastructureError(f"{last}{at}")
+
+
+def _cannot_compile(error: BaseException) -> bool:
+    # The messages of this exception and of its causes, without frames.
+    text = "".join(traceback.format_exception(error, limit=0))[-MESSAGE_MAX_CHARACTERS:]
+    return any(CANNOT_COMPILE.search(line[:LINE_MAX_CHARACTERS]) for line in text.splitlines())

@@ -16,12 +16,12 @@ from fusionrun.api.parameters import PrepareParameters
 from fusionrun.api.records import Prompt, Response
 from fusionrun.api.stage import PREPARE_BENCHMARKS
 from fusionrun_stages.prompts.contamination import BenchmarkIndex
-from fusionrun_stages.prompts.counts import total
+from fusionrun_stages.prompts.counts import PromptCounts, total
 from fusionrun_stages.prompts.dataset_rows import DatasetReader, PromptKey, open_dataset
 from fusionrun_stages.prompts.selection import REPORT_ROWS, PromptSelection
 from fusionrun_stages.volume.atomic import write_atomic
 from fusionrun_stages.volume.paths import shard_path
-from fusionrun_stages.volume.sorting import Pool, SortingWriter, open_sorted
+from fusionrun_stages.volume.sorting import Pool, SortingWriter, open_shards
 from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,8 @@ def run(work: Work) -> Made:
     parameters = work.parameters(PrepareParameters)
     independent = work.task.stage == PREPARE_BENCHMARKS
     reader = DatasetReader({d.name: open_dataset(d, "datasets") for d in parameters.datasets}, independent)
-    benchmarks = DatasetReader({b.name: open_dataset(b, "benchmarks") for b in parameters.benchmarks}, independent=True)
+    opened = {b.name: open_dataset(b, "benchmarks") for b in parameters.benchmarks}
+    benchmarks = DatasetReader(opened, independent=True, field="benchmarks")
     index = BenchmarkIndex()
     for benchmark in parameters.benchmarks:
         index.add(benchmark.name, (row.text for row in benchmarks.rows(benchmark)))
@@ -46,9 +47,17 @@ def run(work: Work) -> Made:
         write_atomic(work.output / CONTAMINATION_FILE, report.encode())
         made.append(CONTAMINATION_FILE)
     for name, counts in selection.counts.items():
-        log.info("%s: %s", name, counts)
+        _log_counts(name, counts)
     details = {"datasets": {name: counts.as_json() for name, counts in selection.counts.items()}}
     return Made(values=total(selection.counts.values()), files=made, details=details)
+
+
+def _log_counts(name: str, counts: PromptCounts) -> None:
+    log.info("%s: %s", name, counts)
+    if counts.bad:
+        log.warning("%s: %d of %d rows are unusable: %s", name, counts.bad_rows, counts.rows, counts.bad_examples)
+    if counts.no_response:
+        log.warning("%s: rows without a response: %s", name, counts.no_response_examples)
 
 
 def write_shards(parameters: PrepareParameters, selection: PromptSelection, work: Work) -> list[str]:
@@ -57,29 +66,26 @@ def write_shards(parameters: PrepareParameters, selection: PromptSelection, work
     folders = [PROMPTS, *(f"{RESPONSES}/{source}" for source in sources)]
     if any(d.columns.solution for d in parameters.datasets):
         folders.append(SOLUTIONS)
-    paths = {
-        (folder, shard): shard_path(work.output / folder, shard, parameters.shards)
-        for folder in folders
-        for shard in range(parameters.shards)
-    }
     pool = Pool()
     with ExitStack() as stack:
         writers = {
-            (folder, shard): stack.enter_context(
-                open_sorted(path, Prompt, ["prompt_id"], pool)
+            folder: stack.enter_context(
+                open_shards(work.output / folder, parameters.shards, Prompt, ["prompt_id"], pool)
                 if folder == PROMPTS
-                else open_sorted(path, Response, ["prompt_id", "sample_index"], pool)
+                else open_shards(work.output / folder, parameters.shards, Response, ["prompt_id", "sample_index"], pool)
             )
-            for (folder, shard), path in paths.items()
+            for folder in folders
         }
         _write_rows(parameters, selection, writers, work)
-    return [str(path.relative_to(work.output)) for path in paths.values()]
+    return [
+        str(shard_path(folder, shard, parameters.shards)) for folder in folders for shard in range(parameters.shards)
+    ]
 
 
 def _write_rows(
     parameters: PrepareParameters,
     selection: PromptSelection,
-    writers: dict[tuple[str, int], SortingWriter],
+    writers: dict[str, SortingWriter],
     work: Work,
 ) -> None:
     prompt_ids: dict[PromptKey, str] = {}
@@ -95,15 +101,15 @@ def _write_rows(
             if row.key not in prompt_ids:
                 prompt = row.to_prompt(dataset)
                 prompt_ids[row.key] = prompt.prompt_id
-                writers[PROMPTS, shard].append(prompt)
+                writers[PROMPTS].append(shard, prompt)
                 if row.solution:
-                    writers[SOLUTIONS, shard].append(_response(prompt.prompt_id, owner, SOLUTIONS, 0, row.solution))
+                    writers[SOLUTIONS].append(shard, _response(prompt.prompt_id, owner, SOLUTIONS, 0, row.solution))
                 if len(prompt_ids) % REPORT_ROWS == 0:
                     work.report(len(prompt_ids), len(selection.kept), "prompts")
             for source, text in row.responses.items():
                 response = _response(prompt_ids[row.key], owner, source, samples[row.key, source], text)
                 samples[row.key, source] += 1
-                writers[f"{RESPONSES}/{source}", shard].append(response)
+                writers[f"{RESPONSES}/{source}"].append(shard, response)
     work.report(len(prompt_ids), len(selection.kept), "prompts")
 
 

@@ -2,22 +2,39 @@
 
 import hashlib
 import json
+import logging
 import os
+import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fusionrun.api.artifacts import ArtifactManifest, decode_manifest, encode_manifest
+from fusionrun.api.records import replace_surrogates
 from fusionrun.api.result import RESULT_MAX_BYTES, Outcome, decode_result
 from fusionrun.api.task import encode_task
 from fusionrun.api.values import Fetched
 from fusionrun_stages import __main__ as entry
-from fusionrun_stages.errors import InfrastructureError, UserError
+from fusionrun_stages.__main__ import OPEN_FILES, LineFormatter, raise_open_files
+from fusionrun_stages.errors import CONTROLS, InfrastructureError, ServerStalledError, UserError, escape_controls
 from fusionrun_stages.work import Made, Work
+from support.properties import quick
 from support.stage import make_work
+
+
+def run_main(arguments):
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        return entry.main(list(arguments))
+    finally:
+        signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.fixture
@@ -36,12 +53,7 @@ def pod(tmp_path, monkeypatch):
         module = type(sys)("fusionrun_stages.fetch")
         module.run = program
         monkeypatch.setitem(sys.modules, "fusionrun_stages.fetch", module)
-        handler = signal.getsignal(signal.SIGTERM)
-        try:
-            code = entry.main(list(arguments))
-        finally:
-            signal.signal(signal.SIGTERM, handler)
-        return code, decode_result((tmp_path / "termination").read_text())
+        return run_main(arguments), decode_result((tmp_path / "termination").read_text())
 
     return run_with
 
@@ -125,6 +137,66 @@ def test_an_error_becomes_exit_code_and_message(pod, tmp_path, error, code, user
     assert (found, result.outcome, result.user_error) == (code, Outcome.FAILED, user_error)
     assert message in result.message
     assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+class StubbornError(RuntimeError):
+    """An exception without a text."""
+
+    def __str__(self):
+        raise ValueError("no text")
+
+
+ERRORS = st.sampled_from([UserError, InfrastructureError, ServerStalledError, RuntimeError, KeyError, OSError])
+ANY_TEXT = st.text(st.characters(exclude_categories=[]), max_size=40) | st.sampled_from(
+    ["", "\0" * 2000, "\\" * 2000, "x" * 5_000_000, "😀" * 5000, "\ud83d" * 3000, "Command '" + "/cc'" * 100_000]
+)
+
+
+@quick
+@given(ERRORS, st.lists(ANY_TEXT, min_size=1, max_size=3).map("".join), st.booleans())
+def test_any_text_of_an_exception_gives_a_termination_message(kind, text, stubborn):
+    error = StubbornError() if stubborn else kind(text)
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        path = Path(folder, "termination")
+        patch.setenv("FUSIONRUN_TERMINATION", str(path))
+        patch.setattr(entry, "run_stage", failing(error))
+        code = run_main(["fetch"])
+        content = path.read_bytes()
+    result = decode_result(content.decode())
+    assert len(content) <= RESULT_MAX_BYTES
+    assert (result.outcome, result.user_error) == (Outcome.FAILED, isinstance(error, UserError))
+    assert code == getattr(error, "exit_code", 130)
+    assert result.server_wedged == (code == 131)
+    assert not CONTROLS.search(result.message)
+    words = escape_controls(replace_surrogates(text))
+    if isinstance(error, UserError | InfrastructureError):
+        assert words.startswith(result.message)
+        assert bool(result.message) == bool(words)
+    elif not stubborn:
+        assert result.message.startswith(kind.__name__)
+    else:
+        assert "StubbornError" in result.message
+
+
+def test_a_log_line_has_no_control_characters():
+    formatter = LineFormatter("%(levelname)s %(message)s")
+    forged = "a\nERROR forged\u202e\x1b[31m"
+    error = ValueError("in\x1b[2J the\rterminal")
+    record = logging.LogRecord("n", logging.ERROR, "p", 1, "row %s", (forged,), (ValueError, error, None))
+    assert formatter.format(record).split("\n") == [
+        r"ERROR row a\nERROR forged\u202e\x1b[31m",
+        r"ValueError: in\x1b[2J the\rterminal",
+    ]
+
+
+def test_the_soft_limit_of_open_files_is_raised():
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, limits[1]))
+        raise_open_files()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (min(limits[1], OPEN_FILES), limits[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_only_the_first_failing_rank_writes_its_message(pod, tmp_path, monkeypatch):

@@ -144,7 +144,7 @@ def test_every_chinese_character_is_a_word():
         ("Mathematics", {"prompt": "prompt", "answer": "a"}, {"prompt": "p", "a": ""}, "no answer in column 'a'"),
         ("Coding", {"prompt": "prompt", "tests": "t"}, {"prompt": "p", "t": []}, "no tests in column 't'"),
         ("Coding", {"prompt": "prompt"}, {"prompt": "p"}, "no tests in column None"),
-        ("Instruction", {"prompt": "prompt"}, {"prompt": "a\ud83d b"}, "a.jsonl:1: a text with a lone surrogate"),
+        ("Instruction", {"prompt": "prompt"}, {"prompt": "a\ud83d b"}, "a.jsonl:1: a text that is not Unicode"),
         ("Coding", {"prompt": "prompt", "tests": "t"}, {"prompt": "p", "t": '["\\ud83d"]'}, "lone surrogate"),
     ],
 )
@@ -163,7 +163,7 @@ def test_a_response_or_benchmark_that_is_not_unicode_is_counted(volume, data):
     benchmark = data("gsm", [LONG.format(1) + "\ud83d", LONG.format(2)])
     made = run(volume, [data("a", rows, responses_columns={"big": "r"})], [benchmark])
     assert [r.text for r in responses(volume, "big")] == ["whole"]
-    first = "a.jsonl:1: a text with a lone surrogate, which is not Unicode"
+    first = "a.jsonl:1: a text that is not Unicode: invalid UTF-8, or a lone surrogate"
     assert (made.values.bad_rows, made.details["datasets"]["a"]["first_bad"]) == (1, first)
     assert json.loads((volume / "out" / "contamination.json").read_bytes())["benchmarks"]["gsm"]["prompts"] == 1
 

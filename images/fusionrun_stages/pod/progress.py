@@ -5,17 +5,34 @@ since every image has this module.
 """
 
 import http.client
-import math
 import threading
 import time
 from contextlib import closing, suppress
+from itertools import islice
 from urllib.parse import urlsplit
 
 from fusionrun.api.pod import PROGRESS_PATH
-from fusionrun.api.result import Progress
+from fusionrun.api.records import replace_surrogates
+from fusionrun.api.result import COUNT_MAX, NAME_MAX, NUMBERS_MAX, Progress
+from fusionrun.api.values import NUMBER_MAX
 
 INTERVAL_SECONDS = 1.0
 TIMEOUT_SECONDS = 2.0
+
+
+def bounded(done: int, total: int, unit: str, numbers: dict[str, float]) -> Progress:
+    """Return a Progress that the operator accepts; a number that it would refuse is left out: a loss may diverge."""
+    kept = {
+        name: number
+        for name, number in numbers.items()
+        if len(name) <= NAME_MAX and -NUMBER_MAX <= number <= NUMBER_MAX
+    }
+    return Progress(
+        done=min(max(done, 0), COUNT_MAX),
+        total=min(max(total, 0), COUNT_MAX),
+        unit=replace_surrogates(unit)[:NAME_MAX],
+        numbers=dict(islice(kept.items(), NUMBERS_MAX)),
+    )
 
 
 class Pusher:
@@ -37,9 +54,8 @@ class Pusher:
         """Store the newest progress; the background thread sends it."""
         if not self._url:
             return
-        finite = {name: number for name, number in numbers.items() if math.isfinite(number)}  # a loss may diverge
         try:
-            progress = Progress(done=done, total=total, unit=unit, numbers=finite)
+            progress = bounded(done, total, unit, numbers)
         except ValueError:
             return
         with self._changed:

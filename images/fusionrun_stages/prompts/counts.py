@@ -6,7 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fusionrun.api.data import Subject
+from fusionrun.api.records import replace_surrogates
 from fusionrun.api.values import Prepared
+from fusionrun_stages.prompts.bad_rows import BadRowError
+
+EXAMPLES = 20
 
 
 @dataclass
@@ -23,14 +27,33 @@ class PromptCounts:
     over_limit: int = 0
     bad: Counter[str] = field(default_factory=Counter)
     """Unusable rows by reason."""
-    first_bad: str = ""
+    bad_examples: list[str] = field(default_factory=list)
+    """The first unusable rows: file, line and reason."""
+    no_response: Counter[str] = field(default_factory=Counter)
+    """Usable rows without the response of a source, by source and reason."""
+    no_response_examples: list[str] = field(default_factory=list)
     near_examples: list[str] = field(default_factory=list)
     """First characters of some near-duplicates."""
+
+    @property
+    def first_bad(self) -> str:
+        """The first unusable row; empty if there is none."""
+        return self.bad_examples[0] if self.bad_examples else ""
 
     @property
     def bad_rows(self) -> int:
         """Number of unusable rows."""
         return self.bad.total()
+
+    def count_bad(self, where: str, error: BadRowError) -> None:
+        """Count an unusable row, and keep the first ones as examples."""
+        self.bad[error.reason] += 1
+        _keep(self.bad_examples, f"{where}: {error}")
+
+    def count_no_response(self, where: str, source: str, error: BadRowError) -> None:
+        """Count a row without a source's response, and keep the first ones as examples."""
+        self.no_response[f"{source}: {error.reason}"] += 1
+        _keep(self.no_response_examples, f"{where}: {source}: {error}")
 
     def count_subject(self, subject: Subject) -> None:
         """Count a prompt that is dropped because of its subject."""
@@ -41,7 +64,13 @@ class PromptCounts:
 
     def as_json(self) -> dict[str, Any]:
         """Return all counts as plain data."""
-        return vars(self) | {"bad": dict(self.bad), "bad_rows": self.bad_rows}
+        counters = {"bad": dict(self.bad), "no_response": dict(self.no_response)}
+        return vars(self) | counters | {"bad_rows": self.bad_rows, "first_bad": self.first_bad}
+
+
+def _keep(examples: list[str], example: str) -> None:
+    if len(examples) < EXAMPLES:
+        examples.append(replace_surrogates(example))  # the name of a file or of a role may be invalid Unicode
 
 
 def total(counts: Iterable[PromptCounts]) -> Prepared:

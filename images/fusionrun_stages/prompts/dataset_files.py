@@ -3,20 +3,22 @@
 Rows are streamed in bounded memory. Every error names the file, and the line if the format has lines.
 """
 
-import csv
+import codecs
 import gzip
-import io
-import json
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.volume.parquet import BATCH_ROWS
+from fusionrun_stages.prompts.bad_rows import BadRowError, RawRow
+from fusionrun_stages.prompts.csv_rows import read_csv_rows
+from fusionrun_stages.prompts.json_rows import FORM, read_json_rows
+from fusionrun_stages.prompts.parquet_rows import open_parquet_file, read_parquet_rows
+from fusionrun_stages.prompts.values import find_column
 from fusionrun_stages.volume.paths import inside_volume
 
 GZIP = ".gz"
@@ -24,13 +26,10 @@ TEXT_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv")
 SUFFIXES = (*TEXT_SUFFIXES, ".parquet", *(suffix + GZIP for suffix in TEXT_SUFFIXES))
 SPLITS = ("train", "test", "validation", "valid", "dev")
 HEAD_ROWS = 100
-"""Number of rows that determine the columns of a file without a schema."""
-
-RawRow = dict[str, Any]
+"""Number of rows whose columns are named if one is missing."""
+COLUMNS_SHOWN = 40
 
 _NUMBERED = re.compile(r"(?:^|/)(?P<split>[^/]+)-\d{5}-of-\d{5}[^/]*$")
-_STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]")
-"""A step of a path: a field, or an index of a list."""
 
 
 @dataclass(frozen=True)
@@ -108,140 +107,62 @@ def _words(name: str) -> set[str]:
     return {*re.split(r"[^A-Za-z0-9]+", rest), *([numbered["split"]] if numbered else [])}
 
 
-def column_names(file: DataFile) -> list[str]:
-    """Return the columns of a file's schema or of its first rows; none for an empty file."""
-    if file.suffix == ".parquet":
-        with _parquet(file) as parquet:
-            names: list[str] = parquet.schema_arrow.names
-            return names
-    columns: dict[str, None] = {}
-    for number, (_, row) in enumerate(read_raw_rows([file])):
-        columns.update(dict.fromkeys(row))
-        if number >= HEAD_ROWS:
-            break
-    return list(columns)
-
-
-def get_value(row: RawRow, column: str) -> Any:
-    """Return the value of a column or of a path such as ``conversations[0].value``; None if it is missing."""
-    if column in row:
-        return row[column]
-    value: Any = row
-    for field, index in _STEP.findall(column):
-        if index:
-            value = value[int(index)] if isinstance(value, list) and int(index) < len(value) else None
-        else:
-            value = value.get(field) if isinstance(value, dict) else None
-    return value
-
-
-def _find_column(column: str, names: Iterable[str]) -> str | None:
-    """Return the column, or for a path the column that contains it; None if it is missing."""
-    names = set(names)
-    if column in names:
-        return column
-    first = _STEP.match(column)
-    root = first[1] if first else None
-    return root if root in names else None
-
-
 def check_columns(files: list[DataFile], wanted: Iterable[str]) -> None:
-    """Raise UserError if the data set has no rows, or its first file with rows lacks a column."""
+    """Raise UserError if the data set has no rows, or no file has a column.
+
+    JSON and CSV files are read until all columns were found: early rows may lack an optional one.
+    """
+    missing = list(dict.fromkeys(wanted))
+    first, shown, reason = "", dict[str, None](), ""
     for file in files:
-        columns = column_names(file)
-        if next(read_raw_rows([file]), None) is None:
-            continue
-        for name in wanted:
-            if _find_column(name, columns) is None:
-                has = ", ".join(columns[:40])
-                raise UserError(f"column {name!r}: missing in {file.name}, which has: {has}")
-        return
-    raise UserError(f"{', '.join(f.name for f in files[:4])!r}: the data set is empty: it has no rows")
+        for number, (where, names) in enumerate(_column_names(file)):
+            if not first:
+                first = file.name
+            if isinstance(names, BadRowError):
+                reason = reason or f"; {where}: {names}"
+                continue
+            missing = [name for name in missing if find_column(name, names) is None]
+            if not missing:
+                return
+            if file.name == first and number < HEAD_ROWS:
+                shown.update(dict.fromkeys(names))
+    if not first:
+        raise UserError(f"{', '.join(f.name for f in files[:4])!r}: the data set is empty: it has no rows")
+    if missing:
+        has = ", ".join([*shown][:COLUMNS_SHOWN])
+        hint = f"; {FORM}" if first.removesuffix(GZIP).endswith(".json") else ""
+        raise UserError(f"column {missing[0]!r}: missing in {first}, which has: {has}{reason}{hint}")
 
 
-def read_raw_rows(files: list[DataFile], columns: list[str] | None = None) -> Iterator[tuple[str, RawRow]]:
-    """Yield every row with its location, ``file:line``; from Parquet only the given columns."""
+def _column_names(file: DataFile) -> Iterator[tuple[str, Iterable[str] | BadRowError]]:
+    """Yield the columns of a Parquet file with rows, or of each row of another file, with the location."""
+    if file.suffix == ".parquet":
+        with file.open() as stream, open_parquet_file(file.name, stream) as parquet:
+            if parquet.metadata.num_rows:
+                yield file.name, parquet.schema_arrow.names
+    else:
+        yield from read_raw_rows([file])
+
+
+def read_raw_rows(
+    files: list[DataFile], columns: list[str] | None = None
+) -> Iterator[tuple[str, RawRow | BadRowError]]:
+    """Yield every row, or why it cannot be read, with its location, ``file:line``.
+
+    From Parquet only the given columns.
+    """
     for file in files:
-        match file.suffix:
-            case ".parquet":
-                yield from _parquet_rows(file, columns)
-            case ".csv":
-                yield from _csv_rows(file)
-            case _:
-                yield from _json_rows(file)
-
-
-def _json_rows(file: DataFile) -> Iterator[tuple[str, RawRow]]:
-    with file.decompressed() as stream:
-        if file.suffix == ".json" and stream.read(64).lstrip()[:1] == b"[":
-            stream.seek(0)
-            values = _parse(stream.read(), file.name)
-            numbered: Iterable[tuple[int, Any]] = enumerate(values, 1)
-        else:
-            stream.seek(0)
-            lines = enumerate(stream, 1)
-            numbered = ((n, _parse(line, f"{file.name}:{n}")) for n, line in lines if line.strip())
-        for number, value in numbered:
-            if not isinstance(value, dict):
-                raise UserError(f"{file.name}:{number}: a row must be a JSON object, got {str(value)[:40]!r}")
-            yield f"{file.name}:{number}", value
-
-
-def _parse(text: bytes, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:  # includes UnicodeDecodeError
-        raise UserError(f"{where}: not JSON: {error}") from error
-    except RecursionError as error:
-        raise UserError(f"{where}: not readable: its JSON is nested too deeply") from error
-
-
-def _csv_rows(file: DataFile) -> Iterator[tuple[str, RawRow]]:
-    csv.field_size_limit(2**27)
-    with file.decompressed() as stream:
-        reader = csv.DictReader(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""))
-        try:
-            for row in reader:
-                yield f"{file.name}:{reader.line_num}", {k: v for k, v in row.items() if k is not None}
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise UserError(f"{file.name}:{reader.line_num}: not CSV: {error}") from error
-
-
-def _parquet_rows(file: DataFile, columns: list[str] | None) -> Iterator[tuple[str, RawRow]]:
-    number = 0
-    with _parquet(file) as parquet:
-        names = parquet.schema_arrow.names
-        wanted = None if columns is None else [n for n in dict.fromkeys(_find_column(c, names) for c in columns) if n]
-        for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=wanted):
-            try:
-                rows = batch.to_pylist()
-            except UnicodeDecodeError as error:
-                raise UserError(f"{file.name}: not UTF-8, after row {number}: {error}") from error
-            for row in rows:
-                number += 1
+        with file.decompressed() as stream:
+            for number, row in _read_file(file, stream, columns):
                 yield f"{file.name}:{number}", row
 
 
-@contextmanager
-def _parquet(file: DataFile) -> Iterator[Any]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with file.open() as stream:
-        try:
-            with pq.ParquetFile(stream) as parquet:
-                yield parquet
-        except (pa.ArrowInvalid, OSError) as error:
-            raise UserError(f"{file.name}: not a complete Parquet file: {str(error)[:200]}") from error
-
-
-def get_text(value: Any) -> str | None:
-    """Return the text of a value: the string, or a conversation's first user turn; None if there is no text."""
-    if isinstance(value, str):
-        return value if value.strip() else None
-    if isinstance(value, list):
-        for turn in value:
-            if isinstance(turn, dict) and (turn.get("role") or turn.get("from")) in ("user", "human"):
-                return get_text(turn.get("content") or turn.get("value"))
-        return None
-    return None if value is None or isinstance(value, dict) else str(value)
+def _read_file(
+    file: DataFile, stream: BinaryIO, columns: list[str] | None
+) -> Iterator[tuple[int, RawRow | BadRowError]]:
+    if file.suffix == ".parquet":
+        return read_parquet_rows(file.name, stream, columns)
+    if stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        raise UserError(f"{file.name}: is UTF-16: convert it to UTF-8")
+    stream.seek(0)
+    return read_csv_rows(file.name, stream) if file.suffix == ".csv" else read_json_rows(file.name, stream)

@@ -4,30 +4,28 @@ Unusable rows are counted by reason; missing values are never guessed.
 """
 
 import hashlib
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fusionrun.api.artifacts import claim_path
-from fusionrun.api.data import Columns, Grader, Task
+from fusionrun.api.data import Grader, Task
 from fusionrun.api.parameters import DatasetParameters
-from fusionrun.api.records import Prompt, replace_surrogates
-from fusionrun_stages.errors import InfrastructureError
+from fusionrun.api.records import Prompt
+from fusionrun_stages.errors import InfrastructureError, UserError
+from fusionrun_stages.prompts.bad_rows import BadRowError, RawRow
+from fusionrun_stages.prompts.chats import find_prompt, find_response
 from fusionrun_stages.prompts.counts import PromptCounts
-from fusionrun_stages.prompts.dataset_files import (
-    DataFile,
-    RawRow,
-    get_text,
-    get_value,
-    open_files,
-    read_raw_rows,
-)
+from fusionrun_stages.prompts.dataset_files import DataFile, open_files, read_raw_rows
+from fusionrun_stages.prompts.values import check_texts, get_column_text, get_value, no_value, parse_tests
 from fusionrun_stages.volume.paths import dataset_folder, on_volume
 
 PromptKey = int
 """64-bit hash of a prompt's text, with normalised white space, and its task."""
+
+
+NEED_ANSWER = (Task.MATHEMATICS, Grader.MATHEMATICS, Grader.EXACT_MATCH)
+NEED_TESTS = (Task.CODING, Grader.CODING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,38 +85,6 @@ def wanted_columns(dataset: DatasetParameters) -> list[str]:
     return [*dict.fromkeys([*dataset.columns.named(), *dataset.responses_columns.values()])]
 
 
-def parse_tests(value: Any) -> list[str] | None:
-    """Return a value's tests as a list of programs or statements; a string may be a JSON list of them."""
-    if isinstance(value, str):
-        if value.lstrip().startswith("["):
-            try:
-                return parse_tests(json.loads(value))
-            except (ValueError, RecursionError):
-                pass
-        return [value] if value.strip() else None
-    if isinstance(value, list):
-        return [str(test) for test in value if str(test).strip()] or None
-    return None
-
-
-def get_prompt(row: RawRow, columns: Columns) -> str | None:
-    """Return a row's prompt, followed by its context, if any, on a new line.
-
-    Source: LLaMA-Factory on the Alpaca format: the query follows the prompt on a new line.
-    """
-    text = get_text(get_value(row, columns.prompt))
-    context = get_text(get_value(row, columns.context)) if columns.context else None
-    return f"{text}\n{context}" if text and context else text
-
-
-def get_response(value: Any) -> str | None:
-    """Return a value's response: the string, or the assistant's last turn in a conversation."""
-    if not isinstance(value, list):
-        return get_text(value)
-    turns = [t for t in value if isinstance(t, dict) and (t.get("role") or t.get("from")) in ("assistant", "gpt")]
-    return get_text(turns[-1].get("content") or turns[-1].get("value")) if turns else None
-
-
 @dataclass(frozen=True)
 class DatasetReader:
     """Reads the data sets of one stage, any number of times."""
@@ -126,61 +92,89 @@ class DatasetReader:
     files: dict[str, list[DataFile]]
     independent: bool
     """Whether more than one data set may have the same prompt, as benchmarks may."""
+    field: str = "datasets"
+    """For messages, as in ``open_dataset``."""
 
     def rows(self, dataset: DatasetParameters, counts: PromptCounts | None = None) -> Iterator[DatasetRow]:
-        """Yield the usable rows of a data set; count all rows in ``counts``."""
-        counts = counts if counts is not None else PromptCounts()
-        columns = dataset.columns
-        for where, row in read_raw_rows(self.files[dataset.name], wanted_columns(dataset)):
+        """Yield the usable rows of a data set; count all rows in ``counts``.
+
+        Raise UserError if a file cannot be read to its end.
+        """
+        try:
+            yield from self._rows(dataset, counts if counts is not None else PromptCounts())
+        except UserError as error:
+            raise UserError(f"{self.field}[{dataset.name}]: {error}") from error
+
+    def _rows(self, dataset: DatasetParameters, counts: PromptCounts) -> Iterator[DatasetRow]:
+        for where, raw in read_raw_rows(self.files[dataset.name], wanted_columns(dataset)):
             counts.rows += 1
-            text = get_prompt(row, columns)
-            answer, entry_point, category, solution = (
-                get_text(get_value(row, column)) if column else None
-                for column in (columns.answer, columns.entry_point, columns.category, columns.solution)
-            )
-            tests = parse_tests(get_value(row, columns.tests)) if columns.tests else None
-            responses = {
-                source: response
-                for source, column in sorted(dataset.responses_columns.items())
-                if (response := get_response(get_value(row, column))) is not None
-            }
-            texts = [text, answer, *(tests or ()), entry_point, category, solution, *responses.values()]
-            if text is None or (reason := find_missing_value(dataset, answer, tests) or find_encoding_error(texts)):
-                reason = f"no prompt in column {columns.prompt!r}" if text is None else reason
-                counts.bad[reason] += 1
-                # The name of a file may be invalid Unicode, too.
-                counts.first_bad = counts.first_bad or replace_surrogates(f"{where}: {reason}")
+            try:
+                if isinstance(raw, BadRowError):
+                    raise raw
+                row, no_response = self._read(raw, dataset)
+            except BadRowError as error:
+                counts.count_bad(where, error)
                 continue
-            normalized = " ".join(text.split())
-            yield DatasetRow(
-                key=int(hash_text(f"{dataset.name if self.independent else dataset.task}\0{normalized}")[:16], 16),
-                normalized=normalized,
-                text=text,
-                answer=answer,
-                tests=tests,
-                entry_point=entry_point,
-                category=category,
-                solution=solution,
-                responses=responses,
-            )
+            except RecursionError:
+                counts.count_bad(where, BadRowError("a value that is nested too deeply"))
+                continue
+            for source, missing in no_response.items():
+                counts.count_no_response(where, source, missing)
+            yield row
+
+    def _read(self, raw: RawRow, dataset: DatasetParameters) -> tuple[DatasetRow, dict[str, BadRowError]]:
+        """Return the row, and why a source has no response in it; raise BadRowError if it is unusable."""
+        columns = dataset.columns
+        prompt = find_prompt(get_value(raw, columns.prompt))
+        if prompt is None:
+            raise no_value("prompt", columns.prompt, get_value(raw, columns.prompt))
+        # Source: LLaMA-Factory on the Alpaca format: the query follows the prompt on a new line.
+        context = get_column_text(raw, columns.context)
+        text = f"{prompt}\n{context}" if context else prompt
+        answer, tests = get_column_text(raw, columns.answer), None
+        if columns.tests:
+            tests = parse_tests(get_value(raw, columns.tests))
+        if dataset.task in NEED_ANSWER and answer is None:
+            raise no_value("answer", columns.answer, get_value(raw, columns.answer or ""))
+        if dataset.task in NEED_TESTS and not tests:
+            raise no_value("tests", columns.tests, get_value(raw, columns.tests or ""))
+        responses, no_response = find_responses(raw, dataset, prompt)
+        entry_point, category, solution = (
+            get_column_text(raw, column) for column in (columns.entry_point, columns.category, columns.solution)
+        )
+        check_texts([text, answer, *(tests or ()), entry_point, category, solution, *responses.values()])
+        normalized = " ".join(text.split())
+        row = DatasetRow(
+            key=int(hash_text(f"{dataset.name if self.independent else dataset.task}\0{normalized}")[:16], 16),
+            normalized=normalized,
+            text=text,
+            answer=answer,
+            tests=tests,
+            entry_point=entry_point,
+            category=category,
+            solution=solution,
+            responses=responses,
+        )
+        return row, no_response
 
 
-def find_missing_value(dataset: DatasetParameters, answer: str | None, tests: list[str] | None) -> str:
-    """Return why a row lacks a value that its task needs; empty if it lacks none."""
-    if dataset.task in (Task.MATHEMATICS, Grader.MATHEMATICS, Grader.EXACT_MATCH) and answer is None:
-        return f"no answer in column {dataset.columns.answer!r}"
-    if dataset.task in (Task.CODING, Grader.CODING) and not tests:
-        return f"no tests in column {dataset.columns.tests!r}"
-    return ""
-
-
-def find_encoding_error(texts: Iterable[str | None]) -> str:
-    """Return why a text of a row cannot be encoded as UTF-8; empty if all texts can."""
-    try:
-        "\0".join(text for text in texts if text).encode()
-    except UnicodeEncodeError:
-        return "a text with a lone surrogate, which is not Unicode"
-    return ""
+def find_responses(
+    raw: RawRow, dataset: DatasetParameters, prompt: str
+) -> tuple[dict[str, str], dict[str, BadRowError]]:
+    """Return the responses of a row by source, and why the other sources have none."""
+    responses: dict[str, str] = {}
+    missing: dict[str, BadRowError] = {}
+    for source, column in sorted(dataset.responses_columns.items()):
+        value = get_value(raw, column)
+        try:
+            response = find_response(value, prompt)
+            if response is None:
+                raise no_value("response", column, value)
+        except BadRowError as error:
+            missing[source] = error
+        else:
+            responses[source] = response
+    return responses, missing
 
 
 def hash_text(text: str) -> str:

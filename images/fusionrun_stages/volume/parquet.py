@@ -17,7 +17,10 @@ from fusionrun_stages.volume.paths import inside_volume
 R = TypeVar("R", bound=Row)
 
 BATCH_ROWS = 4096
-"""Rows per batch: a few MiB at a few KiB per row."""
+BATCH_BYTES = 32 * 2**20
+"""Rows and approximate bytes that are written at once."""
+READ_ROWS = 256
+"""Rows that are read at once. Larger batches are not faster."""
 
 
 def arrow_schema(model: type[BaseModel]) -> Any:
@@ -43,28 +46,45 @@ def _arrow_type(hint: Any) -> Any:
     return {int: pa.int64(), float: pa.float64(), bool: pa.bool_()}[hint]
 
 
+def parquet_writer(path: Path, schema: Any) -> Any:
+    """Return a ``pyarrow.parquet.ParquetWriter``, with the settings of all files."""
+    import pyarrow.parquet as pq
+
+    return pq.ParquetWriter(path, schema, compression="zstd")
+
+
 @contextmanager
 def open_parquet(path: Path, model: type[Row]) -> Iterator[Any]:
     """Open a ``pyarrow.parquet.ParquetWriter`` for one record class; commit the file when the block succeeds."""
-    import pyarrow.parquet as pq
-
-    with atomic_file(path) as partial, pq.ParquetWriter(partial, arrow_schema(model), compression="zstd") as writer:
+    with atomic_file(path) as partial, parquet_writer(partial, arrow_schema(model)) as writer:
         yield writer
 
 
+def row_bytes(value: Any) -> int:
+    """Return the approximate bytes of a row's values: the characters of its texts."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(row_bytes, value.values()))
+    return sum(map(row_bytes, value)) if isinstance(value, list) else 8
+
+
 class RowWriter:
-    """Appends rows to an open Parquet file, in batches of ``BATCH_ROWS``."""
+    """Appends rows to an open Parquet file, in batches of at most ``BATCH_ROWS`` and about ``BATCH_BYTES``."""
 
     def __init__(self, file: Any) -> None:
         self.count = 0
+        self._bytes = 0
         self._file = file
         self._rows: list[dict[str, Any]] = []
 
     def append(self, row: Row) -> None:
         """Add one row."""
-        self._rows.append(row.model_dump(mode="json"))
+        fields = row.model_dump(mode="json")
+        self._rows.append(fields)
+        self._bytes += row_bytes(fields)
         self.count += 1
-        if len(self._rows) >= BATCH_ROWS:
+        if len(self._rows) >= BATCH_ROWS or self._bytes >= BATCH_BYTES:
             self.flush()
 
     def flush(self) -> None:
@@ -74,6 +94,7 @@ class RowWriter:
         if self._rows:
             self._file.write_table(pa.Table.from_pylist(self._rows, schema=self._file.schema))
             self._rows.clear()
+            self._bytes = 0
 
 
 @contextmanager
@@ -98,6 +119,6 @@ def read_rows(path: Path, model: type[R]) -> Iterator[R]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(inside_volume(path)) as file:
-        for batch in file.iter_batches(batch_size=BATCH_ROWS):
+        for batch in file.iter_batches(batch_size=READ_ROWS):
             for row in batch.to_pylist():
                 yield model.model_validate(row)

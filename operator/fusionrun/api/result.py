@@ -1,5 +1,6 @@
 """What a pod reports: a StageResult in its termination message at the end, and Progress while it runs."""
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Any
@@ -16,6 +17,10 @@ RESULT_MAX_BYTES = 3072
 """Longest encoded StageResult. Source: Kubernetes cuts a termination message at 4,096 bytes."""
 COUNT_MAX = 2**53
 """Largest integer of a Progress. Source: RFC 8259, section 6: up to it, every JSON reader agrees on an integer."""
+NAME_MAX = 32
+"""Longest unit, and longest name of a number, of a Progress."""
+NUMBERS_MAX = 16
+"""Most numbers of a Progress."""
 LOST_PEER = "lost a peer"
 """Start of the message of a rank that fails because another rank failed."""
 
@@ -53,13 +58,13 @@ class Progress(Contract):
 
     done: Annotated[int, Field(ge=0, le=COUNT_MAX)]
     total: Annotated[int, Field(ge=0, le=COUNT_MAX)]
-    unit: Annotated[str, Field(max_length=32)] = ""
+    unit: Annotated[str, Field(max_length=NAME_MAX)] = ""
     numbers: Annotated[
         dict[
-            Annotated[str, Field(max_length=32)],
+            Annotated[str, Field(max_length=NAME_MAX)],
             Annotated[float, Field(ge=-NUMBER_MAX, le=NUMBER_MAX, allow_inf_nan=False)],
         ],
-        Field(max_length=16),
+        Field(max_length=NUMBERS_MAX),
     ] = {}
 
 
@@ -74,9 +79,12 @@ def encode_result(result: StageResult) -> str:
         text = to_json(fields)
         if len(text) <= RESULT_MAX_BYTES:
             return text.decode()
-    message = result.message.encode()
-    kept = max(0, len(message) - 2 * (len(text) - RESULT_MAX_BYTES))
-    return to_json(fields | {"message": message[:kept].decode(errors="ignore")}).decode()
+    kept = bisect_right(
+        range(len(result.message)),
+        RESULT_MAX_BYTES,
+        key=lambda length: len(to_json(fields | {"message": result.message[: length + 1]})),
+    )
+    return to_json(fields | {"message": result.message[:kept]}).decode()
 
 
 def _forms(result: StageResult) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,12 @@
 
 import time
 
-from fusionrun_stages.pod.progress import Pusher
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fusionrun.api.result import Progress
+from fusionrun_stages.pod.progress import Pusher, bounded
+from support.properties import quick
 
 
 def test_the_newest_value_is_sent_at_a_limited_rate(server):
@@ -29,6 +34,21 @@ def test_a_diverged_loss_is_left_out_of_the_report(server):
     report(3, 9, "steps", loss=float("nan"), reward_accuracy=0.5)
     report.close()
     assert server.requests[-1][2] == {"done": 3, "total": 9, "unit": "steps", "numbers": {"reward_accuracy": 0.5}}
+
+
+NUMBER = st.integers(-(2**80), 2**80) | st.floats() | st.sampled_from([2**70, 1e400, -1e400, 10**400, float("nan")])
+
+
+@quick
+@given(st.integers(-5, 2**80), st.integers(-5, 2**80), st.text(max_size=80), st.dictionaries(st.text(), NUMBER))
+def test_any_numbers_are_bounded_before_they_are_sent(done, total, unit, numbers):
+    progress = bounded(done, total, unit, numbers)
+    assert Progress.model_validate_json(progress.model_dump_json()) == progress
+    assert progress.unit == unit[:32]
+    if 0 <= done <= 2**53:
+        assert progress.done == done
+    usable = {name: number for name, number in numbers.items() if len(name) <= 32 and abs(number) <= 1e15}
+    assert progress.numbers == dict(list(usable.items())[:16])
 
 
 def test_an_unreachable_operator_does_not_block_or_raise():

@@ -6,15 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.prompts.dataset_files import (
-    check_columns,
-    column_names,
-    find_files,
-    get_text,
-    get_value,
-    read_raw_rows,
-    select_split,
-)
+from fusionrun_stages.prompts.dataset_files import check_columns, find_files, read_raw_rows, select_split
+from fusionrun_stages.prompts.values import get_value
 
 ROWS = [{"prompt": "1 + 1", "answer": "2"}, {"prompt": "a\nb", "answer": "é"}]
 
@@ -37,7 +30,6 @@ def write(path, rows=ROWS):
 def test_every_format_gives_the_same_rows(tmp_path, ending):
     files = find_files(write(tmp_path / f"x{ending}"), "train")
     assert [row for _, row in read_raw_rows(files)] == ROWS
-    assert column_names(files[0]) == ["prompt", "answer"]
     check_columns(files, ["prompt", "answer"])
     assert next(read_raw_rows(files))[0].startswith(f"x{ending}:")
 
@@ -72,7 +64,6 @@ def test_an_empty_data_set_is_refused(tmp_path, name, content):
 
 
 GZIPPED = gzip.compress(b"".join(b'{"prompt": "%d"}\n' % n for n in range(5000)))
-NOT_UTF_8 = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")])
 
 
 @pytest.mark.parametrize(
@@ -80,13 +71,8 @@ NOT_UTF_8 = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0
     [
         ("x.jsonl", b'{"prompt": "a"}\n{"prompt"\n', r"x.jsonl:2: not JSON"),
         ("x.jsonl", b'{"prompt": "a"}\n[1]\n', r"x.jsonl:2: a row must be a JSON object"),
-        ("x.jsonl", b'{"prompt": "\xff"}\n', r"x.jsonl:1: not JSON"),
         ("x.parquet", b"PAR1 no", r"x.parquet: not a complete Parquet file"),
-        ("x.csv", b"prompt\n\xff\n", r"x.csv:\d: not CSV"),
         ("x.xlsx", b"", r"unknown format '.xlsx'"),
-        ("x.jsonl", b'{"prompt": "p"}\n{"prompt": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n",
-         r"x\.jsonl:2: not readable: its JSON is nested too deeply"),
-        ("x.parquet", parquet(NOT_UTF_8), r"x\.parquet: not UTF-8, after row 0"),
         ("x.jsonl.gz", GZIPPED[:-12], r"x.jsonl.gz: not a complete gzip file"),
         ("x.jsonl.gz", b"no gzip", r"x.jsonl.gz: not a complete gzip file"),
         ("x.jsonl.gz", GZIPPED[:20] + b"xxxx" * 9, r"x.jsonl.gz: not a complete gzip file"),
@@ -111,15 +97,6 @@ def test_a_folder_is_read_by_split(tmp_path):
 
 def test_all_files_are_read_if_no_name_contains_a_split():
     assert select_split(["b.jsonl", "a.parquet", "README.md", ".x.jsonl"], "train") == ["a.parquet", "b.jsonl"]
-
-
-def test_the_text_of_a_value():
-    assert get_text(" a ") == " a "
-    assert get_text("  ") is None
-    assert get_text(None) is None
-    assert get_text(42) == "42"
-    assert get_text([{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]) == "u"
-    assert get_text([{"from": "human", "value": "u"}]) == "u"
 
 
 @pytest.mark.parametrize("ending", [".jsonl", ".json", ".csv"])

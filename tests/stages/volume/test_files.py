@@ -10,7 +10,7 @@ from fusionrun_stages.volume.atomic import partial_path, write_atomic
 from fusionrun_stages.volume.json_lines import JsonLines, read_json_lines
 from fusionrun_stages.volume.parquet import arrow_schema, open_rows, read_rows, write_rows
 from fusionrun_stages.volume.paths import inside_volume
-from fusionrun_stages.volume.sorting import Pool, open_sorted
+from fusionrun_stages.volume.sorting import Pool, open_shards
 
 
 def response(index: int, text: str = "t") -> Response:
@@ -83,13 +83,12 @@ def test_every_record_class_survives_parquet(tmp_path):
         assert arrow_schema(model).names == list(model.model_fields)
 
 
-SORTED = open_sorted, (["prompt_id"], Pool())
-
-
-@pytest.mark.parametrize(("opened", "more"), [(open_rows, ()), SORTED], ids=["rows", "sorted rows"])
-def test_a_failed_writer_leaves_no_file(tmp_path, opened, more):
-    with pytest.raises(RuntimeError), opened(tmp_path / "x.parquet", Response, *more) as writer:
+def test_a_failed_writer_leaves_no_file(tmp_path):
+    with pytest.raises(RuntimeError), open_rows(tmp_path / "x.parquet", Response) as writer:
         writer.append(response(1))
+        raise RuntimeError
+    with pytest.raises(RuntimeError), open_shards(tmp_path, 3, Response, ["prompt_id"], Pool(1)) as writer:
+        writer.append(0, response(1))
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
 
