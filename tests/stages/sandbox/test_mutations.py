@@ -1,7 +1,7 @@
 """The judge agrees with plain Python on right programs and on their mutants.
 
-A mutant that plain Python calls wrong under the same tests is never right; a program that passes in plain Python is never
-wrong. Unknown is allowed for both: its share is printed. ``FUSIONRUN_TEST_MUTATIONS`` sets the number of prompts
+A mutant that plain Python calls wrong under the same tests is never right; a program that passes in plain Python is
+never wrong. Unknown is allowed for both: its share is printed. ``FUSIONRUN_TEST_MUTATIONS`` sets the number of prompts
 (``make test-mutations``: 200), ``FUSIONRUN_TEST_SEED`` the choice of mutants.
 """
 
@@ -70,7 +70,7 @@ def test_the_judge_agrees_with_plain_python(runner, quick, capsys):
         if contradicts(grades[number].verdict, passed[number]) and not depends_on_hashes(case, passed[number])
     ]
     with capsys.disabled():
-        print("\n" + make_table(cases, passed, grades))
+        print("\n" + make_table(cases, passed, grades))  # noqa: T201
     broken = [case.prompt.name for number, case in enumerate(cases) if not case.change and not passed[number]]
     assert not broken, "the prompt's own program fails in plain Python"
     assert not found, "\n".join(found)

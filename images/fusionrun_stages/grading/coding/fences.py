@@ -149,7 +149,7 @@ class _Reader:
             indent = len(body) - len(body.lstrip())
             self._before = before
         intro = "\n".join([*self._headings, self._before])
-        self._fence = _Fence(mark, language, indent, quoted is not None, intro, [code] if code else [])
+        self._fence = _Fence(mark, language, indent, quoted is not None, intro, [" " * indent + code] if code else [])
         return True
 
     def _add_inline(self, text: str) -> bool:
@@ -166,15 +166,14 @@ class _Reader:
             if mark is None:
                 return self._close(number)
             line = line[mark.end() :]
-        line = _without_indent(line, fence.indent)
         text = line.strip()
         if fence.quote is None and _END_OF_THINK.match(text):
             self._fence = None
             self._found = Blocks()
             self._read_text(text)
             return number + 1
-        character, size = fence.mark[0], len(fence.mark)
-        starts = text.startswith(fence.mark) and len(line) - len(line.lstrip()) <= _CLOSING_INDENT
+        character = fence.mark[0]
+        starts = text.startswith(fence.mark) and _indent_of(line) <= fence.indent + _CLOSING_INDENT
         info = text.lstrip(character)
         ends = not starts and text.endswith(fence.mark)
         code = line.rstrip().rstrip(character) if ends else ""
@@ -184,9 +183,11 @@ class _Reader:
         elif starts and character not in info:
             following = self._close(number + 1)
             if following == number + 1 and info.strip():
-                self._read_text(" " * fence.indent + character * (len(text) - len(info)) + info if is_label(info) else info)
+                self._read_text(
+                    " " * fence.indent + character * (len(text) - len(info)) + info if is_label(info) else info
+                )
             return following
-        elif ends and len(line.rstrip()) - len(code) >= size:
+        elif ends:
             fence.lines.append(code)
             return self._close(number + 1)
         fence.quote = open_quote
@@ -200,7 +201,7 @@ class _Reader:
         """End the block; return the number of the next line to read."""
         fence, self._fence = self._fence, None
         assert fence is not None
-        text = "\n".join(fence.lines).strip("\n").rstrip() + "\n"
+        text = _dedent(fence.lines, fence.indent)
         if fence.refused is not None and self._follow_strings and parse(text) is None:
             # The string was not closed: read the block again, up to the first fence.
             self._follow_strings = False
@@ -209,11 +210,8 @@ class _Reader:
             fence.lines, fence.quote, fence.refused = fence.lines[:kept], None, None
             return following
         if text.strip():
-            is_other = fence.language is Language.OTHER or _INTERACTIVE.match(text)
-            dedented = text if parse(text) else textwrap.dedent(text)
-            self._found.blocks.append(
-                Block(Language.OTHER if is_other else fence.language, text if is_other else dedented, fence.intro)
-            )
+            language = Language.OTHER if _INTERACTIVE.match(text) else fence.language
+            self._found.blocks.append(Block(language, text, fence.intro))
         self._headings, self._before = [], ""
         return following
 
@@ -232,6 +230,20 @@ def _split_fence(line: str, indent: int) -> tuple[str, str, str]:
     return line[start:end], line[:start], line[end:]
 
 
-def _without_indent(line: str, indent: int) -> str:
-    """Remove up to ``indent`` characters of white space."""
-    return line[min(indent, len(line) - len(line.lstrip(" \t"))) :]
+def _dedent(lines: list[str], indent: int) -> str:
+    """Return a block's text without the indentation of its fence, in the first way that makes it valid Python."""
+    common = min([indent, *(_indent_of(line) for line in lines if line.strip())])
+    as_fence = [line[min(indent, _indent_of(line)) :] for line in lines]  # CommonMark
+    text = _trim([line[common:] for line in lines])
+    for other in (text, _trim(as_fence), textwrap.dedent(text)):
+        if parse(other):
+            return other
+    return text
+
+
+def _trim(lines: list[str]) -> str:
+    return "\n".join(lines).strip("\n").rstrip() + "\n"
+
+
+def _indent_of(line: str) -> int:
+    return len(line) - len(line.lstrip(" \t"))

@@ -156,5 +156,7 @@ def _is_nothing(node: ast.stmt) -> bool:
 def _members(node: ast.ClassDef) -> frozenset[str]:
     functions = {statement.name for statement in node.body if isinstance(statement, _FUNCTION)}
     stored = {n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)}
-    variables = {n.id for s in node.body for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    variables = {
+        n.id for s in node.body for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+    }
     return frozenset(functions | stored | variables)

@@ -1,14 +1,17 @@
 """The program in a response: the blocks that define what the prompt's tests use, and the blocks that those need."""
 
+import ast
 import re
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from fusionrun_stages.grading.coding.fences import Block, has_fence, read_blocks
 from fusionrun_stages.grading.coding.labels import Language
 from fusionrun_stages.grading.coding.names import PROVIDED, Names, Wanted, names_of_tests, read_names
-from fusionrun_stages.grading.coding.prose import find_programs
+from fusionrun_stages.grading.coding.prose import find_programs, is_code
 from fusionrun_stages.grading.coding.syntax import parse
 
 _ASIDE = re.compile(
@@ -46,8 +49,8 @@ def extract_program(answer: str, tests: tuple[str, ...] = (), entry_point: str |
       tests use no names (standard input and output), it is the last part that reads its input, if there is one.
     """
     answer = answer.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    if (whole := parse(answer)) and (whole.body or not has_fence(answer)):
-        return answer if answer.strip() else None
+    if _is_program(answer):
+        return answer
     found = read_blocks(answer)
     blocks = [block for block in found.blocks if block.language in (Language.PYTHON, Language.PLAIN)]
     wanted = names_of_tests(tests, entry_point)
@@ -63,6 +66,16 @@ def extract_program(answer: str, tests: tuple[str, ...] = (), entry_point: str |
         parts += [part for block in loose if (part := _read_part(block))]
         blocks = blocks or loose
     return _choose(parts, wanted) or _last(blocks, parts, wanted)
+
+
+def _is_program(text: str) -> bool:
+    """Return whether a response is a program as a whole; its strings may have fences."""
+    tree = parse(text)
+    if tree is None or not has_fence(text):
+        return tree is not None and text.strip() != ""
+    # Words may be names, ~~~python is an expression, and quoted text may be a string.
+    is_text = [isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant) for s in tree.body]
+    return not all(is_text) and all(is_code(statement) for statement in tree.body)
 
 
 def _defines(text: str, names: frozenset[str]) -> bool:
@@ -101,27 +114,36 @@ def _join(parts: list[_Part], chosen: set[int], wanted: Wanted) -> str:
     for number, part in enumerate(parts):
         for name in part.names.defined | part.names.imported:
             # A demo may use a name of Python for a variable.
-            if name not in PROVIDED or name in part.names.functions:
+            if name not in PROVIDED or name in part.names.functions | part.names.imported:
                 providers[name].append(number)
     chosen = set(chosen)
     settled = {name for number in chosen for name in parts[number].names.defined | parts[number].names.imported}
     pending = sorted(chosen)
     for number in pending:
         for name in sorted(parts[number].names.needed - settled):
-            if name not in settled and (found := _find_provider(parts, providers[name], number, settled | wanted.names)):
-                chosen.add(*found)
-                pending += found
-                settled |= parts[found[0]].names.defined | parts[found[0]].names.imported
+            if name in settled:
+                continue
             settled.add(name)
+            found = _find_provider(parts, number, name, providers[name], (settled, wanted.names))
+            if found is not None:
+                chosen.add(found)
+                pending.append(found)
+                settled |= parts[found].names.defined | parts[found].names.imported
     return "\n".join(parts[number].text for number in sorted(chosen))
 
 
-def _find_provider(parts: list[_Part], providers: list[int], number: int, kept: set[str]) -> list[int]:
-    """Return the nearest provider before a part, else the first after it that replaces no name that is kept."""
-    before = bisect_left(providers, number)
-    if before:
-        return [providers[before - 1]]
-    return [n for n in providers[before:] if n != number and not parts[n].names.defined & kept][:1]
+def _find_provider(
+    parts: list[_Part], number: int, name: str, providers: list[int], kept: Sequence[AbstractSet[str]]
+) -> int | None:
+    """Return the nearest provider of a name before a part, else the first after it that replaces no name in use."""
+    if position := bisect_left(providers, number):
+        return providers[position - 1]
+    if name in PROVIDED:
+        return None
+    for provider in providers:
+        if not any(other in names for other in parts[provider].names.defined - {name} for names in kept):
+            return provider
+    return None
 
 
 def _last(blocks: list[Block], parts: list[_Part], wanted: Wanted) -> str | None:

@@ -46,14 +46,14 @@ def _read_statement(text: str) -> str | None:
         return ""
     tree = parse(text)
     if tree is not None:
-        return text if all(_is_code(node) for node in tree.body) else None
+        return text if all(is_code(node) for node in tree.body) else None
     head, _, indented = text.partition("\n")
     block = textwrap.dedent(text if head[:1].isspace() else indented)
     tree = parse(block)
-    return block if tree is not None and any(_is_code(node) for node in tree.body) else None
+    return block if tree is not None and any(is_code(node) for node in tree.body) else None
 
 
-def _is_code(node: ast.stmt) -> bool:
+def is_code(node: ast.stmt) -> bool:
     """Return whether a statement is more than words that happen to be valid, such as ``Note: none``."""
     if isinstance(node, ast.AnnAssign):
         return node.value is not None

@@ -16,7 +16,7 @@ def parse(text: str) -> ast.Module | None:
 
 
 def parse_or_raise(text: str) -> ast.Module:
-    """Return the tree of a program, without warnings about strings such as ``"\\d"``."""
+    r"""Return the tree of a program, without warnings about strings such as ``"\d"``."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return ast.parse(text)
