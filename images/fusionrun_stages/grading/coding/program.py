@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import lru_cache
 
 from fusionrun_stages.grading.coding.fences import Block, has_fence, read_blocks
 from fusionrun_stages.grading.coding.labels import Language
@@ -24,6 +25,7 @@ _FINAL = re.compile(
     r"\b(?:optimi[sz]ed|improved|fixed|fix|corrected|correct|final|faster|better|instead of)\b", re.IGNORECASE
 )
 _DEFINITION = re.compile(r"^(?:async[ \t]+def|def|class)[ \t]+(\w+)", re.MULTILINE)
+_WORD = re.compile(r"\w+")
 _READS_INPUT = re.compile(r"\binput\b|\bstdin\b|\bopen\(0\b|\bread\(0\b")
 
 
@@ -53,9 +55,9 @@ def extract_program(answer: str, tests: tuple[str, ...] = (), entry_point: str |
         return answer
     found = read_blocks(answer)
     blocks = [block for block in found.blocks if block.language in (Language.PYTHON, Language.PLAIN)]
-    wanted = names_of_tests(tests, entry_point)
-    if len(blocks) == 1 and _defines(blocks[0].text, wanted.names):
+    if len(blocks) == 1 and _defines(blocks[0].text, _words((entry_point or "", *tests))):
         return blocks[0].text
+    wanted = names_of_tests(tests, entry_point)
     parts = [part for block in blocks if (part := _read_part(block))]
     defined = {name for part in parts for name in part.names.defined}
     broken = [block for block in blocks if _defines(block.text, wanted.names - defined)]
@@ -76,6 +78,12 @@ def _is_program(text: str) -> bool:
     # Words may be names, ~~~python is an expression, and quoted text may be a string.
     is_text = [isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant) for s in tree.body]
     return not all(is_text) and all(is_code(statement) for statement in tree.body)
+
+
+@lru_cache(maxsize=64)
+def _words(tests: tuple[str, ...]) -> frozenset[str]:
+    """Return all words of the tests: enough to choose a single block, without the names that they need."""
+    return frozenset(word for test in tests for word in _WORD.findall(test))
 
 
 def _defines(text: str, names: frozenset[str]) -> bool:
