@@ -1,11 +1,13 @@
 """Static analysis of programs, and the grades of responses that are not run."""
 
+import os
 import sys
 
 import pytest
 
 from fusionrun.api.records import VerdictValue
 from fusionrun_stages.grading import coding
+from fusionrun_stages.grading.coding import grading
 
 
 @pytest.mark.parametrize(
@@ -26,6 +28,18 @@ def test_static_analysis_rejects_a_program(program, detail):
     assert found is not None
     assert found.verdict is VerdictValue.WRONG
     assert found.detail.startswith(detail)
+
+
+def test_a_response_that_kills_its_reader_is_unknown_alone(monkeypatch):
+    real = grading.extract_program
+    monkeypatch.setattr(
+        grading, "extract_program", lambda answer, *of: os._exit(3) if answer == "kill" else real(answer, *of)
+    )
+    submissions = [coding.Submission(answer, ("assert f()",), None) for answer in ("def f(): 1", "kill", "no program")]
+    found = dict(grading._read_all(submissions, range(3), 2))
+    assert found[0] == "def f(): 1"
+    assert found[1] == (VerdictValue.UNKNOWN, "the process that read it died")
+    assert found[2] == (VerdictValue.WRONG, "static: there is no program")
 
 
 def test_static_analysis_accepts_other_programs():

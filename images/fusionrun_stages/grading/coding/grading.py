@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from fusionrun_stages.sandbox.isolation import Isolation
 
 
+READ_TOGETHER = 16
+"""Responses that a process reads at once: one message for each would take longer than the reading."""
+
+
 class Submission(NamedTuple):
     """A response, or the program in it, and the prompt's tests."""
 
@@ -42,12 +46,11 @@ def grade_all(submissions: Sequence[Submission], processes: int | None = None) -
         return
     processes = processes or isolation().programs_at_once
     indexes: dict[Submission, list[int]] = defaultdict(list)  # equal programs are run once
-    # In processes, since the parser reads what a model wrote, and this process must survive.
-    for index, found in map_in_processes(lambda: _read, submissions, processes):
+    for index, found in _read_all(submissions, range(len(submissions)), processes):
         if isinstance(found, str):
             indexes[submissions[index]._replace(answer=found)].append(index)
         else:
-            yield index, unknown("the process that read it died") if isinstance(found, ProcessDied) else found
+            yield index, found
     again: list[Submission] = []
     for submission, grade in _grade(list(indexes), processes):
         if grade.detail.startswith(DISTURBED):
@@ -60,6 +63,28 @@ def grade_all(submissions: Sequence[Submission], processes: int | None = None) -
         yield from ((index, grade) for index in indexes[submission])
     if disturbed_again:
         _check_that_programs_run()
+
+
+def _read_all(
+    submissions: Sequence[Submission], indexes: Sequence[int], processes: int, together: int = READ_TOGETHER
+) -> Iterator[tuple[int, str | Grade]]:
+    """Yield for each index the program or the grade (see ``_read``).
+
+    Processes read them, since Python's parser gets what a model wrote: if one dies, its responses are read alone.
+    """
+    groups = [indexes[start : start + together] for start in range(0, len(indexes), together)]
+    read = map_in_processes(lambda: _read_group, [[submissions[i] for i in group] for group in groups], processes)
+    for number, found in read:
+        if not isinstance(found, ProcessDied):
+            yield from zip(groups[number], found, strict=True)
+        elif together == 1:
+            yield groups[number][0], unknown("the process that read it died")
+        else:
+            yield from _read_all(submissions, groups[number], 1, together=1)
+
+
+def _read_group(submissions: list[Submission]) -> list[str | Grade]:
+    return [_read(submission) for submission in submissions]
 
 
 def _read(submission: Submission) -> str | Grade:
