@@ -60,9 +60,8 @@ def extract_program(answer: str, tests: tuple[str, ...] = (), entry_point: str |
     wanted = names_of_tests(tests, entry_point)
     parts = [part for block in blocks if (part := _read_part(block))]
     defined = {name for part in parts for name in part.names.defined}
-    broken = [block for block in blocks if _defines(block.text, wanted.names - defined)]
-    if broken:  # a syntax error, perhaps of this Python only
-        return broken[-1].text
+    if not defined & wanted.names and (named := [b for b in blocks if _defines(b.text, wanted.names)]):
+        return named[-1].text  # it has a syntax error, perhaps of this Python only
     if not blocks or not defined & wanted.names:
         loose = [Block(Language.PLAIN, text) for text in find_programs(found.outside)]
         parts += [part for block in loose if (part := _read_part(block))]
