@@ -14,7 +14,7 @@ PURE := tests/api tests/objects tests/plan tests/state tests/releases
 SOURCES := operator images/fusionrun_stages tests hack
 
 .PHONY: help demo test check venv fmt lint type generate verify unit test-adapters test-alerts cluster-up \
-	cluster-down cluster-status images images-cuda test-cluster test-stages test-e2e test-kills \
+	cluster-down cluster-status images images-cuda test-cluster test-stages test-e2e test-kills test-mutations \
 	test-upgrade release-data release-check sbom audit bench-construct bench-verify bench-generate bench-scale clean
 
 # Prerequisites run in the order of their line, also under `make -j`.
@@ -92,6 +92,9 @@ test-e2e: venv ## Test complete FusionRuns on the cluster; the operator is kille
 
 test-kills: ## Kill the data stages 200 times at random moments and compare their output (PYTHON with the stages' packages)
 	FUSIONRUN_TEST_KILLS=200 PYTHONPATH=operator:images $(PYTHON) -m pytest -q -s -p no:cacheprovider tests/stages/test_killed.py
+
+test-mutations: ## Compare the judge of coding with plain Python on mutants of 200 programs (PYTHON as for test-kills)
+	FUSIONRUN_TEST_MUTATIONS=200 PYTHONPATH=operator:images $(PYTHON) -m pytest -q -s -p no:cacheprovider tests/stages/sandbox/test_mutations.py
 
 test-upgrade: venv ## Upgrade and roll back the operator during a run, between RELEASE (default: the latest) and this checkout
 	hack/test/upgrade $(RELEASE)

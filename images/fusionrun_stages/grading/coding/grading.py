@@ -1,7 +1,5 @@
 """Coding: static analysis of the program, then the prompt's tests in the sandbox."""
 
-import ast
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -9,25 +7,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fusionrun.api.records import VerdictValue
 from fusionrun_stages.errors import InfrastructureError
-from fusionrun_stages.grade import DISTURBED, Grade, disturbed, unusable, wrong
+from fusionrun_stages.grade import DISTURBED, Grade, disturbed, unknown, unusable, wrong
+from fusionrun_stages.grading.coding.program import extract_program
+from fusionrun_stages.grading.coding.static import analyse
 from fusionrun_stages.grading.processes import ProcessDied, map_in_processes
 
 if TYPE_CHECKING:
     from fusionrun_stages.sandbox.isolation import Isolation
 
-PROGRAM_MAX_CHARACTERS = 65536
 
-FORBIDDEN_MODULES = frozenset({
-    "os", "posix", "nt", "subprocess", "_posixsubprocess", "multiprocessing", "signal", "pty", "resource", "ctypes",
-    "_ctypes", "cffi", "mmap", "fcntl", "socket", "_socket", "socketserver", "ssl", "http", "urllib", "ftplib",
-    "smtplib", "telnetlib", "xmlrpc", "requests", "importlib", "imp", "runpy", "pkgutil", "zipimport", "shutil",
-    "webbrowser", "faulthandler",
-})  # fmt: skip
-"""Modules with access outside the program, which a coding prompt does not need (this project's list). The sandbox does
-not rely on it."""
-
-_FENCE = re.compile(r"^[ \t]*```[ \t]*(\w*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)
-_DEFINITION = re.compile(r"^(?:async )?(?:def|class) ", re.MULTILINE)
+READ_TOGETHER = 16
+"""Responses that a process reads at once: one message for each would take longer than the reading."""
 
 
 class Submission(NamedTuple):
@@ -36,41 +26,6 @@ class Submission(NamedTuple):
     answer: str
     tests: tuple[str, ...]
     entry_point: str | None
-
-
-def extract_program(answer: str) -> str:
-    """Return the last fenced Python block with a definition, else the last block, else the response.
-
-    The last block of a response often only shows how to call the function of the block before.
-    """
-    fences = _FENCE.findall(answer)
-    blocks = [body for label, body in fences if label.lower() in ("python", "python3", "py")]
-    blocks = blocks or [body for label, body in fences if not label]
-    definitions = [block for block in blocks if _DEFINITION.search(block)]
-    return str((definitions or blocks or [answer])[-1])
-
-
-def analyse(program: str) -> Grade | None:
-    """Return wrong for a syntax error or a forbidden import; None if the program must be run."""
-    if len(program) > PROGRAM_MAX_CHARACTERS:
-        return wrong(f"static: {len(program)} characters, more than {PROGRAM_MAX_CHARACTERS}")
-    try:
-        tree = ast.parse(program)
-    except SyntaxError as error:
-        return wrong(f"static: {error.msg} in line {error.lineno}")
-    except (ValueError, RecursionError, MemoryError) as error:
-        return wrong(f"static: {type(error).__name__}")
-    for node in ast.walk(tree):
-        for module in _imported(node):
-            if module.split(".")[0] in FORBIDDEN_MODULES:
-                return wrong(f"static: it imports {module}")
-    return None
-
-
-def _imported(node: ast.AST) -> list[str]:
-    if isinstance(node, ast.Import):
-        return [name.name for name in node.names]
-    return [node.module or ""] if isinstance(node, ast.ImportFrom) else []
 
 
 @cache
@@ -89,12 +44,15 @@ def grade_all(submissions: Sequence[Submission], processes: int | None = None) -
     """
     if not submissions:
         return
-    programs_at_once = isolation().programs_at_once
+    processes = processes or isolation().programs_at_once
     indexes: dict[Submission, list[int]] = defaultdict(list)  # equal programs are run once
-    for index, submission in enumerate(submissions):
-        indexes[submission._replace(answer=extract_program(submission.answer))].append(index)
+    for index, found in _read_all(submissions, range(len(submissions)), processes):
+        if isinstance(found, str):
+            indexes[submissions[index]._replace(answer=found)].append(index)
+        else:
+            yield index, found
     again: list[Submission] = []
-    for submission, grade in _grade(list(indexes), processes or programs_at_once):
+    for submission, grade in _grade(list(indexes), processes):
         if grade.detail.startswith(DISTURBED):
             again.append(submission)
         else:
@@ -105,6 +63,36 @@ def grade_all(submissions: Sequence[Submission], processes: int | None = None) -
         yield from ((index, grade) for index in indexes[submission])
     if disturbed_again:
         _check_that_programs_run()
+
+
+def _read_all(
+    submissions: Sequence[Submission], indexes: Sequence[int], processes: int, together: int = READ_TOGETHER
+) -> Iterator[tuple[int, str | Grade]]:
+    """Yield for each index the program or the grade (see ``_read``).
+
+    Processes read them, since Python's parser gets what a model wrote: if one dies, its responses are read alone.
+    """
+    groups = [indexes[start : start + together] for start in range(0, len(indexes), together)]
+    read = map_in_processes(lambda: _read_group, [[submissions[i] for i in group] for group in groups], processes)
+    for number, found in read:
+        if not isinstance(found, ProcessDied):
+            yield from zip(groups[number], found, strict=True)
+        elif together == 1:
+            yield groups[number][0], unknown("the process that read it died")
+        else:
+            yield from _read_all(submissions, groups[number], 1, together=1)
+
+
+def _read_group(submissions: list[Submission]) -> list[str | Grade]:
+    return [_read(submission) for submission in submissions]
+
+
+def _read(submission: Submission) -> str | Grade:
+    """Return the program to run, or the grade of a response that needs no run."""
+    if not submission.tests:
+        return unusable("it has no tests")
+    program = extract_program(*submission)
+    return wrong("static: there is no program") if program is None else analyse(program) or program
 
 
 def _check_that_programs_run() -> None:
@@ -127,10 +115,8 @@ def _grader() -> Callable[[Submission], Grade | InfrastructureError]:
     judge = Judge()
 
     def grade(submission: Submission) -> Grade | InfrastructureError:
-        if not submission.tests:
-            return unusable("it has no tests")
         try:
-            return analyse(submission.answer) or judge.grade(*submission)
+            return judge.grade(*submission)
         except InfrastructureError as error:
             return error  # an exception would kill the process, as if the program had done it
 
