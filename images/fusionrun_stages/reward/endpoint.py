@@ -98,7 +98,7 @@ class RewardEndpoint:
             (data,) = classification["data"]
             numbers = [float(number) for number in data["probs"]]
             tokens = int((classification.get("usage") or {}).get("prompt_tokens") or 0)
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
+        except (ValueError, KeyError, AttributeError, TypeError, OverflowError, RecursionError) as error:
             raise UserError(f"{where} returned no classification: {error!r} in {reply.text[:200]}") from error
         if len(numbers) != 1 or not math.isfinite(numbers[0]):
             raise UserError(
