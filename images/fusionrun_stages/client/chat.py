@@ -78,15 +78,18 @@ class ChatClient:
         )
         if reply.status_code >= HTTP_BAD_REQUEST:
             received = Completion(error=f"{reply.status_code}: {error_message(reply)}")
+        missing = []
         for position, index in enumerate(samples):
             sample = received.samples.get(position)
-            if sample is not None and (not sample.interrupted or len(samples) == 1):
+            if sample is not None and not sample.interrupted:
                 yield self._row(prompt, index, sample, received.prompt_tokens)
             elif len(samples) == 1:
-                yield self._row(prompt, index, Sample(error=received.error))
+                yield self._row(prompt, index, sample or Sample(error=received.error))
             else:  # the server does not support n, or has not finished this sample
-                async for row in self.request(prompt, range(index, index + 1)):
-                    yield row
+                missing.append(index)
+        for index in missing:
+            async for row in self.request(prompt, range(index, index + 1)):
+                yield row
 
     async def tokens_generated(self) -> float | None:
         """Return vLLM's count of generated tokens; None if the server does not report it."""

@@ -48,8 +48,8 @@ class Completion:
 
     samples: dict[int, Sample] = field(default_factory=dict)
     prompt_tokens: int = 0
-    error: str = "no choice of the reply has the index of a requested sample"
-    """Why a sample is missing."""
+    error: str = ""
+    """Why there are no samples."""
 
     @property
     def is_final(self) -> bool:
@@ -83,11 +83,12 @@ def count_of(value: Any) -> int:
 
 
 def _by_index(choices: list[Any], count: int) -> dict[int, dict[str, Any]]:
-    """Return the choices by their index, or by their position if the indexes are not distinct numbers."""
+    """Return the choices by their index, or by their position if the indexes are not those of requested samples."""
     objects = [choice for choice in choices if isinstance(choice, dict)]
     indexes = [choice.get("index") for choice in objects]
     numbers = [index for index in indexes if type(index) is int]
-    if len(numbers) != len(objects) or len(set(numbers)) != len(numbers):
+    is_distinct = len(numbers) == len(objects) == len(set(numbers))
+    if not is_distinct or not any(0 <= number < count for number in numbers):
         numbers = list(range(len(objects)))
     pairs = sorted(zip(numbers, objects, strict=True), key=lambda pair: pair[0])
     return {index: choice for index, choice in pairs if 0 <= index < count}

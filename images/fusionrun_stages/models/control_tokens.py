@@ -12,8 +12,8 @@ from typing import Any
 class ControlTokens:
     """The control tokens of a tokenizer whose template renders plain text to ``plain``.
 
-    They are the special tokens, and the other added tokens that the template writes (DeepSeek's ``<｜User｜>`` is not
-    special). Added tokens that it does not write, such as Gemma's HTML tags, are text. So is the token of unknown
+    They are the special tokens, and the other added tokens that the template writes (DeepSeek's mark of a user's
+    turn is not special). Added tokens that it does not write, such as Gemma's HTML tags, are text. So is the token of unknown
     characters.
     """
 

@@ -76,7 +76,8 @@ def read_conversations(
     """Read the conversations to score, and count the unscored responses by reason.
 
     Unscored are failed, blank and truncated responses, conversations that are too long or contain the text of one of
-    the model's control tokens (``ambiguous``), and responses of SftOnly data sets (these are not counted). An endpoint rejects long conversations itself.
+    the model's control tokens (``ambiguous``), and responses of SftOnly data sets (these are not counted). An endpoint
+    rejects long conversations itself.
     """
     limit = parameters.max_length if parameters.endpoint is None else None
     prompts = {
