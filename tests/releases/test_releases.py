@@ -228,6 +228,19 @@ def run_release(folder: Path, program: list[str], given: Any) -> Any:
     return json.loads(done.stdout)
 
 
+READ_RESPONSE = (
+    "import json, sys; from fusionrun.api.records import Response; "
+    "print(Response.model_validate(json.load(sys.stdin)).model_dump_json())"
+)
+
+
+def test_an_earlier_release_reads_a_response_of_today_and_the_other_way_round(folder):
+    key = {"prompt_id": "p", "dataset": "d", "source": "s", "sample_index": 0, "finish_reason": "stop"}
+    row = Response(**key, text="4", reasoning="2+2")
+    earlier = run_release(folder, ["-c", READ_RESPONSE], row.model_dump())
+    assert Response.model_validate(earlier) == row.model_copy(update={"reasoning": earlier.get("reasoning")})
+
+
 def test_an_earlier_release_goes_on_with_a_run_of_today(folder):
     """Where it would make other artifacts, it waits."""
     recorded = record(recorded_run())

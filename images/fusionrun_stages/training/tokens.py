@@ -17,8 +17,8 @@ from fusionrun_stages.models.control_tokens import ControlTokens
 
 log = logging.getLogger("fusionrun_stages")
 
-PLAIN_PROMPT, PLAIN_ANSWER = "What is the capital of France?", "The capital of France is Paris."
-"""Texts without any mark-up, for the check of the template."""
+PLAIN_PROMPT, PLAIN_ANSWER = "What is the capital of France", "The capital of France is Paris"
+"""Texts of words only, for the check of the template."""
 SPECIAL_TOKENS, CHANGED_ANSWER = "special_tokens", "changed_answer"
 """Reasons to drop a row: its texts have control tokens; the template changes the answer (some cut off everything before
 ``</think>``)."""

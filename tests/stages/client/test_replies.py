@@ -84,7 +84,7 @@ JSON = st.recursive(
 )
 FINISH = st.sampled_from(["stop", "length", "abort", None]) | JSON
 MESSAGE = st.fixed_dictionaries(
-    {}, optional={name: JSON for name in ("content", "reasoning", "reasoning_content", "refusal", "tool_calls")}
+    {}, optional=dict.fromkeys(("content", "reasoning", "reasoning_content", "refusal", "tool_calls"), JSON)
 )
 CHOICE = st.fixed_dictionaries(
     {},
