@@ -16,6 +16,7 @@ import pytest
 from fusionrun.api import artifacts, pod
 from fusionrun.api.artifacts import ArtifactManifest, decode_manifest, encode_manifest
 from fusionrun.api.crd import build_crd
+from fusionrun.api.records import Response
 from fusionrun.api.result import Outcome, Progress, StageResult, decode_result, encode_result
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.status import read_status
@@ -228,10 +229,11 @@ def run_release(folder: Path, program: list[str], given: Any) -> Any:
     return json.loads(done.stdout)
 
 
-READ_RESPONSE = (
-    "import json, sys; from fusionrun.api.records import Response; "
-    "print(Response.model_validate(json.load(sys.stdin)).model_dump_json())"
-)
+READ_RESPONSE = """
+import json, sys
+from fusionrun.api.records import Response
+print(Response.model_validate(json.load(sys.stdin)).model_dump_json())
+"""
 
 
 def test_an_earlier_release_reads_a_response_of_today_and_the_other_way_round(folder):
