@@ -3,6 +3,8 @@
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fusionrun_stages.models.reasoning import TAGS, split_reasoning
 
@@ -57,3 +59,16 @@ def test_the_time_is_linear_in_the_length(unit):
     started = time.process_time()
     split_reasoning(unit * (2**21 // len(unit)))
     assert time.process_time() - started < 5
+
+
+PIECES = st.sampled_from([*TAGS, *TAGS.values(), "\n", " ", "word"]) | st.text(max_size=3)
+
+
+@given(st.lists(PIECES, max_size=8).map("".join))
+def test_an_answer_is_the_end_of_the_text_and_does_not_start_with_reasoning(text):
+    answer, reasoning = split_reasoning(text)
+    assert text.endswith(answer)
+    assert not answer.lstrip().startswith(tuple(TAGS))
+    assert reasoning is None or reasoning == reasoning.strip() != ""
+    if not any(tag in text for tag in [*TAGS, *TAGS.values()]):
+        assert (answer, reasoning) == (text, None)
