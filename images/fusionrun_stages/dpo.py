@@ -44,9 +44,10 @@ def _train(work: Work, parameters: DpoParameters, accumulation_steps: int) -> Ma
     from fusionrun_stages.training import callbacks
     from fusionrun_stages.training.arguments import shared_arguments
     from fusionrun_stages.training.rows import load_rows, load_tokenizer
-    from fusionrun_stages.training.tokens import CHECKED_ROWS, Tokens, check_tokens, drop_long
+    from fusionrun_stages.training.tokens import RowCheck, Tokens, drop_long, drop_rows
 
     tokenizer = load_tokenizer(parameters.model_path)
+    check = RowCheck(tokenizer)
     checkpoints = work.output / CHECKPOINTS
     config = DPOConfig(
         loss_type=["sigmoid_norm" if parameters.length_normalized else "sigmoid"],
@@ -65,13 +66,15 @@ def _train(work: Work, parameters: DpoParameters, accumulation_steps: int) -> Ma
         processing_class=tokenizer,
         callbacks=[callbacks.ProgressCallback(work.report), callbacks.FirstLossCheck(), callbacks.MarkComplete()],
     )
-    tokenized = trainer.train_dataset
-    for index in range(min(CHECKED_ROWS, len(pairs))):
-        row = tokenized[index]
-        for side in ("chosen", "rejected"):
-            tokens = Tokens(row["prompt_ids"], row[f"{side}_ids"])
-            end_of_turn = check_tokens(tokenizer, pairs[index]["prompt"] + pairs[index][side], tokens)
-    finish.stop_at_every_end_of_turn(trainer.model, tokenizer, end_of_turn)
+    problems = []
+    for row in trainer.train_dataset:
+        of_sides = (
+            check.problem(row["prompt"] + row[side], Tokens(row["prompt_ids"], row[f"{side}_ids"]))
+            for side in ("chosen", "rejected")
+        )
+        problems.append(next((problem for problem in of_sides if problem), None))
+    tokenized, unusable = drop_rows(trainer.train_dataset, problems, "dpo")
+    finish.stop_at_every_end_of_turn(trainer.model, tokenizer, check.end_of_turn)
 
     columns = [tokenized[name] for name in ("prompt_ids", "chosen_ids", "rejected_ids")]
     sizes = [(len(prompt), len(chosen), len(rejected)) for prompt, chosen, rejected in zip(*columns, strict=True)]
@@ -86,4 +89,5 @@ def _train(work: Work, parameters: DpoParameters, accumulation_steps: int) -> Ma
         dropped_long=dropped,
         tokens=round(parameters.epochs * sum(2 * prompt + chosen + rejected for prompt, chosen, rejected in kept)),
     )
-    return finish.finish(trainer, work.output, {"resumed_from": resume_from}, trained, parameters.save_steps)
+    details = {"resumed_from": resume_from, "unusable_rows": unusable}
+    return finish.finish(trainer, work.output, details, trained, parameters.save_steps)

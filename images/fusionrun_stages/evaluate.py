@@ -35,6 +35,8 @@ class BenchmarkCounts:
     left_out: int = 0
     truncated: int = 0
     failed: int = 0
+    blank: int = 0
+    """Answered without a text, for example with reasoning only."""
     wrong_answers: list[dict[str, Any]] = field(default_factory=list)
     """Examples."""
 
@@ -107,6 +109,7 @@ def count(
         reason = response.finish_reason if response else "error"
         tally.truncated += reason == "length"
         tally.failed += reason == "error"
+        tally.blank += reason != "error" and response is not None and not response.text.strip()
         if verdict is not None and verdict.verdict is VerdictValue.RIGHT and reason == "stop":
             tally.right += 1
         elif len(tally.wrong_answers) < EXAMPLES:

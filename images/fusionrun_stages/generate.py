@@ -19,7 +19,7 @@ from fusionrun.api.parameters import GenerateParameters
 from fusionrun.api.pod import METRICS_PORT_ENV
 from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue
 from fusionrun.api.values import Generated
-from fusionrun_stages.client.chat import ChatClient
+from fusionrun_stages.client.chat import GROUP_SAMPLES, ChatClient
 from fusionrun_stages.client.counts import QuotaShare, ResponseCounts, Throughput
 from fusionrun_stages.client.heartbeat import watch_for_stall
 from fusionrun_stages.client.metrics import ClientMetrics, serve_metrics
@@ -35,11 +35,6 @@ log = logging.getLogger(__name__)
 
 SYNC_SECONDS = 5.0
 """Interval of fsync: a node failure loses at most the rows of one interval, a killed process loses none."""
-GROUP_SAMPLES = 16
-"""Maximum samples of a prompt per request: the prompt is tokenized, queued and sent once. Measured with a tiny model on
-two cores: four per request gave twice the tokens per second of one per request."""
-REJECTED_MAX = 64
-"""Number of rejected requests without a success after which the stage stops."""
 
 
 def run(work: Work) -> Made:
@@ -67,11 +62,14 @@ def run(work: Work) -> Made:
             f"sources[{parameters.source}].endpoint.quota.{tally.quota_exceeded}: used up with {tally.rows} of {total} "
             "samples stored: a run with a larger quota resumes"
         )
-    if total and not tally.answered:
-        # Remove the stored errors, so that a retry with a corrected server sends the requests again.
+    if total and (not tally.answered or tally.has_no_text):
+        # Remove the stored rows, so that a retry with a corrected server sends the requests again.
         _remove_part_files(parts, shard)
         final.unlink(missing_ok=True)
-        message = f"source {parameters.source!r}: none of {tally.rows} requests succeeded: {tally.last_error}"
+        where = f"source {parameters.source!r}"
+        if tally.answered:
+            raise UserError(f"{where}: {tally.explain_blank(parameters.sampling.max_tokens)}")
+        message = f"{where}: none of {tally.rows} requests succeeded: {tally.last_error}"
         raise UserError(message) if tally.rejected == tally.rows else InfrastructureError(message)
     if sizes:  # index the rows that this pod has added
         stored = StoredResponses(final, _part_files(parts, shard))
@@ -84,6 +82,7 @@ def run(work: Work) -> Made:
             requests=tally.rows,
             responses=tally.answered,
             truncated=tally.truncated,
+            blank=tally.blank,
             errors=tally.rows - tally.answered,
             prompt_tokens=tally.prompt_tokens,
             completion_tokens=tally.completion_tokens,
@@ -91,7 +90,7 @@ def run(work: Work) -> Made:
             tokens_per_second=round(rate.mean, 3),
         ),
         files=[str(final.relative_to(work.output))],
-        details={"asked_by_this_pod": sum(sizes), "last_error": tally.last_error},
+        details={"asked_by_this_pod": sum(sizes), "last_error": tally.last_error, "with_reasoning": tally.reasoning},
     )
 
 
@@ -141,7 +140,7 @@ async def request_all(
     api_key = os.environ.get(parameters.api_key_env) if parameters.api_key_env else None
 
     async def worker(chat: ChatClient) -> None:
-        while not tally.rejected == tally.rows >= REJECTED_MAX:
+        while not tally.is_hopeless:
             async with chat.concurrency.acquire():
                 prompt_and_samples = next(requests, None)
                 if prompt_and_samples is None:

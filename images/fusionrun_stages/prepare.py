@@ -15,6 +15,7 @@ from fusionrun.api.artifacts import CONTAMINATION_FILE, PROMPTS, RESPONSES, SOLU
 from fusionrun.api.parameters import PrepareParameters
 from fusionrun.api.records import Prompt, Response
 from fusionrun.api.stage import PREPARE_BENCHMARKS
+from fusionrun_stages.models.reasoning import split_reasoning
 from fusionrun_stages.prompts.contamination import BenchmarkIndex
 from fusionrun_stages.prompts.counts import PromptCounts, total
 from fusionrun_stages.prompts.dataset_rows import DatasetReader, PromptKey, open_dataset
@@ -114,11 +115,13 @@ def _write_rows(
 
 
 def _response(prompt_id: str, dataset: str, source: str, sample_index: int, text: str) -> Response:
+    answer, reasoning = split_reasoning(text)
     return Response(
         prompt_id=prompt_id,
         dataset=dataset,
         source=source,
         sample_index=sample_index,
-        text=text,
+        text=answer,
         finish_reason="stop",
+        reasoning=reasoning,
     )

@@ -12,6 +12,7 @@ Source: FuseChat-3.0 (arXiv 2503.04222) keeps the better of the last two checkpo
 import logging
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from fusionrun.api.values import Promoted, Trained
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.models.attention import attention_of
 from fusionrun_stages.training.checkpoints import candidates, model_files, settle
-from fusionrun_stages.training.tokens import Tokens, split_conversation
+from fusionrun_stages.training.tokens import RowCheck, Tokens, split_conversation
 from fusionrun_stages.volume.manifest import read_input
 from fusionrun_stages.volume.paths import inside_volume
 from fusionrun_stages.work import Made, Work
@@ -53,8 +54,8 @@ def run(work: Work) -> Made:
     parameters = work.parameters(PromoteParameters)
     dpo = inside_volume(parameters.dpo_dir)
     paths = candidates(dpo / CHECKPOINTS, parameters.save_steps)
-    pairs, dropped = _read_pairs(parameters)
-    details: dict[str, Any] = {"held_out_pairs": len(pairs), "dropped_long": dropped}
+    pairs, dropped, unusable = _read_pairs(parameters)
+    details: dict[str, Any] = {"held_out_pairs": len(pairs), "dropped_long": dropped, "unusable_pairs": unusable}
     if len(paths) < 2:  # noqa: PLR2004 - the last two
         details["reason"] = f"{len(paths)} checkpoint(s) at a multiple of saveSteps: the model of the last step is used"
         paths = {_last_step(dpo): dpo / MODEL}
@@ -180,8 +181,12 @@ def _batches(sides: list[Tokens]) -> list[list[int]]:
     return batches
 
 
-def _read_pairs(parameters: PromoteParameters) -> tuple[list[HeldOutPair], int]:
-    """Tokenize the held-out pairs; return those within ``max_length``, and the number of the others."""
+def _read_pairs(parameters: PromoteParameters) -> tuple[list[HeldOutPair], int, dict[str, int]]:
+    """Tokenize the held-out pairs.
+
+    Return those to compare, the number of those longer than ``max_length``, and the numbers of unusable ones by reason
+    (``RowCheck``).
+    """
     import pyarrow.parquet
     from transformers import AutoTokenizer
 
@@ -190,14 +195,18 @@ def _read_pairs(parameters: PromoteParameters) -> tuple[list[HeldOutPair], int]:
         raise UserError(f"{path}: the held-out pairs are not a file")
     rows = pyarrow.parquet.read_table(path, columns=["prompt", "chosen", "rejected"]).to_pylist()
     tokenizer = AutoTokenizer.from_pretrained(parameters.reference_model_path)
-    pairs = [
-        HeldOutPair(*(split_conversation(tokenizer, row["prompt"], row[side]) for side in ("chosen", "rejected")))
-        for row in rows
-    ]
-    kept = [
-        pair for pair in pairs if max(len(side.prompt) + len(side.completion) for side in pair) <= parameters.max_length
-    ]
-    return kept, len(pairs) - len(kept)
+    check = RowCheck(tokenizer)
+    kept, too_long, unusable = list[HeldOutPair](), 0, Counter[str]()
+    for row in rows:
+        sides = {side: split_conversation(tokenizer, row["prompt"], row[side]) for side in ("chosen", "rejected")}
+        problems = (check.problem(row["prompt"] + row[side], tokens) for side, tokens in sides.items())
+        if problem := next((problem for problem in problems if problem), None):
+            unusable[problem] += 1
+        elif max(len(tokens.prompt) + len(tokens.completion) for tokens in sides.values()) > parameters.max_length:
+            too_long += 1
+        else:
+            kept.append(HeldOutPair(**sides))
+    return kept, too_long, dict(unusable)
 
 
 def _last_step(dpo: Path) -> int:

@@ -43,9 +43,10 @@ def _train(work: Work, parameters: SftParameters, accumulation_steps: int) -> Ma
     from fusionrun_stages.training import callbacks
     from fusionrun_stages.training.arguments import shared_arguments
     from fusionrun_stages.training.rows import load_rows, load_tokenizer
-    from fusionrun_stages.training.tokens import CHECKED_ROWS, Tokens, check_tokens, drop_long
+    from fusionrun_stages.training.tokens import RowCheck, Tokens, drop_long, drop_rows
 
     tokenizer = load_tokenizer(parameters.model_path)
+    check = RowCheck(tokenizer)
     checkpoints = work.output / CHECKPOINTS
     config = SFTConfig(
         completion_only_loss=True, **shared_arguments(parameters, accumulation_steps, checkpoints, cuda=cuda)
@@ -63,13 +64,13 @@ def _train(work: Work, parameters: SftParameters, accumulation_steps: int) -> Ma
         processing_class=tokenizer,
         callbacks=[callbacks.ProgressCallback(work.report), callbacks.MarkComplete()],
     )
-    tokenized = trainer.train_dataset
-    for index in range(min(CHECKED_ROWS, len(rows))):
-        row = tokenized[index]
+    problems = []
+    for row in trainer.train_dataset.select_columns(["prompt", "completion", "input_ids", "labels"]):
         start = sum(label == -100 for label in row["labels"])  # noqa: PLR2004 - ignored by the loss
         tokens = Tokens(row["input_ids"][:start], row["input_ids"][start:])
-        end_of_turn = check_tokens(tokenizer, rows[index]["prompt"] + rows[index]["completion"], tokens)
-    finish.stop_at_every_end_of_turn(trainer.model, tokenizer, end_of_turn)
+        problems.append(check.problem(row["prompt"] + row["completion"], tokens))
+    tokenized, unusable = drop_rows(trainer.train_dataset, problems, "sft")
+    finish.stop_at_every_end_of_turn(trainer.model, tokenizer, check.end_of_turn)
 
     lengths = [len(ids) for ids in tokenized["input_ids"]]
     trainer.train_dataset, dropped = drop_long(tokenized, lengths, parameters.max_length, "sft")
@@ -82,7 +83,8 @@ def _train(work: Work, parameters: SftParameters, accumulation_steps: int) -> Ma
         dropped_long=dropped,
         tokens=round(parameters.epochs * tokens_per_epoch),
     )
-    return finish.finish(trainer, work.output, {"resumed_from": resume_from}, trained, None)
+    details = {"resumed_from": resume_from, "unusable_rows": unusable}
+    return finish.finish(trainer, work.output, details, trained, None)
 
 
 def _prompt_and_completion(row: dict[str, Any]) -> dict[str, Any]:

@@ -33,8 +33,10 @@ CASES = [
     (Fetched(files=9, bytes=100), {"files": 9, "bytes": 100}, {}),
     (Prepared(prompts=90, **DROPPED), {"prompts": 90, **DROPPED}, {}),
     (
-        Generated(requests=4, responses=3, truncated=1, errors=1, cost_micro=7, tokens_per_second=2.5, **TOKENS),
-        {"requests": 4, "responses": 3, "truncated": 1, "errors": 1, "cost_micro": 7, **TOKENS},
+        Generated(
+            requests=4, responses=3, truncated=1, blank=2, errors=1, cost_micro=7, tokens_per_second=2.5, **TOKENS
+        ),
+        {"requests": 4, "responses": 3, "truncated": 1, "blank": 2, "errors": 1, "cost_micro": 7, **TOKENS},
         {"tokens_per_second": 2.5},
     ),
     (Verified(right=3, wrong=2, unknown=1), {"right": 3, "wrong": 2, "unknown": 1}, {}),

@@ -38,6 +38,7 @@ RESPONSE = {"prompt_id": "p", "dataset": "d", "source": "s", "sample_index": 0, 
         (lambda text: Prompt(prompt_id="p", dataset="d", task="t", prompt="", tests=["", text]), "tests.1"),
         (lambda text: Response(**RESPONSE, text=text), "text"),
         (lambda text: Response(**RESPONSE, text="", error=text), "error"),
+        (lambda text: Response(**RESPONSE, text="", reasoning=text), "reasoning"),
         (
             lambda text: Verdict(prompt_id="p", source="s", sample_index=0, verdict=VerdictValue.WRONG, detail=text),
             "detail",
@@ -56,3 +57,9 @@ def test_a_row_refuses_them_by_the_name_of_the_field(make, field):
 def test_a_termination_message_with_one_is_no_result_and_no_error(message):
     assert decode_result(f'{{"outcome": "Failed", "message": "{message}"}}') is None
     assert decode_result(message) is None
+
+
+@pytest.mark.parametrize("count", [-1, 2**63, 2**70, 1.5, 1e400, float("nan"), True, "7", None, [7]])
+def test_what_is_no_count_of_tokens_is_0_and_keeps_the_row(count):
+    row = Response(**RESPONSE, text="paid", prompt_tokens=count, completion_tokens=2**63 - 1)
+    assert (row.text, row.prompt_tokens, row.completion_tokens) == ("paid", 0, 2**63 - 1)

@@ -16,6 +16,7 @@ import pytest
 from fusionrun.api import artifacts, pod
 from fusionrun.api.artifacts import ArtifactManifest, decode_manifest, encode_manifest
 from fusionrun.api.crd import build_crd
+from fusionrun.api.records import Response
 from fusionrun.api.result import Outcome, Progress, StageResult, decode_result, encode_result
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.status import read_status
@@ -226,6 +227,20 @@ def run_release(folder: Path, program: list[str], given: Any) -> Any:
                           env=os.environ | {"PYTHONPATH": path}, cwd=folder, check=False)  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+READ_RESPONSE = """
+import json, sys
+from fusionrun.api.records import Response
+print(Response.model_validate(json.load(sys.stdin)).model_dump_json())
+"""
+
+
+def test_an_earlier_release_reads_a_response_of_today_and_the_other_way_round(folder):
+    key = {"prompt_id": "p", "dataset": "d", "source": "s", "sample_index": 0, "finish_reason": "stop"}
+    row = Response(**key, text="4", reasoning="2+2")
+    earlier = run_release(folder, ["-c", READ_RESPONSE], row.model_dump())
+    assert Response.model_validate(earlier) == row.model_copy(update={"reasoning": earlier.get("reasoning")})
 
 
 def test_an_earlier_release_goes_on_with_a_run_of_today(folder):

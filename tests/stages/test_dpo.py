@@ -16,7 +16,7 @@ from support.tiny_llama import StagePod, train_parameters
 def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dpo")
     tiny_llama.make_model(folder / "model")
-    tiny_llama.write_pairs(folder / "pairs.parquet")
+    tiny_llama.write_pairs(folder / "pairs.parquet", quoting=True)
     return folder
 
 
@@ -47,6 +47,8 @@ def test_the_loss_starts_at_ln_2_and_decreases(inputs, uninterrupted, variant):
     assert trained.first_loss == pytest.approx(math.log(2), abs=1e-3)
     assert trained.last_loss < trained.first_loss - 0.05
     assert trained.last_reward_accuracy > trained.first_reward_accuracy
+    assert trained.rows == len(tiny_llama.SUMS)
+    assert pod.manifest["details"]["unusable_rows"] == {"special_tokens": 10}
     kept = sorted(path.name for path in (pod.output / "checkpoints").glob("checkpoint-*"))
     assert kept == ["checkpoint-12", "checkpoint-8"] == sorted(pod.manifest["details"]["checkpoints"])
     assert not list(pod.output.glob("checkpoints/*/global_step*"))

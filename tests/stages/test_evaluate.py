@@ -32,13 +32,14 @@ def test_the_score_is_the_percentage_of_right_responses(tmp_path):
         response("1", "x"),
         response("2", "c", finish="length"),  # truncated: wrong, even if it matches
         response("3", finish="error"),
+        response("4", " ", reasoning="e"),  # no answer: wrong
         response("5", "f"),  # no reference: left out
     ]
     answers = {"0": "a", "1": "b", "2": "c", "3": "d", "4": "e", "5": None}
     made = run(tmp_path, Grader.EXACT_MATCH, answers, responses)
     assert (made.values.graded, made.values.scores) == ({"bench": 5}, {"bench": 20.0})
     details = made.details["bench"]
-    assert [details[name] for name in ("right", "left_out", "truncated", "failed")] == [1, 1, 1, 2]
+    assert [details[name] for name in ("right", "left_out", "truncated", "failed", "blank")] == [1, 1, 1, 1, 1]
     assert details["standard_error"] == pytest.approx(17.8885)
     assert len(details["wrong_answers"]) == 3
 

@@ -76,6 +76,12 @@ def test_duplicates_are_dropped_regardless_of_white_space(volume, data):
     assert made.values.duplicates == 3
 
 
+def test_the_reasoning_of_a_response_has_its_own_column(volume, data):
+    rows = [{"prompt": "a", "r": "<think>hm</think>yes"}, {"prompt": "b", "r": "no"}]
+    run(volume, [data("a", rows, responses_columns={"big": "r"})])
+    assert sorted((r.text, r.reasoning) for r in responses(volume, "big")) == [("no", None), ("yes", "hm")]
+
+
 def test_duplicate_prompts_never_drop_responses(volume, data):
     rows = [{"prompt": "p", "answer": "1", "solution": f"s{n}"} for n in range(5)]
     unsolved = {"prompt": "q", "answer": "2", "solution": None}

@@ -147,6 +147,12 @@ def test_without_held_out_pairs_the_last_candidate_is_used(dpo):
     assert "no held-out pairs" in made.details["reason"]
 
 
+def test_pairs_that_quote_special_tokens_are_left_out(dpo):
+    made, _ = run(dpo, tiny_llama.write_pairs(dpo / "held-out.parquet", 3, quoting=True))
+    assert made.details["unusable_pairs"] == {"special_tokens": 10}
+    assert made.values.held_out_pairs == 3
+
+
 def test_pairs_longer_than_max_length_are_left_out(dpo):
     made, _ = run(dpo, tiny_llama.write_pairs(dpo / "held-out.parquet", 10), max_length=22)
     assert made.details["dropped_long"] > 0

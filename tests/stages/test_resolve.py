@@ -78,6 +78,12 @@ BROKEN = {
         model(),
         "its safetensors header cannot be read",
     ),
+    "deep header": (
+        ("model.safetensors", fill(struct.pack("<Q", 10**6) + b"[" * 10**6)),
+        model(),
+        "its safetensors header cannot be read",
+    ),
+    "deep config": (("config.json", fill(b"[" * 10**6)), model(), "config.json: corrupt: not JSON"),
     "missing shard": (
         ("model.safetensors.index.json", fill(INDEX)),
         model(),

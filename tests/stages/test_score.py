@@ -48,6 +48,17 @@ def test_every_usable_response_is_scored_once(tmp_path, model_path):
     assert not list((work.output / "parts").iterdir())
 
 
+def test_a_conversation_that_quotes_special_tokens_has_no_score(tmp_path, model_path):
+    texts = ["plain", "It ends<eot>", "<bos>", "<assistant>", "<eot", " < eot > "]
+    prompts = [prompt("p0", task="Instruction", prompt="Say."), prompt("p1", task="Instruction", prompt="Say <eot>.")]
+    rows = [response(one.prompt_id, text, i) for one in prompts for i, text in enumerate(texts)]
+    inputs = write_inputs(tmp_path, prompts, rows) | {"batch_size": 4, "max_length": 200}
+    work = make_work(tmp_path / "out", ScoreParameters(source="s", model_path=model_path, **inputs), shard=0)
+    made = score.run(work)
+    assert made.details["unscored"] == {"ambiguous": 9}
+    assert {r.sample_index for r in read_rows(work.output / made.files[0], Score)} == {0, 4, 5}
+
+
 def test_identical_responses_are_scored_once(tmp_path, model_path, monkeypatch):
     work = prepare(tmp_path, model_path)
     texts = ["same", "other", "same", "same"]

@@ -17,7 +17,7 @@ STEPS = 14
 def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sft")
     tiny_llama.make_model(folder / "model")
-    tiny_llama.write_sft(folder / "sft.parquet", long_rows=2)
+    tiny_llama.write_sft(folder / "sft.parquet", long_rows=2, quoting=True)
     return folder
 
 
@@ -39,6 +39,8 @@ def test_the_loss_decreases_and_rows_and_tokens_are_counted(uninterrupted):
     assert result.outcome is Outcome.SUCCEEDED
     assert result.values.steps == STEPS
     assert (result.values.rows, result.values.dropped_long) == (100, 2)
+    assert manifest["details"]["unusable_rows"] == {"special_tokens": len(tiny_llama.QUOTING)}
+    assert "sft: dropped {'special_tokens': 5} of 107 rows; the first is row 0" in uninterrupted.text
     # <bos><user>3+5=?<eot><assistant>8<eot>: five special tokens and the bytes.
     bytes_per_epoch = sum(len(f"{a}+{b}=?{a + b}") for a, b in tiny_llama.SUMS)
     assert result.values.tokens == 2 * (bytes_per_epoch + 5 * 100)
@@ -85,3 +87,13 @@ def test_a_template_without_end_of_turn_is_a_user_error(inputs):
     assert pod.wait() == 2, pod.text
     assert pod.result.user_error
     assert "chat template of target.model" in pod.result.message
+
+
+def test_if_every_row_quotes_a_special_token_the_error_says_so(inputs):
+    rows = [
+        {"messages": tiny_llama.message("user", q) + tiny_llama.message("assistant", a)} for q, a in tiny_llama.QUOTING
+    ]
+    data = tiny_llama.write_rows(inputs / "quoting.parquet", rows)
+    pod = StagePod(inputs / "quoting", train_parameters("sft", inputs / "model", data, zeroStage=0), processes=0)
+    assert pod.wait() == 2, pod.text
+    assert "sft: all 5 rows are unusable: {'special_tokens': 5}" in pod.result.message

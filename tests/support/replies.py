@@ -101,7 +101,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.reply(200, {}, self.server.answer_to(body))
 
     def reply(self, status, headers, answer):
-        self.send(status, headers, json.dumps(answer).encode())
+        """Send an answer: an object as JSON, or bytes."""
+        self.send(status, headers, answer if isinstance(answer, bytes) else json.dumps(answer).encode())
 
     def send(self, status, headers, text):
         self.send_response(status)

@@ -70,19 +70,34 @@ def write_rows(path: Path, rows: list[dict]) -> Path:
     return path
 
 
-def write_sft(path: Path, long_rows: int = 0) -> Path:
+QUOTING = [
+    ("Does <eot> end it?", "Yes."), ("How does it end?", "With <eot> at the end."), ("Hi", "Hello<eot>"),
+    ("Hi<eot><assistant>Hello<eot><user>Go on", "No."), ("What is <bos>?", "A token."),
+]  # fmt: skip
+"""Prompts and responses that quote special tokens."""
+
+
+def write_sft(path: Path, long_rows: int = 0, *, quoting: bool = False) -> Path:
+    """Write the sums, after rows that quote special tokens and before rows that are too long."""
     rows = [{"messages": message("user", f"{a}+{b}=?") + message("assistant", str(a + b))} for a, b in SUMS]
+    quotes = [{"messages": message("user", q) + message("assistant", a)} for q, a in QUOTING] if quoting else []
     long = {"messages": message("user", "x" * 300) + message("assistant", "y")}
-    return write_rows(path, rows + [long] * long_rows)
+    return write_rows(path, quotes + rows + [long] * long_rows)
 
 
-def write_pairs(path: Path, count: int = len(SUMS)) -> Path:
+def write_pairs(path: Path, count: int = len(SUMS), *, quoting: bool = False) -> Path:
+    """Write pairs of sums, after pairs of which one side quotes special tokens."""
+    quotes = [
+        {"prompt": message("user", question), "chosen": message("assistant", sides[0]),
+         "rejected": message("assistant", sides[1])}
+        for question, answer in QUOTING for sides in ((answer, "No."), ("No.", answer))
+    ]  # fmt: skip
     rows = [
         {"prompt": message("user", f"{a}+{b}=?"), "chosen": message("assistant", str(a + b)),
          "rejected": message("assistant", "I do not know"[: 4 + (a + b) % 9].strip())}
         for a, b in SUMS[:count]
     ]  # fmt: skip
-    return write_rows(path, rows)
+    return write_rows(path, (quotes if quoting else []) + rows)
 
 
 def train_parameters(kind: str, model: Path, data: Path, **changed) -> dict:

@@ -10,6 +10,10 @@ from fusionrun.api.records import MICRO, Response
 
 RATE_SECONDS = 10.0
 """Window of the recent throughput."""
+USELESS_MAX = 64
+"""Number of samples, all rejected or without a text, after which the stage stops."""
+BLANK_PROMPTS_MAX = 8
+"""Number of prompts, all answered without a text, from which the server is at fault and not the prompts."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,16 @@ class ResponseCounts:
     rejected: int = 0
     """Requests with a 4xx reply."""
     truncated: int = 0
+    blank: int = 0
+    """Answered without a text."""
+    blank_reasoning: int = 0
+    """Blank with reasoning."""
+    blank_truncated: int = 0
+    """Blank and truncated."""
+    blank_prompts: set[str] = field(default_factory=set)
+    """Prompts with a blank response, at most ``BLANK_PROMPTS_MAX``."""
+    reasoning: int = 0
+    """Answered with reasoning."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     last_error: str = ""
@@ -69,6 +83,40 @@ class ResponseCounts:
         self.prompt_tokens += row.prompt_tokens
         self.completion_tokens += row.completion_tokens
         self.last_error = row.error or self.last_error
+        self.reasoning += row.reasoning is not None
+        if row.error is None and not row.text.strip():
+            self.blank += 1
+            self.blank_reasoning += row.reasoning is not None
+            self.blank_truncated += row.finish_reason == "length"
+            if len(self.blank_prompts) < BLANK_PROMPTS_MAX:
+                self.blank_prompts.add(row.prompt_id)
+
+    @property
+    def has_no_text(self) -> bool:
+        """Whether every response is blank, to so many prompts that the server is at fault."""
+        return self.blank == self.answered and len(self.blank_prompts) >= BLANK_PROMPTS_MAX
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether the first samples show that all others would be rejected or have no text."""
+        if self.rows < USELESS_MAX:
+            return False
+        return self.rejected == self.rows or (self.has_no_text and self.rejected + self.blank == self.rows)
+
+    def explain_blank(self, max_tokens: int) -> str:
+        """Return what the blank responses have instead of a text, and what the user can do."""
+        text = f"none of {self.rows} replies has a text"
+        if self.blank_truncated:
+            return (
+                f"{text}: {self.blank_truncated} were truncated at sampling.maxTokens ({max_tokens}) before an answer, "
+                f"{self.blank_reasoning} of all have reasoning: raise maxTokens, or turn off the reasoning of the model"
+            )
+        if self.blank_reasoning:
+            return (
+                f"{text}: {self.blank_reasoning} have only reasoning: the server's reasoning parser does not fit the "
+                "model, or the model needs an argument of its chat template (enable_thinking) to answer without it"
+            )
+        return f"{text}, and none has reasoning: check the model and its chat template"
 
     def cost_micro(self, prices: Prices | None) -> int:
         """Return the cost of the stored rows in millionths: prices are per million tokens."""

@@ -25,7 +25,11 @@ FORBIDDEN_MAX = 16
 WAIT_MAX_SECONDS = 30.0
 CONNECT_SECONDS = 30.0
 ERROR_CHARACTERS = 500
+REPLY_MAX_BYTES = 2**20
+"""Default limit of a reply. The rest of a longer one is not read, so it is not a valid reply."""
 
+CONTENT_HEADERS = ("content-encoding", "content-length", "transfer-encoding")
+"""Headers that no longer describe a content that was decoded, or cut at its limit."""
 HTTP_TOO_MANY = 429
 HTTP_BAD_REQUEST = 400
 HTTP_SERVER_ERROR = 500
@@ -65,12 +69,21 @@ class FailureCounts:
 class RetryingClient:
     """A client of one server. The caller limits the requests in flight and calls ``close`` at the end."""
 
-    def __init__(self, base_url: str, api_key: str | None, concurrency: ConcurrencyLimit, connections: int) -> None:
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str | None,
+        concurrency: ConcurrencyLimit,
+        connections: int,
+        reply_max_bytes: int = REPLY_MAX_BYTES,
+    ) -> None:
+        # Uncompressed: a compressed reply of a few KiB may be as long as the memory when it is read.
+        headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
         # No read timeout: a long response may wait in a long queue. The heartbeat detects a stalled server.
         timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
         self._http = httpx.AsyncClient(base_url=base_url.rstrip("/"), headers=headers, limits=limits, timeout=timeout)
+        self._reply_max_bytes = reply_max_bytes
         self.concurrency = concurrency
         self.heartbeat = Heartbeat()
         self.sent = Counter[int]()
@@ -137,14 +150,27 @@ class RetryingClient:
 
     async def _post(self, path: str, body: Body) -> httpx.Response:
         try:
-            reply = await self._http.post(path, json=body)
-        except httpx.TransportError as error:
+            async with self._http.stream("POST", path, json=body) as stream:
+                reply = await self._read(stream)
+        except (httpx.TransportError, httpx.DecodingError) as error:
             self.sent[0] += 1
             raise RetryableError(0, f"{type(error).__name__}: {error}") from error
         self.sent[reply.status_code] += 1
         if reply.status_code in (HTTP_TOO_MANY, HTTP_OVERLOADED):
             await self.concurrency.on_overload()
         return reply
+
+    async def _read(self, stream: httpx.Response) -> httpx.Response:
+        """Return a reply with at most ``reply_max_bytes`` of its content."""
+        content = bytearray()
+        async for piece in stream.aiter_bytes():
+            content += piece
+            if len(content) > self._reply_max_bytes:
+                break
+        headers = [(name, value) for name, value in stream.headers.items() if name not in CONTENT_HEADERS]
+        return httpx.Response(
+            stream.status_code, headers=headers, content=bytes(content[: self._reply_max_bytes]), request=stream.request
+        )
 
     def _raise_unless_final(self, reply: httpx.Response, failures: FailureCounts) -> None:
         """Raise RetryableError if a retry may change the reply, UserError if every request would get it."""
@@ -190,7 +216,7 @@ def error_message(reply: httpx.Response) -> str:
         error = value.get("error", value)
         text = str(error["message"] if isinstance(error, dict) else error)
         return replace_surrogates(text[:ERROR_CHARACTERS])
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         return str(reply.text[:ERROR_CHARACTERS])
 
 

@@ -101,10 +101,12 @@ def read_candidates(part: ShardSlice, sources: Sequence[SourceInputs], prompts: 
 
 def _read_source(part: ShardSlice, source: SourceInputs, number: int) -> pl.LazyFrame:
     key = ["prompt", "sample"]
+    reason, has_text = pl.col("finish_reason"), pl.col("text").str.strip_chars() != ""
     responses = part.scan(shard_file(source.responses_dir, part.shard)).select(
         *_KEY_COLUMNS,
-        answered=(pl.col("finish_reason") != "error") & (pl.col("text").str.strip_chars() != ""),
-        stopped=pl.col("finish_reason") == "stop",
+        # A model that reached its token limit while it reasoned has no text, but it has answered.
+        answered=(reason == "length") | ((reason != "error") & has_text),
+        stopped=reason == "stop",
     )
     scores = part.scan(shard_file(source.scores_dir, part.shard)).select(*_KEY_COLUMNS, score="score_micro")
     candidates = responses.unique(key).join(scores.unique(key), on=key, how="left")

@@ -8,7 +8,7 @@ A *candidate* is one response of one source to one prompt::
 
     prompt, dataset, task        the prompt, and the task whose rules apply
     source, sample               the source (its index) and the sample
-    answered                     the request succeeded, and the text is not blank
+    answered                     the request succeeded, and the text is truncated or not blank
     finished                     ... and not truncated: a truncated response is never used
     right, wrong                 the verdict; neither if it is unknown
     fault                        the prompt's reference answer or tests are unusable

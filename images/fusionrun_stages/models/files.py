@@ -75,7 +75,7 @@ def check_safetensors(path: Path, field: str) -> None:
         try:
             header = json.loads(file.read(length))
             end = max((t["data_offsets"][1] for n, t in header.items() if n != "__metadata__"), default=0)
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
             raise UserError(f"{field}: {path}: corrupt: its safetensors header cannot be read") from error
     if 8 + length + end != size:
         problem = "truncated" if size < 8 + length + end else "corrupt"
@@ -103,7 +103,7 @@ def _json(path: Path, field: str) -> dict[str, Any]:
         value = json.loads(inside_volume(path).read_bytes())
     except FileNotFoundError as error:
         raise UserError(f"{field}: {path}: missing") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{field}: {path}: corrupt: not JSON: {error}") from error
     if not isinstance(value, dict):
         raise UserError(f"{field}: {path}: corrupt: not a JSON object")

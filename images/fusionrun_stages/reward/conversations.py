@@ -55,6 +55,10 @@ def open_text_file() -> Iterator[TextFile]:
         yield TextFile(file)
 
 
+UNSCORED = {"stop": "blank", "length": "truncated", "error": "failed"}
+"""Why a response has no text to score, by its finish reason."""
+
+
 @dataclass(slots=True)
 class Conversation:
     """A prompt and all its responses with the same text: they are scored once, so their scores are equal."""
@@ -71,8 +75,9 @@ def read_conversations(
 ) -> tuple[list[Conversation], Counter[str]]:
     """Read the conversations to score, and count the unscored responses by reason.
 
-    Unscored are failed, blank and truncated responses, conversations that are too long or contain the model's pad
-    token, and responses of SftOnly data sets (these are not counted). An endpoint rejects long conversations itself.
+    Unscored are failed, blank and truncated responses, conversations that are too long or contain the text of one of
+    the model's control tokens (``ambiguous``), and responses of SftOnly data sets (these are not counted). An endpoint
+    rejects long conversations itself.
     """
     limit = parameters.max_length if parameters.endpoint is None else None
     prompts = {
@@ -87,7 +92,7 @@ def read_conversations(
         if response.prompt_id not in prompts:
             continue
         if response.finish_reason != "stop" or not response.text.strip():
-            unscored["truncated" if response.finish_reason == "length" else "failed"] += 1
+            unscored[UNSCORED.get(response.finish_reason, "failed")] += 1
             continue
         prompt_id, prompt = prompts[response.prompt_id]
         key = prompt_id, hashlib.sha256(response.text.encode()).digest()

@@ -81,7 +81,7 @@ class RewardEndpoint:
             "chat_template_kwargs": TEMPLATE_ARGUMENTS,
         }
         async with client.concurrency.acquire():
-            reply = await client.post("classify", lambda: body)
+            reply = await client.post("classify", lambda: body, is_valid=_has_data)
         status = reply.status_code
         if status >= HTTP_SERVER_ERROR:
             raise InfrastructureError(f"{reply.request.url} answered {status}: {error_message(reply)}")
@@ -98,10 +98,18 @@ class RewardEndpoint:
             (data,) = classification["data"]
             numbers = [float(number) for number in data["probs"]]
             tokens = int((classification.get("usage") or {}).get("prompt_tokens") or 0)
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
+        except (ValueError, KeyError, AttributeError, TypeError, OverflowError, RecursionError) as error:
             raise UserError(f"{where} returned no classification: {error!r} in {reply.text[:200]}") from error
         if len(numbers) != 1 or not math.isfinite(numbers[0]):
             raise UserError(
                 f"{where} returned {numbers[:3]} ({len(numbers)} numbers): a reward must be one finite number"
             )
         return None if tokens > self._max_length else round(numbers[0] * MICRO)
+
+
+def _has_data(reply: httpx.Response) -> bool:
+    """Return whether a reply is from a server of classifications, unlike the page of a proxy."""
+    try:
+        return "data" in reply.json()
+    except (ValueError, TypeError, RecursionError):
+        return False

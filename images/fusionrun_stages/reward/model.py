@@ -18,6 +18,7 @@ from fusionrun.api.records import MICRO
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.models.attention import attention_of
 from fusionrun_stages.models.chat_template import TEMPLATE_ARGUMENTS
+from fusionrun_stages.models.control_tokens import ControlTokens
 from fusionrun_stages.reward.float32_head import compute_head_in_float32
 
 DTYPES = {"cuda": "bfloat16", "cpu": "float32"}
@@ -67,6 +68,9 @@ class LoadedRewardModel:
         self._model = model.eval().to(self.device)
         compute_head_in_float32(self._model)
         self._head = self._find_head(torch)
+        plain = self.encode("a", "b")
+        self._control = ControlTokens(self.tokenizer, plain)
+        self._plain_control = self._control.of(plain)
         # A head that is applied here uses the attention mask, so any token can pad.
         self._pad_id = self._find_pad() if self._head is None else None
 
@@ -76,9 +80,14 @@ class LoadedRewardModel:
         return {"device": self.device}
 
     def length(self, prompt: str, response: str) -> int | None:
-        """Return the number of tokens of a conversation; None if they contain the pad token."""
+        """Return the number of tokens of a conversation; None if its texts contain the text of a control token.
+
+        The model would score other turns than the prompt and the response, or padding.
+        """
         tokens = self.encode(prompt, response)
-        return None if self._pad_id is not None and self._pad_id in tokens else len(tokens)
+        if self._control.of(tokens) != self._plain_control or (self._pad_id is not None and self._pad_id in tokens):
+            return None
+        return len(tokens)
 
     def score_all(self, batches: Iterable[tuple[int, Sequence[PromptResponse]]], store: StoreScores) -> None:
         """Score numbered batches in order."""

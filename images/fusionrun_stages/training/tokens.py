@@ -1,15 +1,27 @@
 """Checks of the training tokens: one BOS, a loss on the response and its end-of-turn token, no truncated row.
 
+The template is checked with a conversation of plain text: if that fails, every row is wrong. Then each row is checked,
+and dropped if its own text changes the turns.
+
 The checks ignore the pad token, which may be the end-of-turn token.
 """
 
+import logging
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.models.chat_template import TEMPLATE_ARGUMENTS
+from fusionrun_stages.models.control_tokens import ControlTokens
 
-CHECKED_ROWS = 8
+log = logging.getLogger("fusionrun_stages")
+
+PLAIN_PROMPT, PLAIN_ANSWER = "What is the capital of France", "The capital of France is Paris"
+"""Texts of words only, for the check of the template."""
+SPECIAL_TOKENS, CHANGED_ANSWER = "special_tokens", "changed_answer"
+"""Reasons to drop a row: its texts have control tokens; the template changes the answer (some cut off everything before
+``</think>``)."""
 
 
 class Tokens(NamedTuple):
@@ -29,6 +41,56 @@ def split_conversation(tokenizer: Any, prompt: list[dict[str, str]], completion:
             break
         start += 1
     return Tokens(full[:start], full[start:])
+
+
+class RowCheck:
+    """A check of the rows of one tokenizer, whose template is checked first (``check_tokens``)."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        prompt = [{"role": "user", "content": PLAIN_PROMPT}]
+        answer = [{"role": "assistant", "content": PLAIN_ANSWER}]
+        tokens = split_conversation(tokenizer, prompt, answer)
+        self.end_of_turn = check_tokens(tokenizer, prompt + answer, tokens)
+        self._control = ControlTokens(tokenizer, tokens.prompt + tokens.completion)
+        self._plain: dict[tuple[str, ...], tuple[list[int], list[int]]] = {}
+        """Control tokens of prompt and completion with plain text, by the roles of the messages."""
+
+    def problem(self, messages: Sequence[dict[str, str]], tokens: Tokens) -> str | None:
+        """Return why a row must be dropped, or None.
+
+        A row is kept if prompt and completion have the control tokens of a conversation with plain text, and the
+        completion is the answer.
+        """
+        roles = tuple(message["role"] for message in messages)
+        if roles not in self._plain:
+            plain = [{"role": role, "content": PLAIN_ANSWER} for role in roles]
+            self._plain[roles] = self._control_tokens(split_conversation(self._tokenizer, plain[:-1], plain[-1:]))
+        control = self._control_tokens(tokens)
+        if control != self._plain[roles]:
+            return SPECIAL_TOKENS
+        answer, end = str(messages[-1]["content"]), tokens.completion.index(self.end_of_turn)
+        text = _decode(self._tokenizer, tokens.completion[:end])
+        return None if _is_answer(self._tokenizer, text, answer) else CHANGED_ANSWER
+
+    def _control_tokens(self, tokens: Tokens) -> tuple[list[int], list[int]]:
+        return self._control.of(tokens.prompt), self._control.of(tokens.completion)
+
+
+def drop_rows(dataset: Any, problems: Sequence[str | None], stage: str) -> tuple[Any, dict[str, int]]:
+    """Drop the rows with a problem; return the others and the numbers of dropped rows by problem."""
+    counts = Counter(problem for problem in problems if problem)
+    if not counts:
+        return dataset, {}
+    kept = [index for index, problem in enumerate(problems) if problem is None]
+    if not kept:
+        raise UserError(
+            f"{stage}: all {len(problems)} rows are unusable: {dict(counts)}. special_tokens: a prompt or response has "
+            "the text of a special token of target.model; changed_answer: its chat template changes the response"
+        )
+    first = next(index for index, problem in enumerate(problems) if problem)
+    log.warning("%s: dropped %s of %d rows; the first is row %d", stage, dict(counts), len(problems), first)
+    return dataset.select(kept), dict(counts)
 
 
 def check_tokens(tokenizer: Any, messages: Sequence[dict[str, str]], tokens: Tokens) -> int:
@@ -58,8 +120,8 @@ def check_tokens(tokenizer: Any, messages: Sequence[dict[str, str]], tokens: Tok
     end = special[-1] if special else None
     text = _decode(tokenizer, tokens.completion[:end])
     rest = "" if end is None else _decode(tokenizer, tokens.completion[end + 1 :])
-    # Templates may trim an answer (Llama, Gemma) and may end a turn with a newline (ChatML).
-    if end is None or text.strip() != answer.strip() or rest.strip():
+    # Templates may end a turn with a newline (ChatML).
+    if end is None or not _is_answer(tokenizer, text, answer) or rest.strip():
         raise UserError(
             "chat template of target.model: the trained tokens are not the answer and one end-of-turn token: "
             f"the tokens are {_decode(tokenizer, tokens.completion)[:200]!r}, the answer is {answer[:200]!r}"
@@ -77,6 +139,14 @@ def drop_long(dataset: Any, lengths: list[int], max_length: int, stage: str) -> 
             f"(the shortest has {min(lengths, default=0)} tokens)"
         )
     return (dataset.select(kept) if dropped else dataset), dropped
+
+
+def _is_answer(tokenizer: Any, text: str, answer: str) -> bool:
+    """Return whether the text of tokens is the answer: templates may trim it, and a tokenizer may normalize it."""
+    if text.strip() == answer.strip():
+        return True
+    normalized = _decode(tokenizer, tokenizer(answer.strip(), add_special_tokens=False).input_ids)
+    return text.strip() == normalized.strip()
 
 
 def _ids(tokenizer: Any, messages: list[dict[str, str]], *, add_generation_prompt: bool) -> list[int]:

@@ -5,9 +5,9 @@ manifest. It changes if the meaning of a field changes.
 """
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from fusionrun.api.contract import Contract
 
@@ -39,6 +39,18 @@ Text = Annotated[str, AfterValidator(_refuse_surrogates)]
 """Text that UTF-8 can encode. Other text is refused when a row is created, not when it is written."""
 
 
+def _clamp_count(value: Any) -> Any:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+    return value if is_count else 0
+
+
+TokenCount = Annotated[int, BeforeValidator(_clamp_count)]
+"""A count that a server reported: an int64; 0 if it reported anything else.
+
+A wrong count loses nothing. An error would lose the response, which may have been paid for.
+"""
+
+
 class Row(Contract):
     """A row, with snake_case names on disk for polars, pyarrow and TRL."""
 
@@ -68,11 +80,14 @@ class Response(Row):
     source: str
     sample_index: int
     text: Text
+    """The answer: it may be blank."""
     finish_reason: str
     """``stop``, ``length`` or ``error``."""
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: TokenCount = 0
+    completion_tokens: TokenCount = 0
     error: Text | None = None
+    reasoning: Text | None = None
+    """What the model wrote before the answer; no stage uses it."""
 
 
 class VerdictValue(StrEnum):

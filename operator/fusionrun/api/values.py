@@ -92,6 +92,8 @@ class Generated(Contract):
     """Samples that are stored, including failed ones."""
     responses: Count = 0
     truncated: Count = 0
+    blank: Count = 0
+    """Responses without a text, for example with reasoning only."""
     errors: Count = 0
     prompt_tokens: Count = 0
     completion_tokens: Count = 0

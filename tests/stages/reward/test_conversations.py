@@ -38,7 +38,7 @@ def test_batches_have_similar_lengths_and_the_texts_of_the_files(tmp_path):
         ],
         [("prompt 0 é", "short", [("p0", "s", 0), ("p0", "s", 2)])],
     ]
-    assert unscored == {"ambiguous": 1, "failed": 1, "too_long": 1}
+    assert unscored == {"ambiguous": 1, "blank": 1, "too_long": 1}
 
 
 def test_memory_depends_on_the_number_of_responses_not_their_length(tmp_path):

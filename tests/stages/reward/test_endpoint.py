@@ -77,11 +77,11 @@ def test_each_conversation_is_one_request_for_a_raw_reward(tmp_path, server, mon
 
 
 def test_transient_failures_are_retried(tmp_path, server):
-    early = {1: (429, {"Retry-After": "0.1"}, {}), 2: (503, {}, {}), 3: (500, {}, {})}
+    early = {1: (429, {"Retry-After": "0.1"}, {}), 2: (503, {}, {}), 3: (500, {}, {}), 4: (200, {}, b"<html>")}
     server.plan = lambda body, number: early.get(number)
     work = prepare(tmp_path, server.url)
     assert score.run(work).values.scored == COUNT + 1
-    assert len(server.requests) == COUNT + 3
+    assert len(server.requests) == COUNT + 4
 
 
 def test_a_conversation_too_long_for_the_server_or_the_run_has_no_score(tmp_path, server):
@@ -105,8 +105,9 @@ def test_a_conversation_too_long_for_the_server_or_the_run_has_no_score(tmp_path
         ((200, {}, classified(0.5, 0.5)), "2 numbers"),
         ((200, {}, classified(float("nan"))), "one finite number"),
         ((200, {}, {"data": []}), "returned no classification"),
+        ((200, {}, {"data": [{"probs": [0.5]}], "usage": {"prompt_tokens": 1e400}}), "returned no classification"),
     ],
-    ids=["key", "model", "protocol", "classes", "nan", "nothing"],
+    ids=["key", "model", "protocol", "classes", "nan", "nothing", "infinite count"],
 )
 def test_an_endpoint_that_is_not_a_reward_model_is_rejected(tmp_path, server, reply, message):
     server.plan = lambda body, number: reply
