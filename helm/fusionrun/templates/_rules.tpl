@@ -51,6 +51,10 @@
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get]
+# The API key of a run's model servers. No Secret is read.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
 # Post events of runs, and read why their pods are not created or do not start.
 - apiGroups: [""]
   resources: [events]

@@ -119,13 +119,17 @@ class Executor:
             except ClusterError as error:
                 if error.status != _CONFLICT:
                     raise
-                await self._adopt(run, ref)
+                # The operator may not read Secrets. The name of a run's Secret contains a hash of the run's UID.
+                if ref.kind != "Secret":
+                    await self._adopt(run, ref)
                 return None
         except ClusterError as error:
             logger.warning("cannot create object: %s", error, extra=log)
             return Refusal(error.status, str(error), transient=error.retryable)
-        self._store.put(created)
         logger.info("created %s %s", ref.kind, ref.name, extra=log)
+        if ref.kind == "Secret":  # not watched: the store would keep its content forever
+            return {"kind": ref.kind, "metadata": {"name": ref.name}}
+        self._store.put(created)
         return created
 
     async def _adopt(self, run: Manifest, ref: ObjectRef) -> None:
