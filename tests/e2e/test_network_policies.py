@@ -12,13 +12,14 @@ import yaml
 
 from fusionrun import names
 from fusionrun.api.data import Grader
-from fusionrun.api.models import Manifest, Source
-from fusionrun.api.pod import METRICS_PORT
+from fusionrun.api.models import Manifest, ServerSettings, Source
+from fusionrun.api.pod import EXIT_USER_ERROR, METRICS_PORT
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
-from fusionrun.objects.deployment import PORT
+from fusionrun.objects.deployment import PORT, build_deployment
 from fusionrun.objects.network_policy import build_policy
-from fusionrun.plan.pinned import Run
+from fusionrun.plan.families.responses import ServedModel
+from fusionrun.plan.pinned import Feature, Run
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
 from support.live import REPOSITORY, Cluster, built_images
@@ -37,6 +38,9 @@ RENDEZVOUS_PORT = 23456
 PROGRESS_PORT, OPERATOR_METRICS_PORT, HEALTH_PORT = 8090, 8000, 8080
 SECONDS = 30.0
 """A policy may be enforced some time after its pods are Ready."""
+
+SPEC = FusionRunSpec.model_validate(make_spec())
+ALPHA = Run(WATCHED, "alpha", UID, SPEC, features=frozenset(Feature))
 
 LISTEN = "import signal, socket, sys; s = [socket.create_server(('', int(p))) for p in sys.argv[1:]]; signal.pause()"
 CONNECT = """
@@ -77,6 +81,17 @@ def pod(name: str, labels: dict[str, str], *ports: int) -> Manifest:
     }
 
 
+def with_network_check(pod: Manifest, run: Run) -> Manifest:
+    """Add the init container of a server that runs code of a model."""
+    settings = Settings(images=built_images())
+    stage = Stage(StageKind.SERVE, Source(name="ada"), remote_code=True)
+    served = ServedModel("ada", "/data/ada", ServerSettings())
+    server = build_deployment(run, stage, "ada", 0, settings, served)["spec"]["template"]["spec"]
+    pod["spec"] |= {"restartPolicy": "Never", "initContainers": server["initContainers"]}
+    pod["spec"]["volumes"] = [volume for volume in server["volumes"] if volume["name"] == "tmp"]
+    return pod
+
+
 def run_pods(run: Run) -> list[Manifest]:
     """Return one pod of each kind of a run, with the policies that the operator creates for them."""
     source = Source(name="ada")
@@ -84,7 +99,7 @@ def run_pods(run: Run) -> list[Manifest]:
         "server": Stage(StageKind.SERVE, source),
         "client": Stage(StageKind.GENERATE, source),
         "trainer": Stage(StageKind.SFT),
-        "remote": Stage(StageKind.SCORE, source, remote_code=True),
+        "remote": Stage(StageKind.SERVE, source, remote_code=True),
         "sandbox": Stage(StageKind.VERIFY, source, Grader.CODING),
     }
     settings = Settings(images=built_images(), monitoring_namespaces=(MONITORING,))
@@ -96,8 +111,9 @@ def run_pods(run: Run) -> list[Manifest]:
         policies[policy["metadata"]["name"]] = policy
     labels = {names.LABEL_RUN: run.name}
     ports = (PORT, METRICS_PORT, RENDEZVOUS_PORT)
-    pods = [pod(f"{run.name}-{name}", labels | closed.get(name, {}), *ports) for name in stages]
-    return [*policies.values(), *pods]
+    pods = {name: pod(f"{run.name}-{name}", labels | closed.get(name, {}), *ports) for name in stages}
+    with_network_check(pods["remote"], run)
+    return [*policies.values(), *pods.values()]
 
 
 def chart_policy(**labels: str) -> list[Manifest]:
@@ -124,13 +140,11 @@ class Places:
         for name, cluster in self._in.items():
             cluster.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait")
             cluster.kubectl("create", "namespace", name)
-        spec = FusionRunSpec.model_validate(make_spec())
-        alpha, beta = (Run(WATCHED, name, UID, spec) for name in ("alpha", "beta"))
-        self._apply(WATCHED, [*run_pods(alpha), pod("beta-server", {names.LABEL_RUN: beta.name}, PORT)])
-        self._apply(WATCHED, [pod("neighbour", {}, PORT)])
-        self._apply(MONITORING, [pod("prometheus", {}, PORT)])
+        self.apply(WATCHED, [*run_pods(ALPHA), pod("beta-server", {names.LABEL_RUN: "beta"}, PORT)])
+        self.apply(WATCHED, [pod("neighbour", {}, PORT)])
+        self.apply(MONITORING, [pod("prometheus", {}, PORT)])
         # The labels of a run do not help in another namespace.
-        self._apply(ELSEWHERE, [pod("stranger", {names.LABEL_RUN: alpha.name}, PORT), *chart_policy()])
+        self.apply(ELSEWHERE, [pod("stranger", {names.LABEL_RUN: ALPHA.name}, PORT), *chart_policy()])
         for name, cluster in self._in.items():
             cluster.kubectl("wait", "--for=condition=Ready", "pods", "--all", "--timeout=120s")
             for found in cluster.get("pods")["items"]:
@@ -141,7 +155,7 @@ class Places:
         for name, cluster in self._in.items():
             cluster.kubectl("delete", "namespace", name, "--wait=false")
 
-    def _apply(self, namespace: str, items: list[Manifest]) -> None:
+    def apply(self, namespace: str, items: list[Manifest]) -> None:
         text = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
         self._in[namespace].kubectl("apply", "-f", "-", stdin=text)
 
@@ -201,3 +215,14 @@ def test_a_pod_reaches_only_what_the_policies_allow(places, name, expected):
 def test_the_policy_alone_closes_the_network_of_foreign_code(places, name):
     agrees(lambda: places.execute(name, PROBE), [])
     assert places.execute("neighbour", PROBE), "the probe finds a network where there is one"
+
+
+def test_a_server_with_code_of_a_model_does_not_start_with_a_network(places):
+    """Without the label, the policy for code of a model does not select its pod. With it, alpha-remote is Ready."""
+    name, cluster = "alpha-open", Cluster(WATCHED)
+    places.apply(WATCHED, [with_network_check(pod(name, {names.LABEL_RUN: ALPHA.name}, PORT), ALPHA)])
+    cluster.kubectl("wait", "--for=jsonpath={.status.phase}=Failed", f"pod/{name}", "--timeout=90s")
+    (check,) = cluster.get("pod", name)["status"]["initContainerStatuses"]
+    ended = check["state"]["terminated"]
+    assert (check["name"], ended["exitCode"]) == (names.NETWORK_CHECK_CONTAINER, EXIT_USER_ERROR)
+    assert "network access (tcp" in ended["message"]

@@ -2,6 +2,9 @@
 
 Addresses outside the cluster are tried only if none in the cluster answers and the routing table has a route to them:
 an isolated pod sends no packet.
+
+``python -m fusionrun_stages.sandbox.probe`` waits until nothing answers, for at most 30 seconds: it exits with 0 if the
+network is closed, with 2 and a message that names what answered if it is not, and with 130 if that is unknown.
 """
 
 import errno
@@ -9,11 +12,17 @@ import os
 import select
 import socket
 import struct
+import sys
+import time
 from contextlib import closing
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
+from fusionrun_stages.errors import InfrastructureError, StageError, UserError
+
+WAIT_SECONDS = 30.0
+"""A network plugin may apply a NetworkPolicy some seconds after the pod has started."""
 SECONDS = 1.0
 """Timeout. In a cluster a reply takes milliseconds."""
 PORTS = (443, 6443, 10250, 22, 80)
@@ -50,6 +59,25 @@ def find_reachable() -> list[str]:
     routes = read_routes()
     in_cluster = reach(find_targets(routes))
     return in_cluster or reach([target for target in OUTSIDE if is_routed(target[1], routes)])
+
+
+def require_closed_network() -> None:
+    """Check that this pod has no network access, before foreign code is loaded.
+
+    Raise UserError if an address answers, InfrastructureError if the network access cannot be determined.
+    """
+    deadline = time.monotonic() + WAIT_SECONDS
+    try:
+        while (reached := find_reachable()) and time.monotonic() < deadline:
+            time.sleep(1.0)
+    except (OSError, ValueError) as error:
+        raise InfrastructureError(f"cannot determine whether this pod has network access: {error}") from error
+    if reached:
+        raise UserError(
+            f"this pod has network access ({', '.join(reached)} answered for {WAIT_SECONDS:.0f} s), and foreign code "
+            "would run in it: use a network plugin that enforces the run's NetworkPolicy, and no other policy that "
+            "allows this pod's traffic"
+        )
 
 
 def find_targets(routes: list[Route]) -> list[Target]:
@@ -186,3 +214,17 @@ def _name_servers() -> list[str]:
     except FileNotFoundError:
         return []
     return [line.split()[1] for line in lines if line.startswith("nameserver ")]
+
+
+def main() -> NoReturn:
+    """Check this pod's network and exit."""
+    try:
+        require_closed_network()
+    except StageError as error:
+        print(error, file=sys.stderr)  # noqa: T201 (the last lines of the pod's log)
+        sys.exit(error.exit_code)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()
