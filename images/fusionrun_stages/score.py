@@ -27,6 +27,7 @@ from fusionrun_stages.reward.conversations import (
     read_conversations,
 )
 from fusionrun_stages.reward.model import LoadedRewardModel
+from fusionrun_stages.sandbox import probe
 from fusionrun_stages.volume.json_lines import JsonLines, read_json_lines
 from fusionrun_stages.volume.parquet import write_rows
 from fusionrun_stages.volume.paths import shard_path
@@ -88,6 +89,8 @@ def _scorer(parameters: ScoreParameters, device: str) -> tuple["Scorer", int]:
         return RewardEndpoint(parameters.endpoint, parameters.max_length), 1
     if parameters.model_path is None:
         raise UserError("rewardModel: exactly one of model and endpoint is required")
+    if parameters.trust_remote_code:
+        probe.require_closed_network()
     model = LoadedRewardModel(parameters.model_path, device, trust_remote_code=parameters.trust_remote_code)
     return model, parameters.batch_size
 

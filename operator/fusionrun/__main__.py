@@ -7,6 +7,7 @@ In a cluster, the chart mounts the settings file from a ConfigMap at ``/etc/fusi
 
 import argparse
 import asyncio
+import dataclasses
 import logging
 import sys
 from collections.abc import Sequence
@@ -21,26 +22,43 @@ from fusionrun.handlers import lifecycle
 from fusionrun.settings import Settings
 
 SETTINGS_PATH = Path("/etc/fusionrun/settings.yaml")
+SERVER_KEY_MIN_BYTES = 32
+"""Length of a SHA-256, the hash of the HMAC. Source: RFC 2104, section 3."""
 
 
 def load_settings(path: Path) -> Settings:
-    """Read the settings file.
+    """Read the settings file, and the key of the model servers.
 
     Raises
     ------
     SpecError
-        If the file cannot be read, or if a field is missing, unknown or of the wrong type.
+        If a file cannot be read, or if a field is missing, unknown or of the wrong type.
     """
     try:
         settings = yaml.safe_load(path.read_text()) or {}
     except (OSError, yaml.YAMLError) as error:
         raise SpecError(str(path), "", f"cannot be read: {error}") from error
     try:
-        return TypeAdapter(Settings).validate_python(settings)
+        found = TypeAdapter(Settings).validate_python(settings)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or str(path)
         raise SpecError(field, first["input"], first["msg"]) from error
+    if found.server_key:
+        raise SpecError("server_key", "***", "must not be in the settings file: set server_key_file")
+    return dataclasses.replace(found, server_key=_server_key(found.server_key_file))
+
+
+def _server_key(file: str) -> bytes:
+    if not file:
+        return b""
+    try:
+        key = Path(file).read_bytes().strip()
+    except OSError as error:
+        raise SpecError("server_key_file", file, f"cannot be read: {error}") from error
+    if len(key) < SERVER_KEY_MIN_BYTES:
+        raise SpecError("server_key_file", file, f"must hold at least {SERVER_KEY_MIN_BYTES} bytes")
+    return key
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -28,7 +28,7 @@ BODY_SECONDS = 5.0
 PUSH_MIN_SECONDS = 0.5
 """Shortest time between two requests of one pod; the second one is rejected with 429."""
 
-_ACCEPTED = 204
+_ACCEPTED, _FORBIDDEN = 204, 403
 
 
 class ProgressBoard:
@@ -66,6 +66,13 @@ class ProgressReceiver:
     _last_push: dict[str, float] = field(default_factory=dict)
     """Monotonic time of the last request of each pod, by UID."""
 
+    def admits(self, address: str) -> bool:
+        """Return whether an address may connect: that of a running pod with the labels of a run."""
+        known = self._pod(address) is not None
+        if not known:
+            self.replied(_FORBIDDEN)
+        return known
+
     def application(self) -> web.Application:
         """Return the web application."""
         application = web.Application(client_max_size=BODY_MAX_BYTES)
@@ -86,10 +93,10 @@ class ProgressReceiver:
 
     def _sender(self, remote: str) -> "_Sender":
         """Return the sender with an IP address, before the body is read."""
-        pod = self.pod_at(_address(remote))
-        labels = (pod["metadata"].get("labels") or {}) if pod else {}
-        if pod is None or LABEL_RUN not in labels or LABEL_STAGE not in labels:
-            raise _Rejected(403, "this address does not belong to a running pod of a FusionRun")
+        pod = self._pod(_address(remote))
+        if pod is None:
+            raise _Rejected(_FORBIDDEN, "this address does not belong to a running pod of a FusionRun")
+        labels = pod["metadata"]["labels"]
         run = run_ref(pod["metadata"]["namespace"], labels[LABEL_RUN])
         if self.get(run) is None:
             raise _Rejected(404, f"no FusionRun {run.namespace}/{run.name}")
@@ -104,6 +111,12 @@ class ProgressReceiver:
             raise _Rejected(429, f"at most one request per {PUSH_MIN_SECONDS} seconds")
         self._last_push[uid] = now
         return _Sender(run, stage_from_label(labels[LABEL_STAGE]), int(text))
+
+    def _pod(self, address: str) -> Manifest | None:
+        """Return the running pod with an address and the labels of a run, or None."""
+        pod = self.pod_at(address)
+        labels = (pod["metadata"].get("labels") or {}) if pod else {}
+        return pod if LABEL_RUN in labels and LABEL_STAGE in labels else None
 
     def _accept(self, sender: "_Sender", body: bytes) -> tuple[int, str]:
         """Store the progress in a body; return the HTTP status and text of the reply."""

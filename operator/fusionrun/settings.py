@@ -1,11 +1,18 @@
 """Settings of the operator: images, ports and intervals. ``__main__`` reads them from a file."""
 
+import ipaddress
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from pydantic import ConfigDict
+from pydantic import AfterValidator, ConfigDict
 
 _CLOSED = ConfigDict(extra="forbid")
 """An unknown field of the settings file is an error."""
+
+
+def _network(text: str) -> str:
+    """Return a network in its usual form; raise ValueError if it is none."""
+    return str(ipaddress.ip_network(text))
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,14 @@ class Settings:
     health_port: int = 8080
     resync_seconds: float = 600.0
     """Time between two resyncs, which list all objects and reconcile every unfinished run."""
+    monitoring_namespaces: tuple[str, ...] = ()
+    """Namespaces whose pods may connect to the metrics ports of stage pods."""
+    blocked_networks: tuple[Annotated[str, AfterValidator(_network)], ...] = ()
+    """Networks (CIDR) to which ordinary stage pods may not connect, e.g. ``169.254.169.254/32``."""
+    server_key_file: str = ""
+    """File with the key from which the API keys of model servers are derived; if empty, servers ask for none."""
+    server_key: bytes = field(default=b"", repr=False)
+    """Content of ``server_key_file``; not a field of the settings file."""
     missing_seconds: float = 5.0
     """Time until a missing prerequisite is looked up again."""
     cpu_environment: dict[str, str] = field(default_factory=dict)

@@ -1,8 +1,11 @@
+import base64
+import itertools
 import json
 import re
 from dataclasses import replace
 
 import pytest
+import yaml
 
 from fusionrun import __version__
 from fusionrun.__main__ import load_settings
@@ -16,6 +19,7 @@ from support.pod_security import violations
 from support.runs import make_spec
 
 MONITORING = (
+    'networkPolicy.monitoringNamespaces=["monitoring"]',
     'metrics.serviceMonitor={"enabled":true}',
     'metrics.podMonitor={"enabled":true}',
     'metrics.prometheusRule={"enabled":true}',
@@ -30,8 +34,10 @@ def one(documents, kind, name=None):
 
 
 def settings_of(documents, tmp_path):
-    path = tmp_path / "settings.yaml"
-    path.write_text(one(documents, "ConfigMap", "fusionrun-settings")["data"]["settings.yaml"])
+    path, key = tmp_path / "settings.yaml", tmp_path / "key"
+    key.write_text("k" * 32)
+    text = one(documents, "ConfigMap", "fusionrun-settings")["data"]["settings.yaml"]
+    path.write_text(text.replace("/etc/fusionrun-key", str(tmp_path)))
     return load_settings(path)
 
 
@@ -153,12 +159,11 @@ def test_openshift_assigns_users_and_requires_an_isolating_runtime_class(helm, t
 
 
 def rules(role):
-    return {
-        (group, resource): set(rule["verbs"])
-        for rule in role["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-    }
+    found = {}
+    for rule in role["rules"]:
+        for group, resource in itertools.product(rule["apiGroups"], rule["resources"]):
+            found.setdefault((group, resource), set()).update(rule["verbs"])
+    return found
 
 
 def test_rbac_grants_exactly_what_the_client_uses(helm):
@@ -169,6 +174,7 @@ def test_rbac_grants_exactly_what_the_client_uses(helm):
         ("fusionrun.dev", "fusionruns/finalizers"): {"update"},
         ("", "pods/log"): {"get"},
         ("", "pods/status"): {"patch"},
+        ("", "secrets"): {"create"},
         ("", "events"): {"get", "list", "create", "patch"},
         ("", "persistentvolumeclaims"): {"get", "list", "watch"},
         ("node.k8s.io", "runtimeclasses"): {"get"},
@@ -263,6 +269,63 @@ def test_the_pod_monitor_selects_generation_pods(helm):
     assert named["namespaceSelector"] == {"matchNames": ["lab"]}
 
 
+def policy_of(*sets, helm):
+    policy = one(helm.template(*sets), "NetworkPolicy")["spec"]
+    operator = one(helm.template(*sets), "Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert policy["podSelector"]["matchLabels"].items() <= operator.items()
+    assert policy["policyTypes"] == ["Ingress"]
+    return {rule["ports"][0]["port"]: rule["from"] for rule in policy["ingress"]}
+
+
+def namespaces(*names):
+    return {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": [*names]}]}
+
+
+def test_only_pods_of_runs_and_monitoring_reach_the_operator(helm):
+    runs = {"podSelector": {"matchExpressions": [{"key": "fusionrun.dev/run", "operator": "Exists"}]}}
+    assert policy_of(helm=helm) == {8090: [runs | {"namespaceSelector": {}}]}
+    named = policy_of('watchNamespaces=["a","b"]', 'networkPolicy.monitoringNamespaces=["m"]', helm=helm)
+    assert named == {
+        8090: [runs | {"namespaceSelector": namespaces("a", "b")}],
+        8000: [{"namespaceSelector": namespaces("m")}],
+    }
+    extra = 'networkPolicy.extraIngress=[{"ports":[{"port":8080}],"from":[{"ipBlock":{"cidr":"10.0.0.0/8"}}]}]'
+    assert policy_of("progress.enabled=false", extra, helm=helm) == {8080: [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}
+    assert not [d for d in helm.template("networkPolicy.enabled=false") if d["kind"] == "NetworkPolicy"]
+
+
+@pytest.mark.parametrize("monitor", ["serviceMonitor", "podMonitor"])
+def test_a_monitor_without_its_namespace_is_rejected(helm, monitor):
+    message = helm.rejects(f'metrics.{monitor}={{"enabled":true}}')
+    assert "set it to the namespace of your Prometheus" in message
+    helm.template(f'metrics.{monitor}={{"enabled":true}}', "networkPolicy.enabled=false")
+
+
+def test_network_settings_reach_the_operator(helm, tmp_path):
+    sets = ('networkPolicy.monitoringNamespaces=["m"]', 'networkPolicy.blockedNetworks=["169.254.0.0/16"]')
+    settings = settings_of(helm.template(*sets, "serverKey.enabled=false"), tmp_path)
+    assert (settings.monitoring_namespaces, settings.blocked_networks) == (("m",), ("169.254.0.0/16",))
+
+
+def test_the_operator_mounts_a_random_key_or_an_existing_one(helm):
+    def mounted(*sets):
+        documents = helm.template(*sets)
+        pod = one(documents, "Deployment")["spec"]["template"]["spec"]
+        volumes = [v["secret"]["secretName"] for v in pod["volumes"] if "secret" in v]
+        text = one(documents, "ConfigMap", "fusionrun-settings")["data"]["settings.yaml"]
+        mounts = {m["name"]: m["mountPath"] for m in pod["containers"][0]["volumeMounts"]}
+        assert (yaml.safe_load(text).get("server_key_file", "").rpartition("/")[0] or None) == mounts.get("server-key")
+        return volumes, [d for d in documents if d["kind"] == "Secret"]
+
+    volumes, (secret,) = mounted()
+    assert volumes == [secret["metadata"]["name"]] == ["fusionrun-server-key"]
+    key = base64.b64decode(secret["data"]["key"])
+    assert len(key) == 64
+    assert secret != mounted('nameOverride=""')[1][0], "it is random"
+    assert mounted('serverKey={"existingSecret":"vault","existingSecretKey":"k"}') == (["vault"], [])
+    assert mounted("serverKey.enabled=false") == ([], [])
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -280,6 +343,8 @@ def test_the_pod_monitor_selects_generation_pods(helm):
         'stages.tmpSizeLimit="much"',
         'security.openshift="yes"',
         'metrics.serviceMonitor={"interval":"often"}',
+        'networkPolicy.blockedNetworks=["10.0.0.1"]',
+        'serverKey={"existingSecret":"A"}',
     ],
 )
 def test_an_invalid_value_is_rejected_by_name(helm, value):

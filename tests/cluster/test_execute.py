@@ -144,6 +144,16 @@ async def test_an_object_of_the_same_name_is_never_taken_over(client, make, exec
     assert message in refusal.message
 
 
+async def test_a_secret_is_created_without_being_read_or_kept(client, store, make, execute):
+    secret = make.child("Secret", "key") | {"data": {"key": "c2VjcmV0"}}
+    for made in (1, 0):
+        created = await execute(create=(secret,))
+        assert (len(created.made), created.refused) == (made, {})
+        assert "c2VjcmV0" not in str(created.made)
+    assert client.verbs() == ["create Secret"] * 2
+    assert store.get(ref_of(secret)) is None
+
+
 async def test_an_object_that_is_already_gone_needs_another_decision(client, store, run, make):
     """The watch has missed the deletion."""
     gone, forgotten = make.child("Job", "gone"), make.child("Job", "forgotten")

@@ -42,6 +42,20 @@ for process in pathlib.Path("/proc").glob("[0-9]*"):
 """Hang the server: vLLM's HTTP process accepts requests, but its engine answers none."""
 
 
+ASK = """
+import json, os, urllib.error, urllib.request
+def status(path, key):
+    request = urllib.request.Request("http://127.0.0.1:8000" + path, headers={"Authorization": "Bearer " + key})
+    try:
+        return urllib.request.urlopen(request, timeout=10).status
+    except urllib.error.HTTPError as error:
+        return error.code
+keys = ("", "wrong", os.environ["VLLM_API_KEY"])
+print(json.dumps({path: [status(path, key) for key in keys] for path in ("/health", "/metrics", "/v1/models")}))
+"""
+"""The HTTP status of each path without a key, with a wrong one, and with that of the server."""
+
+
 @dataclass
 class Outside:
     """Model servers outside of any run."""
@@ -58,7 +72,6 @@ class Outside:
         deployment = build_deployment(run, stage, child, 0, self.settings, served)
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
         container["command"] += arguments
-        container["startupProbe"]["httpGet"]["path"] = "/health"  # the only path that needs no key
         container["env"] += [{"name": k, "value": v} for k, v in environment.items()]
         items = [deployment, build_service(run, stage, child, 0)]
         for item in items:
@@ -134,6 +147,8 @@ class Followed:
     """By shard, the samples that a pod of the second attempt found stored, and those that it requested."""
     cost: list[int]
     """The costs of the endpoint in the status during its stage."""
+    asked: dict[str, list[int]] = field(default_factory=dict)
+    """What the run's own server answered to ``ASK``."""
     requested: int = 0
     """Samples that were requested from the endpoint."""
 
@@ -150,11 +165,12 @@ def followed(cluster: Cluster, outside: Outside) -> Iterator[Followed]:
     reward = outside.serve("reward", "--runner", "pooling")
     outside.wait()
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(make_run(name, endpoint, reward)))
-    stopped, cost = "", []
+    stopped, cost, asked = "", [], {}
     for run in cluster.watch(name):
-        found = Followed(run.get("status", {}), [], cost)
+        found = Followed(run.get("status", {}), [], cost, asked)
         if found.stages.get("generate/scribe", {}).get("progress", {}).get("done") and not stopped:
             (pod,) = cluster.get("pods", "-l", f"fusionrun.dev/run={name},fusionrun.dev/stage=serve.scribe")["items"]
+            asked.update(json.loads(cluster.kubectl("exec", pod["metadata"]["name"], "--", "python", "-c", ASK)))
             stopped = cluster.kubectl("exec", pod["metadata"]["name"], "--", "python", "-c", STOP_THE_ENGINE)
             assert stopped.strip() == "stopped"
         called = found.stages.get("generate/elsewhere", {})
@@ -173,6 +189,10 @@ def stored_and_requested(cluster: Cluster, run: str, stage: str, attempt: int) -
     text = cluster.kubectl("logs", "-l", labels, "--tail=-1")
     pairs = re.findall(r"(\d+) samples are stored, (\d+) are missing", text)
     return [(int(stored), int(requested)) for stored, requested in pairs]
+
+
+def test_the_server_of_a_run_asks_for_its_key(followed):
+    assert followed.asked == {"/health": [200] * 3, "/metrics": [200] * 3, "/v1/models": [401, 401, 200]}
 
 
 def test_a_server_that_hangs_is_restarted_and_stored_samples_are_kept(followed):

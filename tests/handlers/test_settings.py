@@ -41,12 +41,39 @@ def test_the_charts_default_resources_are_those_that_the_reference_shows(tmp_pat
         ("images: {data: d, serve: s, train: t, reward: r}\n", "images.sandbox"),
         (IMAGES.replace("sandbox: x", "sandbox: x, extra: y"), "images.extra"),
         ("", "images"),
+        (IMAGES + "blocked_networks: [169.254.169.254/8]\n", "blocked_networks.0"),
     ],
 )
 def test_an_invalid_setting_is_named(tmp_path, text, field):
     with pytest.raises(SpecError) as caught:
         load_settings(write(tmp_path, text))
     assert caught.value.field == field
+
+
+def test_the_key_of_the_model_servers_is_read_from_its_own_file(tmp_path):
+    key = tmp_path / "key"
+    key.write_bytes(b"k" * 64 + b"\n")
+    settings = load_settings(write(tmp_path, IMAGES + f"server_key_file: {key}\n"))
+    assert settings.server_key == b"k" * 64
+    assert "kkkk" not in repr(settings)
+    assert load_settings(write(tmp_path, IMAGES)).server_key == b""
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "rule"),
+    [
+        ("server_key_file: {short}", "server_key_file", "at least 32 bytes"),
+        ("server_key_file: {short}/none", "server_key_file", "cannot be read"),
+        (f"server_key: {'k' * 32}", "server_key", "set server_key_file"),
+    ],
+)
+def test_an_unusable_key_of_the_model_servers_is_named(tmp_path, text, field, rule):
+    short = tmp_path / "short"
+    short.write_text("k" * 31)
+    with pytest.raises(SpecError, match=rule) as caught:
+        load_settings(write(tmp_path, IMAGES + text.format(short=short) + "\n"))
+    assert caught.value.field == field
+    assert "kkk" not in str(caught.value)
 
 
 def test_a_missing_or_invalid_file_is_named(tmp_path, capsys):

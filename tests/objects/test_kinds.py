@@ -181,7 +181,7 @@ def test_the_startup_probe_limits_the_start_of_a_server():
     deployment = serve(startupTimeoutSeconds=600)["Deployment"]
     (container,) = pod_of(deployment)["containers"]
     probe = container["startupProbe"]
-    assert probe["httpGet"]["path"] == "/v1/models"
+    assert probe["httpGet"]["path"] == "/health"  # /v1 asks for a key
     assert probe["failureThreshold"] * probe["periodSeconds"] == 600
 
 
@@ -220,12 +220,17 @@ def test_pods_with_remote_code_have_no_egress_and_ingress_from_the_run_only():
         assert rule["ports"] == [{"protocol": "TCP", "port": 8000}]
         labels = workload["spec"]["template"]["metadata"]["labels"]
         assert policy["podSelector"]["matchLabels"].items() <= labels.items()
-        environment = {e["name"] for c in pod_of(workload)["containers"] for e in c["env"]}
+        environment = {e["name"] for c in containers(pod_of(workload)) for e in c.get("env", ())}
         assert not {"HF_TOKEN", "FUSIONRUN_PROGRESS_URL"} & environment
-    for stage in ("score/ada", "serve/ada", "generate/ada"):
-        assert "NetworkPolicy" not in objects(stage)
-        for manifest in objects(stage).values():
-            assert not policy["podSelector"]["matchLabels"].items() <= manifest["metadata"]["labels"].items()
+
+
+def test_a_server_with_remote_code_starts_after_a_check_of_its_network():
+    pod = pod_of(serve(model=TRUSTED)["Deployment"])
+    (check,) = pod["initContainers"]
+    assert check["image"] == SETTINGS.images.data
+    assert check["command"] == ["python", "-m", "fusionrun_stages.sandbox.probe"]
+    assert {m["name"] for m in check["volumeMounts"]} == {"tmp"}
+    assert "initContainers" not in pod_of(serve()["Deployment"])
 
 
 def test_score_with_remote_code_can_write_only_to_its_artifact():
@@ -250,7 +255,7 @@ def sandbox() -> dict[str, dict[str, Any]]:
 
 def test_only_coding_is_verified_in_the_sandbox(sandbox):
     assert set(sandbox) == {"NetworkPolicy", "ConfigMap", "Job"}
-    assert "NetworkPolicy" not in objects("verify/ada.mathematics")
+    assert "initContainers" not in pod_of(objects("verify/ada.mathematics")["Job"])
 
 
 def test_the_judge_mounts_its_input_read_only_and_its_artifact(sandbox):

@@ -1,6 +1,8 @@
 """All pods of all stages: restricted, without a service account token, with secrets only by reference."""
 
+import base64
 import hashlib
+import hmac
 import json
 from dataclasses import replace
 from itertools import pairwise
@@ -108,10 +110,83 @@ def test_only_stages_with_hub_access_have_a_token_and_the_others_are_offline():
 
 
 def test_a_secret_is_only_referenced():
-    referring = json.dumps([p for _, _, p in PODS]).count("secretKeyRef")
-    assert referring == 4  # resolve and fetch/target the hub's, generate/far and the access check the endpoint's
-    keys = [e for _, _, p in PODS for c in p["containers"] for e in c.get("env", []) if "KEY" in e["name"]]
-    assert [k["valueFrom"] for k in keys] == [{"secretKeyRef": {"name": "far-key", "key": "api"}}]
+    found = variables_of(PINNED)
+    assert {stage for stage, variables in found.items() if "HF_TOKEN" in variables} == {"resolve", "fetch.target"}
+    assert found["generate.far"] == {"FUSIONRUN_API_KEY": {"name": "far-key", "key": "api"}}
+    secret = next(m for m in OBJECTS if m["kind"] == "Secret")
+    key = base64.b64decode(secret["data"]["key"]).decode()
+    assert key == hmac.digest(SETTINGS.server_key, UID.encode(), "sha256").hex()
+    for manifest in OBJECTS:
+        assert manifest["kind"] == "Secret" or (key not in str(manifest) and secret["data"]["key"] not in str(manifest))
+
+
+def test_a_server_asks_for_the_key_that_its_clients_send():
+    (secret,) = {m["metadata"]["name"] for m in OBJECTS if m["kind"] == "Secret"}
+    holders = {
+        stage: set(variables)
+        for stage, variables in variables_of(PINNED).items()
+        if {"name": secret, "key": "key"} in variables.values()
+    }
+    own = [s for s in PINNED.plan.stages if s.kind is StageKind.SERVE or s.server]
+    assert holders == {names.stage_label(s.name): {"FUSIONRUN_API_KEY" if s.server else "VLLM_API_KEY"} for s in own}
+
+
+def test_a_run_of_an_earlier_release_has_no_key():
+    before = replace(PINNED, features=frozenset())
+    assert "Secret" not in {m["kind"] for m in objects_of(before)}
+    assert "server-key" not in str(objects_of(before))
+    other = replace(PINNED, uid=UID.replace("1", "2"))
+    assert not secret_names(PINNED) & secret_names(other), "a new run of the same name has another Secret"
+
+
+def secret_names(pinned: PinnedPlan) -> set[str]:
+    return {m["metadata"]["name"] for m in objects_of(pinned) if m["kind"] == "Secret"}
+
+
+TRUSTED = {"uri": "hf://org/odd", "revision": "a" * 40, "trustRemoteCode": True}
+
+
+def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
+    """Return whether a label selector selects an object. Source: Kubernetes, LabelSelector."""
+    absent = [e["key"] for e in selector.get("matchExpressions", ()) if e["operator"] == "DoesNotExist"]
+    assert len(absent) == len(selector.get("matchExpressions", ()))
+    return selector.get("matchLabels", {}).items() <= labels.items() and not labels.keys() & set(absent)
+
+
+def test_each_pod_is_selected_by_exactly_the_policy_that_is_created_before_it():
+    """A second policy would open a closed pod: policies add up."""
+    spec = full_spec(rewardModel=make_spec()["rewardModel"] | {"model": TRUSTED})
+    pinned = pinned_of("tiny", spec)
+    policies = {m["metadata"]["name"]: m["spec"] for m in objects_of(pinned) if m["kind"] == "NetworkPolicy"}
+    assert set(policies) == {"tiny-network", "tiny-sandbox", "tiny-remote-code"}
+    for stage in pinned.plan.stages:
+        first, *_, workload = objects_of(pinned, [stage])
+        ((metadata, _), *_) = pod_specs(workload)
+        selecting = [name for name, policy in policies.items() if selects(policy["podSelector"], metadata["labels"])]
+        assert selecting == [first["metadata"]["name"]], stage.name
+
+
+def test_ordinary_pods_accept_connections_of_their_run_and_of_monitoring_to_the_metrics_port():
+    (policy,) = {str(m["spec"]): m["spec"] for m in OBJECTS if m["metadata"]["name"] == "tiny-network"}.values()
+    assert policy["policyTypes"] == ["Ingress"]
+    own, monitoring = policy["ingress"]
+    assert own == {"from": [{"podSelector": {"matchLabels": {names.LABEL_RUN: "tiny"}}}]}
+    assert monitoring["ports"] == [{"protocol": "TCP", "port": 9464}]
+    ((selector,),) = [m["namespaceSelector"]["matchExpressions"] for m in monitoring["from"]]
+    assert selector["values"] == ["monitoring"]
+
+
+def test_blocked_networks_are_excepted_from_the_egress_of_ordinary_pods():
+    settings = replace(SETTINGS, blocked_networks=("169.254.0.0/16", "fd00:ec2::254/128"), monitoring_namespaces=())
+    policy = objects_of(PINNED, [PINNED.plan["sft"]], settings)[0]["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert len(policy["ingress"]) == 1
+    ((pods, *blocks),) = [rule["to"] for rule in policy["egress"]]
+    assert pods == {"namespaceSelector": {}}
+    assert [block["ipBlock"] for block in blocks] == [
+        {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]},
+        {"cidr": "::/0", "except": ["fd00:ec2::254/128"]},
+    ]
 
 
 def test_a_secret_that_a_later_stage_needs_is_mounted_before_resolve_and_read_by_no_program():
@@ -246,10 +321,11 @@ def test_an_object_belongs_to_its_run():
         assert len(metadata["name"]) <= 63, metadata
 
 
-def test_object_names_are_unique_except_for_the_shared_network_policy():
-    keys = [(m["kind"], m["metadata"]["name"]) for m in OBJECTS if m["kind"] != "NetworkPolicy"]
+def test_object_names_are_unique_except_for_those_of_shared_objects():
+    shared = [m for m in OBJECTS if m["kind"] in ("NetworkPolicy", "Secret")]
+    keys = [(m["kind"], m["metadata"]["name"]) for m in OBJECTS if m not in shared]
     assert len(set(keys)) == len(keys)
-    assert len({m["metadata"]["name"] for m in OBJECTS if m["kind"] == "NetworkPolicy"}) == 1
+    assert len({str(m) for m in shared}) == len({(m["kind"], m["metadata"]["name"]) for m in shared}) == 3
 
 
 def test_every_workload_has_the_queue_label_and_suspend_is_never_set():

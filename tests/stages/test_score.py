@@ -14,6 +14,7 @@ from fusionrun.api.values import Scored
 from fusionrun_stages import score
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.reward.model import LoadedRewardModel
+from fusionrun_stages.sandbox import probe
 from fusionrun_stages.volume.parquet import read_rows, write_rows
 from fusionrun_stages.work import Work
 from support.stage import make_work, prompt, response, write_inputs
@@ -124,6 +125,28 @@ def test_a_part_with_other_batches_is_ignored(tmp_path, model_path):
     part.write_text(json.dumps({"plan": "other", "batch": 0, "scores_micro": [1, 2, 3, 4]}) + "\n")
     made = score.run(work)
     assert 1 not in [row.score_micro for row in read_rows(work.output / made.files[0], Score)]
+
+
+def test_code_of_a_model_is_loaded_only_after_the_network_is_closed(tmp_path, model_path, monkeypatch):
+    work = prepare(tmp_path, model_path)
+    trusting = work.task.parameters.model_copy(update={"trust_remote_code": True})
+    work = make_work(tmp_path / "trusting", trusting, shard=0)
+    answers = iter([["tcp 10.96.0.1:443"], []])
+    seen = []
+    original = LoadedRewardModel.__init__
+
+    def load(self, *arguments, **options):
+        seen.append("loaded")
+        original(self, *arguments, **options)
+
+    monkeypatch.setattr(LoadedRewardModel, "__init__", load)
+    monkeypatch.setattr(probe, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(probe, "find_reachable", lambda: next(answers))
+    with pytest.raises(UserError, match=r"network access \(tcp 10.96.0.1:443 answered"):
+        score.run(work)
+    assert seen == []
+    assert score.run(work).values.scored == 10
+    assert seen == ["loaded"]
 
 
 def test_calibration_uses_the_scores_of_the_model(tmp_path, model_path):

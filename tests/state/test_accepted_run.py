@@ -14,7 +14,7 @@ from fusionrun.state.observe.frozen import frozen
 from fusionrun.state.observe.object_ref import ObjectRef
 from fusionrun.state.observe.observed import observe
 from support.runs import make_run
-from support.world import World, with_complete
+from support.world import SETTINGS, World, with_complete
 
 RESOLVED = ObjectRef("v1", "ConfigMap", "lab", "tiny-resolved")
 
@@ -77,7 +77,7 @@ def test_a_pin_stays_with_its_reference():
     live = world.live()
     observed = observe(live)
     believed = frozen(live.run, observed, world.status)
-    spec = acceptance(live, believed, world.settings.images).spec
+    spec = acceptance(live, believed, world.settings).spec
     layouts = [PinnedPlan("lab", "tiny", "", spec, plan, (), {}) for plan in (build_plan(spec), another_order(spec))]
     found = [
         dict(
@@ -121,6 +121,42 @@ def test_a_suspended_run_is_accepted_when_it_is_resumed(monkeypatch):
     raise_every_version(monkeypatch)
     world.run["spec"]["suspend"] = False
     world.settle()
-    assert {ref.kind for ref in world.objects} == {"ConfigMap", "Job"}
+    assert {ref.kind for ref in world.objects} == {"ConfigMap", "NetworkPolicy", "Job"}
     world.run_to_end()
     assert world.condition("Complete")[0] == "True"
+
+
+KEYED = replace(SETTINGS, server_key=b"k" * 32)
+
+
+def variables(world: World, stage: str) -> list[str]:
+    containers = world.workloads()[stage]["spec"]["template"]["spec"]["containers"]
+    return [e["name"] for c in containers for e in c["env"]]
+
+
+def test_the_servers_of_a_run_ask_for_a_key_if_the_operator_had_one_at_acceptance():
+    world = started("resolve", "prepare/prompts", settings=KEYED)
+    assert "VLLM_API_KEY" in variables(world, "serve/ada")
+    assert [label for label in world.created if label.startswith("Secret")] == ["Secret:"]
+    world.settings = SETTINGS  # the key is gone: clients of running servers still need the Secret
+    world.serve("ada")
+    assert "FUSIONRUN_API_KEY" in variables(world, "generate/ada")
+    assert task(world, "generate/ada").parameters.api_key_env == "FUSIONRUN_API_KEY"
+
+
+def test_a_run_that_was_accepted_without_a_key_goes_on_without_one():
+    world = started("resolve", "prepare/prompts")
+    world.settings = KEYED
+    world.serve("ada")
+    assert "VLLM_API_KEY" not in variables(world, "serve/bob")
+    assert "FUSIONRUN_API_KEY" not in variables(world, "generate/ada")
+    world.complete()
+    assert not world.of_kind("Secret")
+
+
+def test_a_feature_of_a_newer_release_is_ignored():
+    world = started()
+    spec = world.objects[ObjectRef("v1", "ConfigMap", "lab", "tiny-spec")]
+    assert json.loads(spec["data"]["features.json"]) == ["networkCheck"]
+    spec["data"]["features.json"] = json.dumps(["networkCheck", "unknown"])
+    world.complete()

@@ -16,8 +16,9 @@ def kept(world: World) -> set[tuple[str, str]]:
 
 
 MADE_FROM = {("ConfigMap", "tiny-spec"), ("ConfigMap", "tiny-resolved")}
-OWN = MADE_FROM | {("NetworkPolicy", "tiny-sandbox")}
-"""Objects that stay with the run. The NetworkPolicy isolates terminating pods of a deleted Job."""
+POLICY = ("NetworkPolicy", "tiny-network")
+OWN = MADE_FROM | {POLICY, ("NetworkPolicy", "tiny-sandbox")}
+"""Objects that stay with the run. The NetworkPolicies isolate terminating pods of a deleted Job."""
 
 
 @pytest.mark.parametrize(("ttl", "after"), [(None, DAY), (60, timedelta(seconds=60)), (0, timedelta(0))])
@@ -59,10 +60,10 @@ def test_the_objects_of_a_failed_stage_stay_seven_times_as_long():
     failed = {(ref.kind, ref.name) for ref in world.objects if "prepare-prompts" in ref.name and ref.kind != "Pod"}
     assert {kind for kind, _ in failed} == {"Job", "ConfigMap"}
     world.pass_time(days=1)
-    assert kept(world) == MADE_FROM | failed
+    assert kept(world) == MADE_FROM | {POLICY} | failed
     assert world.reconcile().requeue_seconds == pytest.approx(6 * DAY.total_seconds(), abs=60)
     world.pass_time(days=6)
-    assert kept(world) == MADE_FROM
+    assert kept(world) == MADE_FROM | {POLICY}
 
 
 def test_a_changed_time_to_live_applies_at_once():

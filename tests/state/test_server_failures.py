@@ -53,6 +53,22 @@ def test_the_cause_of_a_failed_server(restarts, last, life, was_ready, reason, t
         assert text in stage.message
 
 
+def test_a_server_whose_network_is_open_fails_with_what_the_check_reports():
+    world = served()
+    pod = world.place("serve/ada")
+    ended = {"exitCode": 2, "message": "network access: tcp 10.96.0.1:443 answered"}
+    pod["status"]["containerStatuses"] = []
+    check = {"name": "network-check", "restartCount": 1, "lastState": {"terminated": ended}}
+    pod["status"]["initContainerStatuses"] = [check | {"lastState": {"terminated": ended | {"exitCode": 130}}}]
+    world.settle()
+    assert world.stage("serve/ada").state == "Running", "it is repeated"
+    pod["status"]["initContainerStatuses"] = [check]
+    world.settle()
+    stage = world.stage("serve/ada")
+    assert (stage.state, stage.reason) == ("Failed", Reason.USER_ERROR)
+    assert "tcp 10.96.0.1:443 answered" in stage.message
+
+
 def test_a_failed_server_fails_the_run_with_its_log():
     world = served()
     crashed(world, 3, {"exitCode": 1, "message": "ValueError: no KV cache"}, timedelta(seconds=40))

@@ -21,6 +21,8 @@ UPDATE = os.environ.get("UPDATE_GOLDEN") == "1"
 SETTINGS = Settings(
     images=Images(data="data:1", serve="serve:1", train="train:1", reward="reward:1", sandbox="sandbox:1"),
     progress_url="http://fusionrun.fusionrun-system:8090",
+    monitoring_namespaces=("monitoring",),
+    server_key=b"a key for tests, of 32 bytes or more",
 )
 
 
@@ -55,8 +57,9 @@ def texts_by_kind(pinned: PinnedPlan) -> dict[str, str]:
     """
     files: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for manifest in objects_of(pinned, one_of_each_kind(pinned)):
-        kind = manifest["metadata"]["labels"].get(names.LABEL_COMPONENT, "run-objects")
-        files[f"{kind}.yaml"].append(manifest)
+        file = files[f"{manifest['metadata']['labels'].get(names.LABEL_COMPONENT, 'run-objects')}.yaml"]
+        if manifest not in file:  # stages share NetworkPolicies and a Secret
+            file.append(manifest)
     return {file: text_of(objects) for file, objects in files.items()}
 
 

@@ -8,7 +8,7 @@ from fusionrun.api.spec import FusionRunSpec
 from fusionrun.names import digest_of
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill
-from fusionrun.plan.pinned import PinnedPlan
+from fusionrun.plan.pinned import Feature, PinnedPlan
 from fusionrun.plan.stages import Plan
 from support.runs import UID, make_spec
 
@@ -35,7 +35,8 @@ def pinned_of(name: str, spec: dict[str, Any], pins: Sequence[str] | None = None
     pins = tuple(f"{i:012x}" for i, _ in enumerate(plan.references)) if pins is None else tuple(pins)
     endpoint = full.hub.endpoint if full.hub else None
     by_stage = digests(plan.planned(), list(pins))
-    return PinnedPlan("lab", name, UID, full, plan, pins, by_stage, publish_endpoint=endpoint)
+    extra = {"publish_endpoint": endpoint, "features": frozenset(Feature)}
+    return PinnedPlan("lab", name, UID, full, plan, pins, by_stage, **extra)
 
 
 def pinned_by_uri(spec: dict[str, Any]) -> PinnedPlan:

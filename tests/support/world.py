@@ -94,7 +94,8 @@ class World:
     def live(self) -> LiveObjects:
         """Return the live objects, trimmed as in the store: a decision must read no other field."""
         present = {ref: ref.name not in self.absent for ref in _prerequisites(json.dumps(self.run["spec"]))}
-        reported = [o for ref, o in self.objects.items() if ref not in self.unreported]
+        # Secrets are not watched.
+        reported = [o for ref, o in self.objects.items() if ref not in self.unreported and ref.kind != "Secret"]
         children = tuple(trim(o, finished=is_finished(self.run)) for o in reported)
         return LiveObjects(trim(self.run, finished=False), children, present, self.pushed, warnings=self.warnings)
 

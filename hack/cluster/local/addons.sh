@@ -1,4 +1,4 @@
-# The add-ons of the cluster: DNS, storage, the isolated network, the training operator. Sourced.
+# The add-ons of the cluster: DNS, storage, network policies, the isolated network, the training operator. Sourced.
 
 apply_addons() {
     local rendered=$CLUSTER_DIR/config/manifests
@@ -10,9 +10,10 @@ apply_addons() {
     cp "$PKI"/training-operator{,-ca}.{crt,key} "$rendered/training-operator/"
     fill manifests/training-operator/deployment.yaml >"$rendered/training-operator/deployment.yaml"
     local name
-    for name in node storage isolated coredns; do fill "manifests/$name.yaml" >"$rendered/$name.yaml"; done
+    for name in node storage isolated coredns network-policies; do fill "manifests/$name.yaml" >"$rendered/$name.yaml"; done
     volumes >>"$rendered/storage.yaml"
-    apply -f "$rendered/node.yaml" -f "$rendered/storage.yaml" -f "$rendered/isolated.yaml" -f "$rendered/coredns.yaml"
+    apply -f "$rendered/node.yaml" -f "$rendered/storage.yaml" -f "$rendered/isolated.yaml" -f "$rendered/coredns.yaml" \
+        -f "$rendered/network-policies.yaml"
     apply -k "$rendered/training-operator"
     release_volumes
 }
@@ -34,15 +35,16 @@ apply() {
 }
 
 wait_for_addons() {
-    available kube-system coredns
-    available kubeflow training-operator
+    available kube-system deployment/coredns
+    available kube-system daemonset/kube-network-policies
+    available kubeflow deployment/training-operator
 }
 
-# available NAMESPACE DEPLOYMENT
+# available NAMESPACE KIND/NAME
 available() {
-    kubectl -n "$1" rollout status "deployment/$2" --timeout=90s >/dev/null 2>&1 && return
+    kubectl -n "$1" rollout status "$2" --timeout=90s >/dev/null 2>&1 && return
     kubectl -n "$1" get pods >&2
-    kubectl -n "$1" logs "deployment/$2" --tail=15 >&2
+    kubectl -n "$1" logs "$2" --tail=15 >&2
     fail "$2 is not available: see $LOG/pods and 'kubectl -n $1 describe pods'"
 }
 

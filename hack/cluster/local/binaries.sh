@@ -14,6 +14,7 @@ build_binaries() {
     ln -sfn "$built/wait-for-host" "$BIN/wait-for-host"
     install_module "helm.sh/helm/v3/cmd/helm@$HELM_VERSION" helm helm
     install_module "github.com/coredns/coredns@$COREDNS_VERSION" coredns coredns
+    install_module "sigs.k8s.io/kube-network-policies/cmd@$NETWORK_POLICIES_VERSION" cmd kube-network-policies
     install_module "github.com/kubeflow/training-operator/cmd/training-operator.v1@$TRAINING_OPERATOR_VERSION" \
         training-operator.v1 training-operator
     rm -rf "$CACHE/go"

@@ -7,6 +7,7 @@ name_images() {
     PAUSE_IMAGE=$(image_of pause "$HERE/pause.c")
     COREDNS_IMAGE=$(image_of coredns "$BIN/coredns")
     TRAINING_OPERATOR_IMAGE=$(image_of training-operator "$BIN/training-operator")
+    POLICIES_IMAGE=$(image_of kube-network-policies "$BIN/kube-network-policies")
     WAIT_FOR_HOST_IMAGE=$(image_of wait-for-host "$BIN/wait-for-host")
 }
 
@@ -17,6 +18,7 @@ load_images() {
     fi
     load_program "$COREDNS_IMAGE" "$BIN/coredns" /coredns
     load_program "$TRAINING_OPERATOR_IMAGE" "$BIN/training-operator" /manager
+    load_program "$POLICIES_IMAGE" "$BIN/kube-network-policies" /kube-network-policies
     load_program "$WAIT_FOR_HOST_IMAGE" "$BIN/wait-for-host" /wait-for-host
 }
 

@@ -61,6 +61,41 @@ open_isolated_network() {
     done
 }
 
+# kube-network-policies decides on each new connection from or to a pod: in POSTROUTING, where the address of a Service is
+# replaced by that of a pod, and in INPUT on those to this node. Its own rules need the kernel's nft_queue, which not every
+# kernel has, and lack INPUT, although the API server of this cluster is on the node.
+#
+# Connections of root on the node are allowed: the kubelet's probes come from there. While the program does not run,
+# nothing is closed (--queue-bypass).
+POLICY_RULES=(
+    "INPUT -s $POD_SUBNET"
+    "POSTROUTING -s $POD_SUBNET -m owner ! --uid-owner 0"
+    "POSTROUTING -d $POD_SUBNET ! -s $POD_SUBNET -m owner ! --uid-owner 0"
+)
+POLICY_TARGET="-m conntrack --ctstate NEW -j NFQUEUE --queue-num $POLICIES_QUEUE --queue-bypass"
+
+# policy_rule -A|-C|-D RULE
+policy_rule() {
+    # shellcheck disable=SC2086
+    iptables -w -t mangle "$1" $2 $POLICY_TARGET
+}
+
+enforce_policies() {
+    local rule
+    for rule in "${POLICY_RULES[@]}"; do
+        policy_rule -C "$rule" 2>/dev/null || policy_rule -A "$rule" ||
+            fail "iptables has no target NFQUEUE: NetworkPolicies cannot be enforced"
+    done
+}
+
+stop_enforcing_policies() {
+    local rule
+    for rule in "${POLICY_RULES[@]}"; do
+        while policy_rule -D "$rule" 2>/dev/null; do :; done
+    done
+    nft delete table inet kube-network-policies 2>/dev/null || true
+}
+
 # remove_network NAMESPACES: these network namespaces, those connected to the bridges, the bridges and the rules.
 remove_network() {
     local link namespace
@@ -74,6 +109,7 @@ remove_network() {
     rmdir /run/netns 2>/dev/null || true
     ip link delete "$NODE_LINK" 2>/dev/null || true
     open_isolated_network
+    stop_enforcing_policies
     remove_rules iptables
     remove_rules ip6tables
     remove_empty_tables

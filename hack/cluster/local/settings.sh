@@ -22,12 +22,16 @@ ISOLATED_SUBNET=10.245.0.0/16
 SERVICE_SUBNET=10.96.0.0/16
 KUBERNETES_SERVICE_IP=10.96.0.1
 DNS_IP=10.96.0.10
+# NFQUEUE number and metrics port of kube-network-policies.
+POLICIES_QUEUE=7240
+POLICIES_PORT=19080
 ETCD_PORT=23790
 ETCD_PEER_PORT=23800
 API_SERVER=https://$NODE_IP:6443
 
 HELM_VERSION=v3.22.0
 COREDNS_VERSION=v1.12.4
+NETWORK_POLICIES_VERSION=v0.8.0
 
 # Debian's default PATH lacks these folders; iptables is in /usr/sbin.
 export PATH=$PATH:/usr/local/go/bin:/usr/sbin:/sbin

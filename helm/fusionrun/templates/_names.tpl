@@ -32,6 +32,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- end -}}
 
+{{- define "fusionrun.serverKey" -}}
+{{- default (printf "%s-server-key" (include "fusionrun.fullname" .)) .Values.serverKey.existingSecret -}}
+{{- end -}}
+
 {{/* The reference of an image. Call with (list $ "data"). */}}
 {{- define "fusionrun.image" -}}
 {{- $root := index . 0 -}}

@@ -47,6 +47,10 @@
 - apiGroups: [""]
   resources: [pods/log]
   verbs: [get]
+# The API key of a run's model servers. No Secret is read.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
 # Post events of runs, and read why their pods are not created or do not start.
 - apiGroups: [""]
   resources: [events]

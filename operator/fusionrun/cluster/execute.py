@@ -121,6 +121,8 @@ class Executor:
             except ClusterError as error:
                 if error.status != _CONFLICT:
                     raise
+                if ref.kind == "Secret":  # it cannot be read. Its name contains a hash of the run's UID
+                    return None
                 existing = await self._adopt(run, ref)
                 if whole or existing.get("data") == manifest["data"]:
                     return None
@@ -130,8 +132,10 @@ class Executor:
         except ClusterError as error:
             logger.warning("cannot create object: %s", error, extra=log)
             return Refusal(error.status, str(error), transient=error.retryable)
-        self._store.put(created)
         logger.info("created %s %s", ref.kind, ref.name, extra=log)
+        if ref.kind == "Secret":  # not watched: the store would keep its content forever
+            return {"kind": ref.kind, "metadata": {"name": ref.name}}
+        self._store.put(created)
         return created
 
     async def _adopt(self, run: Manifest, ref: ObjectRef) -> Manifest:

@@ -67,8 +67,8 @@ def configure_kopf() -> kopf.OperatorSettings:
     settings.networking.error_backoffs = (0.2, 0.5, 1, 2, *[3] * 600)
     settings.queueing.exit_timeout = 1.0
     settings.process.ultimate_exiting_timeout = 20.0
-    # These log every event that kopf handles, and every probe.
-    for name in ("kopf.objects", "kopf.activities.probe", "aiohttp.access"):
+    # They log every event that kopf handles, and every request.
+    for name in ("kopf.objects", "aiohttp.access"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return settings
 

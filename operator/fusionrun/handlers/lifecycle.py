@@ -3,10 +3,8 @@
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncIterator
 
 import kopf
-from aiohttp import web
 
 from fusionrun.cluster.connection import connect
 from fusionrun.cluster.events import EventPoster
@@ -14,6 +12,7 @@ from fusionrun.cluster.execute import Executor
 from fusionrun.cluster.gather import Gatherer, list_everything
 from fusionrun.cluster.store import Store
 from fusionrun.handlers.kopf_settings import configure_kopf, login
+from fusionrun.handlers.ports import Limits, raise_open_files, serving
 from fusionrun.handlers.resync import Resync
 from fusionrun.handlers.watches import Watches
 from fusionrun.handlers.work_queue import WorkQueue
@@ -28,9 +27,15 @@ PROGRESS_SECONDS = 2.0
 DRAIN_SECONDS = 3.0
 """Maximum time that the operator waits for events to be posted before it exits."""
 
+# Together far below 1,024 open files, the usual limit of a container.
+PROGRESS_LIMITS = Limits(connections=256, per_address=4, seconds=10.0)
+METRICS_LIMITS = Limits(connections=32, per_address=4, seconds=30.0)
+HEALTH_LIMITS = Limits(connections=32, per_address=8, seconds=10.0)
+
 
 async def run(settings: Settings) -> None:
     """Run the operator until SIGINT or SIGTERM."""
+    raise_open_files()
     store, board = Store(), ProgressBoard()
     metrics = Metrics(store.runs)
     client = await connect(metrics.request_sent)
@@ -47,11 +52,11 @@ async def run(settings: Settings) -> None:
     registry, kopf_settings = kopf.OperatorRegistry(), configure_kopf()
     watches.register(registry, kopf_settings)
     kopf.on.login(registry=registry)(functools.partial(login, client.server))
-    kopf.on.probe(id="resync_age_seconds", registry=registry)(lambda **_: resync.check())
 
     async with (
-        _serving(metrics.application(), settings.metrics_port),
-        _serving(receiver.application(), settings.progress_port),
+        serving(metrics.application(), settings.metrics_port, METRICS_LIMITS),
+        serving(receiver.application(), settings.progress_port, PROGRESS_LIMITS, receiver.admits),
+        serving(resync.health(), settings.health_port, HEALTH_LIMITS),
     ):
         listing = asyncio.create_task(resync.run(), name="resync")
         try:
@@ -61,7 +66,6 @@ async def run(settings: Settings) -> None:
                 standalone=True,
                 clusterwide=not settings.namespaces,
                 namespaces=settings.namespaces,
-                liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz",
             )
         finally:
             listing.cancel()
@@ -69,14 +73,3 @@ async def run(settings: Settings) -> None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(events.drain(), DRAIN_SECONDS)
             await client.close()
-
-
-@contextlib.asynccontextmanager
-async def _serving(application: web.Application, port: int) -> AsyncIterator[None]:
-    runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1.0)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "0.0.0.0", port).start()  # noqa: S104 -- a pod has one address
-        yield
-    finally:
-        await runner.cleanup()

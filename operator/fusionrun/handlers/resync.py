@@ -11,6 +11,8 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from aiohttp import web
+
 from fusionrun.cluster.store import Store
 from fusionrun.errors import ClusterError
 from fusionrun.handlers.work_queue import WorkQueue
@@ -90,6 +92,19 @@ class Resync:
             logger.info("resync found changes of %d runs that no watch had reported", len(changed))
         for run in {*changed, *(ref_of(run) for run in self.store.runs() if first or not is_finished(run))}:
             self.queue.add(run)
+
+    def health(self) -> web.Application:
+        """Return the web application that serves ``/healthz`` for the kubelet."""
+
+        async def healthz(_: web.Request) -> web.Response:
+            try:
+                return web.json_response({"resync_age_seconds": round(self.check(), 3)})
+            except TimeoutError as error:
+                return web.Response(status=503, text=str(error))
+
+        application = web.Application()
+        application.router.add_get("/healthz", healthz)
+        return application
 
     def check(self) -> float:
         """Return the seconds since the last resync began, for the liveness probe.

@@ -6,8 +6,9 @@ from fusionrun import names
 from fusionrun.api.models import Manifest
 from fusionrun.objects import meta
 from fusionrun.objects.network_policy import isolation_labels
+from fusionrun.objects.server_key import VLLM_KEY_ENV, key_variable
 from fusionrun.plan.families.responses import ServedModel
-from fusionrun.plan.pinned import Run
+from fusionrun.plan.pinned import Feature, Run
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
 
@@ -55,21 +56,26 @@ def build_deployment(
 ) -> Manifest:
     """Build the Deployment of a ``serve`` stage."""
     server = served.settings
-    probe: dict[str, Any] = {"httpGet": {"path": "/v1/models", "port": PORT}, "periodSeconds": PROBE_PERIOD_SECONDS}
+    # Without a key, unlike /v1. vLLM opens its port once the engine has loaded the model. Source: vLLM, api_server.py.
+    health = {"httpGet": {"path": "/health", "port": PORT}}
+    variables = [{"name": "VLLM_NO_USAGE_STATS", "value": "1"}, *key_variable(run, VLLM_KEY_ENV)]
+    failures = max(1, server.startup_timeout_seconds // PROBE_PERIOD_SECONDS)
     container = meta.container(
         "vllm",
         stage,
         vllm_command(stage, served, settings),
         settings,
-        env=meta.environment(run, stage, settings, {"name": "VLLM_NO_USAGE_STATS", "value": "1"}),
+        env=meta.environment(run, stage, settings, *variables),
         ports=[{"name": "http", "containerPort": PORT}],
-        startupProbe=probe | {"failureThreshold": max(1, server.startup_timeout_seconds // PROBE_PERIOD_SECONDS)},
-        readinessProbe={"httpGet": {"path": "/health", "port": PORT}, "periodSeconds": 5, "timeoutSeconds": 5},
+        startupProbe=health | {"periodSeconds": PROBE_PERIOD_SECONDS, "failureThreshold": failures},
+        readinessProbe=health | {"periodSeconds": 5, "timeoutSeconds": 5},
         resources=meta.resources(server.resources, settings),
         volumeMounts=meta.mounts(stage),
     )
     pod = meta.pod_spec(run, stage, settings, container, meta.volumes(run, stage, name, settings))
     pod["terminationGracePeriodSeconds"] = 5
+    if stage.remote_code and Feature.NETWORK_CHECK in run.features:
+        pod["initContainers"] = [_network_check(stage, settings)]
     stage_labels = meta.labels(run, stage, attempt)
     return {
         "apiVersion": "apps/v1",
@@ -83,6 +89,19 @@ def build_deployment(
             "template": {"metadata": {"labels": stage_labels | isolation_labels(stage)}, "spec": pod},
         },
     }
+
+
+def _network_check(stage: Stage, settings: Settings) -> dict[str, Any]:
+    """Return the init container that fails if the pod has network access, before vLLM loads the code of the model."""
+    return meta.container(
+        names.NETWORK_CHECK_CONTAINER,
+        stage,
+        ["python", "-m", "fusionrun_stages.sandbox.probe"],
+        settings,
+        image=settings.images.data,
+        resources=meta.resources(None, settings),
+        volumeMounts=[{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 -- a mount, not a file
+    )
 
 
 def build_service(run: Run, stage: Stage, name: str, attempt: int) -> Manifest:

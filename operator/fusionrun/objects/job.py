@@ -9,6 +9,7 @@ from fusionrun.api.stage import StageKind
 from fusionrun.objects import meta
 from fusionrun.objects.access import access_containers
 from fusionrun.objects.network_policy import isolation_labels
+from fusionrun.objects.server_key import key_variable
 from fusionrun.plan.pinned import Run
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
@@ -16,7 +17,7 @@ from fusionrun.settings import Settings
 
 def build_job(run: Run, stage: Stage, name: str, attempt: int, settings: Settings, digest: str) -> Manifest:
     """Build the Job of a stage. The ConfigMap of the same name has its task; ``digest`` names its artifact."""
-    environment = meta.environment(run, stage, settings, *_api_key(stage))
+    environment = meta.environment(run, stage, settings, *_api_key(run, stage))
     ports: dict[str, Any] = {}
     if stage.traits.serves_metrics:
         environment.append({"name": METRICS_PORT_ENV, "value": str(METRICS_PORT)})
@@ -44,8 +45,10 @@ def build_job(run: Run, stage: Stage, name: str, attempt: int, settings: Setting
     return wrap_in_job(run, stage, name, attempt, pod)
 
 
-def _api_key(stage: Stage) -> list[dict[str, Any]]:
-    """Return a reference to the API key of the endpoint that the stage calls."""
+def _api_key(run: Run, stage: Stage) -> list[dict[str, Any]]:
+    """Return a reference to the API key of the endpoint, or of the run's own server, that the stage calls."""
+    if stage.server:
+        return key_variable(run, API_KEY_ENV)
     ref = stage.endpoint.api_key_secret_ref if stage.endpoint else None
     if ref is None:
         return []

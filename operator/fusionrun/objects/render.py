@@ -9,9 +9,10 @@ from fusionrun.api.task import encode_task
 from fusionrun.objects import meta
 from fusionrun.objects.deployment import PORT, build_deployment, build_service, server_url
 from fusionrun.objects.job import build_job
-from fusionrun.objects.network_policy import build_policies
+from fusionrun.objects.network_policy import build_policy
 from fusionrun.objects.pytorchjob import build_pytorchjob
 from fusionrun.objects.sandbox import build_sandbox_job
+from fusionrun.objects.server_key import build_secret
 from fusionrun.plan.kinds import Workload
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.stages import Stage
@@ -33,11 +34,12 @@ def render(pinned: PinnedPlan, stage: Stage, attempt: int, settings: Settings) -
     run was accepted.
     """
     name = child_name(pinned, stage, attempt)
-    policies = build_policies(pinned, stage, PORT)
+    policy = build_policy(pinned, stage, PORT, settings)
     workload = stage.traits.workload
     if workload is Workload.DEPLOYMENT:
         deployment = build_deployment(pinned, stage, name, attempt, settings, served_model(pinned, stage))
-        return [*policies, build_service(pinned, stage, name, attempt), deployment]
+        secret = build_secret(pinned, settings.server_key)
+        return [policy, *secret, build_service(pinned, stage, name, attempt), deployment]
     url = server_url(pinned, child_name(pinned, pinned.plan[stage.server], attempt)) if stage.server else ""
     task = build_task(pinned, stage, url)
     text = encode_task(task)
@@ -50,7 +52,7 @@ def render(pinned: PinnedPlan, stage: Stage, attempt: int, settings: Settings) -
         case Workload.PYTORCH_JOB:
             job = build_pytorchjob(pinned, stage, name, attempt, settings)
     _confirm_task(job, text)
-    return [*policies, config_map, job]
+    return [policy, config_map, job]
 
 
 def _confirm_task(job: Manifest, text: str) -> None:

@@ -1,12 +1,22 @@
 """A run, and its plan with pinned references: where each artifact and each model is stored."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from fusionrun.api.artifacts import artifact_dir, claim_path, model_dir
 from fusionrun.api.models import Model
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.errors import PlanError
 from fusionrun.plan.stages import Plan
+
+
+class Feature(StrEnum):
+    """What a run has only if it was accepted by a release that knows it: its images and its other pods must fit."""
+
+    SERVER_KEY = "serverKey"
+    """Its model servers ask for an API key."""
+    NETWORK_CHECK = "networkCheck"
+    """An init container checks that a server with code of a model has no network access."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +27,7 @@ class Run:
     name: str
     uid: str
     spec: FusionRunSpec
+    features: frozenset[Feature] = field(default=frozenset(), kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,14 @@ from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import EvaluatedModel, StageKind
 from fusionrun.plan.families.judging import verify_parameters, verify_stage
 from fusionrun.plan.families.prompts import BENCHMARKS, PROMPTS
-from fusionrun.plan.families.responses import ServedModel, max_concurrency, sampling_task, serve_stage, server_digest
+from fusionrun.plan.families.responses import (
+    ServedModel,
+    max_concurrency,
+    sampling_task,
+    serve_stage,
+    server_digest,
+    server_key_env,
+)
 from fusionrun.plan.families.training import PROMOTE, SFT
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.references import TARGET, References
@@ -76,6 +83,7 @@ def generate_task(pinned: PinnedPlan, stage: Stage, model: EvaluatedModel, serve
         source=name,
         base_url=server_url,
         model=name,
+        api_key_env=server_key_env(pinned),
         prompts_dir=pinned.artifact(BENCHMARKS, artifacts.PROMPTS),
         shards=stage.shards or 1,
         samples_per_prompt={b.name: 1 for b in spec.evaluation.benchmarks},

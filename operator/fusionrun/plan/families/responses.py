@@ -14,7 +14,7 @@ from fusionrun.errors import PlanError
 from fusionrun.plan import recipe
 from fusionrun.plan.families.prompts import PROMPTS, prompt_inputs, solutions_verdicts
 from fusionrun.plan.gpus import gpu_count
-from fusionrun.plan.pinned import PinnedPlan
+from fusionrun.plan.pinned import Feature, PinnedPlan
 from fusionrun.plan.references import References
 from fusionrun.plan.stages import Stage, StageSubject, digest_data, stage_name
 
@@ -96,7 +96,7 @@ def generate_task(pinned: PinnedPlan, stage: Stage, source: Source, server_url: 
         external=endpoint is not None,
         prices=endpoint.prices if endpoint else None,
         quota=endpoint.quota if endpoint else None,
-        api_key_env=api_key_env(endpoint),
+        api_key_env=api_key_env(endpoint) if endpoint else server_key_env(pinned),
         prompts_dir=pinned.artifact(PROMPTS, artifacts.PROMPTS),
         solutions_verdicts_dir=solutions_verdicts(pinned),
         shards=stage.shards or 1,
@@ -135,6 +135,11 @@ def endpoint_digest(endpoint: ModelEndpoint | None) -> dict[str, Any]:
 def api_key_env(endpoint: ModelEndpoint | None) -> str | None:
     """Return the environment variable that holds the API key of an endpoint, if it has one."""
     return API_KEY_ENV if endpoint and endpoint.api_key_secret_ref else None
+
+
+def server_key_env(pinned: PinnedPlan) -> str | None:
+    """Return the environment variable that holds the API key of the run's own servers, if they ask for one."""
+    return API_KEY_ENV if Feature.SERVER_KEY in pinned.features else None
 
 
 def datasets_of(spec: FusionRunSpec, source: Source) -> list[Dataset]:

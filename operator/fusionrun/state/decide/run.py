@@ -74,7 +74,7 @@ def decide(live: LiveObjects, settings: Settings, now: datetime) -> Decision:
     if is_finished(live.run):
         return _clean_up(inputs)
     try:
-        accepted = acceptance(live, inputs.frozen, settings.images)
+        accepted = acceptance(live, inputs.frozen, settings)
     except ValidationError as error:
         unreadable = _refused if accepted_by(inputs.frozen) is None else _too_old
         return unreadable(inputs, _first_error(error))
@@ -92,7 +92,8 @@ def _advance(inputs: _Input, accepted: Acceptance) -> Decision:
     """Decide on the stages of an accepted run, or accept it."""
     metadata, spec, before = inputs.live.run["metadata"], accepted.spec, inputs.before
     plan = accepted.adopt(build_plan(spec))
-    pinned = PinnedPlan(metadata["namespace"], metadata["name"], metadata["uid"], spec, plan, (), {})
+    run = (metadata["namespace"], metadata["name"], metadata["uid"], spec)
+    pinned = PinnedPlan(*run, plan, (), {}, features=accepted.features)
     pinned = replace(pinned, publish_endpoint=accepted.publish_endpoint)
     resolved = resolution(inputs.live, inputs.observed, inputs.frozen, pinned)
     config_maps = [resolved.config_map] if resolved and resolved.config_map else []

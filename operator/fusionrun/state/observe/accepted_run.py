@@ -27,9 +27,9 @@ from fusionrun.api.values import Resolved
 from fusionrun.errors import ContractError
 from fusionrun.objects import meta
 from fusionrun.plan.defaults import fill
-from fusionrun.plan.pinned import PinnedPlan
+from fusionrun.plan.pinned import Feature, PinnedPlan
 from fusionrun.plan.stages import Plan
-from fusionrun.settings import Images
+from fusionrun.settings import Images, Settings
 from fusionrun.state.observe.frozen import Frozen, data_digest
 from fusionrun.state.observe.live_objects import LiveObjects
 from fusionrun.state.observe.observed import Observed
@@ -44,6 +44,8 @@ class Acceptance:
     images: Images
     is_new: bool = False
     """Whether the run is being accepted now: its ConfigMap (``config_map``) does not exist yet."""
+    features: frozenset[Feature] = frozenset()
+    """Features of the release that accepted the run; without those that this release does not know."""
     stages: tuple[str, ...] | None = None
     """Stages of the plan at acceptance that have an artifact; None for all stages of the current plan."""
     original: FusionRunSpec | None = None
@@ -68,6 +70,7 @@ class Acceptance:
             "spec.json": json.dumps(spec, sort_keys=True),
             "images.json": json.dumps(vars(self.images), sort_keys=True),
             "stages.json": json.dumps([s.name for s in pinned.plan.planned()]),
+            "features.json": json.dumps(sorted(self.features)),
             "version": __version__,
         })  # fmt: skip
 
@@ -87,10 +90,10 @@ class Resolution:
     """The ConfigMap to create; None if it exists."""
 
 
-def acceptance(live: LiveObjects, frozen: Frozen, images: Images) -> Acceptance:
+def acceptance(live: LiveObjects, frozen: Frozen, settings: Settings) -> Acceptance:
     """Return the spec, images and stages with which the run was accepted; mutable fields have their current values.
 
-    ``images`` are those of the settings, for a new run. If another release accepted the run, fields that this release
+    The images of a new run are those of the settings. If another release accepted the run, fields that this release
     does not know are ignored, and images that the other release did not know are taken from the settings.
 
     Raises
@@ -98,9 +101,10 @@ def acceptance(live: LiveObjects, frozen: Frozen, images: Images) -> Acceptance:
     pydantic.ValidationError
         If the spec violates the schema, or if the spec of a new run has an unknown field.
     """
-    data = frozen.spec
+    data, images = frozen.spec, settings.images
     if data is None:
-        return Acceptance(fill(FusionRunSpec.model_validate(live.run["spec"], extra="forbid")), images, is_new=True)
+        spec = fill(FusionRunSpec.model_validate(live.run["spec"], extra="forbid"))
+        return Acceptance(spec, images, is_new=True, features=features(settings))
     original = json.loads(data["spec.json"])
     fixed = {k: v for k, v in original.items() if k not in MUTABLE_FIELDS}
     mutable = {k: v for k, v in live.run["spec"].items() if k in MUTABLE_FIELDS}
@@ -112,10 +116,16 @@ def acceptance(live: LiveObjects, frozen: Frozen, images: Images) -> Acceptance:
     return Acceptance(
         FusionRunSpec.model_validate(fixed | mutable),
         Images(**known | {"pull_secrets": tuple(known["pull_secrets"])}),
+        features=frozenset(map(Feature, {*json.loads(data.get("features.json", "[]"))} & {*Feature})),
         stages=None if stages is None else tuple(stages),
         original=_read(original),
         digest=data_digest(data),
     )
+
+
+def features(settings: Settings) -> frozenset[Feature]:
+    """Return the features of a run that is accepted now. Its servers ask for a key if the operator has one."""
+    return frozenset(Feature) if settings.server_key else frozenset(Feature) - {Feature.SERVER_KEY}
 
 
 def _read(spec: dict[str, Any]) -> FusionRunSpec | None:

@@ -3,7 +3,9 @@
 from datetime import datetime, timedelta
 
 from fusionrun.api.models import Manifest
+from fusionrun.api.pod import EXIT_USER_ERROR
 from fusionrun.api.status import Reason
+from fusionrun.names import NETWORK_CHECK_CONTAINER
 from fusionrun.state.observe.failures import Failure, out_of_memory
 from fusionrun.state.observe.object_fields import container_statuses, parse_time
 
@@ -26,6 +28,8 @@ def server_failure(deployment: Manifest, pods: list[Manifest], log_tails: dict[s
     """
     for pod in pods:
         name = pod["metadata"]["name"]
+        if message := _open_network(pod):
+            return Failure(Reason.USER_ERROR, f"server pod {name}: {message}", name, message)
         for container in container_statuses(pod):
             last = (container.get("lastState") or {}).get("terminated")
             if not last:
@@ -46,6 +50,17 @@ def server_failure(deployment: Manifest, pods: list[Manifest], log_tails: dict[s
                 )
                 return Failure(Reason.SERVER_NOT_READY, text, name, log_tail)
     return None
+
+
+def _open_network(pod: Manifest) -> str:
+    """Return what the check of a pod's network reported, if it failed for good; else an empty string."""
+    for container in container_statuses(pod, init=True):
+        if container.get("name") == NETWORK_CHECK_CONTAINER:
+            for state in ("state", "lastState"):
+                ended = (container.get(state) or {}).get("terminated") or {}
+                if ended.get("exitCode") == EXIT_USER_ERROR:
+                    return str(ended.get("message") or "the check of its network failed").strip()[-300:]
+    return ""
 
 
 def _unready_since(pod: Manifest, started: datetime | None) -> bool:
