@@ -1,4 +1,4 @@
-r"""Find the final answer in a response: a box, a phrase such as "the answer is", or the last number.
+"""Find the final answer in a response: a box, a phrase such as "the answer is", or the last number.
 
 A box has precedence, and the last one counts. What a model writes while it thinks (``<think>``) is no answer.
 """
