@@ -1,4 +1,4 @@
-r"""Mathematics: compare the final answer of a response with the gold answer.
+"""Mathematics: compare the final answer of a response with the gold answer.
 
 ``response`` finds the final answer, ``reading`` makes a value of it, ``comparison`` compares two values, ``problem``
 grades the responses to a prompt, ``pool`` and ``limits`` do so in processes with limits.

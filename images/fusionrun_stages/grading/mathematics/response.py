@@ -1,4 +1,4 @@
-r"""Find the final answer in a response: a box, a phrase such as "the answer is", or the last number.
+"""Find the final answer in a response: a box, a phrase such as "the answer is", or the last number.
 
 A box has precedence, and the last one counts. What a model writes while it thinks (``<think>``) is no answer.
 """
@@ -31,7 +31,12 @@ _NUMBER = re.compile(
     r"(?<![\w.])(?:\\?\$)?-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?"
     r"(?:[eE][+-]?[0-9]+| +[0-9]+/[0-9]+|/[0-9]+|:[0-9]{2})?(?:\\?%)?(?![\w])"
 )
-_SENTENCE_END = re.compile(r"[.。](?=\s|$)(?<![ap]\.m\.)|\n|(?<!\\)!\s|\?\s")
+_SENTENCE_END = re.compile(r"[.。](?=\s|$)(?<![ap]\.m\.)|\n|(?<!\\)!\s")
+_CORRECTED = re.compile(
+    r"(?i)\b(?:wait|actually|mistaken?|incorrect|correction|on second thought|let me (?:re\w*|double|check))\b"
+)
+"""Words after the answer with which a model takes it back."""
+_NEGATED = re.compile(r"(?i)\b(?:not|never|neither|cannot|unlike|instead)\b|n't\b|\?|不")
 _REASON = re.compile(
     r",? (?:because|since|as |so that|which|where|when |not |after |for |if )"
     r"|, (?:so|and so|but|giving|meaning)\b| \(since"
@@ -110,7 +115,12 @@ def find_box(response: str) -> Final | None:
         content += unit[1]
     elif _GOES_ON.match(response, end):
         whole = False
+    whole = whole and not _is_corrected(response, end)
     return Final(content, others=tuple(dict.fromkeys(box[2] for box in boxes)), doubtful=not whole)
+
+
+def _is_corrected(response: str, end: int) -> bool:
+    return _CORRECTED.search(response, end, end + ANSWER_MAX) is not None
 
 
 def _content(response: str, after: int) -> tuple[str, int, bool]:
@@ -150,19 +160,24 @@ def _find_phrase(response: str) -> Final | None:
     place = _phrase_end(response)
     if place == 0:
         return None
-    tail = response[place : place + ANSWER_MAX].lstrip(" *:_\n")
-    if tail.lower().startswith(("not ", "option ", "choice ")):
-        tail = tail.split(" ", 1)[1] if not tail.lower().startswith("not ") else ""
+    tail = re.sub(r"^(?:option|choice) ", "", response[place : place + ANSWER_MAX].lstrip(" *:_\n"))
     if not tail:
         return None
+    if tail.lower().startswith("not ") or _is_corrected(response, place):
+        return Final(_first_sentence(tail, 0), doubtful=True)
     formula = _FORMULA.match(tail)
-    if formula is not None:
-        sentence = _first_sentence(tail, formula.end())
-        short = (formula[1] or formula[2] or formula[3]).strip()
-        rest = sentence[formula.end() :]
-        if not rest.strip(" .*"):
-            return Final(short)
-        return Final(_without_reason(sentence, formula.end()), others=(short,))
+    return _plain_sentence(tail) if formula is None else _formula_in_sentence(tail, formula)
+
+
+def _formula_in_sentence(tail: str, formula: re.Match[str]) -> Final:
+    sentence = _first_sentence(tail, formula.end())
+    short = (formula[1] or formula[2] or formula[3]).strip()
+    if not sentence[formula.end() :].strip(" .*"):
+        return Final(short)
+    return Final(_without_reason(sentence, formula.end()), others=(short,))
+
+
+def _plain_sentence(tail: str) -> Final:
     sentence = _first_sentence(tail, 0).strip(" *")
     if sentence.endswith("!"):
         return Final(sentence.rstrip("!"), doubtful=True)  # a factorial, or joy
@@ -195,4 +210,4 @@ def _find_last(response: str) -> Final | None:
         bold = _BOLD.findall(paragraph)
         return Final(bold[-1], marked=False) if bold else None
     others = tuple(dict.fromkeys(text for _, text in candidates))
-    return Final(candidates[-1][1], marked=False, others=others[-20:])
+    return Final(candidates[-1][1], marked=False, others=others[-20:], doubtful=bool(_NEGATED.search(paragraph)))

@@ -17,7 +17,10 @@ def compare_quantities(gold: Quantity, answer: Quantity) -> bool | None:
     """
     same = numeric.compare_quantities(gold, answer)
     if gold.percent != answer.percent:
-        return True if same is True else numeric.compare_quantities(_fraction(gold), _fraction(answer))
+        if same is not True:
+            return numeric.compare_quantities(_fraction(gold), _fraction(answer))
+        # 28 can stand for 28 %, but half a percent is hardly 0.5.
+        return None if isinstance(gold.value, Fraction) and 0 < abs(gold.value) < 1 else True
     one, other = (unit if unit is not None and unit.dimension else None for unit in (gold.unit, answer.unit))
     if one is None and other is None:
         return same

@@ -1,4 +1,4 @@
-r"""Read a final answer: what kind of value it is, and its parts.
+"""Read a final answer: what kind of value it is, and its parts.
 
 A text that no rule reads with certainty gives None. A gold answer must be read; an answer that is not read is unknown.
 """
@@ -7,17 +7,11 @@ import re
 
 from fusionrun_stages.grading.mathematics.reading.clean import clean, closing
 from fusionrun_stages.grading.mathematics.reading.parts import DEPTH_MAX, READERS, read_part
-from fusionrun_stages.grading.mathematics.reading.quantity import (
-    read_based,
-    read_clock,
-    read_compound,
-    read_numeral,
-    read_quantity,
-    read_ratio,
-)
+from fusionrun_stages.grading.mathematics.reading.quantity import read_compound, read_numeral, read_quantity
 from fusionrun_stages.grading.mathematics.reading.regions import read_builder, read_region
 from fusionrun_stages.grading.mathematics.reading.relations import read_relation
 from fusionrun_stages.grading.mathematics.reading.several import read_brackets, read_list, read_matrix, read_signs
+from fusionrun_stages.grading.mathematics.reading.times import read_based, read_clock, read_ratio
 from fusionrun_stages.grading.mathematics.reading.tokens import NAMES, NotReadError
 from fusionrun_stages.grading.mathematics.reading.values import Choice, Value, Words
 

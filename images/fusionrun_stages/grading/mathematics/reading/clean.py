@@ -1,4 +1,4 @@
-r"""One spelling for each notation: LaTeX, plain text and Unicode give the same characters.
+"""One spelling for each notation: LaTeX, plain text and Unicode give the same characters.
 
 Every rule is one linear replacement. What has no rule here stays, and the readers refuse what they do not know.
 """
@@ -35,7 +35,7 @@ _REPLACED = {
     "tbinom": "\\binom", "leq": "\\le", "leqslant": "\\le", "geq": "\\ge", "geqslant": "\\ge", "neq": "\\ne",
     "lt": "<", "gt": ">", "lbrace": "\\{", "rbrace": "\\}", "lvert": "|", "rvert": "|", "vert": "|", "lbrack": "[",
     "rbrack": "]", "dots": DOTS, "cdots": DOTS, "ldots": DOTS, "dotsc": DOTS, "imath": "i", "degree": DEGREE,
-    "land": " and ", "lor": " or ", "wedge": " and ", "vee": " or ", "varnothing": "\\emptyset",
+    "land": " and ", "lor": " or ", "varnothing": "\\emptyset",
     "ast": "*", "middle": "",
     "infin": "\\infty", "euro": "€", "pounds": "£", "mathdollar": MONEY, "textdollar": MONEY, "colon": ":",
     "nobreakspace": " ", "hspace": " ", "hfill": " ", "tg": "\\tan", "ctg": "\\cot", "arctg": "\\arctan",

@@ -1,16 +1,17 @@
-r"""Parse one formula, in LaTeX or as plain text, to a SymPy expression.
+"""Parse one formula, in LaTeX or as plain text, to a SymPy expression.
 
-math-verify's parser reads what it understands and skips the rest: ``0.\overline{3}`` becomes 0. This one reads all or
+math-verify's parser reads what it understands and skips the rest: a repeating decimal becomes 0. This one reads all or
 nothing: ``NotReadError`` is raised for anything that is not certain. It takes time in proportion to the text.
 """
 
-from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
 import sympy
 
+from fusionrun_stages.grading.mathematics.reading.functions import CONSTANTS, FUNCTIONS, GREEK, INVERSE
 from fusionrun_stages.grading.mathematics.reading.powers import binomial, checked, factorial, power
+from fusionrun_stages.grading.mathematics.reading.stream import TokenStream
 from fusionrun_stages.grading.mathematics.reading.tokens import (
     NotReadError,
     Token,
@@ -25,20 +26,6 @@ DEPTH_MAX = 40
 LOG_BASE = sympy.Symbol("log_base", positive=True)
 r"""The base of ``\log`` without one: authors mean 10, e or 2."""
 
-_FUNCTIONS: dict[str, Callable[[Any], Any]] = {
-    "sin": sympy.sin, "cos": sympy.cos, "tan": sympy.tan, "cot": sympy.cot, "sec": sympy.sec, "csc": sympy.csc,
-    "arcsin": sympy.asin, "arccos": sympy.acos, "arctan": sympy.atan, "arccot": sympy.acot, "sinh": sympy.sinh,
-    "cosh": sympy.cosh, "tanh": sympy.tanh, "ln": sympy.log, "exp": sympy.exp, "abs": sympy.Abs, "asin": sympy.asin,
-    "acos": sympy.acos, "atan": sympy.atan, "lg": lambda x: sympy.log(x, 10),
-}  # fmt: skip
-_CONSTANTS = {"pi": sympy.pi} | dict.fromkeys(["infty", "infinity", "inf", "oo"], sympy.oo)
-_INVERSE = {"sin": sympy.asin, "cos": sympy.acos, "tan": sympy.atan, "cot": sympy.acot, "sinh": sympy.asinh}
-_GREEK = frozenset(
-    ["alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "vartheta", "iota", "kappa",
-     "lambda", "mu", "nu", "xi", "rho", "sigma", "tau", "upsilon", "phi", "varphi", "chi", "psi", "omega", "Gamma",
-     "Delta",
-     "Theta", "Lambda", "Xi", "Sigma", "Phi", "Psi", "Omega", "ell"]
-)  # fmt: skip
 _OPENING = {"(": ")", "[": "]", "\\{": "\\}"}
 _STARTS = frozenset(["\\frac", "\\sqrt", "\\surd", "\\pi", "\\infty", "\\binom", "\\lfloor", "\\lceil", "\\log"])
 
@@ -52,28 +39,10 @@ def parse(text: str) -> Any:
     return value
 
 
-class _Parser:
+class _Parser(TokenStream):
     def __init__(self, tokens: list[Token]) -> None:
-        self.tokens = tokens
-        self.index = 0
+        super().__init__(tokens)
         self.depth = 0
-
-    def peek(self, offset: int = 0) -> str:
-        place = self.index + offset
-        return self.tokens[place].text if place < len(self.tokens) else ""
-
-    def kind(self) -> str:
-        return self.tokens[self.index].kind if self.index < len(self.tokens) else ""
-
-    def take(self) -> str:
-        if self.index >= len(self.tokens):
-            raise NotReadError("it ends early")
-        self.index += 1
-        return self.tokens[self.index - 1].text
-
-    def expect(self, text: str) -> None:
-        if self.take() != text:
-            raise NotReadError(f"no {text}")
 
     def sum(self) -> Any:
         self.depth += 1
@@ -130,7 +99,7 @@ class _Parser:
         if kind in {"number", "science", "repeating", "letter"}:
             return True
         if kind == "command":
-            return found in _STARTS or found[1:] in _FUNCTIONS or found[1:] in _GREEK or found == "\\{"
+            return found in _STARTS or found[1:] in FUNCTIONS or found[1:] in GREEK or found == "\\{"
         return found in {"(", "[", "{"}
 
     def power(self) -> Any:
@@ -246,23 +215,13 @@ class _Parser:
             return sympy.E
         return sympy.I if name == "i" else sympy.Symbol(name, real=True)
 
-    def subscript(self) -> str:
-        if self.peek() != "{":
-            return self.take()
-        self.take()
-        parts = []
-        while self.peek() not in {"}", ""}:
-            parts.append(self.take())
-        self.expect("}")
-        return "".join(parts)
-
     def command(self, name: str, *, simple: bool) -> Any:  # noqa: PLR0911 (one case per command)
-        if name in _FUNCTIONS or name == "log":
+        if name in FUNCTIONS or name == "log":
             if simple:
                 raise NotReadError("a function without braces")
             return self.function(name)
-        if name in _CONSTANTS:
-            return _CONSTANTS[name]
+        if name in CONSTANTS:
+            return CONSTANTS[name]
         if name in {"frac", "binom"}:
             top, bottom = self.digit(), self.digit()
             return binomial(top, bottom) if name == "binom" else top / self.nonzero(bottom)
@@ -272,7 +231,7 @@ class _Parser:
             return self.rounded(name)
         if name in {"hat", "vec", "overrightarrow", "bar", "overline"}:
             return self.decorated(name)
-        if name in _GREEK:
+        if name in GREEK:
             return self.symbol_named(name)
         raise NotReadError(name)
 
@@ -283,17 +242,8 @@ class _Parser:
 
     def decorated(self, name: str) -> Any:
         self.expect("{")
-        letters = self.subscript_until_brace()
+        letters = self.letters()
         return sympy.Symbol(f"{name}_{letters}", real=True)
-
-    def subscript_until_brace(self) -> str:
-        parts = []
-        while self.kind() == "letter":
-            parts.append(self.take())
-        self.expect("}")
-        if not parts:
-            raise NotReadError("no letter")
-        return "".join(parts)
 
     def symbol_named(self, name: str) -> Any:
         suffix = ""
@@ -327,11 +277,11 @@ class _Parser:
         elif base is not None:
             raise NotReadError("a function with an index")
         elif exponent == -1:
-            if name not in _INVERSE:
+            if name not in INVERSE:
                 raise NotReadError("an inverse")
-            return _INVERSE[name](inner)
+            return INVERSE[name](inner)
         else:
-            value = _FUNCTIONS[name](inner)
+            value = FUNCTIONS[name](inner)
         if value.has(sympy.nan, sympy.zoo):
             raise NotReadError("not defined")
         return value if exponent is None else power(value, exponent)
@@ -347,7 +297,7 @@ class _Parser:
                 raise NotReadError("sin(x)^2 has two readings")
             return value
         value = self.power()
-        while self.begins_operand() and self.peek()[1:] not in {*_FUNCTIONS, "log"} and self.peek() not in {"(", "["}:
+        while self.begins_operand() and self.peek()[1:] not in {*FUNCTIONS, "log"} and self.peek() not in {"(", "["}:
             value = value * self.power()
         if self.peek() == "/" and self.peek(1).isdigit():
             raise NotReadError("sin x/2 has two readings")

@@ -1,4 +1,4 @@
-r"""Split a formula into tokens, and read its numbers."""
+"""Split a formula into tokens, and read its numbers."""
 
 import re
 from fractions import Fraction
