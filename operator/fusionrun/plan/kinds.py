@@ -101,7 +101,7 @@ def kind_traits(kind: StageKind) -> KindTraits:  # noqa: C901, PLR0911 -- one ro
         case StageKind.FETCH:
             return KindTraits(hub=HubAccess.READ)
         case StageKind.PREPARE:
-            return KindTraits()
+            return KindTraits(version=2)
         case StageKind.SERVE:
             return KindTraits(
                 image=lambda images: images.serve,
@@ -111,30 +111,36 @@ def kind_traits(kind: StageKind) -> KindTraits:  # noqa: C901, PLR0911 -- one ro
                 shared_memory=True,
             )
         case StageKind.GENERATE:
-            return KindTraits(serves_metrics=True)
+            return KindTraits(version=2, serves_metrics=True)
         case StageKind.VERIFY:
-            return KindTraits(version=2)
+            return KindTraits(version=3)
         case StageKind.SCORE:
             return KindTraits(
                 image=lambda images: images.reward,
+                version=2,
                 resources=lambda spec: spec.reward_model.resources,
                 shared_memory=True,
             )
         case StageKind.CONSTRUCT:
-            return KindTraits(version=2, report=Report.DATASET, is_goal=True)
+            return KindTraits(version=3, report=Report.DATASET, is_goal=True)
         case StageKind.SFT | StageKind.DPO:
             return KindTraits(
                 image=lambda images: images.train,
                 workload=Workload.PYTORCH_JOB,
+                version=2,
                 resources=_training_resources,
                 shared_memory=True,
             )
         case StageKind.PROMOTE:
             return KindTraits(
-                image=lambda images: images.train, resources=_training_resources, is_goal=True, shared_memory=True
+                image=lambda images: images.train,
+                version=2,
+                resources=_training_resources,
+                is_goal=True,
+                shared_memory=True,
             )
         case StageKind.EVALUATE:
-            return KindTraits(report=Report.SCORES, is_goal=True)
+            return KindTraits(version=2, report=Report.SCORES, is_goal=True)
         case StageKind.PUBLISH:
             return KindTraits(hub=HubAccess.WRITE)
 
