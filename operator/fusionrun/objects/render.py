@@ -31,12 +31,13 @@ def render(pinned: PinnedPlan, stage: Stage, attempt: int, settings: Settings) -
     run was accepted.
     """
     name = child_name(pinned, stage, attempt)
-    policy = build_policy(pinned, stage, PORT, settings)
     workload = stage.traits.workload
+    first = [build_policy(pinned, stage, PORT, settings)]
+    if workload is Workload.DEPLOYMENT or stage.server:
+        first += build_secret(pinned, settings.server_key)
     if workload is Workload.DEPLOYMENT:
         deployment = build_deployment(pinned, stage, name, attempt, settings, served_model(pinned, stage))
-        secret = build_secret(pinned, settings.server_key)
-        return [policy, *secret, build_service(pinned, stage, name, attempt), deployment]
+        return [*first, build_service(pinned, stage, name, attempt), deployment]
     url = server_url(pinned, child_name(pinned, pinned.plan[stage.server], attempt)) if stage.server else ""
     task = build_task(pinned, stage, url)
     config_map = meta.config_map(pinned, name, meta.labels(pinned, stage, attempt), {"task.json": encode_task(task)})
@@ -47,4 +48,4 @@ def render(pinned: PinnedPlan, stage: Stage, attempt: int, settings: Settings) -
             job = build_sandbox_job(pinned, stage, name, attempt, settings, task)
         case Workload.PYTORCH_JOB:
             job = build_pytorchjob(pinned, stage, name, attempt, settings)
-    return [policy, config_map, job]
+    return [*first, config_map, job]
