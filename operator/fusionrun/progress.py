@@ -93,7 +93,7 @@ class ProgressReceiver:
 
     def _sender(self, remote: str) -> "_Sender":
         """Return the sender with an IP address, before the body is read."""
-        pod = self._pod(_address(remote))
+        pod = self._pod(address_of(remote))
         if pod is None:
             raise _Rejected(_FORBIDDEN, "this address does not belong to a running pod of a FusionRun")
         labels = pod["metadata"]["labels"]
@@ -158,7 +158,8 @@ async def _body(request: web.Request) -> bytes:
     return body
 
 
-def _address(remote: str) -> str:
+def address_of(remote: str) -> str:
+    """Return the address of a peer; that of an IPv4-mapped one is its IPv4 address."""
     try:
         address = ipaddress.ip_address(remote)
     except ValueError:

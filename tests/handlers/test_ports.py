@@ -86,6 +86,18 @@ def test_strangers_cannot_stop_the_operator_from_opening_sockets(open_files):
             operator.kill()
 
 
+def test_the_operator_may_open_as_many_files_as_the_system_allows():
+    program = """
+import resource
+from fusionrun.handlers.ports import raise_open_files
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, 500))
+raise_open_files()
+print(resource.getrlimit(resource.RLIMIT_NOFILE))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "(500, 500)\n"
+
+
 async def hello(_: web.Request) -> web.Response:
     return web.Response(text="hello")
 

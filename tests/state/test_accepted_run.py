@@ -11,7 +11,7 @@ from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.state.decide import run as decide_module
 from fusionrun.state.observe.accepted_run import acceptance, resolution
 from fusionrun.state.observe.frozen import frozen
-from fusionrun.state.observe.object_ref import ObjectRef
+from fusionrun.state.observe.object_ref import ObjectRef, ref_of
 from fusionrun.state.observe.observed import observe
 from support.runs import make_run
 from support.world import SETTINGS, World, with_complete
@@ -138,6 +138,10 @@ def test_the_servers_of_a_run_ask_for_a_key_if_the_operator_had_one_at_acceptanc
     world = started("resolve", "prepare/prompts", settings=KEYED)
     assert "VLLM_API_KEY" in variables(world, "serve/ada")
     assert [label for label in world.created if label.startswith("Secret")] == ["Secret:"]
+    (secret,) = world.of_kind("Secret")
+    del world.objects[ref_of(secret)]
+    world.serve("bob")
+    assert world.of_kind("Secret") == [secret], "each server and each client creates it, unless it exists"
     world.settings = SETTINGS  # the key is gone: clients of running servers still need the Secret
     world.serve("ada")
     assert "FUSIONRUN_API_KEY" in variables(world, "generate/ada")

@@ -5,14 +5,14 @@ A connection is checked when it is accepted, serves one request, and has a deadl
 
 import asyncio
 import contextlib
-import ipaddress
 import resource
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any
 
 from aiohttp import web
+
+from fusionrun.progress import address_of
 
 BACKLOG = 64
 """Connections of a port that are accepted in one step, before any of them is checked."""
@@ -115,7 +115,8 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        if not self._connections.add(self, peer_address(transport.get_extra_info("peername"))):
+        peer = transport.get_extra_info("peername")
+        if not self._connections.add(self, address_of(peer[0]) if peer else ""):
             transport.abort()
             return
         limits = self._connections.limits
@@ -147,14 +148,3 @@ class _Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         if self._handler is not None:
             self._handler.resume_writing()
-
-
-def peer_address(peer: Any) -> str:
-    """Return the IP address of a socket's peer; that of an IPv4-mapped one is its IPv4 address."""
-    text = str(peer[0]) if peer else ""
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return text
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return str(mapped or address)

@@ -34,12 +34,13 @@ def render(pinned: PinnedPlan, stage: Stage, attempt: int, settings: Settings) -
     run was accepted.
     """
     name = child_name(pinned, stage, attempt)
-    policy = build_policy(pinned, stage, PORT, settings)
     workload = stage.traits.workload
+    first = [build_policy(pinned, stage, PORT, settings)]
+    if workload is Workload.DEPLOYMENT or stage.server:
+        first += build_secret(pinned, settings.server_key)
     if workload is Workload.DEPLOYMENT:
         deployment = build_deployment(pinned, stage, name, attempt, settings, served_model(pinned, stage))
-        secret = build_secret(pinned, settings.server_key)
-        return [policy, *secret, build_service(pinned, stage, name, attempt), deployment]
+        return [*first, build_service(pinned, stage, name, attempt), deployment]
     url = server_url(pinned, child_name(pinned, pinned.plan[stage.server], attempt)) if stage.server else ""
     task = build_task(pinned, stage, url)
     text = encode_task(task)
@@ -52,7 +53,7 @@ def render(pinned: PinnedPlan, stage: Stage, attempt: int, settings: Settings) -
         case Workload.PYTORCH_JOB:
             job = build_pytorchjob(pinned, stage, name, attempt, settings)
     _confirm_task(job, text)
-    return [policy, config_map, job]
+    return [*first, config_map, job]
 
 
 def _confirm_task(job: Manifest, text: str) -> None:

@@ -1,7 +1,7 @@
 """The API key of a run's model servers, in a Secret that their pods and the pods of their clients refer to.
 
-The operator can create Secrets and not read them. The key depends only on the operator's key and the UID of the run, so
-creating the Secret again is harmless.
+The operator can create Secrets and not read them. It creates the Secret with each server and each client, so that one
+that was deleted exists again; an existing one is immutable.
 """
 
 import base64
