@@ -40,6 +40,7 @@ PIECES = st.sampled_from([
 ])  # fmt: skip
 
 
+@settings(deadline=None, derandomize=True, database=None)
 @given(st.lists(PIECES | st.text(max_size=5), max_size=40).map("".join))
 def test_any_text_has_a_program_or_none(text):
     found = coding.extract_program(text, ("assert f(1) == 1",), "f")
@@ -48,7 +49,7 @@ def test_any_text_has_a_program_or_none(text):
         coding.analyse(found)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
 @given(
     program=PROGRAMS,
     mark=st.sampled_from(["```", "~~~", "````", "`````", "~~~~~"]),

@@ -16,14 +16,17 @@ from fusionrun_stages.grading.coding.prose import find_programs, is_code
 from fusionrun_stages.grading.coding.syntax import parse
 
 _ASIDE = re.compile(
-    r"\b(?:slow|slower|brute[- ]?force|naive|inefficient|less efficient|incorrect|wrong|buggy|mistake|broken|avoid|"
-    r"alternative|alternatively|another (?:way|approach|version|option)|for comparison|compare|do not|don't|"
-    r"does not work|doesn't work)\b",
+    r"\b(?:slower|brute[- ]?force|naive|inefficient|less efficient|alternative|alternatively|for comparison|"
+    r"another (?:way|approach|version|option|solution)|common (?:mistake|error|pitfall)s?|"
+    r"(?:incorrect|wrong|buggy|broken) (?:way|approach|version|solution|program))\b",
     re.IGNORECASE,
 )
 _FINAL = re.compile(
-    r"\b(?:optimi[sz]ed|improved|fixed|fix|corrected|correct|final|faster|better|instead of)\b", re.IGNORECASE
+    r"\b(?:optimi[sz]ed|improved|fix|fixed|correct|corrected|final|faster|better|instead|unlike|rather than|avoids?|"
+    r"previous|earlier)\b",
+    re.IGNORECASE,
 )
+"""Words of a text that calls the program before it an aside, or corrects it."""
 _DEFINITION = re.compile(r"^(?:async[ \t]+def|def|class)[ \t]+(\w+)", re.MULTILINE)
 _WORD = re.compile(r"\w+")
 _READS_INPUT = re.compile(r"\binput\b|\bstdin\b|\bopen\(0\b|\bread\(0\b")
