@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -52,6 +53,7 @@ def _drop_inherited_state(channel: socket.socket, folder: Path) -> None:
     os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
     os.environ.clear()
     os.chdir(folder)
+    tempfile.tempdir = str(folder)  # the runner may have found another one
 
 
 def _serve(channel: socket.socket, request: dict[str, Any]) -> None:

@@ -100,7 +100,7 @@ class Dataflow:
             parent = self._parents[id(node)]
             for left, right in _compared(parent):
                 if node in (left, right):
-                    compared = not names_in(right if node is left else left) & tainted
+                    compared = _is_identity(parent) or not names_in(right if node is left else left) & tainted
                     if not compared:
                         return False
             if isinstance(parent, ast.Assert) or _is_assert_method(parent):
@@ -152,6 +152,10 @@ def _compared(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
         yield from zip([node.left, *node.comparators], node.comparators, strict=False)
     elif _is_assert_method(node) and not _is_assertion_of_truth(node) and len(node.args) > 1:  # type: ignore[attr-defined]
         yield node.args[0], node.args[1]  # type: ignore[attr-defined]
+
+
+def _is_identity(node: ast.AST) -> bool:
+    return isinstance(node, ast.Compare) and all(isinstance(op, ast.Is | ast.IsNot) for op in node.ops)
 
 
 def _is_assert_method(node: ast.AST) -> bool:

@@ -19,8 +19,8 @@ from fusionrun_stages.sandbox import forms
 from fusionrun_stages.sandbox.confine import ResourceLimits, confine
 from fusionrun_stages.sandbox.connection import connect
 from fusionrun_stages.sandbox.harness import Outcome, run_tests
-from fusionrun_stages.sandbox.prelude import build_prelude
 from fusionrun_stages.sandbox.proxies import RemoteProgram
+from fusionrun_stages.sandbox.suite import PromptTests
 from fusionrun_stages.sandbox.wakeup import provide_wakeup_pairs
 from fusionrun_stages.sandbox.whole import check_output, check_together
 from fusionrun_stages.sandbox.wire import GONE, RUN, STOP, FrameError, receive, send
@@ -40,7 +40,7 @@ class Judge:
     """One worker's connection to the runner."""
 
     def __init__(self) -> None:
-        build_prelude()
+        PromptTests(["assert f(1) == 1"], "f").find_fault()  # import and fill the caches once, before the forks
         self._control: socket.socket | None = None
         # Landlock is optional only if the run has a RuntimeClass (see isolation.py).
         self._optional = {"landlock_optional": bool(os.environ.get(RUNTIME_CLASS_ENV))}

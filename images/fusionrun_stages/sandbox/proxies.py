@@ -96,7 +96,7 @@ class RemoteProgram:
     def request(self, operation: str, number: int, /, *args: Any, **kwargs: Any) -> Any:
         """Request an operation on the object with this number; return its result: plain data or a proxy."""
         self.special |= self.raised is not None  # the tests have caught it
-        encoder = Encoder(self._number)
+        encoder = Encoder(self._number, opaque=RemoteObject)
         try:
             encoded = [encoder.encode(value) for value in args]
             named = {name: encoder.encode(value) for name, value in kwargs.items()}
@@ -208,6 +208,14 @@ class RemoteModule(ModuleType):
             raise AttributeError(f"module 'solution' has no attribute {name!r}", name=name)
         value = self._names[name]
         return self._program.variable(name) if value is None else value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("__"):  # the import system sets some
+            super().__setattr__(name, value)
+        else:
+            self._program.special = True
+            self._program.request("set", MODULE, name, value)
+            self._names[name] = None  # read it from the program from now on
 
 
 class Namespace(dict[str, Any]):

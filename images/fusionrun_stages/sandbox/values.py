@@ -9,7 +9,7 @@ import datetime as dt
 import math
 import operator
 import sys
-from collections import Counter, OrderedDict, defaultdict, deque
+from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
@@ -39,22 +39,22 @@ def _hexadecimal(*numbers: int) -> list[str]:
     return [hex(number) for number in numbers]
 
 
-def _from_texts(kind: Any, parse: Callable[[str], Any]) -> Callable[..., Any]:
-    return lambda *texts: kind(*map(parse, texts))
-
-
 def _int(text: str) -> int:
     return int(text, 16)
+
+
+def _from_texts(kind: Any, parse: Callable[[str], Any] = _int) -> Callable[..., Any]:
+    return lambda *texts: kind(*map(parse, texts))
 
 
 _SCALARS: dict[type, _Scalar] = {
     complex: _Scalar(lambda v: [repr(v.real), repr(v.imag)], _from_texts(complex, float)),
     bytes: _Scalar(lambda v: [v.hex()], bytes.fromhex),
-    range: _Scalar(lambda v: _hexadecimal(v.start, v.stop, v.step), _from_texts(range, _int)),
-    Fraction: _Scalar(lambda v: _hexadecimal(v.numerator, v.denominator), _from_texts(Fraction, _int)),
+    range: _Scalar(lambda v: _hexadecimal(v.start, v.stop, v.step), _from_texts(range)),
+    Fraction: _Scalar(lambda v: _hexadecimal(v.numerator, v.denominator), _from_texts(Fraction)),
     Decimal: _Scalar(lambda v: [str(v)], Decimal),
     dt.date: _Scalar(lambda v: [v.isoformat()], dt.date.fromisoformat),
-    dt.timedelta: _Scalar(lambda v: _hexadecimal(v.days, v.seconds, v.microseconds), _from_texts(dt.timedelta, _int)),
+    dt.timedelta: _Scalar(lambda v: _hexadecimal(v.days, v.seconds, v.microseconds), _from_texts(dt.timedelta)),
     type(Ellipsis): _Scalar(lambda _: [], lambda: Ellipsis),
     type(NotImplemented): _Scalar(lambda _: [], lambda: NotImplemented),
 }
@@ -66,6 +66,10 @@ _TAGS = {kind: tag for kinds in (_SEQUENCES, _MAPPINGS, _FROZEN) for tag, kind i
 _MUTABLE = frozenset((*_SEQUENCES.values(), *_MAPPINGS.values()))
 _BASES: tuple[Any, ...] = (dict, list, tuple, set, frozenset)
 """Of a subclass of these, the content is sent."""
+
+
+_INVALID = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError)
+"""What the constructors of these classes raise for other data."""
 
 
 class Shared:
@@ -101,11 +105,13 @@ class Encoder:
     """Converts values to JSON; types that JSON does not have become ``[tag, ...]``.
 
     Types are compared exactly: a subclass may override ``__eq__``. Of a subclass of a container the content is sent,
-    marked as ``loose``. ``handle`` returns the number of any other value.
+    marked as ``loose``. ``handle`` returns the number of any other value, and of every value of the class ``opaque``.
     """
 
-    def __init__(self, handle: Callable[[Any], int], shared: Shared | None = None) -> None:
-        self._handle = handle
+    def __init__(
+        self, handle: Callable[[Any], int], shared: Shared | None = None, opaque: type | None = None
+    ) -> None:
+        self._handle, self._opaque = handle, opaque
         self.shared = shared or Shared()
 
     def encode(self, value: Any) -> Any:  # noqa: PLR0911 (one line per kind)
@@ -143,6 +149,8 @@ class Encoder:
         return [_TAGS[kind], self._pairs(value) if kind in _MAPPINGS.values() else self._all(value)]
 
     def _encode_other(self, value: Any, kind: type) -> Any:
+        if kind is self._opaque:
+            return ["handle", self._handle(value)]
         if kind in (dt.datetime, dt.time) and (value.tzinfo is None or type(value.tzinfo) is dt.timezone):
             return [kind.__name__, value.isoformat(), value.fold]
         if isinstance(value, tuple) and (fields := _fields(kind)) and len(fields) == len(value):
@@ -153,8 +161,7 @@ class Encoder:
             if isinstance(value, base):
                 return ["loose", [_TAGS[base], self._all(value)]]
         if isinstance(value, Iterator):
-            items = self._all(islice(value, ITERATOR_MAX_ITEMS))
-            return ["iterator", items]
+            return ["iterator", self._all(islice(value, ITERATOR_MAX_ITEMS))]
         if kind.__module__ == "numpy" and isinstance(value, getattr(sys.modules.get("numpy"), "generic", ())):
             return ["loose", self.encode(value.item())]
         return ["handle", self._handle(value)]
@@ -189,7 +196,7 @@ class Decoder:
         """Return the value of its JSON."""
         try:
             return self._decode(data)
-        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError) as error:
+        except _INVALID as error:
             raise FrameError(f"not plain data: {error}") from None
 
     def update(self, container: Any, data: Any) -> None:
@@ -203,13 +210,8 @@ class Decoder:
                 return
             new = self._pairs(content) if tag in _MAPPINGS else self._all(content)
             container.clear()
-            if tag == "Counter":
-                dict.update(container, new)  # Counter.update adds
-            elif tag in ("set", *_MAPPINGS):
-                container.update(new)
-            else:
-                container.extend(new)
-        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError) as error:
+            _fill(container, new)
+        except _INVALID as error:
             raise FrameError(f"not plain data: {error}") from None
 
     def _decode(self, data: Any) -> Any:  # noqa: C901, PLR0911 (one line per tag)
@@ -259,12 +261,8 @@ class Decoder:
         self.shared.add(container)  # before its items: it may contain itself
         if tag == "bytearray":
             container.extend(bytes.fromhex(items))
-        elif tag in _MAPPINGS:
-            dict.update(container, self._pairs(items))
-        elif tag == "set":
-            container.update(self._all(items))
         else:
-            container.extend(self._all(items))
+            _fill(container, self._pairs(items) if tag in _MAPPINGS else self._all(items))
         return container
 
     def _all(self, items: Any) -> list[Any]:
@@ -276,10 +274,17 @@ class Decoder:
         return [(self._decode(key), self._decode(item)) for key, item in pairs]
 
 
+def _fill(container: Any, items: list[Any]) -> None:
+    if type(container) is Counter:
+        dict.update(container, items)  # Counter.update adds
+    elif isinstance(container, dict | set):
+        container.update(items)
+    else:
+        container.extend(items)
+
+
 @cache
 def _named(name: str, fields: tuple[str, ...]) -> Any:
-    from collections import namedtuple
-
     if len(fields) > FIELDS_MAX:
         raise ValueError(f"{len(fields)} fields")
     return namedtuple(name, fields)  # noqa: PYI024 (a class made at run time)
