@@ -102,8 +102,8 @@ LOOPHOLES = [
      "    frame = frame.f_back\n", WRONG),
     ("an endless reply", "import sys\nframe = sys._getframe()\nwhile frame:\n    c = frame.f_locals.get('channel')\n"
      "    if c is not None:\n        c.sendall(b'\\xff' * 2**22)\n    frame = frame.f_back\n", WRONG),
-    ("a huge return value", "def f(*a):\n    return 'x' * 5 * 10**6\n", WRONG),
-    ("deep nesting", "def f(*a):\n    x = []\n    for _ in range(10**4):\n        x = [x]\n    return x\n", WRONG),
+    ("a huge return value", "def f(*a):\n    return 'x' * 5 * 10**6\n", UNKNOWN),
+    ("deep nesting", "def f(*a):\n    x = []\n    for _ in range(10**4):\n        x = [x]\n    return x\n", UNKNOWN),
 ]  # fmt: skip
 TESTS = ["assert all(f(i, 2) == i + 2 for i in range(1, 3))", "assert all(map(lambda i: f(i, 1) == i + 1, [1, 2]))",
          "assert len([f(1, 2)]) == 1", "assert abs(f(1, 2) - 3) == 0", "assert f(1, 2) == 3"]  # fmt: skip
@@ -210,6 +210,9 @@ ENDED = [
     ("a stack overflow", "import sys\ndef f(n=0):\n    sys.setrecursionlimit(10**9)\n    return g(0)\n"
      "def g(n):\n    return g(n + 1) + 1\n", WRONG, ""),
     ("abort", "def f():\n    __import__('os').abort()\n", WRONG, "ended"),
+    ("a real-time signal", "def f():\n    c = __import__('ctypes').CDLL(None)\n    c.timer_create.argtypes = [__import__('ctypes').c_int, __import__('ctypes').c_char_p, __import__('ctypes').c_char_p]\n"
+     "    t = __import__('ctypes').create_string_buffer(8)\n    e = __import__('struct').pack('@qii48x', 0, 40, 0)\n    c.timer_create(1, e, t)\n"
+     "    c.timer_settime(t, 0, __import__('struct').pack('@qqqq', 0, 0, 0, 1000000), None)\n    while True: pass\n", WRONG, "ended: "),
     ("a segmentation fault", "def f():\n    __import__('ctypes').string_at(0)\n", WRONG, "ended: by SIGSEGV"),
 ]  # fmt: skip
 

@@ -32,6 +32,7 @@ class Server:
 
     def __init__(self, module: ModuleType) -> None:
         self._objects: list[Any] = [module]
+        self._numbers = {id(module): MODULE}
 
     def offer(self, value: Any) -> Any:
         """Return the handle of a function or class; None for a variable, which may change."""
@@ -50,7 +51,7 @@ class Server:
         args = [decoder.decode(data) for data in request["args"]]
         kwargs = {name: decoder.decode(data) for name, data in request["named"].items()}
         given = len(shared.items)
-        references = [sys.getrefcount(container) for container in shared.items]
+        references = [sys.getrefcount(shared.items[i]) for i in range(given)]
         before = [snapshot(container) for container in shared.items]
         target, reply = self._objects[request["of"]], {}
         encoder = Encoder(self._add, shared)
@@ -69,17 +70,20 @@ class Server:
         if changed:
             reply["changed"] = [[i, encoder.content(shared.items[i])] for i in changed]
         before.clear()
-        for number, container in enumerate(shared.items):
-            # References of a new container: the list, the loop's name, the argument of getrefcount, and its owners.
-            expected = references[number] + 1 if number < given else 3
-            if sys.getrefcount(container) > expected + shared.appearances[number]:
-                reply["kept"] = True
-                break
+        if any(
+            # A new container has the references of the list, of getrefcount's argument, and of its owners in the reply.
+            sys.getrefcount(shared.items[i]) > (references[i] if i < given else 2) + shared.appearances[i]
+            for i in range(len(shared.items))
+        ):
+            reply["kept"] = True
         return reply
 
     def _add(self, value: Any) -> int:
-        self._objects.append(value)
-        return len(self._objects) - 1
+        """Return the number of an object; the list keeps it, so its identity is not used again."""
+        if (number := self._numbers.get(id(value))) is None:
+            number = self._numbers[id(value)] = len(self._objects)
+            self._objects.append(value)
+        return number
 
 
 def describe_error(error: Exception) -> dict[str, Any]:

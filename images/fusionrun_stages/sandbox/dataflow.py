@@ -43,6 +43,7 @@ class Dataflow:
         """Return a name of the program that decides on a result of another name of the program, as in
         ``assert is_same(f(1), 2)`` or ``assert f(1) == EXPECTED``: the program would judge itself.
         """
+        closures = [self._close(frozenset({name})) for name in self.program]
         for node in self._nodes:
             called = names_in(node.func) & self.program if isinstance(node, ast.Call) else set()
             if isinstance(node, ast.Call) and called:
@@ -50,6 +51,9 @@ class Dataflow:
                 given = [argument for argument in arguments if names_in(argument) & (self.results - called)]
                 if given and (len(given) < len(arguments) or not self._is_compared(node)):
                     return sorted(called)[0]
+            truth = next((n for n in _truths(node) if sum(n in closure for closure in closures) > 1), None)
+            if truth:
+                return truth
             for left, right in _compared(node):
                 one, other = (names_in(side) & self.program for side in (left, right))
                 if one and other and one != other:
@@ -152,6 +156,20 @@ def _compared(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
         yield from zip([node.left, *node.comparators], node.comparators, strict=False)
     elif _is_assert_method(node) and not _is_assertion_of_truth(node) and len(node.args) > 1:  # type: ignore[attr-defined]
         yield node.args[0], node.args[1]  # type: ignore[attr-defined]
+
+
+def _truths(node: ast.AST) -> list[str]:
+    """Return the names whose truth a node uses."""
+    tested: list[ast.expr] = []
+    if isinstance(node, ast.Assert | ast.If | ast.While | ast.IfExp):
+        tested = [node.test]
+    elif isinstance(node, ast.BoolOp):
+        tested = node.values
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        tested = [node.operand]
+    elif isinstance(node, ast.Call) and _is_assertion_of_truth(node):
+        tested = node.args[:1]
+    return [expression.id for expression in tested if isinstance(expression, ast.Name)]
 
 
 def _is_identity(node: ast.AST) -> bool:

@@ -48,6 +48,7 @@ class RemoteProgram:
     def __init__(self, channel: socket, *, writes_back: bool = True) -> None:
         self._channel = channel
         self._writes_back = writes_back
+        self._objects: dict[int, RemoteObject] = {}
         self.calls = 0
         self.started = False
         """Whether the program was sent: it is not responsible for an earlier end."""
@@ -136,7 +137,13 @@ class RemoteProgram:
         return value
 
     def _decoder(self, shared: Shared | None = None) -> Decoder:
-        return Decoder(lambda number: RemoteObject(self, int(number)), shared)
+        return Decoder(self._object, shared)
+
+    def _object(self, number: Any) -> "RemoteObject":
+        """Return the only proxy of an object, so that ``is`` compares the objects."""
+        if type(number) is not int:
+            raise wire.FrameError(f"no object {number!r}")
+        return self._objects.setdefault(number, RemoteObject(self, number))
 
     def _send(self, message: dict[str, Any]) -> None:
         try:

@@ -176,7 +176,8 @@ class Encoder:
 def _fields(kind: type) -> tuple[str, ...]:
     fields = getattr(kind, "_fields", ())
     good = type(fields) is tuple and all(type(f) is str and f.isidentifier() and f[0] != "_" for f in fields)
-    return fields if good and len(fields) <= FIELDS_MAX and kind.__bases__ == (tuple,) else ()
+    plain = kind.__bases__ == (tuple,) and kind.__eq__ is tuple.__eq__
+    return fields if good and plain and len(fields) <= FIELDS_MAX else ()
 
 
 class Decoder:
