@@ -210,9 +210,9 @@ ENDED = [
     ("a stack overflow", "import sys\ndef f(n=0):\n    sys.setrecursionlimit(10**9)\n    return g(0)\n"
      "def g(n):\n    return g(n + 1) + 1\n", WRONG, ""),
     ("abort", "def f():\n    __import__('os').abort()\n", WRONG, "ended"),
-    ("a real-time signal", "def f():\n    c = __import__('ctypes').CDLL(None)\n    c.timer_create.argtypes = [__import__('ctypes').c_int, __import__('ctypes').c_char_p, __import__('ctypes').c_char_p]\n"
-     "    t = __import__('ctypes').create_string_buffer(8)\n    e = __import__('struct').pack('@qii48x', 0, 40, 0)\n    c.timer_create(1, e, t)\n"
-     "    c.timer_settime(t, 0, __import__('struct').pack('@qqqq', 0, 0, 0, 1000000), None)\n    while True: pass\n", WRONG, "ended: "),
+    ("a real-time signal", "import struct\ndef f():\n    c = __import__('ctypes')\n    libc, timer = c.CDLL(None), c.c_void_p()\n"
+     "    libc.timer_create(1, struct.pack('@qii48x', 0, 40, 0), c.byref(timer))\n"
+     "    libc.timer_settime(timer, 0, struct.pack('@qqqq', 0, 0, 0, 10**6), None)\n    while True: pass\n", WRONG, "ended: by signal 40"),
     ("a segmentation fault", "def f():\n    __import__('ctypes').string_at(0)\n", WRONG, "ended: by SIGSEGV"),
 ]  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 Used by the stage tests and, as the cases of ``judge_attacks.py``, on the cluster.
 """
+# ruff: noqa: E501 (one program per line)
 
 from typing import NamedTuple
 
@@ -55,8 +56,11 @@ _CHANGES = [
     ("compared with the argument", "xs = [3, 1, 2]\nassert f(xs) == sorted(xs)", None),
     ("in check", "def check(f):\n    xs = [3, 1, 2]\n    assert f(xs) == sorted(xs)", "f"),
     ("by keyword of a name", "xs = [3, 1]\nr = f(xs)\nexpected = sorted(xs)\nassert r == expected", None),
-    ("by unittest",
-     "import unittest\nclass T(unittest.TestCase):\n    def test(self):\n        xs = [3, 1]\n        self.assertEqual(f(xs), sorted(xs))", None),
+    (
+        "by unittest",
+        "import unittest\nclass T(unittest.TestCase):\n    def test(self):\n        xs = [3, 1]\n        self.assertEqual(f(xs), sorted(xs))",
+        None,
+    ),
     ("by a helper", "def same(a, b):\n    assert a == b\nxs = [3, 1]\nsame(f(xs), sorted(xs))", None),
     ("in a loop", "for xs in [[3, 1], [2]]:\n    assert f(xs) == sorted(xs)", None),
     ("without assert", "xs = [3, 1]\nif f(xs) != sorted(xs):\n    raise AssertionError", None),
@@ -100,7 +104,9 @@ OPTIMISED = [
     Route("assertions of a test function", LIE, ["def test_f():\n    assert f(1, 2) == 3"], None, WRONG),
     Route("assertions of statements", LIE, ["assert f(1, 2) == 3"], None, WRONG),
     Route("assertions of check", LIE, ["def check(c):\n    assert c(1, 2) == 3"], "f", WRONG),
-    Route("assertions of the program", "def f(x):\n    assert x < 0\n    return x\n", ["assert f(1) == 1"], None, WRONG),
+    Route(
+        "assertions of the program", "def f(x):\n    assert x < 0\n    return x\n", ["assert f(1) == 1"], None, WRONG
+    ),
 ]
 """``python -O`` would drop them (``test_assertions_are_kept_by_an_optimising_python``)."""
 

@@ -9,7 +9,8 @@ from socket import socket
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
-from fusionrun_stages.sandbox.values import Decoder, Encoder, Shared, is_same, snapshot
+from fusionrun_stages.sandbox.shared import Shared, is_same, snapshot
+from fusionrun_stages.sandbox.values import Decoder, Encoder
 from fusionrun_stages.sandbox.wire import FrameError, send
 
 MESSAGE_MAX_CHARACTERS = 300

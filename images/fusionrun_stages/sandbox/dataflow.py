@@ -30,18 +30,16 @@ class Dataflow:
         found = set(names)
         while True:
             new = {
-                target
-                for targets, value in _bindings(self._nodes)
-                if names_in(value) & found
-                for target in targets
+                target for targets, value in _bindings(self._nodes) if names_in(value) & found for target in targets
             } - found
             if not new:
                 return frozenset(found)
             found |= new
 
     def find_judge(self) -> str | None:
-        """Return a name of the program that decides on a result of another name of the program, as in
-        ``assert is_same(f(1), 2)`` or ``assert f(1) == EXPECTED``: the program would judge itself.
+        """Return a name of the program that decides on a result of another name of the program.
+
+        As in ``assert is_same(f(1), 2)`` or ``assert f(1) == EXPECTED``: the program would judge itself.
         """
         closures = [self._close(frozenset({name})) for name in self.program]
         for node in self._nodes:
@@ -72,13 +70,13 @@ class Dataflow:
         return isinstance(parent, (ast.Compare, *_BINDERS))
 
     def compares_changes(self) -> bool:
-        """Return whether an argument that a call may change is read other than in a comparison with a value that
-        derives neither from the program nor from such an argument.
+        """Return whether a program could pass by changing what it is compared with.
 
-        Then a program could pass by changing what it is compared with.
+        It cannot if every argument that a call may change is read only in assertions that compare it with a value that
+        derives neither from the program nor from such an argument.
         """
-        arguments = {name for node in self._nodes if self._calls_program(node) for name in _argument_names(node)}
-        arguments = self._close(frozenset(arguments - self.program))
+        given = {name for node in self._nodes if self._calls_program(node) for name in _argument_names(node)}
+        arguments = self._close(frozenset(given - self.program))
         tainted = arguments | self.results | self._parameters
         for node in self._nodes:
             if not (isinstance(node, ast.Name) and node.id in arguments and isinstance(node.ctx, ast.Load)):

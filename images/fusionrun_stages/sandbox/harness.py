@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from fusionrun.api.records import VerdictValue
 from fusionrun_stages.grade import Grade, disturbed, unknown, unusable, wrong
 from fusionrun_stages.sandbox.names import is_provided
+from fusionrun_stages.sandbox.namespaces import Namespace, RemoteModule
 from fusionrun_stages.sandbox.prelude import build_prelude
-from fusionrun_stages.sandbox.proxies import Namespace, NotPlainError, ProgramGoneError, RemoteModule, RemoteProgram
+from fusionrun_stages.sandbox.proxies import NotPlainError, ProgramGoneError, RemoteProgram
 from fusionrun_stages.sandbox.steps import MISSING_MODULE, describe, run_steps
 from fusionrun_stages.sandbox.suite import PromptTests
 
@@ -80,7 +81,9 @@ def _explain(names: dict[str, Any], suite: PromptTests, grade: Grade, errors: li
     """Return the grade of a program that fails, unless the tests are at fault."""
     ambiguous = sorted(n for n in names if n in suite.used and n not in {suite.root, *suite.defined} and is_provided(n))
     if ambiguous:
-        return unknown(f"{ambiguous[0]} is defined by Python and by the program: the entry point must name the tested one")
+        return unknown(
+            f"{ambiguous[0]} is defined by Python and by the program: the entry point must name the tested one"
+        )
     if not (errors and isinstance(errors[0], NameError)) or errors[0].name is None:
         return grade
     name = errors[0].name

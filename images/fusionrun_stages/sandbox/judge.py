@@ -72,10 +72,9 @@ class Judge:
         return grade
 
     def _grade_python(self, program: str, tests: list[str], entry_point: str | None) -> Grade:
-        """Run the tests with proxies. If something was exchanged that a proxy may show otherwise than plain Python, run
-        them again, and return unknown if the verdicts differ.
+        """Run the tests with proxies, and again if something was exchanged that a proxy may show otherwise.
 
-        Only the first run can make a verdict right.
+        If the verdicts differ, return unknown. Only the first run can make a verdict right.
         """
         run = partial(run_tests, code=program, tests=tests, entry_point=entry_point)
         grade, unchanged, together = self._run(run)
@@ -89,7 +88,9 @@ class Judge:
             if plain.detail.startswith(DISTURBED):
                 return plain
             if plain.verdict is not grade.verdict:
-                return unknown(f"{plain.verdict} in one process with its tests, otherwise {grade.verdict}: {grade.detail}")
+                return unknown(
+                    f"{plain.verdict} in one process with its tests, otherwise {grade.verdict}: {grade.detail}"
+                )
         return grade
 
     def _run(self, test: Callable[[RemoteProgram], Outcome], *, writes_back: bool = True) -> Outcome:

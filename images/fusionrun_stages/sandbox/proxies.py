@@ -2,14 +2,14 @@
 
 import builtins
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from socket import socket
-from types import ModuleType
 from typing import Any
 
 from fusionrun_stages.sandbox import wire
 from fusionrun_stages.sandbox.calls import MODULE
-from fusionrun_stages.sandbox.values import Decoder, Encoder, Shared
+from fusionrun_stages.sandbox.shared import Shared
+from fusionrun_stages.sandbox.values import Decoder, Encoder
 
 EXPECTED: tuple[type[Exception], ...] = (
     ValueError,
@@ -71,9 +71,9 @@ class RemoteProgram:
         """Whether something was exchanged with which a test could fail here and pass in one process."""
 
     def load(self, program: str) -> dict[str, Any]:
-        """Send the program, wait until it has loaded and return the names that it defines: a proxy for a function or
-        class, None for a variable.
+        """Send the program, wait until it has loaded and return the names that it defines.
 
+        Each is a proxy for a function or class, or None for a variable.
         ``candidate`` never sends a name with a leading underscore, so such a message is forged: ``__builtins__`` would
         replace the tests' ``abs``.
 
@@ -201,45 +201,6 @@ class RemoteProgram:
         """Record and return the error for a value that is not plain data."""
         self.not_plain = reason
         return NotPlainError(reason)
-
-
-class RemoteModule(ModuleType):
-    """The program as the module ``solution``, for tests that import it."""
-
-    def __init__(self, program: RemoteProgram, names: dict[str, Any]) -> None:
-        super().__init__("solution")
-        vars(self).update(__all__=list(names), __path__=[], _program=program, _names=names)
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in self._names:
-            raise AttributeError(f"module 'solution' has no attribute {name!r}", name=name)
-        value = self._names[name]
-        return self._program.variable(name) if value is None else value
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name.startswith("__"):  # the import system sets some
-            super().__setattr__(name, value)
-        else:
-            self._program.special = True
-            self._program.request("set", MODULE, name, value)
-            self._names[name] = None  # read it from the program from now on
-
-
-class Namespace(dict[str, Any]):
-    """The tests' namespace, in which the program's names are looked up last."""
-
-    def __init__(self, program: RemoteProgram, names: dict[str, Any], allowed: Iterable[str]) -> None:
-        super().__init__()
-        self._program = program
-        self._names = {name: names[name] for name in allowed if name in names}
-        self.used: set[str] = set()
-        """Names of the program that the tests have read."""
-
-    def __missing__(self, name: str) -> Any:
-        """Return a name of the program."""
-        value = self._names[name]  # a KeyError becomes a NameError
-        self.used.add(name)
-        return self._program.variable(name) if value is None else value
 
 
 class RemoteObject:

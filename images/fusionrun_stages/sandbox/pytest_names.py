@@ -9,7 +9,7 @@ import re
 import unittest
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType, TracebackType
-from typing import Any
+from typing import Any, Self
 
 RELATIVE, ABSOLUTE = 1e-6, 1e-12
 """Tolerances of ``approx``."""
@@ -24,7 +24,7 @@ class _Raises:
         self.type: Any = None
         self.value: Any = None
 
-    def __enter__(self) -> "_Raises":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
@@ -60,10 +60,10 @@ class _Approx:
     def __init__(self, expected: Any, rel: Any = None, abs: Any = None, nan_ok: bool = False) -> None:  # noqa: A002, FBT001, FBT002 (pytest's names)
         self._expected, self._relative, self._absolute, self._nan_ok = expected, rel, abs, nan_ok
 
-    def __eq__(self, actual: Any) -> bool:
+    def __eq__(self, actual: object) -> bool:
         return self._same(self._expected, actual)
 
-    def _same(self, expected: Any, actual: Any) -> bool:
+    def _same(self, expected: Any, actual: Any) -> bool:  # noqa: PLR0911 (one line per kind)
         if isinstance(expected, Mapping):
             is_mapping = isinstance(actual, Mapping) and expected.keys() == actual.keys()
             return is_mapping and all(self._same(expected[key], actual[key]) for key in expected)
@@ -84,7 +84,7 @@ class _Approx:
         absolute = ABSOLUTE if self._absolute is None else self._absolute
         if self._relative is None and self._absolute is not None:
             return float(absolute)
-        return max((RELATIVE if self._relative is None else self._relative) * abs(expected), absolute)
+        return float(max((RELATIVE if self._relative is None else self._relative) * abs(expected), absolute))
 
 
 class _Mark:

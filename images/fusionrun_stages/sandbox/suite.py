@@ -17,12 +17,12 @@ from fusionrun_stages.sandbox.names import find_free, find_imported, root_of
 
 LINE_MAX_CHARACTERS = 200
 SHARED_STATE = frozenset({
-    "sys", "io", "os", "builtins", "mock", "patch", "redirect_stdout", "redirect_stderr", "stdout", "stderr", "stdin",
-    "input", "open", "capsys", "capfd", "caplog", "monkeypatch", "random", "seed", "globals", "locals", "vars", "dir", "type",
-    "isinstance", "issubclass", "hasattr", "callable", "getattr", "id", "is_dataclass", "inspect", "types", "warnings",
-    "logging", "time", "gc", "threading", "copy", "deepcopy", "pickle", "contextlib", "SystemExit", "exit",
-    "KeyboardInterrupt", "getrecursionlimit", "setrecursionlimit", "tracemalloc", "environ", "assertIsInstance",
-    "assertLogs", "assertWarns",
+    "sys", "io", "os", "builtins", "mock", "patch", "redirect_stdout", "redirect_stderr", "stdout", "stderr",
+    "stdin", "input", "open", "capsys", "capfd", "caplog", "monkeypatch", "random", "seed", "globals", "locals",
+    "vars", "dir", "type", "isinstance", "issubclass", "hasattr", "callable", "getattr", "id", "is_dataclass",
+    "inspect", "types", "warnings", "logging", "time", "gc", "threading", "copy", "deepcopy", "pickle",
+    "contextlib", "SystemExit", "exit", "KeyboardInterrupt", "getrecursionlimit", "setrecursionlimit",
+    "tracemalloc", "environ", "assertIsInstance", "assertLogs", "assertWarns",
 })  # fmt: skip
 """Names with which tests use what a process shares, or look at the class of a value (this project's list). A test that
 fails with one of them may pass in one process with the program."""
@@ -78,12 +78,12 @@ class PromptTests:
 
     def _can_call(self) -> bool:
         """Return whether a statement that runs names the program."""
-        if self.imports or any(isinstance(s, ast.FunctionDef) and self._is_check(s) for t in self.trees for s in t.body):
+        if self.imports or any(
+            isinstance(s, ast.FunctionDef) and self._is_check(s) for t in self.trees for s in t.body
+        ):
             return True
         program = self.free | ({self.root} - self.defined if self.root else set())
-        return any(
-            isinstance(node, ast.Name) and node.id in program for node in live_nodes(self.trees, self._is_run)
-        )
+        return any(isinstance(node, ast.Name) and node.id in program for node in live_nodes(self.trees, self._is_run))
 
     def find_judge(self) -> str | None:
         """Return a name of the program that would decide on the program's results."""

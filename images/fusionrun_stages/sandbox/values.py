@@ -7,7 +7,6 @@ this number, so both processes agree on which containers are the same.
 
 import datetime as dt
 import math
-import operator
 import sys
 from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,8 +14,9 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import cache
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
+from fusionrun_stages.sandbox.shared import Shared
 from fusionrun_stages.sandbox.wire import FrameError
 
 ITERATOR_MAX_ITEMS = 100_000
@@ -72,35 +72,6 @@ _INVALID = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError,
 """What the constructors of these classes raise for other data."""
 
 
-class Shared:
-    """The containers of a call and its reply that can be changed, by number."""
-
-    def __init__(self) -> None:
-        self.items: list[Any] = []
-        self.appearances: list[int] = []
-        """How often each one was encoded."""
-        self._numbers: dict[int, int] = {}
-
-    def add(self, container: Any) -> None:
-        """Give a container the next number."""
-        self._numbers[id(container)] = len(self.items)
-        self.items.append(container)  # which also keeps the identity valid
-        self.appearances.append(0)
-
-    def number(self, container: Any) -> int | None:
-        """Return the number of a container that has one, and count the appearance."""
-        number = self._numbers.get(id(container))
-        if number is not None:
-            self.appearances[number] += 1
-        return number
-
-    def get(self, number: Any) -> Any:
-        """Return the container with this number."""
-        if type(number) is not int or not 0 <= number < len(self.items):
-            raise FrameError(f"no container {number!r}")
-        return self.items[number]
-
-
 class Encoder:
     """Converts values to JSON; types that JSON does not have become ``[tag, ...]``.
 
@@ -108,9 +79,7 @@ class Encoder:
     marked as ``loose``. ``handle`` returns the number of any other value, and of every value of the class ``opaque``.
     """
 
-    def __init__(
-        self, handle: Callable[[Any], int], shared: Shared | None = None, opaque: type | None = None
-    ) -> None:
+    def __init__(self, handle: Callable[[Any], int], shared: Shared | None = None, opaque: type | None = None) -> None:
         self._handle, self._opaque = handle, opaque
         self.shared = shared or Shared()
 
@@ -148,7 +117,7 @@ class Encoder:
             return ["handle", self._handle(value)] if name == "" else ["defaultdict", self._pairs(value), name]
         return [_TAGS[kind], self._pairs(value) if kind in _MAPPINGS.values() else self._all(value)]
 
-    def _encode_other(self, value: Any, kind: type) -> Any:
+    def _encode_other(self, value: Any, kind: type) -> Any:  # noqa: PLR0911 (one line per kind)
         if kind is self._opaque:
             return ["handle", self._handle(value)]
         if kind in (dt.datetime, dt.time) and (value.tzinfo is None or type(value.tzinfo) is dt.timezone):
@@ -163,7 +132,7 @@ class Encoder:
         if isinstance(value, Iterator):
             return ["iterator", self._all(islice(value, ITERATOR_MAX_ITEMS))]
         if kind.__module__ == "numpy" and isinstance(value, getattr(sys.modules.get("numpy"), "generic", ())):
-            return ["loose", self.encode(value.item())]
+            return ["loose", self.encode(cast(Any, value).item())]
         return ["handle", self._handle(value)]
 
     def _all(self, values: Iterable[Any]) -> list[Any]:
@@ -176,7 +145,7 @@ class Encoder:
 def _fields(kind: type) -> tuple[str, ...]:
     fields = getattr(kind, "_fields", ())
     good = type(fields) is tuple and all(type(f) is str and f.isidentifier() and f[0] != "_" for f in fields)
-    plain = kind.__bases__ == (tuple,) and kind.__eq__ is tuple.__eq__
+    plain = kind.__bases__ == (tuple,) and "__eq__" not in vars(kind)
     return fields if good and plain and len(fields) <= FIELDS_MAX else ()
 
 
@@ -215,7 +184,7 @@ class Decoder:
         except _INVALID as error:
             raise FrameError(f"not plain data: {error}") from None
 
-    def _decode(self, data: Any) -> Any:  # noqa: C901, PLR0911 (one line per tag)
+    def _decode(self, data: Any) -> Any:  # noqa: C901, PLR0911, PLR0912 (one line per tag)
         if not isinstance(data, list):
             if isinstance(data, dict):
                 raise TypeError("an object")
@@ -289,20 +258,3 @@ def _named(name: str, fields: tuple[str, ...]) -> Any:
     if len(fields) > FIELDS_MAX:
         raise ValueError(f"{len(fields)} fields")
     return namedtuple(name, fields)  # noqa: PYI024 (a class made at run time)
-
-
-def snapshot(container: Any) -> Any:
-    """Return what ``is_same`` compares later."""
-    return list(container.items()) if isinstance(container, dict) else list(container)
-
-
-def is_same(before: Any, container: Any) -> bool:
-    """Return whether a container has the same items as at its snapshot, by identity."""
-    now = snapshot(container)
-    if len(before) != len(now):
-        return False
-    if isinstance(container, dict):
-        return all(a is c and b is d for (a, b), (c, d) in zip(before, now, strict=True))
-    if isinstance(container, set):
-        return {id(item) for item in before} == {id(item) for item in now}
-    return all(map(operator.is_, before, now))
