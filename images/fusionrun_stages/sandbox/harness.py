@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from fusionrun.api.records import VerdictValue
-from fusionrun_stages.grade import Grade, disturbed, unknown, unusable, wrong
+from fusionrun_stages.grade import MISSING_MODULE, Grade, disturbed, unknown, unusable, wrong
 from fusionrun_stages.sandbox.names import is_provided
 from fusionrun_stages.sandbox.namespaces import Namespace, RemoteModule
 from fusionrun_stages.sandbox.prelude import build_prelude
 from fusionrun_stages.sandbox.proxies import NotPlainError, ProgramGoneError, RemoteProgram
-from fusionrun_stages.sandbox.steps import MISSING_MODULE, describe, run_steps
+from fusionrun_stages.sandbox.steps import describe, run_steps
 from fusionrun_stages.sandbox.suite import PromptTests
 
 
@@ -52,7 +52,9 @@ def _judge(program: RemoteProgram, names: dict[str, Any], suite: PromptTests) ->
     errors: list[Exception] = []
     try:
         verdict, detail = run_steps(suite, space, errors)
-        grade = unusable(detail) if verdict == "fault" else Grade(VerdictValue(verdict), detail)
+        if verdict in ("fault", "missing"):
+            return Outcome(unusable(MISSING_MODULE + detail if verdict == "missing" else detail))
+        grade = Grade(VerdictValue(verdict), detail)
     except (ProgramGoneError, NotPlainError):
         grade = wrong()
     if grade.verdict is VerdictValue.RIGHT:

@@ -176,7 +176,7 @@ class RemoteProgram:
             return
         name, message = str(reply["raised"]), str(reply.get("message", ""))
         if _MODULE_NAME.fullmatch(str(reply.get("module", ""))):
-            self.missing = reply["module"]
+            self.missing = reply["module"].partition(".")[0]
         if reply.get("shortage"):
             self.shortage = f"{name}: {message}"
         self.raised = self._make_error(name, message, reply.get("arguments"))

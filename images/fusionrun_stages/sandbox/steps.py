@@ -7,14 +7,15 @@ from typing import Any, Literal, NamedTuple
 from fusionrun_stages.sandbox import pytest_names
 from fusionrun_stages.sandbox.suite import LINE_MAX_CHARACTERS, PromptTests
 
-MISSING_MODULE = "missing module: "
-"""Beginning of the detail of a verdict on a program or tests that import a module which the image does not have."""
-
 
 class Result(NamedTuple):
-    """Result of the tests; ``fault`` if no program can be judged by them."""
+    """Result of the tests.
 
-    verdict: Literal["right", "wrong", "unknown", "fault"]
+    ``fault``: no program can be judged by them. ``missing``: they import a module that the image does not have; the
+    detail is its name.
+    """
+
+    verdict: Literal["right", "wrong", "unknown", "fault", "missing"]
     detail: str = ""
 
 
@@ -33,7 +34,7 @@ def run_steps(  # noqa: PLR0911 (one line per outcome)
     except AssertionError:
         return Result("wrong", f"failed: {line}")
     except ModuleNotFoundError as error:
-        return Result("fault", f"{MISSING_MODULE}{error.name}")
+        return Result("missing", str(error.name).partition(".")[0])
     except unittest.SkipTest as error:
         return Result("fault", f"its tests are skipped: {error}")
     except SystemExit:

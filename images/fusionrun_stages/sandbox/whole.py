@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 
 from fusionrun.api.records import VerdictValue
-from fusionrun_stages.grade import Grade, disturbed, right, unknown, unusable, wrong
+from fusionrun_stages.grade import MISSING_MODULE, Grade, disturbed, right, unknown, unusable, wrong
 from fusionrun_stages.sandbox.forms import Pair, is_same_output
 from fusionrun_stages.sandbox.harness import Outcome
 from fusionrun_stages.sandbox.proxies import NotPlainError, ProgramGoneError, RemoteProgram
-from fusionrun_stages.sandbox.steps import MISSING_MODULE, describe
+from fusionrun_stages.sandbox.steps import describe
 from fusionrun_stages.sandbox.wire import FRAME_MAX_BYTES
 
 SHOWN_CHARACTERS = 100
