@@ -19,6 +19,7 @@ class Dataflow:
 
     def __init__(self, trees: Sequence[ast.Module], program: frozenset[str]) -> None:
         self._nodes = [node for tree in trees for node in ast.walk(tree)]
+        self._bindings = [(targets, names_in(value)) for targets, value in _bindings(self._nodes)]
         self._parents = {id(child): node for node in self._nodes for child in ast.iter_child_nodes(node)}
         self._parameters = _find_parameters(self._nodes, program)
         self.program = program
@@ -29,9 +30,7 @@ class Dataflow:
         """Add the names that are bound to an expression with one of these names."""
         found = set(names)
         while True:
-            new = {
-                target for targets, value in _bindings(self._nodes) if names_in(value) & found for target in targets
-            } - found
+            new = {target for targets, names in self._bindings if names & found for target in targets} - found
             if not new:
                 return frozenset(found)
             found |= new

@@ -67,7 +67,8 @@ def _judge(program: RemoteProgram, names: dict[str, Any], suite: PromptTests) ->
     by_tests = bool(errors) and errors[0] is not program.raised and not isinstance(errors[0], NameError)
     caught = program.raised is not None and program.raised not in errors
     doubt = program.special or program.inexact or by_tests or caught or suite.shares_state
-    return Outcome(grade, together=grade.verdict is VerdictValue.WRONG and doubt and not program.gone)
+    doubt &= not program.gone or suite.expects_exit
+    return Outcome(grade, together=grade.verdict is VerdictValue.WRONG and doubt)
 
 
 def _accept(program: RemoteProgram, suite: PromptTests, grade: Grade) -> Grade:

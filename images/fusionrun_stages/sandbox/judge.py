@@ -112,7 +112,8 @@ class Judge:
         finally:
             test_end.close()
         grade = _combine(outcome and outcome.grade, report, in_time=in_time)
-        return outcome._replace(grade=grade) if outcome and grade == outcome.grade else Outcome(grade)
+        by_itself = outcome and grade.verdict is outcome.grade.verdict and report["code"] is not None
+        return outcome._replace(grade=grade) if outcome and (grade == outcome.grade or by_itself) else Outcome(grade)
 
 
 def _combine(  # noqa: PLR0911 (one line per outcome)

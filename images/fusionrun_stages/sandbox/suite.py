@@ -56,6 +56,7 @@ class PromptTests:
         modules |= {part for n in nodes if isinstance(n, ast.ImportFrom) for part in (n.module or "").split(".")}
         self.shares_state = bool((names | modules) & SHARED_STATE)
         """Whether a test may depend on what one process shares."""
+        self.expects_exit = "SystemExit" in names
 
     @property
     def allowed(self) -> frozenset[str]:
