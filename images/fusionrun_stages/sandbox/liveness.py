@@ -8,26 +8,14 @@ IsRun = Callable[[ast.stmt, ast.ClassDef | None], bool]
 """Whether the runner of the tests calls a top-level function or class (None), or a method of a class."""
 
 
-def find_dead(trees: Sequence[ast.Module], is_run: IsRun) -> str | None:
-    """Return a function that asserts but is not called and not referenced by code that runs."""
-    return next((f.name for f in _split(trees, is_run)[1] if any(is_assertion(n) for n in region(f.body))), None)
-
-
-def live_nodes(trees: Sequence[ast.Module], is_run: IsRun) -> list[ast.AST]:
-    """Return the nodes that may run."""
-    live, _ = _split(trees, is_run)
-    return [node for tree in trees for node in region(tree.body)] + [n for f in live for n in region(f.body)]
-
-
-def _split(trees: Sequence[ast.Module], is_run: IsRun) -> tuple[list[_Function], list[_Function]]:
-    """Return the functions that may be called, and the others.
+def find_live(trees: Sequence[ast.Module], is_run: IsRun) -> tuple[list[ast.AST], str | None]:
+    """Return the nodes that may run, and the name of a function that asserts but is never called, if any.
 
     A function is referenced by its name; a method by an attribute of this name, if its class is referenced.
     """
     nodes = [node for tree in trees for node in ast.walk(tree)]
     owners = {id(m): c for c in nodes if isinstance(c, ast.ClassDef) for m in c.body if isinstance(m, _Function)}
     tops = {id(statement) for tree in trees for statement in tree.body}
-    alive: list[_Function] = []
     dead = [node for node in nodes if isinstance(node, _Function)]
     live = [node for tree in trees for node in region(tree.body)]
     while True:
@@ -45,10 +33,9 @@ def _split(trees: Sequence[ast.Module], is_run: IsRun) -> tuple[list[_Function],
 
         reached = [function for function in dead if is_reached(function)]
         if not reached:
-            return alive, dead
-        alive += reached
+            return live, next((f.name for f in dead if any(is_assertion(n) for n in region(f.body))), None)
         dead = [function for function in dead if function not in reached]
-        live = [node for function in reached for node in region(function.body)]
+        live += [node for function in reached for node in region(function.body)]
 
 
 def region(body: Iterable[ast.AST]) -> Iterator[ast.AST]:

@@ -86,10 +86,10 @@ class RemoteProgram:
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Send the first request (see ``candidate``) and return its reply; raise the program's exception, if any."""
+        self._send(request)  # the candidate reads it when it is confined
         self.started = self._receive() == wire.READY
         if not self.started:
             raise self._ended("it was not started")
-        self._send(request)
         reply = self._receive()
         self._raise(reply)
         return reply

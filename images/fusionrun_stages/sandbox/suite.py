@@ -12,7 +12,7 @@ from typing import Any
 
 from fusionrun_stages.sandbox import pytest_names
 from fusionrun_stages.sandbox.dataflow import Dataflow, is_parametrize
-from fusionrun_stages.sandbox.liveness import find_dead, is_assertion, live_nodes, names_of, region
+from fusionrun_stages.sandbox.liveness import find_live, is_assertion, names_of, region
 from fusionrun_stages.sandbox.names import find_free, find_imported, root_of
 
 LINE_MAX_CHARACTERS = 200
@@ -72,19 +72,19 @@ class PromptTests:
             return "its tests assert nothing"
         if self._expects_failure:
             return "its tests expect to fail"
-        dead = find_dead(self.trees, self._is_run)
+        live, dead = find_live(self.trees, self._is_run)
         if dead:
             return f"its tests assert in {dead}, which nothing calls"
-        return None if self._can_call() else "no test calls the program"
+        return None if self._can_call(live) else "no test calls the program"
 
-    def _can_call(self) -> bool:
+    def _can_call(self, live: list[ast.AST]) -> bool:
         """Return whether a statement that runs names the program."""
         if self.imports or any(
             isinstance(s, ast.FunctionDef) and self._is_check(s) for t in self.trees for s in t.body
         ):
             return True
         program = self.free | ({self.root} - self.defined if self.root else set())
-        return any(isinstance(node, ast.Name) and node.id in program for node in live_nodes(self.trees, self._is_run))
+        return any(isinstance(node, ast.Name) and node.id in program for node in live)
 
     def find_judge(self) -> str | None:
         """Return a name of the program that would decide on the program's results."""
