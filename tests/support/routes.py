@@ -89,6 +89,13 @@ HELPERS = [
     if "class T" not in test or entry_point is None
 ]
 """A right program is not wrong either, if the tests forgot to define their helper."""
+SHADOWS = "def abs(x):\n    return 0\ndef all(x):\n    return True\n" + LENIENT
+IMPORTS = [
+    Route("import *: a helper", LENIENT, ["from solution import *\nassert is_same(f(1), 2)"], None, UNKNOWN),
+    Route("import *: a helper in check", LENIENT, ["from solution import *\ndef check(c):\n    assert is_same(c(1), 2)"], "f", UNKNOWN),
+    Route("import *: builtins", SHADOWS, ["from solution import *\nassert abs(f(1) - 2) < 1"], None, UNKNOWN),
+    Route("import *: builtins of several", SHADOWS, ["from solution import *\nassert all([f(1) == 2])"], None, UNKNOWN),
+]  # fmt: skip
 
 _ALWAYS = "    def __eq__(self, other):\n        return True\n    __hash__ = None\n"
 VALUES = [
@@ -123,4 +130,4 @@ THIEF = (
     "def f():\n    return seen > 50\n"
 )
 """Reads the heap that it inherits from the runner, in search of the program before it."""
-ROUTES = [*GUARDS, *CHANGES, *HELPERS, *VALUES, *OPTIMISED]
+ROUTES = [*GUARDS, *CHANGES, *HELPERS, *IMPORTS, *VALUES, *OPTIMISED]

@@ -5,6 +5,7 @@ from types import ModuleType
 from typing import Any
 
 from fusionrun_stages.sandbox.calls import MODULE
+from fusionrun_stages.sandbox.names import is_provided
 from fusionrun_stages.sandbox.proxies import RemoteProgram
 
 
@@ -13,7 +14,8 @@ class RemoteModule(ModuleType):
 
     def __init__(self, program: RemoteProgram, names: dict[str, Any]) -> None:
         super().__init__("solution")
-        vars(self).update(__all__=list(names), __path__=[], _program=program, _names=names)
+        visible = [name for name in names if not is_provided(name)]  # ``import *`` shadows nothing of Python
+        vars(self).update(__all__=visible, __path__=[], _program=program, _names=names)
 
     def __getattr__(self, name: str) -> Any:
         if name not in self._names:

@@ -130,7 +130,7 @@ class RemoteProgram:
             raise self.not_plain_error(str(error)) from None
         self.changed |= bool(changed)
         self.inexact |= decoder.loose or bool(reply.get("kept"))
-        self.special |= decoder.loose or decoder.iterators or bool(changed) or bool(reply.get("kept"))
+        self.special |= decoder.loose or decoder.unordered or bool(changed) or bool(reply.get("kept"))
         self._raise(reply)
         if "value" not in reply:
             raise self._ended("its reply is not valid")

@@ -88,15 +88,19 @@ class PromptTests:
 
     def find_judge(self) -> str | None:
         """Return a name of the program that would decide on the program's results."""
-        names = self.free - self.imported
-        return Dataflow(self.trees, names).find_judge() if self.root is None and len(names) > 1 else None
+        if self.root is not None and "*" not in self.imported:
+            return None  # the tests have no other name of the program, or they import it by its name
+        names = (self._program_names() | self.free) - self.imported
+        return Dataflow(self.trees, names).find_judge() if len(names) > 1 else None
 
     def compares_changes(self) -> bool:
         """Return whether a test could pass because the program changes an argument (see ``Dataflow``)."""
+        return Dataflow(self.trees, self._program_names() | self.imported).compares_changes()
+
+    def _program_names(self) -> frozenset[str]:
         checks = [s for t in self.trees for s in t.body if isinstance(s, ast.FunctionDef) and self._is_check(s)]
         candidates = {arg.arg for check in checks for arg in check.args.posonlyargs + check.args.args}
-        names = self.allowed | self.imported | candidates | ({"solution"} if self.imports else set())
-        return Dataflow(self.trees, names).compares_changes()
+        return self.allowed | candidates | ({"solution"} if self.imports else set())
 
     def steps(self, space: dict[str, Any]) -> Iterator[Step]:
         """Yield the statements, then the calls of the functions and classes that they define.

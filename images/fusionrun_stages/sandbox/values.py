@@ -160,7 +160,8 @@ class Decoder:
         self.shared = shared or Shared()
         self.loose = False
         """Whether a value was not of exactly the class that it has here."""
-        self.iterators = False
+        self.unordered = False
+        """Whether an iterator was read to its end, or the order of a set may be another one."""
 
     def decode(self, data: Any) -> Any:
         """Return the value of its JSON."""
@@ -190,6 +191,7 @@ class Decoder:
                 raise TypeError("an object")
             return data
         tag, *rest = data
+        self.unordered |= tag in ("set", "frozenset")
         if tag in _SEQUENCES or tag in _MAPPINGS:
             return self._container(tag, *rest)
         if tag in _FROZEN:
@@ -206,7 +208,7 @@ class Decoder:
                 name, fields, items = rest
                 return _named(str(name), tuple(fields))(*self._all(items))
             case "iterator":
-                self.iterators = True
+                self.unordered = True
                 return iter(self._all(*rest))
             case "int":
                 return _int(*rest)
