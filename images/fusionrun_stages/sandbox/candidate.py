@@ -18,7 +18,7 @@ from fusionrun_stages.sandbox.wakeup import provide_wakeup_pairs
 from fusionrun_stages.sandbox.wire import READY, FrameError, receive, send
 
 
-def run(channel: socket.socket, limits: ResourceLimits, folder: Path) -> NoReturn:
+def run(channel: socket.socket, limits: ResourceLimits, folder: Path, *, wakeup: bool) -> NoReturn:
     """Confine this process, then receive a program, run it and serve calls; never return.
 
     The program comes through the channel, so that the runner never has it in its memory, which the next candidate
@@ -29,7 +29,8 @@ def run(channel: socket.socket, limits: ResourceLimits, folder: Path) -> NoRetur
     try:
         end_with_parent()
         _drop_inherited_state(channel, folder)
-        provide_wakeup_pairs()
+        if wakeup:
+            provide_wakeup_pairs()
         confine(limits, folder)
         send(channel, READY)  # from here on the program is responsible for the end of this process
         _serve(channel, receive(channel))

@@ -42,6 +42,8 @@ class Judge:
     def __init__(self) -> None:
         PromptTests(["assert f(1) == 1"], "f").find_fault()  # import and fill the caches once, before the forks
         self._control: socket.socket | None = None
+        self._wakeup = False
+        """Whether both processes need a pair of sockets for an event loop (``wakeup``); it takes time to make one."""
         # Landlock is optional only if the run has a RuntimeClass (see isolation.py).
         self._optional = {"landlock_optional": bool(os.environ.get(RUNTIME_CLASS_ENV))}
 
@@ -60,6 +62,7 @@ class Judge:
             parsed = forms.parse(tests)
         except (ValueError, RecursionError) as error:
             return unusable(f"its tests cannot be used: {error}")
+        self._wakeup = any("asyncio" in text for text in (program, *tests))
         grade, started = right(), time.monotonic()
         if parsed.python:
             grade = self._grade_python(program, parsed.python, entry_point)
@@ -100,9 +103,11 @@ class Judge:
         try:
             with program_end:
                 socket.send_fds(control, [RUN], [program_end.fileno()])
-                send(control, {"limits": asdict(replace(PROGRAM_LIMITS, **self._optional))})
-            limits = replace(TEST_LIMITS, **self._optional)
-            outcome, in_time = _test(test_end, test, limits, writes_back=writes_back)
+                limits = asdict(replace(PROGRAM_LIMITS, **self._optional))
+                send(control, {"limits": limits, "wakeup": self._wakeup})
+            program = partial(RemoteProgram, test_end, writes_back=writes_back)
+            prepare = provide_wakeup_pairs if self._wakeup else _do_nothing
+            outcome, in_time = _test(test_end, lambda: test(program()), replace(TEST_LIMITS, **self._optional), prepare)
             gone = outcome is not None and outcome.grade.detail.startswith(("ended: ", DISTURBED))
             control.sendall(GONE if gone else STOP)
             report = receive(control)
@@ -144,14 +149,18 @@ def _name_signal(number: int) -> str:
     return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
+def _do_nothing() -> None:
+    pass
+
+
 def _test(
-    channel: socket.socket, test: Callable[[RemoteProgram], Outcome], limits: ResourceLimits, *, writes_back: bool
+    channel: socket.socket, test: Callable[[], Outcome], limits: ResourceLimits, prepare: Callable[[], None]
 ) -> tuple[Outcome | None, bool]:
     """Run the tests in a forked, confined process; return their outcome, if any, and whether they ended in time."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        _run_tests(channel, writing, test, limits, writes_back=writes_back)
+        _run_tests(channel, writing, test, limits, prepare)
     os.close(writing)
     text, in_time = b"", True
     deadline = time.monotonic() + WALL_SECONDS
@@ -179,10 +188,9 @@ def _test(
 def _run_tests(
     channel: socket.socket,
     writing: int,
-    test: Callable[[RemoteProgram], Outcome],
+    test: Callable[[], Outcome],
     limits: ResourceLimits,
-    *,
-    writes_back: bool,
+    prepare: Callable[[], None],
 ) -> NoReturn:
     try:
         null = os.open(os.devnull, os.O_RDWR)
@@ -191,9 +199,9 @@ def _run_tests(
         kept = sorted((channel.fileno(), writing))
         for first, last in ((3, kept[0]), (kept[0] + 1, kept[1]), (kept[1] + 1, os.sysconf("SC_OPEN_MAX"))):
             os.closerange(first, last)
-        provide_wakeup_pairs()
+        prepare()
         confine(limits, None)
-        outcome = test(RemoteProgram(channel, writes_back=writes_back))
+        outcome = test()
         os.write(writing, json.dumps(outcome).encode())
     finally:
         os._exit(0)

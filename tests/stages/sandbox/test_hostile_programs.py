@@ -78,7 +78,7 @@ def test_the_runner_never_receives_a_program(grade, monkeypatch):
     real = judge.send
     monkeypatch.setattr(judge, "send", lambda channel, message: sent.append(message) or real(channel, message))
     assert grade(ADD, *("assert f(1, 2) == 3",)).verdict is RIGHT
-    assert [list(message) for message in sent] == [["limits"]]
+    assert [list(message) for message in sent] == [["limits", "wakeup"]]
 
 
 @pytest.mark.parametrize("names", ["{'f': h, '__builtins__': ['dict', [['abs', h]]]}", "{'f': h, 'abs': h}"])
