@@ -4,9 +4,8 @@ import ast
 import builtins
 import symtable
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
 
-from fusionrun_stages.sandbox.prelude import build_prelude
+from fusionrun_stages.sandbox.prelude import is_in_prelude
 
 MODULE = "solution"
 """Tests may import the program under this name."""
@@ -35,12 +34,7 @@ def _walk(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
 
 def is_provided(name: str) -> bool:
     """Return whether Python or the prelude defines a name for tests."""
-    return hasattr(builtins, name) or name in _prelude() or (name.startswith("__") and name.endswith("__"))
-
-
-@cache
-def _prelude() -> frozenset[str]:
-    return frozenset(build_prelude())
+    return hasattr(builtins, name) or is_in_prelude(name) or (name.startswith("__") and name.endswith("__"))
 
 
 def find_imported(trees: Sequence[ast.Module]) -> tuple[frozenset[str], bool]:
