@@ -1,5 +1,6 @@
 """The result of a grader: right, wrong or unknown."""
 
+import re
 from typing import NamedTuple
 
 from fusionrun.api.records import VerdictValue
@@ -11,6 +12,11 @@ used. ``construct`` drops such a prompt, ``evaluate`` leaves it out."""
 DISTURBED = "disturbed: "
 """Prefix of an unknown verdict's detail: other programs, the runner or the node may have caused the failure. The
 program is run again, alone."""
+
+MISSING_MODULE = "missing module: "
+"""Beginning of an unknown verdict's detail, after ``PROMPT_FAULT`` if the tests import the module: the sandbox's image
+does not have it."""
+MISSING_PATTERN = f"^(?:{PROMPT_FAULT})?{MISSING_MODULE}" + r"(\w+)"
 
 
 class Grade(NamedTuple):
@@ -38,6 +44,12 @@ def unknown(detail: str) -> Grade:
 def unusable(detail: str) -> Grade:
     """Return the grade of any response to a prompt that cannot be judged."""
     return Grade(VerdictValue.UNKNOWN, PROMPT_FAULT + detail)
+
+
+def missing_module(detail: str) -> str | None:
+    """Return the name of the module that a verdict's detail says is missing."""
+    found = re.match(MISSING_PATTERN, detail)
+    return found.group(1) if found else None
 
 
 def disturbed(detail: str) -> Grade:

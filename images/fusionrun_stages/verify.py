@@ -14,6 +14,7 @@ from fusionrun.api.artifacts import VERDICTS
 from fusionrun.api.parameters import VerifyParameters
 from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue
 from fusionrun.api.values import Verified
+from fusionrun_stages.grade import missing_module
 from fusionrun_stages.grading.judging import isolation_details, join_responses, judge, make_batches
 from fusionrun_stages.volume.parquet import open_rows, read_rows
 from fusionrun_stages.volume.paths import inside_volume, shard_path
@@ -33,11 +34,14 @@ def run(work: Work) -> Made:
     path = shard_path(work.output / VERDICTS, shard, parameters.shards)
     total = pq.read_metadata(inside_volume(responses)).num_rows
     verdicts, reasons, unknown = Counter[VerdictValue](), Counter[str](), list[Verdict]()
+    modules = Counter[str]()
     with open_rows(path, Verdict) as writer:
         for batch in make_batches(joined):
             for row in judge(parameters.grader, batch):
                 writer.append(row)
                 verdicts[row.verdict] += 1
+                if module := missing_module(row.detail):
+                    modules[module] += 1
                 if row.detail:
                     reasons[row.detail.split(":")[0]] += 1
                 if row.verdict is VerdictValue.UNKNOWN and len(unknown) < EXAMPLES:
@@ -48,5 +52,6 @@ def run(work: Work) -> Made:
         values=Verified(**{value.value: verdicts[value] for value in VerdictValue}),
         files=[str(path.relative_to(work.output))],
         details={"reasons": dict(reasons.most_common(20)), "unknown": examples}
+        | ({"missing_modules": dict(modules.most_common(20))} if modules else {})
         | isolation_details(parameters.grader, writer.count),
     )

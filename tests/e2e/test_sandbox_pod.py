@@ -35,6 +35,7 @@ from support.hostile import (
     program_with_attack,
 )
 from support.live import Cluster, built_images
+from support.routes import ROUTES, THIEF, VICTIM
 from support.runs import UID, make_spec
 
 pytestmark = [
@@ -53,6 +54,12 @@ def attacks(targets: list[tuple[str, str, int]]) -> dict[str, tuple[tuple[Any, .
         found[f"passes: {name}"] = (program, tests, entry_point, True), RIGHT, ""
     for name, program, verdict in LOOPHOLES:
         found[f"loophole: {name}"] = (program, TESTS, None, verdict is not UNKNOWN), verdict, ""
+    for route in ROUTES:
+        patient = route.verdict is not UNKNOWN
+        found[f"route: {route.name}"] = (route.program, route.tests, route.entry_point, patient), route.verdict, ""
+    for number in range(4):
+        found[f"victim {number}"] = (VICTIM, ["assert f(2) == 20"], None, True), RIGHT, ""
+        found[f"thief {number}"] = (THIEF, ["assert f() == False"], None, True), RIGHT, ""
     for name, expression, by in [*DENIED, *reached]:
         found[f"denied: {name}"] = (program_with_attack(expression), [denied_by(by)], None, True), RIGHT, ""
     for name, program, verdict, detail in ENDED:

@@ -53,6 +53,17 @@ def test_mathematics_is_graded(tmp_path):
     assert made.values == Verified(right=1, wrong=1, unknown=1)
 
 
+def test_missing_modules_are_counted_by_name(tmp_path, monkeypatch):
+    details = ["missing module: numpy", PROMPT_FAULT + "missing module: numpy", "failed: assert f() == 1", ""]
+    names = [f"p{number}" for number in range(len(details))]
+    monkeypatch.setattr(verify, "judge", lambda _, batch: [
+        Verdict(prompt_id=one.prompt.prompt_id, source="s", sample_index=0, verdict=UNKNOWN, detail=detail)
+        for one, detail in zip(batch, details, strict=True)
+    ])  # fmt: skip
+    made, _ = run(tmp_path, Grader.EXACT_MATCH, [prompt(n) for n in names], [response(n, "x") for n in names])
+    assert made.details["missing_modules"] == {"numpy": 2}
+
+
 def test_without_responses_the_file_is_empty(tmp_path):
     for grader in Grader:
         made, rows = run(tmp_path, grader, [prompt("a", dataset="other")], [response("a", "1")])

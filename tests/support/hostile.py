@@ -120,8 +120,8 @@ LOOPHOLES = [
      "    frame = frame.f_back\n", WRONG),
     ("an endless reply", "import sys\nframe = sys._getframe()\nwhile frame:\n    c = frame.f_locals.get('channel')\n"
      "    if c is not None:\n        c.sendall(b'\\xff' * 2**22)\n    frame = frame.f_back\n", WRONG),
-    ("a huge return value", "def f(*a):\n    return 'x' * 5 * 10**6\n", WRONG),
-    ("deep nesting", "def f(*a):\n    x = []\n    for _ in range(10**4):\n        x = [x]\n    return x\n", WRONG),
+    ("a huge return value", "def f(*a):\n    return 'x' * 5 * 10**6\n", UNKNOWN),
+    ("deep nesting", "def f(*a):\n    x = []\n    for _ in range(10**4):\n        x = [x]\n    return x\n", UNKNOWN),
 ]  # fmt: skip
 TESTS = ["assert all(f(i, 2) == i + 2 for i in range(1, 3))", "assert all(map(lambda i: f(i, 1) == i + 1, [1, 2]))",
          "assert len([f(1, 2)]) == 1", "assert abs(f(1, 2) - 3) == 0", "assert f(1, 2) == 3"]  # fmt: skip
@@ -250,6 +250,9 @@ ENDED = [
     ("a stack overflow", "import sys\ndef f(n=0):\n    sys.setrecursionlimit(10**9)\n    return g(0)\n"
      "def g(n):\n    return g(n + 1) + 1\n", WRONG, ""),
     ("abort", "def f():\n    __import__('os').abort()\n", WRONG, "ended"),
+    ("a real-time signal", "import struct\ndef f():\n    c = __import__('ctypes')\n    libc, timer = c.CDLL(None), c.c_void_p()\n"
+     "    libc.timer_create(1, struct.pack('@qii48x', 0, 40, 0), c.byref(timer))\n"
+     "    libc.timer_settime(timer, 0, struct.pack('@qqqq', 0, 0, 0, 10**6), None)\n    while True: pass\n", WRONG, "ended: by signal 40"),
     ("a segmentation fault", "def f():\n    __import__('ctypes').string_at(0)\n", WRONG, "ended: by SIGSEGV"),
 ]  # fmt: skip
 

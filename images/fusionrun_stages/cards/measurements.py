@@ -1,5 +1,6 @@
 """Sections of the data set's card about its responses: rewards, margins, lengths and outcomes."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -8,10 +9,12 @@ from fusionrun_stages.cards import plots
 from fusionrun_stages.cards.facts import Facts, Section, number, percent, reward_model_of, score
 from fusionrun_stages.cards.templates import section_text
 
+MODULES_SHOWN = 20
+
 
 def measurements(facts: Facts) -> Iterator[Section]:
     """Yield the sections about the responses."""
-    for build in (_rewards, _margins, _lengths, _responses):
+    for build in (_rewards, _margins, _lengths, _responses, _missing_modules):
         yield from build(facts)
 
 
@@ -97,6 +100,19 @@ def _responses(facts: Facts) -> Iterator[Section]:
             shares, "fraction of the responses", percent=True,
         ),
     )  # fmt: skip
+
+
+def _missing_modules(facts: Facts) -> Iterator[Section]:
+    missing: Mapping[str, Mapping[str, int]] = facts.summary.get("missing_modules", {})
+    totals: Counter[str] = sum((Counter(counts) for counts in missing.values()), Counter())
+    if not totals:
+        return
+    yield Section(
+        "Missing modules",
+        section_text("missing_modules"),
+        ("module", *missing),
+        [(name, *(number(missing[s].get(name, 0)) for s in missing)) for name, _ in totals.most_common(MODULES_SHOWN)],
+    )
 
 
 def _panels(histograms: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[list[float], list[int]]]:

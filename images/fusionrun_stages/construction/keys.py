@@ -11,7 +11,7 @@ from fusionrun.api.data import Task
 from fusionrun.api.parameters import SourceInputs
 from fusionrun.api.records import VerdictValue
 from fusionrun_stages.errors import InfrastructureError, UserError
-from fusionrun_stages.grade import PROMPT_FAULT
+from fusionrun_stages.grade import MISSING_PATTERN, PROMPT_FAULT
 from fusionrun_stages.volume.paths import inside_volume
 
 KEY = pl.col("prompt_id").str.to_integer(base=16, dtype=pl.UInt64)
@@ -114,12 +114,16 @@ def _read_source(part: ShardSlice, source: SourceInputs, number: int) -> pl.Lazy
         verdicts = pl.concat([_read_verdicts(part, directory) for directory in source.verdicts_dirs])
         candidates = candidates.join(verdicts.unique(key), on=key, how="left")
     else:
-        candidates = candidates.with_columns(pl.lit(value=False).alias(name) for name in ("right", "wrong", "fault"))
+        candidates = candidates.with_columns(
+            *(pl.lit(value=False).alias(name) for name in ("right", "wrong", "fault")),
+            pl.lit(None, pl.String).alias("missing"),
+        )
     return candidates.select(
         "prompt",
         "sample",
         "answered",
         "score",
+        "missing",
         source=pl.lit(number, pl.UInt8),
         finished=pl.col("answered") & pl.col("stopped"),
         **{name: pl.col(name).fill_null(value=False) for name in ("right", "wrong", "fault")},
@@ -133,6 +137,7 @@ def _read_verdicts(part: ShardSlice, directory: str) -> pl.LazyFrame:
         right=verdict == str(VerdictValue.RIGHT),
         wrong=verdict == str(VerdictValue.WRONG),
         fault=pl.col("detail").str.starts_with(PROMPT_FAULT),
+        missing=pl.col("detail").str.extract(MISSING_PATTERN),
     )
 
 

@@ -11,6 +11,7 @@ A *candidate* is one response of one source to one prompt::
     answered                     the request succeeded, and the text is truncated or not blank
     finished                     ... and not truncated: a truncated response is never used
     right, wrong                 the verdict; neither if it is unknown
+    missing                      the module that the sandbox's image does not have, or null
     fault                        the prompt's reference answer or tests are unusable
     score                        reward-model score in millionths; null if it was not scored
 

@@ -20,6 +20,8 @@ from fusionrun_stages.volume.atomic import read_json
 
 EXAMPLES = 20
 EXAMPLE_CHARACTERS = 240
+MODULES_MAX = 1000
+"""Names of missing modules that are counted: programs may invent any number of them."""
 
 OUTCOMES = ("responses", "failed", "truncated", "right", "wrong", "scored")
 
@@ -32,6 +34,8 @@ class Summary:
     """Names; ``source`` of a candidate is the index."""
     outcomes: Counter[tuple[int, str, str]] = field(default_factory=Counter)
     """Responses by source, data set and outcome (``OUTCOMES``)."""
+    missing: Counter[tuple[int, str]] = field(default_factory=Counter)
+    """Unknown verdicts by source and the module that the sandbox's image does not have."""
     contested: Counter[int] = field(default_factory=Counter)
     """Contested prompts by source (``win_rates``)."""
     wins: Counter[tuple[int, int]] = field(default_factory=Counter)
@@ -61,6 +65,10 @@ class Summary:
         for row in counted.iter_rows(named=True):
             for outcome in OUTCOMES:
                 self.outcomes[row["source"], row["dataset"], outcome] += row[outcome]
+        missing = candidates.filter(pl.col("missing").is_not_null()).group_by("source", "missing").len()
+        for source, module, count in missing.sort("source", "missing").iter_rows():
+            known = (source, module) in self.missing or len(self.missing) < MODULES_MAX
+            self.missing[source, module if known else "others"] += count
         scored = candidates.lazy().filter(finished, pl.col("score").is_not_null())
         for (source,), part in scored.select("source", "score").collect().partition_by("source", as_dict=True).items():
             self.rewards[source].add(part["score"])
@@ -146,6 +154,10 @@ class Summary:
         return {
             "sources": by_source,
             "outcomes": _nested((self.sources[n], d, o, c) for (n, d, o), c in sorted(self.outcomes.items())),
+            "missing_modules": {
+                self.sources[number]: {module: n for (s, module), n in self.missing.most_common() if s == number}
+                for number in sorted({s for s, _ in self.missing})
+            },
             "rows": _nested((d, k, s, c) for (d, k, s), c in sorted(self.rows.items())),
             "margins": {task: h.document() for task, h in sorted(self.margins.items())},
             "lengths": {side: h.document() for side, h in sorted(self.lengths.items())},

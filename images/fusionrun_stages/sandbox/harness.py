@@ -1,18 +1,31 @@
 """Run a prompt's tests against a program in another process, and return the grade."""
 
 import builtins
-import unittest
+import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from fusionrun.api.records import VerdictValue
-from fusionrun_stages.grade import Grade, disturbed, right, unknown, unusable, wrong
+from fusionrun_stages.grade import MISSING_MODULE, Grade, disturbed, unknown, unusable, wrong
+from fusionrun_stages.sandbox.names import is_provided
+from fusionrun_stages.sandbox.namespaces import Namespace, RemoteModule
 from fusionrun_stages.sandbox.prelude import build_prelude
 from fusionrun_stages.sandbox.proxies import NotPlainError, ProgramGoneError, RemoteProgram
-from fusionrun_stages.sandbox.suite import LINE_MAX_CHARACTERS, PromptTests
+from fusionrun_stages.sandbox.steps import describe, run_steps
+from fusionrun_stages.sandbox.suite import PromptTests
 
 
-def run_tests(program: RemoteProgram, tests: Sequence[str], entry_point: str | None) -> Grade:
+class Outcome(NamedTuple):
+    """A grade, and what must be run again before it is final (see ``judge``)."""
+
+    grade: Grade
+    unchanged: bool = False
+    """Run the tests without the program's changes to its arguments."""
+    together: bool = False
+    """Run program and tests in one process."""
+
+
+def run_tests(program: RemoteProgram, code: str, tests: Sequence[str], entry_point: str | None) -> Outcome:
     """Run all tests in one namespace; each must pass.
 
     ``tests`` are statements or test programs (see ``suite``). ``entry_point`` is an expression for the function under
@@ -22,70 +35,90 @@ def run_tests(program: RemoteProgram, tests: Sequence[str], entry_point: str | N
         suite = PromptTests(tests, entry_point)
         fault = suite.find_fault()
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return unusable(f"its tests are not valid Python: {error}")
+        return Outcome(unusable(f"its tests are not valid Python: {error}"))
     if fault:
-        return unusable(fault)
+        return Outcome(unusable(fault))
     try:
-        names = program.names()
+        names = program.load(code)
     except (ProgramGoneError, NotPlainError):
-        return _unless_ended(program, wrong())
+        return Outcome(_unless_ended(program, wrong()))
     except Exception as error:  # noqa: BLE001 (the program may raise anything)
-        return wrong(f"not loaded: {_describe(error)}")
-    space, ambiguous = _build_namespace(names, suite, entry_point)
-    grade = _run(program, space, suite)
-    if grade.verdict is VerdictValue.WRONG and (both := sorted(ambiguous & suite.used)):
-        grade = unknown(f"{both[0]} is defined by Python and by the program: the entry point must name the tested one")
-    return _unless_ended(program, grade)
+        return Outcome(_unless_ended(program, wrong(f"not loaded: {describe(error)}")))
+    return _judge(program, names, suite)
+
+
+def _judge(program: RemoteProgram, names: dict[str, Any], suite: PromptTests) -> Outcome:
+    space = _build_namespace(program, names, suite)
+    errors: list[Exception] = []
+    try:
+        verdict, detail = run_steps(suite, space, errors)
+        if verdict in ("fault", "missing"):
+            return Outcome(unusable(MISSING_MODULE + detail if verdict == "missing" else detail))
+        grade = Grade(VerdictValue(verdict), detail)
+    except (ProgramGoneError, NotPlainError):
+        grade = wrong()
+    if grade.verdict is VerdictValue.RIGHT:
+        grade = _accept(program, suite, grade)
+    elif grade.verdict is VerdictValue.WRONG:
+        grade = _explain(names, suite, grade, errors)
+    grade = _unless_ended(program, grade)
+    if grade.verdict is VerdictValue.RIGHT:
+        return Outcome(grade, unchanged=program.changed and suite.compares_changes(), together=program.inexact)
+    by_tests = bool(errors) and errors[0] is not program.raised and not isinstance(errors[0], NameError)
+    caught = program.raised is not None and program.raised not in errors
+    doubt = program.special or program.inexact or by_tests or caught or suite.shares_state
+    doubt &= not program.gone or suite.expects_exit
+    return Outcome(grade, together=grade.verdict is VerdictValue.WRONG and doubt)
+
+
+def _accept(program: RemoteProgram, suite: PromptTests, grade: Grade) -> Grade:
+    """Return the grade of a program that passes, unless no test has called it, or it judged itself."""
+    if not program.calls:
+        return unknown("no test called the program")
+    if name := suite.find_judge():
+        return unknown(f"{name} of the program decides on the program's results")
+    return grade
+
+
+def _explain(names: dict[str, Any], suite: PromptTests, grade: Grade, errors: list[Exception]) -> Grade:
+    """Return the grade of a program that fails, unless the tests are at fault."""
+    ambiguous = sorted(n for n in names if n in suite.used and n not in {suite.root, *suite.defined} and is_provided(n))
+    if ambiguous:
+        return unknown(
+            f"{ambiguous[0]} is defined by Python and by the program: the entry point must name the tested one"
+        )
+    if not (errors and isinstance(errors[0], NameError)) or errors[0].name is None:
+        return grade
+    name = errors[0].name
+    if suite.root is not None:
+        return grade if name == suite.root else unusable(f"its tests use {name}, which they do not define")
+    if name in suite.free and len(suite.free) > 1 and suite.free & names.keys():
+        return unknown(f"the tests use {name}, which neither they nor the program define")
+    return grade
 
 
 def _unless_ended(program: RemoteProgram, grade: Grade) -> Grade:
     """Return the grade, or that of a program that has ended: a bare ``except:`` in a test may have caught the error."""
     if program.gone:
         return wrong(f"ended: {program.gone}") if program.started else disturbed(program.gone)
-    return unknown(f"not plain: {program.not_plain}") if program.not_plain else grade
+    if program.not_plain:
+        return unknown(f"not plain: {program.not_plain}")
+    if grade.verdict is VerdictValue.WRONG and program.missing:
+        return unknown(MISSING_MODULE + program.missing)
+    if grade.verdict is VerdictValue.WRONG and program.shortage:
+        return disturbed(program.shortage)
+    return grade
 
 
-def _run(  # noqa: PLR0911 (one line per outcome)
-    program: RemoteProgram, space: dict[str, Any], suite: PromptTests
-) -> Grade:
-    line = ""
-    # Test programs call it as their last statement, and it would exit. suite.steps() runs their test cases.
-    unittest.main = lambda *_, **__: None  # type: ignore[assignment]
-    try:
-        for source, step in suite.steps(space):
-            line = source
-            step()
-    except AssertionError:
-        return wrong(f"failed: {line}")
-    except (ProgramGoneError, NotPlainError):
-        return wrong()
-    except ModuleNotFoundError as error:
-        return unusable(f"its tests need a missing module: {error}")
-    except unittest.SkipTest as error:
-        return unusable(f"its tests are skipped: {error}")
-    except SystemExit:
-        return unknown("the tests called exit")
-    except MemoryError:
-        return unknown("the tests used up their memory")
-    except Exception as error:  # noqa: BLE001 (a wrong program may make its tests raise anything)
-        return wrong(f"raised: {_describe(error)} in {line}")
-    return right() if program.calls else unknown("no test calls the program")
-
-
-def _describe(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error)[:LINE_MAX_CHARACTERS]}"
-
-
-def _build_namespace(
-    names: dict[str, Any], suite: PromptTests, entry_point: str | None
-) -> tuple[dict[str, Any], frozenset[str]]:
+def _build_namespace(program: RemoteProgram, names: dict[str, Any], suite: PromptTests) -> Namespace:
     """Return a namespace in which the program shadows no builtin and no name of the prelude or the tests.
 
-    Exception: if the entry point is the name of a builtin, such as ``sum``, it is the program's function. Return also
-    the names of the program that were left out: a test may refer to them.
+    Exception: if the entry point is the name of a builtin, such as ``sum``, it is the program's function.
     """
-    space = build_prelude()
-    space["__builtins__"] = builtins
-    ambiguous = {name for name in names if name in space or hasattr(builtins, name)} - {entry_point}
-    space |= {k: v for k, v in names.items() if k.isidentifier() and k not in ambiguous and k not in suite.defined}
-    return space, frozenset(ambiguous)
+    space = Namespace(program, names, suite.allowed)
+    space.update(build_prelude())
+    if suite.root in names and suite.root in space:
+        del space[suite.root]
+    space.update(__builtins__=builtins, __name__="__main__")
+    sys.modules["solution"] = RemoteModule(program, names)
+    return space

@@ -6,18 +6,23 @@ import select
 import signal
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, NoReturn
 
 from fusionrun.api.records import VerdictValue
 from fusionrun.api.sandbox import PROGRAM_MEMORY_BYTES, RUNTIME_CLASS_ENV, TESTS_MEMORY_BYTES
-from fusionrun_stages.grade import DISTURBED, Grade, disturbed, unknown, wrong
+from fusionrun_stages.grade import DISTURBED, Grade, disturbed, right, unknown, unusable, wrong
+from fusionrun_stages.sandbox import forms
 from fusionrun_stages.sandbox.confine import ResourceLimits, confine
 from fusionrun_stages.sandbox.connection import connect
-from fusionrun_stages.sandbox.harness import run_tests
-from fusionrun_stages.sandbox.prelude import build_prelude
+from fusionrun_stages.sandbox.harness import Outcome, run_tests
 from fusionrun_stages.sandbox.proxies import RemoteProgram
+from fusionrun_stages.sandbox.suite import PromptTests
+from fusionrun_stages.sandbox.wakeup import provide_wakeup_pairs
+from fusionrun_stages.sandbox.whole import check_output, check_together
 from fusionrun_stages.sandbox.wire import GONE, RUN, STOP, FrameError, receive, send
 
 CPU_SECONDS = 5
@@ -26,8 +31,8 @@ WALL_SECONDS = 30.0
 """Wall time after which a program with CPU time left is unknown: other processes may have used the CPUs."""
 PROGRAM_LIMITS = ResourceLimits(cpu_seconds=CPU_SECONDS, memory_bytes=PROGRAM_MEMORY_BYTES, file_bytes=2**20)
 TEST_LIMITS = ResourceLimits(cpu_seconds=2 * CPU_SECONDS, memory_bytes=TESTS_MEMORY_BYTES, file_bytes=0)
-SHORTAGES = ("can't start new thread", "Resource temporarily unavailable")
-"""Error messages at the node's limit of threads, which another program may have caused."""
+PAIRS_SECONDS = 120.0
+"""Wall time after which no further input is tried."""
 GRADE_MAX_BYTES = 65536
 
 
@@ -35,8 +40,10 @@ class Judge:
     """One worker's connection to the runner."""
 
     def __init__(self) -> None:
-        build_prelude()
+        PromptTests(["assert f(1) == 1"], "f").find_fault()  # import and fill the caches once, before the forks
         self._control: socket.socket | None = None
+        self._wakeup = False
+        """Whether both processes need a pair of sockets for an event loop (``wakeup``); it takes time to make one."""
         # Landlock is optional only if the run has a RuntimeClass (see isolation.py).
         self._optional = {"landlock_optional": bool(os.environ.get(RUNTIME_CLASS_ENV))}
 
@@ -51,22 +58,67 @@ class Judge:
 
         If the runner dies, the program is disturbed, not wrong: another program or the node may be the cause.
         """
+        try:
+            parsed = forms.parse(tests)
+        except (ValueError, RecursionError) as error:
+            return unusable(f"its tests cannot be used: {error}")
+        self._wakeup = any("asyncio" in text for text in (program, *tests))
+        grade, started = right(), time.monotonic()
+        if parsed.python:
+            grade = self._grade_python(program, parsed.python, entry_point)
+        for pair in parsed.pairs:
+            if grade.verdict is not VerdictValue.RIGHT:
+                break
+            if time.monotonic() - started > PAIRS_SECONDS:
+                return unknown(f"not done with all inputs after {PAIRS_SECONDS:.0f} s")
+            grade = self._run(partial(check_output, code=program, pair=pair)).grade
+        return grade
+
+    def _grade_python(self, program: str, tests: list[str], entry_point: str | None) -> Grade:
+        """Run the tests with proxies, and again if something was exchanged that a proxy may show otherwise.
+
+        If the verdicts differ, return unknown. Only the first run can make a verdict right.
+        """
+        run = partial(run_tests, code=program, tests=tests, entry_point=entry_point)
+        grade, unchanged, together = self._run(run)
+        if unchanged:
+            again = self._run(run, writes_back=False).grade
+            if again.verdict is not VerdictValue.RIGHT:
+                reason = "the tests compare with an argument that the program changes"
+                return again if again.detail.startswith(DISTURBED) else unknown(reason)
+        if together:
+            plain = self._run(partial(check_together, code=program, tests=tests, entry_point=entry_point)).grade
+            if plain.detail.startswith(DISTURBED):
+                return plain
+            if plain.verdict is not grade.verdict:
+                return unknown(
+                    f"{plain.verdict} in one process with its tests, otherwise {grade.verdict}: {grade.detail}"
+                )
+        return grade
+
+    def _run(self, test: Callable[[RemoteProgram], Outcome], *, writes_back: bool = True) -> Outcome:
+        """Start a program's process and a test process, and combine what both report."""
         self._control = control = self._control or connect()
         test_end, program_end = socket.socketpair()
         try:
             with program_end:
                 socket.send_fds(control, [RUN], [program_end.fileno()])
-                send(control, {"program": program, "limits": asdict(replace(PROGRAM_LIMITS, **self._optional))})
-            grade, in_time = _test(test_end, tests, entry_point, replace(TEST_LIMITS, **self._optional))
-            gone = grade is not None and grade.detail.startswith(("ended: ", DISTURBED))
+                limits = asdict(replace(PROGRAM_LIMITS, **self._optional))
+                send(control, {"limits": limits, "wakeup": self._wakeup})
+            program = partial(RemoteProgram, test_end, writes_back=writes_back)
+            prepare = provide_wakeup_pairs if self._wakeup else _do_nothing
+            outcome, in_time = _test(test_end, lambda: test(program()), replace(TEST_LIMITS, **self._optional), prepare)
+            gone = outcome is not None and outcome.grade.detail.startswith(("ended: ", DISTURBED))
             control.sendall(GONE if gone else STOP)
             report = receive(control)
         except (FrameError, OSError) as error:
             self.close()
-            return disturbed(f"the runner died: {error}")
+            return Outcome(disturbed(f"the runner died: {error}"))
         finally:
             test_end.close()
-        return _combine(grade, report, in_time=in_time)
+        grade = _combine(outcome and outcome.grade, report, in_time=in_time)
+        by_itself = outcome and grade.verdict is outcome.grade.verdict and report["code"] is not None
+        return outcome._replace(grade=grade) if outcome and (grade == outcome.grade or by_itself) else Outcome(grade)
 
 
 def _combine(  # noqa: PLR0911 (one line per outcome)
@@ -85,24 +137,30 @@ def _combine(  # noqa: PLR0911 (one line per outcome)
     if grade is None:
         late = f"not done after {WALL_SECONDS:.0f} s, with {report['cpu_seconds']:.1f} s of CPU time used"
         return unknown("the test process died" if in_time else late)
-    if any(shortage in grade.detail for shortage in SHORTAGES):
-        return disturbed(grade.detail)
     if grade.detail.startswith("ended: "):
         if report["signal"] not in (None, signal.SIGKILL):
-            return wrong(f"ended: by {signal.Signals(report['signal']).name}")
+            return wrong(f"ended: by {_name_signal(report['signal'])}")
         code = f" (exit code {report['code']})" if report["code"] is not None else ""
         return wrong(grade.detail + code)
     return grade
 
 
+def _name_signal(number: int) -> str:
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+
+
+def _do_nothing() -> None:
+    pass
+
+
 def _test(
-    channel: socket.socket, tests: tuple[str, ...], entry_point: str | None, limits: ResourceLimits
-) -> tuple[Grade | None, bool]:
-    """Run the tests in a forked, confined process; return their grade, if any, and whether they ended in time."""
+    channel: socket.socket, test: Callable[[], Outcome], limits: ResourceLimits, prepare: Callable[[], None]
+) -> tuple[Outcome | None, bool]:
+    """Run the tests in a forked, confined process; return their outcome, if any, and whether they ended in time."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        _run_tests(channel, writing, tests, entry_point, limits)
+        _run_tests(channel, writing, test, limits, prepare)
     os.close(writing)
     text, in_time = b"", True
     deadline = time.monotonic() + WALL_SECONDS
@@ -121,14 +179,18 @@ def _test(
             os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     try:
-        verdict, detail = json.loads(text)
-        return Grade(VerdictValue(verdict), detail), in_time
+        (verdict, detail), unchanged, together = json.loads(text)
+        return Outcome(Grade(VerdictValue(verdict), detail), unchanged, together), in_time
     except ValueError:
         return None, in_time
 
 
 def _run_tests(
-    channel: socket.socket, writing: int, tests: tuple[str, ...], entry_point: str | None, limits: ResourceLimits
+    channel: socket.socket,
+    writing: int,
+    test: Callable[[], Outcome],
+    limits: ResourceLimits,
+    prepare: Callable[[], None],
 ) -> NoReturn:
     try:
         null = os.open(os.devnull, os.O_RDWR)
@@ -137,8 +199,9 @@ def _run_tests(
         kept = sorted((channel.fileno(), writing))
         for first, last in ((3, kept[0]), (kept[0] + 1, kept[1]), (kept[1] + 1, os.sysconf("SC_OPEN_MAX"))):
             os.closerange(first, last)
+        prepare()
         confine(limits, None)
-        grade = run_tests(RemoteProgram(channel), tests, entry_point)
-        os.write(writing, json.dumps(grade).encode())
+        outcome = test()
+        os.write(writing, json.dumps(outcome).encode())
     finally:
         os._exit(0)

@@ -4,6 +4,8 @@ Responses often leave out imports that the prompt's signature needs. Source: nam
 LeetCode sets; the selection is this project's.
 """
 
+from functools import cache
+
 PRELUDE = """
 import bisect, collections, copy, functools, heapq, itertools, math, operator, random, re, string
 from bisect import *
@@ -18,6 +20,16 @@ from typing import *
 
 def build_prelude() -> dict[str, object]:
     """Return a new namespace with these names."""
+    return dict(_names())
+
+
+def is_in_prelude(name: str) -> bool:
+    """Return whether the prelude defines a name."""
+    return name in _names()
+
+
+@cache
+def _names() -> dict[str, object]:
     names: dict[str, object] = {}
     exec(PRELUDE, names)  # noqa: S102 (a constant of this module)
     del names["__builtins__"]

@@ -1,11 +1,15 @@
 """Proxies for the program's functions, classes and objects: calls run in another process, results are plain data."""
 
 import builtins
+import re
 from collections.abc import Callable
 from socket import socket
 from typing import Any
 
 from fusionrun_stages.sandbox import wire
+from fusionrun_stages.sandbox.calls import MODULE
+from fusionrun_stages.sandbox.shared import Shared
+from fusionrun_stages.sandbox.values import Decoder, Encoder
 
 EXPECTED: tuple[type[Exception], ...] = (
     ValueError,
@@ -19,6 +23,8 @@ EXPECTED: tuple[type[Exception], ...] = (
     OSError,
 )
 """Exceptions of the program that are raised in the tests. Not StopIteration: it would end a test's loop."""
+REPLIES = ("ready", "value", "names", "raised", "unsent", "stdout", "together")
+_MODULE_NAME = re.compile(r"[A-Za-z_][\w.]{0,99}")
 
 
 class ProgramGoneError(BaseException):
@@ -34,53 +40,118 @@ class ProgramError(Exception):
 
 
 class RemoteProgram:
-    """A connection to a loaded program."""
+    """A connection to a program's process, and what its calls exchanged that a proxy may show differently.
 
-    def __init__(self, channel: socket) -> None:
+    ``writes_back``: whether the tests see what the program changes in its arguments.
+    """
+
+    def __init__(self, channel: socket, *, writes_back: bool = True) -> None:
         self._channel = channel
+        self._writes_back = writes_back
+        self._objects: dict[int, RemoteObject] = {}
         self.calls = 0
         self.started = False
-        """Whether the program's first line was reached: the program is not responsible for an earlier end."""
+        """Whether the program was sent: it is not responsible for an earlier end."""
         self.gone: str | None = None
         """Why the process has ended."""
         self.not_plain: str | None = None
         """The value that could not be sent or compared."""
+        self.missing: str | None = None
+        """A module that the program imports and the image does not have."""
+        self.shortage: str | None = None
+        """Message of the system that refused a resource."""
+        self.raised: Exception | None = None
+        """The last exception of the program."""
+        self.changed = False
+        """Whether a call changed an argument."""
+        self.inexact = False
+        """Whether a value had another class, or the program kept a container that the tests have, too. A test could
+        pass here and fail in one process."""
+        self.special = False
+        """Whether something was exchanged with which a test could fail here and pass in one process."""
 
-    def names(self) -> dict[str, Any]:
-        """Wait for the program to load and return the names that it defines.
+    def load(self, program: str) -> dict[str, Any]:
+        """Send the program, wait until it has loaded and return the names that it defines.
 
+        Each is a proxy for a function or class, or None for a variable.
         ``candidate`` never sends a name with a leading underscore, so such a message is forged: ``__builtins__`` would
         replace the tests' ``abs``.
 
         If the program raised an exception while it was loaded, raise that exception.
         """
+        names = self.ask({"program": program}).get("names")
+        if not isinstance(names, dict) or any(name.startswith("_") for name in names):
+            raise self._ended("its reply is not valid")
+        return {name: self._decoder().decode(value) for name, value in names.items()}
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Send the first request (see ``candidate``) and return its reply; raise the program's exception, if any."""
+        self._send(request)  # the candidate reads it when it is confined
         self.started = self._receive() == wire.READY
         if not self.started:
             raise self._ended("it was not started")
         reply = self._receive()
         self._raise(reply)
-        names = reply.get("names")
-        if not isinstance(names, dict) or any(name.startswith("_") for name in names):
-            raise self._ended("its reply is not valid")
-        return {name: self._decode(value) for name, value in names.items()}
+        return reply
 
     def request(self, operation: str, number: int, /, *args: Any, **kwargs: Any) -> Any:
         """Request an operation on the object with this number; return its result: plain data or a proxy."""
+        self.special |= self.raised is not None  # the tests have caught it
+        encoder = Encoder(self._number, opaque=RemoteObject)
         try:
-            encoded = [wire.encode(value, self._number) for value in args]
-            named = {name: wire.encode(value, self._number) for name, value in kwargs.items()}
-            wire.send(self._channel, {"do": operation, "of": number, "args": encoded, "named": named})
-        except (wire.FrameError, RecursionError) as error:
+            encoded = [encoder.encode(value) for value in args]
+            named = {name: encoder.encode(value) for name, value in kwargs.items()}
+        except RecursionError as error:
+            raise self.not_plain_error(f"an argument cannot be sent: {error}") from None
+        self._send({"do": operation, "of": number, "args": encoded, "named": named})
+        reply = self._receive()
+        return self._result(reply, encoder.shared if self._writes_back else self._copy([*encoded, *named.values()]))
+
+    def _copy(self, encoded: list[Any]) -> Shared:
+        """Return copies of the containers in the arguments, which the reply may change without effect on the tests."""
+        decoder = self._decoder()
+        for data in encoded:
+            decoder.decode(data)
+        return decoder.shared
+
+    def variable(self, name: str) -> Any:
+        """Return the present value of a variable of the program's module."""
+        self.special = True  # the tests may change it
+        return self.request("get", MODULE, name)
+
+    def _result(self, reply: dict[str, Any], shared: Shared) -> Any:
+        decoder = self._decoder(shared)
+        try:
+            value = decoder.decode(reply.get("value"))
+            changed = reply.get("changed") or []
+            for number, content in changed:
+                decoder.update(shared.get(number), content)
+        except (wire.FrameError, ValueError, TypeError) as error:
+            raise self.not_plain_error(str(error)) from None
+        self.changed |= bool(changed)
+        self.inexact |= decoder.loose or bool(reply.get("kept"))
+        self.special |= decoder.loose or decoder.unordered or bool(changed) or bool(reply.get("kept"))
+        self._raise(reply)
+        if "value" not in reply:
+            raise self._ended("its reply is not valid")
+        return value
+
+    def _decoder(self, shared: Shared | None = None) -> Decoder:
+        return Decoder(self._object, shared)
+
+    def _object(self, number: Any) -> "RemoteObject":
+        """Return the only proxy of an object, so that ``is`` compares the objects."""
+        if type(number) is not int:
+            raise wire.FrameError(f"no object {number!r}")
+        return self._objects.setdefault(number, RemoteObject(self, number))
+
+    def _send(self, message: dict[str, Any]) -> None:
+        try:
+            wire.send(self._channel, message)
+        except wire.FrameError as error:
             raise self.not_plain_error(f"an argument cannot be sent: {error}") from None
         except OSError:
             raise self._ended("its process ended") from None
-        reply = self._receive()
-        self._raise(reply)
-        if reply.get("args"):
-            _write_back(args, [self._decode(value) for value in reply["args"]])
-        if "value" not in reply:
-            raise self._ended("its reply is not valid")
-        return self._decode(reply["value"])
 
     def _receive(self) -> dict[str, Any]:
         try:
@@ -89,15 +160,11 @@ class RemoteProgram:
             raise self._ended("its process ended") from None
         except (wire.FrameError, OSError) as error:
             raise self._ended(f"its reply cannot be read: {error}") from None
-        if not isinstance(reply, dict) or not reply.keys() & {"ready", "value", "names", "raised"}:
+        if not isinstance(reply, dict) or not reply.keys() & set(REPLIES):
             raise self._ended("its reply is not valid")
+        if "unsent" in reply:
+            raise self.not_plain_error(f"a result cannot be sent: {str(reply['unsent'])[:200]}")
         return reply
-
-    def _decode(self, data: Any) -> Any:
-        try:
-            return wire.decode(data, lambda number: RemoteObject(self, int(number)))
-        except wire.FrameError as error:
-            raise self.not_plain_error(str(error)) from None
 
     def _number(self, value: Any) -> int:
         if type(value) is RemoteObject:
@@ -105,12 +172,26 @@ class RemoteProgram:
         raise self.not_plain_error(f"a {type(value).__name__} cannot be sent to the program")
 
     def _raise(self, reply: dict[str, Any]) -> None:
-        if "raised" in reply:
-            name, message = str(reply["raised"]), str(reply.get("message", ""))
-            error = getattr(builtins, name, None)
-            if isinstance(error, type) and issubclass(error, EXPECTED) and not issubclass(error, UnicodeError):
-                raise error(message)
-            raise ProgramError(f"{name}: {message}")
+        if "raised" not in reply:
+            return
+        name, message = str(reply["raised"]), str(reply.get("message", ""))
+        if _MODULE_NAME.fullmatch(str(reply.get("module", ""))):
+            self.missing = reply["module"].partition(".")[0]
+        if reply.get("shortage"):
+            self.shortage = f"{name}: {message}"
+        self.raised = self._make_error(name, message, reply.get("arguments"))
+        raise self.raised
+
+    def _make_error(self, name: str, message: str, arguments: Any) -> Exception:
+        kind = getattr(builtins, name, None)
+        if not (isinstance(kind, type) and issubclass(kind, EXPECTED)):
+            return ProgramError(f"{name}: {message}")
+        try:
+            error: Exception = kind(*map(self._decoder().decode, arguments))
+        except (wire.FrameError, TypeError, ValueError):  # no arguments, or not those of its class
+            self.special = True
+            return ProgramError(f"{name}: {message}") if issubclass(kind, UnicodeError) else kind(message)
+        return error
 
     def _ended(self, reason: str) -> ProgramGoneError:
         self.gone = reason
@@ -120,16 +201,6 @@ class RemoteProgram:
         """Record and return the error for a value that is not plain data."""
         self.not_plain = reason
         return NotPlainError(reason)
-
-
-def _write_back(args: tuple[Any, ...], after: list[Any]) -> None:
-    """Update lists, dictionaries and sets to their content after the call."""
-    for argument, content in zip(args, after, strict=False):
-        if type(argument) is type(content) is list:
-            argument[:] = content
-        elif (type(argument) is type(content) is dict) or (type(argument) is type(content) is set):
-            argument.clear()
-            argument.update(content)
 
 
 class RemoteObject:

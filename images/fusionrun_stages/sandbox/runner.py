@@ -5,7 +5,8 @@
 Each worker of the judge has one connection, served by one handler process. Requests (``wire``), one at a time::
 
     P                        check the network access           -> {"reached": [...]} or {"unreadable": reason}
-    R + a socket, {program}  run the program with the socket as its channel
+    R + a socket, {limits, wakeup}
+                             start a process for the program that comes through the socket
     S                        stop the program                   -> {"signal": 24, "cpu_seconds": 5.0, ...}
     G                        the same, after the program has ended by itself
 """
@@ -98,7 +99,7 @@ def _probe() -> dict[str, Any]:
 def _start(channel: socket.socket, request: dict[str, Any], folder: Path) -> int:
     child = os.fork()
     if child == 0:
-        candidate.run(channel, request["program"], ResourceLimits(**request["limits"]), folder)
+        candidate.run(channel, ResourceLimits(**request["limits"]), folder, wakeup=request["wakeup"])
     return child
 
 

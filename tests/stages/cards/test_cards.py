@@ -37,7 +37,8 @@ def make_summary(size: int = 300) -> dict:
          "sample": sample, "answered": (p + sample) % 19 > 0,
          "finished": (p + sample) % 19 > 0 and (p * 7 + sample) % 9 > 0,
          "score": (p * 37 + sample * 911 + source * 6_000) % 120_000 - 20_000, "right": (p + sample + source) % 3 > 0,
-         "wrong": (p + sample + source) % 3 == 0, "fault": False}
+         "wrong": (p + sample + source) % 3 == 0, "fault": False,
+         "missing": "numpy" if p % 50 == 1 + 2 * source else None}
         for p in range(size) for source in (0, 1) for sample in range(4)
     ]  # fmt: skip
     summary.add_candidates(pl.DataFrame(rows))
@@ -263,6 +264,13 @@ def test_presets_are_compared_with_the_published_sizes(facts):
         assert "data set helpsteer: 2,830 pairs, the recipe has 5,661 (-50%)" in text
         assert "⚠ no" in text
     assert "Sizes" not in [section.heading for section in build_sections(facts)]
+
+
+def test_missing_modules_are_counted_by_source(cards):
+    markdown, page = cards
+    assert "| module | ada | bob |" in markdown
+    assert "| numpy | 24 | 24 |" in markdown
+    assert "Missing modules" in page
 
 
 def test_drops_of_prepare_are_shown_by_reason_and_data_set(facts):

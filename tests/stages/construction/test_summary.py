@@ -24,10 +24,11 @@ def candidates(*rows):
                 "prompt": prompt, "dataset": task.lower(), "task": task, "source": source, "sample": number,
                 "answered": ended != "error", "finished": ended == "stop", "score": score, "right": right,
                 "wrong": not right and task == MATH, "fault": False,
+                "missing": None,
             }
             for number, (prompt, task, source, score, right, ended) in enumerate(rows)
         ],
-        schema_overrides={"score": pl.Int64},
+        schema_overrides={"score": pl.Int64, "missing": pl.String},
     )  # fmt: skip
 
 

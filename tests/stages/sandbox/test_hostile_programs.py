@@ -1,6 +1,8 @@
 """Hostile programs: none may pass, escape or affect the next one."""
 
+import json
 import os
+import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -26,7 +28,9 @@ from support.hostile import (
     forged,
     program_with_attack,
 )
+from support.routes import OPTIMISED, ROUTES, THIEF, VICTIM
 
+ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox requires Linux")
 
 
@@ -37,6 +41,44 @@ def test_a_program_that_cheats_does_not_pass(grade, quick, monkeypatch, program,
     assert grade(program, *TESTS).verdict is verdict
     check = "def check(candidate):\n    " + "\n    ".join(t.replace("f(", "candidate(") for t in TESTS)
     assert grade(program, check, entry_point="f").verdict in (WRONG, UNKNOWN)
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=[route.name for route in ROUTES])
+def test_a_wrong_program_is_not_right_by_a_fault_of_the_judge(grade, route):
+    assert grade(route.program, *route.tests, entry_point=route.entry_point).verdict is route.verdict
+
+
+@pytest.mark.parametrize("route", OPTIMISED, ids=[route.name for route in OPTIMISED])
+def test_assertions_are_kept_by_an_optimising_python(route):
+    """In this process: ``-O`` drops the assertions of code that is compiled with its own level."""
+    source = (
+        "from fusionrun_stages.sandbox.steps import run_steps\n"
+        "from fusionrun_stages.sandbox.suite import PromptTests\n"
+        "import sys, json\nprogram, tests, entry = json.loads(sys.argv[1])\nspace = {}\n"
+        "exec(compile(program, 'solution.py', 'exec', optimize=0), space)\n"
+        "print(run_steps(PromptTests(tests, entry), space).verdict)\n"
+    )
+    given = json.dumps([route.program, route.tests, route.entry_point])
+    environment = {"PYTHONPATH": f"{ROOT}/operator:{ROOT}/images", "PYTHONDONTWRITEBYTECODE": "1"}
+    found = subprocess.run(
+        [sys.executable, "-O", "-c", source, given], env=environment, capture_output=True, text=True, check=True
+    )
+    assert found.stdout == "wrong\n"
+
+
+def test_a_program_does_not_find_the_text_of_an_earlier_one(runner):
+    with closing(Judge()) as worker:
+        for _ in range(4):
+            assert worker.grade(VICTIM, ("assert f(2) == 20",), None).verdict is RIGHT
+            assert worker.grade(THIEF, ("assert f() == False",), None) == (RIGHT, "")
+
+
+def test_the_runner_never_receives_a_program(grade, monkeypatch):
+    sent = []
+    real = judge.send
+    monkeypatch.setattr(judge, "send", lambda channel, message: sent.append(message) or real(channel, message))
+    assert grade(ADD, *("assert f(1, 2) == 3",)).verdict is RIGHT
+    assert [list(message) for message in sent] == [["limits", "wakeup"]]
 
 
 @pytest.mark.parametrize("names", ["{'f': h, '__builtins__': ['dict', [['abs', h]]]}", "{'f': h, 'abs': h}"])

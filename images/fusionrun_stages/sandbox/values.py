@@ -1,0 +1,262 @@
+"""Conversion of Python values to JSON and back, for the channel between the tests and a program.
+
+A value that is not plain data stays in its process; a number, its *handle*, represents it. Containers that can be
+changed are numbered in the order of their first appearance in a call and its reply. Later appearances are references to
+this number, so both processes agree on which containers are the same.
+"""
+
+import datetime as dt
+import math
+import sys
+from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import Decimal
+from fractions import Fraction
+from functools import cache
+from itertools import islice
+from typing import Any, NamedTuple, cast
+
+from fusionrun_stages.sandbox.shared import Shared
+from fusionrun_stages.sandbox.wire import FrameError
+
+ITERATOR_MAX_ITEMS = 100_000
+"""Maximum items that are read from an iterator of the program."""
+FIELDS_MAX = 256
+"""Maximum fields of a named tuple."""
+JSON_INT = 2**53
+FACTORIES: dict[str, Any] = {kind.__name__: kind for kind in (int, float, str, list, dict, set, tuple)}
+"""Default factories of a ``defaultdict`` that are sent; one with another factory is sent as a handle."""
+
+
+class _Scalar(NamedTuple):
+    parts: Callable[[Any], list[Any]]
+    """Return the JSON of a value."""
+    build: Callable[..., Any]
+    """Return the value of this JSON."""
+
+
+def _hexadecimal(*numbers: int) -> list[str]:
+    return [hex(number) for number in numbers]
+
+
+def _int(text: str) -> int:
+    return int(text, 16)
+
+
+def _from_texts(kind: Any, parse: Callable[[str], Any] = _int) -> Callable[..., Any]:
+    return lambda *texts: kind(*map(parse, texts))
+
+
+_SCALARS: dict[type, _Scalar] = {
+    complex: _Scalar(lambda v: [repr(v.real), repr(v.imag)], _from_texts(complex, float)),
+    bytes: _Scalar(lambda v: [v.hex()], bytes.fromhex),
+    range: _Scalar(lambda v: _hexadecimal(v.start, v.stop, v.step), _from_texts(range)),
+    Fraction: _Scalar(lambda v: _hexadecimal(v.numerator, v.denominator), _from_texts(Fraction)),
+    Decimal: _Scalar(lambda v: [str(v)], Decimal),
+    dt.date: _Scalar(lambda v: [v.isoformat()], dt.date.fromisoformat),
+    dt.timedelta: _Scalar(lambda v: _hexadecimal(v.days, v.seconds, v.microseconds), _from_texts(dt.timedelta)),
+    type(Ellipsis): _Scalar(lambda _: [], lambda: Ellipsis),
+    type(NotImplemented): _Scalar(lambda _: [], lambda: NotImplemented),
+}
+_SCALARS_BY_TAG = {kind.__name__: scalar for kind, scalar in _SCALARS.items()}
+_SEQUENCES: dict[str, Any] = {"list": list, "set": set, "deque": deque, "bytearray": bytearray}
+_MAPPINGS: dict[str, Any] = {"dict": dict, "OrderedDict": OrderedDict, "Counter": Counter, "defaultdict": defaultdict}
+_FROZEN: dict[str, Any] = {"tuple": tuple, "frozenset": frozenset}
+_TAGS = {kind: tag for kinds in (_SEQUENCES, _MAPPINGS, _FROZEN) for tag, kind in kinds.items()}
+_MUTABLE = frozenset((*_SEQUENCES.values(), *_MAPPINGS.values()))
+_BASES: tuple[Any, ...] = (dict, list, tuple, set, frozenset)
+"""Of a subclass of these, the content is sent."""
+
+
+_INVALID = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError)
+"""What the constructors of these classes raise for other data."""
+
+
+class Encoder:
+    """Converts values to JSON; types that JSON does not have become ``[tag, ...]``.
+
+    Types are compared exactly: a subclass may override ``__eq__``. Of a subclass of a container the content is sent,
+    marked as ``loose``. ``handle`` returns the number of any other value, and of every value of the class ``opaque``.
+    """
+
+    def __init__(self, handle: Callable[[Any], int], shared: Shared | None = None, opaque: type | None = None) -> None:
+        self._handle, self._opaque = handle, opaque
+        self.shared = shared or Shared()
+
+    def encode(self, value: Any) -> Any:  # noqa: PLR0911 (one line per kind)
+        """Return the JSON of a value."""
+        kind = type(value)
+        if value is None or kind is bool or kind is str:
+            return value
+        if kind is int:
+            return value if -JSON_INT < value < JSON_INT else ["int", hex(value)]
+        if kind is float:
+            return value if math.isfinite(value) else ["float", repr(value)]
+        if kind in _MUTABLE:
+            if (number := self.shared.number(value)) is not None:
+                return ["same", number]
+            self.shared.add(value)
+            self.shared.number(value)
+            return self.content(value)
+        if kind in _SCALARS:
+            return [kind.__name__, *_SCALARS[kind].parts(value)]
+        if kind in _FROZEN.values():
+            return [_TAGS[kind], self._all(value)]
+        return self._encode_other(value, kind)
+
+    def content(self, value: Any) -> Any:
+        """Return the JSON of a container's content, even if it has a number."""
+        kind = type(value)
+        if kind is bytearray:
+            return ["bytearray", value.hex()]
+        if kind is deque:
+            return ["deque", self._all(value), value.maxlen]
+        if kind is defaultdict:
+            factory = value.default_factory
+            name = None if factory is None else factory.__name__ if factory in FACTORIES.values() else ""
+            return ["handle", self._handle(value)] if name == "" else ["defaultdict", self._pairs(value), name]
+        return [_TAGS[kind], self._pairs(value) if kind in _MAPPINGS.values() else self._all(value)]
+
+    def _encode_other(self, value: Any, kind: type) -> Any:  # noqa: PLR0911 (one line per kind)
+        if kind is self._opaque:
+            return ["handle", self._handle(value)]
+        if kind in (dt.datetime, dt.time) and (value.tzinfo is None or type(value.tzinfo) is dt.timezone):
+            return [kind.__name__, value.isoformat(), value.fold]
+        if isinstance(value, tuple) and (fields := _fields(kind)) and len(fields) == len(value):
+            return ["named", kind.__name__, list(fields), self._all(value)]
+        if isinstance(value, dict):
+            return ["loose", ["dict", self._pairs(value)]]
+        for base in _BASES:
+            if isinstance(value, base):
+                return ["loose", [_TAGS[base], self._all(value)]]
+        if isinstance(value, Iterator):
+            return ["iterator", self._all(islice(value, ITERATOR_MAX_ITEMS))]
+        if kind.__module__ == "numpy" and isinstance(value, getattr(sys.modules.get("numpy"), "generic", ())):
+            return ["loose", self.encode(cast(Any, value).item())]
+        return ["handle", self._handle(value)]
+
+    def _all(self, values: Iterable[Any]) -> list[Any]:
+        return [self.encode(item) for item in values]
+
+    def _pairs(self, values: Mapping[Any, Any]) -> list[Any]:
+        return [[self.encode(key), self.encode(item)] for key, item in values.items()]
+
+
+def _fields(kind: type) -> tuple[str, ...]:
+    fields = getattr(kind, "_fields", ())
+    good = type(fields) is tuple and all(type(f) is str and f.isidentifier() and f[0] != "_" for f in fields)
+    plain = kind.__bases__ == (tuple,) and "__eq__" not in vars(kind)
+    return fields if good and plain and len(fields) <= FIELDS_MAX else ()
+
+
+class Decoder:
+    """Converts the output of ``Encoder`` back, and raises FrameError for anything else.
+
+    ``resolve`` returns the object of a handle.
+    """
+
+    def __init__(self, resolve: Callable[[Any], Any], shared: Shared | None = None) -> None:
+        self._resolve = resolve
+        self.shared = shared or Shared()
+        self.loose = False
+        """Whether a value was not of exactly the class that it has here."""
+        self.unordered = False
+        """Whether an iterator was read to its end, or the order of a set may be another one."""
+
+    def decode(self, data: Any) -> Any:
+        """Return the value of its JSON."""
+        try:
+            return self._decode(data)
+        except _INVALID as error:
+            raise FrameError(f"not plain data: {error}") from None
+
+    def update(self, container: Any, data: Any) -> None:
+        """Give a container the content that was encoded by ``Encoder.content``."""
+        try:
+            tag, content, *_ = data
+            if tag != _TAGS.get(type(container)):
+                raise TypeError(f"a {tag} for a {type(container).__name__}")
+            if tag == "bytearray":
+                container[:] = bytes.fromhex(content)
+                return
+            new = self._pairs(content) if tag in _MAPPINGS else self._all(content)
+            container.clear()
+            _fill(container, new)
+        except _INVALID as error:
+            raise FrameError(f"not plain data: {error}") from None
+
+    def _decode(self, data: Any) -> Any:  # noqa: C901, PLR0911, PLR0912 (one line per tag)
+        if not isinstance(data, list):
+            if isinstance(data, dict):
+                raise TypeError("an object")
+            return data
+        tag, *rest = data
+        self.unordered |= tag in ("set", "frozenset")
+        if tag in _SEQUENCES or tag in _MAPPINGS:
+            return self._container(tag, *rest)
+        if tag in _FROZEN:
+            return _FROZEN[tag](self._all(*rest))
+        if tag in _SCALARS_BY_TAG:
+            return _SCALARS_BY_TAG[tag].build(*rest)
+        match tag:
+            case "same":
+                return self.shared.get(*rest)
+            case "loose":
+                self.loose = True
+                return self._decode(*rest)
+            case "named":
+                name, fields, items = rest
+                return _named(str(name), tuple(fields))(*self._all(items))
+            case "iterator":
+                self.unordered = True
+                return iter(self._all(*rest))
+            case "int":
+                return _int(*rest)
+            case "float":
+                return float(*rest)
+            case "datetime" | "time":
+                text, fold = rest
+                return getattr(dt, tag).fromisoformat(text).replace(fold=fold)
+            case "handle":
+                return self._resolve(*rest)
+            case _:
+                raise ValueError(f"tag {tag!r}")
+
+    def _container(self, tag: str, items: Any, *rest: Any) -> Any:
+        if tag == "deque":
+            container: Any = deque((), *rest)
+        elif tag == "defaultdict":
+            (name,) = rest
+            container = defaultdict(None if name is None else FACTORIES[name])
+        else:
+            container = {**_SEQUENCES, **_MAPPINGS}[tag](*rest)
+        self.shared.add(container)  # before its items: it may contain itself
+        if tag == "bytearray":
+            container.extend(bytes.fromhex(items))
+        else:
+            _fill(container, self._pairs(items) if tag in _MAPPINGS else self._all(items))
+        return container
+
+    def _all(self, items: Any) -> list[Any]:
+        if not isinstance(items, list):
+            raise TypeError("items that are no list")
+        return [self._decode(item) for item in items]
+
+    def _pairs(self, pairs: Any) -> list[tuple[Any, Any]]:
+        return [(self._decode(key), self._decode(item)) for key, item in pairs]
+
+
+def _fill(container: Any, items: list[Any]) -> None:
+    if type(container) is Counter:
+        dict.update(container, items)  # Counter.update adds
+    elif isinstance(container, dict | set):
+        container.update(items)
+    else:
+        container.extend(items)
+
+
+@cache
+def _named(name: str, fields: tuple[str, ...]) -> Any:
+    if len(fields) > FIELDS_MAX:
+        raise ValueError(f"{len(fields)} fields")
+    return namedtuple(name, fields)  # noqa: PYI024 (a class made at run time)
