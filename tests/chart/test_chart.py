@@ -86,7 +86,9 @@ def test_an_installation_without_a_registry_fails_with_instructions(helm, tmp_pa
 @pytest.mark.parametrize("document", ["README.md", "docs/operations.md"])
 def test_the_documented_install_uses_the_images_of_the_documented_build(helm, root, tmp_path, document):
     pushes = re.findall(r"docker push (\S+)", (root / "images" / "README.md").read_text())
-    (loop,) = re.findall(r"for image in (.*); do\n(?:.*\n){1,3}.*docker push", (root / "images" / "README.md").read_text())
+    (loop,) = re.findall(
+        r"for image in (.*); do\n(?:.*\n){1,3}.*docker push", (root / "images" / "README.md").read_text()
+    )
     filled = [p.replace("$REGISTRY", "REGISTRY").replace("$version", __version__) for p in pushes]
     pushed = {p.replace("$image", i) for p in filled for i in loop.split()}
     (command,) = re.findall(r"helm upgrade --install (.*\\\n.*)", (root / document).read_text())
