@@ -25,6 +25,8 @@ def decide_server(context: Context, stage: Stage, before: Outcomes) -> StageOutc
         else:
             status = status_of(context, stage, workload, state, reason, context.now)
         return StageOutcome(status, delete=observed.running_objects)
+    if context.observed_stage(client).latest is None and (text := context.not_allowed):
+        return StageOutcome(waiting(context, stage, Reason.NOT_ALLOWED, text), delete=observed.running_objects)
     attempt = _attempt_of(context, client)
     if workload is None or workload.attempt < attempt:
         outcome = start(context, stage, before, attempt, RESTARTED if attempt else None)
