@@ -16,7 +16,7 @@ from fusionrun.state.observe.stalled_servers import client_stalled, was_unavaila
 from fusionrun.state.observe.workloads import Workload
 from fusionrun.state.report.stage_status import MESSAGE_CHARACTERS, gpu_seconds, idle
 
-SECRET_RENAMED = "the spec names another Secret than the waiting pod: the stage starts again"  # noqa: S105
+SECRET_RENAMED = "the pod waits for a Secret that is gone or has another name now: the stage starts again"  # noqa: S105
 NO_POD_LEFT = "the workload failed, and its pods no longer exist: see the events of the namespace"
 
 
@@ -44,8 +44,8 @@ def running(context: Context, stage: Stage, workload: Workload, otherwise: str |
     """Return the outcome of a running stage; ``otherwise`` is the message if no pod waits."""
     pending = pending_pods(workload, context.now)
     if secret := missing_secret(workload.pods):
-        text = secret_text(context.pinned, secret)
-        if text is None:  # a field of the spec has changed since the pods were made
+        text = secret_text(context.pinned, secret, context.settings)
+        if text is None:  # a field of the spec has changed since the pods were made, or somebody deleted the server key
             old = context.previous.get(stage.name)
             status = idle(stage, old, StageState.WAITING, Reason.SECRET_MISSING, SECRET_RENAMED)
             return StageOutcome(status, delete=(workload.ref,))
