@@ -95,9 +95,7 @@ def _server_key_text(run: Run, secret: MissingSecret, settings: Settings) -> str
     if secret.key is not None:
         return f"{place}, has no key {secret.key!r}: delete the Secret; the operator then creates it again"
     if not settings.server_key:
-        return (
-            f"{place}, does not exist, and the operator has no key to make it from: set serverKey.enabled of the chart"
-        )
+        return f"{place}, does not exist, and the operator has no key to make it: set serverKey.enabled of the chart"
     return None  # it is created with the next pod
 
 
