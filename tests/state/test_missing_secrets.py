@@ -107,14 +107,16 @@ def test_a_pod_that_would_wait_again_for_the_key_of_its_server_is_kept(key, kube
     assert advice in world.stage("generate/ada").message
 
 
-def test_a_deleted_key_of_a_server_is_made_again():
+@pytest.mark.parametrize("stage", ["serve/ada", "generate/ada"])
+def test_a_deleted_key_of_a_server_is_made_again(stage):
     world = World(make_run(), settings=replace(SETTINGS, server_key=b"k" * 32))
-    world.run_until("generate/ada")
+    world.run_until(stage)
     (secret,) = world.of_kind("Secret")
     del world.objects[ref_of(secret)]
-    world.wait_for_secret("generate/ada", f'secret "{secret["metadata"]["name"]}" not found')
+    world.wait_for_secret(stage, f'secret "{secret["metadata"]["name"]}" not found')
     world.settle()
     assert [made["data"] for made in world.of_kind("Secret")] == [secret["data"]]
+    assert stage in world.workloads()
     world.complete()
 
 

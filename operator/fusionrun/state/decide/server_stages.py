@@ -32,7 +32,7 @@ def decide_server(context: Context, stage: Stage, before: Outcomes) -> StageOutc
         outcome = start(context, stage, before, attempt, RESTARTED if attempt else None)
     else:
         outcome = _existing(context, stage, workload)
-    return replace(outcome, delete=observed.before(attempt).running_objects)
+    return replace(outcome, delete=(*outcome.delete, *observed.before(attempt).running_objects))
 
 
 def _existing(context: Context, stage: Stage, workload: Workload) -> StageOutcome:
