@@ -151,8 +151,8 @@ def _read_task() -> StageTask:
     expected = os.environ.get(TASK_DIGEST_ENV)  # operators up to 0.2.0 do not set it
     if expected and hashlib.sha256(content).hexdigest() != expected:
         raise InfrastructureError(
-            "the task is not the one that the operator wrote: if a retry does not help, somebody replaced the ConfigMap "
-            "of this stage: find out who may write ConfigMaps in this namespace, then create the run again"
+            "the task is not the one that the operator wrote: if a retry does not help, somebody replaced the "
+            "ConfigMap of this stage: find out who may write ConfigMaps in this namespace, then create the run again"
         )
     return decode_task(content)
 
