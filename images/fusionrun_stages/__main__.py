@@ -139,13 +139,20 @@ def run_stage(arguments: list[str]) -> StageResult:
 
 
 def _read_task() -> StageTask:
-    """Read the task that the operator wrote for this pod, and no other."""
+    """Read the task that the operator wrote for this pod, and no other.
+
+    Notes
+    -----
+    A retry may succeed: as long as an earlier pod of the stage is on the node, the kubelet mounts the content of the
+    immutable ConfigMap that it knows, even if another one has its name now. Source: Kubernetes,
+    pkg/kubelet/util/manager/watch_based_manager.go.
+    """
     content = Path(os.environ.get(TASK_ENV, TASK_PATH)).read_bytes()
     expected = os.environ.get(TASK_DIGEST_ENV)  # operators up to 0.2.0 do not set it
     if expected and hashlib.sha256(content).hexdigest() != expected:
-        raise UserError(
-            "the task is not the one that the operator wrote: somebody replaced the ConfigMap of this stage: "
-            "find out who may write ConfigMaps in this namespace, then create the run again"
+        raise InfrastructureError(
+            "the task is not the one that the operator wrote: if a retry does not help, somebody replaced the "
+            "ConfigMap of this stage: find out who may write ConfigMaps in this namespace, then create the run again"
         )
     return decode_task(content)
 

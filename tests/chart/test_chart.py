@@ -300,7 +300,11 @@ def test_only_pods_of_runs_and_monitoring_reach_the_operator(helm):
 def test_a_monitor_without_its_namespace_is_rejected(helm, monitor):
     message = helm.rejects(f'metrics.{monitor}={{"enabled":true}}')
     assert "set it to the namespace of your Prometheus" in message
-    helm.template(f'metrics.{monitor}={{"enabled":true}}', "networkPolicy.enabled=false")
+
+
+def test_only_the_metrics_of_the_operator_are_open_without_its_network_policy(helm):
+    helm.template('metrics.serviceMonitor={"enabled":true}', "networkPolicy.enabled=false")
+    helm.rejects('metrics.podMonitor={"enabled":true}', "networkPolicy.enabled=false")
 
 
 def test_network_settings_reach_the_operator(helm, tmp_path):

@@ -71,6 +71,7 @@ def test_allowed_arguments_are_accepted_with_their_values():
         ["--limit-mm-per-prompt", '{"image": 2, "video": 0}'],
         ["--limit-mm-per-prompt", "image=2,video=0"],
         ["--gpu-memory-utilization=0.85", "--max-num-batched-tokens", "8k", "--block-size=16"],
+        ["--gpu-memory-utilization", ".9", "--cpu-offload-gb=4."],
         ["--attention-backend", "FLASH_ATTN", "--kv-cache-dtype=fp8_e4m3", "--enforce-eager"],
     ],
     ids=lambda a: a[0],

@@ -178,7 +178,26 @@ def test_a_message_has_neither_the_password_nor_the_query_of_a_url():
     ],
 )
 def test_patterns(value, patterns, allowed):
-    assert matches(value, patterns) is allowed
+    assert matches((value,), patterns) is allowed
+
+
+@pytest.mark.parametrize(
+    ("url", "patterns", "allowed"),
+    [
+        ("https://evil.example.", ["https://*", "!https://evil.example"], False),
+        ("https://EVIL.example:443/v1", ["https://*", "!https://evil.example"], False),
+        ("https://evil.example.:0443", ["https://*", "!https://evil.example"], False),
+        ("https://[fd00::1]:443", ["https://*", "!https://[fd00::1]"], False),
+        ("https://evil.example:8443", ["https://*", "!https://evil.example:*"], False),
+        ("https://api.example:443/v1", ["https://api.example"], True),
+        ("https://api.example/v1", ["https://API.example:443"], True),
+        ("http://llm.models.svc", ["http://*.models.svc:*"], True),
+        ("http://llm.models.svc:8000", ["http://*.models.svc"], False),
+    ],
+)
+def test_forms_of_the_same_host_and_port_are_equal(url, patterns, allowed):
+    policy = replace(DEFAULT, endpoints=tuple(patterns))
+    assert (found(policy, rewardModel=called_reward(url=url)) == []) is allowed
 
 
 def test_programs_may_require_an_isolating_runtime_class():

@@ -1,10 +1,14 @@
 """A Secret that does not exist: the kubelet reports it, and the operator names the field of the spec."""
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 
 from fusionrun.api.status import Reason
+from fusionrun.state.observe.object_ref import ref_of
 from support.runs import called_reward, external_source, make_run, make_spec
-from support.world import World, world_after
+from support.world import SETTINGS, World, world_after
 
 SECRET = {"name": "key", "key": "token"}
 S3 = {"name": "key"}
@@ -78,9 +82,46 @@ def test_a_pod_that_waits_for_a_secret_that_the_spec_no_longer_names_is_made_aga
     world.settle()
     world.wait_for_secret("resolve", NO_SECRET)
     world.settle()
+    world.now += timedelta(minutes=1)
     world.change_spec(hub={"tokenSecretRef": {"name": "other", "key": "token"}})
     (container,) = world.workloads()["resolve"]["spec"]["template"]["spec"]["containers"]
     assert [e["valueFrom"]["secretKeyRef"]["name"] for e in container["env"] if e["name"] == "HF_TOKEN"] == ["other"]
+    world.complete()
+
+
+@pytest.mark.parametrize(
+    ("key", "kubelet", "advice"),
+    [
+        (b"", 'secret "{}" not found', "set serverKey.enabled of the chart"),
+        (b"k" * 32, "couldn't find key key in Secret lab/{}", "delete the Secret"),
+    ],
+    ids=["the operator lost its key", "somebody made another Secret"],
+)
+def test_a_pod_that_would_wait_again_for_the_key_of_its_server_is_kept(key, kubelet, advice):
+    world = World(make_run(), settings=replace(SETTINGS, server_key=b"k" * 32))
+    world.run_until("generate/ada")
+    (secret,) = world.of_kind("Secret")
+    world.settings = replace(SETTINGS, server_key=key)
+    world.wait_for_secret("generate/ada", kubelet.format(secret["metadata"]["name"]))
+    decision = world.reconcile()
+    assert not decision.delete
+    assert world.stage("generate/ada").reason == Reason.SECRET_MISSING
+    assert advice in world.stage("generate/ada").message
+
+
+@pytest.mark.parametrize("stage", ["serve/ada", "generate/ada"])
+def test_a_deleted_key_of_a_server_is_made_again(stage):
+    world = World(make_run(), settings=replace(SETTINGS, server_key=b"k" * 32))
+    world.run_until(stage)
+    (secret,) = world.of_kind("Secret")
+    del world.objects[ref_of(secret)]
+    world.wait_for_secret(stage, f'secret "{secret["metadata"]["name"]}" not found')
+    assert 0 < world.reconcile().requeue_seconds <= 30, "a webhook may add a Secret to every pod"
+    assert not world.of_kind("Secret")
+    world.now += timedelta(seconds=30)
+    world.settle()
+    assert [made["data"] for made in world.of_kind("Secret")] == [secret["data"]]
+    assert stage in world.workloads()
     world.complete()
 
 

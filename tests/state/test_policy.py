@@ -81,6 +81,18 @@ def test_an_accepted_spec_that_breaks_a_security_rule_starts_no_stage(path, valu
     assert world.started == made
 
 
+def test_a_server_whose_client_may_not_start_frees_its_gpus():
+    world = World(make_run(), settings=CLOSED)
+    world.finish_in_turn("resolve", "prepare/prompts")
+    world.make_ready("serve/bob")
+    assert {"serve/ada", "serve/bob"} <= set(world.workloads())
+    world.change_spec(hub={"endpoint": "http://collector.example"})
+    assert not {"serve/ada", "serve/bob", "generate/bob"} & set(world.workloads())
+    assert world.stage("serve/bob").reason == Reason.NOT_ALLOWED
+    del world.run["spec"]["hub"]
+    world.complete()
+
+
 def test_publish_uses_the_hub_of_the_accepted_spec():
     """Whoever may change the run must not send the token that can write to another hub."""
     writer = {"name": "writer", "key": "token"}

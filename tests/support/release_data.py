@@ -29,7 +29,7 @@ from support.world import succeeded
 REPOSITORY = Path(__file__).parents[2]
 RELEASES = REPOSITORY / "tests" / "releases"
 SAMPLES = ("tiny", "llama-3-1-8b")
-_FOLDERS = ("api/*.py", "plan/*.py", "objects/*.py", "state/**/*.py")
+_FOLDERS = ("api/**/*.py", "plan/**/*.py", "objects/**/*.py", "state/**/*.py")
 _CLUSTER = ("cluster/__init__.py", "cluster/store.py", "cluster/trim.py")
 CORE = ("__init__.py", "errors.py", "names.py", "settings.py", *_FOLDERS, *_CLUSTER)
 """The parts of the operator that need only pydantic. They can run from a zip archive."""

@@ -16,7 +16,8 @@ from fusionrun.plan.pinned import Feature, Run
 
 VLLM_KEY_ENV = "VLLM_API_KEY"
 """Source: vLLM, envs.py. The key protects the paths below ``/v1``; ``/health`` and ``/metrics`` stay open."""
-_KEY = "key"
+KEY = "key"
+"""Key in the Secret."""
 
 
 def build_secret(run: Run, operator_key: bytes) -> list[Manifest]:
@@ -30,10 +31,10 @@ def build_secret(run: Run, operator_key: bytes) -> list[Manifest]:
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": meta.metadata(run, _name(run), meta.run_labels(run)),
+        "metadata": meta.metadata(run, secret_name(run), meta.run_labels(run)),
         "type": "Opaque",
         "immutable": True,
-        "data": {_KEY: base64.b64encode(key.encode()).decode()},
+        "data": {KEY: base64.b64encode(key.encode()).decode()},
     }
     return [secret]
 
@@ -42,8 +43,9 @@ def key_variable(run: Run, variable: str) -> list[dict[str, Any]]:
     """Return an environment variable with the key; none if the servers of the run ask for none."""
     if Feature.SERVER_KEY not in run.features:
         return []
-    return [{"name": variable, "valueFrom": {"secretKeyRef": {"name": _name(run), "key": _KEY}}}]
+    return [{"name": variable, "valueFrom": {"secretKeyRef": {"name": secret_name(run), "key": KEY}}}]
 
 
-def _name(run: Run) -> str:
+def secret_name(run: Run) -> str:
+    """Return the name of the Secret of a run."""
     return names.object_name(run.name, "server-key", names.digest_of(run.uid, "server-key"))

@@ -23,6 +23,7 @@ EVERY_TAINT = "every taint"
 _ORIGIN = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?#][!-~]*)?")
 """A URL whose host every client reads in the same way: no user information, backslash, blank or control character."""
 _AFTER_HOST = r"[/?#]"
+_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,12 @@ class _Use:
     """A thing that the spec names."""
 
     field: str
-    value: str
+    values: tuple[str, ...]
+    """The thing, or all forms of its name."""
     patterns: Sequence[str]
     setting: str
     """The chart value with the patterns."""
-    shown: object = None
-    """What the message shows; None for the value."""
+    shown: object
 
 
 def violations(spec: FusionRunSpec, policy: Policy) -> list[SpecError]:
@@ -43,18 +44,22 @@ def violations(spec: FusionRunSpec, policy: Policy) -> list[SpecError]:
     return [*_urls(spec), *_patterns(spec, policy), *_isolation(spec, policy)]
 
 
-def matches(value: str, patterns: Sequence[str]) -> bool:
-    """Return whether a value matches a pattern, and none that begins with ``!``; ``*`` stands for any text.
+def matches(values: Sequence[str], patterns: Sequence[str]) -> bool:
+    """Return whether a form of a value matches a pattern, and none one that begins with ``!``; ``*`` is any text.
 
     An empty value matches only an empty pattern: a toleration without a key tolerates every taint.
     """
-    excluded = (pattern[1:] for pattern in patterns if pattern.startswith("!"))
-    return any(_matches(value, p) for p in patterns) and not any(_matches(value, p) for p in excluded)
+    excluded = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+
+    def one_of(some: Sequence[str]) -> bool:
+        return any(_matches(value, pattern) for value in values for pattern in some)
+
+    return one_of(patterns) and not one_of(excluded)
 
 
 def is_isolating(runtime_class: str | None, policy: Policy) -> bool:
     """Return whether a RuntimeClass isolates programs from the kernel of the node, so that Landlock is not required."""
-    return runtime_class is not None and matches(runtime_class, policy.isolating_runtime_classes)
+    return runtime_class is not None and matches((runtime_class,), policy.isolating_runtime_classes)
 
 
 def _matches(value: str, pattern: str) -> bool:
@@ -65,32 +70,36 @@ def _matches(value: str, pattern: str) -> bool:
 
 def _patterns(spec: FusionRunSpec, policy: Policy) -> Iterator[SpecError]:
     for use in _used(spec, policy):
-        if not matches(use.value, use.patterns):
+        if not matches(use.values, use.patterns):
             allowed = ", ".join(map(repr, use.patterns)) or "nothing"
             rule = f"is not allowed on this cluster: {use.setting} of the operator allows {allowed}"
-            yield SpecError(use.field, use.value if use.shown is None else use.shown, rule)
+            yield SpecError(use.field, use.shown, rule)
 
 
 def _used(spec: FusionRunSpec, policy: Policy) -> Iterator[_Use]:
     """Yield what the spec uses, with the patterns that bound it."""
     for credential in credentials(spec):
-        yield _Use(f"{credential.field}.name", credential.name, policy.secrets, "policy.secrets")
+        yield _named(f"{credential.field}.name", credential.name, policy.secrets, "policy.secrets")
     for field, url in _called(spec):
-        yield _Use(field, _origin(url), policy.endpoints, "policy.endpoints", _shown(url))
+        yield _Use(field, _origins(url), _lower(policy.endpoints), "policy.endpoints", _shown(url))
     if hub := _hub(spec):
-        yield _Use("hub.endpoint", _origin(hub), policy.hubs, "policy.hubs", _shown(hub))
+        yield _Use("hub.endpoint", _origins(hub), _lower(policy.hubs), "policy.hubs", _shown(hub))
     scheduling = spec.scheduling
     for key in scheduling.node_selector or {}:
-        yield _Use("scheduling.nodeSelector", key, policy.node_selectors, "policy.nodeSelectors")
+        yield _named("scheduling.nodeSelector", key, policy.node_selectors, "policy.nodeSelectors")
     for toleration in scheduling.tolerations:
-        shown = toleration.key or EVERY_TAINT
-        yield _Use("scheduling.tolerations", toleration.key or "", policy.tolerations, "policy.tolerations", shown)
+        key = toleration.key or ""
+        yield _Use("scheduling.tolerations", (key,), policy.tolerations, "policy.tolerations", key or EVERY_TAINT)
     if name := scheduling.priority_class_name:
-        yield _Use("scheduling.priorityClassName", name, policy.priority_classes, "policy.priorityClasses")
+        yield _named("scheduling.priorityClassName", name, policy.priority_classes, "policy.priorityClasses")
     if name := scheduling.gpu_runtime_class_name:
-        yield _Use("scheduling.gpuRuntimeClassName", name, policy.runtime_classes, "policy.runtimeClasses")
+        yield _named("scheduling.gpuRuntimeClassName", name, policy.runtime_classes, "policy.runtimeClasses")
     if name := scheduling.sandbox_runtime_class_name:
-        yield _Use("scheduling.sandboxRuntimeClassName", name, policy.runtime_classes, "policy.runtimeClasses")
+        yield _named("scheduling.sandboxRuntimeClassName", name, policy.runtime_classes, "policy.runtimeClasses")
+
+
+def _named(field: str, name: str, patterns: Sequence[str], setting: str) -> _Use:
+    return _Use(field, (name,), patterns, setting, name)
 
 
 def _called(spec: FusionRunSpec) -> Iterator[tuple[str, str]]:
@@ -122,10 +131,22 @@ def _urls(spec: FusionRunSpec) -> Iterator[SpecError]:
             yield SpecError(field, _shown(url), rule)
 
 
-def _origin(url: str) -> str:
-    """Return scheme, host and port of a URL, in lower case."""
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{re.split(_AFTER_HOST, rest, maxsplit=1)[0]}".lower()
+def _origins(url: str) -> tuple[str, ...]:
+    """Return scheme, host and port of a URL in lower case: with the port, and without it if it is the usual one.
+
+    A dot at the end of a host only says that the name is complete. Source: RFC 1034, section 3.1.
+    """
+    found = _ORIGIN.fullmatch(url)
+    if found is None:  # ``_urls`` reports it
+        return (url,)
+    scheme, host = url.partition("://")[0], found[1].lower().rstrip(".")
+    usual = _PORTS[scheme]
+    port = int(found[2][1:]) if found[2] else usual
+    return (f"{scheme}://{host}:{port}", *([f"{scheme}://{host}"] if port == usual else []))
+
+
+def _lower(patterns: Sequence[str]) -> list[str]:
+    return [pattern.lower() for pattern in patterns]
 
 
 def _shown(url: str) -> str:

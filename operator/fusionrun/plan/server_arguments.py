@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from fusionrun.api.models import ALLOWED_VLLM_ARGS
 
-_NUMBER = r"[0-9]+(\.[0-9]+)?[kKmMgG]?"
+_NUMBER = r"([0-9]+(\.[0-9]*)?|\.[0-9]+)[kKmMgG]?"
 _NAME = r"[A-Za-z0-9_-]+"
 _VALUES: dict[str, str] = {
     "--attention-backend": r"[A-Za-z0-9_]+",

@@ -11,12 +11,12 @@ from fusionrun.state.decide.prerequisites import secret_text
 from fusionrun.state.observe.failures import Failure
 from fusionrun.state.observe.missing_secrets import missing_secret
 from fusionrun.state.observe.object_fields import format_time, parse_time
-from fusionrun.state.observe.pending_pods import pending_pods
+from fusionrun.state.observe.pending_pods import PENDING_GRACE, pending_pods
 from fusionrun.state.observe.stalled_servers import client_stalled, was_unavailable
 from fusionrun.state.observe.workloads import Workload
 from fusionrun.state.report.stage_status import MESSAGE_CHARACTERS, gpu_seconds, idle
 
-SECRET_RENAMED = "the spec names another Secret than the waiting pod: the stage starts again"  # noqa: S105
+SECRET_RENAMED = "the pod waits for a Secret that is gone or has another name now: the stage starts again"  # noqa: S105
 NO_POD_LEFT = "the workload failed, and its pods no longer exist: see the events of the namespace"
 
 
@@ -44,16 +44,25 @@ def running(context: Context, stage: Stage, workload: Workload, otherwise: str |
     """Return the outcome of a running stage; ``otherwise`` is the message if no pod waits."""
     pending = pending_pods(workload, context.now)
     if secret := missing_secret(workload.pods):
-        text = secret_text(context.pinned, secret)
-        if text is None:  # a field of the spec has changed since the pods were made
-            old = context.previous.get(stage.name)
-            status = idle(stage, old, StageState.WAITING, Reason.SECRET_MISSING, SECRET_RENAMED)
-            return StageOutcome(status, delete=(workload.ref,))
+        text = secret_text(context.pinned, secret, context.settings)
+        if text is None:
+            return _without_secret(context, stage, workload, pending.since)
         pending = replace(pending, message=text, reason=Reason.SECRET_MISSING)
     reason = Reason.PODS_RUNNING if pending.running else pending.reason
     status = status_of(context, stage, workload, StageState.RUNNING, reason)
     status = status.model_copy(update={"message": pending.message or otherwise})
     return StageOutcome(status, pending=pending if pending.is_relevant else None)
+
+
+def _without_secret(context: Context, stage: Stage, workload: Workload, since: datetime) -> StageOutcome:
+    """Start a stage again: the spec names another Secret now, or somebody deleted the one of the servers.
+
+    A webhook of the cluster may add the name of the Secret to each pod, so not at once.
+    """
+    old = context.previous.get(stage.name)
+    status = idle(stage, old, StageState.WAITING, Reason.SECRET_MISSING, SECRET_RENAMED)
+    left = (since + PENDING_GRACE - context.now).total_seconds()
+    return StageOutcome(status, requeue_seconds=left) if left > 0 else StageOutcome(status, delete=(workload.ref,))
 
 
 def failed(context: Context, stage: Stage, workload: Workload, failure: Failure | None) -> StageOutcome:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from fusionrun.api.models import Manifest
-from fusionrun.api.status import BenchmarkResult, DatasetSummary, StageState, StageStatus
+from fusionrun.api.status import BenchmarkResult, DatasetSummary, Reason, StageState, StageStatus
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
@@ -41,6 +41,11 @@ class Context:
     def observed_stage(self, stage: Stage) -> ObservedStage:
         """Return the objects of a stage."""
         return self.observed.stage(stage.name)
+
+    @property
+    def not_allowed(self) -> str:
+        """Why no stage of the run may start until its spec is corrected; empty if it may."""
+        return next((m.message for m in self.missing if m.reason is Reason.NOT_ALLOWED), "")
 
     def is_done(self, stage: Stage) -> bool:
         """Return whether a stage was done before this decision."""

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from fusionrun.api.models import Manifest
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.status import Reason
+from fusionrun.objects import server_key
 from fusionrun.plan.credentials import credentials
 from fusionrun.plan.defaults import fill
 from fusionrun.plan.gpus import gpu_limits
@@ -15,6 +16,7 @@ from fusionrun.plan.kinds import Workload
 from fusionrun.plan.pinned import Run
 from fusionrun.plan.policy import runs_programs
 from fusionrun.plan.stages import Plan, Stage
+from fusionrun.settings import Settings
 from fusionrun.state.observe.missing_secrets import MissingSecret
 from fusionrun.state.observe.object_ref import ObjectRef
 
@@ -73,8 +75,10 @@ def over_budget(plan: Plan, spec: FusionRunSpec) -> tuple[Missing, ...]:
     return ()
 
 
-def secret_text(run: Run, secret: MissingSecret) -> str | None:
-    """Return what to do about a Secret that a pod waits for; None if the spec does not name it."""
+def secret_text(run: Run, secret: MissingSecret, settings: Settings) -> str | None:
+    """Return what to do about a Secret that a pod waits for; None if a new pod of the stage would not wait for it."""
+    if secret.name == server_key.secret_name(run):
+        return _server_key_text(run, secret, settings)
     found = [c for c in credentials(run.spec) if c.name == secret.name and secret.key in (None, *c.keys)]
     if not found:
         return None
@@ -84,6 +88,15 @@ def secret_text(run: Run, secret: MissingSecret) -> str | None:
     keys = list(dict.fromkeys(key for c in found for key in c.keys))
     listed = f"key {keys[0]!r}" if len(keys) == 1 else f"keys {' and '.join(keys)}"
     return f"{fields}: {secret.name!r}: no such Secret in namespace {run.namespace!r}: create it with {listed}"
+
+
+def _server_key_text(run: Run, secret: MissingSecret, settings: Settings) -> str | None:
+    place = f"Secret {secret.name} in namespace {run.namespace!r}, the API key of the run's model servers"
+    if secret.key is not None:
+        return f"{place}, has no key {secret.key!r}: delete the Secret; the operator then creates it again"
+    if not settings.server_key:
+        return f"{place}, does not exist, and the operator has no key to make it: set serverKey.enabled of the chart"
+    return None  # it is created with the next pod
 
 
 def _required(namespace: str, spec: FusionRunSpec) -> Iterator[tuple[ObjectRef, Missing]]:

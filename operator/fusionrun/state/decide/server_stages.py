@@ -25,12 +25,14 @@ def decide_server(context: Context, stage: Stage, before: Outcomes) -> StageOutc
         else:
             status = status_of(context, stage, workload, state, reason, context.now)
         return StageOutcome(status, delete=observed.running_objects)
+    if context.observed_stage(client).latest is None and (text := context.not_allowed):
+        return StageOutcome(waiting(context, stage, Reason.NOT_ALLOWED, text), delete=observed.running_objects)
     attempt = _attempt_of(context, client)
     if workload is None or workload.attempt < attempt:
         outcome = start(context, stage, before, attempt, RESTARTED if attempt else None)
     else:
         outcome = _existing(context, stage, workload)
-    return replace(outcome, delete=observed.before(attempt).running_objects)
+    return replace(outcome, delete=(*outcome.delete, *observed.before(attempt).running_objects))
 
 
 def _existing(context: Context, stage: Stage, workload: Workload) -> StageOutcome:
