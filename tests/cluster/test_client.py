@@ -10,11 +10,15 @@ from kubernetes.aio.client import ApiClient, Configuration
 from fusionrun.cluster import connection
 from fusionrun.cluster.client import LIST_PAGE_SIZE, Client, Page
 from fusionrun.cluster.connection import connect, proxy_for
+from fusionrun.cluster.resources import RESOURCES
 from fusionrun.cluster.warning_events import latest
 from fusionrun.errors import ClusterError, PlanError
 from fusionrun.state.decide.prerequisites import KUEUE as KUEUE_API
 from fusionrun.state.decide.prerequisites import KUEUE_GROUP
 from fusionrun.state.observe.object_ref import ObjectRef
+from support.golden import objects_of
+from support.plans import pinned_of
+from support.runs import make_spec
 
 JOB = ObjectRef("batch/v1", "Job", "demo", "j")
 MANIFEST = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "namespace": "demo"}}
@@ -244,6 +248,12 @@ def test_the_warnings_of_an_object_are_selected_by_its_uid():
     assert requests[0][1] == "/api/v1/namespaces/demo/events"
     assert requests[0][2] == {"fieldSelector": "involvedObject.uid=u,type=Warning", "limit": "50"}
     assert serve(lambda _: web.json_response({"metadata": {}}), lambda c: c.list_warnings("demo", "u"))[0] == []
+
+
+def test_every_kind_that_a_stage_creates_has_a_resource():
+    kinds = {(m["apiVersion"], m["kind"]) for m in objects_of(pinned_of("tiny", make_spec()))}
+    assert ("v1", "Secret") in kinds
+    assert kinds <= RESOURCES.keys()
 
 
 def test_a_kind_without_a_resource_is_a_bug():
