@@ -18,6 +18,9 @@ from fusionrun_stages.grading.mathematics.response import RESPONSE_MAX, Final, f
 BOXED_INTEGER = re.compile(r"\\boxed\{(-?(?:0|[1-9][0-9]{0,17}))\}[.$\s]*(?:\\[\])][.\s]*)?")
 """A boxed integer at the end of a response: most answers end so, and no reading is needed."""
 _QUOTED_MAX = 200
+_SCALED = re.compile(r"[0-9](?:\\[,; ])? ?(?:\\(?:text|mathrm)\{ ?)?(?:[kKMB]|bn)\b")
+_THOUSANDS = re.compile(r"(?<![0-9])[0-9]{1,3}(?:\.[0-9]{3})+(?![0-9])")
+_DIGITS = re.compile(r"[^0-9]")
 
 
 class Problem(NamedTuple):
@@ -131,7 +134,18 @@ def _judge_once(gold: _Gold, text: str) -> bool | None:
     if value is None:
         return True if clean(text) == clean(gold.text) else None
     found = compare(gold.value, value)
-    return None if found is False and key == gold.key else found
+    if found is False and (key == gold.key or _may_be_scaled(gold, text)):
+        return None
+    return found
+
+
+def _may_be_scaled(gold: _Gold, text: str) -> bool:
+    """Return whether a text may be the gold number: ``70k``, or ``1.234,5`` with the points of German."""
+    if not isinstance(gold.value, Quantity) or gold.value.symbols:
+        return False
+    if "," not in gold.text and _THOUSANDS.search(text) and _DIGITS.sub("", text) == _DIGITS.sub("", gold.text):
+        return True
+    return _SCALED.search(text.strip()) is not None
 
 
 def _key(text: str) -> str:
