@@ -7,12 +7,12 @@ import re
 from dataclasses import dataclass, field
 
 from fusionrun_stages.grading.mathematics.reading.clean import closing
+from fusionrun_stages.models.reasoning import CLOSING, OPENING
 
 RESPONSE_MAX = 100_000
 """Of a longer response only the end is read: it contains the final answer."""
 ANSWER_MAX = 2_000
 
-_THINKING = ("think", "thinking", "thought", "reasoning")
 _BOX = re.compile(r"\\(?:boxed|fbox)")
 _BETWEEN_BOXES = re.compile(
     r"[\s$,;.&\\()\[\]]*(?:[a-z]{1,12},? (?=or\b))?(?:and|or|und|和|或)?[\s$,;&\\()\[\]]*"
@@ -68,18 +68,12 @@ class Final:
 
 def strip_thinking(response: str) -> tuple[str, bool]:
     """Return the response without what the model wrote while it thought, and whether there was any."""
-    lower = response.lower()
-    found = False
-    for tag in _THINKING:
-        end = lower.rfind(f"</{tag}>")
-        if end >= 0:
-            response = response[end + len(tag) + 3 :]
-            lower, found = response.lower(), True
-        start = lower.find(f"<{tag}>")
-        if start >= 0:  # never closed
-            response = response[:start]
-            lower, found = response.lower(), True
-    return response, found
+    ends = [tag.end() for tag in CLOSING.finditer(response)]
+    answer = response[ends[-1] :] if ends else response
+    start = OPENING.search(answer)
+    if start is not None:  # never closed
+        answer = answer[: start.start()]
+    return answer, bool(ends or start)
 
 
 def find_final(response: str) -> Final | None:
