@@ -24,8 +24,8 @@ from fusionrun_stages.sandbox.wire import FrameError
 ITERATOR_MAX_ITEMS, ITERATOR_MAX_BYTES = 100_000, 2**20
 """Maximum items, and bytes of their JSON, that are read from an iterator: it may be endless."""
 ITERATORS_SECONDS, ITERATOR_MIN_SECONDS = 2.5, 0.1
-"""CPU time of the process until which iterators are read, half of its limit (``judge.CPU_SECONDS``); each may use half of
-what is left, and at least the minimum."""
+"""CPU time of the process until which iterators are read: half of its limit (``judge.CPU_SECONDS``). Each may use half
+of what is left, and at least the minimum."""
 FIELDS_MAX = 256
 """Maximum fields of a named tuple."""
 JSON_INT = 2**53

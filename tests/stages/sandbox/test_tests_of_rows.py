@@ -29,7 +29,7 @@ ROWS = [
     ("calls", CALL, TOTAL, COUNT),
     ("calls in a JSON text", json.dumps(CALL), TOTAL, COUNT),
     ("calls in a list", [CALL], TOTAL, COUNT),
-    ("statements", ["assert total([1, 2]) == 3"], "def total(items):\n    return sum(items)", "def total(items):\n    1"),
+    ("statements", ["assert total([1, 2]) == 3"], "def total(items):\n    return sum(items)", "def total(items): 1"),
 ]
 
 
@@ -60,4 +60,5 @@ def test_the_tests_of_a_row_decide_the_verdicts(volume, runner):
         )
         made = verify.run(make_work(volume / source, checked, f"verify/{source}", shard=0))
         found = {names[row.prompt_id]: row for row in read_rows(volume / source / made.files[0], Verdict)}
-        assert {name: row.verdict.value for name, row in found.items()} == dict.fromkeys(names.values(), expected), found
+        assert {row.verdict.value for row in found.values()} == {expected}, found
+        assert len(found) == len(ROWS)
