@@ -1,8 +1,8 @@
 """The blocks of a response: fenced as in CommonMark (section 4.5), and as models really write fences.
 
 Beyond CommonMark: words before the fence, a closing fence at the end of the last line of code, a whole block on one
-line, any indentation, a closing fence that is missing before the next block, and fences inside docstrings. Drafts in
-``<think>`` are left out.
+line, any indentation, a closing fence that is missing before the next block, and fences inside docstrings. Drafts
+(``models.reasoning``) are left out.
 
 Every line is read once, or twice if a fence was taken for a part of a docstring by mistake.
 """
