@@ -131,6 +131,14 @@ def test_publishing_is_idempotent_and_a_new_result_replaces_the_old_one(volume):
     assert [p.name for p in (volume / "published").iterdir()] == ["tiny"]
 
 
+def test_a_pod_that_is_killed_between_two_renames_leaves_no_old_copy(volume):
+    run(volume)
+    published = volume / "published"
+    (published / "tiny").rename(published / ".tiny.d.old")
+    run(volume)
+    assert [path.name for path in published.iterdir()] == ["tiny"]
+
+
 def test_other_files_are_not_overwritten(volume):
     (volume / "published" / "tiny").mkdir(parents=True)
     (volume / "published" / "tiny" / "thesis.txt").write_text("x")

@@ -1,5 +1,7 @@
 """The reasoning that a model writes before its answer, split from the answer."""
 
+import re
+
 TAGS = {
     "<think>": "</think>",  # DeepSeek R1, Qwen 3, GLM 4.5, Hunyuan, MiniMax M2, Nemotron
     "<thought>": "</thought>",  # EXAONE Deep; Gemini's OpenAI-compatible API
@@ -14,6 +16,14 @@ TAGS = {
 ``<thinking>`` and ``<reasoning>`` are not among them: prompts ask for them, so they belong to the answer.
 Source: vLLM, ``vllm/reasoning`` (start and end token of each parser); Open WebUI, ``DEFAULT_REASONING_TAGS``.
 """
+
+ASKED_TAGS = {"<thinking>": "</thinking>", "<reasoning>": "</reasoning>"}
+"""Tags for which prompts ask. The graders read nothing between them."""
+OPENING, CLOSING = (
+    re.compile("|".join(map(re.escape, tags)), re.IGNORECASE)
+    for tags in ([*TAGS, *ASKED_TAGS], [*TAGS.values(), *ASKED_TAGS.values()])
+)
+"""Any tag, for the graders: a draft may be anywhere in a text."""
 
 
 def split_reasoning(text: str) -> tuple[str, str | None]:

@@ -38,24 +38,22 @@ def to_folder(bundle: Path, destination: Path, digest: str) -> None:
     Raise UserError if the folder was not published by a FusionRun.
     """
     inside_volume(destination)
-    old = None
-    if destination.exists():
+    old, part = (destination.with_name(f".{destination.name}.{digest}.{suffix}") for suffix in ("old", "part"))
+    replaces = destination.exists()
+    if replaces:
         published = destination / PROVENANCE_FILE
         if not (published.is_file() and _is_provenance(inside_volume(published).read_bytes())):
             raise _not_ours(str(destination))
+        shutil.rmtree(old, ignore_errors=True)  # of a pod that was killed
         if published.read_bytes() == (bundle / PROVENANCE_FILE).read_bytes():
             return
-        old = destination.with_name(f".{destination.name}.{digest}.old")
-        shutil.rmtree(old, ignore_errors=True)
     destination.parent.mkdir(parents=True, exist_ok=True)
-    part = destination.with_name(f".{destination.name}.{digest}.part")
     shutil.rmtree(part, ignore_errors=True)
     copy_folder(bundle, part)
-    if old is not None:
+    if replaces:
         destination.rename(old)
     commit(part, destination)
-    if old is not None:
-        shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)  # also if a pod was killed after the rename
 
 
 def to_hub(bundle: Path, name: str, endpoint: str | None, *, private: bool | None) -> None:

@@ -15,11 +15,12 @@ Verdicts are those of plain Python in one process, or unknown:
 
 - The run with proxies (``harness``) is the only way to a right verdict. Values of the standard library's classes,
   named tuples, arguments changed in place, module variables and exceptions of builtin classes arrive as they are.
-- If a test fails, and something was exchanged that a proxy may show otherwise (objects, caught exceptions, subclasses,
-  changed arguments, patched or captured streams, ...), program and tests run once more together in one candidate
-  (``together``). Its word is not trusted: if the tests pass there, the verdict is unknown instead of wrong.
-- If all tests pass, but a value had another class, or the program kept a container that the tests have, too, they must
-  pass together as well, or the verdict is unknown.
+- If a test fails, and something was exchanged that a proxy may show otherwise (objects, caught exceptions, errors of
+  library classes, subclasses, changed arguments, patched or captured streams, ...), program and tests run once more
+  together in one candidate (``together``). Its word is not trusted: if the tests pass there, the verdict is unknown
+  instead of wrong.
+- If all tests pass, but a value had another class, was an iterator (its first items are sent with the result), or the
+  program kept a container that the tests have, too, they must pass together as well, or the verdict is unknown.
 - If a call changed an argument, and a test compares with something that may derive from an argument or from the
   program (``dataflow``), the tests must also pass without the change. A program could otherwise empty the list from
   which a test computes the expected value.

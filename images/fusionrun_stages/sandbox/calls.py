@@ -66,7 +66,7 @@ class Server:
             except (FrameError, RecursionError):
                 raise
             except Exception as error:  # noqa: BLE001 (an iterator runs the program's code)
-                reply = describe_error(error)
+                reply = describe_error(error) | {"early": True}
         changed = [i for i in range(given) if not is_same(before[i], shared.items[i])]
         if changed:
             reply["changed"] = [[i, encoder.content(shared.items[i])] for i in changed]

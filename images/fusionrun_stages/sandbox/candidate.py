@@ -53,6 +53,7 @@ def _drop_inherited_state(channel: socket.socket, folder: Path) -> None:
     os.closerange(3, kept)
     os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
     os.environ.clear()
+    sys.argv = ["solution.py"]  # fileinput and argparse read it
     os.chdir(folder)
     tempfile.tempdir = str(folder)  # the runner may have found another one
 

@@ -36,7 +36,7 @@ class NotPlainError(BaseException):
 
 
 class ProgramError(Exception):
-    """An exception of a class that the program defines."""
+    """An exception of a class that the tests do not get: of the program, of a library, or one not in ``EXPECTED``."""
 
 
 class RemoteProgram:
@@ -65,8 +65,8 @@ class RemoteProgram:
         self.changed = False
         """Whether a call changed an argument."""
         self.inexact = False
-        """Whether a value had another class, or the program kept a container that the tests have, too. A test could
-        pass here and fail in one process."""
+        """Whether a value had another class, an iterator was read early, or the program kept a container that the tests
+        have, too. A test could pass here and fail in one process."""
         self.special = False
         """Whether something was exchanged with which a test could fail here and pass in one process."""
 
@@ -129,8 +129,9 @@ class RemoteProgram:
         except (wire.FrameError, ValueError, TypeError) as error:
             raise self.not_plain_error(str(error)) from None
         self.changed |= bool(changed)
-        self.inexact |= decoder.loose or bool(reply.get("kept"))
-        self.special |= decoder.loose or decoder.unordered or bool(changed) or bool(reply.get("kept"))
+        # An iterator that raises does so early: the tests would get the exception with one of its items.
+        self.inexact |= decoder.loose or bool(reply.get("kept")) or bool(reply.get("early"))
+        self.special |= self.inexact or decoder.unordered or bool(changed)
         self._raise(reply)
         if "value" not in reply:
             raise self._ended("its reply is not valid")
@@ -185,6 +186,7 @@ class RemoteProgram:
     def _make_error(self, name: str, message: str, arguments: Any) -> Exception:
         kind = getattr(builtins, name, None)
         if not (isinstance(kind, type) and issubclass(kind, EXPECTED)):
+            self.special |= kind is not MemoryError  # a test may catch its class or a base of it
             return ProgramError(f"{name}: {message}")
         try:
             error: Exception = kind(*map(self._decoder().decode, arguments))

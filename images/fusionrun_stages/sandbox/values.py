@@ -6,8 +6,10 @@ this number, so both processes agree on which containers are the same.
 """
 
 import datetime as dt
+import json
 import math
 import sys
+import time
 from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
@@ -19,8 +21,11 @@ from typing import Any, NamedTuple, cast
 from fusionrun_stages.sandbox.shared import Shared
 from fusionrun_stages.sandbox.wire import FrameError
 
-ITERATOR_MAX_ITEMS = 100_000
-"""Maximum items that are read from an iterator of the program."""
+ITERATOR_MAX_ITEMS, ITERATOR_MAX_BYTES = 100_000, 2**20
+"""Maximum items, and bytes of their JSON, that are read from an iterator: it may be endless."""
+ITERATORS_SECONDS, ITERATOR_MIN_SECONDS = 2.5, 0.1
+"""CPU time of the process until which iterators are read: half of its limit (``judge.CPU_SECONDS``). Each may use half
+of what is left, and at least the minimum."""
 FIELDS_MAX = 256
 """Maximum fields of a named tuple."""
 JSON_INT = 2**53
@@ -130,10 +135,22 @@ class Encoder:
             if isinstance(value, base):
                 return ["loose", [_TAGS[base], self._all(value)]]
         if isinstance(value, Iterator):
-            return ["iterator", self._all(islice(value, ITERATOR_MAX_ITEMS))]
+            return ["iterator", self._read(value)]
         if kind.__module__ == "numpy" and isinstance(value, getattr(sys.modules.get("numpy"), "generic", ())):
             return ["loose", self.encode(cast(Any, value).item())]
         return ["handle", self._handle(value)]
+
+    def _read(self, values: Iterator[Any]) -> list[Any]:
+        """Return the first items of an iterator; stop before they use up the frame or the process's CPU time."""
+        items: list[Any] = []
+        size, began = 0, time.process_time()
+        seconds = max(ITERATOR_MIN_SECONDS, (ITERATORS_SECONDS - began) / 2)
+        for value in islice(values, ITERATOR_MAX_ITEMS):
+            items.append(self.encode(value))
+            size += len(json.dumps(items[-1]))
+            if size > ITERATOR_MAX_BYTES or time.process_time() > began + seconds:
+                break
+        return items
 
     def _all(self, values: Iterable[Any]) -> list[Any]:
         return [self.encode(item) for item in values]
@@ -161,7 +178,7 @@ class Decoder:
         self.loose = False
         """Whether a value was not of exactly the class that it has here."""
         self.unordered = False
-        """Whether an iterator was read to its end, or the order of a set may be another one."""
+        """Whether the order of a set may be another one."""
 
     def decode(self, data: Any) -> Any:
         """Return the value of its JSON."""
@@ -208,7 +225,7 @@ class Decoder:
                 name, fields, items = rest
                 return _named(str(name), tuple(fields))(*self._all(items))
             case "iterator":
-                self.unordered = True
+                self.loose = True  # it was read before the tests ask for its items, and may be longer
                 return iter(self._all(*rest))
             case "int":
                 return _int(*rest)

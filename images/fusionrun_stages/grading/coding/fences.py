@@ -1,8 +1,8 @@
 """The blocks of a response: fenced as in CommonMark (section 4.5), and as models really write fences.
 
 Beyond CommonMark: words before the fence, a closing fence at the end of the last line of code, a whole block on one
-line, any indentation, a closing fence that is missing before the next block, and fences inside docstrings. Drafts in
-``<think>`` are left out.
+line, any indentation, a closing fence that is missing before the next block, and fences inside docstrings. Drafts
+(``models.reasoning``) are left out.
 
 Every line is read once, or twice if a fence was taken for a part of a docstring by mistake.
 """
@@ -15,13 +15,12 @@ from dataclasses import dataclass, field
 from fusionrun_stages.grading.coding.labels import Language, is_label, read_label
 from fusionrun_stages.grading.coding.strings import quote_after
 from fusionrun_stages.grading.coding.syntax import parse
+from fusionrun_stages.models.reasoning import CLOSING, OPENING
 
 MAX_NESTING = 2
 """A response, in a block of a response."""
 _QUOTE = re.compile(r"[ \t]*>[ \t]?")
 _LEAD = re.compile(r"[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*")
-_THINK = re.compile(r"(?:<think(?:ing)?>|\[THINK\])", re.IGNORECASE)
-_END_OF_THINK = re.compile(r"(?:</think(?:ing)?>|\[/THINK\])", re.IGNORECASE)
 _HEADING = re.compile(r"[ \t]*(?:#{1,6}[ \t]|\*\*|\d{1,9}[.)][ \t])")
 _INTERACTIVE = re.compile(r"\s*(?:>>>|In \[\d+\]:)")
 _CLOSING_INDENT = 3
@@ -106,16 +105,16 @@ class _Reader:
 
     def _read_text(self, line: str) -> None:
         if self._thinking:
-            end = _END_OF_THINK.search(line)
+            end = CLOSING.search(line)
             if end is None:
                 return
             self._thinking = False
             line = line[end.end() :]
-        elif end := _END_OF_THINK.search(line):
-            if not _THINK.match(line.lstrip()):  # the chat template began the draft
+        elif end := CLOSING.search(line):
+            if not OPENING.match(line.lstrip()):  # the chat template began the draft
                 self._found = Blocks()
             line = line[end.end() :]
-        if _THINK.match(line.lstrip()):
+        if OPENING.match(line.lstrip()):
             self._thinking = True
         elif not self._open(line):
             self._found.outside.append(line)
@@ -167,7 +166,7 @@ class _Reader:
                 return self._close(number)
             line = line[mark.end() :]
         text = line.strip()
-        if fence.quote is None and _END_OF_THINK.match(text):
+        if fence.quote is None and CLOSING.match(text):
             self._fence = None
             self._found = Blocks()
             self._read_text(text)

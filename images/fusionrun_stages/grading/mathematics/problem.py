@@ -18,6 +18,10 @@ from fusionrun_stages.grading.mathematics.response import RESPONSE_MAX, Final, f
 BOXED_INTEGER = re.compile(r"\\boxed\{(-?(?:0|[1-9][0-9]{0,17}))\}[.$\s]*(?:\\[\])][.\s]*)?")
 """A boxed integer at the end of a response: most answers end so, and no reading is needed."""
 _QUOTED_MAX = 200
+_SCALED = re.compile(r"[0-9](?:\\[,; ])? ?(?:\\(?:text|mathrm)\{ ?)?(?:[kKMB]|bn)\b")
+_THOUSANDS = re.compile(r"(?<![0-9])[0-9]{1,3}(?:\.[0-9]{3})+(?![0-9])")
+_PLAIN_NUMBER = re.compile(r"[\\$0-9.,:/% -]+")
+_DIGITS = re.compile(r"[^0-9]")
 
 
 class Problem(NamedTuple):
@@ -72,6 +76,10 @@ def read_gold(gold: str | None) -> _Gold | None:
     return read_once
 
 
+def _is_number(value: Value) -> bool:
+    return isinstance(value, Quantity) and not value.symbols
+
+
 def _is_integer(value: Quantity) -> bool:
     return getattr(value.value, "denominator", 0) == 1
 
@@ -103,7 +111,8 @@ def _compare(gold: _Gold, answer: str, judged: dict[str, bool | None]) -> Grade:
         return unknown(f"it may be only a part of the answer: {final.text[:_QUOTED_MAX]!r}")
     if found is True:
         return right()
-    if found is False and not _is_elsewhere(gold, final, judged):
+    is_part = not final.marked and not _is_number(gold.value) and _PLAIN_NUMBER.fullmatch(final.text)  # of ``x > 2``
+    if found is False and not is_part and not _is_elsewhere(gold, final, judged):
         return wrong()
     return unknown(f"no rule decides it: {final.text[:_QUOTED_MAX]!r}")
 
@@ -111,7 +120,8 @@ def _compare(gold: _Gold, answer: str, judged: dict[str, bool | None]) -> Grade:
 def _without_answer(gold: _Gold, response: str, *, thought: bool) -> Grade:
     if thought:
         return unknown("it has no final answer after the model's thoughts")
-    if isinstance(gold.value, Words | Choice) and gold.text.casefold() in response.casefold():
+    named = isinstance(gold.value, Words | Choice) and gold.text.casefold() in response.casefold()
+    if named or re.search(r"\d", response):
         return unknown("no final answer is marked")
     return wrong("no final answer found")
 
@@ -131,7 +141,18 @@ def _judge_once(gold: _Gold, text: str) -> bool | None:
     if value is None:
         return True if clean(text) == clean(gold.text) else None
     found = compare(gold.value, value)
-    return None if found is False and key == gold.key else found
+    if found is False and (key == gold.key or _may_be_scaled(gold, text)):
+        return None
+    return found
+
+
+def _may_be_scaled(gold: _Gold, text: str) -> bool:
+    """Return whether a text may be the gold number: ``70k``, or ``1.234,5`` with the points of German."""
+    if not _is_number(gold.value):
+        return False
+    if "," not in gold.text and _THOUSANDS.search(text) and _DIGITS.sub("", text) == _DIGITS.sub("", gold.text):
+        return True
+    return _SCALED.search(text.strip()) is not None
 
 
 def _key(text: str) -> str:

@@ -7,15 +7,16 @@ import re
 from dataclasses import dataclass, field
 
 from fusionrun_stages.grading.mathematics.reading.clean import closing
+from fusionrun_stages.models.reasoning import CLOSING, OPENING
 
 RESPONSE_MAX = 100_000
 """Of a longer response only the end is read: it contains the final answer."""
 ANSWER_MAX = 2_000
 
-_THINKING = ("think", "thinking", "thought", "reasoning")
 _BOX = re.compile(r"\\(?:boxed|fbox)")
 _BETWEEN_BOXES = re.compile(
-    r"[\s$,;.&\\()\[\]]*(?:and|or|und|和|或)?[\s$,;&\\()\[\]]*|\s*\$?\s*(?:,|;)\s*\$?[a-z]\s*=\s*"
+    r"[\s$,;.&\\()\[\]]*(?:[a-z]{1,12},? (?=or\b))?(?:and|or|und|和|或)?[\s$,;&\\()\[\]]*"
+    r"|\s*\$?\s*(?:,|;)\s*\$?[a-z]\s*=\s*"
 )
 _PHRASE = re.compile(
     r"(?i)(?:\b(?:final |correct )?(?:answers?|option|choice|result)\b[^.\n:=$\\]{0,40}?"
@@ -25,18 +26,27 @@ _PHRASE = re.compile(
 _UNIT_AFTER = re.compile(r"[ ]{0,4}(?:\$|\\\)|\\\])?[ ]{0,4}(\\?%|\^\{?\\circ\}?)")
 _GOES_ON = re.compile(r"[ ]{0,4}(?:\\times|\\cdot|\^|!|\+|/)")
 _CORRECT = re.compile(r"(?i:option|choice) \(?([A-J])\)? (?:is|must be)(?: the)? (?:correct|right)")
+_ONLY_CHOICE = re.compile(r"\(?([A-J])\)?\.?")
 _FORMULA = re.compile(r"(?<!\\)\$\$?([^$]{1,2000})\$\$?|\\\(([^\n]{1,2000}?)\\\)|\\\[(.{1,2000}?)\\\]", re.DOTALL)
 _BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 _NUMBER = re.compile(
-    r"(?<![\w.])(?:\\?\$)?-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?"
-    r"(?:[eE][+-]?[0-9]+| +[0-9]+/[0-9]+|/[0-9]+|:[0-9]{2})?(?:\\?%)?(?![\w])"
+    r"(?<![a-zA-Z0-9_.])(?:\\?\$)?-?"
+    r"(?:[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]+|(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?)"
+    r"(?:[eE][+-]?[0-9]+| +[0-9]+/[0-9]+|/[0-9]+|:[0-9]{2})?(?:\\?%)?(?:[kKMB]\b|(?![a-zA-Z0-9_]))"
+    r"(?: (?:hundred|thousand|million|billion|trillion)\b)?"
 )
+"""Letters of other alphabets may touch a number: Chinese and Korean write no space between them."""
 _SENTENCE_END = re.compile(r"[.。](?=\s|$)(?<![ap]\.m\.)|\n|(?<!\\)!\s")
 _CORRECTED = re.compile(
     r"(?i)\b(?:wait|actually|mistaken?|incorrect|correction|on second thought|let me (?:re\w*|double|check))\b"
 )
 """Words after the answer with which a model takes it back."""
 _NEGATED = re.compile(r"(?i)\b(?:not|never|neither|cannot|unlike|instead)\b|n't\b|\?|不")
+_REJECTED_BEFORE = re.compile(r"(?i)\b(?:not|n't|never|is it|could it be) (?:\$|\\\(|\\\[)?$")
+_REJECTED_AFTER = re.compile(r"(?i)[\s$.)\\\]]{0,6}(?:\?|(?:is|was|would be|must be) (?:wrong|incorrect|impossible)\b)")
+"""Words around a box that is not the answer."""
+_PARTS = re.compile(r"(?i)[0-9] (?:out of|in|of every|to) [0-9]|[0-9] [a-z]{2,10},? and [0-9.]+ [a-z]{2,10}\b")
+"""Numbers that are one value together: ``1 in 3``, ``4 hours and 30 minutes``."""
 _REASON = re.compile(
     r",? (?:because|since|as |so that|which|where|when |not |after |for |if )"
     r"|, (?:so|and so|but|giving|meaning)\b| \(since"
@@ -58,24 +68,20 @@ class Final:
 
 def strip_thinking(response: str) -> tuple[str, bool]:
     """Return the response without what the model wrote while it thought, and whether there was any."""
-    lower = response.lower()
-    found = False
-    for tag in _THINKING:
-        end = lower.rfind(f"</{tag}>")
-        if end >= 0:
-            response = response[end + len(tag) + 3 :]
-            lower, found = response.lower(), True
-        start = lower.find(f"<{tag}>")
-        if start >= 0:  # never closed
-            response = response[:start]
-            lower, found = response.lower(), True
-    return response, found
+    ends = [tag.end() for tag in CLOSING.finditer(response)]
+    answer = response[ends[-1] :] if ends else response
+    start = OPENING.search(answer)
+    if start is not None:  # never closed
+        answer = answer[: start.start()]
+    return answer, bool(ends or start)
 
 
 def find_final(response: str) -> Final | None:
     """Return the final answer, or None if there is none."""
     if tagged := _find_tag(response):
         return find_box(tagged) or Final(tagged)
+    if only := _ONLY_CHOICE.fullmatch(response.strip()):
+        return Final(only[1])
     if (choices := _CORRECT.findall(response)) and "boxed" not in response:
         return Final(choices[-1])
     return find_box(response) or _find_hashes(response) or _find_phrase(response) or _find_last(response)
@@ -115,12 +121,16 @@ def find_box(response: str) -> Final | None:
         content += unit[1]
     elif _GOES_ON.match(response, end):
         whole = False
-    whole = whole and not _is_corrected(response, end)
+    whole = whole and not _is_corrected(response, end) and not _is_rejected(response, start, end)
     return Final(content, others=tuple(dict.fromkeys(box[2] for box in boxes)), doubtful=not whole)
 
 
 def _is_corrected(response: str, end: int) -> bool:
     return _CORRECTED.search(response, end, end + ANSWER_MAX) is not None
+
+
+def _is_rejected(response: str, start: int, end: int) -> bool:
+    return bool(_REJECTED_BEFORE.search(response[max(0, start - 20) : start]) or _REJECTED_AFTER.match(response, end))
 
 
 def _content(response: str, after: int) -> tuple[str, int, bool]:
@@ -171,7 +181,7 @@ def _find_phrase(response: str) -> Final | None:
 
 def _formula_in_sentence(tail: str, formula: re.Match[str]) -> Final:
     sentence = _first_sentence(tail, formula.end())
-    short = (formula[1] or formula[2] or formula[3]).strip()
+    short = _formula_text(formula)
     if not sentence[formula.end() :].strip(" .*"):
         return Final(short)
     return Final(_without_reason(sentence, formula.end()), others=(short,))
@@ -195,19 +205,33 @@ def _without_reason(text: str, begin: int) -> str:
 
 
 def _find_last(response: str) -> Final | None:
-    """Return the last formula or number of the last paragraph."""
-    paragraph = next((part for part in reversed(response[-ANSWER_MAX:].split("\n")) if re.search(r"[\w\\$]", part)), "")
-    formulas = [(found.end(), (found[1] or found[2] or found[3]).strip()) for found in _FORMULA.finditer(paragraph)]
+    """Return the last formula or number of the last paragraph; those of the paragraphs before it are other candidates.
+
+    The last paragraph may be a remark after the answer.
+    """
+    tail = response[-ANSWER_MAX:]
+    paragraphs = [part for part in tail.split("\n") if re.search(r"[\w\\$]", part)]
+    last = paragraphs[-1] if paragraphs else ""
+    candidates = _candidates(last) or _formulas(tail)[-1:]
+    bold = _BOLD.findall(tail)
+    if not candidates:
+        return Final(bold[-1], marked=False) if _BOLD.search(last) else None
+    earlier = [text for part in paragraphs[-4:-1] for text in _candidates(part)]
+    others = tuple(dict.fromkeys([*bold, *earlier, *candidates]))
+    doubtful = bool(_NEGATED.search(last) or _PARTS.search(last))
+    return Final(candidates[-1], marked=False, others=others[-30:], doubtful=doubtful)
+
+
+def _candidates(paragraph: str) -> list[str]:
+    """Return the formulas and numbers in the order of their ends."""
+    formulas = [(found.end(), _formula_text(found)) for found in _FORMULA.finditer(paragraph)]
     numbers = [(found.end(), found[0]) for found in _NUMBER.finditer(paragraph)]
-    candidates = sorted(formulas + numbers)
-    if not candidates:
-        formulas = [
-            (found.end(), (found[1] or found[2] or found[3]).strip())
-            for found in _FORMULA.finditer(response[-ANSWER_MAX:])
-        ]
-        candidates = formulas[-1:]
-    if not candidates:
-        bold = _BOLD.findall(paragraph)
-        return Final(bold[-1], marked=False) if bold else None
-    others = tuple(dict.fromkeys(text for _, text in candidates))
-    return Final(candidates[-1][1], marked=False, others=others[-20:], doubtful=bool(_NEGATED.search(paragraph)))
+    return [text for _, text in sorted(formulas + numbers)]
+
+
+def _formulas(text: str) -> list[str]:
+    return [_formula_text(found) for found in _FORMULA.finditer(text)]
+
+
+def _formula_text(found: re.Match[str]) -> str:
+    return (found[1] or found[2] or found[3]).strip()

@@ -4,7 +4,9 @@ Exact numbers are compared exactly. Others are computed to many digits, and the 
 math-verify rounds to six places, so that all tiny numbers are equal.
 """
 
+import re
 from fractions import Fraction
+from itertools import permutations
 from typing import Any
 
 from fusionrun_stages.grading.mathematics.reading.expression import LOG_BASE
@@ -21,6 +23,9 @@ ROUNDED_DIGITS = 6
 default, ``float_rounding=6``."""
 DOUBT_DIGITS = 2
 """With fewer digits than ``ROUNDED_DIGITS``, but at least these, a rounded value is a doubt."""
+_CONSTANT = re.compile(r"[CKABDk]|[CcKk]_\{?\d\}?")
+_INDEXED = re.compile(r"[CcKk]_\{?\d")
+"""Names of constants of integration, which may have any name."""
 _POINTS = ((37, 29), (-71, 53), (113, 97), (-19, 61), (41, 83))
 """Points at which formulas are compared: fractions without a common pattern."""
 
@@ -125,11 +130,28 @@ def compare_formulas(a: Any, b: Any) -> bool | None:
     if a.free_symbols != b.free_symbols:
         if _agree([_at(a, b, symbols, shift) for shift in range(len(_POINTS))]) is True:
             return True
-        renamed = len(a.free_symbols) == len(b.free_symbols) == 1
-        if renamed and compare_formulas(a, b.subs(*b.free_symbols, *a.free_symbols)) is not False:
-            return None
+        return None if _is_renamed(a, b) else False
+    found = _agree([_at(a, b, symbols, shift) for shift in range(len(_POINTS))])
+    return None if found is False and _is_renamed(a, b) else found
+
+
+def _is_renamed(a: Any, b: Any) -> bool:
+    """Return whether two formulas may be equal but for the name of their only variable, or of constants."""
+    names = [formula.free_symbols for formula in (a, b)]
+    if len(names[0]) == len(names[1]) == 1:
+        own = [list(one) for one in names]
+    else:
+        own = [[s for s in one if s not in other or _INDEXED.match(s.name)] for one, other in (names, names[::-1])]
+        if not all(_CONSTANT.fullmatch(symbol.name) for symbol in own[0] + own[1]):
+            return False
+    if not 0 < len(own[0]) == len(own[1]) <= 3:
         return False
-    return _agree([_at(a, b, symbols, shift) for shift in range(len(_POINTS))])
+    for order in permutations(own[0]):
+        renamed = b.subs(dict(zip(own[1], order, strict=True)), simultaneous=True)
+        symbols = sorted(a.free_symbols | renamed.free_symbols, key=str)
+        if _agree([_at(a, renamed, symbols, shift) for shift in range(len(_POINTS))]) is not False:
+            return True
+    return False
 
 
 def _at(a: Any, b: Any, symbols: list[Any], shift: int) -> bool | None:

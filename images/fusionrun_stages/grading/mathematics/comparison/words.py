@@ -22,6 +22,8 @@ _OPPOSITES = (frozenset({"yes", "no"}), frozenset({"true", "false"}), frozenset(
 _NOTHING = frozenset({"no solution", "no solutions", "there is no solution", "there are no solutions",
                       "no real solution", "no real solutions", "empty set", "无解", "空集"})  # fmt: skip
 
+_FRACTION_WORD = re.compile(r"\b(?:hal(?:f|ves)|(?:third|quarter|fourth|fifth|sixth|seventh|eighth|ninth|tenth)s?)\b")
+
 
 @rule((Choice,), (Choice,))
 def _choices(gold: Choice, answer: Choice) -> bool | None:
@@ -79,7 +81,7 @@ def _words_and_value(gold: Value, answer: Value) -> bool | None:
         return False
     if re.search("[0-9]", text) or not isinstance(other, Quantity):
         return None
-    if other.symbols or not text.isascii() or len(text.split()) > 2:
+    if other.symbols or not text.isascii() or len(text.split()) > 2 or _FRACTION_WORD.search(text):
         return None
     return None if "infinit" in text or "undefined" in text or "all" in text.split() else False
 

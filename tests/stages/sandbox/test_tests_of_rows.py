@@ -1,0 +1,64 @@
+"""From the tests in a row of a data set to verdicts: prepare, then verify."""
+
+import json
+import sys
+
+import pytest
+
+from fusionrun.api.data import Grader
+from fusionrun.api.parameters import VerifyParameters
+from fusionrun.api.records import Prompt, Response, Verdict
+from fusionrun_stages import prepare, verify
+from fusionrun_stages.volume.parquet import read_rows
+from support.stage import make_work, read_shards
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox requires Linux")
+
+PAIR = {"input": "2\n3 4\n", "output": "7\n"}
+SUMS = "n = int(input())\nprint(sum(map(int, input().split())))"
+FIRST = "input()\nprint(input().split()[0])"
+TOTAL = "class Solution:\n    def total(self, items):\n        return sum(items)"
+COUNT = TOTAL.replace("sum", "len")
+CALL = {"fn_name": "total", "inputs": [[[1, 2]], [[5]]], "outputs": [3, 5]}
+ROWS = [
+    ("a list of pairs", [PAIR, {"input": "1\n5\n", "output": "5\n"}], SUMS, FIRST),
+    ("one pair", PAIR, SUMS, FIRST),
+    ("lists of inputs and outputs", {"inputs": ["2\n3 4\n", "1\n9\n"], "outputs": ["7\n", "9\n"]}, SUMS, FIRST),
+    ("lists in a JSON text", json.dumps({"inputs": ["2\n3 4\n"], "outputs": ["7\n"]}), SUMS, FIRST),
+    ("pairs in a JSON text", json.dumps([PAIR]), SUMS, FIRST),
+    ("calls", CALL, TOTAL, COUNT),
+    ("calls in a JSON text", json.dumps(CALL), TOTAL, COUNT),
+    ("calls in a list", [CALL], TOTAL, COUNT),
+    ("statements", ["assert total([1, 2]) == 3"], "def total(items):\n    return sum(items)", "def total(items): 1"),
+]
+
+
+def test_the_tests_of_a_row_decide_the_verdicts(volume, runner):
+    lines = [
+        {"q": name, "tests": tests, "good": f"```python\n{good}\n```", "bad": f"Here:\n```python\n{bad}\n```"}
+        for name, tests, good, bad in ROWS
+    ]
+    columns, responses = {"prompt": "q", "tests": "tests"}, {"good": "good", "bad": "bad"}
+    datasets = []
+    for number, line in enumerate(lines):  # one file each: a column has one type in a file
+        (volume / f"{number}.jsonl").write_text(json.dumps(line) + "\n")
+        fields = {"name": f"d{number}", "task": "Coding", "columns": columns, "responses_columns": responses}
+        datasets.append(fields | {"uri": f"pvc://claim/{number}.jsonl"})
+    parameters = {"kind": "prepare", "datasets": datasets, "benchmarks": [], "shards": 1, "seed": 1}
+    prepare.run(make_work(volume / "p", parameters, "prepare/prompts"))
+    names = {prompt.prompt_id: prompt.prompt for prompt in read_shards(volume / "p/prompts", Prompt)}
+    assert set(names.values()) == {name for name, *_ in ROWS}
+    for source, expected in (("good", "right"), ("bad", "wrong")):
+        assert len(read_shards(volume / "p/responses" / source, Response)) == len(ROWS)
+        checked = VerifyParameters(
+            grader=Grader.CODING,
+            datasets=[dataset["name"] for dataset in datasets],
+            source=source,
+            shards=1,
+            prompts_dir=str(volume / "p/prompts"),
+            responses_dir=str(volume / "p/responses" / source),
+        )
+        made = verify.run(make_work(volume / source, checked, f"verify/{source}", shard=0))
+        found = {names[row.prompt_id]: row for row in read_rows(volume / source / made.files[0], Verdict)}
+        assert {row.verdict.value for row in found.values()} == {expected}, found
+        assert len(found) == len(ROWS)
