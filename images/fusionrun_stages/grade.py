@@ -13,6 +13,8 @@ DISTURBED = "disturbed: "
 """Prefix of an unknown verdict's detail: other programs, the runner or the node may have caused the failure. The
 program is run again, alone."""
 
+NOT_PERMITTED = "not permitted in the sandbox: "
+"""Prefix of an unknown verdict's detail: the program may be right where it may start processes or change files."""
 MISSING_MODULE = "missing module: "
 """Beginning of an unknown verdict's detail, after ``PROMPT_FAULT`` if the tests import the module: the sandbox's image
 does not have it."""

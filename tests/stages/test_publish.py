@@ -210,7 +210,9 @@ def test_new_repositories_have_the_requested_visibility(volume, hub, private, vi
 def test_a_repository_of_a_fusion_run_is_updated_and_an_empty_one_is_used(volume, hub):
     hub.add("dataset", "org/fused-data", {".gitattributes": b""})
     to_hub(volume, hub)
+    hub.repositories["model", "org/fused"].files["model-00002-of-00002.safetensors"] = b"of an earlier, larger model"
     to_hub(volume, hub, digest="e")
+    assert "model-00002-of-00002.safetensors" not in hub.repositories["model", "org/fused"].files
     for name in (("model", "org/fused"), ("dataset", "org/fused-data")):
         assert json.loads(hub.repositories[name].files["provenance.json"])["digest"] == "e"
 

@@ -33,7 +33,7 @@ def etag(data: bytes) -> str:
 class Store(BaseHTTPRequestHandler):
     """The part of the S3 protocol that reading and writing small files needs.
 
-    Source: docs.aws.amazon.com/AmazonS3/latest/API: ListObjectsV2, HeadObject, GetObject, PutObject.
+    Source: docs.aws.amazon.com/AmazonS3/latest/API: ListObjectsV2, HeadObject, GetObject, PutObject, DeleteObject.
     """
 
     protocol_version = "HTTP/1.1"
@@ -56,6 +56,10 @@ class Store(BaseHTTPRequestHandler):
             self.answer(200, data[int(first) : int(last) + 1 if last else None], ETag=etag(data))
         else:
             self.answer(404, b"")
+
+    def do_DELETE(self) -> None:
+        del self.objects[unquote(urlsplit(self.path).path).split("/", 2)[2]]
+        self.answer(204, b"")
 
     def do_PUT(self) -> None:
         _, bucket, key = unquote(urlsplit(self.path).path).split("/", 2)
@@ -218,6 +222,7 @@ def test_published_files_are_below_the_key_and_can_be_replaced(objects, bundle):
     publish.to_s3(bundle, f"s3://{BUCKET}/fused/")
     assert published(objects) == BUNDLE
     (bundle / "model/config.json").write_text("new")
+    objects["fused/model/model-00002-of-00002.safetensors"] = b"of an earlier, larger model"
     publish.to_s3(bundle, f"s3://{BUCKET}/fused")
     assert published(objects) == BUNDLE | {"model/config.json": "new"}
 

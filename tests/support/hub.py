@@ -50,7 +50,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             name = "/".join(filter(None, (fields.get("organization"), fields["name"])))
             self.server.add(fields.get("type") or "model", name, {}, fields.get("visibility"))
             return self.reply(200, {"url": f"{self.server.url}/{name}"})
-        found = re.fullmatch(r"/api/(model|dataset)s/([^/]+/[^/]+)(?:/(preupload|commit|revision)/main)?", path)
+        found = re.fullmatch(r"/api/(model|dataset)s/([^/]+/[^/]+)(?:/(preupload|commit|revision|tree)/[^/]+)?", path)
         if found:
             return self.repository(found[1], found[2], found[3], body)
         if found := re.fullmatch(r"(/datasets)?/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path):
@@ -68,10 +68,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if action == "preupload":
             mode = {"uploadMode": "regular", "shouldIgnore": False}
             return self.reply(200, {"files": [mode | {"path": f["path"]} for f in json.loads(body)["files"]]})
+        if action == "tree":
+            oid = {"type": "file", "oid": "a" * 40}
+            return self.reply(200, [oid | {"path": n, "size": len(c)} for n, c in known.files.items()])
         if action == "commit":
             for line in map(json.loads, body.splitlines()):
                 if line["key"] == "file":
                     known.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+                elif line["key"] == "deletedFile":
+                    del known.files[line["value"]["path"]]
             commit = {"commitUrl": f"{self.server.url}/{name}/commit/{'a' * 40}", "commitOid": "a" * 40}
             return self.reply(200, commit)
         siblings = [{"rfilename": name} for name in known.files]

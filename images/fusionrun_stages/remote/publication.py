@@ -25,6 +25,8 @@ DATASET = "dataset"
 DATASET_SUFFIX = "-data"
 """The data set is published as ``org/name-data``: a hub separates models and data sets."""
 PUBLISH_SECRET = "publish.s3SecretRef"  # noqa: S105 -- the name of a field
+OLD_FILES = "*"
+"""Files of an earlier publication that the new one does not have, such as further shards of a model, are deleted."""
 EMPTY_REPOSITORY = {".gitattributes"}
 """Files of a new repository. Source: huggingface.co/docs/hub/repositories-getting-started."""
 
@@ -70,7 +72,9 @@ def to_hub(bundle: Path, name: str, endpoint: str | None, *, private: bool | Non
         with hub_errors("publish.uri", repository):
             if not exists:
                 client.create_repo(repository, repo_type=kind, exist_ok=True, private=private)
-            client.upload_folder(repo_id=repository, repo_type=kind, folder_path=bundle / folder)
+            client.upload_folder(
+                repo_id=repository, repo_type=kind, folder_path=bundle / folder, delete_patterns=OLD_FILES
+            )
 
 
 def _check_repository(client: Any, kind: str, repository: str) -> bool:
@@ -97,6 +101,7 @@ def to_s3(bundle: Path, uri: str) -> None:
     """Upload the bundle below a key.
 
     ``provenance.json`` is uploaded first, marked as incomplete, so that a retry recognizes the files, and again last.
+    Objects of an earlier publication that the bundle does not have are deleted.
 
     Raise UserError if there are objects below the key that no FusionRun published.
     """
@@ -105,22 +110,26 @@ def to_s3(bundle: Path, uri: str) -> None:
     files = sorted(path for path in bundle.rglob("*") if path.is_file() and path != provenance)
     with store_errors(f"publish.uri: {uri!r}", PUBLISH_SECRET):
         store = s3()
-        _check_key(store, uri, key)
+        old = _check_key(store, uri, key)
         marker = json.loads(provenance.read_bytes()) | {"incomplete": True}
         store.pipe_file(f"{key}/{PROVENANCE_FILE}", json.dumps(marker).encode())
         # File by file: for a folder, s3fs also looks up and creates the bucket, which needs more permissions.
         for path in (*files, provenance):
             store.put_file(str(path), f"{key}/{path.relative_to(bundle)}")
+        for name in old - {f"{key}/{path.relative_to(bundle)}" for path in (*files, provenance)}:
+            store.rm_file(name)
 
 
-def _check_key(store: Any, uri: str, key: str) -> None:
+def _check_key(store: Any, uri: str, key: str) -> set[str]:
+    """Return the objects of an earlier publication below a key."""
     try:
-        objects = store.find(key)
+        objects = set(store.find(key))
     except FileNotFoundError:
-        objects = []
+        objects = set()
     mine = f"{key}/{PROVENANCE_FILE}"
     if objects and not (mine in objects and _is_provenance(store.cat_file(mine))):
         raise _not_ours(uri)
+    return objects
 
 
 def _is_provenance(content: bytes) -> bool:

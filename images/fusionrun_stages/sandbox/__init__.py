@@ -33,7 +33,8 @@ Covered:
   verdict on a result that is not plain data is unknown.
 - Resources: CPU time, memory, threads, open files, number and size of files, wall time.
 - System calls: no new processes, signals, tracing, sockets, shared memory, links, devices or mounts, and no changes of
-  permissions, owners, times and attributes (seccomp). A program that needs `os.chmod` fails with PermissionError.
+  permissions, owners, times and attributes (seccomp). A program that needs `os.chmod` fails with PermissionError; its
+  verdict is unknown.
 - Files: reads only Python and the system's libraries, writes only the program's folder (Landlock).
 - Network: NetworkPolicy or RuntimeClass of the pod, checked by ``probe`` before the first program.
 - Pod: no service account token, read-only root file system, no capabilities, memory and CPU limits.

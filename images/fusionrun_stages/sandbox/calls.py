@@ -102,6 +102,8 @@ def describe_error(error: Exception) -> dict[str, Any]:
         reply["module"] = error.name
     if _is_shortage(error):
         reply["shortage"] = True
+    if isinstance(error, PermissionError):
+        reply["denied"] = True
     return reply
 
 

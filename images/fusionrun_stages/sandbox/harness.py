@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from fusionrun.api.records import VerdictValue
-from fusionrun_stages.grade import MISSING_MODULE, Grade, disturbed, unknown, unusable, wrong
+from fusionrun_stages.grade import MISSING_MODULE, NOT_PERMITTED, Grade, disturbed, unknown, unusable, wrong
 from fusionrun_stages.sandbox.names import is_provided
 from fusionrun_stages.sandbox.namespaces import Namespace, RemoteModule
 from fusionrun_stages.sandbox.prelude import build_prelude
@@ -107,6 +107,8 @@ def _unless_ended(program: RemoteProgram, grade: Grade) -> Grade:
         return unknown(MISSING_MODULE + program.missing)
     if grade.verdict is VerdictValue.WRONG and program.shortage:
         return disturbed(program.shortage)
+    if grade.verdict is VerdictValue.WRONG and program.denied:
+        return unknown(NOT_PERMITTED + program.denied)
     return grade
 
 

@@ -58,6 +58,8 @@ class RemoteProgram:
         """The value that could not be sent or compared."""
         self.missing: str | None = None
         """A module that the program imports and the image does not have."""
+        self.denied: str | None = None
+        """The error of a call that the sandbox may have denied. Without the sandbox, it might have succeeded."""
         self.shortage: str | None = None
         """Message of the system that refused a resource."""
         self.raised: Exception | None = None
@@ -180,6 +182,8 @@ class RemoteProgram:
             self.missing = reply["module"].partition(".")[0]
         if reply.get("shortage"):
             self.shortage = f"{name}: {message}"
+        if reply.get("denied"):
+            self.denied = f"{name}: {message}"
         self.raised = self._make_error(name, message, reply.get("arguments"))
         raise self.raised
 

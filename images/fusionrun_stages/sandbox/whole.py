@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from fusionrun.api.records import VerdictValue
-from fusionrun_stages.grade import MISSING_MODULE, Grade, disturbed, right, unknown, unusable, wrong
+from fusionrun_stages.grade import MISSING_MODULE, NOT_PERMITTED, Grade, disturbed, right, unknown, unusable, wrong
 from fusionrun_stages.sandbox.forms import Pair, is_same_output
 from fusionrun_stages.sandbox.harness import Outcome
 from fusionrun_stages.sandbox.proxies import NotPlainError, ProgramGoneError, RemoteProgram
@@ -51,4 +51,6 @@ def _guarded(program: RemoteProgram, ask: Callable[[], Grade]) -> Grade:
     except Exception as error:  # noqa: BLE001 (the program may raise anything)
         if program.missing:
             return unknown(MISSING_MODULE + program.missing)
+        if program.denied:
+            return unknown(NOT_PERMITTED + program.denied)
         return disturbed(program.shortage) if program.shortage else wrong(f"raised: {describe(error)}")
