@@ -134,6 +134,9 @@ def make_run(name: str, endpoint: str, reward: str) -> dict[str, Any]:
     del spec["rewardModel"]["model"]
     spec["rewardModel"]["endpoint"] = {"url": reward.removesuffix("/v1"), "model": "reward"}
     spec["generation"]["stallSeconds"] = 30
+    # Of two shards, one can be complete before the server hangs: its client may be the only one that the network
+    # policies admit at first.
+    spec["generation"] |= {"shards": 1, "parallelism": 1}
     spec["construction"]["seed"] = int(time.time())  # new digests, so no artifact is reused
     return run
 
@@ -168,9 +171,11 @@ def followed(cluster: Cluster, outside: Outside) -> Iterator[Followed]:
     stopped, cost, asked = "", [], {}
     for run in cluster.watch(name):
         found = Followed(run.get("status", {}), [], cost, asked)
-        if found.stages.get("generate/scribe", {}).get("progress", {}).get("done") and not stopped:
+        generation = found.stages.get("generate/scribe", {})
+        if generation.get("state") == "Running" and not asked:  # the server is ready; the client's pod is starting
             (pod,) = cluster.get("pods", "-l", f"fusionrun.dev/run={name},fusionrun.dev/stage=serve.scribe")["items"]
             asked.update(json.loads(cluster.kubectl("exec", pod["metadata"]["name"], "--", "python", "-c", ASK)))
+        if generation.get("progress", {}).get("done") and not stopped:
             stopped = cluster.kubectl("exec", pod["metadata"]["name"], "--", "python", "-c", STOP_THE_ENGINE)
             assert stopped.strip() == "stopped"
         called = found.stages.get("generate/elsewhere", {})
