@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -55,7 +54,6 @@ def _drop_inherited_state(channel: socket.socket, folder: Path) -> None:
     os.environ.clear()
     sys.argv = ["solution.py"]  # fileinput and argparse read it
     os.chdir(folder)
-    tempfile.tempdir = str(folder)  # the runner may have found another one
 
 
 def _serve(channel: socket.socket, request: dict[str, Any]) -> None:

@@ -41,9 +41,9 @@ def run_tests(program: RemoteProgram, code: str, tests: Sequence[str], entry_poi
     try:
         names = program.load(code)
     except (ProgramGoneError, NotPlainError):
-        return Outcome(_unless_ended(program, wrong()))
+        return Outcome(unless_ended(program, wrong()))
     except Exception as error:  # noqa: BLE001 (the program may raise anything)
-        return Outcome(_unless_ended(program, wrong(f"not loaded: {describe(error)}")))
+        return Outcome(unless_ended(program, wrong(f"not loaded: {describe(error)}")))
     return _judge(program, names, suite)
 
 
@@ -61,7 +61,7 @@ def _judge(program: RemoteProgram, names: dict[str, Any], suite: PromptTests) ->
         grade = _accept(program, suite, grade)
     elif grade.verdict is VerdictValue.WRONG:
         grade = _explain(names, suite, grade, errors)
-    grade = _unless_ended(program, grade)
+    grade = unless_ended(program, grade)
     if grade.verdict is VerdictValue.RIGHT:
         return Outcome(grade, unchanged=program.changed and suite.compares_changes(), together=program.inexact)
     by_tests = bool(errors) and errors[0] is not program.raised and not isinstance(errors[0], NameError)
@@ -97,8 +97,11 @@ def _explain(names: dict[str, Any], suite: PromptTests, grade: Grade, errors: li
     return grade
 
 
-def _unless_ended(program: RemoteProgram, grade: Grade) -> Grade:
-    """Return the grade, or that of a program that has ended: a bare ``except:`` in a test may have caught the error."""
+def unless_ended(program: RemoteProgram, grade: Grade) -> Grade:
+    """Return the grade, or that of a program that has ended, or that lacked a module, a resource or a permission.
+
+    A bare ``except:`` in a test may have caught the error.
+    """
     if program.gone:
         return wrong(f"ended: {program.gone}") if program.started else disturbed(program.gone)
     if program.not_plain:

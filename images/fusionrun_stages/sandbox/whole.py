@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from fusionrun.api.records import VerdictValue
-from fusionrun_stages.grade import MISSING_MODULE, NOT_PERMITTED, Grade, disturbed, right, unknown, unusable, wrong
+from fusionrun_stages.grade import Grade, right, unusable, wrong
 from fusionrun_stages.sandbox.forms import Pair, is_same_output
-from fusionrun_stages.sandbox.harness import Outcome
+from fusionrun_stages.sandbox.harness import Outcome, unless_ended
 from fusionrun_stages.sandbox.proxies import NotPlainError, ProgramGoneError, RemoteProgram
 from fusionrun_stages.sandbox.steps import describe
 from fusionrun_stages.sandbox.wire import FRAME_MAX_BYTES
@@ -44,13 +44,7 @@ def check_together(program: RemoteProgram, code: str, tests: Sequence[str], entr
 def _guarded(program: RemoteProgram, ask: Callable[[], Grade]) -> Grade:
     try:
         return ask()
-    except ProgramGoneError:
-        return wrong(f"ended: {program.gone}") if program.started else disturbed(str(program.gone))
-    except NotPlainError:
-        return unknown(f"not plain: {program.not_plain}")
+    except (ProgramGoneError, NotPlainError):
+        return unless_ended(program, wrong())
     except Exception as error:  # noqa: BLE001 (the program may raise anything)
-        if program.missing:
-            return unknown(MISSING_MODULE + program.missing)
-        if program.denied:
-            return unknown(NOT_PERMITTED + program.denied)
-        return disturbed(program.shortage) if program.shortage else wrong(f"raised: {describe(error)}")
+        return unless_ended(program, wrong(f"raised: {describe(error)}"))
