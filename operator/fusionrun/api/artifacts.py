@@ -53,6 +53,8 @@ UID_LENGTH = 8
 MANIFEST = "manifest.json"
 MANIFESTS = "manifests"
 PARTS = "parts"
+LOGS = "logs"
+"""The output of the containers that made the artifact, one file per container (``objects.logs``)."""
 
 PROMPTS = "prompts"
 RESPONSES = "responses"

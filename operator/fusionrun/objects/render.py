@@ -9,6 +9,7 @@ from fusionrun.api.task import encode_task
 from fusionrun.objects import meta
 from fusionrun.objects.deployment import PORT, build_deployment, build_service, server_url
 from fusionrun.objects.job import build_job
+from fusionrun.objects.logs import copy_to_claim, mount_for_server
 from fusionrun.objects.network_policy import build_policy
 from fusionrun.objects.pytorchjob import build_pytorchjob
 from fusionrun.objects.sandbox import build_sandbox_job
@@ -40,6 +41,9 @@ def render(pinned: PinnedPlan, stage: Stage, attempt: int, settings: Settings) -
         first += build_secret(pinned, settings.server_key)
     if workload is Workload.DEPLOYMENT:
         deployment = build_deployment(pinned, stage, name, attempt, settings, served_model(pinned, stage))
+        client = next(s for s in pinned.plan.stages if s.server == stage.name)
+        mount_for_server(deployment, stage, pinned.artifact(client.name), settings)
+        copy_to_claim(deployment, pinned.artifact(client.name))
         return [*first, build_service(pinned, stage, name, attempt), deployment]
     url = server_url(pinned, child_name(pinned, pinned.plan[stage.server], attempt)) if stage.server else ""
     task = build_task(pinned, stage, url)
@@ -53,6 +57,7 @@ def render(pinned: PinnedPlan, stage: Stage, attempt: int, settings: Settings) -
         case Workload.PYTORCH_JOB:
             job = build_pytorchjob(pinned, stage, name, attempt, settings)
     _confirm_task(job, text)
+    copy_to_claim(job, task.output_dir)
     return [*first, config_map, job]
 
 
@@ -60,7 +65,5 @@ def _confirm_task(job: Manifest, text: str) -> None:
     """Record the digest of the task in the workload, and give it to each container that reads the task."""
     digest = hashlib.sha256(text.encode()).hexdigest()
     job["metadata"]["annotations"] = {names.ANNOTATION_TASK: digest}
-    replicas = job["spec"].get("pytorchReplicaSpecs") or {"": job["spec"]}
-    containers = [container for r in replicas.values() for container in r["template"]["spec"]["containers"]]
-    for container in {id(c): c for c in containers}.values():  # master and workers share one template
+    for container in meta.containers(job):
         container["env"].append({"name": TASK_DIGEST_ENV, "value": digest})

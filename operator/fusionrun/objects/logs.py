@@ -1,0 +1,62 @@
+"""Logs on the claim: the output of a stage's containers, which is kept after its pods are deleted.
+
+A container runs its command under bash, which copies the output to a file and still writes it to the container's log.
+An error of the file, such as a full volume, does not affect the command.
+"""
+
+from typing import Any
+
+from fusionrun.api.artifacts import LOGS
+from fusionrun.api.models import Manifest
+from fusionrun.api.pod import POD_UID_ENV
+from fusionrun.objects import meta
+from fusionrun.plan.stages import Stage
+from fusionrun.settings import Settings
+
+LOG_KIBIBYTES = 64 * 1024
+"""Maximum size of one container's log file. Later output is only in the container's log."""
+DRAIN_SECONDS = 5
+"""Maximum time to copy the last lines. A process that the command leaves behind may keep the output open: it ends with
+the container."""
+
+_COPY_OUTPUT = f"""\
+log=$0/$HOSTNAME-${{{POD_UID_ENV}:0:8}}.log
+mkdir -p "$0" && : >>"$log" || log=/dev/null
+exec 3> >(trap '' TERM XFSZ; ulimit -f {LOG_KIBIBYTES}; exec tee --output-error=warn --append "$log" 2>/dev/null)
+copier=$!
+"$@" >&3 2>&1 3>&- &
+command=$!
+trap 'kill -TERM "$command" 2>/dev/null' TERM
+exec 3>&-
+wait "$command"
+code=$?
+while kill -0 "$command" 2>/dev/null; do
+  wait "$command"
+  code=$?
+done
+for ((tenth = 0; tenth < {10 * DRAIN_SECONDS}; tenth++)); do
+  kill -0 "$copier" 2>/dev/null || break
+  sleep 0.1
+done
+exit "$code"
+"""
+"""The directory is ``$0``, the command its arguments.
+
+``wait`` returns early for SIGTERM, hence the loop. tee ignores the signal of a file that reaches the limit (setrlimit(2),
+RLIMIT_FSIZE): it stops writing to this file only.
+"""
+
+
+def copy_to_claim(workload: Manifest, artifact: str) -> None:
+    """Copy the output of the containers of a workload to files in the directory of an artifact."""
+    for container in meta.containers(workload):
+        container["command"] = ["bash", "-c", _COPY_OUTPUT, f"{artifact}/{LOGS}", *container["command"]]
+
+
+def mount_for_server(deployment: Manifest, stage: Stage, artifact: str, settings: Settings) -> None:
+    """Mount the log directory into a server, which mounts the claim read-only. An init container makes the directory."""
+    pod: dict[str, Any] = deployment["spec"]["template"]["spec"]
+    directory = f"{artifact}/{LOGS}"
+    pod["containers"][0]["volumeMounts"].append(meta.sub_path(directory, read_only=False))
+    maker = meta.make_directory(stage, directory, settings) | {"image": settings.images.data}
+    pod["initContainers"] = [maker, *pod.get("initContainers", [])]
