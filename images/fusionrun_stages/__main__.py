@@ -25,6 +25,7 @@ from fusionrun.api.pod import (
     EXIT_INFRASTRUCTURE,
     POD_UID_ENV,
     PROGRESS_URL_ENV,
+    STALL_SECONDS_ENV,
     TASK_DIGEST_ENV,
     TASK_ENV,
     TASK_PATH,
@@ -39,6 +40,7 @@ from fusionrun_stages.errors import InfrastructureError, ServerStalledError, Use
 from fusionrun_stages.pod.gpus import require_gpus
 from fusionrun_stages.pod.lease import Holder, Lease
 from fusionrun_stages.pod.progress import Pusher
+from fusionrun_stages.pod.watchdog import Watchdog
 from fusionrun_stages.volume.manifest import read_manifest, write_manifest
 from fusionrun_stages.work import Made, Work
 
@@ -120,10 +122,12 @@ def run_stage(arguments: list[str]) -> StageResult:
     output = Path(task.output_dir)
     output.mkdir(parents=True, exist_ok=True)
     pusher = Pusher(os.environ.get(PROGRESS_URL_ENV, ""))
+    watchdog = Watchdog(pusher, float(os.environ.get(STALL_SECONDS_ENV) or 0), _leave_stalled)
     pod_uid = os.environ.get(POD_UID_ENV) or uuid.uuid4().hex
-    work = Work(task=task, output=output, shard=shard, pod_uid=pod_uid, report=pusher)
+    work = Work(task=task, output=output, shard=shard, pod_uid=pod_uid, report=watchdog)
     with ExitStack() as stack:
         stack.callback(pusher.close)
+        stack.callback(watchdog.stop)
         if kind is not StageKind.RESOLVE:  # it runs every time, and writes to the directory of its run
             _take_lease(work, stack)
             manifest = read_manifest(output, kind, shard, task.shards)
@@ -135,6 +139,7 @@ def run_stage(arguments: list[str]) -> StageResult:
                     peak_memory_bytes=manifest.peak_memory_bytes,
                     values=manifest.values,
                 )
+        watchdog.start()
         return _make(kind, work)
 
 
@@ -258,8 +263,19 @@ def _leave(number: int, _: FrameType | None) -> None:
 
 
 def _leave_to_successor() -> None:
+    _exit_from_thread("another pod produces this artifact now: the lease of this pod expired")
+
+
+def _leave_stalled(message: str) -> None:
+    for lease in _leases:
+        with suppress(OSError):
+            lease.release()
+    _exit_from_thread(message)
+
+
+def _exit_from_thread(message: str) -> None:
     # Exit at once. An exception would end only this background thread.
-    _write_failure("another pod produces this artifact now: the lease of this pod expired", user_error=False)
+    _write_failure(message, user_error=False)
     os._exit(EXIT_INFRASTRUCTURE)
 
 

@@ -155,7 +155,7 @@ def serve(settings: Settings = SETTINGS, **served: Any) -> dict[str, dict[str, A
 def test_a_server_ignores_the_generation_config_of_the_model():
     (container,) = pod_of(serve()["Deployment"])["containers"]
     command = container["command"]
-    assert ["vllm", "serve", "/data/models/ada"] == command[4:7]
+    assert command[4:7] == ["vllm", "serve", "/data/models/ada"]
     assert command[command.index("--generation-config") + 1] == "vllm"
     assert command[command.index("--served-model-name") + 1] == "ada"
     assert "--trust-remote-code" not in command

@@ -48,7 +48,9 @@ class ChatClient:
         maximum = parameters.max_concurrency or parameters.concurrency
         self.concurrency = ConcurrencyLimit(parameters.concurrency, maximum)
         longest = GROUP_SAMPLES * (SAMPLE_BYTES + parameters.sampling.max_tokens * TOKEN_BYTES)
-        self._server = RetryingClient(parameters.base_url, api_key, self.concurrency, maximum, longest)
+        self._server = RetryingClient(
+            parameters.base_url, api_key, self.concurrency, maximum, longest, is_balanced=not parameters.external
+        )
         self.heartbeat, self.sent = self._server.heartbeat, self._server.sent
         # A separate client: under load all connections of the other one are in use.
         self._metrics = httpx.AsyncClient(timeout=METRICS_SECONDS)

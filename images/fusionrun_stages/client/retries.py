@@ -24,6 +24,9 @@ FORBIDDEN_MAX = 16
 """Number of 403 replies in a row after which the stage fails: the key was revoked."""
 WAIT_MAX_SECONDS = 30.0
 CONNECT_SECONDS = 30.0
+REQUESTS_PER_CONNECTION = 16
+"""Requests after which a connection to a server of the run is closed. kube-proxy selects a replica for each connection,
+so a replica that becomes Ready later gets its share. Source: Kubernetes, "Virtual IPs and Service Proxies"."""
 ERROR_CHARACTERS = 500
 REPLY_MAX_BYTES = 2**20
 """Default limit of a reply. The rest of a longer one is not read, so it is not a valid reply."""
@@ -76,7 +79,10 @@ class RetryingClient:
         concurrency: ConcurrencyLimit,
         connections: int,
         reply_max_bytes: int = REPLY_MAX_BYTES,
+        *,
+        is_balanced: bool = False,
     ) -> None:
+        """``is_balanced``: whether each connection may reach another replica of the server."""
         # Uncompressed: a compressed reply of a few KiB may be as long as the memory when it is read.
         headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
@@ -84,6 +90,8 @@ class RetryingClient:
         timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
         self._http = httpx.AsyncClient(base_url=base_url.rstrip("/"), headers=headers, limits=limits, timeout=timeout)
         self._reply_max_bytes = reply_max_bytes
+        self._is_balanced = is_balanced
+        self._requests = 0
         self.concurrency = concurrency
         self.heartbeat = Heartbeat()
         self.sent = Counter[int]()
@@ -149,8 +157,11 @@ class RetryingClient:
         return reply
 
     async def _post(self, path: str, body: Body) -> httpx.Response:
+        self._requests += 1
+        closes = self._is_balanced and self._requests % REQUESTS_PER_CONNECTION == 0
+        headers = {"Connection": "close"} if closes else None
         try:
-            async with self._http.stream("POST", path, json=body) as stream:
+            async with self._http.stream("POST", path, json=body, headers=headers) as stream:
                 reply = await self._read(stream)
         except (httpx.TransportError, httpx.DecodingError) as error:
             self.sent[0] += 1

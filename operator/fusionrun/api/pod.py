@@ -23,6 +23,8 @@ COMPLETION_INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
 PROGRESS_URL_ENV = "FUSIONRUN_PROGRESS_URL"
 PROGRESS_PATH = "/v1/progress"
 """Path below the progress URL to which a pod posts its Progress."""
+STALL_SECONDS_ENV = "FUSIONRUN_STALL_SECONDS"
+"""Seconds without progress after which the pod exits with an infrastructure error; empty or 0 for no limit."""
 METRICS_PORT_ENV = "FUSIONRUN_METRICS_PORT"
 METRICS_PORT = 9464
 """Port on which ``generate`` serves ``/metrics``. Source: the default port of OpenTelemetry's Prometheus exporter."""

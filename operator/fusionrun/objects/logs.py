@@ -42,8 +42,8 @@ exit "$code"
 """
 """The directory is ``$0``, the command its arguments.
 
-``wait`` returns early for SIGTERM, hence the loop. tee ignores the signal of a file that reaches the limit (setrlimit(2),
-RLIMIT_FSIZE): it stops writing to this file only.
+``wait`` returns early for SIGTERM, hence the loop. tee ignores the signal of a file that reaches the limit
+(setrlimit(2), RLIMIT_FSIZE): it stops writing to this file only.
 """
 
 
@@ -54,7 +54,7 @@ def copy_to_claim(workload: Manifest, artifact: str) -> None:
 
 
 def mount_for_server(deployment: Manifest, stage: Stage, artifact: str, settings: Settings) -> None:
-    """Mount the log directory into a server, which mounts the claim read-only. An init container makes the directory."""
+    """Mount the log directory, which an init container makes, into a server. It mounts the claim read-only."""
     pod: dict[str, Any] = deployment["spec"]["template"]["spec"]
     directory = f"{artifact}/{LOGS}"
     pod["containers"][0]["volumeMounts"].append(meta.sub_path(directory, read_only=False))

@@ -1,0 +1,52 @@
+"""Connections to a server with replicas: each may reach another replica."""
+
+import asyncio
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from fusionrun_stages.client.concurrency import ConcurrencyLimit
+from fusionrun_stages.client.retries import REQUESTS_PER_CONNECTION, RetryingClient
+from support.http_server import serving
+
+
+class Server(ThreadingHTTPServer):
+    """Replies with an empty object, and counts its connections."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.connections = 0
+
+    def process_request(self, request, client_address) -> None:
+        self.connections += 1
+        super().process_request(request, client_address)
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("is_balanced", "connections"), [(True, 4), (False, 1)])
+def test_connections_to_replicas_are_renewed(is_balanced, connections):
+    async def send(url: str) -> None:
+        client = RetryingClient(url, None, ConcurrencyLimit(1, 1), 1, is_balanced=is_balanced)
+        for _ in range(4 * REQUESTS_PER_CONNECTION):
+            assert (await client.post("chat/completions", dict)).status_code == 200
+        await client.close()
+
+    server = Server()
+    with serving(server) as url:
+        asyncio.run(send(url))
+    assert server.connections == connections

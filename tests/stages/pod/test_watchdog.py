@@ -1,0 +1,78 @@
+"""A stage that makes no progress ends its pod with an infrastructure error."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from fusionrun.api.pod import EXIT_INFRASTRUCTURE
+from fusionrun_stages.pod.watchdog import ACTIVE_BYTES, IO_FILE, Watchdog, io_bytes
+
+
+class World:
+    """A stage with a clock and a counter of transferred bytes."""
+
+    def __init__(self) -> None:
+        self.now, self.bytes, self.reported = 0.0, 0, []
+        self.watchdog = Watchdog(
+            lambda *progress, **_: self.reported.append(progress), 100, str, lambda: self.now, lambda: self.bytes
+        )
+
+
+@pytest.mark.parametrize(
+    ("steps", "stalled"),
+    [
+        ([(99, 0, False)], False),
+        ([(100, 0, False)], True),
+        ([(90, 0, True), (90, 0, False)], False),
+        ([(90, 0, True), (100, 0, False)], True),
+        ([(90, ACTIVE_BYTES, False), (90, 0, False)], False),
+        ([(90, ACTIVE_BYTES - 1, False), (10, 0, False)], True),
+        ([(50, ACTIVE_BYTES // 2, False), (50, ACTIVE_BYTES // 2, False)], False),
+    ],
+    ids=["in time", "silent", "reports", "silent after a report", "transfers", "transfers little", "transfers slowly"],
+)
+def test_a_stage_is_stalled_without_reports_and_transfers(steps, stalled):
+    world = World()
+    for seconds, transferred, reports in steps:
+        world.now += seconds
+        world.bytes += transferred
+        if reports:
+            world.watchdog(1, 2, "steps")
+        last = world.watchdog.is_stalled()
+    assert last is stalled
+    assert len(world.reported) == sum(reports for _, _, reports in steps)
+
+
+@pytest.mark.skipif(not IO_FILE.exists(), reason="needs /proc/self/io")
+def test_bytes_read_and_written_are_counted(tmp_path):
+    before = io_bytes()
+    (tmp_path / "file").write_bytes(bytes(ACTIVE_BYTES))
+    (tmp_path / "file").read_bytes()
+    assert io_bytes() - before >= 2 * ACTIVE_BYTES
+
+
+STALLING = """
+import sys, threading
+from fusionrun_stages import __main__ as entry
+from fusionrun_stages.pod.watchdog import Watchdog
+
+def blocked_in_a_collective_operation():
+    threading.Event().wait()
+
+Watchdog(lambda *_, **__: None, 0.05, entry._leave_stalled).start()
+blocked_in_a_collective_operation()
+"""
+
+
+def test_a_stalled_process_prints_its_stacks_and_exits(tmp_path):
+    message = tmp_path / "message"
+    environment = os.environ | {"FUSIONRUN_TERMINATION": str(message)}
+    ended = subprocess.run(
+        [sys.executable, "-c", STALLING], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == EXIT_INFRASTRUCTURE
+    assert "in blocked_in_a_collective_operation" in ended.stderr
+    assert '"user_error":true' not in message.read_text()
+    assert "no progress for" in message.read_text()
