@@ -178,6 +178,8 @@ class StageStatus(Contract):
     """``Kind/name`` of the stage's object."""
     log_tail: Annotated[str, Field(max_length=LOG_TAIL_CHARACTERS)] | None = None
     """Last log lines of the failed container."""
+    log_directory: Annotated[str, Field(max_length=512)] | None = None
+    """Directory on the claim with the complete logs of a failed stage, one file per container."""
 
 
 class BenchmarkResult(Contract):

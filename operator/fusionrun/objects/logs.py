@@ -10,7 +10,9 @@ from fusionrun.api.artifacts import LOGS
 from fusionrun.api.models import Manifest
 from fusionrun.api.pod import POD_UID_ENV
 from fusionrun.objects import meta
+from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.stages import Stage
+from fusionrun.plan.tasks import output_directory
 from fusionrun.settings import Settings
 
 LOG_KIBIBYTES = 64 * 1024
@@ -47,16 +49,20 @@ exit "$code"
 """
 
 
-def copy_to_claim(workload: Manifest, artifact: str) -> None:
-    """Copy the output of the containers of a workload to files in the directory of an artifact."""
+def log_directory(pinned: PinnedPlan, stage: Stage) -> str:
+    """Return the directory of the logs of a stage, beside its artifact."""
+    return f"{output_directory(pinned, stage)}/{LOGS}"
+
+
+def copy_to_claim(workload: Manifest, directory: str) -> None:
+    """Copy the output of each container of a workload to a file in a directory."""
     for container in meta.containers(workload):
-        container["command"] = ["bash", "-c", _COPY_OUTPUT, f"{artifact}/{LOGS}", *container["command"]]
+        container["command"] = ["bash", "-c", _COPY_OUTPUT, directory, *container["command"]]
 
 
-def mount_for_server(deployment: Manifest, stage: Stage, artifact: str, settings: Settings) -> None:
+def mount_for_server(deployment: Manifest, stage: Stage, directory: str, settings: Settings) -> None:
     """Mount the log directory, which an init container makes, into a server. It mounts the claim read-only."""
     pod: dict[str, Any] = deployment["spec"]["template"]["spec"]
-    directory = f"{artifact}/{LOGS}"
     pod["containers"][0]["volumeMounts"].append(meta.sub_path(directory, read_only=False))
     maker = meta.make_directory(stage, directory, settings) | {"image": settings.images.data}
     pod["initContainers"] = [maker, *pod.get("initContainers", [])]

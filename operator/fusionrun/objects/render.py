@@ -9,7 +9,7 @@ from fusionrun.api.task import encode_task
 from fusionrun.objects import meta
 from fusionrun.objects.deployment import PORT, build_deployment, build_service, server_url
 from fusionrun.objects.job import build_job
-from fusionrun.objects.logs import copy_to_claim, mount_for_server
+from fusionrun.objects.logs import copy_to_claim, log_directory, mount_for_server
 from fusionrun.objects.network_policy import build_policy
 from fusionrun.objects.pytorchjob import build_pytorchjob
 from fusionrun.objects.sandbox import build_sandbox_job
@@ -41,9 +41,8 @@ def render(pinned: PinnedPlan, stage: Stage, attempt: int, settings: Settings) -
         first += build_secret(pinned, settings.server_key)
     if workload is Workload.DEPLOYMENT:
         deployment = build_deployment(pinned, stage, name, attempt, settings, served_model(pinned, stage))
-        client = next(s for s in pinned.plan.stages if s.server == stage.name)
-        mount_for_server(deployment, stage, pinned.artifact(client.name), settings)
-        copy_to_claim(deployment, pinned.artifact(client.name))
+        mount_for_server(deployment, stage, log_directory(pinned, stage), settings)
+        copy_to_claim(deployment, log_directory(pinned, stage))
         return [*first, build_service(pinned, stage, name, attempt), deployment]
     url = server_url(pinned, child_name(pinned, pinned.plan[stage.server], attempt)) if stage.server else ""
     task = build_task(pinned, stage, url)
@@ -57,7 +56,7 @@ def render(pinned: PinnedPlan, stage: Stage, attempt: int, settings: Settings) -
         case Workload.PYTORCH_JOB:
             job = build_pytorchjob(pinned, stage, name, attempt, settings)
     _confirm_task(job, text)
-    copy_to_claim(job, task.output_dir)
+    copy_to_claim(job, log_directory(pinned, stage))
     return [*first, config_map, job]
 
 

@@ -1,6 +1,6 @@
 """The task of a pod: the envelope here, the parameters from the family of the stage."""
 
-from fusionrun.api.artifacts import artifact_dir, run_dir
+from fusionrun.api.artifacts import DIGEST_LENGTH, run_dir
 from fusionrun.api.parameters import GenerateParameters, Parameters, VerifyParameters
 from fusionrun.api.stage import EvaluatedModel, StageKind
 from fusionrun.api.task import StageTask
@@ -17,22 +17,27 @@ def build_task(pinned: PinnedPlan, stage: Stage, server_url: str = "") -> StageT
     ``server_url`` is the base URL of the server, with ``/v1``, for ``generate``. For ``resolve``, the plan has no pins.
     """
     parameters = _parameters(pinned, stage, server_url)
-    if stage.kind is StageKind.RESOLVE:
-        output = run_dir(pinned.namespace, pinned.name, pinned.uid)
-        digest = pinned.uid.replace("-", "")[:20]
-    else:
-        digest = pinned.digests[stage.name]
-        output = artifact_dir(stage.kind, digest)
+    is_resolve = stage.kind is StageKind.RESOLVE
+    digest = pinned.uid.replace("-", "")[:DIGEST_LENGTH] if is_resolve else pinned.digests[stage.name]
     return StageTask(
         run=pinned.name,
         namespace=pinned.namespace,
         stage=stage.name,
         digest=digest,
-        output_dir=output,
+        output_dir=output_directory(pinned, stage),
         shards=stage.shards,
         gpus=stage.gpus_per_pod,
         parameters=parameters,
     )
+
+
+def output_directory(pinned: PinnedPlan, stage: Stage) -> str:
+    """Return the directory of the artifact of a stage; for a server, that of the stage that it serves."""
+    if stage.kind is StageKind.RESOLVE:
+        return run_dir(pinned.namespace, pinned.name, pinned.uid)
+    if stage.traits.is_server:
+        stage = next(s for s in pinned.plan.stages if s.server == stage.name)
+    return pinned.artifact(stage.name)
 
 
 def served_model(pinned: PinnedPlan, stage: Stage) -> ServedModel:

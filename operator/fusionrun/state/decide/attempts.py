@@ -4,7 +4,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from fusionrun.api.artifacts import MOUNT_PATH
 from fusionrun.api.status import LOG_TAIL_CHARACTERS, Reason, StageState, StageStatus
+from fusionrun.objects.logs import log_directory
 from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.context import Context, StageOutcome
 from fusionrun.state.decide.prerequisites import secret_text
@@ -70,7 +72,8 @@ def failed(context: Context, stage: Stage, workload: Workload, failure: Failure 
     failure = failure or Failure(Reason.INFRASTRUCTURE_ERROR, NO_POD_LEFT)
     status = status_of(context, stage, workload, StageState.FAILED, failure.reason, workload.ended or context.now)
     log_tail = failure.log_tail[-LOG_TAIL_CHARACTERS:] or None
-    update = {"message": failure.message[:MESSAGE_CHARACTERS], "log_tail": log_tail}
+    directory = log_directory(context.pinned, stage).removeprefix(f"{MOUNT_PATH}/")
+    update = {"message": failure.message[:MESSAGE_CHARACTERS], "log_tail": log_tail, "log_directory": directory}
     return StageOutcome(status.model_copy(update=update), failure=failure)
 
 
