@@ -15,7 +15,7 @@ SOURCES := operator images/fusionrun_stages tests hack
 
 .PHONY: help demo test check venv fmt lint type generate verify unit test-adapters test-alerts cluster-up \
 	cluster-down cluster-status images images-cuda test-cluster test-stages test-e2e test-kills test-mutations \
-	test-upgrade release-data release-check sbom audit bench-construct bench-verify bench-generate bench-scale clean
+	test-upgrade test-integrations release-data release-check sbom audit bench-construct bench-verify bench-generate bench-scale clean
 
 # Prerequisites run in the order of their line, also under `make -j`.
 .NOTPARALLEL:
@@ -98,6 +98,9 @@ test-mutations: ## Compare the judge of coding with plain Python on mutants of 2
 
 test-upgrade: venv ## Upgrade and roll back the operator during a run, between RELEASE (default: the latest) and this checkout
 	hack/test/upgrade $(RELEASE)
+
+test-integrations: venv cluster-up images ## Test with Kueue, Kubeflow Trainer and an S3 server on the local cluster (not in CI)
+	hack/integrations/test
 
 release-data: venv ## Record the data formats of this version for compatibility tests (tests/releases/VERSION)
 	PYTHONPATH=tests $(BIN)/python hack/release
