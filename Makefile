@@ -15,7 +15,7 @@ SOURCES := operator images/fusionrun_stages tests hack
 
 .PHONY: help demo test check venv fmt lint type generate verify unit test-adapters test-alerts cluster-up \
 	cluster-down cluster-status images images-cuda test-cluster test-stages test-e2e test-kills test-mutations \
-	test-upgrade test-integrations release-data release-check sbom audit bench-construct bench-verify bench-generate bench-scale clean
+	fuzz test-upgrade test-integrations release-data release-check sbom audit bench-construct bench-verify bench-generate bench-scale clean
 
 # Prerequisites run in the order of their line, also under `make -j`.
 .NOTPARALLEL:
@@ -95,6 +95,9 @@ test-kills: ## Kill the data stages 200 times at random moments and compare thei
 
 test-mutations: ## Compare the judge of coding with plain Python on mutants of 200 programs (PYTHON as for test-kills)
 	FUSIONRUN_TEST_MUTATIONS=200 PYTHONPATH=operator:images $(PYTHON) -m pytest -q -s -p no:cacheprovider tests/stages/sandbox/test_mutations.py
+
+fuzz: venv ## Decide on 10,000 random histories of a run; `make unit` has 200 of them
+	seq 5 | FUSIONRUN_HISTORIES=2000 xargs -P 2 -n 1 $(BIN)/python -m pytest -q -p no:cacheprovider tests/state/test_histories.py --hypothesis-seed
 
 test-upgrade: venv ## Upgrade and roll back the operator during a run, between RELEASE (default: the latest) and this checkout
 	hack/test/upgrade $(RELEASE)
