@@ -1,7 +1,7 @@
 """Random histories of a run: what users, nodes, controllers and other clients do at any time, in any order.
 
-Whatever happens, the GPU budget is kept, no stage starts before its inputs, no server in use is deleted, and a finished run
-stays finished. When the disturbances end, the run ends, or its condition says what it waits for.
+Whatever happens, the GPU budget is kept, no stage starts before its inputs, no server in use is deleted, and a finished
+run stays finished. When the disturbances end, the run ends, or its condition says what it waits for.
 
 ``make fuzz`` runs 10,000 histories, ``make unit`` 200 (``FUSIONRUN_HISTORIES``).
 """
