@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from fusionrun.api.models import Manifest
 from fusionrun.cluster.client import Client
+from fusionrun.cluster.other_runs import OtherRuns
 from fusionrun.cluster.store import Store
 from fusionrun.cluster.warning_events import WarningEvents
 from fusionrun.errors import ClusterError
@@ -56,6 +57,7 @@ class Gatherer:
         self._waiting: dict[ObjectRef, set[ObjectRef]] = {}
         self._logs: dict[tuple[str, int], str] = {}
         self._warnings = WarningEvents(client)
+        self.other_runs = OtherRuns(store)
 
     async def gather(self, run: ObjectRef, pushed: Mapping[tuple[str, int], PushedProgress]) -> LiveObjects | None:
         """Return the live objects of a run; None if it was deleted or is being deleted."""
@@ -64,6 +66,7 @@ class Gatherer:
             return None
         children = owned_by(manifest["metadata"]["uid"], self._store.children(run))
         if is_finished(manifest):  # only its objects remain to be deleted
+            self.other_runs.forget(run)
             return LiveObjects(run=manifest, children=tuple(children))
         present, log_tails, warnings = await asyncio.gather(
             self._prerequisites(run, manifest),
@@ -77,6 +80,7 @@ class Gatherer:
             pushed=dict(pushed),
             log_tails=log_tails,
             warnings=warnings,
+            others=self.other_runs.of(manifest, children),  # last: no other reconcile runs before the decision
         )
 
     async def list_pods(self, live: LiveObjects, workloads: Iterable[ObjectRef]) -> LiveObjects | None:
@@ -107,6 +111,7 @@ class Gatherer:
     def forget(self, run: ObjectRef) -> None:
         """Forget a deleted run."""
         self._present.pop(run, None)
+        self.other_runs.forget(run)
         for waiting in self._waiting.values():
             waiting.discard(run)
         children = (child for r in self._store.runs() for child in self._store.children(ref_of(r)))

@@ -41,7 +41,7 @@ async def run(settings: Settings) -> None:
     client = await connect(metrics.request_sent)
     events = EventPoster(client)
     gatherer, executor = Gatherer(client, store), Executor(client, store, events)
-    reconciler = Reconciler(settings, gatherer, board, executor, metrics)
+    reconciler = Reconciler(settings, gatherer, board, executor, metrics, wake=lambda run: queue.add(run))
     queue = WorkQueue(reconciler.reconcile, executor.report_error, metrics.reconciled)
     on_push = functools.partial(queue.add_after, seconds=PROGRESS_SECONDS)
     receiver = ProgressReceiver(board, store.pod_at, store.get, on_push, metrics.progress_pushed)

@@ -14,7 +14,7 @@ from fusionrun.objects.pytorchjob import build_pytorchjob
 from fusionrun.objects.sandbox import build_sandbox_job
 from fusionrun.objects.server_key import build_secret
 from fusionrun.plan.kinds import Workload
-from fusionrun.plan.pinned import PinnedPlan
+from fusionrun.plan.pinned import Feature, PinnedPlan
 from fusionrun.plan.stages import Stage
 from fusionrun.plan.tasks import build_task, served_model
 from fusionrun.settings import Settings
@@ -40,6 +40,7 @@ def render(pinned: PinnedPlan, stage: Stage, attempt: int, settings: Settings) -
         first += build_secret(pinned, settings.server_key)
     if workload is Workload.DEPLOYMENT:
         deployment = build_deployment(pinned, stage, name, attempt, settings, served_model(pinned, stage))
+        _label_artifact(deployment, pinned, pinned.plan.client_of(stage))
         return [*first, build_service(pinned, stage, name, attempt), deployment]
     url = server_url(pinned, child_name(pinned, pinned.plan[stage.server], attempt)) if stage.server else ""
     task = build_task(pinned, stage, url)
@@ -53,7 +54,15 @@ def render(pinned: PinnedPlan, stage: Stage, attempt: int, settings: Settings) -
         case Workload.PYTORCH_JOB:
             job = build_pytorchjob(pinned, stage, name, attempt, settings)
     _confirm_task(job, text)
+    _label_artifact(job, pinned, stage)
     return [*first, config_map, job]
+
+
+def _label_artifact(workload: Manifest, pinned: PinnedPlan, stage: Stage) -> None:
+    """Label a workload with the digest of the artifact of a stage, so that other runs find who makes it."""
+    if stage.name in pinned.digests and Feature.ARTIFACT_LABEL in pinned.features:
+        metadata = workload["metadata"]
+        metadata["labels"] = metadata["labels"] | {names.LABEL_ARTIFACT: pinned.digests[stage.name]}
 
 
 def _confirm_task(job: Manifest, text: str) -> None:

@@ -17,7 +17,6 @@ from fusionrun.api.status import FusionRunStatus, Reason, StageState, StageStatu
 from fusionrun.errors import ContractError, SpecError
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.checks import check_security, check_spec
-from fusionrun.plan.graph import needed
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.policy import violations
 from fusionrun.settings import Settings
@@ -26,6 +25,7 @@ from fusionrun.state.decide.context import Context, Outcomes
 from fusionrun.state.decide.decision import Decision
 from fusionrun.state.decide.deletions import expired, lost_pods
 from fusionrun.state.decide.prerequisites import Missing, every_stage, missing, over_budget
+from fusionrun.state.decide.sharing import Shared, share
 from fusionrun.state.decide.stages import decide_stages, stop
 from fusionrun.state.observe.accepted_run import Acceptance, Resolution, acceptance, accepted_by, resolution
 from fusionrun.state.observe.frozen import Frozen, data_digest, frozen, has_started
@@ -33,6 +33,7 @@ from fusionrun.state.observe.live_objects import LiveObjects
 from fusionrun.state.observe.object_fields import is_deleting, is_finished
 from fusionrun.state.observe.object_ref import ref_of
 from fusionrun.state.observe.observed import Observed, observe
+from fusionrun.state.observe.other_runs import makers
 from fusionrun.state.report import conditions, summary
 from fusionrun.state.report.events import events
 from fusionrun.state.report.stage_status import DONE, UNFINISHED, idle
@@ -106,13 +107,17 @@ def _advance(inputs: _Input, accepted: Acceptance) -> Decision:
         return _changed(inputs, names.resolved_config_map)
     if resolved is not None:
         pinned = replace(pinned, pins=resolved.pins, digests=resolved.digests)
-    complete = resolved.complete if resolved else frozenset()
+    previous, shared = {s.name: s for s in before.stages}, Shared()
+    if resolved is not None:
+        others = makers(inputs.live.others)
+        shared = share(pinned, resolved.complete, inputs.observed, previous, others, inputs.now)
     context = Context(
         pinned=pinned,
         observed=inputs.observed,
-        previous={s.name: s for s in before.stages},
-        needed=None if resolved is None else needed(pinned.plan, complete),
-        complete=complete,
+        previous=previous,
+        needed=shared.needed,
+        complete=shared.complete,
+        held_back=shared.held_back,
         missing=_missing(inputs, accepted, pinned, config_maps),
         refused=inputs.live.refused,
         pods_listed=inputs.live.pods_listed,

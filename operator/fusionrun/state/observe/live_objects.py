@@ -37,6 +37,14 @@ _INVALID_OBJECT = frozenset({400, 413, 422})
 
 
 @dataclass(frozen=True)
+class OtherWorkload:
+    """A workload of another run with the same claim, for an artifact that this run has, too."""
+
+    run: Manifest
+    workload: Manifest
+
+
+@dataclass(frozen=True)
 class LiveObjects:
     """One run and its objects, with their progress, logs and warnings."""
 
@@ -54,5 +62,7 @@ class LiveObjects:
     """Reason and message of the latest Warning event, by UID of the object, for objects whose pods do not run."""
     refused: dict[ObjectRef, Refusal] = field(default_factory=dict)
     """Objects that this reconcile could not create."""
+    others: tuple[OtherWorkload, ...] = ()
+    """Workloads of other runs for artifacts of this run."""
     pods_listed: frozenset[ObjectRef] = frozenset()
     """Workloads whose pods this reconcile has listed: a result that is still missing is lost."""

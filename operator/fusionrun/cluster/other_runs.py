@@ -1,0 +1,90 @@
+"""What other runs make for a run, from the store, and which runs to reconcile when another run changes.
+
+Everything here is synchronous. ``Reconciler`` looks the other runs up, decides, and records the workloads that it is
+about to create without an ``await`` in between. So two runs whose reconciles overlap never start the same artifact.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from fusionrun.api.models import Manifest
+from fusionrun.cluster.store import Store, artifact_of
+from fusionrun.names import resolved_config_map
+from fusionrun.state.observe.live_objects import LiveObjects, OtherWorkload
+from fusionrun.state.observe.object_fields import is_deleting
+from fusionrun.state.observe.object_ref import ObjectRef, owners, ref_of, run_of
+
+
+class OtherRuns:
+    """The workloads of other runs that make artifacts of a run."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._creating: dict[ObjectRef, Sequence[Manifest]] = {}
+        """Workloads that a reconcile of a run is creating now: the store does not have them yet."""
+        self._makers: dict[ObjectRef, set[ObjectRef]] = {}
+        """For each run, the runs that had workloads for its artifacts at its last reconcile."""
+
+    def of(self, run: Manifest, children: Iterable[Manifest]) -> tuple[OtherWorkload, ...]:
+        """Return the workloads of other runs with the same claim for artifacts of a run."""
+        ref, digests = ref_of(run), _digests(run, children)
+        new = (w for workloads in self._creating.values() for w in workloads)
+        workloads = [
+            *self._store.makers(ref.namespace, digests),
+            *(w for w in new if digests is None or artifact_of(w) in digests),
+        ]
+        found = tuple(other for workload in workloads if (other := self._other(run, workload)))
+        self._makers[ref] = set() if digests is None else {ref_of(other.run) for other in found}
+        return found
+
+    def refresh(self, live: LiveObjects) -> tuple[OtherWorkload, ...]:
+        """Return them again for the live objects of a run, after other reconciles may have gone on."""
+        return self.of(live.run, live.children)
+
+    @contextmanager
+    def creating(self, run: ObjectRef, manifests: Iterable[Manifest]) -> Iterator[None]:
+        """Count objects as existing while they are created, so that no other run creates a workload for the same."""
+        self._creating[run] = [m for m in manifests if artifact_of(m)]
+        try:
+            yield
+        finally:
+            del self._creating[run]
+
+    def waiting_for(self, run: ObjectRef) -> set[ObjectRef]:
+        """Return the runs that what a run makes may concern."""
+        return {waiting for waiting, makers in self._makers.items() if run in makers}
+
+    def forget(self, run: ObjectRef) -> None:
+        """Forget a deleted or finished run."""
+        self._makers.pop(run, None)
+
+    def _other(self, run: Manifest, workload: Manifest) -> OtherWorkload | None:
+        """Return a workload if it belongs to another run with the same claim."""
+        ref = run_of(workload)
+        other = self._store.get(ref) if ref else None
+        if other is None or other["metadata"]["uid"] == run["metadata"]["uid"] or is_deleting(other):
+            return None
+        same_claim = _claim(other) == _claim(run)
+        return OtherWorkload(other, workload) if same_claim and other["metadata"]["uid"] in owners(workload) else None
+
+
+def _claim(run: Manifest) -> str | None:
+    name: str | None = (run["spec"].get("storage") or {}).get("claimName")
+    return name
+
+
+def _digests(run: Manifest, children: Iterable[Manifest]) -> list[str] | None:
+    """Return the digests of the artifacts of a run; None until they are in its ConfigMap.
+
+    The decision that first knows them, from the result of ``resolve``, may start stages as well. The decision checks
+    the ConfigMap; here it only selects what the decision gets.
+    """
+    name = resolved_config_map(run["metadata"]["name"])
+    for child in children:
+        if child["kind"] == "ConfigMap" and child["metadata"]["name"] == name:
+            try:
+                return list(dict.fromkeys(json.loads(child["data"]["digests.json"]).values()))
+            except (KeyError, TypeError, ValueError, AttributeError):
+                return None
+    return None
