@@ -124,7 +124,11 @@ class Store:
     def makers(self, namespace: str, artifacts: Iterable[str] | None) -> list[Manifest]:
         """Return the workloads that make some artifacts of a namespace, or whose clients do; None means all."""
         known = self._makers.get(namespace, {})
-        return [self._objects[ref] for artifact in (known if artifacts is None else artifacts) for ref in sorted(known.get(artifact, ()))]
+        return [
+            self._objects[ref]
+            for artifact in (known if artifacts is None else artifacts)
+            for ref in sorted(known.get(artifact, ()))
+        ]
 
     def pod_at(self, address: str) -> Manifest | None:
         """Return the pod with this address that has not ended, or None."""

@@ -12,12 +12,14 @@ from pydantic import ValidationError
 
 from fusionrun import __version__, names
 from fusionrun.api.models import Manifest
+from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.api.status import FusionRunStatus, Reason, StageState, StageStatus, read_status
 from fusionrun.errors import ContractError, SpecError
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.checks import check_security, check_spec
 from fusionrun.plan.pinned import PinnedPlan
+from fusionrun.plan.pod_size import too_large
 from fusionrun.plan.policy import violations
 from fusionrun.settings import Settings
 from fusionrun.state.decide.conclude import conclude
@@ -80,7 +82,7 @@ def decide(live: LiveObjects, settings: Settings, now: datetime) -> Decision:
         unreadable = _refused if accepted_by(inputs.frozen) is None else _too_old
         return unreadable(inputs, _first_error(error))
     # An accepted run was checked by the operator that accepted it; the checks of a newer one are for newer runs.
-    errors = [*check_spec(accepted.spec), *violations(accepted.spec, settings.policy)] if accepted.is_new else []
+    errors = _errors(accepted.spec, live, settings) if accepted.is_new else []
     if errors:
         return _refused(inputs, _text(errors))
     try:
@@ -198,6 +200,12 @@ def _no_longer_allowed(inputs: _Input, accepted: Acceptance) -> list[SpecError]:
     known = {(e.field, e.value) for e in before}
     changed = [e for e in violations(accepted.spec, policy) if (e.field, e.value) not in known]
     return [*check_security(accepted.spec), *changed]
+
+
+def _errors(spec: FusionRunSpec, live: LiveObjects, settings: Settings) -> list[SpecError]:
+    """Return why a new run is not accepted."""
+    errors = [*check_spec(spec), *violations(spec, settings.policy)]
+    return errors or [*too_large(spec, settings.policy.max_gpus_per_pod, live.nodes)]
 
 
 def _text(errors: list[SpecError]) -> str:

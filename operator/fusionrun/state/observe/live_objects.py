@@ -5,6 +5,7 @@ from datetime import datetime
 
 from fusionrun.api.models import Manifest
 from fusionrun.api.result import Progress
+from fusionrun.plan.pod_size import NodeGpus
 from fusionrun.state.observe.object_ref import ObjectRef
 
 
@@ -64,5 +65,7 @@ class LiveObjects:
     """Objects that this reconcile could not create."""
     others: tuple[OtherWorkload, ...] = ()
     """Workloads of other runs for artifacts of this run."""
+    nodes: tuple[NodeGpus, ...] = ()
+    """Nodes with GPUs; empty if they were not looked up, as for an accepted run."""
     pods_listed: frozenset[ObjectRef] = frozenset()
     """Workloads whose pods this reconcile has listed: a result that is still missing is lost."""
