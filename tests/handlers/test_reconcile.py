@@ -138,7 +138,10 @@ async def test_objects_that_wait_for_digests_in_the_status_are_made_in_the_same_
         return Created(list(manifests), {})
 
     recorder.create = create
-    assert await Reconciler("settings", recorder, recorder, recorder, metrics, print).reconcile(tiny, time.monotonic()) == 0.0
+    assert (
+        await Reconciler("settings", recorder, recorder, recorder, metrics, print).reconcile(tiny, time.monotonic())
+        == 0.0
+    )
     assert recorder.did == ["gather", "create 0", "settle", "gather", "create 1", "settle"]
     assert metrics.registry.get_sample_value("fusionrun_transition_seconds_count") == 1.0
 

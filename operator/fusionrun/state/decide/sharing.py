@@ -56,14 +56,14 @@ def share(
     An artifact that another run has made since then is complete as well. An earlier one is not: ``resolve`` did not
     find it, so somebody has deleted it.
     """
-    own = {s.name: _own(pinned, s, observed) for s in pinned.plan.stages if s.name in pinned.digests}
+    own = {s.name: _own(s, observed) for s in pinned.plan.stages if s.name in pinned.digests}
     of_stage = {name: makers.get(pinned.digests[name], []) for name in own}
     resolved_at = parse_time(previous["resolve"].start_time) if "resolve" in previous else None
     complete = dict.fromkeys(found, "")
     for name, others in of_stage.items():
-        if resolved_at and not _has_results(own[name], now):
-            made = (m for m in others if m.completed and m.completed >= resolved_at)
-            complete |= {name: f"made by run {m.run!r}" for m in made}
+        made = [m for m in others if resolved_at and m.completed and m.completed >= resolved_at]
+        if made and not _has_results(own[name], now):
+            complete[name] = f"made by run {made[0].run!r}"
     finished = {s.name for s in previous.values() if s.state is StageState.SUCCEEDED or s.cache_hit}
     known = frozenset(finished.union(complete))
     making = {
@@ -81,7 +81,7 @@ def share(
     return Shared(required, complete, held_back)
 
 
-def _own(pinned: PinnedPlan, stage: Stage, observed: Observed) -> list[Workload]:
+def _own(stage: Stage, observed: Observed) -> list[Workload]:
     """Return the latest workload of a stage and of its server, if there are any."""
     latest = (observed.stage(name).latest for name in (stage.name, stage.server) if name)
     return [workload for workload in latest if workload]
