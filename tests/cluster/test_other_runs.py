@@ -60,6 +60,23 @@ def test_workloads_of_other_runs_for_the_same_artifacts_are_found(others, store,
     assert others.waiting_for(run_ref("demo", "two")) == set()
 
 
+def test_of_the_workloads_that_have_succeeded_the_last_one_counts(others, store, make):
+    for minute in (1, 3, 2):
+        status = {"completionTime": f"2026-01-01T00:0{minute}:00Z"}
+        store.put(job(make, f"job-{minute}") | {"status": status})
+    store.put(job(make, "running"))
+    assert of(others, store) == [("two", "running"), ("two", "job-3")]
+
+
+def test_the_pods_of_a_workload_come_with_it(others, store, make):
+    store.put(job(make, "job"))
+    labels = {"labels": {LABEL_RUN: "two"}}
+    store.put(make.child("Pod", "job-0", metadata=labels))
+    store.put(make.child("Pod", "job2-0", metadata=labels))
+    (found,) = others.of(store.get(TINY), store.children(TINY))
+    assert [pod["metadata"]["name"] for pod in found.pods] == ["job-0"]
+
+
 def test_a_run_that_is_being_deleted_makes_nothing(others, store, make):
     store.put(job(make, "same"))
     store.put(with_claim(make.run(2, name="two", uid="two-uid", deletionTimestamp="2026-01-01T00:00:00Z")))

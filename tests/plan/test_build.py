@@ -11,7 +11,6 @@ from fusionrun.plan.stages import FetchedModel, Plan, PromptSet, Stage, stage_na
 from support.plans import filled, plan_of
 from support.runs import KEPT, called_reward, external_source, make_spec
 
-
 EARLY_SERVER = [
     Stage(StageKind.RESOLVE),
     Stage(StageKind.PREPARE, PromptSet.PROMPTS),

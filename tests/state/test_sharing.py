@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from fusionrun.api.status import Reason
 from fusionrun.names import stage_kind
+from fusionrun.state.observe.object_fields import format_time
 from support.namespace import REPORTS, Namespace
 from support.properties import quick
 from support.runs import make_spec
@@ -204,6 +205,30 @@ def test_a_run_does_not_wait_forever_for_pods_that_do_not_start():
     assert not namespace.repeated
 
 
+def test_of_two_runs_whose_pods_start_at_the_same_time_one_goes_on():
+    namespace = two()
+    until(namespace, "sft")
+    namespace.pass_time(minutes=31)
+    for world in namespace.worlds.values():
+        world.place("sft")
+    namespace.settle()
+    assert ["sft" in world.workloads() for world in namespace.worlds.values()] == [True, False]
+
+
+def test_a_preempted_pod_is_waited_for_again():
+    namespace = two()
+    maker, other = until(namespace, "sft")
+    pod = namespace.worlds[maker].place("sft")
+    namespace.settle()
+    namespace.pass_time(hours=10)
+    pod["status"] = {"phase": "Pending"}
+    pod["metadata"]["creationTimestamp"] = format_time(namespace.now)
+    namespace.pass_time(minutes=29)
+    assert "sft" not in namespace.worlds[other].workloads()
+    namespace.pass_time(minutes=2)
+    assert "sft" in namespace.worlds[other].workloads()
+
+
 def test_pods_that_run_are_waited_for():
     namespace = two()
     maker, other = until(namespace, "sft")
@@ -233,7 +258,7 @@ def test_decisions_are_level_based():
         assert (decision.create, decision.status, decision.delete) == ((), None, ())
 
 
-ACTIONS = ("reconcile", "finish", "finish", "finish", "settle", "fail", "suspend", "resume", "delete")
+ACTIONS = ("reconcile", "finish", "finish", "finish", "settle", "fail", "suspend", "resume", "delete", "place", "wait")
 histories = st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 2), st.integers(0, 5)), max_size=40)
 
 
@@ -249,6 +274,10 @@ def act(namespace, action, number, index):
             namespace.settle()
         case "finish" if stage:
             namespace.finish(name, stage)
+        case "place" if stage and not stage.startswith("serve/"):
+            world.place(stage)
+        case "wait":
+            namespace.pass_time(minutes=31)
         case "fail" if stage and not stage.startswith("serve/") and index == 0:
             world.fail(stage, {"exitCode": 137})
         case "suspend" if index == 0:
@@ -263,15 +292,19 @@ def act(namespace, action, number, index):
     namespace.tick()
 
 
-@settings(quick, max_examples=10)
+@settings(quick, max_examples=15)
 @given(histories)
 def test_at_any_time_one_run_makes_an_artifact_and_all_runs_end(history):
     few = {"evaluation": {"benchmarks": []}}
     common = with_sources("ada", "bob") | few
     namespace = Namespace(a=common, b=common | sweep(2.0), c=with_sources("bob") | few)
+    waited = False
     for action, number, index in history:
         act(namespace, action, number, index)
-        namespace.check()
+        waited = waited or action == "wait"
+        if waited:
+            namespace.settle()
+        namespace.check(with_pods=waited)
     for world in namespace.worlds.values():
         world.run["spec"]["suspend"] = False
     namespace.run_to_end()

@@ -10,7 +10,7 @@ from fusionrun.cluster.store import artifact_of
 from fusionrun.cluster.trim import trim
 from fusionrun.names import KIND, digest_of, stage_kind
 from fusionrun.state.observe.live_objects import OtherWorkload
-from fusionrun.state.observe.object_fields import is_finished, stage_of
+from fusionrun.state.observe.object_fields import is_finished, is_pod_of, stage_of
 from fusionrun.state.observe.object_ref import ObjectRef
 from support.runs import make_run
 from support.world import START, World, succeeded
@@ -103,19 +103,16 @@ class Namespace:
             self.settle()
             self.check()
 
-    def makers(self) -> dict[str, set[str]]:
-        """Return the runs that make each artifact now, by its digest."""
+    def check(self, *, with_pods: bool = False) -> None:
+        """Check that one run at a time has a workload for an artifact, or ``with_pods`` one that has pods."""
         found: dict[str, set[str]] = {}
         for name, world in self.worlds.items():
             for manifest in world.workloads().values():
                 artifact = artifact_of(manifest)
-                if artifact and artifact not in self.volume:
+                pods = any(is_pod_of(pod, manifest) for pod in world.of_kind("Pod"))
+                if artifact and artifact not in self.volume and (pods or not with_pods):
                     found.setdefault(artifact, set()).add(name)
-        return found
-
-    def check(self) -> None:
-        """Check that each artifact is made by one run at a time."""
-        twice = {digest: runs for digest, runs in self.makers().items() if len(runs) > 1}
+        twice = {digest: runs for digest, runs in found.items() if len(runs) > 1}
         assert not twice, twice
 
     def states(self, stage: str) -> dict[str, tuple[str, str | None]]:
@@ -156,6 +153,9 @@ class _View:
             if (artifact := artifact_of(manifest)) and (artifacts is None or artifact in artifacts)
         ]
         return sorted(found, key=lambda m: (m["metadata"]["name"], stage_of(m) or ""))
+
+    def children(self, run: ObjectRef) -> list[dict[str, Any]]:
+        return [trim(manifest, finished=False) for manifest in self._namespace.worlds[run.name].objects.values()]
 
     def get(self, ref: ObjectRef) -> dict[str, Any] | None:
         world = self._namespace.worlds.get(ref.name) if ref.kind == KIND else None

@@ -12,7 +12,7 @@ from fusionrun.api.models import Manifest
 from fusionrun.cluster.store import Store, artifact_of
 from fusionrun.names import resolved_config_map
 from fusionrun.state.observe.live_objects import LiveObjects, OtherWorkload
-from fusionrun.state.observe.object_fields import is_deleting
+from fusionrun.state.observe.object_fields import is_deleting, is_pod_of
 from fusionrun.state.observe.object_ref import ObjectRef, owners, ref_of, run_of
 
 
@@ -34,7 +34,7 @@ class OtherRuns:
             *self._store.makers(ref.namespace, digests),
             *(w for w in new if digests is None or artifact_of(w) in digests),
         ]
-        found = tuple(other for workload in workloads if (other := self._other(run, workload)))
+        found = self._relevant(run, workloads)
         self._makers[ref] = set() if digests is None else {ref_of(other.run) for other in found}
         return found
 
@@ -59,14 +59,40 @@ class OtherRuns:
         """Forget a deleted or finished run."""
         self._makers.pop(run, None)
 
+    def _relevant(self, run: Manifest, workloads: Iterable[Manifest]) -> tuple[OtherWorkload, ...]:
+        """Return the workloads of other runs; of those that have succeeded, the last one for each artifact."""
+        found: list[OtherWorkload] = []
+        last: dict[str | None, tuple[str, OtherWorkload]] = {}
+        for workload in workloads:
+            artifact, completed = artifact_of(workload), _completed(workload)
+            if completed and artifact in last and completed <= last[artifact][0]:
+                continue
+            other = self._other(run, workload)
+            if other and completed:
+                last[artifact] = (completed, other)
+            elif other:
+                found.append(other)
+        return (*found, *(other for _, other in last.values()))
+
     def _other(self, run: Manifest, workload: Manifest) -> OtherWorkload | None:
         """Return a workload if it belongs to another run with the same claim."""
         ref = run_of(workload)
         other = self._store.get(ref) if ref else None
         if other is None or other["metadata"]["uid"] == run["metadata"]["uid"] or is_deleting(other):
             return None
-        same_claim = _claim(other) == _claim(run)
-        return OtherWorkload(other, workload) if same_claim and other["metadata"]["uid"] in owners(workload) else None
+        if _claim(other) != _claim(run) or other["metadata"]["uid"] not in owners(workload):
+            return None
+        return OtherWorkload(other, workload, self._pods(ref_of(other), workload))
+
+    def _pods(self, run: ObjectRef, workload: Manifest) -> tuple[Manifest, ...]:
+        if _completed(workload):
+            return ()
+        return tuple(c for c in self._store.children(run) if c["kind"] == "Pod" and is_pod_of(c, workload))
+
+
+def _completed(workload: Manifest) -> str:
+    """Return the time at which a workload succeeded, or an empty text."""
+    return str((workload.get("status") or {}).get("completionTime") or "")
 
 
 def _claim(run: Manifest) -> str | None:

@@ -14,6 +14,8 @@ from fusionrun.names import KIND, LABEL_ARTIFACT
 from fusionrun.state.observe.object_fields import is_finished
 from fusionrun.state.observe.object_ref import ObjectRef, ref_of, run_of
 
+_BY_NAME = attrgetter("kind", "name")
+
 
 class Store:
     """Objects by reference, with three indexes: objects by run, workloads by artifact, and pods by address."""
@@ -119,7 +121,7 @@ class Store:
 
     def children(self, run: ObjectRef) -> list[Manifest]:
         """Return the objects with the run's label, in a stable order."""
-        return [self._objects[ref] for ref in sorted(self._children.get(run, ()), key=attrgetter("kind", "name"))]
+        return [self._objects[ref] for ref in sorted(self._children.get(run, ()), key=_BY_NAME)]
 
     def makers(self, namespace: str, artifacts: Iterable[str] | None) -> list[Manifest]:
         """Return the workloads that make some artifacts of a namespace, or whose clients do; None means all."""
@@ -127,7 +129,7 @@ class Store:
         return [
             self._objects[ref]
             for artifact in (known if artifacts is None else artifacts)
-            for ref in sorted(known.get(artifact, ()))
+            for ref in sorted(known.get(artifact, ()), key=_BY_NAME)
         ]
 
     def pod_at(self, address: str) -> Manifest | None:

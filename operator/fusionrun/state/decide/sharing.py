@@ -61,7 +61,7 @@ def share(
     resolved_at = parse_time(previous["resolve"].start_time) if "resolve" in previous else None
     complete = dict.fromkeys(found, "")
     for name, others in of_stage.items():
-        made = [m for m in others if resolved_at and m.completed and m.completed >= resolved_at]
+        made = [m for m in others if resolved_at and m.workload.ended and m.workload.ended >= resolved_at]
         if made and not _has_results(own[name], now):
             complete[name] = f"made by run {made[0].run!r}"
     finished = {s.name for s in previous.values() if s.state is StageState.SUCCEEDED or s.cache_hit}
@@ -69,7 +69,7 @@ def share(
     making = {
         name: maker
         for name, others in of_stage.items()
-        if name not in known and (maker := _made_elsewhere(own[name], others, now))
+        if name not in known and (maker := _made_elsewhere(pinned.uid, own[name], others, now))
     }
     required, required_now = needed(pinned.plan, known), needed(pinned.plan, known.union(making))
     held_back = {name: f"run {m.run!r} makes its artifact: stage {m.stage}" for name, m in making.items()}
@@ -92,18 +92,19 @@ def _has_results(own: Iterable[Workload], now: datetime) -> bool:
     return any(w.phase is Phase.SUCCEEDED or (not w.is_server and _has_running_pod(w, now)) for w in own)
 
 
-def _made_elsewhere(own: Iterable[Workload], others: Iterable[Maker], now: datetime) -> Maker | None:
+def _made_elsewhere(uid: str, own: Iterable[Workload], others: Iterable[Maker], now: datetime) -> Maker | None:
     """Return the workload of another run to wait for; None if this run makes the artifact, or may start to.
 
-    If several runs have a workload without a running pod, the first that gets one keeps it, and the others delete
-    theirs.
+    Several runs have a workload only after ``PENDING_MAX``. The first that gets a running pod keeps its workload, and
+    the others delete theirs; if two get one at the same time, the run with the smaller UID keeps it.
     """
-    making = [m for m in others if m.completed is None]
-    if not making or any(w.phase is Phase.SUCCEEDED or _has_running_pod(w, now) for w in own):
+    making = [m for m in others if m.workload.active]
+    if not making or any(w.phase is Phase.SUCCEEDED for w in own):
         return None
-    placed = (m for m in making if m.placed)
-    fresh = (m for m in making if m.since is None or now - m.since < PENDING_MAX)
-    return next(placed, None if any(w.active for w in own) else next(fresh, None))
+    runs = any(_has_running_pod(w, now) for w in own)
+    running = (m for m in making if _has_running_pod(m.workload, now) and (not runs or m.uid < uid))
+    fresh = (m for m in making if now - pending_pods(m.workload, now).since < PENDING_MAX)
+    return next(running, None if any(w.active for w in own) else next(fresh, None))
 
 
 def _has_running_pod(workload: Workload, now: datetime) -> bool:

@@ -43,6 +43,8 @@ class OtherWorkload:
 
     run: Manifest
     workload: Manifest
+    pods: tuple[Manifest, ...] = ()
+    """Its pods; none if it has succeeded."""
 
 
 @dataclass(frozen=True)
