@@ -3,11 +3,12 @@
 Level-based: it depends on the current state, not on events, so it may run at any time and any number of times.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from fusionrun import __version__
-from fusionrun.api.status import read_status
+from fusionrun.api.status import FusionRunStatus, StageState, read_status
 from fusionrun.cluster.execute import Executor
 from fusionrun.cluster.gather import Gatherer
 from fusionrun.errors import ContractError
@@ -27,9 +28,12 @@ class Reconciler:
     board: ProgressBoard
     executor: Executor
     metrics: Metrics
+    wake: Callable[[ObjectRef], None]
+    """Reconciles a run that may wait for the one that has changed."""
 
     def forget(self, run: ObjectRef) -> None:
         """Forget a deleted run."""
+        self._wake_others(run)
         self.gatherer.forget(run)
         self.board.forget(run)
         self.executor.forget(run)
@@ -66,18 +70,33 @@ class Reconciler:
             decision = decide(live, self.settings, now)
         if wait := self.executor.seconds_to_wait(live.run, decision):
             return wait, False
-        created = await self.executor.create(live.run, decision.create)
+        with self.gatherer.other_runs.creating(run, decision.create):
+            created = await self.executor.create(live.run, decision.create)
         made = created.made
         # An object that cannot be created must not delay the others, the status or the deletes: decide again.
         while created.refused.keys() - live.refused.keys():
-            live = replace(live, refused=live.refused | created.refused)
+            others = self.gatherer.other_runs.refresh(live)
+            live = replace(live, refused=live.refused | created.refused, others=others)
             decision = decide(live, self.settings, now)
-            created = await self.executor.create(live.run, decision.create)
+            with self.gatherer.other_runs.creating(run, decision.create):
+                created = await self.executor.create(live.run, decision.create)
             made = [*made, *created.made]
         if made and woken_at is not None:
             self.metrics.transition(run, woken_at, made)
         gone = await self.executor.settle(live.run, decision, now)
         if decision.status is not None:
-            self.metrics.status_changed(read_status(live.run.get("status")), decision.status)
+            before = read_status(live.run.get("status"))
+            self.metrics.status_changed(before, decision.status)
+            if _states(before) != _states(decision.status):
+                self._wake_others(run)
         # New objects change the state: reconcile again at once.
         return (0.0 if made or gone else decision.requeue_seconds), decision.only_records
+
+    def _wake_others(self, run: ObjectRef) -> None:
+        for waiting in self.gatherer.other_runs.waiting_for(run):
+            self.wake(waiting)
+
+
+def _states(status: FusionRunStatus) -> list[tuple[StageState, str | None]]:
+    """Return what other runs wait for: the state of each stage, and whether its pods run."""
+    return [(stage.state, stage.reason) for stage in status.stages]

@@ -54,6 +54,11 @@ class Policy:
     """RuntimeClasses that isolate programs from the node's kernel: only with one of them is Landlock not required."""
     require_isolating_runtime_class: bool = False
     """Refuse a run that executes model-written programs without one of them."""
+    max_gpus_per_pod: int = 8
+    """GPUs of the largest node. Most have 8: AWS p5.48xlarge, Google a3-highgpu-8g, Azure ND-H100-v5, NVIDIA DGX H100;
+    Google a2-megagpu-16g has 16."""
+    check_nodes: bool = False
+    """Refuse a run with a pod that has more GPUs than every node. For clusters that do not add nodes of other sizes."""
 
 
 @dataclass(frozen=True)

@@ -208,6 +208,13 @@ def test_named_namespaces_get_a_role_each_and_no_cluster_wide_rights(helm, tmp_p
     assert all(b["subjects"][0]["namespace"] == "fusionrun-system" for b in bindings)
 
 
+def test_nodes_may_be_listed_only_to_compare_pods_with_them(helm, tmp_path):
+    documents = helm.template("policy.checkNodes=true", "policy.maxGpusPerPod=16")
+    policy = settings_of(documents, tmp_path).policy
+    assert (policy.check_nodes, policy.max_gpus_per_pod) == (True, 16)
+    assert rules(one(documents, "ClusterRole", "fusionrun"))["", "nodes"] == {"list"}
+
+
 def test_user_roles_are_aggregated(helm):
     documents = helm.template()
     view, edit = (one(documents, "ClusterRole", f"fusionrun-{n}") for n in ("view", "edit"))

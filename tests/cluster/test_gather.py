@@ -9,6 +9,7 @@ from fusionrun.cluster.gather import CHILDREN, Gatherer, failed_container, list_
 from fusionrun.cluster.warning_events import OBJECTS_MAX
 from fusionrun.errors import ClusterError
 from fusionrun.names import KIND, LABEL_ATTEMPT, LABEL_RUN, LABEL_STAGE
+from fusionrun.plan.pod_size import NodeGpus
 from fusionrun.state.observe.object_ref import ObjectRef, owned_by, ref_of, run_ref
 
 TINY = run_ref("demo", "tiny")
@@ -218,3 +219,28 @@ async def test_a_list_finds_changes_that_the_watches_missed(client, store, make)
     assert store.children(TINY) == []
     assert client.verbs()[1:] == [f"list {kind}" for kind in (KIND, *(kind for _, kind in CHILDREN))]
     assert await list_everything(client, store, [""]) == set()
+
+
+def node(name, **gpus):
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "namespace": "", "labels": {"pool": name}},
+        "status": {"allocatable": {"cpu": "64", **{f"{k}.com/gpu": v for k, v in gpus.items()}}},
+    }
+
+
+async def test_nodes_are_listed_for_a_new_run_only_and_only_if_asked(client, store, make, gatherer, monkeypatch):
+    client.add(node("cpu"), node("empty", nvidia="0"), node("eight", nvidia="8"))
+    store.put(make.run())
+    assert (await gatherer.gather(TINY, {})).nodes == ()
+    checking = Gatherer(client, store, check_nodes=True)
+    assert (await checking.gather(TINY, {})).nodes == (NodeGpus({"pool": "eight"}, {"nvidia.com/gpu": 8}),)
+    store.put(make.run(2) | {"status": {"specDigest": "d"}})
+    assert (await checking.gather(TINY, {})).nodes == ()
+
+
+async def test_nodes_that_cannot_be_listed_are_not_compared(client, store, make, gatherer):
+    client.fail_on("list", "Node", 403, "forbidden")
+    store.put(make.run())
+    assert (await Gatherer(client, store, check_nodes=True).gather(TINY, {})).nodes == ()

@@ -9,6 +9,8 @@ import pytest
 from fusionrun import reconcile as reconcile_module
 from fusionrun.api.status import FusionRunStatus
 from fusionrun.cluster.execute import Created
+from fusionrun.cluster.other_runs import OtherRuns
+from fusionrun.cluster.store import Store
 from fusionrun.errors import ContractError
 from fusionrun.metrics import Metrics
 from fusionrun.reconcile import Reconciler
@@ -16,7 +18,13 @@ from fusionrun.state.decide.decision import Decision
 from fusionrun.state.observe.live_objects import LiveObjects, Refusal
 from fusionrun.state.observe.object_ref import ObjectRef
 
-RUN = {"metadata": {"name": "tiny", "namespace": "demo", "uid": "u"}, "status": {}}
+RUN = {
+    "apiVersion": "fusionrun.dev/v1alpha1",
+    "kind": "FusionRun",
+    "metadata": {"name": "tiny", "namespace": "demo", "uid": "u"},
+    "spec": {},
+    "status": {},
+}
 JOB = {"kind": "Job", "metadata": {"name": "j"}}
 
 
@@ -26,6 +34,7 @@ class Recorder:
     def __init__(self, live, made=(), wait=0.0, refused=()):
         self.live, self.made, self.wait, self.did = live, list(made), wait, []
         self.refused = list(refused)
+        self.other_runs = OtherRuns(Store())
 
     async def gather(self, run, pushed):
         self.did.append("gather")
@@ -64,7 +73,7 @@ def reconcile(tiny, monkeypatch):
 
         monkeypatch.setattr(reconcile_module, "decide", decide)
         metrics = Metrics(list)
-        seconds = await Reconciler("settings", recorder, recorder, recorder, metrics).reconcile(tiny, woken_at)
+        seconds = await Reconciler("settings", recorder, recorder, recorder, metrics, print).reconcile(tiny, woken_at)
         return seconds, seen, metrics.registry.get_sample_value("fusionrun_transition_seconds_count")
 
     return run
@@ -129,7 +138,10 @@ async def test_objects_that_wait_for_digests_in_the_status_are_made_in_the_same_
         return Created(list(manifests), {})
 
     recorder.create = create
-    assert await Reconciler("settings", recorder, recorder, recorder, metrics).reconcile(tiny, time.monotonic()) == 0.0
+    assert (
+        await Reconciler("settings", recorder, recorder, recorder, metrics, print).reconcile(tiny, time.monotonic())
+        == 0.0
+    )
     assert recorder.did == ["gather", "create 0", "settle", "gather", "create 1", "settle"]
     assert metrics.registry.get_sample_value("fusionrun_transition_seconds_count") == 1.0
 

@@ -369,3 +369,17 @@ def test_the_check_of_the_restricted_standard_detects_violations():
     assert violations(pod | {"containers": [bare]})
     assert violations({k: v for k, v in pod.items() if k != "securityContext"})
     assert SETTINGS.images.data == pod["containers"][0]["image"]
+
+
+def test_a_workload_names_the_artifact_that_it_makes_or_serves():
+    named = {m["metadata"]["labels"].get(names.LABEL_STAGE): artifact_of(m) for m in WORKLOADS}
+    digests = {names.stage_label(name): digest for name, digest in PINNED.digests.items()}
+    servers = {names.stage_label(s.server): PINNED.digests[s.name] for s in PINNED.plan.stages if s.server}
+    assert {stage: named[stage] for stage in {**digests, **servers}} == digests | servers
+    assert named["resolve"] is None
+    before = replace(PINNED, features=frozenset())
+    assert not any(artifact_of(m) for m in objects_of(before)), "objects of runs of earlier releases do not change"
+
+
+def artifact_of(manifest: dict[str, Any]) -> str | None:
+    return manifest["metadata"]["labels"].get(names.LABEL_ARTIFACT)

@@ -11,6 +11,13 @@ from fusionrun.plan.stages import FetchedModel, Plan, PromptSet, Stage, stage_na
 from support.plans import filled, plan_of
 from support.runs import KEPT, called_reward, external_source, make_spec
 
+EARLY_SERVER = [
+    Stage(StageKind.RESOLVE),
+    Stage(StageKind.PREPARE, PromptSet.PROMPTS),
+    Stage(StageKind.SERVE, FetchedModel("a")),
+    Stage(StageKind.GENERATE, FetchedModel("a"), inputs=("prepare/prompts",), server="serve/a"),
+]
+
 
 def names_of(plan: Plan) -> list[str]:
     return [s.name for s in plan.stages]
@@ -128,8 +135,9 @@ def test_shards_of_generation_verification_and_scoring_agree():
         ([Stage(StageKind.SFT, after=("dpo",)), Stage(StageKind.DPO)], "'sft' needs"),
         ([Stage(StageKind.RESOLVE), Stage(StageKind.RESOLVE)], "planned twice"),
         ([Stage(StageKind.RESOLVE), Stage(StageKind.SFT, server="serve/a")], "needs 'serve/a'"),
+        (EARLY_SERVER, "'generate/a' needs .'prepare/prompts'., which its server does not wait for"),
     ],
-    ids=["later", "twice", "server"],
+    ids=["later", "twice", "server", "early server"],
 )
 def test_an_inconsistent_plan_is_an_error(stages, message):
     with pytest.raises(PlanError, match=message):

@@ -6,7 +6,9 @@ from dataclasses import replace
 import pytest
 
 from fusionrun.api.status import Reason
+from fusionrun.plan.pod_size import NodeGpus
 from fusionrun.settings import Policy
+from fusionrun.state.decide.run import decide
 from fusionrun.state.observe.object_ref import ObjectRef
 from support.runs import make_run
 from support.world import SETTINGS, World, world_after
@@ -22,6 +24,30 @@ def test_a_run_that_breaks_the_policy_is_invalid():
     text = "spec.hub.tokenSecretRef.name: 'db-root': is not allowed on this cluster: policy.secrets of the operator"
     assert world.condition("Failed")[2].startswith(text)
     assert not world.objects
+
+
+def with_gpus(gpus, **server):
+    run = make_run()
+    run["spec"]["sources"][0]["served"] |= {"resources": {"limits": {"nvidia.com/gpu": gpus}}, **server}
+    return run
+
+
+def test_a_source_that_cannot_fit_a_node_is_refused_with_the_numbers():
+    world = World(with_gpus(16, tensorParallelSize=8, pipelineParallelSize=2))
+    world.settle()
+    assert world.condition("Failed")[:2] == ("True", Reason.INVALID_SPEC)
+    text = "spec.sources[ada].served.resources.limits[nvidia.com/gpu]: 16: a pod may have at most 8 GPUs"
+    assert world.condition("Failed")[2].startswith(text)
+
+
+def test_nodes_count_only_before_acceptance():
+    nodes = (NodeGpus({}, {"nvidia.com/gpu": 4}),)
+    world = World(with_gpus(8, tensorParallelSize=8))
+    refused = decide(replace(world.live(), nodes=nodes), world.settings, world.now).status
+    assert "8: the largest node has 4 GPUs for pods" in refused.conditions[0].message
+    world.run_until("generate/ada")
+    again = decide(replace(world.live(), nodes=nodes), world.settings, world.now)
+    assert (again.status, again.delete) == (None, ())
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from fusionrun.settings import Images, Settings
 from fusionrun.state.decide.decision import Decision
 from fusionrun.state.decide.prerequisites import prerequisites
 from fusionrun.state.decide.run import decide
-from fusionrun.state.observe.live_objects import LiveObjects, PushedProgress, Refusal
+from fusionrun.state.observe.live_objects import LiveObjects, OtherWorkload, PushedProgress, Refusal
 from fusionrun.state.observe.object_fields import WORKLOADS, format_time, is_finished, stage_of
 from fusionrun.state.observe.object_ref import ObjectRef, ref_of
 from fusionrun.state.report.events import Event
@@ -88,6 +88,8 @@ class World:
     refusals: dict[str, Refusal] = field(default_factory=dict)
     """Objects that cannot be created, by ``Kind:stage``."""
     answer: Callable[[str, Any], StageResult] = succeeded
+    others: Callable[[], tuple[OtherWorkload, ...]] = tuple
+    """Returns the workloads of other runs for artifacts of the run."""
     unreported: set[ObjectRef] = field(default_factory=set)
     """Pods that a list returns and no watch has reported yet."""
 
@@ -97,7 +99,8 @@ class World:
         # Secrets are not watched.
         reported = [o for ref, o in self.objects.items() if ref not in self.unreported and ref.kind != "Secret"]
         children = tuple(trim(o, finished=is_finished(self.run)) for o in reported)
-        return LiveObjects(trim(self.run, finished=False), children, present, self.pushed, warnings=self.warnings)
+        run = trim(self.run, finished=False)
+        return LiveObjects(run, children, present, self.pushed, warnings=self.warnings, others=self.others())
 
     def reconcile(self) -> Decision:
         """Decide and carry the decision out."""

@@ -68,6 +68,7 @@ class Reason(StrEnum):
     # Reasons of stages.
     WAITING_FOR_SERVER = "WaitingForServer"
     WAITING_FOR_GPUS = "WaitingForGpus"
+    WAITING_FOR_ARTIFACT = "WaitingForArtifact"
     PODS_RUNNING = "PodsRunning"
     PODS_PENDING = "PodsPending"
     SERVER_READY = "ServerReady"

@@ -12,10 +12,13 @@ from datetime import UTC, datetime
 
 from fusionrun.api.models import Manifest
 from fusionrun.cluster.client import Client
+from fusionrun.cluster.other_runs import OtherRuns
 from fusionrun.cluster.store import Store
 from fusionrun.cluster.warning_events import WarningEvents
 from fusionrun.errors import ClusterError
 from fusionrun.names import API_VERSION, KIND, LABEL_ATTEMPT, LABEL_RUN, LABEL_STAGE
+from fusionrun.plan.gpus import gpu_limits
+from fusionrun.plan.pod_size import NodeGpus
 from fusionrun.state.decide.prerequisites import prerequisites
 from fusionrun.state.observe.live_objects import LiveObjects, PushedProgress
 from fusionrun.state.observe.object_fields import container_statuses, is_finished
@@ -48,14 +51,16 @@ _EXPIRED = 410
 class Gatherer:
     """Gathers the live objects of runs, and caches replies that do not change."""
 
-    def __init__(self, client: Client, store: Store) -> None:
+    def __init__(self, client: Client, store: Store, *, check_nodes: bool = False) -> None:
         self._client = client
         self._store = store
+        self._check_nodes = check_nodes
         self._present: dict[ObjectRef, set[ObjectRef]] = {}
         """Existing prerequisites by run. They are looked up again for each run, since they may have been deleted."""
         self._waiting: dict[ObjectRef, set[ObjectRef]] = {}
         self._logs: dict[tuple[str, int], str] = {}
         self._warnings = WarningEvents(client)
+        self.other_runs = OtherRuns(store)
 
     async def gather(self, run: ObjectRef, pushed: Mapping[tuple[str, int], PushedProgress]) -> LiveObjects | None:
         """Return the live objects of a run; None if it was deleted or is being deleted."""
@@ -64,9 +69,11 @@ class Gatherer:
             return None
         children = owned_by(manifest["metadata"]["uid"], self._store.children(run))
         if is_finished(manifest):  # only its objects remain to be deleted
+            self.other_runs.forget(run)
             return LiveObjects(run=manifest, children=tuple(children))
-        present, log_tails, warnings = await asyncio.gather(
+        present, nodes, log_tails, warnings = await asyncio.gather(
             self._prerequisites(run, manifest),
+            self._nodes(manifest),
             self._log_tails(children),
             self._warnings.of(unexplained(children, datetime.now(UTC))),
         )
@@ -77,6 +84,8 @@ class Gatherer:
             pushed=dict(pushed),
             log_tails=log_tails,
             warnings=warnings,
+            nodes=nodes,
+            others=self.other_runs.of(manifest, children),  # last: no other reconcile runs before the decision
         )
 
     async def list_pods(self, live: LiveObjects, workloads: Iterable[ObjectRef]) -> LiveObjects | None:
@@ -107,6 +116,7 @@ class Gatherer:
     def forget(self, run: ObjectRef) -> None:
         """Forget a deleted run."""
         self._present.pop(run, None)
+        self.other_runs.forget(run)
         for waiting in self._waiting.values():
             waiting.discard(run)
         children = (child for r in self._store.runs() for child in self._store.children(ref_of(r)))
@@ -123,6 +133,19 @@ class Gatherer:
             else:
                 self._waiting.setdefault(ref, set()).add(run)
         return {ref: ref in present for ref in refs}
+
+    async def _nodes(self, manifest: Manifest) -> tuple[NodeGpus, ...]:
+        """Return the nodes with GPUs, for a run that is not accepted yet; none if they may not or cannot be listed."""
+        if not self._check_nodes or (manifest.get("status") or {}).get("specDigest"):
+            return ()
+        nodes = []
+        try:
+            async for page in self._client.pages("v1", "Node"):
+                nodes += [node for item in page.items if (node := node_gpus(item))]
+        except ClusterError as error:
+            logger.warning("cannot list the nodes, so the GPUs of pods are not compared with them: %s", error)
+            return ()
+        return tuple(nodes)
 
     async def _log_tails(self, children: Sequence[Manifest]) -> dict[str, str]:
         failed = [(pod, *container) for pod in children if (container := failed_container(pod))]
@@ -142,6 +165,13 @@ class Gatherer:
                 logger.warning("cannot read the log of pod %s: %s", metadata["name"], error)
                 self._logs[key] = ""
         return self._logs[key]
+
+
+def node_gpus(node: Manifest) -> NodeGpus | None:
+    """Return the GPUs of a node that pods can use; None if it has none."""
+    gpus = gpu_limits((node.get("status") or {}).get("allocatable"))
+    count = {name: int(value) for name, value in gpus.items() if str(value).isdecimal() and int(value)}
+    return NodeGpus(node["metadata"].get("labels") or {}, count) if count else None
 
 
 def failed_container(pod: Manifest) -> tuple[str, int, bool] | None:

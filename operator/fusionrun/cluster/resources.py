@@ -7,6 +7,7 @@ RESOURCES: dict[tuple[str, str], tuple[str, bool]] = {
     (API_VERSION, KIND): (PLURAL, True),
     ("v1", "ConfigMap"): ("configmaps", True),
     ("v1", "Event"): ("events", True),
+    ("v1", "Node"): ("nodes", False),
     ("v1", "PersistentVolumeClaim"): ("persistentvolumeclaims", True),
     ("v1", "Pod"): ("pods", True),
     ("v1", "Secret"): ("secrets", True),

@@ -4,18 +4,21 @@ The newer resourceVersion is kept, so that a late watch event neither overwrites
 deleted object. This module does no I/O and reads no clock.
 """
 
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from operator import attrgetter
 
 from fusionrun.api.models import Manifest
 from fusionrun.cluster.trim import trim
-from fusionrun.names import KIND
+from fusionrun.names import KIND, LABEL_ARTIFACT
 from fusionrun.state.observe.object_fields import is_finished
 from fusionrun.state.observe.object_ref import ObjectRef, ref_of, run_of
 
+_BY_NAME = attrgetter("kind", "name")
+
 
 class Store:
-    """Objects by reference, with two indexes: objects by run, and pods by address."""
+    """Objects by reference, with three indexes: objects by run, workloads by artifact, and pods by address."""
 
     def __init__(self) -> None:
         self._objects: dict[ObjectRef, Manifest] = {}
@@ -23,6 +26,8 @@ class Store:
         self._deleting: dict[str, str] = {}
         """Time of each deletion that the API server has accepted and no watch has reported yet, by UID."""
         self._children: dict[ObjectRef, set[ObjectRef]] = {}
+        self._makers: dict[str, dict[str, set[ObjectRef]]] = {}
+        """Workloads by namespace, then by the digest of their artifact."""
         self._pods: dict[str, ObjectRef] = {}
         self._finished: set[ObjectRef] = set()
         self._listed: dict[tuple[str, str, str], int] = {}
@@ -45,6 +50,8 @@ class Store:
         self._restore_deletion(kept)
         if run is not None and run != ref:
             self._children.setdefault(run, set()).add(ref)
+        if artifact := artifact_of(kept):
+            self._makers.setdefault(ref.namespace, {}).setdefault(artifact, set()).add(ref)
         address = _address(kept)
         if address:
             self._pods[address] = ref
@@ -114,7 +121,16 @@ class Store:
 
     def children(self, run: ObjectRef) -> list[Manifest]:
         """Return the objects with the run's label, in a stable order."""
-        return [self._objects[ref] for ref in sorted(self._children.get(run, ()), key=attrgetter("kind", "name"))]
+        return [self._objects[ref] for ref in sorted(self._children.get(run, ()), key=_BY_NAME)]
+
+    def makers(self, namespace: str, artifacts: Iterable[str] | None) -> list[Manifest]:
+        """Return the workloads that make some artifacts of a namespace, or whose clients do; None means all."""
+        known = self._makers.get(namespace, {})
+        return [
+            self._objects[ref]
+            for artifact in (known if artifacts is None else artifacts)
+            for ref in sorted(known.get(artifact, ()), key=_BY_NAME)
+        ]
 
     def pod_at(self, address: str) -> Manifest | None:
         """Return the pod with this address that has not ended, or None."""
@@ -129,6 +145,11 @@ class Store:
             self._children[run].discard(ref)
             if not self._children[run]:
                 del self._children[run]
+        if artifact := artifact_of(known):
+            makers = self._makers[ref.namespace]
+            makers[artifact].discard(ref)
+            if not makers[artifact]:
+                del makers[artifact]
         self._forget_address(ref, known)
 
     def _forget_address(self, ref: ObjectRef, known: Manifest) -> None:
@@ -146,6 +167,11 @@ class Store:
         at = self._deleting.get(kept["metadata"].get("uid", ""))
         if at is not None:
             kept["metadata"].setdefault("deletionTimestamp", at)
+
+
+def artifact_of(manifest: Manifest) -> str | None:
+    """Return the digest of the artifact that a workload makes, or None."""
+    return (manifest["metadata"].get("labels") or {}).get(LABEL_ARTIFACT)
 
 
 def _version(manifest: Manifest) -> int:

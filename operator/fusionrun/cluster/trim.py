@@ -13,6 +13,7 @@ from fusionrun.api.pod import COMPLETION_INDEX_ANNOTATION
 from fusionrun.names import (
     ANNOTATION_TASK,
     KIND,
+    LABEL_ARTIFACT,
     LABEL_ATTEMPT,
     LABEL_COMPONENT,
     LABEL_QUEUE,
@@ -33,7 +34,7 @@ def _whole(*names: str) -> dict[str, None]:
 
 _IDENTITY: Fields = {
     **_whole("name", "namespace", "uid", "resourceVersion", "deletionTimestamp"),
-    "labels": _whole(LABEL_RUN, LABEL_STAGE, LABEL_ATTEMPT, LABEL_COMPONENT, LABEL_QUEUE),
+    "labels": _whole(LABEL_RUN, LABEL_STAGE, LABEL_ATTEMPT, LABEL_ARTIFACT, LABEL_COMPONENT, LABEL_QUEUE),
 }
 _METADATA: Fields = {
     **_IDENTITY,

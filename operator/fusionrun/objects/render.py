@@ -15,7 +15,7 @@ from fusionrun.objects.pytorchjob import build_pytorchjob
 from fusionrun.objects.sandbox import build_sandbox_job
 from fusionrun.objects.server_key import build_secret
 from fusionrun.plan.kinds import Workload
-from fusionrun.plan.pinned import PinnedPlan
+from fusionrun.plan.pinned import Feature, PinnedPlan
 from fusionrun.plan.stages import Stage
 from fusionrun.plan.tasks import build_task, served_model
 from fusionrun.settings import Settings
@@ -43,6 +43,7 @@ def render(pinned: PinnedPlan, stage: Stage, attempt: int, settings: Settings) -
         deployment = build_deployment(pinned, stage, name, attempt, settings, served_model(pinned, stage))
         mount_for_server(deployment, stage, log_directory(pinned, stage), settings)
         copy_to_claim(deployment, log_directory(pinned, stage))
+        _label_artifact(deployment, pinned, pinned.plan.client_of(stage))
         return [*first, build_service(pinned, stage, name, attempt), deployment]
     url = server_url(pinned, child_name(pinned, pinned.plan[stage.server], attempt)) if stage.server else ""
     task = build_task(pinned, stage, url)
@@ -57,7 +58,15 @@ def render(pinned: PinnedPlan, stage: Stage, attempt: int, settings: Settings) -
             job = build_pytorchjob(pinned, stage, name, attempt, settings)
     _confirm_task(job, text)
     copy_to_claim(job, log_directory(pinned, stage))
+    _label_artifact(job, pinned, stage)
     return [*first, config_map, job]
+
+
+def _label_artifact(workload: Manifest, pinned: PinnedPlan, stage: Stage) -> None:
+    """Label a workload with the digest of the artifact of a stage, so that other runs find who makes it."""
+    if stage.name in pinned.digests and Feature.ARTIFACT_LABEL in pinned.features:
+        metadata = workload["metadata"]
+        metadata["labels"] = metadata["labels"] | {names.LABEL_ARTIFACT: pinned.digests[stage.name]}
 
 
 def _confirm_task(job: Manifest, text: str) -> None:

@@ -13,16 +13,19 @@ def check_order(stages: Iterable[Stage]) -> None:
     Raises
     ------
     PlanError
-        If a stage needs one that is absent or comes later, or if two stages have the same name.
+        If a stage needs one that is absent or comes later, if two stages have the same name, or if a server could start
+        before its client can: its GPUs would be idle.
     """
-    earlier: set[str] = set()
+    earlier: dict[str, Stage] = {}
     for stage in stages:
         if stage.name in earlier:
             raise PlanError(f"stage {stage.name!r} is planned twice")
         for name in (*stage.needs, *([stage.server] if stage.server else [])):
             if name not in earlier:
                 raise PlanError(f"stage {stage.name!r} needs {name!r}, which does not come before it")
-        earlier.add(stage.name)
+        if stage.server and (more := {*stage.needs} - {*earlier[stage.server].needs}):
+            raise PlanError(f"stage {stage.name!r} needs {sorted(more)}, which its server does not wait for")
+        earlier[stage.name] = stage
 
 
 def needed(plan: Plan, complete: frozenset[str]) -> frozenset[str]:

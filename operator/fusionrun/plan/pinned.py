@@ -17,6 +17,8 @@ class Feature(StrEnum):
     """Its model servers ask for an API key."""
     NETWORK_CHECK = "networkCheck"
     """An init container checks that a server with code of a model has no network access."""
+    ARTIFACT_LABEL = "artifactLabel"
+    """Its workloads have a label with the digest of their artifact, so that other runs wait for it."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from fusionrun.api.data import Grader, Task
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.errors import SpecError
 from fusionrun.plan.credentials import credentials
+from fusionrun.plan.pod_size import too_large
 from fusionrun.plan.references import References
 from fusionrun.settings import Policy
 
@@ -41,7 +42,12 @@ class _Use:
 
 def violations(spec: FusionRunSpec, policy: Policy) -> list[SpecError]:
     """Return what a spec that has all defaults uses and may not use."""
-    return [*_urls(spec), *_patterns(spec, policy), *_isolation(spec, policy)]
+    return [
+        *_urls(spec),
+        *_patterns(spec, policy),
+        *_isolation(spec, policy),
+        *too_large(spec, policy.max_gpus_per_pod),
+    ]
 
 
 def matches(values: Sequence[str], patterns: Sequence[str]) -> bool:

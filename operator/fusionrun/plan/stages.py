@@ -155,6 +155,13 @@ class Plan:
                 return stage
         raise PlanError(f"no stage {name!r}")
 
+    def client_of(self, server: Stage) -> Stage:
+        """Return the stage that uses a server."""
+        for stage in self.stages:
+            if stage.server == server.name:
+                return stage
+        raise PlanError(f"no stage uses {server.name!r}")
+
     def only(self, artifacts: Collection[str]) -> "Plan":
         """Return the plan without the stages that are not in ``artifacts``, and without their servers.
 

@@ -36,7 +36,7 @@ def output_directory(pinned: PinnedPlan, stage: Stage) -> str:
     if stage.kind is StageKind.RESOLVE:
         return run_dir(pinned.namespace, pinned.name, pinned.uid)
     if stage.traits.is_server:
-        stage = next(s for s in pinned.plan.stages if s.server == stage.name)
+        stage = pinned.plan.client_of(stage)
     return pinned.artifact(stage.name)
 
 

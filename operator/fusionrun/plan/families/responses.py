@@ -36,7 +36,7 @@ def source_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
         if source.type is SourceType.DATASET:
             continue
         if source.served:
-            pins, after = (references.model(source.name),), (*references.after(source.name), PROMPTS)
+            pins, after = (references.model(source.name),), (*references.after(source.name), *prompt_inputs(spec))
             remote_code = source.served.model.trust_remote_code
             stages.append(serve_stage(source, source.served, pins, after, remote_code=remote_code))
         stages.append(_generate(spec, source, references))
@@ -51,7 +51,7 @@ def serve_stage(
     *,
     remote_code: bool = False,
 ) -> Stage:
-    """Plan ``serve`` for a source or an evaluated model."""
+    """Plan ``serve`` for a source or an evaluated model. ``after`` has all that its client needs as well."""
     gpus, pods = gpu_count(server.resources) * server.replicas, server.replicas
     return Stage(StageKind.SERVE, subject, pins=pins, after=after, remote_code=remote_code, gpus=gpus, pods=pods)
 

@@ -1,5 +1,6 @@
 """The input and the output of the decision on one stage: a context, and the outcomes of the stages before it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -27,8 +28,10 @@ class Context:
     """Status of each stage so far."""
     needed: frozenset[str] | None
     """Stages that have to run; None before ``resolve`` has finished."""
-    complete: frozenset[str]
-    """Stages whose artifact existed before the run."""
+    complete: Mapping[str, str]
+    """Stages whose artifact an earlier or another run has made; with a message, which may be empty."""
+    held_back: Mapping[str, str]
+    """Stages that must not start now because of what other runs make, and why (``decide.sharing``)."""
     missing: tuple[Missing, ...]
     """Prerequisites that do not exist."""
     refused: dict[ObjectRef, Refusal]

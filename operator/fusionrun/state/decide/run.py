@@ -12,13 +12,14 @@ from pydantic import ValidationError
 
 from fusionrun import __version__, names
 from fusionrun.api.models import Manifest
+from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.api.status import FusionRunStatus, Reason, StageState, StageStatus, read_status
 from fusionrun.errors import ContractError, SpecError
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.checks import check_security, check_spec
-from fusionrun.plan.graph import needed
 from fusionrun.plan.pinned import PinnedPlan
+from fusionrun.plan.pod_size import too_large
 from fusionrun.plan.policy import violations
 from fusionrun.settings import Settings
 from fusionrun.state.decide.conclude import conclude
@@ -26,6 +27,7 @@ from fusionrun.state.decide.context import Context, Outcomes
 from fusionrun.state.decide.decision import Decision
 from fusionrun.state.decide.deletions import expired, lost_pods
 from fusionrun.state.decide.prerequisites import Missing, every_stage, missing, over_budget
+from fusionrun.state.decide.sharing import Shared, share
 from fusionrun.state.decide.stages import decide_stages, stop
 from fusionrun.state.observe.accepted_run import Acceptance, Resolution, acceptance, accepted_by, resolution
 from fusionrun.state.observe.frozen import Frozen, data_digest, frozen, has_started
@@ -33,6 +35,7 @@ from fusionrun.state.observe.live_objects import LiveObjects
 from fusionrun.state.observe.object_fields import is_deleting, is_finished
 from fusionrun.state.observe.object_ref import ref_of
 from fusionrun.state.observe.observed import Observed, observe
+from fusionrun.state.observe.other_runs import makers
 from fusionrun.state.report import conditions, summary
 from fusionrun.state.report.events import events
 from fusionrun.state.report.stage_status import DONE, UNFINISHED, idle
@@ -79,7 +82,7 @@ def decide(live: LiveObjects, settings: Settings, now: datetime) -> Decision:
         unreadable = _refused if accepted_by(inputs.frozen) is None else _too_old
         return unreadable(inputs, _first_error(error))
     # An accepted run was checked by the operator that accepted it; the checks of a newer one are for newer runs.
-    errors = [*check_spec(accepted.spec), *violations(accepted.spec, settings.policy)] if accepted.is_new else []
+    errors = _errors(accepted.spec, live, settings) if accepted.is_new else []
     if errors:
         return _refused(inputs, _text(errors))
     try:
@@ -106,13 +109,17 @@ def _advance(inputs: _Input, accepted: Acceptance) -> Decision:
         return _changed(inputs, names.resolved_config_map)
     if resolved is not None:
         pinned = replace(pinned, pins=resolved.pins, digests=resolved.digests)
-    complete = resolved.complete if resolved else frozenset()
+    previous, shared = {s.name: s for s in before.stages}, Shared()
+    if resolved is not None:
+        others = makers(inputs.live.others)
+        shared = share(pinned, resolved.complete, inputs.observed, previous, others, inputs.now)
     context = Context(
         pinned=pinned,
         observed=inputs.observed,
-        previous={s.name: s for s in before.stages},
-        needed=None if resolved is None else needed(pinned.plan, complete),
-        complete=complete,
+        previous=previous,
+        needed=shared.needed,
+        complete=shared.complete,
+        held_back=shared.held_back,
         missing=_missing(inputs, accepted, pinned, config_maps),
         refused=inputs.live.refused,
         pods_listed=inputs.live.pods_listed,
@@ -193,6 +200,12 @@ def _no_longer_allowed(inputs: _Input, accepted: Acceptance) -> list[SpecError]:
     known = {(e.field, e.value) for e in before}
     changed = [e for e in violations(accepted.spec, policy) if (e.field, e.value) not in known]
     return [*check_security(accepted.spec), *changed]
+
+
+def _errors(spec: FusionRunSpec, live: LiveObjects, settings: Settings) -> list[SpecError]:
+    """Return why a new run is not accepted."""
+    errors = [*check_spec(spec), *violations(spec, settings.policy)]
+    return errors or [*too_large(spec, settings.policy.max_gpus_per_pod, live.nodes)]
 
 
 def _text(errors: list[SpecError]) -> str:

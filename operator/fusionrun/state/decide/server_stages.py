@@ -17,7 +17,7 @@ def decide_server(context: Context, stage: Stage, before: Outcomes) -> StageOutc
     """Decide on a ``serve`` stage."""
     observed = context.observed_stage(stage)
     workload = observed.latest
-    client = next(s for s in context.pinned.plan.stages if s.server == stage.name)
+    client = context.pinned.plan.client_of(stage)
     if _is_over(context, client):
         state, reason = StageState.SUCCEEDED, Reason.NO_LONGER_NEEDED
         if workload is None:

@@ -8,7 +8,7 @@ from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
 from fusionrun.state.decide.program_stages import decide_program
 from fusionrun.state.decide.server_stages import decide_server
-from fusionrun.state.decide.start import is_ready, missed_gates
+from fusionrun.state.decide.start import is_ready, missed_gates, stopped, waiting
 from fusionrun.state.report.stage_status import UNFINISHED, idle
 
 
@@ -25,17 +25,26 @@ def decide_stage(context: Context, stage: Stage, before: Outcomes) -> StageOutco
         delete = context.observed_stage(stage).running_objects if stage.traits.is_server else ()
         return StageOutcome(context.previous[stage.name], delete=delete)
     if context.needed is not None and stage.name not in context.needed:
-        hit = stage.name in context.complete
-        reason = Reason.CACHE_HIT if hit else Reason.NO_LONGER_NEEDED
-        return StageOutcome(
-            StageStatus(name=stage.name, state=StageState.SKIPPED, reason=reason, cache_hit=hit or None)
-        )
+        return _skipped(context, stage)
+    workload = context.observed_stage(stage).latest
+    if stage.name in context.held_back and workload and workload.active:
+        status = waiting(context, stage, Reason.WAITING_FOR_ARTIFACT, context.held_back[stage.name])
+        return StageOutcome(status, delete=context.observed_stage(stage).running_objects)
     if stage.traits.is_server:
         return decide_server(context, stage, before)
     if stage.kind is StageKind.PUBLISH and is_ready(context, stage, before) and (text := missed_gates(context, before)):
         status = StageStatus(name=stage.name, state=StageState.SKIPPED, reason=Reason.GATE_FAILED, message=text)
         return StageOutcome(status)
     return decide_program(context, stage, before)
+
+
+def _skipped(context: Context, stage: Stage) -> StageOutcome:
+    """Skip a stage that is not needed, or no longer since another run has made its artifact."""
+    hit = stage.name in context.complete
+    reason = Reason.CACHE_HIT if hit else Reason.NO_LONGER_NEEDED
+    status = stopped(context, stage, StageState.SKIPPED, reason, context.complete.get(stage.name))
+    status = status.model_copy(update={"cache_hit": hit or None})
+    return StageOutcome(status, delete=context.observed_stage(stage).running_objects)
 
 
 def stop(context: Context, outcomes: Outcomes, reason: Reason, message: str) -> Outcomes:

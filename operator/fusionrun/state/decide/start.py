@@ -8,6 +8,7 @@ from fusionrun.api.status import Reason, StageState, StageStatus
 from fusionrun.objects.render import render
 from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
+from fusionrun.state.decide.sharing import RECHECK_SECONDS
 from fusionrun.state.observe.failures import Failure
 from fusionrun.state.observe.live_objects import Refusal
 from fusionrun.state.observe.object_fields import format_time
@@ -24,9 +25,10 @@ TRANSIENT_FIRST_SECONDS = 1.0
 
 def start(context: Context, stage: Stage, before: Outcomes, attempt: int, message: str | None = None) -> StageOutcome:
     """Start an attempt of a stage, or return what it waits for; ``message`` is why there is another attempt."""
-    waiting = _blocked(context, stage, before)
-    if waiting is not None:
-        return StageOutcome(waiting)
+    blocked = _blocked(context, stage, before)
+    if blocked is not None:
+        again = RECHECK_SECONDS if blocked.reason == Reason.WAITING_FOR_ARTIFACT else None
+        return StageOutcome(blocked, requeue_seconds=again)
     pinned = context.pinned
     if stage.kind is StageKind.PUBLISH:  # the model card shows the scores
         pinned = replace(pinned, scores=results.by_model(before.benchmarks))
@@ -76,8 +78,11 @@ def _blocked(context: Context, stage: Stage, before: Outcomes) -> StageStatus | 
     """Return the status of a stage that may not start now; None if it may."""
     if not is_ready(context, stage, before):
         return stopped(context, stage, StageState.PENDING)
+    if text := context.held_back.get(stage.name):
+        return waiting(context, stage, Reason.WAITING_FOR_ARTIFACT, text)
+    client = context.pinned.plan.client_of(stage) if stage.traits.is_server else stage
     for missing in context.missing:
-        if missing.blocks(stage):
+        if missing.blocks(stage) or missing.blocks(client):
             return waiting(context, stage, missing.reason, missing.message)
     if stage.server and before.state(stage.server) is not StageState.READY:
         return None if before.state(stage.server) in DONE else waiting(context, stage, Reason.WAITING_FOR_SERVER)

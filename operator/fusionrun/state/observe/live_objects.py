@@ -5,6 +5,7 @@ from datetime import datetime
 
 from fusionrun.api.models import Manifest
 from fusionrun.api.result import Progress
+from fusionrun.plan.pod_size import NodeGpus
 from fusionrun.state.observe.object_ref import ObjectRef
 
 
@@ -37,6 +38,16 @@ _INVALID_OBJECT = frozenset({400, 413, 422})
 
 
 @dataclass(frozen=True)
+class OtherWorkload:
+    """A workload of another run with the same claim, for an artifact that this run has, too."""
+
+    run: Manifest
+    workload: Manifest
+    pods: tuple[Manifest, ...] = ()
+    """Its pods; none if it has succeeded."""
+
+
+@dataclass(frozen=True)
 class LiveObjects:
     """One run and its objects, with their progress, logs and warnings."""
 
@@ -54,5 +65,9 @@ class LiveObjects:
     """Reason and message of the latest Warning event, by UID of the object, for objects whose pods do not run."""
     refused: dict[ObjectRef, Refusal] = field(default_factory=dict)
     """Objects that this reconcile could not create."""
+    others: tuple[OtherWorkload, ...] = ()
+    """Workloads of other runs for artifacts of this run."""
+    nodes: tuple[NodeGpus, ...] = ()
+    """Nodes with GPUs; empty if they were not looked up, as for an accepted run."""
     pods_listed: frozenset[ObjectRef] = frozenset()
     """Workloads whose pods this reconcile has listed: a result that is still missing is lost."""

@@ -1,0 +1,78 @@
+"""Whether each pod with GPUs can fit a node: by ``policy.maxGpusPerPod``, and by the nodes that exist."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from fusionrun.api.models import Resources, ServerSettings
+from fusionrun.api.spec import FusionRunSpec
+from fusionrun.errors import SpecError
+from fusionrun.plan.gpus import gpu_count, gpu_limits
+
+
+@dataclass(frozen=True)
+class NodeGpus:
+    """The labels of a node and its GPUs that pods can use, by the name of the resource."""
+
+    labels: Mapping[str, str]
+    gpus: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class _Pod:
+    """A pod with GPUs: the field with its resources, and what must change if it is too large."""
+
+    field: str
+    resources: Resources
+    advice: str
+
+
+def too_large(spec: FusionRunSpec, max_gpus: int, nodes: Sequence[NodeGpus] = ()) -> Iterator[SpecError]:
+    """Yield the pods that have more GPUs than ``max_gpus``, or than every node that the spec selects.
+
+    Nodes without a GPU of the same resource say nothing: an autoscaler may add the first one.
+    """
+    selector = (spec.scheduling.node_selector or {}).items()
+    selected = [node for node in nodes if selector <= node.labels.items()]
+    for pod in _pods(spec):
+        count, names = gpu_count(pod.resources), ", ".join(gpu_limits(pod.resources.limits))
+        field = f"{pod.field}.limits[{names}]"
+        largest = max(
+            (sum(node.gpus.get(n, 0) for n in gpu_limits(pod.resources.limits)) for node in selected), default=0
+        )
+        if count > max_gpus:
+            rule = f"a pod may have at most {max_gpus} GPUs (policy.maxGpusPerPod of the operator, the largest node)"
+            yield SpecError(field, count, f"{rule}: {pod.advice}")
+        elif 0 < largest < count:
+            which = " that scheduling.nodeSelector selects" if selector else ""
+            yield SpecError(field, count, f"the largest node{which} has {largest} GPUs for pods: {pod.advice}")
+
+
+def _pods(spec: FusionRunSpec) -> Iterator[_Pod]:
+    servers: list[tuple[str, ServerSettings]] = [
+        (f"sources[{s.name}].served", s.served) for s in spec.sources if s.served
+    ]
+    if spec.evaluation.server:
+        servers.append(("evaluation.server", spec.evaluation.server))
+    found = [
+        _Pod(
+            f"{field}.resources",
+            server.resources,
+            f"a replica with tensorParallelSize {server.tensor_parallel_size} x pipelineParallelSize "
+            f"{server.pipeline_parallel_size} is one pod: lower them, use a quantised model, or add a larger node",
+        )
+        for field, server in servers
+        if server.resources
+    ]
+    training = spec.training
+    if training.resources:
+        advice = "lower processesPerNode and raise nodes, or add a larger node"
+        found.append(_Pod("training.resources", training.resources, advice))
+    if spec.reward_model.resources:
+        advice = "score uses one GPU per pod: lower it"
+        found.append(_Pod("rewardModel.resources", spec.reward_model.resources, advice))
+    if spec.data_stages.resources:
+        found.append(_Pod("dataStages.resources", spec.data_stages.resources, "lower it"))
+    # The checks of the spec report a count that is not a whole number.
+    return (
+        p for p in found if all(isinstance(v, int) or v.isdecimal() for v in gpu_limits(p.resources.limits).values())
+    )
