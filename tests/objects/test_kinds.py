@@ -198,6 +198,7 @@ def test_a_service_selects_only_the_pods_of_its_server():
     labels = found["Deployment"]["spec"]["template"]["metadata"]["labels"]
     assert selector.items() <= labels.items()
     assert selector[names.LABEL_STAGE] == "serve.ada"
+    assert selector[names.LABEL_RUN_UID] == UID, "not the pods of a deleted run of the same name"
     assert found["Service"]["metadata"]["name"] == found["Deployment"]["metadata"]["name"]
 
 

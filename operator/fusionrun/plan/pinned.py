@@ -17,6 +17,8 @@ class Feature(StrEnum):
     """Its model servers ask for an API key."""
     NETWORK_CHECK = "networkCheck"
     """An init container checks that a server with code of a model has no network access."""
+    UID_LABEL = "uidLabel"
+    """Its objects have the label ``LABEL_RUN_UID``, by which its Services select pods."""
 
 
 @dataclass(frozen=True)
