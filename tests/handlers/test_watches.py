@@ -19,6 +19,10 @@ class Recorder:
         self.resyncs = 0
         self.watches = Watches(self.store, self, self, Metrics(self.store.runs), self, self.deleted.append)
 
+    def is_ready(self, namespace):
+        assert namespace == "demo"
+        return self.ready
+
     def soon(self):
         self.resyncs += 1
 

@@ -22,7 +22,7 @@ from fusionrun.settings import Images, Settings
 from support.golden import SETTINGS
 from support.plans import pinned_of
 from support.pod_security import containers
-from support.runs import CLAIM, called_reward, external_source, make_spec
+from support.runs import CLAIM, UID, called_reward, external_source, make_spec
 
 
 def objects(stage: str, attempt: int = 0, settings: Settings = SETTINGS, **changes: Any) -> dict[str, dict[str, Any]]:
