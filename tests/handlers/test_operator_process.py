@@ -1,23 +1,17 @@
 """Two operator processes and an API server that knows only a Lease: one acts, the other waits."""
 
 import asyncio
-import json
 import signal
-import socket
-import sys
 from contextlib import asynccontextmanager
 
-import pytest
 import yaml
-from aiohttp import ClientSession, web
+from aiohttp import web
 
-SETTINGS = {
-    "images": dict.fromkeys(("data", "serve", "train", "reward", "sandbox"), "x"),
-    "lease_namespace": "fusionrun-system",
-}
+from support.operator_process import SECONDS, operator_process, until
+
+SETTINGS = {"lease_namespace": "fusionrun-system"}
+DISCOVERY = {"/api": {"versions": ["v1"]}, "/api/v1": {"resources": []}, "/apis": {"groups": []}}
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/fusionrun-system/leases"
-SECONDS = 60.0
-"""Time for a step: the processes start slowly on a busy machine."""
 
 
 class ApiServer:
@@ -28,25 +22,22 @@ class ApiServer:
 
     def application(self):
         application = web.Application()
-        application.router.add_get("/api", lambda _: self._reply({"versions": ["v1"]}))
-        application.router.add_get("/api/v1", lambda _: self._reply({"resources": []}))
-        application.router.add_get("/apis", lambda _: self._reply({"groups": []}))
-        application.router.add_post(LEASES, self._write)
-        application.router.add_route("*", LEASES + "/{name}", self._write)
-        application.router.add_route("*", "/{path:.*}", lambda _: self._reply({"message": "not found"}, 404))
+        application.router.add_route("*", "/{path:.*}", self._reply)
         return application
 
-    async def _reply(self, body, status=200):
-        return web.json_response(body, status=status)
-
-    async def _write(self, request):
-        if request.method == "GET":
-            return await (self._reply(self.lease) if self.lease else self._reply({"message": "not found"}, 404))
-        body = await request.json()
-        if (self.lease or {}).get("metadata", {}).get("resourceVersion") != body["metadata"].get("resourceVersion"):
-            return await self._reply({"message": "modified"}, 409)
-        self.store(body)
-        return await self._reply(self.lease)
+    async def _reply(self, request):
+        if not request.path.startswith(LEASES):
+            found = DISCOVERY.get(request.path)
+        elif request.method == "GET":
+            found = self.lease
+        else:
+            body = await request.json()
+            known = (self.lease or {"metadata": {}})["metadata"].get("resourceVersion")
+            if known != body["metadata"].get("resourceVersion"):
+                return web.json_response({"message": "modified"}, status=409)
+            self.store(body)
+            found = self.lease
+        return web.json_response(found or {"message": "not found"}, status=200 if found else 404)
 
     def store(self, lease):
         self.version += 1
@@ -65,66 +56,27 @@ async def serving(api):
         await runner.cleanup()
 
 
-def free_ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
 @asynccontextmanager
-async def operator(folder, name, api_port, environment):
-    """Run an operator process; yield it and a function that returns what its probe says."""
-    metrics, progress, health = free_ports(3)
-    ports = {"metrics_port": metrics, "progress_port": progress, "health_port": health}
-    settings, kubeconfig = folder / f"{name}.yaml", folder / "kubeconfig"
-    settings.write_text(yaml.safe_dump(SETTINGS | ports))
+async def operator(folder, name, api_port):
+    """Run an operator of the API server."""
+    kubeconfig = folder / "kubeconfig"
     kubeconfig.write_text(yaml.safe_dump({
         "current-context": "c",
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
         "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{api_port}"}}],
         "users": [{"name": "u", "user": {"token": "t"}}],
     }))  # fmt: skip
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "fusionrun", "--settings", str(settings)),
-        env=environment | {"KUBECONFIG": str(kubeconfig)},
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-
-    async def probe():
-        async with ClientSession() as session:
-            try:
-                async with session.get(f"http://127.0.0.1:{health}/healthz") as reply:
-                    return json.loads(await reply.text())
-            except OSError:
-                return {}
-
-    try:
-        yield process, probe
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+    environment = {"PATH": "/usr/bin:/bin", "KUBECONFIG": str(kubeconfig)}
+    async with operator_process(folder / f"{name}.yaml", SETTINGS, environment) as found:
+        yield found
 
 
-async def until(probe, **expected):
-    async with asyncio.timeout(SECONDS):
-        while not expected.items() <= (await probe()).items():
-            await asyncio.sleep(0.05)
-
-
-@pytest.fixture
-def environment():
-    return {"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(p for p in sys.path if p)}
-
-
-async def test_one_operator_acts_and_the_other_takes_over(tmp_path, environment):
+async def test_one_operator_acts_and_the_other_takes_over(tmp_path):
     api = ApiServer()
-    async with serving(api) as port, operator(tmp_path, "a", port, environment) as (first, probe_first):
+    async with serving(api) as port, operator(tmp_path, "a", port) as (first, probe_first):
         await until(probe_first, leader=True)
         holder = api.lease["spec"]["holderIdentity"]
-        async with operator(tmp_path, "b", port, environment) as (second, probe_second):
+        async with operator(tmp_path, "b", port) as (second, probe_second):
             await until(probe_second, leader=False, holder=holder)
             first.send_signal(signal.SIGTERM)
             assert await asyncio.wait_for(first.wait(), SECONDS) == 0
@@ -135,11 +87,11 @@ async def test_one_operator_acts_and_the_other_takes_over(tmp_path, environment)
             assert api.lease["spec"]["holderIdentity"] == "thief"
 
 
-async def test_a_waiting_operator_stops_at_once(tmp_path, environment):
+async def test_a_waiting_operator_stops_at_once(tmp_path):
     api = ApiServer()
     spec = {"holderIdentity": "other", "leaseDurationSeconds": 3600}
     api.store({"metadata": {"name": "fusionrun-operator"}, "spec": spec})
-    async with serving(api) as port, operator(tmp_path, "a", port, environment) as (process, probe):
+    async with serving(api) as port, operator(tmp_path, "a", port) as (process, probe):
         await until(probe, leader=False, holder="other")
         process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(process.wait(), SECONDS) == 0
