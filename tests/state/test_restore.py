@@ -2,6 +2,8 @@
 
 import copy
 import json
+import random
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -229,3 +231,31 @@ def test_the_result_of_resolve_is_not_made_from_other_pins():
     world.settle()
     assert world.condition("Ready")[1] == Reason.ACCEPTED_SPEC_CHANGED
     assert "tiny-resolved" not in {ref.name for ref in world.objects}
+
+
+@dataclass
+class Meddled(World):
+    """A world in which somebody deletes any objects of the run between two events, with the pods of a workload."""
+
+    chance: random.Random = field(default_factory=random.Random)
+
+    def meddle(self) -> None:
+        owned = sorted(ref for ref in self.objects if ref.kind != "Pod")
+        for ref in self.chance.sample(owned, min(len(owned), self.chance.randint(0, 3))):
+            self._delete_pods(self.objects.pop(ref))
+
+    def step(self) -> bool:
+        self.meddle()
+        self.settle()
+        moved = super().step()
+        if self.chance.random() < 0.3:  # some of what has just ended
+            self.meddle()
+        return moved
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_run_completes_whatever_objects_others_delete(seed):
+    world = Meddled(make_run(publish={"uri": "pvc://fusion-data/out"}), chance=random.Random(seed))
+    world.complete()
+    assert not world.of_kind("Deployment", "Service")
+    assert {s.attempt for s in world.status.stages} == {None}

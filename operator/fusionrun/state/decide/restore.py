@@ -5,7 +5,7 @@ than ``RESTORE_AFTER`` is, so that a tool that changes it each time causes littl
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -14,14 +14,12 @@ from fusionrun.api.models import Manifest
 from fusionrun.api.stage import StageKind
 from fusionrun.api.status import Reason, StageState
 from fusionrun.objects.deployment import PORT
-from fusionrun.objects.network_policy import build_policy
-from fusionrun.objects.render import child_name
 from fusionrun.plan.stages import Stage
 from fusionrun.plan.tasks import served_model
 from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
 from fusionrun.state.decide.start import objects_of, waiting
 from fusionrun.state.observe.object_fields import format_time, is_deleting, parse_time, pod_phase
-from fusionrun.state.observe.object_ref import ObjectRef, ref_of
+from fusionrun.state.observe.object_ref import ref_of
 from fusionrun.state.observe.pending_pods import PendingPods
 from fusionrun.state.observe.workloads import Workload
 from fusionrun.state.report.events import Event
@@ -50,34 +48,38 @@ def restore(context: Context, stage: Stage, before: Outcomes, outcome: StageOutc
 def _missing_objects(
     context: Context, stage: Stage, before: Outcomes, workload: Workload, outcome: StageOutcome
 ) -> StageOutcome:
-    missing = [ref for ref in _objects(context, stage, workload) if ref not in context.observed.refs]
-    if not missing or workload.ref.name != child_name(context.pinned, stage, workload.attempt):
+    *others, same = objects_of(context, stage, before, workload.attempt)
+    if ref_of(same) != workload.ref:  # another release renders this stage in another way
         return outcome
-    rendered = {ref_of(m): m for m in objects_of(context, stage, before, workload.attempt)}
-    for ref in missing:
+    for manifest in others:
+        ref = ref_of(manifest)
+        if ref in context.observed.refs or not _is_restored(context, manifest):
+            continue
         text = f"{ref.kind} {ref.name} was deleted"
         if refusal := context.refused.get(ref):
             outcome = _with_message(outcome, f"{text} and cannot be created: {refusal.message}")
             outcome = replace(outcome, requeue_seconds=REFUSED_SECONDS)
-        elif ref.kind == "ConfigMap" and not _is_task_of(workload, rendered[ref]):
+        elif ref.kind == "ConfigMap" and not _is_task_of(workload, manifest):
             text += ", and this release of the operator makes another task"
             if _waits(workload):
                 status = waiting(context, stage, Reason.OBJECT_RESTORED, f"{text}: the stage starts again")
                 return StageOutcome(status, delete=(workload.ref,))
             outcome = _with_message(outcome, f"{text}: the stage starts again if it needs another pod")
         else:
-            manifest = rendered[ref] if ref.kind != "Service" else _service_of(workload, rendered[ref])
+            restored = _for_pods_of(workload, manifest) if ref.kind == "Service" else manifest
             event = Event("Warning", Reason.OBJECT_RESTORED, f"{text}; the operator creates it again")
-            outcome = replace(outcome, create=(*outcome.create, manifest), events=(*outcome.events, event))
+            outcome = replace(outcome, create=(*outcome.create, restored), events=(*outcome.events, event))
     return outcome
 
 
-def _objects(context: Context, stage: Stage, workload: Workload) -> Iterator[ObjectRef]:
-    """Yield the objects that the pods of a workload need. A missing Secret is reported by the kubelet."""
-    yield replace(workload.ref, api_version="v1", kind="Service" if workload.is_server else "ConfigMap")
-    # A run that 0.2.0 accepted has no features. It gets its NetworkPolicies with the next stage.
-    if context.pinned.features:
-        yield ref_of(build_policy(context.pinned, stage, PORT, context.settings))
+def _is_restored(context: Context, manifest: Manifest) -> bool:
+    """Return whether an object is created again when it does not exist.
+
+    Secrets cannot be read, and the kubelet reports missing ones. A run that 0.2.0 accepted has no features; it gets its
+    NetworkPolicies with the next stage.
+    """
+    kind = manifest["kind"]
+    return kind != "Secret" and (kind != "NetworkPolicy" or bool(context.pinned.features))
 
 
 def _is_task_of(workload: Workload, config_map: Manifest) -> bool:
@@ -92,8 +94,8 @@ def _waits(workload: Workload) -> bool:
     return not phases or bool(phases & {"Pending", ""})
 
 
-def _service_of(workload: Workload, service: Manifest) -> Manifest:
-    """Return the Service for the pods of a Deployment, which another release may have labelled in another way."""
+def _for_pods_of(workload: Workload, service: Manifest) -> Manifest:
+    """Return a Service for the pods of a Deployment, which another release may have labelled in another way."""
     selector = ((workload.manifest["spec"].get("selector") or {}).get("matchLabels")) or service["spec"]["selector"]
     return service | {"spec": service["spec"] | {"selector": selector}}
 
