@@ -1,4 +1,4 @@
-"""Two operator processes and an API server that knows only a Lease: one acts, the other waits."""
+"""Operator processes and an API server in memory, which stores only a Lease."""
 
 import asyncio
 import signal
@@ -11,14 +11,29 @@ from support.operator_process import SECONDS, operator_process, until
 
 SETTINGS = {"lease_namespace": "fusionrun-system"}
 DISCOVERY = {"/api": {"versions": ["v1"]}, "/api/v1": {"resources": []}, "/apis": {"groups": []}}
+
+
+def _resource(name, kind, namespaced):
+    return {"name": name, "singularName": "", "kind": kind, "namespaced": namespaced, "verbs": ["list", "watch"]}
+
+
+VERSION = {"groupVersion": "fusionrun.dev/v1alpha1", "version": "v1alpha1"}
+NAMESPACED = {
+    "/api": {"versions": ["v1"]},
+    "/api/v1": {"resources": [_resource("namespaces", "Namespace", namespaced=False)]},
+    "/apis": {"groups": [{"name": "fusionrun.dev", "versions": [VERSION], "preferredVersion": VERSION}]},
+    "/apis/fusionrun.dev/v1alpha1": {"resources": [_resource("fusionruns", "FusionRun", namespaced=True)]},
+}
+"""A cluster with FusionRuns. ``namespaces`` must not be listed, and everything else is empty."""
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/fusionrun-system/leases"
 
 
 class ApiServer:
     """Stores one Lease; has no other objects and no kinds."""
 
-    def __init__(self):
-        self.lease, self.version = None, 0
+    def __init__(self, discovery=DISCOVERY):
+        self.lease, self.version, self.discovery = None, 0, discovery
+        self.watched, self.forbidden = set(), {"/api/v1/namespaces"}
 
     def application(self):
         application = web.Application()
@@ -26,8 +41,15 @@ class ApiServer:
         return application
 
     async def _reply(self, request):
-        if not request.path.startswith(LEASES):
-            found = DISCOVERY.get(request.path)
+        if request.path in self.forbidden:
+            return web.json_response({"message": "forbidden", "code": 403, "kind": "Status"}, status=403)
+        if "watch" in request.query:
+            self.watched.add(request.path)
+            return web.Response()
+        if request.path.endswith("/fusionruns"):
+            found = {"items": [], "metadata": {"resourceVersion": "1"}}
+        elif not request.path.startswith(LEASES):
+            found = self.discovery.get(request.path)
         elif request.method == "GET":
             found = self.lease
         else:
@@ -57,7 +79,7 @@ async def serving(api):
 
 
 @asynccontextmanager
-async def operator(folder, name, api_port):
+async def operator(folder, name, api_port, **settings):
     """Run an operator of the API server."""
     kubeconfig = folder / "kubeconfig"
     kubeconfig.write_text(yaml.safe_dump({
@@ -67,7 +89,7 @@ async def operator(folder, name, api_port):
         "users": [{"name": "u", "user": {"token": "t"}}],
     }))  # fmt: skip
     environment = {"PATH": "/usr/bin:/bin", "KUBECONFIG": str(kubeconfig)}
-    async with operator_process(folder / f"{name}.yaml", SETTINGS, environment) as found:
+    async with operator_process(folder / f"{name}.yaml", SETTINGS | settings, environment) as found:
         yield found
 
 
@@ -95,3 +117,22 @@ async def test_a_waiting_operator_stops_at_once(tmp_path):
         await until(probe, leader=False, holder="other")
         process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(process.wait(), SECONDS) == 0
+
+
+def runs_in(namespace):
+    return f"/apis/fusionrun.dev/v1alpha1/namespaces/{namespace}/fusionruns"
+
+
+async def test_a_namespace_is_watched_although_another_one_and_the_list_of_namespaces_are_forbidden(tmp_path):
+    """Otherwise kopf repeats the list of namespaces for half an hour before it watches anything."""
+    api = ApiServer(NAMESPACED)
+    api.forbidden |= {runs_in("gone")}
+    async with (
+        serving(api) as port,
+        operator(tmp_path, "a", port, namespaces=["gone", "team"]) as (process, probe),
+        asyncio.timeout(SECONDS),
+    ):
+        await until(probe, leader=True)
+        while runs_in("team") not in api.watched:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        assert process.returncode is None

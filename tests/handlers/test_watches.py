@@ -1,3 +1,5 @@
+import itertools
+
 import kopf
 import pytest
 
@@ -128,6 +130,12 @@ def test_kopf_only_watches(recorder):
     for api_version, kind in CHILDREN:
         group, _, version = api_version.rpartition("/")
         assert selected[group, version, RESOURCES[api_version, kind][0]] == LABEL_RUN
+
+
+def test_kopf_never_ends_the_process_because_of_requests_that_fail():
+    backoffs = configure_kopf().networking.error_backoffs
+    for _ in range(2):  # each request starts again
+        assert list(itertools.islice(backoffs, 700))[:5] == [0.2, 0.5, 1.0, 2.0, 3.0]
 
 
 def test_kopf_makes_no_copy_of_an_object_for_its_diffs():
