@@ -17,7 +17,7 @@ import kopf
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from fusionrun.errors import SpecError
+from fusionrun.errors import NotLeaderError, SpecError
 from fusionrun.handlers import lifecycle
 from fusionrun.settings import Settings
 
@@ -77,7 +77,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SpecError as error:
         logging.getLogger("fusionrun").critical("invalid settings: %s", error)
         return 2
-    asyncio.run(lifecycle.run(settings))
+    try:
+        asyncio.run(lifecycle.run(settings))
+    except NotLeaderError as error:
+        logging.getLogger("fusionrun").critical("stopped: %s", error)
+        return 1
     return 0
 
 

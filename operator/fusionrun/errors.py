@@ -6,7 +6,8 @@
     ├── SpecError(field, value, rule)        user error: the spec violates a rule
     ├── PlanError                            bug: the plan is inconsistent
     ├── ContractError(version, field)        operator and pod, or two releases, are incompatible
-    └── ClusterError(verb, kind, name, ...)  a request to the API server failed
+    ├── ClusterError(verb, kind, name, ...)  a request to the API server failed
+    └── NotLeaderError                       another operator may act, so this one must not
 
 A failed stage is not an exception: it is a stage state with a reason.
 """
@@ -37,6 +38,10 @@ class ContractError(FusionRunError):
         self.version = version
         self.field = field
         super().__init__(f"contract version {version!r}: cannot read {field}")
+
+
+class NotLeaderError(FusionRunError):
+    """A write that was not sent, because this process does not hold the Lease of the operator any more."""
 
 
 class ClusterError(FusionRunError):

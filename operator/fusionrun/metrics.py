@@ -130,12 +130,27 @@ class Metrics:
             ["kind"],
             registry=self.registry,
         )
+        self.leader = Gauge(
+            "fusionrun_leader",
+            "1 if this operator acts, 0 if it waits because another one does.",
+            registry=self.registry,
+        )
+        self.namespace_listed = Gauge(
+            "fusionrun_watched_namespace_listed",
+            "1 if the objects of a watched namespace (empty: all) could be listed, 0 if the API server forbids it.",
+            ["watched_namespace"],
+            registry=self.registry,
+        )
         self.progress_pushes = Counter(
             "fusionrun_progress_pushes_total",
             "Progress pushed by pods, by HTTP status of the reply.",
             ["code"],
             registry=self.registry,
         )
+
+    def listed(self, namespace: str, ok: bool) -> None:  # noqa: FBT001 -- a callback
+        """Record whether the objects of a watched namespace could be listed."""
+        self.namespace_listed.labels(namespace).set(ok)
 
     def request_sent(self, verb: str, kind: str, code: int, seconds: float) -> None:
         """Count a request to the API server."""

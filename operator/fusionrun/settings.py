@@ -70,6 +70,8 @@ class Settings:
     images: Images
     namespaces: tuple[str, ...] = ()
     """Namespaces to watch; empty for all."""
+    lease_namespace: str = ""
+    """Namespace of the Lease that only one of several operators holds; if empty, this operator acts without one."""
     progress_url: str = ""
     """Base URL of the operator's progress endpoint for pods, e.g. ``http://fusionrun.fusionrun-system:8090``."""
     progress_port: int = 8090

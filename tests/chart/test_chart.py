@@ -128,6 +128,42 @@ def test_the_operator_has_one_replica_and_a_restricted_pod(helm):
     assert ports == {"metrics": 8000, "progress": 8090, "health": 8080}
 
 
+def test_a_lost_node_delays_the_operator_by_seconds(helm):
+    mine = {"key": "gpu", "operator": "Exists"}
+    pod = one(helm.template(f"operator.tolerations=[{json.dumps(mine)}]"), "Deployment")["spec"]["template"]["spec"]
+    *lost, last = pod["tolerations"]
+    assert {t["key"]: t["tolerationSeconds"] for t in lost} == {
+        "node.kubernetes.io/unreachable": 5,
+        "node.kubernetes.io/not-ready": 5,
+    }
+    assert last == mine
+
+
+def test_a_second_operator_runs_on_another_node_and_does_not_block_drains(helm):
+    kinds = {d["kind"] for d in helm.template()}
+    assert "PodDisruptionBudget" not in kinds, "it would block the drain of the only node"
+    documents = helm.template("operator.replicas=2")
+    deployment = one(documents, "Deployment")["spec"]
+    budget = one(documents, "PodDisruptionBudget")["spec"]
+    (spread,) = deployment["template"]["spec"]["topologySpreadConstraints"]
+    assert deployment["replicas"] == 2
+    assert budget["maxUnavailable"] == 1
+    selector = deployment["selector"]
+    assert budget["selector"] == spread["labelSelector"] == selector
+    assert spread["topologyKey"] == "kubernetes.io/hostname"
+
+
+def test_operators_of_several_releases_can_share_a_lease(helm, tmp_path):
+    assert settings_of(helm.template(), tmp_path).lease_namespace == "fusionrun-system"
+    documents = helm.template('operator.leaseNamespace="leases"')
+    assert settings_of(documents, tmp_path).lease_namespace == "leases"
+    assert one(documents, "Role", "fusionrun-lease")["metadata"]["namespace"] == "leases"
+    binding = one(documents, "RoleBinding", "fusionrun-lease")
+    assert (binding["metadata"]["namespace"], binding["subjects"][0]["namespace"]) == ("leases", "fusionrun-system")
+    environment = one(documents, "Deployment")["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert {"POD_NAME", "POD_UID"} <= {e["name"] for e in environment}
+
+
 def test_the_policy_of_the_chart_is_that_of_the_operator(helm, tmp_path):
     """The defaults of settings.py apply to an operator that runs outside a cluster."""
     settings = settings_of(helm.template(), tmp_path)
@@ -169,6 +205,9 @@ def rules(role):
 
 
 def test_rbac_grants_exactly_what_the_client_uses(helm):
+    lease = one(helm.template(), "Role", "fusionrun-lease")
+    assert lease["metadata"]["namespace"] == "fusionrun-system"
+    assert rules(lease) == {("coordination.k8s.io", "leases"): {"get", "create", "update"}}
     granted = rules(one(helm.template(), "ClusterRole", "fusionrun"))
     wanted = {
         ("fusionrun.dev", "fusionruns"): {"get", "list", "watch"},
@@ -199,8 +238,10 @@ def test_named_namespaces_get_a_role_each_and_no_cluster_wide_rights(helm, tmp_p
         ("apiextensions.k8s.io", "customresourcedefinitions"),
         ("node.k8s.io", "runtimeclasses"),
         ("scheduling.k8s.io", "priorityclasses"),
+        ("", "namespaces"),
     }
-    roles = [d for d in documents if d["kind"] == "Role"]
+    assert cluster.pop(("", "namespaces")) == {"list", "watch"}
+    roles = [d for d in documents if d["kind"] == "Role" and d["metadata"]["name"] == "fusionrun"]
     assert [r["metadata"]["namespace"] for r in roles] == ["a", "b"]
     everywhere = rules(one(helm.template(), "ClusterRole", "fusionrun"))
     assert {**rules(roles[0]), **cluster} == everywhere

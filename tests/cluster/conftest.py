@@ -91,6 +91,13 @@ class FakeClient:
         self.objects[ref] = {**manifest, "metadata": metadata}
         return self.objects[ref]
 
+    async def replace(self, manifest: Manifest) -> Manifest:
+        ref = ref_of(manifest)
+        self._call("replace", ref)
+        if self.objects[ref]["metadata"]["resourceVersion"] != manifest["metadata"]["resourceVersion"]:
+            raise ClusterError("replace", ref.kind, ref.name, 409, "the object has been modified")
+        return self._written(ref, **{key: value for key, value in manifest.items() if key != "metadata"})
+
     async def apply_status(self, manifest: Manifest) -> Manifest:
         ref = ref_of(manifest)
         self._call("apply", ref)

@@ -12,7 +12,7 @@ from fusionrun.cluster.client import LIST_PAGE_SIZE, Client, Page
 from fusionrun.cluster.connection import connect, proxy_for
 from fusionrun.cluster.resources import RESOURCES
 from fusionrun.cluster.warning_events import latest
-from fusionrun.errors import ClusterError, PlanError
+from fusionrun.errors import ClusterError, NotLeaderError, PlanError
 from fusionrun.state.decide.prerequisites import KUEUE as KUEUE_API
 from fusionrun.state.decide.prerequisites import KUEUE_GROUP
 from fusionrun.state.observe.object_ref import ObjectRef
@@ -220,6 +220,54 @@ def test_the_status_is_applied_with_the_field_manager():
     assert (method, path) == ("PATCH", "/apis/fusionrun.dev/v1alpha1/namespaces/d/fusionruns/r/status")
     assert query == {"fieldManager": "fusionrun-operator", "force": "true"}
     assert headers["Content-Type"] == "application/apply-patch+yaml"
+
+
+LEASE = {
+    "apiVersion": "coordination.k8s.io/v1",
+    "kind": "Lease",
+    "metadata": {"name": "l", "namespace": "d", "resourceVersion": "7"},
+}
+
+
+def test_an_object_is_replaced_only_in_the_state_that_was_read():
+    _, requests, observed = serve(lambda _: web.json_response(LEASE), lambda c: c.replace(LEASE))
+    method, path, _, _, body = requests[0]
+    assert (method, path) == ("PUT", "/apis/coordination.k8s.io/v1/namespaces/d/leases/l")
+    assert json.loads(body)["metadata"]["resourceVersion"] == "7"
+    assert observed[0][:3] == ("replace", "Lease", 200)
+
+
+@pytest.mark.parametrize(("code", "expected"), [(200, True), (403, False)])
+def test_a_right_to_list_is_tried(code, expected):
+    found, requests, _ = serve(lambda _: status(code, "x"), lambda c: c.may_list("v1", "Namespace"))
+    assert (found, requests[0][1]) == (expected, "/api/v1/namespaces")
+
+
+WRITES = {
+    "create": lambda c: c.create(LEASE),
+    "replace": lambda c: c.replace(LEASE),
+    "status": lambda c: c.apply_status(LEASE),
+    "patch": lambda c: c.patch(JOB, {}),
+    "pod": lambda c: c.fail_pod(JOB, None, {}),
+    "delete": lambda c: c.delete(JOB),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_no_write_is_sent_without_the_lease(write):
+    """Reads are."""
+
+    def guard():
+        raise NotLeaderError
+
+    async def use(client):
+        client._guard = guard
+        await client.get(JOB)
+        with pytest.raises(NotLeaderError):
+            await write(client)
+
+    _, requests, _ = serve(lambda _: web.json_response({}), use)
+    assert [method for method, *_ in requests] == ["GET"]
 
 
 def test_a_log_is_text():

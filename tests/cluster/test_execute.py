@@ -68,7 +68,7 @@ async def test_writes_are_in_the_store_at_once(store, make, execute):
     assert store.get(TINY)["status"]["progress"] == "1/9"
 
 
-async def test_the_status_write_is_guarded_by_the_runs_uid(client, execute, monkeypatch):
+async def test_the_status_is_written_only_to_the_run_as_it_was_at_the_decision(client, execute, monkeypatch):
     applied = []
 
     async def apply_status(manifest):
@@ -77,7 +77,20 @@ async def test_the_status_write_is_guarded_by_the_runs_uid(client, execute, monk
 
     monkeypatch.setattr(client, "apply_status", apply_status)
     await execute(status=FusionRunStatus())
-    assert applied[0]["metadata"] == {"name": "tiny", "namespace": "demo", "uid": "run-uid"}
+    assert applied[0]["metadata"] == {"name": "tiny", "namespace": "demo", "uid": "run-uid", "resourceVersion": "1"}
+
+
+async def test_a_run_that_has_changed_since_the_decision_needs_another_one(client, store, make, run):
+    """Somebody changed its spec, or this operator was paused and another one has acted since."""
+    old = make.child("Job", "old")
+    store.put(old)
+    client.add(make.run(version=9))
+    client.fail_on("apply", "FusionRun", 409, "the object has been modified")
+    executor = Executor(client, store, EventPoster(client))
+    decision = Decision(status=FusionRunStatus(), delete=(ref_of(old),), events=(EVENT,))
+    assert await executor.settle(run, decision, NOW)
+    assert store.get(TINY)["metadata"]["resourceVersion"] == "9"
+    assert not {"delete Job", "create Event"} & set(client.verbs())
 
 
 async def test_nothing_is_deleted_when_the_status_write_failed(client, store, make, execute):

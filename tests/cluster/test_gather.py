@@ -5,7 +5,7 @@ import pytest
 
 from fusionrun.cluster import gather as gather_module
 from fusionrun.cluster import warning_events
-from fusionrun.cluster.gather import CHILDREN, Gatherer, failed_container, list_everything
+from fusionrun.cluster.gather import CHILDREN, Gatherer, failed_container, list_namespace
 from fusionrun.cluster.warning_events import OBJECTS_MAX
 from fusionrun.errors import ClusterError
 from fusionrun.names import KIND, LABEL_ATTEMPT, LABEL_RUN, LABEL_STAGE
@@ -203,22 +203,22 @@ async def test_a_list_whose_state_expired_between_its_pages_is_started_again(cli
     client.add(*(make.child("Job", f"job-{number}") for number in range(5)))
     client.page_size = 2
     client.expirations = 1
-    assert await list_everything(client, store, [""]) == {TINY}
+    assert await list_namespace(client, store, "") == {TINY}
     assert len(store.children(TINY)) == 5
     client.expirations = 100
     with pytest.raises(ClusterError) as caught:
-        await list_everything(client, store, [""])
+        await list_namespace(client, store, "")
     assert caught.value.status == 410
 
 
 async def test_a_list_finds_changes_that_the_watches_missed(client, store, make):
     store.put(make.child("Job", "gone", 3))
     await client.create(make.run())
-    assert await list_everything(client, store, [""]) == {TINY}
+    assert await list_namespace(client, store, "") == {TINY}
     assert store.get(TINY)
     assert store.children(TINY) == []
     assert client.verbs()[1:] == [f"list {kind}" for kind in (KIND, *(kind for _, kind in CHILDREN))]
-    assert await list_everything(client, store, [""]) == set()
+    assert await list_namespace(client, store, "") == set()
 
 
 def node(name, **gpus):

@@ -23,6 +23,7 @@ STRANGERS = 2000
 PORTS = """
 import asyncio, json, resource, socket, sys
 from fusionrun.handlers import lifecycle
+from fusionrun.handlers.health import health
 from fusionrun.handlers.ports import serving
 from fusionrun.handlers.resync import Resync
 from fusionrun.cluster.store import Store
@@ -36,7 +37,7 @@ async def main():
     async with (
         serving(Metrics(store.runs).application(), 0, lifecycle.METRICS_LIMITS) as metrics_port,
         serving(receiver.application(), 0, lifecycle.PROGRESS_LIMITS, receiver.admits) as progress_port,
-        serving(Resync(None, store, None, 60).health(), 0, lifecycle.HEALTH_LIMITS) as health_port,
+        serving(health(Resync(None, (), store, None, 60), lambda: None), 0, lifecycle.HEALTH_LIMITS) as health_port,
     ):
         print(json.dumps([metrics_port, progress_port, health_port]), flush=True)
         while await loop.run_in_executor(None, sys.stdin.readline):

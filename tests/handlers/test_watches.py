@@ -1,3 +1,5 @@
+import itertools
+
 import kopf
 import pytest
 
@@ -18,6 +20,10 @@ class Recorder:
         self.waiting = set()
         self.resyncs = 0
         self.watches = Watches(self.store, self, self, Metrics(self.store.runs), self, self.deleted.append)
+
+    def is_ready(self, namespace):
+        assert namespace == "demo"
+        return self.ready
 
     def soon(self):
         self.resyncs += 1
@@ -124,6 +130,12 @@ def test_kopf_only_watches(recorder):
     for api_version, kind in CHILDREN:
         group, _, version = api_version.rpartition("/")
         assert selected[group, version, RESOURCES[api_version, kind][0]] == LABEL_RUN
+
+
+def test_kopf_never_ends_the_process_because_of_requests_that_fail():
+    backoffs = configure_kopf().networking.error_backoffs
+    for _ in range(2):  # each request starts again
+        assert list(itertools.islice(backoffs, 700))[:5] == [0.2, 0.5, 1.0, 2.0, 3.0]
 
 
 def test_kopf_makes_no_copy_of_an_object_for_its_diffs():

@@ -22,7 +22,7 @@ from fusionrun.settings import Images, Settings
 from support.golden import SETTINGS
 from support.plans import pinned_of
 from support.pod_security import containers
-from support.runs import CLAIM, called_reward, external_source, make_spec
+from support.runs import CLAIM, UID, called_reward, external_source, make_spec
 
 
 def objects(stage: str, attempt: int = 0, settings: Settings = SETTINGS, **changes: Any) -> dict[str, dict[str, Any]]:
@@ -198,6 +198,7 @@ def test_a_service_selects_only_the_pods_of_its_server():
     labels = found["Deployment"]["spec"]["template"]["metadata"]["labels"]
     assert selector.items() <= labels.items()
     assert selector[names.LABEL_STAGE] == "serve.ada"
+    assert selector[names.LABEL_RUN_UID] == UID, "not the pods of a deleted run of the same name"
     assert found["Service"]["metadata"]["name"] == found["Deployment"]["metadata"]["name"]
 
 

@@ -83,7 +83,7 @@ def test_a_pin_stays_with_its_reference():
         dict(
             zip(
                 (r.field for r in layout.plan.references),
-                resolution(live, observed, believed, layout).pins,
+                resolution(live, observed, believed, layout, world.status).pins,
                 strict=True,
             )
         )

@@ -62,3 +62,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- .Values.security.openshift -}}
 {{- end -}}
 {{- end -}}
+
+{{/* Namespace of the Lease that only one of several operators holds. */}}
+{{- define "fusionrun.leaseNamespace" -}}
+{{- .Values.operator.leaseNamespace | default .Release.Namespace -}}
+{{- end -}}

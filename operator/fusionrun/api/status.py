@@ -81,6 +81,8 @@ class Reason(StrEnum):
     SERVER_WEDGED = "ServerWedged"
     GATE_FAILED = "GateFailed"
     OBJECT_REFUSED = "ObjectRefused"
+    OBJECT_RESTORED = "ObjectRestored"
+    OBJECT_CHANGED = "ObjectChanged"
     OPERATOR_TOO_OLD = "OperatorTooOld"
 
 
@@ -296,6 +298,8 @@ class FusionRunStatus(Contract):
     resolved_digest: Annotated[str, Field(max_length=64)] | None = None
     """SHA-256 of the data of the ConfigMap NAME-resolved. It is written before the ConfigMap is created, and other data
     is not used."""
+    pins: Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=256)] = []
+    """Fingerprint of each model and data set of the spec. A deleted ConfigMap NAME-resolved is made again from them."""
 
 
 def read_status(status: dict[str, Any] | None) -> FusionRunStatus:

@@ -31,10 +31,17 @@ LOG_TIMEOUT_SECONDS, LOG_LIMIT_BYTES = 5.0, 16384
 EVENTS_LIMIT = 50
 """Maximum number of events that are read per object. Kubernetes merges equal events and deletes them after an hour."""
 
-_OK, _CREATED, _NOT_FOUND = 200, 201, 404
+_OK, _CREATED, _FORBIDDEN, _NOT_FOUND = 200, 201, 403, 404
 
 Observe = Callable[[str, str, int, float], None]
 """Called after every request with its verb, kind, HTTP status (0 without a reply) and seconds."""
+
+Guard = Callable[[], None]
+"""Called before every write; raises an error if it must not be sent."""
+
+
+def no_guard() -> None:
+    """Allow every write."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +57,9 @@ class Page:
 class Client:
     """Requests to one API server, with a client of the Kubernetes library from ``connect``."""
 
-    def __init__(self, api: ApiClient, observe: Observe) -> None:
+    def __init__(self, api: ApiClient, observe: Observe, guard: Guard = no_guard) -> None:
         self._api = api
+        self._guard = guard
         self._dynamic = DynamicClient(api)
         self._observe = observe
 
@@ -118,10 +126,35 @@ class Client:
 
     async def create(self, manifest: Manifest) -> Manifest:
         """Create an object; return it as stored by the API server."""
+        self._guard()
         resource = self._resource(manifest["apiVersion"], manifest["kind"])
         namespace = manifest["metadata"].get("namespace")
         reply = resource.create(body=manifest, namespace=namespace, field_manager=FIELD_MANAGER, **_plain())
         return await self._send("create", manifest["kind"], manifest["metadata"]["name"], reply)
+
+    async def replace(self, manifest: Manifest) -> Manifest:
+        """Replace an object that still has the resourceVersion in ``manifest``.
+
+        Raises
+        ------
+        ClusterError
+            With status 409 if it has changed.
+        """
+        self._guard()
+        resource = self._resource(manifest["apiVersion"], manifest["kind"])
+        namespace = manifest["metadata"].get("namespace")
+        reply = resource.replace(body=manifest, namespace=namespace, field_manager=FIELD_MANAGER, **_plain())
+        return await self._send("replace", manifest["kind"], manifest["metadata"]["name"], reply)
+
+    async def may_list(self, api_version: str, kind: str) -> bool:
+        """Return whether the operator may list the objects of a kind in the whole cluster."""
+        try:
+            await self._send("list", kind, "*", self._resource(api_version, kind).get(limit=1, **_plain()))
+        except ClusterError as error:
+            if error.status != _FORBIDDEN:
+                raise
+            return False
+        return True
 
     async def apply_status(self, manifest: Manifest) -> Manifest:
         """Apply the status of an object (server-side apply) that has the UID in ``metadata.uid``."""
@@ -145,6 +178,7 @@ class Client:
 
         ``grace_seconds`` of 0 force-deletes a pod; None uses the grace period of the pod.
         """
+        self._guard()
         resource = self._resource(ref.api_version, ref.kind)
         body: Manifest = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         if uid:
@@ -196,6 +230,7 @@ class Client:
     async def _patch(
         self, verb: str, ref: ObjectRef, body: Manifest, content_type: str, subresource: str = "", **options: Any
     ) -> Manifest:
+        self._guard()
         path = self._resource(ref.api_version, ref.kind).path(name=ref.name, namespace=ref.namespace)
         options |= {"body": body, "content_type": content_type, "field_manager": FIELD_MANAGER}
         reply = self._dynamic.request("patch", path + subresource, **options, **_plain())

@@ -6,10 +6,10 @@ import urllib.request
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
-from fusionrun.cluster.client import Client, Observe
+from fusionrun.cluster.client import Client, Guard, Observe, no_guard
 
 
-async def connect(observe: Observe) -> Client:
+async def connect(observe: Observe, guard: Guard = no_guard) -> Client:
     """Connect with the pod's service account or, outside a cluster, with KUBECONFIG."""
     configuration = Configuration()
     try:
@@ -20,7 +20,7 @@ async def connect(observe: Observe) -> Client:
     # once, here, and no API server's credentials are in a netrc file.
     configuration.proxy = configuration.proxy or proxy_for(configuration.host)
     configuration.client_session_kwargs = {"trust_env": False}
-    return Client(ApiClient(configuration), observe)
+    return Client(ApiClient(configuration), observe, guard)
 
 
 def proxy_for(url: str) -> str | None:

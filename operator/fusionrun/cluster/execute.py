@@ -88,15 +88,16 @@ class Executor:
         Returns
         -------
         bool
-            Whether an object was already gone and no watch had reported it: the run needs another decision.
+            Whether the run needs another decision: it has changed since this one, and only its objects were created;
+            or an object was already gone, and no watch had reported it.
 
         Raises
         ------
         ClusterError
             If the status could not be written. Nothing was deleted.
         """
-        if decision.status is not None:
-            await self._write_status(run, decision.status)
+        if decision.status is not None and not await self._write_status(run, decision.status):
+            return True
         for event in decision.events:
             self._events.post(run, event, now)
         return any(await _all(self._delete(run, ref, now) for ref in decision.delete))
@@ -152,16 +153,28 @@ class Executor:
         self._store.put(existing)
         return existing
 
-    async def _write_status(self, run: Manifest, status: FusionRunStatus) -> None:
+    async def _write_status(self, run: Manifest, status: FusionRunStatus) -> bool:
+        """Write the status, unless the run has changed since the decision; return whether it was written.
+
+        An operator that was paused and does not know yet that another one acts now can thus not overwrite its status.
+        """
         metadata = run["metadata"]
+        identity = {key: metadata[key] for key in ("name", "namespace", "uid", "resourceVersion") if key in metadata}
         manifest = {
             "apiVersion": run["apiVersion"],
             "kind": run["kind"],
-            "metadata": {"name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"]},
+            "metadata": identity,
             "status": status.model_dump(mode="json", exclude_none=True),
         }
-        self._store.put(await self._client.apply_status(manifest))
+        try:
+            self._store.put(await self._client.apply_status(manifest))
+        except ClusterError as error:
+            if error.status != _CONFLICT:
+                raise
+            self._store.put(await self._client.get(ref_of(run)))
+            return False
         self._written[ref_of(run)] = time.monotonic()
+        return True
 
     async def _delete(self, run: Manifest, ref: ObjectRef, now: datetime) -> bool:
         """Delete an object; return whether it was already gone and the watch has not reported it."""

@@ -1,6 +1,6 @@
 """The input of the decision on a run: from the store and, for what no watch reports, from the API server.
 
-Only a resync lists whole kinds (``list_everything``). A reconcile makes small requests: for a prerequisite that is not
+Only a resync lists whole kinds (``list_namespace``). A reconcile makes small requests: for a prerequisite that is not
 known to exist, the log of a pod that has failed, or the pods of an ended workload if the watch of pods lags behind.
 """
 
@@ -189,22 +189,21 @@ def failed_container(pod: Manifest) -> tuple[str, int, bool] | None:
     return min(failed)[1:] if failed else None
 
 
-async def list_everything(client: Client, store: Store, namespaces: Sequence[str]) -> set[ObjectRef]:
-    """Update the store from lists of all kinds; return the runs whose objects changed.
+async def list_namespace(client: Client, store: Store, namespace: str) -> set[ObjectRef]:
+    """Update the store from lists of all kinds in a namespace, all if empty; return the runs whose objects changed.
 
     Runs are listed first, since less is stored of the objects of finished runs. Kinds are listed one after the other
-    and page by page, so that only one page is in memory. An empty namespace means all.
+    and page by page, so that only one page is in memory.
     """
     changed: set[ObjectRef] = set()
     for api_version, kind in [(API_VERSION, KIND), *CHILDREN]:
-        for namespace in namespaces:
-            for tries_left in reversed(range(LIST_TRIES)):
-                try:
-                    changed |= await _list_kind(client, store, api_version, kind, namespace)
-                    break
-                except ClusterError as error:
-                    if error.status != _EXPIRED or not tries_left:
-                        raise
+        for tries_left in reversed(range(LIST_TRIES)):
+            try:
+                changed |= await _list_kind(client, store, api_version, kind, namespace)
+                break
+            except ClusterError as error:
+                if error.status != _EXPIRED or not tries_left:
+                    raise
     return changed
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from fusionrun.api.models import Manifest
 from fusionrun.api.pod import COMPLETION_INDEX_ANNOTATION
 from fusionrun.names import (
+    ANNOTATION_REVISION,
     ANNOTATION_TASK,
     KIND,
     LABEL_ARTIFACT,
@@ -40,7 +41,7 @@ _METADATA: Fields = {
     **_IDENTITY,
     **_whole("generation", "creationTimestamp"),
     "ownerReferences": _whole("kind", "name", "uid"),
-    "annotations": _whole(COMPLETION_INDEX_ANNOTATION, ANNOTATION_TASK),
+    "annotations": _whole(COMPLETION_INDEX_ANNOTATION, ANNOTATION_TASK, ANNOTATION_REVISION),
 }
 _CONDITIONS: Fields = _whole("type", "status", "reason", "message", "lastTransitionTime")
 _CONTAINER_STATE: Fields = {
@@ -58,7 +59,7 @@ _KEPT: dict[str, Fields] = {
     KIND: {"metadata": _METADATA, **_whole("spec", "status")},
     "Job": {
         "metadata": _METADATA,
-        "spec": _whole("backoffLimit", "suspend"),
+        "spec": _whole("backoffLimit", "suspend", "parallelism"),
         "status": {
             **_whole("startTime", "completionTime", "succeeded"),
             "conditions": _CONDITIONS,
@@ -71,9 +72,14 @@ _KEPT: dict[str, Fields] = {
     },
     "Deployment": {
         "metadata": _METADATA,
-        "spec": {"template": {"spec": {"containers": _whole("startupProbe")}}},
+        "spec": {
+            **_whole("replicas"),
+            "selector": {"matchLabels": None},
+            "template": {"spec": {"containers": _whole("startupProbe")}},
+        },
         "status": {"readyReplicas": None, "conditions": _CONDITIONS},
     },
+    "Service": {"metadata": _METADATA, "spec": {"selector": None, "ports": _whole("port", "targetPort")}},
     "ConfigMap": {"metadata": _METADATA, "data": None},
     "Pod": {
         "metadata": _METADATA,

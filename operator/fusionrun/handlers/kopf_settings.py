@@ -1,8 +1,9 @@
 """Settings of kopf: watches that detect a lost connection, the login, and storages without data."""
 
 import dataclasses
+import itertools
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import kopf
@@ -44,10 +45,27 @@ class NoProgress(kopf.ProgressStorage):  # type: ignore[misc]
         return essence
 
 
-def configure_kopf() -> kopf.OperatorSettings:
-    """Return settings with which kopf does not change objects."""
+class Backoffs:
+    """Seconds between the attempts of a request of kopf, without an end.
+
+    A watch that fails ends the process, and with it the watches of all namespaces: one whose Role was deleted must not
+    stop the others. If the API server does not reply for long, the liveness probe fails (``handlers.resync``).
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        """Yield short times for half an hour, then longer ones."""
+        return itertools.chain((0.2, 0.5, 1.0, 2.0), itertools.repeat(3.0, 600), itertools.repeat(30.0))
+
+
+def configure_kopf(*, scanning: bool = True) -> kopf.OperatorSettings:
+    """Return settings with which kopf does not change objects.
+
+    Without ``scanning``, kopf watches neither namespaces nor CRDs, and notices new ones only when it starts. Otherwise
+    it first lists the namespaces, and repeats that while it is forbidden.
+    """
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
+    settings.scanning.disabled = not scanning
     settings.peering.standalone = True
     # The server ends a watch after 240 s, and the client after 270 s. Bookmarks arrive once per minute: if no data
     # arrives within inactivity_timeout, the connection is lost.
@@ -63,8 +81,7 @@ def configure_kopf() -> kopf.OperatorSettings:
     settings.persistence.progress_storage = NoProgress()
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
-    # Wait half an hour for an unavailable API server; after that the kubelet restarts the operator.
-    settings.networking.error_backoffs = (0.2, 0.5, 1, 2, *[3] * 600)
+    settings.networking.error_backoffs = Backoffs()
     settings.queueing.exit_timeout = 1.0
     settings.process.ultimate_exiting_timeout = 20.0
     # They log every event that kopf handles, and every request.

@@ -1,17 +1,23 @@
-"""The operator process: create its parts, run them until a signal arrives, and stop them."""
+"""The operator process: create its parts, run them until a signal arrives or the Lease is lost, and stop them."""
 
 import asyncio
 import contextlib
 import functools
+import logging
+import signal
 
 import kopf
 
+from fusionrun.cluster.client import Client
 from fusionrun.cluster.connection import connect
 from fusionrun.cluster.events import EventPoster
 from fusionrun.cluster.execute import Executor
-from fusionrun.cluster.gather import Gatherer, list_everything
+from fusionrun.cluster.gather import Gatherer, list_namespace
+from fusionrun.cluster.lease import Lease, holder_identity, lease_ref
 from fusionrun.cluster.store import Store
+from fusionrun.handlers.health import health
 from fusionrun.handlers.kopf_settings import configure_kopf, login
+from fusionrun.handlers.leadership import Leadership
 from fusionrun.handlers.ports import Limits, raise_open_files, serving
 from fusionrun.handlers.resync import Resync
 from fusionrun.handlers.watches import Watches
@@ -20,6 +26,8 @@ from fusionrun.metrics import Metrics
 from fusionrun.progress import ProgressBoard, ProgressReceiver
 from fusionrun.reconcile import Reconciler
 from fusionrun.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 2.0
 """Time from pushed progress to the reconcile of its run. Progress alone causes no reconcile sooner."""
@@ -34,11 +42,21 @@ HEALTH_LIMITS = Limits(connections=32, per_address=8, seconds=10.0)
 
 
 async def run(settings: Settings) -> None:
-    """Run the operator until SIGINT or SIGTERM."""
+    """Run the operator until SIGINT or SIGTERM.
+
+    Raises
+    ------
+    NotLeaderError
+        If another operator may act now.
+    """
     raise_open_files()
     store, board = Store(), ProgressBoard()
     metrics = Metrics(store.runs)
-    client = await connect(metrics.request_sent)
+    # The Lease has connections of its own, so that no other request delays it.
+    lease_client = await connect(metrics.request_sent)
+    lease = Lease(lease_client, lease_ref(settings.lease_namespace, settings.namespaces), holder_identity())
+    leadership = Leadership(lease if settings.lease_namespace else None, metrics.leader.set)
+    client = await connect(metrics.request_sent, leadership.guard)
     events = EventPoster(client)
     gatherer = Gatherer(client, store, check_nodes=settings.policy.check_nodes)
     executor = Executor(client, store, events)
@@ -46,31 +64,50 @@ async def run(settings: Settings) -> None:
     queue = WorkQueue(reconciler.reconcile, executor.report_error, metrics.reconciled)
     on_push = functools.partial(queue.add_after, seconds=PROGRESS_SECONDS)
     receiver = ProgressReceiver(board, store.pod_at, store.get, on_push, metrics.progress_pushed)
-    list_all = functools.partial(list_everything, client, store, settings.namespaces or ("",))
-    resync = Resync(list_all, store, queue, settings.resync_seconds)
+    list_one = functools.partial(list_namespace, client, store)
+    namespaces = settings.namespaces or ("",)
+    resync = Resync(list_one, namespaces, store, queue, settings.resync_seconds, metrics.listed)
     watches = Watches(store, gatherer, queue, metrics, resync, reconciler.forget)
 
-    registry, kopf_settings = kopf.OperatorRegistry(), configure_kopf()
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):  # kopf replaces these handlers when it starts
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        async with (
+            serving(metrics.application(), settings.metrics_port, METRICS_LIMITS),
+            serving(receiver.application(), settings.progress_port, PROGRESS_LIMITS, receiver.admits),
+            serving(health(resync, leadership.waits_for), settings.health_port, HEALTH_LIMITS),
+            leadership.held(stop),
+        ):
+            try:
+                if not stop.is_set():
+                    await _act(settings, client, watches, resync, stop)
+            finally:
+                await queue.stop()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(events.drain(), DRAIN_SECONDS)
+    finally:
+        await client.close()
+        await lease_client.close()
+
+
+async def _act(settings: Settings, client: Client, watches: Watches, resync: Resync, stop: asyncio.Event) -> None:
+    """Watch and reconcile runs until ``stop`` is set or a signal arrives."""
+    scanning = not settings.namespaces or await client.may_list("v1", "Namespace")
+    if not scanning:
+        logger.warning("may not list namespaces: CRDs and namespaces that are created later are not watched")
+    registry, kopf_settings = kopf.OperatorRegistry(), configure_kopf(scanning=scanning)
     watches.register(registry, kopf_settings)
     kopf.on.login(registry=registry)(functools.partial(login, client.server))
-
-    async with (
-        serving(metrics.application(), settings.metrics_port, METRICS_LIMITS),
-        serving(receiver.application(), settings.progress_port, PROGRESS_LIMITS, receiver.admits),
-        serving(resync.health(), settings.health_port, HEALTH_LIMITS),
-    ):
-        listing = asyncio.create_task(resync.run(), name="resync")
-        try:
-            await kopf.operator(
-                registry=registry,
-                settings=kopf_settings,
-                standalone=True,
-                clusterwide=not settings.namespaces,
-                namespaces=settings.namespaces,
-            )
-        finally:
-            listing.cancel()
-            await queue.stop()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(events.drain(), DRAIN_SECONDS)
-            await client.close()
+    listing = asyncio.create_task(resync.run(), name="resync")
+    try:
+        await kopf.operator(
+            registry=registry,
+            settings=kopf_settings,
+            standalone=True,
+            clusterwide=not settings.namespaces,
+            namespaces=settings.namespaces,
+            stop_flag=stop,
+        )
+    finally:
+        listing.cancel()

@@ -59,7 +59,7 @@ class Watches:
             changed = self.store.put(manifest)
         if event["type"] is None:  # the watch has started with a list, which does not show what was deleted before
             self.resync.soon()
-        if changed and run is not None and self.resync.ready:
+        if changed and run is not None and self.resync.is_ready(run.namespace):
             self.queue.add(run, watched=True)
 
     async def claim_changed(self, event: dict[str, Any], **_: Any) -> None:

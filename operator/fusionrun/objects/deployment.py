@@ -120,6 +120,7 @@ def build_service(run: Run, stage: Stage, name: str, attempt: int) -> Manifest:
 def _selector(run: Run, stage: Stage, attempt: int) -> dict[str, str]:
     return {
         names.LABEL_RUN: run.name,
+        **meta.uid_label(run),
         names.LABEL_STAGE: names.stage_label(stage.name),
         names.LABEL_ATTEMPT: str(attempt),
     }

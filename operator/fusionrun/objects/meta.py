@@ -10,7 +10,7 @@ from fusionrun.api.spec import FusionRunSpec
 from fusionrun.plan.credentials import S3_KEYS, S3_MORE_KEYS
 from fusionrun.plan.gpus import gpu_limits
 from fusionrun.plan.kinds import HubAccess
-from fusionrun.plan.pinned import Run
+from fusionrun.plan.pinned import Feature, Run
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
 
@@ -29,9 +29,15 @@ def labels(run: Run, stage: Stage, attempt: int) -> dict[str, str]:
         names.LABEL_COMPONENT: stage.kind.value,
         names.LABEL_MANAGED_BY: names.MANAGED_BY,
         names.LABEL_RUN: run.name,
+        **uid_label(run),
         names.LABEL_STAGE: names.stage_label(stage.name),
         names.LABEL_ATTEMPT: str(attempt),
     }
+
+
+def uid_label(run: Run) -> dict[str, str]:
+    """Return the label with the UID of a run; none if an earlier release accepted it."""
+    return {names.LABEL_RUN_UID: run.uid} if Feature.UID_LABEL in run.features else {}
 
 
 def run_labels(run: Run) -> dict[str, str]:

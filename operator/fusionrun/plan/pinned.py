@@ -19,6 +19,8 @@ class Feature(StrEnum):
     """An init container checks that a server with code of a model has no network access."""
     ARTIFACT_LABEL = "artifactLabel"
     """Its workloads have a label with the digest of their artifact, so that other runs wait for it."""
+    UID_LABEL = "uidLabel"
+    """Its objects have the label ``LABEL_RUN_UID``, by which its Services select pods."""
 
 
 @dataclass(frozen=True)

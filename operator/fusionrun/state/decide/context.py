@@ -15,6 +15,7 @@ from fusionrun.state.observe.live_objects import Refusal
 from fusionrun.state.observe.object_ref import ObjectRef
 from fusionrun.state.observe.observed import Observed, ObservedStage
 from fusionrun.state.observe.pending_pods import PendingPods
+from fusionrun.state.report.events import Event
 from fusionrun.state.report.stage_status import DONE
 
 
@@ -69,6 +70,8 @@ class StageOutcome:
     """Pods of the stage that do not run."""
     list_pods: tuple[ObjectRef, ...] = ()
     requeue_seconds: float | None = None
+    events: tuple[Event, ...] = ()
+    """Events beyond those that a changed status causes."""
     dataset: DatasetSummary | None = None
     """The data set, from the result of ``construct``."""
     benchmarks: tuple[BenchmarkResult, ...] | None = None

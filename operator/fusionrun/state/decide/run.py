@@ -98,7 +98,7 @@ def _advance(inputs: _Input, accepted: Acceptance) -> Decision:
     run = (metadata["namespace"], metadata["name"], metadata["uid"], spec)
     pinned = PinnedPlan(*run, plan, (), {}, features=accepted.features)
     pinned = replace(pinned, publish_endpoint=accepted.publish_endpoint)
-    resolved = resolution(inputs.live, inputs.observed, inputs.frozen, pinned)
+    resolved = resolution(inputs.live, inputs.observed, inputs.frozen, pinned, before)
     config_maps = [resolved.config_map] if resolved and resolved.config_map else []
     if accepted.is_new:
         config_maps = [accepted.config_map(pinned)]
@@ -150,9 +150,12 @@ def _advance(inputs: _Input, accepted: Acceptance) -> Decision:
         *(manifest for outcome in decided for manifest in outcome.create),
     ]
     times = [*(outcome.requeue_seconds for outcome in decided), *conclusion.requeue_seconds, next_lost]
+    decision = inputs.report(conclusion.conditions, report)
     return replace(
-        inputs.report(conclusion.conditions, report),
-        create=tuple({ref_of(m): m for m in create}.values()),  # stages share a NetworkPolicy
+        decision,
+        # Stages share a NetworkPolicy.
+        events=tuple(dict.fromkeys([*decision.events, *(event for outcome in decided for event in outcome.events)])),
+        create=tuple({ref_of(m): m for m in create}.values()),
         delete=tuple(dict.fromkeys([*(ref for outcome in decided for ref in outcome.delete), *lost])),
         list_pods=tuple(ref for outcome in decided for ref in outcome.list_pods),
         requeue_seconds=0.0 if ends else min((seconds for seconds in times if seconds is not None), default=None),
@@ -161,8 +164,10 @@ def _advance(inputs: _Input, accepted: Acceptance) -> Decision:
 
 def _record(before: FusionRunStatus, accepted: Acceptance, resolved: Resolution | None) -> FusionRunStatus:
     """Return the status with the digests of the ConfigMaps that this decision rests on, and no other change."""
-    digests = {"spec_digest": accepted.digest, "resolved_digest": resolved.digest if resolved else None}
-    return before.model_copy(update={name: digest for name, digest in digests.items() if digest})
+    fields: dict[str, str | list[str] | None] = {"spec_digest": accepted.digest}
+    if resolved:
+        fields |= {"resolved_digest": resolved.digest, "pins": list(resolved.pins)}
+    return before.model_copy(update={name: value for name, value in fields.items() if value})
 
 
 def _lost_resolution(before: FusionRunStatus, resolved: Resolution | None) -> bool:

@@ -7,6 +7,7 @@ from fusionrun.api.status import Reason, StageState, StageStatus
 from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
 from fusionrun.state.decide.program_stages import decide_program
+from fusionrun.state.decide.restore import restore
 from fusionrun.state.decide.server_stages import decide_server
 from fusionrun.state.decide.start import is_ready, missed_gates, stopped, waiting
 from fusionrun.state.report.stage_status import UNFINISHED, idle
@@ -21,8 +22,9 @@ def decide_stages(context: Context, outcomes: Outcomes) -> Outcomes:
 
 def decide_stage(context: Context, stage: Stage, before: Outcomes) -> StageOutcome:
     """Decide on one stage, given the outcomes of the stages before it."""
+    observed = context.observed_stage(stage)
     if context.is_done(stage):
-        delete = context.observed_stage(stage).running_objects if stage.traits.is_server else ()
+        delete = observed.running_objects if stage.traits.is_server else observed.earlier.running_objects
         return StageOutcome(context.previous[stage.name], delete=delete)
     if context.needed is not None and stage.name not in context.needed:
         return _skipped(context, stage)
@@ -31,11 +33,13 @@ def decide_stage(context: Context, stage: Stage, before: Outcomes) -> StageOutco
         status = waiting(context, stage, Reason.WAITING_FOR_ARTIFACT, context.held_back[stage.name])
         return StageOutcome(status, delete=context.observed_stage(stage).running_objects)
     if stage.traits.is_server:
-        return decide_server(context, stage, before)
+        return restore(context, stage, before, decide_server(context, stage, before))
     if stage.kind is StageKind.PUBLISH and is_ready(context, stage, before) and (text := missed_gates(context, before)):
         status = StageStatus(name=stage.name, state=StageState.SKIPPED, reason=Reason.GATE_FAILED, message=text)
         return StageOutcome(status)
-    return decide_program(context, stage, before)
+    outcome = restore(context, stage, before, decide_program(context, stage, before))
+    # Another controller may let an earlier attempt, which had failed, run again.
+    return replace(outcome, delete=(*outcome.delete, *observed.earlier.running_objects))
 
 
 def _skipped(context: Context, stage: Stage) -> StageOutcome:
@@ -63,4 +67,4 @@ def _stop(context: Context, stage: Stage, outcome: StageOutcome, reason: Reason,
     if status.state in UNFINISHED:
         status = idle(stage, status, StageState.PENDING, reason, message)
     delete = (*outcome.delete, *context.observed_stage(stage).running_objects)
-    return replace(outcome, status=status, create=(), delete=delete)
+    return replace(outcome, status=status, create=(), events=(), delete=delete)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
+from fusionrun.api.models import Manifest
 from fusionrun.api.stage import StageKind
 from fusionrun.api.status import Reason, StageState, StageStatus
 from fusionrun.objects.render import render
@@ -29,10 +30,7 @@ def start(context: Context, stage: Stage, before: Outcomes, attempt: int, messag
     if blocked is not None:
         again = RECHECK_SECONDS if blocked.reason == Reason.WAITING_FOR_ARTIFACT else None
         return StageOutcome(blocked, requeue_seconds=again)
-    pinned = context.pinned
-    if stage.kind is StageKind.PUBLISH:  # the model card shows the scores
-        pinned = replace(pinned, scores=results.by_model(before.benchmarks))
-    objects = tuple(render(pinned, stage, attempt, context.settings))
+    objects = objects_of(context, stage, before, attempt)
     for manifest in objects:
         if refusal := context.refused.get(ref_of(manifest)):
             return _refused(context, stage, refusal)
@@ -45,6 +43,14 @@ def start(context: Context, stage: Stage, before: Outcomes, attempt: int, messag
     )
     pending = PendingPods(running=False, message=None, since=context.now)
     return StageOutcome(status, create=objects, pending=pending)
+
+
+def objects_of(context: Context, stage: Stage, before: Outcomes, attempt: int) -> tuple[Manifest, ...]:
+    """Return the objects of an attempt of a stage; the workload is the last one."""
+    pinned = context.pinned
+    if stage.kind is StageKind.PUBLISH:  # the model card shows the scores
+        pinned = replace(pinned, scores=results.by_model(before.benchmarks))
+    return tuple(render(pinned, stage, attempt, context.settings))
 
 
 def is_ready(context: Context, stage: Stage, before: Outcomes) -> bool:

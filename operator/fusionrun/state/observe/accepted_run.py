@@ -9,8 +9,10 @@ The operator continues a run that a newer release accepted only if both releases
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +24,7 @@ from fusionrun.api.models import Manifest
 from fusionrun.api.parameters import ResolveParameters
 from fusionrun.api.spec import MUTABLE_FIELDS, FusionRunSpec
 from fusionrun.api.stage import PlannedStage
+from fusionrun.api.status import FusionRunStatus
 from fusionrun.api.task import decode_task
 from fusionrun.api.values import Resolved
 from fusionrun.errors import ContractError
@@ -145,15 +148,17 @@ def _numbers(version: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", version)[:3]]
 
 
-def resolution(live: LiveObjects, observed: Observed, frozen: Frozen, pinned: PinnedPlan) -> Resolution | None:
-    """Return the result of ``resolve`` from its ConfigMap or, before that exists, from its pod; None without either.
+def resolution(
+    live: LiveObjects, observed: Observed, frozen: Frozen, pinned: PinnedPlan, status: FusionRunStatus
+) -> Resolution | None:
+    """Return the result of ``resolve`` from its ConfigMap, else from its pod, else from the status; None without any.
 
     Raises
     ------
     ContractError
         If a newer release accepted the run and this release computes other digests for it.
     """
-    resolved = _resolution(live, observed, frozen, pinned)
+    resolved = _resolution(live, observed, frozen, pinned) or _from_status(status, pinned)
     version, name = accepted_by(frozen) or "", names.resolved_config_map(pinned.name)
     if resolved is None or _numbers(version) <= _numbers(__version__):
         return resolved
@@ -163,7 +168,6 @@ def resolution(live: LiveObjects, observed: Observed, frozen: Frozen, pinned: Pi
 
 
 def _resolution(live: LiveObjects, observed: Observed, frozen: Frozen, pinned: PinnedPlan) -> Resolution | None:
-    name = names.resolved_config_map(pinned.name)
     data = frozen.resolved
     if data is not None:
         fields, pins, complete, by_stage = (
@@ -180,16 +184,46 @@ def _resolution(live: LiveObjects, observed: Observed, frozen: Frozen, pinned: P
     fields, stages = _resolve_task(live, workload, pinned)
     if len(result.pins) != len(fields) or {r.field for r in pinned.plan.references} - set(fields):
         return None
-    by_stage = digests(stages, result.pins)
-    complete = sorted(stages[i].name for i in result.complete)
+    return _new(pinned, fields, result.pins, [stages[i].name for i in result.complete], digests(stages, result.pins))
+
+
+def _new(
+    pinned: PinnedPlan, fields: list[str], pins: list[str], complete: Collection[str], by_stage: dict[str, str]
+) -> Resolution:
+    """Return a resolution with the ConfigMap to create."""
+    name = names.resolved_config_map(pinned.name)
     config_map = meta.config_map(pinned, name, meta.run_labels(pinned), {
         "references.json": json.dumps(fields),
-        "pins.json": json.dumps(result.pins),
-        "complete.json": json.dumps(complete),
+        "pins.json": json.dumps(pins),
+        "complete.json": json.dumps(sorted(complete)),
         "digests.json": json.dumps(by_stage, sort_keys=True),
     })  # fmt: skip
-    pins = _in_order(dict(zip(fields, result.pins, strict=True)), pinned)
-    return Resolution(tuple(pins), frozenset(complete), by_stage, data_digest(config_map["data"]), config_map)
+    in_order = _in_order(dict(zip(fields, pins, strict=True)), pinned)
+    return Resolution(tuple(in_order), frozenset(complete), by_stage, data_digest(config_map["data"]), config_map)
+
+
+def _from_status(status: FusionRunStatus, pinned: PinnedPlan) -> Resolution | None:
+    """Make the data of ``RUN-resolved`` again, with the digest in the status; None if that is not possible.
+
+    A release that computes other digests of artifacts cannot, nor can it if the status has no pins (0.2.0). The status
+    shows each complete artifact as a cache hit, except those of stages that always run: each combination is tried.
+    """
+    fields = [reference.field for reference in pinned.plan.references]
+    if status.resolved_digest is None or len(status.pins) != len(fields):
+        return None
+    planned = pinned.plan.planned()
+    by_stage = digests(planned, status.pins)
+    hits = [s.name for s in status.stages if s.cache_hit]
+    always = [s.name for s in planned if pinned.plan[s.name].traits.report]
+    for more in _subsets(always):
+        found = _new(pinned, fields, status.pins, [*hits, *more], by_stage)
+        if found.digest == status.resolved_digest:
+            return found
+    return None
+
+
+def _subsets(items: Sequence[str]) -> itertools.chain[tuple[str, ...]]:
+    return itertools.chain.from_iterable(itertools.combinations(items, size) for size in range(len(items) + 1))
 
 
 def _in_order(pins: dict[str, str], pinned: PinnedPlan) -> list[str]:

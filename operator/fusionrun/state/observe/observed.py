@@ -28,6 +28,11 @@ class ObservedStage:
         workloads = [w.ref for w in self.workloads if w.holds_pods]
         return (*workloads, *(ref_of(s) for s in self.services if not is_deleting(s)))
 
+    @property
+    def earlier(self) -> "ObservedStage":
+        """Return the objects of all attempts but the last."""
+        return self.before(self.latest.attempt) if self.latest else ObservedStage()
+
     def before(self, attempt: int) -> "ObservedStage":
         """Return the objects of earlier attempts."""
         workloads = tuple(w for w in self.workloads if w.attempt < attempt)
@@ -41,6 +46,8 @@ class Observed:
     stages: dict[str, ObservedStage]
     config_maps: dict[str, dict[str, str]]
     """Data of the ConfigMaps of the run itself (spec and resolved), by name."""
+    refs: frozenset[ObjectRef] = frozenset()
+    """All objects that the run owns; without pods."""
 
     def stage(self, name: str) -> ObservedStage:
         """Return the objects of a stage, which may be none."""
@@ -57,14 +64,18 @@ def observe(live: LiveObjects) -> Observed:
     uid = live.run["metadata"]["uid"]
     by_stage: dict[str, list[Manifest]] = {}
     config_maps: dict[str, dict[str, str]] = {}
+    refs: set[ObjectRef] = set()
     for manifest in live.children:
-        if manifest["kind"] != "Pod" and uid not in owners(manifest):
-            continue
+        if manifest["kind"] != "Pod":
+            if uid not in owners(manifest):
+                continue
+            refs.add(ref_of(manifest))
         if stage := stage_of(manifest):
             by_stage.setdefault(stage, []).append(manifest)
         elif manifest["kind"] == "ConfigMap":
             config_maps[manifest["metadata"]["name"]] = manifest.get("data") or {}
-    return Observed({name: _stage(name, manifests, live) for name, manifests in by_stage.items()}, config_maps)
+    stages = {name: _stage(name, manifests, live) for name, manifests in by_stage.items()}
+    return Observed(stages, config_maps, frozenset(refs))
 
 
 def _stage(name: str, manifests: list[Manifest], live: LiveObjects) -> ObservedStage:

@@ -129,6 +129,8 @@ def _workload_reasons(workload: Workload) -> Iterator[tuple[int, str]]:
             yield 0, f"{condition.get('reason')}: {condition.get('message', '')}"
     if _is_suspended(manifest):
         yield 1, f"{manifest['kind']} {name} is suspended: {_queue(manifest) or 'its suspend field is true'}"
+    elif (manifest.get("spec") or {}).get("parallelism") == 0:
+        yield 1, f"Job {name} was scaled to 0 pods: set its spec.parallelism again, or delete the Job"
     elif uid in workload.warnings:
         yield 0, f"{manifest['kind']} {name}: {workload.warnings[uid]}"
 

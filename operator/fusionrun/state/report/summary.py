@@ -62,6 +62,7 @@ def summary(
         gpu_seconds=sum(s.gpu_seconds or 0 for s in report.stages) or None,
         spec_digest=before.spec_digest,
         resolved_digest=before.resolved_digest,
+        pins=before.pins,
     )
 
 

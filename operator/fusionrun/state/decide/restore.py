@@ -1,0 +1,158 @@
+"""Objects of a running stage that somebody else deleted, scaled or changed: created again, or reported.
+
+No object is updated. A changed one is deleted, and the next decision creates it again; only an object that is older
+than ``RESTORE_AFTER`` is, so that a tool that changes it each time causes little work.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import timedelta
+
+from fusionrun import names
+from fusionrun.api.models import Manifest
+from fusionrun.api.stage import StageKind
+from fusionrun.api.status import Reason, StageState
+from fusionrun.objects.deployment import PORT
+from fusionrun.plan.stages import Stage
+from fusionrun.plan.tasks import served_model
+from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
+from fusionrun.state.decide.start import objects_of, waiting
+from fusionrun.state.observe.object_fields import format_time, is_deleting, parse_time, pod_phase
+from fusionrun.state.observe.object_ref import ref_of
+from fusionrun.state.observe.pending_pods import PendingPods
+from fusionrun.state.observe.workloads import Workload
+from fusionrun.state.report.events import Event
+from fusionrun.state.report.stage_status import ACTIVE, MESSAGE_CHARACTERS
+
+RESTORE_AFTER = timedelta(minutes=10)
+"""Age from which a changed object is deleted and created again."""
+REFUSED_SECONDS = 30.0
+"""Time to the next attempt to create an object that the API server refused."""
+EXCLUDE = "exclude it from the tool that does this, or suspend the run with spec.suspend"
+
+
+def restore(context: Context, stage: Stage, before: Outcomes, outcome: StageOutcome) -> StageOutcome:
+    """Return the decision on a stage with what its running workload needs to be as it was created."""
+    workload = context.observed_stage(stage).latest
+    if workload is None or not workload.active or outcome.status.state not in ACTIVE:
+        return outcome
+    # The objects of a stage depend on the result of resolve.
+    if outcome.create or outcome.delete or (context.needed is None and stage.kind is not StageKind.RESOLVE):
+        return outcome
+    if workload.is_server and (changed := _server(context, stage, workload, outcome)):
+        return changed
+    return _missing_objects(context, stage, before, workload, outcome)
+
+
+def _missing_objects(
+    context: Context, stage: Stage, before: Outcomes, workload: Workload, outcome: StageOutcome
+) -> StageOutcome:
+    *others, same = objects_of(context, stage, before, workload.attempt)
+    if ref_of(same) != workload.ref:  # another release renders this stage in another way
+        return outcome
+    for manifest in others:
+        ref = ref_of(manifest)
+        if ref in context.observed.refs or not _is_restored(context, manifest):
+            continue
+        text = f"{ref.kind} {ref.name} was deleted"
+        if refusal := context.refused.get(ref):
+            outcome = _with_message(outcome, f"{text} and cannot be created: {refusal.message}")
+            outcome = replace(outcome, requeue_seconds=REFUSED_SECONDS)
+        elif ref.kind == "ConfigMap" and not _is_task_of(workload, manifest):
+            text += ", and this release of the operator makes another task"
+            if _waits(workload):
+                status = waiting(context, stage, Reason.OBJECT_RESTORED, f"{text}: the stage starts again")
+                return StageOutcome(status, delete=(workload.ref,))
+            outcome = _with_message(outcome, f"{text}: the stage starts again if it needs another pod")
+        else:
+            restored = _for_pods_of(workload, manifest) if ref.kind == "Service" else manifest
+            event = Event("Warning", Reason.OBJECT_RESTORED, f"{text}; the operator creates it again")
+            outcome = replace(outcome, create=(*outcome.create, restored), events=(*outcome.events, event))
+    return outcome
+
+
+def _is_restored(context: Context, manifest: Manifest) -> bool:
+    """Return whether an object is created again when it does not exist.
+
+    Secrets cannot be read, and the kubelet reports missing ones. A run that 0.2.0 accepted has no features; it gets its
+    NetworkPolicies with the next stage.
+    """
+    kind = manifest["kind"]
+    return kind != "Secret" and (kind != "NetworkPolicy" or bool(context.pinned.features))
+
+
+def _is_task_of(workload: Workload, config_map: Manifest) -> bool:
+    """Return whether a ConfigMap has the task of a workload; releases up to 0.2.0 did not record its digest."""
+    recorded = (workload.manifest["metadata"].get("annotations") or {}).get(names.ANNOTATION_TASK)
+    return recorded in (None, hashlib.sha256(config_map["data"]["task.json"].encode()).hexdigest())
+
+
+def _waits(workload: Workload) -> bool:
+    """Return whether a workload has a pod that does not run yet, or none."""
+    phases = {pod_phase(pod) for pod in workload.pods}
+    return not phases or bool(phases & {"Pending", ""})
+
+
+def _for_pods_of(workload: Workload, service: Manifest) -> Manifest:
+    """Return a Service for the pods of a Deployment, which another release may have labelled in another way."""
+    selector = ((workload.manifest["spec"].get("selector") or {}).get("matchLabels")) or service["spec"]["selector"]
+    return service | {"spec": service["spec"] | {"selector": selector}}
+
+
+def _server(context: Context, stage: Stage, workload: Workload, outcome: StageOutcome) -> StageOutcome | None:
+    """Return the decision on a server whose Deployment or Service was changed; None if neither was."""
+    deployment = workload.manifest
+    name, spec = deployment["metadata"]["name"], deployment["spec"]
+    wanted = served_model(context.pinned, stage).settings.replicas
+    replicas = int(spec.get("replicas", 1))
+    if replicas == 0:
+        text = f"Deployment {name} was scaled to 0 replicas: {EXCLUDE}"
+        return _again(context, outcome, deployment, text)
+    for service in _changed_services(context, stage, workload):
+        text = f"Service {service['metadata']['name']} was changed and does not select the pods of its server"
+        return _again(context, outcome, service, text)
+    if int((deployment["metadata"].get("annotations") or {}).get(names.ANNOTATION_REVISION, "1")) > 1:
+        text = f"the pod template of Deployment {name} was changed: delete the Deployment to have it created again"
+        return _with_message(outcome, text, Reason.OBJECT_CHANGED)
+    if replicas != wanted:
+        text = f"Deployment {name} has {replicas} replicas and was to have {wanted}: delete it to have it created again"
+        return _with_message(outcome, text, Reason.OBJECT_CHANGED)
+    return None
+
+
+def _changed_services(context: Context, stage: Stage, workload: Workload) -> Iterable[Manifest]:
+    labels = (workload.manifest["spec"].get("selector") or {}).get("matchLabels")
+    for service in context.observed_stage(stage).services:
+        if service["metadata"]["name"] != workload.ref.name or is_deleting(service):
+            continue
+        spec = service.get("spec") or {}
+        ports = [(p.get("port"), p.get("targetPort")) for p in spec.get("ports") or []]
+        if spec.get("selector") != labels or (PORT, "http") not in ports:
+            yield service
+
+
+def _again(context: Context, outcome: StageOutcome, manifest: Manifest, text: str) -> StageOutcome:
+    """Delete an object that was changed, so that the next decision creates it again, unless it is new.
+
+    The server keeps its place in ``gpuBudget`` and ``maxServers``, and no client starts.
+    """
+    created = parse_time(manifest["metadata"].get("creationTimestamp")) or context.now
+    left = (created + RESTORE_AFTER - context.now).total_seconds()
+    text += f"; the operator creates it again{'' if left <= 0 else f' at {format_time(created + RESTORE_AFTER)}'}"
+    update = {"state": StageState.RUNNING, "reason": Reason.OBJECT_CHANGED, "message": text[:MESSAGE_CHARACTERS]}
+    outcome = replace(
+        outcome,
+        status=outcome.status.model_copy(update=update),
+        pending=PendingPods(running=False, message=text, since=created, reason=Reason.OBJECT_CHANGED),
+    )
+    return replace(outcome, delete=(ref_of(manifest),)) if left <= 0 else replace(outcome, requeue_seconds=left)
+
+
+def _with_message(outcome: StageOutcome, text: str, reason: Reason | None = None) -> StageOutcome:
+    """Report a change; the reason and the message of pods that do not run are kept."""
+    status = outcome.status
+    if status.state is StageState.READY and reason is not None:
+        status = status.model_copy(update={"reason": reason})
+    message = f"{status.message}; {text}" if status.message else text
+    return replace(outcome, status=status.model_copy(update={"message": message[:MESSAGE_CHARACTERS]}))
