@@ -16,6 +16,11 @@ from fusionrun.api.contract import Contract
 
 LOG_TAIL_CHARACTERS = 600
 """Maximum length of the log tail of a failed container."""
+RETRY_CHARACTERS = 128
+"""Number of characters of the annotation ``fusionrun.dev/retry`` that are compared."""
+RETRY_MESSAGE_CHARACTERS = 512
+RETRIES_MAX = 10
+"""Maximum number of retries in the status: the latest ones."""
 
 
 class ConditionType(StrEnum):
@@ -58,6 +63,8 @@ class Reason(StrEnum):
     STAGE_STARTED = "StageStarted"
     STAGE_SUCCEEDED = "StageSucceeded"
     STAGE_RETRIED = "StageRetried"
+    RUN_RETRIED = "RunRetried"
+    RETRY_IGNORED = "RetryIgnored"
     DATASET_SIZE_DIFFERS = "DatasetSizeDiffers"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     SUSPENDED = "Suspended"
@@ -149,6 +156,9 @@ class StageStatus(Contract):
     """Details, for people."""
     attempt: int | None = None
     """Number of the current retry. Absent for the first attempt."""
+    first_attempt: int | None = None
+    """Number of the first attempt since the run was last retried. Earlier attempts do not count for ``backoffLimit``.
+    Absent if the run was not retried because of this stage."""
     progress: StageProgress | None = None
     """Progress of the stage. Advisory."""
     eta_seconds: int | None = None
@@ -260,6 +270,19 @@ class Artifacts(Contract):
     """URI that the model was published to."""
 
 
+class Retry(Contract):
+    """A retry of the failed run."""
+
+    time: str
+    """Time of the retry."""
+    reason: Annotated[str, Field(max_length=64)]
+    """Reason of the failure, in CamelCase (docs/operations.md)."""
+    message: Annotated[str, Field(max_length=RETRY_MESSAGE_CHARACTERS)] = ""
+    """Message of the failure."""
+    stages: Annotated[str, Field(max_length=256)] | None = None
+    """Stages that had failed and started again."""
+
+
 class FusionRunStatus(Contract):
     """The observed state of the run."""
 
@@ -287,6 +310,11 @@ class FusionRunStatus(Contract):
     """GPUs of the run's pods that are scheduled to a node and have not ended."""
     gpu_seconds: int | None = None
     """GPU-seconds of all stages."""
+    retry: Annotated[str, Field(max_length=RETRY_CHARACTERS)] | None = None
+    """Last value of the annotation ``fusionrun.dev/retry`` that the operator has read. The same value has no further
+    effect."""
+    retries: Annotated[list[Retry], Field(max_length=RETRIES_MAX)] = []
+    """The latest retries of the run."""
     spec_digest: Annotated[str, Field(max_length=64)] | None = None
     """SHA-256 of the data of the ConfigMap NAME-spec. It is written before the ConfigMap is created, and other data is
     not used."""

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from operator import attrgetter
 
 from fusionrun.api.models import Manifest
-from fusionrun.cluster.trim import trim
+from fusionrun.cluster.trim import TRIMMED_OF_FINISHED_RUN, trim
 from fusionrun.names import KIND
 from fusionrun.state.observe.object_fields import is_finished
 from fusionrun.state.observe.object_ref import ObjectRef, ref_of, run_of
@@ -25,6 +25,8 @@ class Store:
         self._children: dict[ObjectRef, set[ObjectRef]] = {}
         self._pods: dict[str, ObjectRef] = {}
         self._finished: set[ObjectRef] = set()
+        self._incomplete: set[ObjectRef] = set()
+        """Runs that were finished and are not any more: they lack objects, of which only a part was stored."""
         self._listed: dict[tuple[str, str, str], int] = {}
 
     def put(self, manifest: Manifest) -> bool:
@@ -33,6 +35,7 @@ class Store:
         known = self._objects.get(ref)
         if (known is not None and _version(known) >= version) or self.deleted.get(ref, -1) >= version:
             return False
+        was_finished = ref in self._finished
         if known is not None:
             self._forget(ref)
             old_uid = known["metadata"].get("uid")
@@ -50,7 +53,17 @@ class Store:
             self._pods[address] = ref
         if ref.kind == KIND and is_finished(kept):
             self._finish(ref)
+        elif was_finished:
+            self._continue(ref)
         return True
+
+    def is_incomplete(self, run: ObjectRef) -> bool:
+        """Return whether the objects of a run must be listed: it was finished, and has been retried."""
+        return run in self._incomplete
+
+    def listed(self, run: ObjectRef) -> None:
+        """Record that all objects of a run have been listed and stored."""
+        self._incomplete.discard(run)
 
     def deleting(self, ref: ObjectRef, uid: str, at: str) -> None:
         """Record that the API server has accepted the deletion of an object.
@@ -124,6 +137,7 @@ class Store:
     def _forget(self, ref: ObjectRef) -> None:
         known = self._objects.pop(ref)
         self._finished.discard(ref)
+        self._incomplete.discard(ref)
         run = run_of(known)
         if run is not None and run in self._children:
             self._children[run].discard(ref)
@@ -141,6 +155,12 @@ class Store:
         for ref in self._children.get(run, ()):
             self._forget_address(ref, self._objects[ref])
             self._objects[ref] = trim(self._objects[ref], finished=True)
+
+    def _continue(self, run: ObjectRef) -> None:
+        """Forget the objects of a run that were trimmed because it was finished: a list returns them again."""
+        self._incomplete.add(run)
+        for ref in [r for r in self._children.get(run, ()) if r.kind in TRIMMED_OF_FINISHED_RUN]:
+            self._forget(ref)
 
     def _restore_deletion(self, kept: Manifest) -> None:
         at = self._deleting.get(kept["metadata"].get("uid", ""))

@@ -16,6 +16,7 @@ from fusionrun.state.observe.pending_pods import PendingPods
 from fusionrun.state.report import results
 from fusionrun.state.report.stage_status import ACTIVE, DONE, MESSAGE_CHARACTERS, idle
 
+RUN_RETRIED = "started again, because the run was retried"
 REFUSED_MAX_SECONDS = 60.0
 """Longest time between two attempts to create a refused object; the time doubles up to this."""
 TRANSIENT_FIRST_SECONDS = 1.0
@@ -43,6 +44,11 @@ def start(context: Context, stage: Stage, before: Outcomes, attempt: int, messag
     )
     pending = PendingPods(running=False, message=None, since=context.now)
     return StageOutcome(status, create=objects, pending=pending)
+
+
+def retry_message(context: Context, stage: Stage) -> str | None:
+    """Return the message of the first attempt since the run was retried; None if it was not."""
+    return RUN_RETRIED if context.first_attempt(stage) else None
 
 
 def is_ready(context: Context, stage: Stage, before: Outcomes) -> bool:
