@@ -26,7 +26,7 @@ from fusionrun.state.decide.context import Context, Outcomes
 from fusionrun.state.decide.decision import Decision
 from fusionrun.state.decide.deletions import expired, lost_pods
 from fusionrun.state.decide.prerequisites import Missing, every_stage, missing, over_budget
-from fusionrun.state.decide.retry import failure, last_value, retry
+from fusionrun.state.decide.run_retry import failure, last_value, retry
 from fusionrun.state.decide.stages import decide_stages, stop
 from fusionrun.state.observe.accepted_run import Acceptance, Resolution, acceptance, accepted_by, resolution
 from fusionrun.state.observe.frozen import Frozen, data_digest, frozen, has_started
@@ -192,13 +192,18 @@ def _missing(
 def _no_longer_allowed(inputs: _Input, accepted: Acceptance) -> list[SpecError]:
     """Return what pods of an accepted run must not be made from.
 
-    The policy of the operator bounds the values that have changed since acceptance.
+    All rules and the policy of the operator bound the values that have changed since acceptance.
     """
-    policy = inputs.settings.policy
-    before = violations(accepted.original, policy) if accepted.original else []
-    known = {(e.field, e.value) for e in before}
-    changed = [e for e in violations(accepted.spec, policy) if (e.field, e.value) not in known]
-    return [*check_security(accepted.spec), *changed]
+    policy, spec, original = inputs.settings.policy, accepted.spec, accepted.original
+    errors = {str(e): e for e in check_security(spec)}
+    if original is None:  # this release cannot read it, so it does not know what has changed
+        changed = violations(spec, policy)
+    elif original == spec:
+        changed = []
+    else:
+        known = {str(e) for e in [*check_spec(original), *violations(original, policy)]}
+        changed = [e for e in [*check_spec(spec), *violations(spec, policy)] if str(e) not in known]
+    return list((errors | {str(e): e for e in changed}).values())
 
 
 def _text(errors: list[SpecError]) -> str:

@@ -20,7 +20,8 @@ from fusionrun import __version__, names
 from fusionrun.api.artifacts import digests
 from fusionrun.api.models import Manifest
 from fusionrun.api.parameters import ResolveParameters
-from fusionrun.api.spec import MUTABLE_FIELDS, FusionRunSpec
+from fusionrun.api.mutable import with_mutable_fields
+from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import PlannedStage
 from fusionrun.api.task import decode_task
 from fusionrun.api.values import Resolved
@@ -106,15 +107,13 @@ def acceptance(live: LiveObjects, frozen: Frozen, settings: Settings) -> Accepta
         spec = fill(FusionRunSpec.model_validate(live.run["spec"], extra="forbid"))
         return Acceptance(spec, images, is_new=True, features=features(settings))
     original = json.loads(data["spec.json"])
-    fixed = {k: v for k, v in original.items() if k not in MUTABLE_FIELDS}
-    mutable = {k: v for k, v in live.run["spec"].items() if k in MUTABLE_FIELDS}
     kept = json.loads(data["images.json"])
     known = vars(images) | {f.name: kept[f.name] for f in dataclasses.fields(Images) if f.name in kept}
     resolved = frozen.resolved or {}
     # 0.1.0 did not write stages.json.
     stages = json.loads(data.get("stages.json") or resolved.get("digests.json") or "null")
     return Acceptance(
-        FusionRunSpec.model_validate(fixed | mutable),
+        FusionRunSpec.model_validate(with_mutable_fields(original, live.run["spec"])),
         Images(**known | {"pull_secrets": tuple(known["pull_secrets"])}),
         features=frozenset(map(Feature, {*json.loads(data.get("features.json", "[]"))} & {*Feature})),
         stages=None if stages is None else tuple(stages),
