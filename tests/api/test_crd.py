@@ -11,9 +11,9 @@ from pydantic import BaseModel
 
 from fusionrun import names
 from fusionrun.api import crd
+from fusionrun.api.mutable import MUTABLE_FIELDS, fields_of, mutable_paths
 from fusionrun.api.reference import render_reference
 from fusionrun.api.rules import CEL_RULES, LIST_KEYS
-from fusionrun.api.mutable import MUTABLE_FIELDS, fields_of, mutable_paths
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.status import FusionRunStatus
 from fusionrun.plan.defaults import descriptions

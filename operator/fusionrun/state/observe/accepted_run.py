@@ -19,8 +19,8 @@ from pydantic import ValidationError
 from fusionrun import __version__, names
 from fusionrun.api.artifacts import digests
 from fusionrun.api.models import Manifest
-from fusionrun.api.parameters import ResolveParameters
 from fusionrun.api.mutable import with_mutable_fields
+from fusionrun.api.parameters import ResolveParameters
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import PlannedStage
 from fusionrun.api.task import decode_task
