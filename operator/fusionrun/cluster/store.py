@@ -11,7 +11,7 @@ from fusionrun.api.models import Manifest
 from fusionrun.cluster.trim import TRIMMED_OF_FINISHED_RUN, trim
 from fusionrun.names import KIND
 from fusionrun.state.observe.object_fields import is_finished
-from fusionrun.state.observe.object_ref import ObjectRef, ref_of, run_of
+from fusionrun.state.observe.object_ref import ObjectRef, owned_by, ref_of, run_of
 
 
 class Store:
@@ -133,6 +133,20 @@ class Store:
         """Return the pod with this address that has not ended, or None."""
         ref = self._pods.get(address)
         return self._objects.get(ref) if ref else None
+
+    def owned_pod_at(self, address: str) -> Manifest | None:
+        """Return the pod of a run with this address, or None.
+
+        Whoever may create pods can copy the labels of a run: an object of the run must own the pod.
+        """
+        pod = self.pod_at(address)
+        label = run_of(pod) if pod else None
+        run = self._objects.get(label) if label else None
+        if pod is None or label is None or run is None:
+            return None
+        others = [self._objects[ref] for ref in self._children.get(label, ()) if ref.kind != "Pod"]
+        owned = owned_by(run["metadata"]["uid"], [*others, pod])
+        return pod if any(child is pod for child in owned) else None
 
     def _forget(self, ref: ObjectRef) -> None:
         known = self._objects.pop(ref)

@@ -44,7 +44,7 @@ async def run(settings: Settings) -> None:
     reconciler = Reconciler(settings, gatherer, board, executor, metrics)
     queue = WorkQueue(reconciler.reconcile, executor.report_error, metrics.reconciled)
     on_push = functools.partial(queue.add_after, seconds=PROGRESS_SECONDS)
-    receiver = ProgressReceiver(board, store.pod_at, store.get, on_push, metrics.progress_pushed)
+    receiver = ProgressReceiver(board, store.owned_pod_at, store.get, on_push, metrics.progress_pushed)
     list_all = functools.partial(list_everything, client, store, settings.namespaces or ("",))
     resync = Resync(list_all, store, queue, settings.resync_seconds)
     watches = Watches(store, gatherer, queue, metrics, resync, reconciler.forget)

@@ -28,7 +28,14 @@ from fusionrun.state.decide.deletions import expired, lost_pods
 from fusionrun.state.decide.prerequisites import Missing, every_stage, missing, over_budget
 from fusionrun.state.decide.run_retry import failure, last_value, retry
 from fusionrun.state.decide.stages import decide_stages, stop
-from fusionrun.state.observe.accepted_run import Acceptance, Resolution, acceptance, accepted_by, resolution
+from fusionrun.state.observe.accepted_run import (
+    Acceptance,
+    Resolution,
+    acceptance,
+    accepted_by,
+    resolution,
+    too_large,
+)
 from fusionrun.state.observe.frozen import Frozen, data_digest, frozen, has_started
 from fusionrun.state.observe.live_objects import LiveObjects
 from fusionrun.state.observe.object_fields import is_deleting, is_finished
@@ -105,6 +112,8 @@ def _advance(inputs: _Input, accepted: Acceptance) -> Decision:
     config_maps = [resolved.config_map] if resolved and resolved.config_map else []
     if accepted.is_new:
         config_maps = [accepted.config_map(pinned)]
+        if text := too_large(config_maps[0]):
+            return _refused(inputs, text)
         accepted = replace(accepted, digest=data_digest(config_maps[0]["data"]))
     if inputs.lacks_spec and accepted.digest != before.spec_digest:
         return _changed(inputs, names.spec_config_map)

@@ -36,6 +36,11 @@ from fusionrun.state.observe.live_objects import LiveObjects
 from fusionrun.state.observe.observed import Observed
 from fusionrun.state.observe.workloads import Phase, Workload
 
+SPEC_MAX_BYTES = 960 * 1024
+"""Largest size of the data of ``RUN-spec``: that of a ConfigMap, less some space for the task of a stage, which may
+contain most of the spec. Source: Kubernetes, "ConfigMaps": at most 1 MiB.
+"""
+
 
 @dataclass(frozen=True)
 class Acceptance:
@@ -119,6 +124,20 @@ def acceptance(live: LiveObjects, frozen: Frozen, settings: Settings) -> Accepta
         stages=None if stages is None else tuple(stages),
         original=_read(original),
         digest=data_digest(data),
+    )
+
+
+def too_large(config_map: Manifest) -> str:
+    """Return why a spec does not fit into its ConfigMap; empty if it does."""
+    size = sum(len(text.encode()) for text in config_map["data"].values())
+    if size <= SPEC_MAX_BYTES:
+        return ""
+    spec = json.loads(config_map["data"]["spec.json"])
+    sizes = {name: len(json.dumps(value)) for name, value in spec.items()}
+    largest = max(sizes, key=lambda name: sizes[name])
+    return (
+        f"spec: {size} bytes as ASCII JSON with all defaults: must be at most {SPEC_MAX_BYTES}, since the run keeps it in "
+        f"ConfigMap {config_map['metadata']['name']}: shorten spec.{largest} ({sizes[largest]} bytes)"
     )
 
 
