@@ -136,8 +136,8 @@ def too_large(config_map: Manifest) -> str:
     sizes = {name: len(json.dumps(value)) for name, value in spec.items()}
     largest = max(sizes, key=lambda name: sizes[name])
     return (
-        f"spec: {size} bytes as ASCII JSON with all defaults: must be at most {SPEC_MAX_BYTES}, since the run keeps it in "
-        f"ConfigMap {config_map['metadata']['name']}: shorten spec.{largest} ({sizes[largest]} bytes)"
+        f"spec: {size} bytes as ASCII JSON with all defaults: must be at most {SPEC_MAX_BYTES}, "
+        f"since the run keeps it in ConfigMap {config_map['metadata']['name']}: shorten spec.{largest} ({sizes[largest]} bytes)"
     )
 
 
