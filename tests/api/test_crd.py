@@ -11,9 +11,10 @@ from pydantic import BaseModel
 
 from fusionrun import names
 from fusionrun.api import crd
+from fusionrun.api.mutable import MUTABLE_FIELDS, fields_of, mutable_paths
 from fusionrun.api.reference import render_reference
 from fusionrun.api.rules import CEL_RULES, LIST_KEYS
-from fusionrun.api.spec import MUTABLE_FIELDS, FusionRunSpec
+from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.status import FusionRunStatus
 from fusionrun.plan.defaults import descriptions
 
@@ -153,9 +154,30 @@ def test_every_list_with_a_key_is_a_map():
 
 @pytest.mark.parametrize("field", sorted(f.alias for f in FusionRunSpec.model_fields.values()))
 def test_a_field_is_immutable_unless_it_is_in_no_digest(field):
-    messages = [r["message"] for r in SPEC["x-kubernetes-validations"]]
-    immutable = any(m.startswith(f"spec.{field} is immutable") for m in messages)
+    messages = [rule["message"] for rules in CEL_RULES.values() for rule in rules]
+    immutable = any(re.match(rf"spec\.{field}\b.* (is|its) immutable", m) for m in messages)
     assert immutable is (field not in MUTABLE_FIELDS)
+
+
+def test_every_field_of_the_spec_is_mutable_or_has_a_rule():
+    messages = {m.split(" ")[0].rstrip(":") for rules in CEL_RULES.values() for m in (r["message"] for r in rules)}
+
+    def covered(fields):
+        for field in fields:
+            key = field.path == "sources[].name"  # items are matched by it
+            if field.mutable or key or f"spec.{field.path}" in messages:
+                assert not (field.mutable and f"spec.{field.path}" in messages), field.path
+                if not field.mixed:
+                    continue
+            assert field.mixed, field.path
+            covered(field.fields)
+
+    covered(fields_of(FusionRunSpec))
+
+
+@pytest.mark.parametrize("path", mutable_paths())
+def test_the_description_of_a_mutable_field_says_so(path):
+    assert "Can be changed during a run" in FIELDS[f"spec.{path}"]["description"]
 
 
 def test_a_quantity_is_bounded_by_the_rules_of_both_its_types():

@@ -7,6 +7,7 @@ from fusionrun.api.status import FusionRunStatus, Reason
 from fusionrun.cluster.events import EventPoster
 from fusionrun.cluster.execute import CLEAN_UP_AT_ONCE, Created, Executor
 from fusionrun.errors import ClusterError
+from fusionrun.names import LABEL_RUN, LABEL_STAGE
 from fusionrun.state.decide.decision import Decision
 from fusionrun.state.observe.object_ref import ref_of, run_ref
 from fusionrun.state.report.events import Event
@@ -155,6 +156,21 @@ async def test_an_object_of_the_same_name_is_never_taken_over(client, make, exec
     assert ref == ref_of(make.child("Job", "new"))
     assert (refusal.status, refusal.transient, refusal.is_permanent) == (status, not status, False)
     assert message in refusal.message
+
+
+@pytest.mark.parametrize("labels", [{}, {LABEL_RUN: "other"}, {LABEL_RUN: "tiny", LABEL_STAGE: "dpo"}])
+@pytest.mark.parametrize("watched", [True, False])
+async def test_a_workload_whose_label_was_changed_is_reported_and_kept(client, store, make, execute, labels, watched):
+    """It holds GPUs and may have worked for days."""
+    wanted = make.child("Job", "sft", metadata={"labels": {LABEL_RUN: "tiny", LABEL_STAGE: "sft"}})
+    known = make.child("Job", "sft", metadata={"labels": labels})
+    client.add(known)
+    if watched:
+        store.put(known)
+    ((_, refusal),) = (await execute(create=(wanted,))).refused.items()
+    assert (refusal.status, refusal.is_permanent) == (409, False)
+    assert "kubectl label --overwrite Job sft fusionrun.dev/" in refusal.message
+    assert "delete Job" not in client.verbs()
 
 
 async def test_a_secret_is_created_without_being_read_or_kept(client, store, make, execute):

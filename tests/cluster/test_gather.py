@@ -77,6 +77,35 @@ async def test_a_new_claim_returns_the_runs_that_wait_for_it(gatherer, client, s
     assert (await gather(gatherer)).present == {CLAIM: False}
 
 
+async def test_the_objects_of_a_retried_run_are_listed_once(gatherer, client, store, make):
+    """While the run was finished, only a part of its pods was stored."""
+    pod = make.child("Pod", "p", 3, owner="job-uid", status={"phase": "Failed", "reason": "Evicted"})
+    client.add(make.child("Job", "job", 2), pod)
+    store.put(make.finished_run(4))
+    for child in list(client.objects.values()):
+        store.put(child)
+    assert [c["kind"] for c in (await gather(gatherer)).children] == ["Job"]
+    store.put(make.run(5))
+    client.calls.clear()
+    assert [c.get("status") for c in (await gather(gatherer)).children] == [None, pod["status"]]
+    assert client.verbs().count("list Pod") == 1
+    client.calls.clear()
+    await gather(gatherer)
+    assert not [verb for verb in client.verbs() if verb.startswith("list")]
+
+
+async def test_a_retried_run_is_listed_again_if_a_list_fails(gatherer, client, store, make):
+    store.put(make.finished_run(4))
+    store.put(make.run(5))
+    client.fail_on("list", "Pod", 500, "timeout")
+    with pytest.raises(ClusterError):
+        await gather(gatherer)
+    client.fail.clear()
+    client.calls.clear()
+    await gather(gatherer)
+    assert "list Pod" in client.verbs()
+
+
 def test_objects_of_other_owners_are_ignored(make):
     job = make.child("Job", "job")
     children = [

@@ -1,3 +1,5 @@
+import pytest
+
 from fusionrun.state.observe.object_ref import ref_of, run_of, run_ref
 
 TINY = run_ref("demo", "tiny")
@@ -112,6 +114,21 @@ def test_a_pod_is_found_by_its_address_until_it_ends(store, make):
     assert store.pod_at("10.0.0.8") is None
     store.put(running(make, version=2, phase="Succeeded"))
     assert store.pod_at(ADDRESS) is None
+
+
+@pytest.mark.parametrize(
+    ("of_job", "of_pod", "owned"),
+    [("run-uid", "job-uid", True), ("other-uid", "job-uid", False), ("run-uid", "no-uid", False)],
+    ids=["owned by a job of the run", "owned by a job of another run", "owned by nobody"],
+)
+def test_a_pod_is_one_of_a_run_only_if_an_object_of_the_run_owns_it(store, make, of_job, of_pod, owned):
+    store.put(make.child("Job", "job", owner=of_job))
+    store.put(running(make) | {"metadata": make.child("Pod", "p", owner=of_pod)["metadata"]})
+    assert store.pod_at(ADDRESS)
+    assert store.owned_pod_at(ADDRESS) is None, "there is no run yet"
+    store.put(make.run())
+    assert (store.owned_pod_at(ADDRESS) is not None) is owned
+    assert store.owned_pod_at("10.0.0.8") is None
 
 
 def test_a_pod_on_the_host_network_is_not_found_by_its_address(store, make):

@@ -89,10 +89,13 @@ def test_a_deleted_run_leaves_no_series():
     ("status", "state"),
     [
         ({}, "Pending"),
-        ({"startTime": "x"}, "Running"),
-        ({"startTime": "x", "conditions": [condition("Suspended")]}, "Suspended"),
-        ({"startTime": "x", "conditions": [condition("Finished"), condition("Complete")]}, "Complete"),
-        ({"startTime": "x", "conditions": [condition("Finished"), condition("Failed")]}, "Failed"),
+        ({"startTime": "2026-01-01T00:00:00Z"}, "Running"),
+        ({"startTime": "2026-01-01T00:00:00Z", "conditions": [condition("Suspended")]}, "Suspended"),
+        (
+            {"startTime": "2026-01-01T00:00:00Z", "conditions": [condition("Finished"), condition("Complete")]},
+            "Complete",
+        ),
+        ({"startTime": "2026-01-01T00:00:00Z", "conditions": [condition("Finished"), condition("Failed")]}, "Failed"),
     ],
 )
 def test_a_run_is_in_one_state(status, state):

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from fusionrun.api.mutable import MUTABLE_FIELDS
 from fusionrun.api.pod import API_KEY_ENV
-from fusionrun.api.spec import MUTABLE_FIELDS
 from fusionrun.api.stage import StageKind
 from fusionrun.api.task import StageTask
 from fusionrun.errors import PlanError

@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from fusionrun import names
+from fusionrun.api.mutable import MUTABLE_FIELDS, mutable_paths
 from fusionrun.api.rules import CEL_RULES, LIST_KEYS
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.status import FusionRunStatus
@@ -38,6 +39,9 @@ _COLUMNS = (
     ("Age", "date", ".metadata.creationTimestamp", "Time since the run was created"),
     ("Message", "string", f"{_READY}.message", "Message of the Ready condition"),
 )
+_CHANGES = dict.fromkeys(mutable_paths(), "Can be changed during a run; a stage uses it from its next attempt.")
+_CHANGES |= dict.fromkeys(MUTABLE_FIELDS, "Can be changed during a run.")
+"""What the description of a mutable field says, by its path."""
 _WIDE = {"Message": {"priority": 1}}
 """Columns that only ``kubectl get -o wide`` shows."""
 PRINTER_COLUMNS: list[dict[str, Any]] = [
@@ -102,7 +106,8 @@ class _Structural:
     """The conversion of one model's JSON schema to a structural schema.
 
     ``defaults`` has a sentence on the default of each field that has one, by its path (``sources[].sampling.topP``).
-    Descriptions then end with this sentence, the default in the class, or "Required.". A status has no defaults.
+    Descriptions then end with this sentence, the default in the class, or "Required."; before it, they say whether the
+    field is mutable. A status has no defaults.
     """
 
     def __init__(self, schema: dict[str, Any], defaults: Mapping[str, str] | None) -> None:
@@ -152,7 +157,8 @@ class _Structural:
             if self._defaults is not None:
                 required = name in schema.get("required", ())
                 sentence = "Required." if required else self._defaults.get(here) or _default(node)
-                child["description"] = f"{child.get('description', '')} {sentence}".strip()
+                parts = (child.get("description"), _CHANGES.get(here), sentence)
+                child["description"] = " ".join(part for part in parts if part)
             keys = LIST_KEYS.get((owner, name))
             if keys:
                 child["x-kubernetes-list-type"] = "map"

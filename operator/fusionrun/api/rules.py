@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from fusionrun.api.spec import MUTABLE_FIELDS, FusionRunSpec
+from fusionrun.api.mutable import KEY, SpecField, fields_of
+from fusionrun.api.spec import FusionRunSpec
 
 _ARMORM = "hf://RLHFlow/ArmoRM-Llama3-8B-v0.1"
 _SCORED_BY_ARMORM = f"(has(self.rewardModel.model) && self.rewardModel.model.uri == '{_ARMORM}')"
@@ -28,24 +29,70 @@ def _rule(rule: str, message: str) -> dict[str, Any]:
     return {"rule": rule, "message": message}
 
 
-def _immutable_rules() -> list[dict[str, Any]]:
-    rules = []
-    for name, field in FusionRunSpec.model_fields.items():
-        alias = field.alias or name
-        if alias in MUTABLE_FIELDS:
+_RESTART = "create a new FusionRun, which reuses finished work"
+
+
+def _immutable_rules(owner: str, fields: list[SpecField]) -> dict[str, list[dict[str, Any]]]:
+    """Return the rules that keep fields from changing, by class: those of the class ``owner`` and of classes below."""
+    rules: dict[str, list[dict[str, Any]]] = {owner: []}
+    for field in fields:
+        if field.mutable:
             continue
-        message = f"spec.{alias} is immutable: create a new FusionRun, which reuses finished work"
-        if field.is_required():
-            rules.append(_rule(f"self.{alias} == oldSelf.{alias}", message))
-        else:
-            both = f"has(self.{alias}) == has(oldSelf.{alias})"
-            rules.append(_rule(f"{both} && (!has(self.{alias}) || self.{alias} == oldSelf.{alias})", message))
+        if not field.mixed:
+            rules[owner].append(_same_value(field))
+            continue
+        if field.is_list:
+            rules[owner].append(_same_items(field))
+        elif not field.required:
+            rules[owner].append(_same_presence(field))
+        if field.inner:
+            below = [f for f in field.fields if not (field.is_list and f.name == KEY)]
+            rules |= _immutable_rules(field.inner.__name__, below)
     return rules
 
 
-CEL_RULES: dict[str, list[dict[str, Any]]] = {
+def _same_value(field: SpecField) -> dict[str, Any]:
+    name, message = field.name, f"spec.{field.path} is immutable: {_RESTART}"
+    if field.required:
+        return _rule(f"self.{name} == oldSelf.{name}", message)
+    both = f"has(self.{name}) == has(oldSelf.{name})"
+    return _rule(f"{both} && (!has(self.{name}) || self.{name} == oldSelf.{name})", message)
+
+
+def _same_items(field: SpecField) -> dict[str, Any]:
+    """Return the rule of a list whose items have mutable fields. The API server matches items by their key."""
+    name = field.name
+    all_known = f"self.{name}.all(each, oldSelf.{name}.exists(old, old.{KEY} == each.{KEY}))"
+    message = f"spec.{field.path} is immutable: no item may be added or removed: {_RESTART}"
+    return _rule(f"self.{name}.size() == oldSelf.{name}.size() && {all_known}", message)
+
+
+def _same_presence(field: SpecField) -> dict[str, Any]:
+    """Return the rule of an object that may be added or removed if it has mutable fields only.
+
+    The rules of its class compare two objects, and so do not apply if there is only one.
+    """
+    name, message = field.name, f"spec.{field.path}: its immutable fields must not be added or removed: {_RESTART}"
+    both = f"has(self.{name}) == has(oldSelf.{name})"
+    if any(f.required for f in field.fields):
+        return _rule(both, message)
+    new, old = (_only_mutable(f"{place}.{name}", field.fields) for place in ("self", "oldSelf"))
+    return _rule(f"{both} || (has(self.{name}) ? {new} : {old})", message)
+
+
+def _only_mutable(place: str, fields: list[SpecField]) -> str:
+    """Return the condition that an object has mutable fields only."""
+    parts = []
+    for field in fields:
+        if field.mixed:
+            parts.append(f"(!has({place}.{field.name}) || {_only_mutable(f'{place}.{field.name}', field.fields)})")
+        elif not field.mutable:
+            parts.append(f"!has({place}.{field.name})")
+    return f"({' && '.join(parts)})"
+
+
+_VALUE_RULES: dict[str, list[dict[str, Any]]] = {
     "FusionRunSpec": [
-        *_immutable_rules(),
         _rule(
             "self.datasets.all(d, !has(d.sources) || d.sources.all(n, self.sources.exists(s, s.name == n)))",
             "datasets[].sources must be names of spec.sources",
@@ -150,6 +197,12 @@ CEL_RULES: dict[str, list[dict[str, Any]]] = {
             "gate[].benchmark must be the name of a benchmark in evaluation.benchmarks",
         ),
     ],
+}
+_IMMUTABLE_RULES = _immutable_rules("FusionRunSpec", fields_of(FusionRunSpec))
+
+CEL_RULES: dict[str, list[dict[str, Any]]] = {
+    owner: [*_IMMUTABLE_RULES.get(owner, []), *_VALUE_RULES.get(owner, [])]
+    for owner in dict.fromkeys([*_IMMUTABLE_RULES, *_VALUE_RULES])
 }
 """CEL rules by class. The CRD has them wherever it has the class."""
 

@@ -194,10 +194,3 @@ class FusionRunSpec(Contract):
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
     """Seconds after the end of the run until the operator deletes its Jobs and other objects, and with them the logs.
     The FusionRun, the data on the claim, and the ConfigMaps NAME-spec and NAME-resolved are kept."""
-
-
-MUTABLE_FIELDS = frozenset({
-    "scheduling", "budget", "suspend", "backoffLimit", "activeDeadlineSeconds", "hub", "s3", "dataStages",
-    "ttlSecondsAfterFinished",
-})  # fmt: skip
-"""Fields of the spec that are in no digest, and so may change during a run (docs/architecture.md)."""

@@ -4,18 +4,52 @@ The tiny sample's status is below 16 KiB (tested); that of a run with 32 sources
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from enum import StrEnum
 from functools import reduce
 from operator import getitem
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema
 
 from fusionrun.api.contract import Contract
+from fusionrun.api.values import SUMMAND_MAX
 
 LOG_TAIL_CHARACTERS = 600
 """Maximum length of the log tail of a failed container."""
+RETRY_CHARACTERS = 128
+"""Number of characters of the annotation ``fusionrun.dev/retry`` that are compared."""
+RETRY_MESSAGE_CHARACTERS = 512
+RETRIES_MAX = 10
+"""Maximum number of retries in the status: the latest ones."""
+
+ATTEMPTS_MAX = 100_000
+"""Largest number of an attempt."""
+
+
+def _time(text: str) -> str:
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("must have a time zone")
+    return text
+
+
+def _within(limit: int) -> Callable[[int], int]:
+    def check(value: int) -> int:
+        if not 0 <= value <= limit:
+            raise ValueError(f"must be from 0 to {limit}")
+        return value
+
+    return check
+
+
+# The schema of the CRD does not have these rules: an object that breaks them would refuse every change.
+Time = Annotated[str, AfterValidator(_time)]
+"""A timestamp in ISO 8601 with a time zone."""
+Attempt = Annotated[int, AfterValidator(_within(ATTEMPTS_MAX))]
+"""Number of an attempt, which is in names of objects."""
+Total = Annotated[int, AfterValidator(_within(SUMMAND_MAX))]
+"""A total that decisions depend on."""
 
 
 class ConditionType(StrEnum):
@@ -58,6 +92,8 @@ class Reason(StrEnum):
     STAGE_STARTED = "StageStarted"
     STAGE_SUCCEEDED = "StageSucceeded"
     STAGE_RETRIED = "StageRetried"
+    RUN_RETRIED = "RunRetried"
+    RETRY_IGNORED = "RetryIgnored"
     DATASET_SIZE_DIFFERS = "DatasetSizeDiffers"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     SUSPENDED = "Suspended"
@@ -118,7 +154,7 @@ class Condition(Contract):
     """Reason of the condition's status, in CamelCase (docs/operations.md)."""
     message: Annotated[str, Field(max_length=2048)] = ""
     """Details, for people."""
-    last_transition_time: str
+    last_transition_time: Time
     """Time at which the status last changed."""
     observed_generation: int | None = None
     """The ``metadata.generation`` that the condition is based on. Other controllers may omit it."""
@@ -150,8 +186,11 @@ class StageStatus(Contract):
     """Reason of the state, in CamelCase (docs/operations.md)."""
     message: Annotated[str, Field(max_length=1024)] | None = None
     """Details, for people."""
-    attempt: int | None = None
+    attempt: Attempt | None = None
     """Number of the current retry. Absent for the first attempt."""
+    first_attempt: Attempt | None = None
+    """Number of the first attempt since the run was last retried. Earlier attempts do not count for ``backoffLimit``.
+    Absent if the run was not retried because of this stage."""
     progress: StageProgress | None = None
     """Progress of the stage. Advisory."""
     eta_seconds: int | None = None
@@ -163,15 +202,15 @@ class StageStatus(Contract):
     reward_accuracy: float | None = None
     """Share of preference pairs, 0 to 1, whose chosen response the model prefers: during DPO the latest batch, after
     checkpoint selection the held-out pairs."""
-    start_time: str | None = None
+    start_time: Time | None = None
     """Time at which the stage started."""
-    end_time: str | None = None
+    end_time: Time | None = None
     """Time at which the stage ended."""
     cache_hit: bool | None = None
     """Whether the stage's artifact of an earlier run was reused."""
-    gpu_seconds: int | None = None
+    gpu_seconds: Total | None = None
     """GPU-seconds of all attempts."""
-    earlier_gpu_seconds: int | None = None
+    earlier_gpu_seconds: Total | None = None
     """GPU-seconds of earlier attempts, including those before the last suspension."""
     peak_memory_bytes: int | None = None
     """Largest resident memory of one of the stage's pods, in bytes."""
@@ -265,6 +304,19 @@ class Artifacts(Contract):
     """URI that the model was published to."""
 
 
+class Retry(Contract):
+    """A retry of the failed run."""
+
+    time: Time
+    """Time of the retry."""
+    reason: Annotated[str, Field(max_length=64)]
+    """Reason of the failure, in CamelCase (docs/operations.md)."""
+    message: Annotated[str, Field(max_length=RETRY_MESSAGE_CHARACTERS)] = ""
+    """Message of the failure."""
+    stages: Annotated[str, Field(max_length=256)] | None = None
+    """Stages that had failed and started again."""
+
+
 class FusionRunStatus(Contract):
     """The observed state of the run."""
 
@@ -280,9 +332,9 @@ class FusionRunStatus(Contract):
     """The training data of the run."""
     artifacts: Artifacts | None = None
     """Locations of the results: paths on the run's claim, mounted at /data."""
-    start_time: str | None = None
+    start_time: Time | None = None
     """Time at which the operator first saw the run."""
-    completion_time: str | None = None
+    completion_time: Time | None = None
     """Time at which the run ended."""
     stage: Annotated[str, Field(max_length=256)] | None = None
     """Failed stages or else the active ones, for ``kubectl get``."""
@@ -290,8 +342,13 @@ class FusionRunStatus(Contract):
     """Completed stages / all stages, for ``kubectl get``."""
     gpus_in_use: int | None = None
     """GPUs of the run's pods that are scheduled to a node and have not ended."""
-    gpu_seconds: int | None = None
+    gpu_seconds: Total | None = None
     """GPU-seconds of all stages."""
+    retry: Annotated[str, Field(max_length=RETRY_CHARACTERS)] | None = None
+    """Last value of the annotation ``fusionrun.dev/retry`` that the operator has read. The same value has no further
+    effect."""
+    retries: Annotated[list[Retry], Field(max_length=RETRIES_MAX)] = []
+    """The latest retries of the run."""
     spec_digest: Annotated[str, Field(max_length=64)] | None = None
     """SHA-256 of the data of the ConfigMap NAME-spec. It is written before the ConfigMap is created, and other data is
     not used."""
@@ -305,8 +362,9 @@ class FusionRunStatus(Contract):
 def read_status(status: dict[str, Any] | None) -> FusionRunStatus:
     """Read a run's status, which other releases and controllers may have written in part.
 
-    Only what this release cannot read is left out: a condition of an unknown type, or a value outside the bounds. The
-    operator then does not send it, and server-side apply keeps the fields of other field managers.
+    Only what this release cannot read is left out: a condition of an unknown type, a value outside the bounds, or a
+    time that is none. The operator then does not send it, and server-side apply keeps the fields of other field
+    managers.
     """
     try:
         return FusionRunStatus.model_validate(status or {})

@@ -15,6 +15,7 @@ from fusionrun.cluster.client import Client
 from fusionrun.cluster.events import EventPoster
 from fusionrun.cluster.store import Store
 from fusionrun.errors import ClusterError
+from fusionrun.names import LABEL_ATTEMPT, LABEL_RUN, LABEL_STAGE
 from fusionrun.state.decide.decision import Decision
 from fusionrun.state.observe.live_objects import Refusal
 from fusionrun.state.observe.object_fields import WORKLOADS, format_time, is_deleting, is_finished
@@ -114,7 +115,8 @@ class Executor:
         known = self._store.get(ref)
         # Somebody else may have created a ConfigMap of this name: its data decide, and the store may lack them.
         whole = manifest["kind"] != "ConfigMap"
-        if whole and known is not None and run["metadata"]["uid"] in owners(known) and not is_deleting(known):
+        own = known is not None and run["metadata"]["uid"] in owners(known) and not is_deleting(known)
+        if whole and known is not None and own and not _without_label(manifest, known):
             return None
         try:
             try:
@@ -125,6 +127,8 @@ class Executor:
                 if ref.kind == "Secret":  # it cannot be read. Its name contains a hash of the run's UID
                     return None
                 existing = await self._adopt(run, ref)
+                if text := _without_label(manifest, existing):
+                    raise ClusterError("create", ref.kind, ref.name, _CONFLICT, text) from None
                 if whole or existing.get("data") == manifest["data"]:
                     return None
                 await self._client.delete(ref, existing["metadata"]["uid"])
@@ -197,6 +201,17 @@ class Executor:
             self._store.deleting(ref, uid, format_time(now))
             logger.info("deleted %s %s", ref.kind, ref.name)
             return False
+
+
+def _without_label(manifest: Manifest, existing: Manifest) -> str:
+    """Return what to do about an existing workload that the operator does not find by its labels; empty if it does."""
+    kind, name = manifest["kind"], manifest["metadata"]["name"]
+    labels, wanted = existing["metadata"].get("labels") or {}, manifest["metadata"]["labels"]
+    for key in (LABEL_RUN, LABEL_STAGE, LABEL_ATTEMPT):
+        if kind in WORKLOADS and key in wanted and labels.get(key) != wanted[key]:
+            command = f"kubectl label --overwrite {kind} {name} {key}={wanted[key]}"
+            return f"the label {key} of the object was changed or removed: restore it: {command}"
+    return ""
 
 
 async def _all(calls: Iterable[Awaitable[T]]) -> list[T]:

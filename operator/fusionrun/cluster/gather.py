@@ -67,6 +67,8 @@ class Gatherer:
         manifest = self._store.get(run)
         if manifest is None or "deletionTimestamp" in manifest["metadata"]:
             return None
+        if self._store.is_incomplete(run):
+            await self._list_run(run)
         children = owned_by(manifest["metadata"]["uid"], self._store.children(run))
         if is_finished(manifest):  # only its objects remain to be deleted
             self.other_runs.forget(run)
@@ -95,6 +97,14 @@ class Gatherer:
         await asyncio.gather(*map(self._list_pods, [run] * len(labels), labels))
         updated = await self.gather(run, live.pushed)
         return updated and replace(updated, pods_listed=live.pods_listed | listed)
+
+    async def _list_run(self, run: ObjectRef) -> None:
+        """List all objects of a run that has been retried: only a part of some was stored while it was finished."""
+        for api_version, kind in CHILDREN:
+            async for page in self._client.pages(api_version, kind, run.namespace, f"{LABEL_RUN}={run.name}"):
+                for manifest in page.items:
+                    self._store.put(manifest)
+        self._store.listed(run)
 
     async def _list_pods(self, run: ObjectRef, labels: Mapping[str, str]) -> None:
         selector = ",".join(f"{key}={labels[key]}" for key in (LABEL_RUN, LABEL_STAGE, LABEL_ATTEMPT))

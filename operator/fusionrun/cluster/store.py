@@ -9,10 +9,10 @@ from collections.abc import Set as AbstractSet
 from operator import attrgetter
 
 from fusionrun.api.models import Manifest
-from fusionrun.cluster.trim import trim
+from fusionrun.cluster.trim import TRIMMED_OF_FINISHED_RUN, trim
 from fusionrun.names import KIND, LABEL_ARTIFACT
 from fusionrun.state.observe.object_fields import is_finished
-from fusionrun.state.observe.object_ref import ObjectRef, ref_of, run_of
+from fusionrun.state.observe.object_ref import ObjectRef, owned_by, ref_of, run_of
 
 _BY_NAME = attrgetter("kind", "name")
 
@@ -30,6 +30,8 @@ class Store:
         """Workloads by namespace, then by the digest of their artifact."""
         self._pods: dict[str, ObjectRef] = {}
         self._finished: set[ObjectRef] = set()
+        self._incomplete: set[ObjectRef] = set()
+        """Runs that were finished and are not any more: they lack objects, of which only a part was stored."""
         self._listed: dict[tuple[str, str, str], int] = {}
 
     def put(self, manifest: Manifest) -> bool:
@@ -38,6 +40,7 @@ class Store:
         known = self._objects.get(ref)
         if (known is not None and _version(known) >= version) or self.deleted.get(ref, -1) >= version:
             return False
+        was_finished = ref in self._finished
         if known is not None:
             self._forget(ref)
             old_uid = known["metadata"].get("uid")
@@ -57,7 +60,17 @@ class Store:
             self._pods[address] = ref
         if ref.kind == KIND and is_finished(kept):
             self._finish(ref)
+        elif was_finished:
+            self._continue(ref)
         return True
+
+    def is_incomplete(self, run: ObjectRef) -> bool:
+        """Return whether the objects of a run must be listed: it was finished, and has been retried."""
+        return run in self._incomplete
+
+    def listed(self, run: ObjectRef) -> None:
+        """Record that all objects of a run have been listed and stored."""
+        self._incomplete.discard(run)
 
     def deleting(self, ref: ObjectRef, uid: str, at: str) -> None:
         """Record that the API server has accepted the deletion of an object.
@@ -137,9 +150,24 @@ class Store:
         ref = self._pods.get(address)
         return self._objects.get(ref) if ref else None
 
+    def owned_pod_at(self, address: str) -> Manifest | None:
+        """Return the pod of a run with this address, or None.
+
+        Whoever may create pods can copy the labels of a run: an object of the run must own the pod.
+        """
+        pod = self.pod_at(address)
+        label = run_of(pod) if pod else None
+        run = self._objects.get(label) if label else None
+        if pod is None or label is None or run is None:
+            return None
+        others = [self._objects[ref] for ref in self._children.get(label, ()) if ref.kind != "Pod"]
+        owned = owned_by(run["metadata"]["uid"], [*others, pod])
+        return pod if any(child is pod for child in owned) else None
+
     def _forget(self, ref: ObjectRef) -> None:
         known = self._objects.pop(ref)
         self._finished.discard(ref)
+        self._incomplete.discard(ref)
         run = run_of(known)
         if run is not None and run in self._children:
             self._children[run].discard(ref)
@@ -162,6 +190,12 @@ class Store:
         for ref in self._children.get(run, ()):
             self._forget_address(ref, self._objects[ref])
             self._objects[ref] = trim(self._objects[ref], finished=True)
+
+    def _continue(self, run: ObjectRef) -> None:
+        """Forget the objects of a run that were trimmed because it was finished: a list returns them again."""
+        self._incomplete.add(run)
+        for ref in [r for r in self._children.get(run, ()) if r.kind in TRIMMED_OF_FINISHED_RUN]:
+            self._forget(ref)
 
     def _restore_deletion(self, kept: Manifest) -> None:
         at = self._deleting.get(kept["metadata"].get("uid", ""))

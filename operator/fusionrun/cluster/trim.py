@@ -11,6 +11,7 @@ from typing import Any
 from fusionrun.api.models import Manifest
 from fusionrun.api.pod import COMPLETION_INDEX_ANNOTATION
 from fusionrun.names import (
+    ANNOTATION_RETRY,
     ANNOTATION_REVISION,
     ANNOTATION_TASK,
     KIND,
@@ -41,7 +42,7 @@ _METADATA: Fields = {
     **_IDENTITY,
     **_whole("generation", "creationTimestamp"),
     "ownerReferences": _whole("kind", "name", "uid"),
-    "annotations": _whole(COMPLETION_INDEX_ANNOTATION, ANNOTATION_TASK, ANNOTATION_REVISION),
+    "annotations": _whole(COMPLETION_INDEX_ANNOTATION, ANNOTATION_TASK, ANNOTATION_RETRY, ANNOTATION_REVISION),
 }
 _CONDITIONS: Fields = _whole("type", "status", "reason", "message", "lastTransitionTime")
 _CONTAINER_STATE: Fields = {
@@ -105,6 +106,9 @@ _SUCCEEDED_POD: Fields = {
 
 _OF_FINISHED_RUN: dict[str, Fields] = {"Pod": {"metadata": _IDENTITY}}
 """Objects of a finished run: enough to delete them, and to see whether a workload has ended."""
+
+TRIMMED_OF_FINISHED_RUN = frozenset({*_OF_FINISHED_RUN, "ConfigMap"})
+"""Kinds of which less is kept if the run is finished."""
 
 _DATA_IS_READ = frozenset({None, "resolve"})
 """Stage labels of the ConfigMaps whose data is read: those of the run itself have none, and the task of ``resolve``."""

@@ -63,7 +63,7 @@ async def run(settings: Settings) -> None:
     reconciler = Reconciler(settings, gatherer, board, executor, metrics, wake=lambda run: queue.add(run))
     queue = WorkQueue(reconciler.reconcile, executor.report_error, metrics.reconciled)
     on_push = functools.partial(queue.add_after, seconds=PROGRESS_SECONDS)
-    receiver = ProgressReceiver(board, store.pod_at, store.get, on_push, metrics.progress_pushed)
+    receiver = ProgressReceiver(board, store.owned_pod_at, store.get, on_push, metrics.progress_pushed)
     list_one = functools.partial(list_namespace, client, store)
     namespaces = settings.namespaces or ("",)
     resync = Resync(list_one, namespaces, store, queue, settings.resync_seconds, metrics.listed)

@@ -9,7 +9,7 @@ from fusionrun.api.data import Dataset, Task
 from fusionrun.api.models import Resources, ServerSettings, SourceType
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.errors import SpecError
-from fusionrun.plan.gpus import gpu_count, gpu_limits
+from fusionrun.plan.gpus import gpu_count, gpu_limits, is_whole
 from fusionrun.plan.presets import preset_data
 from fusionrun.plan.references import REWARD, TARGET
 from fusionrun.plan.server_arguments import bad_arguments
@@ -127,7 +127,7 @@ def _gpu_limit(
 ) -> Iterator[SpecError]:
     limits = gpu_limits(resources.limits if resources else None)
     # CEL's cost limit does not allow a pattern over this map, so admission accepts "1.5".
-    broken = {k: v for k, v in limits.items() if not (isinstance(v, int) or v.isdecimal())}
+    broken = {k: v for k, v in limits.items() if not is_whole(v)}
     for name, value in broken.items():
         whole = "the number of GPUs must be a whole number, written in digits"
         yield SpecError(f"{field}.limits[{name}]", value, whole)

@@ -4,8 +4,9 @@ import json
 
 from fusionrun.api import artifacts
 from fusionrun.api.artifacts import claim_path
+from fusionrun.api.mutable import MUTABLE_FIELDS
 from fusionrun.api.parameters import PublishParameters
-from fusionrun.api.spec import MUTABLE_FIELDS, FusionRunSpec
+from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import EvaluatedModel, StageKind
 from fusionrun.errors import PlanError
 from fusionrun.plan.families.construction import CONSTRUCT

@@ -77,9 +77,9 @@ def failed(context: Context, stage: Stage, workload: Workload, failure: Failure 
     return StageOutcome(status.model_copy(update=update), failure=failure)
 
 
-def has_attempts_left(context: Context, workload: Workload) -> bool:
+def has_attempts_left(context: Context, stage: Stage, workload: Workload) -> bool:
     """Return whether ``backoffLimit`` allows another attempt."""
-    return workload.attempt < context.pinned.spec.backoff_limit
+    return workload.attempt - context.first_attempt(stage) < context.pinned.spec.backoff_limit
 
 
 def server_unavailable(context: Context, stage: Stage, workload: Workload) -> bool:

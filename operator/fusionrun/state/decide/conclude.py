@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.status import ConditionStatus, ConditionType, FusionRunStatus, Reason, StageState
+from fusionrun.names import ANNOTATION_RETRY
 from fusionrun.state.decide.context import Context, Outcomes
 from fusionrun.state.observe.object_fields import parse_time
 from fusionrun.state.observe.pending_pods import NO_POD, overdue
@@ -54,7 +55,7 @@ def conclude(context: Context, outcomes: Outcomes, before: FusionRunStatus) -> C
     if deadline and since and now - since > timedelta(seconds=deadline):
         text = (
             f"spec.activeDeadlineSeconds: {deadline}: the run exceeded its deadline: "
-            "create a new run with a longer one; it reuses the finished artifacts"
+            f"raise it and retry the run (annotation {ANNOTATION_RETRY})"
         )
         return Conclusion(
             conditions.failed(Reason.DEADLINE_EXCEEDED, text),
@@ -70,15 +71,18 @@ def conclude(context: Context, outcomes: Outcomes, before: FusionRunStatus) -> C
 
 
 def _active_since(before: FusionRunStatus) -> datetime | None:
-    """Return when the run started or was last resumed; None while it is suspended.
+    """Return when the run started, or was last resumed or retried; None while it is suspended.
 
     A Job counts its deadline in the same way. Source: Kubernetes, "Suspending a Job".
     """
+    started = before.start_time
     for condition in before.conditions:
         if condition.type is ConditionType.SUSPENDED:
-            active = condition.status is ConditionStatus.FALSE
-            return parse_time(condition.last_transition_time) if active else None
-    return parse_time(before.start_time)
+            if condition.status is not ConditionStatus.FALSE:
+                return None
+            started = condition.last_transition_time
+    times = [time for text in (started, *(r.time for r in before.retries)) if (time := parse_time(text))]
+    return max(times, default=None)
 
 
 def _in_progress(context: Context, outcomes: Outcomes) -> Conclusion:

@@ -46,6 +46,11 @@ class Context:
         """Return the objects of a stage."""
         return self.observed.stage(stage.name)
 
+    def first_attempt(self, stage: Stage) -> int:
+        """Return the first attempt of a stage since the run was last retried; a server and its client share it."""
+        pair = (stage.name, stage.server, *(s.name for s in self.pinned.plan.stages if s.server == stage.name))
+        return max(self.observed.stage(name).first_attempt for name in pair if name)
+
     @property
     def not_allowed(self) -> str:
         """Why no stage of the run may start until its spec is corrected; empty if it may."""

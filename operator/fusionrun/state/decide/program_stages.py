@@ -17,7 +17,7 @@ from fusionrun.state.decide.attempts import (
     status_of,
 )
 from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
-from fusionrun.state.decide.start import start, waiting
+from fusionrun.state.decide.start import retry_message, start, waiting
 from fusionrun.state.observe.failures import Failure
 from fusionrun.state.observe.workloads import Phase, Workload
 from fusionrun.state.report import results
@@ -39,7 +39,7 @@ def decide_program(context: Context, stage: Stage, before: Outcomes) -> StageOut
     """Decide on a stage that is not a server."""
     workload = context.observed_stage(stage).latest
     if workload is None:
-        return start(context, stage, before, _first_attempt(context, stage))
+        return start(context, stage, before, _first_attempt(context, stage), retry_message(context, stage))
     if workload.phase is Phase.TERMINATING:
         return StageOutcome(waiting(context, stage, Reason.PODS_PENDING))
     if workload.phase is Phase.SUCCEEDED:
@@ -51,11 +51,11 @@ def decide_program(context: Context, stage: Stage, before: Outcomes) -> StageOut
 
 def _first_attempt(context: Context, stage: Stage) -> int:
     """Return the attempt to start if there is no workload: that of its server, whose address contains it."""
-    old = context.previous.get(stage.name)
+    first, old = context.first_attempt(stage), context.previous.get(stage.name)
     if stage.traits.retried_by_operator:
-        return (old.attempt or 0) if old else 0
+        return max(first, (old.attempt or 0) if old else 0)
     server = context.observed.stage(stage.server).latest if stage.server else None
-    return server.attempt if server else 0
+    return max(first, server.attempt if server else 0)
 
 
 def _running(context: Context, stage: Stage, workload: Workload) -> StageOutcome:
@@ -83,7 +83,7 @@ def _succeeded(context: Context, stage: Stage, before: Outcomes, workload: Workl
     if len(pods) < (stage.shards or 1) and (outcome := _awaiting_pods(context, stage, workload)):
         return outcome
     if _lacks_result(context, stage, workload):
-        if has_attempts_left(context, workload):
+        if has_attempts_left(context, stage, workload):
             return start(context, stage, before, workload.attempt + 1, NO_RESULT)
         if stage.traits.report is not Report.DATASET:  # no stage depends on its numbers
             return failed(context, stage, workload, Failure(Reason.INFRASTRUCTURE_ERROR, NO_RESULT))
@@ -119,7 +119,7 @@ def _failed(context: Context, stage: Stage, before: Outcomes, workload: Workload
         retry = failure is None or failure.retryable
     else:
         retry = server_stalled(context, stage, workload)
-    if retry and has_attempts_left(context, workload):
+    if retry and has_attempts_left(context, stage, workload):
         message = RETRIED + (failure.message if failure else NO_POD_LEFT)
         return start(context, stage, before, workload.attempt + 1, message)
     return failed(context, stage, workload, failure)

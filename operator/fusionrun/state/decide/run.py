@@ -27,9 +27,17 @@ from fusionrun.state.decide.context import Context, Outcomes
 from fusionrun.state.decide.decision import Decision
 from fusionrun.state.decide.deletions import expired, lost_pods
 from fusionrun.state.decide.prerequisites import Missing, every_stage, missing, over_budget
+from fusionrun.state.decide.run_retry import failure, last_value, retry
 from fusionrun.state.decide.sharing import Shared, share
 from fusionrun.state.decide.stages import decide_stages, stop
-from fusionrun.state.observe.accepted_run import Acceptance, Resolution, acceptance, accepted_by, resolution
+from fusionrun.state.observe.accepted_run import (
+    Acceptance,
+    Resolution,
+    acceptance,
+    accepted_by,
+    exceeds_config_map,
+    resolution,
+)
 from fusionrun.state.observe.frozen import Frozen, data_digest, frozen, has_started
 from fusionrun.state.observe.live_objects import LiveObjects
 from fusionrun.state.observe.object_fields import is_deleting, is_finished
@@ -64,7 +72,11 @@ class _Input:
 
     def report(self, new: list[conditions.NewCondition], report: RunReport | None = None) -> Decision:
         """Return a decision that reports new conditions: the status if it changes, and the events."""
-        status = summary.summary(self.before, new, self.generation, self.now, report)
+        before = self.before.model_copy(update={"retry": last_value(self.live.run, self.before)})
+        return self.changed_to(summary.summary(before, new, self.generation, self.now, report))
+
+    def changed_to(self, status: FusionRunStatus) -> Decision:
+        """Return a decision that writes a status if it differs, and posts the events."""
         return Decision(status=None if status == self.before else status, events=tuple(events(self.before, status)))
 
 
@@ -72,10 +84,11 @@ def decide(live: LiveObjects, settings: Settings, now: datetime) -> Decision:
     """Decide what one run needs next."""
     if is_deleting(live.run):
         return Decision()
-    observed, before = observe(live), read_status(live.run.get("status"))
+    before = read_status(live.run.get("status"))
+    observed = observe(live, {s.name: s.first_attempt for s in before.stages if s.first_attempt})
     inputs = _Input(live, observed, before, frozen(live.run, observed, before), settings, now)
     if is_finished(live.run):
-        return _clean_up(inputs)
+        return _finished(inputs)
     try:
         accepted = acceptance(live, inputs.frozen, settings)
     except ValidationError as error:
@@ -102,6 +115,8 @@ def _advance(inputs: _Input, accepted: Acceptance) -> Decision:
     config_maps = [resolved.config_map] if resolved and resolved.config_map else []
     if accepted.is_new:
         config_maps = [accepted.config_map(pinned)]
+        if text := exceeds_config_map(config_maps[0]):
+            return _refused(inputs, text)
         accepted = replace(accepted, digest=data_digest(config_maps[0]["data"]))
     if inputs.lacks_spec and accepted.digest != before.spec_digest:
         return _changed(inputs, names.spec_config_map)
@@ -198,13 +213,18 @@ def _missing(
 def _no_longer_allowed(inputs: _Input, accepted: Acceptance) -> list[SpecError]:
     """Return what pods of an accepted run must not be made from.
 
-    The policy of the operator bounds the values that have changed since acceptance.
+    All rules and the policy of the operator bound the values that have changed since acceptance.
     """
-    policy = inputs.settings.policy
-    before = violations(accepted.original, policy) if accepted.original else []
-    known = {(e.field, e.value) for e in before}
-    changed = [e for e in violations(accepted.spec, policy) if (e.field, e.value) not in known]
-    return [*check_security(accepted.spec), *changed]
+    policy, spec, original = inputs.settings.policy, accepted.spec, accepted.original
+    errors = {str(e): e for e in check_security(spec)}
+    if original is None:  # this release cannot read it, so it does not know what has changed
+        changed = violations(spec, policy)
+    elif original == spec:
+        changed = []
+    else:
+        known = {str(e) for e in [*check_spec(original), *violations(original, policy)]}
+        changed = [e for e in [*check_spec(spec), *violations(spec, policy)] if str(e) not in known]
+    return list((errors | {str(e): e for e in changed}).values())
 
 
 def _errors(spec: FusionRunSpec, live: LiveObjects, settings: Settings) -> list[SpecError]:
@@ -267,13 +287,23 @@ def _suspended(stage: StageStatus) -> StageStatus:
     return idle(stage, stage, StageState.PENDING, Reason.SUSPENDED, "suspended")
 
 
+def _finished(inputs: _Input) -> Decision:
+    """Retry a failed run if a new annotation requests it; else clean up."""
+    live, before = inputs.live, inputs.before
+    failed = failure(before)
+    if failed is None or last_value(live.run, before) == before.retry:
+        return _clean_up(inputs)
+    status = retry(live.run, inputs.observed, before, failed, inputs.now)
+    return replace(inputs.changed_to(status), delete=inputs.observed.running_objects, requeue_seconds=0.0)
+
+
 def _clean_up(inputs: _Input) -> Decision:
     """Delete what still runs of a finished run, and the objects whose time to live is over."""
-    unchanged = inputs.before.observed_generation == inputs.generation
-    status = None if unchanged else summary.with_generation(inputs.before, inputs.generation)
+    before = inputs.before.model_copy(update={"retry": last_value(inputs.live.run, inputs.before)})
+    decision = inputs.changed_to(summary.with_generation(before, inputs.generation))
     due, next_due = expired(inputs.live, inputs.before, inputs.now)
     delete = tuple(dict.fromkeys([*inputs.observed.running_objects, *due]))
-    return Decision(status=status, delete=delete, requeue_seconds=next_due)
+    return replace(decision, delete=delete, requeue_seconds=next_due)
 
 
 def _first_error(error: ValidationError) -> str:

@@ -6,7 +6,7 @@ from fusionrun.api.status import Reason, StageState
 from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.attempts import failed, has_attempts_left, running, server_stalled, status_of
 from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
-from fusionrun.state.decide.start import start, stopped, waiting
+from fusionrun.state.decide.start import retry_message, start, stopped, waiting
 from fusionrun.state.observe.workloads import Phase, Workload
 
 RESTARTED = "server restarted: the previous server generated no tokens"
@@ -29,7 +29,7 @@ def decide_server(context: Context, stage: Stage, before: Outcomes) -> StageOutc
         return StageOutcome(waiting(context, stage, Reason.NOT_ALLOWED, text), delete=observed.running_objects)
     attempt = _attempt_of(context, client)
     if workload is None or workload.attempt < attempt:
-        outcome = start(context, stage, before, attempt, RESTARTED if attempt else None)
+        outcome = start(context, stage, before, attempt, _why(context, client, attempt))
     else:
         outcome = _existing(context, stage, workload)
     return replace(outcome, delete=(*outcome.delete, *observed.before(attempt).running_objects))
@@ -50,10 +50,18 @@ def _existing(context: Context, stage: Stage, workload: Workload) -> StageOutcom
 def _attempt_of(context: Context, client: Stage) -> int:
     """Return the attempt of the client that the server is for: the next one if the server stalled."""
     workload = context.observed_stage(client).latest
+    first = context.first_attempt(client)
     if workload is None:
-        return 0
-    restart = server_stalled(context, client, workload) and has_attempts_left(context, workload)
-    return workload.attempt + restart
+        return first
+    restart = server_stalled(context, client, workload) and has_attempts_left(context, client, workload)
+    return max(first, workload.attempt + restart)
+
+
+def _why(context: Context, client: Stage, attempt: int) -> str | None:
+    """Return why a server starts again; None for its first attempt."""
+    if attempt == context.first_attempt(client):
+        return retry_message(context, client)
+    return RESTARTED
 
 
 def _is_over(context: Context, client: Stage) -> bool:

@@ -18,6 +18,7 @@ from fusionrun.state.observe.pending_pods import PendingPods
 from fusionrun.state.report import results
 from fusionrun.state.report.stage_status import ACTIVE, DONE, MESSAGE_CHARACTERS, idle
 
+RUN_RETRIED = "started again, because the run was retried"
 REFUSED_MAX_SECONDS = 60.0
 """Longest time between two attempts to create a refused object; the time doubles up to this."""
 TRANSIENT_FIRST_SECONDS = 1.0
@@ -51,6 +52,11 @@ def objects_of(context: Context, stage: Stage, before: Outcomes, attempt: int) -
     if stage.kind is StageKind.PUBLISH:  # the model card shows the scores
         pinned = replace(pinned, scores=results.by_model(before.benchmarks))
     return tuple(render(pinned, stage, attempt, context.settings))
+
+
+def retry_message(context: Context, stage: Stage) -> str | None:
+    """Return the message of the first attempt since the run was retried; None if it was not."""
+    return RUN_RETRIED if context.first_attempt(stage) else None
 
 
 def is_ready(context: Context, stage: Stage, before: Outcomes) -> bool:

@@ -21,8 +21,9 @@ from pydantic import ValidationError
 from fusionrun import __version__, names
 from fusionrun.api.artifacts import digests
 from fusionrun.api.models import Manifest
+from fusionrun.api.mutable import with_mutable_fields
 from fusionrun.api.parameters import ResolveParameters
-from fusionrun.api.spec import MUTABLE_FIELDS, FusionRunSpec
+from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import PlannedStage
 from fusionrun.api.status import FusionRunStatus
 from fusionrun.api.task import decode_task
@@ -37,6 +38,11 @@ from fusionrun.state.observe.frozen import Frozen, data_digest
 from fusionrun.state.observe.live_objects import LiveObjects
 from fusionrun.state.observe.observed import Observed
 from fusionrun.state.observe.workloads import Phase, Workload
+
+SPEC_MAX_BYTES = 960 * 1024
+"""Largest size of the data of ``RUN-spec``: that of a ConfigMap, less some space for the task of a stage, which may
+contain most of the spec. Source: Kubernetes, "ConfigMaps": at most 1 MiB.
+"""
 
 
 @dataclass(frozen=True)
@@ -109,20 +115,32 @@ def acceptance(live: LiveObjects, frozen: Frozen, settings: Settings) -> Accepta
         spec = fill(FusionRunSpec.model_validate(live.run["spec"], extra="forbid"))
         return Acceptance(spec, images, is_new=True, features=features(settings))
     original = json.loads(data["spec.json"])
-    fixed = {k: v for k, v in original.items() if k not in MUTABLE_FIELDS}
-    mutable = {k: v for k, v in live.run["spec"].items() if k in MUTABLE_FIELDS}
     kept = json.loads(data["images.json"])
     known = vars(images) | {f.name: kept[f.name] for f in dataclasses.fields(Images) if f.name in kept}
     resolved = frozen.resolved or {}
     # 0.1.0 did not write stages.json.
     stages = json.loads(data.get("stages.json") or resolved.get("digests.json") or "null")
     return Acceptance(
-        FusionRunSpec.model_validate(fixed | mutable),
+        FusionRunSpec.model_validate(with_mutable_fields(original, live.run["spec"])),
         Images(**known | {"pull_secrets": tuple(known["pull_secrets"])}),
         features=frozenset(map(Feature, {*json.loads(data.get("features.json", "[]"))} & {*Feature})),
         stages=None if stages is None else tuple(stages),
         original=_read(original),
         digest=data_digest(data),
+    )
+
+
+def exceeds_config_map(config_map: Manifest) -> str:
+    """Return why a spec does not fit into its ConfigMap; empty if it does."""
+    size = sum(len(text.encode()) for text in config_map["data"].values())
+    if size <= SPEC_MAX_BYTES:
+        return ""
+    spec = json.loads(config_map["data"]["spec.json"])
+    sizes = {name: len(json.dumps(value)) for name, value in spec.items()}
+    largest = max(sizes, key=lambda name: sizes[name])
+    return (
+        f"spec: {size} bytes as ASCII JSON with all defaults: must be at most {SPEC_MAX_BYTES}, "
+        f"since the run keeps it in ConfigMap {config_map['metadata']['name']}: shorten spec.{largest} ({sizes[largest]} bytes)"
     )
 
 

@@ -1,5 +1,6 @@
 """Fields of Kubernetes objects that several modules read, and timestamps."""
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -7,6 +8,7 @@ from fusionrun.api.models import Manifest
 from fusionrun.api.status import ConditionStatus, ConditionType
 from fusionrun.names import LABEL_ATTEMPT, LABEL_STAGE, stage_from_label
 
+_DIGITS = re.compile("[0-9]{1,5}")
 WORKLOADS = ("Job", "PyTorchJob", "Deployment")
 """Kinds of the objects that create pods."""
 
@@ -23,8 +25,9 @@ def format_time(time: datetime) -> str:
 
 def is_finished(run: Manifest) -> bool:
     """Return whether a run has finished, successfully or not."""
-    conditions = (run.get("status") or {}).get("conditions") or []
-    return any(c["type"] == ConditionType.FINISHED and c["status"] == ConditionStatus.TRUE for c in conditions)
+    conditions = (run.get("status") or {}).get("conditions")
+    items = [c for c in conditions if isinstance(c, dict)] if isinstance(conditions, list) else []
+    return any(c.get("type") == ConditionType.FINISHED and c.get("status") == ConditionStatus.TRUE for c in items)
 
 
 def is_deleting(manifest: Manifest) -> bool:
@@ -39,8 +42,12 @@ def stage_of(manifest: Manifest) -> str | None:
 
 
 def attempt_of(manifest: Manifest) -> int:
-    """Return the attempt of the stage that an object belongs to."""
-    return int(manifest["metadata"].get("labels", {}).get(LABEL_ATTEMPT, "0"))
+    """Return the attempt of the stage that an object belongs to; 0 if somebody has changed its label to another text.
+
+    The number is bounded: a label has up to 63 digits, and the names of objects contain it.
+    """
+    text = manifest["metadata"].get("labels", {}).get(LABEL_ATTEMPT, "0")
+    return int(text) if _DIGITS.fullmatch(text) else 0
 
 
 def is_pod_of(pod: Manifest, workload: Manifest) -> bool:

@@ -1,5 +1,6 @@
 """What the objects of a run say: per stage its workloads, services and pushed progress."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fusionrun.api.models import Manifest
@@ -16,11 +17,15 @@ class ObservedStage:
     workloads: tuple[Workload, ...] = ()
     services: tuple[Manifest, ...] = ()
     pushed: dict[int, PushedProgress] = field(default_factory=dict)
+    first_attempt: int = 0
+    """First attempt since the run was last retried. The workloads of earlier ones are history."""
 
     @property
     def latest(self) -> Workload | None:
-        """Return the workload of the last attempt."""
-        return max(self.workloads, key=lambda w: w.attempt, default=None)
+        """Return the workload of the last attempt; None if the run was retried since."""
+        return max(
+            (w for w in self.workloads if w.attempt >= self.first_attempt), key=lambda w: w.attempt, default=None
+        )
 
     @property
     def running_objects(self) -> tuple[ObjectRef, ...]:
@@ -59,8 +64,8 @@ class Observed:
         return tuple(ref for stage in self.stages.values() for ref in stage.running_objects)
 
 
-def observe(live: LiveObjects) -> Observed:
-    """Parse the objects of a run."""
+def observe(live: LiveObjects, first_attempts: Mapping[str, int] | None = None) -> Observed:
+    """Parse the objects of a run; ``first_attempts`` are those of the stages that were retried with the run."""
     uid = live.run["metadata"]["uid"]
     by_stage: dict[str, list[Manifest]] = {}
     config_maps: dict[str, dict[str, str]] = {}
@@ -74,11 +79,12 @@ def observe(live: LiveObjects) -> Observed:
             by_stage.setdefault(stage, []).append(manifest)
         elif manifest["kind"] == "ConfigMap":
             config_maps[manifest["metadata"]["name"]] = manifest.get("data") or {}
-    stages = {name: _stage(name, manifests, live) for name, manifests in by_stage.items()}
+    first = first_attempts or {}
+    stages = {n: _stage(n, by_stage.get(n, []), live, first.get(n, 0)) for n in dict.fromkeys([*by_stage, *first])}
     return Observed(stages, config_maps, frozenset(refs))
 
 
-def _stage(name: str, manifests: list[Manifest], live: LiveObjects) -> ObservedStage:
+def _stage(name: str, manifests: list[Manifest], live: LiveObjects, first_attempt: int) -> ObservedStage:
     pods = [m for m in manifests if m["kind"] == "Pod"]
     workloads = []
     for manifest in manifests:
@@ -86,4 +92,5 @@ def _stage(name: str, manifests: list[Manifest], live: LiveObjects) -> ObservedS
             created = [p for p in pods if attempt_of(p) == attempt_of(manifest) and is_pod_of(p, manifest)]
             workloads.append(observe_workload(manifest, created, live.log_tails, live.warnings))
     pushed = {index: p for (stage, index), p in live.pushed.items() if stage == name}
-    return ObservedStage(tuple(workloads), tuple(m for m in manifests if m["kind"] == "Service"), pushed)
+    services = tuple(m for m in manifests if m["kind"] == "Service")
+    return ObservedStage(tuple(workloads), services, pushed, first_attempt)

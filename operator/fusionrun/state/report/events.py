@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from fusionrun import names
 from fusionrun.api.status import ConditionType, FusionRunStatus, Reason, StageState, StageStatus
 
-_EXPECTED = (Reason.STAGES_RUNNING, Reason.SUSPENDED)
+_EXPECTED = (Reason.STAGES_RUNNING, Reason.SUSPENDED, Reason.RUN_RETRIED)
 """Reasons of a run that is not ready and needs no attention."""
 
 
@@ -56,7 +57,19 @@ def _size_warnings(status: FusionRunStatus) -> list[str]:
 
 
 def _run_events(before: FusionRunStatus, after: FusionRunStatus) -> list[Event]:
-    """Report each change of the reason of the Ready condition."""
+    """Report a retry that has no effect, and each change of the reason of the Ready condition."""
+    return [*_retry_events(before, after), *_ready_events(before, after)]
+
+
+def _retry_events(before: FusionRunStatus, after: FusionRunStatus) -> list[Event]:
+    """Report an annotation of a run that has not failed; one that a new run has is not a request."""
+    if after.retry == before.retry or after.retries != before.retries or before.start_time is None:
+        return []
+    text = f"annotation {names.ANNOTATION_RETRY}: {after.retry!r}: ignored: only a run that has failed is retried"
+    return [Event("Normal", Reason.RETRY_IGNORED, text)]
+
+
+def _ready_events(before: FusionRunStatus, after: FusionRunStatus) -> list[Event]:
     old, new = ({c.type: c for c in status.conditions}.get(ConditionType.READY) for status in (before, after))
     if new is None or (old is not None and old.reason == new.reason):
         return []

@@ -37,6 +37,7 @@ def idle(
         state=state,
         reason=reason,
         message=message[:MESSAGE_CHARACTERS] if message else None,
+        first_attempt=old.first_attempt if old else None,
         gpu_seconds=spent,
         earlier_gpu_seconds=spent,
     )

@@ -60,6 +60,8 @@ def summary(
         progress=f"{sum(s.state in DONE for s in report.stages)}/{len(report.stages)}" if report.stages else None,
         gpus_in_use=0 if finished else report.gpus_in_use,
         gpu_seconds=sum(s.gpu_seconds or 0 for s in report.stages) or None,
+        retry=before.retry,
+        retries=before.retries,
         spec_digest=before.spec_digest,
         resolved_digest=before.resolved_digest,
         pins=before.pins,

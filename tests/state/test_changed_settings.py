@@ -1,0 +1,100 @@
+"""Resources, replicas and other settings of a run that change after its acceptance."""
+
+import copy
+
+import pytest
+
+from fusionrun.api.status import Reason
+from support.mutable import CHANGES, in_spec
+from support.runs import change, make_run
+from support.world import World
+
+OOM = {"reason": "OOMKilled", "exitCode": 137}
+
+
+def gpus(count: int) -> dict:
+    return {"limits": {"nvidia.com/gpu": count}}
+
+
+def edit(world: World, path: str, value: object) -> None:
+    change(world.run["spec"], in_spec(path, world.run["spec"]), value)
+    world.run["metadata"]["generation"] += 1
+    world.settle()
+
+
+def resources(world: World, stage: str) -> dict:
+    spec = world.workloads()[stage]["spec"]
+    template = spec.get("template") or spec["pytorchReplicaSpecs"]["Master"]["template"]
+    return template["spec"]["containers"][0]["resources"]
+
+
+def test_more_memory_and_a_retry_continue_a_run_that_ran_out_of_memory():
+    world = World(make_run())
+    world.run_until("sft")
+    done = [s.name for s in world.status.stages if s.state == "Succeeded"]
+    world.fail("sft", OOM)
+    world.settle()
+    assert "raise resources.limits.memory" in world.condition("Failed")[2]
+    edit(world, "training.resources", {"limits": {"memory": "512Gi"}})
+    assert world.condition("Failed")[0] == "True", "a changed spec alone retries nothing"
+    world.run["metadata"]["annotations"] = {"fusionrun.dev/retry": "1"}
+    world.settle()
+    assert resources(world, "sft") == {"limits": {"memory": "512Gi"}}
+    assert [s.name for s in world.status.stages if s.state == "Succeeded"] == done
+    world.complete()
+
+
+def test_a_stage_that_has_not_started_uses_the_changed_settings():
+    world = World(make_run())
+    world.settle()
+    edit(world, "sources[].served.replicas", 3)
+    edit(world, "generation.parallelism", 1)
+    edit(world, "rewardModel.batchSize", 5)
+    world.run_until("score/ada")
+    assert world.task("score/ada").parameters.batch_size == 5
+    assert {o["spec"]["parallelism"] for o in world.of_kind("Job") if "generate" in o["metadata"]["name"]} == {1}
+    assert "Deployment:serve.ada" in world.created
+
+
+def test_what_runs_keeps_its_settings():
+    world = World(make_run())
+    world.run_until("generate/ada")
+    before = copy.deepcopy(world.workloads())
+    for path, value in CHANGES.items():
+        if ".endpoint." not in path and "arallelSize" not in path:
+            edit(world, path, value)
+    now = world.workloads()
+    assert {name: now[name] for name in before} == before
+    assert world.status.observed_generation == world.run["metadata"]["generation"]
+
+
+def test_a_changed_value_that_breaks_a_rule_holds_the_stages_and_never_fails_the_run():
+    world = World(make_run())
+    world.run_until("verify/ada.coding")
+    running = set(world.workloads())
+    edit(world, "evaluation.server.resources", gpus(3))
+    status, reason, message = world.condition("Ready")
+    assert (status, reason) == ("False", Reason.NOT_ALLOWED)
+    assert message.startswith(
+        "spec.evaluation.server.resources.limits[nvidia.com/gpu]: 3: must be tensorParallelSize x"
+    )
+    assert set(world.workloads()) == running, "what runs continues"
+    world.step()
+    world.settle()
+    assert not world.workloads()
+    assert {s.reason for s in world.status.stages if s.state == "Waiting"} == {Reason.NOT_ALLOWED}
+    assert world.condition("Finished")[0] == "False"
+    edit(world, "evaluation.server.tensorParallelSize", 3)
+    world.complete()
+
+
+@pytest.mark.parametrize("value", [{"limits": {"nvidia.com/gpu": "1.5"}}, {"limits": {"nvidia.com/mig-1g.5gb": 1}}])
+def test_a_rule_that_the_accepted_spec_breaks_already_is_not_repeated(value):
+    """Another release accepted it. Only changed values are checked."""
+    world = World(make_run())
+    world.run_until("prepare/prompts")
+    edit(world, "training.resources", value)
+    assert world.condition("Ready")[1] == Reason.NOT_ALLOWED
+    assert "spec.training.resources" in world.condition("Ready")[2]
+    edit(world, "training.resources", None)
+    world.complete()
