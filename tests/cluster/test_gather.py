@@ -186,13 +186,20 @@ async def test_the_pods_of_a_workload_are_listed_by_their_labels(gatherer, clien
 
     job = labelled("Job", "job", "1")
     put(job)
-    client.add(*(labelled("Pod", n, a, owner="job-uid") for a, n in (("0", "earlier"), ("1", "one"), ("1", "two"))))
+    client.add(
+        job, *(labelled("Pod", n, a, owner="job-uid") for a, n in (("0", "earlier"), ("1", "one"), ("1", "two")))
+    )
     live = await gather(gatherer)
     client.calls.clear()
     known = await gatherer.list_pods(live, [ref_of(job)])
     assert known.pods_listed == {ref_of(job)}
     assert [c["metadata"]["name"] for c in known.children] == ["job", "one", "two"]
-    assert client.verbs().count("list Pod") == 1
+    assert client.verbs() == ["list Pod", "get Job"], "the workload is read after its pods"
+    client.add(labelled("Job", "job", "1", version=2, spec={"suspend": True}))
+    known = await gatherer.list_pods(live, [ref_of(job)])
+    assert known.children[0]["spec"] == {"suspend": True}
+    del client.objects[ref_of(job)]
+    assert (await gatherer.list_pods(live, [ref_of(job)])).children == (), "its pods belong to no object of the run"
     client.fail_on("list", "Pod", 503, "away")
     with pytest.raises(ClusterError, match="away"):
         await gatherer.list_pods(live, [ref_of(job)])

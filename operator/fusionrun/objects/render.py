@@ -1,18 +1,22 @@
 """Render the Kubernetes objects of a stage."""
 
 import hashlib
+from typing import Any
 
 from fusionrun import names
 from fusionrun.api.models import Manifest
 from fusionrun.api.pod import TASK_DIGEST_ENV
 from fusionrun.api.task import encode_task
-from fusionrun.objects import meta
+from fusionrun.objects import meta, trainjob
 from fusionrun.objects.deployment import PORT, build_deployment, build_service, server_url
 from fusionrun.objects.job import build_job
 from fusionrun.objects.network_policy import build_policy
 from fusionrun.objects.pytorchjob import build_pytorchjob
 from fusionrun.objects.sandbox import build_sandbox_job
 from fusionrun.objects.server_key import build_secret
+from fusionrun.objects.training import build_pod_group
+from fusionrun.objects.training_job import build_training_job
+from fusionrun.objects.trainjob import build_trainjob
 from fusionrun.plan.kinds import Workload
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.stages import Stage
@@ -23,7 +27,8 @@ from fusionrun.settings import Settings
 def child_name(pinned: PinnedPlan, stage: Stage, attempt: int) -> str:
     """Return the name of the object of a stage: run, stage, a digest that depends on the run's UID, and the attempt."""
     digest = names.digest_of(pinned.uid, stage.name, pinned.digests.get(stage.name, ""))
-    return names.object_name(pinned.name, stage.name, digest, attempt)
+    longest = trainjob.NAME_MAX if stage.traits.workload is Workload.TRAIN_JOB else names.OBJECT_NAME_MAX
+    return names.object_name(pinned.name, stage.name, digest, attempt, longest)
 
 
 def render(pinned: PinnedPlan, stage: Stage, attempt: int, settings: Settings) -> list[Manifest]:
@@ -47,20 +52,38 @@ def render(pinned: PinnedPlan, stage: Stage, attempt: int, settings: Settings) -
     config_map = meta.config_map(pinned, name, meta.labels(pinned, stage, attempt), {"task.json": text})
     match workload:
         case Workload.JOB:
-            job = build_job(pinned, stage, name, attempt, settings, task.digest)
+            workloads = [build_job(pinned, stage, name, attempt, settings, task.digest)]
         case Workload.SANDBOX_JOB:
-            job = build_sandbox_job(pinned, stage, name, attempt, settings, task)
+            workloads = [build_sandbox_job(pinned, stage, name, attempt, settings, task)]
+        case Workload.TRAINING_JOB:
+            workloads = build_training_job(pinned, stage, name, attempt, settings)
         case Workload.PYTORCH_JOB:
-            job = build_pytorchjob(pinned, stage, name, attempt, settings)
-    _confirm_task(job, text)
-    return [*first, config_map, job]
+            workloads = [build_pytorchjob(pinned, stage, name, attempt, settings)]
+        case Workload.TRAIN_JOB:
+            workloads = build_trainjob(pinned, stage, name, attempt, settings)
+    groups = build_pod_group(pinned, stage, name, attempt) if workload.restarts_as_a_whole else []
+    _confirm_task(workloads, text)
+    return [*first, config_map, *groups, *workloads]
 
 
-def _confirm_task(job: Manifest, text: str) -> None:
+def pod_templates(manifest: Manifest) -> list[dict[str, Any]]:
+    """Return the pod templates of an object; none if it has no pods."""
+    spec = manifest.get("spec") or {}
+    match manifest["kind"]:
+        case "PyTorchJob":
+            return [replica["template"] for replica in spec["pytorchReplicaSpecs"].values()]
+        case "TrainingRuntime":
+            return [job["template"]["spec"]["template"] for job in spec["template"]["spec"]["replicatedJobs"]]
+        case "Job" | "Deployment":
+            return [spec["template"]]
+        case _:
+            return []
+
+
+def _confirm_task(workloads: list[Manifest], text: str) -> None:
     """Record the digest of the task in the workload, and give it to each container that reads the task."""
     digest = hashlib.sha256(text.encode()).hexdigest()
-    job["metadata"]["annotations"] = {names.ANNOTATION_TASK: digest}
-    replicas = job["spec"].get("pytorchReplicaSpecs") or {"": job["spec"]}
-    containers = [container for r in replicas.values() for container in r["template"]["spec"]["containers"]]
+    workloads[-1]["metadata"]["annotations"] = {names.ANNOTATION_TASK: digest}
+    containers = [c for w in workloads for template in pod_templates(w) for c in template["spec"]["containers"]]
     for container in {id(c): c for c in containers}.values():  # master and workers share one template
         container["env"].append({"name": TASK_DIGEST_ENV, "value": digest})

@@ -35,6 +35,7 @@ class RunReport:
     dataset: DatasetSummary | None
     artifacts: Artifacts | None = None
     gpus_in_use: int | None = 0
+    training_backend: str | None = None
 
 
 def summary(
@@ -60,6 +61,7 @@ def summary(
         progress=f"{sum(s.state in DONE for s in report.stages)}/{len(report.stages)}" if report.stages else None,
         gpus_in_use=0 if finished else report.gpus_in_use,
         gpu_seconds=sum(s.gpu_seconds or 0 for s in report.stages) or None,
+        training_backend=report.training_backend or before.training_backend,
         spec_digest=before.spec_digest,
         resolved_digest=before.resolved_digest,
     )
