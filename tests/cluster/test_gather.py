@@ -88,13 +88,16 @@ def test_objects_of_other_owners_are_ignored(make):
     assert [c["metadata"]["name"] for c in owned_by("run-uid", children)] == ["job", "pod"]
 
 
-def test_the_pods_of_a_server_are_owned_through_its_replica_set(make):
+@pytest.mark.parametrize(("kind", "between"), [("Deployment", "7d9f"), ("TrainJob", "node-0")])
+def test_pods_are_owned_through_a_replica_set_or_a_job_set(make, kind, between):
     children = [
-        make.child("Deployment", "serve-a"),
-        make.child("Pod", "mine", owner="rs-uid", owner_name="serve-a-7d9f"),
-        make.child("Pod", "other", owner="rs2-uid", owner_name="serve-b-7d9f"),
+        make.child(kind, "mine-a"),
+        make.child("Pod", "mine", owner="between-uid", owner_name=f"mine-a-{between}"),
+        make.child("Pod", "other", owner="between2-uid", owner_name=f"mine-b-{between}"),
+        make.child("Pod", "of-a-deleted-run", owner="between3-uid", owner_name=f"gone-{between}"),
+        make.child(kind, "gone", owner="an-older-run"),
     ]
-    assert [c["metadata"]["name"] for c in owned_by("run-uid", children)] == ["serve-a", "mine"]
+    assert [c["metadata"]["name"] for c in owned_by("run-uid", children)] == ["mine-a", "mine"]
 
 
 async def test_the_log_of_a_failed_pod_is_read_once(gatherer, client, make, put):

@@ -51,27 +51,26 @@ def pods(cluster: Cluster, name: str, attempt: int) -> list[dict[str, Any]]:
 def test_a_deleted_pod_restarts_training_from_the_last_checkpoint(cluster, backend):
     name = f"{backend.lower()}-{int(time.time())}"
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(manifest(name, backend)))
-    deleted, run, started = "", {}, ""
+    deleted, run = "", {}
     for run in cluster.watch(name):
         sft = stage(run, "sft")
         if not deleted and sft.get("state") == "Running" and sft.get("progress", {}).get("done", 0) >= 10:
             worker = pods(cluster, name, 0)[-1]["metadata"]
             deleted = worker["name"]
             cluster.kubectl("delete", "pod", deleted, "--wait=false")
-        if deleted and not started and sft.get("attempt") == 1 and (running := pods(cluster, name, 1)):
-            log = cluster.kubectl("logs", running[0]["metadata"]["name"], check=False)
-            started = "".join(re.findall(r"training starts from .*", log))
     assert deleted, run["status"]
     assert condition(run, "Complete") == "True", run["status"]
     assert run["status"]["trainingBackend"] == backend
     assert stage(run, "sft")["attempt"] == 1
     assert "attempt" not in stage(run, "dpo")
-    assert "checkpoint-" in started
+    assert pods(cluster, name, 0) == []
+    again = [pod["metadata"]["name"] for pod in pods(cluster, name, 1)]
+    assert len(again) == 2
+    for pod in again:
+        assert re.search(r"training starts from \S*checkpoint-", cluster.kubectl("logs", pod)), pod
     events = cluster.kubectl("get", "events", "--field-selector", f"involvedObject.name={name},reason=StageRetried")
     assert f"pod {deleted} was deleted" in events
     labels = f"fusionrun.dev/run={name},fusionrun.dev/stage=sft"
     (left,) = cluster.get(KINDS[backend], "-l", labels)["items"]
     assert left["metadata"]["name"].endswith("-r1"), "the first attempt was deleted as a whole"
-    assert len(pods(cluster, name, 1)) == 2
-    assert pods(cluster, name, 0) == []
     cluster.kubectl("delete", "fusionrun", name)

@@ -118,6 +118,15 @@ def test_the_workload_is_read_again_before_a_deleted_pod_counts():
     assert (decision.create, decision.delete) == ((), ())
 
 
+def test_the_pod_that_was_deleted_first_is_named():
+    """The Job controller then deletes the others."""
+    world, (first, second) = training("Job")
+    delete(world, second)
+    first["metadata"]["deletionTimestamp"] = format_time(world.now + timedelta(seconds=31))
+    world.reconcile()
+    assert f"pod {second['metadata']['name']} was deleted: " in world.stage("sft").message
+
+
 def test_pods_of_a_suspended_run_are_deleted_and_start_at_the_same_attempt():
     world, _ = training("Job")
     world.change_spec(suspend=True)

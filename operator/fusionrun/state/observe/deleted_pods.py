@@ -31,9 +31,9 @@ def deleted_pod(workload: Workload) -> Failure | None:
     pods = _since_resumed(workload)
     if not workload.active or is_suspended(workload.manifest) or any(_ended_by_itself(pod) for pod in pods):
         return None
-    for pod in pods:
-        if is_deleting(pod):
-            return _failure(pod, f"was deleted{_cause(pod)}")
+    if deleted := [pod for pod in pods if is_deleting(pod)]:
+        first = min(deleted, key=lambda pod: str(pod["metadata"]["deletionTimestamp"]))
+        return _failure(first, f"was deleted{_cause(first)}")
     starts = [started for pod in pods if (started := _started(pod))]
     for pod in pods:
         created = parse_time(pod["metadata"].get("creationTimestamp"))
