@@ -135,11 +135,12 @@ def _failed(context: Context, stage: Stage, before: Outcomes, workload: Workload
     if stage.server and server_unavailable(context, stage, workload):
         status = waiting(context, stage, Reason.WAITING_FOR_SERVER, SERVER_UNAVAILABLE)
         return StageOutcome(status, delete=(workload.ref,))
+    if failure is None:  # somebody has deleted its pods
+        failure = Failure(Reason.INFRASTRUCTURE_ERROR, NO_POD_LEFT, disrupted=True)
     if stage.traits.retried_by_operator:
-        retry = failure is None or failure.retryable
+        retry = failure.retryable
     else:
         retry = server_stalled(context, stage, workload)
     if retry and has_attempts_left(context, workload):
-        message = RETRIED + (failure.message if failure else NO_POD_LEFT)
-        return start(context, stage, before, workload.attempt + 1, message)
+        return start(context, stage, before, workload.attempt + 1, RETRIED + failure.message)
     return failed(context, stage, workload, failure)
