@@ -22,8 +22,6 @@ fail_if_missing() {
 # List everything that is missing, with its installation.
 check_requirements() {
     local missing=()
-    kubectl get crd pytorchjobs.kubeflow.org >/dev/null 2>&1 || missing+=(
-        "PyTorchJobs: kubectl apply --server-side --force-conflicts -k hack/cluster/training-operator")
     [[ -n $(kubectl get storageclass -o name 2>/dev/null) ]] || missing+=(
         "a StorageClass: the models and data of a FusionRun are on a claim that many pods mount")
     command -v helm >/dev/null || missing+=("helm: https://helm.sh/docs/intro/install")
@@ -35,6 +33,7 @@ check_requirements() {
 # workers, and a run with several nodes waits forever.
 warn_if_workers_are_refused() {
     local arguments
+    kubectl get crd pytorchjobs.kubeflow.org >/dev/null 2>&1 || return 0
     arguments=$(kubectl get deployments --all-namespaces --field-selector metadata.name=training-operator \
         -o 'jsonpath={.items[*].spec.template.spec.containers[0].args}' 2>/dev/null) || return 0
     [[ $arguments == *--pytorch-init-container-template-file* ]] ||

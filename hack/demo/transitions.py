@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 CREATED = 201
-WORKLOADS = {"jobs": "Job", "pytorchjobs": "PyTorchJob", "deployments": "Deployment"}
+WORKLOADS = {"jobs": "Job", "pytorchjobs": "PyTorchJob", "trainjobs": "TrainJob", "deployments": "Deployment"}
 
 
 def creates(audit_log: Path, namespace: str, run: str) -> Iterator[tuple[str, float]]:

@@ -63,14 +63,14 @@ def dns_label(text: str) -> str:
     return label if label[:1].isalpha() else f"r-{label}"
 
 
-def object_name(run: str, stage: str, digest: str, attempt: int = 0) -> str:
-    """Return the name of a child object: a DNS-1035 label of at most ``OBJECT_NAME_MAX`` characters.
+def object_name(run: str, stage: str, digest: str, attempt: int = 0, longest: int = OBJECT_NAME_MAX) -> str:
+    """Return the name of a child object: a DNS-1035 label of at most ``longest`` characters.
 
     It has the names of the run and of the stage, and a digest that depends on the UID of the run. Names of retries end
     in ``-r1``, ``-r2``.
     """
     tail = f"-{digest[:DIGEST_LENGTH]}" + (f"-r{attempt}" if attempt else "")
-    head = dns_label(f"{run}-{stage}")[: OBJECT_NAME_MAX - len(tail)].rstrip("-")
+    head = dns_label(f"{run}-{stage}")[: longest - len(tail)].rstrip("-")
     return head + tail
 
 

@@ -118,13 +118,16 @@ def test_objects_of_other_owners_are_ignored(make):
     assert [c["metadata"]["name"] for c in owned_by("run-uid", children)] == ["job", "pod"]
 
 
-def test_the_pods_of_a_server_are_owned_through_its_replica_set(make):
+@pytest.mark.parametrize(("kind", "between"), [("Deployment", "7d9f"), ("TrainJob", "node-0")])
+def test_pods_are_owned_through_a_replica_set_or_a_job_set(make, kind, between):
     children = [
-        make.child("Deployment", "serve-a"),
-        make.child("Pod", "mine", owner="rs-uid", owner_name="serve-a-7d9f"),
-        make.child("Pod", "other", owner="rs2-uid", owner_name="serve-b-7d9f"),
+        make.child(kind, "mine-a"),
+        make.child("Pod", "mine", owner="between-uid", owner_name=f"mine-a-{between}"),
+        make.child("Pod", "other", owner="between2-uid", owner_name=f"mine-b-{between}"),
+        make.child("Pod", "of-a-deleted-run", owner="between3-uid", owner_name=f"gone-{between}"),
+        make.child(kind, "gone", owner="an-older-run"),
     ]
-    assert [c["metadata"]["name"] for c in owned_by("run-uid", children)] == ["serve-a", "mine"]
+    assert [c["metadata"]["name"] for c in owned_by("run-uid", children)] == ["mine-a", "mine"]
 
 
 async def test_the_log_of_a_failed_pod_is_read_once(gatherer, client, make, put):
@@ -216,13 +219,20 @@ async def test_the_pods_of_a_workload_are_listed_by_their_labels(gatherer, clien
 
     job = labelled("Job", "job", "1")
     put(job)
-    client.add(*(labelled("Pod", n, a, owner="job-uid") for a, n in (("0", "earlier"), ("1", "one"), ("1", "two"))))
+    client.add(
+        job, *(labelled("Pod", n, a, owner="job-uid") for a, n in (("0", "earlier"), ("1", "one"), ("1", "two")))
+    )
     live = await gather(gatherer)
     client.calls.clear()
     known = await gatherer.list_pods(live, [ref_of(job)])
     assert known.pods_listed == {ref_of(job)}
     assert [c["metadata"]["name"] for c in known.children] == ["job", "one", "two"]
-    assert client.verbs().count("list Pod") == 1
+    assert client.verbs() == ["list Pod", "get Job"], "the workload is read after its pods"
+    client.add(labelled("Job", "job", "1", version=2, spec={"suspend": True}))
+    known = await gatherer.list_pods(live, [ref_of(job)])
+    assert known.children[0]["spec"] == {"suspend": True}
+    del client.objects[ref_of(job)]
+    assert (await gatherer.list_pods(live, [ref_of(job)])).children == (), "its pods belong to no object of the run"
     client.fail_on("list", "Pod", 503, "away")
     with pytest.raises(ClusterError, match="away"):
         await gatherer.list_pods(live, [ref_of(job)])

@@ -14,8 +14,11 @@ POD = {"HOSTNAME": "pod-0", "FUSIONRUN_POD_UID": "01234567-89ab", "PATH": "/usr/
 
 def start(directory: Path, program: str) -> subprocess.Popen[str]:
     """Start a Python program as a container with a log directory does."""
-    workload = {"spec": {"template": {"spec": {"containers": [{"command": [sys.executable, "-uc", program]}]}}}}
-    logs.copy_to_claim(workload, str(directory / "logs"))
+    workload = {
+        "kind": "Job",
+        "spec": {"template": {"spec": {"containers": [{"command": [sys.executable, "-uc", program]}]}}},
+    }
+    logs.copy_to_claim([workload], str(directory / "logs"))
     command = workload["spec"]["template"]["spec"]["containers"][0]["command"]
     return subprocess.Popen(command, env=POD, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

@@ -41,9 +41,10 @@ class KilledOften(World):
         raise AssertionError("does not settle")
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_every_stage_runs_once_with_an_operator_that_is_killed_often(seed):
-    world = KilledOften(make_run(publish={"uri": "pvc://fusion-data/out"}), chance=random.Random(seed))
+@pytest.mark.parametrize(("seed", "backend"), [(0, "PyTorchJob"), (1, "TrainJob")])
+def test_every_stage_runs_once_with_an_operator_that_is_killed_often(seed, backend):
+    run = make_run(publish={"uri": "pvc://fusion-data/out"}, training={"backend": backend})
+    world = KilledOften(run, chance=random.Random(seed))
     world.complete()
     assert len(world.started) == len(set(world.started))
     assert not world.of_kind("Deployment", "Service")

@@ -10,18 +10,17 @@ from support.runs import make_run
 from support.world import World
 
 
-def terminating(stage: str = "resolve") -> tuple[World, dict]:
+def terminating() -> tuple[World, dict]:
     """Return a world in which the grace period of a pod is over."""
     world = World(make_run())
-    world.run_until(stage)
-    pod = world.place(stage, deletionTimestamp=format_time(world.now))
+    world.run_until("resolve")
+    pod = world.place("resolve", deletionTimestamp=format_time(world.now))
     world.settle()
     return world, pod
 
 
-@pytest.mark.parametrize("stage", ["resolve", "sft"])
-def test_a_pod_that_does_not_end_is_force_deleted_after_five_minutes(stage):
-    world, pod = terminating(stage)
+def test_a_pod_that_does_not_end_is_force_deleted_after_five_minutes():
+    world, pod = terminating()
     world.now += timedelta(seconds=299)
     decision = world.reconcile()
     assert ref_of(pod) not in decision.delete

@@ -27,7 +27,8 @@ def test_a_running_run_is_reconciling():
 def test_a_missing_prerequisite_is_waited_for_and_named(field, absent, reason):
     section, _, key = field.partition(".")
     scheduling = {key: absent} if section == "scheduling" else {}
-    world = World(make_run(scheduling=scheduling), absent={absent})
+    training = {"backend": "PyTorchJob"} if key == "backend" else {}
+    world = World(make_run(scheduling=scheduling, training=training), absent={absent})
     decision = world.reconcile()
     status, found, message = world.condition("Ready")
     assert (status, found) == ("False", reason)

@@ -5,17 +5,20 @@ from typing import Any
 
 from fusionrun.api.artifacts import digests
 from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.training import Backend
 from fusionrun.names import digest_of
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill
 from fusionrun.plan.pinned import Feature, PinnedPlan
 from fusionrun.plan.stages import Plan
+from fusionrun.state.observe.backends import needed_for, with_backend
 from support.runs import UID, make_spec
 
 
 def read(spec: dict[str, Any]) -> FusionRunSpec:
-    """Read a spec and set its defaults."""
-    return fill(FusionRunSpec.model_validate(spec))
+    """Read a spec and set its defaults, as in a cluster with the Kubeflow training operator."""
+    present = dict.fromkeys(needed_for(Backend.PYTORCH_JOB), True)
+    return with_backend(fill(FusionRunSpec.model_validate(spec)), {}, present)
 
 
 def filled(**changes: Any) -> FusionRunSpec:

@@ -6,6 +6,8 @@ Source: Kubernetes, "Pod Security Standards", profile Restricted (with Baseline,
 from collections.abc import Iterator
 from typing import Any
 
+from fusionrun.objects.templates import pod_templates
+
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 CAPABILITIES = {"NET_BIND_SERVICE"}
 SECCOMP = {"RuntimeDefault", "Localhost"}
@@ -13,10 +15,7 @@ SECCOMP = {"RuntimeDefault", "Localhost"}
 
 def pod_specs(manifest: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Yield metadata and spec of every pod template of an object."""
-    spec = manifest.get("spec", {})
-    templates = [spec["template"]] if "template" in spec else []
-    templates += [r["template"] for r in spec.get("pytorchReplicaSpecs", {}).values()]
-    for template in templates:
+    for template in pod_templates(manifest):
         yield template["metadata"], template["spec"]
 
 

@@ -18,6 +18,7 @@ from fusionrun.api.status import FusionRunStatus, read_status
 from fusionrun.api.task import decode_task
 from fusionrun.api.values import Constructed, Evaluated, Resolved, SourceCounts, Values
 from fusionrun.cluster.trim import trim
+from fusionrun.objects.templates import pod_templates
 from fusionrun.settings import Images, Settings
 from fusionrun.state.decide.decision import Decision
 from fusionrun.state.decide.prerequisites import prerequisites
@@ -193,7 +194,7 @@ class World:
         return [label for label in self.created if label.split(":")[0] in WORKLOADS]
 
     def workloads(self) -> dict[str, dict[str, Any]]:
-        """Return the Jobs, PyTorchJobs and Deployments that have not ended, by stage; the last attempt of each."""
+        """Return the Jobs, PyTorchJobs, TrainJobs and Deployments without a condition: the last of each stage."""
         found = {}
         for manifest in self.objects.values():
             if manifest["kind"] in WORKLOADS and not (manifest.get("status") or {}).get("conditions"):
@@ -238,7 +239,7 @@ class World:
             "startTime": job["metadata"]["creationTimestamp"],
             "completionTime": format_time(self.now),
             "succeeded": task.shards or 1,
-            "conditions": [{"type": done, "status": "True"}],
+            "conditions": [{"type": done, "status": "True", "lastTransitionTime": format_time(self.now)}],
         }
 
     def fail(self, stage: str, terminated: dict[str, Any], status: dict[str, Any] | None = None) -> None:
@@ -254,7 +255,7 @@ class World:
         self, job: dict[str, Any], name: str, status: dict[str, Any], terminated: dict[str, Any], index: int
     ) -> None:
         """Add an ended pod to a workload."""
-        template = job["spec"].get("template") or job["spec"]["pytorchReplicaSpecs"]["Master"]["template"]
+        template = next(iter(pod_templates(job)), job)  # that of a TrainJob is in its runtime, with the same labels
         pod = {
             "apiVersion": "v1",
             "kind": "Pod",

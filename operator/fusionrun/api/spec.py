@@ -84,7 +84,8 @@ class Scheduling(Contract):
     max_servers: Annotated[int, Field(ge=1, le=64)] | None = None
     """Maximum number of models that the run serves at the same time. If omitted, there is no limit."""
     queue_name: Annotated[str, Field(max_length=63)] | None = None
-    """Kueue LocalQueue of every Job, PyTorchJob and Deployment of the run. If omitted, Kueue does not manage them."""
+    """Kueue LocalQueue of every Job, PyTorchJob, TrainJob and Deployment of the run. If omitted, Kueue does not manage
+    them."""
     priority_class_name: Annotated[str, Field(max_length=253)] | None = None
     """PriorityClass of the run's pods. If omitted, the cluster's default applies."""
     node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)] | None = None

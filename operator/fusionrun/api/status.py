@@ -84,6 +84,7 @@ class Reason(StrEnum):
     CLAIM_MISSING = "ClaimMissing"
     SECRET_MISSING = "SecretMissing"  # noqa: S105 -- a reason, not a password
     TRAINING_OPERATOR_MISSING = "TrainingOperatorMissing"
+    GANG_SCHEDULER_MISSING = "GangSchedulerMissing"
     RUNTIME_CLASS_MISSING = "RuntimeClassMissing"
     PRIORITY_CLASS_MISSING = "PriorityClassMissing"
     KUEUE_MISSING = "KueueMissing"
@@ -349,6 +350,8 @@ class FusionRunStatus(Contract):
     effect."""
     retries: Annotated[list[Retry], Field(max_length=RETRIES_MAX)] = []
     """The latest retries of the run."""
+    training_backend: Annotated[str, Field(max_length=32)] | None = None
+    """Kind of the objects that run training, chosen when the run was accepted if ``training.backend`` is ``Auto``."""
     spec_digest: Annotated[str, Field(max_length=64)] | None = None
     """SHA-256 of the data of the ConfigMap NAME-spec. It is written before the ConfigMap is created, and other data is
     not used."""

@@ -16,7 +16,31 @@ MaxLength = Annotated[int, Field(ge=16, le=1048576)]
 class Backend(StrEnum):
     """Kind of the Kubernetes object that runs training."""
 
+    AUTO = "Auto"
+    """The first of PyTorchJob and TrainJob that the cluster serves when the run is accepted, else Job."""
     PYTORCH_JOB = "PyTorchJob"
+    """Kubeflow training operator v1."""
+    JOB = "Job"
+    """An Indexed Job with a headless Service: needs nothing but Kubernetes."""
+    TRAIN_JOB = "TrainJob"
+    """Kubeflow Trainer v2, which needs JobSet."""
+
+
+class GangScheduler(StrEnum):
+    """Scheduler that places all pods of a PodGroup at once."""
+
+    COSCHEDULING = "Coscheduling"
+    """The plugin of kubernetes-sigs/scheduler-plugins."""
+    VOLCANO = "Volcano"
+
+
+class Gang(Contract):
+    """Gang scheduling: no training pod gets a node before all of them can."""
+
+    scheduler: GangScheduler
+    """Kind of the PodGroup: ``Coscheduling`` (scheduler-plugins) or ``Volcano``."""
+    scheduler_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    """The ``schedulerName`` of the training pods."""
 
 
 class Precision(StrEnum):
@@ -59,7 +83,12 @@ class Training(Contract):
     """How and where the target model is trained."""
 
     backend: Backend = Backend.PYTORCH_JOB
-    """Kind of the Kubernetes object that runs training."""
+    """Kind of the Kubernetes object that runs training: ``PyTorchJob`` (Kubeflow training operator v1), ``TrainJob``
+    (Kubeflow Trainer v2) or ``Job`` (Kubernetes alone). ``Auto`` is the first of these that the cluster serves when the
+    run is accepted; ``status.trainingBackend`` shows it."""
+    gang: Gang | None = None
+    """Gang scheduling with a PodGroup for each attempt. If omitted, there is none. Kueue needs none: it admits all pods
+    of an object at once."""
     nodes: Annotated[int, Field(ge=1, le=256)] = 1
     """Number of training pods."""
     processes_per_node: Annotated[int, Field(ge=1, le=16)] = 1

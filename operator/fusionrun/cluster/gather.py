@@ -30,6 +30,10 @@ logger = logging.getLogger(__name__)
 CHILDREN: tuple[tuple[str, str], ...] = (
     ("batch/v1", "Job"),
     ("kubeflow.org/v1", "PyTorchJob"),
+    ("trainer.kubeflow.org/v1alpha1", "TrainJob"),
+    ("trainer.kubeflow.org/v1alpha1", "TrainingRuntime"),
+    ("scheduling.x-k8s.io/v1alpha1", "PodGroup"),
+    ("scheduling.volcano.sh/v1beta1", "PodGroup"),
     ("apps/v1", "Deployment"),
     ("v1", "Service"),
     ("v1", "ConfigMap"),
@@ -45,7 +49,7 @@ LIST_TRIES = 3
 
 The API server keeps old states for 5 minutes (kube-apiserver, ``--etcd-compaction-interval``); a list takes seconds.
 """
-_EXPIRED = 410
+_NOT_FOUND, _EXPIRED = 404, 410
 
 
 class Gatherer:
@@ -91,10 +95,13 @@ class Gatherer:
         )
 
     async def list_pods(self, live: LiveObjects, workloads: Iterable[ObjectRef]) -> LiveObjects | None:
-        """List the pods of some workloads; return the live objects after that, None if the run was deleted."""
+        """List the pods of some workloads; return the live objects after that, None if the run was deleted.
+
+        Each workload is read after its pods: if its controller has deleted a pod, the workload shows why.
+        """
         run, listed = ref_of(live.run), set(workloads)
-        labels = [c["metadata"]["labels"] for c in live.children if ref_of(c) in listed]
-        await asyncio.gather(*map(self._list_pods, [run] * len(labels), labels))
+        children = [c for c in live.children if ref_of(c) in listed]
+        await asyncio.gather(*(self._refresh(run, workload) for workload in children))
         updated = await self.gather(run, live.pushed)
         return updated and replace(updated, pods_listed=live.pods_listed | listed)
 
@@ -105,6 +112,16 @@ class Gatherer:
                 for manifest in page.items:
                     self._store.put(manifest)
         self._store.listed(run)
+
+    async def _refresh(self, run: ObjectRef, workload: Manifest) -> None:
+        metadata, ref = workload["metadata"], ref_of(workload)
+        await self._list_pods(run, metadata["labels"])
+        try:
+            self._store.put(await self._client.get(ref))
+        except ClusterError as error:
+            if error.status != _NOT_FOUND:
+                raise
+            self._store.remove_uid(ref, metadata["uid"])
 
     async def _list_pods(self, run: ObjectRef, labels: Mapping[str, str]) -> None:
         selector = ",".join(f"{key}={labels[key]}" for key in (LABEL_RUN, LABEL_STAGE, LABEL_ATTEMPT))

@@ -71,6 +71,7 @@ _KEPT: dict[str, Fields] = {
         "spec": {"runPolicy": _whole("suspend")},
         "status": {**_whole("startTime", "completionTime"), "conditions": _CONDITIONS},
     },
+    "TrainJob": {"metadata": _METADATA, "spec": _whole("suspend"), "status": {"conditions": _CONDITIONS}},
     "Deployment": {
         "metadata": _METADATA,
         "spec": {

@@ -4,12 +4,14 @@ A container runs its command under bash, which copies the output to a file and s
 An error of the file, such as a full volume, does not affect the command.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from fusionrun.api.artifacts import LOGS
 from fusionrun.api.models import Manifest
 from fusionrun.api.pod import POD_UID_ENV
 from fusionrun.objects import meta
+from fusionrun.objects.templates import containers
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.stages import Stage
 from fusionrun.plan.tasks import output_directory
@@ -54,9 +56,9 @@ def log_directory(pinned: PinnedPlan, stage: Stage) -> str:
     return f"{output_directory(pinned, stage)}/{LOGS}"
 
 
-def copy_to_claim(workload: Manifest, directory: str) -> None:
-    """Copy the output of each container of a workload to a file in a directory."""
-    for container in meta.containers(workload):
+def copy_to_claim(workloads: Iterable[Manifest], directory: str) -> None:
+    """Copy the output of each container of workloads to a file in a directory."""
+    for container in containers(workloads):
         container["command"] = ["bash", "-c", _COPY_OUTPUT, directory, *container["command"]]
 
 

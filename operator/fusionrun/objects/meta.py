@@ -232,13 +232,6 @@ def container(name: str, stage: Stage, command: list[str], settings: Settings, *
     }
 
 
-def containers(workload: Manifest) -> list[dict[str, Any]]:
-    """Return the containers of the pods of a workload, without init containers."""
-    replicas = workload["spec"].get("pytorchReplicaSpecs") or {"": workload["spec"]}
-    found = (each for replica in replicas.values() for each in replica["template"]["spec"]["containers"])
-    return list({id(each): each for each in found}.values())  # master and workers share one template
-
-
 def short_container(name: str, stage: Stage, arguments: list[str], settings: Settings, **fields: Any) -> dict[str, Any]:
     """Return an init container that runs a line of Python and exits."""
     command = ["python", "-I", *arguments]

@@ -4,6 +4,7 @@ from typing import Any
 
 from fusionrun.api.models import Manifest
 from fusionrun.objects import meta
+from fusionrun.objects.training import training_template
 from fusionrun.plan.pinned import Run
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
@@ -16,35 +17,20 @@ def build_pytorchjob(run: Run, stage: Stage, name: str, attempt: int, settings: 
     -----
     ``restartPolicy: Never`` and no ``backoffLimit``: if one rank fails the others hang, so the operator recreates the
     whole PyTorchJob, which resumes from the last checkpoint. The container must have the name ``pytorch``. torchrun
-    reads its rendezvous from the PET_* variables that the training operator sets.
+    reads its rendezvous from the PET_* variables that the training operator sets; a single process reads RANK,
+    WORLD_SIZE and MASTER_*, which it sets as well.
     Source: kubeflow/training-operator v1.9, pkg/controller.v1/pytorch (webhook and envvar).
     """
-    training, traits = run.spec.training, stage.traits
-    stage_labels = meta.labels(run, stage, attempt)
-    # One process needs no torchrun, which would replace the exit codes of the stage. The training operator sets RANK,
-    # WORLD_SIZE and MASTER_*.
-    launcher = "python" if training.processes_per_node == 1 else "torchrun"
-    container = meta.container(
-        "pytorch",
-        stage,
-        [launcher, "-m", "fusionrun_stages", stage.kind.value],
-        settings,
-        env=meta.environment(run, stage, settings),
-        resources=meta.stage_resources(run, stage, settings),
-        volumeMounts=meta.mounts(stage),
-    )
-    pod = meta.pod_spec(run, stage, settings, container, meta.volumes(run, stage, name, settings))
-    replica = {
-        "restartPolicy": traits.workload.restart_policy,
-        "template": {"metadata": {"labels": stage_labels}, "spec": pod},
-    }
+    training, workload = run.spec.training, stage.traits.workload
+    template = training_template(run, stage, name, attempt, settings, "pytorch", rendezvous=[])
+    replica = {"restartPolicy": workload.restart_policy, "template": template}
     replicas: dict[str, Any] = {"Master": {"replicas": 1, **replica}}
     if training.nodes > 1:
         replicas["Worker"] = {"replicas": training.nodes - 1, **replica}
     return {
         "apiVersion": "kubeflow.org/v1",
-        "kind": traits.workload.api_kind,
-        "metadata": meta.metadata(run, name, stage_labels | meta.queue_labels(run)),
+        "kind": workload.api_kind,
+        "metadata": meta.metadata(run, name, meta.labels(run, stage, attempt) | meta.queue_labels(run)),
         "spec": {
             "nprocPerNode": str(training.processes_per_node),
             "runPolicy": {"cleanPodPolicy": "Running"},

@@ -6,7 +6,7 @@ from fusionrun import names
 from fusionrun.api.models import Manifest
 from fusionrun.api.pod import TASK_DIGEST_ENV
 from fusionrun.api.task import encode_task
-from fusionrun.objects import meta
+from fusionrun.objects import meta, trainjob
 from fusionrun.objects.deployment import PORT, build_deployment, build_service, server_url
 from fusionrun.objects.job import build_job
 from fusionrun.objects.logs import copy_to_claim, log_directory, mount_for_server
@@ -14,6 +14,10 @@ from fusionrun.objects.network_policy import build_policy
 from fusionrun.objects.pytorchjob import build_pytorchjob
 from fusionrun.objects.sandbox import build_sandbox_job
 from fusionrun.objects.server_key import build_secret
+from fusionrun.objects.templates import containers
+from fusionrun.objects.training import build_pod_group
+from fusionrun.objects.training_job import build_training_job
+from fusionrun.objects.trainjob import build_trainjob
 from fusionrun.plan.kinds import Workload
 from fusionrun.plan.pinned import Feature, PinnedPlan
 from fusionrun.plan.stages import Stage
@@ -24,7 +28,8 @@ from fusionrun.settings import Settings
 def child_name(pinned: PinnedPlan, stage: Stage, attempt: int) -> str:
     """Return the name of the object of a stage: run, stage, a digest that depends on the run's UID, and the attempt."""
     digest = names.digest_of(pinned.uid, stage.name, pinned.digests.get(stage.name, ""))
-    return names.object_name(pinned.name, stage.name, digest, attempt)
+    longest = trainjob.NAME_MAX if stage.traits.workload is Workload.TRAIN_JOB else names.OBJECT_NAME_MAX
+    return names.object_name(pinned.name, stage.name, digest, attempt, longest)
 
 
 def render(pinned: PinnedPlan, stage: Stage, attempt: int, settings: Settings) -> list[Manifest]:
@@ -42,7 +47,7 @@ def render(pinned: PinnedPlan, stage: Stage, attempt: int, settings: Settings) -
     if workload is Workload.DEPLOYMENT:
         deployment = build_deployment(pinned, stage, name, attempt, settings, served_model(pinned, stage))
         mount_for_server(deployment, stage, log_directory(pinned, stage), settings)
-        copy_to_claim(deployment, log_directory(pinned, stage))
+        copy_to_claim([deployment], log_directory(pinned, stage))
         _label_artifact(deployment, pinned, pinned.plan.client_of(stage))
         return [*first, build_service(pinned, stage, name, attempt), deployment]
     url = server_url(pinned, child_name(pinned, pinned.plan[stage.server], attempt)) if stage.server else ""
@@ -51,15 +56,20 @@ def render(pinned: PinnedPlan, stage: Stage, attempt: int, settings: Settings) -
     config_map = meta.config_map(pinned, name, meta.labels(pinned, stage, attempt), {"task.json": text})
     match workload:
         case Workload.JOB:
-            job = build_job(pinned, stage, name, attempt, settings, task.digest)
+            workloads = [build_job(pinned, stage, name, attempt, settings, task.digest)]
         case Workload.SANDBOX_JOB:
-            job = build_sandbox_job(pinned, stage, name, attempt, settings, task)
+            workloads = [build_sandbox_job(pinned, stage, name, attempt, settings, task)]
+        case Workload.TRAINING_JOB:
+            workloads = build_training_job(pinned, stage, name, attempt, settings)
         case Workload.PYTORCH_JOB:
-            job = build_pytorchjob(pinned, stage, name, attempt, settings)
-    _confirm_task(job, text)
-    copy_to_claim(job, log_directory(pinned, stage))
-    _label_artifact(job, pinned, stage)
-    return [*first, config_map, job]
+            workloads = [build_pytorchjob(pinned, stage, name, attempt, settings)]
+        case Workload.TRAIN_JOB:
+            workloads = build_trainjob(pinned, stage, name, attempt, settings)
+    groups = build_pod_group(pinned, stage, name, attempt) if workload.restarts_as_a_whole else []
+    _confirm_task(workloads, text)
+    copy_to_claim(workloads, log_directory(pinned, stage))
+    _label_artifact(workloads[-1], pinned, stage)
+    return [*first, config_map, *groups, *workloads]
 
 
 def _label_artifact(workload: Manifest, pinned: PinnedPlan, stage: Stage) -> None:
@@ -69,9 +79,9 @@ def _label_artifact(workload: Manifest, pinned: PinnedPlan, stage: Stage) -> Non
         metadata["labels"] = metadata["labels"] | {names.LABEL_ARTIFACT: pinned.digests[stage.name]}
 
 
-def _confirm_task(job: Manifest, text: str) -> None:
+def _confirm_task(workloads: list[Manifest], text: str) -> None:
     """Record the digest of the task in the workload, and give it to each container that reads the task."""
     digest = hashlib.sha256(text.encode()).hexdigest()
-    job["metadata"]["annotations"] = {names.ANNOTATION_TASK: digest}
-    for container in meta.containers(job):
+    workloads[-1]["metadata"]["annotations"] = {names.ANNOTATION_TASK: digest}
+    for container in containers(workloads):
         container["env"].append({"name": TASK_DIGEST_ENV, "value": digest})

@@ -1,5 +1,8 @@
 """The default of every field of a FusionRun that depends on the recipe, on another field or on the operator.
 
+A field with another default in its class is one whose default has changed: recorded specs of earlier releases are read
+with that of the class.
+
 ``DEFAULTS`` is the only table: ``fill`` applies it when a run is accepted, and ``descriptions`` returns its texts for
 the CRD and docs/reference.md. Texts contain the values. A default that is the same for every run is in the class of the
 field (``api``).
@@ -15,6 +18,7 @@ from fusionrun.api.data import Columns, Dataset, Preset
 from fusionrun.api.models import RewardModel, Sampling, ServerSettings, Source, SourceType
 from fusionrun.api.sizes import PUBLISHED
 from fusionrun.api.spec import DEFAULT_TTL_SECONDS, FAILED_STAGE_TTL_FACTOR, FusionRunSpec
+from fusionrun.api.training import Backend, GangScheduler
 from fusionrun.plan import recipe
 from fusionrun.plan.presets import PresetData, default_max_prompts, preset_data
 from fusionrun.settings import Images, Settings
@@ -50,7 +54,7 @@ def _fill(value: T, path: str, spec: FusionRunSpec, item: object) -> T:
     for name, field in type(value).model_fields.items():
         here = f"{path}{field.alias}"
         old = new = getattr(value, name)
-        if old is None and here in DEFAULTS:
+        if here in DEFAULTS and (old is None or name not in value.model_fields_set):
             new = DEFAULTS[here].value(spec, item)
         if isinstance(new, Contract):
             new = _fill(new, f"{here}.", spec, item)
@@ -178,6 +182,8 @@ def _max_prompts(_spec: FusionRunSpec, dataset: Dataset) -> int | None:
 
 _RESOURCES = Default(_operators_resources())
 _SAMPLING_CASES = {"models with `qwen` in their name": recipe.QWEN_SAMPLING, "other models": recipe.DEFAULT_SAMPLING}
+_GANG_SCHEDULERS = {GangScheduler.COSCHEDULING: "scheduler-plugins-scheduler", GangScheduler.VOLCANO: "volcano"}
+"""The ``schedulerName`` of each gang scheduler. Source: the Helm charts of scheduler-plugins and Volcano."""
 _ARMORM = recipe.ARMORM_URI.removeprefix("hf://")
 _WITH_RESPONSES = [preset.value for preset in Preset if preset_data(preset).responses]
 
@@ -223,6 +229,11 @@ DEFAULTS: dict[str, Default] = {
         f"Defaults to {shown(recipe.REWARD_MARGIN)} for the model {_ARMORM}. Required for other reward models.",
     ),
     "construction.sftFraction": _constant(recipe.SFT_FRACTION, f"Defaults to {shown(recipe.SFT_FRACTION)}."),
+    "training.backend": _constant(Backend.AUTO, "Defaults to `Auto`."),
+    "training.gang.schedulerName": Default(
+        _by_case({scheduler.value: name for scheduler, name in _GANG_SCHEDULERS.items()}),
+        lambda spec, _item: _GANG_SCHEDULERS[spec.training.gang.scheduler] if spec.training.gang else None,
+    ),
     "training.resources": _RESOURCES,
     **_each_field(
         "training.sft",

@@ -9,6 +9,7 @@ from fusionrun.api.data import Grader
 from fusionrun.api.models import ModelEndpoint, Resources
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
+from fusionrun.api.training import Backend
 from fusionrun.settings import Images
 
 
@@ -18,13 +19,21 @@ class Workload(StrEnum):
     JOB = "Job"
     SANDBOX_JOB = "SandboxJob"
     """A Job whose pods run untrusted programs in a second container (``objects.sandbox``)."""
+    TRAINING_JOB = "TrainingJob"
+    """An Indexed Job whose pods train together (``objects.training_job``)."""
     PYTORCH_JOB = "PyTorchJob"
+    TRAIN_JOB = "TrainJob"
     DEPLOYMENT = "Deployment"
 
     @property
     def api_kind(self) -> str:
         """The ``kind`` of the object in the Kubernetes API."""
-        return "Job" if self is Workload.SANDBOX_JOB else self.value
+        return "Job" if self in (Workload.SANDBOX_JOB, Workload.TRAINING_JOB) else self.value
+
+    @property
+    def restarts_as_a_whole(self) -> bool:
+        """Whether its pods work together, so that the operator restarts all of them if one is lost."""
+        return self in (Workload.TRAINING_JOB, Workload.PYTORCH_JOB, Workload.TRAIN_JOB)
 
     @property
     def restart_policy(self) -> str:
@@ -89,7 +98,7 @@ class KindTraits:
     @property
     def retried_by_operator(self) -> bool:
         """Whether the operator, and not the Job controller, retries it: as a whole, from its last checkpoint."""
-        return self.workload is Workload.PYTORCH_JOB
+        return self.workload.restarts_as_a_whole
 
 
 @cache
@@ -126,7 +135,7 @@ def kind_traits(kind: StageKind) -> KindTraits:  # noqa: C901, PLR0911 -- one ro
         case StageKind.SFT | StageKind.DPO:
             return KindTraits(
                 image=lambda images: images.train,
-                workload=Workload.PYTORCH_JOB,
+                workload=Workload.TRAINING_JOB,
                 version=2,
                 resources=_training_resources,
                 shared_memory=True,
@@ -145,13 +154,20 @@ def kind_traits(kind: StageKind) -> KindTraits:  # noqa: C901, PLR0911 -- one ro
             return KindTraits(hub=HubAccess.WRITE)
 
 
-def stage_traits(kind: StageKind, grader: Grader | None, endpoint: ModelEndpoint | None) -> KindTraits:
-    """Return the row of a kind, changed for the two stages that run in another way than their kind.
+_TRAINING = {Backend.PYTORCH_JOB: Workload.PYTORCH_JOB, Backend.TRAIN_JOB: Workload.TRAIN_JOB}
+
+
+def stage_traits(
+    kind: StageKind, grader: Grader | None, endpoint: ModelEndpoint | None, backend: Backend | None = None
+) -> KindTraits:
+    """Return the row of a kind, changed for the stages that run in another way than their kind.
 
     ``verify`` with the grader Coding runs model-written programs, so it runs in the sandbox. ``score`` with an endpoint
-    loads no model.
+    loads no model. ``backend`` is ``training.backend`` of a stage that trains.
     """
     traits = kind_traits(kind)
+    if backend in _TRAINING:
+        return replace(traits, workload=_TRAINING[backend])
     if kind is StageKind.VERIFY and grader is Grader.CODING:
         return replace(traits, image=lambda images: images.sandbox, workload=Workload.SANDBOX_JOB, resources=None)
     if kind is StageKind.SCORE and endpoint is not None:

@@ -11,6 +11,7 @@ from fusionrun.api.contract import Contract
 from fusionrun.api.data import Grader
 from fusionrun.api.models import ModelEndpoint, Source
 from fusionrun.api.stage import EvaluatedModel, PlannedStage, Reference, StageKind
+from fusionrun.api.training import Backend
 from fusionrun.errors import PlanError
 from fusionrun.plan.kinds import KindTraits, stage_traits
 
@@ -92,6 +93,8 @@ class Stage:
     """The ``serve`` stage that must be Ready while this one runs."""
     endpoint: ModelEndpoint | None = None
     """The external endpoint that it calls."""
+    backend: Backend | None = None
+    """Kind of the object that runs its pods, for a stage that trains."""
     remote_code: bool = False
     """Whether its pods run Python code that comes with a model (``trustRemoteCode``)."""
     shards: int | None = None
@@ -109,7 +112,7 @@ class Stage:
     @cached_property
     def traits(self) -> KindTraits:
         """How its pods run."""
-        return stage_traits(self.kind, self.grader, self.endpoint)
+        return stage_traits(self.kind, self.grader, self.endpoint, self.backend)
 
     @property
     def subject_name(self) -> str:

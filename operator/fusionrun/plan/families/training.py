@@ -55,6 +55,7 @@ def sft_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
             pins=(references.model(TARGET),),
             inputs=(CONSTRUCT,),
             after=references.after(TARGET),
+            backend=spec.training.backend,
             gpus=gpu_count(spec.training.resources) * spec.training.nodes,
             pods=spec.training.nodes,
         )
@@ -74,6 +75,7 @@ def dpo_stages(spec: FusionRunSpec) -> list[Stage]:
             StageKind.DPO,
             parameters={"dpo": digest_data(spec.training.dpo), **_shared_digest(spec)},
             inputs=(CONSTRUCT, SFT),
+            backend=spec.training.backend,
             gpus=gpu_count(spec.training.resources) * spec.training.nodes,
             pods=spec.training.nodes,
         )

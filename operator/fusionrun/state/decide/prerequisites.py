@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from fusionrun.api.models import Manifest
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.status import Reason
+from fusionrun.api.training import Backend
 from fusionrun.objects import server_key
 from fusionrun.plan.credentials import credentials
 from fusionrun.plan.defaults import fill
@@ -17,10 +18,15 @@ from fusionrun.plan.pinned import Run
 from fusionrun.plan.policy import runs_programs
 from fusionrun.plan.stages import Plan, Stage
 from fusionrun.settings import Settings
+from fusionrun.state.observe.backends import NEEDED, POD_GROUP_CRDS, needed_for, recorded_backend
 from fusionrun.state.observe.missing_secrets import MissingSecret
 from fusionrun.state.observe.object_ref import ObjectRef
 
-PYTORCHJOB_CRD = ObjectRef("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", "pytorchjobs.kubeflow.org")
+INSTALL = {
+    Backend.PYTORCH_JOB: "install the Kubeflow training operator (v1.9)",
+    Backend.TRAIN_JOB: "install Kubeflow Trainer (v2.3) and JobSet (v0.11)",
+}
+"""What to do if the cluster does not have what a backend needs."""
 
 KUEUE_GROUP = "kueue.x-k8s.io"
 """API group of Kueue. References to its objects have no version: the client uses one that the cluster serves."""
@@ -54,7 +60,9 @@ def prerequisites(run: Manifest) -> tuple[ObjectRef, ...]:
         spec = fill(FusionRunSpec.model_validate(run["spec"]))
     except ValidationError:
         return ()
-    return tuple(ref for ref, _ in _required(run["metadata"]["namespace"], spec))
+    backend = recorded_backend(run) or spec.training.backend
+    required = (ref for ref, _ in _required(run["metadata"]["namespace"], spec))
+    return tuple(dict.fromkeys([*required, *needed_for(backend)]))
 
 
 def missing(namespace: str, spec: FusionRunSpec, present: dict[ObjectRef, bool]) -> tuple[Missing, ...]:
@@ -104,13 +112,30 @@ def _required(namespace: str, spec: FusionRunSpec) -> Iterator[tuple[ObjectRef, 
     claim = ObjectRef("v1", "PersistentVolumeClaim", namespace, spec.storage.claim_name)
     advice = "create it; the run then continues"
     yield _absent(claim, Reason.CLAIM_MISSING, "spec.storage.claimName", advice)
-    text = (
-        "spec.training.backend: 'PyTorchJob': the cluster has no such kind: "
-        "install the Kubeflow training operator (v1.9); the run then continues"
-    )
-    uses_pytorchjob = _runs_as(Workload.PYTORCH_JOB)
-    yield PYTORCHJOB_CRD, Missing(Reason.TRAINING_OPERATOR_MISSING, text, uses_pytorchjob)
+    yield from _training(spec)
     yield from _scheduling(namespace, spec)
+
+
+def _training(spec: FusionRunSpec) -> Iterator[tuple[ObjectRef, Missing]]:
+    """Yield what the backend of training needs. ``Auto`` is no backend yet: it chooses one that the cluster serves."""
+    backend, gang = spec.training.backend, spec.training.gang
+    for ref in NEEDED.get(backend, ()):
+        text = (
+            f"spec.training.backend: {backend.value!r}: the cluster has no such kind (CRD {ref.name}): "
+            f"{INSTALL[backend]}; the run then continues"
+        )
+        yield ref, Missing(Reason.TRAINING_OPERATOR_MISSING, text, _trains)
+    if gang is not None:
+        ref = POD_GROUP_CRDS[gang.scheduler]
+        text = (
+            f"spec.training.gang.scheduler: {gang.scheduler.value!r}: the cluster has no PodGroup of it (CRD "
+            f"{ref.name}): install it; the run then continues"
+        )
+        yield ref, Missing(Reason.GANG_SCHEDULER_MISSING, text, _trains)
+
+
+def _trains(stage: Stage) -> bool:
+    return stage.backend is not None
 
 
 def _absent(

@@ -1,4 +1,4 @@
-"""The decision on a stage that runs to completion: a Job or a PyTorchJob."""
+"""The decision on a stage that runs to completion: a Job, a PyTorchJob or a TrainJob."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -18,6 +18,7 @@ from fusionrun.state.decide.attempts import (
 )
 from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
 from fusionrun.state.decide.start import retry_message, start, waiting
+from fusionrun.state.observe.deleted_pods import deleted_pod
 from fusionrun.state.observe.failures import Failure
 from fusionrun.state.observe.workloads import Phase, Workload
 from fusionrun.state.report import results
@@ -37,6 +38,15 @@ RETRIED = "retried: "
 
 def decide_program(context: Context, stage: Stage, before: Outcomes) -> StageOutcome:
     """Decide on a stage that is not a server."""
+    outcome, observed = _decide(context, stage, before), context.observed_stage(stage)
+    if observed.latest is None or not stage.traits.retried_by_operator:
+        return outcome
+    # The attempt that is being created replaces the latest one.
+    earlier = observed.before(observed.latest.attempt + bool(outcome.create)).running_objects
+    return replace(outcome, delete=tuple(dict.fromkeys((*outcome.delete, *earlier))))
+
+
+def _decide(context: Context, stage: Stage, before: Outcomes) -> StageOutcome:
     workload = context.observed_stage(stage).latest
     if workload is None:
         return start(context, stage, before, _first_attempt(context, stage), retry_message(context, stage))
@@ -44,6 +54,8 @@ def decide_program(context: Context, stage: Stage, before: Outcomes) -> StageOut
         return StageOutcome(waiting(context, stage, Reason.PODS_PENDING))
     if workload.phase is Phase.SUCCEEDED:
         return _succeeded(context, stage, before, workload)
+    if stage.traits.retried_by_operator and (failure := deleted_pod(workload)):
+        return _pod_deleted(context, stage, before, replace(workload, failure=failure))
     if workload.phase is Phase.FAILED or workload.failure:
         return _failed(context, stage, before, workload)
     return _running(context, stage, workload)
@@ -108,6 +120,14 @@ def _lacks_result(context: Context, stage: Stage, workload: Workload) -> bool:
     return stage.traits.report is not None and not workload.results
 
 
+def _pod_deleted(context: Context, stage: Stage, before: Outcomes, workload: Workload) -> StageOutcome:
+    """Restart all pods of a training of which one was deleted, unless its own controller did it."""
+    if workload.ref not in context.pods_listed:
+        return replace(_running(context, stage, workload), list_pods=(workload.ref,))
+    outcome = _failed(context, stage, before, workload)
+    return replace(outcome, delete=(*outcome.delete, workload.ref))
+
+
 def _failed(context: Context, stage: Stage, before: Outcomes, workload: Workload) -> StageOutcome:
     failure = workload.failure
     if failure is None and (outcome := _awaiting_pods(context, stage, workload)):
@@ -115,11 +135,12 @@ def _failed(context: Context, stage: Stage, before: Outcomes, workload: Workload
     if stage.server and server_unavailable(context, stage, workload):
         status = waiting(context, stage, Reason.WAITING_FOR_SERVER, SERVER_UNAVAILABLE)
         return StageOutcome(status, delete=(workload.ref,))
+    if failure is None:  # somebody has deleted its pods
+        failure = Failure(Reason.INFRASTRUCTURE_ERROR, NO_POD_LEFT, disrupted=True)
     if stage.traits.retried_by_operator:
-        retry = failure is None or failure.retryable
+        retry = failure.retryable
     else:
         retry = server_stalled(context, stage, workload)
     if retry and has_attempts_left(context, stage, workload):
-        message = RETRIED + (failure.message if failure else NO_POD_LEFT)
-        return start(context, stage, before, workload.attempt + 1, message)
+        return start(context, stage, before, workload.attempt + 1, RETRIED + failure.message)
     return failed(context, stage, workload, failure)

@@ -158,6 +158,7 @@ def _advance(inputs: _Input, accepted: Acceptance) -> Decision:
         dataset=outcomes.dataset,
         artifacts=summary.artifacts(pinned, outcomes.statuses),
         gpus_in_use=summary.gpus_in_use(pinned.plan, inputs.observed),
+        training_backend=None if accepted.is_new and (ends or waits) else spec.training.backend.value,
     )
     decided = outcomes.stages.values()
     create = [

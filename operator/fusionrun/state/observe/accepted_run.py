@@ -34,6 +34,7 @@ from fusionrun.plan.defaults import fill
 from fusionrun.plan.pinned import Feature, PinnedPlan
 from fusionrun.plan.stages import Plan
 from fusionrun.settings import Images, Settings
+from fusionrun.state.observe.backends import with_backend
 from fusionrun.state.observe.frozen import Frozen, data_digest
 from fusionrun.state.observe.live_objects import LiveObjects
 from fusionrun.state.observe.observed import Observed
@@ -113,6 +114,7 @@ def acceptance(live: LiveObjects, frozen: Frozen, settings: Settings) -> Accepta
     data, images = frozen.spec, settings.images
     if data is None:
         spec = fill(FusionRunSpec.model_validate(live.run["spec"], extra="forbid"))
+        spec = with_backend(spec, live.run, live.present)
         return Acceptance(spec, images, is_new=True, features=features(settings))
     original = json.loads(data["spec.json"])
     kept = json.loads(data["images.json"])

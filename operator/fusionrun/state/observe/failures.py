@@ -30,6 +30,8 @@ class Failure:
     message: str
     pod: str = ""
     log_tail: str = ""
+    disrupted: bool = False
+    """Whether the node or somebody else ended it, and not the stage: an eviction, a deleted pod, a lost node."""
 
     @property
     def retryable(self) -> bool:

@@ -54,7 +54,7 @@ class LiveObjects:
     run: Manifest
     """The FusionRun with its status."""
     children: tuple[Manifest, ...] = ()
-    """Objects with the run's label: Jobs, PyTorchJobs, Deployments, Services, ConfigMaps, NetworkPolicies, Pods."""
+    """Objects with the run's label: the kinds of ``cluster.gather.CHILDREN``."""
     present: dict[ObjectRef, bool] = field(default_factory=dict)
     """Which prerequisites (``state.decide.prerequisites``) exist."""
     pushed: dict[tuple[str, int], PushedProgress] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from fusionrun.api.status import ConditionStatus, ConditionType
 from fusionrun.names import LABEL_ATTEMPT, LABEL_STAGE, stage_from_label
 
 _DIGITS = re.compile("[0-9]{1,5}")
-WORKLOADS = ("Job", "PyTorchJob", "Deployment")
+WORKLOADS = ("Job", "PyTorchJob", "TrainJob", "Deployment")
 """Kinds of the objects that create pods."""
 
 
@@ -33,6 +33,12 @@ def is_finished(run: Manifest) -> bool:
 def is_deleting(manifest: Manifest) -> bool:
     """Return whether the deletion of an object has been requested."""
     return bool(manifest["metadata"].get("deletionTimestamp"))
+
+
+def is_suspended(workload: Manifest) -> bool:
+    """Return whether a workload is suspended: Kueue does that until it admits it, and if it preempts it."""
+    spec = workload.get("spec") or {}
+    return bool(spec.get("suspend") or (spec.get("runPolicy") or {}).get("suspend"))
 
 
 def stage_of(manifest: Manifest) -> str | None:

@@ -48,14 +48,15 @@ def owned_by(uid: str, children: list[Manifest]) -> list[Manifest]:
     """
     objects = {id(c): c for c in children if c["kind"] != "Pod" and uid in owners(c)}
     uids = {c["metadata"]["uid"] for c in objects.values()}
-    # A Deployment's pods belong to a ReplicaSet, which is not watched. Its name begins with the Deployment's name.
-    deployments = tuple(f"{c['metadata']['name']}-" for c in objects.values() if c["kind"] == "Deployment")
+    # Pods of a Deployment belong to a ReplicaSet, and pods of a TrainJob to a Job of its JobSet. These are not watched.
+    # Their names begin with the name of the Deployment or TrainJob, which contains a hash of the run's UID.
+    indirect = tuple(f"{c['metadata']['name']}-" for c in objects.values() if c["kind"] in ("Deployment", "TrainJob"))
     return [
         child
         for child in children
         if id(child) in objects
         or (
             child["kind"] == "Pod"
-            and (uids & owners(child).keys() or any(n.startswith(deployments) for n in owners(child).values()))
+            and (uids & owners(child).keys() or any(n.startswith(indirect) for n in owners(child).values()))
         )
     ]

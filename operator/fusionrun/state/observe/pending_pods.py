@@ -12,6 +12,7 @@ from fusionrun.state.observe.object_fields import (
     ended_containers,
     is_deleting,
     is_pod_of,
+    is_suspended,
     parse_time,
     pod_ended,
     pod_phase,
@@ -84,20 +85,16 @@ def overdue(pending: Mapping[str, PendingPods], now: datetime) -> tuple[dict[str
 def unexplained(children: Sequence[Manifest], now: datetime) -> list[Manifest]:
     """Return the objects of a run for which only an event may have the reason why no pod runs.
 
-    These are Jobs and PyTorchJobs without a pod, and pods on a node whose containers do not start.
+    These are Jobs, PyTorchJobs and TrainJobs without a pod, and pods on a node whose containers do not start.
     """
     alive = [c for c in children if c["kind"] == "Pod" and not pod_ended(c)]
     pods = [pod for pod in alive if pod_phase(pod) == "Pending" and (pod.get("spec") or {}).get("nodeName")]
     starting = [pod for pod in pods if all(rank == _STARTING_RANK for rank, _ in _pod_reasons(pod, {}))]
-    jobs = [c for c in children if c["kind"] in ("Job", "PyTorchJob") and not _is_suspended(c) and not _has_ended(c)]
+    kinds = ("Job", "PyTorchJob", "TrainJob")
+    jobs = [c for c in children if c["kind"] in kinds and not is_suspended(c) and not _has_ended(c)]
     without_pods = [job for job in jobs if not any(is_pod_of(pod, job) for pod in alive)]
     created = [(m, parse_time(m["metadata"].get("creationTimestamp"))) for m in (*starting, *without_pods)]
     return [m for m, at in created if at and not is_deleting(m) and now - at >= PENDING_GRACE]
-
-
-def _is_suspended(manifest: Manifest) -> bool:
-    spec = manifest.get("spec") or {}
-    return bool(spec.get("suspend") or (spec.get("runPolicy") or {}).get("suspend"))
 
 
 def _has_ended(manifest: Manifest) -> bool:
@@ -127,7 +124,7 @@ def _workload_reasons(workload: Workload) -> Iterator[tuple[int, str]]:
     for condition in (manifest.get("status") or {}).get("conditions") or []:
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
             yield 0, f"{condition.get('reason')}: {condition.get('message', '')}"
-    if _is_suspended(manifest):
+    if is_suspended(manifest):
         yield 1, f"{manifest['kind']} {name} is suspended: {_queue(manifest) or 'its suspend field is true'}"
     elif (manifest.get("spec") or {}).get("parallelism") == 0:
         yield 1, f"Job {name} was scaled to 0 pods: set its spec.parallelism again, or delete the Job"

@@ -1,4 +1,4 @@
-"""One attempt of a stage: its Job, PyTorchJob or Deployment, and the pods that it created."""
+"""One attempt of a stage: its Job, PyTorchJob, TrainJob or Deployment, and the pods that it created."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -87,8 +87,8 @@ def observe_workload(
         phase = Phase.TERMINATING
     elif manifest["kind"] == "Deployment":
         phase, failure = _server_phase(manifest, pods, log_tails)
-    elif "Complete" in true or "Succeeded" in true:
-        phase, ended = Phase.SUCCEEDED, status.get("completionTime")
+    elif success := true.get("Complete") or true.get("Succeeded"):
+        phase, ended = Phase.SUCCEEDED, status.get("completionTime") or success.get("lastTransitionTime")
     elif "Failed" in true:
         phase, ended = Phase.FAILED, true["Failed"].get("lastTransitionTime")
         failure = explain(pods, log_tails)

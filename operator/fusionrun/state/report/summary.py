@@ -35,6 +35,7 @@ class RunReport:
     dataset: DatasetSummary | None
     artifacts: Artifacts | None = None
     gpus_in_use: int | None = 0
+    training_backend: str | None = None
 
 
 def summary(
@@ -62,6 +63,7 @@ def summary(
         gpu_seconds=sum(s.gpu_seconds or 0 for s in report.stages) or None,
         retry=before.retry,
         retries=before.retries,
+        training_backend=report.training_backend or before.training_backend,
         spec_digest=before.spec_digest,
         resolved_digest=before.resolved_digest,
         pins=before.pins,

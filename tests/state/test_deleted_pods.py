@@ -1,0 +1,170 @@
+"""A deleted pod of a training restarts the whole attempt, and a pod that the operator or Kueue stopped does not."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from fusionrun.state.decide.run import decide
+from fusionrun.state.observe.object_fields import format_time
+from fusionrun.state.observe.object_ref import ref_of
+from support.runs import make_run
+from support.world import World
+
+BACKENDS = ["PyTorchJob", "Job", "TrainJob"]
+DISRUPTION = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "drained"}
+
+
+def training(backend: str = "PyTorchJob", **changes: Any) -> tuple[World, list[dict[str, Any]]]:
+    """Return a world in which the two pods of ``sft`` run, and the pods."""
+    world = World(make_run(training={"nodes": 2, "backend": backend}, **changes))
+    world.run_until("sft")
+    pods = [world.place("sft", creationTimestamp=format_time(world.now)) for _ in range(2)]
+    world.settle()
+    return world, pods
+
+
+def delete(world: World, pod: dict[str, Any]) -> None:
+    """Let somebody delete a pod, which ends after its grace period."""
+    pod["metadata"]["deletionTimestamp"] = format_time(world.now + timedelta(seconds=30))
+
+
+def attempt(world: World) -> int:
+    return world.stage("sft").attempt or 0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_deleted_pod_restarts_all_pods_from_the_last_checkpoint(backend):
+    world, (_, worker) = training(backend)
+    first = world.workloads()["sft"]
+    delete(world, worker)
+    worker["status"]["conditions"] = [DISRUPTION]
+    decision = world.reconcile()
+    name = first["metadata"]["name"]
+    assert ref_of(first) in decision.delete
+    assert [m["metadata"]["name"] for m in decision.create if m["kind"] == backend] == [f"{name}-r1"]
+    assert attempt(world) == 1
+    assert world.stage("sft").message == (
+        f"retried: pod {worker['metadata']['name']} was deleted (EvictionByEvictionAPI: drained): "
+        "all pods of the attempt start again, from the last checkpoint"
+    )
+    world.settle()
+    assert world.reconcile().create == ()
+    world.complete()
+    assert world.stage("sft").attempt == 1
+
+
+def test_a_pod_that_replaces_a_deleted_one_restarts_all_pods():
+    """The training operator creates a deleted pod again, alone. A forced deletion shows nothing else."""
+    world, (master, worker) = training()
+    master["status"]["containerStatuses"][0]["state"] = {"running": {"startedAt": format_time(world.now)}}
+    worker["metadata"]["creationTimestamp"] = format_time(world.now + timedelta(seconds=59))
+    world.pass_time(seconds=59)
+    assert attempt(world) == 0, "a quota may delay a pod"
+    worker["metadata"]["creationTimestamp"] = format_time(world.now + timedelta(seconds=1))
+    world.now += timedelta(seconds=1)
+    world.reconcile()
+    assert attempt(world) == 1
+    assert "replaces a pod that was deleted" in world.stage("sft").message
+
+
+def suspended(world: World) -> None:
+    """Kueue suspends the workload; its controller deletes the pods."""
+    spec = world.workloads()["sft"]["spec"]
+    spec.get("runPolicy", spec)["suspend"] = True
+
+
+def resumed(world: World) -> None:
+    """Kueue has resumed the workload, while pods from before still terminate."""
+    since = {
+        "type": "Suspended",
+        "status": "False",
+        "lastTransitionTime": format_time(world.now + timedelta(seconds=5)),
+    }
+    world.workloads()["sft"]["status"] = {"conditions": [since]}
+
+
+def peer_failed(world: World) -> None:
+    """A pod has failed by itself; the controller deletes the other one before it reports the failure."""
+    (pod, *_) = [p for p in world.of_kind("Pod") if p["metadata"]["name"].startswith("tiny-sft")]
+    pod["status"] |= {"phase": "Failed", "containerStatuses": [{"name": "c", "state": {"terminated": {"exitCode": 1}}}]}
+
+
+def peer_succeeded(world: World) -> None:
+    """Rank 0 has succeeded; the training operator deletes the workers before it reports the success."""
+    (pod, *_) = [p for p in world.of_kind("Pod") if p["metadata"]["name"].startswith("tiny-sft")]
+    pod["status"] |= {"phase": "Succeeded", "containerStatuses": []}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("cause", [suspended, resumed, peer_failed, peer_succeeded], ids=lambda c: c.__name__)
+def test_a_pod_that_its_controller_deleted_restarts_nothing(backend, cause):
+    world, (_, worker) = training(backend)
+    delete(world, worker)
+    cause(world)
+    decision = world.reconcile()
+    assert (decision.create, decision.delete) == ((), ())
+    assert attempt(world) == 0
+
+
+def test_the_workload_is_read_again_before_a_deleted_pod_counts():
+    """The watch of workloads may be behind that of pods: Kueue may have suspended the workload."""
+    world, (_, worker) = training()
+    delete(world, worker)
+    stale = world.live()
+    suspended(world)
+    decision = decide(stale, world.settings, world.now)
+    assert [ref.kind for ref in decision.list_pods] == ["PyTorchJob"]
+    assert (decision.create, decision.delete) == ((), ())
+
+
+def test_the_pod_that_was_deleted_first_is_named():
+    """The Job controller then deletes the others."""
+    world, (first, second) = training("Job")
+    delete(world, second)
+    first["metadata"]["deletionTimestamp"] = format_time(world.now + timedelta(seconds=31))
+    world.reconcile()
+    assert f"pod {second['metadata']['name']} was deleted: " in world.stage("sft").message
+
+
+def test_pods_of_a_suspended_run_are_deleted_and_start_at_the_same_attempt():
+    world, _ = training("Job")
+    world.change_spec(suspend=True)
+    assert "sft" not in world.workloads()
+    world.change_spec(suspend=False)
+    assert attempt(world) == 0
+    world.complete()
+
+
+def test_an_earlier_attempt_that_still_runs_is_deleted():
+    """An operator that was killed after it had created the next attempt has not deleted the earlier one."""
+    world, (_, worker) = training("Job")
+    before = dict(world.objects)
+    delete(world, worker)
+    world.settle()
+    world.objects |= {ref: o for ref, o in before.items() if ref not in world.objects}
+    deleted = {(ref.kind, ref.name) for ref in world.reconcile().delete}
+    name = worker["metadata"]["name"].rpartition("-")[0]
+    assert deleted == {("Job", name), ("Service", name)}
+
+
+def test_a_stage_that_cannot_start_again_releases_its_gpus():
+    world, (_, worker) = training()
+    world.run["spec"]["scheduling"] = {"priorityClassName": "gone"}
+    world.absent.add("gone")
+    first = world.workloads()["sft"]
+    delete(world, worker)
+    world.settle()
+    assert ref_of(first) not in world.objects
+    assert world.stage("sft").reason == "PriorityClassMissing"
+    world.absent.clear()
+    world.complete()
+
+
+def test_other_jobs_replace_their_pods_themselves():
+    world = World(make_run())
+    world.run_until("construct")
+    pod = world.place("construct")
+    delete(world, pod)
+    assert world.reconcile().create == ()
+    assert world.workloads()["construct"]
