@@ -67,7 +67,10 @@ class FailureCounts:
 
 
 class RetryingClient:
-    """A client of one server. The caller limits the requests in flight and calls ``close`` at the end."""
+    """A client of one server. The caller limits the requests in flight and calls ``close`` at the end.
+
+    ``proxy`` is whether the *_PROXY and SSL_CERT_* variables apply.
+    """
 
     def __init__(
         self,
@@ -76,13 +79,17 @@ class RetryingClient:
         concurrency: ConcurrencyLimit,
         connections: int,
         reply_max_bytes: int = REPLY_MAX_BYTES,
+        *,
+        proxy: bool = True,
     ) -> None:
         # Uncompressed: a compressed reply of a few KiB may be as long as the memory when it is read.
         headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
         # No read timeout: a long response may wait in a long queue. The heartbeat detects a stalled server.
         timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
-        self._http = httpx.AsyncClient(base_url=base_url.rstrip("/"), headers=headers, limits=limits, timeout=timeout)
+        self._http = httpx.AsyncClient(
+            base_url=base_url.rstrip("/"), headers=headers, limits=limits, timeout=timeout, trust_env=proxy
+        )
         self._reply_max_bytes = reply_max_bytes
         self.concurrency = concurrency
         self.heartbeat = Heartbeat()

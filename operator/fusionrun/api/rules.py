@@ -60,7 +60,7 @@ CEL_RULES: dict[str, list[dict[str, Any]]] = {
         ),
         _rule(
             f"has(self.s3) || !({_IN_AN_OBJECT_STORE})",
-            "s3.secretRef is required for s3:// models and data sets",
+            "s3 is required for s3:// models and data sets",
         ),
     ],
     "Endpoint": [
@@ -77,13 +77,13 @@ CEL_RULES: dict[str, list[dict[str, Any]]] = {
     ],
     "Publish": [
         _rule(
-            f"self.uri.startsWith('{scheme}://') == has(self.{field})",
-            f"{field} is required for an {scheme}:// uri and forbidden otherwise; {for_reading} is for reading",
-        )
-        for scheme, field, for_reading in (
-            ("hf", "tokenSecretRef", "hub.tokenSecretRef"),
-            ("s3", "s3SecretRef", "s3.secretRef"),
-        )
+            "self.uri.startsWith('hf://') == has(self.tokenSecretRef)",
+            "tokenSecretRef is required for an hf:// uri and forbidden otherwise; hub.tokenSecretRef is for reading",
+        ),
+        _rule(
+            "self.uri.startsWith('s3://') || !has(self.s3SecretRef)",
+            "s3SecretRef is forbidden unless the uri is s3://; s3.secretRef is for reading",
+        ),
     ],
     "DataStages": [
         _rule(
@@ -98,6 +98,7 @@ CEL_RULES: dict[str, list[dict[str, Any]]] = {
             "!has(self.endpoint) || !has(self.resources)",
             "resources is forbidden with endpoint: the run does not load the model",
         ),
+        _rule("!has(self.endpoint) || !has(self.pod)", "pod is forbidden with endpoint: use dataStages.pod"),
         _rule(f"!has(self.model) || {_PINNED_IF_TRUSTED}", _NOT_PINNED),
     ],
     "Served": [_rule(_PINNED_IF_TRUSTED, _NOT_PINNED)],
@@ -157,6 +158,9 @@ LIST_KEYS: dict[tuple[str, str], list[str]] = {
     ("FusionRunSpec", "sources"): ["name"],
     ("FusionRunSpec", "datasets"): ["name"],
     ("Evaluation", "benchmarks"): ["name"],
+    ("PodSettings", "env"): ["name"],
+    ("PodSettings", "volumes"): ["name"],
+    ("PodSettings", "volumeMounts"): ["mountPath"],
     ("FusionRunStatus", "conditions"): ["type"],
 }
 """Lists that the API server treats as maps (``x-kubernetes-list-type: map``), so that names are unique."""

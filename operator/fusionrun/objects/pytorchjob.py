@@ -36,7 +36,7 @@ def build_pytorchjob(run: Run, stage: Stage, name: str, attempt: int, settings: 
     pod = meta.pod_spec(run, stage, settings, container, meta.volumes(run, stage, name, settings))
     replica = {
         "restartPolicy": traits.workload.restart_policy,
-        "template": {"metadata": {"labels": stage_labels}, "spec": pod},
+        "template": meta.pod_template(run, stage, settings, stage_labels, pod),
     }
     replicas: dict[str, Any] = {"Master": {"replicas": 1, **replica}}
     if training.nodes > 1:
