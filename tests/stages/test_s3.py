@@ -263,5 +263,5 @@ def test_missing_keys_are_a_user_error(bundle, monkeypatch, tmp_path):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(UserError, match=r"no keys for the object store \(publish.s3SecretRef\)"):
+    with pytest.raises(UserError, match=r"no keys for the object store: set publish.s3SecretRef, or dataStages"):
         publish.to_s3(bundle, f"s3://{BUCKET}/x")

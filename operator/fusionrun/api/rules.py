@@ -15,7 +15,10 @@ _IN_AN_OBJECT_STORE = (
     "(has(self.evaluation) && has(self.evaluation.benchmarks) && "
     "self.evaluation.benchmarks.exists(b, b.uri.startsWith('s3://')))"
 )
-
+_HAS_IDENTITY = (
+    "(has(self.dataStages) && has(self.dataStages.pod) && has(self.dataStages.pod.serviceAccountName))"
+)
+"""Whether the cloud gives an identity to the pods that download and publish."""
 
 _PINNED_IF_TRUSTED = (
     "!has(self.model.trustRemoteCode) || !self.model.trustRemoteCode || "
@@ -59,8 +62,13 @@ CEL_RULES: dict[str, list[dict[str, Any]]] = {
             f"rewardModel.calibration is required unless the reward model is {_ARMORM}",
         ),
         _rule(
-            f"has(self.s3) || !({_IN_AN_OBJECT_STORE})",
-            "s3 is required for s3:// models and data sets",
+            f"has(self.s3) || {_HAS_IDENTITY} || !({_IN_AN_OBJECT_STORE})",
+            "s3.secretRef is required for s3:// models and data sets, unless dataStages.pod.serviceAccountName is set",
+        ),
+        _rule(
+            "!has(self.publish) || !self.publish.uri.startsWith('s3://') || has(self.publish.s3SecretRef) || "
+            f"{_HAS_IDENTITY}",
+            "publish.s3SecretRef is required for an s3:// uri, unless dataStages.pod.serviceAccountName is set",
         ),
     ],
     "Endpoint": [

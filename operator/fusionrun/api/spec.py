@@ -49,10 +49,9 @@ class Hub(Contract):
 class ObjectStore(Contract):
     """The object store of ``s3://`` models and data sets."""
 
-    secret_ref: SecretRef | None = None
+    secret_ref: SecretRef
     """Secret with the credentials: ``AWS_ACCESS_KEY_ID`` and ``AWS_SECRET_ACCESS_KEY`` and, optionally,
-    ``AWS_SESSION_TOKEN``, ``AWS_DEFAULT_REGION`` and ``AWS_ENDPOINT_URL``. Other keys are ignored. If omitted, the pods
-    use the credentials of their workload identity (``dataStages.pod.serviceAccountName``)."""
+    ``AWS_SESSION_TOKEN``, ``AWS_DEFAULT_REGION`` and ``AWS_ENDPOINT_URL``. Other keys are ignored."""
 
 
 class DataStages(Contract):
@@ -118,8 +117,8 @@ class Publish(Contract):
     token_secret_ref: SecretKeyRef | None = None
     """Token that can write to the hub. Required for ``hf://``, forbidden otherwise."""
     s3_secret_ref: SecretRef | None = None
-    """Secret with the keys of ``s3.secretRef`` that can write to the bucket. Forbidden unless the destination is
-    ``s3://``. If omitted, the pod uses the credentials of its workload identity (``dataStages.pod``)."""
+    """Secret with the keys of ``s3.secretRef`` that can write to the bucket. Required for ``s3://``, unless
+    ``dataStages.pod.serviceAccountName`` is set, and forbidden otherwise."""
     even_if_gate_failed: bool = False
     """Publish the model even if it does not meet ``evaluation.gate``."""
     private: bool | None = None
@@ -165,7 +164,8 @@ class FusionRunSpec(Contract):
     hub: Hub | None = None
     """The model hub of ``hf://`` models and data sets. If omitted, the Hugging Face Hub is used without a token."""
     s3: ObjectStore | None = None
-    """The object store of ``s3://`` models and data sets. Required if the spec has one of them."""
+    """The object store of ``s3://`` models and data sets. Required if the spec has one of them, unless
+    ``dataStages.pod.serviceAccountName`` is set: the pods then use the identity that the cloud gives to it."""
     storage: Storage
     """The volume for inputs, models, artifacts and cache."""
     scheduling: Scheduling = Scheduling()
