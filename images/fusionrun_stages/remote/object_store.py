@@ -41,7 +41,9 @@ def store_errors(where: str, secret: str = DATA_SECRET) -> Iterator[None]:
     try:
         yield
     except PermissionError as error:
-        raise UserError(f"{where}: the keys of {secret}, or the service account, lack the permission: {error}") from error
+        raise UserError(
+            f"{where}: the keys of {secret}, or the service account, lack the permission: {error}"
+        ) from error
     except FileNotFoundError as error:
         raise UserError(f"{where}: no such bucket: {error}") from error
     except Exception as error:
