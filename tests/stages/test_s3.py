@@ -16,7 +16,7 @@ from fusionrun_stages.resolve import pin
 from fusionrun_stages.volume.paths import dataset_folder
 from support.http_server import serving
 from support.model_folders import make_model
-from support.object_store import BUCKET, Store
+from support.object_store import BUCKET, IdentityStore, Store
 from support.stage import make_work
 
 PROVENANCE = json.dumps({"run": "r", "namespace": "n", "digest": "d", "spec": {}})
@@ -176,6 +176,24 @@ def test_objects_of_somebody_else_are_not_overwritten(objects, bundle, theirs):
     with pytest.raises(UserError, match=r"publish.uri: 's3://bucket/fused': exists and was not published by a Fus"):
         publish.to_s3(bundle, f"s3://{BUCKET}/fused")
     assert objects == before
+
+
+def test_a_pod_with_workload_identity_needs_no_keys(volume, tmp_path, monkeypatch):
+    """A webhook of the cloud sets the role and the file with the token of the service account."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "token").write_text("token of the pod")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::1:role/fusionrun")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    stored = {"objects": {"set/train.jsonl": b"{}"}, "keys": set()}
+    s3fs.S3FileSystem.clear_instance_cache()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), type("Stored", (IdentityStore,), stored))) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        assert fingerprint_s3(f"s3://{BUCKET}/set")
+    s3fs.S3FileSystem.clear_instance_cache()
+    assert stored["keys"] == {"of-the-role"}
 
 
 @pytest.mark.usefixtures("objects")

@@ -1,6 +1,7 @@
 """An object store that keeps small files in memory."""
 
 import hashlib
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
@@ -76,3 +77,28 @@ class Store(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+class IdentityStore(Store, BaseHTTPRequestHandler):
+    """An object store with a token service, as workload identity uses it.
+
+    Source: docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html.
+    """
+
+    keys: set[str]
+
+    def do_GET(self) -> None:
+        self.keys.add(self.headers["Authorization"].split("Credential=")[1].split("/")[0])
+        super().do_GET()
+
+    def do_POST(self) -> None:
+        asked = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        assert asked["WebIdentityToken"] == ["token of the pod"]
+        expires = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        fields = {"AccessKeyId": "of-the-role", "SecretAccessKey": "s", "SessionToken": "t", "Expiration": expires}
+        credentials = "".join(f"<{name}>{value}</{name}>" for name, value in fields.items())
+        self.answer(
+            200,
+            "<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials>"
+            f"{credentials}</Credentials></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>".encode(),
+        )
