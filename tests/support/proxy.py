@@ -9,6 +9,7 @@ import http.server
 import select
 import socket
 import sys
+from contextlib import suppress
 
 
 class Proxy(http.server.ThreadingHTTPServer):
@@ -29,7 +30,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if name not in self.server.places:
             self.send_error(502, f"{name}: unknown")
             return
-        with socket.create_connection(self.server.places[name]) as there:
+        # A client may close its connection at any time.
+        with suppress(ConnectionError), socket.create_connection(self.server.places[name]) as there:
             self.send_response(200)
             self.end_headers()
             self.pump(there)
