@@ -15,9 +15,7 @@ _IN_AN_OBJECT_STORE = (
     "(has(self.evaluation) && has(self.evaluation.benchmarks) && "
     "self.evaluation.benchmarks.exists(b, b.uri.startsWith('s3://')))"
 )
-_HAS_IDENTITY = (
-    "(has(self.dataStages) && has(self.dataStages.pod) && has(self.dataStages.pod.serviceAccountName))"
-)
+_HAS_IDENTITY = "(has(self.dataStages) && has(self.dataStages.pod) && has(self.dataStages.pod.serviceAccountName))"
 """Whether the cloud gives an identity to the pods that download and publish."""
 
 _PINNED_IF_TRUSTED = (

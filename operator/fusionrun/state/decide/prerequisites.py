@@ -88,8 +88,8 @@ def secret_text(run: Run, secret: MissingSecret, settings: Settings) -> str | No
     if secret.key is not None:
         return f"{fields}: {secret.name!r}: the Secret in namespace {run.namespace!r} has no key {secret.key!r}: add it"
     keys = list(dict.fromkeys(key for c in found for key in c.keys))
-    listed = f"key {keys[0]!r}" if len(keys) == 1 else f"keys {' and '.join(keys)}"
-    return f"{fields}: {secret.name!r}: no such Secret in namespace {run.namespace!r}: create it with {listed}"
+    listed = f" with key {keys[0]!r}" if len(keys) == 1 else f" with keys {' and '.join(keys)}" if keys else ""
+    return f"{fields}: {secret.name!r}: no such Secret in namespace {run.namespace!r}: create it{listed}"
 
 
 def _server_key_text(run: Run, secret: MissingSecret, settings: Settings) -> str | None:
