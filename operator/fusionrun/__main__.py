@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from fusionrun.errors import NotLeaderError, SpecError
 from fusionrun.handlers import lifecycle
+from fusionrun.plan.pod_checks import check_defaults
 from fusionrun.settings import Settings
 
 SETTINGS_PATH = Path("/etc/fusionrun/settings.yaml")
@@ -32,18 +33,20 @@ def load_settings(path: Path) -> Settings:
     Raises
     ------
     SpecError
-        If a file cannot be read, or if a field is missing, unknown or of the wrong type.
+        If a file cannot be read, or if a field is missing, unknown, not allowed or of the wrong type.
     """
     try:
         settings = yaml.safe_load(path.read_text()) or {}
     except (OSError, yaml.YAMLError) as error:
         raise SpecError(str(path), "", f"cannot be read: {error}") from error
     try:
-        found = TypeAdapter(Settings).validate_python(settings)
+        found = TypeAdapter(Settings).validate_python(settings, extra="forbid")
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or str(path)
         raise SpecError(field, first["input"], first["msg"]) from error
+    if wrong := next(check_defaults(found), None):
+        raise wrong
     if found.server_key:
         raise SpecError("server_key", "***", "must not be in the settings file: set server_key_file")
     return dataclasses.replace(found, server_key=_server_key(found.server_key_file))

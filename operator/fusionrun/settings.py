@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, ConfigDict
 
+from fusionrun.api.pods import PodSettings
+
 _CLOSED = ConfigDict(extra="forbid")
 """An unknown field of the settings file is an error."""
 
@@ -44,6 +46,22 @@ class Policy:
     """Scheme, host and port of hubs, such as ``https://huggingface.co`` or ``http://mirror.models.svc:8080``."""
     endpoints: tuple[str, ...] = ("https://*",)
     """Scheme, host and port of the endpoints that sources and the reward model call."""
+    environment: tuple[str, ...] = (
+        "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
+        "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
+        "AWS_*", "!AWS_CONFIG_FILE", "!AWS_SHARED_CREDENTIALS_FILE", "HF_HUB_*", "HF_XET_*",
+        "NCCL_*", "!NCCL_*_PLUGIN", "!NCCL_CONF_FILE", "TORCH_NCCL_*", "GLOO_*", "UCX_*", "!UCX_MODULE*",
+        "FI_*", "!FI_PROVIDER_PATH", "OMP_NUM_THREADS", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "TZ",
+    )  # fmt: skip
+    """Environment variables. None of these makes a program load code or run a command."""
+    service_accounts: tuple[str, ...] = ()
+    """ServiceAccounts: a cloud may give rights to the pods of one."""
+    labels: tuple[str, ...] = ("*",)
+    """Keys of labels of pods."""
+    annotations: tuple[str, ...] = ("*", "!iam.amazonaws.com/*")
+    """Keys of annotations of pods. kube2iam gives the role in its annotation to a pod."""
+    ipc_lock: bool = False
+    """Whether pods may have the capability IPC_LOCK, which the baseline Pod Security Standard forbids."""
     priority_classes: tuple[str, ...] = ("*", "!system-*")
     node_selectors: tuple[str, ...] = ("*", "!node-role.kubernetes.io/control-plane", "!node-role.kubernetes.io/master")
     """Label keys. Without a toleration, the taints of the control plane keep pods away as well."""
@@ -96,6 +114,10 @@ class Settings:
     default_requests: dict[str, str] = field(default_factory=lambda: {"cpu": "100m", "memory": "256Mi"})
     """Resource requests of a pod whose stage sets none."""
     default_limits: dict[str, str] = field(default_factory=lambda: {"memory": "4Gi"})
+    pod_defaults: PodSettings = field(default_factory=PodSettings)
+    """Settings of all stage pods, which those of a run extend; pods of the sandbox take no variables and volumes."""
+    gpu_pod_defaults: PodSettings = field(default_factory=PodSettings)
+    """Settings of the stage pods that request GPUs, which extend ``pod_defaults``."""
     tmp_size_limit: str = "20Gi"
     """Maximum size of ``/tmp`` of a stage's pod, on the node's disk; empty for no limit."""
     shared_memory_size_limit: str = "16Gi"

@@ -11,6 +11,7 @@ from fusionrun import __version__
 from fusionrun.__main__ import load_settings
 from fusionrun.cluster.gather import CHILDREN
 from fusionrun.cluster.resources import RESOURCES
+from fusionrun.errors import SpecError
 from fusionrun.objects.render import render
 from fusionrun.settings import Policy
 from support.golden import SETTINGS
@@ -104,6 +105,38 @@ def test_cpu_adds_its_environment_and_arguments(helm, tmp_path):
     assert settings.cpu_environment["VLLM_CPU_KVCACHE_SPACE"] == "1"
     assert settings.cpu_environment["DS_ACCELERATOR"] == "cpu"
     assert settings.serve_extra_args == ("--enforce-eager", "--no-enable-chunked-prefill", "--disable-log-stats")
+
+
+def test_settings_of_pods_reach_the_operator(helm, tmp_path):
+    settings = settings_of(
+        helm.template(
+            'stages.podDefaults={"annotations":{"sidecar.istio.io/inject":"false"},'
+            '"env":[{"name":"HTTPS_PROXY","value":"http://proxy:3128"}],'
+            '"volumes":[{"name":"ca","configMap":{"name":"ca"}}],"volumeMounts":[{"name":"ca","mountPath":"/mnt/ca"}]}',
+            'stages.gpuPodDefaults={"runtimeClassName":"nvidia","tolerations":[{"key":"gpu","operator":"Exists"}]}',
+        ),
+        tmp_path,
+    )
+    assert settings.pod_defaults.annotations == {"sidecar.istio.io/inject": "false"}
+    assert settings.pod_defaults.volumes[0].config_map.name == "ca"
+    assert settings.gpu_pod_defaults.tolerations[0].key == "gpu"
+
+
+@pytest.mark.parametrize(
+    ("defaults", "message"),
+    [
+        ('{"env":[{"name":"HF_TOKEN","value":"x"}]}', "pod_defaults.env: 'HF_TOKEN': is reserved"),
+        ('{"affinity":{"nodeAffinty":{}}}', "pod_defaults.affinity.nodeAffinty"),
+    ],
+)
+def test_the_operator_does_not_start_with_wrong_settings_of_pods(helm, tmp_path, defaults, message):
+    with pytest.raises(SpecError, match=re.escape(message)):
+        settings_of(helm.template(f"stages.podDefaults={defaults}"), tmp_path)
+
+
+@pytest.mark.parametrize("defaults", ['{"serviceAccountName":"x"}', '{"ipcLock":true}', '{"hostNetwork":true}'])
+def test_the_chart_has_no_settings_that_only_a_run_may_have(helm, defaults):
+    assert "additional properties" in helm.rejects(f"stages.podDefaults={defaults}").lower()
 
 
 def test_changed_settings_restart_the_operator(helm):

@@ -34,6 +34,7 @@ CHANGES = {
     "hub": {"endpoint": "https://hub.example"},
     "s3": {"secretRef": {"name": "keys"}},
     "dataStages": {"resources": {"limits": {"memory": "8Gi"}}},
+    "sandbox": {"pod": {"nodeSelector": {"pool": "sandbox"}}},
     "storage": {"claimName": "other"},
     "scheduling": {"gpuBudget": 8},
     "publish": {"uri": "pvc://fusion-data/out"},

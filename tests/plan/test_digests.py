@@ -100,6 +100,12 @@ CHANGES = [
     ("publish.s3SecretRef", {"name": "s"}, set()),
     ("s3", {"secretRef": {"name": "s"}}, set()),
     ("dataStages.resources", {"limits": {"memory": "8Gi"}}, set()),
+    ("scheduling.affinity", {"nodeAffinity": {}}, set()),
+    *(
+        (f"{part}.pod", {"env": [{"name": "TZ", "value": "UTC"}]}, set())
+        for part in ("sources.0.served", "rewardModel", "training", "evaluation.server", "dataStages")
+    ),
+    ("sandbox.pod", {"labels": {"linkerd.io/inject": "disabled"}}, set()),
 ]
 
 

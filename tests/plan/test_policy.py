@@ -1,6 +1,6 @@
 """What a run may use, by the patterns of the operator's settings."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
@@ -18,9 +18,22 @@ CLOSED = Policy(
     node_selectors=("gpu",),
     tolerations=("gpu",),
     runtime_classes=("kata",),
+    environment=("TZ",),
+    service_accounts=("fusionrun",),
+    labels=("cost",),
+    annotations=("cost",),
 )
 SECRET = {"name": "db-root", "key": "password"}
 HUB = {"target": {"family": "Llama3", "model": {"uri": "hf://org/target"}}}
+
+
+def of_data(**pod) -> dict:
+    return {"dataStages": {"pod": pod}}
+
+
+def on_node(key: str) -> dict:
+    term = {"matchExpressions": [{"key": key, "operator": "Exists"}]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}
 
 
 def found(policy: Policy, **changes) -> list[tuple[str, object]]:
@@ -28,7 +41,7 @@ def found(policy: Policy, **changes) -> list[tuple[str, object]]:
 
 
 def test_a_run_that_uses_nothing_of_these_is_always_allowed():
-    nothing = Policy(*((),) * 8)
+    nothing = Policy(**{f.name: () for f in fields(Policy) if isinstance(f.default, tuple)})
     assert found(nothing) == []
 
 
@@ -66,6 +79,26 @@ def test_a_run_that_uses_nothing_of_these_is_always_allowed():
         ({"scheduling": {"tolerations": [{"operator": "Exists"}]}}, "scheduling.tolerations", "every taint"),
         ({"scheduling": {"gpuRuntimeClassName": "runc"}}, "scheduling.gpuRuntimeClassName", "runc"),
         ({"scheduling": {"sandboxRuntimeClassName": "runc"}}, "scheduling.sandboxRuntimeClassName", "runc"),
+        ({"scheduling": {"affinity": on_node("zone")}}, "scheduling.affinity.nodeAffinity", "zone"),
+        ({"sandbox": {"pod": {"priorityClassName": "high"}}}, "sandbox.pod.priorityClassName", "high"),
+        (of_data(nodeSelector={"zone": "a"}), "dataStages.pod.nodeSelector", "zone"),
+        (of_data(tolerations=[{"operator": "Exists"}]), "dataStages.pod.tolerations", "every taint"),
+        (of_data(runtimeClassName="runc"), "dataStages.pod.runtimeClassName", "runc"),
+        (of_data(serviceAccountName="root"), "dataStages.pod.serviceAccountName", "root"),
+        (of_data(labels={"team": "a"}), "dataStages.pod.labels", "team"),
+        (of_data(annotations={"team": "a"}), "dataStages.pod.annotations", "team"),
+        (of_data(env=[{"name": "NCCL_DEBUG", "value": "INFO"}]), "dataStages.pod.env", "NCCL_DEBUG"),
+        (
+            of_data(env=[{"name": "TZ", "valueFrom": {"secretKeyRef": SECRET}}]),
+            "dataStages.pod.env[TZ].valueFrom.secretKeyRef.name",
+            "db-root",
+        ),
+        (
+            of_data(volumes=[{"name": "ca", "secret": {"secretName": "db-root"}}]),
+            "dataStages.pod.volumes[ca].secret.secretName",
+            "db-root",
+        ),
+        (of_data(ipcLock=True), "dataStages.pod.ipcLock", True),
     ],
 )  # fmt: skip
 def test_what_no_pattern_matches_is_refused_with_its_field(changes, field, value):

@@ -4,9 +4,16 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from fusionrun.api import artifacts
+from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.status import ConditionType, Reason
+from fusionrun.plan.checks import check_spec
+from fusionrun.plan.defaults import fill
+from fusionrun.plan.policy import violations
+from fusionrun.settings import Policy
+from support.runs import make_spec
 
 ROOT = Path(__file__).parents[2]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
@@ -60,3 +67,12 @@ def test_the_files_in_the_architecture_document_exist():
 
 def test_the_architecture_document_has_at_most_200_lines():
     assert len(ARCHITECTURE.splitlines()) <= 200
+
+
+def test_the_documented_settings_of_pods_are_accepted():
+    (text,) = re.findall(r"## Adapt pods to a cluster.*?```yaml\n(.*?)```", OPERATIONS, re.DOTALL)
+    spec = fill(FusionRunSpec.model_validate(make_spec(**yaml.safe_load(text)), extra="forbid"))
+    assert check_spec(spec) == []
+    refused = {error.field for error in violations(spec, Policy())}
+    assert refused == {"training.pod.ipcLock", "dataStages.pod.serviceAccountName"}
+    assert violations(spec, Policy(ipc_lock=True, service_accounts=("fusionrun-*",))) == []

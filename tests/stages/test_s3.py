@@ -1,11 +1,8 @@
 """Data sets and published files in an object store."""
 
-import hashlib
 import json
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, unquote, urlsplit
-from xml.sax.saxutils import escape
+from http.server import ThreadingHTTPServer
 
 import pytest
 import s3fs
@@ -19,81 +16,11 @@ from fusionrun_stages.resolve import pin
 from fusionrun_stages.volume.paths import dataset_folder
 from support.http_server import serving
 from support.model_folders import make_model
+from support.object_store import BUCKET, IdentityStore, Store
 from support.stage import make_work
 
-BUCKET = "bucket"
 PROVENANCE = json.dumps({"run": "r", "namespace": "n", "digest": "d", "spec": {}})
 BUNDLE = {"model/config.json": "{}", "dataset/sft.parquet": "rows", "provenance.json": PROVENANCE}
-
-
-def etag(data: bytes) -> str:
-    return f'"{hashlib.md5(data).hexdigest()}"'
-
-
-class Store(BaseHTTPRequestHandler):
-    """The part of the S3 protocol that reading and writing small files needs.
-
-    Source: docs.aws.amazon.com/AmazonS3/latest/API: ListObjectsV2, HeadObject, GetObject, PutObject, DeleteObject.
-    """
-
-    protocol_version = "HTTP/1.1"
-    objects: dict[str, bytes]
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def do_GET(self) -> None:
-        url = urlsplit(self.path)
-        _, bucket, *key = unquote(url.path).split("/", 2)
-        query = parse_qs(url.query)
-        if bucket != BUCKET:
-            self.answer(404, b"")
-        elif "list-type" in query:
-            self.answer(200, self.listing(query.get("prefix", [""])[0]))
-        elif key and key[0] in self.objects:
-            data = self.objects[key[0]]
-            first, _, last = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")
-            self.answer(200, data[int(first) : int(last) + 1 if last else None], ETag=etag(data))
-        else:
-            self.answer(404, b"")
-
-    def do_DELETE(self) -> None:
-        del self.objects[unquote(urlsplit(self.path).path).split("/", 2)[2]]
-        self.answer(204, b"")
-
-    def do_PUT(self) -> None:
-        _, bucket, key = unquote(urlsplit(self.path).path).split("/", 2)
-        data = self.rfile.read(int(self.headers["Content-Length"]))
-        if bucket != BUCKET:
-            self.answer(403, b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>")
-            return
-        self.objects[key] = data
-        self.answer(200, b"", ETag=etag(data))
-
-    def listing(self, prefix: str) -> bytes:
-        found = "".join(
-            f"<Contents><Key>{escape(key)}</Key><ETag>{escape(etag(data))}</ETag><Size>{len(data)}</Size>"
-            "<LastModified>2025-01-01T00:00:00.000Z</LastModified><StorageClass>STANDARD</StorageClass></Contents>"
-            for key, data in sorted(self.objects.items())
-            if key.startswith(prefix)
-        )
-        return (
-            '<?xml version="1.0"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
-            f"<Name>{BUCKET}</Name><IsTruncated>false</IsTruncated>{found}</ListBucketResult>"
-        ).encode()
-
-    def answer(self, status: int, body: bytes, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Last-Modified", "Wed, 01 Jan 2025 00:00:00 GMT")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 @pytest.fixture
@@ -251,6 +178,24 @@ def test_objects_of_somebody_else_are_not_overwritten(objects, bundle, theirs):
     assert objects == before
 
 
+def test_a_pod_with_workload_identity_needs_no_keys(volume, tmp_path, monkeypatch):
+    """A webhook of the cloud sets the role and the file with the token of the service account."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "token").write_text("token of the pod")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::1:role/fusionrun")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    stored = {"objects": {"set/train.jsonl": b"{}"}, "keys": set()}
+    s3fs.S3FileSystem.clear_instance_cache()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), type("Stored", (IdentityStore,), stored))) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        assert fingerprint_s3(f"s3://{BUCKET}/set")
+    s3fs.S3FileSystem.clear_instance_cache()
+    assert stored["keys"] == {"of-the-role"}
+
+
 @pytest.mark.usefixtures("objects")
 def test_keys_without_permission_are_a_user_error(bundle):
     with pytest.raises(UserError, match=r"publish.uri: 's3://other/x': .*publish.s3SecretRef"):
@@ -263,5 +208,5 @@ def test_missing_keys_are_a_user_error(bundle, monkeypatch, tmp_path):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(UserError, match=r"no keys for the object store \(publish.s3SecretRef\)"):
+    with pytest.raises(UserError, match=r"no keys for the object store: set publish.s3SecretRef, or dataStages"):
         publish.to_s3(bundle, f"s3://{BUCKET}/x")

@@ -12,6 +12,8 @@ from support.world import SETTINGS, World, world_after
 
 SECRET = {"name": "key", "key": "token"}
 S3 = {"name": "key"}
+VARIABLE = {"name": "TZ", "valueFrom": {"secretKeyRef": SECRET}}
+VOLUME = {"name": "v", "secret": {"secretName": "key"}}
 NO_SECRET = 'secret "key" not found'
 TOKEN, KEYS = "create it with key 'token'", "create it with keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
@@ -25,8 +27,10 @@ TOKEN, KEYS = "create it with key 'token'", "create it with keys AWS_ACCESS_KEY_
         ({"publish": {"uri": "hf://me/mine", "tokenSecretRef": SECRET}}, "publish.tokenSecretRef", TOKEN),
         ({"s3": {"secretRef": S3}}, "s3.secretRef", KEYS),
         ({"publish": {"uri": "s3://b/x", "s3SecretRef": S3}}, "publish.s3SecretRef", KEYS),
+        ({"training": {"pod": {"env": [VARIABLE]}}}, "training.pod.env[TZ].valueFrom.secretKeyRef", TOKEN),
+        ({"dataStages": {"pod": {"volumes": [VOLUME]}}}, "dataStages.pod.volumes[v].secret", "create it"),
     ],
-    ids=["hub", "endpoint", "reward", "publish", "s3", "publish-s3"],
+    ids=["hub", "endpoint", "reward", "publish", "s3", "publish-s3", "variable", "volume"],
 )
 def test_a_missing_secret_is_named_with_its_field_and_keys(changes, field, advice):
     world = World(make_run(**changes))

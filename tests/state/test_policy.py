@@ -57,6 +57,9 @@ def test_nodes_count_only_before_acceptance():
         ({"s3": {"secretRef": {"name": "db-root"}}}, "spec.s3.secretRef.name"),
         ({"scheduling": {"priorityClassName": "system-node-critical"}}, "spec.scheduling.priorityClassName"),
         ({"scheduling": {"tolerations": [{"operator": "Exists"}]}}, "spec.scheduling.tolerations"),
+        ({"scheduling": {"labels": {"fusionrun.dev/run": "x"}}}, "spec.scheduling.labels"),
+        ({"dataStages": {"pod": {"serviceAccountName": "root"}}}, "spec.dataStages.pod.serviceAccountName"),
+        ({"dataStages": {"pod": {"env": [{"name": "LD_PRELOAD", "value": "x"}]}}}, "spec.dataStages.pod.env"),
     ],
 )
 def test_no_stage_starts_with_a_changed_field_that_breaks_the_policy(changes, field):

@@ -65,6 +65,20 @@ def test_only_stages_with_gpus_wait_for_the_runtime_class_of_gpus():
     world.complete()
 
 
+def test_only_the_pods_of_a_part_wait_for_its_runtime_class():
+    sources = make_spec()["sources"]
+    sources[0]["served"]["pod"] = {"runtimeClassName": "nvidia"}
+    world = world_after("resolve", sources=sources)
+    world.absent.add("nvidia")
+    world.finish_in_turn("prepare/prompts")
+    assert "serve/bob" in world.workloads()
+    assert "serve/ada" not in world.workloads()
+    text = "spec.sources[ada].served.pod.runtimeClassName: 'nvidia': no such RuntimeClass"
+    assert world.stage("serve/ada").message.startswith(text)
+    world.absent.clear()
+    world.complete()
+
+
 def test_a_run_without_gpus_does_not_need_their_runtime_class():
     world = World(make_run(scheduling={"gpuRuntimeClassName": "nvidia"}), absent={"nvidia"})
     world.complete()

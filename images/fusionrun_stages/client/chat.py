@@ -48,12 +48,12 @@ class ChatClient:
         maximum = parameters.max_concurrency or parameters.concurrency
         self.concurrency = ConcurrencyLimit(parameters.concurrency, maximum)
         longest = GROUP_SAMPLES * (SAMPLE_BYTES + parameters.sampling.max_tokens * TOKEN_BYTES)
-        self._server = RetryingClient(
-            parameters.base_url, api_key, self.concurrency, maximum, longest, is_balanced=not parameters.external
-        )
+        # A server of the run is in the cluster: no proxy of the cluster can reach it, and it may have replicas.
+        own = not parameters.external
+        self._server = RetryingClient(parameters.base_url, api_key, self.concurrency, maximum, longest, own=own)
         self.heartbeat, self.sent = self._server.heartbeat, self._server.sent
         # A separate client: under load all connections of the other one are in use.
-        self._metrics = httpx.AsyncClient(timeout=METRICS_SECONDS)
+        self._metrics = httpx.AsyncClient(timeout=METRICS_SECONDS, trust_env=not own)
 
     async def __aenter__(self) -> Self:
         return self

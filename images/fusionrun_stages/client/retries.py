@@ -70,7 +70,11 @@ class FailureCounts:
 
 
 class RetryingClient:
-    """A client of one server. The caller limits the requests in flight and calls ``close`` at the end."""
+    """A client of one server. The caller limits the requests in flight and calls ``close`` at the end.
+
+    ``own``: whether it is a server of the run. It may have replicas, of which each connection reaches one, and the *_PROXY
+    and SSL_CERT_* variables do not apply.
+    """
 
     def __init__(
         self,
@@ -80,17 +84,18 @@ class RetryingClient:
         connections: int,
         reply_max_bytes: int = REPLY_MAX_BYTES,
         *,
-        is_balanced: bool = False,
+        own: bool = False,
     ) -> None:
-        """``is_balanced``: whether each connection may reach another replica of the server."""
         # Uncompressed: a compressed reply of a few KiB may be as long as the memory when it is read.
         headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
         # No read timeout: a long response may wait in a long queue. The heartbeat detects a stalled server.
         timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
-        self._http = httpx.AsyncClient(base_url=base_url.rstrip("/"), headers=headers, limits=limits, timeout=timeout)
+        self._http = httpx.AsyncClient(
+            base_url=base_url.rstrip("/"), headers=headers, limits=limits, timeout=timeout, trust_env=not own
+        )
         self._reply_max_bytes = reply_max_bytes
-        self._is_balanced = is_balanced
+        self._own = own
         self._requests = 0
         self.concurrency = concurrency
         self.heartbeat = Heartbeat()
@@ -158,7 +163,7 @@ class RetryingClient:
 
     async def _post(self, path: str, body: Body) -> httpx.Response:
         self._requests += 1
-        closes = self._is_balanced and self._requests % REQUESTS_PER_CONNECTION == 0
+        closes = self._own and self._requests % REQUESTS_PER_CONNECTION == 0
         headers = {"Connection": "close"} if closes else None
         try:
             async with self._http.stream("POST", path, json=body, headers=headers) as stream:

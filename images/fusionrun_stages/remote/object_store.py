@@ -1,6 +1,7 @@
 """Models and data sets in an object store (``s3://bucket/key``). The AWS_* variables have the credentials."""
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatch
@@ -16,10 +17,18 @@ DATA_SECRET = "s3.secretRef"  # noqa: S105 - the name of a field
 
 
 def s3() -> Any:
-    """Return the object store as a filesystem that does not cache listings: objects may change during a run."""
+    """Return the object store as a filesystem that does not cache listings: objects may change during a run.
+
+    The AWS_* and *_PROXY variables apply. The certificates of SSL_CERT_FILE are used as well, as by the client of the
+    hub, unless a variable that botocore itself reads names others.
+    Source: botocore, session.py (``ca_bundle``) and endpoint.py (``_get_verify_value``).
+    """
     import fsspec
 
-    return fsspec.filesystem("s3", use_listings_cache=False)
+    certificates = os.environ.get("SSL_CERT_FILE")
+    if not certificates or os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE"):
+        return fsspec.filesystem("s3", use_listings_cache=False)
+    return fsspec.filesystem("s3", use_listings_cache=False, client_kwargs={"verify": certificates})
 
 
 @contextmanager
@@ -32,14 +41,17 @@ def store_errors(where: str, secret: str = DATA_SECRET) -> Iterator[None]:
     try:
         yield
     except PermissionError as error:
-        raise UserError(f"{where}: the keys of {secret} lack the permission: {error}") from error
+        raise UserError(
+            f"{where}: the keys of {secret}, or the service account, lack the permission: {error}"
+        ) from error
     except FileNotFoundError as error:
         raise UserError(f"{where}: no such bucket: {error}") from error
     except Exception as error:
         # botocore's errors are not OSErrors.
         is_botocore = type(error).__module__.startswith("botocore")
         if is_botocore and "Credentials" in type(error).__name__:
-            raise UserError(f"{where}: no keys for the object store ({secret}): {error}") from error
+            rule = f"no keys for the object store: set {secret}, or dataStages.pod.serviceAccountName"
+            raise UserError(f"{where}: {rule}: {error}") from error
         if is_botocore or isinstance(error, OSError):
             raise InfrastructureError(f"{where}: cannot reach the object store: {error}") from error
         raise

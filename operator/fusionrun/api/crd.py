@@ -95,7 +95,9 @@ def _default(schema: dict[str, Any]) -> str:
         case None:
             return ""
         case dict():
-            return "Defaults to the defaults of its fields."
+            return (
+                f"Defaults to {'an empty map' if 'additionalProperties' in schema else 'the defaults of its fields'}."
+            )
         case str(text):
             return f"Defaults to `{text}`."
         case value:
@@ -144,7 +146,10 @@ class _Structural:
         return out
 
     def _object(self, schema: dict[str, Any], owner: str, out: dict[str, Any], path: str) -> None:
-        """Fill in an object's properties, or the values of a map."""
+        """Fill in an object's properties, or the values of a map, or neither for any object."""
+        if "x-kubernetes-preserve-unknown-fields" in schema:
+            out["x-kubernetes-preserve-unknown-fields"] = True
+            return
         if "properties" not in schema:
             out.setdefault("maxProperties", MAX_PROPERTIES)
             values = schema.get("additionalProperties", {"type": "string"})

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from fusionrun.api.contract import Contract
+from fusionrun.api.pods import PodSettings
 
 Name = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=24)]
 """A DNS-1035 label of at most 24 characters, since object names contain it."""
@@ -109,6 +110,8 @@ class ServerSettings(Contract):
     own limit applies."""
     resources: Resources | None = None
     """Compute resources of each server pod. GPUs, if any, must equal tensorParallelSize x pipelineParallelSize."""
+    pod: PodSettings | None = None
+    """Settings of the server pods. If omitted, those of ``scheduling`` and of the operator apply."""
     startup_timeout_seconds: Annotated[int, Field(ge=30, le=14400)] = 3600
     """Seconds that loading the model may take before the server is considered failed."""
     extra_args: Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=32)] = []
@@ -252,6 +255,9 @@ class RewardModel(Contract):
     """Maximum length of a scored conversation, in tokens. Longer conversations have no score and are not used."""
     resources: Resources | None = None
     """Compute resources of the pod that scores. Forbidden with ``endpoint``."""
+    pod: PodSettings | None = None
+    """Settings of the pod that scores. Forbidden with ``endpoint``, whose pod is one of ``dataStages``. If omitted,
+    those of ``scheduling`` and of the operator apply."""
     calibration: Calibration | None = None
     """Self-test of the reward model: it must order all pairs correctly, with scores inside the range."""
 

@@ -15,6 +15,7 @@ _SERVER = ("tensorParallelSize", "pipelineParallelSize", "startupTimeoutSeconds"
 
 MUTABLE = frozenset({
     "scheduling", "budget", "suspend", "backoffLimit", "activeDeadlineSeconds", "hub", "s3", "dataStages",
+    "sandbox",
     "ttlSecondsAfterFinished",
     *(f"sources[].served.{name}" for name in _SERVER),
     "sources[].endpoint.apiKeySecretRef", "sources[].endpoint.prices", "sources[].endpoint.quota",

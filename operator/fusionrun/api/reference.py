@@ -16,6 +16,11 @@ the source of each number.
 """
 
 
+TABLE = ("| field | type and bounds | description |", "| --- | --- | --- |")
+POD = "pod"
+"""Name of the field with the settings of pods, in each part of the spec that makes pods."""
+
+
 def _kind(schema: dict[str, Any]) -> str:
     """Describe a node's type and bounds in a few words."""
     if schema.get("x-kubernetes-int-or-string"):
@@ -44,8 +49,19 @@ def _rows(schema: dict[str, Any], path: str) -> Iterator[str]:
         here = f"{path}.{name}" if path else name
         text = child["description"].replace("|", "\\|")
         yield f"| `{here}` | {_kind(child)} | {text} |"
+        if name == POD:  # its fields have a table of their own
+            continue
         items = child.get("items", {})
         yield from _rows(items, f"{here}[]") if items.get("properties") else _rows(child, here)
+
+
+def _pod_rows(spec: dict[str, Any]) -> list[str]:
+    """Return the table of the fields that every ``pod`` of a part of the spec has."""
+    text = (
+        f"Fields of each `{POD}` in the spec, with the names that they have in a pod of Kubernetes. `sandbox.{POD}` "
+        "has those that `scheduling` has as well. docs/operations.md explains how they are merged, and what is refused."
+    )
+    return ["## Pod settings", "", text, "", *TABLE, *_rows(spec["properties"]["training"]["properties"][POD], ""), ""]
 
 
 def _rules(schema: dict[str, Any], path: str) -> Iterator[str]:
@@ -61,10 +77,10 @@ def _rules(schema: dict[str, Any], path: str) -> Iterator[str]:
 def render_reference(crd: dict[str, Any]) -> str:
     """Return the reference of spec and status, as in a CustomResourceDefinition, as Markdown."""
     schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
-    table = ["| field | type and bounds | description |", "| --- | --- | --- |"]
     parts = [HEADER]
     for part in ("spec", "status"):
-        parts += [f"## {part}", "", *table, *_rows(schema[part], ""), ""]
+        parts += [f"## {part}", "", *TABLE, *_rows(schema[part], ""), ""]
+        parts += _pod_rows(schema[part]) if part == "spec" else []
     parts += ["## Rules between fields", "", *_rules(schema["spec"], "spec"), ""]
     parts += ["## `extraArgs`", "", "Arguments of `vllm serve` that `extraArgs` may contain:", ""]
     parts += [f"- `{a}`" for a in sorted(ALLOWED_VLLM_ARGS)]

@@ -16,7 +16,8 @@ _IN_AN_OBJECT_STORE = (
     "(has(self.evaluation) && has(self.evaluation.benchmarks) && "
     "self.evaluation.benchmarks.exists(b, b.uri.startsWith('s3://')))"
 )
-
+_HAS_IDENTITY = "(has(self.dataStages) && has(self.dataStages.pod) && has(self.dataStages.pod.serviceAccountName))"
+"""Whether the cloud gives an identity to the pods that download and publish."""
 
 _PINNED_IF_TRUSTED = (
     "!has(self.model.trustRemoteCode) || !self.model.trustRemoteCode || "
@@ -106,8 +107,13 @@ _VALUE_RULES: dict[str, list[dict[str, Any]]] = {
             f"rewardModel.calibration is required unless the reward model is {_ARMORM}",
         ),
         _rule(
-            f"has(self.s3) || !({_IN_AN_OBJECT_STORE})",
-            "s3.secretRef is required for s3:// models and data sets",
+            f"has(self.s3) || {_HAS_IDENTITY} || !({_IN_AN_OBJECT_STORE})",
+            "s3.secretRef is required for s3:// models and data sets, unless dataStages.pod.serviceAccountName is set",
+        ),
+        _rule(
+            "!has(self.publish) || !self.publish.uri.startsWith('s3://') || has(self.publish.s3SecretRef) || "
+            f"{_HAS_IDENTITY}",
+            "publish.s3SecretRef is required for an s3:// uri, unless dataStages.pod.serviceAccountName is set",
         ),
     ],
     "Endpoint": [
@@ -124,13 +130,13 @@ _VALUE_RULES: dict[str, list[dict[str, Any]]] = {
     ],
     "Publish": [
         _rule(
-            f"self.uri.startsWith('{scheme}://') == has(self.{field})",
-            f"{field} is required for an {scheme}:// uri and forbidden otherwise; {for_reading} is for reading",
-        )
-        for scheme, field, for_reading in (
-            ("hf", "tokenSecretRef", "hub.tokenSecretRef"),
-            ("s3", "s3SecretRef", "s3.secretRef"),
-        )
+            "self.uri.startsWith('hf://') == has(self.tokenSecretRef)",
+            "tokenSecretRef is required for an hf:// uri and forbidden otherwise; hub.tokenSecretRef is for reading",
+        ),
+        _rule(
+            "self.uri.startsWith('s3://') || !has(self.s3SecretRef)",
+            "s3SecretRef is forbidden unless the uri is s3://; s3.secretRef is for reading",
+        ),
     ],
     "DataStages": [
         _rule(
@@ -145,6 +151,7 @@ _VALUE_RULES: dict[str, list[dict[str, Any]]] = {
             "!has(self.endpoint) || !has(self.resources)",
             "resources is forbidden with endpoint: the run does not load the model",
         ),
+        _rule("!has(self.endpoint) || !has(self.pod)", "pod is forbidden with endpoint: use dataStages.pod"),
         _rule(f"!has(self.model) || {_PINNED_IF_TRUSTED}", _NOT_PINNED),
     ],
     "Served": [_rule(_PINNED_IF_TRUSTED, _NOT_PINNED)],
@@ -210,6 +217,9 @@ LIST_KEYS: dict[tuple[str, str], list[str]] = {
     ("FusionRunSpec", "sources"): ["name"],
     ("FusionRunSpec", "datasets"): ["name"],
     ("Evaluation", "benchmarks"): ["name"],
+    ("PodSettings", "env"): ["name"],
+    ("PodSettings", "volumes"): ["name"],
+    ("PodSettings", "volumeMounts"): ["mountPath"],
     ("FusionRunStatus", "conditions"): ["type"],
 }
 """Lists that the API server treats as maps (``x-kubernetes-list-type: map``), so that names are unique."""

@@ -1,13 +1,14 @@
 """The spec of a FusionRun. ``api.rules`` has the rules between its fields."""
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from fusionrun.api.contract import Contract
 from fusionrun.api.data import Construction, Dataset, Evaluation, Generation
 from fusionrun.api.models import Model, Resources, RewardModel, SecretKeyRef, SecretRef, Source, Uri
+from fusionrun.api.pods import ObjectName, PodScheduling, PodSettings
 from fusionrun.api.training import Training
 
 
@@ -60,23 +61,20 @@ class DataStages(Contract):
     """Compute resources of each pod of the stages resolve, fetch, prepare, generate, construct, evaluate and publish,
     of verify for mathematics, and of score with an endpoint. Limits must not include GPUs. Pods that run programs in
     the sandbox have fixed resources."""
+    pod: PodSettings | None = None
+    """Settings of the pods of the same stages. If omitted, those of ``scheduling`` and of the operator apply."""
 
 
-class Toleration(Contract):
-    """A Kubernetes toleration."""
+class Sandbox(Contract):
+    """Pods that run model-written programs: the stage verify for coding."""
 
-    key: Annotated[str, Field(max_length=316)] | None = None
-    """Key of the taint. If omitted, with operator Exists, every taint matches."""
-    operator: Literal["Exists", "Equal"] | None = None
-    """How the key relates to the value. If omitted, Kubernetes uses Equal."""
-    value: Annotated[str, Field(max_length=63)] | None = None
-    """Value of the taint, for operator Equal. If omitted, the value is empty."""
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    """Effect of the taint. If omitted, every effect matches."""
+    pod: PodScheduling | None = None
+    """Settings of the pods. They have no variables, volumes, service account or capability, and only such labels and
+    annotations as cannot open their network. If omitted, those of ``scheduling`` and of the operator apply."""
 
 
-class Scheduling(Contract):
-    """Where and when pods are scheduled."""
+class Scheduling(PodScheduling):
+    """Where and when pods are scheduled: defaults of all pods of the run, which ``pod`` of a part extends."""
 
     gpu_budget: Annotated[int, Field(ge=0, le=100_000)] | None = None
     """Maximum number of GPUs that the run uses at the same time. Stages wait until they fit. If omitted, there is no
@@ -86,16 +84,10 @@ class Scheduling(Contract):
     queue_name: Annotated[str, Field(max_length=63)] | None = None
     """Kueue LocalQueue of every Job, PyTorchJob, TrainJob and Deployment of the run. If omitted, Kueue does not manage
     them."""
-    priority_class_name: Annotated[str, Field(max_length=253)] | None = None
-    """PriorityClass of the run's pods. If omitted, the cluster's default applies."""
-    node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)] | None = None
-    """Labels that a node must have to run the run's pods. If omitted, every node is eligible."""
-    tolerations: Annotated[list[Toleration], Field(max_length=32)] = []
-    """Tolerations of the run's pods."""
-    gpu_runtime_class_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    gpu_runtime_class_name: ObjectName | None = None
     """RuntimeClass of the pods that use GPUs, such as ``nvidia`` on k3s and RKE2. If omitted, the cluster's default
     runtime is used."""
-    sandbox_runtime_class_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    sandbox_runtime_class_name: ObjectName | None = None
     """RuntimeClass of the pods that run model-written programs, such as gVisor or Kata. If omitted, the cluster's
     default runtime is used. Nodes without Landlock are refused unless the operator's settings list the class as
     isolating."""
@@ -126,8 +118,8 @@ class Publish(Contract):
     token_secret_ref: SecretKeyRef | None = None
     """Token that can write to the hub. Required for ``hf://``, forbidden otherwise."""
     s3_secret_ref: SecretRef | None = None
-    """Secret with the keys of ``s3.secretRef`` that can write to the bucket. Required for ``s3://``, forbidden
-    otherwise."""
+    """Secret with the keys of ``s3.secretRef`` that can write to the bucket. Required for ``s3://``, unless
+    ``dataStages.pod.serviceAccountName`` is set, and forbidden otherwise."""
     even_if_gate_failed: bool = False
     """Publish the model even if it does not meet ``evaluation.gate``."""
     private: bool | None = None
@@ -173,13 +165,16 @@ class FusionRunSpec(Contract):
     hub: Hub | None = None
     """The model hub of ``hf://`` models and data sets. If omitted, the Hugging Face Hub is used without a token."""
     s3: ObjectStore | None = None
-    """The object store of ``s3://`` models and data sets. Required if the spec has one of them."""
+    """The object store of ``s3://`` models and data sets. Required if the spec has one of them, unless
+    ``dataStages.pod.serviceAccountName`` is set: the pods then use the identity that the cloud gives to it."""
     storage: Storage
     """The volume for inputs, models, artifacts and cache."""
     scheduling: Scheduling = Scheduling()
     """Where and when pods are scheduled."""
     data_stages: DataStages = DataStages()
     """Pods of the stages that need no GPU."""
+    sandbox: Sandbox = Sandbox()
+    """Pods that run model-written programs."""
     publish: Publish | None = None
     """Where the final model, the data set and their cards are published. If omitted, nothing is published; the results
     are on the claim."""

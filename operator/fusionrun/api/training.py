@@ -7,6 +7,7 @@ from pydantic import Field
 
 from fusionrun.api.contract import Contract
 from fusionrun.api.models import Resources
+from fusionrun.api.pods import PodSettings
 
 LearningRate = Annotated[float, Field(gt=0, lt=1)]
 BatchSize = Annotated[int, Field(ge=1, le=65536)]
@@ -103,6 +104,8 @@ class Training(Contract):
     resources: Resources | None = None
     """Compute resources of each training pod, and of the pod that selects a checkpoint. GPUs, if any, must equal
     ``processesPerNode``."""
+    pod: PodSettings | None = None
+    """Settings of the same pods. If omitted, those of ``scheduling`` and of the operator apply."""
     sft: Sft = Sft()
     """Hyperparameters of supervised fine-tuning (SFT)."""
     dpo: Dpo = Dpo()

@@ -86,7 +86,7 @@ def build_deployment(
             "strategy": {"type": "Recreate"},
             "progressDeadlineSeconds": NO_PROGRESS_DEADLINE,
             "selector": {"matchLabels": _selector(run, stage, attempt)},
-            "template": {"metadata": {"labels": stage_labels | isolation_labels(stage)}, "spec": pod},
+            "template": meta.pod_template(run, stage, settings, stage_labels | isolation_labels(stage), pod),
         },
     }
 

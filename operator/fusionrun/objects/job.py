@@ -42,7 +42,7 @@ def build_job(run: Run, stage: Stage, name: str, attempt: int, settings: Setting
     pod = meta.pod_spec(run, stage, settings, container, meta.volumes(run, stage, name, settings))
     if first:
         pod["initContainers"] = first
-    return wrap_in_job(run, stage, name, attempt, pod)
+    return wrap_in_job(run, stage, name, attempt, pod, settings)
 
 
 def _api_key(run: Run, stage: Stage) -> list[dict[str, Any]]:
@@ -55,7 +55,7 @@ def _api_key(run: Run, stage: Stage) -> list[dict[str, Any]]:
     return [{"name": API_KEY_ENV, "valueFrom": {"secretKeyRef": {"name": ref.name, "key": ref.key}}}]
 
 
-def wrap_in_job(run: Run, stage: Stage, name: str, attempt: int, pod: dict[str, Any]) -> Manifest:
+def wrap_in_job(run: Run, stage: Stage, name: str, attempt: int, pod: dict[str, Any], settings: Settings) -> Manifest:
     """Build a Job around a pod spec.
 
     Notes
@@ -77,7 +77,7 @@ def wrap_in_job(run: Run, stage: Stage, name: str, attempt: int, pod: dict[str, 
                 {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
             ]
         },
-        "template": {"metadata": {"labels": stage_labels | isolation_labels(stage)}, "spec": pod},
+        "template": meta.pod_template(run, stage, settings, stage_labels | isolation_labels(stage), pod),
     }
     if stage.shards is not None:
         spec |= {

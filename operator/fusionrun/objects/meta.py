@@ -1,16 +1,20 @@
 """Parts that all child objects share: labels, owner, pod template, volumes, environment."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from fusionrun import names
 from fusionrun.api.artifacts import MOUNT_PATH
+from fusionrun.api.contract import Contract
 from fusionrun.api.models import Manifest, Resources, SecretKeyRef, SecretRef
 from fusionrun.api.pod import POD_UID_ENV, PROGRESS_URL_ENV, TASK_PATH
+from fusionrun.api.pods import PodSettings
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.plan.credentials import S3_KEYS, S3_MORE_KEYS
 from fusionrun.plan.gpus import gpu_limits
 from fusionrun.plan.kinds import HubAccess
 from fusionrun.plan.pinned import Feature, Run
+from fusionrun.plan.pods import pod_settings
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
 
@@ -182,9 +186,10 @@ def pod_spec(
 ) -> dict[str, Any]:
     """Return a pod spec under the restricted Pod Security Standard, without a service-account token.
 
-    A pod with GPUs gets ``scheduling.gpuRuntimeClassName``.
+    The settings of the pod (``plan.pods``) apply to the pod and to ``container``, which runs the stage. A capability
+    that they add is the only thing that the standard refuses. Init containers get no variables and no volumes of them.
     """
-    scheduling = run.spec.scheduling
+    wanted = _settings(run, stage, settings, container)
     spec: dict[str, Any] = {
         "restartPolicy": stage.traits.workload.restart_policy,
         "automountServiceAccountToken": False,
@@ -195,21 +200,59 @@ def pod_spec(
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [container],
-        "volumes": pod_volumes,
+        "containers": [_with_settings(container, wanted)],
+        "volumes": [*pod_volumes, *_plain(wanted.volumes)],
+        **{name: value for name, value in wanted.model_dump(include=_POD_FIELDS, exclude_none=True).items() if value},
     }
-    gpus = gpu_limits(container["resources"].get("limits")).values()
-    if scheduling.gpu_runtime_class_name and any(str(count) != "0" for count in gpus):
-        spec["runtimeClassName"] = scheduling.gpu_runtime_class_name
-    if scheduling.priority_class_name:
-        spec["priorityClassName"] = scheduling.priority_class_name
-    if scheduling.node_selector:
-        spec["nodeSelector"] = dict(scheduling.node_selector)
-    if scheduling.tolerations:
-        spec["tolerations"] = [t.model_dump(exclude_none=True) for t in scheduling.tolerations]
     if settings.images.pull_secrets:
         spec["imagePullSecrets"] = [{"name": n} for n in settings.images.pull_secrets]
     return spec
+
+
+_POD_FIELDS = {
+    "node_selector", "tolerations", "affinity", "topology_spread_constraints", "priority_class_name",
+    "scheduler_name", "runtime_class_name", "service_account_name",
+}  # fmt: skip
+"""Settings that are fields of a pod spec."""
+
+
+def pod_template(
+    run: Run, stage: Stage, settings: Settings, all_labels: dict[str, str], spec: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the template of pods: ``all_labels``, the labels and annotations of the settings, and the pod spec."""
+    wanted = _settings(run, stage, settings, spec["containers"][0])
+    metadata_: dict[str, Any] = {"labels": wanted.labels | all_labels}
+    if wanted.annotations:
+        metadata_["annotations"] = dict(wanted.annotations)
+    return {"metadata": metadata_, "spec": spec}
+
+
+def _settings(run: Run, stage: Stage, settings: Settings, container: dict[str, Any]) -> PodSettings:
+    gpus = gpu_limits(container["resources"].get("limits")).values()
+    return pod_settings(run.spec, stage, settings, gpus=any(str(count) != "0" for count in gpus))
+
+
+def _with_settings(container: dict[str, Any], wanted: PodSettings) -> dict[str, Any]:
+    """Return the container of a stage with the variables, mounts and the capability of the settings.
+
+    The variables come first: a value such as ``$(NAME)`` then cannot contain a variable of the operator, which may be
+    a key. They replace those of the operator that are not reserved (``plan.pod_checks``): an optional key of a Secret,
+    and ``cpuEnvironment``.
+    """
+    names_ = {variable.name for variable in wanted.env}
+    own = [variable for variable in container["env"] if variable["name"] not in names_]
+    changed = container | {
+        "env": [*_plain(wanted.env), *own],
+        "volumeMounts": [*container["volumeMounts"], *(m | {"readOnly": True} for m in _plain(wanted.volume_mounts))],
+    }
+    if wanted.ipc_lock:
+        context = container["securityContext"]
+        changed["securityContext"] = context | {"capabilities": context["capabilities"] | {"add": ["IPC_LOCK"]}}
+    return changed
+
+
+def _plain(values: Iterable[Contract]) -> list[dict[str, Any]]:
+    return [value.model_dump(mode="json", exclude_none=True) for value in values]
 
 
 def container(name: str, stage: Stage, command: list[str], settings: Settings, **fields: Any) -> dict[str, Any]:

@@ -90,9 +90,7 @@ def build_sandbox_job(run: Run, stage: Stage, name: str, attempt: int, settings:
     ]
     pod = meta.pod_spec(run, stage, settings, judge, pod_volumes)
     pod["initContainers"] = [meta.make_directory(stage, directory, settings), runner]
-    if runtime_class:
-        pod["runtimeClassName"] = runtime_class
-    return wrap_in_job(run, stage, name, attempt, pod)
+    return wrap_in_job(run, stage, name, attempt, pod, settings)
 
 
 def _mebibytes(count: int) -> str:

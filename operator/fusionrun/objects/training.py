@@ -52,7 +52,7 @@ def training_template(
         volumeMounts=meta.mounts(stage),
     )
     pod = meta.pod_spec(run, stage, settings, trainer, meta.volumes(run, stage, name, settings))
-    return _in_gang(run, name, {"metadata": {"labels": meta.labels(run, stage, attempt)}, "spec": pod})
+    return _in_gang(run, name, meta.pod_template(run, stage, settings, meta.labels(run, stage, attempt), pod))
 
 
 def rendezvous_environment(run: Run, master: str) -> list[dict[str, Any]]:
@@ -99,5 +99,6 @@ def _in_gang(run: Run, name: str, template: dict[str, Any]) -> dict[str, Any]:
         case GangScheduler.COSCHEDULING:
             template["metadata"]["labels"] |= {COSCHEDULING_LABEL: name}
         case GangScheduler.VOLCANO:
-            template["metadata"]["annotations"] = {VOLCANO_ANNOTATION: name}
+            annotations = template["metadata"].get("annotations") or {}
+            template["metadata"]["annotations"] = annotations | {VOLCANO_ANNOTATION: name}
     return template

@@ -10,6 +10,7 @@ from fusionrun.api.models import Resources, ServerSettings, SourceType
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.errors import SpecError
 from fusionrun.plan.gpus import gpu_count, gpu_limits, is_whole
+from fusionrun.plan.pod_checks import check_pods
 from fusionrun.plan.presets import preset_data
 from fusionrun.plan.references import REWARD, TARGET
 from fusionrun.plan.server_arguments import bad_arguments
@@ -37,7 +38,7 @@ def check_spec(spec: FusionRunSpec) -> list[SpecError]:
 
 def check_security(spec: FusionRunSpec) -> list[SpecError]:
     """Check what a pod must never be made from. This is checked for accepted runs as well, whoever accepted them."""
-    return [*_models(spec), *_remote_code(spec), *_servers(spec)]
+    return [*_models(spec), *_remote_code(spec), *_servers(spec), *check_pods(spec)]
 
 
 def _reward(spec: FusionRunSpec) -> Iterator[SpecError]:

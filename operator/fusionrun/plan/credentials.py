@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fusionrun.api.models import SecretKeyRef, SecretRef
+from fusionrun.api.pods import PodSettings
 from fusionrun.api.spec import FusionRunSpec
+from fusionrun.plan.pods import DATA_STAGES, parts
 
 S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 """Keys that a Secret for an object store must have. They are the environment variables that S3 clients read."""
@@ -22,15 +24,35 @@ class Credential:
     """Keys that it must have."""
     from_start: bool
     """Whether ``resolve`` and ``fetch`` read it. Otherwise a later stage does."""
+    name_field: str = "name"
+    """Field of its name, below ``field``."""
 
 
 def credentials(spec: FusionRunSpec) -> list[Credential]:
     """Return every Secret that the spec names, with its field."""
-    return [
+    named = [
         Credential(field, ref.name, (ref.key,) if isinstance(ref, SecretKeyRef) else S3_KEYS, from_start)
         for field, ref, from_start in _named(spec)
         if ref is not None
     ]
+    return [*named, *_of_pods(spec)]
+
+
+def _of_pods(spec: FusionRunSpec) -> Iterator[Credential]:
+    """Yield the Secrets of variables and volumes."""
+    for part in parts(spec):
+        if not isinstance(part.settings, PodSettings):
+            continue
+        from_start = part.field == DATA_STAGES
+        for variable in part.settings.env:
+            if variable.value_from and (ref := variable.value_from.secret_key_ref):
+                field = f"{part.field}.env[{variable.name}].valueFrom.secretKeyRef"
+                yield Credential(field, ref.name, (ref.key,), from_start)
+        for volume in part.settings.volumes:
+            if secret := volume.secret:
+                keys = tuple(item.key for item in secret.items or ())
+                field = f"{part.field}.volumes[{volume.name}].secret"
+                yield Credential(field, secret.secret_name, keys, from_start, name_field="secretName")
 
 
 def _named(spec: FusionRunSpec) -> Iterator[tuple[str, SecretKeyRef | SecretRef | None, bool]]:

@@ -9,10 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fusionrun.api.data import Grader, Task
+from fusionrun.api.pods import PodSettings
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.errors import SpecError
 from fusionrun.plan.credentials import credentials
 from fusionrun.plan.pod_size import too_large
+from fusionrun.plan.pods import Part, node_labels, parts
 from fusionrun.plan.references import References
 from fusionrun.settings import Policy
 
@@ -45,6 +47,7 @@ def violations(spec: FusionRunSpec, policy: Policy) -> list[SpecError]:
     return [
         *_urls(spec),
         *_patterns(spec, policy),
+        *_capabilities(spec, policy),
         *_isolation(spec, policy),
         *too_large(spec, policy.max_gpus_per_pod),
     ]
@@ -85,23 +88,57 @@ def _patterns(spec: FusionRunSpec, policy: Policy) -> Iterator[SpecError]:
 def _used(spec: FusionRunSpec, policy: Policy) -> Iterator[_Use]:
     """Yield what the spec uses, with the patterns that bound it."""
     for credential in credentials(spec):
-        yield _named(f"{credential.field}.name", credential.name, policy.secrets, "policy.secrets")
+        field = f"{credential.field}.{credential.name_field}"
+        yield _named(field, credential.name, policy.secrets, "policy.secrets")
     for field, url in _called(spec):
         yield _Use(field, _origins(url), _lower(policy.endpoints), "policy.endpoints", _shown(url))
     if hub := _hub(spec):
         yield _Use("hub.endpoint", _origins(hub), _lower(policy.hubs), "policy.hubs", _shown(hub))
-    scheduling = spec.scheduling
-    for key in scheduling.node_selector or {}:
-        yield _named("scheduling.nodeSelector", key, policy.node_selectors, "policy.nodeSelectors")
-    for toleration in scheduling.tolerations:
-        key = toleration.key or ""
-        yield _Use("scheduling.tolerations", (key,), policy.tolerations, "policy.tolerations", key or EVERY_TAINT)
-    if name := scheduling.priority_class_name:
-        yield _named("scheduling.priorityClassName", name, policy.priority_classes, "policy.priorityClasses")
-    if name := scheduling.gpu_runtime_class_name:
+    for part in parts(spec):
+        yield from _placed(part, policy)
+        if isinstance(part.settings, PodSettings):
+            yield from _equipped(part.field, part.settings, policy)
+    if name := spec.scheduling.gpu_runtime_class_name:
         yield _named("scheduling.gpuRuntimeClassName", name, policy.runtime_classes, "policy.runtimeClasses")
-    if name := scheduling.sandbox_runtime_class_name:
+    if name := spec.scheduling.sandbox_runtime_class_name:
         yield _named("scheduling.sandboxRuntimeClassName", name, policy.runtime_classes, "policy.runtimeClasses")
+
+
+def _placed(part: Part, policy: Policy) -> Iterator[_Use]:
+    """Yield what decides on which nodes pods run, and what other controllers do with them."""
+    field, settings = part.field, part.settings
+    for key in node_labels(settings):
+        place = "nodeSelector" if key in (settings.node_selector or {}) else "affinity.nodeAffinity"
+        yield _named(f"{field}.{place}", key, policy.node_selectors, "policy.nodeSelectors")
+    for toleration in settings.tolerations:
+        key = toleration.key or ""
+        yield _Use(f"{field}.tolerations", (key,), policy.tolerations, "policy.tolerations", key or EVERY_TAINT)
+    if name := settings.priority_class_name:
+        yield _named(f"{field}.priorityClassName", name, policy.priority_classes, "policy.priorityClasses")
+    for key in settings.labels:
+        yield _named(f"{field}.labels", key, policy.labels, "policy.labels")
+    for key in settings.annotations:
+        yield _named(f"{field}.annotations", key, policy.annotations, "policy.annotations")
+
+
+def _equipped(field: str, settings: PodSettings, policy: Policy) -> Iterator[_Use]:
+    """Yield what the containers of pods have."""
+    for variable in settings.env:
+        yield _named(f"{field}.env", variable.name, policy.environment, "policy.environment")
+    if name := settings.service_account_name:
+        yield _named(f"{field}.serviceAccountName", name, policy.service_accounts, "policy.serviceAccounts")
+    if name := settings.runtime_class_name:
+        yield _named(f"{field}.runtimeClassName", name, policy.runtime_classes, "policy.runtimeClasses")
+
+
+def _capabilities(spec: FusionRunSpec, policy: Policy) -> Iterator[SpecError]:
+    for part in parts(spec):
+        if isinstance(part.settings, PodSettings) and part.settings.ipc_lock and not policy.ipc_lock:
+            rule = (
+                "is not allowed on this cluster: policy.ipcLock of the operator is false. The baseline and restricted "
+                "Pod Security Standards refuse pods with the capability IPC_LOCK"
+            )
+            yield SpecError(f"{part.field}.ipcLock", value=True, rule=rule)
 
 
 def _named(field: str, name: str, patterns: Sequence[str], setting: str) -> _Use:

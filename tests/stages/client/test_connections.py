@@ -38,10 +38,10 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.mark.parametrize(("is_balanced", "connections"), [(True, 4), (False, 1)])
-def test_connections_to_replicas_are_renewed(is_balanced, connections):
+@pytest.mark.parametrize(("own", "connections"), [(True, 4), (False, 1)])
+def test_connections_to_replicas_are_renewed(own, connections):
     async def send(url: str) -> None:
-        client = RetryingClient(url, None, ConcurrencyLimit(1, 1), 1, is_balanced=is_balanced)
+        client = RetryingClient(url, None, ConcurrencyLimit(1, 1), 1, own=own)
         for _ in range(4 * REQUESTS_PER_CONNECTION):
             assert (await client.post("chat/completions", dict)).status_code == 200
         await client.close()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from fusionrun.api.models import Manifest
+from fusionrun.api.pods import PodSettings
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.status import Reason
 from fusionrun.api.training import Backend
@@ -15,6 +16,7 @@ from fusionrun.plan.defaults import fill
 from fusionrun.plan.gpus import gpu_limits
 from fusionrun.plan.kinds import Workload
 from fusionrun.plan.pinned import Run
+from fusionrun.plan.pods import RUN_WIDE, part_field, parts
 from fusionrun.plan.policy import runs_programs
 from fusionrun.plan.stages import Plan, Stage
 from fusionrun.settings import Settings
@@ -94,8 +96,8 @@ def secret_text(run: Run, secret: MissingSecret, settings: Settings) -> str | No
     if secret.key is not None:
         return f"{fields}: {secret.name!r}: the Secret in namespace {run.namespace!r} has no key {secret.key!r}: add it"
     keys = list(dict.fromkeys(key for c in found for key in c.keys))
-    listed = f"key {keys[0]!r}" if len(keys) == 1 else f"keys {' and '.join(keys)}"
-    return f"{fields}: {secret.name!r}: no such Secret in namespace {run.namespace!r}: create it with {listed}"
+    listed = f" with key {keys[0]!r}" if len(keys) == 1 else f" with keys {' and '.join(keys)}" if keys else ""
+    return f"{fields}: {secret.name!r}: no such Secret in namespace {run.namespace!r}: create it{listed}"
 
 
 def _server_key_text(run: Run, secret: MissingSecret, settings: Settings) -> str | None:
@@ -158,10 +160,17 @@ def _scheduling(namespace: str, spec: FusionRunSpec) -> Iterator[tuple[ObjectRef
     for field, name, (api_version, kind), reason, blocks in (
         ("sandboxRuntimeClassName", sandbox_class, runtime, Reason.RUNTIME_CLASS_MISSING, sandboxed),
         ("gpuRuntimeClassName", gpu_class, runtime, Reason.RUNTIME_CLASS_MISSING, lambda stage: stage.gpus > 0),
-        ("priorityClassName", scheduling.priority_class_name, priority, Reason.PRIORITY_CLASS_MISSING, every_stage),
     ):
         if name:
             yield _absent(ObjectRef(api_version, kind, "", name), reason, f"spec.scheduling.{field}", advice, blocks)
+    for part in parts(spec):
+        blocks = every_stage if part.field == RUN_WIDE else _in_part(part.field)
+        if name := part.settings.priority_class_name:
+            field = f"spec.{part.field}.priorityClassName"
+            yield _absent(ObjectRef(*priority, "", name), Reason.PRIORITY_CLASS_MISSING, field, advice, blocks)
+        if isinstance(part.settings, PodSettings) and (name := part.settings.runtime_class_name):
+            field = f"spec.{part.field}.runtimeClassName"
+            yield _absent(ObjectRef(*runtime, "", name), Reason.RUNTIME_CLASS_MISSING, field, advice, blocks)
     if queue := scheduling.queue_name:
         text = (
             f"spec.scheduling.queueName: {queue!r}: the cluster does not serve the API group {KUEUE_GROUP}: "
@@ -170,6 +179,10 @@ def _scheduling(namespace: str, spec: FusionRunSpec) -> Iterator[tuple[ObjectRef
         yield KUEUE, Missing(Reason.KUEUE_MISSING, text)
         local_queue = ObjectRef(KUEUE_GROUP, "LocalQueue", namespace, queue)
         yield _absent(local_queue, Reason.LOCAL_QUEUE_MISSING, "spec.scheduling.queueName", advice)
+
+
+def _in_part(field: str) -> Selector:
+    return lambda stage: part_field(stage) == field
 
 
 def _uses_gpus(spec: FusionRunSpec) -> bool:

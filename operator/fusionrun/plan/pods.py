@@ -1,0 +1,150 @@
+"""Which settings apply to the pods of a stage: those of its part of the spec, of the run and of the operator.
+
+``parts`` is the only table: the places in the spec with settings of pods.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, TypeVar
+
+from fusionrun.api.pods import NodeRequirement, PodScheduling, PodSettings
+from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.stage import EvaluatedModel, StageKind
+from fusionrun.plan.kinds import Workload
+from fusionrun.plan.stages import Stage
+from fusionrun.settings import Settings
+
+T = TypeVar("T", bound=PodScheduling)
+
+RUN_WIDE = "scheduling"
+"""Field with the settings of all pods of a run."""
+DATA_STAGES = "dataStages.pod"
+ISOLATED_KEYS = frozenset({
+    "cluster-autoscaler.kubernetes.io/safe-to-evict", "karpenter.sh/do-not-disrupt", "linkerd.io/inject",
+    "sidecar.istio.io/inject",
+})  # fmt: skip
+"""Labels and annotations that a run may set on pods that run foreign code: none changes the network of a pod, its
+RuntimeClass or its identity. Others, such as those of Multus, Kata and of workload identity, can."""
+IDENTITY_PREFIX = "azure.workload.identity/"
+"""Labels and annotations with which a webhook adds a token to a pod. Source: Azure Workload Identity, "Labels and
+Annotations"."""
+_MAPS = ("labels", "annotations", "node_selector")
+_BY_KEY = {"env": "name", "volumes": "name", "volume_mounts": "mount_path"}
+_ADDED = ("tolerations", "topology_spread_constraints")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the spec with settings of pods."""
+
+    field: str
+    settings: PodScheduling
+    isolated: bool = False
+    """Whether the pods run foreign code: programs that models wrote, or code of a model."""
+
+
+def parts(spec: FusionRunSpec) -> Iterator[Part]:
+    """Yield the settings of all pods, then those of each part of the spec that sets some."""
+    yield Part(RUN_WIDE, spec.scheduling)
+    for source in spec.sources:
+        if source.served and source.served.pod:
+            field = f"sources[{source.name}].served.pod"
+            yield Part(field, source.served.pod, isolated=source.served.model.trust_remote_code)
+    reward = spec.reward_model
+    isolated = reward.model is not None and reward.model.trust_remote_code
+    server = spec.evaluation.server
+    for part in (
+        Part("rewardModel.pod", reward.pod, isolated=isolated) if reward.pod else None,
+        Part("training.pod", spec.training.pod) if spec.training.pod else None,
+        Part("evaluation.server.pod", server.pod) if server and server.pod else None,
+        Part(DATA_STAGES, spec.data_stages.pod) if spec.data_stages.pod else None,
+        Part("sandbox.pod", spec.sandbox.pod, isolated=True) if spec.sandbox.pod else None,
+    ):
+        if part:
+            yield part
+
+
+def part_field(stage: Stage) -> str:
+    """Return the field of the spec with the settings of the pods of a stage."""
+    if stage.traits.workload is Workload.SANDBOX_JOB:
+        return "sandbox.pod"
+    match stage.kind:
+        case StageKind.SERVE:
+            evaluated = isinstance(stage.subject, EvaluatedModel)
+            return "evaluation.server.pod" if evaluated else f"sources[{stage.subject_name}].served.pod"
+        case StageKind.SCORE if stage.endpoint is None:
+            return "rewardModel.pod"
+        case StageKind.SFT | StageKind.DPO | StageKind.PROMOTE:
+            return "training.pod"
+        case _:
+            return DATA_STAGES
+
+
+def pod_settings(spec: FusionRunSpec, stage: Stage, settings: Settings, *, gpus: bool) -> PodSettings:
+    """Return the settings of the pods of a stage; ``gpus`` is whether they request GPUs.
+
+    Settings of the part extend those of the run, which extend those of the operator. Pods that run foreign code take
+    only the labels and annotations in ``ISOLATED_KEYS`` from the run. Pods of the sandbox have no variables and no
+    volumes, and their RuntimeClass is ``scheduling.sandboxRuntimeClassName``.
+    """
+    by_field = {part.field: part.settings for part in parts(spec)}
+    gpu_class = spec.scheduling.gpu_runtime_class_name if gpus else None
+    operator = [settings.pod_defaults, *([settings.gpu_pod_defaults] if gpus else [])]
+    own = by_field.get(part_field(stage), PodScheduling())
+    run: list[PodScheduling] = [spec.scheduling, PodSettings(runtime_class_name=gpu_class), own]
+    sandbox = stage.traits.workload is Workload.SANDBOX_JOB
+    if sandbox or stage.remote_code:
+        operator = [_only_keys(each, lambda key: not key.startswith(IDENTITY_PREFIX)) for each in operator]
+        run = [_only_keys(each, ISOLATED_KEYS.__contains__) for each in run]
+    layers: list[PodScheduling] = [*operator, *run]
+    if sandbox:
+        layers = [_scheduling(layer) for layer in layers]
+        layers.append(PodSettings(runtime_class_name=spec.scheduling.sandbox_runtime_class_name))
+    return reduce(merge, layers, PodSettings())
+
+
+def merge(base: PodSettings, over: PodScheduling) -> PodSettings:
+    """Return settings that extend others.
+
+    Maps are merged by key, variables and volumes by name, and mounts by path. Tolerations and spread constraints are
+    added. Other fields are replaced.
+    """
+    changes: dict[str, Any] = {}
+    for name in type(over).model_fields:
+        if name not in PodSettings.model_fields:  # of ``Scheduling``
+            continue
+        old, new = getattr(base, name), getattr(over, name)
+        if not new:
+            continue
+        if name in _MAPS:
+            new = {**(old or {}), **new}
+        elif name in _ADDED:
+            new = [*old, *(each for each in new if each not in old)]
+        elif key := _BY_KEY.get(name):
+            new = list({getattr(each, key): each for each in (*old, *new)}.values())
+        changes[name] = new
+    return base.model_copy(update=changes)
+
+
+def node_labels(settings: PodScheduling) -> list[str]:
+    """Return the keys of the labels by which settings choose nodes."""
+    affinity = settings.affinity.node_affinity if settings.affinity else None
+    required = affinity.required_during_scheduling_ignored_during_execution if affinity else None
+    preferred = affinity.preferred_during_scheduling_ignored_during_execution if affinity else None
+    terms = [*(required.node_selector_terms if required else []), *(p.preference for p in preferred or [])]
+    requirements: list[NodeRequirement] = []
+    for term in terms:
+        requirements += [*(term.match_expressions or []), *(term.match_fields or [])]
+    return list(dict.fromkeys([*(settings.node_selector or {}), *(r.key for r in requirements)]))
+
+
+def _scheduling(settings: PodScheduling) -> PodScheduling:
+    return PodScheduling(**{name: getattr(settings, name) for name in PodScheduling.model_fields})
+
+
+def _only_keys(settings: T, allowed: Callable[[str], bool]) -> T:
+    """Return settings with some of their labels and annotations only."""
+    maps = {name: getattr(settings, name) for name in ("labels", "annotations")}
+    kept = {name: {k: v for k, v in values.items() if allowed(k)} for name, values in maps.items()}
+    return settings.model_copy(update=kept)
