@@ -45,6 +45,8 @@ class Policy:
     endpoints: tuple[str, ...] = ("https://*",)
     """Scheme, host and port of the endpoints that sources and the reward model call."""
     priority_classes: tuple[str, ...] = ("*", "!system-*")
+    workload_priority_classes: tuple[str, ...] = ("*",)
+    """Names of Kueue's WorkloadPriorityClasses."""
     node_selectors: tuple[str, ...] = ("*", "!node-role.kubernetes.io/control-plane", "!node-role.kubernetes.io/master")
     """Label keys. Without a toleration, the taints of the control plane keep pods away as well."""
     tolerations: tuple[str, ...] = ("*", "!node-role.kubernetes.io/control-plane", "!node-role.kubernetes.io/master")

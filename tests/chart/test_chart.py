@@ -182,6 +182,8 @@ def test_rbac_grants_exactly_what_the_client_uses(helm):
         ("node.k8s.io", "runtimeclasses"): {"get"},
         ("scheduling.k8s.io", "priorityclasses"): {"get"},
         ("kueue.x-k8s.io", "localqueues"): {"get"},
+        ("kueue.x-k8s.io", "workloads"): {"list"},
+        ("kueue.x-k8s.io", "workloadpriorityclasses"): {"get"},
         ("apiextensions.k8s.io", "customresourcedefinitions"): {"get", "list", "watch"},
     }
     for api_version, kind in CHILDREN:
@@ -199,6 +201,7 @@ def test_named_namespaces_get_a_role_each_and_no_cluster_wide_rights(helm, tmp_p
         ("apiextensions.k8s.io", "customresourcedefinitions"),
         ("node.k8s.io", "runtimeclasses"),
         ("scheduling.k8s.io", "priorityclasses"),
+        ("kueue.x-k8s.io", "workloadpriorityclasses"),
     }
     roles = [d for d in documents if d["kind"] == "Role"]
     assert [r["metadata"]["namespace"] for r in roles] == ["a", "b"]

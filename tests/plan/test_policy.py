@@ -15,6 +15,7 @@ CLOSED = Policy(
     hubs=("https://mirror.example",),
     endpoints=("https://*.example", "http://*.models.svc:8000"),
     priority_classes=("batch",),
+    workload_priority_classes=("low",),
     node_selectors=("gpu",),
     tolerations=("gpu",),
     runtime_classes=("kata",),
@@ -28,7 +29,7 @@ def found(policy: Policy, **changes) -> list[tuple[str, object]]:
 
 
 def test_a_run_that_uses_nothing_of_these_is_always_allowed():
-    nothing = Policy(*((),) * 8)
+    nothing = Policy(*((),) * 9)
     assert found(nothing) == []
 
 
@@ -61,6 +62,11 @@ def test_a_run_that_uses_nothing_of_these_is_always_allowed():
             "http://10.0.0.1/latest/.models.svc:8000",
         ),
         ({"scheduling": {"priorityClassName": "high"}}, "scheduling.priorityClassName", "high"),
+        (
+            {"scheduling": {"workloadPriorityClassName": "high"}},
+            "scheduling.workloadPriorityClassName",
+            "high",
+        ),
         ({"scheduling": {"nodeSelector": {"zone": "a"}}}, "scheduling.nodeSelector", "zone"),
         ({"scheduling": {"tolerations": [{"key": "x", "operator": "Exists"}]}}, "scheduling.tolerations", "x"),
         ({"scheduling": {"tolerations": [{"operator": "Exists"}]}}, "scheduling.tolerations", "every taint"),

@@ -85,6 +85,12 @@ CEL_RULES: dict[str, list[dict[str, Any]]] = {
             ("s3", "s3SecretRef", "s3.secretRef"),
         )
     ],
+    "Scheduling": [
+        _rule(
+            "!has(self.queueName) || !has(self.cpuQueueName) || self.queueName != self.cpuQueueName",
+            "cpuQueueName must differ from queueName: clients would wait behind servers, which wait for their clients",
+        ),
+    ],
     "DataStages": [
         _rule(
             "!has(self.resources) || !has(self.resources.limits) || "

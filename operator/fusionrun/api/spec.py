@@ -84,7 +84,15 @@ class Scheduling(Contract):
     max_servers: Annotated[int, Field(ge=1, le=64)] | None = None
     """Maximum number of models that the run serves at the same time. If omitted, there is no limit."""
     queue_name: Annotated[str, Field(max_length=63)] | None = None
-    """Kueue LocalQueue of every Job, PyTorchJob and Deployment of the run. If omitted, Kueue does not manage them."""
+    """Kueue LocalQueue of the stages that use GPUs: servers, training, and score if it loads the reward model. If
+    omitted, Kueue does not manage them. Kueue must have its integration for Job, Deployment and PyTorchJob enabled."""
+    cpu_queue_name: Annotated[str, Field(max_length=63)] | None = None
+    """Kueue LocalQueue of the Jobs that use no GPU, among them the clients of the servers. Its ClusterQueue must not be
+    that of ``queueName``: a client that waits behind a server would keep its own server idle. If omitted, Kueue does
+    not manage them."""
+    workload_priority_class_name: Annotated[str, Field(max_length=253)] | None = None
+    """Kueue WorkloadPriorityClass of the stages that Kueue manages. It determines their order in the queue and which of
+    them are preempted. If omitted, Kueue uses the priority of their pods."""
     priority_class_name: Annotated[str, Field(max_length=253)] | None = None
     """PriorityClass of the run's pods. If omitted, the cluster's default applies."""
     node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)] | None = None

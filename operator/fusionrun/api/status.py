@@ -70,6 +70,8 @@ class Reason(StrEnum):
     WAITING_FOR_GPUS = "WaitingForGpus"
     PODS_RUNNING = "PodsRunning"
     PODS_PENDING = "PodsPending"
+    QUEUED = "Queued"
+    QUEUE_IGNORED = "QueueIgnored"
     SERVER_READY = "ServerReady"
     NO_LONGER_NEEDED = "NoLongerNeeded"
     CACHE_HIT = "CacheHit"

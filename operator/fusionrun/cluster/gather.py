@@ -12,11 +12,13 @@ from datetime import UTC, datetime
 
 from fusionrun.api.models import Manifest
 from fusionrun.cluster.client import Client
+from fusionrun.cluster.kueue_workloads import KueueWorkloadReader
 from fusionrun.cluster.store import Store
 from fusionrun.cluster.warning_events import WarningEvents
 from fusionrun.errors import ClusterError
 from fusionrun.names import API_VERSION, KIND, LABEL_ATTEMPT, LABEL_RUN, LABEL_STAGE
 from fusionrun.state.decide.prerequisites import prerequisites
+from fusionrun.state.observe.kueue import looked_up
 from fusionrun.state.observe.live_objects import LiveObjects, PushedProgress
 from fusionrun.state.observe.object_fields import container_statuses, is_finished
 from fusionrun.state.observe.object_ref import ObjectRef, owned_by, ref_of, run_of
@@ -56,6 +58,7 @@ class Gatherer:
         self._waiting: dict[ObjectRef, set[ObjectRef]] = {}
         self._logs: dict[tuple[str, int], str] = {}
         self._warnings = WarningEvents(client)
+        self._kueue = KueueWorkloadReader(client)
 
     async def gather(self, run: ObjectRef, pushed: Mapping[tuple[str, int], PushedProgress]) -> LiveObjects | None:
         """Return the live objects of a run; None if it was deleted or is being deleted."""
@@ -65,10 +68,12 @@ class Gatherer:
         children = owned_by(manifest["metadata"]["uid"], self._store.children(run))
         if is_finished(manifest):  # only its objects remain to be deleted
             return LiveObjects(run=manifest, children=tuple(children))
-        present, log_tails, warnings = await asyncio.gather(
+        now = datetime.now(UTC)
+        present, log_tails, warnings, kueue = await asyncio.gather(
             self._prerequisites(run, manifest),
             self._log_tails(children),
-            self._warnings.of(unexplained(children, datetime.now(UTC))),
+            self._warnings.of(unexplained(children, now)),
+            self._kueue.of(looked_up(children, now)),
         )
         return LiveObjects(
             run=manifest,
@@ -77,6 +82,7 @@ class Gatherer:
             pushed=dict(pushed),
             log_tails=log_tails,
             warnings=warnings,
+            kueue=kueue,
         )
 
     async def list_pods(self, live: LiveObjects, workloads: Iterable[ObjectRef]) -> LiveObjects | None:

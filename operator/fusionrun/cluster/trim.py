@@ -16,6 +16,8 @@ from fusionrun.names import (
     LABEL_ATTEMPT,
     LABEL_COMPONENT,
     LABEL_QUEUE,
+    LABEL_QUEUE_MANAGED,
+    LABEL_QUEUE_OWNER,
     LABEL_RUN,
     LABEL_STAGE,
 )
@@ -33,7 +35,7 @@ def _whole(*names: str) -> dict[str, None]:
 
 _IDENTITY: Fields = {
     **_whole("name", "namespace", "uid", "resourceVersion", "deletionTimestamp"),
-    "labels": _whole(LABEL_RUN, LABEL_STAGE, LABEL_ATTEMPT, LABEL_COMPONENT, LABEL_QUEUE),
+    "labels": _whole(LABEL_RUN, LABEL_STAGE, LABEL_ATTEMPT, LABEL_COMPONENT, LABEL_QUEUE, LABEL_QUEUE_MANAGED),
 }
 _METADATA: Fields = {
     **_IDENTITY,
@@ -74,6 +76,11 @@ _KEPT: dict[str, Fields] = {
         "status": {"readyReplicas": None, "conditions": _CONDITIONS},
     },
     "ConfigMap": {"metadata": _METADATA, "data": None},
+    "Workload": {
+        "metadata": {"name": None, "labels": {LABEL_QUEUE_OWNER: None}},
+        "spec": {"active": None},
+        "status": {"conditions": _CONDITIONS, "admissionChecks": _whole("name", "state", "message")},
+    },
     "Pod": {
         "metadata": _METADATA,
         "spec": _whole("nodeName", "hostNetwork"),

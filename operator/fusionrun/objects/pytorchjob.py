@@ -44,7 +44,7 @@ def build_pytorchjob(run: Run, stage: Stage, name: str, attempt: int, settings: 
     return {
         "apiVersion": "kubeflow.org/v1",
         "kind": traits.workload.api_kind,
-        "metadata": meta.metadata(run, name, stage_labels | meta.queue_labels(run)),
+        "metadata": meta.metadata(run, name, stage_labels | meta.queue_labels(run, stage)),
         "spec": {
             "nprocPerNode": str(training.processes_per_node),
             "runPolicy": {"cleanPodPolicy": "Running"},

@@ -17,6 +17,8 @@ class Feature(StrEnum):
     """Its model servers ask for an API key."""
     NETWORK_CHECK = "networkCheck"
     """An init container checks that a server with code of a model has no network access."""
+    GPU_QUEUE = "gpuQueue"
+    """Only its stages with GPUs are in ``scheduling.queueName``. Without this feature, all its stages are."""
 
 
 @dataclass(frozen=True)

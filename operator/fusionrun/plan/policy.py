@@ -92,6 +92,9 @@ def _used(spec: FusionRunSpec, policy: Policy) -> Iterator[_Use]:
         yield _Use("scheduling.tolerations", (key,), policy.tolerations, "policy.tolerations", key or EVERY_TAINT)
     if name := scheduling.priority_class_name:
         yield _named("scheduling.priorityClassName", name, policy.priority_classes, "policy.priorityClasses")
+    if name := scheduling.workload_priority_class_name:
+        patterns, setting = policy.workload_priority_classes, "policy.workloadPriorityClasses"
+        yield _named("scheduling.workloadPriorityClassName", name, patterns, setting)
     if name := scheduling.gpu_runtime_class_name:
         yield _named("scheduling.gpuRuntimeClassName", name, policy.runtime_classes, "policy.runtimeClasses")
     if name := scheduling.sandbox_runtime_class_name:

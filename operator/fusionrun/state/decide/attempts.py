@@ -9,6 +9,7 @@ from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.context import Context, StageOutcome
 from fusionrun.state.decide.prerequisites import secret_text
 from fusionrun.state.observe.failures import Failure
+from fusionrun.state.observe.kueue import ignored, seconds_to_look_up
 from fusionrun.state.observe.missing_secrets import missing_secret
 from fusionrun.state.observe.object_fields import format_time, parse_time
 from fusionrun.state.observe.pending_pods import PENDING_GRACE, pending_pods
@@ -50,8 +51,18 @@ def running(context: Context, stage: Stage, workload: Workload, otherwise: str |
         pending = replace(pending, message=text, reason=Reason.SECRET_MISSING)
     reason = Reason.PODS_RUNNING if pending.running else pending.reason
     status = status_of(context, stage, workload, StageState.RUNNING, reason)
-    status = status.model_copy(update={"message": pending.message or otherwise})
-    return StageOutcome(status, pending=pending if pending.is_relevant else None)
+    status = report_ignored_queue(workload, status.model_copy(update={"message": pending.message or otherwise}))
+    again = seconds_to_look_up(workload.manifest, context.now)
+    return StageOutcome(status, pending=pending if pending.is_relevant else None, requeue_seconds=again)
+
+
+def report_ignored_queue(workload: Workload, status: StageStatus) -> StageStatus:
+    """Return the status of a stage with pods, with a warning if Kueue ignores them. They are not stopped."""
+    text = ignored(workload.manifest, workload.pods, workload.kueue)
+    if not text:
+        return status
+    message = f"{text}; {status.message}" if status.message else text
+    return status.model_copy(update={"reason": Reason.QUEUE_IGNORED, "message": message[:MESSAGE_CHARACTERS]})
 
 
 def _without_secret(context: Context, stage: Stage, workload: Workload, since: datetime) -> StageOutcome:

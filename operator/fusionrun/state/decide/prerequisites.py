@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from fusionrun.api.models import Manifest
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec import FusionRunSpec, Scheduling
 from fusionrun.api.status import Reason
 from fusionrun.objects import server_key
 from fusionrun.plan.credentials import credentials
@@ -54,7 +54,7 @@ def prerequisites(run: Manifest) -> tuple[ObjectRef, ...]:
         spec = fill(FusionRunSpec.model_validate(run["spec"]))
     except ValidationError:
         return ()
-    return tuple(ref for ref, _ in _required(run["metadata"]["namespace"], spec))
+    return tuple(dict.fromkeys(ref for ref, _ in _required(run["metadata"]["namespace"], spec)))
 
 
 def missing(namespace: str, spec: FusionRunSpec, present: dict[ObjectRef, bool]) -> tuple[Missing, ...]:
@@ -137,14 +137,25 @@ def _scheduling(namespace: str, spec: FusionRunSpec) -> Iterator[tuple[ObjectRef
     ):
         if name:
             yield _absent(ObjectRef(api_version, kind, "", name), reason, f"spec.scheduling.{field}", advice, blocks)
-    if queue := scheduling.queue_name:
-        text = (
-            f"spec.scheduling.queueName: {queue!r}: the cluster does not serve the API group {KUEUE_GROUP}: "
-            "install Kueue, or remove spec.scheduling.queueName"
-        )
-        yield KUEUE, Missing(Reason.KUEUE_MISSING, text)
-        local_queue = ObjectRef(KUEUE_GROUP, "LocalQueue", namespace, queue)
-        yield _absent(local_queue, Reason.LOCAL_QUEUE_MISSING, "spec.scheduling.queueName", advice)
+    yield from _queues(namespace, scheduling)
+
+
+def _queues(namespace: str, scheduling: Scheduling) -> Iterator[tuple[ObjectRef, Missing]]:
+    """Yield the LocalQueues and the WorkloadPriorityClass, after the API group of Kueue."""
+    advice, queues = "create it, or change the field", (scheduling.queue_name, scheduling.cpu_queue_name)
+    for field, queue in zip(("queueName", "cpuQueueName"), queues, strict=True):
+        if queue:
+            text = (
+                f"spec.scheduling.{field}: {queue!r}: the cluster does not serve the API group {KUEUE_GROUP}: "
+                f"install Kueue, or remove spec.scheduling.{field}"
+            )
+            yield KUEUE, Missing(Reason.KUEUE_MISSING, text)
+            local_queue = ObjectRef(KUEUE_GROUP, "LocalQueue", namespace, queue)
+            yield _absent(local_queue, Reason.LOCAL_QUEUE_MISSING, f"spec.scheduling.{field}", advice)
+    if any(queues) and (name := scheduling.workload_priority_class_name):
+        priority = ObjectRef(KUEUE_GROUP, "WorkloadPriorityClass", "", name)
+        field = "spec.scheduling.workloadPriorityClassName"
+        yield _absent(priority, Reason.PRIORITY_CLASS_MISSING, field, advice)
 
 
 def _uses_gpus(spec: FusionRunSpec) -> bool:
