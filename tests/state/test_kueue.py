@@ -150,6 +150,28 @@ def test_a_preempted_stage_waits_and_continues_with_the_same_attempt(stage):
     assert not [e for e in world.events if e.reason == Reason.STAGE_RETRIED]
 
 
+@pytest.mark.parametrize(
+    ("change", "label", "value"),
+    [
+        ({"queueName": "other"}, "kueue.x-k8s.io/queue-name", "other"),
+        ({}, "kueue.x-k8s.io/queue-name", None),
+        ({"queueName": "research", "workloadPriorityClassName": "high"}, "kueue.x-k8s.io/priority-class", "high"),
+    ],
+)
+def test_a_stage_moves_to_a_changed_queue_only_while_it_waits(change, label, value):
+    world, kueue = queued()
+    walk(world, kueue, "serve/ada")
+    kept, waits = (world.workloads()[f"serve/{source}"] for source in ("ada", "bob"))
+    world.change_spec(scheduling=change)
+    assert ref_of(waits) in world.objects
+    assert world.objects[ref_of(kept)] is kept
+    moved = world.workloads()["serve/bob"]
+    assert moved is not waits
+    assert moved["metadata"]["labels"].get(label) == value
+    assert world.stage("serve/bob").attempt is None
+    world.complete()
+
+
 ADVICE = {
     "serve/ada": "add deployment and pod to integrations.frameworks",
     "sft": "add kubeflow.org/pytorchjob to integrations.frameworks",

@@ -84,8 +84,8 @@ class Scheduling(Contract):
     max_servers: Annotated[int, Field(ge=1, le=64)] | None = None
     """Maximum number of models that the run serves at the same time. If omitted, there is no limit."""
     queue_name: Annotated[str, Field(max_length=63)] | None = None
-    """Kueue LocalQueue of the stages that request GPUs. If omitted, Kueue does not manage them. Kueue's integrations for
-    Jobs, PyTorchJobs and Deployments must be enabled."""
+    """Kueue LocalQueue of the stages that request GPUs. If omitted, Kueue does not manage them. The integrations of
+    Kueue for Jobs, PyTorchJobs and Deployments must be enabled."""
     cpu_queue_name: Annotated[str, Field(max_length=63)] | None = None
     """Kueue LocalQueue of the Jobs that use no GPU, among them the clients of the servers. Its ClusterQueue must not be
     that of ``queueName``: a client that waits behind a server would keep its own server idle. If omitted, Kueue does

@@ -18,6 +18,7 @@ from fusionrun.names import (
     LABEL_QUEUE,
     LABEL_QUEUE_MANAGED,
     LABEL_QUEUE_OWNER,
+    LABEL_QUEUE_PRIORITY,
     LABEL_RUN,
     LABEL_STAGE,
 )
@@ -35,7 +36,15 @@ def _whole(*names: str) -> dict[str, None]:
 
 _IDENTITY: Fields = {
     **_whole("name", "namespace", "uid", "resourceVersion", "deletionTimestamp"),
-    "labels": _whole(LABEL_RUN, LABEL_STAGE, LABEL_ATTEMPT, LABEL_COMPONENT, LABEL_QUEUE, LABEL_QUEUE_MANAGED),
+    "labels": _whole(
+        LABEL_RUN,
+        LABEL_STAGE,
+        LABEL_ATTEMPT,
+        LABEL_COMPONENT,
+        LABEL_QUEUE,
+        LABEL_QUEUE_MANAGED,
+        LABEL_QUEUE_PRIORITY,
+    ),
 }
 _METADATA: Fields = {
     **_IDENTITY,
