@@ -114,6 +114,25 @@ def test_a_queued_stage_reports_the_conditions_of_its_workload(found, report):
     assert stage.message == f"pod {pod['metadata']['name']}: SchedulingGated: {QUEUE}{report}"
 
 
+def test_the_workload_of_the_reported_pod_is_looked_up():
+    world, kueue = queued(quota=0)
+    with pytest.raises(AssertionError):
+        walk(world, kueue, "serve/ada")
+    pod = next(p for p in world.of_kind("Pod") if p["metadata"]["labels"]["fusionrun.dev/stage"] == "serve.ada")
+    for name in ("0", "z"):  # other replicas, whose Workloads are not read
+        metadata = pod["metadata"] | {
+            "name": f"{world.workloads()['serve/ada']['metadata']['name']}-{name}",
+            "uid": name,
+        }
+        copy = pod | {"metadata": metadata}
+        world.objects[ref_of(copy)] = copy
+    world.kueue = {
+        m["metadata"]["uid"]: workload("w", WAITS) for m in looked_up(list(world.objects.values()), world.now)
+    }
+    world.settle()
+    assert world.stage("serve/ada").message.endswith("8 more needed")
+
+
 def test_a_queued_run_is_reported_without_a_warning():
     world, kueue = queued(quota=0)
     with pytest.raises(AssertionError):

@@ -42,10 +42,12 @@ def queue_of(manifest: Manifest) -> str:
 def looked_up(children: Sequence[Manifest], now: datetime) -> list[Manifest]:
     """Return the objects of a run whose Workloads are read.
 
-    These are suspended Jobs, one gated pod of each stage, and Jobs that Kueue has not suspended in ``IGNORED_AFTER``.
+    These are suspended Jobs, one gated pod of each stage (that which the stage reports: the first by name), and Jobs
+    that Kueue has not suspended in ``IGNORED_AFTER``.
     """
     queued = [c for c in children if queue_of(c) and not is_deleting(c) and not has_ended(c)]
-    pods = {stage_of(pod): pod for pod in queued if pod["kind"] == "Pod" and is_gated(pod)}
+    gated = [c for c in queued if c["kind"] == "Pod" and is_gated(c)]
+    pods = {stage_of(pod): pod for pod in sorted(gated, key=lambda pod: str(pod["metadata"]["name"]), reverse=True)}
     jobs = [c for c in queued if _can_be_suspended(c)]
     return [*(job for job in jobs if is_suspended(job) or _is_unconfirmed(job, now)), *pods.values()]
 
