@@ -63,6 +63,8 @@ class Policy:
     ipc_lock: bool = False
     """Whether pods may have the capability IPC_LOCK, which the baseline Pod Security Standard forbids."""
     priority_classes: tuple[str, ...] = ("*", "!system-*")
+    workload_priority_classes: tuple[str, ...] = ("*",)
+    """Names of Kueue's WorkloadPriorityClasses."""
     node_selectors: tuple[str, ...] = ("*", "!node-role.kubernetes.io/control-plane", "!node-role.kubernetes.io/master")
     """Label keys. Without a toleration, the taints of the control plane keep pods away as well."""
     tolerations: tuple[str, ...] = ("*", "!node-role.kubernetes.io/control-plane", "!node-role.kubernetes.io/master")

@@ -254,6 +254,8 @@ def test_rbac_grants_exactly_what_the_client_uses(helm):
         ("node.k8s.io", "runtimeclasses"): {"get"},
         ("scheduling.k8s.io", "priorityclasses"): {"get"},
         ("kueue.x-k8s.io", "localqueues"): {"get"},
+        ("kueue.x-k8s.io", "workloads"): {"list"},
+        ("kueue.x-k8s.io", "workloadpriorityclasses"): {"get"},
         ("apiextensions.k8s.io", "customresourcedefinitions"): {"get", "list", "watch"},
     }
     for api_version, kind in CHILDREN:
@@ -272,6 +274,7 @@ def test_named_namespaces_get_a_role_each_and_no_cluster_wide_rights(helm, tmp_p
         ("node.k8s.io", "runtimeclasses"),
         ("scheduling.k8s.io", "priorityclasses"),
         ("", "namespaces"),
+        ("kueue.x-k8s.io", "workloadpriorityclasses"),
     }
     assert cluster.pop(("", "namespaces")) == {"list", "watch"}
     roles = [d for d in documents if d["kind"] == "Role" and d["metadata"]["name"] == "fusionrun"]

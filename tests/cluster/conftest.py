@@ -25,6 +25,8 @@ class FakeClient:
         self.fail: dict[tuple[str, str], ClusterError] = {}
         self.logs: dict[str, str] = {}
         self.warnings: dict[str, str] = {}
+        self.kueue: list[Manifest] | None = None
+        """The Workloads of Kueue; None without Kueue."""
         self.failed: list[tuple[str, str | None, str]] = []
         self.graces: dict[str, int | None] = {}
         self.version = 100
@@ -132,6 +134,13 @@ class FakeClient:
             return []
         reason, _, message = self.warnings[uid].partition(": ")
         return [{"metadata": {}, "reason": reason, "message": message}]
+
+    async def list_served(self, group: str, kind: str, namespace: str, selector: str) -> list[Manifest] | None:
+        """Return the objects whose label has one of the values of a selector ``key in (value,value)``."""
+        self._call("list", ObjectRef(group, kind, namespace, selector))
+        key, _, values = selector.removesuffix(")").partition(" in (")
+        wanted = values.split(",")
+        return None if self.kueue is None else [m for m in self.kueue if m["metadata"]["labels"][key] in wanted]
 
 
 class Make:

@@ -209,6 +209,28 @@ def test_kueue_is_missing_only_if_its_group_is_not_served(ref):
     assert serve(lambda _: web.json_response(one), lambda c: c.exists(ref))[0] is True
 
 
+@pytest.mark.parametrize("version", ["v1beta2", "v1beta1"])
+def test_workloads_of_kueue_are_listed_in_a_served_version(version):
+    def handler(request):
+        if request.path == KUEUE:
+            return web.json_response({"kind": "APIGroup", "versions": [{"version": version}]})
+        return web.json_response({"metadata": {}, "items": [{"metadata": {"name": "w"}}]})
+
+    found, requests, _ = serve(handler, lambda c: c.list_served(KUEUE_GROUP, "Workload", "demo", "job in (a,b)"))
+    assert found == [{"metadata": {"name": "w"}, "apiVersion": f"kueue.x-k8s.io/{version}", "kind": "Workload"}]
+    assert requests[1][1:3] == (f"{KUEUE}/{version}/namespaces/demo/workloads", {"labelSelector": "job in (a,b)"})
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_no_workloads_are_found_without_their_kind(served):
+    def handler(request):
+        if served and request.path == KUEUE:
+            return web.json_response({"kind": "APIGroup", "versions": [{"version": "v1beta2"}]})
+        return status(404, "page not found")
+
+    assert serve(handler, lambda c: c.list_served(KUEUE_GROUP, "Workload", "demo", ""))[0] is None
+
+
 def test_a_forbidden_object_is_not_absent():
     assert error_of(lambda _: status(403, "forbidden"), lambda c: c.exists(JOB))[0].status == 403
 

@@ -326,9 +326,39 @@ def test_object_names_are_unique_except_for_those_of_shared_objects():
     assert len({str(m) for m in shared}) == len({(m["kind"], m["metadata"]["name"]) for m in shared}) == 3
 
 
-def test_every_workload_has_the_queue_label_and_suspend_is_never_set():
+def queues(manifests: list[dict]) -> dict[str, str | None]:
+    """Return the LocalQueue of each stage that has a workload."""
+    of_stages = [m["metadata"]["labels"] for m in manifests if list(pod_specs(m))]
+    return {labels[names.LABEL_STAGE]: labels.get("kueue.x-k8s.io/queue-name") for labels in of_stages}
+
+
+@pytest.mark.parametrize("cpu_queue", [None, "cpu"])
+def test_only_stages_with_gpus_are_in_the_queue_of_gpus(cpu_queue):
+    scheduling = {"queueName": "team", **({"cpuQueueName": cpu_queue} if cpu_queue else {})}
+    found = queues(objects_of(pinned_of("tiny", full_spec() | {"scheduling": scheduling})))
+    with_gpus = {"serve.ada", "sft", "dpo", "promote"}
+    servers = {stage for stage in found if stage.startswith("serve.")}
+    assert {stage for stage, queue in found.items() if queue == "team"} == with_gpus
+    assert {stage for stage in servers if found[stage] is None} == servers - with_gpus
+    assert {found[stage] for stage in found.keys() - servers - with_gpus} == {cpu_queue}
+
+
+def test_a_run_of_an_earlier_release_has_all_stages_in_one_queue():
+    before = replace(PINNED, features=frozenset())
+    assert set(queues(objects_of(before)).values()) == {"team"}
+
+
+def test_the_workload_priority_class_is_on_every_queued_object_and_on_the_pods_of_servers():
+    label, scheduling = "kueue.x-k8s.io/priority-class", {"queueName": "team", "workloadPriorityClassName": "high"}
+    for manifest in objects_of(pinned_of("tiny", full_spec() | {"scheduling": scheduling})):
+        labels = manifest["metadata"]["labels"]
+        assert labels.get(label) == ("high" if "kueue.x-k8s.io/queue-name" in labels else None)
+        if manifest["kind"] == "Deployment":
+            assert manifest["spec"]["template"]["metadata"]["labels"].get(label) == labels.get(label)
+
+
+def test_suspend_is_never_set():
     for manifest in WORKLOADS:
-        assert manifest["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team"
         assert "suspend" not in manifest["spec"]
         assert "suspend" not in manifest["spec"].get("runPolicy", {})
 

@@ -87,16 +87,17 @@ def test_a_stage_reports_the_most_serious_reason_of_its_pods(statuses, reason, m
 
 
 @pytest.mark.parametrize(
-    ("stage", "suspended"), [("resolve", {"suspend": True}), ("sft", {"runPolicy": {"suspend": True}})]
+    ("stage", "field", "suspended"),
+    [("resolve", "cpuQueueName", {"suspend": True}), ("sft", "queueName", {"runPolicy": {"suspend": True}})],
 )
-def test_a_workload_waits_for_admission_by_kueue(stage, suspended):
-    world = World(make_run(scheduling={"queueName": "research"}))
+def test_a_workload_waits_for_admission_by_kueue(stage, field, suspended):
+    world = World(make_run(scheduling={field: "research"}, training={"processesPerNode": 2, "resources": GPU}))
     world.run_until(stage)
     workload = world.workloads()[stage]
     workload["spec"] |= suspended
     world.settle()
     message = f"{workload['kind']} {workload['metadata']['name']} is suspended: {KUEUE}"
-    assert (world.stage(stage).reason, world.stage(stage).message) == (Reason.PODS_PENDING, message)
+    assert (world.stage(stage).reason, world.stage(stage).message) == (Reason.QUEUED, message)
 
 
 def test_a_gated_pod_names_its_queue():

@@ -22,11 +22,13 @@ def test_a_running_run_is_reconciling():
         ("scheduling.sandboxRuntimeClassName", "isolated", Reason.RUNTIME_CLASS_MISSING),
         ("scheduling.priorityClassName", "high", Reason.PRIORITY_CLASS_MISSING),
         ("scheduling.queueName", "research", Reason.LOCAL_QUEUE_MISSING),
+        ("scheduling.cpuQueueName", "small", Reason.LOCAL_QUEUE_MISSING),
+        ("scheduling.workloadPriorityClassName", "urgent", Reason.PRIORITY_CLASS_MISSING),
     ],
 )
 def test_a_missing_prerequisite_is_waited_for_and_named(field, absent, reason):
     section, _, key = field.partition(".")
-    scheduling = {key: absent} if section == "scheduling" else {}
+    scheduling = {"queueName": "team", key: absent} if section == "scheduling" else {}
     training = {"backend": "PyTorchJob"} if key == "backend" else {}
     world = World(make_run(scheduling=scheduling, training=training), absent={absent})
     decision = world.reconcile()

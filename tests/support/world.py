@@ -24,7 +24,7 @@ from fusionrun.state.decide.decision import Decision
 from fusionrun.state.decide.prerequisites import prerequisites
 from fusionrun.state.decide.run import decide
 from fusionrun.state.observe.live_objects import LiveObjects, OtherWorkload, PushedProgress, Refusal
-from fusionrun.state.observe.object_fields import WORKLOADS, format_time, is_finished, stage_of
+from fusionrun.state.observe.object_fields import WORKLOADS, format_time, has_ended, is_finished, stage_of
 from fusionrun.state.observe.object_ref import ObjectRef, ref_of
 from fusionrun.state.report.events import Event
 from support.runs import make_run
@@ -86,6 +86,8 @@ class World:
     pushed: dict[tuple[str, int], PushedProgress] = field(default_factory=dict)
     warnings: dict[str, str] = field(default_factory=dict)
     """Latest Warning events by UID of the object."""
+    kueue: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    """Kueue's Workloads by UID of the object that they queue."""
     refusals: dict[str, Refusal] = field(default_factory=dict)
     """Objects that cannot be created, by ``Kind:stage``."""
     answer: Callable[[str, Any], StageResult] = succeeded
@@ -101,7 +103,8 @@ class World:
         reported = [o for ref, o in self.objects.items() if ref not in self.unreported and ref.kind != "Secret"]
         children = tuple(trim(o, finished=is_finished(self.run)) for o in reported)
         run = trim(self.run, finished=False)
-        return LiveObjects(run, children, present, self.pushed, warnings=self.warnings, others=self.others())
+        found = {"warnings": self.warnings, "others": self.others(), "kueue": self.kueue}
+        return LiveObjects(run, children, present, self.pushed, **found)
 
     def reconcile(self) -> Decision:
         """Decide and carry the decision out."""
@@ -197,7 +200,7 @@ class World:
         """Return the Jobs, PyTorchJobs, TrainJobs and Deployments without a condition: the last of each stage."""
         found = {}
         for manifest in self.objects.values():
-            if manifest["kind"] in WORKLOADS and not (manifest.get("status") or {}).get("conditions"):
+            if manifest["kind"] in WORKLOADS and not has_ended(manifest):
                 found[stage_of(manifest)] = manifest
         return found
 

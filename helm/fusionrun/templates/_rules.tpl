@@ -50,6 +50,10 @@
 - apiGroups: [kueue.x-k8s.io]
   resources: [localqueues]
   verbs: [get]
+# Read what Kueue reports about the stages that it queues.
+- apiGroups: [kueue.x-k8s.io]
+  resources: [workloads]
+  verbs: [list]
 # Read the last log lines of failed pods.
 - apiGroups: [""]
   resources: [pods/log]

@@ -72,8 +72,8 @@ class FailureCounts:
 class RetryingClient:
     """A client of one server. The caller limits the requests in flight and calls ``close`` at the end.
 
-    ``own``: whether it is a server of the run. It may have replicas, of which each connection reaches one, and the *_PROXY
-    and SSL_CERT_* variables do not apply.
+    ``own``: whether it is a server of the run. It may have replicas, of which each connection reaches one, and the
+    *_PROXY and SSL_CERT_* variables do not apply.
     """
 
     def __init__(

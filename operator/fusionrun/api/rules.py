@@ -138,6 +138,12 @@ _VALUE_RULES: dict[str, list[dict[str, Any]]] = {
             "s3SecretRef is forbidden unless the uri is s3://; s3.secretRef is for reading",
         ),
     ],
+    "Scheduling": [
+        _rule(
+            "!has(self.queueName) || !has(self.cpuQueueName) || self.queueName != self.cpuQueueName",
+            "cpuQueueName must differ from queueName: clients would wait behind servers, which wait for their clients",
+        ),
+    ],
     "DataStages": [
         _rule(
             "!has(self.resources) || !has(self.resources.limits) || "

@@ -82,8 +82,15 @@ class Scheduling(PodScheduling):
     max_servers: Annotated[int, Field(ge=1, le=64)] | None = None
     """Maximum number of models that the run serves at the same time. If omitted, there is no limit."""
     queue_name: Annotated[str, Field(max_length=63)] | None = None
-    """Kueue LocalQueue of every Job, PyTorchJob, TrainJob and Deployment of the run. If omitted, Kueue does not manage
-    them."""
+    """Kueue LocalQueue of the stages that request GPUs. If omitted, Kueue does not manage them. The integrations of
+    Kueue for the kinds of these stages must be enabled."""
+    cpu_queue_name: Annotated[str, Field(max_length=63)] | None = None
+    """Kueue LocalQueue of the Jobs that use no GPU, among them the clients of the servers. Its ClusterQueue must not be
+    that of ``queueName``: a client that waits behind a server would keep its own server idle. If omitted, Kueue does
+    not manage them."""
+    workload_priority_class_name: Annotated[str, Field(max_length=253)] | None = None
+    """Kueue WorkloadPriorityClass of the stages that Kueue manages. It determines their order in the queue and which of
+    them are preempted. If omitted, Kueue uses the priority of their pods."""
     gpu_runtime_class_name: ObjectName | None = None
     """RuntimeClass of the pods that use GPUs, such as ``nvidia`` on k3s and RKE2. If omitted, the cluster's default
     runtime is used."""

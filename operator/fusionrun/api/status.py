@@ -108,6 +108,8 @@ class Reason(StrEnum):
     WAITING_FOR_ARTIFACT = "WaitingForArtifact"
     PODS_RUNNING = "PodsRunning"
     PODS_PENDING = "PodsPending"
+    QUEUED = "Queued"
+    QUEUE_IGNORED = "QueueIgnored"
     SERVER_READY = "ServerReady"
     NO_LONGER_NEEDED = "NoLongerNeeded"
     CACHE_HIT = "CacheHit"

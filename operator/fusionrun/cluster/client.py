@@ -117,6 +117,19 @@ class Client:
             if not token:
                 return
 
+    async def list_served(self, group: str, kind: str, namespace: str, label_selector: str) -> list[Manifest] | None:
+        """Return the objects of a kind in a group of ``PREFERRED_VERSIONS``; None if the cluster has no such kind."""
+        version = await self._served_version(group)
+        if version is None:
+            return None
+        resource = self._resource(group, kind, f"{group}/{version}")
+        reply = resource.get(namespace=namespace, label_selector=label_selector, **_plain())
+        found = await self._send_or_none("list", kind, namespace, reply)
+        if found is None:
+            return None
+        items: list[Manifest] = found.get("items") or []
+        return [{**item, "apiVersion": f"{group}/{version}", "kind": kind} for item in items]
+
     async def list_warnings(self, namespace: str, uid: str) -> list[Manifest]:
         """Return the Warning events of an object."""
         selector = f"involvedObject.uid={uid},type=Warning"

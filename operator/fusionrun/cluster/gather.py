@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from fusionrun.api.models import Manifest
 from fusionrun.cluster.client import Client
+from fusionrun.cluster.kueue_workloads import KueueWorkloadReader
 from fusionrun.cluster.other_runs import OtherRuns
 from fusionrun.cluster.store import Store
 from fusionrun.cluster.warning_events import WarningEvents
@@ -20,6 +21,7 @@ from fusionrun.names import API_VERSION, KIND, LABEL_ATTEMPT, LABEL_RUN, LABEL_S
 from fusionrun.plan.gpus import gpu_limits
 from fusionrun.plan.pod_size import NodeGpus
 from fusionrun.state.decide.prerequisites import prerequisites
+from fusionrun.state.observe.kueue import looked_up
 from fusionrun.state.observe.live_objects import LiveObjects, PushedProgress
 from fusionrun.state.observe.object_fields import container_statuses, is_finished
 from fusionrun.state.observe.object_ref import ObjectRef, owned_by, ref_of, run_of
@@ -65,6 +67,7 @@ class Gatherer:
         self._logs: dict[tuple[str, int], str] = {}
         self._warnings = WarningEvents(client)
         self.other_runs = OtherRuns(store)
+        self._kueue = KueueWorkloadReader(client)
 
     async def gather(self, run: ObjectRef, pushed: Mapping[tuple[str, int], PushedProgress]) -> LiveObjects | None:
         """Return the live objects of a run; None if it was deleted or is being deleted."""
@@ -77,11 +80,13 @@ class Gatherer:
         if is_finished(manifest):  # only its objects remain to be deleted
             self.other_runs.forget(run)
             return LiveObjects(run=manifest, children=tuple(children))
-        present, nodes, log_tails, warnings = await asyncio.gather(
+        now = datetime.now(UTC)
+        present, nodes, log_tails, warnings, kueue = await asyncio.gather(
             self._prerequisites(run, manifest),
             self._nodes(manifest),
             self._log_tails(children),
-            self._warnings.of(unexplained(children, datetime.now(UTC))),
+            self._warnings.of(unexplained(children, now)),
+            self._kueue.of(looked_up(children, now)),
         )
         return LiveObjects(
             run=manifest,
@@ -90,6 +95,7 @@ class Gatherer:
             pushed=dict(pushed),
             log_tails=log_tails,
             warnings=warnings,
+            kueue=kueue,
             nodes=nodes,
             others=self.other_runs.of(manifest, children),  # last: no other reconcile runs before the decision
         )

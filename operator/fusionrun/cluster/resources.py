@@ -26,6 +26,8 @@ RESOURCES: dict[tuple[str, str], tuple[str, bool]] = {
     ("node.k8s.io/v1", "RuntimeClass"): ("runtimeclasses", False),
     ("scheduling.k8s.io/v1", "PriorityClass"): ("priorityclasses", False),
     (KUEUE_GROUP, "LocalQueue"): ("localqueues", True),
+    (KUEUE_GROUP, "Workload"): ("workloads", True),
+    (KUEUE_GROUP, "WorkloadPriorityClass"): ("workloadpriorityclasses", False),
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): ("customresourcedefinitions", False),
 }
 """Plural and whether it is namespaced, for each kind, by apiVersion (or group, if discovered) and kind."""

@@ -19,6 +19,9 @@ from fusionrun.names import (
     LABEL_ATTEMPT,
     LABEL_COMPONENT,
     LABEL_QUEUE,
+    LABEL_QUEUE_MANAGED,
+    LABEL_QUEUE_OWNER,
+    LABEL_QUEUE_PRIORITY,
     LABEL_RUN,
     LABEL_STAGE,
 )
@@ -36,7 +39,16 @@ def _whole(*names: str) -> dict[str, None]:
 
 _IDENTITY: Fields = {
     **_whole("name", "namespace", "uid", "resourceVersion", "deletionTimestamp"),
-    "labels": _whole(LABEL_RUN, LABEL_STAGE, LABEL_ATTEMPT, LABEL_ARTIFACT, LABEL_COMPONENT, LABEL_QUEUE),
+    "labels": _whole(
+        LABEL_RUN,
+        LABEL_STAGE,
+        LABEL_ATTEMPT,
+        LABEL_ARTIFACT,
+        LABEL_COMPONENT,
+        LABEL_QUEUE,
+        LABEL_QUEUE_MANAGED,
+        LABEL_QUEUE_PRIORITY,
+    ),
 }
 _METADATA: Fields = {
     **_IDENTITY,
@@ -83,6 +95,11 @@ _KEPT: dict[str, Fields] = {
     },
     "Service": {"metadata": _METADATA, "spec": {"selector": None, "ports": _whole("port", "targetPort")}},
     "ConfigMap": {"metadata": _METADATA, "data": None},
+    "Workload": {
+        "metadata": {"name": None, "labels": {LABEL_QUEUE_OWNER: None}},
+        "spec": {"active": None},
+        "status": {"conditions": _CONDITIONS, "admissionChecks": _whole("name", "state", "message")},
+    },
     "Pod": {
         "metadata": _METADATA,
         "spec": _whole("nodeName", "hostNetwork"),

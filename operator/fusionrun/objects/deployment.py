@@ -76,17 +76,20 @@ def build_deployment(
     pod["terminationGracePeriodSeconds"] = 5
     if stage.remote_code and Feature.NETWORK_CHECK in run.features:
         pod["initContainers"] = [_network_check(stage, settings)]
-    stage_labels = meta.labels(run, stage, attempt)
+    stage_labels, queue_labels = meta.labels(run, stage, attempt), meta.queue_labels(run, stage)
+    # Kueue queues each pod of a Deployment by itself. It copies the name of the queue to the pods; the name of the
+    # priority class only since 0.10 (pkg/controller/jobs/deployment).
+    priority = {k: v for k, v in queue_labels.items() if k == names.LABEL_QUEUE_PRIORITY}
     return {
         "apiVersion": "apps/v1",
         "kind": stage.traits.workload.api_kind,
-        "metadata": meta.metadata(run, name, stage_labels | meta.queue_labels(run)),
+        "metadata": meta.metadata(run, name, stage_labels | queue_labels),
         "spec": {
             "replicas": server.replicas,
             "strategy": {"type": "Recreate"},
             "progressDeadlineSeconds": NO_PROGRESS_DEADLINE,
             "selector": {"matchLabels": _selector(run, stage, attempt)},
-            "template": meta.pod_template(run, stage, settings, stage_labels | isolation_labels(stage), pod),
+            "template": meta.pod_template(run, stage, settings, stage_labels | isolation_labels(stage) | priority, pod),
         },
     }
 

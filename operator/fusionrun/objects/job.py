@@ -88,6 +88,6 @@ def wrap_in_job(run: Run, stage: Stage, name: str, attempt: int, pod: dict[str, 
     return {
         "apiVersion": "batch/v1",
         "kind": stage.traits.workload.api_kind,
-        "metadata": meta.metadata(run, name, stage_labels | meta.queue_labels(run)),
+        "metadata": meta.metadata(run, name, stage_labels | meta.queue_labels(run, stage)),
         "spec": spec,
     }

@@ -62,10 +62,18 @@ def metadata(run: Run, name: str, all_labels: dict[str, str]) -> dict[str, Any]:
     return {"name": name, "namespace": run.namespace, "labels": all_labels, "ownerReferences": [owner]}
 
 
-def queue_labels(run: Run) -> dict[str, str]:
-    """Return the label of Kueue, which then controls ``suspend``; the operator never sets that field."""
-    queue = run.spec.scheduling.queue_name
-    return {names.LABEL_QUEUE: queue} if queue else {}
+def queue_labels(run: Run, stage: Stage) -> dict[str, str]:
+    """Return the labels of Kueue, which then controls ``suspend``; the operator never sets that field.
+
+    A server without GPUs has none: in the queue of its clients, it could wait behind them, and they for it.
+    """
+    scheduling = run.spec.scheduling
+    if stage.gpus or Feature.GPU_QUEUE not in run.features:
+        queue = scheduling.queue_name
+    else:
+        queue = None if stage.traits.is_server else scheduling.cpu_queue_name
+    priority = scheduling.workload_priority_class_name
+    return {names.LABEL_QUEUE: queue, **({names.LABEL_QUEUE_PRIORITY: priority} if priority else {})} if queue else {}
 
 
 def config_map(run: Run, name: str, all_labels: dict[str, str], data: dict[str, str]) -> Manifest:

@@ -30,7 +30,7 @@ def build_pytorchjob(run: Run, stage: Stage, name: str, attempt: int, settings: 
     return {
         "apiVersion": "kubeflow.org/v1",
         "kind": workload.api_kind,
-        "metadata": meta.metadata(run, name, meta.labels(run, stage, attempt) | meta.queue_labels(run)),
+        "metadata": meta.metadata(run, name, meta.labels(run, stage, attempt) | meta.queue_labels(run, stage)),
         "spec": {
             "nprocPerNode": str(training.processes_per_node),
             "runPolicy": {"cleanPodPolicy": "Running"},

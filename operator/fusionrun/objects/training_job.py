@@ -27,7 +27,7 @@ def build_training_job(run: Run, stage: Stage, name: str, attempt: int, settings
     job = {
         "apiVersion": "batch/v1",
         "kind": stage.traits.workload.api_kind,
-        "metadata": meta.metadata(run, name, stage_labels | meta.queue_labels(run)),
+        "metadata": meta.metadata(run, name, stage_labels | meta.queue_labels(run, stage)),
         "spec": {
             "completionMode": "Indexed",
             "completions": nodes,

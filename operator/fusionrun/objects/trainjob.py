@@ -66,7 +66,7 @@ def build_trainjob(run: Run, stage: Stage, name: str, attempt: int, settings: Se
     job = {
         "apiVersion": API_VERSION,
         "kind": stage.traits.workload.api_kind,
-        "metadata": meta.metadata(run, name, stage_labels | meta.queue_labels(run)),
+        "metadata": meta.metadata(run, name, stage_labels | meta.queue_labels(run, stage)),
         "spec": {"runtimeRef": {"apiGroup": "trainer.kubeflow.org", "kind": "TrainingRuntime", "name": name}},
     }
     return [runtime, job]

@@ -21,6 +21,8 @@ class Feature(StrEnum):
     """Its workloads have a label with the digest of their artifact, so that other runs wait for it."""
     UID_LABEL = "uidLabel"
     """Its objects have the label ``LABEL_RUN_UID``, by which its Services select pods."""
+    GPU_QUEUE = "gpuQueue"
+    """Only its stages with GPUs are in ``scheduling.queueName``. Without this feature, all its stages are."""
 
 
 @dataclass(frozen=True)

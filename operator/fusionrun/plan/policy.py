@@ -98,6 +98,9 @@ def _used(spec: FusionRunSpec, policy: Policy) -> Iterator[_Use]:
         yield from _placed(part, policy)
         if isinstance(part.settings, PodSettings):
             yield from _equipped(part.field, part.settings, policy)
+    if name := spec.scheduling.workload_priority_class_name:
+        patterns, setting = policy.workload_priority_classes, "policy.workloadPriorityClasses"
+        yield _named("scheduling.workloadPriorityClassName", name, patterns, setting)
     if name := spec.scheduling.gpu_runtime_class_name:
         yield _named("scheduling.gpuRuntimeClassName", name, policy.runtime_classes, "policy.runtimeClasses")
     if name := spec.scheduling.sandbox_runtime_class_name:

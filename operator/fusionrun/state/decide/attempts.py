@@ -6,11 +6,14 @@ from typing import Any
 
 from fusionrun.api.artifacts import MOUNT_PATH
 from fusionrun.api.status import LOG_TAIL_CHARACTERS, Reason, StageState, StageStatus
+from fusionrun.names import LABEL_QUEUE, LABEL_QUEUE_PRIORITY
 from fusionrun.objects.logs import log_directory
+from fusionrun.objects.meta import queue_labels
 from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.context import Context, StageOutcome
 from fusionrun.state.decide.prerequisites import secret_text
 from fusionrun.state.observe.failures import Failure
+from fusionrun.state.observe.kueue import ignored, seconds_to_look_up
 from fusionrun.state.observe.missing_secrets import missing_secret
 from fusionrun.state.observe.object_fields import format_time, parse_time
 from fusionrun.state.observe.pending_pods import PENDING_GRACE, pending_pods
@@ -19,6 +22,7 @@ from fusionrun.state.observe.workloads import Workload
 from fusionrun.state.report.stage_status import MESSAGE_CHARACTERS, gpu_seconds, idle
 
 SECRET_RENAMED = "the pod waits for a Secret that is gone or has another name now: the stage starts again"  # noqa: S105
+QUEUE_CHANGED = "spec.scheduling names another queue or priority now: the stage moves there"
 NO_POD_LEFT = "the workload failed, and its pods no longer exist: see the events of the namespace"
 
 
@@ -50,10 +54,29 @@ def running(context: Context, stage: Stage, workload: Workload, otherwise: str |
         if text is None:
             return _without_secret(context, stage, workload, pending.since)
         pending = replace(pending, message=text, reason=Reason.SECRET_MISSING)
+    if pending.reason is Reason.QUEUED and not workload.bound_pods and _is_in_other_queue(context, stage, workload):
+        status = idle(stage, context.previous.get(stage.name), StageState.WAITING, Reason.QUEUED, QUEUE_CHANGED)
+        return StageOutcome(status, delete=(workload.ref,))
     reason = Reason.PODS_RUNNING if pending.running else pending.reason
     status = status_of(context, stage, workload, StageState.RUNNING, reason)
-    status = status.model_copy(update={"message": pending.message or otherwise})
-    return StageOutcome(status, pending=pending if pending.is_relevant else None)
+    status = report_ignored_queue(workload, status.model_copy(update={"message": pending.message or otherwise}))
+    again = seconds_to_look_up(workload.manifest, context.now)
+    return StageOutcome(status, pending=pending if pending.is_relevant else None, requeue_seconds=again)
+
+
+def _is_in_other_queue(context: Context, stage: Stage, workload: Workload) -> bool:
+    """Return whether the labels of Kueue differ from those that the stage would get now."""
+    labels, wanted = workload.manifest["metadata"].get("labels") or {}, queue_labels(context.pinned, stage)
+    return any(labels.get(key) != wanted.get(key) for key in (LABEL_QUEUE, LABEL_QUEUE_PRIORITY))
+
+
+def report_ignored_queue(workload: Workload, status: StageStatus) -> StageStatus:
+    """Return the status of a stage with pods, with a warning if Kueue ignores them. They are not stopped."""
+    text = ignored(workload.manifest, workload.pods, workload.kueue)
+    if not text:
+        return status
+    message = f"{text}; {status.message}" if status.message else text
+    return status.model_copy(update={"reason": Reason.QUEUE_IGNORED, "message": message[:MESSAGE_CHARACTERS]})
 
 
 def _without_secret(context: Context, stage: Stage, workload: Workload, since: datetime) -> StageOutcome:

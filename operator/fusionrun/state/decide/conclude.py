@@ -111,8 +111,12 @@ def _active(context: Context, outcomes: Outcomes, names: Sequence[str]) -> Concl
     if waiting and all(name in pending and not pending[name].running for name in names):
         reasons = {pods.reason for pods in waiting.values()}
         reason = Reason.SECRET_MISSING if Reason.SECRET_MISSING in reasons else Reason.PODS_PENDING
+        if reasons == {Reason.QUEUED}:
+            reason = Reason.QUEUED
         return Conclusion(conditions.in_progress(text or NO_POD, reason), requeue_seconds=requeue)
     message = f"running: {', '.join(names)}" + (f"; pending: {text}" if text else "")
+    if ignored := [name for name in names if outcomes.stages[name].status.reason == Reason.QUEUE_IGNORED]:
+        message += f"; outside the quota, because Kueue ignores them: {', '.join(ignored)}"
     return Conclusion(conditions.in_progress(message), requeue_seconds=requeue)
 
 

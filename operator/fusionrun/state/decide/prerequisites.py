@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from fusionrun.api.models import Manifest
 from fusionrun.api.pods import PodSettings
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec import FusionRunSpec, Scheduling
 from fusionrun.api.status import Reason
 from fusionrun.api.training import Backend
 from fusionrun.objects import server_key
@@ -171,14 +171,25 @@ def _scheduling(namespace: str, spec: FusionRunSpec) -> Iterator[tuple[ObjectRef
         if isinstance(part.settings, PodSettings) and (name := part.settings.runtime_class_name):
             field = f"spec.{part.field}.runtimeClassName"
             yield _absent(ObjectRef(*runtime, "", name), Reason.RUNTIME_CLASS_MISSING, field, advice, blocks)
-    if queue := scheduling.queue_name:
-        text = (
-            f"spec.scheduling.queueName: {queue!r}: the cluster does not serve the API group {KUEUE_GROUP}: "
-            "install Kueue, or remove spec.scheduling.queueName"
-        )
-        yield KUEUE, Missing(Reason.KUEUE_MISSING, text)
-        local_queue = ObjectRef(KUEUE_GROUP, "LocalQueue", namespace, queue)
-        yield _absent(local_queue, Reason.LOCAL_QUEUE_MISSING, "spec.scheduling.queueName", advice)
+    yield from _queues(namespace, scheduling)
+
+
+def _queues(namespace: str, scheduling: Scheduling) -> Iterator[tuple[ObjectRef, Missing]]:
+    """Yield the LocalQueues and the WorkloadPriorityClass, after the API group of Kueue."""
+    advice, queues = "create it, or change the field", (scheduling.queue_name, scheduling.cpu_queue_name)
+    for field, queue in zip(("queueName", "cpuQueueName"), queues, strict=True):
+        if queue:
+            text = (
+                f"spec.scheduling.{field}: {queue!r}: the cluster does not serve the API group {KUEUE_GROUP}: "
+                f"install Kueue, or remove spec.scheduling.{field}"
+            )
+            yield KUEUE, Missing(Reason.KUEUE_MISSING, text)
+            local_queue = ObjectRef(KUEUE_GROUP, "LocalQueue", namespace, queue)
+            yield _absent(local_queue, Reason.LOCAL_QUEUE_MISSING, f"spec.scheduling.{field}", advice)
+    if any(queues) and (name := scheduling.workload_priority_class_name):
+        priority = ObjectRef(KUEUE_GROUP, "WorkloadPriorityClass", "", name)
+        field = "spec.scheduling.workloadPriorityClassName"
+        yield _absent(priority, Reason.PRIORITY_CLASS_MISSING, field, advice)
 
 
 def _in_part(field: str) -> Selector:

@@ -4,7 +4,14 @@ from dataclasses import replace
 
 from fusionrun.api.status import Reason, StageState
 from fusionrun.plan.stages import Stage
-from fusionrun.state.decide.attempts import failed, has_attempts_left, running, server_stalled, status_of
+from fusionrun.state.decide.attempts import (
+    failed,
+    has_attempts_left,
+    report_ignored_queue,
+    running,
+    server_stalled,
+    status_of,
+)
 from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
 from fusionrun.state.decide.start import retry_message, start, stopped, waiting
 from fusionrun.state.observe.workloads import Phase, Workload
@@ -38,7 +45,8 @@ def decide_server(context: Context, stage: Stage, before: Outcomes) -> StageOutc
 def _existing(context: Context, stage: Stage, workload: Workload) -> StageOutcome:
     match workload.phase:
         case Phase.READY:
-            return StageOutcome(status_of(context, stage, workload, StageState.READY, Reason.SERVER_READY))
+            status = status_of(context, stage, workload, StageState.READY, Reason.SERVER_READY)
+            return StageOutcome(report_ignored_queue(workload, status))
         case Phase.FAILED:
             return failed(context, stage, workload, workload.failure)
         case Phase.TERMINATING:

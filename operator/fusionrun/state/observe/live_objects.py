@@ -63,6 +63,9 @@ class LiveObjects:
     """Last log lines of failed pods, by pod name."""
     warnings: dict[str, str] = field(default_factory=dict)
     """Reason and message of the latest Warning event, by UID of the object, for objects whose pods do not run."""
+    kueue: dict[str, Manifest | None] = field(default_factory=dict)
+    """Kueue's Workload of each object that waits in a queue or may be ignored, by the UID of the object; None if it has
+    none."""
     refused: dict[ObjectRef, Refusal] = field(default_factory=dict)
     """Objects that this reconcile could not create."""
     others: tuple[OtherWorkload, ...] = ()

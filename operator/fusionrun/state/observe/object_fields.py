@@ -61,6 +61,12 @@ def is_pod_of(pod: Manifest, workload: Manifest) -> bool:
     return bool(pod["metadata"]["name"].startswith(f"{workload['metadata']['name']}-"))
 
 
+def has_ended(manifest: Manifest) -> bool:
+    """Return whether a Job, a PyTorchJob or a TrainJob has succeeded or failed."""
+    conditions = (manifest.get("status") or {}).get("conditions") or []
+    return any(c["type"] in ("Complete", "Succeeded", "Failed") and c["status"] == "True" for c in conditions)
+
+
 def pod_phase(pod: Manifest) -> str:
     """Return the phase of a pod; empty if its status has none yet."""
     return str((pod.get("status") or {}).get("phase") or "")

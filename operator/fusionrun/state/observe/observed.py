@@ -1,7 +1,7 @@
 """What the objects of a run say: per stage its workloads, services and pushed progress."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fusionrun.api.models import Manifest
 from fusionrun.state.observe.live_objects import LiveObjects, PushedProgress
@@ -90,7 +90,8 @@ def _stage(name: str, manifests: list[Manifest], live: LiveObjects, first_attemp
     for manifest in manifests:
         if manifest["kind"] in WORKLOADS:
             created = [p for p in pods if attempt_of(p) == attempt_of(manifest) and is_pod_of(p, manifest)]
-            workloads.append(observe_workload(manifest, created, live.log_tails, live.warnings))
+            workload = observe_workload(manifest, created, live.log_tails, live.warnings)
+            workloads.append(replace(workload, kueue=live.kueue))
     pushed = {index: p for (stage, index), p in live.pushed.items() if stage == name}
     services = tuple(m for m in manifests if m["kind"] == "Service")
     return ObservedStage(tuple(workloads), services, pushed, first_attempt)

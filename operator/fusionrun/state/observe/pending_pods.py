@@ -3,13 +3,15 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from fusionrun.api.models import Manifest
 from fusionrun.api.status import Reason
-from fusionrun.names import LABEL_QUEUE
+from fusionrun.state.observe.kueue import GATE, KueueWorkloads, queue_text
 from fusionrun.state.observe.object_fields import (
     container_statuses,
     ended_containers,
+    has_ended,
     is_deleting,
     is_pod_of,
     is_suspended,
@@ -23,16 +25,23 @@ PENDING_GRACE = timedelta(seconds=30)
 """Time for which pods may be pending before the run reports it. A normal start is shorter."""
 CHECK_SECONDS = 60.0
 """Time between two checks of pods that have been pending for more than ``PENDING_GRACE``."""
-PENDING_CHARACTERS = 300
+PENDING_CHARACTERS = 400
 STARTING = ("ContainerCreating", "PodInitializing")
 """Waiting reasons of a container that the kubelet is starting."""
-GATED = "SchedulingGated"
-UNPLACED = ("Unschedulable", GATED)
+UNPLACED = ("Unschedulable", GATE)
 """Reasons of a pod that has no node."""
 NO_POD = "no pod is running yet"
 _STARTING_RANK = 3
 """Rank of a starting container, the least serious reason. Rank 0 is an error, 1 a suspension or a volume warning, 2 a
 pod without a node."""
+
+
+class _Cause(NamedTuple):
+    """A reason for which a pod waits. The one with the lowest rank is reported."""
+
+    rank: int
+    text: str
+    reason: Reason = Reason.PODS_PENDING
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,8 @@ class PendingPods:
     """The most serious reason for which a pod waits; None if no pod waits, or if no reason is known."""
     since: datetime
     reason: Reason = Reason.PODS_PENDING
-    """``SecretMissing`` if a pod cannot start without a Secret: this is reported at once."""
+    """``Queued`` if Kueue has not admitted the pods. ``SecretMissing`` if a pod cannot start without a Secret: this is
+    reported at once."""
     between: bool = False
     """Whether all pods have ended, the last one less than ``PENDING_GRACE`` ago: the next one is not created yet."""
 
@@ -61,12 +71,13 @@ def pending_pods(workload: Workload, now: datetime) -> PendingPods:
     since = _since(workload, waiting) or now
     alive = [pod for pod in workload.pods if not pod_ended(pod)]
     between = not alive and bool(workload.pods) and now - since < PENDING_GRACE
-    reasons = [reason for pod in workload.pods for reason in _pod_reasons(pod, workload.warnings)]
+    causes = [cause for pod in workload.pods for cause in _pod_causes(pod, workload.warnings, workload.kueue)]
     if not between:
-        reasons += _workload_reasons(workload)
-    message = min(reasons)[1][:PENDING_CHARACTERS] if reasons else None
+        causes += _workload_causes(workload)
+    _, message, reason = min(causes, default=_Cause(0, ""))
     running = between or any(pod_phase(pod) == "Running" for pod in alive)
-    return PendingPods(running, message if message or running else NO_POD, since, between=between)
+    text = message[:PENDING_CHARACTERS] or (None if running else NO_POD)
+    return PendingPods(running, text, since, reason, between=between)
 
 
 def overdue(pending: Mapping[str, PendingPods], now: datetime) -> tuple[dict[str, PendingPods], float | None]:
@@ -74,7 +85,7 @@ def overdue(pending: Mapping[str, PendingPods], now: datetime) -> tuple[dict[str
 
     Events are not watched, so an event with the reason is only found by another check.
     """
-    certain = {stage: pods for stage, pods in pending.items() if pods.reason is not Reason.PODS_PENDING}
+    certain = {stage: pods for stage, pods in pending.items() if pods.reason is Reason.SECRET_MISSING}
     pending = {stage: pods for stage, pods in pending.items() if stage not in certain}
     left = {stage: (pods.since + PENDING_GRACE - now).total_seconds() for stage, pods in pending.items()}
     checks = [seconds if seconds > 0 else CHECK_SECONDS for seconds in left.values()]
@@ -89,17 +100,12 @@ def unexplained(children: Sequence[Manifest], now: datetime) -> list[Manifest]:
     """
     alive = [c for c in children if c["kind"] == "Pod" and not pod_ended(c)]
     pods = [pod for pod in alive if pod_phase(pod) == "Pending" and (pod.get("spec") or {}).get("nodeName")]
-    starting = [pod for pod in pods if all(rank == _STARTING_RANK for rank, _ in _pod_reasons(pod, {}))]
+    starting = [pod for pod in pods if all(cause.rank == _STARTING_RANK for cause in _pod_causes(pod, {}, {}))]
     kinds = ("Job", "PyTorchJob", "TrainJob")
-    jobs = [c for c in children if c["kind"] in kinds and not is_suspended(c) and not _has_ended(c)]
+    jobs = [c for c in children if c["kind"] in kinds and not is_suspended(c) and not has_ended(c)]
     without_pods = [job for job in jobs if not any(is_pod_of(pod, job) for pod in alive)]
     created = [(m, parse_time(m["metadata"].get("creationTimestamp"))) for m in (*starting, *without_pods)]
     return [m for m, at in created if at and not is_deleting(m) and now - at >= PENDING_GRACE]
-
-
-def _has_ended(manifest: Manifest) -> bool:
-    conditions = (manifest.get("status") or {}).get("conditions") or []
-    return any(c["type"] in ("Complete", "Succeeded", "Failed") and c["status"] == "True" for c in conditions)
 
 
 def _since(workload: Workload, waiting: list[Manifest]) -> datetime | None:
@@ -117,23 +123,25 @@ def _end_times(pod: Manifest) -> Iterator[datetime]:
             yield ended
 
 
-def _workload_reasons(workload: Workload) -> Iterator[tuple[int, str]]:
-    """Yield the rank (0 is the most serious) and the text of each reason that the workload itself reports."""
+def _workload_causes(workload: Workload) -> Iterator[_Cause]:
+    """Yield each cause that the workload itself reports; rank 0 is the most serious."""
     manifest = workload.manifest
     uid, name = manifest["metadata"].get("uid", ""), manifest["metadata"]["name"]
     for condition in (manifest.get("status") or {}).get("conditions") or []:
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
-            yield 0, f"{condition.get('reason')}: {condition.get('message', '')}"
+            yield _Cause(0, f"{condition.get('reason')}: {condition.get('message', '')}")
     if is_suspended(manifest):
-        yield 1, f"{manifest['kind']} {name} is suspended: {_queue(manifest) or 'its suspend field is true'}"
+        queued = queue_text(manifest, workload.kueue)
+        text = f"{manifest['kind']} {name} is suspended: {queued or 'its suspend field is true'}"
+        yield _Cause(1, text, Reason.QUEUED if queued else Reason.PODS_PENDING)
     elif (manifest.get("spec") or {}).get("parallelism") == 0:
-        yield 1, f"Job {name} was scaled to 0 pods: set its spec.parallelism again, or delete the Job"
+        yield _Cause(1, f"Job {name} was scaled to 0 pods: set its spec.parallelism again, or delete the Job")
     elif uid in workload.warnings:
-        yield 0, f"{manifest['kind']} {name}: {workload.warnings[uid]}"
+        yield _Cause(0, f"{manifest['kind']} {name}: {workload.warnings[uid]}")
 
 
-def _pod_reasons(pod: Manifest, warnings: Mapping[str, str]) -> Iterator[tuple[int, str]]:
-    """Yield the rank and the text of each reason for which a pod does not run, or crashed."""
+def _pod_causes(pod: Manifest, warnings: Mapping[str, str], kueue: KueueWorkloads) -> Iterator[_Cause]:
+    """Yield each cause for which a pod does not run, or crashed."""
     status = pod.get("status") or {}
     if pod_ended(pod):
         return
@@ -141,18 +149,14 @@ def _pod_reasons(pod: Manifest, warnings: Mapping[str, str]) -> Iterator[tuple[i
     for container in container_statuses(pod, init=True):
         waiting = (container.get("state") or {}).get("waiting") or {}
         if waiting.get("reason") in STARTING and (warning := warnings.get(pod["metadata"].get("uid", ""))):
-            yield 1, f"{name}: {warning}"
+            yield _Cause(1, f"{name}: {warning}")
         elif waiting.get("reason") in STARTING:
-            yield _STARTING_RANK, f"{name}: {waiting['reason']} since {status.get('startTime') or 'a moment ago'}"
+            started = status.get("startTime") or "a moment ago"
+            yield _Cause(_STARTING_RANK, f"{name}: {waiting['reason']} since {started}")
         elif waiting.get("reason"):
-            yield 0, f"{name}: {waiting['reason']}: {waiting.get('message', '')}"
+            yield _Cause(0, f"{name}: {waiting['reason']}: {waiting.get('message', '')}")
     for condition in status.get("conditions") or []:
         if condition.get("reason") in UNPLACED:
-            gated = _queue(pod) if condition["reason"] == GATED else ""
-            yield 2, f"{name}: {condition['reason']}: {gated or condition.get('message', '')}"
-
-
-def _queue(manifest: Manifest) -> str:
-    """Return which LocalQueue an object waits in; empty if it is in none."""
-    queue = (manifest["metadata"].get("labels") or {}).get(LABEL_QUEUE)
-    return f"waiting for admission by Kueue in LocalQueue {queue!r}" if queue else ""
+            queued = queue_text(pod, kueue) if condition["reason"] == GATE else ""
+            text = f"{name}: {condition['reason']}: {queued or condition.get('message', '')}"
+            yield _Cause(2, text, Reason.QUEUED if queued else Reason.PODS_PENDING)

@@ -10,6 +10,7 @@ from fusionrun.api.pod import COMPLETION_INDEX_ANNOTATION
 from fusionrun.api.result import StageResult, decode_result
 from fusionrun.names import LABEL_COMPONENT
 from fusionrun.state.observe.failures import Failure, explain, explain_early
+from fusionrun.state.observe.kueue import KueueWorkloads
 from fusionrun.state.observe.object_fields import (
     attempt_of,
     ended_containers,
@@ -49,6 +50,8 @@ class Workload:
     failure: Failure | None
     warnings: dict[str, str] = field(default_factory=dict)
     """Latest Warning events of the run's objects, by UID."""
+    kueue: KueueWorkloads = field(default_factory=dict)
+    """Kueue's Workloads of the run's objects that wait in a queue, by the UID of the object."""
 
     @property
     def ref(self) -> ObjectRef:

@@ -6,7 +6,7 @@ from typing import Literal
 from fusionrun import names
 from fusionrun.api.status import ConditionType, FusionRunStatus, Reason, StageState, StageStatus
 
-_EXPECTED = (Reason.STAGES_RUNNING, Reason.SUSPENDED, Reason.RUN_RETRIED)
+_EXPECTED = (Reason.STAGES_RUNNING, Reason.SUSPENDED, Reason.RUN_RETRIED, Reason.QUEUED)
 """Reasons of a run that is not ready and needs no attention."""
 
 
@@ -21,7 +21,8 @@ class Event:
 
 def events(before: FusionRunStatus, after: FusionRunStatus) -> list[Event]:
     """Return the events of every stage that changed, of the data set, and of the run."""
-    return [*_stage_events(before, after), *_dataset_events(before, after), *_run_events(before, after)]
+    of_stages = (*_stage_events(before, after), *_queue_events(before, after))
+    return [*of_stages, *_dataset_events(before, after), *_run_events(before, after)]
 
 
 def _stage_events(before: FusionRunStatus, after: FusionRunStatus) -> list[Event]:
@@ -43,6 +44,13 @@ def _stage_events(before: FusionRunStatus, after: FusionRunStatus) -> list[Event
         elif stage.state is StageState.RUNNING and old.state is not StageState.READY:
             stage_events.append(Event("Normal", Reason.STAGE_STARTED, f"{stage.name}: {stage.object_ref}"))
     return stage_events
+
+
+def _queue_events(before: FusionRunStatus, after: FusionRunStatus) -> list[Event]:
+    """Warn once about each stage that Kueue ignores."""
+    known = {s.name for s in before.stages if s.reason == Reason.QUEUE_IGNORED}
+    found = [s for s in after.stages if s.reason == Reason.QUEUE_IGNORED and s.name not in known]
+    return [Event("Warning", Reason.QUEUE_IGNORED, f"{stage.name}: {stage.message}") for stage in found]
 
 
 def _dataset_events(before: FusionRunStatus, after: FusionRunStatus) -> list[Event]:
