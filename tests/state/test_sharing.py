@@ -130,16 +130,13 @@ STOPS = {
 GPU = {"limits": {"nvidia.com/gpu": 1}}
 
 
-@pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
-@pytest.mark.parametrize("stage", ["generate/ada", "sft"])
-def test_another_run_takes_over_from_a_run_that_stops(stop, stage):
-    if stop is STOPS["over its budget"] and stage != "sft":
-        pytest.skip("only training has GPUs here")
+@pytest.mark.parametrize(("how", "stage"), [*((how, "sft") for how in STOPS), ("suspended", "generate/ada")])
+def test_another_run_takes_over_from_a_run_that_stops(how, stage):
     training = [{"nodes": 1, "dpo": {"beta": beta}, "resources": GPU} for beta in (1.0, 2.0)]
     namespace = Namespace(a={"training": training[0]}, b={"training": training[1]})
     maker, other = until(namespace, stage)
     assert namespace.states(stage)[other][1] == Reason.WAITING_FOR_ARTIFACT
-    stop(namespace, maker, stage)
+    STOPS[how](namespace, maker, stage)
     namespace.settle()
     taken = namespace.worlds[other].workloads()
     assert stage in taken or "serve/ada" in taken
