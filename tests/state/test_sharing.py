@@ -6,12 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusionrun.api.status import Reason
+from fusionrun.api.status import Reason, StageState, StageStatus
 from fusionrun.names import stage_kind
+from fusionrun.state.decide.sharing import share
 from fusionrun.state.observe.object_fields import format_time
+from fusionrun.state.observe.observed import Observed
 from support.namespace import REPORTS, Namespace
+from support.plans import pinned_of
 from support.properties import quick
 from support.runs import make_spec
+from support.world import START
 
 SHARED = "prepare/prompts"
 
@@ -130,16 +134,13 @@ STOPS = {
 GPU = {"limits": {"nvidia.com/gpu": 1}}
 
 
-@pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
-@pytest.mark.parametrize("stage", ["generate/ada", "sft"])
-def test_another_run_takes_over_from_a_run_that_stops(stop, stage):
-    if stop is STOPS["over its budget"] and stage != "sft":
-        pytest.skip("only training has GPUs here")
+@pytest.mark.parametrize(("how", "stage"), [*((how, "sft") for how in STOPS), ("suspended", "generate/ada")])
+def test_another_run_takes_over_from_a_run_that_stops(how, stage):
     training = [{"nodes": 1, "dpo": {"beta": beta}, "resources": GPU} for beta in (1.0, 2.0)]
     namespace = Namespace(a={"training": training[0]}, b={"training": training[1]})
     maker, other = until(namespace, stage)
     assert namespace.states(stage)[other][1] == Reason.WAITING_FOR_ARTIFACT
-    stop(namespace, maker, stage)
+    STOPS[how](namespace, maker, stage)
     namespace.settle()
     taken = namespace.worlds[other].workloads()
     assert stage in taken or "serve/ada" in taken
@@ -169,6 +170,16 @@ def test_an_artifact_that_was_deleted_before_a_run_resolved_is_made_again():
     namespace.add("b", **sweep(1.0))
     complete(namespace)
     assert "PyTorchJob:sft" in namespace.worlds["b"].started
+
+
+def test_what_was_taken_from_another_run_stays_complete_when_that_run_is_gone():
+    sources = make_spec()["sources"]
+    sources[0]["served"]["model"]["uri"] = "hf://lab/ada"
+    pinned = pinned_of("tiny", make_spec(sources=sources))
+    found = frozenset(pinned.digests) - {"fetch/ada", "generate/ada", "score/ada", "construct"}
+    taken = StageStatus(name="generate/ada", state=StageState.SKIPPED, cache_hit=True)
+    now = [share(pinned, found, Observed({}, {}), before, {}, START).needed for before in ({}, {taken.name: taken})]
+    assert now[0] - now[1] == {"fetch/ada", "serve/ada", "generate/ada"}
 
 
 def test_runs_with_other_claims_do_not_share():
