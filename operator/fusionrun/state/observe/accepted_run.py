@@ -137,7 +137,8 @@ def too_large(config_map: Manifest) -> str:
     largest = max(sizes, key=lambda name: sizes[name])
     return (
         f"spec: {size} bytes as ASCII JSON with all defaults: must be at most {SPEC_MAX_BYTES}, "
-        f"since the run keeps it in ConfigMap {config_map['metadata']['name']}: shorten spec.{largest} ({sizes[largest]} bytes)"
+        f"since the run keeps it in ConfigMap {config_map['metadata']['name']}: "
+        f"shorten spec.{largest} ({sizes[largest]} bytes)"
     )
 
 
