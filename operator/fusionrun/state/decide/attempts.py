@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from fusionrun.api.status import LOG_TAIL_CHARACTERS, Reason, StageState, StageStatus
+from fusionrun.plan.pod_settings_digest import pod_settings_digest
 from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.context import Context, StageOutcome
 from fusionrun.state.decide.prerequisites import secret_text
@@ -16,6 +17,7 @@ from fusionrun.state.observe.stalled_servers import client_stalled, was_unavaila
 from fusionrun.state.observe.workloads import Workload
 from fusionrun.state.report.stage_status import MESSAGE_CHARACTERS, gpu_seconds, idle
 
+SETTINGS_CHANGED = "no pod had started, and the spec was changed: the stage starts again"
 SECRET_RENAMED = "the pod waits for a Secret that is gone or has another name now: the stage starts again"  # noqa: S105
 NO_POD_LEFT = "the workload failed, and its pods no longer exist: see the events of the namespace"
 
@@ -42,6 +44,11 @@ def status_of(
 
 def running(context: Context, stage: Stage, workload: Workload, otherwise: str | None = None) -> StageOutcome:
     """Return the outcome of a running stage; ``otherwise`` is the message if no pod waits."""
+    if workload.waits and _settings_changed(context, stage):
+        status = idle(
+            stage, context.previous.get(stage.name), StageState.WAITING, Reason.PODS_PENDING, SETTINGS_CHANGED
+        )
+        return StageOutcome(status, delete=(workload.ref,))
     pending = pending_pods(workload, context.now)
     if secret := missing_secret(workload.pods):
         text = secret_text(context.pinned, secret, context.settings)
@@ -50,8 +57,18 @@ def running(context: Context, stage: Stage, workload: Workload, otherwise: str |
         pending = replace(pending, message=text, reason=Reason.SECRET_MISSING)
     reason = Reason.PODS_RUNNING if pending.running else pending.reason
     status = status_of(context, stage, workload, StageState.RUNNING, reason)
-    status = status.model_copy(update={"message": pending.message or otherwise})
+    old = context.previous.get(stage.name)
+    kept = old.pod_settings if old and workload.waits else None
+    status = status.model_copy(update={"message": pending.message or otherwise, "pod_settings": kept})
     return StageOutcome(status, pending=pending if pending.is_relevant else None)
+
+
+def _settings_changed(context: Context, stage: Stage) -> bool:
+    """Return whether the spec has other settings for the pods of a stage than when it started, and they are allowed."""
+    old = context.previous.get(stage.name)
+    if old is None or old.pod_settings is None or context.not_allowed:
+        return False
+    return old.pod_settings != pod_settings_digest(context.pinned.spec, stage)
 
 
 def _without_secret(context: Context, stage: Stage, workload: Workload, since: datetime) -> StageOutcome:
