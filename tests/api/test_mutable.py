@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fusionrun.api.mutable import fields_of, mutable_paths, with_mutable_fields
+from fusionrun.api.mutable import SPEC_FIELDS, mutable_paths, with_mutable_fields
 from fusionrun.api.spec import FusionRunSpec
 from support.mutable import CHANGES, in_spec
 from support.plans import pinned_by_uri, read
@@ -82,5 +82,5 @@ def test_sources_are_matched_by_name():
 
 
 def test_a_list_with_mutable_fields_has_a_key():
-    lists = [f.path for f in fields_of(FusionRunSpec) if f.mixed and f.is_list]
+    lists = [f.path for f in SPEC_FIELDS if f.mixed and f.is_list]
     assert lists == ["sources"]

@@ -56,9 +56,53 @@ def test_a_stage_that_has_not_started_uses_the_changed_settings():
     assert "Deployment:serve.ada" in world.created
 
 
+@pytest.mark.parametrize(
+    ("stage", "path", "value"),
+    [
+        ("sft", "training.resources", {"limits": {"memory": "8Gi"}}),
+        ("serve/ada", "sources[].served.resources", {"limits": {"memory": "8Gi"}}),
+        ("score/ada", "rewardModel.resources", {"limits": {"memory": "8Gi"}}),
+        ("prepare/prompts", "dataStages.resources", {"limits": {"memory": "8Gi"}}),
+    ],
+)
+def test_a_stage_whose_pods_wait_for_a_node_starts_again_with_the_changed_settings(stage, path, value):
+    """They may wait for a node that the cluster does not have."""
+    world = World(make_run())
+    world.run_until(stage)
+    world.pass_time(minutes=5)
+    name, others = world.workloads()[stage]["metadata"]["name"], list(world.created)
+    edit(world, path, value)
+    assert resources(world, stage) == value
+    assert world.workloads()[stage]["metadata"]["name"] == name, "it is no failed attempt"
+    again = {label.split(":")[1].split(".")[0] for label in world.created[len(others) :]}
+    assert again == {stage.split("/")[0]}, "other stages go on"
+    world.place(stage)
+    world.settle()
+    edit(world, path, {"limits": {"memory": "9Gi"}})
+    assert resources(world, stage) == value, "a pod runs"
+    assert world.stage(stage).pod_settings is None
+    world.complete()
+
+
+def test_a_waiting_stage_is_kept_if_the_change_is_not_for_its_pods_or_not_allowed():
+    world = World(make_run(training={"nodes": 2, "resources": gpus(1)}))
+    world.run_until("sft")
+    made = list(world.created)
+    edit(world, "scheduling", {"gpuBudget": 64, "maxServers": 2})
+    edit(world, "evaluation.server.replicas", 2)
+    edit(world, "generation.parallelism", 7)
+    assert world.created == made
+    edit(world, "training.resources", gpus(3))
+    assert world.condition("Ready")[1] == Reason.NOT_ALLOWED
+    assert (world.created, resources(world, "sft")) == (made, gpus(1))
+
+
 def test_what_runs_keeps_its_settings():
     world = World(make_run())
     world.run_until("generate/ada")
+    for stage in world.workloads():
+        world.place(stage)
+    world.settle()
     before = copy.deepcopy(world.workloads())
     for path, value in CHANGES.items():
         if ".endpoint." not in path and "arallelSize" not in path:

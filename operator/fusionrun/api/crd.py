@@ -39,7 +39,9 @@ _COLUMNS = (
     ("Age", "date", ".metadata.creationTimestamp", "Time since the run was created"),
     ("Message", "string", f"{_READY}.message", "Message of the Ready condition"),
 )
-_CHANGES = dict.fromkeys(mutable_paths(), "Can be changed during a run; a stage uses it from its next attempt.")
+_CHANGES = dict.fromkeys(
+    mutable_paths(), "Can be changed during a run; a stage with running pods uses it from its next attempt."
+)
 _CHANGES |= dict.fromkeys(MUTABLE_FIELDS, "Can be changed during a run.")
 """What the description of a mutable field says, by its path."""
 _WIDE = {"Message": {"priority": 1}}

@@ -4,9 +4,12 @@
 descriptions, and ``with_mutable_fields`` the spec that an accepted run continues with.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, get_args
+
+from pydantic.fields import FieldInfo
 
 from fusionrun.api.contract import Contract
 from fusionrun.api.spec import FusionRunSpec
@@ -43,32 +46,29 @@ class SpecField:
     inner: type[Contract] | None
     """Class of the value, or of the items of a list."""
     is_list: bool
+    fields: "tuple[SpecField, ...]"
+    """The fields of its value, or of each item."""
 
     @property
     def mutable(self) -> bool:
         """Whether the whole field may change."""
         return self.path in MUTABLE or self.name in MUTABLE_NAMES
 
-    @property
-    def fields(self) -> "list[SpecField]":
-        """The fields of its value, or of each item."""
-        return fields_of(self.inner, f"{self.path}[]." if self.is_list else f"{self.path}.") if self.inner else []
-
-    @property
+    @cached_property
     def mixed(self) -> bool:
         """Whether only some fields below it may change."""
         return not self.mutable and any(f.mutable or f.mixed for f in self.fields)
 
 
-def fields_of(owner: type[Contract], prefix: str = "") -> list[SpecField]:
+def _fields_of(owner: type[Contract], prefix: str = "") -> tuple[SpecField, ...]:
     """Return the fields of a class; ``prefix`` is the path of its object, with a dot at the end."""
-    fields = []
-    for name, info in owner.model_fields.items():
-        alias = info.alias or name
-        inner = next(_classes(info.annotation), None)
-        is_list = "list[" in str(info.annotation)
-        fields.append(SpecField(alias, f"{prefix}{alias}", info.is_required(), inner, is_list))
-    return fields
+    return tuple(_field(info.alias or name, info, prefix) for name, info in owner.model_fields.items())
+
+
+def _field(name: str, info: FieldInfo, prefix: str) -> SpecField:
+    path, inner, is_list = f"{prefix}{name}", next(_classes(info.annotation), None), "list[" in str(info.annotation)
+    below = _fields_of(inner, f"{path}[]." if is_list else f"{path}.") if inner else ()
+    return SpecField(name, path, info.is_required(), inner, is_list, below)
 
 
 def _classes(annotation: Any) -> Iterator[type[Contract]]:
@@ -78,12 +78,16 @@ def _classes(annotation: Any) -> Iterator[type[Contract]]:
         yield from _classes(argument)
 
 
+SPEC_FIELDS = _fields_of(FusionRunSpec)
+"""The fields of a spec."""
+
+
 def mutable_paths() -> list[str]:
     """Return the path of every mutable field."""
-    return list(_mutable_paths(fields_of(FusionRunSpec)))
+    return list(_mutable_paths(SPEC_FIELDS))
 
 
-def _mutable_paths(fields: list[SpecField]) -> Iterator[str]:
+def _mutable_paths(fields: Iterable[SpecField]) -> Iterator[str]:
     for field in fields:
         if field.mutable:
             yield field.path
@@ -91,7 +95,7 @@ def _mutable_paths(fields: list[SpecField]) -> Iterator[str]:
             yield from _mutable_paths(field.fields)
 
 
-MUTABLE_FIELDS = frozenset(f.name for f in fields_of(FusionRunSpec) if f.mutable)
+MUTABLE_FIELDS = frozenset(f.name for f in SPEC_FIELDS if f.mutable)
 """Fields of the spec itself that may change as a whole."""
 
 
@@ -101,10 +105,10 @@ def with_mutable_fields(accepted: dict[str, Any], live: dict[str, Any]) -> dict[
     A mutable field that the live spec omits has its default. Other fields of the live spec are not read: the CRD may
     have been that of another release when somebody changed them.
     """
-    return _merged(fields_of(FusionRunSpec), accepted, live)
+    return _merged(SPEC_FIELDS, accepted, live)
 
 
-def _merged(fields: list[SpecField], accepted: dict[str, Any], live: dict[str, Any]) -> dict[str, Any]:
+def _merged(fields: Iterable[SpecField], accepted: dict[str, Any], live: dict[str, Any]) -> dict[str, Any]:
     merged = dict(accepted)
     for field in fields:
         old, new = accepted.get(field.name), live.get(field.name)

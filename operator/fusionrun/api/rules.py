@@ -1,9 +1,9 @@
 """Rules between a FusionRun's fields, in CEL for the API server; ``plan.checks`` has those that CEL cannot express."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from fusionrun.api.mutable import KEY, SpecField, fields_of
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.mutable import KEY, SPEC_FIELDS, SpecField
 
 _ARMORM = "hf://RLHFlow/ArmoRM-Llama3-8B-v0.1"
 _SCORED_BY_ARMORM = f"(has(self.rewardModel.model) && self.rewardModel.model.uri == '{_ARMORM}')"
@@ -33,7 +33,7 @@ def _rule(rule: str, message: str) -> dict[str, Any]:
 _RESTART = "create a new FusionRun, which reuses finished work"
 
 
-def _immutable_rules(owner: str, fields: list[SpecField]) -> dict[str, list[dict[str, Any]]]:
+def _immutable_rules(owner: str, fields: Sequence[SpecField]) -> dict[str, list[dict[str, Any]]]:
     """Return the rules that keep fields from changing, by class: those of the class ``owner`` and of classes below."""
     rules: dict[str, list[dict[str, Any]]] = {owner: []}
     for field in fields:
@@ -81,7 +81,7 @@ def _same_presence(field: SpecField) -> dict[str, Any]:
     return _rule(f"{both} || (has(self.{name}) ? {new} : {old})", message)
 
 
-def _only_mutable(place: str, fields: list[SpecField]) -> str:
+def _only_mutable(place: str, fields: Sequence[SpecField]) -> str:
     """Return the condition that an object has mutable fields only."""
     parts = []
     for field in fields:
@@ -211,7 +211,7 @@ _VALUE_RULES: dict[str, list[dict[str, Any]]] = {
         ),
     ],
 }
-_IMMUTABLE_RULES = _immutable_rules("FusionRunSpec", fields_of(FusionRunSpec))
+_IMMUTABLE_RULES = _immutable_rules("FusionRunSpec", SPEC_FIELDS)
 
 CEL_RULES: dict[str, list[dict[str, Any]]] = {
     owner: [*_IMMUTABLE_RULES.get(owner, []), *_VALUE_RULES.get(owner, [])]

@@ -194,6 +194,8 @@ class StageStatus(Contract):
     first_attempt: Attempt | None = None
     """Number of the first attempt since the run was last retried. Earlier attempts do not count for ``backoffLimit``.
     Absent if the run was not retried because of this stage."""
+    pod_settings: Annotated[str, Field(max_length=64)] | None = None
+    """Hash of the fields of the spec that the pods of the stage depend on, until the first pod has a node."""
     progress: StageProgress | None = None
     """Progress of the stage. Advisory."""
     eta_seconds: int | None = None

@@ -9,6 +9,7 @@ from fusionrun.api.status import LOG_TAIL_CHARACTERS, Reason, StageState, StageS
 from fusionrun.names import LABEL_QUEUE, LABEL_QUEUE_PRIORITY
 from fusionrun.objects.logs import log_directory
 from fusionrun.objects.meta import queue_labels
+from fusionrun.plan.pod_settings_digest import pod_settings_digest
 from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.context import Context, StageOutcome
 from fusionrun.state.decide.prerequisites import secret_text
@@ -21,6 +22,7 @@ from fusionrun.state.observe.stalled_servers import client_stalled, was_unavaila
 from fusionrun.state.observe.workloads import Workload
 from fusionrun.state.report.stage_status import MESSAGE_CHARACTERS, gpu_seconds, idle
 
+SETTINGS_CHANGED = "no pod had started, and the spec was changed: the stage starts again"
 SECRET_RENAMED = "the pod waits for a Secret that is gone or has another name now: the stage starts again"  # noqa: S105
 QUEUE_CHANGED = "spec.scheduling names another queue or priority now: the stage moves there"
 NO_POD_LEFT = "the workload failed, and its pods no longer exist: see the events of the namespace"
@@ -48,6 +50,11 @@ def status_of(
 
 def running(context: Context, stage: Stage, workload: Workload, otherwise: str | None = None) -> StageOutcome:
     """Return the outcome of a running stage; ``otherwise`` is the message if no pod waits."""
+    if workload.waits and _settings_changed(context, stage):
+        status = idle(
+            stage, context.previous.get(stage.name), StageState.WAITING, Reason.PODS_PENDING, SETTINGS_CHANGED
+        )
+        return StageOutcome(status, delete=(workload.ref,))
     pending = pending_pods(workload, context.now)
     if secret := missing_secret(workload.pods):
         text = secret_text(context.pinned, secret, context.settings)
@@ -59,7 +66,10 @@ def running(context: Context, stage: Stage, workload: Workload, otherwise: str |
         return StageOutcome(status, delete=(workload.ref,))
     reason = Reason.PODS_RUNNING if pending.running else pending.reason
     status = status_of(context, stage, workload, StageState.RUNNING, reason)
-    status = report_ignored_queue(workload, status.model_copy(update={"message": pending.message or otherwise}))
+    old = context.previous.get(stage.name)
+    kept = old.pod_settings if old and workload.waits else None
+    status = status.model_copy(update={"message": pending.message or otherwise, "pod_settings": kept})
+    status = report_ignored_queue(workload, status)
     again = seconds_to_look_up(workload.manifest, context.now)
     return StageOutcome(status, pending=pending if pending.is_relevant else None, requeue_seconds=again)
 
@@ -77,6 +87,14 @@ def report_ignored_queue(workload: Workload, status: StageStatus) -> StageStatus
         return status
     message = f"{text}; {status.message}" if status.message else text
     return status.model_copy(update={"reason": Reason.QUEUE_IGNORED, "message": message[:MESSAGE_CHARACTERS]})
+
+
+def _settings_changed(context: Context, stage: Stage) -> bool:
+    """Return whether the spec has other settings for the pods of a stage than when it started, and they are allowed."""
+    old = context.previous.get(stage.name)
+    if old is None or old.pod_settings is None or context.not_allowed:
+        return False
+    return old.pod_settings != pod_settings_digest(context.pinned.spec, stage)
 
 
 def _without_secret(context: Context, stage: Stage, workload: Workload, since: datetime) -> StageOutcome:

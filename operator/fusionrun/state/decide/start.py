@@ -7,6 +7,7 @@ from fusionrun.api.models import Manifest
 from fusionrun.api.stage import StageKind
 from fusionrun.api.status import Reason, StageState, StageStatus
 from fusionrun.objects.render import render
+from fusionrun.plan.pod_settings_digest import pod_settings_digest
 from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
 from fusionrun.state.decide.sharing import RECHECK_SECONDS
@@ -40,6 +41,7 @@ def start(context: Context, stage: Stage, before: Outcomes, attempt: int, messag
             "attempt": attempt or None,
             "start_time": format_time(context.now),
             "object_ref": f"{objects[-1]['kind']}/{objects[-1]['metadata']['name']}",
+            "pod_settings": pod_settings_digest(pinned.spec, stage),
         }
     )
     pending = PendingPods(running=False, message=None, since=context.now)

@@ -142,8 +142,8 @@ def exceeds_config_map(config_map: Manifest) -> str:
     largest = max(sizes, key=lambda name: sizes[name])
     return (
         f"spec: {size} bytes as ASCII JSON with all defaults: must be at most {SPEC_MAX_BYTES}, "
-        f"since the run keeps it in ConfigMap {config_map['metadata']['name']}: shorten spec.{largest} "
-        f"({sizes[largest]} bytes)"
+        f"since the run keeps it in ConfigMap {config_map['metadata']['name']}: "
+        f"shorten spec.{largest} ({sizes[largest]} bytes)"
     )
 
 

@@ -74,6 +74,12 @@ class Workload:
         return self.active or (self.phase is Phase.FAILED and self.is_server)
 
     @property
+    def waits(self) -> bool:
+        """Whether no pod of it has had a node yet: it can be created again without a loss."""
+        started = any((pod.get("spec") or {}).get("nodeName") or pod_ended(pod) for pod in self.pods)
+        return self.active and not (started or self.placed or self.completed_shards or self.phase is Phase.READY)
+
+    @property
     def bound_pods(self) -> int:
         """Number of its pods that are scheduled to a node and have not ended: they occupy their requested resources."""
         return sum(bool((pod.get("spec") or {}).get("nodeName")) and not pod_ended(pod) for pod in self.pods)

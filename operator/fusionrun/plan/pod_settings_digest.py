@@ -1,0 +1,35 @@
+"""The part of a spec that decides how the pods of a stage run, as a hash.
+
+It is not the digest of an artifact. It shows whether the spec has changed since a stage started: a stage whose pods
+still wait starts again then.
+"""
+
+from fusionrun.api.contract import Contract
+from fusionrun.api.models import Source
+from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.stage import StageKind
+from fusionrun.names import digest_of
+from fusionrun.plan.stages import Stage
+
+_TRAINING = (StageKind.SFT, StageKind.DPO, StageKind.PROMOTE)
+
+
+def pod_settings_digest(spec: FusionRunSpec, stage: Stage) -> str:
+    """Return the hash. Values that are defaults do not change it, so that a new field of a release does not either."""
+    return digest_of(*(part.model_dump_json(exclude_defaults=True) for part in _parts(spec, stage) if part))
+
+
+def _parts(spec: FusionRunSpec, stage: Stage) -> list[Contract | None]:
+    """Return the parts of the spec that the pods of a stage depend on."""
+    # These two say when a stage starts, and not how.
+    scheduling = spec.scheduling.model_copy(update={"gpu_budget": None, "max_servers": None})
+    source = stage.subject if isinstance(stage.subject, Source) else None
+    if stage.kind is StageKind.SERVE:
+        return [scheduling, source or spec.evaluation.server]
+    if stage.kind in _TRAINING:
+        return [scheduling, spec.training]
+    if stage.kind is StageKind.SCORE:
+        return [scheduling, spec.data_stages, spec.generation, spec.reward_model]
+    if stage.kind is StageKind.GENERATE:
+        return [scheduling, spec.data_stages, spec.generation, source.endpoint if source else None]
+    return [scheduling, spec.data_stages]
