@@ -30,6 +30,8 @@ STATUS = {
     "stages": [
         {"name": "generate/qwen", "state": "Running", "reason": "PodsPending", **GENERATE},
         {"name": "serve/qwen", "state": "Ready", "reason": "ServerReady"},
+        {"name": "serve/scaled", "state": "Running", "reason": "ObjectChanged"},
+        {"name": "serve/changed", "state": "Ready", "reason": "ObjectChanged"},
         {"name": "dpo", "state": "Succeeded", "loss": 0.5, "rewardAccuracy": 0.75, "peakMemoryBytes": 1000},
     ],
     "gpusInUse": 4,
@@ -55,6 +57,8 @@ def test_the_numbers_of_a_run_are_read_from_its_status():
         'fusionrun_stages{kind="generate",state="Running"} 1.0',
         f'fusionrun_stage_pods_pending{{{me},stage="generate/qwen"}} 1.0',
         f'fusionrun_stage_pods_pending{{{me},stage="serve/qwen"}} 0.0',
+        f'fusionrun_stage_pods_pending{{{me},stage="serve/scaled"}} 1.0',
+        f'fusionrun_stage_pods_pending{{{me},stage="serve/changed"}} 0.0',
         f'fusionrun_stage_progress_ratio{{{me},stage="generate/qwen"}} 0.75',
         f'fusionrun_stage_tokens_per_second{{{me},stage="generate/qwen"}} 240.0',
         f'fusionrun_stage_cost{{{me},stage="generate/qwen"}} 2.5',
