@@ -171,6 +171,22 @@ def test_a_change_that_does_not_stop_a_server_is_reported(change, says):
     world.complete()
 
 
+def test_a_changed_network_policy_is_reported_once():
+    world = generating()
+    policy = next(o for o in world.of_kind("NetworkPolicy") if o["metadata"]["name"] == "tiny-network")
+    policy["metadata"]["generation"] = 2
+    world.settle()
+    text = "NetworkPolicy tiny-network was changed: delete it to have it created again"
+    assert world.stage("generate/ada").message == text
+    assert events(world, Reason.OBJECT_CHANGED) == [("Warning", text)]
+    world.pass_time(minutes=5)
+    assert len(events(world, Reason.OBJECT_CHANGED)) == 1
+    delete(world, policy)
+    world.settle()
+    assert world.stage("generate/ada").message is None
+    world.complete()
+
+
 def test_a_job_that_was_scaled_to_0_is_reported():
     world = world_after("resolve")
     world.workloads()["prepare/prompts"]["spec"]["parallelism"] = 0

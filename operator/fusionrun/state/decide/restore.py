@@ -55,7 +55,13 @@ def _missing_objects(
         return outcome
     for manifest in others:
         ref = ref_of(manifest)
-        if ref in context.observed.refs or not _is_restored(context, manifest):
+        if (generation := context.observed.generations.get(ref)) is not None:
+            # The API server counts the changes of a policy's spec. A Secret or ConfigMap cannot be changed.
+            if ref.kind == "NetworkPolicy" and generation > 1:
+                text = f"NetworkPolicy {ref.name} was changed: delete it to have it created again"
+                outcome = _changed(context, outcome, text)
+            continue
+        if not _is_restored(context, manifest):
             continue
         text = f"{ref.kind} {ref.name} was deleted"
         if refusal := context.refused.get(ref):
@@ -125,7 +131,7 @@ def _changed_server(context: Context, stage: Stage, workload: Workload, outcome:
     else:
         return outcome
     text = f"Deployment {metadata['name']} {what}: delete it to have it created again"
-    return _with_message(outcome, text, Reason.OBJECT_CHANGED)
+    return _changed(context, outcome, text)
 
 
 def _replicas(deployment: Manifest) -> int:
@@ -155,15 +161,30 @@ def _again(context: Context, outcome: StageOutcome, manifest: Manifest, text: st
     outcome = replace(
         outcome,
         status=outcome.status.model_copy(update=update),
+        events=_new_event(context, outcome, text),
         pending=PendingPods(running=False, message=text, since=created, reason=Reason.OBJECT_CHANGED),
     )
     return replace(outcome, delete=(ref_of(manifest),)) if left <= 0 else replace(outcome, requeue_seconds=left)
 
 
-def _with_message(outcome: StageOutcome, text: str, reason: Reason | None = None) -> StageOutcome:
-    """Report a change; the reason and the message of pods that do not run are kept."""
-    status = outcome.status
-    if status.state is StageState.READY and reason is not None:
-        status = status.model_copy(update={"reason": reason})
-    message = f"{status.message}; {text}" if status.message else text
-    return replace(outcome, status=status.model_copy(update={"message": message[:MESSAGE_CHARACTERS]}))
+def _changed(context: Context, outcome: StageOutcome, text: str) -> StageOutcome:
+    """Report a change that does not stop the stage."""
+    events = (*outcome.events, *_new_event(context, outcome, text))
+    if outcome.status.state is StageState.READY:
+        status = outcome.status.model_copy(update={"reason": Reason.OBJECT_CHANGED})
+        outcome = replace(outcome, status=status)
+    return _with_message(replace(outcome, events=events), text)
+
+
+def _new_event(context: Context, outcome: StageOutcome, text: str) -> tuple[Event, ...]:
+    """Return a Warning event, unless the status of the stage says the same already."""
+    old = context.previous.get(outcome.status.name)
+    known = old is not None and text in (old.message or "")
+    return () if known else (Event("Warning", Reason.OBJECT_CHANGED, text),)
+
+
+def _with_message(outcome: StageOutcome, text: str) -> StageOutcome:
+    """Append to the message of a stage, which may say what its pods wait for."""
+    old = outcome.status.message
+    message = f"{old}; {text}" if old else text
+    return replace(outcome, status=outcome.status.model_copy(update={"message": message[:MESSAGE_CHARACTERS]}))
