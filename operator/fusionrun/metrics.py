@@ -288,7 +288,9 @@ def _of_run(run: Manifest, status: FusionRunStatus) -> Iterator[_Sample]:
 
 def _of_stage(labels: list[str], stage: StageStatus) -> Iterator[_Sample]:
     if stage.state in ACTIVE:
-        yield "fusionrun_stage_pods_pending", labels, int(stage.reason in (Reason.PODS_PENDING, Reason.QUEUED))
+        stopped = stage.state is StageState.RUNNING and stage.reason == Reason.OBJECT_CHANGED
+        waits = stopped or stage.reason in (Reason.PODS_PENDING, Reason.QUEUED)
+        yield "fusionrun_stage_pods_pending", labels, int(waits)
     if stage.progress and stage.progress.total:
         yield "fusionrun_stage_progress_ratio", labels, stage.progress.done / stage.progress.total
     yield "fusionrun_stage_tokens_per_second", labels, stage.tokens_per_second

@@ -24,7 +24,8 @@ OPERATOR = ("-n", OPERATOR_NAMESPACE, "-l", "app.kubernetes.io/name=fusionrun")
 def kill_operator(cluster: Cluster) -> int:
     """Kill the operator with SIGKILL if its process runs on this machine; return the number of processes.
 
-    The pod is always deleted: the Deployment creates a new one without the kubelet's restart back-off.
+    The pod is always deleted: the Deployment creates a new one without the kubelet's restart back-off. So is the Lease:
+    the new pod acts at once. tests/integrations/test_two_operators.py lets one expire.
     """
     killed = 0
     for pod in cluster.get("pods", *OPERATOR)["items"] if IS_LOCAL else ():
@@ -33,6 +34,7 @@ def kill_operator(cluster: Cluster) -> int:
                 os.kill(process, signal.SIGKILL)
                 killed += 1
     cluster.kubectl("delete", "pod", *OPERATOR, "--grace-period=0", "--force", "--wait=false")
+    cluster.kubectl("delete", "lease", "-n", OPERATOR_NAMESPACE, "fusionrun-operator", "--ignore-not-found")
     return killed
 
 

@@ -59,6 +59,8 @@ async def test_it_acts_only_with_the_lease_and_releases_it_at_the_end(until):
     status, text = await probe(leadership, "/healthz")
     assert (status, json.loads(text)) == (200, {"leader": False, "holder": "pod-a"})
     assert (await probe(leadership, "/readyz"))[0] == 200
+    lease.other = ""
+    assert (await probe(leadership, "/readyz"))[0] == 503, "it may not read Leases, and no other operator is known"
     lease.granted.set()
     await until(lambda: acted)
     assert leadership.waits_for() is None

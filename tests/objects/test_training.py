@@ -51,7 +51,7 @@ def test_every_backend_runs_the_same_pods(backend, nodes, processes):
         pod = template["spec"]
         (container,) = pod["containers"]
         launcher = "python" if processes == 1 else "torchrun"
-        assert container["command"] == [launcher, "-m", "fusionrun_stages", "sft"]
+        assert container["command"][-4:] == [launcher, "-m", "fusionrun_stages", "sft"]
         assert {"name": "FUSIONRUN_TASK_SHA256", "value": digest} in container["env"]
         assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
         assert pod["restartPolicy"] == "Never"

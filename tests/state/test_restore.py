@@ -152,20 +152,38 @@ def scaled_to_3(world):
 
 @pytest.mark.parametrize(
     ("change", "says"),
-    [(another_template, "the pod template of Deployment"), (scaled_to_3, "has 3 replicas and was to have 1")],
+    [(another_template, "was changed (its pod template)"), (scaled_to_3, "was scaled (3 replicas, not 1)")],
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_a_change_that_does_not_stop_a_server_is_reported(change, says):
     world = generating()
     change(world)
+    delete(world, only(world, "Service"))
     world.settle()
     stage = world.stage("serve/ada")
     assert (stage.state, stage.reason) == ("Ready", Reason.OBJECT_CHANGED)
     assert says in stage.message
     assert len(events(world, Reason.OBJECT_CHANGED)) == 1
+    assert only(world, "Service"), "and what was deleted is created again"
     delete(world, only(world, "Deployment"))
     world.serve("ada")
     assert world.stage("serve/ada").reason == Reason.SERVER_READY
+    world.complete()
+
+
+def test_a_changed_network_policy_is_reported_once():
+    world = generating()
+    policy = next(o for o in world.of_kind("NetworkPolicy") if o["metadata"]["name"] == "tiny-network")
+    policy["metadata"]["generation"] = 2
+    world.settle()
+    text = "NetworkPolicy tiny-network was changed: delete it to have it created again"
+    assert world.stage("generate/ada").message == text
+    assert events(world, Reason.OBJECT_CHANGED) == [("Warning", text)]
+    world.pass_time(minutes=5)
+    assert len(events(world, Reason.OBJECT_CHANGED)) == 1
+    delete(world, policy)
+    world.settle()
+    assert world.stage("generate/ada").message is None
     world.complete()
 
 

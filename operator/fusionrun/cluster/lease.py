@@ -23,7 +23,7 @@ from typing import Any
 from fusionrun.api.models import Manifest
 from fusionrun.cluster.client import Client
 from fusionrun.errors import ClusterError, NotLeaderError
-from fusionrun.names import FIELD_MANAGER, digest_of
+from fusionrun.names import FIELD_MANAGER, LABEL_MANAGED_BY, MANAGED_BY, digest_of
 from fusionrun.state.observe.object_ref import ObjectRef
 
 logger = logging.getLogger(__name__)
@@ -110,8 +110,9 @@ class Lease:
         try:
             async with asyncio.timeout(RETRY_SECONDS):
                 lease = await self._client.get(self._ref)
-                if lease["spec"].get("holderIdentity") == self._holder:
-                    await self._client.replace(lease | {"spec": lease["spec"] | {"holderIdentity": ""}})
+                spec = dict(lease["spec"])
+                if spec.pop("holderIdentity", "") == self._holder:
+                    await self._client.replace(lease | {"spec": spec})
         except (ClusterError, TimeoutError) as error:
             logger.warning("cannot release the Lease: %s", error or "no reply")
 
@@ -173,7 +174,7 @@ class Lease:
         return True
 
     def _metadata(self) -> Manifest:
-        labels = {"app.kubernetes.io/managed-by": FIELD_MANAGER}
+        labels = {LABEL_MANAGED_BY: MANAGED_BY}
         return {"name": self._ref.name, "namespace": self._ref.namespace, "labels": labels}
 
 

@@ -25,7 +25,10 @@ def health(resync: Resync, waits_for: Callable[[], str | None]) -> web.Applicati
             return web.Response(status=503, text=str(error))
 
     async def readyz(_: web.Request) -> web.Response:
-        if waits_for() is None:
+        holder = waits_for()
+        if holder == "":
+            return web.Response(status=503, text="the Lease could not be read or taken yet: see the log")
+        if holder is None:
             try:
                 resync.check_ready()
             except TimeoutError as error:

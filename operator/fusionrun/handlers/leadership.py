@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 
 from fusionrun.cluster.lease import Lease
 from fusionrun.errors import NotLeaderError
+
+logger = logging.getLogger(__name__)
 
 
 class Leadership:
@@ -63,6 +66,9 @@ class Leadership:
     async def _keep(lease: Lease, stop: asyncio.Event) -> None:
         try:
             await lease.keep()
+            logger.error("the Lease is lost: stopping")
+        except Exception:
+            logger.exception("cannot keep the Lease: stopping")
         finally:
             stop.set()
 

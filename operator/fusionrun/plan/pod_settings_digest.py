@@ -32,4 +32,6 @@ def _parts(spec: FusionRunSpec, stage: Stage) -> list[Contract | None]:
         return [scheduling, spec.data_stages, spec.generation, spec.reward_model]
     if stage.kind is StageKind.GENERATE:
         return [scheduling, spec.data_stages, spec.generation, source.endpoint if source else None]
+    if stage.kind is StageKind.VERIFY:
+        return [scheduling, spec.data_stages, spec.sandbox]
     return [scheduling, spec.data_stages]

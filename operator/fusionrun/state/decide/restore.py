@@ -40,8 +40,10 @@ def restore(context: Context, stage: Stage, before: Outcomes, outcome: StageOutc
     # The objects of a stage depend on the result of resolve.
     if outcome.create or outcome.delete or (context.needed is None and stage.kind is not StageKind.RESOLVE):
         return outcome
-    if workload.is_server and (changed := _server(context, stage, workload, outcome)):
-        return changed
+    if workload.is_server:
+        if stopped := _stopped_server(context, workload, outcome):
+            return stopped
+        outcome = _changed_server(context, stage, workload, outcome)
     return _missing_objects(context, stage, before, workload, outcome)
 
 
@@ -53,7 +55,13 @@ def _missing_objects(
         return outcome
     for manifest in others:
         ref = ref_of(manifest)
-        if ref in context.observed.refs or not _is_restored(context, manifest):
+        if (generation := context.observed.generations.get(ref)) is not None:
+            # The API server counts the changes of a policy's spec. A Secret or ConfigMap cannot be changed.
+            if ref.kind == "NetworkPolicy" and generation > 1:
+                text = f"NetworkPolicy {ref.name} was changed: delete it to have it created again"
+                outcome = _changed(context, outcome, text)
+            continue
+        if not _is_restored(context, manifest):
             continue
         text = f"{ref.kind} {ref.name} was deleted"
         if refusal := context.refused.get(ref):
@@ -100,30 +108,39 @@ def _for_pods_of(workload: Workload, service: Manifest) -> Manifest:
     return service | {"spec": service["spec"] | {"selector": selector}}
 
 
-def _server(context: Context, stage: Stage, workload: Workload, outcome: StageOutcome) -> StageOutcome | None:
-    """Return the decision on a server whose Deployment or Service was changed; None if neither was."""
+def _stopped_server(context: Context, workload: Workload, outcome: StageOutcome) -> StageOutcome | None:
+    """Return the decision on a server that cannot work because its Deployment or its Service was changed."""
     deployment = workload.manifest
-    name, spec = deployment["metadata"]["name"], deployment["spec"]
-    wanted = served_model(context.pinned, stage).settings.replicas
-    replicas = int(spec.get("replicas", 1))
-    if replicas == 0:
-        text = f"Deployment {name} was scaled to 0 replicas: {EXCLUDE}"
+    if _replicas(deployment) == 0:
+        text = f"Deployment {deployment['metadata']['name']} was scaled to 0 replicas: {EXCLUDE}"
         return _again(context, outcome, deployment, text)
-    for service in _changed_services(context, stage, workload):
+    for service in _changed_services(context, outcome.status.name, workload):
         text = f"Service {service['metadata']['name']} was changed and does not select the pods of its server"
         return _again(context, outcome, service, text)
-    if int((deployment["metadata"].get("annotations") or {}).get(names.ANNOTATION_REVISION, "1")) > 1:
-        text = f"the pod template of Deployment {name} was changed: delete the Deployment to have it created again"
-        return _with_message(outcome, text, Reason.OBJECT_CHANGED)
-    if replicas != wanted:
-        text = f"Deployment {name} has {replicas} replicas and was to have {wanted}: delete it to have it created again"
-        return _with_message(outcome, text, Reason.OBJECT_CHANGED)
     return None
 
 
-def _changed_services(context: Context, stage: Stage, workload: Workload) -> Iterable[Manifest]:
+def _changed_server(context: Context, stage: Stage, workload: Workload, outcome: StageOutcome) -> StageOutcome:
+    """Report a change of a Deployment that still works."""
+    metadata, replicas = workload.manifest["metadata"], _replicas(workload.manifest)
+    wanted = served_model(context.pinned, stage).settings.replicas
+    if int((metadata.get("annotations") or {}).get(names.ANNOTATION_REVISION, "1")) > 1:
+        what = "was changed (its pod template)"
+    elif replicas != wanted:
+        what = f"was scaled ({replicas} replicas, not {wanted})"
+    else:
+        return outcome
+    text = f"Deployment {metadata['name']} {what}: delete it to have it created again"
+    return _changed(context, outcome, text)
+
+
+def _replicas(deployment: Manifest) -> int:
+    return int(deployment["spec"].get("replicas", 1))
+
+
+def _changed_services(context: Context, stage: str, workload: Workload) -> Iterable[Manifest]:
     labels = (workload.manifest["spec"].get("selector") or {}).get("matchLabels")
-    for service in context.observed_stage(stage).services:
+    for service in context.observed.stage(stage).services:
         if service["metadata"]["name"] != workload.ref.name or is_deleting(service):
             continue
         spec = service.get("spec") or {}
@@ -144,15 +161,30 @@ def _again(context: Context, outcome: StageOutcome, manifest: Manifest, text: st
     outcome = replace(
         outcome,
         status=outcome.status.model_copy(update=update),
+        events=_new_event(context, outcome, text),
         pending=PendingPods(running=False, message=text, since=created, reason=Reason.OBJECT_CHANGED),
     )
     return replace(outcome, delete=(ref_of(manifest),)) if left <= 0 else replace(outcome, requeue_seconds=left)
 
 
-def _with_message(outcome: StageOutcome, text: str, reason: Reason | None = None) -> StageOutcome:
-    """Report a change; the reason and the message of pods that do not run are kept."""
-    status = outcome.status
-    if status.state is StageState.READY and reason is not None:
-        status = status.model_copy(update={"reason": reason})
-    message = f"{status.message}; {text}" if status.message else text
-    return replace(outcome, status=status.model_copy(update={"message": message[:MESSAGE_CHARACTERS]}))
+def _changed(context: Context, outcome: StageOutcome, text: str) -> StageOutcome:
+    """Report a change that does not stop the stage."""
+    events = (*outcome.events, *_new_event(context, outcome, text))
+    if outcome.status.state is StageState.READY:
+        status = outcome.status.model_copy(update={"reason": Reason.OBJECT_CHANGED})
+        outcome = replace(outcome, status=status)
+    return _with_message(replace(outcome, events=events), text)
+
+
+def _new_event(context: Context, outcome: StageOutcome, text: str) -> tuple[Event, ...]:
+    """Return a Warning event, unless the status of the stage says the same already."""
+    old = context.previous.get(outcome.status.name)
+    known = old is not None and text in (old.message or "")
+    return () if known else (Event("Warning", Reason.OBJECT_CHANGED, text),)
+
+
+def _with_message(outcome: StageOutcome, text: str) -> StageOutcome:
+    """Append to the message of a stage, which may say what its pods wait for."""
+    old = outcome.status.message
+    message = f"{old}; {text}" if old else text
+    return replace(outcome, status=outcome.status.model_copy(update={"message": message[:MESSAGE_CHARACTERS]}))

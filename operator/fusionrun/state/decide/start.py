@@ -41,7 +41,7 @@ def start(context: Context, stage: Stage, before: Outcomes, attempt: int, messag
             "attempt": attempt or None,
             "start_time": format_time(context.now),
             "object_ref": f"{objects[-1]['kind']}/{objects[-1]['metadata']['name']}",
-            "pod_settings": pod_settings_digest(pinned.spec, stage),
+            "pod_settings": pod_settings_digest(context.pinned.spec, stage),
         }
     )
     pending = PendingPods(running=False, message=None, since=context.now)

@@ -51,8 +51,8 @@ class Observed:
     stages: dict[str, ObservedStage]
     config_maps: dict[str, dict[str, str]]
     """Data of the ConfigMaps of the run itself (spec and resolved), by name."""
-    refs: frozenset[ObjectRef] = frozenset()
-    """All objects that the run owns; without pods."""
+    generations: dict[ObjectRef, int] = field(default_factory=dict)
+    """All objects that the run owns, without pods, with their ``metadata.generation``; 0 for kinds without one."""
 
     def stage(self, name: str) -> ObservedStage:
         """Return the objects of a stage, which may be none."""
@@ -69,19 +69,19 @@ def observe(live: LiveObjects, first_attempts: Mapping[str, int] | None = None) 
     uid = live.run["metadata"]["uid"]
     by_stage: dict[str, list[Manifest]] = {}
     config_maps: dict[str, dict[str, str]] = {}
-    refs: set[ObjectRef] = set()
+    generations: dict[ObjectRef, int] = {}
     for manifest in live.children:
         if manifest["kind"] != "Pod":
             if uid not in owners(manifest):
                 continue
-            refs.add(ref_of(manifest))
+            generations[ref_of(manifest)] = int(manifest["metadata"].get("generation") or 0)
         if stage := stage_of(manifest):
             by_stage.setdefault(stage, []).append(manifest)
         elif manifest["kind"] == "ConfigMap":
             config_maps[manifest["metadata"]["name"]] = manifest.get("data") or {}
     first = first_attempts or {}
     stages = {n: _stage(n, by_stage.get(n, []), live, first.get(n, 0)) for n in dict.fromkeys([*by_stage, *first])}
-    return Observed(stages, config_maps, frozenset(refs))
+    return Observed(stages, config_maps, generations)
 
 
 def _stage(name: str, manifests: list[Manifest], live: LiveObjects, first_attempt: int) -> ObservedStage:

@@ -30,8 +30,6 @@ def _stage_events(before: FusionRunStatus, after: FusionRunStatus) -> list[Event
     stage_events = []
     for stage in after.stages:
         old = old_stages.get(stage.name, StageStatus(name=stage.name, state=StageState.PENDING))
-        if stage.reason == Reason.OBJECT_CHANGED != old.reason:
-            stage_events.append(Event("Warning", Reason.OBJECT_CHANGED, f"{stage.name}: {stage.message}"))
         if stage.name in old_stages and (stage.attempt or 0) > (old.attempt or 0):
             stage_events.append(Event("Warning", Reason.STAGE_RETRIED, f"{stage.name}: {stage.message}"))
         elif stage.state is old.state:
