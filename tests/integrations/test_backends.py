@@ -47,12 +47,20 @@ def pods(cluster: Cluster, name: str, attempt: int) -> list[dict[str, Any]]:
     return sorted(found, key=lambda pod: pod["metadata"]["name"])
 
 
+def until_finished(cluster: Cluster, name: str) -> Iterator[dict[str, Any]]:
+    """Yield the run at each change. The API server ends a watch when a CRD changes."""
+    run: dict[str, Any] = {}
+    while condition(run, "Finished") != "True":
+        for run in cluster.watch(name):
+            yield run
+
+
 @pytest.mark.parametrize("backend", KINDS)
 def test_a_deleted_pod_restarts_training_from_the_last_checkpoint(cluster, backend):
     name = f"{backend.lower()}-{int(time.time())}"
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(manifest(name, backend)))
     deleted, run = "", {}
-    for run in cluster.watch(name):
+    for run in until_finished(cluster, name):
         sft = stage(run, "sft")
         if not deleted and sft.get("state") == "Running" and sft.get("progress", {}).get("done", 0) >= 10:
             worker = pods(cluster, name, 0)[-1]["metadata"]

@@ -137,10 +137,8 @@ def _failed(context: Context, stage: Stage, before: Outcomes, workload: Workload
         return StageOutcome(status, delete=(workload.ref,))
     if failure is None:  # somebody has deleted its pods
         failure = Failure(Reason.INFRASTRUCTURE_ERROR, NO_POD_LEFT, disrupted=True)
-    if stage.traits.retried_by_operator:
-        retry = failure.retryable
-    else:
-        retry = server_stalled(context, stage, workload)
+    whole = stage.traits.retried_by_operator
+    retry = failure.retryable if whole else server_stalled(context, stage, workload)
     if retry and has_attempts_left(context, stage, workload):
         return start(context, stage, before, workload.attempt + 1, RETRIED + failure.message)
     return failed(context, stage, workload, failure)

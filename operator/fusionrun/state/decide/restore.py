@@ -74,7 +74,7 @@ def _missing_objects(
                 return StageOutcome(status, delete=(workload.ref,))
             outcome = _with_message(outcome, f"{text}: the stage starts again if it needs another pod")
         else:
-            restored = _for_pods_of(workload, manifest) if ref.kind == "Service" else manifest
+            restored = _for_pods_of(workload, manifest) if ref.kind == "Service" and workload.is_server else manifest
             event = Event("Warning", Reason.OBJECT_RESTORED, f"{text}; the operator creates it again")
             outcome = replace(outcome, create=(*outcome.create, restored), events=(*outcome.events, event))
     return outcome
