@@ -3,11 +3,11 @@
 Level-based: it depends on the current state, not on events, so it may run at any time and any number of times.
 """
 
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 
 from fusionrun import __version__
 from fusionrun.api.status import read_status
+from fusionrun.cluster.clock import Clock
 from fusionrun.cluster.execute import Executor
 from fusionrun.cluster.gather import Gatherer
 from fusionrun.errors import ContractError
@@ -27,6 +27,7 @@ class Reconciler:
     board: ProgressBoard
     executor: Executor
     metrics: Metrics
+    clock: Clock = field(default_factory=Clock)
 
     def forget(self, run: ObjectRef) -> None:
         """Forget a deleted run."""
@@ -57,7 +58,7 @@ class Reconciler:
         live = await self.gatherer.gather(run, self.board.of(run))
         if live is None:
             return None, False
-        now = datetime.now(UTC)
+        now = self.clock.now()
         decision = decide(live, self.settings, now)
         if decision.list_pods:  # the watch of pods may be behind that of Jobs
             live = await self.gatherer.list_pods(live, decision.list_pods)

@@ -36,6 +36,7 @@ def test_gpu_time_accumulates_over_a_preemption():
     pod = world.place("sft")
     assert spend(world, 10) == GPUS * 10
     del world.objects[ref_of(pod)]
+    assert spend(world, 0) == GPUS * 10
     assert spend(world, 600) == GPUS * 10
     world.place("sft")
     assert spend(world, 5) == GPUS * 15

@@ -17,6 +17,7 @@ from fusionrun.cluster.warning_events import WarningEvents
 from fusionrun.errors import ClusterError
 from fusionrun.names import API_VERSION, KIND, LABEL_ATTEMPT, LABEL_RUN, LABEL_STAGE
 from fusionrun.state.decide.prerequisites import prerequisites
+from fusionrun.state.observe.gpu_pods import recorded_uids
 from fusionrun.state.observe.live_objects import LiveObjects, PushedProgress
 from fusionrun.state.observe.object_fields import container_statuses, is_finished
 from fusionrun.state.observe.object_ref import ObjectRef, owned_by, ref_of, run_of
@@ -62,7 +63,7 @@ class Gatherer:
         manifest = self._store.get(run)
         if manifest is None or "deletionTimestamp" in manifest["metadata"]:
             return None
-        children = owned_by(manifest["metadata"]["uid"], self._store.children(run))
+        children = owned_by(manifest["metadata"]["uid"], self._store.children(run), recorded_uids(manifest))
         if is_finished(manifest):  # only its objects remain to be deleted
             return LiveObjects(run=manifest, children=tuple(children))
         present, log_tails, warnings = await asyncio.gather(

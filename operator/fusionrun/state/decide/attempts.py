@@ -14,7 +14,7 @@ from fusionrun.state.observe.object_fields import format_time, parse_time
 from fusionrun.state.observe.pending_pods import PENDING_GRACE, pending_pods
 from fusionrun.state.observe.stalled_servers import client_stalled, was_unavailable
 from fusionrun.state.observe.workloads import Workload
-from fusionrun.state.report.stage_status import MESSAGE_CHARACTERS, gpu_seconds, idle
+from fusionrun.state.report.stage_status import MESSAGE_CHARACTERS, idle
 
 SECRET_RENAMED = "the pod waits for a Secret that is gone or has another name now: the stage starts again"  # noqa: S105
 NO_POD_LEFT = "the workload failed, and its pods no longer exist: see the events of the namespace"
@@ -32,11 +32,6 @@ def status_of(
         "end_time": format_time(ended) if ended else None,
         "object_ref": f"{workload.manifest['kind']}/{workload.manifest['metadata']['name']}",
     }
-    if workload.placed:  # else its pods wait for a node, for the first time or after a preemption
-        earlier, known = ((old.earlier_gpu_seconds or 0), (old.gpu_seconds or 0)) if old else (0, 0)
-        spent = gpu_seconds(stage.gpus, workload.placed, ended or context.now, earlier, running=ended is None)
-        # The GPU time of a deleted pod still counts.
-        fields |= {"gpu_seconds": max(spent, known) or None, "earlier_gpu_seconds": earlier or None}
     return idle(stage, old, state, reason).model_copy(update=fields)
 
 

@@ -35,6 +35,7 @@ from fusionrun.state.observe.object_ref import ref_of
 from fusionrun.state.observe.observed import Observed, observe
 from fusionrun.state.report import conditions, summary
 from fusionrun.state.report.events import events
+from fusionrun.state.report.gpu_time import GpuTime, gpu_time
 from fusionrun.state.report.stage_status import DONE, UNFINISHED, idle
 from fusionrun.state.report.summary import RunReport
 
@@ -49,6 +50,7 @@ class _Input:
     frozen: Frozen
     settings: Settings
     now: datetime
+    gpu_time: GpuTime
 
     @property
     def generation(self) -> int:
@@ -61,7 +63,10 @@ class _Input:
 
     def report(self, new: list[conditions.NewCondition], report: RunReport | None = None) -> Decision:
         """Return a decision that reports new conditions: the status if it changes, and the events."""
-        status = summary.summary(self.before, new, self.generation, self.now, report)
+        before = self.before
+        report = report or RunReport(before.stages, before.results, before.dataset)
+        report = replace(report, gpu_time=self.gpu_time, currency=self.settings.accelerators.currency)
+        status = summary.summary(before, new, self.generation, self.now, report)
         return Decision(status=None if status == self.before else status, events=tuple(events(self.before, status)))
 
 
@@ -70,7 +75,8 @@ def decide(live: LiveObjects, settings: Settings, now: datetime) -> Decision:
     if is_deleting(live.run):
         return Decision()
     observed, before = observe(live), read_status(live.run.get("status"))
-    inputs = _Input(live, observed, before, frozen(live.run, observed, before), settings, now)
+    time = gpu_time(before, observed, settings.accelerators, now)
+    inputs = _Input(live, observed, before, frozen(live.run, observed, before), settings, now, time)
     if is_finished(live.run):
         return _clean_up(inputs)
     try:
@@ -118,11 +124,12 @@ def _advance(inputs: _Input, accepted: Acceptance) -> Decision:
         pods_listed=inputs.live.pods_listed,
         settings=replace(inputs.settings, images=accepted.images),
         now=inputs.now,
+        gpu_time=inputs.gpu_time,
     )
     outcomes = decide_stages(context, Outcomes(benchmarks=tuple(before.results), dataset=before.dataset))
     conclusion = conclude(context, outcomes, before)
     if conclusion.stop:
-        outcomes = stop(context, outcomes, *conclusion.stop)
+        outcomes = stop(context, outcomes, *conclusion.stop, only=conclusion.stopped)
     ends = summary.is_finished(conclusion.conditions)
     # A suspended run is accepted when it is resumed, with the images and stages of the operator at that time.
     waits = any(m.blocks is every_stage for m in context.missing) or (accepted.is_new and spec.suspend)
@@ -135,7 +142,6 @@ def _advance(inputs: _Input, accepted: Acceptance) -> Decision:
         results=list(outcomes.benchmarks),
         dataset=outcomes.dataset,
         artifacts=summary.artifacts(pinned, outcomes.statuses),
-        gpus_in_use=summary.gpus_in_use(pinned.plan, inputs.observed),
     )
     decided = outcomes.stages.values()
     create = [
@@ -172,7 +178,8 @@ def _missing(
     """Return the missing prerequisites. Before acceptance every stage waits for them, so that no GPU is idle later."""
     absent = missing(pinned.namespace, accepted.spec, inputs.live.present)
     if accepted.is_new:
-        absent = tuple(replace(m, blocks=every_stage) for m in (*absent, *over_budget(pinned.plan, accepted.spec)))
+        too_large = over_budget(pinned.plan, accepted.spec, inputs.settings.accelerators)
+        absent = tuple(replace(m, blocks=every_stage) for m in (*absent, *too_large))
     elif errors := _no_longer_allowed(inputs, accepted):
         text = f"{_text(errors)}: no stage starts until it is corrected, or create a new run; running pods continue"
         absent = (Missing(Reason.NOT_ALLOWED, text), *absent)
@@ -235,10 +242,10 @@ def _changed(inputs: _Input, config_map: Callable[[str], str]) -> Decision:
 def _hold(inputs: _Input, reason: Reason, message: str) -> Decision:
     """Start nothing, and delete nothing unless the run is suspended."""
     before = inputs.before
-    report = RunReport(before.stages, before.results, before.dataset, gpus_in_use=before.gpus_in_use)
+    report = RunReport(before.stages, before.results, before.dataset)
     if not inputs.live.run["spec"].get("suspend"):
         return inputs.report(conditions.in_progress(message, reason), report)
-    report = replace(report, stages=[_suspended(s) for s in before.stages], gpus_in_use=0)
+    report = replace(report, stages=[_suspended(s) for s in before.stages])
     suspended = inputs.report(conditions.suspended(Reason.SUSPENDED, f"spec.suspend is true; {message}"), report)
     return replace(suspended, delete=inputs.observed.running_objects, events=())
 
@@ -251,11 +258,15 @@ def _suspended(stage: StageStatus) -> StageStatus:
 
 def _clean_up(inputs: _Input) -> Decision:
     """Delete what still runs of a finished run, and the objects whose time to live is over."""
-    unchanged = inputs.before.observed_generation == inputs.generation
-    status = None if unchanged else summary.with_generation(inputs.before, inputs.generation)
+    before = inputs.before
+    status = before
+    if before.gpus_observed_time:  # pods were still terminating
+        status = summary.with_gpu_time(before, inputs.gpu_time, inputs.settings.accelerators.currency)
+    if before.observed_generation != inputs.generation:
+        status = summary.with_generation(status, inputs.generation)
     due, next_due = expired(inputs.live, inputs.before, inputs.now)
     delete = tuple(dict.fromkeys([*inputs.observed.running_objects, *due]))
-    return Decision(status=status, delete=delete, requeue_seconds=next_due)
+    return Decision(status=None if status == before else status, delete=delete, requeue_seconds=next_due)
 
 
 def _first_error(error: ValidationError) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from fusionrun.api.models import Manifest
+from fusionrun.state.observe.gpu_pods import GpuPod, gpu_pod, recorded_uids
 from fusionrun.state.observe.live_objects import LiveObjects, PushedProgress
 from fusionrun.state.observe.object_fields import WORKLOADS, attempt_of, is_deleting, is_pod_of, stage_of
 from fusionrun.state.observe.object_ref import ObjectRef, owners, ref_of
@@ -16,6 +17,8 @@ class ObservedStage:
     workloads: tuple[Workload, ...] = ()
     services: tuple[Manifest, ...] = ()
     pushed: dict[int, PushedProgress] = field(default_factory=dict)
+    pods: tuple[GpuPod, ...] = ()
+    """All its pods, also those whose workload is gone."""
 
     @property
     def latest(self) -> Workload | None:
@@ -55,6 +58,7 @@ class Observed:
 def observe(live: LiveObjects) -> Observed:
     """Parse the objects of a run."""
     uid = live.run["metadata"]["uid"]
+    recorded = recorded_uids(live.run)
     by_stage: dict[str, list[Manifest]] = {}
     config_maps: dict[str, dict[str, str]] = {}
     for manifest in live.children:
@@ -64,15 +68,19 @@ def observe(live: LiveObjects) -> Observed:
             by_stage.setdefault(stage, []).append(manifest)
         elif manifest["kind"] == "ConfigMap":
             config_maps[manifest["metadata"]["name"]] = manifest.get("data") or {}
-    return Observed({name: _stage(name, manifests, live) for name, manifests in by_stage.items()}, config_maps)
+    stages = {name: _stage(name, manifests, live, recorded) for name, manifests in by_stage.items()}
+    return Observed(stages, config_maps)
 
 
-def _stage(name: str, manifests: list[Manifest], live: LiveObjects) -> ObservedStage:
+def _stage(name: str, manifests: list[Manifest], live: LiveObjects, recorded: frozenset[str]) -> ObservedStage:
     pods = [m for m in manifests if m["kind"] == "Pod"]
     workloads = []
+    mine = [pod for pod in pods if pod["metadata"].get("uid") in recorded]
     for manifest in manifests:
         if manifest["kind"] in WORKLOADS:
             created = [p for p in pods if attempt_of(p) == attempt_of(manifest) and is_pod_of(p, manifest)]
             workloads.append(observe_workload(manifest, created, live.log_tails, live.warnings))
+            mine += [pod for pod in created if pod["metadata"].get("uid") not in recorded]
     pushed = {index: p for (stage, index), p in live.pushed.items() if stage == name}
-    return ObservedStage(tuple(workloads), tuple(m for m in manifests if m["kind"] == "Service"), pushed)
+    services = tuple(m for m in manifests if m["kind"] == "Service")
+    return ObservedStage(tuple(workloads), services, pushed, tuple(map(gpu_pod, mine)))

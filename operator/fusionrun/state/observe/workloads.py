@@ -15,7 +15,6 @@ from fusionrun.state.observe.object_fields import (
     ended_containers,
     is_deleting,
     parse_time,
-    pod_ended,
     pod_phase,
 )
 from fusionrun.state.observe.object_ref import ObjectRef, ref_of
@@ -40,8 +39,6 @@ class Workload:
     attempt: int
     phase: Phase
     started: datetime | None
-    placed: datetime | None
-    """Time at which its first pod started on a node: from then on it uses GPUs. None before that."""
     ended: datetime | None
     pods: tuple[Manifest, ...]
     results: tuple[StageResult, ...]
@@ -70,11 +67,6 @@ class Workload:
         """Whether it must be deleted to stop its pods: it is active, or it is a failed server."""
         return self.active or (self.phase is Phase.FAILED and self.is_server)
 
-    @property
-    def bound_pods(self) -> int:
-        """Number of its pods that are scheduled to a node and have not ended: they occupy their requested resources."""
-        return sum(bool((pod.get("spec") or {}).get("nodeName")) and not pod_ended(pod) for pod in self.pods)
-
 
 def observe_workload(
     manifest: Manifest, pods: list[Manifest], log_tails: dict[str, str], warnings: dict[str, str]
@@ -99,7 +91,6 @@ def observe_workload(
         attempt=attempt_of(manifest),
         phase=phase,
         started=parse_time(status.get("startTime") or manifest["metadata"].get("creationTimestamp")),
-        placed=_placed(pods),
         ended=parse_time(ended),
         pods=tuple(pods),
         results=tuple(_results(pods)),
@@ -114,15 +105,6 @@ def _server_phase(manifest: Manifest, pods: list[Manifest], log_tails: dict[str,
         return Phase.READY, None
     failure = server_failure(manifest, pods, log_tails)
     return Phase.FAILED if failure else Phase.RUNNING, failure
-
-
-def _placed(pods: Iterable[Manifest]) -> datetime | None:
-    """Return when the first pod started on a node; before that, no pod uses a GPU.
-
-    ``startTime`` is when the kubelet acknowledged the pod. Source: Kubernetes API, PodStatus.
-    """
-    times = [time for pod in pods if (time := parse_time((pod.get("status") or {}).get("startTime")))]
-    return min(times, default=None)
 
 
 def _results(pods: Iterable[Manifest]) -> Iterator[StageResult]:
