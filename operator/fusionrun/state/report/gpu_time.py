@@ -114,10 +114,10 @@ def _end_if_gone(before: FusionRunStatus, observed: Observed, now: datetime) -> 
 
     Times in the objects that exist are in the past, whatever the operator's clock says.
     """
-    previous = parse_time(before.gpus_observed_time)
-    end = min(now, previous + UNOBSERVED) if previous else now
     times = (pod.latest for stage in observed.stages.values() for pod in stage.pods if pod.devices)
-    return max([end, *(time for time in times if time)])
+    present = max([now, *(time for time in times if time)])
+    previous = parse_time(before.gpus_observed_time)
+    return min(present, previous + UNOBSERVED) if previous else present
 
 
 @dataclass(frozen=True)
