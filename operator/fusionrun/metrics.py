@@ -64,6 +64,7 @@ _GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "fusionrun_stage_tokens_per_second": ("Tokens per second of a stage.", _STAGE),
     "fusionrun_stage_eta_seconds": ("Estimated seconds until an active stage ends.", _STAGE),
     "fusionrun_stage_cost": ("Cost of a stage's external endpoint, in the currency of its prices.", _STAGE),
+    "fusionrun_stage_gpu_cost": ("Cost of a stage's GPUs, in the currency of the operator's prices.", _STAGE),
     "fusionrun_stage_peak_memory_bytes": ("Largest resident memory of one pod of a stage.", _STAGE),
     "fusionrun_training_loss": ("Last loss of a training stage.", _STAGE),
     "fusionrun_reward_accuracy": ("Last reward accuracy of DPO, 0 to 1.", _STAGE),
@@ -79,6 +80,7 @@ _GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
 
 _COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "fusionrun_gpu_seconds": ("GPU seconds used by a run.", _RUN),
+    "fusionrun_cost": ("Cost of a run: of its GPUs and its endpoints, in the currency of their prices.", _RUN),
 }
 
 
@@ -273,6 +275,8 @@ def _of_run(run: Manifest, status: FusionRunStatus) -> Iterator[_Sample]:
         yield "fusionrun_created_timestamp_seconds", labels, created.timestamp()
     yield "fusionrun_gpus_in_use", labels, status.gpus_in_use
     yield "fusionrun_gpu_seconds", labels, status.gpu_seconds
+    if status.cost_micro is not None:
+        yield "fusionrun_cost", labels, status.cost_micro / MICRO
     for condition in (run.get("status") or {}).get("conditions") or ():  # also those of other controllers
         for value in ConditionStatus:
             current = int(condition["status"] == value)
@@ -297,6 +301,8 @@ def _of_stage(labels: list[str], stage: StageStatus) -> Iterator[_Sample]:
     yield "fusionrun_stage_eta_seconds", labels, stage.eta_seconds
     if stage.cost_micro:
         yield "fusionrun_stage_cost", labels, stage.cost_micro / MICRO
+    if stage.gpu_cost_micro:
+        yield "fusionrun_stage_gpu_cost", labels, stage.gpu_cost_micro / MICRO
     yield "fusionrun_stage_peak_memory_bytes", labels, stage.peak_memory_bytes
     yield "fusionrun_training_loss", labels, stage.loss
     yield "fusionrun_reward_accuracy", labels, stage.reward_accuracy

@@ -4,11 +4,11 @@ Level-based: it depends on the current state, not on events, so it may run at an
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 
 from fusionrun import __version__
 from fusionrun.api.status import FusionRunStatus, StageState, read_status
+from fusionrun.cluster.clock import Clock
 from fusionrun.cluster.execute import Executor
 from fusionrun.cluster.gather import Gatherer
 from fusionrun.errors import ContractError
@@ -30,6 +30,7 @@ class Reconciler:
     metrics: Metrics
     wake: Callable[[ObjectRef], None]
     """Reconciles a run that may wait for the one that has changed."""
+    clock: Clock = field(default_factory=Clock)
 
     def forget(self, run: ObjectRef) -> None:
         """Forget a deleted run."""
@@ -61,7 +62,7 @@ class Reconciler:
         live = await self.gatherer.gather(run, self.board.of(run))
         if live is None:
             return None, False
-        now = datetime.now(UTC)
+        now = self.clock.now()
         decision = decide(live, self.settings, now)
         if decision.list_pods:  # the watch of pods may be behind that of Jobs
             live = await self.gatherer.list_pods(live, decision.list_pods)

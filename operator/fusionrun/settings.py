@@ -4,7 +4,7 @@ import ipaddress
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from pydantic import AfterValidator, ConfigDict
+from pydantic import AfterValidator, ConfigDict, Field
 
 from fusionrun.api.pods import PodSettings
 
@@ -81,6 +81,61 @@ class Policy:
     """Refuse a run with a pod that has more GPUs than every node. For clusters that do not add nodes of other sizes."""
 
 
+def _default_gpus() -> dict[str, float]:
+    """Return the accelerators that count as GPUs: the default of the chart value ``accelerators.gpus``.
+
+    Sources: the device plugins of NVIDIA (k8s-device-plugin: ``gpu.shared`` with time-slicing, ``mig-*`` with the MIG
+    strategy ``mixed``), AMD, Intel (GPU and Gaudi), Google (GKE) and AWS (Neuron). A MIG device counts as its share of
+    the 7 compute slices of an A100, H100 or H200 (NVIDIA, "Multi-Instance GPU User Guide"). A Neuron device of Trn1 and
+    Inf2 has 2 cores.
+    """
+    return {
+        "*/gpu": 1,
+        "*/gpu.shared": 1,
+        "nvidia.com/mig-1g.*": 0.142857,
+        "nvidia.com/mig-2g.*": 0.285714,
+        "nvidia.com/mig-3g.*": 0.428571,
+        "nvidia.com/mig-4g.*": 0.571429,
+        "nvidia.com/mig-7g.*": 1,
+        "gpu.intel.com/i915": 1,
+        "gpu.intel.com/xe": 1,
+        "habana.ai/gaudi": 1,
+        "google.com/tpu": 1,
+        "aws.amazon.com/neuron": 1,
+        "aws.amazon.com/neurondevice": 1,
+        "aws.amazon.com/neuroncore": 0.5,
+    }
+
+
+@dataclass(frozen=True)
+class Price:
+    """The price of an accelerator."""
+
+    __pydantic_config__ = _CLOSED
+
+    resource: str
+    """Pattern of the name of the resource, such as ``nvidia.com/gpu``."""
+    per_hour: Annotated[float, Field(ge=0)]
+    """Price of one unit of the resource for an hour."""
+    node_selector: dict[str, str] = field(default_factory=dict)
+    """Labels that the node selector of the pod must have, with patterns of their values; empty for every pod."""
+
+
+@dataclass(frozen=True)
+class Accelerators:
+    """Which extended resources count as GPUs, and what they cost. In patterns, ``*`` stands for any text."""
+
+    __pydantic_config__ = _CLOSED
+
+    gpus: dict[str, Annotated[float, Field(ge=0)]] = field(default_factory=_default_gpus)
+    """Number of GPUs that one unit counts as, by pattern of the resource's name. The longest matching pattern applies.
+    """
+    prices: tuple[Price, ...] = ()
+    """The first price that matches a pod applies; without one, a resource costs nothing."""
+    currency: str = ""
+    """Currency of the prices, for display, such as ``USD``."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """Settings of one operator process."""
@@ -127,3 +182,4 @@ class Settings:
     fixed_user: bool = True
     """Run pods as UID and GID 1000. If false, the cluster assigns both (OpenShift's SCC restricted-v2)."""
     policy: Policy = Policy()
+    accelerators: Accelerators = field(default_factory=Accelerators)

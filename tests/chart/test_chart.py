@@ -13,7 +13,7 @@ from fusionrun.cluster.gather import CHILDREN
 from fusionrun.cluster.resources import RESOURCES
 from fusionrun.errors import SpecError
 from fusionrun.objects.render import render
-from fusionrun.settings import Policy
+from fusionrun.settings import Accelerators, Policy, Price
 from support.golden import SETTINGS
 from support.plans import pinned_of
 from support.pod_security import violations
@@ -195,6 +195,21 @@ def test_operators_of_several_releases_can_share_a_lease(helm, tmp_path):
     assert (binding["metadata"]["namespace"], binding["subjects"][0]["namespace"]) == ("leases", "fusionrun-system")
     environment = one(documents, "Deployment")["spec"]["template"]["spec"]["containers"][0]["env"]
     assert {"POD_NAME", "POD_UID"} <= {e["name"] for e in environment}
+
+
+def test_accelerators_and_prices(helm, tmp_path):
+    """The defaults of settings.py are those of the chart; a value changes one entry."""
+    assert settings_of(helm.template(), tmp_path).accelerators == Accelerators()
+    prices = '[{"resource":"nvidia.com/gpu","perHour":4.5,"nodeSelector":{"gpu":"h200"}},{"resource":"*","perHour":1}]'
+    documents = helm.template(
+        'accelerators={"gpus":{"nvidia.com/mig-1g.6gb":0.25}}',
+        f"accelerators.prices={prices}",
+        'accelerators.currency="USD"',
+    )
+    accelerators = settings_of(documents, tmp_path).accelerators
+    assert accelerators.gpus == Accelerators().gpus | {"nvidia.com/mig-1g.6gb": 0.25}
+    assert accelerators.prices == (Price("nvidia.com/gpu", 4.5, {"gpu": "h200"}), Price("*", 1))
+    assert accelerators.currency == "USD"
 
 
 def test_the_policy_of_the_chart_is_that_of_the_operator(helm, tmp_path):

@@ -130,6 +130,19 @@ def test_pods_are_owned_through_a_replica_set_or_a_job_set(make, kind, between):
     assert [c["metadata"]["name"] for c in owned_by("run-uid", children)] == ["mine-a", "mine"]
 
 
+async def test_a_recorded_pod_is_gathered_while_it_outlives_its_workload(gatherer, store, make, put):
+    put(
+        make.child("Pod", "terminating", owner="gone-uid", metadata={"uid": "recorded"}),
+        make.child("Pod", "stranger", owner="gone-uid", metadata={"uid": "unknown"}),
+    )
+    assert (await gather(gatherer)).children == ()
+    run = make.run()
+    run["metadata"]["resourceVersion"] = "999999"
+    run["status"] = {"stages": [{"name": "sft", "gpuUsage": {"pods": [{"uid": "recorded"}]}}]}
+    store.put(run)
+    assert [pod["metadata"]["name"] for pod in (await gather(gatherer)).children] == ["terminating"]
+
+
 async def test_the_log_of_a_failed_pod_is_read_once(gatherer, client, make, put):
     put(make.child("Job", "job"), failed_pod(make), failed_pod(make, "without-a-log"))
     client.logs["p"] = "Traceback\nValueError: no column 'prompt'"

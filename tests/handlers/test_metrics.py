@@ -29,7 +29,7 @@ STATUS = {
     "startTime": "2026-01-01T00:00:00Z",
     "stages": [
         {"name": "generate/qwen", "state": "Running", "reason": "PodsPending", **GENERATE},
-        {"name": "serve/qwen", "state": "Ready", "reason": "ServerReady"},
+        {"name": "serve/qwen", "state": "Ready", "reason": "ServerReady", "gpuCostMicro": 4_000_000},
         {"name": "serve/llama", "state": "Running", "reason": "Queued"},
         {"name": "serve/scaled", "state": "Running", "reason": "ObjectChanged"},
         {"name": "serve/changed", "state": "Ready", "reason": "ObjectChanged"},
@@ -37,6 +37,7 @@ STATUS = {
     ],
     "gpusInUse": 4,
     "gpuSeconds": 7200,
+    "costMicro": 6_500_000,
     "results": [{"benchmark": "gsm8k", "base": 10.0, "final": 40.0}],
     "dataset": {
         "sftRows": 100,
@@ -76,6 +77,8 @@ def test_the_numbers_of_a_run_are_read_from_its_status():
         f'fusionrun_dataset_win_ratio{{{me},source="ada"}} 0.5',
         f"fusionrun_gpus_in_use{{{me}}} 4.0",
         f"fusionrun_gpu_seconds_total{{{me}}} 7200.0",
+        f"fusionrun_cost_total{{{me}}} 6.5",
+        f'fusionrun_stage_gpu_cost{{{me},stage="serve/qwen"}} 4.0',
         f'fusionrun_status_condition{{condition="Ready",{me},status="true"}} 1.0',
         f'fusionrun_status_condition{{condition="Ready",{me},status="false"}} 0.0',
     ):

@@ -31,7 +31,11 @@ def ended(at: str, phase: str = "Succeeded") -> dict:
     return {"phase": phase, "containerStatuses": [{"name": "c", "state": {"terminated": terminated}}]}
 
 
-RUNS = {"phase": "Running", "containerStatuses": [{"name": "c", "state": {"running": {}}}]}
+RUNS = {
+    "phase": "Running",
+    "startTime": "2026-01-02T03:00:00Z",
+    "containerStatuses": [{"name": "c", "state": {"running": {}}}],
+}
 
 
 def scoring(**changes) -> World:
@@ -48,7 +52,7 @@ def pod(world: World, index: int, status: dict, stage: str = "score/ada", node: 
     world.add_pod(job, name, {}, {}, index)
     made = next(o for o in world.objects.values() if o["metadata"]["name"] == name and o["kind"] == "Pod")
     made["status"] = status
-    made["spec"] = {"nodeName": node} if node else {}
+    made["spec"] |= {"nodeName": node} if node else {}
     return made
 
 

@@ -212,7 +212,7 @@ class World:
         pod = self.objects[ObjectRef("v1", "Pod", "lab", name)]
         pod["status"]["containerStatuses"] = [{"name": "c", "state": {"running": {"startedAt": format_time(self.now)}}}]
         pod["metadata"] |= metadata
-        pod["spec"] = {"nodeName": "node-1"}
+        pod["spec"]["nodeName"] = "node-1"
         return pod
 
     def wait_for_secret(self, stage: str, kubelet: str) -> dict[str, Any]:
@@ -265,9 +265,11 @@ class World:
             "metadata": {
                 "name": name,
                 "namespace": "lab",
+                "uid": f"uid-of-{name}",
                 "labels": template["metadata"]["labels"],
                 "annotations": {COMPLETION_INDEX_ANNOTATION: str(index)},
             },
+            "spec": {k: template["spec"][k] for k in ("containers", "nodeSelector") if k in template["spec"]},
             "status": {"startTime": job["metadata"]["creationTimestamp"]}
             | status
             | {"containerStatuses": [{"name": "c", "state": {"terminated": terminated}}]},

@@ -36,6 +36,7 @@ _COLUMNS = (
     ("Complete", "string", '.status.conditions[?(@.type=="Complete")].status', "Whether the run has succeeded"),
     ("Reason", "string", f"{_READY}.reason", "Reason of the Ready condition"),
     ("GPUs", "integer", ".status.gpusInUse", "GPUs held by running pods"),
+    ("Cost", "string", ".status.cost", "Cost of GPUs and endpoints so far"),
     ("Age", "date", ".metadata.creationTimestamp", "Time since the run was created"),
     ("Message", "string", f"{_READY}.message", "Message of the Ready condition"),
 )
@@ -44,7 +45,7 @@ _CHANGES = dict.fromkeys(
 )
 _CHANGES |= dict.fromkeys(MUTABLE_FIELDS, "Can be changed during a run.")
 """What the description of a mutable field says, by its path."""
-_WIDE = {"Message": {"priority": 1}}
+_WIDE = {"Message": {"priority": 1}, "Cost": {"priority": 1}}
 """Columns that only ``kubectl get -o wide`` shows."""
 PRINTER_COLUMNS: list[dict[str, Any]] = [
     {"name": name, "type": kind, **_WIDE.get(name, {}), "jsonPath": path, "description": text}

@@ -138,7 +138,11 @@ class Budget(Contract):
     """Limits on the cost of the run."""
 
     max_gpu_hours: Annotated[float, Field(gt=0)] | None = None
-    """Maximum GPU hours of all pods. When it is reached, the run is suspended: pods stop, and finished work is kept.
+    """Maximum GPU hours of all pods. When it is reached, the stages with GPUs stop, and finished work is kept. The
+    other stages continue. Raise it to resume. If omitted, there is no limit."""
+    max_cost: Annotated[float, Field(gt=0)] | None = None
+    """Maximum cost of the run: of its GPUs, by the operator's prices, and of its endpoints, by their ``prices``, which
+    must have the same currency. When it is reached, the stages that cost something stop, and the others continue.
     Raise it to resume. If omitted, there is no limit."""
 
 

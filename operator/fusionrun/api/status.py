@@ -174,6 +174,32 @@ class StageProgress(Contract):
     """What is counted, such as ``prompts`` or ``steps``."""
 
 
+class PodUsage(Contract):
+    """A pod that holds GPUs: it is bound to a node and has not ended."""
+
+    uid: Annotated[str, Field(max_length=64)]
+    """UID of the pod."""
+    start_time: str
+    """Time at which the pod was bound to its node."""
+    gpus: float
+    """GPUs of the pod, by the operator's setting ``accelerators.gpus``."""
+    cost_per_hour_micro: int | None = None
+    """Cost of the pod's GPUs for an hour, in millionths."""
+
+
+class GpuUsage(Contract):
+    """What the GPU time of a stage is computed from. It is kept until the stage has ended and its pods are gone."""
+
+    ended_gpu_seconds: int | None = None
+    """GPU-seconds of the pods that have ended. If omitted, no pod holds GPUs, and these are all GPU-seconds."""
+    ended_cost_micro: int | None = None
+    """Cost of the pods that have ended, in millionths."""
+    ended_time: str | None = None
+    """Latest end of a pod that is counted. Pods that ended earlier are counted as well."""
+    pods: Annotated[list[PodUsage], Field(max_length=1024)] = []
+    """The pods that hold GPUs."""
+
+
 class StageStatus(Contract):
     """The status of a stage."""
 
@@ -214,9 +240,13 @@ class StageStatus(Contract):
     cache_hit: bool | None = None
     """Whether the stage's artifact of an earlier run was reused."""
     gpu_seconds: Total | None = None
-    """GPU-seconds of all attempts."""
+    """GPU-seconds of all pods of all attempts, each from its binding to a node to its end."""
     earlier_gpu_seconds: Total | None = None
-    """GPU-seconds of earlier attempts, including those before the last suspension."""
+    """GPU-seconds of earlier attempts. Written by release 0.2.0 only."""
+    gpu_cost_micro: Total | None = None
+    """Cost of the stage's GPUs by the operator's setting ``accelerators.prices``, in millionths."""
+    gpu_usage: GpuUsage | None = None
+    """What ``gpuSeconds`` and ``gpuCostMicro`` are computed from."""
     peak_memory_bytes: int | None = None
     """Largest resident memory of one of the stage's pods, in bytes."""
     cost_micro: int | None = None
@@ -346,9 +376,15 @@ class FusionRunStatus(Contract):
     progress: Annotated[str, Field(max_length=32)] | None = None
     """Completed stages / all stages, for ``kubectl get``."""
     gpus_in_use: int | None = None
-    """GPUs of the run's pods that are scheduled to a node and have not ended."""
+    """GPUs of the run's pods that are bound to a node and have not ended. Parts of a GPU are added and rounded up."""
     gpu_seconds: Total | None = None
     """GPU-seconds of all stages."""
+    cost_micro: Total | None = None
+    """Cost of all stages, GPUs and endpoints, in millionths of the currency of their prices."""
+    cost: Annotated[str, Field(max_length=64)] | None = None
+    """Cost of all stages with its currency, for ``kubectl get``."""
+    gpus_observed_time: Time | None = None
+    """Time at which the pods that hold GPUs were last observed. Absent if there are none."""
     retry: Annotated[str, Field(max_length=RETRY_CHARACTERS)] | None = None
     """Last value of the annotation ``fusionrun.dev/retry`` that the operator has read. The same value has no further
     effect."""

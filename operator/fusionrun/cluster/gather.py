@@ -21,6 +21,7 @@ from fusionrun.names import API_VERSION, KIND, LABEL_ATTEMPT, LABEL_RUN, LABEL_S
 from fusionrun.plan.gpus import gpu_limits
 from fusionrun.plan.pod_size import NodeGpus
 from fusionrun.state.decide.prerequisites import prerequisites
+from fusionrun.state.observe.gpu_pods import recorded_uids
 from fusionrun.state.observe.kueue import looked_up
 from fusionrun.state.observe.live_objects import LiveObjects, PushedProgress
 from fusionrun.state.observe.object_fields import container_statuses, is_finished
@@ -76,7 +77,7 @@ class Gatherer:
             return None
         if self._store.is_incomplete(run):
             await self._list_run(run)
-        children = owned_by(manifest["metadata"]["uid"], self._store.children(run))
+        children = owned_by(manifest["metadata"]["uid"], self._store.children(run), recorded_uids(manifest))
         if is_finished(manifest):  # only its objects remain to be deleted
             self.other_runs.forget(run)
             return LiveObjects(run=manifest, children=tuple(children))

@@ -25,6 +25,7 @@ from fusionrun.names import (
     LABEL_RUN,
     LABEL_STAGE,
 )
+from fusionrun.state.observe.gpu_pods import has_devices
 
 Fields = Mapping[str, Any]
 """Fields to keep: each with the fields to keep in it, or None to keep all of it."""
@@ -68,6 +69,9 @@ _CONTAINER: Fields = {
     "lastState": _CONTAINER_STATE,
 }
 
+_DEVICES: Fields = {"nodeSelector": None, "containers": {"resources": {"limits": None}}}
+"""Fields of the spec of a pod from which its GPU time and cost are computed, if it has extended resources."""
+
 _KEPT: dict[str, Fields] = {
     KIND: {"metadata": _METADATA, **_whole("spec", "status")},
     "Job": {
@@ -102,7 +106,7 @@ _KEPT: dict[str, Fields] = {
     },
     "Pod": {
         "metadata": _METADATA,
-        "spec": _whole("nodeName", "hostNetwork"),
+        "spec": {**_whole("nodeName", "hostNetwork"), **_DEVICES},
         "status": {
             **_whole("phase", "reason", "message", "podIP", "startTime"),
             "conditions": _CONDITIONS,
@@ -115,6 +119,7 @@ _OTHER_KIND: Fields = {"metadata": _METADATA}
 
 _SUCCEEDED_POD: Fields = {
     "metadata": {k: v for k, v in _METADATA.items() if k not in ("generation", "creationTimestamp")},
+    "spec": _DEVICES,
     "status": {
         **_whole("phase", "startTime"),
         "containerStatuses": {"state": {"terminated": _whole("exitCode", "message", "finishedAt")}},
@@ -124,6 +129,11 @@ _SUCCEEDED_POD: Fields = {
 
 _OF_FINISHED_RUN: dict[str, Fields] = {"Pod": {"metadata": _IDENTITY}}
 """Objects of a finished run: enough to delete them, and to see whether a workload has ended."""
+_FAILED_POD: Fields = {
+    "metadata": _IDENTITY,
+    "status": {"phase": None, "containerStatuses": {"state": {"terminated": _whole("finishedAt")}}},
+}
+"""A failed pod of a finished run: a pod that was terminating when the run ended."""
 
 TRIMMED_OF_FINISHED_RUN = frozenset({*_OF_FINISHED_RUN, "ConfigMap"})
 """Kinds of which less is kept if the run is finished."""
@@ -136,13 +146,17 @@ def trim(manifest: Manifest, *, finished: bool) -> Manifest:
     """Return a copy of an object with only the fields that are read; fewer if its run is ``finished``."""
     kind = manifest["kind"]
     fields = _KEPT.get(kind, _OTHER_KIND)
-    if kind == "Pod" and (manifest.get("status") or {}).get("phase") == "Succeeded":
+    phase = (manifest.get("status") or {}).get("phase") if kind == "Pod" else None
+    if phase == "Succeeded":
         fields = _SUCCEEDED_POD
     stage = (manifest["metadata"].get("labels") or {}).get(LABEL_STAGE)
     if kind == "ConfigMap" and (stage not in _DATA_IS_READ or (finished and stage)):
         fields = _OTHER_KIND
     if finished:
-        fields = _OF_FINISHED_RUN.get(kind, fields)
+        fields = _FAILED_POD if phase == "Failed" else _OF_FINISHED_RUN.get(kind, fields)
+    elif kind == "Pod" and not has_devices(manifest):
+        spec = {name: below for name, below in (fields.get("spec") or {}).items() if name not in _DEVICES}
+        fields = {**fields, "spec": spec}
     kept: Manifest = _kept(manifest, fields)
     return {"apiVersion": intern(manifest["apiVersion"]), "kind": intern(kind), **kept}
 

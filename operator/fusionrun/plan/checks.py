@@ -116,7 +116,7 @@ def _gpus(spec: FusionRunSpec) -> Iterator[SpecError]:
 
 
 def _parts_of_gpus(field: str, resources: Resources | None) -> Iterator[SpecError]:
-    """Refuse parts of a GPU: they do not count as GPUs, so the stage would use CPUs."""
+    """Refuse parts of a GPU: the task of the stage has the number of whole GPUs, so the stage would use CPUs."""
     for name, value in ((resources and resources.limits) or {}).items():
         if PART_OF_GPU.search(name):
             rule = "is part of a GPU, which this stage cannot use: request whole GPUs by a resource that ends in /gpu"

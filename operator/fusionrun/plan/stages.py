@@ -13,6 +13,7 @@ from fusionrun.api.models import ModelEndpoint, Source
 from fusionrun.api.stage import EvaluatedModel, PlannedStage, Reference, StageKind
 from fusionrun.api.training import Backend
 from fusionrun.errors import PlanError
+from fusionrun.plan.gpus import gpu_limits
 from fusionrun.plan.kinds import KindTraits, stage_traits
 
 EVALUATION_PREFIX = "eval-"
@@ -99,10 +100,10 @@ class Stage:
     """Whether its pods run Python code that comes with a model (``trustRemoteCode``)."""
     shards: int | None = None
     parallelism: int = 1
-    gpus: int = 0
-    """GPUs of all its pods together."""
+    devices: dict[str, int] = field(default_factory=dict)
+    """Extended resources of one pod, such as ``nvidia.com/gpu``."""
     pods: int = 1
-    """Number of pods among which the GPUs are divided equally."""
+    """Number of pods that hold the devices at the same time."""
 
     @cached_property
     def name(self) -> str:
@@ -141,8 +142,13 @@ class Stage:
 
     @property
     def gpus_per_pod(self) -> int:
-        """GPUs of one of its pods."""
-        return self.gpus // self.pods
+        """Whole GPUs of one of its pods, which torch sees."""
+        return sum(gpu_limits(self.devices).values())
+
+    @property
+    def gpus(self) -> int:
+        """Whole GPUs of all its pods together."""
+        return self.gpus_per_pod * self.pods
 
 
 @dataclass(frozen=True)

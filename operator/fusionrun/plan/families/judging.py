@@ -17,7 +17,7 @@ from fusionrun.plan.families.responses import (
     responses_dir,
     responses_stage,
 )
-from fusionrun.plan.gpus import gpu_count
+from fusionrun.plan.gpus import devices_of
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.references import REWARD, References
 from fusionrun.plan.stages import ReferenceSolutions, Stage, StageSubject, digest_data, stage_name, subject_name
@@ -128,7 +128,7 @@ def _score(spec: FusionRunSpec, source: Source, references: References) -> Stage
         endpoint=reward.endpoint,
         remote_code=reward.model is not None and reward.model.trust_remote_code,
         shards=spec.generation.shards,
-        gpus=gpu_count(reward.resources) if reward.model else 0,
+        devices=devices_of(reward.resources) if reward.model else {},
     )
 
 

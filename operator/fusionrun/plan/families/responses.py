@@ -13,7 +13,7 @@ from fusionrun.api.stage import StageKind
 from fusionrun.errors import PlanError
 from fusionrun.plan import recipe
 from fusionrun.plan.families.prompts import PROMPTS, prompt_inputs, solutions_verdicts
-from fusionrun.plan.gpus import gpu_count
+from fusionrun.plan.gpus import devices_of
 from fusionrun.plan.pinned import Feature, PinnedPlan
 from fusionrun.plan.references import References
 from fusionrun.plan.stages import Stage, StageSubject, digest_data, stage_name
@@ -52,8 +52,8 @@ def serve_stage(
     remote_code: bool = False,
 ) -> Stage:
     """Plan ``serve`` for a source or an evaluated model. ``after`` has all that its client needs as well."""
-    gpus, pods = gpu_count(server.resources) * server.replicas, server.replicas
-    return Stage(StageKind.SERVE, subject, pins=pins, after=after, remote_code=remote_code, gpus=gpus, pods=pods)
+    held, pods = devices_of(server.resources), server.replicas
+    return Stage(StageKind.SERVE, subject, pins=pins, after=after, remote_code=remote_code, devices=held, pods=pods)
 
 
 def served_source(pinned: PinnedPlan, source: Source) -> ServedModel:

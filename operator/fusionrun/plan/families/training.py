@@ -8,7 +8,7 @@ from fusionrun.api.spec import Family, FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.api.training import Sft
 from fusionrun.plan.families.construction import CONSTRUCT
-from fusionrun.plan.gpus import gpu_count
+from fusionrun.plan.gpus import devices_of
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.references import TARGET, References
 from fusionrun.plan.stages import Stage, digest_data, stage_name
@@ -56,7 +56,7 @@ def sft_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
             inputs=(CONSTRUCT,),
             after=references.after(TARGET),
             backend=spec.training.backend,
-            gpus=gpu_count(spec.training.resources) * spec.training.nodes,
+            devices=devices_of(spec.training.resources),
             pods=spec.training.nodes,
         )
     ]
@@ -76,7 +76,7 @@ def dpo_stages(spec: FusionRunSpec) -> list[Stage]:
             parameters={"dpo": digest_data(spec.training.dpo), **_shared_digest(spec)},
             inputs=(CONSTRUCT, SFT),
             backend=spec.training.backend,
-            gpus=gpu_count(spec.training.resources) * spec.training.nodes,
+            devices=devices_of(spec.training.resources),
             pods=spec.training.nodes,
         )
     ]
@@ -90,8 +90,15 @@ def dpo_task(pinned: PinnedPlan) -> DpoParameters:
 
 def promote_stages(spec: FusionRunSpec) -> list[Stage]:
     """Plan ``promote``."""
-    parameters, gpus = {"dpo": digest_data(spec.training.dpo)}, gpu_count(spec.training.resources)
-    return [Stage(StageKind.PROMOTE, parameters=parameters, inputs=(CONSTRUCT, SFT, DPO), gpus=gpus)]
+    parameters = {"dpo": digest_data(spec.training.dpo)}
+    return [
+        Stage(
+            StageKind.PROMOTE,
+            parameters=parameters,
+            inputs=(CONSTRUCT, SFT, DPO),
+            devices=devices_of(spec.training.resources),
+        )
+    ]
 
 
 def promote_task(pinned: PinnedPlan) -> PromoteParameters:

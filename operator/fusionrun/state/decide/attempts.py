@@ -20,7 +20,7 @@ from fusionrun.state.observe.object_fields import format_time, parse_time
 from fusionrun.state.observe.pending_pods import PENDING_GRACE, pending_pods
 from fusionrun.state.observe.stalled_servers import client_stalled, was_unavailable
 from fusionrun.state.observe.workloads import Workload
-from fusionrun.state.report.stage_status import MESSAGE_CHARACTERS, gpu_seconds, idle
+from fusionrun.state.report.stage_status import MESSAGE_CHARACTERS, idle
 
 SETTINGS_CHANGED = "no pod had started, and the spec was changed: the stage starts again"
 SECRET_RENAMED = "the pod waits for a Secret that is gone or has another name now: the stage starts again"  # noqa: S105
@@ -40,11 +40,6 @@ def status_of(
         "end_time": format_time(ended) if ended else None,
         "object_ref": f"{workload.manifest['kind']}/{workload.manifest['metadata']['name']}",
     }
-    if workload.placed:  # else its pods wait for a node, for the first time or after a preemption
-        earlier, known = ((old.earlier_gpu_seconds or 0), (old.gpu_seconds or 0)) if old else (0, 0)
-        spent = gpu_seconds(stage.gpus, workload.placed, ended or context.now, earlier, running=ended is None)
-        # The GPU time of a deleted pod still counts.
-        fields |= {"gpu_seconds": max(spent, known) or None, "earlier_gpu_seconds": earlier or None}
     return idle(stage, old, state, reason).model_copy(update=fields)
 
 
@@ -61,7 +56,7 @@ def running(context: Context, stage: Stage, workload: Workload, otherwise: str |
         if text is None:
             return _without_secret(context, stage, workload, pending.since)
         pending = replace(pending, message=text, reason=Reason.SECRET_MISSING)
-    if pending.reason is Reason.QUEUED and not workload.bound_pods and _is_in_other_queue(context, stage, workload):
+    if pending.reason is Reason.QUEUED and not workload.is_bound and _is_in_other_queue(context, stage, workload):
         status = idle(stage, context.previous.get(stage.name), StageState.WAITING, Reason.QUEUED, QUEUE_CHANGED)
         return StageOutcome(status, delete=(workload.ref,))
     reason = Reason.PODS_RUNNING if pending.running else pending.reason

@@ -1,20 +1,19 @@
 """The conditions of a run from the outcomes of its stages, and whether every stage must stop."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.status import ConditionStatus, ConditionType, FusionRunStatus, Reason, StageState
 from fusionrun.names import ANNOTATION_RETRY
+from fusionrun.state.decide.budget import UsedUp, next_check, used_up
 from fusionrun.state.decide.context import Context, Outcomes
 from fusionrun.state.observe.object_fields import parse_time
 from fusionrun.state.observe.pending_pods import NO_POD, overdue
 from fusionrun.state.report import conditions, results
 from fusionrun.state.report.conditions import NewCondition
-from fusionrun.state.report.stage_status import ACTIVE, DONE, GPU_QUANTUM_SECONDS
-
-SECONDS_PER_HOUR = 3600
+from fusionrun.state.report.stage_status import ACTIVE, DONE
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,9 @@ class Conclusion:
 
     conditions: list[NewCondition]
     stop: tuple[Reason, str] | None = None
-    """If every stage must stop: the reason and the message for the unfinished ones."""
+    """If stages must stop: the reason and the message for the unfinished ones."""
+    stopped: frozenset[str] | None = None
+    """The stages that must stop; None for every stage."""
     requeue_seconds: tuple[float, ...] = ()
     """Times after which another reconcile is due."""
 
@@ -43,14 +44,9 @@ def conclude(context: Context, outcomes: Outcomes, before: FusionRunStatus) -> C
     if spec.suspend:
         text = "spec.suspend is true: set it to false to resume"
         return Conclusion(conditions.suspended(Reason.SUSPENDED, text), stop=(Reason.SUSPENDED, "suspended"))
-    spent = sum(s.gpu_seconds or 0 for s in outcomes.statuses) / SECONDS_PER_HOUR
-    limit = spec.budget.max_gpu_hours if spec.budget else None
-    if limit is not None and spent >= limit:
-        text = f"spec.budget.maxGpuHours: {limit:g}: the run has used {spent:.2f} GPU hours: raise the limit to resume"
-        return Conclusion(
-            conditions.suspended(Reason.BUDGET_EXCEEDED, text),
-            stop=(Reason.BUDGET_EXCEEDED, "suspended: spec.budget.maxGpuHours is used up"),
-        )
+    budget = used_up(context, outcomes)
+    if budget and not _others(outcomes, budget):
+        return replace(_over(budget), conditions=conditions.suspended(Reason.BUDGET_EXCEEDED, budget.message))
     deadline, since = spec.active_deadline_seconds, _active_since(before)
     if deadline and since and now - since > timedelta(seconds=deadline):
         text = (
@@ -61,13 +57,30 @@ def conclude(context: Context, outcomes: Outcomes, before: FusionRunStatus) -> C
             conditions.failed(Reason.DEADLINE_EXCEEDED, text),
             stop=(Reason.DEADLINE_EXCEEDED, "stopped at spec.activeDeadlineSeconds; finished artifacts are kept"),
         )
-    requeue, progress = [], _in_progress(context, outcomes)
+    requeue: list[float] = []
+    progress = _in_progress(context, outcomes)
+    if budget:
+        text = f"{budget.message}; running: {', '.join(_others(outcomes, budget))}"
+        progress = replace(
+            _over(budget),
+            conditions=conditions.in_progress(text, Reason.BUDGET_EXCEEDED),
+            requeue_seconds=progress.requeue_seconds,
+        )
     if deadline and since:
         requeue.append((since + timedelta(seconds=deadline) - now).total_seconds() + 1)
-    gpus = sum(context.pinned.plan[s.name].gpus for s in outcomes.statuses if s.state in ACTIVE)
-    if limit is not None and gpus:
-        requeue.append(max(GPU_QUANTUM_SECONDS, (limit - spent) * SECONDS_PER_HOUR / gpus))
-    return Conclusion(progress.conditions, requeue_seconds=(*requeue, *progress.requeue_seconds))
+    requeue += next_check(context, outcomes)
+    return replace(progress, requeue_seconds=(*requeue, *progress.requeue_seconds))
+
+
+def _others(outcomes: Outcomes, budget: UsedUp) -> list[str]:
+    """Return the running stages that cost nothing, and so continue when a budget is used up."""
+    return [s.name for s in outcomes.statuses if s.state in ACTIVE and s.name not in budget.stages]
+
+
+def _over(budget: UsedUp) -> Conclusion:
+    """Stop the stages that cost something; the conditions are added."""
+    text = f"suspended: spec.budget.{budget.field} is used up"
+    return Conclusion([], stop=(Reason.BUDGET_EXCEEDED, text), stopped=budget.stages)
 
 
 def _active_since(before: FusionRunStatus) -> datetime | None:

@@ -6,7 +6,9 @@ from datetime import datetime
 
 from fusionrun.api.models import Manifest
 from fusionrun.api.status import BenchmarkResult, DatasetSummary, Reason, StageState, StageStatus
+from fusionrun.plan.gpus import cost_per_hour, gpus_of
 from fusionrun.plan.pinned import PinnedPlan
+from fusionrun.plan.pods import pod_settings
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
 from fusionrun.state.decide.prerequisites import Missing
@@ -16,6 +18,7 @@ from fusionrun.state.observe.object_ref import ObjectRef
 from fusionrun.state.observe.observed import Observed, ObservedStage
 from fusionrun.state.observe.pending_pods import PendingPods
 from fusionrun.state.report.events import Event
+from fusionrun.state.report.gpu_time import GpuTime
 from fusionrun.state.report.stage_status import DONE
 
 
@@ -41,6 +44,8 @@ class Context:
     """Workloads whose pods were listed in this reconcile."""
     settings: Settings
     now: datetime
+    gpu_time: GpuTime
+    """GPU time and cost up to now, and the GPUs that pods hold."""
 
     def observed_stage(self, stage: Stage) -> ObservedStage:
         """Return the objects of a stage."""
@@ -55,6 +60,15 @@ class Context:
     def not_allowed(self) -> str:
         """Why no stage of the run may start until its spec is corrected; empty if it may."""
         return next((m.message for m in self.missing if m.reason is Reason.NOT_ALLOWED), "")
+
+    def gpus(self, stage: Stage) -> float:
+        """Return the GPUs of all pods of a stage together; a part of a GPU counts as its share."""
+        return gpus_of(stage.devices, self.settings.accelerators) * stage.pods
+
+    def gpu_cost_per_hour(self, stage: Stage) -> float:
+        """Return what the devices of all pods of a stage cost in an hour."""
+        selector = pod_settings(self.pinned.spec, stage, self.settings, gpus=True).node_selector
+        return cost_per_hour(stage.devices, selector, self.settings.accelerators) * stage.pods
 
     def is_done(self, stage: Stage) -> bool:
         """Return whether a stage was done before this decision."""

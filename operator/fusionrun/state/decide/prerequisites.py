@@ -13,13 +13,13 @@ from fusionrun.api.training import Backend
 from fusionrun.objects import server_key
 from fusionrun.plan.credentials import credentials
 from fusionrun.plan.defaults import fill
-from fusionrun.plan.gpus import gpu_limits
+from fusionrun.plan.gpus import gpu_limits, gpus_of
 from fusionrun.plan.kinds import Workload
 from fusionrun.plan.pinned import Run
 from fusionrun.plan.pods import RUN_WIDE, part_field, parts
 from fusionrun.plan.policy import runs_programs
 from fusionrun.plan.stages import Plan, Stage
-from fusionrun.settings import Settings
+from fusionrun.settings import Accelerators, Settings
 from fusionrun.state.observe.backends import NEEDED, POD_GROUP_CRDS, needed_for, recorded_backend
 from fusionrun.state.observe.missing_secrets import MissingSecret
 from fusionrun.state.observe.object_ref import ObjectRef
@@ -72,13 +72,14 @@ def missing(namespace: str, spec: FusionRunSpec, present: dict[ObjectRef, bool])
     return tuple(absent for ref, absent in _required(namespace, spec) if not present.get(ref, True))
 
 
-def over_budget(plan: Plan, spec: FusionRunSpec) -> tuple[Missing, ...]:
+def over_budget(plan: Plan, spec: FusionRunSpec, accelerators: Accelerators) -> tuple[Missing, ...]:
     """Return the first stage that needs more GPUs than ``gpuBudget``, which can be raised."""
     budget = spec.scheduling.gpu_budget
     for stage in plan.stages:
-        if budget is not None and stage.gpus > budget:
+        gpus = round(gpus_of(stage.devices, accelerators) * stage.pods, 2)
+        if budget is not None and gpus > budget:
             text = (
-                f"spec.scheduling.gpuBudget: {budget}: stage {stage.name} needs {stage.gpus} GPUs at once: "
+                f"spec.scheduling.gpuBudget: {budget}: stage {stage.name} needs {gpus:g} GPUs at once: "
                 "raise the budget; the run then continues"
             )
             return (Missing(Reason.WAITING_FOR_GPUS, text),)

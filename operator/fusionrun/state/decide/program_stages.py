@@ -73,7 +73,9 @@ def _first_attempt(context: Context, stage: Stage) -> int:
 def _running(context: Context, stage: Stage, workload: Workload) -> StageOutcome:
     numbers = running_numbers(stage, context.observed_stage(stage), workload, context.now)
     outcome = running(context, stage, workload)
-    return replace(outcome, status=outcome.status.model_copy(update=numbers))
+    # Pods push the cost of all stored responses. After a restart, not all of them have pushed.
+    cost = max(outcome.status.cost_micro or 0, numbers["cost_micro"] or 0) or None
+    return replace(outcome, status=outcome.status.model_copy(update=numbers | {"cost_micro": cost}))
 
 
 def _awaiting_pods(context: Context, stage: Stage, workload: Workload) -> StageOutcome | None:
@@ -101,7 +103,9 @@ def _succeeded(context: Context, stage: Stage, before: Outcomes, workload: Workl
             return failed(context, stage, workload, Failure(Reason.INFRASTRUCTURE_ERROR, NO_RESULT))
     ended = workload.ended or context.now
     status = status_of(context, stage, workload, StageState.SUCCEEDED, Reason.SUCCEEDED, ended)
-    outcome = StageOutcome(status.model_copy(update=results.final_numbers(pods)))
+    numbers = results.final_numbers(pods)
+    cost = numbers["cost_micro"] or status.cost_micro
+    outcome = StageOutcome(status.model_copy(update=numbers | {"cost_micro": cost}))
     spec = context.pinned.spec
     match stage.traits.report:
         case Report.DATASET:

@@ -46,6 +46,7 @@ from fusionrun.state.observe.observed import Observed, observe
 from fusionrun.state.observe.other_runs import makers
 from fusionrun.state.report import conditions, summary
 from fusionrun.state.report.events import events
+from fusionrun.state.report.gpu_time import GpuTime, gpu_time
 from fusionrun.state.report.stage_status import DONE, UNFINISHED, idle
 from fusionrun.state.report.summary import RunReport
 
@@ -60,6 +61,7 @@ class _Input:
     frozen: Frozen
     settings: Settings
     now: datetime
+    gpu_time: GpuTime
 
     @property
     def generation(self) -> int:
@@ -73,7 +75,12 @@ class _Input:
     def report(self, new: list[conditions.NewCondition], report: RunReport | None = None) -> Decision:
         """Return a decision that reports new conditions: the status if it changes, and the events."""
         before = self.before.model_copy(update={"retry": last_value(self.live.run, self.before)})
-        return self.changed_to(summary.summary(before, new, self.generation, self.now, report))
+        report = report or RunReport(before.stages, before.results, before.dataset)
+        return self.changed_to(summary.summary(before, new, self.generation, self.now, self.with_gpu_time(report)))
+
+    def with_gpu_time(self, report: RunReport) -> RunReport:
+        """Return a report with the GPU time of all pods."""
+        return replace(report, gpu_time=self.gpu_time, currency=self.settings.accelerators.currency)
 
     def changed_to(self, status: FusionRunStatus) -> Decision:
         """Return a decision that writes a status if it differs, and posts the events."""
@@ -86,7 +93,8 @@ def decide(live: LiveObjects, settings: Settings, now: datetime) -> Decision:
         return Decision()
     before = read_status(live.run.get("status"))
     observed = observe(live, {s.name: s.first_attempt for s in before.stages if s.first_attempt})
-    inputs = _Input(live, observed, before, frozen(live.run, observed, before), settings, now)
+    time = gpu_time(before, observed, settings.accelerators, now)
+    inputs = _Input(live, observed, before, frozen(live.run, observed, before), settings, now, time)
     if is_finished(live.run):
         return _finished(inputs)
     try:
@@ -140,11 +148,12 @@ def _advance(inputs: _Input, accepted: Acceptance) -> Decision:
         pods_listed=inputs.live.pods_listed,
         settings=replace(inputs.settings, images=accepted.images),
         now=inputs.now,
+        gpu_time=inputs.gpu_time,
     )
     outcomes = decide_stages(context, Outcomes(benchmarks=tuple(before.results), dataset=before.dataset))
     conclusion = conclude(context, outcomes, before)
     if conclusion.stop:
-        outcomes = stop(context, outcomes, *conclusion.stop)
+        outcomes = stop(context, outcomes, *conclusion.stop, only=conclusion.stopped)
     ends = summary.is_finished(conclusion.conditions)
     # A suspended run is accepted when it is resumed, with the images and stages of the operator at that time.
     waits = any(m.blocks is every_stage for m in context.missing) or (accepted.is_new and spec.suspend)
@@ -157,7 +166,6 @@ def _advance(inputs: _Input, accepted: Acceptance) -> Decision:
         results=list(outcomes.benchmarks),
         dataset=outcomes.dataset,
         artifacts=summary.artifacts(pinned, outcomes.statuses),
-        gpus_in_use=summary.gpus_in_use(pinned.plan, inputs.observed),
         training_backend=None if accepted.is_new and (ends or waits) else spec.training.backend.value,
     )
     decided = outcomes.stages.values()
@@ -200,7 +208,8 @@ def _missing(
     """Return the missing prerequisites. Before acceptance every stage waits for them, so that no GPU is idle later."""
     absent = missing(pinned.namespace, accepted.spec, inputs.live.present)
     if accepted.is_new:
-        absent = tuple(replace(m, blocks=every_stage) for m in (*absent, *over_budget(pinned.plan, accepted.spec)))
+        too_large = over_budget(pinned.plan, accepted.spec, inputs.settings.accelerators)
+        absent = tuple(replace(m, blocks=every_stage) for m in (*absent, *too_large))
     elif errors := _no_longer_allowed(inputs, accepted):
         text = f"{_text(errors)}: no stage starts until it is corrected, or create a new run; running pods continue"
         absent = (Missing(Reason.NOT_ALLOWED, text), *absent)
@@ -274,10 +283,10 @@ def _changed(inputs: _Input, config_map: Callable[[str], str]) -> Decision:
 def _hold(inputs: _Input, reason: Reason, message: str) -> Decision:
     """Start nothing, and delete nothing unless the run is suspended."""
     before = inputs.before
-    report = RunReport(before.stages, before.results, before.dataset, gpus_in_use=before.gpus_in_use)
+    report = RunReport(before.stages, before.results, before.dataset)
     if not inputs.live.run["spec"].get("suspend"):
         return inputs.report(conditions.in_progress(message, reason), report)
-    report = replace(report, stages=[_suspended(s) for s in before.stages], gpus_in_use=0)
+    report = replace(report, stages=[_suspended(s) for s in before.stages])
     suspended = inputs.report(conditions.suspended(Reason.SUSPENDED, f"spec.suspend is true; {message}"), report)
     return replace(suspended, delete=inputs.observed.running_objects, events=())
 
@@ -294,14 +303,16 @@ def _finished(inputs: _Input) -> Decision:
     failed = failure(before)
     if failed is None or last_value(live.run, before) == before.retry:
         return _clean_up(inputs)
-    status = retry(live.run, inputs.observed, before, failed, inputs.now)
+    status = retry(live.run, inputs.observed, before, failed, inputs.now, inputs.with_gpu_time)
     return replace(inputs.changed_to(status), delete=inputs.observed.running_objects, requeue_seconds=0.0)
 
 
 def _clean_up(inputs: _Input) -> Decision:
     """Delete what still runs of a finished run, and the objects whose time to live is over."""
-    before = inputs.before.model_copy(update={"retry": last_value(inputs.live.run, inputs.before)})
-    decision = inputs.changed_to(summary.with_generation(before, inputs.generation))
+    status = inputs.before.model_copy(update={"retry": last_value(inputs.live.run, inputs.before)})
+    if status.gpus_observed_time:  # pods were still terminating
+        status = summary.with_gpu_time(status, inputs.gpu_time, inputs.settings.accelerators.currency)
+    decision = inputs.changed_to(summary.with_generation(status, inputs.generation))
     due, next_due = expired(inputs.live, inputs.before, inputs.now)
     delete = tuple(dict.fromkeys([*inputs.observed.running_objects, *due]))
     return replace(decision, delete=delete, requeue_seconds=next_due)

@@ -9,7 +9,7 @@ Notes
 Argo Workflows (``argo retry``) and Kubernetes (``kubectl rollout restart``, an annotation with a time) do the same.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from fusionrun.api.models import Manifest
@@ -48,7 +48,12 @@ def failure(before: FusionRunStatus) -> Condition | None:
 
 
 def retry(
-    run: Manifest, observed: Observed, before: FusionRunStatus, failed: Condition, now: datetime
+    run: Manifest,
+    observed: Observed,
+    before: FusionRunStatus,
+    failed: Condition,
+    now: datetime,
+    with_gpu_time: Callable[[RunReport], RunReport],
 ) -> FusionRunStatus:
     """Return the status of a failed run that is retried: not finished any more, its failed stages pending."""
     attempts = dict(_next_attempts(observed, before))
@@ -69,7 +74,8 @@ def retry(
     )
     text = f"the run is retried, after it failed: {failed.message}"
     generation = int(run["metadata"].get("generation") or 0)
-    return summary.summary(recorded, conditions.in_progress(text, Reason.RUN_RETRIED), generation, now, report)
+    new = conditions.in_progress(text, Reason.RUN_RETRIED)
+    return summary.summary(recorded, new, generation, now, with_gpu_time(report))
 
 
 def _next_attempts(observed: Observed, before: FusionRunStatus) -> Iterator[tuple[str, int]]:

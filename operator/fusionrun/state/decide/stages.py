@@ -1,5 +1,6 @@
 """The decisions on the stages of a run, in plan order: each one sees the outcomes of the stages before it."""
 
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from fusionrun.api.stage import StageKind
@@ -51,15 +52,16 @@ def _skipped(context: Context, stage: Stage) -> StageOutcome:
     return StageOutcome(status, delete=context.observed_stage(stage).running_objects)
 
 
-def stop(context: Context, outcomes: Outcomes, reason: Reason, message: str) -> Outcomes:
-    """Stop every stage: create nothing, delete what runs, and keep ended objects for their logs."""
-    return replace(
-        outcomes,
-        stages={
-            stage.name: _stop(context, stage, outcomes.stages[stage.name], reason, message)
-            for stage in context.pinned.plan.stages
-        },
-    )
+def stop(
+    context: Context, outcomes: Outcomes, reason: Reason, message: str, only: AbstractSet[str] | None = None
+) -> Outcomes:
+    """Stop every stage, or ``only`` some: create nothing, delete what runs, and keep ended objects for their logs."""
+    stopped = {
+        stage.name: _stop(context, stage, outcomes.stages[stage.name], reason, message)
+        for stage in context.pinned.plan.stages
+        if only is None or stage.name in only
+    }
+    return replace(outcomes, stages=outcomes.stages | stopped)
 
 
 def _stop(context: Context, stage: Stage, outcome: StageOutcome, reason: Reason, message: str) -> StageOutcome:

@@ -1,5 +1,6 @@
 """Start of a stage: whether it may start, the objects to create, and what happens if the API server refuses one."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -20,6 +21,8 @@ from fusionrun.state.report import results
 from fusionrun.state.report.stage_status import ACTIVE, DONE, MESSAGE_CHARACTERS, idle
 
 RUN_RETRIED = "started again, because the run was retried"
+GPU_TOLERANCE = 0.001
+"""Shares of a GPU are rounded: seven sevenths are a little less or more than a GPU."""
 REFUSED_MAX_SECONDS = 60.0
 """Longest time between two attempts to create a refused object; the time doubles up to this."""
 TRANSIENT_FIRST_SECONDS = 1.0
@@ -112,10 +115,19 @@ def _exceeds_budget(context: Context, stage: Stage, before: Outcomes) -> str:
     servers = sum(s.traits.is_server for s in active)
     if stage.traits.is_server and servers >= (scheduling.max_servers or servers + 1):
         return f"spec.scheduling.maxServers: {scheduling.max_servers}: {servers} servers are running"
-    used = sum(s.gpus for s in active)
-    if not stage.gpus or scheduling.gpu_budget is None or used + stage.gpus <= scheduling.gpu_budget:
+    needed = context.gpus(stage)
+    used = sum(context.gpus(s) for s in active) + _still_held(context, active)
+    if not needed or scheduling.gpu_budget is None or used + needed <= scheduling.gpu_budget + GPU_TOLERANCE:
         return ""
-    return f"spec.scheduling.gpuBudget: {scheduling.gpu_budget}: the stage needs {stage.gpus} GPUs, {used} are in use"
+    budget = f"spec.scheduling.gpuBudget: {scheduling.gpu_budget}"
+    return f"{budget}: the stage needs {needed:g} GPUs, {used:g} are in use"
+
+
+def _still_held(context: Context, active: Sequence[Stage]) -> float:
+    """Return the GPUs of pods that are terminating, or whose stage is not active."""
+    names = {s.name for s in active}
+    held = context.gpu_time.stages.items()
+    return sum(time.leaving if name in names else time.gpus for name, time in held)
 
 
 def _holds_pods(context: Context, stage: Stage, before: Outcomes) -> bool:

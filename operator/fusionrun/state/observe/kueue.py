@@ -1,9 +1,9 @@
 """What Kueue reports about the objects that it queues, and which objects it ignores.
 
 Kueue makes a Workload for each Job, PyTorchJob, TrainJob and pod of a Deployment that has the label of a LocalQueue. It
-suspends the Job, or gates the pod, until it admits the Workload. If its configuration does not list the kind, or excludes the
-namespace, it ignores the label. Workloads are not watched: those of objects that wait, or that may be ignored, are
-looked up (``cluster.kueue_workloads``).
+suspends the Job, or gates the pod, until it admits the Workload. If its configuration does not list the kind, or
+excludes the namespace, it ignores the label. Workloads are not watched: those of objects that wait, or that may be
+ignored, are looked up (``cluster.kueue_workloads``).
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,5 +1,6 @@
 """References to Kubernetes objects, and the owners of an object."""
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from fusionrun.api.models import Manifest
@@ -41,10 +42,11 @@ def owners(manifest: Manifest) -> dict[str, str]:
     return {owner["uid"]: owner["name"] for owner in manifest["metadata"].get("ownerReferences") or []}
 
 
-def owned_by(uid: str, children: list[Manifest]) -> list[Manifest]:
+def owned_by(uid: str, children: list[Manifest], recorded: AbstractSet[str] = frozenset()) -> list[Manifest]:
     """Return the objects that a run owns, and the pods of its workloads, out of the objects with its label.
 
-    Other objects belong to a deleted run of the same name, or another user has set the label.
+    Other objects belong to a deleted run of the same name, or another user has set the label. ``recorded`` are UIDs of
+    pods of the run, which may terminate after their workload is gone.
     """
     objects = {id(c): c for c in children if c["kind"] != "Pod" and uid in owners(c)}
     uids = {c["metadata"]["uid"] for c in objects.values()}
@@ -57,6 +59,10 @@ def owned_by(uid: str, children: list[Manifest]) -> list[Manifest]:
         if id(child) in objects
         or (
             child["kind"] == "Pod"
-            and (uids & owners(child).keys() or any(n.startswith(indirect) for n in owners(child).values()))
+            and (
+                uids & owners(child).keys()
+                or any(n.startswith(indirect) for n in owners(child).values())
+                or child["metadata"].get("uid") in recorded
+            )
         )
     ]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from fusionrun.api.models import Manifest
+from fusionrun.state.observe.gpu_pods import GpuPod, gpu_pod, recorded_uids
 from fusionrun.state.observe.live_objects import LiveObjects, PushedProgress
 from fusionrun.state.observe.object_fields import WORKLOADS, attempt_of, is_deleting, is_pod_of, stage_of
 from fusionrun.state.observe.object_ref import ObjectRef, owners, ref_of
@@ -19,6 +20,8 @@ class ObservedStage:
     pushed: dict[int, PushedProgress] = field(default_factory=dict)
     first_attempt: int = 0
     """First attempt since the run was last retried. The workloads of earlier ones are history."""
+    pods: tuple[GpuPod, ...] = ()
+    """All its pods, also those whose workload is gone."""
 
     @property
     def latest(self) -> Workload | None:
@@ -67,6 +70,7 @@ class Observed:
 def observe(live: LiveObjects, first_attempts: Mapping[str, int] | None = None) -> Observed:
     """Parse the objects of a run; ``first_attempts`` are those of the stages that were retried with the run."""
     uid = live.run["metadata"]["uid"]
+    recorded = recorded_uids(live.run)
     by_stage: dict[str, list[Manifest]] = {}
     config_maps: dict[str, dict[str, str]] = {}
     generations: dict[ObjectRef, int] = {}
@@ -80,18 +84,25 @@ def observe(live: LiveObjects, first_attempts: Mapping[str, int] | None = None) 
         elif manifest["kind"] == "ConfigMap":
             config_maps[manifest["metadata"]["name"]] = manifest.get("data") or {}
     first = first_attempts or {}
-    stages = {n: _stage(n, by_stage.get(n, []), live, first.get(n, 0)) for n in dict.fromkeys([*by_stage, *first])}
+    stages = {
+        name: _stage(name, by_stage.get(name, []), live, recorded, first.get(name, 0))
+        for name in dict.fromkeys([*by_stage, *first])
+    }
     return Observed(stages, config_maps, generations)
 
 
-def _stage(name: str, manifests: list[Manifest], live: LiveObjects, first_attempt: int) -> ObservedStage:
+def _stage(
+    name: str, manifests: list[Manifest], live: LiveObjects, recorded: frozenset[str], first_attempt: int
+) -> ObservedStage:
     pods = [m for m in manifests if m["kind"] == "Pod"]
     workloads = []
+    mine = [pod for pod in pods if pod["metadata"].get("uid") in recorded]
     for manifest in manifests:
         if manifest["kind"] in WORKLOADS:
             created = [p for p in pods if attempt_of(p) == attempt_of(manifest) and is_pod_of(p, manifest)]
             workload = observe_workload(manifest, created, live.log_tails, live.warnings)
             workloads.append(replace(workload, kueue=live.kueue))
+            mine += [pod for pod in created if pod["metadata"].get("uid") not in recorded]
     pushed = {index: p for (stage, index), p in live.pushed.items() if stage == name}
     services = tuple(m for m in manifests if m["kind"] == "Service")
-    return ObservedStage(tuple(workloads), services, pushed, first_attempt)
+    return ObservedStage(tuple(workloads), services, pushed, first_attempt, tuple(map(gpu_pod, mine)))

@@ -41,8 +41,6 @@ class Workload:
     attempt: int
     phase: Phase
     started: datetime | None
-    placed: datetime | None
-    """Time at which its first pod started on a node: from then on it uses GPUs. None before that."""
     ended: datetime | None
     pods: tuple[Manifest, ...]
     results: tuple[StageResult, ...]
@@ -76,13 +74,13 @@ class Workload:
     @property
     def waits(self) -> bool:
         """Whether no pod of it has had a node yet: it can be created again without a loss."""
-        started = any((pod.get("spec") or {}).get("nodeName") or pod_ended(pod) for pod in self.pods)
-        return self.active and not (started or self.placed or self.completed_shards or self.phase is Phase.READY)
+        started = any(_has_node(pod) or pod_ended(pod) for pod in self.pods)
+        return self.active and not (started or self.completed_shards or self.phase is Phase.READY)
 
     @property
-    def bound_pods(self) -> int:
-        """Number of its pods that are scheduled to a node and have not ended: they occupy their requested resources."""
-        return sum(bool((pod.get("spec") or {}).get("nodeName")) and not pod_ended(pod) for pod in self.pods)
+    def is_bound(self) -> bool:
+        """Whether a pod of it is scheduled to a node and has not ended."""
+        return any(_has_node(pod) and not pod_ended(pod) for pod in self.pods)
 
 
 def observe_workload(
@@ -108,7 +106,6 @@ def observe_workload(
         attempt=attempt_of(manifest),
         phase=phase,
         started=parse_time(status.get("startTime") or manifest["metadata"].get("creationTimestamp")),
-        placed=_placed(pods),
         ended=parse_time(ended),
         pods=tuple(pods),
         results=tuple(_results(pods)),
@@ -118,20 +115,15 @@ def observe_workload(
     )
 
 
+def _has_node(pod: Manifest) -> bool:
+    return bool((pod.get("spec") or {}).get("nodeName"))
+
+
 def _server_phase(manifest: Manifest, pods: list[Manifest], log_tails: dict[str, str]) -> tuple[Phase, Failure | None]:
     if int((manifest.get("status") or {}).get("readyReplicas") or 0) > 0:
         return Phase.READY, None
     failure = server_failure(manifest, pods, log_tails)
     return Phase.FAILED if failure else Phase.RUNNING, failure
-
-
-def _placed(pods: Iterable[Manifest]) -> datetime | None:
-    """Return when the first pod started on a node; before that, no pod uses a GPU.
-
-    ``startTime`` is when the kubelet acknowledged the pod. Source: Kubernetes API, PodStatus.
-    """
-    times = [time for pod in pods if (time := parse_time((pod.get("status") or {}).get("startTime")))]
-    return min(times, default=None)
 
 
 def _results(pods: Iterable[Manifest]) -> Iterator[StageResult]:

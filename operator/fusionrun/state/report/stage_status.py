@@ -1,6 +1,7 @@
-"""The status of a stage that does not run, and the progress, estimated time left and GPU time of one that does.
+"""The status of a stage that does not run, and the progress and estimated time left of one that does.
 
-Progress and estimates are for display only: no decision depends on them.
+Progress and estimates are for display only. One decision depends on what pods push: the cost of an endpoint counts for
+``spec.budget.maxCost``.
 """
 
 from datetime import datetime
@@ -19,7 +20,6 @@ ACTIVE = frozenset({StageState.RUNNING, StageState.READY})
 UNFINISHED = ACTIVE | {StageState.WAITING}
 MESSAGE_CHARACTERS = 1024
 ETA_QUANTUM_SECONDS = 15
-GPU_QUANTUM_SECONDS = 60
 """Estimates change in steps, so that time alone causes no write of the status."""
 
 
@@ -30,16 +30,14 @@ def idle(
     reason: Reason | None = None,
     message: str | None = None,
 ) -> StageStatus:
-    """Return the status of a stage without running pods: its GPU time is that of earlier attempts."""
-    spent = old.gpu_seconds if old else None
+    """Return the status of a stage without running pods; the cost of its endpoint is kept."""
     return StageStatus(
         name=stage.name,
         state=state,
         reason=reason,
         message=message[:MESSAGE_CHARACTERS] if message else None,
         first_attempt=old.first_attempt if old else None,
-        gpu_seconds=spent,
-        earlier_gpu_seconds=spent,
+        cost_micro=old.cost_micro if old else None,
     )
 
 
@@ -94,11 +92,3 @@ def _eta(fraction: float, started: datetime | None, now: datetime) -> int | None
         return None
     left = (now - started).total_seconds() * (1 - fraction) / fraction
     return int(-(-left // ETA_QUANTUM_SECONDS) * ETA_QUANTUM_SECONDS)
-
-
-def gpu_seconds(gpus: int, placed: datetime, until: datetime, earlier: int, *, running: bool) -> int:
-    """Return the GPU-seconds, including earlier attempts; for a running stage, in whole minutes per GPU."""
-    seconds = int((until - placed).total_seconds())
-    if running:
-        seconds -= seconds % GPU_QUANTUM_SECONDS
-    return earlier + gpus * max(0, seconds)

@@ -1,10 +1,12 @@
 """The status of a run: conditions, totals, the headline, and where its artifacts are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from fusionrun.api.artifacts import MODEL
+from fusionrun.api.records import MICRO
 from fusionrun.api.status import (
     Artifacts,
     BenchmarkResult,
@@ -17,10 +19,9 @@ from fusionrun.api.status import (
     StageStatus,
 )
 from fusionrun.plan.pinned import PinnedPlan
-from fusionrun.plan.stages import Plan
 from fusionrun.state.observe.object_fields import format_time
-from fusionrun.state.observe.observed import Observed
 from fusionrun.state.report.conditions import NewCondition, set_conditions
+from fusionrun.state.report.gpu_time import GpuTime
 from fusionrun.state.report.stage_status import DONE
 
 HEADLINE_CHARACTERS = 60
@@ -34,8 +35,9 @@ class RunReport:
     results: list[BenchmarkResult]
     dataset: DatasetSummary | None
     artifacts: Artifacts | None = None
-    gpus_in_use: int | None = 0
     training_backend: str | None = None
+    gpu_time: GpuTime = field(default_factory=GpuTime)
+    currency: str = ""
 
 
 def summary(
@@ -48,19 +50,19 @@ def summary(
     """Return the status of a run; without a report, that of its stages does not change."""
     report = report or RunReport(before.stages, before.results, before.dataset)
     finished = is_finished(conditions)
+    stages = report.gpu_time.apply(report.stages)
     return FusionRunStatus(
         observed_generation=generation,
         conditions=set_conditions(before.conditions, conditions, generation, now),
-        stages=report.stages,
+        stages=stages,
         results=report.results,
         dataset=report.dataset,
         artifacts=report.artifacts or before.artifacts,
         start_time=before.start_time or format_time(now),
         completion_time=(before.completion_time or format_time(now)) if finished else None,
-        stage=_headline(report.stages),
-        progress=f"{sum(s.state in DONE for s in report.stages)}/{len(report.stages)}" if report.stages else None,
-        gpus_in_use=0 if finished else report.gpus_in_use,
-        gpu_seconds=sum(s.gpu_seconds or 0 for s in report.stages) or None,
+        stage=_headline(stages),
+        progress=f"{sum(s.state in DONE for s in stages)}/{len(stages)}" if stages else None,
+        **_totals(stages, report.gpu_time, report.currency),
         retry=before.retry,
         retries=before.retries,
         training_backend=report.training_backend or before.training_backend,
@@ -81,13 +83,21 @@ def with_generation(before: FusionRunStatus, generation: int) -> FusionRunStatus
     return before.model_copy(update={"observed_generation": generation, "conditions": conditions})
 
 
-def gpus_in_use(plan: Plan, observed: Observed) -> int:
-    """Count the GPUs of the pods that are bound to a node and have not ended, of all attempts."""
-    return sum(
-        stage.gpus_per_pod * workload.bound_pods
-        for stage in plan.stages
-        for workload in observed.stage(stage.name).workloads
-    )
+def with_gpu_time(before: FusionRunStatus, gpu_time: GpuTime, currency: str) -> FusionRunStatus:
+    """Return the status of a finished run with the GPU time of its pods, of which some may still terminate."""
+    stages = gpu_time.apply(before.stages)
+    return before.model_copy(update={"stages": stages, **_totals(stages, gpu_time, currency)})
+
+
+def _totals(stages: Sequence[StageStatus], gpu_time: GpuTime, currency: str) -> dict[str, Any]:
+    cost = sum((s.gpu_cost_micro or 0) + (s.cost_micro or 0) for s in stages)
+    return {
+        "gpus_in_use": gpu_time.gpus_in_use,
+        "gpu_seconds": sum(s.gpu_seconds or 0 for s in stages) or None,
+        "cost_micro": cost or None,
+        "cost": f"{cost / MICRO:.2f} {currency}".strip() if cost else None,
+        "gpus_observed_time": format_time(gpu_time.observed) if gpu_time.observed else None,
+    }
 
 
 def artifacts(pinned: PinnedPlan, stages: Sequence[StageStatus]) -> Artifacts | None:
