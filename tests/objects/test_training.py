@@ -19,7 +19,7 @@ INDEX = {"fieldRef": {"fieldPath": "metadata.annotations['batch.kubernetes.io/jo
 
 
 def objects(backend: str, attempt: int = 0, name: str = "tiny", **training: Any) -> dict[str, dict[str, Any]]:
-    spec = make_spec(training={"nodes": 2, **training, "backend": backend}, scheduling={"queueName": "research"})
+    spec = make_spec(training={"nodes": 2, **training, "backend": backend}, scheduling={"cpuQueueName": "research"})
     pinned = pinned_of(name, spec)
     return {m["kind"]: m for m in render(pinned, pinned.plan["sft"], attempt, SETTINGS)}
 

@@ -7,7 +7,7 @@ from fusionrun.api.task import decode_task
 from fusionrun.plan import stages
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.kinds import stage_traits
-from fusionrun.plan.pinned import PinnedPlan
+from fusionrun.plan.pinned import Feature, PinnedPlan
 from fusionrun.state.decide import run as decide_module
 from fusionrun.state.observe.accepted_run import acceptance, resolution
 from fusionrun.state.observe.frozen import frozen
