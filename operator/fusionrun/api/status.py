@@ -80,6 +80,7 @@ class Reason(StrEnum):
     SERVER_WEDGED = "ServerWedged"
     GATE_FAILED = "GateFailed"
     OBJECT_REFUSED = "ObjectRefused"
+    BACK_OFF = "BackOff"
     OPERATOR_TOO_OLD = "OperatorTooOld"
 
 
@@ -149,6 +150,19 @@ class StageStatus(Contract):
     """Details, for people."""
     attempt: int | None = None
     """Number of the current retry. Absent for the first attempt."""
+    failures: int | None = None
+    """Failed attempts that count against ``backoffLimit``: those since the last new checkpoint, without disruptions."""
+    disruptions: int | None = None
+    """Attempts, or pods of a Job, that an eviction, a preemption, a drain or the loss of a node ended. They do not
+    count against ``backoffLimit``."""
+    retry_time: str | None = None
+    """Time of the next attempt, after a failed one."""
+    checkpoint_step: int | None = None
+    """Newest checkpoint of the failed attempts of a training, in steps."""
+    avoided_nodes: Annotated[list[Annotated[str, Field(max_length=253)]], Field(max_length=3)] | None = None
+    """Nodes on which the last attempts failed. The next one runs on other nodes if it can."""
+    pending_since: str | None = None
+    """Time since which the stage has had no running pod, without the time in a queue."""
     progress: StageProgress | None = None
     """Progress of the stage. Advisory."""
     eta_seconds: int | None = None
@@ -287,6 +301,10 @@ class FusionRunStatus(Contract):
     """GPUs of the run's pods that are scheduled to a node and have not ended."""
     gpu_seconds: int | None = None
     """GPU-seconds of all stages."""
+    active_seconds: int | None = None
+    """Seconds that the run has been active, up to ``activeUntil``. Suspended time does not count."""
+    active_until: str | None = None
+    """Time up to which ``activeSeconds`` counts. Absent while the run is suspended."""
     spec_digest: Annotated[str, Field(max_length=64)] | None = None
     """SHA-256 of the data of the ConfigMap NAME-spec. It is written before the ConfigMap is created, and other data is
     not used."""

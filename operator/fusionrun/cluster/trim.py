@@ -57,9 +57,9 @@ _KEPT: dict[str, Fields] = {
     KIND: {"metadata": _METADATA, **_whole("spec", "status")},
     "Job": {
         "metadata": _METADATA,
-        "spec": _whole("backoffLimit", "suspend"),
+        "spec": _whole("backoffLimit", "backoffLimitPerIndex", "suspend"),
         "status": {
-            **_whole("startTime", "completionTime", "succeeded"),
+            **_whole("startTime", "completionTime", "succeeded", "failedIndexes"),
             "conditions": _CONDITIONS,
         },
     },
@@ -70,7 +70,7 @@ _KEPT: dict[str, Fields] = {
     },
     "Deployment": {
         "metadata": _METADATA,
-        "spec": {"template": {"spec": {"containers": _whole("startupProbe")}}},
+        "spec": {"replicas": None, "template": {"spec": {"containers": _whole("startupProbe")}}},
         "status": {"readyReplicas": None, "conditions": _CONDITIONS},
     },
     "ConfigMap": {"metadata": _METADATA, "data": None},

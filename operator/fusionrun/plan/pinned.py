@@ -17,6 +17,8 @@ class Feature(StrEnum):
     """Its model servers ask for an API key."""
     NETWORK_CHECK = "networkCheck"
     """An init container checks that a server with code of a model has no network access."""
+    RETRIES = "retries"
+    """Each shard has its own limit of retries, servers have a liveness probe, and pods get ``stallSeconds``."""
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.status import ConditionStatus, ConditionType, FusionRunStatus, Reason, StageState
 from fusionrun.state.decide.context import Context, Outcomes
-from fusionrun.state.observe.object_fields import parse_time
 from fusionrun.state.observe.pending_pods import NO_POD, overdue
 from fusionrun.state.report import conditions, results
+from fusionrun.state.report.active_time import STEP, active_seconds
 from fusionrun.state.report.conditions import NewCondition
 from fusionrun.state.report.stage_status import ACTIVE, DONE, GPU_QUANTUM_SECONDS
 
@@ -50,8 +49,8 @@ def conclude(context: Context, outcomes: Outcomes, before: FusionRunStatus) -> C
             conditions.suspended(Reason.BUDGET_EXCEEDED, text),
             stop=(Reason.BUDGET_EXCEEDED, "suspended: spec.budget.maxGpuHours is used up"),
         )
-    deadline, since = spec.active_deadline_seconds, _active_since(before)
-    if deadline and since and now - since > timedelta(seconds=deadline):
+    deadline, active = spec.active_deadline_seconds, active_seconds(before, now)
+    if deadline and active > deadline:
         text = (
             f"spec.activeDeadlineSeconds: {deadline}: the run exceeded its deadline: "
             "create a new run with a longer one; it reuses the finished artifacts"
@@ -61,24 +60,12 @@ def conclude(context: Context, outcomes: Outcomes, before: FusionRunStatus) -> C
             stop=(Reason.DEADLINE_EXCEEDED, "stopped at spec.activeDeadlineSeconds; finished artifacts are kept"),
         )
     requeue, progress = [], _in_progress(context, outcomes)
-    if deadline and since:
-        requeue.append((since + timedelta(seconds=deadline) - now).total_seconds() + 1)
+    if deadline:
+        requeue.append(min(deadline - active + 1.0, STEP.total_seconds()))
     gpus = sum(context.pinned.plan[s.name].gpus for s in outcomes.statuses if s.state in ACTIVE)
     if limit is not None and gpus:
         requeue.append(max(GPU_QUANTUM_SECONDS, (limit - spent) * SECONDS_PER_HOUR / gpus))
     return Conclusion(progress.conditions, requeue_seconds=(*requeue, *progress.requeue_seconds))
-
-
-def _active_since(before: FusionRunStatus) -> datetime | None:
-    """Return when the run started or was last resumed; None while it is suspended.
-
-    A Job counts its deadline in the same way. Source: Kubernetes, "Suspending a Job".
-    """
-    for condition in before.conditions:
-        if condition.type is ConditionType.SUSPENDED:
-            active = condition.status is ConditionStatus.FALSE
-            return parse_time(condition.last_transition_time) if active else None
-    return parse_time(before.start_time)
 
 
 def _in_progress(context: Context, outcomes: Outcomes) -> Conclusion:

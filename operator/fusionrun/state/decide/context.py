@@ -37,6 +37,8 @@ class Context:
     """Workloads whose pods were listed in this reconcile."""
     settings: Settings
     now: datetime
+    trusts_clock: bool = True
+    """Whether ``now`` is close to the time of the last reconcile. If not, no deadline ends a stage."""
 
     def observed_stage(self, stage: Stage) -> ObservedStage:
         """Return the objects of a stage."""

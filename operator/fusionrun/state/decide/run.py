@@ -34,6 +34,7 @@ from fusionrun.state.observe.object_fields import is_deleting, is_finished
 from fusionrun.state.observe.object_ref import ref_of
 from fusionrun.state.observe.observed import Observed, observe
 from fusionrun.state.report import conditions, summary
+from fusionrun.state.report.active_time import trusts_clock
 from fusionrun.state.report.events import events
 from fusionrun.state.report.stage_status import DONE, UNFINISHED, idle
 from fusionrun.state.report.summary import RunReport
@@ -118,6 +119,7 @@ def _advance(inputs: _Input, accepted: Acceptance) -> Decision:
         pods_listed=inputs.live.pods_listed,
         settings=replace(inputs.settings, images=accepted.images),
         now=inputs.now,
+        trusts_clock=trusts_clock(before, inputs.now),
     )
     outcomes = decide_stages(context, Outcomes(benchmarks=tuple(before.results), dataset=before.dataset))
     conclusion = conclude(context, outcomes, before)

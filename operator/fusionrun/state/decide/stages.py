@@ -6,6 +6,7 @@ from fusionrun.api.stage import StageKind
 from fusionrun.api.status import Reason, StageState, StageStatus
 from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
+from fusionrun.state.decide.deadlines import with_deadlines
 from fusionrun.state.decide.program_stages import decide_program
 from fusionrun.state.decide.server_stages import decide_server
 from fusionrun.state.decide.start import is_ready, missed_gates
@@ -31,11 +32,11 @@ def decide_stage(context: Context, stage: Stage, before: Outcomes) -> StageOutco
             StageStatus(name=stage.name, state=StageState.SKIPPED, reason=reason, cache_hit=hit or None)
         )
     if stage.traits.is_server:
-        return decide_server(context, stage, before)
+        return with_deadlines(context, stage, decide_server(context, stage, before))
     if stage.kind is StageKind.PUBLISH and is_ready(context, stage, before) and (text := missed_gates(context, before)):
         status = StageStatus(name=stage.name, state=StageState.SKIPPED, reason=Reason.GATE_FAILED, message=text)
         return StageOutcome(status)
-    return decide_program(context, stage, before)
+    return with_deadlines(context, stage, decide_program(context, stage, before))
 
 
 def stop(context: Context, outcomes: Outcomes, reason: Reason, message: str) -> Outcomes:

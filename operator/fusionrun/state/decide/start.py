@@ -1,5 +1,6 @@
 """Start of a stage: whether it may start, the objects to create, and what happens if the API server refuses one."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -22,21 +23,35 @@ TRANSIENT_FIRST_SECONDS = 1.0
 """Time to the first retry if a request to create an object failed with 429, 5xx or no reply."""
 
 
-def start(context: Context, stage: Stage, before: Outcomes, attempt: int, message: str | None = None) -> StageOutcome:
-    """Start an attempt of a stage, or return what it waits for; ``message`` is why there is another attempt."""
+def start(
+    context: Context,
+    stage: Stage,
+    before: Outcomes,
+    attempt: int,
+    message: str | None = None,
+    avoided_nodes: Sequence[str] | None = None,
+) -> StageOutcome:
+    """Start an attempt of a stage, or return what it waits for; ``message`` is why there is another attempt.
+
+    ``avoided_nodes``: nodes on which earlier attempts failed; None for those in the status of the stage.
+    """
+    if avoided_nodes is None:
+        old = context.previous.get(stage.name)
+        avoided_nodes = (old.avoided_nodes or []) if old else []
     waiting = _blocked(context, stage, before)
     if waiting is not None:
         return StageOutcome(waiting)
     pinned = context.pinned
     if stage.kind is StageKind.PUBLISH:  # the model card shows the scores
         pinned = replace(pinned, scores=results.by_model(before.benchmarks))
-    objects = tuple(render(pinned, stage, attempt, context.settings))
+    objects = tuple(render(pinned, stage, attempt, context.settings, avoided_nodes))
     for manifest in objects:
         if refusal := context.refused.get(ref_of(manifest)):
             return _refused(context, stage, refusal)
     status = stopped(context, stage, StageState.RUNNING, Reason.PODS_PENDING, message).model_copy(
         update={
             "attempt": attempt or None,
+            "retry_time": None,
             "start_time": format_time(context.now),
             "object_ref": f"{objects[-1]['kind']}/{objects[-1]['metadata']['name']}",
         }

@@ -68,6 +68,16 @@ def pending_pods(workload: Workload, now: datetime) -> PendingPods:
     return PendingPods(running, message if message or running else NO_POD, since, between=between)
 
 
+def is_queued(workload: Workload) -> bool:
+    """Return whether a workload waits in a queue, or is suspended: its pods are not meant to run now."""
+    gated = (
+        condition.get("reason") == GATED
+        for pod in workload.pods
+        for condition in (pod.get("status") or {}).get("conditions") or []
+    )
+    return _is_suspended(workload.manifest) or any(gated)
+
+
 def overdue(pending: Mapping[str, PendingPods], now: datetime) -> tuple[dict[str, PendingPods], float | None]:
     """Return the stages whose pods have been pending for longer than a normal start, and the seconds to the next check.
 

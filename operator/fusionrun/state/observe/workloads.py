@@ -8,6 +8,7 @@ from enum import StrEnum
 from fusionrun.api.models import Manifest
 from fusionrun.api.pod import COMPLETION_INDEX_ANNOTATION
 from fusionrun.api.result import StageResult, decode_result
+from fusionrun.api.stage import StageKind
 from fusionrun.names import LABEL_COMPONENT
 from fusionrun.state.observe.failures import Failure, explain, explain_early
 from fusionrun.state.observe.object_fields import (
@@ -61,6 +62,21 @@ class Workload:
         return bool(self.manifest["kind"] == "Deployment")
 
     @property
+    def replicas(self) -> int:
+        """Number of pods that a Deployment should have."""
+        return int(self.manifest["spec"].get("replicas") or 1)
+
+    @property
+    def ready_replicas(self) -> int:
+        """Number of pods of a Deployment that are Ready."""
+        return int((self.manifest.get("status") or {}).get("readyReplicas") or 0)
+
+    @property
+    def failed_shards(self) -> str:
+        """Shards of a Job that failed for good, as ``1,3-5``, while others run."""
+        return str((self.manifest.get("status") or {}).get("failedIndexes") or "")
+
+    @property
     def active(self) -> bool:
         """Whether it has running pods, or may still get some."""
         return self.phase in (Phase.RUNNING, Phase.READY)
@@ -91,9 +107,10 @@ def observe_workload(
         phase, ended = Phase.SUCCEEDED, status.get("completionTime")
     elif "Failed" in true:
         phase, ended = Phase.FAILED, true["Failed"].get("lastTransitionTime")
-        failure = explain(pods, log_tails)
-    elif manifest["kind"] == "Job":
-        failure = explain_early(pods, log_tails, manifest["spec"]["backoffLimit"])
+        failure = explain(pods, log_tails, together=_is_training(manifest))
+    elif manifest["kind"] == "Job" and not _is_training(manifest):
+        spec = manifest["spec"]
+        failure = explain_early(pods, log_tails, spec.get("backoffLimitPerIndex", spec.get("backoffLimit", 0)))
     return Workload(
         manifest=manifest,
         attempt=attempt_of(manifest),
@@ -107,6 +124,11 @@ def observe_workload(
         failure=failure,
         warnings=warnings,
     )
+
+
+def _is_training(manifest: Manifest) -> bool:
+    """Return whether the pods of a workload are the ranks of one training."""
+    return manifest["metadata"].get("labels", {}).get(LABEL_COMPONENT) in (StageKind.SFT, StageKind.DPO)
 
 
 def _server_phase(manifest: Manifest, pods: list[Manifest], log_tails: dict[str, str]) -> tuple[Phase, Failure | None]:

@@ -21,6 +21,8 @@ MESSAGE_CHARACTERS = 1024
 ETA_QUANTUM_SECONDS = 15
 GPU_QUANTUM_SECONDS = 60
 """Estimates change in steps, so that time alone causes no write of the status."""
+RETRY_FIELDS = ("attempt", "failures", "disruptions", "retry_time", "checkpoint_step", "avoided_nodes")
+"""Fields that a stage keeps while it has no pods (``state.decide.retries``)."""
 
 
 def idle(
@@ -30,8 +32,9 @@ def idle(
     reason: Reason | None = None,
     message: str | None = None,
 ) -> StageStatus:
-    """Return the status of a stage without running pods: its GPU time is that of earlier attempts."""
+    """Return the status of a stage without running pods: its GPU time and retries are those of earlier attempts."""
     spent = old.gpu_seconds if old else None
+    retries = {name: getattr(old, name) for name in RETRY_FIELDS} if old else {}
     return StageStatus(
         name=stage.name,
         state=state,
@@ -39,6 +42,7 @@ def idle(
         message=message[:MESSAGE_CHARACTERS] if message else None,
         gpu_seconds=spent,
         earlier_gpu_seconds=spent,
+        **retries,
     )
 
 

@@ -20,6 +20,7 @@ from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.stages import Plan
 from fusionrun.state.observe.object_fields import format_time
 from fusionrun.state.observe.observed import Observed
+from fusionrun.state.report import active_time
 from fusionrun.state.report.conditions import NewCondition, set_conditions
 from fusionrun.state.report.stage_status import DONE
 
@@ -47,7 +48,11 @@ def summary(
     """Return the status of a run; without a report, that of its stages does not change."""
     report = report or RunReport(before.stages, before.results, before.dataset)
     finished = is_finished(conditions)
+    active = not finished and not any(
+        c.type is ConditionType.SUSPENDED and c.status is ConditionStatus.TRUE for c in conditions
+    )
     return FusionRunStatus(
+        **active_time.recorded(before, now, active=active),
         observed_generation=generation,
         conditions=set_conditions(before.conditions, conditions, generation, now),
         stages=report.stages,
