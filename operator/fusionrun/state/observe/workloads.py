@@ -22,6 +22,9 @@ from fusionrun.state.observe.object_fields import (
 from fusionrun.state.observe.object_ref import ObjectRef, ref_of
 from fusionrun.state.observe.server_failures import server_failure
 
+SHARDS_FAILED = ("FailedIndexes", "MaxFailedIndexesExceeded")
+"""Reasons of a Job whose shards reached ``backoffLimitPerIndex``. Source: Kubernetes API, batch/v1."""
+
 
 class Phase(StrEnum):
     """Phase of a workload."""
@@ -107,7 +110,8 @@ def observe_workload(
         phase, ended = Phase.SUCCEEDED, status.get("completionTime")
     elif "Failed" in true:
         phase, ended = Phase.FAILED, true["Failed"].get("lastTransitionTime")
-        failure = explain(pods, log_tails, together=_is_training(manifest))
+        failed = _of_failed_shards(pods, status) if true["Failed"].get("reason") in SHARDS_FAILED else pods
+        failure = explain(failed, log_tails, together=_is_training(manifest))
     elif manifest["kind"] == "Job" and not _is_training(manifest):
         spec = manifest["spec"]
         failure = explain_early(pods, log_tails, spec.get("backoffLimitPerIndex", spec.get("backoffLimit", 0)))
@@ -124,6 +128,16 @@ def observe_workload(
         failure=failure,
         warnings=warnings,
     )
+
+
+def _of_failed_shards(pods: list[Manifest], status: Manifest) -> list[Manifest]:
+    """Return the pods of the shards that failed for good, of those that are there; others have been retried."""
+    failed: set[int] = set()
+    for part in filter(None, str(status.get("failedIndexes") or "").split(",")):
+        first, _, last = part.partition("-")
+        failed.update(range(int(first), int(last or first) + 1))
+    index = {id(pod): (pod["metadata"].get("annotations") or {}).get(COMPLETION_INDEX_ANNOTATION) for pod in pods}
+    return [pod for pod in pods if index[id(pod)] in map(str, failed)] or pods
 
 
 def _is_training(manifest: Manifest) -> bool:
