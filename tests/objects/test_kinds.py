@@ -251,6 +251,15 @@ def test_the_startup_probe_limits_the_start_of_a_server():
     assert probe["failureThreshold"] * probe["periodSeconds"] == 600
 
 
+def test_a_busy_server_stays_in_its_service_for_a_minute_and_alive_for_ten():
+    (container,) = pod_of(serve()["Deployment"])["containers"]
+    for name, seconds in (("readinessProbe", 60), ("livenessProbe", 600)):
+        probe = container[name]
+        # Probes that time out follow each other without a pause if the timeout is not below the period.
+        assert probe["failureThreshold"] * max(probe["periodSeconds"], probe["timeoutSeconds"]) == seconds
+        assert "initialDelaySeconds" not in probe  # the startup probe comes first
+
+
 def test_a_server_cannot_write_to_the_volume():
     mounts = pod_of(serve()["Deployment"])["containers"][0]["volumeMounts"]
     assert next(m for m in mounts if m["name"] == "data")["readOnly"] is True

@@ -49,6 +49,7 @@ def failed_pod(reason: str = "", message: str = "", condition: str = "", **more:
     return {"metadata": {"name": "a", **deleted}, "status": status}
 
 
+USES = "Container c was using {}, request is 0, has larger consumption of"
 STOPPED_BY = failed_result("stopped by SIGTERM")
 
 
@@ -64,9 +65,9 @@ STOPPED_BY = failed_result("stopped by SIGTERM")
         (failed_pod(exit_code=1, result=STOPPED_BY, deleted=True), True, "stopped by SIGTERM"),
         (failed_pod(exit_code=1, result=STOPPED_BY), False, "stopped by SIGTERM"),
         (failed_pod(exit_code=1, result=failed_result("NaN"), deleted=True), False, "NaN"),
-        (failed_pod("Evicted", "Container c was using 9Gi, request is 1Gi, has larger consumption of memory. "), False, "9Gi"),
+        (failed_pod("Evicted", f"{USES.format('9Gi')} memory. "), False, "9Gi"),
         (failed_pod("Evicted", "Container c exceeded its local ephemeral storage limit"), False, "exceeded"),
-        (failed_pod("Evicted", "Container c was using 9Ki, request is 0, has larger consumption of ephemeral-storage."), True, "9Ki"),
+        (failed_pod("Evicted", f"{USES.format('9Ki')} ephemeral-storage. "), True, "9Ki"),
     ],
     ids=["device plugin", "no GPU", "labels changed", "drain", "taint", "SIGTERM", "torchrun after SIGTERM",
          "SIGTERM of torchrun", "failed, then deleted", "own memory", "own disk", "full disk of the node"],

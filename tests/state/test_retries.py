@@ -319,6 +319,32 @@ def test_an_attempt_avoids_the_last_three_nodes_on_which_one_failed():
     world.complete()
 
 
+@pytest.mark.parametrize(
+    ("nodes", "limit", "again"), [("aaa", 3, True), ("aba", 3, False), ("aaa", 0, False), (["", ""], 3, False)]
+)
+def test_a_job_whose_pods_all_failed_on_one_node_is_tried_once_on_another(nodes, limit, again):
+    world = world_after("resolve", "prepare/prompts", "prepare/benchmarks", backoffLimit=limit)
+    world.run_until("score/ada")
+    for attempt in range(2):
+        job = world.workloads()["score/ada"]
+        for number, node in enumerate(nodes):
+            name = f"{job['metadata']['name']}-{number}"
+            world.add_pod(job, name, {"phase": "Failed"}, {"exitCode": 130, "message": "CUDA error: ECC"}, 0)
+            pod = next(o for r, o in world.objects.items() if r.name == name)
+            pod["spec"] = {"nodeName": node} if node else {}
+        job["status"] = {"conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]}
+        world.settle()
+        if not again or attempt:
+            assert (world.stage("score/ada").state, world.stage("score/ada").reason) == (
+                "Failed",
+                Reason.INFRASTRUCTURE_ERROR,
+            )
+            return
+        assert world.stage("score/ada").reason == Reason.BACK_OFF
+        world.pass_time(seconds=10)
+        assert avoided(world.workloads()["score/ada"]) == [["a"]]
+
+
 # Servers --------------------------------------------------------------------------------------------------------------
 
 

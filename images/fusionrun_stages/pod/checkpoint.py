@@ -4,15 +4,14 @@ The operator compares it with that of the attempt before: a training that progre
 kept in memory, because a pod that fails must not wait for a volume that hangs.
 """
 
-_newest: int | None = None
+_complete: list[int] = []
 
 
 def record(step: int) -> None:
     """Record that the checkpoint of a step is complete."""
-    global _newest
-    _newest = step
+    _complete.append(step)
 
 
 def newest() -> int | None:
     """Return the step of the newest complete checkpoint; None if there is none."""
-    return _newest
+    return max(_complete, default=None)

@@ -50,8 +50,8 @@ def _is_running(stage: Stage, workload: Workload) -> bool:
 
 def _ran_too_long(stage: Stage, seconds: int) -> Failure:
     text = (
-        f"spec.stageDeadlines[{stage.kind}].activeDeadlineSeconds: {seconds}: the stage has run for "
-        "longer: find out why in its log, or raise the deadline, and create the run again: it continues from what is on the volume"
+        f"spec.stageDeadlines[{stage.kind}].activeDeadlineSeconds: {seconds}: the stage has run for longer: see its "
+        "log or raise the deadline, and create the run again: it continues from what is on the volume"
     )
     return Failure(Reason.DEADLINE_EXCEEDED, text)
 

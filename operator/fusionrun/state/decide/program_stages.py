@@ -17,7 +17,7 @@ from fusionrun.state.decide.attempts import (
 )
 from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
 from fusionrun.state.decide.next_attempt import retry, still_backing_off
-from fusionrun.state.decide.retries import attempt_to_start
+from fusionrun.state.decide.retries import attempt_to_start, failed_on_one_node
 from fusionrun.state.decide.start import start, waiting
 from fusionrun.state.observe.failures import Failure, disruptions
 from fusionrun.state.observe.workloads import Phase, Workload
@@ -60,7 +60,7 @@ def _first_attempt(context: Context, stage: Stage) -> int:
 
 
 def _running(context: Context, stage: Stage, before: Outcomes, workload: Workload) -> StageOutcome:
-    if stage.server and workload.attempt < (before.stages[stage.server].status.attempt or 0):
+    if stage.server and workload.active and workload.attempt < (before.stages[stage.server].status.attempt or 0):
         status = waiting(context, stage, Reason.WAITING_FOR_SERVER, SERVER_RESTARTED)
         return StageOutcome(status, delete=(workload.ref,))  # it calls the address of the server before
     numbers = running_numbers(stage, context.observed_stage(stage), workload, context.now)
@@ -125,8 +125,13 @@ def _failed(context: Context, stage: Stage, before: Outcomes, workload: Workload
         status = waiting(context, stage, Reason.WAITING_FOR_SERVER, SERVER_UNAVAILABLE)
         return StageOutcome(status, delete=(workload.ref,))
     failure = failure or Failure(Reason.INFRASTRUCTURE_ERROR, NO_POD_LEFT)
-    # A Job retries its pods itself. It also counts pods that the kubelet rejects or somebody deletes.
-    if stage.traits.retried_by_operator or failure.disrupted or server_stalled(context, stage, workload):
+    # A Job retries its pods itself. It also counts pods that the kubelet rejects, and does not know their nodes.
+    if (
+        stage.traits.retried_by_operator
+        or failure.disrupted
+        or server_stalled(context, stage, workload)
+        or failed_on_one_node(context, stage, workload)
+    ):
         outcome = retry(context, stage, before, workload, failure)
         if outcome:
             return outcome

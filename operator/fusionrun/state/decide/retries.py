@@ -11,9 +11,9 @@ from fusionrun.api.status import Reason, StageStatus
 from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.context import Context
 from fusionrun.state.observe.failures import OUT_OF_MEMORY_RETRIES, Failure, checkpoint_step
-from fusionrun.state.observe.object_fields import format_time, parse_time
+from fusionrun.state.observe.object_fields import format_time, parse_time, pod_phase
 from fusionrun.state.observe.server_failures import SHORT_LIFE
-from fusionrun.state.observe.workloads import Workload
+from fusionrun.state.observe.workloads import Phase, Workload
 from fusionrun.state.report.stage_status import RETRY_FIELDS
 
 FIRST_SECONDS = 10.0
@@ -33,7 +33,7 @@ def numbers_after(
     old = context.previous.get(stage.name)
     if old is not None and _is_counted(old, workload):
         return {name: getattr(old, name) for name in RETRY_FIELDS}
-    failures, disruptions = _failures(old), (old.disruptions or 0) if old else 0
+    failures, disruptions = _failures(old, workload), (old.disruptions or 0) if old else 0
     known, step = old.checkpoint_step if old else None, checkpoint_step(workload.pods)
     if failure.disrupted:
         disruptions += 1
@@ -59,6 +59,20 @@ def may_follow(context: Context, stage: Stage, numbers: dict[str, Any], failure:
     killed = sum(w.failure is not None and w.failure.reason is Reason.OUT_OF_MEMORY for w in attempts)
     helps = failure.retryable or (failure.reason is Reason.OUT_OF_MEMORY and killed <= OUT_OF_MEMORY_RETRIES)
     return helps and (numbers["failures"] or 0) <= context.pinned.spec.backoff_limit
+
+
+def failed_on_one_node(context: Context, stage: Stage, workload: Workload) -> bool:
+    """Return whether every failed pod of a Job ran on the same node, and no attempt has avoided that node so far.
+
+    A Job cannot change its pods, and the scheduler prefers the node that has the image.
+    """
+    old = context.previous.get(stage.name)
+    if old is not None and _is_counted(old, workload):
+        return True
+    pods = [pod for pod in workload.pods if pod_phase(pod) == "Failed"]
+    nodes = {(pod.get("spec") or {}).get("nodeName") for pod in pods}
+    known = (old.avoided_nodes or []) if old else []
+    return workload.phase is Phase.FAILED and len(nodes) == 1 and nodes.isdisjoint([None, *known])
 
 
 def seconds_left(retry_time: str | None, now: datetime) -> float:
@@ -94,11 +108,11 @@ def _is_counted(old: StageStatus, workload: Workload) -> bool:
     return attempt > workload.attempt or (attempt == workload.attempt and old.retry_time is not None)
 
 
-def _failures(old: StageStatus | None) -> int:
-    """Return the failures so far. Releases up to 0.2.0 counted attempts only."""
-    if old is None:
-        return 0
-    return max(0, (old.attempt or 0) - (old.disruptions or 0)) if old.failures is None else old.failures
+def _failures(old: StageStatus | None, workload: Workload) -> int:
+    """Return the failures before this one. Releases up to 0.2.0 counted attempts only."""
+    if old is None or old.failures is None:
+        return max(0, workload.attempt - ((old.disruptions or 0) if old else 0))
+    return old.failures
 
 
 def _delay(earlier: int, workload: Workload, ended: datetime) -> float:

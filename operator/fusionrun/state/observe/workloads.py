@@ -136,8 +136,9 @@ def _of_failed_shards(pods: list[Manifest], status: Manifest) -> list[Manifest]:
     for part in filter(None, str(status.get("failedIndexes") or "").split(",")):
         first, _, last = part.partition("-")
         failed.update(range(int(first), int(last or first) + 1))
-    index = {id(pod): (pod["metadata"].get("annotations") or {}).get(COMPLETION_INDEX_ANNOTATION) for pod in pods}
-    return [pod for pod in pods if index[id(pod)] in map(str, failed)] or pods
+    names = {str(index) for index in failed}
+    indexes = ((pod, (pod["metadata"].get("annotations") or {}).get(COMPLETION_INDEX_ANNOTATION)) for pod in pods)
+    return [pod for pod, index in indexes if index in names] or pods
 
 
 def _is_training(manifest: Manifest) -> bool:
