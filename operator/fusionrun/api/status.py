@@ -305,6 +305,9 @@ class FusionRunStatus(Contract):
     """Seconds that the run has been active, up to ``activeUntil``. Suspended time does not count."""
     active_until: str | None = None
     """Time up to which ``activeSeconds`` counts. Absent while the run is suspended."""
+    clock_jump_time: str | None = None
+    """Time at which the operator's clock was far from that of the last reconcile. Deadlines of stages end nothing for
+    20 minutes after it."""
     spec_digest: Annotated[str, Field(max_length=64)] | None = None
     """SHA-256 of the data of the ConfigMap NAME-spec. It is written before the ConfigMap is created, and other data is
     not used."""

@@ -9,8 +9,8 @@ from fusionrun.state.decide.attempts import failed
 from fusionrun.state.decide.context import Context, StageOutcome
 from fusionrun.state.observe.failures import Failure
 from fusionrun.state.observe.object_fields import format_time, parse_time, pod_phase
-from fusionrun.state.observe.pending_pods import NO_POD, is_queued
-from fusionrun.state.observe.workloads import Workload
+from fusionrun.state.observe.pending_pods import CHECK_SECONDS, NO_POD, is_queued
+from fusionrun.state.observe.workloads import Phase, Workload
 from fusionrun.state.report.stage_status import ACTIVE
 
 
@@ -35,15 +35,16 @@ def with_deadlines(context: Context, stage: Stage, outcome: StageOutcome) -> Sta
             return failed(context, stage, workload, _never_ran(stage, limits.pre_running_deadline_seconds, text))
         outcome = replace(outcome, status=outcome.status.model_copy(update={"pending_since": format_time(since)}))
         times.append(left)
-    if not times:
-        return outcome
-    if outcome.requeue_seconds is not None:
-        times.append(outcome.requeue_seconds)
-    return replace(outcome, requeue_seconds=max(0.0, min(times)) + 1)
+    checks = [left + 1 if left >= 0 else CHECK_SECONDS for left in times]
+    if checks and outcome.requeue_seconds is not None:
+        checks.append(outcome.requeue_seconds)
+    return replace(outcome, requeue_seconds=min(checks)) if checks else outcome
 
 
 def _is_running(stage: Stage, workload: Workload) -> bool:
-    """Return whether a pod of a stage runs, or has ended with a result; a training needs all of its pods."""
+    """Return whether a pod of a stage runs, or has succeeded; a training needs all of its pods."""
+    if workload.phase is Phase.READY:
+        return True
     running = [pod for pod in workload.pods if pod_phase(pod) in ("Running", "Succeeded")]
     return len(running) >= (stage.pods if stage.traits.retried_by_operator else 1)
 

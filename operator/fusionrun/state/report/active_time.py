@@ -13,6 +13,7 @@ from fusionrun.state.observe.object_fields import format_time, parse_time
 STEP = timedelta(minutes=10)
 """Time between two writes of the active time to the status. A resync reconciles every run as often."""
 MAX_STEP = timedelta(minutes=20)
+FIELDS = ("active_seconds", "active_until", "clock_jump_time")
 
 
 def active_seconds(before: FusionRunStatus, now: datetime) -> int:
@@ -33,17 +34,28 @@ def active_seconds(before: FusionRunStatus, now: datetime) -> int:
 def recorded(before: FusionRunStatus, now: datetime, *, active: bool) -> dict[str, Any]:
     """Return the fields of the status on active time; ``active``: whether the run is neither suspended nor finished."""
     until = parse_time(before.active_until)
+    jump = format_time(now) if _jumped(before, now) else before.clock_jump_time
     if active and until is not None and timedelta(0) <= now - until < STEP:
-        return {"active_seconds": before.active_seconds, "active_until": before.active_until}
+        return {name: getattr(before, name) for name in FIELDS}
     if not active and until is None and before.conditions:
-        return {"active_seconds": before.active_seconds, "active_until": None}
-    return {"active_seconds": active_seconds(before, now), "active_until": format_time(now) if active else None}
+        return {name: getattr(before, name) for name in FIELDS}
+    return {
+        "active_seconds": active_seconds(before, now),
+        "active_until": format_time(now) if active else None,
+        "clock_jump_time": jump if active and not trusts_clock(before, now) else None,
+    }
 
 
 def trusts_clock(before: FusionRunStatus, now: datetime) -> bool:
-    """Return whether the time may be compared with a deadline: it is close to that of the last reconcile."""
+    """Return whether the time may be compared with the deadline of a stage: the clock has not jumped for a while."""
+    jump = parse_time(before.clock_jump_time)
+    return not _jumped(before, now) and (jump is None or now - jump >= MAX_STEP)
+
+
+def _jumped(before: FusionRunStatus, now: datetime) -> bool:
+    """Return whether the time is far from that of the last reconcile; no operator may have run in between."""
     until = parse_time(before.active_until)
-    return until is None or timedelta(0) <= now - until <= MAX_STEP
+    return until is not None and not timedelta(0) <= now - until <= MAX_STEP
 
 
 def _is_suspended(before: FusionRunStatus) -> bool:
