@@ -49,14 +49,12 @@ def _next(context: Context, stage: Stage, before: Outcomes, attempt: int, worklo
     old = context.previous.get(stage.name)
     if outcome := still_backing_off(context, stage):
         return outcome
-    failed_before = old is not None and old.retry_time is not None
-    stalled = attempt > 0 and workload is not None and not failed_before
-    avoided = avoided_with(old, nodes_of(workload) if stalled and workload else [])
-    message = None
-    if attempt:
-        message = (
-            (old.message if old and old.reason == Reason.BACK_OFF else None) or FAILED if failed_before else RESTARTED
-        )
+    message, nodes = None, []
+    if old and old.retry_time:
+        message = old.message if old.reason == Reason.BACK_OFF else FAILED
+    elif attempt > (old.attempt or 0 if old else 0):
+        message, nodes = RESTARTED, nodes_of(workload) if workload else []
+    avoided = avoided_with(old, nodes)
     outcome = start(context, stage, before, attempt, message, avoided or [])
     return replace(outcome, status=outcome.status.model_copy(update={"avoided_nodes": avoided}))
 
