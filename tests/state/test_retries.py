@@ -424,6 +424,19 @@ def test_a_server_that_replaces_a_stalled_one_avoids_its_node():
     world.complete()
 
 
+def test_a_client_waits_for_a_server_that_fails_after_it_was_replaced():
+    world = world_after("resolve", "prepare/prompts", "prepare/benchmarks", "serve/ada")
+    stalled = StageResult(outcome=Outcome.FAILED, server_wedged=True, message="no token")
+    world.fail("generate/ada", {"exitCode": EXIT_SERVER_WEDGED, "message": encode_result(stalled)})
+    world.settle()
+    crash(world, "node-ecc")
+    world.pass_time(minutes=1)
+    world.serve("ada")
+    for stage in ("serve/ada", "generate/ada"):
+        assert world.workloads()[stage]["metadata"]["name"].endswith("-r2")
+    world.complete()
+
+
 def test_a_server_with_one_ready_replica_is_used():
     sources = make_spec()["sources"]
     sources[0]["served"]["replicas"] = 2

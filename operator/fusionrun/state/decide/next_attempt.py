@@ -33,6 +33,8 @@ def retry(
         delete = () if left else (workload.ref,)
         return StageOutcome(status, delete=delete, requeue_seconds=left or None)
     attempt = max(workload.attempt + 1, numbers["attempt"] or 0)
+    if stage.server:  # which may have failed once more
+        attempt = max(attempt, before.stages[stage.server].status.attempt or 0)
     avoided = numbers["avoided_nodes"] or []
     outcome = start(context, stage, before, attempt, message or RETRIED + failure.message, avoided)
     if outcome.create:
