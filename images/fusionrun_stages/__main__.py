@@ -33,10 +33,11 @@ from fusionrun.api.pod import (
     TERMINATION_PATH,
 )
 from fusionrun.api.records import SCHEMA_VERSION, replace_surrogates
-from fusionrun.api.result import Outcome, StageResult, encode_result
+from fusionrun.api.result import STOPPED, Outcome, StageResult, encode_result
 from fusionrun.api.stage import StageKind
 from fusionrun.api.task import StageTask, decode_task
 from fusionrun_stages.errors import InfrastructureError, ServerStalledError, UserError, classify, escape_controls
+from fusionrun_stages.pod import checkpoint
 from fusionrun_stages.pod.gpus import require_gpus
 from fusionrun_stages.pod.lease import Holder, Lease
 from fusionrun_stages.pod.progress import Pusher
@@ -249,13 +250,20 @@ def _write_failure(message: str, *, user_error: bool, server_stalled: bool = Fal
         pass
     text = escape_controls(replace_surrogates(message[:MESSAGE_CHARACTERS]))[:MESSAGE_CHARACTERS]
     _write_result(
-        StageResult(outcome=Outcome.FAILED, user_error=user_error, server_wedged=server_stalled, message=text)
+        StageResult(
+            outcome=Outcome.FAILED,
+            user_error=user_error,
+            server_wedged=server_stalled,
+            message=text,
+            checkpoint_step=checkpoint.newest(),
+        )
     )
 
 
 def _leave(number: int, _: FrameType | None) -> None:
     # Exit at once: the next pod resumes from the files on the volume.
-    _write_failure(f"stopped by {signal.Signals(number).name}", user_error=False)
+    name = signal.Signals(number).name
+    _write_failure(STOPPED if number == signal.SIGTERM else f"stopped by {name}", user_error=False)
     for lease in _leases:
         with suppress(OSError):  # without the volume: other pods wait until the lease is stale
             lease.release()

@@ -148,6 +148,7 @@ def test_every_list_with_a_key_is_a_map():
     assert keyed == {
         "spec.sources": ["name"],
         "spec.datasets": ["name"],
+        "spec.stageDeadlines": ["kind"],
         "spec.evaluation.benchmarks": ["name"],
         "status.conditions": ["type"],
     }

@@ -41,6 +41,8 @@ CHANGES = {
     "budget": {"maxGpuHours": 5},
     "backoffLimit": 7,
     "activeDeadlineSeconds": 600,
+    "preRunningDeadlineSeconds": 600,
+    "stageDeadlines": [{"kind": "sft", "activeDeadlineSeconds": 600}],
     "ttlSecondsAfterFinished": 3600,
     "suspend": True,
 }

@@ -1,11 +1,13 @@
 """The objects of each kind of stage. tests/golden has complete objects of every kind."""
 
+import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from fusionrun import names
-from fusionrun.api.pod import EXIT_SERVER_WEDGED, EXIT_USER_ERROR
+from fusionrun.api.pod import EXIT_SERVER_WEDGED, EXIT_SIGTERM, EXIT_USER_ERROR, STALL_SECONDS_ENV
 from fusionrun.api.sandbox import (
     JUDGE_OWN_BYTES,
     PROGRAM_FOLDER_BYTES,
@@ -17,7 +19,9 @@ from fusionrun.api.sandbox import (
     TESTS_MEMORY_BYTES,
 )
 from fusionrun.api.task import decode_task
+from fusionrun.objects.avoided_nodes import avoid_nodes
 from fusionrun.objects.render import render
+from fusionrun.plan.pinned import Feature
 from fusionrun.settings import Images, Settings
 from support.golden import SETTINGS
 from support.plans import pinned_of
@@ -25,8 +29,14 @@ from support.pod_security import containers
 from support.runs import CLAIM, UID, called_reward, external_source, make_spec
 
 
-def objects(stage: str, attempt: int = 0, settings: Settings = SETTINGS, **changes: Any) -> dict[str, dict[str, Any]]:
-    pinned = pinned_of("tiny", make_spec(**changes))
+def objects(
+    stage: str,
+    attempt: int = 0,
+    settings: Settings = SETTINGS,
+    features: frozenset[Feature] = frozenset(Feature),
+    **changes: Any,
+) -> dict[str, dict[str, Any]]:
+    pinned = replace(pinned_of("tiny", make_spec(**changes)), features=features)
     return {m["kind"]: m for m in render(pinned, pinned.plan[stage], attempt, settings)}
 
 
@@ -46,6 +56,10 @@ def test_a_user_error_ends_a_job_and_a_disruption_is_ignored():
     assert job["podFailurePolicy"]["rules"] == [
         {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [EXIT_USER_ERROR]}},
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        {
+            "action": "Ignore",
+            "onExitCodes": {"operator": "In", "values": [EXIT_SIGTERM], "containerName": "prepare"},
+        },
     ]
     assert pod_of(objects("prepare/prompts")["Job"])["restartPolicy"] == "Never"
 
@@ -63,6 +77,58 @@ def test_a_stage_with_shards_is_an_indexed_job(stage):
     job = objects(stage, generation={"shards": 5, "parallelism": 9})["Job"]["spec"]
     assert (job["completionMode"], job["completions"]) == ("Indexed", 5)
     assert 1 <= job["parallelism"] <= 5
+
+
+@pytest.mark.parametrize(("shards", "failed"), [(2, 0), (10, 1), (64, 6)])
+def test_each_shard_has_its_own_limit_of_retries(shards, failed):
+    job = objects("score/ada", generation={"shards": shards}, backoffLimit=5)["Job"]["spec"]
+    assert (job["backoffLimitPerIndex"], job["maxFailedIndexes"], job["backoffLimit"]) == (5, failed, 2**31 - 1)
+    # The runner of the sandbox gets SIGTERM whenever the judge ends.
+    rules = objects("verify/ada.coding")["Job"]["spec"]["podFailurePolicy"]["rules"]
+    assert rules[-1]["onExitCodes"]["containerName"] == "judge"
+
+
+def test_a_run_of_an_earlier_release_keeps_its_objects():
+    found = objects("score/ada", features=frozenset())
+    job = found["Job"]["spec"]
+    assert job["backoffLimit"] == 3
+    assert "backoffLimitPerIndex" not in job
+    assert len(job["podFailurePolicy"]["rules"]) == 2
+    (container,) = pod_of(objects("serve/ada", features=frozenset())["Deployment"])["containers"]
+    assert "livenessProbe" not in container
+    assert STALL_SECONDS_ENV not in variables(pod_of(found["Job"]))
+
+
+@pytest.mark.parametrize(
+    ("deadlines", "expected"),
+    [([], "7200"), ([{"kind": "score", "stallSeconds": 60}], "60"), ([{"kind": "score", "stallSeconds": 0}], None)],
+)
+def test_a_pod_gets_the_time_without_progress_after_which_it_ends(deadlines, expected):
+    pod = pod_of(objects("score/ada", stageDeadlines=deadlines)["Job"])
+    assert variables(pod).get(STALL_SECONDS_ENV) == expected
+
+
+def variables(pod: dict[str, Any]) -> dict[str, str]:
+    return {v["name"]: v.get("value", "") for v in pod["containers"][0]["env"]}
+
+
+# Retries
+
+
+AFFINITY = {"podAffinity": {}, "nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1}]}}
+
+
+@pytest.mark.parametrize("affinity", [None, AFFINITY])
+def test_the_nodes_of_earlier_attempts_are_avoided_in_addition_to_other_affinity(affinity):
+    pod = {"containers": []} | ({"affinity": copy.deepcopy(affinity)} if affinity else {})
+    template = {"metadata": {}, "spec": pod}
+    replicas = {"Master": {"template": template}, "Worker": {"template": template}}
+    avoid_nodes([{"kind": "PyTorchJob", "spec": {"pytorchReplicaSpecs": replicas}}, {"kind": "ConfigMap"}], ["a", "b"])
+    *others, added = pod["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert others == ([{"weight": 1}] if affinity else [])
+    fields = [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in ("a", "b")]
+    assert added == {"weight": 100, "preference": {"matchFields": fields}}
+    assert ("podAffinity" in pod["affinity"]) is bool(affinity)
 
 
 def test_a_pod_reads_its_own_task():
@@ -183,6 +249,15 @@ def test_the_startup_probe_limits_the_start_of_a_server():
     probe = container["startupProbe"]
     assert probe["httpGet"]["path"] == "/health"  # /v1 asks for a key
     assert probe["failureThreshold"] * probe["periodSeconds"] == 600
+
+
+def test_a_busy_server_stays_in_its_service_for_a_minute_and_alive_for_ten():
+    (container,) = pod_of(serve()["Deployment"])["containers"]
+    for name, seconds in (("readinessProbe", 60), ("livenessProbe", 600)):
+        probe = container[name]
+        # Probes that time out follow each other without a pause if the timeout is not below the period.
+        assert probe["failureThreshold"] * max(probe["periodSeconds"], probe["timeoutSeconds"]) == seconds
+        assert "initialDelaySeconds" not in probe  # the startup probe comes first
 
 
 def test_a_server_cannot_write_to_the_volume():

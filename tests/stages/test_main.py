@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 
 from fusionrun.api.artifacts import ArtifactManifest, decode_manifest, encode_manifest
 from fusionrun.api.records import replace_surrogates
-from fusionrun.api.result import RESULT_MAX_BYTES, Outcome, decode_result
+from fusionrun.api.result import RESULT_MAX_BYTES, STOPPED, Outcome, decode_result
 from fusionrun.api.task import encode_task
 from fusionrun.api.values import Fetched
 from fusionrun_stages import __main__ as entry
 from fusionrun_stages.__main__ import OPEN_FILES, LineFormatter, raise_open_files
 from fusionrun_stages.errors import CONTROLS, InfrastructureError, ServerStalledError, UserError, escape_controls
+from fusionrun_stages.pod import checkpoint
 from fusionrun_stages.work import Made, Work
 from support.properties import quick
 from support.stage import make_work
@@ -150,6 +151,18 @@ ERRORS = st.sampled_from([UserError, InfrastructureError, ServerStalledError, Ru
 ANY_TEXT = st.text(st.characters(exclude_categories=[]), max_size=40) | st.sampled_from(
     ["", "\0" * 2000, "\\" * 2000, "x" * 5_000_000, "😀" * 5000, "\ud83d" * 3000, "Command '" + "/cc'" * 100_000]
 )
+
+
+@pytest.mark.parametrize(("steps", "newest"), [([], None), ([100, 200], 200)])
+def test_a_pod_that_fails_reports_its_newest_checkpoint(pod, monkeypatch, steps, newest):
+    monkeypatch.setattr(checkpoint, "_complete", [])
+
+    def train(_):
+        for step in steps:
+            checkpoint.record(step)
+        raise InfrastructureError("lost a peer")
+
+    assert pod(train)[1].checkpoint_step == newest
 
 
 @quick
@@ -280,4 +293,4 @@ def test_sigterm_exits_143_at_once_with_a_message(tmp_path):
         assert process.wait(5) == 143
         assert time.monotonic() - start < 1
     assert list((tmp_path / "out").iterdir()) == []
-    assert "SIGTERM" in decode_result((tmp_path / "termination").read_text()).message
+    assert decode_result((tmp_path / "termination").read_text()).message == STOPPED

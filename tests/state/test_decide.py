@@ -77,46 +77,6 @@ def test_a_user_error_fails_the_run_at_once_and_deletes_its_servers():
     assert world.stage("serve/bob").state == "Pending"
 
 
-def test_a_training_job_is_recreated_after_an_infrastructure_error_up_to_backoff_limit():
-    world = World(make_run(backoffLimit=1))
-    world.run_until("sft")
-    world.fail("sft", {"exitCode": 137}, {"reason": "Evicted", "message": "node was low on memory"})
-    world.settle()
-    assert world.stage("sft").attempt == 1
-    assert world.workloads()["sft"]["metadata"]["name"].endswith("-r1")
-    world.fail("sft", {"exitCode": 137})
-    world.pass_time(seconds=11)
-    assert world.condition("Failed")[1] == "StageFailed"
-    assert world.stage("sft").reason == "InfrastructureError"
-    warnings = [(e.reason, e.message.split(":")[0]) for e in world.events if e.type == "Warning"]
-    assert warnings[:2] == [(Reason.STAGE_RETRIED, "sft"), (Reason.STAGE_FAILED, "sft")]
-
-
-def test_out_of_memory_ends_a_job_before_its_retries():
-    world = world_after()
-    job = world.workloads()["resolve"]
-    terminated = {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "2026-01-02T03:04:09Z"}
-    world.add_pod(job, f"{job['metadata']['name']}-0", {"phase": "Failed"}, terminated, 0)
-    world.settle()
-    assert world.stage("resolve").reason == "OutOfMemory"
-    assert "resources.limits.memory" in world.condition("Failed")[2]
-    assert not world.workloads()
-
-
-def test_a_job_ends_after_too_many_evictions_which_it_does_not_count_itself():
-    world = world_after(backoffLimit=2)
-    job = world.workloads()["resolve"]
-    evicted = {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}
-    for number in range(3):
-        assert world.stage("resolve").state == "Running"
-        world.add_pod(job, f"{job['metadata']['name']}-{number}", evicted, {"exitCode": 137}, 0)
-        world.settle()
-    assert world.stage("resolve").reason == "InfrastructureError"
-    assert "3 pods were evicted" in world.condition("Failed")[2]
-    assert "low on resource: memory" in world.condition("Failed")[2]
-    assert not world.workloads()
-
-
 def test_a_run_can_be_suspended_and_resumed():
     world = World(make_run())
     world.run_until("serve/ada")
@@ -196,20 +156,6 @@ def test_budget_suspends_and_never_kills():
     assert world.condition("Suspended")[1] == "BudgetExceeded"
     world.change_spec(budget={"maxGpuHours": 100})
     world.complete()
-
-
-@pytest.mark.parametrize("suspend", [False, True])
-def test_the_deadline_fails_the_run_and_suspended_time_does_not_count(suspend):
-    world = world_after(activeDeadlineSeconds=60, suspend=suspend)
-    if suspend:
-        world.pass_time(hours=9)
-        assert world.condition("Suspended")[:2] == ("True", "Suspended")
-        world.change_spec(suspend=False)
-    world.pass_time(seconds=59)
-    assert world.condition("Finished")[0] == "False"
-    world.pass_time(seconds=2)
-    assert world.condition("Failed")[1] == "DeadlineExceeded"
-    assert not world.workloads()
 
 
 def test_a_finished_run_observes_a_new_generation():

@@ -34,6 +34,63 @@ def test_a_disrupted_pod_is_an_infrastructure_error(reason):
     assert found.reason is Reason.INFRASTRUCTURE_ERROR
     assert found.message == f"pod a: {reason}: low on memory"
     assert found.retryable
+    assert found.disrupted
+
+
+def failed_pod(reason: str = "", message: str = "", condition: str = "", **more: Any) -> dict[str, Any]:
+    """Return a failed pod without containers, or with a container that ended (``exit_code``)."""
+    status: dict[str, Any] = {"phase": "Failed", "reason": reason, "message": message}
+    if condition:
+        status["conditions"] = [{"type": "DisruptionTarget", "status": "True", "reason": condition, "message": "bye"}]
+    if exit_code := more.get("exit_code"):
+        ended = {"exitCode": exit_code, "message": more.get("result", "")}
+        status["containerStatuses"] = [{"name": "c", "state": {"terminated": ended}}]
+    deleted = {"deletionTimestamp": "2026-01-02T03:04:05Z"} if more.get("deleted") else {}
+    return {"metadata": {"name": "a", **deleted}, "status": status}
+
+
+USES = "Container c was using {}, request is 0, has larger consumption of"
+STOPPED_BY = failed_result("stopped by SIGTERM")
+
+
+@pytest.mark.parametrize(
+    ("failed", "disrupted", "text"),
+    [
+        (failed_pod("UnexpectedAdmissionError", "no healthy devices"), True, "UnexpectedAdmissionError: no healthy"),
+        (failed_pod("OutOfnvidia.com/gpu", "Node didn't have enough"), True, "OutOfnvidia.com/gpu: Node didn't"),
+        (failed_pod("NodeAffinity", "Pod was rejected"), True, "NodeAffinity: Pod was rejected"),
+        (failed_pod(condition="EvictionByEvictionAPI", exit_code=137), True, "EvictionByEvictionAPI: bye"),
+        (failed_pod(condition="DeletionByTaintManager", exit_code=143), True, "DeletionByTaintManager: bye"),
+        (failed_pod(exit_code=143, result=STOPPED_BY), True, "somebody deleted it, or its node shut down"),
+        (failed_pod(exit_code=1, result=STOPPED_BY, deleted=True), True, "stopped by SIGTERM"),
+        (failed_pod(exit_code=1, result=STOPPED_BY), False, "stopped by SIGTERM"),
+        (failed_pod(exit_code=1, result=failed_result("NaN"), deleted=True), False, "NaN"),
+        (failed_pod("Evicted", f"{USES.format('9Gi')} memory. "), False, "9Gi"),
+        (failed_pod("Evicted", "Container c exceeded its local ephemeral storage limit"), False, "exceeded"),
+        (failed_pod("Evicted", f"{USES.format('9Ki')} ephemeral-storage. "), True, "9Ki"),
+    ],
+    ids=["device plugin", "no GPU", "labels changed", "drain", "taint", "SIGTERM", "torchrun after SIGTERM",
+         "SIGTERM of torchrun", "failed, then deleted", "own memory", "own disk", "full disk of the node"],
+)  # fmt: skip
+def test_what_counts_as_a_disruption(failed, disrupted, text):
+    for together in (False, True):
+        found = explain([failed], {}, together=together)
+        assert found is not None
+        assert (found.reason, found.disrupted) == (Reason.INFRASTRUCTURE_ERROR, disrupted)
+        assert text in found.message
+
+
+@pytest.mark.parametrize(("together", "message"), [(True, "pod a: Evicted: node"), (False, "reset by peer")])
+def test_a_disruption_is_the_cause_only_if_the_pods_depend_on_each_other(together, message):
+    """The other ranks of a training fail because of it. A Job does not count it."""
+    other = pod("b", message=failed_result("reset by peer"))
+    assert explain([failed_pod("Evicted", "node", exit_code=137), other], {}, together=together).message == message
+
+
+def test_pods_that_are_stopped_after_the_failure_of_another_are_not_its_cause():
+    stopped = failed_pod(exit_code=1, result=STOPPED_BY, deleted=True)
+    for together in (False, True):
+        assert explain([stopped, pod("b", message=failed_result("NaN"))], {}, together=together).message == "NaN"
 
 
 def test_a_pod_over_its_memory_limit_is_a_user_error():

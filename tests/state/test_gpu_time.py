@@ -84,7 +84,8 @@ def test_gpu_time_of_a_server_is_kept_while_it_waits():
 @pytest.mark.parametrize(
     ("limit", "seconds"),
     [
-        ({"activeDeadlineSeconds": 7200}, lambda now: (START - now).total_seconds() + 7200 + 1),
+        ({"activeDeadlineSeconds": 7200}, lambda _: 600),
+        ({"activeDeadlineSeconds": 1000}, lambda now: (START - now).total_seconds() + 1000 + 1),
         ({"budget": {"maxGpuHours": 4.0}}, lambda _: (4.0 - GPUS * 10 / 60) * 3600 / GPUS),
         ({"budget": {"maxGpuHours": 1.4}}, lambda _: 60),
     ],

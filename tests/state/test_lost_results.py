@@ -30,6 +30,7 @@ def lose_results(stage: str, world: World) -> World:
         del world.objects[pod]
     world.settle()
     world.pass_time(seconds=3)
+    world.pass_time(seconds=20)  # the next attempt is due
     return world
 
 

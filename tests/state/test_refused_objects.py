@@ -76,6 +76,7 @@ def test_a_refused_retry_reports_the_refusal():
     world.refusals["PyTorchJob:sft"] = Refusal(403, "exceeded quota")
     world.fail("sft", {"exitCode": 137}, {"reason": "Evicted", "message": "low on memory"})
     world.settle()
+    world.pass_time(seconds=10)
     assert (world.stage("sft").state, world.stage("sft").message) == ("Waiting", "exceeded quota")
     world.refusals.clear()
     world.complete()

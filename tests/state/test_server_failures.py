@@ -43,7 +43,7 @@ NOT_READY = Reason.SERVER_NOT_READY
     ids=["one crash", "crash loop", "crash loop after Ready", "old crashes", "out of memory", "startup probe"],
 )
 def test_the_cause_of_a_failed_server(restarts, last, life, was_ready, reason, text):
-    world = served()
+    world = served(backoffLimit=0)
     crashed(world, restarts, last, life, was_ready=was_ready)
     stage = world.stage("serve/ada")
     if reason is None:
@@ -70,7 +70,7 @@ def test_a_server_whose_network_is_open_fails_with_what_the_check_reports():
 
 
 def test_a_failed_server_fails_the_run_with_its_log():
-    world = served()
+    world = served(backoffLimit=0)
     crashed(world, 3, {"exitCode": 1, "message": "ValueError: no KV cache"}, timedelta(seconds=40))
     assert world.stage("serve/ada").log_tail == "ValueError: no KV cache"
     assert world.condition("Failed")[1] == Reason.STAGE_FAILED

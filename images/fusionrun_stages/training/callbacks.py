@@ -8,6 +8,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerState, TrainingArguments
 
 from fusionrun_stages.errors import UserError
+from fusionrun_stages.pod import checkpoint
 from fusionrun_stages.training.checkpoints import PREFIX, mark_complete
 from fusionrun_stages.training.ranks import wait_for_all, world_size
 from fusionrun_stages.work import Report
@@ -66,7 +67,8 @@ class MarkComplete(TrainerCallback):  # type: ignore[misc]
     """Mark each checkpoint after every rank has written its part."""
 
     def on_save(self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
-        """Wait for all ranks, then write the marker on rank 0."""
+        """Wait for all ranks, then write the marker on rank 0, and record the step for the result of a failure."""
         wait_for_all()
         if state.is_world_process_zero:
             mark_complete(Path(str(args.output_dir)) / f"{PREFIX}{state.global_step}", world_size())
+        checkpoint.record(state.global_step)

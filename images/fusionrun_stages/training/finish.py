@@ -9,6 +9,7 @@ from fusionrun.api.artifacts import CHECKPOINTS, FINISHED_FILE, MODEL
 from fusionrun.api.release_0_2 import FlatValues, flatten, unflatten
 from fusionrun.api.stage import StageKind
 from fusionrun.api.values import Trained
+from fusionrun_stages.pod import checkpoint
 from fusionrun_stages.training.checkpoints import (
     candidates,
     complete_checkpoints,
@@ -51,8 +52,12 @@ def find_resume_point(checkpoints: Path) -> tuple[str | None, list[str]]:
     """Return the last complete checkpoint, and the names of the unusable ones that rank 0 has removed."""
     removed = remove_unusable(checkpoints, world_size()) if rank() == 0 else []
     wait_for_all()
-    complete = list(complete_checkpoints(checkpoints).values())
-    return (str(complete[-1]) if complete else None), removed
+    complete = complete_checkpoints(checkpoints)
+    if not complete:
+        return None, removed
+    step, path = list(complete.items())[-1]
+    checkpoint.record(step)
+    return str(path), removed
 
 
 def stop_at_every_end_of_turn(model: Any, tokenizer: Any, end_of_turn: int) -> None:

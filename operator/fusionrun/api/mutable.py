@@ -20,6 +20,7 @@ MUTABLE = frozenset({
     "scheduling", "budget", "suspend", "backoffLimit", "activeDeadlineSeconds", "hub", "s3", "dataStages",
     "sandbox",
     "ttlSecondsAfterFinished",
+    "preRunningDeadlineSeconds", "stageDeadlines",
     *(f"sources[].served.{name}" for name in _SERVER),
     "sources[].endpoint.apiKeySecretRef", "sources[].endpoint.prices", "sources[].endpoint.quota",
     "rewardModel.batchSize", "rewardModel.endpoint.apiKeySecretRef",

@@ -24,7 +24,7 @@ PROGRESS_URL_ENV = "FUSIONRUN_PROGRESS_URL"
 PROGRESS_PATH = "/v1/progress"
 """Path below the progress URL to which a pod posts its Progress."""
 STALL_SECONDS_ENV = "FUSIONRUN_STALL_SECONDS"
-"""Seconds without progress after which the pod exits with an infrastructure error; empty or 0 for no limit."""
+"""Seconds without progress after which a pod ends itself with ``EXIT_INFRASTRUCTURE``; unset for no limit."""
 METRICS_PORT_ENV = "FUSIONRUN_METRICS_PORT"
 METRICS_PORT = 9464
 """Port on which ``generate`` serves ``/metrics``. Source: the default port of OpenTelemetry's Prometheus exporter."""
@@ -35,3 +35,5 @@ EXIT_INFRASTRUCTURE = 130
 """The error may be transient. Source: PyTorchJob's ExitCode policy, 1-127 permanent, 128-255 retryable."""
 EXIT_SERVER_WEDGED = 131
 """The server generates no tokens: it is restarted before ``generate`` is retried."""
+EXIT_SIGTERM = 143
+"""SIGTERM ended the process: its pod was deleted. Source: POSIX shells, 128 + the number of the signal."""

@@ -23,6 +23,8 @@ NUMBERS_MAX = 16
 """Most numbers of a Progress."""
 LOST_PEER = "lost a peer"
 """Start of the message of a rank that fails because another rank failed."""
+STOPPED = "stopped by SIGTERM"
+"""Message of a process that SIGTERM ended."""
 
 
 class Outcome(StrEnum):
@@ -48,6 +50,8 @@ class StageResult(Contract):
     """Largest resident memory of a process of the pod."""
     values: Values | None = None
     """None if the pod failed."""
+    checkpoint_step: OptionalCount = None
+    """A failed training only: the step of the newest complete checkpoint."""
 
 
 class Progress(Contract):

@@ -222,6 +222,7 @@ CEL_RULES: dict[str, list[dict[str, Any]]] = {
 LIST_KEYS: dict[tuple[str, str], list[str]] = {
     ("FusionRunSpec", "sources"): ["name"],
     ("FusionRunSpec", "datasets"): ["name"],
+    ("FusionRunSpec", "stageDeadlines"): ["kind"],
     ("Evaluation", "benchmarks"): ["name"],
     ("PodSettings", "env"): ["name"],
     ("PodSettings", "volumes"): ["name"],

@@ -9,6 +9,7 @@ from fusionrun.api.contract import Contract
 from fusionrun.api.data import Construction, Dataset, Evaluation, Generation
 from fusionrun.api.models import Model, Resources, RewardModel, SecretKeyRef, SecretRef, Source, Uri
 from fusionrun.api.pods import ObjectName, PodScheduling, PodSettings
+from fusionrun.api.stage import StageKind
 from fusionrun.api.training import Training
 
 
@@ -146,6 +147,25 @@ class Budget(Contract):
     Raise it to resume. If omitted, there is no limit."""
 
 
+DEFAULT_STALL_SECONDS = 7200
+"""Default of ``stageDeadlines[].stallSeconds``: longer than any step of a stage that works, such as loading a model."""
+
+
+class StageDeadlines(Contract):
+    """Deadlines of the stages of one kind."""
+
+    kind: StageKind
+    """Kind of the stages."""
+    active_deadline_seconds: Annotated[int, Field(ge=60, le=31_536_000)] | None = None
+    """Seconds that an attempt of the stage may run, from the start of its first pod on a node. The run then fails. Time
+    in a queue and without a node does not count. If omitted, there is no limit."""
+    pre_running_deadline_seconds: Annotated[int, Field(ge=60, le=31_536_000)] | None = None
+    """Seconds that the stage may have no running pod. If omitted, ``preRunningDeadlineSeconds`` of the run applies."""
+    stall_seconds: Annotated[int, Field(ge=0, le=604_800)] = DEFAULT_STALL_SECONDS
+    """Seconds without progress after which a pod ends itself and is retried. 0 for no limit. Not used for servers,
+    which have a liveness probe."""
+
+
 DEFAULT_TTL_SECONDS = 86_400
 """Default of ``ttlSecondsAfterFinished``."""
 FAILED_STAGE_TTL_FACTOR = 7
@@ -192,12 +212,27 @@ class FusionRunSpec(Contract):
     budget: Budget | None = None
     """Limits on the cost of the run. If omitted, there is no limit."""
     backoff_limit: Annotated[int, Field(ge=0, le=20)] = 3
-    """Number of retries of a stage after infrastructure failures. User errors are not retried."""
+    """Number of retries of a stage after infrastructure failures; of a stage with shards, of each shard. For a training
+    that has saved a new checkpoint, the number starts again. Disruptions (evictions, preemptions, drains, lost nodes)
+    do not count. User errors are not retried."""
     active_deadline_seconds: Annotated[int, Field(ge=60, le=31_536_000)] | None = None
-    """Seconds that the run may be active before it fails. Suspended time does not count. If omitted, there is no
-    limit."""
+    """Seconds that the run may be active before it fails: the sum of the time before and after each suspension, unlike
+    for a Job, which starts again at 0. Time in a queue counts. If omitted, there is no limit."""
+    pre_running_deadline_seconds: Annotated[int, Field(ge=60, le=31_536_000)] | None = None
+    """Seconds that a stage may have no running pod before the run fails: its pods have no node, pull their image or
+    cannot mount a volume. Time in a queue of Kueue does not count, nor does the time before the stage starts. If
+    omitted, there is no limit."""
+    stage_deadlines: Annotated[list[StageDeadlines], Field(max_length=16)] = []
+    """Deadlines of the stages by their kind."""
     suspend: bool = False
     """Suspend the run: its pods stop, and finished work is kept. Set to false to resume."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
     """Seconds after the end of the run until the operator deletes its Jobs and other objects, and with them the logs.
     The FusionRun, the data on the claim, and the ConfigMaps NAME-spec and NAME-resolved are kept."""
+
+    def deadlines(self, kind: StageKind) -> StageDeadlines:
+        """Return the deadlines of the stages of a kind, with those of the run."""
+        found = next((d for d in self.stage_deadlines if d.kind is kind), StageDeadlines(kind=kind))
+        if found.pre_running_deadline_seconds is not None:
+            return found
+        return found.model_copy(update={"pre_running_deadline_seconds": self.pre_running_deadline_seconds})

@@ -122,6 +122,7 @@ class Reason(StrEnum):
     OBJECT_REFUSED = "ObjectRefused"
     OBJECT_RESTORED = "ObjectRestored"
     OBJECT_CHANGED = "ObjectChanged"
+    BACK_OFF = "BackOff"
     OPERATOR_TOO_OLD = "OperatorTooOld"
 
 
@@ -222,6 +223,19 @@ class StageStatus(Contract):
     Absent if the run was not retried because of this stage."""
     pod_settings: Annotated[str, Field(max_length=64)] | None = None
     """Hash of the fields of the spec that the pods of the stage depend on, until the first pod has a node."""
+    failures: Total | None = None
+    """Failed attempts that count against ``backoffLimit``: those since the last new checkpoint, without disruptions."""
+    disruptions: Total | None = None
+    """Attempts, or pods of a Job, that an eviction, a preemption, a drain or the loss of a node ended. They do not
+    count against ``backoffLimit``."""
+    retry_time: Time | None = None
+    """Time of the next attempt, after a failed one."""
+    checkpoint_step: Total | None = None
+    """Newest checkpoint of the failed attempts of a training, in steps."""
+    avoided_nodes: Annotated[list[Annotated[str, Field(max_length=253)]], Field(max_length=3)] | None = None
+    """Nodes on which the last attempts failed. The next one runs on other nodes if it can."""
+    pending_since: Time | None = None
+    """Time since which the stage has had no running pod, without the time in a queue."""
     progress: StageProgress | None = None
     """Progress of the stage. Advisory."""
     eta_seconds: int | None = None
@@ -392,6 +406,13 @@ class FusionRunStatus(Contract):
     """The latest retries of the run."""
     training_backend: Annotated[str, Field(max_length=32)] | None = None
     """Kind of the objects that run training, chosen when the run was accepted if ``training.backend`` is ``Auto``."""
+    active_seconds: Total | None = None
+    """Seconds that the run has been active, up to ``activeUntil``. Suspended time does not count."""
+    active_until: Time | None = None
+    """Time up to which ``activeSeconds`` counts. Absent while the run is suspended."""
+    clock_jump_time: Time | None = None
+    """Time at which the operator's clock was far from that of the last reconcile. Deadlines of stages end nothing for
+    20 minutes after it."""
     spec_digest: Annotated[str, Field(max_length=64)] | None = None
     """SHA-256 of the data of the ConfigMap NAME-spec. It is written before the ConfigMap is created, and other data is
     not used."""

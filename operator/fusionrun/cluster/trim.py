@@ -76,9 +76,9 @@ _KEPT: dict[str, Fields] = {
     KIND: {"metadata": _METADATA, **_whole("spec", "status")},
     "Job": {
         "metadata": _METADATA,
-        "spec": _whole("backoffLimit", "suspend", "parallelism"),
+        "spec": _whole("backoffLimit", "backoffLimitPerIndex", "suspend", "parallelism"),
         "status": {
-            **_whole("startTime", "completionTime", "succeeded"),
+            **_whole("startTime", "completionTime", "succeeded", "failedIndexes"),
             "conditions": _CONDITIONS,
         },
     },

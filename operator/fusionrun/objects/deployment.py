@@ -68,7 +68,7 @@ def build_deployment(
         env=meta.environment(run, stage, settings, *variables),
         ports=[{"name": "http", "containerPort": PORT}],
         startupProbe=health | {"periodSeconds": PROBE_PERIOD_SECONDS, "failureThreshold": failures},
-        readinessProbe=health | {"periodSeconds": 5, "timeoutSeconds": 5},
+        **_probes(run, health),
         resources=meta.resources(server.resources, settings),
         volumeMounts=meta.mounts(stage),
     )
@@ -91,6 +91,22 @@ def build_deployment(
             "selector": {"matchLabels": _selector(run, stage, attempt)},
             "template": meta.pod_template(run, stage, settings, stage_labels | isolation_labels(stage) | priority, pod),
         },
+    }
+
+
+def _probes(run: Run, health: dict[str, Any]) -> dict[str, Any]:
+    """Return the probes that follow the startup probe.
+
+    vLLM answers ``/health`` in the process that also tokenizes, so under load it may be late: a server leaves its
+    Service after a minute without a reply, and restarts after ten. If the engine is dead, the reply is 503, and vLLM
+    usually exits by itself. Source: vLLM, entrypoints/serve/instrumentator/health.py and v1/engine/async_llm.py
+    (``check_health``); Kubernetes starts no other probe before the startup probe has succeeded.
+    """
+    if Feature.RETRIES not in run.features:
+        return {"readinessProbe": health | {"periodSeconds": 5, "timeoutSeconds": 5}}
+    return {
+        "readinessProbe": health | {"periodSeconds": 5, "timeoutSeconds": 10, "failureThreshold": 6},
+        "livenessProbe": health | {"periodSeconds": 30, "timeoutSeconds": 30, "failureThreshold": 20},
     }
 
 

@@ -4,15 +4,28 @@ from typing import Any
 
 from fusionrun.api.artifacts import artifact_dir
 from fusionrun.api.models import Manifest
-from fusionrun.api.pod import API_KEY_ENV, EXIT_SERVER_WEDGED, EXIT_USER_ERROR, METRICS_PORT, METRICS_PORT_ENV
+from fusionrun.api.pod import (
+    API_KEY_ENV,
+    EXIT_SERVER_WEDGED,
+    EXIT_SIGTERM,
+    EXIT_USER_ERROR,
+    METRICS_PORT,
+    METRICS_PORT_ENV,
+)
 from fusionrun.api.stage import StageKind
 from fusionrun.objects import meta
 from fusionrun.objects.access import access_containers
 from fusionrun.objects.network_policy import isolation_labels
 from fusionrun.objects.server_key import key_variable
-from fusionrun.plan.pinned import Run
+from fusionrun.plan.pinned import Feature, Run
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
+
+FAILED_SHARDS_PART = 10
+"""A Job ends as soon as more than one in this many of its shards have failed."""
+
+NO_BACKOFF_LIMIT = 2**31 - 1
+"""Kubernetes' default of ``backoffLimit`` with a limit per index. Release 0.2 reads the field."""
 
 
 def build_job(run: Run, stage: Stage, name: str, attempt: int, settings: Settings, digest: str) -> Manifest:
@@ -62,9 +75,14 @@ def wrap_in_job(run: Run, stage: Stage, name: str, attempt: int, pod: dict[str, 
     -----
     A user error ends the Job at once. So does a hung server of the run, which the operator restarts before the next
     attempt. A disruption of the node does not count as a failure (``explain_early`` in ``state.observe.failures``
-    limits evictions). Every other failure is retried up to ``backoffLimit`` of the run. With a pod failure policy,
-    Kubernetes requires ``podReplacementPolicy: Failed``.
+    limits evictions for a pod's own use), and neither does SIGTERM, which a deleted pod gets. Every other failure is
+    retried up to ``backoffLimit`` of the run. With a pod failure policy, Kubernetes requires
+    ``podReplacementPolicy: Failed``.
     Source: Kubernetes, "Handling retriable and non-retriable pod failures with Pod failure policy".
+
+    Each shard has its own limit. A shard that reaches it does not stop the others, whose artifacts are kept, so that
+    only the failed one has to be made again; more than a tenth of the shards end the Job, since their failures have a
+    common cause. Source: Kubernetes, "Jobs", "Backoff limit per index" (on by default since 1.29).
     """
     stage_labels = meta.labels(run, stage, attempt)
     ending = [EXIT_USER_ERROR, EXIT_SERVER_WEDGED] if stage.server else [EXIT_USER_ERROR]
@@ -79,6 +97,15 @@ def wrap_in_job(run: Run, stage: Stage, name: str, attempt: int, pod: dict[str, 
         },
         "template": meta.pod_template(run, stage, settings, stage_labels | isolation_labels(stage), pod),
     }
+    if Feature.RETRIES in run.features:
+        stopped = {"operator": "In", "values": [EXIT_SIGTERM], "containerName": pod["containers"][0]["name"]}
+        spec["podFailurePolicy"]["rules"].append({"action": "Ignore", "onExitCodes": stopped})
+        if stage.shards is not None:
+            spec |= {
+                "backoffLimit": NO_BACKOFF_LIMIT,
+                "backoffLimitPerIndex": run.spec.backoff_limit,
+                "maxFailedIndexes": stage.shards // FAILED_SHARDS_PART,
+            }
     if stage.shards is not None:
         spec |= {
             "completionMode": "Indexed",

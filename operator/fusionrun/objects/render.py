@@ -1,12 +1,14 @@
 """Render the Kubernetes objects of a stage."""
 
 import hashlib
+from collections.abc import Sequence
 
 from fusionrun import names
 from fusionrun.api.models import Manifest
 from fusionrun.api.pod import TASK_DIGEST_ENV
 from fusionrun.api.task import encode_task
 from fusionrun.objects import meta, trainjob
+from fusionrun.objects.avoided_nodes import avoid_nodes
 from fusionrun.objects.deployment import PORT, build_deployment, build_service, server_url
 from fusionrun.objects.job import build_job
 from fusionrun.objects.logs import copy_to_claim, log_directory, mount_for_server
@@ -32,13 +34,21 @@ def child_name(pinned: PinnedPlan, stage: Stage, attempt: int) -> str:
     return names.object_name(pinned.name, stage.name, digest, attempt, longest)
 
 
-def render(pinned: PinnedPlan, stage: Stage, attempt: int, settings: Settings) -> list[Manifest]:
+def render(
+    pinned: PinnedPlan, stage: Stage, attempt: int, settings: Settings, avoided_nodes: Sequence[str] = ()
+) -> list[Manifest]:
     """Render the objects of a stage, in the order in which they must be created.
 
     ``attempt`` is 0 for the first attempt, then the number of the retry. A server has the attempt of the stage that it
     serves, so a restarted server is another object with another address. ``settings`` has the images recorded when the
-    run was accepted.
+    run was accepted. The pods run on other nodes than ``avoided_nodes`` if they can.
     """
+    objects = _render(pinned, stage, attempt, settings)
+    avoid_nodes(objects, avoided_nodes)
+    return objects
+
+
+def _render(pinned: PinnedPlan, stage: Stage, attempt: int, settings: Settings) -> list[Manifest]:
     name = child_name(pinned, stage, attempt)
     workload = stage.traits.workload
     first = [build_policy(pinned, stage, PORT, settings)]

@@ -23,6 +23,8 @@ class Feature(StrEnum):
     """Its objects have the label ``LABEL_RUN_UID``, by which its Services select pods."""
     GPU_QUEUE = "gpuQueue"
     """Only its stages with GPUs are in ``scheduling.queueName``. Without this feature, all its stages are."""
+    RETRIES = "retries"
+    """Each shard has its own limit of retries, servers have a liveness probe, and pods get ``stallSeconds``."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The outcome of an attempt that runs or failed, and whether another attempt follows."""
+"""The outcome of an attempt that runs or failed. ``retries`` decides whether another attempt follows."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -13,6 +13,7 @@ from fusionrun.plan.pod_settings_digest import pod_settings_digest
 from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.context import Context, StageOutcome
 from fusionrun.state.decide.prerequisites import secret_text
+from fusionrun.state.decide.retries import may_follow, numbers_after
 from fusionrun.state.observe.failures import Failure
 from fusionrun.state.observe.kueue import ignored, seconds_to_look_up
 from fusionrun.state.observe.missing_secrets import missing_secret
@@ -36,6 +37,7 @@ def status_of(
     started = (parse_time(old.start_time) if old else None) or workload.started
     fields: dict[str, Any] = {
         "attempt": workload.attempt or None,
+        "retry_time": None,
         "start_time": format_time(started) if started else None,
         "end_time": format_time(ended) if ended else None,
         "object_ref": f"{workload.manifest['kind']}/{workload.manifest['metadata']['name']}",
@@ -113,11 +115,6 @@ def failed(context: Context, stage: Stage, workload: Workload, failure: Failure 
     return StageOutcome(status.model_copy(update=update), failure=failure)
 
 
-def has_attempts_left(context: Context, stage: Stage, workload: Workload) -> bool:
-    """Return whether ``backoffLimit`` allows another attempt."""
-    return workload.attempt - context.first_attempt(stage) < context.pinned.spec.backoff_limit
-
-
 def server_unavailable(context: Context, stage: Stage, workload: Workload) -> bool:
     """Return whether a stage failed because its server was unavailable: the stage waits for it, at the same attempt."""
     return client_stalled(workload) and _server_was_unavailable(context, stage, workload)
@@ -128,6 +125,14 @@ def server_stalled(context: Context, stage: Stage, workload: Workload) -> bool:
     return (
         stage.server is not None and client_stalled(workload) and not _server_was_unavailable(context, stage, workload)
     )
+
+
+def server_restarts(context: Context, client: Stage, workload: Workload) -> bool:
+    """Return whether a server starts again because it stalled, and ``backoffLimit`` allows it."""
+    failure = workload.failure
+    if failure is None or not server_stalled(context, client, workload):
+        return False
+    return may_follow(context, client, numbers_after(context, client, workload, failure, at_once=True), failure)
 
 
 def _server_was_unavailable(context: Context, stage: Stage, workload: Workload) -> bool:

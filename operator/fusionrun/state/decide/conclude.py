@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.status import ConditionStatus, ConditionType, FusionRunStatus, Reason, StageState
 from fusionrun.names import ANNOTATION_RETRY
 from fusionrun.state.decide.budget import UsedUp, next_check, used_up
 from fusionrun.state.decide.context import Context, Outcomes
-from fusionrun.state.observe.object_fields import parse_time
 from fusionrun.state.observe.pending_pods import NO_POD, overdue
 from fusionrun.state.report import conditions, results
+from fusionrun.state.report.active_time import STEP, active_seconds
 from fusionrun.state.report.conditions import NewCondition
 from fusionrun.state.report.stage_status import ACTIVE, DONE
 
@@ -47,8 +46,8 @@ def conclude(context: Context, outcomes: Outcomes, before: FusionRunStatus) -> C
     budget = used_up(context, outcomes)
     if budget and not _others(outcomes, budget):
         return replace(_over(budget), conditions=conditions.suspended(Reason.BUDGET_EXCEEDED, budget.message))
-    deadline, since = spec.active_deadline_seconds, _active_since(before)
-    if deadline and since and now - since > timedelta(seconds=deadline):
+    deadline, active = spec.active_deadline_seconds, active_seconds(before, now)
+    if deadline and active > deadline:
         text = (
             f"spec.activeDeadlineSeconds: {deadline}: the run exceeded its deadline: "
             f"raise it and retry the run (annotation {ANNOTATION_RETRY})"
@@ -66,8 +65,8 @@ def conclude(context: Context, outcomes: Outcomes, before: FusionRunStatus) -> C
             conditions=conditions.in_progress(text, Reason.BUDGET_EXCEEDED),
             requeue_seconds=progress.requeue_seconds,
         )
-    if deadline and since:
-        requeue.append((since + timedelta(seconds=deadline) - now).total_seconds() + 1)
+    if deadline:
+        requeue.append(min(deadline - active + 1.0, STEP.total_seconds()))
     requeue += next_check(context, outcomes)
     return replace(progress, requeue_seconds=(*requeue, *progress.requeue_seconds))
 
@@ -81,21 +80,6 @@ def _over(budget: UsedUp) -> Conclusion:
     """Stop the stages that cost something; the conditions are added."""
     text = f"suspended: spec.budget.{budget.field} is used up"
     return Conclusion([], stop=(Reason.BUDGET_EXCEEDED, text), stopped=budget.stages)
-
-
-def _active_since(before: FusionRunStatus) -> datetime | None:
-    """Return when the run started, or was last resumed or retried; None while it is suspended.
-
-    A Job counts its deadline in the same way. Source: Kubernetes, "Suspending a Job".
-    """
-    started = before.start_time
-    for condition in before.conditions:
-        if condition.type is ConditionType.SUSPENDED:
-            if condition.status is not ConditionStatus.FALSE:
-                return None
-            started = condition.last_transition_time
-    times = [time for text in (started, *(r.time for r in before.retries)) if (time := parse_time(text))]
-    return max(times, default=None)
 
 
 def _in_progress(context: Context, outcomes: Outcomes) -> Conclusion:

@@ -46,6 +46,8 @@ class Context:
     now: datetime
     gpu_time: GpuTime
     """GPU time and cost up to now, and the GPUs that pods hold."""
+    trusts_clock: bool = True
+    """Whether ``now`` is close to the time of the last reconcile. If not, no deadline ends a stage."""
 
     def observed_stage(self, stage: Stage) -> ObservedStage:
         """Return the objects of a stage."""

@@ -10,16 +10,17 @@ from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.attempts import (
     NO_POD_LEFT,
     failed,
-    has_attempts_left,
     running,
     server_stalled,
     server_unavailable,
     status_of,
 )
 from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
+from fusionrun.state.decide.next_attempt import retry, still_backing_off
+from fusionrun.state.decide.retries import attempt_to_start, failed_on_one_node
 from fusionrun.state.decide.start import retry_message, start, waiting
 from fusionrun.state.observe.deleted_pods import deleted_pod
-from fusionrun.state.observe.failures import Failure
+from fusionrun.state.observe.failures import Failure, disruptions
 from fusionrun.state.observe.workloads import Phase, Workload
 from fusionrun.state.report import results
 from fusionrun.state.report.stage_status import running_numbers
@@ -33,7 +34,7 @@ SERVER_UNAVAILABLE = (
     "stopped because its server was not Ready: it restarts when the server is Ready; finished responses are kept"
 )
 NO_RESULT = "the stage ended, but its pods were deleted before their results were read"
-RETRIED = "retried: "
+SERVER_RESTARTED = "its server starts again: it restarts when the server is Ready; finished responses are kept"
 
 
 def decide_program(context: Context, stage: Stage, before: Outcomes) -> StageOutcome:
@@ -49,7 +50,9 @@ def decide_program(context: Context, stage: Stage, before: Outcomes) -> StageOut
 def _decide(context: Context, stage: Stage, before: Outcomes) -> StageOutcome:
     workload = context.observed_stage(stage).latest
     if workload is None:
-        return start(context, stage, before, _first_attempt(context, stage), retry_message(context, stage))
+        # Somebody may have deleted the failed attempt.
+        first, message = _first_attempt(context, stage), retry_message(context, stage)
+        return still_backing_off(context, stage) or start(context, stage, before, first, message)
     if workload.phase is Phase.TERMINATING:
         return StageOutcome(waiting(context, stage, Reason.PODS_PENDING))
     if workload.phase is Phase.SUCCEEDED:
@@ -58,34 +61,41 @@ def _decide(context: Context, stage: Stage, before: Outcomes) -> StageOutcome:
         return _pod_deleted(context, stage, before, replace(workload, failure=failure))
     if workload.phase is Phase.FAILED or workload.failure:
         return _failed(context, stage, before, workload)
-    return _running(context, stage, workload)
+    return _running(context, stage, before, workload)
 
 
 def _first_attempt(context: Context, stage: Stage) -> int:
     """Return the attempt to start if there is no workload: that of its server, whose address contains it."""
-    first, old = context.first_attempt(stage), context.previous.get(stage.name)
-    if stage.traits.retried_by_operator:
-        return max(first, (old.attempt or 0) if old else 0)
-    server = context.observed.stage(stage.server).latest if stage.server else None
-    return max(first, server.attempt if server else 0)
+    first = context.first_attempt(stage)
+    if stage.server:
+        server = context.observed.stage(stage.server).latest
+        return max(first, server.attempt if server else 0)
+    return max(first, attempt_to_start(context.previous.get(stage.name)))
 
 
-def _running(context: Context, stage: Stage, workload: Workload) -> StageOutcome:
+def _running(context: Context, stage: Stage, before: Outcomes, workload: Workload) -> StageOutcome:
+    if stage.server and workload.active and workload.attempt < (before.stages[stage.server].status.attempt or 0):
+        status = waiting(context, stage, Reason.WAITING_FOR_SERVER, SERVER_RESTARTED)
+        return StageOutcome(status, delete=(workload.ref,))  # it calls the address of the server before
     numbers = running_numbers(stage, context.observed_stage(stage), workload, context.now)
-    outcome = running(context, stage, workload)
+    shards = workload.failed_shards
+    text = f"shards {shards} failed for good: the stage fails when the others have ended" if shards else None
+    outcome = running(context, stage, workload, text)
+    if count := disruptions(workload.pods):
+        numbers["disruptions"] = max(count, outcome.status.disruptions or 0)
     # Pods push the cost of all stored responses. After a restart, not all of them have pushed.
     cost = max(outcome.status.cost_micro or 0, numbers["cost_micro"] or 0) or None
     return replace(outcome, status=outcome.status.model_copy(update=numbers | {"cost_micro": cost}))
 
 
-def _awaiting_pods(context: Context, stage: Stage, workload: Workload) -> StageOutcome | None:
+def _awaiting_pods(context: Context, stage: Stage, before: Outcomes, workload: Workload) -> StageOutcome | None:
     """Return the outcome of an ended workload until its pods have been listed; None after that.
 
     Pods and workloads are watched separately, and one watch may lag far behind the other.
     """
     if workload.ref in context.pods_listed:
         return None
-    outcome = _running(context, stage, workload)
+    outcome = _running(context, stage, before, workload)
     late = context.now - workload.ended if workload.ended else RESULT_GRACE
     if timedelta(0) <= late < RESULT_GRACE:
         return replace(outcome, requeue_seconds=(RESULT_GRACE - late).total_seconds())
@@ -94,13 +104,14 @@ def _awaiting_pods(context: Context, stage: Stage, workload: Workload) -> StageO
 
 def _succeeded(context: Context, stage: Stage, before: Outcomes, workload: Workload) -> StageOutcome:
     pods = workload.results
-    if len(pods) < (stage.shards or 1) and (outcome := _awaiting_pods(context, stage, workload)):
+    if len(pods) < (stage.shards or 1) and (outcome := _awaiting_pods(context, stage, before, workload)):
         return outcome
     if _lacks_result(context, stage, workload):
-        if has_attempts_left(context, stage, workload):
-            return start(context, stage, before, workload.attempt + 1, NO_RESULT)
+        lost = Failure(Reason.INFRASTRUCTURE_ERROR, NO_RESULT)
+        if outcome := retry(context, stage, before, workload, lost, NO_RESULT):
+            return outcome
         if stage.traits.report is not Report.DATASET:  # no stage depends on its numbers
-            return failed(context, stage, workload, Failure(Reason.INFRASTRUCTURE_ERROR, NO_RESULT))
+            return failed(context, stage, workload, lost)
     ended = workload.ended or context.now
     status = status_of(context, stage, workload, StageState.SUCCEEDED, Reason.SUCCEEDED, ended)
     numbers = results.final_numbers(pods)
@@ -127,22 +138,29 @@ def _lacks_result(context: Context, stage: Stage, workload: Workload) -> bool:
 def _pod_deleted(context: Context, stage: Stage, before: Outcomes, workload: Workload) -> StageOutcome:
     """Restart all pods of a training of which one was deleted, unless its own controller did it."""
     if workload.ref not in context.pods_listed:
-        return replace(_running(context, stage, workload), list_pods=(workload.ref,))
+        return replace(_running(context, stage, before, workload), list_pods=(workload.ref,))
     outcome = _failed(context, stage, before, workload)
     return replace(outcome, delete=(*outcome.delete, workload.ref))
 
 
 def _failed(context: Context, stage: Stage, before: Outcomes, workload: Workload) -> StageOutcome:
     failure = workload.failure
-    if failure is None and (outcome := _awaiting_pods(context, stage, workload)):
+    if failure is None and (outcome := _awaiting_pods(context, stage, before, workload)):
         return outcome
     if stage.server and server_unavailable(context, stage, workload):
         status = waiting(context, stage, Reason.WAITING_FOR_SERVER, SERVER_UNAVAILABLE)
         return StageOutcome(status, delete=(workload.ref,))
-    if failure is None:  # somebody has deleted its pods
-        failure = Failure(Reason.INFRASTRUCTURE_ERROR, NO_POD_LEFT, disrupted=True)
-    whole = stage.traits.retried_by_operator
-    retry = failure.retryable if whole else server_stalled(context, stage, workload)
-    if retry and has_attempts_left(context, stage, workload):
-        return start(context, stage, before, workload.attempt + 1, RETRIED + failure.message)
+    # The pods of a training are only deleted by somebody else; a Job itself deletes none of its own.
+    deleted = stage.traits.retried_by_operator
+    failure = failure or Failure(Reason.INFRASTRUCTURE_ERROR, NO_POD_LEFT, disrupted=deleted)
+    # A Job retries its pods itself. It also counts pods that the kubelet rejects, and does not know their nodes.
+    if (
+        stage.traits.retried_by_operator
+        or failure.disrupted
+        or server_stalled(context, stage, workload)
+        or failed_on_one_node(context, stage, workload)
+    ):
+        outcome = retry(context, stage, before, workload, failure)
+        if outcome:
+            return outcome
     return failed(context, stage, workload, failure)

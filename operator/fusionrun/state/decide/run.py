@@ -45,6 +45,7 @@ from fusionrun.state.observe.object_ref import ref_of
 from fusionrun.state.observe.observed import Observed, observe
 from fusionrun.state.observe.other_runs import makers
 from fusionrun.state.report import conditions, summary
+from fusionrun.state.report.active_time import trusts_clock
 from fusionrun.state.report.events import events
 from fusionrun.state.report.gpu_time import GpuTime, gpu_time
 from fusionrun.state.report.stage_status import DONE, UNFINISHED, idle
@@ -149,6 +150,7 @@ def _advance(inputs: _Input, accepted: Acceptance) -> Decision:
         settings=replace(inputs.settings, images=accepted.images),
         now=inputs.now,
         gpu_time=inputs.gpu_time,
+        trusts_clock=trusts_clock(before, inputs.now),
     )
     outcomes = decide_stages(context, Outcomes(benchmarks=tuple(before.results), dataset=before.dataset))
     conclusion = conclude(context, outcomes, before)

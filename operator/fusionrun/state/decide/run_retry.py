@@ -65,7 +65,11 @@ def retry(
         stages=names[:256] or None,
     )
     recorded = before.model_copy(
-        update={"retry": last_value(run, before), "retries": [*before.retries, entry][-RETRIES_MAX:]}
+        update={
+            "retry": last_value(run, before),
+            "retries": [*before.retries, entry][-RETRIES_MAX:],
+            "active_seconds": 0,
+        }
     )
     report = RunReport(
         stages=[_pending(stage, attempts.get(stage.name)) for stage in before.stages],
@@ -91,8 +95,12 @@ def _next_attempts(observed: Observed, before: FusionRunStatus) -> Iterator[tupl
             yield stage.name, max(known) + 1
 
 
+_COUNTS = dict.fromkeys(("failures", "disruptions", "retry_time", "avoided_nodes"))
+"""Fields of a stage that start again with the retry of its run."""
+
+
 def _pending(stage: StageStatus, next_attempt: int | None) -> StageStatus:
     if stage.state in DONE:
         return stage
     pending = idle(stage, stage, StageState.PENDING, Reason.RUN_RETRIED if next_attempt else None)
-    return pending if next_attempt is None else pending.model_copy(update={"first_attempt": next_attempt})
+    return pending if next_attempt is None else pending.model_copy(update=_COUNTS | {"first_attempt": next_attempt})

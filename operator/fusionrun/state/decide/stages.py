@@ -7,6 +7,7 @@ from fusionrun.api.stage import StageKind
 from fusionrun.api.status import Reason, StageState, StageStatus
 from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
+from fusionrun.state.decide.deadlines import with_deadlines
 from fusionrun.state.decide.program_stages import decide_program
 from fusionrun.state.decide.restore import restore
 from fusionrun.state.decide.server_stages import decide_server
@@ -34,11 +35,12 @@ def decide_stage(context: Context, stage: Stage, before: Outcomes) -> StageOutco
         status = waiting(context, stage, Reason.WAITING_FOR_ARTIFACT, context.held_back[stage.name])
         return StageOutcome(status, delete=context.observed_stage(stage).running_objects)
     if stage.traits.is_server:
-        return restore(context, stage, before, decide_server(context, stage, before))
+        return with_deadlines(context, stage, restore(context, stage, before, decide_server(context, stage, before)))
     if stage.kind is StageKind.PUBLISH and is_ready(context, stage, before) and (text := missed_gates(context, before)):
         status = StageStatus(name=stage.name, state=StageState.SKIPPED, reason=Reason.GATE_FAILED, message=text)
         return StageOutcome(status)
     outcome = restore(context, stage, before, decide_program(context, stage, before))
+    outcome = with_deadlines(context, stage, outcome)
     # Another controller may let an earlier attempt, which had failed, run again.
     return replace(outcome, delete=(*outcome.delete, *observed.earlier.running_objects))
 

@@ -29,19 +29,33 @@ TRANSIENT_FIRST_SECONDS = 1.0
 """Time to the first retry if a request to create an object failed with 429, 5xx or no reply."""
 
 
-def start(context: Context, stage: Stage, before: Outcomes, attempt: int, message: str | None = None) -> StageOutcome:
-    """Start an attempt of a stage, or return what it waits for; ``message`` is why there is another attempt."""
+def start(
+    context: Context,
+    stage: Stage,
+    before: Outcomes,
+    attempt: int,
+    message: str | None = None,
+    avoided_nodes: Sequence[str] | None = None,
+) -> StageOutcome:
+    """Start an attempt of a stage, or return what it waits for; ``message`` is why there is another attempt.
+
+    ``avoided_nodes``: nodes on which earlier attempts failed; None for those in the status of the stage.
+    """
     blocked = _blocked(context, stage, before)
     if blocked is not None:
         again = RECHECK_SECONDS if blocked.reason == Reason.WAITING_FOR_ARTIFACT else None
         return StageOutcome(blocked, requeue_seconds=again)
-    objects = objects_of(context, stage, before, attempt)
+    if avoided_nodes is None:
+        old = context.previous.get(stage.name)
+        avoided_nodes = (old.avoided_nodes or []) if old else []
+    objects = objects_of(context, stage, before, attempt, avoided_nodes)
     for manifest in objects:
         if refusal := context.refused.get(ref_of(manifest)):
             return _refused(context, stage, refusal)
     status = stopped(context, stage, StageState.RUNNING, Reason.PODS_PENDING, message).model_copy(
         update={
             "attempt": attempt or None,
+            "retry_time": None,
             "start_time": format_time(context.now),
             "object_ref": f"{objects[-1]['kind']}/{objects[-1]['metadata']['name']}",
             "pod_settings": pod_settings_digest(context.pinned.spec, stage),
@@ -51,12 +65,14 @@ def start(context: Context, stage: Stage, before: Outcomes, attempt: int, messag
     return StageOutcome(status, create=objects, pending=pending)
 
 
-def objects_of(context: Context, stage: Stage, before: Outcomes, attempt: int) -> tuple[Manifest, ...]:
+def objects_of(
+    context: Context, stage: Stage, before: Outcomes, attempt: int, avoided_nodes: Sequence[str] = ()
+) -> tuple[Manifest, ...]:
     """Return the objects of an attempt of a stage; the workload is the last one."""
     pinned = context.pinned
     if stage.kind is StageKind.PUBLISH:  # the model card shows the scores
         pinned = replace(pinned, scores=results.by_model(before.benchmarks))
-    return tuple(render(pinned, stage, attempt, context.settings))
+    return tuple(render(pinned, stage, attempt, context.settings, avoided_nodes))
 
 
 def retry_message(context: Context, stage: Stage) -> str | None:

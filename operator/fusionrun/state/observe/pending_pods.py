@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from fusionrun.api.models import Manifest
 from fusionrun.api.status import Reason
-from fusionrun.state.observe.kueue import GATE, KueueWorkloads, queue_text
+from fusionrun.state.observe.kueue import GATE, KueueWorkloads, is_gated, queue_text
 from fusionrun.state.observe.object_fields import (
     container_statuses,
     ended_containers,
@@ -78,6 +78,11 @@ def pending_pods(workload: Workload, now: datetime) -> PendingPods:
     running = between or any(pod_phase(pod) == "Running" for pod in alive)
     text = message[:PENDING_CHARACTERS] or (None if running else NO_POD)
     return PendingPods(running, text, since, reason, between=between)
+
+
+def is_queued(workload: Workload) -> bool:
+    """Return whether a workload waits in a queue, or is suspended: its pods are not meant to run now."""
+    return is_suspended(workload.manifest) or any(is_gated(pod) for pod in workload.pods)
 
 
 def overdue(pending: Mapping[str, PendingPods], now: datetime) -> tuple[dict[str, PendingPods], float | None]:

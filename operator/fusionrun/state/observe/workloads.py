@@ -8,6 +8,7 @@ from enum import StrEnum
 from fusionrun.api.models import Manifest
 from fusionrun.api.pod import COMPLETION_INDEX_ANNOTATION
 from fusionrun.api.result import StageResult, decode_result
+from fusionrun.api.stage import StageKind
 from fusionrun.names import LABEL_COMPONENT
 from fusionrun.state.observe.failures import Failure, explain, explain_early
 from fusionrun.state.observe.kueue import KueueWorkloads
@@ -21,6 +22,9 @@ from fusionrun.state.observe.object_fields import (
 )
 from fusionrun.state.observe.object_ref import ObjectRef, ref_of
 from fusionrun.state.observe.server_failures import server_failure
+
+SHARDS_FAILED = ("FailedIndexes", "MaxFailedIndexesExceeded")
+"""Reasons of a Job whose shards reached ``backoffLimitPerIndex``. Source: Kubernetes API, batch/v1."""
 
 
 class Phase(StrEnum):
@@ -62,6 +66,21 @@ class Workload:
         return bool(self.manifest["kind"] == "Deployment")
 
     @property
+    def replicas(self) -> int:
+        """Number of pods that a Deployment should have."""
+        return int(self.manifest["spec"].get("replicas") or 1)
+
+    @property
+    def ready_replicas(self) -> int:
+        """Number of pods of a Deployment that are Ready."""
+        return int((self.manifest.get("status") or {}).get("readyReplicas") or 0)
+
+    @property
+    def failed_shards(self) -> str:
+        """Shards of a Job that failed for good, as ``1,3-5``, while others run."""
+        return str((self.manifest.get("status") or {}).get("failedIndexes") or "")
+
+    @property
     def active(self) -> bool:
         """Whether it has running pods, or may still get some."""
         return self.phase in (Phase.RUNNING, Phase.READY)
@@ -70,6 +89,11 @@ class Workload:
     def holds_pods(self) -> bool:
         """Whether it must be deleted to stop its pods: it is active, or it is a failed server."""
         return self.active or (self.phase is Phase.FAILED and self.is_server)
+
+    @property
+    def placed(self) -> datetime | None:
+        """Time at which its first pod that still exists started on a node; None before that."""
+        return min(filter(None, map(_start_time, self.pods)), default=None)
 
     @property
     def waits(self) -> bool:
@@ -98,9 +122,11 @@ def observe_workload(
         phase, ended = Phase.SUCCEEDED, status.get("completionTime") or success.get("lastTransitionTime")
     elif "Failed" in true:
         phase, ended = Phase.FAILED, true["Failed"].get("lastTransitionTime")
-        failure = explain(pods, log_tails)
-    elif manifest["kind"] == "Job":
-        failure = explain_early(pods, log_tails, manifest["spec"]["backoffLimit"])
+        failed = _of_failed_shards(pods, status) if true["Failed"].get("reason") in SHARDS_FAILED else pods
+        failure = explain(failed, log_tails, together=_is_training(manifest))
+    elif manifest["kind"] == "Job" and not _is_training(manifest):
+        spec = manifest["spec"]
+        failure = explain_early(pods, log_tails, spec.get("backoffLimitPerIndex", spec.get("backoffLimit", 0)))
     return Workload(
         manifest=manifest,
         attempt=attempt_of(manifest),
@@ -115,8 +141,28 @@ def observe_workload(
     )
 
 
+def _start_time(pod: Manifest) -> datetime | None:
+    return parse_time((pod.get("status") or {}).get("startTime"))
+
+
 def _has_node(pod: Manifest) -> bool:
     return bool((pod.get("spec") or {}).get("nodeName"))
+
+
+def _of_failed_shards(pods: list[Manifest], status: Manifest) -> list[Manifest]:
+    """Return the pods of the shards that failed for good, of those that are there; others have been retried."""
+    failed: set[int] = set()
+    for part in filter(None, str(status.get("failedIndexes") or "").split(",")):
+        first, _, last = part.partition("-")
+        failed.update(range(int(first), int(last or first) + 1))
+    names = {str(index) for index in failed}
+    indexes = ((pod, (pod["metadata"].get("annotations") or {}).get(COMPLETION_INDEX_ANNOTATION)) for pod in pods)
+    return [pod for pod, index in indexes if index in names] or pods
+
+
+def _is_training(manifest: Manifest) -> bool:
+    """Return whether the pods of a workload are the ranks of one training."""
+    return manifest["metadata"].get("labels", {}).get(LABEL_COMPONENT) in (StageKind.SFT, StageKind.DPO)
 
 
 def _server_phase(manifest: Manifest, pods: list[Manifest], log_tails: dict[str, str]) -> tuple[Phase, Failure | None]:

@@ -21,6 +21,8 @@ UNFINISHED = ACTIVE | {StageState.WAITING}
 MESSAGE_CHARACTERS = 1024
 ETA_QUANTUM_SECONDS = 15
 """Estimates change in steps, so that time alone causes no write of the status."""
+RETRY_FIELDS = ("attempt", "failures", "disruptions", "retry_time", "checkpoint_step", "avoided_nodes")
+"""Fields that a stage keeps while it has no pods (``state.decide.retries``)."""
 
 
 def idle(
@@ -30,14 +32,14 @@ def idle(
     reason: Reason | None = None,
     message: str | None = None,
 ) -> StageStatus:
-    """Return the status of a stage without running pods; the cost of its endpoint is kept."""
+    """Return the status of a stage without running pods: its retries and costs are those of earlier attempts."""
+    kept = {name: getattr(old, name) for name in (*RETRY_FIELDS, "first_attempt", "cost_micro")} if old else {}
     return StageStatus(
         name=stage.name,
         state=state,
         reason=reason,
         message=message[:MESSAGE_CHARACTERS] if message else None,
-        first_attempt=old.first_attempt if old else None,
-        cost_micro=old.cost_micro if old else None,
+        **kept,
     )
 
 

@@ -20,6 +20,7 @@ from fusionrun.api.status import (
 )
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.state.observe.object_fields import format_time
+from fusionrun.state.report import active_time
 from fusionrun.state.report.conditions import NewCondition, set_conditions
 from fusionrun.state.report.gpu_time import GpuTime
 from fusionrun.state.report.stage_status import DONE
@@ -51,7 +52,11 @@ def summary(
     report = report or RunReport(before.stages, before.results, before.dataset)
     finished = is_finished(conditions)
     stages = report.gpu_time.apply(report.stages)
+    active = not finished and not any(
+        c.type is ConditionType.SUSPENDED and c.status is ConditionStatus.TRUE for c in conditions
+    )
     return FusionRunStatus(
+        **active_time.recorded(before, now, active=active),
         observed_generation=generation,
         conditions=set_conditions(before.conditions, conditions, generation, now),
         stages=stages,
