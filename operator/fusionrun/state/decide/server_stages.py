@@ -14,7 +14,7 @@ from fusionrun.state.decide.retries import (
     numbers_after,
     seconds_left,
 )
-from fusionrun.state.decide.start import start, stopped, waiting
+from fusionrun.state.decide.start import retry_message, start, stopped, waiting
 from fusionrun.state.observe.workloads import Phase, Workload
 
 RESTARTED = "server restarted: the previous server generated no tokens"
