@@ -75,7 +75,7 @@ def test_a_pin_stays_with_its_reference():
 
     world = started("resolve")
     live = world.live()
-    observed = observe(live)
+    observed = observe(live, world.status)
     believed = frozen(live.run, observed, world.status)
     spec = acceptance(live, believed, world.settings).spec
     layouts = [PinnedPlan("lab", "tiny", "", spec, plan, (), {}) for plan in (build_plan(spec), another_order(spec))]

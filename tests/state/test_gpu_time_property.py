@@ -151,7 +151,7 @@ class Simulation:
         live = LiveObjects(run, tuple(trim(child, finished=False) for child in children))
         now = START + timedelta(seconds=at + error)
         before = read_status(run["status"])
-        return with_gpu_time(before, gpu_time(before, observe(live), Accelerators(), now), "")
+        return with_gpu_time(before, gpu_time(before, observe(live, before), Accelerators(), now), "")
 
     @property
     def stage(self) -> StageStatus:

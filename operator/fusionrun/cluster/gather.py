@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from fusionrun.api.models import Manifest
+from fusionrun.api.status import read_status
 from fusionrun.cluster.client import Client
 from fusionrun.cluster.kueue_workloads import KueueWorkloadReader
 from fusionrun.cluster.other_runs import OtherRuns
@@ -77,7 +78,8 @@ class Gatherer:
             return None
         if self._store.is_incomplete(run):
             await self._list_run(run)
-        children = owned_by(manifest["metadata"]["uid"], self._store.children(run), recorded_uids(manifest))
+        recorded = recorded_uids(read_status(manifest.get("status")))
+        children = owned_by(manifest["metadata"]["uid"], self._store.children(run), recorded)
         if is_finished(manifest):  # only its objects remain to be deleted
             self.other_runs.forget(run)
             return LiveObjects(run=manifest, children=tuple(children))

@@ -93,7 +93,7 @@ def decide(live: LiveObjects, settings: Settings, now: datetime) -> Decision:
     if is_deleting(live.run):
         return Decision()
     before = read_status(live.run.get("status"))
-    observed = observe(live, {s.name: s.first_attempt for s in before.stages if s.first_attempt})
+    observed = observe(live, before)
     time = gpu_time(before, observed, settings.accelerators, now)
     inputs = _Input(live, observed, before, frozen(live.run, observed, before), settings, now, time)
     if is_finished(live.run):

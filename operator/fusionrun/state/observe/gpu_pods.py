@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from fusionrun.api.models import Manifest
+from fusionrun.api.status import FusionRunStatus
 from fusionrun.plan.gpus import devices
 from fusionrun.state.observe.object_fields import attempt_of, container_statuses, is_deleting, parse_time, pod_ended
 
@@ -49,13 +50,12 @@ def gpu_pod(pod: Manifest) -> GpuPod:
     )
 
 
-def recorded_uids(run: Manifest) -> frozenset[str]:
+def recorded_uids(status: FusionRunStatus) -> frozenset[str]:
     """Return the UIDs of the pods that hold GPUs by the status of a run.
 
     A pod outlives its workload by its grace period. Its labels may be forged, but not its UID.
     """
-    stages = (run.get("status") or {}).get("stages") or []
-    return frozenset(pod["uid"] for s in stages for pod in (s.get("gpuUsage") or {}).get("pods") or [])
+    return frozenset(pod.uid for s in status.stages if s.gpu_usage for pod in s.gpu_usage.pods)
 
 
 def has_devices(pod: Manifest) -> bool:

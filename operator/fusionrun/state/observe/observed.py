@@ -1,9 +1,9 @@
 """What the objects of a run say: per stage its workloads, services and pushed progress."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from fusionrun.api.models import Manifest
+from fusionrun.api.status import FusionRunStatus
 from fusionrun.state.observe.gpu_pods import GpuPod, gpu_pod, recorded_uids
 from fusionrun.state.observe.live_objects import LiveObjects, PushedProgress
 from fusionrun.state.observe.object_fields import WORKLOADS, attempt_of, is_deleting, is_pod_of, stage_of
@@ -67,10 +67,10 @@ class Observed:
         return tuple(ref for stage in self.stages.values() for ref in stage.running_objects)
 
 
-def observe(live: LiveObjects, first_attempts: Mapping[str, int] | None = None) -> Observed:
-    """Parse the objects of a run; ``first_attempts`` are those of the stages that were retried with the run."""
+def observe(live: LiveObjects, before: FusionRunStatus) -> Observed:
+    """Parse the objects of a run whose status is ``before``."""
     uid = live.run["metadata"]["uid"]
-    recorded = recorded_uids(live.run)
+    recorded = recorded_uids(before)
     by_stage: dict[str, list[Manifest]] = {}
     config_maps: dict[str, dict[str, str]] = {}
     generations: dict[ObjectRef, int] = {}
@@ -83,7 +83,7 @@ def observe(live: LiveObjects, first_attempts: Mapping[str, int] | None = None) 
             by_stage.setdefault(stage, []).append(manifest)
         elif manifest["kind"] == "ConfigMap":
             config_maps[manifest["metadata"]["name"]] = manifest.get("data") or {}
-    first = first_attempts or {}
+    first = {stage.name: stage.first_attempt for stage in before.stages if stage.first_attempt}
     stages = {
         name: _stage(name, by_stage.get(name, []), live, recorded, first.get(name, 0))
         for name in dict.fromkeys([*by_stage, *first])
