@@ -328,7 +328,7 @@ def test_every_kind_that_a_stage_creates_has_a_resource():
 
 def test_a_kind_without_a_resource_is_a_bug():
     with pytest.raises(PlanError, match="RESOURCES"):
-        serve(lambda _: status(500, ""), lambda c: c.get(ObjectRef("v1", "Namespace", "", "n")))
+        serve(lambda _: status(500, ""), lambda c: c.get(ObjectRef("v1", "ServiceAccount", "demo", "s")))
 
 
 def test_a_pod_is_marked_as_failed_and_force_deleted_by_its_uid():

@@ -33,7 +33,7 @@ async def test_a_watch_event_with_the_annotation_starts_the_failed_stage_again(c
         store.put(manifest)
     ref = ref_of(run)
     parts = SETTINGS, Gatherer(client, store), ProgressBoard(), Executor(client, store, EventPoster(client))
-    reconciler = Reconciler(*parts, Metrics(store.runs))
+    reconciler = Reconciler(*parts, Metrics(store.runs), wake=lambda _: None)
     assert await reconciler.reconcile(ref, None), "the time until its objects expire"
     assert client.verbs() == []
 

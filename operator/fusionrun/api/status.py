@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema
 
 from fusionrun.api.contract import Contract
+from fusionrun.api.run_results import Artifacts, BenchmarkResult, DatasetSummary
 from fusionrun.api.values import SUMMAND_MAX
 
 LOG_TAIL_CHARACTERS = 600
@@ -180,22 +181,22 @@ class PodUsage(Contract):
 
     uid: Annotated[str, Field(max_length=64)]
     """UID of the pod."""
-    start_time: str
+    start_time: Time
     """Time at which the pod was bound to its node."""
     gpus: float
     """GPUs of the pod, by the operator's setting ``accelerators.gpus``."""
-    cost_per_hour_micro: int | None = None
+    cost_per_hour_micro: Total | None = None
     """Cost of the pod's GPUs for an hour, in millionths."""
 
 
 class GpuUsage(Contract):
     """What the GPU time of a stage is computed from. It is kept until the stage has ended and its pods are gone."""
 
-    ended_gpu_seconds: int | None = None
+    ended_gpu_seconds: Total | None = None
     """GPU-seconds of the pods that have ended. If omitted, no pod holds GPUs, and these are all GPU-seconds."""
-    ended_cost_micro: int | None = None
+    ended_cost_micro: Total | None = None
     """Cost of the pods that have ended, in millionths."""
-    ended_time: str | None = None
+    ended_time: Time | None = None
     """Latest end of a pod that is counted. Pods that ended earlier are counted as well."""
     pods: Annotated[list[PodUsage], Field(max_length=1024)] = []
     """The pods that hold GPUs."""
@@ -271,86 +272,6 @@ class StageStatus(Contract):
     """Last log lines of the failed container."""
     log_directory: Annotated[str, Field(max_length=512)] | None = None
     """Directory on the claim with the complete logs of a failed stage, one file per container."""
-
-
-class BenchmarkResult(Contract):
-    """Scores on a benchmark, in percent."""
-
-    benchmark: Annotated[str, Field(max_length=64)]
-    """Name of the benchmark."""
-    base: float | None = None
-    """Score of the target before training, in percent."""
-    sft: float | None = None
-    """Score after SFT, in percent."""
-    final: float | None = None
-    """Score of the final model, in percent."""
-    delta: float | None = None
-    """Difference between final and base, in percentage points."""
-
-
-class SourceRows(Contract):
-    """Training data from a source."""
-
-    source: Annotated[str, Field(max_length=64)]
-    """Name of the source."""
-    sft_rows: int
-    """Number of SFT rows."""
-    pairs: int
-    """Number of preference pairs for training."""
-    win_rate: float | None = None
-    """Share of the contested prompts, 0 to 1, on which the source has the best response (docs/data.md)."""
-
-
-class DatasetRows(Contract):
-    """Training data from a data set, and the numbers that the recipe's authors published."""
-
-    name: Annotated[str, Field(max_length=64)]
-    """Name of the data set."""
-    sft_rows: int
-    """Number of SFT rows."""
-    pairs: int
-    """Number of preference pairs, including held-out pairs."""
-    recipe_sft_rows: int | None = None
-    """Published number of SFT rows, for a preset."""
-    recipe_pairs: int | None = None
-    """Published number of preference pairs, for a preset."""
-    warning: Annotated[str, Field(max_length=256)] | None = None
-    """How the numbers differ from the published ones, if one of them differs by more than 20 %."""
-
-
-class DatasetSummary(Contract):
-    """The training data of the run."""
-
-    sft_rows: int
-    """Number of SFT rows."""
-    pairs: int
-    """Number of preference pairs for training."""
-    held_out_pairs: int = 0
-    """Number of preference pairs that are not used for training, but to select a checkpoint."""
-    truncated_share: float | None = None
-    """Share of the responses, 0 to 1, that were truncated at their token limit."""
-    mean_margin: float | None = None
-    """Mean score difference of the preference pairs that ``construction.rewardMargin`` applies to."""
-    by_source: Annotated[list[SourceRows], Field(max_length=32)] = []
-    """Training data from each source."""
-    by_dataset: Annotated[list[DatasetRows], Field(max_length=64)] = []
-    """Training data from each data set, in the order of the spec. Empty if it exceeds the size of the pod's result; the
-    data card always has it."""
-    drops: Annotated[dict[str, int], Field(max_length=32)] = {}
-    """Number of dropped prompts, by reason (docs/data.md)."""
-
-
-class Artifacts(Contract):
-    """Locations of the results: paths on the run's claim, mounted at /data."""
-
-    model: Annotated[str, Field(max_length=256)] | None = None
-    """Path of the final model."""
-    sft_model: Annotated[str, Field(max_length=256)] | None = None
-    """Path of the model after SFT."""
-    dataset: Annotated[str, Field(max_length=256)] | None = None
-    """Path of the training data and its card."""
-    published: Annotated[str, Field(max_length=512)] | None = None
-    """URI that the model was published to."""
 
 
 class Retry(Contract):

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from fusionrun.api.models import Manifest
-from fusionrun.api.status import BenchmarkResult, DatasetSummary, Reason, StageState, StageStatus
+from fusionrun.api.run_results import BenchmarkResult, DatasetSummary
+from fusionrun.api.status import Reason, StageState, StageStatus
 from fusionrun.plan.gpus import cost_per_hour, gpus_of
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.pods import pod_settings

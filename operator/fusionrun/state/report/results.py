@@ -5,9 +5,9 @@ from typing import Any
 
 from fusionrun.api.data import Dataset, Evaluation, GateBaseline
 from fusionrun.api.result import StageResult
+from fusionrun.api.run_results import BenchmarkResult, DatasetRows, DatasetSummary, SourceRows
 from fusionrun.api.sizes import PUBLISHED, Sizes, size_warning
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.status import BenchmarkResult, DatasetRows, DatasetSummary, SourceRows
 from fusionrun.api.values import Constructed, DatasetCounts, Evaluated, Generated, Promoted, SourceCounts, Trained
 
 
