@@ -7,6 +7,7 @@ does not serve v1beta1, as from Kueue 0.20 on. No other operator may watch the n
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,13 +35,28 @@ NODE_GPUS = 8
 def install(*options: str) -> None:
     """Install Kueue, or change its configuration."""
     served = () if SERVES_V1BETA1 else ("--without-v1beta1",)
-    subprocess.run([KUEUE / "install", VERSION, *options, *served], check=True)
+    environment = os.environ | {"PYTHON": sys.executable}
+    subprocess.run([KUEUE / "install", VERSION, *options, *served], env=environment, check=True)
 
 
 def apply(cluster: Cluster, *manifests: dict[str, Any]) -> None:
     """Apply objects."""
     listed = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(listed))
+
+
+def namespace() -> list[dict[str, Any]]:
+    """Return the namespace of the tests, which Kueue's webhooks select, and a claim that no pod uses."""
+    labels = {"pod-security.kubernetes.io/enforce": "restricted", "fusionrun.dev/kueue": "true"}
+    size, modes = {"storage": "1Gi"}, ["ReadWriteMany"]
+    claim = {"name": "fusion-data", "namespace": NAMESPACE}
+    volume = {"capacity": size, "accessModes": modes, "hostPath": {"path": "/tmp"}, "claimRef": claim}
+    wanted = {"accessModes": modes, "resources": {"requests": size}, "volumeName": NAMESPACE, "storageClassName": ""}
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}},
+        {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": NAMESPACE}, "spec": volume},
+        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": claim, "spec": wanted},
+    ]
 
 
 def cluster_queue(name: str, gpu_quota: int) -> dict[str, Any]:
@@ -106,11 +122,12 @@ def cluster(node: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cl
     crd = REPOSITORY / "manifests" / "crd.yaml"
     found.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(crd))
     wait_until_established(yaml.safe_load(crd.read_text()))
-    subprocess.run([REPOSITORY / "hack" / "demo" / "prepare-namespace", NAMESPACE], check=True)
+    apply(found, *namespace())
     with operator(NAMESPACE, tmp_path_factory.mktemp("operator")):
         yield found
         found.kubectl("delete", "fusionrun", "--all", check=False)
-    found.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+    found.kubectl("delete", "namespace", NAMESPACE)
+    found.kubectl("delete", "persistentvolume", NAMESPACE)
 
 
 @pytest.fixture(scope="module", autouse=True)
