@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from fusionrun.api.result import decode_result
-from support.live import OPERATOR_NAMESPACE, Cluster, audit_log, condition, creates, small_run
+from support.live import CACHE, OPERATOR_NAMESPACE, Cluster, audit_log, condition, creates, small_run
 
 pytestmark = pytest.mark.cluster
 DONE = ("Succeeded", "Skipped")
 MEASURED = 60
 """Prompts per benchmark."""
 IS_LOCAL = os.environ.get("CLUSTER", "local") == "local"
+VOLUMES = CACHE / "cluster" / "volumes"
 OPERATOR = ("-n", OPERATOR_NAMESPACE, "-l", "app.kubernetes.io/name=fusionrun")
 
 
@@ -122,6 +123,19 @@ def test_responses_of_a_trained_model_end_before_the_token_limit(cluster, finish
     made = decode_result(pod["status"]["containerStatuses"][0]["state"]["terminated"]["message"]).values
     assert made.responses == 3 * MEASURED
     assert made.truncated <= made.responses / 100
+
+
+@pytest.mark.skipif(not IS_LOCAL, reason="reads the volume of the local cluster")
+def test_the_logs_of_every_stage_are_on_the_claim(cluster, finished):
+    digests = json.loads(cluster.get("configmap", f"{finished['metadata']['name']}-resolved")["data"]["digests.json"])
+    ran = {s["name"] for s in finished["status"]["stages"] if s["state"] == "Succeeded"}
+    for stage in ran & digests.keys():
+        kind, digest = stage.split("/")[0], digests[stage]
+        (folder,) = VOLUMES.glob(f"*/fusionrun/artifacts/{kind}/{digest}/logs")
+        files = [path.name for path in folder.iterdir() if path.stat().st_size]
+        servers = [name for name in files if "-serve-" in name]
+        assert files, stage
+        assert len(servers) == (kind == "generate"), (stage, files)
 
 
 def test_kubectl_wait_returns(cluster, finished):

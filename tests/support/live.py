@@ -15,6 +15,7 @@ from fusionrun.settings import Images
 from watch import condition, watch
 
 __all__ = [
+    "CACHE",
     "OPERATOR_NAMESPACE",
     "REPOSITORY",
     "Cluster",
