@@ -200,7 +200,7 @@ def test_an_earlier_attempt_that_runs_again_is_deleted(done):
     world.run_until("sft")
     first = world.workloads()["sft"]
     world.fail("sft", {"exitCode": 130})
-    world.settle()
+    world.pass_time(seconds=10)
     assert world.stage("sft").attempt == 1
     if done:
         world.finish_in_turn("sft")
