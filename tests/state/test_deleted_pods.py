@@ -187,6 +187,18 @@ def test_an_attempt_that_was_deleted_after_an_earlier_one_failed_is_followed_by_
     world.complete()
 
 
+def test_a_deleted_attempt_that_still_terminates_keeps_the_message_of_its_failure():
+    world, (_, worker) = training()
+    first = dict(world.workloads()["sft"])
+    delete(world, worker)
+    world.settle()
+    message = world.stage("sft").message
+    first["metadata"] = first["metadata"] | {"deletionTimestamp": format_time(world.now)}
+    world.objects[ref_of(first)] = first
+    world.settle()
+    assert (world.stage("sft").reason, world.stage("sft").message) == (Reason.BACK_OFF, message)
+
+
 def test_other_jobs_replace_their_pods_themselves():
     world = World(make_run())
     world.run_until("construct")

@@ -183,6 +183,35 @@ def test_earlier_attempts_do_not_count_for_the_backoff_limit():
     assert world.condition("Failed")[0] == "True"
 
 
+def test_a_stage_that_ran_out_of_memory_is_retried_once_more():
+    world = World(make_run())
+    world.run_until("sft")
+    killed = {"reason": "OOMKilled", "exitCode": 137}
+    for _ in range(2):
+        world.fail("sft", killed)
+        world.pass_time(minutes=1)
+    assert world.condition("Failed")[0] == "True"
+    retry(world)
+    world.fail("sft", killed)
+    world.pass_time(minutes=1)
+    assert (world.condition("Failed")[0], world.stage("sft").attempt) == ("False", 3)
+
+
+def test_a_stage_that_waited_for_its_next_attempt_goes_on_with_it():
+    world = World(make_run())
+    world.run_until("score/ada")
+    world.fail("verify/ada.coding", {"reason": "Evicted"}, {"reason": "Evicted"})
+    world.settle()
+    assert world.stage("verify/ada.coding").reason == Reason.BACK_OFF
+    world.fail("score/ada", {"exitCode": 2, "message": WRONG})
+    world.settle()
+    assert world.condition("Failed")[0] == "True"
+    retry(world)
+    assert world.condition("Failed")[0] == "False"
+    world.complete()
+    assert world.stage("verify/ada.coding").attempt == 1
+
+
 def test_gpu_time_stays_counted():
     world = World(make_run(training={"nodes": 1, "processesPerNode": 2, "resources": GPU}))
     world.run_until("sft")

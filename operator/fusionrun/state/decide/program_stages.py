@@ -54,7 +54,7 @@ def _decide(context: Context, stage: Stage, before: Outcomes) -> StageOutcome:
         first = _first_attempt(context, stage)
         return still_backing_off(context, stage) or start(context, stage, before, first, why(context, stage))
     if workload.phase is Phase.TERMINATING:
-        return StageOutcome(waiting(context, stage, Reason.PODS_PENDING))
+        return still_backing_off(context, stage) or StageOutcome(waiting(context, stage, Reason.PODS_PENDING))
     if workload.phase is Phase.SUCCEEDED:
         return _succeeded(context, stage, before, workload)
     if stage.traits.retried_by_operator and (failure := deleted_pod(workload)):

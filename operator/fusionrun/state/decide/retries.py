@@ -55,7 +55,7 @@ def may_follow(context: Context, stage: Stage, numbers: dict[str, Any], failure:
     """Return whether another attempt may follow a failed one, by its reason and ``backoffLimit``."""
     if failure.disrupted:
         return True
-    attempts = context.observed_stage(stage).workloads
+    attempts = [w for w in context.observed_stage(stage).workloads if w.attempt >= context.first_attempt(stage)]
     killed = sum(w.failure is not None and w.failure.reason is Reason.OUT_OF_MEMORY for w in attempts)
     helps = failure.retryable or (failure.reason is Reason.OUT_OF_MEMORY and killed <= OUT_OF_MEMORY_RETRIES)
     return helps and (numbers["failures"] or 0) <= context.pinned.spec.backoff_limit
