@@ -223,7 +223,7 @@ class StageStatus(Contract):
     """Number of the first attempt since the run was last retried. Earlier attempts do not count for ``backoffLimit``.
     Absent if the run was not retried because of this stage."""
     pod_settings: Annotated[str, Field(max_length=64)] | None = None
-    """Hash of the fields of the spec that the pods of the stage depend on, until the first pod has a node."""
+    """Hash of the fields of the spec that the pods of the stage depend on, when its attempt started."""
     failures: Total | None = None
     """Failed attempts that count against ``backoffLimit``: those since the last new checkpoint, without disruptions."""
     disruptions: Total | None = None
