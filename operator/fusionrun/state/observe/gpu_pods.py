@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from fusionrun.api.models import Manifest
+from fusionrun.api.status import read_status
 from fusionrun.plan.gpus import devices
 from fusionrun.state.observe.object_fields import attempt_of, container_statuses, is_deleting, parse_time, pod_ended
 
@@ -54,8 +55,8 @@ def recorded_uids(run: Manifest) -> frozenset[str]:
 
     A pod outlives its workload by its grace period. Its labels may be forged, but not its UID.
     """
-    stages = (run.get("status") or {}).get("stages") or []
-    return frozenset(pod["uid"] for s in stages for pod in (s.get("gpuUsage") or {}).get("pods") or [])
+    stages = read_status(run.get("status")).stages
+    return frozenset(pod.uid for s in stages if s.gpu_usage for pod in s.gpu_usage.pods)
 
 
 def has_devices(pod: Manifest) -> bool:
