@@ -153,12 +153,7 @@ def test_a_suspension_counts_no_failure_again():
 
 
 def test_a_run_that_an_older_release_retried_keeps_its_count():
-    world = World(make_run(backoffLimit=2))
-    world.settle()
-    spec = next(o for o in world.of_kind("ConfigMap") if o["metadata"]["name"] == "tiny-spec")
-    spec["data"]["features.json"] = "[]"
-    del world.run["status"]["specDigest"]
-    world.run_until("sft")
+    world = training(backoffLimit=2)
     for _ in range(2):
         fail(world)
         wait(world)

@@ -33,7 +33,7 @@ def numbers_after(
     old = context.previous.get(stage.name)
     if old is not None and _is_counted(old, workload):
         return {name: getattr(old, name) for name in RETRY_FIELDS}
-    failures, disruptions = _failures(context, old, workload), (old.disruptions or 0) if old else 0
+    failures, disruptions = _failures(stage, old, workload), (old.disruptions or 0) if old else 0
     known, step = old.checkpoint_step if old else None, checkpoint_step(workload.pods)
     if failure.disrupted:
         disruptions += 1
@@ -108,14 +108,14 @@ def _is_counted(old: StageStatus, workload: Workload) -> bool:
     return attempt > workload.attempt or (attempt == workload.attempt and old.retry_time is not None)
 
 
-def _failures(context: Context, old: StageStatus | None, workload: Workload) -> int:
-    """Return the failures before this one.
+def _failures(stage: Stage, old: StageStatus | None, workload: Workload) -> int:
+    """Return the failures before this one. Releases up to 0.2.0 counted attempts only.
 
-    Releases up to 0.2.0 counted attempts only; a run that they accepted has no features.
+    A server and its client have the same attempts, so their number does not say which of them failed.
     """
     if old is not None and old.failures is not None:
         return old.failures
-    if context.pinned.features:
+    if stage.server or stage.traits.is_server:
         return 0
     return max(0, workload.attempt - ((old.first_attempt or 0) + (old.disruptions or 0) if old else 0))
 
