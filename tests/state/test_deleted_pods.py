@@ -1,5 +1,6 @@
 """A deleted pod of a training restarts the whole attempt, and a pod that the operator or Kueue stopped does not."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -141,6 +142,19 @@ def test_pods_of_a_suspended_run_are_deleted_and_start_at_the_same_attempt():
     world.change_spec(suspend=False)
     assert attempt(world) == 0
     world.complete()
+
+
+def test_an_attempt_that_could_not_be_deleted_at_first_does_not_go_on_with_the_new_pod():
+    world, (_, worker) = training("Job")
+    delete(world, worker)
+    live = replace(world.live(), pods_listed=frozenset({ref_of(world.workloads()["sft"])}))
+    world.carry_out(replace(decide(live, world.settings, world.now), delete=()))
+    assert (world.stage("sft").reason, "sft" in world.workloads()) == (Reason.BACK_OFF, True)
+    del worker["metadata"]["deletionTimestamp"]  # the Job controller has replaced the pod
+    world.settle()
+    assert (world.stage("sft").reason, "sft" in world.workloads()) == (Reason.BACK_OFF, False)
+    world.pass_time(seconds=10)
+    assert (attempt(world), world.stage("sft").disruptions) == (1, 1)
 
 
 def test_an_earlier_attempt_that_still_runs_is_deleted():

@@ -53,8 +53,9 @@ def _decide(context: Context, stage: Stage, before: Outcomes) -> StageOutcome:
     if workload is None or (workload.phase is Phase.FAILED and old and (old.attempt or 0) > workload.attempt):
         first = _first_attempt(context, stage)
         return still_backing_off(context, stage) or start(context, stage, before, first, why(context, stage))
-    if workload.phase is Phase.TERMINATING:
-        return still_backing_off(context, stage) or StageOutcome(waiting(context, stage, Reason.PODS_PENDING))
+    if workload.phase is Phase.TERMINATING or _has_failed(context, stage, workload):
+        outcome = still_backing_off(context, stage) or StageOutcome(waiting(context, stage, Reason.PODS_PENDING))
+        return replace(outcome, delete=(workload.ref,) if workload.active else ())
     if workload.phase is Phase.SUCCEEDED:
         return _succeeded(context, stage, before, workload)
     if stage.traits.retried_by_operator and (failure := deleted_pod(workload)):
@@ -62,6 +63,17 @@ def _decide(context: Context, stage: Stage, before: Outcomes) -> StageOutcome:
     if workload.phase is Phase.FAILED or workload.failure:
         return _failed(context, stage, before, workload)
     return _running(context, stage, before, workload)
+
+
+def _has_failed(context: Context, stage: Stage, workload: Workload) -> bool:
+    """Return whether the failure of an attempt of training that seems to run is in the status already.
+
+    The operator has written the status and could not delete the attempt, whose deleted pod may have been replaced; or
+    its controller lets it run again.
+    """
+    old = context.previous.get(stage.name)
+    is_next = old is not None and old.retry_time is not None and (old.attempt or 0) == workload.attempt
+    return workload.active and stage.traits.retried_by_operator and is_next
 
 
 def _first_attempt(context: Context, stage: Stage) -> int:
