@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from fusionrun.api.status import Reason
 from fusionrun.state.observe.object_fields import format_time
 from fusionrun.state.observe.object_ref import ref_of
 from support.runs import make_run
@@ -45,3 +46,20 @@ def test_the_next_decision_is_when_the_first_pod_is_due():
     first["metadata"]["deletionTimestamp"] = format_time(world.now + timedelta(seconds=100))
     world.place("resolve", deletionTimestamp=format_time(world.now))
     assert world.reconcile().requeue_seconds == 300.0
+
+
+def test_a_pod_of_a_deleted_attempt_is_force_deleted_so_that_the_next_attempt_gets_its_gpus(monkeypatch):
+    """The operator deletes an attempt with a deleted pod; the kubelet of a lost node does not confirm that it ended."""
+    training = {"nodes": 1, "processesPerNode": 4, "resources": {"limits": {"nvidia.com/gpu": 4}}}
+    world = World(make_run(training=training, scheduling={"gpuBudget": 4}))
+    world.run_until("sft")
+    pod = world.place("sft")
+    world.settle()
+    monkeypatch.setattr(World, "_delete_pods", lambda *_: None)
+    pod["metadata"]["deletionTimestamp"] = format_time(world.now)
+    world.settle()
+    world.pass_time(seconds=299)
+    assert world.stage("sft").reason == Reason.WAITING_FOR_GPUS
+    world.pass_time(seconds=1)
+    assert ref_of(pod) not in world.objects
+    assert world.workloads()["sft"]["metadata"]["name"].endswith("-r1")
