@@ -56,7 +56,7 @@ def test_mathematics_is_graded(tmp_path):
 def test_missing_modules_are_counted_by_name(tmp_path, monkeypatch):
     details = ["missing module: numpy", PROMPT_FAULT + "missing module: numpy", "failed: assert f() == 1", ""]
     names = [f"p{number}" for number in range(len(details))]
-    monkeypatch.setattr(verify, "judge", lambda _, batch: [
+    monkeypatch.setattr(verify, "judge", lambda _, batch, __: [
         Verdict(prompt_id=one.prompt.prompt_id, source="s", sample_index=0, verdict=UNKNOWN, detail=detail)
         for one, detail in zip(batch, details, strict=True)
     ])  # fmt: skip
@@ -79,7 +79,7 @@ def test_batches_do_not_change_the_verdicts(tmp_path, monkeypatch):
     held, reports = [], []
     real = verify.judge
     monkeypatch.setattr(judging, "BATCH_RESPONSES", 10)
-    monkeypatch.setattr(verify, "judge", lambda grader, batch: held.append(batch) or real(grader, batch))
+    monkeypatch.setattr(verify, "judge", lambda *arguments: held.append(arguments[1]) or real(*arguments))
     made, again = run(
         tmp_path, Grader.EXACT_MATCH, prompts, responses, report=lambda done, total, _: reports.append((done, total))
     )
