@@ -14,6 +14,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -120,15 +121,14 @@ def _evaluate(
 ) -> dict[int, HeldOutResult]:
     total = (1 + len(paths)) * len(pairs)
     cuda = work.task.gpus > 0
-    reference = _log_probabilities(
-        parameters.reference_model_path, pairs, lambda sides: work.report(sides // 2, total, "pairs"), cuda=cuda
-    )
+
+    def report(before: int, responses: int) -> None:
+        work.report(before + responses // 2, total, "pairs")
+
+    reference = _log_probabilities(parameters.reference_model_path, pairs, partial(report, 0), cuda=cuda)
     results = {}
     for count, (step, path) in enumerate(paths.items(), start=2):
-        before = (count - 1) * len(pairs)
-        policy = _log_probabilities(
-            str(path), pairs, lambda sides, before=before: work.report(before + sides // 2, total, "pairs"), cuda=cuda
-        )
+        policy = _log_probabilities(str(path), pairs, partial(report, (count - 1) * len(pairs)), cuda=cuda)
         margins = log_ratio_margins(policy, reference, pairs, length_normalized=parameters.length_normalized)
         results[step] = evaluate_margins(margins, parameters.beta)
         work.report(count * len(pairs), total, "pairs", held_out_accuracy=results[step].accuracy)
