@@ -89,3 +89,10 @@ def test_batches_do_not_change_the_verdicts(tmp_path, monkeypatch):
     assert [row.prompt_id for row in rows] == sorted(row.prompt_id for row in rows)
     assert made.values == Verified(right=100, wrong=50, unknown=0)
     assert reports[-1] == (150, 180)
+
+
+def test_progress_is_reported_while_a_batch_is_graded(tmp_path):
+    prompts, reports = [prompt(f"{n:03}", answer="x") for n in range(20)], []
+    responses = [response(f"{n:03}", "x", sample=s) for n in range(20) for s in range(2)]
+    run(tmp_path, Grader.EXACT_MATCH, prompts, responses, report=lambda done, *_: reports.append(done))
+    assert reports == [16, 32, 40]
