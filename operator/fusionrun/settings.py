@@ -50,8 +50,9 @@ class Policy:
         "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
         "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
         "AWS_*", "!AWS_CONFIG_FILE", "!AWS_SHARED_CREDENTIALS_FILE", "HF_HUB_*", "HF_XET_*",
-        "NCCL_*", "!NCCL_*_PLUGIN", "!NCCL_CONF_FILE", "TORCH_NCCL_*", "GLOO_*", "UCX_*", "!UCX_MODULE*",
-        "FI_*", "!FI_PROVIDER_PATH", "OMP_NUM_THREADS", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "TZ",
+        "NCCL_*", "!NCCL_*_PLUGIN", "!NCCL_*_PATH", "!NCCL_*LIB*", "!NCCL_CONF_FILE", "TORCH_NCCL_*", "GLOO_*",
+        "UCX_*", "!UCX_MODULE*", "!UCX_GDB_COMMAND", "FI_*", "!FI_PROVIDER_PATH",
+        "OMP_NUM_THREADS", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "TZ",
     )  # fmt: skip
     """Environment variables. None of these makes a program load code or run a command."""
     service_accounts: tuple[str, ...] = ()

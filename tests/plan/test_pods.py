@@ -183,6 +183,7 @@ def test_settings_of_every_kind_are_accepted():
         ("NCCL_SOCKET_IFNAME", True), ("NCCL_NET_PLUGIN", False), ("HTTPS_PROXY", True), ("no_proxy", True),
         ("SSL_CERT_FILE", True), ("AWS_ROLE_ARN", True), ("AWS_CONFIG_FILE", False), ("LD_PRELOAD", False),
         ("PYTHONPATH", False), ("PATH", False), ("CC", False), ("OPENSSL_CONF", False), ("UCX_MODULE_DIR", False),
+        ("NCCL_CUDA_PATH", False), ("NCCL_IBVERBS_LIB", False), ("UCX_GDB_COMMAND", False), ("UCX_TLS", True),
     ],
 )  # fmt: skip
 def test_a_run_sets_no_variable_that_loads_code_unless_the_administrator_allows_it(name, allowed):
