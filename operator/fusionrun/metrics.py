@@ -28,10 +28,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from fusionrun import names
 from fusionrun.api.models import Manifest
 from fusionrun.api.records import MICRO
+from fusionrun.api.run_results import DatasetSummary
 from fusionrun.api.status import (
     ConditionStatus,
     ConditionType,
-    DatasetSummary,
     FusionRunStatus,
     Reason,
     StageState,
@@ -59,7 +59,10 @@ _GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "fusionrun_status_condition": ("1 for the current status of a condition, else 0.", (*_RUN, "condition", "status")),
     "fusionrun_runs": ("Number of runs by state.", ("state",)),
     "fusionrun_stages": ("Number of stages of all runs by kind and state.", ("kind", "state")),
-    "fusionrun_stage_pods_pending": ("1 if no pod of an active stage runs, 0 if one does.", _STAGE),
+    "fusionrun_stage_pods_pending": (
+        "1 if no pod of an active stage runs, 0 if one does or if another run makes the artifact.",
+        _STAGE,
+    ),
     "fusionrun_stage_progress_ratio": ("Progress of an active stage, 0 to 1.", _STAGE),
     "fusionrun_stage_tokens_per_second": ("Tokens per second of a stage.", _STAGE),
     "fusionrun_stage_eta_seconds": ("Estimated seconds until an active stage ends.", _STAGE),
@@ -295,6 +298,8 @@ def _of_stage(labels: list[str], stage: StageStatus) -> Iterator[_Sample]:
         stopped = stage.state is StageState.RUNNING and stage.reason == Reason.OBJECT_CHANGED
         waits = stopped or stage.reason in (Reason.PODS_PENDING, Reason.QUEUED)
         yield "fusionrun_stage_pods_pending", labels, int(waits)
+    elif stage.reason == Reason.WAITING_FOR_ARTIFACT:  # no pods of the run need to run
+        yield "fusionrun_stage_pods_pending", labels, 0
     if stage.progress and stage.progress.total:
         yield "fusionrun_stage_progress_ratio", labels, stage.progress.done / stage.progress.total
     yield "fusionrun_stage_tokens_per_second", labels, stage.tokens_per_second

@@ -138,7 +138,8 @@ async def test_a_recorded_pod_is_gathered_while_it_outlives_its_workload(gathere
     assert (await gather(gatherer)).children == ()
     run = make.run()
     run["metadata"]["resourceVersion"] = "999999"
-    run["status"] = {"stages": [{"name": "sft", "gpuUsage": {"pods": [{"uid": "recorded"}]}}]}
+    pod = {"uid": "recorded", "startTime": "2026-01-02T03:04:05Z", "gpus": 1}
+    run["status"] = {"stages": [{"name": "sft", "state": "Running", "gpuUsage": {"pods": [pod]}}]}
     store.put(run)
     assert [pod["metadata"]["name"] for pod in (await gather(gatherer)).children] == ["terminating"]
 

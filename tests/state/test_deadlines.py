@@ -116,6 +116,14 @@ def limited(kind: str, **limits: Any) -> list[dict[str, Any]]:
     return [{"kind": kind, **limits}]
 
 
+def test_an_object_that_somebody_deletes_each_minute_does_not_prolong_the_time_without_a_running_pod():
+    world = world_after("resolve", "prepare/prompts", preRunningDeadlineSeconds=600)
+    for _ in range(11):
+        world.objects = {ref: o for ref, o in world.objects.items() if ref.kind != "Service"}
+        pass_minutes(world, 1)
+    assert world.stage("serve/ada").reason == EXCEEDED
+
+
 def test_a_stage_that_runs_for_too_long_fails():
     world = world_after(stageDeadlines=limited("resolve", activeDeadlineSeconds=3600))
     pass_minutes(world, 300)

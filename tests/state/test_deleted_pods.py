@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from fusionrun.api.status import Reason
 from fusionrun.state.decide.run import decide
 from fusionrun.state.observe.object_fields import format_time
 from fusionrun.state.observe.object_ref import ref_of
@@ -39,15 +40,22 @@ def test_a_deleted_pod_restarts_all_pods_from_the_last_checkpoint(backend):
     first = world.workloads()["sft"]
     delete(world, worker)
     worker["status"]["conditions"] = [DISRUPTION]
-    decision = world.reconcile()
+    world.settle()
     name = first["metadata"]["name"]
-    assert ref_of(first) in decision.delete
-    assert [m["metadata"]["name"] for m in decision.create if m["kind"] == backend] == [f"{name}-r1"]
-    assert attempt(world) == 1
-    assert world.stage("sft").message == (
-        f"retried: pod {worker['metadata']['name']} was deleted (EvictionByEvictionAPI: drained): "
+    assert ref_of(first) not in world.objects, "its pods hold no GPUs until the next attempt starts"
+    stage = world.stage("sft")
+    assert (stage.state, stage.reason, stage.disruptions, stage.failures) == ("Waiting", Reason.BACK_OFF, 1, None)
+    text = (
+        f"pod {worker['metadata']['name']} was deleted (EvictionByEvictionAPI: drained): "
         "all pods of the attempt start again, from the last checkpoint"
     )
+    assert text in stage.message
+    world.pass_time(seconds=9)
+    assert "sft" not in world.workloads()
+    world.pass_time(seconds=1)
+    assert world.workloads()["sft"]["metadata"]["name"] == f"{name}-r1"
+    assert attempt(world) == 1
+    assert [text in e.message for e in world.events if e.reason == Reason.STAGE_RETRIED] == [True]
     world.settle()
     assert world.reconcile().create == ()
     world.complete()
@@ -62,9 +70,8 @@ def test_a_pod_that_replaces_a_deleted_one_restarts_all_pods():
     world.pass_time(seconds=59)
     assert attempt(world) == 0, "a quota may delay a pod"
     worker["metadata"]["creationTimestamp"] = format_time(world.now + timedelta(seconds=1))
-    world.now += timedelta(seconds=1)
-    world.reconcile()
-    assert attempt(world) == 1
+    world.pass_time(seconds=1)
+    assert "sft" not in world.workloads()
     assert "replaces a pod that was deleted" in world.stage("sft").message
 
 
@@ -142,6 +149,7 @@ def test_an_earlier_attempt_that_still_runs_is_deleted():
     before = dict(world.objects)
     delete(world, worker)
     world.settle()
+    world.pass_time(seconds=10)
     world.objects |= {ref: o for ref, o in before.items() if ref not in world.objects}
     deleted = {(ref.kind, ref.name) for ref in world.reconcile().delete}
     name = worker["metadata"]["name"].rpartition("-")[0]
@@ -156,9 +164,39 @@ def test_a_stage_that_cannot_start_again_releases_its_gpus():
     delete(world, worker)
     world.settle()
     assert ref_of(first) not in world.objects
+    world.pass_time(seconds=10)
     assert world.stage("sft").reason == "PriorityClassMissing"
     world.absent.clear()
     world.complete()
+
+
+def test_an_attempt_that_was_deleted_after_an_earlier_one_failed_is_followed_by_the_next_one():
+    """The object of the earlier attempt is kept, for its log."""
+    world, _ = training()
+    world.fail("sft", {"exitCode": 130})
+    world.pass_time(seconds=10)
+    world.settle()
+    delete(world, world.place("sft"))
+    world.settle()
+    stage = world.stage("sft")
+    assert (stage.reason, stage.attempt, stage.failures, stage.disruptions) == (Reason.BACK_OFF, 1, 1, 1)
+    assert stage.message.startswith("attempt 2 failed: pod ")
+    world.pass_time(seconds=20)
+    assert attempt(world) == 2
+    assert world.workloads()["sft"]["metadata"]["name"].endswith("-r2")
+    world.complete()
+
+
+def test_a_deleted_attempt_that_still_terminates_keeps_the_message_of_its_failure():
+    world, (_, worker) = training()
+    first = dict(world.workloads()["sft"])
+    delete(world, worker)
+    world.settle()
+    message = world.stage("sft").message
+    first["metadata"] = first["metadata"] | {"deletionTimestamp": format_time(world.now)}
+    world.objects[ref_of(first)] = first
+    world.settle()
+    assert (world.stage("sft").reason, world.stage("sft").message) == (Reason.BACK_OFF, message)
 
 
 def test_other_jobs_replace_their_pods_themselves():

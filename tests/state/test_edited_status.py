@@ -6,6 +6,7 @@ import json
 import pytest
 
 from fusionrun.api.status import read_status
+from fusionrun.api.values import SUMMAND_MAX
 from fusionrun.state.observe.object_ref import ObjectRef
 from support.world import World, world_after
 
@@ -99,8 +100,11 @@ def test_a_finished_run_whose_condition_was_changed_continues():
     assert world.created == made
 
 
-WRONG = [None, "x", "2026-01-01T00:00:00", -1, 10**30, {}]
+WRONG = [None, "x", "2026-01-01T00:00:00", -1, SUMMAND_MAX, 10**30, {}]
 IN_PROGRESS = in_progress()
+GPU_POD = {"uid": "u", "startTime": "2026-01-01T00:00:00Z", "gpus": 8, "costPerHourMicro": 1}
+GPU_USAGE = {"endedGpuSeconds": 1, "endedCostMicro": 1, "endedTime": "2026-01-01T00:00:00Z", "pods": [GPU_POD]}
+edit(IN_PROGRESS, "generate/ada", gpuUsage=GPU_USAGE, costMicro=1)
 
 
 def leaves(value: object, path: tuple = ()):

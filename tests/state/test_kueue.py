@@ -191,6 +191,23 @@ def test_a_stage_moves_to_a_changed_queue_only_while_it_waits(change, label, val
     world.complete()
 
 
+def test_a_preempted_training_moves_to_a_changed_queue():
+    world, kueue = queued()
+    walk(world, kueue, "sft")
+    world.place("sft")
+    world.settle()
+    world.change_spec(scheduling={"queueName": "other"})
+    kept = world.workloads()["sft"]
+    assert kept["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "research", "its pods run"
+    kueue.preempt("sft")
+    world.settle()
+    moved = world.workloads()["sft"]
+    assert moved["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "other"
+    assert moved["metadata"]["name"] == kept["metadata"]["name"], "it is no failed attempt"
+    world.change_spec(scheduling={"queueName": "other", "cpuQueueName": "cpu"})
+    assert world.workloads()["sft"] is moved, "it keeps its place in the queue"
+
+
 ADVICE = {
     "serve/ada": "add deployment and pod to integrations.frameworks",
     "sft": "add kubeflow.org/pytorchjob to integrations.frameworks",

@@ -171,6 +171,20 @@ def test_a_change_that_does_not_stop_a_server_is_reported(change, says):
     world.complete()
 
 
+def test_a_changed_number_of_replicas_in_the_spec_is_no_change_by_others():
+    """A running server keeps those that it was created with."""
+    world = generating()
+    spec = copy.deepcopy(world.run["spec"]["sources"])
+    spec[0]["served"]["replicas"] = 3
+    world.change_spec(sources=spec)
+    assert (world.stage("serve/ada").state, world.stage("serve/ada").reason) == ("Ready", Reason.SERVER_READY)
+    assert events(world, Reason.OBJECT_CHANGED) == []
+    delete(world, only(world, "Deployment"))
+    world.settle()
+    assert only(world, "Deployment")["spec"]["replicas"] == 3
+    world.complete()
+
+
 def test_a_changed_network_policy_is_reported_once():
     world = generating()
     policy = next(o for o in world.of_kind("NetworkPolicy") if o["metadata"]["name"] == "tiny-network")
@@ -200,7 +214,7 @@ def test_an_earlier_attempt_that_runs_again_is_deleted(done):
     world.run_until("sft")
     first = world.workloads()["sft"]
     world.fail("sft", {"exitCode": 130})
-    world.settle()
+    world.pass_time(seconds=10)
     assert world.stage("sft").attempt == 1
     if done:
         world.finish_in_turn("sft")

@@ -9,6 +9,7 @@ from fusionrun.api.status import RETRIES_MAX, RETRY_CHARACTERS, Reason
 from fusionrun.names import ANNOTATION_RETRY
 from fusionrun.settings import Policy
 from fusionrun.state.decide.run import decide
+from fusionrun.state.observe.object_fields import format_time
 from fusionrun.state.observe.object_ref import ref_of
 from support.runs import make_run
 from support.world import SETTINGS, World, world_after
@@ -29,7 +30,8 @@ def retry(world: World, value: str = "2026-11-28T12:00:00Z") -> None:
 
 def failed_at(stage: str, terminated: dict | None = None, **changes) -> World:
     """Return the world of a run that has failed at a stage."""
-    world = World(make_run(**changes))
+    limits = {"backoffLimit": 0} if stage.startswith("serve/") else {}
+    world = World(make_run(**limits | changes))
     world.run_until(stage)
     if stage.startswith("serve/"):
         crash_server(world, stage)
@@ -169,23 +171,54 @@ def test_earlier_attempts_do_not_count_for_the_backoff_limit():
     world.run_until("sft")
     for _ in range(2):
         world.fail("sft", CRASH)
-        world.settle()
+        world.pass_time(seconds=10)
     assert (world.condition("Failed")[0], world.stage("sft").attempt) == ("True", 1)
     retry(world)
     assert world.stage("sft").attempt == 2
     world.fail("sft", CRASH)
-    world.settle()
+    world.pass_time(seconds=10)
     assert (world.condition("Failed")[0], world.stage("sft").attempt) == ("False", 3)
     world.fail("sft", CRASH)
     world.settle()
     assert world.condition("Failed")[0] == "True"
 
 
+def test_a_stage_that_ran_out_of_memory_is_retried_once_more():
+    world = World(make_run())
+    world.run_until("sft")
+    killed = {"reason": "OOMKilled", "exitCode": 137}
+    for _ in range(2):
+        world.fail("sft", killed)
+        world.pass_time(minutes=1)
+    assert world.condition("Failed")[0] == "True"
+    retry(world)
+    world.fail("sft", killed)
+    world.pass_time(minutes=1)
+    assert (world.condition("Failed")[0], world.stage("sft").attempt) == ("False", 3)
+
+
+def test_a_stage_that_waited_for_its_next_attempt_goes_on_with_it():
+    world = World(make_run())
+    world.run_until("score/ada")
+    world.fail("verify/ada.coding", {"reason": "Evicted"}, {"reason": "Evicted"})
+    world.settle()
+    assert world.stage("verify/ada.coding").reason == Reason.BACK_OFF
+    world.fail("score/ada", {"exitCode": 2, "message": WRONG})
+    world.settle()
+    assert world.condition("Failed")[0] == "True"
+    retry(world)
+    assert world.condition("Failed")[0] == "False"
+    world.complete()
+    assert world.stage("verify/ada.coding").attempt == 1
+
+
 def test_gpu_time_stays_counted():
     world = World(make_run(training={"nodes": 1, "processesPerNode": 2, "resources": GPU}))
     world.run_until("sft")
-    world.place("sft")
+    pod = world.place("sft")
     world.pass_time(hours=1)
+    ended = {"terminated": {"exitCode": 2, "finishedAt": format_time(world.now)}}
+    pod["status"] |= {"phase": "Failed", "containerStatuses": [{"name": "c", "state": ended}]}
     world.fail("sft", {"exitCode": 2, "message": WRONG})
     world.settle()
     spent = world.stage("sft").gpu_seconds
@@ -227,15 +260,17 @@ def test_a_stage_that_failed_after_the_run_had_failed_is_retried_too():
 def test_a_deadline_starts_again():
     world = World(make_run(activeDeadlineSeconds=3600))
     world.run_until("sft")
-    world.pass_time(hours=2)
+    for _ in range(8):
+        world.pass_time(minutes=10)
     assert world.condition("Failed")[:2] == ("True", Reason.DEADLINE_EXCEEDED)
     world.pass_time(hours=20)
     retry(world)
     assert world.condition("Failed")[0] == "False"
     assert (world.status.retries[0].reason, world.status.retries[0].stages) == (Reason.DEADLINE_EXCEEDED, None)
-    world.pass_time(minutes=30)
+    for _ in range(6):
+        world.pass_time(minutes=10)
     assert world.condition("Failed")[0] == "False"
-    world.pass_time(minutes=31)
+    world.pass_time(seconds=1)
     assert world.condition("Failed")[0] == "True"
 
 

@@ -256,6 +256,7 @@ def test_a_retry_waits_if_another_run_has_taken_over():
     namespace.reconcile(other)
     assert "sft" in namespace.worlds[other].workloads()
     namespace.settle()
+    namespace.pass_time(seconds=10)
     assert namespace.states("sft")[maker] == ("Waiting", "WaitingForArtifact")
     complete(namespace)
     assert namespace.states("sft")[maker] == ("Skipped", "CacheHit")

@@ -101,6 +101,7 @@ class Kueue:
         if ref.kind == "Deployment":
             pod = self._pod(ref)
             pod["status"] = {"phase": "Running"}
+            pod["spec"]["nodeName"] = "node-1"
         else:
             self._suspend(manifest, suspend=False)
 

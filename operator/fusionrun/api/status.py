@@ -27,6 +27,8 @@ RETRIES_MAX = 10
 
 ATTEMPTS_MAX = 100_000
 """Largest number of an attempt."""
+GPUS_MAX = 1024
+"""Largest number of GPUs of a pod."""
 
 
 def _time(text: str) -> str:
@@ -35,8 +37,8 @@ def _time(text: str) -> str:
     return text
 
 
-def _within(limit: int) -> Callable[[int], int]:
-    def check(value: int) -> int:
+def _within(limit: int) -> Callable[[float], float]:
+    def check(value: float) -> float:
         if not 0 <= value <= limit:
             raise ValueError(f"must be from 0 to {limit}")
         return value
@@ -51,6 +53,8 @@ Attempt = Annotated[int, AfterValidator(_within(ATTEMPTS_MAX))]
 """Number of an attempt, which is in names of objects."""
 Total = Annotated[int, AfterValidator(_within(SUMMAND_MAX))]
 """A total that decisions depend on."""
+Gpus = Annotated[float, AfterValidator(_within(GPUS_MAX))]
+"""GPUs of a pod."""
 
 
 class ConditionType(StrEnum):
@@ -183,7 +187,7 @@ class PodUsage(Contract):
     """UID of the pod."""
     start_time: Time
     """Time at which the pod was bound to its node."""
-    gpus: float
+    gpus: Gpus
     """GPUs of the pod, by the operator's setting ``accelerators.gpus``."""
     cost_per_hour_micro: Total | None = None
     """Cost of the pod's GPUs for an hour, in millionths."""
@@ -223,7 +227,7 @@ class StageStatus(Contract):
     """Number of the first attempt since the run was last retried. Earlier attempts do not count for ``backoffLimit``.
     Absent if the run was not retried because of this stage."""
     pod_settings: Annotated[str, Field(max_length=64)] | None = None
-    """Hash of the fields of the spec that the pods of the stage depend on, until the first pod has a node."""
+    """Hash of the fields of the spec that the pods of the stage depend on, when its attempt started."""
     failures: Total | None = None
     """Failed attempts that count against ``backoffLimit``: those since the last new checkpoint, without disruptions."""
     disruptions: Total | None = None
@@ -264,7 +268,7 @@ class StageStatus(Contract):
     """What ``gpuSeconds`` and ``gpuCostMicro`` are computed from."""
     peak_memory_bytes: int | None = None
     """Largest resident memory of one of the stage's pods, in bytes."""
-    cost_micro: int | None = None
+    cost_micro: Total | None = None
     """Cost of an endpoint's responses by its ``prices``, in millionths. The prompt is counted for each response."""
     object_ref: Annotated[str, Field(max_length=128)] | None = None
     """``Kind/name`` of the stage's object."""

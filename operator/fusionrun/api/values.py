@@ -19,6 +19,11 @@ SUMMAND_MAX = 2**62 // SHARDS_MAX
 """Largest magnitude of a count: the sum over ``SHARDS_MAX`` pods fits an int64."""
 
 
+def bounded(total: float) -> int:
+    """Return a total that is not negative, rounded, and at most ``SUMMAND_MAX``."""
+    return min(round(total), SUMMAND_MAX)
+
+
 def _is_storable(value: Any) -> bool:
     if isinstance(value, int):
         return abs(value) <= SUMMAND_MAX

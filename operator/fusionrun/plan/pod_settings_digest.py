@@ -21,8 +21,9 @@ def pod_settings_digest(spec: FusionRunSpec, stage: Stage) -> str:
 
 def _parts(spec: FusionRunSpec, stage: Stage) -> list[Contract | None]:
     """Return the parts of the spec that the pods of a stage depend on."""
-    # These two say when a stage starts, and not how.
-    scheduling = spec.scheduling.model_copy(update={"gpu_budget": None, "max_servers": None})
+    # The first two say when a stage starts, and not how. A stage that waits in a queue would lose its place.
+    unused = {"gpu_budget": None, "max_servers": None} | ({"cpu_queue_name": None} if stage.gpus else {})
+    scheduling = spec.scheduling.model_copy(update=unused)
     source = stage.subject if isinstance(stage.subject, Source) else None
     if stage.kind is StageKind.SERVE:
         return [scheduling, source or spec.evaluation.server]

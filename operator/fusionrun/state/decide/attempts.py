@@ -6,9 +6,7 @@ from typing import Any
 
 from fusionrun.api.artifacts import MOUNT_PATH
 from fusionrun.api.status import LOG_TAIL_CHARACTERS, Reason, StageState, StageStatus
-from fusionrun.names import LABEL_QUEUE, LABEL_QUEUE_PRIORITY
 from fusionrun.objects.logs import log_directory
-from fusionrun.objects.meta import queue_labels
 from fusionrun.plan.pod_settings_digest import pod_settings_digest
 from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.context import Context, StageOutcome
@@ -21,11 +19,10 @@ from fusionrun.state.observe.object_fields import format_time, parse_time
 from fusionrun.state.observe.pending_pods import PENDING_GRACE, pending_pods
 from fusionrun.state.observe.stalled_servers import client_stalled, was_unavailable
 from fusionrun.state.observe.workloads import Workload
-from fusionrun.state.report.stage_status import MESSAGE_CHARACTERS, idle
+from fusionrun.state.report.stage_status import ACTIVE, MESSAGE_CHARACTERS, idle
 
-SETTINGS_CHANGED = "no pod had started, and the spec was changed: the stage starts again"
+SETTINGS_CHANGED = "no pod has a node, and the spec was changed: the stage starts again"
 SECRET_RENAMED = "the pod waits for a Secret that is gone or has another name now: the stage starts again"  # noqa: S105
-QUEUE_CHANGED = "spec.scheduling names another queue or priority now: the stage moves there"
 NO_POD_LEFT = "the workload failed, and its pods no longer exist: see the events of the namespace"
 
 
@@ -37,6 +34,7 @@ def status_of(
     started = (parse_time(old.start_time) if old else None) or workload.started
     fields: dict[str, Any] = {
         "attempt": workload.attempt or None,
+        "pod_settings": old.pod_settings if old and state in ACTIVE else None,
         "retry_time": None,
         "start_time": format_time(started) if started else None,
         "end_time": format_time(ended) if ended else None,
@@ -47,34 +45,23 @@ def status_of(
 
 def running(context: Context, stage: Stage, workload: Workload, otherwise: str | None = None) -> StageOutcome:
     """Return the outcome of a running stage; ``otherwise`` is the message if no pod waits."""
-    if workload.waits and _settings_changed(context, stage):
-        status = idle(
-            stage, context.previous.get(stage.name), StageState.WAITING, Reason.PODS_PENDING, SETTINGS_CHANGED
-        )
-        return StageOutcome(status, delete=(workload.ref,))
     pending = pending_pods(workload, context.now)
+    # Kueue deletes the pods of a stage that it preempts; the stage may wait in a queue that never admits it again.
+    has_no_node = workload.waits or (pending.reason is Reason.QUEUED and not workload.is_bound)
+    if has_no_node and settings_changed(context, stage) and not context.not_allowed:
+        status = idle(stage, context.previous.get(stage.name), StageState.WAITING, pending.reason, SETTINGS_CHANGED)
+        return StageOutcome(status, delete=(workload.ref,))
     if secret := missing_secret(workload.pods):
         text = secret_text(context.pinned, secret, context.settings)
         if text is None:
             return _without_secret(context, stage, workload, pending.since)
         pending = replace(pending, message=text, reason=Reason.SECRET_MISSING)
-    if pending.reason is Reason.QUEUED and not workload.is_bound and _is_in_other_queue(context, stage, workload):
-        status = idle(stage, context.previous.get(stage.name), StageState.WAITING, Reason.QUEUED, QUEUE_CHANGED)
-        return StageOutcome(status, delete=(workload.ref,))
     reason = Reason.PODS_RUNNING if pending.running else pending.reason
     status = status_of(context, stage, workload, StageState.RUNNING, reason)
-    old = context.previous.get(stage.name)
-    kept = old.pod_settings if old and workload.waits else None
-    status = status.model_copy(update={"message": pending.message or otherwise, "pod_settings": kept})
+    status = status.model_copy(update={"message": pending.message or otherwise})
     status = report_ignored_queue(workload, status)
     again = seconds_to_look_up(workload.manifest, context.now)
     return StageOutcome(status, pending=pending if pending.is_relevant else None, requeue_seconds=again)
-
-
-def _is_in_other_queue(context: Context, stage: Stage, workload: Workload) -> bool:
-    """Return whether the labels of Kueue differ from those that the stage would get now."""
-    labels, wanted = workload.manifest["metadata"].get("labels") or {}, queue_labels(context.pinned, stage)
-    return any(labels.get(key) != wanted.get(key) for key in (LABEL_QUEUE, LABEL_QUEUE_PRIORITY))
 
 
 def report_ignored_queue(workload: Workload, status: StageStatus) -> StageStatus:
@@ -86,12 +73,11 @@ def report_ignored_queue(workload: Workload, status: StageStatus) -> StageStatus
     return status.model_copy(update={"reason": Reason.QUEUE_IGNORED, "message": message[:MESSAGE_CHARACTERS]})
 
 
-def _settings_changed(context: Context, stage: Stage) -> bool:
-    """Return whether the spec has other settings for the pods of a stage than when it started, and they are allowed."""
+def settings_changed(context: Context, stage: Stage) -> bool:
+    """Return whether the spec has other settings for the pods of a stage than when its attempt started."""
     old = context.previous.get(stage.name)
-    if old is None or old.pod_settings is None or context.not_allowed:
-        return False
-    return old.pod_settings != pod_settings_digest(context.pinned.spec, stage)
+    known = old.pod_settings if old else None
+    return known is not None and known != pod_settings_digest(context.pinned.spec, stage)
 
 
 def _without_secret(context: Context, stage: Stage, workload: Workload, since: datetime) -> StageOutcome:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from fusionrun.api.status import Reason
+from fusionrun.names import ANNOTATION_RETRY
 from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.attempts import failed
 from fusionrun.state.decide.context import Context, StageOutcome
@@ -17,8 +18,8 @@ from fusionrun.state.report.stage_status import ACTIVE
 def with_deadlines(context: Context, stage: Stage, outcome: StageOutcome) -> StageOutcome:
     """Fail an active stage that has exceeded a deadline; else look again when it would."""
     workload = context.observed_stage(stage).latest
-    if outcome.status.state not in ACTIVE or outcome.create or workload is None:
-        return outcome
+    if outcome.status.state not in ACTIVE or workload is None or (outcome.status.attempt or 0) != workload.attempt:
+        return outcome  # the attempt is being created
     limits = context.pinned.spec.deadlines(stage.kind)
     times: list[float] = []
     if limits.active_deadline_seconds and workload.placed:
@@ -52,7 +53,8 @@ def _is_running(stage: Stage, workload: Workload) -> bool:
 def _ran_too_long(stage: Stage, seconds: int) -> Failure:
     text = (
         f"spec.stageDeadlines[{stage.kind}].activeDeadlineSeconds: {seconds}: the stage has run for longer: see its "
-        "log or raise the deadline, and create the run again: it continues from what is on the volume"
+        f"log or raise the deadline, and retry the run (annotation {ANNOTATION_RETRY}): it continues from what is on "
+        "the volume"
     )
     return Failure(Reason.DEADLINE_EXCEEDED, text)
 
@@ -60,6 +62,6 @@ def _ran_too_long(stage: Stage, seconds: int) -> Failure:
 def _never_ran(stage: Stage, seconds: int, why: str) -> Failure:
     text = (
         f"preRunningDeadlineSeconds: {seconds}: stage {stage.name} had no running pod for longer ({why}): free or add "
-        "nodes, or raise spec.preRunningDeadlineSeconds, and create the run again"
+        f"nodes, or raise spec.preRunningDeadlineSeconds, and retry the run (annotation {ANNOTATION_RETRY})"
     )
     return Failure(Reason.DEADLINE_EXCEEDED, text)

@@ -7,11 +7,12 @@ from fusionrun.api.status import LOG_TAIL_CHARACTERS, Reason, StageStatus
 from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
 from fusionrun.state.decide.retries import may_follow, numbers_after, seconds_left
-from fusionrun.state.decide.start import start, waiting
+from fusionrun.state.decide.start import retry_message, start, waiting
 from fusionrun.state.observe.failures import Failure
 from fusionrun.state.observe.workloads import Workload
 
 RETRIED = "retried: "
+PREVIOUS_FAILED = "the previous attempt failed"
 
 
 def retry(
@@ -60,3 +61,12 @@ def still_backing_off(context: Context, stage: Stage) -> StageOutcome | None:
         return None
     status = waiting(context, stage, Reason.BACK_OFF, old.message or "")
     return StageOutcome(status.model_copy(update={"log_tail": old.log_tail}), requeue_seconds=left)
+
+
+def why(context: Context, stage: Stage) -> str | None:
+    """Return why a stage without a workload has another attempt: that of its failure, or the retry of the run."""
+    old = context.previous.get(stage.name)
+    if old is None or old.retry_time is None:
+        return retry_message(context, stage)
+    # The message says something else if the stage has waited for another thing since.
+    return old.message if old.reason == Reason.BACK_OFF else RETRIED + PREVIOUS_FAILED

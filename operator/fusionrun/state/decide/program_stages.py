@@ -16,9 +16,9 @@ from fusionrun.state.decide.attempts import (
     status_of,
 )
 from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
-from fusionrun.state.decide.next_attempt import retry, still_backing_off
+from fusionrun.state.decide.next_attempt import retry, still_backing_off, why
 from fusionrun.state.decide.retries import attempt_to_start, failed_on_one_node
-from fusionrun.state.decide.start import retry_message, start, waiting
+from fusionrun.state.decide.start import start, waiting
 from fusionrun.state.observe.deleted_pods import deleted_pod
 from fusionrun.state.observe.failures import Failure, disruptions
 from fusionrun.state.observe.workloads import Phase, Workload
@@ -48,13 +48,13 @@ def decide_program(context: Context, stage: Stage, before: Outcomes) -> StageOut
 
 
 def _decide(context: Context, stage: Stage, before: Outcomes) -> StageOutcome:
-    workload = context.observed_stage(stage).latest
-    if workload is None:
-        # Somebody may have deleted the failed attempt.
-        first, message = _first_attempt(context, stage), retry_message(context, stage)
-        return still_backing_off(context, stage) or start(context, stage, before, first, message)
+    workload, old = context.observed_stage(stage).latest, context.previous.get(stage.name)
+    # The last attempt may be gone: the operator deletes one with a deleted pod, and somebody else may delete any.
+    if workload is None or (workload.phase is Phase.FAILED and old and (old.attempt or 0) > workload.attempt):
+        first = _first_attempt(context, stage)
+        return still_backing_off(context, stage) or start(context, stage, before, first, why(context, stage))
     if workload.phase is Phase.TERMINATING:
-        return StageOutcome(waiting(context, stage, Reason.PODS_PENDING))
+        return still_backing_off(context, stage) or StageOutcome(waiting(context, stage, Reason.PODS_PENDING))
     if workload.phase is Phase.SUCCEEDED:
         return _succeeded(context, stage, before, workload)
     if stage.traits.retried_by_operator and (failure := deleted_pod(workload)):

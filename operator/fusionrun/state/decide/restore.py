@@ -16,6 +16,7 @@ from fusionrun.api.status import Reason, StageState
 from fusionrun.objects.deployment import PORT
 from fusionrun.plan.stages import Stage
 from fusionrun.plan.tasks import served_model
+from fusionrun.state.decide.attempts import settings_changed
 from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
 from fusionrun.state.decide.start import objects_of, waiting
 from fusionrun.state.observe.object_fields import format_time, is_deleting, parse_time, pod_phase
@@ -123,10 +124,13 @@ def _stopped_server(context: Context, workload: Workload, outcome: StageOutcome)
 def _changed_server(context: Context, stage: Stage, workload: Workload, outcome: StageOutcome) -> StageOutcome:
     """Report a change of a Deployment that still works."""
     metadata, replicas = workload.manifest["metadata"], _replicas(workload.manifest)
+    old = context.previous.get(stage.name)
+    # A server keeps the replicas that the spec had when it started.
+    is_comparable = old is not None and old.pod_settings is not None and not settings_changed(context, stage)
     wanted = served_model(context.pinned, stage).settings.replicas
     if int((metadata.get("annotations") or {}).get(names.ANNOTATION_REVISION, "1")) > 1:
         what = "was changed (its pod template)"
-    elif replicas != wanted:
+    elif is_comparable and replicas != wanted:
         what = f"was scaled ({replicas} replicas, not {wanted})"
     else:
         return outcome

@@ -33,7 +33,7 @@ def numbers_after(
     old = context.previous.get(stage.name)
     if old is not None and _is_counted(old, workload):
         return {name: getattr(old, name) for name in RETRY_FIELDS}
-    failures, disruptions = _failures(old, workload), (old.disruptions or 0) if old else 0
+    failures, disruptions = _failures(stage, old, workload), (old.disruptions or 0) if old else 0
     known, step = old.checkpoint_step if old else None, checkpoint_step(workload.pods)
     if failure.disrupted:
         disruptions += 1
@@ -55,7 +55,7 @@ def may_follow(context: Context, stage: Stage, numbers: dict[str, Any], failure:
     """Return whether another attempt may follow a failed one, by its reason and ``backoffLimit``."""
     if failure.disrupted:
         return True
-    attempts = context.observed_stage(stage).workloads
+    attempts = [w for w in context.observed_stage(stage).workloads if w.attempt >= context.first_attempt(stage)]
     killed = sum(w.failure is not None and w.failure.reason is Reason.OUT_OF_MEMORY for w in attempts)
     helps = failure.retryable or (failure.reason is Reason.OUT_OF_MEMORY and killed <= OUT_OF_MEMORY_RETRIES)
     return helps and (numbers["failures"] or 0) <= context.pinned.spec.backoff_limit
@@ -108,11 +108,16 @@ def _is_counted(old: StageStatus, workload: Workload) -> bool:
     return attempt > workload.attempt or (attempt == workload.attempt and old.retry_time is not None)
 
 
-def _failures(old: StageStatus | None, workload: Workload) -> int:
-    """Return the failures before this one. Releases up to 0.2.0 counted attempts only."""
-    if old is None or old.failures is None:
-        return max(0, workload.attempt - ((old.disruptions or 0) if old else 0))
-    return old.failures
+def _failures(stage: Stage, old: StageStatus | None, workload: Workload) -> int:
+    """Return the failures before this one. Releases up to 0.2.0 counted attempts only.
+
+    A server and its client have the same attempts, so their number does not say which of them failed.
+    """
+    if old is not None and old.failures is not None:
+        return old.failures
+    if stage.server or stage.traits.is_server:
+        return 0
+    return max(0, workload.attempt - ((old.first_attempt or 0) + (old.disruptions or 0) if old else 0))
 
 
 def _delay(earlier: int, workload: Workload, ended: datetime) -> float:

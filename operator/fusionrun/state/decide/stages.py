@@ -50,7 +50,7 @@ def _skipped(context: Context, stage: Stage) -> StageOutcome:
     hit = stage.name in context.complete
     reason = Reason.CACHE_HIT if hit else Reason.NO_LONGER_NEEDED
     status = stopped(context, stage, StageState.SKIPPED, reason, context.complete.get(stage.name))
-    status = status.model_copy(update={"cache_hit": hit or None})
+    status = status.model_copy(update={"cache_hit": hit or None, "retry_time": None})
     return StageOutcome(status, delete=context.observed_stage(stage).running_objects)
 
 

@@ -30,6 +30,8 @@ STARTING = ("ContainerCreating", "PodInitializing")
 """Waiting reasons of a container that the kubelet is starting."""
 UNPLACED = ("Unschedulable", GATE)
 """Reasons of a pod that has no node."""
+CERTAIN = (Reason.SECRET_MISSING, Reason.OBJECT_CHANGED)
+"""Reasons that are no part of a normal start: the run reports them at once."""
 NO_POD = "no pod is running yet"
 _STARTING_RANK = 3
 """Rank of a starting container, the least serious reason. Rank 0 is an error, 1 a suspension or a volume warning, 2 a
@@ -54,8 +56,7 @@ class PendingPods:
     """The most serious reason for which a pod waits; None if no pod waits, or if no reason is known."""
     since: datetime
     reason: Reason = Reason.PODS_PENDING
-    """``Queued`` if Kueue has not admitted the pods. ``SecretMissing`` if a pod cannot start without a Secret: this is
-    reported at once."""
+    """``Queued`` if Kueue has not admitted the pods, ``SecretMissing`` if a pod cannot start without a Secret."""
     between: bool = False
     """Whether all pods have ended, the last one less than ``PENDING_GRACE`` ago: the next one is not created yet."""
 
@@ -90,7 +91,7 @@ def overdue(pending: Mapping[str, PendingPods], now: datetime) -> tuple[dict[str
 
     Events are not watched, so an event with the reason is only found by another check.
     """
-    certain = {stage: pods for stage, pods in pending.items() if pods.reason is Reason.SECRET_MISSING}
+    certain = {stage: pods for stage, pods in pending.items() if pods.reason in CERTAIN}
     pending = {stage: pods for stage, pods in pending.items() if stage not in certain}
     left = {stage: (pods.since + PENDING_GRACE - now).total_seconds() for stage, pods in pending.items()}
     checks = [seconds if seconds > 0 else CHECK_SECONDS for seconds in left.values()]

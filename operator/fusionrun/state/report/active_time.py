@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from fusionrun.api.status import ConditionStatus, ConditionType, FusionRunStatus
+from fusionrun.api.values import bounded
 from fusionrun.state.observe.object_fields import format_time, parse_time
 
 STEP = timedelta(minutes=10)
@@ -40,7 +41,7 @@ def recorded(before: FusionRunStatus, now: datetime, *, active: bool) -> dict[st
     if not active and until is None and before.conditions:
         return {name: getattr(before, name) for name in FIELDS}
     return {
-        "active_seconds": active_seconds(before, now),
+        "active_seconds": bounded(active_seconds(before, now)),
         "active_until": format_time(now) if active else None,
         "clock_jump_time": jump if active and not trusts_clock(before, now) else None,
     }

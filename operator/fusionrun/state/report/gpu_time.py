@@ -14,6 +14,7 @@ from typing import Any
 
 from fusionrun.api.records import MICRO
 from fusionrun.api.status import FusionRunStatus, GpuUsage, PodUsage, StageStatus
+from fusionrun.api.values import bounded
 from fusionrun.plan.gpus import cost_per_hour, gpus_of
 from fusionrun.settings import Accelerators
 from fusionrun.state.observe.gpu_pods import GpuPod
@@ -159,9 +160,9 @@ class _Counting:
         held.sort(key=lambda usage: (usage.start_time, usage.uid))
         running = [self._until_now(usage) for usage in held]
         return StageTime(
-            seconds=round(seconds + sum(_seconds(u, end) for u, end in zip(held, running, strict=True))),
-            cost_micro=round(cost + sum(_cost(u, end) for u, end in zip(held, running, strict=True))),
-            usage=_record(round(seconds), round(cost), last, held),
+            seconds=bounded(seconds + sum(_seconds(u, end) for u, end in zip(held, running, strict=True))),
+            cost_micro=bounded(cost + sum(_cost(u, end) for u, end in zip(held, running, strict=True))),
+            usage=_record(bounded(seconds), bounded(cost), last, held),
             pods=tuple(held),
             leaving=leaving,
         )

@@ -7,17 +7,9 @@ from typing import Any
 
 from fusionrun.api.artifacts import MODEL
 from fusionrun.api.records import MICRO
-from fusionrun.api.status import (
-    Artifacts,
-    BenchmarkResult,
-    ConditionStatus,
-    ConditionType,
-    DatasetSummary,
-    FusionRunStatus,
-    Reason,
-    StageState,
-    StageStatus,
-)
+from fusionrun.api.run_results import Artifacts, BenchmarkResult, DatasetSummary
+from fusionrun.api.status import ConditionStatus, ConditionType, FusionRunStatus, Reason, StageState, StageStatus
+from fusionrun.api.values import bounded
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.state.observe.object_fields import format_time
 from fusionrun.state.report import active_time
@@ -95,10 +87,10 @@ def with_gpu_time(before: FusionRunStatus, gpu_time: GpuTime, currency: str) -> 
 
 
 def _totals(stages: Sequence[StageStatus], gpu_time: GpuTime, currency: str) -> dict[str, Any]:
-    cost = sum((s.gpu_cost_micro or 0) + (s.cost_micro or 0) for s in stages)
+    cost = bounded(sum((s.gpu_cost_micro or 0) + (s.cost_micro or 0) for s in stages))
     return {
         "gpus_in_use": gpu_time.gpus_in_use,
-        "gpu_seconds": sum(s.gpu_seconds or 0 for s in stages) or None,
+        "gpu_seconds": bounded(sum(s.gpu_seconds or 0 for s in stages)) or None,
         "cost_micro": cost or None,
         "cost": f"{cost / MICRO:.2f} {currency}".strip() if cost else None,
         "gpus_observed_time": format_time(gpu_time.observed) if gpu_time.observed else None,
