@@ -19,6 +19,8 @@ from fusionrun.settings import Settings
 
 LOG_KIBIBYTES = 64 * 1024
 """Maximum size of one container's log file. Later output is only in the container's log."""
+SERVER_LOGS = "server"
+"""Folder for the logs of a server, below those of the stage that it serves."""
 DRAIN_SECONDS = 5
 """Maximum time to copy the last lines. A process that the command leaves behind may keep the output open: it ends with
 the container."""
@@ -53,8 +55,12 @@ a file that reaches the limit (setrlimit(2), RLIMIT_FSIZE): it stops writing to 
 
 
 def log_directory(pinned: PinnedPlan, stage: Stage) -> str:
-    """Return the directory of the logs of a stage, beside its artifact."""
-    return f"{output_directory(pinned, stage)}/{LOGS}"
+    """Return the directory of the logs of a stage, beside its artifact.
+
+    A server may run code of a model, which can write to its directory: no other pod writes there.
+    """
+    directory = f"{output_directory(pinned, stage)}/{LOGS}"
+    return f"{directory}/{SERVER_LOGS}" if stage.traits.is_server else directory
 
 
 def copy_to_claim(workloads: Iterable[Manifest], directory: str) -> None:
