@@ -13,6 +13,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 import uuid
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -50,6 +51,8 @@ log = logging.getLogger("fusionrun_stages")
 MESSAGE_CHARACTERS = 1024
 LOG_CHARACTERS = 20_000
 """Longest message or traceback in the log."""
+RELEASE_SECONDS = 10.0
+"""Maximum time to release the leases of a stalled stage."""
 OPEN_FILES = 2**16
 """No stage needs more; some libraries loop over all possible descriptors."""
 
@@ -122,7 +125,8 @@ def run_stage(arguments: list[str]) -> StageResult:
     shard = shard_of(task)
     output = Path(task.output_dir)
     output.mkdir(parents=True, exist_ok=True)
-    pusher = Pusher(os.environ.get(PROGRESS_URL_ENV, ""))
+    # The other ranks report to their watchdog only: a rank that saves no checkpoints reads and writes next to nothing.
+    pusher = Pusher(os.environ.get(PROGRESS_URL_ENV, "") if _rank("RANK") == 0 else "")
     watchdog = Watchdog(pusher, float(os.environ.get(STALL_SECONDS_ENV) or 0), _leave_stalled)
     pod_uid = os.environ.get(POD_UID_ENV) or uuid.uuid4().hex
     work = Work(task=task, output=output, shard=shard, pod_uid=pod_uid, report=watchdog)
@@ -264,9 +268,7 @@ def _leave(number: int, _: FrameType | None) -> None:
     # Exit at once: the next pod resumes from the files on the volume.
     name = signal.Signals(number).name
     _write_failure(STOPPED if number == signal.SIGTERM else f"stopped by {name}", user_error=False)
-    for lease in _leases:
-        with suppress(OSError):  # without the volume: other pods wait until the lease is stale
-            lease.release()
+    _release_leases()
     os._exit(128 + number)
 
 
@@ -275,10 +277,17 @@ def _leave_to_successor() -> None:
 
 
 def _leave_stalled(message: str) -> None:
+    # The volume may be what blocks the stage. Other pods then wait until the lease is stale.
+    release = threading.Thread(target=_release_leases, name="release", daemon=True)
+    release.start()
+    release.join(RELEASE_SECONDS)
+    _exit_from_thread(message)
+
+
+def _release_leases() -> None:
     for lease in _leases:
         with suppress(OSError):
             lease.release()
-    _exit_from_thread(message)
 
 
 def _exit_from_thread(message: str) -> None:

@@ -58,7 +58,7 @@ def run(work: Work) -> Made:
         prompts = list(read_rows(shard_path(parameters.prompts_dir, shard, parameters.shards), Prompt))
         responses = list(read_rows(shard_path(parameters.responses_dir, shard, parameters.shards), Response))
         for benchmark in parameters.benchmarks:
-            verdicts = _verdicts(parameters, shard, benchmark, prompts, responses)
+            verdicts = _verdicts(work, parameters, shard, benchmark, prompts, responses)
             benchmark_prompts = [prompt for prompt in prompts if prompt.dataset == benchmark.name]
             count(tallies[benchmark.name], benchmark_prompts, responses, verdicts)
         work.report(shard + 1, parameters.shards, "shards")
@@ -78,6 +78,7 @@ def run(work: Work) -> Made:
 
 
 def _verdicts(
+    work: Work,
     parameters: EvaluateParameters,
     shard: int,
     benchmark: BenchmarkParameters,
@@ -85,7 +86,8 @@ def _verdicts(
     responses: list[Response],
 ) -> list[Verdict]:
     if benchmark.grader is not Grader.CODING:
-        return judge(benchmark.grader, list(join_responses(prompts, responses, [benchmark.name])))
+        joined = list(join_responses(prompts, responses, [benchmark.name]))
+        return judge(benchmark.grader, joined, lambda _: work.report(shard, parameters.shards, "shards"))
     if parameters.verdicts_dir is None:
         raise InfrastructureError(f"benchmark {benchmark.name} is graded by tests, but the task has no verdicts")
     return list(read_rows(shard_path(parameters.verdicts_dir, shard, parameters.shards), Verdict))

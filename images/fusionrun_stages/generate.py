@@ -163,6 +163,7 @@ async def request_all(
         while True:
             await asyncio.sleep(SYNC_SECONDS)
             await asyncio.to_thread(lines.sync)
+            report()  # a long response is no stall of the pod: ``watch_for_stall`` limits how long a server is silent
 
     with ExitStack() as stack:
         stack.callback(report)

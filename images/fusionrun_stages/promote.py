@@ -13,6 +13,8 @@ import logging
 import os
 import shutil
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -119,21 +121,27 @@ def _evaluate(
 ) -> dict[int, HeldOutResult]:
     total = (1 + len(paths)) * len(pairs)
     cuda = work.task.gpus > 0
-    reference = _log_probabilities(parameters.reference_model_path, pairs, cuda=cuda)
-    work.report(len(pairs), total, "pairs")
+
+    def report(before: int, responses: int) -> None:
+        work.report(before + responses // 2, total, "pairs")
+
+    reference = _log_probabilities(parameters.reference_model_path, pairs, partial(report, 0), cuda=cuda)
     results = {}
     for count, (step, path) in enumerate(paths.items(), start=2):
-        policy = _log_probabilities(str(path), pairs, cuda=cuda)
+        policy = _log_probabilities(str(path), pairs, partial(report, (count - 1) * len(pairs)), cuda=cuda)
         margins = log_ratio_margins(policy, reference, pairs, length_normalized=parameters.length_normalized)
         results[step] = evaluate_margins(margins, parameters.beta)
         work.report(count * len(pairs), total, "pairs", held_out_accuracy=results[step].accuracy)
     return results
 
 
-def _log_probabilities(model_path: str, pairs: list[HeldOutPair], *, cuda: bool) -> list[tuple[float, float]]:
+def _log_probabilities(
+    model_path: str, pairs: list[HeldOutPair], report: Callable[[int], None], *, cuda: bool
+) -> list[tuple[float, float]]:
     """Return the summed log-probabilities, in nats, of chosen and rejected of each pair.
 
-    The batches are (B, T): ids, attention mask and labels int64, logits (B, T - 1, V) float32; sums in float64.
+    ``report`` is called after each batch, with the number of responses so far. The batches are (B, T): ids, attention
+    mask and labels int64, logits (B, T - 1, V) float32; sums in float64.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -146,7 +154,7 @@ def _log_probabilities(model_path: str, pairs: list[HeldOutPair], *, cuda: bool)
         raise InfrastructureError(f"{model_path}: cannot load the model: {error}") from error
     model = model.to("cuda" if cuda else "cpu").eval()
     sides = [side for pair in pairs for side in (pair.chosen, pair.rejected)]
-    sums = [0.0] * len(sides)
+    sums, done = [0.0] * len(sides), 0
     for batch in _batches(sides):
         width = max(len(sides[index].prompt) + len(sides[index].completion) for index in batch)
         ids = torch.zeros(len(batch), width, dtype=torch.long)
@@ -165,6 +173,8 @@ def _log_probabilities(model_path: str, pairs: list[HeldOutPair], *, cuda: bool)
         losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels[:, 1:], reduction="none")
         for index, value in zip(batch, (-losses.double().sum(dim=1)).tolist(), strict=True):
             sums[index] = value
+        done += len(batch)
+        report(done)
     return list(zip(sums[::2], sums[1::2], strict=True))
 
 

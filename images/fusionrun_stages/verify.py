@@ -36,8 +36,12 @@ def run(work: Work) -> Made:
     verdicts, reasons, unknown = Counter[VerdictValue](), Counter[str](), list[Verdict]()
     modules = Counter[str]()
     with open_rows(path, Verdict) as writer:
+
+        def report(judged: int) -> None:
+            work.report(writer.count + judged, total, "responses")
+
         for batch in make_batches(joined):
-            for row in judge(parameters.grader, batch):
+            for row in judge(parameters.grader, batch, report):
                 writer.append(row)
                 verdicts[row.verdict] += 1
                 if module := missing_module(row.detail):
@@ -46,7 +50,7 @@ def run(work: Work) -> Made:
                     reasons[row.detail.split(":")[0]] += 1
                 if row.verdict is VerdictValue.UNKNOWN and len(unknown) < EXAMPLES:
                     unknown.append(row)
-            work.report(writer.count, total, "responses")
+            report(0)
     examples = [row.model_dump(mode="json") for row in unknown]
     return Made(
         values=Verified(**{value.value: verdicts[value] for value in VerdictValue}),

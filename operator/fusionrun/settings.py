@@ -50,16 +50,27 @@ class Policy:
         "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
         "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
         "AWS_*", "!AWS_CONFIG_FILE", "!AWS_SHARED_CREDENTIALS_FILE", "HF_HUB_*", "HF_XET_*",
-        "NCCL_*", "!NCCL_*_PLUGIN", "!NCCL_CONF_FILE", "TORCH_NCCL_*", "GLOO_*", "UCX_*", "!UCX_MODULE*",
-        "FI_*", "!FI_PROVIDER_PATH", "OMP_NUM_THREADS", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "TZ",
+        "NCCL_*", "!NCCL_*_PLUGIN", "!NCCL_*_PATH", "!NCCL_*LIB*", "!NCCL_CONF_FILE", "TORCH_NCCL_*", "GLOO_*",
+        "UCX_*", "!UCX_MODULE*", "!UCX_GDB_COMMAND", "FI_*", "!FI_PROVIDER_PATH",
+        "OMP_NUM_THREADS", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "TZ",
     )  # fmt: skip
     """Environment variables. None of these makes a program load code or run a command."""
     service_accounts: tuple[str, ...] = ()
     """ServiceAccounts: a cloud may give rights to the pods of one."""
-    labels: tuple[str, ...] = ("*",)
+    labels: tuple[str, ...] = ("*", "!aadpodidbinding")
     """Keys of labels of pods."""
-    annotations: tuple[str, ...] = ("*", "!iam.amazonaws.com/*")
-    """Keys of annotations of pods. kube2iam gives the role in its annotation to a pod."""
+    annotations: tuple[str, ...] = (
+        "*", "!iam.amazonaws.com/*", "!sidecar.istio.io/proxyImage*", "!sidecar.istio.io/userVolume*",
+        "!sidecar.istio.io/bootstrapOverride", "!inject.istio.io/*", "!config.linkerd.io/*image*",
+        "!vault.hashicorp.com/*", "!dapr.io/*", "!instrumentation.opentelemetry.io/*", "!cdi.k8s.io/*",
+        "!devices.gke.io/*", "!devices.nri.io*", "!mounts.nri.io*", "!io.katacontainers.*", "!io.kubernetes.cri-o.*",
+    )  # fmt: skip
+    """Keys of annotations of pods. The excluded ones give a pod an identity, an image, a volume, a device, or code.
+
+    Sources: kube2iam; Istio, "Resource Annotations"; Linkerd, "Proxy Configuration"; Vault, "Agent Sidecar Injector
+    annotations"; Dapr, "Arguments and annotations"; OpenTelemetry Operator; CDI, ``pkg/cdi/annotations.go``; GKE,
+    "GPUDirect"; NRI, ``plugins/device-injector``; Kata Containers; CRI-O.
+    """
     ipc_lock: bool = False
     """Whether pods may have the capability IPC_LOCK, which the baseline Pod Security Standard forbids."""
     priority_classes: tuple[str, ...] = ("*", "!system-*")

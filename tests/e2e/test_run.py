@@ -132,10 +132,10 @@ def test_the_logs_of_every_stage_are_on_the_claim(cluster, finished):
     for stage in ran & digests.keys():
         kind, digest = stage.split("/")[0], digests[stage]
         (folder,) = VOLUMES.glob(f"*/fusionrun/artifacts/{kind}/{digest}/logs")
-        files = [path.name for path in folder.iterdir() if path.stat().st_size]
-        servers = [name for name in files if "-serve-" in name]
+        files, servers = ([path.name for path in place.glob("*.log")] for place in (folder, folder / "server"))
         assert files, stage
-        assert len(servers) == (kind == "generate"), (stage, files)
+        assert len(servers) == (kind == "generate"), (stage, servers)
+        assert all(path.stat().st_size for path in folder.rglob("*.log"))
 
 
 def test_kubectl_wait_returns(cluster, finished):

@@ -67,6 +67,25 @@ def test_sigterm_reaches_the_command(tmp_path):
     assert log_of(tmp_path) == "started\nsaved\n"
 
 
+def test_the_exit_code_is_that_of_a_command_that_ends_right_after_sigterm(tmp_path, monkeypatch):
+    program = "import os, signal; signal.signal(signal.SIGTERM, lambda *_: os._exit(5)); print('x'); signal.pause()"
+    slow = logs._COPY_OUTPUT.replace("while kill -0", "sleep 0.5\nwhile kill -0")
+    monkeypatch.setattr(logs, "_COPY_OUTPUT", slow)
+    with start(tmp_path, program) as process:
+        assert process.stdout.readline() == "x\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 5
+
+
+def test_sigterm_before_the_command_starts_ends_the_container(tmp_path, monkeypatch):
+    waiting = logs._COPY_OUTPUT.replace("log=", "echo waiting; sleep 0.2\nlog=", 1)
+    monkeypatch.setattr(logs, "_COPY_OUTPUT", waiting)
+    with start(tmp_path, "print('started')") as process:
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(signal.SIGTERM)
+        assert (process.communicate()[0], process.returncode) == ("", 143)
+
+
 def test_a_log_file_is_bounded_and_the_output_is_not(tmp_path, monkeypatch):
     monkeypatch.setattr(logs, "_COPY_OUTPUT", logs._COPY_OUTPUT.replace(f"-f {logs.LOG_KIBIBYTES}", "-f 4"))
     with start(tmp_path, "print('x' * 200_000); print('end')") as process:

@@ -222,6 +222,18 @@ def test_a_process_with_foreign_code_gets_no_secret_but_its_own_server_key():
         assert [e["name"] for e in variables] == (["VLLM_API_KEY"] if stage.startswith("serve") else []), stage
 
 
+def test_foreign_code_cannot_write_where_other_pods_write_their_logs():
+    spec = full_spec(rewardModel=make_spec()["rewardModel"] | {"model": TRUSTED})
+    spec["sources"][0]["served"]["model"] = TRUSTED
+    pods = pods_of(spec)
+    logs = {stage: f"{pod['containers'][0]['command'][3]}/" for stage, _, pod in pods}
+    foreign = [(stage, pod) for stage, meta_, pod in pods if names.LABEL_REMOTE_CODE in meta_["labels"]]
+    for stage, pod in foreign:
+        (written,) = [m["mountPath"] for m in pod["containers"][0]["volumeMounts"] if "subPath" in m]
+        assert [other for other, path in logs.items() if path.startswith(f"{written}/")] == [stage]
+    assert {stage.partition(".")[0] for stage, _ in foreign} == {"serve", "score"}
+
+
 @pytest.mark.parametrize("assigned", [False, True])
 def test_a_cluster_may_assign_the_user_of_all_pods(assigned):
     """The SCC restricted-v2 of OpenShift refuses a pod that sets another user than the range of its namespace."""

@@ -183,12 +183,32 @@ def test_settings_of_every_kind_are_accepted():
         ("NCCL_SOCKET_IFNAME", True), ("NCCL_NET_PLUGIN", False), ("HTTPS_PROXY", True), ("no_proxy", True),
         ("SSL_CERT_FILE", True), ("AWS_ROLE_ARN", True), ("AWS_CONFIG_FILE", False), ("LD_PRELOAD", False),
         ("PYTHONPATH", False), ("PATH", False), ("CC", False), ("OPENSSL_CONF", False), ("UCX_MODULE_DIR", False),
+        ("NCCL_CUDA_PATH", False), ("NCCL_IBVERBS_LIB", False), ("UCX_GDB_COMMAND", False), ("UCX_TLS", True),
     ],
 )  # fmt: skip
 def test_a_run_sets_no_variable_that_loads_code_unless_the_administrator_allows_it(name, allowed):
     spec = read(make_spec(training={"pod": {"env": env(**{name: "x"})}}))
     assert [e.value for e in violations(spec, Policy())] == ([] if allowed else [name])
     assert violations(spec, Policy(environment=("*",))) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "allowed"),
+    [
+        ("annotations", "example.com/team", True), ("annotations", "sidecar.istio.io/inject", True),
+        ("annotations", "proxy.istio.io/config", True), ("annotations", "k8s.v1.cni.cncf.io/networks", True),
+        ("annotations", "sidecar.istio.io/proxyImage", False), ("annotations", "sidecar.istio.io/userVolume", False),
+        ("annotations", "sidecar.istio.io/userVolumeMount", False), ("annotations", "iam.amazonaws.com/role", False),
+        ("annotations", "config.linkerd.io/proxy-image", False), ("annotations", "cdi.k8s.io/gpus", False),
+        ("annotations", "vault.hashicorp.com/agent-image", False), ("annotations", "devices.nri.io", False),
+        ("annotations", "instrumentation.opentelemetry.io/inject-python", False),
+        ("labels", "example.com/team", True), ("labels", "aadpodidbinding", False),
+    ],
+)  # fmt: skip
+def test_a_run_sets_no_key_that_gives_its_pods_rights_unless_the_administrator_allows_it(kind, key, allowed):
+    spec = read(make_spec(scheduling={kind: {key: "x"}}))
+    assert [e.value for e in violations(spec, Policy())] == ([] if allowed else [key])
+    assert violations(spec, Policy(annotations=("*",), labels=("*",))) == []
 
 
 def test_a_capability_is_refused_with_the_name_of_the_standard_unless_it_is_allowed():

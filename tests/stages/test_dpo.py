@@ -74,10 +74,11 @@ def test_a_first_loss_other_than_ln_2_is_an_error():
             FirstLossCheck().on_log(None, first, None, logs={"loss": wrong})
 
 
-def test_progress_has_the_training_numbers_and_a_nan_ends_the_training():
+@pytest.mark.parametrize("first", [True, False], ids=["rank-0", "rank-1"])
+def test_progress_of_every_rank_has_the_training_numbers_and_a_nan_ends_the_training(first):
     sent = []
     callback = ProgressCallback(lambda *position, **numbers: sent.append((position, numbers)))
-    state = SimpleNamespace(global_step=3, max_steps=12, is_world_process_zero=True)
+    state = SimpleNamespace(global_step=3, max_steps=12, is_world_process_zero=first)
     logs = {"loss": 0.6, "epoch": 0.5, "learning_rate": 1e-6, "rewards/accuracies": 0.75, "num_tokens": 100}
     callback.on_log(None, state, None, logs=logs)
     ((position, numbers),) = sent

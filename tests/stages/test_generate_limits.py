@@ -1,6 +1,7 @@
 """generate: stalled servers, concurrency, metrics, cost and quota."""
 
 import socket
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -11,6 +12,7 @@ from fusionrun.api.pod import EXIT_SERVER_WEDGED
 from fusionrun.api.result import decode_result
 from fusionrun.api.task import encode_task
 from fusionrun_stages import __main__ as stages
+from fusionrun_stages import generate
 from fusionrun_stages.client.counts import QuotaShare
 from fusionrun_stages.errors import InfrastructureError, ServerStalledError, UserError
 from support.generation import PROMPTS, TOTAL, count_stored, error, make_generation, run, run_successor
@@ -22,6 +24,16 @@ def test_a_stalled_server_is_an_infrastructure_error_and_no_row_is_lost(tmp_path
         run(tmp_path, server.url, stall_seconds=1)
     assert count_stored(tmp_path) >= 6
     run_successor(tmp_path, server)
+
+
+def test_a_pod_shows_activity_while_it_waits_for_a_response(tmp_path, server, monkeypatch):
+    monkeypatch.setattr(generate, "SYNC_SECONDS", 0.05)
+    server.plan = lambda body, number: "hang"
+    work, reports = make_generation(tmp_path, server.url, stall_seconds=1), []
+    with pytest.raises(ServerStalledError):
+        generate.run(replace(work, report=lambda *progress, **_: reports.append(progress)))
+    assert len(reports) > 2
+    assert set(reports) == {(0, TOTAL, "samples")}
 
 
 def test_samples_received_before_the_server_stalled_are_kept(tmp_path, server):

@@ -228,6 +228,18 @@ def test_only_rank_0_writes_the_manifest(pod, tmp_path, monkeypatch):
     assert (tmp_path / "out" / "lease.json").exists()
 
 
+@pytest.mark.parametrize(("rank", "url"), [("0", "http://operator"), ("1", "")])
+def test_only_rank_0_sends_its_progress(pod, tmp_path, monkeypatch, rank, url):
+    urls = []
+    pusher = type("FakePusher", (), {"close": lambda _: None, "__init__": lambda _, to: urls.append(to)})
+    monkeypatch.setattr(entry, "Pusher", pusher)
+    monkeypatch.setenv("FUSIONRUN_PROGRESS_URL", "http://operator")
+    monkeypatch.setenv("RANK", rank)
+    (tmp_path / "out" / "lease.json").write_text(json.dumps({"stage": "n/r/fetch/m", "pod_uid": "rank-0"}))
+    assert pod(made_one_file)[0] == 0
+    assert urls == [url]
+
+
 def test_a_task_of_another_kind_is_rejected(pod):
     code, result = pod(made_one_file, ["score"])
     assert (code, "the command line has kind score" in result.message) == (130, True)

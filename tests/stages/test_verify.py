@@ -56,7 +56,7 @@ def test_mathematics_is_graded(tmp_path):
 def test_missing_modules_are_counted_by_name(tmp_path, monkeypatch):
     details = ["missing module: numpy", PROMPT_FAULT + "missing module: numpy", "failed: assert f() == 1", ""]
     names = [f"p{number}" for number in range(len(details))]
-    monkeypatch.setattr(verify, "judge", lambda _, batch: [
+    monkeypatch.setattr(verify, "judge", lambda _, batch, __: [
         Verdict(prompt_id=one.prompt.prompt_id, source="s", sample_index=0, verdict=UNKNOWN, detail=detail)
         for one, detail in zip(batch, details, strict=True)
     ])  # fmt: skip
@@ -79,7 +79,7 @@ def test_batches_do_not_change_the_verdicts(tmp_path, monkeypatch):
     held, reports = [], []
     real = verify.judge
     monkeypatch.setattr(judging, "BATCH_RESPONSES", 10)
-    monkeypatch.setattr(verify, "judge", lambda grader, batch: held.append(batch) or real(grader, batch))
+    monkeypatch.setattr(verify, "judge", lambda *arguments: held.append(arguments[1]) or real(*arguments))
     made, again = run(
         tmp_path, Grader.EXACT_MATCH, prompts, responses, report=lambda done, total, _: reports.append((done, total))
     )
@@ -89,3 +89,10 @@ def test_batches_do_not_change_the_verdicts(tmp_path, monkeypatch):
     assert [row.prompt_id for row in rows] == sorted(row.prompt_id for row in rows)
     assert made.values == Verified(right=100, wrong=50, unknown=0)
     assert reports[-1] == (150, 180)
+
+
+def test_progress_is_reported_while_a_batch_is_graded(tmp_path):
+    prompts, reports = [prompt(f"{n:03}", answer="x") for n in range(20)], []
+    responses = [response(f"{n:03}", "x", sample=s) for n in range(20) for s in range(2)]
+    run(tmp_path, Grader.EXACT_MATCH, prompts, responses, report=lambda done, *_: reports.append(done))
+    assert reports == [16, 32, 40]

@@ -1,6 +1,6 @@
 """Grading of responses: join them with their prompts, grade each, and return verdicts."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from operator import attrgetter
@@ -14,6 +14,9 @@ from fusionrun_stages.grading import exact_match
 
 BATCH_RESPONSES, BATCH_CHARACTERS = 4096, 16 * 2**20
 """Size of a batch in memory; a batch has at least one prompt with its responses."""
+
+REPORT_RESPONSES = 16
+"""Responses between two reports: a program that sleeps takes half a minute of each test."""
 
 P = TypeVar("P", Prompt, Response)
 
@@ -67,10 +70,11 @@ def make_batches(joined: Iterable[PromptResponses]) -> Iterator[list[PromptRespo
         yield batch
 
 
-def judge(grader: Grader, joined: list[PromptResponses]) -> list[Verdict]:
+def judge(grader: Grader, joined: list[PromptResponses], report: Callable[[int], None]) -> list[Verdict]:
     """Return a verdict for every response, sorted by prompt, source and sample; unknown for a failed request.
 
-    A truncated response is graded like any other: ``construct`` never uses it, and ``evaluate`` counts it as wrong.
+    ``report`` is called with the number of graded responses, every ``REPORT_RESPONSES``. A truncated response is graded
+    like any other: ``construct`` never uses it, and ``evaluate`` counts it as wrong.
     """
     verdicts = [
         _verdict(response, unknown(f"the request failed: {response.error or 'no reason given'}"))
@@ -79,8 +83,10 @@ def judge(grader: Grader, joined: list[PromptResponses]) -> list[Verdict]:
         if response.finish_reason == "error"
     ]
     answered = [PromptResponses(one.prompt, [r for r in one.responses if r.finish_reason != "error"]) for one in joined]
-    for response, grade in _grade(grader, [one for one in answered if one.responses]):
+    for done, (response, grade) in enumerate(_grade(grader, [one for one in answered if one.responses]), start=1):
         verdicts.append(_verdict(response, grade))
+        if done % REPORT_RESPONSES == 0:
+            report(done)
     return sorted(verdicts, key=attrgetter("prompt_id", "source", "sample_index"))
 
 

@@ -5,6 +5,7 @@ The pod then exits with an infrastructure error, so that it frees its GPUs and t
 
 import faulthandler
 import logging
+import os
 import sys
 import threading
 import time
@@ -21,6 +22,8 @@ ACTIVE_BYTES = 2**20
 process takes about 100 bytes per second."""
 CHECKS = 10
 """Number of checks per stall time."""
+PRINT_SECONDS = 10.0
+"""Maximum time to print the stacks. If the volume blocks the copy of the output, it may take forever."""
 
 
 def io_bytes() -> int:
@@ -80,10 +83,20 @@ class Watchdog:
     def _watch(self) -> None:
         while not self._stopped.wait(self._seconds / CHECKS):
             if self.is_stalled():
-                log.error("the stage made no progress for %.0f s: the stack of each thread follows", self._seconds)
-                faulthandler.dump_traceback(sys.__stderr__ or 2)
+                printing = threading.Thread(target=self._print_stacks, name="stacks", daemon=True)
+                printing.start()
+                printing.join(PRINT_SECONDS)
                 self._on_stall(
                     f"no progress for {self._seconds:.0f} s, and less than 1 MiB read or written: the pod exits, and "
                     "the stage is retried; the log has the stack of each thread"
                 )
                 return
+
+    def _print_stacks(self) -> None:
+        """Print the stack of each thread: first to memory, since faulthandler keeps the GIL while it writes."""
+        with os.fdopen(os.memfd_create("stacks"), "w+") as stacks:
+            faulthandler.dump_traceback(stacks)
+            stacks.seek(0)
+            text = stacks.read()
+        log.error("the stage made no progress for %.0f s: the stack of each thread follows", self._seconds)
+        print(text, file=sys.__stderr__, flush=True)

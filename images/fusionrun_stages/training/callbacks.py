@@ -20,7 +20,7 @@ FIRST_DPO_LOSS_TOLERANCE = 1e-3
 
 
 class ProgressCallback(TrainerCallback):  # type: ignore[misc]
-    """Report every step on rank 0, and stop the training if the loss is not finite."""
+    """Report every step on every rank, and stop the training if the loss is not finite."""
 
     def __init__(self, report: Report) -> None:
         self._report = report
@@ -38,8 +38,6 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
             raise UserError(
                 f"the loss of step {state.global_step} is {logs['loss']}: lower the learning rate, and check the model"
             )
-        if not state.is_world_process_zero:
-            return
         numbers = {"loss": logs["loss"], "epoch": logs.get("epoch", 0.0), "learning_rate": logs["learning_rate"]}
         if "rewards/accuracies" in logs:
             numbers["reward_accuracy"] = logs["rewards/accuracies"]

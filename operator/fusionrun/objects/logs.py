@@ -9,7 +9,7 @@ from typing import Any
 
 from fusionrun.api.artifacts import LOGS
 from fusionrun.api.models import Manifest
-from fusionrun.api.pod import POD_UID_ENV
+from fusionrun.api.pod import EXIT_SIGTERM, POD_UID_ENV
 from fusionrun.objects import meta
 from fusionrun.objects.templates import containers
 from fusionrun.plan.pinned import PinnedPlan
@@ -19,11 +19,14 @@ from fusionrun.settings import Settings
 
 LOG_KIBIBYTES = 64 * 1024
 """Maximum size of one container's log file. Later output is only in the container's log."""
+SERVER_LOGS = "server"
+"""Folder for the logs of a server, below those of the stage that it serves."""
 DRAIN_SECONDS = 5
 """Maximum time to copy the last lines. A process that the command leaves behind may keep the output open: it ends with
 the container."""
 
 _COPY_OUTPUT = f"""\
+trap 'exit {EXIT_SIGTERM}' TERM
 log=$0/$HOSTNAME-${{{POD_UID_ENV}:0:8}}.log
 mkdir -p "$0" && : >>"$log" || log=/dev/null
 exec 3> >(trap '' TERM XFSZ; ulimit -f {LOG_KIBIBYTES}; exec tee --output-error=warn --append "$log" 2>/dev/null)
@@ -33,11 +36,10 @@ command=$!
 trap 'kill -TERM "$command" 2>/dev/null' TERM
 exec 3>&-
 wait "$command"
+while kill -0 "$command" 2>/dev/null; do wait "$command"; done
+trap '' TERM
+wait "$command"
 code=$?
-while kill -0 "$command" 2>/dev/null; do
-  wait "$command"
-  code=$?
-done
 for ((tenth = 0; tenth < {10 * DRAIN_SECONDS}; tenth++)); do
   kill -0 "$copier" 2>/dev/null || break
   sleep 0.1
@@ -46,14 +48,19 @@ exit "$code"
 """
 """The directory is ``$0``, the command its arguments.
 
-``wait`` returns early for SIGTERM, hence the loop. tee ignores the signal of a file that reaches the limit
-(setrlimit(2), RLIMIT_FSIZE): it stops writing to this file only.
+Without a trap, SIGTERM has no effect on the first process of a container. ``wait`` returns early for SIGTERM, hence the
+loop; the last one returns the exit code of the command, also if the command has ended before. tee ignores the signal of
+a file that reaches the limit (setrlimit(2), RLIMIT_FSIZE): it stops writing to this file only.
 """
 
 
 def log_directory(pinned: PinnedPlan, stage: Stage) -> str:
-    """Return the directory of the logs of a stage, beside its artifact."""
-    return f"{output_directory(pinned, stage)}/{LOGS}"
+    """Return the directory of the logs of a stage, beside its artifact.
+
+    A server may run code of a model, which can write to its directory: no other pod writes there.
+    """
+    directory = f"{output_directory(pinned, stage)}/{LOGS}"
+    return f"{directory}/{SERVER_LOGS}" if stage.traits.is_server else directory
 
 
 def copy_to_claim(workloads: Iterable[Manifest], directory: str) -> None:

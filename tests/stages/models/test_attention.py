@@ -88,7 +88,7 @@ def test_promote_uses_eager_attention(gemma):
     sides = [
         split_conversation(tokenizer, message("user", "3+4=?"), message("assistant", text)) for text in ("7", "eight")
     ]
-    ((chosen, rejected),) = promote._log_probabilities(str(gemma), [HeldOutPair(*sides)], cuda=False)
+    ((chosen, rejected),) = promote._log_probabilities(str(gemma), [HeldOutPair(*sides)], lambda _: None, cuda=False)
 
     def by_hand(side, **arguments):
         ids = torch.tensor([side.prompt + side.completion])

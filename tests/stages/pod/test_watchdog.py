@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -54,25 +55,50 @@ def test_bytes_read_and_written_are_counted(tmp_path):
 
 
 STALLING = """
-import sys, threading
+import os, sys, threading
 from fusionrun_stages import __main__ as entry
-from fusionrun_stages.pod.watchdog import Watchdog
+from fusionrun_stages.pod import watchdog
+
+watchdog.PRINT_SECONDS = entry.RELEASE_SECONDS = float(sys.argv[1])
+
+class LeaseOnABlockedVolume:
+    def release(self):
+        threading.Event().wait()
+
+if sys.argv[2:] == ["blocked"]:
+    entry._leases.append(LeaseOnABlockedVolume())
+    reading, writing = os.pipe()
+    os.dup2(writing, 2)
+    os.set_blocking(2, False)
+    while True:
+        try:
+            os.write(2, b"x")
+        except BlockingIOError:
+            break
+    os.set_blocking(2, True)
 
 def blocked_in_a_collective_operation():
     threading.Event().wait()
 
-Watchdog(lambda *_, **__: None, 0.05, entry._leave_stalled).start()
+watchdog.Watchdog(lambda *_, **__: None, 0.05, entry._leave_stalled).start()
 blocked_in_a_collective_operation()
 """
 
 
-def test_a_stalled_process_prints_its_stacks_and_exits(tmp_path):
-    message = tmp_path / "message"
+def stall(message: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a process that stalls; check how it exits."""
     environment = os.environ | {"FUSIONRUN_TERMINATION": str(message)}
-    ended = subprocess.run(
-        [sys.executable, "-c", STALLING], env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
+    command = [sys.executable, "-c", STALLING, *arguments]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == EXIT_INFRASTRUCTURE
-    assert "in blocked_in_a_collective_operation" in ended.stderr
     assert '"user_error":true' not in message.read_text()
     assert "no progress for" in message.read_text()
+    return ended
+
+
+def test_a_stalled_process_prints_its_stacks_and_exits(tmp_path):
+    assert "in blocked_in_a_collective_operation" in stall(tmp_path / "message", "30").stderr
+
+
+def test_a_stalled_process_exits_if_the_volume_blocks_its_output_and_its_lease(tmp_path):
+    assert stall(tmp_path / "message", "0.05", "blocked").stderr == ""
