@@ -59,6 +59,17 @@ async def test_a_prerequisite_is_looked_up_until_it_exists(gatherer, client, sto
     assert client.verbs() == ["exists PersistentVolumeClaim"] * 3
 
 
+async def test_a_prerequisite_that_cannot_be_looked_up_stops_only_a_new_run(gatherer, client, store, make):
+    client.fail["exists", "PersistentVolumeClaim"] = ClusterError("get", "PersistentVolumeClaim", "c", 403, "forbidden")
+    run = make.run()
+    store.put(run)
+    with pytest.raises(ClusterError, match="forbidden"):
+        await gather(gatherer)
+    version = str(int(run["metadata"]["resourceVersion"]) + 1)
+    store.put(run | {"metadata": run["metadata"] | {"resourceVersion": version}, "status": {"specDigest": "d"}})
+    assert (await gather(gatherer)).present == {}
+
+
 async def test_each_run_looks_up_its_prerequisites(gatherer, client, store, make, put):
     put(make.run(name="other"))
     assert (await gather(gatherer)).present == {CLAIM: True}

@@ -160,15 +160,27 @@ class Gatherer:
         self._logs = {key: tail for key, tail in self._logs.items() if key[0] in existing}
 
     async def _prerequisites(self, run: ObjectRef, manifest: Manifest) -> dict[ObjectRef, bool]:
+        """Return whether each prerequisite exists.
+
+        One that cannot be looked up is left out if the run is accepted: its running stages must still be followed, and
+        it can be suspended. A new run waits, since its acceptance depends on them.
+        """
         refs = prerequisites(manifest)
         present = self._present.setdefault(run, set())
         unknown = [ref for ref in refs if ref not in present]
-        for ref, exists in zip(unknown, await asyncio.gather(*map(self._client.exists, unknown)), strict=True):
-            if exists:
+        lookups = await asyncio.gather(*map(self._client.exists, unknown), return_exceptions=True)
+        unanswered = set()
+        for ref, exists in zip(unknown, lookups, strict=True):
+            if isinstance(exists, ClusterError) and (manifest.get("status") or {}).get("specDigest"):
+                logger.warning("cannot look up a prerequisite of run %s/%s: %s", run.namespace, run.name, exists)
+                unanswered.add(ref)
+            elif isinstance(exists, BaseException):
+                raise exists
+            elif exists:
                 present.add(ref)
             else:
                 self._waiting.setdefault(ref, set()).add(run)
-        return {ref: ref in present for ref in refs}
+        return {ref: ref in present for ref in refs if ref not in unanswered}
 
     async def _nodes(self, manifest: Manifest) -> tuple[NodeGpus, ...]:
         """Return the nodes with GPUs, for a run that is not accepted yet; none if they may not or cannot be listed."""
