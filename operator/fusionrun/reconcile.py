@@ -69,7 +69,7 @@ class Reconciler:
             if live is None:
                 return None, False
             decision = decide(live, self.settings, now)
-        if wait := self.executor.seconds_to_wait(live.run, decision):
+        if wait := self.executor.seconds_to_wait(live.run, decision, now):
             return wait, False
         with self.gatherer.other_runs.creating(run, decision.create):
             created = await self.executor.create(live.run, decision.create)

@@ -47,7 +47,7 @@ class Recorder:
     def of(self, run):
         return {}
 
-    def seconds_to_wait(self, run, decision):
+    def seconds_to_wait(self, run, decision, now):
         return self.wait
 
     async def create(self, run, manifests):

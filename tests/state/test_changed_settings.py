@@ -1,10 +1,12 @@
 """Resources, replicas and other settings of a run that change after its acceptance."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 
 from fusionrun.api.status import Reason
+from fusionrun.state.decide.run import decide
 from support.mutable import CHANGES, in_spec
 from support.runs import change, make_run
 from support.world import World
@@ -82,6 +84,17 @@ def test_a_stage_whose_pods_wait_for_a_node_starts_again_with_the_changed_settin
     edit(world, path, {"limits": {"memory": "9Gi"}})
     assert resources(world, stage) == value, "a pod runs"
     world.complete()
+
+
+def test_a_stage_starts_again_with_changed_settings_if_its_workload_could_not_be_deleted_at_first():
+    world = World(make_run())
+    world.run_until("sft")
+    world.run["spec"]["training"]["resources"] = {"limits": {"memory": "8Gi"}}
+    decision = decide(world.live(), world.settings, world.now)
+    assert [ref.kind for ref in decision.delete] == ["PyTorchJob"]
+    world.carry_out(replace(decision, delete=()))
+    world.settle()
+    assert resources(world, "sft") == {"limits": {"memory": "8Gi"}}
 
 
 def test_a_waiting_stage_is_kept_if_the_change_is_not_for_its_pods_or_not_allowed():

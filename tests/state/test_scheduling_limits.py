@@ -1,5 +1,7 @@
 """Limits of ``spec.scheduling``, and pods of a deleted run of the same name."""
 
+import pytest
+
 from fusionrun.api.result import Outcome, StageResult, encode_result
 from fusionrun.state.observe.object_ref import ref_of
 from support.runs import make_run
@@ -38,6 +40,22 @@ def test_a_stage_waits_for_a_lowered_budget():
     assert "sft: spec.scheduling.gpuBudget: 4" in world.condition("Ready")[2]
     world.change_spec(scheduling={"gpuBudget": 8})
     world.complete()
+
+
+@pytest.mark.parametrize("scaled", [True, False], ids=["scaled by somebody", "fewer in the spec since it started"])
+def test_a_server_with_more_replicas_than_the_spec_has_counts_with_all_of_them(scaled):
+    run = run_with_gpus(gpuBudget=8)
+    run["spec"]["sources"][0]["served"]["replicas"] = 1 if scaled else 2
+    world = World(run)
+    world.run_until("serve/ada")
+    world.place("serve/ada")
+    world.run["spec"]["sources"][0]["served"]["replicas"] = 1
+    server = world.workloads()["serve/ada"]
+    server["spec"] = server["spec"] | {"replicas": 2}
+    for ref in [ref for ref in world.objects if "serve-bob" in ref.name]:
+        del world.objects[ref]
+    world.settle()
+    assert world.stage("serve/bob").message == "spec.scheduling.gpuBudget: 8: the stage needs 4 GPUs, 8 are in use"
 
 
 def test_max_servers_limits_the_running_servers():

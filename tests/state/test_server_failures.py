@@ -53,6 +53,20 @@ def test_the_cause_of_a_failed_server(restarts, last, life, was_ready, reason, t
         assert text in stage.message
 
 
+@pytest.mark.parametrize("now", ["loaded", "evicted", "deleted"])
+def test_old_crashes_do_not_fail_a_server_that_is_not_ready_for_a_moment(now):
+    world = served()
+    last = {"exitCode": 1, "startedAt": format_time(world.now), "finishedAt": format_time(world.now)}
+    pod = world.place("serve/ada", **({"deletionTimestamp": format_time(world.now)} if now == "deleted" else {}))
+    container = {"restartCount": 3, "started": now == "loaded", "lastState": {"terminated": last}}
+    pod["status"]["containerStatuses"] = [container | {"state": {"running": {"startedAt": format_time(world.now)}}}]
+    if now == "evicted":
+        pod["status"] |= {"phase": "Failed", "reason": "Evicted"}
+        world.place("serve/ada")
+    world.pass_time(days=5)
+    assert world.stage("serve/ada").state == "Running"
+
+
 def test_a_server_whose_network_is_open_fails_with_what_the_check_reports():
     world = served()
     pod = world.place("serve/ada")

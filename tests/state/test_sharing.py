@@ -1,6 +1,7 @@
 """Runs of one namespace that share artifacts: one makes each, and the others wait for it without pods."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from fusionrun.api.status import Reason, StageState, StageStatus
 from fusionrun.names import stage_kind
+from fusionrun.state.decide.run import decide
 from fusionrun.state.decide.sharing import share
 from fusionrun.state.observe.object_fields import format_time
 from fusionrun.state.observe.observed import Observed
@@ -214,6 +216,20 @@ def test_a_run_does_not_wait_forever_for_pods_that_do_not_start():
     assert namespace.states("sft")[maker] == ("Waiting", "WaitingForArtifact")
     complete(namespace)
     assert not namespace.repeated
+
+
+def test_the_workload_of_a_skipped_stage_is_deleted_again_if_that_failed():
+    namespace = two()
+    maker, other = until(namespace, "sft")
+    namespace.pass_time(minutes=31)
+    namespace.finish(maker, "sft")
+    skipping = namespace.worlds[other]
+    decision = decide(skipping.live(), skipping.settings, skipping.now)
+    skipping.carry_out(replace(decision, delete=()))
+    assert namespace.states("sft")[other] == ("Skipped", "CacheHit")
+    assert "sft" in skipping.workloads()
+    namespace.settle()
+    assert "sft" not in skipping.workloads()
 
 
 def test_of_two_runs_whose_pods_start_at_the_same_time_one_goes_on():

@@ -96,6 +96,11 @@ class World:
     unreported: set[ObjectRef] = field(default_factory=set)
     """Pods that a list returns and no watch has reported yet."""
 
+    @property
+    def clock(self) -> datetime:
+        """Time of the operator's clock."""
+        return self.now
+
     def live(self) -> LiveObjects:
         """Return the live objects, trimmed as in the store: a decision must read no other field."""
         present = {ref: ref.name not in self.absent for ref in _prerequisites(json.dumps(self.run["spec"]))}
@@ -109,14 +114,14 @@ class World:
     def reconcile(self) -> Decision:
         """Decide and carry the decision out."""
         live = self.live()
-        decision = decide(live, self.settings, self.now)
+        decision = decide(live, self.settings, self.clock)
         if decision.list_pods:
             self.unreported.clear()
             live = replace(self.live(), pods_listed=frozenset(decision.list_pods))
-            decision = decide(live, self.settings, self.now)
+            decision = decide(live, self.settings, self.clock)
         while refused := {ref_of(m): self.refusals[_label(m)] for m in decision.create if _label(m) in self.refusals}:
             live = replace(live, refused=live.refused | refused)
-            decision = decide(live, self.settings, self.now)
+            decision = decide(live, self.settings, self.clock)
         self.carry_out(decision)
         return decision
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from fusionrun.api.models import Manifest
-from fusionrun.api.status import FusionRunStatus, Reason
+from fusionrun.api.status import FusionRunStatus, Reason, read_status
 from fusionrun.cluster.client import Client
 from fusionrun.cluster.events import EventPoster
 from fusionrun.cluster.store import Store
@@ -18,14 +18,21 @@ from fusionrun.errors import ClusterError
 from fusionrun.names import LABEL_ATTEMPT, LABEL_RUN, LABEL_STAGE
 from fusionrun.state.decide.decision import Decision
 from fusionrun.state.observe.live_objects import Refusal
-from fusionrun.state.observe.object_fields import WORKLOADS, format_time, is_deleting, is_finished
+from fusionrun.state.observe.object_fields import WORKLOADS, format_time, is_deleting, is_finished, parse_time
 from fusionrun.state.observe.object_ref import ObjectRef, owners, ref_of
 from fusionrun.state.report.events import Event
+from fusionrun.state.report.summary import only_progress
 
 logger = logging.getLogger(__name__)
 
 STATUS_MIN_SECONDS = 1.0
 """Shortest time between two status writes of a run if only the status changes."""
+
+PROGRESS_MAX_SECONDS = 30.0
+"""Longest time between two status writes if only the progress of stages changes: etcd stores each of them, and every
+watch of the run gets it."""
+PROGRESS_PART = 20
+"""Before that, the time is this part of the age of the run, so that a short run shows its progress as well."""
 
 CLEAN_UP_AT_ONCE = 8
 """Maximum number of objects of finished runs that are deleted at the same time, so that other runs do not wait."""
@@ -103,11 +110,16 @@ class Executor:
             self._events.post(run, event, now)
         return any(await _all(self._delete(run, ref, now) for ref in decision.delete))
 
-    def seconds_to_wait(self, run: Manifest, decision: Decision) -> float:
+    def seconds_to_wait(self, run: Manifest, decision: Decision, now: datetime) -> float:
         """Return how long a decision that only updates the status should wait."""
         if decision.create or decision.delete or decision.events or decision.status is None or decision.only_records:
             return 0.0
-        return max(0.0, self._written.get(ref_of(run), 0.0) + STATUS_MIN_SECONDS - time.monotonic())
+        before, least = read_status(run.get("status")), STATUS_MIN_SECONDS
+        if only_progress(before, decision.status) and (start := parse_time(before.start_time)):
+            age = (now - start).total_seconds()
+            least = max(least, min(age / PROGRESS_PART, PROGRESS_MAX_SECONDS))
+        left = max(0.0, self._written.get(ref_of(run), float("-inf")) + least - time.monotonic())
+        return left if decision.requeue_seconds is None else min(left, decision.requeue_seconds)
 
     async def _create(self, run: Manifest, manifest: Manifest) -> Manifest | Refusal | None:
         """Return the created object, the refusal, or None if the run already has the object."""

@@ -49,7 +49,10 @@ def running(context: Context, stage: Stage, workload: Workload, otherwise: str |
     # Kueue deletes the pods of a stage that it preempts; the stage may wait in a queue that never admits it again.
     has_no_node = workload.waits or (pending.reason is Reason.QUEUED and not workload.is_bound)
     if has_no_node and settings_changed(context, stage) and not context.not_allowed:
-        status = idle(stage, context.previous.get(stage.name), StageState.WAITING, pending.reason, SETTINGS_CHANGED)
+        old = context.previous.get(stage.name)
+        status = idle(stage, old, StageState.WAITING, pending.reason, SETTINGS_CHANGED)
+        # The old settings stay known until the workload is gone: it may have to be deleted again.
+        status = status.model_copy(update={"pod_settings": old.pod_settings if old else None})
         return StageOutcome(status, delete=(workload.ref,))
     if secret := missing_secret(workload.pods):
         text = secret_text(context.pinned, secret, context.settings)

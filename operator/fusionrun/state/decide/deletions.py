@@ -25,9 +25,11 @@ _KEPT_KINDS = ("Pod", "NetworkPolicy")
 def lost_pods(observed: Observed, now: datetime) -> tuple[list[ObjectRef], float | None]:
     """Return the pods to force-delete now, and in how many seconds the next one is due.
 
-    A pod that has ended is not lost, even if a finalizer keeps its object.
+    A pod that has ended is not lost, even if a finalizer keeps its object. A lost pod whose workload was deleted counts
+    as one that holds GPUs: without its deletion the next attempt could wait for them forever.
     """
-    pods = [p for stage in observed.stages.values() for workload in stage.workloads for p in workload.pods]
+    stages = observed.stages.values()
+    pods = [p for stage in stages for p in (*(p for workload in stage.workloads for p in workload.pods), *stage.left)]
     deadlines = ((pod, parse_time(pod["metadata"].get("deletionTimestamp"))) for pod in pods if not pod_ended(pod))
     return _due(((ref_of(pod), deadline + FORCE_DELETE_AFTER) for pod, deadline in deadlines if deadline), now)
 

@@ -41,7 +41,7 @@ from fusionrun.state.observe.accepted_run import (
 from fusionrun.state.observe.frozen import Frozen, data_digest, frozen, has_started
 from fusionrun.state.observe.live_objects import LiveObjects
 from fusionrun.state.observe.object_fields import is_deleting, is_finished
-from fusionrun.state.observe.object_ref import ref_of
+from fusionrun.state.observe.object_ref import ObjectRef, ref_of
 from fusionrun.state.observe.observed import Observed, observe
 from fusionrun.state.observe.other_runs import makers
 from fusionrun.state.report import conditions, summary
@@ -310,14 +310,17 @@ def _finished(inputs: _Input) -> Decision:
 
 
 def _clean_up(inputs: _Input) -> Decision:
-    """Delete what still runs of a finished run, and the objects whose time to live is over."""
+    """Delete what still runs of a finished run, its lost pods, and the objects whose time to live is over."""
+    lost: tuple[list[ObjectRef], float | None] = [], None
     status = inputs.before.model_copy(update={"retry": last_value(inputs.live.run, inputs.before)})
     if status.gpus_observed_time:  # pods were still terminating
         status = summary.with_gpu_time(status, inputs.gpu_time, inputs.settings.accelerators.currency)
+        lost = lost_pods(inputs.observed, inputs.now)  # until then, their GPU time is counted
     decision = inputs.changed_to(summary.with_generation(status, inputs.generation))
     due, next_due = expired(inputs.live, inputs.before, inputs.now)
-    delete = tuple(dict.fromkeys([*inputs.observed.running_objects, *due]))
-    return replace(decision, delete=delete, requeue_seconds=next_due)
+    delete = tuple(dict.fromkeys([*inputs.observed.running_objects, *due, *lost[0]]))
+    times = [seconds for seconds in (next_due, lost[1]) if seconds is not None]
+    return replace(decision, delete=delete, requeue_seconds=min(times, default=None))
 
 
 def _first_error(error: ValidationError) -> str:

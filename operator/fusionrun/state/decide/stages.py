@@ -26,8 +26,10 @@ def decide_stage(context: Context, stage: Stage, before: Outcomes) -> StageOutco
     """Decide on one stage, given the outcomes of the stages before it."""
     observed = context.observed_stage(stage)
     if context.is_done(stage):
-        delete = observed.running_objects if stage.traits.is_server else observed.earlier.running_objects
-        return StageOutcome(context.previous[stage.name], delete=delete)
+        done = context.previous[stage.name]
+        # The status is written first, so a skipped stage may still have the workload that was to be deleted with it.
+        all_of_it = stage.traits.is_server or done.state is StageState.SKIPPED
+        return StageOutcome(done, delete=(observed if all_of_it else observed.earlier).running_objects)
     if context.needed is not None and stage.name not in context.needed:
         return _skipped(context, stage)
     workload = context.observed_stage(stage).latest

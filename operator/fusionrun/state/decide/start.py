@@ -132,11 +132,18 @@ def _exceeds_budget(context: Context, stage: Stage, before: Outcomes) -> str:
     if stage.traits.is_server and servers >= (scheduling.max_servers or servers + 1):
         return f"spec.scheduling.maxServers: {scheduling.max_servers}: {servers} servers are running"
     needed = context.gpus(stage)
-    used = sum(context.gpus(s) for s in active) + _still_held(context, active)
+    used = sum(_gpus_in_use(context, s) for s in active) + _still_held(context, active)
     if not needed or scheduling.gpu_budget is None or used + needed <= scheduling.gpu_budget + GPU_TOLERANCE:
         return ""
     budget = f"spec.scheduling.gpuBudget: {scheduling.gpu_budget}"
     return f"{budget}: the stage needs {needed:g} GPUs, {used:g} are in use"
+
+
+def _gpus_in_use(context: Context, stage: Stage) -> float:
+    """Return the GPUs of an active stage. Its server may have more replicas than the spec has now, or than it had."""
+    workload = context.observed_stage(stage).latest
+    replicas = workload.replicas if workload and workload.is_server else stage.pods
+    return context.gpus(stage) * max(replicas, stage.pods) / stage.pods
 
 
 def _still_held(context: Context, active: Sequence[Stage]) -> float:

@@ -22,6 +22,8 @@ class ObservedStage:
     """First attempt since the run was last retried. The workloads of earlier ones are history."""
     pods: tuple[GpuPod, ...] = ()
     """All its pods, also those whose workload is gone."""
+    left: tuple[Manifest, ...] = ()
+    """Its pods with GPUs whose workload is gone: they still terminate."""
 
     @property
     def latest(self) -> Workload | None:
@@ -97,12 +99,15 @@ def _stage(
     pods = [m for m in manifests if m["kind"] == "Pod"]
     workloads = []
     mine = [pod for pod in pods if pod["metadata"].get("uid") in recorded]
+    left = {ref_of(pod): pod for pod in mine}
     for manifest in manifests:
         if manifest["kind"] in WORKLOADS:
             created = [p for p in pods if attempt_of(p) == attempt_of(manifest) and is_pod_of(p, manifest)]
             workload = observe_workload(manifest, created, live.log_tails, live.warnings)
             workloads.append(replace(workload, kueue=live.kueue))
             mine += [pod for pod in created if pod["metadata"].get("uid") not in recorded]
+            left = {ref: pod for ref, pod in left.items() if pod not in created}
     pushed = {index: p for (stage, index), p in live.pushed.items() if stage == name}
     services = tuple(m for m in manifests if m["kind"] == "Service")
-    return ObservedStage(tuple(workloads), services, pushed, first_attempt, tuple(map(gpu_pod, mine)))
+    gpu_pods = tuple(map(gpu_pod, mine))
+    return ObservedStage(tuple(workloads), services, pushed, first_attempt, gpu_pods, tuple(left.values()))

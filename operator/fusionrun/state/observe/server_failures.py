@@ -7,7 +7,7 @@ from fusionrun.api.pod import EXIT_USER_ERROR
 from fusionrun.api.status import Reason
 from fusionrun.names import NETWORK_CHECK_CONTAINER
 from fusionrun.state.observe.failures import Failure, out_of_memory
-from fusionrun.state.observe.object_fields import container_statuses, parse_time
+from fusionrun.state.observe.object_fields import container_statuses, is_deleting, parse_time, pod_ended
 
 CRASH_LOOP_RESTARTS = 3
 """Restarts of a server's container after which one more short run of it counts as a crash loop."""
@@ -24,15 +24,18 @@ def server_failure(deployment: Manifest, pods: list[Manifest], log_tails: dict[s
     The restart count of a container covers its whole lifetime, which may be days. A restart counts only if the
     container ran for a short time before it, or never became ready. A container that ran for as long as the startup
     probe allows without becoming ready was killed by that probe. The time starts with the container, so time without a
-    node does not count.
+    node does not count. A container that has passed its startup probe works or hangs, whatever happened before: its
+    liveness probe restarts it. A pod that was evicted or deleted has been replaced.
     """
     for pod in pods:
+        if pod_ended(pod) or is_deleting(pod):
+            continue
         name = pod["metadata"]["name"]
         if message := _open_network(pod):
             return Failure(Reason.USER_ERROR, f"server pod {name}: {message}", name, message)
         for container in container_statuses(pod):
             last = (container.get("lastState") or {}).get("terminated")
-            if not last:
+            if not last or container.get("started"):
                 continue
             log_tail = log_tails.get(name) or last.get("message") or ""
             started, ended = parse_time(last.get("startedAt")), parse_time(last.get("finishedAt"))

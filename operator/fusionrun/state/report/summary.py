@@ -18,6 +18,8 @@ from fusionrun.state.report.gpu_time import GpuTime
 from fusionrun.state.report.stage_status import DONE
 
 HEADLINE_CHARACTERS = 60
+PUSHED_FIELDS = ("progress", "eta_seconds", "tokens_per_second", "loss", "reward_accuracy", "cost_micro")
+"""Fields of the status of a stage that change all the time while its pods push progress."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,21 @@ def summary(
 def is_finished(conditions: Sequence[NewCondition]) -> bool:
     """Return whether the new conditions say that the run has finished."""
     return any(c.type is ConditionType.FINISHED and c.status is ConditionStatus.TRUE for c in conditions)
+
+
+def only_progress(before: FusionRunStatus, after: FusionRunStatus) -> bool:
+    """Return whether two statuses differ only in the progress of stages that have reported some before."""
+
+    def others(status: FusionRunStatus) -> FusionRunStatus:
+        stages = [stage.model_copy(update=dict.fromkeys(_pushed(stage))) for stage in status.stages]
+        return status.model_copy(update={"stages": stages, "cost": None, "cost_micro": None})
+
+    same_fields = [*map(_pushed, before.stages)] == [*map(_pushed, after.stages)]
+    return same_fields and others(before) == others(after)
+
+
+def _pushed(stage: StageStatus) -> list[str]:
+    return [name for name in PUSHED_FIELDS if getattr(stage, name) is not None]
 
 
 def with_generation(before: FusionRunStatus, generation: int) -> FusionRunStatus:
