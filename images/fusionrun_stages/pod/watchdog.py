@@ -42,7 +42,8 @@ class Watchdog:
     """A ``Report`` that passes progress on, and calls ``on_stall`` after ``seconds`` without any.
 
     A stage is active when it reports progress, or when it reads or writes data. ``start`` starts the checks in a
-    background thread; without ``seconds`` there are none.
+    background thread. There are none without ``seconds``, nor on a kernel that does not count bytes: a download reports
+    its end only.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Watchdog:
     def start(self) -> None:
         """Start the checks."""
         self._active_at, self._bytes = self._clock(), self._transferred()
-        if self._seconds:
+        if self._seconds and self._bytes:
             threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def stop(self) -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -52,6 +53,14 @@ def test_bytes_read_and_written_are_counted(tmp_path):
     (tmp_path / "file").write_bytes(bytes(ACTIVE_BYTES))
     (tmp_path / "file").read_bytes()
     assert io_bytes() - before >= 2 * ACTIVE_BYTES
+
+
+@pytest.mark.parametrize(("seconds", "transferred", "checked"), [(60, 1, True), (60, 0, False), (0, 1, False)])
+def test_checks_need_a_limit_and_a_kernel_that_counts_bytes(seconds, transferred, checked, monkeypatch):
+    started = []
+    monkeypatch.setattr("threading.Thread", lambda **fields: started.append(fields["name"]) or Mock())
+    Watchdog(lambda *_, **__: None, seconds, str, transferred=lambda: transferred).start()
+    assert started == ["watchdog"] * checked
 
 
 STALLING = """
