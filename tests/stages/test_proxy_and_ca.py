@@ -7,6 +7,7 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
+import huggingface_hub
 import pytest
 import s3fs
 
@@ -61,12 +62,14 @@ def outside(volume, monkeypatch) -> Iterator[SimpleNamespace]:
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(proxy.Handler, "log_message", lambda *_: None)
     s3fs.S3FileSystem.clear_instance_cache()
+    huggingface_hub.close_session()  # its client has read the variables of an earlier test
     with ExitStack() as stack:
         for server in (store, hub):
             stack.enter_context(serving(server))
         monkeypatch.setenv("HTTPS_PROXY", stack.enter_context(serving(forward)))
         yield SimpleNamespace(objects=stored, hub=hub, opened=forward.opened)
     s3fs.S3FileSystem.clear_instance_cache()
+    huggingface_hub.close_session()
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
