@@ -153,7 +153,9 @@ class Histories(RuleBasedStateMachine):
         assert all(states[need] in DONE for need in stage.needs), f"{stage.name} starts before {stage.needs}"
         if not stage.gpus:
             return
-        active = {(stage_of(m), attempt_of(m)): self.gpus(m) for m in self.world.workloads().values()}
+        # A workload that is being deleted creates no pods, and those that it has are counted below.
+        living = (m for m in self.world.workloads().values() if not is_deleting(m))
+        active = {(stage_of(m), attempt_of(m)): self.gpus(m) for m in living}
         for pod in self.world.held():
             key = (stage_of(pod), attempt_of(pod))
             if pod["metadata"]["uid"] in recorded and (is_deleting(pod) or key not in active):
