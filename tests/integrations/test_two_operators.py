@@ -7,11 +7,9 @@ import uuid
 
 import pytest
 
-from support.async_tests import pytest_pyfunc_call
 from support.live import Cluster
 from support.operator_process import SECONDS, operator_process, until
 
-__all__ = ["pytest_pyfunc_call"]
 pytestmark = pytest.mark.integrations
 LIMIT = 20.0
 """Seconds within which another operator must act."""
