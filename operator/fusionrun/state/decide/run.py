@@ -4,8 +4,7 @@ Applied to its own result, a decision changes nothing: object names are determin
 and the new status equals the one that exists.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from pydantic import ValidationError
@@ -14,7 +13,7 @@ from fusionrun import __version__, names
 from fusionrun.api.models import Manifest
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
-from fusionrun.api.status import FusionRunStatus, Reason, StageState, StageStatus, read_status
+from fusionrun.api.status import FusionRunStatus, Reason, read_status
 from fusionrun.errors import ContractError, SpecError
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.checks import check_security, check_spec
@@ -25,9 +24,11 @@ from fusionrun.settings import Settings
 from fusionrun.state.decide.conclude import conclude
 from fusionrun.state.decide.context import Context, Outcomes
 from fusionrun.state.decide.decision import Decision
-from fusionrun.state.decide.deletions import expired, lost_pods
+from fusionrun.state.decide.deletions import lost_pods
+from fusionrun.state.decide.finished import finished
+from fusionrun.state.decide.held import changed, refused, too_old
 from fusionrun.state.decide.prerequisites import Missing, every_stage, missing, over_budget
-from fusionrun.state.decide.run_retry import failure, last_value, retry
+from fusionrun.state.decide.run_input import RunInput
 from fusionrun.state.decide.sharing import Shared, share
 from fusionrun.state.decide.stages import decide_stages, stop
 from fusionrun.state.observe.accepted_run import (
@@ -38,54 +39,17 @@ from fusionrun.state.observe.accepted_run import (
     exceeds_config_map,
     resolution,
 )
-from fusionrun.state.observe.frozen import Frozen, data_digest, frozen, has_started
+from fusionrun.state.observe.frozen import data_digest, frozen, has_started
 from fusionrun.state.observe.live_objects import LiveObjects
 from fusionrun.state.observe.object_fields import is_deleting, is_finished
-from fusionrun.state.observe.object_ref import ObjectRef, ref_of
-from fusionrun.state.observe.observed import Observed, observe
+from fusionrun.state.observe.object_ref import ref_of
+from fusionrun.state.observe.observed import observe
 from fusionrun.state.observe.other_runs import makers
-from fusionrun.state.report import conditions, summary
+from fusionrun.state.report import summary
 from fusionrun.state.report.active_time import trusts_clock
-from fusionrun.state.report.events import events
-from fusionrun.state.report.gpu_time import GpuTime, gpu_time
-from fusionrun.state.report.stage_status import DONE, UNFINISHED, idle
+from fusionrun.state.report.gpu_time import gpu_time
+from fusionrun.state.report.stage_status import DONE
 from fusionrun.state.report.summary import RunReport
-
-
-@dataclass(frozen=True)
-class _Input:
-    """What the decision on a run depends on."""
-
-    live: LiveObjects
-    observed: Observed
-    before: FusionRunStatus
-    frozen: Frozen
-    settings: Settings
-    now: datetime
-    gpu_time: GpuTime
-
-    @property
-    def generation(self) -> int:
-        return int(self.live.run["metadata"].get("generation") or 0)
-
-    @property
-    def lacks_spec(self) -> bool:
-        """Whether a stage has run, and the spec that the run was accepted with is gone."""
-        return self.frozen.spec is None and self.before.spec_digest is not None and has_started(self.before)
-
-    def report(self, new: list[conditions.NewCondition], report: RunReport | None = None) -> Decision:
-        """Return a decision that reports new conditions: the status if it changes, and the events."""
-        before = self.before.model_copy(update={"retry": last_value(self.live.run, self.before)})
-        report = report or RunReport(before.stages, before.results, before.dataset)
-        return self.changed_to(summary.summary(before, new, self.generation, self.now, self.with_gpu_time(report)))
-
-    def with_gpu_time(self, report: RunReport) -> RunReport:
-        """Return a report with the GPU time of all pods."""
-        return replace(report, gpu_time=self.gpu_time, currency=self.settings.accelerators.currency)
-
-    def changed_to(self, status: FusionRunStatus) -> Decision:
-        """Return a decision that writes a status if it differs, and posts the events."""
-        return Decision(status=None if status == self.before else status, events=tuple(events(self.before, status)))
 
 
 def decide(live: LiveObjects, settings: Settings, now: datetime) -> Decision:
@@ -95,25 +59,25 @@ def decide(live: LiveObjects, settings: Settings, now: datetime) -> Decision:
     before = read_status(live.run.get("status"))
     observed = observe(live, before)
     time = gpu_time(before, observed, settings.accelerators, now)
-    inputs = _Input(live, observed, before, frozen(live.run, observed, before), settings, now, time)
+    inputs = RunInput(live, observed, before, frozen(live.run, observed, before), settings, now, time)
     if is_finished(live.run):
-        return _finished(inputs)
+        return finished(inputs)
     try:
         accepted = acceptance(live, inputs.frozen, settings)
     except ValidationError as error:
-        unreadable = _refused if accepted_by(inputs.frozen) is None else _too_old
+        unreadable = refused if accepted_by(inputs.frozen) is None else too_old
         return unreadable(inputs, _first_error(error))
     # An accepted run was checked by the operator that accepted it; the checks of a newer one are for newer runs.
     errors = _errors(accepted.spec, live, settings) if accepted.is_new else []
     if errors:
-        return _refused(inputs, _text(errors))
+        return refused(inputs, _text(errors))
     try:
         return _advance(inputs, accepted)
     except ContractError as error:
-        return _too_old(inputs, error.field)
+        return too_old(inputs, error.field)
 
 
-def _advance(inputs: _Input, accepted: Acceptance) -> Decision:
+def _advance(inputs: RunInput, accepted: Acceptance) -> Decision:
     """Decide on the stages of an accepted run, or accept it."""
     metadata, spec, before = inputs.live.run["metadata"], accepted.spec, inputs.before
     plan = accepted.adopt(build_plan(spec))
@@ -125,12 +89,12 @@ def _advance(inputs: _Input, accepted: Acceptance) -> Decision:
     if accepted.is_new:
         config_maps = [accepted.config_map(pinned)]
         if text := exceeds_config_map(config_maps[0]):
-            return _refused(inputs, text)
+            return refused(inputs, text)
         accepted = replace(accepted, digest=data_digest(config_maps[0]["data"]))
     if inputs.lacks_spec and accepted.digest != before.spec_digest:
-        return _changed(inputs, names.spec_config_map)
+        return changed(inputs, names.spec_config_map)
     if _lost_resolution(before, resolved):
-        return _changed(inputs, names.resolved_config_map)
+        return changed(inputs, names.resolved_config_map)
     if resolved is not None:
         pinned = replace(pinned, pins=resolved.pins, digests=resolved.digests)
     previous, shared = {s.name: s for s in before.stages}, Shared()
@@ -205,7 +169,7 @@ def _lost_resolution(before: FusionRunStatus, resolved: Resolution | None) -> bo
 
 
 def _missing(
-    inputs: _Input, accepted: Acceptance, pinned: PinnedPlan, config_maps: list[Manifest]
+    inputs: RunInput, accepted: Acceptance, pinned: PinnedPlan, config_maps: list[Manifest]
 ) -> tuple[Missing, ...]:
     """Return the missing prerequisites. Before acceptance every stage waits for them, so that no GPU is idle later."""
     absent = missing(pinned.namespace, accepted.spec, inputs.live.present)
@@ -222,7 +186,7 @@ def _missing(
     return absent
 
 
-def _no_longer_allowed(inputs: _Input, accepted: Acceptance) -> list[SpecError]:
+def _no_longer_allowed(inputs: RunInput, accepted: Acceptance) -> list[SpecError]:
     """Return what pods of an accepted run must not be made from.
 
     All rules and the policy of the operator bound the values that have changed since acceptance.
@@ -247,80 +211,6 @@ def _errors(spec: FusionRunSpec, live: LiveObjects, settings: Settings) -> list[
 
 def _text(errors: list[SpecError]) -> str:
     return "; ".join(f"spec.{e}" for e in errors)[:2000]
-
-
-def _refused(inputs: _Input, message: str) -> Decision:
-    """Fail a run whose spec is invalid, unless it was accepted with another one, which is gone."""
-    if inputs.lacks_spec:
-        return _changed(inputs, names.spec_config_map)
-    again = 0.0 if inputs.live.children else None  # to find out when its objects expire
-    return replace(
-        inputs.report(conditions.failed(Reason.INVALID_SPEC, message)),
-        delete=inputs.observed.running_objects,
-        requeue_seconds=again,
-    )
-
-
-def _too_old(inputs: _Input, problem: str) -> Decision:
-    """Wait for a newer operator, which can continue the run."""
-    version = accepted_by(inputs.frozen) or "0.1.0"
-    message = (
-        f"FusionRun {version} accepted this run, and the operator, FusionRun {__version__}, cannot continue it: "
-        f"{problem}: upgrade the operator; until then it starts no stage and deletes no object"
-    )
-    return _hold(inputs, Reason.OPERATOR_TOO_OLD, message)
-
-
-def _changed(inputs: _Input, config_map: Callable[[str], str]) -> Decision:
-    """Wait, because a ConfigMap that the stages of the run depend on is gone or has other data."""
-    name = config_map(inputs.live.run["metadata"]["name"])
-    message = (
-        f"ConfigMap {name} does not have the data with the digest in status: somebody deleted or replaced it: "
-        "restore its data from a backup, or create a new run, which reuses finished artifacts; until then the operator "
-        "starts no stage and deletes no object"
-    )
-    return _hold(inputs, Reason.ACCEPTED_SPEC_CHANGED, message)
-
-
-def _hold(inputs: _Input, reason: Reason, message: str) -> Decision:
-    """Start nothing, and delete nothing unless the run is suspended."""
-    before = inputs.before
-    report = RunReport(before.stages, before.results, before.dataset)
-    if not inputs.live.run["spec"].get("suspend"):
-        return inputs.report(conditions.in_progress(message, reason), report)
-    report = replace(report, stages=[_suspended(s) for s in before.stages])
-    suspended = inputs.report(conditions.suspended(Reason.SUSPENDED, f"spec.suspend is true; {message}"), report)
-    return replace(suspended, delete=inputs.observed.running_objects, events=())
-
-
-def _suspended(stage: StageStatus) -> StageStatus:
-    if stage.state not in UNFINISHED:
-        return stage
-    return idle(stage, stage, StageState.PENDING, Reason.SUSPENDED, "suspended")
-
-
-def _finished(inputs: _Input) -> Decision:
-    """Retry a failed run if a new annotation requests it; else clean up."""
-    live, before = inputs.live, inputs.before
-    failed = failure(before)
-    if failed is None or last_value(live.run, before) == before.retry:
-        return _clean_up(inputs)
-    status = retry(live.run, inputs.observed, before, failed, inputs.now, inputs.with_gpu_time)
-    return replace(inputs.changed_to(status), delete=inputs.observed.running_objects, requeue_seconds=0.0)
-
-
-def _clean_up(inputs: _Input) -> Decision:
-    """Delete what still runs of a finished run, its lost pods, and the objects whose time to live is over."""
-    lost: tuple[list[ObjectRef], float | None] = [], None
-    status = inputs.before.model_copy(update={"retry": last_value(inputs.live.run, inputs.before)})
-    if status.gpus_observed_time:  # pods were still terminating
-        status = summary.with_gpu_time(status, inputs.gpu_time, inputs.settings.accelerators.currency)
-        lost = lost_pods(inputs.observed, inputs.now)  # until then, their GPU time is counted
-    decision = inputs.changed_to(summary.with_generation(status, inputs.generation))
-    due, next_due = expired(inputs.live, inputs.before, inputs.now)
-    delete = tuple(dict.fromkeys([*inputs.observed.running_objects, *due, *lost[0]]))
-    times = [seconds for seconds in (next_due, lost[1]) if seconds is not None]
-    return replace(decision, delete=delete, requeue_seconds=min(times, default=None))
 
 
 def _first_error(error: ValidationError) -> str:
