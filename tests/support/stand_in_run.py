@@ -144,7 +144,8 @@ def start(cluster: Cluster, name: str, stage: str | None = None, **fields: Any) 
         if made["metadata"]["name"] in (f"{name}-spec", f"{name}-resolved"):
             made["metadata"]["namespace"] = cluster.namespace
             del made["metadata"]["creationTimestamp"]
-            cluster.kubectl("create", "-f", "-", stdin=json.dumps(made))
+            # The operator may have made the result of resolve again, from the pins in the status.
+            cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(made))
     cluster.kubectl(*arguments, '{"spec": {"suspend": false}}')
     return run
 
