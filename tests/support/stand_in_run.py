@@ -26,8 +26,7 @@ from support.world import SETTINGS, World
 SECONDS = 60.0
 """Longest wait for a state. The message of a queued stage is read at most every minute."""
 IMAGES = Images(
-    serve="fusionrun.local/stand-in-vllm:1",
-    **dict.fromkeys(("data", "train", "reward", "sandbox"), "fusionrun.local/stand-in-python:1"),
+    **dict.fromkeys(("data", "serve", "train", "reward", "sandbox"), "fusionrun.local/stand-in:2"),
 )
 """Images with one program that waits (hack/integrations/stand-in)."""
 SMALL = {"cpu": "10m", "memory": "32Mi"}

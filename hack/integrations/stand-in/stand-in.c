@@ -1,7 +1,8 @@
 /* The program of every container in the integration tests: it uses no GPU and almost no CPU.
  *
  * As `vllm` it answers every HTTP request on port 8000 with 200, so that a server becomes Ready. As a stage it waits for
- * SIGTERM. `generate` then succeeds: its Job completes when somebody deletes the pod. Other stages fail. */
+ * SIGTERM. `generate` then succeeds: its Job completes when somebody deletes the pod. Other stages fail. As an init
+ * container (`python -I`) it succeeds at once. */
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -16,6 +17,7 @@ static void end(int signal_number) {
 }
 
 int main(int count, char **arguments) {
+    if (count > 1 && strcmp(arguments[1], "-I") == 0) return 0;
     signal(SIGTERM, end); /* process 1 has no default action */
     signal(SIGPIPE, SIG_IGN);
     if (count > 1 && strcmp(arguments[count - 1], "generate") == 0) code = 0;
