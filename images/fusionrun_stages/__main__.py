@@ -6,7 +6,6 @@ artifact is complete already, the result comes from its manifest. If a pod of an
 termination message of a pod comes from its first rank that fails.
 """
 
-import hashlib
 import importlib
 import logging
 import os
@@ -36,7 +35,7 @@ from fusionrun.api.pod import (
 from fusionrun.api.records import SCHEMA_VERSION, replace_surrogates
 from fusionrun.api.result import STOPPED, Outcome, StageResult, encode_result
 from fusionrun.api.stage import StageKind
-from fusionrun.api.task import StageTask, decode_task
+from fusionrun.api.task import StageTask, decode_task, task_digest
 from fusionrun_stages.errors import InfrastructureError, ServerStalledError, UserError, classify, escape_controls
 from fusionrun_stages.pod import checkpoint
 from fusionrun_stages.pod.gpus import require_gpus
@@ -159,7 +158,7 @@ def _read_task() -> StageTask:
     """
     content = Path(os.environ.get(TASK_ENV, TASK_PATH)).read_bytes()
     expected = os.environ.get(TASK_DIGEST_ENV)  # operators up to 0.2.0 do not set it
-    if expected and hashlib.sha256(content).hexdigest() != expected:
+    if expected and task_digest(content) != expected:
         raise InfrastructureError(
             "the task is not the one that the operator wrote: if a retry does not help, somebody replaced the "
             "ConfigMap of this stage: find out who may write ConfigMaps in this namespace, then create the run again"

@@ -142,10 +142,10 @@ class World:
                 self._delete_pods(manifest)
         self.events += decision.events
 
-    def settle(self) -> None:
-        """Reconcile until nothing is created or deleted."""
+    def settle(self, reconcile: Callable[[], Decision] | None = None) -> None:
+        """Reconcile until nothing is created or deleted; ``reconcile`` is used in place of ``self.reconcile``."""
         for _ in range(20):
-            decision = self.reconcile()
+            decision = (reconcile or self.reconcile)()
             again = decision.status is not None and decision.requeue_seconds == 0.0
             if not decision.create and not decision.delete and not again:
                 return

@@ -5,6 +5,7 @@ that of the release that accepted the run, and the operator may be of any other 
 that has its default, and a reader ignores the fields that it does not know.
 """
 
+import hashlib
 import json
 
 from pydantic import ValidationError
@@ -41,6 +42,11 @@ def encode_task(task: StageTask) -> str:
     written = {"version": task.version, **task.model_dump(mode="json", exclude_defaults=True)}
     written["parameters"] = {"kind": task.parameters.kind, **written["parameters"]}
     return json.dumps(written)
+
+
+def task_digest(content: bytes) -> str:
+    """Return the SHA-256 of an encoded task, by which a workload and its pods recognise their task."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def decode_task(text: str | bytes) -> StageTask:

@@ -1,12 +1,11 @@
 """Render the Kubernetes objects of a stage."""
 
-import hashlib
 from collections.abc import Sequence
 
 from fusionrun import names
 from fusionrun.api.models import Manifest
 from fusionrun.api.pod import TASK_DIGEST_ENV
-from fusionrun.api.task import encode_task
+from fusionrun.api.task import encode_task, task_digest
 from fusionrun.objects import meta, trainjob
 from fusionrun.objects.avoided_nodes import avoid_nodes
 from fusionrun.objects.deployment import PORT, build_deployment, build_service, server_url
@@ -91,7 +90,7 @@ def _label_artifact(workload: Manifest, pinned: PinnedPlan, stage: Stage) -> Non
 
 def _confirm_task(workloads: list[Manifest], text: str) -> None:
     """Record the digest of the task in the workload, and give it to each container that reads the task."""
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    digest = task_digest(text.encode())
     workloads[-1]["metadata"]["annotations"] = {names.ANNOTATION_TASK: digest}
     for container in containers(workloads):
         container["env"].append({"name": TASK_DIGEST_ENV, "value": digest})

@@ -55,6 +55,17 @@ def training_template(
     return _in_gang(run, name, meta.pod_template(run, stage, settings, meta.labels(run, stage, attempt), pod))
 
 
+def all_at_once(nodes: int, template: dict[str, Any]) -> dict[str, Any]:
+    """Return the spec of an Indexed Job whose pods run at the same time, and which ends with the first that fails."""
+    return {
+        "completionMode": "Indexed",
+        "completions": nodes,
+        "parallelism": nodes,
+        "backoffLimit": 0,
+        "template": template,
+    }
+
+
 def rendezvous_environment(run: Run, master: str) -> list[dict[str, Any]]:
     """Return the variables with which the pods of an Indexed Job find each other; ``master`` is the host of index 0.
 

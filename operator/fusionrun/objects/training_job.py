@@ -2,7 +2,7 @@
 
 from fusionrun.api.models import Manifest
 from fusionrun.objects import meta
-from fusionrun.objects.training import MASTER_PORT, rendezvous_environment, training_template
+from fusionrun.objects.training import MASTER_PORT, all_at_once, rendezvous_environment, training_template
 from fusionrun.plan.pinned import Run
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
@@ -28,13 +28,7 @@ def build_training_job(run: Run, stage: Stage, name: str, attempt: int, settings
         "apiVersion": "batch/v1",
         "kind": stage.traits.workload.api_kind,
         "metadata": meta.metadata(run, name, stage_labels | meta.queue_labels(run, stage)),
-        "spec": {
-            "completionMode": "Indexed",
-            "completions": nodes,
-            "parallelism": nodes,
-            "backoffLimit": 0,
-            "template": template,
-        },
+        "spec": all_at_once(nodes, template),
     }
     if nodes == 1:
         return [job]

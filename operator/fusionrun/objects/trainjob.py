@@ -2,7 +2,7 @@
 
 from fusionrun.api.models import Manifest
 from fusionrun.objects import meta
-from fusionrun.objects.training import rendezvous_environment, training_template
+from fusionrun.objects.training import all_at_once, rendezvous_environment, training_template
 from fusionrun.plan.pinned import Run
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
@@ -40,13 +40,7 @@ def build_trainjob(run: Run, stage: Stage, name: str, attempt: int, settings: Se
         "replicas": 1,
         "template": {
             "metadata": {"labels": {STEP_LABEL: "trainer"}},
-            "spec": {
-                "completionMode": "Indexed",
-                "completions": nodes,
-                "parallelism": nodes,
-                "backoffLimit": 0,
-                "template": template,
-            },
+            "spec": all_at_once(nodes, template),
         },
     }
     runtime = {

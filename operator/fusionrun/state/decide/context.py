@@ -56,7 +56,7 @@ class Context:
 
     def first_attempt(self, stage: Stage) -> int:
         """Return the first attempt of a stage since the run was last retried; a server and its client share it."""
-        pair = (stage.name, stage.server, *(s.name for s in self.pinned.plan.stages if s.server == stage.name))
+        pair = (stage.name, self.pinned.plan.client_of(stage).name if stage.traits.is_server else stage.server)
         return max(self.observed.stage(name).first_attempt for name in pair if name)
 
     @property

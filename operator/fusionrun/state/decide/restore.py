@@ -4,7 +4,6 @@ No object is updated. A changed one is deleted, and the next decision creates it
 than ``RESTORE_AFTER`` is, so that a tool that changes it each time causes little work.
 """
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
@@ -13,6 +12,7 @@ from fusionrun import names
 from fusionrun.api.models import Manifest
 from fusionrun.api.stage import StageKind
 from fusionrun.api.status import Reason, StageState
+from fusionrun.api.task import task_digest
 from fusionrun.objects.deployment import PORT
 from fusionrun.plan.stages import Stage
 from fusionrun.plan.tasks import served_model
@@ -94,7 +94,7 @@ def _is_restored(context: Context, manifest: Manifest) -> bool:
 def _is_task_of(workload: Workload, config_map: Manifest) -> bool:
     """Return whether a ConfigMap has the task of a workload; releases up to 0.2.0 did not record its digest."""
     recorded = (workload.manifest["metadata"].get("annotations") or {}).get(names.ANNOTATION_TASK)
-    return recorded in (None, hashlib.sha256(config_map["data"]["task.json"].encode()).hexdigest())
+    return recorded in (None, task_digest(config_map["data"]["task.json"].encode()))
 
 
 def _waits(workload: Workload) -> bool:

@@ -8,7 +8,6 @@ The operator continues a run that a newer release accepted only if both releases
 """
 
 import dataclasses
-import hashlib
 import itertools
 import json
 import re
@@ -26,7 +25,7 @@ from fusionrun.api.parameters import ResolveParameters
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import PlannedStage
 from fusionrun.api.status import FusionRunStatus
-from fusionrun.api.task import decode_task
+from fusionrun.api.task import decode_task, task_digest
 from fusionrun.api.values import Resolved
 from fusionrun.errors import ContractError
 from fusionrun.objects import meta
@@ -259,7 +258,7 @@ def _resolve_task(live: LiveObjects, workload: Workload, pinned: PinnedPlan) -> 
     for child in live.children:
         if child["kind"] == "ConfigMap" and child["metadata"]["name"] == metadata["name"]:
             text = child["data"]["task.json"]
-            if recorded and hashlib.sha256(text.encode()).hexdigest() != recorded:
+            if recorded and task_digest(text.encode()) != recorded:
                 continue  # somebody replaced it
             parameters = decode_task(text).parameters
             if isinstance(parameters, ResolveParameters):

@@ -12,7 +12,15 @@ from typing import Any
 
 from fusionrun.api.models import Manifest
 from fusionrun.names import LABEL_QUEUE, LABEL_QUEUE_MANAGED
-from fusionrun.state.observe.object_fields import has_ended, is_deleting, is_suspended, parse_time, pod_ended, stage_of
+from fusionrun.state.observe.object_fields import (
+    JOBS,
+    has_ended,
+    is_deleting,
+    is_suspended,
+    parse_time,
+    pod_ended,
+    stage_of,
+)
 
 IGNORED_AFTER = timedelta(seconds=30)
 """Time for which an object with the label of a queue may have neither been suspended nor have a Workload.
@@ -124,7 +132,7 @@ def is_gated(pod: Manifest) -> bool:
 
 
 def _can_be_suspended(manifest: Manifest) -> bool:
-    return manifest["kind"] in _FRAMEWORKS and manifest["kind"] != "Deployment"
+    return manifest["kind"] in JOBS
 
 
 def _was_suspended(manifest: Manifest) -> bool:

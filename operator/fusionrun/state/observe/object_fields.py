@@ -9,7 +9,9 @@ from fusionrun.api.status import ConditionStatus, ConditionType
 from fusionrun.names import LABEL_ATTEMPT, LABEL_STAGE, stage_from_label
 
 _DIGITS = re.compile("[0-9]{1,5}")
-WORKLOADS = ("Job", "PyTorchJob", "TrainJob", "Deployment")
+JOBS = ("Job", "PyTorchJob", "TrainJob")
+"""Kinds of workloads that end. Kueue and others suspend them."""
+WORKLOADS = (*JOBS, "Deployment")
 """Kinds of the objects that create pods."""
 
 

@@ -9,6 +9,7 @@ from fusionrun.api.models import Manifest
 from fusionrun.api.status import Reason
 from fusionrun.state.observe.kueue import GATE, KueueWorkloads, is_gated, queue_text
 from fusionrun.state.observe.object_fields import (
+    JOBS,
     container_statuses,
     ended_containers,
     has_ended,
@@ -107,8 +108,7 @@ def unexplained(children: Sequence[Manifest], now: datetime) -> list[Manifest]:
     alive = [c for c in children if c["kind"] == "Pod" and not pod_ended(c)]
     pods = [pod for pod in alive if pod_phase(pod) == "Pending" and (pod.get("spec") or {}).get("nodeName")]
     starting = [pod for pod in pods if all(cause.rank == _STARTING_RANK for cause in _pod_causes(pod, {}, {}))]
-    kinds = ("Job", "PyTorchJob", "TrainJob")
-    jobs = [c for c in children if c["kind"] in kinds and not is_suspended(c) and not has_ended(c)]
+    jobs = [c for c in children if c["kind"] in JOBS and not is_suspended(c) and not has_ended(c)]
     without_pods = [job for job in jobs if not any(is_pod_of(pod, job) for pod in alive)]
     created = [(m, parse_time(m["metadata"].get("creationTimestamp"))) for m in (*starting, *without_pods)]
     return [m for m, at in created if at and not is_deleting(m) and now - at >= PENDING_GRACE]
