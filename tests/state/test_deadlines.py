@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from fusionrun.api.status import Reason
-from fusionrun.state.decide.run import decide
 from fusionrun.state.observe.object_fields import format_time
 from support.runs import make_run
 from support.world import World, world_after
@@ -216,15 +215,3 @@ def test_a_server_that_gets_no_node_fails():
     world = world_after("resolve", "prepare/prompts", preRunningDeadlineSeconds=3600)
     pass_minutes(world, 61)
     assert world.stage("serve/ada").reason == EXCEEDED
-
-
-def test_a_repeated_decision_changes_nothing_with_deadlines():
-    limits = [{"kind": k, "activeDeadlineSeconds": 86400} for k in ("resolve", "serve", "generate", "sft")]
-    world = World(make_run(stageDeadlines=limits, preRunningDeadlineSeconds=3600, activeDeadlineSeconds=86400))
-    while True:
-        world.settle()
-        again = decide(world.live(), world.settings, world.now)
-        assert (again.create, again.status, again.delete, again.events) == ((), None, (), ())
-        if not world.step():
-            break
-    assert world.condition("Complete")[0] == "True"

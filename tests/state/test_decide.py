@@ -48,14 +48,23 @@ def test_a_server_is_deleted_as_soon_as_its_generation_is_complete():
     assert "serve/bob" in world.workloads()
 
 
-def test_a_repeated_decision_changes_nothing_at_any_step():
-    world = World(make_run())
+DEADLINES = {
+    "stageDeadlines": [{"kind": k, "activeDeadlineSeconds": 86400} for k in ("resolve", "serve", "generate", "sft")],
+    "preRunningDeadlineSeconds": 3600,
+    "activeDeadlineSeconds": 86400,
+}
+
+
+@pytest.mark.parametrize("fields", [{}, DEADLINES], ids=["plain", "deadlines"])
+def test_a_repeated_decision_changes_nothing_at_any_step(fields):
+    world = World(make_run(**fields))
     while True:
         world.settle()
         again = decide(world.live(), world.settings, world.now)
         assert (again.create, again.status, again.delete, again.events) == ((), None, (), ())
         if not world.step():
             break
+    assert world.condition("Complete")[0] == "True"
 
 
 def test_time_alone_does_not_change_the_status_within_a_quantum():
