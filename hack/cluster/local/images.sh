@@ -34,17 +34,23 @@ has_image() { [[ -n $(ctr images list -q "name==$1") ]]; }
 # load_program IMAGE FILE PATH: load an image whose only file is FILE at PATH, as an archive in the format of docker save.
 load_program() {
     ! has_image "$1" || return 0
-    local folder=$CLUSTER_DIR/image digest
+    local folder=$CLUSTER_DIR/image
     rm -rf "$folder"
     mkdir "$folder"
     tar --create --file "$folder/layer.tar" --dereference --owner 0 --group 0 --mode 755 --absolute-names \
         --transform "s|.*|${3#/}|" "$(readlink -f "$2")"
-    digest=$(sha256sum "$folder/layer.tar")
-    cat >"$folder/config.json" <<END
+    import_layer "$1" "$folder" "$3"
+    rm -r "$folder"
+}
+
+# import_layer IMAGE FOLDER ENTRYPOINT: load an image whose only layer is FOLDER/layer.tar.
+import_layer() {
+    local digest
+    digest=$(sha256sum "$2/layer.tar")
+    cat >"$2/config.json" <<END
 {"architecture": "$(go env GOARCH)", "os": "linux", "rootfs": {"type": "layers", "diff_ids": ["sha256:${digest:0:64}"]},
  "config": {"User": "65532:65532", "Entrypoint": ["$3"], "Env": ["PATH=/"]}}
 END
-    echo "[{\"Config\": \"config.json\", \"RepoTags\": [\"$1\"], \"Layers\": [\"layer.tar\"]}]" >"$folder/manifest.json"
-    tar --create --directory "$folder" manifest.json config.json layer.tar | ctr images import - >/dev/null
-    rm -r "$folder"
+    echo "[{\"Config\": \"config.json\", \"RepoTags\": [\"$1\"], \"Layers\": [\"layer.tar\"]}]" >"$2/manifest.json"
+    tar --create --directory "$2" manifest.json config.json layer.tar | ctr images import - >/dev/null
 }
