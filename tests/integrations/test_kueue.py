@@ -233,7 +233,7 @@ def test_an_ignored_queue_is_reported_and_the_stage_runs(kueue: Cluster, stage: 
         found = run.wait_for(stage, "QueueIgnored", IGNORED[stage], seconds=90)
         assert found["state"] in ("Running", "Ready")
         until(lambda: run.events("QueueIgnored"), bool, "an event")
-        assert run.get()["status"]["gpusInUse"] == 1
+        until(lambda: run.get()["status"]["gpusInUse"], lambda gpus: gpus == 1, "its pod has a node")
     finally:
         kueue.kubectl("delete", "fusionrun", "--all", "--wait")
         install()
