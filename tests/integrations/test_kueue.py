@@ -1,7 +1,8 @@
 """Runs under a real Kueue (hack/integrations/kueue) on the local cluster, with GPUs that exist only as a number.
 
 FUSIONRUN_KUEUE_VERSION is the version of Kueue (0.19.2 by default; 0.9.1). With FUSIONRUN_KUEUE_V1BETA1=0 the cluster
-does not serve v1beta1, as from Kueue 0.20 on. No other operator may watch the namespace of the tests.
+does not serve v1beta1, as from Kueue 0.20 on. The CRD of this checkout must be installed, and no other operator may
+watch the namespace of the tests.
 """
 
 import json
@@ -12,9 +13,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 
-from support.live import REPOSITORY, Cluster, wait_until_established
+from support.live import REPOSITORY, Cluster
 from support.stand_in_run import IMAGES, gpus, operator, spec, start, until
 
 pytestmark = [
@@ -119,9 +119,6 @@ def node() -> Iterator[None]:
 def cluster(node: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Return a namespace with a claim, which an operator of this checkout watches."""
     found = Cluster(NAMESPACE)
-    crd = REPOSITORY / "manifests" / "crd.yaml"
-    found.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(crd))
-    wait_until_established(yaml.safe_load(crd.read_text()))
     apply(found, *namespace())
     with operator(NAMESPACE, tmp_path_factory.mktemp("operator")):
         yield found
