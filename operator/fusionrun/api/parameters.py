@@ -215,7 +215,7 @@ class RewardCheckParameters(Contract):
     trust_remote_code: bool = False
     endpoint: RewardEndpointParameters | None = None
     max_length: int
-    calibration: Calibration | None = None
+    calibration: Calibration
 
 
 class PreflightParameters(Contract):
