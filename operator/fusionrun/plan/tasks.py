@@ -1,11 +1,21 @@
 """The task of a pod: the envelope here, the parameters from the family of the stage."""
 
-from fusionrun.api.artifacts import DIGEST_LENGTH, run_dir
+from fusionrun.api.artifacts import DIGEST_LENGTH, artifact_dir, run_dir
 from fusionrun.api.parameters import GenerateParameters, Parameters, VerifyParameters
 from fusionrun.api.stage import EvaluatedModel, StageKind
 from fusionrun.api.task import StageTask
 from fusionrun.errors import PlanError
-from fusionrun.plan.families import construction, evaluation, inputs, judging, prompts, publishing, responses, training
+from fusionrun.plan.families import (
+    construction,
+    evaluation,
+    inputs,
+    judging,
+    preflight,
+    prompts,
+    publishing,
+    responses,
+    training,
+)
 from fusionrun.plan.families.responses import ServedModel
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.stages import ReferenceSolutions, Stage
@@ -18,7 +28,7 @@ def build_task(pinned: PinnedPlan, stage: Stage, server_url: str = "") -> StageT
     """
     parameters = _parameters(pinned, stage, server_url)
     is_resolve = stage.kind is StageKind.RESOLVE
-    digest = pinned.uid.replace("-", "")[:DIGEST_LENGTH] if is_resolve else pinned.digests[stage.name]
+    digest = pinned.uid.replace("-", "")[:DIGEST_LENGTH] if is_resolve else artifact_digest(pinned, stage)
     return StageTask(
         run=pinned.name,
         namespace=pinned.namespace,
@@ -37,7 +47,13 @@ def output_directory(pinned: PinnedPlan, stage: Stage) -> str:
         return run_dir(pinned.namespace, pinned.name, pinned.uid)
     if stage.traits.is_server:
         stage = pinned.plan.client_of(stage)
-    return pinned.artifact(stage.name)
+    return artifact_dir(stage.kind, artifact_digest(pinned, stage))
+
+
+def artifact_digest(pinned: PinnedPlan, stage: Stage) -> str:
+    """Return the digest of the artifact that the pods of a stage write."""
+    check = stage.kind is StageKind.PREFLIGHT
+    return preflight.artifact_digest(pinned, stage) if check else pinned.digests[stage.name]
 
 
 def served_model(pinned: PinnedPlan, stage: Stage) -> ServedModel:
@@ -57,6 +73,8 @@ def _parameters(  # noqa: C901, PLR0911, PLR0912 -- one case per kind
             return inputs.fetch_task(pinned, stage)
         case StageKind.PREPARE:
             return prompts.prepare_task(pinned, stage)
+        case StageKind.PREFLIGHT:
+            return preflight.preflight_task(pinned, stage)
         case StageKind.SERVE:
             raise PlanError(f"{stage.name}: a serve stage has no task")
         case StageKind.GENERATE:
