@@ -114,7 +114,7 @@ def served(
     if demand.quantization == "fp8":
         each = 1
     weights = weights_bytes if parameters is None or (demand.quantization or "fp8") != "fp8" else parameters * each
-    parts, estimates = {"weights": weights // gpus}, {"CUDA graphs": GRAPH_BYTES}
+    parts, estimates = {"weights": max(0, weights // gpus - demand.offloaded_bytes)}, {"CUDA graphs": GRAPH_BYTES}
     if model:
         length = demand.max_model_len or model.max_length
         kv_heads = -(-model.kv_heads // demand.tensor_parallel_size)

@@ -4,6 +4,9 @@ from fusionrun.api.contract import Contract
 from fusionrun.api.models import Dtype
 from fusionrun.api.training import Precision
 
+GPU_MEMORY_UTILIZATION = 0.92
+"""Default of ``--gpu-memory-utilization``. Source: vLLM 0.32, ``CacheConfig``."""
+
 
 class ServedDemand(Contract):
     """A model that vLLM serves on GPUs."""
@@ -17,10 +20,12 @@ class ServedDemand(Contract):
     dtype: Dtype = Dtype.AUTO
     max_model_len: int | None = None
     """None: the model's own limit."""
-    gpu_memory_utilization: float = 0.92
-    """Share of the GPU's memory that vLLM uses. Source: vLLM 0.32, ``CacheConfig``."""
+    gpu_memory_utilization: float = GPU_MEMORY_UTILIZATION
+    """Share of the GPU's memory that vLLM uses."""
     quantization: str | None = None
     """``--quantization``, if it is set."""
+    offloaded_bytes: int = 0
+    """Weights of each GPU that are in the memory of the node (``--cpu-offload-gb``)."""
     kv_cache_bytes: int = 2
     """Bytes of a number in the KV cache: 1 for ``--kv-cache-dtype fp8``."""
 
