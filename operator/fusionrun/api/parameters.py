@@ -8,7 +8,7 @@ from fusionrun.api.contract import Contract
 from fusionrun.api.data import Columns, Grader, RewardMargin, Subject, Task
 from fusionrun.api.demand import Demand
 from fusionrun.api.models import Calibration, Prices, Quota
-from fusionrun.api.stage import EvaluatedModel, PlannedStage, Reference, StageKind
+from fusionrun.api.stage import EvaluatedModel, PlannedStage, PreflightSubject, Reference, StageKind
 from fusionrun.api.training import Sft
 
 
@@ -193,6 +193,8 @@ class TrainParameters(Sft, TrainingInputs):
     precision: Literal["bf16", "fp32"]
     gradient_checkpointing: bool
     seed: int
+    trial_steps: int | None = None
+    """Optimizer steps of a trial, which saves nothing; None for a training."""
 
 
 class SftParameters(TrainParameters):
@@ -207,6 +209,29 @@ class DpoParameters(TrainParameters):
     kind: Literal[StageKind.DPO] = StageKind.DPO
     beta: float
     length_normalized: bool
+
+
+class RewardCheckParameters(Contract):
+    """The reward model to check, as in ``ScoreParameters``."""
+
+    model_path: str | None = None
+    trust_remote_code: bool = False
+    endpoint: RewardEndpointParameters | None = None
+    max_length: int
+    calibration: Calibration | None = None
+
+
+class PreflightParameters(Contract):
+    """Check one part of the run before the first model server starts; the artifact has no files."""
+
+    kind: Literal[StageKind.PREFLIGHT] = StageKind.PREFLIGHT
+    subject: PreflightSubject
+    sft: SftParameters | None = None
+    """For ``training``."""
+    dpo: DpoParameters | None = None
+    """For ``training``."""
+    reward: RewardCheckParameters | None = None
+    """For ``reward``."""
 
 
 class PromoteParameters(Contract):
@@ -266,6 +291,7 @@ Parameters = Annotated[
     ResolveParameters
     | FetchParameters
     | PrepareParameters
+    | PreflightParameters
     | GenerateParameters
     | VerifyParameters
     | ScoreParameters

@@ -9,6 +9,7 @@ from fusionrun.api.contract import Contract
 from fusionrun.api.data import Construction, Dataset, Evaluation, Generation
 from fusionrun.api.models import Model, Quantity, Resources, RewardModel, SecretKeyRef, SecretRef, Source, Uri
 from fusionrun.api.pods import ObjectName, PodScheduling, PodSettings
+from fusionrun.api.preflight import Preflight
 from fusionrun.api.stage import StageKind
 from fusionrun.api.training import Training
 
@@ -195,6 +196,8 @@ class FusionRunSpec(Contract):
     """How judged responses become SFT rows and preference pairs."""
     training: Training = Training()
     """How and where the target model is trained."""
+    preflight: Preflight = Preflight()
+    """Checks of the cluster and of the spec before the first model server starts."""
     evaluation: Evaluation = Evaluation()
     """How the base, SFT and final models are evaluated."""
     hub: Hub | None = None

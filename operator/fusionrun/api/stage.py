@@ -11,6 +11,7 @@ class StageKind(StrEnum):
     RESOLVE = "resolve"
     FETCH = "fetch"
     PREPARE = "prepare"
+    PREFLIGHT = "preflight"
     SERVE = "serve"
     GENERATE = "generate"
     VERIFY = "verify"
@@ -34,6 +35,21 @@ class EvaluatedModel(StrEnum):
     BASE = "base"
     SFT = "sft"
     FINAL = "final"
+
+
+class PreflightSubject(StrEnum):
+    """What a ``preflight`` stage checks before the first model server starts."""
+
+    PUBLISHING = "publishing"
+    """The destination of the final model can be written."""
+    TRAINING = "training"
+    """A step of SFT and of DPO on the training pods."""
+    REWARD = "reward"
+    """The calibration of the reward model."""
+
+
+PREFLIGHT_TRAINING = f"{StageKind.PREFLIGHT}/{PreflightSubject.TRAINING}"
+"""Name of the ``preflight`` stage whose pods train together."""
 
 
 class ReferenceKind(StrEnum):

@@ -99,6 +99,28 @@ class Prepared(Contract):
         }
 
 
+class Preflighted(Contract):
+    """What a preflight stage measured: of ``training`` all but ``pairs``, of ``reward`` only ``pairs``."""
+
+    kind: Literal[StageKind.PREFLIGHT] = StageKind.PREFLIGHT
+    sft_step_seconds: Number = None
+    """Seconds of an optimizer step of SFT, every row at the maximum length."""
+    dpo_step_seconds: Number = None
+    """Seconds of an optimizer step of DPO, every row at the maximum length."""
+    sft_tokens_per_second: Number = None
+    """Tokens of all processes, including those without a loss."""
+    dpo_tokens_per_second: Number = None
+    """Tokens of chosen and rejected together, of all processes."""
+    gpu_memory_bytes: OptionalCount = None
+    """Peak of the memory that torch reserved on one GPU; None on CPUs."""
+    gpu: str | None = None
+    """Name of the GPU; None on CPUs."""
+    bandwidth: Number = None
+    """Bus bandwidth of an all-reduce over all processes, in bytes per second; None for one process."""
+    pairs: OptionalCount = None
+    """Calibration pairs that the reward model orders correctly."""
+
+
 class Generated(Contract):
     """Responses of one source to one shard of prompts."""
 
@@ -216,6 +238,7 @@ Values = Annotated[
     Resolved
     | Fetched
     | Prepared
+    | Preflighted
     | Generated
     | Verified
     | Scored

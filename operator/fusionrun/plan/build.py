@@ -2,7 +2,17 @@
 
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
-from fusionrun.plan.families import construction, evaluation, inputs, judging, prompts, publishing, responses, training
+from fusionrun.plan.families import (
+    construction,
+    evaluation,
+    inputs,
+    judging,
+    preflight,
+    prompts,
+    publishing,
+    responses,
+    training,
+)
 from fusionrun.plan.graph import check_order
 from fusionrun.plan.references import References
 from fusionrun.plan.stages import Plan, Stage
@@ -11,12 +21,13 @@ from fusionrun.plan.stages import Plan, Stage
 def build_plan(spec: FusionRunSpec) -> Plan:
     """Build the plan of a spec whose every field is filled (``plan.defaults.fill``)."""
     references = References(spec)
-    stages = [stage for kind in StageKind for stage in _stages(kind, spec, references)]
+    planned = (stage for kind in StageKind for stage in _stages(kind, spec, references))
+    stages = preflight.wait_for_preflight(planned)
     check_order(stages)
     return Plan(tuple(stages), tuple(references.all))
 
 
-def _stages(  # noqa: C901, PLR0911 -- one case per kind
+def _stages(  # noqa: C901, PLR0911, PLR0912 -- one case per kind
     kind: StageKind, spec: FusionRunSpec, references: References
 ) -> list[Stage]:
     """Return the stages to plan at the position of a kind. Kinds are in the order of the recipe.
@@ -30,6 +41,8 @@ def _stages(  # noqa: C901, PLR0911 -- one case per kind
             return inputs.fetch_stages(references)
         case StageKind.PREPARE:
             return [*prompts.prepare_stages(spec, references), *judging.solutions_stages(spec)]
+        case StageKind.PREFLIGHT:
+            return preflight.preflight_stages(spec, references)
         case StageKind.SERVE:
             return responses.source_stages(spec, references)
         case StageKind.VERIFY:

@@ -33,13 +33,15 @@ def needed(plan: Plan, complete: frozenset[str]) -> frozenset[str]:
 
     The goals of the run are required: data set, final model, scores and publication. A required stage without a
     complete artifact must run, and the stages that it needs are required, too. A required stage with a report runs even
-    if its artifact is complete, to fill the status; it then requires no other stage.
+    if its artifact is complete, to fill the status; it then requires no other stage. A check of the conditions of other
+    stages runs only if one of them has to.
     """
     consumed = {name for s in plan.stages for name in (*s.inputs, *s.after)}
-    required = {s.name for s in plan.stages if s.traits.is_goal or (s.traits.has_artifact and s.name not in consumed)}
+    ends = {s.name for s in plan.stages if s.traits.has_artifact and s.name not in consumed and not s.protects}
+    required = {s.name for s in plan.stages if s.traits.is_goal} | ends
     must_run: set[str] = {stage_name(StageKind.RESOLVE)}
     for stage in reversed(plan.stages):
-        if stage.name not in required:
+        if stage.name not in required or (stage.protects and must_run.isdisjoint(stage.protects)):
             continue
         if stage.name not in complete:
             required.update(stage.needs, [stage.server] if stage.server else [])

@@ -8,7 +8,7 @@ from functools import cache
 from fusionrun.api.data import Grader
 from fusionrun.api.models import ModelEndpoint, Resources
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.stage import StageKind
+from fusionrun.api.stage import PreflightSubject, StageKind
 from fusionrun.api.training import Backend
 from fusionrun.settings import Images
 
@@ -63,8 +63,20 @@ def _data_resources(spec: FusionRunSpec) -> Resources | None:
     return spec.data_stages.resources
 
 
+def _reward_image(images: Images) -> str:
+    return images.reward
+
+
+def _train_image(images: Images) -> str:
+    return images.train
+
+
 def _training_resources(spec: FusionRunSpec) -> Resources | None:
     return spec.training.resources
+
+
+def _reward_resources(spec: FusionRunSpec) -> Resources | None:
+    return spec.reward_model.resources
 
 
 @dataclass(frozen=True)
@@ -102,7 +114,7 @@ class KindTraits:
 
 
 @cache
-def kind_traits(kind: StageKind) -> KindTraits:  # noqa: C901, PLR0911 -- one row per kind
+def kind_traits(kind: StageKind) -> KindTraits:  # noqa: C901, PLR0911, PLR0912 -- one row per kind
     """Return the row of a kind."""
     match kind:
         case StageKind.RESOLVE:
@@ -111,6 +123,8 @@ def kind_traits(kind: StageKind) -> KindTraits:  # noqa: C901, PLR0911 -- one ro
             return KindTraits(hub=HubAccess.READ)
         case StageKind.PREPARE:
             return KindTraits(version=2)
+        case StageKind.PREFLIGHT:  # the row of ``publishing``; ``stage_traits`` has those of the other subjects
+            return KindTraits(hub=HubAccess.WRITE)
         case StageKind.SERVE:
             return KindTraits(
                 image=lambda images: images.serve,
@@ -125,16 +139,16 @@ def kind_traits(kind: StageKind) -> KindTraits:  # noqa: C901, PLR0911 -- one ro
             return KindTraits(version=3)
         case StageKind.SCORE:
             return KindTraits(
-                image=lambda images: images.reward,
+                image=_reward_image,
                 version=2,
-                resources=lambda spec: spec.reward_model.resources,
+                resources=_reward_resources,
                 shared_memory=True,
             )
         case StageKind.CONSTRUCT:
             return KindTraits(version=3, report=Report.DATASET, is_goal=True)
         case StageKind.SFT | StageKind.DPO:
             return KindTraits(
-                image=lambda images: images.train,
+                image=_train_image,
                 workload=Workload.TRAINING_JOB,
                 version=2,
                 resources=_training_resources,
@@ -142,7 +156,7 @@ def kind_traits(kind: StageKind) -> KindTraits:  # noqa: C901, PLR0911 -- one ro
             )
         case StageKind.PROMOTE:
             return KindTraits(
-                image=lambda images: images.train,
+                image=_train_image,
                 version=2,
                 resources=_training_resources,
                 is_goal=True,
@@ -158,14 +172,24 @@ _TRAINING = {Backend.PYTORCH_JOB: Workload.PYTORCH_JOB, Backend.TRAIN_JOB: Workl
 
 
 def stage_traits(
-    kind: StageKind, grader: Grader | None, endpoint: ModelEndpoint | None, backend: Backend | None = None
+    kind: StageKind,
+    grader: Grader | None,
+    endpoint: ModelEndpoint | None,
+    backend: Backend | None = None,
+    check: PreflightSubject | None = None,
 ) -> KindTraits:
     """Return the row of a kind, changed for the stages that run in another way than their kind.
 
     ``verify`` with the grader Coding runs model-written programs, so it runs in the sandbox. ``score`` with an endpoint
-    loads no model. ``backend`` is ``training.backend`` of a stage that trains.
+    loads no model. ``backend`` is ``training.backend`` of a stage that trains, ``check`` the subject of ``preflight``.
     """
     traits = kind_traits(kind)
+    if check is PreflightSubject.TRAINING:
+        workload = Workload.TRAINING_JOB
+        traits = KindTraits(_train_image, workload, _training_resources, traits.version, shared_memory=True)
+    if check is PreflightSubject.REWARD:
+        own = KindTraits(_reward_image, Workload.JOB, _reward_resources, traits.version, shared_memory=True)
+        return own if endpoint is None else KindTraits(version=traits.version)
     if backend in _TRAINING:
         return replace(traits, workload=_TRAINING[backend])
     if kind is StageKind.VERIFY and grader is Grader.CODING:

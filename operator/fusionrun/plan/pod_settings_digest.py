@@ -7,7 +7,7 @@ still wait starts again then.
 from fusionrun.api.contract import Contract
 from fusionrun.api.models import Source
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.stage import StageKind
+from fusionrun.api.stage import PreflightSubject, StageKind
 from fusionrun.names import digest_of
 from fusionrun.plan.stages import Stage
 
@@ -27,9 +27,9 @@ def _parts(spec: FusionRunSpec, stage: Stage) -> list[Contract | None]:
     source = stage.subject if isinstance(stage.subject, Source) else None
     if stage.kind is StageKind.SERVE:
         return [scheduling, source or spec.evaluation.server]
-    if stage.kind in _TRAINING:
+    if stage.kind in _TRAINING or stage.subject is PreflightSubject.TRAINING:
         return [scheduling, spec.training]
-    if stage.kind is StageKind.SCORE:
+    if stage.kind is StageKind.SCORE or stage.subject is PreflightSubject.REWARD:
         return [scheduling, spec.data_stages, spec.generation, spec.reward_model]
     if stage.kind is StageKind.GENERATE:
         return [scheduling, spec.data_stages, spec.generation, source.endpoint if source else None]

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from fusionrun.api.pods import NodeRequirement, PodScheduling, PodSettings
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.stage import EvaluatedModel, StageKind
+from fusionrun.api.stage import EvaluatedModel, PreflightSubject, StageKind
 from fusionrun.plan.kinds import Workload
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
@@ -73,9 +73,9 @@ def part_field(stage: Stage) -> str:
         case StageKind.SERVE:
             evaluated = isinstance(stage.subject, EvaluatedModel)
             return "evaluation.server.pod" if evaluated else f"sources[{stage.subject_name}].served.pod"
-        case StageKind.SCORE if stage.endpoint is None:
+        case kind if (kind is StageKind.SCORE or stage.subject is PreflightSubject.REWARD) and stage.endpoint is None:
             return "rewardModel.pod"
-        case StageKind.SFT | StageKind.DPO | StageKind.PROMOTE:
+        case kind if kind is StageKind.PROMOTE or stage.backend is not None:
             return "training.pod"
         case _:
             return DATA_STAGES

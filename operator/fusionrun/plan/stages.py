@@ -10,7 +10,7 @@ from fusionrun.api.artifacts import parameters_digest
 from fusionrun.api.contract import Contract
 from fusionrun.api.data import Grader
 from fusionrun.api.models import ModelEndpoint, Source
-from fusionrun.api.stage import EvaluatedModel, PlannedStage, Reference, StageKind
+from fusionrun.api.stage import EvaluatedModel, PlannedStage, PreflightSubject, Reference, StageKind
 from fusionrun.api.training import Backend
 from fusionrun.errors import PlanError
 from fusionrun.plan.gpus import gpu_limits
@@ -40,7 +40,7 @@ class ReferenceSolutions:
     """The reference solutions of the prompts' data sets."""
 
 
-StageSubject = Source | FetchedModel | PromptSet | EvaluatedModel | ReferenceSolutions
+StageSubject = Source | FetchedModel | PromptSet | EvaluatedModel | ReferenceSolutions | PreflightSubject
 
 
 def subject_name(subject: StageSubject) -> str:
@@ -50,7 +50,7 @@ def subject_name(subject: StageSubject) -> str:
             return subject.name
         case FetchedModel():
             return subject.role
-        case PromptSet():
+        case PromptSet() | PreflightSubject():
             return subject.value
         case EvaluatedModel():
             return f"{EVALUATION_PREFIX}{subject.value}"
@@ -98,6 +98,8 @@ class Stage:
     """Kind of the object that runs its pods, for a stage that trains."""
     remote_code: bool = False
     """Whether its pods run Python code that comes with a model (``trustRemoteCode``)."""
+    protects: tuple[str, ...] = ()
+    """Later stages for which it checks the conditions. It does not run if none of them has to."""
     shards: int | None = None
     parallelism: int = 1
     devices: dict[str, int] = field(default_factory=dict)
@@ -113,7 +115,8 @@ class Stage:
     @cached_property
     def traits(self) -> KindTraits:
         """How its pods run."""
-        return stage_traits(self.kind, self.grader, self.endpoint, self.backend)
+        check = self.subject if isinstance(self.subject, PreflightSubject) else None
+        return stage_traits(self.kind, self.grader, self.endpoint, self.backend, check)
 
     @property
     def subject_name(self) -> str:

@@ -5,7 +5,17 @@ from fusionrun.api.parameters import GenerateParameters, Parameters, VerifyParam
 from fusionrun.api.stage import EvaluatedModel, StageKind
 from fusionrun.api.task import StageTask
 from fusionrun.errors import PlanError
-from fusionrun.plan.families import construction, evaluation, inputs, judging, prompts, publishing, responses, training
+from fusionrun.plan.families import (
+    construction,
+    evaluation,
+    inputs,
+    judging,
+    preflight,
+    prompts,
+    publishing,
+    responses,
+    training,
+)
 from fusionrun.plan.families.responses import ServedModel
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.stages import ReferenceSolutions, Stage
@@ -57,6 +67,8 @@ def _parameters(  # noqa: C901, PLR0911, PLR0912 -- one case per kind
             return inputs.fetch_task(pinned, stage)
         case StageKind.PREPARE:
             return prompts.prepare_task(pinned, stage)
+        case StageKind.PREFLIGHT:
+            return preflight.preflight_task(pinned, stage)
         case StageKind.SERVE:
             raise PlanError(f"{stage.name}: a serve stage has no task")
         case StageKind.GENERATE:

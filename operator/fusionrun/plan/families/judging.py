@@ -134,24 +134,30 @@ def _score(spec: FusionRunSpec, source: Source, references: References) -> Stage
 
 def score_task(pinned: PinnedPlan, stage: Stage, source: Source) -> ScoreParameters:
     """Return the task of ``score``: score the responses of a source with the reward model."""
-    reward, called = pinned.spec.reward_model, None
-    if reward.endpoint:
-        called = RewardEndpointParameters(
-            base_url=reward.endpoint.url,
-            model=reward.endpoint.model,
-            api_key_env=api_key_env(reward.endpoint),
-            concurrency=reward.batch_size,
-            stall_seconds=pinned.spec.generation.stall_seconds,
-        )
+    reward = pinned.spec.reward_model
     return ScoreParameters(
         source=source.name,
         model_path=pinned.model(reward.model, "rewardModel.model") if reward.model else None,
         trust_remote_code=stage.remote_code,
-        endpoint=called,
+        endpoint=called_reward(pinned.spec),
         prompts_dir=pinned.artifact(PROMPTS, artifacts.PROMPTS),
         responses_dir=responses_dir(pinned, source),
         shards=stage.shards or 1,
         batch_size=reward.batch_size,
         max_length=reward.max_length,
         calibration=reward.calibration,
+    )
+
+
+def called_reward(spec: FusionRunSpec) -> RewardEndpointParameters | None:
+    """Return the reward model behind an endpoint, if the run calls one."""
+    reward = spec.reward_model
+    if reward.endpoint is None:
+        return None
+    return RewardEndpointParameters(
+        base_url=reward.endpoint.url,
+        model=reward.endpoint.model,
+        api_key_env=api_key_env(reward.endpoint),
+        concurrency=reward.batch_size,
+        stall_seconds=spec.generation.stall_seconds,
     )

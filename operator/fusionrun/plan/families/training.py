@@ -18,7 +18,8 @@ DPO = stage_name(StageKind.DPO)
 PROMOTE = stage_name(StageKind.PROMOTE)
 
 
-def _shared_digest(spec: FusionRunSpec) -> dict[str, Any]:
+def shared_digest(spec: FusionRunSpec) -> dict[str, Any]:
+    """Return the settings of both trainings that change their results."""
     training = spec.training
     shared: dict[str, Any] = {
         "nodes": training.nodes,
@@ -51,7 +52,7 @@ def sft_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
     return [
         Stage(
             StageKind.SFT,
-            parameters={"sft": digest_data(spec.training.sft), **_shared_digest(spec)},
+            parameters={"sft": digest_data(spec.training.sft), **shared_digest(spec)},
             pins=(references.model(TARGET),),
             inputs=(CONSTRUCT,),
             after=references.after(TARGET),
@@ -68,12 +69,17 @@ def sft_task(pinned: PinnedPlan) -> SftParameters:
     return SftParameters.model_validate(_shared_task(pinned.spec, pinned.spec.training.sft, pinned.target(), data_path))
 
 
+def sft_trial(pinned: PinnedPlan) -> SftParameters:
+    """Return the task of a trial of ``sft``; ``preflight`` sets the data and the number of steps."""
+    return SftParameters.model_validate(_shared_task(pinned.spec, pinned.spec.training.sft, pinned.target(), ""))
+
+
 def dpo_stages(spec: FusionRunSpec) -> list[Stage]:
     """Plan ``dpo``."""
     return [
         Stage(
             StageKind.DPO,
-            parameters={"dpo": digest_data(spec.training.dpo), **_shared_digest(spec)},
+            parameters={"dpo": digest_data(spec.training.dpo), **shared_digest(spec)},
             inputs=(CONSTRUCT, SFT),
             backend=spec.training.backend,
             devices=devices_of(spec.training.resources),
@@ -86,6 +92,11 @@ def dpo_task(pinned: PinnedPlan) -> DpoParameters:
     """Return the task of ``dpo``: train the SFT model on the pairs."""
     model_path, data_path = pinned.artifact(SFT, artifacts.MODEL), pinned.artifact(CONSTRUCT, artifacts.PAIRS_FILE)
     return DpoParameters.model_validate(_shared_task(pinned.spec, pinned.spec.training.dpo, model_path, data_path))
+
+
+def dpo_trial(pinned: PinnedPlan) -> DpoParameters:
+    """Return the task of a trial of ``dpo`` on the base model, whose size is that of the SFT model."""
+    return DpoParameters.model_validate(_shared_task(pinned.spec, pinned.spec.training.dpo, pinned.target(), ""))
 
 
 def promote_stages(spec: FusionRunSpec) -> list[Stage]:

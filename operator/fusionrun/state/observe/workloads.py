@@ -8,8 +8,8 @@ from enum import StrEnum
 from fusionrun.api.models import Manifest
 from fusionrun.api.pod import COMPLETION_INDEX_ANNOTATION
 from fusionrun.api.result import StageResult, decode_result
-from fusionrun.api.stage import StageKind
-from fusionrun.names import LABEL_COMPONENT
+from fusionrun.api.stage import PREFLIGHT_TRAINING, StageKind
+from fusionrun.names import LABEL_COMPONENT, LABEL_STAGE, stage_from_label
 from fusionrun.state.observe.failures import Failure, explain, explain_early
 from fusionrun.state.observe.kueue import KueueWorkloads
 from fusionrun.state.observe.object_fields import (
@@ -162,7 +162,9 @@ def _of_failed_shards(pods: list[Manifest], status: Manifest) -> list[Manifest]:
 
 def _is_training(manifest: Manifest) -> bool:
     """Return whether the pods of a workload are the ranks of one training."""
-    return manifest["metadata"].get("labels", {}).get(LABEL_COMPONENT) in (StageKind.SFT, StageKind.DPO)
+    labels = manifest["metadata"].get("labels", {})
+    stage = stage_from_label(labels.get(LABEL_STAGE, ""))
+    return labels.get(LABEL_COMPONENT) in (StageKind.SFT, StageKind.DPO) or stage == PREFLIGHT_TRAINING
 
 
 def _server_phase(manifest: Manifest, pods: list[Manifest], log_tails: dict[str, str]) -> tuple[Phase, Failure | None]:
