@@ -146,7 +146,7 @@ TABLE: dict[type[Contract], dict[str, Row]] = {
         "gpus": NoEffect(SPEED, "training.resources", {"limits": {"nvidia.com/gpu": 1}}, "sft"),
         "parameters": Nested(),
     },
-    ResolveParameters: dict.fromkeys(("references", "stages", "hub_endpoint"), NoEffect(ALWAYS_RUNS)),
+    ResolveParameters: dict.fromkeys(("references", "stages", "hub_endpoint", "demand"), NoEffect(ALWAYS_RUNS)),
     FetchParameters: {
         "uri": Stored(),
         "revision": InDigest("target.model.revision", "two"),

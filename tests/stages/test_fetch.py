@@ -1,98 +1,13 @@
-import hashlib
-import http.server
-import json
-import re
-from urllib.parse import unquote, urlsplit
-
 import pytest
 
 from fusionrun.api.stage import Reference
 from fusionrun_stages import fetch, prepare, resolve
 from fusionrun_stages.errors import InfrastructureError, UserError
+from fusionrun_stages.resolving import needs
+from support.download_hub import COMMITS, DownloadHub
 from support.http_server import serving
 from support.model_folders import make_model
 from support.stage import make_work
-
-COMMITS = ["a" * 40, "b" * 40]
-
-
-class Hub(http.server.ThreadingHTTPServer):
-    """The part of a model hub that ``huggingface_hub`` uses.
-
-    Source: huggingface_hub, ``HfApi.repo_info`` and ``file_download.get_hf_file_metadata``.
-    """
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.repos = {}
-        """(kind, name) to a list of commits, the newest last: file name to content."""
-        self.requests = []
-        self.hashes = {}
-        """SHA-256 that the hub states for a file, where it is not that of the content."""
-
-    def lfs(self, name, content):
-        if not name.endswith((".safetensors", ".jsonl")):
-            return {}
-        sha256 = self.hashes.get(name) or hashlib.sha256(content).hexdigest()
-        return {"lfs": {"size": len(content), "sha256": sha256, "pointerSize": 134}}
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def find(self, kind, name, revision):
-        commits = self.server.repos.get((kind, name))
-        if commits is None:
-            return None, "RepoNotFound"
-        if revision in (None, "main"):
-            return len(commits) - 1, None
-        return (COMMITS.index(revision), None) if revision in COMMITS[: len(commits)] else (None, "RevisionNotFound")
-
-    def answer(self):
-        path = unquote(urlsplit(self.path).path)
-        self.server.requests.append((self.command, path))
-        if found := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)/tree/([^/]+)", path):
-            kind, name, revision = found.groups()
-            files = self.server.repos[kind, name][self.find(kind, name, revision)[0]]
-            tree = [
-                {"type": "file", "path": n, "size": len(c), "oid": hashlib.sha1(c).hexdigest()}
-                for n, c in files.items()
-            ]
-            return self.reply(200, json.dumps(tree).encode(), {"Content-Type": "application/json"})
-        if found := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+?)(?:/revision/(.+))?", path):
-            kind, name, revision = found.groups()
-            index, error = self.find(kind, name, revision)
-            if error:
-                return self.reply(404, json.dumps({"error": error}).encode(), {"X-Error-Code": error})
-            files = self.server.repos[kind, name][index]
-            siblings = [{"rfilename": n, "size": len(c), **self.server.lfs(n, c)} for n, c in files.items()]
-            card = {"license": "mit \ud83d"}  # not Unicode
-            info = {"id": name, "sha": COMMITS[index], "siblings": siblings, "cardData": card, "tags": []}
-            return self.reply(200, json.dumps(info).encode(), {"Content-Type": "application/json"})
-        if found := re.fullmatch(r"(?:/(datasets))?/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
-            kind, name, revision, file = found.groups()
-            index, error = self.find(kind or "models", name, revision)
-            if error or file not in self.server.repos[kind or "models", name][index]:
-                return self.reply(404, b"", {"X-Error-Code": error or "EntryNotFound"})
-            content = self.server.repos[kind or "models", name][index][file]
-            headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": COMMITS[index]}
-            return self.reply(200, content, headers)
-        return self.reply(404, b"{}", {})
-
-    do_GET = do_HEAD = answer  # noqa: N815 - http.server's names
-
-    def reply(self, status, content, headers):
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(content))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
-
-    def log_message(self, *arguments):
-        pass
 
 
 @pytest.fixture
@@ -105,7 +20,7 @@ def hub(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
     folder = make_model(tmp_path / "upstream")
     files = {p.name: p.read_bytes() for p in folder.iterdir()} | {"pytorch_model.bin": b"pickle"}
-    server = Hub()
+    server = DownloadHub()
     with serving(server) as server.url:
         server.repos["models", "org/tiny"] = [files, files | {"config.json": b'{"model_type": "llama", "x": 1}'}]
         server.repos["datasets", "org/math"] = [
@@ -218,7 +133,7 @@ def test_an_unreachable_hub_is_an_infrastructure_error(tmp_path, hub):
 
 
 def give_space(monkeypatch, free):
-    monkeypatch.setattr(resolve.shutil, "disk_usage", lambda path: type("Usage", (), {"free": free})())
+    monkeypatch.setattr(needs, "free_bytes", lambda: free)
 
 
 def test_a_run_that_does_not_fit_the_volume_is_refused(tmp_path, hub, monkeypatch):
@@ -264,4 +179,7 @@ def test_the_chat_template_may_be_in_the_tokenizer_configuration(tmp_path, hub):
     without_template(hub, tokenizer_config_json=b'{"chat_template": "x"}')
     hub.requests.clear()
     assert do_resolve(tmp_path, model(field="target.model")).values.pins
-    assert {path.rsplit("/", 1)[-1] for _, path in hub.requests if "/resolve/" in path} == {"tokenizer_config.json"}
+    assert {path.rsplit("/", 1)[-1] for _, path in hub.requests if "/resolve/" in path} == {
+        "config.json",
+        "tokenizer_config.json",
+    }

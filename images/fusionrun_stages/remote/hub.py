@@ -19,6 +19,7 @@ from fusionrun_stages.volume.atomic import read_json, write_atomic
 from fusionrun_stages.volume.paths import on_volume
 
 HTTP_FORBIDDEN = (401, 403)
+HTTP_NOT_FOUND = 404
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 WORKERS = 4
@@ -84,6 +85,26 @@ def hub_errors(field: str, repository: str) -> Iterator[None]:
         if isinstance(error, OSError) or type(error).__module__.startswith("httpx"):
             raise InfrastructureError(f"{where}: cannot reach the hub: {error}") from error
         raise
+
+
+def check_access(client: Any, name: str, kind: str, info: Any) -> None:
+    """Check that the token may download the files of a gated repository; call it in ``hub_errors``.
+
+    A hub shows the files of a gated repository to everybody, and refuses their download only
+    (huggingface.co/docs/hub/models-gated). ``info`` is the reply of ``model_info`` or ``dataset_info``. A mirror
+    without this check is left alone: the download then shows the error.
+    """
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+
+    if not getattr(info, "gated", None):
+        return
+    try:
+        client.auth_check(name, repo_type=kind)
+    except (GatedRepoError, RepositoryNotFoundError):
+        raise
+    except HfHubHTTPError as error:
+        if getattr(error.response, "status_code", None) != HTTP_NOT_FOUND:
+            raise
 
 
 def download_dataset(

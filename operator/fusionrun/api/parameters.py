@@ -6,6 +6,7 @@ from pydantic import Field
 
 from fusionrun.api.contract import Contract
 from fusionrun.api.data import Columns, Grader, RewardMargin, Subject, Task
+from fusionrun.api.demand import Demand
 from fusionrun.api.models import Calibration, Prices, Quota
 from fusionrun.api.stage import EvaluatedModel, PlannedStage, PreflightSubject, Reference, StageKind
 from fusionrun.api.training import Sft
@@ -18,6 +19,8 @@ class ResolveParameters(Contract):
     references: list[Reference]
     stages: list[PlannedStage]
     hub_endpoint: str | None = None
+    demand: Demand | None = None
+    """What the pods need; None from releases up to 0.2.0: only the downloads are compared with the free space."""
 
 
 class FetchParameters(Contract):

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from fusionrun.api.contract import Contract
 from fusionrun.api.data import Construction, Dataset, Evaluation, Generation
-from fusionrun.api.models import Model, Resources, RewardModel, SecretKeyRef, SecretRef, Source, Uri
+from fusionrun.api.models import Model, Quantity, Resources, RewardModel, SecretKeyRef, SecretRef, Source, Uri
 from fusionrun.api.pods import ObjectName, PodScheduling, PodSettings
 from fusionrun.api.preflight import Preflight
 from fusionrun.api.stage import StageKind
@@ -81,6 +81,10 @@ class Scheduling(PodScheduling):
     gpu_budget: Annotated[int, Field(ge=0, le=100_000)] | None = None
     """Maximum number of GPUs that the run uses at the same time. Stages wait until they fit. If omitted, there is no
     limit."""
+    gpu_memory: Quantity | None = None
+    """Memory of one GPU of the nodes that the run uses, such as ``80Gi``. ``resolve`` refuses models and training that
+    cannot fit. If omitted, the label ``nvidia.com/gpu.memory`` of the nodes applies, if the operator may read nodes
+    (the setting ``policy.checkNodes``); without it, the expected memory is only reported."""
     max_servers: Annotated[int, Field(ge=1, le=64)] | None = None
     """Maximum number of models that the run serves at the same time. If omitted, there is no limit."""
     queue_name: Annotated[str, Field(max_length=63)] | None = None

@@ -52,6 +52,16 @@ class Resolved(Contract):
     """12 hexadecimal digits per reference, in the order of the task."""
     complete: list[int] = []
     """Indexes of the planned stages whose artifact is complete."""
+    parameters: list[OptionalCount] = []
+    """Number of parameters of each model, in the order of the task's references to models; None if it is unknown."""
+    weights_bytes: list[Count] = []
+    """Size of the weights of each model, in the same order; 0 if it is unknown."""
+    licences: list[str | None] = []
+    """Licence of each model that restricts training on its outputs, and its terms in short, in the same order."""
+    memory_bytes: Counts = {}
+    """Expected memory of one GPU, by the field of the spec."""
+    disk_bytes: Count = 0
+    """Bytes that the run is expected to write to its claim."""
 
 
 class Fetched(Contract):
@@ -243,6 +253,9 @@ Values = Annotated[
 
 def shorter_forms(values: Values | None) -> list[Values]:
     """Return the values with less and less detail, for a result that is too long; the manifest has all of it."""
+    if isinstance(values, Resolved):
+        without_licences = values.model_copy(update={"licences": []})
+        return [without_licences, Resolved(pins=values.pins, complete=values.complete)]
     if not isinstance(values, Constructed):
         return []
     without_datasets = values.model_copy(update={"by_dataset": None})

@@ -183,8 +183,8 @@ class Gatherer:
         return {ref: ref in present for ref in refs if ref not in unanswered}
 
     async def _nodes(self, manifest: Manifest) -> tuple[NodeGpus, ...]:
-        """Return the nodes with GPUs, for a run that is not accepted yet; none if they may not or cannot be listed."""
-        if not self._check_nodes or (manifest.get("status") or {}).get("specDigest"):
+        """Return the nodes with GPUs, for a run that is not resolved yet; none if they may not or cannot be listed."""
+        if not self._check_nodes or (manifest.get("status") or {}).get("resolvedDigest"):
             return ()
         nodes = []
         try:

@@ -12,6 +12,7 @@ from fusionrun.errors import SpecError
 from fusionrun.plan.gpus import gpu_count, gpu_limits, is_whole
 from fusionrun.plan.pod_checks import check_pods
 from fusionrun.plan.presets import preset_data
+from fusionrun.plan.quantities import quantity
 from fusionrun.plan.references import REWARD, TARGET
 from fusionrun.plan.server_arguments import bad_arguments
 from fusionrun.plan.stages import EVALUATION_PREFIX
@@ -19,6 +20,8 @@ from fusionrun.plan.stages import EVALUATION_PREFIX
 NOT_SHOWN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Unicode categories of characters that a message would not show as they are. Source: Unicode, "General Category"."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
+GPU_MEMORY_MIN = 2**30
+"""Smallest memory of a GPU, in bytes: ``80`` without a unit is a mistake."""
 PART_OF_GPU = re.compile(r"/(mig-|gpu\.shared$)")
 """Names of resources that are parts of a GPU. Source: NVIDIA's k8s-device-plugin, MIG ``mixed`` and time-slicing."""
 
@@ -108,6 +111,9 @@ def _gpus(spec: FusionRunSpec) -> Iterator[SpecError]:
         yield from _gpu_limit(f"{field}.resources", server.resources, required, rule)
     yield from _gpu_limit("rewardModel.resources", spec.reward_model.resources)
     yield from _gpu_limit("dataStages.resources", spec.data_stages.resources)
+    memory = spec.scheduling.gpu_memory
+    if memory is not None and quantity(memory) < GPU_MEMORY_MIN:
+        yield SpecError("scheduling.gpuMemory", memory, "must be at least 1Gi: the memory of one GPU, such as 80Gi")
     training = spec.training
     rule = f"must be processesPerNode = {training.processes_per_node}, one GPU per process"
     yield from _gpu_limit("training.resources", training.resources, training.processes_per_node, rule)

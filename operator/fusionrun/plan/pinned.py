@@ -52,6 +52,9 @@ class PinnedPlan(Run):
     publish_endpoint: str | None = None
     """URL of the model hub to publish to; None for the default."""
 
+    gpu_memory_bytes: int | None = None
+    """Memory of one GPU, for the checks of ``resolve``; None if it is unknown."""
+
     @property
     def hub_endpoint(self) -> str | None:
         """URL of the model hub; None for the default."""

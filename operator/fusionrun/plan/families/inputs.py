@@ -3,6 +3,7 @@
 from fusionrun.api.artifacts import model_dir
 from fusionrun.api.parameters import FetchParameters, ResolveParameters
 from fusionrun.api.stage import StageKind
+from fusionrun.plan.demand import demand_of
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.references import References
 from fusionrun.plan.stages import Stage
@@ -16,7 +17,10 @@ def resolve_stages() -> list[Stage]:
 def resolve_task(pinned: PinnedPlan) -> ResolveParameters:
     """Return the task of ``resolve``: pin every reference, and find the artifacts that are complete."""
     return ResolveParameters(
-        references=list(pinned.plan.references), stages=pinned.plan.planned(), hub_endpoint=pinned.hub_endpoint
+        references=list(pinned.plan.references),
+        stages=pinned.plan.planned(),
+        hub_endpoint=pinned.hub_endpoint,
+        demand=demand_of(pinned),
     )
 
 

@@ -17,6 +17,7 @@ from fusionrun.api.status import FusionRunStatus, Reason, read_status
 from fusionrun.errors import ContractError, SpecError
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.checks import check_security, check_spec
+from fusionrun.plan.demand import gpu_memory
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.pod_size import too_large
 from fusionrun.plan.policy import violations
@@ -83,7 +84,8 @@ def _advance(inputs: RunInput, accepted: Acceptance) -> Decision:
     plan = accepted.adopt(build_plan(spec))
     run = (metadata["namespace"], metadata["name"], metadata["uid"], spec)
     pinned = PinnedPlan(*run, plan, (), {}, features=accepted.features)
-    pinned = replace(pinned, publish_endpoint=accepted.publish_endpoint)
+    memory = gpu_memory(spec, inputs.live.nodes)
+    pinned = replace(pinned, publish_endpoint=accepted.publish_endpoint, gpu_memory_bytes=memory)
     resolved = resolution(inputs.live, inputs.observed, inputs.frozen, pinned, before)
     config_maps = [resolved.config_map] if resolved and resolved.config_map else []
     if accepted.is_new:

@@ -1,0 +1,1 @@
+"""Checks of ``resolve``: references, access, memory and disk."""

@@ -1,0 +1,158 @@
+"""Pin one reference: its commit or a hash of its content, after a check that it is complete and readable."""
+
+import hashlib
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fusionrun.api.artifacts import claim_path
+from fusionrun.api.records import replace_surrogates
+from fusionrun.api.stage import Reference, ReferenceKind
+from fusionrun_stages.cards.licences import declared_licence
+from fusionrun_stages.errors import UserError
+from fusionrun_stages.models.files import NO_TEMPLATE, TEMPLATE_FILES, check_model, fingerprint_model, has_chat_template
+from fusionrun_stages.prompts.dataset_files import DataFile, open_files
+from fusionrun_stages.remote.hub import (
+    check_access,
+    check_hashes,
+    download_dataset,
+    hub_client,
+    hub_errors,
+    hub_fingerprint,
+    hub_id,
+)
+from fusionrun_stages.remote.object_store import download_s3, fingerprint_s3
+from fusionrun_stages.volume.atomic import read_json
+from fusionrun_stages.volume.paths import dataset_folder, on_volume
+
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """A pinned reference."""
+
+    fingerprint: str
+    """A commit of the hub, or a hash of the content."""
+    commit: str | None = None
+    """The commit of a repository of a hub."""
+    weights_bytes: int = 0
+    """Size of a model's weights; 0 if it is not known."""
+    on_claim: bool = False
+    """Whether the run reads it from its place on the claim, without a download."""
+    config: dict[str, Any] = field(default_factory=dict)
+    """A model's ``config.json``; empty if it is not known."""
+    licence: str | None = None
+    """The licence that a repository's card declares."""
+
+
+def pin(reference: Reference, endpoint: str | None) -> Pinned:
+    """Check one reference and return its fingerprint.
+
+    Raises
+    ------
+    UserError
+        If the model or data set does not exist, is incomplete, lacks a column, or cannot be read with the run's token.
+    InfrastructureError
+        If the hub or the object store cannot be reached.
+    """
+    if reference.uri.startswith("pvc://"):
+        return _pin_path(reference)
+    if reference.uri.startswith("s3://"):
+        return _pin_s3(reference)
+    return _pin_hub(reference, endpoint)
+
+
+def _pin_path(reference: Reference) -> Pinned:
+    path = on_volume(claim_path(reference.uri))
+    if not path.exists():
+        expected = "directory" if reference.kind is ReferenceKind.MODEL else "file or directory"
+        raise UserError(f"{reference.field}: {reference.uri!r}: no such {expected} on the claim")
+    if reference.kind is ReferenceKind.MODEL:
+        if not path.is_dir():
+            raise UserError(f"{reference.field}: {reference.uri!r}: is a file; a model must be a directory")
+        check_model(path, reference.field, chat=reference.field.startswith("target"))
+        weights = sum(file.stat().st_size for file in path.glob("*.safetensors"))
+        return Pinned(fingerprint_model(path), weights_bytes=weights, on_claim=True, config=read_json(path / CONFIG))
+    files = open_files(path, reference.split, reference.columns, reference.field)
+    return Pinned(fingerprint_files(files), on_claim=True)
+
+
+def _pin_s3(reference: Reference) -> Pinned:
+    fingerprint = fingerprint_s3(reference.uri)
+    if reference.kind is ReferenceKind.DATASET:
+        folder = dataset_folder(fingerprint)
+        download_s3(reference.uri, folder, fingerprint)
+        open_files(folder, reference.split, reference.columns, reference.field)
+    return Pinned(fingerprint)
+
+
+def _pin_hub(reference: Reference, endpoint: str | None) -> Pinned:
+    client, name = hub_client(endpoint), hub_id(reference.uri)
+    repository = f"{reference.uri}@{reference.revision or 'main'}"
+    if reference.kind is ReferenceKind.DATASET:
+        with hub_errors(reference.field, repository):
+            info = client.dataset_info(name, revision=reference.revision, files_metadata=True)
+            check_access(client, name, "dataset", info)
+        names = [s.rfilename for s in info.siblings]
+        fingerprint = hub_fingerprint(endpoint, info.sha)
+        folder = dataset_folder(fingerprint)
+        download_dataset(reference.uri, info.sha, folder, reference.split, client, names, reference.field)
+        check_hashes(folder, info.siblings)
+        open_files(folder, reference.split, reference.columns, reference.field)
+        return Pinned(fingerprint, info.sha, licence=_licence(info))
+    with hub_errors(reference.field, repository):
+        info = client.model_info(name, revision=reference.revision, files_metadata=True)
+        check_access(client, name, "model", info)
+    weights = [s for s in info.siblings if s.rfilename.endswith(".safetensors")]
+    if not weights:
+        raise UserError(
+            f"{reference.field}: {repository!r}: has no *.safetensors (other weight formats are not supported)"
+        )
+    config = _small_files(reference, repository, client, info)
+    return Pinned(
+        hub_fingerprint(endpoint, info.sha),
+        info.sha,
+        weights_bytes=sum(s.size or 0 for s in weights),
+        config=config,
+        licence=_licence(info),
+    )
+
+
+def _small_files(reference: Reference, repository: str, client: Any, info: Any) -> dict[str, Any]:
+    """Return a model's configuration; check that the target has a chat template. It downloads a few KiB."""
+    names = {s.rfilename for s in info.siblings}
+    is_target = reference.field.startswith("target")
+    if is_target and names.isdisjoint(TEMPLATE_FILES):
+        raise UserError(f"{reference.field}: {repository!r}: {NO_TEMPLATE}")
+    wanted = [CONFIG, *(TEMPLATE_FILES if is_target else ())]
+    with tempfile.TemporaryDirectory() as folder:
+        with hub_errors(reference.field, repository):
+            client.snapshot_download(hub_id(reference.uri), revision=info.sha, local_dir=folder, allow_patterns=wanted)
+        if is_target and not has_chat_template(Path(folder), reference.field):
+            raise UserError(f"{reference.field}: {repository!r}: {NO_TEMPLATE}")
+        path = Path(folder, CONFIG)
+        try:
+            config = read_json(path) if path.is_file() else {}
+        except ValueError:
+            config = {}
+    return config if isinstance(config, dict) else {}
+
+
+def _licence(info: Any) -> str | None:
+    card = getattr(info, "card_data", None)
+    licence = declared_licence(card.to_dict()) if card is not None else None
+    return replace_surrogates(licence) if licence else None
+
+
+def fingerprint_files(files: list[DataFile]) -> str:
+    """Hash the content of a data set's files, and their names if there is more than one."""
+    digest = hashlib.sha256()
+    for file in files:
+        if len(files) > 1:
+            digest.update(f"{file.name}\0".encode())
+        with file.open() as stream:
+            while chunk := stream.read(2**20):
+                digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,75 @@
+"""What the pods of a run need of GPU memory and of the claim, for the checks of ``resolve``."""
+
+from fusionrun.api.contract import Contract
+from fusionrun.api.models import Dtype
+from fusionrun.api.training import Precision
+
+GPU_MEMORY_UTILIZATION = 0.92
+"""Default of ``--gpu-memory-utilization``. Source: vLLM 0.32, ``CacheConfig``."""
+
+
+class ServedDemand(Contract):
+    """A model that vLLM serves on GPUs."""
+
+    field: str
+    """Field of the spec with the server's settings."""
+    reference: int
+    """Index of the reference of its model."""
+    tensor_parallel_size: int = 1
+    pipeline_parallel_size: int = 1
+    dtype: Dtype = Dtype.AUTO
+    max_model_len: int | None = None
+    """None: the model's own limit."""
+    gpu_memory_utilization: float = GPU_MEMORY_UTILIZATION
+    """Share of the GPU's memory that vLLM uses."""
+    quantization: str | None = None
+    """``--quantization``, if it is set."""
+    offloaded_bytes: int = 0
+    """Weights of each GPU that are in the memory of the node (``--cpu-offload-gb``)."""
+    kv_cache_bytes: int = 2
+    """Bytes of a number in the KV cache: 1 for ``--kv-cache-dtype fp8``."""
+
+
+class RewardDemand(Contract):
+    """A reward model that pods load on one GPU."""
+
+    reference: int
+    batch_size: int
+    max_length: int
+
+
+class TrainingDemand(Contract):
+    """SFT and DPO of the target."""
+
+    reference: int
+    processes: int
+    """Processes of all pods together, one GPU each."""
+    zero_stage: int
+    precision: Precision = Precision.BF16
+    gradient_checkpointing: bool = True
+    sft_micro_batch: int
+    sft_max_length: int
+    dpo_micro_batch: int
+    dpo_max_length: int
+    on_gpus: bool = False
+    """Whether the pods request GPUs. Without, only the disk is counted."""
+    trained_parameters: int | None = None
+    """Parameters of a LoRA adapter; None: all parameters are trained."""
+    offloads_optimizer: bool = False
+    """Whether the optimizer's state is in the memory of the node."""
+    offloads_parameters: bool = False
+    """Whether the parameters are in the memory of the node (ZeRO stage 3 only)."""
+
+
+class Demand(Contract):
+    """What the pods of a run need."""
+
+    gpu_memory_bytes: int | None = None
+    """Memory of one GPU; None if it is not known: nothing is then judged."""
+    served: list[ServedDemand] = []
+    reward: RewardDemand | None = None
+    training: TrainingDemand
+    responses: int | None = None
+    """Estimated number of responses that the run stores; None if it is not known."""
+    published_copies: int = 0
+    """Copies of the final model that ``publish`` makes on the claim: one in its bundle, one at a place on the claim."""

@@ -1,0 +1,67 @@
+"""How many prompts, responses and training rows a run is expected to have, from its spec. Pure.
+
+A number is unknown if the spec has no limit: the size of the data set is known only when it is read.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fusionrun.api.data import Dataset, Task
+from fusionrun.api.models import SourceType
+from fusionrun.api.sizes import PUBLISHED, Sizes
+from fusionrun.api.spec import FusionRunSpec
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """Expected numbers of one data set; None if unknown."""
+
+    dataset: str
+    prompts: int | None
+    by_source: dict[str, int | None]
+    """Responses by source. Those that a data set contains are unknown."""
+    rows: Sizes | None
+    """SFT rows and pairs."""
+
+    @property
+    def responses(self) -> int | None:
+        """Responses of all sources; None if none is known."""
+        known = [count for count in self.by_source.values() if count is not None]
+        return sum(known) if known else None
+
+
+def amounts(spec: FusionRunSpec) -> list[Amounts]:
+    """Return the expected numbers of each data set."""
+    inside = {source.name for source in spec.sources if source.type is SourceType.DATASET}
+    return [_amounts(dataset, inside) for dataset in spec.datasets]
+
+
+def _amounts(dataset: Dataset, inside: set[str]) -> Amounts:
+    prompts, samples = dataset.max_prompts, dataset.samples_per_prompt or 1
+    by_source = {
+        source: None if source in inside or prompts is None else prompts * samples for source in dataset.sources or []
+    }
+    return Amounts(dataset.name, prompts, by_source, _rows(dataset))
+
+
+def _rows(dataset: Dataset) -> Sizes | None:
+    """Return the rows and pairs of ``maxKept``, in the published proportion; without one, every prompt gives a row."""
+    kept = dataset.max_kept or dataset.max_prompts
+    if kept is None:
+        return None
+    if dataset.preset is None:
+        pairs = 0 if dataset.task is Task.SFT_ONLY else kept
+        return Sizes(kept, pairs)
+    published = PUBLISHED[dataset.preset]
+    return Sizes(*(kept * size // published.total for size in (published.sft_rows, published.pairs)))
+
+
+def total_rows(found: Sequence[Amounts]) -> Sizes:
+    """Return the sum of the known rows and pairs."""
+    known = [each.rows for each in found if each.rows]
+    return Sizes(sum(rows.sft_rows for rows in known), sum(rows.pairs for rows in known))
+
+
+def unknown(found: Sequence[Amounts]) -> list[str]:
+    """Return the data sets whose prompts, or the responses in them, are not counted."""
+    return [each.dataset for each in found if None in (each.prompts, each.rows, *each.by_source.values())]

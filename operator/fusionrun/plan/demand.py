@@ -1,0 +1,104 @@
+"""What the pods of a run need of GPU memory and of the claim (``api.demand``), from its spec."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from fusionrun.api.demand import GPU_MEMORY_UTILIZATION, Demand, RewardDemand, ServedDemand, TrainingDemand
+from fusionrun.api.models import ServerSettings
+from fusionrun.api.spec import FusionRunSpec
+from fusionrun.plan.amounts import amounts
+from fusionrun.plan.gpus import gpu_count
+from fusionrun.plan.pinned import PinnedPlan
+from fusionrun.plan.pod_size import NodeGpus
+from fusionrun.plan.quantities import quantity
+from fusionrun.plan.references import REWARD, TARGET, References
+
+GPU_MEMORY_LABEL = "nvidia.com/gpu.memory"
+"""Label with the memory of one GPU of a node, in MiB. Source: NVIDIA GPU feature discovery, "Generated Labels"."""
+
+
+def demand_of(pinned: PinnedPlan) -> Demand:
+    """Return what the pods of a run need. Servers and reward models without GPUs are left out."""
+    spec, references = pinned.spec, References(pinned.spec)
+    servers = [
+        (f"sources[{source.name}].served", references.model(source.name), source.served)
+        for source in spec.sources
+        if source.served
+    ]
+    if spec.evaluation.benchmarks and spec.evaluation.server:
+        servers.append(("evaluation.server", references.model(TARGET), spec.evaluation.server))
+    reward = spec.reward_model
+    uri = spec.publish.uri if spec.publish else ""
+    return Demand(
+        gpu_memory_bytes=pinned.gpu_memory_bytes,
+        served=[_served(*server) for server in servers if gpu_count(server[2].resources)],
+        reward=RewardDemand(
+            reference=references.model(REWARD), batch_size=reward.batch_size, max_length=reward.max_length
+        )
+        if reward.model and gpu_count(reward.resources)
+        else None,
+        training=_training(spec, references.model(TARGET)),
+        responses=sum(a.responses or 0 for a in amounts(spec)) or None,
+        published_copies=(1 + uri.startswith("pvc://")) if uri else 0,
+    )
+
+
+def _served(field: str, reference: int, server: ServerSettings) -> ServedDemand:
+    utilization = _number(argument(server.extra_args, "--gpu-memory-utilization"))
+    offloaded = _number(argument(server.extra_args, "--cpu-offload-gb"))
+    cache = argument(server.extra_args, "--kv-cache-dtype") or ""
+    return ServedDemand(
+        field=field,
+        reference=reference,
+        tensor_parallel_size=server.tensor_parallel_size,
+        pipeline_parallel_size=server.pipeline_parallel_size,
+        dtype=server.dtype,
+        max_model_len=server.max_model_len,
+        quantization=argument(server.extra_args, "--quantization"),
+        kv_cache_bytes=1 if cache.startswith("fp8") else 2,
+        gpu_memory_utilization=GPU_MEMORY_UTILIZATION if utilization is None else utilization,
+        offloaded_bytes=int((offloaded or 0) * 2**30),
+    )
+
+
+def _training(spec: FusionRunSpec, reference: int) -> TrainingDemand:
+    training = spec.training
+    return TrainingDemand(
+        reference=reference,
+        processes=training.nodes * training.processes_per_node,
+        zero_stage=training.zero_stage,
+        precision=training.precision,
+        gradient_checkpointing=training.gradient_checkpointing,
+        sft_micro_batch=training.sft.micro_batch_size,
+        sft_max_length=training.sft.max_length or 0,
+        dpo_micro_batch=training.dpo.micro_batch_size,
+        dpo_max_length=training.dpo.max_length or 0,
+        on_gpus=gpu_count(training.resources) > 0,
+    )
+
+
+def argument(arguments: Sequence[str], name: str) -> str | None:
+    """Return the value of an argument in the form ``--name value`` or ``--name=value``; the last one counts."""
+    found = None
+    for at, text in enumerate(arguments):
+        if text == name and at + 1 < len(arguments):
+            found = arguments[at + 1]
+        elif text.startswith(f"{name}="):
+            found = text.removeprefix(f"{name}=")
+    return found
+
+
+def _number(text: str | None) -> float | None:
+    return float(text) if text and re.fullmatch(r"[0-9]+(\.[0-9]*)?|\.[0-9]+", text) else None
+
+
+def gpu_memory(spec: FusionRunSpec, nodes: Iterable[NodeGpus]) -> int | None:
+    """Return the memory of one GPU in bytes: of the field, else the largest of the selected nodes; None if unknown.
+
+    The largest counts, so that only what fits no node is refused.
+    """
+    if spec.scheduling.gpu_memory is not None:
+        return quantity(spec.scheduling.gpu_memory)
+    selector = (spec.scheduling.node_selector or {}).items()
+    labels = (node.labels.get(GPU_MEMORY_LABEL, "") for node in nodes if selector <= node.labels.items())
+    return max((int(label) * 2**20 for label in labels if label.isdecimal()), default=None)

@@ -1,0 +1,88 @@
+"""What ``resolve`` is told about the pods: from the spec and, for the memory of a GPU, from the nodes."""
+
+import pytest
+
+from fusionrun.plan.build import build_plan
+from fusionrun.plan.checks import check_spec
+from fusionrun.plan.demand import argument, demand_of, gpu_memory
+from fusionrun.plan.pod_size import NodeGpus
+from fusionrun.plan.quantities import quantity
+from support.plans import filled, pinned_of, read
+from support.runs import changed, make_spec
+
+GPUS = {"limits": {"nvidia.com/gpu": 2}}
+
+
+def spec_with_gpus():
+    spec = make_spec(publish={"uri": make_spec()["sources"][0]["served"]["model"]["uri"] + "/out"})
+    spec["sources"][0]["served"] |= {
+        "tensorParallelSize": 2,
+        "resources": GPUS,
+        "maxModelLen": 4096,
+        "extraArgs": ["--gpu-memory-utilization", "0.8", "--kv-cache-dtype=fp8", "--cpu-offload-gb=1.5"],
+    }
+    spec["rewardModel"]["resources"] = {"limits": {"nvidia.com/gpu": 1}}
+    spec["training"] |= {"nodes": 2, "processesPerNode": 2, "resources": GPUS}
+    return spec
+
+
+def test_the_demand_of_a_run_has_what_its_pods_hold():
+    demand = demand_of(pinned_of("tiny", spec_with_gpus()))
+    (served,) = demand.served
+    assert (served.field, served.tensor_parallel_size, served.max_model_len) == ("sources[ada].served", 2, 4096)
+    assert (served.gpu_memory_utilization, served.kv_cache_bytes, served.offloaded_bytes) == (0.8, 1, 1.5 * 2**30)
+    references = build_plan(read(spec_with_gpus())).references
+    assert references[served.reference].field == "sources[ada].served.model"
+    assert references[demand.reward.reference].field == "rewardModel.model"
+    assert references[demand.training.reference].field == "target.model"
+    assert (demand.training.processes, demand.training.on_gpus, demand.published_copies) == (4, True, 2)
+
+
+def test_a_run_on_cpus_has_no_servers_to_compare_with_a_gpu():
+    demand = demand_of(pinned_of("tiny", make_spec()))
+    assert (demand.served, demand.reward, demand.training.on_gpus) == ([], None, False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "value"),
+    [(["--x", "1", "--x=2"], "2"), (["--x=2", "--x", "1"], "1"), (["--x"], None), (["--xy=1"], None), ([], None)],
+)
+def test_the_last_value_of_an_argument_counts(arguments, value):
+    assert argument(arguments, "--x") == value
+
+
+NODES = [
+    NodeGpus({"pool": "a", "nvidia.com/gpu.memory": "24576"}, {"nvidia.com/gpu": 8}),
+    NodeGpus({"pool": "b", "nvidia.com/gpu.memory": "81559"}, {"nvidia.com/gpu": 8}),
+    NodeGpus({"pool": "c"}, {"nvidia.com/gpu": 8}),
+    NodeGpus({"pool": "c", "nvidia.com/gpu.memory": "unknown"}, {"nvidia.com/gpu": 8}),
+]
+
+
+@pytest.mark.parametrize(
+    ("scheduling", "nodes", "size"),
+    [
+        ({}, [], None),
+        ({}, NODES, 81559 * 2**20),
+        ({"nodeSelector": {"pool": "a"}}, NODES, 24576 * 2**20),
+        ({"nodeSelector": {"pool": "c"}}, NODES, None),
+        ({"gpuMemory": "40Gi"}, NODES, 40 * 2**30),
+    ],
+)
+def test_the_memory_of_a_gpu_is_that_of_the_field_or_of_the_largest_selected_node(scheduling, nodes, size):
+    assert gpu_memory(filled(scheduling=scheduling), nodes) == size
+
+
+def test_a_memory_without_a_unit_is_refused():
+    (error,) = check_spec(read(changed(make_spec(), "scheduling.gpuMemory", "80")))
+    assert (error.field, error.value) == ("scheduling.gpuMemory", "80")
+    assert check_spec(read(changed(make_spec(), "scheduling.gpuMemory", "80Gi"))) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("80Gi", 80 * 2**30), ("80G", 80 * 10**9), ("1.5Ki", 1536), ("2e3", 2000), ("1E", 10**18), ("1500m", 1),
+     ("+.5k", 500), ("3.", 3), (7, 7)],
+)  # fmt: skip
+def test_quantities(text, value):
+    assert quantity(text) == value
