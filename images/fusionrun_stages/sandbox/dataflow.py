@@ -103,7 +103,7 @@ class Dataflow:
         compared = False
         while id(node) in self._parents:
             parent = self._parents[id(node)]
-            for left, right in _compared(parent):
+            for left, right in [*_compared(parent), *self._compared_by_preamble(parent)]:
                 if node in (left, right):
                     compared = _is_identity(parent) or not names_in(right if node is left else left) & tainted
                     if not compared:
@@ -114,6 +114,13 @@ class Dataflow:
                 return False
             node = parent
         return False
+
+    def _compared_by_preamble(self, node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
+        """Yield the two arguments of a function of the preamble, such as ``is_same_tree(root, expected)``."""
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in self._trusted):
+            return
+        if len(node.args) == 2 and not node.keywords:  # noqa: PLR2004 (the sides of a comparison)
+            yield node.args[0], node.args[1]
 
 
 def _bindings(nodes: Sequence[ast.AST]) -> Iterator[tuple[set[str], ast.AST]]:

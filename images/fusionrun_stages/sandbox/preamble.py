@@ -58,7 +58,10 @@ class Classes:
 
     def __init__(self, preamble: Preamble, space: Namespace) -> None:
         self._space = space
-        self._own: dict[Any, type] = {n: kind for n in preamble.defined if _is_plain(kind := space.get(n))}
+        found = {name: space.get(name) for name in preamble.defined}
+        self._own: dict[Any, type] = {
+            n: kind for n, kind in found.items() if isinstance(kind, type) and _is_plain(kind)
+        }
 
     def find(self, name: Any) -> type:
         """Return the class to make an instance of; raise LookupError for another name."""
@@ -116,7 +119,7 @@ def _bound(body: list[ast.stmt]) -> set[str]:
     return names - {"*"}
 
 
-def _is_plain(kind: Any) -> bool:
+def _is_plain(kind: type) -> bool:
     """Return whether the attributes of an instance are all that it has."""
     return (
         type(kind) is type

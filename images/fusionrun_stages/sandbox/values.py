@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache
+from inspect import getattr_static
 from itertools import islice
 from typing import Any, NamedTuple, cast
 
@@ -217,7 +218,7 @@ class Decoder:
     ) -> None:
         self._resolve, self._classes = resolve, classes
         self.shared = shared or Shared()
-        self._pending: deque[Any] = deque()
+        self._pending: deque[Any] | None = None
         """Instances of the graph that is being decoded, without their attributes yet."""
         self.loose = False
         """Whether a value was not of exactly the class that it has here."""
@@ -291,16 +292,20 @@ class Decoder:
                 raise ValueError(f"tag {tag!r}")
 
     def _graph(self, first: Any, contents: Any) -> Any:
-        outer, self._pending = self._pending, deque()
+        if self._pending is not None:
+            raise ValueError("a graph in a graph")
+        self._pending = pending = deque[Any]()
         value = self._decode(first)
         for content in contents:
-            self._set_attributes(self._pending.popleft(), content)
-        if self._pending:
+            self._set_attributes(pending.popleft(), content)
+        if pending:
             raise ValueError("an instance without its attributes")
-        self._pending = outer
+        self._pending = None
         return value
 
     def _new(self, name: Any) -> Any:
+        if self._pending is None:
+            raise ValueError("an instance outside of a graph")
         instance: Any = object.__new__(self._classes.find(name))
         self.shared.add(instance)  # before its attributes: one may be the instance itself
         self._pending.append(instance)
@@ -310,6 +315,8 @@ class Decoder:
         new = dict(self._pairs(pairs))
         if not all(isinstance(name, str) and name.isidentifier() and name[:2] != "__" for name in new):
             raise ValueError("an attribute that is no name")
+        if any(_is_method(getattr_static(type(instance), name, None)) for name in new):
+            raise ValueError("an attribute in the place of a method")  # the tests would call the program's
         for name in attributes(instance).keys() - new.keys():
             delattr(instance, name)
         for name, value in new.items():
@@ -346,6 +353,10 @@ def _fill(container: Any, items: list[Any]) -> None:
         container.update(items)
     else:
         container.extend(items)
+
+
+def _is_method(found: Any) -> bool:
+    return callable(found) or isinstance(found, property | classmethod)
 
 
 @cache
