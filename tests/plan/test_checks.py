@@ -232,12 +232,26 @@ def test_all_errors_are_reported_together():
     assert [field for field, _, _ in errors(spec)] == ["target.model.uri", "training.sft.globalBatchSize"]
 
 
-@pytest.mark.parametrize("preset", ["leetcode", "self-oss-instruct-sc2-exec-filter-50k"])
-def test_a_preset_without_tests_is_refused_with_instructions(preset):
-    (found,) = errors(make_spec(datasets=[{"name": "d", "preset": preset, "task": "Coding"}]))
-    assert found[:2] == ("datasets[d].preset", preset)
-    assert "the public data set has no tests" in found[2]
-    assert "columns.tests" in found[2]
+NO_TESTS = "the public data set has no tests, which task Coding requires: use the preset LeetCodeDataset"
+SET_TESTS = "task Coding requires tests: set columns.tests, or testsFrom: Prompt if the prompts have them"
+
+
+@pytest.mark.parametrize(
+    ("preset", "fields", "rule"),
+    [
+        ("leetcode", {}, NO_TESTS),
+        ("leetcode", {"columns": {"prompt": "content", "tests": "tests"}}, None),
+        ("LeetCodeDataset", {}, None),
+        ("LeetCodeDataset", {"columns": {"prompt": "query"}}, SET_TESTS),
+        ("self-oss-instruct-sc2-exec-filter-50k", {}, None),
+        ("self-oss-instruct-sc2-exec-filter-50k", {"columns": {"prompt": "instruction"}}, None),
+        ("self-oss-instruct-sc2-exec-filter-50k", {"columns": {"prompt": "instruction", "tests": "tests"}}, None),
+        ("self-oss-instruct-sc2-exec-filter-50k", {"testsFrom": "Column"}, SET_TESTS),
+    ],
+)
+def test_a_preset_for_coding_needs_tests(preset, fields, rule):
+    found = errors(make_spec(datasets=[{"name": "d", "preset": preset, "task": "Coding", **fields}]))
+    assert found == ([("datasets[d].preset", preset, rule)] if rule else [])
 
 
 def test_a_preset_has_one_task():

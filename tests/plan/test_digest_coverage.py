@@ -171,6 +171,7 @@ TABLE: dict[type[Contract], dict[str, Row]] = {
         "excluded_subjects": InDigest("datasets.0.excludedSubjects", ["Code"]),
         "near_duplicate_threshold": InDigest("datasets.0.nearDuplicateThreshold", 0.7),
         "preset": NoEffect("prepare does not read it; the other fields have what a preset decides"),
+        "tests_from": InDigest("datasets.0.testsFrom", "Prompt"),
     },
     GenerateParameters: {
         "source": InDigest(**RENAMED, after="generate/cyd"),

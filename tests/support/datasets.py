@@ -17,5 +17,5 @@ def read_dataset(path: Path, **fields: Any) -> tuple[list[DatasetRow], PromptCou
     reader = DatasetReader({"a": open_dataset(dataset, "datasets")}, independent=False)
     rows = list(reader.rows(dataset, counts))
     assert list(reader.rows(dataset)) == rows
-    assert counts.rows == len(rows) + counts.bad_rows
+    assert counts.rows == len(rows) + counts.bad_rows + counts.no_tests
     return rows, counts

@@ -120,6 +120,7 @@ _DATASETS: dict[str, str] = {
     "hf://nvidia/helpsteer2": "cc-by-4.0",
     "hf://nvidia/openmathinstruct-2": "cc-by-4.0",
     "hf://greengerong/leetcode": "mit",
+    "hf://newfacade/leetcodedataset": "apache-2.0",
     "hf://bigcode/self-oss-instruct-sc2-exec-filter-50k": "odc-by",
     "hf://magpie-align/magpie-llama-3.1-pro-dpo-100k-v0.1": "llama3.1",
     "hf://magpie-align/magpie-qwen2-pro-200k-chinese": "qwen",

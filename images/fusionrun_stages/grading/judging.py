@@ -106,7 +106,7 @@ def _grade(grader: Grader, joined: list[PromptResponses]) -> Iterator[tuple[Resp
             from fusionrun_stages.grading import coding
 
             submissions = [
-                coding.Submission(response.text, tuple(prompt.tests or ()), prompt.entry_point)
+                coding.Submission(response.text, tuple(prompt.tests or ()), prompt.entry_point, prompt.preamble or "")
                 for prompt, response in pairs
             ]
             for index, grade in coding.grade_all(submissions):

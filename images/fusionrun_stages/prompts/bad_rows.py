@@ -24,6 +24,10 @@ class BadRowError(Exception):
         """Rows are counted by it, so it does not contain values of the row."""
 
 
+class NoTestsError(Exception):
+    """The prompt of a row has no tests. Such rows are usual in a data set whose tests are in the prompts."""
+
+
 def longer_than_allowed() -> BadRowError:
     """Return the error for a row above ``ROW_MAX_BYTES``."""
     return BadRowError(f"longer than {ROW_MAX}, the limit for a row")

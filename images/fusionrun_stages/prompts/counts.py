@@ -25,6 +25,8 @@ class PromptCounts:
     mathematics: int = 0
     contaminated: int = 0
     over_limit: int = 0
+    no_tests: int = 0
+    """Rows whose prompt has no tests, although the data set has its tests in the prompts."""
     bad: Counter[str] = field(default_factory=Counter)
     """Unusable rows by reason."""
     bad_examples: list[str] = field(default_factory=list)

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fusionrun.api.artifacts import claim_path
-from fusionrun.api.data import Grader, Task
+from fusionrun.api.data import Grader, Task, TestsFrom
 from fusionrun.api.parameters import DatasetParameters
 from fusionrun.api.records import Prompt
 from fusionrun_stages.errors import InfrastructureError, UserError
-from fusionrun_stages.prompts.bad_rows import BadRowError, RawRow
+from fusionrun_stages.prompts.bad_rows import BadRowError, NoTestsError, RawRow
 from fusionrun_stages.prompts.chats import find_prompt, find_response
 from fusionrun_stages.prompts.counts import PromptCounts
 from fusionrun_stages.prompts.dataset_files import DataFile, open_files, read_raw_rows
+from fusionrun_stages.prompts.tests_in_prompts import find_tests
 from fusionrun_stages.prompts.values import check_texts, get_column_text, get_value, no_value, parse_tests
 from fusionrun_stages.volume.paths import dataset_folder, on_volume
 
@@ -39,6 +40,7 @@ class DatasetRow:
     answer: str | None
     tests: list[str] | None
     entry_point: str | None
+    preamble: str | None
     category: str | None
     solution: str | None
     responses: dict[str, str]
@@ -58,6 +60,7 @@ class DatasetRow:
             answer=self.answer,
             tests=self.tests,
             entry_point=self.entry_point,
+            preamble=self.preamble,
         )
 
 
@@ -115,6 +118,9 @@ class DatasetReader:
             except BadRowError as error:
                 counts.count_bad(where, error)
                 continue
+            except NoTestsError:
+                counts.no_tests += 1
+                continue
             except RecursionError:
                 counts.count_bad(where, BadRowError("a value that is nested too deeply"))
                 continue
@@ -123,7 +129,10 @@ class DatasetReader:
             yield row
 
     def _read(self, raw: RawRow, dataset: DatasetParameters) -> tuple[DatasetRow, dict[str, BadRowError]]:
-        """Return the row, and why a source has no response in it; raise BadRowError if it is unusable."""
+        """Return the row, and why a source has no response in it.
+
+        Raise BadRowError if it is unusable, and NoTestsError if its prompt must have tests and has none.
+        """
         columns = dataset.columns
         prompt = find_prompt(get_value(raw, columns.prompt))
         if prompt is None:
@@ -136,13 +145,18 @@ class DatasetReader:
             tests = parse_tests(get_value(raw, columns.tests))
         if dataset.task in NEED_ANSWER and answer is None:
             raise no_value("answer", columns.answer, get_value(raw, columns.answer or ""))
-        if dataset.task in NEED_TESTS and not tests:
+        if dataset.tests_from is TestsFrom.PROMPT:
+            tests = find_tests(text)
+            if tests is None:
+                raise NoTestsError
+        elif dataset.task in NEED_TESTS and not tests:
             raise no_value("tests", columns.tests, get_value(raw, columns.tests or ""))
         responses, no_response = find_responses(raw, dataset, prompt)
-        entry_point, category, solution = (
-            get_column_text(raw, column) for column in (columns.entry_point, columns.category, columns.solution)
+        entry_point, preamble, category, solution = (
+            get_column_text(raw, column)
+            for column in (columns.entry_point, columns.preamble, columns.category, columns.solution)
         )
-        check_texts([text, answer, *(tests or ()), entry_point, category, solution, *responses.values()])
+        check_texts([text, answer, *(tests or ()), entry_point, preamble, category, solution, *responses.values()])
         normalized = " ".join(text.split())
         row = DatasetRow(
             key=int(hash_text(f"{dataset.name if self.independent else dataset.task}\0{normalized}")[:16], 16),
@@ -151,6 +165,7 @@ class DatasetReader:
             answer=answer,
             tests=tests,
             entry_point=entry_point,
+            preamble=preamble,
             category=category,
             solution=solution,
             responses=responses,

@@ -67,8 +67,9 @@ class PromptSelection:
                 match = self.index.match(row.text)
                 if match is not None:
                     self._matches[row.key] = match, row.prompt_id(dataset), row.text[:EXAMPLE_CHARACTERS]
-        if counts.rows == counts.bad_rows:
-            raise UserError(f"datasets[{dataset.name}]: no usable row among {counts.rows}; {counts.first_bad}")
+        if counts.rows == counts.bad_rows + counts.no_tests:
+            why = counts.first_bad or f"{counts.no_tests} prompts have no tests (testsFrom: {dataset.tests_from})"
+            raise UserError(f"datasets[{dataset.name}]: no usable row among {counts.rows}; {why}")
         self._usable.append((dataset, usable))
 
     def finish(self) -> None:

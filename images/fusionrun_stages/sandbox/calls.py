@@ -9,8 +9,9 @@ from socket import socket
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
+from fusionrun_stages.sandbox.preamble import Classes
 from fusionrun_stages.sandbox.shared import Shared, is_same, snapshot
-from fusionrun_stages.sandbox.values import Decoder, Encoder
+from fusionrun_stages.sandbox.values import NO_CLASSES, Decoder, Encoder
 from fusionrun_stages.sandbox.wire import FrameError, send
 
 MESSAGE_MAX_CHARACTERS = 300
@@ -31,8 +32,9 @@ MODULE = 0
 class Server:
     """The objects that are not plain data, by number, and the answers to requests."""
 
-    def __init__(self, module: ModuleType) -> None:
+    def __init__(self, module: ModuleType, classes: Classes = NO_CLASSES) -> None:
         self._objects: list[Any] = [module]
+        self._classes = classes
         self._numbers = {id(module): MODULE}
 
     def offer(self, value: Any) -> Any:
@@ -48,14 +50,14 @@ class Server:
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         shared = Shared()
-        decoder = Decoder(self._objects.__getitem__, shared)
+        decoder = Decoder(self._objects.__getitem__, shared, self._classes)
         args = [decoder.decode(data) for data in request["args"]]
         kwargs = {name: decoder.decode(data) for name, data in request["named"].items()}
         given = len(shared.items)
         references = [sys.getrefcount(shared.items[i]) for i in range(given)]
         before = [snapshot(container) for container in shared.items]
         target, reply = self._objects[request["of"]], {}
-        encoder = Encoder(self._add, shared)
+        encoder = Encoder(self._add, shared, classes=self._classes)
         try:
             value = REQUESTS[request["do"]](target, *args, **kwargs)
         except Exception as error:  # noqa: BLE001 (the program may raise anything)

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from fusionrun_stages.sandbox import mainprogram, together
 from fusionrun_stages.sandbox.calls import Server, describe_error
 from fusionrun_stages.sandbox.confine import ResourceLimits, confine, end_with_parent
+from fusionrun_stages.sandbox.preamble import Classes, read_preamble
 from fusionrun_stages.sandbox.prelude import build_prelude
 from fusionrun_stages.sandbox.wakeup import provide_wakeup_pairs
 from fusionrun_stages.sandbox.wire import READY, FrameError, receive, send
@@ -58,22 +59,27 @@ def _drop_inherited_state(channel: socket.socket, folder: Path) -> None:
 
 def _serve(channel: socket.socket, request: dict[str, Any]) -> None:
     """Do what the first request asks for: serve calls, run a main program, or run program and tests together."""
-    code, module = request["program"], ModuleType("solution")
+    code, module, preamble = request["program"], ModuleType("solution"), read_preamble(request["preamble"])
     if "stdin" in request:
-        send(channel, mainprogram.run(code, request["stdin"]))
+        send(channel, mainprogram.run(code, request["stdin"], preamble))
         return
     if "tests" in request:
-        send(channel, together.run(code, request["tests"], request["entry_point"]))
+        send(channel, together.run(code, request["tests"], request["entry_point"], preamble))
         return
     sys.modules["solution"] = module  # pickle and dataclasses look up the module of a class
     module.__dict__.update(build_prelude())
+    try:
+        preamble.run(module.__dict__)
+    except Exception as error:  # noqa: BLE001 (the limits of this process are others than those of the tests)
+        send(channel, {"unsent": f"the preamble raises {type(error).__name__}: {error}"})
+        return
     before = dict(module.__dict__)
     try:
         exec(compile(code, "solution.py", "exec", dont_inherit=True, optimize=0), module.__dict__)  # noqa: S102
     except Exception as error:  # noqa: BLE001 (the program may raise anything)
         send(channel, describe_error(error))
         return
-    server = Server(module)
+    server = Server(module, Classes(preamble, module.__dict__))
     defined = {k: v for k, v in module.__dict__.items() if k not in before or before[k] is not v}
     send(channel, {"names": {k: server.offer(value) for k, value in defined.items() if k[:1] != "_"}})
     with suppress(FrameError):

@@ -14,10 +14,14 @@ _BINDERS = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.NamedExpr)
 class Dataflow:
     """Names of the tests that derive from the program.
 
-    ``program``: names of the program, and the parameters of ``check`` functions.
+    ``program``: names of the program, and the parameters of ``check`` functions. ``trusted``: functions and classes of
+    the preamble, which no program can change.
     """
 
-    def __init__(self, trees: Sequence[ast.Module], program: frozenset[str]) -> None:
+    def __init__(
+        self, trees: Sequence[ast.Module], program: frozenset[str], trusted: frozenset[str] = frozenset()
+    ) -> None:
+        self._trusted = trusted
         self._nodes = [node for tree in trees for node in ast.walk(tree)]
         self._bindings = [(targets, names_in(value)) for targets, value in _bindings(self._nodes)]
         self._parents = {id(child): node for node in self._nodes for child in ast.iter_child_nodes(node)}
@@ -75,7 +79,7 @@ class Dataflow:
         derives neither from the program nor from such an argument.
         """
         given = {name for node in self._nodes if self._calls_program(node) for name in _argument_names(node)}
-        arguments = self._close(frozenset(given - self.program))
+        arguments = self._close(frozenset(given - self.program - self._trusted))
         tainted = arguments | self.results | self._parameters
         for node in self._nodes:
             if not (isinstance(node, ast.Name) and node.id in arguments and isinstance(node.ctx, ast.Load)):
@@ -99,7 +103,7 @@ class Dataflow:
         compared = False
         while id(node) in self._parents:
             parent = self._parents[id(node)]
-            for left, right in _compared(parent):
+            for left, right in [*_compared(parent), *self._compared_by_preamble(parent)]:
                 if node in (left, right):
                     compared = _is_identity(parent) or not names_in(right if node is left else left) & tainted
                     if not compared:
@@ -110,6 +114,13 @@ class Dataflow:
                 return False
             node = parent
         return False
+
+    def _compared_by_preamble(self, node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
+        """Yield the two arguments of a function of the preamble, such as ``is_same_tree(root, expected)``."""
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in self._trusted):
+            return
+        if len(node.args) == 2 and not node.keywords:  # noqa: PLR2004 (the sides of a comparison)
+            yield node.args[0], node.args[1]
 
 
 def _bindings(nodes: Sequence[ast.AST]) -> Iterator[tuple[set[str], ast.AST]]:

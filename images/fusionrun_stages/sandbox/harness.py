@@ -9,6 +9,7 @@ from fusionrun.api.records import VerdictValue
 from fusionrun_stages.grade import MISSING_MODULE, NOT_PERMITTED, Grade, disturbed, unknown, unusable, wrong
 from fusionrun_stages.sandbox.names import is_provided
 from fusionrun_stages.sandbox.namespaces import Namespace, RemoteModule
+from fusionrun_stages.sandbox.preamble import Classes
 from fusionrun_stages.sandbox.prelude import build_prelude
 from fusionrun_stages.sandbox.proxies import NotPlainError, ProgramGoneError, RemoteProgram
 from fusionrun_stages.sandbox.steps import describe, run_steps
@@ -25,30 +26,37 @@ class Outcome(NamedTuple):
     """Run program and tests in one process."""
 
 
-def run_tests(program: RemoteProgram, code: str, tests: Sequence[str], entry_point: str | None) -> Outcome:
+def run_tests(
+    program: RemoteProgram, code: str, tests: Sequence[str], entry_point: str | None, preamble: str = ""
+) -> Outcome:
     """Run all tests in one namespace; each must pass.
 
     ``tests`` are statements or test programs (see ``suite``). ``entry_point`` is an expression for the function under
-    test: ``f`` or ``Solution().twoSum``.
+    test: ``f`` or ``Solution().twoSum``. ``preamble`` is valid Python that runs before the program and the tests.
     """
     try:
-        suite = PromptTests(tests, entry_point)
+        suite = PromptTests(tests, entry_point, preamble)
         fault = suite.find_fault()
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return Outcome(unusable(f"its tests are not valid Python: {error}"))
     if fault:
         return Outcome(unusable(fault))
+    space = Namespace(program)
+    if fault := _fill(space, suite):
+        return Outcome(unusable(fault))
     try:
-        names = program.load(code)
+        names = program.load(code, preamble)
     except (ProgramGoneError, NotPlainError):
         return Outcome(unless_ended(program, wrong()))
     except Exception as error:  # noqa: BLE001 (the program may raise anything)
         return Outcome(unless_ended(program, wrong(f"not loaded: {describe(error)}")))
-    return _judge(program, names, suite)
+    _add_program(space, names, suite)
+    return _judge(program, names, suite, space)
 
 
-def _judge(program: RemoteProgram, names: dict[str, Any], suite: PromptTests) -> Outcome:
-    space = _build_namespace(program, names, suite)
+def _judge(program: RemoteProgram, names: dict[str, Any], suite: PromptTests, space: Namespace) -> Outcome:
+    if (names.keys() - {suite.root}) & suite.preamble.defined:
+        program.inexact = True  # in one process, the tests would use the program's definition
     errors: list[Exception] = []
     try:
         verdict, detail = run_steps(suite, space, errors)
@@ -115,15 +123,26 @@ def unless_ended(program: RemoteProgram, grade: Grade) -> Grade:
     return grade
 
 
-def _build_namespace(program: RemoteProgram, names: dict[str, Any], suite: PromptTests) -> Namespace:
-    """Return a namespace in which the program shadows no builtin and no name of the prelude or the tests.
+def _fill(space: Namespace, suite: PromptTests) -> str | None:
+    """Give the tests the names of the prelude and the preamble; return why the preamble cannot be used, or None."""
+    space.update(build_prelude())
+    space.update(__builtins__=builtins, __name__="__main__")
+    try:
+        suite.preamble.run(space)
+    except ModuleNotFoundError as error:
+        return MISSING_MODULE + str(error.name).partition(".")[0]
+    except Exception as error:  # noqa: BLE001 (it may raise anything)
+        return f"its preamble raises {describe(error)}"
+    space.program.classes = Classes(suite.preamble, space)
+    return None
+
+
+def _add_program(space: Namespace, names: dict[str, Any], suite: PromptTests) -> None:
+    """Give the tests the names of the program: it shadows no builtin, and no name of prelude, preamble or tests.
 
     Exception: if the entry point is the name of a builtin, such as ``sum``, it is the program's function.
     """
-    space = Namespace(program, names, suite.allowed)
-    space.update(build_prelude())
     if suite.root in names and suite.root in space:
         del space[suite.root]
-    space.update(__builtins__=builtins, __name__="__main__")
-    sys.modules["solution"] = RemoteModule(program, names)
-    return space
+    space.add(names, suite.allowed)
+    sys.modules["solution"] = RemoteModule(space.program, names)

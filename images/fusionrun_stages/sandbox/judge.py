@@ -19,6 +19,7 @@ from fusionrun_stages.sandbox import forms
 from fusionrun_stages.sandbox.confine import ResourceLimits, confine
 from fusionrun_stages.sandbox.connection import connect
 from fusionrun_stages.sandbox.harness import Outcome, run_tests
+from fusionrun_stages.sandbox.preamble import read_preamble
 from fusionrun_stages.sandbox.proxies import RemoteProgram
 from fusionrun_stages.sandbox.suite import PromptTests
 from fusionrun_stages.sandbox.wakeup import provide_wakeup_pairs
@@ -53,33 +54,37 @@ class Judge:
             self._control.close()
             self._control = None
 
-    def grade(self, program: str, tests: tuple[str, ...], entry_point: str | None) -> Grade:
+    def grade(self, program: str, tests: tuple[str, ...], entry_point: str | None, preamble: str = "") -> Grade:
         """Run a program in the runner and its tests in a separate process.
 
         If the runner dies, the program is disturbed, not wrong: another program or the node may be the cause.
         """
         try:
+            read_preamble(preamble)
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            return unusable(f"its preamble is not valid Python: {error}")
+        try:
             parsed = forms.parse(tests)
         except (ValueError, RecursionError) as error:
             return unusable(f"its tests cannot be used: {error}")
-        self._wakeup = any("asyncio" in text for text in (program, *tests))
+        self._wakeup = any("asyncio" in text for text in (program, preamble, *tests))
         grade, started = right(), time.monotonic()
         if parsed.python:
-            grade = self._grade_python(program, parsed.python, entry_point)
+            grade = self._grade_python(program, parsed.python, entry_point, preamble)
         for pair in parsed.pairs:
             if grade.verdict is not VerdictValue.RIGHT:
                 break
             if time.monotonic() - started > PAIRS_SECONDS:
                 return unknown(f"not done with all inputs after {PAIRS_SECONDS:.0f} s")
-            grade = self._run(partial(check_output, code=program, pair=pair)).grade
+            grade = self._run(partial(check_output, code=program, pair=pair, preamble=preamble)).grade
         return grade
 
-    def _grade_python(self, program: str, tests: list[str], entry_point: str | None) -> Grade:
+    def _grade_python(self, program: str, tests: list[str], entry_point: str | None, preamble: str) -> Grade:
         """Run the tests with proxies, and again if something was exchanged that a proxy may show otherwise.
 
         If the verdicts differ, return unknown. Only the first run can make a verdict right.
         """
-        run = partial(run_tests, code=program, tests=tests, entry_point=entry_point)
+        run = partial(run_tests, code=program, tests=tests, entry_point=entry_point, preamble=preamble)
         grade, unchanged, together = self._run(run)
         if unchanged:
             again = self._run(run, writes_back=False).grade
@@ -87,7 +92,8 @@ class Judge:
                 reason = "the tests compare with an argument that the program changes"
                 return again if again.detail.startswith(DISTURBED) else unknown(reason)
         if together:
-            plain = self._run(partial(check_together, code=program, tests=tests, entry_point=entry_point)).grade
+            one = partial(check_together, code=program, tests=tests, entry_point=entry_point, preamble=preamble)
+            plain = self._run(one).grade
             if plain.detail.startswith(DISTURBED):
                 return plain
             if plain.verdict is not grade.verdict:

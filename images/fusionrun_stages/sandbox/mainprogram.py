@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from fusionrun_stages.sandbox.calls import describe_error
+from fusionrun_stages.sandbox.preamble import Preamble
 from fusionrun_stages.sandbox.prelude import build_prelude
 
 OUTPUT_FILE = "standard-output"
 """In the program's folder: the limit for the size of a file applies."""
 
 
-def run(program: str, stdin: str) -> dict[str, Any]:
+def run(program: str, stdin: str, preamble: Preamble) -> dict[str, Any]:
     """Run the program as ``__main__``; return its output, or the exception that ended it."""
     _replace_standard_streams(stdin.encode("utf-8", "surrogatepass"))
     space = {**build_prelude(), "__name__": "__main__", "__builtins__": __builtins__}
     ended: dict[str, Any] = {}
     try:
+        preamble.run(space)
         exec(compile(program, "solution.py", "exec", dont_inherit=True, optimize=0), space)  # noqa: S102
     except SystemExit as end:
         ended = {} if end.code in (None, 0) else {"raised": "SystemExit", "message": str(end.code)[:300]}

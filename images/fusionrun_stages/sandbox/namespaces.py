@@ -35,15 +35,19 @@ class RemoteModule(ModuleType):
 class Namespace(dict[str, Any]):
     """The tests' namespace, in which the program's names are looked up last."""
 
-    def __init__(self, program: RemoteProgram, names: dict[str, Any], allowed: Iterable[str]) -> None:
+    def __init__(self, program: RemoteProgram) -> None:
         super().__init__()
-        self._program = program
-        self._names = {name: names[name] for name in allowed if name in names}
+        self.program = program
+        self._names: dict[str, Any] = {}
         self.used: set[str] = set()
         """Names of the program that the tests have read."""
+
+    def add(self, names: dict[str, Any], allowed: Iterable[str]) -> None:
+        """Add those names of the program that the tests may read."""
+        self._names = {name: names[name] for name in allowed if name in names}
 
     def __missing__(self, name: str) -> Any:
         """Return a name of the program."""
         value = self._names[name]  # a KeyError becomes a NameError
         self.used.add(name)
-        return self._program.variable(name) if value is None else value
+        return self.program.variable(name) if value is None else value

@@ -9,7 +9,7 @@ from typing import Any
 from fusionrun_stages.sandbox import wire
 from fusionrun_stages.sandbox.calls import MODULE
 from fusionrun_stages.sandbox.shared import Shared
-from fusionrun_stages.sandbox.values import Decoder, Encoder
+from fusionrun_stages.sandbox.values import NO_CLASSES, Decoder, Encoder
 
 EXPECTED: tuple[type[Exception], ...] = (
     ValueError,
@@ -49,6 +49,8 @@ class RemoteProgram:
         self._channel = channel
         self._writes_back = writes_back
         self._objects: dict[int, RemoteObject] = {}
+        self.classes = NO_CLASSES
+        """Classes of the preamble; set them before the first call."""
         self.calls = 0
         self.started = False
         """Whether the program was sent: it is not responsible for an earlier end."""
@@ -72,7 +74,7 @@ class RemoteProgram:
         self.special = False
         """Whether something was exchanged with which a test could fail here and pass in one process."""
 
-    def load(self, program: str) -> dict[str, Any]:
+    def load(self, program: str, preamble: str = "") -> dict[str, Any]:
         """Send the program, wait until it has loaded and return the names that it defines.
 
         Each is a proxy for a function or class, or None for a variable.
@@ -81,7 +83,7 @@ class RemoteProgram:
 
         If the program raised an exception while it was loaded, raise that exception.
         """
-        names = self.ask({"program": program}).get("names")
+        names = self.ask({"program": program, "preamble": preamble}).get("names")
         if not isinstance(names, dict) or any(name.startswith("_") for name in names):
             raise self._ended("its reply is not valid")
         return {name: self._decoder().decode(value) for name, value in names.items()}
@@ -99,7 +101,7 @@ class RemoteProgram:
     def request(self, operation: str, number: int, /, *args: Any, **kwargs: Any) -> Any:
         """Request an operation on the object with this number; return its result: plain data or a proxy."""
         self.special |= self.raised is not None  # the tests have caught it
-        encoder = Encoder(self._number, opaque=RemoteObject)
+        encoder = Encoder(self._number, opaque=RemoteObject, classes=self.classes)
         try:
             encoded = [encoder.encode(value) for value in args]
             named = {name: encoder.encode(value) for name, value in kwargs.items()}
@@ -140,7 +142,7 @@ class RemoteProgram:
         return value
 
     def _decoder(self, shared: Shared | None = None) -> Decoder:
-        return Decoder(self._object, shared)
+        return Decoder(self._object, shared, self.classes)
 
     def _object(self, number: Any) -> "RemoteObject":
         """Return the only proxy of an object, so that ``is`` compares the objects."""

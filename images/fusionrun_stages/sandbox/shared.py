@@ -1,6 +1,10 @@
-"""The containers that both processes know in a call: which ones are the same, and which ones have changed."""
+"""The containers that both processes know in a call: which ones are the same, and which ones have changed.
+
+An instance of a class of the preamble is a container of its attributes.
+"""
 
 import operator
+from collections import deque
 from typing import Any
 
 from fusionrun_stages.sandbox.wire import FrameError
@@ -35,14 +39,20 @@ class Shared:
         return self.items[number]
 
 
+def attributes(instance: Any) -> dict[str, Any]:
+    """Return the attributes of an instance that it has itself: not those of its class."""
+    return getattr(instance, "__dict__", {})
+
+
 def snapshot(container: Any) -> Any:
     """Return what ``is_same`` compares later."""
+    container = _items(container)
     return list(container.items()) if isinstance(container, dict) else list(container)
 
 
 def is_same(before: Any, container: Any) -> bool:
     """Return whether a container has the same items as at its snapshot, by identity."""
-    now = snapshot(container)
+    now, container = snapshot(container), _items(container)
     if len(before) != len(now):
         return False
     if isinstance(container, dict):
@@ -50,3 +60,7 @@ def is_same(before: Any, container: Any) -> bool:
     if isinstance(container, set):
         return {id(item) for item in before} == {id(item) for item in now}
     return all(map(operator.is_, before, now))
+
+
+def _items(container: Any) -> Any:
+    return container if isinstance(container, dict | list | set | deque | bytearray) else attributes(container)

@@ -14,6 +14,7 @@ from fusionrun_stages.sandbox import pytest_names
 from fusionrun_stages.sandbox.dataflow import Dataflow, is_parametrize
 from fusionrun_stages.sandbox.liveness import find_live, is_assertion, names_of, region
 from fusionrun_stages.sandbox.names import find_free, find_imported, root_of
+from fusionrun_stages.sandbox.preamble import read_preamble
 
 LINE_MAX_CHARACTERS = 200
 SHARED_STATE = frozenset({
@@ -34,8 +35,9 @@ Step = tuple[str, Callable[[], object]]
 class PromptTests:
     """All tests of a prompt, which share one namespace."""
 
-    def __init__(self, tests: Iterable[str], entry_point: str | None) -> None:
+    def __init__(self, tests: Iterable[str], entry_point: str | None, preamble: str = "") -> None:
         texts = list(tests)
+        self.preamble = read_preamble(preamble)
         self.trees = [ast.parse(test) for test in texts]
         for tree in self.trees:
             compile(tree, "tests.py", "exec", dont_inherit=True, optimize=0)  # ast.parse accepts a return at the top
@@ -49,7 +51,7 @@ class PromptTests:
         """Every name that the tests read."""
         self.defined = {getattr(node, "name", None) for tree in self.trees for node in tree.body}
         """Names of the tests' top-level functions and classes."""
-        self.free = find_free(texts)
+        self.free = find_free(texts) - self.preamble.names
         """Names that only the program can define."""
         self.imported, self.imports = find_imported(self.trees)
         modules = {a.name for n in nodes if isinstance(n, ast.Import) for a in n.names}
@@ -95,7 +97,8 @@ class PromptTests:
 
     def compares_changes(self) -> bool:
         """Return whether a test could pass because the program changes an argument (see ``Dataflow``)."""
-        return Dataflow(self.trees, self._program_names() | self.imported).compares_changes()
+        program = self._program_names() | self.imported
+        return Dataflow(self.trees, program, self.preamble.defined).compares_changes()
 
     def _program_names(self) -> frozenset[str]:
         checks = [s for t in self.trees for s in t.body if isinstance(s, ast.FunctionDef) and self._is_check(s)]

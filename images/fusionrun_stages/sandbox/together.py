@@ -8,19 +8,21 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from fusionrun_stages.sandbox.preamble import Preamble
 from fusionrun_stages.sandbox.prelude import build_prelude
 from fusionrun_stages.sandbox.steps import run_steps
 from fusionrun_stages.sandbox.suite import PromptTests
 
 
-def run(program: str, tests: list[str], entry_point: str | None) -> dict[str, Any]:
+def run(program: str, tests: list[str], entry_point: str | None, preamble: Preamble) -> dict[str, Any]:
     """Run both in one namespace; return ``{"together": verdict, "detail": ...}``."""
     module = ModuleType("solution")
     sys.modules["solution"] = module
     space = module.__dict__
     space.update(build_prelude())
     try:
-        suite = PromptTests(tests, entry_point)
+        suite = PromptTests(tests, entry_point, preamble.text)
+        preamble.run(space)
         exec(compile(program, "solution.py", "exec", dont_inherit=True, optimize=0), space)  # noqa: S102
         space["__name__"] = "__main__"
         result = run_steps(suite, space)

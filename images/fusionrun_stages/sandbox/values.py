@@ -3,6 +3,9 @@
 A value that is not plain data stays in its process; a number, its *handle*, represents it. Containers that can be
 changed are numbered in the order of their first appearance in a call and its reply. Later appearances are references to
 this number, so both processes agree on which containers are the same.
+
+Instances of the preamble's classes are containers of their attributes. Those that one instance leads to, such as the
+nodes of a list, are in one flat ``graph``: nested data would be as deep as the list is long.
 """
 
 import datetime as dt
@@ -15,10 +18,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache
+from inspect import getattr_static
 from itertools import islice
 from typing import Any, NamedTuple, cast
 
-from fusionrun_stages.sandbox.shared import Shared
+from fusionrun_stages.sandbox.preamble import Classes, Preamble
+from fusionrun_stages.sandbox.shared import Shared, attributes
 from fusionrun_stages.sandbox.wire import FrameError
 
 ITERATOR_MAX_ITEMS, ITERATOR_MAX_BYTES = 100_000, 2**20
@@ -73,6 +78,7 @@ _BASES: tuple[Any, ...] = (dict, list, tuple, set, frozenset)
 """Of a subclass of these, the content is sent."""
 
 
+NO_CLASSES = Classes(Preamble(), {})
 _INVALID = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError)
 """What the constructors of these classes raise for other data."""
 
@@ -82,11 +88,20 @@ class Encoder:
 
     Types are compared exactly: a subclass may override ``__eq__``. Of a subclass of a container the content is sent,
     marked as ``loose``. ``handle`` returns the number of any other value, and of every value of the class ``opaque``.
+    Instances of ``classes`` are sent by value.
     """
 
-    def __init__(self, handle: Callable[[Any], int], shared: Shared | None = None, opaque: type | None = None) -> None:
-        self._handle, self._opaque = handle, opaque
+    def __init__(
+        self,
+        handle: Callable[[Any], int],
+        shared: Shared | None = None,
+        opaque: type | None = None,
+        classes: Classes = NO_CLASSES,
+    ) -> None:
+        self._handle, self._opaque, self._classes = handle, opaque, classes
         self.shared = shared or Shared()
+        self._pending: deque[Any] | None = None
+        """Instances of the graph that is being encoded."""
 
     def encode(self, value: Any) -> Any:  # noqa: PLR0911 (one line per kind)
         """Return the JSON of a value."""
@@ -112,6 +127,8 @@ class Encoder:
     def content(self, value: Any) -> Any:
         """Return the JSON of a container's content, even if it has a number."""
         kind = type(value)
+        if self._classes.name(kind) is not None:
+            return ["object", self._attributes(value)]
         if kind is bytearray:
             return ["bytearray", value.hex()]
         if kind is deque:
@@ -125,6 +142,8 @@ class Encoder:
     def _encode_other(self, value: Any, kind: type) -> Any:  # noqa: PLR0911 (one line per kind)
         if kind is self._opaque:
             return ["handle", self._handle(value)]
+        if (name := self._classes.name(kind)) is not None and hasattr(value, "__dict__"):
+            return self._instance(value, name)
         if kind in (dt.datetime, dt.time) and (value.tzinfo is None or type(value.tzinfo) is dt.timezone):
             return [kind.__name__, value.isoformat(), value.fold]
         if isinstance(value, tuple) and (fields := _fields(kind)) and len(fields) == len(value):
@@ -139,6 +158,28 @@ class Encoder:
         if kind.__module__ == "numpy" and isinstance(value, getattr(sys.modules.get("numpy"), "generic", ())):
             return ["loose", self.encode(cast(Any, value).item())]
         return ["handle", self._handle(value)]
+
+    def _instance(self, value: Any, name: str) -> list[Any]:
+        """Return the JSON of an instance: with all that it leads to, or as a part of the graph that leads to it."""
+        if (number := self.shared.number(value)) is not None:
+            return ["same", number]
+        self.shared.add(value)
+        self.shared.number(value)
+        new = ["new", name] if self._classes.is_own(type(value)) else ["loose", ["new", name]]
+        if self._pending is not None:
+            self._pending.append(value)
+            return new
+        self._pending = deque([value])
+        contents = []
+        try:
+            while self._pending:
+                contents.append(self._attributes(self._pending.popleft()))
+        finally:
+            self._pending = None
+        return ["graph", new, contents]
+
+    def _attributes(self, value: Any) -> list[Any]:
+        return self._pairs(attributes(value))
 
     def _read(self, values: Iterator[Any]) -> list[Any]:
         """Return the first items of an iterator; stop before they use up the frame or the process's CPU time."""
@@ -172,9 +213,13 @@ class Decoder:
     ``resolve`` returns the object of a handle.
     """
 
-    def __init__(self, resolve: Callable[[Any], Any], shared: Shared | None = None) -> None:
-        self._resolve = resolve
+    def __init__(
+        self, resolve: Callable[[Any], Any], shared: Shared | None = None, classes: Classes = NO_CLASSES
+    ) -> None:
+        self._resolve, self._classes = resolve, classes
         self.shared = shared or Shared()
+        self._pending: deque[Any] | None = None
+        """Instances of the graph that is being decoded, without their attributes yet."""
         self.loose = False
         """Whether a value was not of exactly the class that it has here."""
         self.unordered = False
@@ -191,6 +236,9 @@ class Decoder:
         """Give a container the content that was encoded by ``Encoder.content``."""
         try:
             tag, content, *_ = data
+            if tag == "object" and self._classes.name(type(container)) is not None:
+                self._set_attributes(container, content)
+                return
             if tag != _TAGS.get(type(container)):
                 raise TypeError(f"a {tag} for a {type(container).__name__}")
             if tag == "bytearray":
@@ -234,10 +282,45 @@ class Decoder:
             case "datetime" | "time":
                 text, fold = rest
                 return getattr(dt, tag).fromisoformat(text).replace(fold=fold)
+            case "graph":
+                return self._graph(*rest)
+            case "new":
+                return self._new(*rest)
             case "handle":
                 return self._resolve(*rest)
             case _:
                 raise ValueError(f"tag {tag!r}")
+
+    def _graph(self, first: Any, contents: Any) -> Any:
+        if self._pending is not None:
+            raise ValueError("a graph in a graph")
+        self._pending = pending = deque[Any]()
+        value = self._decode(first)
+        for content in contents:
+            self._set_attributes(pending.popleft(), content)
+        if pending:
+            raise ValueError("an instance without its attributes")
+        self._pending = None
+        return value
+
+    def _new(self, name: Any) -> Any:
+        if self._pending is None:
+            raise ValueError("an instance outside of a graph")
+        instance: Any = object.__new__(self._classes.find(name))
+        self.shared.add(instance)  # before its attributes: one may be the instance itself
+        self._pending.append(instance)
+        return instance
+
+    def _set_attributes(self, instance: Any, pairs: Any) -> None:
+        new = dict(self._pairs(pairs))
+        if not all(isinstance(name, str) and name.isidentifier() and name[:2] != "__" for name in new):
+            raise ValueError("an attribute that is no name")
+        if any(_is_method(getattr_static(type(instance), name, None)) for name in new):
+            raise ValueError("an attribute in the place of a method")  # the tests would call the program's
+        for name in attributes(instance).keys() - new.keys():
+            delattr(instance, name)
+        for name, value in new.items():
+            setattr(instance, name, value)
 
     def _container(self, tag: str, items: Any, *rest: Any) -> Any:
         if tag == "deque":
@@ -270,6 +353,10 @@ def _fill(container: Any, items: list[Any]) -> None:
         container.update(items)
     else:
         container.extend(items)
+
+
+def _is_method(found: Any) -> bool:
+    return callable(found) or isinstance(found, property | classmethod)
 
 
 @cache

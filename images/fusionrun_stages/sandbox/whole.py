@@ -13,13 +13,13 @@ from fusionrun_stages.sandbox.wire import FRAME_MAX_BYTES
 SHOWN_CHARACTERS = 100
 
 
-def check_output(program: RemoteProgram, code: str, pair: Pair) -> Outcome:
+def check_output(program: RemoteProgram, code: str, pair: Pair, preamble: str) -> Outcome:
     """Run a program with a standard input; compare what it prints."""
     if max(map(len, pair)) * 6 > FRAME_MAX_BYTES:  # JSON needs up to 6 bytes per character
         return Outcome(unusable("an input or output is too long"))
 
     def ask() -> Grade:
-        printed = program.ask({"program": code, "stdin": pair.stdin}).get("stdout")
+        printed = program.ask({"program": code, "preamble": preamble, "stdin": pair.stdin}).get("stdout")
         if not isinstance(printed, str):
             return wrong("ended: its reply is not valid")
         if is_same_output(pair.stdout, printed):
@@ -29,11 +29,14 @@ def check_output(program: RemoteProgram, code: str, pair: Pair) -> Outcome:
     return Outcome(_guarded(program, ask))
 
 
-def check_together(program: RemoteProgram, code: str, tests: Sequence[str], entry_point: str | None) -> Outcome:
+def check_together(
+    program: RemoteProgram, code: str, tests: Sequence[str], entry_point: str | None, preamble: str
+) -> Outcome:
     """Run a program and its tests in its own process. It may lie: never take its word for a right verdict."""
 
     def ask() -> Grade:
-        reply = program.ask({"program": code, "tests": list(tests), "entry_point": entry_point})
+        request = {"program": code, "preamble": preamble, "tests": list(tests), "entry_point": entry_point}
+        reply = program.ask(request)
         known = {str(value): value for value in VerdictValue}
         verdict = known.get(str(reply.get("together")), VerdictValue.UNKNOWN)
         return Grade(verdict, str(reply.get("detail", ""))[:SHOWN_CHARACTERS])

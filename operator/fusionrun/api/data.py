@@ -48,11 +48,14 @@ class Columns(Contract):
     """Column of the reference answer. Required for task Mathematics and for graders Mathematics and ExactMatch. If
     omitted, no reference answer is read."""
     tests: ColumnName | None = None
-    """Column of the tests: a program, or a list of statements. Required for task Coding and grader Coding. If omitted,
-    no tests are read."""
+    """Column of the tests: a program, or a list of statements. Required for task Coding, unless the tests are in the
+    prompt (``testsFrom``), and for grader Coding. If omitted, no tests are read."""
     entry_point: ColumnName | None = None
     """Column of the name of the tested function, for tests that define ``check(candidate)``. If omitted, the tests run
     as they are."""
+    preamble: ColumnName | None = None
+    """Column of code that comes before each program and its tests, such as imports, ``class ListNode`` or helper
+    functions of the tests. Models do not see it. For coding only. If omitted, programs run without it."""
     solution: ColumnName | None = None
     """Column of a reference solution, for task Coding. Prompts whose reference solution fails its own tests are dropped
     before generation. If omitted, reference solutions are not tested."""
@@ -73,9 +76,17 @@ class Preset(StrEnum):
     HELP_STEER_2 = "HelpSteer2"
     OPEN_MATH_INSTRUCT_2 = "OpenMathInstruct-2"
     LEETCODE = "leetcode"
+    LEETCODE_DATASET = "LeetCodeDataset"
     SELF_OSS_INSTRUCT = "self-oss-instruct-sc2-exec-filter-50k"
     ALPACA_GPT4_ZH = "alpaca_gpt4_zh"
     MAGPIE_QWEN2_CHINESE = "Magpie-Qwen2-Pro-200K-Chinese"
+
+
+class TestsFrom(StrEnum):
+    """Where the tests of a data set of task Coding are."""
+
+    COLUMN = "Column"
+    PROMPT = "Prompt"
 
 
 class Dataset(Contract):
@@ -100,6 +111,10 @@ class Dataset(Contract):
     columns: Columns | None = None
     """Names of the columns. A name may be a path into nested data: ``conversations[0].value``. If set, it replaces all
     columns of a preset."""
+    tests_from: TestsFrom | None = None
+    """Where the tests of task Coding are: Column (``columns.tests``) or Prompt (a block of code at the end of the
+    prompt, after the sentence "Your code should pass the following assertion:", or "assertions" or "test case"). The
+    prompt keeps the block. Prompts without it are dropped."""
     sources: Annotated[list[Name], Field(min_length=1, max_length=32)] | None = None
     """Names of the sources that respond to the prompts. Exactly one for task SftOnly."""
     responses_columns: Annotated[dict[Name, ColumnName], Field(max_length=32)] | None = None

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from fusionrun.api.contract import Contract
-from fusionrun.api.data import Columns, Grader, RewardMargin, Subject, Task
+from fusionrun.api.data import Columns, Grader, RewardMargin, Subject, Task, TestsFrom
 from fusionrun.api.demand import Demand
 from fusionrun.api.models import Calibration, Prices, Quota
 from fusionrun.api.stage import EvaluatedModel, PlannedStage, PreflightSubject, Reference, StageKind
@@ -48,6 +48,7 @@ class DatasetParameters(Contract):
     excluded_subjects: list[Subject] = []
     near_duplicate_threshold: float | None = None
     preset: str | None = None
+    tests_from: TestsFrom | None = None
 
 
 class PrepareParameters(Contract):

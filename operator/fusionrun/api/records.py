@@ -70,6 +70,8 @@ class Prompt(Row):
     tests: list[Text] | None = None
     """Statements or whole test programs, run in sequence."""
     entry_point: Text | None = None
+    preamble: Text | None = None
+    """Code that runs before each program and its tests. Prompts that earlier releases wrote do not have it."""
 
 
 class Response(Row):
@@ -165,5 +167,6 @@ class DropReason(StrEnum):
     OVER_LIMIT = "OverLimit"
     OVER_MAX_KEPT = "OverMaxKept"
     BAD_ROW = "BadRow"
+    NO_TESTS = "NoTests"
     UNPARSABLE_ANSWER = "UnparsableAnswer"
     UNSCORED = "Unscored"

@@ -171,8 +171,21 @@ _VALUE_RULES: dict[str, list[dict[str, Any]]] = {
     "Dataset": [
         _rule("has(self.preset) != has(self.uri)", "exactly one of preset and uri is required"),
         _rule(
-            "self.task != 'Coding' || has(self.preset) || (has(self.columns) && has(self.columns.tests))",
-            "columns.tests is required for task Coding",
+            "self.task != 'Coding' || has(self.preset) || (has(self.columns) && has(self.columns.tests)) || "
+            "(has(self.testsFrom) && self.testsFrom == 'Prompt')",
+            "columns.tests or testsFrom: Prompt is required for task Coding",
+        ),
+        _rule(
+            "!has(self.testsFrom) || self.task == 'Coding'",
+            "testsFrom is allowed for task Coding only",
+        ),
+        _rule(
+            "!has(self.testsFrom) || self.testsFrom != 'Prompt' || !has(self.columns) || !has(self.columns.tests)",
+            "columns.tests is forbidden with testsFrom: Prompt",
+        ),
+        _rule(
+            "self.task == 'Coding' || !has(self.columns) || !has(self.columns.preamble)",
+            "columns.preamble is allowed for task Coding only",
         ),
         _rule(
             "self.task == 'Coding' || !has(self.columns) || !has(self.columns.solution)",
@@ -191,6 +204,10 @@ _VALUE_RULES: dict[str, list[dict[str, Any]]] = {
         _rule(
             "self.grader != 'Coding' || (has(self.columns) && has(self.columns.tests))",
             "columns.tests is required for grader Coding",
+        ),
+        _rule(
+            "self.grader == 'Coding' || !has(self.columns) || !has(self.columns.preamble)",
+            "columns.preamble is allowed for grader Coding only",
         ),
         _rule(
             "!has(self.columns) || !has(self.columns.solution)",

@@ -30,6 +30,8 @@ PUBLISHED: dict[Preset, Sizes] = {
     Preset.HELP_STEER_2: Sizes(3_774, 5_661),
     Preset.OPEN_MATH_INSTRUCT_2: Sizes(40_188, 11_615),
     Preset.LEETCODE: Sizes(1_877, 1_236),
+    # It has the problems of the same site, with tests, and takes the place of leetcode.
+    Preset.LEETCODE_DATASET: Sizes(1_877, 1_236),
     Preset.SELF_OSS_INSTRUCT: Sizes(10_160, 2_732),
     Preset.ALPACA_GPT4_ZH: Sizes(2_471, 0),
     Preset.MAGPIE_QWEN2_CHINESE: Sizes(7_481, 0),

@@ -84,6 +84,7 @@ class Prepared(Contract):
     contaminated: Count = 0
     over_limit: Count = 0
     bad_rows: Count = 0
+    no_tests: Count = 0
 
     @property
     def drops(self) -> dict[DropReason, int]:
@@ -96,6 +97,7 @@ class Prepared(Contract):
             DropReason.CONTAMINATED: self.contaminated,
             DropReason.OVER_LIMIT: self.over_limit,
             DropReason.BAD_ROW: self.bad_rows,
+            DropReason.NO_TESTS: self.no_tests,
         }
 
 

@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterator
 
 from fusionrun.api.artifacts import claim_path
-from fusionrun.api.data import Dataset, Task
+from fusionrun.api.data import Dataset, Task, TestsFrom
 from fusionrun.api.models import Resources, ServerSettings, SourceType
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.errors import SpecError
@@ -13,7 +13,7 @@ from fusionrun.plan.gpus import gpu_count, gpu_limits, is_whole
 from fusionrun.plan.pod_checks import check_pods
 from fusionrun.plan.presets import preset_data
 from fusionrun.plan.quantities import quantity
-from fusionrun.plan.references import REWARD, TARGET
+from fusionrun.plan.references import REWARD, TARGET, dataset_columns
 from fusionrun.plan.server_arguments import bad_arguments
 from fusionrun.plan.stages import EVALUATION_PREFIX
 
@@ -180,11 +180,13 @@ def _presets(spec: FusionRunSpec) -> Iterator[SpecError]:
         known, field = preset_data(dataset.preset), f"datasets[{dataset.name}]"
         if dataset.task is not known.task:
             yield SpecError(f"{field}.task", dataset.task, f"must be {known.task} for preset {dataset.preset}")
-        elif known.lacks_tests and not (dataset.columns and dataset.columns.tests):
-            rule = (
-                "the public data set has no tests, which task Coding requires: use another with uri and columns.tests"
-            )
-            yield SpecError(f"{field}.preset", dataset.preset, f"{rule}; {known.lacks_tests}")
+            continue
+        if dataset.task is not Task.CODING or dataset_columns(dataset).tests or dataset.tests_from is TestsFrom.PROMPT:
+            continue
+        rule = "task Coding requires tests: set columns.tests, or testsFrom: Prompt if the prompts have them"
+        if known.instead:
+            rule = f"the public data set has no tests, which task Coding requires: use the preset {known.instead}"
+        yield SpecError(f"{field}.preset", dataset.preset, rule)
 
 
 def _batches(spec: FusionRunSpec) -> Iterator[SpecError]:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from fusionrun.api.contract import Contract
 from fusionrun.api.crd import shown
-from fusionrun.api.data import Columns, Dataset, Preset
+from fusionrun.api.data import Columns, Dataset, Preset, TestsFrom
 from fusionrun.api.models import RewardModel, Sampling, ServerSettings, Source, SourceType
 from fusionrun.api.sizes import PUBLISHED
 from fusionrun.api.spec import DEFAULT_TTL_SECONDS, FAILED_STAGE_TTL_FACTOR, FusionRunSpec
@@ -159,6 +159,12 @@ def _sources(spec: FusionRunSpec, dataset: Dataset) -> list[str]:
     return matching or without_preset
 
 
+def _tests_from(_spec: FusionRunSpec, dataset: Dataset) -> TestsFrom | None:
+    if dataset.preset is None or (dataset.columns and dataset.columns.tests):
+        return None
+    return preset_data(dataset.preset).tests_from
+
+
 def _responses_columns(spec: FusionRunSpec, dataset: Dataset) -> dict[str, str]:
     columns = _preset_responses(preset_data(dataset.preset), spec.sources) if dataset.preset else {}
     return columns if dataset.sources is None or set(columns) & set(dataset.sources) else {}
@@ -199,6 +205,10 @@ DEFAULTS: dict[str, Default] = {
     ),
     "datasets[].columns": _constant(
         Columns(), "Defaults to the preset's columns, or to a prompt in the column `prompt` without a preset."
+    ),
+    "datasets[].testsFrom": Default(
+        f"Defaults to `Prompt` for {Preset.SELF_OSS_INSTRUCT} without `columns.tests`, and to `Column` otherwise.",
+        _tests_from,
     ),
     "datasets[].sources": Default(
         "Defaults to the recipe's sources for the preset, found by the names of their models. Without such a source or "

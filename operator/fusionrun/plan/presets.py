@@ -17,14 +17,16 @@ table "Datasets". Sources of the schemas:
   programs that read it (``instruction``, ``conversations``, ``task_category``). Its card was not checked.
 - leetcode (greengerong/leetcode): programs that read it (``id``, ``title``, ``difficulty``, ``content``, a solution per
   language: ``java``, ``c++``, ``python``, ``javascript``); no tests.
-- self-oss-instruct-sc2-exec-filter-50k: programs that read it (``instruction``, ``response``); no
-  known column has the tests with which bigcode-project/starcoder2-self-align filtered it. Its card was not checked.
+- LeetCodeDataset (newfacade/LeetCodeDataset): its files (``query``, ``prompt``: imports and the classes of lists and
+  trees, ``completion``: a program that needs them, ``entry_point``, ``test``).
+- self-oss-instruct-sc2-exec-filter-50k: bigcode-project/starcoder2-self-align, ``src/star_align/sanitize_data.py``
+  (``instruction`` ends in the tests where they are short; ``response`` is the program that passed them).
 """
 
 from dataclasses import dataclass
 from math import ceil
 
-from fusionrun.api.data import PROMPTS_MAX, Columns, Preset, Subject, Task
+from fusionrun.api.data import PROMPTS_MAX, Columns, Preset, Subject, Task, TestsFrom
 from fusionrun.api.sizes import PUBLISHED
 
 FOUR_SOURCES = ("gemma-2-27b-it", "Mistral-Large-Instruct-2407", "Qwen2.5-72B-Instruct", "Llama-3.1-70B-Instruct")
@@ -50,11 +52,6 @@ DROPPED_SHARE = {Task.INSTRUCTION: 0.2, Task.CODING: 0.2, Task.SFT_ONLY: 0.05}
 Mathematics has no share: the number of problems in its only preset is known.
 """
 
-LEETCODE_TESTS = (
-    "hf://newfacade/LeetCodeDataset has problems of the same site with tests: "
-    "columns {prompt: query, tests: test, entryPoint: entry_point}"
-)
-
 
 @dataclass(frozen=True)
 class PresetData:
@@ -72,8 +69,10 @@ class PresetData:
     near_duplicates: float | None = None
     prompts: int | None = None
     """Number of prompts that the authors used, if published."""
-    lacks_tests: str = ""
-    """If the public data set has no tests: what to use instead."""
+    tests_from: TestsFrom | None = None
+    """Where the tests are, unless they are in a column."""
+    instead: Preset | None = None
+    """If the public data set has no tests: a preset that has problems of the same kind with tests."""
 
 
 def _general(
@@ -100,13 +99,20 @@ _PRESETS: dict[Preset, PresetData] = {
         prompts=60_000,
     ),
     Preset.LEETCODE: PresetData(
-        "hf://greengerong/leetcode", Task.CODING, Columns(prompt="content"), lacks_tests=LEETCODE_TESTS
+        "hf://greengerong/leetcode", Task.CODING, Columns(prompt="content"), instead=Preset.LEETCODE_DATASET
+    ),
+    Preset.LEETCODE_DATASET: PresetData(
+        "hf://newfacade/LeetCodeDataset",
+        Task.CODING,
+        Columns(prompt="query", tests="test", entry_point="entry_point", preamble="prompt", solution="completion"),
     ),
     Preset.SELF_OSS_INSTRUCT: PresetData(
         "hf://bigcode/self-oss-instruct-sc2-exec-filter-50k",
         Task.CODING,
-        Columns(prompt="instruction"),
-        lacks_tests="copy it and add a column with tests",
+        Columns(prompt="instruction", solution="response"),
+        tests_from=TestsFrom.PROMPT,
+        # Source: README of FuseChat-3.0 (December 2024), column "Total" of the table "Datasets".
+        prompts=13_696,
     ),
     Preset.ALPACA_GPT4_ZH: _general(
         "hf://llamafactory/alpaca_gpt4_zh",

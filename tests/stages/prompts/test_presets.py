@@ -99,6 +99,28 @@ def magpie_chinese(instruction, category):
     }
 
 
+def leetcode(query, **changes):
+    row = {
+        "task_id": "add-one", "question_id": 1, "difficulty": "Easy", "tags": ["Math"], "estimated_date": "2024-01-01",
+        "problem_description": "d", "starter_code": "class Solution:\n    def add(self, n: int) -> int:\n        ",
+        "prompt": "from typing import *\n", "entry_point": "Solution().add", "query": query, "response": "r",
+        "completion": "class Solution:\n    def add(self, n: int) -> int:\n        return n + 1\n",
+        "test": "def check(candidate):\n    assert candidate(n = 1) == 2\n",
+        "input_output": [{"input": "n = 1", "output": "2"}],
+    }  # fmt: skip
+    return row | changes
+
+
+def self_oss(instruction):
+    return {
+        "fingerprint": None, "sha1": "s", "seed": "def f(): ...", "concepts": ["c"], "prompt": "few shots", "id": 1,
+        "instruction": instruction, "response": "It adds.\n\n```python\ndef add(n):\n    return n + 1\n```\n",
+    }  # fmt: skip
+
+
+ADDS = "Write a function that adds one."
+WITH_TESTS = f"{ADDS}\n\nYour code should pass the following assertion:\n```python\nassert add(1) == 2\n```"
+
 FILES = {
     Preset.ULTRA_FEEDBACK: {
         "evol_instruct.jsonl": jsonl(
@@ -133,6 +155,13 @@ FILES = {
         "data/train-00001-of-00002.parquet": parquet(open_math("2 + 2 = ?", "four", "4")),
         "data/train_1M-00000-of-00001.parquet": parquet(open_math("1 + 2 = ?", "three")),
     },
+    Preset.LEETCODE_DATASET: {
+        "LeetCodeDataset-train.jsonl": jsonl(leetcode("Add one to n."), leetcode("Which test?", test=None)),
+        "LeetCodeDataset-test.jsonl": jsonl(leetcode("Only for testing.")),
+    },
+    Preset.SELF_OSS_INSTRUCT: {
+        "data/train-00000-of-00001.parquet": parquet(self_oss(ADDS), self_oss(WITH_TESTS), self_oss("Sort a list."))
+    },
     Preset.ALPACA_GPT4_ZH: {
         "alpaca_gpt4_data_zh.json": json.dumps(
             [
@@ -155,6 +184,8 @@ PROMPTS = {
     Preset.MAGPIE_PRO_DPO: {"Name three rivers."},
     Preset.HELP_STEER_2: {"Plan a trip.", "Hi\n<extra_id_1>Assistant\nHello\n<extra_id_1>User\nA joke!"},
     Preset.OPEN_MATH_INSTRUCT_2: {"1 + 2 = ?", "2 + 2 = ?"},
+    Preset.LEETCODE_DATASET: {"Add one to n."},
+    Preset.SELF_OSS_INSTRUCT: {WITH_TESTS},
     Preset.ALPACA_GPT4_ZH: {"保持健康的三个提示。", "翻译成英文\n你好"},
     Preset.MAGPIE_QWEN2_CHINESE: {"介绍杭州"},
 }
@@ -163,6 +194,8 @@ DROPPED = {
     Preset.MAGPIE_PRO_DPO: {"code": 1, "mathematics": 1},
     Preset.HELP_STEER_2: {"code": 1, "duplicates": 1},
     Preset.OPEN_MATH_INSTRUCT_2: {},
+    Preset.LEETCODE_DATASET: {"bad_rows": 1},
+    Preset.SELF_OSS_INSTRUCT: {"no_tests": 2},
     Preset.ALPACA_GPT4_ZH: {"code": 1},
     Preset.MAGPIE_QWEN2_CHINESE: {"code": 1},
 }
@@ -196,7 +229,7 @@ def test_a_preset_reads_the_schema_of_its_data_set(volume, preset):
     made = prepared(volume, preset)
     rows = read_shards(volume / "out" / "prompts", Prompt)
     assert {p.prompt for p in rows} == PROMPTS[preset]
-    counted = ("duplicates", "near_duplicates", "code", "mathematics", "bad_rows")
+    counted = ("duplicates", "near_duplicates", "code", "mathematics", "bad_rows", "no_tests")
     assert {k: getattr(made.values, k) for k in counted if getattr(made.values, k)} == DROPPED[preset]
     assert {p.task for p in rows} == {str(preset_data(preset).task)}
 
@@ -214,5 +247,5 @@ def test_every_preset_is_tested_here_or_refused():
         spec = fill(FusionRunSpec.model_validate(make_spec(datasets=[data])))
         if any("no tests" in error.rule for error in check_spec(spec)):
             refused.add(preset)
-    assert refused == {Preset.LEETCODE, Preset.SELF_OSS_INSTRUCT}
+    assert refused == {Preset.LEETCODE}
     assert set(FILES) == set(Preset) - refused

@@ -56,8 +56,8 @@ def quick(monkeypatch):
 def grade(runner):
     """Return a function that runs one program against its tests."""
 
-    def run(program, *tests, entry_point=None):
+    def run(program, *tests, entry_point=None, preamble=""):
         with closing(judge.Judge()) as worker:
-            return worker.grade(program, tests, entry_point)
+            return worker.grade(program, tests, entry_point, preamble)
 
     return run

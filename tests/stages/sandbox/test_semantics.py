@@ -1,4 +1,4 @@
-"""Verdicts are those of one process, or unknown: the cases of ``semantics.toml``."""
+"""Verdicts are those of one process, or unknown: the cases of ``semantics.toml`` and ``preambles.toml``."""
 
 import sys
 import tomllib
@@ -8,12 +8,21 @@ import pytest
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox requires Linux")
 
-CASES = tomllib.loads(Path(__file__).with_name("semantics.toml").read_text())["case"]
+HERE = Path(__file__).parent
+CASES = tomllib.loads((HERE / "semantics.toml").read_text())["case"]
+WITH_PREAMBLE = tomllib.loads((HERE / "preambles.toml").read_text())
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
 def test_a_verdict_is_that_of_one_process_or_unknown(grade, case):
     found = grade(case["program"], *case["tests"], entry_point=case.get("entry_point"))
+    assert found.verdict == case["verdict"], found.detail
+
+
+@pytest.mark.parametrize("case", WITH_PREAMBLE["case"], ids=[case["name"] for case in WITH_PREAMBLE["case"]])
+def test_a_preamble_runs_before_the_program_and_its_tests(grade, case):
+    preamble = WITH_PREAMBLE["preambles"][case["preamble"]]
+    found = grade(case["program"], *case["tests"], entry_point=case.get("entry_point"), preamble=preamble)
     assert found.verdict == case["verdict"], found.detail
 
 

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from fusionrun.api.artifacts import SOLUTIONS
 from fusionrun.api.data import Grader
 from fusionrun.api.parameters import VerifyParameters
 from fusionrun.api.records import Prompt, Response, Verdict
@@ -62,3 +63,46 @@ def test_the_tests_of_a_row_decide_the_verdicts(volume, runner):
         found = {names[row.prompt_id]: row for row in read_rows(volume / source / made.files[0], Verdict)}
         assert {row.verdict.value for row in found.values()} == {expected}, found
         assert len(found) == len(ROWS)
+
+
+NODES = "class Node:\n    def __init__(self, val, next=None):\n        self.val, self.next = val, next\n"
+PROMPT = "Add one.\n\nYour code should pass the following assertion:\n```python\nassert add(1) == 2\n```"
+
+
+@pytest.mark.parametrize(
+    ("fields", "row"),
+    [
+        (
+            {"columns": {"prompt": "q", "tests": "t", "entry_point": "e", "preamble": "p", "solution": "s"}},
+            {
+                "q": "Return the node after the first.",
+                "t": "def check(candidate):\n    assert candidate(Node(1, Node(2))).val == 2",
+                "e": "Solution().second",
+                "p": NODES,
+                "s": "class Solution:\n    def second(self, head: Node):\n        return head.next",
+            },
+        ),
+        (
+            {"columns": {"prompt": "q", "solution": "s"}, "tests_from": "Prompt"},
+            {"q": PROMPT, "s": "It adds:\n\n```python\ndef add(n):\n    return n + 1\n```\n"},
+        ),
+    ],
+    ids=["with a preamble", "with its tests in the prompt"],
+)
+def test_a_reference_solution_is_run_as_a_response_is(volume, runner, fields, row):
+    (volume / "d.jsonl").write_text(json.dumps(row) + "\n")
+    dataset = {"name": "d", "task": "Coding", "uri": "pvc://claim/d.jsonl"} | fields
+    parameters = {"kind": "prepare", "datasets": [dataset], "benchmarks": [], "shards": 1, "seed": 1}
+    prepare.run(make_work(volume / "p", parameters, "prepare/prompts"))
+    (prompt,) = read_shards(volume / "p/prompts", Prompt)
+    assert (prompt.prompt, prompt.preamble) == (row["q"], row.get("p"))
+    checked = VerifyParameters(
+        grader=Grader.CODING,
+        datasets=["d"],
+        source=SOLUTIONS,
+        shards=1,
+        prompts_dir=str(volume / "p/prompts"),
+        responses_dir=str(volume / "p" / SOLUTIONS),
+    )
+    values = verify.run(make_work(volume / "v", checked, "verify/solutions", shard=0)).values
+    assert (values.right, values.wrong, values.unknown) == (1, 0, 0)

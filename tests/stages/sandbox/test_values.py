@@ -20,6 +20,7 @@ from fusionrun.api.records import VerdictValue
 from fusionrun_stages.sandbox import wire
 from fusionrun_stages.sandbox.calls import Server
 from fusionrun_stages.sandbox.harness import run_tests
+from fusionrun_stages.sandbox.preamble import Classes, Preamble
 from fusionrun_stages.sandbox.proxies import RemoteProgram
 from fusionrun_stages.sandbox.values import Decoder, Encoder
 from fusionrun_stages.sandbox.wire import FrameError
@@ -72,7 +73,7 @@ JSON = st.recursive(
 TAGS = st.sampled_from(
     ["int", "float", "complex", "bytes", "range", "list", "tuple", "set", "frozenset", "dict", "deque", "Counter",
      "OrderedDict", "defaultdict", "bytearray", "Fraction", "Decimal", "date", "datetime", "time", "timedelta",
-     "ellipsis", "NotImplementedType", "same", "loose", "named", "iterator", "handle"]
+     "ellipsis", "NotImplementedType", "same", "loose", "named", "iterator", "handle", "graph", "new", "object"]
 )  # fmt: skip
 TAGGED = st.recursive(
     JSON, lambda items: st.tuples(TAGS, items | st.lists(items, max_size=3), items).map(list), max_leaves=8
@@ -118,9 +119,76 @@ def test_a_value_arrives_as_it_was(value):
 @example(["timedelta", "0x99999999999", "0x0", "0x0"])
 def test_other_data_is_a_value_or_a_frame_error(data):
     with suppress(FrameError):
-        Decoder(lambda number: number).decode(data)
+        Decoder(lambda number: number, classes=classes_of()[0]).decode(data)
     with suppress(FrameError):
-        Decoder(lambda number: number).update([], data)
+        Decoder(lambda number: number, classes=classes_of()[0]).update([], data)
+
+
+NODE = "class Node:\n    def size(self):\n        return 1\n"
+
+
+def classes_of(*definitions):
+    """Return the classes of a preamble in a process that has run it, and then other definitions."""
+    preamble, space = Preamble(NODE), {}
+    preamble.run(space)
+    classes = Classes(preamble, space)
+    for definition in definitions:
+        exec(definition, space)
+    return classes, space["Node"]
+
+
+def graph_of(node):
+    """Return what a graph of nodes is, however it is connected: classes, values and the number of each neighbour."""
+    numbers, found = {id(node): 0}, [node]
+    shape = []
+    for one in found:
+        for other in one.links:
+            if numbers.setdefault(id(other), len(found)) == len(found):
+                found.append(other)
+        shape.append((one.val, [numbers[id(other)] for other in one.links]))
+    return shape
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(SCALARS, st.lists(st.integers(0, 9), max_size=3)), min_size=1, max_size=10), st.booleans())
+def test_a_graph_of_instances_arrives_as_it_was(plan, again):
+    """With circles and shared nodes, and also if the program has defined the class again."""
+    ours, node_class = classes_of()
+    theirs, _ = classes_of(*([NODE] if again else []))
+    nodes = [node_class() for _ in plan]
+    for node, (value, links) in zip(nodes, plan, strict=True):
+        node.val, node.links = value, [nodes[i % len(nodes)] for i in links]
+    there = Decoder(refuse, classes=theirs).decode(
+        json.loads(json.dumps(Encoder(refuse, classes=ours).encode(nodes[0])))
+    )
+    assert theirs.is_own(type(there)) is not again
+    decoder = Decoder(refuse, classes=ours)
+    back = decoder.decode(json.loads(json.dumps(Encoder(refuse, classes=theirs).encode(there))))
+    assert type(back) is node_class
+    assert decoder.loose is again
+    assert graph_of(back) == graph_of(nodes[0])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        ["new", "Node"],
+        ["graph", ["new", "Node"], []],
+        ["graph", ["new", "Other"], [[]]],
+        ["graph", ["new", "Node"], [[], []]],
+        ["graph", ["new", "Node"], [[["size", 5]]]],
+        ["graph", ["new", "Node"], [[["__class__", 5]]]],
+        ["graph", ["new", "Node"], [[["a b", 5]]]],
+        ["graph", ["new", "Node"], [[[5, 5]]]],
+        ["graph", ["new", "Node"], [[["a", ["graph", ["new", "Node"], [[]]]]]]],
+        ["graph", ["new", ["list", []]], [[]]],
+    ],
+    ids=str,
+)
+def test_a_forged_instance_is_refused(data):
+    classes, _ = classes_of()
+    with pytest.raises(FrameError):
+        Decoder(refuse, classes=classes).decode(data)
 
 
 def judge_bytes(replies):
@@ -183,6 +251,31 @@ def test_no_message_of_a_process_is_right(replies, rest):
         rest,
     ):
         assert judge_bytes(sent).grade.verdict in (VerdictValue.WRONG, VerdictValue.UNKNOWN)
+
+
+NODES = "kept = []\nclass Node:\n    def __init__(self, next=None):\n        self.next = next\n"
+CALLS_WITH_NODES = [
+    ("the node itself", "return a", False),
+    ("the node after it", "return a.next", False),
+    ("a new node before it", "return Node(a)", False),
+    ("the nodes in the other order", "b, a.next = a.next, None\n    b.next = a\n    return b", False),
+    ("the node is kept", "kept.append(a)", True),
+    ("the node after it is kept", "kept.append(a.next)", True),
+    ("a new node is kept", "kept.append(Node())\n    return kept[0]", True),
+]
+
+
+@pytest.mark.parametrize(("body", "kept"), [c[1:] for c in CALLS_WITH_NODES], ids=[c[0] for c in CALLS_WITH_NODES])
+def test_a_call_reports_instances_that_the_program_keeps(body, kept):
+    module, preamble = ModuleType("solution"), Preamble(NODES)
+    preamble.run(module.__dict__)
+    exec(f"def f(a):\n    {body}\n", module.__dict__)
+    server = Server(module, Classes(preamble, module.__dict__))
+    node = ["graph", ["new", "Node"], [[["next", ["new", "Node"]]], [["next", None]]]]
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        server.answer(ours, {"do": "call", "of": server.offer(module.f)[1], "args": [node], "named": {}})
+        assert wire.receive(theirs).get("kept", False) is kept
 
 
 CALLS = [

@@ -26,6 +26,7 @@ class Submission(NamedTuple):
     answer: str
     tests: tuple[str, ...]
     entry_point: str | None
+    preamble: str = ""
 
 
 @cache

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from fusionrun_stages.grading.coding.syntax import parse
+from fusionrun_stages.sandbox.preamble import read_preamble
 from fusionrun_stages.sandbox.prelude import build_prelude
 
 PROVIDED = frozenset(dir(builtins)) | frozenset(build_prelude())
@@ -41,12 +42,13 @@ class Names(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def names_of_tests(tests: tuple[str, ...], entry_point: str | None) -> Wanted:
+def names_of_tests(tests: tuple[str, ...], entry_point: str | None, preamble: str = "") -> Wanted:
     """Return the names that the tests use and do not define.
 
     These are the entry point's root (``Solution`` of ``Solution().twoSum``), what the tests import from a module that
     is not part of Python (``from solution import f``), and the other names that they read. Names of Python and of the
-    sandbox's prelude count only if there is no other. Tests that are pairs of standard input and output have no names.
+    sandbox's prelude count only if there is no other. Names of the preamble do not count. Tests that are pairs of
+    standard input and output have no names.
     """
     names: set[str] = set()
     attributes: set[str] = set()
@@ -67,9 +69,16 @@ def names_of_tests(tests: tuple[str, ...], entry_point: str | None) -> Wanted:
         imported = set(_imported_from_program(tree))
         names |= imported
         bound |= found.defined | (found.imported - imported)
-    read = {name for name in read - bound if not name.startswith("__")}
+    read = {name for name in read - bound - _names_of_preamble(preamble) if not name.startswith("__")}
     names |= read - PROVIDED
     return Wanted(frozenset(names or read), frozenset(attributes))
+
+
+def _names_of_preamble(preamble: str) -> frozenset[str]:
+    try:
+        return read_preamble(preamble).names
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return frozenset()  # the judge reports it
 
 
 def read_names(text: str, tree: ast.Module) -> Names | None:

@@ -42,7 +42,9 @@ class _Part:
     """Whether the text before it says that it is not the solution, but slower, wrong or another one."""
 
 
-def extract_program(answer: str, tests: tuple[str, ...] = (), entry_point: str | None = None) -> str | None:
+def extract_program(
+    answer: str, tests: tuple[str, ...] = (), entry_point: str | None = None, preamble: str = ""
+) -> str | None:
     """Return the program in a response, or None if there is none.
 
     - The parts of a response are its fenced blocks of Python, or without a language. Where they do not define what
@@ -60,7 +62,7 @@ def extract_program(answer: str, tests: tuple[str, ...] = (), entry_point: str |
     blocks = [block for block in found.blocks if block.language in (Language.PYTHON, Language.PLAIN)]
     if len(blocks) == 1 and _defines(blocks[0].text, _words((entry_point or "", *tests))):
         return blocks[0].text
-    wanted = names_of_tests(tests, entry_point)
+    wanted = names_of_tests(tests, entry_point, preamble)
     parts = [part for block in blocks if (part := _read_part(block))]
     defined = {name for part in parts for name in part.names.defined}
     if not defined & wanted.names and (named := [b for b in blocks if _defines(b.text, wanted.names)]):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from fusionrun.api import artifacts
-from fusionrun.api.data import Benchmark, Columns, Dataset
+from fusionrun.api.data import Benchmark, Columns, Dataset, TestsFrom
 from fusionrun.api.parameters import DatasetParameters, PrepareParameters
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
@@ -15,7 +15,7 @@ PROMPTS = stage_name(StageKind.PREPARE, PromptSet.PROMPTS)
 BENCHMARKS = stage_name(StageKind.PREPARE, PromptSet.BENCHMARKS)
 SOLUTIONS = stage_name(StageKind.VERIFY, ReferenceSolutions())
 
-COLUMNS_ADDED_LATER = ("context", "solution", "category")
+COLUMNS_ADDED_LATER = ("context", "preamble", "solution", "category")
 """Columns that enter the digest of a benchmark only if they are set, so that older digests stay the same."""
 
 
@@ -59,8 +59,12 @@ def _dataset_digest(dataset: Dataset) -> dict[str, Any]:
         "responses": dataset.responses_columns,
     }
     # Earlier releases did not have these fields: without a value they must not change the digest.
-    filters = {"excluded": sorted(dataset.excluded_subjects or []), "nearDuplicates": dataset.near_duplicate_threshold}
-    return parameters | {name: value for name, value in filters.items() if value}
+    added = {
+        "excluded": sorted(dataset.excluded_subjects or []),
+        "nearDuplicates": dataset.near_duplicate_threshold,
+        "testsFrom": dataset.tests_from if dataset.tests_from is not TestsFrom.COLUMN else None,
+    }
+    return parameters | {name: value for name, value in added.items() if value}
 
 
 def _dataset_task(pinned: PinnedPlan, dataset: Dataset) -> DatasetParameters:
@@ -77,6 +81,7 @@ def _dataset_task(pinned: PinnedPlan, dataset: Dataset) -> DatasetParameters:
         excluded_subjects=dataset.excluded_subjects or [],
         near_duplicate_threshold=dataset.near_duplicate_threshold,
         preset=dataset.preset,
+        tests_from=dataset.tests_from,
     )
 
 
