@@ -38,7 +38,7 @@ def test_fields_that_are_set_are_kept():
 def test_sampling_that_is_set_in_part_is_completed_by_the_models_name():
     qwen = {"name": "qwen", "served": {"model": {"uri": "hf://Qwen/Qwen2.5-72B-Instruct"}}}
     spec = filled(sources=[{**qwen, "sampling": {"temperature": 0.1}}])
-    wanted = Sampling(temperature=0.1, top_p=0.8, top_k=-1, repetition_penalty=1.05, max_tokens=2048)
+    wanted = Sampling(temperature=0.1, top_p=0.8, top_k=-1, repetition_penalty=1.05, max_tokens=4096)
     assert spec.sources[0].sampling == wanted
 
 

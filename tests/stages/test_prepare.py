@@ -139,8 +139,8 @@ def test_every_chinese_character_is_a_word():
     assert words_of("你好, World 3!") == ["你", "好", "world", "3"]
     overlap = BenchmarkIndex()
     overlap.add("b", ["今天的天气真的很好我们一起去公园散步吧"])
-    assert overlap.find_overlap(overlap.match("他说今天的天气真的很好我们一起去公园")) is not None
-    assert overlap.match("今天的天气") is None
+    assert overlap.find_overlap(overlap.match(["他说今天的天气真的很好我们一起去公园"])) is not None
+    assert overlap.match(["今天的天气"]) is None
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ class PromptCounts:
     mathematics: int = 0
     contaminated: int = 0
     over_limit: int = 0
+    responses_over_limit: int = 0
+    """Responses of the data set that are equal to another, or over ``maxResponsesPerPrompt``."""
     bad: Counter[str] = field(default_factory=Counter)
     """Unusable rows by reason."""
     bad_examples: list[str] = field(default_factory=list)

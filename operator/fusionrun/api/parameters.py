@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from fusionrun.api.contract import Contract
-from fusionrun.api.data import Columns, Grader, RewardMargin, Subject, Task
+from fusionrun.api.data import Columns, Grader, RewardMargin, Subject, Task, Turns
 from fusionrun.api.models import Calibration, Prices, Quota
 from fusionrun.api.stage import EvaluatedModel, PlannedStage, Reference, StageKind
 from fusionrun.api.training import Sft
@@ -40,7 +40,11 @@ class DatasetParameters(Contract):
     revision: str | None = None
     split: str = "train"
     columns: Columns
+    turns: Turns | None = None
+    """None: the first user turn of a chat, and texts as they are."""
     responses_columns: dict[str, str] = {}
+    max_responses_per_prompt: int | None = None
+    """Per source; None: all."""
     max_prompts: int | None = None
     excluded_subjects: list[Subject] = []
     near_duplicate_threshold: float | None = None
@@ -144,6 +148,8 @@ class SourceInputs(Contract):
     """The inputs of construction from one source: directories of Parquet shards."""
 
     source: str
+    source_model: str = ""
+    """Name of the source's model; empty: the name of the source."""
     responses_dir: str
     verdicts_dirs: list[str] = []
     scores_dir: str
