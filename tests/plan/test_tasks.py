@@ -181,6 +181,26 @@ def test_filters_that_are_off_do_not_change_the_digest_of_prepare():
     assert plain == off
 
 
+def test_construct_names_the_model_of_each_source():
+    kept = {
+        "name": "m",
+        "preset": "OpenMathInstruct-2",
+        "task": "Mathematics",
+        "sources": ["ada", "bob", "far", "kept"],
+    }
+    sources = [*make_spec()["sources"], external_source(), KEPT]
+    for datasets, name in (
+        ([kept], "Llama-3.1-405B-Instruct"),
+        (
+            [kept, kept | {"name": "n", "preset": None, "uri": f"pvc://{CLAIM}/n", "responsesColumns": {"kept": "r"}}],
+            "kept",
+        ),
+    ):
+        given = task_of("construct", pinned_of(sources=sources, datasets=datasets)).parameters.sources
+        far = external_source()["endpoint"]["model"].rsplit("/", 1)[-1]
+        assert {s.source: s.source_model for s in given} == {"ada": "ada", "bob": "bob", "far": far, "kept": name}
+
+
 def test_a_reward_endpoint_is_called_with_its_key_by_reference():
     reward = called_reward(apiKeySecretRef={"name": "s", "key": "k"}) | {"batchSize": 7}
     parameters = task_of("score/ada", pinned_of(rewardModel=reward, generation={"stallSeconds": 33})).parameters

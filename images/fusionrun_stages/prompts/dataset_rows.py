@@ -158,7 +158,18 @@ class DatasetReader:
         entry_point, category, solution = (
             get_column_text(raw, column) for column in (columns.entry_point, columns.category, columns.solution)
         )
-        check_texts([*(message.content for message in history), text, answer, *(tests or ()), entry_point, category, solution, *responses.values()])
+        check_texts(
+            [
+                *(message.content for message in history),
+                text,
+                answer,
+                *(tests or ()),
+                entry_point,
+                category,
+                solution,
+                *responses.values(),
+            ]
+        )
         # With null characters between the turns, no text has the key of a conversation.
         turns = [*(f"{message.role}\0{message.content}" for message in history), text]
         normalized = "\0".join(" ".join(turn.split()) for turn in turns)

@@ -86,7 +86,9 @@ class LoadedRewardModel:
         The model would score other turns than the prompt and the response, or padding.
         """
         tokens = self.encode(prompt, response)
-        if self._control.of(tokens) != self._plain_tokens(to_messages(prompt, response)) or (self._pad_id is not None and self._pad_id in tokens):
+        if self._control.of(tokens) != self._plain_tokens(to_messages(prompt, response)) or (
+            self._pad_id is not None and self._pad_id in tokens
+        ):
             return None
         return len(tokens)
 

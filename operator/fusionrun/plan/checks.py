@@ -119,7 +119,10 @@ def _gpus(spec: FusionRunSpec) -> Iterator[SpecError]:
 def _lengths(spec: FusionRunSpec) -> Iterator[SpecError]:
     """Check that prompts have room beside the longest response: vLLM refuses every other request."""
     sampled = [(f"sources[{s.name}].sampling", s.sampling, s.served) for s in spec.sources]
-    for field, sampling, server in [*sampled, ("evaluation.sampling", spec.evaluation.sampling, spec.evaluation.server)]:
+    for field, sampling, server in [
+        *sampled,
+        ("evaluation.sampling", spec.evaluation.sampling, spec.evaluation.server),
+    ]:
         longest = sampling.max_tokens if sampling else None
         if server and server.max_model_len and longest and longest >= server.max_model_len:
             rule = f"must be less than maxModelLen = {server.max_model_len} of its server, which includes the prompt"

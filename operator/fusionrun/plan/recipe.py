@@ -64,7 +64,9 @@ DEFAULT_SAMPLING = Sampling(temperature=0.8, top_p=0.95, top_k=-1, repetition_pe
 QWEN_SAMPLING = Sampling(temperature=0.7, top_p=0.8, top_k=-1, repetition_penalty=1.05, max_tokens=MAX_TOKENS)
 """Source: README, "Source models": Qwen2.5 and Qwen2.5-Math."""
 
-EVALUATION_SAMPLING = Sampling(temperature=0.0, top_p=1.0, top_k=-1, repetition_penalty=1.0, max_tokens=EVALUATION_MAX_TOKENS)
+EVALUATION_SAMPLING = Sampling(
+    temperature=0.0, top_p=1.0, top_k=-1, repetition_penalty=1.0, max_tokens=EVALUATION_MAX_TOKENS
+)
 """Source: Paper, evaluation: mathematics with greedy decoding (the Qwen2.5-Math harness)."""
 
 CONCURRENCY_GROWTH = 4
