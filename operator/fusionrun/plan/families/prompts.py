@@ -59,9 +59,13 @@ def _dataset_digest(dataset: Dataset) -> dict[str, Any]:
         "responses": dataset.responses_columns,
     }
     # Earlier releases did not have these fields: without a value they must not change the digest.
-    filters = {"excluded": sorted(dataset.excluded_subjects or []), "nearDuplicates": dataset.near_duplicate_threshold}
-    filters |= {"turns": dataset.turns, "maxResponses": dataset.max_responses_per_prompt}
-    return parameters | {name: value for name, value in filters.items() if value}
+    added = {
+        "excluded": sorted(dataset.excluded_subjects or []),
+        "nearDuplicates": dataset.near_duplicate_threshold,
+        "turns": dataset.turns,
+        "maxResponses": dataset.max_responses_per_prompt,
+    }
+    return parameters | {name: value for name, value in added.items() if value}
 
 
 def _dataset_task(pinned: PinnedPlan, dataset: Dataset) -> DatasetParameters:
