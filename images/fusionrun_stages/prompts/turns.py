@@ -15,7 +15,7 @@ from fusionrun_stages.prompts.bad_rows import BadRowError
 from fusionrun_stages.prompts.chats import Role, Turn, find_prompt, first_question, parse_chat, unknown_role
 from fusionrun_stages.prompts.values import get_text
 
-_MARK = re.compile(r"\s*<extra_id_1>(User|Assistant)[^\S\n]*(?:\n|$)")
+_MARK = re.compile(r"<extra_id_1>(User|Assistant)[^\S\n]*(?:\n|$)")
 """The line before a turn. T5's token ``<extra_id_1>`` alone, in a prompt about T5, is not one."""
 _SYSTEM = ("system", "developer")
 
@@ -50,9 +50,9 @@ def _parse_marks(value: Any) -> list[Turn] | None:
     text = get_text(value)
     if text is None or not _MARK.search(text):
         return None
-    first, *rest = _MARK.split(text)
+    first, *rest = (part.rstrip() for part in _MARK.split(text))
     marked = [Turn(name, content, calls_tools=False) for name, content in zip(rest[::2], rest[1::2], strict=True)]
-    return [Turn("User", first, calls_tools=False), *marked] if first.strip() else marked
+    return [Turn("User", first, calls_tools=False), *marked] if first else marked
 
 
 def _all_turns(conversation: list[Turn]) -> PromptTurns:
