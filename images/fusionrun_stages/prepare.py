@@ -3,7 +3,8 @@
 Usage: ``FUSIONRUN_TASK=task.json python -m fusionrun_stages prepare``
 
 Reads the data twice in bounded memory: the first pass selects the prompts (``prompts.selection``), the second writes
-them. The same input gives the same bytes.
+them. A data set with ``maxResponsesPerPrompt`` is read once more in between, to choose the responses of the selected
+prompts. The same input gives the same bytes.
 """
 
 import json
@@ -19,6 +20,7 @@ from fusionrun_stages.models.reasoning import split_reasoning
 from fusionrun_stages.prompts.contamination import BenchmarkIndex
 from fusionrun_stages.prompts.counts import PromptCounts, total
 from fusionrun_stages.prompts.dataset_rows import DatasetReader, PromptKey, open_dataset
+from fusionrun_stages.prompts.kept_responses import KeptResponses
 from fusionrun_stages.prompts.selection import REPORT_ROWS, PromptSelection
 from fusionrun_stages.volume.atomic import write_atomic
 from fusionrun_stages.volume.paths import shard_path
@@ -42,7 +44,11 @@ def run(work: Work) -> Made:
     for dataset in parameters.datasets:
         selection.add(dataset)
     selection.finish()
-    made = write_shards(parameters, selection, work)
+    kept = KeptResponses(parameters.seed)
+    for dataset in parameters.datasets:
+        if dataset.max_responses_per_prompt is not None:
+            kept.add(dataset, (row for row in reader.rows(dataset) if row.key in selection.kept))
+    made = write_shards(parameters, selection, kept, work)
     if not independent:
         report = json.dumps(selection.contamination.as_json(index), ensure_ascii=False, indent=1)
         write_atomic(work.output / CONTAMINATION_FILE, report.encode())
@@ -61,7 +67,9 @@ def _log_counts(name: str, counts: PromptCounts) -> None:
         log.warning("%s: rows without a response: %s", name, counts.no_response_examples)
 
 
-def write_shards(parameters: PrepareParameters, selection: PromptSelection, work: Work) -> list[str]:
+def write_shards(
+    parameters: PrepareParameters, selection: PromptSelection, kept: KeptResponses, work: Work
+) -> list[str]:
     """Write every kept prompt, and its responses from data sets, to the shard of the prompt's hash."""
     sources = sorted({source for d in parameters.datasets for source in d.responses_columns})
     folders = [PROMPTS, *(f"{RESPONSES}/{source}" for source in sources)]
@@ -77,7 +85,7 @@ def write_shards(parameters: PrepareParameters, selection: PromptSelection, work
             )
             for folder in folders
         }
-        _write_rows(parameters, selection, writers, work)
+        _write_rows(parameters, selection, kept, writers, work)
     return [
         str(shard_path(folder, shard, parameters.shards)) for folder in folders for shard in range(parameters.shards)
     ]
@@ -86,6 +94,7 @@ def write_shards(parameters: PrepareParameters, selection: PromptSelection, work
 def _write_rows(
     parameters: PrepareParameters,
     selection: PromptSelection,
+    kept: KeptResponses,
     writers: dict[str, SortingWriter],
     work: Work,
 ) -> None:
@@ -108,6 +117,9 @@ def _write_rows(
                 if len(prompt_ids) % REPORT_ROWS == 0:
                     work.report(len(prompt_ids), len(selection.kept), "prompts")
             for source, text in row.responses.items():
+                if not kept.take(dataset, row, source):
+                    selection.counts[dataset.name].responses_over_limit += 1
+                    continue
                 response = _response(prompt_ids[row.key], owner, source, samples[row.key, source], text)
                 samples[row.key, source] += 1
                 writers[f"{RESPONSES}/{source}"].append(shard, response)

@@ -102,7 +102,9 @@ def _score(
     work.report(scored, total, "responses")
     missing = [number for number in range(len(batches)) if number not in done]
     try:
-        batch_texts = ((n, [(texts.read(c.prompt), texts.read(c.response)) for c in batches[n]]) for n in missing)
+        batch_texts = (
+            (n, [(texts.read_prompt(c.prompt), texts.read(c.response)) for c in batches[n]]) for n in missing
+        )
         scorer.score_all(batch_texts, store)
     finally:
         new_lines.close()

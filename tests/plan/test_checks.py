@@ -207,6 +207,25 @@ def test_a_data_set_without_a_source_is_refused():
     assert found == [("datasets[code].sources", [], "the data set has no source: add one")]
 
 
+def test_a_limit_on_responses_needs_responses():
+    rule = "limits the responses in responsesColumns, which are not set"
+    assert errors_with("datasets.0.maxResponsesPerPrompt", 3) == [("datasets[math].maxResponsesPerPrompt", 3, rule)]
+    limited = with_kept(sources=ALL, responsesColumns={"kept": "solution"}, maxResponsesPerPrompt=3)
+    assert errors(limited) == []
+
+
+@pytest.mark.parametrize(
+    ("server", "sampling"),
+    [("sources.0.served", "sources.0.sampling"), ("evaluation.server", "evaluation.sampling")],
+    ids=["source", "evaluation"],
+)
+def test_a_prompt_has_room_beside_the_longest_response(server, sampling):
+    spec = changed(changed(SPEC, f"{server}.maxModelLen", 4096), f"{sampling}.maxTokens", 4096)
+    rule = "must be less than maxModelLen = 4096 of its server, which includes the prompt"
+    assert errors(spec) == [(f"{sampling.replace('.0', '[ada]')}.maxTokens", 4096, rule)]
+    assert errors(changed(spec, f"{sampling}.maxTokens", 4095)) == []
+
+
 def test_sft_only_has_one_sample():
     dataset = {"name": "zh", "uri": f"pvc://{CLAIM}/z", "task": "SftOnly", "samplesPerPrompt": 2}
     assert errors_with("datasets.2", dataset) == [("datasets[zh].samplesPerPrompt", 2, "must be 1 for task SftOnly")]

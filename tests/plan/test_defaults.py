@@ -38,7 +38,7 @@ def test_fields_that_are_set_are_kept():
 def test_sampling_that_is_set_in_part_is_completed_by_the_models_name():
     qwen = {"name": "qwen", "served": {"model": {"uri": "hf://Qwen/Qwen2.5-72B-Instruct"}}}
     spec = filled(sources=[{**qwen, "sampling": {"temperature": 0.1}}])
-    wanted = Sampling(temperature=0.1, top_p=0.8, top_k=-1, repetition_penalty=1.05, max_tokens=2048)
+    wanted = Sampling(temperature=0.1, top_p=0.8, top_k=-1, repetition_penalty=1.05, max_tokens=4096)
     assert spec.sources[0].sampling == wanted
 
 
@@ -117,6 +117,9 @@ def test_sources_of_a_preset_default_to_the_recipes_if_the_run_has_them(preset, 
     assert (dataset.sources, dataset.responses_columns) == (["own"], {})
 
 
+MATH = make_spec()["datasets"][0]
+
+
 def general(**fields) -> dict:
     return {"name": "d", "preset": "HelpSteer2", "task": "Instruction", **fields}
 
@@ -133,6 +136,21 @@ def general(**fields) -> dict:
 def test_only_general_presets_drop_subjects_and_near_duplicates(dataset, subjects, threshold):
     (found,) = filled(datasets=[dataset]).datasets
     assert (found.excluded_subjects, found.near_duplicate_threshold) == (subjects, threshold)
+
+
+def test_help_steer_has_its_conversations_unless_the_user_wants_the_first_turns():
+    found = [filled(datasets=[data]).datasets[0].turns for data in (general(), general(turns="First"), MATH)]
+    assert found == ["All", "First", None]
+
+
+def test_kept_responses_of_the_recipe_are_as_many_as_samples():
+    preset = {"name": "d", "preset": "OpenMathInstruct-2", "task": "Mathematics"}
+    (dataset,) = filled(sources=SOURCES, datasets=[preset]).datasets
+    assert dataset.max_responses_per_prompt == recipe.SAMPLES_PER_PROMPT["Mathematics"] == 5
+    for given, limit in (({"maxResponsesPerPrompt": 9}, 9), ({"responsesColumns": {}}, None)):
+        (dataset,) = filled(sources=SOURCES, datasets=[preset | given]).datasets
+        assert dataset.max_responses_per_prompt == limit
+    assert filled(datasets=[preset]).datasets[0].max_responses_per_prompt is None
 
 
 @pytest.mark.parametrize(

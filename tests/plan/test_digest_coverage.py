@@ -166,6 +166,8 @@ TABLE: dict[type[Contract], dict[str, Row]] = {
         "revision": Stored(),
         "split": InDigest("datasets.0.split", "validation"),
         "columns": InDigest("datasets.0.columns.answer", "gold"),
+        "turns": InDigest("datasets.0.turns", "All"),
+        "max_responses_per_prompt": InDigest("datasets.0.maxResponsesPerPrompt", 3),
         "responses_columns": InDigest("datasets.0.responsesColumns", {"kept": "solution"}),
         "max_prompts": InDigest("datasets.0.maxPrompts", 5),
         "excluded_subjects": InDigest("datasets.0.excludedSubjects", ["Code"]),
@@ -258,6 +260,7 @@ TABLE: dict[type[Contract], dict[str, Row]] = {
     },
     SourceInputs: {
         "source": InDigest(**RENAMED),
+        "source_model": NoEffect("a name: the digest has the content of the model"),
         "responses_dir": Stored(),
         "verdicts_dirs": Stored(),
         "scores_dir": Stored(),

@@ -28,7 +28,7 @@ def task_of(stage: str, pinned: PinnedPlan | None = None, url: str = "") -> Stag
 
 def test_a_generation_leaves_no_sampling_parameter_to_the_server():
     parameters = task_of("generate/ada", url="http://server/v1").parameters
-    sampling = {"temperature": 0.8, "top_p": 0.95, "top_k": -1, "repetition_penalty": 1.0, "max_tokens": 2048}
+    sampling = {"temperature": 0.8, "top_p": 0.95, "top_k": -1, "repetition_penalty": 1.0, "max_tokens": 4096}
     assert parameters.sampling.model_dump(by_alias=False) == sampling
     assert (parameters.base_url, parameters.model) == ("http://server/v1", "ada")
     assert parameters.samples_per_prompt == {"math": 5, "code": 8}
@@ -179,6 +179,26 @@ def test_filters_that_are_off_do_not_change_the_digest_of_prepare():
     off = prompts | {"excludedSubjects": [], "nearDuplicateThreshold": 0}
     plain, off = (pinned_of(datasets=[dataset]).digests["prepare/prompts"] for dataset in (prompts, off))
     assert plain == off
+
+
+def test_construct_names_the_model_of_each_source():
+    kept = {
+        "name": "m",
+        "preset": "OpenMathInstruct-2",
+        "task": "Mathematics",
+        "sources": ["ada", "bob", "far", "kept"],
+    }
+    sources = [*make_spec()["sources"], external_source(), KEPT]
+    for datasets, name in (
+        ([kept], "Llama-3.1-405B-Instruct"),
+        (
+            [kept, kept | {"name": "n", "preset": None, "uri": f"pvc://{CLAIM}/n", "responsesColumns": {"kept": "r"}}],
+            "kept",
+        ),
+    ):
+        given = task_of("construct", pinned_of(sources=sources, datasets=datasets)).parameters.sources
+        far = external_source()["endpoint"]["model"].rsplit("/", 1)[-1]
+        assert {s.source: s.source_model for s in given} == {"ada": "ada", "bob": "bob", "far": far, "kept": name}
 
 
 def test_a_reward_endpoint_is_called_with_its_key_by_reference():

@@ -6,12 +6,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fusionrun.api.data import Task
+from fusionrun.api.records import Message, PreferencePair, Prompt, SftExample
 from fusionrun.api.values import DatasetCounts, SourceCounts
 from fusionrun_stages import construct
 from fusionrun_stages.construction.files import FILES
 from fusionrun_stages.construction.split import hold_out, keep, take
 from fusionrun_stages.errors import UserError
+from fusionrun_stages.volume.parquet import read_rows, write_rows
 from support.construction import FILLER, Answer, R, U, W, build, name, sides
+from support.stage import make_work
 
 
 def instruction_prompts(count: int) -> dict[str, tuple[Task, list[Answer]]]:
@@ -250,3 +253,33 @@ def test_properties_of_max_kept(tmp_path_factory, world, shards, limits):
         if prompts[prompt][0] is not Task.INSTRUCTION:  # whose split depends on the kept prompts
             assert made.sft.get(prompt) == whole.sft.get(prompt)
             assert made.pairs.get(prompt) == whole.pairs.get(prompt)
+
+
+def test_the_rows_have_all_turns_and_the_model_of_their_source(tmp_path):
+    made = build(tmp_path, instruction_prompts(10), held_out=0.3)
+    file = tmp_path / "prompts" / "00000-of-00001.parquet"
+    turns = [Message(role="user", content="Capital of France?"), Message(role="assistant", content="Paris")]
+    asked = list(read_rows(file, Prompt))
+    chats = [p.model_copy(update={"history": turns}) if i % 2 else p for i, p in enumerate(asked)]
+    whole = {p.prompt_id: p.messages for p in chats}
+
+    def rebuild(rows, out, columns=None):
+        write_rows(file, Prompt, rows)
+        if columns:  # of an earlier release
+            pq.write_table(pq.read_table(file, columns=columns), file)
+        sources = [s.model_copy(update={"source_model": "Ada-7B"}) for s in made.parameters.sources]
+        construct.run(make_work(tmp_path / out, made.parameters.model_copy(update={"sources": sources})))
+        sft = {r.prompt_id: r for r in read_rows(tmp_path / out / "sft.parquet", SftExample)}
+        pairs = {
+            r.prompt_id: r
+            for name in ("pairs", "held-out")
+            for r in read_rows(tmp_path / out / f"{name}.parquet", PreferencePair)
+        }
+        assert {(r.source, r.source_model) for r in [*sft.values(), *pairs.values()]} == {("a", "Ada-7B")}
+        return {p: r.messages[:-1] for p, r in sft.items()} | {p: r.prompt for p, r in pairs.items()}
+
+    assert rebuild(chats, "chats") == whole
+    assert rebuild(asked, "single") == {p.prompt_id: p.messages for p in asked}
+    earlier = [name for name in Prompt.model_fields if name != "history"]
+    assert rebuild(asked, "earlier", earlier) == {p.prompt_id: p.messages for p in asked}
+    assert {row.source_model for row in made.sft.values()} == {"a"}

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from fusionrun.api.records import Verdict, VerdictValue
+from fusionrun.api.records import Message, Prompt, Verdict, VerdictValue
 from fusionrun.api.result import decode_result
 from fusionrun.api.task import encode_task
 from fusionrun.api.values import Generated
@@ -43,6 +43,17 @@ def test_every_sample_is_requested_once_with_every_parameter(tmp_path, server):
     seeds = [b["seed"] + i for _, _, b in server.requests for i in range(b["n"])]
     assert len(seeds) == len(set(seeds)) == TOTAL
     assert not list((tmp_path / "out" / "parts").iterdir())
+
+
+def test_all_turns_of_a_prompt_are_sent(tmp_path, server):
+    turns = [Message(role="user", content="Capital of France?"), Message(role="assistant", content="Paris")]
+    asked = [PROMPTS[0], PROMPTS[1].model_copy(update={"history": turns})]
+    for shard, prompts in enumerate((asked, [])):
+        write_rows(shard_path(tmp_path / "prompts", shard, 2), Prompt, prompts)
+    run(tmp_path, server.url, system_prompt="Be brief.")
+    sent = {tuple((m["role"], m["content"]) for m in body["messages"]) for _, _, body in server.requests}
+    system, history = ("system", "Be brief."), [(turn.role, turn.content) for turn in turns]
+    assert sent == {(system, ("user", "p 0")), (system, *history, ("user", "p 1"))}
 
 
 def test_the_chat_template_gets_the_date_of_training(tmp_path, server):

@@ -11,6 +11,7 @@ from fusionrun_stages.volume.parquet import read_rows
 from support.stage import make_work, read_shards
 
 ANSWERED = {"prompt": "prompt", "answer": "answer"}
+POEM = "Write a long poem about the sea in which a gull talks to the old keeper of the light at night"
 LONG = "Tom has {} apples and gives three of them to his friend Anna before he walks home in the rain"
 
 
@@ -139,8 +140,8 @@ def test_every_chinese_character_is_a_word():
     assert words_of("你好, World 3!") == ["你", "好", "world", "3"]
     overlap = BenchmarkIndex()
     overlap.add("b", ["今天的天气真的很好我们一起去公园散步吧"])
-    assert overlap.find_overlap(overlap.match("他说今天的天气真的很好我们一起去公园")) is not None
-    assert overlap.match("今天的天气") is None
+    assert overlap.find_overlap(overlap.match(["他说今天的天气真的很好我们一起去公园"])) is not None
+    assert overlap.match(["今天的天气"]) is None
 
 
 @pytest.mark.parametrize(
@@ -224,9 +225,6 @@ def test_reference_solutions_are_written_to_their_folder(volume, data):
     assert len([name for name in made.files if name.startswith("solutions/")]) == 3
 
 
-POEM = "Write a long poem about the sea in which a gull talks to the old keeper of the light at night"
-
-
 def test_excluded_subjects_and_near_duplicates_are_counted_separately(volume, data):
     rows = ["Write a Python function.", "write a  python function.", "What is 2 + 2?", POEM, POEM + " please", POEM]
     made = run(volume, [data("a", rows, excluded_subjects=["Code", "Mathematics"], near_duplicate_threshold=0.8)])
@@ -265,3 +263,56 @@ def test_contamination_examples_are_bounded_per_benchmark(volume, data):
     report = json.loads((volume / "out" / "contamination.json").read_text())["benchmarks"]
     assert (report["quiz"]["contaminated"], len(report["quiz"]["examples"])) == (30, 20)
     assert report["other"] == {"prompts": 1, "contaminated": 0, "by_dataset": {}, "examples": []}
+
+
+TURNS = [("user", "Capital of France?"), ("assistant", "Paris"), ("user", "And of Peru?")]
+
+
+def chat(*turns):
+    return {"prompt": [{"role": role, "content": text} for role, text in turns]}
+
+
+def test_the_turns_of_a_conversation_are_its_prompt(volume, data):
+    other = [TURNS[0], ("assistant", "Lyon"), TURNS[2]]
+    rows = [chat(*TURNS), chat(*TURNS[:2], ("user", "And  of Peru?")), chat(*other), chat(TURNS[2])]
+    made = run(volume, [data("a", rows, turns="All")])
+    found = prompts(volume)
+    expected = [TURNS, other, [TURNS[2]]]
+    assert sorted([(m.role, m.content) for m in p.messages] for p in found) == sorted(expected)
+    assert (made.values.prompts, made.values.duplicates) == (3, 1)
+    (single,) = [p for p in found if p.history is None]
+    assert single.prompt_id == hash_text("a\0And of Peru?")[:16], "a prompt of one turn keeps its identifier"
+    assert len({p.prompt_id for p in found}) == 3
+
+
+@pytest.mark.parametrize(
+    ("early", "fields", "dropped"),
+    [
+        (LONG.format(17), {}, "Contaminated"),
+        ("short ONE?", {}, "Contaminated"),
+        ("Write a Python function.", {"excluded_subjects": ["Code"]}, "Code"),
+        (POEM + " please", {"near_duplicate_threshold": 0.8}, "NearDuplicate"),
+    ],
+)
+def test_a_filter_reads_all_turns(volume, data, early, fields, dropped):
+    bench = data("gsm", [LONG.format(17), "Short one?"])
+    rows = [chat(("user", POEM)), chat(("user", early), ("assistant", "Yes."), ("user", "So?"))]
+    made = run(volume, [data("a", rows, turns="All", **fields)], [bench])
+    assert {reason: count for reason, count in made.values.drops.items() if count} == {dropped: 1}
+    assert [p.prompt for p in prompts(volume)] == [POEM]
+
+
+def test_a_limit_on_responses_is_a_seeded_sample_of_different_ones(volume, data):
+    rows = [{"prompt": f"p{n % 3}", "r": f"r {n // 3 % 15}"} for n in range(90)]  # each response twice
+    fields = {"responses_columns": {"big": "r"}, "max_responses_per_prompt": 4}
+    made = run(volume, [data("a", rows, **fields)])
+    found = {p: sorted(r.text for r in responses(volume, "big") if r.prompt_id == p.prompt_id) for p in prompts(volume)}
+    assert all(len(texts) == len(set(texts)) == 4 for texts in found.values())
+    assert len({tuple(texts) for texts in found.values()}) > 1
+    assert sorted({r.sample_index for r in responses(volume, "big")}) == [0, 1, 2, 3]
+    assert made.details["datasets"]["a"]["responses_over_limit"] == 90 - 12
+    run(volume, [data("a", rows[::-1], **fields)], out="reversed")
+    kept = {(r.prompt_id, r.text) for r in read_shards(volume / "reversed" / "responses" / "big", Response)}
+    assert kept == {(r.prompt_id, r.text) for r in responses(volume, "big")}
+    run(volume, [data("a", rows, **fields | {"max_responses_per_prompt": 5})], out="more")
+    assert kept < {(r.prompt_id, r.text) for r in read_shards(volume / "more" / "responses" / "big", Response)}

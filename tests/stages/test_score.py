@@ -9,7 +9,7 @@ import transformers
 from fusionrun.api.artifacts import shard_name
 from fusionrun.api.models import Calibration, CalibrationPair, ScoreRange
 from fusionrun.api.parameters import ScoreParameters
-from fusionrun.api.records import Response, Score
+from fusionrun.api.records import Message, Response, Score
 from fusionrun.api.values import Scored
 from fusionrun_stages import score
 from fusionrun_stages.errors import UserError
@@ -58,6 +58,24 @@ def test_a_conversation_that_quotes_special_tokens_has_no_score(tmp_path, model_
     made = score.run(work)
     assert made.details["unscored"] == {"ambiguous": 9}
     assert {r.sample_index for r in read_rows(work.output / made.files[0], Score)} == {0, 4, 5}
+
+
+def test_the_score_is_that_of_the_whole_conversation(tmp_path, model_path):
+    turns = [Message(role="user", content="Capital of France?"), Message(role="assistant", content="Paris")]
+    quoting = [turns[0], Message(role="assistant", content="Paris<eot>")]
+    asked = {"p0": turns, "p1": None, "p2": quoting}
+    prompts = [prompt(name, task="Instruction", prompt="Of Peru?", history=given) for name, given in asked.items()]
+    rows = [response(name, "Lima") for name in asked]
+    inputs = write_inputs(tmp_path, prompts, rows) | {"batch_size": 4, "max_length": 200}
+    work = make_work(tmp_path / "out", ScoreParameters(source="s", model_path=model_path, **inputs), shard=0)
+    made = score.run(work)
+    found = {r.prompt_id: r.score_micro for r in read_rows(work.output / made.files[0], Score)}
+    assert made.details["unscored"] == {"ambiguous": 1}
+    model = LoadedRewardModel(model_path, "cpu", trust_remote_code=False)
+    whole = [m.model_dump() for m in (*turns, *prompts[1].messages, Message(role="assistant", content="Lima"))]
+    ids = [model.tokenizer.apply_chat_template(whole[start:], return_dict=True)["input_ids"] for start in (0, 2)]
+    assert found == dict(zip(("p0", "p1"), model.score(ids), strict=True))
+    assert found["p0"] != found["p1"]
 
 
 def test_identical_responses_are_scored_once(tmp_path, model_path, monkeypatch):

@@ -131,7 +131,7 @@ class ChatClient:
 
     def _body(self, prompt: Prompt, samples: range) -> Body:
         parameters, sampling = self._parameters, self._parameters.sampling
-        messages = [{"role": "user", "content": prompt.prompt}]
+        messages = [message.model_dump() for message in prompt.messages]
         if parameters.system_prompt is not None:
             messages.insert(0, {"role": "system", "content": parameters.system_prompt})
         body = {

@@ -14,6 +14,8 @@ from fusionrun.api.parameters import SourceInputs
 from fusionrun_stages.construction.files import SFT
 from fusionrun_stages.construction.keys import KEY, ShardSlice, shard_file
 
+_MESSAGE = pl.Struct({"role": pl.String, "content": pl.String})
+"""``records.Message``."""
 RANGE_ROWS = 100_000
 """Approximate rows per range: at most a few hundred MiB at a few KiB per row."""
 
@@ -26,9 +28,13 @@ def count_ranges(rows: int) -> int:
 def gather_texts(part: ShardSlice, sources: Sequence[SourceInputs], chosen: pl.DataFrame) -> pl.DataFrame:
     """Join the texts to the chosen responses (``selection.select``) of one slice.
 
-    Return ``chosen`` with ``text``, ``first_text`` and ``second_text``; ``source`` is now the source's name.
+    Return ``chosen`` with ``history`` (the turns before the last; null without any), ``text``, ``first_text`` and
+    ``second_text``; ``source`` is now the source's name, and ``source_model`` that of its model.
     """
-    prompts = part.scan(part.shard).select(KEY.alias("prompt"), text="prompt").unique("prompt")
+    shard = part.scan(part.shard)
+    has_history = "history" in shard.collect_schema()  # releases up to 0.2.0 did not write it
+    history = pl.col("history") if has_history else pl.lit(None, pl.List(_MESSAGE))
+    prompts = shard.select(KEY.alias("prompt"), text="prompt", history=history).unique("prompt", keep="any")
     joined = []
     for number, source in enumerate(sources):
         rows = chosen.filter(pl.col("source") == number)
@@ -43,7 +49,8 @@ def gather_texts(part: ShardSlice, sources: Sequence[SourceInputs], chosen: pl.D
         for side in ("first", "second"):
             renamed = texts.rename({"sample": side, "text": f"{side}_text"})
             rows = rows.join(renamed, on=["prompt", side], how="left")
-        joined.append(rows.with_columns(source=pl.lit(source.source)))
+        names = {"source": source.source, "source_model": source.source_model or source.source}
+        joined.append(rows.with_columns(**{column: pl.lit(name) for column, name in names.items()}))
     return pl.concat(joined).join(prompts.collect(engine="streaming"), on="prompt", how="left")
 
 
@@ -75,8 +82,9 @@ def build_sft_rows(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select(
         "dataset",
         "source",
+        "source_model",
         prompt_id=_prompt_id(),
-        messages=pl.concat_list(_turn("user", "text"), _turn("assistant", "first_text")),
+        messages=pl.concat_list(_prompt(), _turn("assistant", "first_text")),
     )
 
 
@@ -85,13 +93,20 @@ def build_pairs(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select(
         "dataset",
         "source",
+        "source_model",
         "chosen_score_micro",
         "rejected_score_micro",
         prompt_id=_prompt_id(),
-        prompt=pl.concat_list(_turn("user", "text")),
+        prompt=_prompt(),
         chosen=pl.concat_list(_turn("assistant", "first_text")),
         rejected=pl.concat_list(_turn("assistant", "second_text")),
     )
+
+
+def _prompt() -> pl.Expr:
+    """Return the messages before the response."""
+    last = pl.concat_list(_turn("user", "text"))
+    return pl.when(pl.col("history").is_null()).then(last).otherwise(pl.concat_list("history", last))
 
 
 def _turn(role: str, column: str) -> pl.Expr:

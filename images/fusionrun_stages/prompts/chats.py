@@ -112,11 +112,14 @@ def _to_turn(item: dict[str, Any]) -> Turn | None:
 def find_prompt(value: Any) -> str | None:
     """Return the prompt of a column: its text, or the first user turn of its chat; None if it has none."""
     turns = parse_chat(value)
-    if turns is None:
-        return get_text(value)
+    return get_text(value) if turns is None else first_question(turns)
+
+
+def first_question(turns: list[Turn]) -> str:
+    """Return the text of the first user turn; raise BadRowError if it has none."""
     for turn in turns:
         if turn.role is None:
-            raise _unknown(turn)
+            raise unknown_role(turn)
         if turn.role is Role.USER and (text := turn.text()):
             return text
         if turn.role is Role.USER:
@@ -124,22 +127,25 @@ def find_prompt(value: Any) -> str | None:
     raise BadRowError("a chat without a question")
 
 
-def find_response(value: Any, prompt: str) -> str | None:
-    """Return the response of a column to a prompt: its text, or the answer in its chat; None if it has none."""
+def find_response(value: Any, prompt: str, earlier: int = 0) -> str | None:
+    """Return the response of a column to a prompt: its text, or the answer in its chat; None if it has none.
+
+    ``earlier`` is the number of user turns before the prompt: the same question may be asked twice.
+    """
     turns = parse_chat(value)
     if turns is None:
         return get_text(value)
-    answers = _turns_after(turns, prompt)
+    answers = _turns_after(turns, prompt, earlier)
     for turn in answers[::-1]:
         if turn.role is Role.ASSISTANT and not turn.calls_tools and (text := turn.text()):
             return text
     for turn in answers:
         if turn.role is None:
-            raise _unknown(turn)
+            raise unknown_role(turn)
     raise BadRowError("a chat without an answer to the prompt")
 
 
-def _turns_after(turns: list[Turn], prompt: str) -> list[Turn]:
+def _turns_after(turns: list[Turn], prompt: str, earlier: int) -> list[Turn]:
     """Return the turns between the user turn that is the prompt and the next one.
 
     With one user turn, that turn is the prompt; without any, all turns answer it.
@@ -153,10 +159,11 @@ def _turns_after(turns: list[Turn], prompt: str) -> list[Turn]:
         found = [n for n, index in enumerate(users) if (turns[index].text() or "").split() == wanted]
         if not found:
             raise BadRowError("a chat of several turns without the prompt")
-        number = found[0]
+        number = earlier if earlier in found else found[0]
     end = users[number + 1] if number + 1 < len(users) else len(turns)
     return turns[users[number] + 1 : end]
 
 
-def _unknown(turn: Turn) -> BadRowError:
+def unknown_role(turn: Turn) -> BadRowError:
+    """Return the error for a turn of an unknown role."""
     return BadRowError("a turn of an unknown role", repr(turn.name[:40]))

@@ -63,15 +63,18 @@ class BenchmarkIndex:
             for gram in grams_of(words):
                 self.benchmark_by_gram.setdefault(gram, benchmark)
 
-    def match(self, prompt: str) -> Match | None:
-        """Return and count the n-grams that a prompt shares with the benchmarks; None without any overlap."""
+    def match(self, turns: Iterable[str]) -> Match | None:
+        """Return and count the n-grams that the turns of a prompt share with the benchmarks; None without any overlap.
+
+        A prompt is equal to a benchmark's if one of its turns is.
+        """
         if not self.benchmark_by_words:
             return None
-        words = words_of(prompt)
-        grams = frozenset(gram for gram in grams_of(words) if gram in self.benchmark_by_gram)
+        words = [words_of(turn) for turn in turns]
+        grams = frozenset(gram for turn in words for gram in grams_of(turn) if gram in self.benchmark_by_gram)
         self.matches.update(grams)
-        text = " ".join(words)
-        equal = text if text in self.benchmark_by_words else None
+        texts = (" ".join(turn) for turn in words)
+        equal = next((text for text in texts if text in self.benchmark_by_words), None)
         return None if equal is None and not grams else Match(equal, grams)
 
     def find_overlap(self, match: Match) -> tuple[str, str] | None:

@@ -27,6 +27,8 @@ class PromptCounts:
     over_limit: int = 0
     no_tests: int = 0
     """Rows whose prompt has no tests, although the data set has its tests in the prompts."""
+    responses_over_limit: int = 0
+    """Responses of the data set that are equal to another, or over ``maxResponsesPerPrompt``."""
     bad: Counter[str] = field(default_factory=Counter)
     """Unusable rows by reason."""
     bad_examples: list[str] = field(default_factory=list)

@@ -11,13 +11,14 @@ from pathlib import Path
 from fusionrun.api.artifacts import claim_path
 from fusionrun.api.data import Grader, Task, TestsFrom
 from fusionrun.api.parameters import DatasetParameters
-from fusionrun.api.records import Prompt
+from fusionrun.api.records import Message, Prompt
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.prompts.bad_rows import BadRowError, NoTestsError, RawRow
-from fusionrun_stages.prompts.chats import find_prompt, find_response
+from fusionrun_stages.prompts.chats import find_response
 from fusionrun_stages.prompts.counts import PromptCounts
 from fusionrun_stages.prompts.dataset_files import DataFile, open_files, read_raw_rows
 from fusionrun_stages.prompts.tests_in_prompts import find_tests
+from fusionrun_stages.prompts.turns import find_turns
 from fusionrun_stages.prompts.values import check_texts, get_column_text, get_value, no_value, parse_tests
 from fusionrun_stages.volume.paths import dataset_folder, on_volume
 
@@ -35,7 +36,9 @@ class DatasetRow:
 
     key: PromptKey
     normalized: str
-    """The prompt with normalised white space."""
+    """The prompt with normalised white space, and the turns before it."""
+    history: list[Message]
+    """The turns before ``text``."""
     text: str
     answer: str | None
     tests: list[str] | None
@@ -45,6 +48,16 @@ class DatasetRow:
     solution: str | None
     responses: dict[str, str]
     """By source."""
+
+    @property
+    def turns(self) -> list[str]:
+        """The texts of all turns."""
+        return [*(message.content for message in self.history), self.text]
+
+    @property
+    def whole_text(self) -> str:
+        """The texts of all turns, each on new lines."""
+        return "\n".join(self.turns)
 
     def prompt_id(self, dataset: DatasetParameters) -> str:
         """Return the identifier of the prompt of a data set."""
@@ -57,6 +70,7 @@ class DatasetRow:
             dataset=dataset.name,
             task=dataset.task,
             prompt=self.text,
+            history=self.history or None,
             answer=self.answer,
             tests=self.tests,
             entry_point=self.entry_point,
@@ -134,9 +148,10 @@ class DatasetReader:
         Raise BadRowError if it is unusable, and NoTestsError if its prompt must have tests and has none.
         """
         columns = dataset.columns
-        prompt = find_prompt(get_value(raw, columns.prompt))
-        if prompt is None:
+        found = find_turns(get_value(raw, columns.prompt), dataset.turns)
+        if found is None:
             raise no_value("prompt", columns.prompt, get_value(raw, columns.prompt))
+        history, prompt = found
         # Source: LLaMA-Factory on the Alpaca format: the query follows the prompt on a new line.
         context = get_column_text(raw, columns.context)
         text = f"{prompt}\n{context}" if context else prompt
@@ -151,16 +166,21 @@ class DatasetReader:
                 raise NoTestsError
         elif dataset.task in NEED_TESTS and not tests:
             raise no_value("tests", columns.tests, get_value(raw, columns.tests or ""))
-        responses, no_response = find_responses(raw, dataset, prompt)
+        earlier = sum(message.role == "user" for message in history)
+        responses, no_response = find_responses(raw, dataset, prompt, earlier)
         entry_point, preamble, category, solution = (
             get_column_text(raw, column)
             for column in (columns.entry_point, columns.preamble, columns.category, columns.solution)
         )
-        check_texts([text, answer, *(tests or ()), entry_point, preamble, category, solution, *responses.values()])
-        normalized = " ".join(text.split())
+        optional = (answer, *(tests or ()), entry_point, preamble, category, solution)
+        check_texts([*(message.content for message in history), text, *optional, *responses.values()])
+        # With null characters between the turns, no text has the key of a conversation.
+        turns = [*(f"{message.role}\0{message.content}" for message in history), text]
+        normalized = "\0".join(" ".join(turn.split()) for turn in turns)
         row = DatasetRow(
             key=int(hash_text(f"{dataset.name if self.independent else dataset.task}\0{normalized}")[:16], 16),
             normalized=normalized,
+            history=history,
             text=text,
             answer=answer,
             tests=tests,
@@ -174,15 +194,15 @@ class DatasetReader:
 
 
 def find_responses(
-    raw: RawRow, dataset: DatasetParameters, prompt: str
+    raw: RawRow, dataset: DatasetParameters, prompt: str, earlier: int
 ) -> tuple[dict[str, str], dict[str, BadRowError]]:
-    """Return the responses of a row by source, and why the other sources have none."""
+    """Return the responses of a row by source, and why the other sources have none; ``earlier`` as in ``chats``."""
     responses: dict[str, str] = {}
     missing: dict[str, BadRowError] = {}
     for source, column in sorted(dataset.responses_columns.items()):
         value = get_value(raw, column)
         try:
-            response = find_response(value, prompt)
+            response = find_response(value, prompt, earlier)
             if response is None:
                 raise no_value("response", column, value)
         except BadRowError as error:

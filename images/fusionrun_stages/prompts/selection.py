@@ -64,7 +64,7 @@ class PromptSelection:
             else:
                 self.owner[row.key] = dataset.name
                 usable.add(row.key)
-                match = self.index.match(row.text)
+                match = self.index.match(row.turns)
                 if match is not None:
                     self._matches[row.key] = match, row.prompt_id(dataset), row.text[:EXAMPLE_CHARACTERS]
         if counts.rows == counts.bad_rows + counts.no_tests:
@@ -84,7 +84,7 @@ class PromptSelection:
             self.kept |= kept
 
     def _is_excluded(self, dataset: DatasetParameters, row: DatasetRow, counts: PromptCounts) -> bool:
-        subject = subject_of(row.text, row.category) if dataset.excluded_subjects else None
+        subject = subject_of(row.whole_text, row.category) if dataset.excluded_subjects else None
         if subject in dataset.excluded_subjects:
             counts.count_subject(subject)
             return True
@@ -94,7 +94,7 @@ class PromptSelection:
         near = self._near.get((dataset.task, threshold))
         if near is None:
             near = self._near[dataset.task, threshold] = NearDuplicates(threshold, self.seed)
-        if not near.is_near_duplicate(row.text):
+        if not near.is_near_duplicate(row.whole_text):
             return False
         counts.near_duplicates += 1
         if len(counts.near_examples) < NEAR_EXAMPLES:

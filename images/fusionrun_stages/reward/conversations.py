@@ -5,6 +5,7 @@ position of its texts (well below 1 KiB), plus the texts of one batch at a time.
 """
 
 import hashlib
+import json
 import os
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from typing import IO
 from fusionrun.api.data import Task
 from fusionrun.api.parameters import ScoreParameters
 from fusionrun.api.records import Prompt, Response
+from fusionrun_stages.reward.messages import PromptTurns
 from fusionrun_stages.volume.parquet import read_rows
 from fusionrun_stages.volume.paths import shard_path
 
@@ -24,7 +26,7 @@ SampleKey = tuple[str, str, int]
 """Prompt, source and sample index."""
 Span = tuple[int, int]
 """Offset and length in bytes."""
-Length = Callable[[str, str], int | None]
+Length = Callable[[PromptTurns, str], int | None]
 """Returns the length of prompt and response; None: they cannot be scored."""
 
 
@@ -40,6 +42,16 @@ class TextFile:
         offset = self._file.seek(0, os.SEEK_END)
         self._file.write(data)
         return offset, len(data)
+
+    def add_prompt(self, prompt: Prompt) -> Span:
+        """Write all turns of a prompt; return their position."""
+        turns = [message.model_dump() for message in prompt.messages] if prompt.history else prompt.prompt
+        return self.add(json.dumps(turns, ensure_ascii=False))
+
+    def read_prompt(self, span: Span) -> PromptTurns:
+        """Return the prompt at a position."""
+        turns: PromptTurns = json.loads(self.read(span))
+        return turns
 
     def read(self, span: Span) -> str:
         """Return the text at a position."""
@@ -81,7 +93,7 @@ def read_conversations(
     """
     limit = parameters.max_length if parameters.endpoint is None else None
     prompts = {
-        prompt.prompt_id: (prompt.prompt_id, texts.add(prompt.prompt))
+        prompt.prompt_id: (prompt.prompt_id, texts.add_prompt(prompt))
         for prompt in read_rows(shard_path(parameters.prompts_dir, shard, parameters.shards), Prompt)
         if prompt.task != Task.SFT_ONLY
     }
@@ -97,7 +109,7 @@ def read_conversations(
         prompt_id, prompt = prompts[response.prompt_id]
         key = prompt_id, hashlib.sha256(response.text.encode()).digest()
         if key not in conversations:
-            tokens = length(texts.read(prompt), response.text)
+            tokens = length(texts.read_prompt(prompt), response.text)
             if tokens is None:
                 conversations[key] = "ambiguous"
             elif limit is not None and tokens > limit:

@@ -29,6 +29,7 @@ from fusionrun_stages.client.retries import (
 from fusionrun_stages.client.workers import run_workers
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.models.chat_template import TEMPLATE_ARGUMENTS
+from fusionrun_stages.reward.messages import PromptTurns, to_messages
 from fusionrun_stages.reward.model import PromptResponse, StoreScores
 
 HTTP_TOO_LARGE = 413
@@ -48,9 +49,9 @@ class RewardEndpoint:
         """The endpoint, for the manifest."""
         return {"endpoint": {"url": self._parameters.base_url, "model": self._parameters.model}}
 
-    def length(self, prompt: str, response: str) -> int:
+    def length(self, prompt: PromptTurns, response: str) -> int:
         """Return the characters of a conversation: only the server knows the tokens."""
-        return len(prompt) + len(response)
+        return sum(len(message["content"]) for message in to_messages(prompt, response))
 
     def score_all(self, batches: Iterable[tuple[int, Sequence[PromptResponse]]], store: StoreScores) -> None:
         """Score numbered batches with up to ``concurrency`` requests in flight; store each complete batch."""
@@ -72,10 +73,10 @@ class RewardEndpoint:
         finally:
             await client.close()
 
-    async def _score(self, client: RetryingClient, prompt: str, response: str) -> int | None:
+    async def _score(self, client: RetryingClient, prompt: PromptTurns, response: str) -> int | None:
         body: Body = {
             "model": self._parameters.model,
-            "messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}],
+            "messages": to_messages(prompt, response),
             "use_activation": False,
             "add_generation_prompt": False,
             "chat_template_kwargs": TEMPLATE_ARGUMENTS,

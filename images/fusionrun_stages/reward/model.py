@@ -20,13 +20,14 @@ from fusionrun_stages.models.attention import attention_of
 from fusionrun_stages.models.chat_template import TEMPLATE_ARGUMENTS
 from fusionrun_stages.models.control_tokens import ControlTokens
 from fusionrun_stages.reward.float32_head import compute_head_in_float32
+from fusionrun_stages.reward.messages import PromptTurns, to_messages
 
 DTYPES = {"cuda": "bfloat16", "cpu": "float32"}
 """Dtype of the language model by device."""
 BROKEN_CODE = (AssertionError, AttributeError, ImportError, LookupError, NameError, TypeError, ValueError)
 """Exceptions of code that does not fit its libraries or its input: a retry would not help."""
 
-PromptResponse = tuple[str, str]
+PromptResponse = tuple[PromptTurns, str]
 """Prompt and response."""
 StoreScores = Callable[[int, list[int | None]], None]
 """Takes the number of a batch and its scores in millionths; None: the conversation is too long."""
@@ -68,9 +69,9 @@ class LoadedRewardModel:
         self._model = model.eval().to(self.device)
         compute_head_in_float32(self._model)
         self._head = self._find_head(torch)
-        plain = self.encode("a", "b")
-        self._control = ControlTokens(self.tokenizer, plain)
-        self._plain_control = self._control.of(plain)
+        self._control = ControlTokens(self.tokenizer, self.encode("a", "b"))
+        self._plain_control: dict[int, list[int]] = {}
+        """Control tokens of a conversation of plain text, by its number of messages."""
         # A head that is applied here uses the attention mask, so any token can pad.
         self._pad_id = self._find_pad() if self._head is None else None
 
@@ -79,15 +80,25 @@ class LoadedRewardModel:
         """The model, for the manifest."""
         return {"device": self.device}
 
-    def length(self, prompt: str, response: str) -> int | None:
+    def length(self, prompt: PromptTurns, response: str) -> int | None:
         """Return the number of tokens of a conversation; None if its texts contain the text of a control token.
 
         The model would score other turns than the prompt and the response, or padding.
         """
         tokens = self.encode(prompt, response)
-        if self._control.of(tokens) != self._plain_control or (self._pad_id is not None and self._pad_id in tokens):
+        if self._control.of(tokens) != self._plain_tokens(to_messages(prompt, response)) or (
+            self._pad_id is not None and self._pad_id in tokens
+        ):
             return None
         return len(tokens)
+
+    def _plain_tokens(self, messages: list[dict[str, str]]) -> list[int]:
+        """Return the control tokens of a conversation of plain text with the same roles."""
+        count = len(messages)
+        if count not in self._plain_control:
+            plain = [{**message, "content": "a"} for message in messages[:-1]]
+            self._plain_control[count] = self._control.of(self.encode(plain, "b"))
+        return self._plain_control[count]
 
     def score_all(self, batches: Iterable[tuple[int, Sequence[PromptResponse]]], store: StoreScores) -> None:
         """Score numbered batches in order."""
@@ -126,12 +137,12 @@ class LoadedRewardModel:
             )
         raise UserError(f"rewardModel.model: its pad token ({pads[0]}) is beyond its {embedded} embeddings")
 
-    def encode(self, prompt: str, response: str) -> list[int]:
+    def encode(self, prompt: PromptTurns, response: str) -> list[int]:
         """Return the token ids of a conversation, rendered by the model's chat template, without truncation.
 
         ArmoRM's code raises an error if the assistant's header is cut off.
         """
-        messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
+        messages = to_messages(prompt, response)
         encoded = self.tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True, **TEMPLATE_ARGUMENTS)
         return list(encoded["input_ids"])
 

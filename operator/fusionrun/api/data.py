@@ -87,6 +87,11 @@ class TestsFrom(StrEnum):
 
     COLUMN = "Column"
     PROMPT = "Prompt"
+class Turns(StrEnum):
+    """The turns of a conversation that are the prompt."""
+
+    FIRST = "First"
+    ALL = "All"
 
 
 class Dataset(Contract):
@@ -115,12 +120,19 @@ class Dataset(Contract):
     """Where the tests of task Coding are: Column (``columns.tests``) or Prompt (a block of code at the end of the
     prompt, after the sentence "Your code should pass the following assertion:", or "assertions" or "test case"). The
     prompt keeps the block. Prompts without it are dropped."""
+    turns: Turns | None = None
+    """Turns of a conversation that are the prompt: First (the first user turn) or All (all turns up to the last user
+    turn). A conversation is a chat, or a text whose turns begin with a line such as ``<extra_id_1>Assistant``, as in
+    HelpSteer2."""
     sources: Annotated[list[Name], Field(min_length=1, max_length=32)] | None = None
     """Names of the sources that respond to the prompts. Exactly one for task SftOnly."""
     responses_columns: Annotated[dict[Name, ColumnName], Field(max_length=32)] | None = None
     """Column of the responses of each source of type Dataset, by the source's name."""
     samples_per_prompt: Annotated[int, Field(ge=1, le=128)] | None = None
     """Number of responses per prompt and source."""
+    max_responses_per_prompt: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Maximum number of the data set's own responses (``responsesColumns``) per prompt and source. If there are more,
+    a seeded sample of different responses is used."""
     max_prompts: Annotated[int, Field(ge=1, le=PROMPTS_MAX)] | None = None
     """Maximum number of prompts that sources respond to. If there are more, a seeded sample is used."""
     max_kept: Annotated[int, Field(ge=1, le=PROMPTS_MAX)] | None = None

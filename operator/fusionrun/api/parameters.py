@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from fusionrun.api.contract import Contract
-from fusionrun.api.data import Columns, Grader, RewardMargin, Subject, Task, TestsFrom
+from fusionrun.api.data import Columns, Grader, RewardMargin, Subject, Task, TestsFrom, Turns
 from fusionrun.api.demand import Demand
 from fusionrun.api.models import Calibration, Prices, Quota
 from fusionrun.api.stage import EvaluatedModel, PlannedStage, PreflightSubject, Reference, StageKind
@@ -43,7 +43,11 @@ class DatasetParameters(Contract):
     revision: str | None = None
     split: str = "train"
     columns: Columns
+    turns: Turns | None = None
+    """None: the first user turn of a chat, and texts as they are."""
     responses_columns: dict[str, str] = {}
+    max_responses_per_prompt: int | None = None
+    """Per source; None: all."""
     max_prompts: int | None = None
     excluded_subjects: list[Subject] = []
     near_duplicate_threshold: float | None = None
@@ -148,6 +152,8 @@ class SourceInputs(Contract):
     """The inputs of construction from one source: directories of Parquet shards."""
 
     source: str
+    source_model: str = ""
+    """Name of the source's model; empty: the name of the source."""
     responses_dir: str
     verdicts_dirs: list[str] = []
     scores_dir: str

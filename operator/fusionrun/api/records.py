@@ -57,6 +57,13 @@ class Row(Contract):
     model_config = Contract.model_config | {"serialize_by_alias": False, "alias_generator": None}
 
 
+class Message(Row):
+    """A message of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: Text
+
+
 class Prompt(Row):
     """A prompt of a data set or of a benchmark."""
 
@@ -66,12 +73,21 @@ class Prompt(Row):
     task: str
     """A ``Task`` or, for benchmarks, a ``Grader``."""
     prompt: Text
+    """The last turn: what the sources respond to."""
+    history: list[Message] | None = None
+    """The turns before ``prompt``, from user and assistant in turn. None for a prompt of one turn, and in prompts that
+    releases up to 0.2.0 wrote."""
     answer: Text | None = None
     tests: list[Text] | None = None
     """Statements or whole test programs, run in sequence."""
     entry_point: Text | None = None
     preamble: Text | None = None
     """Code that runs before each program and its tests. Prompts that earlier releases wrote do not have it."""
+
+    @property
+    def messages(self) -> list[Message]:
+        """The whole conversation; the last message is ``prompt``."""
+        return [*(self.history or ()), Message(role="user", content=self.prompt)]
 
 
 class Response(Row):
@@ -119,19 +135,14 @@ class Score(Row):
     score_micro: int
 
 
-class Message(Row):
-    """A message of a conversation."""
-
-    role: Literal["system", "user", "assistant"]
-    content: Text
-
-
 class SftExample(Row):
     """A row of the SFT set. TRL reads ``messages``."""
 
     prompt_id: str
     dataset: str
     source: str
+    source_model: str = ""
+    """Name of the source's model, as in the rows that the authors published."""
     messages: list[Message]
 
 
@@ -141,6 +152,8 @@ class PreferencePair(Row):
     prompt_id: str
     dataset: str
     source: str
+    source_model: str = ""
+    """Name of the source's model, as in the rows that the authors published."""
     prompt: list[Message]
     chosen: list[Message]
     rejected: list[Message]

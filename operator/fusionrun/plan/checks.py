@@ -32,6 +32,7 @@ def check_spec(spec: FusionRunSpec) -> list[SpecError]:
         *_reward(spec),
         *check_security(spec),
         *_gpus(spec),
+        *_lengths(spec),
         *_sources(spec),
         *_presets(spec),
         *_batches(spec),
@@ -121,6 +122,19 @@ def _gpus(spec: FusionRunSpec) -> Iterator[SpecError]:
     yield from _parts_of_gpus("training.resources", training.resources)
 
 
+def _lengths(spec: FusionRunSpec) -> Iterator[SpecError]:
+    """Check that prompts have room beside the longest response: vLLM refuses every other request."""
+    sampled = [(f"sources[{s.name}].sampling", s.sampling, s.served) for s in spec.sources]
+    for field, sampling, server in [
+        *sampled,
+        ("evaluation.sampling", spec.evaluation.sampling, spec.evaluation.server),
+    ]:
+        longest = sampling.max_tokens if sampling else None
+        if server and server.max_model_len and longest and longest >= server.max_model_len:
+            rule = f"must be less than maxModelLen = {server.max_model_len} of its server, which includes the prompt"
+            yield SpecError(f"{field}.maxTokens", longest, rule)
+
+
 def _parts_of_gpus(field: str, resources: Resources | None) -> Iterator[SpecError]:
     """Refuse parts of a GPU: the task of the stage has the number of whole GPUs, so the stage would use CPUs."""
     for name, value in ((resources and resources.limits) or {}).items():
@@ -158,6 +172,9 @@ def _dataset_sources(dataset: Dataset, types: dict[str, SourceType]) -> Iterator
     """Check the sources of a data set."""
     field = f"datasets[{dataset.name}]"
     columns = dataset.responses_columns or {}
+    if dataset.max_responses_per_prompt and not columns:
+        rule = "limits the responses in responsesColumns, which are not set"
+        yield SpecError(f"{field}.maxResponsesPerPrompt", dataset.max_responses_per_prompt, rule)
     if not dataset.sources:
         yield SpecError(f"{field}.sources", [], "the data set has no source: add one")
     for name in dataset.sources or []:

@@ -176,6 +176,13 @@ def _preset_responses(preset: PresetData, sources: list[Source]) -> dict[str, st
     return {names[0]: preset.responses} if preset.responses and len(names) == 1 else {}
 
 
+def _max_responses(spec: FusionRunSpec, dataset: Dataset) -> int | None:
+    columns = dataset.responses_columns
+    if columns is None:
+        columns = _responses_columns(spec, dataset)
+    return preset_data(dataset.preset).max_responses if dataset.preset and columns else None
+
+
 def _max_kept(_spec: FusionRunSpec, dataset: Dataset) -> int | None:
     return PUBLISHED[dataset.preset].total if dataset.preset else None
 
@@ -222,6 +229,16 @@ DEFAULTS: dict[str, Default] = {
     "datasets[].samplesPerPrompt": Default(
         _by_case({task.value: samples for task, samples in recipe.SAMPLES_PER_PROMPT.items()}),
         lambda _spec, dataset: recipe.SAMPLES_PER_PROMPT[dataset.task],
+    ),
+    "datasets[].turns": _of_preset(
+        lambda known: known.turns, "to the first user turn of a chat and to the whole text of other columns"
+    ),
+    "datasets[].maxResponsesPerPrompt": Default(
+        _by_case(
+            {p.value: known.max_responses for p in Preset if (known := preset_data(p)).max_responses},
+            "to no limit otherwise",
+        ),
+        _max_responses,
     ),
     "datasets[].maxPrompts": Default(
         _by_case({p.value: default_max_prompts(p, s.total) for p, s in PUBLISHED.items()}, "to no limit otherwise")

@@ -145,7 +145,7 @@ def kind_traits(kind: StageKind) -> KindTraits:  # noqa: C901, PLR0911, PLR0912 
                 shared_memory=True,
             )
         case StageKind.CONSTRUCT:
-            return KindTraits(version=3, report=Report.DATASET, is_goal=True)
+            return KindTraits(version=4, report=Report.DATASET, is_goal=True)
         case StageKind.SFT | StageKind.DPO:
             return KindTraits(
                 image=_train_image,

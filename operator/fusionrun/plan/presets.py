@@ -8,8 +8,9 @@ table "Datasets". Sources of the schemas:
 - Magpie-Pro-DPO-100K-v0.1: the card of its Korean translation, which has the same columns
   (youjunhyeok/Magpie-Pro-DPO-100K-v0.1-ko); the labels "Coding & Debugging" and "Math" of ``task_category``: programs
   that read Magpie's data sets.
-- HelpSteer2: its card (``prompt``, ``response``, five ratings; ``train.jsonl.gz``; two rows per prompt; turns after
-  the first follow ``<extra_id_1>`` markers in ``prompt``, which are kept: the recipe does not mention them).
+- HelpSteer2: its card (``prompt``, ``response``, five ratings; ``train.jsonl.gz``; two rows per prompt; each turn
+  after the first in ``prompt`` begins with a line ``<extra_id_1>Assistant`` or ``<extra_id_1>User``, as in the prompts
+  that NVIDIA's NeMo-Aligner builds).
 - OpenMathInstruct-2: programs that read it (``problem``, ``generated_solution``, ``expected_answer``,
   ``problem_source``; splits ``train``, ``train_1M``, ``train_2M``, ``train_5M`` in one folder).
 - alpaca_gpt4_zh: Alpaca's format (``instruction``, ``input``, ``output``), as LLaMA-Factory reads it.
@@ -26,7 +27,7 @@ table "Datasets". Sources of the schemas:
 from dataclasses import dataclass
 from math import ceil
 
-from fusionrun.api.data import PROMPTS_MAX, Columns, Preset, Subject, Task, TestsFrom
+from fusionrun.api.data import PROMPTS_MAX, Columns, Preset, Subject, Task, TestsFrom, Turns
 from fusionrun.api.sizes import PUBLISHED
 
 FOUR_SOURCES = ("gemma-2-27b-it", "Mistral-Large-Instruct-2407", "Qwen2.5-72B-Instruct", "Llama-3.1-70B-Instruct")
@@ -53,6 +54,13 @@ Mathematics has no share: the number of problems in its only preset is known.
 """
 
 
+KEPT_RESPONSES = 5
+"""Kept responses per problem of OpenMathInstruct-2, which has about 23 (230,000 rows of 10,000 problems in a sample).
+Project: the recipe does not say how many it keeps. 5 is the number of samples of the other sources: the best of more
+responses has a higher score, so a source with more of them would win more problems. The kept responses all have the
+reference answer, so more of them give no further pair, and each is scored."""
+
+
 @dataclass(frozen=True)
 class PresetData:
     """A data set of the recipe."""
@@ -62,8 +70,13 @@ class PresetData:
     columns: Columns
     sources: tuple[str, ...] = FOUR_SOURCES
     """Ends of the names of the models that respond to its prompts."""
+    turns: Turns | None = None
     responses: str | None = None
     """Column of the responses that the recipe keeps."""
+    responses_model: str | None = None
+    """Name of the model that wrote them."""
+    max_responses: int | None = None
+    """Number of them per prompt."""
     excluded: tuple[Subject, ...] = ()
     """Subjects that the recipe removes. Source: README, "Data Construction": "excluding code and math data"."""
     near_duplicates: float | None = None
@@ -76,10 +89,16 @@ class PresetData:
 
 
 def _general(
-    uri: str, columns: Columns, task: Task = Task.INSTRUCTION, sources: tuple[str, ...] = FOUR_SOURCES
+    uri: str,
+    columns: Columns,
+    task: Task = Task.INSTRUCTION,
+    sources: tuple[str, ...] = FOUR_SOURCES,
+    turns: Turns | None = None,
 ) -> PresetData:
     """Return a data set of general prompts, from which code and mathematics are removed."""
-    return PresetData(uri, task, columns, sources, excluded=tuple(Subject), near_duplicates=NEAR_DUPLICATES)
+    return PresetData(
+        uri, task, columns, sources, turns=turns, excluded=tuple(Subject), near_duplicates=NEAR_DUPLICATES
+    )
 
 
 _PRESETS: dict[Preset, PresetData] = {
@@ -87,7 +106,12 @@ _PRESETS: dict[Preset, PresetData] = {
     Preset.MAGPIE_PRO_DPO: _general(
         "hf://Magpie-Align/Magpie-Pro-DPO-100K-v0.1", Columns(prompt="instruction", category="task_category")
     ),
-    Preset.HELP_STEER_2: _general("hf://nvidia/HelpSteer2", Columns(prompt="prompt")),
+    Preset.HELP_STEER_2: _general(
+        "hf://nvidia/HelpSteer2",
+        Columns(prompt="prompt"),
+        # Project: the recipe does not mention the turns. The authors published prompts as lists of messages.
+        turns=Turns.ALL,
+    ),
     # Near-duplicates are kept: two problems that differ in one number are different problems.
     Preset.OPEN_MATH_INSTRUCT_2: PresetData(
         "hf://nvidia/OpenMathInstruct-2",
@@ -95,6 +119,9 @@ _PRESETS: dict[Preset, PresetData] = {
         Columns(prompt="problem", answer="expected_answer"),
         MATHEMATICS_SOURCES,
         responses="generated_solution",
+        # Source: README of FuseChat-3.0, "Response Sampling".
+        responses_model="Llama-3.1-405B-Instruct",
+        max_responses=KEPT_RESPONSES,
         # Source: README of FuseChat-3.0 (December 2024): "nearly 60,000 unique samples".
         prompts=60_000,
     ),

@@ -50,8 +50,13 @@ SAMPLES_PER_PROMPT = {Task.INSTRUCTION: 5, Task.MATHEMATICS: 5, Task.CODING: 8, 
 """Source: README, "Data Construction": 5 for instruction, 8 for coding, 1 for Chinese. Mathematics: project (the README
 keeps the responses of the data set and adds samples of Qwen2.5-Math, without a count)."""
 
-MAX_TOKENS = 2048
-"""Project: the paper gives no limit on sampled responses. Its training rows have at most 2,048 tokens."""
+MAX_TOKENS = 4096
+"""Project: paper and README give no limit on sampled responses. 4,096 is the default of the sampling scripts of the
+authors' related work: SLIT-AI/WRPO samples with SimPO's ``on_policy_data_gen/decode.py``. An answer between 2,048 and
+4,096 tokens is then complete, judged and compared; only the rows that are too long for training are dropped."""
+
+EVALUATION_MAX_TOKENS = 2048
+"""Source: Paper, evaluation: mathematics with the Qwen2.5-Math harness, which has this limit."""
 
 DEFAULT_SAMPLING = Sampling(temperature=0.8, top_p=0.95, top_k=-1, repetition_penalty=1.0, max_tokens=MAX_TOKENS)
 """Source: README, "Source models": Gemma-2, Mistral-Large and Llama-3.1. Top-k off: project."""
@@ -59,8 +64,10 @@ DEFAULT_SAMPLING = Sampling(temperature=0.8, top_p=0.95, top_k=-1, repetition_pe
 QWEN_SAMPLING = Sampling(temperature=0.7, top_p=0.8, top_k=-1, repetition_penalty=1.05, max_tokens=MAX_TOKENS)
 """Source: README, "Source models": Qwen2.5 and Qwen2.5-Math."""
 
-EVALUATION_SAMPLING = Sampling(temperature=0.0, top_p=1.0, top_k=-1, repetition_penalty=1.0, max_tokens=MAX_TOKENS)
-"""Source: Paper, evaluation: mathematics with greedy decoding and 2,048 tokens (the Qwen2.5-Math harness)."""
+EVALUATION_SAMPLING = Sampling(
+    temperature=0.0, top_p=1.0, top_k=-1, repetition_penalty=1.0, max_tokens=EVALUATION_MAX_TOKENS
+)
+"""Source: Paper, evaluation: mathematics with greedy decoding (the Qwen2.5-Math harness)."""
 
 CONCURRENCY_GROWTH = 4
 """Project: ``generation.maxConcurrency`` as a multiple of ``generation.concurrency``."""

@@ -68,3 +68,5 @@ def test_a_chat(tmp_path, case):
         assert counts.no_response.total() == 1
     responses = {"s": case["response"]} if "response" in case else {}
     assert [(row.text, row.responses) for row in rows] == ([(case["prompt"], responses)] if "prompt" in case else [])
+    history = [[message.role, message.content] for row in rows for message in row.history]
+    assert history == case.get("history", [])

@@ -182,7 +182,7 @@ PROMPTS = {
         "What happens if you swallow gum?",
     },
     Preset.MAGPIE_PRO_DPO: {"Name three rivers."},
-    Preset.HELP_STEER_2: {"Plan a trip.", "Hi\n<extra_id_1>Assistant\nHello\n<extra_id_1>User\nA joke!"},
+    Preset.HELP_STEER_2: {"Plan a trip.", "A joke!"},
     Preset.OPEN_MATH_INSTRUCT_2: {"1 + 2 = ?", "2 + 2 = ?"},
     Preset.LEETCODE_DATASET: {"Add one to n."},
     Preset.SELF_OSS_INSTRUCT: {WITH_TESTS},
@@ -232,6 +232,13 @@ def test_a_preset_reads_the_schema_of_its_data_set(volume, preset):
     counted = ("duplicates", "near_duplicates", "code", "mathematics", "bad_rows", "no_tests")
     assert {k: getattr(made.values, k) for k in counted if getattr(made.values, k)} == DROPPED[preset]
     assert {p.task for p in rows} == {str(preset_data(preset).task)}
+
+
+def test_the_marks_of_help_steer_become_turns(volume):
+    prepared(volume, Preset.HELP_STEER_2)
+    (chat,) = [p for p in read_shards(volume / "out" / "prompts", Prompt) if p.history]
+    turns = [(message.role, message.content) for message in chat.messages]
+    assert turns == [("user", "Hi"), ("assistant", "Hello"), ("user", "A joke!")]
 
 
 def test_all_responses_of_open_math_instruct_are_kept_once(volume):

@@ -30,7 +30,9 @@ def test_batches_have_similar_lengths_and_the_texts_of_the_files(tmp_path):
     with open_text_file() as texts:
         found, unscored = read_conversations(texts, characters, parameters_of(tmp_path, answers, max_length=100), 0)
         batches = make_batches(found, 2)
-        read = [[(texts.read(one.prompt), texts.read(one.response), one.keys) for one in batch] for batch in batches]
+        read = [
+            [(texts.read_prompt(one.prompt), texts.read(one.response), one.keys) for one in batch] for batch in batches
+        ]
     assert read == [
         [
             ("prompt 0 é", "much longer than that", [("p0", "s", 1)]),

@@ -6,7 +6,7 @@ import pytest
 
 from fusionrun.api.models import Calibration, CalibrationPair, ScoreRange
 from fusionrun.api.parameters import RewardEndpointParameters, ScoreParameters
-from fusionrun.api.records import Score
+from fusionrun.api.records import Message, Score
 from fusionrun.api.values import Scored
 from fusionrun_stages import score
 from fusionrun_stages.errors import InfrastructureError, ServerStalledError, UserError
@@ -39,10 +39,10 @@ def server():
         yield reward
 
 
-def prepare(folder, url, *, calibration=None, **more):
+def prepare(folder, url, *, calibration=None, history=None, **more):
     rows = [response("p", "word " * (i + 1), i) for i in range(COUNT)]
     rows += [response("p", "word ", COUNT), response("p", "cut", COUNT + 1, "length")]
-    inputs = write_inputs(folder, [prompt("p", task="Instruction", prompt="Say it.")], rows)
+    inputs = write_inputs(folder, [prompt("p", task="Instruction", prompt="Say it.", history=history)], rows)
     fields = {"base_url": url, "model": "reward", "concurrency": 3, "stall_seconds": 60} | more
     limits = {"batch_size": 3, "max_length": 50, "calibration": calibration}
     parameters = ScoreParameters(source="s", endpoint=RewardEndpointParameters(**fields), **inputs, **limits)
@@ -74,6 +74,15 @@ def test_each_conversation_is_one_request_for_a_raw_reward(tmp_path, server, mon
     assert (body["model"], body["use_activation"], body["add_generation_prompt"]) == ("reward", False, False)
     assert [m["role"] for m in body["messages"]] == ["user", "assistant"]
     assert not list((work.output / "parts").iterdir())
+
+
+def test_the_server_gets_all_turns(tmp_path, server):
+    turns = [("user", "Capital of France?"), ("assistant", "Paris"), ("user", "And of Peru?")]
+    work = prepare(tmp_path, server.url, history=[Message(role=role, content=text) for role, text in turns[:2]])
+    score.run(work)
+    turns[2] = ("user", "Say it.")
+    sent = [tuple((m["role"], m["content"]) for m in body["messages"]) for _, _, body in server.requests]
+    assert sorted(sent) == sorted((*turns, ("assistant", "word " * (i + 1))) for i in range(COUNT))
 
 
 def test_transient_failures_are_retried(tmp_path, server):

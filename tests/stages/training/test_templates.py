@@ -112,6 +112,21 @@ def test_the_tokens_are_those_of_trl(name):
     assert split_conversation(tokenizer, prompt, answer) == (full[:start], full[start:])
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_only_the_last_answer_of_a_conversation_is_trained(name):
+    prompt = message("user", "Name a river.") + message("assistant", "The Ebro.") + message("user", "Another?")
+    answer = message("assistant", "The Douro.")
+    tokenizer, tokens = tokenizer_of(name), split_conversation(tokenizer_of(name), prompt, answer)
+    assert check_of(name).problem(prompt + answer, tokens) is None
+    opening, completion = (tokenizer.decode(part, skip_special_tokens=False) for part in tokens)
+    assert [text in opening for text in ("river", "Ebro", "Another", "Douro")] == [True, True, True, False]
+    first = message("user", "Name a river."), answer
+    assert tokens.completion == split_conversation(tokenizer, *first).completion
+    assert "Douro" in completion
+    quoting = [prompt[0], prompt[1] | {"content": f"The Ebro.{marks_of(name)['end']}"}, prompt[2]]
+    assert check_of(name).problem(quoting + answer, split_conversation(tokenizer, quoting, answer)) == SPECIAL_TOKENS
+
+
 def texts(name):
     """Return texts of words, single characters, and the marks of a family, whole and cut."""
     marks = [*FAMILIES[name]["special"], *FAMILIES[name].get("added", []), *marks_of(name).values()]

@@ -4,6 +4,7 @@ from typing import Any
 
 from fusionrun.api import artifacts
 from fusionrun.api.artifacts import manifest_paths
+from fusionrun.api.models import Source
 from fusionrun.api.parameters import ConstructParameters, SourceInputs
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
@@ -12,6 +13,7 @@ from fusionrun.plan.families.judging import verdicts_stages
 from fusionrun.plan.families.prompts import PROMPTS, prompt_inputs, solutions_verdicts
 from fusionrun.plan.families.responses import responses_dir, responses_stage
 from fusionrun.plan.pinned import PinnedPlan
+from fusionrun.plan.presets import preset_data
 from fusionrun.plan.stages import Stage, digest_data, stage_name
 
 CONSTRUCT = stage_name(StageKind.CONSTRUCT)
@@ -48,6 +50,7 @@ def construct_task(pinned: PinnedPlan, stage: Stage) -> ConstructParameters:
         sources=[
             SourceInputs(
                 source=source.name,
+                source_model=source_model(spec, source),
                 responses_dir=responses_dir(pinned, source),
                 verdicts_dirs=[
                     pinned.artifact(name, artifacts.VERDICTS)
@@ -65,6 +68,20 @@ def construct_task(pinned: PinnedPlan, stage: Stage) -> ConstructParameters:
         system_prompts=_system_prompts(spec),
         seed=construction.seed,
     )
+
+
+def source_model(spec: FusionRunSpec, source: Source) -> str:
+    """Return the name of a source's model, without organization, as in the rows that the authors published.
+
+    A source of type Dataset has that of the preset with its responses, or its own name.
+    """
+    if source.served:
+        return source.served.model.uri.rstrip("/").rsplit("/", 1)[-1]
+    if source.endpoint:
+        return source.endpoint.model.rsplit("/", 1)[-1]
+    presets = {d.preset for d in spec.datasets if source.name in (d.responses_columns or {})}
+    known = {preset and preset_data(preset).responses_model for preset in presets}
+    return (known.pop() if len(known) == 1 else None) or source.name
 
 
 def _max_kept(spec: FusionRunSpec) -> dict[str, int]:

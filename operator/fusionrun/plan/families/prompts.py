@@ -63,6 +63,8 @@ def _dataset_digest(dataset: Dataset) -> dict[str, Any]:
         "excluded": sorted(dataset.excluded_subjects or []),
         "nearDuplicates": dataset.near_duplicate_threshold,
         "testsFrom": dataset.tests_from if dataset.tests_from is not TestsFrom.COLUMN else None,
+        "turns": dataset.turns,
+        "maxResponses": dataset.max_responses_per_prompt,
     }
     return parameters | {name: value for name, value in added.items() if value}
 
@@ -76,7 +78,9 @@ def _dataset_task(pinned: PinnedPlan, dataset: Dataset) -> DatasetParameters:
         revision=_revision(pinned, f"datasets[{dataset.name}]", uri),
         split=dataset.split,
         columns=dataset_columns(dataset),
+        turns=dataset.turns,
         responses_columns=dataset.responses_columns or {},
+        max_responses_per_prompt=dataset.max_responses_per_prompt,
         max_prompts=dataset.max_prompts,
         excluded_subjects=dataset.excluded_subjects or [],
         near_duplicate_threshold=dataset.near_duplicate_threshold,
