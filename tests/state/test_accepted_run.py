@@ -9,6 +9,7 @@ from fusionrun.plan.build import build_plan
 from fusionrun.plan.kinds import stage_traits
 from fusionrun.plan.pinned import Feature, PinnedPlan
 from fusionrun.state.decide import run as decide_module
+from fusionrun.state.observe import accepted_run
 from fusionrun.state.observe.accepted_run import acceptance, resolution
 from fusionrun.state.observe.frozen import frozen
 from fusionrun.state.observe.object_ref import ObjectRef, ref_of
@@ -165,3 +166,13 @@ def test_a_feature_of_a_newer_release_is_ignored():
     assert known == sorted(set(Feature) - {Feature.SERVER_KEY})
     spec["data"]["features.json"] = json.dumps([*known, "unknown"])
     world.complete()
+
+
+def test_a_run_of_an_earlier_release_has_a_pod_for_each_shard_of_scores(monkeypatch):
+    monkeypatch.setattr(accepted_run, "features", lambda _: frozenset(Feature) - {Feature.SHARED_SHARDS})
+    world = started("resolve")
+    monkeypatch.undo()
+    world.finish_in_turn("prepare/prompts", "prepare/benchmarks", "serve/ada", "generate/ada")
+    found = task(world, "score/ada")
+    job = world.workloads()["score/ada"]["spec"]
+    assert (job["completions"], job["parallelism"], found.workers, found.parameters.batch_size) == (2, 1, None, 16)

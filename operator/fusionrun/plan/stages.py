@@ -100,6 +100,9 @@ class Stage:
     """Whether its pods run Python code that comes with a model (``trustRemoteCode``)."""
     shards: int | None = None
     parallelism: int = 1
+    """Maximum number of pods that make its shards at the same time."""
+    shares_shards: bool = False
+    """Whether its pods take shards in turn until none is left. Otherwise each shard has a pod of its own."""
     devices: dict[str, int] = field(default_factory=dict)
     """Extended resources of one pod, such as ``nvidia.com/gpu``."""
     pods: int = 1
@@ -139,6 +142,13 @@ class Stage:
         """Stages that must succeed before it starts."""
         first = () if self.kind is StageKind.RESOLVE else (stage_name(StageKind.RESOLVE),)
         return (*first, *self.inputs, *self.after)
+
+    @property
+    def completions(self) -> int:
+        """Number of pods that must succeed, each with a completion index of its own if the stage has shards."""
+        if self.shards is None:
+            return 1
+        return min(self.parallelism, self.shards) if self.shares_shards else self.shards
 
     @property
     def gpus_per_pod(self) -> int:
@@ -184,6 +194,10 @@ class Plan:
             if s.name in kept
         )
         return replace(self, stages=tuple(stages))
+
+    def without_shared_shards(self) -> "Plan":
+        """Return the plan with a pod for each shard of every stage."""
+        return replace(self, stages=tuple(replace(s, shares_shards=False) for s in self.stages))
 
     def planned(self) -> list[PlannedStage]:
         """Return the parts of each stage with an artifact from which ``resolve`` computes its digest."""

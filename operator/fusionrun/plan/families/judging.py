@@ -26,6 +26,13 @@ GRADERS = {Task.MATHEMATICS: Grader.MATHEMATICS, Task.CODING: Grader.CODING}
 """Graders of the tasks whose responses are judged by rule."""
 
 
+REQUESTS = 16
+"""Default of ``rewardModel.batchSize`` for an endpoint, and for an image that has no limit of the tokens of a batch."""
+CONVERSATIONS = 256
+"""Default of ``rewardModel.batchSize`` where ``maxBatchTokens`` limits a batch: the limit of conversations then matters
+only below 64 tokens."""
+
+
 def judging_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
     """Plan ``verify`` and ``score`` for each source."""
     stages: list[Stage] = []
@@ -128,7 +135,10 @@ def _score(spec: FusionRunSpec, source: Source, references: References) -> Stage
         endpoint=reward.endpoint,
         remote_code=reward.model is not None and reward.model.trust_remote_code,
         shards=spec.generation.shards,
+        parallelism=reward.replicas,
+        shares_shards=True,
         devices=devices_of(reward.resources) if reward.model else {},
+        pods=min(reward.replicas, spec.generation.shards),
     )
 
 
@@ -140,7 +150,7 @@ def score_task(pinned: PinnedPlan, stage: Stage, source: Source) -> ScoreParamet
             base_url=reward.endpoint.url,
             model=reward.endpoint.model,
             api_key_env=api_key_env(reward.endpoint),
-            concurrency=reward.batch_size,
+            concurrency=reward.batch_size or REQUESTS,
             stall_seconds=pinned.spec.generation.stall_seconds,
         )
     return ScoreParameters(
@@ -151,7 +161,8 @@ def score_task(pinned: PinnedPlan, stage: Stage, source: Source) -> ScoreParamet
         prompts_dir=pinned.artifact(PROMPTS, artifacts.PROMPTS),
         responses_dir=responses_dir(pinned, source),
         shards=stage.shards or 1,
-        batch_size=reward.batch_size,
+        batch_size=reward.batch_size or (CONVERSATIONS if stage.shares_shards and reward.model else REQUESTS),
+        max_batch_tokens=reward.max_batch_tokens if reward.model else None,
         max_length=reward.max_length,
         calibration=reward.calibration,
     )

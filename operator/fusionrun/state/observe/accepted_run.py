@@ -69,7 +69,9 @@ class Acceptance:
         return spec.hub.endpoint if spec.hub else None
 
     def adopt(self, plan: Plan) -> Plan:
-        """Return the plan without the stages that a newer release has added since acceptance."""
+        """Return the plan as the release that accepted the run could run it, and with its stages only."""
+        if Feature.SHARED_SHARDS not in self.features:
+            plan = plan.without_shared_shards()
         return plan if self.stages is None else plan.only(self.stages)
 
     def config_map(self, pinned: PinnedPlan) -> Manifest:
