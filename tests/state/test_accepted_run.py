@@ -3,9 +3,11 @@
 import json
 from dataclasses import replace
 
+from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.task import decode_task
 from fusionrun.plan import stages
 from fusionrun.plan.build import build_plan
+from fusionrun.plan.defaults import fill
 from fusionrun.plan.kinds import stage_traits
 from fusionrun.plan.pinned import Feature, PinnedPlan
 from fusionrun.state.decide import run as decide_module
@@ -168,11 +170,14 @@ def test_a_feature_of_a_newer_release_is_ignored():
     world.complete()
 
 
-def test_a_run_of_an_earlier_release_has_a_pod_for_each_shard_of_scores(monkeypatch):
-    monkeypatch.setattr(accepted_run, "features", lambda _: frozenset(Feature) - {Feature.SHARED_SHARDS})
-    world = started("resolve")
-    monkeypatch.undo()
-    world.finish_in_turn("prepare/prompts", "prepare/benchmarks", "serve/ada", "generate/ada")
-    found = task(world, "score/ada")
-    job = world.workloads()["score/ada"]["spec"]
-    assert (job["completions"], job["parallelism"], found.workers, found.parameters.batch_size) == (2, 1, None, 16)
+def test_a_run_of_an_earlier_release_keeps_the_pods_of_that_release(monkeypatch):
+    old = frozenset(Feature) - {Feature.SERVER_KEY, Feature.SHARED_SHARDS, Feature.PROMOTE_ON_ONE_GPU}
+    monkeypatch.setattr(accepted_run, "features", lambda _: old)
+    gpus = {"limits": {"nvidia.com/gpu": 2, "memory": "8Gi"}}
+    world = World(make_run(training={"processesPerNode": 2, "resources": gpus}))
+    world.finish_in_turn("resolve", "prepare/prompts", "prepare/benchmarks", "serve/ada", "generate/ada")
+    score = world.workloads()["score/ada"]["spec"]
+    assert (score["completions"], score["parallelism"], task(world, "score/ada").workers) == (2, 1, None)
+    spec = fill(FusionRunSpec.model_validate(world.run["spec"]))
+    plan = accepted_run.Acceptance(spec, SETTINGS.images, features=old).adopt(build_plan(spec))
+    assert (plan["promote"].gpus, build_plan(spec)["promote"].gpus) == (2, 1)

@@ -252,9 +252,8 @@ class RewardModel(Contract):
     replicas: Annotated[int, Field(ge=1, le=64)] = 1
     """Number of pods that score the responses of each source at the same time. Each pod loads the model once, and takes
     shards until none is left, so at most ``generation.shards`` pods run."""
-    batch_size: Annotated[int, Field(ge=1, le=4096)] | None = None
-    """Maximum number of conversations that are scored together or, for an endpoint, of in-flight requests of a pod. If
-    omitted, it is 256, or 16 for an endpoint."""
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
+    """Maximum number of conversations that are scored together or, for an endpoint, of in-flight requests of a pod."""
     max_batch_tokens: Annotated[int, Field(ge=16, le=4194304)] = 16384
     """Maximum number of tokens that are scored together, with padding; a longer conversation is scored alone. Not used
     with ``endpoint``."""

@@ -143,7 +143,7 @@ def kind_traits(kind: StageKind) -> KindTraits:  # noqa: C901, PLR0911 -- one ro
         case StageKind.PROMOTE:
             return KindTraits(
                 image=lambda images: images.train,
-                version=2,
+                version=3,
                 resources=_training_resources,
                 is_goal=True,
                 shared_memory=True,

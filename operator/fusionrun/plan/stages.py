@@ -9,7 +9,7 @@ from typing import Any
 from fusionrun.api.artifacts import parameters_digest
 from fusionrun.api.contract import Contract
 from fusionrun.api.data import Grader
-from fusionrun.api.models import ModelEndpoint, Source
+from fusionrun.api.models import ModelEndpoint, Resources, Source
 from fusionrun.api.stage import EvaluatedModel, PlannedStage, Reference, StageKind
 from fusionrun.api.training import Backend
 from fusionrun.errors import PlanError
@@ -103,6 +103,8 @@ class Stage:
     """Maximum number of pods that make its shards at the same time."""
     shares_shards: bool = False
     """Whether its pods take shards in turn until none is left. Otherwise each shard has a pod of its own."""
+    resources: Resources | None = None
+    """Resources of its pods; None for those of its kind (``KindTraits.resources``)."""
     devices: dict[str, int] = field(default_factory=dict)
     """Extended resources of one pod, such as ``nvidia.com/gpu``."""
     pods: int = 1
@@ -194,10 +196,6 @@ class Plan:
             if s.name in kept
         )
         return replace(self, stages=tuple(stages))
-
-    def without_shared_shards(self) -> "Plan":
-        """Return the plan with a pod for each shard of every stage."""
-        return replace(self, stages=tuple(replace(s, shares_shards=False) for s in self.stages))
 
     def planned(self) -> list[PlannedStage]:
         """Return the parts of each stage with an artifact from which ``resolve`` computes its digest."""

@@ -26,13 +26,6 @@ GRADERS = {Task.MATHEMATICS: Grader.MATHEMATICS, Task.CODING: Grader.CODING}
 """Graders of the tasks whose responses are judged by rule."""
 
 
-REQUESTS = 16
-"""Default of ``rewardModel.batchSize`` for an endpoint, and for an image that has no limit of the tokens of a batch."""
-CONVERSATIONS = 256
-"""Default of ``rewardModel.batchSize`` where ``maxBatchTokens`` limits a batch: the limit of conversations then matters
-only below 64 tokens."""
-
-
 def judging_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
     """Plan ``verify`` and ``score`` for each source."""
     stages: list[Stage] = []
@@ -150,7 +143,7 @@ def score_task(pinned: PinnedPlan, stage: Stage, source: Source) -> ScoreParamet
             base_url=reward.endpoint.url,
             model=reward.endpoint.model,
             api_key_env=api_key_env(reward.endpoint),
-            concurrency=reward.batch_size or REQUESTS,
+            concurrency=reward.batch_size,
             stall_seconds=pinned.spec.generation.stall_seconds,
         )
     return ScoreParameters(
@@ -161,7 +154,7 @@ def score_task(pinned: PinnedPlan, stage: Stage, source: Source) -> ScoreParamet
         prompts_dir=pinned.artifact(PROMPTS, artifacts.PROMPTS),
         responses_dir=responses_dir(pinned, source),
         shards=stage.shards or 1,
-        batch_size=reward.batch_size or (CONVERSATIONS if stage.shares_shards and reward.model else REQUESTS),
+        batch_size=reward.batch_size,
         max_batch_tokens=reward.max_batch_tokens if reward.model else None,
         max_length=reward.max_length,
         calibration=reward.calibration,

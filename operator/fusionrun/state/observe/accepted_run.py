@@ -30,6 +30,7 @@ from fusionrun.api.values import Resolved
 from fusionrun.errors import ContractError
 from fusionrun.objects import meta
 from fusionrun.plan.defaults import fill
+from fusionrun.plan.earlier_releases import with_features
 from fusionrun.plan.pinned import Feature, PinnedPlan
 from fusionrun.plan.stages import Plan
 from fusionrun.settings import Images, Settings
@@ -70,8 +71,7 @@ class Acceptance:
 
     def adopt(self, plan: Plan) -> Plan:
         """Return the plan as the release that accepted the run could run it, and with its stages only."""
-        if Feature.SHARED_SHARDS not in self.features:
-            plan = plan.without_shared_shards()
+        plan = with_features(plan, self.spec, self.features)
         return plan if self.stages is None else plan.only(self.stages)
 
     def config_map(self, pinned: PinnedPlan) -> Manifest:
