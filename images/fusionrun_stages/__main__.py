@@ -9,12 +9,13 @@ termination message of a pod comes from its first rank that fails.
 import importlib
 import logging
 import os
-import resource
 import signal
 import sys
 import threading
 import uuid
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -29,32 +30,28 @@ from fusionrun.api.pod import (
     TASK_DIGEST_ENV,
     TASK_ENV,
     TASK_PATH,
-    TERMINATION_ENV,
-    TERMINATION_PATH,
 )
-from fusionrun.api.records import SCHEMA_VERSION, replace_surrogates
-from fusionrun.api.result import STOPPED, Outcome, StageResult, encode_result
+from fusionrun.api.records import SCHEMA_VERSION
+from fusionrun.api.result import STOPPED, Outcome, StageResult
 from fusionrun.api.stage import StageKind
 from fusionrun.api.task import StageTask, decode_task, task_digest
 from fusionrun_stages.errors import InfrastructureError, ServerStalledError, UserError, classify, escape_controls
-from fusionrun_stages.pod import checkpoint
 from fusionrun_stages.pod.gpus import require_gpus
 from fusionrun_stages.pod.lease import Holder, Lease
+from fusionrun_stages.pod.process import peak_memory_bytes, raise_open_files
 from fusionrun_stages.pod.progress import Pusher
+from fusionrun_stages.pod.shards import Worker, make_shards
+from fusionrun_stages.pod.termination import write_failure, write_result
 from fusionrun_stages.pod.watchdog import Watchdog
 from fusionrun_stages.volume.manifest import read_manifest, write_manifest
 from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger("fusionrun_stages")
 
-MESSAGE_CHARACTERS = 1024
 LOG_CHARACTERS = 20_000
 """Longest message or traceback in the log."""
 RELEASE_SECONDS = 10.0
 """Maximum time to release the leases of a stalled stage."""
-OPEN_FILES = 2**16
-"""No stage needs more; some libraries loop over all possible descriptors."""
-
 _leases: list[Lease] = []
 """Leases of this process, to be released on a signal."""
 
@@ -78,14 +75,14 @@ def main(arguments: list[str]) -> int:
             log.error("%s", failure)  # noqa: TRY400 - these errors need no traceback
         else:
             log.exception("%s", failure)
-        _write_failure(
+        write_failure(
             str(failure),
             user_error=isinstance(failure, UserError),
             server_stalled=isinstance(failure, ServerStalledError),
         )
         return failure.exit_code
     if _rank("LOCAL_RANK") == 0:
-        _write_result(result)
+        write_result(result)
     return 0
 
 
@@ -100,17 +97,6 @@ class LineFormatter(logging.Formatter):
         """Return the traceback; a message in it may have lines of its own."""
         text = super().formatException(ei)[-LOG_CHARACTERS:]
         return "\n".join(map(escape_controls, text.split("\n")))
-
-
-def raise_open_files() -> None:
-    """Allow as many open files as the hard limit does, up to ``OPEN_FILES``.
-
-    A soft limit of 1,024 is containerd's default; ``generate`` alone may have 4,096 requests in flight.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def run_stage(arguments: list[str]) -> StageResult:
@@ -132,6 +118,9 @@ def run_stage(arguments: list[str]) -> StageResult:
     with ExitStack() as stack:
         stack.callback(pusher.close)
         stack.callback(watchdog.stop)
+        if task.workers is not None and task.shards is not None:
+            watchdog.start()
+            return _make_shards(kind, work, Worker(_stage_of(task), _completion_index(), task.workers))
         if kind is not StageKind.RESOLVE:  # it runs every time, and writes to the directory of its run
             _take_lease(work, stack)
             manifest = read_manifest(output, kind, shard, task.shards)
@@ -144,7 +133,8 @@ def run_stage(arguments: list[str]) -> StageResult:
                     values=manifest.values,
                 )
         watchdog.start()
-        return _make(kind, work)
+        require_gpus(task.gpus)
+        return _make(work, importlib.import_module(f"fusionrun_stages.{kind}").run)
 
 
 def _read_task() -> StageTask:
@@ -174,13 +164,7 @@ def _take_lease(work: Work, stack: ExitStack) -> None:
         log.info("%s: pod %s of %s produces this artifact: waiting", task.stage, holder.pod_uid, holder.stage)
         work.report(0, 0, "waiting for another run")
 
-    lease = Lease(
-        work.output / lease_name(work.shard, task.shards),
-        Holder(f"{task.namespace}/{task.run}/{task.stage}", work.pod_uid),
-        lambda: read_manifest(work.output, task.parameters.kind, work.shard, task.shards) is not None,
-        wait,
-        _leave_to_successor,
-    )
+    lease = _lease(work, Holder(_stage_of(task), work.pod_uid), wait)
     if _rank("RANK"):
         lease.follow()
         return
@@ -189,11 +173,50 @@ def _take_lease(work: Work, stack: ExitStack) -> None:
     lease.take()
 
 
-def _make(kind: StageKind, work: Work) -> StageResult:
-    task, output = work.task, work.output
-    require_gpus(task.gpus)
+def _lease(work: Work, holder: Holder, wait: Callable[[Holder], None]) -> Lease:
+    task = work.task
+    return Lease(
+        work.output / lease_name(work.shard, task.shards),
+        holder,
+        lambda: read_manifest(work.output, task.parameters.kind, work.shard, task.shards) is not None,
+        wait,
+        _leave_to_successor,
+    )
+
+
+def _stage_of(task: StageTask) -> str:
+    return f"{task.namespace}/{task.run}/{task.stage}"
+
+
+def _make_shards(kind: StageKind, work: Work, worker: Worker) -> StageResult:
+    """Make shards until none is left. The model is loaded with the first one."""
     module = importlib.import_module(f"fusionrun_stages.{kind}")
-    made: Made = module.run(work)
+    started: list[Callable[[Work], Made]] = []
+
+    def lease_of(shard: int) -> Lease:
+        # A pod holds one lease at a time; that of a loop which has ended is released.
+        lease = _lease(replace(work, shard=shard), worker.holder(work.pod_uid), lambda _: None)
+        _leases[:] = [lease]
+        return lease
+
+    def make(shard: Work) -> None:
+        if not started:
+            require_gpus(work.task.gpus)
+            started.append(module.start(work))
+        _make(shard, started[0], worker)
+
+    manifests = make_shards(work, worker, lease_of, make)
+    return StageResult(
+        outcome=Outcome.SUCCEEDED,
+        cached=not started,
+        peak_memory_bytes=peak_memory_bytes(),
+        values=module.total(manifest.values for manifest in manifests),
+    )
+
+
+def _make(work: Work, run: Callable[[Work], Made], worker: Worker | None = None) -> StageResult:
+    task, output = work.task, work.output
+    made = run(work)
     memory = peak_memory_bytes()
     if _rank("RANK") == 0:
         manifest = ArtifactManifest(
@@ -203,70 +226,37 @@ def _make(kind: StageKind, work: Work) -> StageResult:
             files={name: (output / name).stat().st_size for name in made.files},
             peak_memory_bytes=memory,
             values=made.values,
-            details=made.details,
+            details=made.details | (worker.details if worker else {}),
         )
         write_manifest(output, manifest, work.shard, task.shards)
     return StageResult(outcome=Outcome.SUCCEEDED, peak_memory_bytes=memory, values=made.values)
 
 
 def shard_of(task: StageTask) -> int | None:
-    """Return this pod's shard: the completion index of an Indexed Job, or None."""
-    if task.shards is None:
+    """Return this pod's shard: the completion index of an Indexed Job; None without shards, or if it takes any."""
+    if task.shards is None or task.workers is not None:
         return None
+    index = _completion_index()
+    if index >= task.shards:
+        raise InfrastructureError(f"{COMPLETION_INDEX_ENV} is {index}, not an index below {task.shards}")
+    return index
+
+
+def _completion_index() -> int:
     text = os.environ.get(COMPLETION_INDEX_ENV, "")
-    if not text.isdecimal() or int(text) >= task.shards:
-        raise InfrastructureError(f"{COMPLETION_INDEX_ENV} is {text!r}, not an index below {task.shards}")
+    if not text.isdecimal():
+        raise InfrastructureError(f"{COMPLETION_INDEX_ENV} is {text!r}, not an index")
     return int(text)
-
-
-def peak_memory_bytes() -> int:
-    """Return the largest resident memory of this process and of its finished children, in bytes.
-
-    It is not their sum, since a forked child shares memory with its parent.
-    """
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return max(usage.ru_maxrss for usage in usages) * 1024  # KiB on Linux (getrusage(2))
 
 
 def _rank(variable: str) -> int:
     return int(os.environ.get(variable, "0"))
 
 
-def _termination_path() -> Path:
-    return Path(os.environ.get(TERMINATION_ENV, TERMINATION_PATH))
-
-
-def _write_result(result: StageResult) -> None:
-    # Not atomic: the kubelet has mounted this file, so it cannot be replaced.
-    try:
-        _termination_path().write_text(encode_result(result), encoding="utf-8")
-    except OSError as error:
-        log.warning("cannot write the termination message: %s", error)
-
-
-def _write_failure(message: str, *, user_error: bool, server_stalled: bool = False) -> None:
-    # Keep the message of the rank that failed first: the other ranks fail because it has exited.
-    try:
-        if _termination_path().stat().st_size:
-            return
-    except OSError:
-        pass
-    text = escape_controls(replace_surrogates(message[:MESSAGE_CHARACTERS]))[:MESSAGE_CHARACTERS]
-    _write_result(
-        StageResult(
-            outcome=Outcome.FAILED,
-            user_error=user_error,
-            server_wedged=server_stalled,
-            message=text,
-            checkpoint_step=checkpoint.newest(),
-        )
-    )
-
-
 def _leave(number: int, _: FrameType | None) -> None:
     # Exit at once: the next pod resumes from the files on the volume.
     name = signal.Signals(number).name
-    _write_failure(STOPPED if number == signal.SIGTERM else f"stopped by {name}", user_error=False)
+    write_failure(STOPPED if number == signal.SIGTERM else f"stopped by {name}", user_error=False)
     _release_leases()
     os._exit(128 + number)
 
@@ -291,7 +281,7 @@ def _release_leases() -> None:
 
 def _exit_from_thread(message: str) -> None:
     # Exit at once. An exception would end only this background thread.
-    _write_failure(message, user_error=False)
+    write_failure(message, user_error=False)
     os._exit(EXIT_INFRASTRUCTURE)
 
 

@@ -1,15 +1,19 @@
-"""score: score every usable response of a shard with the reward model.
+"""score: score every usable response with the reward model.
 
 Run: ``FUSIONRUN_TASK=task.json JOB_COMPLETION_INDEX=0 python -m fusionrun_stages score``
 
-The batches depend only on the conversations (sorted by length, to minimize padding). All conversations of an incomplete
-batch are scored again, so a retry gives the same scores. Complete batches are appended to a part file per pod; a
-successor reads the part files of its predecessors. With an endpoint a batch is one request. The memory depends on the
-number of responses, not on their lengths (``reward.conversations``).
+A pod loads the model once and scores shards until none is left (``pod.shards``). The batches depend only on the
+conversations of the shard and on the limits of a batch (sorted by length, to minimize padding). All conversations of an
+incomplete batch are scored again, so a retry gives the same scores. Complete batches are appended to a part file per
+pod; a successor reads the part files of its predecessors. With an endpoint a batch is one request. The memory depends
+on the number of responses, not on their lengths (``reward.conversations``).
 """
 
 import hashlib
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from fusionrun.api.artifacts import PARTS, SCORES, shard_name
 from fusionrun.api.parameters import ScoreParameters
@@ -42,7 +46,12 @@ class ScoredBatch(Row):
 
 
 def run(work: Work) -> Made:
-    """Check the calibration, then write ``scores/NNNNN-of-NNNNN.parquet``, sorted by prompt, source and sample."""
+    """Load the model and score one shard."""
+    return start(work)(work)
+
+
+def start(work: Work) -> Callable[[Work], Made]:
+    """Load the model and check the calibration; return the function that scores a shard."""
     parameters = work.parameters(ScoreParameters)
     scorer = load_scorer(
         parameters.model_path,
@@ -51,15 +60,26 @@ def run(work: Work) -> Made:
         max_length=parameters.max_length,
         trust_remote_code=parameters.trust_remote_code,
     )
-    batch_size = 1 if parameters.endpoint else parameters.batch_size
     details = scorer.details
     if parameters.calibration is not None:
         details["calibration"] = calibrate(scorer, parameters.calibration)
+    return partial(_score_shard, scorer, details)
+
+
+def total(values: Iterable[Scored]) -> Scored:
+    """Return the sum of the results of several shards."""
+    results = list(values)
+    return Scored(scored=sum(v.scored for v in results), unscored=sum(v.unscored for v in results))
+
+
+def _score_shard(scorer: Scorer, details: dict[str, Any], work: Work) -> Made:
+    """Write ``scores/NNNNN-of-NNNNN.parquet``, sorted by prompt, source and sample."""
+    parameters = work.parameters(ScoreParameters)
     shard = work.shard or 0
     scores: list[tuple[SampleKey, int]] = []
     with open_text_file() as texts:
         conversations, unscored = read_conversations(texts, scorer.length, parameters, shard)
-        batches = make_batches(conversations, batch_size)
+        batches = _batches(conversations, parameters)
         for batch, batch_scores in zip(batches, _score(scorer, batches, texts, work, parameters), strict=True):
             for conversation, score in zip(batch, batch_scores, strict=True):
                 if score is None:
@@ -77,6 +97,13 @@ def run(work: Work) -> Made:
         files=[str(path.relative_to(work.output))],
         details=details | {"unscored": dict(unscored)},
     )
+
+
+def _batches(conversations: list[Conversation], parameters: ScoreParameters) -> list[list[Conversation]]:
+    """Return the batches; for an endpoint, one conversation each."""
+    if parameters.endpoint is not None:
+        return make_batches(conversations, 1, None)
+    return make_batches(conversations, parameters.batch_size, parameters.max_batch_tokens)
 
 
 def _score(

@@ -27,7 +27,7 @@ class Work:
     output: Path
     """The artifact's directory. It exists and is writable."""
     shard: int | None
-    """Zero-based index of an Indexed stage's pod, else None."""
+    """Zero-based index of the shard to make; None for a stage without shards."""
     pod_uid: str
     """Distinguishes this pod's files from those of an earlier pod that may still run."""
     report: Report

@@ -72,7 +72,7 @@ def test_a_hung_server_ends_the_job_that_it_serves():
     assert ending("generate/far", sources=[external_source()]) == [EXIT_USER_ERROR]
 
 
-@pytest.mark.parametrize("stage", ["generate/ada", "verify/ada.mathematics", "verify/ada.coding", "score/ada"])
+@pytest.mark.parametrize("stage", ["generate/ada", "verify/ada.mathematics", "verify/ada.coding"])
 def test_a_stage_with_shards_is_an_indexed_job(stage):
     job = objects(stage, generation={"shards": 5, "parallelism": 9})["Job"]["spec"]
     assert (job["completionMode"], job["completions"]) == ("Indexed", 5)
@@ -81,11 +81,19 @@ def test_a_stage_with_shards_is_an_indexed_job(stage):
 
 @pytest.mark.parametrize(("shards", "failed"), [(2, 0), (10, 1), (64, 6)])
 def test_each_shard_has_its_own_limit_of_retries(shards, failed):
-    job = objects("score/ada", generation={"shards": shards}, backoffLimit=5)["Job"]["spec"]
+    job = objects("generate/ada", generation={"shards": shards}, backoffLimit=5)["Job"]["spec"]
     assert (job["backoffLimitPerIndex"], job["maxFailedIndexes"], job["backoffLimit"]) == (5, failed, 2**31 - 1)
     # The runner of the sandbox gets SIGTERM whenever the judge ends.
     rules = objects("verify/ada.coding")["Job"]["spec"]["podFailurePolicy"]["rules"]
     assert rules[-1]["onExitCodes"]["containerName"] == "judge"
+
+
+@pytest.mark.parametrize(("replicas", "pods"), [(1, 1), (3, 3), (8, 5)])
+def test_pods_that_take_shards_in_turn_are_at_most_as_many_as_shards(replicas, pods):
+    reward = make_spec()["rewardModel"] | {"replicas": replicas}
+    found = objects("score/ada", generation={"shards": 5}, rewardModel=reward)
+    job, task = found["Job"]["spec"], decode_task(found["ConfigMap"]["data"]["task.json"])
+    assert (job["completions"], job["parallelism"], task.workers, task.shards) == (pods, pods, pods, 5)
 
 
 def test_a_run_of_an_earlier_release_keeps_its_objects():

@@ -122,7 +122,10 @@ def test_gpus_are_counted_over_replicas_and_nodes():
     sources[0]["served"] |= {"replicas": 2, "resources": gpus}
     plan = plan_of(sources=sources, training={"nodes": 3, "resources": gpus})
     found = [plan[stage].gpus for stage in ("serve/ada", "serve/bob", "sft", "dpo", "promote")]
-    assert found == [8, 0, 12, 12, 4]
+    assert found == [8, 0, 12, 12, 1]
+    reward = make_spec()["rewardModel"] | {"replicas": 3, "resources": {"limits": {"nvidia.com/gpu": 2}}}
+    assert plan_of(rewardModel=reward, generation={"shards": 8})["score/ada"].gpus == 6
+    assert plan_of(rewardModel=reward, generation={"shards": 2})["score/ada"].gpus == 4
     assert gpu_count(None) == 0
 
 

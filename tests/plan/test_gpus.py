@@ -2,7 +2,8 @@
 
 import pytest
 
-from fusionrun.plan.gpus import cost_per_hour, devices, gpus_of
+from fusionrun.api.models import Resources
+from fusionrun.plan.gpus import cost_per_hour, devices, for_one_gpu, gpus_of
 from fusionrun.settings import Accelerators, Price
 
 
@@ -38,6 +39,22 @@ def test_only_whole_numbers_of_extended_resources_are_devices():
     limits = {"cpu": 4, "memory": "1Gi", "nvidia.com/gpu": "2", "amd.com/gpu": 0, "x.example/y": "1500m"}
     assert devices(limits) == {"nvidia.com/gpu": 2}
     assert devices(None) == {}
+
+
+def test_the_part_of_one_gpu_has_its_share_of_cpus_and_memory():
+    limits = {"nvidia.com/gpu": 8, "memory": "900Gi", "cpu": "12", "rdma/hca": 1, "ephemeral-storage": "9Gi"}
+    part = for_one_gpu(Resources(limits=limits, requests={"cpu": "1500m"}))
+    assert part.limits == {"nvidia.com/gpu": 1, "memory": "112.5Gi", "cpu": "1.5", "ephemeral-storage": "9Gi"}
+    assert part.requests == {"cpu": "188m"}, "Kubernetes refuses parts of 1m"
+    assert for_one_gpu(Resources(limits={"nvidia.com/gpu": "3", "cpu": 4})).limits == {
+        "nvidia.com/gpu": 1,
+        "cpu": "1.334",
+    }
+
+
+@pytest.mark.parametrize("resources", [None, Resources(limits={"memory": "4Gi", "cpu": "3"})])
+def test_resources_without_gpus_are_not_divided(resources):
+    assert for_one_gpu(resources) == resources
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,10 @@ from fusionrun.api.result import RESULT_MAX_BYTES, STOPPED, Outcome, decode_resu
 from fusionrun.api.task import encode_task
 from fusionrun.api.values import Fetched
 from fusionrun_stages import __main__ as entry
-from fusionrun_stages.__main__ import OPEN_FILES, LineFormatter, raise_open_files
+from fusionrun_stages.__main__ import LineFormatter
 from fusionrun_stages.errors import CONTROLS, InfrastructureError, ServerStalledError, UserError, escape_controls
 from fusionrun_stages.pod import checkpoint
+from fusionrun_stages.pod.process import OPEN_FILES, raise_open_files
 from fusionrun_stages.work import Made, Work
 from support.properties import quick
 from support.stage import make_work

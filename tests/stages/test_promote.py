@@ -1,6 +1,7 @@
 """promote: the selected checkpoint and its numbers."""
 
 import math
+from statistics import fmean
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from fusionrun.api.records import SCHEMA_VERSION
 from fusionrun.api.stage import StageKind
 from fusionrun.api.values import Trained
 from fusionrun_stages import promote
-from fusionrun_stages.promote import HeldOutPair, HeldOutResult, select
+from fusionrun_stages.promote import HeldOutPair, HeldOutResult, compare, select
 from fusionrun_stages.training.checkpoints import mark_complete
 from fusionrun_stages.training.tokens import Tokens
 from fusionrun_stages.volume.manifest import write_manifest
@@ -22,16 +23,29 @@ from support.stage import make_work
 
 
 @pytest.mark.parametrize(
-    ("results", "step"),
+    ("earlier", "later", "step"),
     [
-        ({400: HeldOutResult(0.8, 0.9), 500: HeldOutResult(0.7, 0.1)}, 400),
-        ({400: HeldOutResult(0.8, 0.3), 500: HeldOutResult(0.8, 0.5)}, 400),
-        ({400: HeldOutResult(0.8, 0.3), 500: HeldOutResult(0.8, 0.3)}, 500),
+        ([0.1, 0.5, 0.9], [0.3, 0.71, 1.08], 400),
+        ([0.3, 0.71, 1.08], [0.1, 0.5, 0.9], 500),
+        ([0.1, 0.5, 0.9], [0.6, 0.3, 0.8], 500),
+        ([0.1, 0.5, 0.9], [0.1, 0.5, 0.9], 500),
+        ([0.1], [0.9], 500),
     ],
-    ids=["higher accuracy", "equal accuracy, lower loss", "equal in both, later step"],
+    ids=["lower for each pair", "higher for each pair", "lower by chance", "equal", "one pair"],
 )
-def test_selection_is_by_accuracy_then_loss_then_step(results, step):
-    assert select(results) == step
+def test_the_lower_loss_wins_only_if_the_pairs_agree(earlier, later, step):
+    results = {400: HeldOutResult(0.9, fmean(earlier), earlier), 500: HeldOutResult(0.1, fmean(later), later)}
+    assert select(results, compare(earlier, later)) == step
+
+
+def test_the_uncertainty_is_that_of_the_differences_per_pair():
+    compared = compare([0.0, 10.0, 20.0, 30.0], [1.0, 9.0, 22.0, 32.0])
+    assert compared.difference == 1.0
+    assert compared.standard_error == pytest.approx(math.sqrt((0 + 4 + 1 + 1) / 3 / 4))
+
+
+def test_a_single_candidate_is_selected():
+    assert select({9: HeldOutResult(0.5, 0.4, [0.4])}, None) == 9
 
 
 PAIR = HeldOutPair(Tokens([1], [2, 3]), Tokens([1], [4, 5, 6, 7]))
@@ -101,6 +115,9 @@ def test_the_better_candidate_is_linked_and_its_loss_matches_the_formula(dpo):
     held_out = tiny_llama.write_pairs(dpo / "held-out.parquet", 7)
     made, reports = run(dpo, held_out)
     assert set(made.details["candidates"]) == {"4", "8"}
+    earlier, later = (made.details["candidates"][step]["loss"] for step in ("4", "8"))
+    assert made.values.held_out_loss_difference == pytest.approx(later - earlier)
+    assert made.values.held_out_loss_standard_error > 0
     assert reports[-1] == (21, 21)
     step = int(made.values.step)
     chosen = dpo / "dpo" / "checkpoints" / f"checkpoint-{step}"

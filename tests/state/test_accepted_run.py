@@ -3,12 +3,15 @@
 import json
 from dataclasses import replace
 
+from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.task import decode_task
 from fusionrun.plan import stages
 from fusionrun.plan.build import build_plan
+from fusionrun.plan.defaults import fill
 from fusionrun.plan.kinds import stage_traits
 from fusionrun.plan.pinned import Feature, PinnedPlan
 from fusionrun.state.decide import run as decide_module
+from fusionrun.state.observe import accepted_run
 from fusionrun.state.observe.accepted_run import acceptance, resolution
 from fusionrun.state.observe.frozen import frozen
 from fusionrun.state.observe.object_ref import ObjectRef, ref_of
@@ -165,3 +168,16 @@ def test_a_feature_of_a_newer_release_is_ignored():
     assert known == sorted(set(Feature) - {Feature.SERVER_KEY})
     spec["data"]["features.json"] = json.dumps([*known, "unknown"])
     world.complete()
+
+
+def test_a_run_of_an_earlier_release_keeps_the_pods_of_that_release(monkeypatch):
+    old = frozenset(Feature) - {Feature.SERVER_KEY, Feature.SHARED_SHARDS, Feature.PROMOTE_ON_ONE_GPU}
+    monkeypatch.setattr(accepted_run, "features", lambda _: old)
+    gpus = {"limits": {"nvidia.com/gpu": 2, "memory": "8Gi"}}
+    world = World(make_run(training={"processesPerNode": 2, "resources": gpus}))
+    world.finish_in_turn("resolve", "prepare/prompts", "prepare/benchmarks", "serve/ada", "generate/ada")
+    score = world.workloads()["score/ada"]["spec"]
+    assert (score["completions"], score["parallelism"], task(world, "score/ada").workers) == (2, 1, None)
+    spec = fill(FusionRunSpec.model_validate(world.run["spec"]))
+    plan = accepted_run.Acceptance(spec, SETTINGS.images, features=old).adopt(build_plan(spec))
+    assert (plan["promote"].gpus, build_plan(spec)["promote"].gpus) == (2, 1)

@@ -16,6 +16,7 @@ _BY_NAME: dict[str, Any] = {
     "prices": {"prompt": 1.0, "completion": 2.0},
     "quota": {"maxRequests": 9},
     "batchSize": 9,
+    "maxBatchTokens": 99,
     "concurrency": 9,
     "maxConcurrency": 99,
     "stallSeconds": 99,

@@ -240,13 +240,13 @@ class World:
             return
         name, task = job["metadata"]["name"], self.task(stage)
         result = encode_result(self.answer(task.parameters.kind, task))
-        for index in range(task.shards or 1):
+        for index in range(task.workers or task.shards or 1):
             self.add_pod(job, f"{name}-{index}", {"phase": "Succeeded"}, {"exitCode": 0, "message": result}, index)
         done = "Succeeded" if job["kind"] == "PyTorchJob" else "Complete"
         job["status"] = {
             "startTime": job["metadata"]["creationTimestamp"],
             "completionTime": format_time(self.now),
-            "succeeded": task.shards or 1,
+            "succeeded": task.workers or task.shards or 1,
             "conditions": [{"type": done, "status": "True", "lastTransitionTime": format_time(self.now)}],
         }
 

@@ -35,7 +35,8 @@ class Holder:
     """The pod that holds a lease."""
 
     stage: str
-    """Namespace, run and stage. At most one pod runs per stage, rank and shard."""
+    """Namespace, run and stage; and, after ``#``, the number of a pod that takes shards in turn. At most one pod runs
+    per stage, rank and shard, or per number."""
     pod_uid: str
 
 
@@ -78,12 +79,22 @@ class Lease:
     def take(self) -> None:
         """Return when this pod holds the lease, or the artifact is complete."""
         while not self._is_complete():
-            if self._try():
-                log.info("%s: acquired", self._path)
-                self._held = True
-                threading.Thread(target=self._keep_touching, name="lease", daemon=True).start()
+            if self.try_take():
                 return
             time.sleep(POLL_SECONDS)
+
+    def try_take(self) -> bool:
+        """Return whether this pod holds the lease now. Do not wait for another pod."""
+        if not self._try():
+            return False
+        log.info("%s: acquired", self._path)
+        self._held = True
+        threading.Thread(target=self._keep_touching, name="lease", daemon=True).start()
+        return True
+
+    def holder(self) -> Holder | None:
+        """Return the holder of the lease, or None."""
+        return holder_of(self._path)
 
     def follow(self) -> None:
         """Return when rank 0 of this stage holds the lease, or the artifact is complete: for all other ranks."""

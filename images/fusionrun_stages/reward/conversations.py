@@ -124,7 +124,20 @@ def read_conversations(
     return [c for c in conversations.values() if isinstance(c, Conversation)], unscored
 
 
-def make_batches(conversations: list[Conversation], batch_size: int) -> list[list[Conversation]]:
-    """Split conversations into batches, the longest first: the first batch needs the most memory."""
-    ranked = sorted(conversations, key=lambda c: (-c.length, c.keys))
-    return [ranked[start : start + batch_size] for start in range(0, len(ranked), batch_size)]
+def make_batches(
+    conversations: list[Conversation], batch_size: int, max_tokens: int | None
+) -> list[list[Conversation]]:
+    """Split conversations into batches, the longest first: the first batch shows whether the memory suffices.
+
+    A batch has at most ``batch_size`` conversations, and at most ``max_tokens`` tokens with the padding to its longest
+    conversation, unless that one alone is longer.
+    """
+    batches: list[list[Conversation]] = []
+    size = 0
+    for conversation in sorted(conversations, key=lambda c: (-c.length, c.keys)):
+        if not batches or len(batches[-1]) == size:
+            fitting = batch_size if max_tokens is None else max_tokens // max(1, conversation.length)
+            size = max(1, min(batch_size, fitting))
+            batches.append([])
+        batches[-1].append(conversation)
+    return batches

@@ -249,8 +249,14 @@ class RewardModel(Contract):
     endpoint: ModelEndpoint | None = None
     """A server outside the run with vLLM's ``/classify`` at ``url`` (``vllm serve MODEL --runner pooling``). Exactly
     one of ``model`` and ``endpoint`` is required."""
+    replicas: Annotated[int, Field(ge=1, le=64)] = 1
+    """Number of pods that score the responses of each source at the same time. Each pod loads the model once, and takes
+    shards until none is left, so at most ``generation.shards`` pods run."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
-    """Number of conversations that are scored together or, for an endpoint, of in-flight requests."""
+    """Maximum number of conversations that are scored together or, for an endpoint, of in-flight requests of a pod."""
+    max_batch_tokens: Annotated[int, Field(ge=16, le=4194304)] = 16384
+    """Maximum number of tokens that are scored together, with padding; a longer conversation is scored alone. Not used
+    with ``endpoint``."""
     max_length: Annotated[int, Field(ge=16, le=131072)] = 4096
     """Maximum length of a scored conversation, in tokens. Longer conversations have no score and are not used."""
     resources: Resources | None = None

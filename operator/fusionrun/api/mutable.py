@@ -23,7 +23,7 @@ MUTABLE = frozenset({
     "preRunningDeadlineSeconds", "stageDeadlines",
     *(f"sources[].served.{name}" for name in _SERVER),
     "sources[].endpoint.apiKeySecretRef", "sources[].endpoint.prices", "sources[].endpoint.quota",
-    "rewardModel.batchSize", "rewardModel.endpoint.apiKeySecretRef",
+    "rewardModel.batchSize", "rewardModel.maxBatchTokens", "rewardModel.endpoint.apiKeySecretRef",
     "generation.concurrency", "generation.maxConcurrency", "generation.stallSeconds",
     "training.gradientCheckpointing",
     *(f"evaluation.server.{name}" for name in _SERVER),

@@ -144,6 +144,8 @@ class ScoreParameters(Contract):
     responses_dir: str
     shards: int
     batch_size: int
+    max_batch_tokens: int | None = None
+    """Maximum number of tokens of a batch, with padding; None for no limit."""
     max_length: int
     calibration: Calibration | None = None
 

@@ -248,7 +248,12 @@ class StageStatus(Contract):
     tokens_per_second: float | None = None
     """Throughput of generation or training, in tokens per second."""
     loss: float | None = None
-    """Latest training loss."""
+    """Latest training loss; after checkpoint selection, the loss of the selected checkpoint on the held-out pairs."""
+    loss_difference: float | None = None
+    """After checkpoint selection: the mean difference of the losses per held-out pair, later less earlier checkpoint.
+    Beyond 1.96 standard errors, the checkpoint with the lower loss was selected, otherwise the later one."""
+    loss_standard_error: float | None = None
+    """Standard error of ``lossDifference``."""
     reward_accuracy: float | None = None
     """Share of preference pairs, 0 to 1, whose chosen response the model prefers: during DPO the latest batch, after
     checkpoint selection the held-out pairs."""

@@ -29,6 +29,9 @@ class StageTask(Contract):
     output_dir: str
     shards: int | None = None
     """Number of shards of an Indexed stage; ``pod.COMPLETION_INDEX_ENV`` holds the pod's shard."""
+    workers: int | None = None
+    """Number of pods that take the shards in turn; ``pod.COMPLETION_INDEX_ENV`` then holds the pod's number. None: each
+    pod makes the shard of its index."""
     gpus: int = 0
     """GPUs of each pod. A pod that cannot use all of them fails; with 0 it runs on CPUs."""
     parameters: Parameters

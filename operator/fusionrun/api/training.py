@@ -80,6 +80,14 @@ class Dpo(Sft):
     """Divide each log-ratio by the length of the response: TRL's loss ``sigmoid_norm`` instead of ``sigmoid``."""
 
 
+class Promote(Contract):
+    """How the checkpoint that becomes the final model is selected."""
+
+    resources: Resources | None = None
+    """Compute resources of the pod. It uses one GPU. If omitted, it has one GPU if ``training.resources`` has GPUs, and
+    the CPUs and the memory of ``training.resources`` divided by the number of its GPUs."""
+
+
 class Training(Contract):
     """How and where the target model is trained."""
 
@@ -102,10 +110,12 @@ class Training(Contract):
     gradient_checkpointing: bool = True
     """Recompute activations in the backward pass to use less memory."""
     resources: Resources | None = None
-    """Compute resources of each training pod, and of the pod that selects a checkpoint. GPUs, if any, must equal
-    ``processesPerNode``."""
+    """Compute resources of each training pod. GPUs, if any, must equal ``processesPerNode``."""
+    promote: Promote = Promote()
+    """The pod that selects a checkpoint."""
     pod: PodSettings | None = None
-    """Settings of the same pods. If omitted, those of ``scheduling`` and of the operator apply."""
+    """Settings of the pods that train, and of the one that selects a checkpoint. If omitted, those of ``scheduling``
+    and of the operator apply."""
     sft: Sft = Sft()
     """Hyperparameters of supervised fine-tuning (SFT)."""
     dpo: Dpo = Dpo()

@@ -218,6 +218,11 @@ class Promoted(Contract):
     held_out_pairs: Count = 0
     held_out_accuracy: Number = None
     held_out_loss: Number = None
+    """Mean DPO loss of the selected checkpoint on the held-out pairs."""
+    held_out_loss_difference: Number = None
+    """Mean difference of the losses per pair: later less earlier candidate. None with one candidate."""
+    held_out_loss_standard_error: Number = None
+    """Standard error of this difference; None with one candidate or fewer than two pairs."""
 
 
 class Evaluated(Contract):

@@ -82,7 +82,8 @@ def wrap_in_job(run: Run, stage: Stage, name: str, attempt: int, pod: dict[str, 
 
     Each shard has its own limit. A shard that reaches it does not stop the others, whose artifacts are kept, so that
     only the failed one has to be made again; more than a tenth of the shards end the Job, since their failures have a
-    common cause. Source: Kubernetes, "Jobs", "Backoff limit per index" (on by default since 1.29).
+    common cause. If pods take shards in turn, the same holds for the pods: a shard that nobody made is then missing.
+    Source: Kubernetes, "Jobs", "Backoff limit per index" (on by default since 1.29).
     """
     stage_labels = meta.labels(run, stage, attempt)
     ending = [EXIT_USER_ERROR, EXIT_SERVER_WEDGED] if stage.server else [EXIT_USER_ERROR]
@@ -104,12 +105,12 @@ def wrap_in_job(run: Run, stage: Stage, name: str, attempt: int, pod: dict[str, 
             spec |= {
                 "backoffLimit": NO_BACKOFF_LIMIT,
                 "backoffLimitPerIndex": run.spec.backoff_limit,
-                "maxFailedIndexes": stage.shards // FAILED_SHARDS_PART,
+                "maxFailedIndexes": stage.completions // FAILED_SHARDS_PART,
             }
     if stage.shards is not None:
         spec |= {
             "completionMode": "Indexed",
-            "completions": stage.shards,
+            "completions": stage.completions,
             "parallelism": min(stage.parallelism, stage.shards),
         }
     return {

@@ -97,6 +97,8 @@ def resources(from_spec: Resources | None, settings: Settings) -> dict[str, Any]
 def stage_resources(run: Run, stage: Stage, settings: Settings) -> dict[str, Any]:
     """Return the resources of the container of a stage."""
     from_spec = stage.traits.resources
+    if stage.resources is not None:
+        return resources(stage.resources, settings)
     return resources(from_spec(run.spec) if from_spec else None, settings)
 
 

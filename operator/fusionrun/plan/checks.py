@@ -120,6 +120,10 @@ def _gpus(spec: FusionRunSpec) -> Iterator[SpecError]:
     yield from _gpu_limit("training.resources", training.resources, training.processes_per_node, rule)
     yield from _parts_of_gpus("rewardModel.resources", spec.reward_model.resources)
     yield from _parts_of_gpus("training.resources", training.resources)
+    yield from _gpu_limit(
+        "training.promote.resources", training.promote.resources, 1, "must be 1: promote uses one GPU"
+    )
+    yield from _parts_of_gpus("training.promote.resources", training.promote.resources)
 
 
 def _lengths(spec: FusionRunSpec) -> Iterator[SpecError]:

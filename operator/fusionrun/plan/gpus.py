@@ -7,7 +7,9 @@ A *device* is one unit of an extended resource. Two counts are made of it:
   ``gpuBudget``, ``gpusInUse`` and costs depend on these.
 """
 
+import re
 from collections.abc import Mapping
+from decimal import ROUND_UP, Decimal
 from fnmatch import fnmatchcase
 from typing import TypeVar
 
@@ -34,6 +36,33 @@ def gpu_count(resources: Resources | None) -> int:
     """Return the number of whole GPUs of a container. ``plan.checks`` reports a limit that is not a whole number."""
     limits = gpu_limits(resources.limits if resources else None)
     return sum(int(value) for value in limits.values() if is_whole(value))
+
+
+def for_one_gpu(resources: Resources | None) -> Resources | None:
+    """Return the part of a container's resources that belongs to one of its whole GPUs.
+
+    CPUs and memory are divided by the number of GPUs. Other devices, such as those of RDMA, serve pods that train
+    together, and are left out. Without GPUs, the resources are unchanged.
+    """
+    count = gpu_count(resources)
+    if resources is None or not count:
+        return resources
+
+    def part(values: Mapping[str, int | str] | None) -> dict[str, int | str] | None:
+        if values is None:
+            return None
+        kept = {n: v for n, v in values.items() if "/" not in n}
+        divided = {n: _divided(v, count) if n in ("cpu", "memory") else v for n, v in kept.items()}
+        return {**{n: 1 for n, v in gpu_limits(values).items() if str(v) != "0"}, **divided}
+
+    return Resources(requests=part(resources.requests), limits=part(resources.limits))
+
+
+def _divided(quantity: int | str, parts: int) -> str:
+    """Return a part of a quantity, rounded up. Kubernetes allows no CPU quantity below 1m."""
+    number, suffix = re.fullmatch(r"\+?([0-9.]+)(.*)", str(quantity)).groups()  # type: ignore[union-attr] # the schema
+    step = Decimal(1) if suffix in ("m", "u", "n") else Decimal("0.001")
+    return f"{(Decimal(number) / parts).quantize(step, ROUND_UP).normalize():f}{suffix}"
 
 
 def devices_of(resources: Resources | None) -> dict[str, int]:

@@ -157,7 +157,7 @@ def kind_traits(kind: StageKind) -> KindTraits:  # noqa: C901, PLR0911, PLR0912 
         case StageKind.PROMOTE:
             return KindTraits(
                 image=_train_image,
-                version=2,
+                version=3,
                 resources=_training_resources,
                 is_goal=True,
                 shared_memory=True,

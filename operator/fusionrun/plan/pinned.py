@@ -25,6 +25,10 @@ class Feature(StrEnum):
     """Only its stages with GPUs are in ``scheduling.queueName``. Without this feature, all its stages are."""
     RETRIES = "retries"
     """Each shard has its own limit of retries, servers have a liveness probe, and pods get ``stallSeconds``."""
+    SHARED_SHARDS = "sharedShards"
+    """Its pods that score take shards until none is left. Without this feature, each shard has a pod of its own."""
+    PROMOTE_ON_ONE_GPU = "promoteOnOneGpu"
+    """The pod that selects a checkpoint has one GPU. Without this feature, it has the resources of a training pod."""
 
 
 @dataclass(frozen=True)

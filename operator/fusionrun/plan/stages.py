@@ -9,7 +9,7 @@ from typing import Any
 from fusionrun.api.artifacts import parameters_digest
 from fusionrun.api.contract import Contract
 from fusionrun.api.data import Grader
-from fusionrun.api.models import ModelEndpoint, Source
+from fusionrun.api.models import ModelEndpoint, Resources, Source
 from fusionrun.api.stage import EvaluatedModel, PlannedStage, PreflightSubject, Reference, StageKind
 from fusionrun.api.training import Backend
 from fusionrun.errors import PlanError
@@ -102,6 +102,11 @@ class Stage:
     """Later stages for which it checks the conditions. It does not run if none of them has to."""
     shards: int | None = None
     parallelism: int = 1
+    """Maximum number of pods that make its shards at the same time."""
+    shares_shards: bool = False
+    """Whether its pods take shards in turn until none is left. Otherwise each shard has a pod of its own."""
+    resources: Resources | None = None
+    """Resources of its pods; None for those of its kind (``KindTraits.resources``)."""
     devices: dict[str, int] = field(default_factory=dict)
     """Extended resources of one pod, such as ``nvidia.com/gpu``."""
     pods: int = 1
@@ -142,6 +147,13 @@ class Stage:
         """Stages that must succeed before it starts."""
         first = () if self.kind is StageKind.RESOLVE else (stage_name(StageKind.RESOLVE),)
         return (*first, *self.inputs, *self.after)
+
+    @property
+    def completions(self) -> int:
+        """Number of pods that must succeed, each with a completion index of its own if the stage has shards."""
+        if self.shards is None:
+            return 1
+        return min(self.parallelism, self.shards) if self.shares_shards else self.shards
 
     @property
     def gpus_per_pod(self) -> int:

@@ -36,6 +36,7 @@ def build_task(pinned: PinnedPlan, stage: Stage, server_url: str = "") -> StageT
         digest=digest,
         output_dir=output_directory(pinned, stage),
         shards=stage.shards,
+        workers=stage.completions if stage.shares_shards else None,
         gpus=stage.gpus_per_pod,
         parameters=parameters,
     )

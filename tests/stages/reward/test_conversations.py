@@ -2,8 +2,10 @@
 
 import tracemalloc
 
+import pytest
+
 from fusionrun.api.parameters import ScoreParameters
-from fusionrun_stages.reward.conversations import make_batches, open_text_file, read_conversations
+from fusionrun_stages.reward.conversations import Conversation, make_batches, open_text_file, read_conversations
 from support.stage import prompt, response, write_inputs
 
 
@@ -29,7 +31,7 @@ def test_batches_have_similar_lengths_and_the_texts_of_the_files(tmp_path):
     answers = [["short", "much longer than that", "short"], ["of a middling length", "<pad> in it", " ", "z" * 500]]
     with open_text_file() as texts:
         found, unscored = read_conversations(texts, characters, parameters_of(tmp_path, answers, max_length=100), 0)
-        batches = make_batches(found, 2)
+        batches = make_batches(found, 2, None)
         read = [
             [(texts.read_prompt(one.prompt), texts.read(one.response), one.keys) for one in batch] for batch in batches
         ]
@@ -43,6 +45,21 @@ def test_batches_have_similar_lengths_and_the_texts_of_the_files(tmp_path):
     assert unscored == {"ambiguous": 1, "blank": 1, "too_long": 1}
 
 
+@pytest.mark.parametrize(
+    ("most", "tokens", "batches"),
+    [
+        (4, None, [[90, 50, 20, 20], [10, 10, 1]]),
+        (4, 100, [[90], [50, 20], [20, 10, 10, 1]]),  # the padding of the second conversation of a batch counts
+        (2, 100, [[90], [50, 20], [20, 10], [10, 1]]),
+        (4, 16, [[90], [50], [20], [20], [10], [10], [1]]),  # a longer conversation is scored alone
+    ],
+)
+def test_a_batch_has_at_most_the_padded_tokens_of_its_limit(most, tokens, batches):
+    lengths = [10, 50, 20, 1, 90, 20, 10]
+    conversations = [Conversation((0, 0), (0, 0), n, [(f"p{i}", "s", 0)]) for i, n in enumerate(lengths)]
+    assert [[one.length for one in batch] for batch in make_batches(conversations, most, tokens)] == batches
+
+
 def test_memory_depends_on_the_number_of_responses_not_their_length(tmp_path):
     count, length = 2000, 5000
     answers = [[f"{i} {n} ".ljust(length, "x") for n in range(4)] for i in range(count // 4)]
@@ -51,7 +68,7 @@ def test_memory_depends_on_the_number_of_responses_not_their_length(tmp_path):
     with open_text_file() as texts:
         tracemalloc.start()
         try:
-            batches = make_batches(read_conversations(texts, characters, parameters, 0)[0], 16)
+            batches = make_batches(read_conversations(texts, characters, parameters, 0)[0], 16, None)
             held, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()

@@ -128,7 +128,10 @@ def _score(spec: FusionRunSpec, source: Source, references: References) -> Stage
         endpoint=reward.endpoint,
         remote_code=reward.model is not None and reward.model.trust_remote_code,
         shards=spec.generation.shards,
+        parallelism=reward.replicas,
+        shares_shards=True,
         devices=devices_of(reward.resources) if reward.model else {},
+        pods=min(reward.replicas, spec.generation.shards),
     )
 
 
@@ -144,6 +147,7 @@ def score_task(pinned: PinnedPlan, stage: Stage, source: Source) -> ScoreParamet
         responses_dir=responses_dir(pinned, source),
         shards=stage.shards or 1,
         batch_size=reward.batch_size,
+        max_batch_tokens=reward.max_batch_tokens if reward.model else None,
         max_length=reward.max_length,
         calibration=reward.calibration,
     )

@@ -8,7 +8,7 @@ from fusionrun.api.spec import Family, FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.api.training import Sft
 from fusionrun.plan.families.construction import CONSTRUCT
-from fusionrun.plan.gpus import devices_of
+from fusionrun.plan.gpus import devices_of, for_one_gpu
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.references import TARGET, References
 from fusionrun.plan.stages import Stage, digest_data, stage_name
@@ -102,12 +102,15 @@ def dpo_trial(pinned: PinnedPlan) -> DpoParameters:
 def promote_stages(spec: FusionRunSpec) -> list[Stage]:
     """Plan ``promote``."""
     parameters = {"dpo": digest_data(spec.training.dpo)}
+    training = spec.training
+    resources = training.promote.resources or for_one_gpu(training.resources)
     return [
         Stage(
             StageKind.PROMOTE,
             parameters=parameters,
             inputs=(CONSTRUCT, SFT, DPO),
-            devices=devices_of(spec.training.resources),
+            resources=resources,
+            devices=devices_of(resources),
         )
     ]
 

@@ -90,9 +90,9 @@ def _running(context: Context, stage: Stage, before: Outcomes, workload: Workloa
         status = waiting(context, stage, Reason.WAITING_FOR_SERVER, SERVER_RESTARTED)
         return StageOutcome(status, delete=(workload.ref,))  # it calls the address of the server before
     numbers = running_numbers(stage, context.observed_stage(stage), workload, context.now)
-    shards = workload.failed_shards
-    text = f"shards {shards} failed for good: the stage fails when the others have ended" if shards else None
-    outcome = running(context, stage, workload, text)
+    failed_indexes, what = workload.failed_shards, "pods" if stage.shares_shards else "shards"
+    text = f"{what} {failed_indexes} failed for good: the stage fails when the others have ended"
+    outcome = running(context, stage, workload, text if failed_indexes else None)
     if count := disruptions(workload.pods):
         numbers["disruptions"] = max(count, outcome.status.disruptions or 0)
     # Pods push the cost of all stored responses. After a restart, not all of them have pushed.
@@ -116,7 +116,7 @@ def _awaiting_pods(context: Context, stage: Stage, before: Outcomes, workload: W
 
 def _succeeded(context: Context, stage: Stage, before: Outcomes, workload: Workload) -> StageOutcome:
     pods = workload.results
-    if len(pods) < (stage.shards or 1) and (outcome := _awaiting_pods(context, stage, before, workload)):
+    if len(pods) < stage.completions and (outcome := _awaiting_pods(context, stage, before, workload)):
         return outcome
     if _lacks_result(context, stage, workload):
         lost = Failure(Reason.INFRASTRUCTURE_ERROR, NO_RESULT)

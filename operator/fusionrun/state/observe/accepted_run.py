@@ -30,6 +30,7 @@ from fusionrun.api.values import Resolved
 from fusionrun.errors import ContractError
 from fusionrun.objects import meta
 from fusionrun.plan.defaults import fill
+from fusionrun.plan.earlier_releases import with_features
 from fusionrun.plan.families import preflight
 from fusionrun.plan.pinned import Feature, PinnedPlan
 from fusionrun.plan.stages import Plan
@@ -70,10 +71,11 @@ class Acceptance:
         return spec.hub.endpoint if spec.hub else None
 
     def adopt(self, plan: Plan) -> Plan:
-        """Return the plan without the stages that a newer release has added since acceptance.
+        """Return the plan as the release that accepted the run could run it, and with its stages only.
 
         The checks of ``preflight`` have the pods at acceptance in their digests.
         """
+        plan = with_features(plan, self.spec, self.features)
         plan = preflight.with_environment(plan, self.original or self.spec, self.images)
         return plan if self.stages is None else plan.only(self.stages)
 

@@ -26,7 +26,7 @@ def final_numbers(results: Sequence[StageResult]) -> dict[str, Any]:
     if isinstance(first, Trained):
         loss, accuracy = first.last_loss, first.last_reward_accuracy
     elif isinstance(first, Promoted):
-        accuracy = first.held_out_accuracy
+        loss, accuracy = first.held_out_loss, first.held_out_accuracy
     generated = [r.values for r in results if isinstance(r.values, Generated)]
     rates = (round(v.tokens_per_second, 1) for v in generated if v.tokens_per_second is not None)
     memory = (r.peak_memory_bytes for r in results if r.peak_memory_bytes is not None)
@@ -37,6 +37,8 @@ def final_numbers(results: Sequence[StageResult]) -> dict[str, Any]:
         "peak_memory_bytes": max(memory, default=None),
         "tokens_per_second": max(rates, default=None),
         "loss": None if loss is None else round(loss, 4),
+        "loss_difference": _rounded(first.held_out_loss_difference) if isinstance(first, Promoted) else None,
+        "loss_standard_error": _rounded(first.held_out_loss_standard_error) if isinstance(first, Promoted) else None,
         "reward_accuracy": None if accuracy is None else round(accuracy, 4),
     }
 
@@ -55,6 +57,9 @@ def _measured(values: Preflighted) -> str | None:
     if values.pairs is not None:
         parts.append(f"the reward model orders {values.pairs} calibration pairs correctly")
     return "; ".join(parts) or None
+def _rounded(number: float | None) -> float | None:
+    """Return a number with four significant digits: a difference of two losses may be small."""
+    return None if number is None else float(f"{number:.4g}")
 
 
 def dataset_summary(results: Sequence[StageResult], spec: FusionRunSpec) -> DatasetSummary | None:

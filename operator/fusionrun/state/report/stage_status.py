@@ -69,7 +69,7 @@ def running_numbers(stage: Stage, observed: ObservedStage, workload: Workload, n
 def _usable(stage: Stage, observed: ObservedStage) -> dict[int, Progress]:
     usable = {}
     for index, pushed in observed.pushed.items():
-        if not 0 <= index < (stage.shards or 1):
+        if not 0 <= index < stage.completions:
             continue
         try:
             usable[index] = Progress.model_validate(vars(pushed.progress))
@@ -79,6 +79,9 @@ def _usable(stage: Stage, observed: ObservedStage) -> dict[int, Progress]:
 
 
 def _progress(stage: Stage, pushed: dict[int, Progress], workload: Workload) -> tuple[StageProgress | None, float]:
+    if stage.shares_shards:  # each pod reports its part of the whole stage
+        fraction = min(1.0, sum(p.done / max(1, p.total) for p in pushed.values()))
+        return StageProgress(done=int(100 * fraction), total=100, unit="%"), fraction
     if stage.shards is None:
         if 0 not in pushed:
             return None, 0.0
