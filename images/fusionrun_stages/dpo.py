@@ -31,41 +31,29 @@ def run(work: Work) -> Made:
         if ranks.rank() == 0:
             finish.clean_up(work.output, finished.details["checkpoints"])
         return finished
-    accumulation_steps = gradient_accumulation_steps(parameters, ranks.world_size())
+    gradient_accumulation_steps(parameters, ranks.world_size())  # raises before torch is imported
     with ranks.explain_torch_errors("dpo"):
-        return _train(work, parameters, accumulation_steps)
+        return _train(work, parameters)
 
 
-def _train(work: Work, parameters: DpoParameters, accumulation_steps: int) -> Made:
+def _train(work: Work, parameters: DpoParameters) -> Made:
     cuda = work.task.gpus > 0
     ranks.join_process_group(parameters.zero_stage, cuda=cuda)
-    from trl import DPOConfig, DPOTrainer
-
-    from fusionrun_stages.training import callbacks
-    from fusionrun_stages.training.arguments import shared_arguments
+    from fusionrun_stages.training import callbacks, trainers
     from fusionrun_stages.training.rows import load_rows, load_tokenizer
     from fusionrun_stages.training.tokens import RowCheck, Tokens, drop_long, drop_rows
 
     tokenizer = load_tokenizer(parameters.model_path)
     check = RowCheck(tokenizer)
     checkpoints = work.output / CHECKPOINTS
-    config = DPOConfig(
-        loss_type=["sigmoid_norm" if parameters.length_normalized else "sigmoid"],
-        beta=parameters.beta,
-        **shared_arguments(parameters, accumulation_steps, checkpoints, cuda=cuda),
-    )
+    config = trainers.dpo_config(parameters, checkpoints, cuda=cuda)
     resume_from, removed = finish.find_resume_point(checkpoints)
     log.info("training starts from %s; removed %s", resume_from or "the SFT model", removed or "nothing")
 
     with config.main_process_first(local=False):
         pairs = load_rows(parameters.data_path, ["prompt", "chosen", "rejected"], work.output)
-    trainer = DPOTrainer(
-        model=parameters.model_path,
-        args=config,
-        train_dataset=pairs,
-        processing_class=tokenizer,
-        callbacks=[callbacks.ProgressCallback(work.report), callbacks.FirstLossCheck(), callbacks.MarkComplete()],
-    )
+    hooks = [callbacks.ProgressCallback(work.report), callbacks.FirstLossCheck(), callbacks.MarkComplete()]
+    trainer = trainers.dpo_trainer(parameters, config, pairs, tokenizer, hooks)
     problems = []
     for row in trainer.train_dataset:
         of_sides = (

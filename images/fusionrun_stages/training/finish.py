@@ -11,6 +11,7 @@ from fusionrun.api.stage import StageKind
 from fusionrun.api.values import Trained
 from fusionrun_stages.pod import checkpoint
 from fusionrun_stages.training.checkpoints import (
+    PREFIX,
     candidates,
     complete_checkpoints,
     keep_only,
@@ -18,7 +19,7 @@ from fusionrun_stages.training.checkpoints import (
     remove_unusable,
     settle,
 )
-from fusionrun_stages.training.ranks import leave_process_group, rank, wait_for_all, world_size
+from fusionrun_stages.training.ranks import leave_process_group, of_rank_0, rank, wait_for_all, world_size
 from fusionrun_stages.training.rows import CACHE
 from fusionrun_stages.volume.atomic import write_atomic
 from fusionrun_stages.work import Made
@@ -49,13 +50,19 @@ def write_finished(output: Path, made: Made) -> None:
 
 
 def find_resume_point(checkpoints: Path) -> tuple[str | None, list[str]]:
-    """Return the last complete checkpoint, and the names of the unusable ones that rank 0 has removed."""
-    removed = remove_unusable(checkpoints, world_size()) if rank() == 0 else []
-    wait_for_all()
-    complete = complete_checkpoints(checkpoints)
-    if not complete:
+    """Return the last complete checkpoint, and the names of the unusable ones, which are removed.
+
+    Rank 0 decides for all: the nodes may list a shared volume differently, because NFS caches directories.
+    """
+
+    def find() -> tuple[int | None, list[str]]:
+        removed = remove_unusable(checkpoints, world_size())
+        return next(reversed(complete_checkpoints(checkpoints)), None), removed
+
+    step, removed = of_rank_0(find)
+    if step is None:
         return None, removed
-    step, path = list(complete.items())[-1]
+    path = checkpoints / f"{PREFIX}{step}"
     checkpoint.record(step)
     return str(path), removed
 
