@@ -29,7 +29,7 @@ def run(work: Work) -> Made:
     finished = finish.read_finished(work.output, parameters.kind)
     if finished is not None:
         if ranks.rank() == 0:
-            finish.clean_up(work.output, finished.details["checkpoints"])
+            finish.clean_up(work.output, finished.details["checkpoints"], parameters.model_path)
         return finished
     gradient_accumulation_steps(parameters, ranks.world_size())  # raises before torch is imported
     with ranks.explain_torch_errors("dpo"):
@@ -68,6 +68,7 @@ def _train(work: Work, parameters: DpoParameters) -> Made:
     sizes = [(len(prompt), len(chosen), len(rejected)) for prompt, chosen, rejected in zip(*columns, strict=True)]
     lengths = [prompt + max(chosen, rejected) for prompt, chosen, rejected in sizes]
     trainer.train_dataset, dropped = drop_long(tokenized, lengths, parameters.max_length, "dpo")
+    trainer.row_lengths = [length for length in lengths if length <= parameters.max_length]
     trainer.train(resume_from_checkpoint=resume_from)
 
     kept = [size for size, length in zip(sizes, lengths, strict=True) if length <= parameters.max_length]
@@ -78,4 +79,4 @@ def _train(work: Work, parameters: DpoParameters) -> Made:
         tokens=round(parameters.epochs * sum(2 * prompt + chosen + rejected for prompt, chosen, rejected in kept)),
     )
     details = {"resumed_from": resume_from, "unusable_rows": unusable}
-    return finish.finish(trainer, work.output, details, trained, parameters.save_steps)
+    return finish.finish(trainer, work.output, details, trained, parameters.model_path, parameters.save_steps)

@@ -28,7 +28,7 @@ def run(work: Work) -> Made:
     finished = finish.read_finished(work.output, parameters.kind)
     if finished is not None:
         if ranks.rank() == 0:
-            finish.clean_up(work.output, [])
+            finish.clean_up(work.output, [], parameters.model_path)
         return finished
     gradient_accumulation_steps(parameters, ranks.world_size())  # raises before torch is imported
     with ranks.explain_torch_errors("sft"):
@@ -64,17 +64,17 @@ def _train(work: Work, parameters: SftParameters) -> Made:
 
     lengths = [len(ids) for ids in tokenized["input_ids"]]
     trainer.train_dataset, dropped = drop_long(tokenized, lengths, parameters.max_length, "sft")
+    trainer.row_lengths = [length for length in lengths if length <= parameters.max_length]
     trainer.train(resume_from_checkpoint=resume_from)
 
-    tokens_per_epoch = sum(length for length in lengths if length <= parameters.max_length)
     trained = Trained(
         kind=parameters.kind,
         rows=len(trainer.train_dataset),
         dropped_long=dropped,
-        tokens=round(parameters.epochs * tokens_per_epoch),
+        tokens=round(parameters.epochs * sum(trainer.row_lengths)),
     )
     details = {"resumed_from": resume_from, "unusable_rows": unusable}
-    return finish.finish(trainer, work.output, details, trained, None)
+    return finish.finish(trainer, work.output, details, trained, parameters.model_path, None)
 
 
 def _prompt_and_completion(row: dict[str, Any]) -> dict[str, Any]:

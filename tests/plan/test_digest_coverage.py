@@ -121,6 +121,8 @@ def training_rows(kind: str) -> dict[str, Row]:
         "precision": InDigest("training.precision", "fp32"),
         "seed": InDigest("training.seed", 7),
         "gradient_checkpointing": NoEffect("trades memory for speed", "training.gradientCheckpointing", False),
+        "offload": NoEffect("trades memory for speed", "training.offload", "Optimizer"),
+        "lora": InDigest("training.lora", {"rank": 8}),
     }
 
 

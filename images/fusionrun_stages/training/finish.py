@@ -10,6 +10,7 @@ from fusionrun.api.release_0_2 import FlatValues, flatten, unflatten
 from fusionrun.api.stage import StageKind
 from fusionrun.api.values import Trained
 from fusionrun_stages.pod import checkpoint
+from fusionrun_stages.training.adapters import merge
 from fusionrun_stages.training.checkpoints import (
     PREFIX,
     candidates,
@@ -86,17 +87,21 @@ def stop_at_every_end_of_turn(model: Any, tokenizer: Any, end_of_turn: int) -> N
     config.eos_token_id = unique
 
 
-def finish(trainer: Any, output: Path, details: dict[str, Any], trained: Trained, save_steps: int | None) -> Made:
+def finish(
+    trainer: Any, output: Path, details: dict[str, Any], trained: Trained, base: str, save_steps: int | None
+) -> Made:
     """Save the model on all ranks; on rank 0 store the result and remove temporary files; wait for all ranks.
 
-    ``trained`` has ``rows``, ``dropped_long`` and ``tokens``. Keep the last two checkpoints at multiples of
-    ``save_steps``, without the optimizer state; None: keep no checkpoint.
+    ``trained`` has ``rows``, ``dropped_long`` and ``tokens``; adapters are merged into ``base``. Keep the last two
+    checkpoints at multiples of ``save_steps``, without the optimizer state; None: keep no checkpoint.
     """
     trainer.save_model(str(output / MODEL))
     wait_for_all()
     if rank() == 0:
         # A pickle of the trainer's arguments that is not part of the model.
         (output / MODEL / "training_args.bin").unlink(missing_ok=True)
+        trainer.model.generation_config.save_pretrained(output / MODEL)
+        merge(base, output / MODEL, output / MODEL)
         settle(output / MODEL)
     losses = [entry for entry in trainer.state.log_history if "loss" in entry]
     last = losses[-max(1, len(losses) // LAST_SHARE) :]
@@ -118,17 +123,24 @@ def finish(trainer: Any, output: Path, details: dict[str, Any], trained: Trained
     )
     if rank() == 0:
         write_finished(output, made)
-        clean_up(output, names)
+        clean_up(output, names, base)
     leave_process_group()
     return made
 
 
-def clean_up(output: Path, kept: list[str]) -> None:
-    """Remove the files that only an unfinished training needs. Idempotent: a successor may repeat it."""
+def clean_up(output: Path, kept: list[str], base: str) -> None:
+    """Remove the files that only an unfinished training needs, and merge the adapters of the kept checkpoints.
+
+    Idempotent: a successor may repeat it. The training cannot resume from a merged checkpoint, so its result must have
+    been written.
+    """
     checkpoints = output / CHECKPOINTS
     if kept:
         complete = complete_checkpoints(checkpoints)
         keep_only(checkpoints, {step: path for step, path in complete.items() if path.name in kept})
+        for name in kept:
+            merge(base, checkpoints / name, output / MODEL)
+            settle(checkpoints / name)
     else:
         shutil.rmtree(checkpoints, ignore_errors=True)
     shutil.rmtree(output / CACHE, ignore_errors=True)

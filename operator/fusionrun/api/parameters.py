@@ -8,7 +8,7 @@ from fusionrun.api.contract import Contract
 from fusionrun.api.data import Columns, Grader, RewardMargin, Subject, Task
 from fusionrun.api.models import Calibration, Prices, Quota
 from fusionrun.api.stage import EvaluatedModel, PlannedStage, Reference, StageKind
-from fusionrun.api.training import Sft
+from fusionrun.api.training import Lora, Offload, Sft
 
 
 class ResolveParameters(Contract):
@@ -190,6 +190,8 @@ class TrainParameters(Sft, TrainingInputs):
     precision: Literal["bf16", "fp32"]
     gradient_checkpointing: bool
     seed: int
+    offload: Offload | None = None
+    lora: Lora | None = None
 
 
 class SftParameters(TrainParameters):
