@@ -14,7 +14,7 @@ from accelerate.data_loader import SeedableRandomSampler
 from torch.utils.data import Sampler
 
 
-class SortedSteps(Sampler[int]):
+class SortedSteps(Sampler[int]):  # type: ignore[misc]
     """The permutation of ``SeedableRandomSampler``, with the rows of each step in descending order of length.
 
     accelerate gives the k-th micro-batch of a step to rank k modulo the number of ranks, so that the ranks have rows of

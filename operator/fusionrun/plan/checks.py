@@ -199,7 +199,7 @@ def _batches(spec: FusionRunSpec) -> Iterator[SpecError]:
 def _training(spec: FusionRunSpec) -> Iterator[SpecError]:
     training = spec.training
     if training.offload is not None and training.zero_stage < SHARDS_GRADIENTS:
-        yield SpecError("training.offload", training.offload, "needs training.zeroStage 2 or 3")
+        yield SpecError("training.offload", training.offload.value, "needs training.zeroStage 2 or 3")
     for name in (training.lora and training.lora.target_modules) or []:
         if name.endswith(OUTPUT_LAYER):
             rule = "the output layer cannot have adapters: the loss is computed from its weights alone"

@@ -5,13 +5,12 @@ import torch
 from accelerate.data_loader import SeedableRandomSampler
 from datasets import load_dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from fusionrun.api.parameters import DpoParameters, SftParameters
 from fusionrun_stages.training import ranks, trainers
 from fusionrun_stages.training.order import SortedSteps
 from fusionrun_stages.training.padding import drop_padding_mask
-from support import tiny_llama
+from support import plain_trl, tiny_llama
 from support.tiny_llama import message, train_parameters
 
 STEPS = 5
@@ -44,7 +43,7 @@ def rows(tmp_path_factory):
 
 def losses(trainer):
     trainer.train()
-    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    return plain_trl.losses(trainer)
 
 
 def ours(kind, model, rows, folder, **config):
@@ -64,18 +63,9 @@ def ours(kind, model, rows, folder, **config):
 
 
 def plain(kind, model, rows, folder):
-    """Return TRL's trainer with the numbers of ``train_parameters`` and nothing of this project."""
-    arguments = {
-        "output_dir": str(folder), "use_cpu": True, "bf16": False, "gradient_checkpointing": False, "seed": 42,
-        "data_seed": 42, "max_steps": STEPS, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 4,
-        "lr_scheduler_type": "cosine", "warmup_steps": 0.1, "max_length": None, "logging_steps": 1, "report_to": "none",
-        "save_strategy": "no", "model_init_kwargs": {"dtype": "float32"}, "disable_tqdm": True,
-    }  # fmt: skip
-    more = {"train_dataset": rows[kind], "processing_class": AutoTokenizer.from_pretrained(model)}
-    if kind == "sft":
-        return SFTTrainer(str(model), SFTConfig(learning_rate=1e-3, completion_only_loss=True, **arguments), **more)
-    config = DPOConfig(learning_rate=1e-4, loss_type=["sigmoid_norm"], beta=10.0, **arguments)
-    return DPOTrainer(str(model), args=config, **more)
+    rate = {"sft": 1e-3, "dpo": 1e-4}
+    batch = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4, "max_steps": STEPS}
+    return plain_trl.make_trainer(kind, model, rows[kind], folder, learning_rate=rate[kind], **batch)
 
 
 @pytest.fixture(scope="module")
