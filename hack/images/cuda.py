@@ -16,6 +16,7 @@ IMPORTS = {
         "triton",
         "transformers.models.llama.modeling_llama",
         "accelerate",
+        "peft",
         "deepspeed",
         "datasets",
         "trl.trainer.sft_trainer",

@@ -29,20 +29,17 @@ def run(work: Work) -> Made:
     finished = finish.read_finished(work.output, parameters.kind)
     if finished is not None:
         if ranks.rank() == 0:
-            finish.clean_up(work.output, finished.details["checkpoints"])
+            finish.clean_up(work.output, finished.details["checkpoints"], parameters.model_path)
         return finished
-    accumulation_steps = gradient_accumulation_steps(parameters, ranks.world_size())
+    gradient_accumulation_steps(parameters, ranks.world_size())  # raises before torch is imported
     with ranks.explain_torch_errors("dpo"):
-        return _train(work, parameters, accumulation_steps)
+        return _train(work, parameters)
 
 
-def _train(work: Work, parameters: DpoParameters, accumulation_steps: int) -> Made:
+def _train(work: Work, parameters: DpoParameters) -> Made:
     cuda = work.task.gpus > 0
     ranks.join_process_group(parameters.zero_stage, cuda=cuda)
-    from trl import DPOConfig, DPOTrainer
-
-    from fusionrun_stages.training import callbacks
-    from fusionrun_stages.training.arguments import shared_arguments
+    from fusionrun_stages.training import callbacks, trainers
     from fusionrun_stages.training.rows import load_rows, load_tokenizer
     from fusionrun_stages.training.tokens import RowCheck, Tokens, drop_long, drop_rows
     from fusionrun_stages.training.trial import run_trial
@@ -50,23 +47,14 @@ def _train(work: Work, parameters: DpoParameters, accumulation_steps: int) -> Ma
     tokenizer = load_tokenizer(parameters.model_path)
     check = RowCheck(tokenizer)
     checkpoints = work.output / CHECKPOINTS
-    config = DPOConfig(
-        loss_type=["sigmoid_norm" if parameters.length_normalized else "sigmoid"],
-        beta=parameters.beta,
-        **shared_arguments(parameters, accumulation_steps, checkpoints, cuda=cuda),
-    )
+    config = trainers.dpo_config(parameters, checkpoints, cuda=cuda)
     resume_from, removed = finish.find_resume_point(checkpoints)
     log.info("training starts from %s; removed %s", resume_from or "the SFT model", removed or "nothing")
 
     with config.main_process_first(local=False):
         pairs = load_rows(parameters.data_path, ["prompt", "chosen", "rejected"], work.output)
-    trainer = DPOTrainer(
-        model=parameters.model_path,
-        args=config,
-        train_dataset=pairs,
-        processing_class=tokenizer,
-        callbacks=[callbacks.ProgressCallback(work.report), callbacks.FirstLossCheck(), callbacks.MarkComplete()],
-    )
+    hooks = [callbacks.ProgressCallback(work.report), callbacks.FirstLossCheck(), callbacks.MarkComplete()]
+    trainer = trainers.dpo_trainer(parameters, config, pairs, tokenizer, hooks)
     problems = []
     for row in trainer.train_dataset:
         of_sides = (
@@ -81,6 +69,7 @@ def _train(work: Work, parameters: DpoParameters, accumulation_steps: int) -> Ma
     sizes = [(len(prompt), len(chosen), len(rejected)) for prompt, chosen, rejected in zip(*columns, strict=True)]
     lengths = [prompt + max(chosen, rejected) for prompt, chosen, rejected in sizes]
     trainer.train_dataset, dropped = drop_long(tokenized, lengths, parameters.max_length, "dpo")
+    trainer.row_lengths = [length for length in lengths if length <= parameters.max_length]
     if parameters.trial_steps:
         return Made(values=Trained(kind=parameters.kind), details={"trial": run_trial(trainer)})
     trainer.train(resume_from_checkpoint=resume_from)
@@ -93,4 +82,4 @@ def _train(work: Work, parameters: DpoParameters, accumulation_steps: int) -> Ma
         tokens=round(parameters.epochs * sum(2 * prompt + chosen + rejected for prompt, chosen, rejected in kept)),
     )
     details = {"resumed_from": resume_from, "unusable_rows": unusable}
-    return finish.finish(trainer, work.output, details, trained, parameters.save_steps)
+    return finish.finish(trainer, work.output, details, trained, parameters.model_path, parameters.save_steps)

@@ -28,20 +28,17 @@ def run(work: Work) -> Made:
     finished = finish.read_finished(work.output, parameters.kind)
     if finished is not None:
         if ranks.rank() == 0:
-            finish.clean_up(work.output, [])
+            finish.clean_up(work.output, [], parameters.model_path)
         return finished
-    accumulation_steps = gradient_accumulation_steps(parameters, ranks.world_size())
+    gradient_accumulation_steps(parameters, ranks.world_size())  # raises before torch is imported
     with ranks.explain_torch_errors("sft"):
-        return _train(work, parameters, accumulation_steps)
+        return _train(work, parameters)
 
 
-def _train(work: Work, parameters: SftParameters, accumulation_steps: int) -> Made:
+def _train(work: Work, parameters: SftParameters) -> Made:
     cuda = work.task.gpus > 0
     ranks.join_process_group(parameters.zero_stage, cuda=cuda)
-    from trl import SFTConfig, SFTTrainer
-
-    from fusionrun_stages.training import callbacks
-    from fusionrun_stages.training.arguments import shared_arguments
+    from fusionrun_stages.training import callbacks, trainers
     from fusionrun_stages.training.rows import load_rows, load_tokenizer
     from fusionrun_stages.training.tokens import RowCheck, Tokens, drop_long, drop_rows
     from fusionrun_stages.training.trial import run_trial
@@ -49,22 +46,15 @@ def _train(work: Work, parameters: SftParameters, accumulation_steps: int) -> Ma
     tokenizer = load_tokenizer(parameters.model_path)
     check = RowCheck(tokenizer)
     checkpoints = work.output / CHECKPOINTS
-    config = SFTConfig(
-        completion_only_loss=True, **shared_arguments(parameters, accumulation_steps, checkpoints, cuda=cuda)
-    )
+    config = trainers.sft_config(parameters, checkpoints, cuda=cuda)
     resume_from, removed = finish.find_resume_point(checkpoints)
     log.info("training starts from %s; removed %s", resume_from or "the target model", removed or "nothing")
 
     with config.main_process_first(local=False):
         rows = load_rows(parameters.data_path, ["messages"], work.output)
         rows = rows.map(_prompt_and_completion, remove_columns=["messages"])
-    trainer = SFTTrainer(
-        model=parameters.model_path,
-        args=config,
-        train_dataset=rows,
-        processing_class=tokenizer,
-        callbacks=[callbacks.ProgressCallback(work.report), callbacks.MarkComplete()],
-    )
+    hooks = [callbacks.ProgressCallback(work.report), callbacks.MarkComplete()]
+    trainer = trainers.sft_trainer(parameters, config, rows, tokenizer, hooks)
     problems = []
     for row in trainer.train_dataset.select_columns(["prompt", "completion", "input_ids", "labels"]):
         start = sum(label == -100 for label in row["labels"])  # noqa: PLR2004 - ignored by the loss
@@ -75,19 +65,19 @@ def _train(work: Work, parameters: SftParameters, accumulation_steps: int) -> Ma
 
     lengths = [len(ids) for ids in tokenized["input_ids"]]
     trainer.train_dataset, dropped = drop_long(tokenized, lengths, parameters.max_length, "sft")
+    trainer.row_lengths = [length for length in lengths if length <= parameters.max_length]
     if parameters.trial_steps:
         return Made(values=Trained(kind=parameters.kind), details={"trial": run_trial(trainer)})
     trainer.train(resume_from_checkpoint=resume_from)
 
-    tokens_per_epoch = sum(length for length in lengths if length <= parameters.max_length)
     trained = Trained(
         kind=parameters.kind,
         rows=len(trainer.train_dataset),
         dropped_long=dropped,
-        tokens=round(parameters.epochs * tokens_per_epoch),
+        tokens=round(parameters.epochs * sum(trainer.row_lengths)),
     )
     details = {"resumed_from": resume_from, "unusable_rows": unusable}
-    return finish.finish(trainer, work.output, details, trained, None)
+    return finish.finish(trainer, work.output, details, trained, parameters.model_path, None)
 
 
 def _prompt_and_completion(row: dict[str, Any]) -> dict[str, Any]:

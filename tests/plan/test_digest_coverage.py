@@ -126,6 +126,8 @@ def training_rows(kind: str) -> dict[str, Row]:
         "seed": InDigest("training.seed", 7),
         "gradient_checkpointing": NoEffect("trades memory for speed", "training.gradientCheckpointing", False),
         "trial_steps": NoEffect("only preflight sets it"),
+        "offload": NoEffect("trades memory for speed", "training.offload", "Optimizer"),
+        "lora": InDigest("training.lora", {"rank": 8}),
     }
 
 

@@ -29,6 +29,7 @@ VARIANTS = {
     "zero-3": {"zeroStage": 3},
     "zero-2": {"zeroStage": 2},
     "bf16": {"precision": "bf16", "gradientCheckpointing": True, "lengthNormalized": False, "beta": 0.1},
+    "lora": {"zeroStage": 3, "lora": {"rank": 8, "alpha": 8}},
 }
 
 
@@ -59,10 +60,11 @@ def test_a_resumed_dpo_keeps_the_sft_model_as_reference(inputs, uninterrupted):
     pod = start(inputs, "killed")
     assert pod.kill_rank(0, (pod.output / "checkpoints/checkpoint-8/whole.json").is_file) != 0
     assert not (pod.output / "manifest.json").exists()
-    again = start(inputs, "killed")
+    again = start(inputs, "killed", offload="Optimizer")  # may change during a run
     assert again.wait() == 0, again.text
     assert again.manifest["details"]["resumed_from"] is not None
-    assert again.manifest["details"]["losses"] == uninterrupted.manifest["details"]["losses"]
+    losses = uninterrupted.manifest["details"]["losses"]
+    assert again.manifest["details"]["losses"] == pytest.approx(losses, abs=2e-5)
 
 
 def test_a_first_loss_other_than_ln_2_is_an_error():

@@ -48,6 +48,37 @@ def test_the_loss_decreases_and_rows_and_tokens_are_counted(uninterrupted):
     assert len(manifest["details"]["losses"]) == STEPS
 
 
+@pytest.mark.parametrize(
+    ("processes", "changed"),
+    [
+        (0, {"zeroStage": 0}),
+        (2, {"zeroStage": 1}),
+        (2, {"zeroStage": 2, "offload": "Optimizer"}),
+        (2, {"zeroStage": 3, "offload": "Optimizer"}),
+    ],
+    ids=["one-process", "zero-1", "zero-2-offload", "zero-3-offload"],
+)
+def test_the_losses_do_not_depend_on_where_the_state_is(inputs, uninterrupted, request, processes, changed):
+    pod = start(inputs, request.node.callspec.id, processes, **changed)
+    assert pod.wait() == 0, pod.text
+    assert pod.manifest["details"]["losses"] == pytest.approx(uninterrupted.manifest["details"]["losses"], abs=2e-5)
+
+
+def test_with_lora_the_saved_model_is_the_merged_one(inputs):
+    pod = start(inputs, "lora", lora={"rank": 8}, learningRate=1e-2, zeroStage=2)
+    assert pod.wait() == 0, pod.text
+    assert "107,200 parameters, 16,384 trained" in pod.text
+    folder = pod.output / "model"
+    names = ["chat_template.jinja", "config.json", "generation_config.json", "model.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == [*names, "tokenizer.json", "tokenizer_config.json"]
+    merged, base = (AutoModelForCausalLM.from_pretrained(path).state_dict() for path in (folder, inputs / "model"))
+    assert merged.keys() == base.keys()
+    changed = {name for name, value in merged.items() if not value.equal(base[name])}
+    assert changed == {name for name in base if "proj" in name}
+    assert json.loads((folder / "generation_config.json").read_text())["eos_token_id"] == [1]
+    assert pod.result.values.last_loss < pod.result.values.first_loss - 0.3
+
+
 def test_the_saved_model_loads_and_stops_at_the_end_of_turn(uninterrupted):
     folder = uninterrupted.output / "model"
     model = AutoModelForCausalLM.from_pretrained(folder)

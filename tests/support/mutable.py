@@ -21,6 +21,7 @@ _BY_NAME: dict[str, Any] = {
     "maxConcurrency": 99,
     "stallSeconds": 99,
     "gradientCheckpointing": False,
+    "offload": "Optimizer",
 }
 
 CHANGES = {path: _BY_NAME[path.rpartition(".")[2]] for path in mutable_paths() if "." in path}

@@ -10,7 +10,9 @@ from fusionrun.api.release_0_2 import FlatValues, flatten, unflatten
 from fusionrun.api.stage import StageKind
 from fusionrun.api.values import Trained
 from fusionrun_stages.pod import checkpoint
+from fusionrun_stages.training.adapters import merge
 from fusionrun_stages.training.checkpoints import (
+    PREFIX,
     candidates,
     complete_checkpoints,
     keep_only,
@@ -18,7 +20,7 @@ from fusionrun_stages.training.checkpoints import (
     remove_unusable,
     settle,
 )
-from fusionrun_stages.training.ranks import leave_process_group, rank, wait_for_all, world_size
+from fusionrun_stages.training.ranks import leave_process_group, of_rank_0, rank, wait_for_all, world_size
 from fusionrun_stages.training.rows import CACHE
 from fusionrun_stages.volume.atomic import write_atomic
 from fusionrun_stages.work import Made
@@ -49,13 +51,19 @@ def write_finished(output: Path, made: Made) -> None:
 
 
 def find_resume_point(checkpoints: Path) -> tuple[str | None, list[str]]:
-    """Return the last complete checkpoint, and the names of the unusable ones that rank 0 has removed."""
-    removed = remove_unusable(checkpoints, world_size()) if rank() == 0 else []
-    wait_for_all()
-    complete = complete_checkpoints(checkpoints)
-    if not complete:
+    """Return the last complete checkpoint, and the names of the unusable ones, which are removed.
+
+    Rank 0 decides for all: the nodes may list a shared volume differently, because NFS caches directories.
+    """
+
+    def find() -> tuple[int | None, list[str]]:
+        removed = remove_unusable(checkpoints, world_size())
+        return next(reversed(complete_checkpoints(checkpoints)), None), removed
+
+    step, removed = of_rank_0(find)
+    if step is None:
         return None, removed
-    step, path = list(complete.items())[-1]
+    path = checkpoints / f"{PREFIX}{step}"
     checkpoint.record(step)
     return str(path), removed
 
@@ -79,17 +87,21 @@ def stop_at_every_end_of_turn(model: Any, tokenizer: Any, end_of_turn: int) -> N
     config.eos_token_id = unique
 
 
-def finish(trainer: Any, output: Path, details: dict[str, Any], trained: Trained, save_steps: int | None) -> Made:
+def finish(
+    trainer: Any, output: Path, details: dict[str, Any], trained: Trained, base: str, save_steps: int | None
+) -> Made:
     """Save the model on all ranks; on rank 0 store the result and remove temporary files; wait for all ranks.
 
-    ``trained`` has ``rows``, ``dropped_long`` and ``tokens``. Keep the last two checkpoints at multiples of
-    ``save_steps``, without the optimizer state; None: keep no checkpoint.
+    ``trained`` has ``rows``, ``dropped_long`` and ``tokens``; adapters are merged into ``base``. Keep the last two
+    checkpoints at multiples of ``save_steps``, without the optimizer state; None: keep no checkpoint.
     """
     trainer.save_model(str(output / MODEL))
     wait_for_all()
     if rank() == 0:
         # A pickle of the trainer's arguments that is not part of the model.
         (output / MODEL / "training_args.bin").unlink(missing_ok=True)
+        trainer.model.generation_config.save_pretrained(output / MODEL)
+        merge(base, output / MODEL, output / MODEL)
         settle(output / MODEL)
     losses = [entry for entry in trainer.state.log_history if "loss" in entry]
     last = losses[-max(1, len(losses) // LAST_SHARE) :]
@@ -111,17 +123,24 @@ def finish(trainer: Any, output: Path, details: dict[str, Any], trained: Trained
     )
     if rank() == 0:
         write_finished(output, made)
-        clean_up(output, names)
+        clean_up(output, names, base)
     leave_process_group()
     return made
 
 
-def clean_up(output: Path, kept: list[str]) -> None:
-    """Remove the files that only an unfinished training needs. Idempotent: a successor may repeat it."""
+def clean_up(output: Path, kept: list[str], base: str) -> None:
+    """Remove the files that only an unfinished training needs, and merge the adapters of the kept checkpoints.
+
+    Idempotent: a successor may repeat it. The training cannot resume from a merged checkpoint, so its result must have
+    been written.
+    """
     checkpoints = output / CHECKPOINTS
     if kept:
         complete = complete_checkpoints(checkpoints)
         keep_only(checkpoints, {step: path for step, path in complete.items() if path.name in kept})
+        for name in kept:
+            merge(base, checkpoints / name, output / MODEL)
+            settle(checkpoints / name)
     else:
         shutil.rmtree(checkpoints, ignore_errors=True)
     shutil.rmtree(output / CACHE, ignore_errors=True)

@@ -8,10 +8,13 @@ import contextlib
 import os
 import socket
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar, cast
 
 from fusionrun.api.result import LOST_PEER
 from fusionrun_stages.errors import InfrastructureError, StageError, UserError
+
+T = TypeVar("T")
 
 _LOST_PEER_SIGNS = ("closed by peer", "reset by peer", "Connection refused", "Broken pipe", "NCCL", "gloo")
 _OUT_OF_MEMORY_SIGNS = ("out of memory", "can't allocate memory", "not enough memory")
@@ -73,6 +76,17 @@ def wait_for_all() -> None:
 
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
+
+
+def of_rank_0(compute: Callable[[], T]) -> T:
+    """Compute a value on rank 0, and return it on every rank."""
+    import torch
+
+    if not torch.distributed.is_initialized():
+        return compute()
+    value = [compute() if rank() == 0 else None]
+    torch.distributed.broadcast_object_list(value)
+    return cast("T", value[0])
 
 
 def leave_process_group() -> None:

@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 from fusionrun.api.parameters import DpoParameters, SftParameters
+from fusionrun.api.training import Offload
 from fusionrun_stages.errors import UserError
 
 
@@ -18,15 +19,19 @@ def gradient_accumulation_steps(parameters: SftParameters | DpoParameters, proce
     return global_batch // at_once
 
 
-def zero_config(stage: int, precision: Literal["bf16", "fp32"], *, cuda: bool) -> dict[str, Any] | None:
+def zero_config(
+    stage: int, precision: Literal["bf16", "fp32"], offload: Offload | None = None, *, cuda: bool
+) -> dict[str, Any] | None:
     """Return the DeepSpeed configuration for a ZeRO stage; None for stage 0, which is data parallelism.
 
-    With bf16 DeepSpeed computes in bf16 and keeps the master weights and the optimizer state in fp32.
+    With bf16 DeepSpeed computes in bf16, and keeps the master weights, the optimizer state and the sum of the gradients
+    of a step in fp32. By default it would sum them in bf16: with many micro-batches small gradients are lost.
     transformers fills in ``auto``. With ``stage3_gather_16bit_weights_on_model_save`` every checkpoint has full weights
     that ``from_pretrained`` can load, also for fp32.
     ``overlap_comm`` has DeepSpeed's default on GPUs: on for stage 3, where gathers overlap with the computation, and
     off for stages 1 and 2, where it caused wrong gradients (DeepSpeed issues 5347 and 8061). On CPUs, with gloo, it is
     off: training was measured that way.
+    An offloaded optimizer is torch's AdamW on the CPU (``zero_force_ds_cpu_optimizer``, see ``arguments.optimizer``).
     Source: https://www.deepspeed.ai/docs/config-json/, transformers' DeepSpeed integration, and
     ``DeepSpeedZeroConfig.overlap_comm_valid`` of DeepSpeed 0.19.8.
     """
@@ -40,7 +45,13 @@ def zero_config(stage: int, precision: Literal["bf16", "fp32"], *, cuda: bool) -
     }
     if shards_parameters:
         optimization["stage3_gather_16bit_weights_on_model_save"] = True
-    return {
+    config: dict[str, Any] = {}
+    if offload is Offload.OPTIMIZER:
+        optimization["offload_optimizer"] = {"device": "cpu", "pin_memory": cuda}
+        config["zero_force_ds_cpu_optimizer"] = False
+    if precision == "bf16":
+        config["data_types"] = {"grad_accum_dtype": "fp32"}
+    return config | {
         "train_batch_size": "auto",
         "train_micro_batch_size_per_gpu": "auto",
         "gradient_accumulation_steps": "auto",

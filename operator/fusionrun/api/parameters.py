@@ -9,7 +9,7 @@ from fusionrun.api.data import Columns, Grader, RewardMargin, Subject, Task, Tes
 from fusionrun.api.demand import Demand
 from fusionrun.api.models import Calibration, Prices, Quota
 from fusionrun.api.stage import EvaluatedModel, PlannedStage, PreflightSubject, Reference, StageKind
-from fusionrun.api.training import Sft
+from fusionrun.api.training import Lora, Offload, Sft
 
 
 class ResolveParameters(Contract):
@@ -204,6 +204,8 @@ class TrainParameters(Sft, TrainingInputs):
     seed: int
     trial_steps: int | None = None
     """Optimizer steps of a trial, which saves nothing; None for a training."""
+    offload: Offload | None = None
+    lora: Lora | None = None
 
 
 class SftParameters(TrainParameters):

@@ -11,6 +11,7 @@ from fusionrun.api.pods import PodSettings
 
 LearningRate = Annotated[float, Field(gt=0, lt=1)]
 BatchSize = Annotated[int, Field(ge=1, le=65536)]
+ModuleName = Annotated[str, Field(min_length=1, max_length=253)]
 MaxLength = Annotated[int, Field(ge=16, le=1048576)]
 
 
@@ -49,6 +50,26 @@ class Precision(StrEnum):
 
     BF16 = "bf16"
     FP32 = "fp32"
+
+
+class Offload(StrEnum):
+    """Part of the training state that is in the memory of the node and not of the GPUs."""
+
+    OPTIMIZER = "Optimizer"
+    """Master weights and optimizer states; the optimizer runs on the CPUs."""
+
+
+class Lora(Contract):
+    """Low-rank adapters (LoRA): only they are trained, and then merged into the weights."""
+
+    rank: Annotated[int, Field(ge=1, le=1024)]
+    """Rank of the update of each matrix."""
+    alpha: Annotated[float, Field(gt=0, le=65536)] | None = None
+    """The update is multiplied by alpha / rank. If omitted, it is twice the rank."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Dropout of the adapters' inputs."""
+    target_modules: Annotated[list[ModuleName], Field(min_length=1, max_length=64)] | None = None
+    """Names of the layers with adapters, such as ``q_proj``. If omitted, all linear layers except the output layer."""
 
 
 class Sft(Contract):
@@ -105,6 +126,11 @@ class Training(Contract):
     zero_stage: Annotated[int, Field(ge=0, le=3)] = 3
     """DeepSpeed ZeRO stage: which of optimizer states (1), gradients (2) and parameters (3) are sharded across
     processes. 0 shards nothing."""
+    offload: Offload | None = None
+    """``Optimizer`` keeps master weights and optimizer states in the memory of the node, for GPUs with too little
+    memory; steps take longer. It needs ``zeroStage`` 2 or 3. If omitted, nothing is offloaded."""
+    lora: Lora | None = None
+    """Train low-rank adapters (LoRA) instead of all weights, in SFT and in DPO. If omitted, all weights are trained."""
     precision: Precision = Precision.BF16
     """Precision of the forward and backward passes. Master weights are always fp32."""
     gradient_checkpointing: bool = True

@@ -7,7 +7,7 @@ import trl
 
 from fusionrun.api.parameters import DpoParameters, SftParameters
 from fusionrun_stages import promote
-from fusionrun_stages.models.attention import attention_of
+from fusionrun_stages.models.attention import attention_of, training_attention
 from fusionrun_stages.promote import HeldOutPair
 from fusionrun_stages.reward.model import LoadedRewardModel
 from fusionrun_stages.training.arguments import shared_arguments
@@ -55,6 +55,14 @@ def test_the_chosen_attention_applies_soft_capping_and_the_default_does_not(gemm
     assert attention_of(uncapped) == {}
     torch.testing.assert_close(logits(uncapped), logits(uncapped, attn_implementation="eager"), rtol=0, atol=1e-4)
     torch.testing.assert_close(logits(uncapped), default, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("precision", "flash", "attention"),
+    [("bf16", True, "flash_attention_2"), ("bf16", False, "eager"), ("fp32", True, "eager")],
+)
+def test_training_with_soft_capping_uses_flash_attention_or_eager(gemma, precision, flash, attention):
+    assert training_attention(gemma, precision, flash=flash) == {"attn_implementation": attention}
 
 
 def test_a_model_without_soft_capping_keeps_the_default(tmp_path):

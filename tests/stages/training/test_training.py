@@ -8,10 +8,13 @@ from transformers import GenerationConfig
 
 from fusionrun.api.parameters import DpoParameters, SftParameters
 from fusionrun.api.stage import StageKind
+from fusionrun.api.training import Offload
 from fusionrun.api.values import Trained
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.training import checkpoints, ranks
+from fusionrun_stages.training.arguments import optimizer
 from fusionrun_stages.training.finish import read_finished, stop_at_every_end_of_turn, write_finished
+from fusionrun_stages.training.summary import state_bytes
 from fusionrun_stages.training.tokens import Tokens, check_tokens, drop_long, split_conversation
 from fusionrun_stages.training.zero import gradient_accumulation_steps, zero_config
 from fusionrun_stages.work import Made
@@ -50,12 +53,50 @@ def test_the_deepspeed_configuration_follows_the_zero_stage_and_the_precision():
     config = zero_config(3, "bf16", cuda=False)
     assert config["zero_optimization"]["stage3_gather_16bit_weights_on_model_save"] is True
     assert config["bf16"] == {"enabled": True}
+    assert config["data_types"] == {"grad_accum_dtype": "fp32"}
     assert zero_config(2, "fp32", cuda=False)["bf16"] == {"enabled": False}
 
 
 @pytest.mark.parametrize(("stage", "cuda"), [(2, False), (2, True), (3, False), (3, True)])
 def test_only_zero_3_on_gpus_overlaps_communication(stage, cuda):
     assert zero_config(stage, "bf16", cuda=cuda)["zero_optimization"]["overlap_comm"] is (stage == 3 and cuda)
+
+
+@pytest.mark.parametrize("cuda", [False, True])
+def test_an_offloaded_optimizer_is_torchs(cuda):
+    config = zero_config(2, "bf16", Offload.OPTIMIZER, cuda=cuda)
+    assert config["zero_optimization"]["offload_optimizer"] == {"device": "cpu", "pin_memory": cuda}
+    assert config["zero_force_ds_cpu_optimizer"] is False
+
+
+@pytest.mark.parametrize(
+    ("offload", "cuda", "name"),
+    [(None, False, "adamw_torch"), (None, True, "adamw_torch_fused"), (Offload.OPTIMIZER, False, "adamw_torch_fused")],
+)
+def test_the_optimizer_is_fused_on_gpus_and_if_it_is_offloaded(offload, cuda, name):
+    assert optimizer(offload, cuda=cuda) == name
+
+
+def memory(reference=False, total=1000, trained=1000, **changed):
+    parameters = SftParameters(**train_parameters("sft", "m", "d", **{"precision": "bf16"} | changed))
+    return state_bytes(parameters, total, trained, 8, reference=reference)
+
+
+@pytest.mark.parametrize(
+    ("per_parameter", "changed"),
+    [
+        (16, {"zeroStage": 0}),
+        (2 + 4 + 12 / 8, {"zeroStage": 1}),
+        (2 + 4 / 8 + 12 / 8, {"zeroStage": 2}),
+        (18 / 8, {"zeroStage": 3}),
+        (2 + 4 / 8, {"zeroStage": 2, "offload": "Optimizer"}),
+        (2 + 2 + 4 / 8 + 12 / 8, {"zeroStage": 2, "reference": True}),
+        (2 + (4 / 8 + 12 / 8) / 10, {"zeroStage": 2, "trained": 100, "lora": {"rank": 8}}),
+        (16, {"zeroStage": 0, "precision": "fp32"}),
+    ],
+)
+def test_the_memory_is_that_of_the_zero_paper(per_parameter, changed):
+    assert memory(**changed) == pytest.approx(1000 * per_parameter)
 
 
 def test_an_incomplete_checkpoint_is_ignored_and_removed(tmp_path):

@@ -28,6 +28,8 @@ def shared_digest(spec: FusionRunSpec) -> dict[str, Any]:
         "zeroStage": training.zero_stage,
         "seed": training.seed,
     }
+    if training.lora is not None:
+        shared["lora"] = digest_data(training.lora)
     if spec.target.family is Family.GEMMA_2:
         # Earlier releases trained it without soft-capping: their artifacts must not be reused.
         shared["attention"] = "SoftCapped"
@@ -44,6 +46,8 @@ def _shared_task(spec: FusionRunSpec, settings: Sft, model_path: str, data_path:
         "precision": training.precision,
         "gradient_checkpointing": training.gradient_checkpointing,
         "seed": training.seed,
+        "offload": training.offload,
+        "lora": training.lora,
     }
 
 
