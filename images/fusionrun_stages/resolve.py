@@ -21,6 +21,7 @@ from fusionrun.api.stage import Reference, ReferenceKind
 from fusionrun.api.values import Resolved
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.models.files import NO_TEMPLATE, TEMPLATE_FILES, check_model, fingerprint_model, has_chat_template
+from fusionrun_stages.models.recipe_template import TOKEN_FILES, check_tokens_of
 from fusionrun_stages.prompts.dataset_files import DataFile, open_files
 from fusionrun_stages.remote.hub import (
     check_hashes,
@@ -104,6 +105,8 @@ def _pin_path(reference: Reference) -> Pinned:
         if not path.is_dir():
             raise UserError(f"{reference.field}: {reference.uri!r}: is a file; a model must be a directory")
         check_model(path, reference.field, chat=reference.field.startswith("target"))
+        if reference.chat_template:
+            check_tokens_of(path, reference.chat_template, f"{reference.field}: {reference.uri!r}")
         return Pinned(fingerprint_model(path))
     return Pinned(fingerprint_files(open_files(path, reference.split, reference.columns, reference.field)))
 
@@ -145,16 +148,20 @@ def _pin_hub(reference: Reference, endpoint: str | None) -> Pinned:
 
 
 def _check_hub_template(reference: Reference, repository: str, client: Any, info: Any) -> None:
-    """Check that the target has a chat template before responses are generated: it downloads a few KiB."""
+    """Check the target's chat template before responses are generated.
+
+    It downloads a few KiB, and the tokenizer (up to 17 MB) if the recipe's template replaces its own.
+    """
     if {s.rfilename for s in info.siblings}.isdisjoint(TEMPLATE_FILES):
         raise UserError(f"{reference.field}: {repository!r}: {NO_TEMPLATE}")
+    files = [*TEMPLATE_FILES, *(TOKEN_FILES if reference.chat_template else ())]
     with tempfile.TemporaryDirectory() as folder:
         with hub_errors(reference.field, repository):
-            client.snapshot_download(
-                hub_id(reference.uri), revision=info.sha, local_dir=folder, allow_patterns=list(TEMPLATE_FILES)
-            )
+            client.snapshot_download(hub_id(reference.uri), revision=info.sha, local_dir=folder, allow_patterns=files)
         if not has_chat_template(Path(folder), reference.field):
             raise UserError(f"{reference.field}: {repository!r}: {NO_TEMPLATE}")
+        if reference.chat_template:
+            check_tokens_of(Path(folder), reference.chat_template, f"{reference.field}: {repository!r}")
 
 
 def _licence(info: Any) -> str | None:

@@ -45,7 +45,7 @@ def _train(work: Work, parameters: SftParameters, accumulation_steps: int) -> Ma
     from fusionrun_stages.training.rows import load_rows, load_tokenizer
     from fusionrun_stages.training.tokens import RowCheck, Tokens, drop_long, drop_rows
 
-    tokenizer = load_tokenizer(parameters.model_path)
+    tokenizer = load_tokenizer(parameters.model_path, parameters.chat_template)
     check = RowCheck(tokenizer)
     checkpoints = work.output / CHECKPOINTS
     config = SFTConfig(

@@ -7,7 +7,7 @@ from pydantic import Field
 from fusionrun.api.contract import Contract
 from fusionrun.api.data import Columns, Grader, RewardMargin, Subject, Task
 from fusionrun.api.models import Calibration, Prices, Quota
-from fusionrun.api.stage import EvaluatedModel, PlannedStage, Reference, StageKind
+from fusionrun.api.stage import EvaluatedModel, PlannedStage, Reference, StageKind, TemplateName
 from fusionrun.api.training import Sft
 
 
@@ -196,6 +196,8 @@ class SftParameters(TrainParameters):
     """Supervised fine-tuning; the model is written to ``model/``."""
 
     kind: Literal[StageKind.SFT] = StageKind.SFT
+    chat_template: TemplateName | None = None
+    """Replaces the template of the tokenizer, also in the trained model; ``dpo`` and later stages read that one."""
 
 
 class DpoParameters(TrainParameters):
