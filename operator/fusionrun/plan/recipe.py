@@ -104,9 +104,9 @@ epochs; DPO has 1 epoch and a checkpoint every 100 steps, of which the better of
 
 
 CHAT_TEMPLATES = {Family.LLAMA_3_1: TemplateName.LLAMA_3, Family.LLAMA_3_2: TemplateName.LLAMA_3}
-"""The template that replaces a target's own, by family. Source: the published models (FuseAI/FuseChat-Llama-3.1-8B-Instruct
-and -3.2-): the size of their ``tokenizer_config.json`` is that of Llama 3 and not of 3.1, so the template is inferred. The
-published models of the other families have their own."""
+"""The template that replaces a target's own, by family. Source: the published models, inferred from the size of their
+``tokenizer_config.json``: that of FuseAI's FuseChat-Llama-3.1-8B-Instruct, FuseChat-Llama-3.2-3B-Instruct and
+FuseChat-Llama-3.2-1B-Instruct is as large as Llama 3's, and not as 3.1's. The other published models have their own."""
 
 
 def chat_template(target: Target) -> TemplateName | None:
