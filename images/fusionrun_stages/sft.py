@@ -43,7 +43,7 @@ def _train(work: Work, parameters: SftParameters) -> Made:
     from fusionrun_stages.training.tokens import RowCheck, Tokens, drop_long, drop_rows
     from fusionrun_stages.training.trial import run_trial
 
-    tokenizer = load_tokenizer(parameters.model_path)
+    tokenizer = load_tokenizer(parameters.model_path, parameters.chat_template)
     check = RowCheck(tokenizer)
     checkpoints = work.output / CHECKPOINTS
     config = trainers.sft_config(parameters, checkpoints, cuda=cuda)

@@ -269,7 +269,7 @@ TABLE: dict[type[Contract], dict[str, Row]] = {
         "verdicts_dirs": Stored(),
         "scores_dir": Stored(),
     },
-    SftParameters: training_rows("sft"),
+    SftParameters: training_rows("sft") | {"chat_template": InDigest("target.chatTemplate", "Own")},
     DpoParameters: training_rows("dpo") | DPO_ROWS,
     PromoteParameters: {
         "dpo_dir": Stored(),

@@ -6,6 +6,7 @@ import pytest
 
 from fusionrun.api.artifacts import stage_digest
 from fusionrun.plan.build import build_plan
+from fusionrun.plan.tasks import build_task
 from support.plans import pinned_by_uri, pinned_of, plan_of, read
 from support.runs import CLAIM, called_reward, changed, make_spec
 
@@ -51,6 +52,7 @@ CHANGES = [
     ("training.sft.maxLength", 99, FROM_SFT | CHECKED_TRAINING),
     ("target.model.revision", "two", {"fetch/target"} | MEASURED | FROM_SFT | CHECKED_TRAINING),
     ("target.family", "Qwen2.5", FROM_SFT),
+    ("target.chatTemplate", "Own", FROM_SFT),
     ("construction.rewardMargin.max", 6.0, FROM_CONSTRUCT),
     ("construction.sftFraction", 0.5, FROM_CONSTRUCT),
     ("construction.heldOutFraction", 0.1, FROM_CONSTRUCT),
@@ -161,7 +163,19 @@ def test_a_spec_without_bounds_has_the_parameters_of_earlier_versions():
 def test_gemma_2_reuses_no_model_that_an_earlier_release_trained_without_soft_capping():
     dpo = {"learningRate": 1e-7, "beta": 10.0, "lengthNormalized": True}
     spec = BASE | {"training": {"sft": {"learningRate": 1e-6}, "dpo": dpo}}
+    spec = changed(spec, "target.chatTemplate", "Own")
     families = ("Llama3", "Qwen2.5", "Gemma2")
     llama, qwen, gemma = (digests_of(changed(spec, "target.family", family)) for family in families)
     assert llama == qwen
     assert difference(llama, gemma) == FROM_SFT | CHECKED_TRAINING
+
+
+def test_only_the_llama_families_get_another_template():
+    for family, template in {"Llama3": "llama3", "Llama3Small": "llama3", "Qwen2.5": None, "Gemma2": None}.items():
+        spec = changed(BASE, "target.family", family)
+        own = changed(spec, "target.chatTemplate", "Own")
+        assert (digests_of(spec) == digests_of(own)) is (template is None)
+        pinned = pinned_of("tiny", spec)
+        assert build_task(pinned, pinned.plan["sft"]).parameters.chat_template == template
+        assert pinned.plan.references[0].chat_template == template
+        assert not any(reference.chat_template for reference in pinned.plan.references[1:])

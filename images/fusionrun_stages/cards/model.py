@@ -5,11 +5,17 @@ from typing import Any
 
 from fusionrun_stages.cards.facts import Facts
 from fusionrun_stages.cards.templates import front_matter, render
+from fusionrun_stages.models.recipe_template import SavedTemplate
 from fusionrun_stages.remote.hub import hub_id
 
 
-def build_model_card(facts: Facts, scores: Mapping[str, Mapping[str, float]]) -> str:
-    """Return the model card in Markdown; ``scores`` are by benchmark, then by model."""
+def build_model_card(
+    facts: Facts, scores: Mapping[str, Mapping[str, float]], template: SavedTemplate | None = None
+) -> str:
+    """Return the model card in Markdown.
+
+    ``scores`` are by benchmark, then by model. ``template`` is None if the model has no file with its chat template.
+    """
     uri = facts.spec.target.model.uri
     matter: dict[str, Any] = {"pipeline_tag": "text-generation", "library_name": "transformers"}
     if uri.startswith("hf://"):
@@ -22,4 +28,5 @@ def build_model_card(facts: Facts, scores: Mapping[str, Mapping[str, float]]) ->
         spec=facts.spec,
         made=facts.made,
         scores=scores,
+        saved_template=template,
     )

@@ -12,6 +12,7 @@ from fusionrun.api.stage import Reference, ReferenceKind
 from fusionrun_stages.cards.licences import declared_licence
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.models.files import NO_TEMPLATE, TEMPLATE_FILES, check_model, fingerprint_model, has_chat_template
+from fusionrun_stages.models.recipe_template import TOKEN_FILES, check_tokens_of
 from fusionrun_stages.prompts.dataset_files import DataFile, open_files
 from fusionrun_stages.remote.hub import (
     check_access,
@@ -73,6 +74,8 @@ def _pin_path(reference: Reference) -> Pinned:
         if not path.is_dir():
             raise UserError(f"{reference.field}: {reference.uri!r}: is a file; a model must be a directory")
         check_model(path, reference.field, chat=reference.field.startswith("target"))
+        if reference.chat_template:
+            check_tokens_of(path, reference.chat_template, f"{reference.field}: {reference.uri!r}")
         weights = sum(file.stat().st_size for file in path.glob("*.safetensors"))
         return Pinned(fingerprint_model(path), weights_bytes=weights, on_claim=True, config=read_json(path / CONFIG))
     files = open_files(path, reference.split, reference.columns, reference.field)
@@ -121,17 +124,22 @@ def _pin_hub(reference: Reference, endpoint: str | None) -> Pinned:
 
 
 def _small_files(reference: Reference, repository: str, client: Any, info: Any) -> dict[str, Any]:
-    """Return a model's configuration; check that the target has a chat template. It downloads a few KiB."""
+    """Return a model's configuration; check the target's chat template.
+
+    It downloads a few KiB, and the tokenizer (up to 17 MB) if the recipe's template replaces that of the target.
+    """
     names = {s.rfilename for s in info.siblings}
     is_target = reference.field.startswith("target")
     if is_target and names.isdisjoint(TEMPLATE_FILES):
         raise UserError(f"{reference.field}: {repository!r}: {NO_TEMPLATE}")
-    wanted = [CONFIG, *(TEMPLATE_FILES if is_target else ())]
+    wanted = [CONFIG, *(TEMPLATE_FILES if is_target else ()), *(TOKEN_FILES if reference.chat_template else ())]
     with tempfile.TemporaryDirectory() as folder:
         with hub_errors(reference.field, repository):
             client.snapshot_download(hub_id(reference.uri), revision=info.sha, local_dir=folder, allow_patterns=wanted)
         if is_target and not has_chat_template(Path(folder), reference.field):
             raise UserError(f"{reference.field}: {repository!r}: {NO_TEMPLATE}")
+        if reference.chat_template:
+            check_tokens_of(Path(folder), reference.chat_template, f"{reference.field}: {repository!r}")
         path = Path(folder, CONFIG)
         try:
             config = read_json(path) if path.is_file() else {}

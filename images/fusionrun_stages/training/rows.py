@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from fusionrun.api.stage import TemplateName
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.models.chat_template import TEMPLATE_ARGUMENTS
+from fusionrun_stages.models.recipe_template import use_template
 from fusionrun_stages.volume.paths import inside_volume
 
 CACHE = ".cache"
@@ -34,13 +36,18 @@ def load_rows(path: str, columns: list[str], output: Path) -> Any:
     return rows.add_column("chat_template_kwargs", [TEMPLATE_ARGUMENTS] * len(rows))
 
 
-def load_tokenizer(model_path: str) -> Any:
-    """Read a model's tokenizer; raise UserError if it has no chat template."""
+def load_tokenizer(model_path: str, template: TemplateName | None = None) -> Any:
+    """Read a model's tokenizer, with ``template`` instead of its own if it is set.
+
+    Raise UserError if it has no chat template, or lacks a token of ``template``.
+    """
     from transformers import AutoTokenizer
 
     if not inside_volume(model_path).is_dir():
         raise UserError(f"target.model: {model_path}: no such directory")
     tokenizer = AutoTokenizer.from_pretrained(model_path)
-    if not tokenizer.chat_template:
+    if template is not None:
+        use_template(tokenizer, template, "target.model")
+    elif not tokenizer.chat_template:
         raise UserError(f"target.model: {model_path}: its tokenizer has no chat template")
     return tokenizer

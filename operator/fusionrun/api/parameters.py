@@ -8,7 +8,7 @@ from fusionrun.api.contract import Contract
 from fusionrun.api.data import Columns, Grader, RewardMargin, Subject, Task, TestsFrom, Turns
 from fusionrun.api.demand import Demand
 from fusionrun.api.models import Calibration, Prices, Quota
-from fusionrun.api.stage import EvaluatedModel, PlannedStage, PreflightSubject, Reference, StageKind
+from fusionrun.api.stage import EvaluatedModel, PlannedStage, PreflightSubject, Reference, StageKind, TemplateName
 from fusionrun.api.training import Lora, Offload, Sft
 
 
@@ -212,6 +212,8 @@ class SftParameters(TrainParameters):
     """Supervised fine-tuning; the model is written to ``model/``."""
 
     kind: Literal[StageKind.SFT] = StageKind.SFT
+    chat_template: TemplateName | None = None
+    """Replaces the template of the tokenizer, also in the trained model; ``dpo`` and later stages read that one."""
 
 
 class DpoParameters(TrainParameters):

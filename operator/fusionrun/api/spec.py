@@ -29,6 +29,15 @@ class Family(StrEnum):
     GEMMA_2 = "Gemma2"
 
 
+class ChatTemplate(StrEnum):
+    """Chat template that the target is trained with."""
+
+    RECIPE = "Recipe"
+    """That of the recipe for the family."""
+    OWN = "Own"
+    """That of the model's tokenizer."""
+
+
 class Target(Contract):
     """The small model that is trained."""
 
@@ -37,6 +46,11 @@ class Target(Contract):
     1B or 3B parameters), Qwen2.5 or Gemma2."""
     model: Model
     """The model before training. ``trustRemoteCode`` must be false, since transformers supports every family."""
+    chat_template: ChatTemplate = ChatTemplate.OWN
+    """Chat template of training and of the trained models: ``Recipe`` or ``Own``. ``Recipe`` is the plain template of
+    Llama 3, without a date and a default system prompt, for the families Llama3 and Llama3Small; its tokens must be in
+    the tokenizer. For other families it is the model's own. ``Own`` is the template of the model's tokenizer. The base
+    model is always evaluated with its own."""
 
 
 class Hub(Contract):

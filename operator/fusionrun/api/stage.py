@@ -59,6 +59,12 @@ class ReferenceKind(StrEnum):
     DATASET = "dataset"
 
 
+class TemplateName(StrEnum):
+    """Chat templates of this project. A changed text needs a new name, since the name enters digests."""
+
+    LLAMA_3 = "llama3"
+
+
 class Reference(Contract):
     """A model or data set of the spec, which ``resolve`` pins."""
 
@@ -70,6 +76,8 @@ class Reference(Contract):
     columns: list[str] = []
     """Columns that a data set must have."""
     split: str = "train"
+    chat_template: TemplateName | None = None
+    """The template that replaces that of a target, whose tokenizer must have the template's tokens."""
 
 
 class PlannedStage(Contract):

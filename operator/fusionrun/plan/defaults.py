@@ -17,7 +17,7 @@ from fusionrun.api.crd import shown
 from fusionrun.api.data import Columns, Dataset, Preset, TestsFrom
 from fusionrun.api.models import RewardModel, Sampling, ServerSettings, Source, SourceType
 from fusionrun.api.sizes import PUBLISHED
-from fusionrun.api.spec import DEFAULT_TTL_SECONDS, FAILED_STAGE_TTL_FACTOR, FusionRunSpec
+from fusionrun.api.spec import DEFAULT_TTL_SECONDS, FAILED_STAGE_TTL_FACTOR, ChatTemplate, FusionRunSpec
 from fusionrun.api.training import Backend, GangScheduler
 from fusionrun.plan import recipe
 from fusionrun.plan.presets import PresetData, default_max_prompts, preset_data
@@ -201,6 +201,7 @@ _ARMORM = recipe.ARMORM_URI.removeprefix("hf://")
 _WITH_RESPONSES = [preset.value for preset in Preset if preset_data(preset).responses]
 
 DEFAULTS: dict[str, Default] = {
+    "target.chatTemplate": _constant(ChatTemplate.RECIPE, "Defaults to `Recipe`."),
     "sources[].served.resources": _RESOURCES,
     "sources[].sampling": Default("Defaults to the defaults of its fields.", _empty_sampling),
     **_each_field("sources[].sampling", _SAMPLING_CASES, _source_sampling),

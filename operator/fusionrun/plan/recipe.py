@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from fusionrun.api.data import RewardMargin, Task
 from fusionrun.api.models import Calibration, CalibrationPair, Sampling, ScoreRange
-from fusionrun.api.spec import Family
+from fusionrun.api.spec import ChatTemplate, Family, Target
+from fusionrun.api.stage import TemplateName
 from fusionrun.api.training import Dpo, Sft
 
 ARMORM_URI = "hf://RLHFlow/ArmoRM-Llama3-8B-v0.1"
@@ -107,6 +108,17 @@ TRAINING = {
 """Source: README, "Training". By target: learning rates, beta and length normalization. For all targets: SFT has 3
 epochs; DPO has 1 epoch and a checkpoint every 100 steps, of which the better of the last two is kept; both have batch
 128, 2,048 tokens, a cosine schedule and warm-up 0.1."""
+
+
+CHAT_TEMPLATES = {Family.LLAMA_3_1: TemplateName.LLAMA_3, Family.LLAMA_3_2: TemplateName.LLAMA_3}
+"""The template that replaces a target's own, by family. Source: the published models, inferred from the size of their
+``tokenizer_config.json``: that of FuseAI's FuseChat-Llama-3.1-8B-Instruct, FuseChat-Llama-3.2-3B-Instruct and
+FuseChat-Llama-3.2-1B-Instruct is as large as Llama 3's, and not as 3.1's. The other published models have their own."""
+
+
+def chat_template(target: Target) -> TemplateName | None:
+    """Return the template that replaces the own one of a target; None if its own is used."""
+    return CHAT_TEMPLATES.get(target.family) if target.chat_template is ChatTemplate.RECIPE else None
 
 
 def source_sampling(model: str) -> Sampling:

@@ -3,8 +3,9 @@
 from fusionrun.api.data import Benchmark, Columns, Dataset
 from fusionrun.api.models import Model
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.stage import Reference, ReferenceKind, StageKind
+from fusionrun.api.stage import Reference, ReferenceKind, StageKind, TemplateName
 from fusionrun.plan.presets import preset_data
+from fusionrun.plan.recipe import chat_template
 from fusionrun.plan.stages import FetchedModel, stage_name
 
 TARGET = "target"
@@ -22,7 +23,7 @@ class References:
         """By URI and revision, so that a model in two roles is fetched once."""
         self._models: dict[str, int] = {}
         self._fetched: dict[str, FetchedModel] = {}
-        self._model(TARGET, "target.model", spec.target.model)
+        self._model(TARGET, "target.model", spec.target.model, chat_template(spec.target))
         if spec.reward_model.model:
             self._model(REWARD, "rewardModel.model", spec.reward_model.model)
         for source in spec.sources:
@@ -40,8 +41,9 @@ class References:
         self.all.append(reference)
         return index
 
-    def _model(self, role: str, field: str, model: Model) -> None:
-        reference = Reference(field=field, kind=ReferenceKind.MODEL, uri=model.uri, revision=model.revision)
+    def _model(self, role: str, field: str, model: Model, template: TemplateName | None = None) -> None:
+        kind = ReferenceKind.MODEL
+        reference = Reference(field=field, kind=kind, uri=model.uri, revision=model.revision, chat_template=template)
         self._models[role] = self._add(reference)
         if not model.uri.startswith("pvc://"):
             self._fetched[role] = self.fetches.setdefault((model.uri, model.revision), FetchedModel(role))

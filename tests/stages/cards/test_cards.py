@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.stage import TemplateName
 from fusionrun.api.values import Constructed, Prepared, SourceCounts
 from fusionrun.plan.defaults import fill
 from fusionrun_stages.cards import licences
@@ -17,6 +18,7 @@ from fusionrun_stages.cards.facts import Facts
 from fusionrun_stages.cards.licences import Outputs
 from fusionrun_stages.cards.model import build_model_card
 from fusionrun_stages.construction.summary import Summary
+from fusionrun_stages.models.recipe_template import SavedTemplate
 from support.runs import called_reward, make_spec
 
 MADE = Constructed(
@@ -242,6 +244,20 @@ def test_text_of_others_is_neither_html_nor_a_link_or_image(facts):
         assert not [part for part in ("<img", "![", "[link]", "`code`", " | cell\n") for line in lines if part in line]
         assert "\n# heading" not in text
     assert "<img" not in page
+
+
+@pytest.mark.parametrize(
+    ("template", "line"),
+    [
+        (SavedTemplate(TemplateName.LLAMA_3, "ab12"), "the recipe's, llama3"),
+        (SavedTemplate(None, "ab12"), "the base model's own"),
+        (None, None),
+    ],
+    ids=["recipe", "own", "no file"],
+)
+def test_the_model_card_names_the_chat_template(facts, template, line):
+    lines = [text for text in build_model_card(facts, {}, template).splitlines() if "template" in text]
+    assert lines == ([f"Chat template: {line} (`chat_template.jinja`, SHA-256 `ab12`)."] if line else [])
 
 
 def test_presets_are_compared_with_the_published_sizes(facts):

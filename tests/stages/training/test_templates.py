@@ -6,45 +6,16 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from trl import data_utils
 
 from fusionrun_stages.models.chat_template import TEMPLATE_ARGUMENTS
 from fusionrun_stages.training.tokens import SPECIAL_TOKENS, RowCheck, split_conversation
 from support.tiny_llama import message
+from support.tokenizers import FAMILIES, tokenizer_of
 
-DATA = json.loads(Path(__file__).with_name("templates.json").read_text())
-FAMILIES = DATA["families"]
-
-
-@cache
-def tokenizer_of(name):
-    """Return a small tokenizer: of bytes, or of characters with a sign for spaces and bytes for the rest."""
-    family = FAMILIES[name]
-    names = [*family["special"], *family.get("added", [])]
-    if family["kind"] == "bytes":
-        letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-        model = Tokenizer(models.BPE(vocab={text: i for i, text in enumerate(names + letters)}, merges=[]))
-        model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        model.decoder = decoders.ByteLevel()
-    else:
-        letters = [f"<0x{byte:02X}>" for byte in range(256)] + ["\u2581", *map(chr, range(33, 127))]
-        vocabulary = {text: i for i, text in enumerate(names + letters)}
-        model = Tokenizer(models.BPE(vocab=vocabulary, merges=[], byte_fallback=True, unk_token=family["unk"]))
-        model.normalizer = normalizers.Replace(" ", "\u2581")
-        model.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()])
-    if "normalizer" in family:
-        model.normalizer = getattr(normalizers, family["normalizer"])()
-    strip = {"rstrip": family.get("rstrip", False)}
-    model.add_special_tokens([AddedToken(text, normalized=False, special=True, **strip) for text in family["special"]])
-    model.add_tokens([AddedToken(text, normalized=False) for text in family.get("added", [])])
-    tokens = {f"{role}_token": family[role] for role in ("bos", "eos", "pad", "unk") if family.get(role)}
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=model, **tokens)
-    tokenizer.chat_template = family["template"]
-    return tokenizer
+CASES = json.loads(Path(__file__).with_name("templates.json").read_text())
 
 
 @cache
@@ -88,7 +59,7 @@ def assert_turns(name, prompt, answer, tokens):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("case", DATA["cases"], ids=[case["name"] for case in DATA["cases"]])
+@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
 def test_a_row_keeps_its_turns_or_is_dropped(name, case):
     prompt, answer = (
         message(role, filled(name, case[key])) for role, key in (("user", "prompt"), ("assistant", "answer"))

@@ -10,6 +10,7 @@ from fusionrun.api.training import Sft
 from fusionrun.plan.families.construction import CONSTRUCT
 from fusionrun.plan.gpus import devices_of, for_one_gpu
 from fusionrun.plan.pinned import PinnedPlan
+from fusionrun.plan.recipe import chat_template
 from fusionrun.plan.references import TARGET, References
 from fusionrun.plan.stages import Stage, digest_data, stage_name
 
@@ -53,10 +54,12 @@ def _shared_task(spec: FusionRunSpec, settings: Sft, model_path: str, data_path:
 
 def sft_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
     """Plan ``sft``."""
+    template = chat_template(spec.target)
+    changed = {"chatTemplate": template} if template else {}
     return [
         Stage(
             StageKind.SFT,
-            parameters={"sft": digest_data(spec.training.sft), **shared_digest(spec)},
+            parameters={"sft": digest_data(spec.training.sft), **shared_digest(spec), **changed},
             pins=(references.model(TARGET),),
             inputs=(CONSTRUCT,),
             after=references.after(TARGET),
@@ -70,7 +73,8 @@ def sft_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
 def sft_task(pinned: PinnedPlan) -> SftParameters:
     """Return the task of ``sft``: fine-tune the target on the SFT rows."""
     data_path = pinned.artifact(CONSTRUCT, artifacts.SFT_FILE)
-    return SftParameters.model_validate(_shared_task(pinned.spec, pinned.spec.training.sft, pinned.target(), data_path))
+    shared = _shared_task(pinned.spec, pinned.spec.training.sft, pinned.target(), data_path)
+    return SftParameters.model_validate({**shared, "chat_template": chat_template(pinned.spec.target)})
 
 
 def sft_trial(pinned: PinnedPlan) -> SftParameters:
