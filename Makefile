@@ -23,7 +23,7 @@ SOURCES := operator images/fusionrun_stages tests hack
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: check venv ## Start a cluster, run a complete FusionRun and print its results (RUN=tiny or smollm2)
+demo: check venv ## Start a cluster, run a complete FusionRun and print its results (RUN=tiny, smollm2 or one-gpu)
 	hack/demo/run $(RUN)
 
 # FUSIONRUN_TEST_ALL: a test of the chart fails without helm, which cluster-up builds, instead of being skipped.
