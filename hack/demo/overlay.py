@@ -16,7 +16,7 @@ def merge(value: Any, change: Any) -> Any:
     if isinstance(change, dict):
         old = value if isinstance(value, dict) else {}
         changed = {key: merge(old.get(key), new) for key, new in change.items() if new is not None}
-        return {key: kept for key, kept in old.items() if key not in change} | changed
+        return {key: new for key, new in (old | changed).items() if key in changed or key not in change}
     if not (_are_named(value) and _are_named(change)):
         return change
     changes = {item["name"]: item for item in change}
