@@ -15,7 +15,7 @@ SOURCES := operator images/fusionrun_stages tests hack
 
 .PHONY: help demo test check venv fmt lint type generate verify unit test-adapters test-alerts cluster-up \
 	cluster-down cluster-status images images-cuda test-cluster test-stages test-e2e test-kills test-mutations \
-	fuzz test-upgrade test-integrations release-data release-check sbom audit bench-construct bench-verify bench-generate bench-scale clean
+	fuzz test-upgrade test-integrations release-data release-check sbom audit bench-construct bench-verify bench-generate bench-scale gpu-check clean
 
 # Prerequisites run in the order of their line, also under `make -j`.
 .NOTPARALLEL:
@@ -130,6 +130,9 @@ bench-generate: ## Compare the client of generate with vllm bench serve (PYTHON 
 
 bench-scale: venv ## Measure the operator with N concurrent runs on simulated nodes (N=10; ARGS="--help" lists the options)
 	eval "$$(hack/cluster/env)"; $(BIN)/python hack/bench/scale --runs $(N) $(ARGS)
+
+gpu-check: ## Check training, scoring and generation on the GPU of this machine (PYTHON with torch; docs/gpu.md)
+	PYTHON=$(PYTHON) hack/gpu/check $(ARGS)
 
 clean: ## Delete the caches of the tools in the checkout
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

@@ -28,7 +28,7 @@ TINY = {
     "vocab_size": 320, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2,
     "num_key_value_heads": 1, "head_dim": 32, "max_position_embeddings": 4096, "tie_word_embeddings": True,
 }  # fmt: skip
-WORDS = "the sum of two odd numbers is even because each leaves a rest of one and so both rests together make two".split()
+WORDS = ["the", "sum", "of", "two", "odd", "numbers", "is", "even", "because", "each", "leaves", "a", "rest", "one"]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Check the stages that use a GPU, with random weights: training against plain TRL, scoring, generation.
 
-Prints a table and writes report.json. Exit codes: 0 no part failed, 1 a part failed, 2 wrong arguments, 3 there is no GPU.
+Prints a table and writes report.json. Exit codes: 0 no part failed, 1 a part failed, 2 wrong arguments, 3 no GPU.
 """
 
 import argparse

@@ -52,7 +52,11 @@ class Check:
 
     def call(self, *command: str) -> str:
         """Run a command with this Python; return its output, or raise Failed with its last lines."""
-        environment = os.environ | {"FUSIONRUN_MOUNT": str(self.folder), "HF_HUB_OFFLINE": "1", "HF_HOME": str(self.folder / "hf")}
+        environment = os.environ | {
+            "FUSIONRUN_MOUNT": str(self.folder),
+            "HF_HUB_OFFLINE": "1",
+            "HF_HOME": str(self.folder / "hf"),
+        }
         try:
             done = subprocess.run(
                 [sys.executable, *command], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -99,10 +103,18 @@ def train(check: Check, kind: str, zero_stage: int) -> dict[str, float]:
         step_tokens += sum(len(p) + len(a) // 2 for p, a in texts(STEPS * sizes.batch, sizes)) / STEPS
     config = json.loads((model / "config.json").read_text())
     rate = step_tokens / stage.step_seconds()
-    figures |= {"tokens_per_second": rate, "peak_gib": stage.peak_bytes / 2**30, "plain_peak_gib": plain.peak_bytes / 2**30}
+    figures |= {
+        "tokens_per_second": rate,
+        "peak_gib": stage.peak_bytes / 2**30,
+        "plain_peak_gib": plain.peak_bytes / 2**30,
+    }
     if check.device.matmul_flops:
         flops = flops_per_token(
-            kind, parameter_count(model), config["num_hidden_layers"], config["hidden_size"], sum(lengths) / len(lengths)
+            kind,
+            parameter_count(model),
+            config["num_hidden_layers"],
+            config["hidden_size"],
+            sum(lengths) / len(lengths),
         )
         figures["mfu"] = rate * flops / check.device.matmul_flops
     if problem:

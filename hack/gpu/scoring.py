@@ -1,4 +1,4 @@
-"""The reward path: the stage ``score`` on responses of many lengths, and its scores on the GPU beside those on the CPU."""
+"""The reward path: the stage ``score`` on responses of many lengths; some of its scores beside those on the CPU."""
 
 import json
 import sys
@@ -13,7 +13,6 @@ from fusionrun_stages.reward.model import LoadedRewardModel
 from fusionrun_stages.volume.parquet import read_rows, write_rows
 from fusionrun_stages.volume.paths import shard_path
 from fusionrun_stages.work import Work
-
 from gpu.architecture import REAL, SMALL, texts, write_language_model
 from gpu.training import peak
 
@@ -50,7 +49,9 @@ def main() -> None:
     moments = []
     started = time.monotonic()
     score.run(
-        Work(task=task, output=output, shard=0, pod_uid="check", report=lambda *_, **__: moments.append(time.monotonic()))
+        Work(
+            task=task, output=output, shard=0, pod_uid="check", report=lambda *_, **__: moments.append(time.monotonic())
+        )
     )
     peak_bytes = peak(cuda)
     rows = list(read_rows(shard_path(output / "scores", 0, 1), Score))

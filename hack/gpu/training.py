@@ -1,8 +1,8 @@
 """SFT and DPO: the project's stage, and a plain TRL script with the same model, rows and arguments, in turns.
 
 Each contender is a process of its own: ``python -m gpu.training CONTENDER FOLDER`` reads FOLDER/job.json and writes
-FOLDER/CONTENDER.json: the moment of each step, the losses, the peak of memory. The first step compiles and allocates, so
-it is not counted.
+FOLDER/CONTENDER.json: the moment of each step, the losses, the peak of memory. The first step compiles and allocates,
+so it is not counted.
 """
 
 import importlib
@@ -108,7 +108,9 @@ def run_plain(job: Job, folder: Path) -> Trained:
     )  # fmt: skip
     rows = load_dataset("parquet", data_files=job.rows, split="train", cache_dir=str(folder / "cache"))
     if job.kind == "sft":
-        rows = rows.map(lambda r: {"prompt": r["messages"][:-1], "completion": r["messages"][-1:]}, remove_columns=["messages"])
+        rows = rows.map(
+            lambda r: {"prompt": r["messages"][:-1], "completion": r["messages"][-1:]}, remove_columns=["messages"]
+        )
     trainer = {"sft": trl.SFTTrainer, "dpo": trl.DPOTrainer}[job.kind](
         model=job.model,
         args=config,
@@ -145,18 +147,19 @@ def flops_per_token(kind: str, parameters: int, layers: int, width: int, length:
 
 def compare(stage: Trained, plain: Trained) -> tuple[dict[str, float], str]:
     """Return the figures of both, and what is wrong: losses that are not finite, or differ by more than 1 %."""
+    if len(stage.losses) != len(plain.losses):
+        return {}, f"the stage made {len(stage.losses)} steps, TRL {len(plain.losses)}"
+    difference = max(abs(a - b) for a, b in zip(stage.losses, plain.losses, strict=True))
     figures = {
         "stage_step_seconds": stage.step_seconds(),
         "plain_step_seconds": plain.step_seconds(),
         "speed_of_plain": plain.step_seconds() / stage.step_seconds(),
         "first_loss": stage.losses[0],
-        "largest_loss_difference": max(abs(a - b) for a, b in zip(stage.losses, plain.losses, strict=False)),
+        "largest_loss_difference": difference,
     }
-    if len(stage.losses) != len(plain.losses):
-        return figures, f"the stage made {len(stage.losses)} steps, TRL {len(plain.losses)}"
-    if not all(math.isfinite(loss) for loss in stage.losses):
-        return figures, f"the losses are not finite: {stage.losses}"
-    if figures["largest_loss_difference"] > 0.01 * abs(stage.losses[0]):
+    if not all(map(math.isfinite, stage.losses + plain.losses)):
+        return figures, f"the losses are not finite: stage {stage.losses}, TRL {plain.losses}"
+    if difference > 0.01 * abs(stage.losses[0]):
         return figures, f"the losses differ: stage {stage.losses}, TRL {plain.losses}"
     return figures, ""
 
