@@ -15,7 +15,7 @@ SOURCES := operator images/fusionrun_stages tests hack
 
 .PHONY: help demo test check venv fmt lint type generate verify unit test-adapters test-alerts cluster-up \
 	cluster-down cluster-status images images-cuda test-cluster test-stages test-e2e test-kills test-mutations \
-	fuzz test-upgrade test-integrations release-data release-check sbom audit bench-construct bench-verify bench-generate bench-scale clean
+	fuzz test-upgrade test-integrations release-data release-check sbom audit bench-construct bench-verify bench-generate bench-scale gpu-check clean
 
 # Prerequisites run in the order of their line, also under `make -j`.
 .NOTPARALLEL:
@@ -23,7 +23,7 @@ SOURCES := operator images/fusionrun_stages tests hack
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: check venv ## Start a cluster, run a complete FusionRun and print its results (RUN=tiny or smollm2)
+demo: check venv ## Start a cluster, run a complete FusionRun and print its results (RUN=tiny, smollm2 or one-gpu)
 	hack/demo/run $(RUN)
 
 # FUSIONRUN_TEST_ALL: a test of the chart fails without helm, which cluster-up builds, instead of being skipped.
@@ -130,6 +130,9 @@ bench-generate: ## Compare the client of generate with vllm bench serve (PYTHON 
 
 bench-scale: venv ## Measure the operator with N concurrent runs on simulated nodes (N=10; ARGS="--help" lists the options)
 	eval "$$(hack/cluster/env)"; $(BIN)/python hack/bench/scale --runs $(N) $(ARGS)
+
+gpu-check: ## Check training, scoring and generation on the GPU of this machine (PYTHON with torch; docs/gpu.md)
+	PYTHON=$(PYTHON) hack/gpu/check $(ARGS)
 
 clean: ## Delete the caches of the tools in the checkout
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

@@ -1,4 +1,4 @@
-"""The recipe's numbers, repeated by hand from the published table."""
+"""The recipe's numbers, repeated by hand from the published table; tests/objects/test_paper_run.py has the tasks."""
 
 import re
 from pathlib import Path
@@ -7,55 +7,14 @@ import pytest
 
 from fusionrun.api.data import Preset, Subject, Task
 from fusionrun.api.sizes import PUBLISHED
-from fusionrun.api.spec import Family
 from fusionrun.plan import recipe
 from fusionrun.plan.presets import default_max_prompts, preset_data
-
-
-@pytest.mark.parametrize(
-    ("family", "sft", "dpo", "beta", "normalized"),
-    [
-        (Family.LLAMA_3_1, 5e-6, 8e-7, 10, True),
-        (Family.QWEN_2_5, 2e-6, 3e-7, 0.01, False),
-        (Family.GEMMA_2, 2e-6, 5e-7, 0.01, False),
-        (Family.LLAMA_3_2, 5e-6, 1e-6, 10, True),
-    ],
-    ids=str,
-)
-def test_each_family_has_its_hyperparameters(family, sft, dpo, beta, normalized):
-    numbers = recipe.TRAINING[family]
-    assert (numbers.sft.learning_rate, numbers.dpo.learning_rate) == (sft, dpo)
-    assert (numbers.dpo.beta, numbers.dpo.length_normalized) == (beta, normalized)
-
-
-@pytest.mark.parametrize("family", Family, ids=str)
-def test_sft_has_three_epochs_and_dpo_one(family):
-    numbers = recipe.TRAINING[family]
-    assert (numbers.sft.epochs, numbers.dpo.epochs) == (3, 1)
-    for part in (numbers.sft, numbers.dpo):
-        assert (part.global_batch_size, part.max_length, part.warmup_ratio) == (128, 2048, 0.1)
-    assert (numbers.sft.save_steps, numbers.dpo.save_steps) == (None, 100)
 
 
 def test_construction_and_evaluation_follow_the_published_rules():
     assert (recipe.REWARD_MARGIN.min, recipe.REWARD_MARGIN.max) == (0.01, 0.1)
     assert recipe.SFT_FRACTION == 0.4
     assert (recipe.EVALUATION_SAMPLING.temperature, recipe.EVALUATION_SAMPLING.max_tokens) == (0, 2048)
-
-
-@pytest.mark.parametrize(
-    ("model", "temperature", "top_p", "penalty"),
-    [
-        ("hf://google/gemma-2-27b-it", 0.8, 0.95, 1.0),
-        ("hf://mistralai/Mistral-Large-Instruct-2407", 0.8, 0.95, 1.0),
-        ("hf://Qwen/Qwen2.5-72B-Instruct", 0.7, 0.8, 1.05),
-        ("hf://meta-llama/Llama-3.1-70B-Instruct", 0.8, 0.95, 1.0),
-        ("hf://Qwen/Qwen2.5-Math-72B-Instruct", 0.7, 0.8, 1.05),
-    ],
-)
-def test_each_source_samples_as_published(model, temperature, top_p, penalty):
-    sampling = recipe.source_sampling(model)
-    assert (sampling.temperature, sampling.top_p, sampling.repetition_penalty) == (temperature, top_p, penalty)
 
 
 @pytest.mark.parametrize("preset", Preset, ids=str)
