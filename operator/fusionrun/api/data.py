@@ -87,6 +87,8 @@ class TestsFrom(StrEnum):
 
     COLUMN = "Column"
     PROMPT = "Prompt"
+
+
 class Turns(StrEnum):
     """The turns of a conversation that are the prompt."""
 

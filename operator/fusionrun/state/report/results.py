@@ -57,6 +57,8 @@ def _measured(values: Preflighted) -> str | None:
     if values.pairs is not None:
         parts.append(f"the reward model orders {values.pairs} calibration pairs correctly")
     return "; ".join(parts) or None
+
+
 def _rounded(number: float | None) -> float | None:
     """Return a number with four significant digits: a difference of two losses may be small."""
     return None if number is None else float(f"{number:.4g}")
