@@ -27,7 +27,7 @@ LOSSES = {"first_loss": 0.6931, "last_loss": 0.5}
 ACCURACIES = {"first_reward_accuracy": 0.5, "last_reward_accuracy": 0.75}
 DROPPED = {
     "duplicates": 1, "near_duplicates": 2, "code": 3, "mathematics": 4, "contaminated": 5, "over_limit": 6,
-    "bad_rows": 7,
+    "bad_rows": 7, "no_tests": 8,
 }  # fmt: skip
 CASES = [
     (Resolved(pins=["00ff"], complete=[0, 3]), {}, {}),

@@ -24,6 +24,9 @@ Verdicts are those of plain Python in one process, or unknown:
 - If a call changed an argument, and a test compares with something that may derive from an argument or from the
   program (``dataflow``), the tests must also pass without the change. A program could otherwise empty the list from
   which a test computes the expected value.
+- A prompt's preamble runs in both processes. Instances of its plain classes are sent by value, and the tests use their
+  own copy of its code. If the program defines one of its names again, the tests must also pass together, or the verdict
+  is unknown.
 - A program does not judge itself: with an entry point, the tests get only this name of it. Without one, they get the
   names that they use and that nothing else defines; one of them may not decide on the result of another.
 

@@ -68,10 +68,8 @@ def _serve(channel: socket.socket, request: dict[str, Any]) -> None:
         return
     sys.modules["solution"] = module  # pickle and dataclasses look up the module of a class
     module.__dict__.update(build_prelude())
-    try:
-        preamble.run(module.__dict__)
-    except Exception as error:  # noqa: BLE001 (the limits of this process are others than those of the tests)
-        send(channel, {"unsent": f"the preamble raises {type(error).__name__}: {error}"})
+    if failed := preamble.run_for_program(module.__dict__):
+        send(channel, failed)
         return
     before = dict(module.__dict__)
     try:

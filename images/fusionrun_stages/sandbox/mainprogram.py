@@ -20,8 +20,9 @@ def run(program: str, stdin: str, preamble: Preamble) -> dict[str, Any]:
     _replace_standard_streams(stdin.encode("utf-8", "surrogatepass"))
     space = {**build_prelude(), "__name__": "__main__", "__builtins__": __builtins__}
     ended: dict[str, Any] = {}
+    if failed := preamble.run_for_program(space):
+        return failed
     try:
-        preamble.run(space)
         exec(compile(program, "solution.py", "exec", dont_inherit=True, optimize=0), space)  # noqa: S102
     except SystemExit as end:
         ended = {} if end.code in (None, 0) else {"raised": "SystemExit", "message": str(end.code)[:300]}

@@ -42,6 +42,14 @@ class Preamble:
         for name in self._open:
             space.pop(name, None)
 
+    def run_for_program(self, space: Namespace) -> dict[str, Any] | None:
+        """Run it in the program's process; return the reply for an exception, which is not the program's fault."""
+        try:
+            self.run(space)
+        except Exception as error:  # noqa: BLE001 (the limits of this process are others than those of the tests)
+            return {"unsent": f"the preamble raises {type(error).__name__}: {error}"[:300]}
+        return None
+
 
 @cache
 def read_preamble(text: str) -> Preamble:

@@ -5,6 +5,7 @@ An instance of a class of the preamble is a container of its attributes.
 
 import operator
 from collections import deque
+from inspect import getattr_static
 from typing import Any
 
 from fusionrun_stages.sandbox.wire import FrameError
@@ -42,6 +43,25 @@ class Shared:
 def attributes(instance: Any) -> dict[str, Any]:
     """Return the attributes of an instance that it has itself: not those of its class."""
     return getattr(instance, "__dict__", {})
+
+
+def replace_attributes(instance: Any, new: dict[Any, Any]) -> None:
+    """Give an instance these attributes and no others; raise ValueError for a name that it must not have.
+
+    An attribute in the place of a method would let the tests call the program's code instead of the preamble's.
+    """
+    if not all(isinstance(name, str) and name.isidentifier() and name[:2] != "__" for name in new):
+        raise ValueError("an attribute that is no name")
+    if any(_is_method(getattr_static(type(instance), name, None)) for name in new):
+        raise ValueError("an attribute in the place of a method")
+    for name in attributes(instance).keys() - new.keys():
+        delattr(instance, name)
+    for name, value in new.items():
+        setattr(instance, name, value)
+
+
+def _is_method(found: Any) -> bool:
+    return callable(found) or isinstance(found, property | classmethod)
 
 
 def snapshot(container: Any) -> Any:

@@ -13,71 +13,36 @@ import json
 import math
 import sys
 import time
-from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from decimal import Decimal
-from fractions import Fraction
-from functools import cache
-from inspect import getattr_static
 from itertools import islice
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
+from fusionrun_stages.sandbox.plain import (
+    BASES,
+    FACTORIES,
+    FROZEN,
+    MAPPINGS,
+    MUTABLE,
+    SCALARS,
+    SCALARS_BY_TAG,
+    SEQUENCES,
+    TAGS,
+    field_names,
+    fill,
+    named_tuple,
+    parse_int,
+)
 from fusionrun_stages.sandbox.preamble import Classes, Preamble
-from fusionrun_stages.sandbox.shared import Shared, attributes
+from fusionrun_stages.sandbox.shared import Shared, attributes, replace_attributes
 from fusionrun_stages.sandbox.wire import FrameError
 
+JSON_INT = 2**53
 ITERATOR_MAX_ITEMS, ITERATOR_MAX_BYTES = 100_000, 2**20
 """Maximum items, and bytes of their JSON, that are read from an iterator: it may be endless."""
 ITERATORS_SECONDS, ITERATOR_MIN_SECONDS = 2.5, 0.1
 """CPU time of the process until which iterators are read: half of its limit (``judge.CPU_SECONDS``). Each may use half
 of what is left, and at least the minimum."""
-FIELDS_MAX = 256
-"""Maximum fields of a named tuple."""
-JSON_INT = 2**53
-FACTORIES: dict[str, Any] = {kind.__name__: kind for kind in (int, float, str, list, dict, set, tuple)}
-"""Default factories of a ``defaultdict`` that are sent; one with another factory is sent as a handle."""
-
-
-class _Scalar(NamedTuple):
-    parts: Callable[[Any], list[Any]]
-    """Return the JSON of a value."""
-    build: Callable[..., Any]
-    """Return the value of this JSON."""
-
-
-def _hexadecimal(*numbers: int) -> list[str]:
-    return [hex(number) for number in numbers]
-
-
-def _int(text: str) -> int:
-    return int(text, 16)
-
-
-def _from_texts(kind: Any, parse: Callable[[str], Any] = _int) -> Callable[..., Any]:
-    return lambda *texts: kind(*map(parse, texts))
-
-
-_SCALARS: dict[type, _Scalar] = {
-    complex: _Scalar(lambda v: [repr(v.real), repr(v.imag)], _from_texts(complex, float)),
-    bytes: _Scalar(lambda v: [v.hex()], bytes.fromhex),
-    range: _Scalar(lambda v: _hexadecimal(v.start, v.stop, v.step), _from_texts(range)),
-    Fraction: _Scalar(lambda v: _hexadecimal(v.numerator, v.denominator), _from_texts(Fraction)),
-    Decimal: _Scalar(lambda v: [str(v)], Decimal),
-    dt.date: _Scalar(lambda v: [v.isoformat()], dt.date.fromisoformat),
-    dt.timedelta: _Scalar(lambda v: _hexadecimal(v.days, v.seconds, v.microseconds), _from_texts(dt.timedelta)),
-    type(Ellipsis): _Scalar(lambda _: [], lambda: Ellipsis),
-    type(NotImplemented): _Scalar(lambda _: [], lambda: NotImplemented),
-}
-_SCALARS_BY_TAG = {kind.__name__: scalar for kind, scalar in _SCALARS.items()}
-_SEQUENCES: dict[str, Any] = {"list": list, "set": set, "deque": deque, "bytearray": bytearray}
-_MAPPINGS: dict[str, Any] = {"dict": dict, "OrderedDict": OrderedDict, "Counter": Counter, "defaultdict": defaultdict}
-_FROZEN: dict[str, Any] = {"tuple": tuple, "frozenset": frozenset}
-_TAGS = {kind: tag for kinds in (_SEQUENCES, _MAPPINGS, _FROZEN) for tag, kind in kinds.items()}
-_MUTABLE = frozenset((*_SEQUENCES.values(), *_MAPPINGS.values()))
-_BASES: tuple[Any, ...] = (dict, list, tuple, set, frozenset)
-"""Of a subclass of these, the content is sent."""
-
-
 NO_CLASSES = Classes(Preamble(), {})
 _INVALID = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError)
 """What the constructors of these classes raise for other data."""
@@ -112,16 +77,16 @@ class Encoder:
             return value if -JSON_INT < value < JSON_INT else ["int", hex(value)]
         if kind is float:
             return value if math.isfinite(value) else ["float", repr(value)]
-        if kind in _MUTABLE:
+        if kind in MUTABLE:
             if (number := self.shared.number(value)) is not None:
                 return ["same", number]
             self.shared.add(value)
             self.shared.number(value)
             return self.content(value)
-        if kind in _SCALARS:
-            return [kind.__name__, *_SCALARS[kind].parts(value)]
-        if kind in _FROZEN.values():
-            return [_TAGS[kind], self._all(value)]
+        if kind in SCALARS:
+            return [kind.__name__, *SCALARS[kind].parts(value)]
+        if kind in FROZEN.values():
+            return [TAGS[kind], self._all(value)]
         return self._encode_other(value, kind)
 
     def content(self, value: Any) -> Any:
@@ -137,7 +102,7 @@ class Encoder:
             factory = value.default_factory
             name = None if factory is None else factory.__name__ if factory in FACTORIES.values() else ""
             return ["handle", self._handle(value)] if name == "" else ["defaultdict", self._pairs(value), name]
-        return [_TAGS[kind], self._pairs(value) if kind in _MAPPINGS.values() else self._all(value)]
+        return [TAGS[kind], self._pairs(value) if kind in MAPPINGS.values() else self._all(value)]
 
     def _encode_other(self, value: Any, kind: type) -> Any:  # noqa: PLR0911 (one line per kind)
         if kind is self._opaque:
@@ -146,13 +111,13 @@ class Encoder:
             return self._instance(value, name)
         if kind in (dt.datetime, dt.time) and (value.tzinfo is None or type(value.tzinfo) is dt.timezone):
             return [kind.__name__, value.isoformat(), value.fold]
-        if isinstance(value, tuple) and (fields := _fields(kind)) and len(fields) == len(value):
+        if isinstance(value, tuple) and (fields := field_names(kind)) and len(fields) == len(value):
             return ["named", kind.__name__, list(fields), self._all(value)]
         if isinstance(value, dict):
             return ["loose", ["dict", self._pairs(value)]]
-        for base in _BASES:
+        for base in BASES:
             if isinstance(value, base):
-                return ["loose", [_TAGS[base], self._all(value)]]
+                return ["loose", [TAGS[base], self._all(value)]]
         if isinstance(value, Iterator):
             return ["iterator", self._read(value)]
         if kind.__module__ == "numpy" and isinstance(value, getattr(sys.modules.get("numpy"), "generic", ())):
@@ -200,13 +165,6 @@ class Encoder:
         return [[self.encode(key), self.encode(item)] for key, item in values.items()]
 
 
-def _fields(kind: type) -> tuple[str, ...]:
-    fields = getattr(kind, "_fields", ())
-    good = type(fields) is tuple and all(type(f) is str and f.isidentifier() and f[0] != "_" for f in fields)
-    plain = kind.__bases__ == (tuple,) and "__eq__" not in vars(kind)
-    return fields if good and plain and len(fields) <= FIELDS_MAX else ()
-
-
 class Decoder:
     """Converts the output of ``Encoder`` back, and raises FrameError for anything else.
 
@@ -237,16 +195,16 @@ class Decoder:
         try:
             tag, content, *_ = data
             if tag == "object" and self._classes.name(type(container)) is not None:
-                self._set_attributes(container, content)
+                replace_attributes(container, dict(self._pairs(content)))
                 return
-            if tag != _TAGS.get(type(container)):
+            if tag != TAGS.get(type(container)):
                 raise TypeError(f"a {tag} for a {type(container).__name__}")
             if tag == "bytearray":
                 container[:] = bytes.fromhex(content)
                 return
-            new = self._pairs(content) if tag in _MAPPINGS else self._all(content)
+            new = self._pairs(content) if tag in MAPPINGS else self._all(content)
             container.clear()
-            _fill(container, new)
+            fill(container, new)
         except _INVALID as error:
             raise FrameError(f"not plain data: {error}") from None
 
@@ -257,12 +215,12 @@ class Decoder:
             return data
         tag, *rest = data
         self.unordered |= tag in ("set", "frozenset")
-        if tag in _SEQUENCES or tag in _MAPPINGS:
+        if tag in SEQUENCES or tag in MAPPINGS:
             return self._container(tag, *rest)
-        if tag in _FROZEN:
-            return _FROZEN[tag](self._all(*rest))
-        if tag in _SCALARS_BY_TAG:
-            return _SCALARS_BY_TAG[tag].build(*rest)
+        if tag in FROZEN:
+            return FROZEN[tag](self._all(*rest))
+        if tag in SCALARS_BY_TAG:
+            return SCALARS_BY_TAG[tag].build(*rest)
         match tag:
             case "same":
                 return self.shared.get(*rest)
@@ -271,12 +229,12 @@ class Decoder:
                 return self._decode(*rest)
             case "named":
                 name, fields, items = rest
-                return _named(str(name), tuple(fields))(*self._all(items))
+                return named_tuple(str(name), tuple(fields))(*self._all(items))
             case "iterator":
                 self.loose = True  # it was read before the tests ask for its items, and may be longer
                 return iter(self._all(*rest))
             case "int":
-                return _int(*rest)
+                return parse_int(*rest)
             case "float":
                 return float(*rest)
             case "datetime" | "time":
@@ -297,7 +255,7 @@ class Decoder:
         self._pending = pending = deque[Any]()
         value = self._decode(first)
         for content in contents:
-            self._set_attributes(pending.popleft(), content)
+            replace_attributes(pending.popleft(), dict(self._pairs(content)))
         if pending:
             raise ValueError("an instance without its attributes")
         self._pending = None
@@ -311,17 +269,6 @@ class Decoder:
         self._pending.append(instance)
         return instance
 
-    def _set_attributes(self, instance: Any, pairs: Any) -> None:
-        new = dict(self._pairs(pairs))
-        if not all(isinstance(name, str) and name.isidentifier() and name[:2] != "__" for name in new):
-            raise ValueError("an attribute that is no name")
-        if any(_is_method(getattr_static(type(instance), name, None)) for name in new):
-            raise ValueError("an attribute in the place of a method")  # the tests would call the program's
-        for name in attributes(instance).keys() - new.keys():
-            delattr(instance, name)
-        for name, value in new.items():
-            setattr(instance, name, value)
-
     def _container(self, tag: str, items: Any, *rest: Any) -> Any:
         if tag == "deque":
             container: Any = deque((), *rest)
@@ -329,12 +276,12 @@ class Decoder:
             (name,) = rest
             container = defaultdict(None if name is None else FACTORIES[name])
         else:
-            container = {**_SEQUENCES, **_MAPPINGS}[tag](*rest)
+            container = {**SEQUENCES, **MAPPINGS}[tag](*rest)
         self.shared.add(container)  # before its items: it may contain itself
         if tag == "bytearray":
             container.extend(bytes.fromhex(items))
         else:
-            _fill(container, self._pairs(items) if tag in _MAPPINGS else self._all(items))
+            fill(container, self._pairs(items) if tag in MAPPINGS else self._all(items))
         return container
 
     def _all(self, items: Any) -> list[Any]:
@@ -344,23 +291,3 @@ class Decoder:
 
     def _pairs(self, pairs: Any) -> list[tuple[Any, Any]]:
         return [(self._decode(key), self._decode(item)) for key, item in pairs]
-
-
-def _fill(container: Any, items: list[Any]) -> None:
-    if type(container) is Counter:
-        dict.update(container, items)  # Counter.update adds
-    elif isinstance(container, dict | set):
-        container.update(items)
-    else:
-        container.extend(items)
-
-
-def _is_method(found: Any) -> bool:
-    return callable(found) or isinstance(found, property | classmethod)
-
-
-@cache
-def _named(name: str, fields: tuple[str, ...]) -> Any:
-    if len(fields) > FIELDS_MAX:
-        raise ValueError(f"{len(fields)} fields")
-    return namedtuple(name, fields)  # noqa: PYI024 (a class made at run time)

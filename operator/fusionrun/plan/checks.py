@@ -206,14 +206,14 @@ def _presets(spec: FusionRunSpec) -> Iterator[SpecError]:
             continue
         known, field = preset_data(dataset.preset), f"datasets[{dataset.name}]"
         if dataset.task is not known.task:
-            yield SpecError(f"{field}.task", dataset.task, f"must be {known.task} for preset {dataset.preset}")
+            yield SpecError(f"{field}.task", dataset.task.value, f"must be {known.task} for preset {dataset.preset}")
             continue
         if dataset.task is not Task.CODING or dataset_columns(dataset).tests or dataset.tests_from is TestsFrom.PROMPT:
             continue
         rule = "task Coding requires tests: set columns.tests, or testsFrom: Prompt if the prompts have them"
         if known.instead:
             rule = f"the public data set has no tests, which task Coding requires: use the preset {known.instead}"
-        yield SpecError(f"{field}.preset", dataset.preset, rule)
+        yield SpecError(f"{field}.preset", dataset.preset.value, rule)
 
 
 def _batches(spec: FusionRunSpec) -> Iterator[SpecError]:
