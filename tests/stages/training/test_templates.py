@@ -71,10 +71,14 @@ def test_a_row_keeps_its_turns_or_is_dropped(name, case):
         assert_turns(name, prompt[0]["content"], answer[0]["content"], tokens)
 
 
+EARLIER = message("user", "Name a sea.") + message("assistant", "The Aral Sea.")
+
+
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_tokens_are_those_of_trl(name):
+@pytest.mark.parametrize("earlier", [[], EARLIER], ids=["one turn", "two turns"])
+def test_the_tokens_are_those_of_trl(name, earlier):
     tokenizer = tokenizer_of(name)
-    prompt, answer = message("user", "Name a river."), message("assistant", " The Ebro.\n")
+    prompt, answer = earlier + message("user", "Name a river."), message("assistant", " The Ebro.\n")
     opening, full = (
         data_utils._tokenize(tokenizer, messages, **arguments | TEMPLATE_ARGUMENTS)["input_ids"]
         for messages, arguments in ((prompt, {"add_generation_prompt": True}), (prompt + answer, {}))
