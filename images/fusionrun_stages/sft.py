@@ -15,7 +15,7 @@ from typing import Any
 from fusionrun.api.artifacts import CHECKPOINTS
 from fusionrun.api.parameters import SftParameters
 from fusionrun.api.values import Trained
-from fusionrun_stages.training import finish, ranks
+from fusionrun_stages.training import disk, finish, ranks
 from fusionrun_stages.training.zero import gradient_accumulation_steps
 from fusionrun_stages.work import Made, Work
 
@@ -52,6 +52,7 @@ def _train(work: Work, parameters: SftParameters, accumulation_steps: int) -> Ma
         completion_only_loss=True, **shared_arguments(parameters, accumulation_steps, checkpoints, cuda=cuda)
     )
     resume_from, removed = finish.find_resume_point(checkpoints)
+    disk.require_space(parameters, work.output)
     log.info("training starts from %s; removed %s", resume_from or "the target model", removed or "nothing")
 
     with config.main_process_first(local=False):
