@@ -16,7 +16,7 @@ import logging
 from fusionrun.api.artifacts import CHECKPOINTS
 from fusionrun.api.parameters import DpoParameters
 from fusionrun.api.values import Trained
-from fusionrun_stages.training import finish, ranks
+from fusionrun_stages.training import disk, finish, ranks
 from fusionrun_stages.training.zero import gradient_accumulation_steps
 from fusionrun_stages.work import Made, Work
 
@@ -49,6 +49,7 @@ def _train(work: Work, parameters: DpoParameters) -> Made:
     checkpoints = work.output / CHECKPOINTS
     config = trainers.dpo_config(parameters, checkpoints, cuda=cuda)
     resume_from, removed = finish.find_resume_point(checkpoints)
+    disk.require_space(parameters, work.output)
     log.info("training starts from %s; removed %s", resume_from or "the SFT model", removed or "nothing")
 
     with config.main_process_first(local=False):

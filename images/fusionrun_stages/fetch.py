@@ -1,8 +1,11 @@
-"""Download one model at its pinned revision and check that it is complete; skip files that are there already.
+"""Download one model at its pinned revision, in one format of its weights; skip files that are there already.
+
+After the download, check that the model is complete.
 
 Usage: ``FUSIONRUN_TASK=task.json python -m fusionrun_stages fetch``
 """
 
+import glob
 import logging
 import os
 from pathlib import Path
@@ -12,14 +15,13 @@ from fusionrun.api.stage import FETCH_TARGET
 from fusionrun.api.values import Fetched
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.models.files import check_model
-from fusionrun_stages.remote.hub import WORKERS, check_hashes, hub_client, hub_errors, hub_id, load_commit
-from fusionrun_stages.remote.object_store import download_s3
+from fusionrun_stages.models.weights import files_of
+from fusionrun_stages.pod.downloads import reporting_bytes
+from fusionrun_stages.remote.hub import WORKERS, check_hashes, hub_client, hub_errors, hub_id, hub_shards, load_commit
+from fusionrun_stages.remote.object_store import download_s3, s3_files, s3_shards
 from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger(__name__)
-
-PATTERNS = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.py", "*.md", "LICENSE*", "NOTICE*"]
-"""Weights in safetensors, configuration, tokenizer, custom code and the model's card; no pickles."""
 
 
 def run(work: Work) -> Made:
@@ -28,7 +30,10 @@ def run(work: Work) -> Made:
     destination = Path(parameters.destination)
     destination.mkdir(parents=True, exist_ok=True)
     if parameters.uri.startswith("s3://"):
-        download_s3(parameters.uri, destination, destination.name, PATTERNS)
+        found = s3_files(parameters.uri)
+        names = files_of(found, s3_shards(parameters.uri, found))
+        with reporting_bytes(destination, sum(found[name]["size"] for name in names), work.report):
+            download_s3(parameters.uri, destination, destination.name, names)
     elif parameters.uri.startswith("hf://"):
         _download(parameters, destination, work)
     else:
@@ -52,10 +57,11 @@ def _download(parameters: FetchParameters, destination: Path, work: Work) -> Non
     name = hub_id(parameters.uri)
     with hub_errors(parameters.uri, name):
         info = client.model_info(name, revision=revision, files_metadata=True)
-        total = sum(s.size or 0 for s in info.siblings if s.rfilename.endswith(".safetensors"))
-        work.report(0, total, "bytes")
-        client.snapshot_download(
-            name, revision=info.sha, local_dir=destination, allow_patterns=PATTERNS, max_workers=WORKERS
-        )
+        sizes = {s.rfilename: s.size or 0 for s in info.siblings}
+        names = files_of(sizes, hub_shards(client, parameters.uri, info.sha, sizes, parameters.uri))
+        wanted = [glob.escape(name) for name in names]
+        with reporting_bytes(destination, sum(sizes[name] for name in names), work.report):
+            client.snapshot_download(
+                name, revision=info.sha, local_dir=destination, allow_patterns=wanted, max_workers=WORKERS
+            )
         check_hashes(destination, info.siblings)
-    work.report(total, total, "bytes")

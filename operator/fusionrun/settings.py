@@ -181,6 +181,14 @@ class Settings:
     """Arguments added to every ``vllm serve``, e.g. ``--enforce-eager`` on nodes without GPUs."""
     default_requests: dict[str, str] = field(default_factory=lambda: {"cpu": "100m", "memory": "256Mi"})
     """Resource requests of a pod whose stage sets none."""
+    cpu_request_per_gpu: Annotated[float, Field(ge=0)] = 3
+    """CPUs that a pod requests per GPU if its part of the spec sets neither a request nor a limit of CPUs; 0 for none.
+
+    Without a request, a pod has the least weight on a busy node (``cpu.weight``), and the GPUs wait for the scheduler
+    of vLLM, tokenizers and NCCL's threads. 3 CPUs fit the smallest GPU nodes, which have 4 (AWS g6.xlarge, Google
+    g2-standard-4); nodes with 8 H100 have 22 or more per GPU. vLLM asks for at least 2 + N cores for N GPUs.
+    Source: vLLM, "Optimization and Tuning", "CPU Resources for GPU Deployments".
+    """
     default_limits: dict[str, str] = field(default_factory=lambda: {"memory": "4Gi"})
     pod_defaults: PodSettings = field(default_factory=PodSettings)
     """Settings of all stage pods, which those of a run extend; pods of the sandbox take no variables and volumes."""

@@ -29,7 +29,9 @@ def test_settings_are_read_from_a_file(tmp_path):
 
 def test_the_charts_default_resources_are_those_that_the_reference_shows(tmp_path):
     settings = load_settings(write(tmp_path, IMAGES))
-    values = yaml.safe_load(VALUES.read_text())["stages"]["defaultResources"]
+    stages = yaml.safe_load(VALUES.read_text())["stages"]
+    values = stages["defaultResources"]
+    assert stages["cpuRequestPerGpu"] == settings.cpu_request_per_gpu
     assert values == {"requests": settings.default_requests, "limits": settings.default_limits}
 
 

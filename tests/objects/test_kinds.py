@@ -150,11 +150,30 @@ def test_a_pod_reads_its_own_task():
 
 
 def test_resources_are_those_of_the_spec_or_the_defaults_of_the_operator():
-    given = {"requests": {"cpu": "2"}, "limits": {"nvidia.com/gpu": 1}}
+    given = {"requests": {"memory": "2Gi"}, "limits": {"example.com/disk": 1}}
     reward = {**make_spec()["rewardModel"], "resources": given}
     assert pod_of(objects("score/ada", rewardModel=reward)["Job"])["containers"][0]["resources"] == given
     default = pod_of(objects("construct")["Job"])["containers"][0]["resources"]
     assert default == {"requests": SETTINGS.default_requests, "limits": SETTINGS.default_limits}
+
+
+@pytest.mark.parametrize(
+    ("given", "requests"),
+    [
+        ({"limits": {"nvidia.com/gpu": 2, "memory": "9Gi"}}, {"cpu": "6"}),
+        ({"limits": {"nvidia.com/mig-1g.10gb": 3}, "requests": {"memory": "1Gi"}}, {"cpu": "2", "memory": "1Gi"}),
+        ({"limits": {"nvidia.com/gpu": 2}, "requests": {"cpu": "100m"}}, {"cpu": "100m"}),
+        ({"limits": {"nvidia.com/gpu": 2, "cpu": 8}}, None),
+        ({"limits": {"memory": "9Gi"}}, None),
+    ],
+)
+def test_a_pod_with_gpus_and_without_cpus_requests_some_per_gpu(given, requests):
+    served = make_spec()["sources"]
+    served[0]["served"] |= {"resources": given}
+    for features, expected in ((frozenset(Feature), requests), (frozenset(), given.get("requests"))):
+        (container,) = pod_of(objects("serve/ada", sources=served, features=features)["Deployment"])["containers"]
+        assert container["resources"].get("requests") == expected
+        assert container["resources"]["limits"] == given["limits"]
 
 
 DATA_STAGES = ["resolve", "prepare/prompts", "generate/ada", "verify/ada.mathematics", "construct", "evaluate/final"]

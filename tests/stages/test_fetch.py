@@ -1,8 +1,11 @@
+import json
+
 import pytest
 
 from fusionrun.api.stage import Reference
 from fusionrun_stages import fetch, prepare, resolve
 from fusionrun_stages.errors import InfrastructureError, UserError
+from fusionrun_stages.pod import downloads
 from fusionrun_stages.resolving import needs
 from support.download_hub import COMMITS, DownloadHub
 from support.http_server import serving
@@ -68,6 +71,39 @@ def test_fetch_downloads_the_pinned_commit_after_the_branch_moved(tmp_path, hub)
     hub.requests.clear()
     fetch.run(work(tmp_path, "fetch", **parameters))
     assert not [path for command, path in hub.requests if command == "GET" and "/resolve/" in path]
+
+
+SHARD = "model-00001-of-00001.safetensors"
+
+
+def test_weights_are_fetched_in_one_format_and_counted_in_bytes(tmp_path, hub, monkeypatch):
+    monkeypatch.setattr(downloads, "POLL_SECONDS", 0.01)
+    files = hub.repos["models", "org/tiny"][0]
+    files[SHARD] = files.pop("model.safetensors")
+    files["model.safetensors.index.json"] = json.dumps({"weight_map": {"w": SHARD}}).encode()
+    others = ["consolidated.safetensors", "original/consolidated.00.safetensors", "params.json", "original/params.json"]
+    files |= dict.fromkeys(others, b"{}" * 500)
+    made = do_resolve(tmp_path, model(revision=COMMITS[0]))
+    assert made.details["references"][0]["weights_bytes"] == len(files[SHARD])
+    destination, reports = tmp_path / "data" / "m", []
+    parameters = {"kind": "fetch", "uri": "hf://org/tiny", "revision": COMMITS[0], "destination": str(destination)}
+    report = lambda *numbers, **_: reports.append(numbers)  # noqa: E731
+    fetch.run(make_work(tmp_path / "out", parameters, "fetch/x", report=report))
+    fetched = {
+        str(p.relative_to(destination)) for p in destination.rglob("*") if p.is_file() and ".cache" not in p.parts
+    }
+    assert fetched == set(files) - {*others, "pytorch_model.bin"}
+    total = sum(len(files[name]) for name in fetched)
+    assert reports[-1] == (total, total, "bytes")
+    assert reports == sorted(reports)
+
+
+def test_an_index_without_weights_is_refused_before_anything_is_fetched(tmp_path, hub):
+    hub.repos["models", "org/tiny"][1]["model.safetensors.index.json"] = b"[]"
+    with pytest.raises(
+        UserError, match=r"sources\[a\].served.model: 'hf://org/tiny': model.safetensors.index.json: has no"
+    ):
+        do_resolve(tmp_path, model())
 
 
 def test_a_hub_of_the_run_has_pins_and_folders_of_its_own(tmp_path, hub):

@@ -99,6 +99,7 @@ def test_a_model_is_fetched_without_pickles_and_only_as_pinned(volume, tmp_path_
     for path in make_model(tmp_path_factory.mktemp("upstream") / "m").iterdir():
         objects[f"model/{path.name}"] = path.read_bytes()
     objects["model/pytorch_model.bin"] = b"pickle"
+    objects["model/consolidated.safetensors"] = b"the same weights"
     model = Reference(field="sources[a].served.model", kind="model", uri=f"s3://{BUCKET}/model")
     pinned = pin(model, None).fingerprint
     config = objects["model/config.json"]
@@ -109,7 +110,7 @@ def test_a_model_is_fetched_without_pickles_and_only_as_pinned(volume, tmp_path_
     objects["model/config.json"] = config
     fetch_model(volume, pinned)
     assert (volume / "models" / pinned[:12] / "config.json").read_bytes() == config
-    assert not list(volume.rglob("*.bin"))
+    assert not [*volume.rglob("*.bin"), *volume.rglob("consolidated*")]
 
 
 def test_objects_that_change_during_a_download_are_removed_again(volume, objects, monkeypatch):

@@ -5,7 +5,9 @@ import json
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from fusionrun.api.parameters import SftParameters
 from fusionrun.api.result import Outcome
+from fusionrun_stages.training.disk import checkpoint_bytes, parameter_count
 from support import tiny_llama
 from support.tiny_llama import StagePod, train_parameters
 
@@ -97,6 +99,11 @@ def test_a_kill_during_a_checkpoint_resumes_from_the_previous_one(inputs, uninte
     assert not (pod.output / "manifest.json").exists()
     if (newest / "whole.json").exists():  # the write was faster than the kill
         (newest / "whole.json").unlink()
+    kept = pod.output / "checkpoints/checkpoint-4"
+    size = sum(path.stat().st_size for path in kept.rglob("*") if path.suffix in (".pt", ".safetensors"))
+    count = parameter_count(inputs / "model")
+    parameters = SftParameters.model_validate(train_parameters("sft", inputs / "model", inputs / "sft.parquet"))
+    assert checkpoint_bytes(count, parameters) == pytest.approx(size, rel=0.1)
     again = start(inputs, "incomplete")
     assert again.wait() == 0, again.text
     assert again.manifest["details"]["resumed_from"].endswith("checkpoint-4")

@@ -6,6 +6,7 @@ HF_TOKEN has the credentials; HF_ENDPOINT has the address, unless the run has on
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Any
 
 from fusionrun.api.artifacts import pin_file
 from fusionrun_stages.errors import InfrastructureError, UserError
+from fusionrun_stages.models.weights import INDEX, listed
 from fusionrun_stages.prompts.dataset_files import select_split
 from fusionrun_stages.volume.atomic import read_json, write_atomic
 from fusionrun_stages.volume.paths import on_volume
@@ -123,6 +125,15 @@ def download_dataset(
             allow_patterns=chosen,
             max_workers=WORKERS,
         )
+
+
+def hub_shards(client: Any, uri: str, commit: str, names: Iterable[str], field: str) -> frozenset[str] | None:
+    """Return the weights files that the index of a repository names; None without an index."""
+    if INDEX not in names:
+        return None
+    with tempfile.TemporaryDirectory() as folder, hub_errors(field, uri):
+        client.snapshot_download(hub_id(uri), revision=commit, local_dir=folder, allow_patterns=[INDEX])
+        return listed(Path(folder, INDEX).read_bytes(), f"{field}: {uri!r}")
 
 
 def check_hashes(folder: Path, siblings: Iterable[Any]) -> None:

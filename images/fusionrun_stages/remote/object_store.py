@@ -2,14 +2,14 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fusionrun.api.artifacts import PIN_LENGTH
 from fusionrun_stages.errors import InfrastructureError, UserError
+from fusionrun_stages.models.weights import INDEX, listed
 from fusionrun_stages.volume.atomic import commit, partial_path
 from fusionrun_stages.volume.paths import inside_volume
 
@@ -85,6 +85,14 @@ def _check_name(uri: str, name: str) -> None:
         raise UserError(f"{uri!r}: object {name!r}: its name below the key {rule}")
 
 
+def s3_shards(uri: str, files: Mapping[str, Mapping[str, Any]]) -> frozenset[str] | None:
+    """Return the weights files that the index of a model names; None without an index."""
+    if INDEX not in files:
+        return None
+    with store_errors(repr(uri)):
+        return listed(s3().cat_file(files[INDEX]["name"]), repr(uri))
+
+
 def fingerprint_s3(uri: str) -> str:
     """Hash name, size and ETag of every object below a key."""
     return _fingerprint(s3_files(uri))
@@ -97,8 +105,8 @@ def _fingerprint(files: Mapping[str, Mapping[str, Any]]) -> str:
     return digest.hexdigest()
 
 
-def download_s3(uri: str, destination: Path, pin: str, patterns: Sequence[str] = ("*",)) -> None:
-    """Download the objects below a key that match a pattern, except those that are there with the same size.
+def download_s3(uri: str, destination: Path, pin: str, names: Collection[str] | None = None) -> None:
+    """Download the objects below a key, or those with the given names; skip files that are there with the same size.
 
     Parameters
     ----------
@@ -118,7 +126,7 @@ def download_s3(uri: str, destination: Path, pin: str, patterns: Sequence[str] =
     try:
         for name, info in files.items():
             path = destination / name
-            if not any(fnmatch(name, pattern) for pattern in patterns):
+            if names is not None and name not in names:
                 continue
             if path.is_file() and path.stat().st_size == info["size"]:
                 continue

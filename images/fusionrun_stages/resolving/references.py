@@ -13,6 +13,7 @@ from fusionrun_stages.cards.licences import declared_licence
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.models.files import NO_TEMPLATE, TEMPLATE_FILES, check_model, fingerprint_model, has_chat_template
 from fusionrun_stages.models.recipe_template import TOKEN_FILES, check_tokens_of
+from fusionrun_stages.models.weights import weights_of
 from fusionrun_stages.prompts.dataset_files import DataFile, open_files
 from fusionrun_stages.remote.hub import (
     check_access,
@@ -22,6 +23,7 @@ from fusionrun_stages.remote.hub import (
     hub_errors,
     hub_fingerprint,
     hub_id,
+    hub_shards,
 )
 from fusionrun_stages.remote.object_store import download_s3, fingerprint_s3
 from fusionrun_stages.volume.atomic import read_json
@@ -108,7 +110,9 @@ def _pin_hub(reference: Reference, endpoint: str | None) -> Pinned:
     with hub_errors(reference.field, repository):
         info = client.model_info(name, revision=reference.revision, files_metadata=True)
         check_access(client, name, "model", info)
-    weights = [s for s in info.siblings if s.rfilename.endswith(".safetensors")]
+    names = [s.rfilename for s in info.siblings]
+    chosen = weights_of(names, hub_shards(client, reference.uri, info.sha, names, reference.field))
+    weights = [s for s in info.siblings if s.rfilename in chosen]
     if not weights:
         raise UserError(
             f"{reference.field}: {repository!r}: has no *.safetensors (other weight formats are not supported)"

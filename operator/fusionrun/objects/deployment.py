@@ -69,7 +69,7 @@ def build_deployment(
         ports=[{"name": "http", "containerPort": PORT}],
         startupProbe=health | {"periodSeconds": PROBE_PERIOD_SECONDS, "failureThreshold": failures},
         **_probes(run, health),
-        resources=meta.resources(server.resources, settings),
+        resources=meta.resources(run, server.resources, settings),
         volumeMounts=meta.mounts(stage),
     )
     pod = meta.pod_spec(run, stage, settings, container, meta.volumes(run, stage, name, settings))
@@ -118,7 +118,7 @@ def _network_check(stage: Stage, settings: Settings) -> dict[str, Any]:
         ["python", "-m", "fusionrun_stages.sandbox.probe"],
         settings,
         image=settings.images.data,
-        resources=meta.resources(None, settings),
+        resources=meta.default_resources(settings),
         volumeMounts=[{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 -- a mount, not a file
     )
 

@@ -29,6 +29,8 @@ class Feature(StrEnum):
     """Its pods that score take shards until none is left. Without this feature, each shard has a pod of its own."""
     PROMOTE_ON_ONE_GPU = "promoteOnOneGpu"
     """The pod that selects a checkpoint has one GPU. Without this feature, it has the resources of a training pod."""
+    CPU_REQUESTS = "cpuRequests"
+    """Its pods with GPUs request CPUs (``Settings.cpu_request_per_gpu``)."""
 
 
 @dataclass(frozen=True)

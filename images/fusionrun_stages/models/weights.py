@@ -1,0 +1,74 @@
+"""Which files of a repository are fetched: one format of the weights, and what loads them.
+
+Some repositories have the weights twice: Mistral-Large-Instruct-2407 has ``consolidated-*.safetensors`` for
+mistral-inference beside the shards for transformers, 245 GB each, and vLLM prefers the first if they and
+``params.json`` are there. Llama 3.1 has its own format in ``original/``.
+"""
+
+import json
+from collections.abc import Iterable
+from fnmatch import fnmatch
+
+from fusionrun_stages.errors import UserError
+
+INDEX = "model.safetensors.index.json"
+"""Lists the shards of the weights. Source: transformers, ``SAFE_WEIGHTS_INDEX_NAME``."""
+SINGLE = "model.safetensors"
+"""Source: transformers, ``SAFE_WEIGHTS_NAME``."""
+OTHER_FORMATS = ("consolidated*", "params.json")
+"""Weights and configuration of mistral-inference. Source: vLLM, ``model_loader/default_loader.py``."""
+SUFFIX = ".safetensors"
+PATTERNS = ("*.json", "*.jinja", "*.txt", "*.model", "*.py", "*.md", "LICENSE*", "NOTICE*")
+"""Configuration, tokenizer, custom code and the model's card; no pickles."""
+
+
+def listed(index: bytes, where: str) -> frozenset[str]:
+    """Return the weights files that an index names; raise UserError if it is not an index."""
+    try:
+        return frozenset(map(str, json.loads(index)["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"{where}: {INDEX}: has no weight_map: the model cannot be loaded") from error
+
+
+def weights_of(names: Iterable[str], shards: frozenset[str] | None) -> list[str]:
+    """Return the weights files to fetch.
+
+    Parameters
+    ----------
+    names
+        Paths of all files of the repository.
+    shards
+        The files that its index names; None without an index.
+
+    Returns
+    -------
+    list of str
+        The files of the index; else ``model.safetensors``; else every safetensors file at the root, without those of
+        another format unless there are no others.
+    """
+    found = sorted(name for name in names if name.endswith(SUFFIX))
+    if shards:
+        return [name for name in found if name in shards]
+    if SINGLE in found:
+        return [SINGLE]
+    root = [name for name in found if "/" not in name]
+    return [name for name in root if not _is_other_format(name)] or root
+
+
+def files_of(names: Iterable[str], shards: frozenset[str] | None) -> list[str]:
+    """Return the files to fetch: the weights, and the small files that their format needs."""
+    every = sorted(names)
+    weights = weights_of(every, shards)
+    other = any(map(_is_other_format, weights))
+    small = [
+        name
+        for name in every
+        if any(fnmatch(name, pattern) for pattern in PATTERNS)
+        and not name.startswith("original/")
+        and (other or not _is_other_format(name))
+    ]
+    return [*weights, *small]
+
+
+def _is_other_format(name: str) -> bool:
+    return any(fnmatch(name, pattern) for pattern in OTHER_FORMATS)

@@ -1,0 +1,31 @@
+"""One format of the weights is fetched."""
+
+import pytest
+
+from fusionrun_stages.models.weights import files_of, weights_of
+
+SHARDS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+MISTRAL = ["consolidated-00001-of-00002.safetensors", "consolidated.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("names", "index", "weights"),
+    [
+        ([*SHARDS, *MISTRAL, "original/x.safetensors"], SHARDS, SHARDS),
+        ([*SHARDS, *MISTRAL], None, SHARDS),
+        (["part/a.safetensors", "b.safetensors"], ["part/a.safetensors"], ["part/a.safetensors"]),
+        (["model.safetensors", "adapter.safetensors"], None, ["model.safetensors"]),
+        (["b.safetensors", "a.safetensors", "onnx/c.safetensors", "a.bin"], None, ["a.safetensors", "b.safetensors"]),
+        (MISTRAL, None, MISTRAL),
+        (["a.bin"], None, []),
+    ],
+)
+def test_weights_are_those_that_transformers_loads(names, index, weights):
+    assert weights_of(names, index and frozenset(index)) == weights
+
+
+def test_the_configuration_of_another_format_comes_only_with_its_weights():
+    small = ["config.json", "params.json", "tekken.json", "original/params.json", "README.md", "code/modeling.py"]
+    both = files_of([*SHARDS, *MISTRAL, *small], None)
+    assert both == [*SHARDS, "README.md", "code/modeling.py", "config.json", "tekken.json"]
+    assert "params.json" in files_of([*MISTRAL, *small], None)

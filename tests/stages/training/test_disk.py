@@ -1,0 +1,52 @@
+"""Training does not start without space for its checkpoints."""
+
+import shutil
+from typing import NamedTuple
+
+import pytest
+
+from fusionrun.api.parameters import SftParameters
+from fusionrun_stages.errors import UserError
+from fusionrun_stages.training import disk
+from support import tiny_llama
+
+
+class Usage(NamedTuple):
+    free: int
+
+
+@pytest.mark.parametrize(
+    ("changed", "checkpoints"),
+    [
+        ({"epochs": 2.0, "saveSteps": None}, 3),
+        ({"epochs": 9.0, "saveSteps": None}, 4),
+        ({"epochs": 1.0, "saveSteps": 100}, 1),
+        ({"epochs": 1.0, "saveSteps": 4}, 2),
+        ({"epochs": 9.0, "saveSteps": 4}, 4),
+    ],
+)
+def test_only_checkpoints_that_are_written_and_kept_count(tmp_path, changed, checkpoints):
+    parameters = parameters_of(tmp_path, **changed)
+    assert disk.checkpoints_at_once(parameters, 100) == checkpoints  # 7 steps per epoch
+
+
+def parameters_of(tmp_path, **changed):
+    fields = tiny_llama.train_parameters("sft", tmp_path / "model", tmp_path / "sft.parquet", **changed)
+    return SftParameters.model_validate(fields)
+
+
+def test_a_volume_without_space_is_refused_with_what_is_needed(tmp_path, monkeypatch):
+    tiny_llama.make_model(tmp_path / "model")
+    tiny_llama.write_sft(tmp_path / "sft.parquet")
+    parameters = parameters_of(tmp_path, epochs=2.0, saveSteps=None, precision="bf16", zeroStage=3)
+    needed = (3 * 16 + 2) * disk.parameter_count(tmp_path / "model")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(needed))
+    disk.require_space(parameters, tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(needed - 1))
+    with pytest.raises(UserError, match=r"storage.claimName: training needs .* GB, for 3 checkpoints of .* GB free"):
+        disk.require_space(parameters, tmp_path)
+    for step in (4, 8):  # of an earlier pod
+        folder = tmp_path / "checkpoints" / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        (folder / "whole.json").write_text("{}")
+    disk.require_space(parameters, tmp_path)
