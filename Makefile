@@ -15,7 +15,8 @@ SOURCES := operator images/fusionrun_stages tests hack
 
 .PHONY: help demo test check venv fmt lint type generate verify unit test-adapters test-alerts cluster-up \
 	cluster-down cluster-status images images-cuda test-cluster test-stages test-e2e test-kills test-mutations \
-	fuzz test-upgrade test-integrations release-data release-check sbom audit bench-construct bench-verify bench-generate bench-scale gpu-check clean
+	fuzz test-upgrade test-integrations release-data release-check sbom audit bench-construct bench-verify bench-train \
+	bench-generate bench-scale gpu-check clean
 
 # Prerequisites run in the order of their line, also under `make -j`.
 .NOTPARALLEL:
@@ -123,6 +124,9 @@ bench-construct: ## Compare construct with pandas on 0.3 and 3 million responses
 bench-verify: ## Measure verified mathematics answers and sandboxed programs per second (PYTHON as for test-kills)
 	PYTHONPATH=operator:images $(PYTHON) hack/bench/verify mathematics
 	PYTHONPATH=operator:images $(PYTHON) hack/bench/verify coding --count 400
+
+bench-train: ## Compare the trainers of sft and dpo with plain TRL: losses and tokens per second (PYTHON with the extra train)
+	PYTHONPATH=operator:images:tests $(PYTHON) hack/bench/train $(ARGS)
 
 bench-generate: ## Compare the client of generate with vllm bench serve (PYTHON also with vLLM; MODEL=FOLDER of a model)
 	@test -n "$(MODEL)" || { echo "MODEL=FOLDER is required: the folder of a model such as SmolLM2-135M-Instruct"; exit 2; }

@@ -63,7 +63,9 @@ def test_the_loss_decreases_and_rows_and_tokens_are_counted(uninterrupted):
 def test_the_losses_do_not_depend_on_where_the_state_is(inputs, uninterrupted, request, processes, changed):
     pod = start(inputs, request.node.callspec.id, processes, **changed)
     assert pod.wait() == 0, pod.text
-    assert pod.manifest["details"]["losses"] == pytest.approx(uninterrupted.manifest["details"]["losses"], abs=2e-5)
+    # The last step of an epoch has 4 rows. For two processes, rows are repeated so that both have a micro-batch.
+    first, expected = (p.manifest["details"]["losses"][: STEPS // 2 - 1] for p in (pod, uninterrupted))
+    assert first == pytest.approx(expected, abs=2e-5)
 
 
 def test_with_lora_the_saved_model_is_the_merged_one(inputs):

@@ -10,11 +10,22 @@ from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 def make_trainer(kind: str, model: Path, rows: Any, folder: Path, *, cuda: bool = False, **numbers: Any) -> Any:
     """Return TRL's trainer with the recipe's schedule and loss and TRL's defaults; ``numbers`` are its arguments."""
     arguments = {
-        "output_dir": str(folder), "use_cpu": not cuda, "bf16": cuda, "gradient_checkpointing": False,
-        "lr_scheduler_type": "cosine", "warmup_steps": 0.1, "max_length": None,
-        "model_init_kwargs": {"dtype": "float32"}, "seed": 42, "data_seed": 42, "logging_steps": 1, "report_to": "none", "save_strategy": "no",
+        "output_dir": str(folder),
+        "use_cpu": not cuda,
+        "bf16": cuda,
+        "gradient_checkpointing": False,
+        "max_length": None,
+        "model_init_kwargs": {"dtype": "float32"},
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": 0.1,
+        "seed": 42,
+        "data_seed": 42,
+        "logging_steps": 1,
+        "report_to": "none",
+        "save_strategy": "no",
         "disable_tqdm": True,
-    } | numbers  # fmt: skip
+        **numbers,
+    }
     more = {"train_dataset": rows, "processing_class": AutoTokenizer.from_pretrained(model)}
     if kind == "sft":
         return SFTTrainer(str(model), SFTConfig(completion_only_loss=True, **arguments), **more)

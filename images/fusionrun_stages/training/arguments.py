@@ -25,7 +25,8 @@ def shared_arguments(
 
     Source: FuseChat-3.0 for the cosine schedule with warm-up. A ``warmup_steps`` below 1 is a share of all steps
     (transformers 5, which has no ``warmup_ratio``). TRL's ``max_length`` is off, since it would truncate rows; rows
-    that are too long are dropped instead (``tokens.drop_long``).
+    that are too long are dropped instead (``tokens.drop_long``). Every trained parameter takes part in every loss, so
+    data parallelism (stage 0) need not look for unused ones, which transformers does by default.
     """
     flash = cuda and has_flash_attention()
     attention = training_attention(parameters.model_path, parameters.precision, flash=flash)
@@ -41,6 +42,7 @@ def shared_arguments(
         "bf16": parameters.precision == "bf16",
         "dataloader_pin_memory": cuda,
         "gradient_checkpointing": parameters.gradient_checkpointing,
+        "ddp_find_unused_parameters": False,
         "num_train_epochs": parameters.epochs,
         "learning_rate": parameters.learning_rate,
         "lr_scheduler_type": "cosine",

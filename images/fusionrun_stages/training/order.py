@@ -55,6 +55,18 @@ class SortsSteps:
     row_lengths: Sequence[int] | None = None
     """Tokens of each training row; for a pair, of its longer side."""
 
+    def get_train_dataloader(self: Any) -> Any:
+        """Return the loader, with the sampler where accelerate sets the epoch.
+
+        Without ``set_sampler``, accelerate does not reach a sampler that is not its own if several ranks skip the
+        batches before a checkpoint: the rest of a resumed epoch would have the rows of the first epoch. Source:
+        ``DataLoaderShard.set_epoch`` and ``skip_first_batches`` of accelerate 1.15.0.
+        """
+        loader = super().get_train_dataloader()  # type: ignore[misc]
+        if self.row_lengths is not None:
+            loader.set_sampler(self._get_train_sampler())
+        return loader
+
     def _get_train_sampler(self: Any, train_dataset: Any = None) -> Any:
         if self.row_lengths is None:
             return super()._get_train_sampler(train_dataset)  # type: ignore[misc]

@@ -111,7 +111,7 @@ def explain_torch_errors(stage: str) -> Iterator[None]:
         if any(sign in text for sign in _OUT_OF_MEMORY_SIGNS):
             raise UserError(
                 f"{line}: lower training.{stage}.microBatchSize or maxLength, enable gradientCheckpointing, raise "
-                "zeroStage, or use more processes"
+                "zeroStage, set training.offload, or use more processes (docs/training.md)"
             ) from error
         if world_size() > 1 and any(sign in text for sign in _LOST_PEER_SIGNS):
             raise InfrastructureError(f"{LOST_PEER}: {line}") from error

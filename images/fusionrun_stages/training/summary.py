@@ -39,7 +39,8 @@ def state_bytes(parameters: TrainParameters, total: int, trained: int, processes
     With DeepSpeed and bf16: 2 bytes per weight, 4 per trained weight for the sum of the gradients, and
     ``MASTER_AND_MOMENTS``. Without DeepSpeed, or in fp32, the weights are their own master weights: 16 bytes per
     trained weight in all. ``reference`` adds the weights of a second model. Stage 1 shards the optimizer state, 2 also
-    the gradients, 3 also all weights. Source: ZeRO (arXiv 1910.02054), sections 3.1 and 5.
+    the gradients, 3 also all weights. An offloaded optimizer has the gradients with it. Sources: ZeRO
+    (arXiv 1910.02054), sections 3.1 and 5; ZeRO-Offload (arXiv 2101.06840), section 3.
     """
     stage = parameters.zero_stage
     mixed = stage > 0 and parameters.precision == "bf16"
@@ -48,6 +49,6 @@ def state_bytes(parameters: TrainParameters, total: int, trained: int, processes
     gradients = 4 * trained
     optimizer = (MASTER_AND_MOMENTS if mixed else MASTER_AND_MOMENTS - 4) * trained
     if parameters.offload is Offload.OPTIMIZER:
-        optimizer = 0
+        gradients = optimizer = 0
     shards = [1 if stage < first else processes for first in (3, 2, 1)]
     return weights / shards[0] + gradients / shards[1] + optimizer / shards[2]

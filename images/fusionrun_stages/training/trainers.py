@@ -10,14 +10,19 @@ from typing import Any
 
 from fusionrun.api.parameters import DpoParameters, SftParameters, TrainParameters
 from fusionrun_stages.models.attention import FLASH
+from fusionrun_stages.pod.cgroup import count_cpus
 from fusionrun_stages.training.adapters import adapters
 from fusionrun_stages.training.arguments import shared_arguments
 from fusionrun_stages.training.padding import drop_padding_mask
-from fusionrun_stages.training.ranks import world_size
+from fusionrun_stages.training.ranks import of_rank_0, world_size
 from fusionrun_stages.training.summary import describe
 from fusionrun_stages.training.zero import gradient_accumulation_steps
 
 log = logging.getLogger("fusionrun_stages")
+
+PARALLEL_ROWS = 20_000
+"""Rows from which several processes tokenize: below, their start takes longer than the work."""
+MOST_PROCESSES = 16
 
 
 def sft_config(parameters: SftParameters, output_dir: Path, *, cuda: bool, **changed: Any) -> Any:
@@ -77,6 +82,9 @@ def dpo_trainer(parameters: DpoParameters, config: Any, pairs: Any, tokenizer: A
 def _trainer(
     kind: Any, parameters: TrainParameters, config: Any, rows: Any, tokenizer: Any, callbacks: Sequence[Any]
 ) -> Any:
+    if len(rows) >= PARALLEL_ROWS:
+        # Rank 0 tokenizes while the others wait, then all read its files, whose names have the number of processes.
+        config.dataset_num_proc = of_rank_0(lambda: min(count_cpus(), MOST_PROCESSES))
     trainer = kind(
         model=parameters.model_path,
         args=config,

@@ -87,6 +87,15 @@ def test_the_losses_are_those_of_plain_trl(kind, config, model, rows, plain_loss
     assert losses(ours(kind, model, rows, tmp_path, **config)) == pytest.approx(plain_losses[kind], abs=1e-5)
 
 
+def test_several_processes_can_tokenize(model, rows, tmp_path, monkeypatch):
+    alone = ours("sft", model, rows, tmp_path)
+    monkeypatch.setattr(trainers, "PARALLEL_ROWS", 10)
+    monkeypatch.setattr(trainers, "count_cpus", lambda: 2)
+    together = ours("sft", model, rows, tmp_path)
+    assert (alone.args.dataset_num_proc, together.args.dataset_num_proc) == (None, 2)
+    assert together.train_dataset["input_ids"] == alone.train_dataset["input_ids"]
+
+
 @pytest.mark.parametrize("kind", ["sft", "dpo"])
 def test_a_micro_batch_has_little_padding(kind, model, rows, tmp_path):
     shares = []

@@ -89,7 +89,7 @@ def memory(reference=False, total=1000, trained=1000, **changed):
         (2 + 4 + 12 / 8, {"zeroStage": 1}),
         (2 + 4 / 8 + 12 / 8, {"zeroStage": 2}),
         (18 / 8, {"zeroStage": 3}),
-        (2 + 4 / 8, {"zeroStage": 2, "offload": "Optimizer"}),
+        (2, {"zeroStage": 2, "offload": "Optimizer"}),
         (2 + 2 + 4 / 8 + 12 / 8, {"zeroStage": 2, "reference": True}),
         (2 + (4 / 8 + 12 / 8) / 10, {"zeroStage": 2, "trained": 100, "lora": {"rank": 8}}),
         (16, {"zeroStage": 0, "precision": "fp32"}),
