@@ -17,6 +17,7 @@ from fusionrun.api.artifacts import CHECKPOINTS
 from fusionrun.api.parameters import DpoParameters
 from fusionrun.api.values import Trained
 from fusionrun_stages.training import finish, ranks
+from fusionrun_stages.training.trackers import Trackers, open_trackers
 from fusionrun_stages.training.zero import gradient_accumulation_steps
 from fusionrun_stages.work import Made, Work
 
@@ -32,17 +33,18 @@ def run(work: Work) -> Made:
             finish.clean_up(work.output, finished.details["checkpoints"])
         return finished
     accumulation_steps = gradient_accumulation_steps(parameters, ranks.world_size())
-    with ranks.explain_torch_errors("dpo"):
-        return _train(work, parameters, accumulation_steps)
+    with ranks.explain_torch_errors("dpo"), open_trackers(work, parameters) as trackers:
+        return _train(work, parameters, accumulation_steps, trackers)
 
 
-def _train(work: Work, parameters: DpoParameters, accumulation_steps: int) -> Made:
+def _train(work: Work, parameters: DpoParameters, accumulation_steps: int, trackers: Trackers) -> Made:
     cuda = work.task.gpus > 0
     ranks.join_process_group(parameters.zero_stage, cuda=cuda)
-    from trl import DPOConfig, DPOTrainer
+    from trl import DPOConfig
 
     from fusionrun_stages.training import callbacks
     from fusionrun_stages.training.arguments import shared_arguments
+    from fusionrun_stages.training.objective import ObjectiveDPOTrainer
     from fusionrun_stages.training.rows import load_rows, load_tokenizer
     from fusionrun_stages.training.tokens import RowCheck, Tokens, drop_long, drop_rows
 
@@ -59,12 +61,16 @@ def _train(work: Work, parameters: DpoParameters, accumulation_steps: int) -> Ma
 
     with config.main_process_first(local=False):
         pairs = load_rows(parameters.data_path, ["prompt", "chosen", "rejected"], work.output)
-    trainer = DPOTrainer(
+    trainer = ObjectiveDPOTrainer(
         model=parameters.model_path,
         args=config,
         train_dataset=pairs,
         processing_class=tokenizer,
-        callbacks=[callbacks.ProgressCallback(work.report), callbacks.FirstLossCheck(), callbacks.MarkComplete()],
+        callbacks=[
+            callbacks.ProgressCallback(work.report, trackers, with_reference=True),
+            callbacks.FirstLossCheck(),
+            callbacks.MarkComplete(),
+        ],
     )
     problems = []
     for row in trainer.train_dataset:

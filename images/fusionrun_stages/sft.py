@@ -16,6 +16,7 @@ from fusionrun.api.artifacts import CHECKPOINTS
 from fusionrun.api.parameters import SftParameters
 from fusionrun.api.values import Trained
 from fusionrun_stages.training import finish, ranks
+from fusionrun_stages.training.trackers import Trackers, open_trackers
 from fusionrun_stages.training.zero import gradient_accumulation_steps
 from fusionrun_stages.work import Made, Work
 
@@ -31,11 +32,11 @@ def run(work: Work) -> Made:
             finish.clean_up(work.output, [])
         return finished
     accumulation_steps = gradient_accumulation_steps(parameters, ranks.world_size())
-    with ranks.explain_torch_errors("sft"):
-        return _train(work, parameters, accumulation_steps)
+    with ranks.explain_torch_errors("sft"), open_trackers(work, parameters) as trackers:
+        return _train(work, parameters, accumulation_steps, trackers)
 
 
-def _train(work: Work, parameters: SftParameters, accumulation_steps: int) -> Made:
+def _train(work: Work, parameters: SftParameters, accumulation_steps: int, trackers: Trackers) -> Made:
     cuda = work.task.gpus > 0
     ranks.join_process_group(parameters.zero_stage, cuda=cuda)
     from trl import SFTConfig, SFTTrainer
@@ -62,7 +63,7 @@ def _train(work: Work, parameters: SftParameters, accumulation_steps: int) -> Ma
         args=config,
         train_dataset=rows,
         processing_class=tokenizer,
-        callbacks=[callbacks.ProgressCallback(work.report), callbacks.MarkComplete()],
+        callbacks=[callbacks.ProgressCallback(work.report, trackers, with_reference=False), callbacks.MarkComplete()],
     )
     problems = []
     for row in trainer.train_dataset.select_columns(["prompt", "completion", "input_ids", "labels"]):

@@ -8,7 +8,7 @@ from fusionrun.api.contract import Contract
 from fusionrun.api.data import Columns, Grader, RewardMargin, Subject, Task
 from fusionrun.api.models import Calibration, Prices, Quota
 from fusionrun.api.stage import EvaluatedModel, PlannedStage, Reference, StageKind, TemplateName
-from fusionrun.api.training import Sft
+from fusionrun.api.training import Sft, Tracker
 
 
 class ResolveParameters(Contract):
@@ -177,6 +177,13 @@ class TrainingInputs(Contract):
     data_path: str
 
 
+class MlflowParameters(Contract):
+    """The MLflow server that gets the numbers of a training; its token is in an environment variable."""
+
+    tracking_uri: str
+    experiment: str
+
+
 class TrainParameters(Sft, TrainingInputs):
     """Parameters that SFT and DPO share: the fields of ``spec.training.sft``, all filled in, and those of a run."""
 
@@ -190,6 +197,8 @@ class TrainParameters(Sft, TrainingInputs):
     precision: Literal["bf16", "fp32"]
     gradient_checkpointing: bool
     seed: int
+    report_to: list[Tracker] = []
+    mlflow: MlflowParameters | None = None
 
 
 class SftParameters(TrainParameters):
