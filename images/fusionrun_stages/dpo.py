@@ -17,6 +17,7 @@ from fusionrun.api.artifacts import CHECKPOINTS
 from fusionrun.api.parameters import DpoParameters
 from fusionrun.api.values import Trained
 from fusionrun_stages.training import disk, finish, ranks
+from fusionrun_stages.training.trackers import Trackers, open_trackers
 from fusionrun_stages.training.zero import gradient_accumulation_steps
 from fusionrun_stages.work import Made, Work
 
@@ -32,11 +33,11 @@ def run(work: Work) -> Made:
             finish.clean_up(work.output, finished.details["checkpoints"], parameters.model_path)
         return finished
     gradient_accumulation_steps(parameters, ranks.world_size())  # raises before torch is imported
-    with ranks.explain_torch_errors("dpo"):
-        return _train(work, parameters)
+    with ranks.explain_torch_errors("dpo"), open_trackers(work, parameters) as trackers:
+        return _train(work, parameters, trackers)
 
 
-def _train(work: Work, parameters: DpoParameters) -> Made:
+def _train(work: Work, parameters: DpoParameters, trackers: Trackers) -> Made:
     cuda = work.task.gpus > 0
     ranks.join_process_group(parameters.zero_stage, cuda=cuda)
     from fusionrun_stages.training import callbacks, trainers
@@ -54,7 +55,8 @@ def _train(work: Work, parameters: DpoParameters) -> Made:
 
     with config.main_process_first(local=False):
         pairs = load_rows(parameters.data_path, ["prompt", "chosen", "rejected"], work.output)
-    hooks = [callbacks.ProgressCallback(work.report), callbacks.FirstLossCheck(), callbacks.MarkComplete()]
+    progress = callbacks.ProgressCallback(work.report, trackers, with_reference=True)
+    hooks = [progress, callbacks.FirstLossCheck(), callbacks.MarkComplete()]
     trainer = trainers.dpo_trainer(parameters, config, pairs, tokenizer, hooks)
     problems = []
     for row in trainer.train_dataset:

@@ -16,6 +16,7 @@ from fusionrun.api.artifacts import CHECKPOINTS
 from fusionrun.api.parameters import SftParameters
 from fusionrun.api.values import Trained
 from fusionrun_stages.training import disk, finish, ranks
+from fusionrun_stages.training.trackers import Trackers, open_trackers
 from fusionrun_stages.training.zero import gradient_accumulation_steps
 from fusionrun_stages.work import Made, Work
 
@@ -31,11 +32,11 @@ def run(work: Work) -> Made:
             finish.clean_up(work.output, [], parameters.model_path)
         return finished
     gradient_accumulation_steps(parameters, ranks.world_size())  # raises before torch is imported
-    with ranks.explain_torch_errors("sft"):
-        return _train(work, parameters)
+    with ranks.explain_torch_errors("sft"), open_trackers(work, parameters) as trackers:
+        return _train(work, parameters, trackers)
 
 
-def _train(work: Work, parameters: SftParameters) -> Made:
+def _train(work: Work, parameters: SftParameters, trackers: Trackers) -> Made:
     cuda = work.task.gpus > 0
     ranks.join_process_group(parameters.zero_stage, cuda=cuda)
     from fusionrun_stages.training import callbacks, trainers
@@ -54,7 +55,8 @@ def _train(work: Work, parameters: SftParameters) -> Made:
     with config.main_process_first(local=False):
         rows = load_rows(parameters.data_path, ["messages"], work.output)
         rows = rows.map(_prompt_and_completion, remove_columns=["messages"])
-    hooks = [callbacks.ProgressCallback(work.report), callbacks.MarkComplete()]
+    progress = callbacks.ProgressCallback(work.report, trackers, with_reference=False)
+    hooks = [progress, callbacks.MarkComplete()]
     trainer = trainers.sft_trainer(parameters, config, rows, tokenizer, hooks)
     problems = []
     for row in trainer.train_dataset.select_columns(["prompt", "completion", "input_ids", "labels"]):

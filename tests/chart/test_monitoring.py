@@ -6,7 +6,8 @@ import re
 import pytest
 import yaml
 
-from fusionrun.metrics import _COUNTERS, _GAUGES, Metrics
+from fusionrun.metrics import Metrics
+from fusionrun.run_metrics import COUNTERS, GAUGES
 from fusionrun_stages.client.metrics import ClientMetrics, MetricsCollector
 
 CLIENT = ClientMetrics(requests={200: 1}, samples={"stop": 1}, tokens={"prompt": 1}, slots={"busy": 1})
@@ -37,7 +38,7 @@ def test_every_queried_series_exists(root):
 
 
 def test_every_queried_label_exists(root):
-    families = {**_GAUGES, **{f"{name}_total": family for name, family in _COUNTERS.items()}}
+    families = {**GAUGES, **{f"{name}_total": family for name, family in COUNTERS.items()}}
     for title, query in queries(root):
         for name, matchers in re.findall(r"\b(fusionrun_\w+)\{([^}]*)\}", query):
             if name in families:
@@ -48,7 +49,7 @@ def test_every_queried_label_exists(root):
 def test_every_metric_of_a_run_is_on_the_dashboard(root):
     shown = " ".join(query for _, query in queries(root))
     left_out = {"fusionrun_created_timestamp_seconds"}
-    assert [n for n in _GAUGES if n not in shown and n not in left_out] == []
+    assert [n for n in GAUGES if n not in shown and n not in left_out] == []
 
 
 def test_panels_do_not_overlap_and_have_a_query(root):

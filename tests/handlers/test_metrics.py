@@ -2,8 +2,9 @@ import pytest
 from prometheus_client import generate_latest
 
 from fusionrun.api.status import read_status
-from fusionrun.metrics import Metrics, run_state
+from fusionrun.metrics import Metrics
 from fusionrun.names import API_VERSION, KIND
+from fusionrun.run_metrics import run_state
 
 
 def run(name="tiny", **status):
@@ -25,6 +26,7 @@ def condition(kind):
 
 
 GENERATE = {"progress": {"done": 3, "total": 4}, "tokensPerSecond": 240.0, "etaSeconds": 60, "costMicro": 2_500_000}
+TRAINING = {"rewardMargin": 0.25, "gradientNorm": 1.5, "modelFlopsUtilization": 0.4}
 STATUS = {
     "startTime": "2026-01-01T00:00:00Z",
     "stages": [
@@ -34,7 +36,7 @@ STATUS = {
         {"name": "serve/scaled", "state": "Running", "reason": "ObjectChanged"},
         {"name": "serve/changed", "state": "Ready", "reason": "ObjectChanged"},
         {"name": "sft", "state": "Waiting", "reason": "WaitingForArtifact"},
-        {"name": "dpo", "state": "Succeeded", "loss": 0.5, "rewardAccuracy": 0.75, "peakMemoryBytes": 1000},
+        {"name": "dpo", "state": "Succeeded", "loss": 0.5, "rewardAccuracy": 0.75, "peakMemoryBytes": 1000, **TRAINING},
     ],
     "gpusInUse": 4,
     "gpuSeconds": 7200,
@@ -69,6 +71,9 @@ def test_the_numbers_of_a_run_are_read_from_its_status():
         f'fusionrun_stage_cost{{{me},stage="generate/qwen"}} 2.5',
         f'fusionrun_training_loss{{{me},stage="dpo"}} 0.5',
         f'fusionrun_reward_accuracy{{{me},stage="dpo"}} 0.75',
+        f'fusionrun_reward_margin{{{me},stage="dpo"}} 0.25',
+        f'fusionrun_training_gradient_norm{{{me},stage="dpo"}} 1.5',
+        f'fusionrun_training_mfu_ratio{{{me},stage="dpo"}} 0.4',
         f'fusionrun_stage_peak_memory_bytes{{{me},stage="dpo"}} 1000.0',
         f'fusionrun_benchmark_score{{benchmark="gsm8k",model="final",{me}}} 40.0',
         f'fusionrun_dataset_rows{{kind="sft",{me}}} 100.0',
@@ -134,7 +139,9 @@ def test_requests_are_counted_by_verb_kind_and_code():
 
 def test_a_status_is_parsed_once_per_version(monkeypatch):
     parsed = []
-    monkeypatch.setattr("fusionrun.metrics.read_status", lambda status: parsed.append(status) or read_status(status))
+    monkeypatch.setattr(
+        "fusionrun.run_metrics.read_status", lambda status: parsed.append(status) or read_status(status)
+    )
     tiny = run(gpusInUse=4)
     tiny["metadata"]["resourceVersion"] = "1"
     metrics = Metrics(lambda: [tiny])

@@ -18,6 +18,7 @@ from fusionrun.api.parameters import (
     EvaluateParameters,
     FetchParameters,
     GenerateParameters,
+    MlflowParameters,
     PreflightParameters,
     PrepareParameters,
     PromoteParameters,
@@ -95,6 +96,7 @@ EXAMPLES: dict[type[Contract], tuple[str, str]] = {
     ConstructParameters: ("construct", "parameters"),
     SourceInputs: ("construct", "parameters.sources.0"),
     SftParameters: ("sft", "parameters"),
+    MlflowParameters: ("sft", "parameters.mlflow"),
     DpoParameters: ("dpo", "parameters"),
     PromoteParameters: ("promote", "parameters"),
     EvaluateParameters: ("evaluate/base", "parameters"),
@@ -107,6 +109,7 @@ RENAMED = {"path": "sources.0.name", "value": "cyd"}
 ALWAYS_RUNS = "resolve runs in every run, and its artifact is not reused"
 CREDENTIAL = "a credential"
 SPEED = "only the speed of the stage depends on it"
+SHOWN = "where the numbers of a training are shown"
 CARD = "only the model card shows it"
 
 
@@ -128,6 +131,8 @@ def training_rows(kind: str) -> dict[str, Row]:
         "trial_steps": NoEffect("only preflight sets it"),
         "offload": NoEffect("trades memory for speed", "training.offload", "Optimizer"),
         "lora": InDigest("training.lora", {"rank": 8}),
+        "report_to": NoEffect(SHOWN, "training.reportTo", ["TensorBoard"]),
+        "mlflow": Nested(),
     }
 
 
@@ -269,6 +274,10 @@ TABLE: dict[type[Contract], dict[str, Row]] = {
         "verdicts_dirs": Stored(),
         "scores_dir": Stored(),
     },
+    MlflowParameters: {
+        "tracking_uri": NoEffect(SHOWN, "training.mlflow.trackingUri", "http://other"),
+        "experiment": NoEffect(SHOWN, "training.mlflow.experiment", "other"),
+    },
     SftParameters: training_rows("sft") | {"chat_template": InDigest("target.chatTemplate", "Own")},
     DpoParameters: training_rows("dpo") | DPO_ROWS,
     PromoteParameters: {
@@ -316,6 +325,7 @@ def spec_for(cls: type[Contract]) -> dict[str, Any]:
         publish={"uri": f"pvc://{CLAIM}/out"},
         hub={},
     )
+    spec["training"] |= {"reportTo": ["MLflow"], "mlflow": {"trackingUri": "http://mlflow:5000"}}
     spec["sources"].append(external_source())
     return spec | ({"rewardModel": called_reward()} if cls is RewardEndpointParameters else {})
 

@@ -70,6 +70,11 @@ def test_a_run_that_uses_nothing_of_these_is_always_allowed():
         ({"sources": [external_source(url="https://far/v1")]}, "sources[far].endpoint.url", "https://far/v1"),
         ({"rewardModel": called_reward()}, "rewardModel.endpoint.url", "https://judge"),
         (
+            {"training": {"mlflow": {"trackingUri": "http://mlflow:5000"}}},
+            "training.mlflow.trackingUri",
+            "http://mlflow:5000",
+        ),
+        (
             {"rewardModel": called_reward(url="http://10.0.0.1/latest/.models.svc:8000")},
             "rewardModel.endpoint.url",
             "http://10.0.0.1/latest/.models.svc:8000",

@@ -8,6 +8,7 @@ from transformers import TrainerState
 
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.training.callbacks import FirstLossCheck, ProgressCallback
+from fusionrun_stages.training.trackers import Trackers
 from support import tiny_llama
 from support.tiny_llama import StagePod, train_parameters
 
@@ -79,14 +80,19 @@ def test_a_first_loss_other_than_ln_2_is_an_error():
 @pytest.mark.parametrize("first", [True, False], ids=["rank-0", "rank-1"])
 def test_progress_of_every_rank_has_the_training_numbers_and_a_nan_ends_the_training(first):
     sent = []
-    callback = ProgressCallback(lambda *position, **numbers: sent.append((position, numbers)))
+    report, trackers = lambda *position, **numbers: sent.append((position, numbers)), Trackers()
+    callback = ProgressCallback(report, trackers, with_reference=True)
     state = SimpleNamespace(global_step=3, max_steps=12, is_world_process_zero=first)
-    logs = {"loss": 0.6, "epoch": 0.5, "learning_rate": 1e-6, "rewards/accuracies": 0.75, "num_tokens": 100}
+    logs = {"loss": 0.6, "epoch": 0.5, "learning_rate": 1e-6, "grad_norm": 1.5, "num_tokens": 100}
+    logs |= {"rewards/accuracies": 0.75, "rewards/margins": 0.1}
     callback.on_log(None, state, None, logs=logs)
     ((position, numbers),) = sent
     assert position == (3, 12, "steps")
-    assert (numbers["loss"], numbers["reward_accuracy"], numbers["epoch"]) == (0.6, 0.75, 0.5)
-    assert numbers["tokens_per_second"] > 0
+    assert numbers.pop("tokens_per_second") > 0
+    assert numbers == {
+        "loss": 0.6, "epoch": 0.5, "learning_rate": 1e-6, "gradient_norm": 1.5, "reward_accuracy": 0.75,
+        "reward_margin": 0.1,
+    }  # fmt: skip
     for wrong in (float("nan"), float("inf")):
         with pytest.raises(UserError, match="the loss of step 3 is"):
             callback.on_log(None, state, None, logs=logs | {"loss": wrong})

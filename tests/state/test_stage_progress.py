@@ -42,7 +42,7 @@ def test_a_stage_without_prices_has_no_cost():
 
 
 INT64 = 2**63
-NUMBERS = ("tokens_per_second", "cost_micro", "loss", "reward_accuracy")
+NUMBERS = ("tokens_per_second", "cost_micro", "loss", "reward_accuracy", "reward_margin", "gradient_norm", "mfu")
 EXTREME = st.sampled_from([10**30, -(10**30), 10**400, 1e308])
 ANYTHING = st.one_of(st.none(), st.integers(), st.integers(-4, 4), st.floats(), EXTREME, st.text(max_size=40))
 VALID = st.builds(

@@ -22,6 +22,8 @@ _BY_NAME: dict[str, Any] = {
     "stallSeconds": 99,
     "gradientCheckpointing": False,
     "offload": "Optimizer",
+    "reportTo": ["TensorBoard"],
+    "mlflow": {"trackingUri": "http://mlflow:5000"},
 }
 
 CHANGES = {path: _BY_NAME[path.rpartition(".")[2]] for path in mutable_paths() if "." in path}

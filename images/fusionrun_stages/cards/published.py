@@ -7,9 +7,9 @@ from fusionrun.api.spec import FusionRunSpec
 
 PUBLISHED_FIELDS = ("recipe", "target", "sources", "rewardModel", "datasets", "construction", "training", "evaluation")
 """Not published: claims' and Secrets' names, hubs, scheduling, budget, and the publication itself."""
-OPERATIONAL_FIELDS = frozenset(
-    {"resources", "pod", "replicas", "apiKeySecretRef", "quota", "prices", "startupTimeoutSeconds"}
-)
+OPERATIONAL_FIELDS = frozenset({
+    "resources", "pod", "replicas", "apiKeySecretRef", "quota", "prices", "startupTimeoutSeconds", "reportTo", "mlflow",
+})  # fmt: skip
 """Fields at any depth that do not change what is trained."""
 
 

@@ -69,11 +69,10 @@ def dpo_trainer(parameters: DpoParameters, config: Any, pairs: Any, tokenizer: A
 
     ``pairs`` is a ``datasets.Dataset`` with ``prompt``, ``chosen``, ``rejected`` and ``chat_template_kwargs``.
     """
-    from trl import DPOTrainer
-
+    from fusionrun_stages.training.objective import ObjectiveDPOTrainer
     from fusionrun_stages.training.order import SortsSteps
 
-    class Dpo(SortsSteps, DPOTrainer):  # type: ignore[misc]
+    class Dpo(SortsSteps, ObjectiveDPOTrainer):  # type: ignore[misc]
         pass
 
     return _trainer(Dpo, parameters, config, pairs, tokenizer, callbacks)

@@ -25,7 +25,7 @@ MUTABLE = frozenset({
     "sources[].endpoint.apiKeySecretRef", "sources[].endpoint.prices", "sources[].endpoint.quota",
     "rewardModel.batchSize", "rewardModel.maxBatchTokens", "rewardModel.endpoint.apiKeySecretRef",
     "generation.concurrency", "generation.maxConcurrency", "generation.stallSeconds",
-    "training.gradientCheckpointing", "training.offload",
+    "training.gradientCheckpointing", "training.offload", "training.reportTo", "training.mlflow",
     *(f"evaluation.server.{name}" for name in _SERVER),
 })  # fmt: skip
 """Paths of the mutable fields, besides those in ``MUTABLE_NAMES``; ``[]`` stands for each item of a list."""

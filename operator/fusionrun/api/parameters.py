@@ -9,7 +9,7 @@ from fusionrun.api.data import Columns, Grader, RewardMargin, Subject, Task, Tes
 from fusionrun.api.demand import Demand
 from fusionrun.api.models import Calibration, Prices, Quota
 from fusionrun.api.stage import EvaluatedModel, PlannedStage, PreflightSubject, Reference, StageKind, TemplateName
-from fusionrun.api.training import Lora, Offload, Sft
+from fusionrun.api.training import Lora, Offload, Sft, Tracker
 
 
 class ResolveParameters(Contract):
@@ -189,6 +189,13 @@ class TrainingInputs(Contract):
     data_path: str
 
 
+class MlflowParameters(Contract):
+    """The MLflow server that gets the numbers of a training; its token is in an environment variable."""
+
+    tracking_uri: str
+    experiment: str
+
+
 class TrainParameters(Sft, TrainingInputs):
     """Parameters that SFT and DPO share: the fields of ``spec.training.sft``, all filled in, and those of a run."""
 
@@ -206,6 +213,8 @@ class TrainParameters(Sft, TrainingInputs):
     """Optimizer steps of a trial, which saves nothing; None for a training."""
     offload: Offload | None = None
     lora: Lora | None = None
+    report_to: list[Tracker] = []
+    mlflow: MlflowParameters | None = None
 
 
 class SftParameters(TrainParameters):

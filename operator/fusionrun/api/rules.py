@@ -218,6 +218,12 @@ _VALUE_RULES: dict[str, list[dict[str, Any]]] = {
             "columns.answer is required for graders Mathematics and ExactMatch",
         ),
     ],
+    "Training": [
+        _rule(
+            "!has(self.reportTo) || !self.reportTo.exists(t, t == 'MLflow') || has(self.mlflow)",
+            "mlflow is required if reportTo has MLflow",
+        ),
+    ],
     "RewardMargin": [_rule("self.min <= self.max", "min must be less than or equal to max")],
     "ScoreRange": [_rule("self.min < self.max", "min must be less than max")],
     "Evaluation": [

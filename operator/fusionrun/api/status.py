@@ -257,6 +257,14 @@ class StageStatus(Contract):
     reward_accuracy: float | None = None
     """Share of preference pairs, 0 to 1, whose chosen response the model prefers: during DPO the latest batch, after
     checkpoint selection the held-out pairs."""
+    reward_margin: float | None = None
+    """Latest mean difference of the rewards of chosen and rejected responses during DPO: ``dpo.beta`` times the
+    log-ratios, per token if ``dpo.lengthNormalized``."""
+    gradient_norm: float | None = None
+    """Latest norm of the gradient in training, before it is clipped."""
+    model_flops_utilization: float | None = None
+    """Share of the GPUs' peak bf16 FLOP/s that the model's own arithmetic uses in training, 0 to 1. Absent on CPUs and
+    on GPUs whose peak is not known."""
     start_time: Time | None = None
     """Time at which the stage started."""
     end_time: Time | None = None

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from fusionrun.api.contract import Contract
-from fusionrun.api.models import Resources
+from fusionrun.api.models import Resources, SecretKeyRef
 from fusionrun.api.pods import PodSettings
 
 LearningRate = Annotated[float, Field(gt=0, lt=1)]
@@ -70,6 +70,25 @@ class Lora(Contract):
     """Dropout of the adapters' inputs."""
     target_modules: Annotated[list[ModuleName], Field(min_length=1, max_length=64)] | None = None
     """Names of the layers with adapters, such as ``q_proj``. If omitted, all linear layers except the output layer."""
+class Tracker(StrEnum):
+    """Experiment tracker that gets the numbers of training."""
+
+    MLFLOW = "MLflow"
+    """A tracking server, see ``training.mlflow``."""
+    TENSORBOARD = "TensorBoard"
+    """Event files on the claim."""
+
+
+class Mlflow(Contract):
+    """An MLflow tracking server."""
+
+    tracking_uri: Annotated[str, Field(pattern=r"^https?://[^\s@]+$", max_length=512)]
+    """URL of the server. The training pods must be able to reach it."""
+    experiment: Annotated[str, Field(min_length=1, max_length=250)] | None = None
+    """Name of the experiment, which is made if it does not exist. If omitted, it is the name of the run."""
+    token_secret_ref: SecretKeyRef | None = None
+    """Bearer token. If omitted, requests have none. For a user and a password, set ``MLFLOW_TRACKING_USERNAME`` and
+    ``MLFLOW_TRACKING_PASSWORD`` in ``training.pod.env``."""
 
 
 class Sft(Contract):
@@ -148,3 +167,9 @@ class Training(Contract):
     """Hyperparameters of direct preference optimization (DPO)."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
     """Seed of training."""
+    report_to: Annotated[list[Tracker], Field(max_length=2)] = []
+    """Experiment trackers that get the loss, rewards, gradient norm and throughput of every step: ``MLflow``,
+    ``TensorBoard`` (event files in ``logs/tensorboard`` of the artifact) or both. A tracker that is down does not stop
+    the training. If omitted, there is none; the operator's metrics have the numbers in any case."""
+    mlflow: Mlflow | None = None
+    """The MLflow tracking server. Required if ``reportTo`` has ``MLflow``."""

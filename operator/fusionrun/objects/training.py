@@ -4,7 +4,7 @@ from typing import Any
 
 from fusionrun.api.models import Manifest
 from fusionrun.api.pod import COMPLETION_INDEX_ANNOTATION
-from fusionrun.api.training import GangScheduler
+from fusionrun.api.training import GangScheduler, Tracker
 from fusionrun.objects import meta
 from fusionrun.plan.pinned import Run
 from fusionrun.plan.stages import Stage
@@ -47,12 +47,22 @@ def training_template(
         stage,
         [launcher, "-m", "fusionrun_stages", stage.kind.value],
         settings,
-        env=[*meta.environment(run, stage, settings), *rendezvous],
+        env=[*meta.environment(run, stage, settings), *_tracker_token(run), *rendezvous],
         resources=meta.stage_resources(run, stage, settings),
         volumeMounts=meta.mounts(stage),
     )
     pod = meta.pod_spec(run, stage, settings, trainer, meta.volumes(run, stage, name, settings))
     return _in_gang(run, name, meta.pod_template(run, stage, settings, meta.labels(run, stage, attempt), pod))
+
+
+def _tracker_token(run: Run) -> list[dict[str, Any]]:
+    """Return the variable with the token of the MLflow server. Source: MLflow, the variables of its client."""
+    training = run.spec.training
+    token = training.mlflow.token_secret_ref if training.mlflow and Tracker.MLFLOW in training.report_to else None
+    if token is None:
+        return []
+    reference = {"name": token.name, "key": token.key}
+    return [{"name": "MLFLOW_TRACKING_TOKEN", "valueFrom": {"secretKeyRef": reference}}]
 
 
 def all_at_once(nodes: int, template: dict[str, Any]) -> dict[str, Any]:

@@ -63,5 +63,7 @@ def _named(spec: FusionRunSpec) -> Iterator[tuple[str, SecretKeyRef | SecretRef 
         if source.endpoint:
             yield f"sources[{source.name}].endpoint.apiKeySecretRef", source.endpoint.api_key_secret_ref, False
     yield "rewardModel.endpoint.apiKeySecretRef", reward.api_key_secret_ref if reward else None, False
+    mlflow = spec.training.mlflow
+    yield "training.mlflow.tokenSecretRef", mlflow.token_secret_ref if mlflow else None, False
     yield "publish.tokenSecretRef", publish.token_secret_ref if publish else None, False
     yield "publish.s3SecretRef", publish.s3_secret_ref if publish else None, False

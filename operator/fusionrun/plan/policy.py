@@ -155,6 +155,8 @@ def _called(spec: FusionRunSpec) -> Iterator[tuple[str, str]]:
             yield f"sources[{source.name}].endpoint.url", source.endpoint.url
     if spec.reward_model.endpoint:
         yield "rewardModel.endpoint.url", spec.reward_model.endpoint.url
+    if spec.training.mlflow:
+        yield "training.mlflow.trackingUri", spec.training.mlflow.tracking_uri
 
 
 def _hub(spec: FusionRunSpec) -> str:

@@ -3,10 +3,10 @@
 from typing import Any
 
 from fusionrun.api import artifacts
-from fusionrun.api.parameters import DpoParameters, PromoteParameters, SftParameters
+from fusionrun.api.parameters import DpoParameters, MlflowParameters, PromoteParameters, SftParameters
 from fusionrun.api.spec import Family, FusionRunSpec
 from fusionrun.api.stage import StageKind
-from fusionrun.api.training import Sft
+from fusionrun.api.training import Sft, Tracker
 from fusionrun.plan.families.construction import CONSTRUCT
 from fusionrun.plan.gpus import devices_of, for_one_gpu
 from fusionrun.plan.pinned import PinnedPlan
@@ -17,6 +17,9 @@ from fusionrun.plan.stages import Stage, digest_data, stage_name
 SFT = stage_name(StageKind.SFT)
 DPO = stage_name(StageKind.DPO)
 PROMOTE = stage_name(StageKind.PROMOTE)
+
+NOT_REPORTED: dict[str, Any] = {"report_to": [], "mlflow": None}
+"""Parameters of a trial, whose numbers no experiment tracker gets."""
 
 
 def shared_digest(spec: FusionRunSpec) -> dict[str, Any]:
@@ -37,8 +40,8 @@ def shared_digest(spec: FusionRunSpec) -> dict[str, Any]:
     return shared
 
 
-def _shared_task(spec: FusionRunSpec, settings: Sft, model_path: str, data_path: str) -> dict[str, Any]:
-    training = spec.training
+def _shared_task(pinned: PinnedPlan, settings: Sft, model_path: str, data_path: str) -> dict[str, Any]:
+    training = pinned.spec.training
     return {
         **dict(settings),
         "model_path": model_path,
@@ -49,7 +52,17 @@ def _shared_task(spec: FusionRunSpec, settings: Sft, model_path: str, data_path:
         "seed": training.seed,
         "offload": training.offload,
         "lora": training.lora,
+        "report_to": training.report_to,
+        "mlflow": _mlflow(pinned),
     }
+
+
+def _mlflow(pinned: PinnedPlan) -> MlflowParameters | None:
+    training = pinned.spec.training
+    if training.mlflow is None or Tracker.MLFLOW not in training.report_to:
+        return None
+    experiment = training.mlflow.experiment or pinned.name
+    return MlflowParameters(tracking_uri=training.mlflow.tracking_uri, experiment=experiment)
 
 
 def sft_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
@@ -73,13 +86,14 @@ def sft_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
 def sft_task(pinned: PinnedPlan) -> SftParameters:
     """Return the task of ``sft``: fine-tune the target on the SFT rows."""
     data_path = pinned.artifact(CONSTRUCT, artifacts.SFT_FILE)
-    shared = _shared_task(pinned.spec, pinned.spec.training.sft, pinned.target(), data_path)
+    shared = _shared_task(pinned, pinned.spec.training.sft, pinned.target(), data_path)
     return SftParameters.model_validate({**shared, "chat_template": chat_template(pinned.spec.target)})
 
 
 def sft_trial(pinned: PinnedPlan) -> SftParameters:
     """Return the task of a trial of ``sft``; ``preflight`` sets the data and the number of steps."""
-    return SftParameters.model_validate(_shared_task(pinned.spec, pinned.spec.training.sft, pinned.target(), ""))
+    shared = _shared_task(pinned, pinned.spec.training.sft, pinned.target(), "")
+    return SftParameters.model_validate({**shared, **NOT_REPORTED})
 
 
 def dpo_stages(spec: FusionRunSpec) -> list[Stage]:
@@ -99,12 +113,13 @@ def dpo_stages(spec: FusionRunSpec) -> list[Stage]:
 def dpo_task(pinned: PinnedPlan) -> DpoParameters:
     """Return the task of ``dpo``: train the SFT model on the pairs."""
     model_path, data_path = pinned.artifact(SFT, artifacts.MODEL), pinned.artifact(CONSTRUCT, artifacts.PAIRS_FILE)
-    return DpoParameters.model_validate(_shared_task(pinned.spec, pinned.spec.training.dpo, model_path, data_path))
+    return DpoParameters.model_validate(_shared_task(pinned, pinned.spec.training.dpo, model_path, data_path))
 
 
 def dpo_trial(pinned: PinnedPlan) -> DpoParameters:
     """Return the task of a trial of ``dpo`` on the base model, whose size is that of the SFT model."""
-    return DpoParameters.model_validate(_shared_task(pinned.spec, pinned.spec.training.dpo, pinned.target(), ""))
+    shared = _shared_task(pinned, pinned.spec.training.dpo, pinned.target(), "")
+    return DpoParameters.model_validate({**shared, **NOT_REPORTED})
 
 
 def promote_stages(spec: FusionRunSpec) -> list[Stage]:

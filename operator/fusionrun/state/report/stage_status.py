@@ -24,6 +24,15 @@ ETA_QUANTUM_SECONDS = 15
 RETRY_FIELDS = ("attempt", "failures", "disruptions", "retry_time", "checkpoint_step", "avoided_nodes")
 """Fields that a stage keeps while it has no pods (``state.decide.retries``)."""
 
+TRAINING_NUMBERS = {
+    "loss": "loss",
+    "reward_accuracy": "reward_accuracy",
+    "reward_margin": "reward_margin",
+    "gradient_norm": "gradient_norm",
+    "model_flops_utilization": "mfu",
+}
+"""Fields of the status of a training, and the numbers that its pods push for them."""
+
 
 def idle(
     stage: Stage | StageStatus,
@@ -55,14 +64,16 @@ def running_numbers(stage: Stage, observed: ObservedStage, workload: Workload, n
     def values(name: str) -> list[float]:
         return [p.numbers[name] for p in pushed.values() if name in p.numbers]
 
-    rates, losses, accuracies = values("tokens_per_second"), values("loss"), values("reward_accuracy")
+    def latest(name: str) -> float | None:
+        return round(numbers[-1], 4) if (numbers := values(name)) else None
+
+    rates = values("tokens_per_second")
     return {
         "progress": progress,
         "eta_seconds": _eta(fraction, workload.started, now),
         "tokens_per_second": round(sum(rates), 1) if rates else None,
         "cost_micro": int(round(sum(values("cost_micro")), 0)) or None,
-        "loss": round(losses[-1], 4) if losses else None,
-        "reward_accuracy": round(accuracies[-1], 4) if accuracies else None,
+        **{field: latest(name) for field, name in TRAINING_NUMBERS.items()},
     }
 
 

@@ -15,10 +15,10 @@ from fusionrun.state.observe.object_fields import format_time
 from fusionrun.state.report import active_time
 from fusionrun.state.report.conditions import NewCondition, set_conditions
 from fusionrun.state.report.gpu_time import GpuTime
-from fusionrun.state.report.stage_status import DONE
+from fusionrun.state.report.stage_status import DONE, TRAINING_NUMBERS
 
 HEADLINE_CHARACTERS = 60
-PUSHED_FIELDS = ("progress", "eta_seconds", "tokens_per_second", "loss", "reward_accuracy", "cost_micro")
+PUSHED_FIELDS = ("progress", "eta_seconds", "tokens_per_second", *TRAINING_NUMBERS, "cost_micro")
 """Fields of the status of a stage that change all the time while its pods push progress."""
 
 
