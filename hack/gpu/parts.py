@@ -119,9 +119,25 @@ def train(check: Check, kind: str, zero_stage: int) -> dict[str, float]:
             sum(lengths) / len(lengths),
         )
         figures["mfu"] = rate * flops / check.device.matmul_flops
+    figures["expected_gib"] = expected_bytes(kind, parameters, config, parameter_count(model)) / 2**30
     if problem:
         raise Failed(problem, figures)
     return figures
+
+
+def expected_bytes(kind: str, parameters: dict[str, Any], config: dict[str, Any], count: int) -> int:
+    """Return the memory that the checks before a run would expect for this training on one GPU."""
+    from fusionrun.api.demand import TrainingDemand
+    from fusionrun_stages.fit import memory
+    from fusionrun_stages.fit.architecture import read_architecture
+
+    batch, length = parameters["microBatchSize"], parameters["maxLength"]
+    demand = TrainingDemand(
+        reference=0, processes=1, zero_stage=parameters["zeroStage"], precision=parameters["precision"], on_gpus=True,
+        gradient_checkpointing=parameters["gradientCheckpointing"], sft_micro_batch=batch, dpo_micro_batch=batch,
+        sft_max_length=length, dpo_max_length=length,
+    )  # fmt: skip
+    return memory.training(demand, read_architecture(config), count, dpo=kind == "dpo").total
 
 
 def parameter_count(model: Path) -> int:

@@ -32,6 +32,7 @@ DATASETS = {
     "helpsteer": ("Instruction", 5, FOUR, 9_435),
     "openmath": ("Mathematics", 5, {"qwen-math"}, 51_803),
     "leetcode": ("Coding", 8, FOUR, 3_113),
+    "self-oss": ("Coding", 8, FOUR, 12_892),
     "alpaca-zh": ("SftOnly", 1, {"qwen"}, 2_471),
     "magpie-zh": ("SftOnly", 1, {"qwen"}, 7_481),
 }
@@ -104,4 +105,5 @@ def test_the_responses_of_llama_405b_come_from_the_data_set(tasks):
 
 def test_responses_fit_the_context_of_their_server(tasks):
     """Qwen2.5-Math has a context of 4,096 tokens, for prompt and response together."""
-    assert tasks["generate/qwen-math"].parameters.sampling.max_tokens == 2048
+    longest = {source: tasks[f"generate/{source}"].parameters.sampling.max_tokens for source in SAMPLING}
+    assert longest == dict.fromkeys(SAMPLING, 4096) | {"qwen-math": 2048}

@@ -46,6 +46,7 @@ def test_training_and_scoring_run_with_tiny_models(tmp_path):
     for name in ("sft", "dpo-zero3"):
         assert results[name]["figures"]["largest_loss_difference"] < 1e-4
         assert results[name]["figures"]["tokens_per_second"] > 0
+        assert results[name]["figures"]["expected_gib"] > 0
     assert results["score"]["figures"]["largest_difference_from_float32"] < 1e-5
 
 
