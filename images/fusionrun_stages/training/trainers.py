@@ -72,7 +72,7 @@ def dpo_trainer(parameters: DpoParameters, config: Any, pairs: Any, tokenizer: A
     from fusionrun_stages.training.objective import ObjectiveDPOTrainer
     from fusionrun_stages.training.order import SortsSteps
 
-    class Dpo(SortsSteps, ObjectiveDPOTrainer):  # type: ignore[misc]
+    class Dpo(SortsSteps, ObjectiveDPOTrainer):
         pass
 
     return _trainer(Dpo, parameters, config, pairs, tokenizer, callbacks)

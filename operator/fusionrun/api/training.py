@@ -70,6 +70,8 @@ class Lora(Contract):
     """Dropout of the adapters' inputs."""
     target_modules: Annotated[list[ModuleName], Field(min_length=1, max_length=64)] | None = None
     """Names of the layers with adapters, such as ``q_proj``. If omitted, all linear layers except the output layer."""
+
+
 class Tracker(StrEnum):
     """Experiment tracker that gets the numbers of training."""
 
