@@ -25,6 +25,8 @@ IMPORTS = {
         "fusionrun_stages.sft",
         "fusionrun_stages.dpo",
         "fusionrun_stages.promote",
+        "fusionrun_stages.preflight",
+        "fusionrun_stages.training.trial",
     ),
     "reward-cuda": (
         "triton",
@@ -32,6 +34,7 @@ IMPORTS = {
         "safetensors.torch",
         "pyarrow.parquet",
         "fusionrun_stages.score",
+        "fusionrun_stages.preflight",
         "fusionrun_stages.reward.model",
     ),
 }
