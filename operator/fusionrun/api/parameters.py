@@ -221,6 +221,13 @@ class RewardCheckParameters(Contract):
     calibration: Calibration | None = None
 
 
+class PublishingCheckParameters(Contract):
+    """The destination to check, as in ``PublishParameters``."""
+
+    destination: str
+    hub_endpoint: str | None = None
+
+
 class PreflightParameters(Contract):
     """Check one part of the run before the first model server starts; the artifact has no files."""
 
@@ -232,6 +239,8 @@ class PreflightParameters(Contract):
     """For ``training``."""
     reward: RewardCheckParameters | None = None
     """For ``reward``."""
+    publishing: PublishingCheckParameters | None = None
+    """For ``publishing``."""
 
 
 class PromoteParameters(Contract):

@@ -20,7 +20,7 @@ GPU_MEMORY_LABEL = "nvidia.com/gpu.memory"
 def demand_of(pinned: PinnedPlan) -> Demand:
     """Return what the pods of a run need. Servers and reward models without GPUs are left out."""
     spec, references = pinned.spec, References(pinned.spec)
-    servers = [
+    servers: list[tuple[str, int, ServerSettings]] = [
         (f"sources[{source.name}].served", references.model(source.name), source.served)
         for source in spec.sources
         if source.served
