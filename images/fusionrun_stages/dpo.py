@@ -45,6 +45,7 @@ def _train(work: Work, parameters: DpoParameters, accumulation_steps: int) -> Ma
     from fusionrun_stages.training.arguments import shared_arguments
     from fusionrun_stages.training.rows import load_rows, load_tokenizer
     from fusionrun_stages.training.tokens import RowCheck, Tokens, drop_long, drop_rows
+    from fusionrun_stages.training.trial import run_trial
 
     tokenizer = load_tokenizer(parameters.model_path)
     check = RowCheck(tokenizer)
@@ -80,6 +81,8 @@ def _train(work: Work, parameters: DpoParameters, accumulation_steps: int) -> Ma
     sizes = [(len(prompt), len(chosen), len(rejected)) for prompt, chosen, rejected in zip(*columns, strict=True)]
     lengths = [prompt + max(chosen, rejected) for prompt, chosen, rejected in sizes]
     trainer.train_dataset, dropped = drop_long(tokenized, lengths, parameters.max_length, "dpo")
+    if parameters.trial_steps:
+        return Made(values=Trained(kind=parameters.kind), details={"trial": run_trial(trainer)})
     trainer.train(resume_from_checkpoint=resume_from)
 
     kept = [size for size, length in zip(sizes, lengths, strict=True) if length <= parameters.max_length]

@@ -10,14 +10,12 @@ number of responses, not on their lengths (``reward.conversations``).
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fusionrun.api.artifacts import PARTS, SCORES, shard_name
-from fusionrun.api.models import Calibration
 from fusionrun.api.parameters import ScoreParameters
-from fusionrun.api.records import MICRO, Row, Score
+from fusionrun.api.records import Row, Score
 from fusionrun.api.values import Scored
-from fusionrun_stages.errors import UserError
+from fusionrun_stages.reward.calibration import calibrate
 from fusionrun_stages.reward.conversations import (
     Conversation,
     SampleKey,
@@ -26,17 +24,11 @@ from fusionrun_stages.reward.conversations import (
     open_text_file,
     read_conversations,
 )
-from fusionrun_stages.reward.model import LoadedRewardModel
-from fusionrun_stages.sandbox import probe
+from fusionrun_stages.reward.scorer import Scorer, load_scorer
 from fusionrun_stages.volume.json_lines import JsonLines, read_json_lines
 from fusionrun_stages.volume.parquet import write_rows
 from fusionrun_stages.volume.paths import shard_path
 from fusionrun_stages.work import Made, Work
-
-if TYPE_CHECKING:
-    from fusionrun_stages.reward.endpoint import RewardEndpoint
-
-    Scorer = LoadedRewardModel | RewardEndpoint
 
 
 class ScoredBatch(Row):
@@ -52,7 +44,14 @@ class ScoredBatch(Row):
 def run(work: Work) -> Made:
     """Check the calibration, then write ``scores/NNNNN-of-NNNNN.parquet``, sorted by prompt, source and sample."""
     parameters = work.parameters(ScoreParameters)
-    scorer, batch_size = _scorer(parameters, "cuda" if work.task.gpus else "cpu")
+    scorer = load_scorer(
+        parameters.model_path,
+        parameters.endpoint,
+        "cuda" if work.task.gpus else "cpu",
+        max_length=parameters.max_length,
+        trust_remote_code=parameters.trust_remote_code,
+    )
+    batch_size = 1 if parameters.endpoint else parameters.batch_size
     details = scorer.details
     if parameters.calibration is not None:
         details["calibration"] = calibrate(scorer, parameters.calibration)
@@ -80,49 +79,8 @@ def run(work: Work) -> Made:
     )
 
 
-def _scorer(parameters: ScoreParameters, device: str) -> tuple["Scorer", int]:
-    """Return the scorer and its batch size."""
-    if parameters.endpoint is not None:
-        # Imported here: the reward image has no HTTP client, the data image has no torch.
-        from fusionrun_stages.reward.endpoint import RewardEndpoint
-
-        return RewardEndpoint(parameters.endpoint, parameters.max_length), 1
-    if parameters.model_path is None:
-        raise UserError("rewardModel: exactly one of model and endpoint is required")
-    if parameters.trust_remote_code:
-        probe.require_closed_network()
-    model = LoadedRewardModel(parameters.model_path, device, trust_remote_code=parameters.trust_remote_code)
-    return model, parameters.batch_size
-
-
-def calibrate(scorer: "Scorer", calibration: Calibration) -> list[dict[str, float]]:
-    """Check the order and the range of the scores of each calibration pair, and return the scores.
-
-    With scores in another range, the reward margins would select the wrong pairs.
-    """
-    details = []
-    low, high = calibration.score_range.min, calibration.score_range.max
-    scores: dict[int, list[int | None]] = {}
-    pairs = [[(pair.prompt, pair.better), (pair.prompt, pair.worse)] for pair in calibration.pairs]
-    scorer.score_all(enumerate(pairs), scores.__setitem__)
-    for number in range(len(pairs)):
-        better, worse = scores[number]
-        where = f"rewardModel.calibration.pairs[{number}]"
-        if better is None or worse is None:
-            raise UserError(f"{where}: too long to score")
-        for name, score in (("better", better), ("worse", worse)):
-            if not low <= score / MICRO <= high:
-                raise UserError(f"{where}.{name}: the score {score / MICRO:.6f} is outside [{low}, {high}]")
-        if better <= worse:
-            raise UserError(
-                f"{where}: wrong order: better scores {better / MICRO:.6f}, worse scores {worse / MICRO:.6f}"
-            )
-        details.append({"better": better / MICRO, "worse": worse / MICRO})
-    return details
-
-
 def _score(
-    scorer: "Scorer", batches: list[list[Conversation]], texts: TextFile, work: Work, parameters: ScoreParameters
+    scorer: Scorer, batches: list[list[Conversation]], texts: TextFile, work: Work, parameters: ScoreParameters
 ) -> list[list[int | None]]:
     """Return the scores of every batch: stored by earlier pods, or computed now."""
     digest = hashlib.sha256(repr([[c.keys for c in batch] for batch in batches]).encode()).hexdigest()

@@ -44,6 +44,7 @@ def _train(work: Work, parameters: SftParameters, accumulation_steps: int) -> Ma
     from fusionrun_stages.training.arguments import shared_arguments
     from fusionrun_stages.training.rows import load_rows, load_tokenizer
     from fusionrun_stages.training.tokens import RowCheck, Tokens, drop_long, drop_rows
+    from fusionrun_stages.training.trial import run_trial
 
     tokenizer = load_tokenizer(parameters.model_path)
     check = RowCheck(tokenizer)
@@ -74,6 +75,8 @@ def _train(work: Work, parameters: SftParameters, accumulation_steps: int) -> Ma
 
     lengths = [len(ids) for ids in tokenized["input_ids"]]
     trainer.train_dataset, dropped = drop_long(tokenized, lengths, parameters.max_length, "sft")
+    if parameters.trial_steps:
+        return Made(values=Trained(kind=parameters.kind), details={"trial": run_trial(trainer)})
     trainer.train(resume_from_checkpoint=resume_from)
 
     tokens_per_epoch = sum(length for length in lengths if length <= parameters.max_length)

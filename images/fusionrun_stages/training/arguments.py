@@ -20,13 +20,17 @@ def shared_arguments(
 ) -> dict[str, Any]:
     """Return keyword arguments for SFTConfig and DPOConfig.
 
-    Without ``save_steps`` a checkpoint is written at the end of each epoch.
+    Without ``save_steps`` a checkpoint is written at the end of each epoch; a trial writes none.
 
     Source: FuseChat-3.0 for the cosine schedule with warm-up. A ``warmup_steps`` below 1 is a share of all steps
     (transformers 5, which has no ``warmup_ratio``). TRL's ``max_length`` is off, since it would truncate rows; rows
     that are too long are dropped instead (``tokens.drop_long``).
     """
-    save = {"save_strategy": "epoch"} if parameters.save_steps is None else {"save_steps": parameters.save_steps}
+    save: dict[str, Any] = {"save_steps": parameters.save_steps}
+    if parameters.trial_steps:
+        save = {"save_strategy": "no", "max_steps": parameters.trial_steps}
+    elif parameters.save_steps is None:
+        save = {"save_strategy": "epoch"}
     return {
         "output_dir": str(output_dir),
         "deepspeed": zero_config(parameters.zero_stage, parameters.precision, cuda=cuda),

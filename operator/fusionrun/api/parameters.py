@@ -218,7 +218,7 @@ class RewardCheckParameters(Contract):
     trust_remote_code: bool = False
     endpoint: RewardEndpointParameters | None = None
     max_length: int
-    calibration: Calibration | None = None
+    calibration: Calibration
 
 
 class PublishingCheckParameters(Contract):

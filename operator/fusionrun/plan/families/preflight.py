@@ -151,12 +151,14 @@ def preflight_task(pinned: PinnedPlan, stage: Stage) -> PreflightParameters:
             return PreflightParameters(subject=subject, sft=training.sft_trial(pinned), dpo=training.dpo_trial(pinned))
         case PreflightSubject.REWARD as subject:
             reward = spec.reward_model
-            check = RewardCheckParameters(
-                model_path=pinned.model(reward.model, "rewardModel.model") if reward.model else None,
-                trust_remote_code=stage.remote_code,
-                endpoint=called_reward(spec),
-                max_length=reward.max_length,
-                calibration=reward.calibration,
+            check = RewardCheckParameters.model_validate(
+                {
+                    "model_path": pinned.model(reward.model, "rewardModel.model") if reward.model else None,
+                    "trust_remote_code": stage.remote_code,
+                    "endpoint": called_reward(spec),
+                    "max_length": reward.max_length,
+                    "calibration": reward.calibration,
+                }
             )
             return PreflightParameters(subject=subject, reward=check)
         case _:
