@@ -19,6 +19,9 @@ EARLY_SERVER = [
 ]
 
 
+CHECKS = ("preflight/training", "preflight/reward")
+
+
 def names_of(plan: Plan) -> list[str]:
     return [s.name for s in plan.stages]
 
@@ -85,9 +88,10 @@ def test_only_models_on_a_hub_are_fetched_each_once():
     plan = plan_of(sources=sources, target={"family": "Llama3", "model": hub("small")})
     fetches = [s.name for s in plan.stages if s.kind is StageKind.FETCH]
     assert fetches == ["fetch/target", "fetch/ada"]
-    assert plan["serve/ada"].after == plan["serve/bob"].after == ("fetch/ada", "prepare/prompts")
+    assert plan["serve/ada"].after == plan["serve/bob"].after == ("fetch/ada", "prepare/prompts", *CHECKS)
     assert plan["sft"].after == ("fetch/target",)
-    assert plan["serve/eval-base"].after == ("fetch/target", "prepare/prompts", "prepare/benchmarks")
+    assert plan["serve/eval-base"].after == ("fetch/target", "prepare/prompts", "prepare/benchmarks", *CHECKS)
+    assert plan["preflight/training"].after == ("fetch/target",)
 
 
 def test_two_revisions_of_one_model_are_two_fetches():
@@ -154,7 +158,7 @@ def test_a_reward_model_behind_an_endpoint_is_neither_resolved_nor_fetched():
     assert "rewardModel.model" not in [r.field for r in plan.references]
     assert names_of(plan) == names_of(plan_of())
     score = plan["score/ada"]
-    assert (score.pins, score.after, score.gpus) == ((), (), 0)
+    assert (score.pins, score.after, score.gpus) == ((), CHECKS, 0)
     assert score.parameters["endpoint"] == {"url": "https://judge", "model": "judge-8b"}
     assert "endpoint" not in plan_of()["score/ada"].parameters
 

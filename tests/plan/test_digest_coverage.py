@@ -18,10 +18,12 @@ from fusionrun.api.parameters import (
     EvaluateParameters,
     FetchParameters,
     GenerateParameters,
+    PreflightParameters,
     PrepareParameters,
     PromoteParameters,
     PublishParameters,
     ResolveParameters,
+    RewardCheckParameters,
     RewardEndpointParameters,
     SamplingParameters,
     ScoreParameters,
@@ -83,6 +85,8 @@ EXAMPLES: dict[type[Contract], tuple[str, str]] = {
     FetchParameters: ("fetch/target", "parameters"),
     PrepareParameters: ("prepare/prompts", "parameters"),
     DatasetParameters: ("prepare/prompts", "parameters.datasets.0"),
+    PreflightParameters: ("preflight/training", "parameters"),
+    RewardCheckParameters: ("preflight/reward", "parameters.reward"),
     GenerateParameters: (ADA, "parameters"),
     SamplingParameters: (ADA, "parameters.sampling"),
     VerifyParameters: (MATH, "parameters"),
@@ -121,6 +125,7 @@ def training_rows(kind: str) -> dict[str, Row]:
         "precision": InDigest("training.precision", "fp32"),
         "seed": InDigest("training.seed", 7),
         "gradient_checkpointing": NoEffect("trades memory for speed", "training.gradientCheckpointing", False),
+        "trial_steps": NoEffect("only preflight sets it"),
     }
 
 
@@ -221,6 +226,21 @@ TABLE: dict[type[Contract], dict[str, Row]] = {
         "api_key_env": NoEffect(CREDENTIAL, "rewardModel.endpoint.apiKeySecretRef", {"name": "s", "key": "k"}),
         "concurrency": NoEffect(SPEED, "rewardModel.batchSize", 9),
         "stall_seconds": NoEffect("a stage whose server hangs is retried", "generation.stallSeconds", 99),
+    },
+    PreflightParameters: {
+        "subject": InDigest("", after="preflight/reward"),
+        "sft": InDigest("training.sft.maxLength", 99),
+        "dpo": InDigest("training.dpo.microBatchSize", 2),
+        "reward": Nested(),
+    },
+    RewardCheckParameters: {
+        "model_path": Stored(),
+        "trust_remote_code": NoEffect(
+            "the fingerprint includes the code of the model", "rewardModel.model.trustRemoteCode", True
+        ),
+        "endpoint": Nested(),
+        "max_length": InDigest("rewardModel.maxLength", 99),
+        "calibration": InDigest("rewardModel.calibration.scoreRange.max", 9.0),
     },
     ConstructParameters: {
         "prompts_dir": Stored(),

@@ -35,6 +35,7 @@ FROM_SFT = {"sft"} | SFT | FROM_DPO
 FROM_CONSTRUCT = {"construct"} | FROM_SFT
 ADA = {"generate/ada", "verify/ada.mathematics", "verify/ada.coding", "score/ada"}
 BOB = {"generate/bob", "verify/bob.mathematics", "verify/bob.coding", "score/bob"}
+CHECKED_REWARD, CHECKED_TRAINING = {"preflight/reward"}, {"preflight/training"}
 SCORES = {"score/ada", "score/bob"}
 FROM_PROMPTS = {"prepare/prompts"} | ADA | BOB | FROM_CONSTRUCT
 FROM_BENCHMARKS = {"prepare/benchmarks"} | MEASURED | SFT | FINAL
@@ -46,15 +47,16 @@ CHANGES = [
     ("training.sft.learningRate", 1e-6, FROM_SFT),
     ("training.sft.epochs", 2, FROM_SFT),
     ("training.seed", 7, FROM_SFT),
-    ("training.precision", "fp32", FROM_SFT),
-    ("target.model.revision", "two", {"fetch/target"} | MEASURED | FROM_SFT),
+    ("training.precision", "fp32", FROM_SFT | CHECKED_TRAINING),
+    ("training.sft.maxLength", 99, FROM_SFT | CHECKED_TRAINING),
+    ("target.model.revision", "two", {"fetch/target"} | MEASURED | FROM_SFT | CHECKED_TRAINING),
     ("target.family", "Qwen2.5", FROM_SFT),
     ("construction.rewardMargin.max", 6.0, FROM_CONSTRUCT),
     ("construction.sftFraction", 0.5, FROM_CONSTRUCT),
     ("construction.heldOutFraction", 0.1, FROM_CONSTRUCT),
     ("construction.seed", 7, FROM_PROMPTS | FROM_BENCHMARKS),
-    ("rewardModel.model.uri", f"pvc://{CLAIM}/other", SCORES | FROM_CONSTRUCT),
-    ("rewardModel.maxLength", 99, SCORES | FROM_CONSTRUCT),
+    ("rewardModel.model.uri", f"pvc://{CLAIM}/other", SCORES | FROM_CONSTRUCT | CHECKED_REWARD),
+    ("rewardModel.maxLength", 99, SCORES | FROM_CONSTRUCT | CHECKED_REWARD),
     ("sources.0.sampling.temperature", 0.1, ADA | FROM_CONSTRUCT),
     ("sources.0.systemPrompt", "Be brief.", ADA | FROM_CONSTRUCT),
     ("sources.0.served.dtype", "float32", ADA | FROM_CONSTRUCT),
@@ -148,7 +150,7 @@ def test_url_and_model_of_a_reward_endpoint_are_in_the_digest_and_its_key_is_not
 
     before = of()
     for more in ({"url": "https://other"}, {"model": "other"}):
-        assert difference(before, of(**more)) == SCORES | FROM_CONSTRUCT
+        assert difference(before, of(**more)) == SCORES | FROM_CONSTRUCT | CHECKED_REWARD
     assert of(apiKeySecretRef={"name": "s", "key": "k"}) == before
 
 
@@ -162,4 +164,4 @@ def test_gemma_2_reuses_no_model_that_an_earlier_release_trained_without_soft_ca
     families = ("Llama3", "Qwen2.5", "Gemma2")
     llama, qwen, gemma = (digests_of(changed(spec, "target.family", family)) for family in families)
     assert llama == qwen
-    assert difference(llama, gemma) == FROM_SFT
+    assert difference(llama, gemma) == FROM_SFT | CHECKED_TRAINING

@@ -21,8 +21,8 @@ PARTS = {
     "sources[ada].served.pod": ["serve/ada"],
     "sources[bob].served.pod": ["serve/bob"],
     "evaluation.server.pod": ["serve/eval-base", "serve/eval-final", "serve/eval-sft"],
-    "rewardModel.pod": ["score/ada", "score/bob"],
-    "training.pod": ["dpo", "promote", "sft"],
+    "rewardModel.pod": ["preflight/reward", "score/ada", "score/bob"],
+    "training.pod": ["dpo", "preflight/training", "promote", "sft"],
     "sandbox.pod": [
         "verify/ada.coding", "verify/bob.coding", "verify/eval-base.coding", "verify/eval-final.coding",
         "verify/eval-sft.coding"

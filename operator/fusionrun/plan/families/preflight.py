@@ -26,7 +26,7 @@ from fusionrun.settings import Images
 
 _COSTLY = (StageKind.SERVE, StageKind.GENERATE, StageKind.SCORE)
 """Kinds of the stages of a source that need a GPU or an endpoint."""
-_SCHEDULES = {"epochs", "learning_rate", "warmup_ratio", "save_steps", "beta"}
+_SCHEDULES = {"epochs", "learning_rate", "warmup_ratio", "save_steps", "beta", "length_normalized"}
 """Hyperparameters that change neither the memory nor the time of a step."""
 
 
@@ -72,7 +72,7 @@ def _training(spec: FusionRunSpec, references: References) -> Stage:
         parameters={
             "sft": _of_a_step(spec.training.sft),
             "dpo": _of_a_step(spec.training.dpo),
-            **training.shared_digest(spec),
+            **{name: value for name, value in training.shared_digest(spec).items() if name != "seed"},
         },
         pins=(references.model(TARGET),),
         after=references.after(TARGET),

@@ -8,7 +8,16 @@ from fusionrun.api.result import StageResult
 from fusionrun.api.run_results import BenchmarkResult, DatasetRows, DatasetSummary, SourceRows
 from fusionrun.api.sizes import PUBLISHED, Sizes, size_warning
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.values import Constructed, DatasetCounts, Evaluated, Generated, Promoted, SourceCounts, Trained
+from fusionrun.api.values import (
+    Constructed,
+    DatasetCounts,
+    Evaluated,
+    Generated,
+    Preflighted,
+    Promoted,
+    SourceCounts,
+    Trained,
+)
 
 
 def final_numbers(results: Sequence[StageResult]) -> dict[str, Any]:
@@ -22,6 +31,7 @@ def final_numbers(results: Sequence[StageResult]) -> dict[str, Any]:
     rates = (round(v.tokens_per_second, 1) for v in generated if v.tokens_per_second is not None)
     memory = (r.peak_memory_bytes for r in results if r.peak_memory_bytes is not None)
     return {
+        "message": _measured(first) if isinstance(first, Preflighted) else None,
         "cache_hit": True if results and all(r.cached for r in results) else None,
         "cost_micro": sum(v.cost_micro or 0 for v in generated) or None,
         "peak_memory_bytes": max(memory, default=None),
@@ -29,6 +39,22 @@ def final_numbers(results: Sequence[StageResult]) -> dict[str, Any]:
         "loss": None if loss is None else round(loss, 4),
         "reward_accuracy": None if accuracy is None else round(accuracy, 4),
     }
+
+
+def _measured(values: Preflighted) -> str | None:
+    """Return what ``preflight`` measured, for people; None if it has no figures."""
+    parts = []
+    if values.sft_step_seconds is not None and values.dpo_step_seconds is not None:
+        steps = f"SFT {values.sft_step_seconds:.3g} s and DPO {values.dpo_step_seconds:.3g} s per step"
+        memory = values.gpu_memory_bytes
+        parts.append(f"{steps}, {memory / 2**30:.1f} GiB of GPU memory" if memory else steps)
+    if values.gpu:
+        parts.append(values.gpu)
+    if values.bandwidth is not None:
+        parts.append(f"{values.bandwidth / 1e9:.3g} GB/s between the processes")
+    if values.pairs is not None:
+        parts.append(f"the reward model orders {values.pairs} calibration pairs correctly")
+    return "; ".join(parts) or None
 
 
 def dataset_summary(results: Sequence[StageResult], spec: FusionRunSpec) -> DatasetSummary | None:
