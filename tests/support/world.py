@@ -173,15 +173,8 @@ class World:
         self.finish_in_turn(f"serve/{source}")
 
     def finish_in_turn(self, *stages: str) -> None:
-        """Let stages succeed, or servers become ready, one after the other, and reconcile.
-
-        The checks of ``preflight`` succeed as soon as a stage waits for them.
-        """
+        """Let stages succeed, or servers become ready, one after the other, and reconcile."""
         for stage in stages:
-            self.settle()
-            for check in [name for name in self.workloads() if names.stage_kind(name) == StageKind.PREFLIGHT]:
-                if stage not in self.workloads():
-                    self.finish(check)
             self.settle()
             self.finish(stage)
         self.settle()
