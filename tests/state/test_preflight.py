@@ -55,7 +55,8 @@ def test_the_check_of_training_has_the_object_of_training_and_fails_the_run(back
     world.fail(TRAINING, {"exitCode": EXIT_USER_ERROR, "message": message})
     world.settle()
     assert world.stage(TRAINING).state is StageState.FAILED
-    assert world.condition("Complete")[1:] == (Reason.USER_ERROR, f"{TRAINING}: {text}")
+    assert (world.stage(TRAINING).reason, world.stage(TRAINING).message) == (Reason.USER_ERROR, text)
+    assert world.condition("Complete")[1] == Reason.STAGE_FAILED
     assert not any(name.startswith("serve/") for name in world.workloads())
 
 
@@ -72,11 +73,11 @@ def test_the_check_of_training_is_retried_as_a_whole():
 
 def test_the_check_of_training_counts_for_the_gpu_budget():
     gpus = {"resources": {"limits": {"nvidia.com/gpu": 4}}, "nodes": 2, "processesPerNode": 4}
-    world = start(training=gpus, scheduling={"gpuBudget": 8})
+    reward = make_spec()["rewardModel"] | {"resources": {"limits": {"nvidia.com/gpu": 1}}}
+    world = start(training=gpus, rewardModel=reward, scheduling={"gpuBudget": 8})
     world.run_until(TRAINING)
-    world.place(TRAINING)
-    world.settle()
-    assert world.status.gpus_in_use
+    assert REWARD not in world.workloads()
+    assert world.stage(REWARD).reason == Reason.WAITING_FOR_GPUS
     world.complete()
 
 
@@ -108,9 +109,10 @@ def test_a_run_of_an_earlier_release_has_no_checks():
     assert not any(stage.name.startswith("preflight") for stage in older.status.stages)
 
 
-def test_the_settings_of_the_pods_of_a_check_may_change_until_it_has_succeeded():
+def test_a_check_with_other_settings_than_at_acceptance_has_an_artifact_of_its_own():
     world = start()
     world.run_until(TRAINING)
+    directory = world.task(TRAINING).output_dir
     world.fail(TRAINING, {"exitCode": EXIT_USER_ERROR, "message": encode_result(
         StageResult(outcome=Outcome.FAILED, user_error=True, message="out of memory")
     )})  # fmt: skip
@@ -121,5 +123,7 @@ def test_the_settings_of_the_pods_of_a_check_may_change_until_it_has_succeeded()
     world.settle()
     task = world.task(TRAINING)
     assert task.parameters.sft.gradient_checkpointing is False
+    assert task.output_dir != directory, "a run with the earlier settings must not reuse the result"
+    assert task.digest in task.output_dir
     assert world.run["status"]["resolvedDigest"] == before
     world.complete()

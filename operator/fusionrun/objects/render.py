@@ -22,7 +22,7 @@ from fusionrun.objects.trainjob import build_trainjob
 from fusionrun.plan.kinds import Workload
 from fusionrun.plan.pinned import Feature, PinnedPlan
 from fusionrun.plan.stages import Stage
-from fusionrun.plan.tasks import build_task, served_model
+from fusionrun.plan.tasks import artifact_digest, build_task, served_model
 from fusionrun.settings import Settings
 
 
@@ -85,7 +85,7 @@ def _label_artifact(workload: Manifest, pinned: PinnedPlan, stage: Stage) -> Non
     """Label a workload with the digest of the artifact of a stage, so that other runs find who makes it."""
     if stage.name in pinned.digests and Feature.ARTIFACT_LABEL in pinned.features:
         metadata = workload["metadata"]
-        metadata["labels"] = metadata["labels"] | {names.LABEL_ARTIFACT: pinned.digests[stage.name]}
+        metadata["labels"] = metadata["labels"] | {names.LABEL_ARTIFACT: artifact_digest(pinned, stage)}
 
 
 def _confirm_task(workloads: list[Manifest], text: str) -> None:

@@ -1,6 +1,6 @@
 """The task of a pod: the envelope here, the parameters from the family of the stage."""
 
-from fusionrun.api.artifacts import DIGEST_LENGTH, run_dir
+from fusionrun.api.artifacts import DIGEST_LENGTH, artifact_dir, run_dir
 from fusionrun.api.parameters import GenerateParameters, Parameters, VerifyParameters
 from fusionrun.api.stage import EvaluatedModel, StageKind
 from fusionrun.api.task import StageTask
@@ -28,7 +28,7 @@ def build_task(pinned: PinnedPlan, stage: Stage, server_url: str = "") -> StageT
     """
     parameters = _parameters(pinned, stage, server_url)
     is_resolve = stage.kind is StageKind.RESOLVE
-    digest = pinned.uid.replace("-", "")[:DIGEST_LENGTH] if is_resolve else pinned.digests[stage.name]
+    digest = pinned.uid.replace("-", "")[:DIGEST_LENGTH] if is_resolve else artifact_digest(pinned, stage)
     return StageTask(
         run=pinned.name,
         namespace=pinned.namespace,
@@ -47,7 +47,13 @@ def output_directory(pinned: PinnedPlan, stage: Stage) -> str:
         return run_dir(pinned.namespace, pinned.name, pinned.uid)
     if stage.traits.is_server:
         stage = pinned.plan.client_of(stage)
-    return pinned.artifact(stage.name)
+    return artifact_dir(stage.kind, artifact_digest(pinned, stage))
+
+
+def artifact_digest(pinned: PinnedPlan, stage: Stage) -> str:
+    """Return the digest of the artifact that the pods of a stage write."""
+    check = stage.kind is StageKind.PREFLIGHT
+    return preflight.artifact_digest(pinned, stage) if check else pinned.digests[stage.name]
 
 
 def served_model(pinned: PinnedPlan, stage: Stage) -> ServedModel:

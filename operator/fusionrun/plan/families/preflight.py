@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from fusionrun.api.artifacts import parameters_digest, stage_digest
 from fusionrun.api.models import Source
 from fusionrun.api.parameters import PreflightParameters, PublishingCheckParameters, RewardCheckParameters
 from fusionrun.api.pods import PodScheduling
@@ -132,6 +133,19 @@ def _environment(spec: FusionRunSpec, stage: Stage) -> dict[str, Any]:
         return environment | {"pod": digest_data(pod), "gradientCheckpointing": checkpointing}
     pod = spec.reward_model.pod if stage.endpoint is None else spec.data_stages.pod
     return environment | {"pod": digest_data(pod)}
+
+
+def artifact_digest(pinned: PinnedPlan, stage: Stage) -> str:
+    """Return the digest of the artifact that a check writes with the present values of the mutable fields.
+
+    It differs from the frozen one if they have changed since the acceptance of the run: another run with the fields as
+    they were must not reuse the result.
+    """
+    parameters = stage.parameters | _environment(pinned.spec, stage)
+    if "image" not in stage.parameters or parameters == stage.parameters:
+        return pinned.digests[stage.name]
+    own = parameters_digest(stage.kind, stage.traits.version, parameters)
+    return stage_digest(own, (pinned.pins[index] for index in stage.pins), ())
 
 
 _POD_FIELDS = {*PodScheduling.model_fields, "gpu_runtime_class_name"}
