@@ -49,7 +49,7 @@ def test_training_over_rdma_has_its_network_variables_devices_and_locked_memory(
         }
     )
     pods = pods_of(spec)
-    assert stages_with(pods, "NCCL_IB_HCA") == {"sft", "dpo", "promote"}
+    assert stages_with(pods, "NCCL_IB_HCA") == {"preflight", "sft", "dpo", "promote"}
     metadata, pod = pods["sft"]
     assert metadata["annotations"] == {"k8s.v1.cni.cncf.io/networks": "rdma"}
     (container,) = pod["containers"]
@@ -58,7 +58,7 @@ def test_training_over_rdma_has_its_network_variables_devices_and_locked_memory(
     assert container["resources"]["limits"]["rdma/hca"] == 1
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["IPC_LOCK"]}
     assert violations(pod) == ["pytorch: capabilities are added"], "nothing else breaks the restricted standard"
-    assert [stage for stage, (_, p) in pods.items() if violations(p)] == ["sft", "dpo", "promote"]
+    assert [stage for stage, (_, p) in pods.items() if violations(p)] == ["preflight.training", "sft", "dpo", "promote"]
 
 
 def test_only_stages_that_reach_hubs_and_endpoints_have_the_proxy_and_the_ca_of_the_data_stages():
@@ -132,7 +132,7 @@ def test_only_pods_with_gpus_have_the_settings_of_pods_with_gpus():
     pods = pods_of(spec, settings)
     found = {stage for stage, (_, pod) in pods.items() if pod.get("runtimeClassName") == "nvidia"}
     assert found == {stage for stage, (_, pod) in pods.items() if pod.get("tolerations")}
-    assert found == {"serve.ada", "sft", "dpo", "promote"}
+    assert found == {"preflight.training", "serve.ada", "sft", "dpo", "promote"}
     own = changed(spec, "training.pod", {"runtimeClassName": "kata"})
     assert pods_of(own, settings)["sft"][1]["runtimeClassName"] == "kata"
 

@@ -216,7 +216,7 @@ def test_a_process_with_foreign_code_gets_no_secret_but_its_own_server_key():
     foreign = [
         (stage, p) for stage, m, p in pods_of(spec) if {names.LABEL_SANDBOX, names.LABEL_REMOTE_CODE} & set(m["labels"])
     ]
-    assert {stage.partition(".")[0] for stage, _ in foreign} == {"serve", "score", "verify"}
+    assert {stage.partition(".")[0] for stage, _ in foreign} == {"preflight", "serve", "score", "verify"}
     for stage, pod in foreign:
         variables = [e for c in containers(pod) for e in c.get("env", []) if "secretKeyRef" in e.get("valueFrom", {})]
         assert [e["name"] for e in variables] == (["VLLM_API_KEY"] if stage.startswith("serve") else []), stage
@@ -231,7 +231,7 @@ def test_foreign_code_cannot_write_where_other_pods_write_their_logs():
     for stage, pod in foreign:
         (written,) = [m["mountPath"] for m in pod["containers"][0]["volumeMounts"] if "subPath" in m]
         assert [other for other, path in logs.items() if path.startswith(f"{written}/")] == [stage]
-    assert {stage.partition(".")[0] for stage, _ in foreign} == {"serve", "score"}
+    assert {stage.partition(".")[0] for stage, _ in foreign} == {"preflight", "serve", "score"}
 
 
 @pytest.mark.parametrize("assigned", [False, True])
@@ -348,7 +348,7 @@ def queues(manifests: list[dict]) -> dict[str, str | None]:
 def test_only_stages_with_gpus_are_in_the_queue_of_gpus(cpu_queue):
     scheduling = {"queueName": "team", **({"cpuQueueName": cpu_queue} if cpu_queue else {})}
     found = queues(objects_of(pinned_of("tiny", full_spec() | {"scheduling": scheduling})))
-    with_gpus = {"serve.ada", "sft", "dpo", "promote"}
+    with_gpus = {"preflight.training", "serve.ada", "sft", "dpo", "promote"}
     servers = {stage for stage in found if stage.startswith("serve.")}
     assert {stage for stage, queue in found.items() if queue == "team"} == with_gpus
     assert {stage for stage in servers if found[stage] is None} == servers - with_gpus

@@ -34,10 +34,10 @@ def objects_of(
 
 
 def one_of_each_kind(pinned: PinnedPlan) -> list[Stage]:
-    """List the first stage of each kind; of ``verify`` the first of each grader."""
-    found: dict[tuple[StageKind, Grader | None], Stage] = {}
+    """List the first stage of each kind; of ``verify`` the first of each grader, and every check."""
+    found: dict[tuple[StageKind, Grader | str | None], Stage] = {}
     for stage in pinned.plan.stages:
-        found.setdefault((stage.kind, stage.grader), stage)
+        found.setdefault((stage.kind, stage.name if stage.kind is StageKind.PREFLIGHT else stage.grader), stage)
     return list(found.values())
 
 
