@@ -24,6 +24,8 @@ IMPORTS = {
         "fusionrun_stages.sft",
         "fusionrun_stages.dpo",
         "fusionrun_stages.promote",
+        "fusionrun_stages.preflight",
+        "fusionrun_stages.training.trial",
     ),
     "reward-cuda": (
         "triton",
@@ -31,6 +33,7 @@ IMPORTS = {
         "safetensors.torch",
         "pyarrow.parquet",
         "fusionrun_stages.score",
+        "fusionrun_stages.preflight",
         "fusionrun_stages.reward.model",
     ),
 }

@@ -21,7 +21,7 @@ from fusionrun.settings import Images
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "images"
 NAMES = Images(data="data", serve="serve", train="train", reward="reward", sandbox="sandbox")
-STAGES = [kind for kind in StageKind if kind is not StageKind.SERVE]
+STAGES = [kind for kind in StageKind if kind not in (StageKind.SERVE, StageKind.PREFLIGHT)]
 DISTRIBUTIONS = {"yaml": "pyyaml"}
 
 
@@ -97,6 +97,13 @@ def test_score_with_an_endpoint_starts_in_the_data_image():
     needed = packages("score", functions=False) | packages("reward.endpoint", functions=False)
     assert "httpx" in needed
     assert needed - pinned("data") == set()
+
+
+@pytest.mark.parametrize("image", ["data", "reward", "train"])
+def test_preflight_starts_in_the_image_of_each_of_its_subjects(image):
+    """After the start it runs the code of sft and dpo in the train image, and that of score in the two others."""
+    without = "" if image == "data" else "reward.endpoint"  # the two others import it to check types only
+    assert packages("preflight", functions=False, without=without) - pinned(image) == set()
 
 
 LOCKS = sorted(
