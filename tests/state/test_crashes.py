@@ -43,7 +43,8 @@ class KilledOften(World):
 
 @pytest.mark.parametrize(("seed", "backend"), [(0, "PyTorchJob"), (1, "TrainJob")])
 def test_every_stage_runs_once_with_an_operator_that_is_killed_often(seed, backend):
-    run = make_run(publish={"uri": "pvc://fusion-data/out"}, training={"backend": backend})
+    parts = {"publish": {"uri": "pvc://fusion-data/out"}, "preflight": {"enabled": True}}
+    run = make_run(training={"backend": backend}, **parts)
     world = KilledOften(run, chance=random.Random(seed))
     world.complete()
     assert len(world.started) == len(set(world.started))

@@ -79,6 +79,7 @@ def sample_run(**changes: Any) -> dict[str, Any]:
     run = make_run(
         scheduling={"gpuBudget": BUDGET},
         publish={"uri": "pvc://fusion-data/out"},
+        preflight={"enabled": True},
         rewardModel=make_spec()["rewardModel"] | {"resources": gpus(1)},
         **changes,
     )

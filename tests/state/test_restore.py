@@ -287,7 +287,8 @@ class Meddled(World):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_run_completes_whatever_objects_others_delete(seed):
-    world = Meddled(make_run(publish={"uri": "pvc://fusion-data/out"}), chance=random.Random(seed))
+    parts = {"publish": {"uri": "pvc://fusion-data/out"}, "preflight": {"enabled": True}}
+    world = Meddled(make_run(**parts), chance=random.Random(seed))
     world.complete()
     assert not world.of_kind("Deployment", "Service")
     assert {s.attempt for s in world.status.stages} == {None}

@@ -5,10 +5,16 @@ import sys
 import pytest
 
 from fusionrun.api.models import Calibration, CalibrationPair, ScoreRange
-from fusionrun.api.parameters import RewardEndpointParameters, ScoreParameters
+from fusionrun.api.parameters import (
+    PreflightParameters,
+    RewardCheckParameters,
+    RewardEndpointParameters,
+    ScoreParameters,
+)
 from fusionrun.api.records import Score
-from fusionrun.api.values import Scored
-from fusionrun_stages import score
+from fusionrun.api.stage import PreflightSubject
+from fusionrun.api.values import Preflighted, Scored
+from fusionrun_stages import preflight, score
 from fusionrun_stages.errors import InfrastructureError, ServerStalledError, UserError
 from fusionrun_stages.volume.parquet import read_rows
 from fusionrun_stages.work import Work
@@ -132,6 +138,20 @@ def test_calibration_runs_before_any_score(tmp_path, server):
     with pytest.raises(UserError, match="outside"):
         score.run(prepare(tmp_path / "scale", server.url, calibration=calibration_of("long answer", "no", 0, 1)))
     assert len(server.requests) == 4
+
+
+def test_preflight_calibrates_a_reward_model_behind_an_endpoint(tmp_path, server):
+    def check(calibration):
+        called = RewardEndpointParameters(base_url=server.url, model="reward", concurrency=3, stall_seconds=60)
+        reward = RewardCheckParameters(endpoint=called, max_length=50, calibration=calibration)
+        parameters = PreflightParameters(subject=PreflightSubject.REWARD, reward=reward)
+        return preflight.run(make_work(tmp_path, parameters, "preflight/reward"))
+
+    made = check(calibration_of("long answer", "no"))
+    assert made.values == Preflighted(pairs=1)
+    assert made.details["endpoint"] == {"url": server.url, "model": "reward"}
+    with pytest.raises(UserError, match="wrong order"):
+        check(calibration_of("no", "long answer"))
 
 
 def test_stored_scores_are_not_requested_again_and_the_file_is_the_same(tmp_path, server, monkeypatch):
