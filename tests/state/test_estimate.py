@@ -23,6 +23,7 @@ def with_models(kind, task):
 
 def test_the_estimate_is_made_once_from_the_result_of_resolve():
     world = World(make_run(), answer=with_models)
+    world.run_until("resolve")
     assert world.status.estimate is None
     world.run_until("prepare/prompts")
     made = world.status.estimate

@@ -46,7 +46,7 @@ def test_memory_disk_and_references_are_refused_in_one_message(volume, monkeypat
     text = str(error.value)
     assert text.startswith("5 faults: datasets[m]: 'pvc://claim/none.jsonl': no such file")
     for part in (
-        "sources[a].served: needs 16.0 GiB per GPU (weights 15.0, KV cache of 8,192 tokens 1.0) of 14.7 that it may use",
+        "sources[a].served: needs 16.0 GiB per GPU (weights 15.0, KV cache of 8,192 tokens 1.0) of 14.7 that it may",
         "training.sft: needs 134.6 GiB per GPU (weights 15.0, gradients 29.9, optimizer 89.7) of 16.0 that it may use",
         "training.dpo: needs 149.6 GiB per GPU",
         "storage.claimName: the volume is too small: the run needs 562.1 GB more, of 100.0 GB free: 4 checkpoints of",
