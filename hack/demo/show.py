@@ -47,6 +47,18 @@ def stages(run: dict[str, Any]) -> Table:
     return table
 
 
+def estimate(status: dict[str, Any]) -> Table:
+    """Return a table of what the run was expected to need."""
+    expected = status.get("estimate", {})
+    disk = expected.get("diskBytes", 0) / 1e9
+    table = Table(title=f"Expected: {expected.get('gpuHours', 0):g} GPU-hours, {disk:.1f} GB of disk")
+    for column in ("stages", "GPU-hours", "seconds", "basis"):
+        table.add_column(column, justify="right" if column in ("GPU-hours", "seconds") else "left")
+    for row in expected.get("stages", []):
+        table.add_row(row["kind"], f"{row['gpuHours']:g}", str(row["seconds"]), row["basis"])
+    return table
+
+
 def scores(status: dict[str, Any]) -> Table:
     """Return a table of the scores, with their mean."""
     table = Table(title="Scores, percent")
@@ -93,7 +105,7 @@ def main(namespace: str, name: str) -> int:
                 console.print(f"{datetime.now().astimezone():%H:%M:%S}  {line}")
                 last = line
     status = run.get("status", {})
-    console.print(Group(stages(run), dataset(status), scores(status)))
+    console.print(Group(stages(run), estimate(status), dataset(status), scores(status)))
     for kind in ("Complete", "Failed", "EvaluationPassed"):
         console.print(f"{kind}: {condition(run, kind)}  {condition(run, kind, 'message')}")
     return 0 if condition(run, "Complete") == "True" else 1

@@ -5,6 +5,7 @@ Run: ``FUSIONRUN_TASK=task.json torchrun --standalone --nproc-per-node=2 -m fusi
 
 ``training`` runs the code of ``dpo`` and ``sft`` on synthetic rows, each as long as ``maxLength`` allows, with the
 target model, the micro-batch size and the processes of the run. ``reward`` runs the calibration of the reward model.
+``publishing`` checks that the credentials of ``publish`` can write to its destination.
 The artifact has no files: its manifest has the figures.
 """
 
@@ -18,6 +19,7 @@ from fusionrun.api.stage import PreflightSubject
 from fusionrun.api.values import Preflighted
 from fusionrun_stages import dpo, sft
 from fusionrun_stages.errors import InfrastructureError
+from fusionrun_stages.remote.publishing_check import check_publishing
 from fusionrun_stages.reward.calibration import calibrate
 from fusionrun_stages.reward.scorer import load_scorer
 from fusionrun_stages.training import ranks
@@ -40,6 +42,9 @@ def run(work: Work) -> Made:
         return _training(work, parameters.sft, parameters.dpo)
     if parameters.subject is PreflightSubject.REWARD and parameters.reward:
         return _reward(work, parameters.reward)
+    if parameters.subject is PreflightSubject.PUBLISHING and parameters.publishing:
+        checked = check_publishing(parameters.publishing, work.pod_uid)
+        return Made(values=Preflighted(), details={"publishing": checked})
     raise InfrastructureError(f"the task has no parameters of {parameters.subject}")
 
 

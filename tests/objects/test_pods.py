@@ -105,7 +105,7 @@ def test_only_stages_with_hub_access_have_a_token_and_the_others_are_offline():
                 assert environment["HF_TOKEN"]["valueFrom"] == {"secretKeyRef": SECRET}, stage
             else:
                 assert "HF_TOKEN" not in environment, stage
-            if kind not in ("resolve", "fetch", "publish"):
+            if kind not in ("resolve", "fetch", "publish") and stage != "preflight.publishing":
                 assert environment["HF_HUB_OFFLINE"]["value"] == "1", stage
 
 
@@ -304,6 +304,7 @@ def test_stages_that_read_have_the_read_keys_and_publish_has_the_write_keys():
     assert {stage: {v["name"] for k, v in values.items() if k in aws} for stage, values in holders.items()} == {
         "resolve": {"reader"},
         "fetch.target": {"reader"},
+        "preflight.publishing": {"writer"},
         "publish": {"writer"},
     }
     assert {k for k, v in holders["publish"].items() if not v.get("optional")} == set(S3_KEYS)

@@ -1,4 +1,4 @@
-"""What ``resolve`` is told about the pods: from the spec and, for the memory of a GPU, from the nodes."""
+"""The demand in the task of ``resolve``: from the spec and, for the memory of a GPU, from the nodes."""
 
 import pytest
 

@@ -22,6 +22,7 @@ from fusionrun.api.parameters import (
     PreflightParameters,
     PrepareParameters,
     PromoteParameters,
+    PublishingCheckParameters,
     PublishParameters,
     ResolveParameters,
     RewardCheckParameters,
@@ -87,6 +88,7 @@ EXAMPLES: dict[type[Contract], tuple[str, str]] = {
     PrepareParameters: ("prepare/prompts", "parameters"),
     DatasetParameters: ("prepare/prompts", "parameters.datasets.0"),
     PreflightParameters: ("preflight/training", "parameters"),
+    PublishingCheckParameters: ("preflight/publishing", "parameters.publishing"),
     RewardCheckParameters: ("preflight/reward", "parameters.reward"),
     GenerateParameters: (ADA, "parameters"),
     SamplingParameters: (ADA, "parameters.sampling"),
@@ -239,10 +241,15 @@ TABLE: dict[type[Contract], dict[str, Row]] = {
         "concurrency": NoEffect(SPEED, "rewardModel.batchSize", 9),
         "stall_seconds": NoEffect("a stage whose server hangs is retried", "generation.stallSeconds", 99),
     },
+    PublishingCheckParameters: {
+        "destination": InDigest("publish.uri", f"pvc://{CLAIM}/elsewhere"),
+        "hub_endpoint": NoEffect("the destination names the repository", "hub.endpoint", "https://mirror"),
+    },
     PreflightParameters: {
         "subject": InDigest("", after="preflight/reward"),
         "sft": InDigest("training.sft.maxLength", 99),
         "dpo": InDigest("training.dpo.microBatchSize", 2),
+        "publishing": Nested(),
         "reward": Nested(),
     },
     RewardCheckParameters: {

@@ -37,6 +37,7 @@ FROM_CONSTRUCT = {"construct"} | FROM_SFT
 ADA = {"generate/ada", "verify/ada.mathematics", "verify/ada.coding", "score/ada"}
 BOB = {"generate/bob", "verify/bob.mathematics", "verify/bob.coding", "score/bob"}
 CHECKED_REWARD, CHECKED_TRAINING = {"preflight/reward"}, {"preflight/training"}
+CHECKED_DESTINATION = {"preflight/publishing"}
 SCORES = {"score/ada", "score/bob"}
 FROM_PROMPTS = {"prepare/prompts"} | ADA | BOB | FROM_CONSTRUCT
 FROM_BENCHMARKS = {"prepare/benchmarks"} | MEASURED | SFT | FINAL
@@ -77,7 +78,7 @@ CHANGES = [
     ("evaluation.benchmarks.0.maxPrompts", 5, FROM_BENCHMARKS),
     ("evaluation.benchmarks.0.columns.prompt", "q", FROM_BENCHMARKS | FROM_PROMPTS),
     ("evaluation.benchmarks.0.split", "validation", FROM_BENCHMARKS | FROM_PROMPTS),
-    ("publish.uri", f"pvc://{CLAIM}/elsewhere", {"publish"}),
+    ("publish.uri", f"pvc://{CLAIM}/elsewhere", {"publish"} | CHECKED_DESTINATION),
     # Fields that change only where, when and how fast a stage runs.
     ("scheduling.gpuBudget", 8, set()),
     ("scheduling.queueName", "q", set()),
@@ -100,8 +101,8 @@ CHANGES = [
     ("training.gradientCheckpointing", False, set()),
     ("evaluation.gate", [{"benchmark": "math-test"}], set()),
     ("publish.evenIfGateFailed", True, set()),
-    ("publish.tokenSecretRef", {"name": "s", "key": "k"}, set()),
-    ("publish.s3SecretRef", {"name": "s"}, set()),
+    ("publish.tokenSecretRef", {"name": "s", "key": "k"}, CHECKED_DESTINATION),
+    ("publish.s3SecretRef", {"name": "s"}, CHECKED_DESTINATION),
     ("s3", {"secretRef": {"name": "s"}}, set()),
     ("dataStages.resources", {"limits": {"memory": "8Gi"}}, set()),
     ("scheduling.affinity", {"nodeAffinity": {}}, set()),

@@ -12,7 +12,7 @@ from fusionrun_stages import fetch, prepare, publish
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.remote import object_store
 from fusionrun_stages.remote.object_store import download_s3, fingerprint_s3
-from fusionrun_stages.resolve import pin
+from fusionrun_stages.resolving.references import pin
 from fusionrun_stages.volume.paths import dataset_folder
 from support.http_server import serving
 from support.model_folders import make_model

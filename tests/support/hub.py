@@ -29,6 +29,11 @@ class HubRepositories(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.repositories: dict[tuple[str, str], Repository] = {}
         self.refuses = False
+        self.account = {"name": "org", "auth": {"accessToken": {"role": "write"}}}
+        """The reply of ``whoami``."""
+        self.read_only = set()
+        """Names of the repositories that the token cannot write to."""
+        self.checks_access = True
         self.tokens = []
 
     def add(self, kind, name, files, visibility=None):
@@ -39,7 +44,7 @@ class HubRepositories(http.server.ThreadingHTTPServer):
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def answer(self):
+    def answer(self):  # noqa: PLR0911 -- one per address
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.tokens.append(self.headers.get("Authorization"))
         path = unquote(urlsplit(self.path).path)
@@ -50,6 +55,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             name = "/".join(filter(None, (fields.get("organization"), fields["name"])))
             self.server.add(fields.get("type") or "model", name, {}, fields.get("visibility"))
             return self.reply(200, {"url": f"{self.server.url}/{name}"})
+        if path == "/api/whoami-v2":
+            return self.reply(200, self.server.account)
+        if found := re.fullmatch(r"/api/(?:model|dataset)s/([^/]+/[^/]+)/auth-check/write", path):
+            if not self.server.checks_access:
+                return self.reply(404, {"error": "Not found"})
+            return self.reply(403 if found[1] in self.server.read_only else 200, {"error": "Forbidden"})
         found = re.fullmatch(r"/api/(model|dataset)s/([^/]+/[^/]+)(?:/(preupload|commit|revision|tree)/[^/]+)?", path)
         if found:
             return self.repository(found[1], found[2], found[3], body)

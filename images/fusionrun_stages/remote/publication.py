@@ -41,11 +41,9 @@ def to_folder(bundle: Path, destination: Path, digest: str) -> None:
     """
     inside_volume(destination)
     old, part = (destination.with_name(f".{destination.name}.{digest}.{suffix}") for suffix in ("old", "part"))
-    replaces = destination.exists()
+    replaces = check_folder(destination)
     if replaces:
         published = destination / PROVENANCE_FILE
-        if not (published.is_file() and _is_provenance(inside_volume(published).read_bytes())):
-            raise _not_ours(str(destination))
         shutil.rmtree(old, ignore_errors=True)  # of a pod that was killed
         if published.read_bytes() == (bundle / PROVENANCE_FILE).read_bytes():
             return
@@ -58,6 +56,16 @@ def to_folder(bundle: Path, destination: Path, digest: str) -> None:
     shutil.rmtree(old, ignore_errors=True)  # also if a pod was killed after the rename
 
 
+def check_folder(destination: Path) -> bool:
+    """Return whether a folder exists; raise UserError if it was not published by a FusionRun."""
+    if not destination.exists():
+        return False
+    published = destination / PROVENANCE_FILE
+    if not (published.is_file() and _is_provenance(inside_volume(published).read_bytes())):
+        raise _not_ours(str(destination))
+    return True
+
+
 def to_hub(bundle: Path, name: str, endpoint: str | None, *, private: bool | None) -> None:
     """Upload the model to ``org/name`` and the data set to ``org/name-data``.
 
@@ -65,9 +73,9 @@ def to_hub(bundle: Path, name: str, endpoint: str | None, *, private: bool | Non
     Both are checked before the first upload.
     """
     client = hub_client(endpoint)
-    repositories = ((MODEL, "model", name), (DATASET, "dataset", f"{name}{DATASET_SUFFIX}"))
-    exist = [_check_repository(client, kind, repository) for _, kind, repository in repositories]
-    for (folder, kind, repository), exists in zip(repositories, exist, strict=True):
+    found = repositories(name)
+    exist = [check_repository(client, kind, repository) for _, kind, repository in found]
+    for (folder, kind, repository), exists in zip(found, exist, strict=True):
         shutil.copyfile(bundle / PROVENANCE_FILE, bundle / folder / PROVENANCE_FILE)
         with hub_errors("publish.uri", repository):
             if not exists:
@@ -77,7 +85,12 @@ def to_hub(bundle: Path, name: str, endpoint: str | None, *, private: bool | Non
             )
 
 
-def _check_repository(client: Any, kind: str, repository: str) -> bool:
+def repositories(name: str) -> list[tuple[str, str, str]]:
+    """Return the folder of the bundle, the kind and the name of each repository."""
+    return [(MODEL, "model", name), (DATASET, "dataset", f"{name}{DATASET_SUFFIX}")]
+
+
+def check_repository(client: Any, kind: str, repository: str) -> bool:
     """Return whether a repository exists; raise UserError if it has files that no FusionRun published."""
     from huggingface_hub.errors import RepositoryNotFoundError
 
@@ -110,7 +123,7 @@ def to_s3(bundle: Path, uri: str) -> None:
     files = sorted(path for path in bundle.rglob("*") if path.is_file() and path != provenance)
     with store_errors(f"publish.uri: {uri!r}", PUBLISH_SECRET):
         store = s3()
-        old = _check_key(store, uri, key)
+        old = check_key(store, uri, key)
         marker = json.loads(provenance.read_bytes()) | {"incomplete": True}
         store.pipe_file(f"{key}/{PROVENANCE_FILE}", json.dumps(marker).encode())
         # File by file: for a folder, s3fs also looks up and creates the bucket, which needs more permissions.
@@ -120,7 +133,7 @@ def to_s3(bundle: Path, uri: str) -> None:
             store.rm_file(name)
 
 
-def _check_key(store: Any, uri: str, key: str) -> set[str]:
+def check_key(store: Any, uri: str, key: str) -> set[str]:
     """Return the objects of an earlier publication below a key."""
     try:
         objects = set(store.find(key))

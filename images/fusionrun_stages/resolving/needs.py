@@ -74,8 +74,10 @@ def check_memory(demand: Demand, needs: Sequence[Need], faults: Faults) -> dict[
         usable = f" of {gib(need.share * size)} GiB that it may use" if size else ""
         texts[need.field] = f"{verdict}: {need.text()}{usable}"
         log.log(logging.WARNING if verdict is Verdict.TIGHT else logging.INFO, "%s: %s", need.field, texts[need.field])
-        if verdict is Verdict.TOO_LARGE:
-            faults.add(f"{need.field}: needs {need.text()}, and a GPU has{usable.removeprefix(' of')}: {need.advice}")
+        if verdict is Verdict.TOO_LARGE and size:
+            parts = ", ".join(f"{name} {gib(value)}" for name, value in need.parts.items())
+            needed = f"{gib(need.certain)} GiB per GPU ({parts}) of {gib(need.share * size)} that it may use"
+            faults.add(f"{need.field}: needs {needed}: {need.advice}")
     return texts
 
 

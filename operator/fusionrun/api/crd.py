@@ -79,7 +79,12 @@ def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
         return {**{k: v for k, v in schema.items() if k != "anyOf"}, **options[0]}
     if {o.get("type") for o in options} == {"string", "integer"}:
         # The bounds of both types are combined: each bound applies only to values of its type.
-        return {"x-kubernetes-int-or-string": True, **{k: v for o in options for k, v in o.items() if k != "type"}}
+        kept = {k: v for k, v in schema.items() if k != "anyOf"}
+        return {
+            "x-kubernetes-int-or-string": True,
+            **kept,
+            **{k: v for o in options for k, v in o.items() if k != "type"},
+        }
     raise ValueError(f"not structural: {schema}")
 
 

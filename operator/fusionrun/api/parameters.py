@@ -243,6 +243,13 @@ class RewardCheckParameters(Contract):
     calibration: Calibration
 
 
+class PublishingCheckParameters(Contract):
+    """The destination to check, as in ``PublishParameters``."""
+
+    destination: str
+    hub_endpoint: str | None = None
+
+
 class PreflightParameters(Contract):
     """Check one part of the run before the first model server starts; the artifact has no files."""
 
@@ -254,6 +261,8 @@ class PreflightParameters(Contract):
     """For ``training``."""
     reward: RewardCheckParameters | None = None
     """For ``reward``."""
+    publishing: PublishingCheckParameters | None = None
+    """For ``publishing``."""
 
 
 class PromoteParameters(Contract):

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema
 
 from fusionrun.api.contract import Contract
+from fusionrun.api.estimate import Estimate
 from fusionrun.api.run_results import Artifacts, BenchmarkResult, DatasetSummary
 from fusionrun.api.values import SUMMAND_MAX
 
@@ -317,6 +318,8 @@ class FusionRunStatus(Contract):
     """Scores of the base, SFT and final models on each benchmark."""
     dataset: DatasetSummary | None = None
     """The training data of the run."""
+    estimate: Estimate | None = None
+    """What the run is expected to need, from ``resolve``, and from ``preflight`` where it has measured it."""
     artifacts: Artifacts | None = None
     """Locations of the results: paths on the run's claim, mounted at /data."""
     start_time: Time | None = None

@@ -21,8 +21,10 @@ def pod_settings_digest(spec: FusionRunSpec, stage: Stage) -> str:
 
 def _parts(spec: FusionRunSpec, stage: Stage) -> list[Contract | None]:
     """Return the parts of the spec that the pods of a stage depend on."""
-    # The first two say when a stage starts, and not how. A stage that waits in a queue would lose its place.
-    unused = {"gpu_budget": None, "max_servers": None} | ({"cpu_queue_name": None} if stage.gpus else {})
+    # The first two say when a stage starts, the third what is reported. A stage in a queue would lose its place.
+    unused = {"gpu_budget": None, "max_servers": None, "gpu_memory": None} | (
+        {"cpu_queue_name": None} if stage.gpus else {}
+    )
     scheduling = spec.scheduling.model_copy(update=unused)
     source = stage.subject if isinstance(stage.subject, Source) else None
     if stage.kind is StageKind.SERVE:

@@ -10,13 +10,13 @@ from typing import Any
 
 from fusionrun.api.artifacts import parameters_digest, stage_digest
 from fusionrun.api.models import Source
-from fusionrun.api.parameters import PreflightParameters, RewardCheckParameters
+from fusionrun.api.parameters import PreflightParameters, PublishingCheckParameters, RewardCheckParameters
 from fusionrun.api.pods import PodScheduling
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import EvaluatedModel, PreflightSubject, StageKind
 from fusionrun.api.training import Sft
 from fusionrun.errors import PlanError
-from fusionrun.plan.families import training
+from fusionrun.plan.families import publishing, training
 from fusionrun.plan.families.judging import called_reward
 from fusionrun.plan.families.responses import endpoint_digest
 from fusionrun.plan.gpus import devices_of
@@ -33,7 +33,9 @@ _SCHEDULES = {"epochs", "learning_rate", "warmup_ratio", "save_steps", "beta", "
 
 def preflight_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
     """Plan ``preflight`` for each subject."""
-    return [_training(spec, references), _reward(spec, references)] if spec.preflight.enabled else []
+    if not spec.preflight.enabled:
+        return []
+    return [*_publishing(spec), _training(spec, references), _reward(spec, references)]
 
 
 def wait_for_preflight(stages: Iterable[Stage]) -> list[Stage]:
@@ -46,6 +48,22 @@ def wait_for_preflight(stages: Iterable[Stage]) -> list[Stage]:
 def _waits(stage: Stage) -> bool:
     early = isinstance(stage.subject, Source) or stage.subject is EvaluatedModel.BASE
     return early and stage.kind in _COSTLY
+
+
+def _publishing(spec: FusionRunSpec) -> list[Stage]:
+    """Plan the check of the destination in a pod of its own: ``resolve`` must not have credentials that can write."""
+    if spec.publish is None:
+        return []
+    # Another Secret has another token, so the check is repeated.
+    parameters = digest_data(spec.publish) | {"evenIfGateFailed": None}
+    return [
+        Stage(
+            StageKind.PREFLIGHT,
+            PreflightSubject.PUBLISHING,
+            parameters=parameters,
+            protects=(stage_name(StageKind.PUBLISH),),
+        )
+    ]
 
 
 def _training(spec: FusionRunSpec, references: References) -> Stage:
@@ -137,6 +155,12 @@ def preflight_task(pinned: PinnedPlan, stage: Stage) -> PreflightParameters:
     """Return the task of ``preflight``."""
     spec = pinned.spec
     match stage.subject:
+        case PreflightSubject.PUBLISHING as subject if spec.publish:
+            destination = publishing.destination(spec.publish)
+            return PreflightParameters(
+                subject=subject,
+                publishing=PublishingCheckParameters(destination=destination, hub_endpoint=pinned.publish_endpoint),
+            )
         case PreflightSubject.TRAINING as subject:
             return PreflightParameters(subject=subject, sft=training.sft_trial(pinned), dpo=training.dpo_trial(pinned))
         case PreflightSubject.REWARD as subject:

@@ -6,7 +6,7 @@ from fusionrun.api import artifacts
 from fusionrun.api.artifacts import claim_path
 from fusionrun.api.mutable import MUTABLE_FIELDS
 from fusionrun.api.parameters import PublishParameters
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec import FusionRunSpec, Publish
 from fusionrun.api.stage import EvaluatedModel, StageKind
 from fusionrun.errors import PlanError
 from fusionrun.plan.families.construction import CONSTRUCT
@@ -26,6 +26,11 @@ def publish_stages(spec: FusionRunSpec) -> list[Stage]:
     return [Stage(StageKind.PUBLISH, parameters=parameters, inputs=(PROMOTE, CONSTRUCT), after=scores)]
 
 
+def destination(publish: Publish) -> str:
+    """Return where the model is published: a path in the pod, or a URI."""
+    return claim_path(publish.uri) if publish.uri.startswith("pvc://") else publish.uri
+
+
 def publish_task(pinned: PinnedPlan) -> PublishParameters:
     """Return the task of ``publish``: copy the model and the data set, with generated cards."""
     publish = pinned.spec.publish
@@ -37,7 +42,7 @@ def publish_task(pinned: PinnedPlan) -> PublishParameters:
     return PublishParameters(
         model_path=pinned.artifact(PROMOTE, artifacts.MODEL),
         dataset_dir=pinned.artifact(CONSTRUCT),
-        destination=claim_path(publish.uri) if publish.uri.startswith("pvc://") else publish.uri,
+        destination=destination(publish),
         hub_endpoint=pinned.publish_endpoint,
         private=publish.private,
         run_spec=json.dumps(recipe, sort_keys=True),

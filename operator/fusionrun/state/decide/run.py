@@ -4,15 +4,18 @@ Applied to its own result, a decision changes nothing: object names are determin
 and the new status equals the one that exists.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from pydantic import ValidationError
 
 from fusionrun import __version__, names
+from fusionrun.api.estimate import Estimate
 from fusionrun.api.models import Manifest
+from fusionrun.api.result import StageResult
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.stage import StageKind
+from fusionrun.api.stage import PREFLIGHT_TRAINING, StageKind
 from fusionrun.api.status import FusionRunStatus, Reason, read_status
 from fusionrun.errors import ContractError, SpecError
 from fusionrun.plan.build import build_plan
@@ -48,6 +51,7 @@ from fusionrun.state.observe.observed import observe
 from fusionrun.state.observe.other_runs import makers
 from fusionrun.state.report import summary
 from fusionrun.state.report.active_time import trusts_clock
+from fusionrun.state.report.expected import expected
 from fusionrun.state.report.gpu_time import gpu_time
 from fusionrun.state.report.stage_status import DONE
 from fusionrun.state.report.summary import RunReport
@@ -133,6 +137,7 @@ def _advance(inputs: RunInput, accepted: Acceptance) -> Decision:
         stages=outcomes.statuses,
         results=list(outcomes.benchmarks),
         dataset=outcomes.dataset,
+        estimate=_estimate(context, before),
         artifacts=summary.artifacts(pinned, outcomes.statuses),
         training_backend=None if accepted.is_new and (ends or waits) else spec.training.backend.value,
     )
@@ -152,6 +157,22 @@ def _advance(inputs: RunInput, accepted: Acceptance) -> Decision:
         list_pods=tuple(ref for outcome in decided for ref in outcome.list_pods),
         requeue_seconds=0.0 if ends else min((seconds for seconds in times if seconds is not None), default=None),
     )
+
+
+def _estimate(context: Context, before: FusionRunStatus) -> Estimate | None:
+    """Return what the run is expected to need; None before ``resolve`` has succeeded."""
+    if context.needed is None:
+        return before.estimate
+    pinned = context.pinned
+    resolved, preflight = (_results(context, name) for name in (StageKind.RESOLVE.value, PREFLIGHT_TRAINING))
+    return expected(
+        before.estimate, resolved, preflight, pinned.spec, pinned.plan, context.needed, context.gpu_cost_per_hour
+    )
+
+
+def _results(context: Context, name: str) -> Sequence[StageResult]:
+    workload = context.observed.stage(name).latest
+    return workload.results if workload else ()
 
 
 def _record(before: FusionRunStatus, accepted: Acceptance, resolved: Resolution | None) -> FusionRunStatus:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from fusionrun.api.artifacts import MODEL
+from fusionrun.api.estimate import Estimate
 from fusionrun.api.records import MICRO
 from fusionrun.api.run_results import Artifacts, BenchmarkResult, DatasetSummary
 from fusionrun.api.status import ConditionStatus, ConditionType, FusionRunStatus, Reason, StageState, StageStatus
@@ -30,6 +31,7 @@ class RunReport:
     results: list[BenchmarkResult]
     dataset: DatasetSummary | None
     artifacts: Artifacts | None = None
+    estimate: Estimate | None = None
     training_backend: str | None = None
     gpu_time: GpuTime = field(default_factory=GpuTime)
     currency: str = ""
@@ -56,6 +58,7 @@ def summary(
         stages=stages,
         results=report.results,
         dataset=report.dataset,
+        estimate=report.estimate or before.estimate,
         artifacts=report.artifacts or before.artifacts,
         start_time=before.start_time or format_time(now),
         completion_time=(before.completion_time or format_time(now)) if finished else None,

@@ -1,0 +1,75 @@
+"""The estimate in the status of a FusionRun: what the run is expected to need."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from fusionrun.api.contract import Contract
+
+Bytes = Annotated[int, Field(ge=0, le=2**62)]
+
+
+class Basis(StrEnum):
+    """What a number rests on."""
+
+    ESTIMATE = "Estimate"
+    MEASURED = "Measured"
+
+
+class StageEstimate(Contract):
+    """What the stages of one kind are expected to need."""
+
+    kind: Annotated[str, Field(max_length=32)]
+    """Kind of the stages."""
+    gpu_hours: float
+    """GPU-hours of all its stages."""
+    seconds: int
+    """Wall time of all its stages, if they get the GPUs that they request, within ``scheduling.gpuBudget``."""
+    cost: float | None = None
+    """Cost of the GPUs by the operator's prices. Absent without prices."""
+    basis: Annotated[str, Field(max_length=32)]
+    """``Measured`` if the seconds per step are those of ``preflight``, else ``Estimate``."""
+
+
+class ModelEstimate(Contract):
+    """A model before its download."""
+
+    field: Annotated[str, Field(max_length=128)]
+    """Field of the spec that names it."""
+    parameters: Bytes | None = None
+    """Number of parameters. Absent if it is unknown."""
+    bytes: Bytes | None = None
+    """Size of its weights. Absent if it is unknown."""
+    licence: Annotated[str, Field(max_length=256)] | None = None
+    """Licence that restricts training on its outputs, and its terms in short (docs/data.md). Not legal advice."""
+
+
+class MemoryEstimate(Contract):
+    """Expected memory of one GPU."""
+
+    field: Annotated[str, Field(max_length=128)]
+    """Field of the spec whose pods use it."""
+    bytes: Bytes
+    """Expected memory of one GPU, in bytes: weights, KV cache, optimizer, and estimates of the rest."""
+
+
+class Estimate(Contract):
+    """What the run is expected to need (docs/preflight.md)."""
+
+    stages: Annotated[list[StageEstimate], Field(max_length=32)] = []
+    """By kind of stage. Kinds that need no GPU, or whose amounts are unknown, are left out."""
+    gpu_hours: float | None = None
+    """GPU-hours of the listed stages."""
+    seconds: int | None = None
+    """Wall time of the listed stages, one kind after the other."""
+    cost: float | None = None
+    """Cost of the listed stages. Absent without prices."""
+    disk_bytes: Bytes | None = None
+    """Bytes that the run is expected to write to its claim."""
+    models: Annotated[list[ModelEstimate], Field(max_length=64)] = []
+    """The models of the run."""
+    memory: Annotated[list[MemoryEstimate], Field(max_length=64)] = []
+    """Expected memory of one GPU, for each part of the run that uses GPUs."""
+    unknown: Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=64)] = []
+    """Data sets with an unknown number of prompts or responses, which the estimate leaves out."""

@@ -1,0 +1,43 @@
+"""Disk of a run, against numbers worked out by hand."""
+
+import pytest
+
+from fusionrun.api.demand import Demand, TrainingDemand
+from fusionrun_stages.fit.disk import checkpoint_bytes, items, table
+
+P = 8_000_000_000
+TRAINING = {"reference": 0, "processes": 8, "zero_stage": 3, "sft_micro_batch": 1, "sft_max_length": 2048,
+            "dpo_micro_batch": 1, "dpo_max_length": 2048}  # fmt: skip
+
+
+def gigabytes(complete=(), parameters=P, training=None, **more):
+    demand = Demand(training=TrainingDemand(**TRAINING | (training or {})), **more)
+    return [round(item.bytes / 1e9, 1) for item in items(demand, {"sources[a]": 145 * 10**9}, parameters, complete)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        # a download, 4 checkpoints of 128 GB, and the models of sft, dpo and promote
+        ({}, [145, 512, 48]),
+        ({"responses": 1_000_000, "published_copies": 2}, [145, 4.1, 512, 48, 32]),
+        ({"responses": 1_000_000, "complete": ("construct", "sft")}, [145, 512, 32]),
+        ({"complete": ("construct", "sft", "dpo")}, [145, 16]),
+        ({"complete": ("construct", "sft", "dpo", "promote"), "published_copies": 1}, [145]),
+        ({"parameters": None}, [145]),
+        ({"training": {"precision": "fp32"}}, [145, 640, 96]),
+        ({"training": {"zero_stage": 0}}, [145, 384, 48]),
+    ],
+)
+def test_what_a_run_still_writes(arguments, expected):
+    assert gigabytes(**arguments) == expected
+
+
+def test_a_checkpoint_of_an_adapter_has_only_the_adapter():
+    assert checkpoint_bytes(TrainingDemand(**TRAINING, trained_parameters=10), P) == 160
+
+
+def test_the_table_marks_estimates_and_starts_with_the_largest():
+    demand = Demand(training=TrainingDemand(**TRAINING))
+    text = table(items(demand, {"sources[a]": 145 * 10**9}, P, ()))
+    assert text.startswith("4 checkpoints of 128.0 GB 512.0 (estimate), download of sources[a] 145.0, models of")

@@ -1,0 +1,79 @@
+"""``resolve`` refuses what cannot fit, together with all other faults, and reports what fits."""
+
+import json
+
+import pytest
+
+from fusionrun.api.stage import Reference
+from fusionrun_stages import resolve
+from fusionrun_stages.errors import UserError
+from fusionrun_stages.resolving import needs
+from support.model_folders import make_model
+from support.stage import make_work
+
+CONFIG = {"model_type": "llama", "torch_dtype": "bfloat16", "hidden_size": 4096, "num_hidden_layers": 32,
+          "intermediate_size": 14336, "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128256,
+          "max_position_embeddings": 8192}  # fmt: skip
+TRAINING = {"reference": 0, "processes": 1, "zero_stage": 3, "sft_micro_batch": 1, "sft_max_length": 2048,
+            "dpo_micro_batch": 1, "dpo_max_length": 2048, "on_gpus": True}  # fmt: skip
+SERVED = {"field": "sources[a].served", "reference": 1}
+
+
+@pytest.fixture
+def volume(volume, monkeypatch):
+    for name in ("target", "source"):
+        (make_model(volume / name) / "config.json").write_text(json.dumps(CONFIG))
+    monkeypatch.setattr(needs, "free_bytes", lambda: 10**12)
+    return volume
+
+
+def run(volume, *more, stages=(), **demand):
+    references = [
+        Reference(field="target.model", kind="model", uri="pvc://claim/target"),
+        Reference(field="sources[a].served.model", kind="model", uri="pvc://claim/source"),
+        *more,
+    ]
+    parameters = {"kind": "resolve", "references": references, "stages": list(stages)}
+    parameters["demand"] = {"training": TRAINING, "served": [SERVED]} | demand
+    return resolve.run(make_work(volume / "out", parameters))
+
+
+def test_memory_disk_and_references_are_refused_in_one_message(volume, monkeypatch):
+    monkeypatch.setattr(needs, "free_bytes", lambda: 10**11)
+    missing = Reference(field="datasets[m]", kind="dataset", uri="pvc://claim/none.jsonl")
+    with pytest.raises(UserError) as error:
+        run(volume, missing, gpu_memory_bytes=16 * 2**30)
+    text = str(error.value)
+    assert text.startswith("5 faults: datasets[m]: 'pvc://claim/none.jsonl': no such file")
+    for part in (
+        "sources[a].served: needs 16.0 GiB per GPU (weights 15.0, KV cache of 8,192 tokens 1.0) of 14.7 that it may",
+        "training.sft: needs 134.6 GiB per GPU (weights 15.0, gradients 29.9, optimizer 89.7) of 16.0 that it may use",
+        "training.dpo: needs 149.6 GiB per GPU",
+        "storage.claimName: the volume is too small: the run needs 562.1 GB more, of 100.0 GB free: 4 checkpoints of",
+    ):
+        assert part in text
+
+
+def test_a_run_that_fits_reports_memory_disk_and_parameters(volume):
+    made = run(volume, gpu_memory_bytes=80 * 2**30, training=TRAINING | {"processes": 8})
+    assert made.values.parameters == [8_029_995_008] * 2
+    assert made.values.memory_bytes.keys() == {"sources[a].served", "training.sft", "training.dpo"}
+    assert made.values.disk_bytes == 8_029_995_008 * (4 * 16 + 3 * 2)
+    assert all(text.startswith("Fits: ") for text in made.details["memory"].values())
+
+
+def test_without_the_memory_of_a_gpu_nothing_is_judged(volume):
+    made = run(volume)
+    assert all(text.startswith("Unknown: ") for text in made.details["memory"].values())
+
+
+def test_an_unknown_architecture_is_not_refused(volume):
+    for name in ("target", "source"):
+        (volume / name / "config.json").write_text('{"model_type": "new"}')
+    assert run(volume, gpu_memory_bytes=2**30).values.parameters == [None, None]
+
+
+def test_licences_that_restrict_training_on_outputs_are_listed(volume):
+    make_model(volume / "gemma-2-27b-it")
+    gemma = Reference(field="sources[b].served.model", kind="model", uri="pvc://claim/gemma-2-27b-it")
+    assert run(volume, gemma).values.licences[2] == "Gemma Terms of Use: allowed under conditions"
