@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "images"
 NAMES = Images(data="data", serve="serve", train="train", reward="reward", sandbox="sandbox")
 STAGES = [kind for kind in StageKind if kind not in (StageKind.SERVE, StageKind.PREFLIGHT)]
-DISTRIBUTIONS = {"yaml": "pyyaml"}
+DISTRIBUTIONS = {"yaml": "pyyaml", "tensorboardX": "tensorboardx"}
 
 
 @functools.cache
