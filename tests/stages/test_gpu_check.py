@@ -36,7 +36,9 @@ def test_without_a_gpu_it_says_so_and_exits_3():
 
 
 def test_training_and_scoring_run_with_tiny_models(tmp_path):
-    done = check_gpu("--device", "cpu", "--tiny", "--parts", "sft", "dpo-zero3", "score", "--out", str(tmp_path))
+    done = check_gpu(
+        "--device", "cpu", "--tiny", "--seconds", "1800", "--parts", "sft", "dpo-zero3", "score", "--out", str(tmp_path)
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     results = {result["part"]: result for result in json.loads((tmp_path / "report.json").read_text())["results"]}
     assert {name: result["state"] for name, result in results.items()} == dict.fromkeys(
