@@ -111,11 +111,11 @@ def test_a_disturbed_program_is_run_again_alone(runner, tmp_path, monkeypatch):
     """Each program is disturbed the first time, as if the container were out of memory."""
     real = judge.Judge.grade
 
-    def disturbed_once(self, program, tests, entry_point):
+    def disturbed_once(self, program, tests, entry_point, preamble):
         try:
             (tmp_path / program[-2:]).touch(exist_ok=False)
         except FileExistsError:
-            return real(self, program, tests, entry_point)
+            return real(self, program, tests, entry_point, preamble)
         return judge.disturbed("out of memory")
 
     monkeypatch.setattr(judge.Judge, "grade", disturbed_once)
