@@ -107,7 +107,7 @@ def test_a_waiting_stage_is_kept_if_the_change_is_not_for_its_pods_or_not_allowe
     assert world.created == made
     edit(world, "training.resources", gpus(3))
     assert world.condition("Ready")[1] == Reason.NOT_ALLOWED
-    assert (world.created, resources(world, "sft")) == (made, gpus(1))
+    assert (world.created, resources(world, "sft")["limits"]) == (made, gpus(1)["limits"])
 
 
 def test_what_runs_keeps_its_settings():
