@@ -23,7 +23,7 @@ from fusionrun.api.task import StageTask
 if TYPE_CHECKING:
     from fusionrun_stages.training.trackers import Entry
 
-TIMEOUT_SECONDS = 5.0
+TIMEOUT_SECONDS = 10.0
 REPLY_MAX_BYTES = 2**20
 METRICS_AT_ONCE = 1000
 """Source: MLflow, "REST API", Log Batch: at most 1,000 metrics in a request."""

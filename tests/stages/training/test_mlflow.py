@@ -14,10 +14,17 @@ from types import SimpleNamespace
 import pytest
 
 from fusionrun.api.parameters import MlflowParameters
+from fusionrun_stages.training import mlflow_run
 from fusionrun_stages.training.mlflow_run import MlflowRun
 from fusionrun_stages.training.trackers import Entry
 
 pytestmark = pytest.mark.skipif("FUSIONRUN_MLFLOW" not in os.environ, reason="FUSIONRUN_MLFLOW is not set")
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """Let requests take a minute: the machine of a test may be busy."""
+    monkeypatch.setattr(mlflow_run, "TIMEOUT_SECONDS", 60.0)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +49,7 @@ def server(tmp_path_factory):
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
 
 
 def call(server, path, body=None):

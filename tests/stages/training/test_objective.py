@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig
 
 from fusionrun_stages.promote import HeldOutPair, evaluate_margins, log_ratio_margins
@@ -37,7 +37,11 @@ def test_the_logged_rewards_are_those_of_the_loss_and_of_promote(tmp_path, norma
         gradient_checkpointing=False, model_init_kwargs={"dtype": "float32"},
     )  # fmt: skip
     trainer = ObjectiveDPOTrainer(
-        model=str(folder), ref_model=str(other), args=config, train_dataset=pairs, processing_class=tokenizer
+        model=str(folder),
+        ref_model=AutoModelForCausalLM.from_pretrained(other),
+        args=config,
+        train_dataset=pairs,
+        processing_class=tokenizer,
     )
     trainer.model.eval()
     logged = trainer._metrics["eval"]
