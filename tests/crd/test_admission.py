@@ -37,6 +37,7 @@ CHANGES = {
     "sandbox": {"pod": {"nodeSelector": {"pool": "sandbox"}}},
     "storage": {"claimName": "other"},
     "scheduling": {"gpuBudget": 8},
+    "preflight": {"enabled": False},
     "publish": {"uri": "pvc://fusion-data/out"},
     "budget": {"maxGpuHours": 5},
     "backoffLimit": 7,

@@ -22,6 +22,7 @@ _BY_NAME: dict[str, Any] = {
     "stallSeconds": 99,
     "gradientCheckpointing": False,
     "offload": "Optimizer",
+    "promote": {"resources": {"limits": {"memory": "8Gi"}}},
     "reportTo": ["TensorBoard"],
     "mlflow": {"trackingUri": "http://mlflow:5000"},
 }

@@ -52,8 +52,9 @@ class SpecField:
 
     @property
     def mutable(self) -> bool:
-        """Whether the whole field may change."""
-        return self.path in MUTABLE or self.name in MUTABLE_NAMES
+        """Whether the whole field may change: it is listed, or every field below it may change."""
+        below = bool(self.fields) and not self.is_list and all(f.mutable for f in self.fields)
+        return self.path in MUTABLE or self.name in MUTABLE_NAMES or below
 
     @cached_property
     def mixed(self) -> bool:
