@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 
 from fusionrun.cluster import gather as gather_module
-from fusionrun.cluster import warning_events
+from fusionrun.cluster import late_workloads, warning_events
 from fusionrun.cluster.gather import CHILDREN, Gatherer, failed_container, list_namespace
 from fusionrun.cluster.warning_events import OBJECTS_MAX
 from fusionrun.errors import ClusterError
@@ -261,6 +261,34 @@ async def test_the_pods_of_a_workload_are_listed_by_their_labels(gatherer, clien
     client.fail_on("list", "Pod", 503, "away")
     with pytest.raises(ClusterError, match="away"):
         await gatherer.list_pods(live, [ref_of(job)])
+
+
+async def test_a_workload_whose_pods_have_ended_is_read_if_no_watch_says_so(gatherer, client, make, put, monkeypatch):
+    def child(kind, name, **more):
+        labels = {LABEL_RUN: "tiny", LABEL_STAGE: "sft", LABEL_ATTEMPT: "0"}
+        return make.child(kind, name, metadata={"labels": labels}, **more)
+
+    pod = child("Pod", "pod", owner="job-uid", status={"phase": "Running"})
+    put(child("Job", "job"), pod)
+    client.add(child("Job", "job"))
+    now = [0.0]
+    monkeypatch.setattr(late_workloads.time, "monotonic", lambda: now[0])
+
+    async def reads(at):
+        now[0] = at
+        client.calls.clear()
+        await gather(gatherer)
+        return "get Job" in client.verbs()
+
+    assert not await reads(0)
+    put(child("Pod", "pod", version=2, owner="job-uid", status={"phase": "Succeeded"}))
+    assert [await reads(at) for at in (100, 105, 110, 115, 120)] == [False, False, True, False, True]
+    client.fail_on("get", "Job", 503, "away")
+    assert await reads(130), "an error is logged"
+    client.add(child("Job", "job", version=9, status={"conditions": [{"type": "Complete", "status": "True"}]}))
+    client.fail.clear()
+    assert await reads(140)
+    assert not await reads(200)
 
 
 async def test_a_list_whose_state_expired_between_its_pages_is_started_again(client, store, make):

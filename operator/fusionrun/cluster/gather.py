@@ -14,6 +14,7 @@ from fusionrun.api.models import Manifest
 from fusionrun.api.status import read_status
 from fusionrun.cluster.client import Client
 from fusionrun.cluster.kueue_workloads import KueueWorkloadReader
+from fusionrun.cluster.late_workloads import LateWorkloads
 from fusionrun.cluster.other_runs import OtherRuns
 from fusionrun.cluster.store import Store
 from fusionrun.cluster.warning_events import WarningEvents
@@ -70,6 +71,7 @@ class Gatherer:
         self._warnings = WarningEvents(client)
         self.other_runs = OtherRuns(store)
         self._kueue = KueueWorkloadReader(client)
+        self._late = LateWorkloads()
 
     async def gather(self, run: ObjectRef, pushed: Mapping[tuple[str, int], PushedProgress]) -> LiveObjects | None:
         """Return the live objects of a run; None if it was deleted or is being deleted."""
@@ -83,6 +85,10 @@ class Gatherer:
         if is_finished(manifest):  # only its objects remain to be deleted
             self.other_runs.forget(run)
             return LiveObjects(run=manifest, children=tuple(children))
+        if late := self._late.due(children):
+            for error in filter(None, await asyncio.gather(*map(self._read, late), return_exceptions=True)):
+                logger.warning("cannot read a workload of run %s/%s: %s", run.namespace, run.name, error)
+            children = owned_by(manifest["metadata"]["uid"], self._store.children(run), recorded)
         now = datetime.now(UTC)
         present, nodes, log_tails, warnings, kueue = await asyncio.gather(
             self._prerequisites(run, manifest),
@@ -123,14 +129,17 @@ class Gatherer:
         self._store.listed(run)
 
     async def _refresh(self, run: ObjectRef, workload: Manifest) -> None:
-        metadata, ref = workload["metadata"], ref_of(workload)
-        await self._list_pods(run, metadata["labels"])
+        await self._list_pods(run, workload["metadata"]["labels"])
+        await self._read(workload)
+
+    async def _read(self, workload: Manifest) -> None:
+        ref = ref_of(workload)
         try:
             self._store.put(await self._client.get(ref))
         except ClusterError as error:
             if error.status != _NOT_FOUND:
                 raise
-            self._store.remove_uid(ref, metadata["uid"])
+            self._store.remove_uid(ref, workload["metadata"]["uid"])
 
     async def _list_pods(self, run: ObjectRef, labels: Mapping[str, str]) -> None:
         selector = ",".join(f"{key}={labels[key]}" for key in (LABEL_RUN, LABEL_STAGE, LABEL_ATTEMPT))

@@ -21,6 +21,7 @@ from fusionrun.state.decide.retries import attempt_to_start, failed_on_one_node
 from fusionrun.state.decide.start import start, waiting
 from fusionrun.state.observe.deleted_pods import deleted_pod
 from fusionrun.state.observe.failures import Failure, disruptions
+from fusionrun.state.observe.late_workloads import LATE_SECONDS, seem_to_run
 from fusionrun.state.observe.workloads import Phase, Workload
 from fusionrun.state.report import results
 from fusionrun.state.report.stage_status import running_numbers
@@ -97,7 +98,10 @@ def _running(context: Context, stage: Stage, before: Outcomes, workload: Workloa
         numbers["disruptions"] = max(count, outcome.status.disruptions or 0)
     # Pods push the cost of all stored responses. After a restart, not all of them have pushed.
     cost = max(outcome.status.cost_micro or 0, numbers["cost_micro"] or 0) or None
-    return replace(outcome, status=outcome.status.model_copy(update=numbers | {"cost_micro": cost}))
+    outcome = replace(outcome, status=outcome.status.model_copy(update=numbers | {"cost_micro": cost}))
+    if seem_to_run((workload.manifest, *workload.pods)):  # the next reconcile reads it
+        return replace(outcome, requeue_seconds=min(outcome.requeue_seconds or LATE_SECONDS, LATE_SECONDS))
+    return outcome
 
 
 def _awaiting_pods(context: Context, stage: Stage, before: Outcomes, workload: Workload) -> StageOutcome | None:
