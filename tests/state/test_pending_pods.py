@@ -188,7 +188,7 @@ def test_a_stage_becomes_pending_if_no_pod_follows_the_last_one():
     world = scoring()
     world.finish_in_turn("verify/ada.mathematics", "verify/ada.coding")
     pod(world, 0, ended(NOW))
-    assert world.reconcile().requeue_seconds == 30.0
+    assert world.reconcile().requeue_seconds == 10.0
     assert world.stage("score/ada").reason == Reason.PODS_RUNNING
     world.pass_time(seconds=30)
     assert world.stage("score/ada").reason == Reason.PODS_PENDING
