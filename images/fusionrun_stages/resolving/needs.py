@@ -101,7 +101,13 @@ def check_disk(
         found = [disk.Item(f"download of {field}", size, estimate=False) for field, size in downloads.items() if size]
     else:
         target = models.get(demand.training.reference)
-        found = disk.items(demand, downloads, target.parameters if target else None, complete)
+        found = disk.items(
+            demand,
+            downloads,
+            target.parameters if target else None,
+            target.architecture if target else None,
+            complete,
+        )
     needed = sum(item.bytes for item in found)
     free = free_bytes()
     text = f"{needed / disk.GB:.1f} GB more, of {free / disk.GB:.1f} GB free: {disk.table(found)}"
