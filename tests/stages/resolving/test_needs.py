@@ -62,6 +62,12 @@ def test_a_run_that_fits_reports_memory_disk_and_parameters(volume):
     assert all(text.startswith("Fits: ") for text in made.details["memory"].values())
 
 
+def test_a_second_format_of_the_weights_on_the_claim_is_not_counted(volume):
+    weights = (volume / "source" / "model.safetensors").read_bytes()
+    (volume / "source" / "consolidated.safetensors").write_bytes(weights)
+    assert run(volume).values.weights_bytes == [len(weights)] * 2
+
+
 def test_without_the_memory_of_a_gpu_nothing_is_judged(volume):
     made = run(volume)
     assert all(text.startswith("Unknown: ") for text in made.details["memory"].values())
