@@ -81,15 +81,16 @@ def weight_bytes(settings: Settings) -> int:
 def checkpoint_bytes(settings: Settings, trained: int) -> int:
     """Return the size of a checkpoint with ``trained`` trained parameters, over all ranks.
 
-    With ZeRO, the optimizer state has ``MASTER_AND_MOMENTS``; DeepSpeed's own file of the weights and the model in
-    safetensors have 2 bytes each in bf16 and 4 in fp32. Without ZeRO, the weights are float32 once, beside both
-    moments. With LoRA, all of these have the adapters alone. Source: DeepSpeed, ``engine.py`` (``save_checkpoint``);
-    transformers, ``Trainer``.
+    With ZeRO, the optimizer state has ``MASTER_AND_MOMENTS``, and the model in safetensors 2 bytes in bf16 and 4 in
+    fp32. With stages 1 and 2, DeepSpeed writes the weights once more in its own file. Without ZeRO, the weights are
+    float32 once, beside both moments. With LoRA, all of these have the adapters alone. Source: DeepSpeed,
+    ``engine.py`` (``save_checkpoint``); transformers, ``Trainer``; the files of a tiny model have these sizes.
     """
     if settings.zero_stage == 0:
         return MASTER_AND_MOMENTS * trained
     weight = 2 if settings.precision == Precision.BF16 else 4
-    return (MASTER_AND_MOMENTS + 2 * weight) * trained
+    copies = 1 if settings.zero_stage == 3 else 2  # noqa: PLR2004 -- the ZeRO stage
+    return (MASTER_AND_MOMENTS + copies * weight) * trained
 
 
 def trained_parameters(lora: Lora | None, total: int, model: Architecture | None) -> int | None:

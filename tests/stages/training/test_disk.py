@@ -40,7 +40,7 @@ def test_a_volume_without_space_is_refused_with_what_is_needed(tmp_path, monkeyp
     tiny_llama.make_model(tmp_path / "model")
     tiny_llama.write_sft(tmp_path / "sft.parquet")
     parameters = parameters_of(tmp_path, epochs=2.0, saveSteps=None, precision="bf16", zeroStage=3)
-    needed = (3 * 16 + 2) * disk.parameter_count(tmp_path / "model")
+    needed = (3 * 14 + 2) * disk.parameter_count(tmp_path / "model")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(needed))
     disk.require_space(parameters, tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(needed - 1))
@@ -63,7 +63,7 @@ def test_with_lora_checkpoints_have_the_adapters_and_those_of_dpo_are_merged(
     fields = tiny_llama.train_parameters(kind, model, tmp_path / "rows.parquet", **changed)
     parameters = (SftParameters if kind == "sft" else DpoParameters).model_validate(fields)
     adapters = 16_384  # of peft, see test_sft
-    needed = checkpoints * 16 * adapters + models * 2 * disk.parameter_count(model)
+    needed = checkpoints * 14 * adapters + models * 2 * disk.parameter_count(model)
     for free, refused in ((needed, nullcontext()), (needed - 1, pytest.raises(UserError))):
         monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: Usage(free))
         with refused:
