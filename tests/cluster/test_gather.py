@@ -322,13 +322,16 @@ def node(name, **gpus):
     }
 
 
-async def test_nodes_are_listed_for_a_new_run_only_and_only_if_asked(client, store, make, gatherer, monkeypatch):
+async def test_nodes_are_listed_until_a_run_is_resolved_and_only_if_asked(client, store, make, gatherer, monkeypatch):
     client.add(node("cpu"), node("empty", nvidia="0"), node("eight", nvidia="8"))
     store.put(make.run())
     assert (await gatherer.gather(TINY, {})).nodes == ()
     checking = Gatherer(client, store, check_nodes=True)
-    assert (await checking.gather(TINY, {})).nodes == (NodeGpus({"pool": "eight"}, {"nvidia.com/gpu": 8}),)
-    store.put(make.run(2) | {"status": {"specDigest": "d"}})
+    nodes = (NodeGpus({"pool": "eight"}, {"nvidia.com/gpu": 8}),)
+    assert (await checking.gather(TINY, {})).nodes == nodes
+    store.put(make.run(2) | {"status": {"specDigest": "d"}})  # the task of resolve has the memory of a GPU
+    assert (await checking.gather(TINY, {})).nodes == nodes
+    store.put(make.run(3) | {"status": {"specDigest": "d", "resolvedDigest": "r"}})
     assert (await checking.gather(TINY, {})).nodes == ()
 
 

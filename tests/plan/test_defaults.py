@@ -179,12 +179,13 @@ def test_the_full_sample_has_the_papers_sizes():
         "magpie": (25_468, 20_374),
         "helpsteer": (11_794, 9_435),
         "openmath": (60_000, 51_803),
-        "leetcode": (None, 3_113),
+        "leetcode": (2_347, 3_113),
+        "self-oss": (13_696, 12_892),
         "alpaca-zh": (2_602, 2_471),
         "magpie-zh": (7_875, 7_481),
     }
     bounds = build_plan(spec)["construct"].parameters["maxKept"]
-    assert sum(bounds.values()) == 158_667 - 12_892  # all but the coding set that the sample leaves out
+    assert sum(bounds.values()) == 158_667
 
 
 @pytest.mark.parametrize("preset", list(Preset))

@@ -50,6 +50,16 @@ def test_the_rows_follow_from_prompts_samples_and_parameters():
     assert rows["sft"].cost == pytest.approx(124.8 / 3600 * 4, abs=0.01)
 
 
+@pytest.mark.parametrize(("replicas", "gpus", "seconds"), [(1, 1, 122), (2, 1, 61), (8, 1, 61), (2, 2, 61)])
+def test_the_pods_of_the_reward_model_share_the_shards_of_responses(replicas, gpus, seconds):
+    data = spec()
+    data["rewardModel"] |= {"replicas": replicas, "resources": {"limits": {"nvidia.com/gpu": gpus}}}
+    (row,) = (row for row in estimate_of(data).stages if row.kind == "score")
+    assert row.seconds == seconds
+    # 121.3 GPU-seconds for each of two sources, times the GPUs that a pod holds.
+    assert row.gpu_hours == pytest.approx(2 * 121.3 * gpus / 3600, abs=0.01)
+
+
 def test_measured_steps_replace_the_estimate_of_training():
     rows = {row.kind: row for row in estimate_of(spec(), measured=MeasuredSteps(10.0, 20.0)).stages}
     assert (rows["sft"].seconds, rows["sft"].basis) == (240, "Measured")  # 24 steps

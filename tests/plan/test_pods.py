@@ -42,7 +42,7 @@ def test_each_stage_has_the_settings_of_one_part_of_the_spec():
     data = found.pop(DATA_STAGES)
     assert found == PARTS
     assert {name.partition("/")[0] for name in data} == {
-        "resolve", "prepare", "generate", "verify", "construct", "evaluate", "publish"
+        "resolve", "prepare", "preflight", "generate", "verify", "construct", "evaluate", "publish"
     }  # fmt: skip
     assert "score/ada" in stages_by_part(make_spec(rewardModel=called_reward()))[DATA_STAGES]
 

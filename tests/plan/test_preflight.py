@@ -75,6 +75,8 @@ def digests_of(spec, images=SETTINGS.images):
         ("training.resources", GPU, {TRAINING}),
         ("training.pod", {"nodeSelector": {"gpu": "h100"}}, {TRAINING}),
         ("training.gradientCheckpointing", False, {TRAINING}),
+        ("training.offload", "Optimizer", {TRAINING}),
+        ("training.lora", {"rank": 8}, {TRAINING}),
         ("rewardModel.resources", GPU, {REWARD}),
         ("rewardModel.pod", {"nodeSelector": {"gpu": "l4"}}, {REWARD}),
         ("scheduling.nodeSelector", {"gpu": "a100"}, CHECKS),
@@ -92,6 +94,14 @@ def digests_of(spec, images=SETTINGS.images):
 def test_a_check_is_repeated_if_its_pods_or_its_settings_change(path, value, checks):
     before, after = digests_of(make_spec()), digests_of(changed(make_spec(), path, value))
     assert {name for name in CHECKS if before[name] != after[name]} == checks
+
+
+def test_the_check_of_the_destination_has_the_pods_of_the_data_stages():
+    spec = make_spec(publish={"uri": "hf://org/out", "tokenSecretRef": {"name": "s", "key": "k"}})
+    before = digests_of(spec)
+    for path, repeated in (("rewardModel.pod", False), ("training.pod", False), ("dataStages.pod", True)):
+        after = digests_of(changed(spec, path, {"nodeSelector": {"pool": "a"}}))
+        assert (before["preflight/publishing"] != after["preflight/publishing"]) is repeated, path
 
 
 def test_a_check_is_repeated_with_another_image():

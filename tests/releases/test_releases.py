@@ -3,6 +3,7 @@
 A folder here holds what one release wrote (``hack/release``): its code, its CRD, and a run recorded in each stage.
 """
 
+import copy
 import json
 import os
 import subprocess
@@ -29,6 +30,7 @@ from fusionrun.state.observe import accepted_run
 from fusionrun.state.report import results
 from support.release import DONE, continue_from, record, recorded_run, tasks
 from support.release_data import RELEASES, contract, read_run, write
+from support.world import World
 
 CONSTRUCTED = Constructed(
     sft_rows=7,
@@ -272,6 +274,41 @@ def test_an_earlier_release_goes_on_with_a_run_of_today(folder, version, monkeyp
             assert without_pods(outcome["objects"]) == without_pods(moment["objects"])  # what runs continues
         else:
             check_continued(recorded, moment, outcome)
+
+
+SETTLED_BY_0_2 = """
+import json, sys
+from datetime import datetime
+from support.release import ref_of
+from support.world import World
+found = []
+for moment in json.load(sys.stdin):
+    objects = {ref_of(o): o for o in moment["objects"]}
+    before = set(objects)
+    world = World(moment["run"], now=datetime.fromisoformat(moment["now"]), objects=objects)
+    world.settle()
+    conditions = {c["type"]: c for c in world.run["status"]["conditions"]}
+    found.append([conditions["Ready"]["reason"], world.created, len(before - set(world.objects))])
+json.dump(found, sys.stdout)
+"""
+
+
+def test_release_0_2_waits_with_a_run_that_has_stages_which_it_does_not_know():
+    """Its plan has no stages of kind preflight, so its digests are not those in RUN-resolved."""
+    world = World(recorded_run() | {"spec": recorded_run()["spec"] | {"preflight": {"enabled": True}}})
+    world.settle()
+    moments = []
+    while world.step():
+        for settle in (False, True):  # a result that no operator has read, too
+            if settle:
+                world.settle()
+            moment = {"run": world.run, "objects": [*world.objects.values()], "now": world.now.isoformat()}
+            moments.append(copy.deepcopy(moment))
+    assert world.condition("Complete")[0] == "True"
+    going_on = [m for m in moments if not m["run"]["status"].get("completionTime")]
+    answers = run_release(RELEASES / "0.2.0", ["-c", SETTLED_BY_0_2], going_on)
+    assert len(answers) > 20
+    assert all(answer == ["OperatorTooOld", [], 0] for answer in answers)
 
 
 STATUS_OF_0_2 = """

@@ -7,7 +7,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from fusionrun.api.parameters import SftParameters
 from fusionrun.api.result import Outcome
-from fusionrun_stages.training.disk import checkpoint_bytes, parameter_count
+from fusionrun_stages.fit.sizes import checkpoint_bytes
+from fusionrun_stages.training.disk import parameter_count
 from support import tiny_llama
 from support.tiny_llama import StagePod, train_parameters
 
@@ -105,7 +106,7 @@ def test_a_kill_during_a_checkpoint_resumes_from_the_previous_one(inputs, uninte
     size = sum(path.stat().st_size for path in kept.rglob("*") if path.suffix in (".pt", ".safetensors"))
     count = parameter_count(inputs / "model")
     parameters = SftParameters.model_validate(train_parameters("sft", inputs / "model", inputs / "sft.parquet"))
-    assert checkpoint_bytes(count, parameters) == pytest.approx(size, rel=0.1)
+    assert checkpoint_bytes(parameters, count) == pytest.approx(size, rel=0.1)
     again = start(inputs, "incomplete")
     assert again.wait() == 0, again.text
     assert again.manifest["details"]["resumed_from"].endswith("checkpoint-4")

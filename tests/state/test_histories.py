@@ -79,7 +79,6 @@ def sample_run(**changes: Any) -> dict[str, Any]:
     run = make_run(
         scheduling={"gpuBudget": BUDGET},
         publish={"uri": "pvc://fusion-data/out"},
-        preflight={"enabled": True},
         rewardModel=make_spec()["rewardModel"] | {"resources": gpus(1)},
         **changes,
     )
@@ -98,10 +97,13 @@ class Histories(RuleBasedStateMachine):
         limits=st.sampled_from(LIMITS),
         backoff_limit=st.sampled_from([1, 20]),
         first=st.sampled_from(FIRST),
+        preflight=st.booleans(),
     )
-    def apply(self, backend: str, limits: dict[str, Any], backoff_limit: int, first: str) -> None:
+    def apply(self, backend: str, limits: dict[str, Any], backoff_limit: int, first: str, preflight: bool) -> None:
         """Create the run; the artifacts of the stages before the first one are complete."""
-        run = sample_run(training={"backend": backend}, backoffLimit=backoff_limit, **limits)
+        run = sample_run(
+            training={"backend": backend}, backoffLimit=backoff_limit, preflight={"enabled": preflight}, **limits
+        )
         self.plan = build_plan(fill(FusionRunSpec.model_validate(run["spec"])))
         names = [s.name for s in self.plan.stages if not s.traits.is_server]
         complete = names[1 : names.index(first)]

@@ -1,18 +1,20 @@
-"""Disk that a run needs on its claim. Pure.
-
-The files of a training are those of transformers and DeepSpeed; their sizes follow from the number of parameters.
-"""
+"""Disk that a run needs on its claim. Pure."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from fusionrun.api.demand import Demand, TrainingDemand
+from fusionrun.api.demand import Demand
 from fusionrun.api.stage import StageKind
-from fusionrun.api.training import Precision
+from fusionrun_stages.fit.architecture import Architecture
+from fusionrun_stages.fit.sizes import (
+    CHECKPOINTS_AT_ONCE,
+    MERGED_CHECKPOINTS,
+    checkpoint_bytes,
+    trained_parameters,
+    weight_bytes,
+)
 
 GB = 10**9
-CHECKPOINTS = 4
-"""Checkpoints of a training at the same time: ``training.arguments.KEPT_CHECKPOINTS`` and the one being written."""
 RESPONSE_BYTES = 4096
 """Estimate of the bytes of a response in all artifacts: its text, 500 tokens of 4 characters, in compressed Parquet
 files of ``generate``, its scores, and its share of the rows of ``construct``."""
@@ -27,24 +29,11 @@ class Item:
     estimate: bool = True
 
 
-def checkpoint_bytes(demand: TrainingDemand, parameters: int) -> int:
-    """Return the size of one checkpoint of a training.
-
-    With ZeRO and P parameters in bfloat16: 12P of optimizer state (float32 weights, momentum and variance), 2P of
-    weights in DeepSpeed's own files and 2P in safetensors. In float32 12P, 4P and 4P. Without ZeRO the optimizer is 8P
-    and the weights are 4P. A LoRA adapter has only its own.
-    """
-    if demand.trained_parameters is not None:
-        return 16 * demand.trained_parameters
-    if demand.zero_stage == 0:
-        return 12 * parameters
-    return (20 if demand.precision is Precision.FP32 else 16) * parameters
-
-
 def items(
     demand: Demand,
     downloads: Mapping[str, int],
     parameters: int | None,
+    model: Architecture | None,
     complete: Collection[str],
 ) -> list[Item]:
     """Return what a run still writes to its claim.
@@ -55,6 +44,8 @@ def items(
         Bytes that are not on the claim yet, by the field of each model.
     parameters
         Parameters of the target; None if they are not known.
+    model
+        Its architecture; None if it is unknown. Adapters are then not counted.
     complete
         Stages whose artifact exists.
     """
@@ -63,12 +54,17 @@ def items(
         found.append(Item(f"{demand.responses:,} responses with scores", demand.responses * RESPONSE_BYTES))
     if parameters is None or StageKind.PROMOTE in complete:
         return found
-    weights = (4 if demand.training.precision is Precision.FP32 else 2) * parameters
-    checkpoint = checkpoint_bytes(demand.training, parameters)
+    training = demand.training
+    weights = weight_bytes(training) * parameters
+    checkpoint = checkpoint_bytes(training, trained_parameters(training.lora, parameters, model) or 0)
     models = [kind for kind in (StageKind.SFT, StageKind.DPO, StageKind.PROMOTE) if kind not in complete]
     # The checkpoints of SFT are removed before those of DPO are written.
     if {StageKind.SFT, StageKind.DPO} & {*models}:
-        found.append(Item(f"{CHECKPOINTS} checkpoints of {checkpoint / GB:.1f} GB", CHECKPOINTS * checkpoint))
+        found.append(
+            Item(f"{CHECKPOINTS_AT_ONCE} checkpoints of {checkpoint / GB:.1f} GB", CHECKPOINTS_AT_ONCE * checkpoint)
+        )
+    if training.lora and StageKind.DPO in models:
+        found.append(Item(f"{MERGED_CHECKPOINTS} checkpoints with merged adapters", MERGED_CHECKPOINTS * weights))
     found.append(Item(f"models of {', '.join(models)}", len(models) * weights))
     if demand.published_copies and StageKind.PUBLISH not in complete:
         found.append(Item(f"{demand.published_copies} copies to publish", demand.published_copies * weights))

@@ -9,8 +9,8 @@ from enum import StrEnum
 
 from fusionrun.api.demand import RewardDemand, ServedDemand, TrainingDemand
 from fusionrun.api.models import Dtype
-from fusionrun.api.training import Precision
 from fusionrun_stages.fit.architecture import Architecture
+from fusionrun_stages.fit.sizes import states, trained_parameters, weight_bytes
 
 GIB = 2**30
 CONTEXT_BYTES = 2 * GIB
@@ -150,11 +150,8 @@ def reward(demand: RewardDemand, model: Architecture | None, parameters: int | N
 def training(demand: TrainingDemand, model: Architecture | None, parameters: int, *, dpo: bool) -> Need:
     """Return the memory of a GPU for SFT or DPO of a model with ``parameters`` parameters.
 
-    States, for P parameters and N processes, with bfloat16: weights 2P, gradients 4P (accumulated in float32), and
-    12P of Adam: float32 weights, momentum and variance. ZeRO 1 divides the optimizer by N, ZeRO 2 the gradients as
-    well, and ZeRO 3 the weights as well (arXiv 1910.02054, figure 1). In float32 the weights are 4P, and Adam has 8P.
-    Without ZeRO, transformers trains float32 weights with autocast, in both precisions. DPO adds the weights of the
-    reference model, which ZeRO 3 divides by N.
+    ``sizes.states`` has the weights, the gradients and the optimizer. DPO adds a reference model; with LoRA it is the
+    model without the adapters.
 
     Activations, per token of a micro-batch, in bytes of 16-bit numbers (arXiv 2205.05198, section 4.1, without dropout
     and with a gated MLP of width f): 16h + 8f per layer; with gradient checkpointing 2h per layer and one layer in
@@ -162,25 +159,23 @@ def training(demand: TrainingDemand, model: Architecture | None, parameters: int
     the LM head in tiles and keeps no logits; it accumulates the gradients of the head and of its input in float32
     (``ChunkedLogProbFunction.backward``).
     """
-    single = demand.precision is Precision.FP32 or demand.zero_stage == 0
-    trained = parameters if demand.trained_parameters is None else demand.trained_parameters
-    shards = [demand.processes if demand.zero_stage >= stage else 1 for stage in (1, 2, 3)]
-    optimizer = 0 if demand.offloads_optimizer else (8 if single else 12) * trained // shards[0]
-    weight = 4 if single else 2
-    weights = 0 if demand.offloads_parameters else weight * parameters // shards[2]
-    parts = {"weights": weights, "gradients": 4 * trained // shards[1], "optimizer": optimizer}
-    if dpo and demand.trained_parameters is None:
-        parts["reference model"] = weights
+    known = trained_parameters(demand.lora, parameters, model)
+    trained, weight = known or 0, weight_bytes(demand)
+    with_reference = dpo and demand.lora is None
+    held = states(demand, parameters, trained, demand.processes, reference=with_reference)
+    parts = {"weights": held.weights, "gradients": held.gradients, "optimizer": held.optimizer}
+    if with_reference:
+        parts["reference model"] = held.reference
     estimates = {"CUDA context": CONTEXT_BYTES}
     if demand.zero_stage >= 3:  # noqa: PLR2004 -- the ZeRO stage
         estimates["gathered weights"] = weight * min(LIVE_PARAMETERS, parameters)
     if demand.zero_stage:
         estimates["buckets"] = 2 * weight * min(BUCKET, trained)
     if model:
-        estimates["activations"] = _activations(demand, model, dpo=dpo, width=4 if single else 2)
+        estimates["activations"] = _activations(demand, model, dpo=dpo, width=weight)
     kind = "dpo" if dpo else "sft"
-    advice = f"raise zeroStage, training.nodes or processesPerNode, or lower {kind}.microBatchSize"
-    return Need(f"training.{kind}", parts, estimates, advice=advice, complete=model is not None)
+    advice = f"raise zeroStage, training.nodes or processesPerNode, set offload or lora, or lower {kind}.microBatchSize"
+    return Need(f"training.{kind}", parts, estimates, advice=advice, complete=model is not None and known is not None)
 
 
 def _activations(demand: TrainingDemand, model: Architecture, *, dpo: bool, width: int) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fusionrun_stages.errors import UserError
+from fusionrun_stages.models.weights import INDEX, weights_in
 from fusionrun_stages.volume.paths import inside_volume
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
@@ -46,15 +47,15 @@ def has_chat_template(folder: Path, field: str) -> bool:
 
 
 def weight_files(folder: Path, field: str) -> list[Path]:
-    """Return the safetensors files of the model; raise UserError if one is missing."""
-    index = folder / "model.safetensors.index.json"
+    """Return the safetensors files that are loaded; raise UserError if one is missing."""
+    index = folder / INDEX
     if index.is_file():
         names = sorted(set(_json(index, field).get("weight_map", {}).values()))
         missing = [name for name in names if not (folder / name).is_file()]
         if missing:
             raise UserError(f"{field}: {folder / missing[0]}: missing, but listed in {index.name}")
         return [folder / name for name in names]
-    files = sorted(folder.glob("*.safetensors"))
+    files = weights_in(folder)
     if not files:
         raise UserError(f"{field}: {str(folder)!r}: no *.safetensors file (other weight formats are not supported)")
     return files

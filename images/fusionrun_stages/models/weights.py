@@ -8,6 +8,7 @@ mistral-inference beside the shards for transformers, 245 GB each, and vLLM pref
 import json
 from collections.abc import Iterable
 from fnmatch import fnmatch
+from pathlib import Path
 
 from fusionrun_stages.errors import UserError
 
@@ -53,6 +54,14 @@ def weights_of(names: Iterable[str], shards: frozenset[str] | None) -> list[str]
         return [SINGLE]
     root = [name for name in found if "/" not in name]
     return [name for name in root if not _is_other_format(name)] or root
+
+
+def weights_in(folder: Path) -> list[Path]:
+    """Return the weights files in a folder; those that are not downloaded yet are left out."""
+    index = folder / INDEX
+    shards = listed(index.read_bytes(), str(folder)) if index.is_file() else None
+    names = (str(path.relative_to(folder)) for path in folder.rglob(f"*{SUFFIX}") if path.is_file())
+    return [folder / name for name in weights_of(names, shards)]
 
 
 def files_of(names: Iterable[str], shards: frozenset[str] | None) -> list[str]:

@@ -12,6 +12,7 @@ from fusionrun_stages.cards.licences import WARNED, Licence, Outputs, licence_of
 from fusionrun_stages.fit import disk, memory
 from fusionrun_stages.fit.architecture import Architecture, parameters_of, read_architecture
 from fusionrun_stages.fit.memory import Need, Verdict, gib
+from fusionrun_stages.models.weights import weights_in
 from fusionrun_stages.resolving.faults import Faults
 from fusionrun_stages.resolving.references import Pinned
 from fusionrun_stages.volume.paths import on_volume, volume_root
@@ -101,7 +102,13 @@ def check_disk(
         found = [disk.Item(f"download of {field}", size, estimate=False) for field, size in downloads.items() if size]
     else:
         target = models.get(demand.training.reference)
-        found = disk.items(demand, downloads, target.parameters if target else None, complete)
+        found = disk.items(
+            demand,
+            downloads,
+            target.parameters if target else None,
+            target.architecture if target else None,
+            complete,
+        )
     needed = sum(item.bytes for item in found)
     free = free_bytes()
     text = f"{needed / disk.GB:.1f} GB more, of {free / disk.GB:.1f} GB free: {disk.table(found)}"
@@ -119,7 +126,7 @@ def free_bytes() -> int:
 def fetched_bytes(fingerprint: str) -> int:
     """Return the bytes of a model's weights that are on the volume."""
     folder = on_volume(model_dir(fingerprint[:PIN_LENGTH]))
-    return sum(path.stat().st_size for path in folder.rglob("*.safetensors") if path.is_file())
+    return sum(path.stat().st_size for path in weights_in(folder))
 
 
 def is_model(reference: Reference) -> bool:

@@ -11,7 +11,14 @@ from fusionrun.api.records import replace_surrogates
 from fusionrun.api.stage import Reference, ReferenceKind
 from fusionrun_stages.cards.licences import declared_licence
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.models.files import NO_TEMPLATE, TEMPLATE_FILES, check_model, fingerprint_model, has_chat_template
+from fusionrun_stages.models.files import (
+    NO_TEMPLATE,
+    TEMPLATE_FILES,
+    check_model,
+    fingerprint_model,
+    has_chat_template,
+    weight_files,
+)
 from fusionrun_stages.models.recipe_template import TOKEN_FILES, check_tokens_of
 from fusionrun_stages.models.weights import weights_of
 from fusionrun_stages.prompts.dataset_files import DataFile, open_files
@@ -78,7 +85,7 @@ def _pin_path(reference: Reference) -> Pinned:
         check_model(path, reference.field, chat=reference.field.startswith("target"))
         if reference.chat_template:
             check_tokens_of(path, reference.chat_template, f"{reference.field}: {reference.uri!r}")
-        weights = sum(file.stat().st_size for file in path.glob("*.safetensors"))
+        weights = sum(file.stat().st_size for file in weight_files(path, reference.field))
         return Pinned(fingerprint_model(path), weights_bytes=weights, on_claim=True, config=read_json(path / CONFIG))
     files = open_files(path, reference.split, reference.columns, reference.field)
     return Pinned(fingerprint_files(files), on_claim=True)

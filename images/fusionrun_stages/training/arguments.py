@@ -5,15 +5,9 @@ from typing import Any
 
 from fusionrun.api.parameters import TrainParameters
 from fusionrun.api.training import Offload
+from fusionrun_stages.fit.sizes import KEPT_CHECKPOINTS
 from fusionrun_stages.models.attention import has_flash_attention, training_attention
 from fusionrun_stages.training.zero import zero_config
-
-KEPT_CHECKPOINTS = 3
-"""The last two multiples of saveSteps, from which ``promote`` chooses, and the last step.
-
-At least two: the newest checkpoint is incomplete until every rank has written its part.
-Source: FuseChat-3.0 (arXiv 2503.04222), DPO: the better of the last two checkpoints.
-"""
 
 
 def shared_arguments(

@@ -8,9 +8,17 @@ from pathlib import Path
 from fusionrun.api.artifacts import CHECKPOINTS
 from fusionrun.api.parameters import TrainParameters
 from fusionrun_stages.errors import UserError
+from fusionrun_stages.fit.architecture import read_architecture
+from fusionrun_stages.fit.sizes import (
+    CHECKPOINTS_AT_ONCE,
+    MERGED_CHECKPOINTS,
+    checkpoint_bytes,
+    trained_parameters,
+    weight_bytes,
+)
 from fusionrun_stages.models.files import weight_files
-from fusionrun_stages.training.arguments import KEPT_CHECKPOINTS
 from fusionrun_stages.training.checkpoints import complete_checkpoints
+from fusionrun_stages.volume.atomic import read_json
 
 GB = 10**9
 
@@ -20,16 +28,20 @@ def require_space(parameters: TrainParameters, output: Path) -> None:
 
     Without this check, training ends after hours with ENOSPC, and is retried in vain.
     """
-    count = parameter_count(Path(parameters.model_path))
-    each = checkpoint_bytes(count, parameters)
+    if parameters.trial_steps:
+        return  # it writes nothing
+    folder = Path(parameters.model_path)
+    count, architecture = parameter_count(folder), read_architecture(read_json(folder / "config.json"))
+    each = checkpoint_bytes(parameters, trained_parameters(parameters.lora, count, architecture) or 0)
     existing = len(complete_checkpoints(output / CHECKPOINTS))
     left = max(0, checkpoints_at_once(parameters, row_count(parameters.data_path)) - existing)
-    model = (4 if parameters.precision == "fp32" else 2) * count
+    merged = MERGED_CHECKPOINTS if parameters.lora and parameters.save_steps else 0
+    model = weight_bytes(parameters) * count * (1 + merged)
     needed, free = left * each + model, shutil.disk_usage(output).free
     if needed > free:
         raise UserError(
             f"storage.claimName: training needs {needed / GB:.1f} GB, for {left} checkpoints of "
-            f"{each / GB:.1f} GB and the model of {model / GB:.1f} GB, and the volume has {free / GB:.1f} GB free: "
+            f"{each / GB:.1f} GB and {model / GB:.1f} GB for the model, and the volume has {free / GB:.1f} GB free: "
             "enlarge the claim, or delete artifacts"
         )
 
@@ -47,23 +59,11 @@ def parameter_count(model: Path) -> int:
     return count
 
 
-def checkpoint_bytes(count: int, parameters: TrainParameters) -> int:
-    """Return the size of a checkpoint of a model with ``count`` parameters, over all ranks.
-
-    With ZeRO, the optimizer state has 12 bytes per parameter (float32 weights and both moments); DeepSpeed's own file
-    of the weights and the model in safetensors have 2 each in bf16 and 4 in fp32. Without ZeRO, the weights are float32
-    once, beside both moments. Source: DeepSpeed, ``engine.py`` (``save_checkpoint``); transformers, ``Trainer``.
-    """
-    if parameters.zero_stage == 0:
-        return 12 * count
-    return (20 if parameters.precision == "fp32" else 16) * count
-
-
 def checkpoints_at_once(parameters: TrainParameters, rows: int) -> int:
     """Return how many checkpoints are on the volume at the same time: the kept ones, and the one being written."""
     steps = math.ceil(math.ceil(rows / parameters.global_batch_size) * parameters.epochs)
     written = math.ceil(parameters.epochs) if parameters.save_steps is None else steps // parameters.save_steps
-    return min(KEPT_CHECKPOINTS + 1, written + 1)  # one more for the last step
+    return min(CHECKPOINTS_AT_ONCE, written + 1)  # one more for the last step
 
 
 def row_count(data_path: str) -> int:

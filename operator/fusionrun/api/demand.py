@@ -2,7 +2,7 @@
 
 from fusionrun.api.contract import Contract
 from fusionrun.api.models import Dtype
-from fusionrun.api.training import Precision
+from fusionrun.api.training import Lora, Offload, Precision
 
 GPU_MEMORY_UTILIZATION = 0.92
 """Default of ``--gpu-memory-utilization``. Source: vLLM 0.32, ``CacheConfig``."""
@@ -53,12 +53,8 @@ class TrainingDemand(Contract):
     dpo_max_length: int
     on_gpus: bool = False
     """Whether the pods request GPUs. Without, only the disk is counted."""
-    trained_parameters: int | None = None
-    """Parameters of a LoRA adapter; None: all parameters are trained."""
-    offloads_optimizer: bool = False
-    """Whether the optimizer's state is in the memory of the node."""
-    offloads_parameters: bool = False
-    """Whether the parameters are in the memory of the node (ZeRO stage 3 only)."""
+    offload: Offload | None = None
+    lora: Lora | None = None
 
 
 class Demand(Contract):

@@ -74,6 +74,8 @@ def _training(spec: FusionRunSpec, reference: int) -> TrainingDemand:
         dpo_micro_batch=training.dpo.micro_batch_size,
         dpo_max_length=training.dpo.max_length or 0,
         on_gpus=gpu_count(training.resources) > 0,
+        offload=training.offload,
+        lora=training.lora,
     )
 
 

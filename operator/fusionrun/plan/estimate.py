@@ -1,7 +1,7 @@
 """Estimate of GPU-hours, wall time and cost, from the amounts of data and the parameters of the models. Pure.
 
 Every number here is an assumption; docs/preflight.md has the derivations. Seconds per step that ``preflight`` has
-measured replace those of training.
+measured replace those of training. Its own GPU time, minutes, is left out.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -114,7 +114,8 @@ def _seconds(  # noqa: PLR0911 -- one case per kind
             if not size or not responses:
                 return None, Basis.ESTIMATE
             flops = 2 * size * responses * ROW_TOKENS
-            return flops / (PREFILL_SHARE * PEAK_FLOPS * stage.gpus), Basis.ESTIMATE
+            # A pod computes on one GPU. ``rewardModel.replicas`` pods share the responses of a source.
+            return flops / (PREFILL_SHARE * PEAK_FLOPS * stage.pods), Basis.ESTIMATE
         case StageKind.SFT:
             return _training(spec, parameters, measured.sft_seconds, rows.sft_rows, dpo=False)
         case StageKind.DPO:

@@ -3,9 +3,11 @@
 import pytest
 
 from fusionrun.api.demand import RewardDemand, ServedDemand, TrainingDemand
+from fusionrun.api.training import Lora
 from fusionrun_stages.fit import memory
 from fusionrun_stages.fit.architecture import parameters_of, read_architecture
 from fusionrun_stages.fit.memory import GIB, Verdict
+from fusionrun_stages.fit.sizes import trained_parameters
 
 NAMES = ("hidden_size", "num_hidden_layers", "intermediate_size", "num_attention_heads", "num_key_value_heads",
          "vocab_size", "max_position_embeddings")  # fmt: skip
@@ -106,6 +108,8 @@ def training(model, *, dpo=False, processes=8, zero_stage=3, **more):
 
 
 P = 8_029_995_008
+# 32 layers x 16 x (2 x (4096 + 4096) + 2 x (4096 + 1024) + 3 x (4096 + 14336))
+ADAPTERS = 41_943_040
 
 
 @pytest.mark.parametrize(
@@ -117,12 +121,27 @@ P = 8_029_995_008
         ({"zero_stage": 1}, [2 * P, 4 * P, 12 * P // 8]),
         ({"zero_stage": 0}, [4 * P, 4 * P, 8 * P]),
         ({"zero_stage": 3, "precision": "fp32"}, [4 * P // 8, 4 * P // 8, 8 * P // 8]),
-        ({"zero_stage": 2, "offloads_optimizer": True}, [2 * P, 4 * P // 8, 0]),
-        ({"zero_stage": 2, "trained_parameters": 80_000_000, "dpo": True}, [2 * P, 40_000_000, 120_000_000]),
+        ({"zero_stage": 2, "offload": "Optimizer"}, [2 * P, 0, 0]),
+        ({"zero_stage": 2, "lora": {"rank": 16}, "dpo": True}, [2 * P, 4 * ADAPTERS // 8, 12 * ADAPTERS // 8]),
     ],
 )
 def test_training_holds_weights_gradients_and_adam_by_zero_stage(settings, parts):
     assert list(training(LLAMA_8B, **settings).parts.values()) == parts
+
+
+@pytest.mark.parametrize(
+    ("model", "modules", "trained"),
+    [
+        (LLAMA_8B, None, ADAPTERS),
+        # 32 x 16 x (4096 + 4096 + 4096 + 1024)
+        (LLAMA_8B, ["q_proj", "self_attn.v_proj"], 6_815_744),
+        (LLAMA_8B, ["q_proj", "embed_tokens"], None),
+        (DEEPSEEK, None, None),
+        ({"model_type": "mamba"}, None, None),
+    ],
+)
+def test_the_parameters_of_adapters_follow_from_the_shape(model, modules, trained):
+    assert trained_parameters(Lora(rank=16, target_modules=modules), P, read_architecture(model)) == trained
 
 
 def test_training_keeps_the_input_of_each_layer_and_one_layer():

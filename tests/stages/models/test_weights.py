@@ -1,8 +1,10 @@
 """One format of the weights is fetched."""
 
+import json
+
 import pytest
 
-from fusionrun_stages.models.weights import files_of, weights_of
+from fusionrun_stages.models.weights import INDEX, files_of, weights_in, weights_of
 
 SHARDS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
 MISTRAL = ["consolidated-00001-of-00002.safetensors", "consolidated.safetensors"]
@@ -29,3 +31,13 @@ def test_the_configuration_of_another_format_comes_only_with_its_weights():
     both = files_of([*SHARDS, *MISTRAL, *small], None)
     assert both == [*SHARDS, "README.md", "code/modeling.py", "config.json", "tekken.json"]
     assert "params.json" in files_of([*MISTRAL, *small], None)
+
+
+def test_weights_in_a_folder_are_those_that_are_downloaded(tmp_path):
+    for name in (SHARDS[0], *MISTRAL, "original/x.safetensors"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert weights_in(tmp_path) == [tmp_path / SHARDS[0]]
+    (tmp_path / INDEX).write_text(json.dumps({"weight_map": {"a": SHARDS[0], "b": SHARDS[1]}}))
+    assert weights_in(tmp_path) == [tmp_path / SHARDS[0]]
+    assert weights_in(tmp_path / "none") == []

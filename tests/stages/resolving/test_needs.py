@@ -49,7 +49,7 @@ def test_memory_disk_and_references_are_refused_in_one_message(volume, monkeypat
         "sources[a].served: needs 16.0 GiB per GPU (weights 15.0, KV cache of 8,192 tokens 1.0) of 14.7 that it may",
         "training.sft: needs 134.6 GiB per GPU (weights 15.0, gradients 29.9, optimizer 89.7) of 16.0 that it may use",
         "training.dpo: needs 149.6 GiB per GPU",
-        "storage.claimName: the volume is too small: the run needs 562.1 GB more, of 100.0 GB free: 4 checkpoints of",
+        "storage.claimName: the volume is too small: the run needs 497.9 GB more, of 100.0 GB free: 4 checkpoints of",
     ):
         assert part in text
 
@@ -58,8 +58,14 @@ def test_a_run_that_fits_reports_memory_disk_and_parameters(volume):
     made = run(volume, gpu_memory_bytes=80 * 2**30, training=TRAINING | {"processes": 8})
     assert made.values.parameters == [8_029_995_008] * 2
     assert made.values.memory_bytes.keys() == {"sources[a].served", "training.sft", "training.dpo"}
-    assert made.values.disk_bytes == 8_029_995_008 * (4 * 16 + 3 * 2)
+    assert made.values.disk_bytes == 8_029_995_008 * (4 * 14 + 3 * 2)
     assert all(text.startswith("Fits: ") for text in made.details["memory"].values())
+
+
+def test_a_second_format_of_the_weights_on_the_claim_is_not_counted(volume):
+    weights = (volume / "source" / "model.safetensors").read_bytes()
+    (volume / "source" / "consolidated.safetensors").write_bytes(weights)
+    assert run(volume).values.weights_bytes == [len(weights)] * 2
 
 
 def test_without_the_memory_of_a_gpu_nothing_is_judged(volume):

@@ -1,11 +1,12 @@
 """Training does not start without space for its checkpoints."""
 
 import shutil
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import pytest
 
-from fusionrun.api.parameters import SftParameters
+from fusionrun.api.parameters import DpoParameters, SftParameters
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.training import disk
 from support import tiny_llama
@@ -39,7 +40,7 @@ def test_a_volume_without_space_is_refused_with_what_is_needed(tmp_path, monkeyp
     tiny_llama.make_model(tmp_path / "model")
     tiny_llama.write_sft(tmp_path / "sft.parquet")
     parameters = parameters_of(tmp_path, epochs=2.0, saveSteps=None, precision="bf16", zeroStage=3)
-    needed = (3 * 16 + 2) * disk.parameter_count(tmp_path / "model")
+    needed = (3 * 14 + 2) * disk.parameter_count(tmp_path / "model")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(needed))
     disk.require_space(parameters, tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(needed - 1))
@@ -50,3 +51,20 @@ def test_a_volume_without_space_is_refused_with_what_is_needed(tmp_path, monkeyp
         folder.mkdir(parents=True)
         (folder / "whole.json").write_text("{}")
     disk.require_space(parameters, tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "save_steps", "checkpoints", "models"), [("sft", None, 3, 1), ("dpo", 4, 4, 3)])
+def test_with_lora_checkpoints_have_the_adapters_and_those_of_dpo_are_merged(
+    tmp_path, monkeypatch, kind, save_steps, checkpoints, models
+):
+    model = tiny_llama.make_model(tmp_path / "model")
+    tiny_llama.write_sft(tmp_path / "rows.parquet")
+    changed = {"epochs": 2.0, "saveSteps": save_steps, "precision": "bf16", "zeroStage": 3, "lora": {"rank": 8}}
+    fields = tiny_llama.train_parameters(kind, model, tmp_path / "rows.parquet", **changed)
+    parameters = (SftParameters if kind == "sft" else DpoParameters).model_validate(fields)
+    adapters = 16_384  # of peft, see test_sft
+    needed = checkpoints * 14 * adapters + models * 2 * disk.parameter_count(model)
+    for free, refused in ((needed, nullcontext()), (needed - 1, pytest.raises(UserError))):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: Usage(free))
+        with refused:
+            disk.require_space(parameters, tmp_path)

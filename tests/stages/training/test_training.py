@@ -11,10 +11,10 @@ from fusionrun.api.stage import StageKind
 from fusionrun.api.training import Offload
 from fusionrun.api.values import Trained
 from fusionrun_stages.errors import InfrastructureError, UserError
+from fusionrun_stages.fit.sizes import states
 from fusionrun_stages.training import checkpoints, ranks
 from fusionrun_stages.training.arguments import optimizer
 from fusionrun_stages.training.finish import read_finished, stop_at_every_end_of_turn, write_finished
-from fusionrun_stages.training.summary import state_bytes
 from fusionrun_stages.training.tokens import Tokens, check_tokens, drop_long, split_conversation
 from fusionrun_stages.training.zero import gradient_accumulation_steps, zero_config
 from fusionrun_stages.work import Made
@@ -79,7 +79,7 @@ def test_the_optimizer_is_fused_on_gpus_and_if_it_is_offloaded(offload, cuda, na
 
 def memory(reference=False, total=1000, trained=1000, **changed):
     parameters = SftParameters(**train_parameters("sft", "m", "d", **{"precision": "bf16"} | changed))
-    return state_bytes(parameters, total, trained, 8, reference=reference)
+    return states(parameters, total, trained, 8, reference=reference).total
 
 
 @pytest.mark.parametrize(

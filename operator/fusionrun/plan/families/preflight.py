@@ -21,6 +21,7 @@ from fusionrun.plan.families.judging import called_reward
 from fusionrun.plan.families.responses import endpoint_digest
 from fusionrun.plan.gpus import devices_of
 from fusionrun.plan.pinned import PinnedPlan
+from fusionrun.plan.pods import part_field, parts
 from fusionrun.plan.references import REWARD, TARGET, References
 from fusionrun.plan.stages import Plan, Stage, digest_data, stage_name
 from fusionrun.settings import Images
@@ -127,12 +128,12 @@ def _environment(spec: FusionRunSpec, stage: Stage) -> dict[str, Any]:
     """Return the mutable fields on which the result of a check depends. The GPU model is among them where it is set."""
     scheduling = spec.scheduling.model_dump(mode="json", by_alias=True, exclude_defaults=True, include=_POD_FIELDS)
     resources = stage.traits.resources(spec) if stage.traits.resources else None
-    environment = {"scheduling": scheduling, "resources": digest_data(resources)}
+    pod = next((part.settings for part in parts(spec) if part.field == part_field(stage)), None)
+    environment = {"scheduling": scheduling, "resources": digest_data(resources), "pod": digest_data(pod)}
     if stage.subject is PreflightSubject.TRAINING:
-        pod, checkpointing = spec.training.pod, spec.training.gradient_checkpointing
-        return environment | {"pod": digest_data(pod), "gradientCheckpointing": checkpointing}
-    pod = spec.reward_model.pod if stage.endpoint is None else spec.data_stages.pod
-    return environment | {"pod": digest_data(pod)}
+        training = spec.training
+        return environment | {"gradientCheckpointing": training.gradient_checkpointing, "offload": training.offload}
+    return environment
 
 
 def artifact_digest(pinned: PinnedPlan, stage: Stage) -> str:
