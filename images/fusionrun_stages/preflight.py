@@ -82,7 +82,8 @@ def _trial(work: Work, parameters: SftParameters | DpoParameters, accumulated: i
     rows = parameters.micro_batch_size * measured * ranks.world_size()
     output = work.output / parameters.kind
     data = output / f"rows-{ranks.rank()}.parquet"  # each rank writes its own: no rank can wait for another yet
-    tokens = trial.write_longest_rows(data, load_tokenizer(parameters.model_path), parameters, rows * steps)
+    tokenizer = load_tokenizer(parameters.model_path, parameters.chat_template)
+    tokens = trial.write_longest_rows(data, tokenizer, parameters, rows * steps)
     changed = parameters.model_copy(
         update={"data_path": str(data), "global_batch_size": rows, "trial_steps": steps, "save_steps": None}
     )
