@@ -41,9 +41,7 @@ def make_tokenizer(template=TEMPLATE, bos="<bos>", pad="<pad>"):
     return tokenizer
 
 
-def make_model(
-    folder: Path, kind="LlamaForCausalLM", *, config=None, tokenizer=None, **tokenizer_arguments
-) -> Path:
+def make_model(folder: Path, kind="LlamaForCausalLM", *, config=None, tokenizer=None, **tokenizer_arguments) -> Path:
     """Save a model of a class of transformers; ``config`` changes its configuration."""
     tokenizer = tokenizer or make_tokenizer(**tokenizer_arguments)
     torch.manual_seed(0)
