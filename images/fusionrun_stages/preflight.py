@@ -87,9 +87,9 @@ def _trial(work: Work, parameters: SftParameters | DpoParameters, accumulated: i
     changed = parameters.model_copy(
         update={"data_path": str(data), "global_batch_size": rows, "trial_steps": steps, "save_steps": None}
     )
-    trial.reset_memory()
     part = replace(work, output=output, task=work.task.model_copy(update={"parameters": changed}))
-    step = (dpo if isinstance(parameters, DpoParameters) else sft).run(part).details["trial"]
+    with trial.own_memory():
+        step = (dpo if isinstance(parameters, DpoParameters) else sft).run(part).details["trial"]
     log.info("%s: a step of %d rows of %d tokens took %s", parameters.kind, rows, tokens, step)
     fields = {
         f"{parameters.kind}_step_seconds": step.seconds * accumulated / measured,
