@@ -17,6 +17,7 @@ IMPORTS = {
         "transformers.models.llama.modeling_llama",
         "accelerate",
         "peft",
+        "tensorboardX",
         "deepspeed",
         "datasets",
         "trl.trainer.sft_trainer",

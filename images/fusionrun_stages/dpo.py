@@ -45,7 +45,7 @@ def _train(work: Work, parameters: DpoParameters, trackers: Trackers) -> Made:
     from fusionrun_stages.training.tokens import RowCheck, Tokens, drop_long, drop_rows
     from fusionrun_stages.training.trial import run_trial
 
-    tokenizer = load_tokenizer(parameters.model_path)
+    tokenizer = load_tokenizer(parameters.model_path, parameters.chat_template)
     check = RowCheck(tokenizer)
     checkpoints = work.output / CHECKPOINTS
     config = trainers.dpo_config(parameters, checkpoints, cuda=cuda)

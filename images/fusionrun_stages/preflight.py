@@ -82,13 +82,14 @@ def _trial(work: Work, parameters: SftParameters | DpoParameters, accumulated: i
     rows = parameters.micro_batch_size * measured * ranks.world_size()
     output = work.output / parameters.kind
     data = output / f"rows-{ranks.rank()}.parquet"  # each rank writes its own: no rank can wait for another yet
-    tokens = trial.write_longest_rows(data, load_tokenizer(parameters.model_path), parameters, rows * steps)
+    tokenizer = load_tokenizer(parameters.model_path, parameters.chat_template)
+    tokens = trial.write_longest_rows(data, tokenizer, parameters, rows * steps)
     changed = parameters.model_copy(
         update={"data_path": str(data), "global_batch_size": rows, "trial_steps": steps, "save_steps": None}
     )
-    trial.reset_memory()
     part = replace(work, output=output, task=work.task.model_copy(update={"parameters": changed}))
-    step = (dpo if isinstance(parameters, DpoParameters) else sft).run(part).details["trial"]
+    with trial.own_memory():
+        step = (dpo if isinstance(parameters, DpoParameters) else sft).run(part).details["trial"]
     log.info("%s: a step of %d rows of %d tokens took %s", parameters.kind, rows, tokens, step)
     fields = {
         f"{parameters.kind}_step_seconds": step.seconds * accumulated / measured,

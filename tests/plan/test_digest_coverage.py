@@ -286,7 +286,7 @@ TABLE: dict[type[Contract], dict[str, Row]] = {
         "experiment": NoEffect(SHOWN, "training.mlflow.experiment", "other"),
     },
     SftParameters: training_rows("sft") | {"chat_template": InDigest("target.chatTemplate", "Own")},
-    DpoParameters: training_rows("dpo") | DPO_ROWS,
+    DpoParameters: training_rows("dpo") | DPO_ROWS | {"chat_template": NoEffect("only preflight sets it")},
     PromoteParameters: {
         "dpo_dir": Stored(),
         "reference_model_path": Stored(),

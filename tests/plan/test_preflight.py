@@ -8,8 +8,9 @@ from fusionrun.api.artifacts import digests
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.families.preflight import with_environment
 from fusionrun.plan.graph import needed
+from fusionrun.plan.tasks import build_task
 from support.golden import SETTINGS
-from support.plans import plan_of, read
+from support.plans import pinned_of, plan_of, read
 from support.runs import CLAIM, KEPT, called_reward, changed, external_source, make_spec
 
 TRAINING, REWARD = "preflight/training", "preflight/reward"
@@ -61,6 +62,16 @@ def test_a_check_runs_if_a_stage_that_it_protects_does_and_a_server_or_a_score_b
     plan = plan_of()
     complete = frozenset(s.name for s in plan.stages if s.traits.has_artifact and not s.name.startswith(lost))
     assert needed(plan, complete) & CHECKS == checks
+
+
+def test_a_trial_has_the_template_of_sft_and_no_trackers():
+    training = {"reportTo": ["TensorBoard", "MLflow"], "mlflow": {"trackingUri": "http://mlflow"}}
+    pinned = pinned_of("tiny", make_spec(training=make_spec()["training"] | training))
+    tasks = {name: build_task(pinned, pinned.plan[name]).parameters for name in ("sft", "dpo", TRAINING)}
+    for kind, template in (("sft", "llama3"), ("dpo", None)):
+        assert (tasks[kind].chat_template, len(tasks[kind].report_to)) == (template, 2)
+        trial = getattr(tasks[TRAINING], kind)
+        assert (trial.chat_template, trial.report_to, trial.mlflow) == ("llama3", [], None), "dpo: of the base model"
 
 
 def digests_of(spec, images=SETTINGS.images):

@@ -19,7 +19,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def check_gpu(*arguments: str) -> subprocess.CompletedProcess:
-    environment = os.environ | {"PYTHON": sys.executable, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    # Other tests of this process have set the address of their process group.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MASTER_")}
+    environment |= {"PYTHON": sys.executable, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [str(ROOT / "hack" / "gpu" / "check"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 

@@ -1,5 +1,7 @@
 """preflight: a step of SFT and DPO on one and two processes, and the calibration of a reward model."""
 
+import copy
+
 import pytest
 
 from fusionrun.api.result import Outcome
@@ -8,6 +10,7 @@ from fusionrun_stages.errors import UserError
 from support import tiny_llama
 from support.stage import make_work
 from support.tiny_llama import StagePod, train_parameters
+from support.tokenizers import tokenizer_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
@@ -47,6 +50,17 @@ def test_of_many_micro_batches_only_some_are_measured(tmp_path, model):
     trial = pod.manifest["details"]["sft"]
     assert (trial["rows"], trial["accumulation_steps"]) == (preflight.MICRO_BATCHES_MAX, 32)
     assert pod.result.values.sft_step_seconds == pytest.approx(trial["seconds"] * 32 / preflight.MICRO_BATCHES_MAX)
+
+
+def test_a_base_model_without_a_template_is_tried_with_that_of_the_recipe(tmp_path):
+    tokenizer = copy.deepcopy(tokenizer_of("llama 3"))
+    tokenizer.chat_template = None
+    model = tiny_llama.make_model(tmp_path / "base", tokenizer=tokenizer)
+    for template, code in ((None, 2), ("llama3", 0)):
+        parameters = training(model, zeroStage=0, chatTemplate=template, globalBatchSize=4)
+        pod = StagePod(tmp_path / f"template-{template}", parameters, 0)
+        assert pod.wait() == code, pod.text
+    assert pod.result.values.dpo_step_seconds > 0
 
 
 @pytest.mark.parametrize(

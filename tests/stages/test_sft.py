@@ -7,10 +7,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from fusionrun.api.parameters import SftParameters
 from fusionrun.api.result import Outcome
+from fusionrun.api.stage import TemplateName
 from fusionrun_stages.fit.sizes import checkpoint_bytes
+from fusionrun_stages.models.recipe_template import template_text
 from fusionrun_stages.training.disk import parameter_count
 from support import tiny_llama
+from support.event_files import scalars
 from support.tiny_llama import StagePod, train_parameters
+from support.tokenizers import tokenizer_of
 
 STEPS = 14
 """Two epochs of 100 rows with 16 per step."""
@@ -112,6 +116,20 @@ def test_a_kill_during_a_checkpoint_resumes_from_the_previous_one(inputs, uninte
     assert again.manifest["details"]["resumed_from"].endswith("checkpoint-4")
     assert "removed ['checkpoint-8']" in again.text
     assert again.manifest["details"]["losses"] == uninterrupted.manifest["details"]["losses"]
+
+
+def test_a_target_gets_the_template_of_the_recipe_and_tensorboard_the_numbers(inputs):
+    model = tiny_llama.make_model(inputs / "llama 3", tokenizer=tokenizer_of("llama 3"))
+    changed = {"chatTemplate": "llama3", "reportTo": ["TensorBoard"], "zeroStage": 0, "epochs": 0.5}
+    pod = StagePod(inputs / "recipe", train_parameters("sft", model, inputs / "sft.parquet", **changed), processes=0)
+    assert pod.wait() == 0, pod.text
+    saved, own = AutoTokenizer.from_pretrained(pod.output / "model"), tokenizer_of("llama 3")
+    assert saved.chat_template == template_text(TemplateName.LLAMA_3) != own.chat_template
+    ends = json.loads((pod.output / "model/generation_config.json").read_text())["eos_token_id"]
+    assert own.convert_tokens_to_ids("<|eot_id|>") in ends
+    (file,) = (pod.output / "logs/tensorboard").iterdir()
+    expected = dict(enumerate(pod.manifest["details"]["losses"], start=1))
+    assert scalars(file, "train/loss") == pytest.approx(expected, abs=1e-4)
 
 
 def test_an_indivisible_batch_size_is_a_user_error_on_every_rank(inputs):

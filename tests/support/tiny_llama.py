@@ -41,9 +41,9 @@ def make_tokenizer(template=TEMPLATE, bos="<bos>", pad="<pad>"):
     return tokenizer
 
 
-def make_model(folder: Path, kind="LlamaForCausalLM", *, config=None, **tokenizer_arguments) -> Path:
+def make_model(folder: Path, kind="LlamaForCausalLM", *, config=None, tokenizer=None, **tokenizer_arguments) -> Path:
     """Save a model of a class of transformers; ``config`` changes its configuration."""
-    tokenizer = make_tokenizer(**tokenizer_arguments)
+    tokenizer = tokenizer or make_tokenizer(**tokenizer_arguments)
     torch.manual_seed(0)
     fields = {
         "vocab_size": len(tokenizer), "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,

@@ -4,12 +4,15 @@ from collections.abc import Iterable
 from typing import Any
 
 PEAK_TERAFLOPS = {
+    "GB200": 2500.0,
     "B200": 2250.0,
+    "H200 NVL": 835.5,
     "H200": 989.4,
     "GH200": 989.4,
     "H100 PCIe": 756.0,
-    "H100 NVL": 835.0,
+    "H100 NVL": 835.5,
     "H100": 989.4,
+    "H800 PCIe": 756.0,
     "H800": 989.4,
     "A100": 312.0,
     "A800": 312.0,

@@ -215,14 +215,15 @@ class TrainParameters(Sft, TrainingInputs):
     lora: Lora | None = None
     report_to: list[Tracker] = []
     mlflow: MlflowParameters | None = None
+    chat_template: TemplateName | None = None
+    """Replaces the template of the tokenizer, and is saved with the model. ``dpo`` needs it only in a trial, which
+    trains the base model."""
 
 
 class SftParameters(TrainParameters):
     """Supervised fine-tuning; the model is written to ``model/``."""
 
     kind: Literal[StageKind.SFT] = StageKind.SFT
-    chat_template: TemplateName | None = None
-    """Replaces the template of the tokenizer, also in the trained model; ``dpo`` and later stages read that one."""
 
 
 class DpoParameters(TrainParameters):

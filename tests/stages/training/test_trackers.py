@@ -1,7 +1,6 @@
 """Trackers: what they get, and that one that is down neither delays nor fails the training."""
 
 import logging
-import struct
 import threading
 import time
 from types import SimpleNamespace
@@ -14,6 +13,7 @@ from fusionrun.api.training import Tracker as TrackerName
 from fusionrun_stages.training import trackers as module
 from fusionrun_stages.training.mlflow_run import MlflowRun
 from fusionrun_stages.training.trackers import Entry, Sender, Trackers, hyperparameters, open_trackers
+from support.event_files import events
 from support.tiny_llama import train_parameters
 
 TASK = SimpleNamespace(run="tiny", namespace="lab", stage="sft", digest="d" * 20)
@@ -137,15 +137,6 @@ def test_tensorboard_files_are_with_the_logs_of_the_artifact(tmp_path, short_tim
     ]  # fmt: skip
     assert [e.step for e in first if e.summary.value] == [1, 2, 3]
     assert [e.step for e in second if e.session_log.status == event_pb2.SessionLog.START] == [3], "hides the old step 3"
-
-
-def events(path):
-    """Yield the events of a file. Source: TensorFlow, "TFRecord": length, its CRC, data, CRC of the data."""
-    content = path.read_bytes()
-    while content:
-        (length,) = struct.unpack("<Q", content[:8])
-        yield event_pb2.Event.FromString(content[12 : 12 + length])
-        content = content[16 + length :]
 
 
 def test_only_rank_0_reports(tmp_path, monkeypatch):

@@ -75,6 +75,7 @@ def _training(spec: FusionRunSpec, references: References) -> Stage:
             "sft": _of_a_step(spec.training.sft),
             "dpo": _of_a_step(spec.training.dpo),
             **{name: value for name, value in training.shared_digest(spec).items() if name != "seed"},
+            **training.template_digest(spec),
         },
         pins=(references.model(TARGET),),
         after=references.after(TARGET),

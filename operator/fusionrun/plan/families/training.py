@@ -18,9 +18,6 @@ SFT = stage_name(StageKind.SFT)
 DPO = stage_name(StageKind.DPO)
 PROMOTE = stage_name(StageKind.PROMOTE)
 
-NOT_REPORTED: dict[str, Any] = {"report_to": [], "mlflow": None}
-"""Parameters of a trial, whose numbers no experiment tracker gets."""
-
 
 def shared_digest(spec: FusionRunSpec) -> dict[str, Any]:
     """Return the settings of both trainings that change their results."""
@@ -38,6 +35,12 @@ def shared_digest(spec: FusionRunSpec) -> dict[str, Any]:
         # Earlier releases trained it without soft-capping: their artifacts must not be reused.
         shared["attention"] = "SoftCapped"
     return shared
+
+
+def template_digest(spec: FusionRunSpec) -> dict[str, Any]:
+    """Return the chat template of training for a digest; nothing for the tokenizer's own."""
+    template = chat_template(spec.target)
+    return {"chatTemplate": template} if template else {}
 
 
 def _shared_task(pinned: PinnedPlan, settings: Sft, model_path: str, data_path: str) -> dict[str, Any]:
@@ -67,12 +70,10 @@ def _mlflow(pinned: PinnedPlan) -> MlflowParameters | None:
 
 def sft_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
     """Plan ``sft``."""
-    template = chat_template(spec.target)
-    changed = {"chatTemplate": template} if template else {}
     return [
         Stage(
             StageKind.SFT,
-            parameters={"sft": digest_data(spec.training.sft), **shared_digest(spec), **changed},
+            parameters={"sft": digest_data(spec.training.sft), **shared_digest(spec), **template_digest(spec)},
             pins=(references.model(TARGET),),
             inputs=(CONSTRUCT,),
             after=references.after(TARGET),
@@ -92,8 +93,7 @@ def sft_task(pinned: PinnedPlan) -> SftParameters:
 
 def sft_trial(pinned: PinnedPlan) -> SftParameters:
     """Return the task of a trial of ``sft``; ``preflight`` sets the data and the number of steps."""
-    shared = _shared_task(pinned, pinned.spec.training.sft, pinned.target(), "")
-    return SftParameters.model_validate({**shared, **NOT_REPORTED})
+    return SftParameters.model_validate(_trial(pinned, pinned.spec.training.sft))
 
 
 def dpo_stages(spec: FusionRunSpec) -> list[Stage]:
@@ -118,8 +118,13 @@ def dpo_task(pinned: PinnedPlan) -> DpoParameters:
 
 def dpo_trial(pinned: PinnedPlan) -> DpoParameters:
     """Return the task of a trial of ``dpo`` on the base model, whose size is that of the SFT model."""
-    shared = _shared_task(pinned, pinned.spec.training.dpo, pinned.target(), "")
-    return DpoParameters.model_validate({**shared, **NOT_REPORTED})
+    return DpoParameters.model_validate(_trial(pinned, pinned.spec.training.dpo))
+
+
+def _trial(pinned: PinnedPlan, settings: Sft) -> dict[str, Any]:
+    """Return the task of a trial: on the target, with the template that ``sft`` gives it, and without trackers."""
+    shared = _shared_task(pinned, settings, pinned.target(), "")
+    return {**shared, "report_to": [], "mlflow": None, "chat_template": chat_template(pinned.spec.target)}
 
 
 def promote_stages(spec: FusionRunSpec) -> list[Stage]:
