@@ -119,8 +119,8 @@ def test_the_accepted_spec_and_images_are_stored():
     ("held_out", "shown"),
     [
         (
-            {"loss": 0.123456, "accuracy": 0.87654, "loss_difference": -0.012345, "loss_standard_error": 0.00234},
-            {"loss": 0.1235, "reward_accuracy": 0.8765, "loss_difference": -0.0123, "loss_standard_error": 0.0023},
+            {"loss": 0.123456, "accuracy": 0.87654, "loss_difference": -0.0123456, "loss_standard_error": 0.000234567},
+            {"loss": 0.1235, "reward_accuracy": 0.8765, "loss_difference": -0.01235, "loss_standard_error": 0.0002346},
         ),
         (
             {"loss": 0.5, "accuracy": 0.0, "loss_difference": 0.0},  # one pair
