@@ -92,7 +92,8 @@ test-e2e: venv ## Test complete FusionRuns on the cluster; the operator is kille
 	hack/test/e2e
 
 test-kills: ## Kill the data stages 200 times at random moments and compare their output (PYTHON with the stages' packages)
-	FUSIONRUN_TEST_KILLS=200 PYTHONPATH=operator:images $(PYTHON) -m pytest -q -s -p no:cacheprovider tests/stages/test_killed.py
+	FUSIONRUN_TEST_KILLS=200 PYTHONPATH=operator:images $(PYTHON) -m pytest -q -s -p no:cacheprovider \
+		tests/stages/test_killed.py tests/stages/test_killed_workers.py
 
 test-mutations: ## Compare the judge of coding with plain Python on mutants of 200 programs (PYTHON as for test-kills)
 	FUSIONRUN_TEST_MUTATIONS=200 PYTHONPATH=operator:images $(PYTHON) -m pytest -q -s -p no:cacheprovider tests/stages/sandbox/test_mutations.py
