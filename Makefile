@@ -16,7 +16,7 @@ SOURCES := operator images/fusionrun_stages tests hack
 .PHONY: help demo test check venv fmt lint type generate verify unit test-adapters test-alerts cluster-up \
 	cluster-down cluster-status images images-cuda test-cluster test-stages test-e2e test-kills test-mutations \
 	fuzz test-upgrade test-integrations release-data release-check sbom audit bench-construct bench-verify bench-train \
-	bench-generate bench-scale gpu-check clean
+	bench-score bench-generate bench-scale gpu-check clean
 
 # Prerequisites run in the order of their line, also under `make -j`.
 .NOTPARALLEL:
@@ -92,7 +92,8 @@ test-e2e: venv ## Test complete FusionRuns on the cluster; the operator is kille
 	hack/test/e2e
 
 test-kills: ## Kill the data stages 200 times at random moments and compare their output (PYTHON with the stages' packages)
-	FUSIONRUN_TEST_KILLS=200 PYTHONPATH=operator:images $(PYTHON) -m pytest -q -s -p no:cacheprovider tests/stages/test_killed.py
+	FUSIONRUN_TEST_KILLS=200 PYTHONPATH=operator:images $(PYTHON) -m pytest -q -s -p no:cacheprovider \
+		tests/stages/test_killed.py tests/stages/test_killed_workers.py
 
 test-mutations: ## Compare the judge of coding with plain Python on mutants of 200 programs (PYTHON as for test-kills)
 	FUSIONRUN_TEST_MUTATIONS=200 PYTHONPATH=operator:images $(PYTHON) -m pytest -q -s -p no:cacheprovider tests/stages/sandbox/test_mutations.py
@@ -127,6 +128,9 @@ bench-verify: ## Measure verified mathematics answers and sandboxed programs per
 
 bench-train: ## Compare the trainers of sft and dpo with plain TRL: losses and tokens per second (PYTHON with the extra train)
 	PYTHONPATH=operator:images:tests $(PYTHON) hack/bench/train $(ARGS)
+
+bench-score: ## Compare the batches of score with batches of 16: padding and CPU seconds (PYTHON with the extra reward)
+	PYTHONPATH=operator:images $(PYTHON) hack/bench/score $(ARGS)
 
 bench-generate: ## Compare the client of generate with vllm bench serve (PYTHON also with vLLM; MODEL=FOLDER of a model)
 	@test -n "$(MODEL)" || { echo "MODEL=FOLDER is required: the folder of a model such as SmolLM2-135M-Instruct"; exit 2; }

@@ -10,12 +10,9 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
-import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -26,6 +23,7 @@ from fusionrun.api.values import Prepared
 from fusionrun_stages.volume.parquet import write_rows
 from fusionrun_stages.volume.paths import shard_path
 from support.construction import write_prepared
+from support.forked import forking, killed
 from support.replies import Replies, running
 from support.tiny_llama import make_reward_model
 
@@ -132,7 +130,7 @@ class Artifacts:
             "FUSIONRUN_POD_UID": pod_uid, "JOB_COMPLETION_INDEX": "0",
         }  # fmt: skip
         status = self._start({"kind": parameters["kind"], "environment": environment, "log": str(log)}, kill_after)
-        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL and kill_after is not None:
+        if kill_after is not None and killed(status):
             return True
         assert status == 0, log.read_text()
         return False
@@ -168,45 +166,18 @@ def sandbox(tmp_path_factory):
         runner.terminate()
 
 
-def kill(process):
-    with suppress(ProcessLookupError):  # it may have ended already
-        os.kill(process, signal.SIGKILL)
-
-
 @pytest.fixture(scope="module")
 def start(sandbox):
-    environment = {k: v for k, v in os.environ.items() if k not in ("KUBERNETES_SERVICE_HOST", "RANK", "LOCAL_RANK")}
-    environment |= {
-        "PYTHONPATH": f"{ROOT}/operator:{ROOT}/images:{ROOT}/tests", "OMP_NUM_THREADS": "1",
-        "FUSIONRUN_SANDBOX_SOCKET": str(sandbox), "FUSIONRUN_SANDBOX_PROBE": "off",
-    }  # fmt: skip
-    command = [sys.executable, "-m", "support.fork_server"]
-    with subprocess.Popen(
-        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as fork_server:
-        assert fork_server.stdout.readline() == "ready\n"
-
-        def run(request, kill_after):
-            print(json.dumps(request), file=fork_server.stdin, flush=True)
-            child = int(fork_server.stdout.readline())
-            timer = threading.Timer(kill_after, kill, (child,)) if kill_after is not None else None
-            if timer is not None:
-                timer.start()
-            status = int(fork_server.stdout.readline())
-            if timer is not None:
-                timer.cancel()
-                timer.join()
-            return status
-
+    more = {"FUSIONRUN_SANDBOX_SOCKET": str(sandbox), "FUSIONRUN_SANDBOX_PROBE": "off"}
+    with forking(more) as run:
         yield run
-        fork_server.stdin.close()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_killed_stages_write_the_same_bytes_as_stages_that_are_not_killed(tmp_path, url, start):
     make_reward_model(tmp_path / "model")
     reference = Artifacts(tmp_path / "reference", str(tmp_path / "model"), url, start)
-    killed = Artifacts(tmp_path / "killed", str(tmp_path / "model"), url, start)
+    disturbed = Artifacts(tmp_path / "killed", str(tmp_path / "model"), url, start)
     seconds = {}
     for stage in reference.stages:
         began = time.monotonic()
@@ -218,10 +189,10 @@ def test_killed_stages_write_the_same_bytes_as_stages_that_are_not_killed(tmp_pa
         tally[stage] = kills = 0
         while not tally[stage] or tally[stage] < round(KILLS * share):
             # Start over, also if it ended before its first kill: a complete artifact is not made again.
-            shutil.rmtree(killed.output(stage), ignore_errors=True)
-            kills = run_and_kill(killed, stage, when, seconds[stage])
+            shutil.rmtree(disturbed.output(stage), ignore_errors=True)
+            kills = run_and_kill(disturbed, stage, when, seconds[stage])
             tally[stage] += kills
-            assert killed.made(stage) == reference.made(stage)
+            assert disturbed.made(stage) == reference.made(stage)
     print(f"killed {tally} times")  # noqa: T201 (pytest -s shows it)
     sft, _ = reference.made("construct")
     assert set(sft) == {"sft.parquet", "pairs.parquet", "held-out.parquet", "summary.json"}

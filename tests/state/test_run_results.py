@@ -2,12 +2,14 @@
 
 import json
 
+import pytest
+
 from fusionrun.api.result import Outcome, StageResult
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.status import Reason
 from fusionrun.api.task import decode_task
-from fusionrun.api.values import Constructed, DatasetCounts, SourceCounts
-from fusionrun.state.report.results import dataset_summary
+from fusionrun.api.values import Constructed, DatasetCounts, Promoted, SourceCounts
+from fusionrun.state.report.results import dataset_summary, final_numbers
 from support.runs import make_run, make_spec
 from support.world import World, succeeded, with_complete
 
@@ -111,3 +113,23 @@ def test_the_accepted_spec_and_images_are_stored():
     spec = json.loads(kept["data"]["spec.json"])
     assert spec["training"]["dpo"]["beta"] == 10
     assert json.loads(kept["data"]["images.json"])["data"] == "data:1"
+
+
+@pytest.mark.parametrize(
+    ("held_out", "shown"),
+    [
+        (
+            {"loss": 0.123456, "accuracy": 0.87654, "loss_difference": -0.0123456, "loss_standard_error": 0.000234567},
+            {"loss": 0.1235, "reward_accuracy": 0.8765, "loss_difference": -0.01235, "loss_standard_error": 0.0002346},
+        ),
+        (
+            {"loss": 0.5, "accuracy": 0.0, "loss_difference": 0.0},  # one pair
+            {"loss": 0.5, "reward_accuracy": 0.0, "loss_difference": 0.0, "loss_standard_error": None},
+        ),
+        ({}, {"loss": None, "reward_accuracy": None, "loss_difference": None, "loss_standard_error": None}),
+    ],
+)
+def test_the_status_has_the_held_out_loss_of_promote_and_how_the_candidates_differ(held_out, shown):
+    values = Promoted(step=8, candidates=2, **{f"held_out_{name}": value for name, value in held_out.items()})
+    numbers = final_numbers([StageResult(outcome=Outcome.SUCCEEDED, values=values)])
+    assert {name: numbers[name] for name in shown} == shown

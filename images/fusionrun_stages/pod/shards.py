@@ -110,13 +110,16 @@ def make_shards(
     def counted() -> list[ArtifactManifest]:
         return [manifest for _, manifest in sorted(complete.items()) if worker.counts(manifest.details)]
 
-    def wait() -> None:
-        work.report(PARTS * len(counted()), PARTS * shards, "waiting for another run")
+    def report(unit: str = "") -> None:
+        work.report(PARTS * len(counted()), PARTS * shards, unit)
 
-    with closing(take_shards(worker, shards, lease_of, is_complete, wait)) as taken:
+    with closing(
+        take_shards(worker, shards, lease_of, is_complete, lambda: report("waiting for another run"))
+    ) as taken:
         for shard in taken:
             make(replace(work, shard=shard, report=ShardReport(work.report, len(counted()), shards)))
             is_complete(shard)  # counts it
+    report()  # with the shards of predecessors, which may not have reported their last one
     return counted()
 
 

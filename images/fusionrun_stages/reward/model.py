@@ -7,7 +7,8 @@ Three kinds of model are supported:
   here, to the last token of each conversation;
 - any other sequence classifier with one label: its ``logits``.
 
-The head is computed in float32 (``float32_head``).
+The head is computed in float32 (``float32_head``), the causal language model below it without a mask of the padding
+(``models.padding``).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -19,6 +20,7 @@ from fusionrun_stages.errors import UserError
 from fusionrun_stages.models.attention import attention_of
 from fusionrun_stages.models.chat_template import TEMPLATE_ARGUMENTS
 from fusionrun_stages.models.control_tokens import ControlTokens
+from fusionrun_stages.models.padding import drop_padding_mask, is_causal
 from fusionrun_stages.reward.float32_head import compute_head_in_float32
 from fusionrun_stages.reward.messages import PromptTurns, to_messages
 
@@ -68,11 +70,12 @@ class LoadedRewardModel:
             raise UserError(f"rewardModel.model: {path} is not a trained reward model: missing weights {missing[:3]}")
         self._model = model.eval().to(self.device)
         compute_head_in_float32(self._model)
+        _prepare_language_models(self._model)
         self._head = self._find_head(torch)
         self._control = ControlTokens(self.tokenizer, self.encode("a", "b"))
         self._plain_control: dict[int, list[int]] = {}
         """Control tokens of a conversation of plain text, by its number of messages."""
-        # A head that is applied here uses the attention mask, so any token can pad.
+        # A head that is applied here takes the last token from the attention mask, so any token can pad.
         self._pad_id = self._find_pad() if self._head is None else None
 
     @property
@@ -176,6 +179,19 @@ class LoadedRewardModel:
         if scores.ndim > 1 and scores.shape[-1] != 1:
             raise UserError(f"rewardModel.model: it returns {scores.shape[-1]} numbers per conversation, expected 1")
         return scores.reshape(len(ids))
+
+
+def _prepare_language_models(model: Any) -> None:
+    """Let causal language models run without a mask of the padding, and store no keys and values.
+
+    The mask stays for the head, which may find the last token with it, and for language models that are not causal.
+    """
+    from transformers import PreTrainedModel
+
+    for child in model.children():
+        if isinstance(child, PreTrainedModel) and is_causal(child):
+            drop_padding_mask(child)
+            child.config.use_cache = False
 
 
 def _add_missing_names() -> None:

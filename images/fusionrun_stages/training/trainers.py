@@ -10,10 +10,10 @@ from typing import Any
 
 from fusionrun.api.parameters import DpoParameters, SftParameters, TrainParameters
 from fusionrun_stages.models.attention import FLASH
+from fusionrun_stages.models.padding import drop_padding_mask
 from fusionrun_stages.pod.cgroup import count_cpus
 from fusionrun_stages.training.adapters import adapters
 from fusionrun_stages.training.arguments import shared_arguments
-from fusionrun_stages.training.padding import drop_padding_mask
 from fusionrun_stages.training.ranks import of_rank_0, world_size
 from fusionrun_stages.training.summary import describe
 from fusionrun_stages.training.zero import gradient_accumulation_steps

@@ -175,6 +175,20 @@ def test_scores_match_the_weights_under_the_installed_transformers(tmp_path):
     assert len(set(together)) == 3
 
 
+def test_the_mask_of_the_padding_does_not_change_the_scores(tmp_path, monkeypatch):
+    path = save(tmp_path / "gated")
+    unmasked = load(path)
+    monkeypatch.setattr(reward_model, "_prepare_language_models", lambda _: None)
+    masked = load(path)
+    asked = []
+    for model in (unmasked, masked):
+        layer = model._model.model.layers[0].self_attn
+        layer.register_forward_pre_hook(lambda _, __, named: asked.append(named["attention_mask"]), with_kwargs=True)
+    together = conversations(masked)
+    assert unmasked.score(together) == pytest.approx(masked.score(together), abs=2)
+    assert [mask is None for mask in asked] == [True, False]
+
+
 def test_the_head_is_float32_on_a_bfloat16_language_model(tmp_path, monkeypatch):
     monkeypatch.setitem(reward_model.DTYPES, "cpu", "bfloat16")
     path = save(tmp_path / "gated")

@@ -7,9 +7,9 @@ from datasets import load_dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from fusionrun.api.parameters import DpoParameters, SftParameters
+from fusionrun_stages.models.padding import drop_padding_mask
 from fusionrun_stages.training import ranks, trainers
 from fusionrun_stages.training.order import SortedSteps
-from fusionrun_stages.training.padding import drop_padding_mask
 from support import plain_trl, tiny_llama
 from support.tiny_llama import message, train_parameters
 

@@ -18,3 +18,15 @@ def drop_padding_mask(model: Any) -> None:
         return positional, {name: value for name, value in named.items() if name != "attention_mask"}
 
     model.register_forward_pre_hook(without_mask, with_kwargs=True)
+
+
+def is_causal(model: Any) -> bool:
+    """Return whether each token of a model reads only itself and the tokens before it.
+
+    Only for a class of transformers, whose attention modules all have ``is_causal``: it is what transformers passes to
+    SDPA when there is no mask. False if it is not known, for an encoder and for a class of custom code.
+    """
+    if not type(model).__module__.startswith("transformers."):
+        return False
+    found = [module.is_causal for module in model.modules() if hasattr(module, "is_causal")]
+    return bool(found) and all(found)
