@@ -26,7 +26,7 @@ DATASET_SUFFIX = "-data"
 """The data set is published as ``org/name-data``: a hub separates models and data sets."""
 PUBLISH_SECRET = "publish.s3SecretRef"  # noqa: S105 -- the name of a field
 CHECK_PREFIX = ".fusionrun-check-"
-"""Start of the names of the files that the check of the destination writes and deletes (``remote.publishing_check``)."""
+"""Start of the names of the files that ``remote.publishing_check`` writes and deletes."""
 OLD_FILES = "*"
 """Files of an earlier publication that the new one does not have, such as further shards of a model, are deleted."""
 EMPTY_REPOSITORY = {".gitattributes"}
