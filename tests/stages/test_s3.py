@@ -7,11 +7,13 @@ from http.server import ThreadingHTTPServer
 import pytest
 import s3fs
 
+from fusionrun.api.parameters import PublishingCheckParameters
 from fusionrun.api.stage import Reference
 from fusionrun_stages import fetch, prepare, publish
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.remote import object_store
 from fusionrun_stages.remote.object_store import download_s3, fingerprint_s3
+from fusionrun_stages.remote.publishing_check import check_publishing
 from fusionrun_stages.resolving.references import pin
 from fusionrun_stages.volume.paths import dataset_folder
 from support.http_server import serving
@@ -168,6 +170,16 @@ def test_an_interrupted_upload_is_completed(objects, bundle, monkeypatch):
     assert json.loads(published(objects)["provenance.json"])["incomplete"]
     publish.to_s3(bundle, f"s3://{BUCKET}/fused")
     assert published(objects) == BUNDLE
+
+
+def test_the_check_of_the_destination_leaves_nothing_and_a_killed_one_stops_no_run(objects, bundle):
+    uri, before = f"s3://{BUCKET}/fused", dict(objects)
+    destination = PublishingCheckParameters(destination=uri)
+    assert check_publishing(destination, "u") == {uri: "may write and delete"}
+    assert objects == before
+    objects["fused/.fusionrun-check-of-a-killed-pod"] = b""
+    assert check_publishing(destination, "u")
+    publish.to_s3(bundle, uri)
 
 
 @pytest.mark.parametrize("theirs", [{"thesis.pdf": b"x"}, {"provenance.json": b"{}"}, {"model/config.json": b"x"}])

@@ -59,6 +59,19 @@ def test_a_stage_that_has_not_started_uses_the_changed_settings():
     assert "Deployment:serve.ada" in world.created
 
 
+def test_pods_that_score_count_for_the_budget_until_they_end_if_fewer_are_wanted_now():
+    run = make_run()
+    run["spec"]["rewardModel"] |= {"replicas": 2, "resources": gpus(1)}
+    run["spec"]["generation"] |= {"shards": 2}
+    run["spec"]["scheduling"] = {"gpuBudget": 2}
+    world = World(run)
+    world.run_until("score/ada")
+    world.place("score/ada")
+    world.settle()
+    edit(world, "rewardModel.replicas", 1)
+    assert world.stage("score/bob").reason == Reason.WAITING_FOR_GPUS
+
+
 @pytest.mark.parametrize(
     ("stage", "path", "value"),
     [

@@ -140,10 +140,16 @@ def reward(demand: RewardDemand, model: Architecture | None, parameters: int | N
     estimates = {"CUDA context": CONTEXT_BYTES}
     if model:
         tokens = demand.batch_size * demand.max_length
+        if demand.max_batch_tokens is not None:  # a conversation that is longer is scored alone
+            tokens = max(demand.max_length, min(tokens, demand.max_batch_tokens))
         estimates["activations"] = tokens * (4 * model.hidden + 2 * model.intermediate) * 2
     parts = {"weights": 2 * parameters if parameters else weights_bytes}
     return Need(
-        "rewardModel", parts, estimates, advice="lower rewardModel.batchSize or maxLength", complete=model is not None
+        "rewardModel",
+        parts,
+        estimates,
+        advice="use a GPU with more memory, or a smaller reward model",
+        complete=model is not None,
     )
 
 

@@ -25,6 +25,8 @@ DATASET = "dataset"
 DATASET_SUFFIX = "-data"
 """The data set is published as ``org/name-data``: a hub separates models and data sets."""
 PUBLISH_SECRET = "publish.s3SecretRef"  # noqa: S105 -- the name of a field
+CHECK_PREFIX = ".fusionrun-check-"
+"""Start of the names of the files that ``remote.publishing_check`` writes and deletes."""
 OLD_FILES = "*"
 """Files of an earlier publication that the new one does not have, such as further shards of a model, are deleted."""
 EMPTY_REPOSITORY = {".gitattributes"}
@@ -134,9 +136,15 @@ def to_s3(bundle: Path, uri: str) -> None:
 
 
 def check_key(store: Any, uri: str, key: str) -> set[str]:
-    """Return the objects of an earlier publication below a key."""
+    """Return the objects of an earlier publication below a key; those that a killed check has left are not among them.
+
+    Raises
+    ------
+    UserError
+        If there are objects that no FusionRun published.
+    """
     try:
-        objects = set(store.find(key))
+        objects = {name for name in store.find(key) if not name.rpartition("/")[2].startswith(CHECK_PREFIX)}
     except FileNotFoundError:
         objects = set()
     mine = f"{key}/{PROVENANCE_FILE}"

@@ -15,6 +15,7 @@ from fusionrun_stages.errors import UserError
 from fusionrun_stages.remote.hub import HTTP_NOT_FOUND, hub_client, hub_errors, hub_id
 from fusionrun_stages.remote.object_store import s3, store_errors
 from fusionrun_stages.remote.publication import (
+    CHECK_PREFIX,
     PUBLISH_SECRET,
     check_folder,
     check_key,
@@ -116,7 +117,7 @@ def _name_of(scope: Mapping[str, Any]) -> str | None:
 
 def _check_s3(uri: str, name: str) -> dict[str, Any]:
     key = uri.removeprefix("s3://").rstrip("/")
-    marker = f"{key}/.fusionrun-check-{name}"
+    marker = f"{key}/{CHECK_PREFIX}{name}"
     with store_errors(f"publish.uri: {uri!r}", PUBLISH_SECRET):
         store = s3()
         check_key(store, uri, key)
@@ -132,7 +133,7 @@ def _check_folder(destination: Path, name: str) -> dict[str, Any]:
     if not parent.is_dir():
         raise UserError(f"publish.uri: {str(destination)!r}: {parent} is not a directory")
     try:
-        descriptor, path = tempfile.mkstemp(prefix=f".fusionrun-check-{name}-", dir=parent)
+        descriptor, path = tempfile.mkstemp(prefix=f"{CHECK_PREFIX}{name}-", dir=parent)
     except PermissionError as error:
         rule = f"user {os.getuid()} of the pods must be able to write to {parent}"
         raise UserError(f"publish.uri: {str(destination)!r}: {rule}") from error

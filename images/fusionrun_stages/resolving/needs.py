@@ -19,6 +19,9 @@ from fusionrun_stages.volume.paths import on_volume, volume_root
 
 log = logging.getLogger(__name__)
 
+NAME_CHARACTERS = 100
+"""Longest name of a licence in the result of ``resolve``."""
+
 
 @dataclass(frozen=True)
 class ModelFacts:
@@ -135,5 +138,8 @@ def is_model(reference: Reference) -> bool:
 
 
 def terms(licence: Licence) -> str | None:
-    """Return a licence in a few words if it restricts training on outputs; None if it does not."""
-    return None if licence.outputs is Outputs.FREE else f"{licence.name}: {licence.outputs}"
+    """Return a licence in a few words if it restricts training on outputs; None if it does not.
+
+    The name of a licence that is not known is any text of a model's card.
+    """
+    return None if licence.outputs is Outputs.FREE else f"{licence.name[:NAME_CHARACTERS]}: {licence.outputs}"

@@ -10,6 +10,8 @@ from typing import Any
 from fusionrun.api.training import Lora
 
 _ADAPTER_FILES = "adapter_*"
+_ADAPTER_CONFIG = "adapter_config.json"
+"""Source: peft, ``CONFIG_NAME``."""
 
 
 def adapters(lora: Lora | None) -> Any:
@@ -35,10 +37,20 @@ def merge(base: str, folder: Path, generation: Path) -> None:
     """Replace the adapter in ``folder`` by the whole model: the weights of ``base`` plus the adapter's update.
 
     The ``generation_config`` is that of the folder ``generation``. The sum is computed in fp32 on the CPU, which takes
-    the memory of the weights in fp32, and is stored in the dtype of ``base``. Nothing is done without an adapter.
+    the memory of the weights in fp32, and is stored in the dtype of ``base``. Nothing is done without an adapter. The
+    successor of a killed pod may repeat it.
     """
     if not list(folder.glob(_ADAPTER_FILES)):
         return
+    config = folder / _ADAPTER_CONFIG
+    if config.exists():
+        _merge(base, folder, generation)
+        config.unlink()  # the first: without it, the folder has merged weights and no complete adapter
+    for path in (*folder.glob(_ADAPTER_FILES), folder / "README.md"):
+        path.unlink(missing_ok=True)
+
+
+def _merge(base: str, folder: Path, generation: Path) -> None:
     import torch
     from peft import PeftModel
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
@@ -52,5 +64,3 @@ def merge(base: str, folder: Path, generation: Path) -> None:
     merged.config.pad_token_id = AutoTokenizer.from_pretrained(folder).pad_token_id
     merged.generation_config = GenerationConfig.from_pretrained(generation)
     merged.save_pretrained(str(folder))
-    for path in (*folder.glob(_ADAPTER_FILES), folder / "README.md"):
-        path.unlink(missing_ok=True)

@@ -35,6 +35,8 @@ class RewardDemand(Contract):
 
     reference: int
     batch_size: int
+    max_batch_tokens: int | None = None
+    """Tokens that are scored together, with padding; None for no limit."""
     max_length: int
 
 

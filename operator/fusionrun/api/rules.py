@@ -223,6 +223,12 @@ _VALUE_RULES: dict[str, list[dict[str, Any]]] = {
             "!has(self.reportTo) || !self.reportTo.exists(t, t == 'MLflow') || has(self.mlflow)",
             "mlflow is required if reportTo has MLflow",
         ),
+        # offload may change during a run. With stage 1 the checkpoints of an offloaded optimizer have another format.
+        # Source: DeepSpeed 0.19.8, _do_optimizer_sanity_check.
+        _rule(
+            "!has(self.offload) || !has(self.zeroStage) || self.zeroStage >= 2",
+            "offload requires zeroStage 2 or 3",
+        ),
     ],
     "RewardMargin": [_rule("self.min <= self.max", "min must be less than or equal to max")],
     "ScoreRange": [_rule("self.min < self.max", "min must be less than max")],

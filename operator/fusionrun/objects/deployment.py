@@ -4,7 +4,7 @@ from typing import Any
 
 from fusionrun import names
 from fusionrun.api.models import Manifest
-from fusionrun.objects import meta
+from fusionrun.objects import meta, resources
 from fusionrun.objects.network_policy import isolation_labels
 from fusionrun.objects.server_key import VLLM_KEY_ENV, key_variable
 from fusionrun.plan.families.responses import ServedModel
@@ -69,7 +69,7 @@ def build_deployment(
         ports=[{"name": "http", "containerPort": PORT}],
         startupProbe=health | {"periodSeconds": PROBE_PERIOD_SECONDS, "failureThreshold": failures},
         **_probes(run, health),
-        resources=meta.resources(run, server.resources, settings),
+        resources=resources.of_part(run, server.resources, settings),
         volumeMounts=meta.mounts(stage),
     )
     pod = meta.pod_spec(run, stage, settings, container, meta.volumes(run, stage, name, settings))
@@ -118,7 +118,7 @@ def _network_check(stage: Stage, settings: Settings) -> dict[str, Any]:
         ["python", "-m", "fusionrun_stages.sandbox.probe"],
         settings,
         image=settings.images.data,
-        resources=meta.default_resources(settings),
+        resources=resources.default(settings),
         volumeMounts=[{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 -- a mount, not a file
     )
 

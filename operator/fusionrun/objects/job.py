@@ -13,7 +13,7 @@ from fusionrun.api.pod import (
     METRICS_PORT_ENV,
 )
 from fusionrun.api.stage import StageKind
-from fusionrun.objects import meta
+from fusionrun.objects import meta, resources
 from fusionrun.objects.access import access_containers
 from fusionrun.objects.network_policy import isolation_labels
 from fusionrun.objects.server_key import key_variable
@@ -49,7 +49,7 @@ def build_job(run: Run, stage: Stage, name: str, attempt: int, settings: Setting
         settings,
         env=environment,
         **ports,
-        resources=meta.stage_resources(run, stage, settings),
+        resources=resources.of_stage(run, stage, settings),
         volumeMounts=mounts,
     )
     pod = meta.pod_spec(run, stage, settings, container, meta.volumes(run, stage, name, settings))

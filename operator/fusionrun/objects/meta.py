@@ -1,18 +1,17 @@
 """Parts that all child objects share: labels, owner, pod template, volumes, environment."""
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
 from fusionrun import names
 from fusionrun.api.artifacts import MOUNT_PATH
 from fusionrun.api.contract import Contract
-from fusionrun.api.models import Manifest, Resources, SecretKeyRef, SecretRef
+from fusionrun.api.models import Manifest, SecretKeyRef, SecretRef
 from fusionrun.api.pod import POD_UID_ENV, PROGRESS_URL_ENV, STALL_SECONDS_ENV, TASK_PATH
 from fusionrun.api.pods import PodSettings
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.plan.credentials import S3_KEYS, S3_MORE_KEYS
-from fusionrun.plan.gpus import devices_of, gpu_limits, gpus_of
+from fusionrun.plan.gpus import gpu_limits
 from fusionrun.plan.kinds import HubAccess
 from fusionrun.plan.pinned import Feature, Run
 from fusionrun.plan.pods import pod_settings
@@ -86,34 +85,6 @@ def config_map(run: Run, name: str, all_labels: dict[str, str], data: dict[str, 
         "immutable": True,
         "data": data,
     }
-
-
-def resources(run: Run, from_spec: Resources | None, settings: Settings) -> dict[str, Any]:
-    """Return the resources of a container: from the spec, else the defaults of the operator.
-
-    A container with GPUs and without CPUs in the spec gets ``cpu_request_per_gpu``.
-    """
-    if from_spec is not None:
-        found = from_spec.model_dump(mode="json", exclude_none=True)
-        cpus = math.ceil(settings.cpu_request_per_gpu * gpus_of(devices_of(from_spec), settings.accelerators))
-        has_cpus = any("cpu" in part for part in found.values())
-        if cpus and not has_cpus and Feature.CPU_REQUESTS in run.features:
-            found["requests"] = {"cpu": str(cpus), **found.get("requests", {})}
-        return found
-    return default_resources(settings)
-
-
-def default_resources(settings: Settings) -> dict[str, Any]:
-    """Return the resources of a container whose stage sets none."""
-    return {"requests": dict(settings.default_requests), "limits": dict(settings.default_limits)}
-
-
-def stage_resources(run: Run, stage: Stage, settings: Settings) -> dict[str, Any]:
-    """Return the resources of the container of a stage."""
-    from_spec = stage.traits.resources
-    if stage.resources is not None:
-        return resources(run, stage.resources, settings)
-    return resources(run, from_spec(run.spec) if from_spec else None, settings)
 
 
 def environment(run: Run, stage: Stage, settings: Settings, *more: dict[str, Any]) -> list[dict[str, Any]]:

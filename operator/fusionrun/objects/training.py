@@ -5,7 +5,7 @@ from typing import Any
 from fusionrun.api.models import Manifest
 from fusionrun.api.pod import COMPLETION_INDEX_ANNOTATION
 from fusionrun.api.training import GangScheduler, Tracker
-from fusionrun.objects import meta
+from fusionrun.objects import meta, resources
 from fusionrun.plan.pinned import Run
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
@@ -48,7 +48,7 @@ def training_template(
         [launcher, "-m", "fusionrun_stages", stage.kind.value],
         settings,
         env=[*meta.environment(run, stage, settings), *_tracker_token(run), *rendezvous],
-        resources=meta.stage_resources(run, stage, settings),
+        resources=resources.of_stage(run, stage, settings),
         volumeMounts=meta.mounts(stage),
     )
     pod = meta.pod_spec(run, stage, settings, trainer, meta.volumes(run, stage, name, settings))

@@ -23,10 +23,6 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 GPU_MEMORY_MIN = 2**30
 """Smallest memory of a GPU, in bytes: ``80`` without a unit is a mistake."""
 OUTPUT_LAYER = "lm_head"
-SHARDS_GRADIENTS = 2
-"""The lowest ZeRO stage that shards gradients. With stage 1 the checkpoints of an offloaded optimizer have another
-format, so that ``training.offload`` could not change during a run. Source: DeepSpeed 0.19.8,
-``_do_optimizer_sanity_check``."""
 PART_OF_GPU = re.compile(r"/(mig-|gpu\.shared$)")
 """Names of resources that are parts of a GPU. Source: NVIDIA's k8s-device-plugin, MIG ``mixed`` and time-slicing."""
 
@@ -226,10 +222,8 @@ def _batches(spec: FusionRunSpec) -> Iterator[SpecError]:
 
 
 def _training(spec: FusionRunSpec) -> Iterator[SpecError]:
-    training = spec.training
-    if training.offload is not None and training.zero_stage < SHARDS_GRADIENTS:
-        yield SpecError("training.offload", training.offload.value, "needs training.zeroStage 2 or 3")
-    for name in (training.lora and training.lora.target_modules) or []:
+    lora = spec.training.lora
+    for name in (lora and lora.target_modules) or []:
         if name.endswith(OUTPUT_LAYER):
             rule = "the output layer cannot have adapters: the loss is computed from its weights alone"
             yield SpecError("training.lora.targetModules", name, rule)

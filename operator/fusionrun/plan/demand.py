@@ -33,7 +33,10 @@ def demand_of(pinned: PinnedPlan) -> Demand:
         gpu_memory_bytes=pinned.gpu_memory_bytes,
         served=[_served(*server) for server in servers if gpu_count(server[2].resources)],
         reward=RewardDemand(
-            reference=references.model(REWARD), batch_size=reward.batch_size, max_length=reward.max_length
+            reference=references.model(REWARD),
+            batch_size=reward.batch_size,
+            max_batch_tokens=reward.max_batch_tokens,
+            max_length=reward.max_length,
         )
         if reward.model and gpu_count(reward.resources)
         else None,

@@ -196,6 +196,11 @@ def test_parameters_of_an_unknown_architecture_are_counted_from_its_weights():
 def test_the_reward_model_needs_its_weights_in_16_bits():
     demand = RewardDemand(reference=0, batch_size=16, max_length=4096)
     need = memory.reward(demand, read_architecture(LLAMA_8B), P, 2 * P)
+    for limit, tokens in ((16_384, 16_384), (1024, 4096), (10**6, 65_536)):
+        limited = memory.reward(
+            demand.model_copy(update={"max_batch_tokens": limit}), read_architecture(LLAMA_8B), P, 2 * P
+        )
+        assert limited.estimates["activations"] * 65_536 == need.estimates["activations"] * tokens
     assert need.parts == {"weights": 2 * P}
     assert need.verdict(80 * GIB) is Verdict.FITS
     assert need.verdict(14 * GIB) is Verdict.TOO_LARGE

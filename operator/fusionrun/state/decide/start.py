@@ -140,9 +140,9 @@ def _exceeds_budget(context: Context, stage: Stage, before: Outcomes) -> str:
 
 
 def _gpus_in_use(context: Context, stage: Stage) -> float:
-    """Return the GPUs of an active stage. Its server may have more replicas than the spec has now, or than it had."""
+    """Return the GPUs of an active stage. Its workload may have more replicas than the spec has now, or than it had."""
     workload = context.observed_stage(stage).latest
-    replicas = workload.replicas if workload and workload.is_server else stage.pods
+    replicas = workload.replicas if workload and (workload.is_server or stage.shares_shards) else stage.pods
     return context.gpus(stage) * max(replicas, stage.pods) / stage.pods
 
 

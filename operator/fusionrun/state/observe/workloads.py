@@ -67,8 +67,9 @@ class Workload:
 
     @property
     def replicas(self) -> int:
-        """Number of pods that a Deployment should have."""
-        return int(self.manifest["spec"].get("replicas") or 1)
+        """Number of pods that a Deployment should have, or that a Job may have at the same time."""
+        spec = self.manifest["spec"]
+        return int(spec.get("replicas") or spec.get("parallelism") or 1)
 
     @property
     def ready_replicas(self) -> int:

@@ -22,6 +22,8 @@ def expected(
 ) -> Estimate | None:
     """Return the estimate; None if ``resolve`` has not reported the models, as releases up to 0.2.0 do not.
 
+    There is none either if a number or text of the report does not fit the status: the run goes on without it.
+
     Parameters
     ----------
     before
@@ -32,7 +34,10 @@ def expected(
     steps = _measured(preflight)
     if before is not None and (steps is None or any(row.basis == Basis.MEASURED for row in before.stages)):
         return before
-    facts = before or _facts(resolved, plan)
+    try:
+        facts = before or _facts(resolved, plan)
+    except ValueError:  # also pydantic's ValidationError
+        return None
     if facts is None:
         return None
     parameters = {model.field: model.parameters for model in facts.models}
