@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 PURE := tests/api tests/objects tests/plan tests/state tests/releases
 SOURCES := operator images/fusionrun_stages tests hack
 
-.PHONY: help demo test check venv fmt lint type generate verify unit test-adapters test-alerts cluster-up \
+.PHONY: help demo test check venv fmt lint type generate verify unit test-adapters test-mlflow test-alerts cluster-up \
 	cluster-down cluster-status images images-cuda test-cluster test-stages test-e2e test-kills test-mutations \
 	fuzz test-upgrade test-integrations release-data release-check sbom audit bench-construct bench-verify bench-train \
 	bench-score bench-generate bench-scale gpu-check clean
@@ -62,6 +62,10 @@ unit: ## Test the functional core: tests/{api,objects,plan,state,releases}, with
 
 test-adapters: venv ## Test everything around the core without a cluster: tests/{cluster,handlers,chart,crd,repository}
 	$(BIN)/python -m pytest -q -m "not cluster" tests/cluster tests/handlers tests/chart tests/crd tests/repository
+
+test-mlflow: ## Test a training's run on a real MLflow server (MLFLOW=PROGRAM; PYTHON with the extra train)
+	@test -n "$(MLFLOW)" || { echo "MLFLOW=PROGRAM is required: mlflow of an environment with pip install mlflow"; exit 2; }
+	FUSIONRUN_MLFLOW=$(MLFLOW) PYTHONPATH=operator:images:tests:hack $(PYTHON) -m pytest -q tests/stages/training/test_mlflow.py
 
 test-alerts: ## Test the alert rules with promtool (Debian package: prometheus)
 	@command -v promtool >/dev/null || { echo "promtool not found: install Prometheus (Debian package: prometheus)"; exit 2; }

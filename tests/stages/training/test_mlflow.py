@@ -1,4 +1,4 @@
-"""A training as a run of a real MLflow server, on this machine.
+"""A training as a run of a real MLflow server, on this machine: ``make test-mlflow``.
 
 FUSIONRUN_MLFLOW is the path of the program ``mlflow`` (of ``pip install mlflow``, in an environment of its own).
 """
