@@ -7,14 +7,14 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 
 from fusionrun.api.task import StageTask, decode_task
 from fusionrun.objects.render import render
 from support.golden import SETTINGS
 from support.plans import pinned_of
 
-SAMPLE = yaml.safe_load((Path(__file__).parents[2] / "manifests" / "samples" / "llama-3-1-8b.yaml").read_text())
+SAMPLE = json.loads((Path(__file__).parents[1] / "golden" / "llama-3-1-8b" / "run.json").read_text())
+"""The sample ``manifests/samples/llama-3-1-8b.yaml``, as tests/crd/test_broken.py checks."""
 
 TARGETS = {
     # model: family, learning rate of SFT, of DPO, beta, length-normalised
