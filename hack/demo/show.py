@@ -105,7 +105,10 @@ def main(namespace: str, name: str) -> int:
                 console.print(f"{datetime.now().astimezone():%H:%M:%S}  {line}")
                 last = line
     status = run.get("status", {})
-    console.print(Group(stages(run), estimate(status), dataset(status), scores(status)))
+    console.print(stages(run))
+    if status.get("estimate", {}).get("stages"):  # none without GPUs
+        console.print(estimate(status))
+    console.print(Group(dataset(status), scores(status)))
     for kind in ("Complete", "Failed", "EvaluationPassed"):
         console.print(f"{kind}: {condition(run, kind)}  {condition(run, kind, 'message')}")
     return 0 if condition(run, "Complete") == "True" else 1
