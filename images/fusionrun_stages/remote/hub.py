@@ -96,17 +96,26 @@ def check_access(client: Any, name: str, kind: str, info: Any) -> None:
     (huggingface.co/docs/hub/models-gated). ``info`` is the reply of ``model_info`` or ``dataset_info``. A mirror
     without this check is left alone: the download then shows the error.
     """
+    if getattr(info, "gated", None):
+        confirms_access(client, name, kind)
+
+
+def confirms_access(client: Any, name: str, kind: str, *, write: bool = False) -> bool:
+    """Return whether the hub says that the token may read or write a repository; False if it has no such check.
+
+    Call it in ``hub_errors``: if the token may not, the hub's error is raised.
+    """
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
-    if not getattr(info, "gated", None):
-        return
     try:
-        client.auth_check(name, repo_type=kind)
+        client.auth_check(name, repo_type=kind, write=write)
     except (GatedRepoError, RepositoryNotFoundError):
         raise
     except HfHubHTTPError as error:
         if getattr(error.response, "status_code", None) != HTTP_NOT_FOUND:
             raise
+        return False
+    return True
 
 
 def download_dataset(

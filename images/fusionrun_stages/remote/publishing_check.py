@@ -12,7 +12,7 @@ from typing import Any
 
 from fusionrun.api.parameters import PublishingCheckParameters
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.remote.hub import HTTP_NOT_FOUND, hub_client, hub_errors, hub_id
+from fusionrun_stages.remote.hub import confirms_access, hub_client, hub_errors, hub_id
 from fusionrun_stages.remote.object_store import s3, store_errors
 from fusionrun_stages.remote.publication import (
     CHECK_PREFIX,
@@ -72,19 +72,11 @@ def _check_hub(name: str, endpoint: str | None) -> dict[str, Any]:
 
 def _may_write(client: Any, kind: str, repository: str) -> bool:
     """Return whether the hub says that the token may write; False if it has no such check."""
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
-
     with hub_errors("publish.uri", repository):
-        try:
-            client.auth_check(repository, repo_type=kind, write=True)
-        except (GatedRepoError, RepositoryNotFoundError):
-            raise
-        except HfHubHTTPError as error:
-            if getattr(error.response, "status_code", None) != HTTP_NOT_FOUND:
-                raise
-            log.warning("%s: the hub cannot say whether the token may write", repository)
-            return False
-    return True
+        confirmed = confirms_access(client, repository, kind, write=True)
+    if not confirmed:
+        log.warning("%s: the hub cannot say whether the token may write", repository)
+    return confirmed
 
 
 def why_not(account: Mapping[str, Any], namespace: str) -> str:
