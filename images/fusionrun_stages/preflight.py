@@ -100,12 +100,6 @@ def _trial(work: Work, parameters: SftParameters | DpoParameters, accumulated: i
 
 
 def _reward(work: Work, parameters: RewardCheckParameters) -> Made:
-    scorer = load_scorer(
-        parameters.model_path,
-        parameters.endpoint,
-        "cuda" if work.task.gpus else "cpu",
-        max_length=parameters.max_length,
-        trust_remote_code=parameters.trust_remote_code,
-    )
+    scorer = load_scorer(parameters, "cuda" if work.task.gpus else "cpu")
     scores = calibrate(scorer, parameters.calibration)
     return Made(values=Preflighted(pairs=len(scores)), details=scorer.details | {"calibration": scores})

@@ -53,13 +53,7 @@ def run(work: Work) -> Made:
 def start(work: Work) -> Callable[[Work], Made]:
     """Load the model and check the calibration; return the function that scores a shard."""
     parameters = work.parameters(ScoreParameters)
-    scorer = load_scorer(
-        parameters.model_path,
-        parameters.endpoint,
-        "cuda" if work.task.gpus else "cpu",
-        max_length=parameters.max_length,
-        trust_remote_code=parameters.trust_remote_code,
-    )
+    scorer = load_scorer(parameters, "cuda" if work.task.gpus else "cpu")
     details = scorer.details
     if parameters.calibration is not None:
         details["calibration"] = calibrate(scorer, parameters.calibration)

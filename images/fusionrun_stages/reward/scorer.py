@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Union
 
-from fusionrun.api.parameters import RewardEndpointParameters
+from fusionrun.api.parameters import RewardCheckParameters, ScoreParameters
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.reward.model import LoadedRewardModel
 from fusionrun_stages.sandbox import probe
@@ -13,22 +13,15 @@ if TYPE_CHECKING:
 Scorer = Union[LoadedRewardModel, "RewardEndpoint"]
 
 
-def load_scorer(
-    model_path: str | None,
-    endpoint: RewardEndpointParameters | None,
-    device: str,
-    *,
-    max_length: int,
-    trust_remote_code: bool,
-) -> Scorer:
-    """Return the scorer; exactly one of ``model_path`` and ``endpoint`` is set."""
-    if endpoint is not None:
+def load_scorer(parameters: ScoreParameters | RewardCheckParameters, device: str) -> Scorer:
+    """Return the scorer of a task, on ``cuda`` or ``cpu``; exactly one of ``model_path`` and ``endpoint`` is set."""
+    if parameters.endpoint is not None:
         # Imported here: the reward image has no HTTP client, the data image has no torch.
         from fusionrun_stages.reward.endpoint import RewardEndpoint
 
-        return RewardEndpoint(endpoint, max_length)
-    if model_path is None:
+        return RewardEndpoint(parameters.endpoint, parameters.max_length)
+    if parameters.model_path is None:
         raise UserError("rewardModel: exactly one of model and endpoint is required")
-    if trust_remote_code:
+    if parameters.trust_remote_code:
         probe.require_closed_network()
-    return LoadedRewardModel(model_path, device, trust_remote_code=trust_remote_code)
+    return LoadedRewardModel(parameters.model_path, device, trust_remote_code=parameters.trust_remote_code)
