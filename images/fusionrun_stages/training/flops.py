@@ -40,6 +40,15 @@ def peak_flops(name: str) -> float | None:
     return next((1e12 * peak for part, peak in PEAK_TERAFLOPS.items() if f" {part} " in words), None)
 
 
+def count_parameters(parameters: Iterable[Any]) -> tuple[int, int]:
+    """Return the numbers of all and of trained parameters.
+
+    Under ZeRO-3 a parameter is empty between its uses; DeepSpeed keeps its size in ``ds_numel``.
+    """
+    sizes = [(getattr(p, "ds_numel", p.numel()), p.requires_grad) for p in parameters]
+    return sum(size for size, _ in sizes), sum(size for size, is_trained in sizes if is_trained)
+
+
 def flops_per_token(parameters: Iterable[Any], *, with_reference: bool) -> float:
     """Return the FLOPs of one training step per token.
 
@@ -47,12 +56,6 @@ def flops_per_token(parameters: Iterable[Any], *, with_reference: bool) -> float
     parameters that are trained (with LoRA, few of them); with a reference model, 2 more per parameter. Attention scores
     and recomputed activations are not counted.
     Source: Kaplan et al. (arXiv 2001.08361), section 2.1, 6N per token; PaLM (arXiv 2204.02311), appendix B, MFU.
-
-    Under ZeRO-3 a parameter is empty between its uses; DeepSpeed keeps its size in ``ds_numel``.
     """
-    total = trained = 0
-    for parameter in parameters:
-        size = getattr(parameter, "ds_numel", parameter.numel())
-        total += size
-        trained += size if parameter.requires_grad else 0
+    total, trained = count_parameters(parameters)
     return 4.0 * total + 2.0 * trained + (2.0 * total if with_reference else 0.0)

@@ -4,6 +4,7 @@ from typing import Any
 
 from fusionrun.api.parameters import TrainParameters
 from fusionrun_stages.fit.sizes import states
+from fusionrun_stages.training.flops import count_parameters
 from fusionrun_stages.training.ranks import world_size
 
 GIB = 2**30
@@ -12,7 +13,7 @@ GIB = 2**30
 def describe(trainer: Any, parameters: TrainParameters) -> str:
     """Return what a trainer does: model, sharding, batch, attention, optimizer and estimated memory per process."""
     model, args = trainer.model, trainer.args
-    total, trained = count_parameters(model)
+    total, trained = count_parameters(model.parameters())
     reference = getattr(trainer, "ref_model", None) is not None
     gib = states(parameters, total, trained, world_size(), reference=reference).total / GIB
     rows, steps = args.per_device_train_batch_size, args.gradient_accumulation_steps
@@ -23,9 +24,3 @@ def describe(trainer: Any, parameters: TrainParameters) -> str:
         f"padding-free {getattr(args, 'padding_free', False)}; optimizer {args.optim.value}; {parameters.precision}; "
         f"estimated memory per process for weights, gradients and optimizer: {gib:.2f} GiB, activations not included"
     )
-
-
-def count_parameters(model: Any) -> tuple[int, int]:
-    """Return the numbers of all and of trained parameters, also of a model that ZeRO-3 has sharded."""
-    sizes = [(getattr(p, "ds_numel", p.numel()), p.requires_grad) for p in model.parameters()]
-    return sum(size for size, _ in sizes), sum(size for size, is_trained in sizes if is_trained)
