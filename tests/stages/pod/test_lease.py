@@ -7,15 +7,9 @@ import time
 
 import pytest
 
-from fusionrun_stages.pod import lease
 from fusionrun_stages.pod.lease import STALE_SECONDS, Holder, Lease, holder_of
 
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    monkeypatch.setattr(lease, "TOUCH_SECONDS", 0.02)
-    monkeypatch.setattr(lease, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(lease, "SETTLE_SECONDS", 0.05)
+pytestmark = pytest.mark.usefixtures("quick_leases")
 
 
 class Pod:

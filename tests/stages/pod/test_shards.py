@@ -8,7 +8,6 @@ import pytest
 from fusionrun.api.artifacts import ArtifactManifest, lease_name
 from fusionrun.api.records import SCHEMA_VERSION
 from fusionrun.api.values import Scored
-from fusionrun_stages.pod import lease
 from fusionrun_stages.pod.lease import STALE_SECONDS, Holder, Lease, holder_of
 from fusionrun_stages.pod.shards import Worker, make_shards
 from fusionrun_stages.volume.manifest import write_manifest
@@ -19,11 +18,7 @@ from .test_lease import age, wait_for
 SHARDS = 6
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    monkeypatch.setattr(lease, "TOUCH_SECONDS", 0.02)
-    monkeypatch.setattr(lease, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(lease, "SETTLE_SECONDS", 0.05)
+pytestmark = pytest.mark.usefixtures("quick_leases")
 
 
 class Pod:
