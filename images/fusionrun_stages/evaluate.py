@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from fusionrun.api.data import Grader
-from fusionrun.api.parameters import BenchmarkParameters, EvaluateParameters
+from fusionrun.api.evaluation import Grader
+from fusionrun.api.evaluation_tasks import BenchmarkParameters, EvaluateParameters
 from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue
 from fusionrun.api.values import Evaluated
 from fusionrun_stages.errors import InfrastructureError, UserError

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from fusionrun import names
-from fusionrun.api.data import Grader
+from fusionrun.api.evaluation import Grader
 from fusionrun.api.models import Manifest, ServerSettings, Source
 from fusionrun.api.pod import EXIT_USER_ERROR, METRICS_PORT
 from fusionrun.api.spec import FusionRunSpec

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fusionrun.api.data import Grader
+from fusionrun.api.evaluation import Grader
 from fusionrun.api.models import Source
 from fusionrun.api.parameters import VerifyParameters
 from fusionrun.api.sandbox import PROGRAMS_AT_ONCE

@@ -2,8 +2,8 @@
 
 import pytest
 
-from fusionrun.api.data import Grader
-from fusionrun.api.parameters import BenchmarkParameters, EvaluateParameters
+from fusionrun.api.evaluation import Grader
+from fusionrun.api.evaluation_tasks import BenchmarkParameters, EvaluateParameters
 from fusionrun.api.records import Verdict, VerdictValue
 from fusionrun_stages import evaluate
 from fusionrun_stages.errors import UserError

@@ -1,6 +1,6 @@
 """verify: the verdicts of a shard by grader."""
 
-from fusionrun.api.data import Grader
+from fusionrun.api.evaluation import Grader
 from fusionrun.api.parameters import VerifyParameters
 from fusionrun.api.records import Verdict, VerdictValue
 from fusionrun.api.values import Verified

@@ -9,7 +9,7 @@ from typing import Any
 
 from fusionrun import names
 from fusionrun.api.crd import to_yaml
-from fusionrun.api.data import Grader
+from fusionrun.api.evaluation import Grader
 from fusionrun.api.stage import StageKind
 from fusionrun.objects.render import render
 from fusionrun.plan.pinned import PinnedPlan

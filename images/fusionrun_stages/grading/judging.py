@@ -6,7 +6,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, TypeVar, assert_never
 
-from fusionrun.api.data import Grader
+from fusionrun.api.evaluation import Grader
 from fusionrun.api.records import Prompt, Response, Verdict, replace_surrogates
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.grade import Grade, unknown

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fusionrun.api.artifacts import claim_path
-from fusionrun.api.data import Grader, Task, TestsFrom
+from fusionrun.api.data import Task, TestsFrom
+from fusionrun.api.evaluation import Grader
 from fusionrun.api.parameters import DatasetParameters
 from fusionrun.api.records import Message, Prompt
 from fusionrun_stages.errors import InfrastructureError, UserError

@@ -16,7 +16,7 @@ Layout, below the root of the claim (mounted at ``MOUNT_PATH``)::
 Contents of an artifact, by kind::
 
     prepare     prompts/<shard>.parquet  responses/<source>/<shard>.parquet  solutions/<shard>.parquet
-                contamination.json
+                contamination.json  materials/<benchmark>/
     generate    responses/<shard>.parquet
     verify      verdicts/<shard>.parquet
     score       scores/<shard>.parquet
@@ -24,6 +24,8 @@ Contents of an artifact, by kind::
     sft         model/  checkpoints/ and finished.json until the manifest is written
     dpo         model/  checkpoints/  finished.json
     promote     model/
+    judge       judgements/<shard>.parquet
+    evaluate    scores.parquet
     publish     provenance.json
 
 A ``<shard>`` is named ``00003-of-00008``. The manifest is written by an atomic rename after everything else. Paths are
@@ -62,6 +64,11 @@ SOLUTIONS = "solutions"
 """Reference solutions, as responses of a source with this name."""
 VERDICTS = "verdicts"
 SCORES = "scores"
+JUDGEMENTS = "judgements"
+MATERIALS = "materials"
+"""What protocols need besides the questions, one folder per benchmark: templates of judges and the like."""
+QUESTION_SCORES_FILE = "scores.parquet"
+"""The scores of a model on each question of the benchmarks."""
 MODEL = "model"
 CHECKPOINTS = "checkpoints"
 

@@ -1,4 +1,4 @@
-"""Fields of a FusionRun on data: data sets, generation, construction and benchmarks."""
+"""Fields of a FusionRun on data: data sets, generation and construction."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from fusionrun.api.contract import Contract
-from fusionrun.api.models import Name, Revision, Sampling, ServerSettings, Uri
+from fusionrun.api.models import Name, Revision, Uri
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=128)]
 
@@ -184,65 +184,3 @@ class Construction(Contract):
     checkpoints."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
     """Seed of every random choice in the data, and of sampling."""
-
-
-class Grader(StrEnum):
-    """How responses to a benchmark are graded."""
-
-    MATHEMATICS = "Mathematics"
-    CODING = "Coding"
-    EXACT_MATCH = "ExactMatch"
-
-
-class Benchmark(Contract):
-    """A benchmark: held-out prompts with a rule that grades the responses."""
-
-    name: Name
-    """Unique name of the benchmark."""
-    uri: Uri
-    """Location of the benchmark: ``hf://org/name`` on the hub, ``pvc://claim/path`` on the run's claim, or
-    ``s3://bucket/key``."""
-    revision: Revision | None = None
-    """Commit, branch or tag, for ``hf://``. A branch or tag is pinned to its commit when the run starts. If omitted,
-    the branch ``main`` is used."""
-    split: Annotated[str, Field(max_length=64)] = "test"
-    """Split of the data set, found by the names of files and folders."""
-    grader: Grader
-    """How responses are graded: Mathematics (final answer against the reference answer), Coding (tests in the sandbox)
-    or ExactMatch (equal to the reference answer)."""
-    columns: Columns | None = None
-    """Names of the columns. A name may be a path into nested data: ``conversations[0].value``. Required, since each
-    grader needs ``answer`` or ``tests``."""
-    max_prompts: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    """Maximum number of prompts. If there are more, a seeded sample is used. If omitted, all prompts are used."""
-
-
-class GateBaseline(StrEnum):
-    """The model that the final model is compared with."""
-
-    BASE = "Base"
-    SFT = "Sft"
-
-
-class Gate(Contract):
-    """A condition on the final model's score on a benchmark."""
-
-    benchmark: Name
-    """Name of one of the benchmarks."""
-    against: GateBaseline = GateBaseline.BASE
-    """The model that the final model is compared with: Base (the target before training) or Sft (after SFT)."""
-    min_delta: Annotated[float, Field(ge=-100, le=100)] = 0.0
-    """Smallest allowed difference between the final model's score and the other model's, in percentage points."""
-
-
-class Evaluation(Contract):
-    """How the base, SFT and final models are evaluated."""
-
-    benchmarks: Annotated[list[Benchmark], Field(max_length=64)] = []
-    """Benchmarks that the three models are evaluated on. Training prompts that overlap a benchmark are dropped."""
-    sampling: Sampling | None = None
-    """Sampling parameters of the requests."""
-    server: ServerSettings | None = None
-    """How vLLM serves the evaluated models."""
-    gate: Annotated[list[Gate], Field(max_length=64)] = []
-    """Conditions on the final model. If one is not met, the model is not published."""

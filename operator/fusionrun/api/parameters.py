@@ -5,10 +5,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from fusionrun.api.contract import Contract
-from fusionrun.api.data import Columns, Grader, RewardMargin, Subject, Task, TestsFrom, Turns
+from fusionrun.api.data import Columns, RewardMargin, Subject, Task, TestsFrom, Turns
 from fusionrun.api.demand import Demand
+from fusionrun.api.evaluation import Grader
+from fusionrun.api.evaluation_tasks import CompareParameters, EvaluateParameters, JudgeParameters
 from fusionrun.api.models import Calibration, Prices, Quota
-from fusionrun.api.stage import EvaluatedModel, PlannedStage, PreflightSubject, Reference, StageKind, TemplateName
+from fusionrun.api.protocol import Protocol
+from fusionrun.api.stage import PlannedStage, PreflightSubject, Reference, StageKind, TemplateName
 from fusionrun.api.training import Lora, Offload, Sft, Tracker
 
 
@@ -53,6 +56,8 @@ class DatasetParameters(Contract):
     near_duplicate_threshold: float | None = None
     preset: str | None = None
     tests_from: TestsFrom | None = None
+    protocol: Protocol | None = None
+    """For benchmarks; None in tasks of releases up to 0.2.0."""
 
 
 class PrepareParameters(Contract):
@@ -78,6 +83,7 @@ class SamplingParameters(Contract):
     top_k: int
     repetition_penalty: float
     max_tokens: int
+    stop: list[str] = []
 
 
 class GenerateParameters(Contract):
@@ -101,6 +107,8 @@ class GenerateParameters(Contract):
     samples_per_prompt: dict[str, int]
     """By data set. Prompts of other data sets are skipped."""
     sampling: SamplingParameters
+    sampling_by_dataset: dict[str, SamplingParameters] = {}
+    """Of the benchmarks whose protocol has sampling parameters of its own."""
     system_prompt: str | None = None
     concurrency: int
     max_concurrency: int | None = None
@@ -279,26 +287,6 @@ class PromoteParameters(Contract):
     max_length: int
 
 
-class BenchmarkParameters(Contract):
-    """A benchmark to grade."""
-
-    name: str
-    grader: Grader
-
-
-class EvaluateParameters(Contract):
-    """Grade the responses of a model; the result has the score per benchmark, in percent."""
-
-    kind: Literal[StageKind.EVALUATE] = StageKind.EVALUATE
-    model: EvaluatedModel
-    benchmarks: list[BenchmarkParameters]
-    prompts_dir: str
-    responses_dir: str
-    verdicts_dir: str | None = None
-    """Verdicts on the coding benchmarks, from the sandbox."""
-    shards: int
-
-
 class PublishParameters(Contract):
     """Copy the final model and the data set, with generated cards, to ``destination``: a path or a URI."""
 
@@ -331,7 +319,9 @@ Parameters = Annotated[
     | SftParameters
     | DpoParameters
     | PromoteParameters
+    | JudgeParameters
     | EvaluateParameters
+    | CompareParameters
     | PublishParameters,
     Field(discriminator="kind"),
 ]

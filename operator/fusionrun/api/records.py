@@ -106,6 +106,8 @@ class Response(Row):
     error: Text | None = None
     reasoning: Text | None = None
     """What the model wrote before the answer; no stage uses it."""
+    later_texts: list[Text] | None = None
+    """The answers to the later turns of a question. ``finish_reason`` is then ``stop`` if all have ended."""
 
 
 class VerdictValue(StrEnum):
@@ -124,6 +126,8 @@ class Verdict(Row):
     sample_index: int
     verdict: VerdictValue
     detail: Text = ""
+    plus: VerdictValue | None = None
+    """Verdict of all tests of EvalPlus; ``verdict`` is then that of the base tests."""
 
 
 class Score(Row):

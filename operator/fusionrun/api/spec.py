@@ -6,7 +6,8 @@ from typing import Annotated
 from pydantic import Field
 
 from fusionrun.api.contract import Contract
-from fusionrun.api.data import Construction, Dataset, Evaluation, Generation
+from fusionrun.api.data import Construction, Dataset, Generation
+from fusionrun.api.evaluation import Evaluation
 from fusionrun.api.models import Model, Quantity, Resources, RewardModel, SecretKeyRef, SecretRef, Source, Uri
 from fusionrun.api.pods import ObjectName, PodScheduling, PodSettings
 from fusionrun.api.preflight import Preflight

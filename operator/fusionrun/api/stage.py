@@ -20,7 +20,9 @@ class StageKind(StrEnum):
     SFT = "sft"
     DPO = "dpo"
     PROMOTE = "promote"
+    JUDGE = "judge"
     EVALUATE = "evaluate"
+    COMPARE = "compare"
     PUBLISH = "publish"
 
 

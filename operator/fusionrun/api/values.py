@@ -225,14 +225,54 @@ class Promoted(Contract):
     """Standard error of this difference; None with one candidate or fewer than two pairs."""
 
 
+class Judged(Contract):
+    """Judgements on one shard of responses."""
+
+    kind: Literal[StageKind.JUDGE] = StageKind.JUDGE
+    judgements: Count = 0
+    """Stored replies, including failed requests."""
+    unparsed: Count = 0
+    """Replies without a usable verdict, after all attempts."""
+    errors: Count = 0
+    prompt_tokens: Count = 0
+    completion_tokens: Count = 0
+    cost_micro: OptionalCount = None
+    """Cost in millionths; None if the endpoint has no prices."""
+
+
 class Evaluated(Contract):
     """Scores of one model."""
 
     kind: Literal[StageKind.EVALUATE] = StageKind.EVALUATE
     scores: Numbers = {}
-    """By benchmark, in percent."""
+    """By benchmark, in its unit."""
     graded: Counts = {}
     """Prompts by benchmark."""
+    lower: Numbers = {}
+    """Lower bound of the 95 % interval, by benchmark."""
+    upper: Numbers = {}
+    """Upper bound of the 95 % interval, by benchmark."""
+
+
+class Difference(Contract):
+    """The difference of two models on a benchmark, in its unit."""
+
+    delta: Number = None
+    lower: Number = None
+    upper: Number = None
+    """95 % interval of the difference."""
+    p_value: Number = None
+    """Of a paired test of no difference, corrected for the number of benchmarks."""
+    prompts_needed: OptionalCount = None
+    """Prompts with which a difference of this size is significant in 4 of 5 evaluations; None if it is 0."""
+
+
+class Compared(Contract):
+    """Differences of models."""
+
+    kind: Literal[StageKind.COMPARE] = StageKind.COMPARE
+    differences: dict[str, dict[str, Difference]] = {}
+    """By pair of models, such as ``final-base``, then by benchmark."""
 
 
 class Published(Contract):
@@ -252,7 +292,9 @@ Values = Annotated[
     | Constructed
     | Trained
     | Promoted
+    | Judged
     | Evaluated
+    | Compared
     | Published,
     Field(discriminator="kind"),
 ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 from functools import cache
 
-from fusionrun.api.data import Grader
+from fusionrun.api.evaluation import Grader
 from fusionrun.api.models import ModelEndpoint, Resources
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import PreflightSubject, StageKind

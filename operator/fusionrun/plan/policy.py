@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fusionrun.api.data import Grader, Task
+from fusionrun.api.data import Task
+from fusionrun.api.evaluation import Grader
 from fusionrun.api.pods import PodSettings
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.errors import SpecError

@@ -1,6 +1,7 @@
 """The models and data sets that a spec names: where each is, and which stage fetches it."""
 
-from fusionrun.api.data import Benchmark, Columns, Dataset
+from fusionrun.api.data import Columns, Dataset
+from fusionrun.api.evaluation import Benchmark
 from fusionrun.api.models import Model
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import Reference, ReferenceKind, StageKind, TemplateName

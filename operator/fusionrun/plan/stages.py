@@ -8,7 +8,7 @@ from typing import Any
 
 from fusionrun.api.artifacts import parameters_digest
 from fusionrun.api.contract import Contract
-from fusionrun.api.data import Grader
+from fusionrun.api.evaluation import Grader
 from fusionrun.api.models import ModelEndpoint, Resources, Source
 from fusionrun.api.stage import EvaluatedModel, PlannedStage, PreflightSubject, Reference, StageKind
 from fusionrun.api.training import Backend

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fusionrun.api.data import Grader
+from fusionrun.api.evaluation import Grader
 from fusionrun.api.parameters import VerifyParameters
 from fusionrun.api.records import Verdict
 from fusionrun.api.values import Verified

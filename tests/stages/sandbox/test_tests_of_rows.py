@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from fusionrun.api.artifacts import SOLUTIONS
-from fusionrun.api.data import Grader
+from fusionrun.api.evaluation import Grader
 from fusionrun.api.parameters import VerifyParameters
 from fusionrun.api.records import Prompt, Response, Verdict
 from fusionrun_stages import prepare, verify

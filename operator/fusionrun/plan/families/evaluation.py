@@ -1,9 +1,10 @@
 """Stages that measure the base, SFT and final model on the benchmarks: ``serve`` to ``evaluate``."""
 
 from fusionrun.api import artifacts
-from fusionrun.api.data import Grader
+from fusionrun.api.evaluation import Grader
+from fusionrun.api.evaluation_tasks import BenchmarkParameters, EvaluateParameters
 from fusionrun.api.models import ServerSettings
-from fusionrun.api.parameters import BenchmarkParameters, EvaluateParameters, GenerateParameters, VerifyParameters
+from fusionrun.api.parameters import GenerateParameters, VerifyParameters
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import EvaluatedModel, StageKind
 from fusionrun.plan.families.judging import verify_parameters, verify_stage

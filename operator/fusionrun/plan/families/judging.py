@@ -3,7 +3,8 @@
 from typing import Any
 
 from fusionrun.api import artifacts
-from fusionrun.api.data import Generation, Grader, Task
+from fusionrun.api.data import Generation, Task
+from fusionrun.api.evaluation import Grader
 from fusionrun.api.models import Source, SourceType
 from fusionrun.api.parameters import RewardEndpointParameters, ScoreParameters, VerifyParameters
 from fusionrun.api.spec import FusionRunSpec

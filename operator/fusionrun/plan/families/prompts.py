@@ -3,7 +3,8 @@
 from typing import Any
 
 from fusionrun.api import artifacts
-from fusionrun.api.data import Benchmark, Columns, Dataset, TestsFrom
+from fusionrun.api.data import Columns, Dataset, TestsFrom
+from fusionrun.api.evaluation import Benchmark
 from fusionrun.api.parameters import DatasetParameters, PrepareParameters
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fusionrun.api.data import Dataset, Evaluation, GateBaseline
+from fusionrun.api.data import Dataset
+from fusionrun.api.evaluation import Evaluation, GateBaseline
 from fusionrun.api.result import StageResult
 from fusionrun.api.run_results import BenchmarkResult, DatasetRows, DatasetSummary, SourceRows
 from fusionrun.api.sizes import PUBLISHED, Sizes, size_warning
