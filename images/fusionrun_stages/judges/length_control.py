@@ -145,9 +145,9 @@ def _features(lengths: Any, difficulty: Any, constant: int) -> Any:
 
 
 def _fit(features: Any, probabilities: Any, weights: Any) -> Any:
-    """Fit a logistic regression to probabilities: each row stands once for a win and once for a loss, by its weight.
+    """Fit a logistic regression to probabilities: each row is there as a win and as a loss, with their shares.
 
-    The strength of the L1 regularisation is selected by cross-validation, in which both copies of a row are in one fold.
+    The strength of the L1 regularisation is selected by cross-validation. Both copies of a row are in one fold.
     """
     import numpy as np
     import sklearn
