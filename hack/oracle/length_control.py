@@ -81,7 +81,9 @@ def main(arguments):
 def render(given):
     """Return JSON with one gamed row or one field of a case per line."""
     gamed = ",\n".join(json.dumps(row) for row in given["gamed"])
-    cases = ",\n".join("{" + ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in c.items()) + "}" for c in given["cases"])
+    cases = ",\n".join(
+        "{" + ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in c.items()) + "}" for c in given["cases"]
+    )
     return f'{{"versions": {json.dumps(given["versions"])},\n"gamed": [\n{gamed}\n],\n"cases": [\n{cases}\n]}}\n'
 
 
