@@ -5,10 +5,10 @@ and writes the judgements and the official ratings to ``tests/stages/judges/alig
 and dimensions have no licence: the requests are compared here, and are not written.
 """
 
+# ruff: noqa: PLC0415 (the packages and the path of the official code are in another Python)
 import json
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 from contextlib import redirect_stdout
@@ -75,14 +75,12 @@ def main(arguments):
     from fusionrun.api.evaluation_records import Question
     from fusionrun.api.records import Response
     from fusionrun_stages.judges.align_bench import AlignBench
+    from oracle.official import run_official
 
     folder = arguments.repo.resolve() / FOLDER
     samples = make_samples(json.loads((folder / FILES[1]).read_text(encoding="utf-8")))
     judgements = make_judgements(random.Random(3))
-    given = json.dumps({"samples": samples, "judgements": judgements})
-    command = [arguments.python, __file__, str(folder)]
-    found = subprocess.run(command, input=given, stdout=subprocess.PIPE, check=True, text=True)
-    made = json.loads(found.stdout.splitlines()[-1])
+    made = run_official(arguments.python, __file__, {"samples": samples, "judgements": judgements}, str(folder))
 
     with tempfile.TemporaryDirectory() as materials:
         for name in (*FILES, DEFINITIONS):

@@ -5,10 +5,10 @@ github.com/SLIT-AI/FuseChat-3.0, and writes the inputs and the official results 
 ``tests/stages/judges/arena_hard.json``.
 """
 
+# ruff: noqa: PLC0415 (the packages and the path of the official code are in another Python)
 import json
 import random
 import re
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -74,13 +74,14 @@ def make_cases(chance):
 
 def main(arguments):
     """Make the fixture with ``arguments.python`` and the checkout ``arguments.repo``."""
+    from oracle.official import run_official
+
     given = {"settings": SETTINGS, "cases": make_cases(random.Random(21))}
-    command = [arguments.python, __file__, str(arguments.repo.resolve() / FOLDER)]
-    found = subprocess.run(command, input=json.dumps(given), stdout=subprocess.PIPE, check=True, text=True)
-    for case, result in zip(given["cases"], json.loads(found.stdout.splitlines()[-1]), strict=True):
+    made = run_official(arguments.python, __file__, given, str(arguments.repo.resolve() / FOLDER))
+    for case, result in zip(given["cases"], made, strict=True):
         for question, games in zip(case["questions"], result.pop("games"), strict=True):
             question["official"] = games
-        case |= result
+        case.update(result)
     FIXTURE.write_text(json.dumps(given, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"{len(given['cases'])} cases: {FIXTURE}")
 
@@ -89,7 +90,7 @@ def official(folder):
     """Read inputs from standard input, and print the official results as one line of JSON."""
     import numpy as np
 
-    np.NAN = np.nan  # the official code is for numpy 1
+    vars(np)["NAN"] = np.nan  # the official code is for numpy 1
     sys.path.insert(0, str(folder))
     import gen_judgment
     import show_result
@@ -110,7 +111,7 @@ def official_case(case, settings, gen_judgment, show_result, utils_math):
     with tempfile.TemporaryDirectory() as folder:
         for number, question in enumerate(case["questions"]):
 
-            def answer(_model, messages, *_, replies=question["games"]):
+            def answer(_model, messages, *_, number=number, replies=question["games"]):
                 attempt = sum(message["role"] == "assistant" for message in messages)
                 game = (
                     0 if messages[1]["content"].index("first text") < messages[1]["content"].index("other text") else 1
@@ -133,7 +134,7 @@ def official_case(case, settings, gen_judgment, show_result, utils_math):
             rows.append(json.loads(output.read_text(encoding="utf-8")))
     battles = [battle for row in rows for battle in show_result.get_battles_from_row(row, False, 3, BASELINE)]
     frame = pd.DataFrame(battles)
-    np.random.seed(42)  # as at the import of utils_math, in a process for one model
+    np.random.seed(42)  # noqa: NPY002 - as at the import of utils_math, in a process for one model
     ratings = utils_math.compute_mle_elo(frame, baseline_model=BASELINE)
     rounds = utils_math.get_bootstrap_result(frame, utils_math.compute_mle_elo, 100, BASELINE)
 

@@ -4,11 +4,10 @@
 the official results to ``tests/stages/judges/length_control.json``.
 """
 
-import argparse
+# ruff: noqa: PLC0415 (the packages and the path of the official code are in another Python)
 import json
 import math
 import random
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -66,13 +65,13 @@ def make_cases(chance):
 
 def main(arguments):
     """Make the fixture with ``arguments.python``."""
+    from oracle.official import run_official
+
     chance = random.Random(14)
     given = {"gamed": make_gamed(chance), "cases": make_cases(chance)}
-    command = [arguments.python, __file__]
-    found = subprocess.run(command, input=json.dumps(given), stdout=subprocess.PIPE, check=True, text=True)
-    made = json.loads(found.stdout.splitlines()[-1])
+    made = run_official(arguments.python, __file__, given)
     for case, result in zip(given["cases"], made["results"], strict=True):
-        case |= result
+        case.update(result)
     given["versions"] = made["versions"]
     FIXTURE.write_text(render(given), encoding="utf-8")
     print(f"{len(given['cases'])} cases: {FIXTURE}")
@@ -126,6 +125,4 @@ def official():
 
 
 if __name__ == "__main__":
-    if sys.stdin.isatty():
-        argparse.ArgumentParser(description=__doc__.splitlines()[0]).error("hack/oracles runs this file")
     official()

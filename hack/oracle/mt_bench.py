@@ -4,9 +4,9 @@
 inputs and the official results to ``tests/stages/judges/mt_bench.json``.
 """
 
+# ruff: noqa: PLC0415 (the packages and the path of the official code are in another Python)
 import json
 import random
-import subprocess
 import sys
 from pathlib import Path
 from unittest.mock import MagicMock
@@ -59,6 +59,8 @@ def make_questions(chance, count):
 
 def main(arguments):
     """Make the fixture with ``arguments.python`` and the checkout ``arguments.repo``."""
+    from oracle.official import run_official
+
     rows = [
         {"name": name, "type": "single", "system_prompt": f"You grade.{name[-4:]}\n\n", "prompt_template": text}
         for name, text in PROMPTS.items()
@@ -67,9 +69,7 @@ def main(arguments):
         "prompts": [row | {"output_format": "[[rating]]"} for row in rows],
         "questions": make_questions(random.Random(8), 60),
     }
-    command = [arguments.python, __file__, str(arguments.repo.resolve() / FOLDER)]
-    found = subprocess.run(command, input=json.dumps(given), stdout=subprocess.PIPE, check=True, text=True)
-    made = json.loads(found.stdout.splitlines()[-1])
+    made = run_official(arguments.python, __file__, given, str(arguments.repo.resolve() / FOLDER))
     for question, results in zip(given["questions"], made["results"], strict=True):
         question["official"] = results
     given["score"] = made["score"]

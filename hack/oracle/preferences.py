@@ -4,9 +4,9 @@
 to ``tests/stages/judges/preferences.json``.
 """
 
+# ruff: noqa: PLC0415 (the packages and the path of the official code are in another Python)
 import json
 import random
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -46,11 +46,12 @@ def make_rows(chance, count):
 
 def main(arguments):
     """Make the fixture with ``arguments.python``."""
+    from oracle.official import run_official
+
     given = {"template": TEMPLATE, "rows": make_rows(random.Random(5), 60)}
-    command = [arguments.python, __file__]
-    found = subprocess.run(command, input=json.dumps(given), stdout=subprocess.PIPE, check=True, text=True)
-    for row, (messages, preference) in zip(given["rows"], json.loads(found.stdout.splitlines()[-1]), strict=True):
-        row |= {"messages": messages, "preference": preference}
+    made = run_official(arguments.python, __file__, given)
+    for row, (messages, preference) in zip(given["rows"], made, strict=True):
+        row.update(messages=messages, preference=preference)
     FIXTURE.write_text(json.dumps(given, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"{len(given['rows'])} rows: {FIXTURE}")
 

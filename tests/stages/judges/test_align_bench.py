@@ -32,13 +32,13 @@ def test_last_braces_is_the_official_pattern(text: str) -> None:
 
 
 def test_request(opened, ask, respond, run) -> None:
-    question = ask("一加一？", references=["二"], data=DATA)
+    question = ask("一加一", references=["二"], data=DATA)
     judged, sent = run(opened(Grader.ALIGN_BENCH), question, respond("{answer}"), lambda _: "{'综合得分': 7}")
     assert judged == Judged(value=7.0)
     (message,) = sent[0].messages
     assert (message.role, message.content) == (
         "user",
-        "数学计算\n1. 正确: 对不对。\n2. 清晰: 清不清。\n一加一？ 二 {answer} {'综合得分': 打分}",
+        "数学计算\n1. 正确: 对不对。\n2. 清晰: 清不清。\n一加一 二 {answer} {'综合得分': 打分}",
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from fusionrun.api.evaluation import Grader
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.judges.open import open_judge
-from stages.judges.conftest import ALIGN_BENCH, ARENA, CHATML, FILES, MT_BENCH, protocol
+from support.judges import ALIGN_BENCH, ARENA, CHATML, FILES, MT_BENCH, protocol
 
 CODE = ALIGN_BENCH["judge.py"]
 

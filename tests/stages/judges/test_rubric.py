@@ -24,7 +24,7 @@ def test_without_a_rating(reply, opened, ask, respond, run) -> None:
 
 def test_prompt_without_an_answer(opened, ask, respond) -> None:
     with pytest.raises(
-        UserError, match="prompt 0123456789abcdef: the rubric has {answer}, and the prompt has no answer"
+        UserError, match=r"prompt 0123456789abcdef: the rubric has .answer., and the prompt has no answer"
     ):
         opened(Grader.RUBRIC, RUBRIC).calls(ask(), respond())
     assert opened(Grader.RUBRIC, "Rate {response}.").calls(ask(), respond())
