@@ -17,7 +17,8 @@ from fusionrun_stages.judges.protocol import Call, Judged, Reply
 from fusionrun_stages.judges.templates import format_template, read_text, reference
 
 FILE = "judge.yaml"
-"""``judge_config.yaml``, as FuseEval publishes it in ``IF-Eval/Arena-Hard/judge_configs``."""
+ORIGIN = "judge_configs/judge_config.yaml of FuseEval/IF-Eval/Arena-Hard in github.com/SLIT-AI/FuseChat-3.0"
+"""The configuration of version 0.1. Later ones in lmarena/arena-hard-auto have no system message."""
 
 NAMES = ("question_1", "answer_1", "answer_2")
 
@@ -45,9 +46,9 @@ class ArenaHard:
         settings = _parse_yaml(read_text(folder, FILE), source)
         system, templates = settings.get("system_prompt"), settings.get("prompt_template")
         if not isinstance(system, str):
-            raise UserError(f"{source}: system_prompt must be a text")
+            raise UserError(f"{source}: system_prompt must be a text; use the file {ORIGIN}")
         if not (isinstance(templates, list) and len(templates) == 1 and isinstance(templates[0], str)):
-            raise UserError(f"{source}: prompt_template must be a list of one text")
+            raise UserError(f"{source}: prompt_template must be a list of one text; use the file {ORIGIN}")
         self._system = Message(role="system", content=system)
         self._template = format_template(templates[0], f"{source}: prompt_template", NAMES)
 
