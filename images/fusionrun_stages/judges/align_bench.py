@@ -31,7 +31,7 @@ OVERALL = "综合得分"
 UNPARSED = -1.0
 """The score of a reply without a rating, which the official means include."""
 
-RATINGS = re.compile(r"'(.*?)': (\d+)")
+RATING = re.compile(r"': (\d+)")
 FALLBACK = re.compile(rf"'{OVERALL}': (\d+(\.\d{{1,2}})?)")
 """Both: AlignBench, judge.py, post_process."""
 
@@ -87,12 +87,21 @@ def overall_rating(text: str) -> float | None:
     It is read from the last braces; a decimal there is cut, as in the official code. The official code averages a
     number above 10 like any other. Here it is not a rating.
     """
-    ratings = dict(RATINGS.findall(last_braces(text) or ""))
-    found = ratings.get(OVERALL)
+    found = read_ratings(last_braces(text) or "").get(OVERALL)
     if found is None:
         match = FALLBACK.search(text)
         found = match[1] if match else None
     return float(found) if found is not None and float(found) <= RATING_MAX else None
+
+
+def read_ratings(text: str) -> dict[str, str]:
+    r"""Return what the official pattern ``'(.*?)': (\d+)`` finds in one line, in linear time: numbers by name."""
+    found = {}
+    end = 0
+    while (start := text.find("'", end)) >= 0 and (match := RATING.search(text, start + 1)):
+        found[text[start + 1 : match.start()]] = match[1]
+        end = match.end()
+    return found
 
 
 def last_braces(text: str) -> str | None:

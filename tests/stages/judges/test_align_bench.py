@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fusionrun.api.evaluation import Grader
 from fusionrun_stages.errors import UserError
-from fusionrun_stages.judges.align_bench import last_braces, overall_rating
+from fusionrun_stages.judges.align_bench import last_braces, overall_rating, read_ratings
 from fusionrun_stages.judges.protocol import Judged, Reply
 from fusionrun_stages.judges.ratings import RATING_MAX
 
@@ -29,6 +29,11 @@ def test_official_ratings() -> None:
 def test_last_braces_is_the_official_pattern(text: str) -> None:
     match = re.search(r"{(.*?)}(?![^{]*{)", text)
     assert last_braces(text) == (match[1] if match else None)
+
+
+@given(st.lists(st.sampled_from(["'", "': ", "': 12", "3", "a", " "]), max_size=16).map("".join))
+def test_read_ratings_is_the_official_pattern(text: str) -> None:
+    assert read_ratings(text) == dict(re.findall(r"'(.*?)': (\d+)", text))
 
 
 def test_request(opened, ask, respond, run) -> None:
