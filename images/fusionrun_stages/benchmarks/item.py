@@ -37,6 +37,13 @@ class Item:
     data: Mapping[str, Any] | None = None
     """What only the grader or the judge of this benchmark reads: plain JSON values."""
 
+    def check(self) -> None:
+        """Raise UnicodeEncodeError if UTF-8 cannot encode a text; ``data`` may have any text."""
+        lists = (self.options, self.later_turns, self.references, self.tests)
+        single = (self.key, self.answer, self.category, self.group, self.entry_point, self.preamble)
+        for text in (self.text, *single, *(text for texts in lists for text in texts or ())):
+            (text or "").encode()
+
     def data_json(self) -> str | None:
         """Return ``data`` as JSON with ASCII characters only: half of a surrogate pair stays what it is."""
         return None if self.data is None else json.dumps(self.data, default=get_text, separators=(",", ":"))

@@ -74,23 +74,18 @@ class BenchmarkReader:
         Raise UserError if a file cannot be read to its end, or if no row is usable.
         """
         ids, keys = set[str](), set[str]()
-        for where, item in self._items(counts):
+        for _, item in self._items(counts):
             normalized = _normalized(item)
             prompt_id = self._identifier(normalized)
-            if prompt_id in ids or item.key in keys:
-                if self.opened.drops_duplicates or item.key in keys:
-                    counts.duplicates += 1
-                    continue
-                prompt_id = self._another(normalized, item.key, ids)
-            try:
-                question = self._question(prompt_id, item)
-            except ValueError:  # of pydantic: a text that UTF-8 cannot encode
-                counts.count_bad(where, BadRowError("a text that is not Unicode: invalid UTF-8, or a lone surrogate"))
+            if item.key in keys or (prompt_id in ids and self.opened.drops_duplicates):
+                counts.duplicates += 1
                 continue
+            if prompt_id in ids:
+                prompt_id = self._another(normalized, item.key, ids)
             ids.add(prompt_id)
             if item.key is not None:
                 keys.add(item.key)
-            yield question
+            yield self._question(prompt_id, item)
         if not ids:
             raise UserError(f"{self.where}: no usable row among {counts.rows}; {self._why_none(counts)}")
 
@@ -112,9 +107,14 @@ class BenchmarkReader:
         if isinstance(raw, BadRowError):
             raise raw
         try:
-            return self.opened.read(raw)
+            item = self.opened.read(raw)
+            if item is not None:
+                item.check()
         except RecursionError as error:
             raise BadRowError("a value that is nested too deeply") from error
+        except UnicodeEncodeError as error:
+            raise BadRowError("a text that is not Unicode: invalid UTF-8, or a lone surrogate") from error
+        return item
 
     def _identifier(self, text: str) -> str:
         # That of releases up to 0.2.0, which had no options.

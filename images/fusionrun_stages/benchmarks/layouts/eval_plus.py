@@ -30,16 +30,19 @@ def open_eval_plus(source: Source, dataset: DatasetParameters) -> Opened:
 
 
 def read(raw: RawRow) -> Item:
-    """Return a problem; raise BadRowError if it has no inputs."""
-    for column in ("base_input", "plus_input"):
-        if not isinstance(raw.get(column), list):
-            raise BadRowError(f"no list of inputs in column {column!r}")
-    if not raw["base_input"]:
-        raise BadRowError("an empty list of inputs in column 'base_input'")
+    """Return a problem; raise BadRowError if it has no inputs of the base tests.
+
+    Mbpp/793 has ``{}`` in place of an empty list of further inputs.
+    """
+    base, plus = raw.get("base_input"), raw.get("plus_input") or []
+    if not isinstance(base, list) or not base:
+        raise BadRowError("no list of inputs in column 'base_input'")
+    if not isinstance(plus, list):
+        raise BadRowError("no list of inputs in column 'plus_input'")
     required_text(raw, "solution", "canonical_solution")
     return Item(
         text=required_text(raw, "prompt", "prompt").strip(),
         key=required_text(raw, "identifier", "task_id"),
         entry_point=required_text(raw, "entry point", "entry_point"),
-        data={column: raw[column] for column in KEPT if column in raw},
+        data={column: raw[column] for column in KEPT if column in raw} | {"plus_input": plus},
     )

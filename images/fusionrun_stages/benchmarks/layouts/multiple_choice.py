@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 from fusionrun.api.parameters import DatasetParameters
 from fusionrun_stages.benchmarks.item import Item, Opened, optional_text, required_text
-from fusionrun_stages.benchmarks.options import letter_at, read_options
+from fusionrun_stages.benchmarks.options import LETTERS, letter_at, read_options
 from fusionrun_stages.benchmarks.source import Source
 from fusionrun_stages.prompts.bad_rows import BadRowError, RawRow
 from fusionrun_stages.prompts.dataset_files import DataFile, read_raw_rows
 
-MMLU_PRO_COLUMNS = ["question_id", "question", "options", "answer", "answer_index", "category"]
+MMLU_PRO_COLUMNS = ["question_id", "question", "options", "answer", "category"]
 MMLU_COLUMNS = ["question", "subject", "choices", "answer"]
 GPQA_COLUMNS = ["Question", "options", "answer"]
 
@@ -24,11 +24,11 @@ def open_mmlu_pro(source: Source, _: DatasetParameters) -> Opened:
 
 
 def read_mmlu_pro(raw: RawRow) -> Item:
-    """Return a question of MMLU-Pro; raise BadRowError if its letter and its index differ."""
+    """Return a question of MMLU-Pro. Its letter counts: in one question of the test set, ``answer_index`` differs."""
     options = read_options(raw.get("options"))
-    answer = letter_at(raw.get("answer_index"), options)
-    if optional_text(raw, "answer") not in (None, answer):
-        raise BadRowError("an answer and an answer_index that differ")
+    answer = required_text(raw, "answer", "answer")
+    if answer not in LETTERS[: len(options)]:
+        raise BadRowError("an answer that is not the letter of an option")
     category = optional_text(raw, "category")
     return _item(
         required_text(raw, "question", "question"), options, answer, category, optional_text(raw, "question_id")
