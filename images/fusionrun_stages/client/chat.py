@@ -201,8 +201,8 @@ class ChatClient:
         if turn == 0 and question.prefill is not None:
             if parameters.external:
                 raise UserError(
-                    f"evaluation.benchmarks[{question.dataset}].prefill: {question.prefill!r}: only vLLM can continue a "
-                    f"given beginning of a response, and {parameters.base_url} is an external endpoint"
+                    f"evaluation.benchmarks[{question.dataset}].prefill: {question.prefill!r}: only vLLM can continue "
+                    f"the beginning of a response, and {parameters.base_url} is an external endpoint"
                 )
             body |= CONTINUE
         if parameters.external:

@@ -16,7 +16,7 @@ from typing import Any
 
 from fusionrun.api.parameters import DatasetParameters
 from fusionrun_stages.benchmarks.item import Item, Opened, optional_text, required_text
-from fusionrun_stages.benchmarks.layouts.test_cases import read_cases
+from fusionrun_stages.benchmarks.layouts.cases import read_cases
 from fusionrun_stages.benchmarks.source import Source
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.prompts.bad_rows import BadRowError, RawRow
