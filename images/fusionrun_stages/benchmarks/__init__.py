@@ -9,7 +9,7 @@ only judges and aggregations read: ``prepare`` copies them to ``materials/<bench
     ArenaHard   judge.yaml      system prompt and template of the judge: judge_config.yaml, or arena-hard-v0.1.yaml
     MTBench     judge_prompts.jsonl  the templates of the judge
     AlignBench  dimension_set.json, dimension_definition.json, subcategory_question_mapping.json
-                judge.py        has the template of the judge: text that is never run. Only if it is in the folder
+                judge.py        has the template of the judge in a text; it is never run
 
 No question, answer or template is part of this project.
 """

@@ -34,8 +34,9 @@ class Item:
     """Grader of this row, if it is not that of the protocol."""
     values: Mapping[str, str] = field(default_factory=dict)
     """Further values for the placeholders of the protocol's template; ``prompt`` replaces ``text`` there."""
-    data: Mapping[str, Any] | None = None
-    """What only the grader or the judge of this benchmark reads: plain JSON values."""
+    data: Callable[[], Mapping[str, Any]] | Mapping[str, Any] | None = None
+    """What only the grader or the judge of this benchmark reads: plain JSON values. A function makes large ones, so
+    that they are not decoded where only the text is read; it raises BadRowError if they cannot be used."""
 
     def check(self) -> None:
         """Raise UnicodeEncodeError if UTF-8 cannot encode a text; ``data`` may have any text."""
@@ -46,7 +47,8 @@ class Item:
 
     def data_json(self) -> str | None:
         """Return ``data`` as JSON with ASCII characters only: half of a surrogate pair stays what it is."""
-        return None if self.data is None else json.dumps(self.data, default=get_text, separators=(",", ":"))
+        data = self.data() if callable(self.data) else self.data
+        return None if data is None else json.dumps(data, default=get_text, separators=(",", ":"))
 
 
 @dataclass(frozen=True)

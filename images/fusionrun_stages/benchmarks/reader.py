@@ -74,7 +74,7 @@ class BenchmarkReader:
         Raise UserError if a file cannot be read to its end, or if no row is usable.
         """
         ids, keys = set[str](), set[str]()
-        for _, item in self._items(counts):
+        for where, item in self._items(counts):
             normalized = _normalized(item)
             prompt_id = self._identifier(normalized)
             if item.key in keys or (prompt_id in ids and self.opened.drops_duplicates):
@@ -82,10 +82,15 @@ class BenchmarkReader:
                 continue
             if prompt_id in ids:
                 prompt_id = self._another(normalized, item.key, ids)
+            try:
+                question = self._question(prompt_id, item)
+            except BadRowError as error:
+                counts.count_bad(where, error)
+                continue
             ids.add(prompt_id)
             if item.key is not None:
                 keys.add(item.key)
-            yield self._question(prompt_id, item)
+            yield question
         if not ids:
             raise UserError(f"{self.where}: no usable row among {counts.rows}; {self._why_none(counts)}")
 

@@ -33,6 +33,8 @@ NEUTRAL = {"top_k": (-1,), "repetition_penalty": (1.0,), "return_token_ids": (Tr
 """Values of vLLM's parameters that do not change the tokens. They are not sent to an external endpoint, nor to a server
 that has rejected them. Any other ``top_k`` or ``repetition_penalty`` is sent: otherwise the sampling would differ."""
 
+CONTINUED = ("stop",)
+"""Finish reasons of an answer after which the next turn is asked."""
 CONTINUE = {"add_generation_prompt": False, "continue_final_message": True}
 """vLLM's parameters of a request whose last message is the beginning of the response. The reply does not repeat it.
 
@@ -105,7 +107,7 @@ class ChatClient:
         if question.prefill is not None:
             messages.pop()
         for turn, text in enumerate(question.later_turns or (), start=1):
-            if row.finish_reason != "stop":
+            if row.finish_reason not in CONTINUED:
                 break
             messages += [_message("assistant", answer), _message("user", text)]
             samples = range(row.sample_index, row.sample_index + 1)

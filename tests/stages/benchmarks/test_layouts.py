@@ -65,7 +65,8 @@ def read(folder, files, layout, grader, **protocol):
         (
             "MMLURedux",
             {
-                "mmlu_redux/mmlu_virology.csv": REDUX_HEADER + "\"A \"\"small\"\" one;\";\"['a, b', \"\"it's\"\"]\";1;wrong_groundtruth;;0;Typo\n",
+                "mmlu_redux/mmlu_virology.csv": REDUX_HEADER
+                + "\"A \"\"small\"\" one;\";\"['a, b', \"\"it's\"\"]\";1;wrong_groundtruth;;0;Typo\n",
                 "mini_mmlu/mmlu_virology.csv": "an earlier version",
             },
             ('A "small" one;', ["a, b", "it's"], "B", "virology"),
@@ -340,6 +341,7 @@ def test_align_bench_groups_are_those_of_the_official_means(tmp_path):
         ("MTBench", "MTBench", mt_files, "data/gpt-4.jsonl", "'gpt-4-0125-preview.jsonl' or 'gpt-4.jsonl'"),
         ("MTBench", "MTBench", mt_files, "data/judge_prompts.jsonl", "'judge_prompts.jsonl': get it from fastchat"),
         ("AlignBench", "AlignBench", align_files, "config/dimension_set.json", "'dimension_set.json': .*THUDM"),
+        ("AlignBench", "AlignBench", align_files, "judge.py", "'judge.py': get it from .*THUDM"),
         ("LiveCodeBench", "LiveCodeBench", dict, None, "lacks files 'test\\*.jsonl': get them from livecodebench"),
         ("EvalPlus", "EvalPlus", dict, None, "'HumanEvalPlus\\*.jsonl' or .*get it from github.com/evalplus"),
         ("MMLURedux", "Choice", dict, None, "lacks files 'mmlu_\\*.csv'"),

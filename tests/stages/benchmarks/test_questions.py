@@ -11,7 +11,7 @@ from fusionrun_stages.benchmarks import questions as writing
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.prompts.dataset_rows import hash_text
 from fusionrun_stages.volume.parquet import read_rows
-from support.benchmarks import alpaca_files, arena_files, benchmark, mt_files, write
+from support.benchmarks import alpaca_files, arena_files, benchmark, mt_files, open_reader, problem, write
 from support.stage import make_work, read_shards
 
 WORDS = "The old keeper of the light counts seven gulls on the roof before the rain begins"
@@ -150,6 +150,12 @@ def test_contamination_is_found_by_the_question_and_not_by_the_template(volume):
     assert made.values.contaminated == 1
     report = json.loads((volume / "out" / "contamination.json").read_text())["benchmarks"]["gsm"]
     assert (report["prompts"], report["contaminated"]) == (1, 1)
+
+
+def test_the_tests_of_a_problem_are_not_decoded_for_contamination(volume):
+    rows = [problem("a"), problem("b", private_test_cases="damaged")]
+    reader = open_reader(benchmark(write(volume / "lcb", {"test.jsonl": rows}), "LiveCodeBench", "LiveCodeBench"))
+    assert list(reader.texts()) == [row["question_content"] for row in rows]
 
 
 def test_a_row_with_many_tests_is_read_alone(volume, monkeypatch):

@@ -16,19 +16,15 @@ REASONING = ("数学计算", "逻辑推理")
 LANGUAGE = ("基本任务", "中文理解", "综合问答", "文本写作", "角色扮演", "专业能力")
 GROUPS = {**dict.fromkeys(REASONING, "reasoning"), **dict.fromkeys(LANGUAGE, "language")}
 """Outer group by category: 中文推理 and 中文语言 of show_result.py."""
-CONFIGURATION = ("dimension_set.json", "dimension_definition.json", "subcategory_question_mapping.json")
-JUDGE = "judge.py"
-"""The only file of the owners with the template of the judge."""
+MATERIALS = ("dimension_set.json", "dimension_definition.json", "subcategory_question_mapping.json", "judge.py")
+"""Configuration of the judge, and the only file of the owners with its template."""
 ORIGIN = "github.com/THUDM/AlignBench"
 
 
 def open_align_bench(source: Source, _: DatasetParameters) -> Opened:
     """Open the questions and the configuration of the judge."""
     questions = source.find("data_v1.1_release.jsonl", origin=ORIGIN)
-    materials = {name: source.find(name, origin=ORIGIN) for name in CONFIGURATION}
-    judge = source.find_optional(JUDGE)
-    if judge is not None:
-        materials[JUDGE] = judge
+    materials = {name: source.find(name, origin=ORIGIN) for name in MATERIALS}
     files = source.data_files([questions], COLUMNS)
     return Opened(lambda: read_raw_rows(files), read, materials=materials)
 

@@ -44,11 +44,6 @@ def read(raw: RawRow) -> Item | None:
         raise BadRowError(f"a category that is none of {', '.join(CATEGORIES)}")
     turns = required_texts(raw, "turns", "turns")
     is_coding = category == CODING
-    data: dict[str, Any] = {name: plain(value) for name, value in raw.items() if name not in DECODED}
-    if is_coding:
-        original = raw.get("original_json")
-        data |= tests_of(raw, original.get("metadata") if isinstance(original, dict) else None)
-        data["partial_solution"] = optional_text(raw, "partial_solution") or ""
     return Item(
         text=turns[0],
         key=required_text(raw, "identifier", "question_id"),
@@ -57,8 +52,18 @@ def read(raw: RawRow) -> Item | None:
         group=f"{category}/{task}",
         later_turns=turns[1:] or None,
         grader=Grader.LIVE_CODE_BENCH if is_coding else Grader.LIVE_BENCH,
-        data=data,
+        data=lambda: data_of(raw, is_coding=is_coding),
     )
+
+
+def data_of(raw: RawRow, *, is_coding: bool) -> dict[str, Any]:
+    """Return the columns of a row, with its decoded tests if it is a problem of coding."""
+    data: dict[str, Any] = {name: plain(value) for name, value in raw.items() if name not in DECODED}
+    if is_coding:
+        original = raw.get("original_json")
+        data |= tests_of(raw, original.get("metadata") if isinstance(original, dict) else None)
+        data["partial_solution"] = optional_text(raw, "partial_solution") or ""
+    return data
 
 
 def plain(value: Any) -> Any:

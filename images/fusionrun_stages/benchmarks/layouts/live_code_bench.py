@@ -89,7 +89,7 @@ def read(raw: RawRow) -> Item:
             "format": block,
             "prompt": f"### Question:\n{question}\n\n### Format: {block}{ANSWER_HEADING}\n\n",
         },
-        data={
+        data=lambda: {
             "question_id": optional_text(raw, "question_id"),
             "platform": optional_text(raw, "platform"),
             "contest_date": contest_day(raw).isoformat(),
