@@ -5,12 +5,15 @@ SLIT-AI/FuseChat-3.0, FuseEval/Math-Eval: the answer to GSM8K follows ``####``; 
 of the solution.
 """
 
+import re
+
 from fusionrun.api.parameters import DatasetParameters
 from fusionrun_stages.benchmarks.item import Item, Opened, optional_text, required_text
 from fusionrun_stages.benchmarks.source import Source
 from fusionrun_stages.prompts.bad_rows import BadRowError, RawRow
 from fusionrun_stages.prompts.dataset_files import read_raw_rows
 
+_LINE_BREAK = re.compile(r"\n\s*")
 ANSWER_MARK = "####"
 BOX = "boxed"
 QUESTION_COLUMNS = ("question", "problem")
@@ -68,15 +71,23 @@ def read_amc23(raw: RawRow) -> Item:
 
 
 def last_boxed(solution: str) -> str | None:
-    r"""Return what is in the last ``\boxed{…}``, or after a last ``\boxed`` up to ``$``; None if there is none."""
+    r"""Return what is in the last ``\boxed{…}``, or after a last ``\boxed`` up to ``$``; None if there is none.
+
+    Line breaks, and a full stop or a slash at the end, are no part of it, as in ``extract_answer`` of the harness.
+    """
     _, box, rest = solution.rpartition(BOX)
     if not box:
         return None
-    if not rest.startswith("{"):
-        return rest.partition("$")[0].strip() or None
+    boxed = _in_braces(rest) if rest.startswith("{") else rest.partition("$")[0]
+    boxed = _LINE_BREAK.sub("", boxed.strip()).removeprefix(":").removesuffix(".").removesuffix("/")
+    return boxed.strip() or None
+
+
+def _in_braces(text: str) -> str:
+    """Return what is between the brace at the start and its closing one, or the end of the text."""
     depth = 0
-    for index, character in enumerate(rest):
+    for index, character in enumerate(text):
         depth += (character == "{") - (character == "}")
         if depth == 0:
-            return rest[1:index].strip() or None
-    return rest[1:].strip() or None
+            return text[1:index]
+    return text[1:]
