@@ -20,9 +20,9 @@ OUTPUT = Path(__file__).parents[2] / "tests/stages/benchmarks/official_prompts.j
 CHOICE = (
     "Please read the following multiple-choice questions and provide the most likely correct answer based on the "
     "options given.\nQuestion:\n{prompt}\nOptions:\n{options}\n- For simple problems:\nDirectly provide the answer "
-    "with minimal explanation.\n\n- For complex problems:\nUse this step-by-step format:\n## Step 1: [Concise description]\n"
-    "[Brief explanation]\n## Step 2: [Concise description]\n[Brief explanation]\n\nRegardless of the approach, always "
-    "conclude with:\nThe best answer is [the_answer_letter].\nwhere the [the_answer_letter] is the correct letter "
+    "with minimal explanation.\n\n- For complex problems:\nUse this step-by-step format:\n## Step 1: "
+    "[Concise description]\n[Brief explanation]\n## Step 2: [Concise description]\n[Brief explanation]\n\n"
+    "Regardless of the approach, always conclude with:\nThe best answer is [the_answer_letter].\nwhere the [the_answer_letter] is the correct letter "
     "choice.\n\nAnswer: Let's think step by step."
 )
 QWEN_PROBLEM = (

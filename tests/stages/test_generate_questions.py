@@ -66,6 +66,30 @@ def test_a_prefill_is_continued_and_not_stored(tmp_path, server):
     assert (found.text, found.later_texts) == ("    return 1", None)
 
 
+def stopped(text, stop):
+    status, headers, answer = reply(text)
+    answer["choices"][0]["stop_reason"] = stop
+    return status, headers, answer
+
+
+@pytest.mark.parametrize(
+    ("text", "stop", "stored"),
+    [
+        ("", "\n#", "# Twice\nreturn 2"),  # the template removed the line break of the prefill
+        ("return 1", "\n#", "return 1"),
+        ("", "###", ""),
+        ("", None, ""),
+    ],
+)
+def test_a_response_goes_on_after_the_line_break_of_its_prefill(tmp_path, server, text, stop, stored):
+    server.plan = lambda body, number: stopped(text, stop) if number == 1 else reply(" Twice\nreturn 2")
+    found, _ = ask(tmp_path, server, [question("a", prefill="```python\n"), question("z")], concurrency=1)
+    assert (found.text, found.finish_reason) == (stored, "stop")
+    asked = [turns(body)[-1] for body in bodies(server) if turns(body)[0] == ("user", "ask a")]
+    assert asked == [("assistant", "```python\n"), ("assistant", "```python\n#")][: 1 + (stored == "# Twice\nreturn 2")]
+    assert found.completion_tokens == 2 * len(asked)
+
+
 def test_an_external_endpoint_cannot_continue_a_prefill(tmp_path, server):
     with pytest.raises(UserError, match=r"evaluation.benchmarks\[bench\].prefill: 'x': only vLLM can continue"):
         ask(tmp_path, server, [question(prefill="x")], external=True)

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any, Self
 
 import httpx
@@ -91,6 +92,7 @@ class ChatClient:
         for position, index in enumerate(samples):
             sample = received.samples.get(position)
             if sample is not None and not sample.interrupted:
+                sample = await self._continue_line(question, index, sample)
                 yield self._row(question, index, sample, received.prompt_tokens)
             elif len(samples) == 1:
                 yield self._row(question, index, sample or Sample(error=received.error))
@@ -99,6 +101,27 @@ class ChatClient:
         for index in missing:
             async for row in self._first_turn(question, range(index, index + 1)):
                 yield row
+
+    async def _continue_line(self, question: Question, index: int, sample: Sample) -> Sample:
+        r"""Return the sample; continue it if a stop text ended it at the line break with which its prefill should end.
+
+        Chat templates that trim messages, as those of Llama and Gemma do, remove that line break. The model then
+        writes it itself, so that a stop text such as ``\n#`` ends a response that begins with a comment. With a
+        template that keeps the line break, this continues a response that begins with an empty line.
+
+        Source: transformers, ``render_jinja_template`` (utils/chat_template_utils.py), ``continue_final_message``.
+        """
+        prefill, stop = question.prefill or "", sample.stop_text or ""
+        if sample.text or not prefill.endswith("\n") or not stop.startswith("\n"):
+            return sample
+        continued = question.model_copy(update={"prefill": prefill.rstrip("\n") + stop})
+        received = await self._complete(self._body(continued, _first_messages(continued), range(index, index + 1)), 1)
+        rest = received.samples.get(0)
+        if rest is None or rest.interrupted:
+            return Sample(error=(rest and rest.error) or received.error)
+        tokens = sample.completion_tokens + rest.completion_tokens
+        text = rest.text if rest.error is not None else stop[1:] + rest.text
+        return replace(rest, text=text, completion_tokens=tokens)
 
     async def _later_turns(self, question: Question, row: Response) -> Response:
         """Return the sample with the answers to the later turns; a truncated or failed turn is the last one."""
