@@ -22,8 +22,8 @@ CHOICE = (
     "options given.\nQuestion:\n{prompt}\nOptions:\n{options}\n- For simple problems:\nDirectly provide the answer "
     "with minimal explanation.\n\n- For complex problems:\nUse this step-by-step format:\n## Step 1: "
     "[Concise description]\n[Brief explanation]\n## Step 2: [Concise description]\n[Brief explanation]\n\n"
-    "Regardless of the approach, always conclude with:\nThe best answer is [the_answer_letter].\nwhere the [the_answer_letter] is the correct letter "
-    "choice.\n\nAnswer: Let's think step by step."
+    "Regardless of the approach, always conclude with:\nThe best answer is [the_answer_letter].\nwhere the "
+    "[the_answer_letter] is the correct letter choice.\n\nAnswer: Let's think step by step."
 )
 QWEN_PROBLEM = (
     "You will be given a question (problem specification) and will generate a correct Python program that matches the "
