@@ -1,5 +1,8 @@
 """generate: questions of benchmarks with their own system message, prefill, sampling and turns."""
 
+import random
+import signal
+import time
 from collections import Counter
 
 import pytest
@@ -10,7 +13,7 @@ from fusionrun_stages.errors import UserError
 from fusionrun_stages.volume.json_lines import JsonLines
 from fusionrun_stages.volume.parquet import write_rows
 from fusionrun_stages.volume.paths import shard_path
-from support.generation import error, rows, run
+from support.generation import error, make_generation, rows, run, start_pod
 
 SAMPLING = {
     "temperature": 0.2,
@@ -159,6 +162,33 @@ def test_a_restart_repeats_only_the_conversation_in_flight(tmp_path, server):
     assert ask(tmp_path, server, given, samples=2) == whole
     asked = Counter(body["messages"][0]["content"] for body in bodies(server))
     assert set(asked) == {"ask q2"}
+
+
+def test_killed_pods_lose_no_conversation_and_repeat_only_those_in_flight(tmp_path, server):
+    given = [question(f"q{number:02}", later_turns=["Why?", "And?"]) for number in range(12)]
+    ask(tmp_path / "whole", server, given)
+    expected = shard_path(tmp_path / "whole" / "out" / "responses", 0, 2).read_bytes()
+    needed = len(server.requests)
+    for shard, some in enumerate((given, [])):
+        write_rows(shard_path(tmp_path / "prompts", shard, 2), Question, some)
+    server.requests.clear()
+    server.delay = 0.03
+    task = make_generation(tmp_path, server.url, concurrency=2, samples_per_prompt={"bench": 1}).task
+    choice, code, kills = random.Random(5), None, 0
+    for attempt in range(12):
+        with start_pod(tmp_path, f"pod-{attempt}", task) as process:
+            enough = len(server.requests) + choice.randint(2, 9)
+            while process.poll() is None and (attempt >= 3 or len(server.requests) < enough):
+                time.sleep(0.002)
+            process.send_signal(signal.SIGKILL)
+            code = process.wait()
+        if code == 0:
+            break
+        kills += 1
+    assert (code, kills) == (0, 3)
+    assert shard_path(tmp_path / "out" / "responses", 0, 2).read_bytes() == expected
+    repeated = len(server.requests) - needed
+    assert 0 < repeated <= kills * 2 * 3, "two conversations of three turns are in flight"
 
 
 def test_samples_of_a_question_without_turns_share_a_request(tmp_path, server):
