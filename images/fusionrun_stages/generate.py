@@ -15,9 +15,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from fusionrun.api.artifacts import PARTS, RESPONSES
+from fusionrun.api.evaluation_records import Question
 from fusionrun.api.parameters import GenerateParameters
 from fusionrun.api.pod import METRICS_PORT_ENV
-from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue
+from fusionrun.api.records import Response, Verdict, VerdictValue
 from fusionrun.api.values import Generated
 from fusionrun_stages.client.chat import GROUP_SAMPLES, ChatClient
 from fusionrun_stages.client.counts import QuotaShare, ResponseCounts, Throughput
@@ -33,6 +34,8 @@ from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger(__name__)
 
+UNUSED = ("answer", "tests", "entry_point", "preamble", "options", "references", "data")
+"""Fields of a question that requests do not contain: the tests of one may have many MiB."""
 SYNC_SECONDS = 5.0
 """Interval of fsync: a node failure loses at most the rows of one interval, a killed process loses none."""
 
@@ -68,7 +71,7 @@ def run(work: Work) -> Made:
         final.unlink(missing_ok=True)
         where = f"source {parameters.source!r}"
         if tally.answered:
-            raise UserError(f"{where}: {tally.explain_blank(parameters.sampling.max_tokens)}")
+            raise UserError(f"{where}: {tally.explain_blank(max_tokens_of(parameters))}")
         message = f"{where}: none of {tally.rows} requests succeeded: {tally.last_error}"
         raise UserError(message) if tally.rejected == tally.rows else InfrastructureError(message)
     if sizes:  # index the rows that this pod has added
@@ -96,8 +99,8 @@ def run(work: Work) -> Made:
 
 def missing_requests(
     parameters: GenerateParameters, shard: int, stored: StoredResponses
-) -> Iterator[tuple[Prompt, range]]:
-    """Yield each request to send: a prompt and the indexes of missing samples.
+) -> Iterator[tuple[Question, range]]:
+    """Yield each request to send: a prompt or question and the indexes of missing samples.
 
     A coding prompt whose reference solution fails its tests is skipped. Source: FuseChat-3.0 keeps coding prompts "with
     test cases"; that the solution must pass them is this project's rule.
@@ -106,18 +109,23 @@ def missing_requests(
     if parameters.solutions_verdicts_dir is not None:
         verdicts = read_rows(shard_path(parameters.solutions_verdicts_dir, shard, parameters.shards), Verdict)
         failed = {v.prompt_id for v in verdicts if v.verdict is not VerdictValue.RIGHT}
-    for prompt in read_rows(shard_path(parameters.prompts_dir, shard, parameters.shards), Prompt):
-        count = 0 if prompt.prompt_id in failed else parameters.samples_per_prompt.get(prompt.dataset, 0)
-        for samples in missing_samples(stored, prompt.prompt_id, count):
-            yield prompt, samples
+    path = shard_path(parameters.prompts_dir, shard, parameters.shards)
+    for question in read_rows(path, Question, leave_out=UNUSED):
+        count = 0 if question.prompt_id in failed else parameters.samples_per_prompt.get(question.dataset, 0)
+        # A conversation in flight is lost with the pod, so each has its own request.
+        longest = 1 if question.later_turns else GROUP_SAMPLES
+        for samples in missing_samples(stored, question.prompt_id, count, longest):
+            yield question, samples
 
 
-def missing_samples(stored: Container[Sample], prompt_id: str, count: int) -> Iterator[range]:
-    """Yield the ranges of sample indexes that are not stored, one per request: at most ``GROUP_SAMPLES`` long."""
+def missing_samples(
+    stored: Container[Sample], prompt_id: str, count: int, longest: int = GROUP_SAMPLES
+) -> Iterator[range]:
+    """Yield the ranges of sample indexes that are not stored, one per request: at most ``longest`` samples each."""
     start = 0
     for index in range(count + 1):
         is_stored = index == count or (prompt_id, index) in stored
-        if (is_stored or index - start == GROUP_SAMPLES) and index > start:
+        if (is_stored or index - start == longest) and index > start:
             yield range(start, index)
             start = index
         if is_stored:
@@ -127,7 +135,7 @@ def missing_samples(stored: Container[Sample], prompt_id: str, count: int) -> It
 async def request_all(
     work: Work,
     parameters: GenerateParameters,
-    requests: Iterator[tuple[Prompt, range]],
+    requests: Iterator[tuple[Question, range]],
     workers: int,
     total: int,
     quota: QuotaShare,
@@ -142,14 +150,14 @@ async def request_all(
     async def worker(chat: ChatClient) -> None:
         while not tally.is_hopeless:
             async with chat.concurrency.acquire():
-                prompt_and_samples = next(requests, None)
-                if prompt_and_samples is None:
+                question_and_samples = next(requests, None)
+                if question_and_samples is None:
                     return
-                prompt, samples = prompt_and_samples
+                question, samples = question_and_samples
                 tally.requested += len(samples)
                 if tally.check_quota(quota, parameters.prices):
                     return
-                async for row in chat.request(prompt, samples):
+                async for row in chat.request(question, samples):
                     lines.append(row)
                     tally.add(row)
                     rate.add(row.completion_tokens)
@@ -176,6 +184,11 @@ async def request_all(
                 sync(),
                 chat.adapt_concurrency(),
             )
+
+
+def max_tokens_of(parameters: GenerateParameters) -> int:
+    """Return the largest limit of the length of a response."""
+    return max(sampling.max_tokens for sampling in (parameters.sampling, *parameters.sampling_by_dataset.values()))
 
 
 def metrics(chat: ChatClient, tally: ResponseCounts, rate: Throughput, total: int) -> ClientMetrics:

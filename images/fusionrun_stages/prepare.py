@@ -16,6 +16,8 @@ from fusionrun.api.artifacts import CONTAMINATION_FILE, PROMPTS, RESPONSES, SOLU
 from fusionrun.api.parameters import PrepareParameters
 from fusionrun.api.records import Prompt, Response
 from fusionrun.api.stage import PREPARE_BENCHMARKS
+from fusionrun_stages.benchmarks.questions import write_benchmarks
+from fusionrun_stages.benchmarks.reader import open_benchmark
 from fusionrun_stages.models.reasoning import split_reasoning
 from fusionrun_stages.prompts.contamination import BenchmarkIndex
 from fusionrun_stages.prompts.counts import PromptCounts, total
@@ -31,15 +33,19 @@ log = logging.getLogger(__name__)
 
 
 def run(work: Work) -> Made:
-    """Write ``prompts/``, ``responses/<source>/`` for responses in data sets, and ``solutions/``."""
+    """Write ``prompts/``, ``responses/<source>/`` for responses in data sets, and ``solutions/``.
+
+    For benchmarks, write ``prompts/`` with their questions, and ``materials/``.
+    """
     parameters = work.parameters(PrepareParameters)
-    independent = work.task.stage == PREPARE_BENCHMARKS
-    reader = DatasetReader({d.name: open_dataset(d, "datasets") for d in parameters.datasets}, independent)
-    opened = {b.name: open_dataset(b, "benchmarks") for b in parameters.benchmarks}
-    benchmarks = DatasetReader(opened, independent=True, field="benchmarks")
+    if work.task.stage == PREPARE_BENCHMARKS:
+        written = write_benchmarks(parameters, work)
+        return _made(written.files, written.counts)
+    reader = DatasetReader({d.name: open_dataset(d, "datasets") for d in parameters.datasets})
+    benchmarks = [open_benchmark(benchmark) for benchmark in parameters.benchmarks]
     index = BenchmarkIndex()
-    for benchmark in parameters.benchmarks:
-        index.add(benchmark.name, (row.text for row in benchmarks.rows(benchmark)))
+    for benchmark in benchmarks:
+        index.add(benchmark.dataset.name, benchmark.texts())
     selection = PromptSelection(reader, index, parameters.seed, lambda rows: work.report(rows, 0, "rows"))
     for dataset in parameters.datasets:
         selection.add(dataset)
@@ -49,14 +55,16 @@ def run(work: Work) -> Made:
         if dataset.max_responses_per_prompt is not None:
             kept.add(dataset, (row for row in reader.rows(dataset) if row.key in selection.kept))
     made = write_shards(parameters, selection, kept, work)
-    if not independent:
-        report = json.dumps(selection.contamination.as_json(index), ensure_ascii=False, indent=1)
-        write_atomic(work.output / CONTAMINATION_FILE, report.encode())
-        made.append(CONTAMINATION_FILE)
-    for name, counts in selection.counts.items():
-        _log_counts(name, counts)
-    details = {"datasets": {name: counts.as_json() for name, counts in selection.counts.items()}}
-    return Made(values=total(selection.counts.values()), files=made, details=details)
+    report = json.dumps(selection.contamination.as_json(index), ensure_ascii=False, indent=1)
+    write_atomic(work.output / CONTAMINATION_FILE, report.encode())
+    return _made([*made, CONTAMINATION_FILE], selection.counts)
+
+
+def _made(files: list[str], counts: dict[str, PromptCounts]) -> Made:
+    for name, one in counts.items():
+        _log_counts(name, one)
+    details = {"datasets": {name: one.as_json() for name, one in counts.items()}}
+    return Made(values=total(counts.values()), files=files, details=details)
 
 
 def _log_counts(name: str, counts: PromptCounts) -> None:

@@ -1,17 +1,13 @@
 """generate: every sample is requested once and kept, also if a pod is killed."""
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
 from fusionrun.api.records import Message, Prompt, Verdict, VerdictValue
 from fusionrun.api.result import decode_result
-from fusionrun.api.task import encode_task
 from fusionrun.api.values import Generated
 from fusionrun_stages.client.chat import sample_seed
 from fusionrun_stages.errors import InfrastructureError
@@ -20,7 +16,7 @@ from fusionrun_stages.training import rows as training_rows
 from fusionrun_stages.volume.json_lines import JsonLines
 from fusionrun_stages.volume.parquet import write_rows
 from fusionrun_stages.volume.paths import shard_path
-from support.generation import PROMPTS, SAMPLES, TOTAL, make_generation, rows, run
+from support.generation import PROMPTS, SAMPLES, TOTAL, make_generation, rows, run, start_pod
 
 
 def test_every_sample_is_requested_once_with_every_parameter(tmp_path, server):
@@ -129,18 +125,6 @@ def test_a_complete_file_without_a_manifest_is_not_requested_again(tmp_path, ser
 def test_a_server_that_refuses_connections_is_an_infrastructure_error(tmp_path):
     with pytest.raises(InfrastructureError, match="server stalled"):
         run(tmp_path, "http://127.0.0.1:9/v1", stall_seconds=1)
-
-
-def start_pod(folder, uid, task):
-    (folder / f"{uid}.json").write_text(encode_task(task))
-    environment = os.environ | {
-        "FUSIONRUN_TASK": str(folder / f"{uid}.json"),
-        "FUSIONRUN_TERMINATION": str(folder / f"{uid}.termination"),
-        "FUSIONRUN_POD_UID": uid,
-        "JOB_COMPLETION_INDEX": "0",
-        "PYTHONPATH": os.pathsep.join(sys.path),
-    }
-    return subprocess.Popen([sys.executable, "-m", "fusionrun_stages", "generate"], env=environment)
 
 
 def test_a_generation_killed_at_random_times_writes_the_same_bytes(tmp_path, server):

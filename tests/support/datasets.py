@@ -14,7 +14,7 @@ def read_dataset(path: Path, **fields: Any) -> tuple[list[DatasetRow], PromptCou
         {"name": "a", "task": "Instruction", "columns": {"prompt": "prompt"}, "uri": str(path)} | fields
     )
     counts = PromptCounts()
-    reader = DatasetReader({"a": open_dataset(dataset, "datasets")}, independent=False)
+    reader = DatasetReader({"a": open_dataset(dataset, "datasets")})
     rows = list(reader.rows(dataset, counts))
     assert list(reader.rows(dataset)) == rows
     assert counts.rows == len(rows) + counts.bad_rows + counts.no_tests

@@ -1,6 +1,11 @@
 """Runs of ``generate`` with prompts in two shards, one of them empty."""
 
+import os
+import subprocess
+import sys
+
 from fusionrun.api.records import Prompt, Response
+from fusionrun.api.task import encode_task
 from fusionrun_stages import generate
 from fusionrun_stages.volume.parquet import read_rows, write_rows
 from fusionrun_stages.volume.paths import shard_path
@@ -56,3 +61,16 @@ def reply_to(prompt, reply):
 def error(status, message, **more):
     """Plan an error reply with a message."""
     return status, {}, {"error": {"message": message} | more}
+
+
+def start_pod(folder, uid, task):
+    """Start the first shard of a generation in a process of its own."""
+    (folder / f"{uid}.json").write_text(encode_task(task))
+    environment = os.environ | {
+        "FUSIONRUN_TASK": str(folder / f"{uid}.json"),
+        "FUSIONRUN_TERMINATION": str(folder / f"{uid}.termination"),
+        "FUSIONRUN_POD_UID": uid,
+        "JOB_COMPLETION_INDEX": "0",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    return subprocess.Popen([sys.executable, "-m", "fusionrun_stages", "generate"], env=environment)

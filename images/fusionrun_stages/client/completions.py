@@ -40,6 +40,8 @@ class Sample:
     error: str | None = None
     interrupted: bool = False
     """Whether the server has not finished it."""
+    stop_text: str | None = None
+    """The text of ``stop`` that ended it, if vLLM says so (``stop_reason``)."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ def _sample(choice: dict[str, Any], tokens: int) -> Sample:
         reasoning=replace_surrogates("\n\n".join(blocks)) or None,
         finish_reason=finish_reason,
         completion_tokens=tokens,
+        stop_text=stop if isinstance(stop := choice.get("stop_reason"), str) else None,
     )
 
 

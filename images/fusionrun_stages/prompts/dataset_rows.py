@@ -27,7 +27,7 @@ PromptKey = int
 """64-bit hash of a prompt's text, with normalised white space, and its task."""
 
 
-NEED_ANSWER = (Task.MATHEMATICS, Grader.MATHEMATICS, Grader.EXACT_MATCH)
+NEED_ANSWER = (Task.MATHEMATICS, Grader.MATHEMATICS, Grader.EXACT_MATCH, Grader.CHOICE)
 NEED_TESTS = (Task.CODING, Grader.CODING)
 
 
@@ -79,23 +79,30 @@ class DatasetRow:
         )
 
 
+def dataset_path(dataset: DatasetParameters, where: str) -> Path:
+    """Return the file or folder of a data set on the volume; errors start with ``where``.
+
+    Raise InfrastructureError if ``resolve`` has not downloaded it.
+    """
+    if dataset.uri.startswith("pvc://"):
+        return on_volume(claim_path(dataset.uri))
+    if dataset.uri.startswith("/"):
+        return Path(dataset.uri)
+    path = dataset_folder(dataset.revision or "")
+    if not dataset.revision or not path.is_dir():
+        raise InfrastructureError(
+            f"{where}: {dataset.uri}@{dataset.revision} is not on the volume: resolve must download it first"
+        )
+    return path
+
+
 def open_dataset(dataset: DatasetParameters, field: str) -> list[DataFile]:
     """Find and check a data set's files on the volume; ``field`` is ``datasets`` or ``benchmarks``.
 
     Raise UserError if the data set is missing, empty or lacks a column.
     """
     where = f"{field}[{dataset.name}]"
-    if dataset.uri.startswith("pvc://"):
-        path = on_volume(claim_path(dataset.uri))
-    elif dataset.uri.startswith("/"):
-        path = Path(dataset.uri)
-    else:
-        path = dataset_folder(dataset.revision or "")
-        if not dataset.revision or not path.is_dir():
-            raise InfrastructureError(
-                f"{where}: {dataset.uri}@{dataset.revision} is not on the volume: resolve must download it first"
-            )
-    return open_files(path, dataset.split, wanted_columns(dataset), where)
+    return open_files(dataset_path(dataset, where), dataset.split, wanted_columns(dataset), where)
 
 
 def wanted_columns(dataset: DatasetParameters) -> list[str]:
@@ -108,10 +115,6 @@ class DatasetReader:
     """Reads the data sets of one stage, any number of times."""
 
     files: dict[str, list[DataFile]]
-    independent: bool
-    """Whether more than one data set may have the same prompt, as benchmarks may."""
-    field: str = "datasets"
-    """For messages, as in ``open_dataset``."""
 
     def rows(self, dataset: DatasetParameters, counts: PromptCounts | None = None) -> Iterator[DatasetRow]:
         """Yield the usable rows of a data set; count all rows in ``counts``.
@@ -121,7 +124,7 @@ class DatasetReader:
         try:
             yield from self._rows(dataset, counts if counts is not None else PromptCounts())
         except UserError as error:
-            raise UserError(f"{self.field}[{dataset.name}]: {error}") from error
+            raise UserError(f"datasets[{dataset.name}]: {error}") from error
 
     def _rows(self, dataset: DatasetParameters, counts: PromptCounts) -> Iterator[DatasetRow]:
         for where, raw in read_raw_rows(self.files[dataset.name], wanted_columns(dataset)):
@@ -129,7 +132,7 @@ class DatasetReader:
             try:
                 if isinstance(raw, BadRowError):
                     raise raw
-                row, no_response = self._read(raw, dataset)
+                row, no_response = read_row(raw, dataset)
             except BadRowError as error:
                 counts.count_bad(where, error)
                 continue
@@ -143,55 +146,56 @@ class DatasetReader:
                 counts.count_no_response(where, source, missing)
             yield row
 
-    def _read(self, raw: RawRow, dataset: DatasetParameters) -> tuple[DatasetRow, dict[str, BadRowError]]:
-        """Return the row, and why a source has no response in it.
 
-        Raise BadRowError if it is unusable, and NoTestsError if its prompt must have tests and has none.
-        """
-        columns = dataset.columns
-        found = find_turns(get_value(raw, columns.prompt), dataset.turns)
-        if found is None:
-            raise no_value("prompt", columns.prompt, get_value(raw, columns.prompt))
-        history, prompt = found
-        # Source: LLaMA-Factory on the Alpaca format: the query follows the prompt on a new line.
-        context = get_column_text(raw, columns.context)
-        text = f"{prompt}\n{context}" if context else prompt
-        answer, tests = get_column_text(raw, columns.answer), None
-        if columns.tests:
-            tests = parse_tests(get_value(raw, columns.tests))
-        if dataset.task in NEED_ANSWER and answer is None:
-            raise no_value("answer", columns.answer, get_value(raw, columns.answer or ""))
-        if dataset.tests_from is TestsFrom.PROMPT:
-            tests = find_tests(text)
-            if tests is None:
-                raise NoTestsError
-        elif dataset.task in NEED_TESTS and not tests:
-            raise no_value("tests", columns.tests, get_value(raw, columns.tests or ""))
-        earlier = sum(message.role == "user" for message in history)
-        responses, no_response = find_responses(raw, dataset, prompt, earlier)
-        entry_point, preamble, category, solution = (
-            get_column_text(raw, column)
-            for column in (columns.entry_point, columns.preamble, columns.category, columns.solution)
-        )
-        optional = (answer, *(tests or ()), entry_point, preamble, category, solution)
-        check_texts([*(message.content for message in history), text, *optional, *responses.values()])
-        # With null characters between the turns, no text has the key of a conversation.
-        turns = [*(f"{message.role}\0{message.content}" for message in history), text]
-        normalized = "\0".join(" ".join(turn.split()) for turn in turns)
-        row = DatasetRow(
-            key=int(hash_text(f"{dataset.name if self.independent else dataset.task}\0{normalized}")[:16], 16),
-            normalized=normalized,
-            history=history,
-            text=text,
-            answer=answer,
-            tests=tests,
-            entry_point=entry_point,
-            preamble=preamble,
-            category=category,
-            solution=solution,
-            responses=responses,
-        )
-        return row, no_response
+def read_row(raw: RawRow, dataset: DatasetParameters) -> tuple[DatasetRow, dict[str, BadRowError]]:
+    """Return the row, and why a source has no response in it.
+
+    Raise BadRowError if it is unusable, and NoTestsError if its prompt must have tests and has none.
+    """
+    columns = dataset.columns
+    found = find_turns(get_value(raw, columns.prompt), dataset.turns)
+    if found is None:
+        raise no_value("prompt", columns.prompt, get_value(raw, columns.prompt))
+    history, prompt = found
+    # Source: LLaMA-Factory on the Alpaca format: the query follows the prompt on a new line.
+    context = get_column_text(raw, columns.context)
+    text = f"{prompt}\n{context}" if context else prompt
+    answer, tests = get_column_text(raw, columns.answer), None
+    if columns.tests:
+        tests = parse_tests(get_value(raw, columns.tests))
+    if dataset.task in NEED_ANSWER and answer is None:
+        raise no_value("answer", columns.answer, get_value(raw, columns.answer or ""))
+    if dataset.tests_from is TestsFrom.PROMPT:
+        tests = find_tests(text)
+        if tests is None:
+            raise NoTestsError
+    elif dataset.task in NEED_TESTS and not tests:
+        raise no_value("tests", columns.tests, get_value(raw, columns.tests or ""))
+    earlier = sum(message.role == "user" for message in history)
+    responses, no_response = find_responses(raw, dataset, prompt, earlier)
+    entry_point, preamble, category, solution = (
+        get_column_text(raw, column)
+        for column in (columns.entry_point, columns.preamble, columns.category, columns.solution)
+    )
+    optional = (answer, *(tests or ()), entry_point, preamble, category, solution)
+    check_texts([*(message.content for message in history), text, *optional, *responses.values()])
+    # With null characters between the turns, no text has the key of a conversation.
+    turns = [*(f"{message.role}\0{message.content}" for message in history), text]
+    normalized = "\0".join(" ".join(turn.split()) for turn in turns)
+    row = DatasetRow(
+        key=int(hash_text(f"{dataset.task}\0{normalized}")[:16], 16),
+        normalized=normalized,
+        history=history,
+        text=text,
+        answer=answer,
+        tests=tests,
+        entry_point=entry_point,
+        preamble=preamble,
+        category=category,
+        solution=solution,
+        responses=responses,
+    )
+    return row, no_response
 
 
 def find_responses(

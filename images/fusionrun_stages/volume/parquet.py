@@ -2,7 +2,7 @@
 
 import types
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -20,7 +20,7 @@ BATCH_ROWS = 4096
 BATCH_BYTES = 32 * 2**20
 """Rows and approximate bytes that are written at once."""
 READ_ROWS = 256
-"""Rows that are read at once. Larger batches are not faster."""
+"""Rows that are read at once, if they are short. Larger batches are not faster."""
 
 
 def arrow_schema(model: type[BaseModel]) -> Any:
@@ -114,11 +114,22 @@ def write_rows(path: Path, model: type[R], rows: Iterable[R]) -> int:
     return writer.count
 
 
-def read_rows(path: Path, model: type[R]) -> Iterator[R]:
-    """Yield the rows of a Parquet file in bounded memory."""
+def read_rows(path: Path, model: type[R], at_once: int = READ_ROWS, leave_out: Collection[str] = ()) -> Iterator[R]:
+    """Yield the rows of a Parquet file in bounded memory, without the values of the fields ``leave_out``.
+
+    ``at_once`` is the largest number of rows in memory; there are fewer if the rows are large.
+    """
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(inside_volume(path)) as file:
-        for batch in file.iter_batches(batch_size=READ_ROWS):
+        names = [name for name in file.schema_arrow.names if name not in leave_out]
+        for batch in file.iter_batches(batch_size=min(at_once, _rows_at_once(file.metadata)), columns=names):
             for row in batch.to_pylist():
                 yield model.model_validate(row)
+
+
+def _rows_at_once(metadata: Any) -> int:
+    """Return how many rows have about ``BATCH_BYTES``: the tests of one question may have many MiB."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    largest = max((group.total_byte_size / group.num_rows for group in groups if group.num_rows), default=1)
+    return int(min(max(BATCH_BYTES // max(largest, 1), 1), READ_ROWS))

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fusionrun.api.evaluation_records import Question
 from fusionrun.api.parameters import GenerateParameters
 from fusionrun.api.records import Response
 from fusionrun_stages.client.chat import ChatClient
@@ -17,6 +18,7 @@ from fusionrun_stages.client.completions import read_completion
 from fusionrun_stages.volume.parquet import read_rows, write_rows
 from support.generation import PROMPTS
 
+QUESTION = Question(**PROMPTS[0].model_dump())
 CASES = json.loads(Path(__file__).with_name("replies.json").read_text())
 SAMPLING = {"temperature": 0.7, "top_p": 0.8, "top_k": -1, "repetition_penalty": 1.05, "max_tokens": 64}
 
@@ -42,7 +44,7 @@ def planned(reply):
 
 async def request(parameters, samples):
     async with ChatClient(parameters) as client:
-        return [row async for row in client.request(PROMPTS[0], range(samples))]
+        return [row async for row in client.request(QUESTION, range(samples))]
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])

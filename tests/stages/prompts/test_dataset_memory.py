@@ -22,7 +22,7 @@ from fusionrun_stages.prompts.dataset_rows import DatasetReader, open_dataset
 import pyarrow.parquet
 dataset = DatasetParameters(name="a", task="Instruction", columns={}, uri=sys.argv[1])
 before, counts = peak(), PromptCounts()
-for row in DatasetReader({"a": open_dataset(dataset, "datasets")}, False).rows(dataset, counts):
+for row in DatasetReader({"a": open_dataset(dataset, "datasets")}).rows(dataset, counts):
     rows += 1
 print(rows, counts.bad_rows, peak() - before)
 """

@@ -67,7 +67,7 @@ def test_rows_without_tests_are_counted_by_their_own_reason(tmp_path):
 def test_a_data_set_without_any_tests_is_refused(tmp_path):
     (tmp_path / "x.jsonl").write_text('{"prompt": "Add."}\n{"prompt": "Subtract."}\n')
     dataset = DatasetParameters(name="a", task="Coding", columns={}, uri=str(tmp_path / "x.jsonl"), tests_from="Prompt")
-    reader = DatasetReader({"a": open_dataset(dataset, "datasets")}, independent=False)
+    reader = DatasetReader({"a": open_dataset(dataset, "datasets")})
     selection = PromptSelection(reader, BenchmarkIndex(), 1, lambda _: None)
     with pytest.raises(UserError, match=r"no usable row among 2; 2 prompts have no tests \(testsFrom: Prompt\)"):
         selection.add(dataset)
