@@ -121,13 +121,12 @@ def test_every_turn_is_a_request_with_the_earlier_answers(tmp_path, server):
 @pytest.mark.parametrize(
     ("second", "expected", "requests"),
     [
-        (reply("cut", "length"), ("length", ["cut"], None), 2),
         (error(400, "too long"), ("error", [], "400: too long"), 2),
         (reply("", "content_filter"), ("error", [], "finish_reason content_filter"), 2),
     ],
-    ids=["truncated", "rejected", "filtered"],
+    ids=["rejected", "filtered"],
 )
-def test_a_truncated_or_failed_turn_ends_the_conversation(tmp_path, server, second, expected, requests):
+def test_a_failed_turn_ends_the_conversation(tmp_path, server, second, expected, requests):
     server.plan = lambda body, number: reply("first") if len(body["messages"]) == 1 else second
     other = question("z")  # so that the stage has a response
     found, _ = ask(tmp_path, server, [question(later_turns=["Why?", "And?"]), other])
@@ -136,11 +135,12 @@ def test_a_truncated_or_failed_turn_ends_the_conversation(tmp_path, server, seco
     assert len(server.requests) == requests + 1
 
 
-def test_a_truncated_first_answer_is_the_whole_conversation(tmp_path, server):
-    server.plan = lambda body, number: reply("cut", "length")
-    (found,) = ask(tmp_path, server, [question(later_turns=["Why?"])])
-    assert (found.text, found.finish_reason, found.later_texts) == ("cut", "length", [])
-    assert len(server.requests) == 1
+@pytest.mark.parametrize("cut", [1, 2])
+def test_a_conversation_with_a_truncated_answer_goes_on(tmp_path, server, cut):
+    server.plan = lambda body, number: reply(f"answer {number}", "length" if number == cut else "stop")
+    (found,) = ask(tmp_path, server, [question(later_turns=["Why?", "And?"])])
+    assert (found.text, found.finish_reason) == ("answer 1", "length")
+    assert found.later_texts == ["answer 2", "answer 3"]
 
 
 def test_a_transient_failure_of_a_later_turn_repeats_only_its_request(tmp_path, server, monkeypatch):

@@ -34,8 +34,9 @@ NEUTRAL = {"top_k": (-1,), "repetition_penalty": (1.0,), "return_token_ids": (Tr
 """Values of vLLM's parameters that do not change the tokens. They are not sent to an external endpoint, nor to a server
 that has rejected them. Any other ``top_k`` or ``repetition_penalty`` is sent: otherwise the sampling would differ."""
 
-CONTINUED = ("stop",)
-"""Finish reasons of an answer after which the next turn is asked."""
+CONTINUED = ("stop", "length")
+"""Finish reasons of an answer after which the next turn is asked. Source: FastChat, ``gen_model_answer.py``, which also
+goes on after a truncated answer."""
 CONTINUE = {"add_generation_prompt": False, "continue_final_message": True}
 """vLLM's parameters of a request whose last message is the beginning of the response. The reply does not repeat it.
 
@@ -124,9 +125,12 @@ class ChatClient:
         return replace(rest, text=text, completion_tokens=tokens)
 
     async def _later_turns(self, question: Question, row: Response) -> Response:
-        """Return the sample with the answers to the later turns; a truncated or failed turn is the last one."""
+        """Return the sample with the answers to the later turns; a failed turn is the last one.
+
+        The finish reason is ``length`` if any turn was truncated, unless one failed.
+        """
         messages = _first_messages(question)
-        answer, texts = (question.prefill or "") + row.text, list[str]()
+        answer, texts, truncated = (question.prefill or "") + row.text, list[str](), row.finish_reason == "length"
         if question.prefill is not None:
             messages.pop()
         for turn, text in enumerate(question.later_turns or (), start=1):
@@ -140,10 +144,10 @@ class ChatClient:
                 sample = Sample(error=(sample and sample.error) or received.error)
             if sample.error is None:
                 texts.append(sample.text)
-            answer = sample.text
+            answer, truncated = sample.text, truncated or sample.finish_reason == "length"
             row = row.model_copy(
                 update={
-                    "finish_reason": sample.finish_reason,
+                    "finish_reason": "length" if truncated and sample.error is None else sample.finish_reason,
                     "prompt_tokens": row.prompt_tokens + (0 if sample.error else received.prompt_tokens),
                     "completion_tokens": row.completion_tokens + sample.completion_tokens,
                     "error": sample.error and sample.error[:ERROR_CHARACTERS],
