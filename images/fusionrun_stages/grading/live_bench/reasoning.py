@@ -9,13 +9,13 @@ from fusionrun_stages.grading.live_bench.boxed import last_boxed
 from fusionrun_stages.grading.live_bench.rows import LiveBenchRow
 from fusionrun_stages.grading.marks import Mark
 
-_NUMBERS = {
-    str(number): word
-    for number, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen twenty".split()
-    )
-}
+# fmt: off
+_WORDS = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
+)
+# fmt: on
+_NUMBERS = {str(number): word for number, word in enumerate(_WORDS)}
 """Word of each number up to 20."""
 _ZEBRA_NUMBERS = frozenset("123456789")
 """Digits that a zebra puzzle accepts for the word."""

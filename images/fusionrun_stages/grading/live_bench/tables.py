@@ -73,44 +73,44 @@ def _values(table: Any, columns: list[str], name: str) -> list[Any]:
 
 
 def _read_json(text: str) -> Any:
-    import pandas
+    import pandas as pd
 
     for options in _JSON_ORIENTS[:-1]:
         try:
-            return pandas.read_json(StringIO(text), **options)
+            return pd.read_json(StringIO(text), **options)
         except Exception:  # noqa: BLE001, S112 - the next form is tried
             continue
-    return pandas.read_json(StringIO(text), **_JSON_ORIENTS[-1])
+    return pd.read_json(StringIO(text), **_JSON_ORIENTS[-1])
 
 
 def _read_json_lines(text: str) -> Any:
-    import pandas
+    import pandas as pd
 
-    return pandas.read_json(StringIO(text), orient="records", lines=True)
+    return pd.read_json(StringIO(text), orient="records", lines=True)
 
 
 def _read_html(text: str) -> Any:
-    import pandas
+    import pandas as pd
 
-    return pandas.concat(pandas.read_html(StringIO(text)), axis=0)
+    return pd.concat(pd.read_html(StringIO(text)), axis=0)
 
 
 def _read_csv(text: str) -> Any:
-    import pandas
+    import pandas as pd
 
-    return pandas.read_csv(StringIO(text))
+    return pd.read_csv(StringIO(text))
 
 
 def _read_tsv(text: str) -> Any:
-    import pandas
+    import pandas as pd
 
-    return pandas.read_csv(StringIO(text), sep="\t")
+    return pd.read_csv(StringIO(text), sep="\t")
 
 
 def _read_markdown(text: str) -> Any:
-    import pandas
+    import pandas as pd
 
-    return pandas.read_table(StringIO(text), sep="|", header=0, index_col=1, skipinitialspace=True)
+    return pd.read_table(StringIO(text), sep="|", header=0, index_col=1, skipinitialspace=True)
 
 
 _READERS: dict[str, Callable[[str], Any]] = {
