@@ -65,5 +65,7 @@ def equal(reference: str, answer: str) -> bool:
         try:
             difference = parse_latex(reference) - parse_latex(answer)
             return bool(sympy.Abs(sympy.simplify(difference)) < _TOLERANCE)
+        except ImportError:
+            raise
         except Exception:  # noqa: BLE001 - any text may come here, and SymPy raises almost any exception
             return False

@@ -41,15 +41,18 @@ def grade_all(items: Sequence[tuple[Question, str]], processes: int | None = Non
     )
     for index, mark in map_in_processes(partial(_grader, each_bytes), items, processes):
         if isinstance(mark, ProcessDied):
-            yield index, Mark(0.0, "the grader used up its CPU time or memory")
+            reason = "failed" if (mark.exit_code or 0) > 0 else "used up its CPU time or memory"
+            yield index, Mark(0.0, f"the grader {reason}", parsed=False)
         else:
             yield index, mark
 
 
 def _import_libraries() -> None:
-    """Import what graders need before the processes are forked: SymPy takes a second."""
-    import langdetect  # noqa: F401
+    """Import what graders need before the processes are forked: SymPy takes a second, and a missing one is an error."""
+    import antlr4  # noqa: F401
+    import lxml  # noqa: F401 - pandas reads HTML with it
     import pandas as pd  # noqa: F401
+    import rapidfuzz.distance  # noqa: F401
 
     from fusionrun_stages.grading.live_bench.amps_hard import equal
     from fusionrun_stages.grading.live_bench.instructions.tokens import is_in_language, split_words
@@ -68,6 +71,6 @@ def _grade_limited(item: tuple[Question, str]) -> Mark:
     try:
         return limited(partial(grade, *item))
     except TimeUpError:
-        return Mark(0.0, f"the grader used up its CPU time of {CPU_SECONDS:.0f} s")
+        return Mark(0.0, f"the grader used up its CPU time of {CPU_SECONDS:.0f} s", parsed=False)
     except MemoryError:
-        return Mark(0.0, "the grader used up its memory")
+        return Mark(0.0, "the grader used up its memory", parsed=False)

@@ -36,6 +36,8 @@ def grade_table(row: LiveBenchRow, text: str) -> Mark:
         warnings.simplefilter("ignore")
         try:
             expected = read(row.ground_truth)
+        except ImportError:
+            raise
         except Exception as error:  # noqa: BLE001 - pandas raises almost any exception
             raise UngradableError(f"its ground_truth is no table: {error}") from None
         table = re.sub(r"^```.*\n", "", text).replace("```", "").strip()
@@ -92,7 +94,7 @@ def _read_json_lines(text: str) -> Any:
 def _read_html(text: str) -> Any:
     import pandas as pd
 
-    return pd.concat(pd.read_html(StringIO(text)), axis=0)
+    return pd.concat(pd.read_html(StringIO(text), flavor="lxml"), axis=0)
 
 
 def _read_csv(text: str) -> Any:

