@@ -1,4 +1,4 @@
-r"""The last ``\boxed{}`` of a response, by the rules of LiveBench.
+"""The last box of a response, by the rules of LiveBench.
 
 Source: LiveBench 0.0.4, process_results/math/AMPS_Hard/utils.py; spatial and math_competitions have the same functions.
 """
