@@ -122,7 +122,7 @@ def _with_fields(protocol: Protocol, benchmark: Benchmark) -> Protocol:
 
 
 def _sampling(known: Sampling, given: Sampling | None) -> Sampling:
-    return known.model_copy(update=given.model_dump(exclude_none=True)) if given else known
+    return known.model_copy(update=given.model_dump(by_alias=False, exclude_none=True)) if given else known
 
 
 def judge_name(judge: Judge | None) -> str | None:
