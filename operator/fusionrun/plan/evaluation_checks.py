@@ -27,6 +27,7 @@ def check_evaluation(spec: FusionRunSpec) -> Iterator[SpecError]:
 def _benchmark(benchmark: Benchmark) -> Iterator[SpecError]:
     """Check one benchmark; this repeats the rules of admission that its protocol depends on."""
     field = f"evaluation.benchmarks[{benchmark.name}]"
+    grader = benchmark.grader.value if benchmark.grader else None
     if benchmark.uri is None:
         rule = "is required without a preset"
         if benchmark.preset:
@@ -38,10 +39,10 @@ def _benchmark(benchmark: Benchmark) -> Iterator[SpecError]:
         yield SpecError(f"{field}.uri", None, rule)
     if benchmark.preset is None and benchmark.grader not in OWN_GRADERS:
         rule = f"must be {', '.join(OWN_GRADERS[:-1])} or {OWN_GRADERS[-1]} without a preset"
-        yield SpecError(f"{field}.grader", benchmark.grader, rule)
+        yield SpecError(f"{field}.grader", grader, rule)
     if benchmark.preset and benchmark.grader is not benchmark_data(benchmark.preset).grader:
         rule = f"must be {benchmark_data(benchmark.preset).grader} for preset {benchmark.preset}"
-        yield SpecError(f"{field}.grader", benchmark.grader, rule)
+        yield SpecError(f"{field}.grader", grader, rule)
     if benchmark.prompt_template is not None and "{prompt}" not in benchmark.prompt_template:
         yield SpecError(f"{field}.promptTemplate", benchmark.prompt_template, "must contain {prompt}")
     if benchmark.grader is Grader.CHOICE and benchmark.prompt_template and "{options}" not in benchmark.prompt_template:
