@@ -341,8 +341,8 @@ def test_a_benchmark_without_a_preset_keeps_the_digests_of_release_0_2():
     coding = {"split": "test", "grader": "Coding", "columns": tests}
     assert plan["prepare/prompts"].parameters["leftOut"] == [mathematics, coding]
     assert plan["prepare/benchmarks"].parameters["benchmarks"] == [
-        {"name": "math-test", **mathematics, "max_prompts": None},
-        {"name": "code-test", **coding, "max_prompts": None},
+        {"name": "math-test", **mathematics, "maxPrompts": None},
+        {"name": "code-test", **coding, "maxPrompts": None},
     ]
     assert set(plan["generate/eval-base"].parameters) == {"sampling", "dtype", "maxModelLen", "extraArgs"}
     assert build_task(pinned_of("tiny", make_spec()), plan["generate/eval-base"]).parameters.sampling_by_dataset == {}
