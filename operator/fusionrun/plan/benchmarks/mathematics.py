@@ -1,8 +1,8 @@
-r"""Benchmarks of mathematics: GSM8K, MATH and AMC 23.
+"""Benchmarks of mathematics: GSM8K, MATH and AMC 23.
 
 Source of the protocol: SLIT-AI/FuseChat-3.0, FuseEval/Math-Eval (utils.py: the prompts ``qwen25-math-cot``,
 ``llama3-math-cot`` and ``gemma2-math-cot``; sh/eval_fuse.sh; math_eval.py: 2,048 tokens), which is the harness of
-QwenLM/Qwen2.5-Math. Greedy decoding without examples. A truncated response with ``\boxed`` counts.
+QwenLM/Qwen2.5-Math. Greedy decoding without examples. A truncated response with a boxed answer counts.
 """
 
 from dataclasses import replace
