@@ -60,7 +60,7 @@ def test_a_preset_is_complete(preset):
     for family in Family:
         found = protocol(preset, family)
         assert None not in found.sampling.model_dump().values()
-        assert "{prompt}" in found.form.template
+        assert "{prompt}" in found.form.template or "{question}" in found.form.template
         assert ("{options}" in found.form.template) is (found.grader is Grader.CHOICE)
         assert found.name.startswith("FuseEval/")
         assert not found.modified
@@ -107,7 +107,7 @@ def test_the_sampling_of_a_preset(preset, family, sampling):
         ("MBPP", "Qwen2.5", "You are an intelligent programming assistant", "Can you complete", "```python\n"),
         ("LiveCodeBench", "Llama3", "You are an expert Python programmer.", "{prompt}", None),
         ("LiveCodeBench", "Gemma2", None, "You are an expert Python programmer.", None),
-        ("LiveCodeBench", "Qwen2.5", "You are a helpful assistant.", "You will be given a question", None),
+        ("LiveCodeBench", "Qwen2.5", "You are a helpful assistant.", "\nYou will be given a question", None),
     ],
 )
 def test_the_messages_of_a_preset(preset, family, system, start, prefill):

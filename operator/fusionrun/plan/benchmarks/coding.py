@@ -3,9 +3,7 @@
 Sources of the protocols: SLIT-AI/FuseChat-3.0, FuseEval/Code-Eval/eval_plus (model.py, test.sh) and
 FuseEval/Code-Eval/LiveCodeBench (lcb_runner/prompts/code_generation.py, lcb_runner/runner/parser.py, test.sh).
 
-The texts that end a response are those of eval_plus without the special tokens: a server does not return them. For
-LiveCodeBench with Qwen2.5, FuseEval has the sentence on the task before the question and other headings; here the
-sentence is before the question, and the headings are those of the other families.
+The texts that end a response are those of eval_plus without the special tokens: a server does not return them.
 """
 
 from dataclasses import replace
@@ -69,7 +67,11 @@ PRESETS = {
         form=PromptForm(system=_SYSTEM),
         forms={
             Family.GEMMA_2: PromptForm(template=f"{_SYSTEM}\n{{prompt}}"),
-            Family.QWEN_2_5: PromptForm(system="You are a helpful assistant.", template=f"{_ROLE}\n\n{{prompt}}"),
+            # The layout has the parts of {prompt} for other headings. The line break at the start is FuseEval's.
+            Family.QWEN_2_5: PromptForm(
+                system="You are a helpful assistant.",
+                template=f"\n{_ROLE}\n\nQuestion: {{question}}\n\n{{format}}",
+            ),
         },
         sampling=sampled(0.2, 0.95, 2000),
         stop=("###",),
