@@ -462,6 +462,24 @@ def test_another_judge_judges_again_and_generates_nothing():
         }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("fields", "again"),
+    [
+        ({"rubric": "Rate this as [[5]]: {response}"}, {"judge/base", "evaluate/base"}),
+        ({"samples": 2}, {"generate/eval-base", "evaluate/base"}),
+        ({"stop": ["x"]}, {"generate/eval-base", "evaluate/base"}),
+    ],
+    ids=["rubric", "samples", "stop"],
+)
+def test_only_what_is_asked_of_the_judge_is_in_the_parameters_of_its_stage(fields, again):
+    def parameters(**more: Any) -> dict[str, Any]:
+        evaluation = {"benchmarks": [rated(**more)], "judge": external_judge()}
+        return {s.name: s.parameters for s in build_plan(filled(evaluation=evaluation)).stages}
+
+    before, after = parameters(), parameters(**fields)
+    assert {n for n in before if before[n] != after[n] and n.endswith("base")} == again
+
+
 def test_a_judge_without_a_benchmark_to_judge_has_no_stage():
     spec = make_spec(evaluation={"benchmarks": [{"name": "m", "preset": "MMLUPro"}], "judge": served_judge()})
     plan = build_plan(read(spec))

@@ -32,6 +32,7 @@ _RUBRIC_TOKENS = 2048
 _TEXT = {"layout", "window_start", "window_end"}
 _QUESTION = _TEXT | {"form", "temperatures"}
 _REQUESTS = {"sampling", "stop", "samples"}
+_JUDGEMENT = {"version", "grader", "judge", "rubric"}
 
 
 def protocol_of(benchmark: Benchmark, spec: FusionRunSpec) -> Protocol:
@@ -152,6 +153,11 @@ def requests_digest(protocol: Protocol, sampling: Sampling | None) -> dict[str, 
     """Return what decides the requests; nothing for one sample with ``sampling`` and without a stop text."""
     part = _part(protocol, _REQUESTS)
     return {} if part.keys() == {"sampling"} and protocol.sampling == sampling else part
+
+
+def judgement_digest(protocol: Protocol) -> dict[str, Any]:
+    """Return what decides the requests to the judge: a judgement may cost money, so nothing else repeats it."""
+    return _part(protocol, _JUDGEMENT)
 
 
 def score_digest(protocol: Protocol) -> dict[str, Any]:

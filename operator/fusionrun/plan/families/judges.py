@@ -12,7 +12,7 @@ from fusionrun.api.protocol import Protocol
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import EvaluatedModel, StageKind
 from fusionrun.errors import PlanError
-from fusionrun.plan.benchmarks.protocols import protocols_of, score_digest
+from fusionrun.plan.benchmarks.protocols import judgement_digest, protocols_of
 from fusionrun.plan.families.prompts import BENCHMARKS
 from fusionrun.plan.families.responses import (
     ServedModel,
@@ -37,7 +37,7 @@ def judge_stages(spec: FusionRunSpec, model: EvaluatedModel, responses: str, ref
     if not judged:
         return []
     judge, inputs = _judge(spec), (BENCHMARKS, responses)
-    parameters: dict[str, Any] = {"benchmarks": {name: score_digest(protocol) for name, protocol in judged.items()}}
+    parameters: dict[str, Any] = {"benchmarks": {name: judgement_digest(protocol) for name, protocol in judged.items()}}
     parameters["evaluated"] = model.value
     if judge.served is None:
         parameters |= endpoint_digest(judge.endpoint)
