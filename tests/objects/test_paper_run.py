@@ -45,21 +45,21 @@ SAMPLING = {
     "qwen-math": (0.7, 0.8, 1.05),
 }
 BENCHMARKS = {
-    # benchmark: group, tokens of a response, judge of the protocol
-    "alpaca-eval-2": ("Instruction following", 4096, "gpt-4-1106-preview"),
-    "arena-hard": ("Instruction following", 4096, "gpt-4-1106-preview"),
-    "mt-bench": ("Instruction following", 1024, "gpt-4-0125-preview"),
-    "align-bench": ("Instruction following", 4096, "gpt-4"),
-    "live-bench": ("General", 4096, None),
-    "mmlu-pro": ("General", 2048, None),
-    "mmlu-redux": ("General", 2048, None),
-    "gpqa-diamond": ("General", 2048, None),
-    "gsm8k": ("Mathematics", 2048, None),
-    "math": ("Mathematics", 2048, None),
-    "amc-23": ("Mathematics", 2048, None),
-    "human-eval": ("Coding", 2048, None),
-    "mbpp": ("Coding", 2048, None),
-    "live-code-bench": ("Coding", 2000, None),
+    # benchmark: tokens of a response, judge of the protocol
+    "alpaca-eval-2": (4096, "gpt-4-1106-preview"),
+    "arena-hard": (4096, "gpt-4-1106-preview"),
+    "mt-bench": (1024, "gpt-4-0125-preview"),
+    "align-bench": (4096, "gpt-4"),
+    "live-bench": (4096, None),
+    "mmlu-pro": (2048, None),
+    "mmlu-redux": (2048, None),
+    "gpqa-diamond": (2048, None),
+    "gsm8k": (2048, None),
+    "math": (2048, None),
+    "amc-23": (2048, None),
+    "human-eval": (2048, None),
+    "mbpp": (2048, None),
+    "live-code-bench": (2000, None),
 }
 PROGRAMS = {"live-bench", "human-eval", "mbpp", "live-code-bench"}
 SAMPLED = {
@@ -145,17 +145,17 @@ def test_the_14_benchmarks_are_measured_as_published(model):
     alpaca, with_system = SAMPLED[family]
     datasets = {dataset.name: dataset for dataset in found["prepare/benchmarks"].parameters.datasets}
     protocols = {name: dataset.protocol for name, dataset in datasets.items()}
-    assert {n: p.table_group for n, p in protocols.items()} == {n: group for n, (group, *_) in BENCHMARKS.items()}
+    assert [*protocols] == [*BENCHMARKS]
     assert not any(protocol.modified for protocol in protocols.values())
     assert {name for name, protocol in protocols.items() if protocol.form.system} == with_system
     assert {name: dataset.uri for name, dataset in datasets.items()} == {
         name: f"pvc://fusion-data/benchmarks/{name}" for name in BENCHMARKS
     }
-    judges = {name: judge for name, (*_, judge) in BENCHMARKS.items() if judge}
+    judges = {name: judge for name, (_, judge) in BENCHMARKS.items() if judge}
     for evaluated, answers in ANSWERS.items():
         generate = found[f"generate/{answers}"].parameters
         sampling = {name: generate.sampling_by_dataset.get(name, generate.sampling) for name in BENCHMARKS}
-        assert {n: s.max_tokens for n, s in sampling.items()} == {n: tokens for n, (_, tokens, _) in BENCHMARKS.items()}
+        assert {n: s.max_tokens for n, s in sampling.items()} == {n: tokens for n, (tokens, _) in BENCHMARKS.items()}
         parts = sampling["alpaca-eval-2"]
         assert (parts.temperature, parts.top_p, parts.top_k) == alpaca
         assert (sampling["live-code-bench"].temperature, sampling["live-code-bench"].stop) == (0.2, ["###"])

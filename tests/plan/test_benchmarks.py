@@ -360,7 +360,7 @@ OTHER = {
     "form": {"system": "s"}, "sampling": {"temperature": 0.1}, "temperatures": {"a": 0.1}, "stop": ["x"], "samples": 2,
     "grader": Grader.CHOICE, "grades_truncated": True, "metrics": ["m"], "aggregation": Aggregation.GROUP_MEANS,
     "unit": Unit.RATING, "judge": {"temperature": 1, "model": "m"}, "rubric": "r", "window_start": "2024-01-01",
-    "window_end": "2024-01-01", "shows_examples": False, "licence": "MIT", "table_group": "Coding",
+    "window_end": "2024-01-01", "shows_examples": False, "licence": "MIT",
 }  # fmt: skip
 
 

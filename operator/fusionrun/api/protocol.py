@@ -104,5 +104,3 @@ class Protocol(Contract):
     """Whether questions and responses may be shown. False: the owners ask that the questions do not become public."""
     licence: str | None = None
     """Licence of the questions, if they are those of a preset."""
-    table_group: str | None = None
-    """Group in the paper's table of results, such as ``Coding``, if it is a benchmark of the paper."""

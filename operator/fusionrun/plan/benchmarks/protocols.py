@@ -77,7 +77,6 @@ def _of_preset(benchmark: Benchmark, spec: FusionRunSpec) -> Protocol:
         window_end=end,
         shows_examples=known.shows_examples,
         licence=known.licence,
-        table_group=known.group,
     )
 
 
