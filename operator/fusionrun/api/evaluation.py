@@ -8,7 +8,7 @@ from pydantic import Field
 
 from fusionrun.api.contract import Contract
 from fusionrun.api.data import ColumnName, Columns
-from fusionrun.api.models import Endpoint, Name, Revision, Sampling, Served, ServerSettings, Uri
+from fusionrun.api.models import Endpoint, Name, Quota, Revision, Sampling, Served, ServerSettings, Uri
 
 
 class Grader(StrEnum):
@@ -133,6 +133,10 @@ class Benchmark(Contract):
 
 class JudgeEndpoint(Endpoint):
     """An OpenAI-compatible endpoint that judges."""
+
+    quota: Quota | None = None
+    """Limits on the use of the endpoint, for each evaluated model. A stage that reaches a limit fails and keeps its
+    judgements. In-flight requests may exceed the token and cost limits. If omitted, there is no limit."""
 
 
 class JudgeServed(Served):
