@@ -45,7 +45,7 @@ class Policy:
     hubs: tuple[str, ...] = ("https://*",)
     """Scheme, host and port of hubs, such as ``https://huggingface.co`` or ``http://mirror.models.svc:8080``."""
     endpoints: tuple[str, ...] = ("https://*",)
-    """Scheme, host and port of the endpoints that sources and the reward model call."""
+    """Scheme, host and port of the endpoints of sources, of the reward model and of the judge."""
     environment: tuple[str, ...] = (
         "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
         "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",

@@ -8,7 +8,7 @@ from fusionrun.api.mutable import SPEC_FIELDS, mutable_paths, with_mutable_field
 from fusionrun.api.spec import FusionRunSpec
 from support.mutable import CHANGES, in_spec
 from support.plans import pinned_by_uri, read
-from support.runs import called_reward, changed, external_source, make_spec
+from support.runs import called_reward, changed, external_judge, external_source, make_spec, rated, served_judge
 
 SERVED = ("replicas", "resources", "tensorParallelSize", "pipelineParallelSize", "startupTimeoutSeconds")
 
@@ -16,6 +16,8 @@ SERVED = ("replicas", "resources", "tensorParallelSize", "pipelineParallelSize",
 def spec_for(path: str) -> dict:
     spec = make_spec(rewardModel=called_reward()) if path.startswith("rewardModel.endpoint") else make_spec()
     spec["sources"].append(external_source())
+    judge = served_judge() if path.startswith("evaluation.judge.served") else external_judge()
+    spec["evaluation"] |= {"benchmarks": [rated()], "judge": judge}
     return spec
 
 
@@ -28,6 +30,7 @@ def test_what_decides_how_much_a_stage_gets_may_change_and_what_it_makes_may_not
     paths = set(mutable_paths())
     assert {f"sources[].served.{name}" for name in SERVED} <= paths
     assert {f"evaluation.server.{name}" for name in SERVED} <= paths
+    assert {f"evaluation.judge.served.{name}" for name in SERVED} <= paths
     assert {"training.resources", "rewardModel.resources", "generation.parallelism", "dataStages"} <= paths
     for path in ("sources[].served.model", "training.nodes", "generation.shards", "rewardModel.maxLength", "datasets"):
         assert not [p for p in paths if p == path or p.startswith(f"{path}.")], path
@@ -55,6 +58,8 @@ def test_a_mutable_field_is_in_no_digest_and_read_from_the_live_spec(path):
         ("sources[2].endpoint.url", "https://other/v1"),
         ("recipe", "other"),
         ("sources[2]", {"name": "new", "served": {"model": {"uri": "pvc://fusion-data/new"}, "replicas": 9}}),
+        ("evaluation.judge.endpoint.url", "https://other/v1"),
+        ("evaluation.benchmarks", []),
         ("rewardModel.endpoint", {"url": "https://x", "model": "x", "apiKeySecretRef": {"name": "n", "key": "k"}}),
     ],
 )

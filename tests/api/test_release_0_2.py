@@ -5,11 +5,13 @@ import pytest
 from fusionrun.api.release_0_2 import SOURCES_MAX, FlatValues, flatten, unflatten
 from fusionrun.api.stage import StageKind
 from fusionrun.api.values import (
+    Compared,
     Constructed,
     DatasetCounts,
     Evaluated,
     Fetched,
     Generated,
+    Judged,
     Preflighted,
     Prepared,
     Promoted,
@@ -75,6 +77,12 @@ CASES = [
         {"step": 30.0, "held_out_accuracy": 0.8, "held_out_loss": 0.6},
     ),
     (Evaluated(scores={"math": 61.5}, graded={"math": 200}), {"math": 200}, {"math": 61.5}),
+    (
+        Judged(judgements=9, unparsed=2, errors=1, prompt_tokens=70, completion_tokens=8, cost_micro=5),
+        {"judgements": 9, "unparsed": 2, "errors": 1, "prompt_tokens": 70, "completion_tokens": 8, "cost_micro": 5},
+        {},
+    ),
+    (Compared(), {}, {}),
     (Published(), {}, {}),
 ]  # fmt: skip
 MEMORY = {"peak_memory_bytes": 1000}

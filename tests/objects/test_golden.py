@@ -10,12 +10,13 @@ from support.plans import pinned_of
 
 EVERY_KIND = {"run-objects", *StageKind}
 SHOWN = {
-    "tiny": EVERY_KIND - {StageKind.FETCH},
-    "llama-3-1-8b": {"fetch", "prepare", "serve", "score", "sft", "dpo"},
+    "tiny": EVERY_KIND - {StageKind.FETCH, StageKind.JUDGE},
+    "llama-3-1-8b": {"fetch", "prepare", "serve", "score", "sft", "dpo", "judge"},
 }
 """The files of each sample: tiny is complete, the other has the kinds with a different shape.
 
-They differ by models and data sets of a hub, presets, GPUs, a reward model with remote code, and training on one node.
+They differ by models and data sets of a hub, presets, GPUs, a reward model with remote code, one training node and a
+judge.
 """
 
 

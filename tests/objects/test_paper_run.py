@@ -44,6 +44,35 @@ SAMPLING = {
     "llama": (0.8, 0.95, 1.0),
     "qwen-math": (0.7, 0.8, 1.05),
 }
+BENCHMARKS = {
+    # benchmark: tokens of a response, judge of the protocol
+    "alpaca-eval-2": (4096, "gpt-4-1106-preview"),
+    "arena-hard": (4096, "gpt-4-1106-preview"),
+    "mt-bench": (1024, "gpt-4-0125-preview"),
+    "align-bench": (4096, "gpt-4"),
+    "live-bench": (4096, None),
+    "mmlu-pro": (2048, None),
+    "mmlu-redux": (2048, None),
+    "gpqa-diamond": (2048, None),
+    "gsm8k": (2048, None),
+    "math": (2048, None),
+    "amc-23": (2048, None),
+    "human-eval": (2048, None),
+    "mbpp": (2048, None),
+    "live-code-bench": (2000, None),
+}
+PROGRAMS = {"live-bench", "human-eval", "mbpp", "live-code-bench"}
+SAMPLED = {
+    # family: temperature, top-p, top-k of AlpacaEval 2; the benchmarks with a system message
+    "Llama3": ((0.6, 0.9, -1), {"gsm8k", "math", "amc-23", "live-code-bench"}),
+    "Llama3Small": ((0.6, 0.9, -1), {"gsm8k", "math", "amc-23", "live-code-bench"}),
+    "Qwen2.5": (
+        (0.7, 0.8, 20),
+        {"gsm8k", "math", "amc-23", "live-code-bench", "human-eval", "mbpp", "alpaca-eval-2", "arena-hard"},
+    ),
+    "Gemma2": ((0.5, 1.0, -1), set()),
+}
+ANSWERS = {"base": "eval-base", "sft": "eval-sft", "final": "eval-final"}
 
 
 def tasks_of(model: str, family: str) -> dict[str, StageTask]:
@@ -107,3 +136,36 @@ def test_responses_fit_the_context_of_their_server(tasks):
     """Qwen2.5-Math has a context of 4,096 tokens, for prompt and response together."""
     longest = {source: tasks[f"generate/{source}"].parameters.sampling.max_tokens for source in SAMPLING}
     assert longest == dict.fromkeys(SAMPLING, 4096) | {"qwen-math": 2048}
+
+
+@pytest.mark.parametrize("model", TARGETS)
+def test_the_14_benchmarks_are_measured_as_published(model):
+    family = TARGETS[model][0]
+    found = tasks_of(model, family)
+    alpaca, with_system = SAMPLED[family]
+    datasets = {dataset.name: dataset for dataset in found["prepare/benchmarks"].parameters.datasets}
+    protocols = {name: dataset.protocol for name, dataset in datasets.items()}
+    assert [*protocols] == [*BENCHMARKS]
+    assert not any(protocol.modified for protocol in protocols.values())
+    assert {name for name, protocol in protocols.items() if protocol.form.system} == with_system
+    assert {name: dataset.uri for name, dataset in datasets.items()} == {
+        name: f"pvc://fusion-data/benchmarks/{name}" for name in BENCHMARKS
+    }
+    judges = {name: judge for name, (_, judge) in BENCHMARKS.items() if judge}
+    for evaluated, answers in ANSWERS.items():
+        generate = found[f"generate/{answers}"].parameters
+        sampling = {name: generate.sampling_by_dataset.get(name, generate.sampling) for name in BENCHMARKS}
+        assert {n: s.max_tokens for n, s in sampling.items()} == {n: tokens for n, (tokens, _) in BENCHMARKS.items()}
+        parts = sampling["alpaca-eval-2"]
+        assert (parts.temperature, parts.top_p, parts.top_k) == alpaca
+        assert (sampling["live-code-bench"].temperature, sampling["live-code-bench"].stop) == (0.2, ["###"])
+        assert sampling["mmlu-pro"].stop == ["Question:"]
+        assert generate.samples_per_prompt == dict.fromkeys(BENCHMARKS, 1) | {"live-code-bench": 10}
+        assert set(found[f"verify/{answers}.coding"].parameters.datasets) == PROGRAMS
+        judge = found[f"judge/{evaluated}"].parameters
+        assert {b.name: b.protocol.judge.model for b in judge.benchmarks} == judges
+        assert judge.external
+        evaluate = found[f"evaluate/{evaluated}"].parameters
+        assert [b.name for b in evaluate.benchmarks] == [*BENCHMARKS]
+        assert evaluate.judge == judge.model == "gpt-4-1106-preview"
+    assert {*found["compare"].parameters.scores} == {*ANSWERS}

@@ -68,7 +68,7 @@ def test_only_stages_that_reach_hubs_and_endpoints_have_the_proxy_and_the_ca_of_
     mount = {"name": "ca", "mountPath": "/mnt/ca"}
     settings = {"env": [proxy, certificates], "volumes": [ca], "volumeMounts": [mount]}
     pods = pods_of(make_spec(dataStages={"pod": settings}, publish={"uri": "s3://b/x", "s3SecretRef": {"name": "s"}}))
-    data = {"resolve", "prepare", "preflight", "generate", "verify", "construct", "evaluate", "publish"}
+    data = {"resolve", "prepare", "preflight", "generate", "verify", "construct", "evaluate", "compare", "publish"}
     assert stages_with(pods, "HTTPS_PROXY") == stages_with(pods, "company-ca") == data
     for stage, (_, pod) in pods.items():
         assert violations(pod) == [], stage

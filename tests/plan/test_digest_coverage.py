@@ -6,16 +6,20 @@ from typing import Any
 
 import pytest
 
-from fusionrun.api import parameters
+from fusionrun.api import evaluation_tasks, parameters
 from fusionrun.api.artifacts import artifact_dir, claim_path, model_dir
 from fusionrun.api.contract import Contract
+from fusionrun.api.evaluation_tasks import (
+    BenchmarkParameters,
+    CompareParameters,
+    EvaluateParameters,
+    JudgeParameters,
+)
 from fusionrun.api.models import Sampling
 from fusionrun.api.parameters import (
-    BenchmarkParameters,
     ConstructParameters,
     DatasetParameters,
     DpoParameters,
-    EvaluateParameters,
     FetchParameters,
     GenerateParameters,
     MlflowParameters,
@@ -40,7 +44,7 @@ from fusionrun.api.training import Dpo, Sft
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.tasks import build_task
 from support.plans import pinned_by_uri
-from support.runs import CLAIM, called_reward, changed, external_source, make_spec
+from support.runs import CLAIM, called_reward, changed, external_judge, external_source, make_spec, rated
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,9 @@ EXAMPLES: dict[type[Contract], tuple[str, str]] = {
     MlflowParameters: ("sft", "parameters.mlflow"),
     DpoParameters: ("dpo", "parameters"),
     PromoteParameters: ("promote", "parameters"),
+    JudgeParameters: ("judge/base", "parameters"),
     EvaluateParameters: ("evaluate/base", "parameters"),
+    CompareParameters: ("compare", "parameters"),
     BenchmarkParameters: ("evaluate/base", "parameters.benchmarks.0"),
     PublishParameters: ("publish", "parameters"),
 }
@@ -113,6 +119,7 @@ CREDENTIAL = "a credential"
 SPEED = "only the speed of the stage depends on it"
 SHOWN = "where the numbers of a training are shown"
 CARD = "only the model card shows it"
+JUDGE = "evaluation.judge"
 
 
 def training_rows(kind: str) -> dict[str, Row]:
@@ -184,6 +191,7 @@ TABLE: dict[type[Contract], dict[str, Row]] = {
         "near_duplicate_threshold": InDigest("datasets.0.nearDuplicateThreshold", 0.7),
         "preset": NoEffect("prepare does not read it; the other fields have what a preset decides"),
         "tests_from": InDigest("datasets.0.testsFrom", "Prompt"),
+        "protocol": NoEffect("only benchmarks have one: test_benchmarks.py changes each of its fields"),
     },
     GenerateParameters: {
         "source": InDigest(**RENAMED, after="generate/cyd"),
@@ -198,6 +206,7 @@ TABLE: dict[type[Contract], dict[str, Row]] = {
         "shards": InDigest("generation.shards", 3),
         "samples_per_prompt": InDigest("datasets.0.samplesPerPrompt", 2),
         "sampling": Nested(),
+        "sampling_by_dataset": InDigest("evaluation.benchmarks.0.sampling.maxTokens", 9, EVAL),
         "system_prompt": InDigest("sources.0.systemPrompt", "Be brief."),
         "concurrency": NoEffect(SPEED, "generation.concurrency", 9),
         "max_concurrency": NoEffect(SPEED, "generation.maxConcurrency", 9),
@@ -210,6 +219,7 @@ TABLE: dict[type[Contract], dict[str, Row]] = {
         "top_k": InDigest("sources.0.sampling.topK", 9),
         "repetition_penalty": InDigest("sources.0.sampling.repetitionPenalty", 1.5),
         "max_tokens": InDigest("evaluation.sampling.maxTokens", 9, EVAL),
+        "stop": NoEffect("only benchmarks have some: test_digests.py changes them"),
     },
     VerifyParameters: {
         "grader": InDigest("datasets.0.task", "Coding", after="verify/ada.coding"),
@@ -295,17 +305,46 @@ TABLE: dict[type[Contract], dict[str, Row]] = {
         "max_length": InDigest("training.dpo.maxLength", 99),
         **DPO_ROWS,
     },
+    JudgeParameters: {
+        "evaluated": InDigest("", after="judge/sft"),
+        "benchmarks": Nested(),
+        "prompts_dir": Stored(),
+        "responses_dir": Stored(),
+        "materials_dir": Stored(),
+        "shards": NoEffect("always 1"),
+        "base_url": InDigest(f"{JUDGE}.endpoint.url", "https://other/v1"),
+        "model": InDigest(f"{JUDGE}.endpoint.model", "other"),
+        "api_key_env": NoEffect(CREDENTIAL, f"{JUDGE}.endpoint.apiKeySecretRef", {"name": "s", "key": "k"}),
+        "external": InDigest(JUDGE, {"served": {"model": {"uri": f"pvc://{CLAIM}/m"}}}),
+        "prices": NoEffect("counts costs", f"{JUDGE}.endpoint.prices", {"prompt": 1.0, "completion": 1.0}),
+        "quota": NoEffect("a stage that reaches it fails", f"{JUDGE}.endpoint.quota", {"maxRequests": 9}),
+        "concurrency": NoEffect(SPEED, "generation.concurrency", 9),
+        "max_concurrency": NoEffect(SPEED, "generation.maxConcurrency", 9),
+        "stall_seconds": NoEffect("a stage whose server hangs is retried", "generation.stallSeconds", 99),
+        "seed": InDigest("construction.seed", 7),
+    },
     EvaluateParameters: {
         "model": InDigest("", after="evaluate/sft"),
         "benchmarks": Nested(),
         "prompts_dir": Stored(),
         "responses_dir": Stored(),
         "verdicts_dir": Stored(),
+        "judgements_dir": Stored(),
+        "materials_dir": Stored(),
+        "judge": InDigest(f"{JUDGE}.endpoint.model", "other"),
         "shards": NoEffect("always 1"),
+        "seed": InDigest("construction.seed", 7),
     },
     BenchmarkParameters: {
         "name": InDigest("evaluation.benchmarks.0.name", "sums"),
         "grader": InDigest("evaluation.benchmarks.0.grader", "ExactMatch"),
+        "protocol": InDigest("evaluation.benchmarks.0.samples", 3),
+    },
+    CompareParameters: {
+        "benchmarks": Nested(),
+        "scores": Stored(),
+        "pairs": NoEffect("the same in every run"),
+        "seed": InDigest("construction.seed", 7),
     },
     PublishParameters: {
         "model_path": Stored(),
@@ -334,6 +373,8 @@ def spec_for(cls: type[Contract]) -> dict[str, Any]:
     )
     spec["training"] |= {"reportTo": ["MLflow"], "mlflow": {"trackingUri": "http://mlflow:5000"}}
     spec["sources"].append(external_source())
+    spec["evaluation"]["benchmarks"].append(rated())
+    spec["evaluation"]["judge"] = external_judge()
     return spec | ({"rewardModel": called_reward()} if cls is RewardEndpointParameters else {})
 
 
@@ -377,7 +418,7 @@ def test_a_field_is_part_of_the_digest(cls, field, row):
 def test_a_place_is_that_of_an_input_or_of_a_pin(cls, field, row):
     plan, stage = pinned_by_uri(spec_for(cls)), row.stage or EXAMPLES[cls][0]
     value = field_of(cls, field, plan, stage)
-    places = value if isinstance(value, list) else [value]
+    places = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else [value]
     assert places
     for place in places:
         assert place.startswith(tuple(readable(plan, stage)))
@@ -394,8 +435,9 @@ def test_a_field_without_effect_changes_no_digest(cls, field, row):
 def test_every_field_of_every_task_has_a_row():
     classes = {StageTask} | {
         cls
-        for _, cls in inspect.getmembers(parameters, inspect.isclass)
-        if cls.__module__ == parameters.__name__ and cls not in (TrainParameters, TrainingInputs)
+        for module in (parameters, evaluation_tasks)
+        for _, cls in inspect.getmembers(module, inspect.isclass)
+        if cls.__module__ == module.__name__ and cls not in (TrainParameters, TrainingInputs)
     }
     assert {cls: set(rows) for cls, rows in TABLE.items()} == {cls: set(cls.model_fields) - {"kind"} for cls in classes}
 
@@ -406,4 +448,4 @@ def test_every_setting_of_training_in_the_spec_is_in_the_task():
 
 
 def test_every_setting_of_sampling_in_the_spec_is_in_the_task():
-    assert set(Sampling.model_fields) == set(SamplingParameters.model_fields)
+    assert set(Sampling.model_fields) == set(SamplingParameters.model_fields) - {"stop"}

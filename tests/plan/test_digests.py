@@ -28,9 +28,9 @@ def difference(before: dict[str, str], after: dict[str, str]) -> set[str]:
 
 BASE = make_spec(**copy.deepcopy(HUB))
 BEFORE = digests_of(BASE)
-FINAL = {"generate/eval-final", "verify/eval-final.coding", "evaluate/final"}
-SFT = {"generate/eval-sft", "verify/eval-sft.coding", "evaluate/sft"}
-MEASURED = {"generate/eval-base", "verify/eval-base.coding", "evaluate/base"}
+FINAL = {"generate/eval-final", "verify/eval-final.coding", "evaluate/final", "compare"}
+SFT = {"generate/eval-sft", "verify/eval-sft.coding", "evaluate/sft", "compare"}
+MEASURED = {"generate/eval-base", "verify/eval-base.coding", "evaluate/base", "compare"}
 FROM_DPO = {"dpo", "promote", "publish"} | FINAL
 FROM_SFT = {"sft"} | SFT | FROM_DPO
 FROM_CONSTRUCT = {"construct"} | FROM_SFT
@@ -75,6 +75,12 @@ CHANGES = [
     ("datasets.0.samplesPerPrompt", 2, ADA | BOB | FROM_CONSTRUCT),
     ("evaluation.sampling.maxTokens", 9, MEASURED | SFT | FINAL),
     ("evaluation.server.dtype", "float32", MEASURED | SFT | FINAL),
+    ("evaluation.benchmarks.0.sampling.temperature", 0.5, MEASURED | SFT | FINAL),
+    ("evaluation.benchmarks.0.stop", ["Question:"], MEASURED | SFT | FINAL),
+    ("evaluation.benchmarks.0.samples", 4, MEASURED | SFT | FINAL),
+    ("evaluation.benchmarks.0.promptTemplate", "Solve: {prompt}", FROM_BENCHMARKS),
+    ("evaluation.benchmarks.0.systemPrompt", "Be brief.", FROM_BENCHMARKS),
+    ("evaluation.benchmarks.0.prefill", "The answer", FROM_BENCHMARKS),
     ("evaluation.benchmarks.0.maxPrompts", 5, FROM_BENCHMARKS),
     ("evaluation.benchmarks.0.columns.prompt", "q", FROM_BENCHMARKS | FROM_PROMPTS),
     ("evaluation.benchmarks.0.split", "validation", FROM_BENCHMARKS | FROM_PROMPTS),

@@ -26,11 +26,11 @@ def test_with_nothing_complete_everything_runs():
 
 def test_with_everything_complete_only_stages_with_a_report_run():
     run = needed(PLAN, frozenset(ARTIFACTS))
-    assert run == {"resolve", "construct", "evaluate/base", "evaluate/sft", "evaluate/final"}
+    assert run == {"resolve", "construct", "evaluate/base", "evaluate/sft", "evaluate/final", "compare"}
 
 
 def test_a_lost_dpo_repeats_no_generation():
-    lost = {"dpo", "promote", "publish", "generate/eval-final", "verify/eval-final.coding", "evaluate/final"}
+    lost = {"dpo", "promote", "publish", "generate/eval-final", "verify/eval-final.coding", "evaluate/final", "compare"}
     run = needed(PLAN, without(*lost))
     assert run == lost | {"resolve", "construct", "evaluate/base", "evaluate/sft", "serve/eval-final"}
 

@@ -14,7 +14,7 @@ from fusionrun.plan.policy import violations
 from fusionrun.settings import Policy
 from support.golden import SETTINGS
 from support.plans import read
-from support.runs import called_reward, changed, make_spec
+from support.runs import called_reward, changed, make_spec, rated, served_judge
 
 TRUSTED = {"uri": "hf://org/odd", "revision": "a" * 40, "trustRemoteCode": True}
 PARTS = {
@@ -42,9 +42,15 @@ def test_each_stage_has_the_settings_of_one_part_of_the_spec():
     data = found.pop(DATA_STAGES)
     assert found == PARTS
     assert {name.partition("/")[0] for name in data} == {
-        "resolve", "prepare", "preflight", "generate", "verify", "construct", "evaluate", "publish"
+        "resolve", "prepare", "preflight", "generate", "verify", "construct", "evaluate", "compare", "publish"
     }  # fmt: skip
     assert "score/ada" in stages_by_part(make_spec(rewardModel=called_reward()))[DATA_STAGES]
+
+
+def test_a_served_judge_has_settings_of_its_own_and_its_client_those_of_the_data_stages():
+    found = stages_by_part(make_spec(evaluation={"benchmarks": [rated()], "judge": served_judge()}))
+    assert found["evaluation.judge.served.pod"] == ["serve/judge-base", "serve/judge-final", "serve/judge-sft"]
+    assert {"judge/base", "judge/final", "judge/sft"} <= set(found[DATA_STAGES])
 
 
 def env(**values: str) -> list[dict[str, str]]:

@@ -2,11 +2,13 @@ import json
 
 import pytest
 
+from fusionrun.api.artifacts import dataset_dir
 from fusionrun.api.stage import Reference
 from fusionrun_stages import fetch, prepare, resolve
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.pod import downloads
 from fusionrun_stages.resolving import needs
+from fusionrun_stages.volume.paths import on_volume
 from support.download_hub import COMMITS, DownloadHub
 from support.http_server import serving
 from support.model_folders import make_model
@@ -148,6 +150,15 @@ def test_resolve_downloads_a_data_set_and_prepare_reads_it_offline(tmp_path, hub
     data["columns"] = {"prompt": "problem", "answer": "answer"}
     assert prepare.run(work(tmp_path, "prepare", datasets=[data], shards=1, seed=1)).values.prompts == 1
     assert hub.requests == []
+
+
+def test_resolve_downloads_every_visible_file_of_a_preset_of_benchmarks(tmp_path, hub):
+    hub.repos["datasets", "org/math"][0][".gitattributes"] = b"x"
+    pin = do_resolve(tmp_path, dataset(()).model_copy(update={"all_files": True})).values.pins[0]
+    folder = on_volume(dataset_dir(pin))
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert {name for name in found if not name.startswith(".")} == {"README.md", "data/train.jsonl", "data/test.jsonl"}
+    assert ".gitattributes" not in found
 
 
 @pytest.mark.parametrize(

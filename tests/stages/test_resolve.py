@@ -47,6 +47,23 @@ def test_a_renamed_file_keeps_its_pin(volume):
     assert run(volume, [data("inputs/other.jsonl")]).values.pins == before
 
 
+def test_a_preset_of_benchmarks_is_pinned_with_its_templates(volume):
+    """Its format has files that are no data set: the reader of the format finds them by their names."""
+    folder = volume / "inputs" / "arena"
+    folder.mkdir()
+    reference = Reference(field="evaluation.benchmarks[arena]", kind="dataset", uri="pvc://claim/inputs/arena",
+                          all_files=True)  # fmt: skip
+    with pytest.raises(UserError, match=r"benchmarks\[arena\]: 'pvc://claim/inputs/arena': the folder has no files"):
+        run(volume, [reference])
+    (folder / "question.jsonl").write_text('{"turns": []}\n')
+    (folder / "judge.yaml").write_text("system_prompt: Compare.\n")
+    before = run(volume, [reference]).values.pins
+    (folder / ".cache").write_text("of another program")
+    assert run(volume, [reference]).values.pins == before
+    (folder / "judge.yaml").write_text("system_prompt: Compare them.\n")
+    assert run(volume, [reference]).values.pins != before
+
+
 def truncate(path):
     path.write_bytes(path.read_bytes()[:-3])
 

@@ -10,7 +10,7 @@ from fusionrun.settings import Images, Settings
 from fusionrun.state.decide.run import decide
 from fusionrun.state.observe.object_fields import stage_of
 from fusionrun.state.observe.object_ref import ref_of
-from support.runs import called_reward, make_run, make_spec
+from support.runs import called_reward, make_run, make_spec, rated, served_judge
 from support.world import World, with_complete, world_after
 
 GPUS = {"limits": {"nvidia.com/gpu": 4}}
@@ -133,6 +133,20 @@ def test_gpu_budget_is_never_exceeded():
         most = max(most, world.status.gpus_in_use)
     assert most == 4
     assert world.condition("Complete")[0] == "True"
+
+
+def test_a_served_judge_runs_only_while_it_judges():
+    evaluation = {"benchmarks": [rated()], "judge": served_judge()}
+    world = World(make_run(evaluation=evaluation))
+    world.run_until("serve/judge-base")
+    assert world.stage("generate/eval-base").state == "Succeeded"
+    assert "judge/base" not in world.workloads()
+    world.run_to_end()
+    assert world.condition("Complete")[0] == "True"
+    models = ("base", "sft", "final")
+    assert {f"Deployment:serve.judge-{model}" for model in models} <= set(world.started)
+    assert {world.stage(f"{kind}/{model}").state for kind in ("judge", "evaluate") for model in models} == {"Succeeded"}
+    assert not [ref for ref in world.objects if ref.kind == "Deployment"]
 
 
 @pytest.mark.parametrize(

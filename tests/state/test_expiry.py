@@ -45,8 +45,8 @@ def test_objects_expire_and_the_records_of_the_run_stay(ttl, after):
 
 def test_the_decision_that_finishes_a_run_requests_another_reconcile():
     world = World(make_run())
-    world.run_until("evaluate/final")
-    world.finish("evaluate/final")
+    world.run_until("compare")
+    world.finish("compare")
     decision = world.reconcile()
     assert world.condition("Finished")[0] == "True"
     assert decision.requeue_seconds == 0.0

@@ -72,7 +72,7 @@ def test_a_sweep_does_every_shared_stage_once():
     assert not namespace.repeated
     first, second = (world.started for world in namespace.worlds.values())
     own = ["resolve", "construct", "dpo", "promote", "serve.eval-final", "generate.eval-final"]
-    own += ["verify.eval-final.coding", "evaluate.base", "evaluate.sft", "evaluate.final"]
+    own += ["verify.eval-final.coding", "evaluate.base", "evaluate.sft", "evaluate.final", "compare"]
     assert sorted(label.split(":")[1] for label in second) == sorted(own)
     assert len(first) > len(second)
     skipped = namespace.worlds["b"].stage("sft")

@@ -15,7 +15,7 @@ from fusionrun.state.observe.object_ref import ObjectRef
 from support.runs import make_run
 from support.world import START, World, succeeded
 
-REPORTS = ("construct", "evaluate")
+REPORTS = ("construct", "evaluate", "compare")
 """Kinds of stages that run for their numbers even if their artifact is complete."""
 
 

@@ -71,6 +71,22 @@ def external_source(**more: Any) -> dict[str, Any]:
     return {"name": "far", "type": "Endpoint", "endpoint": {"url": "https://far/v1", "model": "big", **more}}
 
 
+def external_judge(**more: Any) -> dict[str, Any]:
+    """Make a judge behind an endpoint; ``more`` are fields of the endpoint."""
+    return {"endpoint": {"url": "https://judge/v1", "model": "judge-70b", **more}}
+
+
+def served_judge(**more: Any) -> dict[str, Any]:
+    """Make a judge that the run serves; ``more`` are fields of its server."""
+    return {"served": {"model": {"uri": f"pvc://{CLAIM}/models/judge"}, **more}}
+
+
+def rated(**more: Any) -> dict[str, Any]:
+    """Make a benchmark that a judge rates by a rubric; ``more`` are fields of the benchmark."""
+    benchmark = {"name": "rated", "uri": f"pvc://{CLAIM}/benchmarks/rated.jsonl", "grader": "Rubric"}
+    return benchmark | {"rubric": "Rate the answer to {prompt} as [[5]]: {response}"} | more
+
+
 def make_spec(**changes: Any) -> dict[str, Any]:
     """Make a spec; ``changes`` replace top-level fields."""
     return copy.deepcopy(_SPEC) | changes

@@ -74,6 +74,21 @@ def find_files(path: Path, split: str) -> list[DataFile]:
     return [DataFile(name, lambda name=name: paths[name].open("rb")) for name in names]  # type: ignore[misc]
 
 
+def all_files(path: Path) -> list[DataFile]:
+    """List the visible files of a folder on the volume, in any format, sorted by name; of a file, itself."""
+    path = inside_volume(path)
+    if path.is_file():
+        return [DataFile(path.name, lambda: path.open("rb"))]
+    paths = {str(p.relative_to(path)): inside_volume(p) for p in path.rglob("*") if p.is_file()}
+    names = sorted(name for name in paths if is_visible(name))
+    return [DataFile(name, lambda name=name: paths[name].open("rb")) for name in names]  # type: ignore[misc]
+
+
+def is_visible(name: str) -> bool:
+    """Return whether no part of a path begins with a dot: a folder ``.cache`` belongs to the program that made it."""
+    return not any(part.startswith(".") for part in PurePosixPath(name).parts)
+
+
 def open_files(path: Path, split: str, columns: Iterable[str], where: str) -> list[DataFile]:
     """Return the files of a data set that is readable, has rows and has the columns; errors start with ``where``."""
     try:

@@ -16,7 +16,7 @@ from typing import Any
 from fusionrun.api.artifacts import pin_file
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.models.weights import INDEX, listed
-from fusionrun_stages.prompts.dataset_files import select_split
+from fusionrun_stages.prompts.dataset_files import is_visible, select_split
 from fusionrun_stages.volume.atomic import read_json, write_atomic
 from fusionrun_stages.volume.paths import on_volume
 
@@ -119,10 +119,13 @@ def confirms_access(client: Any, name: str, kind: str, *, write: bool = False) -
 
 
 def download_dataset(
-    uri: str, commit: str, folder: Path, split: str, client: Any, names: list[str], field: str
+    uri: str, commit: str, folder: Path, split: str | None, client: Any, names: list[str], field: str
 ) -> None:
-    """Download the files of a hub data set's split to a folder, except those that are there already."""
-    chosen = select_split(names, split)
+    """Download the files of a hub data set's split to a folder, except those that are there already.
+
+    Without a split, all visible files are downloaded.
+    """
+    chosen = [name for name in names if is_visible(name)] if split is None else select_split(names, split)
     if not chosen:
         raise UserError(f"{field}: {uri!r}: no data file of split {split!r}")
     with hub_errors(field, uri):

@@ -21,7 +21,7 @@ from fusionrun_stages.models.files import (
 )
 from fusionrun_stages.models.recipe_template import TOKEN_FILES, check_tokens_of
 from fusionrun_stages.models.weights import weights_of
-from fusionrun_stages.prompts.dataset_files import DataFile, open_files
+from fusionrun_stages.prompts.dataset_files import DataFile, all_files, open_files
 from fusionrun_stages.remote.hub import (
     check_access,
     check_hashes,
@@ -87,8 +87,17 @@ def _pin_path(reference: Reference) -> Pinned:
             check_tokens_of(path, reference.chat_template, f"{reference.field}: {reference.uri!r}")
         weights = sum(file.stat().st_size for file in weight_files(path, reference.field))
         return Pinned(fingerprint_model(path), weights_bytes=weights, on_claim=True, config=read_json(path / CONFIG))
-    files = open_files(path, reference.split, reference.columns, reference.field)
-    return Pinned(fingerprint_files(files), on_claim=True)
+    return Pinned(fingerprint_files(_data_files(path, reference)), on_claim=True)
+
+
+def _data_files(path: Path, reference: Reference) -> list[DataFile]:
+    """Return the files of a data set: those of its split, which have its columns, or all if all belong to it."""
+    if not reference.all_files:
+        return open_files(path, reference.split, reference.columns, reference.field)
+    files = all_files(path)
+    if not files:
+        raise UserError(f"{reference.field}: {reference.uri!r}: the folder has no files")
+    return files
 
 
 def _pin_s3(reference: Reference) -> Pinned:
@@ -96,7 +105,7 @@ def _pin_s3(reference: Reference) -> Pinned:
     if reference.kind is ReferenceKind.DATASET:
         folder = dataset_folder(fingerprint)
         download_s3(reference.uri, folder, fingerprint)
-        open_files(folder, reference.split, reference.columns, reference.field)
+        _data_files(folder, reference)
     return Pinned(fingerprint)
 
 
@@ -110,9 +119,10 @@ def _pin_hub(reference: Reference, endpoint: str | None) -> Pinned:
         names = [s.rfilename for s in info.siblings]
         fingerprint = hub_fingerprint(endpoint, info.sha)
         folder = dataset_folder(fingerprint)
-        download_dataset(reference.uri, info.sha, folder, reference.split, client, names, reference.field)
+        split = None if reference.all_files else reference.split
+        download_dataset(reference.uri, info.sha, folder, split, client, names, reference.field)
         check_hashes(folder, info.siblings)
-        open_files(folder, reference.split, reference.columns, reference.field)
+        _data_files(folder, reference)
         return Pinned(fingerprint, info.sha, licence=_licence(info))
     with hub_errors(reference.field, repository):
         info = client.model_info(name, revision=reference.revision, files_metadata=True)

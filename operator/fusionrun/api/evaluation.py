@@ -8,7 +8,7 @@ from pydantic import Field
 
 from fusionrun.api.contract import Contract
 from fusionrun.api.data import ColumnName, Columns
-from fusionrun.api.models import Endpoint, Name, Revision, Sampling, Served, ServerSettings, Uri
+from fusionrun.api.models import Endpoint, Name, Quota, Revision, Sampling, Served, ServerSettings, Uri
 
 
 class Grader(StrEnum):
@@ -94,7 +94,8 @@ class Benchmark(Contract):
     ``uri`` and ``grader`` are required."""
     uri: Uri | None = None
     """Location of the benchmark: ``hf://org/name`` on the hub, ``pvc://claim/path`` on the run's claim, or
-    ``s3://bucket/key``. For a preset, it is the file or the folder that the owners of the benchmark publish."""
+    ``s3://bucket/key``. For a preset, it is the file or the folder that the owners of the benchmark publish. Required
+    without a preset."""
     revision: Revision | None = None
     """Commit, branch or tag, for ``hf://``. A branch or tag is pinned to its commit when the run starts. If omitted,
     the branch ``main`` is used."""
@@ -103,17 +104,17 @@ class Benchmark(Contract):
     grader: Grader | None = None
     """How responses are graded: Mathematics (final answer against the reference answer), Coding (tests in the sandbox),
     ExactMatch (equal to the reference answer), Choice (letter of the chosen option) or Rubric (rated by the judge). The
-    other graders belong to presets."""
+    other graders belong to presets. Required without a preset."""
     columns: BenchmarkColumns | None = None
-    """Names of the columns. A name may be a path into nested data: ``conversations[0].value``. Required without a
-    preset, since each grader except Rubric needs ``answer`` or ``tests``."""
+    """Names of the columns. A name may be a path into nested data: ``conversations[0].value``. Required for graders
+    other than Rubric, and forbidden with a preset, whose files have a known format."""
     system_prompt: Annotated[str, Field(max_length=4096)] | None = None
-    """System message of the requests."""
+    """System message of the requests. An empty text removes that of the preset."""
     prompt_template: Annotated[str, Field(max_length=4096)] | None = None
     """User message of the requests. ``{prompt}`` stands for the prompt, ``{options}`` for the options, one per line
     with its letter."""
     prefill: Annotated[str, Field(max_length=1024)] | None = None
-    """Beginning of the response, which the model continues. The base model's server must be vLLM."""
+    """Beginning of the response, which the model continues. An empty text removes that of the preset."""
     sampling: Sampling | None = None
     """Sampling parameters of the requests."""
     stop: Annotated[list[Annotated[str, Field(min_length=1, max_length=64)]], Field(max_length=16)] | None = None
@@ -121,20 +122,34 @@ class Benchmark(Contract):
     samples: Annotated[int, Field(ge=1, le=128)] | None = None
     """Number of responses per prompt. The score of a prompt is the mean over its responses."""
     window: Window | None = None
-    """Problems that were published on these days, for preset LiveCodeBench."""
+    """Problems that were published on these days. For preset LiveCodeBench only."""
     rubric: Annotated[str, Field(max_length=8192)] | None = None
-    """Message to the judge, for grader Rubric. ``{prompt}``, ``{response}`` and ``{answer}`` stand for the prompt, the
-    response and the reference answer. It must ask for a rating as ``[[5]]``, from 1 to 10."""
+    """Message to the judge. ``{prompt}``, ``{response}`` and ``{answer}`` stand for the prompt, the response and the
+    reference answer. It must ask for a rating as ``[[5]]``, from 1 to 10. Required for grader Rubric, and forbidden
+    otherwise."""
     max_prompts: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """Maximum number of prompts. If there are more, a seeded sample is used. If omitted, all prompts are used."""
 
 
+class JudgeEndpoint(Endpoint):
+    """An OpenAI-compatible endpoint that judges."""
+
+    quota: Quota | None = None
+    """Limits on the use of the endpoint, for each evaluated model. A stage that reaches a limit fails and keeps its
+    judgements. In-flight requests may exceed the token and cost limits. If omitted, there is no limit."""
+
+
+class JudgeServed(Served):
+    """A model that the run serves with vLLM while it judges."""
+
+
+# Fields of a run are immutable by rules of their class, so that each place with mutable fields has classes of its own.
 class Judge(Contract):
     """The model that judges responses."""
 
-    endpoint: Endpoint | None = None
+    endpoint: JudgeEndpoint | None = None
     """An OpenAI-compatible endpoint outside the run. Exactly one of ``endpoint`` and ``served`` is required."""
-    served: Served | None = None
+    served: JudgeServed | None = None
     """A model that the run serves with vLLM while it judges. Exactly one of ``endpoint`` and ``served`` is required."""
 
 
@@ -176,8 +191,9 @@ class Evaluation(Contract):
     """FuseChat-3.0 adds the 14 benchmarks of the paper that ``benchmarks`` does not list, named as in
     docs/evaluation.md. If omitted, only ``benchmarks`` are evaluated."""
     uri: Uri | None = None
-    """Folder of the benchmarks of ``preset``: each is in the subfolder of its name, such as ``arena-hard``. If omitted,
-    those that the hub has are read from there, and the others must be listed in ``benchmarks`` with a ``uri``."""
+    """Folder of the benchmarks with a preset and without a ``uri``: each is in the subfolder of its preset, such as
+    ``arena-hard`` (docs/evaluation.md). It is on the claim or in an object store. If omitted, those that the hub has
+    are read from there, and the others must be listed in ``benchmarks`` with a ``uri``."""
     benchmarks: Annotated[list[Benchmark], Field(max_length=64)] = []
     """Benchmarks that the models are evaluated on. Training prompts that overlap a benchmark are dropped."""
     sampling: Sampling | None = None

@@ -169,7 +169,8 @@ class ModelEndpoint(Contract):
     """A model that an HTTP server outside the run serves."""
 
     url: Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=512)]
-    """Base URL of the requests. For a source it includes ``/v1``; for a reward model, ``/classify`` is appended."""
+    """Base URL of the requests. For a source and a judge it includes ``/v1``; for a reward model,
+    ``/classify`` is appended."""
     model: Annotated[str, Field(min_length=1, max_length=256)]
     """Name of the model in requests."""
     api_key_secret_ref: SecretKeyRef | None = None

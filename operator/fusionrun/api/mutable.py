@@ -27,6 +27,9 @@ MUTABLE = frozenset({
     "generation.concurrency", "generation.maxConcurrency", "generation.stallSeconds",
     "training.gradientCheckpointing", "training.offload", "training.reportTo", "training.mlflow",
     *(f"evaluation.server.{name}" for name in _SERVER),
+    *(f"evaluation.judge.served.{name}" for name in _SERVER),
+    "evaluation.judge.endpoint.apiKeySecretRef", "evaluation.judge.endpoint.prices",
+    "evaluation.judge.endpoint.quota",
 })  # fmt: skip
 """Paths of the mutable fields, besides those in ``MUTABLE_NAMES``; ``[]`` stands for each item of a list."""
 

@@ -102,3 +102,5 @@ class Protocol(Contract):
     window_end: date | None = None
     shows_examples: bool = True
     """Whether questions and responses may be shown. False: the owners ask that the questions do not become public."""
+    licence: str | None = None
+    """Licence of the questions, if they are those of a preset."""

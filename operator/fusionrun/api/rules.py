@@ -13,8 +13,11 @@ _IN_AN_OBJECT_STORE = (
     f"self.target.{_STORED} || (has(self.rewardModel.model) && self.rewardModel.{_STORED}) || "
     f"self.sources.exists(s, has(s.served) && s.served.{_STORED}) || "
     "self.datasets.exists(d, has(d.uri) && d.uri.startsWith('s3://')) || "
-    "(has(self.evaluation) && has(self.evaluation.benchmarks) && "
-    "self.evaluation.benchmarks.exists(b, b.uri.startsWith('s3://')))"
+    "(has(self.evaluation) && (has(self.evaluation.uri) && self.evaluation.uri.startsWith('s3://') || "
+    "has(self.evaluation.benchmarks) && "
+    "self.evaluation.benchmarks.exists(b, has(b.uri) && b.uri.startsWith('s3://')) || "
+    "has(self.evaluation.judge) && has(self.evaluation.judge.served) && "
+    f"self.evaluation.judge.served.{_STORED}))"
 )
 _HAS_IDENTITY = "(has(self.dataStages) && has(self.dataStages.pod) && has(self.dataStages.pod.serviceAccountName))"
 """Whether the cloud gives an identity to the pods that download and publish."""
@@ -24,6 +27,11 @@ _PINNED_IF_TRUSTED = (
     "(has(self.model.revision) && self.model.revision.matches('^[0-9a-f]{40}$'))"
 )
 _NOT_PINNED = "model.revision must be a 40-digit commit if trustRemoteCode is true"
+
+_OWN_GRADERS = "['Mathematics', 'Coding', 'ExactMatch', 'Choice', 'Rubric']"
+_GRADED_BY = "has(self.grader) && self.grader == '{}'"
+_JUDGED_PRESETS = "['AlpacaEval2', 'ArenaHard', 'MTBench', 'AlignBench']"
+_JUDGED = f"(has(b.preset) && b.preset in {_JUDGED_PRESETS}) || (has(b.grader) && b.grader == 'Rubric')"
 
 
 def _rule(rule: str, message: str) -> dict[str, Any]:
@@ -92,6 +100,13 @@ def _only_mutable(place: str, fields: Sequence[SpecField]) -> str:
     return f"({' && '.join(parts)})"
 
 
+_ENDPOINT = [
+    _rule(
+        "!has(self.quota) || !has(self.quota.maxCost) || has(self.prices)",
+        "prices is required if quota.maxCost is set",
+    ),
+]
+
 _VALUE_RULES: dict[str, list[dict[str, Any]]] = {
     "FusionRunSpec": [
         _rule(
@@ -116,12 +131,8 @@ _VALUE_RULES: dict[str, list[dict[str, Any]]] = {
             "publish.s3SecretRef is required for an s3:// uri, unless dataStages.pod.serviceAccountName is set",
         ),
     ],
-    "Endpoint": [
-        _rule(
-            "!has(self.quota) || !has(self.quota.maxCost) || has(self.prices)",
-            "prices is required if quota.maxCost is set",
-        ),
-    ],
+    "Endpoint": _ENDPOINT,
+    "JudgeEndpoint": _ENDPOINT,
     "Target": [
         _rule(
             "!has(self.model.trustRemoteCode) || !self.model.trustRemoteCode",
@@ -161,6 +172,7 @@ _VALUE_RULES: dict[str, list[dict[str, Any]]] = {
         _rule(f"!has(self.model) || {_PINNED_IF_TRUSTED}", _NOT_PINNED),
     ],
     "Served": [_rule(_PINNED_IF_TRUSTED, _NOT_PINNED)],
+    "JudgeServed": [_rule(_PINNED_IF_TRUSTED, _NOT_PINNED)],
     "Source": [
         _rule(
             f"{_TYPE} == '{name.capitalize()}' ? has(self.{name}) : !has(self.{name})",
@@ -201,12 +213,22 @@ _VALUE_RULES: dict[str, list[dict[str, Any]]] = {
         ),
     ],
     "Benchmark": [
+        _rule("has(self.preset) || has(self.uri)", "uri is required without a preset"),
+        _rule("has(self.preset) || has(self.grader)", "grader is required without a preset"),
         _rule(
-            "self.grader != 'Coding' || (has(self.columns) && has(self.columns.tests))",
+            f"has(self.preset) || !has(self.grader) || self.grader in {_OWN_GRADERS}",
+            "grader must be Mathematics, Coding, ExactMatch, Choice or Rubric: the others belong to presets",
+        ),
+        _rule(
+            "!has(self.preset) || !has(self.columns)",
+            "columns is forbidden with a preset: its files have a known format",
+        ),
+        _rule(
+            f"has(self.preset) || !({_GRADED_BY.format('Coding')}) || (has(self.columns) && has(self.columns.tests))",
             "columns.tests is required for grader Coding",
         ),
         _rule(
-            "self.grader == 'Coding' || !has(self.columns) || !has(self.columns.preamble)",
+            f"({_GRADED_BY.format('Coding')}) || !has(self.columns) || !has(self.columns.preamble)",
             "columns.preamble is allowed for grader Coding only",
         ),
         _rule(
@@ -214,10 +236,33 @@ _VALUE_RULES: dict[str, list[dict[str, Any]]] = {
             "columns.solution is not allowed for benchmarks",
         ),
         _rule(
-            "self.grader == 'Coding' || (has(self.columns) && has(self.columns.answer))",
-            "columns.answer is required for graders Mathematics and ExactMatch",
+            "has(self.preset) || !has(self.grader) || !(self.grader in ['Mathematics', 'ExactMatch', 'Choice']) || "
+            "(has(self.columns) && has(self.columns.answer))",
+            "columns.answer is required for graders Mathematics, ExactMatch and Choice",
+        ),
+        _rule(
+            f"has(self.preset) || ({_GRADED_BY.format('Choice')}) == (has(self.columns) && has(self.columns.options))",
+            "columns.options is required for grader Choice and forbidden otherwise",
+        ),
+        _rule(
+            f"has(self.preset) ? !has(self.rubric) : ({_GRADED_BY.format('Rubric')}) == has(self.rubric)",
+            "rubric is required for grader Rubric and forbidden otherwise",
+        ),
+        _rule(
+            "!has(self.rubric) || self.rubric.contains('{response}')",
+            "rubric must contain {response}",
+        ),
+        _rule(
+            "!has(self.promptTemplate) || self.promptTemplate.contains('{prompt}')",
+            "promptTemplate must contain {prompt}",
+        ),
+        _rule(
+            "!has(self.window) || (has(self.preset) && self.preset == 'LiveCodeBench')",
+            "window is allowed for preset LiveCodeBench only",
         ),
     ],
+    "Window": [_rule("self.start <= self.end", "start must not be after end")],
+    "Judge": [_rule("has(self.endpoint) != has(self.served)", "exactly one of endpoint and served is required")],
     "Training": [
         _rule(
             "!has(self.reportTo) || !self.reportTo.exists(t, t == 'MLflow') || has(self.mlflow)",
@@ -234,9 +279,17 @@ _VALUE_RULES: dict[str, list[dict[str, Any]]] = {
     "ScoreRange": [_rule("self.min < self.max", "min must be less than max")],
     "Evaluation": [
         _rule(
-            "!has(self.gate) || self.gate.all(g, has(self.benchmarks) && "
+            "!has(self.gate) || has(self.preset) || self.gate.all(g, has(self.benchmarks) && "
             "self.benchmarks.exists(b, b.name == g.benchmark))",
             "gate[].benchmark must be the name of a benchmark in evaluation.benchmarks",
+        ),
+        _rule(
+            "!has(self.uri) || !self.uri.startsWith('hf://')",
+            "uri must start with pvc:// or s3://: a repository of the hub has no subfolders here",
+        ),
+        _rule(
+            f"has(self.judge) || !(has(self.preset) || (has(self.benchmarks) && self.benchmarks.exists(b, {_JUDGED})))",
+            "judge is required for grader Rubric and for the presets AlpacaEval2, ArenaHard, MTBench and AlignBench",
         ),
     ],
 }

@@ -75,9 +75,9 @@ class DataStages(Contract):
     """Pods of the stages that need no GPU."""
 
     resources: Resources | None = None
-    """Compute resources of each pod of the stages resolve, fetch, prepare, generate, construct, evaluate and publish,
-    of verify for mathematics, and of score with an endpoint. Limits must not include GPUs. Pods that run programs in
-    the sandbox have fixed resources."""
+    """Compute resources of each pod of the stages resolve, fetch, prepare, generate, construct, judge, evaluate,
+    compare and publish, of verify for mathematics, and of score with an endpoint. Limits must not include GPUs. Pods
+    that run programs in the sandbox have fixed resources."""
     pod: PodSettings | None = None
     """Settings of the pods of the same stages. If omitted, those of ``scheduling`` and of the operator apply."""
 

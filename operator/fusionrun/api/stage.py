@@ -80,6 +80,8 @@ class Reference(Contract):
     split: str = "train"
     chat_template: TemplateName | None = None
     """The template that replaces that of a target, whose tokenizer must have the template's tokens."""
+    all_files: bool = False
+    """Whether every file of a data set belongs to it, in any format: its reader finds them by their names."""
 
 
 class PlannedStage(Contract):

@@ -3,6 +3,7 @@
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.plan.families import (
+    comparison,
     construction,
     evaluation,
     inputs,
@@ -49,6 +50,8 @@ def _stages(  # noqa: C901, PLR0911, PLR0912 -- one case per kind
             return judging.judging_stages(spec, references)
         case StageKind.GENERATE | StageKind.SCORE:
             return []  # planned with SERVE and VERIFY
+        case StageKind.JUDGE:
+            return []  # planned with EVALUATE
         case StageKind.CONSTRUCT:
             return construction.construct_stages(spec)
         case StageKind.SFT:
@@ -59,5 +62,7 @@ def _stages(  # noqa: C901, PLR0911, PLR0912 -- one case per kind
             return training.promote_stages(spec)
         case StageKind.EVALUATE:
             return evaluation.evaluation_stages(spec, references)
+        case StageKind.COMPARE:
+            return comparison.compare_stages(spec)
         case StageKind.PUBLISH:
             return publishing.publish_stages(spec)

@@ -6,16 +6,18 @@ from collections.abc import Iterator
 
 from fusionrun.api.artifacts import claim_path
 from fusionrun.api.data import Dataset, Task, TestsFrom
+from fusionrun.api.evaluation import JudgeServed
 from fusionrun.api.models import Resources, ServerSettings, SourceType
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.errors import SpecError
+from fusionrun.plan.evaluation_checks import check_evaluation, too_long
 from fusionrun.plan.gpus import gpu_count, gpu_limits, is_whole
 from fusionrun.plan.pod_checks import check_pods
 from fusionrun.plan.presets import preset_data
 from fusionrun.plan.quantities import quantity
-from fusionrun.plan.references import REWARD, TARGET, dataset_columns
+from fusionrun.plan.references import JUDGE, REWARD, TARGET, dataset_columns
 from fusionrun.plan.server_arguments import bad_arguments
-from fusionrun.plan.stages import EVALUATION_PREFIX
+from fusionrun.plan.stages import EVALUATION_PREFIX, JUDGE_PREFIX
 
 NOT_SHOWN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Unicode categories of characters that a message would not show as they are. Source: Unicode, "General Category"."""
@@ -39,6 +41,7 @@ def check_spec(spec: FusionRunSpec) -> list[SpecError]:
         *_batches(spec),
         *_training(spec),
         *_names(spec),
+        *check_evaluation(spec),
     ]
 
 
@@ -59,7 +62,9 @@ def _models(spec: FusionRunSpec) -> Iterator[SpecError]:
         uris.append(("rewardModel.model.uri", spec.reward_model.model.uri))
     uris += [(f"sources[{s.name}].served.model.uri", s.served.model.uri) for s in spec.sources if s.served is not None]
     uris += [(f"datasets[{d.name}].uri", d.uri) for d in spec.datasets if d.uri]
-    uris += [(f"evaluation.benchmarks[{b.name}].uri", b.uri) for b in spec.evaluation.benchmarks]
+    uris += [(f"evaluation.benchmarks[{b.name}].uri", b.uri) for b in spec.evaluation.benchmarks if b.uri]
+    if judge := _served_judge(spec):
+        uris.append(("evaluation.judge.served.model.uri", judge.model.uri))
     if spec.publish:
         uris.append(("publish.uri", spec.publish.uri))
     claim = spec.storage.claim_name
@@ -83,6 +88,12 @@ def _all_servers(spec: FusionRunSpec) -> Iterator[tuple[str, ServerSettings]]:
             yield f"sources[{source.name}].served", source.served
     if spec.evaluation.server:
         yield "evaluation.server", spec.evaluation.server
+    if judge := _served_judge(spec):
+        yield "evaluation.judge.served", judge
+
+
+def _served_judge(spec: FusionRunSpec) -> JudgeServed | None:
+    return spec.evaluation.judge.served if spec.evaluation.judge else None
 
 
 def _remote_code(spec: FusionRunSpec) -> Iterator[SpecError]:
@@ -94,6 +105,8 @@ def _remote_code(spec: FusionRunSpec) -> Iterator[SpecError]:
     models = [(f"sources[{s.name}].served.model", s.served.model) for s in spec.sources if s.served]
     if spec.reward_model.model:
         models.append(("rewardModel.model", spec.reward_model.model))
+    if judge := _served_judge(spec):
+        models.append(("evaluation.judge.served.model", judge.model))
     for field, model in models:
         if model.trust_remote_code and not COMMIT.fullmatch(model.revision or ""):
             rule = "must be a 40-digit commit if trustRemoteCode is true"
@@ -130,15 +143,10 @@ def _gpus(spec: FusionRunSpec) -> Iterator[SpecError]:
 
 def _lengths(spec: FusionRunSpec) -> Iterator[SpecError]:
     """Check that prompts have room beside the longest response: vLLM refuses every other request."""
-    sampled = [(f"sources[{s.name}].sampling", s.sampling, s.served) for s in spec.sources]
-    for field, sampling, server in [
-        *sampled,
-        ("evaluation.sampling", spec.evaluation.sampling, spec.evaluation.server),
-    ]:
-        longest = sampling.max_tokens if sampling else None
-        if server and server.max_model_len and longest and longest >= server.max_model_len:
-            rule = f"must be less than maxModelLen = {server.max_model_len} of its server, which includes the prompt"
-            yield SpecError(f"{field}.maxTokens", longest, rule)
+    for source in spec.sources:
+        longest = source.sampling.max_tokens if source.sampling else None
+        if rule := too_long(longest, source.served):
+            yield SpecError(f"sources[{source.name}].sampling.maxTokens", longest, rule)
 
 
 def _parts_of_gpus(field: str, resources: Resources | None) -> Iterator[SpecError]:
@@ -233,4 +241,7 @@ def _names(spec: FusionRunSpec) -> Iterator[SpecError]:
     for source in spec.sources:
         if source.name.startswith(EVALUATION_PREFIX) or source.name in (TARGET, REWARD):
             rule = "'target', 'reward' and names that start with 'eval-' are reserved"
+            yield SpecError("sources[].name", source.name, rule)
+        if _served_judge(spec) and (source.name.startswith(JUDGE_PREFIX) or source.name == JUDGE):
+            rule = "'judge' and names that start with 'judge-' are reserved in a run that serves a judge"
             yield SpecError("sources[].name", source.name, rule)

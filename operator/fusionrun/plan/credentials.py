@@ -63,6 +63,8 @@ def _named(spec: FusionRunSpec) -> Iterator[tuple[str, SecretKeyRef | SecretRef 
         if source.endpoint:
             yield f"sources[{source.name}].endpoint.apiKeySecretRef", source.endpoint.api_key_secret_ref, False
     yield "rewardModel.endpoint.apiKeySecretRef", reward.api_key_secret_ref if reward else None, False
+    judge = spec.evaluation.judge.endpoint if spec.evaluation.judge else None
+    yield "evaluation.judge.endpoint.apiKeySecretRef", judge.api_key_secret_ref if judge else None, False
     mlflow = spec.training.mlflow
     yield "training.mlflow.tokenSecretRef", mlflow.token_secret_ref if mlflow else None, False
     yield "publish.tokenSecretRef", publish.token_secret_ref if publish else None, False

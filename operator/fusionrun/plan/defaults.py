@@ -15,15 +15,20 @@ from typing import Any, TypeVar
 from fusionrun.api.contract import Contract
 from fusionrun.api.crd import shown
 from fusionrun.api.data import Columns, Dataset, Preset, TestsFrom
+from fusionrun.api.evaluation import Benchmark, BenchmarkPreset, Window
 from fusionrun.api.models import RewardModel, Sampling, ServerSettings, Source, SourceType
 from fusionrun.api.sizes import PUBLISHED
 from fusionrun.api.spec import DEFAULT_TTL_SECONDS, FAILED_STAGE_TTL_FACTOR, ChatTemplate, FusionRunSpec
 from fusionrun.api.training import Backend, GangScheduler
 from fusionrun.plan import recipe
+from fusionrun.plan.benchmarks.expansion import benchmark_uri, default_window, with_preset
+from fusionrun.plan.benchmarks.preset import BenchmarkData
+from fusionrun.plan.benchmarks.table import benchmark_data
 from fusionrun.plan.presets import PresetData, default_max_prompts, preset_data
 from fusionrun.settings import Images, Settings
 
 T = TypeVar("T", bound=Contract)
+V = TypeVar("V")
 Value = Callable[[FusionRunSpec, Any], object]
 """Returns a field's default from the spec and the list item that has the field; None leaves the field out."""
 
@@ -39,7 +44,8 @@ class Default:
 
 
 def fill(spec: FusionRunSpec) -> FusionRunSpec:
-    """Return the spec with the defaults of all fields that are omitted."""
+    """Return the spec with the defaults of all fields that are omitted, and the benchmarks of its preset."""
+    spec = with_preset(spec)
     return _fill(spec, "", spec, None)
 
 
@@ -193,7 +199,22 @@ def _max_prompts(_spec: FusionRunSpec, dataset: Dataset) -> int | None:
     return default_max_prompts(dataset.preset, dataset.max_kept or PUBLISHED[dataset.preset].total)
 
 
+def _of_benchmark(value: Callable[[BenchmarkData], V | None]) -> dict[str, V]:
+    """Return a value of each preset of benchmarks that has one, by its name."""
+    return {preset.value: found for preset in BenchmarkPreset if (found := value(benchmark_data(preset)))}
+
+
+def _window(_spec: FusionRunSpec, benchmark: Benchmark) -> Window | None:
+    return default_window(benchmark)
+
+
+def _grader(_spec: FusionRunSpec, benchmark: Benchmark) -> object:
+    return benchmark_data(benchmark.preset).grader if benchmark.preset else None
+
+
 _RESOURCES = Default(_operators_resources())
+_OF_PROTOCOL = "Defaults to that of the preset (docs/evaluation.md)"
+_HUB = _of_benchmark(lambda known: known.hub)
 _SAMPLING_CASES = {"models with `qwen` in their name": recipe.QWEN_SAMPLING, "other models": recipe.DEFAULT_SAMPLING}
 _GANG_SCHEDULERS = {GangScheduler.COSCHEDULING: "scheduler-plugins-scheduler", GangScheduler.VOLCANO: "volcano"}
 """The ``schedulerName`` of each gang scheduler. Source: the Helm charts of scheduler-plugins and Volcano."""
@@ -274,6 +295,38 @@ DEFAULTS: dict[str, Default] = {
         {family.value: numbers.dpo for family, numbers in recipe.TRAINING.items()},
         lambda spec, _item: recipe.TRAINING[spec.target.family].dpo,
     ),
+    "evaluation.benchmarks[].uri": Default(
+        f"Defaults to the subfolder of `evaluation.uri`, if that is set, and else to the hub for {_listed(_HUB)}.",
+        lambda spec, benchmark: benchmark_uri(spec.evaluation, benchmark),
+    ),
+    "evaluation.benchmarks[].grader": Default(f"{_OF_PROTOCOL}.", _grader),
+    "evaluation.benchmarks[].columns": Default("Defaults to the format of the preset."),
+    "evaluation.benchmarks[].systemPrompt": Default(f"{_OF_PROTOCOL}, and to no message without a preset."),
+    "evaluation.benchmarks[].promptTemplate": Default(
+        f"{_OF_PROTOCOL}, and without a preset to the prompt alone, for grader Choice with the options and a request."
+    ),
+    "evaluation.benchmarks[].prefill": Default(f"{_OF_PROTOCOL}, and to nothing without a preset."),
+    **dict.fromkeys(
+        (
+            "evaluation.benchmarks[].sampling",
+            *(f"evaluation.benchmarks[].sampling.{f.alias}" for f in Sampling.model_fields.values()),
+        ),
+        Default(f"{_OF_PROTOCOL}, and to `evaluation.sampling` without a preset."),
+    ),
+    "evaluation.benchmarks[].stop": Default(f"{_OF_PROTOCOL}, and to none without a preset."),
+    "evaluation.benchmarks[].samples": Default(
+        _by_case(_of_benchmark(lambda known: known.samples if known.samples > 1 else None), "to 1 otherwise")
+    ),
+    "evaluation.benchmarks[].window": Default(
+        "Defaults to "
+        + _listed(
+            f"{start} to {end} for {preset}"
+            for preset, (start, end) in _of_benchmark(lambda known: known.window).items()
+        )
+        + ".",
+        _window,
+    ),
+    "evaluation.judge.served.resources": _RESOURCES,
     "evaluation.sampling": _constant(Sampling(), "Defaults to the defaults of its fields."),
     **_each_field(
         "evaluation.sampling", {"": recipe.EVALUATION_SAMPLING}, lambda _spec, _item: recipe.EVALUATION_SAMPLING

@@ -11,7 +11,7 @@ from fusionrun.plan.gpus import gpu_count
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.pod_size import NodeGpus
 from fusionrun.plan.quantities import quantity
-from fusionrun.plan.references import REWARD, TARGET, References
+from fusionrun.plan.references import JUDGE, REWARD, TARGET, References, served_judge
 
 GPU_MEMORY_LABEL = "nvidia.com/gpu.memory"
 """Label with the memory of one GPU of a node, in MiB. Source: NVIDIA GPU feature discovery, "Generated Labels"."""
@@ -27,6 +27,8 @@ def demand_of(pinned: PinnedPlan) -> Demand:
     ]
     if spec.evaluation.benchmarks and spec.evaluation.server:
         servers.append(("evaluation.server", references.model(TARGET), spec.evaluation.server))
+    if judge := served_judge(spec):
+        servers.append(("evaluation.judge.served", references.model(JUDGE), judge))
     reward = spec.reward_model
     uri = spec.publish.uri if spec.publish else ""
     return Demand(

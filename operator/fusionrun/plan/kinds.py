@@ -53,6 +53,7 @@ class Report(Enum):
 
     DATASET = "dataset"
     SCORES = "scores"
+    COMPARISON = "comparison"
 
 
 def _data_image(images: Images) -> str:
@@ -162,8 +163,12 @@ def kind_traits(kind: StageKind) -> KindTraits:  # noqa: C901, PLR0911, PLR0912 
                 is_goal=True,
                 shared_memory=True,
             )
+        case StageKind.JUDGE:
+            return KindTraits(serves_metrics=True)
         case StageKind.EVALUATE:
             return KindTraits(version=2, report=Report.SCORES, is_goal=True)
+        case StageKind.COMPARE:
+            return KindTraits(report=Report.COMPARISON, is_goal=True)
         case StageKind.PUBLISH:
             return KindTraits(hub=HubAccess.WRITE)
 

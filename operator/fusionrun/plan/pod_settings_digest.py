@@ -5,11 +5,12 @@ still wait starts again then.
 """
 
 from fusionrun.api.contract import Contract
+from fusionrun.api.evaluation import Judge
 from fusionrun.api.models import Source
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import PreflightSubject, StageKind
 from fusionrun.names import digest_of
-from fusionrun.plan.stages import Stage
+from fusionrun.plan.stages import JudgeServer, Stage
 
 _TRAINING = (StageKind.SFT, StageKind.DPO, StageKind.PROMOTE)
 
@@ -27,14 +28,17 @@ def _parts(spec: FusionRunSpec, stage: Stage) -> list[Contract | None]:
     )
     scheduling = spec.scheduling.model_copy(update=unused)
     source = stage.subject if isinstance(stage.subject, Source) else None
+    judge = spec.evaluation.judge or Judge()
     if stage.kind is StageKind.SERVE:
-        return [scheduling, source or spec.evaluation.server]
+        of_judge = judge.served if isinstance(stage.subject, JudgeServer) else None
+        return [scheduling, of_judge or source or spec.evaluation.server]
     if stage.kind in _TRAINING or stage.subject is PreflightSubject.TRAINING:
         return [scheduling, spec.training]
     if stage.kind is StageKind.SCORE or stage.subject is PreflightSubject.REWARD:
         return [scheduling, spec.data_stages, spec.generation, spec.reward_model]
-    if stage.kind is StageKind.GENERATE:
-        return [scheduling, spec.data_stages, spec.generation, source.endpoint if source else None]
+    if stage.kind in (StageKind.GENERATE, StageKind.JUDGE):
+        endpoint = source.endpoint if source else judge.endpoint if stage.kind is StageKind.JUDGE else None
+        return [scheduling, spec.data_stages, spec.generation, endpoint]
     if stage.kind is StageKind.VERIFY:
         return [scheduling, spec.data_stages, spec.sandbox]
     return [scheduling, spec.data_stages]

@@ -12,7 +12,7 @@ from fusionrun.api.pods import NodeRequirement, PodScheduling, PodSettings
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import EvaluatedModel, PreflightSubject, StageKind
 from fusionrun.plan.kinds import Workload
-from fusionrun.plan.stages import Stage
+from fusionrun.plan.stages import JudgeServer, Stage
 from fusionrun.settings import Settings
 
 T = TypeVar("T", bound=PodScheduling)
@@ -53,11 +53,15 @@ def parts(spec: FusionRunSpec) -> Iterator[Part]:
             yield Part(field, source.served.pod, isolated=source.served.model.trust_remote_code)
     reward = spec.reward_model
     isolated = reward.model is not None and reward.model.trust_remote_code
-    server = spec.evaluation.server
+    server, judge = spec.evaluation.server, spec.evaluation.judge
+    served = judge.served if judge else None
     for part in (
         Part("rewardModel.pod", reward.pod, isolated=isolated) if reward.pod else None,
         Part("training.pod", spec.training.pod) if spec.training.pod else None,
         Part("evaluation.server.pod", server.pod) if server and server.pod else None,
+        Part("evaluation.judge.served.pod", served.pod, isolated=served.model.trust_remote_code)
+        if served and served.pod
+        else None,
         Part(DATA_STAGES, spec.data_stages.pod) if spec.data_stages.pod else None,
         Part("sandbox.pod", spec.sandbox.pod, isolated=True) if spec.sandbox.pod else None,
     ):
@@ -71,14 +75,23 @@ def part_field(stage: Stage) -> str:
         return "sandbox.pod"
     match stage.kind:
         case StageKind.SERVE:
-            evaluated = isinstance(stage.subject, EvaluatedModel)
-            return "evaluation.server.pod" if evaluated else f"sources[{stage.subject_name}].served.pod"
+            return f"{_server_field(stage)}.pod"
         case kind if (kind is StageKind.SCORE or stage.subject is PreflightSubject.REWARD) and stage.endpoint is None:
             return "rewardModel.pod"
         case kind if kind is StageKind.PROMOTE or stage.backend is not None:
             return "training.pod"
         case _:
             return DATA_STAGES
+
+
+def _server_field(stage: Stage) -> str:
+    match stage.subject:
+        case EvaluatedModel():
+            return "evaluation.server"
+        case JudgeServer():
+            return "evaluation.judge.served"
+        case _:
+            return f"sources[{stage.subject_name}].served"
 
 
 def pod_settings(spec: FusionRunSpec, stage: Stage, settings: Settings, *, gpus: bool) -> PodSettings:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fusionrun.api.data import Task
-from fusionrun.api.evaluation import Grader
 from fusionrun.api.pods import PodSettings
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.errors import SpecError
@@ -156,6 +155,8 @@ def _called(spec: FusionRunSpec) -> Iterator[tuple[str, str]]:
             yield f"sources[{source.name}].endpoint.url", source.endpoint.url
     if spec.reward_model.endpoint:
         yield "rewardModel.endpoint.url", spec.reward_model.endpoint.url
+    if spec.evaluation.judge and spec.evaluation.judge.endpoint:
+        yield "evaluation.judge.endpoint.url", spec.evaluation.judge.endpoint.url
     if spec.training.mlflow:
         yield "training.mlflow.trackingUri", spec.training.mlflow.tracking_uri
 
@@ -209,11 +210,13 @@ def _isolation(spec: FusionRunSpec, policy: Policy) -> Iterator[SpecError]:
     name = spec.scheduling.sandbox_runtime_class_name
     if policy.require_isolating_runtime_class and runs_programs(spec) and not is_isolating(name, policy):
         allowed = ", ".join(map(repr, policy.isolating_runtime_classes)) or "nothing"
-        rule = f"a run with task or grader Coding must use an isolating RuntimeClass on this cluster: {allowed}"
+        rule = (
+            f"a run with task, grader or preset of coding must use an isolating RuntimeClass on this cluster: {allowed}"
+        )
         yield SpecError("scheduling.sandboxRuntimeClassName", name or "", rule)
 
 
 def runs_programs(spec: FusionRunSpec) -> bool:
     """Return whether the run executes programs that models wrote."""
-    benchmarks = spec.evaluation.benchmarks
-    return any(d.task is Task.CODING for d in spec.datasets) or any(b.grader is Grader.CODING for b in benchmarks)
+    graders = [benchmark.grader for benchmark in spec.evaluation.benchmarks]
+    return any(d.task is Task.CODING for d in spec.datasets) or any(g and g.runs_programs for g in graders)

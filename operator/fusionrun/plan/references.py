@@ -1,7 +1,7 @@
 """The models and data sets that a spec names: where each is, and which stage fetches it."""
 
 from fusionrun.api.data import Columns, Dataset
-from fusionrun.api.evaluation import Benchmark
+from fusionrun.api.evaluation import Benchmark, JudgeServed
 from fusionrun.api.models import Model
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import Reference, ReferenceKind, StageKind, TemplateName
@@ -11,7 +11,9 @@ from fusionrun.plan.stages import FetchedModel, stage_name
 
 TARGET = "target"
 REWARD = "reward"
-"""Roles of the models that are not sources. A source must not have such a name."""
+JUDGE = "judge"
+"""Roles of the models that are not sources. A source must not have such a name; ``judge`` is one if the run serves a
+judge."""
 
 
 class References:
@@ -34,8 +36,10 @@ class References:
             columns = [*dataset_columns(dataset).named(), *(dataset.responses_columns or {}).values()]
             self._dataset(f"datasets[{dataset.name}]", dataset_uri(dataset), dataset, columns)
         for benchmark in spec.evaluation.benchmarks:
-            columns = (benchmark.columns or Columns()).named()
-            self._dataset(f"evaluation.benchmarks[{benchmark.name}]", benchmark.uri, benchmark, columns)
+            columns = (benchmark.columns or Columns()).named() if benchmark.preset is None else []
+            self._dataset(f"evaluation.benchmarks[{benchmark.name}]", benchmark.uri or "", benchmark, columns)
+        if judge := served_judge(spec):
+            self._model(JUDGE, "evaluation.judge.served.model", judge.model)
 
     def _add(self, reference: Reference) -> int:
         self.indexes[reference.field] = index = len(self.all)
@@ -50,8 +54,16 @@ class References:
             self._fetched[role] = self.fetches.setdefault((model.uri, model.revision), FetchedModel(role))
 
     def _dataset(self, field: str, uri: str, data: Dataset | Benchmark, columns: list[str]) -> None:
-        kind = ReferenceKind.DATASET
-        self._add(Reference(field=field, kind=kind, uri=uri, revision=data.revision, split=data.split, columns=columns))
+        reference = Reference(
+            field=field,
+            kind=ReferenceKind.DATASET,
+            uri=uri,
+            revision=data.revision,
+            split=data.split,
+            columns=columns,
+            all_files=isinstance(data, Benchmark) and data.preset is not None,
+        )
+        self._add(reference)
 
     def model(self, role: str) -> int:
         """Return the index of the model of a role."""
@@ -60,6 +72,13 @@ class References:
     def after(self, role: str) -> tuple[str, ...]:
         """Return the name of the stage that fetches the model of a role, if there is one."""
         return (stage_name(StageKind.FETCH, self._fetched[role]),) if role in self._fetched else ()
+
+
+def served_judge(spec: FusionRunSpec) -> JudgeServed | None:
+    """Return the judge that the run serves; None without one, or if it judges nothing."""
+    evaluation = spec.evaluation
+    judged = any(benchmark.grader and benchmark.grader.needs_judge for benchmark in evaluation.benchmarks)
+    return evaluation.judge.served if evaluation.judge and judged else None
 
 
 def dataset_uri(dataset: Dataset) -> str:

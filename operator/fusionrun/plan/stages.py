@@ -18,6 +18,8 @@ from fusionrun.plan.kinds import KindTraits, stage_traits
 
 EVALUATION_PREFIX = "eval-"
 """Prefix of the name of an evaluated model. The name of a source must not start with it."""
+JUDGE_PREFIX = "judge-"
+"""Prefix of the name of a served judge. The name of a source must not start with it in a run that serves a judge."""
 
 
 class PromptSet(StrEnum):
@@ -40,7 +42,14 @@ class ReferenceSolutions:
     """The reference solutions of the prompts' data sets."""
 
 
-StageSubject = Source | FetchedModel | PromptSet | EvaluatedModel | ReferenceSolutions | PreflightSubject
+@dataclass(frozen=True)
+class JudgeServer:
+    """The judge that the run serves while it judges the responses of an evaluated model."""
+
+    evaluated: EvaluatedModel
+
+
+StageSubject = Source | FetchedModel | PromptSet | EvaluatedModel | JudgeServer | ReferenceSolutions | PreflightSubject
 
 
 def subject_name(subject: StageSubject) -> str:
@@ -54,6 +63,8 @@ def subject_name(subject: StageSubject) -> str:
             return subject.value
         case EvaluatedModel():
             return f"{EVALUATION_PREFIX}{subject.value}"
+        case JudgeServer():
+            return f"{JUDGE_PREFIX}{subject.evaluated.value}"
         case ReferenceSolutions():
             return "solutions"
 
@@ -62,7 +73,7 @@ def stage_name(kind: StageKind, subject: StageSubject | None = None, grader: Gra
     """Return the name of a stage, such as ``verify/qwen.coding``. No code parses a name."""
     if subject is None:
         return kind.value
-    if kind is StageKind.EVALUATE and isinstance(subject, EvaluatedModel):
+    if kind in (StageKind.JUDGE, StageKind.EVALUATE) and isinstance(subject, EvaluatedModel):
         return f"{kind}/{subject}"
     name = f"{kind}/{subject_name(subject)}"
     return name if grader is None or isinstance(subject, ReferenceSolutions) else f"{name}.{grader.lower()}"

@@ -6,9 +6,11 @@ from fusionrun.api.stage import EvaluatedModel, StageKind
 from fusionrun.api.task import StageTask
 from fusionrun.errors import PlanError
 from fusionrun.plan.families import (
+    comparison,
     construction,
     evaluation,
     inputs,
+    judges,
     judging,
     preflight,
     prompts,
@@ -18,7 +20,7 @@ from fusionrun.plan.families import (
 )
 from fusionrun.plan.families.responses import ServedModel
 from fusionrun.plan.pinned import PinnedPlan
-from fusionrun.plan.stages import ReferenceSolutions, Stage
+from fusionrun.plan.stages import JudgeServer, ReferenceSolutions, Stage
 
 
 def build_task(pinned: PinnedPlan, stage: Stage, server_url: str = "") -> StageTask:
@@ -59,9 +61,13 @@ def artifact_digest(pinned: PinnedPlan, stage: Stage) -> str:
 
 def served_model(pinned: PinnedPlan, stage: Stage) -> ServedModel:
     """Return the model of a ``serve`` stage with the settings of its server."""
-    if isinstance(stage.subject, EvaluatedModel):
-        return evaluation.served_model(pinned, stage.subject)
-    return responses.served_source(pinned, stage.source)
+    match stage.subject:
+        case EvaluatedModel() as model:
+            return evaluation.served_model(pinned, model)
+        case JudgeServer():
+            return judges.served_judge(pinned)
+        case _:
+            return responses.served_source(pinned, stage.source)
 
 
 def _parameters(  # noqa: C901, PLR0911, PLR0912 -- one case per kind
@@ -92,8 +98,12 @@ def _parameters(  # noqa: C901, PLR0911, PLR0912 -- one case per kind
             return training.dpo_task(pinned)
         case StageKind.PROMOTE:
             return training.promote_task(pinned)
+        case StageKind.JUDGE:
+            return judges.judge_task(pinned, stage, stage.evaluated_model, server_url)
         case StageKind.EVALUATE:
             return evaluation.evaluate_task(pinned, stage, stage.evaluated_model)
+        case StageKind.COMPARE:
+            return comparison.compare_task(pinned)
         case StageKind.PUBLISH:
             return publishing.publish_task(pinned)
 

@@ -1,5 +1,7 @@
 """Stages that measure the base, SFT and final model on the benchmarks: ``serve`` to ``evaluate``."""
 
+from typing import Any
+
 from fusionrun.api import artifacts
 from fusionrun.api.evaluation import Grader
 from fusionrun.api.evaluation_tasks import BenchmarkParameters, EvaluateParameters
@@ -7,6 +9,8 @@ from fusionrun.api.models import ServerSettings
 from fusionrun.api.parameters import GenerateParameters, VerifyParameters
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import EvaluatedModel, StageKind
+from fusionrun.plan.benchmarks.protocols import judge_name, protocols_of, requests_digest, score_digest
+from fusionrun.plan.families.judges import judge_stage_name, judge_stages
 from fusionrun.plan.families.judging import verify_parameters, verify_stage
 from fusionrun.plan.families.prompts import BENCHMARKS, PROMPTS
 from fusionrun.plan.families.responses import (
@@ -34,7 +38,8 @@ def evaluation_stages(spec: FusionRunSpec, references: References) -> list[Stage
         if coding := _coding_benchmarks(spec):
             inputs = (BENCHMARKS, _responses_stage(model))
             stages.append(verify_stage(model, Grader.CODING, coding, inputs))
-        stages.append(_evaluate(spec, model))
+        judged = judge_stages(spec, model, _responses_stage(model), references)
+        stages += [*judged, _evaluate(spec, model, judged=bool(judged))]
     return stages
 
 
@@ -66,10 +71,15 @@ def served_model(pinned: PinnedPlan, model: EvaluatedModel) -> ServedModel:
 
 
 def _generate(spec: FusionRunSpec, server: ServerSettings, model: EvaluatedModel, references: References) -> Stage:
+    parameters: dict[str, Any] = {"sampling": digest_data(spec.evaluation.sampling), **server_digest(server)}
+    requests = {n: requests_digest(p, spec.evaluation.sampling) for n, p in protocols_of(spec).items()}
+    # Earlier releases had one response per prompt, with the same sampling for all benchmarks.
+    if any(requests.values()):
+        parameters["benchmarks"] = requests
     return Stage(
         StageKind.GENERATE,
         model,
-        parameters={"sampling": digest_data(spec.evaluation.sampling), **server_digest(server)},
+        parameters=parameters,
         pins=_pins(model, references),
         inputs=(BENCHMARKS, *_trained_by(model)),
         server=stage_name(StageKind.SERVE, model),
@@ -78,8 +88,9 @@ def _generate(spec: FusionRunSpec, server: ServerSettings, model: EvaluatedModel
 
 
 def generate_task(pinned: PinnedPlan, stage: Stage, model: EvaluatedModel, server_url: str) -> GenerateParameters:
-    """Return the task of ``generate``: request one response per prompt of the benchmarks."""
+    """Return the task of ``generate``: request the responses to the benchmarks, as their protocols say."""
     spec, name = pinned.spec, subject_name(model)
+    protocols = protocols_of(spec)
     return GenerateParameters(
         source=name,
         base_url=server_url,
@@ -87,8 +98,13 @@ def generate_task(pinned: PinnedPlan, stage: Stage, model: EvaluatedModel, serve
         api_key_env=server_key_env(pinned),
         prompts_dir=pinned.artifact(BENCHMARKS, artifacts.PROMPTS),
         shards=stage.shards or 1,
-        samples_per_prompt={b.name: 1 for b in spec.evaluation.benchmarks},
+        samples_per_prompt={name: protocol.samples for name, protocol in protocols.items()},
         sampling=sampling_task(spec.evaluation.sampling),
+        sampling_by_dataset={
+            name: sampling_task(protocol.sampling).model_copy(update={"stop": protocol.stop})
+            for name, protocol in protocols.items()
+            if protocol.sampling != spec.evaluation.sampling or protocol.stop
+        },
         concurrency=spec.generation.concurrency,
         max_concurrency=max_concurrency(spec),
         stall_seconds=spec.generation.stall_seconds,
@@ -105,7 +121,7 @@ def _verify_stage(model: EvaluatedModel) -> str:
 
 
 def _coding_benchmarks(spec: FusionRunSpec) -> list[str]:
-    return [b.name for b in spec.evaluation.benchmarks if b.grader is Grader.CODING]
+    return [b.name for b in spec.evaluation.benchmarks if b.grader and b.grader.runs_programs]
 
 
 def verify_task(pinned: PinnedPlan, stage: Stage, model: EvaluatedModel) -> VerifyParameters:
@@ -119,24 +135,38 @@ def evaluate_stage(model: EvaluatedModel) -> str:
     return stage_name(StageKind.EVALUATE, model)
 
 
-def _evaluate(spec: FusionRunSpec, model: EvaluatedModel) -> Stage:
+def _evaluate(spec: FusionRunSpec, model: EvaluatedModel, *, judged: bool) -> Stage:
     verdicts = (_verify_stage(model),) if _coding_benchmarks(spec) else ()
+    judgements = (judge_stage_name(model),) if judged else ()
     return Stage(
         StageKind.EVALUATE,
         model,
-        parameters={"benchmarks": {b.name: b.grader for b in spec.evaluation.benchmarks}},
-        inputs=(BENCHMARKS, _responses_stage(model), *verdicts),
+        parameters={"benchmarks": {name: score_digest(protocol) for name, protocol in protocols_of(spec).items()}},
+        inputs=(BENCHMARKS, _responses_stage(model), *verdicts, *judgements),
     )
 
 
 def evaluate_task(pinned: PinnedPlan, stage: Stage, model: EvaluatedModel) -> EvaluateParameters:
     """Return the task of ``evaluate``: grade the responses of a model."""
-    spec, verdicts = pinned.spec, _verify_stage(model)
+    verdicts, judgements = _verify_stage(model), judge_stage_name(model)
+    judged = judgements in stage.inputs
     return EvaluateParameters(
-        model=model,
-        benchmarks=[BenchmarkParameters(name=b.name, grader=b.grader) for b in spec.evaluation.benchmarks],
+        model=model.value,
+        benchmarks=benchmark_parameters(pinned.spec),
         prompts_dir=pinned.artifact(BENCHMARKS, artifacts.PROMPTS),
         responses_dir=pinned.artifact(_responses_stage(model), artifacts.RESPONSES),
         verdicts_dir=pinned.artifact(verdicts, artifacts.VERDICTS) if verdicts in stage.inputs else None,
+        judgements_dir=pinned.artifact(judgements, artifacts.JUDGEMENTS) if judged else None,
+        materials_dir=pinned.artifact(BENCHMARKS, artifacts.MATERIALS),
+        judge=judge_name(pinned.spec.evaluation.judge) if judged else None,
         shards=1,
+        seed=pinned.spec.construction.seed,
     )
+
+
+def benchmark_parameters(spec: FusionRunSpec) -> list[BenchmarkParameters]:
+    """Return the benchmarks of a task."""
+    return [
+        BenchmarkParameters(name=name, grader=protocol.grader, protocol=protocol)
+        for name, protocol in protocols_of(spec).items()
+    ]

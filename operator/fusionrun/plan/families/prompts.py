@@ -3,11 +3,13 @@
 from typing import Any
 
 from fusionrun.api import artifacts
-from fusionrun.api.data import Columns, Dataset, TestsFrom
-from fusionrun.api.evaluation import Benchmark
+from fusionrun.api.data import Dataset, TestsFrom
+from fusionrun.api.evaluation import Benchmark, BenchmarkColumns
 from fusionrun.api.parameters import DatasetParameters, PrepareParameters
+from fusionrun.api.protocol import Protocol
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
+from fusionrun.plan.benchmarks.protocols import protocols_of, question_digest, text_digest
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.references import References, dataset_columns, dataset_uri
 from fusionrun.plan.stages import PromptSet, ReferenceSolutions, Stage, digest_data, stage_name
@@ -16,26 +18,29 @@ PROMPTS = stage_name(StageKind.PREPARE, PromptSet.PROMPTS)
 BENCHMARKS = stage_name(StageKind.PREPARE, PromptSet.BENCHMARKS)
 SOLUTIONS = stage_name(StageKind.VERIFY, ReferenceSolutions())
 
-COLUMNS_ADDED_LATER = ("context", "preamble", "solution", "category")
+COLUMNS_ADDED_LATER = ("context", "preamble", "solution", "category", "options")
 """Columns that enter the digest of a benchmark only if they are set, so that older digests stay the same."""
 
 
 def prepare_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
     """Plan ``prepare`` for the data sets and for the benchmarks."""
-    seed, benchmarks = spec.construction.seed, spec.evaluation.benchmarks
+    seed, benchmarks, protocols = spec.construction.seed, spec.evaluation.benchmarks, protocols_of(spec)
     dataset_pins = tuple(references.indexes[f"datasets[{d.name}]"] for d in spec.datasets)
     benchmark_pins = tuple(references.indexes[f"evaluation.benchmarks[{b.name}]"] for b in benchmarks)
     parameters = {
         "datasets": [_dataset_digest(d) for d in spec.datasets],
-        "leftOut": [_benchmark_digest(b, {"split", "grader", "columns"}) for b in benchmarks],
+        "leftOut": [
+            _benchmark_digest(b, {"split", "grader", "columns"}) | text_digest(protocols[b.name]) for b in benchmarks
+        ],
         "shards": spec.generation.shards,
         "seed": seed,
     }
     pins = (*dataset_pins, *benchmark_pins)
     stages = [Stage(StageKind.PREPARE, PromptSet.PROMPTS, parameters=parameters, pins=pins)]
     if benchmarks:
-        fields = set(Benchmark.model_fields) - {"uri", "revision"}
-        parameters = {"benchmarks": [_benchmark_digest(b, fields) for b in benchmarks], "seed": seed}
+        fields = {"name", "split", "grader", "columns", "max_prompts"}
+        questions = [_benchmark_digest(b, fields) | question_digest(protocols[b.name]) for b in benchmarks]
+        parameters = {"benchmarks": questions, "seed": seed}
         stages.append(Stage(StageKind.PREPARE, PromptSet.BENCHMARKS, parameters=parameters, pins=benchmark_pins))
     return stages
 
@@ -43,7 +48,8 @@ def prepare_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
 def prepare_task(pinned: PinnedPlan, stage: Stage) -> PrepareParameters:
     """Return the task of ``prepare``: read the data sets, or the benchmarks."""
     spec, seed = pinned.spec, pinned.spec.construction.seed
-    benchmarks = [_benchmark_task(pinned, b) for b in spec.evaluation.benchmarks]
+    protocols = protocols_of(spec)
+    benchmarks = [_benchmark_task(pinned, b, protocols[b.name]) for b in spec.evaluation.benchmarks]
     if stage.subject is PromptSet.BENCHMARKS:
         return PrepareParameters(datasets=benchmarks, shards=1, seed=seed)
     datasets = [_dataset_task(pinned, d) for d in spec.datasets]
@@ -99,15 +105,17 @@ def _benchmark_digest(benchmark: Benchmark, fields: set[str]) -> dict[str, Any]:
     return data
 
 
-def _benchmark_task(pinned: PinnedPlan, benchmark: Benchmark) -> DatasetParameters:
+def _benchmark_task(pinned: PinnedPlan, benchmark: Benchmark, protocol: Protocol) -> DatasetParameters:
+    uri = benchmark.uri or ""
     return DatasetParameters(
         name=benchmark.name,
-        task=benchmark.grader,
-        uri=benchmark.uri,
-        revision=_revision(pinned, f"evaluation.benchmarks[{benchmark.name}]", benchmark.uri),
+        task=protocol.grader,
+        uri=uri,
+        revision=_revision(pinned, f"evaluation.benchmarks[{benchmark.name}]", uri),
         split=benchmark.split,
-        columns=benchmark.columns or Columns(),
+        columns=benchmark.columns or BenchmarkColumns(),
         max_prompts=benchmark.max_prompts,
+        protocol=protocol,
     )
 
 

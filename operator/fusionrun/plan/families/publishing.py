@@ -9,6 +9,7 @@ from fusionrun.api.parameters import PublishParameters
 from fusionrun.api.spec import FusionRunSpec, Publish
 from fusionrun.api.stage import EvaluatedModel, StageKind
 from fusionrun.errors import PlanError
+from fusionrun.plan.families.comparison import COMPARE
 from fusionrun.plan.families.construction import CONSTRUCT
 from fusionrun.plan.families.evaluation import evaluate_stage
 from fusionrun.plan.families.training import PROMOTE
@@ -20,7 +21,7 @@ def publish_stages(spec: FusionRunSpec) -> list[Stage]:
     """Plan ``publish``, if the spec requests it. It waits for the scores, which the model card shows."""
     if spec.publish is None:
         return []
-    scores = tuple(map(evaluate_stage, EvaluatedModel)) if spec.evaluation.benchmarks else ()
+    scores = (*map(evaluate_stage, EvaluatedModel), COMPARE) if spec.evaluation.benchmarks else ()
     # The default is not in the digest: earlier releases had no such field.
     parameters = {"uri": spec.publish.uri} | ({"private": False} if spec.publish.private is False else {})
     return [Stage(StageKind.PUBLISH, parameters=parameters, inputs=(PROMOTE, CONSTRUCT), after=scores)]

@@ -198,7 +198,8 @@ def _in_part(field: str) -> Selector:
 
 
 def _uses_gpus(spec: FusionRunSpec) -> bool:
-    servers = [*(source.served for source in spec.sources), spec.evaluation.server]
+    judge = spec.evaluation.judge
+    servers = [*(source.served for source in spec.sources), spec.evaluation.server, judge.served if judge else None]
     resources = [spec.training.resources, spec.reward_model.resources, *(s.resources for s in servers if s)]
     # By name only: the checks of the spec report a count that is not a whole number.
     return any(gpu_limits(each.limits) for each in resources if each)

@@ -140,7 +140,7 @@ def _succeeded(context: Context, stage: Stage, before: Outcomes, workload: Workl
         case Report.SCORES:
             scores = results.with_scores(before.benchmarks, spec.evaluation, stage.evaluated_model, pods)
             return replace(outcome, benchmarks=tuple(scores))
-        case None:
+        case Report.COMPARISON | None:
             return outcome
 
 

@@ -1,0 +1,110 @@
+"""Rules on benchmarks, their protocols and the judge. Each error has the field, the value and the rule."""
+
+from collections.abc import Iterator
+
+from fusionrun.api.evaluation import Benchmark, Evaluation, Grader
+from fusionrun.api.models import ServerSettings
+from fusionrun.api.spec import FusionRunSpec
+from fusionrun.errors import SpecError
+from fusionrun.plan.benchmarks.protocols import protocol_of
+from fusionrun.plan.benchmarks.table import benchmark_data
+
+OWN_GRADERS = (Grader.MATHEMATICS, Grader.CODING, Grader.EXACT_MATCH, Grader.CHOICE, Grader.RUBRIC)
+"""Graders of benchmarks without a preset."""
+
+
+def check_evaluation(spec: FusionRunSpec) -> Iterator[SpecError]:
+    """Check the benchmarks of a spec that has all defaults."""
+    evaluation = spec.evaluation
+    broken = [error for benchmark in evaluation.benchmarks for error in _benchmark(benchmark)]
+    yield from broken
+    yield from _names(evaluation)
+    yield from _judge(evaluation)
+    if not broken:
+        yield from _lengths(spec)
+
+
+def _benchmark(benchmark: Benchmark) -> Iterator[SpecError]:
+    """Check one benchmark; this repeats the rules of admission that its protocol depends on."""
+    field = f"evaluation.benchmarks[{benchmark.name}]"
+    grader = benchmark.grader.value if benchmark.grader else None
+    if benchmark.uri is None:
+        rule = "is required without a preset"
+        if benchmark.preset:
+            known = benchmark_data(benchmark.preset)
+            rule = (
+                f"is required for preset {benchmark.preset}, whose files are not a data set of the hub: set it, or set "
+                f"evaluation.uri to a folder with the subfolder {known.folder}. It needs: {known.data}"
+            )
+        yield SpecError(f"{field}.uri", None, rule)
+    if benchmark.preset is None and benchmark.grader not in OWN_GRADERS:
+        rule = f"must be {', '.join(OWN_GRADERS[:-1])} or {OWN_GRADERS[-1]} without a preset"
+        yield SpecError(f"{field}.grader", grader, rule)
+    if benchmark.preset and benchmark.grader is not benchmark_data(benchmark.preset).grader:
+        rule = f"must be {benchmark_data(benchmark.preset).grader} for preset {benchmark.preset}"
+        yield SpecError(f"{field}.grader", grader, rule)
+    if benchmark.prompt_template is not None and "{prompt}" not in benchmark.prompt_template:
+        yield SpecError(f"{field}.promptTemplate", benchmark.prompt_template, "must contain {prompt}")
+    if benchmark.grader is Grader.CHOICE and benchmark.prompt_template and "{options}" not in benchmark.prompt_template:
+        rule = "must contain {options} for grader Choice: the model would not see them"
+        yield SpecError(f"{field}.promptTemplate", benchmark.prompt_template, rule)
+    if (benchmark.grader is Grader.RUBRIC) != (benchmark.rubric is not None):
+        yield SpecError(f"{field}.rubric", benchmark.rubric, "is required for grader Rubric and forbidden otherwise")
+    window = benchmark.window
+    if window and window.start > window.end:
+        yield SpecError(f"{field}.window.start", window.start.isoformat(), f"must not be after end, {window.end}")
+
+
+def _names(evaluation: Evaluation) -> Iterator[SpecError]:
+    seen = dict[str, Benchmark]()
+    for benchmark in evaluation.benchmarks:
+        if benchmark.name in seen:
+            rule = f"must be unique: evaluation.preset {evaluation.preset} adds a benchmark of this name"
+            yield SpecError("evaluation.benchmarks[].name", benchmark.name, rule)
+        seen[benchmark.name] = benchmark
+    for gate in evaluation.gate:
+        if gate.benchmark not in seen:
+            rule = f"must be the name of a benchmark: {', '.join(seen) or 'there are none'}"
+            yield SpecError("evaluation.gate[].benchmark", gate.benchmark, rule)
+    for name, benchmark in seen.items():
+        if evaluation.uri and evaluation.uri.startswith("hf://") and benchmark.preset:
+            rule = "must start with pvc:// or s3://: a repository of the hub has no subfolders here"
+            yield SpecError("evaluation.uri", evaluation.uri, f"{rule} (benchmark {name})")
+            return
+
+
+def _judge(evaluation: Evaluation) -> Iterator[SpecError]:
+    judge = evaluation.judge
+    judged = [b.name for b in evaluation.benchmarks if b.grader and b.grader.needs_judge]
+    if judge is None and judged:
+        yield SpecError("evaluation.judge", None, f"is required for the benchmarks {', '.join(judged)}")
+    if judge and (judge.endpoint is None) == (judge.served is None):
+        yield SpecError("evaluation.judge", None, "exactly one of endpoint and served is required")
+
+
+def _lengths(spec: FusionRunSpec) -> Iterator[SpecError]:
+    """Check that questions have room beside the longest response, and responses beside the longest judgement."""
+    evaluation = spec.evaluation
+    served = evaluation.judge.served if evaluation.judge else None
+    own = evaluation.sampling.max_tokens if evaluation.sampling else None
+    if rule := too_long(own, evaluation.server):
+        yield SpecError("evaluation.sampling.maxTokens", own, rule)
+    for benchmark in evaluation.benchmarks:
+        protocol, field = protocol_of(benchmark, spec), f"evaluation.benchmarks[{benchmark.name}]"
+        longest = protocol.sampling.max_tokens
+        if longest != own and (rule := too_long(longest, evaluation.server)):
+            yield SpecError(f"{field}.sampling.maxTokens", longest, rule)
+        judged = protocol.judge.max_tokens if protocol.judge else None
+        if too_long(judged, served):
+            rule = f"must be more than {judged}, the tokens of a judgement of {benchmark.name}: it includes the prompt"
+            yield SpecError("evaluation.judge.served.maxModelLen", served and served.max_model_len, rule)
+
+
+def too_long(longest: int | None, server: ServerSettings | None) -> str:
+    """Return the rule that a limit of tokens of a response breaks; empty if there is room for a prompt.
+
+    vLLM refuses every other request.
+    """
+    if server is None or not server.max_model_len or not longest or longest < server.max_model_len:
+        return ""
+    return f"must be less than maxModelLen = {server.max_model_len} of its server, which includes the prompt"
