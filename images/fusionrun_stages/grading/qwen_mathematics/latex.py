@@ -8,6 +8,8 @@ here without SymPy's check. Like SymPy's ``parse_latex``, it ignores the text af
 from functools import cache
 from typing import Any
 
+_EXTENSIONS = ("\N{MINUS SIGN}", r"\pm", r"\mp")
+
 
 def parse_latex(text: str) -> Any:
     """Return the SymPy expression of a formula. Any exception means that it cannot be read."""
@@ -36,7 +38,22 @@ def _grammar() -> tuple[Any, Any, Any, Any]:
 
 
 def parse_latex_extended(text: str) -> Any:
-    """Return the value of a formula that SymPy's grammar lacks, such as a matrix. Any exception means that it cannot."""
-    from latex2sympy2_extended import latex2sympy
+    """Return the value of a formula that SymPy's grammar lacks, such as a matrix. Any exception means that it cannot.
 
-    return latex2sympy(text)
+    The harness has its own copy of latex2sympy, which reads a list as a Python list. It has no sets, no double signs and
+    no typographic minus; latex2sympy2-extended has, so they are refused here.
+    """
+    from latex2sympy2_extended import latex2sympy
+    from latex2sympy2_extended.sets import FiniteSet
+    from sympy import Interval, Set, Tuple
+
+    if any(sign in text for sign in _EXTENSIONS):
+        raise ValueError("not in the grammar of the harness")
+    value = latex2sympy(text.replace("~", " "), normalization_config=None)
+    if isinstance(value, FiniteSet):
+        return list(value._unsorted_args)  # noqa: SLF001 (in the order of the text)
+    if isinstance(value, Interval) and not (value.left_open or value.right_open):
+        return [value.start, value.end]
+    if value.has(Set) or isinstance(value, Tuple):
+        raise ValueError("not in the grammar of the harness")
+    return value

@@ -12,7 +12,7 @@ import tokenize
 from functools import cache
 from typing import Any
 
-_OPERATORS = frozenset(("+", "-", "*", "/", "//", "**", "%", "^", "&", "|", "~", "(", ")", "[", "]", ",", "!", "!="))
+_OPERATORS = frozenset(("+", "-", "*", "/", "//", "**", "%", "^", "&", "|", "~", "(", ")", "[", "]", "{", "}", ",", "!", "!="))
 _COMPARISONS = frozenset(("<", ">", "<=", ">=", "=="))
 _LAYOUT = frozenset((token.NEWLINE, token.NL, token.ENDMARKER))
 
