@@ -1,8 +1,8 @@
 """Grade invented responses with the official code of MC-Eval, and commit the verdicts.
 
-The functions are taken from ``evaluate_from_local.py`` of a checkout of github.com/SLIT-AI/FuseChat-3.0; the module itself
-needs vLLM. That of github.com/TIGER-AI-Lab/MMLU-Pro finds the same letters, but seeds its random option once, at the
-start: there it depends on the questions before.
+The functions are taken from ``evaluate_from_local.py`` of a checkout of github.com/SLIT-AI/FuseChat-3.0; the module
+itself needs vLLM. That of github.com/TIGER-AI-Lab/MMLU-Pro finds the same letters, but seeds its random option once, at
+the start: there it depends on the questions before.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def official(repository: Path) -> dict[str, Callable[..., Any]]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     tree.body = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in _FUNCTIONS]
     names: dict[str, Any] = {"re": re, "random": random, "json": json}
-    exec(compile(tree, str(path), "exec"), names)  # noqa: S102 (the code that the user names)
+    exec(compile(tree, str(path), "exec"), names)
     return names
 
 

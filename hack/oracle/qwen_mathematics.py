@@ -12,6 +12,7 @@ from oracle.qwen_responses import Answered, answered
 
 ROOT = Path(__file__).parents[2]
 VERDICTS = ROOT / "tests/stages/grading/qwen_verdicts.jsonl"
+NUMBER_WORDS = ROOT / "tests/stages/grading/number_words.jsonl"
 
 
 class Row(NamedTuple):
@@ -49,4 +50,6 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     rows = judge(list(answered()), options.repo, options.python)
     VERDICTS.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    print(f"{len(rows)} responses: {VERDICTS}")
+    with NUMBER_WORDS.open("w", encoding="utf-8") as file:
+        subprocess.run([options.python, str(Path(__file__).with_name("word_numbers.py"))], stdout=file, check=True)
+    print(f"{len(rows)} responses: {VERDICTS}; numbers in words: {NUMBER_WORDS}")

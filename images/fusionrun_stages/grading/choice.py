@@ -26,7 +26,8 @@ def extract_letter(text: str) -> str | None:
     Notes
     -----
     Source: ``extract_answer`` of MC-Eval (SLIT-AI/FuseChat-3.0, Apache-2.0), the same as that of TIGER-AI-Lab/MMLU-Pro.
-    Its second and third pattern need quadratic time for some texts; these searches find the same letters in linear time.
+    Its second and third pattern need quadratic time for some texts; these searches find the same letters in linear
+    time.
     """
     if stated := _STATED.search(text):
         return stated[1]

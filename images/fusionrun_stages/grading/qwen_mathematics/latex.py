@@ -1,14 +1,18 @@
 """Read LaTeX with SymPy's own grammar, and with that of latex2sympy.
 
-SymPy refuses the ANTLR runtime of this image: its grammar was generated for 4.11, latex2sympy2-extended needs 4.13. Both
-versions of the runtime read the same serialised grammar (its version is 4 since ANTLR 4.10), so the grammar is called
-here without SymPy's check. Like SymPy's ``parse_latex``, it ignores the text after the longest formula that it can read.
+SymPy refuses the ANTLR runtime of this image: its grammar was generated for 4.11, latex2sympy2-extended needs 4.13.
+Both versions of the runtime read the same serialised grammar (its version is 4 since ANTLR 4.10), so the grammar is
+called here without SymPy's check. Like SymPy's ``parse_latex``, it ignores the text after the longest formula that it
+can read.
 """
 
+import re
 from functools import cache
 from typing import Any
 
-_EXTENSIONS = ("\N{MINUS SIGN}", r"\pm", r"\mp")
+_EXTENSIONS = re.compile(r"\u2212|\\pm|\\mp|\\mathrm\{[~ ]*\}")
+"""Signs that latex2sympy2-extended reads, but not the harness: the typographic and the double signs, an empty name."""
+_OPENING = ("[", "{", r"\{")
 
 
 def parse_latex(text: str) -> Any:
@@ -40,20 +44,32 @@ def _grammar() -> tuple[Any, Any, Any, Any]:
 def parse_latex_extended(text: str) -> Any:
     """Return the value of a formula that SymPy's grammar lacks, such as a matrix. Any exception means that it cannot.
 
-    The harness has its own copy of latex2sympy, which reads a list as a Python list. It has no sets, no double signs and
-    no typographic minus; latex2sympy2-extended has, so they are refused here.
+    The harness has its own copy of latex2sympy: a list becomes a Python list, text after it is ignored, and there are
+    no sets. latex2sympy2-extended reads whole texts only, and sets; so its rule for one relation is called here, not
+    its main rule.
     """
-    from latex2sympy2_extended import latex2sympy
-    from latex2sympy2_extended.sets import FiniteSet
-    from sympy import Interval, Set, Tuple
+    if _EXTENSIONS.search(text):
+        raise ValueError("not in the grammar of the harness")
+    text = text.replace("~", " ")
+    try:
+        values = _relations(text)
+    except Exception:
+        if not text.startswith(_OPENING) or len(values := _relations(text.lstrip("\\")[1:])) == 1:
+            raise
+    return values[0] if len(values) == 1 else values
 
-    if any(sign in text for sign in _EXTENSIONS):
-        raise ValueError("not in the grammar of the harness")
-    value = latex2sympy(text.replace("~", " "), normalization_config=None)
-    if isinstance(value, FiniteSet):
-        return list(value._unsorted_args)  # noqa: SLF001 (in the order of the text)
-    if isinstance(value, Interval) and not (value.left_open or value.right_open):
-        return [value.start, value.end]
-    if value.has(Set) or isinstance(value, Tuple):
-        raise ValueError("not in the grammar of the harness")
-    return value
+
+def _relations(text: str) -> list[Any]:
+    """Return the values of the relations at the beginning of a text, which commas or semicolons separate."""
+    from latex2sympy2_extended.latex2sympy2 import ConversionConfig, _Latex2Sympy
+
+    config = ConversionConfig(
+        interpret_as_mixed_fractions=False, interpret_simple_eq_as_assignment=True, lowercase_symbols=False
+    )
+    converter = _Latex2Sympy(config=config)
+    parser = converter.create_parser(text)
+    values = [converter.convert_relation(parser.relation())]
+    while parser.getCurrentToken().text in (",", ";"):
+        parser.getTokenStream().consume()
+        values.append(converter.convert_relation(parser.relation()))
+    return values

@@ -20,7 +20,7 @@ from fusionrun_stages.grading.qwen_mathematics.normal_form import normal_form
 from fusionrun_stages.pod.cgroup import count_cpus, memory_bytes
 
 CPU_SECONDS = 3.0
-"""CPU time per response. The harness allows 3 s of wall time; with CPU time, the load of the machine does not matter."""
+"""CPU time per response. The harness allows 3 s of wall time; CPU time does not depend on the load of the machine."""
 _QUOTED_MAX = 200
 
 
@@ -32,8 +32,8 @@ class _Item(NamedTuple):
 def grade_all(items: Sequence[tuple[Question, str]], processes: int | None = None) -> Iterator[tuple[int, Mark]]:
     """Grade every response by the gold answer of its question, in ``processes`` processes (default: one per CPU).
 
-    Yield the index and the mark of each. The value is None if the question has no answer. A response over a limit of CPU
-    time or memory is wrong, as in the harness.
+    Yield the index and the mark of each. The value is None if the question has no answer. A response over a limit of
+    CPU time or memory is wrong, as in the harness.
     """
     _grade(_Item("x^2+2x", r"\boxed{x(x+2)}"))  # imports half of SymPy, before the processes are forked
     pairs = [_Item(question.answer, response) for question, response in items]
@@ -63,12 +63,10 @@ def _over_limit() -> Mark:
 
 
 def _grade(item: _Item) -> Mark:
-    gold = normal_form(item.gold or "")
-    if not gold:
-        return Mark(None, f"the question has no gold answer: {item.gold!r}"[:_QUOTED_MAX])
+    if item.gold is None or not item.gold.strip():
+        return Mark(None, "the question has no gold answer")
+    gold = normal_form(item.gold)
     answer = final_answer(item.response, gold)
-    if not answer:
-        return Mark(0.0, "no final answer found", parsed=False)
     if is_equal(answer, gold):
         return Mark(1.0)
-    return Mark(0.0, f"it answers {answer[:_QUOTED_MAX]!r}")
+    return Mark(0.0, f"it answers {answer[:_QUOTED_MAX]!r}") if answer else Mark(0.0, "no final answer", parsed=False)

@@ -1,8 +1,8 @@
 """Read a formula in Python's notation, such as ``2*x**2``, without running code from a response.
 
-The Qwen2.5-Math harness calls SymPy's ``parse_expr``, which evaluates the text with Python's built-in functions in reach.
-Here the text may have only names, numbers and operators, and the names have only SymPy's constants and mathematical
-functions in reach. Without attributes, texts and keywords there is no way from these to other code.
+The Qwen2.5-Math harness calls SymPy's ``parse_expr``, which evaluates the text with Python's built-in functions in
+reach. Here the text may have only names, numbers and operators, and the names have only SymPy's constants and
+mathematical functions in reach. Without attributes, texts and keywords there is no way from these to other code.
 """
 
 import io
@@ -12,7 +12,9 @@ import tokenize
 from functools import cache
 from typing import Any
 
-_OPERATORS = frozenset(("+", "-", "*", "/", "//", "**", "%", "^", "&", "|", "~", "(", ")", "[", "]", "{", "}", ",", "!", "!="))
+_OPERATORS = frozenset(
+    ("+", "-", "*", "/", "//", "**", "%", "^", "&", "|", "~", "(", ")", "[", "]", "{", "}", ",", "!", "!=")
+)
 _COMPARISONS = frozenset(("<", ">", "<=", ">=", "=="))
 _LAYOUT = frozenset((token.NEWLINE, token.NL, token.ENDMARKER))
 

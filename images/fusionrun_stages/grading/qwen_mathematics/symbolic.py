@@ -7,6 +7,7 @@ that raises is not passed.
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from math import isclose
 from typing import Any
 
@@ -36,6 +37,7 @@ def same_value(first: str, second: str, relative_tolerance: float) -> bool:
     return False
 
 
+@lru_cache(maxsize=64)
 def _parse(text: str) -> Any:
     r"""Return the value that the first parser reads, or the text. ``\\`` is read as ``\``, which is often meant."""
     for parser in (parse_latex, parse_expression, parse_latex_extended):
