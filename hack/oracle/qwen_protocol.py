@@ -1,9 +1,9 @@
 """Grade responses with the official Qwen2.5-Math harness, in its own Python: ``python qwen_protocol.py REPOSITORY``.
 
 It reads one JSON list ``[gold, response]`` per line and writes a JSON list for each: the final answer in its normal
-form, and ``right``, ``wrong`` or ``time`` (over 3 s, which the harness counts as wrong). The functions are imported from the
-checkout that the user names, with the packages that its ``evaluation/requirements.txt`` pins. What the harness does
-around them in ``math_eval.py`` and ``evaluate.py``, which need vLLM and Pebble, is repeated here.
+form, and ``right``, ``wrong`` or ``time`` (over 3 s, which the harness counts as wrong). The functions are imported
+from the checkout that the user names, with the packages that its ``evaluation/requirements.txt`` pins. What the harness
+does around them in ``math_eval.py`` and ``evaluate.py``, which need vLLM and Pebble, is repeated here.
 """
 
 import json

@@ -79,9 +79,10 @@ def choice(text: str) -> str:
     text = text.strip("\n")
     if any(text.count(phrase) > 1 for phrase in ("choice is", "answer is")):
         text = text.split("\n\n", 1)[0]
+    before: list[str]
     *before, text = _CHOICE_PHRASE.split(text)
     text = text.strip("\n").rstrip(".").rstrip("/").strip(" ").lstrip(":")
-    letters = _CHOICE.findall(text.upper())
+    letters: list[str] = _CHOICE.findall(text.upper())
     if not letters:
         return text.strip().strip(".").rstrip(".").rstrip("/")
     return letters[0] if before else letters[-1]

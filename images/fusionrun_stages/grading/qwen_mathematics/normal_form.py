@@ -38,13 +38,14 @@ _SYMBOLS: Rules = (
     (r"\emptyset", "{}"),
     (r"(-\infty,\infty)", r"\mathbb{R}"),
     (r"\%", ""),
+    (r"\%", ""),  # what the first one leaves
     ("%", ""),
     (" .", " 0."),
     ("{.", "{0."),
     ("infinity", r"\infty"),
 )
 _WORDS: Rules = (("and", ""), (r"\mathbf", ""), (re.compile(r"\\mbox{.*?}"), ""))
-_ZERO_DECIMALS: Rules = ((re.compile(r"(\d+)\.0*([^\d])"), r"\1\2"), (re.compile(r"(\d+)\.0*$"), r"\1"))
+_ZERO_DECIMALS: Rules = ((re.compile(r"(?<=\d)\.0*(\D)"), r"\1"), (re.compile(r"(?<=\d)\.0*$"), ""))
 _ROOT = re.compile(r"\\sqrt(\w+)")
 _INTEGER = re.compile("0|-?[1-9][0-9]*")
 _NAME_MAX = 2

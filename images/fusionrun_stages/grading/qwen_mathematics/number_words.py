@@ -13,6 +13,8 @@ _TEENS = (
 _TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 _SCALES = {"billion": 10**9, "million": 10**6, "thousand": 10**3}
 _POINT = "point"
+_DIGITS_MAX = 4300
+"""Python's default limit for the conversion of digits (``sys.int_info.default_max_str_digits``)."""
 VALUES = {
     **{word: n for n, word in enumerate(_ONES + _TEENS)},
     **{word: 10 * n for n, word in enumerate(_TENS, start=2)},
@@ -28,7 +30,7 @@ def words_to_number(text: str) -> str | None:
     """
     text = text.replace("-", " ").lower()
     if text.isdecimal():
-        return str(int(text))
+        return str(int(text)) if len(text) <= _DIGITS_MAX else None
     words = [word for word in text.split() if word in VALUES or word == _POINT]
     if not words or any(words.count(word) > 1 for word in (*_SCALES, _POINT)):
         return None
@@ -69,11 +71,12 @@ def _below_thousand(words: Sequence[str]) -> int | None:
             return None
         case [a, b]:
             return a * b if 100 in (a, b) else a + b  # noqa: PLR2004
-        case [a, b, *rest] if len(rest) <= 2:  # noqa: PLR2004
-            return a * b + sum(rest)
-        case [a, *_]:
-            return a
-    return None
+        case [a, b, c]:
+            return a * b + c
+        case [a, b, c, d]:
+            return a * b + c + d
+        case numbers:
+            return numbers[0]
 
 
 def _decimals(words: Sequence[str]) -> float:
