@@ -63,13 +63,17 @@ def _relations(text: str) -> list[Any]:
     """Return the values of the relations at the beginning of a text, which commas or semicolons separate."""
     from latex2sympy2_extended.latex2sympy2 import ConversionConfig, _Latex2Sympy
 
-    config = ConversionConfig(
-        interpret_as_mixed_fractions=False, interpret_simple_eq_as_assignment=True, lowercase_symbols=False
-    )
-    converter = _Latex2Sympy(config=config)
+    converter = _Latex2Sympy(config=ConversionConfig(interpret_as_mixed_fractions=False, lowercase_symbols=False))
     parser = converter.create_parser(text)
-    values = [converter.convert_relation(parser.relation())]
+    values = [_assigned(converter.convert_relation(parser.relation()))]
     while parser.getCurrentToken().text in (",", ";"):
         parser.getTokenStream().consume()
-        values.append(converter.convert_relation(parser.relation()))
+        values.append(_assigned(converter.convert_relation(parser.relation())))
     return values
+
+
+def _assigned(value: Any) -> Any:
+    """Return the right side of an equation that only names it."""
+    from sympy import Equality
+
+    return value.rhs if isinstance(value, Equality) and value.lhs.is_Symbol else value
