@@ -70,7 +70,9 @@ def test_an_answer_that_hangs_or_needs_too_much_memory_is_wrong_and_no_other(mon
     monkeypatch.setattr(pool, "CPU_SECONDS", 0.5)
     tower = "9^{9^{9^{9^{9}}}}"
     digits = "7" * 5000
-    marks = grade(("2x", f"\\boxed{{{tower}-x}}"), ("2x", "\\boxed{10**10**10+x}"), ("2x", "\\boxed{x+x}"), (digits, digits))
+    marks = grade(
+        ("2x", f"\\boxed{{{tower}-x}}"), ("2x", "\\boxed{10**10**10+x}"), ("2x", "\\boxed{x+x}"), (digits, digits)
+    )
     assert [mark.value for mark in marks] == [0, 0, 1, 1]
 
 
