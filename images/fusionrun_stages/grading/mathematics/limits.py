@@ -57,16 +57,16 @@ def _time_up(_signal: int, _frame: FrameType | None) -> None:
     raise TimeUpError
 
 
-def limited(function: Callable[[], R]) -> R:
+def limited(function: Callable[[], R], seconds: float = CPU_SECONDS) -> R:
     """Call the function with a limit of CPU time.
 
     Raise TimeUpError if Python code used up the time. In C code the kernel kills the process ``GRACE_SECONDS`` later.
     """
     used = resource.getrusage(resource.RUSAGE_SELF)
-    kill_at = int(used.ru_utime + used.ru_stime + CPU_SECONDS) + GRACE_SECONDS
+    kill_at = int(used.ru_utime + used.ru_stime + seconds) + GRACE_SECONDS
     soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (kill_at, hard))
-    signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         return function()
     finally:
