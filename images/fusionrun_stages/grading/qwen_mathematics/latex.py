@@ -18,7 +18,7 @@ _OPENING = ("[", "{", r"\{")
 def parse_latex(text: str) -> Any:
     """Return the SymPy expression of a formula. Any exception means that it cannot be read."""
     lexer_class, parser_class, listener_class, convert_relation = _grammar()
-    from antlr4 import CommonTokenStream, InputStream  # type: ignore[import-untyped]
+    from antlr4 import CommonTokenStream, InputStream
 
     listener = listener_class(text)
     lexer = lexer_class(InputStream(text))
