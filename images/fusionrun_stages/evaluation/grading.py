@@ -130,10 +130,10 @@ class BenchmarkGrader:
         return Points(judged.value, judged.weight, judged.metrics, judged.unparsed > 0, judged.consistent)
 
     def _open_judge(self, protocol: Protocol | None) -> JudgeProtocol:
-        from fusionrun_stages.judges.open import open_judge
-
         if protocol is None or self._inputs.materials is None or not self._inputs.has_judgements:
             raise InfrastructureError(f"benchmark {self.name} is judged, but the task has no judgements")
+        from fusionrun_stages.judges.open import open_judge
+
         return open_judge(protocol, self._inputs.materials / self.name, self._inputs.seed)
 
     def _marks(self, answers: Sequence[Answer]) -> list[Mark]:

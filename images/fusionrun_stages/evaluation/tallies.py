@@ -58,6 +58,7 @@ class Tally:
     """Questions with the highest score."""
     graded: int = 0
     left_out: int = 0
+    """Questions that cannot be graded, or without a usable judgement."""
     truncated: int = 0
     failed: int = 0
     blank: int = 0
@@ -94,7 +95,7 @@ class Tally:
         self.blank += row.blank
         self.unparsed += row.unparsed
         self._count_orders(graded.points)
-        if row.score is None and not row.unparsed:
+        if row.score is None:
             self.left_out += 1
         else:
             self.graded += 1

@@ -187,9 +187,12 @@ def row_of(uri: str) -> PaperRow | None:
 
 
 def preset_of(protocol: Protocol) -> BenchmarkPreset | None:
-    """Return the benchmark of the paper that a protocol measures; None for another one."""
-    name = protocol.name.removeprefix(PROTOCOL_PREFIX)
-    known = name != protocol.name and name in set(BenchmarkPreset)
+    """Return the benchmark of the paper that a protocol measures, or None.
+
+    Names of protocols may have a version of the questions: ``FuseEval/LiveBench-0831``.
+    """
+    name = protocol.name.removeprefix(PROTOCOL_PREFIX).partition("-")[0]
+    known = protocol.name.startswith(PROTOCOL_PREFIX) and name in set(BenchmarkPreset)
     return BenchmarkPreset(name) if known else None
 
 

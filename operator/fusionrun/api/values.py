@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_serializer, m
 from fusionrun.api.contract import Contract
 from fusionrun.api.data import SHARDS_MAX
 from fusionrun.api.records import DropReason
-from fusionrun.api.stage import StageKind
+from fusionrun.api.stage import EvaluatedModel, StageKind
 
 NUMBER_MAX = 1e15
 """Largest magnitude of a measured number: the sum over ``SHARDS_MAX`` pods fits an int64."""
@@ -316,7 +316,7 @@ Values = Annotated[
 def shorter_forms(values: Values | None) -> list[Values]:
     """Return the values with less and less detail, for a result that is too long; the manifest has all of it.
 
-    Of a comparison, the lower bounds stay longest, since gates need them, and the first pairs of models.
+    Of a comparison, the lower bounds of the final model's differences stay longest: gates need them.
     """
     if isinstance(values, Resolved):
         without_licences = values.model_copy(update={"licences": []})
@@ -327,9 +327,10 @@ def shorter_forms(values: Values | None) -> list[Values]:
     if isinstance(values, Compared):
         without = dict.fromkeys(("prompts_needed", "p_value", "upper"))
         bounds = _shorter(values, without)
-        pairs = [dict(list(bounds.differences.items())[:count]) for count in (2, 1)]
-        first = [values.model_copy(update={"differences": differences}) for differences in pairs]
-        return [_shorter(values, {"prompts_needed": None}), bounds, *first]
+        final = f"{EvaluatedModel.FINAL}-"
+        ordered = sorted(bounds.differences.items(), key=lambda pair: not pair[0].startswith(final))
+        fewer = [values.model_copy(update={"differences": dict(ordered[:count])}) for count in (2, 1)]
+        return [_shorter(values, {"prompts_needed": None}), bounds, *fewer]
     if not isinstance(values, Constructed):
         return []
     without_datasets = values.model_copy(update={"by_dataset": None})
