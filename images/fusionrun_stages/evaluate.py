@@ -60,7 +60,7 @@ def run(work: Work) -> Made:
 
 def _grade(
     work: Work, parameters: EvaluateParameters, materials: Path | None
-) -> tuple[dict[str, Tally], dict[str, float]]:
+) -> tuple[dict[str, Tally], dict[str, float | None]]:
     """Grade all responses and write the rows; return the tallies, and standard errors that protocols compute."""
     inputs = Inputs(
         parameters.verdicts_dir is not None,
@@ -80,7 +80,7 @@ def _grade(
                         _append(rows, tally.add(graded))
                 work.report(shard, parameters.shards, "shards")
             work.report(shard + 1, parameters.shards, "shards")
-        errors = {}
+        errors: dict[str, float | None] = {}
         for name, tally in tallies.items():
             if tally.length_control is not None:
                 completed, errors[name] = complete(tally, materials)

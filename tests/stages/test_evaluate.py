@@ -2,8 +2,8 @@
 
 import hashlib
 import sys
-from dataclasses import dataclass, field
-from types import ModuleType
+from dataclasses import dataclass, field, replace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from scipy.stats import spearmanr
@@ -202,6 +202,14 @@ class Rater:
         return Judged(found[0], weight=float(len(found)), consistent=len(set(found)) == 1)
 
 
+class Preferrer(Rater):
+    """A judge protocol whose replies are preferences in percent."""
+
+    def judged(self, question, response, replies):
+        judged = super().judged(question, response, replies)
+        return replace(judged, metrics={} if judged.value is None else {"winRate": judged.value}, consistent=None)
+
+
 def judgement(name, text, call=0, attempt=0):
     return Judgement(
         prompt_id=name, source="s", sample_index=0, call=call, attempt=attempt, key="k", text=text, finish_reason="stop"
@@ -249,3 +257,35 @@ def test_rows_in_the_wrong_order_are_refused(tmp_path):
     rows = Rows([question("0"), question("1")], [response("1", "a"), response("0", "a")])
     with pytest.raises(InfrastructureError, match="responses: prompt 0 comes after 1"):
         evaluated(tmp_path, rows, protocol_of(Grader.EXACT_MATCH))
+
+
+def test_the_length_controlled_win_rate_is_computed_from_all_preferences(tmp_path, monkeypatch):
+    asked = {}
+
+    def length_controlled(preferences, deltas, difficulties, gamed):
+        asked.update(preferences=preferences, deltas=deltas, difficulties=difficulties, gamed=gamed)
+        return SimpleNamespace(values=[40.0, 50.0, 60.0], standard_error=5.0)
+
+    stand_in(monkeypatch, "fusionrun_stages.judges.open", open_judge=lambda *_: Preferrer())
+    regression = {"read_gamed": lambda folder: folder.name, "length_controlled": length_controlled}
+    stand_in(monkeypatch, "fusionrun_stages.judges.length_control", **regression)
+    questions = [
+        question(str(n), task="AlpacaEval", references=["b" * 10], data=f'{{"difficulty": {n / 2}}}') for n in range(3)
+    ]
+    responses = [response(str(n), "a" * 4 * n) for n in range(3)]
+    judgements = [judgement("0", "10"), judgement("1", "90"), judgement("2", "")]
+    protocol = protocol_of(
+        Grader.ALPACA_EVAL,
+        aggregation=Aggregation.LENGTH_CONTROLLED,
+        metrics=["lengthControlledWinRate", "winRate"],
+        judge=JudgeRequest(temperature=1, model="j"),
+    )
+    made, scores = evaluated(tmp_path, Rows(questions, responses, judgements=judgements), protocol)
+    assert asked == {
+        "preferences": [10.0, 90.0, None], "deltas": [10, 6, 2], "difficulties": [0.0, 0.5, 1.0], "gamed": "bench",
+    }  # fmt: skip
+    assert made.values.scores == {"bench": 50.0}
+    assert (made.values.lower["bench"], made.values.upper["bench"]) == (40.2, 59.8)  # 1.96 standard errors
+    assert made.details["bench"]["metrics"]["winRate"]["score"] == 50.0
+    by_metric = {name: [row.score for row in scores if row.metric == name] for name in ("", "winRate")}
+    assert by_metric == {"": [40.0, 50.0, 60.0], "winRate": [10.0, 90.0, None]}
