@@ -9,10 +9,12 @@ from fusionrun.api.protocol import JudgeRequest, Protocol, Unit
 from fusionrun.api.result import Outcome, StageResult
 from fusionrun.api.run_results import BenchmarkResult, ModelDifference, ModelScore
 from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.task import decode_task
 from fusionrun.api.values import Compared, Difference, Evaluated
 from fusionrun.state.report.gate import gate_failures, gate_results
 from fusionrun.state.report.scores import group_results, with_differences, with_scores
-from support.runs import make_spec
+from support.runs import make_run, make_spec
+from support.world import World, succeeded
 
 
 def result(values):
@@ -144,3 +146,39 @@ def test_a_gate_tests_the_difference_or_its_lower_bound_and_says_both(gate, row,
     (found,) = gate_results(spec, [row])
     assert (found.passed, found.message) == (passed, message)
     assert gate_failures(spec, [row]) == ([] if passed else [message])
+
+
+def test_a_run_compares_its_models_before_it_publishes():
+    """The whole way: results of pods, status, gate, and the task of ``publish``."""
+
+    def answer(kind, task):
+        found = succeeded(kind, task)
+        names = [b.name for b in getattr(task.parameters, "benchmarks", [])] if kind in ("evaluate", "compare") else []
+        if kind == "evaluate":
+            bounds = {"lower": dict.fromkeys(names, 19.0), "upper": dict.fromkeys(names, 61.0)}
+            graded = dict.fromkeys(names, 100)
+            values = found.values.model_copy(update={**bounds, "graded": graded})
+        elif kind == "compare":
+            difference = Difference(delta=40.0, lower=30.0, upper=50.0, p_value=0.001, prompts_needed=20)
+            values = Compared(differences={"final-base": dict.fromkeys(names, difference)})
+        else:
+            return found
+        return found.model_copy(update={"values": values})
+
+    gate = [{"benchmark": "math-test", "minDelta": 35, "statistic": "LowerBound"}]
+    publish = {"uri": "pvc://fusion-data/out", "evenIfGateFailed": True}
+    world = World(make_run(evaluation=make_spec()["evaluation"] | {"gate": gate}, publish=publish), answer=answer)
+    world.run_to_end()
+    row = world.status.results[0]
+    assert {s.model: (s.lower, s.prompts) for s in row.scores} == dict.fromkeys(("base", "sft", "final"), (19.0, 100))
+    assert [(d.model, d.against, d.lower) for d in row.differences] == [("final", "base", 30.0)]
+    assert (row.unit, row.protocol) == ("Percent", "FusionRun/Mathematics 1")
+    status, reason, message = world.condition("EvaluationPassed")
+    assert (status, reason) == ("False", "EvaluationFailed")
+    assert "the lower bound is less than minDelta 35; to see a difference of 35 takes 3 prompts" in message
+    (task,) = [
+        decode_task(o["data"]["task.json"])
+        for o in world.objects.values()
+        if o["kind"] == "ConfigMap" and o["metadata"]["labels"].get("fusionrun.dev/stage") == "publish"
+    ]
+    assert task.parameters.results[0] == row

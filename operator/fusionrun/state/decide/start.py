@@ -71,7 +71,12 @@ def objects_of(
     """Return the objects of an attempt of a stage; the workload is the last one."""
     pinned = context.pinned
     if stage.kind is StageKind.PUBLISH:  # the model card shows the scores
-        pinned = replace(pinned, scores=scores.by_model(before.benchmarks))
+        pinned = replace(
+            pinned,
+            scores=scores.by_model(before.benchmarks),
+            results=before.benchmarks,
+            groups=tuple(scores.group_results(pinned.spec, before.benchmarks)),
+        )
     return tuple(render(pinned, stage, attempt, context.settings, avoided_nodes))
 
 
