@@ -175,7 +175,7 @@ def test_a_run_compares_its_models_before_it_publishes():
     assert (row.unit, row.protocol) == ("Percent", "FusionRun/Mathematics 1")
     status, reason, message = world.condition("EvaluationPassed")
     assert (status, reason) == ("False", "EvaluationFailed")
-    assert "the lower bound is less than minDelta 35; to see a difference of 35 takes 3 prompts" in message
+    assert "the lower bound is less than minDelta 35; to see a difference of 35 takes 17 prompts" in message
     (task,) = [
         decode_task(o["data"]["task.json"])
         for o in world.objects.values()
