@@ -145,5 +145,5 @@ def _averages(parameters: CompareParameters, scores: dict[str, dict[str, float]]
     for model in parameters.scores:
         known = {preset: scores[name][model] for name, preset in presets if preset and model in scores[name]}
         if means := group_means(known):
-            averages[model] = {group: round(mean, DIGITS) for group, mean in means.items()}
+            averages[model] = {str(group): round(mean, DIGITS) for group, mean in means.items()}
     return averages

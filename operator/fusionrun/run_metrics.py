@@ -194,10 +194,10 @@ def _of_benchmark(labels: list[str], result: BenchmarkResult) -> Iterator[_Sampl
         yield "fusionrun_benchmark_score", [*labels, model, unit], score
     for each in result.scores:
         yield from _bounds("fusionrun_benchmark_score_bound", [*labels, each.model, unit], each)
-    for each in result.differences:
-        pair = [*labels, each.model, each.against, unit]
-        yield "fusionrun_benchmark_delta", pair, each.delta
-        yield from _bounds("fusionrun_benchmark_delta_bound", pair, each)
+    for difference in result.differences:
+        pair = [*labels, difference.model, difference.against, unit]
+        yield "fusionrun_benchmark_delta", pair, difference.delta
+        yield from _bounds("fusionrun_benchmark_delta_bound", pair, difference)
 
 
 def _bounds(family: str, labels: list[str], interval: ModelScore | ModelDifference) -> Iterator[_Sample]:

@@ -148,8 +148,8 @@ class Tally:
             return
         wrong = (i for i, p in enumerate(points) if p.value is None or p.value < self.high)
         index = next(wrong, None)
-        shown = (None, None) if index is None else (responses[index], points[index])
-        self.wrong_answers.append(example_of(question, *shown, EXAMPLE_MAX_CHARACTERS))
+        response, shown = (None, None) if index is None else (responses[index], points[index])
+        self.wrong_answers.append(example_of(question, response, shown, EXAMPLE_MAX_CHARACTERS))
 
     def _add_value(self, name: str, row: QuestionScore, baseline: int | None) -> None:
         self.columns.setdefault(name, Column()).append(row.score, row.weight, row.group)

@@ -144,23 +144,33 @@ def _deltas(sums: Any, plan: Design) -> Any:
 def _swapped_deltas(columns: Any, plan: Design, seed: int, resamples: int) -> Any:
     """Return the differences after the models are swapped in random questions, shape (resamples,).
 
-    If the models do not differ, each question could as well have the scores of the other model.
+    If the models do not differ, each question could as well have the scores of the other model. Of equal questions of a
+    group, the number of the swapped ones is drawn.
     """
     generator = np.random.default_rng([seed, 1])
     leaf = plan.leaf_of_stratum[plan.strata]
     observed = np.stack([np.bincount(leaf, column, len(plan.leaves)) for column in columns.T], axis=1)
     change = columns[:, [2, 3]] - columns[:, [0, 1]]
-    moved = np.flatnonzero((change != 0).any(axis=1))
+    moved = (change != 0).any(axis=1)
+    kinds, counts = np.unique(np.column_stack((leaf, change))[moved], axis=0, return_counts=True)
+    kind_leaf, kind_change = kinds[:, 0].astype(int), kinds[:, 1:]
     deltas = np.empty(resamples)
-    chunk = max(1, CHUNK_DRAWS // max(1, len(moved)))
+    chunk = max(1, CHUNK_DRAWS // max(1, len(kinds)))
     for start in range(0, resamples, chunk):
         size = min(chunk, resamples - start)
-        swapped = generator.integers(0, 2, (size, len(moved)), dtype=np.int8).astype(np.float64)
+        swapped = _swaps(generator, counts, size)
         sums = np.repeat(observed[None], size, axis=0)
         for number in range(len(plan.leaves)):
-            mine = leaf[moved] == number
-            shift = swapped[:, mine] @ change[moved[mine]]
+            mine = kind_leaf == number
+            shift = swapped[:, mine] @ kind_change[mine]
             sums[:, number, 0:2] += shift
             sums[:, number, 2:4] -= shift
         deltas[start : start + size] = _deltas(sums, plan)
     return deltas[~np.isnan(deltas)]
+
+
+def _swaps(generator: Any, counts: Any, size: int) -> Any:
+    """Return how many questions of each kind are swapped, shape (size, kinds), float64."""
+    if (counts == 1).all():
+        return generator.integers(0, 2, (size, len(counts)), dtype=np.int8).astype(np.float64)
+    return generator.binomial(counts, 0.5, (size, len(counts))).astype(np.float64)

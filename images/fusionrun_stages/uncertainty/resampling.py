@@ -9,6 +9,8 @@ from fusionrun_stages.uncertainty.scored import Design
 RESAMPLES = 10_000
 CHUNK_DRAWS = 2_000_000
 """Numbers that are drawn at once: they bound the memory."""
+COUNTED_COST = 8
+"""Time to draw the number of equal rows, in draws of one row (measured)."""
 
 
 def resampled_sums(columns: Any, plan: Design, seed: int, resamples: int = RESAMPLES) -> Any:
@@ -46,10 +48,11 @@ def _drawn_sums(rows: Any, generator: Any, resamples: int) -> Any:
     count = len(rows)
     kinds, numbers = np.unique(rows, axis=0, return_counts=True)
     result = np.empty((resamples, rows.shape[1]))
-    chunk = max(1, CHUNK_DRAWS // (len(kinds) if len(kinds) < count / 2 else count))
+    are_counted = COUNTED_COST * len(kinds) < count
+    chunk = max(1, CHUNK_DRAWS // (len(kinds) if are_counted else count))
     for start in range(0, resamples, chunk):
         size = min(chunk, resamples - start)
-        if len(kinds) < count / 2:
+        if are_counted:
             result[start : start + size] = generator.multinomial(count, numbers / count, size) @ kinds
         else:
             drawn = generator.integers(0, count, (size, count), dtype=np.int32)

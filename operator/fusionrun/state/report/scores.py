@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from fusionrun.api.evaluation import BenchmarkPreset, Evaluation
 from fusionrun.api.evaluation_tasks import BenchmarkParameters
-from fusionrun.api.paper_scores import GROUPS, PaperRow, averaged, group_means, row_of
+from fusionrun.api.paper_scores import GROUPS, BenchmarkGroup, PaperRow, averaged, group_means, row_of
 from fusionrun.api.protocol import Protocol
 from fusionrun.api.result import StageResult
 from fusionrun.api.run_results import BenchmarkResult, GroupResult, ModelDifference, ModelScore
@@ -120,9 +120,8 @@ def group_results(spec: FusionRunSpec, rows: Sequence[BenchmarkResult]) -> list[
     kept = averaged(frozenset(presets.values()), published)
     means = {model: _means(mine, kept, model, published) for model in EvaluatedModel}
     paper = {
-        model: group_means({p: v for p, v in published.of(model).items() if p in kept}, published)
-        for model in (EvaluatedModel if published else ())
-        if published is not None
+        model: group_means({p: v for p, v in published.of(model).items() if p in kept}, published) if published else {}
+        for model in EvaluatedModel
     }
     if not any(means.values()):
         return []
@@ -149,7 +148,7 @@ def _means(
     kept: frozenset[BenchmarkPreset],
     model: EvaluatedModel,
     published: PaperRow | None,
-) -> Mapping[str, float]:
+) -> Mapping[BenchmarkGroup, float]:
     """Return the averages of a model by group; none unless it has a score on each of the benchmarks."""
     scores = {preset: getattr(rows[preset], model.value) for preset in kept if preset in rows}
     if len(scores) < len(kept) or any(score is None for score in scores.values()):
