@@ -22,7 +22,7 @@ from fusionrun_stages.evaluation.details import DIGITS, details_of, scored
 from fusionrun_stages.evaluation.grading import BenchmarkGrader, Inputs
 from fusionrun_stages.evaluation.length_control import complete
 from fusionrun_stages.evaluation.tallies import Tally
-from fusionrun_stages.uncertainty.intervals import Interval, interval
+from fusionrun_stages.uncertainty.intervals import Interval, interval, normal
 from fusionrun_stages.uncertainty.scored import score
 from fusionrun_stages.volume.parquet import RowWriter, open_rows, read_rows
 from fusionrun_stages.volume.paths import shard_path
@@ -53,6 +53,7 @@ def run(work: Work) -> Made:
         files=[QUESTION_SCORES_FILE],
         details={
             name: details_of(tally, values[name], bounds[name], parameters.seed, materials, parameters.judge)
+            | ({"standard_error_of_protocol": round(error, DIGITS)} if (error := errors.get(name)) is not None else {})
             for name, tally in tallies.items()
         },
     )
@@ -114,13 +115,16 @@ def _answered(parameters: EvaluateParameters, shard: int, names: set[str]) -> It
 
 
 def _score(tally: Tally, error: float | None, seed: int) -> tuple[float | None, Interval | None]:
-    """Return the score of a benchmark and its interval."""
+    """Return the score of a benchmark and its interval; ``error`` is a standard error that its protocol computes.
+
+    The standard error of the length-controlled win rate has only the spread of the questions' difficulty, and none of
+    the regression. So the interval is at least as wide as that of the win rate that is not controlled.
+    """
     protocol, numbers = tally.protocol, scored(tally.columns[""])
     aggregation = protocol.aggregation if protocol else Aggregation.MEAN
     unit = protocol.unit if protocol else Unit.PERCENT
     value = score(numbers, aggregation)
     if value is None or error is None:
         return value, interval(numbers, aggregation, unit, seed)
-    from fusionrun_stages.uncertainty.intervals import normal
-
-    return value, normal(value, error, unit)
+    raw = [interval(scored(column), Aggregation.MEAN, unit, seed) for name, column in tally.columns.items() if name]
+    return value, normal(value, max([error, *(found.standard_error for found in raw if found)]), unit)

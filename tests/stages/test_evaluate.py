@@ -212,8 +212,9 @@ class Preferrer(Rater):
 
 def judgement(name, text, call=0, attempt=0):
     return Judgement(
-        prompt_id=name, source="s", sample_index=0, call=call, attempt=attempt, key="k", text=text, finish_reason="stop"
-    )
+        prompt_id=name, source="s", sample_index=0, call=call, attempt=attempt, key="k", model="judge-2026",
+        text=text, finish_reason="stop",
+    )  # fmt: skip
 
 
 def test_judgements_give_weighted_ratings(tmp_path, monkeypatch):
@@ -240,6 +241,7 @@ def test_judgements_give_weighted_ratings(tmp_path, monkeypatch):
     assert made.values.graded == {"bench": 5}
     details = made.details["bench"]
     assert (details["judge"], details["judge_of_protocol"]) == ("a-judge", "official-judge")
+    assert details["judge_in_replies"] == ["judge-2026"]
     assert details["templates_sha256"] == {"judge.txt": hashlib.sha256(b"Rate it.").hexdigest()}
     assert (details["position_consistency"], details["unparsed"]) == (0.75, 1)
     assert details["length_bias"] == pytest.approx(spearmanr([0, 5, 10, 15, 0], [2, 4, 6, 8, 1]).statistic, abs=1e-4)
@@ -285,7 +287,10 @@ def test_the_length_controlled_win_rate_is_computed_from_all_preferences(tmp_pat
         "preferences": [10.0, 90.0, None], "deltas": [10, 6, 2], "difficulties": [0.0, 0.5, 1.0], "gamed": "bench",
     }  # fmt: skip
     assert made.values.scores == {"bench": 50.0}
-    assert (made.values.lower["bench"], made.values.upper["bench"]) == (40.2, 59.8)  # 1.96 standard errors
+    # Two preferences, 10 and 90, have a standard error of 40; that of the regression is smaller.
+    assert made.details["bench"]["standard_error"] == pytest.approx(40, rel=0.03)
+    assert made.details["bench"]["standard_error_of_protocol"] == 5.0
+    assert (made.values.lower["bench"], made.values.upper["bench"]) == (0, 100)
     assert made.details["bench"]["metrics"]["winRate"]["score"] == 50.0
     by_metric = {name: [row.score for row in scores if row.metric == name] for name in ("", "winRate")}
     assert by_metric == {"": [40.0, 50.0, 60.0], "winRate": [10.0, 90.0, None]}

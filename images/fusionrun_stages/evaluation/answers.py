@@ -43,6 +43,8 @@ class Answered:
     """By sample."""
     replies: dict[int, dict[int, Reply]] = field(default_factory=dict)
     """The last reply to each call of the judge, by sample, then by the number of the call."""
+    judges: frozenset[str] = frozenset()
+    """Names of the judge in its replies."""
 
     @property
     def characters(self) -> int:
@@ -92,6 +94,7 @@ def join(
             sorted(found[0], key=attrgetter("sample_index")),
             {verdict.sample_index: verdict for verdict in found[1]},
             _last_replies(found[2]),
+            frozenset(row.model for row in found[2] if row.model),
         )
 
 

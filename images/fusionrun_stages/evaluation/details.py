@@ -51,6 +51,7 @@ def details_of(
         folder = materials / tally.name if materials else None
         details |= {
             "judge": judge,
+            "judge_in_replies": sorted(tally.judges),
             "judge_of_protocol": protocol.judge.model if protocol.judge else None,
             "templates_sha256": _hashes(folder) if folder and folder.is_dir() else {},
             "position_consistency": round(tally.consistent / tally.ordered, DIGITS) if tally.ordered else None,

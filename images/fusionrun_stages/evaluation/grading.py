@@ -1,7 +1,7 @@
 """Points for the responses of one benchmark, by its grader."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fusionrun.api.evaluation import Grader
@@ -87,9 +87,7 @@ class BenchmarkGrader:
         points = iter(self._all_points(answers))
         for one in batch:
             responses = self._used(one)
-            yield Graded(
-                Answered(one.question, responses, one.verdicts, one.replies), [next(points) for _ in responses]
-            )
+            yield Graded(replace(one, responses=responses), [next(points) for _ in responses])
 
     def _used(self, one: Answered) -> list[Response]:
         """Return the responses that count: without a protocol, the first one."""

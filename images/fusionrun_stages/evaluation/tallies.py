@@ -15,6 +15,7 @@ from fusionrun_stages.evaluation.grading import Graded, Points, example_of
 EXAMPLES = 3
 EXAMPLE_MAX_CHARACTERS = 2000
 DETAIL_MAX_CHARACTERS = 200
+JUDGES_MAX = 16
 
 
 @dataclass
@@ -67,6 +68,8 @@ class Tally:
     consistent: int = 0
     ordered: int = 0
     """Responses that the judge compared in both orders."""
+    judges: set[str] = field(default_factory=set)
+    """Names of the judge in its replies: at most ``JUDGES_MAX``."""
     wrong_answers: list[dict[str, Any]] = field(default_factory=list)
     """Examples."""
     columns: dict[str, Column] = field(default_factory=lambda: {"": Column()})
@@ -89,6 +92,8 @@ class Tally:
         """Count a question and yield its rows. With length control, the row of the main metric follows at the end."""
         question, responses = graded.answered.question, graded.answered.responses
         self._hash.update(question.model_dump_json().encode() + b"\n")
+        if len(self.judges) < JUDGES_MAX:
+            self.judges |= graded.answered.judges
         row = self._row(question, responses, graded.points)
         self.truncated += row.truncated
         self.failed += row.failed

@@ -28,7 +28,7 @@ class Interval:
 def interval(
     scored: Scored, aggregation: Aggregation, unit: Unit, seed: int, resamples: int = RESAMPLES
 ) -> Interval | None:
-    """Return the interval of a score: Wilson's for a mean of right and wrong, otherwise a bootstrap over questions.
+    """Return the interval of a score: Wilson's for a share of right responses, otherwise a bootstrap over questions.
 
     None if fewer than two questions are in the score, or if a group whose mean enters the score has only one: its
     spread is unknown.
@@ -36,9 +36,11 @@ def interval(
     low, high = RANGES[unit]
     if scored.counted < 2:  # noqa: PLR2004 - one question has no spread
         return None
-    if aggregation is Aggregation.MEAN and unit is Unit.PERCENT and scored.is_binary(low, high):
-        right = int(np.count_nonzero(scored.values[scored.weights != 0] == high))
-        return wilson(right, scored.counted)
+    values = scored.values[scored.weights != 0]
+    # If all responses are right, or all wrong, a bootstrap has no width.
+    counted = aggregation is Aggregation.MEAN or np.ptp(values) == 0
+    if counted and unit is Unit.PERCENT and scored.is_binary(low, high):
+        return wilson(int(np.count_nonzero(values == high)), scored.counted)
     plan = design(scored.groups, aggregation)
     if aggregation is Aggregation.GROUP_MEANS and (np.bincount(plan.strata, scored.weights != 0) == 1).any():
         return None
@@ -67,7 +69,7 @@ def wilson(right: int, count: int) -> Interval:
 
 
 def normal(score: float, standard_error: float, unit: Unit) -> Interval:
-    """Return the interval of a score whose protocol has a standard error of its own."""
+    """Return the interval of a score by its standard error and the normal distribution."""
     low, high = RANGES[unit]
     half = QUANTILE * standard_error
-    return Interval(max(low, score - half), min(high, score + half), standard_error, "protocol")
+    return Interval(max(low, score - half), min(high, score + half), standard_error, "normal")

@@ -70,7 +70,9 @@ def compare(
     both = (pair.first.weights != 0) & (pair.second.weights != 0)
     if both.sum() < 2:  # noqa: PLR2004 - one question has no spread
         return Paired(delta, count)
-    if spread is None and aggregation is Aggregation.MEAN and both.all() and _is_binary(pair, unit):
+    # If no question is discordant, a bootstrap has no width.
+    counted = aggregation is Aggregation.MEAN or not (pair.first.values != pair.second.values).any()
+    if spread is None and counted and both.all() and _is_binary(pair, unit):
         return _binary(pair, RANGES[unit][1], delta)
     source = spread or pair
     kind = Aggregation.MEAN if spread else aggregation

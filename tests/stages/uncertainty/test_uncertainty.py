@@ -64,6 +64,8 @@ def test_the_interval_of_a_share_is_wilsons(right, count):
     assert (found.lower, found.upper) == pytest.approx((100 * expected.low, 100 * expected.high), abs=1e-5)
     values = [100.0] * right + [0.0] * (count - right)
     assert interval(scored(values), MEAN, PERCENT, 1) == found
+    if right in (0, count):  # a bootstrap has no width
+        assert interval(scored(values, groups=[f"g{n % 2}" for n in range(count)]), GROUPS, PERCENT, 1) == found
 
 
 @pytest.mark.parametrize("aggregation", [MEAN, GROUPS])
@@ -143,9 +145,10 @@ def test_right_and_wrong_responses_are_compared_by_mcnemars_exact_test():
     assert (found.lower, found.upper) == pytest.approx((100 * (centre - half), 100 * (centre + half)))
 
 
-def test_models_with_the_same_verdicts_have_an_interval_with_a_width():
-    same = scored([100.0, 0.0] * 10)
-    found = compare(Pair(same, same), MEAN, PERCENT, 1)
+@pytest.mark.parametrize("aggregation", [MEAN, GROUPS])
+def test_models_with_the_same_verdicts_have_an_interval_with_a_width(aggregation):
+    same = scored([100.0, 0.0] * 10, groups=["a", "b"] * 10)
+    found = compare(Pair(same, same), aggregation, PERCENT, 1)
     assert (found.delta, found.p_value, found.prompts_needed) == (0.0, 1.0, None)
     assert found.lower < 0 < found.upper
 
