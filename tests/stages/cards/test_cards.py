@@ -9,6 +9,7 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
+from fusionrun.api.evaluation import BenchmarkPreset
 from fusionrun.api.run_results import BenchmarkResult, GroupResult, ModelDifference, ModelScore
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import TemplateName
@@ -358,3 +359,14 @@ def test_the_hub_reads_the_scores_of_the_final_model(facts):
     assert (second.dataset_type, second.metric_value, second.metric_args) == (evaluation.benchmarks[1].name, 1.0, None)
     assert card.data.model_name == "tiny"
     assert ModelCard(build_model_card(facts, Scores())).data.eval_results is None
+
+
+def test_questions_whose_owners_ask_for_it_are_not_shown(facts):
+    """A training prompt that shares words with GPQA would show them."""
+    evaluation = facts.spec.evaluation
+    hidden = evaluation.benchmarks[0].model_copy(update={"preset": BenchmarkPreset.GPQA_DIAMOND})
+    benchmarks = [hidden, *evaluation.benchmarks[1:]]
+    spec = facts.spec.model_copy(update={"evaluation": evaluation.model_copy(update={"benchmarks": benchmarks})})
+    for before, after in zip(build_dataset_card(facts), build_dataset_card(replace(facts, spec=spec)), strict=True):
+        assert "the sum of" in before
+        assert "the sum of" not in after
