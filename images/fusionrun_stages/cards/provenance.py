@@ -7,9 +7,8 @@ from fusionrun.api.records import DropReason
 from fusionrun_stages.cards.facts import Facts, Section, model_of, number, reward_model_of, sampling_of, uri_of
 from fusionrun_stages.cards.templates import section_text
 
-
 NOT_SHOWN = frozenset({BenchmarkPreset.GPQA_DIAMOND})
-"""Benchmarks whose owners ask that questions do not become public. Source: README of idavidrein/gpqa."""
+"""Benchmarks whose owners ask that questions do not become public. Source: card of the data set Idavidrein/gpqa."""
 
 
 def provenance(facts: Facts) -> Iterator[Section]:
