@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ class Column:
         """Add a question."""
         self.values.append(0.0 if value is None else value)
         self.weights.append(0.0 if value is None else weight)
-        self.groups.append(group or "")
+        self.groups.append(sys.intern(group or ""))
 
 
 @dataclass
