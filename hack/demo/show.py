@@ -59,18 +59,44 @@ def estimate(status: dict[str, Any]) -> Table:
     return table
 
 
-def scores(status: dict[str, Any]) -> Table:
-    """Return a table of the scores, with their mean."""
-    table = Table(title="Scores, percent")
-    for column in ("benchmark", "base", "SFT", "final", "final - base"):
-        table.add_column(column, justify="left" if column == "benchmark" else "right")
+def scores(status: dict[str, Any]) -> list[Table]:
+    """Return a table of the scores with their 95 % intervals, and one of the paired differences."""
     rows = status.get("results", [])
+    table = Table(title="Scores with 95 % intervals")
+    for column in ("benchmark", "base", "SFT", "final", "unit", "protocol"):
+        table.add_column(column, justify="right" if column in ("base", "SFT", "final") else "left")
     for row in rows:
-        table.add_row(row["benchmark"], *(f"{row.get(k, float('nan')):.1f}" for k in ("base", "sft", "final", "delta")))
+        cells = (score(row, model) for model in ("base", "sft", "final"))
+        protocol = row.get("protocol", "") + (", modified" if row.get("modified") else "")
+        table.add_row(row["benchmark"], *cells, row.get("unit", ""), protocol)
     if rows:
-        means = (sum(r.get(k, float("nan")) for r in rows) / len(rows) for k in ("base", "sft", "final", "delta"))
+        means = (sum(r.get(k, float("nan")) for r in rows) / len(rows) for k in ("base", "sft", "final"))
         table.add_row("average", *(f"{m:.1f}" for m in means), style="bold")
-    return table
+    differences = Table(title="Differences on the same prompts, with 95 % intervals")
+    for column in ("benchmark", "models", "difference", "p, corrected", "prompts needed"):
+        differences.add_column(column, justify="left" if column in ("benchmark", "models") else "right")
+    for row in rows:
+        for found in row.get("differences", []):
+            differences.add_row(
+                row["benchmark"],
+                f"{found['model']} - {found['against']}",
+                interval(found, "delta", "+.1f"),
+                f"{found['pValue']:.2g}" if "pValue" in found else "",
+                f"{found['promptsNeeded']:,}" if "promptsNeeded" in found else "",
+            )
+    return [table, differences]
+
+
+def score(row: dict[str, Any], model: str) -> str:
+    """Return the score of a model with its interval."""
+    found = next((s for s in row.get("scores", []) if s["model"] == model), {"score": row.get(model, float("nan"))})
+    return interval(found, "score", ".1f")
+
+
+def interval(found: dict[str, Any], name: str, form: str) -> str:
+    """Return a number with the interval beside it."""
+    bounds = f" ({found['lower']:.1f} to {found['upper']:.1f})" if {"lower", "upper"} <= found.keys() else ""
+    return f"{found[name]:{form}}{bounds}"
 
 
 def dataset(status: dict[str, Any]) -> Table:
@@ -108,7 +134,7 @@ def main(namespace: str, name: str) -> int:
     console.print(stages(run))
     if status.get("estimate", {}).get("stages"):  # none without GPUs
         console.print(estimate(status))
-    console.print(Group(dataset(status), scores(status)))
+    console.print(Group(dataset(status), *scores(status)))
     for kind in ("Complete", "Failed", "EvaluationPassed"):
         console.print(f"{kind}: {condition(run, kind)}  {condition(run, kind, 'message')}")
     return 0 if condition(run, "Complete") == "True" else 1

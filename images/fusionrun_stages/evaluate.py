@@ -1,129 +1,130 @@
-"""evaluate: score one model on the benchmarks, one greedy response per prompt.
+"""evaluate: score one model on the benchmarks, with intervals, and write the score of each question.
 
 Run: ``FUSIONRUN_TASK=task.json python -m fusionrun_stages evaluate``
 
-A truncated, failed or blank response is wrong. A prompt whose gold answer or tests cannot be used is left out, for
-every model.
+The score of a question is the mean over the responses to it. A failed or blank response is wrong; a truncated one is
+wrong unless the protocol grades it. A prompt whose gold answer or tests cannot be used is left out, for every model.
+A benchmark without a protocol, in tasks of releases up to 0.2.0, is scored by the first response to each prompt.
 """
 
-import math
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
 
-from fusionrun.api.evaluation import Grader
+from fusionrun.api.artifacts import QUESTION_SCORES_FILE
+from fusionrun.api.evaluation_records import Judgement, QuestionScore
 from fusionrun.api.evaluation_tasks import BenchmarkParameters, EvaluateParameters
-from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue
+from fusionrun.api.protocol import Aggregation, Unit
+from fusionrun.api.records import Response, Verdict
 from fusionrun.api.values import Evaluated
-from fusionrun_stages.errors import InfrastructureError, UserError
-from fusionrun_stages.grade import PROMPT_FAULT
-from fusionrun_stages.grading.judging import join_responses, judge
-from fusionrun_stages.volume.parquet import read_rows
+from fusionrun_stages.errors import UserError
+from fusionrun_stages.evaluation.answers import Answered, batches, join, read_questions
+from fusionrun_stages.evaluation.details import DIGITS, details_of, scored
+from fusionrun_stages.evaluation.grading import BenchmarkGrader, Inputs
+from fusionrun_stages.evaluation.length_control import complete
+from fusionrun_stages.evaluation.tallies import Tally
+from fusionrun_stages.uncertainty.intervals import Interval, interval, normal
+from fusionrun_stages.uncertainty.scored import score
+from fusionrun_stages.volume.parquet import RowWriter, open_rows, read_rows
 from fusionrun_stages.volume.paths import shard_path
 from fusionrun_stages.work import Made, Work
 
-EXAMPLES = 3
-EXAMPLE_MAX_CHARACTERS = 2000
-
-
-@dataclass
-class BenchmarkCounts:
-    """Graded responses of one benchmark."""
-
-    right: int = 0
-    graded: int = 0
-    left_out: int = 0
-    truncated: int = 0
-    failed: int = 0
-    blank: int = 0
-    """Answered without a text, for example with reasoning only."""
-    wrong_answers: list[dict[str, Any]] = field(default_factory=list)
-    """Examples."""
-
-    def percent(self) -> float:
-        """Return the share of right responses, in percent."""
-        return 100 * self.right / self.graded
-
-    def standard_error(self) -> float:
-        """Return the binomial standard error of the share, in percentage points."""
-        share = self.right / self.graded
-        return 100 * math.sqrt(share * (1 - share) / self.graded)
-
 
 def run(work: Work) -> Made:
-    """Return the score of each benchmark in percent; the details have its standard error and some wrong responses."""
+    """Return the score of each benchmark in its unit, with its 95 % interval; the details describe how it was made."""
     parameters = work.parameters(EvaluateParameters)
-    tallies = {benchmark.name: BenchmarkCounts() for benchmark in parameters.benchmarks}
-    for shard in range(parameters.shards):
-        prompts = list(read_rows(shard_path(parameters.prompts_dir, shard, parameters.shards), Prompt))
-        responses = list(read_rows(shard_path(parameters.responses_dir, shard, parameters.shards), Response))
-        for benchmark in parameters.benchmarks:
-            verdicts = _verdicts(work, parameters, shard, benchmark, prompts, responses)
-            benchmark_prompts = [prompt for prompt in prompts if prompt.dataset == benchmark.name]
-            count(tallies[benchmark.name], benchmark_prompts, responses, verdicts)
-        work.report(shard + 1, parameters.shards, "shards")
+    materials = Path(parameters.materials_dir) if parameters.materials_dir else None
+    tallies, errors = _grade(work, parameters, materials)
+    values: dict[str, float] = {}
+    bounds: dict[str, Interval | None] = {}
     for number, benchmark in enumerate(parameters.benchmarks):
-        if not tallies[benchmark.name].graded:
+        tally = tallies[benchmark.name]
+        value, bounds[benchmark.name] = _score(tally, errors.get(benchmark.name), parameters.seed)
+        if value is None:
             raise UserError(f"evaluation.benchmarks[{number}] ({benchmark.name}): none of its prompts can be judged")
+        values[benchmark.name] = value
+    known = {name: found for name, found in bounds.items() if found is not None}
     return Made(
         values=Evaluated(
-            scores={name: round(tally.percent(), 4) for name, tally in tallies.items()},
+            scores={name: round(value, DIGITS) for name, value in values.items()},
             graded={name: tally.graded for name, tally in tallies.items()},
+            lower={name: round(found.lower, 2) for name, found in known.items()},
+            upper={name: round(found.upper, 2) for name, found in known.items()},
         ),
+        files=[QUESTION_SCORES_FILE],
         details={
-            name: asdict(tally) | {"standard_error": round(tally.standard_error(), 4)}
+            name: details_of(tally, values[name], bounds[name], parameters.seed, materials, parameters.judge)
+            | ({"standard_error_of_protocol": round(error, DIGITS)} if (error := errors.get(name)) is not None else {})
             for name, tally in tallies.items()
         },
     )
 
 
-def _verdicts(
-    work: Work,
-    parameters: EvaluateParameters,
-    shard: int,
-    benchmark: BenchmarkParameters,
-    prompts: list[Prompt],
-    responses: list[Response],
-) -> list[Verdict]:
-    if benchmark.grader is not Grader.CODING:
-        joined = list(join_responses(prompts, responses, [benchmark.name]))
-        return judge(benchmark.grader, joined, lambda _: work.report(shard, parameters.shards, "shards"))
-    if parameters.verdicts_dir is None:
-        raise InfrastructureError(f"benchmark {benchmark.name} is graded by tests, but the task has no verdicts")
-    return list(read_rows(shard_path(parameters.verdicts_dir, shard, parameters.shards), Verdict))
+def _grade(
+    work: Work, parameters: EvaluateParameters, materials: Path | None
+) -> tuple[dict[str, Tally], dict[str, float | None]]:
+    """Grade all responses and write the rows; return the tallies, and standard errors that protocols compute."""
+    inputs = Inputs(
+        parameters.verdicts_dir is not None,
+        parameters.judgements_dir is not None,
+        materials,
+        parameters.seed,
+        lambda _: work.report(shard, parameters.shards, "shards"),
+    )
+    graders = {benchmark.name: BenchmarkGrader(benchmark, inputs) for benchmark in parameters.benchmarks}
+    tallies = {b.name: _tally(b, graders[b.name]) for b in parameters.benchmarks}
+    shard = 0
+    with open_rows(work.output / QUESTION_SCORES_FILE, QuestionScore) as rows:
+        for shard in range(parameters.shards):
+            for batch in batches(_answered(parameters, shard, set(tallies))):
+                for name, tally in tallies.items():
+                    for graded in graders[name].grade([one for one in batch if one.question.dataset == name]):
+                        _append(rows, tally.add(graded))
+                work.report(shard, parameters.shards, "shards")
+            work.report(shard + 1, parameters.shards, "shards")
+        errors: dict[str, float | None] = {}
+        for name, tally in tallies.items():
+            if tally.length_control is not None:
+                completed, errors[name] = complete(tally, materials)
+                _append(rows, completed)
+    return tallies, errors
 
 
-def count(
-    tally: BenchmarkCounts, prompts: Iterable[Prompt], responses: Iterable[Response], verdicts: Iterable[Verdict]
-) -> None:
-    """Add one shard's responses to the counts of a benchmark: the first sample of each prompt."""
-    first: dict[str, Response] = {}
-    for row in sorted(responses, key=lambda row: row.sample_index):
-        first.setdefault(row.prompt_id, row)
-    by_key = {(verdict.prompt_id, verdict.sample_index): verdict for verdict in verdicts}
-    for prompt in prompts:
-        response = first.get(prompt.prompt_id)
-        verdict = by_key.get((prompt.prompt_id, response.sample_index)) if response else None
-        if verdict is not None and verdict.detail.startswith(PROMPT_FAULT):
-            tally.left_out += 1
-            continue
-        tally.graded += 1
-        reason = response.finish_reason if response else "error"
-        tally.truncated += reason == "length"
-        tally.failed += reason == "error"
-        tally.blank += reason != "error" and response is not None and not response.text.strip()
-        if verdict is not None and verdict.verdict is VerdictValue.RIGHT and reason == "stop":
-            tally.right += 1
-        elif len(tally.wrong_answers) < EXAMPLES:
-            tally.wrong_answers.append(_example(prompt, response, verdict))
+def _append(rows: RowWriter, scores: Iterator[QuestionScore]) -> None:
+    for row in scores:
+        rows.append(row)
 
 
-def _example(prompt: Prompt, response: Response | None, verdict: Verdict | None) -> dict[str, Any]:
-    return {
-        "prompt": prompt.prompt[:EXAMPLE_MAX_CHARACTERS],
-        "reference": prompt.answer,
-        "answer": response.text[:EXAMPLE_MAX_CHARACTERS] if response else None,
-        "finish_reason": response.finish_reason if response else "error",
-        "verdict": str(verdict.verdict) if verdict else None,
-        "detail": verdict.detail if verdict else "",
-    }
+def _tally(benchmark: BenchmarkParameters, grader: BenchmarkGrader) -> Tally:
+    return Tally(benchmark.name, grader.low, grader.high, benchmark.protocol)
+
+
+def _answered(parameters: EvaluateParameters, shard: int, names: set[str]) -> Iterator[Answered]:
+    """Yield the questions of a shard with the rows about them."""
+
+    def path(directory: str) -> Path:
+        return shard_path(directory, shard, parameters.shards)
+
+    verdicts, judgements = parameters.verdicts_dir, parameters.judgements_dir
+    joined = join(
+        read_questions(path(parameters.prompts_dir)),
+        read_rows(path(parameters.responses_dir), Response),
+        read_rows(path(verdicts), Verdict) if verdicts else (),
+        read_rows(path(judgements), Judgement) if judgements else (),
+    )
+    return (one for one in joined if one.question.dataset in names)
+
+
+def _score(tally: Tally, error: float | None, seed: int) -> tuple[float | None, Interval | None]:
+    """Return the score of a benchmark and its interval; ``error`` is a standard error that its protocol computes.
+
+    The standard error of the length-controlled win rate has only the spread of the questions' difficulty, and none of
+    the regression. So the interval is at least as wide as that of the win rate that is not controlled.
+    """
+    protocol, numbers = tally.protocol, scored(tally.columns[""])
+    aggregation = protocol.aggregation if protocol else Aggregation.MEAN
+    unit = protocol.unit if protocol else Unit.PERCENT
+    value = score(numbers, aggregation)
+    if value is None or error is None:
+        return value, interval(numbers, aggregation, unit, seed)
+    raw = [interval(scored(column), Aggregation.MEAN, unit, seed) for name, column in tally.columns.items() if name]
+    return value, normal(value, max([error, *(found.standard_error for found in raw if found)]), unit)

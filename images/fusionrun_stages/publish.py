@@ -24,6 +24,7 @@ from fusionrun_stages.cards.facts import Facts
 from fusionrun_stages.cards.licences import declared_licence
 from fusionrun_stages.cards.model import build_model_card
 from fusionrun_stages.cards.published import published_spec
+from fusionrun_stages.cards.scores import Scores
 from fusionrun_stages.models.recipe_template import saved_template
 from fusionrun_stages.remote.hub import hub_id
 from fusionrun_stages.remote.publication import DATASET, to_folder, to_hub, to_s3
@@ -70,9 +71,10 @@ def build_bundle(bundle: Path, parameters: PublishParameters, spec: FusionRunSpe
     facts = gather_facts(work.task.run, parameters, spec, made, constructed.details)
     copy_folder(inside_volume(parameters.model_path), bundle / MODEL)
     complete_generation_config(bundle / MODEL, spec)
-    (bundle / MODEL / "README.md").write_text(
-        build_model_card(facts, parameters.scores, saved_template(bundle / MODEL))
+    scores = (
+        Scores(parameters.results, parameters.groups) if parameters.results else Scores.of_numbers(parameters.scores)
     )
+    (bundle / MODEL / "README.md").write_text(build_model_card(facts, scores, saved_template(bundle / MODEL)))
     (bundle / DATASET).mkdir()
     for name in DATASET_FILES:
         if (dataset / name).is_file():
@@ -86,6 +88,7 @@ def build_bundle(bundle: Path, parameters: PublishParameters, spec: FusionRunSpe
         "digest": work.task.digest,
         "spec": published_spec(spec),
         "scores": parameters.scores,
+        "results": [row.model_dump(mode="json", exclude_none=True) for row in parameters.results],
         "dataset": constructed.model_dump(mode="json"),
         "model": promoted.model_dump(mode="json"),
     }

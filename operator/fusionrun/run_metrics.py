@@ -10,8 +10,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from fusionrun import names
 from fusionrun.api.models import Manifest
+from fusionrun.api.protocol import Unit
 from fusionrun.api.records import MICRO
-from fusionrun.api.run_results import DatasetSummary
+from fusionrun.api.run_results import BenchmarkResult, DatasetSummary, ModelDifference, ModelScore
+from fusionrun.api.stage import EvaluatedModel
 from fusionrun.api.status import (
     ConditionStatus,
     ConditionType,
@@ -30,6 +32,8 @@ _Sample = tuple[str, list[str], float | int | None]
 
 _RUN = ("namespace", "name")
 _STAGE = (*_RUN, "stage")
+_SCORE = (*_RUN, "benchmark", "model", "unit")
+_DELTA = (*_RUN, "benchmark", "model", "against", "unit")
 
 GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "fusionrun_info": ("A run, with its recipe and target family.", (*_RUN, "uid", "recipe", "target_family")),
@@ -52,7 +56,10 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "fusionrun_training_mfu_ratio": ("Share of the GPUs' peak FLOP/s that a training uses, 0 to 1.", _STAGE),
     "fusionrun_reward_accuracy": ("Last reward accuracy of DPO, 0 to 1.", _STAGE),
     "fusionrun_reward_margin": ("Last mean difference of the rewards of chosen and rejected in DPO.", _STAGE),
-    "fusionrun_benchmark_score": ("Score of a model on a benchmark, in percent.", (*_RUN, "benchmark", "model")),
+    "fusionrun_benchmark_score": ("Score of a model on a benchmark.", _SCORE),
+    "fusionrun_benchmark_score_bound": ("Bound of the 95 % interval of a score.", (*_SCORE, "bound")),
+    "fusionrun_benchmark_delta": ("Difference of two models on a benchmark.", _DELTA),
+    "fusionrun_benchmark_delta_bound": ("Bound of the 95 % interval of a difference.", (*_DELTA, "bound")),
     "fusionrun_dataset_rows": ("Rows of the constructed data set.", (*_RUN, "kind")),
     "fusionrun_dataset_dropped_prompts": ("Prompts that construct dropped.", (*_RUN, "reason")),
     "fusionrun_dataset_source_rows": ("Rows of the constructed data set by source.", (*_RUN, "source", "kind")),
@@ -152,8 +159,7 @@ def _of_run(run: Manifest, status: FusionRunStatus) -> Iterator[_Sample]:
     for stage in status.stages:
         yield from _of_stage([*labels, stage.name], stage)
     for result in status.results:
-        for model in ("base", "sft", "final"):
-            yield "fusionrun_benchmark_score", [*labels, result.benchmark, model], getattr(result, model)
+        yield from _of_benchmark([*labels, result.benchmark], result)
     if status.dataset:
         yield from _of_dataset(labels, status.dataset)
 
@@ -179,6 +185,24 @@ def _of_stage(labels: list[str], stage: StageStatus) -> Iterator[_Sample]:
     yield "fusionrun_training_mfu_ratio", labels, stage.model_flops_utilization
     yield "fusionrun_reward_accuracy", labels, stage.reward_accuracy
     yield "fusionrun_reward_margin", labels, stage.reward_margin
+
+
+def _of_benchmark(labels: list[str], result: BenchmarkResult) -> Iterator[_Sample]:
+    unit = result.unit or Unit.PERCENT.value  # that of all scores of release 0.2.0
+    scores = {model: getattr(result, model) for model in EvaluatedModel} | {s.model: s.score for s in result.scores}
+    for model, score in scores.items():
+        yield "fusionrun_benchmark_score", [*labels, model, unit], score
+    for each in result.scores:
+        yield from _bounds("fusionrun_benchmark_score_bound", [*labels, each.model, unit], each)
+    for difference in result.differences:
+        pair = [*labels, difference.model, difference.against, unit]
+        yield "fusionrun_benchmark_delta", pair, difference.delta
+        yield from _bounds("fusionrun_benchmark_delta_bound", pair, difference)
+
+
+def _bounds(family: str, labels: list[str], interval: ModelScore | ModelDifference) -> Iterator[_Sample]:
+    yield family, [*labels, "lower"], interval.lower
+    yield family, [*labels, "upper"], interval.upper
 
 
 def _of_dataset(labels: list[str], dataset: DatasetSummary) -> Iterator[_Sample]:

@@ -354,6 +354,8 @@ TABLE: dict[type[Contract], dict[str, Row]] = {
         "private": InDigest("publish.private", False),
         "run_spec": NoEffect(CARD, "generation.concurrency", 9),
         "scores": NoEffect(CARD),
+        "results": NoEffect(CARD),
+        "groups": NoEffect(CARD),
         "pins": NoEffect(CARD),
         "source_models": NoEffect(CARD),
     },

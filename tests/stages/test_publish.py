@@ -78,7 +78,7 @@ def test_model_data_set_cards_and_provenance_are_published(volume):
 def test_the_model_card_has_scores_sources_and_training(volume):
     run(volume)
     card = (volume / "published" / "tiny" / "model" / "README.md").read_text()
-    assert card.startswith("---\npipeline_tag:")
+    assert card.startswith("---\nlibrary_name:")
     assert "| math-test | 10.0 | 40.0 | 45.5 | +35.5 |" in card or "| math-test | 10.0 | 40.0 | 45.6 | +35.5 |" in card
     assert "| ada | pvc://fusion-data/models/ada | temperature 0.8, top_p 0.95" in card
     assert "| 50 | 35 |" in card
@@ -86,6 +86,17 @@ def test_the_model_card_has_scores_sources_and_training(volume):
     assert "| length-normalised | | yes |" in card
     assert "Undefined" not in card
     assert "None" not in card
+
+
+def test_scores_have_intervals_if_the_task_has_them(volume):
+    score = {"model": "final", "score": 45.5, "lower": 40.1, "upper": 50.9}
+    results = [{"benchmark": "math-test", "base": 10.0, "final": 45.5, "unit": "Percent", "scores": [score]}]
+    run(volume, results=results, groups=[{"group": "All", "benchmarks": 1, "base": 10.0, "final": 45.5}])
+    there = volume / "published" / "tiny"
+    card = (there / "model" / "README.md").read_text()
+    assert "| math-test | 10.0 |  | 45.5 (40.1 to 50.9) | +35.5 |" in card
+    assert "| All | 1 | 10.0 |  | 45.5 |" in card
+    assert json.loads((there / "provenance.json").read_bytes())["results"][0]["scores"] == [score]
 
 
 def test_the_data_set_card_is_published_in_both_formats(volume):

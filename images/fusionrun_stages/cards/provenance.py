@@ -2,9 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from fusionrun.api.evaluation import BenchmarkPreset
 from fusionrun.api.records import DropReason
 from fusionrun_stages.cards.facts import Facts, Section, model_of, number, reward_model_of, sampling_of, uri_of
 from fusionrun_stages.cards.templates import section_text
+
+NOT_SHOWN = frozenset({BenchmarkPreset.GPQA_DIAMOND})
+"""Benchmarks whose owners ask that questions do not become public. Source: card of the data set Idavidrein/gpqa."""
 
 
 def provenance(facts: Facts) -> Iterator[Section]:
@@ -16,7 +20,9 @@ def provenance(facts: Facts) -> Iterator[Section]:
 def _contamination(facts: Facts) -> Iterator[Section]:
     benchmarks = [b.name for b in facts.spec.evaluation.benchmarks]
     dropped = number(facts.made.drops.get(DropReason.CONTAMINATED, 0))
-    examples: Sequence[Mapping[str, str]] = facts.summary.get("prepared", {}).get("contamination", [])
+    hidden = {b.name for b in facts.spec.evaluation.benchmarks if b.preset in NOT_SHOWN}
+    found: Sequence[Mapping[str, str]] = facts.summary.get("prepared", {}).get("contamination", [])
+    examples = [example for example in found if example["benchmark"] not in hidden]
     yield Section(
         "Contamination",
         section_text("contamination", benchmarks=benchmarks, dropped=dropped),

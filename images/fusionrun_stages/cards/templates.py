@@ -37,9 +37,7 @@ def _environment() -> Any:
     )
     environment.filters["score"] = lambda value: f"{value:.1f}" if isinstance(value, float) else ""
     environment.filters["cell"] = _cell
-    environment.globals.update(
-        model_of=model_of, reward_model_of=reward_model_of, sampling_of=sampling_of, delta=_delta
-    )
+    environment.globals.update(model_of=model_of, reward_model_of=reward_model_of, sampling_of=sampling_of)
     return environment
 
 
@@ -50,9 +48,3 @@ def _cell(value: str) -> str:
     """
     text = " ".join(value.split()).replace("<", "&lt;")
     return re.sub(r"([\\|`\[\]])", r"\\\1", text)
-
-
-def _delta(by_model: Mapping[str, float]) -> str:
-    if "final" not in by_model or "base" not in by_model:
-        return ""
-    return f"{by_model['final'] - by_model['base']:+.1f}"

@@ -26,6 +26,7 @@ Contents of an artifact, by kind::
     promote     model/
     judge       judgements/<shard>.parquet
     evaluate    scores.parquet
+    compare     comparison.json
     publish     provenance.json
 
 A ``<shard>`` is named ``00003-of-00008``. The manifest is written by an atomic rename after everything else. Paths are
@@ -69,6 +70,8 @@ MATERIALS = "materials"
 """What protocols need besides the questions, one folder per benchmark: templates of judges and the like."""
 QUESTION_SCORES_FILE = "scores.parquet"
 """The scores of a model on each question of the benchmarks."""
+COMPARISON_FILE = "comparison.json"
+"""The differences of the models on the benchmarks."""
 MODEL = "model"
 CHECKPOINTS = "checkpoints"
 

@@ -11,6 +11,7 @@ from fusionrun.api.evaluation import Grader
 from fusionrun.api.evaluation_tasks import CompareParameters, EvaluateParameters, JudgeParameters
 from fusionrun.api.models import Calibration, Prices, Quota
 from fusionrun.api.protocol import Protocol
+from fusionrun.api.run_results import BenchmarkResult, GroupResult
 from fusionrun.api.stage import PlannedStage, PreflightSubject, Reference, StageKind, TemplateName
 from fusionrun.api.training import Lora, Offload, Sft, Tracker
 
@@ -301,6 +302,9 @@ class PublishParameters(Contract):
     """The resolved spec as JSON, for provenance."""
     scores: dict[str, dict[str, float]] = {}
     """By benchmark, then by model."""
+    results: list[BenchmarkResult] = []
+    """The scores with intervals, differences and protocols; empty in tasks of releases up to 0.2.0."""
+    groups: list[GroupResult] = []
     pins: dict[str, str] = {}
     """Fingerprint of every reference, by its field in the spec, for the cards."""
     source_models: dict[str, str] = {}

@@ -7,19 +7,94 @@ from pydantic import Field
 from fusionrun.api.contract import Contract
 
 
+class ModelScore(Contract):
+    """The score of a model on a benchmark."""
+
+    model: Annotated[str, Field(max_length=64)]
+    """Name of the model: ``base``, ``sft`` or ``final``."""
+    score: float
+    """Score in the unit of the benchmark."""
+    lower: float | None = None
+    """Lower bound of the 95 % interval of the score."""
+    upper: float | None = None
+    """Upper bound of the 95 % interval of the score."""
+    prompts: int | None = None
+    """Number of graded prompts."""
+
+
+class ModelDifference(Contract):
+    """The difference of two models on the prompts that both answered."""
+
+    model: Annotated[str, Field(max_length=64)]
+    """Name of the first model."""
+    against: Annotated[str, Field(max_length=64)]
+    """Name of the second model."""
+    delta: float
+    """Score of the first model less that of the second, in the unit of the benchmark."""
+    lower: float | None = None
+    """Lower bound of the 95 % interval of the difference."""
+    upper: float | None = None
+    """Upper bound of the 95 % interval of the difference."""
+    p_value: float | None = None
+    """Of a paired test of no difference, corrected for the number of benchmarks."""
+    prompts_needed: int | None = None
+    """Number of prompts with which a difference of this size is significant in 4 of 5 evaluations."""
+
+
 class BenchmarkResult(Contract):
-    """Scores on a benchmark, in percent."""
+    """Scores on a benchmark, in its unit."""
 
     benchmark: Annotated[str, Field(max_length=64)]
     """Name of the benchmark."""
     base: float | None = None
-    """Score of the target before training, in percent."""
+    """Score of the target before training, in the unit of the benchmark."""
     sft: float | None = None
-    """Score after SFT, in percent."""
+    """Score after SFT, in the unit of the benchmark."""
     final: float | None = None
-    """Score of the final model, in percent."""
+    """Score of the final model, in the unit of the benchmark."""
     delta: float | None = None
-    """Difference between final and base, in percentage points."""
+    """Difference between final and base, in the unit of the benchmark."""
+    unit: Annotated[str, Field(max_length=16)] | None = None
+    """Unit of the scores: Percent, or Rating from 1 to 10."""
+    protocol: Annotated[str, Field(max_length=128)] | None = None
+    """Protocol of the benchmark and its version, such as ``FuseEval/ArenaHard 1``. Scores by different protocols are
+    not comparable."""
+    modified: bool | None = None
+    """Whether the spec overrides a part of the protocol. The scores are then not comparable with published ones."""
+    judge: Annotated[str, Field(max_length=256)] | None = None
+    """The model that judged the responses. Scores by different judges are not comparable."""
+    scores: Annotated[list[ModelScore], Field(max_length=16)] = []
+    """Score of each model, with its interval."""
+    differences: Annotated[list[ModelDifference], Field(max_length=16)] = []
+    """Differences of the models, question by question."""
+
+
+class GroupResult(Contract):
+    """Average scores over a group of the benchmarks of the paper, beside those that its authors published.
+
+    The averages are over the benchmarks of the group that the run has, on both sides.
+    """
+
+    group: Annotated[str, Field(max_length=32)]
+    """Name of the group: InstructionFollowing, General, Mathematics, Coding or All."""
+    benchmarks: int
+    """Number of benchmarks in the average."""
+    modified: int | None = None
+    """Number of these benchmarks whose protocol the spec overrides in part."""
+    base: float | None = None
+    """Average of the target before training."""
+    sft: float | None = None
+    """Average after SFT."""
+    final: float | None = None
+    """Average of the final model."""
+    published_target: Annotated[str, Field(max_length=64)] | None = None
+    """The target whose published scores are shown."""
+    published_base: float | None = None
+    """Published average of the target before training."""
+    published_sft: float | None = None
+    """Published average after SFT."""
+    published_final: float | None = None
+    """Published average of the final model."""
 
 
 class SourceRows(Contract):

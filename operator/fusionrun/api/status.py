@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema
 
 from fusionrun.api.contract import Contract
 from fusionrun.api.estimate import Estimate
-from fusionrun.api.run_results import Artifacts, BenchmarkResult, DatasetSummary
+from fusionrun.api.run_results import Artifacts, BenchmarkResult, DatasetSummary, GroupResult
 from fusionrun.api.values import SUMMAND_MAX
 
 LOG_TAIL_CHARACTERS = 600
@@ -316,6 +316,8 @@ class FusionRunStatus(Contract):
     """Status of each stage, in the order of the plan."""
     results: Annotated[list[BenchmarkResult], Field(max_length=64)] = []
     """Scores of the base, SFT and final models on each benchmark."""
+    groups: Annotated[list[GroupResult], Field(max_length=8)] = []
+    """Average scores over the benchmarks of the paper, beside those that its authors published."""
     dataset: DatasetSummary | None = None
     """The training data of the run."""
     estimate: Estimate | None = None

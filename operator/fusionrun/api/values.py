@@ -6,12 +6,12 @@ Every field has a default: a value that the status cannot contain is left out, a
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_serializer, model_validator
 
 from fusionrun.api.contract import Contract
 from fusionrun.api.data import SHARDS_MAX
 from fusionrun.api.records import DropReason
-from fusionrun.api.stage import StageKind
+from fusionrun.api.stage import EvaluatedModel, StageKind
 
 NUMBER_MAX = 1e15
 """Largest magnitude of a measured number: the sum over ``SHARDS_MAX`` pods fits an int64."""
@@ -266,6 +266,19 @@ class Difference(Contract):
     prompts_needed: OptionalCount = None
     """Prompts with which a difference of this size is significant in 4 of 5 evaluations; None if it is 0."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_list(cls, value: Any) -> Any:
+        return dict(zip(cls.model_fields, value, strict=False)) if isinstance(value, list) else value
+
+    @model_serializer
+    def _to_list(self) -> list[float | None]:
+        """Return the values in their order: the names of the fields would take most of a termination message."""
+        values: list[float | None] = [getattr(self, name) for name in type(self).model_fields]
+        while values and values[-1] is None:
+            values.pop()
+        return values
+
 
 class Compared(Contract):
     """Differences of models."""
@@ -301,12 +314,33 @@ Values = Annotated[
 
 
 def shorter_forms(values: Values | None) -> list[Values]:
-    """Return the values with less and less detail, for a result that is too long; the manifest has all of it."""
+    """Return the values with less and less detail, for a result that is too long; the manifest has all of it.
+
+    Of a comparison, the lower bounds of the final model's differences stay longest: gates need them.
+    """
     if isinstance(values, Resolved):
         without_licences = values.model_copy(update={"licences": []})
         return [without_licences, Resolved(pins=values.pins, complete=values.complete)]
+    if isinstance(values, Evaluated):
+        without_bounds = values.model_copy(update={"lower": {}, "upper": {}})
+        return [without_bounds, without_bounds.model_copy(update={"graded": {}})]
+    if isinstance(values, Compared):
+        without = dict.fromkeys(("prompts_needed", "p_value", "upper"))
+        bounds = _shorter(values, without)
+        final = f"{EvaluatedModel.FINAL}-"
+        ordered = sorted(bounds.differences.items(), key=lambda pair: not pair[0].startswith(final))
+        fewer = [values.model_copy(update={"differences": dict(ordered[:count])}) for count in (2, 1)]
+        return [_shorter(values, {"prompts_needed": None}), bounds, *fewer]
     if not isinstance(values, Constructed):
         return []
     without_datasets = values.model_copy(update={"by_dataset": None})
     sources = {name: source.model_copy(update={"win_rate": None}) for name, source in values.by_source.items()}
     return [without_datasets, without_datasets.model_copy(update={"by_source": sources})]
+
+
+def _shorter(values: Compared, without: dict[str, None]) -> Compared:
+    by_pair = {
+        pair: {name: difference.model_copy(update=without) for name, difference in differences.items()}
+        for pair, differences in values.differences.items()
+    }
+    return values.model_copy(update={"differences": by_pair})

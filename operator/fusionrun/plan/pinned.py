@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from fusionrun.api.artifacts import artifact_dir, claim_path, model_dir
 from fusionrun.api.models import Model
+from fusionrun.api.run_results import BenchmarkResult, GroupResult
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.errors import PlanError
 from fusionrun.plan.stages import Plan
@@ -55,6 +56,9 @@ class PinnedPlan(Run):
     """Digest of the artifact of each stage; empty before ``resolve``."""
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     """Scores by benchmark, then by model: for the published card."""
+    results: tuple[BenchmarkResult, ...] = ()
+    """The scores with intervals and differences: for the published card."""
+    groups: tuple[GroupResult, ...] = ()
     publish_endpoint: str | None = None
     """URL of the model hub to publish to; None for the default."""
 

@@ -7,7 +7,10 @@ from html.parser import HTMLParser
 import polars as pl
 import pytest
 import yaml
+from huggingface_hub import ModelCard
 
+from fusionrun.api.evaluation import BenchmarkPreset
+from fusionrun.api.run_results import BenchmarkResult, GroupResult, ModelDifference, ModelScore
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import TemplateName
 from fusionrun.api.values import Constructed, Prepared, SourceCounts
@@ -17,6 +20,7 @@ from fusionrun_stages.cards.dataset import build_dataset_card, build_sections
 from fusionrun_stages.cards.facts import Facts
 from fusionrun_stages.cards.licences import Outputs
 from fusionrun_stages.cards.model import build_model_card
+from fusionrun_stages.cards.scores import Scores
 from fusionrun_stages.construction.summary import Summary
 from fusionrun_stages.models.recipe_template import SavedTemplate
 from support.runs import called_reward, make_spec
@@ -238,7 +242,7 @@ def test_text_of_others_is_neither_html_nor_a_link_or_image(facts):
     example = {"benchmark": "b", "shared": LINKING, "prompt": LINKING}
     changed = replace(facts, spec=spec, summary={"prepared": {"contamination": [example]}})
     markdown, page = build_dataset_card(changed)
-    for text in (markdown, build_model_card(changed, {})):
+    for text in (markdown, build_model_card(changed, Scores())):
         lines = [line for line in text.splitlines() if "tracker" in line]
         assert lines
         assert not [part for part in ("<img", "![", "[link]", "`code`", " | cell\n") for line in lines if part in line]
@@ -256,7 +260,7 @@ def test_text_of_others_is_neither_html_nor_a_link_or_image(facts):
     ids=["recipe", "own", "no file"],
 )
 def test_the_model_card_names_the_chat_template(facts, template, line):
-    lines = [text for text in build_model_card(facts, {}, template).splitlines() if "template" in text]
+    lines = [text for text in build_model_card(facts, Scores(), template).splitlines() if "template" in text]
     assert lines == ([f"Chat template: {line} (`chat_template.jinja`, SHA-256 `ab12`)."] if line else [])
 
 
@@ -301,3 +305,68 @@ def test_drops_of_prepare_are_shown_by_reason_and_data_set(facts):
     assert {row[0]: row[1:] for row in dropped.rows} == {
         reason: (str(count), str(count)) for reason, count in drops.items()
     }
+
+
+def benchmark_row(**fields):
+    """Return the results of a judged benchmark."""
+    numbers = {"base": 5.1, "sft": 5.5, "final": 6.25, "unit": "Rating", "modified": True, "judge": "judge | 7b"}
+    scores = [
+        ModelScore(model="base", score=5.1),
+        ModelScore(model="final", score=6.25, lower=6.0, upper=6.5, prompts=80),
+    ]
+    differences = [
+        ModelDifference(model="final", against="base", delta=1.15, lower=0.9, upper=1.4, p_value=0.0002),
+        ModelDifference(model="final", against="sft", delta=0.75, lower=0.1, upper=1.4, p_value=0.03),
+    ]
+    named = {"benchmark": "math-test", "protocol": "FuseEval/MTBench 1", "scores": scores, "differences": differences}
+    return BenchmarkResult(**numbers | named | fields)
+
+
+def test_the_model_card_has_intervals_paired_differences_protocol_and_judge(facts):
+    group = GroupResult(group="All", benchmarks=2, modified=1, base=5.1, final=6.25, published_target="Gemma-2-9B-It",
+                        published_base=43.9)  # fmt: skip
+    plain = BenchmarkResult(benchmark="code-test", base=10.0, final=40.0)
+    card = build_model_card(facts, Scores([benchmark_row(), plain], [group]))
+    assert (
+        "| math-test | 5.10 | 5.50 | 6.25 (6.00 to 6.50) | +1.15 (0.90 to 1.40), p < 0.001 "
+        "| +0.75 (0.10 to 1.40), p = 0.03 | rating, 1 to 10 | FuseEval/MTBench 1, modified | judge \\| 7b |"
+    ) in card
+    assert "| code-test | 10.0 |  | 40.0 | +30.0 |  | percent |  |  |" in card
+    assert "| All | 2, 1 modified | 5.1 |  | 6.2 | 43.9 |  |  |" in card
+    assert "published for Gemma-2-9B-It over the same benchmarks." in card
+    for absent in ("Undefined", "None"):
+        assert absent not in card
+
+
+def test_the_hub_reads_the_scores_of_the_final_model(facts):
+    """Its own class reads the model-index of the card."""
+    evaluation = facts.spec.evaluation
+    hub = evaluation.benchmarks[0].model_copy(update={"uri": "hf://org/set", "revision": "b" * 40})
+    spec = facts.spec.model_copy(
+        update={"evaluation": evaluation.model_copy(update={"benchmarks": [hub, *evaluation.benchmarks[1:]]})}
+    )
+    scores = Scores(
+        [benchmark_row(benchmark=hub.name), BenchmarkResult(benchmark=evaluation.benchmarks[1].name, final=1.0)]
+    )
+    card = ModelCard(build_model_card(replace(facts, spec=spec), scores))
+    first, second = card.data.eval_results
+    assert (first.dataset_type, first.dataset_revision, first.metric_type) == ("org/set", "b" * 40, "rating")
+    assert (first.metric_value, first.metric_name) == (6.25, "FuseEval/MTBench 1, modified")
+    assert first.metric_args == {
+        "protocol": "FuseEval/MTBench 1", "modified": True, "judge": "judge | 7b", "prompts": 80,
+        "lower": 6.0, "upper": 6.5,
+    }  # fmt: skip
+    assert (second.dataset_type, second.metric_value, second.metric_args) == (evaluation.benchmarks[1].name, 1.0, None)
+    assert card.data.model_name == "tiny"
+    assert ModelCard(build_model_card(facts, Scores())).data.eval_results is None
+
+
+def test_questions_whose_owners_ask_for_it_are_not_shown(facts):
+    """A training prompt that shares words with GPQA would show them."""
+    evaluation = facts.spec.evaluation
+    hidden = evaluation.benchmarks[0].model_copy(update={"preset": BenchmarkPreset.GPQA_DIAMOND})
+    benchmarks = [hidden, *evaluation.benchmarks[1:]]
+    spec = facts.spec.model_copy(update={"evaluation": evaluation.model_copy(update={"benchmarks": benchmarks})})
+    for before, after in zip(build_dataset_card(facts), build_dataset_card(replace(facts, spec=spec)), strict=True):
+        assert "the sum of" in before
+        assert "the sum of" not in after

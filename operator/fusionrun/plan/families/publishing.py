@@ -48,6 +48,8 @@ def publish_task(pinned: PinnedPlan) -> PublishParameters:
         private=publish.private,
         run_spec=json.dumps(recipe, sort_keys=True),
         scores=pinned.scores,
+        results=list(pinned.results),
+        groups=list(pinned.groups),
         pins={r.field: pin for r, pin in zip(pinned.plan.references, pinned.pins, strict=False)},
         source_models={
             s.name: pinned.model(s.served.model, f"sources[{s.name}].served.model")

@@ -9,9 +9,10 @@ from fusionrun.names import ANNOTATION_RETRY
 from fusionrun.state.decide.budget import UsedUp, next_check, used_up
 from fusionrun.state.decide.context import Context, Outcomes
 from fusionrun.state.observe.pending_pods import NO_POD, overdue
-from fusionrun.state.report import conditions, results
+from fusionrun.state.report import conditions
 from fusionrun.state.report.active_time import STEP, active_seconds
 from fusionrun.state.report.conditions import NewCondition
+from fusionrun.state.report.gate import gate_results
 from fusionrun.state.report.stage_status import ACTIVE, DONE
 
 
@@ -121,7 +122,9 @@ def _gate_condition(spec: FusionRunSpec, outcomes: Outcomes) -> NewCondition:
     kind = ConditionType.EVALUATION_PASSED
     if not spec.evaluation.gate:
         return NewCondition(kind, ConditionStatus.UNKNOWN, Reason.NO_GATE, "spec.evaluation.gate is empty")
-    failures = results.gate_failures(spec.evaluation, outcomes.benchmarks)
+    gates = gate_results(spec.evaluation, outcomes.benchmarks)
+    failures = [gate.message for gate in gates if not gate.passed]
     if failures:
         return NewCondition(kind, ConditionStatus.FALSE, Reason.EVALUATION_FAILED, "; ".join(failures))
-    return NewCondition(kind, ConditionStatus.TRUE, Reason.EVALUATION_PASSED, "the final model passed every gate")
+    text = "; ".join(["the final model passed every gate", *(gate.message for gate in gates)])
+    return NewCondition(kind, ConditionStatus.TRUE, Reason.EVALUATION_PASSED, text)

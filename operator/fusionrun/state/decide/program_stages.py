@@ -3,10 +3,13 @@
 from dataclasses import replace
 from datetime import timedelta
 
+from fusionrun.api.evaluation_tasks import CompareParameters, EvaluateParameters
+from fusionrun.api.run_results import BenchmarkResult
 from fusionrun.api.stage import StageKind
 from fusionrun.api.status import Reason, StageState
 from fusionrun.plan.kinds import Report
 from fusionrun.plan.stages import Stage
+from fusionrun.plan.tasks import build_task
 from fusionrun.state.decide.attempts import (
     NO_POD_LEFT,
     failed,
@@ -23,7 +26,7 @@ from fusionrun.state.observe.deleted_pods import deleted_pod
 from fusionrun.state.observe.failures import Failure, disruptions
 from fusionrun.state.observe.late_workloads import LATE_SECONDS, seem_to_run
 from fusionrun.state.observe.workloads import Phase, Workload
-from fusionrun.state.report import results
+from fusionrun.state.report import results, scores
 from fusionrun.state.report.stage_status import running_numbers
 
 RESULT_GRACE = timedelta(seconds=2)
@@ -133,15 +136,25 @@ def _succeeded(context: Context, stage: Stage, before: Outcomes, workload: Workl
     numbers = results.final_numbers(pods)
     cost = numbers["cost_micro"] or status.cost_micro
     outcome = StageOutcome(status.model_copy(update=numbers | {"cost_micro": cost}))
-    spec = context.pinned.spec
-    match stage.traits.report:
-        case Report.DATASET:
-            return replace(outcome, dataset=results.dataset_summary(pods, spec))
-        case Report.SCORES:
-            scores = results.with_scores(before.benchmarks, spec.evaluation, stage.evaluated_model, pods)
-            return replace(outcome, benchmarks=tuple(scores))
-        case Report.COMPARISON | None:
-            return outcome
+    if stage.traits.report is Report.DATASET:
+        return replace(outcome, dataset=results.dataset_summary(pods, context.pinned.spec))
+    return replace(outcome, benchmarks=_benchmarks(context, stage, before, workload))
+
+
+def _benchmarks(
+    context: Context, stage: Stage, before: Outcomes, workload: Workload
+) -> tuple[BenchmarkResult, ...] | None:
+    """Return the scores with those that a stage has measured; None if it measures none."""
+    if stage.kind not in (StageKind.EVALUATE, StageKind.COMPARE):
+        return None
+    evaluation, pods = context.pinned.spec.evaluation, workload.results
+    match build_task(context.pinned, stage).parameters:
+        case EvaluateParameters(model=model, benchmarks=benchmarks, judge=judge):
+            return tuple(scores.with_scores(before.benchmarks, evaluation, model, pods, benchmarks, judge))
+        case CompareParameters(pairs=pairs):
+            return tuple(scores.with_differences(before.benchmarks, pairs, pods))
+        case _:
+            return None
 
 
 def _lacks_result(context: Context, stage: Stage, workload: Workload) -> bool:

@@ -53,6 +53,7 @@ from fusionrun.state.report import summary
 from fusionrun.state.report.active_time import trusts_clock
 from fusionrun.state.report.expected import expected
 from fusionrun.state.report.gpu_time import gpu_time
+from fusionrun.state.report.scores import group_results
 from fusionrun.state.report.stage_status import DONE
 from fusionrun.state.report.summary import RunReport
 
@@ -136,6 +137,7 @@ def _advance(inputs: RunInput, accepted: Acceptance) -> Decision:
     report = RunReport(
         stages=outcomes.statuses,
         results=list(outcomes.benchmarks),
+        groups=group_results(spec, outcomes.benchmarks),
         dataset=outcomes.dataset,
         estimate=_estimate(context, before),
         artifacts=summary.artifacts(pinned, outcomes.statuses),

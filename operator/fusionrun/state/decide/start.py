@@ -17,7 +17,7 @@ from fusionrun.state.observe.live_objects import Refusal
 from fusionrun.state.observe.object_fields import format_time
 from fusionrun.state.observe.object_ref import ref_of
 from fusionrun.state.observe.pending_pods import PendingPods
-from fusionrun.state.report import results
+from fusionrun.state.report import gate, scores
 from fusionrun.state.report.stage_status import ACTIVE, DONE, MESSAGE_CHARACTERS, idle
 
 RUN_RETRIED = "started again, because the run was retried"
@@ -71,7 +71,12 @@ def objects_of(
     """Return the objects of an attempt of a stage; the workload is the last one."""
     pinned = context.pinned
     if stage.kind is StageKind.PUBLISH:  # the model card shows the scores
-        pinned = replace(pinned, scores=results.by_model(before.benchmarks))
+        pinned = replace(
+            pinned,
+            scores=scores.by_model(before.benchmarks),
+            results=before.benchmarks,
+            groups=tuple(scores.group_results(pinned.spec, before.benchmarks)),
+        )
     return tuple(render(pinned, stage, attempt, context.settings, avoided_nodes))
 
 
@@ -92,7 +97,7 @@ def missed_gates(context: Context, before: Outcomes) -> str:
     publish = context.pinned.spec.publish
     if publish is None or publish.even_if_gate_failed:
         return ""
-    return "; ".join(results.gate_failures(context.pinned.spec.evaluation, before.benchmarks))[:MESSAGE_CHARACTERS]
+    return "; ".join(gate.gate_failures(context.pinned.spec.evaluation, before.benchmarks))[:MESSAGE_CHARACTERS]
 
 
 def stopped(

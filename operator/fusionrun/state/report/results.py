@@ -1,18 +1,16 @@
-"""The numbers of a run from the results of its pods: data set, scores and gate; and of a stage, for its status."""
+"""The numbers of a run's data set from the results of its pods, and those of a stage, for its status."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from fusionrun.api.data import Dataset
-from fusionrun.api.evaluation import Evaluation, GateBaseline
 from fusionrun.api.result import StageResult
-from fusionrun.api.run_results import BenchmarkResult, DatasetRows, DatasetSummary, SourceRows
+from fusionrun.api.run_results import DatasetRows, DatasetSummary, SourceRows
 from fusionrun.api.sizes import PUBLISHED, Sizes, size_warning
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.values import (
     Constructed,
     DatasetCounts,
-    Evaluated,
     Generated,
     Preflighted,
     Promoted,
@@ -94,46 +92,3 @@ def _dataset_rows(dataset: Dataset, counts: DatasetCounts) -> DatasetRows:
         recipe_pairs=published.pairs if published else None,
         warning=size_warning(Sizes(counts.sft_rows, counts.pairs), published) if published else None,
     )
-
-
-def with_scores(
-    previous: Sequence[BenchmarkResult], evaluation: Evaluation, model: str, results: Sequence[StageResult]
-) -> list[BenchmarkResult]:
-    """Return the benchmark results with the scores of one model, from the result of ``evaluate/MODEL``."""
-    evaluated = results[0].values if results else None
-    scores = evaluated.scores if isinstance(evaluated, Evaluated) else {}
-    known = {r.benchmark: r for r in previous}
-    updated = []
-    for benchmark in evaluation.benchmarks:
-        row = known.get(benchmark.name, BenchmarkResult(benchmark=benchmark.name))
-        if benchmark.name in scores:
-            row = row.model_copy(update={model: round(scores[benchmark.name], 2)})
-        if row.base is not None and row.final is not None:
-            row = row.model_copy(update={"delta": round(row.final - row.base, 2)})
-        updated.append(row)
-    return updated
-
-
-def by_model(rows: Iterable[BenchmarkResult]) -> dict[str, dict[str, float]]:
-    """Return the scores by benchmark, then by model, for the published card."""
-    return {
-        r.benchmark: {m: v for m, v in (("base", r.base), ("sft", r.sft), ("final", r.final)) if v is not None}
-        for r in rows
-    }
-
-
-def gate_failures(evaluation: Evaluation, results: Sequence[BenchmarkResult]) -> list[str]:
-    """Return a message for every gate that the final model does not pass, with its scores."""
-    rows = {r.benchmark: r for r in results}
-    failures = []
-    for gate in evaluation.gate:
-        row = rows.get(gate.benchmark, BenchmarkResult(benchmark=gate.benchmark))
-        baseline = row.base if gate.against is GateBaseline.BASE else row.sft
-        if row.final is None or baseline is None:
-            failures.append(f"{gate.benchmark}: no score")
-        elif row.final - baseline < gate.min_delta:
-            failures.append(
-                f"{gate.benchmark}: {row.final:g} against {gate.against.value} {baseline:g}: "
-                f"less than minDelta {gate.min_delta:g}"
-            )
-    return failures

@@ -8,7 +8,7 @@ from typing import Any
 from fusionrun.api.artifacts import MODEL
 from fusionrun.api.estimate import Estimate
 from fusionrun.api.records import MICRO
-from fusionrun.api.run_results import Artifacts, BenchmarkResult, DatasetSummary
+from fusionrun.api.run_results import Artifacts, BenchmarkResult, DatasetSummary, GroupResult
 from fusionrun.api.status import ConditionStatus, ConditionType, FusionRunStatus, Reason, StageState, StageStatus
 from fusionrun.api.values import bounded
 from fusionrun.plan.pinned import PinnedPlan
@@ -30,6 +30,7 @@ class RunReport:
     stages: list[StageStatus]
     results: list[BenchmarkResult]
     dataset: DatasetSummary | None
+    groups: list[GroupResult] = field(default_factory=list)
     artifacts: Artifacts | None = None
     estimate: Estimate | None = None
     training_backend: str | None = None
@@ -45,7 +46,7 @@ def summary(
     report: RunReport | None = None,
 ) -> FusionRunStatus:
     """Return the status of a run; without a report, that of its stages does not change."""
-    report = report or RunReport(before.stages, before.results, before.dataset)
+    report = report or RunReport(before.stages, before.results, before.dataset, before.groups)
     finished = is_finished(conditions)
     stages = report.gpu_time.apply(report.stages)
     active = not finished and not any(
@@ -57,6 +58,7 @@ def summary(
         conditions=set_conditions(before.conditions, conditions, generation, now),
         stages=stages,
         results=report.results,
+        groups=report.groups,
         dataset=report.dataset,
         estimate=report.estimate or before.estimate,
         artifacts=report.artifacts or before.artifacts,
