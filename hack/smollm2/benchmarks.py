@@ -12,6 +12,7 @@ import random
 import zlib
 from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from smollm2.prompts import EVALUATION, list_tasks, list_templates, make_word_problem
@@ -27,9 +28,7 @@ MT_BENCH_CATEGORIES = ("math", "reasoning", "extraction", "stem")
 def iterate_benchmarks(count: int, seed: int) -> Iterator[tuple[str, Rows]]:
     """Yield the path of each file with its rows, about ``count`` questions per benchmark."""
     problems = [make_word_problem(t, seed * 1000 + 500 + t) for t in list_templates(EVALUATION)[:count]]
-    yield "gsm8k/test.jsonl", [
-        {"question": p["question"], "answer": p["metadata"]["answer_cot"]} for p in problems
-    ]
+    yield "gsm8k/test.jsonl", [{"question": p["question"], "answer": p["metadata"]["answer_cot"]} for p in problems]
     yield "mmlu-pro/test.jsonl", [mmlu_pro(n, p, seed) for n, p in enumerate(problems)]
     yield "mmlu/test.jsonl", [mmlu(p, seed) for p in problems]
     yield "amc23/test.jsonl", amc(count, seed)
@@ -129,7 +128,7 @@ def live_code_bench() -> Rows:
         ("Double", "Read one integer. Print twice its value.", "4\n", "8\n", "-1\n", "-2\n"),
     ]
     methods = [
-        ("Largest", "Return the largest number of the list.", "largest", "nums: List[int]", "[1, 5, 2]", "5", "[-3]", "-3"),
+        ("Largest", "Return the largest number.", "largest", "nums: List[int]", "[1, 5, 2]", "5", "[-3]", "-3"),
         ("Even", "Return whether the number is even.", "isEven", "n: int", "4", "true", "7", "false"),
     ]
     rows = []
@@ -141,9 +140,7 @@ def live_code_bench() -> Rows:
     return rows
 
 
-def problem(
-    title: str, text: str, starter: str, function: str | None, kind: str, tests: list[str]
-) -> dict[str, Any]:
+def problem(title: str, text: str, starter: str, function: str | None, kind: str, tests: list[str]) -> dict[str, Any]:
     """Return one problem: the first test is public, the second is packed as the private tests are."""
     shown, hidden = (
         [{"input": given, "output": wanted, "testtype": kind}]
@@ -169,7 +166,7 @@ def mt_bench(count: int) -> Iterator[tuple[str, Rows]]:
     """Yield the files of MT-Bench from its package, with ``count`` questions."""
     files = {
         name: [json.loads(line) for line in path.read_text().splitlines()]
-        for path in map(lambda file: file.locate(), metadata.files(MT_BENCH) or ())
+        for path in (Path(str(file.locate())) for file in metadata.files(MT_BENCH) or ())
         for name in MT_BENCH_FILES
         if str(path).endswith(f"llm_judge/data/{name}")
     }

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from fusionrun.api.evaluation import BenchmarkPreset, Grader
 from fusionrun.api.protocol import Layout, PromptForm
-from fusionrun.plan.benchmarks.preset import BenchmarkData, Group, greedy
+from fusionrun.plan.benchmarks.preset import BenchmarkData, greedy
 
 _TEMPLATE = """\
 Please read the following multiple-choice questions and provide the most likely correct answer \
@@ -39,7 +39,6 @@ Answer: Let's think step by step."""
 _MMLU_PRO = BenchmarkData(
     protocol="FuseEval/MMLUPro",
     folder="mmlu-pro",
-    group=Group.GENERAL,
     layout=Layout.MMLU_PRO,
     grader=Grader.CHOICE,
     form=PromptForm(template=_TEMPLATE),

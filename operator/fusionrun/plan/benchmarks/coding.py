@@ -12,14 +12,13 @@ from datetime import date
 from fusionrun.api.evaluation import BenchmarkPreset, Grader
 from fusionrun.api.protocol import Layout, PromptForm
 from fusionrun.api.spec import Family
-from fusionrun.plan.benchmarks.preset import BenchmarkData, Group, greedy, sampled
+from fusionrun.plan.benchmarks.preset import BenchmarkData, greedy, sampled
 
 _FENCE = "```"
 
 _HUMAN_EVAL = BenchmarkData(
     protocol="FuseEval/HumanEval",
     folder="human-eval",
-    group=Group.CODING,
     layout=Layout.EVAL_PLUS,
     grader=Grader.EVAL_PLUS,
     form=PromptForm(
@@ -61,7 +60,6 @@ PRESETS = {
     BenchmarkPreset.LIVE_CODE_BENCH: BenchmarkData(
         protocol="FuseEval/LiveCodeBench",
         folder="live-code-bench",
-        group=Group.CODING,
         layout=Layout.LIVE_CODE_BENCH,
         grader=Grader.LIVE_CODE_BENCH,
         form=PromptForm(system=_SYSTEM),

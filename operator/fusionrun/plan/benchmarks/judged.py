@@ -11,7 +11,7 @@ model with transformers, which may add the nucleus of the model's own generation
 from fusionrun.api.evaluation import BenchmarkPreset, Grader
 from fusionrun.api.protocol import Aggregation, JudgeRequest, Layout, PromptForm, Unit
 from fusionrun.api.spec import Family
-from fusionrun.plan.benchmarks.preset import LLAMA, QWEN_SYSTEM, BenchmarkData, Group, greedy, sampled
+from fusionrun.plan.benchmarks.preset import LLAMA, QWEN_SYSTEM, BenchmarkData, greedy, sampled
 
 _QWEN = {Family.QWEN_2_5: PromptForm(system=QWEN_SYSTEM)}
 
@@ -19,7 +19,6 @@ PRESETS = {
     BenchmarkPreset.ALPACA_EVAL_2: BenchmarkData(
         protocol="FuseEval/AlpacaEval2",
         folder="alpaca-eval-2",
-        group=Group.INSTRUCTION_FOLLOWING,
         layout=Layout.ALPACA_EVAL,
         grader=Grader.ALPACA_EVAL,
         forms=_QWEN,
@@ -41,7 +40,6 @@ PRESETS = {
     BenchmarkPreset.ARENA_HARD: BenchmarkData(
         protocol="FuseEval/ArenaHard",
         folder="arena-hard",
-        group=Group.INSTRUCTION_FOLLOWING,
         layout=Layout.ARENA_HARD,
         grader=Grader.ARENA_HARD,
         forms=_QWEN,
@@ -56,7 +54,6 @@ PRESETS = {
     BenchmarkPreset.MT_BENCH: BenchmarkData(
         protocol="FuseEval/MTBench",
         folder="mt-bench",
-        group=Group.INSTRUCTION_FOLLOWING,
         layout=Layout.MT_BENCH,
         grader=Grader.MT_BENCH,
         sampling=sampled(0.7, 1.0, 1024),
@@ -80,7 +77,6 @@ PRESETS = {
     BenchmarkPreset.ALIGN_BENCH: BenchmarkData(
         protocol="FuseEval/AlignBench",
         folder="align-bench",
-        group=Group.INSTRUCTION_FOLLOWING,
         layout=Layout.ALIGN_BENCH,
         grader=Grader.ALIGN_BENCH,
         sampling=sampled(0.1, 1.0, 4096),

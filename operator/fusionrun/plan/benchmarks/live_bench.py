@@ -6,13 +6,12 @@ The score is the mean of six categories, each the mean of its tasks.
 
 from fusionrun.api.evaluation import BenchmarkPreset, Grader
 from fusionrun.api.protocol import Aggregation, Layout
-from fusionrun.plan.benchmarks.preset import BenchmarkData, Group, greedy
+from fusionrun.plan.benchmarks.preset import BenchmarkData, greedy
 
 PRESETS = {
     BenchmarkPreset.LIVE_BENCH: BenchmarkData(
         protocol="FuseEval/LiveBench-0831",
         folder="live-bench",
-        group=Group.GENERAL,
         layout=Layout.LIVE_BENCH,
         grader=Grader.LIVE_BENCH,
         sampling=greedy(4096),

@@ -10,14 +10,13 @@ from dataclasses import replace
 from fusionrun.api.evaluation import BenchmarkPreset, Grader
 from fusionrun.api.protocol import Layout, PromptForm
 from fusionrun.api.spec import Family
-from fusionrun.plan.benchmarks.preset import BenchmarkData, Group, greedy
+from fusionrun.plan.benchmarks.preset import BenchmarkData, greedy
 
 _INSTRUCTION = r"Please reason step by step, and put your final answer within \boxed{}."
 
 _GSM8K = BenchmarkData(
     protocol="FuseEval/GSM8K",
     folder="gsm8k",
-    group=Group.MATHEMATICS,
     layout=Layout.GSM8K,
     grader=Grader.QWEN_MATHEMATICS,
     form=PromptForm(system=_INSTRUCTION),

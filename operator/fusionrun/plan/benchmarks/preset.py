@@ -3,21 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from enum import StrEnum
 
 from fusionrun.api.evaluation import Grader
 from fusionrun.api.models import Sampling
 from fusionrun.api.protocol import Aggregation, JudgeRequest, Layout, PromptForm, Unit
 from fusionrun.api.spec import Family
-
-
-class Group(StrEnum):
-    """Groups of the paper's table of results. Source: README of FuseChat-3.0, "Evaluation"."""
-
-    INSTRUCTION_FOLLOWING = "Instruction following"
-    GENERAL = "General"
-    MATHEMATICS = "Mathematics"
-    CODING = "Coding"
 
 
 def greedy(max_tokens: int) -> Sampling:
@@ -38,7 +28,6 @@ class BenchmarkData:
     """Name of the protocol."""
     folder: str
     """Subfolder of ``evaluation.uri``, and name of the benchmark where ``evaluation.preset`` adds it."""
-    group: Group
     layout: Layout
     grader: Grader
     sampling: Sampling
