@@ -116,9 +116,9 @@ class Judge:
                 )
         return grade
 
-    def check(self, test: Callable[[RemoteProgram], Grade], times: TimeLimits) -> Grade:
+    def check(self, test: Callable[[RemoteProgram], Grade], times: TimeLimits, *, wakeup: bool = False) -> Grade:
         """Run a test of a benchmark, which knows the expected results, in a separate process."""
-        self._wakeup = True  # any program may use asyncio
+        self._wakeup = wakeup
         return self._run(lambda program: Outcome(test(program)), times=times).grade
 
     def use(self, function: Callable[[RemoteProgram], T], times: TimeLimits) -> T | Grade:
@@ -126,7 +126,7 @@ class Judge:
 
         Only for programs that are as trusted as tests, such as the solutions of a benchmark.
         """
-        self._wakeup = True
+        self._wakeup = False
         try:
             with self._started(times) as (test_end, control):
                 test_end.settimeout(times.wall_seconds)

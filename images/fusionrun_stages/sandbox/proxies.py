@@ -129,6 +129,11 @@ class RemoteProgram:
         self.special = True  # the tests may change it
         return self.request("get", MODULE, name)
 
+    def run_with_input(self, function: "RemoteObject", text: str) -> Any:
+        """Call a function that reads a standard input; return its standard output (see ``script``)."""
+        self.calls += 1
+        return self.request("input", _number(function), text)
+
     def _result(self, reply: dict[str, Any], shared: Shared) -> Any:
         decoder = self._decoder(shared)
         try:

@@ -114,11 +114,11 @@ def write_rows(path: Path, model: type[R], rows: Iterable[R]) -> int:
     return writer.count
 
 
-def read_rows(path: Path, model: type[R]) -> Iterator[R]:
-    """Yield the rows of a Parquet file in bounded memory."""
+def read_rows(path: Path, model: type[R], at_once: int = READ_ROWS) -> Iterator[R]:
+    """Yield the rows of a Parquet file in bounded memory; ``at_once`` is less than the default for large rows."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(inside_volume(path)) as file:
-        for batch in file.iter_batches(batch_size=READ_ROWS):
+        for batch in file.iter_batches(batch_size=at_once):
             for row in batch.to_pylist():
                 yield model.model_validate(row)
