@@ -89,7 +89,8 @@ class RemoteProgram:
         ``cpu_seconds``. If the program raised an exception while it was loaded, raise that exception.
         """
         names = self.ask({"program": program, "preamble": preamble, **options}).get("names")
-        if not isinstance(names, dict) or any(name.startswith("_") for name in names):
+        only = options.get("only")
+        if not isinstance(names, dict) or any(name not in only if only else name[:1] == "_" for name in names):
             raise self._ended("its reply is not valid")
         return {name: self._decoder().decode(value) for name, value in names.items()}
 

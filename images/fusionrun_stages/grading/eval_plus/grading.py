@@ -43,14 +43,21 @@ def check(judge: Judge, question: Question, texts: Sequence[str]) -> list[Result
     except (ValueError, RecursionError) as error:
         fault = unusable(f"its tests cannot be used: {error}")
         return [Result(fault, fault)] * len(texts)
-    expected = []
-    for inputs in (problem.base, problem.plus):
-        found = judge.use(partial(compute, problem=problem, inputs=inputs), SOLUTION_TIMES)
-        if isinstance(found, Grade):
-            fault = found if found.detail.startswith(DISTURBED) else unusable(f"its solution fails: {found.detail}")
-            return [Result(fault, fault)] * len(texts)
-        expected.append(found)
-    return [_check_one(judge, question.prefill, text, problem, expected) for text in texts]
+    base = _compute(judge, problem, problem.base)
+    if isinstance(base, Grade):
+        return [Result(base, base)] * len(texts)
+    plus = _compute(
+        judge, problem, problem.plus
+    )  # it may need more memory than a program has: only ``plus`` is unusable
+    return [_check_one(judge, question.prefill, text, problem, (base, plus)) for text in texts]
+
+
+def _compute(judge: Judge, problem: Problem, inputs: list[tuple[Any, ...]]) -> Expected | Grade:
+    """Return what the solution returns; a grade if it fails."""
+    found = judge.use(partial(compute, problem=problem, inputs=inputs), SOLUTION_TIMES)
+    if isinstance(found, Grade) and not found.detail.startswith(DISTURBED):
+        return unusable(f"its solution fails: {found.detail}")
+    return found
 
 
 def compute(program: RemoteProgram, problem: Problem, inputs: list[tuple[Any, ...]]) -> Expected:
@@ -68,12 +75,17 @@ def compute(program: RemoteProgram, problem: Problem, inputs: list[tuple[Any, ..
     return expected
 
 
-def _check_one(judge: Judge, prefill: str | None, text: str, problem: Problem, expected: Sequence[Expected]) -> Result:
+def _check_one(
+    judge: Judge, prefill: str | None, text: str, problem: Problem, expected: Sequence[Expected | Grade]
+) -> Result:
     code = read_program(prefill, text, problem.entry_point)
     if fault := analyse(code):
         return Result(fault, fault)
-    grades = []
+    grades: list[Grade] = []
     for inputs, one in zip((problem.base, problem.plus), expected, strict=True):
+        if isinstance(one, Grade):
+            grades.append(one)
+            break
         limits = [max(CALL_MIN_SECONDS, CALL_FACTOR * seconds) for seconds in one.seconds]
         cpu_seconds = min(PROGRAM_MAX_SECONDS, math.ceil(sum(limits))) + 1
         slowest = max(limits, default=CALL_MIN_SECONDS)
