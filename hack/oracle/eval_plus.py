@@ -14,10 +14,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from oracle.eval_plus_cases import PROBLEMS, PROGRAMS, outputs, texts
-
 from fusionrun_stages.grading.eval_plus.inputs import restore
 from fusionrun_stages.grading.eval_plus.outputs import WHETHER_FOUND
+from oracle.eval_plus_cases import PROBLEMS, PROGRAMS, outputs, texts
 
 VERDICTS = Path(__file__).parents[2] / "tests/stages/grading/eval_plus_verdicts.json"
 TEXTS, OUTPUTS = 260, 320

@@ -1,4 +1,5 @@
 """Invent texts, outputs and problems in the form of EvalPlus, by seed. No row of a benchmark is here."""
+# ruff: noqa: E501 (one program per line)
 
 import random
 from collections.abc import Iterator
@@ -94,7 +95,7 @@ def texts(count: int, seed: int = 5) -> Iterator[str]:
     chance = random.Random(seed)
     for _ in range(count):
         parts = chance.choices(PARTS, k=chance.randint(1, 9))
-        if chance.random() < 0.6:  # noqa: PLR2004 (more than half have a target)
+        if chance.random() < 0.6:
             parts.insert(chance.randint(0, len(parts)), chance.choice(PARTS[16:23]))
         yield _damage(chance, chance.choice(["\n", "\n\n", "\n\n\n"]).join(parts))
 
@@ -145,7 +146,7 @@ def outputs(count: int, seed: int = 6) -> Iterator[Output]:
         expected = chance.choices(_VALUES, k=chance.randint(1, 3))
         if name == "check_str" and task_id.startswith("Mbpp"):
             expected = [value is not None for value in expected]
-        given = [value if chance.random() < 0.5 else _near(chance, value) for value in expected]  # noqa: PLR2004
+        given = [value if chance.random() < 0.5 else _near(chance, value) for value in expected]
         yield Output(task_id, name, tolerance, repr([[1]] * len(given)), repr(given), repr(expected))
     for first, second in _PAIRS:
         for name in ("surface_Area", "digit_distance_nums"):

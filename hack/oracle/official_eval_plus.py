@@ -1,9 +1,9 @@
 """Run evalplus in its own Python: ``python official_eval_plus.py < REQUESTS``.
 
-It reads one JSON object per line and writes one JSON value for each: ``{"sanitize": [text, entry point]}`` gives a text,
-``{"check": [benchmark, program, inputs, entry point, expected, atol]}`` gives ``pass``, ``fail`` or ``timeout``, where
-inputs and expected values are Python literals, and ``{"solve": [program, inputs, entry point]}`` gives the outputs as a
-literal. PYTHON needs evalplus 0.3.1, tree-sitter and tree-sitter-python.
+It reads one JSON object per line and writes one JSON value for each: ``{"sanitize": [text, entry point]}`` gives a
+text, ``{"check": [benchmark, program, inputs, entry point, expected, atol]}`` gives ``pass``, ``fail`` or ``timeout``,
+where inputs and expected values are Python literals, and ``{"solve": [program, inputs, entry point, whether only
+a match counts]}`` gives the outputs as a literal. It needs evalplus 0.3.1, tree-sitter and tree-sitter-python.
 """
 
 import ast
@@ -12,8 +12,6 @@ import io
 import json
 import sys
 import warnings
-
-PARAMETERS_NOT_NONE = ["check_str", "text_match_three", "text_starta_endb"]
 
 
 def main() -> None:
@@ -43,7 +41,7 @@ def main() -> None:
 def _read(literal: str) -> list[object]:
     """Return the values of a literal; ``inf`` and ``nan`` are names, and ``1j`` a number."""
     tree = compile(literal, "literal", "eval", ast.PyCF_ONLY_AST)
-    return list(eval(compile(tree, "literal", "eval"), {"inf": float("inf"), "nan": float("nan")}))  # noqa: S307
+    return list(eval(compile(tree, "literal", "eval"), {"inf": float("inf"), "nan": float("nan")}))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def passes(task_id, name, tolerance, arguments, output, expected):
     values = (eval(literal, dict(NAMES)) for literal in (output, expected, arguments))
     try:
         return all(comparison.is_right(*value, tuple(given)) for *value, given in zip(*values, strict=True))
-    except Exception:
+    except Exception:  # noqa: BLE001 (any value may be compared)
         return False
 
 
@@ -49,7 +49,7 @@ def test_a_text_without_code_is_tried_a_limited_number_of_times(monkeypatch):
     [
         ("Below:\n```python\n", "def f():\n\treturn 1\n```\nIt works:\n```\nf()\n```", "def f():\n    return 1"),
         ("Below:\n```python\n", "def f():\n    return 1\n", "def f():\n    return 1"),
-        (None, "Sure:\n```python\nimport os\ndef f():\n    return g()\ndef g():\n    return 1\ndef h():\n    return 2\n```",
+        (None, "So:\n```python\nimport os\ndef f():\n    return g()\ndef g():\n    return 1\ndef h():\n    return 2\n",
          "import os\ndef f():\n    return g()\ndef g():\n    return 1"),
     ],
 )  # fmt: skip
@@ -84,7 +84,14 @@ def test_inputs_have_the_types_of_their_task(task_id, given, arguments):
     assert restore(task_id, {}) == []
 
 
-ROW = {"task_id": "Mbpp/2", "entry_point": "f", "prompt": "", "canonical_solution": "", "base_input": [], "plus_input": []}
+ROW = {
+    "task_id": "Mbpp/2",
+    "entry_point": "f",
+    "prompt": "",
+    "canonical_solution": "",
+    "base_input": [],
+    "plus_input": [],
+}
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,9 @@ def verdicts(results):
 
 def test_programs_get_the_verdicts_of_evalplus(runner):
     official = json.loads(VERDICTS.read_text(encoding="utf-8"))["programs"]
-    asked = [Asked(question(problem), [row[1] for row in official if row[0] == name]) for name, problem in BY_NAME.items()]
+    asked = [
+        Asked(question(problem), [row[1] for row in official if row[0] == name]) for name, problem in BY_NAME.items()
+    ]
     names = list(BY_NAME)
     found = {(names[index], text): result for index, text, result in grade_questions(asked, 2)}
     different = []

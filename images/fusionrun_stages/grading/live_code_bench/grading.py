@@ -1,5 +1,6 @@
 """Run a program on all tests of a problem; it is right if it passes all."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -10,7 +11,7 @@ from fusionrun_stages.grading.coding.benchmark import Result
 from fusionrun_stages.grading.coding.static import analyse
 from fusionrun_stages.grading.live_code_bench.extraction import read_program
 from fusionrun_stages.grading.live_code_bench.outputs import is_same_output, is_same_result
-from fusionrun_stages.grading.live_code_bench.problem import Problem, Test, read_problem
+from fusionrun_stages.grading.live_code_bench.problem import Case, Problem, read_problem
 from fusionrun_stages.grading.live_code_bench.program import FUNCTION, build_module, build_script
 from fusionrun_stages.sandbox.harness import unless_ended
 from fusionrun_stages.sandbox.judge import Judge, TimeLimits
@@ -42,7 +43,7 @@ def _check_one(judge: Judge, text: str, problem: Problem) -> Grade:
     if fault := analyse(code):
         return fault
     loaded = len(problem.tests) + 1
-    times = TimeLimits(int(TEST_SECONDS) * loaded, REPLY_SECONDS * loaded, REPLY_SECONDS)
+    times = TimeLimits(math.ceil(TEST_SECONDS * loaded), REPLY_SECONDS * loaded, REPLY_SECONDS)
     return judge.check(partial(run, code=code, problem=problem), times, wakeup="asyncio" in program)
 
 
@@ -75,7 +76,7 @@ def _load(program: RemoteProgram, code: str, function: str | None) -> Any:
     return getattr(found(), str(function)) if name == "Solution" != function else found
 
 
-def _fails(program: RemoteProgram, function: RemoteObject, test: Test, *, reads_input: bool) -> str | None:
+def _fails(program: RemoteProgram, function: RemoteObject, test: Case, *, reads_input: bool) -> str | None:
     """Return how a program fails a test; None if it passes."""
     if reads_input:
         printed = program.run_with_input(function, test.given)

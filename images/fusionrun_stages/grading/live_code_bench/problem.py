@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from fusionrun_stages.grading.live_code_bench.outputs import restore_keys
 
 
-class Test(NamedTuple):
+class Case(NamedTuple):
     """An input, and the expected output: of a program as texts, of a function as values."""
 
     given: Any
@@ -18,7 +18,7 @@ class Problem(NamedTuple):
 
     function: str | None
     """The function, or the method of class ``Solution``, that is called. None: the program reads the input."""
-    tests: list[Test]
+    tests: list[Case]
     partial_solution: str | None = None
     """The beginning of the program, which the response does not contain."""
 
@@ -36,11 +36,11 @@ def read_problem(data: str | None) -> Problem:
     return Problem(function or None, [_read_test(test, function) for test in tests], beginning)
 
 
-def _read_test(test: Any, function: str | None) -> Test:
+def _read_test(test: Any, function: str | None) -> Case:
     given, expected = (test.get("input"), test.get("output")) if isinstance(test, dict) else (None, None)
     if not isinstance(given, str) or not isinstance(expected, str):
         raise ValueError("the input and the output of a test are not texts")  # noqa: TRY004 (of a data set)
     if not function:
-        return Test(given, expected)
+        return Case(given, expected)
     arguments = [json.loads(line) for line in given.split("\n")]
-    return Test(restore_keys(arguments), restore_keys(json.loads(expected)))
+    return Case(restore_keys(arguments), restore_keys(json.loads(expected)))

@@ -19,10 +19,14 @@ FUNCTION = "code"
 
 
 def build_imports() -> str:
-    """Return the imports, all names first: later ones replace earlier ones."""
+    """Return the imports, all names first: later ones replace earlier ones.
+
+    A program that calls ``exit`` or ``quit`` fails, as in the official runner; ``sys.exit`` may end a program that
+    reads an input.
+    """
     names = [f"from {module} import *" for module in (*_MODULES, "builtins", "typing")]
     modules = [f"import {module}" for module in _MODULES]
-    return "\n".join([*names, *modules, f"sys.setrecursionlimit({RECURSION_LIMIT})", ""])
+    return "\n".join([*names, *modules, "exit = quit = None", f"sys.setrecursionlimit({RECURSION_LIMIT})", ""])
 
 
 def build_module(program: str) -> str:
