@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from fusionrun.api.evaluation import Grader
 from fusionrun.api.evaluation_records import Question
-from fusionrun.api.records import Response, Verdict, replace_surrogates
+from fusionrun.api.records import Prompt, Response, Verdict, replace_surrogates
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.grade import Grade, unknown
 from fusionrun_stages.grading import exact_match
@@ -19,7 +19,7 @@ BATCH_RESPONSES, BATCH_CHARACTERS = 4096, 16 * 2**20
 REPORT_RESPONSES = 16
 """Responses between two reports: a program that sleeps takes half a minute of each test."""
 
-P = TypeVar("P", Question, Response)
+P = TypeVar("P", Prompt, Response)
 
 CODE_BENCHMARKS = (Grader.EVAL_PLUS, Grader.LIVE_CODE_BENCH)
 """Tasks of questions with tests in ``Question.data``."""
@@ -29,13 +29,12 @@ CODE_BENCHMARKS = (Grader.EVAL_PLUS, Grader.LIVE_CODE_BENCH)
 class PromptResponses:
     """A prompt and its responses."""
 
-    prompt: Question
-    """Of a benchmark, or a prompt of a data set, which has fewer fields."""
+    prompt: Prompt
     responses: list[Response] = field(default_factory=list)
 
 
 def join_responses(
-    prompts: Iterable[Question], responses: Iterable[Response], datasets: Iterable[str]
+    prompts: Iterable[Prompt], responses: Iterable[Response], datasets: Iterable[str]
 ) -> Iterator[PromptResponses]:
     """Join the prompts of the given data sets with their responses; both are sorted by prompt.
 
@@ -51,7 +50,7 @@ def join_responses(
             yield PromptResponses(prompt, list(group))
 
 
-def takes(grader: Grader, prompt: Question) -> bool:
+def takes(grader: Grader, prompt: Prompt) -> bool:
     """Return whether the grader judges responses to a prompt: of LiveBench only programs are run."""
     return grader is not Grader.CODING or prompt.task != Grader.LIVE_BENCH
 
@@ -72,7 +71,7 @@ def make_batches(joined: Iterable[PromptResponses]) -> Iterator[list[PromptRespo
     for one in joined:
         batch.append(one)
         count += len(one.responses)
-        size += len(one.prompt.data or "") + sum(len(response.text) for response in one.responses)
+        size += len(_as_question(one.prompt).data or "") + sum(len(response.text) for response in one.responses)
         if count >= BATCH_RESPONSES or size >= BATCH_CHARACTERS:
             yield batch
             batch, count, size = [], 0, 0
@@ -143,11 +142,15 @@ def _grade_benchmarks(joined: list[PromptResponses]) -> Iterator[_Graded]:
     """Run programs as the benchmark of their question does."""
     from fusionrun_stages.grading.coding.benchmark import Asked, grade_questions
 
-    asked = [Asked(one.prompt, [response.text for response in one.responses]) for one in joined]
+    asked = [Asked(_as_question(one.prompt), [response.text for response in one.responses]) for one in joined]
     for index, text, result in grade_questions(asked):
         for response in joined[index].responses:
             if response.text == text:
                 yield _Graded(response, result.grade, result.plus)
+
+
+def _as_question(prompt: Prompt) -> Question:
+    return prompt if isinstance(prompt, Question) else Question(**prompt.model_dump())
 
 
 def _verdict(response: Response, grade: Grade, plus: Grade | None = None) -> Verdict:

@@ -35,7 +35,8 @@ class Comparison:
         After the first expected float, all further numbers have a tolerance, as in the official code.
         """
         if not self._is_mbpp and self._name == "find_zero":
-            return abs(_polynomial(*arguments, output)) <= self._tolerance
+            (coefficients,) = arguments
+            return abs(_polynomial(coefficients, output)) <= self._tolerance
         same = self._is_same(output, expected, arguments)
         if self._tolerance == 0 and is_floats(expected):
             self._tolerance = FLOAT_TOLERANCE

@@ -29,9 +29,11 @@ def read_problem(data: str | None) -> Problem:
     row = json.loads(data or "{}")
     if not isinstance(row, dict):
         raise ValueError("the data of the question is not a JSON object")  # noqa: TRY004 (of a data set)
-    texts = {name: row.get(name) for name in ("task_id", "entry_point", "prompt", "canonical_solution")}
-    if missing := [name for name, value in texts.items() if not isinstance(value, str)]:
-        raise ValueError(f"its field {missing[0]} is not a text")
+    texts: dict[str, str] = {}
+    for name in ("task_id", "entry_point", "prompt", "canonical_solution"):
+        if not isinstance(row.get(name), str):
+            raise ValueError(f"its field {name} is not a text")  # noqa: TRY004 (of a data set)
+        texts[name] = row[name]
     if "base_input" not in row or "plus_input" not in row:
         raise ValueError("it has no field base_input or plus_input")
     tolerance = row.get("atol") or 0

@@ -58,7 +58,7 @@ def is_same_result(result: Any, expected: Any) -> bool:
         return True
     if not (isinstance(value, list) and value and isinstance(value[0], tuple)):
         return False
-    return [list(item) for item in value] == expected[0]
+    return bool([list(item) for item in value] == expected[0])
 
 
 def restore_keys(value: Any) -> Any:
