@@ -44,9 +44,8 @@ def check(judge: Judge, question: Question, texts: Sequence[str]) -> list[Result
     base = _compute(judge, problem, problem.base)
     if isinstance(base, Grade):
         return [Result(base, base)] * len(texts)
-    plus = _compute(
-        judge, problem, problem.plus
-    )  # it may need more memory than a program has: only ``plus`` is unusable
+    # The added inputs may need more memory than a program has: then only the verdict of all tests is unknown.
+    plus = _compute(judge, problem, problem.plus)
     return [_check_one(judge, question.prefill, text, problem, (base, plus)) for text in texts]
 
 
