@@ -11,15 +11,18 @@ from collections import Counter
 import pyarrow.parquet as pq
 
 from fusionrun.api.artifacts import VERDICTS
+from fusionrun.api.evaluation_records import Question
 from fusionrun.api.parameters import VerifyParameters
-from fusionrun.api.records import Prompt, Response, Verdict, VerdictValue
+from fusionrun.api.records import Response, Verdict, VerdictValue
 from fusionrun.api.values import Verified
 from fusionrun_stages.grade import missing_module
-from fusionrun_stages.grading.judging import isolation_details, join_responses, judge, make_batches
+from fusionrun_stages.grading.judging import isolation_details, join_responses, judge, make_batches, takes
 from fusionrun_stages.volume.parquet import open_rows, read_rows
 from fusionrun_stages.volume.paths import inside_volume, shard_path
 from fusionrun_stages.work import Made, Work
 
+READ_QUESTIONS = 8
+"""Questions that are read at once: the tests of one may have several MiB."""
 EXAMPLES = 5
 """Number of unknown verdicts in the manifest."""
 
@@ -30,7 +33,9 @@ def run(work: Work) -> Made:
     shard = work.shard or 0
     prompts = shard_path(parameters.prompts_dir, shard, parameters.shards)
     responses = shard_path(parameters.responses_dir, shard, parameters.shards)
-    joined = join_responses(read_rows(prompts, Prompt), read_rows(responses, Response), parameters.datasets)
+    questions = read_rows(prompts, Question, READ_QUESTIONS)
+    joined = join_responses(questions, read_rows(responses, Response), parameters.datasets)
+    joined = (one for one in joined if takes(parameters.grader, one.prompt))
     path = shard_path(work.output / VERDICTS, shard, parameters.shards)
     total = pq.read_metadata(inside_volume(responses)).num_rows
     verdicts, reasons, unknown = Counter[VerdictValue](), Counter[str](), list[Verdict]()

@@ -1,21 +1,25 @@
 """verify: the verdicts of a shard by grader."""
 
 from fusionrun.api.evaluation import Grader
+from fusionrun.api.evaluation_records import Question
 from fusionrun.api.parameters import VerifyParameters
-from fusionrun.api.records import Verdict, VerdictValue
+from fusionrun.api.records import Prompt, Verdict, VerdictValue
 from fusionrun.api.values import Verified
 from fusionrun_stages import verify
-from fusionrun_stages.grade import PROMPT_FAULT
+from fusionrun_stages.grade import PROMPT_FAULT, right, wrong
 from fusionrun_stages.grading import judging
+from fusionrun_stages.grading.coding import benchmark
+from fusionrun_stages.grading.coding.benchmark import Result
 from fusionrun_stages.volume.parquet import read_rows
 from support.stage import make_work, prompt, response, write_inputs
 
 RIGHT, WRONG, UNKNOWN = VerdictValue.RIGHT, VerdictValue.WRONG, VerdictValue.UNKNOWN
 
 
-def run(tmp_path, grader, prompts, responses, report=None):
+def run(tmp_path, grader, prompts, responses, report=None, model=Prompt):
     rows = (sorted(rows, key=lambda row: row.prompt_id) for rows in (prompts, responses))
-    parameters = VerifyParameters(grader=grader, datasets=["d"], source="s", **write_inputs(tmp_path, *rows, 1, 3))
+    folders = write_inputs(tmp_path, *rows, 1, 3, model)
+    parameters = VerifyParameters(grader=grader, datasets=["d"], source="s", **folders)
     made = verify.run(make_work(tmp_path, parameters, "verify/s", shard=1, report=report))
     assert made.files == ["verdicts/00001-of-00003.parquet"]
     return made, list(read_rows(tmp_path / made.files[0], Verdict))
@@ -96,3 +100,51 @@ def test_progress_is_reported_while_a_batch_is_graded(tmp_path):
     responses = [response(f"{n:03}", "x", sample=s) for n in range(20) for s in range(2)]
     run(tmp_path, Grader.EXACT_MATCH, prompts, responses, report=lambda done, *_: reports.append(done))
     assert reports == [16, 32, 40]
+
+
+def question(name, task, **fields):
+    return Question(prompt_id=name, dataset="d", task=task, prompt="?", **fields)
+
+
+def test_the_task_of_a_question_selects_the_rules_for_programs(tmp_path, monkeypatch):
+    asked = []
+
+    def grade_questions(questions):
+        asked.extend(questions)
+        for index, one in enumerate(questions):
+            for text in dict.fromkeys(one.texts):
+                plus = wrong("failed: input 3") if one.question.task == "EvalPlus" else None
+                yield index, text, Result(right(), plus)
+
+    monkeypatch.setattr(benchmark, "grade_questions", grade_questions)
+    monkeypatch.setattr(verify, "isolation_details", lambda *_: {})
+    made, rows = run(
+        tmp_path,
+        Grader.CODING,
+        [
+            question("a", Grader.EVAL_PLUS, data="{}", prefill="```\n"),
+            question("b", Grader.LIVE_BENCH),
+            question("c", Grader.LIVE_CODE_BENCH, data='{"tests": []}'),
+        ],
+        [response("a", "x"), response("b", "x"), response("c", "x"), response("c", "y", 1), response("c", "x", 2)],
+        model=Question,
+    )
+    assert [(row.prompt_id, row.sample_index, row.verdict, row.plus) for row in rows] == [
+        ("a", 0, RIGHT, WRONG),
+        ("c", 0, RIGHT, None),
+        ("c", 1, RIGHT, None),
+        ("c", 2, RIGHT, None),
+    ]
+    assert rows[0].detail == "plus tests: failed: input 3"
+    assert made.values == Verified(right=4)
+    assert [one.question.data for one in asked] == ["{}", '{"tests": []}']
+
+
+def test_questions_with_large_tests_are_graded_in_batches(tmp_path, monkeypatch):
+    held = []
+    monkeypatch.setattr(judging, "BATCH_CHARACTERS", 1000)
+    monkeypatch.setattr(verify, "isolation_details", lambda *_: {})
+    monkeypatch.setattr(verify, "judge", lambda _, batch, __: held.append(len(batch)) or [])
+    questions = [question(f"q{n}", Grader.LIVE_CODE_BENCH, data="x" * 400) for n in range(7)]
+    run(tmp_path, Grader.CODING, questions, [response(f"q{n}", "x") for n in range(7)], model=Question)
+    assert held == [3, 3, 1]

@@ -36,9 +36,11 @@ def response(name: str, text: str = "", sample: int = 0, finish: str = "stop", *
     return Response(**key | {"text": text, "finish_reason": finish} | fields)
 
 
-def write_inputs(folder: Path, prompts: Iterable[Prompt], responses: Iterable[Response], shard=0, shards=1) -> dict:
+def write_inputs(
+    folder: Path, prompts: Iterable[Prompt], responses: Iterable[Response], shard=0, shards=1, model=Prompt
+) -> dict:
     """Write the rows of one shard; return the parameters that name the folders."""
-    write_rows(shard_path(folder / "prompts", shard, shards), Prompt, prompts)
+    write_rows(shard_path(folder / "prompts", shard, shards), model, prompts)
     write_rows(shard_path(folder / "responses", shard, shards), Response, responses)
     folders = {f"{name}_dir": str(folder / name) for name in ("prompts", "responses")}
     return folders | {"shards": shards}

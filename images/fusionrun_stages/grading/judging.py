@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, TypeVar, assert_never
+from typing import Any, NamedTuple, TypeVar
 
 from fusionrun.api.evaluation import Grader
+from fusionrun.api.evaluation_records import Question
 from fusionrun.api.records import Prompt, Response, Verdict, replace_surrogates
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.grade import Grade, unknown
@@ -19,6 +20,9 @@ REPORT_RESPONSES = 16
 """Responses between two reports: a program that sleeps takes half a minute of each test."""
 
 P = TypeVar("P", Prompt, Response)
+
+CODE_BENCHMARKS = (Grader.EVAL_PLUS, Grader.LIVE_CODE_BENCH)
+"""Tasks of questions with tests in ``Question.data``."""
 
 
 @dataclass
@@ -46,6 +50,11 @@ def join_responses(
             yield PromptResponses(prompt, list(group))
 
 
+def takes(grader: Grader, prompt: Prompt) -> bool:
+    """Return whether the grader judges responses to a prompt: of LiveBench only programs are run."""
+    return grader is not Grader.CODING or prompt.task != Grader.LIVE_BENCH
+
+
 def _check_order(rows: Iterable[P]) -> Iterator[P]:
     last = ""
     for row in rows:
@@ -62,7 +71,7 @@ def make_batches(joined: Iterable[PromptResponses]) -> Iterator[list[PromptRespo
     for one in joined:
         batch.append(one)
         count += len(one.responses)
-        size += sum(len(response.text) for response in one.responses)
+        size += len(_as_question(one.prompt).data or "") + sum(len(response.text) for response in one.responses)
         if count >= BATCH_RESPONSES or size >= BATCH_CHARACTERS:
             yield batch
             batch, count, size = [], 0, 0
@@ -83,45 +92,76 @@ def judge(grader: Grader, joined: list[PromptResponses], report: Callable[[int],
         if response.finish_reason == "error"
     ]
     answered = [PromptResponses(one.prompt, [r for r in one.responses if r.finish_reason != "error"]) for one in joined]
-    for done, (response, grade) in enumerate(_grade(grader, [one for one in answered if one.responses]), start=1):
-        verdicts.append(_verdict(response, grade))
+    for done, graded in enumerate(_grade(grader, [one for one in answered if one.responses]), start=1):
+        verdicts.append(_verdict(*graded))
         if done % REPORT_RESPONSES == 0:
             report(done)
     return sorted(verdicts, key=attrgetter("prompt_id", "source", "sample_index"))
 
 
-def _grade(grader: Grader, joined: list[PromptResponses]) -> Iterator[tuple[Response, Grade]]:
+class _Graded(NamedTuple):
+    response: Response
+    grade: Grade
+    plus: Grade | None = None
+
+
+def _grade(grader: Grader, joined: list[PromptResponses]) -> Iterator[_Graded]:
     pairs = [(one.prompt, response) for one in joined for response in one.responses]
     match grader:
         case Grader.EXACT_MATCH:
             for prompt, response in pairs:
-                yield response, exact_match.grade(prompt.answer, response.text)
+                yield _Graded(response, exact_match.grade(prompt.answer, response.text))
         case Grader.MATHEMATICS:
             from fusionrun_stages.grading import mathematics
 
             problems = [mathematics.Problem(one.prompt.answer, [r.text for r in one.responses]) for one in joined]
             for index, grades in mathematics.grade_all(problems):
-                yield from zip(joined[index].responses, grades, strict=True)
+                yield from map(_Graded, joined[index].responses, grades)
         case Grader.CODING:
-            from fusionrun_stages.grading import coding
-
-            submissions = [
-                coding.Submission(response.text, tuple(prompt.tests or ()), prompt.entry_point, prompt.preamble or "")
-                for prompt, response in pairs
-            ]
-            for index, grade in coding.grade_all(submissions):
-                yield pairs[index][1], grade
+            yield from _grade_tests([one for one in joined if one.prompt.task not in CODE_BENCHMARKS])
+            yield from _grade_benchmarks([one for one in joined if one.prompt.task in CODE_BENCHMARKS])
         case _:
-            assert_never(grader)
+            if joined:
+                raise ValueError(f"verify has no grader {grader}")
 
 
-def _verdict(response: Response, grade: Grade) -> Verdict:
+def _grade_tests(joined: list[PromptResponses]) -> Iterator[_Graded]:
+    """Run programs with the tests of their prompts."""
+    from fusionrun_stages.grading import coding
+
+    pairs = [(one.prompt, response) for one in joined for response in one.responses]
+    submissions = [
+        coding.Submission(response.text, tuple(prompt.tests or ()), prompt.entry_point, prompt.preamble or "")
+        for prompt, response in pairs
+    ]
+    for index, grade in coding.grade_all(submissions):
+        yield _Graded(pairs[index][1], grade)
+
+
+def _grade_benchmarks(joined: list[PromptResponses]) -> Iterator[_Graded]:
+    """Run programs as the benchmark of their question does."""
+    from fusionrun_stages.grading.coding.benchmark import Asked, grade_questions
+
+    asked = [Asked(_as_question(one.prompt), [response.text for response in one.responses]) for one in joined]
+    for index, text, result in grade_questions(asked):
+        for response in joined[index].responses:
+            if response.text == text:
+                yield _Graded(response, result.grade, result.plus)
+
+
+def _as_question(prompt: Prompt) -> Question:
+    return prompt if isinstance(prompt, Question) else Question(**prompt.model_dump())
+
+
+def _verdict(response: Response, grade: Grade, plus: Grade | None = None) -> Verdict:
+    detail = f"plus tests: {plus.detail}" if plus and plus.detail and not grade.detail else grade.detail
     return Verdict(
         prompt_id=response.prompt_id,
         source=response.source,
         sample_index=response.sample_index,
         verdict=grade.verdict,
-        detail=replace_surrogates(grade.detail[:500]),  # it may quote the program
+        detail=replace_surrogates(detail[:500]),  # it may quote the program
+        plus=plus and plus.verdict,
     )
 
 

@@ -30,6 +30,9 @@ Verdicts are those of plain Python in one process, or unknown:
 - A program does not judge itself: with an entry point, the tests get only this name of it. Without one, they get the
   names that they use and that nothing else defines; one of them may not decide on the result of another.
 
+Benchmarks with rules of their own (``Judge.check``) call the program in the same way, and compare its results in the
+test process. They limit the CPU time of each call. A program can lift this limit, and then has the time of all calls.
+
 Covered:
 
 - Forged verdicts. Patches, exceptions, output and exit codes of a program cannot change the code that judges it. The

@@ -2,14 +2,17 @@
 
 import errno
 import operator
+import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from socket import socket
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 from fusionrun_stages.sandbox.preamble import Classes
+from fusionrun_stages.sandbox.script import run_with_input
 from fusionrun_stages.sandbox.shared import Shared, is_same, snapshot
 from fusionrun_stages.sandbox.values import NO_CLASSES, Decoder, Encoder
 from fusionrun_stages.sandbox.wire import FrameError, send
@@ -23,6 +26,7 @@ REQUESTS: dict[str, Callable[..., Any]] = {
     "len": len,
     "str": str,
     "repr": repr,
+    "input": run_with_input,
 }
 """Operations that the tests may request on a function, a class or an object."""
 MODULE = 0
@@ -59,7 +63,8 @@ class Server:
         target, reply = self._objects[request["of"]], {}
         encoder = Encoder(self._add, shared, classes=self._classes)
         try:
-            value = REQUESTS[request["do"]](target, *args, **kwargs)
+            with limited(request.get("cpu_seconds")):
+                value = REQUESTS[request["do"]](target, *args, **kwargs)
         except Exception as error:  # noqa: BLE001 (the program may raise anything)
             reply = describe_error(error)
         else:
@@ -87,6 +92,20 @@ class Server:
             number = self._numbers[id(value)] = len(self._objects)
             self._objects.append(value)
         return number
+
+
+@contextmanager
+def limited(cpu_seconds: float | None) -> Iterator[None]:
+    """Let the kernel end this process if the block uses more CPU time, whatever the program catches.
+
+    CPU time, since other processes may use the CPUs meanwhile. A program can lift the limit; that of the whole process
+    and the wall time remain.
+    """
+    signal.setitimer(signal.ITIMER_PROF, cpu_seconds or 0.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
 
 
 def describe_error(error: Exception) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from fusionrun_stages.sandbox import mainprogram, together
-from fusionrun_stages.sandbox.calls import Server, describe_error
+from fusionrun_stages.sandbox.calls import Server, describe_error, limited
 from fusionrun_stages.sandbox.confine import ResourceLimits, confine, end_with_parent
 from fusionrun_stages.sandbox.preamble import Classes, read_preamble
 from fusionrun_stages.sandbox.prelude import build_prelude
 from fusionrun_stages.sandbox.wakeup import provide_wakeup_pairs
-from fusionrun_stages.sandbox.wire import READY, FrameError, receive, send
+from fusionrun_stages.sandbox.wire import READY, REQUEST_MAX_BYTES, FrameError, receive, send
 
 
 def run(channel: socket.socket, limits: ResourceLimits, folder: Path, *, wakeup: bool) -> NoReturn:
@@ -33,7 +33,7 @@ def run(channel: socket.socket, limits: ResourceLimits, folder: Path, *, wakeup:
             provide_wakeup_pairs()
         confine(limits, folder)
         send(channel, READY)  # from here on the program is responsible for the end of this process
-        _serve(channel, receive(channel))
+        _serve(channel, receive(channel, REQUEST_MAX_BYTES))
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0
@@ -67,19 +67,22 @@ def _serve(channel: socket.socket, request: dict[str, Any]) -> None:
         send(channel, together.run(code, request["tests"], request["entry_point"], preamble))
         return
     sys.modules["solution"] = module  # pickle and dataclasses look up the module of a class
-    module.__dict__.update(build_prelude())
+    if not request.get("bare"):
+        module.__dict__.update(build_prelude())
     if failed := preamble.run_for_program(module.__dict__):
         send(channel, failed)
         return
     before = dict(module.__dict__)
     try:
-        exec(compile(code, "solution.py", "exec", dont_inherit=True, optimize=0), module.__dict__)  # noqa: S102
+        with limited(request.get("cpu_seconds")):
+            exec(compile(code, "solution.py", "exec", dont_inherit=True, optimize=0), module.__dict__)  # noqa: S102
     except Exception as error:  # noqa: BLE001 (the program may raise anything)
         send(channel, describe_error(error))
         return
     server = Server(module, Classes(preamble, module.__dict__))
     defined = {k: v for k, v in module.__dict__.items() if k not in before or before[k] is not v}
-    send(channel, {"names": {k: server.offer(value) for k, value in defined.items() if k[:1] != "_"}})
+    wanted = request.get("only") or [name for name in defined if name[:1] != "_"]
+    send(channel, {"names": {name: server.offer(defined[name]) for name in wanted if name in defined}})
     with suppress(FrameError):
         while True:
-            server.answer(channel, receive(channel))
+            server.answer(channel, receive(channel, REQUEST_MAX_BYTES))

@@ -105,11 +105,15 @@ def _explain(names: dict[str, Any], suite: PromptTests, grade: Grade, errors: li
     return grade
 
 
-def unless_ended(program: RemoteProgram, grade: Grade) -> Grade:
+def unless_ended(  # noqa: PLR0911 (one line per outcome)
+    program: RemoteProgram, grade: Grade
+) -> Grade:
     """Return the grade, or that of a program that has ended, or that lacked a module, a resource or a permission.
 
     A bare ``except:`` in a test may have caught the error.
     """
+    if program.late:
+        return disturbed(f"late: {program.gone}")
     if program.gone:
         return wrong(f"ended: {program.gone}") if program.started else disturbed(program.gone)
     if program.not_plain:

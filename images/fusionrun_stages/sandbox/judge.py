@@ -6,11 +6,11 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from fusionrun.api.records import VerdictValue
 from fusionrun.api.sandbox import PROGRAM_MEMORY_BYTES, RUNTIME_CLASS_ENV, TESTS_MEMORY_BYTES
@@ -18,13 +18,16 @@ from fusionrun_stages.grade import DISTURBED, Grade, disturbed, right, unknown, 
 from fusionrun_stages.sandbox import forms
 from fusionrun_stages.sandbox.confine import ResourceLimits, confine
 from fusionrun_stages.sandbox.connection import connect
-from fusionrun_stages.sandbox.harness import Outcome, run_tests
+from fusionrun_stages.sandbox.harness import Outcome, run_tests, unless_ended
 from fusionrun_stages.sandbox.preamble import read_preamble
-from fusionrun_stages.sandbox.proxies import RemoteProgram
+from fusionrun_stages.sandbox.proxies import NotPlainError, ProgramGoneError, RemoteProgram
+from fusionrun_stages.sandbox.steps import describe
 from fusionrun_stages.sandbox.suite import PromptTests
 from fusionrun_stages.sandbox.wakeup import provide_wakeup_pairs
 from fusionrun_stages.sandbox.whole import check_output, check_together
 from fusionrun_stages.sandbox.wire import GONE, RUN, STOP, FrameError, receive, send
+
+T = TypeVar("T")
 
 CPU_SECONDS = 5
 """CPU time of a program over all its tests."""
@@ -35,6 +38,17 @@ TEST_LIMITS = ResourceLimits(cpu_seconds=2 * CPU_SECONDS, memory_bytes=TESTS_MEM
 PAIRS_SECONDS = 120.0
 """Wall time after which no further input is tried."""
 GRADE_MAX_BYTES = 65536
+
+
+class TimeLimits(NamedTuple):
+    """Limits of one process of a program."""
+
+    cpu_seconds: int
+    """CPU time over all its calls."""
+    wall_seconds: float
+    """Wall time over all its calls. If it has CPU time left then, other processes may have used the CPUs."""
+    reply_seconds: float | None = None
+    """Wall time of each call; a program without a reply is disturbed. None: only the limit over all calls."""
 
 
 class Judge:
@@ -102,46 +116,104 @@ class Judge:
                 )
         return grade
 
-    def _run(self, test: Callable[[RemoteProgram], Outcome], *, writes_back: bool = True) -> Outcome:
+    def check(self, test: Callable[[RemoteProgram], Grade], times: TimeLimits, *, wakeup: bool = False) -> Grade:
+        """Run a test of a benchmark, which knows the expected results, in a separate process."""
+        self._wakeup = wakeup
+        return self._run(lambda program: Outcome(test(program)), times=times).grade
+
+    def use(self, function: Callable[[RemoteProgram], T], times: TimeLimits) -> T | Grade:
+        """Run a function in this process; return its result, or why the program has none.
+
+        Only for programs that are as trusted as tests, such as the solutions of a benchmark.
+        """
+        self._wakeup = False
+        try:
+            with self._started(times) as (test_end, control):
+                test_end.settimeout(times.wall_seconds)
+                program = RemoteProgram(test_end, writes_back=False)
+                found: T | Grade
+                try:
+                    found = function(program)
+                except (ProgramGoneError, NotPlainError):
+                    found = unless_ended(program, wrong())
+                except Exception as error:  # noqa: BLE001 (the program may raise anything)
+                    found = unless_ended(program, wrong(f"raised: {describe(error)}"))
+                report = _stop(control, gone=program.gone is not None)
+        except (FrameError, OSError) as error:
+            self.close()
+            return disturbed(f"the runner died: {error}")
+        if isinstance(found, Grade):
+            return _combine(found, report, in_time=True, times=times)
+        return found
+
+    def _run(
+        self,
+        test: Callable[[RemoteProgram], Outcome],
+        *,
+        writes_back: bool = True,
+        times: TimeLimits | None = None,
+    ) -> Outcome:
         """Start a program's process and a test process, and combine what both report."""
+        allowed = times or TimeLimits(CPU_SECONDS, WALL_SECONDS)
+        try:
+            with self._started(times) as (test_end, control):
+                test_end.settimeout(allowed.reply_seconds)
+                program = partial(RemoteProgram, test_end, writes_back=writes_back)
+                prepare = provide_wakeup_pairs if self._wakeup else _do_nothing
+                limits = TEST_LIMITS if times is None else replace(TEST_LIMITS, cpu_seconds=2 * times.cpu_seconds)
+                limits = replace(limits, **self._optional)
+                outcome, in_time = _test(test_end, lambda: test(program()), limits, prepare, allowed.wall_seconds)
+                gone = outcome is not None and outcome.grade.detail.startswith(("ended: ", DISTURBED))
+                report = _stop(control, gone=gone)
+        except (FrameError, OSError) as error:
+            self.close()
+            return Outcome(disturbed(f"the runner died: {error}"))
+        grade = _combine(outcome and outcome.grade, report, in_time=in_time, times=times)
+        by_itself = outcome and grade.verdict is outcome.grade.verdict and report["code"] is not None
+        return outcome._replace(grade=grade) if outcome and (grade == outcome.grade or by_itself) else Outcome(grade)
+
+    @contextmanager
+    def _started(self, times: TimeLimits | None) -> Iterator[tuple[socket.socket, socket.socket]]:
+        """Start a program's process; return the test's end of its channel, and the connection to the runner."""
         self._control = control = self._control or connect()
         test_end, program_end = socket.socketpair()
         try:
             with program_end:
                 socket.send_fds(control, [RUN], [program_end.fileno()])
-                limits = asdict(replace(PROGRAM_LIMITS, **self._optional))
-                send(control, {"limits": limits, "wakeup": self._wakeup})
-            program = partial(RemoteProgram, test_end, writes_back=writes_back)
-            prepare = provide_wakeup_pairs if self._wakeup else _do_nothing
-            outcome, in_time = _test(test_end, lambda: test(program()), replace(TEST_LIMITS, **self._optional), prepare)
-            gone = outcome is not None and outcome.grade.detail.startswith(("ended: ", DISTURBED))
-            control.sendall(GONE if gone else STOP)
-            report = receive(control)
-        except (FrameError, OSError) as error:
-            self.close()
-            return Outcome(disturbed(f"the runner died: {error}"))
+                limits = PROGRAM_LIMITS if times is None else replace(PROGRAM_LIMITS, cpu_seconds=times.cpu_seconds)
+                send(control, {"limits": asdict(replace(limits, **self._optional)), "wakeup": self._wakeup})
+            yield test_end, control
         finally:
             test_end.close()
-        grade = _combine(outcome and outcome.grade, report, in_time=in_time)
-        by_itself = outcome and grade.verdict is outcome.grade.verdict and report["code"] is not None
-        return outcome._replace(grade=grade) if outcome and (grade == outcome.grade or by_itself) else Outcome(grade)
+
+
+def _stop(control: socket.socket, *, gone: bool) -> dict[str, Any]:
+    """Stop the program's process, and return the runner's report on it."""
+    control.sendall(GONE if gone else STOP)
+    report: dict[str, Any] = receive(control)
+    return report
 
 
 def _combine(  # noqa: PLR0911 (one line per outcome)
-    grade: Grade | None, report: dict[str, Any], *, in_time: bool
+    grade: Grade | None, report: dict[str, Any], *, in_time: bool, times: TimeLimits | None = None
 ) -> Grade:
     """Combine the grade of the tests with the runner's report on the process."""
-    used_up = report["cpu_seconds"] >= CPU_SECONDS or report["signal"] == signal.SIGXCPU
+    cpu_seconds, wall_seconds = (times or TimeLimits(CPU_SECONDS, WALL_SECONDS))[:2]
+    used_up = report["cpu_seconds"] >= cpu_seconds or report["signal"] == signal.SIGXCPU
     if grade is not None and grade.verdict is VerdictValue.RIGHT:
         return grade
     if report["excess"]:
         return wrong(f"ended: {report['excess']}")
     if used_up:
-        return wrong(f"ended: it used up its {CPU_SECONDS} s of CPU time")
+        return wrong(f"ended: it used up its {cpu_seconds} s of CPU time")
+    if report["signal"] == signal.SIGPROF:
+        return wrong("ended: a call used up its CPU time")
     if report["signal"] == signal.SIGKILL and not report["killed_by_us"]:
         return disturbed("the kernel killed it: out of memory")
     if grade is None:
-        late = f"not done after {WALL_SECONDS:.0f} s, with {report['cpu_seconds']:.1f} s of CPU time used"
+        late = f"not done after {wall_seconds:.0f} s, with {report['cpu_seconds']:.1f} s of CPU time used"
+        if times is not None and not in_time:
+            return disturbed(late)
         return unknown("the test process died" if in_time else late)
     if grade.detail.startswith("ended: "):
         if report["signal"] not in (None, signal.SIGKILL):
@@ -160,7 +232,11 @@ def _do_nothing() -> None:
 
 
 def _test(
-    channel: socket.socket, test: Callable[[], Outcome], limits: ResourceLimits, prepare: Callable[[], None]
+    channel: socket.socket,
+    test: Callable[[], Outcome],
+    limits: ResourceLimits,
+    prepare: Callable[[], None],
+    wall_seconds: float,
 ) -> tuple[Outcome | None, bool]:
     """Run the tests in a forked, confined process; return their outcome, if any, and whether they ended in time."""
     reading, writing = os.pipe()
@@ -169,7 +245,7 @@ def _test(
         _run_tests(channel, writing, test, limits, prepare)
     os.close(writing)
     text, in_time = b"", True
-    deadline = time.monotonic() + WALL_SECONDS
+    deadline = time.monotonic() + wall_seconds
     try:
         while len(text) < GRADE_MAX_BYTES:
             if not select.select([reading], [], [], max(0.0, deadline - time.monotonic()))[0]:

@@ -54,6 +54,10 @@ class RemoteProgram:
         self.calls = 0
         self.started = False
         """Whether the program was sent: it is not responsible for an earlier end."""
+        self.call_cpu_seconds: float | None = None
+        """CPU time of each further request; the kernel ends a program that uses more."""
+        self.late = False
+        """Whether a reply did not come in time, if the channel has a time limit."""
         self.gone: str | None = None
         """Why the process has ended."""
         self.not_plain: str | None = None
@@ -74,17 +78,19 @@ class RemoteProgram:
         self.special = False
         """Whether something was exchanged with which a test could fail here and pass in one process."""
 
-    def load(self, program: str, preamble: str = "") -> dict[str, Any]:
+    def load(self, program: str, preamble: str = "", **options: Any) -> dict[str, Any]:
         """Send the program, wait until it has loaded and return the names that it defines.
 
         Each is a proxy for a function or class, or None for a variable.
         ``candidate`` never sends a name with a leading underscore, so such a message is forged: ``__builtins__`` would
         replace the tests' ``abs``.
 
-        If the program raised an exception while it was loaded, raise that exception.
+        ``options``: ``bare`` (without the names of the prelude), ``only`` (the names that are returned) and
+        ``cpu_seconds``. If the program raised an exception while it was loaded, raise that exception.
         """
-        names = self.ask({"program": program, "preamble": preamble}).get("names")
-        if not isinstance(names, dict) or any(name.startswith("_") for name in names):
+        names = self.ask({"program": program, "preamble": preamble, **options}).get("names")
+        only = options.get("only")
+        if not isinstance(names, dict) or any(name not in only if only else name[:1] == "_" for name in names):
             raise self._ended("its reply is not valid")
         return {name: self._decoder().decode(value) for name, value in names.items()}
 
@@ -107,7 +113,8 @@ class RemoteProgram:
             named = {name: encoder.encode(value) for name, value in kwargs.items()}
         except RecursionError as error:
             raise self.not_plain_error(f"an argument cannot be sent: {error}") from None
-        self._send({"do": operation, "of": number, "args": encoded, "named": named})
+        limit = {} if self.call_cpu_seconds is None else {"cpu_seconds": self.call_cpu_seconds}
+        self._send({"do": operation, "of": number, "args": encoded, "named": named, **limit})
         reply = self._receive()
         return self._result(reply, encoder.shared if self._writes_back else self._copy([*encoded, *named.values()]))
 
@@ -122,6 +129,11 @@ class RemoteProgram:
         """Return the present value of a variable of the program's module."""
         self.special = True  # the tests may change it
         return self.request("get", MODULE, name)
+
+    def run_with_input(self, function: "RemoteObject", text: str) -> Any:
+        """Call a function that reads a standard input; return its standard output (see ``script``)."""
+        self.calls += 1
+        return self.request("input", _number(function), text)
 
     def _result(self, reply: dict[str, Any], shared: Shared) -> Any:
         decoder = self._decoder(shared)
@@ -152,9 +164,11 @@ class RemoteProgram:
 
     def _send(self, message: dict[str, Any]) -> None:
         try:
-            wire.send(self._channel, message)
+            wire.send(self._channel, message, wire.REQUEST_MAX_BYTES)
         except wire.FrameError as error:
             raise self.not_plain_error(f"an argument cannot be sent: {error}") from None
+        except TimeoutError:
+            raise self._late() from None
         except OSError:
             raise self._ended("its process ended") from None
 
@@ -163,6 +177,8 @@ class RemoteProgram:
             reply = wire.receive(self._channel)
         except wire.EndOfStreamError:
             raise self._ended("its process ended") from None
+        except TimeoutError:
+            raise self._late() from None
         except (wire.FrameError, OSError) as error:
             raise self._ended(f"its reply cannot be read: {error}") from None
         if not isinstance(reply, dict) or not reply.keys() & set(REPLIES):
@@ -204,6 +220,10 @@ class RemoteProgram:
     def _ended(self, reason: str) -> ProgramGoneError:
         self.gone = reason
         return ProgramGoneError(reason)
+
+    def _late(self) -> ProgramGoneError:
+        self.late = True
+        return self._ended(f"no reply after {self._channel.gettimeout():.0f} s")
 
     def not_plain_error(self, reason: str) -> NotPlainError:
         """Record and return the error for a value that is not plain data."""

@@ -12,6 +12,9 @@ PROBE, RUN, STOP, GONE = b"P", b"R", b"S", b"G"
 """Requests of the judge to the runner (see ``runner``)."""
 FRAME_MAX_BYTES = 4 * 2**20
 """Maximum size of a message."""
+REQUEST_MAX_BYTES = 32 * 2**20
+"""Maximum size of a request to a program: benchmarks have inputs of several MiB. Replies are smaller, since the test
+process has less memory."""
 READY = {"ready": True}
 """First message of a candidate: it is confined, and waits for the program."""
 _LENGTH = struct.Struct(">I")
@@ -25,18 +28,18 @@ class EndOfStreamError(FrameError):
     """The other side has closed the channel."""
 
 
-def send(channel: socket, message: Any) -> None:
+def send(channel: socket, message: Any, max_bytes: int = FRAME_MAX_BYTES) -> None:
     """Send one message."""
     body = json.dumps(message, separators=(",", ":")).encode()
-    if len(body) > FRAME_MAX_BYTES:
+    if len(body) > max_bytes:
         raise FrameError(f"a message of {len(body)} bytes")
     channel.sendall(_LENGTH.pack(len(body)) + body)
 
 
-def receive(channel: socket) -> Any:
+def receive(channel: socket, max_bytes: int = FRAME_MAX_BYTES) -> Any:
     """Receive one message; raise FrameError if it is too long or not JSON."""
     (length,) = _LENGTH.unpack(_read(channel, _LENGTH.size))
-    if length > FRAME_MAX_BYTES:
+    if length > max_bytes:
         raise FrameError(f"a message of {length} bytes")
     try:
         return json.loads(_read(channel, length))

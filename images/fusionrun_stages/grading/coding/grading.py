@@ -63,7 +63,7 @@ def grade_all(submissions: Sequence[Submission], processes: int | None = None) -
         disturbed_again |= grade.detail.startswith(DISTURBED)
         yield from ((index, grade) for index in indexes[submission])
     if disturbed_again:
-        _check_that_programs_run()
+        check_that_programs_run()
 
 
 def _read_all(
@@ -96,7 +96,7 @@ def _read(submission: Submission) -> str | Grade:
     return wrong("static: there is no program") if program is None else analyse(program) or program
 
 
-def _check_that_programs_run() -> None:
+def check_that_programs_run() -> None:
     """Run a known program: a sandbox that cannot run any must fail the stage, not return unknown verdicts."""
     ((_, grade),) = _grade([Submission("def f():\n    return 1\n", ("assert f() == 1",), "f")], 1)
     if grade.verdict is not VerdictValue.RIGHT:
