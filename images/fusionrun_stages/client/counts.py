@@ -1,10 +1,11 @@
-"""Counts, throughput, cost and quota of a generation."""
+"""Counts, throughput, cost and quota of the requests of a shard."""
 
 import math
 import time
 from collections import deque
 from dataclasses import dataclass, field
 
+from fusionrun.api.evaluation_records import Judgement
 from fusionrun.api.models import Prices, Quota
 from fusionrun.api.records import MICRO, Response
 
@@ -48,7 +49,7 @@ class QuotaShare:
 
 
 @dataclass
-class ResponseCounts:
+class RequestCounts:
     """Rows of the shard that this pod and its predecessors have stored."""
 
     rows: int = 0
@@ -58,24 +59,20 @@ class ResponseCounts:
     truncated: int = 0
     blank: int = 0
     """Answered without a text."""
-    blank_reasoning: int = 0
-    """Blank with reasoning."""
     blank_truncated: int = 0
     """Blank and truncated."""
     blank_prompts: set[str] = field(default_factory=set)
-    """Prompts with a blank response, at most ``BLANK_PROMPTS_MAX``."""
-    reasoning: int = 0
-    """Answered with reasoning."""
+    """Prompts with a blank row, at most ``BLANK_PROMPTS_MAX``."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     last_error: str = ""
     requested: int = 0
-    """Samples stored or in flight."""
+    """Rows stored or in flight."""
     quota_exceeded: str = ""
     """Field of the quota that is used up."""
 
-    def add(self, row: Response) -> None:
-        """Count one row."""
+    def count(self, row: Response | Judgement, *, is_blank: bool) -> None:
+        """Count one row; ``is_blank``: answered without anything that can be used."""
         self.rows += 1
         self.answered += row.error is None
         self.rejected += (row.error or "").startswith("4")
@@ -83,25 +80,52 @@ class ResponseCounts:
         self.prompt_tokens += row.prompt_tokens
         self.completion_tokens += row.completion_tokens
         self.last_error = row.error or self.last_error
-        self.reasoning += row.reasoning is not None
-        if row.error is None and not row.text.strip():
+        if is_blank:
             self.blank += 1
-            self.blank_reasoning += row.reasoning is not None
             self.blank_truncated += row.finish_reason == "length"
             if len(self.blank_prompts) < BLANK_PROMPTS_MAX:
                 self.blank_prompts.add(row.prompt_id)
 
     @property
     def has_no_text(self) -> bool:
-        """Whether every response is blank, to so many prompts that the server is at fault."""
+        """Whether every reply is blank, to so many prompts that the server is at fault."""
         return self.blank == self.answered and len(self.blank_prompts) >= BLANK_PROMPTS_MAX
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether the first samples show that all others would be rejected or have no text."""
+        """Whether the first rows show that all other requests would be rejected or have no text."""
         if self.rows < USELESS_MAX:
             return False
         return self.rejected == self.rows or (self.has_no_text and self.rejected + self.blank == self.rows)
+
+    def cost_micro(self, prices: Prices | None) -> int:
+        """Return the cost of the stored rows in millionths: prices are per million tokens."""
+        if prices is None:
+            return 0
+        return round(self.prompt_tokens * prices.prompt + self.completion_tokens * prices.completion)
+
+    def check_quota(self, share: QuotaShare, prices: Prices | None) -> str:
+        """Return the field of the quota that is used up; empty if there is none."""
+        tokens = self.prompt_tokens + self.completion_tokens
+        self.quota_exceeded = self.quota_exceeded or share.exceeded(self.requested, tokens, self.cost_micro(prices))
+        return self.quota_exceeded
+
+
+@dataclass
+class ResponseCounts(RequestCounts):
+    """Responses of a source."""
+
+    blank_reasoning: int = 0
+    """Blank with reasoning."""
+    reasoning: int = 0
+    """Answered with reasoning."""
+
+    def add(self, row: Response) -> None:
+        """Count one response."""
+        is_blank = row.error is None and not row.text.strip()
+        self.count(row, is_blank=is_blank)
+        self.reasoning += row.reasoning is not None
+        self.blank_reasoning += is_blank and row.reasoning is not None
 
     def explain_blank(self, max_tokens: int) -> str:
         """Return what the blank responses have instead of a text, and what the user can do."""
@@ -117,18 +141,6 @@ class ResponseCounts:
                 "model, or the model needs an argument of its chat template (enable_thinking) to answer without it"
             )
         return f"{text}, and none has reasoning: check the model and its chat template"
-
-    def cost_micro(self, prices: Prices | None) -> int:
-        """Return the cost of the stored rows in millionths: prices are per million tokens."""
-        if prices is None:
-            return 0
-        return round(self.prompt_tokens * prices.prompt + self.completion_tokens * prices.completion)
-
-    def check_quota(self, share: QuotaShare, prices: Prices | None) -> str:
-        """Return the field of the quota that is used up; empty if there is none."""
-        tokens = self.prompt_tokens + self.completion_tokens
-        self.quota_exceeded = self.quota_exceeded or share.exceeded(self.requested, tokens, self.cost_micro(prices))
-        return self.quota_exceeded
 
 
 @dataclass
