@@ -1,4 +1,4 @@
-"""The samples in a chat completion: text, reasoning, finish reason and tokens of each.
+"""The samples in a chat completion: text, reasoning, finish reason, tokens and log-probabilities of each.
 
 A server, or a proxy before it, may send anything: no reply raises an exception.
 
@@ -25,6 +25,8 @@ not streamed has a reason, unless it was interrupted.
 """
 TOKENS_MAX = 2**31
 """Larger counts of tokens in a reply are not counts: no context is as long."""
+LOGPROB_MAX = 1e6
+"""Largest magnitude of a log-probability. vLLM sends -9999 for minus infinity."""
 QUOTED_CHARACTERS = 200
 
 
@@ -40,6 +42,8 @@ class Sample:
     error: str | None = None
     interrupted: bool = False
     """Whether the server has not finished it."""
+    logprobs: dict[str, float] = field(default_factory=dict)
+    """Log-probability of the likeliest first tokens, by token, if they were requested."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,23 @@ def _sample(choice: dict[str, Any], tokens: int) -> Sample:
         reasoning=replace_surrogates("\n\n".join(blocks)) or None,
         finish_reason=finish_reason,
         completion_tokens=tokens,
+        logprobs=_first_logprobs(choice.get("logprobs")),
     )
+
+
+def _first_logprobs(logprobs: Any) -> dict[str, float]:
+    """Return the log-probabilities of the first token's alternatives; empty if there are none."""
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    first = content[0] if isinstance(content, list) and content else None
+    top = first.get("top_logprobs") if isinstance(first, dict) else None
+    found: dict[str, float] = {}
+    for one in (one for one in (top if isinstance(top, list) else ()) if isinstance(one, dict)):
+        token, value = one.get("token"), one.get("logprob")
+        # The JSON of a Python server may have NaN and infinities, which the files of a run cannot contain.
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if isinstance(token, str) and is_number and abs(value) <= LOGPROB_MAX:
+            found.setdefault(replace_surrogates(token), float(value))
+    return found
 
 
 def _parts(content: Any) -> tuple[str | None, str]:

@@ -144,6 +144,23 @@ class ResponseCounts(RequestCounts):
 
 
 @dataclass
+class JudgementCounts(RequestCounts):
+    """Replies of a judge."""
+
+    def add(self, row: Judgement) -> None:
+        """Count one reply. A protocol may read only the log-probabilities."""
+        self.count(row, is_blank=row.error is None and not row.text.strip() and row.logprobs is None)
+
+    def explain_blank(self) -> str:
+        """Return what the blank replies have instead of a text, and what the user can do."""
+        return (
+            f"none of {self.rows} replies has a text, {self.blank_truncated} were truncated at the protocol's limit of "
+            "tokens: a model that reasons before it answers needs another limit, so use another judge, or turn off its "
+            "reasoning"
+        )
+
+
+@dataclass
 class Throughput:
     """Completion tokens per second, recent and overall."""
 

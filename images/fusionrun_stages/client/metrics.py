@@ -41,7 +41,7 @@ def client_metrics(server: ModelServer, counts: RequestCounts, rate: Throughput,
         },
         tokens={"prompt": counts.prompt_tokens, "completion": counts.completion_tokens},
         tokens_per_second=recent,
-        eta_seconds=(total - counts.rows) * mean / recent if recent else None,
+        eta_seconds=max(0, total - counts.rows) * mean / recent if recent else None,
         slots={"busy": server.concurrency.in_flight, "limit": server.concurrency.limit},
     )
 
