@@ -72,6 +72,7 @@ def run(work: Work) -> Made:
         files=[str(final.relative_to(work.output))],
         details={
             "judge": parameters.model,
+            "answered_by": dict(summary.models),
             "asked_by_this_pod": sent,
             "last_error": counts.last_error,
             "judgements": dict(summary.judgements),
@@ -146,6 +147,8 @@ class Summary:
     """Rows by benchmark."""
     unparsed: Counter[str] = field(default_factory=Counter)
     """Calls without a usable verdict, by benchmark."""
+    models: Counter[str] = field(default_factory=Counter)
+    """Rows by the judge's own name: more than one if its version changed meanwhile."""
     examples: list[dict[str, Any]] = field(default_factory=list)
     """The last replies on responses without a usable verdict."""
 
@@ -154,6 +157,8 @@ class Summary:
         benchmark, response = judged.benchmark, judged.response
         for row in rows:
             self.counts.add(row)
+            if row.model is not None:
+                self.models[row.model] += 1
         self.judgements[benchmark.name] += len(rows)
         unparsed = benchmark.protocol.judged(judged.question, response, last_replies(rows)).unparsed
         self.unparsed[benchmark.name] += unparsed

@@ -54,7 +54,8 @@ def test_every_call_and_every_further_attempt_is_sent_once_and_stored_in_order(t
     assert [(row.prompt_id, row.call) for row in first] == [(a.prompt_id, call) for a in judged for call in (0, 1)]
     assert found == sorted(found, key=lambda row: (row.prompt_id, row.sample_index, row.call, row.attempt))
     assert len(found) == len(server.requests) > CALLS == len(first)
-    assert {row.source for row in found} == {"base"}
+    assert {(row.source, row.model) for row in found} == {("base", "judge-1-2024")}
+    assert made.details["answered_by"] == {"judge-1-2024": len(found)}
     assert made.files == ["judgements/00000-of-00002.parquet"]
     tokens = {"prompt_tokens": 100 * len(found), "completion_tokens": 10 * len(found)}
     assert made.values == Judged(judgements=len(found), **tokens)

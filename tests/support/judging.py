@@ -72,7 +72,11 @@ class JudgeServer(Replies):
         top = [{"token": "m", "logprob": -0.25}, {"token": "M", "logprob": -1.5}]
         choice = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": "stop"}
         choice |= {"logprobs": {"content": [{"token": "m", "top_logprobs": top}]}} if body.get("logprobs") else {}
-        return {"choices": [choice], "usage": {"prompt_tokens": 100, "completion_tokens": 10}}
+        return {
+            "model": f"{body['model']}-2024",
+            "choices": [choice],
+            "usage": {"prompt_tokens": 100, "completion_tokens": 10},
+        }
 
 
 def protocol(**fields):

@@ -52,6 +52,8 @@ class Completion:
 
     samples: dict[int, Sample] = field(default_factory=dict)
     prompt_tokens: int = 0
+    model: str | None = None
+    """The model that answered, by its own name."""
     error: str = ""
     """Why there are no samples."""
 
@@ -76,7 +78,9 @@ def read_completion(content: bytes, count: int) -> Completion:
     usage = usage if isinstance(usage, dict) else {}
     tokens = _tokens(by_index.values(), count_of(usage.get("completion_tokens")))
     samples = {index: _sample(choice, n) for (index, choice), n in zip(by_index.items(), tokens, strict=True)}
-    return Completion(samples, count_of(usage.get("prompt_tokens")))
+    model = reply.get("model")
+    model = replace_surrogates(model[:QUOTED_CHARACTERS]) if isinstance(model, str) else None
+    return Completion(samples, count_of(usage.get("prompt_tokens")), model)
 
 
 def count_of(value: Any) -> int:
@@ -131,7 +135,8 @@ def _first_logprobs(logprobs: Any) -> dict[str, float]:
     top = first.get("top_logprobs") if isinstance(first, dict) else None
     found: dict[str, float] = {}
     for one in (one for one in (top if isinstance(top, list) else ()) if isinstance(one, dict)):
-        token, value = one.get("token"), one.get("logprob")
+        token: Any = one.get("token")
+        value: Any = one.get("logprob")
         # The JSON of a Python server may have NaN and infinities, which the files of a run cannot contain.
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if isinstance(token, str) and is_number and abs(value) <= LOGPROB_MAX:

@@ -60,6 +60,8 @@ class JudgeReply:
 
     sample: Sample
     prompt_tokens: int = 0
+    model: str | None = None
+    """The judge, by its own name."""
 
 
 class JudgeClient:
@@ -103,7 +105,7 @@ class JudgeClient:
         sample = received.samples.get(0)
         if sample is None or (sample.interrupted and sample.error is None):
             return JudgeReply(Sample(error=received.error or "the server did not finish the reply"))
-        return JudgeReply(sample, 0 if sample.error is not None else received.prompt_tokens)
+        return JudgeReply(sample, 0 if sample.error is not None else received.prompt_tokens, received.model)
 
     def _accepted(self, body: Body) -> Body:
         if self._limit == MAX_TOKENS or MAX_TOKENS not in body:

@@ -84,6 +84,7 @@ class Request:
             call=self.call.number,
             attempt=self.call.attempt,
             key=self.key,
+            model=reply.model,
             text=sample.text,
             logprobs=json.dumps(sample.logprobs, ensure_ascii=False) if sample.logprobs else None,
             finish_reason=sample.finish_reason,

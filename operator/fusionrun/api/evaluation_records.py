@@ -36,6 +36,8 @@ class Judgement(Row):
     """0, or the number of the further request that the protocol sends after an unusable reply."""
     key: str
     """SHA-256 hash of the request: judge, messages and sampling."""
+    model: Text | None = None
+    """The judge by its own reply: the name in a request may stand for another version later."""
     text: Text
     logprobs: Text | None = None
     """JSON object: log-probability by token, of the first token."""
