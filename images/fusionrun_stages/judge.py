@@ -72,7 +72,7 @@ def run(work: Work) -> Made:
         files=[str(final.relative_to(work.output))],
         details={
             "judge": parameters.model,
-            "answered_by": dict(summary.models),
+            "answered_by": dict(summary.models.most_common(EXAMPLES)),
             "asked_by_this_pod": sent,
             "last_error": counts.last_error,
             "judgements": dict(summary.judgements),
