@@ -88,7 +88,10 @@ def open_benchmarks(parameters: JudgeParameters) -> dict[str, JudgedBenchmark]:
     for benchmark in parameters.benchmarks:
         protocol = benchmark.protocol
         if protocol is not None and protocol.judge is not None:
-            judge = open_judge(protocol, Path(parameters.materials_dir) / benchmark.name, parameters.seed)
+            try:
+                judge = open_judge(protocol, Path(parameters.materials_dir) / benchmark.name, parameters.seed)
+            except UserError as error:
+                raise UserError(f"evaluation.benchmarks[{benchmark.name}]: {error}") from error
             opened[benchmark.name] = JudgedBenchmark(benchmark.name, judge, protocol.judge, protocol.shows_examples)
     return opened
 
