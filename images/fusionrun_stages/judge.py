@@ -119,7 +119,7 @@ def _count_calls(requests: ShardRequests, stored: StoredJudgements) -> tuple[int
     calls = missing = 0
     for first in requests.first():
         calls += 1
-        missing += any(row is None for _, row in requests.replay(first, stored))
+        missing += not len(stored) or any(row is None for _, row in requests.replay(first, stored))
     return calls, missing
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from fusionrun.api.evaluation_records import Judgement, Question
 from fusionrun.api.evaluation_tasks import JudgeParameters
@@ -63,11 +64,19 @@ def judged_responses(
 class Request:
     """One request to the judge."""
 
+    parameters: JudgeParameters
     judged: JudgedResponse
     call: Call
-    body: Body
-    key: str
-    """SHA-256 hash of judge, messages and sampling."""
+
+    @cached_property
+    def body(self) -> Body:
+        """The body of the request."""
+        return request_body(self.parameters, self.judged.benchmark.sampling, self.call.messages)
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 hash of judge, messages and sampling."""
+        return request_key(self.parameters, self.body)
 
     @property
     def name(self) -> Asked:
@@ -113,7 +122,7 @@ class ShardRequests:
         """Yield the first request of every call, sorted by question, sample and call."""
         for judged in judged_responses(self.parameters, self.shard, self.benchmarks):
             for call in judged.calls:
-                yield self._request(judged, call)
+                yield Request(self.parameters, judged, call)
 
     def next(self, request: Request, row: Judgement) -> Request | None:
         """Return the request that follows a reply; None if the call is complete.
@@ -123,7 +132,7 @@ class ShardRequests:
         if row.finish_reason == "error":
             return None
         call = request.judged.benchmark.protocol.next_attempt(request.call, reply_of(row))
-        return self._request(request.judged, call) if call else None
+        return Request(self.parameters, request.judged, call) if call else None
 
     def replay(self, request: Request, stored: StoredJudgements) -> Iterator[tuple[Request, Judgement | None]]:
         """Yield the requests of a call with their stored replies; None for the first one that is not stored."""
@@ -132,10 +141,6 @@ class ShardRequests:
             row = stored.find(current.name)
             yield current, row
             current = self.next(current, row) if row else None
-
-    def _request(self, judged: JudgedResponse, call: Call) -> Request:
-        body = request_body(self.parameters, judged.benchmark.sampling, call.messages)
-        return Request(judged, call, body, request_key(self.parameters, body))
 
 
 def complete_rows(requests: ShardRequests, stored: StoredJudgements) -> Iterator[Judgement]:
