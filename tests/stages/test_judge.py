@@ -186,6 +186,17 @@ def test_a_judge_that_answers_nothing_fails_the_stage_and_a_corrected_one_is_ask
     assert run(tmp_path, server.url, external=True, uid="pod-b").values.errors == 0
 
 
+def test_a_judge_without_log_probabilities_fails_the_stage_if_every_protocol_reads_them(tmp_path, server):
+    request = protocol()["judge"] | {"top_logprobs": 5}
+    benchmarks = [
+        {"name": name, "grader": "ArenaHard", "protocol": protocol(judge=request)} for name in ("arena", "chat")
+    ]
+    server.plan = lambda body, number: (200, {}, {"choices": [{"message": {"content": "m"}, "finish_reason": "stop"}]})
+    with pytest.raises(UserError, match="none of 32 replies can be used, 32 have no log-probabilities"):
+        run(tmp_path, server.url, benchmarks=benchmarks)
+    assert not list((tmp_path / "out" / "parts").iterdir())
+
+
 def test_useless_replies_end_the_stage_early(tmp_path, server):
     many = [answer.model_copy(update={"sample_index": n, "text": f"{n}"}) for answer in ANSWERS for n in range(50)]
     server.plan = lambda body, number: error(422, "no")

@@ -13,6 +13,8 @@ RATE_SECONDS = 10.0
 """Window of the recent throughput."""
 USELESS_MAX = 64
 """Number of samples, all rejected or without a text, after which the stage stops."""
+NO_LOGPROBS = "{}"
+"""``Judgement.logprobs`` of a reply without the log-probabilities that were requested."""
 BLANK_PROMPTS_MAX = 8
 """Number of prompts, all answered without a text, from which the server is at fault and not the prompts."""
 
@@ -147,12 +149,22 @@ class ResponseCounts(RequestCounts):
 class JudgementCounts(RequestCounts):
     """Replies of a judge."""
 
+    without_logprobs: int = 0
+    """Answered without the log-probabilities that were requested."""
+
     def add(self, row: Judgement) -> None:
-        """Count one reply. A protocol may read only the log-probabilities."""
-        self.count(row, is_blank=row.error is None and not row.text.strip() and row.logprobs is None)
+        """Count one reply. If a protocol requests log-probabilities, it reads only these."""
+        is_useful = bool(row.text.strip()) if row.logprobs is None else row.logprobs != NO_LOGPROBS
+        self.count(row, is_blank=row.error is None and not is_useful)
+        self.without_logprobs += row.error is None and row.logprobs == NO_LOGPROBS
 
     def explain_blank(self) -> str:
-        """Return what the blank replies have instead of a text, and what the user can do."""
+        """Return what is missing in the blank replies, and what the user can do."""
+        if self.without_logprobs:
+            return (
+                f"none of {self.rows} replies can be used, {self.without_logprobs} have no log-probabilities, which "
+                "the protocol of a benchmark reads: use a judge that returns them"
+            )
         return (
             f"none of {self.rows} replies has a text, {self.blank_truncated} were truncated at the protocol's limit of "
             "tokens: a model that reasons before it answers needs another limit, so use another judge, or turn off its "

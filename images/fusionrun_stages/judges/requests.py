@@ -86,6 +86,7 @@ class Request:
     def row(self, reply: JudgeReply) -> Judgement:
         """Return the row of a reply."""
         sample = reply.sample
+        reads_logprobs = self.judged.benchmark.sampling.top_logprobs is not None and sample.error is None
         return Judgement(
             prompt_id=self.judged.response.prompt_id,
             source=self.judged.response.source,
@@ -95,7 +96,7 @@ class Request:
             key=self.key,
             model=reply.model,
             text=sample.text,
-            logprobs=json.dumps(sample.logprobs, ensure_ascii=False) if sample.logprobs else None,
+            logprobs=json.dumps(sample.logprobs, ensure_ascii=False) if reads_logprobs else None,
             finish_reason=sample.finish_reason,
             error=sample.error and sample.error[:ERROR_CHARACTERS],
             prompt_tokens=reply.prompt_tokens,
