@@ -102,8 +102,8 @@ class RetryingClient:
         await self._connections.close()
 
     def url(self, path: str) -> httpx.URL:
-        """Return the URL of an absolute path on this server."""
-        return self._connections.base_url.join(path)
+        """Return the URL of a path, relative to the base URL unless it is absolute."""
+        return self._connections.url(path)
 
     async def post(
         self,
@@ -161,7 +161,7 @@ class RetryingClient:
         try:
             async with (
                 self._connections.take() as http,
-                http.stream("POST", path, json=body, headers=headers) as stream,
+                http.stream("POST", self.url(path), json=body, headers=headers) as stream,
             ):
                 reply = await self._read(stream)
         except (httpx.TransportError, httpx.DecodingError) as error:
