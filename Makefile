@@ -16,7 +16,7 @@ SOURCES := operator images/fusionrun_stages tests hack
 .PHONY: help demo test check venv fmt lint type generate verify unit test-adapters test-mlflow test-alerts cluster-up \
 	cluster-down cluster-status images images-cuda test-cluster test-stages test-e2e test-kills test-mutations \
 	fuzz test-upgrade test-integrations release-data release-check sbom audit bench-construct bench-verify bench-train \
-	bench-score bench-generate bench-scale gpu-check clean
+	bench-score bench-generate bench-judge bench-scale gpu-check clean
 
 # Prerequisites run in the order of their line, also under `make -j`.
 .NOTPARALLEL:
@@ -139,6 +139,9 @@ bench-score: ## Compare the batches of score with batches of 16: padding and CPU
 bench-generate: ## Compare the client of generate with vllm bench serve (PYTHON also with vLLM; MODEL=FOLDER of a model)
 	@test -n "$(MODEL)" || { echo "MODEL=FOLDER is required: the folder of a model such as SmolLM2-135M-Instruct"; exit 2; }
 	PYTHONPATH=operator:images $(PYTHON) hack/bench/generate --model $(MODEL)
+
+bench-judge: ## Measure judged pairs per second against a judge that replies at once (PYTHON as for test-kills)
+	PYTHONPATH=operator:images $(PYTHON) hack/bench/judge $(ARGS)
 
 bench-scale: venv ## Measure the operator with N concurrent runs on simulated nodes (N=10; ARGS="--help" lists the options)
 	eval "$$(hack/cluster/env)"; $(BIN)/python hack/bench/scale --runs $(N) $(ARGS)

@@ -11,23 +11,19 @@ import asyncio
 import logging
 import os
 from collections.abc import Container, Iterator
-from contextlib import ExitStack
-from pathlib import Path
 
 from fusionrun.api.artifacts import PARTS, RESPONSES
 from fusionrun.api.evaluation_records import Question
 from fusionrun.api.parameters import GenerateParameters
-from fusionrun.api.pod import METRICS_PORT_ENV
 from fusionrun.api.records import Response, Verdict, VerdictValue
 from fusionrun.api.values import Generated
 from fusionrun_stages.client.chat import GROUP_SAMPLES, ChatClient
 from fusionrun_stages.client.counts import QuotaShare, ResponseCounts, Throughput
-from fusionrun_stages.client.heartbeat import watch_for_stall
-from fusionrun_stages.client.metrics import ClientMetrics, serve_metrics
+from fusionrun_stages.client.metrics import MetricsCollector, client_metrics
+from fusionrun_stages.client.sending import send_all
 from fusionrun_stages.client.stored_responses import Sample, StoredResponses
-from fusionrun_stages.client.workers import run_workers
 from fusionrun_stages.errors import InfrastructureError, UserError
-from fusionrun_stages.volume.json_lines import JsonLines
+from fusionrun_stages.volume.json_lines import JsonLines, part_file, part_files, remove_part_files
 from fusionrun_stages.volume.parquet import read_rows, write_rows
 from fusionrun_stages.volume.paths import shard_path
 from fusionrun_stages.work import Made, Work
@@ -36,8 +32,6 @@ log = logging.getLogger(__name__)
 
 UNUSED = ("answer", "tests", "entry_point", "preamble", "options", "references", "data")
 """Fields of a question that requests do not contain: the tests of one may have many MiB."""
-SYNC_SECONDS = 5.0
-"""Interval of fsync: a node failure loses at most the rows of one interval, a killed process loses none."""
 
 
 def run(work: Work) -> Made:
@@ -47,7 +41,7 @@ def run(work: Work) -> Made:
     final = shard_path(work.output / RESPONSES, shard, parameters.shards)
     parts = work.output / PARTS
     tally, rate = ResponseCounts(), Throughput()
-    stored = StoredResponses(final, _part_files(parts, shard))
+    stored = StoredResponses(final, part_files(parts, shard))
     for row in stored.index():
         tally.add(row)
     sizes = [len(samples) for _, samples in missing_requests(parameters, shard, stored)]
@@ -56,7 +50,7 @@ def run(work: Work) -> Made:
     tally.requested = tally.rows
     if sizes:
         requests = missing_requests(parameters, shard, stored)
-        lines = JsonLines(parts / f"shard-{shard:05d}.{work.pod_uid}.jsonl.part")
+        lines = JsonLines(part_file(parts, shard, work.pod_uid))
         quota = QuotaShare.of(parameters.quota, parameters.shards, shard)
         workers = min(parameters.max_concurrency or parameters.concurrency, len(sizes))
         asyncio.run(request_all(work, parameters, requests, workers, total, quota, lines, tally, rate))
@@ -67,7 +61,7 @@ def run(work: Work) -> Made:
         )
     if total and (not tally.answered or tally.has_no_text):
         # Remove the stored rows, so that a retry with a corrected server sends the requests again.
-        _remove_part_files(parts, shard)
+        remove_part_files(parts, shard)
         final.unlink(missing_ok=True)
         where = f"source {parameters.source!r}"
         if tally.answered:
@@ -75,11 +69,11 @@ def run(work: Work) -> Made:
         message = f"{where}: none of {tally.rows} requests succeeded: {tally.last_error}"
         raise UserError(message) if tally.rejected == tally.rows else InfrastructureError(message)
     if sizes:  # index the rows that this pod has added
-        stored = StoredResponses(final, _part_files(parts, shard))
+        stored = StoredResponses(final, part_files(parts, shard))
         for _ in stored.index():
             pass
     write_rows(final, Response, stored.in_order())
-    _remove_part_files(parts, shard)
+    remove_part_files(parts, shard)
     return Made(
         values=Generated(
             requests=tally.rows,
@@ -144,12 +138,11 @@ async def request_all(
     rate: Throughput,
 ) -> None:
     """Send the requests, within the concurrency limit, and store each sample as it is received."""
-    port = os.environ.get(METRICS_PORT_ENV)
     api_key = os.environ.get(parameters.api_key_env) if parameters.api_key_env else None
 
     async def worker(chat: ChatClient) -> None:
         while not tally.is_hopeless:
-            async with chat.concurrency.acquire():
+            async with chat.server.concurrency.acquire():
                 question_and_samples = next(requests, None)
                 if question_and_samples is None:
                     return
@@ -167,50 +160,14 @@ async def request_all(
         cost = {"cost_micro": tally.cost_micro(parameters.prices)} if parameters.prices else {}
         work.report(tally.rows, total, "samples", tokens_per_second=round(rate.recent, 1), **cost)
 
-    async def sync() -> None:
-        while True:
-            await asyncio.sleep(SYNC_SECONDS)
-            await asyncio.to_thread(lines.sync)
-            report()  # a long response is no stall of the pod: ``watch_for_stall`` limits how long a server is silent
-
-    with ExitStack() as stack:
-        stack.callback(report)
-        stack.callback(lines.close)
-        async with ChatClient(parameters, api_key) as chat:
-            stack.enter_context(serve_metrics(port, parameters.source, lambda: metrics(chat, tally, rate, total)))
-            await run_workers(
-                [worker(chat) for _ in range(workers)],
-                watch_for_stall(chat.heartbeat, parameters.stall_seconds, "no token accepted", chat.tokens_generated),
-                sync(),
-                chat.adapt_concurrency(),
-            )
+    async with ChatClient(parameters, api_key) as chat:
+        collector = MetricsCollector(
+            "generate", parameters.source, lambda: client_metrics(chat.server, tally, rate, total)
+        )
+        workers_of = [worker(chat) for _ in range(workers)]
+        await send_all(chat.server, workers_of, lines, report, collector, parameters.stall_seconds)
 
 
 def max_tokens_of(parameters: GenerateParameters) -> int:
     """Return the largest limit of the length of a response."""
     return max(sampling.max_tokens for sampling in (parameters.sampling, *parameters.sampling_by_dataset.values()))
-
-
-def metrics(chat: ChatClient, tally: ResponseCounts, rate: Throughput, total: int) -> ClientMetrics:
-    """Return the values for ``/metrics``."""
-    errors = tally.rows - tally.answered
-    left = total - tally.rows
-    mean = tally.completion_tokens / tally.answered if tally.answered else 0.0
-    recent = rate.recent
-    return ClientMetrics(
-        requests=dict(chat.sent),
-        samples={"stop": tally.answered - tally.truncated, "length": tally.truncated, "error": errors},
-        tokens={"prompt": tally.prompt_tokens, "completion": tally.completion_tokens},
-        tokens_per_second=recent,
-        eta_seconds=left * mean / recent if recent else None,
-        slots={"busy": chat.concurrency.in_flight, "limit": chat.concurrency.limit},
-    )
-
-
-def _part_files(parts: Path, shard: int) -> list[Path]:
-    return sorted(parts.glob(f"shard-{shard:05d}.*.jsonl.part"))
-
-
-def _remove_part_files(parts: Path, shard: int) -> None:
-    for path in _part_files(parts, shard):
-        path.unlink()

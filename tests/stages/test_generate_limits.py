@@ -13,6 +13,7 @@ from fusionrun.api.result import decode_result
 from fusionrun.api.task import encode_task
 from fusionrun_stages import __main__ as stages
 from fusionrun_stages import generate
+from fusionrun_stages.client import sending
 from fusionrun_stages.client.counts import QuotaShare
 from fusionrun_stages.errors import InfrastructureError, ServerStalledError, UserError
 from support.generation import PROMPTS, TOTAL, count_stored, error, make_generation, run, run_successor
@@ -27,7 +28,7 @@ def test_a_stalled_server_is_an_infrastructure_error_and_no_row_is_lost(tmp_path
 
 
 def test_a_pod_shows_activity_while_it_waits_for_a_response(tmp_path, server, monkeypatch):
-    monkeypatch.setattr(generate, "SYNC_SECONDS", 0.05)
+    monkeypatch.setattr(sending, "SYNC_SECONDS", 0.05)
     server.plan = lambda body, number: "hang"
     work, reports = make_generation(tmp_path, server.url, stall_seconds=1), []
     with pytest.raises(ServerStalledError):
@@ -73,14 +74,14 @@ def eight_at_once(server):
 
 
 def test_an_idle_server_gets_more_requests_without_a_long_queue(tmp_path, server, monkeypatch):
-    monkeypatch.setattr("fusionrun_stages.client.chat.ADAPT_SECONDS", 0.01)
+    monkeypatch.setattr("fusionrun_stages.client.server.ADAPT_SECONDS", 0.01)
     server.delay, server.metrics = 0.05, eight_at_once
     run(tmp_path, server.url, samples_per_prompt={"d0": 128, "d1": 128}, concurrency=2, max_concurrency=64)
     assert 8 <= server.max_in_flight <= 32
 
 
 def test_a_fixed_concurrency_is_kept(tmp_path, server, monkeypatch):
-    monkeypatch.setattr("fusionrun_stages.client.chat.ADAPT_SECONDS", 0.01)
+    monkeypatch.setattr("fusionrun_stages.client.server.ADAPT_SECONDS", 0.01)
     server.delay, server.metrics = 0.02, eight_at_once
     run(tmp_path, server.url, samples_per_prompt={"d0": 32, "d1": 32}, concurrency=3, max_concurrency=3)
     assert server.max_in_flight == 3

@@ -56,10 +56,12 @@ def running(server: Replies) -> Iterator[Replies]:
     with server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield server
-        server.hanging.set()
-        server.shutdown()
-        thread.join()
+        try:
+            yield server
+        finally:
+            server.hanging.set()
+            server.shutdown()
+            thread.join()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

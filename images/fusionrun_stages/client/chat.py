@@ -1,6 +1,5 @@
 """Samples of a prompt, or whole conversations, from an OpenAI-compatible server."""
 
-import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -12,8 +11,8 @@ from fusionrun.api.evaluation_records import Question
 from fusionrun.api.parameters import GenerateParameters, SamplingParameters
 from fusionrun.api.records import Response
 from fusionrun_stages.client.completions import Completion, Sample, read_completion
-from fusionrun_stages.client.concurrency import ADAPT_SECONDS, ConcurrencyLimit, QueueLength
-from fusionrun_stages.client.retries import ERROR_CHARACTERS, HTTP_BAD_REQUEST, Body, RetryingClient, error_message
+from fusionrun_stages.client.retries import ERROR_CHARACTERS, HTTP_BAD_REQUEST, Body, error_message
+from fusionrun_stages.client.server import ModelServer
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.models.chat_template import TEMPLATE_ARGUMENTS
 
@@ -28,7 +27,6 @@ two cores: four per request gave twice the tokens per second of one per request.
 SAMPLE_BYTES, TOKEN_BYTES = 2**20, 256
 """Most bytes of a sample, besides its text, and of a token. The longest tokens are runs of 128 characters; escaped, a
 character has up to 6 bytes. Some servers do not count the reasoning as tokens: it is within ``SAMPLE_BYTES``."""
-METRICS_SECONDS = 5.0
 
 NEUTRAL = {"top_k": (-1,), "repetition_penalty": (1.0,), "return_token_ids": (True,)}
 """Values of vLLM's parameters that do not change the tokens. They are not sent to an external endpoint, nor to a server
@@ -58,23 +56,22 @@ class ChatClient:
     def __init__(self, parameters: GenerateParameters, api_key: str | None = None) -> None:
         self._parameters = parameters
         self._leave_out = {"chat_template_kwargs"} if parameters.external else set[str]()
-        maximum = parameters.max_concurrency or parameters.concurrency
-        self.concurrency = ConcurrencyLimit(parameters.concurrency, maximum)
         max_tokens = max(s.max_tokens for s in (parameters.sampling, *parameters.sampling_by_dataset.values()))
         longest = GROUP_SAMPLES * (SAMPLE_BYTES + max_tokens * TOKEN_BYTES)
-        # A server of the run is in the cluster: no proxy of the cluster can reach it, and it may have replicas.
-        own = not parameters.external
-        self._server = RetryingClient(parameters.base_url, api_key, self.concurrency, maximum, longest, own=own)
-        self.heartbeat, self.sent = self._server.heartbeat, self._server.sent
-        # A separate client: under load all connections of the other one are in use.
-        self._metrics = httpx.AsyncClient(timeout=METRICS_SECONDS, trust_env=not own)
+        self.server = ModelServer(
+            parameters.base_url,
+            api_key,
+            parameters.concurrency,
+            parameters.max_concurrency,
+            longest,
+            external=parameters.external,
+        )
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._server.close()
-        await self._metrics.aclose()
+        await self.server.__aexit__()
 
     async def request(self, question: Question, samples: range) -> AsyncIterator[Response]:
         """Send one request for samples of a question, or one per sample if the server does not support ``n``.
@@ -164,48 +161,12 @@ class ChatClient:
             received = read_completion(reply.content, count)
             return received.is_final
 
-        reply = await self._server.post(
+        reply = await self.server.post(
             "chat/completions", lambda: self._accepted(body), self._leave_out_rejected, is_final
         )
         if reply.status_code >= HTTP_BAD_REQUEST:
             return Completion(error=f"{reply.status_code}: {error_message(reply)}")
         return received
-
-    async def tokens_generated(self) -> float | None:
-        """Return vLLM's count of generated tokens; None if the server does not report it."""
-        name = "vllm:generation_tokens_total"
-        return (await self._read_metrics(name)).get(name)
-
-    async def queue(self) -> QueueLength | None:
-        """Return vLLM's running and waiting sequences; None if the server does not report them.
-
-        If several servers share the address, one of them replies. Kubernetes spreads requests evenly, so the queues
-        are about equal.
-        """
-        running, waiting = "vllm:num_requests_running", "vllm:num_requests_waiting"
-        values = await self._read_metrics(running, waiting)
-        return QueueLength(values[running], values[waiting]) if values.keys() == {running, waiting} else None
-
-    async def adapt_concurrency(self) -> None:
-        """Run until cancelled; adapt the number of requests in flight to the server's queue."""
-        while True:
-            await asyncio.sleep(ADAPT_SECONDS)
-            await self.concurrency.adapt(await self.queue())
-
-    async def _read_metrics(self, *names: str) -> dict[str, float]:
-        """Return the metrics that a served model reports, each summed over its engines."""
-        values: dict[str, float] = {}
-        if self._parameters.external:
-            return values
-        try:
-            reply = await self._metrics.get(self._server.url("/metrics"))
-            for line in reply.text.splitlines():
-                name = line.partition("{")[0].partition(" ")[0]
-                if name in names:
-                    values[name] = values.get(name, 0.0) + float(line.rsplit(" ", 1)[1])
-        except (httpx.HTTPError, ValueError):
-            return {}
-        return values
 
     def _body(self, question: Question, messages: list[dict[str, Any]], samples: range, turn: int = 0) -> Body:
         parameters, sampling = self._parameters, self._sampling(question)

@@ -1,4 +1,4 @@
-"""The samples in a chat completion: text, reasoning, finish reason and tokens of each.
+"""The samples in a chat completion: text, reasoning, finish reason, tokens and log-probabilities of each.
 
 A server, or a proxy before it, may send anything: no reply raises an exception.
 
@@ -25,6 +25,8 @@ not streamed has a reason, unless it was interrupted.
 """
 TOKENS_MAX = 2**31
 """Larger counts of tokens in a reply are not counts: no context is as long."""
+LOGPROB_MAX = 1e6
+"""Largest magnitude of a log-probability. vLLM sends -9999 for minus infinity."""
 QUOTED_CHARACTERS = 200
 
 
@@ -42,6 +44,8 @@ class Sample:
     """Whether the server has not finished it."""
     stop_text: str | None = None
     """The text of ``stop`` that ended it, if vLLM says so (``stop_reason``)."""
+    logprobs: dict[str, float] = field(default_factory=dict)
+    """Log-probability of the likeliest first tokens, by token, if they were requested."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class Completion:
 
     samples: dict[int, Sample] = field(default_factory=dict)
     prompt_tokens: int = 0
+    model: str | None = None
+    """The model that answered, by its own name."""
     error: str = ""
     """Why there are no samples."""
 
@@ -74,7 +80,9 @@ def read_completion(content: bytes, count: int) -> Completion:
     usage = usage if isinstance(usage, dict) else {}
     tokens = _tokens(by_index.values(), count_of(usage.get("completion_tokens")))
     samples = {index: _sample(choice, n) for (index, choice), n in zip(by_index.items(), tokens, strict=True)}
-    return Completion(samples, count_of(usage.get("prompt_tokens")))
+    model = reply.get("model")
+    model = replace_surrogates(model[:QUOTED_CHARACTERS]) if isinstance(model, str) else None
+    return Completion(samples, count_of(usage.get("prompt_tokens")), model)
 
 
 def count_of(value: Any) -> int:
@@ -119,7 +127,24 @@ def _sample(choice: dict[str, Any], tokens: int) -> Sample:
         finish_reason=finish_reason,
         completion_tokens=tokens,
         stop_text=stop if isinstance(stop := choice.get("stop_reason"), str) else None,
+        logprobs=_first_logprobs(choice.get("logprobs")),
     )
+
+
+def _first_logprobs(logprobs: Any) -> dict[str, float]:
+    """Return the log-probabilities of the first token's alternatives; empty if there are none."""
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    first = content[0] if isinstance(content, list) and content else None
+    top = first.get("top_logprobs") if isinstance(first, dict) else None
+    found: dict[str, float] = {}
+    for one in (one for one in (top if isinstance(top, list) else ()) if isinstance(one, dict)):
+        token: Any = one.get("token")
+        value: Any = one.get("logprob")
+        # The JSON of a Python server may have NaN and infinities, which the files of a run cannot contain.
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if isinstance(token, str) and is_number and abs(value) <= LOGPROB_MAX:
+            found.setdefault(replace_surrogates(token), float(value))
+    return found
 
 
 def _parts(content: Any) -> tuple[str | None, str]:

@@ -1,10 +1,11 @@
-"""Counts, throughput, cost and quota of a generation."""
+"""Counts, throughput, cost and quota of the requests of a shard."""
 
 import math
 import time
 from collections import deque
 from dataclasses import dataclass, field
 
+from fusionrun.api.evaluation_records import Judgement
 from fusionrun.api.models import Prices, Quota
 from fusionrun.api.records import MICRO, Response
 
@@ -12,6 +13,8 @@ RATE_SECONDS = 10.0
 """Window of the recent throughput."""
 USELESS_MAX = 64
 """Number of samples, all rejected or without a text, after which the stage stops."""
+NO_LOGPROBS = "{}"
+"""``Judgement.logprobs`` of a reply without the log-probabilities that were requested."""
 BLANK_PROMPTS_MAX = 8
 """Number of prompts, all answered without a text, from which the server is at fault and not the prompts."""
 
@@ -48,7 +51,7 @@ class QuotaShare:
 
 
 @dataclass
-class ResponseCounts:
+class RequestCounts:
     """Rows of the shard that this pod and its predecessors have stored."""
 
     rows: int = 0
@@ -58,24 +61,20 @@ class ResponseCounts:
     truncated: int = 0
     blank: int = 0
     """Answered without a text."""
-    blank_reasoning: int = 0
-    """Blank with reasoning."""
     blank_truncated: int = 0
     """Blank and truncated."""
     blank_prompts: set[str] = field(default_factory=set)
-    """Prompts with a blank response, at most ``BLANK_PROMPTS_MAX``."""
-    reasoning: int = 0
-    """Answered with reasoning."""
+    """Prompts with a blank row, at most ``BLANK_PROMPTS_MAX``."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     last_error: str = ""
     requested: int = 0
-    """Samples stored or in flight."""
+    """Rows stored or in flight."""
     quota_exceeded: str = ""
     """Field of the quota that is used up."""
 
-    def add(self, row: Response) -> None:
-        """Count one row."""
+    def count(self, row: Response | Judgement, *, is_blank: bool) -> None:
+        """Count one row; ``is_blank``: answered without anything that can be used."""
         self.rows += 1
         self.answered += row.error is None
         self.rejected += (row.error or "").startswith("4")
@@ -83,25 +82,52 @@ class ResponseCounts:
         self.prompt_tokens += row.prompt_tokens
         self.completion_tokens += row.completion_tokens
         self.last_error = row.error or self.last_error
-        self.reasoning += row.reasoning is not None
-        if row.error is None and not row.text.strip():
+        if is_blank:
             self.blank += 1
-            self.blank_reasoning += row.reasoning is not None
             self.blank_truncated += row.finish_reason == "length"
             if len(self.blank_prompts) < BLANK_PROMPTS_MAX:
                 self.blank_prompts.add(row.prompt_id)
 
     @property
     def has_no_text(self) -> bool:
-        """Whether every response is blank, to so many prompts that the server is at fault."""
+        """Whether every reply is blank, to so many prompts that the server is at fault."""
         return self.blank == self.answered and len(self.blank_prompts) >= BLANK_PROMPTS_MAX
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether the first samples show that all others would be rejected or have no text."""
+        """Whether the first rows show that all other requests would be rejected or have no text."""
         if self.rows < USELESS_MAX:
             return False
         return self.rejected == self.rows or (self.has_no_text and self.rejected + self.blank == self.rows)
+
+    def cost_micro(self, prices: Prices | None) -> int:
+        """Return the cost of the stored rows in millionths: prices are per million tokens."""
+        if prices is None:
+            return 0
+        return round(self.prompt_tokens * prices.prompt + self.completion_tokens * prices.completion)
+
+    def check_quota(self, share: QuotaShare, prices: Prices | None) -> str:
+        """Return the field of the quota that is used up; empty if there is none."""
+        tokens = self.prompt_tokens + self.completion_tokens
+        self.quota_exceeded = self.quota_exceeded or share.exceeded(self.requested, tokens, self.cost_micro(prices))
+        return self.quota_exceeded
+
+
+@dataclass
+class ResponseCounts(RequestCounts):
+    """Responses of a source."""
+
+    blank_reasoning: int = 0
+    """Blank with reasoning."""
+    reasoning: int = 0
+    """Answered with reasoning."""
+
+    def add(self, row: Response) -> None:
+        """Count one response."""
+        is_blank = row.error is None and not row.text.strip()
+        self.count(row, is_blank=is_blank)
+        self.reasoning += row.reasoning is not None
+        self.blank_reasoning += is_blank and row.reasoning is not None
 
     def explain_blank(self, max_tokens: int) -> str:
         """Return what the blank responses have instead of a text, and what the user can do."""
@@ -118,17 +144,32 @@ class ResponseCounts:
             )
         return f"{text}, and none has reasoning: check the model and its chat template"
 
-    def cost_micro(self, prices: Prices | None) -> int:
-        """Return the cost of the stored rows in millionths: prices are per million tokens."""
-        if prices is None:
-            return 0
-        return round(self.prompt_tokens * prices.prompt + self.completion_tokens * prices.completion)
 
-    def check_quota(self, share: QuotaShare, prices: Prices | None) -> str:
-        """Return the field of the quota that is used up; empty if there is none."""
-        tokens = self.prompt_tokens + self.completion_tokens
-        self.quota_exceeded = self.quota_exceeded or share.exceeded(self.requested, tokens, self.cost_micro(prices))
-        return self.quota_exceeded
+@dataclass
+class JudgementCounts(RequestCounts):
+    """Replies of a judge."""
+
+    without_logprobs: int = 0
+    """Answered without the log-probabilities that were requested."""
+
+    def add(self, row: Judgement) -> None:
+        """Count one reply. If a protocol requests log-probabilities, it reads only these."""
+        is_useful = bool(row.text.strip()) if row.logprobs is None else row.logprobs != NO_LOGPROBS
+        self.count(row, is_blank=row.error is None and not is_useful)
+        self.without_logprobs += row.error is None and row.logprobs == NO_LOGPROBS
+
+    def explain_blank(self) -> str:
+        """Return what is missing in the blank replies, and what the user can do."""
+        if self.without_logprobs:
+            return (
+                f"none of {self.rows} replies can be used, {self.without_logprobs} have no log-probabilities, which "
+                "the protocol of a benchmark reads: use a judge that returns them"
+            )
+        return (
+            f"none of {self.rows} replies has a text, {self.blank_truncated} were truncated at the protocol's limit of "
+            "tokens: a model that reasons before it answers needs another limit, so use another judge, or turn off its "
+            "reasoning"
+        )
 
 
 @dataclass

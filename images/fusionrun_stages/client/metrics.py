@@ -1,12 +1,15 @@
-"""The ``/metrics`` endpoint of a generation client: requests, samples, tokens, throughput and time left by source.
+"""The ``/metrics`` endpoint of a client: requests, stored rows, tokens, throughput and time left.
 
-Values are read at each scrape. They include the responses that earlier pods of the shard stored.
+Values are read at each scrape. They include the rows that earlier pods of the shard stored.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+from fusionrun_stages.client.counts import RequestCounts, Throughput
+from fusionrun_stages.client.server import ModelServer
 
 
 @dataclass
@@ -15,8 +18,8 @@ class ClientMetrics:
 
     requests: dict[int, int] = field(default_factory=dict)
     """Requests sent by HTTP status; 0: no reply."""
-    samples: dict[str, int] = field(default_factory=dict)
-    """Samples stored by finish reason: ``stop``, ``length`` or ``error``."""
+    rows: dict[str, int] = field(default_factory=dict)
+    """Rows stored by finish reason: ``stop``, ``length`` or ``error``."""
     tokens: dict[str, int] = field(default_factory=dict)
     """``prompt`` and ``completion`` tokens."""
     tokens_per_second: float = 0.0
@@ -25,45 +28,73 @@ class ClientMetrics:
     """``busy``: requests in flight; ``limit``: their maximum."""
 
 
-class MetricsCollector:
-    """Converts ``ClientMetrics`` to Prometheus metric families."""
+def client_metrics(server: ModelServer, counts: RequestCounts, rate: Throughput, total: int) -> ClientMetrics:
+    """Return the values for ``/metrics``; ``total``: rows to store."""
+    mean = counts.completion_tokens / counts.answered if counts.answered else 0.0
+    recent = rate.recent
+    return ClientMetrics(
+        requests=dict(server.sent),
+        rows={
+            "stop": counts.answered - counts.truncated,
+            "length": counts.truncated,
+            "error": counts.rows - counts.answered,
+        },
+        tokens={"prompt": counts.prompt_tokens, "completion": counts.completion_tokens},
+        tokens_per_second=recent,
+        eta_seconds=max(0, total - counts.rows) * mean / recent if recent else None,
+        slots={"busy": server.concurrency.in_flight, "limit": server.concurrency.limit},
+    )
 
-    def __init__(self, source: str, read: Callable[[], ClientMetrics]) -> None:
-        self._source = source
+
+class MetricsCollector:
+    """Converts ``ClientMetrics`` to Prometheus metric families, ``fusionrun_<stage>_…``.
+
+    ``subject``: the source of ``generate``, or the model whose responses are judged, as the label ``source``.
+    """
+
+    def __init__(self, stage: str, subject: str, read: Callable[[], ClientMetrics], rows: str = "samples") -> None:
+        self._prefix = f"fusionrun_{stage}"
+        self._subject = subject
         self._read = read
+        self._rows = rows
 
     def collect(self) -> Iterator[Any]:
         """Yield every family; the first label is the source."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        current = self._read()
+        current, prefix = self._read(), self._prefix
         counters = (
             ("requests", "Requests sent, by HTTP status; 0: no reply.", "code", current.requests),
-            ("samples", "Samples stored, by finish reason, errors included.", "finish_reason", current.samples),
-            ("tokens", "Tokens of the stored samples.", "kind", current.tokens),
+            (
+                self._rows,
+                f"{self._rows.capitalize()} stored, by finish reason, errors included.",
+                "finish_reason",
+                current.rows,
+            ),
+            ("tokens", f"Tokens of the stored {self._rows}.", "kind", current.tokens),
         )
         for name, text, label, values in counters:
-            family = CounterMetricFamily(f"fusionrun_generate_{name}", text, labels=["source", label])
+            family = CounterMetricFamily(f"{prefix}_{name}", text, labels=["source", label])
             for value, count in sorted(values.items()):
-                family.add_metric([self._source, str(value)], count)
+                family.add_metric([self._subject, str(value)], count)
             yield family
-        family = GaugeMetricFamily("fusionrun_generate_slots", "Requests in flight.", labels=["source", "state"])
+        family = GaugeMetricFamily(f"{prefix}_slots", "Requests in flight.", labels=["source", "state"])
         for state, count in sorted(current.slots.items()):
-            family.add_metric([self._source, state], count)
+            family.add_metric([self._subject, state], count)
         yield family
         gauges = (
             ("tokens_per_second", "Recent completion tokens per second.", current.tokens_per_second),
             ("eta_seconds", "Estimated seconds until the shard is complete.", current.eta_seconds),
         )
         for name, text, number in gauges:
-            family = GaugeMetricFamily(f"fusionrun_generate_{name}", text, labels=["source"])
+            family = GaugeMetricFamily(f"{prefix}_{name}", text, labels=["source"])
             if number is not None:
-                family.add_metric([self._source], number)
+                family.add_metric([self._subject], number)
             yield family
 
 
 @contextmanager
-def serve_metrics(port: str | None, source: str, read: Callable[[], ClientMetrics]) -> Iterator[None]:
+def serve_metrics(port: str | None, collector: MetricsCollector) -> Iterator[None]:
     """Serve ``/metrics`` inside the block; do nothing without a port."""
     if not port:
         yield
@@ -71,7 +102,7 @@ def serve_metrics(port: str | None, source: str, read: Callable[[], ClientMetric
     from prometheus_client import CollectorRegistry, start_http_server
 
     registry = CollectorRegistry()
-    registry.register(MetricsCollector(source, read))
+    registry.register(collector)
     server, thread = start_http_server(int(port), registry=registry)
     try:
         yield

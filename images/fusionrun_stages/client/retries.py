@@ -12,6 +12,7 @@ import tenacity
 
 from fusionrun.api.records import replace_surrogates
 from fusionrun_stages.client.concurrency import ConcurrencyLimit
+from fusionrun_stages.client.connections import Connections
 from fusionrun_stages.client.heartbeat import Heartbeat
 from fusionrun_stages.errors import UserError
 
@@ -23,7 +24,6 @@ error is recorded."""
 FORBIDDEN_MAX = 16
 """Number of 403 replies in a row after which the stage fails: the key was revoked."""
 WAIT_MAX_SECONDS = 30.0
-CONNECT_SECONDS = 30.0
 REQUESTS_PER_CONNECTION = 16
 """Requests after which a connection to a server of the run is closed. kube-proxy selects a replica for each connection,
 so a replica that becomes Ready later gets its share. Source: Kubernetes, "Virtual IPs and Service Proxies"."""
@@ -86,14 +86,7 @@ class RetryingClient:
         *,
         own: bool = False,
     ) -> None:
-        # Uncompressed: a compressed reply of a few KiB may be as long as the memory when it is read.
-        headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
-        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-        # No read timeout: a long response may wait in a long queue. The heartbeat detects a stalled server.
-        timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
-        self._http = httpx.AsyncClient(
-            base_url=base_url.rstrip("/"), headers=headers, limits=limits, timeout=timeout, trust_env=not own
-        )
+        self._connections = Connections(base_url.rstrip("/"), api_key, connections, trust_env=not own)
         self._reply_max_bytes = reply_max_bytes
         self._own = own
         self._requests = 0
@@ -106,11 +99,11 @@ class RetryingClient:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self._connections.close()
 
     def url(self, path: str) -> httpx.URL:
-        """Return the URL of an absolute path on this server."""
-        return self._http.base_url.join(path)
+        """Return the URL of a path, relative to the base URL unless it is absolute."""
+        return self._connections.url(path)
 
     async def post(
         self,
@@ -166,7 +159,10 @@ class RetryingClient:
         closes = self._own and self._requests % REQUESTS_PER_CONNECTION == 0
         headers = {"Connection": "close"} if closes else None
         try:
-            async with self._http.stream("POST", path, json=body, headers=headers) as stream:
+            async with (
+                self._connections.take() as http,
+                http.stream("POST", self.url(path), json=body, headers=headers) as stream,
+            ):
                 reply = await self._read(stream)
         except (httpx.TransportError, httpx.DecodingError) as error:
             self.sent[0] += 1

@@ -22,12 +22,13 @@ class JsonLines:
     """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         os.ftruncate(self._descriptor, _complete_lines_bytes(path))
 
-    def append(self, row: BaseModel) -> None:
-        """Append one row. It survives a kill of the process, and after ``sync`` a node failure.
+    def append(self, row: BaseModel) -> int:
+        """Append one row; return its offset. It survives a kill of the process, and after ``sync`` a node failure.
 
         If the volume is full, the incomplete line is removed: the next row would be appended to it.
         """
@@ -39,6 +40,7 @@ class JsonLines:
         except OSError:
             os.ftruncate(self._descriptor, before)
             raise
+        return before
 
     def sync(self) -> None:
         """Flush all rows to the disk."""
@@ -48,6 +50,22 @@ class JsonLines:
         """Sync and close."""
         self.sync()
         os.close(self._descriptor)
+
+
+def part_file(parts: Path, shard: int, pod_uid: str) -> Path:
+    """Return the path of the rows that one pod has added to a shard."""
+    return parts / f"shard-{shard:05d}.{pod_uid}.jsonl.part"
+
+
+def part_files(parts: Path, shard: int) -> list[Path]:
+    """List the files of all pods that have added rows to a shard."""
+    return sorted(parts.glob(f"shard-{shard:05d}.*.jsonl.part"))
+
+
+def remove_part_files(parts: Path, shard: int) -> None:
+    """Remove the rows of an incomplete shard."""
+    for path in part_files(parts, shard):
+        path.unlink()
 
 
 def read_json_lines(path: Path, model: type[R]) -> Iterator[R]:

@@ -40,7 +40,7 @@ class Judgement(Row):
     """The judge by its own reply: the name in a request may stand for another version later."""
     text: Text
     logprobs: Text | None = None
-    """JSON object: log-probability by token, of the first token."""
+    """JSON object: log-probability by token, of the first token. None if the protocol does not request them."""
     finish_reason: str
     """``stop``, ``length`` or ``error``."""
     error: Text | None = None

@@ -50,3 +50,17 @@ def test_connections_to_replicas_are_renewed(own, connections):
     with serving(server) as url:
         asyncio.run(send(url))
     assert server.connections == connections
+
+
+def test_requests_at_the_same_time_have_connections_of_their_own_which_are_used_again():
+    async def send(url: str) -> None:
+        client = RetryingClient(url, None, ConcurrencyLimit(8, 8), 8)
+        for count in (8, 8, 1, 20):
+            replies = await asyncio.gather(*(client.post("chat/completions", dict) for _ in range(count)))
+            assert [reply.status_code for reply in replies] == [200] * count
+        await client.close()
+
+    server = Server()
+    with serving(server) as url:
+        asyncio.run(send(url))
+    assert server.connections == 8
