@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,7 +17,7 @@ from fusionrun_stages.harness.download import describe, load_data
 from fusionrun_stages.harness.measure import measure_task
 from fusionrun_stages.work import Report
 
-ACTIONS = {"describe": describe, "load": load_data, "measure": measure_task}
+ACTIONS: dict[str, Callable[..., Any]] = {"describe": describe, "load": load_data, "measure": measure_task}
 LOGGERS = ("lm_eval", "datasets", "evaluate", "huggingface_hub", "absl", "httpx", "urllib3", "filelock", "fsspec")
 
 

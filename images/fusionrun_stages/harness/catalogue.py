@@ -61,23 +61,29 @@ class Catalogue:
     def _leaves(self, name: str, overrides: Mapping[str, Any], above: frozenset[str]) -> Iterator[dict[str, Any]]:
         entry = self.manager.task_index.get(name)
         if entry is None:  # defined inside its group
-            yield dict(overrides) | {"task": name}
+            yield {**overrides, "task": name}
         elif entry.cfg is None:  # a tag
             for one in sorted(entry.tags):
                 yield from self._leaves(one, overrides, above | {name})
         elif "group" in entry.cfg:
-            for item in _members(entry.cfg):
-                below = dict(item) if isinstance(item, Mapping) else {"task": item}
-                child = below.pop("group", None) or below.pop("task")
-                if isinstance(child, str) and child not in above:
-                    yield from self._leaves(child, {**overrides, **below}, above | {name})
+            yield from self._members(entry.cfg, overrides, above | {name})
         else:
             yield {**entry.cfg, **overrides}
 
-
-def _members(group: Mapping[str, Any]) -> list[Any]:
-    members = group.get("task")
-    return members if isinstance(members, list) else [members] if members else []
+    def _members(
+        self, group: Mapping[str, Any], overrides: Mapping[str, Any], above: frozenset[str]
+    ) -> Iterator[dict[str, Any]]:
+        members = group.get("task") or []
+        for item in members if isinstance(members, list) else [members]:
+            below = dict(item) if isinstance(item, Mapping) else {"task": item}
+            child = below.get("group")
+            if child is not None and child not in self.manager.task_index:
+                yield from self._members(below, overrides, above)
+                continue
+            child = child or below.get("task")
+            changes = {key: value for key, value in below.items() if key not in ("group", "task")}
+            if isinstance(child, str) and child not in above:
+                yield from self._leaves(child, {**overrides, **changes}, above)
 
 
 def refusal(settings: Mapping[str, Any]) -> str | None:

@@ -63,7 +63,12 @@ def load_task(catalogue: Catalogue, task: HarnessTask, where: str) -> LoadedTask
     metrics = choose_metrics(tasks, top, task.metric, f"{where}: {task.task!r}")
     modified = task.few_shot is not None or task.metric is not None or task.max_tokens is not None
     return LoadedTask(
-        tasks, groups, metrics, _aggregation(top, metrics[0], len(tasks)), modified or not task.chat_template, few_shot
+        tasks,
+        groups,
+        metrics,
+        score_aggregation(top, metrics[0], len(tasks)),
+        modified or not task.chat_template,
+        few_shot,
     )
 
 
@@ -127,7 +132,7 @@ def _group_metrics(group: Any) -> list[str]:
     return names
 
 
-def _aggregation(group: Any, metric: str, tasks: int) -> Aggregation:
+def score_aggregation(group: Any, metric: str, tasks: int) -> Aggregation:
     """Return how lm-eval averages the tasks of a group. It gives a tag no average: here, each task counts the same."""
     for one in getattr(group, "aggregate_metric_list", None) or []:
         if one.metric == metric.partition(",")[0]:

@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from fusionrun.api.harness import AnswerKind, HarnessAnswer, HarnessModel
 from fusionrun_stages.client.chat import sample_seed
@@ -37,19 +37,19 @@ class AnswerText(str):
     __slots__ = ("answer",)
     answer: HarnessAnswer
 
-    def __new__(cls, answer: HarnessAnswer) -> "AnswerText":
+    def __new__(cls, answer: HarnessAnswer) -> Self:
         """Return the text of a reply."""
         text = super().__new__(cls, answer.text)
         text.answer = answer
         return text
 
 
-class Likelihood(tuple[float, bool]):
+class Likelihood(tuple[float, bool]):  # noqa: SLOT001 -- tuples can have no slots
     """The log-probability of a continuation and whether it is the likeliest one, with the stored reply."""
 
     answer: HarnessAnswer
 
-    def __new__(cls, answer: HarnessAnswer) -> "Likelihood":
+    def __new__(cls, answer: HarnessAnswer) -> Self:
         """Return the values of a reply."""
         pair = super().__new__(cls, (answer.logprob, answer.greedy))
         pair.answer = answer

@@ -9,11 +9,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fusionrun_stages.errors import InfrastructureError, StageError, UserError
+from fusionrun_stages.errors import InfrastructureError, ServerStalledError, StageError, UserError
 from fusionrun_stages.work import Report
 
 OTHER_FOLDERS = ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_MODULES_CACHE", "HF_EVALUATE_CACHE")
@@ -71,31 +71,36 @@ def call(
         try:
             process.stdin.write(json.dumps(arguments))
             process.stdin.close()
-            for line in process.stdout:
-                message = json.loads(line)
-                if "result" in message:
-                    return message["result"]
-                if "error" in message:
-                    raise _error(message)
-                if report is not None:
-                    report(*message["progress"], **message["numbers"])
         except BrokenPipeError:
             pass  # it ended before it read its arguments
+        try:
+            last = _follow(process.stdout, report)
         except BaseException:
             process.kill()
             raise
+    if "error" in last:
+        raise _error(last)
+    if "result" in last:
+        return last["result"]
     status = process.returncode
     reason = " (killed: the memory limit of the pod may be too small)" if status == SIGKILL_STATUS else ""
     raise InfrastructureError(f"the process of lm-eval ended with status {status}{reason}; its log says why")
 
 
-def _error(message: Mapping[str, Any]) -> StageError:
-    kinds = {kind.__name__: kind for kind in (UserError, *_all(InfrastructureError))}
+def _follow(messages: Iterable[str], report: Report | None) -> dict[str, Any]:
+    """Report the progress of the process; return its last message."""
+    last: dict[str, Any] = {}
+    for line in messages:
+        last = json.loads(line)
+        if "progress" in last and report is not None:
+            report(*last["progress"], **last["numbers"])
+    return last
+
+
+def _error(message: Mapping[str, str]) -> StageError:
+    """Return the error that a message describes."""
+    kinds: dict[str, type[StageError]] = {kind.__name__: kind for kind in (UserError, ServerStalledError)}
     return kinds.get(message["error"], InfrastructureError)(message["message"])
-
-
-def _all(kind: type[StageError]) -> list[type[StageError]]:
-    return [kind, *(one for child in kind.__subclasses__() for one in _all(child))]
 
 
 def _environment(folder: Path, endpoint: str | None, *, offline: bool) -> dict[str, str]:
