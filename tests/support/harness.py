@@ -60,6 +60,7 @@ class Handler(BaseHTTPRequestHandler):
     """Tokens are characters. The likeliest continuation of a question is the answer that the server knows."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # headers and content in one packet
 
     def log_message(self, *_):
         pass
@@ -82,6 +83,7 @@ class Handler(BaseHTTPRequestHandler):
     def reply(self, content, status=200):
         data = json.dumps(content).encode()
         self.send_response(status)
+        self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)

@@ -106,12 +106,12 @@ def measure_task(
         measured = MeasuredModel(
             served, answers, report, chat=asked.chat_template, max_tokens=asked.max_tokens, field=field
         )
-        results = _evaluate(measured, loaded, asked, served.seed)
-        _write(output / HARNESS, asked, loaded, results, content)
+        results = evaluate_task(measured, loaded, asked, served.seed)
+        write_results(output / HARNESS, asked, loaded, results, content)
         answers.remove_files()
 
 
-def _evaluate(model: MeasuredModel, loaded: LoadedTask, task: HarnessTask, seed: int) -> dict[str, Any]:
+def evaluate_task(model: MeasuredModel, loaded: LoadedTask, task: HarnessTask, seed: int) -> dict[str, Any]:
     """Let lm-eval build the requests and grade the replies, with the seeds of its ``simple_evaluate``."""
     import numpy as np
     from lm_eval.evaluator import evaluate
@@ -145,7 +145,9 @@ def _choose(loaded: LoadedTask, maximum: int | None, seed: int) -> dict[str, lis
     return chosen
 
 
-def _write(folder: Path, task: HarnessTask, loaded: LoadedTask, results: Mapping[str, Any], content: str) -> None:
+def write_results(
+    folder: Path, task: HarnessTask, loaded: LoadedTask, results: Mapping[str, Any], content: str
+) -> None:
     """Write the three files, the score last: a pod with it has nothing to do."""
     samples = results["samples"]
     several = len(loaded.tasks) > 1
