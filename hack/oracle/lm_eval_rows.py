@@ -98,11 +98,6 @@ def load_dataset(path: str, name: str | None = None, **_: Any) -> Any:
     """Return the invented rows of a data set, in place of ``datasets.load_dataset``."""
     import datasets  # noqa: PLC0415
 
-    rnd = random.Random(f"{path} {name}")
-    make = DATASETS[path]
-    return datasets.DatasetDict(
-        {
-            split: datasets.Dataset.from_list([make(rnd, number, name) for number in range(COUNTS.get(path, ROWS))])
-            for split in SPLITS
-        }
-    )
+    rnd, make = random.Random(f"{path} {name}"), DATASETS[path]
+    rows = {split: [make(rnd, number, name) for number in range(COUNTS.get(path, ROWS))] for split in SPLITS}
+    return datasets.DatasetDict({split: datasets.Dataset.from_list(found) for split, found in rows.items()})
