@@ -18,15 +18,13 @@ from fusionrun_stages.harness.measure import measure_task
 from fusionrun_stages.work import Report
 
 ACTIONS: dict[str, Callable[..., Any]] = {"describe": describe, "load": load_data, "measure": measure_task}
-LOGGERS = ("lm_eval", "datasets", "evaluate", "huggingface_hub", "absl", "httpx", "urllib3", "filelock", "fsspec")
 
 
 def main() -> None:
     """Run the action of the command line."""
     messages = _take_stdout()
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
-    for name in LOGGERS:
-        logging.getLogger(name).setLevel(logging.ERROR)
+    logging.basicConfig(level=logging.ERROR, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("fusionrun_stages").setLevel(logging.INFO)
     arguments = json.load(sys.stdin)
     for name in ("folder", "include", "output"):
         if arguments.get(name) is not None:

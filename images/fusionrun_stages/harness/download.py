@@ -38,7 +38,7 @@ def pin_task(task: HarnessTask, field: str, endpoint: str | None = None, include
         "field": field,
         "include": str(include) if include else None,
     }
-    cache = dataset_folder("lm-eval")  # no data is read: nothing is written to it
+    cache = dataset_folder("lm-eval")  # no data is read
     pin = HarnessPin.model_validate(call("describe", asked, cache, offline=False, endpoint=endpoint))
     folder = dataset_folder(pin.pin)
     if not (folder / COMPLETE).is_file():

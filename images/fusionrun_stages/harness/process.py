@@ -23,6 +23,8 @@ QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DATASETS_VERBOSITY": "error",
+    "HF_HUB_VERBOSITY": "error",
     "PYTHONWARNINGS": "ignore",
     "TOKENIZERS_PARALLELISM": "false",
 }
@@ -107,6 +109,10 @@ def _environment(folder: Path, endpoint: str | None, *, offline: bool) -> dict[s
     environment = {name: value for name, value in os.environ.items() if name not in OTHER_FOLDERS}
     flag = "1" if offline else "0"
     environment |= QUIET | {"HF_HOME": str(folder), "HF_HUB_OFFLINE": flag, "HF_DATASETS_OFFLINE": flag}
+    nltk = folder / "nltk_data"  # IFEval downloads the rules of sentences to the first folder of NLTK that exists
+    environment["NLTK_DATA"] = str(nltk)
+    if not offline:
+        nltk.mkdir(parents=True, exist_ok=True)
     if endpoint:
         environment["HF_ENDPOINT"] = endpoint
     return environment
