@@ -58,7 +58,7 @@ def load_task(catalogue: Catalogue, task: HarnessTask, where: str) -> LoadedTask
     for name, one in tasks.items():
         if getattr(one, "UNSAFE_CODE", False) or getattr(one, "MULTIMODAL", False):
             raise UserError(f"{where}: {task.task!r}: task {name!r} runs programs, or has images or sound")
-    few_shot = {name: _set_few_shot(one, task.few_shot, f"{where}: {name!r}") for name, one in tasks.items()}
+    few_shot = {name: set_few_shot(one, task.few_shot, f"{where}: {name!r}") for name, one in tasks.items()}
     top = groups.get(task.task)
     metrics = choose_metrics(tasks, top, task.metric, f"{where}: {task.task!r}")
     modified = task.few_shot is not None or task.metric is not None or task.max_tokens is not None
@@ -76,7 +76,7 @@ def _line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
-def _set_few_shot(task: Any, number: int | None, where: str) -> int:
+def set_few_shot(task: Any, number: int | None, where: str) -> int:
     """Set the number of examples and the seed of their choice, as lm-eval's ``simple_evaluate``."""
     own = task.get_config("num_fewshot")
     if number is not None and own == 0 and number != 0:

@@ -101,7 +101,7 @@ class HarnessServer:
                 "the task asks for the likelihood of a text without context, for which the tokenizer has no token"
             )
         longest = self._max_model_len - 1  # the server generates one token
-        cut = max(0, len(whole) - longest)
+        cut = max(0, len(whole) - longest) if self._max_model_len else 0
         whole, start = whole[cut:], start - cut
         if start < 1:
             return _failed(answer, f"400: the continuation has more tokens than the server's limit of {longest}")
