@@ -112,11 +112,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def completions(self, body):
         server = self.server
+        server.bodies.append(body)
         if self.path.endswith("/chat/completions"):
             text = self.known(self.render(body))
             choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
             return {"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 3}}
-        server.bodies.append(body)
         if "prompt_logprobs" not in body:
             choice = {"index": 0, "text": " " + self.known(body["prompt"]), "finish_reason": "length"}
             return {"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 3}}
