@@ -29,7 +29,7 @@ def pin_task(task: HarnessTask, field: str, endpoint: str | None = None, include
     Raises
     ------
     UserError
-        If there is no such task, if it cannot be measured, or if its data cannot be read.
+        If there is no such task, if it cannot be measured or not with these settings, or if its data cannot be read.
     InfrastructureError
         If the hub cannot be reached, or if a data set changed meanwhile.
     """
@@ -47,6 +47,8 @@ def pin_task(task: HarnessTask, field: str, endpoint: str | None = None, include
         loaded = call("load", asked, folder, offline=True)
         complete = pin.model_copy(update=loaded)
         write_atomic(folder / COMPLETE, complete.model_dump_json(indent=1).encode())
+    elif task.few_shot is not None or task.metric is not None:
+        call("load", asked, folder, offline=True)  # another run has read the data; this one may ask for other settings
     return HarnessPin.model_validate(read_json(folder / COMPLETE))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fusionrun.api.evaluation_records import QuestionScore
-from fusionrun.api.harness import HarnessParameters, HarnessScore
+from fusionrun.api.harness import HarnessModel, HarnessScore, HarnessTasks
 from fusionrun_stages.harness.measure import HARNESS, measure
 from fusionrun_stages.volume.atomic import read_json
 from fusionrun_stages.volume.parquet import read_rows
@@ -14,7 +14,9 @@ from fusionrun_stages.work import Report
 log = logging.getLogger(__name__)
 
 
-def measure_all(output: Path, parameters: HarnessParameters, pod_uid: str, report: Report) -> list[HarnessScore]:
+def measure_all(
+    output: Path, model: HarnessModel, harness: HarnessTasks, pod_uid: str, report: Report
+) -> list[HarnessScore]:
     """Measure the model on each task; return the scores.
 
     A task whose result is in ``output`` is not measured again, and a request whose reply is stored is not sent again.
@@ -25,10 +27,10 @@ def measure_all(output: Path, parameters: HarnessParameters, pod_uid: str, repor
         If the server rejects the requests or stalls, or if the data of a task cannot be used.
     """
     scores = []
-    for task in parameters.tasks:
+    for task in harness.tasks:
         field = f"evaluation.benchmarks[{task.name}].task"
-        folder = Path(parameters.data[task.name])
-        score = measure(output, task, parameters, folder, field, pod_uid, report)
+        folder = Path(harness.data[task.name])
+        score = measure(output, task, model, folder, field, pod_uid, report)
         log.info("%s: %s of lm-eval: %.2f %% of %d questions", task.name, task.task, score.score, score.questions)
         scores.append(score)
     return scores

@@ -1,11 +1,15 @@
 """Tasks of lm-eval, the Language Model Evaluation Harness: parameters of stages, and rows of their files."""
 
 from enum import StrEnum
+from urllib.parse import parse_qsl, urlencode
 
 from fusionrun.api.contract import Contract
 from fusionrun.api.evaluation_records import QuestionScore
 from fusionrun.api.protocol import Aggregation
 from fusionrun.api.records import Row, Text, TokenCount
+
+HARNESS_SCHEME = "lm-eval://"
+"""Start of the URI of a reference to a task, as ``resolve`` gets it: ``lm-eval://gsm8k?fewShot=8``."""
 
 
 class HarnessTask(Contract):
@@ -28,6 +32,19 @@ class HarnessTask(Contract):
     """Maximum number of questions, a seeded sample; None for all."""
 
 
+def task_uri(task: HarnessTask) -> str:
+    """Return the URI of a reference to a task, with what ``resolve`` checks."""
+    query = {"fewShot": task.few_shot, "metric": task.metric}
+    given = urlencode({name: value for name, value in query.items() if value is not None})
+    return f"{HARNESS_SCHEME}{task.task}{'?' if given else ''}{given}"
+
+
+def task_of(uri: str) -> HarnessTask:
+    """Return the task of a URI, under its own name."""
+    name, _, query = uri.removeprefix(HARNESS_SCHEME).partition("?")
+    return HarnessTask.model_validate({**dict(parse_qsl(query)), "name": name, "task": name})
+
+
 class HarnessModel(Contract):
     """The served model that is measured."""
 
@@ -43,11 +60,9 @@ class HarnessModel(Contract):
     seed: int = 42
 
 
-class HarnessParameters(HarnessModel):
-    """Measure a model on tasks of lm-eval; files ``harness/<benchmark>.json``, ``.parquet`` and ``.scores.parquet``."""
+class HarnessTasks(Contract):
+    """Tasks to measure a model on; files ``harness/<benchmark>.json``, ``.parquet`` and ``.scores.parquet``."""
 
-    evaluated: str
-    """Name of the measured model, such as ``final``."""
     tasks: list[HarnessTask]
     data: dict[str, str]
     """Folder with the data sets of each task, by the name of the benchmark."""

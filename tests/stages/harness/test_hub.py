@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from fusionrun.api.harness import HarnessModel, HarnessParameters, HarnessTask
+from fusionrun.api.harness import HarnessModel, HarnessTask, HarnessTasks
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.harness.download import pin_task
 from fusionrun_stages.harness.stage import measure_all, read_question_scores, read_score, result_files
@@ -63,11 +63,9 @@ def test_a_data_set_of_a_hub(tmp_path, volume, repositories, monkeypatch):
     asked = len(repositories.paths)
     with serving(server_of()) as url:
         model = HarnessModel(base_url=f"{url}/v1", model="m", concurrency=2, stall_seconds=600)
-        parameters = HarnessParameters(
-            **dict(model), evaluated="final", tasks=[task], data={"b": str(dataset_folder(pin.pin))}
-        )
+        harness = HarnessTasks(tasks=[task], data={"b": str(dataset_folder(pin.pin))})
         monkeypatch.setattr("fusionrun_stages.harness.stage.measure", _with(tasks))
-        (score,) = measure_all(tmp_path / "out", parameters, "pod", lambda *_, **__: None)
+        (score,) = measure_all(tmp_path / "out", model, harness, "pod", lambda *_, **__: None)
     assert len(repositories.paths) == asked
     assert (score.score, score.questions) == (100, len(SUMS))
     assert read_score(tmp_path / "out", "b") == score

@@ -68,6 +68,9 @@ def test_the_pin_names_the_questions_and_the_data_is_read_once(tasks, pins):
     assert pin_task(HarnessTask(name="other", task="palette"), FIELD, include=tasks) == pins["palette"]
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
     assert pins["sums"].pin != pins["palette"].pin
+    wrong = HarnessTask(name="other", task="palette", metric="f1")
+    with pytest.raises(UserError, match=r"task: 'palette': metric: 'f1': must be one of acc,none, acc_norm,none"):
+        pin_task(wrong, FIELD, include=tasks)
 
 
 def test_responses_are_filtered_and_graded_by_lm_eval(tmp_path, tasks, pins, monkeypatch):
