@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from fusionrun.api.artifacts import claim_path
+from fusionrun.api.harness import HARNESS_SCHEME, task_of
 from fusionrun.api.records import replace_surrogates
 from fusionrun.api.stage import Reference, ReferenceKind
 from fusionrun_stages.cards.licences import declared_licence
 from fusionrun_stages.errors import UserError
+from fusionrun_stages.harness.download import pin_task
 from fusionrun_stages.models.files import (
     NO_TEMPLATE,
     TEMPLATE_FILES,
@@ -67,11 +69,17 @@ def pin(reference: Reference, endpoint: str | None) -> Pinned:
     InfrastructureError
         If the hub or the object store cannot be reached.
     """
+    if reference.uri.startswith(HARNESS_SCHEME):
+        return _pin_harness_task(reference, endpoint)
     if reference.uri.startswith("pvc://"):
         return _pin_path(reference)
     if reference.uri.startswith("s3://"):
         return _pin_s3(reference)
     return _pin_hub(reference, endpoint)
+
+
+def _pin_harness_task(reference: Reference, endpoint: str | None) -> Pinned:
+    return Pinned(pin_task(task_of(reference.uri), reference.field, endpoint).pin)
 
 
 def _pin_path(reference: Reference) -> Pinned:
