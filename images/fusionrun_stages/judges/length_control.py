@@ -1,8 +1,8 @@
 """The length-controlled win rate of AlpacaEval 2: the preferences that a regression predicts for equal lengths.
 
 The model is a logistic regression on the tanh of the difference in length, the difficulty of the instruction and a
-constant. It is fitted to the responses of one model and, with a small weight, to those of two baselines that were told
-to be brief or verbose. The prediction for a difference of 0 is the value of a question.
+constant. It is fitted to the responses of one model and, with a small weight, to those of two baselines that were
+instructed to be brief or verbose. The prediction for a difference of 0 is the value of a question.
 
 Source: alpaca-eval, metrics/glm_winrate.py, ``length_controlled_v1``; Dubois et al., 2024, arXiv:2404.04475.
 """

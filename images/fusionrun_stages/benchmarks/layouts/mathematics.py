@@ -1,8 +1,8 @@
-r"""GSM8K, MATH and AMC 23 in the forms of the Qwen2.5-Math harness.
+"""GSM8K, MATH and AMC 23 in the forms of the Qwen2.5-Math harness.
 
 Source: QwenLM/Qwen2.5-Math, evaluation/parser.py, ``parse_question`` and ``parse_ground_truth``, and the same files in
-SLIT-AI/FuseChat-3.0, FuseEval/Math-Eval: the answer to GSM8K follows ``####``; that to MATH is in the last ``\boxed``
-of the solution.
+SLIT-AI/FuseChat-3.0, FuseEval/Math-Eval: the answer to GSM8K follows ``####``; that to MATH is in the last box of
+the solution.
 """
 
 import re
