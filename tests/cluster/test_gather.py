@@ -291,6 +291,20 @@ async def test_a_workload_whose_pods_have_ended_is_read_if_no_watch_says_so(gath
     assert not await reads(200)
 
 
+async def test_a_deleted_workload_without_pods_is_read_if_no_watch_says_that_it_is_gone(
+    gatherer, client, make, put, monkeypatch
+):
+    labels = {LABEL_RUN: "tiny", LABEL_STAGE: "sft", LABEL_ATTEMPT: "0"}
+    put(make.child("Job", "job", metadata={"labels": labels, "deletionTimestamp": "2026-01-01T00:00:00Z"}))
+    now = [0.0]
+    monkeypatch.setattr(late_workloads.time, "monotonic", lambda: now[0])
+    left = []
+    for at in (0, 5, 10):
+        now[0] = at
+        left.append(len((await gather(gatherer)).children))
+    assert left == [1, 1, 0]
+
+
 async def test_a_list_whose_state_expired_between_its_pages_is_started_again(client, store, make):
     client.add(*(make.child("Job", f"job-{number}") for number in range(5)))
     client.page_size = 2

@@ -73,7 +73,7 @@ def test_a_deleted_pod_restarts_training_from_the_last_checkpoint(cluster, backe
     assert "attempt" not in stage(run, "dpo")
     assert pods(cluster, name, 0) == []
     again = [pod["metadata"]["name"] for pod in pods(cluster, name, 1)]
-    assert len(again) == 2
+    assert again, "the training operator deletes a worker that still runs when the master has ended"
     for pod in again:
         assert re.search(r"training starts from \S*checkpoint-", cluster.kubectl("logs", pod)), pod
     events = cluster.kubectl("get", "events", "--field-selector", f"involvedObject.name={name},reason=StageRetried")

@@ -8,6 +8,7 @@ import pytest
 
 from fusionrun.api.status import Reason
 from fusionrun.state.decide.run import decide
+from fusionrun.state.observe.late_workloads import LATE_SECONDS
 from fusionrun.state.observe.object_fields import format_time
 from fusionrun.state.observe.object_ref import ref_of
 from support.runs import make_run
@@ -61,6 +62,23 @@ def test_a_deleted_pod_restarts_all_pods_from_the_last_checkpoint(backend):
     assert world.reconcile().create == ()
     world.complete()
     assert world.stage("sft").attempt == 1
+
+
+def test_an_attempt_whose_deletion_no_watch_reports_is_read_soon():
+    world, (_, worker) = training("TrainJob")
+    first = world.workloads()["sft"]
+    delete(world, worker)
+    world.settle()
+    deleted = {**first, "metadata": first["metadata"] | {"deletionTimestamp": format_time(world.now)}}
+    world.objects[ref_of(first)] = deleted
+    world.pass_time(seconds=60)
+    assert 0 < (world.reconcile().requeue_seconds or 0) <= LATE_SECONDS
+    assert f"pod {worker['metadata']['name']} was deleted" in world.stage("sft").message
+    del world.objects[ref_of(first)]
+    world.settle()
+    assert attempt(world) == 1
+    (event,) = (event for event in world.events if event.reason == Reason.STAGE_RETRIED)
+    assert f"pod {worker['metadata']['name']} was deleted" in event.message
 
 
 def test_a_pod_that_replaces_a_deleted_one_restarts_all_pods():

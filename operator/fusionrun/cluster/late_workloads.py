@@ -1,4 +1,4 @@
-"""Workloads that still seem to run after all of their pods have ended: the watch of their kind may be missing.
+"""Workloads that still seem to run or to exist without running pods: the watch of their kind may be missing.
 
 kopf looks for a kind when its CRD changes. If the API server does not serve the kind yet, kopf does not watch it until
 the next change of a CRD: a training operator that is installed after this operator would only be seen by the resync.
@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 
 from fusionrun.api.models import Manifest
-from fusionrun.state.observe.late_workloads import LATE_SECONDS, seem_to_run
+from fusionrun.state.observe.late_workloads import LATE_SECONDS, seem_to_exist
 
 FORGET_SECONDS = 600.0
 """Time after which a workload that has not been looked at is forgotten."""
@@ -26,7 +26,7 @@ class LateWorkloads:
         now = time.monotonic()
         self._looked = {uid: at for uid, at in self._looked.items() if now - at < FORGET_SECONDS}
         due = []
-        for workload in seem_to_run(list(children)):
+        for workload in seem_to_exist(list(children)):
             uid = workload["metadata"]["uid"]
             if now - self._looked.setdefault(uid, now) >= LATE_SECONDS:
                 self._looked[uid] = now

@@ -63,6 +63,16 @@ def still_backing_off(context: Context, stage: Stage) -> StageOutcome | None:
     return StageOutcome(status.model_copy(update={"log_tail": old.log_tail}), requeue_seconds=left)
 
 
+def awaiting_deletion(context: Context, stage: Stage) -> StageOutcome:
+    """Return the outcome of a stage whose failed attempt is being deleted; the message says why it failed."""
+    old = context.previous.get(stage.name)
+    if old is None or old.reason != Reason.BACK_OFF:
+        return StageOutcome(waiting(context, stage, Reason.PODS_PENDING))
+    status = waiting(context, stage, Reason.BACK_OFF, old.message or "")
+    status = status.model_copy(update={"log_tail": old.log_tail})
+    return StageOutcome(status, requeue_seconds=seconds_left(old.retry_time, context.now) or None)
+
+
 def why(context: Context, stage: Stage) -> str | None:
     """Return why a stage without a workload has another attempt: that of its failure, or the retry of the run."""
     old = context.previous.get(stage.name)

@@ -19,12 +19,12 @@ from fusionrun.state.decide.attempts import (
     status_of,
 )
 from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
-from fusionrun.state.decide.next_attempt import retry, still_backing_off, why
+from fusionrun.state.decide.next_attempt import awaiting_deletion, retry, still_backing_off, why
 from fusionrun.state.decide.retries import attempt_to_start, failed_on_one_node
 from fusionrun.state.decide.start import start, waiting
 from fusionrun.state.observe.deleted_pods import deleted_pod
 from fusionrun.state.observe.failures import Failure, disruptions
-from fusionrun.state.observe.late_workloads import LATE_SECONDS, seem_to_run
+from fusionrun.state.observe.late_workloads import LATE_SECONDS, seem_to_exist
 from fusionrun.state.observe.workloads import Phase, Workload
 from fusionrun.state.report import results, scores
 from fusionrun.state.report.stage_status import running_numbers
@@ -58,8 +58,8 @@ def _decide(context: Context, stage: Stage, before: Outcomes) -> StageOutcome:
         first = _first_attempt(context, stage)
         return still_backing_off(context, stage) or start(context, stage, before, first, why(context, stage))
     if workload.phase is Phase.TERMINATING or _has_failed(context, stage, workload):
-        outcome = still_backing_off(context, stage) or StageOutcome(waiting(context, stage, Reason.PODS_PENDING))
-        return replace(outcome, delete=(workload.ref,) if workload.active else ())
+        outcome = replace(awaiting_deletion(context, stage), delete=(workload.ref,) if workload.active else ())
+        return _read_if_late(outcome, workload)
     if workload.phase is Phase.SUCCEEDED:
         return _succeeded(context, stage, before, workload)
     if stage.traits.retried_by_operator and (failure := deleted_pod(workload)):
@@ -102,7 +102,12 @@ def _running(context: Context, stage: Stage, before: Outcomes, workload: Workloa
     # Pods push the cost of all stored responses. After a restart, not all of them have pushed.
     cost = max(outcome.status.cost_micro or 0, numbers["cost_micro"] or 0) or None
     outcome = replace(outcome, status=outcome.status.model_copy(update=numbers | {"cost_micro": cost}))
-    if seem_to_run((workload.manifest, *workload.pods)):  # the next reconcile reads it
+    return _read_if_late(outcome, workload)
+
+
+def _read_if_late(outcome: StageOutcome, workload: Workload) -> StageOutcome:
+    """Return the outcome, with another reconcile soon if that reads the workload (``cluster.late_workloads``)."""
+    if seem_to_exist((workload.manifest, *workload.pods)):
         return replace(outcome, requeue_seconds=min(outcome.requeue_seconds or LATE_SECONDS, LATE_SECONDS))
     return outcome
 

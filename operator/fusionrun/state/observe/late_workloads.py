@@ -1,4 +1,4 @@
-"""Workloads that still seem to run although all of their pods have ended."""
+"""Workloads that still seem to run although all of their pods have ended, and deleted ones that still seem to exist."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,17 @@ A Job also seems to run while its controller waits before the next retry of a po
 """
 
 
-def seem_to_run(children: Sequence[Manifest]) -> list[Manifest]:
-    """Return the Jobs, PyTorchJobs and TrainJobs that have not ended, and whose pods, at least one, have all ended."""
+def seem_to_exist(children: Sequence[Manifest]) -> list[Manifest]:
+    """Return the Jobs, PyTorchJobs and TrainJobs that may have ended or may be gone without an event of a watch.
+
+    They have not ended, and all of their pods, at least one, have; or they are being deleted, and no pod is left.
+    """
     pods: dict[tuple[str | None, int], list[bool]] = {}
     for pod in (child for child in children if child["kind"] == "Pod"):
         pods.setdefault((stage_of(pod), attempt_of(pod)), []).append(pod_ended(pod))
-    running = (c for c in children if c["kind"] in JOBS and not has_ended(c) and not is_deleting(c))
-    return [c for c in running if (ended := pods.get((stage_of(c), attempt_of(c)))) and all(ended)]
+
+    def is_late(workload: Manifest) -> bool:
+        ended = pods.get((stage_of(workload), attempt_of(workload)), [])
+        return all(ended) and (is_deleting(workload) or (bool(ended) and not has_ended(workload)))
+
+    return [child for child in children if child["kind"] in JOBS and is_late(child)]
