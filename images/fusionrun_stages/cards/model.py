@@ -16,7 +16,7 @@ def build_model_card(
 
     ``scores`` are by benchmark, then by model. ``template`` is None if the model has no file with its chat template.
     """
-    uri = facts.spec.target.model.uri
+    uri = facts.spec.trained.model.uri
     matter: dict[str, Any] = {"pipeline_tag": "text-generation", "library_name": "transformers"}
     if uri.startswith("hf://"):
         matter["base_model"] = hub_id(uri)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from fusionrun.api.stage import StageKind
 from fusionrun.api.status import Reason, StageState
 from fusionrun.plan.kinds import Report
-from fusionrun.plan.stages import Stage
+from fusionrun.plan.stages import Stage, model_name
 from fusionrun.state.decide.attempts import (
     NO_POD_LEFT,
     failed,
@@ -138,7 +138,7 @@ def _succeeded(context: Context, stage: Stage, before: Outcomes, workload: Workl
         case Report.DATASET:
             return replace(outcome, dataset=results.dataset_summary(pods, spec))
         case Report.SCORES:
-            scores = results.with_scores(before.benchmarks, spec.evaluation, stage.evaluated_model, pods)
+            scores = results.with_scores(before.benchmarks, spec.evaluation, model_name(stage.evaluated_model), pods)
             return replace(outcome, benchmarks=tuple(scores))
         case Report.COMPARISON | None:
             return outcome

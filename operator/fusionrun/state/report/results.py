@@ -9,6 +9,7 @@ from fusionrun.api.result import StageResult
 from fusionrun.api.run_results import BenchmarkResult, DatasetRows, DatasetSummary, SourceRows
 from fusionrun.api.sizes import PUBLISHED, Sizes, size_warning
 from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.stage import EvaluatedModel
 from fusionrun.api.values import (
     Constructed,
     DatasetCounts,
@@ -106,7 +107,7 @@ def with_scores(
     updated = []
     for benchmark in evaluation.benchmarks:
         row = known.get(benchmark.name, BenchmarkResult(benchmark=benchmark.name))
-        if benchmark.name in scores:
+        if benchmark.name in scores and model in set(EvaluatedModel):
             row = row.model_copy(update={model: round(scores[benchmark.name], 2)})
         if row.base is not None and row.final is not None:
             row = row.model_copy(update={"delta": round(row.final - row.base, 2)})
