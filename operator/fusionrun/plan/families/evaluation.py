@@ -12,7 +12,7 @@ from fusionrun.api.stage import EvaluatedModel, StageKind
 from fusionrun.plan.benchmarks.protocols import judge_name, protocols_of, requests_digest, score_digest
 from fusionrun.plan.families.judges import judge_stage_name, judge_stages
 from fusionrun.plan.families.judging import verify_parameters, verify_stage
-from fusionrun.plan.families.prompts import PROMPTS, benchmarks_stage
+from fusionrun.plan.families.prompts import PROMPTS, benchmarks_stage, question_sets
 from fusionrun.plan.families.responses import (
     ServedModel,
     max_concurrency,
@@ -33,13 +33,18 @@ def evaluation_stages(spec: FusionRunSpec, references: References) -> list[Stage
     if not spec.evaluation.benchmarks or server is None:
         return []
     stages: list[Stage] = []
+    prepared = question_sets(spec)
     for model in evaluated_models(spec):
-        stages += [_serve(spec, server, model, references), _generate(spec, server, model, references)]
+        questions = stage_name(StageKind.PREPARE, prepared[family_of(model)])
+        inputs = (questions, _responses_stage(model))
+        stages += [
+            _serve(server, model, questions, references),
+            _generate(spec, server, model, questions, references),
+        ]
         if coding := _coding_benchmarks(spec):
-            inputs = (benchmarks_stage(spec, model), _responses_stage(model))
             stages.append(verify_stage(model, Grader.CODING, coding, inputs))
-        judged = judge_stages(spec, model, _responses_stage(model), references)
-        stages += [*judged, _evaluate(spec, model, judged=bool(judged))]
+        judged = judge_stages(spec, model, inputs, references)
+        stages += [*judged, _evaluate(spec, model, inputs, judged=bool(judged))]
     return stages
 
 
@@ -71,15 +76,14 @@ def _pins(model: Evaluated, references: References) -> tuple[int, ...]:
     return (references.model(role),) if role else ()
 
 
-def _serve(spec: FusionRunSpec, server: ServerSettings, model: Evaluated, references: References) -> Stage:
+def _serve(server: ServerSettings, model: Evaluated, questions: str, references: References) -> Stage:
     role = _role(model)
     after = references.after(role) if role else _trained_by(model)
     if model is EvaluatedModel.BASE:
         # It could be served before any source. It waits for the prompts, so that the sources get GPUs first.
         after = (*after, PROMPTS)
     remote_code = isinstance(model, MeasuredModel) and model.model.trust_remote_code
-    pins = _pins(model, references)
-    return serve_stage(model, server, pins, (*after, benchmarks_stage(spec, model)), remote_code=remote_code)
+    return serve_stage(model, server, _pins(model, references), (*after, questions), remote_code=remote_code)
 
 
 def served_model(pinned: PinnedPlan, model: Evaluated) -> ServedModel:
@@ -91,7 +95,9 @@ def served_model(pinned: PinnedPlan, model: Evaluated) -> ServedModel:
     return ServedModel(subject_name(model), path, pinned.spec.evaluation.server or ServerSettings())
 
 
-def _generate(spec: FusionRunSpec, server: ServerSettings, model: Evaluated, references: References) -> Stage:
+def _generate(
+    spec: FusionRunSpec, server: ServerSettings, model: Evaluated, questions: str, references: References
+) -> Stage:
     parameters: dict[str, Any] = {"sampling": digest_data(spec.evaluation.sampling), **server_digest(server)}
     protocols = protocols_of(spec, family_of(model))
     requests = {n: requests_digest(p, spec.evaluation.sampling) for n, p in protocols.items()}
@@ -105,7 +111,7 @@ def _generate(spec: FusionRunSpec, server: ServerSettings, model: Evaluated, ref
         model,
         parameters=parameters,
         pins=_pins(model, references),
-        inputs=(benchmarks_stage(spec, model), *_trained_by(model)),
+        inputs=(questions, *_trained_by(model)),
         server=stage_name(StageKind.SERVE, model),
         shards=1,
     )
@@ -160,7 +166,7 @@ def evaluate_stage(model: Evaluated) -> str:
     return stage_name(StageKind.EVALUATE, model)
 
 
-def _evaluate(spec: FusionRunSpec, model: Evaluated, *, judged: bool) -> Stage:
+def _evaluate(spec: FusionRunSpec, model: Evaluated, inputs: tuple[str, ...], *, judged: bool) -> Stage:
     verdicts = (_verify_stage(model),) if _coding_benchmarks(spec) else ()
     judgements = (judge_stage_name(model),) if judged else ()
     protocols = protocols_of(spec, family_of(model))
@@ -168,7 +174,7 @@ def _evaluate(spec: FusionRunSpec, model: Evaluated, *, judged: bool) -> Stage:
         StageKind.EVALUATE,
         model,
         parameters={"benchmarks": {name: score_digest(protocol) for name, protocol in protocols.items()}},
-        inputs=(benchmarks_stage(spec, model), _responses_stage(model), *verdicts, *judgements),
+        inputs=(*inputs, *verdicts, *judgements),
     )
 
 

@@ -28,15 +28,15 @@ from fusionrun.plan.references import JUDGE, References
 from fusionrun.plan.stages import Evaluated, JudgeServer, Stage, family_of, model_name, stage_name
 
 
-def judge_stages(spec: FusionRunSpec, model: Evaluated, responses: str, references: References) -> list[Stage]:
+def judge_stages(spec: FusionRunSpec, model: Evaluated, inputs: tuple[str, ...], references: References) -> list[Stage]:
     """Plan ``serve`` and ``judge`` for an evaluated model; nothing if no benchmark is judged.
 
-    ``responses`` is the stage with the responses of the model.
+    ``inputs`` are the stages with the questions and with the responses of the model.
     """
     judged = _judged(spec, model)
     if not judged:
         return []
-    judge, inputs = _judge(spec), (benchmarks_stage(spec, model), responses)
+    judge = _judge(spec)
     parameters: dict[str, Any] = {"benchmarks": {name: judgement_digest(protocol) for name, protocol in judged.items()}}
     parameters["evaluated"] = model_name(model)
     if judge.served is None:
