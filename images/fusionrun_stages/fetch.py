@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from fusionrun.api.parameters import FetchParameters
-from fusionrun.api.stage import FETCH_TARGET
+from fusionrun.api.stage import FETCH_EVALUATED, FETCH_TARGET
 from fusionrun.api.values import Fetched
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.models.files import check_model
@@ -38,7 +38,7 @@ def run(work: Work) -> Made:
         _download(parameters, destination, work)
     else:
         raise InfrastructureError(f"{parameters.uri!r} cannot be fetched: it is on the volume already")
-    check_model(destination, parameters.uri, chat=work.task.stage == FETCH_TARGET)
+    check_model(destination, parameters.uri, chat=work.task.stage.startswith((FETCH_TARGET, FETCH_EVALUATED)))
     files = sorted(p for p in destination.rglob("*") if p.is_file() and ".cache" not in p.parts)
     size = sum(path.stat().st_size for path in files)
     log.info("fetched %s: %d files, %d bytes", parameters.uri, len(files), size)

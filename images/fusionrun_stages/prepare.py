@@ -38,7 +38,7 @@ def run(work: Work) -> Made:
     For benchmarks, write ``prompts/`` with their questions, and ``materials/``.
     """
     parameters = work.parameters(PrepareParameters)
-    if work.task.stage == PREPARE_BENCHMARKS:
+    if work.task.stage.startswith(PREPARE_BENCHMARKS):
         written = write_benchmarks(parameters, work)
         return _made(written.files, written.counts)
     reader = DatasetReader({d.name: open_dataset(d, "datasets") for d in parameters.datasets})

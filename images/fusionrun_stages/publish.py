@@ -138,8 +138,8 @@ def complete_generation_config(model: Path, spec: FusionRunSpec) -> None:
     """
     path = model / "generation_config.json"
     folders = [model]
-    if spec.target.model.uri.startswith("pvc://"):
-        folders.append(on_volume(claim_path(spec.target.model.uri)))
+    if spec.trained.model.uri.startswith("pvc://"):
+        folders.append(on_volume(claim_path(spec.trained.model.uri)))
     ids: list[int] = []
     for source in [f / n for f in folders for n in ("generation_config.json", "config.json")]:
         eos = read_json(source).get("eos_token_id") if source.is_file() else None

@@ -146,6 +146,7 @@ def test_every_list_with_a_key_is_a_map():
     of_pods = {"env": ["name"], "volumes": ["name"], "volumeMounts": ["mountPath"]}
     assert {p.rpartition(".")[2]: keyed.pop(p) for p in list(keyed) if ".pod." in p} == of_pods
     assert keyed == {
+        "spec.evaluateOnly.models": ["name"],
         "spec.sources": ["name"],
         "spec.datasets": ["name"],
         "spec.stageDeadlines": ["kind"],

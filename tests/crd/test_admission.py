@@ -23,6 +23,7 @@ FIELDS = sorted(f.alias for f in FusionRunSpec.model_fields.values())
 
 CHANGES = {
     "recipe": "FuseChat-3.0",
+    "evaluateOnly": {"models": [{"name": "ada", "model": {"uri": "pvc://fusion-data/ada"}}]},
     "target": {"family": "Qwen2.5", "model": {"uri": "pvc://fusion-data/other"}},
     "sources": [{"name": "zed", "served": {"model": {"uri": "pvc://fusion-data/zed"}}}],
     "rewardModel": {"model": {"uri": "hf://RLHFlow/ArmoRM-Llama3-8B-v0.1"}},

@@ -92,7 +92,7 @@ def test_without_admission_the_operator_starts_nothing(case):
         assert not world.objects
 
 
-@pytest.mark.parametrize("name", ["tiny", "llama-3-1-8b"])
+@pytest.mark.parametrize("name", ["tiny", "llama-3-1-8b", "evaluate-only"])
 def test_the_golden_runs_are_the_samples(name):
     """``UPDATE_GOLDEN=1 pytest tests/crd tests/objects`` copies a changed sample."""
     sample = yaml.safe_load((REPOSITORY / "manifests" / "samples" / f"{name}.yaml").read_text())

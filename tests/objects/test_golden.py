@@ -12,11 +12,12 @@ EVERY_KIND = {"run-objects", *StageKind}
 SHOWN = {
     "tiny": EVERY_KIND - {StageKind.FETCH, StageKind.JUDGE},
     "llama-3-1-8b": {"fetch", "prepare", "serve", "score", "sft", "dpo", "judge"},
+    "evaluate-only": {"fetch"},
 }
-"""The files of each sample: tiny is complete, the other has the kinds with a different shape.
+"""The files of each sample: tiny is complete, the others have the kinds with a different shape.
 
-They differ by models and data sets of a hub, presets, GPUs, a reward model with remote code, one training node and a
-judge.
+The second differs by models and data sets of a hub, presets, GPUs, a reward model with remote code, one training node
+and a judge. The third only evaluates models.
 """
 
 

@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -211,15 +212,19 @@ def without_template(hub, **more):
     files.update({name.replace("_json", ".json"): content for name, content in more.items()})
 
 
+@pytest.mark.parametrize(
+    ("field", "subject"), [("target.model", "target"), ("evaluateOnly.models[a].model", "eval-a")], ids=str
+)
 @pytest.mark.parametrize("more", [{}, {"tokenizer_config_json": b'{"model_max_length": 9}'}], ids=["no file", "no key"])
-def test_a_target_without_a_chat_template_is_refused(tmp_path, hub, more):
+def test_an_evaluated_model_without_a_chat_template_is_refused(tmp_path, hub, more, field, subject):
     without_template(hub, **more)
-    with pytest.raises(UserError, match=r"target\.model: 'hf://org/tiny@main': its tokenizer has no chat template"):
-        do_resolve(tmp_path, model(field="target.model"))
+    message = f"{field}: 'hf://org/tiny@main': its tokenizer has no chat template"
+    with pytest.raises(UserError, match=re.escape(message)):
+        do_resolve(tmp_path, model(field=field))
     assert do_resolve(tmp_path, model()).values.pins  # a source's server may have one
     destination = tmp_path / "data" / "m"
     with pytest.raises(UserError, match="has no chat template"):
-        fetch.run(work(tmp_path, "fetch", "target", uri="hf://org/tiny", destination=str(destination)))
+        fetch.run(work(tmp_path, "fetch", subject, uri="hf://org/tiny", destination=str(destination)))
 
 
 def test_the_chat_template_may_be_in_the_tokenizer_configuration(tmp_path, hub):

@@ -199,9 +199,10 @@ def test_a_hub_data_set_is_read_from_its_download_folder(volume):
     assert run(volume, [dataset("a", "hf://o/n", revision="a" * 40)]).values.prompts == 1
 
 
-def test_benchmarks_may_share_prompts(volume, data):
+@pytest.mark.parametrize("stage", ["prepare/benchmarks", "prepare/benchmarks-qwen2.5"])
+def test_benchmarks_may_share_prompts(volume, data, stage):
     two = [data(name, [{"prompt": "p", "answer": "1"}], "Mathematics", columns=ANSWERED) for name in "ab"]
-    made = run(volume, two, stage="prepare/benchmarks", shards=1)
+    made = run(volume, two, stage=stage, shards=1)
     assert made.values.prompts == 2
 
 

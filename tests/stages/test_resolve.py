@@ -109,6 +109,8 @@ BROKEN = {
     "no tokenizer": (("tokenizer.json", Path.unlink), model(), "no tokenizer"),
     "no chat template": (("chat_template.jinja", Path.unlink), model(field="target.model"),
                          "target.model: .*has no chat template"),
+    "evaluated, no chat template": (("chat_template.jinja", Path.unlink), model(field="evaluateOnly.models[a].model"),
+                                    r"evaluateOnly\.models\[a\]\.model: .*has no chat template"),
     "no data": (NOTHING, data("inputs/none.jsonl"),
                 r"datasets\[math\]: 'pvc://claim/inputs/none.jsonl': no such file or directory on the claim"),
     "empty data": (("../math.jsonl", fill(b"")), data(), r"datasets\[math\]: 'math.jsonl': the data set is empty"),

@@ -87,6 +87,17 @@ def rated(**more: Any) -> dict[str, Any]:
     return benchmark | {"rubric": "Rate the answer to {prompt} as [[5]]: {response}"} | more
 
 
+def measured(name: str, **more: Any) -> dict[str, Any]:
+    """Make a model of ``evaluateOnly``; ``more`` are its other fields."""
+    return {"name": name, "model": {"uri": f"pvc://{CLAIM}/models/{name}"}} | more
+
+
+def evaluation_only(*models: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """Make the spec of a run that only evaluates models; ``changes`` replace top-level fields."""
+    kept = {name: make_spec()[name] for name in ("evaluation", "storage")}
+    return {"evaluateOnly": {"models": list(models)}, **kept, **changes}
+
+
 def make_spec(**changes: Any) -> dict[str, Any]:
     """Make a spec; ``changes`` replace top-level fields."""
     return copy.deepcopy(_SPEC) | changes

@@ -48,7 +48,7 @@ def _values(kind: str, parameters: Parameters) -> Values:
             by_source = {"ada": SourceCounts(sft_rows=4, pairs=5), "bob": SourceCounts(sft_rows=3)}
             return Constructed(sft_rows=7, pairs=5, by_source=by_source, drops={"AllCorrect": 2})
         case StageKind.EVALUATE:
-            score = {"base": 20.0, "sft": 50.0, "final": 60.0}[parameters.model]
+            score = {"base": 20.0, "sft": 50.0, "final": 60.0}.get(parameters.model, 40.0)
             return Evaluated(scores={b.name: score for b in parameters.benchmarks})
     return TypeAdapter(Values).validate_python({"kind": kind})
 

@@ -14,7 +14,7 @@ def build_model_card(facts: Facts, scores: Scores, template: SavedTemplate | Non
     """
     from huggingface_hub import ModelCardData
 
-    uri = facts.spec.target.model.uri
+    uri = facts.spec.trained.model.uri
     results = eval_results(scores, facts.spec)
     matter = ModelCardData(
         pipeline_tag="text-generation",

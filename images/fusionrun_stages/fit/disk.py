@@ -52,9 +52,9 @@ def items(
     found = [Item(f"download of {field}", size, estimate=False) for field, size in downloads.items() if size]
     if demand.responses and StageKind.CONSTRUCT not in complete:
         found.append(Item(f"{demand.responses:,} responses with scores", demand.responses * RESPONSE_BYTES))
-    if parameters is None or StageKind.PROMOTE in complete:
-        return found
     training = demand.training
+    if training is None or parameters is None or StageKind.PROMOTE in complete:
+        return found
     weights = weight_bytes(training) * parameters
     checkpoint = checkpoint_bytes(training, trained_parameters(training.lora, parameters, model) or 0)
     models = [kind for kind in (StageKind.SFT, StageKind.DPO, StageKind.PROMOTE) if kind not in complete]

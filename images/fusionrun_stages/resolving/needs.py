@@ -62,11 +62,10 @@ def memory_needs(demand: Demand, models: Mapping[int, ModelFacts]) -> list[Need]
             found.append(memory.served(served, model.architecture, model.parameters, model.weights_bytes, size))
     if demand.reward and (model := models.get(demand.reward.reference)):
         found.append(memory.reward(demand.reward, model.architecture, model.parameters, model.weights_bytes))
-    target = models.get(demand.training.reference)
-    if target and target.parameters and demand.training.on_gpus:
-        found += [
-            memory.training(demand.training, target.architecture, target.parameters, dpo=dpo) for dpo in (False, True)
-        ]
+    training = demand.training
+    target = models.get(training.reference) if training else None
+    if training and target and target.parameters and training.on_gpus:
+        found += [memory.training(training, target.architecture, target.parameters, dpo=dpo) for dpo in (False, True)]
     return found
 
 
@@ -104,7 +103,7 @@ def check_disk(
     if demand is None:
         found = [disk.Item(f"download of {field}", size, estimate=False) for field, size in downloads.items() if size]
     else:
-        target = models.get(demand.training.reference)
+        target = models.get(demand.training.reference) if demand.training else None
         found = disk.items(
             demand,
             downloads,

@@ -90,7 +90,7 @@ def _pin_path(reference: Reference) -> Pinned:
     if reference.kind is ReferenceKind.MODEL:
         if not path.is_dir():
             raise UserError(f"{reference.field}: {reference.uri!r}: is a file; a model must be a directory")
-        check_model(path, reference.field, chat=reference.field.startswith("target"))
+        check_model(path, reference.field, chat=_chats(reference))
         if reference.chat_template:
             check_tokens_of(path, reference.chat_template, f"{reference.field}: {reference.uri!r}")
         weights = sum(file.stat().st_size for file in weight_files(path, reference.field))
@@ -152,20 +152,25 @@ def _pin_hub(reference: Reference, endpoint: str | None) -> Pinned:
     )
 
 
+def _chats(reference: Reference) -> bool:
+    """Return whether a model must have a chat template: the target, or a model of ``evaluateOnly``."""
+    return reference.field.startswith(("target", "evaluateOnly"))
+
+
 def _small_files(reference: Reference, repository: str, client: Any, info: Any) -> dict[str, Any]:
-    """Return a model's configuration; check the target's chat template.
+    """Return a model's configuration; check the chat template of one that is evaluated.
 
     It downloads a few KiB, and the tokenizer (up to 17 MB) if the recipe's template replaces that of the target.
     """
     names = {s.rfilename for s in info.siblings}
-    is_target = reference.field.startswith("target")
-    if is_target and names.isdisjoint(TEMPLATE_FILES):
+    chats = _chats(reference)
+    if chats and names.isdisjoint(TEMPLATE_FILES):
         raise UserError(f"{reference.field}: {repository!r}: {NO_TEMPLATE}")
-    wanted = [CONFIG, *(TEMPLATE_FILES if is_target else ()), *(TOKEN_FILES if reference.chat_template else ())]
+    wanted = [CONFIG, *(TEMPLATE_FILES if chats else ()), *(TOKEN_FILES if reference.chat_template else ())]
     with tempfile.TemporaryDirectory() as folder:
         with hub_errors(reference.field, repository):
             client.snapshot_download(hub_id(reference.uri), revision=info.sha, local_dir=folder, allow_patterns=wanted)
-        if is_target and not has_chat_template(Path(folder), reference.field):
+        if chats and not has_chat_template(Path(folder), reference.field):
             raise UserError(f"{reference.field}: {repository!r}: {NO_TEMPLATE}")
         if reference.chat_template:
             check_tokens_of(Path(folder), reference.chat_template, f"{reference.field}: {repository!r}")

@@ -12,7 +12,7 @@ class ServedDemand(Contract):
     """A model that vLLM serves on GPUs."""
 
     field: str
-    """Field of the spec with the server's settings."""
+    """Field of the spec with the server's settings, or with the model in a run that only evaluates models."""
     reference: int
     """Index of the reference of its model."""
     tensor_parallel_size: int = 1
@@ -66,7 +66,8 @@ class Demand(Contract):
     """Memory of one GPU; None if it is not known: nothing is then judged."""
     served: list[ServedDemand] = []
     reward: RewardDemand | None = None
-    training: TrainingDemand
+    training: TrainingDemand | None = None
+    """None if the run only evaluates models."""
     responses: int | None = None
     """Estimated number of responses that the run stores; None if it is not known."""
     published_copies: int = 0

@@ -185,7 +185,7 @@ class Gate(Contract):
 
 
 class Evaluation(Contract):
-    """How the base, SFT and final models are evaluated."""
+    """How the base, SFT and final models, or those of ``evaluateOnly``, are evaluated."""
 
     preset: EvaluationPreset | None = None
     """FuseChat-3.0 adds the 14 benchmarks of the paper that ``benchmarks`` does not list, named as in

@@ -6,13 +6,17 @@ from typing import Any
 from fusionrun.api.mutable import KEY, SPEC_FIELDS, SpecField
 
 _ARMORM = "hf://RLHFlow/ArmoRM-Llama3-8B-v0.1"
-_SCORED_BY_ARMORM = f"(has(self.rewardModel.model) && self.rewardModel.model.uri == '{_ARMORM}')"
+_SCORED_BY_ARMORM = (
+    f"!has(self.rewardModel) || (has(self.rewardModel.model) && self.rewardModel.model.uri == '{_ARMORM}')"
+)
 _TYPE = "(has(self.type) ? self.type : 'Served')"
 _STORED = "model.uri.startsWith('s3://')"
 _IN_AN_OBJECT_STORE = (
-    f"self.target.{_STORED} || (has(self.rewardModel.model) && self.rewardModel.{_STORED}) || "
-    f"self.sources.exists(s, has(s.served) && s.served.{_STORED}) || "
-    "self.datasets.exists(d, has(d.uri) && d.uri.startsWith('s3://')) || "
+    f"(has(self.target) && self.target.{_STORED}) || "
+    f"(has(self.rewardModel) && has(self.rewardModel.model) && self.rewardModel.{_STORED}) || "
+    f"(has(self.sources) && self.sources.exists(s, has(s.served) && s.served.{_STORED})) || "
+    "(has(self.datasets) && self.datasets.exists(d, has(d.uri) && d.uri.startsWith('s3://'))) || "
+    f"(has(self.evaluateOnly) && self.evaluateOnly.models.exists(m, m.{_STORED})) || "
     "(has(self.evaluation) && (has(self.evaluation.uri) && self.evaluation.uri.startsWith('s3://') || "
     "has(self.evaluation.benchmarks) && "
     "self.evaluation.benchmarks.exists(b, has(b.uri) && b.uri.startsWith('s3://')) || "
@@ -73,7 +77,10 @@ def _same_items(field: SpecField) -> dict[str, Any]:
     name = field.name
     all_known = f"self.{name}.all(each, oldSelf.{name}.exists(old, old.{KEY} == each.{KEY}))"
     message = f"spec.{field.path} is immutable: no item may be added or removed: {_RESTART}"
-    return _rule(f"self.{name}.size() == oldSelf.{name}.size() && {all_known}", message)
+    same = f"self.{name}.size() == oldSelf.{name}.size() && {all_known}"
+    if field.required:
+        return _rule(same, message)
+    return _rule(f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || {same})", message)
 
 
 def _same_presence(field: SpecField) -> dict[str, Any]:
@@ -109,7 +116,28 @@ _ENDPOINT = [
 
 _VALUE_RULES: dict[str, list[dict[str, Any]]] = {
     "FusionRunSpec": [
+        *(
+            _rule(
+                f"has(self.evaluateOnly) != has(self.{name})",
+                f"{name} is required without evaluateOnly and forbidden with it",
+            )
+            for name in ("target", "sources", "rewardModel", "datasets")
+        ),
+        *(
+            _rule(f"!has(self.evaluateOnly) || !has(self.{name})", f"{name} is forbidden with evaluateOnly")
+            for name in ("training", "publish")
+        ),
         _rule(
+            "!has(self.evaluateOnly) || !has(self.evaluation) || !has(self.evaluation.gate)",
+            "evaluation.gate is forbidden with evaluateOnly",
+        ),
+        _rule(
+            "!has(self.evaluateOnly) || (has(self.evaluation) && (has(self.evaluation.preset) || "
+            "(has(self.evaluation.benchmarks) && self.evaluation.benchmarks.size() > 0)))",
+            "evaluation.benchmarks or evaluation.preset is required with evaluateOnly",
+        ),
+        _rule(
+            "!has(self.datasets) || !has(self.sources) || "
             "self.datasets.all(d, !has(d.sources) || d.sources.all(n, self.sources.exists(s, s.name == n)))",
             "datasets[].sources must be names of spec.sources",
         ),
@@ -137,6 +165,16 @@ _VALUE_RULES: dict[str, list[dict[str, Any]]] = {
         _rule(
             "!has(self.model.trustRemoteCode) || !self.model.trustRemoteCode",
             "model.trustRemoteCode must be false for the target: the target must not run custom code",
+        ),
+    ],
+    "MeasuredModel": [
+        _rule("!(self.name in ['base', 'sft', 'final'])", "name must not be base, sft or final: they are reserved"),
+        _rule(_PINNED_IF_TRUSTED, _NOT_PINNED),
+    ],
+    "EvaluateOnly": [
+        _rule(
+            "!has(self.baseline) || self.models.exists(m, m.name == self.baseline)",
+            "baseline must be the name of a model in evaluateOnly.models",
         ),
     ],
     "Publish": [
@@ -302,6 +340,7 @@ CEL_RULES: dict[str, list[dict[str, Any]]] = {
 """CEL rules by class. The CRD has them wherever it has the class."""
 
 LIST_KEYS: dict[tuple[str, str], list[str]] = {
+    ("EvaluateOnly", "models"): ["name"],
     ("FusionRunSpec", "sources"): ["name"],
     ("FusionRunSpec", "datasets"): ["name"],
     ("FusionRunSpec", "stageDeadlines"): ["kind"],

@@ -11,7 +11,7 @@ class ModelScore(Contract):
     """The score of a model on a benchmark."""
 
     model: Annotated[str, Field(max_length=64)]
-    """Name of the model: ``base``, ``sft`` or ``final``."""
+    """Name of the model: ``base``, ``sft``, ``final``, or that of a model of ``evaluateOnly``."""
     score: float
     """Score in the unit of the benchmark."""
     lower: float | None = None

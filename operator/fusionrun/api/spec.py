@@ -8,11 +8,12 @@ from pydantic import Field
 from fusionrun.api.contract import Contract
 from fusionrun.api.data import Construction, Dataset, Generation
 from fusionrun.api.evaluation import Evaluation
-from fusionrun.api.models import Model, Quantity, Resources, RewardModel, SecretKeyRef, SecretRef, Source, Uri
+from fusionrun.api.models import Model, Name, Quantity, Resources, RewardModel, SecretKeyRef, SecretRef, Source, Uri
 from fusionrun.api.pods import ObjectName, PodScheduling, PodSettings
 from fusionrun.api.preflight import Preflight
 from fusionrun.api.stage import StageKind
 from fusionrun.api.training import Training
+from fusionrun.errors import PlanError
 
 
 class Recipe(StrEnum):
@@ -52,6 +53,27 @@ class Target(Contract):
     Llama 3, without a date and a default system prompt, for the families Llama3 and Llama3Small; its tokens must be in
     the tokenizer. For other families it is the model's own. ``Own`` is the template of the model's tokenizer. The base
     model is always evaluated with its own."""
+
+
+class MeasuredModel(Contract):
+    """A model that is evaluated and not trained."""
+
+    name: Name
+    """Unique name of the model. Reserved: ``base``, ``sft`` and ``final``."""
+    model: Model
+    """The model. Its tokenizer must have a chat template."""
+    family: Family | None = None
+    """Family of the model, which selects the prompts and the sampling of benchmarks whose protocol has several
+    (docs/evaluation.md). If omitted, those of the protocol for all other families are used."""
+
+
+class EvaluateOnly(Contract):
+    """Models that are evaluated and not trained."""
+
+    models: Annotated[list[MeasuredModel], Field(min_length=1, max_length=16)]
+    """The models. ``evaluation.server`` serves each."""
+    baseline: Name | None = None
+    """Name of the model that each other model is compared with."""
 
 
 class Hub(Contract):
@@ -192,19 +214,30 @@ FAILED_STAGE_TTL_FACTOR = 7
 """Objects of a failed stage, and so its logs, are kept this many times as long."""
 
 
+_NOT_EMPTY = {"minItems": 1}
+"""In the CRD only: a recorded spec of a run with ``evaluateOnly`` has empty lists."""
+
+
 class FusionRunSpec(Contract):
-    """The models to fuse, and how."""
+    """The models to fuse, and how; or models to evaluate, and how."""
 
     recipe: Recipe = Recipe.FUSECHAT_3
     """The recipe that most defaults come from."""
-    target: Target
-    """The small model that is trained."""
-    sources: Annotated[list[Source], Field(min_length=1, max_length=32)]
-    """The source models, whose responses become training data."""
-    reward_model: RewardModel
-    """The model that scores every response: one that the run loads, or one behind an endpoint."""
-    datasets: Annotated[list[Dataset], Field(min_length=1, max_length=64)]
-    """The data sets of prompts, and the sources that respond to them."""
+    evaluate_only: EvaluateOnly | None = None
+    """Models that are evaluated on the benchmarks without training. ``target``, ``sources``, ``rewardModel``,
+    ``datasets``, ``training``, ``publish`` and ``evaluation.gate`` are then forbidden. If omitted, the run trains the
+    target."""
+    target: Target | None = None
+    """The small model that is trained. Required without ``evaluateOnly``, forbidden with it."""
+    sources: Annotated[list[Source], Field(max_length=32, json_schema_extra=_NOT_EMPTY)] = []
+    """The source models, whose responses become training data. Required without ``evaluateOnly``, forbidden with
+    it."""
+    reward_model: RewardModel = RewardModel()
+    """The model that scores every response: one that the run loads, or one behind an endpoint. Required without
+    ``evaluateOnly``, forbidden with it."""
+    datasets: Annotated[list[Dataset], Field(max_length=64, json_schema_extra=_NOT_EMPTY)] = []
+    """The data sets of prompts, and the sources that respond to them. Required without ``evaluateOnly``, forbidden with
+    it."""
     generation: Generation = Generation()
     """How sources generate responses."""
     construction: Construction = Construction()
@@ -214,7 +247,7 @@ class FusionRunSpec(Contract):
     preflight: Preflight = Preflight()
     """Checks of the cluster and of the spec before the first model server starts."""
     evaluation: Evaluation = Evaluation()
-    """How the base, SFT and final models are evaluated."""
+    """How the base, SFT and final models, or those of ``evaluateOnly``, are evaluated."""
     hub: Hub | None = None
     """The model hub of ``hf://`` models and data sets. If omitted, the Hugging Face Hub is used without a token."""
     s3: ObjectStore | None = None
@@ -251,6 +284,19 @@ class FusionRunSpec(Contract):
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
     """Seconds after the end of the run until the operator deletes its Jobs and other objects, and with them the logs.
     The FusionRun, the data on the claim, and the ConfigMaps NAME-spec and NAME-resolved are kept."""
+
+    @property
+    def trained(self) -> Target:
+        """The target of a run that trains one.
+
+        Raises
+        ------
+        PlanError
+            If the run only evaluates models.
+        """
+        if self.target is None:
+            raise PlanError("spec.target is not set")
+        return self.target
 
     def deadlines(self, kind: StageKind) -> StageDeadlines:
         """Return the deadlines of the stages of a kind, with those of the run."""

@@ -28,7 +28,9 @@ class StageKind(StrEnum):
 
 PREPARE_BENCHMARKS = "prepare/benchmarks"
 FETCH_TARGET = "fetch/target"
-"""Names of stages that differ from others of their kind. Tasks have no field for it, so programs compare the name."""
+FETCH_EVALUATED = "fetch/eval-"
+"""Names of stages, or their starts, that differ from others of their kind. Tasks have no field for it, so programs
+compare the name."""
 
 
 class EvaluatedModel(StrEnum):

@@ -329,7 +329,8 @@ def shorter_forms(values: Values | None) -> list[Values]:
         bounds = _shorter(values, without)
         final = f"{EvaluatedModel.FINAL}-"
         ordered = sorted(bounds.differences.items(), key=lambda pair: not pair[0].startswith(final))
-        fewer = [values.model_copy(update={"differences": dict(ordered[:count])}) for count in (2, 1)]
+        counts = range(len(ordered) - 1, 0, -1)
+        fewer = [values.model_copy(update={"differences": dict(ordered[:count])}) for count in counts]
         return [_shorter(values, {"prompts_needed": None}), bounds, *fewer]
     if not isinstance(values, Constructed):
         return []

@@ -18,6 +18,11 @@ from fusionrun.plan.graph import check_order
 from fusionrun.plan.references import References
 from fusionrun.plan.stages import Plan, Stage
 
+_OF_TRAINING = frozenset({
+    StageKind.PREFLIGHT, StageKind.CONSTRUCT, StageKind.SFT, StageKind.DPO, StageKind.PROMOTE, StageKind.PUBLISH,
+})  # fmt: skip
+"""Kinds that a run with ``evaluateOnly`` has no stages of. It has no sources, and so no stages of theirs."""
+
 
 def build_plan(spec: FusionRunSpec) -> Plan:
     """Build the plan of a spec whose every field is filled (``plan.defaults.fill``)."""
@@ -35,6 +40,8 @@ def _stages(  # noqa: C901, PLR0911, PLR0912 -- one case per kind
 
     Stages that alternate, such as ``serve`` and ``generate`` of each source, are planned with the first of their kinds.
     """
+    if spec.evaluate_only and kind in _OF_TRAINING:
+        return []
     match kind:
         case StageKind.RESOLVE:
             return inputs.resolve_stages()

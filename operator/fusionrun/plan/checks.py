@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from fusionrun.api.artifacts import claim_path
 from fusionrun.api.data import Dataset, Task, TestsFrom
 from fusionrun.api.evaluation import JudgeServed
-from fusionrun.api.models import Resources, ServerSettings, SourceType
+from fusionrun.api.models import Model, Resources, ServerSettings, SourceType
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.errors import SpecError
-from fusionrun.plan.evaluation_checks import check_evaluation, too_long
+from fusionrun.plan.evaluation_checks import check_evaluation, check_purpose, too_long
 from fusionrun.plan.gpus import gpu_count, gpu_limits, is_whole
 from fusionrun.plan.pod_checks import check_pods
 from fusionrun.plan.presets import preset_data
 from fusionrun.plan.quantities import quantity
-from fusionrun.plan.references import JUDGE, REWARD, TARGET, dataset_columns
+from fusionrun.plan.references import JUDGE, REWARD, TARGET, dataset_columns, measured_field
 from fusionrun.plan.server_arguments import bad_arguments
 from fusionrun.plan.stages import EVALUATION_PREFIX, JUDGE_PREFIX
 
@@ -32,6 +32,7 @@ PART_OF_GPU = re.compile(r"/(mig-|gpu\.shared$)")
 def check_spec(spec: FusionRunSpec) -> list[SpecError]:
     """Check a spec that has all defaults; return all errors."""
     return [
+        *check_purpose(spec),
         *_reward(spec),
         *check_security(spec),
         *_gpus(spec),
@@ -52,12 +53,12 @@ def check_security(spec: FusionRunSpec) -> list[SpecError]:
 
 def _reward(spec: FusionRunSpec) -> Iterator[SpecError]:
     """Repeat the rule of admission that scoring depends on."""
-    if (spec.reward_model.model is None) == (spec.reward_model.endpoint is None):
+    if spec.evaluate_only is None and (spec.reward_model.model is None) == (spec.reward_model.endpoint is None):
         yield SpecError("rewardModel", spec.reward_model.place, "exactly one of model and endpoint is required")
 
 
 def _models(spec: FusionRunSpec) -> Iterator[SpecError]:
-    uris = [("target.model.uri", spec.target.model.uri)]
+    uris = [(f"{field}.uri", model.uri) for field, model in _evaluated(spec)]
     if spec.reward_model.model:
         uris.append(("rewardModel.model.uri", spec.reward_model.model.uri))
     uris += [(f"sources[{s.name}].served.model.uri", s.served.model.uri) for s in spec.sources if s.served is not None]
@@ -81,6 +82,13 @@ def _models(spec: FusionRunSpec) -> Iterator[SpecError]:
             yield SpecError(field, uri, "the path must not leave the claim ('..')")
 
 
+def _evaluated(spec: FusionRunSpec) -> list[tuple[str, Model]]:
+    """Return the target, or the models of ``evaluateOnly``, with their fields."""
+    target = [("target.model", spec.target.model)] if spec.target else []
+    measured = spec.evaluate_only.models if spec.evaluate_only else []
+    return [*target, *((measured_field(each), each.model) for each in measured)]
+
+
 def _all_servers(spec: FusionRunSpec) -> Iterator[tuple[str, ServerSettings]]:
     """Yield the settings of each server, with their field."""
     for source in spec.sources:
@@ -98,11 +106,13 @@ def _served_judge(spec: FusionRunSpec) -> JudgeServed | None:
 
 def _remote_code(spec: FusionRunSpec) -> Iterator[SpecError]:
     """Repeat the rules of admission that decide whose code runs."""
-    if spec.target.model.trust_remote_code:
+    if spec.target and spec.target.model.trust_remote_code:
         yield SpecError(
             "target.model.trustRemoteCode", value=True, rule="must be false: the target runs no custom code"
         )
     models = [(f"sources[{s.name}].served.model", s.served.model) for s in spec.sources if s.served]
+    if spec.evaluate_only:
+        models += _evaluated(spec)
     if spec.reward_model.model:
         models.append(("rewardModel.model", spec.reward_model.model))
     if judge := _served_judge(spec):

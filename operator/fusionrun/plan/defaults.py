@@ -222,6 +222,10 @@ _ARMORM = recipe.ARMORM_URI.removeprefix("hf://")
 _WITH_RESPONSES = [preset.value for preset in Preset if preset_data(preset).responses]
 
 DEFAULTS: dict[str, Default] = {
+    "evaluateOnly.baseline": Default(
+        "Defaults to the first model.",
+        lambda spec, _item: spec.evaluate_only.models[0].name if spec.evaluate_only else None,
+    ),
     "target.chatTemplate": _constant(ChatTemplate.RECIPE, "Defaults to `Recipe`."),
     "sources[].served.resources": _RESOURCES,
     "sources[].sampling": Default("Defaults to the defaults of its fields.", _empty_sampling),
@@ -287,13 +291,13 @@ DEFAULTS: dict[str, Default] = {
     **_each_field(
         "training.sft",
         {family.value: numbers.sft for family, numbers in recipe.TRAINING.items()},
-        lambda spec, _item: recipe.TRAINING[spec.target.family].sft,
+        lambda spec, _item: recipe.TRAINING[spec.target.family].sft if spec.target else None,
     ),
     "training.sft.saveSteps": Default("If omitted, a checkpoint is saved after each epoch."),
     **_each_field(
         "training.dpo",
         {family.value: numbers.dpo for family, numbers in recipe.TRAINING.items()},
-        lambda spec, _item: recipe.TRAINING[spec.target.family].dpo,
+        lambda spec, _item: recipe.TRAINING[spec.target.family].dpo if spec.target else None,
     ),
     "evaluation.benchmarks[].uri": Default(
         f"Defaults to the subfolder of `evaluation.uri`, if that is set, and else to the hub for {_listed(_HUB)}.",

@@ -11,7 +11,8 @@ from fusionrun.plan.gpus import gpu_count
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.pod_size import NodeGpus
 from fusionrun.plan.quantities import quantity
-from fusionrun.plan.references import JUDGE, REWARD, TARGET, References, served_judge
+from fusionrun.plan.references import JUDGE, REWARD, TARGET, References, measured_field, served_judge
+from fusionrun.plan.stages import subject_name
 
 GPU_MEMORY_LABEL = "nvidia.com/gpu.memory"
 """Label with the memory of one GPU of a node, in MiB. Source: NVIDIA GPU feature discovery, "Generated Labels"."""
@@ -25,8 +26,11 @@ def demand_of(pinned: PinnedPlan) -> Demand:
         for source in spec.sources
         if source.served
     ]
-    if spec.evaluation.benchmarks and spec.evaluation.server:
-        servers.append(("evaluation.server", references.model(TARGET), spec.evaluation.server))
+    if spec.evaluation.benchmarks and (server := spec.evaluation.server):
+        measured = spec.evaluate_only.models if spec.evaluate_only else []
+        servers += [(measured_field(m), references.model(subject_name(m)), server) for m in measured]
+        if spec.target:
+            servers.append(("evaluation.server", references.model(TARGET), server))
     if judge := served_judge(spec):
         servers.append(("evaluation.judge.served", references.model(JUDGE), judge))
     reward = spec.reward_model
@@ -42,7 +46,7 @@ def demand_of(pinned: PinnedPlan) -> Demand:
         )
         if reward.model and gpu_count(reward.resources)
         else None,
-        training=_training(spec, references.model(TARGET)),
+        training=_training(spec, references.model(TARGET)) if spec.target else None,
         responses=sum(a.responses or 0 for a in amounts(spec)) or None,
         published_copies=(1 + uri.startswith("pvc://")) if uri else 0,
     )

@@ -1,10 +1,12 @@
 """Rules on benchmarks, their protocols and the judge. Each error has the field, the value and the rule."""
 
 from collections.abc import Iterator
+from itertools import product
 
 from fusionrun.api.evaluation import Benchmark, Evaluation, Grader
 from fusionrun.api.models import ServerSettings
 from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.stage import EvaluatedModel
 from fusionrun.errors import SpecError
 from fusionrun.plan.benchmarks.protocols import protocol_of
 from fusionrun.plan.benchmarks.table import benchmark_data
@@ -22,6 +24,34 @@ def check_evaluation(spec: FusionRunSpec) -> Iterator[SpecError]:
     yield from _judge(evaluation)
     if not broken:
         yield from _lengths(spec)
+
+
+def check_purpose(spec: FusionRunSpec) -> Iterator[SpecError]:
+    """Check that a spec has all that it needs to train a model, or to evaluate models, and nothing of the other."""
+    training = {"target": spec.target, "sources": spec.sources, "datasets": spec.datasets}
+    only = spec.evaluate_only
+    if only is None:  # ``plan.checks`` reports a missing reward model
+        for name in (name for name, value in training.items() if not value):
+            yield SpecError(name, None, "is required without evaluateOnly")
+        return
+    other = {
+        "rewardModel": spec.reward_model.place,
+        "publish": spec.publish,
+        "evaluation.gate": spec.evaluation.gate,
+    }
+    for name in (name for name, value in (training | other).items() if value):
+        yield SpecError(name, "", "is forbidden with evaluateOnly: the run trains no model")
+    if not spec.evaluation.benchmarks:
+        yield SpecError("evaluation.benchmarks", [], "is required with evaluateOnly: add one, or set evaluation.preset")
+    names = [model.name for model in only.models]
+    for name in dict.fromkeys(names):
+        if name in set(EvaluatedModel):
+            yield SpecError("evaluateOnly.models[].name", name, "is reserved for the models of a run that trains")
+        if names.count(name) > 1:
+            yield SpecError("evaluateOnly.models[].name", name, "must be unique")
+    if only.baseline and only.baseline not in names:
+        rule = f"must be the name of a model in evaluateOnly.models: {', '.join(names)}"
+        yield SpecError("evaluateOnly.baseline", only.baseline, rule)
 
 
 def _benchmark(benchmark: Benchmark) -> Iterator[SpecError]:
@@ -89,8 +119,9 @@ def _lengths(spec: FusionRunSpec) -> Iterator[SpecError]:
     own = evaluation.sampling.max_tokens if evaluation.sampling else None
     if rule := too_long(own, evaluation.server):
         yield SpecError("evaluation.sampling.maxTokens", own, rule)
-    for benchmark in evaluation.benchmarks:
-        protocol, field = protocol_of(benchmark, spec), f"evaluation.benchmarks[{benchmark.name}]"
+    families = {model.family: None for model in spec.evaluate_only.models} if spec.evaluate_only else {None: None}
+    for benchmark, family in product(evaluation.benchmarks, families):
+        protocol, field = protocol_of(benchmark, spec, family), f"evaluation.benchmarks[{benchmark.name}]"
         longest = protocol.sampling.max_tokens
         if longest != own and (rule := too_long(longest, evaluation.server)):
             yield SpecError(f"{field}.sampling.maxTokens", longest, rule)

@@ -83,7 +83,7 @@ class PinnedPlan(Run):
 
     def target(self) -> str:
         """Return the directory of the base target model."""
-        return self.model(self.spec.target.model, "target.model")
+        return self.model(self.spec.trained.model, "target.model")
 
     def pin(self, spec_field: str) -> str:
         """Return the fingerprint of a reference, by its field in the spec."""

@@ -9,7 +9,7 @@ from functools import reduce
 from typing import Any, TypeVar
 
 from fusionrun.api.pods import NodeRequirement, PodScheduling, PodSettings
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec import FusionRunSpec, MeasuredModel
 from fusionrun.api.stage import EvaluatedModel, PreflightSubject, StageKind
 from fusionrun.plan.kinds import Workload
 from fusionrun.plan.stages import JudgeServer, Stage
@@ -58,7 +58,9 @@ def parts(spec: FusionRunSpec) -> Iterator[Part]:
     for part in (
         Part("rewardModel.pod", reward.pod, isolated=isolated) if reward.pod else None,
         Part("training.pod", spec.training.pod) if spec.training.pod else None,
-        Part("evaluation.server.pod", server.pod) if server and server.pod else None,
+        Part("evaluation.server.pod", server.pod, isolated=_measures_remote_code(spec))
+        if server and server.pod
+        else None,
         Part("evaluation.judge.served.pod", served.pod, isolated=served.model.trust_remote_code)
         if served and served.pod
         else None,
@@ -67,6 +69,10 @@ def parts(spec: FusionRunSpec) -> Iterator[Part]:
     ):
         if part:
             yield part
+
+
+def _measures_remote_code(spec: FusionRunSpec) -> bool:
+    return spec.evaluate_only is not None and any(m.model.trust_remote_code for m in spec.evaluate_only.models)
 
 
 def part_field(stage: Stage) -> str:
@@ -86,7 +92,7 @@ def part_field(stage: Stage) -> str:
 
 def _server_field(stage: Stage) -> str:
     match stage.subject:
-        case EvaluatedModel():
+        case EvaluatedModel() | MeasuredModel():
             return "evaluation.server"
         case JudgeServer():
             return "evaluation.judge.served"

@@ -3,11 +3,11 @@
 from fusionrun.api.data import Columns, Dataset
 from fusionrun.api.evaluation import Benchmark, JudgeServed
 from fusionrun.api.models import Model
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec import FusionRunSpec, MeasuredModel
 from fusionrun.api.stage import Reference, ReferenceKind, StageKind, TemplateName
 from fusionrun.plan.presets import preset_data
 from fusionrun.plan.recipe import chat_template
-from fusionrun.plan.stages import FetchedModel, stage_name
+from fusionrun.plan.stages import FetchedModel, stage_name, subject_name
 
 TARGET = "target"
 REWARD = "reward"
@@ -26,7 +26,10 @@ class References:
         """By URI and revision, so that a model in two roles is fetched once."""
         self._models: dict[str, int] = {}
         self._fetched: dict[str, FetchedModel] = {}
-        self._model(TARGET, "target.model", spec.target.model, chat_template(spec.target))
+        if spec.target:
+            self._model(TARGET, "target.model", spec.target.model, chat_template(spec.target))
+        for measured in spec.evaluate_only.models if spec.evaluate_only else []:
+            self._model(subject_name(measured), measured_field(measured), measured.model)
         if spec.reward_model.model:
             self._model(REWARD, "rewardModel.model", spec.reward_model.model)
         for source in spec.sources:
@@ -72,6 +75,11 @@ class References:
     def after(self, role: str) -> tuple[str, ...]:
         """Return the name of the stage that fetches the model of a role, if there is one."""
         return (stage_name(StageKind.FETCH, self._fetched[role]),) if role in self._fetched else ()
+
+
+def measured_field(measured: MeasuredModel) -> str:
+    """Return the field of the spec with a model of ``evaluateOnly``."""
+    return f"evaluateOnly.models[{measured.name}].model"
 
 
 def served_judge(spec: FusionRunSpec) -> JudgeServed | None:

@@ -10,6 +10,7 @@ from fusionrun.api.artifacts import parameters_digest
 from fusionrun.api.contract import Contract
 from fusionrun.api.evaluation import Grader
 from fusionrun.api.models import ModelEndpoint, Resources, Source
+from fusionrun.api.spec import Family, MeasuredModel
 from fusionrun.api.stage import EvaluatedModel, PlannedStage, PreflightSubject, Reference, StageKind
 from fusionrun.api.training import Backend
 from fusionrun.errors import PlanError
@@ -34,7 +35,7 @@ class FetchedModel:
     """A model that is downloaded, by the first role in which the spec names it."""
 
     role: str
-    """``target``, ``reward`` or the name of a source."""
+    """``target``, ``reward``, ``judge``, the name of a source, or ``eval-`` and that of a model of ``evaluateOnly``."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,49 @@ class ReferenceSolutions:
 
 
 @dataclass(frozen=True)
+class FamilyBenchmarks:
+    """The benchmarks with the prompts of a family, in a run that evaluates models of several families."""
+
+    family: Family | None
+
+    @property
+    def value(self) -> str:
+        """Its name."""
+        return f"{PromptSet.BENCHMARKS}-{self.family.lower() if self.family else 'others'}"
+
+
+Evaluated = EvaluatedModel | MeasuredModel
+"""A model that the benchmarks measure: one of a run that trains, or one of ``evaluateOnly``."""
+
+
+def model_name(model: Evaluated) -> str:
+    """Return the name of an evaluated model, for tasks and for the status."""
+    return model.name if isinstance(model, MeasuredModel) else model.value
+
+
+def family_of(model: Evaluated) -> Family | None:
+    """Return the family of a model of ``evaluateOnly``; None without one, and for the models of a run that trains."""
+    return model.family if isinstance(model, MeasuredModel) else None
+
+
+@dataclass(frozen=True)
 class JudgeServer:
     """The judge that the run serves while it judges the responses of an evaluated model."""
 
-    evaluated: EvaluatedModel
+    evaluated: Evaluated
 
 
-StageSubject = Source | FetchedModel | PromptSet | EvaluatedModel | JudgeServer | ReferenceSolutions | PreflightSubject
+StageSubject = (
+    Source
+    | FetchedModel
+    | PromptSet
+    | FamilyBenchmarks
+    | EvaluatedModel
+    | MeasuredModel
+    | JudgeServer
+    | ReferenceSolutions
+    | PreflightSubject
+)
 
 
 def subject_name(subject: StageSubject) -> str:
@@ -59,12 +96,12 @@ def subject_name(subject: StageSubject) -> str:
             return subject.name
         case FetchedModel():
             return subject.role
-        case PromptSet() | PreflightSubject():
+        case PromptSet() | FamilyBenchmarks() | PreflightSubject():
             return subject.value
-        case EvaluatedModel():
-            return f"{EVALUATION_PREFIX}{subject.value}"
+        case EvaluatedModel() | MeasuredModel():
+            return f"{EVALUATION_PREFIX}{model_name(subject)}"
         case JudgeServer():
-            return f"{JUDGE_PREFIX}{subject.evaluated.value}"
+            return f"{JUDGE_PREFIX}{model_name(subject.evaluated)}"
         case ReferenceSolutions():
             return "solutions"
 
@@ -73,8 +110,8 @@ def stage_name(kind: StageKind, subject: StageSubject | None = None, grader: Gra
     """Return the name of a stage, such as ``verify/qwen.coding``. No code parses a name."""
     if subject is None:
         return kind.value
-    if kind in (StageKind.JUDGE, StageKind.EVALUATE) and isinstance(subject, EvaluatedModel):
-        return f"{kind}/{subject}"
+    if kind in (StageKind.JUDGE, StageKind.EVALUATE) and isinstance(subject, Evaluated):
+        return f"{kind}/{model_name(subject)}"
     name = f"{kind}/{subject_name(subject)}"
     return name if grader is None or isinstance(subject, ReferenceSolutions) else f"{name}.{grader.lower()}"
 
@@ -147,9 +184,9 @@ class Stage:
         return self.subject
 
     @property
-    def evaluated_model(self) -> EvaluatedModel:
+    def evaluated_model(self) -> Evaluated:
         """The model that it evaluates."""
-        if not isinstance(self.subject, EvaluatedModel):
+        if not isinstance(self.subject, Evaluated):
             raise PlanError(f"{self.name}: not a stage of an evaluated model")
         return self.subject
 

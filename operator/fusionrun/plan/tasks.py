@@ -2,6 +2,7 @@
 
 from fusionrun.api.artifacts import DIGEST_LENGTH, artifact_dir, run_dir
 from fusionrun.api.parameters import GenerateParameters, Parameters, VerifyParameters
+from fusionrun.api.spec import MeasuredModel
 from fusionrun.api.stage import EvaluatedModel, StageKind
 from fusionrun.api.task import StageTask
 from fusionrun.errors import PlanError
@@ -20,7 +21,7 @@ from fusionrun.plan.families import (
 )
 from fusionrun.plan.families.responses import ServedModel
 from fusionrun.plan.pinned import PinnedPlan
-from fusionrun.plan.stages import JudgeServer, ReferenceSolutions, Stage
+from fusionrun.plan.stages import Evaluated, JudgeServer, ReferenceSolutions, Stage
 
 
 def build_task(pinned: PinnedPlan, stage: Stage, server_url: str = "") -> StageTask:
@@ -62,7 +63,7 @@ def artifact_digest(pinned: PinnedPlan, stage: Stage) -> str:
 def served_model(pinned: PinnedPlan, stage: Stage) -> ServedModel:
     """Return the model of a ``serve`` stage with the settings of its server."""
     match stage.subject:
-        case EvaluatedModel() as model:
+        case EvaluatedModel() | MeasuredModel() as model:
             return evaluation.served_model(pinned, model)
         case JudgeServer():
             return judges.served_judge(pinned)
@@ -109,7 +110,7 @@ def _parameters(  # noqa: C901, PLR0911, PLR0912 -- one case per kind
 
 
 def _generate(pinned: PinnedPlan, stage: Stage, server_url: str) -> GenerateParameters:
-    if isinstance(stage.subject, EvaluatedModel):
+    if isinstance(stage.subject, Evaluated):
         return evaluation.generate_task(pinned, stage, stage.subject, server_url)
     return responses.generate_task(pinned, stage, stage.source, server_url)
 
@@ -118,7 +119,7 @@ def _verify(pinned: PinnedPlan, stage: Stage) -> VerifyParameters:
     match stage.subject:
         case ReferenceSolutions():
             return judging.solutions_task(pinned, stage)
-        case EvaluatedModel() as model:
+        case EvaluatedModel() | MeasuredModel() as model:
             return evaluation.verify_task(pinned, stage, model)
         case _:
             return judging.verify_task(pinned, stage, stage.source)

@@ -54,6 +54,13 @@ def test_memory_disk_and_references_are_refused_in_one_message(volume, monkeypat
         assert part in text
 
 
+def test_a_run_that_only_evaluates_needs_no_memory_for_training(volume):
+    served = SERVED | {"field": "evaluateOnly.models[a].model"}
+    made = run(volume, gpu_memory_bytes=80 * 2**30, training=None, served=[served])
+    assert made.values.memory_bytes.keys() == {"evaluateOnly.models[a].model"}
+    assert made.values.disk_bytes == 0
+
+
 def test_a_run_that_fits_reports_memory_disk_and_parameters(volume):
     made = run(volume, gpu_memory_bytes=80 * 2**30, training=TRAINING | {"processes": 8})
     assert made.values.parameters == [8_029_995_008] * 2

@@ -5,7 +5,7 @@ from typing import Any
 from fusionrun.api.evaluation import Benchmark, BenchmarkColumns, Grader, Judge
 from fusionrun.api.models import Sampling
 from fusionrun.api.protocol import JudgeRequest, PromptForm, Protocol, Unit
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec import Family, FusionRunSpec
 from fusionrun.errors import PlanError
 from fusionrun.plan import recipe
 from fusionrun.plan.benchmarks.table import benchmark_data
@@ -35,35 +35,36 @@ _REQUESTS = {"sampling", "stop", "samples"}
 _JUDGEMENT = {"version", "grader", "judge", "rubric"}
 
 
-def protocol_of(benchmark: Benchmark, spec: FusionRunSpec) -> Protocol:
+def protocol_of(benchmark: Benchmark, spec: FusionRunSpec, family: Family | None = None) -> Protocol:
     """Return the protocol of a benchmark of a spec whose every field is filled.
 
     It is that of its preset or of its grader, with the fields that the benchmark sets. The protocol of a preset is
-    marked as modified if they differ.
+    marked as modified if they differ. ``family`` is that of a model of ``evaluateOnly``; without one, it is that of the
+    target.
     """
     if benchmark.preset is None:
         return _with_fields(_of_grader(benchmark, spec), benchmark)
-    known = _of_preset(benchmark, spec)
+    known = _of_preset(benchmark, spec.target.family if spec.target else family)
     protocol = _with_fields(known, benchmark)
     return protocol.model_copy(update={"modified": protocol != known or benchmark.max_prompts is not None})
 
 
-def protocols_of(spec: FusionRunSpec) -> dict[str, Protocol]:
-    """Return the protocol of every benchmark, by name."""
-    return {benchmark.name: protocol_of(benchmark, spec) for benchmark in spec.evaluation.benchmarks}
+def protocols_of(spec: FusionRunSpec, family: Family | None = None) -> dict[str, Protocol]:
+    """Return the protocol of every benchmark, by name; ``family`` is that of a model of ``evaluateOnly``."""
+    return {benchmark.name: protocol_of(benchmark, spec, family) for benchmark in spec.evaluation.benchmarks}
 
 
-def _of_preset(benchmark: Benchmark, spec: FusionRunSpec) -> Protocol:
+def _of_preset(benchmark: Benchmark, family: Family | None) -> Protocol:
     if benchmark.preset is None:
         raise PlanError(f"{benchmark.name}: has no preset")
-    known, family = benchmark_data(benchmark.preset), spec.target.family
+    known = benchmark_data(benchmark.preset)
     start, end = known.window or (None, None)
     return Protocol(
         name=known.protocol,
         version=known.version,
         layout=known.layout,
-        form=known.forms.get(family, known.form),
-        sampling=known.samplings.get(family, known.sampling),
+        form=known.forms.get(family, known.form) if family else known.form,
+        sampling=known.samplings.get(family, known.sampling) if family else known.sampling,
         temperatures=dict(known.temperatures),
         stop=list(known.stop),
         samples=known.samples,

@@ -10,10 +10,10 @@ from fusionrun.api.evaluation import Judge
 from fusionrun.api.evaluation_tasks import BenchmarkParameters, JudgeParameters
 from fusionrun.api.protocol import Protocol
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.stage import EvaluatedModel, StageKind
+from fusionrun.api.stage import StageKind
 from fusionrun.errors import PlanError
 from fusionrun.plan.benchmarks.protocols import judgement_digest, protocols_of
-from fusionrun.plan.families.prompts import BENCHMARKS
+from fusionrun.plan.families.prompts import benchmarks_stage
 from fusionrun.plan.families.responses import (
     ServedModel,
     api_key_env,
@@ -25,20 +25,20 @@ from fusionrun.plan.families.responses import (
 )
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.references import JUDGE, References
-from fusionrun.plan.stages import JudgeServer, Stage, stage_name
+from fusionrun.plan.stages import Evaluated, JudgeServer, Stage, family_of, model_name, stage_name
 
 
-def judge_stages(spec: FusionRunSpec, model: EvaluatedModel, responses: str, references: References) -> list[Stage]:
+def judge_stages(spec: FusionRunSpec, model: Evaluated, inputs: tuple[str, ...], references: References) -> list[Stage]:
     """Plan ``serve`` and ``judge`` for an evaluated model; nothing if no benchmark is judged.
 
-    ``responses`` is the stage with the responses of the model.
+    ``inputs`` are the stages with the questions and with the responses of the model.
     """
-    judged = _judged(spec)
+    judged = _judged(spec, model)
     if not judged:
         return []
-    judge, inputs = _judge(spec), (BENCHMARKS, responses)
+    judge = _judge(spec)
     parameters: dict[str, Any] = {"benchmarks": {name: judgement_digest(protocol) for name, protocol in judged.items()}}
-    parameters["evaluated"] = model.value
+    parameters["evaluated"] = model_name(model)
     if judge.served is None:
         parameters |= endpoint_digest(judge.endpoint)
         return [Stage(StageKind.JUDGE, model, parameters=parameters, inputs=inputs, endpoint=judge.endpoint, shards=1)]
@@ -58,7 +58,7 @@ def judge_stages(spec: FusionRunSpec, model: EvaluatedModel, responses: str, ref
     ]
 
 
-def judge_stage_name(model: EvaluatedModel) -> str:
+def judge_stage_name(model: Evaluated) -> str:
     """Return the name of the stage that judges the responses of a model."""
     return stage_name(StageKind.JUDGE, model)
 
@@ -71,16 +71,16 @@ def served_judge(pinned: PinnedPlan) -> ServedModel:
     return ServedModel(JUDGE, pinned.model(served.model, "evaluation.judge.served.model"), served)
 
 
-def judge_task(pinned: PinnedPlan, stage: Stage, model: EvaluatedModel, server_url: str) -> JudgeParameters:
+def judge_task(pinned: PinnedPlan, stage: Stage, model: Evaluated, server_url: str) -> JudgeParameters:
     """Return the task of ``judge``: let the judge rate the responses of a model."""
     spec = pinned.spec
-    endpoint = _judge(spec).endpoint
+    endpoint, questions = _judge(spec).endpoint, benchmarks_stage(spec, model)
     return JudgeParameters(
-        evaluated=model.value,
-        benchmarks=[BenchmarkParameters(name=n, grader=p.grader, protocol=p) for n, p in _judged(spec).items()],
-        prompts_dir=pinned.artifact(BENCHMARKS, artifacts.PROMPTS),
+        evaluated=model_name(model),
+        benchmarks=[BenchmarkParameters(name=n, grader=p.grader, protocol=p) for n, p in _judged(spec, model).items()],
+        prompts_dir=pinned.artifact(questions, artifacts.PROMPTS),
         responses_dir=pinned.artifact(stage_name(StageKind.GENERATE, model), artifacts.RESPONSES),
-        materials_dir=pinned.artifact(BENCHMARKS, artifacts.MATERIALS),
+        materials_dir=pinned.artifact(questions, artifacts.MATERIALS),
         shards=stage.shards or 1,
         base_url=endpoint.url if endpoint else server_url,
         model=endpoint.model if endpoint else JUDGE,
@@ -95,9 +95,10 @@ def judge_task(pinned: PinnedPlan, stage: Stage, model: EvaluatedModel, server_u
     )
 
 
-def _judged(spec: FusionRunSpec) -> dict[str, Protocol]:
-    """Return the protocols of the benchmarks that a model judges."""
-    return {name: protocol for name, protocol in protocols_of(spec).items() if protocol.grader.needs_judge}
+def _judged(spec: FusionRunSpec, model: Evaluated) -> dict[str, Protocol]:
+    """Return the protocols of the benchmarks that a judge rates for an evaluated model."""
+    protocols = protocols_of(spec, family_of(model))
+    return {name: protocol for name, protocol in protocols.items() if protocol.grader.needs_judge}
 
 
 def _judge(spec: FusionRunSpec) -> Judge:

@@ -3,16 +3,26 @@
 from typing import Any
 
 from fusionrun.api import artifacts
+from fusionrun.api.artifacts import canonical
 from fusionrun.api.data import Dataset, TestsFrom
 from fusionrun.api.evaluation import Benchmark, BenchmarkColumns
 from fusionrun.api.parameters import DatasetParameters, PrepareParameters
 from fusionrun.api.protocol import Protocol
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec import Family, FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.plan.benchmarks.protocols import protocols_of, question_digest, text_digest
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.references import References, dataset_columns, dataset_uri
-from fusionrun.plan.stages import PromptSet, ReferenceSolutions, Stage, digest_data, stage_name
+from fusionrun.plan.stages import (
+    Evaluated,
+    FamilyBenchmarks,
+    PromptSet,
+    ReferenceSolutions,
+    Stage,
+    digest_data,
+    family_of,
+    stage_name,
+)
 
 PROMPTS = stage_name(StageKind.PREPARE, PromptSet.PROMPTS)
 BENCHMARKS = stage_name(StageKind.PREPARE, PromptSet.BENCHMARKS)
@@ -24,33 +34,83 @@ COLUMNS_ADDED_LATER = ("context", "preamble", "solution", "category", "options")
 
 def prepare_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
     """Plan ``prepare`` for the data sets and for the benchmarks."""
-    seed, benchmarks, protocols = spec.construction.seed, spec.evaluation.benchmarks, protocols_of(spec)
+    return [*_training_prompts(spec, references), *_benchmarks(spec, references)]
+
+
+def _training_prompts(spec: FusionRunSpec, references: References) -> list[Stage]:
+    if spec.evaluate_only:
+        return []
+    benchmarks, protocols = spec.evaluation.benchmarks, protocols_of(spec)
     dataset_pins = tuple(references.indexes[f"datasets[{d.name}]"] for d in spec.datasets)
-    benchmark_pins = tuple(references.indexes[f"evaluation.benchmarks[{b.name}]"] for b in benchmarks)
     parameters = {
         "datasets": [_dataset_digest(d) for d in spec.datasets],
         "leftOut": [
             _benchmark_digest(b, {"split", "grader", "columns"}) | text_digest(protocols[b.name]) for b in benchmarks
         ],
         "shards": spec.generation.shards,
-        "seed": seed,
+        "seed": spec.construction.seed,
     }
-    pins = (*dataset_pins, *benchmark_pins)
-    stages = [Stage(StageKind.PREPARE, PromptSet.PROMPTS, parameters=parameters, pins=pins)]
-    if benchmarks:
-        fields = {"name", "split", "grader", "columns", "max_prompts"}
-        questions = [_benchmark_digest(b, fields) | question_digest(protocols[b.name]) for b in benchmarks]
-        parameters = {"benchmarks": questions, "seed": seed}
-        stages.append(Stage(StageKind.PREPARE, PromptSet.BENCHMARKS, parameters=parameters, pins=benchmark_pins))
-    return stages
+    pins = (*dataset_pins, *_benchmark_pins(spec, references))
+    return [Stage(StageKind.PREPARE, PromptSet.PROMPTS, parameters=parameters, pins=pins)]
+
+
+def _benchmarks(spec: FusionRunSpec, references: References) -> list[Stage]:
+    if not spec.evaluation.benchmarks:
+        return []
+    first = dict[PromptSet | FamilyBenchmarks, Family | None]()
+    for family, subject in question_sets(spec).items():
+        first.setdefault(subject, family)
+    return [
+        Stage(
+            StageKind.PREPARE,
+            subject,
+            parameters={"benchmarks": _questions(spec, family), "seed": spec.construction.seed},
+            pins=_benchmark_pins(spec, references),
+        )
+        for subject, family in first.items()
+    ]
+
+
+def _benchmark_pins(spec: FusionRunSpec, references: References) -> tuple[int, ...]:
+    return tuple(references.indexes[f"evaluation.benchmarks[{b.name}]"] for b in spec.evaluation.benchmarks)
+
+
+def _questions(spec: FusionRunSpec, family: Family | None) -> list[dict[str, Any]]:
+    """Return what decides the questions of the benchmarks as models of a family get them."""
+    fields, protocols = {"name", "split", "grader", "columns", "max_prompts"}, protocols_of(spec, family)
+    return [_benchmark_digest(b, fields) | question_digest(protocols[b.name]) for b in spec.evaluation.benchmarks]
+
+
+def question_sets(spec: FusionRunSpec) -> dict[Family | None, PromptSet | FamilyBenchmarks]:
+    """Return the subject of the ``prepare`` stage with the benchmarks, by the family of the evaluated models.
+
+    Families whose models get the same questions share a stage. The first is the one of a run that trains.
+    """
+    if spec.evaluate_only is None:
+        return {None: PromptSet.BENCHMARKS}
+    families = list(dict.fromkeys(model.family for model in spec.evaluate_only.models))
+    if len(families) == 1:
+        return {families[0]: PromptSet.BENCHMARKS}
+    by_questions: dict[str, PromptSet | FamilyBenchmarks] = {}
+    found: dict[Family | None, PromptSet | FamilyBenchmarks] = {}
+    for family in families:
+        own = FamilyBenchmarks(family) if found else PromptSet.BENCHMARKS
+        found[family] = by_questions.setdefault(canonical(_questions(spec, family)), own)
+    return found
+
+
+def benchmarks_stage(spec: FusionRunSpec, model: Evaluated) -> str:
+    """Return the stage that prepares the benchmarks for an evaluated model."""
+    return stage_name(StageKind.PREPARE, question_sets(spec)[family_of(model)])
 
 
 def prepare_task(pinned: PinnedPlan, stage: Stage) -> PrepareParameters:
     """Return the task of ``prepare``: read the data sets, or the benchmarks."""
     spec, seed = pinned.spec, pinned.spec.construction.seed
-    protocols = protocols_of(spec)
+    family = next((f for f, subject in question_sets(spec).items() if subject == stage.subject), None)
+    protocols = protocols_of(spec, family)
     benchmarks = [_benchmark_task(pinned, b, protocols[b.name]) for b in spec.evaluation.benchmarks]
-    if stage.subject is PromptSet.BENCHMARKS:
+    if stage.subject is not PromptSet.PROMPTS:
         return PrepareParameters(datasets=benchmarks, shards=1, seed=seed)
     datasets = [_dataset_task(pinned, d) for d in spec.datasets]
     return PrepareParameters(datasets=datasets, benchmarks=benchmarks, shards=spec.generation.shards, seed=seed)

@@ -31,7 +31,7 @@ def shared_digest(spec: FusionRunSpec) -> dict[str, Any]:
     }
     if training.lora is not None:
         shared["lora"] = digest_data(training.lora)
-    if spec.target.family is Family.GEMMA_2:
+    if spec.trained.family is Family.GEMMA_2:
         # Earlier releases trained it without soft-capping: their artifacts must not be reused.
         shared["attention"] = "SoftCapped"
     return shared
@@ -39,7 +39,7 @@ def shared_digest(spec: FusionRunSpec) -> dict[str, Any]:
 
 def template_digest(spec: FusionRunSpec) -> dict[str, Any]:
     """Return the chat template of training for a digest; nothing for the tokenizer's own."""
-    template = chat_template(spec.target)
+    template = chat_template(spec.trained)
     return {"chatTemplate": template} if template else {}
 
 
@@ -88,7 +88,7 @@ def sft_task(pinned: PinnedPlan) -> SftParameters:
     """Return the task of ``sft``: fine-tune the target on the SFT rows."""
     data_path = pinned.artifact(CONSTRUCT, artifacts.SFT_FILE)
     shared = _shared_task(pinned, pinned.spec.training.sft, pinned.target(), data_path)
-    return SftParameters.model_validate({**shared, "chat_template": chat_template(pinned.spec.target)})
+    return SftParameters.model_validate({**shared, "chat_template": chat_template(pinned.spec.trained)})
 
 
 def sft_trial(pinned: PinnedPlan) -> SftParameters:
@@ -124,7 +124,7 @@ def dpo_trial(pinned: PinnedPlan) -> DpoParameters:
 def _trial(pinned: PinnedPlan, settings: Sft) -> dict[str, Any]:
     """Return the task of a trial: on the target, with the template that ``sft`` gives it, and without trackers."""
     shared = _shared_task(pinned, settings, pinned.target(), "")
-    return {**shared, "report_to": [], "mlflow": None, "chat_template": chat_template(pinned.spec.target)}
+    return {**shared, "report_to": [], "mlflow": None, "chat_template": chat_template(pinned.spec.trained)}
 
 
 def promote_stages(spec: FusionRunSpec) -> list[Stage]:

@@ -39,7 +39,9 @@ def conclude(context: Context, outcomes: Outcomes, before: FusionRunStatus) -> C
             stop=(Reason.STAGE_FAILED, f"stopped because stage {name} failed; finished artifacts are kept"),
         )
     if all(s.state in DONE for s in outcomes.statuses):
-        complete = conditions.complete("the model is trained and evaluated")
+        complete = conditions.complete(
+            "the models are evaluated" if spec.evaluate_only else "the model is trained and evaluated"
+        )
         return Conclusion([*complete, _gate_condition(spec, outcomes)])
     if spec.suspend:
         text = "spec.suspend is true: set it to false to resume"

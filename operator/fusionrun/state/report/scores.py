@@ -110,10 +110,12 @@ def by_model(rows: Iterable[BenchmarkResult]) -> dict[str, dict[str, float]]:
 
 
 def group_results(spec: FusionRunSpec, rows: Sequence[BenchmarkResult]) -> list[GroupResult]:
-    """Return the averages over the benchmarks of the paper, if the run has some of them.
+    """Return the averages over the benchmarks of the paper, if the run has some of them and trains a model.
 
     The average of a model is shown when it has a score on each of them.
     """
+    if spec.target is None:
+        return []
     presets = {b.name: b.preset for b in spec.evaluation.benchmarks if b.preset is not None}
     mine = {presets[row.benchmark]: row for row in rows if row.benchmark in presets}
     published = row_of(spec.target.model.uri)
