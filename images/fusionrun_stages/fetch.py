@@ -38,7 +38,9 @@ def run(work: Work) -> Made:
         _download(parameters, destination, work)
     else:
         raise InfrastructureError(f"{parameters.uri!r} cannot be fetched: it is on the volume already")
-    check_model(destination, parameters.uri, chat=work.task.stage.startswith((FETCH_TARGET, FETCH_EVALUATED)))
+    stage = work.task.stage
+    chats = stage == FETCH_TARGET or stage.startswith(FETCH_EVALUATED)
+    check_model(destination, parameters.uri, chat=chats)
     files = sorted(p for p in destination.rglob("*") if p.is_file() and ".cache" not in p.parts)
     size = sum(path.stat().st_size for path in files)
     log.info("fetched %s: %d files, %d bytes", parameters.uri, len(files), size)

@@ -215,7 +215,8 @@ def build_crd(defaults: Mapping[str, str]) -> dict[str, Any]:
                     "additionalPrinterColumns": PRINTER_COLUMNS,
                     "schema": {
                         "openAPIV3Schema": {
-                            "description": "FusionRun trains a small target LLM on the responses of source LLMs.",
+                            "description": "FusionRun trains a small target LLM on the responses of source LLMs, or "
+                            "only evaluates LLMs.",
                             "type": "object",
                             "required": ["spec"],
                             "properties": {

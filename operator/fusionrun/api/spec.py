@@ -228,16 +228,13 @@ class FusionRunSpec(Contract):
     ``datasets``, ``training``, ``publish`` and ``evaluation.gate`` are then forbidden. If omitted, the run trains the
     target."""
     target: Target | None = None
-    """The small model that is trained. Required without ``evaluateOnly``, forbidden with it."""
+    """The small model that is trained."""
     sources: Annotated[list[Source], Field(max_length=32, json_schema_extra=_NOT_EMPTY)] = []
-    """The source models, whose responses become training data. Required without ``evaluateOnly``, forbidden with
-    it."""
+    """The source models, whose responses become training data."""
     reward_model: RewardModel = RewardModel()
-    """The model that scores every response: one that the run loads, or one behind an endpoint. Required without
-    ``evaluateOnly``, forbidden with it."""
+    """The model that scores every response: one that the run loads, or one behind an endpoint."""
     datasets: Annotated[list[Dataset], Field(max_length=64, json_schema_extra=_NOT_EMPTY)] = []
-    """The data sets of prompts, and the sources that respond to them. Required without ``evaluateOnly``, forbidden with
-    it."""
+    """The data sets of prompts, and the sources that respond to them."""
     generation: Generation = Generation()
     """How sources generate responses."""
     construction: Construction = Construction()

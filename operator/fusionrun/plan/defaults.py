@@ -221,11 +221,17 @@ _GANG_SCHEDULERS = {GangScheduler.COSCHEDULING: "scheduler-plugins-scheduler", G
 _ARMORM = recipe.ARMORM_URI.removeprefix("hf://")
 _WITH_RESPONSES = [preset.value for preset in Preset if preset_data(preset).responses]
 
+_TO_TRAIN = "Required without `evaluateOnly`, forbidden with it."
+
 DEFAULTS: dict[str, Default] = {
     "evaluateOnly.baseline": Default(
         "Defaults to the first model.",
         lambda spec, _item: spec.evaluate_only.models[0].name if spec.evaluate_only else None,
     ),
+    "target": Default(_TO_TRAIN),
+    "sources": _constant([], _TO_TRAIN),
+    "rewardModel": _constant(RewardModel(), _TO_TRAIN),
+    "datasets": _constant([], _TO_TRAIN),
     "target.chatTemplate": _constant(ChatTemplate.RECIPE, "Defaults to `Recipe`."),
     "sources[].served.resources": _RESOURCES,
     "sources[].sampling": Default("Defaults to the defaults of its fields.", _empty_sampling),
