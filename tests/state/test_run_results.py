@@ -8,7 +8,7 @@ from fusionrun.api.result import Outcome, StageResult
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.status import Reason
 from fusionrun.api.task import decode_task
-from fusionrun.api.values import Constructed, DatasetCounts, Promoted, SourceCounts
+from fusionrun.api.values import Constructed, DatasetCounts, Generated, Judged, Promoted, SourceCounts
 from fusionrun.state.report.results import dataset_summary, final_numbers
 from support.runs import make_run, make_spec
 from support.world import World, succeeded, with_complete
@@ -133,3 +133,11 @@ def test_the_status_has_the_held_out_loss_of_promote_and_how_the_candidates_diff
     values = Promoted(step=8, candidates=2, **{f"held_out_{name}": value for name, value in held_out.items()})
     numbers = final_numbers([StageResult(outcome=Outcome.SUCCEEDED, values=values)])
     assert {name: numbers[name] for name in shown} == shown
+
+
+def test_the_cost_of_a_stage_is_that_of_its_requests():
+    results = [
+        StageResult(outcome=Outcome.SUCCEEDED, values=values)
+        for values in (Generated(cost_micro=5), Judged(cost_micro=7), Judged(), Generated())
+    ]
+    assert final_numbers(results)["cost_micro"] == 12

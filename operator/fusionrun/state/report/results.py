@@ -12,6 +12,7 @@ from fusionrun.api.values import (
     Constructed,
     DatasetCounts,
     Generated,
+    Judged,
     Preflighted,
     Promoted,
     SourceCounts,
@@ -27,12 +28,13 @@ def final_numbers(results: Sequence[StageResult]) -> dict[str, Any]:
     elif isinstance(first, Promoted):
         loss, accuracy = first.held_out_loss, first.held_out_accuracy
     generated = [r.values for r in results if isinstance(r.values, Generated)]
+    paid = [r.values for r in results if isinstance(r.values, Generated | Judged)]
     rates = (round(v.tokens_per_second, 1) for v in generated if v.tokens_per_second is not None)
     memory = (r.peak_memory_bytes for r in results if r.peak_memory_bytes is not None)
     return {
         "message": _measured(first) if isinstance(first, Preflighted) else None,
         "cache_hit": True if results and all(r.cached for r in results) else None,
-        "cost_micro": sum(v.cost_micro or 0 for v in generated) or None,
+        "cost_micro": sum(v.cost_micro or 0 for v in paid) or None,
         "peak_memory_bytes": max(memory, default=None),
         "tokens_per_second": max(rates, default=None),
         "loss": None if loss is None else round(loss, 4),
