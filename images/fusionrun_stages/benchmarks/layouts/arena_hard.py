@@ -24,6 +24,8 @@ ANSWER_COLUMNS = (
 )
 """Where releases of the benchmark have the text of a question and of an answer."""
 ORIGIN = "github.com/lmarena/arena-hard-auto, or FuseEval/IF-Eval/Arena-Hard of github.com/SLIT-AI/FuseChat-3.0"
+JUDGE_ORIGIN = "FuseEval/IF-Eval/Arena-Hard/judge_configs of github.com/SLIT-AI/FuseChat-3.0"
+"""The configuration in lmarena/arena-hard-auto has another template now."""
 VERSION = ("arena-hard-v0.1",)
 """Folder of this version, where the files of later versions have the same names."""
 
@@ -32,7 +34,7 @@ def open_arena_hard(source: Source, _: DatasetParameters) -> Opened:
     """Open the questions, the answers of the baseline and the configuration of the judge."""
     questions = source.find("question.jsonl", origin=ORIGIN, prefer=VERSION)
     baseline = source.find("arena-hard-gpt-4-0314.json", "gpt-4-0314.jsonl", origin=ORIGIN, prefer=VERSION)
-    judge = source.find("judge_config.yaml", "arena-hard-v0.1.yaml", JUDGE, "judge_config.yml", origin=ORIGIN)
+    judge = source.find("judge_config.yaml", JUDGE, origin=JUDGE_ORIGIN)
     answers = read_answers(source.data_file(baseline), source.where)
     files = source.data_files([questions], [])
     return Opened(lambda: read_raw_rows(files), lambda raw: read(raw, answers), materials={JUDGE: judge})

@@ -47,8 +47,8 @@ PRESETS = {
         metrics=("winRate",),
         judge=JudgeRequest(temperature=0.0, max_tokens=4096, model="gpt-4-1106-preview"),
         licence="Apache-2.0",
-        data="question.jsonl, the answers of gpt-4-0314 and judge_config.yaml of lmarena/arena-hard-auto (v0.1): 500 "
-        "questions",
+        data="question.jsonl and the answers of gpt-4-0314 of lmarena/arena-hard-auto (v0.1), and "
+        "judge_configs/judge_config.yaml of FuseEval/IF-Eval/Arena-Hard: 500 questions",
         source="SLIT-AI/FuseChat-3.0: FuseEval/IF-Eval/Arena-Hard/{gen_judgment,show_result,utils_math}.py",
     ),
     BenchmarkPreset.MT_BENCH: BenchmarkData(
