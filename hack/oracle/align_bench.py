@@ -71,11 +71,13 @@ def make_samples(kinds):
 
 
 def main(arguments):
-    """Make the fixture with ``arguments.python`` and the checkout ``arguments.repo``."""
+    """Make the fixture."""
     from fusionrun.api.evaluation_records import Question
     from fusionrun.api.records import Response
     from fusionrun_stages.judges.align_bench import AlignBench
-    from oracle.official import run_official
+    from oracle.official import read_arguments, run_official
+
+    arguments = read_arguments(arguments, __doc__, "SLIT-AI/FuseChat-3.0")
 
     folder = arguments.repo.resolve() / FOLDER
     samples = make_samples(json.loads((folder / FILES[1]).read_text(encoding="utf-8")))

@@ -73,8 +73,10 @@ def make_cases(chance):
 
 
 def main(arguments):
-    """Make the fixture with ``arguments.python`` and the checkout ``arguments.repo``."""
-    from oracle.official import run_official
+    """Make the fixture."""
+    from oracle.official import read_arguments, run_official
+
+    arguments = read_arguments(arguments, __doc__, "SLIT-AI/FuseChat-3.0")
 
     given = {"settings": SETTINGS, "cases": make_cases(random.Random(21))}
     made = run_official(arguments.python, __file__, given, str(arguments.repo.resolve() / FOLDER))

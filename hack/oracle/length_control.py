@@ -64,8 +64,10 @@ def make_cases(chance):
 
 
 def main(arguments):
-    """Make the fixture with ``arguments.python``."""
-    from oracle.official import run_official
+    """Make the fixture."""
+    from oracle.official import read_arguments, run_official
+
+    arguments = read_arguments(arguments, __doc__)
 
     chance = random.Random(14)
     given = {"gamed": make_gamed(chance), "cases": make_cases(chance)}

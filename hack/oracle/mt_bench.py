@@ -58,8 +58,10 @@ def make_questions(chance, count):
 
 
 def main(arguments):
-    """Make the fixture with ``arguments.python`` and the checkout ``arguments.repo``."""
-    from oracle.official import run_official
+    """Make the fixture."""
+    from oracle.official import read_arguments, run_official
+
+    arguments = read_arguments(arguments, __doc__, "SLIT-AI/FuseChat-3.0")
 
     rows = [
         {"name": name, "type": "single", "system_prompt": f"You grade.{name[-4:]}\n\n", "prompt_template": text}

@@ -45,8 +45,10 @@ def make_rows(chance, count):
 
 
 def main(arguments):
-    """Make the fixture with ``arguments.python``."""
-    from oracle.official import run_official
+    """Make the fixture."""
+    from oracle.official import read_arguments, run_official
+
+    arguments = read_arguments(arguments, __doc__)
 
     given = {"template": TEMPLATE, "rows": make_rows(random.Random(5), 60)}
     made = run_official(arguments.python, __file__, given)

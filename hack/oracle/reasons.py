@@ -34,10 +34,10 @@ class Disagreement(NamedTuple):
 
 _HEAD = """# How three graders judge mathematics
 
-`hack/oracles --repo FOLDER` invents pairs of a gold answer and an answer, in other forms of the same value (`same`) and
+`hack/oracles mathematics` invents pairs of a gold answer and an answer, in other forms of the same value (`same`) and
 as near misses (`other`), and judges each by this project's grader, by math-verify {version} with its defaults, and by
 the grader of github.com/QwenLM/Qwen2.5-Math. The pairs and the verdicts are in
-`tests/stages/grading/oracle_verdicts.jsonl`. This page is written by `hack/oracles`;
+`tests/stages/grading/oracle_verdicts.jsonl`. This page is written by `hack/oracles mathematics`;
 [data.md](data.md#verdicts-on-mathematics) has the rules of this project's grader.
 
 """
