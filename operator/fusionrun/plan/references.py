@@ -2,9 +2,11 @@
 
 from fusionrun.api.data import Columns, Dataset
 from fusionrun.api.evaluation import Benchmark, JudgeServed
+from fusionrun.api.harness import task_uri
 from fusionrun.api.models import Model
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import Reference, ReferenceKind, StageKind, TemplateName
+from fusionrun.plan.benchmarks.lm_eval import harness_task
 from fusionrun.plan.presets import preset_data
 from fusionrun.plan.recipe import chat_template
 from fusionrun.plan.stages import FetchedModel, stage_name
@@ -36,8 +38,11 @@ class References:
             columns = [*dataset_columns(dataset).named(), *(dataset.responses_columns or {}).values()]
             self._dataset(f"datasets[{dataset.name}]", dataset_uri(dataset), dataset, columns)
         for benchmark in spec.evaluation.benchmarks:
+            if benchmark.harness:
+                self._dataset(benchmark_field(benchmark), task_uri(harness_task(benchmark)), benchmark, [])
+                continue
             columns = (benchmark.columns or Columns()).named() if benchmark.preset is None else []
-            self._dataset(f"evaluation.benchmarks[{benchmark.name}]", benchmark.uri or "", benchmark, columns)
+            self._dataset(benchmark_field(benchmark), benchmark.uri or "", benchmark, columns)
         if judge := served_judge(spec):
             self._model(JUDGE, "evaluation.judge.served.model", judge.model)
 
@@ -72,6 +77,11 @@ class References:
     def after(self, role: str) -> tuple[str, ...]:
         """Return the name of the stage that fetches the model of a role, if there is one."""
         return (stage_name(StageKind.FETCH, self._fetched[role]),) if role in self._fetched else ()
+
+
+def benchmark_field(benchmark: Benchmark) -> str:
+    """Return the field of the reference of a benchmark."""
+    return f"evaluation.benchmarks[{benchmark.name}]"
 
 
 def served_judge(spec: FusionRunSpec) -> JudgeServed | None:

@@ -8,6 +8,7 @@ from fusionrun.api.protocol import JudgeRequest, PromptForm, Protocol, Unit
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.errors import PlanError
 from fusionrun.plan import recipe
+from fusionrun.plan.benchmarks.lm_eval import harness_task, task_protocol, with_questions
 from fusionrun.plan.benchmarks.table import benchmark_data
 
 OWN = "FusionRun"
@@ -38,9 +39,11 @@ _JUDGEMENT = {"version", "grader", "judge", "rubric"}
 def protocol_of(benchmark: Benchmark, spec: FusionRunSpec) -> Protocol:
     """Return the protocol of a benchmark of a spec whose every field is filled.
 
-    It is that of its preset or of its grader, with the fields that the benchmark sets. The protocol of a preset is
-    marked as modified if they differ.
+    It is that of its task of lm-eval, or that of its preset or of its grader, with the fields that the benchmark sets.
+    The protocol of a preset is marked as modified if they differ.
     """
+    if benchmark.harness:
+        return task_protocol(harness_task(benchmark))
     if benchmark.preset is None:
         return _with_fields(_of_grader(benchmark, spec), benchmark)
     known = _of_preset(benchmark, spec)
@@ -51,6 +54,11 @@ def protocol_of(benchmark: Benchmark, spec: FusionRunSpec) -> Protocol:
 def protocols_of(spec: FusionRunSpec) -> dict[str, Protocol]:
     """Return the protocol of every benchmark, by name."""
     return {benchmark.name: protocol_of(benchmark, spec) for benchmark in spec.evaluation.benchmarks}
+
+
+def asked_protocols(spec: FusionRunSpec) -> dict[str, Protocol]:
+    """Return the protocol of every benchmark whose questions this project asks, by name: no task of lm-eval."""
+    return {benchmark.name: protocol_of(benchmark, spec) for benchmark in with_questions(spec)}
 
 
 def _of_preset(benchmark: Benchmark, spec: FusionRunSpec) -> Protocol:

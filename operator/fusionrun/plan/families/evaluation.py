@@ -5,11 +5,19 @@ from typing import Any
 from fusionrun.api import artifacts
 from fusionrun.api.evaluation import Grader
 from fusionrun.api.evaluation_tasks import BenchmarkParameters, EvaluateParameters
+from fusionrun.api.harness import HarnessTasks
 from fusionrun.api.models import ServerSettings
 from fusionrun.api.parameters import GenerateParameters, VerifyParameters
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import EvaluatedModel, StageKind
-from fusionrun.plan.benchmarks.protocols import judge_name, protocols_of, requests_digest, score_digest
+from fusionrun.plan.benchmarks.lm_eval import harness_tasks, task_digest
+from fusionrun.plan.benchmarks.protocols import (
+    asked_protocols,
+    judge_name,
+    protocols_of,
+    requests_digest,
+    score_digest,
+)
 from fusionrun.plan.families.judges import judge_stage_name, judge_stages
 from fusionrun.plan.families.judging import verify_parameters, verify_stage
 from fusionrun.plan.families.prompts import BENCHMARKS, PROMPTS
@@ -23,7 +31,7 @@ from fusionrun.plan.families.responses import (
 )
 from fusionrun.plan.families.training import PROMOTE, SFT
 from fusionrun.plan.pinned import PinnedPlan
-from fusionrun.plan.references import TARGET, References
+from fusionrun.plan.references import TARGET, References, benchmark_field
 from fusionrun.plan.stages import Stage, digest_data, stage_name, subject_name
 
 
@@ -72,15 +80,19 @@ def served_model(pinned: PinnedPlan, model: EvaluatedModel) -> ServedModel:
 
 def _generate(spec: FusionRunSpec, server: ServerSettings, model: EvaluatedModel, references: References) -> Stage:
     parameters: dict[str, Any] = {"sampling": digest_data(spec.evaluation.sampling), **server_digest(server)}
-    requests = {n: requests_digest(p, spec.evaluation.sampling) for n, p in protocols_of(spec).items()}
+    requests = {n: requests_digest(p, spec.evaluation.sampling) for n, p in asked_protocols(spec).items()}
     # Earlier releases had one response per prompt, with the same sampling for all benchmarks.
     if any(requests.values()):
         parameters["benchmarks"] = requests
+    tasks = harness_tasks(spec)
+    if tasks:
+        parameters["harness"] = {task.name: task_digest(task) for task in tasks}
+    task_pins = [references.indexes[benchmark_field(b)] for b in spec.evaluation.benchmarks if b.harness]
     return Stage(
         StageKind.GENERATE,
         model,
         parameters=parameters,
-        pins=_pins(model, references),
+        pins=(*_pins(model, references), *task_pins),
         inputs=(BENCHMARKS, *_trained_by(model)),
         server=stage_name(StageKind.SERVE, model),
         shards=1,
@@ -90,7 +102,7 @@ def _generate(spec: FusionRunSpec, server: ServerSettings, model: EvaluatedModel
 def generate_task(pinned: PinnedPlan, stage: Stage, model: EvaluatedModel, server_url: str) -> GenerateParameters:
     """Return the task of ``generate``: request the responses to the benchmarks, as their protocols say."""
     spec, name = pinned.spec, subject_name(model)
-    protocols = protocols_of(spec)
+    protocols = asked_protocols(spec)
     return GenerateParameters(
         source=name,
         base_url=server_url,
@@ -105,11 +117,20 @@ def generate_task(pinned: PinnedPlan, stage: Stage, model: EvaluatedModel, serve
             for name, protocol in protocols.items()
             if protocol.sampling != spec.evaluation.sampling or protocol.stop
         },
+        harness=_harness(pinned),
         concurrency=spec.generation.concurrency,
         max_concurrency=max_concurrency(spec),
         stall_seconds=spec.generation.stall_seconds,
         seed=spec.construction.seed,
     )
+
+
+def _harness(pinned: PinnedPlan) -> HarnessTasks | None:
+    """Return the tasks of lm-eval, with the folders of the data that ``resolve`` downloaded."""
+    tasks = harness_tasks(pinned.spec)
+    fields = {b.name: benchmark_field(b) for b in pinned.spec.evaluation.benchmarks}
+    data = {task.name: artifacts.dataset_dir(pinned.pin(fields[task.name])) for task in tasks}
+    return HarnessTasks(tasks=tasks, data=data) if tasks else None
 
 
 def _responses_stage(model: EvaluatedModel) -> str:
@@ -158,6 +179,7 @@ def evaluate_task(pinned: PinnedPlan, stage: Stage, model: EvaluatedModel) -> Ev
         verdicts_dir=pinned.artifact(verdicts, artifacts.VERDICTS) if verdicts in stage.inputs else None,
         judgements_dir=pinned.artifact(judgements, artifacts.JUDGEMENTS) if judged else None,
         materials_dir=pinned.artifact(BENCHMARKS, artifacts.MATERIALS),
+        harness_dir=pinned.artifact(_responses_stage(model)) if harness_tasks(pinned.spec) else None,
         judge=judge_name(pinned.spec.evaluation.judge) if judged else None,
         shards=1,
         seed=pinned.spec.construction.seed,

@@ -9,7 +9,8 @@ from fusionrun.api.parameters import DatasetParameters, PrepareParameters
 from fusionrun.api.protocol import Protocol
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
-from fusionrun.plan.benchmarks.protocols import protocols_of, question_digest, text_digest
+from fusionrun.plan.benchmarks.lm_eval import with_questions
+from fusionrun.plan.benchmarks.protocols import asked_protocols, question_digest, text_digest
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.references import References, dataset_columns, dataset_uri
 from fusionrun.plan.stages import PromptSet, ReferenceSolutions, Stage, digest_data, stage_name
@@ -24,7 +25,7 @@ COLUMNS_ADDED_LATER = ("context", "preamble", "solution", "category", "options")
 
 def prepare_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
     """Plan ``prepare`` for the data sets and for the benchmarks."""
-    seed, benchmarks, protocols = spec.construction.seed, spec.evaluation.benchmarks, protocols_of(spec)
+    seed, benchmarks, protocols = spec.construction.seed, with_questions(spec), asked_protocols(spec)
     dataset_pins = tuple(references.indexes[f"datasets[{d.name}]"] for d in spec.datasets)
     benchmark_pins = tuple(references.indexes[f"evaluation.benchmarks[{b.name}]"] for b in benchmarks)
     parameters = {
@@ -37,7 +38,7 @@ def prepare_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
     }
     pins = (*dataset_pins, *benchmark_pins)
     stages = [Stage(StageKind.PREPARE, PromptSet.PROMPTS, parameters=parameters, pins=pins)]
-    if benchmarks:
+    if spec.evaluation.benchmarks:  # without questions, the artifact is empty
         fields = {"name", "split", "grader", "columns", "max_prompts"}
         questions = [_benchmark_digest(b, fields) | question_digest(protocols[b.name]) for b in benchmarks]
         parameters = {"benchmarks": questions, "seed": seed}
@@ -48,8 +49,8 @@ def prepare_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
 def prepare_task(pinned: PinnedPlan, stage: Stage) -> PrepareParameters:
     """Return the task of ``prepare``: read the data sets, or the benchmarks."""
     spec, seed = pinned.spec, pinned.spec.construction.seed
-    protocols = protocols_of(spec)
-    benchmarks = [_benchmark_task(pinned, b, protocols[b.name]) for b in spec.evaluation.benchmarks]
+    protocols = asked_protocols(spec)
+    benchmarks = [_benchmark_task(pinned, b, protocols[b.name]) for b in with_questions(spec)]
     if stage.subject is PromptSet.BENCHMARKS:
         return PrepareParameters(datasets=benchmarks, shards=1, seed=seed)
     datasets = [_dataset_task(pinned, d) for d in spec.datasets]
