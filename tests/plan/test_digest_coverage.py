@@ -173,6 +173,7 @@ TABLE: dict[type[Contract], dict[str, Row]] = {
     PrepareParameters: {
         "datasets": Nested(),
         "benchmarks": Nested(),
+        "harness_data": InDigest("evaluation.benchmarks.3.name", "other"),
         "shards": InDigest("generation.shards", 3),
         "seed": InDigest("construction.seed", 7),
     },

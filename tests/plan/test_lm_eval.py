@@ -45,7 +45,8 @@ def test_a_task_is_a_reference_by_its_name_and_the_settings_that_resolve_checks(
     assert reference.uri == task_uri(HarnessTask(name="pro", task="mmlu_pro", **SETTINGS))
     assert (reference.columns, reference.all_files) == ([], False)
     index = plan.references.index(reference)
-    assert [stage.name for stage in plan.stages if index in stage.pins] == [f"generate/eval-{m}" for m in MODELS]
+    pinned_by = {stage.name for stage in plan.stages if index in stage.pins}
+    assert pinned_by == {"prepare/prompts", *(f"generate/eval-{model}" for model in MODELS)}
 
 
 def test_generate_measures_the_task_and_asks_the_questions_of_the_other_benchmarks():
@@ -59,6 +60,7 @@ def test_generate_measures_the_task_and_asks_the_questions_of_the_other_benchmar
         prepare = build_task(run, run.plan[name]).parameters
         read_there = prepare.benchmarks or prepare.datasets
         assert [d.name for d in read_there] == ["math-test", "code-test"]
+        assert prepare.harness_data == (task.harness.data if name == "prepare/prompts" else {})
 
 
 def test_evaluate_scores_the_task_from_the_artifact_of_generate():
@@ -98,15 +100,16 @@ def test_a_setting_of_the_task_makes_responses_and_scores_again_but_no_prompts(c
         assert before.digests[stage] == after.digests[stage]
 
 
-def test_new_data_of_the_task_makes_responses_again():
+def test_new_questions_of_the_task_make_training_prompts_and_responses_again():
     plan = pinned(spec_of(PRO)).plan
     index = next(i for i, r in enumerate(plan.references) if r.field == FIELD)
     pins = [f"{i:012x}" for i, _ in enumerate(plan.references)]
     before = pinned_of("tiny", spec_of(PRO), pins)
     pins[index] = "f" * 12
     after = pinned_of("tiny", spec_of(PRO), pins)
-    changed = {stage for stage, digest in before.digests.items() if digest != after.digests[stage]}
-    assert changed == {"compare", *(f"{kind}{model}" for kind in ("generate/eval-", "evaluate/") for model in MODELS)}
+    assert {stage for stage, digest in before.digests.items() if digest == after.digests[stage]} == {
+        "prepare/benchmarks", *(name for name in before.digests if name.startswith("preflight/")),
+    }  # fmt: skip
 
 
 def test_a_task_may_be_the_only_benchmark_and_needs_neither_a_judge_nor_the_sandbox():

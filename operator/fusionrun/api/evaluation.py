@@ -219,8 +219,7 @@ class Evaluation(Contract):
     ``arena-hard`` (docs/evaluation.md). It is on the claim or in an object store. If omitted, those that the hub has
     are read from there, and the others must be listed in ``benchmarks`` with a ``uri``."""
     benchmarks: Annotated[list[Benchmark], Field(max_length=64)] = []
-    """Benchmarks that the models are evaluated on. Training prompts that overlap a benchmark are dropped, except for
-    those with ``harness``."""
+    """Benchmarks that the models are evaluated on. Training prompts that overlap a benchmark are dropped."""
     sampling: Sampling | None = None
     """Sampling parameters of the requests for benchmarks without a preset."""
     server: ServerSettings | None = None

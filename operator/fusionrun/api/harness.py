@@ -167,7 +167,7 @@ class HarnessScore(Contract):
     content: str
     """Hash of the questions."""
     modified: bool = False
-    """Whether the number of examples or of questions, the metric, the length of responses or the use of the chat template
+    """Whether the number of examples or questions, the metric, the length of responses or the use of the chat template
     is not the default."""
 
 

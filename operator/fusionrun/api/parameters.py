@@ -73,6 +73,8 @@ class PrepareParameters(Contract):
     kind: Literal[StageKind.PREPARE] = StageKind.PREPARE
     datasets: list[DatasetParameters]
     benchmarks: list[DatasetParameters] = []
+    harness_data: dict[str, str] = {}
+    """Folder with the data of each task of lm-eval, by the name of the benchmark; prompts that overlap are dropped."""
     shards: int
     seed: int
 

@@ -84,6 +84,11 @@ def benchmark_field(benchmark: Benchmark) -> str:
     return f"evaluation.benchmarks[{benchmark.name}]"
 
 
+def harness_fields(spec: FusionRunSpec) -> dict[str, str]:
+    """Return the field of the reference of each task of lm-eval, by the name of the benchmark."""
+    return {b.name: benchmark_field(b) for b in spec.evaluation.benchmarks if b.harness}
+
+
 def served_judge(spec: FusionRunSpec) -> JudgeServed | None:
     """Return the judge that the run serves; None without one, or if it judges nothing."""
     evaluation = spec.evaluation

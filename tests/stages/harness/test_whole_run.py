@@ -13,6 +13,7 @@ from fusionrun.api.harness import HarnessTask
 from fusionrun.api.models import Sampling
 from fusionrun.api.parameters import PrepareParameters
 from fusionrun.api.protocol import Protocol
+from fusionrun.api.records import Prompt
 from fusionrun_stages import compare, evaluate, generate, prepare
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.harness import stage
@@ -21,7 +22,7 @@ from fusionrun_stages.harness.measure import measure
 from fusionrun_stages.volume.parquet import read_rows, write_rows
 from fusionrun_stages.volume.paths import dataset_folder, shard_path
 from support.harness import COLOURS, SUMS, server_of, serving, write_tasks
-from support.stage import make_work
+from support.stage import make_work, read_shards
 
 TASK = {"name": "pair", "task": "pair"}
 PROTOCOL = Protocol(name="lm-eval/pair", version=1, sampling=Sampling(), grader=Grader.LM_EVAL)
@@ -109,6 +110,20 @@ def test_a_task_is_measured_scored_and_compared_as_lm_eval_aggregates_it(run):
     assert compared.values.differences["final-base"]["pair"].delta == 35.0
     rows = list(read_rows(run.folder / "base" / QUESTION_SCORES_FILE, QuestionScore))
     assert len({row.prompt_id for row in rows if not row.metric}) == len(COLOURS) + 2
+
+
+def test_training_prompts_that_overlap_the_questions_are_dropped(run):
+    right = "What is the capital of the country?"
+    rows = [{"prompt": COLOURS[3]["question"].upper()}, {"prompt": right}]
+    file = run.folder / "training.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    dataset = {"name": "a", "task": "Instruction", "columns": {"prompt": "prompt"}, "uri": str(file)}
+    parameters = PrepareParameters(datasets=[dataset], harness_data=run.data, shards=1, seed=1)
+    made = prepare.run(make_work(run.folder / "training", parameters, "prepare/prompts"))
+    assert [row.prompt for row in read_shards(run.folder / "training" / "prompts", Prompt)] == [right]
+    assert made.values.contaminated == 1
+    report = json.loads((run.folder / "training" / "contamination.json").read_text())
+    assert report["benchmarks"]["pair"]["by_dataset"] == {"a": 1}
 
 
 def test_failed_requests_are_wrong_and_counted(run):

@@ -20,7 +20,7 @@ from fusionrun.plan.benchmarks.protocols import (
 )
 from fusionrun.plan.families.judges import judge_stage_name, judge_stages
 from fusionrun.plan.families.judging import verify_parameters, verify_stage
-from fusionrun.plan.families.prompts import BENCHMARKS, PROMPTS
+from fusionrun.plan.families.prompts import BENCHMARKS, PROMPTS, harness_data
 from fusionrun.plan.families.responses import (
     ServedModel,
     max_concurrency,
@@ -31,7 +31,7 @@ from fusionrun.plan.families.responses import (
 )
 from fusionrun.plan.families.training import PROMOTE, SFT
 from fusionrun.plan.pinned import PinnedPlan
-from fusionrun.plan.references import TARGET, References, benchmark_field
+from fusionrun.plan.references import TARGET, References, harness_fields
 from fusionrun.plan.stages import Stage, digest_data, stage_name, subject_name
 
 
@@ -87,7 +87,7 @@ def _generate(spec: FusionRunSpec, server: ServerSettings, model: EvaluatedModel
     tasks = harness_tasks(spec)
     if tasks:
         parameters["harness"] = {task.name: task_digest(task) for task in tasks}
-    task_pins = [references.indexes[benchmark_field(b)] for b in spec.evaluation.benchmarks if b.harness]
+    task_pins = [references.indexes[field] for field in harness_fields(spec).values()]
     return Stage(
         StageKind.GENERATE,
         model,
@@ -102,7 +102,7 @@ def _generate(spec: FusionRunSpec, server: ServerSettings, model: EvaluatedModel
 def generate_task(pinned: PinnedPlan, stage: Stage, model: EvaluatedModel, server_url: str) -> GenerateParameters:
     """Return the task of ``generate``: request the responses to the benchmarks, as their protocols say."""
     spec, name = pinned.spec, subject_name(model)
-    protocols = asked_protocols(spec)
+    protocols, tasks = asked_protocols(spec), harness_tasks(spec)
     return GenerateParameters(
         source=name,
         base_url=server_url,
@@ -117,20 +117,12 @@ def generate_task(pinned: PinnedPlan, stage: Stage, model: EvaluatedModel, serve
             for name, protocol in protocols.items()
             if protocol.sampling != spec.evaluation.sampling or protocol.stop
         },
-        harness=_harness(pinned),
+        harness=HarnessTasks(tasks=tasks, data=harness_data(pinned)) if tasks else None,
         concurrency=spec.generation.concurrency,
         max_concurrency=max_concurrency(spec),
         stall_seconds=spec.generation.stall_seconds,
         seed=spec.construction.seed,
     )
-
-
-def _harness(pinned: PinnedPlan) -> HarnessTasks | None:
-    """Return the tasks of lm-eval, with the folders of the data that ``resolve`` downloaded."""
-    tasks = harness_tasks(pinned.spec)
-    fields = {b.name: benchmark_field(b) for b in pinned.spec.evaluation.benchmarks}
-    data = {task.name: artifacts.dataset_dir(pinned.pin(fields[task.name])) for task in tasks}
-    return HarnessTasks(tasks=tasks, data=data) if tasks else None
 
 
 def _responses_stage(model: EvaluatedModel) -> str:

@@ -12,7 +12,7 @@ from fusionrun.api.stage import StageKind
 from fusionrun.plan.benchmarks.lm_eval import with_questions
 from fusionrun.plan.benchmarks.protocols import asked_protocols, question_digest, text_digest
 from fusionrun.plan.pinned import PinnedPlan
-from fusionrun.plan.references import References, dataset_columns, dataset_uri
+from fusionrun.plan.references import References, dataset_columns, dataset_uri, harness_fields
 from fusionrun.plan.stages import PromptSet, ReferenceSolutions, Stage, digest_data, stage_name
 
 PROMPTS = stage_name(StageKind.PREPARE, PromptSet.PROMPTS)
@@ -36,7 +36,10 @@ def prepare_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
         "shards": spec.generation.shards,
         "seed": seed,
     }
-    pins = (*dataset_pins, *benchmark_pins)
+    task_pins = tuple(references.indexes[field] for field in harness_fields(spec).values())
+    if task_pins:
+        parameters["leftOutTasks"] = [*harness_fields(spec)]
+    pins = (*dataset_pins, *benchmark_pins, *task_pins)
     stages = [Stage(StageKind.PREPARE, PromptSet.PROMPTS, parameters=parameters, pins=pins)]
     if spec.evaluation.benchmarks:  # without questions, the artifact is empty
         fields = {"name", "split", "grader", "columns", "max_prompts"}
@@ -53,8 +56,19 @@ def prepare_task(pinned: PinnedPlan, stage: Stage) -> PrepareParameters:
     benchmarks = [_benchmark_task(pinned, b, protocols[b.name]) for b in with_questions(spec)]
     if stage.subject is PromptSet.BENCHMARKS:
         return PrepareParameters(datasets=benchmarks, shards=1, seed=seed)
-    datasets = [_dataset_task(pinned, d) for d in spec.datasets]
-    return PrepareParameters(datasets=datasets, benchmarks=benchmarks, shards=spec.generation.shards, seed=seed)
+    return PrepareParameters(
+        datasets=[_dataset_task(pinned, d) for d in spec.datasets],
+        benchmarks=benchmarks,
+        harness_data=harness_data(pinned),
+        shards=spec.generation.shards,
+        seed=seed,
+    )
+
+
+def harness_data(pinned: PinnedPlan) -> dict[str, str]:
+    """Return the folder with the data of each task of lm-eval, which ``resolve`` downloaded, by benchmark."""
+    fields = harness_fields(pinned.spec).items()
+    return {name: artifacts.dataset_dir(pinned.pin(field)) for name, field in fields}
 
 
 def _dataset_digest(dataset: Dataset) -> dict[str, Any]:
