@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fusionrun.api.artifacts import HARNESS
 from fusionrun.api.harness import HarnessModel, HarnessScore, HarnessTask
 from oracle import lm_eval_rows
 from support.harness import BEGIN, END, Handler, server_of, serving
@@ -96,7 +97,7 @@ def ours(url: str, task: str, shots: int | None, catalogue: Any) -> tuple[dict[s
     """Measure with the harness, without its process."""
     from fusionrun_stages.harness.answers import StoredAnswers  # noqa: PLC0415
     from fusionrun_stages.harness.loading import load_task  # noqa: PLC0415
-    from fusionrun_stages.harness.measure import HARNESS, evaluate_task, write_results  # noqa: PLC0415
+    from fusionrun_stages.harness.measure import evaluate_task, write_results  # noqa: PLC0415
     from fusionrun_stages.harness.model import MeasuredModel  # noqa: PLC0415
 
     asked = HarnessTask(name="b", task=task, few_shot=shots, chat_template=False)

@@ -19,6 +19,8 @@ from fusionrun.api.evaluation_tasks import BenchmarkParameters, CompareParameter
 from fusionrun.api.paper_scores import group_means, preset_of
 from fusionrun.api.protocol import Aggregation, Unit
 from fusionrun.api.values import Compared, Difference
+from fusionrun_stages.evaluation.tasks_of_lm_eval import is_task
+from fusionrun_stages.harness.stage import read_score
 from fusionrun_stages.uncertainty.corrections import holm
 from fusionrun_stages.uncertainty.paired import Pair, Paired, compare
 from fusionrun_stages.uncertainty.question_scores import Column, aligned, read_columns
@@ -41,9 +43,10 @@ def run(work: Work) -> Made:
     scores: dict[str, dict[str, float]] = {}
     for done, benchmark in enumerate(parameters.benchmarks, start=1):
         columns = _columns(parameters, benchmark)
-        scores[benchmark.name] = _scores(columns, _aggregation(benchmark))
+        aggregation = _aggregation(parameters, benchmark)
+        scores[benchmark.name] = _scores(columns, aggregation)
         for pair in parameters.pairs:
-            paired = _compare(columns, pair, benchmark, parameters.seed)
+            paired = _compare(columns, pair, aggregation, _unit(benchmark), parameters.seed)
             if paired is not None:
                 found[pair_name(pair)][benchmark.name] = paired
         work.report(done, len(parameters.benchmarks), "benchmarks")
@@ -75,7 +78,11 @@ def pair_name(pair: tuple[str, str]) -> str:
     return f"{pair[0]}-{pair[1]}"
 
 
-def _aggregation(benchmark: BenchmarkParameters) -> Aggregation:
+def _aggregation(parameters: CompareParameters, benchmark: BenchmarkParameters) -> Aggregation:
+    """Return how questions become a score; for a task of lm-eval, ``evaluate`` has it, the same for every model."""
+    if is_task(benchmark):
+        scores = Path(next(iter(parameters.scores.values())))
+        return read_score(scores.parent, benchmark.name).aggregation
     return benchmark.protocol.aggregation if benchmark.protocol else Aggregation.MEAN
 
 
@@ -86,8 +93,9 @@ def _unit(benchmark: BenchmarkParameters) -> Unit:
 def _columns(parameters: CompareParameters, benchmark: BenchmarkParameters) -> dict[str, dict[str, Column]]:
     """Read the scores of one benchmark: by metric, then by model."""
     metrics = [""]
-    if _aggregation(benchmark) is Aggregation.LENGTH_CONTROLLED and benchmark.protocol is not None:
-        metrics += benchmark.protocol.metrics[1:2]
+    protocol = benchmark.protocol
+    if protocol is not None and protocol.aggregation is Aggregation.LENGTH_CONTROLLED:
+        metrics += protocol.metrics[1:2]
     return {
         metric: {model: read_columns(Path(path), benchmark.name, metric) for model, path in parameters.scores.items()}
         for metric in metrics
@@ -100,7 +108,7 @@ def _scores(columns: dict[str, dict[str, Column]], aggregation: Aggregation) -> 
 
 
 def _compare(
-    columns: dict[str, dict[str, Column]], pair: tuple[str, str], benchmark: BenchmarkParameters, seed: int
+    columns: dict[str, dict[str, Column]], pair: tuple[str, str], aggregation: Aggregation, unit: Unit, seed: int
 ) -> Paired | None:
     """Compare two models on the questions that both have; None if one of them has no score.
 
@@ -109,7 +117,7 @@ def _compare(
     """
     main, *others = (aligned(models[pair[0]], models[pair[1]]) for models in columns.values())
     spread = Pair(*others[0]) if others and len(others[0][0]) == len(main[0]) else None
-    return compare(Pair(*main), _aggregation(benchmark), _unit(benchmark), seed, spread)
+    return compare(Pair(*main), aggregation, unit, seed, spread)
 
 
 def _corrected(differences: dict[str, Paired]) -> dict[str, float]:

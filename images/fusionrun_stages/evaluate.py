@@ -5,9 +5,10 @@ Run: ``FUSIONRUN_TASK=task.json python -m fusionrun_stages evaluate``
 The score of a question is the mean over the responses to it. A failed or blank response is wrong; a truncated one is
 wrong unless the protocol grades it. A prompt whose gold answer or tests cannot be used is left out, for every model.
 A benchmark without a protocol, in tasks of releases up to 0.2.0, is scored by the first response to each prompt.
+``generate`` has graded the tasks of lm-eval: their scores are copied.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fusionrun.api.artifacts import QUESTION_SCORES_FILE
@@ -22,6 +23,7 @@ from fusionrun_stages.evaluation.details import DIGITS, details_of, scored
 from fusionrun_stages.evaluation.grading import BenchmarkGrader, Inputs
 from fusionrun_stages.evaluation.length_control import complete
 from fusionrun_stages.evaluation.tallies import Tally
+from fusionrun_stages.evaluation.tasks_of_lm_eval import MeasuredTask, is_task
 from fusionrun_stages.uncertainty.intervals import Interval, interval, normal
 from fusionrun_stages.uncertainty.scored import score
 from fusionrun_stages.volume.parquet import RowWriter, open_rows, read_rows
@@ -33,7 +35,8 @@ def run(work: Work) -> Made:
     """Return the score of each benchmark in its unit, with its 95 % interval; the details describe how it was made."""
     parameters = work.parameters(EvaluateParameters)
     materials = Path(parameters.materials_dir) if parameters.materials_dir else None
-    tallies, errors = _grade(work, parameters, materials)
+    tasks = {b.name: MeasuredTask(b, parameters) for b in parameters.benchmarks if is_task(b)}
+    tallies, errors = _grade(work, parameters, materials, tasks)
     values: dict[str, float] = {}
     bounds: dict[str, Interval | None] = {}
     for number, benchmark in enumerate(parameters.benchmarks):
@@ -50,17 +53,18 @@ def run(work: Work) -> Made:
             lower={name: round(found.lower, 2) for name, found in known.items()},
             upper={name: round(found.upper, 2) for name, found in known.items()},
         ),
-        files=[QUESTION_SCORES_FILE],
+        files=[QUESTION_SCORES_FILE, *(task.copy_score(work.output) for task in tasks.values())],
         details={
             name: details_of(tally, values[name], bounds[name], parameters.seed, materials, parameters.judge)
             | ({"standard_error_of_protocol": round(error, DIGITS)} if (error := errors.get(name)) is not None else {})
+            | (tasks[name].details() if name in tasks else {})
             for name, tally in tallies.items()
         },
     )
 
 
 def _grade(
-    work: Work, parameters: EvaluateParameters, materials: Path | None
+    work: Work, parameters: EvaluateParameters, materials: Path | None, tasks: Mapping[str, MeasuredTask]
 ) -> tuple[dict[str, Tally], dict[str, float | None]]:
     """Grade all responses and write the rows; return the tallies, and standard errors that protocols compute."""
     inputs = Inputs(
@@ -70,17 +74,21 @@ def _grade(
         parameters.seed,
         lambda _: work.report(shard, parameters.shards, "shards"),
     )
-    graders = {benchmark.name: BenchmarkGrader(benchmark, inputs) for benchmark in parameters.benchmarks}
-    tallies = {b.name: _tally(b, graders[b.name]) for b in parameters.benchmarks}
+    graders = {b.name: BenchmarkGrader(b, inputs) for b in parameters.benchmarks if b.name not in tasks}
+    tallies = {
+        b.name: tasks[b.name].tally if b.name in tasks else _tally(b, graders[b.name]) for b in parameters.benchmarks
+    }
     shard = 0
     with open_rows(work.output / QUESTION_SCORES_FILE, QuestionScore) as rows:
         for shard in range(parameters.shards):
-            for batch in batches(_answered(parameters, shard, set(tallies))):
-                for name, tally in tallies.items():
-                    for graded in graders[name].grade([one for one in batch if one.question.dataset == name]):
-                        _append(rows, tally.add(graded))
+            for batch in batches(_answered(parameters, shard, set(graders))):
+                for name, grader in graders.items():
+                    for graded in grader.grade([one for one in batch if one.question.dataset == name]):
+                        _append(rows, tallies[name].add(graded))
                 work.report(shard, parameters.shards, "shards")
             work.report(shard + 1, parameters.shards, "shards")
+        for task in tasks.values():
+            _append(rows, task.rows())
         errors: dict[str, float | None] = {}
         for name, tally in tallies.items():
             if tally.length_control is not None:

@@ -4,7 +4,7 @@ Run: ``FUSIONRUN_TASK=task.json JOB_COMPLETION_INDEX=0 python -m fusionrun_stage
 
 Each received sample is appended to ``parts/shard-NNNNN.<pod uid>.jsonl.part``. A successor reads the part files of all
 predecessors and requests only the missing samples. A complete shard is ``responses/NNNNN-of-NNNNN.parquet``, sorted by
-prompt and sample.
+prompt and sample. Tasks of lm-eval follow (``harness``).
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from collections.abc import Container, Iterator
 
 from fusionrun.api.artifacts import PARTS, RESPONSES
 from fusionrun.api.evaluation_records import Question
+from fusionrun.api.harness import HarnessModel, HarnessScore
 from fusionrun.api.parameters import GenerateParameters
 from fusionrun.api.records import Response, Verdict, VerdictValue
 from fusionrun.api.values import Generated
@@ -23,6 +24,7 @@ from fusionrun_stages.client.metrics import MetricsCollector, client_metrics
 from fusionrun_stages.client.sending import send_all
 from fusionrun_stages.client.stored_responses import Sample, StoredResponses
 from fusionrun_stages.errors import InfrastructureError, UserError
+from fusionrun_stages.harness.stage import measure_all, result_files
 from fusionrun_stages.volume.json_lines import JsonLines, part_file, part_files, remove_part_files
 from fusionrun_stages.volume.parquet import read_rows, write_rows
 from fusionrun_stages.volume.paths import shard_path
@@ -74,21 +76,39 @@ def run(work: Work) -> Made:
             pass
     write_rows(final, Response, stored.in_order())
     remove_part_files(parts, shard)
+    measured = _measure(work, parameters)
+    failed = [min(score.failed, score.requests) for score in measured]
     return Made(
         values=Generated(
-            requests=tally.rows,
-            responses=tally.answered,
-            truncated=tally.truncated,
-            blank=tally.blank,
-            errors=tally.rows - tally.answered,
-            prompt_tokens=tally.prompt_tokens,
-            completion_tokens=tally.completion_tokens,
+            requests=tally.rows + sum(score.requests for score in measured),
+            responses=tally.answered + sum(score.requests for score in measured) - sum(failed),
+            truncated=tally.truncated + sum(score.truncated for score in measured),
+            blank=tally.blank + sum(score.blank for score in measured),
+            errors=tally.rows - tally.answered + sum(failed),
+            prompt_tokens=tally.prompt_tokens + sum(score.prompt_tokens for score in measured),
+            completion_tokens=tally.completion_tokens + sum(score.completion_tokens for score in measured),
             cost_micro=tally.cost_micro(parameters.prices) if parameters.prices else None,
             tokens_per_second=round(rate.mean, 3),
         ),
-        files=[str(final.relative_to(work.output))],
+        files=[str(final.relative_to(work.output)), *(f for score in measured for f in result_files(score.benchmark))],
         details={"asked_by_this_pod": sum(sizes), "last_error": tally.last_error, "with_reasoning": tally.reasoning},
     )
+
+
+def _measure(work: Work, parameters: GenerateParameters) -> list[HarnessScore]:
+    """Measure the model on the tasks of lm-eval, if there are any."""
+    if parameters.harness is None:
+        return []
+    model = HarnessModel(
+        base_url=parameters.base_url,
+        model=parameters.model,
+        api_key_env=parameters.api_key_env,
+        concurrency=parameters.concurrency,
+        max_concurrency=parameters.max_concurrency,
+        stall_seconds=parameters.stall_seconds,
+        seed=parameters.seed,
+    )
+    return measure_all(work.output, model, parameters.harness, work.pod_uid, work.report)
 
 
 def missing_requests(

@@ -11,6 +11,7 @@ import json
 import logging
 from collections import Counter
 from contextlib import ExitStack
+from pathlib import Path
 
 from fusionrun.api.artifacts import CONTAMINATION_FILE, PROMPTS, RESPONSES, SOLUTIONS
 from fusionrun.api.parameters import PrepareParameters
@@ -18,6 +19,7 @@ from fusionrun.api.records import Prompt, Response
 from fusionrun.api.stage import PREPARE_BENCHMARKS
 from fusionrun_stages.benchmarks.questions import write_benchmarks
 from fusionrun_stages.benchmarks.reader import open_benchmark
+from fusionrun_stages.harness.questions import read_questions
 from fusionrun_stages.models.reasoning import split_reasoning
 from fusionrun_stages.prompts.contamination import BenchmarkIndex
 from fusionrun_stages.prompts.counts import PromptCounts, total
@@ -46,6 +48,8 @@ def run(work: Work) -> Made:
     index = BenchmarkIndex()
     for benchmark in benchmarks:
         index.add(benchmark.dataset.name, benchmark.texts())
+    for name, folder in parameters.harness_data.items():
+        index.add(name, read_questions(Path(folder)))
     selection = PromptSelection(reader, index, parameters.seed, lambda rows: work.report(rows, 0, "rows"))
     for dataset in parameters.datasets:
         selection.add(dataset)

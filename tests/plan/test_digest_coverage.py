@@ -173,6 +173,7 @@ TABLE: dict[type[Contract], dict[str, Row]] = {
     PrepareParameters: {
         "datasets": Nested(),
         "benchmarks": Nested(),
+        "harness_data": InDigest("evaluation.benchmarks.3.name", "other"),
         "shards": InDigest("generation.shards", 3),
         "seed": InDigest("construction.seed", 7),
     },
@@ -207,6 +208,7 @@ TABLE: dict[type[Contract], dict[str, Row]] = {
         "samples_per_prompt": InDigest("datasets.0.samplesPerPrompt", 2),
         "sampling": Nested(),
         "sampling_by_dataset": InDigest("evaluation.benchmarks.0.sampling.maxTokens", 9, EVAL),
+        "harness": InDigest("evaluation.benchmarks.3.maxPrompts", 9, EVAL),
         "system_prompt": InDigest("sources.0.systemPrompt", "Be brief."),
         "concurrency": NoEffect(SPEED, "generation.concurrency", 9),
         "max_concurrency": NoEffect(SPEED, "generation.maxConcurrency", 9),
@@ -331,6 +333,7 @@ TABLE: dict[type[Contract], dict[str, Row]] = {
         "verdicts_dir": Stored(),
         "judgements_dir": Stored(),
         "materials_dir": Stored(),
+        "harness_dir": Stored(),
         "judge": InDigest(f"{JUDGE}.endpoint.model", "other"),
         "shards": NoEffect("always 1"),
         "seed": InDigest("construction.seed", 7),
@@ -375,7 +378,7 @@ def spec_for(cls: type[Contract]) -> dict[str, Any]:
     )
     spec["training"] |= {"reportTo": ["MLflow"], "mlflow": {"trackingUri": "http://mlflow:5000"}}
     spec["sources"].append(external_source())
-    spec["evaluation"]["benchmarks"].append(rated())
+    spec["evaluation"]["benchmarks"] += [rated(), {"name": "task", "harness": "LmEval", "task": "mmlu_pro"}]
     spec["evaluation"]["judge"] = external_judge()
     return spec | ({"rewardModel": called_reward()} if cls is RewardEndpointParameters else {})
 

@@ -122,7 +122,7 @@ def _eval_result(row: BenchmarkResult, benchmark: Benchmark) -> Any:
     return EvalResult(
         task_type="text-generation",
         dataset_type=hub_id(benchmark.uri) if on_hub and benchmark.uri else benchmark.name,
-        dataset_name=benchmark.preset.value if benchmark.preset else benchmark.name,
+        dataset_name=benchmark.preset.value if benchmark.preset else benchmark.task or benchmark.name,
         dataset_split=benchmark.split if on_hub else None,
         dataset_revision=benchmark.revision if on_hub else None,
         metric_type="rating" if rated else METRICS.get(str(benchmark.grader), "accuracy"),

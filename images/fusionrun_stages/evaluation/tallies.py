@@ -78,6 +78,8 @@ class Tally:
     lengths: "array[float]" = field(default_factory=lambda: array("d"))
     """Mean length of the responses to a question in characters, less that of the baseline if there is one."""
     length_control: LengthControl | None = None
+    content_sha256: str | None = None
+    """Hash of the questions, if it is known without them."""
 
     def __post_init__(self) -> None:
         self._hash = hashlib.sha256()
@@ -87,7 +89,7 @@ class Tally:
     @property
     def questions_sha256(self) -> str:
         """Hash of the questions, as JSON, in the order of their identifiers."""
-        return self._hash.hexdigest()
+        return self.content_sha256 or self._hash.hexdigest()
 
     def add(self, graded: Graded) -> Iterator[QuestionScore]:
         """Count a question and yield its rows. With length control, the row of the main metric follows at the end."""
@@ -96,16 +98,8 @@ class Tally:
         if len(self.judges) < JUDGES_MAX:
             self.judges |= graded.answered.judges
         row = self._row(question, responses, graded.points)
-        self.truncated += row.truncated
-        self.failed += row.failed
-        self.blank += row.blank
-        self.unparsed += row.unparsed
+        self._count(row)
         self._count_orders(graded.points)
-        if row.score is None:
-            self.left_out += 1
-        else:
-            self.graded += 1
-            self.right += row.score == self.high
         if row.score is not None and row.score < self.high:
             self._keep_example(question, responses, graded.points)
         self._add_value("", row, _baseline_characters(question))
@@ -120,6 +114,23 @@ class Tally:
             self.length_control.scores.append(row)
             self.length_control.deltas.append(_baseline_characters(question) - row.characters)
             self.length_control.difficulties.append(_difficulty(question))
+
+    def add_row(self, row: QuestionScore) -> None:
+        """Count a question that is graded already, by one metric."""
+        if not row.metric:
+            self._count(row)
+        self._add_value(row.metric, row, None if row.metric else 0)
+
+    def _count(self, row: QuestionScore) -> None:
+        self.truncated += row.truncated
+        self.failed += row.failed
+        self.blank += row.blank
+        self.unparsed += row.unparsed
+        if row.score is None:
+            self.left_out += 1
+        else:
+            self.graded += 1
+            self.right += row.score == self.high
 
     def _row(self, question: Question, responses: Sequence[Response], points: Sequence[Points]) -> QuestionScore:
         count = len(responses)

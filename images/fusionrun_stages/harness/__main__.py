@@ -26,7 +26,7 @@ def main() -> None:
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("fusionrun_stages").setLevel(logging.INFO)
     arguments = json.load(sys.stdin)
-    for name in ("folder", "include", "output"):
+    for name in ("folder", "include", "output", "questions"):
         if arguments.get(name) is not None:
             arguments[name] = Path(arguments[name])
     try:

@@ -9,6 +9,9 @@ from typing import Any, Self
 from fusionrun.api.harness import AnswerKind, HarnessAnswer
 from fusionrun_stages.volume.json_lines import JsonLines, read_json_lines
 
+PREFIX = "lm-eval"
+"""Start of the names of the files, so that none is taken for the rows of a shard."""
+
 
 def key_of(kind: AnswerKind, *parts: Any) -> str:
     """Return the hash of a request: its text or conversation, and the settings or the continuation."""
@@ -28,7 +31,7 @@ class StoredAnswers:
         for path in self._files():
             for row in read_json_lines(path, HarnessAnswer):
                 self._answers.setdefault((row.key, row.sample_index), row)
-        self.lines = JsonLines(parts / f"{benchmark}.{pod_uid}.jsonl.part")
+        self.lines = JsonLines(parts / f"{PREFIX}.{benchmark}.{pod_uid}.jsonl.part")
         self._open = True
 
     def __enter__(self) -> Self:
@@ -65,4 +68,4 @@ class StoredAnswers:
             path.unlink(missing_ok=True)
 
     def _files(self) -> list[Path]:
-        return sorted(self._parts.glob(f"{self._benchmark}.*.jsonl.part"))
+        return sorted(self._parts.glob(f"{PREFIX}.{self._benchmark}.*.jsonl.part"))

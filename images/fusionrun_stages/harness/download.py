@@ -11,6 +11,7 @@ from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.harness.catalogue import Catalogue, hub_datasets, lm_eval_version
 from fusionrun_stages.harness.loading import hash_documents, load_task
 from fusionrun_stages.harness.process import call
+from fusionrun_stages.harness.questions import write_questions
 from fusionrun_stages.remote.hub import hub_client, hub_errors
 from fusionrun_stages.volume.atomic import read_json, write_atomic
 from fusionrun_stages.volume.paths import dataset_folder
@@ -42,7 +43,8 @@ def pin_task(task: HarnessTask, field: str, endpoint: str | None = None, include
     pin = HarnessPin.model_validate(call("describe", asked, cache, offline=False, endpoint=endpoint))
     folder = dataset_folder(pin.pin)
     if not (folder / COMPLETE).is_file():
-        call("load", asked | {"commits": pin.commits}, folder, offline=False, endpoint=endpoint)
+        first = asked | {"commits": pin.commits, "questions": str(folder)}
+        call("load", first, folder, offline=False, endpoint=endpoint)
         # Without the network: what a later pod would miss is missed here, where a message can name the field.
         loaded = call("load", asked, folder, offline=True)
         complete = pin.model_copy(update=loaded)
@@ -72,16 +74,20 @@ def load_data(
     include: Path | None,
     report: Report,
     commits: Mapping[str, str] | None = None,
+    questions: Path | None = None,
 ) -> dict[str, Any]:
     """Load the data of a task into the folder; return the hash and the number of its questions. Action of the process.
 
     With ``commits``, the network is used: what is missing is downloaded, and the data sets must still have them.
+    ``questions`` is the folder to write the texts of the questions to.
     """
     del report
     catalogue, asked = Catalogue.open(include), HarnessTask.model_validate(task)
     loaded = load_task(catalogue, asked, field)
     if commits is not None and _commits(hub_datasets(catalogue.leaves(asked.task)), field) != commits:
         raise InfrastructureError(f"{field}: {asked.task!r}: a data set changed on the hub while it was read")
+    if questions is not None:
+        write_questions(questions, loaded.tasks)
     return {"content": hash_documents(loaded.tasks), "documents": sum(len(t.eval_docs) for t in loaded.tasks.values())}
 
 

@@ -61,13 +61,13 @@ def load_task(catalogue: Catalogue, task: HarnessTask, where: str) -> LoadedTask
     few_shot = {name: set_few_shot(one, task.few_shot, f"{where}: {name!r}") for name, one in tasks.items()}
     top = groups.get(task.task)
     metrics = choose_metrics(tasks, top, task.metric, f"{where}: {task.task!r}")
-    modified = task.few_shot is not None or task.metric is not None or task.max_tokens is not None
+    changes = (task.few_shot, task.metric, task.max_tokens, task.max_prompts)
     return LoadedTask(
         tasks,
         groups,
         metrics,
         score_aggregation(top, metrics[0], len(tasks)),
-        modified or not task.chat_template,
+        not task.chat_template or any(change is not None for change in changes),
         few_shot,
     )
 

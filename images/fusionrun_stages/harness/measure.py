@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fusionrun.api.artifacts import HARNESS, PARTS
 from fusionrun.api.evaluation_records import QuestionScore
 from fusionrun.api.harness import HarnessModel, HarnessPin, HarnessSample, HarnessScore, HarnessTask
 from fusionrun_stages.errors import InfrastructureError, UserError
@@ -19,8 +20,6 @@ from fusionrun_stages.volume.atomic import read_json, write_atomic
 from fusionrun_stages.volume.parquet import write_rows
 from fusionrun_stages.work import Report
 
-HARNESS = "harness"
-PARTS = "parts"
 RANDOM_SEED = 0
 """Source: lm-eval 0.4.13, ``lm_eval/defaults.py``, DEFAULT_RANDOM_SEED."""
 AGREE = 1e-6

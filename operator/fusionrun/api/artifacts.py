@@ -17,7 +17,7 @@ Contents of an artifact, by kind::
 
     prepare     prompts/<shard>.parquet  responses/<source>/<shard>.parquet  solutions/<shard>.parquet
                 contamination.json  materials/<benchmark>/
-    generate    responses/<shard>.parquet
+    generate    responses/<shard>.parquet  harness/<benchmark>.json  harness/<benchmark>[.scores].parquet
     verify      verdicts/<shard>.parquet
     score       scores/<shard>.parquet
     construct   sft.parquet  pairs.parquet  held-out.parquet  summary.json
@@ -25,7 +25,7 @@ Contents of an artifact, by kind::
     dpo         model/  checkpoints/  finished.json
     promote     model/
     judge       judgements/<shard>.parquet
-    evaluate    scores.parquet
+    evaluate    scores.parquet  harness/<benchmark>.json
     compare     comparison.json
     publish     provenance.json
 
@@ -66,6 +66,8 @@ SOLUTIONS = "solutions"
 VERDICTS = "verdicts"
 SCORES = "scores"
 JUDGEMENTS = "judgements"
+HARNESS = "harness"
+"""Results of the tasks of lm-eval (``api.harness``)."""
 MATERIALS = "materials"
 """What protocols need besides the questions, one folder per benchmark: templates of judges and the like."""
 QUESTION_SCORES_FILE = "scores.parquet"

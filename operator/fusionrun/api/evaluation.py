@@ -30,6 +30,8 @@ class Grader(StrEnum):
     ARENA_HARD = "ArenaHard"
     MT_BENCH = "MTBench"
     ALIGN_BENCH = "AlignBench"
+    LM_EVAL = "LmEval"
+    """lm-eval builds the requests and grades the replies (``Harness``)."""
 
     @property
     def runs_programs(self) -> bool:
@@ -68,6 +70,13 @@ class EvaluationPreset(StrEnum):
     FUSECHAT_3 = "FuseChat-3.0"
 
 
+class Harness(StrEnum):
+    """Programs that define and grade benchmarks of their own."""
+
+    LM_EVAL = "LmEval"
+    """The Language Model Evaluation Harness, lm-eval."""
+
+
 class BenchmarkColumns(Columns):
     """Names of the columns of a benchmark. A name may be a path into nested data: ``turns[0].content``."""
 
@@ -85,17 +94,32 @@ class Window(Contract):
 
 
 class Benchmark(Contract):
-    """A benchmark: held-out prompts with a rule or a judge that grades the responses."""
+    """A benchmark: held-out prompts with a rule or a judge that grades the responses, or a task of lm-eval."""
 
     name: Name
     """Unique name of the benchmark."""
     preset: BenchmarkPreset | None = None
     """A benchmark with a known protocol: columns, prompt, sampling and grader (docs/evaluation.md). If omitted,
-    ``uri`` and ``grader`` are required."""
+    ``uri`` and ``grader`` are required, or ``harness`` and ``task``."""
+    harness: Harness | None = None
+    """LmEval: the benchmark is a task of lm-eval, which reads the questions, builds the requests and grades the replies
+    (docs/lm-eval.md). Of the other fields, only ``task``, ``fewShot``, ``metric``, ``chatTemplate``,
+    ``sampling.maxTokens`` and ``maxPrompts`` may then be set. If omitted, the benchmark is one of this project."""
+    task: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.()-]+$", max_length=128)] | None = None
+    """Name of a task, a group or a tag of lm-eval, such as ``mmlu_pro``. Required with ``harness``, and forbidden
+    otherwise."""
+    few_shot: Annotated[int, Field(ge=0, le=128)] | None = None
+    """Number of examples before each question, with ``harness`` only. If omitted, that of the task."""
+    metric: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    """``metric`` or ``metric,filter`` of lm-eval that is the score, such as ``exact_match,flexible-extract``, with
+    ``harness`` only. If omitted, that of the group, or else the first metric of the task."""
+    chat_template: bool | None = None
+    """Whether the requests are conversations, each example a turn of its own, with ``harness`` only. False: texts
+    without the chat template, as for base models. If omitted, they are conversations."""
     uri: Uri | None = None
     """Location of the benchmark: ``hf://org/name`` on the hub, ``pvc://claim/path`` on the run's claim, or
     ``s3://bucket/key``. For a preset, it is the file or the folder that the owners of the benchmark publish. Required
-    without a preset."""
+    without a preset, and forbidden with ``harness``."""
     revision: Revision | None = None
     """Commit, branch or tag, for ``hf://``. A branch or tag is pinned to its commit when the run starts. If omitted,
     the branch ``main`` is used."""
@@ -104,10 +128,10 @@ class Benchmark(Contract):
     grader: Grader | None = None
     """How responses are graded: Mathematics (final answer against the reference answer), Coding (tests in the sandbox),
     ExactMatch (equal to the reference answer), Choice (letter of the chosen option) or Rubric (rated by the judge). The
-    other graders belong to presets. Required without a preset."""
+    other graders belong to presets and to ``harness``. Required without a preset, and forbidden with ``harness``."""
     columns: BenchmarkColumns | None = None
     """Names of the columns. A name may be a path into nested data: ``conversations[0].value``. Required for graders
-    other than Rubric, and forbidden with a preset, whose files have a known format."""
+    other than Rubric, and forbidden with a preset, whose files have a known format, and with ``harness``."""
     system_prompt: Annotated[str, Field(max_length=4096)] | None = None
     """System message of the requests. An empty text removes that of the preset."""
     prompt_template: Annotated[str, Field(max_length=4096)] | None = None

@@ -60,6 +60,8 @@ class EvaluateParameters(Contract):
     judgements_dir: str | None = None
     materials_dir: str | None = None
     """Files that protocols need besides the questions, one folder per benchmark, from ``prepare``."""
+    harness_dir: str | None = None
+    """The artifact of ``generate``, with the results of the tasks of lm-eval; None without such tasks."""
     judge: str | None = None
     """The model that judged: its name at the endpoint, or the URI of the model that the run served."""
     shards: int

@@ -167,8 +167,8 @@ class HarnessScore(Contract):
     content: str
     """Hash of the questions."""
     modified: bool = False
-    """Whether the number of examples, the metric, the length of responses or the use of the chat template is not the
-    default."""
+    """Whether the number of examples or questions, the metric, the length of responses or the use of the chat template
+    is not the default."""
 
 
 HarnessQuestionScore = QuestionScore

@@ -9,6 +9,7 @@ from fusionrun.api.data import Columns, RewardMargin, Subject, Task, TestsFrom, 
 from fusionrun.api.demand import Demand
 from fusionrun.api.evaluation import Grader
 from fusionrun.api.evaluation_tasks import CompareParameters, EvaluateParameters, JudgeParameters
+from fusionrun.api.harness import HarnessTasks
 from fusionrun.api.models import Calibration, Prices, Quota
 from fusionrun.api.protocol import Protocol
 from fusionrun.api.run_results import BenchmarkResult, GroupResult
@@ -72,6 +73,8 @@ class PrepareParameters(Contract):
     kind: Literal[StageKind.PREPARE] = StageKind.PREPARE
     datasets: list[DatasetParameters]
     benchmarks: list[DatasetParameters] = []
+    harness_data: dict[str, str] = {}
+    """Folder with the data of each task of lm-eval, by the name of the benchmark; prompts that overlap are dropped."""
     shards: int
     seed: int
 
@@ -110,6 +113,8 @@ class GenerateParameters(Contract):
     sampling: SamplingParameters
     sampling_by_dataset: dict[str, SamplingParameters] = {}
     """Of the benchmarks whose protocol has sampling parameters of its own."""
+    harness: HarnessTasks | None = None
+    """Tasks of lm-eval to measure the model on, besides the prompts."""
     system_prompt: str | None = None
     concurrency: int
     max_concurrency: int | None = None

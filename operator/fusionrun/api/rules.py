@@ -34,12 +34,27 @@ _NOT_PINNED = "model.revision must be a 40-digit commit if trustRemoteCode is tr
 
 _OWN_GRADERS = "['Mathematics', 'Coding', 'ExactMatch', 'Choice', 'Rubric']"
 _GRADED_BY = "has(self.grader) && self.grader == '{}'"
+_KNOWN = "has(self.preset) || has(self.harness)"
+"""Whether the protocol of a benchmark is known: that of a preset, or of a task of lm-eval."""
+_OF_HARNESS = ("fewShot", "metric", "chatTemplate")
+_NOT_OF_HARNESS = (
+    "preset", "uri", "revision", "split", "grader", "columns", "systemPrompt", "promptTemplate", "prefill", "stop",
+    "samples", "window", "rubric",
+)  # fmt: skip
 _JUDGED_PRESETS = "['AlpacaEval2', 'ArenaHard', 'MTBench', 'AlignBench']"
 _JUDGED = f"(has(b.preset) && b.preset in {_JUDGED_PRESETS}) || (has(b.grader) && b.grader == 'Rubric')"
 
 
 def _rule(rule: str, message: str) -> dict[str, Any]:
     return {"rule": rule, "message": message}
+
+
+def _any_of(fields: Sequence[str], place: str = "self") -> str:
+    return " || ".join(f"has({place}.{name})" for name in fields)
+
+
+def _listed(fields: Sequence[str]) -> str:
+    return f"{', '.join(fields[:-1])} and {fields[-1]}"
 
 
 _RESTART = "create a new FusionRun, which reuses finished work"
@@ -251,10 +266,25 @@ _VALUE_RULES: dict[str, list[dict[str, Any]]] = {
         ),
     ],
     "Benchmark": [
-        _rule("has(self.preset) || has(self.uri)", "uri is required without a preset"),
-        _rule("has(self.preset) || has(self.grader)", "grader is required without a preset"),
+        _rule(f"{_KNOWN} || has(self.uri)", "uri is required without a preset or a harness"),
+        _rule(f"{_KNOWN} || has(self.grader)", "grader is required without a preset or a harness"),
+        _rule("has(self.harness) == has(self.task)", "task is required with harness and forbidden otherwise"),
         _rule(
-            f"has(self.preset) || !has(self.grader) || self.grader in {_OWN_GRADERS}",
+            f"has(self.harness) || !({_any_of(_OF_HARNESS)})",
+            f"{_listed(_OF_HARNESS)} are allowed with harness only",
+        ),
+        _rule(
+            f"!has(self.harness) || !({_any_of(_NOT_OF_HARNESS)})",
+            f"{_listed(_NOT_OF_HARNESS)} are forbidden with harness: lm-eval reads the questions and builds the "
+            "requests",
+        ),
+        _rule(
+            "!has(self.harness) || !has(self.sampling) || "
+            f"!({_any_of(('temperature', 'topP', 'topK', 'repetitionPenalty'), 'self.sampling')})",
+            "sampling may have maxTokens only with harness: the task has the other values",
+        ),
+        _rule(
+            f"{_KNOWN} || !has(self.grader) || self.grader in {_OWN_GRADERS}",
             "grader must be Mathematics, Coding, ExactMatch, Choice or Rubric: the others belong to presets",
         ),
         _rule(

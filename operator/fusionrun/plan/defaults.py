@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from fusionrun.api.contract import Contract
 from fusionrun.api.crd import shown
 from fusionrun.api.data import Columns, Dataset, Preset, TestsFrom
-from fusionrun.api.evaluation import Benchmark, BenchmarkPreset, Window
+from fusionrun.api.evaluation import Benchmark, BenchmarkPreset, Grader, Window
 from fusionrun.api.models import RewardModel, Sampling, ServerSettings, Source, SourceType
 from fusionrun.api.sizes import PUBLISHED
 from fusionrun.api.spec import DEFAULT_TTL_SECONDS, FAILED_STAGE_TTL_FACTOR, ChatTemplate, FusionRunSpec
@@ -209,6 +209,8 @@ def _window(_spec: FusionRunSpec, benchmark: Benchmark) -> Window | None:
 
 
 def _grader(_spec: FusionRunSpec, benchmark: Benchmark) -> object:
+    if benchmark.harness:
+        return Grader.LM_EVAL
     return benchmark_data(benchmark.preset).grader if benchmark.preset else None
 
 
@@ -309,7 +311,7 @@ DEFAULTS: dict[str, Default] = {
         f"Defaults to the subfolder of `evaluation.uri`, if that is set, and else to the hub for {_listed(_HUB)}.",
         lambda spec, benchmark: benchmark_uri(spec.evaluation, benchmark),
     ),
-    "evaluation.benchmarks[].grader": Default(f"{_OF_PROTOCOL}.", _grader),
+    "evaluation.benchmarks[].grader": Default(f"{_OF_PROTOCOL}, and to LmEval with `harness`.", _grader),
     "evaluation.benchmarks[].columns": Default("Defaults to the format of the preset."),
     "evaluation.benchmarks[].systemPrompt": Default(f"{_OF_PROTOCOL}, and to no message without a preset."),
     "evaluation.benchmarks[].promptTemplate": Default(
@@ -321,7 +323,7 @@ DEFAULTS: dict[str, Default] = {
             "evaluation.benchmarks[].sampling",
             *(f"evaluation.benchmarks[].sampling.{f.alias}" for f in Sampling.model_fields.values()),
         ),
-        Default(f"{_OF_PROTOCOL}, and to `evaluation.sampling` without a preset."),
+        Default(f"{_OF_PROTOCOL}, to that of the task with `harness`, and to `evaluation.sampling` otherwise."),
     ),
     "evaluation.benchmarks[].stop": Default(f"{_OF_PROTOCOL}, and to none without a preset."),
     "evaluation.benchmarks[].samples": Default(

@@ -57,6 +57,9 @@ def check_purpose(spec: FusionRunSpec) -> Iterator[SpecError]:
 def _benchmark(benchmark: Benchmark) -> Iterator[SpecError]:
     """Check one benchmark; this repeats the rules of admission that its protocol depends on."""
     field = f"evaluation.benchmarks[{benchmark.name}]"
+    if benchmark.harness:
+        yield from _task(benchmark, field)
+        return
     grader = benchmark.grader.value if benchmark.grader else None
     if benchmark.uri is None:
         rule = "is required without a preset"
@@ -83,6 +86,18 @@ def _benchmark(benchmark: Benchmark) -> Iterator[SpecError]:
     window = benchmark.window
     if window and window.start > window.end:
         yield SpecError(f"{field}.window.start", window.start.isoformat(), f"must not be after end, {window.end}")
+
+
+def _task(benchmark: Benchmark, field: str) -> Iterator[SpecError]:
+    """Check a task of lm-eval. ``resolve`` checks its name, the number of examples and the metric."""
+    if benchmark.task is None:
+        yield SpecError(f"{field}.task", None, "is required with harness")
+    for name, value in (("preset", benchmark.preset), ("uri", benchmark.uri)):
+        if value is not None:
+            yield SpecError(f"{field}.{name}", str(value), "is forbidden with harness: lm-eval reads the questions")
+    if benchmark.grader is not Grader.LM_EVAL:
+        grader = benchmark.grader.value if benchmark.grader else None
+        yield SpecError(f"{field}.grader", grader, "is forbidden with harness: lm-eval grades the replies")
 
 
 def _names(evaluation: Evaluation) -> Iterator[SpecError]:
@@ -122,6 +137,8 @@ def _lengths(spec: FusionRunSpec) -> Iterator[SpecError]:
     families = {model.family: None for model in spec.evaluate_only.models} if spec.evaluate_only else {None: None}
     for benchmark, family in product(evaluation.benchmarks, families):
         protocol, field = protocol_of(benchmark, spec, family), f"evaluation.benchmarks[{benchmark.name}]"
+        if benchmark.harness and (benchmark.sampling is None or benchmark.sampling.max_tokens is None):
+            continue  # the limit is that of the task, and many tasks have no response
         longest = protocol.sampling.max_tokens
         if longest != own and (rule := too_long(longest, evaluation.server)):
             yield SpecError(f"{field}.sampling.maxTokens", longest, rule)

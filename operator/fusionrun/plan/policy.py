@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fusionrun.api.data import Task
+from fusionrun.api.harness import HARNESS_SCHEME
 from fusionrun.api.pods import PodSettings
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.errors import SpecError
@@ -168,7 +169,7 @@ def _hub(spec: FusionRunSpec) -> str:
     uris = [reference.uri for reference in References(spec).all]
     if spec.publish:
         uris.append(spec.publish.uri)
-    return DEFAULT_HUB if any(uri.startswith("hf://") for uri in uris) else ""
+    return DEFAULT_HUB if any(uri.startswith(("hf://", HARNESS_SCHEME)) for uri in uris) else ""
 
 
 def _urls(spec: FusionRunSpec) -> Iterator[SpecError]:

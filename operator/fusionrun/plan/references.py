@@ -2,9 +2,11 @@
 
 from fusionrun.api.data import Columns, Dataset
 from fusionrun.api.evaluation import Benchmark, JudgeServed
+from fusionrun.api.harness import task_uri
 from fusionrun.api.models import Model
 from fusionrun.api.spec import FusionRunSpec, MeasuredModel
 from fusionrun.api.stage import Reference, ReferenceKind, StageKind, TemplateName
+from fusionrun.plan.benchmarks.lm_eval import harness_task
 from fusionrun.plan.presets import preset_data
 from fusionrun.plan.recipe import chat_template
 from fusionrun.plan.stages import FetchedModel, stage_name, subject_name
@@ -39,8 +41,11 @@ class References:
             columns = [*dataset_columns(dataset).named(), *(dataset.responses_columns or {}).values()]
             self._dataset(f"datasets[{dataset.name}]", dataset_uri(dataset), dataset, columns)
         for benchmark in spec.evaluation.benchmarks:
+            if benchmark.harness:
+                self._dataset(benchmark_field(benchmark), task_uri(harness_task(benchmark)), benchmark, [])
+                continue
             columns = (benchmark.columns or Columns()).named() if benchmark.preset is None else []
-            self._dataset(f"evaluation.benchmarks[{benchmark.name}]", benchmark.uri or "", benchmark, columns)
+            self._dataset(benchmark_field(benchmark), benchmark.uri or "", benchmark, columns)
         if judge := served_judge(spec):
             self._model(JUDGE, "evaluation.judge.served.model", judge.model)
 
@@ -80,6 +85,16 @@ class References:
 def measured_field(measured: MeasuredModel) -> str:
     """Return the field of the spec with a model of ``evaluateOnly``."""
     return f"evaluateOnly.models[{measured.name}].model"
+
+
+def benchmark_field(benchmark: Benchmark) -> str:
+    """Return the field of the reference of a benchmark."""
+    return f"evaluation.benchmarks[{benchmark.name}]"
+
+
+def harness_fields(spec: FusionRunSpec) -> dict[str, str]:
+    """Return the field of the reference of each task of lm-eval, by the name of the benchmark."""
+    return {b.name: benchmark_field(b) for b in spec.evaluation.benchmarks if b.harness}
 
 
 def served_judge(spec: FusionRunSpec) -> JudgeServed | None:

@@ -86,8 +86,9 @@ def test_a_server_that_rejects_the_first_requests_is_not_sent_the_others(tmp_pat
 
 
 def test_replies_survive_a_line_that_was_cut(tmp_path):
-    (tmp_path / "b.first.jsonl.part").write_bytes(b'{"key": "a", "kind": "Text", "text": "x"}\n{"key": "b", "ki')
+    part = tmp_path / "lm-eval.b.first.jsonl.part"
+    part.write_bytes(b'{"key": "a", "kind": "Text", "text": "x"}\n{"key": "b", "ki')
     with StoredAnswers(tmp_path, "b", "first") as answers:
         assert [answer.key for answer in answers] == ["a"]
-    lines = (tmp_path / "b.first.jsonl.part").read_bytes().splitlines()
+    lines = part.read_bytes().splitlines()
     assert [json.loads(line)["key"] for line in lines] == ["a"]

@@ -8,6 +8,7 @@ from fusionrun.api.protocol import JudgeRequest, PromptForm, Protocol, Unit
 from fusionrun.api.spec import Family, FusionRunSpec
 from fusionrun.errors import PlanError
 from fusionrun.plan import recipe
+from fusionrun.plan.benchmarks.lm_eval import harness_task, task_protocol, with_questions
 from fusionrun.plan.benchmarks.table import benchmark_data
 
 OWN = "FusionRun"
@@ -38,10 +39,12 @@ _JUDGEMENT = {"version", "grader", "judge", "rubric"}
 def protocol_of(benchmark: Benchmark, spec: FusionRunSpec, family: Family | None = None) -> Protocol:
     """Return the protocol of a benchmark of a spec whose every field is filled.
 
-    It is that of its preset or of its grader, with the fields that the benchmark sets. The protocol of a preset is
-    marked as modified if they differ. ``family`` is that of a model of ``evaluateOnly``; without one, it is that of the
-    target.
+    It is that of its task of lm-eval, or that of its preset or of its grader, with the fields that the benchmark sets.
+    The protocol of a preset is marked as modified if they differ. ``family`` is that of a model of ``evaluateOnly``;
+    without one, it is that of the target.
     """
+    if benchmark.harness:
+        return task_protocol(harness_task(benchmark))
     if benchmark.preset is None:
         return _with_fields(_of_grader(benchmark, spec), benchmark)
     known = _of_preset(benchmark, spec.target.family if spec.target else family)
@@ -52,6 +55,11 @@ def protocol_of(benchmark: Benchmark, spec: FusionRunSpec, family: Family | None
 def protocols_of(spec: FusionRunSpec, family: Family | None = None) -> dict[str, Protocol]:
     """Return the protocol of every benchmark, by name; ``family`` is that of a model of ``evaluateOnly``."""
     return {benchmark.name: protocol_of(benchmark, spec, family) for benchmark in spec.evaluation.benchmarks}
+
+
+def asked_protocols(spec: FusionRunSpec, family: Family | None = None) -> dict[str, Protocol]:
+    """Return the protocol of every benchmark whose questions this project asks, by name: no task of lm-eval."""
+    return {benchmark.name: protocol_of(benchmark, spec, family) for benchmark in with_questions(spec)}
 
 
 def _of_preset(benchmark: Benchmark, family: Family | None) -> Protocol:

@@ -5,14 +5,22 @@ from typing import Any
 from fusionrun.api import artifacts
 from fusionrun.api.evaluation import Grader
 from fusionrun.api.evaluation_tasks import BenchmarkParameters, EvaluateParameters
+from fusionrun.api.harness import HarnessTasks
 from fusionrun.api.models import ServerSettings
 from fusionrun.api.parameters import GenerateParameters, VerifyParameters
 from fusionrun.api.spec import FusionRunSpec, MeasuredModel
 from fusionrun.api.stage import EvaluatedModel, StageKind
-from fusionrun.plan.benchmarks.protocols import judge_name, protocols_of, requests_digest, score_digest
+from fusionrun.plan.benchmarks.lm_eval import harness_tasks, task_digest
+from fusionrun.plan.benchmarks.protocols import (
+    asked_protocols,
+    judge_name,
+    protocols_of,
+    requests_digest,
+    score_digest,
+)
 from fusionrun.plan.families.judges import judge_stage_name, judge_stages
 from fusionrun.plan.families.judging import verify_parameters, verify_stage
-from fusionrun.plan.families.prompts import PROMPTS, benchmarks_stage, question_sets
+from fusionrun.plan.families.prompts import PROMPTS, benchmarks_stage, harness_data, question_sets
 from fusionrun.plan.families.responses import (
     ServedModel,
     max_concurrency,
@@ -23,7 +31,7 @@ from fusionrun.plan.families.responses import (
 )
 from fusionrun.plan.families.training import PROMOTE, SFT
 from fusionrun.plan.pinned import PinnedPlan
-from fusionrun.plan.references import TARGET, References, measured_field
+from fusionrun.plan.references import TARGET, References, harness_fields, measured_field
 from fusionrun.plan.stages import Evaluated, Stage, digest_data, family_of, model_name, stage_name, subject_name
 
 
@@ -99,18 +107,21 @@ def _generate(
     spec: FusionRunSpec, server: ServerSettings, model: Evaluated, questions: str, references: References
 ) -> Stage:
     parameters: dict[str, Any] = {"sampling": digest_data(spec.evaluation.sampling), **server_digest(server)}
-    protocols = protocols_of(spec, family_of(model))
+    protocols, tasks = asked_protocols(spec, family_of(model)), harness_tasks(spec)
     requests = {n: requests_digest(p, spec.evaluation.sampling) for n, p in protocols.items()}
     # Earlier releases had one response per prompt, with the same sampling for all benchmarks.
     if any(requests.values()):
         parameters["benchmarks"] = requests
     if isinstance(model, MeasuredModel):  # two names may have the same model
         parameters["model"] = model.name
+    if tasks:
+        parameters["harness"] = {task.name: task_digest(task) for task in tasks}
+    task_pins = [references.indexes[field] for field in harness_fields(spec).values()]
     return Stage(
         StageKind.GENERATE,
         model,
         parameters=parameters,
-        pins=_pins(model, references),
+        pins=(*_pins(model, references), *task_pins),
         inputs=(questions, *_trained_by(model)),
         server=stage_name(StageKind.SERVE, model),
         shards=1,
@@ -120,7 +131,7 @@ def _generate(
 def generate_task(pinned: PinnedPlan, stage: Stage, model: Evaluated, server_url: str) -> GenerateParameters:
     """Return the task of ``generate``: request the responses to the benchmarks, as their protocols say."""
     spec, name = pinned.spec, subject_name(model)
-    protocols = protocols_of(spec, family_of(model))
+    protocols, tasks = asked_protocols(spec, family_of(model)), harness_tasks(spec)
     return GenerateParameters(
         source=name,
         base_url=server_url,
@@ -135,6 +146,7 @@ def generate_task(pinned: PinnedPlan, stage: Stage, model: Evaluated, server_url
             for name, protocol in protocols.items()
             if protocol.sampling != spec.evaluation.sampling or protocol.stop
         },
+        harness=HarnessTasks(tasks=tasks, data=harness_data(pinned)) if tasks else None,
         concurrency=spec.generation.concurrency,
         max_concurrency=max_concurrency(spec),
         stall_seconds=spec.generation.stall_seconds,
@@ -190,6 +202,7 @@ def evaluate_task(pinned: PinnedPlan, stage: Stage, model: Evaluated) -> Evaluat
         verdicts_dir=pinned.artifact(verdicts, artifacts.VERDICTS) if verdicts in stage.inputs else None,
         judgements_dir=pinned.artifact(judgements, artifacts.JUDGEMENTS) if judged else None,
         materials_dir=pinned.artifact(questions, artifacts.MATERIALS),
+        harness_dir=pinned.artifact(_responses_stage(model)) if harness_tasks(pinned.spec) else None,
         judge=judge_name(pinned.spec.evaluation.judge) if judged else None,
         shards=1,
         seed=pinned.spec.construction.seed,

@@ -10,9 +10,10 @@ from fusionrun.api.parameters import DatasetParameters, PrepareParameters
 from fusionrun.api.protocol import Protocol
 from fusionrun.api.spec import Family, FusionRunSpec
 from fusionrun.api.stage import StageKind
-from fusionrun.plan.benchmarks.protocols import protocols_of, question_digest, text_digest
+from fusionrun.plan.benchmarks.lm_eval import with_questions
+from fusionrun.plan.benchmarks.protocols import asked_protocols, question_digest, text_digest
 from fusionrun.plan.pinned import PinnedPlan
-from fusionrun.plan.references import References, dataset_columns, dataset_uri
+from fusionrun.plan.references import References, dataset_columns, dataset_uri, harness_fields
 from fusionrun.plan.stages import (
     Evaluated,
     FamilyBenchmarks,
@@ -40,7 +41,7 @@ def prepare_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
 def _training_prompts(spec: FusionRunSpec, references: References) -> list[Stage]:
     if spec.evaluate_only:
         return []
-    benchmarks, protocols = spec.evaluation.benchmarks, protocols_of(spec)
+    benchmarks, protocols = with_questions(spec), asked_protocols(spec)
     dataset_pins = tuple(references.indexes[f"datasets[{d.name}]"] for d in spec.datasets)
     parameters = {
         "datasets": [_dataset_digest(d) for d in spec.datasets],
@@ -50,12 +51,15 @@ def _training_prompts(spec: FusionRunSpec, references: References) -> list[Stage
         "shards": spec.generation.shards,
         "seed": spec.construction.seed,
     }
-    pins = (*dataset_pins, *_benchmark_pins(spec, references))
+    task_pins = tuple(references.indexes[field] for field in harness_fields(spec).values())
+    if task_pins:
+        parameters["leftOutTasks"] = [*harness_fields(spec)]
+    pins = (*dataset_pins, *_benchmark_pins(spec, references), *task_pins)
     return [Stage(StageKind.PREPARE, PromptSet.PROMPTS, parameters=parameters, pins=pins)]
 
 
 def _benchmarks(spec: FusionRunSpec, references: References) -> list[Stage]:
-    if not spec.evaluation.benchmarks:
+    if not spec.evaluation.benchmarks:  # with tasks of lm-eval only, the artifact has no questions
         return []
     first = dict[PromptSet | FamilyBenchmarks, Family | None]()
     for family, subject in question_sets(spec).items():
@@ -72,13 +76,13 @@ def _benchmarks(spec: FusionRunSpec, references: References) -> list[Stage]:
 
 
 def _benchmark_pins(spec: FusionRunSpec, references: References) -> tuple[int, ...]:
-    return tuple(references.indexes[f"evaluation.benchmarks[{b.name}]"] for b in spec.evaluation.benchmarks)
+    return tuple(references.indexes[f"evaluation.benchmarks[{b.name}]"] for b in with_questions(spec))
 
 
 def _questions(spec: FusionRunSpec, family: Family | None) -> list[dict[str, Any]]:
     """Return what decides the questions of the benchmarks as models of a family get them."""
-    fields, protocols = {"name", "split", "grader", "columns", "max_prompts"}, protocols_of(spec, family)
-    return [_benchmark_digest(b, fields) | question_digest(protocols[b.name]) for b in spec.evaluation.benchmarks]
+    fields, protocols = {"name", "split", "grader", "columns", "max_prompts"}, asked_protocols(spec, family)
+    return [_benchmark_digest(b, fields) | question_digest(protocols[b.name]) for b in with_questions(spec)]
 
 
 def question_sets(spec: FusionRunSpec) -> dict[Family | None, PromptSet | FamilyBenchmarks]:
@@ -108,12 +112,23 @@ def prepare_task(pinned: PinnedPlan, stage: Stage) -> PrepareParameters:
     """Return the task of ``prepare``: read the data sets, or the benchmarks."""
     spec, seed = pinned.spec, pinned.spec.construction.seed
     family = next((f for f, subject in question_sets(spec).items() if subject == stage.subject), None)
-    protocols = protocols_of(spec, family)
-    benchmarks = [_benchmark_task(pinned, b, protocols[b.name]) for b in spec.evaluation.benchmarks]
+    protocols = asked_protocols(spec, family)
+    benchmarks = [_benchmark_task(pinned, b, protocols[b.name]) for b in with_questions(spec)]
     if stage.subject is not PromptSet.PROMPTS:
         return PrepareParameters(datasets=benchmarks, shards=1, seed=seed)
-    datasets = [_dataset_task(pinned, d) for d in spec.datasets]
-    return PrepareParameters(datasets=datasets, benchmarks=benchmarks, shards=spec.generation.shards, seed=seed)
+    return PrepareParameters(
+        datasets=[_dataset_task(pinned, d) for d in spec.datasets],
+        benchmarks=benchmarks,
+        harness_data=harness_data(pinned),
+        shards=spec.generation.shards,
+        seed=seed,
+    )
+
+
+def harness_data(pinned: PinnedPlan) -> dict[str, str]:
+    """Return the folder with the data of each task of lm-eval, which ``resolve`` downloaded, by benchmark."""
+    fields = harness_fields(pinned.spec).items()
+    return {name: artifacts.dataset_dir(pinned.pin(field)) for name, field in fields}
 
 
 def _dataset_digest(dataset: Dataset) -> dict[str, Any]:
