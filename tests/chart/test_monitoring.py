@@ -10,10 +10,15 @@ from fusionrun.metrics import Metrics
 from fusionrun.run_metrics import COUNTERS, GAUGES
 from fusionrun_stages.client.metrics import ClientMetrics, MetricsCollector
 
-CLIENT = ClientMetrics(requests={200: 1}, samples={"stop": 1}, tokens={"prompt": 1}, slots={"busy": 1})
+CLIENT = ClientMetrics(requests={200: 1}, rows={"stop": 1}, tokens={"prompt": 1}, slots={"busy": 1})
+CLIENTS = (
+    MetricsCollector("generate", "source", lambda: CLIENT),
+    MetricsCollector("judge", "model", lambda: CLIENT, "judgements"),
+)
 NAMES = Metrics(list).names() | {
     f"{family.name}_total" if family.type == "counter" else family.name
-    for family in MetricsCollector("source", lambda: CLIENT).collect()
+    for client in CLIENTS
+    for family in client.collect()
 }
 
 
