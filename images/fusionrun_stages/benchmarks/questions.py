@@ -2,6 +2,7 @@
 
 import hashlib
 import heapq
+import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from fusionrun_stages.volume.atomic import write_atomic
 from fusionrun_stages.volume.paths import inside_volume, shard_path
 from fusionrun_stages.volume.sorting import Pool, open_shards
 from fusionrun_stages.work import Work
+
+log = logging.getLogger(__name__)
 
 REPORT_QUESTIONS = 500
 MATERIAL_MAX_BYTES = 16 * 2**20
@@ -32,6 +35,9 @@ class Written:
 def write_benchmarks(parameters: PrepareParameters, work: Work) -> Written:
     """Write the questions of all benchmarks, sorted by their identifiers, and their materials."""
     readers = [open_benchmark(dataset) for dataset in parameters.datasets]
+    for reader in readers:
+        if (protocol := reader.dataset.protocol) and protocol.licence:
+            log.info("%s: protocol %s, licence of the questions: %s", reader.where, protocol.name, protocol.licence)
     counts = {reader.dataset.name: PromptCounts() for reader in readers}
     files = [name for reader in readers for name in copy_materials(reader, work)]
     done = 0

@@ -44,6 +44,7 @@ def details_of(
             "protocol": protocol.name,
             "protocol_version": protocol.version,
             "modified": protocol.modified,
+            "licence": protocol.licence,
             "unit": str(protocol.unit),
         }
         details["metrics"] = _further_metrics(tally, seed)
