@@ -6,7 +6,7 @@ only judges and aggregations read: ``prepare`` copies them to ``materials/<bench
     layout      file            what it is, as published
     AlpacaEval  judge.txt       template of the judge: alpaca_eval_clf.txt
                 gamed.csv       judgements of two gamed models: df_gamed.csv
-    ArenaHard   judge.yaml      system prompt and template of the judge: judge_config.yaml, or arena-hard-v0.1.yaml
+    ArenaHard   judge.yaml      system prompt and template of the judge: judge_config.yaml of FuseEval
     MTBench     judge_prompts.jsonl  the templates of the judge
     AlignBench  dimension_set.json, dimension_definition.json, subcategory_question_mapping.json
                 judge.py        has the template of the judge in a text; it is never run

@@ -289,7 +289,7 @@ def test_arena_hard_in_both_forms(tmp_path):
         "data/arena-hard-v0.1/model_answer/gpt-4-0314.jsonl": [
             {"question_id": "q1", "choices": [{"index": 0, "turns": [{"content": "Because q1."}]}]}
         ],
-        "config/arena-hard-v0.1.yaml": "system_prompt: Judge.\n",
+        "config/judge_config.yaml": "system_prompt: Judge.\n",
     }
     for name, files in (("fuse", fuse), ("official", official)):
         parameters = benchmark(write(tmp_path / name, files), "ArenaHard", "ArenaHard")
