@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fusionrun.state.decide.attempts import NO_POD_LEFT
 from support.live import REPOSITORY, Cluster, condition, small_run
 
 pytestmark = pytest.mark.integrations
@@ -77,7 +78,9 @@ def test_a_deleted_pod_restarts_training_from_the_last_checkpoint(cluster, backe
     for pod in again:
         assert re.search(r"training starts from \S*checkpoint-", cluster.kubectl("logs", pod)), pod
     events = cluster.kubectl("get", "events", "--field-selector", f"involvedObject.name={name},reason=StageRetried")
-    assert f"pod {deleted} was deleted" in events
+    # The training operator may delete the other pod before the operator sees that the first one is being deleted.
+    assert f"pod {deleted} was deleted" in events or NO_POD_LEFT in events
+    assert "failures" not in stage(run, "sft"), "a deleted pod is not a failure of the stage"
     labels = f"fusionrun.dev/run={name},fusionrun.dev/stage=sft"
     (left,) = cluster.get(KINDS[backend], "-l", labels)["items"]
     assert left["metadata"]["name"].endswith("-r1"), "the first attempt was deleted as a whole"
