@@ -43,7 +43,7 @@ def run(work: Work) -> Made:
         tally = tallies[benchmark.name]
         value, bounds[benchmark.name] = _score(tally, errors.get(benchmark.name), parameters.seed)
         if value is None:
-            raise UserError(f"evaluation.benchmarks[{number}] ({benchmark.name}): none of its prompts can be judged")
+            raise UserError(f"evaluation.benchmarks[{number}] ({benchmark.name}): {_no_score(benchmark, tally)}")
         values[benchmark.name] = value
     known = {name: found for name, found in bounds.items() if found is not None}
     return Made(
@@ -60,6 +60,17 @@ def run(work: Work) -> Made:
             | (tasks[name].details() if name in tasks else {})
             for name, tally in tallies.items()
         },
+    )
+
+
+def _no_score(benchmark: BenchmarkParameters, tally: Tally) -> str:
+    """Return why no response of a benchmark could be graded."""
+    if not benchmark.grader.needs_judge:
+        return "none of its prompts can be judged"
+    return (
+        f"the judge gave no usable verdict on any response ({tally.unparsed} without one): "
+        "its replies are in judgements/ of the artifact of `judge`; use another `evaluation.judge`, or leave out the "
+        "benchmark"
     )
 
 
