@@ -82,7 +82,6 @@ def _grade(
         parameters.verdicts_dir is not None,
         parameters.judgements_dir is not None,
         materials,
-        parameters.seed,
         lambda _: work.report(shard, parameters.shards, "shards"),
     )
     graders = {b.name: BenchmarkGrader(b, inputs) for b in parameters.benchmarks if b.name not in tasks}

@@ -89,7 +89,7 @@ def open_benchmarks(parameters: JudgeParameters) -> dict[str, JudgedBenchmark]:
         protocol = benchmark.protocol
         if protocol is not None and protocol.judge is not None:
             try:
-                judge = open_judge(protocol, Path(parameters.materials_dir) / benchmark.name, parameters.seed)
+                judge = open_judge(protocol, Path(parameters.materials_dir) / benchmark.name)
             except UserError as error:
                 raise UserError(f"evaluation.benchmarks[{benchmark.name}]: {error}") from error
             opened[benchmark.name] = JudgedBenchmark(benchmark.name, judge, protocol.judge, protocol.shows_examples)

@@ -107,7 +107,7 @@ def rows(tmp_path, shard=0):
     return list(read_rows(shard_path(tmp_path / "out" / "judgements", shard, 2), Judgement))
 
 
-def open_orders(protocol, materials, seed):
+def open_orders(protocol, materials):
     """Open the invented protocol, instead of ``open_judge``."""
     return Orders()
 

@@ -50,7 +50,6 @@ class Inputs:
     has_judgements: bool = False
     materials: Path | None = None
     """Folder with one folder of materials per benchmark."""
-    seed: int = 42
     report: Callable[[int], None] = lambda _: None
     """Called while a grader works, so that the pod is not taken for a stalled one."""
 
@@ -132,7 +131,7 @@ class BenchmarkGrader:
             raise InfrastructureError(f"benchmark {self.name} is judged, but the task has no judgements")
         from fusionrun_stages.judges.open import open_judge
 
-        return open_judge(protocol, self._inputs.materials / self.name, self._inputs.seed)
+        return open_judge(protocol, self._inputs.materials / self.name)
 
     def _marks(self, answers: Sequence[Answer]) -> list[Mark]:
         match self.grader:

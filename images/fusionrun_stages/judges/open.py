@@ -12,7 +12,7 @@ from fusionrun_stages.judges.protocol import JudgeProtocol
 from fusionrun_stages.judges.rubric import Rubric
 
 
-def open_judge(protocol: Protocol, materials: Path, _seed: int) -> JudgeProtocol:
+def open_judge(protocol: Protocol, materials: Path) -> JudgeProtocol:
     """Return the judge protocol of a benchmark.
 
     Parameters
@@ -21,8 +21,6 @@ def open_judge(protocol: Protocol, materials: Path, _seed: int) -> JudgeProtocol
         Its ``grader`` needs a judge.
     materials
         The folder with the files of this benchmark, from ``prepare``.
-    _seed
-        Not used: no protocol draws with the seed of the run. AlpacaEval 2 has an official seed.
 
     Raises
     ------

@@ -18,7 +18,7 @@ def opened(tmp_path):
         for name, text in (FILES[grader] | (files or {})).items():
             if text is not None:
                 (tmp_path / name).write_text(text, encoding="utf-8")
-        return open_judge(protocol(grader, rubric), tmp_path, 42)
+        return open_judge(protocol(grader, rubric), tmp_path)
 
     return opened
 

@@ -79,9 +79,9 @@ def test_missing(grader, name, opened) -> None:
 def test_not_utf_8(tmp_path) -> None:
     (tmp_path / "judge.txt").write_bytes(b"ok \xff")
     with pytest.raises(UserError, match=r"judge\.txt: not UTF-8 at byte 3"):
-        open_judge(protocol(Grader.ALPACA_EVAL), tmp_path, 0)
+        open_judge(protocol(Grader.ALPACA_EVAL), tmp_path)
 
 
 def test_grader_without_a_judge(tmp_path) -> None:
     with pytest.raises(ValueError, match="Choice has no judge"):
-        open_judge(protocol(Grader.CHOICE), tmp_path, 0)
+        open_judge(protocol(Grader.CHOICE), tmp_path)
