@@ -14,7 +14,9 @@ from typing import Any, Self
 
 from fusionrun.api.harness import AnswerKind, HarnessAnswer, HarnessModel
 from fusionrun_stages.client.chat import sample_seed
+from fusionrun_stages.client.counts import USELESS_MAX
 from fusionrun_stages.client.heartbeat import watch_for_stall
+from fusionrun_stages.client.sending import SYNC_SECONDS
 from fusionrun_stages.client.server import ModelServer
 from fusionrun_stages.client.workers import run_workers
 from fusionrun_stages.errors import InfrastructureError, UserError
@@ -22,11 +24,6 @@ from fusionrun_stages.harness.answers import StoredAnswers, key_of
 from fusionrun_stages.harness.prompts import Conversation, request_settings
 from fusionrun_stages.harness.server import REPLY_BYTES, HarnessServer
 from fusionrun_stages.work import Report
-
-SYNC_SECONDS = 5.0
-"""Interval of fsync and of progress reports."""
-USELESS_MAX = 64
-"""Number of replies, all rejected, after which the rest is not sent."""
 
 Job = Callable[[HarnessServer], Coroutine[Any, Any, HarnessAnswer]]
 
@@ -150,13 +147,13 @@ class MeasuredModel:
     async def _send_missing(self, missing: Sequence[Job], total: int) -> None:
         model = self._model
         api_key = os.environ.get(model.api_key_env) if model.api_key_env else None
-        done, failed, tokens = total - len(missing), 0, 0
+        done, failed = total - len(missing), 0
 
         def report() -> None:
             self._report(done, total, "requests")
 
         async def worker(queue: Iterator[Job], server: ModelServer, requests: HarnessServer) -> None:
-            nonlocal done, failed, tokens
+            nonlocal done, failed
             while failed < USELESS_MAX or failed < done:
                 async with server.concurrency.acquire():
                     job = next(queue, None)

@@ -6,9 +6,10 @@ from types import SimpleNamespace
 import pytest
 
 from fusionrun.api.harness import HarnessModel
+from fusionrun_stages.client.counts import USELESS_MAX
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.harness.answers import StoredAnswers
-from fusionrun_stages.harness.model import USELESS_MAX, MeasuredModel
+from fusionrun_stages.harness.model import MeasuredModel
 from support.harness import COLOURS, SUMS, server_of, serving
 
 GREEDY, SAMPLED = {"until": ["\n"]}, {"do_sample": True, "temperature": 0.7}
