@@ -1,27 +1,22 @@
 """judge: every request is sent once and its reply kept, also if a pod is killed."""
 
 import json
-import os
 import random
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
-from contextlib import contextmanager
 from dataclasses import replace
 
 import httpx
 import pytest
 
 from fusionrun.api.artifacts import canonical
-from fusionrun.api.task import encode_task
 from fusionrun.api.values import Judged
 from fusionrun_stages import judge
 from fusionrun_stages.errors import InfrastructureError, ServerStalledError, UserError
 from fusionrun_stages.volume.paths import shard_path
-from support.generation import error
+from support.generation import error, start_pod
 from support.judging import ANSWERS, CALLS, JudgeServer, make_judging, open_orders, protocol, rows, run
 from support.replies import running
 
@@ -287,20 +282,6 @@ def test_metrics_name_the_judge_stage(tmp_path, server, monkeypatch):
     assert 'fusionrun_judge_tokens_total{kind="prompt",source="base"} 900.0' in pages[0]
 
 
-@contextmanager
-def pod(folder, uid, task):
-    (folder / f"{uid}.json").write_text(encode_task(task))
-    environment = os.environ | {
-        "FUSIONRUN_TASK": str(folder / f"{uid}.json"),
-        "FUSIONRUN_TERMINATION": str(folder / f"{uid}.termination"),
-        "FUSIONRUN_POD_UID": uid,
-        "JOB_COMPLETION_INDEX": "0",
-        "PYTHONPATH": os.pathsep.join(sys.path),
-    }
-    with subprocess.Popen([sys.executable, "-m", "support.judging", "judge"], env=environment) as process:
-        yield process
-
-
 def test_a_judging_killed_at_random_times_writes_the_same_bytes_and_repeats_only_requests_in_flight(tmp_path, server):
     run(tmp_path / "whole", server.url)
     expected = shard_path(tmp_path / "whole" / "out" / "judgements", 0, 2).read_bytes()
@@ -310,7 +291,7 @@ def test_a_judging_killed_at_random_times_writes_the_same_bytes_and_repeats_only
     task = make_judging(tmp_path, server.url, concurrency=2).task
     choice, code, kills = random.Random(7), None, 0
     for attempt in range(20):
-        with pod(tmp_path, f"pod-{attempt}", task) as process:
+        with start_pod(tmp_path, f"pod-{attempt}", task, "support.judging", "judge") as process:
             enough = len(server.requests) + choice.randint(1, 8)
             while process.poll() is None and (attempt >= 3 or len(server.requests) < enough):
                 time.sleep(0.002)

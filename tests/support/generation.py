@@ -63,8 +63,8 @@ def error(status, message, **more):
     return status, {}, {"error": {"message": message} | more}
 
 
-def start_pod(folder, uid, task):
-    """Start the first shard of a generation in a process of its own."""
+def start_pod(folder, uid, task, *command):
+    """Start the first shard of a generation, or what the command says, in a process of its own."""
     (folder / f"{uid}.json").write_text(encode_task(task))
     environment = os.environ | {
         "FUSIONRUN_TASK": str(folder / f"{uid}.json"),
@@ -73,4 +73,4 @@ def start_pod(folder, uid, task):
         "JOB_COMPLETION_INDEX": "0",
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
-    return subprocess.Popen([sys.executable, "-m", "fusionrun_stages", "generate"], env=environment)
+    return subprocess.Popen([sys.executable, "-m", *(command or ("fusionrun_stages", "generate"))], env=environment)
