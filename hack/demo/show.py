@@ -69,9 +69,10 @@ def scores(status: dict[str, Any]) -> list[Table]:
         cells = (score(row, model) for model in ("base", "sft", "final"))
         protocol = row.get("protocol", "") + (", modified" if row.get("modified") else "")
         table.add_row(row["benchmark"], *cells, row.get("unit", ""), protocol)
-    if rows:
-        means = (sum(r.get(k, float("nan")) for r in rows) / len(rows) for k in ("base", "sft", "final"))
-        table.add_row("average", *(f"{m:.1f}" for m in means), style="bold")
+    complete = [r for r in rows if r.get("unit") == "Percent" and {"base", "sft", "final"} <= r.keys()]
+    if complete:
+        means = (sum(r[model] for r in complete) / len(complete) for model in ("base", "sft", "final"))
+        table.add_row("average of percentages", *(f"{m:.1f}" for m in means), style="bold")
     differences = Table(title="Differences on the same prompts, with 95 % intervals")
     for column in ("benchmark", "models", "difference", "p, corrected", "prompts needed"):
         differences.add_column(column, justify="left" if column in ("benchmark", "models") else "right")
@@ -88,9 +89,9 @@ def scores(status: dict[str, Any]) -> list[Table]:
 
 
 def score(row: dict[str, Any], model: str) -> str:
-    """Return the score of a model with its interval."""
-    found = next((s for s in row.get("scores", []) if s["model"] == model), {"score": row.get(model, float("nan"))})
-    return interval(found, "score", ".1f")
+    """Return the score of a model with its interval, or why it has none."""
+    found = next((s for s in row.get("scores", []) if s["model"] == model), {"score": row.get(model)})
+    return interval(found, "score", ".1f") if found.get("score") is not None else found.get("message", "none")
 
 
 def interval(found: dict[str, Any], name: str, form: str) -> str:

@@ -4,11 +4,13 @@ Run: ``FUSIONRUN_TASK=task.json python -m fusionrun_stages evaluate``
 
 The score of a question is the mean over the responses to it. A failed or blank response is wrong; a truncated one is
 wrong unless the protocol grades it. A prompt whose gold answer or tests cannot be used is left out, for every model.
+A benchmark without any graded response has no score; the result says why. UserError if no benchmark has one.
 A benchmark without a protocol, in tasks of releases up to 0.2.0, is scored by the first response to each prompt.
 ``generate`` has graded the tasks of lm-eval: their scores are copied.
 """
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from fusionrun.api.artifacts import QUESTION_SCORES_FILE
@@ -30,6 +32,8 @@ from fusionrun_stages.volume.parquet import RowWriter, open_rows, read_rows
 from fusionrun_stages.volume.paths import shard_path
 from fusionrun_stages.work import Made, Work
 
+log = logging.getLogger(__name__)
+
 
 def run(work: Work) -> Made:
     """Return the score of each benchmark in its unit, with its 95 % interval; the details describe how it was made."""
@@ -37,25 +41,21 @@ def run(work: Work) -> Made:
     materials = Path(parameters.materials_dir) if parameters.materials_dir else None
     tasks = {b.name: MeasuredTask(b, parameters) for b in parameters.benchmarks if is_task(b)}
     tallies, errors = _grade(work, parameters, materials, tasks)
-    values: dict[str, float] = {}
-    bounds: dict[str, Interval | None] = {}
-    for number, benchmark in enumerate(parameters.benchmarks):
-        tally = tallies[benchmark.name]
-        value, bounds[benchmark.name] = _score(tally, errors.get(benchmark.name), parameters.seed)
-        if value is None:
-            raise UserError(f"evaluation.benchmarks[{number}] ({benchmark.name}): {_no_score(benchmark, tally)}")
-        values[benchmark.name] = value
-    known = {name: found for name, found in bounds.items() if found is not None}
+    found = {name: _score(tally, errors.get(name), parameters.seed) for name, tally in tallies.items()}
+    unscored = _unscored(parameters.benchmarks, tallies, {name for name, (value, _) in found.items() if value is None})
+    known = {name: bounds for name, (_, bounds) in found.items() if bounds is not None}
     return Made(
         values=Evaluated(
-            scores={name: round(value, DIGITS) for name, value in values.items()},
+            scores={name: round(value, DIGITS) for name, (value, _) in found.items() if value is not None},
             graded={name: tally.graded for name, tally in tallies.items()},
-            lower={name: round(found.lower, 2) for name, found in known.items()},
-            upper={name: round(found.upper, 2) for name, found in known.items()},
+            unscored=unscored,
+            lower={name: round(bounds.lower, 2) for name, bounds in known.items()},
+            upper={name: round(bounds.upper, 2) for name, bounds in known.items()},
         ),
         files=[QUESTION_SCORES_FILE, *(task.copy_score(work.output) for task in tasks.values())],
         details={
-            name: details_of(tally, values[name], bounds[name], parameters.seed, materials, parameters.judge)
+            name: details_of(tally, *found[name], parameters.seed, materials, parameters.judge)
+            | ({"unscored": unscored[name]} if name in unscored else {})
             | ({"standard_error_of_protocol": round(error, DIGITS)} if (error := errors.get(name)) is not None else {})
             | (tasks[name].details() if name in tasks else {})
             for name, tally in tallies.items()
@@ -63,14 +63,30 @@ def run(work: Work) -> Made:
     )
 
 
+def _unscored(
+    benchmarks: Sequence[BenchmarkParameters], tallies: Mapping[str, Tally], names: set[str]
+) -> dict[str, str]:
+    """Return why the named benchmarks have no score, and log it; UserError if none of the benchmarks has a score."""
+    reasons = {b.name: _no_score(b, tallies[b.name]) for b in benchmarks if b.name in names}
+    messages = [
+        f"evaluation.benchmarks[{number}] ({b.name}): {reasons[b.name]}"
+        for number, b in enumerate(benchmarks)
+        if b.name in names
+    ]
+    if len(reasons) == len(benchmarks):
+        raise UserError("; ".join(messages))
+    for message in messages:
+        log.warning("%s", message)
+    return reasons
+
+
 def _no_score(benchmark: BenchmarkParameters, tally: Tally) -> str:
     """Return why no response of a benchmark could be graded."""
     if not benchmark.grader.needs_judge:
-        return "none of its prompts can be judged"
+        return "none of its prompts has a usable answer or usable tests"
     return (
-        f"the judge gave no usable verdict on any response ({tally.unparsed} without one): "
-        "its replies are in judgements/ of the artifact of `judge`; use another `evaluation.judge`, or leave out the "
-        "benchmark"
+        f"the judge gave no usable verdict ({tally.unparsed} responses without one): see its replies in judgements/ of "
+        "the artifact of `judge`; use another `evaluation.judge`, or leave out the benchmark"
     )
 
 

@@ -79,6 +79,16 @@ def test_a_benchmark_without_usable_prompts_is_a_user_error(tmp_path):
         run(tmp_path, Grader.EXACT_MATCH, {"0": None}, [response("0", "a")])
 
 
+def test_a_benchmark_without_usable_prompts_has_no_score_beside_one_that_has(tmp_path):
+    prompts = [prompt("0", dataset="a", task="ExactMatch", answer="x"), prompt("1", dataset="b", task="ExactMatch")]
+    folders = write_inputs(tmp_path, prompts, [response("0", "x"), response("1", "x")], 0, 1)
+    benchmarks = [BenchmarkParameters(name=name, grader=Grader.EXACT_MATCH) for name in "ab"]
+    made = evaluate.run(make_work(tmp_path, EvaluateParameters(model="base", benchmarks=benchmarks, **folders)))
+    assert (made.values.scores, made.values.graded) == ({"a": 100.0}, {"a": 1, "b": 0})
+    assert made.values.unscored == {"b": "none of its prompts has a usable answer or usable tests"}
+    assert (made.details["b"]["score"], made.details["b"]["unscored"]) == (None, made.values.unscored["b"])
+
+
 def protocol_of(grader, **fields):
     fields = {"name": "Own/bench", "version": 3, "sampling": Sampling(), "grader": grader} | fields
     return Protocol(**fields)

@@ -9,6 +9,7 @@ from fusionrun.api.protocol import JudgeRequest, Protocol, Unit
 from fusionrun.api.result import Outcome, StageResult
 from fusionrun.api.run_results import BenchmarkResult, ModelDifference, ModelScore
 from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.status import Reason
 from fusionrun.api.task import decode_task
 from fusionrun.api.values import Compared, Difference, Evaluated
 from fusionrun.state.report.gate import gate_failures, gate_results
@@ -139,6 +140,8 @@ INTERVAL = "difference +6 percentage points (95 % interval 1.5 to 10.5)"
         ({"statistic": "LowerBound"}, BenchmarkResult(benchmark="a", base=40.0, final=46.0), False,
          "a: 46 against Base 40: the interval of the difference is not known"),
         ({}, BenchmarkResult(benchmark="a", final=46.0), False, "a: no score"),
+        ({}, BenchmarkResult(benchmark="a", final=46.0, scores=[ModelScore(model="base", message="no verdict")]), False,
+         "a: no score of base: no verdict"),
     ],
 )  # fmt: skip
 def test_a_gate_tests_the_difference_or_its_lower_bound_and_says_both(gate, row, passed, message):
@@ -146,6 +149,27 @@ def test_a_gate_tests_the_difference_or_its_lower_bound_and_says_both(gate, row,
     (found,) = gate_results(spec, [row])
     assert (found.passed, found.message) == (passed, message)
     assert gate_failures(spec, [row]) == ([] if passed else [message])
+
+
+def test_a_model_without_a_score_is_reported_once_and_the_run_completes():
+    def answer(kind, task):
+        found = succeeded(kind, task)
+        if kind != "evaluate" or task.parameters.model != "final":
+            return found
+        name, *others = found.values.scores
+        scores = {other: found.values.scores[other] for other in others}
+        return found.model_copy(
+            update={"values": found.values.model_copy(update={"scores": scores, "unscored": {name: "no verdict"}})}
+        )
+
+    world = World(make_run(), answer=answer)
+    world.run_to_end()
+    row = world.status.results[0]
+    (score,) = [s for s in row.scores if s.model == "final"]
+    assert (row.final, row.delta, score.score, score.message) == (None, None, None, "no verdict")
+    warned = [(e.type, e.message) for e in world.events if e.reason == Reason.SCORE_MISSING]
+    assert warned == [("Warning", f"{row.benchmark}: no score of final: no verdict")]
+    assert world.condition("Ready")[0] == "True"
 
 
 def test_a_run_compares_its_models_before_it_publishes():

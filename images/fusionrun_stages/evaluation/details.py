@@ -23,13 +23,13 @@ def scored(column: Column) -> Scored:
 
 
 def details_of(
-    tally: Tally, value: float, bounds: Interval | None, seed: int, materials: Path | None, judge: str | None
+    tally: Tally, value: float | None, bounds: Interval | None, seed: int, materials: Path | None, judge: str | None
 ) -> dict[str, Any]:
     """Return the details of a benchmark: protocol, interval, counts, means of categories and some wrong responses."""
     protocol = tally.protocol
     main = scored(tally.columns[""])
     details: dict[str, Any] = {
-        "score": round(value, DIGITS),
+        "score": None if value is None else round(value, DIGITS),
         "interval": bounds and [round(bounds.lower, DIGITS), round(bounds.upper, DIGITS)],
         "interval_method": bounds and bounds.method,
         "standard_error": bounds and round(bounds.standard_error, DIGITS),

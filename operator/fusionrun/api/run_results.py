@@ -12,14 +12,16 @@ class ModelScore(Contract):
 
     model: Annotated[str, Field(max_length=64)]
     """Name of the model: ``base``, ``sft``, ``final``, or that of a model of ``evaluateOnly``."""
-    score: float
-    """Score in the unit of the benchmark."""
+    score: float | None = None
+    """Score in the unit of the benchmark; none if no response could be graded."""
     lower: float | None = None
     """Lower bound of the 95 % interval of the score."""
     upper: float | None = None
     """Upper bound of the 95 % interval of the score."""
     prompts: int | None = None
     """Number of graded prompts."""
+    message: Annotated[str, Field(max_length=256)] | None = None
+    """Why the model has no score."""
 
 
 class ModelDifference(Contract):

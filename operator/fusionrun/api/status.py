@@ -102,6 +102,7 @@ class Reason(StrEnum):
     RUN_RETRIED = "RunRetried"
     RETRY_IGNORED = "RetryIgnored"
     DATASET_SIZE_DIFFERS = "DatasetSizeDiffers"
+    SCORE_MISSING = "ScoreMissing"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     SUSPENDED = "Suspended"
     BUDGET_EXCEEDED = "BudgetExceeded"

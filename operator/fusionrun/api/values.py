@@ -252,6 +252,8 @@ class Evaluated(Contract):
     """Lower bound of the 95 % interval, by benchmark."""
     upper: Numbers = {}
     """Upper bound of the 95 % interval, by benchmark."""
+    unscored: dict[str, str] = {}
+    """Why a benchmark has no score, by benchmark."""
 
 
 class Difference(Contract):
@@ -323,7 +325,7 @@ def shorter_forms(values: Values | None) -> list[Values]:
         return [without_licences, Resolved(pins=values.pins, complete=values.complete)]
     if isinstance(values, Evaluated):
         without_bounds = values.model_copy(update={"lower": {}, "upper": {}})
-        return [without_bounds, without_bounds.model_copy(update={"graded": {}})]
+        return [without_bounds, without_bounds.model_copy(update={"graded": {}, "unscored": {}})]
     if isinstance(values, Compared):
         without = dict.fromkeys(("prompts_needed", "p_value", "upper"))
         bounds = _shorter(values, without)

@@ -20,9 +20,10 @@ class Event:
 
 
 def events(before: FusionRunStatus, after: FusionRunStatus) -> list[Event]:
-    """Return the events of every stage that changed, of the data set, and of the run."""
+    """Return the events of every stage that changed, of the data set, of the scores, and of the run."""
     of_stages = (*_stage_events(before, after), *_queue_events(before, after))
-    return [*of_stages, *_dataset_events(before, after), *_run_events(before, after)]
+    of_results = (*_dataset_events(before, after), *_score_events(before, after))
+    return [*of_stages, *of_results, *_run_events(before, after)]
 
 
 def _stage_events(before: FusionRunStatus, after: FusionRunStatus) -> list[Event]:
@@ -60,6 +61,21 @@ def _dataset_events(before: FusionRunStatus, after: FusionRunStatus) -> list[Eve
 def _size_warnings(status: FusionRunStatus) -> list[str]:
     rows = status.dataset.by_dataset if status.dataset else []
     return [f"datasets[{row.name}]: {row.warning}" for row in rows if row.warning]
+
+
+def _score_events(before: FusionRunStatus, after: FusionRunStatus) -> list[Event]:
+    """Warn once about each model that has no score on a benchmark."""
+    known = set(_missing_scores(before))
+    return [Event("Warning", Reason.SCORE_MISSING, m) for m in _missing_scores(after) if m not in known]
+
+
+def _missing_scores(status: FusionRunStatus) -> list[str]:
+    return [
+        f"{row.benchmark}: no score of {s.model}: {s.message}"
+        for row in status.results
+        for s in row.scores
+        if s.message
+    ]
 
 
 def _run_events(before: FusionRunStatus, after: FusionRunStatus) -> list[Event]:

@@ -13,6 +13,7 @@ from fusionrun.api.stage import EvaluatedModel
 from fusionrun.api.values import Compared, Difference, Evaluated
 
 DIGITS = 2
+MESSAGE_CHARACTERS = 256
 
 
 def with_scores(
@@ -38,6 +39,8 @@ def with_scores(
             row = _with_protocol(row, protocol, judge)
         if benchmark.name in evaluated.scores:
             row = _with_score(row, model, evaluated)
+        elif reason := evaluated.unscored.get(benchmark.name):
+            row = _with_model(row, ModelScore(model=model, message=reason[:MESSAGE_CHARACTERS]))
         if row.base is not None and row.final is not None:
             row = row.model_copy(update={"delta": round(row.final - row.base, DIGITS)})
         updated.append(row)
@@ -68,8 +71,11 @@ def _with_score(row: BenchmarkResult, model: str, evaluated: Evaluated) -> Bench
         upper=evaluated.upper.get(name),
         prompts=evaluated.graded.get(name),
     )
-    scores = [*(s for s in row.scores if s.model != model), score]
-    return row.model_copy(update={**fields, "scores": scores})
+    return _with_model(row.model_copy(update=fields), score)
+
+
+def _with_model(row: BenchmarkResult, score: ModelScore) -> BenchmarkResult:
+    return row.model_copy(update={"scores": [*(s for s in row.scores if s.model != score.model), score]})
 
 
 def with_differences(
