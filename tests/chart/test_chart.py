@@ -1,5 +1,4 @@
 import base64
-import itertools
 import json
 import re
 from dataclasses import replace
@@ -8,12 +7,10 @@ import pytest
 import yaml
 
 from fusionrun import __version__
-from fusionrun.__main__ import load_settings
-from fusionrun.cluster.gather import CHILDREN
-from fusionrun.cluster.resources import RESOURCES
 from fusionrun.errors import SpecError
 from fusionrun.objects.render import render
 from fusionrun.settings import Accelerators, Policy, Price
+from support.chart import one, settings_of
 from support.golden import SETTINGS
 from support.plans import pinned_of
 from support.pod_security import violations
@@ -26,20 +23,6 @@ MONITORING = (
     'metrics.prometheusRule={"enabled":true}',
     'grafana.dashboard={"enabled":true}',
 )
-
-
-def one(documents, kind, name=None):
-    found = [d for d in documents if d["kind"] == kind and name in (None, d["metadata"]["name"])]
-    assert len(found) == 1, [f"{d['kind']}/{d['metadata']['name']}" for d in documents]
-    return found[0]
-
-
-def settings_of(documents, tmp_path):
-    path, key = tmp_path / "settings.yaml", tmp_path / "key"
-    key.write_text("k" * 32)
-    text = one(documents, "ConfigMap", "fusionrun-settings")["data"]["settings.yaml"]
-    path.write_text(text.replace("/etc/fusionrun-key", str(tmp_path)))
-    return load_settings(path)
 
 
 def test_helm_lint_passes(helm, chart):
@@ -242,78 +225,6 @@ def test_openshift_assigns_users_and_requires_an_isolating_runtime_class(helm, t
     pod = one(documents, "Deployment")["spec"]["template"]["spec"]
     assert violations(pod) == []
     assert ("runAsUser" in json.dumps(pod)) is not openshift
-
-
-def rules(role):
-    found = {}
-    for rule in role["rules"]:
-        for group, resource in itertools.product(rule["apiGroups"], rule["resources"]):
-            found.setdefault((group, resource), set()).update(rule["verbs"])
-    return found
-
-
-def test_rbac_grants_exactly_what_the_client_uses(helm):
-    lease = one(helm.template(), "Role", "fusionrun-lease")
-    assert lease["metadata"]["namespace"] == "fusionrun-system"
-    assert rules(lease) == {("coordination.k8s.io", "leases"): {"get", "create", "update"}}
-    granted = rules(one(helm.template(), "ClusterRole", "fusionrun"))
-    wanted = {
-        ("fusionrun.dev", "fusionruns"): {"get", "list", "watch"},
-        ("fusionrun.dev", "fusionruns/status"): {"patch"},
-        ("fusionrun.dev", "fusionruns/finalizers"): {"update"},
-        ("", "pods/log"): {"get"},
-        ("", "pods/status"): {"patch"},
-        ("", "secrets"): {"create"},
-        ("", "events"): {"get", "list", "create", "patch"},
-        ("", "persistentvolumeclaims"): {"get", "list", "watch"},
-        ("node.k8s.io", "runtimeclasses"): {"get"},
-        ("scheduling.k8s.io", "priorityclasses"): {"get"},
-        ("kueue.x-k8s.io", "localqueues"): {"get"},
-        ("kueue.x-k8s.io", "workloads"): {"list"},
-        ("kueue.x-k8s.io", "workloadpriorityclasses"): {"get"},
-        ("apiextensions.k8s.io", "customresourcedefinitions"): {"get", "list", "watch"},
-    }
-    for api_version, kind in CHILDREN:
-        verbs = {"get", "list", "watch"} | ({"create"} if kind != "Pod" else set())
-        verbs |= {"delete"} if kind != "NetworkPolicy" else set()
-        wanted[api_version.rpartition("/")[0], RESOURCES[api_version, kind][0]] = verbs
-    assert granted == wanted
-
-
-def test_named_namespaces_get_a_role_each_and_no_cluster_wide_rights(helm, tmp_path):
-    documents = helm.template('watchNamespaces=["a","b"]')
-    assert settings_of(documents, tmp_path).namespaces == ("a", "b")
-    cluster = rules(one(documents, "ClusterRole", "fusionrun"))
-    assert set(cluster) == {
-        ("apiextensions.k8s.io", "customresourcedefinitions"),
-        ("node.k8s.io", "runtimeclasses"),
-        ("scheduling.k8s.io", "priorityclasses"),
-        ("", "namespaces"),
-        ("kueue.x-k8s.io", "workloadpriorityclasses"),
-    }
-    assert cluster.pop(("", "namespaces")) == {"list", "watch"}
-    roles = [d for d in documents if d["kind"] == "Role" and d["metadata"]["name"] == "fusionrun"]
-    assert [r["metadata"]["namespace"] for r in roles] == ["a", "b"]
-    everywhere = rules(one(helm.template(), "ClusterRole", "fusionrun"))
-    assert {**rules(roles[0]), **cluster} == everywhere
-    bindings = [d for d in documents if d["kind"] == "RoleBinding"]
-    assert all(b["subjects"][0]["namespace"] == "fusionrun-system" for b in bindings)
-
-
-def test_nodes_may_be_listed_only_to_compare_pods_with_them(helm, tmp_path):
-    documents = helm.template("policy.checkNodes=true", "policy.maxGpusPerPod=16")
-    policy = settings_of(documents, tmp_path).policy
-    assert (policy.check_nodes, policy.max_gpus_per_pod) == (True, 16)
-    assert rules(one(documents, "ClusterRole", "fusionrun"))["", "nodes"] == {"list"}
-
-
-def test_user_roles_are_aggregated(helm):
-    documents = helm.template()
-    view, edit = (one(documents, "ClusterRole", f"fusionrun-{n}") for n in ("view", "edit"))
-    assert view["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-view"] == "true"
-    assert edit["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-edit"] == "true"
-    assert "create" not in rules(view)["fusionrun.dev", "fusionruns"]
-    assert "create" in rules(edit)["fusionrun.dev", "fusionruns"]
 
 
 def test_the_crd_is_kept_on_uninstall_unless_disabled(helm):
