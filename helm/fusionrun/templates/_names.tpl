@@ -67,3 +67,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "fusionrun.leaseNamespace" -}}
 {{- .Values.operator.leaseNamespace | default .Release.Namespace -}}
 {{- end -}}
+
+{{/* Quantities as text, also those that are numbers in YAML, such as `cpu: 1`. */}}
+{{- define "fusionrun.quantities" -}}
+{{- $quantities := dict -}}
+{{- range $resource, $quantity := . -}}
+{{- $_ := set $quantities $resource (toString $quantity) -}}
+{{- end -}}
+{{- $quantities | toJson -}}
+{{- end -}}
