@@ -47,7 +47,7 @@ lint: venv ## Check style, imports between packages, and YAML
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	PYTHONPATH=operator:images $(BIN)/lint-imports
-	$(BIN)/yamllint -s manifests/samples helm/fusionrun/values.yaml tests/crd
+	$(BIN)/yamllint -s manifests/samples helm/fusionrun/values.yaml tests/crd .github
 
 type: venv ## Check types
 	$(BIN)/mypy

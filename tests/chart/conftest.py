@@ -62,6 +62,13 @@ def helm() -> Helm:
 
 
 @pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    """Return an environment in which scripts find helm and kubectl."""
+    folders = [str(Path(find(tool)).parent) for tool in ("helm", "kubectl")]
+    return {**os.environ, "PATH": os.pathsep.join([*folders, os.environ["PATH"]])}
+
+
+@pytest.fixture(scope="session")
 def chart() -> Path:
     return CHART
 

@@ -1,4 +1,4 @@
-"""docker-bake.hcl, the Dockerfiles, hack/images and the chart agree on the images; the release workflow runs what exists.
+"""docker-bake.hcl, the Dockerfiles, hack/images and the chart agree on the images; the steps of the workflow exist.
 
 tests/integrations/test_publishing.py reads the bake file and the workflow with buildx and actionlint.
 """
