@@ -16,7 +16,7 @@ import pytest
 
 from fusionrun import __version__
 from support.live import CACHE, OPERATOR_NAMESPACE, REPOSITORY, Cluster, condition, small_run
-from support.registry import registry
+from support.registry import PASSWORD, USER, registry
 
 pytestmark = pytest.mark.integrations
 
@@ -99,10 +99,8 @@ def remove_images(digests):
 
 def create_secret(server, namespace):
     """Create the pull Secret in a namespace."""
-    Cluster(namespace).kubectl(
-        *("create", "secret", "generic", SECRET, "--type=kubernetes.io/dockerconfigjson"),
-        f"--from-literal=.dockerconfigjson={server.credentials}",
-    )
+    login = (f"--docker-server={server.host}", f"--docker-username={USER}", f"--docker-password={PASSWORD}")
+    Cluster(namespace).kubectl("create", "secret", "docker-registry", SECRET, *login)
 
 
 def was_pulled(server, reference):

@@ -34,16 +34,11 @@ class Registry:
     folder: Path
 
     @property
-    def credentials(self) -> str:
-        """The configuration of Docker clients with the user, which is also the data of a pull Secret."""
-        token = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-        return json.dumps({"auths": {self.host: {"auth": token}}})
-
-    @property
     def environment(self) -> dict[str, str]:
         """The environment in which crane, skopeo and helm are logged in."""
         file = self.folder / "config.json"
-        file.write_text(self.credentials)
+        token = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        file.write_text(json.dumps({"auths": {self.host: {"auth": token}}}))
         logins = {"REGISTRY_AUTH_FILE": str(file), "HELM_REGISTRY_CONFIG": str(file)}
         return {**os.environ, **logins, "DOCKER_CONFIG": str(self.folder)}
 
