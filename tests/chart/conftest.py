@@ -44,13 +44,15 @@ class Helm:
         self.template = functools.cache(self._template)
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([find("helm"), *arguments], capture_output=True, text=True, check=check)
+        version = (
+            () if arguments[0] != "template" or "--kube-version" in arguments else ("--kube-version", KUBE_VERSION)
+        )
+        return subprocess.run([find("helm"), *arguments, *version], capture_output=True, text=True, check=check)
 
     def _render(self, *sets: str, namespace: str = "fusionrun-system") -> subprocess.CompletedProcess[str]:
         """Render with values, and with files of values that are given by their paths."""
         arguments = [word for value in (REGISTRY, *sets) for word in ("-f" if is_file(value) else "--set-json", value)]
-        version = ("--kube-version", KUBE_VERSION)
-        return self.run("template", "fusionrun", str(CHART), "-n", namespace, *version, *arguments, check=False)
+        return self.run("template", "fusionrun", str(CHART), "--namespace", namespace, *arguments, check=False)
 
     def _template(self, *sets: str, namespace: str = "fusionrun-system") -> list[dict]:
         done = self._render(*sets, namespace=namespace)
@@ -67,6 +69,13 @@ class Helm:
 def helm() -> Helm:
     find("helm")
     return Helm()
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    """Return an environment in which scripts find helm and kubectl."""
+    folders = [str(Path(find(tool)).parent) for tool in ("helm", "kubectl")]
+    return {**os.environ, "PATH": os.pathsep.join([*folders, os.environ["PATH"]])}
 
 
 @pytest.fixture(scope="session")
