@@ -1,6 +1,7 @@
 """The values, their schema and their descriptions; and a file of values for each feature."""
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -31,9 +32,21 @@ def test_every_value_has_a_comment_and_every_property_a_description(chart):
     assert listed - not_values == {value.path for value in values} & listed, "a property that is no value"
 
 
-def test_a_parent_chart_may_give_values_of_its_own(helm):
-    same = "serverKey.enabled=false"  # otherwise each rendering has another key
-    assert helm.template(same, "enabled=true", 'global={"registry":"x"}') == helm.template(same)
+def test_a_parent_chart_may_have_a_condition_and_global_values(helm, chart, tmp_path):
+    parent = tmp_path / "parent"
+    shutil.copytree(chart, parent / "charts" / "fusionrun")
+    version = yaml.safe_load((chart / "Chart.yaml").read_text())["version"]
+    dependency = {"name": "fusionrun", "version": version, "condition": "fusionrun.enabled"}
+    metadata = {"apiVersion": "v2", "name": "parent", "version": "1.0.0", "dependencies": [dependency]}
+    (parent / "Chart.yaml").write_text(yaml.safe_dump(metadata))
+
+    def kinds(enabled):
+        sets = f"fusionrun.enabled={enabled},fusionrun.images.registry=x,global.imageRegistry=y"
+        documents = yaml.safe_load_all(helm.run("template", "x", str(parent), "--set", sets).stdout)
+        return {document["kind"] for document in documents if document}
+
+    assert kinds("false") == set()
+    assert {"Deployment", "CustomResourceDefinition"} <= kinds("true")
 
 
 def test_an_older_cluster_is_refused(helm, chart):
