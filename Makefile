@@ -6,6 +6,7 @@ export CLUSTER ?= local
 RUN ?= tiny
 N ?= 1
 ARGS ?=
+TAG ?=
 PYTHON ?= python3
 
 VENV := $(shell hack/venv --path)
@@ -15,7 +16,8 @@ SOURCES := operator images/fusionrun_stages tests hack
 
 .PHONY: help demo test check venv fmt lint type generate verify unit test-adapters test-mlflow test-alerts cluster-up \
 	cluster-down cluster-status images images-cuda test-cluster test-stages test-e2e test-kills test-mutations \
-	fuzz test-upgrade test-integrations release-data release-check sbom audit bench-construct bench-verify bench-train \
+	fuzz test-upgrade test-integrations release-data release-check release-images release-files \
+	release-chart release-sign sbom audit bench-construct bench-verify bench-train \
 	bench-score bench-generate bench-judge bench-scale gpu-check clean
 
 # Prerequisites run in the order of their line, also under `make -j`.
@@ -45,7 +47,7 @@ lint: venv ## Check style, imports between packages, and YAML
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	PYTHONPATH=operator:images $(BIN)/lint-imports
-	$(BIN)/yamllint -s manifests/samples helm/fusionrun/values.yaml tests/crd
+	$(BIN)/yamllint -s manifests/samples helm/fusionrun/values.yaml tests/crd .github
 
 type: venv ## Check types
 	$(BIN)/mypy
@@ -114,8 +116,21 @@ test-integrations: venv cluster-up images ## Test with Kueue, Kubeflow Trainer a
 release-data: venv ## Record the data formats of this version for compatibility tests (tests/releases/VERSION)
 	PYTHONPATH=tests $(BIN)/python hack/release
 
-release-check: ## Fail if a base image of the production images has no digest (images/base-images.toml)
-	hack/images/base-image --check
+release-check: ## Fail if an image from elsewhere has no digest, or if TAG is not that of the next release
+	hack/publish/check $(TAG)
+
+release-images: ## Build the wheel and the images and push them to REGISTRY (Docker with buildx)
+	hack/publish/images
+
+release-files: ## Write the chart with the digests of release-images, install.yaml and the checksums to dist (helm)
+	@test -n "$(REGISTRY)" || { echo "REGISTRY=HOST/PATH is required: the registry that has the images"; exit 2; }
+	hack/publish/files $(REGISTRY) dist/images.json
+
+release-chart: ## Push the chart of release-files to REGISTRY as an OCI artifact (helm)
+	hack/publish/chart
+
+release-sign: ## Sign the images, the chart and the checksums (cosign, in the release workflow)
+	hack/publish/sign
 
 sbom: ## Write a bill of materials (CycloneDX) for each lock file of the images to dist/sbom
 	hack/supply/sbom

@@ -13,6 +13,8 @@ import yaml
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "fusionrun"
 REGISTRY = 'images.registry="registry.example"'
+KUBE_VERSION = "1.29.0"
+"""The oldest version that Chart.yaml allows. Without one, a Helm that is built from its module assumes 1.20."""
 CACHE = Path(os.environ.get("FUSIONRUN_CACHE", Path.home() / ".cache" / "fusionrun"))
 
 
@@ -31,6 +33,10 @@ def find(tool: str) -> str:
     return found
 
 
+def is_file(value: str) -> bool:
+    return value.endswith(".yaml")
+
+
 class Helm:
     """Renders the chart with a registry, which is a required value. Caches the results."""
 
@@ -38,14 +44,18 @@ class Helm:
         self.template = functools.cache(self._template)
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([find("helm"), *arguments], capture_output=True, text=True, check=check)
+        version = (
+            () if arguments[0] != "template" or "--kube-version" in arguments else ("--kube-version", KUBE_VERSION)
+        )
+        return subprocess.run([find("helm"), *arguments, *version], capture_output=True, text=True, check=check)
 
-    def _render(self, *sets: str) -> subprocess.CompletedProcess[str]:
-        arguments = [word for value in (REGISTRY, *sets) for word in ("--set-json", value)]
-        return self.run("template", "fusionrun", str(CHART), "--namespace", "fusionrun-system", *arguments, check=False)
+    def _render(self, *sets: str, namespace: str = "fusionrun-system") -> subprocess.CompletedProcess[str]:
+        """Render with values, and with files of values that are given by their paths."""
+        arguments = [word for value in (REGISTRY, *sets) for word in ("-f" if is_file(value) else "--set-json", value)]
+        return self.run("template", "fusionrun", str(CHART), "--namespace", namespace, *arguments, check=False)
 
-    def _template(self, *sets: str) -> list[dict]:
-        done = self._render(*sets)
+    def _template(self, *sets: str, namespace: str = "fusionrun-system") -> list[dict]:
+        done = self._render(*sets, namespace=namespace)
         assert done.returncode == 0, done.stderr
         return [document for document in yaml.safe_load_all(done.stdout) if document]
 
@@ -59,6 +69,13 @@ class Helm:
 def helm() -> Helm:
     find("helm")
     return Helm()
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    """Return an environment in which scripts find helm and kubectl."""
+    folders = [str(Path(find(tool)).parent) for tool in ("helm", "kubectl")]
+    return {**os.environ, "PATH": os.pathsep.join([*folders, os.environ["PATH"]])}
 
 
 @pytest.fixture(scope="session")

@@ -60,10 +60,10 @@ async def test_a_prerequisite_is_looked_up_until_it_exists(gatherer, client, sto
 
 
 async def test_a_prerequisite_that_cannot_be_looked_up_stops_only_a_new_run(gatherer, client, store, make):
-    client.fail["exists", "PersistentVolumeClaim"] = ClusterError("get", "PersistentVolumeClaim", "c", 403, "forbidden")
+    client.fail_on("exists", "PersistentVolumeClaim", 503, "the API server is starting")
     run = make.run()
     store.put(run)
-    with pytest.raises(ClusterError, match="forbidden"):
+    with pytest.raises(ClusterError, match="starting"):
         await gather(gatherer)
     version = str(int(run["metadata"]["resourceVersion"]) + 1)
     store.put(run | {"metadata": run["metadata"] | {"resourceVersion": version}, "status": {"specDigest": "d"}})

@@ -245,7 +245,24 @@ def test_a_cluster_may_assign_the_user_of_all_pods(assigned):
             set_ = [name for name in ("runAsUser", "runAsGroup", "fsGroup") if f'"{name}"' in text]
             assert set_ == ([] if assigned else ["runAsUser", "runAsGroup", "fsGroup"])
             named = [e["value"] for c in pod["containers"] for e in c["env"] if e["name"] == "USER"]
-            assert named == (["fusionrun"] if assigned else []), "torch asks for the name of the user"
+            server = manifest["kind"] == "Deployment"  # UID 1000 has no name in vLLM's image
+            assert named == (["fusionrun"] if assigned or server else []), "torch asks for the name of the user"
+
+
+def test_a_server_needs_nothing_but_vllm_in_its_image():
+    """vLLM's own image is made for root: its home and caches are not writable for the user of the pod."""
+    settings = replace(SETTINGS, cpu_environment={"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CACHE_ROOT": "/dev/shm/vllm"})
+    servers = [m for m in objects_of(PINNED, settings=settings) if m["kind"] == "Deployment"]
+    assert servers
+    for pod in (server["spec"]["template"]["spec"] for server in servers):
+        (container,) = pod["containers"]
+        variables = [(e["name"], e.get("value")) for e in container["env"]]
+        assert len(variables) == len(dict(variables)), "the API server refuses a second one of a name"
+        values = dict(variables)
+        assert {values[name].partition("/tmp")[0] for name in ("HOME", "HF_HOME", "TRITON_CACHE_DIR")} == {""}
+        assert values["VLLM_CACHE_ROOT"] == "/dev/shm/vllm"
+        assert container["workingDir"] == "/tmp"
+        assert {c["image"] for c in pod["initContainers"]} == {settings.images.data}
 
 
 def test_a_directory_that_is_mounted_by_its_path_is_made_by_the_user_of_the_pod():

@@ -21,6 +21,22 @@ Source: Kubernetes, pkg/controller/deployment/util: ``HasProgressDeadline`` trea
 """
 
 
+_ENVIRONMENT = {
+    "HOME": meta.TMP,
+    "XDG_CACHE_HOME": f"{meta.TMP}/cache",
+    "XDG_CONFIG_HOME": f"{meta.TMP}/config",
+    "HF_HOME": f"{meta.TMP}/hf",
+    "TORCHINDUCTOR_CACHE_DIR": f"{meta.TMP}/torchinductor",
+    "TRITON_CACHE_DIR": f"{meta.TMP}/triton",
+    "VLLM_CACHE_ROOT": f"{meta.TMP}/vllm",
+    "VLLM_CONFIG_ROOT": f"{meta.TMP}/vllm-config",
+    "VLLM_NO_USAGE_STATS": "1",
+}
+"""The image is vLLM's own, whose user is root by default. As another user it needs a writable home and caches, and in a
+pod only ``/tmp`` is writable. Source: vllm-project/vllm#40275.
+"""
+
+
 def server_url(run: Run, name: str) -> str:
     """Return the base URL of a server, with ``/v1``."""
     return f"http://{name}.{run.namespace}.svc:{PORT}/v1"
@@ -58,14 +74,15 @@ def build_deployment(
     server = served.settings
     # Without a key, unlike /v1. vLLM opens its port once the engine has loaded the model. Source: vLLM, api_server.py.
     health = {"httpGet": {"path": "/health", "port": PORT}}
-    variables = [{"name": "VLLM_NO_USAGE_STATS", "value": "1"}, *key_variable(run, VLLM_KEY_ENV)]
+    variables = [{"name": name, "value": value} for name, value in _ENVIRONMENT.items()]
     failures = max(1, server.startup_timeout_seconds // PROBE_PERIOD_SECONDS)
     container = meta.container(
         "vllm",
         stage,
         vllm_command(stage, served, settings),
         settings,
-        env=meta.environment(run, stage, settings, *variables),
+        workingDir=meta.TMP,
+        env=meta.environment(run, stage, settings, *variables, *key_variable(run, VLLM_KEY_ENV)),
         ports=[{"name": "http", "containerPort": PORT}],
         startupProbe=health | {"periodSeconds": PROBE_PERIOD_SECONDS, "failureThreshold": failures},
         **_probes(run, health),

@@ -35,6 +35,9 @@ KUEUE_GROUP = "kueue.x-k8s.io"
 KUEUE = ObjectRef(KUEUE_GROUP, "APIGroup", "", KUEUE_GROUP)
 """The API group of Kueue itself, as the discovery API lists it."""
 
+IN_DISCOVERY = ("APIGroup", "CustomResourceDefinition")
+"""Kinds of prerequisites that the discovery API answers, which needs no right: is a group, or a kind, served?"""
+
 Selector = Callable[[Stage], bool]
 """Returns whether a stage cannot start without a prerequisite."""
 
