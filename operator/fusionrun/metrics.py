@@ -57,9 +57,9 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
         self.registry.register(RunCollector(runs, currency))
-        Gauge("fusionrun_build_info", "1, with the version of the operator.", ["version"], registry=self.registry).labels(
-            __version__
-        ).set(1)
+        Gauge(
+            "fusionrun_build_info", "1, with the version of the operator.", ["version"], registry=self.registry
+        ).labels(__version__).set(1)
         self.reconcile_seconds = Histogram(
             "fusionrun_reconcile_duration_seconds",
             "Duration of a reconcile.",

@@ -64,7 +64,10 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
         "Reward accuracy of a stage that has ended, 0 to 1: the last one, or that of promote.",
         _STAGE,
     ),
-    "fusionrun_reward_margin": ("Latest mean difference of the rewards of chosen and rejected in an active DPO.", _STAGE),
+    "fusionrun_reward_margin": (
+        "Latest mean difference of the rewards of chosen and rejected in an active DPO.",
+        _STAGE,
+    ),
     "fusionrun_benchmark_score": ("Score of a model on a benchmark.", _SCORE),
     "fusionrun_benchmark_score_bound": ("Bound of the 95 % interval of a score.", (*_SCORE, "bound")),
     "fusionrun_benchmark_delta": ("Difference of two models on a benchmark.", _DELTA),
