@@ -166,7 +166,7 @@ class Settings:
     resync_seconds: float = 600.0
     """Time between two resyncs, which list all objects and reconcile every unfinished run."""
     monitoring_namespaces: tuple[str, ...] = ()
-    """Namespaces whose pods may connect to the metrics ports of stage pods."""
+    """Namespaces whose pods may connect to the metrics ports of stage pods, and to that of model servers."""
     blocked_networks: tuple[Annotated[str, AfterValidator(_network)], ...] = ()
     """Networks (CIDR) to which ordinary stage pods may not connect, e.g. ``169.254.169.254/32``."""
     server_key_file: str = ""

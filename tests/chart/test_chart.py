@@ -17,7 +17,7 @@ from fusionrun.settings import Accelerators, Policy, Price
 from support.golden import SETTINGS
 from support.plans import pinned_of
 from support.pod_security import violations
-from support.runs import make_spec
+from support.runs import make_spec, rated, served_judge
 
 MONITORING = (
     'networkPolicy.monitoringNamespaces=["monitoring"]',
@@ -347,24 +347,45 @@ def test_monitoring_is_off_by_default(helm):
     assert json.loads(dashboard["data"]["fusionrun.json"])["title"] == "FusionRun"
 
 
-def test_the_pod_monitor_selects_generation_pods(helm):
+def selected_by(selector, labels):
+    """Return whether a label selector of Kubernetes selects an object."""
+    tests = {
+        "In": lambda key, values: labels.get(key) in values,
+        "DoesNotExist": lambda key, _: key not in labels,
+    }
+    return selector["matchLabels"].items() <= labels.items() and all(
+        tests[e["operator"]](e["key"], e.get("values")) for e in selector["matchExpressions"]
+    )
+
+
+def test_the_pod_monitor_selects_the_pods_with_metrics(helm):
     monitor = one(helm.template(*MONITORING), "PodMonitor")["spec"]
-    pinned = pinned_of("tiny", make_spec())
+    spec = make_spec()
+    spec["evaluation"] |= {"judge": served_judge(), "benchmarks": [*spec["evaluation"]["benchmarks"], rated()]}
+    spec["sources"][0]["served"]["model"]["trustRemoteCode"] = True
+    pinned = pinned_of("tiny", spec)
     pods = {
         stage.name: manifest["spec"]["template"]
         for stage in pinned.plan.stages
         for manifest in render(pinned, stage, 0, SETTINGS)
         if manifest["kind"] in ("Job", "Deployment")
     }
-    wanted = monitor["selector"]["matchLabels"].items()
-    found = {name: pod for name, pod in pods.items() if wanted <= pod["metadata"]["labels"].items()}
-    assert sorted(found) == sorted(name for name in pods if name.startswith("generate/"))
-    port = monitor["podMetricsEndpoints"][0]["port"]
+    found = {name: pod for name, pod in pods.items() if selected_by(monitor["selector"], pod["metadata"]["labels"])}
+    with_metrics = {name for name in pods if name.startswith(("serve/", "generate/", "judge/"))}
+    first = spec["sources"][0]["name"]
+    assert found.keys() == with_metrics - {f"serve/{first}"}  # the pods with code of a model
+    policy = one(render(pinned, pinned.plan["generate/eval-base"], 0, SETTINGS), "NetworkPolicy")["spec"]
+    opened = {rule["port"] for rule in policy["ingress"][1]["ports"]}
+    ports = {endpoint["port"] for endpoint in monitor["podMetricsEndpoints"]}
     for pod in found.values():
         (container,) = pod["spec"]["containers"]
         (declared,) = container["ports"]
+        assert declared["name"] in ports
+        assert declared["containerPort"] in opened
         environment = {e["name"]: e.get("value") for e in container["env"]}
-        assert (declared["name"], str(declared["containerPort"])) == (port, environment["FUSIONRUN_METRICS_PORT"])
+        assert environment.get("FUSIONRUN_METRICS_PORT") == (
+            str(declared["containerPort"]) if declared["name"] == "metrics" else None
+        )
     assert monitor["namespaceSelector"] == {"any": True}
     named = one(helm.template(*MONITORING, 'watchNamespaces=["lab"]'), "PodMonitor")["spec"]
     assert named["namespaceSelector"] == {"matchNames": ["lab"]}

@@ -200,7 +200,10 @@ def agrees(found: Callable[[], Any], expected: Any) -> None:
         ("alpha-trainer", OF_THE_RUN | {("operator", PROGRESS_PORT)}),
         ("beta-server", {("operator", PROGRESS_PORT)}),
         ("neighbour", set()),
-        ("prometheus", {(name, METRICS_PORT) for name in ORDINARY} | {("operator", OPERATOR_METRICS_PORT)}),
+        (
+            "prometheus",
+            {(name, port) for name in ORDINARY for port in (PORT, METRICS_PORT)} | {("operator", OPERATOR_METRICS_PORT)},
+        ),
         ("stranger", set()),
         ("alpha-remote", set()),
         ("alpha-sandbox", set()),

@@ -166,12 +166,12 @@ def test_each_pod_is_selected_by_exactly_the_policy_that_is_created_before_it():
         assert selecting == [first["metadata"]["name"]], stage.name
 
 
-def test_ordinary_pods_accept_connections_of_their_run_and_of_monitoring_to_the_metrics_port():
+def test_ordinary_pods_accept_connections_of_their_run_and_of_monitoring_to_the_ports_with_metrics():
     (policy,) = {str(m["spec"]): m["spec"] for m in OBJECTS if m["metadata"]["name"] == "tiny-network"}.values()
     assert policy["policyTypes"] == ["Ingress"]
     own, monitoring = policy["ingress"]
     assert own == {"from": [{"podSelector": {"matchLabels": {names.LABEL_RUN: "tiny"}}}]}
-    assert monitoring["ports"] == [{"protocol": "TCP", "port": 9464}]
+    assert monitoring["ports"] == [{"protocol": "TCP", "port": 9464}, {"protocol": "TCP", "port": 8000}]
     ((selector,),) = [m["namespaceSelector"]["matchExpressions"] for m in monitoring["from"]]
     assert selector["values"] == ["monitoring"]
 
