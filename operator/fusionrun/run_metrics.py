@@ -171,7 +171,7 @@ def _of_run(run: Manifest, status: FusionRunStatus, currency: str) -> Iterator[_
     yield "fusionrun_created_timestamp_seconds", labels, _timestamp(metadata.get("creationTimestamp"))
     yield "fusionrun_completion_timestamp_seconds", labels, _timestamp(status.completion_time)
     yield "fusionrun_gpus_in_use", labels, status.gpus_in_use
-    yield "fusionrun_gpu_seconds", labels, status.gpu_seconds
+    yield "fusionrun_gpu_seconds", labels, status.gpu_seconds or 0
     if status.cost_micro is not None:
         yield "fusionrun_cost", [*labels, currency], status.cost_micro / MICRO
     for condition in (run.get("status") or {}).get("conditions") or ():  # also those of other controllers

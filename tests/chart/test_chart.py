@@ -15,6 +15,7 @@ from fusionrun.errors import SpecError
 from fusionrun.objects.render import render
 from fusionrun.settings import Accelerators, Policy, Price
 from support.golden import SETTINGS
+from support.monitoring import DASHBOARDS
 from support.plans import pinned_of
 from support.pod_security import violations
 from support.runs import make_spec, rated, served_judge
@@ -327,7 +328,7 @@ def test_the_crd_is_kept_on_uninstall_unless_disabled(helm):
 
 
 def test_the_chart_files_equal_the_manifests(root, chart):
-    for name in ("crd.yaml", "monitoring/dashboard.json", "monitoring/rules.yaml"):
+    for name in ("crd.yaml", *(f"monitoring/{name}" for name in (*DASHBOARDS, "rules.yaml"))):
         source = root / "manifests" / name
         assert (chart / "files" / source.name).read_text() == source.read_text(), "run make generate"
 
@@ -342,9 +343,10 @@ def test_monitoring_is_off_by_default(helm):
     assert monitor["endpoints"][0]["port"] in {p["name"] for p in service["spec"]["ports"]}
     assert monitor["endpoints"][0]["honorLabels"] is True
     assert one(documents, "PrometheusRule")["spec"]["groups"]
-    dashboard = one(documents, "ConfigMap", "fusionrun-dashboard")
-    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
-    assert json.loads(dashboard["data"]["fusionrun.json"])["title"] == "FusionRun"
+    dashboards = one(documents, "ConfigMap", "fusionrun-dashboards")
+    assert dashboards["metadata"]["labels"]["grafana_dashboard"] == "1"
+    titles = [json.loads(text)["title"] for text in dashboards["data"].values()]
+    assert titles == ["FusionRun", "FusionRun: all runs"]
 
 
 def selected_by(selector, labels):

@@ -202,7 +202,10 @@ def agrees(found: Callable[[], Any], expected: Any) -> None:
         ("neighbour", set()),
         (
             "prometheus",
-            {(name, port) for name in ORDINARY for port in (PORT, METRICS_PORT)} | {("operator", OPERATOR_METRICS_PORT)},
+            {
+                ("operator", OPERATOR_METRICS_PORT),
+                *((name, port) for name in ORDINARY for port in (PORT, METRICS_PORT)),
+            },
         ),
         ("stranger", set()),
         ("alpha-remote", set()),
