@@ -333,6 +333,10 @@ def test_the_chart_files_equal_the_manifests(root, chart):
         assert (chart / "files" / source.name).read_text() == source.read_text(), "run make generate"
 
 
+def rules_of(documents):
+    return [rule for group in one(documents, "PrometheusRule")["spec"]["groups"] for rule in group["rules"]]
+
+
 def test_monitoring_is_off_by_default(helm):
     kinds = {d["kind"] for d in helm.template()}
     assert not kinds & {"ServiceMonitor", "PodMonitor", "PrometheusRule"}
@@ -342,7 +346,13 @@ def test_monitoring_is_off_by_default(helm):
     assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     assert monitor["endpoints"][0]["port"] in {p["name"] for p in service["spec"]["ports"]}
     assert monitor["endpoints"][0]["honorLabels"] is True
-    assert one(documents, "PrometheusRule")["spec"]["groups"]
+    urls = [rule["annotations"]["runbook_url"] for rule in rules_of(documents)]
+    assert urls[0] == "docs/monitoring.md#fusionrunfailed"
+    page = "https://git.example/docs/monitoring.html"
+    moved = rules_of(helm.template(*MONITORING, f'metrics.prometheusRule.runbookUrl="{page}"'))
+    assert [rule["annotations"]["runbook_url"] for rule in moved] == [
+        url.replace("docs/monitoring.md", page) for url in urls
+    ]
     dashboards = one(documents, "ConfigMap", "fusionrun-dashboards")
     assert dashboards["metadata"]["labels"]["grafana_dashboard"] == "1"
     titles = [json.loads(text)["title"] for text in dashboards["data"].values()]

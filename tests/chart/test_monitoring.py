@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import yaml
 
 from fusionrun.metrics import Metrics
 from fusionrun.run_metrics import COUNTERS, GAUGES
@@ -94,8 +95,24 @@ def test_tables_name_the_run_in_each_row():
         assert {'"namespace"', '"name"'} <= set(labels.split(", ")), panel["title"]
 
 
-@pytest.mark.parametrize("annotation", ["summary", "description"])
-def test_every_alert_has_a_summary_and_a_description(annotation):
+def test_every_alert_has_its_annotations_and_a_section_in_the_documentation(root):
+    sections = re.findall(r"^### (FusionRun\w+)$", (root / "docs/monitoring.md").read_text(), re.MULTILINE)
+    assert sections == [rule["alert"] for rule in rules()]
     for rule in rules():
-        assert rule["annotations"][annotation], rule["alert"]
+        annotations = rule["annotations"]
+        assert annotations["summary"], rule["alert"]
+        assert annotations["description"], rule["alert"]
+        assert annotations["runbook_url"] == f"docs/monitoring.md#{rule['alert'].lower()}"
         assert rule["labels"]["severity"] in ("info", "warning", "critical")
+
+
+def test_every_alert_is_tested_to_fire_and_to_clear(root):
+    tests = yaml.safe_load((root / "tests/chart/alerts.yaml").read_text())["tests"]
+    cleared = set()
+    for test in tests:
+        fired = set()
+        for case in test["alert_rule_test"]:
+            name = case["alertname"]
+            cleared |= {name} & fired if not case["exp_alerts"] else set()
+            fired |= {name} if case["exp_alerts"] else set()
+    assert cleared == {rule["alert"] for rule in rules()}
