@@ -2,7 +2,7 @@
 
 import ipaddress
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
 
@@ -175,6 +175,8 @@ class Settings:
     """Content of ``server_key_file``; not a field of the settings file."""
     missing_seconds: float = 5.0
     """Time until a missing prerequisite is looked up again."""
+    log_format: Literal["json", "text"] = "text"
+    """Format of the logs of stages; that of the operator is an argument."""
     cpu_environment: dict[str, str] = field(default_factory=dict)
     """Environment variables of every server and training pod, e.g. ``VLLM_CPU_KVCACHE_SPACE`` on nodes without GPUs."""
     serve_extra_args: tuple[str, ...] = ()

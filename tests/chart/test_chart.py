@@ -333,6 +333,21 @@ def test_the_chart_files_equal_the_manifests(root, chart):
         assert (chart / "files" / source.name).read_text() == source.read_text(), "run make generate"
 
 
+@pytest.mark.parametrize(
+    ("sets", "stages", "operator"),
+    [
+        ((), "json", "json"),
+        (('logFormat="text"',), "text", "text"),
+        (('logFormat="text"', 'operator.logFormat="json"'), "text", "json"),
+    ],
+)
+def test_the_format_of_the_logs_is_that_of_stages_and_of_the_operator(helm, tmp_path, sets, stages, operator):
+    documents = helm.template(*sets)
+    assert settings_of(documents, tmp_path).log_format == stages
+    (container,) = one(documents, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert f"--log-format={operator}" in container["args"]
+
+
 def rules_of(documents):
     return [rule for group in one(documents, "PrometheusRule")["spec"]["groups"] for rule in group["rules"]]
 

@@ -176,6 +176,18 @@ def test_ordinary_pods_accept_connections_of_their_run_and_of_monitoring_to_the_
     assert selector["values"] == ["monitoring"]
 
 
+def test_the_format_of_the_log_is_a_variable_of_the_programs_of_stages():
+    variable = {"name": "FUSIONRUN_LOG_FORMAT", "value": "json"}
+    for stage in PINNED.plan.stages:
+        text, as_json = (
+            [pod for m in objects_of(PINNED, [stage], settings) for _, pod in pod_specs(m)]
+            for settings in (SETTINGS, replace(SETTINGS, log_format="json"))
+        )
+        found = [variable in c.get("env", []) for pod in as_json for c in pod["containers"]]
+        assert set(found) == {not stage.traits.is_server}, stage.name
+        assert not [c for pod in text for c in containers(pod) if variable in c.get("env", [])]
+
+
 def test_blocked_networks_are_excepted_from_the_egress_of_ordinary_pods():
     settings = replace(SETTINGS, blocked_networks=("169.254.0.0/16", "fd00:ec2::254/128"), monitoring_namespaces=())
     policy = objects_of(PINNED, [PINNED.plan["sft"]], settings)[0]["spec"]
