@@ -16,7 +16,7 @@ HEIGHT = 8
 
 
 def per(labels: str, family: str, matchers: str) -> str:
-    """Return a query of a metric of runs without the labels of the target: several operators may export it."""
+    """Return a query of a metric of runs without the labels of the target, which change with the operator's pod."""
     return f"max by ({labels}) ({family}{{{matchers}}})"
 
 
