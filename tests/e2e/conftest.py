@@ -21,5 +21,5 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus 
     if os.environ.get("CLUSTER", "local") != "local" or not os.environ.get("KUBECONFIG"):
         yield None
         return
-    with running(tmp_path_factory.mktemp("prometheus"), os.environ["KUBECONFIG"]) as found:
+    with running(tmp_path_factory.mktemp("prometheus")) as found:
         yield found

@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from support.discovery import discovering
 from support.live import OPERATOR_NAMESPACE, REPOSITORY
 from support.scrape_config import scrape_configs
 
@@ -58,7 +59,7 @@ class Prometheus:
 
 
 @contextmanager
-def running(folder: Path, kubeconfig: str) -> Iterator[Prometheus]:
+def running(folder: Path) -> Iterator[Prometheus]:
     """Run a Prometheus with the monitors and the alerts of the chart; its data are in a folder."""
     sets = ("serviceMonitor", "podMonitor", "prometheusRule")
     command = ["helm", "template", "fusionrun", REPOSITORY / "helm" / "fusionrun", "-n", OPERATOR_NAMESPACE]
@@ -71,7 +72,7 @@ def running(folder: Path, kubeconfig: str) -> Iterator[Prometheus]:
     configuration = {
         "global": {"evaluation_interval": "15s"},
         "rule_files": ["rules.yaml"],
-        "scrape_configs": scrape_configs(documents, kubeconfig, f"{INTERVAL}s"),
+        "scrape_configs": scrape_configs(documents, f"{INTERVAL}s"),
     }
     (folder / "prometheus.yaml").write_text(yaml.safe_dump(configuration, sort_keys=False))
     found = subprocess.run([REPOSITORY / "hack/prometheus"], capture_output=True, text=True, check=True)
@@ -85,7 +86,8 @@ def running(folder: Path, kubeconfig: str) -> Iterator[Prometheus]:
         "log.level": "warn",
     }
     program = [Path(found.stdout.strip()) / "prometheus", *(f"--{name}={value}" for name, value in arguments.items())]
-    with (folder / "log").open("wb") as log:
+    services = [document for document in documents if document["kind"] == "Service"]
+    with (folder / "log").open("wb") as log, discovering(folder, services):
         process = subprocess.Popen(program, stdout=log, stderr=subprocess.STDOUT, env=os.environ | {"GOMAXPROCS": "1"})
         try:
             _wait_until_ready(f"http://127.0.0.1:{port}/-/ready", process, folder / "log")
