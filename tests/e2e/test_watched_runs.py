@@ -8,7 +8,6 @@ import time
 
 import pytest
 
-from fusionrun_stages.client.metrics import STATUS_CODES
 from support.monitoring import DASHBOARDS, alert_queries, panel_queries, rules, variable_queries
 from support.prometheus import INTERVAL, Prometheus
 
@@ -60,9 +59,3 @@ def test_operators_servers_and_clients_are_scraped_with_their_run_and_stage(scra
         if "stage" in labels:
             assert labels["pod"].startswith(labels["run"][:20]), labels
             assert labels["namespace"], labels
-
-
-def test_the_first_request_of_a_client_is_an_increase(scraped):
-    found = scraped.graph("min_over_time(fusionrun_generate_requests_total[1h])")
-    codes = {int(series["metric"]["code"]) for series in found}
-    assert set(STATUS_CODES) <= codes
