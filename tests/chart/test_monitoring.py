@@ -1,6 +1,7 @@
 """The series and labels in the dashboards and the alerts exist."""
 
 import re
+import subprocess
 
 import pytest
 import yaml
@@ -8,7 +9,7 @@ import yaml
 from fusionrun.metrics import Metrics
 from fusionrun.run_metrics import COUNTERS, GAUGES
 from fusionrun_stages.client.metrics import ClientMetrics, MetricsCollector
-from support.monitoring import DASHBOARDS, alert_queries, dashboard, panel_queries, rules, variable_queries
+from support.monitoring import DASHBOARDS, alert_queries, dashboard, panel_queries, rules, variable_queries, with_values
 
 CLIENT = ClientMetrics({200: 1}, {"stop": 1}, {"prompt": 1}, slots={"busy": 1}, quota_left={"maxCost": 1})
 CLIENTS = (
@@ -63,6 +64,16 @@ def test_every_panel_of_runs_respects_the_variables(name):
                 for variable in variables:
                     chosen = [f'{label}=~"${variable}"' for label in labels[variable]]
                     assert any(text in matchers for text in chosen), f"{title}: {family}: {variable}"
+
+
+def test_every_query_of_a_dashboard_is_promql(promtool, tmp_path):
+    queries = [query for name in DASHBOARDS for query in panel_queries(name)]
+    recorded = [{"record": f"query_{n}", "expr": with_values(q.expression, 600)} for n, q in enumerate(queries)]
+    rules_file = tmp_path / "queries.yaml"
+    rules_file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": recorded}]}))
+    done = subprocess.run([promtool, "check", "rules", rules_file], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "$" not in rules_file.read_text(), "a variable without a value"
 
 
 def test_every_metric_of_a_run_is_on_a_dashboard():

@@ -9,6 +9,8 @@ import yaml
 
 FOLDER = Path(__file__).parents[2] / "manifests" / "monitoring"
 DASHBOARDS = ("dashboard.json", "dashboard-fleet.json")
+RATE_SECONDS = 20
+"""Window of rates in the tests, whose stages are short."""
 
 
 class Query(NamedTuple):
@@ -16,6 +18,14 @@ class Query(NamedTuple):
 
     owner: str
     expression: str
+
+
+def with_values(expression: str, seconds: int) -> str:
+    """Return an expression with the values of the variables: all runs, and a time range of some seconds."""
+    values = {"$namespace": ".*", "$run": ".*", "$__rate_interval": f"{RATE_SECONDS}s", "$__range": f"{seconds}s"}
+    for name, value in values.items():
+        expression = expression.replace(name, value)
+    return expression
 
 
 def dashboard(name: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import yaml
 
 from support.discovery import discovering
 from support.live import OPERATOR_NAMESPACE, REPOSITORY
+from support.monitoring import with_values
 from support.scrape_config import scrape_configs
 
 INTERVAL = 2
@@ -26,8 +27,6 @@ INTERVAL = 2
 START_SECONDS = 30.0
 STEP = 2
 """Seconds between the points of a graph."""
-VARIABLES = {"$namespace": ".*", "$run": ".*", "$__rate_interval": f"{10 * INTERVAL}s"}
-"""Of the dashboards; with *All* selected."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +47,7 @@ class Prometheus:
 
     def graph(self, expression: str) -> list[dict[str, Any]]:
         """Return the series of an expression of a dashboard since the start, without values that are no number."""
-        seconds = math.ceil(time.time() - self.started)
-        for name, value in (VARIABLES | {"$__range": f"{seconds}s"}).items():
-            expression = expression.replace(name, value)
+        expression = with_values(expression, math.ceil(time.time() - self.started))
         times = {"start": str(self.started), "end": str(time.time()), "step": str(STEP)}
         found = self.ask("query_range", query=expression, **times)["result"]
         for series in found:
