@@ -374,6 +374,14 @@ def test_monitoring_is_off_by_default(helm):
     assert titles == ["FusionRun", "FusionRun: all runs"]
 
 
+def test_the_command_in_the_documentation_enables_everything(helm, root, chart):
+    command = (root / "docs/monitoring.md").read_text().split("```sh")[1].split("```")[0]
+    sets = [word for value in ["images.registry=r", *re.findall(r"--set (\S+)", command)] for word in ("--set", value)]
+    documents = [d for d in yaml.safe_load_all(helm.run("template", "fusionrun", str(chart), *sets).stdout) if d]
+    assert {"ServiceMonitor", "PodMonitor", "PrometheusRule"} <= {d["kind"] for d in documents}
+    assert one(documents, "ConfigMap", "fusionrun-dashboards")
+
+
 def selected_by(selector, labels):
     """Return whether a label selector of Kubernetes selects an object."""
     tests = {
