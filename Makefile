@@ -31,7 +31,7 @@ demo: check venv ## Start a cluster, run a complete FusionRun and print its resu
 
 # FUSIONRUN_TEST_ALL: a test of the chart fails without helm, which cluster-up builds, instead of being skipped.
 test: export FUSIONRUN_TEST_ALL := 1
-test: check verify lint type unit cluster-up test-adapters images test-cluster test-stages test-e2e ## Run all tests, including those on a cluster
+test: check verify lint type unit test-alerts cluster-up test-adapters images test-cluster test-stages test-e2e ## Run all tests, including those on a cluster
 
 check: ## List the missing requirements of the cluster (CLUSTER=local, kind or existing)
 	@hack/cluster/check
@@ -69,9 +69,9 @@ test-mlflow: ## Test a training's run on a real MLflow server (MLFLOW=PROGRAM; P
 	@test -n "$(MLFLOW)" || { echo "MLFLOW=PROGRAM is required: mlflow of an environment with pip install mlflow"; exit 2; }
 	FUSIONRUN_MLFLOW=$(MLFLOW) PYTHONPATH=operator:images:tests:hack $(PYTHON) -m pytest -q tests/stages/training/test_mlflow.py
 
-test-alerts: ## Test the alert rules with promtool (Debian package: prometheus)
-	@command -v promtool >/dev/null || { echo "promtool not found: install Prometheus (Debian package: prometheus)"; exit 2; }
-	promtool test rules tests/chart/alerts.yaml
+test-alerts: ## Check and test the alert rules with promtool (hack/prometheus unpacks it if it is not installed)
+	tools=$$(hack/prometheus); "$$tools/promtool" check rules manifests/monitoring/rules.yaml; \
+		"$$tools/promtool" test rules tests/chart/alerts.yaml
 
 cluster-up: ## Start the cluster (CLUSTER=local or kind), or check an existing one (CLUSTER=existing)
 	hack/cluster/up

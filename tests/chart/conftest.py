@@ -26,10 +26,11 @@ def skip(reason: str) -> NoReturn:
 
 
 def find(tool: str) -> str:
-    """Find a tool on PATH or in the binaries of the local cluster."""
-    found = shutil.which(tool) or shutil.which(tool, path=str(CACHE / "cluster" / "bin"))
+    """Find a tool on PATH, in the binaries of the local cluster, or in the package of hack/prometheus."""
+    places = os.pathsep.join(str(CACHE / place) for place in ("cluster/bin", "prometheus/usr/bin"))
+    found = shutil.which(tool) or shutil.which(tool, path=places)
     if not found:
-        skip(f"{tool} is not installed (make cluster-up builds it)")
+        skip(f"{tool} is not installed (make cluster-up builds kubectl and helm, make test-alerts unpacks promtool)")
     return found
 
 
@@ -76,6 +77,10 @@ def environment() -> dict[str, str]:
     """Return an environment in which scripts find helm and kubectl."""
     folders = [str(Path(find(tool)).parent) for tool in ("helm", "kubectl")]
     return {**os.environ, "PATH": os.pathsep.join([*folders, os.environ["PATH"]])}
+
+
+def promtool() -> str:
+    return find("promtool")
 
 
 @pytest.fixture(scope="session")
