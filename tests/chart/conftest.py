@@ -2,33 +2,17 @@
 
 import functools
 import os
-import shutil
 import subprocess
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 import yaml
 
+from support.programs import find, skip
+
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "fusionrun"
 REGISTRY = 'images.registry="registry.example"'
-CACHE = Path(os.environ.get("FUSIONRUN_CACHE", Path.home() / ".cache" / "fusionrun"))
-
-
-def skip(reason: str) -> NoReturn:
-    """Skip a test, or fail it if FUSIONRUN_TEST_ALL is set (``make test``)."""
-    if os.environ.get("FUSIONRUN_TEST_ALL") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-def find(tool: str) -> str:
-    """Find a tool on PATH or in the binaries of the local cluster."""
-    found = shutil.which(tool) or shutil.which(tool, path=str(CACHE / "cluster" / "bin"))
-    if not found:
-        skip(f"{tool} is not installed (make cluster-up builds it)")
-    return found
 
 
 class Helm:
