@@ -28,34 +28,29 @@ RUNS = list(yaml.safe_load_all(EXAMPLE.read_text()))[-1]
 EXPRESSIONS = RUNS["spec"]["healthCheckExprs"]
 KEPT = {"kustomize.toolkit.fluxcd.io/prune": "disabled"}
 
-HEALTH = {
-    "pending": ("InProgress", "InProgress"),
-    "waiting": ("InProgress", "InProgress"),
-    "running": ("InProgress", "Current"),
-    "waiting_for_gpus": ("InProgress", "Current"),
-    "suspended": ("InProgress", "Current"),
-    "resumed": ("InProgress", "InProgress"),
-    "complete": ("Current", "Current"),
-    "changed": ("InProgress", "InProgress"),
-    "gate_failed": ("Current", "Failed"),
-    "failed": ("Failed", "Failed"),
-    "invalid": ("Failed", "Failed"),
-    "retry_requested": ("Failed", "InProgress"),
-    "retried": ("InProgress", "Current"),
-    "failed_again": ("Failed", "Failed"),
-}
-"""Health of each state without expressions (kstatus) and with those of the example."""
+
+def health(folder: Path, expressions: list[dict[str, str]]) -> dict[str, tuple[str, str]]:
+    """Return the health of every state: without expressions (kstatus), and with some."""
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump({"spec": {"healthCheckExprs": expressions}}))
+    for name, state in STATES.items():
+        (folder / name).write_text(yaml.safe_dump(state.make()))
+    command = [FLUX_HEALTH, folder / "kustomization.yaml", *(folder / name for name in STATES)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return {Path(path).name: (without, with_) for without, with_, path in map(str.split, done.stdout.splitlines())}
 
 
 def test_flux_knows_the_health_of_every_state(tmp_path):
-    (tmp_path / "runs.yaml").write_text(yaml.safe_dump(RUNS))
-    for name, state in STATES.items():
-        (tmp_path / name).write_text(yaml.safe_dump(state()))
-    command = [FLUX_HEALTH, tmp_path / "runs.yaml", *(tmp_path / name for name in STATES)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    found = {Path(path).name: (without, with_) for without, with_, path in map(str.split, done.stdout.splitlines())}
-    assert found == HEALTH
+    expected = {name: (state.kstatus, state.flux) for name, state in STATES.items()}
+    assert health(tmp_path, EXPRESSIONS) == expected
+
+
+def test_the_documented_expressions_wait_for_the_end_of_a_run(tmp_path):
+    text = (REPOSITORY / "docs" / "gitops.md").read_text().split("```yaml\n")[1].partition("```")[0]
+    found = health(tmp_path, yaml.safe_load(text)["healthCheckExprs"])
+    ended = {name: with_ for name, (_, with_) in found.items() if with_ != "InProgress"}
+    failed = dict.fromkeys(("gate_failed", "failed", "invalid", "failed_again", "retry_requested"), "Failed")
+    assert ended == {"complete": "Current", **failed}
 
 
 @pytest.fixture(scope="module")
@@ -152,12 +147,15 @@ def test_an_immutable_field_is_refused_and_the_run_continues(running):
     running.add("immutable")
     running.push("immutable", {"run.yaml": run("immutable", suspend=True)})
     before = wait_until(running, "immutable", "Suspended")
-    found = running.push("immutable", {"run.yaml": run("immutable", suspend=True, storage={"claimName": "other"})})
+    changed = run("immutable", suspend=True, storage={"claimName": "other"})
+    found = running.push("immutable", {"run.yaml": changed, "other.yaml": run("blocked", suspend=True)})
     assert ready(found)["status"] == "False"
     assert "spec.storage" in ready(found)["message"]
     assert "create a new FusionRun" in ready(found)["message"]
+    assert "blocked" not in running.cluster.kubectl("get", "fusionrun", "-o", "name"), "nothing else is applied"
     assert get(running, "immutable")["spec"] == before["spec"]
-    files = {"run.yaml": run("immutable", suspend=True), "run-b.yaml": run("immutable-b", suspend=True)}
+    new_name = run("immutable-b", suspend=True, storage={"claimName": "other"})
+    files = {"run.yaml": run("immutable", suspend=True), "run-b.yaml": new_name}
     assert ready(running.push("immutable", files))["status"] == "True"
 
 
@@ -186,6 +184,16 @@ def test_an_annotation_set_by_kubectl_is_removed_and_has_its_effect(running):
     found = get(running, "by-hand")
     assert ANNOTATION_RETRY not in found["metadata"].get("annotations", {})
     assert (found["status"]["retry"], len(found["status"]["retries"])) == ("now", 1)
+
+
+def test_a_field_set_by_kubectl_is_removed(running):
+    running.add("paused")
+    running.push("paused", {"run.yaml": run("paused")})
+    wait_until(running, "paused", "Reconciling")
+    running.cluster.kubectl("patch", "fusionrun", "paused", "--type=merge", "-p", '{"spec":{"suspend":true}}')
+    wait_until(running, "paused", "Suspended")
+    running.reconcile("paused")
+    assert "suspend" not in wait_until(running, "paused", "Suspended", "False")["spec"]
 
 
 def test_a_deleted_file_deletes_the_run_unless_it_is_protected(running):

@@ -1,7 +1,7 @@
 """A FusionRun in each of its states, as the operator leaves it in a simulated cluster."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from fusionrun.api.result import Outcome, StageResult, encode_result
 from fusionrun.names import ANNOTATION_RETRY
@@ -153,23 +153,30 @@ def _failed() -> World:
     return world
 
 
-STATES: dict[str, Callable[[], Manifest]] = {
-    state.__name__: state
-    for state in (
-        pending,
-        waiting,
-        running,
-        waiting_for_gpus,
-        suspended,
-        resumed,
-        complete,
-        changed,
-        gate_failed,
-        failed,
-        invalid,
-        retry_requested,
-        retried,
-        failed_again,
-    )
+class State(NamedTuple):
+    """A state, and how GitOps tools show it."""
+
+    make: Callable[[], Manifest]
+    argo_cd: str
+    kstatus: str
+    """Health for ``helm --wait`` and Flux without expressions."""
+    flux: str
+    """Health for Flux with the expressions of the example repository."""
+
+
+STATES = {
+    "pending": State(pending, "Progressing", "InProgress", "InProgress"),
+    "waiting": State(waiting, "Progressing", "InProgress", "InProgress"),
+    "running": State(running, "Progressing", "InProgress", "Current"),
+    "waiting_for_gpus": State(waiting_for_gpus, "Progressing", "InProgress", "Current"),
+    "suspended": State(suspended, "Suspended", "InProgress", "Current"),
+    "resumed": State(resumed, "Progressing", "InProgress", "InProgress"),
+    "complete": State(complete, "Healthy", "Current", "Current"),
+    "changed": State(changed, "Progressing", "InProgress", "InProgress"),
+    "gate_failed": State(gate_failed, "Degraded", "Current", "Failed"),
+    "failed": State(failed, "Degraded", "Failed", "Failed"),
+    "invalid": State(invalid, "Degraded", "Failed", "Failed"),
+    "retry_requested": State(retry_requested, "Progressing", "Failed", "InProgress"),
+    "retried": State(retried, "Progressing", "InProgress", "Current"),
+    "failed_again": State(failed_again, "Degraded", "Failed", "Failed"),
 }
-"""Each state by its name."""
