@@ -47,7 +47,7 @@ lint: venv ## Check style, imports between packages, and YAML
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	PYTHONPATH=operator:images $(BIN)/lint-imports
-	$(BIN)/yamllint -s manifests/samples helm/fusionrun/values.yaml tests/crd .github
+	$(BIN)/yamllint -s manifests/samples manifests/gitops/example helm/fusionrun/values.yaml tests/crd .github
 
 type: venv ## Check types
 	$(BIN)/mypy
@@ -62,8 +62,8 @@ unit: ## Test the functional core: tests/{api,objects,plan,state,releases}, with
 	hack/venv --pure
 	@printf '%s\n' $(PURE) | xargs -P 2 -n 2 $(shell hack/venv --pure --path)/bin/python -m pytest -q -p no:cacheprovider
 
-test-adapters: venv ## Test everything around the core without a cluster: tests/{cluster,handlers,chart,crd,repository}
-	$(BIN)/python -m pytest -q -m "not cluster" tests/cluster tests/handlers tests/chart tests/crd tests/repository
+test-adapters: venv ## Test everything around the core without a cluster: tests/{cluster,handlers,chart,crd,gitops,repository}
+	$(BIN)/python -m pytest -q -m "not cluster" tests/cluster tests/handlers tests/chart tests/crd tests/gitops tests/repository
 
 test-mlflow: ## Test a training's run on a real MLflow server (MLFLOW=PROGRAM; PYTHON with the extra train)
 	@test -n "$(MLFLOW)" || { echo "MLFLOW=PROGRAM is required: mlflow of an environment with pip install mlflow"; exit 2; }
@@ -110,7 +110,7 @@ fuzz: venv ## Decide on 10,000 random histories of a run; `make unit` has 200 of
 test-upgrade: venv ## Upgrade and roll back the operator during a run, between RELEASE (default: the latest) and this checkout
 	hack/test/upgrade $(RELEASE)
 
-test-integrations: venv cluster-up images ## Test with Kueue, Kubeflow Trainer and an S3 server on the local cluster (not in CI)
+test-integrations: venv cluster-up images ## Test with Kueue, Kubeflow Trainer, Flux and others on the local cluster (not in CI)
 	hack/integrations/test
 
 release-data: venv ## Record the data formats of this version for compatibility tests (tests/releases/VERSION)

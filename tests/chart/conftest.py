@@ -2,36 +2,19 @@
 
 import functools
 import os
-import shutil
 import subprocess
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 import yaml
+
+from support.programs import find, skip
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "fusionrun"
 REGISTRY = 'images.registry="registry.example"'
 KUBE_VERSION = "1.29.0"
 """The oldest version that Chart.yaml allows. Without one, a Helm that is built from its module assumes 1.20."""
-CACHE = Path(os.environ.get("FUSIONRUN_CACHE", Path.home() / ".cache" / "fusionrun"))
-
-
-def skip(reason: str) -> NoReturn:
-    """Skip a test, or fail it if FUSIONRUN_TEST_ALL is set (``make test``)."""
-    if os.environ.get("FUSIONRUN_TEST_ALL") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-def find(tool: str) -> str:
-    """Find a tool on PATH, in the binaries of the local cluster, or in the package of hack/prometheus."""
-    places = os.pathsep.join(str(CACHE / place) for place in ("cluster/bin", "prometheus/usr/bin"))
-    found = shutil.which(tool) or shutil.which(tool, path=places)
-    if not found:
-        skip(f"{tool} is not installed (make cluster-up builds kubectl and helm, make test-alerts unpacks promtool)")
-    return found
 
 
 def is_file(value: str) -> bool:

@@ -70,6 +70,17 @@ def test_what_the_schema_cannot_see_is_taken(cluster, case):
     assert reply.ok, reply.text
 
 
+def test_a_new_run_has_a_status_that_is_not_current_and_that_nobody_owns(cluster):
+    """Flux and Helm wait for the operator (kstatus), and an apply finds no difference."""
+    text = BASE.replace("name: base", "name: new")
+    created = json.loads(cluster.apply("new", text).text)
+    assert created["status"] == {"observedGeneration": -1}
+    assert created["metadata"]["generation"] == 1
+    assert not [m for m in created["metadata"]["managedFields"] if "f:status" in m["fieldsV1"]]
+    again = json.loads(cluster.apply("new", text).text)
+    assert again["metadata"]["resourceVersion"] == created["metadata"]["resourceVersion"]
+
+
 @pytest.fixture(scope="module")
 def kept(cluster):
     """A run that was accepted."""
