@@ -8,12 +8,12 @@ import pytest
 import yaml
 
 from fusionrun import __version__
-from fusionrun.__main__ import load_settings
 from fusionrun.cluster.gather import CHILDREN
 from fusionrun.cluster.resources import RESOURCES
 from fusionrun.errors import SpecError
 from fusionrun.objects.render import render
 from fusionrun.settings import Accelerators, Policy, Price
+from fusionrun.settings_file import load_settings
 from support.golden import SETTINGS
 from support.plans import pinned_of
 from support.pod_security import violations
