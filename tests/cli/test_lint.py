@@ -12,6 +12,7 @@ from fusionrun.cli import lint
 from fusionrun.cli.documents import read
 from fusionrun.cli.faults import faults
 from support.broken import broken, valid_run
+from support.mutated import mutated
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = sorted((ROOT / "manifests" / "samples").glob("*.yaml"))
@@ -153,3 +154,9 @@ def test_the_policy_of_an_operator_is_checked(tmp_path, capsys):
     assert "policy.hubs" in capsys.readouterr().out
     settings.write_text("polizy: {}")
     assert lint.main([path, "--settings", str(settings)]) == 2
+
+
+def test_no_value_breaks_lint(tmp_path):
+    """``tests/crd/test_lint.py`` compares the answers with those of the API server."""
+    counts = [len(found_in(tmp_path, json.dumps(run))) for _, run in mutated(seed=2, count=60)]
+    assert sum(map(bool, counts)) > 30

@@ -137,7 +137,7 @@ def _rules(value: Any, schema: Schema, field: str, broken: list[str]) -> Iterato
         for name, below in schema.get("properties", {}).items():
             if name in value:
                 yield from _rules(value[name], below, f"{field}.{name}", broken)
-    elif isinstance(value, list):
+    elif isinstance(value, list) and "items" in schema:
         for index, item in enumerate(value):
             yield from _rules(item, schema["items"], f"{field}[{index}]", broken)
 
