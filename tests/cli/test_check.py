@@ -212,11 +212,17 @@ def test_a_command_without_its_packages_names_them():
 
 
 @pytest.mark.cluster
-def test_the_local_cluster_has_what_runs_need():
-    """``make cluster-status`` runs this command."""
+@pytest.mark.parametrize(
+    "command",
+    [[str(ROOT / "hack" / "cluster" / "status")], ["kubectl", "fusionrun", "check", "-n", "default"]],
+    ids=["status", "plugin"],
+)
+def test_the_local_cluster_has_what_runs_need(command):
+    """``make cluster-status`` runs the first command. pip puts the plugin of kubectl beside the interpreter."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
-        [ROOT / "hack" / "cluster" / "status"],
-        env=os.environ | {"CLUSTER": "existing", "NAMESPACE": "default"},
+        command,
+        env=os.environ | {"CLUSTER": "existing", "NAMESPACE": "default", "PATH": path},
         capture_output=True,
         text=True,
         check=False,

@@ -169,7 +169,9 @@ class _Planned:
         notes += [f"Left out, since the name has no size: {', '.join(unknown)}"] if unknown else []
         notes += [f"Left out, since maxPrompts is not set: {', '.join(estimate.unknown)}"] if estimate.unknown else []
         if not estimate.stages:
-            return ["\n".join(["No estimate of GPU time: docs/preflight.md has the stages that it counts.", *notes[1:]])]
+            return [
+                "\n".join(["No estimate of GPU time: docs/preflight.md has the stages that it counts.", *notes[1:]])
+            ]
         rows = [
             [row.kind, f"{row.gpu_hours:g}", str(timedelta(seconds=row.seconds)), _money(row.cost, self.currency)]
             for row in estimate.stages
