@@ -156,6 +156,16 @@ def test_the_policy_of_an_operator_is_checked(tmp_path, capsys):
     assert lint.main([path, "--settings", str(settings)]) == 2
 
 
+def test_a_spec_that_does_not_fit_into_its_config_map_is_found(tmp_path):
+    run = valid_run()
+    text = "é" * 1_800  # six bytes each
+    pair = {"prompt": text, "better": text, "worse": text}
+    run["spec"]["rewardModel"]["calibration"]["pairs"] = [pair] * 32
+    (fault,) = found_in(tmp_path, json.dumps(run))
+    assert fault.field == "spec"
+    assert "since the run keeps it in ConfigMap base-spec: shorten spec.rewardModel" in fault.rule
+
+
 def test_no_value_breaks_lint(tmp_path):
     """``tests/crd/test_lint.py`` compares the answers with those of the API server."""
     counts = [len(found_in(tmp_path, json.dumps(run))) for _, run in mutated(seed=2, count=60)]

@@ -17,9 +17,11 @@ from fusionrun.errors import SpecError
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.checks import check_spec
 from fusionrun.plan.defaults import descriptions, fill
+from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.policy import violations
 from fusionrun.settings import Images, Settings
 from fusionrun.state.decide.prerequisites import over_budget
+from fusionrun.state.observe.accepted_run import Acceptance, exceeds_config_map
 from fusionrun.state.observe.backends import with_backend
 
 DEFAULT_SETTINGS = Settings(Images(data="", serve="", train="", reward="", sandbox=""))
@@ -55,10 +57,13 @@ def faults(document: Document, settings: Settings = DEFAULT_SETTINGS) -> list[Fa
     else:
         found = list(schema.check(spec, _schema(), "spec"))
         rules = [error.rule for error in found if isinstance(error, schema.RuleError)]
-        errors += [*found, *(e for e in _of_operator(spec, found, settings) if not _restates(e.rule, rules))]
+        errors += [
+            *found,
+            *(e for e in _of_operator(document.name, spec, found, settings) if not _restates(e.rule, rules)),
+        ]
     placed = [Fault(document.line(e.field), e.field, repr(e.value), e.rule) for e in errors]
     twice = [Fault(line, key, "", "the key occurs twice in its mapping") for line, key in document.repeated]
-    return sorted({(f.field, f.rule): f for f in [*placed, *twice]}.values())
+    return sorted({(f.line, f.field, f.rule): f for f in [*placed, *twice]}.values())
 
 
 def _restates(rule: str, rules: list[str]) -> bool:
@@ -105,7 +110,7 @@ def _generates_name(document: Document) -> bool:
     return isinstance(metadata, dict) and bool(metadata.get("generateName"))
 
 
-def _of_operator(spec: Any, known: list[SpecError], settings: Settings) -> list[SpecError]:
+def _of_operator(name: str, spec: Any, known: list[SpecError], settings: Settings) -> list[SpecError]:
     """Return the faults that the operator finds when it accepts the run; none if the structure is not valid."""
     if any(not isinstance(error, schema.UnknownFieldError | schema.RuleError) for error in known):
         return []
@@ -117,9 +122,9 @@ def _of_operator(spec: Any, known: list[SpecError], settings: Settings) -> list[
     filled = read_spec(spec)
     errors = [*check_spec(filled), *violations(filled, settings.policy)]
     if not errors and not known:
-        errors = _of_plan(filled, settings)
+        errors = _of_plan(name, filled, settings)
     fields = {error.field for error in known}
-    found = [SpecError(f"spec.{error.field}", error.value, error.rule) for error in errors]
+    found = [SpecError(f"spec.{error.field}".rstrip("."), error.value, error.rule) for error in errors]
     return [*(error for error in unknown if error.field not in fields), *found]
 
 
@@ -128,8 +133,13 @@ def _unknown(place: tuple[int | str, ...], value: object) -> SpecError:
     return SpecError(f"spec{field}", value, f"FusionRun {__version__} has no such field")
 
 
-def _of_plan(spec: FusionRunSpec, settings: Settings) -> list[SpecError]:
-    """Return why the run would wait for ever: a stage needs more GPUs than the budget."""
-    waits = over_budget(build_plan(spec), spec, settings.accelerators)
+def _of_plan(name: str, spec: FusionRunSpec, settings: Settings) -> list[SpecError]:
+    """Return why the run would wait for ever, or not fit into its ConfigMap."""
+    plan = build_plan(spec)
     budget = spec.scheduling.gpu_budget
-    return [SpecError("scheduling.gpuBudget", budget, missing.message.split(": ", 2)[-1]) for missing in waits]
+    waits = over_budget(plan, spec, settings.accelerators)
+    errors = [SpecError("scheduling.gpuBudget", budget, missing.message.split(": ", 2)[-1]) for missing in waits]
+    config_map = Acceptance(spec, settings.images).config_map(PinnedPlan("", name, "", spec, plan, (), {}))
+    if text := exceeds_config_map(config_map):
+        errors.append(SpecError("", "...", text.partition(": ")[2]))
+    return errors

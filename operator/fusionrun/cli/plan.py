@@ -36,6 +36,8 @@ REUSE_NOTE = (
     "RESULT assumes that no model and no data set has changed since the run that it names, and that its artifacts are "
     "still on the claim. The stage resolve decides."
 )
+MOST_NEEDS = 4
+"""Number of stages that the column NEEDS lists."""
 INCOMPLETE = "+"
 """What an amount ends in if the number of some data sets is unknown."""
 
@@ -138,7 +140,10 @@ class _Planned:
     def _title(self) -> str:
         budget = self.spec.scheduling.gpu_budget
         limit = f"scheduling.gpuBudget {budget}" if budget else "no scheduling.gpuBudget"
-        return f"FusionRun {self.name} in namespace {self.namespace}: {len(self.plan.stages)} stages, {limit}"
+        largest = max(self._stages(), key=lambda stage: stage.gpus_per_pod)
+        gpus = f"GPUs per pod at most {largest.gpus_per_pod} ({largest.name})" if largest.gpus_per_pod else "no GPUs"
+        count = len(self.plan.stages)
+        return f"FusionRun {self.name} in namespace {self.namespace}: {count} stages, {gpus}, {limit}"
 
     def _stage_table(self) -> str:
         header = ["STAGE", "OBJECT", "PODS", "GPUS/POD", "AMOUNT", *(["RESULT"] if self.reused else []), "NEEDS"]
@@ -147,7 +152,7 @@ class _Planned:
             at_once = f" ({stage.at_once} at once)" if stage.at_once < stage.pods else ""
             cells = [stage.name, stage.object, f"{stage.pods}{at_once}", str(stage.gpus_per_pod), _amount(stage.amount)]
             cells += [_result(stage, self.reused)] if self.reused else []
-            rows.append([*cells, ", ".join(stage.needs)])
+            rows.append([*cells, _listed(stage.needs)])
         notes = []
         if any(stage.amount and not stage.amount.is_complete for stage in self._stages()):
             notes.append(f"{INCOMPLETE}: and those of data sets whose number is not in the spec (maxPrompts)")
@@ -191,6 +196,12 @@ class _Planned:
             rows = [[each.uri, each.revision, each.kind, each.field] for each in found]
             tables.append(f"Is downloaded:\n{table(['URI', 'REVISION', 'KIND', 'FIELD'], rows)}")
         return tables
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return a list that is cut if it is long; JSON has all of it."""
+    more = len(names) - MOST_NEEDS
+    return ", ".join(names) if more <= 0 else f"{', '.join(names[:MOST_NEEDS])} and {more} more"
 
 
 def _amount(amount: Amount | None) -> str:
