@@ -62,8 +62,8 @@ unit: ## Test the functional core: tests/{api,objects,plan,state,releases}, with
 	hack/venv --pure
 	@printf '%s\n' $(PURE) | xargs -P 2 -n 2 $(shell hack/venv --pure --path)/bin/python -m pytest -q -p no:cacheprovider
 
-test-adapters: venv ## Test everything around the core without a cluster: tests/{cluster,handlers,chart,crd,gitops,repository}
-	$(BIN)/python -m pytest -q -m "not cluster" tests/cluster tests/handlers tests/chart tests/crd tests/gitops tests/repository
+test-adapters: venv ## Test everything around the core without a cluster: tests/{cluster,handlers,chart,cli,crd,gitops,repository}
+	$(BIN)/python -m pytest -q -m "not cluster" tests/cluster tests/handlers tests/chart tests/cli tests/crd tests/gitops tests/repository
 
 test-mlflow: ## Test a training's run on a real MLflow server (MLFLOW=PROGRAM; PYTHON with the extra train)
 	@test -n "$(MLFLOW)" || { echo "MLFLOW=PROGRAM is required: mlflow of an environment with pip install mlflow"; exit 2; }
@@ -79,7 +79,7 @@ cluster-up: ## Start the cluster (CLUSTER=local or kind), or check an existing o
 cluster-down: ## Stop the cluster and restore the network and mounts of the machine
 	hack/cluster/down
 
-cluster-status: ## Show the status of the cluster
+cluster-status: ## Show the status of the cluster (CLUSTER=existing: what it has and what it lacks)
 	hack/cluster/status
 
 images: ## Build the images and load them into the cluster
@@ -88,8 +88,8 @@ images: ## Build the images and load them into the cluster
 images-cuda: ## Build and check the CUDA variant of the train and reward images; needs no GPU (not in CI)
 	hack/images/build --cuda
 
-test-cluster: venv ## Test the CRD and the chart with the API server of the cluster
-	eval "$$(hack/cluster/env)"; $(BIN)/python -m pytest -q -m cluster tests/chart tests/crd
+test-cluster: venv ## Test the CRD, the chart and the command check with the API server of the cluster
+	eval "$$(hack/cluster/env)"; $(BIN)/python -m pytest -q -m cluster tests/chart tests/cli tests/crd
 
 test-stages: ## Test the stages with tiny models, in a pod with the packages of the images: tests/{stages,tiny}
 	hack/test/stages

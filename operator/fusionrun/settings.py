@@ -1,4 +1,4 @@
-"""Settings of the operator: images, ports and intervals. ``__main__`` reads them from a file."""
+"""Settings of the operator: images, ports and intervals. ``settings_file`` reads them from a file."""
 
 import ipaddress
 from dataclasses import dataclass, field
