@@ -50,8 +50,8 @@ class Context:
     """GPU time and cost up to now, and the GPUs that pods hold."""
     estimate: Estimate | None = None
     """What the run is expected to need; None before ``resolve`` has succeeded, or if nothing is known."""
-    in_turn: frozenset[str] = frozenset()
-    """Stages to which a limit of ``spec.scheduling`` applies and that may start (``decide.order``)."""
+    in_turn: str | None = None
+    """The stage that may start although a limit of ``spec.scheduling`` applies to it: it is its turn."""
     trusts_clock: bool = True
     """Whether ``now`` is close to the time of the last reconcile. If not, no deadline ends a stage."""
 

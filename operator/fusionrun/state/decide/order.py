@@ -4,13 +4,12 @@ The rest of the run is scheduled with the expected time of each stage, and those
 The schedule is made anew in each decision, from what runs then, and is not stored. So a stage that takes longer than
 expected, or another release of the operator, only changes what starts next.
 
-No stage waits for ever. While nothing runs, the first stage of the schedule starts. A stage that has run for longer
-than expected is expected to run for as long again as it is late: the time that is kept for a stage after it moves away,
-until smaller stages fit before it.
+No stage waits for ever. While nothing runs, the first stage of the schedule starts. What is late, or refused by the API
+server, is expected to take as long again as it is late: the time that is kept for a stage moves away, until smaller
+stages fit before it.
 """
 
 from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from math import inf
@@ -37,12 +36,12 @@ class Order:
     """What each of the others waits for, by name."""
 
 
-def order(context: Context, outcomes: Outcomes, refused: AbstractSet[str]) -> Order:
-    """Return the order, given the decisions on all stages. ``refused`` ones cannot start now."""
-    queued = [s for s in context.pinned.plan.stages if outcomes.stages[s.name].queued and s.name not in refused]
+def order(context: Context, outcomes: Outcomes) -> Order:
+    """Return the order, given the decisions on all stages."""
+    queued = [s for s in context.pinned.plan.stages if outcomes.stages[s.name].queued]
     if not queued:
         return Order()
-    remaining = Remaining(context, outcomes, refused)
+    remaining = Remaining(context, outcomes)
     starts = remaining.starts() if any(remaining.have_room([stage]) for stage in queued) else {}
     chosen: list[Stage] = []
     for stage in queued:
@@ -59,7 +58,7 @@ def _message(remaining: Remaining, stage: Stage, starts: Mapping[str, float]) ->
         text = f"spec.scheduling.maxServers: {scheduling.max_servers}: {len(use.servers)} servers are running"
         return text + _ends(remaining, dict.fromkeys(use.servers, 1.0), 1, "runs")
     if not remaining.have_room([stage]):
-        text = f"spec.scheduling.gpuBudget: {scheduling.gpu_budget}: the stage needs {gpus:g} GPUs"
+        text = f"spec.scheduling.gpuBudget: {scheduling.gpu_budget}: the stage needs {_gpus(gpus)}"
         return f"{text}, {use.gpus:g} are in use" + _ends(remaining, use.active, gpus - free, "holds")
     return _kept(remaining, stage, starts)
 
@@ -85,12 +84,13 @@ def _kept(remaining: Remaining, stage: Stage, starts: Mapping[str, float]) -> st
     if others := [s for s in later if s.name != stage.name]:
         first = min(others, key=lambda s: (-context.gpus(s), starts[s.name]))
         about = _about(context.now, starts[first.name])
-        return f"spec.scheduling: room is kept for {first.name}{_gpus(context.gpus(first))}, which starts about {about}"
+        needs = f" with {_gpus(gpus)}" if (gpus := context.gpus(first)) else ""
+        return f"spec.scheduling: there is room, but {first.name}{needs} is to start about {about}"
     return f"spec.scheduling: it is expected to start about {_about(context.now, starts.get(stage.name, 0))}"
 
 
 def _gpus(count: float) -> str:
-    return f" with {count:g} GPUs" if count else ""
+    return f"{count:g} GPU" if count == 1 else f"{count:g} GPUs"
 
 
 def _about(now: datetime, seconds: float) -> str:

@@ -1,29 +1,29 @@
 """The stages of a run that have not ended, as activities of a schedule (``plan.schedule``)."""
 
 from collections.abc import Iterator, Sequence
-from collections.abc import Set as AbstractSet
 
-from fusionrun.api.status import Reason, StageState
+from fusionrun.api.status import Reason, StageState, StageStatus
 from fusionrun.plan.durations import expected_seconds
 from fusionrun.plan.schedule import Activity, schedule
 from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.context import Context, Outcomes
 from fusionrun.state.decide.limits import limits_of, use_of
 from fusionrun.state.decide.retries import seconds_left
+from fusionrun.state.observe.object_fields import parse_time
 from fusionrun.state.report.stage_status import ACTIVE, DONE
 
 LEAVING_SECONDS = 30.0
 """Assumed time until pods that are being deleted are gone. Source: Kubernetes, ``terminationGracePeriodSeconds``."""
-KEEPS_ITS_PLACE = (Reason.BACK_OFF, Reason.PODS_PENDING, Reason.QUEUED, Reason.OBJECT_RESTORED)
+KEEPS_ITS_PLACE = (Reason.BACK_OFF, Reason.PODS_PENDING, Reason.QUEUED, Reason.OBJECT_RESTORED, Reason.OBJECT_REFUSED)
 """Reasons of a stage that waits for a short time. How long another one lasts is unknown, so nothing waits for it."""
 _LEAVING = "pods that are being deleted"
 
 
 class Remaining:
-    """What runs, and what has to run. ``refused`` stages cannot start now."""
+    """What runs, and what has to run."""
 
-    def __init__(self, context: Context, outcomes: Outcomes, refused: AbstractSet[str]) -> None:
-        self.context, self.outcomes, self.refused = context, outcomes, refused
+    def __init__(self, context: Context, outcomes: Outcomes) -> None:
+        self.context, self.outcomes = context, outcomes
         self.limits, self.use = limits_of(context), use_of(context, outcomes)
         self._stages = context.pinned.plan.stages
         self._servers = {s.name: s.server for s in self._stages if s.server}
@@ -80,9 +80,13 @@ class Remaining:
             left = self.left(stage.name) or max(abs(seconds - (self._running_seconds(stage.name) or 0.0)), 1.0)
             return Activity(stage.name, left, self.use.active[stage.name], servers, runs=True)
         waits = status.state is StageState.WAITING and not outcome.queued
-        if stage.name in self.refused or (waits and status.reason not in KEEPS_ITS_PLACE):
+        if (waits and status.reason not in KEEPS_ITS_PLACE) or not self.limits.allow(gpus, servers):
             return None
-        if status.state is StageState.FAILED or not self.limits.allow(gpus, servers):
-            return None
-        earliest = max(seconds_left(status.retry_time, self.context.now), 1.0) if waits else 0.0
+        earliest = self._earliest(status) if waits else 0.0
         return Activity(stage.name, seconds, gpus, servers, needs, earliest)
+
+    def _earliest(self, status: StageStatus) -> float:
+        """Return in how many seconds a waiting stage may start; a refused one has waited since its ``startTime``."""
+        refused = parse_time(status.start_time) if status.reason == Reason.OBJECT_REFUSED else None
+        waited = (self.context.now - refused).total_seconds() if refused else 0.0
+        return max(waited, seconds_left(status.retry_time, self.context.now), 1.0)

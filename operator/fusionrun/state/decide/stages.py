@@ -14,7 +14,7 @@ from fusionrun.state.decide.program_stages import decide_program
 from fusionrun.state.decide.restore import restore
 from fusionrun.state.decide.server_stages import decide_server
 from fusionrun.state.decide.start import is_ready, missed_gates, stopped, waiting
-from fusionrun.state.report.stage_status import ACTIVE, MESSAGE_CHARACTERS, UNFINISHED, idle
+from fusionrun.state.report.stage_status import MESSAGE_CHARACTERS, UNFINISHED, idle
 
 
 def decide_stages(context: Context, outcomes: Outcomes) -> Outcomes:
@@ -26,16 +26,10 @@ def decide_stages(context: Context, outcomes: Outcomes) -> Outcomes:
 
 def _start_queued(context: Context, outcomes: Outcomes) -> Outcomes:
     """Start the stages whose turn it is, until there is none, so that the next decision starts no other."""
-    refused: set[str] = set()
-    while True:
-        next_ones = order(context, outcomes, refused)
+    while (next_ones := order(context, outcomes)).start:
         for stage in next_ones.start:
-            outcome = decide_stage(replace(context, in_turn=frozenset([stage.name])), stage, outcomes)
-            outcomes = outcomes.add(outcome)
-            if outcome.status.state not in ACTIVE:  # the API server refused an object
-                refused.add(stage.name)
-        if not next_ones.start:
-            return _with_messages(outcomes, next_ones.messages)
+            outcomes = outcomes.add(decide_stage(replace(context, in_turn=stage.name), stage, outcomes))
+    return _with_messages(outcomes, next_ones.messages)
 
 
 def _with_messages(outcomes: Outcomes, messages: Mapping[str, str]) -> Outcomes:

@@ -44,7 +44,7 @@ def start(
     if blocked is not None:
         again = RECHECK_SECONDS if blocked.reason == Reason.WAITING_FOR_ARTIFACT else None
         return StageOutcome(blocked, requeue_seconds=again)
-    if is_limited(context, stage) and stage.name not in context.in_turn:
+    if is_limited(context, stage) and stage.name != context.in_turn:
         return StageOutcome(waiting(context, stage, Reason.WAITING_FOR_GPUS), queued=True)
     if avoided_nodes is None:
         old = context.previous.get(stage.name)
