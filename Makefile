@@ -16,7 +16,7 @@ SOURCES := operator images/fusionrun_stages tests hack
 .PHONY: help demo test check venv fmt lint type generate verify unit test-adapters test-mlflow test-alerts cluster-up \
 	cluster-down cluster-status images images-cuda test-cluster test-stages test-e2e test-kills test-mutations \
 	fuzz test-upgrade test-integrations release-data release-check sbom audit bench-construct bench-verify bench-train \
-	bench-score bench-generate bench-judge bench-scale gpu-check clean
+	bench-score bench-generate bench-judge bench-scale rehearsal gpu-check clean
 
 # Prerequisites run in the order of their line, also under `make -j`.
 .NOTPARALLEL:
@@ -145,6 +145,9 @@ bench-judge: ## Measure judged pairs per second against a judge that replies at 
 
 bench-scale: venv ## Measure the operator with N concurrent runs on simulated nodes (N=10; ARGS="--help" lists the options)
 	eval "$$(hack/cluster/env)"; $(BIN)/python hack/bench/scale --runs $(N) $(ARGS)
+
+rehearsal: venv ## Simulate the sample's order of stages beside the optimum (ARGS="--runs 20 --nodes 16 --solve 600")
+	PYTHONPATH=operator:images:tests $(BIN)/python hack/bench/rehearsal --solve 60 $(ARGS)
 
 gpu-check: ## Check training, scoring and generation on the GPU of this machine (PYTHON with torch; docs/gpu.md)
 	PYTHON=$(PYTHON) hack/gpu/check $(ARGS)

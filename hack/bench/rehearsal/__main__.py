@@ -41,7 +41,10 @@ def main() -> None:
 def rehearse(order: str, spec: dict[str, Any], options: argparse.Namespace) -> Figures:
     """Let runs of a spec proceed in an order, and return the figures."""
     clock, nodes = Clock(), Nodes(options.nodes, pack=not options.spread)
-    runs = [SimulatedRun(sample(spec, i), clock, nodes, Times(options.error, i)) for i in range(options.runs)]
+    runs = [
+        SimulatedRun(sample(spec, i), clock, nodes, Times(options.error, i), priority=int(i < options.preferred))
+        for i in range(options.runs)
+    ]
     started = time.process_time()
     with ORDERS[order]():
         simulate(runs, clock, nodes)
@@ -63,6 +66,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--runs", type=int, default=1, help="number of runs, all created at once (default: 1)")
     parser.add_argument("--nodes", type=int, default=2, help="number of nodes with 8 GPUs each (default: 2)")
+    parser.add_argument("--preferred", type=int, default=0, help="number of runs with a higher priority of their pods")
     parser.add_argument("--spread", action="store_true", help="bind pods to the emptiest node, not to the fullest")
     parser.add_argument(
         "--error", type=float, default=1.0, help="multiply or divide each duration by a random factor up to this"

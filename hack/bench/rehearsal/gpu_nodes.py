@@ -1,6 +1,7 @@
-"""Nodes with GPUs and a scheduler: it binds each pod, in the order of their creation, to a node with room for it.
+"""Nodes with GPUs and a scheduler, which binds each pod to a node with room for it.
 
-As in Kubernetes, a pod that fits no node is passed over, and nothing is preempted.
+Pods with a higher priority come first, then those that were created first. As in Kubernetes, a pod that fits no node is
+passed over. Nothing is preempted.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,7 @@ class Pod:
 
     gpus: int
     is_server: bool
+    priority: int
     on_bound: Callable[["Pod"], None]
     node: int = -1
     bound: float = 0.0
@@ -54,7 +56,7 @@ class Nodes:
     def bind(self, now: float) -> list[Pod]:
         """Bind the pods for which there is room, and return them."""
         bound = []
-        for pod in list(self._pending):
+        for pod in sorted(self._pending, key=lambda pod: -pod.priority):
             fitting = [node for node, free in enumerate(self.free) if free >= pod.gpus]
             if fitting:
                 pod.node = min(fitting, key=lambda node: (self.free[node] if self._pack else -self.free[node], node))

@@ -81,12 +81,12 @@ class Work:
 class SimulatedRun:
     """One run: its workloads get pods, and its pods proceed and end."""
 
-    def __init__(self, manifest: dict[str, Any], clock: Clock, nodes: Nodes, times: Times) -> None:
+    def __init__(self, manifest: dict[str, Any], clock: Clock, nodes: Nodes, times: Times, priority: int = 0) -> None:
         self.name = manifest["metadata"]["name"]
         self.plan = build_plan(fill(FusionRunSpec.model_validate(manifest["spec"])))
         self._stages = {s.name: s for s in self.plan.stages}
         self._clients = {s.server: s.name for s in self.plan.stages if s.server}
-        self._clock, self._nodes, self._times = clock, nodes, times
+        self._clock, self._nodes, self._times, self._priority = clock, nodes, times, priority
         self.world = World(manifest, answer=self._answer)
         self._pods: dict[str, list[Pod]] = {}
         """Pods with GPUs of each stage that has a workload."""
@@ -132,7 +132,12 @@ class SimulatedRun:
         """Create the pods of a workload."""
         self.spans[stage.name] = (self._clock.now, self._clock.now)
         self._pods[stage.name] = pods = [
-            Pod(stage.gpus_per_pod, stage.traits.is_server, lambda pod: self._bound(stage, workload, pod))
+            Pod(
+                stage.gpus_per_pod,
+                stage.traits.is_server,
+                self._priority,
+                lambda pod: self._bound(stage, workload, pod),
+            )
             for _ in range(stage.pods)
             if stage.gpus
         ]
