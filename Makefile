@@ -18,7 +18,7 @@ SOURCES := operator images/fusionrun_stages tests hack
 	cluster-down cluster-status images images-cuda test-cluster test-stages test-e2e test-kills test-mutations \
 	fuzz test-upgrade test-integrations release-data release-check release-images release-files \
 	release-chart release-sign sbom audit bench-construct bench-verify bench-train \
-	bench-score bench-generate bench-judge bench-scale gpu-check clean
+	bench-score bench-generate bench-judge bench-scale rehearsal gpu-check clean
 
 # Prerequisites run in the order of their line, also under `make -j`.
 .NOTPARALLEL:
@@ -160,6 +160,9 @@ bench-judge: ## Measure judged pairs per second against a judge that replies at 
 
 bench-scale: venv ## Measure the operator with N concurrent runs on simulated nodes (N=10; ARGS="--help" lists the options)
 	eval "$$(hack/cluster/env)"; $(BIN)/python hack/bench/scale --runs $(N) $(ARGS)
+
+rehearsal: venv ## Simulate the sample's order of stages beside the optimum (ARGS="--runs 20 --nodes 16 --solve 600")
+	PYTHONPATH=operator:images:tests $(BIN)/python hack/bench/rehearsal --solve 60 $(ARGS)
 
 gpu-check: ## Check training, scoring and generation on the GPU of this machine (PYTHON with torch; docs/gpu.md)
 	PYTHON=$(PYTHON) hack/gpu/check $(ARGS)

@@ -61,7 +61,7 @@ def estimate(
     for stage in plan.stages:
         if stage.name not in needed or not stage.gpus:
             continue
-        seconds, rests_on = _seconds(spec, stage, found, parameters, measured or MeasuredSteps())
+        seconds, rests_on = stage_seconds(spec, stage, found, parameters, measured or MeasuredSteps())
         if seconds is not None:
             by_kind.setdefault(stage.kind, []).append((stage, seconds))
             basis[stage.kind] = rests_on
@@ -92,7 +92,7 @@ def _row(
     )
 
 
-def _seconds(  # noqa: PLR0911 -- one case per kind
+def stage_seconds(  # noqa: PLR0911 -- one case per kind
     spec: FusionRunSpec,
     stage: Stage,
     found: list[Amounts],

@@ -123,6 +123,7 @@ def _advance(inputs: RunInput, accepted: Acceptance) -> Decision:
         gpu_time=inputs.gpu_time,
         trusts_clock=trusts_clock(before, inputs.now),
     )
+    context = replace(context, estimate=_estimate(context, before))
     outcomes = decide_stages(context, Outcomes(benchmarks=tuple(before.results), dataset=before.dataset))
     conclusion = conclude(context, outcomes, before)
     if conclusion.stop:
@@ -139,7 +140,7 @@ def _advance(inputs: RunInput, accepted: Acceptance) -> Decision:
         results=list(outcomes.benchmarks),
         groups=group_results(spec, outcomes.benchmarks),
         dataset=outcomes.dataset,
-        estimate=_estimate(context, before),
+        estimate=context.estimate,
         artifacts=summary.artifacts(pinned, outcomes.statuses),
         training_backend=None if accepted.is_new and (ends or waits) else spec.training.backend.value,
     )
