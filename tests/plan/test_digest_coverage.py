@@ -361,6 +361,7 @@ TABLE: dict[type[Contract], dict[str, Row]] = {
         "groups": NoEffect(CARD),
         "pins": NoEffect(CARD),
         "source_models": NoEffect(CARD),
+        "benchmark_licences": NoEffect(CARD),
     },
 }
 ROWS = [(cls, field, row) for cls, rows in TABLE.items() for field, row in rows.items()]
