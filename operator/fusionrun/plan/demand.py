@@ -13,6 +13,7 @@ from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.pod_size import NodeGpus
 from fusionrun.plan.quantities import quantity
 from fusionrun.plan.references import JUDGE, REWARD, TARGET, References, measured_field, served_judge
+from fusionrun.plan.servers import server_of
 from fusionrun.plan.stages import subject_name
 
 GPU_MEMORY_LABEL = "nvidia.com/gpu.memory"
@@ -31,7 +32,9 @@ def demand_of(pinned: PinnedPlan) -> Demand:
     ]
     if spec.evaluation.benchmarks and (server := spec.evaluation.server):
         measured = spec.evaluate_only.models if spec.evaluate_only else []
-        servers += [(measured_field(m), references.model(subject_name(m)), server) for m in measured]
+        servers += [
+            (measured_field(m), references.model(subject_name(m)), server_of(spec.evaluation, m)) for m in measured
+        ]
         if spec.target:
             servers.append(("evaluation.server", references.model(TARGET), server))
     if judge := served_judge(spec):
