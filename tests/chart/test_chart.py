@@ -7,8 +7,6 @@ import pytest
 import yaml
 
 from fusionrun import __version__
-from fusionrun.cluster.gather import CHILDREN
-from fusionrun.cluster.resources import RESOURCES
 from fusionrun.errors import SpecError
 from fusionrun.objects.render import render
 from fusionrun.settings import Accelerators, Policy, Price
