@@ -62,6 +62,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": os.pathsep.join([*folders, os.environ["PATH"]])}
 
 
+@pytest.fixture(scope="session")
 def promtool() -> str:
     return find("promtool")
 

@@ -121,10 +121,12 @@ def test_the_checksums_are_those_of_the_files(dist):
         assert hashlib.sha256((dist / name).read_bytes()).hexdigest() == checksum
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/operations.md", "helm/fusionrun/README.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "docs/getting-started.md", "docs/operations.md", "helm/fusionrun/README.md"]
+)
 def test_the_documented_install_uses_the_images_of_the_documented_build(helm, chart, root, document):
     (command,) = re.findall(
-        r"helm upgrade --install (fusionrun helm/fusionrun .*\\\n.*)", (root / document).read_text()
+        r"helm upgrade --install (fusionrun helm/fusionrun (?:.*\\\n)?.*)", (root / document).read_text()
     )
     images = rendered(helm, chart, *re.findall(r"--set (\S+)", command))
     build = (root / "images/README.md").read_text().split("## Build the CUDA images")[1]

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from fusionrun.__main__ import load_settings
+from fusionrun.settings_file import load_settings
 from fusionrun.settings import Settings
 
 Manifest = dict[str, Any]
