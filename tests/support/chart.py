@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from fusionrun.settings_file import load_settings
 from fusionrun.settings import Settings
+from fusionrun.settings_file import load_settings
 
 Manifest = dict[str, Any]
 
