@@ -1,5 +1,4 @@
-# The foreign programs of the integration tests: NAME VERSION MODULE PACKAGE FOLDER, where FOLDER has its manifests. A program
-# without manifests (-) runs on this machine. Sourced.
+# The foreign programs of the integration tests: NAME VERSION MODULE PACKAGE FOLDER, where FOLDER has its manifests. Sourced.
 INTEGRATIONS=(
     "kueue 0.19.2 sigs.k8s.io/kueue cmd/kueue config"
     "kueue 0.9.1 sigs.k8s.io/kueue cmd/kueue config"
@@ -11,3 +10,4 @@ INTEGRATIONS=(
     "buildx 0.29.1 github.com/docker/buildx cmd/buildx -"
     "actionlint 1.7.12 github.com/rhysd/actionlint cmd/actionlint -"
 )
+PROCESSES=" registry crane buildx actionlint " # no test runs them in pods: they need no image
