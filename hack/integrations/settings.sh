@@ -1,6 +1,6 @@
 # The foreign programs of the integration tests: NAME VERSION MODULE PACKAGE FOLDER [MODULE=VERSION]..., where FOLDER has its
-# manifests, and the last are replacements of modules that the proxy does not serve or that do not build together. A program
-# without manifests (-) runs on this machine. Sourced.
+# manifests (- for none), and the last are replacements of modules that the proxy does not serve or that do not build together.
+# Sourced.
 FLUX_REPLACES="github.com/opencontainers/go-digest=v1.0.1-0.20220411205349-bde1400a84be gopkg.in/yaml.v3=v3.0.1"
 KUSTOMIZE_REPLACES="sigs.k8s.io/kustomize/api=v0.21.1 sigs.k8s.io/kustomize/kyaml=v0.21.1"
 INTEGRATIONS=(
@@ -18,4 +18,5 @@ INTEGRATIONS=(
     "kustomize-controller 1.9.6 github.com/fluxcd/kustomize-controller . config $FLUX_REPLACES $KUSTOMIZE_REPLACES"
     "flux-health 1.9.6 github.com/fluxcd/kustomize-controller . - $FLUX_REPLACES $KUSTOMIZE_REPLACES"
 )
-PROCESSES=" source-controller kustomize-controller " # no test runs them in pods: they need no image
+# No test runs these in pods: they need no image.
+PROCESSES=" registry crane buildx actionlint argo-cd-lua source-controller kustomize-controller flux-health "

@@ -24,6 +24,9 @@ USER, PASSWORD = "tester", "only for this test"
 HTPASSWD = f"{USER}:$2y$05$abcdefghijklmnopqrstuubyNe9wMd5jVXU5IcsF4WSt4zL9IRFXS\n"
 """The user with the bcrypt hash of the password."""
 START_SECONDS = 30
+LAYOUT = CACHE / "images" / "layout"
+NAME = "org.opencontainers.image.ref.name"
+"""The annotation with the name of an image in the layout."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,9 @@ class Registry:
 
         containerd has the other layers already, and would pull nothing.
         """
-        layout = CACHE / "images" / "layout"
+        self._link_layers(reference, target)
         self.run("skopeo", "copy", "--quiet", "--preserve-digests", "--dest-tls-verify=false",
-                 f"oci:{layout}:{reference}", f"docker://{target}")  # fmt: skip
+                 f"oci:{LAYOUT}:{reference}", f"docker://{target}")  # fmt: skip
         layer = self.folder / "layer.tar"
         with tarfile.open(layer, "w") as tar:
             entry = tarfile.TarInfo("opt/registry-test")
@@ -64,6 +67,25 @@ class Registry:
             tar.addfile(entry, io.BytesIO(unique.encode()))
         pushed = self.run("crane", "append", "--base", target, "--new_tag", target, "--new_layer", str(layer))
         return pushed.strip().rpartition("@")[2]
+
+    def _link_layers(self, reference: str, target: str) -> None:
+        """Put the layers of an image into the storage of the registry as hard links: seven gigabytes less to copy.
+
+        Source: distribution, registry/storage/paths.go.
+        """
+        storage = self.folder / "storage/docker/registry/v2"
+        index = json.loads((LAYOUT / "index.json").read_text())
+        (manifest,) = [m["digest"] for m in index["manifests"] if m["annotations"][NAME] == reference]
+        repository = target.removeprefix(f"{self.host}/").rpartition(":")[0]
+        for layer in json.loads(_blob(manifest).read_text())["layers"]:
+            algorithm, _, digest = layer["digest"].partition(":")
+            data = storage / "blobs" / algorithm / digest[:2] / digest / "data"
+            link = storage / "repositories" / repository / "_layers" / algorithm / digest / "link"
+            for file in (data, link):
+                file.parent.mkdir(parents=True, exist_ok=True)
+            if not data.exists():
+                data.hardlink_to(_blob(layer["digest"]))
+            link.write_text(layer["digest"])
 
     def layers(self, reference: str) -> list[str]:
         """Return the digests of the layers of an image."""
@@ -76,9 +98,13 @@ class Registry:
         return {f"{repository}@{digest}" for repository, digest in re.findall(pattern, text)}
 
 
+def _blob(digest: str) -> Path:
+    return LAYOUT / "blobs" / digest.replace(":", "/")
+
+
 @contextmanager
 def registry(program: str = "registry") -> Iterator[Registry]:
-    """Run a registry on a free port of loopback, on the disk of the cache: the images have gigabytes."""
+    """Run a registry on a free port of loopback, on the disk of the cache."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         host = f"127.0.0.1:{free.getsockname()[1]}"
     (CACHE / "integrations").mkdir(parents=True, exist_ok=True)
