@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Container, Iterator
+from contextlib import closing
 
 from fusionrun.api.artifacts import PARTS, RESPONSES
 from fusionrun.api.evaluation_records import Question
@@ -20,7 +21,7 @@ from fusionrun.api.records import Response, Verdict, VerdictValue
 from fusionrun.api.values import Generated
 from fusionrun_stages.client.chat import GROUP_SAMPLES, ChatClient
 from fusionrun_stages.client.counts import QuotaShare, ResponseCounts, Throughput
-from fusionrun_stages.client.metrics import MetricsCollector, client_metrics
+from fusionrun_stages.client.metrics import ClientMetrics, MetricsCollector, client_metrics
 from fusionrun_stages.client.sending import send_all
 from fusionrun_stages.client.stored_responses import Sample, StoredResponses
 from fusionrun_stages.errors import InfrastructureError, UserError
@@ -52,10 +53,10 @@ def run(work: Work) -> Made:
     tally.requested = tally.rows
     if sizes:
         requests = missing_requests(parameters, shard, stored)
-        lines = JsonLines(part_file(parts, shard, work.pod_uid))
         quota = QuotaShare.of(parameters.quota, parameters.shards, shard)
         workers = min(parameters.max_concurrency or parameters.concurrency, len(sizes))
-        asyncio.run(request_all(work, parameters, requests, workers, total, quota, lines, tally, rate))
+        with closing(JsonLines(part_file(parts, shard, work.pod_uid))) as lines:
+            asyncio.run(request_all(work, parameters, requests, workers, total, quota, lines, tally, rate))
     if tally.quota_exceeded:
         raise UserError(
             f"sources[{parameters.source}].endpoint.quota.{tally.quota_exceeded}: used up with {tally.rows} of {total} "
@@ -181,11 +182,13 @@ async def request_all(
         work.report(tally.rows, total, "samples", tokens_per_second=round(rate.recent, 1), **cost)
 
     async with ChatClient(parameters, api_key) as chat:
-        collector = MetricsCollector(
-            "generate", parameters.source, lambda: client_metrics(chat.server, tally, rate, total)
-        )
+
+        def read() -> ClientMetrics:
+            return client_metrics(chat.server, tally, rate, total, tally.quota_left(quota, parameters.prices))
+
+        collector = MetricsCollector("generate", parameters.source, read)
         workers_of = [worker(chat) for _ in range(workers)]
-        await send_all(chat.server, workers_of, lines, report, collector, parameters.stall_seconds)
+        await send_all(chat.server, workers_of, lines, report, parameters.stall_seconds, collector)
 
 
 def max_tokens_of(parameters: GenerateParameters) -> int:

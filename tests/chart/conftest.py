@@ -2,35 +2,19 @@
 
 import functools
 import os
-import shutil
 import subprocess
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 import yaml
+
+from support.programs import find, skip
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "fusionrun"
 REGISTRY = 'images.registry="registry.example"'
 KUBE_VERSION = "1.29.0"
 """The oldest version that Chart.yaml allows. Without one, a Helm that is built from its module assumes 1.20."""
-CACHE = Path(os.environ.get("FUSIONRUN_CACHE", Path.home() / ".cache" / "fusionrun"))
-
-
-def skip(reason: str) -> NoReturn:
-    """Skip a test, or fail it if FUSIONRUN_TEST_ALL is set (``make test``)."""
-    if os.environ.get("FUSIONRUN_TEST_ALL") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-def find(tool: str) -> str:
-    """Find a tool on PATH or in the binaries of the local cluster."""
-    found = shutil.which(tool) or shutil.which(tool, path=str(CACHE / "cluster" / "bin"))
-    if not found:
-        skip(f"{tool} is not installed (make cluster-up builds it)")
-    return found
 
 
 def is_file(value: str) -> bool:
@@ -76,6 +60,10 @@ def environment() -> dict[str, str]:
     """Return an environment in which scripts find helm and kubectl."""
     folders = [str(Path(find(tool)).parent) for tool in ("helm", "kubectl")]
     return {**os.environ, "PATH": os.pathsep.join([*folders, os.environ["PATH"]])}
+
+
+def promtool() -> str:
+    return find("promtool")
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,10 @@ from fusionrun.objects.render import render
 from fusionrun.settings import Accelerators, Policy, Price
 from support.chart import one, settings_of
 from support.golden import SETTINGS
+from support.monitoring import DASHBOARDS
 from support.plans import pinned_of
 from support.pod_security import violations
-from support.runs import make_spec
+from support.runs import make_spec, rated, served_judge
 
 MONITORING = (
     'networkPolicy.monitoringNamespaces=["monitoring"]',
@@ -224,9 +225,28 @@ def test_the_crd_is_kept_on_uninstall_unless_disabled(helm):
 
 
 def test_the_chart_files_equal_the_manifests(root, chart):
-    for name in ("crd.yaml", "monitoring/dashboard.json", "monitoring/rules.yaml"):
+    for name in ("crd.yaml", *(f"monitoring/{name}" for name in (*DASHBOARDS, "rules.yaml"))):
         source = root / "manifests" / name
         assert (chart / "files" / source.name).read_text() == source.read_text(), "run make generate"
+
+
+@pytest.mark.parametrize(
+    ("sets", "stages", "operator"),
+    [
+        ((), "json", "json"),
+        (('logFormat="text"',), "text", "text"),
+        (('logFormat="text"', 'operator.logFormat="json"'), "text", "json"),
+    ],
+)
+def test_the_format_of_the_logs_is_that_of_stages_and_of_the_operator(helm, tmp_path, sets, stages, operator):
+    documents = helm.template(*sets)
+    assert settings_of(documents, tmp_path).log_format == stages
+    (container,) = one(documents, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert f"--log-format={operator}" in container["args"]
+
+
+def rules_of(documents):
+    return [rule for group in one(documents, "PrometheusRule")["spec"]["groups"] for rule in group["rules"]]
 
 
 def test_monitoring_is_off_by_default(helm):
@@ -238,30 +258,66 @@ def test_monitoring_is_off_by_default(helm):
     assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     assert monitor["endpoints"][0]["port"] in {p["name"] for p in service["spec"]["ports"]}
     assert monitor["endpoints"][0]["honorLabels"] is True
-    assert one(documents, "PrometheusRule")["spec"]["groups"]
-    dashboard = one(documents, "ConfigMap", "fusionrun-dashboard")
-    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
-    assert json.loads(dashboard["data"]["fusionrun.json"])["title"] == "FusionRun"
+    urls = [rule["annotations"]["runbook_url"] for rule in rules_of(documents)]
+    assert urls[0] == "docs/monitoring.md#fusionrunfailed"
+    page = "https://git.example/docs/monitoring.html"
+    moved = rules_of(helm.template(*MONITORING, f'metrics.prometheusRule.runbookUrl="{page}"'))
+    assert [rule["annotations"]["runbook_url"] for rule in moved] == [
+        url.replace("docs/monitoring.md", page) for url in urls
+    ]
+    dashboards = one(documents, "ConfigMap", "fusionrun-dashboards")
+    assert dashboards["metadata"]["labels"]["grafana_dashboard"] == "1"
+    titles = [json.loads(text)["title"] for text in dashboards["data"].values()]
+    assert titles == ["FusionRun", "FusionRun: all runs"]
 
 
-def test_the_pod_monitor_selects_generation_pods(helm):
+def test_the_command_in_the_documentation_enables_everything(helm, root, chart):
+    command = (root / "docs/monitoring.md").read_text().split("```sh")[1].split("```")[0]
+    sets = [word for value in ["images.registry=r", *re.findall(r"--set (\S+)", command)] for word in ("--set", value)]
+    documents = [d for d in yaml.safe_load_all(helm.run("template", "fusionrun", str(chart), *sets).stdout) if d]
+    assert {"ServiceMonitor", "PodMonitor", "PrometheusRule"} <= {d["kind"] for d in documents}
+    assert one(documents, "ConfigMap", "fusionrun-dashboards")
+
+
+def selected_by(selector, labels):
+    """Return whether a label selector of Kubernetes selects an object."""
+    tests = {
+        "In": lambda key, values: labels.get(key) in values,
+        "DoesNotExist": lambda key, _: key not in labels,
+    }
+    return selector["matchLabels"].items() <= labels.items() and all(
+        tests[e["operator"]](e["key"], e.get("values")) for e in selector["matchExpressions"]
+    )
+
+
+def test_the_pod_monitor_selects_the_pods_with_metrics(helm):
     monitor = one(helm.template(*MONITORING), "PodMonitor")["spec"]
-    pinned = pinned_of("tiny", make_spec())
+    spec = make_spec()
+    spec["evaluation"] |= {"judge": served_judge(), "benchmarks": [*spec["evaluation"]["benchmarks"], rated()]}
+    spec["sources"][0]["served"]["model"]["trustRemoteCode"] = True
+    pinned = pinned_of("tiny", spec)
     pods = {
         stage.name: manifest["spec"]["template"]
         for stage in pinned.plan.stages
         for manifest in render(pinned, stage, 0, SETTINGS)
         if manifest["kind"] in ("Job", "Deployment")
     }
-    wanted = monitor["selector"]["matchLabels"].items()
-    found = {name: pod for name, pod in pods.items() if wanted <= pod["metadata"]["labels"].items()}
-    assert sorted(found) == sorted(name for name in pods if name.startswith("generate/"))
-    port = monitor["podMetricsEndpoints"][0]["port"]
+    found = {name: pod for name, pod in pods.items() if selected_by(monitor["selector"], pod["metadata"]["labels"])}
+    with_metrics = {name for name in pods if name.startswith(("serve/", "generate/", "judge/"))}
+    first = spec["sources"][0]["name"]
+    assert found.keys() == with_metrics - {f"serve/{first}"}  # the pods with code of a model
+    policy = one(render(pinned, pinned.plan["generate/eval-base"], 0, SETTINGS), "NetworkPolicy")["spec"]
+    opened = {rule["port"] for rule in policy["ingress"][1]["ports"]}
+    ports = {endpoint["port"] for endpoint in monitor["podMetricsEndpoints"]}
     for pod in found.values():
         (container,) = pod["spec"]["containers"]
         (declared,) = container["ports"]
+        assert declared["name"] in ports
+        assert declared["containerPort"] in opened
         environment = {e["name"]: e.get("value") for e in container["env"]}
-        assert (declared["name"], str(declared["containerPort"])) == (port, environment["FUSIONRUN_METRICS_PORT"])
+        assert environment.get("FUSIONRUN_METRICS_PORT") == (
+            str(declared["containerPort"]) if declared["name"] == "metrics" else None
+        )
     assert monitor["namespaceSelector"] == {"any": True}
     named = one(helm.template(*MONITORING, 'watchNamespaces=["lab"]'), "PodMonitor")["spec"]
     assert named["namespaceSelector"] == {"matchNames": ["lab"]}

@@ -345,7 +345,11 @@ async def test_nodes_are_listed_until_a_run_is_resolved_and_only_if_asked(client
     assert (await checking.gather(TINY, {})).nodes == nodes
     store.put(make.run(2) | {"status": {"specDigest": "d"}})  # the task of resolve has the memory of a GPU
     assert (await checking.gather(TINY, {})).nodes == nodes
-    store.put(make.run(3) | {"status": {"specDigest": "d", "resolvedDigest": "r"}})
+    digests = {"specDigest": "d", "resolvedDigest": "r"}  # written before the status with the estimate
+    running = {"name": "resolve", "kind": "resolve", "state": "Running"}
+    store.put(make.run(3) | {"status": digests | {"stages": [running]}})
+    assert (await checking.gather(TINY, {})).nodes == nodes
+    store.put(make.run(4) | {"status": digests | {"stages": [running | {"state": "Succeeded"}]}})
     assert (await checking.gather(TINY, {})).nodes == ()
 
 

@@ -166,14 +166,26 @@ def test_each_pod_is_selected_by_exactly_the_policy_that_is_created_before_it():
         assert selecting == [first["metadata"]["name"]], stage.name
 
 
-def test_ordinary_pods_accept_connections_of_their_run_and_of_monitoring_to_the_metrics_port():
+def test_ordinary_pods_accept_connections_of_their_run_and_of_monitoring_to_the_ports_with_metrics():
     (policy,) = {str(m["spec"]): m["spec"] for m in OBJECTS if m["metadata"]["name"] == "tiny-network"}.values()
     assert policy["policyTypes"] == ["Ingress"]
     own, monitoring = policy["ingress"]
     assert own == {"from": [{"podSelector": {"matchLabels": {names.LABEL_RUN: "tiny"}}}]}
-    assert monitoring["ports"] == [{"protocol": "TCP", "port": 9464}]
+    assert monitoring["ports"] == [{"protocol": "TCP", "port": 9464}, {"protocol": "TCP", "port": 8000}]
     ((selector,),) = [m["namespaceSelector"]["matchExpressions"] for m in monitoring["from"]]
     assert selector["values"] == ["monitoring"]
+
+
+def test_the_format_of_the_log_is_a_variable_of_the_programs_of_stages():
+    variable = {"name": "FUSIONRUN_LOG_FORMAT", "value": "json"}
+    for stage in PINNED.plan.stages:
+        text, as_json = (
+            [pod for m in objects_of(PINNED, [stage], settings) for _, pod in pod_specs(m)]
+            for settings in (SETTINGS, replace(SETTINGS, log_format="json"))
+        )
+        found = [variable in c.get("env", []) for pod in as_json for c in pod["containers"]]
+        assert set(found) == {not stage.traits.is_server}, stage.name
+        assert not [c for pod in text for c in containers(pod) if variable in c.get("env", [])]
 
 
 def test_blocked_networks_are_excepted_from_the_egress_of_ordinary_pods():

@@ -22,10 +22,10 @@ async def send_all(
     workers: Iterable[Coroutine[Any, Any, None]],
     lines: JsonLines,
     report: Callable[[], None],
-    collector: MetricsCollector,
     stall_seconds: float,
+    collector: MetricsCollector | None = None,
 ) -> None:
-    """Run the workers, which append their rows to ``lines``, until all have ended; close ``lines``.
+    """Run the workers, which append their rows to ``lines``, until all have ended.
 
     Raises
     ------
@@ -41,8 +41,9 @@ async def send_all(
 
     with ExitStack() as stack:
         stack.callback(report)
-        stack.callback(lines.close)
-        stack.enter_context(serve_metrics(os.environ.get(METRICS_PORT_ENV), collector))
+        stack.callback(lines.sync)
+        if collector:
+            stack.enter_context(serve_metrics(os.environ.get(METRICS_PORT_ENV), collector))
         await run_workers(
             workers,
             watch_for_stall(server.heartbeat, stall_seconds, "no token accepted", server.tokens_generated),

@@ -27,6 +27,7 @@ MUTABLE = frozenset({
     "generation.concurrency", "generation.maxConcurrency", "generation.stallSeconds",
     "training.gradientCheckpointing", "training.offload", "training.reportTo", "training.mlflow",
     *(f"evaluation.server.{name}" for name in _SERVER),
+    *(f"evaluateOnly.models[].server.{name}" for name in _SERVER),
     *(f"evaluation.judge.served.{name}" for name in _SERVER),
     "evaluation.judge.endpoint.apiKeySecretRef", "evaluation.judge.endpoint.prices",
     "evaluation.judge.endpoint.quota",

@@ -185,6 +185,10 @@ _VALUE_RULES: dict[str, list[dict[str, Any]]] = {
     "MeasuredModel": [
         _rule("!(self.name in ['base', 'sft', 'final'])", "name must not be base, sft or final: they are reserved"),
         _rule(_PINNED_IF_TRUSTED, _NOT_PINNED),
+        _rule(
+            "!has(self.chatTemplate) || self.chatTemplate != 'Recipe' || has(self.family)",
+            "family is required for chatTemplate Recipe: it selects the template",
+        ),
     ],
     "EvaluateOnly": [
         _rule(

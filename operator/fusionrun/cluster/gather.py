@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from fusionrun.api.models import Manifest
+from fusionrun.api.stage import StageKind
 from fusionrun.api.status import read_status
 from fusionrun.cluster.client import Client
 from fusionrun.cluster.kueue_workloads import KueueWorkloadReader
@@ -30,6 +31,7 @@ from fusionrun.state.observe.live_objects import LiveObjects, PushedProgress
 from fusionrun.state.observe.object_fields import container_statuses, is_finished
 from fusionrun.state.observe.object_ref import ObjectRef, owned_by, ref_of, run_of
 from fusionrun.state.observe.pending_pods import unexplained
+from fusionrun.state.report.stage_status import DONE
 
 logger = logging.getLogger(__name__)
 
@@ -159,8 +161,12 @@ class Gatherer:
         self._logs = {key: tail for key, tail in self._logs.items() if key[0] in existing}
 
     async def _nodes(self, manifest: Manifest) -> tuple[NodeGpus, ...]:
-        """Return the nodes with GPUs, for a run that is not resolved yet; none if they may not or cannot be listed."""
-        if not self._check_nodes or (manifest.get("status") or {}).get("resolvedDigest"):
+        """Return the nodes with GPUs until ``resolve`` is done; none if they may not or cannot be listed.
+
+        The status that says so has the estimate as well, which depends on them.
+        """
+        stages = (manifest.get("status") or {}).get("stages") or []
+        if not self._check_nodes or any(s["name"] == StageKind.RESOLVE and s["state"] in DONE for s in stages):
             return ()
         nodes = []
         try:

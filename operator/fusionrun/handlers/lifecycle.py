@@ -54,7 +54,7 @@ async def run(settings: Settings) -> None:
     """
     raise_open_files()
     store, board = Store(), ProgressBoard()
-    metrics = Metrics(store.runs)
+    metrics = Metrics(store.runs, settings.accelerators.currency)
     # The Lease has connections of its own, so that no other request delays it.
     lease_client = await connect(metrics.request_sent)
     lease = Lease(lease_client, lease_ref(settings.lease_namespace, settings.namespaces), holder_identity())

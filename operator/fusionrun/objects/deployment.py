@@ -3,6 +3,7 @@
 from typing import Any
 
 from fusionrun import names
+from fusionrun.api.chat_templates import TEMPLATES
 from fusionrun.api.models import Manifest
 from fusionrun.objects import meta, resources
 from fusionrun.objects.network_policy import isolation_labels
@@ -49,6 +50,8 @@ def vllm_command(stage: Stage, served: ServedModel, settings: Settings) -> list[
     -----
     ``--generation-config vllm``: otherwise vLLM takes the sampling parameters that a request leaves out from the
     ``generation_config.json`` of the model. Source: vLLM, ``vllm serve`` arguments.
+    ``--chat-template`` is a path or, if no such file can be opened, the text itself. Source: vLLM 0.32,
+    ``load_chat_template`` (renderers/chat_utils.py).
     """
     server = served.settings
     command = [
@@ -62,6 +65,8 @@ def vllm_command(stage: Stage, served: ServedModel, settings: Settings) -> list[
     ]  # fmt: skip
     if server.max_model_len:
         command += ["--max-model-len", str(server.max_model_len)]
+    if served.chat_template:
+        command += ["--chat-template", TEMPLATES[served.chat_template]]
     if stage.remote_code:
         command.append("--trust-remote-code")
     return [*command, *settings.serve_extra_args, *server.extra_args]

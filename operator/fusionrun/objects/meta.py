@@ -7,7 +7,7 @@ from fusionrun import names
 from fusionrun.api.artifacts import MOUNT_PATH
 from fusionrun.api.contract import Contract
 from fusionrun.api.models import Manifest, SecretKeyRef, SecretRef
-from fusionrun.api.pod import POD_UID_ENV, PROGRESS_URL_ENV, STALL_SECONDS_ENV, TASK_PATH
+from fusionrun.api.pod import LOG_FORMAT_ENV, POD_UID_ENV, PROGRESS_URL_ENV, STALL_SECONDS_ENV, TASK_PATH
 from fusionrun.api.pods import PodSettings
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.plan.credentials import S3_KEYS, S3_MORE_KEYS
@@ -105,6 +105,8 @@ def environment(run: Run, stage: Stage, settings: Settings, *more: dict[str, Any
     stall_seconds = run.spec.deadlines(stage.kind).stall_seconds
     if stall_seconds and Feature.RETRIES in run.features and not stage.traits.is_server:
         variables.append({"name": STALL_SECONDS_ENV, "value": str(stall_seconds)})
+    if settings.log_format == "json" and not stage.traits.is_server:
+        variables.append({"name": LOG_FORMAT_ENV, "value": "json"})
     for_torch = settings.cpu_environment if stage.traits.shared_memory else {}
     return [
         *variables,

@@ -16,7 +16,7 @@ from fusionrun.api.contract import Contract
 from fusionrun.api.crd import shown
 from fusionrun.api.data import Columns, Dataset, Preset, TestsFrom
 from fusionrun.api.evaluation import Benchmark, BenchmarkPreset, Grader, Window
-from fusionrun.api.models import RewardModel, Sampling, ServerSettings, Source, SourceType
+from fusionrun.api.models import RewardModel, Sampling, ServerOverride, ServerSettings, Source, SourceType
 from fusionrun.api.sizes import PUBLISHED
 from fusionrun.api.spec import DEFAULT_TTL_SECONDS, FAILED_STAGE_TTL_FACTOR, ChatTemplate, FusionRunSpec
 from fusionrun.api.training import Backend, GangScheduler
@@ -345,6 +345,10 @@ DEFAULTS: dict[str, Default] = {
     ),
     "evaluation.server": _constant(ServerSettings(), "Defaults to the defaults of its fields."),
     "evaluation.server.resources": _RESOURCES,
+    **dict.fromkeys(
+        (f"evaluateOnly.models[].server.{field.alias}" for field in ServerOverride.model_fields.values()),
+        Default("Defaults to that of `evaluation.server`."),
+    ),
     "dataStages.resources": _RESOURCES,
     "publish.private": Default("Defaults to true.", lambda _spec, _item: True),
     "ttlSecondsAfterFinished": Default(

@@ -18,6 +18,7 @@ from fusionrun.plan.kinds import Workload
 from fusionrun.plan.pinned import Run
 from fusionrun.plan.pods import RUN_WIDE, part_field, parts
 from fusionrun.plan.policy import runs_programs
+from fusionrun.plan.servers import all_servers
 from fusionrun.plan.stages import Plan, Stage
 from fusionrun.settings import Accelerators, Settings
 from fusionrun.state.observe.backends import NEEDED, POD_GROUP_CRDS, needed_for, recorded_backend
@@ -201,8 +202,7 @@ def _in_part(field: str) -> Selector:
 
 
 def _uses_gpus(spec: FusionRunSpec) -> bool:
-    judge = spec.evaluation.judge
-    servers = [*(source.served for source in spec.sources), spec.evaluation.server, judge.served if judge else None]
-    resources = [spec.training.resources, spec.reward_model.resources, *(s.resources for s in servers if s)]
+    servers = (server.settings.resources for server in all_servers(spec))
+    resources = [spec.training.resources, spec.reward_model.resources, *servers]
     # By name only: the checks of the spec report a count that is not a whole number.
     return any(gpu_limits(each.limits) for each in resources if each)
