@@ -48,7 +48,6 @@ CHILDREN: tuple[tuple[str, str], ...] = (
 )
 """Kinds of the objects that a run owns, directly or, for pods, through a workload."""
 
-_RESOLVED = (StageKind.RESOLVE, StageState.SUCCEEDED)
 LOG_TAIL_LINES = 20
 
 LIST_TRIES = 3
@@ -199,7 +198,8 @@ class Gatherer:
         The status that says so has the estimate as well, which depends on them.
         """
         stages = (manifest.get("status") or {}).get("stages") or []
-        if not self._check_nodes or any((s["name"], s["state"]) == _RESOLVED for s in stages):
+        done = (StageKind.RESOLVE, StageState.SUCCEEDED)
+        if not self._check_nodes or any((s["name"], s["state"]) == done for s in stages):
             return ()
         nodes = []
         try:
