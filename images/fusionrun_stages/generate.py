@@ -11,7 +11,6 @@ import asyncio
 import logging
 import os
 from collections.abc import Container, Iterator
-from contextlib import closing
 
 from fusionrun.api.artifacts import PARTS, RESPONSES
 from fusionrun.api.evaluation_records import Question
@@ -53,10 +52,10 @@ def run(work: Work) -> Made:
     tally.requested = tally.rows
     if sizes:
         requests = missing_requests(parameters, shard, stored)
+        lines = JsonLines(part_file(parts, shard, work.pod_uid))
         quota = QuotaShare.of(parameters.quota, parameters.shards, shard)
         workers = min(parameters.max_concurrency or parameters.concurrency, len(sizes))
-        with closing(JsonLines(part_file(parts, shard, work.pod_uid))) as lines:
-            asyncio.run(request_all(work, parameters, requests, workers, total, quota, lines, tally, rate))
+        asyncio.run(request_all(work, parameters, requests, workers, total, quota, lines, tally, rate))
     if tally.quota_exceeded:
         raise UserError(
             f"sources[{parameters.source}].endpoint.quota.{tally.quota_exceeded}: used up with {tally.rows} of {total} "
@@ -188,7 +187,7 @@ async def request_all(
 
         collector = MetricsCollector("generate", parameters.source, read)
         workers_of = [worker(chat) for _ in range(workers)]
-        await send_all(chat.server, workers_of, lines, report, parameters.stall_seconds, collector)
+        await send_all(chat.server, workers_of, lines, report, collector, parameters.stall_seconds)
 
 
 def max_tokens_of(parameters: GenerateParameters) -> int:

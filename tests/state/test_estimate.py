@@ -1,7 +1,10 @@
 """The estimate in the status: made from the result of ``resolve``, once."""
 
+from dataclasses import replace
+
 import pytest
 
+from fusionrun.api.status import read_status
 from fusionrun.api.values import Preflighted, Prepared, Resolved
 from fusionrun.plan.pod_size import NodeGpus
 from support.runs import make_run
@@ -93,6 +96,18 @@ def test_the_estimate_is_made_again_when_prompts_are_counted_and_steps_are_measu
     assert last.disk_bytes == first.disk_bytes
 
 
+class WorldWithNode(World):
+    """A cluster with a node, which the operator lists until ``resolve`` is done."""
+
+    labels: dict
+
+    def live(self):
+        status = read_status(self.run.get("status"))
+        resolved = any((s.name, s.state) == ("resolve", "Succeeded") for s in status.stages)
+        node = NodeGpus(self.labels, {"nvidia.com/gpu": 8})
+        return replace(super().live(), nodes=() if resolved else (node,))
+
+
 @pytest.mark.parametrize(
     ("labels", "selector", "gpu"),
     [
@@ -102,7 +117,7 @@ def test_the_estimate_is_made_again_when_prompts_are_counted_and_steps_are_measu
     ids=["nodes", "nodeSelector"],
 )
 def test_the_gpu_of_the_nodes_counts_before_the_one_that_trained(labels, selector, gpu):
-    world = World(on_gpus(scheduling={"nodeSelector": selector}), answer=counted)
-    world.nodes = (NodeGpus(labels, {"nvidia.com/gpu": 8}),)
+    world = WorldWithNode(on_gpus(scheduling={"nodeSelector": selector}), answer=counted)
+    world.labels = labels
     world.run_to_end()
     assert world.status.estimate.gpu == gpu

@@ -19,7 +19,6 @@ from fusionrun.api.task import decode_task
 from fusionrun.api.values import Constructed, Evaluated, Resolved, SourceCounts, Values
 from fusionrun.cluster.trim import trim
 from fusionrun.objects.templates import pod_templates
-from fusionrun.plan.pod_size import NodeGpus
 from fusionrun.settings import Images, Settings
 from fusionrun.state.decide.decision import Decision
 from fusionrun.state.decide.prerequisites import prerequisites
@@ -28,7 +27,6 @@ from fusionrun.state.observe.live_objects import LiveObjects, OtherWorkload, Pus
 from fusionrun.state.observe.object_fields import WORKLOADS, format_time, has_ended, is_finished, stage_of
 from fusionrun.state.observe.object_ref import ObjectRef, ref_of
 from fusionrun.state.report.events import Event
-from fusionrun.state.report.stage_status import DONE
 from support.runs import make_run
 
 SETTINGS = Settings(
@@ -97,8 +95,6 @@ class World:
     """Returns the workloads of other runs for artifacts of the run."""
     unreported: set[ObjectRef] = field(default_factory=set)
     """Pods that a list returns and no watch has reported yet."""
-    nodes: tuple[NodeGpus, ...] = ()
-    """Nodes with GPUs, which the operator lists until ``resolve`` is done."""
 
     @property
     def clock(self) -> datetime:
@@ -112,16 +108,8 @@ class World:
         reported = [o for ref, o in self.objects.items() if ref not in self.unreported and ref.kind != "Secret"]
         children = tuple(trim(o, finished=is_finished(self.run)) for o in reported)
         run = trim(self.run, finished=False)
-        resolved = any(
-            s.name == StageKind.RESOLVE and s.state in DONE for s in read_status(self.run.get("status")).stages
-        )
-        found = {"nodes": () if resolved else self.nodes}
-        found |= {"warnings": self.warnings, "others": self.others(), "kueue": self.kueue}
+        found = {"warnings": self.warnings, "others": self.others(), "kueue": self.kueue}
         return LiveObjects(run, children, present, self.pushed, **found)
-
-    def _is_resolved(self) -> bool:
-        stages = read_status(self.run.get("status")).stages
-        return any(s.name == StageKind.RESOLVE and s.state in DONE for s in stages)
 
     def reconcile(self) -> Decision:
         """Decide and carry the decision out."""

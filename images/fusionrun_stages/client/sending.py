@@ -22,16 +22,31 @@ async def send_all(
     workers: Iterable[Coroutine[Any, Any, None]],
     lines: JsonLines,
     report: Callable[[], None],
+    collector: MetricsCollector,
     stall_seconds: float,
-    collector: MetricsCollector | None = None,
 ) -> None:
-    """Run the workers, which append their rows to ``lines``, until all have ended.
+    """Run the workers, which append their rows to ``lines``, until all have ended; close ``lines``.
 
     Raises
     ------
     StageError
         The first one of a worker, or ServerStalledError if the server shows no activity for ``stall_seconds``.
     """
+    with ExitStack() as stack:
+        stack.callback(report)
+        stack.callback(lines.close)
+        stack.enter_context(serve_metrics(os.environ.get(METRICS_PORT_ENV), collector))
+        await send(server, workers, lines, report, stall_seconds)
+
+
+async def send(
+    server: ModelServer,
+    workers: Iterable[Coroutine[Any, Any, None]],
+    lines: JsonLines,
+    report: Callable[[], None],
+    stall_seconds: float,
+) -> None:
+    """Run the workers until all have ended, without metrics; ``lines`` stays open. It raises what ``send_all`` does."""
 
     async def sync() -> None:
         while True:
@@ -39,14 +54,9 @@ async def send_all(
             await asyncio.to_thread(lines.sync)
             report()  # a long response is no stall of the pod: ``watch_for_stall`` limits how long a server is silent
 
-    with ExitStack() as stack:
-        stack.callback(report)
-        stack.callback(lines.sync)
-        if collector:
-            stack.enter_context(serve_metrics(os.environ.get(METRICS_PORT_ENV), collector))
-        await run_workers(
-            workers,
-            watch_for_stall(server.heartbeat, stall_seconds, "no token accepted", server.tokens_generated),
-            sync(),
-            server.adapt_concurrency(),
-        )
+    await run_workers(
+        workers,
+        watch_for_stall(server.heartbeat, stall_seconds, "no token accepted", server.tokens_generated),
+        sync(),
+        server.adapt_concurrency(),
+    )

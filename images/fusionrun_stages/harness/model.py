@@ -15,7 +15,7 @@ from typing import Any, Self
 from fusionrun.api.harness import AnswerKind, HarnessAnswer, HarnessModel
 from fusionrun_stages.client.chat import sample_seed
 from fusionrun_stages.client.counts import USELESS_MAX
-from fusionrun_stages.client.sending import send_all
+from fusionrun_stages.client.sending import send
 from fusionrun_stages.client.server import ModelServer
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.harness.answers import StoredAnswers, key_of
@@ -172,4 +172,4 @@ class MeasuredModel:
             requests = HarnessServer(server, model.model)
             count = min(model.max_concurrency or model.concurrency, len(missing))
             workers = [worker(queue, server, requests) for _ in range(count)]
-            await send_all(server, workers, self._answers.lines, report, model.stall_seconds)
+            await send(server, workers, self._answers.lines, report, model.stall_seconds)

@@ -3,7 +3,6 @@
 import asyncio
 import os
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -40,21 +39,20 @@ class Sender:
         """Complete every call; stop early if the quota is used up, or if every reply is useless."""
         parameters, shard = self.requests.parameters, self.requests.shard
         api_key = os.environ.get(parameters.api_key_env) if parameters.api_key_env else None
-        part = part_file(self.work.output / PARTS, shard, self.work.pod_uid)
+        lines = JsonLines(part_file(self.work.output / PARTS, shard, self.work.pod_uid))
         samplings = [benchmark.sampling for benchmark in self.requests.benchmarks.values()]
         open_calls = self._open_calls()
         count = min(parameters.max_concurrency or parameters.concurrency, self.missing)
-        with closing(JsonLines(part)) as lines:
-            async with JudgeClient(parameters, samplings, api_key) as client:
-                workers = [self._work(open_calls, client, lines) for _ in range(count)]
-                prices = parameters.prices
+        async with JudgeClient(parameters, samplings, api_key) as client:
+            workers = [self._work(open_calls, client, lines) for _ in range(count)]
+            prices = parameters.prices
 
-                def read() -> ClientMetrics:
-                    left = self.counts.quota_left(self._quota, prices)
-                    return client_metrics(client.server, self.counts, self.rate, self.calls, left)
+            def read() -> ClientMetrics:
+                left = self.counts.quota_left(self._quota, prices)
+                return client_metrics(client.server, self.counts, self.rate, self.calls, left)
 
-                collector = MetricsCollector("judge", parameters.evaluated, read, "judgements")
-                await send_all(client.server, workers, lines, self._report, parameters.stall_seconds, collector)
+            collector = MetricsCollector("judge", parameters.evaluated, read, "judgements")
+            await send_all(client.server, workers, lines, self._report, collector, parameters.stall_seconds)
 
     def _open_calls(self) -> Iterator[Request]:
         """Yield the first request of each call with a missing reply; count the other calls."""

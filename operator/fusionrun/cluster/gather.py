@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from fusionrun.api.models import Manifest
 from fusionrun.api.stage import StageKind
-from fusionrun.api.status import read_status
+from fusionrun.api.status import StageState, read_status
 from fusionrun.cluster.client import Client
 from fusionrun.cluster.kueue_workloads import KueueWorkloadReader
 from fusionrun.cluster.late_workloads import LateWorkloads
@@ -31,7 +31,6 @@ from fusionrun.state.observe.live_objects import LiveObjects, PushedProgress
 from fusionrun.state.observe.object_fields import container_statuses, is_finished
 from fusionrun.state.observe.object_ref import ObjectRef, owned_by, ref_of, run_of
 from fusionrun.state.observe.pending_pods import unexplained
-from fusionrun.state.report.stage_status import DONE
 
 logger = logging.getLogger(__name__)
 
@@ -166,7 +165,8 @@ class Gatherer:
         The status that says so has the estimate as well, which depends on them.
         """
         stages = (manifest.get("status") or {}).get("stages") or []
-        if not self._check_nodes or any(s["name"] == StageKind.RESOLVE and s["state"] in DONE for s in stages):
+        done = (StageKind.RESOLVE, StageState.SUCCEEDED)
+        if not self._check_nodes or any((s["name"], s["state"]) == done for s in stages):
             return ()
         nodes = []
         try:

@@ -112,6 +112,7 @@ def _advance(inputs: RunInput, accepted: Acceptance) -> Decision:
     context = Context(
         pinned=pinned,
         observed=inputs.observed,
+        nodes=inputs.live.nodes,
         previous=previous,
         needed=shared.needed,
         complete=shared.complete,
@@ -163,16 +164,15 @@ def _advance(inputs: RunInput, accepted: Acceptance) -> Decision:
     )
 
 
-def _estimate(context: Context, inputs: RunInput) -> Estimate | None:
+def _estimate(context: Context, before: FusionRunStatus) -> Estimate | None:
     """Return what the run is expected to need; None before ``resolve`` has succeeded."""
-    before = inputs.before.estimate
     if context.needed is None:
-        return before
+        return before.estimate
     spec, plan = context.pinned.spec, context.pinned.plan
     names = (StageKind.RESOLVE.value, PREFLIGHT_TRAINING, PROMPTS, PREPARE_BENCHMARKS)
     early = EarlyResults(*(_results(context, name) for name in names))
-    gpu = gpu_of_nodes(spec, inputs.live.nodes)
-    return expected(before, early, spec, plan, context.needed, context.gpu_cost_per_hour, gpu)
+    gpu = gpu_of_nodes(spec, context.nodes)
+    return expected(before.estimate, early, spec, plan, context.needed, context.gpu_cost_per_hour, gpu)
 
 
 def _results(context: Context, name: str) -> Sequence[StageResult]:
