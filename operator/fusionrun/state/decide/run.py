@@ -125,7 +125,7 @@ def _advance(inputs: RunInput, accepted: Acceptance) -> Decision:
         gpu_time=inputs.gpu_time,
         trusts_clock=trusts_clock(before, inputs.now),
     )
-    context = replace(context, estimate=_estimate(context, inputs))
+    context = replace(context, estimate=_estimate(context, before))
     outcomes = decide_stages(context, Outcomes(benchmarks=tuple(before.results), dataset=before.dataset))
     conclusion = conclude(context, outcomes, before)
     if conclusion.stop:
