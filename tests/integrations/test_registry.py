@@ -24,6 +24,7 @@ pytestmark = pytest.mark.integrations
 NAMESPACE = "fusionrun-test"
 OWN = ("operator", "data", "sandbox", "reward", "train")
 SECRET = "registry"
+OPERATOR = "app.kubernetes.io/name=fusionrun,app.kubernetes.io/component=operator"
 OPERATIONS = (REPOSITORY / "docs" / "operations.md").read_text()
 VALUES = {
     "cpu": {"enabled": True},
@@ -88,6 +89,7 @@ def without_helm(server, dist):
         documents = yaml.safe_load_all((dist / "install.yaml").read_text())
         removed = [d for d in documents if d and d["kind"] not in ("CustomResourceDefinition", "Namespace")]
         cluster.kubectl("delete", "--ignore-not-found", "-f", "-", stdin=yaml.safe_dump_all(removed))
+        cluster.kubectl("wait", "--for=delete", "pod", "-l", OPERATOR, "--timeout=60s")
         cluster.kubectl("delete", "secret", SECRET, "fusionrun-server-key", "--ignore-not-found")
         cluster.kubectl("label", "namespace", OPERATOR_NAMESPACE, "pod-security.kubernetes.io/enforce-")
 
@@ -147,13 +149,12 @@ def test_install_yaml_runs_the_operator_of_the_release(server, dist, without_hel
 
 
 def test_the_operator_is_ready_when_its_namespace_has_the_pull_secret(server, operator, mirror):
-    selector = "app.kubernetes.io/name=fusionrun,app.kubernetes.io/component=operator"
     state = "{.status.containerStatuses[0].state.waiting.reason}=ImagePullBackOff"
-    operator.kubectl("wait", "--for=create", "pod", "-l", selector, "--timeout=60s")
-    operator.kubectl("wait", f"--for=jsonpath={state}", "pod", "-l", selector, "--timeout=60s")
+    operator.kubectl("wait", "--for=create", "pod", "-l", OPERATOR, "--timeout=60s")
+    operator.kubectl("wait", f"--for=jsonpath={state}", "pod", "-l", OPERATOR, "--timeout=60s")
     create_secret(server, OPERATOR_NAMESPACE)
     operator.kubectl("rollout", "status", "deployment/fusionrun", "--timeout=3m")
-    (pod,) = operator.get("pods", "-l", selector)["items"]
+    (pod,) = operator.get("pods", "-l", OPERATOR)["items"]
     (status,) = pod["status"]["containerStatuses"]
     assert status["imageID"] == mirror["fusionrun-operator"]
 
