@@ -8,13 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from support.programs import find, skip
+from support.programs import KUBE_VERSION, find, skip
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "fusionrun"
 REGISTRY = 'images.registry="registry.example"'
-KUBE_VERSION = "1.29.0"
-"""The oldest version that Chart.yaml allows. Without one, a Helm that is built from its module assumes 1.20."""
 
 
 def is_file(value: str) -> bool:

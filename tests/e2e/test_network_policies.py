@@ -23,6 +23,7 @@ from fusionrun.plan.pinned import Feature, Run
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
 from support.live import REPOSITORY, Cluster, built_images
+from support.programs import KUBE_VERSION
 from support.runs import UID, make_spec
 
 pytestmark = [
@@ -119,6 +120,7 @@ def run_pods(run: Run) -> list[Manifest]:
 def chart_policy(**labels: str) -> list[Manifest]:
     """Return the chart's NetworkPolicy for an operator that watches one namespace, and a pod with its labels."""
     command = ["helm", "template", "fusionrun", str(REPOSITORY / "helm" / "fusionrun"), "--namespace", ELSEWHERE]
+    command += ["--kube-version", KUBE_VERSION]
     command += ["--set", f"images.registry=r,watchNamespaces={{{WATCHED}}}"]
     command += ["--set", f"networkPolicy.monitoringNamespaces={{{MONITORING}}}", "-s", "templates/networkpolicy.yaml"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -20,6 +20,7 @@ import yaml
 from support.discovery import discovering
 from support.live import OPERATOR_NAMESPACE, REPOSITORY
 from support.monitoring import with_values
+from support.programs import KUBE_VERSION
 from support.scrape_config import scrape_configs
 
 INTERVAL = 2
@@ -62,6 +63,7 @@ def running(folder: Path) -> Iterator[Prometheus]:
     command = ["helm", "template", "fusionrun", REPOSITORY / "helm" / "fusionrun", "-n", OPERATOR_NAMESPACE]
     command += ["--set", "images.registry=none", "--set", "networkPolicy.monitoringNamespaces={monitoring}"]
     command += [word for name in sets for word in ("--set", f"metrics.{name}.enabled=true")]
+    command += ["--kube-version", KUBE_VERSION]
     rendered = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     documents = [document for document in yaml.safe_load_all(rendered) if document]
     (rules,) = (document["spec"] for document in documents if document["kind"] == "PrometheusRule")
