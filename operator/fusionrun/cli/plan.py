@@ -172,7 +172,11 @@ class _Planned:
         ]
         notes += [f"Parameters, from the names of the models: {', '.join(known)}"] if known else []
         notes += [f"Left out, since the name has no size: {', '.join(unknown)}"] if unknown else []
-        notes += [f"Left out, since the number is not in the spec: {', '.join(estimate.unknown)}"] if estimate.unknown else []
+        notes += (
+            [f"Left out, since the number is not in the spec: {', '.join(estimate.unknown)}"]
+            if estimate.unknown
+            else []
+        )
         if not estimate.stages:
             return [
                 "\n".join(["No estimate of GPU time: docs/preflight.md has the stages that it counts.", *notes[1:]])
