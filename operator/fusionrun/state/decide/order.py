@@ -66,7 +66,7 @@ def _message(remaining: Remaining, stage: Stage, starts: Mapping[str, float]) ->
 def _ends(remaining: Remaining, held: Mapping[str, float], lacking: float, verb: str) -> str:
     """Return which stages are expected to end first, until what they hold suffices."""
     now, left = remaining.context.now, {name: remaining.left(name) for name, amount in held.items() if amount}
-    texts = []
+    texts: list[str] = []
     for name in sorted(left, key=lambda name: left[name] or inf):
         seconds = left[name]
         if lacking <= GPU_TOLERANCE or seconds is None or len(texts) == LISTED:
