@@ -200,7 +200,13 @@ def agrees(found: Callable[[], Any], expected: Any) -> None:
         ("alpha-trainer", OF_THE_RUN | {("operator", PROGRESS_PORT)}),
         ("beta-server", {("operator", PROGRESS_PORT)}),
         ("neighbour", set()),
-        ("prometheus", {(name, METRICS_PORT) for name in ORDINARY} | {("operator", OPERATOR_METRICS_PORT)}),
+        (
+            "prometheus",
+            {
+                ("operator", OPERATOR_METRICS_PORT),
+                *((name, port) for name in ORDINARY for port in (PORT, METRICS_PORT)),
+            },
+        ),
         ("stranger", set()),
         ("alpha-remote", set()),
         ("alpha-sandbox", set()),

@@ -1,15 +1,15 @@
 """How long each stage is expected to take, for the order in which stages start. Pure.
 
-For servers, scoring and training this is what the estimate in the status rests on (``plan.estimate``). Other numbers
-are assumptions. They decide when a stage starts, never what it computes.
+For stages with GPUs or an endpoint this is what the estimate in the status rests on (``plan.stage_estimate``). Other
+numbers are assumptions. They decide when a stage starts, never what it computes.
 """
 
 from fusionrun.api.estimate import Basis, Estimate, StageEstimate
+from fusionrun.api.gpu_models import gpu_model
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
-from fusionrun.plan.amounts import Amounts, amounts
-from fusionrun.plan.estimate import MeasuredSteps, stage_seconds
 from fusionrun.plan.gpus import gpu_count
+from fusionrun.plan.stage_estimate import Known, expected
 from fusionrun.plan.stages import Plan, Stage
 
 PARAMETERS_PER_GPU = 15_000_000_000
@@ -47,9 +47,10 @@ def expected_seconds(spec: FusionRunSpec, plan: Plan, estimate: Estimate | None)
     estimate
         The estimate in the status. Runs that releases up to 0.2.0 accepted may have none.
     """
-    found, sizes = amounts(spec), _sizes(spec, estimate)
+    gpu = gpu_model(estimate.gpu) if estimate and estimate.gpu else None
+    known = Known(spec, _sizes(spec, estimate), gpu=gpu)
     measured = {row.kind: float(row.seconds) for row in estimate.stages if _is_measured(row)} if estimate else {}
-    return {s.name: measured.get(s.kind) or _seconds(spec, s, found, sizes) for s in plan.stages}
+    return {s.name: measured.get(s.kind) or _seconds(s, known) for s in plan.stages}
 
 
 def _is_measured(row: StageEstimate) -> bool:
@@ -57,9 +58,9 @@ def _is_measured(row: StageEstimate) -> bool:
     return row.kind in (StageKind.SFT, StageKind.DPO) and row.basis == Basis.MEASURED
 
 
-def _seconds(spec: FusionRunSpec, stage: Stage, found: list[Amounts], sizes: dict[str, int | None]) -> float:
-    seconds = stage_seconds(spec, stage, found, sizes, MeasuredSteps())[0] if stage.gpus else None
-    seconds = ASSUMED_SECONDS[stage.kind] if seconds is None else seconds
+def _seconds(stage: Stage, known: Known) -> float:
+    found = expected(stage, known)
+    seconds = ASSUMED_SECONDS[stage.kind] if found is None else found.seconds
     return seconds + LOAD_SECONDS if stage.traits.is_server else seconds
 
 

@@ -10,6 +10,7 @@ from fusionrun.api.run_results import BenchmarkResult, DatasetSummary
 from fusionrun.api.status import Reason, StageState, StageStatus
 from fusionrun.plan.gpus import cost_per_hour, gpus_of
 from fusionrun.plan.pinned import PinnedPlan
+from fusionrun.plan.pod_size import NodeGpus
 from fusionrun.plan.pods import pod_settings
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
@@ -30,6 +31,8 @@ class Context:
 
     pinned: PinnedPlan
     observed: Observed
+    nodes: tuple[NodeGpus, ...]
+    """Nodes with GPUs, until ``resolve`` is done."""
     previous: dict[str, StageStatus]
     """Status of each stage so far."""
     needed: frozenset[str] | None
