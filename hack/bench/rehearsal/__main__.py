@@ -32,6 +32,7 @@ def main() -> None:
     gpus, budget = options.nodes * GPUS_PER_NODE, spec["scheduling"]["gpuBudget"]
     bound, best = optimum.lower_bound(tasks, gpus), None
     if options.solve:
+        log(table(rows, bound / HOUR, best))
         solution = optimum.solve(tasks, gpus, budget, options.solve)
         log(f"CP-SAT: {solution}")
         bound, best = max(bound, solution.bound), solution.makespan / HOUR

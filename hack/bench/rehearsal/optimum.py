@@ -37,6 +37,7 @@ class Solution:
     """The result of the solver, in seconds."""
 
     makespan: float
+    """NaN if no schedule was found."""
     bound: float
     status: str
 
