@@ -8,8 +8,6 @@ from typing import NoReturn
 import pytest
 
 CACHE = Path(os.environ.get("FUSIONRUN_CACHE", Path.home() / ".cache" / "fusionrun"))
-KUBE_VERSION = "1.29.0"
-"""The oldest version that Chart.yaml allows. Without one, a Helm that is built from its module assumes 1.20."""
 
 
 def skip(reason: str) -> NoReturn:

@@ -21,7 +21,6 @@ from support.chart import template
 from support.discovery import discovering
 from support.live import OPERATOR_NAMESPACE, REPOSITORY
 from support.monitoring import with_values
-from support.programs import KUBE_VERSION
 from support.scrape_config import scrape_configs
 
 INTERVAL = 2
