@@ -1,7 +1,7 @@
 """How long the stages of the rehearsal take. The operator does not know these numbers: it uses its own estimates.
 
-None was measured on GPUs. The estimates of the operator (docs/preflight.md) are 1.6 to 2.4 times as long for the sources,
-and 0.06 to 0.14 times as long for the training, of which no step is measured here.
+None was measured on GPUs. The estimates of the operator (docs/preflight.md) are 1.6 to 2.4 times as long for the
+sources, and 0.06 to 0.14 times as long for the training, of which no step is measured here.
 """
 
 import random
