@@ -8,13 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from support.chart import CHART, KUBE_VERSION, template
 from support.programs import find, skip
 
 ROOT = Path(__file__).parents[2]
-CHART = ROOT / "helm" / "fusionrun"
 REGISTRY = 'images.registry="registry.example"'
-KUBE_VERSION = "1.29.0"
-"""The oldest version that Chart.yaml allows. Without one, a Helm that is built from its module assumes 1.20."""
 
 
 def is_file(value: str) -> bool:
@@ -36,7 +34,7 @@ class Helm:
     def _render(self, *sets: str, namespace: str = "fusionrun-system") -> subprocess.CompletedProcess[str]:
         """Render with values, and with files of values that are given by their paths."""
         arguments = [word for value in (REGISTRY, *sets) for word in ("-f" if is_file(value) else "--set-json", value)]
-        return self.run("template", "fusionrun", str(CHART), "--namespace", namespace, *arguments, check=False)
+        return self.run(*template(namespace, *arguments)[1:], check=False)
 
     def _template(self, *sets: str, namespace: str = "fusionrun-system") -> list[dict]:
         done = self._render(*sets, namespace=namespace)

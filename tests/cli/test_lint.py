@@ -96,7 +96,7 @@ def test_every_fault_of_a_run_is_found_at_once_with_its_line(tmp_path):
         (("spec:", "sepc:"), 1, "spec", "is required"),
         (("  storage:", "  storage: {claimName: other}\n  storage:"), 20, "storage", "occurs twice"),
         (("claimName: fusion-data", "claimName: 5"), 19, "spec.storage.claimName", "must be a string"),
-        (("  storage: {claimName: fusion-data}", "  storage:"), 19, "spec.storage", "must be an object"),
+        (("  storage: {claimName: fusion-data}", "  storage:"), 19, "spec.storage", "is required"),
         (("served: {model", "type: 7, served: {model"), 7, "spec.sources[0].type", "must be a string"),
         (
             ("  storage:", "  scheduling: {gpuBudget: 1}\n  storage:"),
@@ -154,6 +154,13 @@ def test_the_policy_of_an_operator_is_checked(tmp_path, capsys):
     assert "policy.hubs" in capsys.readouterr().out
     settings.write_text("polizy: {}")
     assert lint.main([path, "--settings", str(settings)]) == 2
+
+
+def test_scalars_are_read_as_kubectl_reads_them(tmp_path):
+    path = tmp_path / "scalars.yaml"
+    path.write_text("[1e-5, 5.0, 2024-08-01, 12:30, 010, 0x10, -3, yes, .5, '1']")
+    (document,) = read(str(path))
+    assert document.value == [1e-5, 5.0, "2024-08-01", "12:30", 8, 16, -3, True, 0.5, "1"]
 
 
 def test_a_spec_that_does_not_fit_into_its_config_map_is_found(tmp_path):

@@ -1,4 +1,4 @@
-"""What a rendered chart contains."""
+"""How to render the chart, and what is in it."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +7,15 @@ from fusionrun.settings import Settings
 from fusionrun.settings_file import load_settings
 
 Manifest = dict[str, Any]
+CHART = Path(__file__).parents[2] / "helm" / "fusionrun"
+KUBE_VERSION = "1.29.0"
+"""The oldest version that Chart.yaml allows. Without one, a Helm that is built from its module assumes 1.20."""
+
+
+def template(namespace: str, *options: str, helm: str = "helm") -> list[str]:
+    """Return the command that renders the chart as the release ``fusionrun``."""
+    command = [helm, "template", "fusionrun", str(CHART), "--namespace", namespace]
+    return [*command, "--kube-version", KUBE_VERSION, *options]
 
 
 def one(documents: list[Manifest], kind: str, name: str | None = None) -> Manifest:

@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from support.chart import template
 from support.discovery import discovering
 from support.live import OPERATOR_NAMESPACE, REPOSITORY
 from support.monitoring import with_values
@@ -59,9 +60,9 @@ class Prometheus:
 def running(folder: Path) -> Iterator[Prometheus]:
     """Run a Prometheus with the monitors and the alerts of the chart; its data are in a folder."""
     sets = ("serviceMonitor", "podMonitor", "prometheusRule")
-    command = ["helm", "template", "fusionrun", REPOSITORY / "helm" / "fusionrun", "-n", OPERATOR_NAMESPACE]
-    command += ["--set", "images.registry=none", "--set", "networkPolicy.monitoringNamespaces={monitoring}"]
-    command += [word for name in sets for word in ("--set", f"metrics.{name}.enabled=true")]
+    values = ["images.registry=none", "networkPolicy.monitoringNamespaces={monitoring}"]
+    values += [f"metrics.{name}.enabled=true" for name in sets]
+    command = template(OPERATOR_NAMESPACE, *(word for value in values for word in ("--set", value)))
     rendered = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     documents = [document for document in yaml.safe_load_all(rendered) if document]
     (rules,) = (document["spec"] for document in documents if document["kind"] == "PrometheusRule")

@@ -136,6 +136,7 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
         try:
             urllib.request.urlopen(url, timeout=5)
         except urllib.error.HTTPError as error:
+            error.close()
             if error.code == HTTPStatus.UNAUTHORIZED:
                 return
         except OSError:

@@ -16,13 +16,26 @@ _STEP = re.compile(r"\[[^\]]*\]|[^.\[\]]+")
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, with dates as strings: JSON, which the API server gets, has no dates."""
+    """PyYAML's safe loader, with the scalars that kubectl reads: ``1e-5`` is a number, dates and ``12:30`` are strings.
+
+    Source: sigs.k8s.io/yaml, goyaml.v2/resolve.go.
+    """
 
 
+_REPLACED = ("timestamp", "int", "float")
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
+    first: [(tag, pattern) for tag, pattern in found if tag.rpartition(":")[2] not in _REPLACED]
     for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+for _name, _pattern, _first in (
+    ("int", r"^[-+]?(0b[01_]+|0[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)$", "-+0123456789"),
+    (
+        "float",
+        r"^([-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$",
+        "-+0123456789.",
+    ),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(_pattern), list(_first))
 
 
 class UnreadableError(Exception):

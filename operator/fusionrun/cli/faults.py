@@ -55,6 +55,7 @@ def faults(document: Document, settings: Settings = DEFAULT_SETTINGS) -> list[Fa
     if spec is None:
         errors.append(SpecError("spec", None, "is required"))
     else:
+        spec = schema.without_nulls(spec, _schema())
         found = list(schema.check(spec, _schema(), "spec"))
         rules = [error.rule for error in found if isinstance(error, schema.RuleError)]
         errors += [

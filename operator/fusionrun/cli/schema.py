@@ -45,6 +45,26 @@ def check(value: Any, schema: Schema, field: str) -> Iterator[SpecError]:
     yield from _rules(value, schema, field, broken)
 
 
+def without_nulls(value: Any, schema: Schema) -> Any:
+    """Return a value without the fields that are null. The API server removes them before it validates an object.
+
+    Notes
+    -----
+    Source: apiextensions-apiserver, ``PruneNonNullableNullsWithoutDefaults``. The CRD has no ``nullable``.
+    """
+    if isinstance(value, dict):
+        known, others = schema.get("properties", {}), schema.get("additionalProperties")
+        below = {name: known.get(name, others) for name in value}
+        return {
+            name: item if below[name] is None else without_nulls(item, below[name])
+            for name, item in value.items()
+            if item is not None or below[name] is None
+        }
+    if isinstance(value, list) and "items" in schema:
+        return [without_nulls(item, schema["items"]) for item in value]
+    return value
+
+
 def _structure(value: Any, schema: Schema, field: str) -> Iterator[SpecError]:
     if "x-kubernetes-int-or-string" in schema:
         is_valid = isinstance(value, int | str) and not isinstance(value, bool)
