@@ -37,7 +37,7 @@ class Solution:
     """The result of the solver, in seconds."""
 
     makespan: float
-    """NaN if no schedule was found."""
+    """That of the best schedule found: by CP-SAT, or by the lists that it starts with."""
     bound: float
     status: str
 
