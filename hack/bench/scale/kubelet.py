@@ -154,7 +154,7 @@ class Kubelets:
             self._timeline.write("Pod", "unknown-stage", pod)
             return
         number = next(self._addresses)
-        status = partial(_status, pod, _now(), f"198.{18 + (number >> 16)}.{number >> 8 & 255}.{number & 255}")
+        status = partial(pod_status, pod, _now(), f"198.{18 + (number >> 16)}.{number >> 8 & 255}.{number & 255}")
         if script.get("server"):
             await self._report(pod, "running", 0, status)
             await self._report(pod, "ready", script["start_seconds"], partial(status, ready=True))
@@ -213,7 +213,7 @@ class Kubelets:
                 await asyncio.sleep(1)
 
 
-def _status(
+def pod_status(
     pod: dict[str, Any], started: str, address: str, *, ready: bool = False, message: str | None = None
 ) -> dict[str, Any]:
     """Return the current status of a pod: it runs, or has succeeded with a termination message."""
