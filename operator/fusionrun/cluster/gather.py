@@ -29,6 +29,7 @@ from fusionrun.state.observe.live_objects import LiveObjects, PushedProgress
 from fusionrun.state.observe.object_fields import container_statuses, is_finished
 from fusionrun.state.observe.object_ref import ObjectRef, owned_by, ref_of, run_of
 from fusionrun.state.observe.pending_pods import unexplained
+from fusionrun.state.observe.run_cache import RunCache
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,15 @@ CHILDREN: tuple[tuple[str, str], ...] = (
     ("v1", "Pod"),
 )
 """Kinds of the objects that a run owns, directly or, for pods, through a workload."""
+
+FROM_CRDS: tuple[tuple[str, str], ...] = (
+    ("kubeflow.org/v1", "PyTorchJob"),
+    ("trainer.kubeflow.org/v1alpha1", "TrainJob"),
+    ("trainer.kubeflow.org/v1alpha1", "TrainingRuntime"),
+    ("scheduling.x-k8s.io/v1alpha1", "PodGroup"),
+    ("scheduling.volcano.sh/v1beta1", "PodGroup"),
+)
+"""Those of them that a cluster serves only if it has their CRD."""
 
 LOG_TAIL_LINES = 20
 
@@ -67,6 +77,7 @@ class Gatherer:
         self._present: dict[ObjectRef, set[ObjectRef]] = {}
         """Existing prerequisites by run. They are looked up again for each run, since they may have been deleted."""
         self._waiting: dict[ObjectRef, set[ObjectRef]] = {}
+        self._caches: dict[ObjectRef, RunCache] = {}
         self._logs: dict[tuple[str, int], str] = {}
         self._warnings = WarningEvents(client)
         self.other_runs = OtherRuns(store)
@@ -83,6 +94,7 @@ class Gatherer:
         recorded = recorded_uids(read_status(manifest.get("status")))
         children = owned_by(manifest["metadata"]["uid"], self._store.children(run), recorded)
         if is_finished(manifest):  # only its objects remain to be deleted
+            self._caches.pop(run, None)
             self.other_runs.forget(run)
             return LiveObjects(run=manifest, children=tuple(children))
         if late := self._late.due(children):
@@ -107,6 +119,7 @@ class Gatherer:
             kueue=kueue,
             nodes=nodes,
             others=self.other_runs.of(manifest, children),  # last: no other reconcile runs before the decision
+            cache=self._cache(run),
         )
 
     async def list_pods(self, live: LiveObjects, workloads: Iterable[ObjectRef]) -> LiveObjects | None:
@@ -119,6 +132,9 @@ class Gatherer:
         await asyncio.gather(*(self._refresh(run, workload) for workload in children))
         updated = await self.gather(run, live.pushed)
         return updated and replace(updated, pods_listed=live.pods_listed | listed)
+
+    def _cache(self, run: ObjectRef) -> RunCache:
+        return self._caches.setdefault(run, RunCache())
 
     async def _list_run(self, run: ObjectRef) -> None:
         """List all objects of a run that has been retried: only a part of some was stored while it was finished."""
@@ -161,6 +177,7 @@ class Gatherer:
     def forget(self, run: ObjectRef) -> None:
         """Forget a deleted run."""
         self._present.pop(run, None)
+        self._caches.pop(run, None)
         self.other_runs.forget(run)
         for waiting in self._waiting.values():
             waiting.discard(run)
@@ -174,7 +191,8 @@ class Gatherer:
         One that cannot be looked up is left out if the run is accepted: its running stages must still be followed, and
         it can be suspended. A new run waits, since its acceptance depends on them.
         """
-        refs = prerequisites(manifest)
+        depends_on = (manifest["spec"], (manifest.get("status") or {}).get("trainingBackend"))
+        refs = self._cache(run).get("prerequisites", depends_on, lambda: prerequisites(manifest))
         present = self._present.setdefault(run, set())
         unknown = [ref for ref in refs if ref not in present]
         lookups = await asyncio.gather(*map(self._client.exists, unknown), return_exceptions=True)
