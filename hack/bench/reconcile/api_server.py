@@ -162,6 +162,7 @@ class ApiServer:
                     await response.write(await queue.get())
         finally:
             self._watches[kind].remove(queue)
+        return response
 
 
 def _discovery(path: str) -> Manifest | None:
