@@ -34,6 +34,8 @@ async def main() -> None:
     Controllers(server, workload.script())
     crd = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
     server.create(crd | {"metadata": {"name": "pytorchjobs.kubeflow.org"}})
+    metadata = {"name": workload.claim, "namespace": NAMESPACE}
+    server.create({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata})
     async with serving(server) as port:
         async with operator(port):
             await run(server, first, options.timeout)
@@ -80,10 +82,6 @@ async def run(server: ApiServer, workload: Workload, seconds: float) -> Counter[
             done.set()
 
     server.observers.append(observe)
-    for claim in workload.claims:
-        metadata = {"name": claim, "namespace": NAMESPACE}
-        if (NAMESPACE, claim) not in server.objects["PersistentVolumeClaim"]:
-            server.create({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata})
     for manifest in workload.manifests():
         server.create(manifest | {"metadata": manifest["metadata"] | {"namespace": NAMESPACE}})
     await asyncio.wait_for(done.wait(), seconds)

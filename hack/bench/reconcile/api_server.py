@@ -137,9 +137,13 @@ class ApiServer:
         return web.json_response(self._store("MODIFIED", {**known, "status": body.get("status", {})}))
 
     def _list(self, kind: str, query: Any) -> Manifest:
-        """Return a page; of label selectors, only the key is looked at."""
-        label = query.get("labelSelector", "").split("=")[0]
-        found = [m for m in self.objects[kind].values() if not label or label in m["metadata"].get("labels", {})]
+        """Return a page of the objects that a label selector ``key`` or ``key=value,key=value`` selects."""
+        terms = [term.partition("=") for term in query.get("labelSelector", "").split(",") if term]
+
+        def selected(labels: dict[str, str]) -> bool:
+            return all(labels.get(key) == value if equals else key in labels for key, equals, value in terms)
+
+        found = [m for m in self.objects[kind].values() if selected(m["metadata"].get("labels", {}))]
         start, limit = int(query.get("continue") or 0), int(query.get("limit") or len(found) or 1)
         more = {"continue": str(start + limit)} if start + limit < len(found) else {}
         items = [{k: v for k, v in m.items() if k not in ("apiVersion", "kind")} for m in found[start : start + limit]]

@@ -11,9 +11,10 @@ from typing import Any
 
 from api_server import ApiServer, Manifest, now
 from kubelet import pod_status
+from results import message_of_run
 
 from fusionrun.api.pod import COMPLETION_INDEX_ANNOTATION
-from fusionrun.names import LABEL_STAGE
+from fusionrun.names import LABEL_RUN, LABEL_STAGE
 
 WORKLOADS = ("Job", "PyTorchJob", "Deployment")
 STEP_SECONDS = 0.05
@@ -62,8 +63,9 @@ class Controllers:
             return
         self._set(workload, {"ready": count})
         await asyncio.sleep(script["work_seconds"])
+        message = message_of_run(script["message"], workload["metadata"]["labels"][LABEL_RUN])
         for pod in pods:
-            self._set(pod, pod_status(pod, started, "", message=script["message"]))
+            self._set(pod, pod_status(pod, started, "", message=message))
         uids = [pod["metadata"]["uid"] for pod in pods]
         self._set(workload, {"active": 0, "ready": 0, "uncountedTerminatedPods": {"succeeded": uids}})
         await asyncio.sleep(STEP_SECONDS)

@@ -1,4 +1,4 @@
-"""The objects of a measurement: a namespace, claims, Secrets and the runs."""
+"""The objects of a measurement: a namespace, a claim, Secrets and the runs."""
 
 import json
 import subprocess
@@ -20,37 +20,27 @@ def kubectl(*arguments: str, stdin: str | None = None) -> str:
 
 
 def prepare(workload: Workload) -> None:
-    """Create the namespace, the claims and the Secrets. The volumes have no files, since no pod mounts them."""
+    """Create the namespace, the claim and the Secrets. The volume has no files, since no pod mounts it."""
     space = {"storageClassName": "", "accessModes": ["ReadWriteMany"]}
-    volume = {"capacity": {"storage": "1Ti"}, "hostPath": {"path": "/nonexistent"}}
+    claim = {"name": workload.claim, "namespace": NAMESPACE}
+    volume = {"capacity": {"storage": "1Ti"}, "hostPath": {"path": "/nonexistent"}, "claimRef": claim}
     volume |= {"persistentVolumeReclaimPolicy": "Retain"}
-    asked = {"resources": {"requests": {"storage": "1Ti"}}}
     restricted = {LABEL: "true", "pod-security.kubernetes.io/enforce": "restricted"}
     items = [
         {"kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": restricted}},
-        *(
-            {
-                "kind": "PersistentVolume",
-                "metadata": {"name": f"{VOLUME}-{claim}", "labels": {LABEL: "true"}},
-                "spec": space | volume | {"claimRef": {"name": claim, "namespace": NAMESPACE}},
-            }
-            for claim in workload.claims
-        ),
-        *(
-            {
-                "kind": "PersistentVolumeClaim",
-                "metadata": {"name": claim, "namespace": NAMESPACE},
-                "spec": space | asked | {"volumeName": f"{VOLUME}-{claim}"},
-            }
-            for claim in workload.claims
-        ),
+        {"kind": "PersistentVolume", "metadata": {"name": VOLUME, "labels": {LABEL: "true"}}, "spec": space | volume},
+        {
+            "kind": "PersistentVolumeClaim",
+            "metadata": claim,
+            "spec": space | {"volumeName": VOLUME, "resources": {"requests": {"storage": "1Ti"}}},
+        },
         *(
             {"kind": "Secret", "metadata": {"name": name, "namespace": NAMESPACE}, "stringData": {key: "unused"}}
             for name, key in workload.secrets
         ),
     ]
-    documents = (json.dumps({"apiVersion": "v1"} | item) for item in items)
-    kubectl("create", "-f", "-", stdin="\n---\n".join(documents))
+    for item in items:
+        kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1"} | item))
 
 
 def nodes() -> int:

@@ -20,6 +20,7 @@ from typing import Any
 
 import aiohttp
 from kubernetes.client import Configuration
+from results import message_of_run
 from shapes import LABEL, NAMESPACE
 from timeline import Timeline
 
@@ -160,7 +161,8 @@ class Kubelets:
             await self._report(pod, "ready", script["start_seconds"], partial(status, ready=True))
         else:
             await self._report(pod, "running", 0, partial(status, ready=True))
-            await self._report(pod, "succeeded", script["work_seconds"], partial(status, message=script["message"]))
+            message = message_of_run(script["message"], pod["metadata"]["labels"]["fusionrun.dev/run"])
+            await self._report(pod, "succeeded", script["work_seconds"], partial(status, message=message))
 
     async def _report(self, pod: dict[str, Any], what: str, after: float, status: Callable[[], dict[str, Any]]) -> None:
         """Patch a pod's status after some seconds, unless the pod is being deleted."""

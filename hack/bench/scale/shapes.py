@@ -1,6 +1,5 @@
 """The runs of a measurement: the shape of a sample, and the simulated behaviour of its stages."""
 
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,17 +78,12 @@ class Workload:
         toleration = {"key": LABEL, "operator": "Exists", "effect": "NoSchedule"}
         scheduling |= {"nodeSelector": {LABEL: "true"}, "tolerations": [toleration]}
         self._filled = fill(FusionRunSpec.model_validate(self._spec))
-        self._claim = self._filled.storage.claim_name
         self.plan: Plan = build_plan(self._filled)
 
     def manifests(self) -> list[dict[str, Any]]:
         """Return the runs to create."""
-        run, spec = {"apiVersion": API_VERSION, "kind": KIND}, json.dumps(self._spec)
-        return [
-            run
-            | {"metadata": {"name": name, "labels": {LABEL: "true"}}, "spec": json.loads(spec.replace(self._claim, c))}
-            for name, c in zip(self.names, self.claims, strict=True)
-        ]
+        run = {"apiVersion": API_VERSION, "kind": KIND, "spec": self._spec}
+        return [run | {"metadata": {"name": name, "labels": {LABEL: "true"}}} for name in self.names]
 
     def script(self) -> dict[str, dict[str, Any]]:
         """Return the script of the simulated kubelets: the durations and results of pods by stage."""
@@ -124,6 +118,6 @@ class Workload:
         return [(hub.token_secret_ref.name, hub.token_secret_ref.key)] if hub and hub.token_secret_ref else []
 
     @property
-    def claims(self) -> list[str]:
-        """Name of the claim of each run. Runs with the same claim would share artifacts, and wait for each other."""
-        return [f"{self._claim}-{number:03d}" for number, _ in enumerate(self.names)]
+    def claim(self) -> str:
+        """Name of the claim that the runs refer to."""
+        return self._filled.storage.claim_name
