@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from fusionrun import __version__
-from fusionrun.api.status import FusionRunStatus, StageState, read_status
+from fusionrun.api.status import FusionRunStatus, StageState
 from fusionrun.cluster.clock import Clock
 from fusionrun.cluster.execute import Executor
 from fusionrun.cluster.gather import Gatherer
@@ -17,6 +17,10 @@ from fusionrun.progress import ProgressBoard
 from fusionrun.settings import Settings
 from fusionrun.state.decide.run import decide
 from fusionrun.state.observe.object_ref import ObjectRef
+from fusionrun.state.observe.run_cache import known_status
+
+NEW_OBJECTS_SECONDS = 0.5
+"""Time until a run with new objects is reconciled again, if no event of a watch causes that sooner."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,8 @@ class Reconciler:
             if live is None:
                 return None, False
             decision = decide(live, self.settings, now)
-        if wait := self.executor.seconds_to_wait(live.run, decision, now):
+        before = known_status(live.cache, live.run)
+        if wait := self.executor.seconds_to_wait(live.run, before, decision, now):
             return wait, False
         with self.gatherer.other_runs.creating(run, decision.create):
             created = await self.executor.create(live.run, decision.create)
@@ -86,12 +91,14 @@ class Reconciler:
             self.metrics.transition(run, woken_at, made)
         gone = await self.executor.settle(live.run, decision, now)
         if decision.status is not None:
-            before = read_status(live.run.get("status"))
             self.metrics.status_changed(before, decision.status)
             if _states(before) != _states(decision.status):
                 self._wake_others(run)
-        # New objects change the state: reconcile again at once.
-        return (0.0 if made or gone else decision.requeue_seconds), decision.only_records
+        if gone:
+            return 0.0, decision.only_records
+        # New objects change the state. Whatever is decided next waits for them.
+        times = (decision.requeue_seconds, NEW_OBJECTS_SECONDS if made else None)
+        return min((s for s in times if s is not None), default=None), decision.only_records
 
     def _wake_others(self, run: ObjectRef) -> None:
         for waiting in self.gatherer.other_runs.waiting_for(run):

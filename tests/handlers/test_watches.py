@@ -19,7 +19,7 @@ class Recorder:
 
     def __init__(self):
         self.store, self.added, self.forgotten, self.deleted, self.ready = Store(), [], [], [], True
-        self.waiting = set()
+        self.waiting, self.later = set(), []
         self.resyncs = 0
         self.watches = Watches(self.store, self, self, Metrics(self.store.runs), self, self.deleted.append)
 
@@ -33,6 +33,9 @@ class Recorder:
     def add(self, run, *, watched_at):
         assert watched_at <= time.monotonic()
         self.added.append(run.name)
+
+    def add_after(self, run, seconds):
+        self.later.append(run.name)
 
     def forget(self, run):
         self.forgotten.append(run)
@@ -54,10 +57,13 @@ def run(version=1, uid="u"):
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata}
 
 
-def job(version=1):
+COMPLETE = {"conditions": [{"type": "Complete", "status": "True"}]}
+
+
+def job(version=1, status=COMPLETE):
     metadata = {"name": "j", "namespace": "demo", "uid": "j", "labels": {LABEL_RUN: "tiny"}}
     changed = {"resourceVersion": str(version), "generation": version}
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata | changed}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata | changed, "status": status}
 
 
 async def test_a_changed_object_adds_its_run(recorder):
@@ -65,6 +71,33 @@ async def test_a_changed_object_adds_its_run(recorder):
     await recorder.event("MODIFIED", job(2))
     await recorder.event("DELETED", job(3))
     assert recorder.added == ["tiny"] * 3
+
+
+def pod(phase, **metadata):
+    found = {"name": "p", "namespace": "demo", "uid": "p", "labels": {LABEL_RUN: "tiny"}, "resourceVersion": "1"}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": found | metadata, "status": {"phase": phase}}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "now"),
+    [
+        (job(), True),
+        (job(status={"startTime": "2026-01-02T03:04:05Z"}), False),
+        (pod("Succeeded"), True),
+        (pod("Failed"), True),
+        (pod("Pending"), False),
+        (pod("Running"), False),
+        (pod("Running", deletionTimestamp="2026-01-02T03:04:05Z"), True),
+        (run(), True),
+    ],
+)
+async def test_a_pod_or_job_that_starts_adds_its_run_later(recorder, manifest, now):
+    """Pods have several such events within a second, and no stage waits for them."""
+    await recorder.event("ADDED", manifest)
+    assert (recorder.added, recorder.later) == ((["tiny"], []) if now else ([], ["tiny"]))
+    if not now:
+        await recorder.event("DELETED", manifest)
+        assert recorder.added == ["tiny"]
 
 
 async def test_the_event_of_a_write_is_not_a_change(recorder):

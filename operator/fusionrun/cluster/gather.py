@@ -11,7 +11,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from fusionrun.api.models import Manifest
-from fusionrun.api.status import read_status
 from fusionrun.cluster.client import Client
 from fusionrun.cluster.kueue_workloads import KueueWorkloadReader
 from fusionrun.cluster.late_workloads import LateWorkloads
@@ -29,7 +28,7 @@ from fusionrun.state.observe.live_objects import LiveObjects, PushedProgress
 from fusionrun.state.observe.object_fields import container_statuses, is_finished
 from fusionrun.state.observe.object_ref import ObjectRef, owned_by, ref_of, run_of
 from fusionrun.state.observe.pending_pods import unexplained
-from fusionrun.state.observe.run_cache import RunCache
+from fusionrun.state.observe.run_cache import RunCache, known_status
 
 logger = logging.getLogger(__name__)
 
@@ -91,12 +90,13 @@ class Gatherer:
             return None
         if self._store.is_incomplete(run):
             await self._list_run(run)
-        recorded = recorded_uids(read_status(manifest.get("status")))
+        cache = self._cache(run)
+        recorded = recorded_uids(known_status(cache, manifest))
         children = owned_by(manifest["metadata"]["uid"], self._store.children(run), recorded)
         if is_finished(manifest):  # only its objects remain to be deleted
             self._caches.pop(run, None)
             self.other_runs.forget(run)
-            return LiveObjects(run=manifest, children=tuple(children))
+            return LiveObjects(run=manifest, children=tuple(children), cache=cache)
         if late := self._late.due(children):
             for error in filter(None, await asyncio.gather(*map(self._read, late), return_exceptions=True)):
                 logger.warning("cannot read a workload of run %s/%s: %s", run.namespace, run.name, error)
@@ -119,7 +119,7 @@ class Gatherer:
             kueue=kueue,
             nodes=nodes,
             others=self.other_runs.of(manifest, children),  # last: no other reconcile runs before the decision
-            cache=self._cache(run),
+            cache=cache,
         )
 
     async def list_pods(self, live: LiveObjects, workloads: Iterable[ObjectRef]) -> LiveObjects | None:

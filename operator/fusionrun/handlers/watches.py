@@ -23,11 +23,15 @@ from fusionrun.handlers.resync import Resync
 from fusionrun.handlers.work_queue import WorkQueue
 from fusionrun.metrics import Metrics
 from fusionrun.names import API_VERSION, KIND, LABEL_RUN
-from fusionrun.state.observe.object_fields import parse_time
+from fusionrun.state.observe.object_fields import JOBS, has_ended, is_deleting, parse_time, pod_phase
 from fusionrun.state.observe.object_ref import ObjectRef, ref_of, run_of
 
 _CLAIM = ("v1", "PersistentVolumeClaim")
 _RUN = (API_VERSION, KIND)
+
+STARTING_SECONDS = 0.5
+"""Time until a run is reconciled because a pod or a Job starts. Each has several events within a second, no stage waits
+for any of them, and they change only what the status says."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,9 @@ class Watches:
         else:
             changed = self.store.put(manifest)
         if changed and run is not None and self.resync.is_ready(run.namespace):
+            if change != "DELETED" and is_starting(manifest):
+                self.queue.add_after(run, STARTING_SECONDS)
+                return
             late = 0.0 if change == "DELETED" else seconds_late(manifest, time.time())
             self.queue.add(run, watched_at=time.monotonic() - late)
 
@@ -101,6 +108,17 @@ class Watches:
         self.metrics.watch_last_event.labels(claim.kind).set_to_current_time()
         for run in self.gatherer.claim_changed(claim, exists=change != "DELETED"):
             self.queue.add(run, watched_at=time.monotonic())
+
+
+def is_starting(manifest: Manifest) -> bool:
+    """Return whether an object is a pod or a workload that starts or runs: its stage has not come to an end."""
+    if is_deleting(manifest):
+        return False
+    return pod_phase(manifest) in ("Pending", "Running") if manifest["kind"] == "Pod" else _has_no_end(manifest)
+
+
+def _has_no_end(manifest: Manifest) -> bool:
+    return manifest["kind"] in JOBS and not has_ended(manifest)
 
 
 def seconds_late(manifest: Manifest, now: float) -> float:

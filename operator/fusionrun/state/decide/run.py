@@ -16,7 +16,7 @@ from fusionrun.api.models import Manifest
 from fusionrun.api.result import StageResult
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import PREFLIGHT_TRAINING, StageKind
-from fusionrun.api.status import FusionRunStatus, Reason, read_status
+from fusionrun.api.status import FusionRunStatus, Reason
 from fusionrun.errors import ContractError, SpecError
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.checks import check_security, check_spec
@@ -49,6 +49,7 @@ from fusionrun.state.observe.object_fields import is_deleting, is_finished
 from fusionrun.state.observe.object_ref import ref_of
 from fusionrun.state.observe.observed import observe
 from fusionrun.state.observe.other_runs import makers
+from fusionrun.state.observe.run_cache import known_status
 from fusionrun.state.report import summary
 from fusionrun.state.report.active_time import trusts_clock
 from fusionrun.state.report.expected import expected
@@ -62,7 +63,7 @@ def decide(live: LiveObjects, settings: Settings, now: datetime) -> Decision:
     """Decide what one run needs next."""
     if is_deleting(live.run):
         return Decision()
-    before = read_status(live.run.get("status"))
+    before = known_status(live.cache, live.run)
     observed = observe(live, before)
     time = gpu_time(before, observed, settings.accelerators, now)
     inputs = RunInput(live, observed, before, frozen(live.run, observed, before, live.cache), settings, now, time)

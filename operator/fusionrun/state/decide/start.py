@@ -89,8 +89,12 @@ def refs_of(context: Context, stage: Stage, before: Outcomes, attempt: int) -> t
 def _refs(
     context: Context, stage: Stage, attempt: int, objects: Callable[[], tuple[Manifest, ...]]
 ) -> tuple[ObjectRef, ...]:
-    depends_on = (context.pinned, context.settings, attempt)
-    return context.cache.get(f"objects of {stage.name}", depends_on, lambda: tuple(map(ref_of, objects())))
+    known: dict[tuple[str, int], tuple[ObjectRef, ...]] = context.cache.get(
+        "objects", (context.pinned, context.settings), dict
+    )
+    if (stage.name, attempt) not in known:
+        known[stage.name, attempt] = tuple(map(ref_of, objects()))
+    return known[stage.name, attempt]
 
 
 def retry_message(context: Context, stage: Stage) -> str | None:

@@ -39,7 +39,7 @@ class ObservedStage:
         workloads = [w.ref for w in self.workloads if w.holds_pods]
         return (*workloads, *(ref_of(s) for s in self.services if not is_deleting(s)))
 
-    @property
+    @cached_property
     def earlier(self) -> "ObservedStage":
         """Return the objects of all attempts but the last."""
         return self.before(self.latest.attempt) if self.latest else ObservedStage()

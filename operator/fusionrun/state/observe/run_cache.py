@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from fusionrun.api.models import Manifest
+from fusionrun.api.status import FusionRunStatus, read_status
+
 T = TypeVar("T")
 
 
@@ -26,3 +29,8 @@ class RunCache:
             kept = self._kept[name] = inputs, compute()
         value: T = kept[1]
         return value
+
+
+def known_status(cache: RunCache, run: Manifest) -> FusionRunStatus:
+    """Return the status of a run; from the cache if it has not changed."""
+    return cache.get("status", (run.get("status"),), lambda: read_status(run.get("status")))
