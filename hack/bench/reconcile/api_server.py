@@ -43,6 +43,8 @@ class ApiServer:
         self.observers: list[Callable[[str, Manifest], None]] = []
         """Called with every change, for the simulated controllers."""
         self._watches: dict[str, list[asyncio.Queue[bytes]]] = defaultdict(list)
+        self._history: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
+        """Version and line of every event by kind, for a watch that starts at the version of a list."""
         self._versions = itertools.count(1000)
         self._uids = itertools.count(1)
 
@@ -86,11 +88,11 @@ class ApiServer:
             self.objects[kind].pop(key, None)
         else:
             self.objects[kind][key] = manifest
-        if watches := self._watches[kind]:
-            line = json.dumps({"type": change, "object": manifest}).encode() + b"\n"
-            self.events_sent += len(watches)
-            for watch in watches:
-                watch.put_nowait(line)
+        line = json.dumps({"type": change, "object": manifest}).encode() + b"\n"
+        self._history[kind].append((int(metadata["resourceVersion"]), line))
+        self.events_sent += len(self._watches[kind])
+        for watch in self._watches[kind]:
+            watch.put_nowait(line)
         for observe in self.observers:
             observe(change, manifest)
         return manifest
@@ -158,6 +160,10 @@ class ApiServer:
     async def _watch(self, request: web.Request, kind: str) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         queue: asyncio.Queue[bytes] = asyncio.Queue()
+        since = int(request.query.get("resourceVersion") or 0)
+        for version, line in self._history[kind]:
+            if version > since:
+                queue.put_nowait(line)
         self._watches[kind].append(queue)
         try:
             with contextlib.suppress(ConnectionError):  # the operator has stopped
