@@ -3,8 +3,10 @@
 Level-based: it depends on the current state, not on events, so it may run at any time and any number of times.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from fusionrun import __version__
 from fusionrun.api.status import FusionRunStatus, StageState
@@ -15,10 +17,15 @@ from fusionrun.errors import ContractError
 from fusionrun.metrics import Metrics
 from fusionrun.progress import ProgressBoard
 from fusionrun.settings import Settings
+from fusionrun.state.decide.decision import Decision
 from fusionrun.state.decide.run import decide
+from fusionrun.state.observe.live_objects import LiveObjects
 from fusionrun.state.observe.object_ref import ObjectRef
 from fusionrun.state.observe.run_cache import known_status
 
+WATCH_LAG_SECONDS = 0.05
+"""Time until the pods of an ended workload are listed if their watch has not reported their end. On a busy machine the
+watches are read in another order than that of the changes; a list costs two requests."""
 NEW_OBJECTS_SECONDS = 0.5
 """Time until a run with new objects is reconciled again, if no event of a watch causes that sooner."""
 
@@ -63,16 +70,10 @@ class Reconciler:
 
     async def _reconcile(self, run: ObjectRef, woken_at: float | None) -> tuple[float | None, bool]:
         """Reconcile once; return the seconds, and whether only digests were written."""
-        live = await self.gatherer.gather(run, self.board.of(run))
-        if live is None:
+        found = await self._decide(run)
+        if found is None:
             return None, False
-        now = self.clock.now()
-        decision = decide(live, self.settings, now)
-        if decision.list_pods:  # the watch of pods may be behind that of Jobs
-            live = await self.gatherer.list_pods(live, decision.list_pods)
-            if live is None:
-                return None, False
-            decision = decide(live, self.settings, now)
+        live, decision, now = found
         before = known_status(live.cache, live.run)
         if wait := self.executor.seconds_to_wait(live.run, before, decision, now):
             return wait, False
@@ -99,6 +100,21 @@ class Reconciler:
         # New objects change the state. Whatever is decided next waits for them.
         times = (decision.requeue_seconds, NEW_OBJECTS_SECONDS if made else None)
         return min((s for s in times if s is not None), default=None), decision.only_records
+
+    async def _decide(self, run: ObjectRef) -> tuple[LiveObjects, Decision, datetime] | None:
+        """Return the live objects of a run, the decision on them, and its time; None if the run was deleted."""
+        live = await self.gatherer.gather(run, self.board.of(run))
+        now = self.clock.now()
+        decision = decide(live, self.settings, now) if live else None
+        if live and decision and decision.list_pods:
+            # The watch of pods may be behind that of Jobs; often, its event has already arrived.
+            await asyncio.sleep(WATCH_LAG_SECONDS)
+            live = await self.gatherer.gather(run, self.board.of(run))
+            decision = decide(live, self.settings, now) if live else None
+        if live and decision and decision.list_pods:
+            live = await self.gatherer.list_pods(live, decision.list_pods)
+            decision = decide(live, self.settings, now) if live else None
+        return (live, decision, now) if live and decision else None
 
     def _wake_others(self, run: ObjectRef) -> None:
         for waiting in self.gatherer.other_runs.waiting_for(run):

@@ -93,8 +93,8 @@ async def test_pods_are_listed_before_the_decision_is_repeated(reconcile):
     job = ObjectRef("batch/v1", "Job", "demo", "j")
     recorder = Recorder(LiveObjects(RUN))
     seconds, seen, _ = await reconcile(recorder, Decision(list_pods=(job,), requeue_seconds=5.0))
-    assert recorder.did == ["gather", "list j", "create", "settle"]
-    assert [live.pods_listed for live, _, _ in seen] == [frozenset(), {job}]
+    assert recorder.did == ["gather", "gather", "list j", "create", "settle"]
+    assert [live.pods_listed for live, _, _ in seen] == [frozenset(), frozenset(), {job}]
     assert seconds == 5.0
 
 

@@ -138,8 +138,9 @@ def _advance(inputs: RunInput, accepted: Acceptance) -> Decision:
     if _lost_resolution(before, resolved):
         return changed(inputs, names.resolved_config_map)
     if resolved is not None:
-        found = {"pins": resolved.pins, "digests": resolved.digests}
-        pinned = cache.get("pinned plan", (pinned, found), lambda: replace(pinned, **found))
+        unpinned, pins, by_stage = pinned, resolved.pins, resolved.digests
+        depends_on = (unpinned, pins, by_stage)
+        pinned = cache.get("pinned plan", depends_on, lambda: replace(unpinned, pins=pins, digests=by_stage))
     previous, shared = {s.name: s for s in before.stages}, Shared()
     if resolved is not None:
         others = makers(inputs.live.others)
