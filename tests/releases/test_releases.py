@@ -22,7 +22,7 @@ from fusionrun.api.records import Response
 from fusionrun.api.release_0_2 import FlatValues
 from fusionrun.api.result import Outcome, Progress, StageResult, decode_result, encode_result
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.status import read_status
+from fusionrun.api.status import NOT_OBSERVED, read_status
 from fusionrun.api.task import decode_task
 from fusionrun.api.values import Constructed, DatasetCounts, Evaluated, Resolved, SourceCounts
 from fusionrun.plan.defaults import descriptions
@@ -32,7 +32,7 @@ from fusionrun.state.report.gate import gate_failures
 from fusionrun.state.report.scores import with_scores
 from support.release import DONE, continue_from, record, recorded_run, tasks
 from support.release_data import RELEASES, contract, read_run, write
-from support.world import World
+from support.world import START, World
 
 CONSTRUCTED = Constructed(
     sft_rows=7,
@@ -191,6 +191,16 @@ def narrower(old: dict[str, Any], new: dict[str, Any], path: str) -> Iterator[st
     for key in ("items", "additionalProperties"):
         if key in old:
             yield from narrower(old[key], new.get(key, {}), f"{path}[]")
+
+
+def test_release_0_2_accepts_a_run_with_the_default_status():
+    """After a rollback, the CRD may still be that of this release."""
+    run = read_run(RELEASES / "0.2.0")["run"]
+    statuses = {"observedGeneration": NOT_OBSERVED}, {}
+    moments = [{"run": run | {"status": status}, "objects": [], "now": START.isoformat()} for status in statuses]
+    new, without = run_release(RELEASES / "0.2.0", ["-c", SETTLED_BY_0_2], moments)
+    assert new == without
+    assert new[0] == "StagesRunning"
 
 
 def schema_of(crd: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,8 @@ SECONDS = 60.0
 Probe = Callable[[], Awaitable[dict[str, Any]]]
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return ports that no process uses."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [s.getsockname()[1] for s in sockets]
     for each in sockets:
@@ -31,7 +32,7 @@ async def operator_process(
     file: Path, settings: dict[str, Any], environment: dict[str, str]
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, Probe]]:
     """Run an operator with settings; yield the process, and a function that returns what its probe says."""
-    metrics, progress, health = _free_ports(3)
+    metrics, progress, health = free_ports(3)
     images = dict.fromkeys(("data", "serve", "train", "reward", "sandbox"), "none")
     ports = {"metrics_port": metrics, "progress_port": progress, "health_port": health}
     file.write_text(yaml.safe_dump({"images": images} | settings | ports))

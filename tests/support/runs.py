@@ -4,6 +4,8 @@ import copy
 import re
 from typing import Any
 
+from fusionrun.api.status import NOT_OBSERVED
+
 UID = "11111111-2222-3333-4444-555555555555"
 CLAIM = "fusion-data"
 KEPT = {"name": "kept", "type": "Dataset"}
@@ -104,7 +106,7 @@ def make_spec(**changes: Any) -> dict[str, Any]:
 
 
 def make_run(name: str = "tiny", **changes: Any) -> dict[str, Any]:
-    """Make a FusionRun as the API server would return it.
+    """Make a new FusionRun as the API server returns it, with the default of the status.
 
     It has no preflight by default: its checks would be two more stages to end before every server.
     """
@@ -113,6 +115,7 @@ def make_run(name: str = "tiny", **changes: Any) -> dict[str, Any]:
         "kind": "FusionRun",
         "metadata": {"name": name, "namespace": "lab", "uid": UID, "generation": 1},
         "spec": make_spec(**{"preflight": {"enabled": False}} | changes),
+        "status": {"observedGeneration": NOT_OBSERVED},
     }
 
 

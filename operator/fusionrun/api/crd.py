@@ -1,9 +1,9 @@
 """The CustomResourceDefinition of FusionRun, generated from the pydantic models by ``hack/generate``.
 
 Adaptations of pydantic's JSON schema to a structural schema: ``$ref`` inlined, ``null`` dropped from ``anyOf``, titles
-and defaults dropped, bounds on every list, map and string, and each class's CEL rules added. The schema has no
+and defaults dropped, bounds on every list, map and string, and each class's CEL rules added. The spec has no
 ``default`` keys: the operator fills defaults when it accepts a run (``plan.defaults``), so the API server never changes
-an object. Descriptions end with the field's default.
+a spec. Descriptions end with the field's default. A new object gets the status ``observedGeneration: -1``.
 
 Notes
 -----
@@ -21,7 +21,7 @@ from fusionrun import names
 from fusionrun.api.mutable import MUTABLE_FIELDS, mutable_paths
 from fusionrun.api.rules import CEL_RULES, LIST_KEYS
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.status import FusionRunStatus
+from fusionrun.api.status import NOT_OBSERVED, FusionRunStatus
 
 MAX_STRING = 1024
 MAX_ITEMS = 256
@@ -224,7 +224,10 @@ def build_crd(defaults: Mapping[str, str]) -> dict[str, Any]:
                                 "kind": {"type": "string"},
                                 "metadata": {"type": "object"},
                                 "spec": structural_schema(FusionRunSpec, defaults),
-                                "status": structural_schema(FusionRunStatus),
+                                "status": {
+                                    "default": {"observedGeneration": NOT_OBSERVED},
+                                    **structural_schema(FusionRunStatus),
+                                },
                             },
                             "x-kubernetes-validations": [name_rule],
                         }

@@ -30,6 +30,12 @@ ATTEMPTS_MAX = 100_000
 """Largest number of an attempt."""
 GPUS_MAX = 1024
 """Largest number of GPUs of a pod."""
+NOT_OBSERVED = -1
+"""``observedGeneration`` of a run that no operator has seen: the API server adds it to an object without a status.
+
+kstatus takes an object without it for up to date, so that Flux and ``helm --wait`` would not wait for the operator.
+Source: the CRDs of Flux, which have the same default.
+"""
 
 
 def _time(text: str) -> str:
@@ -310,7 +316,7 @@ class FusionRunStatus(Contract):
     """The observed state of the run."""
 
     observed_generation: int | None = None
-    """The ``metadata.generation`` that the status is based on."""
+    """The ``metadata.generation`` that the status is based on; -1 if no operator has seen the run yet."""
     conditions: Annotated[list[Condition], Field(max_length=16)] = []
     """Conditions of the run."""
     stages: Annotated[list[StageStatus], Field(max_length=256)] = []
