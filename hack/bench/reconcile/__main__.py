@@ -32,8 +32,6 @@ async def main() -> None:
     first, workload = Workload("tiny", 1, "first"), Workload("tiny", options.runs, "bench")
     server = ApiServer()
     Controllers(server, workload.script())
-    crd = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
-    server.create(crd | {"metadata": {"name": "pytorchjobs.kubeflow.org"}})
     metadata = {"name": workload.claim, "namespace": NAMESPACE}
     server.create({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata})
     async with serving(server) as port:

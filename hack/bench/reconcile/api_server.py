@@ -30,6 +30,14 @@ KINDS = {
     if api_version != "kueue.x-k8s.io"
 }
 """Plural, kind and whether it is namespaced, by the path of each API version."""
+GROUPS = {
+    group: {"name": group, "versions": [version], "preferredVersion": version}
+    for base in KINDS
+    for prefix, _, name in [base.rpartition("/")]
+    if (group := prefix.removeprefix("/apis/")) != "/api"
+    for version in [{"groupVersion": f"{group}/{name}", "version": name}]
+}
+"""The groups as the discovery API lists them. The simulated cluster serves every kind that the operator knows."""
 API_VERSIONS = {kind: api_version for api_version, kind in RESOURCES}
 
 
@@ -179,9 +187,9 @@ def _discovery(path: str) -> Manifest | None:
     if path == "/api":
         return {"versions": ["v1"]}
     if path == "/apis":
-        versions = [base.removeprefix("/apis/") for base in KINDS if base.startswith("/apis/")]
-        groups = ((v, {"groupVersion": v, "version": v.split("/")[1]}) for v in versions)
-        return {"groups": [{"name": v.split("/")[0], "versions": [e], "preferredVersion": e} for v, e in groups]}
+        return {"groups": list(GROUPS.values())}
+    if path.removeprefix("/apis/") in GROUPS:
+        return GROUPS[path.removeprefix("/apis/")]
     if path not in KINDS:
         return None
     verbs = ["create", "delete", "get", "list", "patch", "update", "watch"]
