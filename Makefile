@@ -18,7 +18,7 @@ SOURCES := operator images/fusionrun_stages tests hack
 	cluster-down cluster-status images images-cuda test-cluster test-stages test-e2e test-kills test-mutations \
 	fuzz test-upgrade test-integrations release-data release-check release-images release-files \
 	release-chart release-sign sbom audit bench-construct bench-verify bench-train \
-	bench-score bench-generate bench-judge bench-scale rehearsal gpu-check clean
+	bench-score bench-generate bench-judge bench-reconcile bench-scale rehearsal gpu-check clean
 
 # Prerequisites run in the order of their line, also under `make -j`.
 .NOTPARALLEL:
@@ -157,6 +157,9 @@ bench-generate: ## Compare the client of generate with vllm bench serve (PYTHON 
 
 bench-judge: ## Measure judged pairs per second against a judge that replies at once (PYTHON as for test-kills)
 	PYTHONPATH=operator:images $(PYTHON) hack/bench/judge $(ARGS)
+
+bench-reconcile: venv ## Measure what N concurrent runs cost the operator, without a cluster (N=10; ARGS="--help" lists the options)
+	PYTHONPATH=operator:images $(BIN)/python hack/bench/reconcile --runs $(N) $(ARGS)
 
 bench-scale: venv ## Measure the operator with N concurrent runs on simulated nodes (N=10; ARGS="--help" lists the options)
 	eval "$$(hack/cluster/env)"; $(BIN)/python hack/bench/scale --runs $(N) $(ARGS)

@@ -71,7 +71,8 @@ class Metrics:
             self.reconcile_seconds.labels(result)
         self.transition_seconds = Histogram(
             "fusionrun_transition_seconds",
-            "Time from the watch event that caused a reconcile to the reply for the objects that it created.",
+            "Time from the watch event that caused a reconcile, or from the change if that is over a second older, "
+            "to the reply for the objects that it created.",
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
             registry=self.registry,
         )

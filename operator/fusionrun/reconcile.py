@@ -3,11 +3,13 @@
 Level-based: it depends on the current state, not on events, so it may run at any time and any number of times.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from fusionrun import __version__
-from fusionrun.api.status import FusionRunStatus, StageState, read_status
+from fusionrun.api.status import FusionRunStatus, StageState
 from fusionrun.cluster.clock import Clock
 from fusionrun.cluster.execute import Executor
 from fusionrun.cluster.gather import Gatherer
@@ -15,8 +17,17 @@ from fusionrun.errors import ContractError
 from fusionrun.metrics import Metrics
 from fusionrun.progress import ProgressBoard
 from fusionrun.settings import Settings
+from fusionrun.state.decide.decision import Decision
 from fusionrun.state.decide.run import decide
+from fusionrun.state.observe.live_objects import LiveObjects
 from fusionrun.state.observe.object_ref import ObjectRef
+from fusionrun.state.observe.run_cache import known_status
+
+WATCH_LAG_SECONDS = 0.05
+"""Time until the pods of an ended workload are listed if their watch has not reported their end. On a busy machine the
+watches are read in another order than that of the changes; a list costs two requests."""
+NEW_OBJECTS_SECONDS = 0.5
+"""Time until a run with new objects is reconciled again, if no event of a watch causes that sooner."""
 
 
 @dataclass(frozen=True)
@@ -59,17 +70,12 @@ class Reconciler:
 
     async def _reconcile(self, run: ObjectRef, woken_at: float | None) -> tuple[float | None, bool]:
         """Reconcile once; return the seconds, and whether only digests were written."""
-        live = await self.gatherer.gather(run, self.board.of(run))
-        if live is None:
+        found = await self._decide(run)
+        if found is None:
             return None, False
-        now = self.clock.now()
-        decision = decide(live, self.settings, now)
-        if decision.list_pods:  # the watch of pods may be behind that of Jobs
-            live = await self.gatherer.list_pods(live, decision.list_pods)
-            if live is None:
-                return None, False
-            decision = decide(live, self.settings, now)
-        if wait := self.executor.seconds_to_wait(live.run, decision, now):
+        live, decision, now = found
+        before = known_status(live.cache, live.run)
+        if wait := self.executor.seconds_to_wait(live.run, before, decision, now):
             return wait, False
         with self.gatherer.other_runs.creating(run, decision.create):
             created = await self.executor.create(live.run, decision.create)
@@ -86,12 +92,29 @@ class Reconciler:
             self.metrics.transition(run, woken_at, made)
         gone = await self.executor.settle(live.run, decision, now)
         if decision.status is not None:
-            before = read_status(live.run.get("status"))
             self.metrics.status_changed(before, decision.status)
             if _states(before) != _states(decision.status):
                 self._wake_others(run)
-        # New objects change the state: reconcile again at once.
-        return (0.0 if made or gone else decision.requeue_seconds), decision.only_records
+        if gone:
+            return 0.0, decision.only_records
+        # New objects change the state. Whatever is decided next waits for them.
+        times = (decision.requeue_seconds, NEW_OBJECTS_SECONDS if made else None)
+        return min((s for s in times if s is not None), default=None), decision.only_records
+
+    async def _decide(self, run: ObjectRef) -> tuple[LiveObjects, Decision, datetime] | None:
+        """Return the live objects of a run, the decision on them, and its time; None if the run was deleted."""
+        live = await self.gatherer.gather(run, self.board.of(run))
+        now = self.clock.now()
+        decision = decide(live, self.settings, now) if live else None
+        if live and decision and decision.list_pods:
+            # The watch of pods may be behind that of Jobs; often, its event has already arrived.
+            await asyncio.sleep(WATCH_LAG_SECONDS)
+            live = await self.gatherer.gather(run, self.board.of(run))
+            decision = decide(live, self.settings, now) if live else None
+        if live and decision and decision.list_pods:
+            live = await self.gatherer.list_pods(live, decision.list_pods)
+            decision = decide(live, self.settings, now) if live else None
+        return (live, decision, now) if live and decision else None
 
     def _wake_others(self, run: ObjectRef) -> None:
         for waiting in self.gatherer.other_runs.waiting_for(run):

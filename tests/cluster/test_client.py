@@ -330,6 +330,53 @@ def test_a_log_is_text():
     assert requests[0][2]["previous"] == "true"
 
 
+def watch_of(reply, version="7"):
+    """Watch Jobs; return the events, the status of the error that ends the watch, and the request."""
+    found = []
+
+    async def use(client):
+        try:
+            async for change, manifest in client.watch("batch/v1", "Job", "demo", "fusionrun.dev/run", version):
+                found.append((change, manifest["metadata"]["resourceVersion"]))
+        except ClusterError as error:
+            return error.status
+        return None
+
+    status, requests, observed = serve(reply, use)
+    assert [(verb, kind) for verb, kind, *_ in observed] == [("watch", "Job")]
+    return found, status, requests[0]
+
+
+def lines(*events):
+    return web.Response(text="".join(json.dumps({"type": t, "object": o}) + "\n" for t, o in events))
+
+
+def versioned(version):
+    return {"metadata": {"resourceVersion": version}}
+
+
+def test_a_watch_yields_events_until_the_api_server_ends_it():
+    found, status, request = watch_of(lambda _: lines(("ADDED", versioned("8")), ("BOOKMARK", versioned("9"))))
+    assert (found, status) == ([("ADDED", "8"), ("BOOKMARK", "9")], None)
+    assert request[1] == "/apis/batch/v1/namespaces/demo/jobs"
+    wanted = {"watch": "true", "labelSelector": "fusionrun.dev/run", "resourceVersion": "7"}
+    assert wanted.items() <= request[2].items()
+    assert "resourceVersion" not in watch_of(lambda _: lines(), version="")[2][2]
+
+
+@pytest.mark.parametrize(
+    ("reply", "status"),
+    [
+        (lambda _: lines(("ADDED", versioned("8")), ("ERROR", {"code": 410, "message": "too old"})), 410),
+        (lambda _: web.json_response({"message": "too old"}, status=410), 410),
+        (lambda _: web.json_response({"message": "forbidden"}, status=403), 403),
+        (lambda _: web.Response(text='{"type": "ADDED", "object": {"meta'), 0),
+    ],
+)
+def test_a_watch_that_fails_is_a_cluster_error(reply, status):
+    assert watch_of(reply)[1] == status
+
+
 def test_the_warnings_of_an_object_are_selected_by_its_uid():
     def event(reason, **times):
         return {"metadata": {}, "reason": reason, "message": "why", **times}

@@ -9,8 +9,22 @@ def test_the_newer_version_wins_in_any_order(store, make):
     assert store.put(make.child("Job", "a", 9))
     assert not store.put(make.child("Job", "a", 8))
     assert not store.put(make.child("Job", "a", 9)), "the watch event of a write is no change"
-    assert store.put(make.child("Job", "a", 10)), "versions are compared as numbers"
+    assert store.put(make.child("Job", "a", 10, spec={"suspend": True})), "versions are compared as numbers"
     assert store.get(ref_of(make.child("Job", "a")))["metadata"]["resourceVersion"] == "10"
+
+
+def test_a_state_that_differs_in_no_kept_field_is_no_change(store, make):
+    """Most states of a Job and its pods only count pods, for their own controller."""
+    store.put(make.child("Job", "a", 9, status={"active": 1}))
+    before = store.children(TINY)
+    assert not store.put(make.child("Job", "a", 11, status={"active": 1, "ready": 1}))
+    assert store.children(TINY)[0] is before[0], "what was observed of it is still known"
+    assert not store.put(make.child("Job", "a", 10, status={"startTime": "2026-01-02T03:04:05Z"})), "an older one"
+    assert store.put(make.child("Job", "a", 12, status={"startTime": "2026-01-02T03:04:05Z"}))
+    store.put(make.run(20))
+    read = store.get(TINY)
+    assert not store.put(make.run(21))
+    assert (read["metadata"]["resourceVersion"], store.get(TINY)["metadata"]["resourceVersion"]) == ("20", "21")
 
 
 def test_a_deleted_object_stays_deleted_when_a_late_reply_comes(store, make):
@@ -40,7 +54,7 @@ def test_a_list_removes_absent_objects_and_keeps_newer_ones(store, make):
     store.put(make.child("Job", "changed", 3))
     store.put(make.child("Job", "made-since", 12))
     store.put(make.child("ConfigMap", "other-kind", 3))
-    changed = make.child("Job", "changed", 8)
+    changed = make.child("Job", "changed", 8, spec={"suspend": True})
     assert store.put(changed)
     assert store.remove_absent("batch/v1", "Job", "", {ref_of(changed)}, "10") == {TINY}
     assert {c["metadata"]["name"] for c in store.children(TINY)} == {"changed", "made-since", "other-kind"}

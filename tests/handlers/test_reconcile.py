@@ -13,7 +13,7 @@ from fusionrun.cluster.other_runs import OtherRuns
 from fusionrun.cluster.store import Store
 from fusionrun.errors import ContractError
 from fusionrun.metrics import Metrics
-from fusionrun.reconcile import Reconciler
+from fusionrun.reconcile import NEW_OBJECTS_SECONDS, Reconciler
 from fusionrun.state.decide.decision import Decision
 from fusionrun.state.observe.live_objects import LiveObjects, Refusal
 from fusionrun.state.observe.object_ref import ObjectRef
@@ -47,7 +47,7 @@ class Recorder:
     def of(self, run):
         return {}
 
-    def seconds_to_wait(self, run, decision, now):
+    def seconds_to_wait(self, run, before, decision, now):
         return self.wait
 
     async def create(self, run, manifests):
@@ -93,8 +93,8 @@ async def test_pods_are_listed_before_the_decision_is_repeated(reconcile):
     job = ObjectRef("batch/v1", "Job", "demo", "j")
     recorder = Recorder(LiveObjects(RUN))
     seconds, seen, _ = await reconcile(recorder, Decision(list_pods=(job,), requeue_seconds=5.0))
-    assert recorder.did == ["gather", "list j", "create", "settle"]
-    assert [live.pods_listed for live, _, _ in seen] == [frozenset(), {job}]
+    assert recorder.did == ["gather", "gather", "list j", "create", "settle"]
+    assert [live.pods_listed for live, _, _ in seen] == [frozenset(), frozenset(), {job}]
     assert seconds == 5.0
 
 
@@ -114,10 +114,13 @@ async def test_nothing_happens_for_a_deleted_run(reconcile):
     assert recorder.did == ["gather"]
 
 
-async def test_a_run_with_new_objects_is_reconciled_again_at_once(reconcile):
+@pytest.mark.parametrize(
+    ("requeue", "expected"), [(60.0, NEW_OBJECTS_SECONDS), (None, NEW_OBJECTS_SECONDS), (0.1, 0.1)]
+)
+async def test_a_run_with_new_objects_is_reconciled_again_soon(reconcile, requeue, expected):
     recorder = Recorder(LiveObjects(RUN), made=[JOB])
-    seconds, _, transitions = await reconcile(recorder, Decision(requeue_seconds=60.0), time.monotonic())
-    assert (seconds, transitions) == (0.0, 1.0)
+    seconds, _, transitions = await reconcile(recorder, Decision(requeue_seconds=requeue), time.monotonic())
+    assert (seconds, transitions) == (expected, 1.0)
 
 
 @pytest.mark.parametrize(("made", "woken_at"), [([JOB], None), ([], 1.0)])
@@ -140,7 +143,7 @@ async def test_objects_that_wait_for_digests_in_the_status_are_made_in_the_same_
     recorder.create = create
     assert (
         await Reconciler("settings", recorder, recorder, recorder, metrics, print).reconcile(tiny, time.monotonic())
-        == 0.0
+        == NEW_OBJECTS_SECONDS
     )
     assert recorder.did == ["gather", "create 0", "settle", "gather", "create 1", "settle"]
     assert metrics.registry.get_sample_value("fusionrun_transition_seconds_count") == 1.0

@@ -1,13 +1,15 @@
 import itertools
+import time
+from datetime import UTC, datetime
 
 import kopf
 import pytest
 
-from fusionrun.cluster.gather import CHILDREN
+from fusionrun.cluster.gather import FROM_CRDS
 from fusionrun.cluster.resources import RESOURCES
 from fusionrun.cluster.store import Store
 from fusionrun.handlers.kopf_settings import configure_kopf
-from fusionrun.handlers.watches import Watches
+from fusionrun.handlers.watches import Watches, seconds_late
 from fusionrun.metrics import Metrics
 from fusionrun.names import API_VERSION, KIND, LABEL_RUN
 
@@ -17,7 +19,7 @@ class Recorder:
 
     def __init__(self):
         self.store, self.added, self.forgotten, self.deleted, self.ready = Store(), [], [], [], True
-        self.waiting = set()
+        self.waiting, self.later = set(), []
         self.resyncs = 0
         self.watches = Watches(self.store, self, self, Metrics(self.store.runs), self, self.deleted.append)
 
@@ -28,9 +30,12 @@ class Recorder:
     def soon(self):
         self.resyncs += 1
 
-    def add(self, run, *, watched=False):
-        assert watched
+    def add(self, run, *, watched_at):
+        assert watched_at <= time.monotonic()
         self.added.append(run.name)
+
+    def add_after(self, run, seconds):
+        self.later.append(run.name)
 
     def forget(self, run):
         self.forgotten.append(run)
@@ -39,7 +44,7 @@ class Recorder:
         return self.waiting if exists else set()
 
     async def event(self, kind, manifest):
-        await self.watches.object_changed(event={"type": kind, "object": manifest})
+        await self.watches.on_event(event={"type": kind, "object": manifest})
 
 
 @pytest.fixture
@@ -52,9 +57,13 @@ def run(version=1, uid="u"):
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata}
 
 
-def job(version=1):
+COMPLETE = {"conditions": [{"type": "Complete", "status": "True"}]}
+
+
+def job(version=1, status=COMPLETE):
     metadata = {"name": "j", "namespace": "demo", "uid": "j", "labels": {LABEL_RUN: "tiny"}}
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata | {"resourceVersion": str(version)}}
+    changed = {"resourceVersion": str(version), "generation": version}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata | changed, "status": status}
 
 
 async def test_a_changed_object_adds_its_run(recorder):
@@ -62,6 +71,33 @@ async def test_a_changed_object_adds_its_run(recorder):
     await recorder.event("MODIFIED", job(2))
     await recorder.event("DELETED", job(3))
     assert recorder.added == ["tiny"] * 3
+
+
+def pod(phase, **metadata):
+    found = {"name": "p", "namespace": "demo", "uid": "p", "labels": {LABEL_RUN: "tiny"}, "resourceVersion": "1"}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": found | metadata, "status": {"phase": phase}}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "now"),
+    [
+        (job(), True),
+        (job(status={"startTime": "2026-01-02T03:04:05Z"}), False),
+        (pod("Succeeded"), True),
+        (pod("Failed"), True),
+        (pod("Pending"), False),
+        (pod("Running"), False),
+        (pod("Running", deletionTimestamp="2026-01-02T03:04:05Z"), True),
+        (run(), True),
+    ],
+)
+async def test_a_pod_or_job_that_starts_adds_its_run_later(recorder, manifest, now):
+    """Pods have several such events within a second, and no stage waits for them."""
+    await recorder.event("ADDED", manifest)
+    assert (recorder.added, recorder.later) == ((["tiny"], []) if now else ([], ["tiny"]))
+    if not now:
+        await recorder.event("DELETED", manifest)
+        assert recorder.added == ["tiny"]
 
 
 async def test_the_event_of_a_write_is_not_a_change(recorder):
@@ -113,21 +149,40 @@ async def test_a_claim_adds_the_runs_that_wait_for_it(recorder, tiny):
     metadata = {"name": "c", "namespace": "demo", "resourceVersion": "1"}
     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata}
     recorder.waiting = {tiny}
-    await recorder.watches.claim_changed(event={"type": "DELETED", "object": claim})
+    recorder.watches.claim_changed("DELETED", claim)
     assert recorder.added == []
-    await recorder.watches.claim_changed(event={"type": None, "object": claim})
+    recorder.watches.claim_changed("ADDED", claim)
     assert recorder.added == ["tiny"]
+
+
+def changed_at(*times):
+    return {"metadata": {"managedFields": [{"time": time} for time in times]}}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "late"),
+    [
+        (changed_at("2026-01-02T03:04:05Z", "2026-01-02T03:04:01Z"), 2.5),
+        (changed_at("2026-01-02T03:04:08Z"), 0.0),  # less than a second, or a clock that is slow
+        (changed_at("2026-01-02T03:05:00Z"), 0.0),
+        (changed_at(None), 0.0),
+        ({"metadata": {}}, 0.0),
+    ],
+)
+def test_a_transition_starts_when_the_api_server_made_the_change(manifest, late):
+    now = datetime(2026, 1, 2, 3, 4, 8, 500000, tzinfo=UTC).timestamp()
+    assert seconds_late(manifest, now) == late
 
 
 def test_kopf_only_watches(recorder):
     """Handlers other than on.event add a finalizer or an annotation, so none may be registered."""
     registry, settings = kopf.OperatorRegistry(), kopf.OperatorSettings()
     recorder.watches.register(registry, settings)
-    assert len(registry._watching.get_all_handlers()) == len(CHILDREN) + 2
+    assert len(registry._watching.get_all_handlers()) == len(FROM_CRDS)
     for unused in (registry._changing, registry._spawning, registry._indexing, registry._webhooks):
         assert not list(unused.get_all_handlers())
     selected = {(s.group, s.version, s.any_name): v for s, v in settings.watching.label_selectors.items()}
-    for api_version, kind in CHILDREN:
+    for api_version, kind in FROM_CRDS:
         group, _, version = api_version.rpartition("/")
         assert selected[group, version, RESOURCES[api_version, kind][0]] == LABEL_RUN
 

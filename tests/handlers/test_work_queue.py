@@ -46,7 +46,7 @@ async def test_requests_during_a_reconcile_are_merged_and_never_run_concurrently
     recorder.queue.add(tiny)
     await until(lambda: recorder.running == 1)
     for _ in range(20):
-        recorder.queue.add(tiny, watched=True)
+        recorder.queue.add(tiny, watched_at=time.monotonic())
     recorder.gate.set()
     await until(lambda: not len(recorder.queue))
     assert len(recorder.calls) == 2
@@ -69,11 +69,11 @@ async def test_latency_counts_from_the_first_watch_event(tiny, until):
     await until(lambda: not len(recorder.queue))
     assert recorder.calls[0][1] is None
     before = time.monotonic()
-    recorder.queue.add(tiny, watched=True)
+    recorder.queue.add(tiny, watched_at=time.monotonic())
     after = time.monotonic()
     while time.monotonic() == after:
         pass
-    recorder.queue.add(tiny, watched=True)
+    recorder.queue.add(tiny, watched_at=time.monotonic())
     recorder.queue.add(tiny)
     await until(lambda: len(recorder.calls) == 2)
     assert before <= recorder.calls[1][1] <= after
@@ -124,7 +124,7 @@ async def test_a_change_ends_the_delay_after_a_failure(tiny, until):
     recorder = Recorder(UNAVAILABLE)
     recorder.queue.add(tiny)
     await until(lambda: recorder.results == ["error"])
-    recorder.queue.add(tiny, watched=True)
+    recorder.queue.add(tiny, watched_at=time.monotonic())
     await until(lambda: recorder.results == ["error", "success"], 0.2)
     await until(lambda: tiny not in recorder.queue)
 

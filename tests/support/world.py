@@ -26,6 +26,7 @@ from fusionrun.state.decide.run import decide
 from fusionrun.state.observe.live_objects import LiveObjects, OtherWorkload, PushedProgress, Refusal
 from fusionrun.state.observe.object_fields import WORKLOADS, format_time, has_ended, is_finished, stage_of
 from fusionrun.state.observe.object_ref import ObjectRef, ref_of
+from fusionrun.state.observe.run_cache import RunCache
 from fusionrun.state.report.events import Event
 from support.runs import make_run
 
@@ -93,6 +94,7 @@ class World:
     answer: Callable[[str, Any], StageResult] = succeeded
     others: Callable[[], tuple[OtherWorkload, ...]] = tuple
     """Returns the workloads of other runs for artifacts of the run."""
+    cache: RunCache = field(default_factory=RunCache)
     unreported: set[ObjectRef] = field(default_factory=set)
     """Pods that a list returns and no watch has reported yet."""
 
@@ -109,7 +111,7 @@ class World:
         children = tuple(trim(o, finished=is_finished(self.run)) for o in reported)
         run = trim(self.run, finished=False)
         found = {"warnings": self.warnings, "others": self.others(), "kueue": self.kueue}
-        return LiveObjects(run, children, present, self.pushed, **found)
+        return LiveObjects(run, children, present, self.pushed, cache=self.cache, **found)
 
     def reconcile(self) -> Decision:
         """Decide and carry the decision out."""

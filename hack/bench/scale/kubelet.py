@@ -20,6 +20,7 @@ from typing import Any
 
 import aiohttp
 from kubernetes.client import Configuration
+from results import message_of_run
 from shapes import LABEL, NAMESPACE
 from timeline import Timeline
 
@@ -154,13 +155,14 @@ class Kubelets:
             self._timeline.write("Pod", "unknown-stage", pod)
             return
         number = next(self._addresses)
-        status = partial(_status, pod, _now(), f"198.{18 + (number >> 16)}.{number >> 8 & 255}.{number & 255}")
+        status = partial(pod_status, pod, _now(), f"198.{18 + (number >> 16)}.{number >> 8 & 255}.{number & 255}")
         if script.get("server"):
             await self._report(pod, "running", 0, status)
             await self._report(pod, "ready", script["start_seconds"], partial(status, ready=True))
         else:
             await self._report(pod, "running", 0, partial(status, ready=True))
-            await self._report(pod, "succeeded", script["work_seconds"], partial(status, message=script["message"]))
+            message = message_of_run(script["message"], pod["metadata"]["labels"]["fusionrun.dev/run"])
+            await self._report(pod, "succeeded", script["work_seconds"], partial(status, message=message))
 
     async def _report(self, pod: dict[str, Any], what: str, after: float, status: Callable[[], dict[str, Any]]) -> None:
         """Patch a pod's status after some seconds, unless the pod is being deleted."""
@@ -213,7 +215,7 @@ class Kubelets:
                 await asyncio.sleep(1)
 
 
-def _status(
+def pod_status(
     pod: dict[str, Any], started: str, address: str, *, ready: bool = False, message: str | None = None
 ) -> dict[str, Any]:
     """Return the current status of a pod: it runs, or has succeeded with a termination message."""

@@ -1,5 +1,6 @@
 """The simulated results of pods: the fields that the real programs report, with invented values."""
 
+import zlib
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -14,6 +15,8 @@ SCORES = {"base": 20.0, "sft": 50.0, "final": 60.0}
 """Percentage of right answers by model, which pass the gates of the samples."""
 PEAK_MEMORY_BYTES = 512 << 20
 ROWS = 400
+ANY_RUN = "00000000"
+"""Start of a simulated pin, in place of a hash of the run."""
 
 _TRAINED = {"rows": ROWS, "tokens": 80 * ROWS, "steps": 36, "first_loss": 0.6931, "last_loss": 0.5172}
 _VALUES: dict[StageKind, dict[str, Any]] = {
@@ -28,6 +31,11 @@ _VALUES: dict[StageKind, dict[str, Any]] = {
 }
 
 
+def message_of_run(message: str, run: str) -> str:
+    """Return the message of a pod with pins of its run: runs with the same pins share artifacts."""
+    return message.replace(ANY_RUN, f"{zlib.crc32(run.encode()):08x}")
+
+
 def simulated_result(stage: Stage, plan: Plan, spec: FusionRunSpec, seconds: float) -> StageResult:
     """Return the result of a pod of a stage that has run for these seconds.
 
@@ -35,7 +43,7 @@ def simulated_result(stage: Stage, plan: Plan, spec: FusionRunSpec, seconds: flo
     """
     values = _VALUES.get(stage.kind, {})
     if stage.kind is StageKind.RESOLVE:
-        values = {"pins": [f"{number:012x}" for number, _ in enumerate(plan.references)]}
+        values = {"pins": [f"{ANY_RUN}{number:04x}" for number, _ in enumerate(plan.references)]}
     elif stage.kind is StageKind.CONSTRUCT:
         count = len(spec.sources)
         each = {"sft_rows": 40, "pairs": 60, "win_rate": round(1 / count, 4)}

@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 from kubernetes.aio.client import ApiClient, ApiException
 from kubernetes.aio.dynamic import DynamicClient, Resource
+from pydantic_core import from_json
 
 from fusionrun.api.models import Manifest
 from fusionrun.cluster.resources import PREFERRED_VERSIONS, RESOURCES
@@ -28,6 +29,10 @@ A page is in memory as text and as parsed objects, and Python does not return th
 runs: 114 MiB with pages of 500 objects, the default of client-go's pager, and 96 MiB with 100.
 """
 LOG_TIMEOUT_SECONDS, LOG_LIMIT_BYTES = 5.0, 16384
+WATCH_SECONDS = 240
+"""Time after which the API server ends a watch, so that a client continues on another connection."""
+SILENCE_SECONDS = 75.0
+"""Time without data after which the connection of a watch counts as lost: bookmarks arrive about once per minute."""
 EVENTS_LIMIT = 50
 """Maximum number of events that are read per object. Kubernetes merges equal events and deletes them after an hour."""
 
@@ -119,6 +124,43 @@ class Client:
             yield Page(items, page["metadata"].get("resourceVersion") or "0")
             if not token:
                 return
+
+    async def watch(
+        self, api_version: str, kind: str, namespace: str, label_selector: str | None, version: str
+    ) -> AsyncIterator[tuple[str, Manifest]]:
+        """Yield type and object of every change after a resourceVersion, until the API server ends the watch.
+
+        Bookmarks are included. Without a version, the first events are ADDED, one for each object that exists.
+
+        Raises
+        ------
+        ClusterError
+            With status 410 if the API server no longer has the version: watch without one.
+        """
+        path = self._resource(api_version, kind).path(namespace=namespace or None)
+        query = {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(WATCH_SECONDS)}
+        query |= {"labelSelector": label_selector} if label_selector else {}
+        query |= {"resourceVersion": version} if version else {}
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_TIMEOUT_SECONDS, sock_read=SILENCE_SECONDS)
+        options = {"query_params": list(query.items()), "serialize": False, "_request_timeout": timeout}
+        response: Any = await self._send("watch", kind, namespace or "*", self._dynamic.request("get", path, **options))
+        try:
+            async for line in response.content:
+                event = from_json(line)
+                manifest: Manifest = event["object"]
+                if event["type"] == "ERROR":
+                    code, message = int(manifest.get("code") or 0), str(manifest.get("message"))
+                    raise ClusterError("watch", kind, namespace or "*", code, message)
+                yield event["type"], manifest
+        except (
+            aiohttp.ClientError,
+            TimeoutError,
+            OSError,
+            ValueError,
+        ) as error:  # ValueError: the end of a line is cut
+            raise ClusterError("watch", kind, namespace or "*", 0, str(error) or type(error).__name__) from error
+        finally:
+            response.close()
 
     async def list_served(self, group: str, kind: str, namespace: str, label_selector: str) -> list[Manifest] | None:
         """Return the objects of a kind in a group of ``PREFERRED_VERSIONS``; None if the cluster has no such kind."""

@@ -8,9 +8,15 @@ from kubernetes.aio.config import ConfigException, load_incluster_config, load_k
 
 from fusionrun.cluster.client import Client, Guard, Observe, no_guard
 
+CONNECTIONS = 100
+"""Maximum number of concurrent requests of one client: the default of the Kubernetes library."""
 
-async def connect(observe: Observe, guard: Guard = no_guard) -> Client:
-    """Connect with the pod's service account or, outside a cluster, with KUBECONFIG."""
+
+async def connect(observe: Observe, guard: Guard = no_guard, connections: int = CONNECTIONS) -> Client:
+    """Connect with the pod's service account or, outside a cluster, with KUBECONFIG.
+
+    ``connections`` is the maximum number of concurrent requests; 0 for no maximum.
+    """
     configuration = Configuration()
     try:
         load_incluster_config(client_configuration=configuration)
@@ -20,6 +26,7 @@ async def connect(observe: Observe, guard: Guard = no_guard) -> Client:
     # once, here, and no API server's credentials are in a netrc file.
     configuration.proxy = configuration.proxy or proxy_for(configuration.host)
     configuration.client_session_kwargs = {"trust_env": False}
+    configuration.connection_pool_maxsize = connections
     return Client(ApiClient(configuration), observe, guard)
 
 

@@ -1,11 +1,14 @@
 """Posting of Kubernetes events in background tasks, so that no stage waits for them."""
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
+from collections.abc import Iterable
 from datetime import datetime
 
 from fusionrun.api.models import Manifest
+from fusionrun.api.status import Reason
 from fusionrun.cluster.client import Client
 from fusionrun.errors import ClusterError
 from fusionrun.names import FIELD_MANAGER, digest_of
@@ -21,6 +24,12 @@ MESSAGE_MAX = 1024
 CONCURRENCY = 8
 """Maximum number of concurrent requests: enough for fifty runs, without a delay of other requests."""
 
+JOINED = frozenset({Reason.STAGE_STARTED, Reason.STAGE_SUCCEEDED})
+"""Reasons of events of which those of several stages are one event: they name the stages, and several stages start or
+succeed within seconds. Each event is a request, and they were a third of all requests of short runs."""
+JOIN_SECONDS = 5.0
+"""How long such an event waits for others of its reason, unless an event of another reason comes."""
+
 _CONFLICT = 409
 
 
@@ -32,6 +41,8 @@ class EventPoster:
         self._slots = asyncio.Semaphore(CONCURRENCY)
         self.waiting: dict[str, deque[Manifest]] = {}
         """Events by UID of the run; a run has an entry while a task posts its events."""
+        self._due: dict[str, asyncio.Event] = {}
+        """Set when the waiting events of a run are to be posted at once."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def post(self, run: Manifest, event: Event, now: datetime) -> None:
@@ -40,12 +51,11 @@ class EventPoster:
         level = logging.WARNING if event.type == "Warning" else logging.INFO
         run_name = f"{metadata['namespace']}/{metadata['name']}"
         logger.log(level, "%s: %s", event.reason, event.message, extra={"run": run_name})
-        name = f"{metadata['name']}.{digest_of(uid, event.reason, message, length=16)}"
         involved = {key: metadata[key] for key in ("namespace", "name", "uid", "resourceVersion")}
         manifest = {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"name": name, "namespace": metadata["namespace"]},
+            "metadata": {"namespace": metadata["namespace"]},
             "involvedObject": {"apiVersion": run["apiVersion"], "kind": run["kind"], **involved},
             "type": event.type,
             "reason": str(event.reason),
@@ -56,29 +66,38 @@ class EventPoster:
             "lastTimestamp": format_time(now),
             "count": 1,
         }
-        if uid in self.waiting:
+        if uid not in self.waiting:
+            self.waiting[uid], self._due[uid] = deque(), asyncio.Event()
+            task = asyncio.create_task(self._post_all(uid), name=f"events of {run_name}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        if event.reason not in JOINED:
+            self._due[uid].set()
+        if not _joined(self.waiting[uid], manifest):
             self.waiting[uid].append(manifest)
-            return
-        self.waiting[uid] = deque([manifest])
-        task = asyncio.create_task(self._post_all(uid), name=f"events of {run_name}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def drain(self) -> None:
-        """Wait until every event is posted."""
+        """Post every event now, and wait until that is done."""
+        for due in self._due.values():
+            due.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _post_all(self, uid: str) -> None:
         """Post the events of one run until none waits."""
         try:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._due[uid].wait(), JOIN_SECONDS)
             while waiting := self.waiting[uid]:
                 async with self._slots:
                     await self._post(waiting.popleft())
         finally:
-            del self.waiting[uid]
+            del self.waiting[uid], self._due[uid]
 
     async def _post(self, manifest: Manifest) -> None:
         """Create a Kubernetes event, or increase the count of an existing one."""
+        involved = manifest["involvedObject"]
+        digest = digest_of(involved["uid"], manifest["reason"], manifest["message"], length=16)
+        manifest["metadata"]["name"] = f"{involved['name']}.{digest}"
         try:
             try:
                 await self._client.create(manifest)
@@ -92,3 +111,13 @@ class EventPoster:
         except ClusterError as error:
             run = f"{manifest['involvedObject']['namespace']}/{manifest['involvedObject']['name']}"
             logger.warning("cannot post event %s: %s", manifest["reason"], error, extra={"run": run})
+
+
+def _joined(waiting: Iterable[Manifest], manifest: Manifest) -> bool:
+    """Add an event to a waiting one of its reason; return whether that was possible."""
+    for earlier in waiting:
+        message = f"{earlier['message']}, {manifest['message']}"
+        if earlier["reason"] == manifest["reason"] and manifest["reason"] in JOINED and len(message) <= MESSAGE_MAX:
+            earlier.update(message=message, lastTimestamp=manifest["lastTimestamp"])
+            return True
+    return False

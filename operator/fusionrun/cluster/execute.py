@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from fusionrun.api.models import Manifest
-from fusionrun.api.status import FusionRunStatus, Reason, read_status
+from fusionrun.api.status import FusionRunStatus, Reason
 from fusionrun.cluster.client import Client
 from fusionrun.cluster.events import EventPoster
 from fusionrun.cluster.store import Store
@@ -114,11 +114,11 @@ class Executor:
             self._events.post(run, event, now)
         return any(await _all(self._delete(run, ref, now) for ref in decision.delete))
 
-    def seconds_to_wait(self, run: Manifest, decision: Decision, now: datetime) -> float:
-        """Return how long a decision that only updates the status should wait."""
+    def seconds_to_wait(self, run: Manifest, before: FusionRunStatus, decision: Decision, now: datetime) -> float:
+        """Return how long a decision that only updates the status, from ``before``, should wait."""
         if decision.create or decision.delete or decision.events or decision.status is None or decision.only_records:
             return 0.0
-        before, least = read_status(run.get("status")), STATUS_MIN_SECONDS
+        least = STATUS_MIN_SECONDS
         if only_progress(before, decision.status) and (start := parse_time(before.start_time)):
             age = (now - start).total_seconds()
             least = max(least, min(age / PROGRESS_PART, PROGRESS_MAX_SECONDS))

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from fusionrun.api.models import Manifest
 from fusionrun.api.stage import StageKind
-from fusionrun.api.status import StageState, read_status
+from fusionrun.api.status import StageState
 from fusionrun.cluster.client import Client
 from fusionrun.cluster.kueue_workloads import KueueWorkloadReader
 from fusionrun.cluster.late_workloads import LateWorkloads
@@ -31,6 +31,7 @@ from fusionrun.state.observe.live_objects import LiveObjects, PushedProgress
 from fusionrun.state.observe.object_fields import container_statuses, is_finished
 from fusionrun.state.observe.object_ref import ObjectRef, owned_by, ref_of, run_of
 from fusionrun.state.observe.pending_pods import unexplained
+from fusionrun.state.observe.run_cache import RunCache, known_status
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,15 @@ CHILDREN: tuple[tuple[str, str], ...] = (
     ("v1", "Pod"),
 )
 """Kinds of the objects that a run owns, directly or, for pods, through a workload."""
+
+FROM_CRDS: tuple[tuple[str, str], ...] = (
+    ("kubeflow.org/v1", "PyTorchJob"),
+    ("trainer.kubeflow.org/v1alpha1", "TrainJob"),
+    ("trainer.kubeflow.org/v1alpha1", "TrainingRuntime"),
+    ("scheduling.x-k8s.io/v1alpha1", "PodGroup"),
+    ("scheduling.volcano.sh/v1beta1", "PodGroup"),
+)
+"""Those of them that a cluster serves only if it has their CRD."""
 
 LOG_TAIL_LINES = 20
 
@@ -67,6 +77,7 @@ class Gatherer:
         self._store = store
         self._check_nodes = check_nodes
         self._prerequisites = PrerequisiteLookups(client)
+        self._caches: dict[ObjectRef, RunCache] = {}
         self._logs: dict[tuple[str, int], str] = {}
         self._warnings = WarningEvents(client)
         self.other_runs = OtherRuns(store)
@@ -80,18 +91,23 @@ class Gatherer:
             return None
         if self._store.is_incomplete(run):
             await self._list_run(run)
-        recorded = recorded_uids(read_status(manifest.get("status")))
+        cache = self._cache(run)
+        recorded = recorded_uids(known_status(cache, manifest))
         children = owned_by(manifest["metadata"]["uid"], self._store.children(run), recorded)
         if is_finished(manifest):  # only its objects remain to be deleted
+            self._caches.pop(run, None)
             self.other_runs.forget(run)
-            return LiveObjects(run=manifest, children=tuple(children))
+            return LiveObjects(run=manifest, children=tuple(children), cache=cache)
         if late := self._late.due(children):
             for error in filter(None, await asyncio.gather(*map(self._read, late), return_exceptions=True)):
                 logger.warning("cannot read a workload of run %s/%s: %s", run.namespace, run.name, error)
             children = owned_by(manifest["metadata"]["uid"], self._store.children(run), recorded)
-        now, accepted = datetime.now(UTC), bool((manifest.get("status") or {}).get("specDigest"))
+        status = manifest.get("status") or {}
+        now, accepted = datetime.now(UTC), bool(status.get("specDigest"))
+        depends_on = (manifest["spec"], status.get("trainingBackend"))
+        needed = cache.get("prerequisites", depends_on, lambda: prerequisites(manifest))
         present, nodes, log_tails, warnings, kueue = await asyncio.gather(
-            self._prerequisites.of(run, prerequisites(manifest), accepted=accepted),
+            self._prerequisites.of(run, needed, accepted=accepted),
             self._nodes(manifest),
             self._log_tails(children),
             self._warnings.of(unexplained(children, now)),
@@ -107,6 +123,7 @@ class Gatherer:
             kueue=kueue,
             nodes=nodes,
             others=self.other_runs.of(manifest, children),  # last: no other reconcile runs before the decision
+            cache=cache,
         )
 
     async def list_pods(self, live: LiveObjects, workloads: Iterable[ObjectRef]) -> LiveObjects | None:
@@ -119,6 +136,9 @@ class Gatherer:
         await asyncio.gather(*(self._refresh(run, workload) for workload in children))
         updated = await self.gather(run, live.pushed)
         return updated and replace(updated, pods_listed=live.pods_listed | listed)
+
+    def _cache(self, run: ObjectRef) -> RunCache:
+        return self._caches.setdefault(run, RunCache())
 
     async def _list_run(self, run: ObjectRef) -> None:
         """List all objects of a run that has been retried: only a part of some was stored while it was finished."""
@@ -154,6 +174,7 @@ class Gatherer:
     def forget(self, run: ObjectRef) -> None:
         """Forget a deleted run."""
         self._prerequisites.forget(run)
+        self._caches.pop(run, None)
         self.other_runs.forget(run)
         children = (child for r in self._store.runs() for child in self._store.children(ref_of(r)))
         existing = {child["metadata"]["uid"] for child in children if child["kind"] == "Pod"}

@@ -35,10 +35,15 @@ class Store:
         self._listed: dict[tuple[str, str, str], int] = {}
 
     def put(self, manifest: Manifest) -> bool:
-        """Store the trimmed object unless a newer state is known; return whether the object changed."""
+        """Store the trimmed object unless a newer state is known; return whether a field that is kept has changed."""
         ref, version = ref_of(manifest), _version(manifest)
         known = self._objects.get(ref)
         if (known is not None and _version(known) >= version) or self.deleted.get(ref, -1) >= version:
+            return False
+        kept = trim(manifest, finished=run_of(manifest) in self._finished)
+        self._restore_deletion(kept)
+        if known is not None and _same(known, kept):
+            self._renew(ref, known, kept)
             return False
         was_finished = ref in self._finished
         if known is not None:
@@ -47,10 +52,23 @@ class Store:
             if old_uid != manifest["metadata"].get("uid"):  # no watch reports the old object any more
                 self._deleting.pop(old_uid or "", None)
         self.deleted.pop(ref, None)
-        kept = trim(manifest, finished=run_of(manifest) in self._finished)
+        self._add(kept)
+        if ref.kind == KIND and is_finished(kept):
+            self._finish(ref)
+        elif was_finished:
+            self._continue(ref)
+        return True
+
+    def _renew(self, ref: ObjectRef, known: Manifest, kept: Manifest) -> None:
+        """Store a new version without a change: a controller has counted pods, or a finalizer is gone."""
+        if ref.kind == KIND:  # a decision in progress keeps the version of the run that it has read
+            self._objects[ref] = kept
+        else:
+            known["metadata"]["resourceVersion"] = kept["metadata"]["resourceVersion"]
+
+    def _add(self, kept: Manifest) -> None:
         ref, run = ref_of(kept), run_of(kept)  # share the interned strings
         self._objects[ref] = kept
-        self._restore_deletion(kept)
         if run is not None and run != ref:
             self._children.setdefault(run, set()).add(ref)
         if artifact := artifact_of(kept):
@@ -58,11 +76,6 @@ class Store:
         address = _address(kept)
         if address:
             self._pods[address] = ref
-        if ref.kind == KIND and is_finished(kept):
-            self._finish(ref)
-        elif was_finished:
-            self._continue(ref)
-        return True
 
     def is_incomplete(self, run: ObjectRef) -> bool:
         """Return whether the objects of a run must be listed: it was finished, and has been retried."""
@@ -81,7 +94,7 @@ class Store:
         known = self._objects.get(ref)
         if known is not None and known["metadata"]["uid"] == uid:
             self._deleting[uid] = at
-            self._restore_deletion(known)
+            self._objects[ref] = {**known, "metadata": {"deletionTimestamp": at, **known["metadata"]}}
 
     def remove(self, ref: ObjectRef, version: str = "") -> bool:
         """Remove a deleted object and remember its deletion; return whether the object was known."""
@@ -123,6 +136,10 @@ class Store:
                 del self.deleted[ref]
         self._listed[scope] = listed_at
         return runs
+
+    def listed_at(self, api_version: str, kind: str, namespace: str) -> str:
+        """Return the resourceVersion of the last complete list of a kind; empty before the first."""
+        return str(self._listed.get((api_version, kind, namespace), ""))
 
     def get(self, ref: ObjectRef) -> Manifest | None:
         """Return an object, or None."""
@@ -206,6 +223,12 @@ class Store:
 def artifact_of(manifest: Manifest) -> str | None:
     """Return the digest of the artifact that a workload makes, or None."""
     return (manifest["metadata"].get("labels") or {}).get(LABEL_ARTIFACT)
+
+
+def _same(known: Manifest, kept: Manifest) -> bool:
+    """Return whether two states of an object differ at most in their resourceVersion."""
+    version = {"resourceVersion": known["metadata"].get("resourceVersion")}
+    return known == {**kept, "metadata": {**kept["metadata"], **version}}
 
 
 def _version(manifest: Manifest) -> int:

@@ -60,6 +60,7 @@ async def run(settings: Settings) -> None:
     lease = Lease(lease_client, lease_ref(settings.lease_namespace, settings.namespaces), holder_identity())
     leadership = Leadership(lease if settings.lease_namespace else None, metrics.leader.set)
     client = await connect(metrics.request_sent, leadership.guard)
+    watch_client = await connect(metrics.request_sent, connections=0)  # a watch keeps its connection
     events = EventPoster(client)
     gatherer = Gatherer(client, store, check_nodes=settings.policy.check_nodes)
     executor = Executor(client, store, events)
@@ -84,23 +85,27 @@ async def run(settings: Settings) -> None:
         ):
             try:
                 if not stop.is_set():
-                    await _act(settings, client, watches, resync, stop)
+                    await _act(settings, client, watch_client, watches, resync, stop)
             finally:
                 await queue.stop()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(events.drain(), DRAIN_SECONDS)
     finally:
         await client.close()
+        await watch_client.close()
         await lease_client.close()
 
 
-async def _act(settings: Settings, client: Client, watches: Watches, resync: Resync, stop: asyncio.Event) -> None:
+async def _act(
+    settings: Settings, client: Client, watch_client: Client, watches: Watches, resync: Resync, stop: asyncio.Event
+) -> None:
     """Watch and reconcile runs until ``stop`` is set or a signal arrives."""
     scanning = not settings.namespaces or await _may_scan(client)
     registry, kopf_settings = kopf.OperatorRegistry(), configure_kopf(scanning=scanning)
     watches.register(registry, kopf_settings)
     kopf.on.login(registry=registry)(functools.partial(login, client.server))
     listing = asyncio.create_task(resync.run(), name="resync")
+    watching = asyncio.create_task(watches.run(watch_client, settings.namespaces or ("",)), name="watches")
     try:
         await kopf.operator(
             registry=registry,
@@ -112,6 +117,7 @@ async def _act(settings: Settings, client: Client, watches: Watches, resync: Res
         )
     finally:
         listing.cancel()
+        watching.cancel()
 
 
 async def _may_scan(client: Client) -> bool:

@@ -54,6 +54,7 @@ class Resync:
     forbidden: dict[str, str] = field(default_factory=dict)
     """Namespaces that the API server forbids to list, with its message. Their runs are not reconciled."""
     _ready: set[str] = field(default_factory=set)
+    _first_lists: dict[str, asyncio.Event] = field(default_factory=dict)
     _last_start: float = field(default_factory=time.monotonic)
     _last_reply: float = field(default_factory=time.monotonic)
     _last_success: float = float("-inf")
@@ -63,6 +64,10 @@ class Resync:
     def is_ready(self, namespace: str) -> bool:
         """Return whether the store has been complete for a namespace; no run in it is reconciled before that."""
         return bool(self._ready & {"", namespace})
+
+    async def listed_once(self, namespace: str) -> None:
+        """Wait until the store has been complete for one of ``namespaces``."""
+        await self._first_lists.setdefault(namespace, asyncio.Event()).wait()
 
     async def run(self) -> None:
         """Resync until cancelled; a failure is logged and retried. Forbidden namespaces are tried again sooner."""
@@ -133,6 +138,7 @@ class Resync:
         self.listed(namespace, True)  # noqa: FBT003
         first = namespace not in self._ready
         self._ready.add(namespace)
+        self._first_lists.setdefault(namespace, asyncio.Event()).set()
         runs = [run for run in self.store.runs() if namespace in ("", run["metadata"]["namespace"])]
         if first:
             self._first_end = min(self._first_end, time.monotonic())

@@ -1,22 +1,37 @@
 """Watches: every event updates the store and, if the object changed, adds its run to the work queue.
 
-Only kopf's ``on.event`` is used: its other handlers add finalizers or annotations to objects.
+Of kopf, only ``on.event`` is used: its other handlers add finalizers or annotations to objects.
 """
 
-from collections.abc import Callable
+import asyncio
+import functools
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import kopf
 
-from fusionrun.cluster.gather import CHILDREN, Gatherer
+from fusionrun.api.models import Manifest
+from fusionrun.cluster.client import Client
+from fusionrun.cluster.gather import CHILDREN, FROM_CRDS, Gatherer
 from fusionrun.cluster.resources import RESOURCES
 from fusionrun.cluster.store import Store
+from fusionrun.handlers.object_watch import ObjectWatch
 from fusionrun.handlers.resync import Resync
 from fusionrun.handlers.work_queue import WorkQueue
 from fusionrun.metrics import Metrics
-from fusionrun.names import GROUP, KIND, LABEL_RUN, PLURAL, VERSION
+from fusionrun.names import API_VERSION, KIND, LABEL_RUN
+from fusionrun.state.observe.object_fields import JOBS, has_ended, is_deleting, parse_time, pod_phase
 from fusionrun.state.observe.object_ref import ObjectRef, ref_of, run_of
+
+_CLAIM = ("v1", "PersistentVolumeClaim")
+_RUN = (API_VERSION, KIND)
+
+STARTING_SECONDS = 0.5
+"""Time until a run is reconciled because a pod or a Job starts. Each has several events within a second, no stage waits
+for any of them, and they change only what the status says."""
 
 
 @dataclass(frozen=True)
@@ -32,21 +47,44 @@ class Watches:
     """Called with every deleted run."""
 
     def register(self, registry: kopf.OperatorRegistry, settings: kopf.OperatorSettings) -> None:
-        """Watch runs, their objects by label, and claims."""
-        kopf.on.event(GROUP, VERSION, PLURAL, id="run", registry=registry)(self.object_changed)
-        for api_version, kind in CHILDREN:
+        """Let kopf watch the kinds of objects that not every cluster serves, by label."""
+        for api_version, kind in FROM_CRDS:
             group, _, version = api_version.rpartition("/")
             plural, _namespaced = RESOURCES[api_version, kind]
-            kopf.on.event(group, version, plural, id="child", registry=registry)(self.object_changed)
+            kopf.on.event(group, version, plural, id="child", registry=registry)(self.on_event)
             settings.watching.label_selectors[group, version, plural] = LABEL_RUN
-        kopf.on.event("", "v1", "persistentvolumeclaims", id="claim", registry=registry)(self.claim_changed)
 
-    async def object_changed(self, event: dict[str, Any], **_: Any) -> None:
+    async def run(self, client: Client, namespaces: Iterable[str]) -> None:
+        """Watch runs, claims and the other kinds of objects in some namespaces, empty for all, until cancelled."""
+        children = [kind for kind in CHILDREN if kind not in FROM_CRDS]
+        async with asyncio.TaskGroup() as tasks:
+            for namespace in namespaces:
+                listed = functools.partial(self.resync.listed_once, namespace)
+                for api_version, kind in (_RUN, *children, _CLAIM):
+                    is_claim = (api_version, kind) == _CLAIM
+                    watch = ObjectWatch(
+                        client,
+                        self.store,
+                        api_version,
+                        kind,
+                        namespace,
+                        label_selector=LABEL_RUN if (api_version, kind) in children else None,
+                        changed=self.claim_changed if is_claim else self.object_changed,
+                        restarted=self.resync.soon,
+                    )
+                    tasks.create_task(watch.run(listed), name=f"watch of {kind} in {namespace or 'all namespaces'}")
+
+    async def on_event(self, event: dict[str, Any], **_: Any) -> None:
+        """Handle an event of kopf."""
+        if event["type"] is None:  # the watch has started with a list, which does not show what was deleted before
+            self.resync.soon()
+        self.object_changed(event["type"] or "ADDED", event["object"])
+
+    def object_changed(self, change: str, manifest: Manifest) -> None:
         """Store a run or one of its objects; reconcile the run if the object changed."""
-        manifest = event["object"]
         self.metrics.watch_last_event.labels(manifest["kind"]).set_to_current_time()
         ref, run = ref_of(manifest), run_of(manifest)
-        if event["type"] == "DELETED":
+        if change == "DELETED":
             changed = self.store.remove(ref, manifest["metadata"].get("resourceVersion") or "")
             if ref.kind == KIND:
                 # A late event of a deleted run must not remove a new run of the same name.
@@ -57,14 +95,37 @@ class Watches:
                 return
         else:
             changed = self.store.put(manifest)
-        if event["type"] is None:  # the watch has started with a list, which does not show what was deleted before
-            self.resync.soon()
         if changed and run is not None and self.resync.is_ready(run.namespace):
-            self.queue.add(run, watched=True)
+            if change != "DELETED" and is_starting(manifest):
+                self.queue.add_after(run, STARTING_SECONDS)
+                return
+            late = 0.0 if change == "DELETED" else seconds_late(manifest, time.time())
+            self.queue.add(run, watched_at=time.monotonic() - late)
 
-    async def claim_changed(self, event: dict[str, Any], **_: Any) -> None:
+    def claim_changed(self, change: str, manifest: Manifest) -> None:
         """Reconcile the runs that were waiting for a claim."""
-        claim = ref_of(event["object"])
+        claim = ref_of(manifest)
         self.metrics.watch_last_event.labels(claim.kind).set_to_current_time()
-        for run in self.gatherer.claim_changed(claim, exists=event["type"] != "DELETED"):
-            self.queue.add(run, watched=True)
+        for run in self.gatherer.claim_changed(claim, exists=change != "DELETED"):
+            self.queue.add(run, watched_at=time.monotonic())
+
+
+def is_starting(manifest: Manifest) -> bool:
+    """Return whether an object is a pod or a workload that starts or runs: its stage has not come to an end."""
+    if is_deleting(manifest):
+        return False
+    return pod_phase(manifest) in ("Pending", "Running") if manifest["kind"] == "Pod" else _has_no_end(manifest)
+
+
+def _has_no_end(manifest: Manifest) -> bool:
+    return manifest["kind"] in JOBS and not has_ended(manifest)
+
+
+def seconds_late(manifest: Manifest, now: float) -> float:
+    """Return for how long at least an object had been changed when its event was handled, at a Unix time.
+
+    The API server notes the time of a change in whole seconds, so less than one second is not noticed.
+    """
+    times = (parse_time(entry.get("time")) for entry in manifest["metadata"].get("managedFields") or ())
+    changed: datetime | None = max(filter(None, times), default=None)
+    return max(0.0, now - changed.timestamp() - 1.0) if changed else 0.0

@@ -52,10 +52,12 @@ class WorkQueue:
         """Return whether a run is being reconciled, or will be now or later."""
         return run in self._tasks or run in self._timers
 
-    def add(self, run: ObjectRef, *, watched: bool = False) -> None:
-        """Reconcile a run now, or again if it is being reconciled; ``watched`` if a watch event is the reason."""
-        at = time.monotonic() if watched else None
-        self._queued[run] = self._queued.get(run) or at
+    def add(self, run: ObjectRef, *, watched_at: float | None = None) -> None:
+        """Reconcile a run now, or again if it is being reconciled.
+
+        ``watched_at`` is the monotonic time of the change, if a watch event is the reason.
+        """
+        self._queued[run] = self._queued.get(run) or watched_at
         if run not in self._tasks:
             self._tasks[run] = asyncio.get_running_loop().create_task(self._work(run), name=f"run {run.name}")
 

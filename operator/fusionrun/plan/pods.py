@@ -5,7 +5,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
 from typing import Any, TypeVar
 
 from fusionrun.api.models import ServerOverride
@@ -135,9 +135,7 @@ def merge(base: PodSettings, over: PodScheduling) -> PodSettings:
     added. Other fields are replaced.
     """
     changes: dict[str, Any] = {}
-    for name in type(over).model_fields:
-        if name not in PodSettings.model_fields:  # of ``Scheduling``
-            continue
+    for name in _merged_fields(type(over)):
         old, new = getattr(base, name), getattr(over, name)
         if not new:
             continue
@@ -149,6 +147,12 @@ def merge(base: PodSettings, over: PodScheduling) -> PodSettings:
             new = list({getattr(each, key): each for each in (*old, *new)}.values())
         changes[name] = new
     return base.model_copy(update=changes)
+
+
+@cache
+def _merged_fields(kind: type[PodScheduling]) -> tuple[str, ...]:
+    """Return the fields of ``PodSettings`` that a class of settings has. ``Scheduling`` has others as well."""
+    return tuple(name for name in kind.model_fields if name in PodSettings.model_fields)
 
 
 def node_labels(settings: PodScheduling) -> list[str]:

@@ -20,6 +20,7 @@ from fusionrun.state.observe.live_objects import Refusal
 from fusionrun.state.observe.object_ref import ObjectRef
 from fusionrun.state.observe.observed import Observed, ObservedStage
 from fusionrun.state.observe.pending_pods import PendingPods
+from fusionrun.state.observe.run_cache import RunCache
 from fusionrun.state.report.events import Event
 from fusionrun.state.report.gpu_time import GpuTime
 from fusionrun.state.report.stage_status import DONE
@@ -57,6 +58,7 @@ class Context:
     """The stage that may start although a limit of ``spec.scheduling`` applies to it: it is its turn."""
     trusts_clock: bool = True
     """Whether ``now`` is close to the time of the last reconcile. If not, no deadline ends a stage."""
+    cache: RunCache = field(default_factory=RunCache, compare=False, repr=False)
 
     def observed_stage(self, stage: Stage) -> ObservedStage:
         """Return the objects of a stage."""

@@ -18,9 +18,9 @@ from fusionrun.plan.stages import Stage
 from fusionrun.plan.tasks import served_model
 from fusionrun.state.decide.attempts import settings_changed
 from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
-from fusionrun.state.decide.start import objects_of, waiting
+from fusionrun.state.decide.start import objects_of, refs_of, waiting
 from fusionrun.state.observe.object_fields import format_time, is_deleting, parse_time, pod_phase
-from fusionrun.state.observe.object_ref import ref_of
+from fusionrun.state.observe.object_ref import ObjectRef, ref_of
 from fusionrun.state.observe.pending_pods import PendingPods
 from fusionrun.state.observe.workloads import Workload
 from fusionrun.state.report.events import Event
@@ -51,19 +51,21 @@ def restore(context: Context, stage: Stage, before: Outcomes, outcome: StageOutc
 def _missing_objects(
     context: Context, stage: Stage, before: Outcomes, workload: Workload, outcome: StageOutcome
 ) -> StageOutcome:
-    *others, same = objects_of(context, stage, before, workload.attempt)
-    if ref_of(same) != workload.ref:  # another release renders this stage in another way
+    *others, same = refs_of(context, stage, before, workload.attempt)
+    if same != workload.ref:  # another release renders this stage in another way
         return outcome
-    for manifest in others:
-        ref = ref_of(manifest)
+    rendered: dict[ObjectRef, Manifest] = {}
+    for ref in others:
         if (generation := context.observed.generations.get(ref)) is not None:
             # The API server counts the changes of a policy's spec. A Secret or ConfigMap cannot be changed.
             if ref.kind == "NetworkPolicy" and generation > 1:
                 text = f"NetworkPolicy {ref.name} was changed: delete it to have it created again"
                 outcome = _changed(context, outcome, text)
             continue
-        if not _is_restored(context, manifest):
+        if not _is_restored(context, ref.kind):
             continue
+        rendered = rendered or {ref_of(m): m for m in objects_of(context, stage, before, workload.attempt)}
+        manifest = rendered[ref]
         text = f"{ref.kind} {ref.name} was deleted"
         if refusal := context.refused.get(ref):
             outcome = _with_message(outcome, f"{text} and cannot be created: {refusal.message}")
@@ -81,13 +83,12 @@ def _missing_objects(
     return outcome
 
 
-def _is_restored(context: Context, manifest: Manifest) -> bool:
+def _is_restored(context: Context, kind: str) -> bool:
     """Return whether an object is created again when it does not exist.
 
     Secrets cannot be read, and the kubelet reports missing ones. A run that 0.2.0 accepted has no features; it gets its
     NetworkPolicies with the next stage.
     """
-    kind = manifest["kind"]
     return kind != "Secret" and (kind != "NetworkPolicy" or bool(context.pinned.features))
 
 

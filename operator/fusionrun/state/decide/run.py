@@ -16,7 +16,7 @@ from fusionrun.api.models import Manifest
 from fusionrun.api.result import StageResult
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import PREFLIGHT_TRAINING, PREPARE_BENCHMARKS, StageKind
-from fusionrun.api.status import FusionRunStatus, Reason, read_status
+from fusionrun.api.status import FusionRunStatus, Reason
 from fusionrun.errors import ContractError, SpecError
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.checks import check_security, check_spec
@@ -25,7 +25,7 @@ from fusionrun.plan.families.prompts import PROMPTS
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.pod_size import too_large
 from fusionrun.plan.policy import violations
-from fusionrun.settings import Settings
+from fusionrun.settings import Policy, Settings
 from fusionrun.state.decide.conclude import conclude
 from fusionrun.state.decide.context import Context, Outcomes
 from fusionrun.state.decide.decision import Decision
@@ -50,6 +50,7 @@ from fusionrun.state.observe.object_fields import is_deleting, is_finished
 from fusionrun.state.observe.object_ref import ref_of
 from fusionrun.state.observe.observed import observe
 from fusionrun.state.observe.other_runs import makers
+from fusionrun.state.observe.run_cache import known_status
 from fusionrun.state.report import summary
 from fusionrun.state.report.active_time import trusts_clock
 from fusionrun.state.report.expected import EarlyResults, expected
@@ -63,14 +64,14 @@ def decide(live: LiveObjects, settings: Settings, now: datetime) -> Decision:
     """Decide what one run needs next."""
     if is_deleting(live.run):
         return Decision()
-    before = read_status(live.run.get("status"))
+    before = known_status(live.cache, live.run)
     observed = observe(live, before)
     time = gpu_time(before, observed, settings.accelerators, now)
-    inputs = RunInput(live, observed, before, frozen(live.run, observed, before), settings, now, time)
+    inputs = RunInput(live, observed, before, frozen(live.run, observed, before, live.cache), settings, now, time)
     if is_finished(live.run):
         return finished(inputs)
     try:
-        accepted = acceptance(live, inputs.frozen, settings)
+        accepted = _acceptance(inputs)
     except ValidationError as error:
         unreadable = refused if accepted_by(inputs.frozen) is None else too_old
         return unreadable(inputs, _first_error(error))
@@ -84,15 +85,49 @@ def decide(live: LiveObjects, settings: Settings, now: datetime) -> Decision:
         return too_old(inputs, error.field)
 
 
+def _acceptance(inputs: RunInput) -> Acceptance:
+    """Return the spec, images and stages of a run: of an accepted run from the cache, if nothing has changed."""
+    live, frozen, settings = inputs.live, inputs.frozen, inputs.settings
+    if frozen.spec is None:
+        return acceptance(live, frozen, settings)
+    depends_on = (frozen.spec, frozen.resolved, live.run["spec"], settings)
+    return live.cache.get("acceptance", depends_on, lambda: acceptance(live, frozen, settings))
+
+
+def _planned(inputs: RunInput, accepted: Acceptance) -> PinnedPlan:
+    """Return the plan of a run, without the result of ``resolve``."""
+    metadata, spec = inputs.live.run["metadata"], accepted.spec
+    return PinnedPlan(
+        metadata["namespace"],
+        metadata["name"],
+        metadata["uid"],
+        spec,
+        accepted.adopt(build_plan(spec)),
+        (),
+        {},
+        features=accepted.features,
+        publish_endpoint=accepted.publish_endpoint,
+        gpu_memory_bytes=gpu_memory(spec, inputs.live.nodes),
+    )
+
+
+def _resolution(inputs: RunInput, pinned: PinnedPlan) -> Resolution | None:
+    """Return the result of ``resolve``; from the cache if it is in its ConfigMap."""
+    live, frozen = inputs.live, inputs.frozen
+    if frozen.resolved is None:
+        return resolution(live, inputs.observed, frozen, pinned, inputs.before)
+    depends_on = (frozen.resolved, frozen.spec, pinned)
+    return live.cache.get(
+        "resolution", depends_on, lambda: resolution(live, inputs.observed, frozen, pinned, inputs.before)
+    )
+
+
 def _advance(inputs: RunInput, accepted: Acceptance) -> Decision:
     """Decide on the stages of an accepted run, or accept it."""
-    metadata, spec, before = inputs.live.run["metadata"], accepted.spec, inputs.before
-    plan = accepted.adopt(build_plan(spec))
-    run = (metadata["namespace"], metadata["name"], metadata["uid"], spec)
-    pinned = PinnedPlan(*run, plan, (), {}, features=accepted.features)
-    memory = gpu_memory(spec, inputs.live.nodes)
-    pinned = replace(pinned, publish_endpoint=accepted.publish_endpoint, gpu_memory_bytes=memory)
-    resolved = resolution(inputs.live, inputs.observed, inputs.frozen, pinned, before)
+    spec, before, cache = accepted.spec, inputs.before, inputs.live.cache
+    metadata = inputs.live.run["metadata"]
+    pinned = cache.get("plan", (accepted, metadata["uid"], inputs.live.nodes), lambda: _planned(inputs, accepted))
+    resolved = _resolution(inputs, pinned)
     config_maps = [resolved.config_map] if resolved and resolved.config_map else []
     if accepted.is_new:
         config_maps = [accepted.config_map(pinned)]
@@ -104,7 +139,9 @@ def _advance(inputs: RunInput, accepted: Acceptance) -> Decision:
     if _lost_resolution(before, resolved):
         return changed(inputs, names.resolved_config_map)
     if resolved is not None:
-        pinned = replace(pinned, pins=resolved.pins, digests=resolved.digests)
+        unpinned, pins, by_stage = pinned, resolved.pins, resolved.digests
+        depends_on = (unpinned, pins, by_stage)
+        pinned = cache.get("pinned plan", depends_on, lambda: replace(unpinned, pins=pins, digests=by_stage))
     previous, shared = {s.name: s for s in before.stages}, Shared()
     if resolved is not None:
         others = makers(inputs.live.others)
@@ -120,10 +157,11 @@ def _advance(inputs: RunInput, accepted: Acceptance) -> Decision:
         missing=_missing(inputs, accepted, pinned, config_maps),
         refused=inputs.live.refused,
         pods_listed=inputs.live.pods_listed,
-        settings=replace(inputs.settings, images=accepted.images),
+        settings=cache.get("settings", (inputs.settings, accepted.images), lambda: _with_images(inputs, accepted)),
         now=inputs.now,
         gpu_time=inputs.gpu_time,
         trusts_clock=trusts_clock(before, inputs.now),
+        cache=cache,
     )
     context = replace(context, estimate=_estimate(context, before))
     outcomes = decide_stages(context, Outcomes(benchmarks=tuple(before.results), dataset=before.dataset))
@@ -162,6 +200,10 @@ def _advance(inputs: RunInput, accepted: Acceptance) -> Decision:
         list_pods=tuple(ref for outcome in decided for ref in outcome.list_pods),
         requeue_seconds=0.0 if ends else min((seconds for seconds in times if seconds is not None), default=None),
     )
+
+
+def _with_images(inputs: RunInput, accepted: Acceptance) -> Settings:
+    return replace(inputs.settings, images=accepted.images)
 
 
 def _estimate(context: Context, before: FusionRunStatus) -> Estimate | None:
@@ -219,7 +261,12 @@ def _no_longer_allowed(inputs: RunInput, accepted: Acceptance) -> list[SpecError
 
     All rules and the policy of the operator bound the values that have changed since acceptance.
     """
-    policy, spec, original = inputs.settings.policy, accepted.spec, accepted.original
+    policy, cache = inputs.settings.policy, inputs.live.cache
+    return cache.get("not allowed", (accepted, policy), lambda: _violations(accepted, policy))
+
+
+def _violations(accepted: Acceptance, policy: Policy) -> list[SpecError]:
+    spec, original = accepted.spec, accepted.original
     errors = {str(e): e for e in check_security(spec)}
     if original is None:  # this release cannot read it, so it does not know what has changed
         changed = violations(spec, policy)

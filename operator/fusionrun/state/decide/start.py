@@ -1,6 +1,6 @@
 """Start of a stage: whether it may start, the objects to create, and what happens if the API server refuses one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -16,7 +16,7 @@ from fusionrun.state.decide.sharing import RECHECK_SECONDS
 from fusionrun.state.observe.failures import Failure
 from fusionrun.state.observe.live_objects import Refusal
 from fusionrun.state.observe.object_fields import format_time
-from fusionrun.state.observe.object_ref import ref_of
+from fusionrun.state.observe.object_ref import ObjectRef, ref_of
 from fusionrun.state.observe.pending_pods import PendingPods
 from fusionrun.state.report import gate, scores
 from fusionrun.state.report.stage_status import DONE, MESSAGE_CHARACTERS, idle
@@ -50,6 +50,7 @@ def start(
         old = context.previous.get(stage.name)
         avoided_nodes = (old.avoided_nodes or []) if old else []
     objects = objects_of(context, stage, before, attempt, avoided_nodes)
+    _refs(context, stage, attempt, lambda: objects)
     for manifest in objects:
         if refusal := context.refused.get(ref_of(manifest)):
             return _refused(context, stage, refusal)
@@ -79,6 +80,22 @@ def objects_of(
             groups=tuple(scores.group_results(pinned.spec, before.benchmarks)),
         )
     return tuple(render(pinned, stage, attempt, context.settings, avoided_nodes))
+
+
+def refs_of(context: Context, stage: Stage, before: Outcomes, attempt: int) -> tuple[ObjectRef, ...]:
+    """Return the references of ``objects_of``: rendered once, since the names depend on no other stage."""
+    return _refs(context, stage, attempt, lambda: objects_of(context, stage, before, attempt))
+
+
+def _refs(
+    context: Context, stage: Stage, attempt: int, objects: Callable[[], tuple[Manifest, ...]]
+) -> tuple[ObjectRef, ...]:
+    known: dict[tuple[str, int], tuple[ObjectRef, ...]] = context.cache.get(
+        "objects", (context.pinned, context.settings), dict
+    )
+    if (stage.name, attempt) not in known:
+        known[stage.name, attempt] = tuple(map(ref_of, objects()))
+    return known[stage.name, attempt]
 
 
 def retry_message(context: Context, stage: Stage) -> str | None:

@@ -15,6 +15,7 @@ from fusionrun.api.models import Manifest
 from fusionrun.api.stage import StageKind
 from fusionrun.api.status import FusionRunStatus, StageState
 from fusionrun.state.observe.observed import Observed
+from fusionrun.state.observe.run_cache import RunCache
 
 _NOT_STARTED = (StageState.PENDING, StageState.WAITING)
 _DONE = (StageState.SUCCEEDED, StageState.SKIPPED)
@@ -28,7 +29,7 @@ class Frozen:
     resolved: dict[str, str] | None
 
 
-def frozen(run: Manifest, observed: Observed, status: FusionRunStatus) -> Frozen:
+def frozen(run: Manifest, observed: Observed, status: FusionRunStatus, cache: RunCache | None = None) -> Frozen:
     """Return the data that the status confirms.
 
     Notes
@@ -45,7 +46,15 @@ def frozen(run: Manifest, observed: Observed, status: FusionRunStatus) -> Frozen
             spec if has_started(status) else None,
             resolved if _state(status, StageKind.RESOLVE) in _DONE else None,
         )
-    return Frozen(_confirmed(spec, status.spec_digest), _confirmed(resolved, status.resolved_digest))
+    digests = [_digest(name, data, cache or RunCache()) for name, data in (("spec", spec), ("resolved", resolved))]
+    return Frozen(
+        spec if digests[0] == status.spec_digest else None,
+        resolved if digests[1] is not None and digests[1] == status.resolved_digest else None,
+    )
+
+
+def _digest(name: str, data: dict[str, str] | None, cache: RunCache) -> str | None:
+    return None if data is None else cache.get(f"digest of {name}", (data,), lambda: data_digest(data))
 
 
 def data_digest(data: Mapping[str, str]) -> str:
@@ -62,7 +71,3 @@ def has_started(status: FusionRunStatus, *, after_resolve: bool = False) -> bool
 
 def _state(status: FusionRunStatus, name: str) -> StageState | None:
     return next((s.state for s in status.stages if s.name == name), None)
-
-
-def _confirmed(data: dict[str, str] | None, digest: str | None) -> dict[str, str] | None:
-    return data if data is not None and data_digest(data) == digest else None

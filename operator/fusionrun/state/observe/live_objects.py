@@ -7,6 +7,7 @@ from fusionrun.api.models import Manifest
 from fusionrun.api.result import Progress
 from fusionrun.plan.pod_size import NodeGpus
 from fusionrun.state.observe.object_ref import ObjectRef
+from fusionrun.state.observe.run_cache import RunCache
 
 
 @dataclass(frozen=True)
@@ -74,3 +75,5 @@ class LiveObjects:
     """Nodes with GPUs; empty if they were not looked up, as after ``resolve``."""
     pods_listed: frozenset[ObjectRef] = frozenset()
     """Workloads whose pods this reconcile has listed: a result that is still missing is lost."""
+    cache: RunCache = field(default_factory=RunCache, compare=False, repr=False)
+    """Values that earlier decisions on the run have computed."""

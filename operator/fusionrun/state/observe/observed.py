@@ -1,6 +1,7 @@
 """What the objects of a run say: per stage its workloads, services and pushed progress."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from fusionrun.api.models import Manifest
 from fusionrun.api.status import FusionRunStatus
@@ -25,7 +26,7 @@ class ObservedStage:
     left: tuple[Manifest, ...] = ()
     """Its pods with GPUs whose workload is gone: they still terminate."""
 
-    @property
+    @cached_property
     def latest(self) -> Workload | None:
         """Return the workload of the last attempt; None if the run was retried since."""
         return max(
@@ -38,7 +39,7 @@ class ObservedStage:
         workloads = [w.ref for w in self.workloads if w.holds_pods]
         return (*workloads, *(ref_of(s) for s in self.services if not is_deleting(s)))
 
-    @property
+    @cached_property
     def earlier(self) -> "ObservedStage":
         """Return the objects of all attempts but the last."""
         return self.before(self.latest.attempt) if self.latest else ObservedStage()
@@ -47,6 +48,9 @@ class ObservedStage:
         """Return the objects of earlier attempts."""
         workloads = tuple(w for w in self.workloads if w.attempt < attempt)
         return ObservedStage(workloads, tuple(s for s in self.services if attempt_of(s) < attempt))
+
+
+_NOTHING = ObservedStage()
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class Observed:
 
     def stage(self, name: str) -> ObservedStage:
         """Return the objects of a stage, which may be none."""
-        return self.stages.get(name, ObservedStage())
+        return self.stages.get(name, _NOTHING)
 
     @property
     def running_objects(self) -> tuple[ObjectRef, ...]:
@@ -87,14 +91,27 @@ def observe(live: LiveObjects, before: FusionRunStatus) -> Observed:
             config_maps[manifest["metadata"]["name"]] = manifest.get("data") or {}
     first = {stage.name: stage.first_attempt for stage in before.stages if stage.first_attempt}
     stages = {
-        name: _stage(name, by_stage.get(name, []), live, recorded, first.get(name, 0))
+        name: _known_stage(name, by_stage.get(name, []), live, recorded, first.get(name, 0))
         for name in dict.fromkeys([*by_stage, *first])
     }
     return Observed(stages, config_maps, generations)
 
 
-def _stage(
+def _known_stage(
     name: str, manifests: list[Manifest], live: LiveObjects, recorded: frozenset[str], first_attempt: int
+) -> ObservedStage:
+    """Return the objects of a stage; from the cache if none has changed, as of most stages in most decisions."""
+    pushed = {index: p for (stage, index), p in live.pushed.items() if stage == name}
+    depends_on = (manifests, pushed, live.log_tails, live.warnings, live.kueue, recorded, first_attempt)
+    return live.cache.get(f"stage {name}", depends_on, lambda: _stage(manifests, live, pushed, recorded, first_attempt))
+
+
+def _stage(
+    manifests: list[Manifest],
+    live: LiveObjects,
+    pushed: dict[int, PushedProgress],
+    recorded: frozenset[str],
+    first_attempt: int,
 ) -> ObservedStage:
     pods = [m for m in manifests if m["kind"] == "Pod"]
     workloads = []
@@ -107,7 +124,6 @@ def _stage(
             workloads.append(replace(workload, kueue=live.kueue))
             mine += [pod for pod in created if pod["metadata"].get("uid") not in recorded]
             left = {ref: pod for ref, pod in left.items() if pod not in created}
-    pushed = {index: p for (stage, index), p in live.pushed.items() if stage == name}
     services = tuple(m for m in manifests if m["kind"] == "Service")
     gpu_pods = tuple(map(gpu_pod, mine))
     return ObservedStage(tuple(workloads), services, pushed, first_attempt, gpu_pods, tuple(left.values()))

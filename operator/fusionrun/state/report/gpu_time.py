@@ -86,7 +86,12 @@ class GpuTime:
 
     def apply(self, stages: Iterable[StageStatus]) -> list[StageStatus]:
         """Return the statuses of stages with their GPU time."""
-        return [stage.model_copy(update=self._fields(stage)) for stage in stages]
+        return [self._applied(stage) for stage in stages]
+
+    def _applied(self, stage: StageStatus) -> StageStatus:
+        fields = self._fields(stage)
+        same = all(getattr(stage, name) == value for name, value in fields.items())
+        return stage if same else stage.model_copy(update=fields)
 
     def _fields(self, stage: StageStatus) -> dict[str, Any]:
         time = self.stage(stage.name)
@@ -135,6 +140,9 @@ class _Counting:
     """End of the pods that are gone without one."""
 
     def count(self) -> StageTime:
+        old = self.old
+        if not any(pod.devices for pod in self.pods) and (old is None or not (old.gpu_usage or old.gpu_seconds)):
+            return StageTime()
         base = self._base()
         recorded = {pod.uid: pod for pod in base.pods}
         seconds, cost = float(base.ended_gpu_seconds or 0), float(base.ended_cost_micro or 0)

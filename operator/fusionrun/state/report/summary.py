@@ -88,6 +88,8 @@ def only_progress(before: FusionRunStatus, after: FusionRunStatus) -> bool:
         stages = [stage.model_copy(update=dict.fromkeys(_pushed(stage))) for stage in status.stages]
         return status.model_copy(update={"stages": stages, "cost": None, "cost_micro": None})
 
+    if before.conditions != after.conditions or before.stage != after.stage:  # most changes, without a copy
+        return False
     same_fields = [*map(_pushed, before.stages)] == [*map(_pushed, after.stages)]
     return same_fields and others(before) == others(after)
 
