@@ -34,7 +34,7 @@ class Flux:
     def add(self, name: str, **spec: Any) -> None:
         """Create a Kustomization for the folder of its name."""
         source = {"kind": "GitRepository", "name": "repository"}
-        defaults = {"interval": "1h", "retryInterval": "1h", "timeout": "10s", "prune": True}
+        defaults = {"interval": "1h", "retryInterval": "1h", "timeout": "30s", "prune": True}
         manifest = {
             "apiVersion": "kustomize.toolkit.fluxcd.io/v1",
             "kind": "Kustomization",
