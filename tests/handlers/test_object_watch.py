@@ -40,6 +40,7 @@ class Client:
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
     monkeypatch.setattr(object_watch, "BACKOFF_FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(object_watch, "RECONNECT_SECONDS", 0.0)
 
 
 async def follow(client, changed, listed_at="", restarted=list):
@@ -71,6 +72,13 @@ async def test_an_expired_version_restarts_it_without_one():
     await follow(client, lambda *_: None, listed_at="7", restarted=lambda: next(restarts))
     assert client.versions == ["7", "", "20"]
     assert next(restarts) == 1
+
+
+async def test_any_other_error_is_logged_and_restarts_it(caplog):
+    client = Client([event("ADDED", 8), KeyError("object")])
+    await follow(client, lambda *_: None)
+    assert client.versions == ["", "8"]
+    assert "the watch of Pod in all namespaces starts again: 'object'" in caplog.text
 
 
 async def test_an_object_that_cannot_be_handled_does_not_stop_it(caplog):

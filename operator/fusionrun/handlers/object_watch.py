@@ -16,6 +16,8 @@ from fusionrun.errors import ClusterError
 
 logger = logging.getLogger(__name__)
 
+RECONNECT_SECONDS = 0.2
+"""Time until a watch that the API server has ended goes on."""
 BACKOFF_FIRST_SECONDS = 0.25
 BACKOFF_MAX_SECONDS = 30.0
 """Time between two attempts while the API server does not reply, or forbids the watch."""
@@ -52,11 +54,14 @@ class ObjectWatch:
                     if change != "BOOKMARK":
                         self._handle(change, manifest)
                     await asyncio.sleep(0)  # many events may have arrived together: let other tasks run
-            except ClusterError as error:
-                if error.status == _EXPIRED:
+                await asyncio.sleep(RECONNECT_SECONDS)
+            except Exception as error:  # noqa: BLE001 -- the watch of one kind must not stop those of the others
+                if isinstance(error, ClusterError) and error.status == _EXPIRED:
                     version = ""
                     self.restarted()
                 log = logger.warning if failures else logger.debug  # connections end now and then
+                if not isinstance(error, ClusterError):
+                    log = logger.exception
                 log("the watch of %s in %s starts again: %s", self.kind, self.namespace or "all namespaces", error)
                 await asyncio.sleep(min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(failures, 10)))
                 failures += 1
