@@ -23,7 +23,7 @@ from fusionrun.state.observe.live_objects import LiveObjects
 from fusionrun.state.observe.object_ref import ObjectRef
 from fusionrun.state.observe.run_cache import known_status
 
-WATCH_LAG_SECONDS = 0.05
+WATCH_LAG_SECONDS = 0.2
 """Time until the pods of an ended workload are listed if their watch has not reported their end. On a busy machine the
 watches are read in another order than that of the changes; a list costs two requests."""
 NEW_OBJECTS_SECONDS = 0.5
