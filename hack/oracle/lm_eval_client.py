@@ -3,6 +3,8 @@
 Both measure the same server on tasks of the package with invented rows. lm-eval's client is ``local-completions``:
 texts without a chat template, likelihoods by ``echo``, tokens by ``/tokenize``. Every reply, verdict and score must be
 equal. The server's tokens are characters, and its log-probabilities are hashes of the twelve characters before.
+``--url`` and ``--model`` name a vLLM server instead, started with ``--enable-tokenizer-info-endpoint``. Its
+log-probabilities are compared to 2 digits: they depend on the batch.
 
 Run it with the packages of the data image and lm-eval's extra ``api``, with ``PYTHONPATH=operator:images:tests:hack``.
 """
@@ -14,7 +16,9 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +34,16 @@ TASKS = (
     ("ai2_arc", None),
 )  # fmt: skip
 DIGITS = 9
+SERVER_DIGITS = 2
+
+
+@dataclass(frozen=True)
+class Server:
+    """The server that both clients measure."""
+
+    url: str
+    model: str
+    max_length: int
 
 
 def number(*parts: object) -> int:
@@ -77,14 +91,14 @@ def _logprobs(text: str, position: int) -> tuple[float, float]:
     return own, own if number(before, character, "likeliest") % 9 else -0.01
 
 
-def theirs(url: str, task: str, shots: int | None, manager: Any) -> dict[str, Any]:
+def theirs(server: Server, task: str, shots: int | None, manager: Any) -> dict[str, Any]:
     """Measure with lm-eval's own client."""
     from lm_eval.evaluator import simple_evaluate  # noqa: PLC0415
 
-    settings = {"base_url": f"{url}/v1/completions", "tokenizer_backend": "remote", "model": "m"}
+    settings = {"base_url": f"{server.url}/v1/completions", "tokenizer_backend": "remote", "model": server.model}
     found = simple_evaluate(
         model="local-completions",
-        model_args={**settings, "num_concurrent": 4, "max_length": 100_000},
+        model_args={**settings, "num_concurrent": 4, "max_length": server.max_length},
         tasks=[task],
         num_fewshot=shots,
         bootstrap_iters=0,
@@ -93,7 +107,7 @@ def theirs(url: str, task: str, shots: int | None, manager: Any) -> dict[str, An
     return dict(found or {})
 
 
-def ours(url: str, task: str, shots: int | None, catalogue: Any) -> tuple[dict[str, Any], HarnessScore]:
+def ours(server: Server, task: str, shots: int | None, catalogue: Any) -> tuple[dict[str, Any], HarnessScore]:
     """Measure with the harness, without its process."""
     from fusionrun_stages.harness.answers import StoredAnswers  # noqa: PLC0415
     from fusionrun_stages.harness.loading import load_task  # noqa: PLC0415
@@ -102,7 +116,7 @@ def ours(url: str, task: str, shots: int | None, catalogue: Any) -> tuple[dict[s
 
     asked = HarnessTask(name="b", task=task, few_shot=shots, chat_template=False)
     loaded = load_task(catalogue, asked, task)
-    model = HarnessModel(base_url=f"{url}/v1", model="m", concurrency=4, stall_seconds=600)
+    model = HarnessModel(base_url=f"{server.url}/v1", model=server.model, concurrency=4, stall_seconds=600)
     with tempfile.TemporaryDirectory() as name:
         output = Path(name)
         with StoredAnswers(output / "parts", "b", "pod") as answers:
@@ -112,12 +126,18 @@ def ours(url: str, task: str, shots: int | None, catalogue: Any) -> tuple[dict[s
         return results, HarnessScore.model_validate_json((output / HARNESS / "b.json").read_bytes())
 
 
+def equal(left: Any, right: Any, digits: int) -> bool:
+    """Return whether two replies are equal, log-probabilities to a number of digits."""
+    if isinstance(left, tuple) and isinstance(right, tuple):
+        return abs(left[0] - right[0]) <= 10**-digits and bool(left[1]) == bool(right[1])
+    return str(left) == str(right)
+
+
 def replies(sample: dict[str, Any]) -> list[Any]:
-    found = [reply for group in sample["resps"] for reply in group]
-    return [(round(r[0], DIGITS), bool(r[1])) if isinstance(r, tuple) else str(r) for r in found]
+    return [reply for group in sample["resps"] for reply in group]
 
 
-def differences(left: dict[str, Any], right: dict[str, Any]) -> tuple[int, int]:
+def differences(left: dict[str, Any], right: dict[str, Any], digits: int) -> tuple[int, int]:
     """Return the number of samples, and of those with another reply or verdict."""
     count = different = 0
     for task, samples in left["samples"].items():
@@ -125,14 +145,33 @@ def differences(left: dict[str, Any], right: dict[str, Any]) -> tuple[int, int]:
         for sample in samples:
             other = others[sample["doc_id"], sample["filter"]]
             same = all(sample[name] == other[name] for name in sample["metrics"])
+            pairs = zip(replies(sample), replies(other), strict=True)
             count += 1
-            different += not (same and replies(sample) == replies(other))
+            different += not (same and all(equal(*pair, digits) for pair in pairs))
     return count, different
+
+
+@contextmanager
+def served(options: argparse.Namespace) -> Iterator[Server]:
+    """Yield the server of the command line, or a stand-in."""
+    if options.url:
+        yield Server(options.url, options.model, options.max_length)
+        return
+    stand_in = server_of({})
+    stand_in.RequestHandlerClass = Oracle
+    stand_in.max_model_len = 100_000
+    with serving(stand_in) as url:
+        yield Server(url, "m", stand_in.max_model_len)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Compare every task; exit with an error if anything differs."""
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args(arguments)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--url", help="a vLLM server instead of the stand-in, such as http://127.0.0.1:8000")
+    parser.add_argument("--model", help="the name of its model")
+    parser.add_argument("--max-length", type=int, default=2048, help="its --max-model-len (default: 2048)")
+    parser.add_argument("--tasks", nargs="*", help="some of the tasks only")
+    options = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
     os.environ |= {"TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
     import datasets  # noqa: PLC0415
@@ -142,15 +181,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     datasets.load_dataset = lm_eval_rows.load_dataset
     catalogue = Catalogue.open()
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    server = server_of({})
-    server.RequestHandlerClass = Oracle
-    server.max_model_len = 100_000
+    digits = SERVER_DIGITS if options.url else DIGITS
     total = 0
-    with serving(server) as url:
+    with served(options) as server:
         for task, shots in TASKS:
-            official = theirs(url, task, shots, catalogue.manager)
-            own, score = ours(url, task, shots, catalogue)
-            count, different = differences(official, own)
+            if options.tasks and task not in options.tasks:
+                continue
+            official = theirs(server, task, shots, catalogue.manager)
+            own, score = ours(server, task, shots, catalogue)
+            count, different = differences(official, own, digits)
             name = f"{task}, {'own' if shots is None else shots} examples"
             values = {
                 metric: round(value, 4)

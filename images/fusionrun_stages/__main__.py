@@ -18,7 +18,6 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from fusionrun.api.artifacts import ArtifactManifest, lease_name
 from fusionrun.api.pod import (
@@ -35,9 +34,10 @@ from fusionrun.api.records import SCHEMA_VERSION
 from fusionrun.api.result import STOPPED, Outcome, StageResult
 from fusionrun.api.stage import StageKind
 from fusionrun.api.task import StageTask, decode_task, task_digest
-from fusionrun_stages.errors import InfrastructureError, ServerStalledError, UserError, classify, escape_controls
+from fusionrun_stages.errors import InfrastructureError, ServerStalledError, UserError, classify
 from fusionrun_stages.pod.gpus import require_gpus
 from fusionrun_stages.pod.lease import Holder, Lease
+from fusionrun_stages.pod.log_format import configure_log
 from fusionrun_stages.pod.process import peak_memory_bytes, raise_open_files
 from fusionrun_stages.pod.progress import Pusher
 from fusionrun_stages.pod.shards import Worker, make_shards
@@ -48,8 +48,6 @@ from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger("fusionrun_stages")
 
-LOG_CHARACTERS = 20_000
-"""Longest message or traceback in the log."""
 RELEASE_SECONDS = 10.0
 """Maximum time to release the leases of a stalled stage."""
 _leases: list[Lease] = []
@@ -58,11 +56,7 @@ _leases: list[Lease] = []
 
 def main(arguments: list[str]) -> int:
     """Run the stage of the kind named on the command line; return the exit code."""
-    # Libraries may only warn; the stages log at INFO.
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    log.setLevel(logging.INFO)
+    configure_log()
     signal.signal(signal.SIGTERM, _leave)
     raise_open_files()
     try:
@@ -84,19 +78,6 @@ def main(arguments: list[str]) -> int:
     if _rank("LOCAL_RANK") == 0:
         write_result(result)
     return 0
-
-
-class LineFormatter(logging.Formatter):
-    """Formats a message as one line, and a traceback as lines without control characters."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name of the base class
-        """Return the message in one line."""
-        return escape_controls(super().formatMessage(record)[:LOG_CHARACTERS])
-
-    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name of the base class
-        """Return the traceback; a message in it may have lines of its own."""
-        text = super().formatException(ei)[-LOG_CHARACTERS:]
-        return "\n".join(map(escape_controls, text.split("\n")))
 
 
 def run_stage(arguments: list[str]) -> StageResult:

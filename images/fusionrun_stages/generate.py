@@ -20,7 +20,7 @@ from fusionrun.api.records import Response, Verdict, VerdictValue
 from fusionrun.api.values import Generated
 from fusionrun_stages.client.chat import GROUP_SAMPLES, ChatClient
 from fusionrun_stages.client.counts import QuotaShare, ResponseCounts, Throughput
-from fusionrun_stages.client.metrics import MetricsCollector, client_metrics
+from fusionrun_stages.client.metrics import ClientMetrics, MetricsCollector, client_metrics
 from fusionrun_stages.client.sending import send_all
 from fusionrun_stages.client.stored_responses import Sample, StoredResponses
 from fusionrun_stages.errors import InfrastructureError, UserError
@@ -181,9 +181,11 @@ async def request_all(
         work.report(tally.rows, total, "samples", tokens_per_second=round(rate.recent, 1), **cost)
 
     async with ChatClient(parameters, api_key) as chat:
-        collector = MetricsCollector(
-            "generate", parameters.source, lambda: client_metrics(chat.server, tally, rate, total)
-        )
+
+        def read() -> ClientMetrics:
+            return client_metrics(chat.server, tally, rate, total, tally.quota_left(quota, parameters.prices))
+
+        collector = MetricsCollector("generate", parameters.source, read)
         workers_of = [worker(chat) for _ in range(workers)]
         await send_all(chat.server, workers_of, lines, report, collector, parameters.stall_seconds)
 

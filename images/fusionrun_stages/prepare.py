@@ -68,7 +68,7 @@ def _made(files: list[str], counts: dict[str, PromptCounts]) -> Made:
     for name, one in counts.items():
         _log_counts(name, one)
     details = {"datasets": {name: one.as_json() for name, one in counts.items()}}
-    return Made(values=total(counts.values()), files=files, details=details)
+    return Made(values=total(counts), files=files, details=details)
 
 
 def _log_counts(name: str, counts: PromptCounts) -> None:

@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from fusionrun.api.artifacts import DATASET_FILES, MODEL, PROVENANCE_FILE, SUMMARY_FILE, claim_path
+from fusionrun.api.artifacts import DATASET_FILES, MODEL, PROVENANCE_FILE, SUMMARY_FILE, claim_path, model_dir
 from fusionrun.api.parameters import PublishParameters
 from fusionrun.api.records import replace_surrogates
 from fusionrun.api.spec import FusionRunSpec
@@ -101,6 +101,11 @@ def gather_facts(
     """Read the data of the cards; ``made`` and ``details`` are in the manifest of the data set."""
     summary = Path(parameters.dataset_dir) / SUMMARY_FILE
     folders = {f"sources[{source}]": Path(path) for source, path in parameters.source_models.items()}
+    target = spec.trained.model.uri
+    if target.startswith("pvc://"):
+        folders["target"] = on_volume(claim_path(target))
+    elif pin := parameters.pins.get("target.model"):
+        folders["target"] = on_volume(model_dir(pin))
     for dataset in spec.datasets:
         if dataset.uri is not None and dataset.uri.startswith("pvc://"):
             path = on_volume(claim_path(dataset.uri))
@@ -114,6 +119,7 @@ def gather_facts(
         summary=read_json(summary) if summary.is_file() else {},
         pins=parameters.pins,
         licences=licences,
+        benchmark_licences=parameters.benchmark_licences,
     )
 
 

@@ -19,8 +19,9 @@ from prometheus_client import (
 )
 from prometheus_client.aiohttp import make_aiohttp_handler
 
-from fusionrun import names
+from fusionrun import __version__, names
 from fusionrun.api.models import Manifest
+from fusionrun.api.stage import StageKind
 from fusionrun.api.status import FusionRunStatus, StageState
 from fusionrun.run_metrics import COUNTERS, GAUGES, RunCollector
 from fusionrun.state.observe.object_fields import parse_time
@@ -28,18 +29,37 @@ from fusionrun.state.observe.object_ref import ObjectRef
 
 logger = logging.getLogger(__name__)
 
+RECONCILE_RESULTS = ("success", "error")
 _ENDED = (StageState.SUCCEEDED, StageState.FAILED)
+_PROGRESS_CODES = (204, 400, 403, 404, 408, 413, 429)
+"""Replies of ``fusionrun.progress``."""
 
 
 class Metrics:
-    """The metrics of one operator process, in a separate registry; ``runs`` returns every FusionRun."""
+    """The metrics of one operator process, in a separate registry.
 
-    def __init__(self, runs: Callable[[], Iterable[Manifest]]) -> None:
+    Parameters
+    ----------
+    runs
+        Returns every FusionRun.
+    currency
+        Currency of all prices; empty if it is not known.
+
+    Notes
+    -----
+    A series whose labels are known exists with the value 0 from the start. Otherwise ``rate`` and ``increase`` miss its
+    first event. Source: Prometheus, "Instrumentation", "Avoid missing metrics".
+    """
+
+    def __init__(self, runs: Callable[[], Iterable[Manifest]], currency: str = "") -> None:
         disable_created_metrics()
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        self.registry.register(RunCollector(runs))
+        self.registry.register(RunCollector(runs, currency))
+        Gauge(
+            "fusionrun_build_info", "1, with the version of the operator.", ["version"], registry=self.registry
+        ).labels(__version__).set(1)
         self.reconcile_seconds = Histogram(
             "fusionrun_reconcile_duration_seconds",
             "Duration of a reconcile.",
@@ -47,6 +67,8 @@ class Metrics:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 30),
             registry=self.registry,
         )
+        for result in RECONCILE_RESULTS:
+            self.reconcile_seconds.labels(result)
         self.transition_seconds = Histogram(
             "fusionrun_transition_seconds",
             "Time from the watch event that caused a reconcile to the reply for the objects that it created.",
@@ -60,6 +82,9 @@ class Metrics:
             buckets=(1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400, 259200),
             registry=self.registry,
         )
+        for kind in StageKind:
+            for state in _ENDED:
+                self.stage_seconds.labels(kind, state)
         self.api_requests = Counter(
             "fusionrun_api_requests_total",
             "Requests to the API server by HTTP status; 0 without a reply.",
@@ -96,6 +121,8 @@ class Metrics:
             ["code"],
             registry=self.registry,
         )
+        for code in _PROGRESS_CODES:
+            self.progress_pushes.labels(str(code))
 
     def listed(self, namespace: str, ok: bool) -> None:  # noqa: FBT001 -- a callback
         """Record whether the objects of a watched namespace could be listed."""

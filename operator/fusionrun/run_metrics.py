@@ -3,7 +3,6 @@
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -23,6 +22,7 @@ from fusionrun.api.status import (
     StageStatus,
     read_status,
 )
+from fusionrun.state.observe.object_fields import parse_time
 from fusionrun.state.report.stage_status import ACTIVE
 
 RUN_STATES = ("Pending", "Running", "Suspended", "Complete", "Failed")
@@ -32,30 +32,42 @@ _Sample = tuple[str, list[str], float | int | None]
 
 _RUN = ("namespace", "name")
 _STAGE = (*_RUN, "stage")
+_COST = (*_STAGE, "currency")
 _SCORE = (*_RUN, "benchmark", "model", "unit")
 _DELTA = (*_RUN, "benchmark", "model", "against", "unit")
 
 GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "fusionrun_info": ("A run, with its recipe and target family.", (*_RUN, "uid", "recipe", "target_family")),
     "fusionrun_created_timestamp_seconds": ("Unix creation timestamp of the run.", _RUN),
+    "fusionrun_completion_timestamp_seconds": ("Unix timestamp at which the run ended.", _RUN),
     "fusionrun_status_condition": ("1 for the current status of a condition, else 0.", (*_RUN, "condition", "status")),
-    "fusionrun_runs": ("Number of runs by state.", ("state",)),
-    "fusionrun_stages": ("Number of stages of all runs by kind and state.", ("kind", "state")),
+    "fusionrun_runs": ("Number of runs by state.", ("namespace", "state")),
+    "fusionrun_stages": ("Number of stages of all runs by kind and state.", ("namespace", "kind", "state")),
+    "fusionrun_stage_start_timestamp_seconds": ("Unix timestamp at which a stage started.", _STAGE),
+    "fusionrun_stage_end_timestamp_seconds": ("Unix timestamp at which a stage ended.", (*_STAGE, "state")),
     "fusionrun_stage_pods_pending": (
         "1 if no pod of an active stage runs, 0 if one does or if another run makes the artifact.",
         _STAGE,
     ),
-    "fusionrun_stage_progress_ratio": ("Progress of an active stage, 0 to 1.", _STAGE),
-    "fusionrun_stage_tokens_per_second": ("Tokens per second of a stage.", _STAGE),
+    "fusionrun_stage_progress_ratio": ("Progress of a stage, 0 to 1.", _STAGE),
+    "fusionrun_stage_tokens_per_second": ("Tokens per second of an active stage.", _STAGE),
     "fusionrun_stage_eta_seconds": ("Estimated seconds until an active stage ends.", _STAGE),
-    "fusionrun_stage_cost": ("Cost of a stage's external endpoint, in the currency of its prices.", _STAGE),
-    "fusionrun_stage_gpu_cost": ("Cost of a stage's GPUs, in the currency of the operator's prices.", _STAGE),
+    "fusionrun_stage_cost": ("Cost of a stage's external endpoint.", _COST),
+    "fusionrun_stage_gpu_cost": ("Cost of a stage's GPUs.", _COST),
     "fusionrun_stage_peak_memory_bytes": ("Largest resident memory of one pod of a stage.", _STAGE),
-    "fusionrun_training_loss": ("Last loss of a training stage.", _STAGE),
-    "fusionrun_training_gradient_norm": ("Last norm of the gradient before clipping.", _STAGE),
-    "fusionrun_training_mfu_ratio": ("Share of the GPUs' peak FLOP/s that a training uses, 0 to 1.", _STAGE),
-    "fusionrun_reward_accuracy": ("Last reward accuracy of DPO, 0 to 1.", _STAGE),
-    "fusionrun_reward_margin": ("Last mean difference of the rewards of chosen and rejected in DPO.", _STAGE),
+    "fusionrun_training_loss": ("Latest loss of an active training.", _STAGE),
+    "fusionrun_training_final_loss": ("Loss of a stage that has ended: the last one, or that of promote.", _STAGE),
+    "fusionrun_training_gradient_norm": ("Latest norm of the gradient of an active training before clipping.", _STAGE),
+    "fusionrun_training_mfu_ratio": ("Share of the GPUs' peak FLOP/s that an active training uses, 0 to 1.", _STAGE),
+    "fusionrun_reward_accuracy_ratio": ("Latest reward accuracy of an active DPO, 0 to 1.", _STAGE),
+    "fusionrun_reward_final_accuracy_ratio": (
+        "Reward accuracy of a stage that has ended, 0 to 1: the last one, or that of promote.",
+        _STAGE,
+    ),
+    "fusionrun_reward_margin": (
+        "Latest mean difference of the rewards of chosen and rejected in an active DPO.",
+        _STAGE,
+    ),
     "fusionrun_benchmark_score": ("Score of a model on a benchmark.", _SCORE),
     "fusionrun_benchmark_score_bound": ("Bound of the 95 % interval of a score.", (*_SCORE, "bound")),
     "fusionrun_benchmark_delta": ("Difference of two models on a benchmark.", _DELTA),
@@ -71,7 +83,7 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
 
 COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "fusionrun_gpu_seconds": ("GPU seconds used by a run.", _RUN),
-    "fusionrun_cost": ("Cost of a run: of its GPUs and its endpoints, in the currency of their prices.", _RUN),
+    "fusionrun_cost": ("Cost of a run: of its GPUs and its endpoints.", (*_RUN, "currency")),
 }
 
 
@@ -79,27 +91,32 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
 class RunSamples:
     """What a scrape returns for one version of a run."""
 
+    namespace: str
     state: str
-    stages: tuple[tuple[str, str], ...]
-    """Kind and state of each stage."""
+    stages: tuple[tuple[str, str, str], ...]
+    """Namespace, kind and state of each stage."""
     samples: tuple[tuple[str, list[str], float], ...]
     """Family, labels and value."""
 
     @classmethod
-    def of(cls, run: Manifest) -> "RunSamples":
+    def of(cls, run: Manifest, currency: str) -> "RunSamples":
         """Read the status of a run."""
-        status = read_status(run.get("status"))
-        stages = tuple((names.stage_kind(stage.name), str(stage.state)) for stage in status.stages)
-        samples = _of_run(run, status)
+        status, namespace = read_status(run.get("status")), run["metadata"]["namespace"]
+        stages = tuple((namespace, names.stage_kind(stage.name), str(stage.state)) for stage in status.stages)
+        samples = _of_run(run, status, currency)
         known = tuple((family, labels, float(value)) for family, labels, value in samples if value is not None)
-        return cls(run_state(status), stages, known)
+        return cls(namespace, run_state(status), stages, known)
 
 
 class RunCollector:
-    """Reads the statuses of the runs at each scrape. A status that has not changed is not parsed again."""
+    """Reads the statuses of the runs at each scrape. A status that has not changed is not parsed again.
 
-    def __init__(self, runs: Callable[[], Iterable[Manifest]]) -> None:
+    ``currency``: that of all prices, as a label of the costs; empty if it is not known.
+    """
+
+    def __init__(self, runs: Callable[[], Iterable[Manifest]], currency: str) -> None:
         self._runs = runs
+        self._currency = currency
         self._parsed: dict[tuple[str, ...], RunSamples] = {}
 
     def collect(self) -> Iterator[Metric]:
@@ -109,12 +126,13 @@ class RunCollector:
         }
         families |= {name: CounterMetricFamily(name, doc, labels=labels) for name, (doc, labels) in COUNTERS.items()}
         runs = self._read()
-        states = Tally(run.state for run in runs)
-        for state in RUN_STATES:
-            families["fusionrun_runs"].add_metric([state], states[state])
+        states = Tally((run.namespace, run.state) for run in runs)
+        for namespace in sorted({run.namespace for run in runs}):
+            for state in RUN_STATES:
+                families["fusionrun_runs"].add_metric([namespace, state], states[namespace, state])
         stages = Tally(stage for run in runs for stage in run.stages)
-        for (kind, state), count in stages.items():
-            families["fusionrun_stages"].add_metric([kind, state], count)
+        for stage, count in stages.items():
+            families["fusionrun_stages"].add_metric([*stage], count)
         for run in runs:
             for family, labels, value in run.samples:
                 families[family].add_metric(labels, value)
@@ -126,7 +144,7 @@ class RunCollector:
             metadata = run["metadata"]
             version = metadata.get("resourceVersion", "")
             key = (metadata["namespace"], metadata["name"], metadata.get("uid", ""), version)
-            parsed[key] = (self._parsed.get(key) if version else None) or RunSamples.of(run)
+            parsed[key] = (self._parsed.get(key) if version else None) or RunSamples.of(run, self._currency)
         self._parsed = parsed
         return list(parsed.values())
 
@@ -140,50 +158,64 @@ def run_state(status: FusionRunStatus) -> str:
     return "Running" if status.start_time else "Pending"
 
 
-def _of_run(run: Manifest, status: FusionRunStatus) -> Iterator[_Sample]:
+def _timestamp(text: str | None) -> float | None:
+    time = parse_time(text)
+    return time.timestamp() if time else None
+
+
+def _of_run(run: Manifest, status: FusionRunStatus, currency: str) -> Iterator[_Sample]:
     metadata, spec = run["metadata"], run.get("spec") or {}
     labels = [metadata["namespace"], metadata["name"]]
     family = (spec.get("target") or {}).get("family", "")
     yield "fusionrun_info", [*labels, metadata.get("uid", ""), spec.get("recipe", "FuseChat-3.0"), family], 1
-    if metadata.get("creationTimestamp"):
-        created = datetime.fromisoformat(metadata["creationTimestamp"])
-        yield "fusionrun_created_timestamp_seconds", labels, created.timestamp()
+    yield "fusionrun_created_timestamp_seconds", labels, _timestamp(metadata.get("creationTimestamp"))
+    yield "fusionrun_completion_timestamp_seconds", labels, _timestamp(status.completion_time)
     yield "fusionrun_gpus_in_use", labels, status.gpus_in_use
-    yield "fusionrun_gpu_seconds", labels, status.gpu_seconds
+    yield "fusionrun_gpu_seconds", labels, status.gpu_seconds or 0
     if status.cost_micro is not None:
-        yield "fusionrun_cost", labels, status.cost_micro / MICRO
+        yield "fusionrun_cost", [*labels, currency], status.cost_micro / MICRO
     for condition in (run.get("status") or {}).get("conditions") or ():  # also those of other controllers
         for value in ConditionStatus:
             current = int(condition["status"] == value)
             yield "fusionrun_status_condition", [*labels, condition["type"], value.lower()], current
     for stage in status.stages:
-        yield from _of_stage([*labels, stage.name], stage)
+        yield from _of_stage([*labels, stage.name], stage, currency)
     for result in status.results:
         yield from _of_benchmark([*labels, result.benchmark], result)
     if status.dataset:
         yield from _of_dataset(labels, status.dataset)
 
 
-def _of_stage(labels: list[str], stage: StageStatus) -> Iterator[_Sample]:
+def _of_stage(labels: list[str], stage: StageStatus, currency: str) -> Iterator[_Sample]:
     if stage.state in ACTIVE:
         stopped = stage.state is StageState.RUNNING and stage.reason == Reason.OBJECT_CHANGED
         waits = stopped or stage.reason in (Reason.PODS_PENDING, Reason.QUEUED)
         yield "fusionrun_stage_pods_pending", labels, int(waits)
+        yield from _while_active(labels, stage)
     elif stage.reason == Reason.WAITING_FOR_ARTIFACT:  # no pods of the run need to run
         yield "fusionrun_stage_pods_pending", labels, 0
+    else:
+        yield "fusionrun_training_final_loss", labels, stage.loss
+        yield "fusionrun_reward_final_accuracy_ratio", labels, stage.reward_accuracy
+    yield "fusionrun_stage_start_timestamp_seconds", labels, _timestamp(stage.start_time)
+    yield "fusionrun_stage_end_timestamp_seconds", [*labels, str(stage.state)], _timestamp(stage.end_time)
     if stage.progress and stage.progress.total:
         yield "fusionrun_stage_progress_ratio", labels, stage.progress.done / stage.progress.total
+    if stage.cost_micro:
+        yield "fusionrun_stage_cost", [*labels, currency], stage.cost_micro / MICRO
+    if stage.gpu_cost_micro:
+        yield "fusionrun_stage_gpu_cost", [*labels, currency], stage.gpu_cost_micro / MICRO
+    yield "fusionrun_stage_peak_memory_bytes", labels, stage.peak_memory_bytes
+
+
+def _while_active(labels: list[str], stage: StageStatus) -> Iterator[_Sample]:
+    """Yield what pods push. The status keeps the last values, which are no longer true once the stage has ended."""
     yield "fusionrun_stage_tokens_per_second", labels, stage.tokens_per_second
     yield "fusionrun_stage_eta_seconds", labels, stage.eta_seconds
-    if stage.cost_micro:
-        yield "fusionrun_stage_cost", labels, stage.cost_micro / MICRO
-    if stage.gpu_cost_micro:
-        yield "fusionrun_stage_gpu_cost", labels, stage.gpu_cost_micro / MICRO
-    yield "fusionrun_stage_peak_memory_bytes", labels, stage.peak_memory_bytes
     yield "fusionrun_training_loss", labels, stage.loss
     yield "fusionrun_training_gradient_norm", labels, stage.gradient_norm
     yield "fusionrun_training_mfu_ratio", labels, stage.model_flops_utilization
-    yield "fusionrun_reward_accuracy", labels, stage.reward_accuracy
+    yield "fusionrun_reward_accuracy_ratio", labels, stage.reward_accuracy
     yield "fusionrun_reward_margin", labels, stage.reward_margin
 
 

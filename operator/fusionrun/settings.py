@@ -1,8 +1,8 @@
-"""Settings of the operator: images, ports and intervals. ``__main__`` reads them from a file."""
+"""Settings of the operator: images, ports and intervals. ``settings_file`` reads them from a file."""
 
 import ipaddress
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
 
@@ -166,7 +166,7 @@ class Settings:
     resync_seconds: float = 600.0
     """Time between two resyncs, which list all objects and reconcile every unfinished run."""
     monitoring_namespaces: tuple[str, ...] = ()
-    """Namespaces whose pods may connect to the metrics ports of stage pods."""
+    """Namespaces whose pods may connect to the metrics ports of stage pods, and to that of model servers."""
     blocked_networks: tuple[Annotated[str, AfterValidator(_network)], ...] = ()
     """Networks (CIDR) to which ordinary stage pods may not connect, e.g. ``169.254.169.254/32``."""
     server_key_file: str = ""
@@ -175,6 +175,8 @@ class Settings:
     """Content of ``server_key_file``; not a field of the settings file."""
     missing_seconds: float = 5.0
     """Time until a missing prerequisite is looked up again."""
+    log_format: Literal["json", "text"] = "text"
+    """Format of the logs of stages; that of the operator is an argument."""
     cpu_environment: dict[str, str] = field(default_factory=dict)
     """Environment variables of every server and training pod, e.g. ``VLLM_CPU_KVCACHE_SPACE`` on nodes without GPUs."""
     serve_extra_args: tuple[str, ...] = ()

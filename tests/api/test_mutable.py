@@ -8,12 +8,24 @@ from fusionrun.api.mutable import SPEC_FIELDS, mutable_paths, with_mutable_field
 from fusionrun.api.spec import FusionRunSpec
 from support.mutable import CHANGES, in_spec
 from support.plans import pinned_by_uri, read
-from support.runs import called_reward, changed, external_judge, external_source, make_spec, rated, served_judge
+from support.runs import (
+    called_reward,
+    changed,
+    evaluation_only,
+    external_judge,
+    external_source,
+    make_spec,
+    measured,
+    rated,
+    served_judge,
+)
 
 SERVED = ("replicas", "resources", "tensorParallelSize", "pipelineParallelSize", "startupTimeoutSeconds")
 
 
 def spec_for(path: str) -> dict:
+    if path.startswith("evaluateOnly"):
+        return evaluation_only(measured("ada", server={"dtype": "float32"}))
     spec = make_spec(rewardModel=called_reward()) if path.startswith("rewardModel.endpoint") else make_spec()
     spec["sources"].append(external_source())
     judge = served_judge() if path.startswith("evaluation.judge.served") else external_judge()
@@ -31,6 +43,7 @@ def test_what_decides_how_much_a_stage_gets_may_change_and_what_it_makes_may_not
     assert {f"sources[].served.{name}" for name in SERVED} <= paths
     assert {f"evaluation.server.{name}" for name in SERVED} <= paths
     assert {f"evaluation.judge.served.{name}" for name in SERVED} <= paths
+    assert {f"evaluateOnly.models[].server.{name}" for name in SERVED} <= paths
     assert {"training.resources", "rewardModel.resources", "generation.parallelism", "dataStages"} <= paths
     for path in ("sources[].served.model", "training.nodes", "generation.shards", "rewardModel.maxLength", "datasets"):
         assert not [p for p in paths if p == path or p.startswith(f"{path}.")], path

@@ -131,6 +131,13 @@ def test_the_result_of_resolve_for_the_largest_spec_fits_a_termination_message()
     assert decode_result(encode_result(result), "resolve") == result
 
 
+def test_the_prompts_of_every_data_set_fit():
+    values = Prepared(prompts=10**9, duplicates=10**9, by_dataset={f"{n:024d}": 10**7 for n in range(64)})
+    text = encode_result(succeeded(values))
+    assert len(text.encode()) <= RESULT_MAX_BYTES
+    assert decode_result(text, "prepare").values == values
+
+
 def test_what_prepare_dropped_has_a_reason():
     assert sum(Prepared(prompts=9, duplicates=1, near_duplicates=2, code=3, bad_rows=4).drops.values()) == 10
 

@@ -1,5 +1,4 @@
 import base64
-import itertools
 import json
 import re
 from dataclasses import replace
@@ -8,16 +7,15 @@ import pytest
 import yaml
 
 from fusionrun import __version__
-from fusionrun.__main__ import load_settings
-from fusionrun.cluster.gather import CHILDREN
-from fusionrun.cluster.resources import RESOURCES
 from fusionrun.errors import SpecError
 from fusionrun.objects.render import render
 from fusionrun.settings import Accelerators, Policy, Price
+from support.chart import one, settings_of
 from support.golden import SETTINGS
+from support.monitoring import DASHBOARDS
 from support.plans import pinned_of
 from support.pod_security import violations
-from support.runs import make_spec
+from support.runs import make_spec, rated, served_judge
 
 MONITORING = (
     'networkPolicy.monitoringNamespaces=["monitoring"]',
@@ -26,20 +24,6 @@ MONITORING = (
     'metrics.prometheusRule={"enabled":true}',
     'grafana.dashboard={"enabled":true}',
 )
-
-
-def one(documents, kind, name=None):
-    found = [d for d in documents if d["kind"] == kind and name in (None, d["metadata"]["name"])]
-    assert len(found) == 1, [f"{d['kind']}/{d['metadata']['name']}" for d in documents]
-    return found[0]
-
-
-def settings_of(documents, tmp_path):
-    path, key = tmp_path / "settings.yaml", tmp_path / "key"
-    key.write_text("k" * 32)
-    text = one(documents, "ConfigMap", "fusionrun-settings")["data"]["settings.yaml"]
-    path.write_text(text.replace("/etc/fusionrun-key", str(tmp_path)))
-    return load_settings(path)
 
 
 def test_helm_lint_passes(helm, chart):
@@ -75,29 +59,15 @@ def test_each_image_has_its_own_registry_tag_and_digest(helm, tmp_path):
 
 def test_an_installation_without_a_registry_fails_with_instructions(helm, tmp_path):
     message = helm.rejects('images.registry=""')
-    assert "set images.registry to the registry and path of the FusionRun images" in message
-    parts = ("operator", "data", "serve", "train", "reward", "sandbox")
+    assert "set images.registry to the registry and path of all images" in message
+    parts = ("operator", "data", "train", "reward", "sandbox")
     sets = ['images.registry=""', *(f'images.{part}.registry="own.example"' for part in parts)]
-    assert settings_of(helm.template(*sets), tmp_path).images.data == f"own.example/fusionrun-data:{__version__}"
+    images = settings_of(helm.template(*sets), tmp_path).images
+    assert images.data == f"own.example/fusionrun-data:{__version__}"
+    assert images.serve.startswith("vllm/vllm-openai:v"), "Docker Hub has it"
     for part in parts:
         message = helm.rejects(*sets, f'images.{part}.registry=""')
         assert f"images.registry and images.{part}.registry are empty" in message
-
-
-@pytest.mark.parametrize("document", ["README.md", "docs/operations.md"])
-def test_the_documented_install_uses_the_images_of_the_documented_build(helm, root, tmp_path, document):
-    pushes = re.findall(r"docker push (\S+)", (root / "images" / "README.md").read_text())
-    (loop,) = re.findall(
-        r"for image in (.*); do\n(?:.*\n){1,3}.*docker push", (root / "images" / "README.md").read_text()
-    )
-    filled = [p.replace("$REGISTRY", "REGISTRY").replace("$version", __version__) for p in pushes]
-    pushed = {p.replace("$image", i) for p in filled for i in loop.split()}
-    (command,) = re.findall(r"helm upgrade --install (.*\\\n.*)", (root / document).read_text())
-    documents = helm.template(*(re.sub("=(.*)", r'="\1"', pair) for pair in re.findall(r"--set (\S+)", command)))
-    images = settings_of(documents, tmp_path).images
-    (operator,) = one(documents, "Deployment")["spec"]["template"]["spec"]["containers"]
-    used = {operator["image"], images.data, images.serve, images.train, images.reward, images.sandbox}
-    assert used == pushed
 
 
 def test_cpu_adds_its_environment_and_arguments(helm, tmp_path):
@@ -244,78 +214,6 @@ def test_openshift_assigns_users_and_requires_an_isolating_runtime_class(helm, t
     assert ("runAsUser" in json.dumps(pod)) is not openshift
 
 
-def rules(role):
-    found = {}
-    for rule in role["rules"]:
-        for group, resource in itertools.product(rule["apiGroups"], rule["resources"]):
-            found.setdefault((group, resource), set()).update(rule["verbs"])
-    return found
-
-
-def test_rbac_grants_exactly_what_the_client_uses(helm):
-    lease = one(helm.template(), "Role", "fusionrun-lease")
-    assert lease["metadata"]["namespace"] == "fusionrun-system"
-    assert rules(lease) == {("coordination.k8s.io", "leases"): {"get", "create", "update"}}
-    granted = rules(one(helm.template(), "ClusterRole", "fusionrun"))
-    wanted = {
-        ("fusionrun.dev", "fusionruns"): {"get", "list", "watch"},
-        ("fusionrun.dev", "fusionruns/status"): {"patch"},
-        ("fusionrun.dev", "fusionruns/finalizers"): {"update"},
-        ("", "pods/log"): {"get"},
-        ("", "pods/status"): {"patch"},
-        ("", "secrets"): {"create"},
-        ("", "events"): {"get", "list", "create", "patch"},
-        ("", "persistentvolumeclaims"): {"get", "list", "watch"},
-        ("node.k8s.io", "runtimeclasses"): {"get"},
-        ("scheduling.k8s.io", "priorityclasses"): {"get"},
-        ("kueue.x-k8s.io", "localqueues"): {"get"},
-        ("kueue.x-k8s.io", "workloads"): {"list"},
-        ("kueue.x-k8s.io", "workloadpriorityclasses"): {"get"},
-        ("apiextensions.k8s.io", "customresourcedefinitions"): {"get", "list", "watch"},
-    }
-    for api_version, kind in CHILDREN:
-        verbs = {"get", "list", "watch"} | ({"create"} if kind != "Pod" else set())
-        verbs |= {"delete"} if kind != "NetworkPolicy" else set()
-        wanted[api_version.rpartition("/")[0], RESOURCES[api_version, kind][0]] = verbs
-    assert granted == wanted
-
-
-def test_named_namespaces_get_a_role_each_and_no_cluster_wide_rights(helm, tmp_path):
-    documents = helm.template('watchNamespaces=["a","b"]')
-    assert settings_of(documents, tmp_path).namespaces == ("a", "b")
-    cluster = rules(one(documents, "ClusterRole", "fusionrun"))
-    assert set(cluster) == {
-        ("apiextensions.k8s.io", "customresourcedefinitions"),
-        ("node.k8s.io", "runtimeclasses"),
-        ("scheduling.k8s.io", "priorityclasses"),
-        ("", "namespaces"),
-        ("kueue.x-k8s.io", "workloadpriorityclasses"),
-    }
-    assert cluster.pop(("", "namespaces")) == {"list", "watch"}
-    roles = [d for d in documents if d["kind"] == "Role" and d["metadata"]["name"] == "fusionrun"]
-    assert [r["metadata"]["namespace"] for r in roles] == ["a", "b"]
-    everywhere = rules(one(helm.template(), "ClusterRole", "fusionrun"))
-    assert {**rules(roles[0]), **cluster} == everywhere
-    bindings = [d for d in documents if d["kind"] == "RoleBinding"]
-    assert all(b["subjects"][0]["namespace"] == "fusionrun-system" for b in bindings)
-
-
-def test_nodes_may_be_listed_only_to_compare_pods_with_them(helm, tmp_path):
-    documents = helm.template("policy.checkNodes=true", "policy.maxGpusPerPod=16")
-    policy = settings_of(documents, tmp_path).policy
-    assert (policy.check_nodes, policy.max_gpus_per_pod) == (True, 16)
-    assert rules(one(documents, "ClusterRole", "fusionrun"))["", "nodes"] == {"list"}
-
-
-def test_user_roles_are_aggregated(helm):
-    documents = helm.template()
-    view, edit = (one(documents, "ClusterRole", f"fusionrun-{n}") for n in ("view", "edit"))
-    assert view["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-view"] == "true"
-    assert edit["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-edit"] == "true"
-    assert "create" not in rules(view)["fusionrun.dev", "fusionruns"]
-    assert "create" in rules(edit)["fusionrun.dev", "fusionruns"]
-
-
 def test_the_crd_is_kept_on_uninstall_unless_disabled(helm):
     kept = one(helm.template(), "CustomResourceDefinition")
     assert kept["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
@@ -327,9 +225,28 @@ def test_the_crd_is_kept_on_uninstall_unless_disabled(helm):
 
 
 def test_the_chart_files_equal_the_manifests(root, chart):
-    for name in ("crd.yaml", "monitoring/dashboard.json", "monitoring/rules.yaml"):
+    for name in ("crd.yaml", *(f"monitoring/{name}" for name in (*DASHBOARDS, "rules.yaml"))):
         source = root / "manifests" / name
         assert (chart / "files" / source.name).read_text() == source.read_text(), "run make generate"
+
+
+@pytest.mark.parametrize(
+    ("sets", "stages", "operator"),
+    [
+        ((), "json", "json"),
+        (('logFormat="text"',), "text", "text"),
+        (('logFormat="text"', 'operator.logFormat="json"'), "text", "json"),
+    ],
+)
+def test_the_format_of_the_logs_is_that_of_stages_and_of_the_operator(helm, tmp_path, sets, stages, operator):
+    documents = helm.template(*sets)
+    assert settings_of(documents, tmp_path).log_format == stages
+    (container,) = one(documents, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert f"--log-format={operator}" in container["args"]
+
+
+def rules_of(documents):
+    return [rule for group in one(documents, "PrometheusRule")["spec"]["groups"] for rule in group["rules"]]
 
 
 def test_monitoring_is_off_by_default(helm):
@@ -341,30 +258,66 @@ def test_monitoring_is_off_by_default(helm):
     assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     assert monitor["endpoints"][0]["port"] in {p["name"] for p in service["spec"]["ports"]}
     assert monitor["endpoints"][0]["honorLabels"] is True
-    assert one(documents, "PrometheusRule")["spec"]["groups"]
-    dashboard = one(documents, "ConfigMap", "fusionrun-dashboard")
-    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
-    assert json.loads(dashboard["data"]["fusionrun.json"])["title"] == "FusionRun"
+    urls = [rule["annotations"]["runbook_url"] for rule in rules_of(documents)]
+    assert urls[0] == "docs/monitoring.md#fusionrunfailed"
+    page = "https://git.example/docs/monitoring.html"
+    moved = rules_of(helm.template(*MONITORING, f'metrics.prometheusRule.runbookUrl="{page}"'))
+    assert [rule["annotations"]["runbook_url"] for rule in moved] == [
+        url.replace("docs/monitoring.md", page) for url in urls
+    ]
+    dashboards = one(documents, "ConfigMap", "fusionrun-dashboards")
+    assert dashboards["metadata"]["labels"]["grafana_dashboard"] == "1"
+    titles = [json.loads(text)["title"] for text in dashboards["data"].values()]
+    assert titles == ["FusionRun", "FusionRun: all runs"]
 
 
-def test_the_pod_monitor_selects_generation_pods(helm):
+def test_the_command_in_the_documentation_enables_everything(helm, root, chart):
+    command = (root / "docs/monitoring.md").read_text().split("```sh")[1].split("```")[0]
+    sets = [word for value in ["images.registry=r", *re.findall(r"--set (\S+)", command)] for word in ("--set", value)]
+    documents = [d for d in yaml.safe_load_all(helm.run("template", "fusionrun", str(chart), *sets).stdout) if d]
+    assert {"ServiceMonitor", "PodMonitor", "PrometheusRule"} <= {d["kind"] for d in documents}
+    assert one(documents, "ConfigMap", "fusionrun-dashboards")
+
+
+def selected_by(selector, labels):
+    """Return whether a label selector of Kubernetes selects an object."""
+    tests = {
+        "In": lambda key, values: labels.get(key) in values,
+        "DoesNotExist": lambda key, _: key not in labels,
+    }
+    return selector["matchLabels"].items() <= labels.items() and all(
+        tests[e["operator"]](e["key"], e.get("values")) for e in selector["matchExpressions"]
+    )
+
+
+def test_the_pod_monitor_selects_the_pods_with_metrics(helm):
     monitor = one(helm.template(*MONITORING), "PodMonitor")["spec"]
-    pinned = pinned_of("tiny", make_spec())
+    spec = make_spec()
+    spec["evaluation"] |= {"judge": served_judge(), "benchmarks": [*spec["evaluation"]["benchmarks"], rated()]}
+    spec["sources"][0]["served"]["model"]["trustRemoteCode"] = True
+    pinned = pinned_of("tiny", spec)
     pods = {
         stage.name: manifest["spec"]["template"]
         for stage in pinned.plan.stages
         for manifest in render(pinned, stage, 0, SETTINGS)
         if manifest["kind"] in ("Job", "Deployment")
     }
-    wanted = monitor["selector"]["matchLabels"].items()
-    found = {name: pod for name, pod in pods.items() if wanted <= pod["metadata"]["labels"].items()}
-    assert sorted(found) == sorted(name for name in pods if name.startswith("generate/"))
-    port = monitor["podMetricsEndpoints"][0]["port"]
+    found = {name: pod for name, pod in pods.items() if selected_by(monitor["selector"], pod["metadata"]["labels"])}
+    with_metrics = {name for name in pods if name.startswith(("serve/", "generate/", "judge/"))}
+    first = spec["sources"][0]["name"]
+    assert found.keys() == with_metrics - {f"serve/{first}"}  # the pods with code of a model
+    policy = one(render(pinned, pinned.plan["generate/eval-base"], 0, SETTINGS), "NetworkPolicy")["spec"]
+    opened = {rule["port"] for rule in policy["ingress"][1]["ports"]}
+    ports = {endpoint["port"] for endpoint in monitor["podMetricsEndpoints"]}
     for pod in found.values():
         (container,) = pod["spec"]["containers"]
         (declared,) = container["ports"]
+        assert declared["name"] in ports
+        assert declared["containerPort"] in opened
         environment = {e["name"]: e.get("value") for e in container["env"]}
-        assert (declared["name"], str(declared["containerPort"])) == (port, environment["FUSIONRUN_METRICS_PORT"])
+        assert environment.get("FUSIONRUN_METRICS_PORT") == (
+            str(declared["containerPort"]) if declared["name"] == "metrics" else None
+        )
     assert monitor["namespaceSelector"] == {"any": True}
     named = one(helm.template(*MONITORING, 'watchNamespaces=["lab"]'), "PodMonitor")["spec"]
     assert named["namespaceSelector"] == {"matchNames": ["lab"]}
@@ -374,7 +327,7 @@ def policy_of(*sets, helm):
     policy = one(helm.template(*sets), "NetworkPolicy")["spec"]
     operator = one(helm.template(*sets), "Deployment")["spec"]["template"]["metadata"]["labels"]
     assert policy["podSelector"]["matchLabels"].items() <= operator.items()
-    assert policy["policyTypes"] == ["Ingress"]
+    assert policy["policyTypes"] == ["Ingress"], "the egress is not limited by default"
     return {rule["ports"][0]["port"]: rule["from"] for rule in policy["ingress"]}
 
 
@@ -393,6 +346,15 @@ def test_only_pods_of_runs_and_monitoring_reach_the_operator(helm):
     extra = 'networkPolicy.extraIngress=[{"ports":[{"port":8080}],"from":[{"ipBlock":{"cidr":"10.0.0.0/8"}}]}]'
     assert policy_of("progress.enabled=false", extra, helm=helm) == {8080: [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}
     assert not [d for d in helm.template("networkPolicy.enabled=false") if d["kind"] == "NetworkPolicy"]
+
+
+def test_the_egress_of_the_operator_can_be_limited_to_the_api_server(helm):
+    dns = {"ports": [{"protocol": "UDP", "port": 53}]}
+    sets = ("networkPolicy.apiServerPorts=[443,6443]", f"networkPolicy.extraEgress=[{json.dumps(dns)}]")
+    policy = one(helm.template(*sets), "NetworkPolicy")["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert policy["egress"] == [{"ports": [{"protocol": "TCP", "port": port} for port in (443, 6443)]}, dns]
+    assert "apiServerPorts is empty" in helm.rejects(sets[1])
 
 
 @pytest.mark.parametrize("monitor", ["serviceMonitor", "podMonitor"])
@@ -455,33 +417,6 @@ def test_the_operator_mounts_a_random_key_or_an_existing_one(helm):
 def test_an_invalid_value_is_rejected_by_name(helm, value):
     message = helm.rejects(value)
     assert re.split(r"[.=]", value)[0] in message
-
-
-def test_every_value_has_a_comment(chart):
-    """A comment is above the key, above its group of siblings, or above its block."""
-    undocumented, explained_depth = [], None
-    for line in (chart / "values.yaml").read_text().splitlines():
-        text, depth = line.strip(), len(line) - len(line.lstrip())
-        if text.startswith("#"):
-            explained_depth = depth
-        elif not text or (text.endswith(":") and (explained_depth is None or explained_depth > depth)):
-            explained_depth = None
-        elif explained_depth is None or depth < explained_depth:
-            undocumented.append(text)
-    assert undocumented == []
-
-
-@pytest.mark.cluster
-def test_the_api_server_accepts_the_chart(helm, chart, kubectl):
-    name, namespace = "dry-run-of-fusionrun", "default"
-    # The CRD may already be installed by another release.
-    sets = "crds.enabled=false,images.registry=registry.example"
-    arguments = ("--dry-run=server", "--namespace", namespace, "--set", sets)
-    done = helm.run("install", name, str(chart), *arguments, check=False)
-    assert done.returncode == 0, done.stderr
-    manifest = done.stdout.partition("MANIFEST:")[2].partition("NOTES:")[0]
-    kubectl("apply", "--dry-run=server", "-f", "-", stdin=manifest)
-    assert "kubectl get fr -w" in done.stdout
 
 
 @pytest.mark.cluster

@@ -7,6 +7,7 @@ import pytest
 from aiohttp import web
 from kubernetes.aio.client import ApiClient, Configuration
 
+from fusionrun.api.training import Backend
 from fusionrun.cluster import connection
 from fusionrun.cluster.client import LIST_PAGE_SIZE, Client, Page
 from fusionrun.cluster.connection import connect, proxy_for
@@ -15,6 +16,7 @@ from fusionrun.cluster.warning_events import latest
 from fusionrun.errors import ClusterError, NotLeaderError, PlanError
 from fusionrun.state.decide.prerequisites import KUEUE as KUEUE_API
 from fusionrun.state.decide.prerequisites import KUEUE_GROUP
+from fusionrun.state.observe.backends import NEEDED
 from fusionrun.state.observe.object_ref import ObjectRef
 from support.golden import objects_of
 from support.plans import pinned_of
@@ -172,6 +174,32 @@ def test_the_existence_of_an_object_is_checked_by_its_metadata():
     assert found
     assert "PartialObjectMetadata" in requests[0][3]["Accept"]
     assert serve(lambda _: status(404, "no"), lambda c: c.exists(ref))[0] is False
+
+
+@pytest.mark.parametrize(
+    ("served", "expected"),
+    [
+        ({}, False),
+        ({"v2beta1": ["mpijobs"]}, False),
+        ({"v2beta1": ["mpijobs"], "v1": ["pytorchjobs", "pytorchjobs/status"]}, True),
+        ({"v1": ["pytorchjobs/status"]}, False),
+    ],
+    ids=["no group", "another kind of the group", "served", "subresource only"],
+)
+def test_a_crd_exists_if_its_kind_is_served(served, expected):
+    """Discovery needs no right, unlike reading the CRD."""
+    group = "/apis/kubeflow.org"
+
+    def handler(request):
+        if request.path == group and served:
+            return web.json_response({"kind": "APIGroup", "versions": [{"version": v} for v in served]})
+        names = served.get(request.path.removeprefix(f"{group}/"))
+        return status(404, "no") if names is None else web.json_response({"resources": [{"name": n} for n in names]})
+
+    (ref,) = NEEDED[Backend.PYTORCH_JOB]
+    found, requests, _ = serve(handler, lambda c: c.exists(ref))
+    assert found is expected
+    assert all(r[1].startswith(group) for r in requests)
 
 
 KUEUE = "/apis/kueue.x-k8s.io"

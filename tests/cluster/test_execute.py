@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fusionrun.api.status import FusionRunStatus, Reason, StageStatus
+from fusionrun.cluster import execute as execute_module
 from fusionrun.cluster.events import EventPoster
 from fusionrun.cluster.execute import CLEAN_UP_AT_ONCE, Created, Executor
 from fusionrun.errors import ClusterError
@@ -103,6 +104,24 @@ async def test_nothing_is_deleted_when_the_status_write_failed(client, store, ma
         await execute(status=FusionRunStatus(), delete=(ref_of(old),), events=(EVENT,))
     assert "delete Job" not in client.verbs()
     assert "create Event" not in client.verbs()
+
+
+async def test_a_train_job_waits_until_the_webhook_knows_its_runtime(client, store, make, run, monkeypatch):
+    monkeypatch.setattr(execute_module, "WEBHOOK_DELAYS", (0, 0, 0))
+    denied = "admission webhook denied the request: spec.runtimeRef: TrainingRuntime new not found"
+    create, refusals = client.create, [denied, denied, "the namespace's quota is exhausted"]
+
+    async def refuse(manifest):
+        if manifest["kind"] == "TrainJob" and refusals:
+            raise ClusterError("create", "TrainJob", "new", 403, refusals.pop(0))
+        return await create(manifest)
+
+    monkeypatch.setattr(client, "create", refuse)
+    executor, job = Executor(client, store, EventPoster(client)), make.child("TrainJob", "new")
+    created = await executor.create(run, (make.child("TrainingRuntime", "new"), job))
+    assert "quota is exhausted" in created.refused[ref_of(job)].message
+    refusals.extend([denied, denied])
+    assert [m["kind"] for m in (await executor.create(run, (job,))).made] == ["TrainJob"]
 
 
 async def test_an_existing_object_of_the_run_is_not_new(client, store, make, execute):

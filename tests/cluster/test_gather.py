@@ -60,10 +60,10 @@ async def test_a_prerequisite_is_looked_up_until_it_exists(gatherer, client, sto
 
 
 async def test_a_prerequisite_that_cannot_be_looked_up_stops_only_a_new_run(gatherer, client, store, make):
-    client.fail["exists", "PersistentVolumeClaim"] = ClusterError("get", "PersistentVolumeClaim", "c", 403, "forbidden")
+    client.fail_on("exists", "PersistentVolumeClaim", 503, "the API server is starting")
     run = make.run()
     store.put(run)
-    with pytest.raises(ClusterError, match="forbidden"):
+    with pytest.raises(ClusterError, match="starting"):
         await gather(gatherer)
     version = str(int(run["metadata"]["resourceVersion"]) + 1)
     store.put(run | {"metadata": run["metadata"] | {"resourceVersion": version}, "status": {"specDigest": "d"}})
@@ -345,7 +345,11 @@ async def test_nodes_are_listed_until_a_run_is_resolved_and_only_if_asked(client
     assert (await checking.gather(TINY, {})).nodes == nodes
     store.put(make.run(2) | {"status": {"specDigest": "d"}})  # the task of resolve has the memory of a GPU
     assert (await checking.gather(TINY, {})).nodes == nodes
-    store.put(make.run(3) | {"status": {"specDigest": "d", "resolvedDigest": "r"}})
+    digests = {"specDigest": "d", "resolvedDigest": "r"}  # written before the status with the estimate
+    running = {"name": "resolve", "kind": "resolve", "state": "Running"}
+    store.put(make.run(3) | {"status": digests | {"stages": [running]}})
+    assert (await checking.gather(TINY, {})).nodes == nodes
+    store.put(make.run(4) | {"status": digests | {"stages": [running | {"state": "Succeeded"}]}})
     assert (await checking.gather(TINY, {})).nodes == ()
 
 

@@ -1,5 +1,6 @@
 """What the real API server accepts and refuses."""
 
+import copy
 import json
 import re
 from pathlib import Path
@@ -12,7 +13,7 @@ from fusionrun.api.mutable import MUTABLE_FIELDS
 from fusionrun.api.spec import FusionRunSpec
 from support import mutable
 from support.broken import broken
-from support.runs import change
+from support.runs import change, evaluation_only, measured
 
 pytestmark = pytest.mark.cluster
 
@@ -102,7 +103,10 @@ def test_a_field_that_is_in_a_digest_cannot_be_changed(cluster, kept, field):
     assert re.search(rf"spec\.{field}\b.* (is|its) immutable.*create a new FusionRun", reply.text)
 
 
-OF_THE_BASE = sorted(path for path in mutable.CHANGES if ".endpoint." not in path and ".judge." not in path)
+OF_THE_BASE = sorted(
+    p for p in mutable.CHANGES if not any(part in p for part in (".endpoint.", ".judge.", "evaluateOnly"))
+)
+OF_MODELS = sorted(path for path in mutable.CHANGES if path.startswith("evaluateOnly"))
 
 
 @pytest.mark.parametrize("path", OF_THE_BASE)
@@ -113,6 +117,44 @@ def test_a_mutable_field_below_the_top_can_be_changed_and_removed(cluster, kept,
     for text in (json.dumps(run), BASE):
         reply = cluster.ask("PUT", f"/{kept}", _replacement(cluster, kept, text), "application/json")
         assert reply.ok, reply.text
+
+
+@pytest.fixture(scope="module")
+def evaluating(cluster):
+    """A run that only evaluates models."""
+    spec = evaluation_only(measured("ada", server={"dtype": "float32"}), measured("bob"))
+    run = {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": {"name": "evaluating"}, "spec": spec}
+    reply = cluster.create(json.dumps(run))
+    assert reply.ok, reply.text
+    return run
+
+
+@pytest.mark.parametrize("path", OF_MODELS)
+def test_how_many_servers_a_model_has_can_be_changed_and_removed(cluster, evaluating, path):
+    changed = copy.deepcopy(evaluating)
+    change(changed["spec"], mutable.in_spec(path, changed["spec"]), mutable.CHANGES[path])
+    for run in (changed, evaluating):
+        text = _replacement(cluster, "evaluating", json.dumps(run))
+        reply = cluster.ask("PUT", "/evaluating", text, "application/json")
+        assert reply.ok, reply.text
+
+
+@pytest.mark.parametrize(
+    ("index", "field", "value"),
+    [
+        (0, "chatTemplate", "Own"),
+        (0, "model", {"uri": "pvc://fusion-data/other"}),
+        (0, "server", {"dtype": "float16"}),
+        (1, "server", {"maxModelLen": 64}),
+    ],
+)
+def test_what_changes_the_responses_of_a_model_cannot_be_changed(cluster, evaluating, index, field, value):
+    changed = copy.deepcopy(evaluating)
+    changed["spec"]["evaluateOnly"]["models"][index][field] = value
+    text = _replacement(cluster, "evaluating", json.dumps(changed))
+    reply = cluster.ask("PUT", "/evaluating", text, "application/json")
+    assert not reply.ok
+    assert f"spec.evaluateOnly.models[].{field}" in reply.text
 
 
 def _replacement(cluster, name, text):

@@ -22,7 +22,8 @@ from fusionrun.plan.families.responses import ServedModel
 from fusionrun.plan.pinned import Feature, Run
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
-from support.live import REPOSITORY, Cluster, built_images
+from support.chart import template
+from support.live import Cluster, built_images
 from support.runs import UID, make_spec
 
 pytestmark = [
@@ -118,9 +119,9 @@ def run_pods(run: Run) -> list[Manifest]:
 
 def chart_policy(**labels: str) -> list[Manifest]:
     """Return the chart's NetworkPolicy for an operator that watches one namespace, and a pod with its labels."""
-    command = ["helm", "template", "fusionrun", str(REPOSITORY / "helm" / "fusionrun"), "--namespace", ELSEWHERE]
+    command = template(ELSEWHERE, "-s", "templates/networkpolicy.yaml")
     command += ["--set", f"images.registry=r,watchNamespaces={{{WATCHED}}}"]
-    command += ["--set", f"networkPolicy.monitoringNamespaces={{{MONITORING}}}", "-s", "templates/networkpolicy.yaml"]
+    command += ["--set", f"networkPolicy.monitoringNamespaces={{{MONITORING}}}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     policy = yaml.safe_load(done.stdout)
@@ -200,7 +201,13 @@ def agrees(found: Callable[[], Any], expected: Any) -> None:
         ("alpha-trainer", OF_THE_RUN | {("operator", PROGRESS_PORT)}),
         ("beta-server", {("operator", PROGRESS_PORT)}),
         ("neighbour", set()),
-        ("prometheus", {(name, METRICS_PORT) for name in ORDINARY} | {("operator", OPERATOR_METRICS_PORT)}),
+        (
+            "prometheus",
+            {
+                ("operator", OPERATOR_METRICS_PORT),
+                *((name, port) for name in ORDINARY for port in (PORT, METRICS_PORT)),
+            },
+        ),
         ("stranger", set()),
         ("alpha-remote", set()),
         ("alpha-sandbox", set()),

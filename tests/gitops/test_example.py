@@ -12,6 +12,7 @@ from fusionrun.api.spec import FusionRunSpec
 from fusionrun.names import ANNOTATION_RETRY, KIND
 from fusionrun.plan.checks import check_spec
 from fusionrun.plan.defaults import fill
+from support.chart import template
 from support.programs import find
 
 ROOT = Path(__file__).parents[2]
@@ -85,7 +86,7 @@ def test_the_values_of_the_chart_are_accepted(tool):
         (application,) = (o for o in ARGO_CD if "helm" in o["spec"]["source"])
         values = application["spec"]["source"]["helm"]["valuesObject"]
         namespace = application["spec"]["destination"]["namespace"]
-    command = [find("helm"), "template", "fusionrun", ROOT / "helm" / "fusionrun", "--namespace", namespace, "-f", "-"]
+    command = template(namespace, "-f", "-", helm=find("helm"))
     done = subprocess.run(command, input=json.dumps(values), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     objects = [o for o in yaml.safe_load_all(done.stdout) if o]

@@ -4,9 +4,12 @@ import asyncio
 import signal
 from contextlib import asynccontextmanager
 
+import pytest
 import yaml
 from aiohttp import web
 
+from fusionrun.cluster.resources import RESOURCES
+from fusionrun.handlers.lifecycle import SCANNED
 from support.operator_process import SECONDS, operator_process, until
 
 SETTINGS = {"lease_namespace": "fusionrun-system"}
@@ -46,7 +49,7 @@ class ApiServer:
         if "watch" in request.query:
             self.watched.add(request.path)
             return web.Response()
-        if request.path.endswith("/fusionruns"):
+        if request.path.endswith(("/fusionruns", "/namespaces")):
             found = {"items": [], "metadata": {"resourceVersion": "1"}}
         elif not request.path.startswith(LEASES):
             found = self.discovery.get(request.path)
@@ -119,14 +122,20 @@ async def test_a_waiting_operator_stops_at_once(tmp_path):
         assert await asyncio.wait_for(process.wait(), SECONDS) == 0
 
 
+def path_of(api_version, kind):
+    root = "apis" if "/" in api_version else "api"
+    return f"/{root}/{api_version}/{RESOURCES[api_version, kind][0]}"
+
+
 def runs_in(namespace):
     return f"/apis/fusionrun.dev/v1alpha1/namespaces/{namespace}/fusionruns"
 
 
-async def test_a_namespace_is_watched_although_another_one_and_the_list_of_namespaces_are_forbidden(tmp_path):
-    """Otherwise kopf repeats the list of namespaces for half an hour before it watches anything."""
+@pytest.mark.parametrize("scanned", SCANNED, ids=lambda kind: kind[1])
+async def test_a_namespace_is_watched_although_another_one_and_a_list_of_the_cluster_are_forbidden(tmp_path, scanned):
+    """Otherwise kopf repeats this list for half an hour before it watches anything."""
     api = ApiServer(NAMESPACED)
-    api.forbidden |= {runs_in("gone")}
+    api.forbidden = {runs_in("gone"), path_of(*scanned)}
     async with (
         serving(api) as port,
         operator(tmp_path, "a", port, namespaces=["gone", "team"]) as (process, probe),

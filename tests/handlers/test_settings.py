@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fusionrun.__main__ import load_settings, main
+from fusionrun.__main__ import main
 from fusionrun.errors import SpecError
+from fusionrun.settings_file import load_settings
 
 VALUES = Path(__file__).parents[2] / "helm" / "fusionrun" / "values.yaml"
 

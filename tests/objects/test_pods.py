@@ -166,14 +166,26 @@ def test_each_pod_is_selected_by_exactly_the_policy_that_is_created_before_it():
         assert selecting == [first["metadata"]["name"]], stage.name
 
 
-def test_ordinary_pods_accept_connections_of_their_run_and_of_monitoring_to_the_metrics_port():
+def test_ordinary_pods_accept_connections_of_their_run_and_of_monitoring_to_the_ports_with_metrics():
     (policy,) = {str(m["spec"]): m["spec"] for m in OBJECTS if m["metadata"]["name"] == "tiny-network"}.values()
     assert policy["policyTypes"] == ["Ingress"]
     own, monitoring = policy["ingress"]
     assert own == {"from": [{"podSelector": {"matchLabels": {names.LABEL_RUN: "tiny"}}}]}
-    assert monitoring["ports"] == [{"protocol": "TCP", "port": 9464}]
+    assert monitoring["ports"] == [{"protocol": "TCP", "port": 9464}, {"protocol": "TCP", "port": 8000}]
     ((selector,),) = [m["namespaceSelector"]["matchExpressions"] for m in monitoring["from"]]
     assert selector["values"] == ["monitoring"]
+
+
+def test_the_format_of_the_log_is_a_variable_of_the_programs_of_stages():
+    variable = {"name": "FUSIONRUN_LOG_FORMAT", "value": "json"}
+    for stage in PINNED.plan.stages:
+        text, as_json = (
+            [pod for m in objects_of(PINNED, [stage], settings) for _, pod in pod_specs(m)]
+            for settings in (SETTINGS, replace(SETTINGS, log_format="json"))
+        )
+        found = [variable in c.get("env", []) for pod in as_json for c in pod["containers"]]
+        assert set(found) == {not stage.traits.is_server}, stage.name
+        assert not [c for pod in text for c in containers(pod) if variable in c.get("env", [])]
 
 
 def test_blocked_networks_are_excepted_from_the_egress_of_ordinary_pods():
@@ -245,7 +257,24 @@ def test_a_cluster_may_assign_the_user_of_all_pods(assigned):
             set_ = [name for name in ("runAsUser", "runAsGroup", "fsGroup") if f'"{name}"' in text]
             assert set_ == ([] if assigned else ["runAsUser", "runAsGroup", "fsGroup"])
             named = [e["value"] for c in pod["containers"] for e in c["env"] if e["name"] == "USER"]
-            assert named == (["fusionrun"] if assigned else []), "torch asks for the name of the user"
+            server = manifest["kind"] == "Deployment"  # UID 1000 has no name in vLLM's image
+            assert named == (["fusionrun"] if assigned or server else []), "torch asks for the name of the user"
+
+
+def test_a_server_needs_nothing_but_vllm_in_its_image():
+    """vLLM's own image is made for root: its home and caches are not writable for the user of the pod."""
+    settings = replace(SETTINGS, cpu_environment={"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CACHE_ROOT": "/dev/shm/vllm"})
+    servers = [m for m in objects_of(PINNED, settings=settings) if m["kind"] == "Deployment"]
+    assert servers
+    for pod in (server["spec"]["template"]["spec"] for server in servers):
+        (container,) = pod["containers"]
+        variables = [(e["name"], e.get("value")) for e in container["env"]]
+        assert len(variables) == len(dict(variables)), "the API server refuses a second one of a name"
+        values = dict(variables)
+        assert {values[name].partition("/tmp")[0] for name in ("HOME", "HF_HOME", "TRITON_CACHE_DIR")} == {""}
+        assert values["VLLM_CACHE_ROOT"] == "/dev/shm/vllm"
+        assert container["workingDir"] == "/tmp"
+        assert {c["image"] for c in pod["initContainers"]} == {settings.images.data}
 
 
 def test_a_directory_that_is_mounted_by_its_path_is_made_by_the_user_of_the_pod():

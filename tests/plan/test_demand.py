@@ -4,7 +4,7 @@ import pytest
 
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.checks import check_spec
-from fusionrun.plan.demand import argument, demand_of, gpu_memory
+from fusionrun.plan.demand import argument, demand_of, gpu_memory, gpu_of_nodes
 from fusionrun.plan.pod_size import NodeGpus
 from fusionrun.plan.quantities import quantity
 from support.plans import filled, pinned_of, read
@@ -86,3 +86,27 @@ def test_a_memory_without_a_unit_is_refused():
 )  # fmt: skip
 def test_quantities(text, value):
     assert quantity(text) == value
+
+
+H100, A100, L4 = ({"nvidia.com/gpu.product": f"NVIDIA-{name}"} for name in ("H100-80GB-HBM3", "A100-SXM4-80GB", "L4"))
+GKE = {"cloud.google.com/gke-accelerator": "nvidia-l4"}
+
+
+@pytest.mark.parametrize(
+    ("selector", "nodes", "name"),
+    [
+        ({}, [H100, A100], "A100 SXM4 80GB"),
+        ({}, [H100, {"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB-MIG-1g.10gb"}, {}], "H100"),
+        ({"pool": "a"}, [H100 | {"pool": "a"}, L4], "H100"),
+        (L4, [], "L4"),
+        ({}, [GKE], "L4"),
+        ({}, [{"nvidia.com/gpu.product": "Tesla-T4"}], None),
+        ({}, [], None),
+    ],
+    ids=["the slowest", "others unknown", "selected", "named by the selector", "GKE", "not in the table", "no nodes"],
+)
+def test_the_gpu_of_a_run_is_that_of_its_selector_or_the_slowest_of_the_selected_nodes(selector, nodes, name):
+    found = gpu_of_nodes(
+        filled(scheduling={"nodeSelector": selector}), [NodeGpus(n, {"nvidia.com/gpu": 8}) for n in nodes]
+    )
+    assert (found and found.name) == name

@@ -323,7 +323,6 @@ TABLE: dict[type[Contract], dict[str, Row]] = {
         "concurrency": NoEffect(SPEED, "generation.concurrency", 9),
         "max_concurrency": NoEffect(SPEED, "generation.maxConcurrency", 9),
         "stall_seconds": NoEffect("a stage whose server hangs is retried", "generation.stallSeconds", 99),
-        "seed": InDigest("construction.seed", 7),
     },
     EvaluateParameters: {
         "model": InDigest("", after="evaluate/sft"),
@@ -361,6 +360,7 @@ TABLE: dict[type[Contract], dict[str, Row]] = {
         "groups": NoEffect(CARD),
         "pins": NoEffect(CARD),
         "source_models": NoEffect(CARD),
+        "benchmark_licences": NoEffect(CARD),
     },
 }
 ROWS = [(cls, field, row) for cls, rows in TABLE.items() for field, row in rows.items()]

@@ -5,13 +5,16 @@ from typing import Any
 import pytest
 
 from fusionrun.api.artifacts import model_dir
+from fusionrun.api.chat_templates import TEMPLATES
 from fusionrun.api.evaluation_tasks import CompareParameters, EvaluateParameters, JudgeParameters
 from fusionrun.api.parameters import GenerateParameters, PrepareParameters
+from fusionrun.api.stage import TemplateName
 from fusionrun.objects.render import render
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.checks import check_spec
 from fusionrun.plan.demand import demand_of
 from fusionrun.plan.pinned import PinnedPlan
+from fusionrun.plan.pod_size import too_large
 from fusionrun.plan.pods import parts
 from fusionrun.plan.policy import runs_programs
 from fusionrun.plan.tasks import build_task, served_model
@@ -131,11 +134,80 @@ def test_every_stage_can_be_rendered():
     assert ["--trust-remote-code" in str(commands[name]) for name in ("ada", "bob")] == [False, True]
 
 
+ONE_GPU, FOUR_GPUS = ({"limits": {"nvidia.com/gpu": count}} for count in (1, 4))
+LARGE = {"tensorParallelSize": 4, "resources": FOUR_GPUS, "extraArgs": [], "pod": {"nodeSelector": {"pool": "b"}}}
+EVERY = {"dtype": "bfloat16", "maxModelLen": 4096, "resources": ONE_GPU, "extraArgs": ["--enforce-eager"]}
+EVERY |= {"pod": {"nodeSelector": {"pool": "a"}}}
+
+
+def test_a_model_has_the_settings_of_its_own_server_and_else_those_of_all():
+    run = pinned(
+        measured("ada"), measured("bob", server=LARGE), evaluation=make_spec()["evaluation"] | {"server": EVERY}
+    )
+    ada, bob = (served_model(run, run.plan[f"serve/eval-{name}"]).settings for name in ("ada", "bob"))
+    assert (ada.tensor_parallel_size, ada.extra_args) == (1, ["--enforce-eager"])
+    assert (bob.tensor_parallel_size, bob.extra_args, bob.dtype, bob.max_model_len) == (4, [], "bfloat16", 4096)
+    assert [run.plan[f"serve/eval-{name}"].gpus for name in ("ada", "bob")] == [1, 4]
+    assert [s.tensor_parallel_size for s in demand_of(run).served] == [1, 4]
+    pools = [
+        render(run, run.plan[f"serve/eval-{name}"], 0, SETTINGS)[-1]["spec"]["template"]["spec"]["nodeSelector"]["pool"]
+        for name in ("ada", "bob")
+    ]
+    assert pools == ["a", "b"]
+    assert [e.field for e in too_large(run.spec, 2)] == [
+        "evaluateOnly.models[bob].server.resources.limits[nvidia.com/gpu]"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({"server": {"resources": FOUR_GPUS, "tensorParallelSize": 4, "replicas": 2, "pod": {}}}, True),
+        ({"server": {"startupTimeoutSeconds": 60}}, True),
+        ({"server": {"dtype": "float16"}}, False),
+        ({"server": {"maxModelLen": 99}}, False),
+        ({"server": {"extraArgs": ["--enforce-eager"]}}, False),
+        ({"chatTemplate": "Own"}, True),
+        ({"chatTemplate": "Recipe"}, False),
+        ({"chatTemplate": "Recipe", "family": "Gemma2"}, True),  # the recipe has no template for it
+    ],
+    ids=str,
+)
+def test_what_changes_the_responses_of_a_model_is_in_its_digest_alone(changes, same):
+    model = {"family": changes.pop("family", "Llama3")}
+    before = pinned_by_uri(evaluation_only(measured("ada", **model), measured("bob", **model)))
+    after = pinned_by_uri(evaluation_only(measured("ada", **model), measured("bob", **model, **changes)))
+    assert (before.digests["generate/eval-bob"] == after.digests["generate/eval-bob"]) is same
+    assert before.digests["generate/eval-ada"] == after.digests["generate/eval-ada"]
+
+
+def test_a_model_with_the_template_of_the_recipe_is_served_with_its_text():
+    recipe = measured("ada", family="Llama3", chatTemplate="Recipe")
+    run = pinned(recipe, measured("bob", family="Llama3"))
+    commands = [
+        render(run, run.plan[f"serve/eval-{name}"], 0, SETTINGS)[-1]["spec"]["template"]["spec"]["containers"][0][
+            "command"
+        ]
+        for name in ("ada", "bob")
+    ]
+    assert commands[0][commands[0].index("--chat-template") + 1] == TEMPLATES[TemplateName.LLAMA_3]
+    assert "--chat-template" not in commands[1]
+    assert [r.chat_template for r in run.plan.references[:2]] == [TemplateName.LLAMA_3, None]
+
+
+def test_a_response_must_fit_the_server_of_every_model():
+    spec = evaluation_only(measured("ada"), measured("bob", server={"maxModelLen": 512}))
+    spec["evaluation"] = spec["evaluation"] | {"server": {"maxModelLen": 4096}}
+    assert [e.field for e in check_spec(read(spec))] == ["evaluation.sampling.maxTokens"]
+
+
 def test_settings_of_servers_with_remote_code_are_checked_like_those_of_a_source():
     server = {"server": {"pod": {"serviceAccountName": "reader"}}}
     spec = evaluation_only(measured("bob", model=TRUSTED), evaluation=make_spec()["evaluation"] | server)
     assert [p.isolated for p in parts(read(spec)) if p.field == "evaluation.server.pod"] == [True]
     assert [e.field for e in check_spec(read(spec))] == ["evaluation.server.pod.serviceAccountName"]
+    own = read(evaluation_only(measured("bob", model=TRUSTED, **server)))
+    assert [e.field for e in check_spec(own)] == ["evaluateOnly.models[bob].server.pod.serviceAccountName"]
 
 
 def test_the_memory_of_every_model_is_checked_and_no_training():
@@ -170,6 +242,13 @@ TRAINS = "is forbidden with evaluateOnly: the run trains no model"
             {"uri": "hf://org/bob", "trustRemoteCode": True},
             "evaluateOnly.models[bob].model.revision",
             "must be a 40-digit commit",
+        ),
+        ("evaluateOnly.models[0].chatTemplate", "Recipe", "evaluateOnly.models[ada].family", "it selects the template"),
+        (
+            "evaluateOnly.models[0].server",
+            {"extraArgs": ["--port", "80"]},
+            "evaluateOnly.models[ada].server.extraArgs",
+            "is not allowed",
         ),
     ],
 )

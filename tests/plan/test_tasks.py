@@ -144,6 +144,14 @@ def test_publish_gets_the_resolved_spec_without_its_mutable_fields():
     assert not spec.keys() & MUTABLE_FIELDS
 
 
+def test_publish_gets_the_licences_of_the_benchmarks_with_a_preset():
+    own = make_spec()["evaluation"]["benchmarks"]
+    pinned = pinned_of(
+        publish={"uri": f"pvc://{CLAIM}/out"}, evaluation={"benchmarks": [*own, {"name": "gsm", "preset": "GSM8K"}]}
+    )
+    assert task_of("publish", pinned).parameters.benchmark_licences == {"gsm": "MIT"}
+
+
 def test_an_s3_destination_is_kept_as_it_is():
     pinned = pinned_of(publish={"uri": "s3://bucket/out"})
     assert task_of("publish", pinned).parameters.destination == "s3://bucket/out"

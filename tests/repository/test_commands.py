@@ -11,7 +11,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 PHONY = re.search(r"^\.PHONY: ((?:.*\\\n)*.*)", MAKEFILE, re.MULTILINE)[1].split()
 README = (ROOT / "README.md").read_text()
 TARGETS = re.findall(r"^([a-z][a-z0-9-]*):", MAKEFILE, re.MULTILINE)
-DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
+DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "helm" / "fusionrun" / "README.md"]
 
 
 def test_every_target_has_a_help_text_and_is_phony():
@@ -61,7 +61,7 @@ def test_the_paths_of_the_tree_in_the_readme_exist():
         assert (ROOT / "".join(parents)).exists(), line
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
 def test_the_targets_of_links_exist(path):
     prose = re.sub(r"`[^`]*`", "", path.read_text())
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", prose):

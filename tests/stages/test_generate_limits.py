@@ -117,7 +117,7 @@ def test_metrics_have_requests_tokens_errors_and_time_left(tmp_path, server, mon
         return [value for label, value in labels.items() if label != "source"]
 
     server.plan = plan
-    run(tmp_path, server.url, concurrency=1)
+    run(tmp_path, server.url, concurrency=1, quota={"maxRequests": 4 * TOTAL})
     read = {
         (sample.name.removeprefix("fusionrun_generate_"), *others(sample.labels)): sample.value
         for family in text_string_to_metric_families(pages[0])
@@ -125,6 +125,8 @@ def test_metrics_have_requests_tokens_errors_and_time_left(tmp_path, server, mon
     }
     assert read["requests_total", "200"] == len(PROMPTS) - 2
     assert (read["requests_total", "429"], read["requests_total", "400"]) == (1, 1)
+    assert read["requests_total", "503"] == 0  # the first one is then an increase
+    assert read["quota_left_ratio", "maxRequests"] == 1 - (TOTAL - 1) / (2 * TOTAL)  # half of the quota is this shard's
     assert read["samples_total", "error"] == 1
     assert read["samples_total", "stop"] + read["samples_total", "length"] == TOTAL - 2
     assert read["tokens_total", "completion"] == 7 * (TOTAL - 2)

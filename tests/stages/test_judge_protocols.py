@@ -73,7 +73,7 @@ def make_judging(folder, url):
     write_rows(shard_path(folder / "responses", 0, 1), Response, responses)
     parameters = {
         "kind": "judge", "evaluated": "final", "base_url": url, "model": "judge", "benchmarks": benchmarks,
-        "materials_dir": str(folder / "materials"), "concurrency": 4, "stall_seconds": 60, "seed": 42,
+        "materials_dir": str(folder / "materials"), "concurrency": 4, "stall_seconds": 60,
         "prompts_dir": str(folder / "prompts"), "responses_dir": str(folder / "responses"), "shards": 1,
     }  # fmt: skip
     return make_work(folder / "out", parameters, shard=0)

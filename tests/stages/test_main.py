@@ -22,9 +22,9 @@ from fusionrun.api.result import RESULT_MAX_BYTES, STOPPED, Outcome, decode_resu
 from fusionrun.api.task import encode_task
 from fusionrun.api.values import Fetched
 from fusionrun_stages import __main__ as entry
-from fusionrun_stages.__main__ import LineFormatter
 from fusionrun_stages.errors import CONTROLS, InfrastructureError, ServerStalledError, UserError, escape_controls
 from fusionrun_stages.pod import checkpoint
+from fusionrun_stages.pod.log_format import JsonFormatter, LineFormatter
 from fusionrun_stages.pod.process import OPEN_FILES, raise_open_files
 from fusionrun_stages.work import Made, Work
 from support.properties import quick
@@ -201,6 +201,22 @@ def test_a_log_line_has_no_control_characters():
         r"ERROR row a\nERROR forged\u202e\x1b[31m",
         r"ValueError: in\x1b[2J the\rterminal",
     ]
+    line = JsonFormatter().format(record)
+    assert line.isascii()
+    assert line.isprintable()
+    read = json.loads(line)
+    assert (read["severity"], read["logger"], read["message"]) == ("error", "n", f"row {forged}")
+    assert "the\rterminal" in read["exc_info"]
+
+
+@pytest.mark.usefixtures("pod")
+def test_the_log_of_a_stage_is_json_if_its_pod_says_so(tmp_path):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "FUSIONRUN_LOG_FORMAT": "json"}
+    command = [sys.executable, "-m", "fusionrun_stages", "unknown"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    (line,) = map(json.loads, done.stderr.splitlines())
+    assert line["severity"] == "error"
+    assert "usage: python -m fusionrun_stages" in line["message"]
 
 
 def test_the_soft_limit_of_open_files_is_raised():

@@ -94,6 +94,7 @@ def test_duplicate_prompts_never_drop_responses(volume, data):
     assert {(r.dataset, r.finish_reason, r.error) for r in found} == {("omi", "stop", None)}
     assert {r.prompt_id for r in found} == {p.prompt_id for p in prompts(volume) if p.prompt == "p"}
     assert (made.values.prompts, made.values.duplicates) == (2, 0)
+    assert made.values.by_dataset == {"omi": 2, "more": 0}
 
 
 def test_the_same_text_for_another_task_is_another_prompt(volume, data):

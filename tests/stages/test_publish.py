@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from fusionrun.api.artifacts import DATASET_FILES, ArtifactManifest, encode_manifest
+from fusionrun.api.artifacts import DATASET_FILES, ArtifactManifest, encode_manifest, model_dir
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.values import Constructed, Promoted, SourceCounts
 from fusionrun.plan.defaults import fill
 from fusionrun_stages import publish
 from fusionrun_stages.errors import InfrastructureError, UserError
+from fusionrun_stages.volume.paths import on_volume
 from support.http_server import serving
 from support.hub import HubRepositories
 from support.model_folders import make_model
@@ -119,9 +120,22 @@ def test_the_data_set_card_is_published_in_both_formats(volume):
 def test_the_licence_is_read_from_the_models_card(volume, text, licence):
     ada = volume / "models" / "ada"
     ada.mkdir(parents=True)
-    (ada / "README.md").write_text(text)
+    for folder in (ada, volume / "models" / "target"):
+        (folder / "README.md").write_text(text)
     run(volume)
-    assert f"| source ada | {licence} |" in (volume / "published" / "tiny" / "dataset" / "README.md").read_text()
+    published = volume / "published" / "tiny"
+    assert f"| source ada | {licence} |" in (published / "dataset" / "README.md").read_text()
+    assert f"| base model | {licence} |" in (published / "model" / "README.md").read_text()
+
+
+def test_the_base_model_of_the_hub_is_found_by_its_pin(volume):
+    target = on_volume(model_dir("0123456789ab"))
+    target.mkdir(parents=True)
+    (target / "README.md").write_text("---\nlicense: mit\n---\n")
+    of_hub = make_spec(target={"family": "Llama3", "model": {"uri": "hf://acme/base"}})
+    spec = fill(FusionRunSpec.model_validate(of_hub)).model_dump_json(exclude_none=True)
+    run(volume, run_spec=spec, pins={"target.model": target.name})
+    assert "| base model | MIT |" in (volume / "published" / "tiny" / "model" / "README.md").read_text()
 
 
 def test_generation_config_has_every_end_of_text_token(volume):

@@ -5,11 +5,11 @@ import json
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from fusionrun.api.chat_templates import TEMPLATES
 from fusionrun.api.parameters import SftParameters
 from fusionrun.api.result import Outcome
 from fusionrun.api.stage import TemplateName
 from fusionrun_stages.fit.sizes import checkpoint_bytes
-from fusionrun_stages.models.recipe_template import template_text
 from fusionrun_stages.training.disk import parameter_count
 from support import tiny_llama
 from support.event_files import scalars
@@ -124,7 +124,7 @@ def test_a_target_gets_the_template_of_the_recipe_and_tensorboard_the_numbers(in
     pod = StagePod(inputs / "recipe", train_parameters("sft", model, inputs / "sft.parquet", **changed), processes=0)
     assert pod.wait() == 0, pod.text
     saved, own = AutoTokenizer.from_pretrained(pod.output / "model"), tokenizer_of("llama 3")
-    assert saved.chat_template == template_text(TemplateName.LLAMA_3) != own.chat_template
+    assert saved.chat_template == TEMPLATES[TemplateName.LLAMA_3] != own.chat_template
     ends = json.loads((pod.output / "model/generation_config.json").read_text())["eos_token_id"]
     assert own.convert_tokens_to_ids("<|eot_id|>") in ends
     (file,) = (pod.output / "logs/tensorboard").iterdir()

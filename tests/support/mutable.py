@@ -32,9 +32,9 @@ CHANGES = {path: _BY_NAME[path.rpartition(".")[2]] for path in mutable_paths() i
 
 
 def in_spec(path: str, spec: dict[str, Any]) -> str:
-    """Return a path with the index of the first source that has the object of the field."""
+    """Return a path with the index of the first item that has the object of the field."""
     if not path.startswith("sources[]"):
-        return path
+        return path.replace("[]", "[0]")
     kind = path.split(".")[1]
     index = next((i for i, source in enumerate(spec["sources"]) if kind in source), 0)
     return path.replace("[]", f"[{index}]")

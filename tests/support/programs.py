@@ -1,4 +1,4 @@
-"""Programs that some tests need: helm and kubectl."""
+"""Programs that some tests need: helm, kubectl and promtool."""
 
 import os
 import shutil
@@ -18,8 +18,9 @@ def skip(reason: str) -> NoReturn:
 
 
 def find(tool: str) -> str:
-    """Find a tool on PATH or in the binaries of the local cluster."""
-    found = shutil.which(tool) or shutil.which(tool, path=str(CACHE / "cluster" / "bin"))
+    """Find a tool on PATH, in the binaries of the local cluster, or in the package of hack/prometheus."""
+    places = os.pathsep.join(str(CACHE / place) for place in ("cluster/bin", "prometheus/usr/bin"))
+    found = shutil.which(tool) or shutil.which(tool, path=places)
     if not found:
-        skip(f"{tool} is not installed (make cluster-up builds it)")
+        skip(f"{tool} is not installed (make cluster-up builds kubectl and helm, make test-alerts unpacks promtool)")
     return found

@@ -36,17 +36,23 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- default (printf "%s-server-key" (include "fusionrun.fullname" .)) .Values.serverKey.existingSecret -}}
 {{- end -}}
 
-{{/* The reference of an image. Call with (list $ "data"). */}}
+{{/*
+The reference of an image. Call with (list $ "data"). hack/publish/files sets the annotation of the chart and the digests.
+Without a registry, vLLM's image comes from Docker Hub.
+*/}}
 {{- define "fusionrun.image" -}}
 {{- $root := index . 0 -}}
 {{- $part := index . 1 -}}
 {{- $image := index $root.Values.images $part -}}
 {{- $all := $root.Values.images -}}
 {{- $registry := default $all.registry $image.registry -}}
+{{- if and (not $registry) (ne $part "serve") -}}
+{{- $registry = index $root.Chart.Annotations "fusionrun.dev/registry" -}}
 {{- if not $registry -}}
-{{- fail (printf "images.registry and images.%s.registry are empty: set images.registry to the registry and path of the FusionRun images, for example --set images.registry=registry.example.com/ml (images/README.md explains how to build and push them)" $part) -}}
+{{- fail (printf "images.registry and images.%s.registry are empty: set images.registry to the registry and path of all images, for example --set images.registry=registry.example.com/ml, or install the chart of a release (images/README.md explains how to build and push the images)" $part) -}}
 {{- end -}}
-{{- $name := printf "%s/%s" $registry $image.repository -}}
+{{- end -}}
+{{- $name := list $registry $image.repository | compact | join "/" -}}
 {{- if $image.digest -}}
 {{- printf "%s@%s" $name $image.digest -}}
 {{- else -}}
@@ -66,4 +72,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{/* Namespace of the Lease that only one of several operators holds. */}}
 {{- define "fusionrun.leaseNamespace" -}}
 {{- .Values.operator.leaseNamespace | default .Release.Namespace -}}
+{{- end -}}
+
+{{/* Quantities as text, also those that are numbers in YAML, such as `cpu: 1`. */}}
+{{- define "fusionrun.quantities" -}}
+{{- $quantities := dict -}}
+{{- range $resource, $quantity := . -}}
+{{- $_ := set $quantities $resource (toString $quantity) -}}
+{{- end -}}
+{{- $quantities | toJson -}}
 {{- end -}}

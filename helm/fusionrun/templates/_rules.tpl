@@ -58,10 +58,12 @@
 - apiGroups: [""]
   resources: [pods/log]
   verbs: [get]
+{{- if .Values.serverKey.enabled }}
 # The API key of a run's model servers. No Secret is read.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [create]
+{{- end }}
 # Post events of runs, and read why their pods are not created or do not start.
 - apiGroups: [""]
   resources: [events]

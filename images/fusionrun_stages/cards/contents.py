@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 
 from fusionrun.api.values import Prepared, SourceCounts
 from fusionrun_stages.cards import plots
-from fusionrun_stages.cards.facts import Facts, Section, model_of, number, percent, uri_of
-from fusionrun_stages.cards.licences import WARNED, Licence, licence_of_dataset, licence_of_model
+from fusionrun_stages.cards.facts import Facts, Section, model_of, number, percent
+from fusionrun_stages.cards.licences import WARNED
+from fusionrun_stages.cards.licences_of_run import licences_of_data
 from fusionrun_stages.cards.sizes import HEAD, compare
 from fusionrun_stages.cards.templates import section_text
 from fusionrun_stages.construction.files import FILES, HELD_OUT, PAIR, SFT
@@ -20,28 +21,18 @@ def contents(facts: Facts) -> Iterator[Section]:
 
 
 def _licences(facts: Facts) -> Iterator[Section]:
-    licences = list(_find_licences(facts))
+    found = list(licences_of_data(facts))
     yield Section(
         "Licences",
         section_text("licences"),
         ("what", "licence", "training on outputs", "terms", "source"),
-        [(item, licence.name, licence.outputs, licence.terms, licence.source) for item, licence in licences],
+        [(item, licence.name, licence.outputs, licence.terms, licence.source) for item, licence in found],
         warnings=[
             f"{item}: {licence.name}: training on outputs is {licence.outputs}. {licence.terms}"
-            for item, licence in licences
+            for item, licence in found
             if licence.outputs in WARNED
         ],
     )
-
-
-def _find_licences(facts: Facts) -> Iterator[tuple[str, Licence]]:
-    for source in facts.spec.sources:
-        if source.served or source.endpoint:
-            name = source.served.model.uri if source.served else source.endpoint.model if source.endpoint else ""
-            yield f"source {source.name}", licence_of_model(name, facts.licences.get(f"sources[{source.name}]"))
-    for dataset in facts.spec.datasets:
-        declared = facts.licences.get(f"datasets[{dataset.name}]")
-        yield f"data set {dataset.name}", licence_of_dataset(uri_of(dataset), declared)
 
 
 def _files(facts: Facts) -> Iterator[Section]:

@@ -26,7 +26,9 @@ class Facts:
     pins: Mapping[str, str] = field(default_factory=dict)
     """Fingerprints by field of the spec."""
     licences: Mapping[str, str] = field(default_factory=dict)
-    """Licences that cards on the volume declare, by ``sources[NAME]`` and ``datasets[NAME]``."""
+    """Licences that cards on the volume declare, by ``target``, ``sources[NAME]`` and ``datasets[NAME]``."""
+    benchmark_licences: Mapping[str, str] = field(default_factory=dict)
+    """Licences of the questions of benchmarks, by name; only of those with a preset."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The model card: scores, sources and training."""
 
 from fusionrun_stages.cards.facts import Facts
+from fusionrun_stages.cards.licences_of_run import licences_of_benchmarks, licences_of_model
 from fusionrun_stages.cards.scores import Scores, eval_results, score_rows
 from fusionrun_stages.cards.templates import front_matter, render
 from fusionrun_stages.models.recipe_template import SavedTemplate
@@ -33,4 +34,6 @@ def build_model_card(facts: Facts, scores: Scores, template: SavedTemplate | Non
         scores=score_rows(scores),
         groups=scores.groups,
         saved_template=template,
+        licences=list(licences_of_model(facts)),
+        benchmark_licences=licences_of_benchmarks(facts),
     )

@@ -1,10 +1,11 @@
-"""Sections of the data set's card about its origin: contamination, revisions and settings."""
+"""Sections of the data set's card about its origin: contamination, benchmarks, revisions and settings."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
 from fusionrun.api.evaluation import BenchmarkPreset
 from fusionrun.api.records import DropReason
 from fusionrun_stages.cards.facts import Facts, Section, model_of, number, reward_model_of, sampling_of, uri_of
+from fusionrun_stages.cards.licences_of_run import licences_of_benchmarks
 from fusionrun_stages.cards.templates import section_text
 
 NOT_SHOWN = frozenset({BenchmarkPreset.GPQA_DIAMOND})
@@ -13,7 +14,7 @@ NOT_SHOWN = frozenset({BenchmarkPreset.GPQA_DIAMOND})
 
 def provenance(facts: Facts) -> Iterator[Section]:
     """Yield the sections about the origin."""
-    for build in (_contamination, _revisions, _settings):
+    for build in (_contamination, _benchmarks, _revisions, _settings):
         yield from build(facts)
 
 
@@ -29,6 +30,11 @@ def _contamination(facts: Facts) -> Iterator[Section]:
         ("benchmark", "shared words", "prompt") if examples else (),
         [(example["benchmark"], example["shared"], example["prompt"]) for example in examples],
     )
+
+
+def _benchmarks(facts: Facts) -> Iterator[Section]:
+    if rows := licences_of_benchmarks(facts):
+        yield Section("Benchmarks", section_text("benchmarks"), ("benchmark", "licence of the questions"), rows)
 
 
 def _revisions(facts: Facts) -> Iterator[Section]:

@@ -49,6 +49,17 @@ class QuotaShare:
             return f"maxCost: {self.cost_micro / MICRO:g} of this shard"
         return ""
 
+    def left(self, requests: int, tokens: int, cost: int) -> dict[str, float]:
+        """Return the part of each limit that is not used up, 0 to 1, by its field. ``requests``: stored samples."""
+        used = {
+            "maxRequests": (requests, self.requests),
+            "maxTokens": (tokens, self.tokens),
+            "maxCost": (cost, self.cost_micro),
+        }
+        return {
+            field: max(0.0, 1 - n / limit) if limit else 0.0 for field, (n, limit) in used.items() if limit is not None
+        }
+
 
 @dataclass
 class RequestCounts:
@@ -111,6 +122,10 @@ class RequestCounts:
         tokens = self.prompt_tokens + self.completion_tokens
         self.quota_exceeded = self.quota_exceeded or share.exceeded(self.requested, tokens, self.cost_micro(prices))
         return self.quota_exceeded
+
+    def quota_left(self, share: QuotaShare, prices: Prices | None) -> dict[str, float]:
+        """Return the part of each limit of the quota that the stored rows leave, 0 to 1."""
+        return share.left(self.rows, self.prompt_tokens + self.completion_tokens, self.cost_micro(prices))
 
 
 @dataclass

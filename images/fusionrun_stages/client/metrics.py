@@ -3,7 +3,7 @@
 Values are read at each scrape. They include the rows that earlier pods of the shard stored.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,9 @@ from fusionrun_stages.client.counts import RequestCounts, Throughput
 
 if TYPE_CHECKING:  # the test of the dashboards reads the names of the metrics without httpx
     from fusionrun_stages.client.server import ModelServer
+
+STATUS_CODES = (0, 200, 429, 503)
+"""Exported from the start, so that ``rate`` counts the first request of each; others when they occur."""
 
 
 @dataclass
@@ -28,14 +31,18 @@ class ClientMetrics:
     eta_seconds: float | None = None
     slots: dict[str, int] = field(default_factory=dict)
     """``busy``: requests in flight; ``limit``: their maximum."""
+    quota_left: Mapping[str, float] = field(default_factory=dict)
+    """Part of each limit of the endpoint's quota that is not used up, 0 to 1."""
 
 
-def client_metrics(server: "ModelServer", counts: RequestCounts, rate: Throughput, total: int) -> ClientMetrics:
+def client_metrics(
+    server: "ModelServer", counts: RequestCounts, rate: Throughput, total: int, quota_left: Mapping[str, float]
+) -> ClientMetrics:
     """Return the values for ``/metrics``; ``total``: rows to store."""
     mean = counts.completion_tokens / counts.answered if counts.answered else 0.0
     recent = rate.recent
     return ClientMetrics(
-        requests=dict(server.sent),
+        requests=dict.fromkeys(STATUS_CODES, 0) | server.sent,
         rows={
             "stop": counts.answered - counts.truncated,
             "length": counts.truncated,
@@ -45,6 +52,7 @@ def client_metrics(server: "ModelServer", counts: RequestCounts, rate: Throughpu
         tokens_per_second=recent,
         eta_seconds=max(0, total - counts.rows) * mean / recent if recent else None,
         slots={"busy": server.concurrency.in_flight, "limit": server.concurrency.limit},
+        quota_left=quota_left,
     )
 
 
@@ -80,10 +88,20 @@ class MetricsCollector:
             for value, count in sorted(values.items()):
                 family.add_metric([self._subject, str(value)], count)
             yield family
-        family = GaugeMetricFamily(f"{prefix}_slots", "Requests in flight.", labels=["source", "state"])
-        for state, count in sorted(current.slots.items()):
-            family.add_metric([self._subject, state], count)
-        yield family
+        labelled = (
+            ("slots", "Requests in flight.", "state", current.slots),
+            (
+                "quota_left_ratio",
+                "Part of the quota that this shard may still use, 0 to 1.",
+                "limit",
+                current.quota_left,
+            ),
+        )
+        for name, text, label, numbers in labelled:
+            family = GaugeMetricFamily(f"{prefix}_{name}", text, labels=["source", label])
+            for value, amount in sorted(numbers.items()):
+                family.add_metric([self._subject, value], amount)
+            yield family
         gauges = (
             ("tokens_per_second", "Recent completion tokens per second.", current.tokens_per_second),
             ("eta_seconds", "Estimated seconds until the shard is complete.", current.eta_seconds),

@@ -32,6 +32,21 @@ async def send_all(
     StageError
         The first one of a worker, or ServerStalledError if the server shows no activity for ``stall_seconds``.
     """
+    with ExitStack() as stack:
+        stack.callback(report)
+        stack.callback(lines.close)
+        stack.enter_context(serve_metrics(os.environ.get(METRICS_PORT_ENV), collector))
+        await send(server, workers, lines, report, stall_seconds)
+
+
+async def send(
+    server: ModelServer,
+    workers: Iterable[Coroutine[Any, Any, None]],
+    lines: JsonLines,
+    report: Callable[[], None],
+    stall_seconds: float,
+) -> None:
+    """Run the workers until all have ended, without metrics; ``lines`` stays open. It raises what ``send_all`` does."""
 
     async def sync() -> None:
         while True:
@@ -39,13 +54,9 @@ async def send_all(
             await asyncio.to_thread(lines.sync)
             report()  # a long response is no stall of the pod: ``watch_for_stall`` limits how long a server is silent
 
-    with ExitStack() as stack:
-        stack.callback(report)
-        stack.callback(lines.close)
-        stack.enter_context(serve_metrics(os.environ.get(METRICS_PORT_ENV), collector))
-        await run_workers(
-            workers,
-            watch_for_stall(server.heartbeat, stall_seconds, "no token accepted", server.tokens_generated),
-            sync(),
-            server.adapt_concurrency(),
-        )
+    await run_workers(
+        workers,
+        watch_for_stall(server.heartbeat, stall_seconds, "no token accepted", server.tokens_generated),
+        sync(),
+        server.adapt_concurrency(),
+    )

@@ -15,10 +15,8 @@ from typing import Any, Self
 from fusionrun.api.harness import AnswerKind, HarnessAnswer, HarnessModel
 from fusionrun_stages.client.chat import sample_seed
 from fusionrun_stages.client.counts import USELESS_MAX
-from fusionrun_stages.client.heartbeat import watch_for_stall
-from fusionrun_stages.client.sending import SYNC_SECONDS
+from fusionrun_stages.client.sending import send
 from fusionrun_stages.client.server import ModelServer
-from fusionrun_stages.client.workers import run_workers
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.harness.answers import StoredAnswers, key_of
 from fusionrun_stages.harness.prompts import Conversation, request_settings
@@ -165,12 +163,6 @@ class MeasuredModel:
                 failed += answer.error is not None
                 report()
 
-        async def sync() -> None:
-            while True:
-                await asyncio.sleep(SYNC_SECONDS)
-                await asyncio.to_thread(self._answers.lines.sync)
-                report()  # the stall watch limits how long a server is silent
-
         # A connection per request: the requests of one worker follow each other.
         server = ModelServer(
             model.base_url, api_key, model.concurrency, model.max_concurrency, REPLY_BYTES, external=False
@@ -179,9 +171,5 @@ class MeasuredModel:
         async with server:
             requests = HarnessServer(server, model.model)
             count = min(model.max_concurrency or model.concurrency, len(missing))
-            await run_workers(
-                [worker(queue, server, requests) for _ in range(count)],
-                watch_for_stall(server.heartbeat, model.stall_seconds, "no token accepted", server.tokens_generated),
-                sync(),
-                server.adapt_concurrency(),
-            )
+            workers = [worker(queue, server, requests) for _ in range(count)]
+            await send(server, workers, self._answers.lines, report, model.stall_seconds)

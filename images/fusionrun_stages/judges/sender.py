@@ -10,7 +10,7 @@ from fusionrun.api.artifacts import PARTS
 from fusionrun.api.evaluation_records import Judgement
 from fusionrun_stages.client.counts import JudgementCounts, QuotaShare, Throughput
 from fusionrun_stages.client.judging import JudgeClient
-from fusionrun_stages.client.metrics import MetricsCollector, client_metrics
+from fusionrun_stages.client.metrics import ClientMetrics, MetricsCollector, client_metrics
 from fusionrun_stages.client.sending import send_all
 from fusionrun_stages.client.stored_judgements import Asked, StoredJudgements
 from fusionrun_stages.judges.requests import Request, ShardRequests
@@ -45,12 +45,13 @@ class Sender:
         count = min(parameters.max_concurrency or parameters.concurrency, self.missing)
         async with JudgeClient(parameters, samplings, api_key) as client:
             workers = [self._work(open_calls, client, lines) for _ in range(count)]
-            collector = MetricsCollector(
-                "judge",
-                parameters.evaluated,
-                lambda: client_metrics(client.server, self.counts, self.rate, self.calls),
-                "judgements",
-            )
+            prices = parameters.prices
+
+            def read() -> ClientMetrics:
+                left = self.counts.quota_left(self._quota, prices)
+                return client_metrics(client.server, self.counts, self.rate, self.calls, left)
+
+            collector = MetricsCollector("judge", parameters.evaluated, read, "judgements")
             await send_all(client.server, workers, lines, self._report, collector, parameters.stall_seconds)
 
     def _open_calls(self) -> Iterator[Request]:

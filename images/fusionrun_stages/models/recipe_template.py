@@ -1,12 +1,12 @@
-"""The chat templates of this project, which replace that of a target, and the tokens that they need."""
+"""Give a tokenizer a chat template of this project, and check that it has the tokens of the template."""
 
 import hashlib
 import json
 import re
-from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fusionrun.api.chat_templates import TEMPLATES
 from fusionrun.api.stage import TemplateName
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.volume.paths import inside_volume
@@ -18,20 +18,10 @@ TOKEN_FILES = ("tokenizer.json", "tokenizer_config.json")
 _CONTROL = re.compile(r"<\|\w+\|>")
 
 
-def template_text(name: TemplateName) -> str:
-    """Return the text of a template.
-
-    ``llama3`` writes ``<|start_header_id|>ROLE<|end_header_id|>``, two newlines, the content without outer white space
-    and ``<|eot_id|>`` for each message, after one ``bos_token``. Outer white space would merge with the two newlines
-    into one token. Source: Meta, "Model Cards and Prompt Formats", Meta Llama 3.
-    """
-    return resources.files("fusionrun_stages.models").joinpath(f"{name}.jinja").read_text()
-
-
 def use_template(tokenizer: Any, name: TemplateName, field: str) -> None:
     """Replace the chat template of a tokenizer; raise UserError if the tokenizer lacks a token of it."""
     _check(set(tokenizer.get_vocab()), name, field)
-    tokenizer.chat_template = template_text(name)
+    tokenizer.chat_template = TEMPLATES[name]
 
 
 def check_tokens_of(folder: Path, name: TemplateName, field: str) -> None:
@@ -62,7 +52,7 @@ def saved_template(folder: Path) -> SavedTemplate | None:
     if not path.is_file():
         return None
     content = inside_volume(path).read_bytes()
-    name = next((n for n in TemplateName if template_text(n).encode().strip() == content.strip()), None)
+    name = next((n for n in TemplateName if TEMPLATES[n].encode().strip() == content.strip()), None)
     return SavedTemplate(name, hashlib.sha256(content).hexdigest())
 
 
@@ -76,9 +66,10 @@ def _special_tokens(content: Any) -> set[str]:
 
 
 def _check(known: set[str], name: TemplateName, field: str) -> None:
-    missing = sorted(set(_CONTROL.findall(template_text(name))) - known)
+    missing = sorted(set(_CONTROL.findall(TEMPLATES[name])) - known)
     if missing:
+        owner = "evaluateOnly.models[].chatTemplate" if field.startswith("evaluateOnly") else "target.chatTemplate"
         raise UserError(
-            f"target.chatTemplate: Recipe: {field}: the tokenizer has no token {', '.join(missing)}, which the "
-            f"recipe's template {name} writes: set target.chatTemplate to Own"
+            f"{owner}: Recipe: {field}: the tokenizer has no token {', '.join(missing)}, which the recipe's template "
+            f"{name} writes: set {owner} to Own"
         )

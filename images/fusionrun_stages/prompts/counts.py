@@ -1,7 +1,7 @@
 """Counts of the rows and prompts of one data set in ``prepare``."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ EXAMPLES = 20
 
 @dataclass
 class PromptCounts:
-    """Counts of one data set's rows, for the manifest of ``prepare``. It has all fields of ``Prepared``."""
+    """Counts of one data set's rows, for the manifest of ``prepare``. It has all counts of ``Prepared``."""
 
     rows: int = 0
     prompts: int = 0
@@ -77,9 +77,8 @@ def _keep(examples: list[str], example: str) -> None:
         examples.append(replace_surrogates(example))  # the name of a file or of a role may be invalid Unicode
 
 
-def total(counts: Iterable[PromptCounts]) -> Prepared:
-    """Sum the counts of the data sets."""
-    sums: Counter[str] = Counter()
-    for dataset in counts:
-        sums.update({name: getattr(dataset, name) for name in Prepared.model_fields if name != "kind"})
-    return Prepared.model_validate(sums)
+def total(counts: Mapping[str, PromptCounts]) -> Prepared:
+    """Sum the counts of the data sets, by their names."""
+    fields = Prepared.model_fields.keys() - {"kind", "by_dataset"}
+    sums = {field: sum(getattr(one, field) for one in counts.values()) for field in fields}
+    return Prepared(**sums, by_dataset={name: one.prompts for name, one in counts.items()})

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerState, TrainingArguments
 
+from fusionrun.api.gpu_models import gpu_model
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.pod import checkpoint
 from fusionrun_stages.training.checkpoints import PREFIX, mark_complete
-from fusionrun_stages.training.flops import flops_per_token, peak_flops
+from fusionrun_stages.training.flops import flops_per_token
 from fusionrun_stages.training.ranks import wait_for_all, world_size
 from fusionrun_stages.training.trackers import Trackers
 from fusionrun_stages.work import Report
@@ -51,7 +52,8 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
         if model is not None:
             self._flops_per_token = flops_per_token(model.parameters(), with_reference=self._with_reference)
         if args.bf16 and torch.cuda.is_available():
-            self._peak = peak_flops(torch.cuda.get_device_name())
+            model_of_gpu = gpu_model(torch.cuda.get_device_name())
+            self._peak = model_of_gpu.flops if model_of_gpu else None
 
     def on_log(self, _: Any, state: TrainerState, *__: Any, logs: dict[str, float] | None = None, **___: Any) -> None:
         """Report a step; raise UserError if the loss is not finite."""

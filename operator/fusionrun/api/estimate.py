@@ -10,10 +10,17 @@ from fusionrun.api.contract import Contract
 Bytes = Annotated[int, Field(ge=0, le=2**62)]
 
 
+Seconds = Annotated[int, Field(ge=0, le=2**53)]
+Amount = Annotated[float, Field(ge=0, le=1e15)]
+FieldName = Annotated[str, Field(max_length=64)]
+
+
 class Basis(StrEnum):
     """What a number rests on."""
 
     ESTIMATE = "Estimate"
+    ESTIMATE_FOR_H100 = "EstimateForH100"
+    """The model of the GPUs is not known: an estimate for H100 SXM."""
     MEASURED = "Measured"
 
 
@@ -22,14 +29,15 @@ class StageEstimate(Contract):
 
     kind: Annotated[str, Field(max_length=32)]
     """Kind of the stages."""
-    gpu_hours: float
+    gpu_hours: Amount
     """GPU-hours of all its stages."""
-    seconds: int
+    seconds: Seconds
     """Wall time of all its stages, if they get the GPUs that they request, within ``scheduling.gpuBudget``."""
-    cost: float | None = None
-    """Cost of the GPUs by the operator's prices. Absent without prices."""
+    cost: Amount | None = None
+    """Cost of the GPUs by the operator's prices, and of the endpoints by theirs. Absent without prices."""
     basis: Annotated[str, Field(max_length=32)]
-    """``Measured`` if the seconds per step are those of ``preflight``, else ``Estimate``."""
+    """``Measured`` if the seconds per step are those of ``preflight``, ``EstimateForH100`` if the model of the GPUs is
+    not known, else ``Estimate``."""
 
 
 class ModelEstimate(Contract):
@@ -58,18 +66,25 @@ class Estimate(Contract):
     """What the run is expected to need (docs/preflight.md)."""
 
     stages: Annotated[list[StageEstimate], Field(max_length=32)] = []
-    """By kind of stage. Kinds that need no GPU, or whose amounts are unknown, are left out."""
-    gpu_hours: float | None = None
+    """By kind of stage. Kinds that need neither GPU nor endpoint, or whose amounts are unknown, are left out."""
+    gpu: Annotated[str, Field(max_length=64)] | None = None
+    """Model of the GPUs whose data sheet the estimates rest on. Absent if it is not known."""
+    gpu_hours: Amount | None = None
     """GPU-hours of the listed stages."""
-    seconds: int | None = None
-    """Wall time of the listed stages, one kind after the other."""
-    cost: float | None = None
+    seconds: Seconds | None = None
+    """Wall time of the listed stages: those that need each other one after the other, the others side by side, within
+    ``scheduling.gpuBudget`` and ``scheduling.maxServers``."""
+    cost: Amount | None = None
     """Cost of the listed stages. Absent without prices."""
+    exceeds: Annotated[list[FieldName], Field(max_length=128)] = []
+    """Limits of the spec that are lower than the estimate: of ``budget``, of the quotas of endpoints, and
+    ``activeDeadlineSeconds``."""
     disk_bytes: Bytes | None = None
     """Bytes that the run is expected to write to its claim."""
     models: Annotated[list[ModelEstimate], Field(max_length=64)] = []
     """The models of the run."""
     memory: Annotated[list[MemoryEstimate], Field(max_length=64)] = []
     """Expected memory of one GPU, for each part of the run that uses GPUs."""
-    unknown: Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=64)] = []
-    """Data sets with an unknown number of prompts or responses, which the estimate leaves out."""
+    unknown: Annotated[list[FieldName], Field(max_length=256)] = []
+    """What the estimate leaves out: data sets and benchmarks with an unknown number of prompts or responses, and models
+    of unknown size."""

@@ -43,7 +43,6 @@ class JudgeParameters(Contract):
     max_concurrency: int | None = None
     """Default: ``concurrency``, which is then fixed."""
     stall_seconds: int
-    seed: int
 
 
 class EvaluateParameters(Contract):

@@ -1,6 +1,6 @@
 """The fields of a spec that may change during a run, because they are in no digest (docs/architecture.md).
 
-``MUTABLE`` is the only table. ``api.rules`` derives the rules of admission from it, ``api.crd`` a sentence of the
+``MUTABLE`` is the only table. ``api.immutable_rules`` derives rules of admission from it, ``api.crd`` a sentence of the
 descriptions, and ``with_mutable_fields`` the spec that an accepted run continues with.
 """
 
@@ -27,6 +27,7 @@ MUTABLE = frozenset({
     "generation.concurrency", "generation.maxConcurrency", "generation.stallSeconds",
     "training.gradientCheckpointing", "training.offload", "training.reportTo", "training.mlflow",
     *(f"evaluation.server.{name}" for name in _SERVER),
+    *(f"evaluateOnly.models[].server.{name}" for name in _SERVER),
     *(f"evaluation.judge.served.{name}" for name in _SERVER),
     "evaluation.judge.endpoint.apiKeySecretRef", "evaluation.judge.endpoint.prices",
     "evaluation.judge.endpoint.quota",

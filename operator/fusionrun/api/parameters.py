@@ -314,6 +314,8 @@ class PublishParameters(Contract):
     """Fingerprint of every reference, by its field in the spec, for the cards."""
     source_models: dict[str, str] = {}
     """Directory of the model of every served source, which may have a licence file."""
+    benchmark_licences: dict[str, str] = {}
+    """Licence of the questions of each benchmark with a preset, by its name, for the cards."""
 
 
 Parameters = Annotated[

@@ -25,9 +25,14 @@ PROGRESS_PATH = "/v1/progress"
 """Path below the progress URL to which a pod posts its Progress."""
 STALL_SECONDS_ENV = "FUSIONRUN_STALL_SECONDS"
 """Seconds without progress after which a pod ends itself with ``EXIT_INFRASTRUCTURE``; unset for no limit."""
+LOG_FORMAT_ENV = "FUSIONRUN_LOG_FORMAT"
+"""``json`` for one JSON object per line; unset for text."""
 METRICS_PORT_ENV = "FUSIONRUN_METRICS_PORT"
 METRICS_PORT = 9464
-"""Port on which ``generate`` serves ``/metrics``. Source: the default port of OpenTelemetry's Prometheus exporter."""
+"""Port on which ``generate`` and ``judge`` serve ``/metrics``.
+
+Source: the default port of OpenTelemetry's Prometheus exporter.
+"""
 
 EXIT_USER_ERROR = 2
 """The user must change something: the pod is not retried."""

@@ -8,7 +8,18 @@ from pydantic import Field
 from fusionrun.api.contract import Contract
 from fusionrun.api.data import Construction, Dataset, Generation
 from fusionrun.api.evaluation import Evaluation
-from fusionrun.api.models import Model, Name, Quantity, Resources, RewardModel, SecretKeyRef, SecretRef, Source, Uri
+from fusionrun.api.models import (
+    Model,
+    Name,
+    Quantity,
+    Resources,
+    RewardModel,
+    SecretKeyRef,
+    SecretRef,
+    ServerOverride,
+    Source,
+    Uri,
+)
 from fusionrun.api.pods import ObjectName, PodScheduling, PodSettings
 from fusionrun.api.preflight import Preflight
 from fusionrun.api.stage import StageKind
@@ -65,13 +76,19 @@ class MeasuredModel(Contract):
     family: Family | None = None
     """Family of the model, which selects the prompts and the sampling of benchmarks whose protocol has several
     (docs/evaluation.md). If omitted, those of the protocol for all other families are used."""
+    chat_template: ChatTemplate = ChatTemplate.OWN
+    """Chat template with which the model is served: ``Own`` (that of its tokenizer) or ``Recipe``, as in
+    ``target.chatTemplate``. ``Recipe`` requires ``family``."""
+    server: ServerOverride | None = None
+    """How vLLM serves the model, as far as it differs from ``evaluation.server``. If omitted, as
+    ``evaluation.server`` says."""
 
 
 class EvaluateOnly(Contract):
     """Models that are evaluated and not trained."""
 
     models: Annotated[list[MeasuredModel], Field(min_length=1, max_length=16)]
-    """The models. ``evaluation.server`` serves each."""
+    """The models. Each is served as ``evaluation.server`` and its own ``server`` say."""
     baseline: Name | None = None
     """Name of the model that each other model is compared with."""
 

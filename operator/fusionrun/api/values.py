@@ -85,6 +85,8 @@ class Prepared(Contract):
     over_limit: Count = 0
     bad_rows: Count = 0
     no_tests: Count = 0
+    by_dataset: Counts = {}
+    """Kept prompts by data set or benchmark; empty if the result would have been too long."""
 
     @property
     def drops(self) -> dict[DropReason, int]:
@@ -323,6 +325,8 @@ def shorter_forms(values: Values | None) -> list[Values]:
     if isinstance(values, Resolved):
         without_licences = values.model_copy(update={"licences": []})
         return [without_licences, Resolved(pins=values.pins, complete=values.complete)]
+    if isinstance(values, Prepared):
+        return [values.model_copy(update={"by_dataset": {}})]
     if isinstance(values, Evaluated):
         without_bounds = values.model_copy(update={"lower": {}, "upper": {}})
         return [without_bounds, without_bounds.model_copy(update={"graded": {}, "unscored": {}})]

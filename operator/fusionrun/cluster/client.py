@@ -77,8 +77,11 @@ class Client:
     async def exists(self, ref: ObjectRef) -> bool:
         """Return whether an object exists. Reads only its metadata.
 
-        ``ref.api_version`` may be a group of ``PREFERRED_VERSIONS``; kind ``APIGroup`` is that group itself.
+        ``ref.api_version`` may be a group of ``PREFERRED_VERSIONS``; kind ``APIGroup`` is that group itself. A
+        CustomResourceDefinition exists when the API server serves its kind.
         """
+        if ref.kind == "CustomResourceDefinition":
+            return await self._is_served(ref.name)
         api_version = ref.api_version
         if ref.api_version in PREFERRED_VERSIONS:
             version = await self._served_version(ref.api_version)
@@ -225,11 +228,25 @@ class Client:
         Discovery needs no extra permission. Source: Kubernetes, "Using RBAC Authorization", ClusterRole
         ``system:discovery`` of all authenticated users.
         """
-        reply = self._dynamic.request("get", f"/apis/{group}", **_plain())
-        api_group = await self._send_or_none("get", "APIGroup", group, reply) or {}
-        served = [item["version"] for item in api_group.get("versions") or []]
+        served = await self._versions(group)
         preferred = [version for version in PREFERRED_VERSIONS[group] if version in served]
         return next(iter([*preferred, *served]), None)
+
+    async def _is_served(self, crd: str) -> bool:
+        """Return whether any version of the kind of a CRD, ``PLURAL.GROUP``, is served; reads no CRD."""
+        plural, _, group = crd.partition(".")
+        for version in await self._versions(group):
+            reply = self._dynamic.request("get", f"/apis/{group}/{version}", **_plain())
+            found = await self._send_or_none("get", "APIResourceList", f"{group}/{version}", reply) or {}
+            if any(resource["name"] == plural for resource in found.get("resources") or []):
+                return True
+        return False
+
+    async def _versions(self, group: str) -> list[str]:
+        """Return the served versions of a group, the one that the API server prefers first."""
+        reply = self._dynamic.request("get", f"/apis/{group}", **_plain())
+        api_group = await self._send_or_none("get", "APIGroup", group, reply) or {}
+        return [item["version"] for item in api_group.get("versions") or []]
 
     def _resource(self, api_version: str, kind: str, served: str | None = None) -> Resource:
         """Return the resource of a kind; ``served`` is the apiVersion if the table has only its group."""

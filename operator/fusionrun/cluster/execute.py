@@ -37,8 +37,12 @@ PROGRESS_PART = 20
 CLEAN_UP_AT_ONCE = 8
 """Maximum number of objects of finished runs that are deleted at the same time, so that other runs do not wait."""
 
+WEBHOOK_DELAYS = (0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds between attempts to create a TrainJob while the webhook of Trainer (it reads a cache) lacks its runtime."""
+
 T = TypeVar("T")
 
+_FORBIDDEN = 403
 _NOT_FOUND = 404
 _CONFLICT = 409
 
@@ -132,7 +136,7 @@ class Executor:
             return None
         try:
             try:
-                created = await self._client.create(manifest)
+                created = await self._post(manifest)
             except ClusterError as error:
                 if error.status != _CONFLICT:
                     raise
@@ -154,6 +158,16 @@ class Executor:
             return {"kind": ref.kind, "metadata": {"name": ref.name}}
         self._store.put(created)
         return created
+
+    async def _post(self, manifest: Manifest) -> Manifest:
+        for delay in WEBHOOK_DELAYS if manifest["kind"] == "TrainJob" else ():
+            try:
+                return await self._client.create(manifest)
+            except ClusterError as error:
+                if error.status != _FORBIDDEN or "TrainingRuntime" not in str(error):
+                    raise
+            await asyncio.sleep(delay)
+        return await self._client.create(manifest)
 
     async def _adopt(self, run: Manifest, ref: ObjectRef) -> Manifest:
         """Store the existing object of a name; raise a ClusterError if it does not belong to the run."""

@@ -11,11 +11,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from fusionrun.api.models import Manifest
-from fusionrun.api.status import read_status
+from fusionrun.api.stage import StageKind
+from fusionrun.api.status import StageState, read_status
 from fusionrun.cluster.client import Client
 from fusionrun.cluster.kueue_workloads import KueueWorkloadReader
 from fusionrun.cluster.late_workloads import LateWorkloads
 from fusionrun.cluster.other_runs import OtherRuns
+from fusionrun.cluster.prerequisite_lookups import PrerequisiteLookups
 from fusionrun.cluster.store import Store
 from fusionrun.cluster.warning_events import WarningEvents
 from fusionrun.errors import ClusterError
@@ -64,9 +66,7 @@ class Gatherer:
         self._client = client
         self._store = store
         self._check_nodes = check_nodes
-        self._present: dict[ObjectRef, set[ObjectRef]] = {}
-        """Existing prerequisites by run. They are looked up again for each run, since they may have been deleted."""
-        self._waiting: dict[ObjectRef, set[ObjectRef]] = {}
+        self._prerequisites = PrerequisiteLookups(client)
         self._logs: dict[tuple[str, int], str] = {}
         self._warnings = WarningEvents(client)
         self.other_runs = OtherRuns(store)
@@ -89,9 +89,9 @@ class Gatherer:
             for error in filter(None, await asyncio.gather(*map(self._read, late), return_exceptions=True)):
                 logger.warning("cannot read a workload of run %s/%s: %s", run.namespace, run.name, error)
             children = owned_by(manifest["metadata"]["uid"], self._store.children(run), recorded)
-        now = datetime.now(UTC)
+        now, accepted = datetime.now(UTC), bool((manifest.get("status") or {}).get("specDigest"))
         present, nodes, log_tails, warnings, kueue = await asyncio.gather(
-            self._prerequisites(run, manifest),
+            self._prerequisites.of(run, prerequisites(manifest), accepted=accepted),
             self._nodes(manifest),
             self._log_tails(children),
             self._warnings.of(unexplained(children, now)),
@@ -149,51 +149,24 @@ class Gatherer:
 
     def claim_changed(self, claim: ObjectRef, *, exists: bool) -> set[ObjectRef]:
         """Record that a claim was created or deleted; return the runs that were waiting for it."""
-        if not exists:
-            for present in self._present.values():
-                present.discard(claim)
-            return set()
-        waiting = self._waiting.pop(claim, set())
-        for run in waiting:
-            self._present.setdefault(run, set()).add(claim)
-        return waiting
+        return self._prerequisites.changed(claim, exists=exists)
 
     def forget(self, run: ObjectRef) -> None:
         """Forget a deleted run."""
-        self._present.pop(run, None)
+        self._prerequisites.forget(run)
         self.other_runs.forget(run)
-        for waiting in self._waiting.values():
-            waiting.discard(run)
         children = (child for r in self._store.runs() for child in self._store.children(ref_of(r)))
         existing = {child["metadata"]["uid"] for child in children if child["kind"] == "Pod"}
         self._logs = {key: tail for key, tail in self._logs.items() if key[0] in existing}
 
-    async def _prerequisites(self, run: ObjectRef, manifest: Manifest) -> dict[ObjectRef, bool]:
-        """Return whether each prerequisite exists.
-
-        One that cannot be looked up is left out if the run is accepted: its running stages must still be followed, and
-        it can be suspended. A new run waits, since its acceptance depends on them.
-        """
-        refs = prerequisites(manifest)
-        present = self._present.setdefault(run, set())
-        unknown = [ref for ref in refs if ref not in present]
-        lookups = await asyncio.gather(*map(self._client.exists, unknown), return_exceptions=True)
-        unanswered = set()
-        for ref, exists in zip(unknown, lookups, strict=True):
-            if isinstance(exists, ClusterError) and (manifest.get("status") or {}).get("specDigest"):
-                logger.warning("cannot look up a prerequisite of run %s/%s: %s", run.namespace, run.name, exists)
-                unanswered.add(ref)
-            elif isinstance(exists, BaseException):
-                raise exists
-            elif exists:
-                present.add(ref)
-            else:
-                self._waiting.setdefault(ref, set()).add(run)
-        return {ref: ref in present for ref in refs if ref not in unanswered}
-
     async def _nodes(self, manifest: Manifest) -> tuple[NodeGpus, ...]:
-        """Return the nodes with GPUs, for a run that is not resolved yet; none if they may not or cannot be listed."""
-        if not self._check_nodes or (manifest.get("status") or {}).get("resolvedDigest"):
+        """Return the nodes with GPUs until ``resolve`` is done; none if they may not or cannot be listed.
+
+        The status that says so has the estimate as well, which depends on them.
+        """
+        stages = (manifest.get("status") or {}).get("stages") or []
+        done = (StageKind.RESOLVE, StageState.SUCCEEDED)
+        if not self._check_nodes or any((s["name"], s["state"]) == done for s in stages):
             return ()
         nodes = []
         try:

@@ -29,6 +29,9 @@ from fusionrun.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+SCANNED = (("v1", "Namespace"), ("apiextensions.k8s.io/v1", "CustomResourceDefinition"))
+"""What kopf lists and watches in the whole cluster, if it may, to notice new namespaces and kinds."""
+
 PROGRESS_SECONDS = 2.0
 """Time from pushed progress to the reconcile of its run. Progress alone causes no reconcile sooner."""
 
@@ -51,7 +54,7 @@ async def run(settings: Settings) -> None:
     """
     raise_open_files()
     store, board = Store(), ProgressBoard()
-    metrics = Metrics(store.runs)
+    metrics = Metrics(store.runs, settings.accelerators.currency)
     # The Lease has connections of its own, so that no other request delays it.
     lease_client = await connect(metrics.request_sent)
     lease = Lease(lease_client, lease_ref(settings.lease_namespace, settings.namespaces), holder_identity())
@@ -93,9 +96,7 @@ async def run(settings: Settings) -> None:
 
 async def _act(settings: Settings, client: Client, watches: Watches, resync: Resync, stop: asyncio.Event) -> None:
     """Watch and reconcile runs until ``stop`` is set or a signal arrives."""
-    scanning = not settings.namespaces or await client.may_list("v1", "Namespace")
-    if not scanning:
-        logger.warning("may not list namespaces: CRDs and namespaces that are created later are not watched")
+    scanning = not settings.namespaces or await _may_scan(client)
     registry, kopf_settings = kopf.OperatorRegistry(), configure_kopf(scanning=scanning)
     watches.register(registry, kopf_settings)
     kopf.on.login(registry=registry)(functools.partial(login, client.server))
@@ -111,3 +112,12 @@ async def _act(settings: Settings, client: Client, watches: Watches, resync: Res
         )
     finally:
         listing.cancel()
+
+
+async def _may_scan(client: Client) -> bool:
+    """Return whether kopf may list what it scans for new namespaces and kinds; log what it may not."""
+    for api_version, kind in SCANNED:
+        if not await client.may_list(api_version, kind):
+            logger.warning("may not list each %s: namespaces and kinds that are created later are not watched", kind)
+            return False
+    return True

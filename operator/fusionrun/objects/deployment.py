@@ -3,6 +3,7 @@
 from typing import Any
 
 from fusionrun import names
+from fusionrun.api.chat_templates import TEMPLATES
 from fusionrun.api.models import Manifest
 from fusionrun.objects import meta, resources
 from fusionrun.objects.network_policy import isolation_labels
@@ -21,6 +22,22 @@ Source: Kubernetes, pkg/controller/deployment/util: ``HasProgressDeadline`` trea
 """
 
 
+_ENVIRONMENT = {
+    "HOME": meta.TMP,
+    "XDG_CACHE_HOME": f"{meta.TMP}/cache",
+    "XDG_CONFIG_HOME": f"{meta.TMP}/config",
+    "HF_HOME": f"{meta.TMP}/hf",
+    "TORCHINDUCTOR_CACHE_DIR": f"{meta.TMP}/torchinductor",
+    "TRITON_CACHE_DIR": f"{meta.TMP}/triton",
+    "VLLM_CACHE_ROOT": f"{meta.TMP}/vllm",
+    "VLLM_CONFIG_ROOT": f"{meta.TMP}/vllm-config",
+    "VLLM_NO_USAGE_STATS": "1",
+}
+"""The image is vLLM's own, whose user is root by default. As another user it needs a writable home and caches, and in a
+pod only ``/tmp`` is writable. Source: vllm-project/vllm#40275.
+"""
+
+
 def server_url(run: Run, name: str) -> str:
     """Return the base URL of a server, with ``/v1``."""
     return f"http://{name}.{run.namespace}.svc:{PORT}/v1"
@@ -33,6 +50,8 @@ def vllm_command(stage: Stage, served: ServedModel, settings: Settings) -> list[
     -----
     ``--generation-config vllm``: otherwise vLLM takes the sampling parameters that a request leaves out from the
     ``generation_config.json`` of the model. Source: vLLM, ``vllm serve`` arguments.
+    ``--chat-template`` is a path or, if no such file can be opened, the text itself. Source: vLLM 0.32,
+    ``load_chat_template`` (renderers/chat_utils.py).
     """
     server = served.settings
     command = [
@@ -46,6 +65,8 @@ def vllm_command(stage: Stage, served: ServedModel, settings: Settings) -> list[
     ]  # fmt: skip
     if server.max_model_len:
         command += ["--max-model-len", str(server.max_model_len)]
+    if served.chat_template:
+        command += ["--chat-template", TEMPLATES[served.chat_template]]
     if stage.remote_code:
         command.append("--trust-remote-code")
     return [*command, *settings.serve_extra_args, *server.extra_args]
@@ -58,14 +79,15 @@ def build_deployment(
     server = served.settings
     # Without a key, unlike /v1. vLLM opens its port once the engine has loaded the model. Source: vLLM, api_server.py.
     health = {"httpGet": {"path": "/health", "port": PORT}}
-    variables = [{"name": "VLLM_NO_USAGE_STATS", "value": "1"}, *key_variable(run, VLLM_KEY_ENV)]
+    variables = [{"name": name, "value": value} for name, value in _ENVIRONMENT.items()]
     failures = max(1, server.startup_timeout_seconds // PROBE_PERIOD_SECONDS)
     container = meta.container(
         "vllm",
         stage,
         vllm_command(stage, served, settings),
         settings,
-        env=meta.environment(run, stage, settings, *variables),
+        workingDir=meta.TMP,
+        env=meta.environment(run, stage, settings, *variables, *key_variable(run, VLLM_KEY_ENV)),
         ports=[{"name": "http", "containerPort": PORT}],
         startupProbe=health | {"periodSeconds": PROBE_PERIOD_SECONDS, "failureThreshold": failures},
         **_probes(run, health),

@@ -7,7 +7,7 @@ from fusionrun import names
 from fusionrun.api.artifacts import MOUNT_PATH
 from fusionrun.api.contract import Contract
 from fusionrun.api.models import Manifest, SecretKeyRef, SecretRef
-from fusionrun.api.pod import POD_UID_ENV, PROGRESS_URL_ENV, STALL_SECONDS_ENV, TASK_PATH
+from fusionrun.api.pod import LOG_FORMAT_ENV, POD_UID_ENV, PROGRESS_URL_ENV, STALL_SECONDS_ENV, TASK_PATH
 from fusionrun.api.pods import PodSettings
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.plan.credentials import S3_KEYS, S3_MORE_KEYS
@@ -21,6 +21,8 @@ from fusionrun.settings import Settings
 USER_ID = 1000
 """UID and GID of every pod (images/README.md), unless the cluster assigns them (``Settings.fixed_user``)."""
 _USER = {"runAsUser": USER_ID, "runAsGroup": USER_ID, "fsGroup": USER_ID}
+TMP = "/tmp"  # noqa: S108 -- a mount, not a file
+"""The only writable directory of a pod's containers beside the claim."""
 TASK_DIRECTORY = TASK_PATH.rsplit("/", 1)[0]
 SHORT_RESOURCES: dict[str, Any] = {"requests": {"cpu": "50m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}}
 """Resources of an init container that only makes a directory or does nothing."""
@@ -94,7 +96,8 @@ def environment(run: Run, stage: Stage, settings: Settings, *more: dict[str, Any
         {"name": "DO_NOT_TRACK", "value": "1"},
         {"name": "TQDM_DISABLE", "value": "1"},
     ]
-    if not settings.fixed_user:  # the assigned user has no name, and torch asks for one (getpass.getuser)
+    # Torch asks for the name of the user (getpass.getuser). UID 1000 has one in all images but vLLM's.
+    if stage.traits.is_server or not settings.fixed_user:
         variables.append({"name": "USER", "value": "fusionrun"})
     # A pod that runs code of a model has no egress, so it cannot push its progress.
     if settings.progress_url and not stage.remote_code:
@@ -102,11 +105,13 @@ def environment(run: Run, stage: Stage, settings: Settings, *more: dict[str, Any
     stall_seconds = run.spec.deadlines(stage.kind).stall_seconds
     if stall_seconds and Feature.RETRIES in run.features and not stage.traits.is_server:
         variables.append({"name": STALL_SECONDS_ENV, "value": str(stall_seconds)})
+    if settings.log_format == "json" and not stage.traits.is_server:
+        variables.append({"name": LOG_FORMAT_ENV, "value": "json"})
     for_torch = settings.cpu_environment if stage.traits.shared_memory else {}
     return [
         *variables,
         *_hub_environment(run.spec, stage.traits.hub),
-        *more,
+        *(variable for variable in more if variable["name"] not in for_torch),
         *({"name": name, "value": value} for name, value in sorted(for_torch.items())),
     ]
 
@@ -163,7 +168,7 @@ def mounts(stage: Stage) -> list[dict[str, Any]]:
     data: dict[str, Any] = {"name": "data", "mountPath": MOUNT_PATH}
     if stage.traits.is_server or stage.remote_code:
         data["readOnly"] = True
-    container_mounts = [data, {"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 -- a mount, not a file
+    container_mounts = [data, {"name": "tmp", "mountPath": TMP}]
     if not stage.traits.is_server:
         container_mounts.append({"name": "task", "mountPath": TASK_DIRECTORY, "readOnly": True})
     if stage.traits.shared_memory:

@@ -31,7 +31,7 @@ def build_policy(run: Run, stage: Stage, port: int, settings: Settings) -> Manif
 
     It denies all traffic of the sandbox. Pods that run code of a model have no egress, and accept connections on
     ``port`` from the pods of the run. All other pods accept connections from the pods of the run, and from the
-    monitoring namespaces on the port of their metrics.
+    monitoring namespaces on the ports with metrics: that of clients, and ``port``, on which vLLM serves them.
     """
     labels = isolation_labels(stage)
     selected: dict[str, Any] = {"podSelector": {"matchLabels": {names.LABEL_RUN: run.name, **labels}}}
@@ -48,7 +48,7 @@ def build_policy(run: Run, stage: Stage, port: int, settings: Settings) -> Manif
     return _policy(run, f"{run.name}-network", {
         **selected,
         "policyTypes": ["Ingress", *(["Egress"] if egress else [])],
-        "ingress": [from_run, *_monitoring(settings)],
+        "ingress": [from_run, *_monitoring(settings, port)],
         **({"egress": egress} if egress else {}),
     })  # fmt: skip
 
@@ -62,11 +62,11 @@ def _policy(run: Run, name: str, spec: dict[str, Any]) -> Manifest:
     }
 
 
-def _monitoring(settings: Settings) -> list[dict[str, Any]]:
+def _monitoring(settings: Settings, server_port: int) -> list[dict[str, Any]]:
     if not settings.monitoring_namespaces:
         return []
     named = {"key": NAMESPACE_NAME_LABEL, "operator": "In", "values": list(settings.monitoring_namespaces)}
-    ports = [{"protocol": "TCP", "port": METRICS_PORT}]
+    ports = [{"protocol": "TCP", "port": port} for port in (METRICS_PORT, server_port)]
     return [{"from": [{"namespaceSelector": {"matchExpressions": [named]}}], "ports": ports}]
 
 

@@ -1,9 +1,9 @@
 """How many prompts, responses and training rows a run is expected to have, from its spec. Pure.
 
-A number is unknown if the spec has no limit: the size of the data set is known only when it is read.
+A number is unknown if the spec has no limit: the size of the data set is known only when ``prepare`` has read it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fusionrun.api.data import Dataset, Task
@@ -30,23 +30,23 @@ class Amounts:
         return sum(known) if known else None
 
 
-def amounts(spec: FusionRunSpec) -> list[Amounts]:
-    """Return the expected numbers of each data set."""
+def amounts(spec: FusionRunSpec, counted: Mapping[str, int] | None = None) -> list[Amounts]:
+    """Return the expected numbers of each data set; ``counted`` has the prompts that ``prepare`` has counted."""
     inside = {source.name for source in spec.sources if source.type is SourceType.DATASET}
-    return [_amounts(dataset, inside) for dataset in spec.datasets]
+    return [_amounts(d, inside, (counted or {}).get(d.name, d.max_prompts)) for d in spec.datasets]
 
 
-def _amounts(dataset: Dataset, inside: set[str]) -> Amounts:
-    prompts, samples = dataset.max_prompts, dataset.samples_per_prompt or 1
+def _amounts(dataset: Dataset, inside: set[str], prompts: int | None) -> Amounts:
+    samples = dataset.samples_per_prompt or 1
     by_source = {
         source: None if source in inside or prompts is None else prompts * samples for source in dataset.sources or []
     }
-    return Amounts(dataset.name, prompts, by_source, _rows(dataset))
+    return Amounts(dataset.name, prompts, by_source, _rows(dataset, prompts))
 
 
-def _rows(dataset: Dataset) -> Sizes | None:
+def _rows(dataset: Dataset, prompts: int | None) -> Sizes | None:
     """Return the rows and pairs of ``maxKept``, in the published proportion; without one, every prompt gives a row."""
-    kept = dataset.max_kept or dataset.max_prompts
+    kept = dataset.max_kept or prompts
     if kept is None:
         return None
     if dataset.preset is None:
@@ -63,5 +63,7 @@ def total_rows(found: Sequence[Amounts]) -> Sizes:
 
 
 def unknown(found: Sequence[Amounts]) -> list[str]:
-    """Return the data sets whose prompts, or the responses in them, are not counted."""
-    return [each.dataset for each in found if None in (each.prompts, each.rows, *each.by_source.values())]
+    """Return the fields of the data sets whose prompts, or the responses in them, are not counted."""
+    return [
+        f"datasets[{each.dataset}]" for each in found if None in (each.prompts, each.rows, *each.by_source.values())
+    ]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fusionrun.api.artifacts import claim_path
 from fusionrun.api.data import Dataset, Task, TestsFrom
 from fusionrun.api.evaluation import JudgeServed
-from fusionrun.api.models import Model, Resources, ServerSettings, SourceType
+from fusionrun.api.models import Model, Resources, SourceType
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.errors import SpecError
 from fusionrun.plan.evaluation_checks import check_evaluation, check_purpose, too_long
@@ -17,6 +17,7 @@ from fusionrun.plan.presets import preset_data
 from fusionrun.plan.quantities import quantity
 from fusionrun.plan.references import JUDGE, REWARD, TARGET, dataset_columns, measured_field
 from fusionrun.plan.server_arguments import bad_arguments
+from fusionrun.plan.servers import all_servers
 from fusionrun.plan.stages import EVALUATION_PREFIX, JUDGE_PREFIX
 
 NOT_SHOWN = ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -89,17 +90,6 @@ def _evaluated(spec: FusionRunSpec) -> list[tuple[str, Model]]:
     return [*target, *((measured_field(each), each.model) for each in measured)]
 
 
-def _all_servers(spec: FusionRunSpec) -> Iterator[tuple[str, ServerSettings]]:
-    """Yield the settings of each server, with their field."""
-    for source in spec.sources:
-        if source.served is not None:
-            yield f"sources[{source.name}].served", source.served
-    if spec.evaluation.server:
-        yield "evaluation.server", spec.evaluation.server
-    if judge := _served_judge(spec):
-        yield "evaluation.judge.served", judge
-
-
 def _served_judge(spec: FusionRunSpec) -> JudgeServed | None:
     return spec.evaluation.judge.served if spec.evaluation.judge else None
 
@@ -124,14 +114,14 @@ def _remote_code(spec: FusionRunSpec) -> Iterator[SpecError]:
 
 
 def _servers(spec: FusionRunSpec) -> Iterator[SpecError]:
-    for field, server in _all_servers(spec):
+    for field, server in all_servers(spec):
         for argument, rule in bad_arguments(server.extra_args):
             yield SpecError(f"{field}.extraArgs", argument, rule)
 
 
 def _gpus(spec: FusionRunSpec) -> Iterator[SpecError]:
     """Check that GPUs are whole and, if set, as many as the processes that use them."""
-    for field, server in _all_servers(spec):
+    for field, server in all_servers(spec):
         required = server.tensor_parallel_size * server.pipeline_parallel_size
         rule = f"must be tensorParallelSize x pipelineParallelSize = {required}, the GPUs per replica"
         yield from _gpu_limit(f"{field}.resources", server.resources, required, rule)

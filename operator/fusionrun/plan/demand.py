@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from fusionrun.api.demand import GPU_MEMORY_UTILIZATION, Demand, RewardDemand, ServedDemand, TrainingDemand
+from fusionrun.api.gpu_models import GpuModel, gpu_model
 from fusionrun.api.models import ServerSettings
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.plan.amounts import amounts
@@ -12,10 +13,13 @@ from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.pod_size import NodeGpus
 from fusionrun.plan.quantities import quantity
 from fusionrun.plan.references import JUDGE, REWARD, TARGET, References, measured_field, served_judge
+from fusionrun.plan.servers import server_of
 from fusionrun.plan.stages import subject_name
 
 GPU_MEMORY_LABEL = "nvidia.com/gpu.memory"
 """Label with the memory of one GPU of a node, in MiB. Source: NVIDIA GPU feature discovery, "Generated Labels"."""
+GPU_PRODUCT_LABELS = ("nvidia.com/gpu.product", "cloud.google.com/gke-accelerator")
+"""Labels with the model of the GPUs of a node. Sources: the same; Google Kubernetes Engine, "Run GPUs"."""
 
 
 def demand_of(pinned: PinnedPlan) -> Demand:
@@ -28,7 +32,9 @@ def demand_of(pinned: PinnedPlan) -> Demand:
     ]
     if spec.evaluation.benchmarks and (server := spec.evaluation.server):
         measured = spec.evaluate_only.models if spec.evaluate_only else []
-        servers += [(measured_field(m), references.model(subject_name(m)), server) for m in measured]
+        servers += [
+            (measured_field(m), references.model(subject_name(m)), server_of(spec.evaluation, m)) for m in measured
+        ]
         if spec.target:
             servers.append(("evaluation.server", references.model(TARGET), server))
     if judge := served_judge(spec):
@@ -110,6 +116,21 @@ def gpu_memory(spec: FusionRunSpec, nodes: Iterable[NodeGpus]) -> int | None:
     """
     if spec.scheduling.gpu_memory is not None:
         return quantity(spec.scheduling.gpu_memory)
-    selector = (spec.scheduling.node_selector or {}).items()
-    labels = (node.labels.get(GPU_MEMORY_LABEL, "") for node in nodes if selector <= node.labels.items())
+    labels = (node.labels.get(GPU_MEMORY_LABEL, "") for node in _selected(spec, nodes))
     return max((int(label) * 2**20 for label in labels if label.isdecimal()), default=None)
+
+
+def gpu_of_nodes(spec: FusionRunSpec, nodes: Iterable[NodeGpus]) -> GpuModel | None:
+    """Return the GPU that ``scheduling.nodeSelector`` names, else the slowest of the selected nodes; None if unknown.
+
+    Nodes whose GPU is not in the table of ``api.gpu_models`` are left out.
+    """
+    selected = [spec.scheduling.node_selector or {}, *(node.labels for node in _selected(spec, nodes))]
+    found = [[gpu_model(labels.get(label, "")) for label in GPU_PRODUCT_LABELS] for labels in selected]
+    named, *of_nodes = [next((model for model in models if model), None) for models in found]
+    return named or min((m for m in of_nodes if m), key=lambda m: (m.teraflops, m.terabytes), default=None)
+
+
+def _selected(spec: FusionRunSpec, nodes: Iterable[NodeGpus]) -> list[NodeGpus]:
+    selector = (spec.scheduling.node_selector or {}).items()
+    return [node for node in nodes if selector <= node.labels.items()]

@@ -1,39 +1,20 @@
-"""Estimate of GPU-hours, wall time and cost, from the amounts of data and the parameters of the models. Pure.
+"""Estimate of GPU-hours, wall time and cost of a run, from amounts of data and sizes of models. Pure.
 
-Every number here is an assumption; docs/preflight.md has the derivations. Seconds per step that ``preflight`` has
-measured replace those of training. Its own GPU time, minutes, is left out.
+docs/preflight.md has the derivations. Seconds per step that ``preflight`` has measured replace those of training. Its
+own GPU time, minutes, is left out.
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from math import ceil
 
-from fusionrun.api.estimate import Basis, Estimate, StageEstimate
-from fusionrun.api.models import SourceType
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.estimate import Estimate, StageEstimate
+from fusionrun.api.gpu_models import GpuModel
+from fusionrun.api.spec import Budget, FusionRunSpec
 from fusionrun.api.stage import StageKind
-from fusionrun.plan.amounts import Amounts, amounts, total_rows, unknown
-from fusionrun.plan.gpus import gpu_count
-from fusionrun.plan.stages import Plan, Stage
-
-PEAK_FLOPS = 989e12
-"""Dense bf16 of one GPU. Source: NVIDIA H100 SXM data sheet."""
-BANDWIDTH = 3.35e12
-"""Bytes per second of its memory. Source: the same data sheet."""
-DECODE_BATCH = 256
-DECODE_BANDWIDTH_SHARE, DECODE_FLOPS_SHARE, PREFILL_SHARE, TRAIN_SHARE = 0.6, 0.25, 0.4, 0.35
-"""Assumed shares of the peaks: reading weights and computing in decoding, one forward pass, and training (MFU)."""
-PROMPT_TOKENS, RESPONSE_TOKENS = 150, 450
-"""Assumed mean lengths."""
-ROW_TOKENS = PROMPT_TOKENS + RESPONSE_TOKENS
-
-
-@dataclass(frozen=True)
-class MeasuredSteps:
-    """Seconds of an optimizer step, from ``preflight``."""
-
-    sft_seconds: float | None = None
-    dpo_seconds: float | None = None
+from fusionrun.plan.amounts import amounts, unknown
+from fusionrun.plan.requests import unknown_benchmarks
+from fusionrun.plan.stage_estimate import Expected, Known, MeasuredSteps, PromptCounts, expected, model_field
+from fusionrun.plan.stages import Evaluated, JudgeServer, Plan, Stage
 
 
 def estimate(
@@ -43,6 +24,9 @@ def estimate(
     needed: Collection[str],
     price: Callable[[Stage], float],
     measured: MeasuredSteps | None = None,
+    *,
+    gpu: GpuModel | None = None,
+    counted: PromptCounts | None = None,
 ) -> Estimate:
     """Return the estimate of the stages that have to run.
 
@@ -54,103 +38,92 @@ def estimate(
         Names of the stages that have to run.
     price
         Cost of all GPUs of a stage for an hour.
+    gpu
+        The GPUs of the run; None if they are unknown.
+    counted
+        What ``prepare`` has counted so far.
     """
-    found = amounts(spec)
-    by_kind: dict[StageKind, list[tuple[Stage, float]]] = {}
-    basis: dict[StageKind, Basis] = {}
-    for stage in plan.stages:
-        if stage.name not in needed or not stage.gpus:
-            continue
-        seconds, rests_on = _seconds(spec, stage, found, parameters, measured or MeasuredSteps())
-        if seconds is not None:
-            by_kind.setdefault(stage.kind, []).append((stage, seconds))
-            basis[stage.kind] = rests_on
-    rows = [_row(spec, kind, stages, basis[kind], price) for kind, stages in by_kind.items()]
+    known = Known(spec, parameters, measured or MeasuredSteps(), gpu, counted or PromptCounts())
+    found = expected_stages(plan, needed, known)
+    by_kind: dict[StageKind, list[tuple[Stage, Expected]]] = {}
+    for stage, each in found:
+        by_kind.setdefault(stage.kind, []).append((stage, each))
+    rows = [_row(spec, kind, stages, price) for kind, stages in by_kind.items()]
     costs = [row.cost for row in rows if row.cost is not None]
-    return Estimate(
+    made = Estimate(
         stages=rows,
+        gpu=gpu.name if gpu else None,
         gpu_hours=round(sum(row.gpu_hours for row in rows), 2) if rows else None,
-        seconds=sum(row.seconds for row in rows) if rows else None,
+        seconds=ceil(wall_seconds(spec, plan, found)) if rows else None,
         cost=round(sum(costs), 2) if costs else None,
-        unknown=unknown(found),
+        unknown=_unknown(plan, needed, known),
+    )
+    exceeded = dict.fromkeys(limit for _, each in found for limit in each.exceeds)
+    return made.model_copy(update={"exceeds": [*exceeded, *_exceeded_budget(spec, made)]})
+
+
+def expected_stages(plan: Plan, needed: Collection[str], known: Known) -> list[tuple[Stage, Expected]]:
+    """Return what each stage that has to run is expected to need, in plan order; unknown ones are left out."""
+    found = ((stage, expected(stage, known)) for stage in plan.stages if stage.name in needed)
+    return [(stage, each) for stage, each in found if each is not None]
+
+
+def wall_seconds(spec: FusionRunSpec, plan: Plan, found: Collection[tuple[Stage, Expected]]) -> float:
+    """Return the wall time: the longest path through the plan, or more if ``gpuBudget`` or ``maxServers`` demands it.
+
+    Stages without an estimate, and the time of loading models, count as nothing.
+    """
+    seconds = {stage.name: each.seconds for stage, each in found}
+    ends: dict[str, float] = {}
+    for stage in plan.stages:  # each after those that it needs
+        waits_for = (*stage.needs, *([stage.server] if stage.server else []))
+        ends[stage.name] = max((ends.get(name, 0.0) for name in waits_for), default=0.0) + seconds.get(stage.name, 0.0)
+    budget, servers = spec.scheduling.gpu_budget, spec.scheduling.max_servers
+    return max(
+        *ends.values(),
+        _gpu_seconds(found) / budget if budget else 0.0,
+        sum(each.seconds for stage, each in found if stage.traits.is_server) / servers if servers else 0.0,
     )
 
 
 def _row(
-    spec: FusionRunSpec,
-    kind: StageKind,
-    stages: list[tuple[Stage, float]],
-    basis: Basis,
-    price: Callable[[Stage], float],
+    spec: FusionRunSpec, kind: StageKind, stages: list[tuple[Stage, Expected]], price: Callable[[Stage], float]
 ) -> StageEstimate:
-    gpu_seconds = sum(seconds * stage.gpus for stage, seconds in stages)
-    budget = spec.scheduling.gpu_budget
-    wall = max([seconds for _, seconds in stages] + ([gpu_seconds / budget] if budget else []))
-    cost = sum(seconds / 3600 * price(stage) for stage, seconds in stages)
+    gpu_seconds, budget = _gpu_seconds(stages), spec.scheduling.gpu_budget
+    wall = max([each.seconds for _, each in stages] + ([gpu_seconds / budget] if budget else []))
+    cost = sum(each.seconds / 3600 * price(stage) + each.endpoint_cost for stage, each in stages)
     return StageEstimate(
-        kind=kind, gpu_hours=round(gpu_seconds / 3600, 2), seconds=ceil(wall), cost=round(cost, 2) or None, basis=basis
+        kind=kind,
+        gpu_hours=round(gpu_seconds / 3600, 2),
+        seconds=ceil(wall),
+        cost=round(cost, 2) or None,
+        basis=stages[0][1].basis,
     )
 
 
-def _seconds(  # noqa: PLR0911 -- one case per kind
-    spec: FusionRunSpec,
-    stage: Stage,
-    found: list[Amounts],
-    parameters: Mapping[str, int | None],
-    measured: MeasuredSteps,
-) -> tuple[float | None, Basis]:
-    """Return the seconds of one stage, and what they rest on; None if they are unknown."""
-    rows = total_rows(found)
-    match stage.kind:
-        case StageKind.SERVE if stage.subject in spec.sources:
-            size = parameters.get(f"sources[{stage.subject_name}].served.model")
-            responses = _responses(found, stage.subject_name)
-            if not size or not responses or stage.source.type is not SourceType.SERVED:
-                return None, Basis.ESTIMATE
-            gpus = stage.gpus_per_pod
-            return responses * RESPONSE_TOKENS / decode_tokens_per_second(size, gpus) / stage.pods, Basis.ESTIMATE
-        case StageKind.SCORE:
-            size, responses = parameters.get("rewardModel.model"), _responses(found, stage.subject_name)
-            if not size or not responses:
-                return None, Basis.ESTIMATE
-            flops = 2 * size * responses * ROW_TOKENS
-            # A pod computes on one GPU. ``rewardModel.replicas`` pods share the responses of a source.
-            return flops / (PREFILL_SHARE * PEAK_FLOPS * stage.pods), Basis.ESTIMATE
-        case StageKind.SFT:
-            return _training(spec, parameters, measured.sft_seconds, rows.sft_rows, dpo=False)
-        case StageKind.DPO:
-            return _training(spec, parameters, measured.dpo_seconds, rows.pairs, dpo=True)
-        case _:
-            return None, Basis.ESTIMATE
+def _gpu_seconds(found: Collection[tuple[Stage, Expected]]) -> float:
+    return sum(each.seconds * stage.gpus for stage, each in found)
 
 
-def decode_tokens_per_second(parameters: int, gpus: int) -> float:
-    """Return the tokens that one replica generates per second.
-
-    A step of ``DECODE_BATCH`` sequences reads all weights (2 bytes each) once and computes 2 FLOPs per parameter and
-    token; both are divided over the GPUs of the replica. Reading the KV cache is left out.
-    """
-    reading = 2 * parameters / (gpus * BANDWIDTH * DECODE_BANDWIDTH_SHARE)
-    computing = DECODE_BATCH * 2 * parameters / (gpus * PEAK_FLOPS * DECODE_FLOPS_SHARE)
-    return DECODE_BATCH / (reading + computing)
+def unknown_amounts(spec: FusionRunSpec, counted: PromptCounts) -> list[str]:
+    """Return the fields of the data sets and benchmarks with an unknown number of prompts or responses."""
+    return [*unknown(amounts(spec, counted.datasets)), *unknown_benchmarks(spec, counted.benchmarks)]
 
 
-def _responses(found: list[Amounts], source: str) -> int:
-    return sum(each.by_source.get(source) or 0 for each in found)
+def _unknown(plan: Plan, needed: Collection[str], known: Known) -> list[str]:
+    """Return the data sets, benchmarks and models that the estimate leaves out because their size is unknown."""
+    stages = [stage for stage in plan.stages if stage.name in needed and (stage.gpus or stage.endpoint)]
+    fields = [field for field in map(model_field, stages) if field and not known.parameters.get(field)]
+    evaluates = any(isinstance(stage.subject, Evaluated | JudgeServer) for stage in stages)
+    benchmarks = unknown_benchmarks(known.spec, known.counted.benchmarks) if evaluates else []
+    return list(dict.fromkeys([*(unknown(known.amounts) if stages else []), *benchmarks, *fields]))
 
 
-def _training(
-    spec: FusionRunSpec, parameters: Mapping[str, int | None], step: float | None, rows: int, *, dpo: bool
-) -> tuple[float | None, Basis]:
-    settings = spec.training.dpo if dpo else spec.training.sft
-    passes, size = (settings.epochs or 1) * rows, parameters.get("target.model")
-    if not rows:
-        return None, Basis.ESTIMATE
-    if step is not None:
-        return step * ceil(passes / (settings.global_batch_size or 1)), Basis.MEASURED
-    if not size:
-        return None, Basis.ESTIMATE
-    # 6 FLOPs per parameter and token; a pair is two rows, each with 2 more for the reference model.
-    flops = passes * ROW_TOKENS * size * (2 * (6 + 2) if dpo else 6)
-    gpus = spec.training.nodes * gpu_count(spec.training.resources)
-    return flops / (gpus * PEAK_FLOPS * TRAIN_SHARE), Basis.ESTIMATE
+def _exceeded_budget(spec: FusionRunSpec, made: Estimate) -> list[str]:
+    budget = spec.budget or Budget()
+    limits = {
+        "budget.maxGpuHours": (budget.max_gpu_hours, made.gpu_hours),
+        "budget.maxCost": (budget.max_cost, made.cost),
+        "activeDeadlineSeconds": (spec.active_deadline_seconds, made.seconds),
+    }
+    return [name for name, (limit, use) in limits.items() if limit is not None and use is not None and use > limit]

@@ -5,11 +5,12 @@ from itertools import product
 
 from fusionrun.api.evaluation import Benchmark, Evaluation, Grader
 from fusionrun.api.models import ServerSettings
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec import ChatTemplate, EvaluateOnly, FusionRunSpec
 from fusionrun.api.stage import EvaluatedModel
 from fusionrun.errors import SpecError
 from fusionrun.plan.benchmarks.protocols import protocol_of
 from fusionrun.plan.benchmarks.table import benchmark_data
+from fusionrun.plan.servers import server_of
 
 OWN_GRADERS = (Grader.MATHEMATICS, Grader.CODING, Grader.EXACT_MATCH, Grader.CHOICE, Grader.RUBRIC)
 """Graders of benchmarks without a preset."""
@@ -43,7 +44,16 @@ def check_purpose(spec: FusionRunSpec) -> Iterator[SpecError]:
         yield SpecError(name, "", "is forbidden with evaluateOnly: the run trains no model")
     if not spec.evaluation.benchmarks:
         yield SpecError("evaluation.benchmarks", [], "is required with evaluateOnly: add one, or set evaluation.preset")
+    yield from _measured(only)
+
+
+def _measured(only: EvaluateOnly) -> Iterator[SpecError]:
+    """Check the models of a run that trains none."""
     names = [model.name for model in only.models]
+    for model in only.models:
+        if model.chat_template is ChatTemplate.RECIPE and model.family is None:
+            rule = "is required for chatTemplate Recipe: it selects the template"
+            yield SpecError(f"evaluateOnly.models[{model.name}].family", None, rule)
     for name in dict.fromkeys(names):
         if name in set(EvaluatedModel):
             yield SpecError("evaluateOnly.models[].name", name, "is reserved for the models of a run that trains")
@@ -132,15 +142,19 @@ def _lengths(spec: FusionRunSpec) -> Iterator[SpecError]:
     evaluation = spec.evaluation
     served = evaluation.judge.served if evaluation.judge else None
     own = evaluation.sampling.max_tokens if evaluation.sampling else None
-    if rule := too_long(own, evaluation.server):
-        yield SpecError("evaluation.sampling.maxTokens", own, rule)
-    families = {model.family: None for model in spec.evaluate_only.models} if spec.evaluate_only else {None: None}
-    for benchmark, family in product(evaluation.benchmarks, families):
+    measured = spec.evaluate_only.models if spec.evaluate_only else []
+    servers = {(m.family, server_of(evaluation, m).max_model_len): server_of(evaluation, m) for m in measured}
+    if not spec.evaluate_only:
+        servers = {(None, None): evaluation.server or ServerSettings()}
+    for server in servers.values():
+        if rule := too_long(own, server):
+            yield SpecError("evaluation.sampling.maxTokens", own, rule)
+    for benchmark, ((family, _), server) in product(evaluation.benchmarks, servers.items()):
         protocol, field = protocol_of(benchmark, spec, family), f"evaluation.benchmarks[{benchmark.name}]"
         if benchmark.harness and (benchmark.sampling is None or benchmark.sampling.max_tokens is None):
             continue  # the limit is that of the task, and many tasks have no response
         longest = protocol.sampling.max_tokens
-        if longest != own and (rule := too_long(longest, evaluation.server)):
+        if longest != own and (rule := too_long(longest, server)):
             yield SpecError(f"{field}.sampling.maxTokens", longest, rule)
         judged = protocol.judge.max_tokens if protocol.judge else None
         if too_long(judged, served):

@@ -7,7 +7,7 @@ still wait starts again then.
 from fusionrun.api.contract import Contract
 from fusionrun.api.evaluation import Judge
 from fusionrun.api.models import Source
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec import FusionRunSpec, MeasuredModel
 from fusionrun.api.stage import PreflightSubject, StageKind
 from fusionrun.names import digest_of
 from fusionrun.plan.stages import JudgeServer, Stage
@@ -31,7 +31,8 @@ def _parts(spec: FusionRunSpec, stage: Stage) -> list[Contract | None]:
     judge = spec.evaluation.judge or Judge()
     if stage.kind is StageKind.SERVE:
         of_judge = judge.served if isinstance(stage.subject, JudgeServer) else None
-        return [scheduling, of_judge or source or spec.evaluation.server]
+        own = stage.subject.server if isinstance(stage.subject, MeasuredModel) else None
+        return [scheduling, of_judge or source or spec.evaluation.server, own]
     if stage.kind in _TRAINING or stage.subject is PreflightSubject.TRAINING:
         return [scheduling, spec.training]
     if stage.kind is StageKind.SCORE or stage.subject is PreflightSubject.REWARD:

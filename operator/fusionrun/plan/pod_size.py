@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from fusionrun.api.models import Resources, ServerSettings
+from fusionrun.api.models import Resources
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.errors import SpecError
 from fusionrun.plan.gpus import gpu_count, gpu_limits
+from fusionrun.plan.servers import all_servers
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,6 @@ def too_large(spec: FusionRunSpec, max_gpus: int, nodes: Sequence[NodeGpus] = ()
 
 
 def _pods(spec: FusionRunSpec) -> Iterator[_Pod]:
-    servers: list[tuple[str, ServerSettings]] = [
-        (f"sources[{s.name}].served", s.served) for s in spec.sources if s.served
-    ]
-    if spec.evaluation.server:
-        servers.append(("evaluation.server", spec.evaluation.server))
     found = [
         _Pod(
             f"{field}.resources",
@@ -60,7 +56,7 @@ def _pods(spec: FusionRunSpec) -> Iterator[_Pod]:
             f"a replica with tensorParallelSize {server.tensor_parallel_size} x pipelineParallelSize "
             f"{server.pipeline_parallel_size} is one pod: lower them, use a quantised model, or add a larger node",
         )
-        for field, server in servers
+        for field, server in all_servers(spec)
         if server.resources
     ]
     training = spec.training

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any, TypeVar
 
+from fusionrun.api.models import ServerOverride
 from fusionrun.api.pods import NodeRequirement, PodScheduling, PodSettings
 from fusionrun.api.spec import FusionRunSpec, MeasuredModel
 from fusionrun.api.stage import EvaluatedModel, PreflightSubject, StageKind
 from fusionrun.plan.kinds import Workload
+from fusionrun.plan.servers import OF_EVALUATION, OF_JUDGE, server_field
 from fusionrun.plan.stages import JudgeServer, Stage
 from fusionrun.settings import Settings
 
@@ -51,6 +53,9 @@ def parts(spec: FusionRunSpec) -> Iterator[Part]:
         if source.served and source.served.pod:
             field = f"sources[{source.name}].served.pod"
             yield Part(field, source.served.pod, isolated=source.served.model.trust_remote_code)
+    for model in spec.evaluate_only.models if spec.evaluate_only else []:
+        if model.server and model.server.pod:
+            yield Part(f"{server_field(model)}.pod", model.server.pod, isolated=model.model.trust_remote_code)
     reward = spec.reward_model
     isolated = reward.model is not None and reward.model.trust_remote_code
     server, judge = spec.evaluation.server, spec.evaluation.judge
@@ -58,12 +63,10 @@ def parts(spec: FusionRunSpec) -> Iterator[Part]:
     for part in (
         Part("rewardModel.pod", reward.pod, isolated=isolated) if reward.pod else None,
         Part("training.pod", spec.training.pod) if spec.training.pod else None,
-        Part("evaluation.server.pod", server.pod, isolated=_measures_remote_code(spec))
+        Part(f"{OF_EVALUATION}.pod", server.pod, isolated=_measures_remote_code(spec))
         if server and server.pod
         else None,
-        Part("evaluation.judge.served.pod", served.pod, isolated=served.model.trust_remote_code)
-        if served and served.pod
-        else None,
+        Part(f"{OF_JUDGE}.pod", served.pod, isolated=served.model.trust_remote_code) if served and served.pod else None,
         Part(DATA_STAGES, spec.data_stages.pod) if spec.data_stages.pod else None,
         Part("sandbox.pod", spec.sandbox.pod, isolated=True) if spec.sandbox.pod else None,
     ):
@@ -92,10 +95,12 @@ def part_field(stage: Stage) -> str:
 
 def _server_field(stage: Stage) -> str:
     match stage.subject:
+        case MeasuredModel(server=ServerOverride(pod=PodSettings())) as model:
+            return server_field(model)
         case EvaluatedModel() | MeasuredModel():
-            return "evaluation.server"
+            return OF_EVALUATION
         case JudgeServer():
-            return "evaluation.judge.served"
+            return OF_JUDGE
         case _:
             return f"sources[{stage.subject_name}].served"
 

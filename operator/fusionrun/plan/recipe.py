@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fusionrun.api.data import RewardMargin, Task
 from fusionrun.api.models import Calibration, CalibrationPair, Sampling, ScoreRange
-from fusionrun.api.spec import ChatTemplate, Family, Target
+from fusionrun.api.spec import ChatTemplate, Family, MeasuredModel, Target
 from fusionrun.api.stage import TemplateName
 from fusionrun.api.training import Dpo, Sft
 
@@ -116,9 +116,10 @@ CHAT_TEMPLATES = {Family.LLAMA_3_1: TemplateName.LLAMA_3, Family.LLAMA_3_2: Temp
 FuseChat-Llama-3.2-1B-Instruct is as large as Llama 3's, and not as 3.1's. The other published models have their own."""
 
 
-def chat_template(target: Target) -> TemplateName | None:
-    """Return the template that replaces the own one of a target; None if its own is used."""
-    return CHAT_TEMPLATES.get(target.family) if target.chat_template is ChatTemplate.RECIPE else None
+def chat_template(model: Target | MeasuredModel) -> TemplateName | None:
+    """Return the template that replaces the own one of a model; None if its own is used."""
+    recipe = model.family if model.chat_template is ChatTemplate.RECIPE else None
+    return CHAT_TEMPLATES.get(recipe) if recipe else None
 
 
 def source_sampling(model: str) -> Sampling:

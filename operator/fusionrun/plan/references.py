@@ -31,7 +31,7 @@ class References:
         if spec.target:
             self._model(TARGET, "target.model", spec.target.model, chat_template(spec.target))
         for measured in spec.evaluate_only.models if spec.evaluate_only else []:
-            self._model(subject_name(measured), measured_field(measured), measured.model)
+            self._model(subject_name(measured), measured_field(measured), measured.model, chat_template(measured))
         if spec.reward_model.model:
             self._model(REWARD, "rewardModel.model", spec.reward_model.model)
         for source in spec.sources:

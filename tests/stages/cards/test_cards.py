@@ -221,6 +221,22 @@ def test_a_declared_licence_takes_precedence_over_the_name():
     assert licences.declared_licence(None) is None
 
 
+def test_the_model_card_lists_the_licences_of_its_data_and_of_the_benchmarks(facts):
+    known = replace(facts, licences={"target": "gemma", **facts.licences}, benchmark_licences={"math-test": "MIT"})
+    card = build_model_card(known, Scores())
+    assert "| base model | Gemma Terms of Use | allowed under conditions |" in card
+    assert "| source ada | Meta Llama 3 Community License | forbidden |" in card
+    assert "| data set code | CC BY 4.0 | allowed under conditions | Attribution is required. |" in card
+    assert "| math-test | MIT |\n| code-test | unknown |" in card
+    assert "| math-test | MIT |\n| code-test | unknown |" in build_dataset_card(known)[0]
+
+
+def test_a_run_without_benchmarks_lists_no_licence_of_them(facts):
+    spec = fill(FusionRunSpec.model_validate(make_spec(evaluation={})))
+    card = build_model_card(replace(facts, spec=spec), Scores())
+    assert "licence of the questions" not in card + build_dataset_card(replace(facts, spec=spec))[0]
+
+
 def test_every_licence_has_a_source():
     assert all(one.source.startswith("https://") for one in licences.LICENCES.values())
 
@@ -294,7 +310,7 @@ def test_missing_modules_are_counted_by_source(cards):
 
 
 def test_drops_of_prepare_are_shown_by_reason_and_data_set(facts):
-    names = [name for name in Prepared.model_fields if name not in ("kind", "prompts")]
+    names = [name for name in Prepared.model_fields if name not in ("kind", "prompts", "by_dataset")]
     counts = {name: number for number, name in enumerate(names, 2)}
     drops = {str(reason): count for reason, count in Prepared(**counts).drops.items()}
     assert sorted(drops.values()) == sorted(counts.values())

@@ -2,22 +2,21 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 from fusionrun.api.evaluation_records import Question
 from fusionrun.api.records import VerdictValue
-from fusionrun_stages.grade import DISTURBED, Grade, right, unusable, wrong
+from fusionrun_stages.grade import DISTURBED, Grade, unusable
 from fusionrun_stages.grading.coding.benchmark import Result
+from fusionrun_stages.grading.coding.checks import run_checks
 from fusionrun_stages.grading.coding.static import analyse
 from fusionrun_stages.grading.eval_plus.completion import read_program
 from fusionrun_stages.grading.eval_plus.outputs import WHETHER_FOUND, Comparison
 from fusionrun_stages.grading.eval_plus.problem import Problem, read_problem
-from fusionrun_stages.sandbox.harness import unless_ended
 from fusionrun_stages.sandbox.judge import Judge, TimeLimits
-from fusionrun_stages.sandbox.proxies import NotPlainError, ProgramGoneError, RemoteProgram
-from fusionrun_stages.sandbox.steps import describe
+from fusionrun_stages.sandbox.proxies import RemoteProgram
 
 CALL_MIN_SECONDS, CALL_FACTOR, PROGRAM_MAX_SECONDS = 1.0, 4.0, 60
 """A call may take as long as four calls of the solution, and 1 s in any case; all calls together 60 s. Here it is CPU
@@ -104,21 +103,14 @@ def run(
 ) -> Grade:
     """Run a program on all inputs; stop at the first output that is not right."""
     comparison = Comparison(problem.task_id, problem.entry_point, problem.tolerance)
-    grade = right()
-    try:
-        function = _load(program, code, problem.entry_point)
-        if function is None:
-            return wrong(f"it does not define {problem.entry_point}")
+
+    def failures(function: Any) -> Iterator[str]:
         for number, (arguments, output, limit) in enumerate(zip(inputs, expected.outputs, limits, strict=True)):
             program.call_cpu_seconds = limit
             if not _is_right(comparison, function(*arguments), output, arguments):
-                grade = wrong(f"failed: input {number}")
-                break
-    except (ProgramGoneError, NotPlainError):
-        grade = wrong()
-    except Exception as error:  # noqa: BLE001 (the program may raise anything)
-        grade = wrong(f"raised: {describe(error)}")
-    return unless_ended(program, grade)
+                yield f"input {number}"
+
+    return run_checks(program, partial(_load, program, code, problem.entry_point), problem.entry_point, failures)
 
 
 def _is_right(comparison: Comparison, output: Any, expected: Any, arguments: tuple[Any, ...]) -> bool:

@@ -1,22 +1,21 @@
 """Run a program on all tests of a problem; it is right if it passes all."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from fusionrun.api.evaluation_records import Question
-from fusionrun_stages.grade import Grade, right, unusable, wrong
+from fusionrun_stages.grade import Grade, unusable, wrong
 from fusionrun_stages.grading.coding.benchmark import Result
+from fusionrun_stages.grading.coding.checks import run_checks
 from fusionrun_stages.grading.coding.static import analyse
 from fusionrun_stages.grading.live_code_bench.extraction import read_program
 from fusionrun_stages.grading.live_code_bench.outputs import is_same_output, is_same_result
 from fusionrun_stages.grading.live_code_bench.problem import Case, Problem, read_problem
 from fusionrun_stages.grading.live_code_bench.program import FUNCTION, build_module, build_script
-from fusionrun_stages.sandbox.harness import unless_ended
 from fusionrun_stages.sandbox.judge import Judge, TimeLimits
-from fusionrun_stages.sandbox.proxies import NotPlainError, ProgramGoneError, RemoteObject, RemoteProgram
-from fusionrun_stages.sandbox.steps import describe
+from fusionrun_stages.sandbox.proxies import RemoteObject, RemoteProgram
 
 TEST_SECONDS = 6.0
 """Time of each test, and of loading the program; here it is CPU time, so that other processes do not matter. Source:
@@ -49,21 +48,15 @@ def _check_one(judge: Judge, text: str, problem: Problem) -> Grade:
 
 def run(program: RemoteProgram, code: str, problem: Problem) -> Grade:
     """Run a program on all tests; stop at the first that it does not pass."""
-    grade = right()
     program.call_cpu_seconds = TEST_SECONDS
-    try:
-        function = _load(program, code, problem.function)
-        if function is None:
-            return wrong(f"it does not define {problem.function or 'a program'}")
+
+    def failures(function: Any) -> Iterator[str]:
         for number, test in enumerate(problem.tests):
             if fault := _fails(program, function, test, reads_input=problem.function is None):
-                grade = wrong(f"failed: test {number}: {fault}")
-                break
-    except (ProgramGoneError, NotPlainError):
-        grade = wrong()
-    except Exception as error:  # noqa: BLE001 (the program may raise anything)
-        grade = wrong(f"raised: {describe(error)}")
-    return unless_ended(program, grade)
+                yield f"test {number}: {fault}"
+
+    load = partial(_load, program, code, problem.function)
+    return run_checks(program, load, problem.function or "a program", failures)
 
 
 def _load(program: RemoteProgram, code: str, function: str | None) -> Any:

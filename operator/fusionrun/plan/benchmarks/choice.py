@@ -45,7 +45,8 @@ _MMLU_PRO = BenchmarkData(
     sampling=greedy(2048),
     stop=("Question:",),
     licence="MIT",
-    data="TIGER-Lab/MMLU-Pro on the hub: 12,032 questions",
+    data="TIGER-Lab/MMLU-Pro on the hub",
+    questions=12_032,
     hub="hf://TIGER-Lab/MMLU-Pro",
     source="SLIT-AI/FuseChat-3.0: FuseEval/General-Eval/MC-Eval/evaluate_from_local.py",
 )
@@ -57,7 +58,8 @@ PRESETS = {
         protocol="FuseEval/MMLU",
         folder="mmlu",
         layout=Layout.MMLU,
-        data="cais/mmlu on the hub, configuration `all`: 14,042 questions",
+        data="cais/mmlu on the hub, configuration `all`",
+        questions=14_042,
         hub="hf://cais/mmlu",
     ),
     # The paper's table has MMLU-redux; the released script reads MMLU. The protocol is the same.
@@ -67,7 +69,8 @@ PRESETS = {
         folder="mmlu-redux",
         layout=Layout.MMLU_REDUX,
         licence="CC-BY-4.0",
-        data="edinburgh-dawg/mmlu-redux on the hub, or the CSV files of aryopg/mmlu-redux: 3,000 questions",
+        data="edinburgh-dawg/mmlu-redux on the hub, or the CSV files of aryopg/mmlu-redux",
+        questions=3_000,
         hub="hf://edinburgh-dawg/mmlu-redux",
     ),
     BenchmarkPreset.GPQA_DIAMOND: replace(
@@ -77,7 +80,8 @@ PRESETS = {
         layout=Layout.GPQA,
         licence="CC-BY-4.0; the owners ask that questions do not appear in public",
         data="FuseEval/General-Eval/MC-Eval/data/gpqa_formatted/diamond of SLIT-AI/FuseChat-3.0, which fixes the order "
-        "of the options: 198 questions",
+        "of the options",
+        questions=198,
         hub=None,
         shows_examples=False,
     ),

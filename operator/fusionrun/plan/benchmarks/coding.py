@@ -38,7 +38,8 @@ _HUMAN_EVAL = BenchmarkData(
     stop=("\nif __name__", "\ndef main(", "\nprint(", "\n#", f"\n{_FENCE}"),
     metrics=("base", "plus"),
     licence="MIT; tests of EvalPlus: Apache-2.0",
-    data="HumanEvalPlus.jsonl.gz of evalplus/humanevalplus_release (v0.1.10): 164 problems",
+    data="HumanEvalPlus.jsonl.gz of evalplus/humanevalplus_release (v0.1.10)",
+    questions=164,
     source="SLIT-AI/FuseChat-3.0: FuseEval/Code-Eval/eval_plus/{model.py,generate.py,test.sh}",
 )
 
@@ -55,7 +56,8 @@ PRESETS = {
         protocol="FuseEval/MBPP",
         folder="mbpp",
         licence="CC-BY-4.0; tests of EvalPlus: Apache-2.0",
-        data="MbppPlus.jsonl.gz of evalplus/mbppplus_release (v0.1.0): 399 problems",
+        data="MbppPlus.jsonl.gz of evalplus/mbppplus_release (v0.1.0)",
+        questions=399,
     ),
     BenchmarkPreset.LIVE_CODE_BENCH: BenchmarkData(
         protocol="FuseEval/LiveCodeBench",

@@ -34,7 +34,8 @@ PRESETS = {
         judge=JudgeRequest(temperature=1.0, max_tokens=1, top_logprobs=5, model="gpt-4-1106-preview"),
         licence="CC-BY-NC-4.0",
         data="alpaca_eval_gpt4_baseline.json and df_gamed.csv of tatsu-lab/alpaca_eval on the hub, and "
-        "alpaca_eval_clf.txt of the package alpaca-eval: 805 instructions",
+        "alpaca_eval_clf.txt of the package alpaca-eval",
+        questions=805,
         source="SLIT-AI/FuseChat-3.0: FuseEval/IF-Eval/AlpacaEval-2",
     ),
     BenchmarkPreset.ARENA_HARD: BenchmarkData(
@@ -48,7 +49,8 @@ PRESETS = {
         judge=JudgeRequest(temperature=0.0, max_tokens=4096, model="gpt-4-1106-preview"),
         licence="Apache-2.0",
         data="question.jsonl and the answers of gpt-4-0314 of lmarena/arena-hard-auto (v0.1), and "
-        "judge_configs/judge_config.yaml of FuseEval/IF-Eval/Arena-Hard: 500 questions",
+        "judge_configs/judge_config.yaml of FuseEval/IF-Eval/Arena-Hard",
+        questions=500,
         source="SLIT-AI/FuseChat-3.0: FuseEval/IF-Eval/Arena-Hard/{gen_judgment,show_result,utils_math}.py",
     ),
     BenchmarkPreset.MT_BENCH: BenchmarkData(
@@ -71,7 +73,9 @@ PRESETS = {
         judge=JudgeRequest(temperature=0.0, max_tokens=2048, model="gpt-4-0125-preview"),
         licence="Apache-2.0",
         data="question.jsonl, the reference answers and judge_prompts.jsonl of lm-sys/FastChat (fastchat/llm_judge/"
-        "data): 80 questions of two turns",
+        "data)",
+        questions=80,
+        turns=2,
         source="SLIT-AI/FuseChat-3.0: FuseEval/IF-Eval/MT-Bench/{gen_model_answer,gen_judgment,common}.py",
     ),
     BenchmarkPreset.ALIGN_BENCH: BenchmarkData(
@@ -94,7 +98,8 @@ PRESETS = {
         unit=Unit.RATING,
         judge=JudgeRequest(temperature=0.0, model="gpt-4"),
         licence="none stated",
-        data="data_v1.1_release.jsonl and the folder config of THUDM/AlignBench: 683 questions",
+        data="data_v1.1_release.jsonl and the folder config of THUDM/AlignBench",
+        questions=683,
         source="SLIT-AI/FuseChat-3.0: FuseEval/IF-Eval/AlignBench/{get_answers,judge,show_result}.py",
     ),
 }

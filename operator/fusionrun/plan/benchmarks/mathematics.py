@@ -23,7 +23,8 @@ _GSM8K = BenchmarkData(
     forms={Family.GEMMA_2: PromptForm(template=f"{{prompt}}\n{_INSTRUCTION}")},
     sampling=greedy(2048),
     licence="MIT",
-    data="openai/gsm8k on the hub, configuration `main`: 1,319 problems",
+    data="openai/gsm8k on the hub, configuration `main`",
+    questions=1_319,
     hub="hf://openai/gsm8k",
     source="SLIT-AI/FuseChat-3.0: FuseEval/Math-Eval/{utils,math_eval,parser,grader}.py",
 )
@@ -35,7 +36,8 @@ PRESETS = {
         protocol="FuseEval/MATH",
         folder="math",
         layout=Layout.MATH,
-        data="math/test.jsonl of QwenLM/Qwen2.5-Math (evaluation/data), from hendrycks/math: 5,000 problems",
+        data="math/test.jsonl of QwenLM/Qwen2.5-Math (evaluation/data), from hendrycks/math",
+        questions=5_000,
         hub=None,
     ),
     BenchmarkPreset.AMC_23: replace(
@@ -44,7 +46,8 @@ PRESETS = {
         folder="amc-23",
         layout=Layout.AMC_23,
         licence="none stated",
-        data="amc23/test.jsonl of QwenLM/Qwen2.5-Math (evaluation/data): 40 problems",
+        data="amc23/test.jsonl of QwenLM/Qwen2.5-Math (evaluation/data)",
+        questions=40,
         hub=None,
     ),
 }

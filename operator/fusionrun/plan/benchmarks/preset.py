@@ -37,6 +37,10 @@ class BenchmarkData:
     """Where the owners publish the questions, and what a judge needs besides."""
     source: str
     """The files of the public repository from which the protocol was read."""
+    questions: int | None = None
+    """Number of questions in these data; None if it depends on ``window``, or was not counted."""
+    turns: int = 1
+    """Messages of the user in a question, each with a response."""
     version: int = 1
     hub: str | None = None
     """URI of the data set that the owners publish on the hub, if it has all that the layout needs."""

@@ -29,7 +29,7 @@ def _section(preset: BenchmarkPreset, known: BenchmarkData) -> str:
         "name": f"`{known.folder}`{'' if preset in PAPER else ' (not one of the 14 of the paper)'}",
         "protocol": f"{known.protocol}, version {known.version}",
         "read from": known.source,
-        "questions": known.data,
+        "questions": known.data + _count(known),
         "default `uri`": f"`{known.hub}`" if known.hub else "none: `uri` is required",
         "licence of the questions": known.licence,
         "sampling": _sampling(known.sampling, known.samplings),
@@ -44,6 +44,12 @@ def _section(preset: BenchmarkPreset, known: BenchmarkData) -> str:
     }
     lines = [f"| {name} | {text} |\n" for name, text in rows.items() if text]
     return f"\n## {preset.value}\n\n| | |\n| --- | --- |\n{''.join(lines)}"
+
+
+def _count(known: BenchmarkData) -> str:
+    if known.questions is None:
+        return ""
+    return f": {known.questions:,} questions{f' of {known.turns} turns' if known.turns > 1 else ''}"
 
 
 def _sampling(usual: Sampling, by_family: Mapping[Any, Sampling]) -> str:

@@ -31,20 +31,21 @@ from fusionrun.plan.families.responses import (
 )
 from fusionrun.plan.families.training import PROMOTE, SFT
 from fusionrun.plan.pinned import PinnedPlan
+from fusionrun.plan.recipe import chat_template
 from fusionrun.plan.references import TARGET, References, harness_fields, measured_field
+from fusionrun.plan.servers import server_of
 from fusionrun.plan.stages import Evaluated, Stage, digest_data, family_of, model_name, stage_name, subject_name
 
 
 def evaluation_stages(spec: FusionRunSpec, references: References) -> list[Stage]:
     """Plan the stages of every evaluated model, if there are benchmarks."""
-    server = spec.evaluation.server
-    if not spec.evaluation.benchmarks or server is None:
+    if not spec.evaluation.benchmarks or spec.evaluation.server is None:
         return []
     stages: list[Stage] = []
     prepared = question_sets(spec)
     for model in evaluated_models(spec):
         questions = stage_name(StageKind.PREPARE, prepared[family_of(model)])
-        inputs = (questions, _responses_stage(model))
+        inputs, server = (questions, _responses_stage(model)), server_of(spec.evaluation, model)
         stages += [
             _serve(server, model, questions, references),
             _generate(spec, server, model, questions, references),
@@ -100,7 +101,8 @@ def served_model(pinned: PinnedPlan, model: Evaluated) -> ServedModel:
         path = pinned.model(model.model, measured_field(model))
     else:
         path = next((pinned.artifact(stage, artifacts.MODEL) for stage in _trained_by(model)), None) or pinned.target()
-    return ServedModel(subject_name(model), path, pinned.spec.evaluation.server or ServerSettings())
+    template = chat_template(model) if isinstance(model, MeasuredModel) else None
+    return ServedModel(subject_name(model), path, server_of(pinned.spec.evaluation, model), template)
 
 
 def _generate(
@@ -114,6 +116,8 @@ def _generate(
         parameters["benchmarks"] = requests
     if isinstance(model, MeasuredModel):  # two names may have the same model
         parameters["model"] = model.name
+        if template := chat_template(model):
+            parameters["chatTemplate"] = template
     if tasks:
         parameters["harness"] = {task.name: task_digest(task) for task in tasks}
     task_pins = [references.indexes[field] for field in harness_fields(spec).values()]

@@ -91,7 +91,6 @@ def judge_task(pinned: PinnedPlan, stage: Stage, model: Evaluated, server_url: s
         concurrency=spec.generation.concurrency,
         max_concurrency=max_concurrency(spec),
         stall_seconds=spec.generation.stall_seconds,
-        seed=spec.construction.seed,
     )
 
 

@@ -9,6 +9,7 @@ from fusionrun.api.parameters import PublishParameters
 from fusionrun.api.spec import FusionRunSpec, Publish
 from fusionrun.api.stage import EvaluatedModel, StageKind
 from fusionrun.errors import PlanError
+from fusionrun.plan.benchmarks.protocols import protocols_of
 from fusionrun.plan.families.comparison import COMPARE
 from fusionrun.plan.families.construction import CONSTRUCT
 from fusionrun.plan.families.evaluation import evaluate_stage
@@ -56,4 +57,5 @@ def publish_task(pinned: PinnedPlan) -> PublishParameters:
             for s in pinned.spec.sources
             if s.served is not None
         },
+        benchmark_licences={n: p.licence for n, p in protocols_of(pinned.spec).items() if p.licence},
     )

@@ -9,7 +9,7 @@ from fusionrun.api.models import ModelEndpoint, Sampling, ServerSettings, Source
 from fusionrun.api.parameters import GenerateParameters, SamplingParameters
 from fusionrun.api.pod import API_KEY_ENV
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.stage import StageKind
+from fusionrun.api.stage import StageKind, TemplateName
 from fusionrun.errors import PlanError
 from fusionrun.plan import recipe
 from fusionrun.plan.families.prompts import PROMPTS, prompt_inputs, solutions_verdicts
@@ -27,6 +27,8 @@ class ServedModel:
     """Model name in requests."""
     path: str
     settings: ServerSettings
+    chat_template: TemplateName | None = None
+    """The template that replaces that of the model's tokenizer."""
 
 
 def source_stages(spec: FusionRunSpec, references: References) -> list[Stage]:

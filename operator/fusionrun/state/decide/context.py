@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from fusionrun.api.estimate import Estimate
 from fusionrun.api.models import Manifest
 from fusionrun.api.run_results import BenchmarkResult, DatasetSummary
 from fusionrun.api.status import Reason, StageState, StageStatus
 from fusionrun.plan.gpus import cost_per_hour, gpus_of
 from fusionrun.plan.pinned import PinnedPlan
+from fusionrun.plan.pod_size import NodeGpus
 from fusionrun.plan.pods import pod_settings
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
@@ -29,6 +31,8 @@ class Context:
 
     pinned: PinnedPlan
     observed: Observed
+    nodes: tuple[NodeGpus, ...]
+    """Nodes with GPUs, until ``resolve`` is done."""
     previous: dict[str, StageStatus]
     """Status of each stage so far."""
     needed: frozenset[str] | None
@@ -47,6 +51,10 @@ class Context:
     now: datetime
     gpu_time: GpuTime
     """GPU time and cost up to now, and the GPUs that pods hold."""
+    estimate: Estimate | None = None
+    """What the run is expected to need; None before ``resolve`` has succeeded, or if nothing is known."""
+    in_turn: str | None = None
+    """The stage that may start although a limit of ``spec.scheduling`` applies to it: it is its turn."""
     trusts_clock: bool = True
     """Whether ``now`` is close to the time of the last reconcile. If not, no deadline ends a stage."""
 
@@ -88,6 +96,8 @@ class StageOutcome:
     delete: tuple[ObjectRef, ...] = ()
     failure: Failure | None = None
     """Why the stage, and with it the run, failed."""
+    queued: bool = False
+    """Whether the stage could start, but for the limits of ``spec.scheduling``."""
     pending: PendingPods | None = None
     """Pods of the stage that do not run."""
     list_pods: tuple[ObjectRef, ...] = ()

@@ -18,6 +18,7 @@ from fusionrun.plan.kinds import Workload
 from fusionrun.plan.pinned import Run
 from fusionrun.plan.pods import RUN_WIDE, part_field, parts
 from fusionrun.plan.policy import runs_programs
+from fusionrun.plan.servers import all_servers
 from fusionrun.plan.stages import Plan, Stage
 from fusionrun.settings import Accelerators, Settings
 from fusionrun.state.observe.backends import NEEDED, POD_GROUP_CRDS, needed_for, recorded_backend
@@ -34,6 +35,9 @@ KUEUE_GROUP = "kueue.x-k8s.io"
 """API group of Kueue. References to its objects have no version: the client uses one that the cluster serves."""
 KUEUE = ObjectRef(KUEUE_GROUP, "APIGroup", "", KUEUE_GROUP)
 """The API group of Kueue itself, as the discovery API lists it."""
+
+IN_DISCOVERY = ("APIGroup", "CustomResourceDefinition")
+"""Kinds of prerequisites that the discovery API answers, which needs no right: is a group, or a kind, served?"""
 
 Selector = Callable[[Stage], bool]
 """Returns whether a stage cannot start without a prerequisite."""
@@ -198,8 +202,7 @@ def _in_part(field: str) -> Selector:
 
 
 def _uses_gpus(spec: FusionRunSpec) -> bool:
-    judge = spec.evaluation.judge
-    servers = [*(source.served for source in spec.sources), spec.evaluation.server, judge.served if judge else None]
-    resources = [spec.training.resources, spec.reward_model.resources, *(s.resources for s in servers if s)]
+    servers = (server.settings.resources for server in all_servers(spec))
+    resources = [spec.training.resources, spec.reward_model.resources, *servers]
     # By name only: the checks of the spec report a count that is not a whole number.
     return any(gpu_limits(each.limits) for each in resources if each)

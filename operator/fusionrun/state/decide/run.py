@@ -15,12 +15,13 @@ from fusionrun.api.estimate import Estimate
 from fusionrun.api.models import Manifest
 from fusionrun.api.result import StageResult
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.stage import PREFLIGHT_TRAINING, StageKind
+from fusionrun.api.stage import PREFLIGHT_TRAINING, PREPARE_BENCHMARKS, StageKind
 from fusionrun.api.status import FusionRunStatus, Reason, read_status
 from fusionrun.errors import ContractError, SpecError
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.checks import check_security, check_spec
-from fusionrun.plan.demand import gpu_memory
+from fusionrun.plan.demand import gpu_memory, gpu_of_nodes
+from fusionrun.plan.families.prompts import PROMPTS
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.pod_size import too_large
 from fusionrun.plan.policy import violations
@@ -51,7 +52,7 @@ from fusionrun.state.observe.observed import observe
 from fusionrun.state.observe.other_runs import makers
 from fusionrun.state.report import summary
 from fusionrun.state.report.active_time import trusts_clock
-from fusionrun.state.report.expected import expected
+from fusionrun.state.report.expected import EarlyResults, expected
 from fusionrun.state.report.gpu_time import gpu_time
 from fusionrun.state.report.scores import group_results
 from fusionrun.state.report.stage_status import DONE
@@ -111,6 +112,7 @@ def _advance(inputs: RunInput, accepted: Acceptance) -> Decision:
     context = Context(
         pinned=pinned,
         observed=inputs.observed,
+        nodes=inputs.live.nodes,
         previous=previous,
         needed=shared.needed,
         complete=shared.complete,
@@ -123,6 +125,7 @@ def _advance(inputs: RunInput, accepted: Acceptance) -> Decision:
         gpu_time=inputs.gpu_time,
         trusts_clock=trusts_clock(before, inputs.now),
     )
+    context = replace(context, estimate=_estimate(context, before))
     outcomes = decide_stages(context, Outcomes(benchmarks=tuple(before.results), dataset=before.dataset))
     conclusion = conclude(context, outcomes, before)
     if conclusion.stop:
@@ -139,7 +142,7 @@ def _advance(inputs: RunInput, accepted: Acceptance) -> Decision:
         results=list(outcomes.benchmarks),
         groups=group_results(spec, outcomes.benchmarks),
         dataset=outcomes.dataset,
-        estimate=_estimate(context, before),
+        estimate=context.estimate,
         artifacts=summary.artifacts(pinned, outcomes.statuses),
         training_backend=None if accepted.is_new and (ends or waits) else spec.training.backend.value,
     )
@@ -165,11 +168,11 @@ def _estimate(context: Context, before: FusionRunStatus) -> Estimate | None:
     """Return what the run is expected to need; None before ``resolve`` has succeeded."""
     if context.needed is None:
         return before.estimate
-    pinned = context.pinned
-    resolved, preflight = (_results(context, name) for name in (StageKind.RESOLVE.value, PREFLIGHT_TRAINING))
-    return expected(
-        before.estimate, resolved, preflight, pinned.spec, pinned.plan, context.needed, context.gpu_cost_per_hour
-    )
+    spec, plan = context.pinned.spec, context.pinned.plan
+    names = (StageKind.RESOLVE.value, PREFLIGHT_TRAINING, PROMPTS, PREPARE_BENCHMARKS)
+    early = EarlyResults(*(_results(context, name) for name in names))
+    gpu = gpu_of_nodes(spec, context.nodes)
+    return expected(before.estimate, early, spec, plan, context.needed, context.gpu_cost_per_hour, gpu)
 
 
 def _results(context: Context, name: str) -> Sequence[StageResult]:

@@ -1,5 +1,6 @@
 """The decisions on the stages of a run, in plan order: each one sees the outcomes of the stages before it."""
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
@@ -8,17 +9,35 @@ from fusionrun.api.status import Reason, StageState, StageStatus
 from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
 from fusionrun.state.decide.deadlines import with_deadlines
+from fusionrun.state.decide.order import order
 from fusionrun.state.decide.program_stages import decide_program
 from fusionrun.state.decide.restore import restore
 from fusionrun.state.decide.server_stages import decide_server
 from fusionrun.state.decide.start import is_ready, missed_gates, stopped, waiting
-from fusionrun.state.report.stage_status import UNFINISHED, idle
+from fusionrun.state.report.stage_status import MESSAGE_CHARACTERS, UNFINISHED, idle
 
 
 def decide_stages(context: Context, outcomes: Outcomes) -> Outcomes:
     """Decide on every stage; ``outcomes`` has the scores and the data set known so far, and no stages."""
     for stage in context.pinned.plan.stages:
         outcomes = outcomes.add(decide_stage(context, stage, outcomes))
+    return _start_queued(context, outcomes)
+
+
+def _start_queued(context: Context, outcomes: Outcomes) -> Outcomes:
+    """Start the stages whose turn it is, until there is none, so that the next decision starts no other."""
+    while (next_ones := order(context, outcomes)).start:
+        for stage in next_ones.start:
+            outcomes = outcomes.add(decide_stage(replace(context, in_turn=stage.name), stage, outcomes))
+    return _with_messages(outcomes, next_ones.messages)
+
+
+def _with_messages(outcomes: Outcomes, messages: Mapping[str, str]) -> Outcomes:
+    """Say what the stages wait for whose turn it is not."""
+    for name, text in messages.items():
+        outcome = outcomes.stages[name]
+        status = outcome.status.model_copy(update={"message": text[:MESSAGE_CHARACTERS]})
+        outcomes = outcomes.add(replace(outcome, status=status))
     return outcomes
 
 

@@ -11,6 +11,7 @@ from fusionrun.objects.render import render
 from fusionrun.plan.pod_settings_digest import pod_settings_digest
 from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
+from fusionrun.state.decide.limits import is_limited
 from fusionrun.state.decide.sharing import RECHECK_SECONDS
 from fusionrun.state.observe.failures import Failure
 from fusionrun.state.observe.live_objects import Refusal
@@ -18,11 +19,9 @@ from fusionrun.state.observe.object_fields import format_time
 from fusionrun.state.observe.object_ref import ref_of
 from fusionrun.state.observe.pending_pods import PendingPods
 from fusionrun.state.report import gate, scores
-from fusionrun.state.report.stage_status import ACTIVE, DONE, MESSAGE_CHARACTERS, idle
+from fusionrun.state.report.stage_status import DONE, MESSAGE_CHARACTERS, idle
 
 RUN_RETRIED = "started again, because the run was retried"
-GPU_TOLERANCE = 0.001
-"""Shares of a GPU are rounded: seven sevenths are a little less or more than a GPU."""
 REFUSED_MAX_SECONDS = 60.0
 """Longest time between two attempts to create a refused object; the time doubles up to this."""
 TRANSIENT_FIRST_SECONDS = 1.0
@@ -45,6 +44,8 @@ def start(
     if blocked is not None:
         again = RECHECK_SECONDS if blocked.reason == Reason.WAITING_FOR_ARTIFACT else None
         return StageOutcome(blocked, requeue_seconds=again)
+    if is_limited(context, stage) and stage.name != context.in_turn:
+        return StageOutcome(waiting(context, stage, Reason.WAITING_FOR_GPUS), queued=True)
     if avoided_nodes is None:
         old = context.previous.get(stage.name)
         avoided_nodes = (old.avoided_nodes or []) if old else []
@@ -124,46 +125,7 @@ def _blocked(context: Context, stage: Stage, before: Outcomes) -> StageStatus | 
             return waiting(context, stage, missing.reason, missing.message)
     if stage.server and before.state(stage.server) is not StageState.READY:
         return None if before.state(stage.server) in DONE else waiting(context, stage, Reason.WAITING_FOR_SERVER)
-    if text := _exceeds_budget(context, stage, before):
-        return waiting(context, stage, Reason.WAITING_FOR_GPUS, text)
     return None
-
-
-def _exceeds_budget(context: Context, stage: Stage, before: Outcomes) -> str:
-    """Return which limit of ``spec.scheduling`` a stage would exceed now; empty for none."""
-    scheduling = context.pinned.spec.scheduling
-    active = [s for s in context.pinned.plan.stages if s.name != stage.name and _holds_pods(context, s, before)]
-    servers = sum(s.traits.is_server for s in active)
-    if stage.traits.is_server and servers >= (scheduling.max_servers or servers + 1):
-        return f"spec.scheduling.maxServers: {scheduling.max_servers}: {servers} servers are running"
-    needed = context.gpus(stage)
-    used = sum(_gpus_in_use(context, s) for s in active) + _still_held(context, active)
-    if not needed or scheduling.gpu_budget is None or used + needed <= scheduling.gpu_budget + GPU_TOLERANCE:
-        return ""
-    budget = f"spec.scheduling.gpuBudget: {scheduling.gpu_budget}"
-    return f"{budget}: the stage needs {needed:g} GPUs, {used:g} are in use"
-
-
-def _gpus_in_use(context: Context, stage: Stage) -> float:
-    """Return the GPUs of an active stage. Its workload may have more replicas than the spec has now, or than it had."""
-    workload = context.observed_stage(stage).latest
-    replicas = workload.replicas if workload and (workload.is_server or stage.shares_shards) else stage.pods
-    return context.gpus(stage) * max(replicas, stage.pods) / stage.pods
-
-
-def _still_held(context: Context, active: Sequence[Stage]) -> float:
-    """Return the GPUs of pods that are terminating, or whose stage is not active."""
-    names = {s.name for s in active}
-    held = context.gpu_time.stages.items()
-    return sum(time.leaving if name in names else time.gpus for name, time in held)
-
-
-def _holds_pods(context: Context, stage: Stage, before: Outcomes) -> bool:
-    """Return whether a stage is active: as just decided or, for a later stage, as observed."""
-    if stage.name in before.stages:
-        return before.state(stage.name) in ACTIVE
-    workload = context.observed_stage(stage).latest
-    return workload is not None and workload.active
 
 
 def _refused(context: Context, stage: Stage, refusal: Refusal) -> StageOutcome:

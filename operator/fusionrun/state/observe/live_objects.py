@@ -71,6 +71,6 @@ class LiveObjects:
     others: tuple[OtherWorkload, ...] = ()
     """Workloads of other runs for artifacts of this run."""
     nodes: tuple[NodeGpus, ...] = ()
-    """Nodes with GPUs; empty if they were not looked up, as for a resolved run."""
+    """Nodes with GPUs; empty if they were not looked up, as after ``resolve``."""
     pods_listed: frozenset[ObjectRef] = frozenset()
     """Workloads whose pods this reconcile has listed: a result that is still missing is lost."""

@@ -1,7 +1,7 @@
 """The status of a stage that does not run, and the progress and estimated time left of one that does.
 
-Progress and estimates are for display only. One decision depends on what pods push: the cost of an endpoint counts for
-``spec.budget.maxCost``.
+Two decisions depend on what pods push: the cost of an endpoint counts for ``spec.budget.maxCost``, and the time left of
+a stage for the order of the next ones. Everything else is for display.
 """
 
 from datetime import datetime

@@ -1,0 +1,1 @@
+"""What is generated for helm/fusionrun: descriptions, the README and annotations of its package."""
