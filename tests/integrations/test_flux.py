@@ -24,8 +24,8 @@ pytestmark = pytest.mark.integrations
 NAMESPACE = "fusionrun-flux"
 FLUX_HEALTH = Path(os.environ.get("FUSIONRUN_FLUX_HEALTH_1_9_6", ".")) / "flux-health"
 EXAMPLE = REPOSITORY / "manifests" / "gitops" / "example" / "flux.yaml"
-RUNS = list(yaml.safe_load_all(EXAMPLE.read_text()))[-1]
-EXPRESSIONS = RUNS["spec"]["healthCheckExprs"]
+DOCUMENTS = list(yaml.safe_load_all(EXAMPLE.read_text()))
+EXPRESSIONS = DOCUMENTS[-1]["spec"]["healthCheckExprs"]
 KEPT = {"kustomize.toolkit.fluxcd.io/prune": "disabled"}
 
 
@@ -95,6 +95,12 @@ def managed(found: Flux, name: str) -> list[dict[str, Any]]:
     """Return who owns which field of a run outside of its status, and since when."""
     fields = found.cluster.get("fusionrun", name, "--show-managed-fields")["metadata"]["managedFields"]
     return [each for each in fields if each.get("subresource") != "status"]
+
+
+def test_the_example_is_valid(installed):
+    items = [each | {"metadata": each["metadata"] | {"namespace": NAMESPACE}} for each in DOCUMENTS]
+    listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+    installed.cluster.kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", stdin=listed)
 
 
 def test_a_run_is_not_ready_before_an_operator_has_seen_it(installed):
