@@ -154,7 +154,7 @@ ALLOW = named("allow", spec={"podSelector": {}, "policyTypes": ["Ingress"], "ing
         ({"customresourcedefinitions": []}, "Prometheus operator", "ok", "none", "disabled"),
         ({"customresourcedefinitions": []}, "FusionRun", "ok", "not installed", "docs/operations.md"),
         ({"daemonsets": [named("kube-flannel-ds")]}, "NetworkPolicy engine", "note", "not recognised", "do not start"),
-        ({"networkpolicies": [ALLOW, DENY]}, "default deny in fusion", "note", "default-deny", "for each run"),
+        ({"networkpolicies": [ALLOW, DENY]}, "default deny in fusion", "ok", "default-deny", "for each run"),
         ({"resourcequotas": [named("team")]}, "ResourceQuotas in fusion", "note", "team", "ObjectRefused"),
         (
             {"namespace": KubectlError('namespaces "fusion" not found')},

@@ -42,6 +42,15 @@ def test_the_plan_as_json(capsys):
             "keys": ["key"]} in made["needs"]  # fmt: skip
 
 
+def test_a_budget_below_the_estimate_is_named(tmp_path, capsys):
+    run = yaml.safe_load((SAMPLES / "llama-3-1-8b.yaml").read_text())
+    run["spec"]["budget"]["maxGpuHours"] = 10
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(run))
+    assert plan.main([str(path)]) == 0
+    assert "Lower than the estimate: budget.maxGpuHours" in capsys.readouterr().out
+
+
 def test_a_manifest_with_faults_has_no_plan(tmp_path, capsys):
     run = yaml.safe_load((SAMPLES / "tiny.yaml").read_text())
     run["spec"]["recipe"] = "none"

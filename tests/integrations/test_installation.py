@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from fusionrun.state.observe.pending_pods import CHECK_SECONDS
 from support.live import CACHE, REPOSITORY, Cluster, small_run, wait_until_established
 from support.stand_in_run import until
 
@@ -133,7 +134,9 @@ def test_a_run_is_not_held_by_what_the_operator_may_not_look_up(cluster):
         stages = cluster.get("fr", RUN).get("status", {}).get("stages", [])
         return next((s for s in stages if s["name"] == "resolve"), {})
 
-    refused = until(stage, lambda s: PRIORITY_CLASS in s.get("message", ""), "the stage says why it has no pod")
+    refused = until(
+        stage, lambda s: PRIORITY_CLASS in s.get("message", ""), "it says why it has no pod", 2 * CHECK_SECONDS
+    )
     assert refused["reason"] == "PodsPending"
     log = cluster.kubectl("logs", f"deployment/{RELEASE}").splitlines()
     warnings = [line for line in log if PRIORITY_CLASS in line and "runs do not wait for it" in line]

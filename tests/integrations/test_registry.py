@@ -10,7 +10,6 @@ The node must be this machine: containerd uses http for registries on loopback o
 import json
 import re
 import subprocess
-import uuid
 
 import pytest
 import yaml
@@ -47,15 +46,14 @@ def dist(server, tmp_path_factory):
     """
     built = json.loads((CACHE / "images" / "refs.json").read_text())
     path, folder = f"{server.host}/release", tmp_path_factory.mktemp("dist")
-    unique = uuid.uuid4().hex
-    digests = {name: server.push(built[name], f"{path}/fusionrun-{name}:{__version__}", unique) for name in OWN}
+    digests = {name: server.push(built[name], f"{path}/fusionrun-{name}:{__version__}") for name in OWN}
     metadata = folder / "images.json"
     metadata.write_text(json.dumps({name: {"containerimage.digest": digest} for name, digest in digests.items()}))
     server.run(REPOSITORY / "hack/publish/files", path, metadata, folder)
     server.run(REPOSITORY / "hack/publish/chart", "--plain-http", REGISTRY=path, DIST=str(folder))
     (upstream,) = [line for line in (folder / "images.txt").read_text().split() if line.startswith("vllm/")]
     name = f"{path}/{upstream.partition('@')[0]}"
-    digests["serve"] = server.push(built["serve"], name, unique)
+    digests["serve"] = server.push(built["serve"], name)
     text = (folder / "images.txt").read_text().replace(upstream, f"{name}@{digests['serve']}")
     (folder / "images.txt").write_text(text)
     yield folder
@@ -107,6 +105,7 @@ def operator(server, dist, mirror, tmp_path_factory):
     try:
         server.run(
             *("helm", "upgrade", "--install", "fusionrun", chart, "--version", __version__, "--plain-http"),
+            "--take-ownership",  # of the CRD, which install.yaml may have installed
             *("-n", OPERATOR_NAMESPACE, "--create-namespace", "-f", values),
         )
         yield cluster

@@ -1,10 +1,14 @@
 """Pending pods: the stage has the message of the scheduler, the kubelet or Kueue, and holds no GPU."""
 
+from datetime import timedelta
+
 import pytest
 
 from fusionrun.api.status import Reason
+from fusionrun.state.observe.object_fields import format_time
+from fusionrun.state.observe.pending_pods import unexplained
 from support.runs import make_run, make_spec
-from support.world import World, world_after
+from support.world import START, World, world_after
 
 GPU = {"limits": {"nvidia.com/gpu": 2}}
 KUEUE = "waiting for admission by Kueue in LocalQueue 'research'"
@@ -110,6 +114,13 @@ def test_a_gated_pod_names_its_queue():
     made["metadata"]["labels"] = made["metadata"]["labels"] | {"kueue.x-k8s.io/queue-name": "research"}
     world.settle()
     assert world.stage("score/ada").message.endswith(KUEUE)
+
+
+@pytest.mark.parametrize(("seconds", "read"), [(20, False), (29, True), (30, True)])
+def test_events_are_read_at_the_first_check_although_the_job_is_younger_than_its_stage(seconds, read):
+    created = format_time(START - timedelta(seconds=seconds))
+    job = {"kind": "Job", "metadata": {"name": "j", "uid": "u", "creationTimestamp": created}}
+    assert bool(unexplained([job], START)) is read
 
 
 def test_the_message_of_an_event_names_its_object():

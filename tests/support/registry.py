@@ -12,6 +12,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ class Registry:
         assert done.returncode == 0, f"{command}: {done.stderr}"
         return done.stdout
 
-    def push(self, reference: str, target: str, unique: str) -> str:
+    def push(self, reference: str, target: str) -> str:
         """Push an image of hack/images/build with a layer that no other image has, and return its digest.
 
         containerd has the other layers already, and would pull nothing.
@@ -62,9 +63,9 @@ class Registry:
                  f"oci:{LAYOUT}:{reference}", f"docker://{target}")  # fmt: skip
         layer = self.folder / "layer.tar"
         with tarfile.open(layer, "w") as tar:
-            entry = tarfile.TarInfo("opt/registry-test")
-            entry.size = len(unique)
-            tar.addfile(entry, io.BytesIO(unique.encode()))
+            entry, content = tarfile.TarInfo("opt/registry-test"), uuid.uuid4().bytes
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
         pushed = self.run("crane", "append", "--base", target, "--new_tag", target, "--new_layer", str(layer))
         return pushed.strip().rpartition("@")[2]
 

@@ -171,12 +171,9 @@ class _Planned:
             "cluster, status.estimate has the sizes of the models that the hub reports."
         ]
         notes += [f"Parameters, from the names of the models: {', '.join(known)}"] if known else []
-        notes += [f"Left out, since the name has no size: {', '.join(unknown)}"] if unknown else []
-        notes += (
-            [f"Left out, since the number is not in the spec: {', '.join(estimate.unknown)}"]
-            if estimate.unknown
-            else []
-        )
+        left_out = dict.fromkeys([*unknown, *estimate.unknown])
+        notes += [f"Left out, since the size or the number is unknown: {', '.join(left_out)}"] if left_out else []
+        notes += [f"Lower than the estimate: {', '.join(estimate.exceeds)}"] if estimate.exceeds else []
         if not estimate.stages:
             return [
                 "\n".join(["No estimate of GPU time: docs/preflight.md has the stages that it counts.", *notes[1:]])

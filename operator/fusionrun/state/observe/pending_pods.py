@@ -24,6 +24,9 @@ from fusionrun.state.observe.workloads import Workload
 
 PENDING_GRACE = timedelta(seconds=30)
 """Time for which pods may be pending before the run reports it. A normal start is shorter."""
+EVENTS_AGE = PENDING_GRACE - timedelta(seconds=2)
+"""Age of an object from which its events are read. It is created up to two seconds after the start of its stage, from
+which ``PENDING_GRACE`` counts; otherwise the first check would be too early, and the next one a minute later."""
 CHECK_SECONDS = 60.0
 """Time between two checks of pods that have been pending for more than ``PENDING_GRACE``."""
 PENDING_CHARACTERS = 400
@@ -111,7 +114,7 @@ def unexplained(children: Sequence[Manifest], now: datetime) -> list[Manifest]:
     jobs = [c for c in children if c["kind"] in JOBS and not is_suspended(c) and not has_ended(c)]
     without_pods = [job for job in jobs if not any(is_pod_of(pod, job) for pod in alive)]
     created = [(m, parse_time(m["metadata"].get("creationTimestamp"))) for m in (*starting, *without_pods)]
-    return [m for m, at in created if at and not is_deleting(m) and now - at >= PENDING_GRACE]
+    return [m for m, at in created if at and not is_deleting(m) and now - at >= EVENTS_AGE]
 
 
 def _since(workload: Workload, waiting: list[Manifest]) -> datetime | None:
