@@ -7,8 +7,13 @@ from typing import Any
 
 
 def watch(namespace: str, name: str) -> Iterator[dict[str, Any]]:
-    """Yield the object at each change, until it is finished."""
-    command = ["kubectl", "-n", namespace, "get", "fusionrun", name, "--watch", "-o", "json"]
+    """Yield the object at each change, until it is finished.
+
+    ``kubectl get NAME --watch`` watches from any version, and has missed a change that came at that moment. With a
+    selector, kubectl lists first and watches from the version of the list.
+    """
+    selector = f"metadata.name={name}"
+    command = ["kubectl", "-n", namespace, "get", "fusionruns", "--field-selector", selector, "--watch", "-o", "json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         text = ""
         try:
