@@ -48,13 +48,13 @@ def test_scores_have_intervals_protocol_and_judge():
     assert (second.final, second.judge, second.scores) == (10.0, None, [])
 
 
-def test_a_score_is_replaced_and_those_of_other_models_stay():
+def test_a_score_is_replaced_and_those_of_other_models_stay_in_the_order_of_the_models():
     rows = []
     for model, score in (("base", 20.0), ("final", 50.0), ("base", 30.0), ("other", 1.0)):
         values = Evaluated(scores={"a": score}, lower={"a": score - 1}, upper={"a": score + 1})
         rows = with_scores(rows, evaluation("a"), model, result(values))
     (row,) = rows
-    assert [(s.model, s.score) for s in row.scores] == [("final", 50.0), ("base", 30.0), ("other", 1.0)]
+    assert [(s.model, s.score) for s in row.scores] == [("base", 30.0), ("final", 50.0), ("other", 1.0)]
     assert (row.base, row.final, row.delta) == (30.0, 50.0, 20.0)
 
 

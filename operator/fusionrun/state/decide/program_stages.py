@@ -7,8 +7,9 @@ from fusionrun.api.evaluation_tasks import CompareParameters, EvaluateParameters
 from fusionrun.api.run_results import BenchmarkResult
 from fusionrun.api.stage import StageKind
 from fusionrun.api.status import Reason, StageState
+from fusionrun.plan.families.evaluation import evaluated_models
 from fusionrun.plan.kinds import Report
-from fusionrun.plan.stages import Stage
+from fusionrun.plan.stages import Stage, model_name
 from fusionrun.plan.tasks import build_task
 from fusionrun.state.decide.attempts import (
     NO_POD_LEFT,
@@ -155,7 +156,8 @@ def _benchmarks(
     evaluation, pods = context.pinned.spec.evaluation, workload.results
     match build_task(context.pinned, stage).parameters:
         case EvaluateParameters(model=model, benchmarks=benchmarks, judge=judge):
-            return tuple(scores.with_scores(before.benchmarks, evaluation, model, pods, benchmarks, judge))
+            models = [model_name(each) for each in evaluated_models(context.pinned.spec)]
+            return tuple(scores.with_scores(before.benchmarks, evaluation, model, pods, benchmarks, judge, models))
         case CompareParameters(pairs=pairs):
             return tuple(scores.with_differences(before.benchmarks, pairs, pods))
         case _:

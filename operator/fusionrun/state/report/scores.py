@@ -23,10 +23,12 @@ def with_scores(
     results: Sequence[StageResult],
     benchmarks: Iterable[BenchmarkParameters] = (),
     judge: str | None = None,
+    models: Sequence[str] = tuple(EvaluatedModel),
 ) -> list[BenchmarkResult]:
     """Return the benchmark results with the scores of one model, from the result of ``evaluate/MODEL``.
 
-    ``benchmarks`` have the protocols, and ``judge`` is the model that judged.
+    ``benchmarks`` have the protocols, and ``judge`` is the model that judged. Scores are in the order of ``models``,
+    since models are evaluated in any order.
     """
     evaluated = results[0].values if results else None
     evaluated = evaluated if isinstance(evaluated, Evaluated) else Evaluated()
@@ -41,6 +43,8 @@ def with_scores(
             row = _with_score(row, model, evaluated)
         elif reason := evaluated.unscored.get(benchmark.name):
             row = _with_model(row, ModelScore(model=model, message=reason[:MESSAGE_CHARACTERS]))
+        ordered = sorted(row.scores, key=lambda s: models.index(s.model) if s.model in models else len(models))
+        row = row.model_copy(update={"scores": ordered})
         if row.base is not None and row.final is not None:
             row = row.model_copy(update={"delta": round(row.final - row.base, DIGITS)})
         updated.append(row)
