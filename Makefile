@@ -15,7 +15,7 @@ PURE := tests/api tests/objects tests/plan tests/state tests/releases
 SOURCES := operator images/fusionrun_stages tests hack
 
 .PHONY: help demo test check venv fmt lint type generate verify unit test-adapters test-mlflow test-alerts cluster-up \
-	cluster-down cluster-status images images-cuda test-cluster test-stages test-e2e test-kills test-mutations \
+	cluster-down cluster-status images images-cuda test-cluster test-stages test-e2e test-pods test-kills test-mutations \
 	fuzz test-upgrade test-integrations release-data release-check release-images release-files \
 	release-chart release-sign sbom audit bench-construct bench-verify bench-train \
 	bench-score bench-generate bench-judge bench-reconcile bench-scale rehearsal gpu-check clean
@@ -31,7 +31,7 @@ demo: check venv ## Start a cluster, run a complete FusionRun and print its resu
 
 # FUSIONRUN_TEST_ALL: a test of the chart fails without helm, which cluster-up builds, instead of being skipped.
 test: export FUSIONRUN_TEST_ALL := 1
-test: check verify lint type unit test-alerts cluster-up test-adapters images test-cluster test-stages test-e2e ## Run all tests, including those on a cluster
+test: check verify lint type unit test-alerts cluster-up test-adapters images test-cluster test-pods ## Run all tests, including those on a cluster
 
 check: ## List the missing requirements of the cluster (CLUSTER=local, kind or existing)
 	@hack/cluster/check
@@ -93,6 +93,9 @@ test-cluster: venv ## Test the CRD, the chart and the command check with the API
 
 test-stages: ## Test the stages with tiny models, in a pod with the packages of the images: tests/{stages,tiny}
 	hack/test/stages
+
+test-pods: venv ## Run test-stages and test-e2e at the same time
+	hack/test/pods
 
 test-e2e: venv ## Test complete FusionRuns on the cluster; the operator is killed in every stage
 	hack/test/e2e
