@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from fusionrun.api.estimate import Estimate
 from fusionrun.api.models import Source, SourceType
@@ -10,13 +11,12 @@ from fusionrun.api.pods import PodSettings
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import ReferenceKind, StageKind
 from fusionrun.names import API_VERSION, KIND
-from fusionrun.plan.amounts import amounts, total_rows
+from fusionrun.plan.amounts import Amounts, amounts, total_rows
 from fusionrun.plan.credentials import credentials
 from fusionrun.plan.estimate import estimate
-from fusionrun.plan.gpus import cost_per_hour
-from fusionrun.plan.pods import parts
+from fusionrun.plan.pods import gpu_cost_per_hour, parts
 from fusionrun.plan.stages import Plan, Stage
-from fusionrun.settings import Accelerators
+from fusionrun.settings import Settings
 from fusionrun.state.decide.prerequisites import missing, prerequisites
 
 _SIZE = re.compile(r"(?<![0-9.xX])([0-9]+(?:\.[0-9]+)?)([bBmM])(?![A-Za-z0-9])")
@@ -74,6 +74,7 @@ class Download:
 
 def stages(spec: FusionRunSpec, plan: Plan) -> list[StageOutline]:
     """Return the stages in the order of the plan."""
+    found, implied = amounts(spec), _all_needs(plan)
     return [
         StageOutline(
             name=stage.name,
@@ -82,27 +83,27 @@ def stages(spec: FusionRunSpec, plan: Plan) -> list[StageOutline]:
             pods=max(stage.completions, stage.pods),
             at_once=max(stage.pods, min(stage.completions, stage.parallelism)),
             gpus_per_pod=stage.gpus_per_pod,
-            amount=_amount(spec, stage),
-            needs=_direct(plan, stage),
+            amount=_amount(found, stage),
+            needs=_direct(stage, implied),
         )
         for stage in plan.stages
     ]
 
 
-def _direct(plan: Plan, stage: Stage) -> tuple[str, ...]:
+def _direct(stage: Stage, all_needs: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
     needs = dict.fromkeys([*stage.needs, *([stage.server] if stage.server else [])])
-    implied = {name for need in needs for name in _all_needs(plan, plan[need])}
-    return tuple(name for name in needs if name not in implied)
+    return tuple(name for name in needs if not any(name in all_needs[other] for other in needs))
 
 
-def _all_needs(plan: Plan, stage: Stage) -> Iterator[str]:
-    for name in stage.needs:
-        yield name
-        yield from _all_needs(plan, plan[name])
+def _all_needs(plan: Plan) -> dict[str, frozenset[str]]:
+    """Return what each stage needs, directly or not; in the plan, a stage comes after those that it needs."""
+    found: dict[str, frozenset[str]] = {}
+    for stage in plan.stages:
+        found[stage.name] = frozenset(stage.needs).union(*(found[name] for name in stage.needs))
+    return found
 
 
-def _amount(spec: FusionRunSpec, stage: Stage) -> Amount | None:
-    found = amounts(spec)
+def _amount(found: list[Amounts], stage: Stage) -> Amount | None:
     match stage.kind, stage.subject:
         case StageKind.PREPARE, _ if stage.subject_name == "prompts":
             return _sum([each.prompts for each in found], "prompts")
@@ -112,15 +113,14 @@ def _amount(spec: FusionRunSpec, stage: Stage) -> Amount | None:
             counts = [each.by_source[source.name] for each in found if source.name in each.by_source]
             return _sum(counts, "responses")
         case StageKind.SFT, _:
-            return _rows(spec, "rows")
+            return _rows(found, "rows")
         case StageKind.DPO, _:
-            return _rows(spec, "pairs")
+            return _rows(found, "pairs")
         case _:
             return None
 
 
-def _rows(spec: FusionRunSpec, unit: str) -> Amount | None:
-    found = amounts(spec)
+def _rows(found: list[Amounts], unit: str) -> Amount | None:
     total = total_rows(found)
     is_complete = all(each.rows for each in found)
     count = total.sft_rows if unit == "rows" else total.pairs
@@ -149,15 +149,10 @@ def expected(
     plan: Plan,
     parameters: Mapping[str, int | None],
     to_run: Collection[str],
-    accelerators: Accelerators,
+    settings: Settings,
 ) -> Estimate:
     """Return the operator's estimate of the stages that run."""
-    selector = spec.scheduling.node_selector
-
-    def price(stage: Stage) -> float:
-        return cost_per_hour(stage.devices, selector, accelerators) * stage.pods
-
-    return estimate(spec, plan, parameters, to_run, price)
+    return estimate(spec, plan, parameters, to_run, partial(gpu_cost_per_hour, spec, settings))
 
 
 def needed(spec: FusionRunSpec, namespace: str) -> list[Needed]:

@@ -86,7 +86,7 @@ def _plan(run: Document, namespace: str, settings: Settings, kubectl: Kubectl | 
     reused = reuse(spec, plan, _earlier(kubectl, namespace)) if kubectl else None
     parameters = outline.parameters_of(plan)
     to_run = reused.to_run if reused else frozenset(stage.name for stage in plan.stages)
-    estimate = outline.expected(spec, plan, parameters, to_run, settings.accelerators)
+    estimate = outline.expected(spec, plan, parameters, to_run, settings)
     return _Planned(run.name, namespace, spec, plan, parameters, estimate, reused, settings.accelerators.currency)
 
 

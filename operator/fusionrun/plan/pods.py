@@ -12,6 +12,7 @@ from fusionrun.api.models import ServerOverride
 from fusionrun.api.pods import NodeRequirement, PodScheduling, PodSettings
 from fusionrun.api.spec import FusionRunSpec, MeasuredModel
 from fusionrun.api.stage import EvaluatedModel, PreflightSubject, StageKind
+from fusionrun.plan.gpus import cost_per_hour
 from fusionrun.plan.kinds import Workload
 from fusionrun.plan.servers import OF_EVALUATION, OF_JUDGE, server_field
 from fusionrun.plan.stages import JudgeServer, Stage
@@ -103,6 +104,12 @@ def _server_field(stage: Stage) -> str:
             return OF_JUDGE
         case _:
             return f"sources[{stage.subject_name}].served"
+
+
+def gpu_cost_per_hour(spec: FusionRunSpec, settings: Settings, stage: Stage) -> float:
+    """Return what the devices of all pods of a stage cost in an hour."""
+    selector = pod_settings(spec, stage, settings, gpus=True).node_selector
+    return cost_per_hour(stage.devices, selector, settings.accelerators) * stage.pods
 
 
 def pod_settings(spec: FusionRunSpec, stage: Stage, settings: Settings, *, gpus: bool) -> PodSettings:

@@ -8,10 +8,10 @@ from fusionrun.api.estimate import Estimate
 from fusionrun.api.models import Manifest
 from fusionrun.api.run_results import BenchmarkResult, DatasetSummary
 from fusionrun.api.status import Reason, StageState, StageStatus
-from fusionrun.plan.gpus import cost_per_hour, gpus_of
+from fusionrun.plan.gpus import gpus_of
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.pod_size import NodeGpus
-from fusionrun.plan.pods import pod_settings
+from fusionrun.plan.pods import gpu_cost_per_hour
 from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
 from fusionrun.state.decide.prerequisites import Missing
@@ -80,8 +80,7 @@ class Context:
 
     def gpu_cost_per_hour(self, stage: Stage) -> float:
         """Return what the devices of all pods of a stage cost in an hour."""
-        selector = pod_settings(self.pinned.spec, stage, self.settings, gpus=True).node_selector
-        return cost_per_hour(stage.devices, selector, self.settings.accelerators) * stage.pods
+        return gpu_cost_per_hour(self.pinned.spec, self.settings, stage)
 
     def is_done(self, stage: Stage) -> bool:
         """Return whether a stage was done before this decision."""
