@@ -6,6 +6,8 @@ from pydantic import Field
 
 from fusionrun.api.contract import Contract
 
+SCORE_MESSAGE_CHARACTERS = 256
+
 
 class ModelScore(Contract):
     """The score of a model on a benchmark."""
@@ -20,7 +22,7 @@ class ModelScore(Contract):
     """Upper bound of the 95 % interval of the score."""
     prompts: int | None = None
     """Number of graded prompts."""
-    message: Annotated[str, Field(max_length=256)] | None = None
+    message: Annotated[str, Field(max_length=SCORE_MESSAGE_CHARACTERS)] | None = None
     """Why the model has no score."""
 
 

@@ -35,21 +35,6 @@ from fusionrun.state.observe.run_cache import RunCache, known_status
 
 logger = logging.getLogger(__name__)
 
-CHILDREN: tuple[tuple[str, str], ...] = (
-    ("batch/v1", "Job"),
-    ("kubeflow.org/v1", "PyTorchJob"),
-    ("trainer.kubeflow.org/v1alpha1", "TrainJob"),
-    ("trainer.kubeflow.org/v1alpha1", "TrainingRuntime"),
-    ("scheduling.x-k8s.io/v1alpha1", "PodGroup"),
-    ("scheduling.volcano.sh/v1beta1", "PodGroup"),
-    ("apps/v1", "Deployment"),
-    ("v1", "Service"),
-    ("v1", "ConfigMap"),
-    ("networking.k8s.io/v1", "NetworkPolicy"),
-    ("v1", "Pod"),
-)
-"""Kinds of the objects that a run owns, directly or, for pods, through a workload."""
-
 FROM_CRDS: tuple[tuple[str, str], ...] = (
     ("kubeflow.org/v1", "PyTorchJob"),
     ("trainer.kubeflow.org/v1alpha1", "TrainJob"),
@@ -57,7 +42,17 @@ FROM_CRDS: tuple[tuple[str, str], ...] = (
     ("scheduling.x-k8s.io/v1alpha1", "PodGroup"),
     ("scheduling.volcano.sh/v1beta1", "PodGroup"),
 )
-"""Those of them that a cluster serves only if it has their CRD."""
+"""Those of ``CHILDREN`` that a cluster serves only if it has their CRD."""
+CHILDREN: tuple[tuple[str, str], ...] = (
+    ("batch/v1", "Job"),
+    *FROM_CRDS,
+    ("apps/v1", "Deployment"),
+    ("v1", "Service"),
+    ("v1", "ConfigMap"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+    ("v1", "Pod"),
+)
+"""Kinds of the objects that a run owns, directly or, for pods, through a workload."""
 
 LOG_TAIL_LINES = 20
 

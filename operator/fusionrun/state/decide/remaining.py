@@ -28,7 +28,8 @@ class Remaining:
         self._stages = context.pinned.plan.stages
         self._servers = {s.name: s.server for s in self._stages if s.server}
         self._clients = {server: name for name, server in self._servers.items()}
-        self.expected = expected_seconds(context.pinned.spec, context.pinned.plan, context.estimate)
+        depends_on = (context.pinned.spec, context.pinned.plan, context.estimate)
+        self.expected = context.cache.get("expected seconds", depends_on, lambda: expected_seconds(*depends_on))
 
     def have_room(self, stages: Sequence[Stage]) -> bool:
         """Return whether stages are within the limits together with those that are active."""

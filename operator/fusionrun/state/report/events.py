@@ -5,6 +5,7 @@ from typing import Literal
 
 from fusionrun import names
 from fusionrun.api.status import ConditionType, FusionRunStatus, Reason, StageState, StageStatus
+from fusionrun.state.report.scores import missing_scores
 
 _EXPECTED = (Reason.STAGES_RUNNING, Reason.SUSPENDED, Reason.RUN_RETRIED, Reason.QUEUED)
 """Reasons of a run that is not ready and needs no attention."""
@@ -70,12 +71,7 @@ def _score_events(before: FusionRunStatus, after: FusionRunStatus) -> list[Event
 
 
 def _missing_scores(status: FusionRunStatus) -> list[str]:
-    return [
-        f"{row.benchmark}: no score of {s.model}: {s.message}"
-        for row in status.results
-        for s in row.scores
-        if s.message
-    ]
+    return [f"{row.benchmark}: {text}" for row in status.results for text in missing_scores(row)]
 
 
 def _run_events(before: FusionRunStatus, after: FusionRunStatus) -> list[Event]:

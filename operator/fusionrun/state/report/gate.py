@@ -8,6 +8,7 @@ from fusionrun.api.power import QUANTILE, prompts_needed
 from fusionrun.api.protocol import Unit
 from fusionrun.api.run_results import BenchmarkResult, ModelDifference
 from fusionrun.api.stage import EvaluatedModel
+from fusionrun.state.report.scores import missing_scores
 
 UNIT_NAMES = {Unit.PERCENT: "percentage points", Unit.RATING: "points"}
 
@@ -37,7 +38,7 @@ def _result(gate: Gate, row: BenchmarkResult) -> GateResult:
     name, against = gate.benchmark, gate.against.value
     baseline = row.base if gate.against is GateBaseline.BASE else row.sft
     if row.final is None or baseline is None:
-        return GateResult(passed=False, message=f"{name}: {_why_no_score(row)}")
+        return GateResult(passed=False, message=f"{name}: {'; '.join(missing_scores(row)) or 'no score'}")
     difference = _difference(gate, row)
     scores = f"{name}: {row.final:g} against {against} {baseline:g}"
     bound = gate.statistic is GateStatistic.LOWER_BOUND
@@ -54,11 +55,6 @@ def _result(gate: Gate, row: BenchmarkResult) -> GateResult:
     verdict = f"{what} is {'at least' if passed else 'less than'} minDelta {gate.min_delta:g}"
     text = f"{scores}: difference {difference.delta:+g} {unit}".rstrip() + f" ({interval}): {verdict}"
     return GateResult(passed, text + _prompts(gate, row, difference))
-
-
-def _why_no_score(row: BenchmarkResult) -> str:
-    reasons = [f"no score of {s.model}: {s.message}" for s in row.scores if s.message]
-    return "; ".join(reasons) or "no score"
 
 
 def _difference(gate: Gate, row: BenchmarkResult) -> ModelDifference | None:

@@ -7,13 +7,18 @@ from fusionrun.api.evaluation_tasks import BenchmarkParameters
 from fusionrun.api.paper_scores import GROUPS, BenchmarkGroup, PaperRow, averaged, group_means, row_of
 from fusionrun.api.protocol import Protocol
 from fusionrun.api.result import StageResult
-from fusionrun.api.run_results import BenchmarkResult, GroupResult, ModelDifference, ModelScore
+from fusionrun.api.run_results import (
+    SCORE_MESSAGE_CHARACTERS,
+    BenchmarkResult,
+    GroupResult,
+    ModelDifference,
+    ModelScore,
+)
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import EvaluatedModel
 from fusionrun.api.values import Compared, Difference, Evaluated
 
 DIGITS = 2
-MESSAGE_CHARACTERS = 256
 
 
 def with_scores(
@@ -42,7 +47,7 @@ def with_scores(
         if benchmark.name in evaluated.scores:
             row = _with_score(row, model, evaluated)
         elif reason := evaluated.unscored.get(benchmark.name):
-            row = _with_model(row, ModelScore(model=model, message=reason[:MESSAGE_CHARACTERS]))
+            row = _with_model(row, ModelScore(model=model, message=reason[:SCORE_MESSAGE_CHARACTERS]))
         ordered = sorted(row.scores, key=lambda s: models.index(s.model) if s.model in models else len(models))
         row = row.model_copy(update={"scores": ordered})
         if row.base is not None and row.final is not None:
@@ -109,6 +114,11 @@ def _difference(model: str, against: str, difference: Difference | None) -> Mode
         p_value=difference.p_value,
         prompts_needed=difference.prompts_needed,
     )
+
+
+def missing_scores(row: BenchmarkResult) -> list[str]:
+    """Return which models have no score on a benchmark, and why."""
+    return [f"no score of {s.model}: {s.message}" for s in row.scores if s.message]
 
 
 def by_model(rows: Iterable[BenchmarkResult]) -> dict[str, dict[str, float]]:
