@@ -56,6 +56,8 @@ class Builder:
     def build_missing(self, images: tuple[Image, ...], keys: dict[str, str]) -> None:
         """Build the images that the store lacks, base images first, two at a time (pip uses one thread)."""
         present = self.references()
+        # A build that failed or was killed leaves its containers, of up to 9 GB each.
+        self._buildah("rm", "--all", capture=True)
         self.log(f"the wheel is {self.wheel}")
         _ = self.host_settings  # once, before there are threads
         built: set[str] = set()
