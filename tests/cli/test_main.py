@@ -1,5 +1,8 @@
 """The choice between the operator and a command."""
 
+import os
+import subprocess
+import sys
 import tomllib
 from importlib import import_module
 from pathlib import Path
@@ -42,3 +45,12 @@ def test_without_a_command_it_is_the_operator(capsys):
     out = capsys.readouterr().out
     assert "The FusionRun operator." in out
     assert "lint, plan, check" in out
+
+
+def test_a_reader_that_ends_early_is_no_error():
+    command = [sys.executable, "-m", "fusionrun", "plan", ROOT / "manifests/samples/one-gpu.yaml"]
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, "")

@@ -4,6 +4,7 @@ Only the module of the command is imported: ``check`` needs nothing but Python a
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -29,7 +30,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"{arguments[0]} needs the Python package {error.name}: pip install 'fusionrun[cli]'", file=sys.stderr)
         return 2
-    status: int = command.main(arguments[1:])
+    try:
+        status: int = command.main(arguments[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, such as `head`, has ended. Source: Python's documentation of SIGPIPE (module signal): without the
+        # redirection, the flush at exit fails again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return status
 
 
