@@ -4,7 +4,7 @@ import itertools
 import json
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -56,12 +56,25 @@ def prepare(workload: Workload, controller: str) -> None:
 
 def wait_until_served(path: str) -> None:
     """Wait until the API server serves the kind of a new CRD: at first it replies 404, then 429."""
+
+    def served() -> bool:
+        command = ["kubectl", "get", "--raw", path.format(NAMESPACE)]
+        return not subprocess.run(command, capture_output=True, check=False).returncode
+
+    _wait(served, path)
+
+
+def wait_until_schedulable() -> None:
+    """Wait until the node controller has removed its taints, such as not-ready, from all simulated nodes."""
+    taints = ("get", "nodes", "-o", "jsonpath={.items[*].spec.taints[*].key}")
+    _wait(lambda: set(kubectl(*taints).split()) == {LABEL}, "node")
+
+
+def _wait(reached: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while subprocess.run(
-        ["kubectl", "get", "--raw", path.format(NAMESPACE)], capture_output=True, check=False
-    ).returncode:
+    while not reached():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{path} is not served after {START_SECONDS} s")
+            raise TimeoutError(f"{what} is not ready after {START_SECONDS} s")
         time.sleep(0.2)
 
 

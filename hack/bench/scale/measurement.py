@@ -28,6 +28,7 @@ def measure(
     timeline: Timeline, workload: Workload, engine: Engine, plane: ControlPlane, options: argparse.Namespace
 ) -> Figures:
     """Return the figures of all runs, and of a restart of the controller when they are finished."""
+    fixtures.wait_until_schedulable()
     with engine.start() as controller:
         time.sleep(options.settle)  # no event marks when memory has settled
         first, began, idle = controller.usage(), time.time(), plane.cpu_seconds()

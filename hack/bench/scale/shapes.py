@@ -92,8 +92,11 @@ class Workload:
         return [self.manifest(name) for name in self.names]
 
     def manifest(self, name: str) -> dict[str, Any]:
-        """Return a run."""
-        return {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": self._spec}
+        """Return a run. It publishes to a place of its own: one check of a place is enough for all runs."""
+        spec = dict(self._spec)
+        if publish := spec.get("publish"):
+            spec["publish"] = publish | {"uri": f"{publish['uri']}/{name}"}
+        return {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": spec}
 
     def script(self) -> dict[str, dict[str, Any]]:
         """Return the script of the simulated kubelets: the durations and results of pods by stage."""
