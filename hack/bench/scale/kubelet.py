@@ -117,7 +117,7 @@ class Kubelets:
         self._known: set[str] = set()
         self._deleting: set[str] = set()
         self._signals: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
-        """Whether a server was told to end, or is gone, by the name of its pod."""
+        """Whether the pod of a server has to end, or is gone, by its name."""
 
     async def serve(self, certificate: Path) -> int:
         """Serve the kubelets' API until the end of the task, and return its port.
