@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -90,17 +90,14 @@ class FusionRunOperator(Engine):
 
 
 class ArgoController(Engine):
-    """Argo's workflow-controller, in one namespace, without leader election.
-
-    With its defaults it looks at a Workflow again at most every 10 s, and sends at most 20 requests per second.
-    """
+    """Argo's workflow-controller, in one namespace, without leader election, set for short stages."""
 
     kind = "Workflow"
     api_version = "argoproj.io/v1alpha1"
     watched: ClassVar = {"Workflow": "/apis/argoproj.io/v1alpha1/namespaces/{}/workflows"}
     workloads: ClassVar = {"Pod": ("succeeded", "ready")}
-    environment: ClassVar = {"DEFAULT_REQUEUE_TIME": "50ms", "LEADER_ELECTION_DISABLE": "true"}
-    limits: ClassVar = ("--qps=1000", "--burst=2000")
+    environment: ClassVar[Mapping[str, str]] = {"DEFAULT_REQUEUE_TIME": "50ms", "LEADER_ELECTION_DISABLE": "true"}
+    limits: ClassVar[Sequence[str]] = ("--qps=1000", "--burst=2000")
 
     def install(self) -> None:
         """Build the controller if necessary, and create the CRDs and its ConfigMap."""
@@ -127,4 +124,15 @@ class ArgoController(Engine):
         return argo_workflow.workflow(name, workload.plan)
 
 
-ENGINES: dict[str, type[Engine]] = {"FusionRun": FusionRunOperator, "Argo": ArgoController}
+class ArgoDefaults(ArgoController):
+    """The same with its defaults: it looks at a Workflow 10 s after an event, and sends 20 requests per second."""
+
+    environment: ClassVar = {"LEADER_ELECTION_DISABLE": "true"}
+    limits: ClassVar = ()
+
+
+ENGINES: dict[str, type[Engine]] = {
+    "FusionRun": FusionRunOperator,
+    "Argo": ArgoController,
+    "ArgoDefaults": ArgoDefaults,
+}

@@ -105,7 +105,7 @@ def wait_until_finished(timeline: Timeline, workload: Workload, controller: Proc
         nonlocal seen
         new: list[Entry] = timeline.entries[seen:]
         seen += len(new)
-        unfinished.difference_update(analysis.outcomes(new, unfinished))
+        unfinished.difference_update(analysis.outcomes(new, {entry["run"] for entry in new} & unfinished))
         return not unfinished
 
     while (left := deadline - time.monotonic()) > 0:
