@@ -164,8 +164,8 @@ bench-judge: ## Measure judged pairs per second against a judge that replies at 
 bench-reconcile: venv ## Measure what N concurrent runs cost the operator, without a cluster (N=10; ARGS="--help" lists the options)
 	PYTHONPATH=operator:images $(BIN)/python hack/bench/reconcile --runs $(N) $(ARGS)
 
-bench-scale: venv ## Measure the operator with N concurrent runs on simulated nodes (N=10; ARGS="--help" lists the options)
-	eval "$$(hack/cluster/env)"; $(BIN)/python hack/bench/scale --runs $(N) $(ARGS)
+bench-scale: venv ## Measure the operator, or Argo Workflows, with N runs on simulated nodes (N=10; ARGS="--help" lists the options)
+	eval "$$(hack/cluster/env)"; PYTHONPATH=operator:images $(BIN)/python hack/bench/scale --runs $(N) $(ARGS)
 
 rehearsal: venv ## Simulate the sample's order of stages beside the optimum (ARGS="--runs 20 --nodes 16 --solve 600")
 	PYTHONPATH=operator:images:tests $(BIN)/python hack/bench/rehearsal --solve 60 $(ARGS)

@@ -13,10 +13,13 @@ INTEGRATIONS=(
     "crane 0.22.1 github.com/google/go-containerregistry cmd/crane -"
     "buildx 0.29.1 github.com/docker/buildx cmd/buildx -"
     "actionlint 1.7.12 github.com/rhysd/actionlint cmd/actionlint -"
+    "workflow-controller 3.7.3 github.com/argoproj/argo-workflows/v3 cmd/workflow-controller manifests"
     "argo-cd-lua 2.14.21 github.com/argoproj/argo-cd/v2 util/lua -"
     "source-controller 1.9.6 github.com/fluxcd/source-controller . config $FLUX_REPLACES github.com/fluxcd/pkg/artifact=v0.18.0"
     "kustomize-controller 1.9.6 github.com/fluxcd/kustomize-controller . config $FLUX_REPLACES $KUSTOMIZE_REPLACES"
     "flux-health 1.9.6 github.com/fluxcd/kustomize-controller . - $FLUX_REPLACES $KUSTOMIZE_REPLACES"
 )
 # No test runs these in pods: they need no image.
-PROCESSES=" registry crane buildx actionlint argo-cd-lua source-controller kustomize-controller flux-health "
+PROCESSES=" registry crane buildx actionlint argo-cd-lua source-controller kustomize-controller flux-health workflow-controller "
+# Only a benchmark runs these (hack/bench/scale): they are built when they are named.
+NAMED_ONLY=" workflow-controller "

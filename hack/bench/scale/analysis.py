@@ -1,14 +1,17 @@
 """Figures from a timeline, without I/O."""
 
-import itertools
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-WORKLOADS = ("Job", "PyTorchJob", "Deployment")
-ENDS = {"Job": "complete", "PyTorchJob": "complete", "Deployment": "ready"}
+from timeline import RUNS
+
 Entry = Mapping[str, Any]
+Stages = dict[tuple[str, str], float]
+"""A time by run and stage."""
+PODS = {"Pod": ("succeeded", "ready")}
+"""The states in which a stage has ended, by kind of its objects. That of a server has ended when it is ready."""
 
 
 def percentile(values: Iterable[float], percent: float) -> float | None:
@@ -23,34 +26,45 @@ def outcomes(entries: Iterable[Entry], names: Iterable[str]) -> dict[str, tuple[
     return {
         e["run"]: (e["what"], e["t"])
         for e in entries
-        if e["kind"] == "FusionRun" and e["run"] in wanted and e["what"] in ("complete", "failed")
+        if e["kind"] in RUNS and e["run"] in wanted and e["what"] in ("complete", "failed")
     }
 
 
-def ended_stages(entries: Iterable[Entry], names: Iterable[str]) -> dict[tuple[str, str], float]:
-    """Return by run and stage when the first workload was complete, or a server was ready."""
+def durations(entries: Iterable[Entry], names: Iterable[str]) -> list[float]:
+    """Return the seconds from the creation of each finished run to its end."""
+    entries = list(entries)
+    created = {e["run"]: e["t"] for e in entries if e["kind"] in RUNS and e["what"] == "created"}
+    return [at - created[run] for run, (_, at) in outcomes(entries, names).items()]
+
+
+def ended_stages(entries: Iterable[Entry], names: Iterable[str], ends: Mapping[str, Sequence[str]] = PODS) -> Stages:
+    """Return when the last object of each stage had ended; for a server, when it was ready."""
     wanted = set(names)
-    found: dict[tuple[str, str], float] = {}
+    found: Stages = {}
+    servers = set()
     for e in entries:
-        if e["run"] in wanted and ENDS.get(e["kind"]) == e["what"]:
-            found.setdefault((e["run"], e["stage"]), e["t"])
+        if e["run"] in wanted and e["what"] in ends.get(e["kind"], ()) and (e["run"], e["stage"]) not in servers:
+            found[e["run"], e["stage"]] = e["t"]
+            if e["what"] == "ready":
+                servers.add((e["run"], e["stage"]))
     return found
 
 
-def needless_attempts(entries: Iterable[Entry], names: Iterable[str]) -> int:
-    """Count the workloads after the first of each stage, since no simulated pod fails."""
+def created_pods(entries: Iterable[Entry], names: Iterable[str]) -> int:
+    """Count the pods of runs. No simulated pod fails, so more than those of the plan are needless."""
     wanted = set(names)
-    made = defaultdict(set)
-    for e in entries:
-        if e["kind"] in WORKLOADS and e["what"] == "created" and e["run"] in wanted:
-            made[e["run"], e["stage"]].add(e["name"])
-    return sum(len(workloads) - 1 for workloads in made.values())
+    return sum(e["kind"] == "Pod" and e["what"] == "created" and e["run"] in wanted for e in entries)
 
 
-def follow_ups(entries: Sequence[Entry], names: Iterable[str], needs: Mapping[str, Sequence[str]]) -> list[float]:
-    """Return the seconds from the end of the last required stage to the creation of a stage's workload.
+def follow_ups(
+    entries: Sequence[Entry],
+    names: Iterable[str],
+    needs: Mapping[str, Sequence[str]],
+    ends: Mapping[str, Sequence[str]] = PODS,
+) -> list[float]:
+    """Return the seconds from the end of the last required stage to the creation of a stage's first object.
 
-    Both times are those of the watch events that the benchmark received.
+    Both times are those of the watch events that the benchmark received, or of the simulated kubelet's report.
 
     Parameters
     ----------
@@ -60,10 +74,14 @@ def follow_ups(entries: Sequence[Entry], names: Iterable[str], needs: Mapping[st
         Names of runs.
     needs
         Required stages by stage. Other stages are left out.
+    ends
+        The states in which a stage has ended, by kind of its objects.
     """
-    ended, created = ended_stages(entries, names), {}
+    names = set(names)
+    ended = ended_stages(entries, names, ends)
+    created: Stages = {}
     for e in entries:
-        if e["kind"] in WORKLOADS and e["what"] == "created":
+        if e["kind"] in ends and e["what"] == "created" and e["run"] in names:
             created.setdefault((e["run"], e["stage"]), e["t"])
     found = []
     for (run, stage), at in created.items():
@@ -79,26 +97,17 @@ def lateness(entries: Iterable[Entry], names: Iterable[str]) -> list[float]:
     return [e.get("late", 0.0) for e in entries if e["kind"] == "Pod" and e["run"] in wanted]
 
 
-def requests(increase: Mapping[str, float]) -> tuple[float, float]:
-    """Return the number of requests to the API server, and of replies 404 or 409."""
+def requests(events: Iterable[Mapping[str, Any]]) -> Counter[str]:
+    """Return the number of requests by verb and resource, and of replies 404 and 409 as ``refused``.
+
+    Watches and Leases are left out: their number depends on the time, not on the stages.
+    """
     counts: Counter[str] = Counter()
-    for series, value in increase.items():
-        if series.startswith("fusionrun_api_requests_total{"):
-            counts[series.split('code="')[1].split('"')[0]] += value
-    return counts.total(), counts["404"] + counts["409"]
-
-
-def quantile(increase: Mapping[str, float], histogram: str, share: float) -> float | None:
-    """Return a quantile of a Prometheus histogram, as ``histogram_quantile`` does; infinite above the last bucket."""
-    buckets = sorted(
-        (float(series.split('le="')[1].split('"')[0]), value)
-        for series, value in increase.items()
-        if series.startswith(f"{histogram}_bucket{{")
-    )
-    if not buckets or not buckets[-1][1]:
-        return None
-    rank = share * buckets[-1][1]
-    for (low, below), (high, upto) in itertools.pairwise([(0.0, 0.0), *buckets]):
-        if upto >= rank:
-            return high if math.isinf(high) else low + (high - low) * (rank - below) / (upto - below)
-    return None
+    for event in events:
+        reference = event.get("objectRef", {})
+        if event["verb"] == "watch" or reference.get("resource") == "leases":
+            continue
+        what = "/".join(filter(None, (reference.get("resource", ""), reference.get("subresource", ""))))
+        counts[f"{event['verb']} {what}"] += 1
+        counts["refused"] += event.get("responseStatus", {}).get("code") in (404, 409)
+    return counts

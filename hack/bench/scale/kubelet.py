@@ -1,8 +1,9 @@
 """Simulated nodes and kubelets, in a thread.
 
 Registers nodes, renews their leases, and reports the status of their pods: Running, Ready, then Succeeded with a
-termination message. No container runs: the script has the duration and the result of each stage. All changes of the
-pods, the workloads and the runs are recorded in a timeline.
+termination message. No container runs: the script has the duration and the result of each stage. In pods of Argo the
+simulation also writes what ``argoexec`` writes. All changes of the pods, the workloads and the runs are recorded in a
+timeline.
 """
 
 import asyncio
@@ -12,30 +13,29 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import aiohttp
-from kubernetes.client import Configuration
+import argo_executor
+from aiohttp import web
 from results import message_of_run
 from shapes import LABEL, NAMESPACE
 from timeline import Timeline
 
-WATCHED = {
-    "Job": "/apis/batch/v1/namespaces/{}/jobs",
-    "PyTorchJob": "/apis/kubeflow.org/v1/namespaces/{}/pytorchjobs",
-    "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
-    "FusionRun": "/apis/fusionrun.dev/v1alpha1/namespaces/{}/fusionruns",
-}
 PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
+TASK_RESULTS = argo_executor.PATH.format(NAMESPACE)
 NODE_PREFIX = "fusionrun-bench-"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 LEASE_SECONDS = 40
 """The default of the kubelet, ``nodeLeaseDurationSeconds``."""
-RESOURCES = {"cpu": "256", "memory": "4Ti", "ephemeral-storage": "10Ti", "pods": "5000", "nvidia.com/gpu": "8"}
+RESOURCES = {"cpu": "4096", "memory": "40Ti", "ephemeral-storage": "10Ti", "pods": "5000", "nvidia.com/gpu": "8"}
 """8 GPUs per node, and more of the rest than a measurement requests."""
 STOP_SECONDS = 0.3
 """From the deletion of a running pod to its end."""
@@ -46,16 +46,24 @@ MAX_LINE_BYTES = 8 << 20
 APPLY, MERGE, JSON = "application/apply-patch+yaml", "application/merge-patch+json", "application/json"
 
 
+@dataclass(frozen=True)
+class Access:
+    """How the kubelets reach the API server: its kubeconfig file, and the certificate that both use.
+
+    The API server does not check the certificate of a kubelet.
+    """
+
+    kubeconfig: Path
+    certificate: Path
+
+
 @contextmanager
-def running(nodes: int, script: dict[str, Any], timeline: Timeline) -> Iterator[None]:
-    """Run the kubelets in a thread. Nodes that exist are registered again."""
-    api = Configuration.get_default_copy()
-    if not (api.cert_file and api.key_file and api.ssl_ca_cert):
-        raise SystemExit("bench-scale: the simulated kubelets require a client certificate in the kubeconfig")
-    context = ssl.create_default_context(cafile=api.ssl_ca_cert)
-    context.load_cert_chain(api.cert_file, api.key_file)
+def running(
+    access: Access, nodes: int, script: dict[str, Any], timeline: Timeline, watched: Mapping[str, str]
+) -> Iterator[None]:
+    """Run the kubelets in a thread, and watch these kinds of objects."""
     loop = asyncio.new_event_loop()
-    task = loop.create_task(_simulate(api.host, context, nodes, script, timeline))
+    task = loop.create_task(_simulate(access, nodes, script, timeline, watched))
     task.add_done_callback(lambda _: timeline.end())
 
     def run() -> None:
@@ -71,19 +79,26 @@ def running(nodes: int, script: dict[str, Any], timeline: Timeline) -> Iterator[
         thread.join(STOP_TIMEOUT)
 
 
-async def _simulate(host: str, context: ssl.SSLContext, nodes: int, script: dict[str, Any], timeline: Timeline) -> None:
-    connector = aiohttp.TCPConnector(ssl=context, limit=REQUESTS_AT_ONCE + len(WATCHED) + 1)
+async def _simulate(
+    access: Access, nodes: int, script: dict[str, Any], timeline: Timeline, watched: Mapping[str, str]
+) -> None:
+    config = json.loads(access.kubeconfig.read_text())
+    host, token = config["clusters"][0]["cluster"]["server"], config["users"][0]["user"]["token"]
+    context = ssl.create_default_context(cafile=access.certificate)
+    connector = aiohttp.TCPConnector(ssl=context, limit=REQUESTS_AT_ONCE + len(watched) + 1)
+    headers = {"Authorization": f"Bearer {token}"}
     async with (
-        aiohttp.ClientSession(host, connector=connector, read_bufsize=MAX_LINE_BYTES) as session,
+        aiohttp.ClientSession(host, connector=connector, headers=headers, read_bufsize=MAX_LINE_BYTES) as session,
         asyncio.TaskGroup() as tasks,
     ):
         kubelets = Kubelets(session, tasks, timeline, script)
+        port = await kubelets.serve(access.certificate)
         names = [f"{NODE_PREFIX}{number}" for number in range(nodes)]
         for name in names:
-            await kubelets.register(name)
+            await kubelets.register(name, port)
         tasks.create_task(kubelets.renew_leases(names))
         tasks.create_task(kubelets.watch(PODS, kubelets.observe))
-        for kind, path in WATCHED.items():
+        for kind, path in watched.items():
             tasks.create_task(kubelets.watch(path.format(NAMESPACE), timeline.observer(kind)))
 
 
@@ -98,11 +113,34 @@ class Kubelets:
         self._timeline = timeline
         self._script = script
         self._addresses = itertools.cycle(range(1, 2 << 16))
+        self._created: set[str] = set()
         self._known: set[str] = set()
         self._deleting: set[str] = set()
+        self._signals: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        """Whether the pod of a server has to end, or is gone, by its name."""
 
-    async def register(self, name: str) -> None:
-        """Create or update a node that is Ready. Without an address, requests to its kubelet fail immediately."""
+    async def serve(self, certificate: Path) -> int:
+        """Serve the kubelets' API until the end of the task, and return its port.
+
+        Argo ends the pod of a daemon by a command in its containers. The reply to it is an error, which Argo ignores.
+        """
+
+        async def execute(request: web.Request) -> web.Response:
+            self._signals[request.match_info["pod"]].set()
+            return web.Response(status=501, text="simulated: the pod ends, but no command runs")
+
+        application = web.Application()
+        application.router.add_post("/exec/{namespace}/{pod}/{container}", execute)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+        runner = web.AppRunner(application, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+        port: int = runner.addresses[0][1]
+        return port
+
+    async def register(self, name: str, port: int) -> None:
+        """Create a node that is Ready, with the port of its kubelet."""
         labels = {LABEL: "true", "kubernetes.io/hostname": name}
         labels |= {"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
         spec = {"taints": [{"key": LABEL, "value": "true", "effect": "NoSchedule"}]}
@@ -113,6 +151,8 @@ class Kubelets:
             for kind in ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
         ]
         status = {"capacity": RESOURCES, "allocatable": RESOURCES, "conditions": conditions}
+        status |= {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]}
+        status |= {"daemonEndpoints": {"kubeletEndpoint": {"Port": port}}}
         await self._send("PATCH", f"/api/v1/nodes/{name}", node, APPLY)
         await self._send("PATCH", f"/api/v1/nodes/{name}/status", {"status": status}, MERGE)
 
@@ -133,11 +173,15 @@ class Kubelets:
     def observe(self, change: str, pod: dict[str, Any]) -> None:
         """Handle a watch event of a pod."""
         metadata, uid = pod["metadata"], pod["metadata"]["uid"]
+        if uid not in self._created:
+            self._created.add(uid)
+            self._timeline.write("Pod", "created", pod)
         if not pod["spec"].get("nodeName", "").startswith(NODE_PREFIX):
             return
         ended = pod["status"].get("phase") in ("Succeeded", "Failed")
         if change == "DELETED":
             self._timeline.write("Pod", "gone", pod)
+            self._signals.pop(metadata["name"], asyncio.Event()).set()
         elif "deletionTimestamp" in metadata:
             if uid not in self._deleting:
                 self._deleting.add(uid)
@@ -156,13 +200,22 @@ class Kubelets:
             return
         number = next(self._addresses)
         status = partial(pod_status, pod, _now(), f"198.{18 + (number >> 16)}.{number >> 8 & 255}.{number & 255}")
+        node = argo_executor.node_of(pod)
+        await self._report(pod, "running", 0, partial(status, ready=not script.get("server")))
+        if node:
+            await self._send("POST", TASK_RESULTS, argo_executor.task_result(pod), JSON)
         if script.get("server"):
-            await self._report(pod, "running", 0, status)
             await self._report(pod, "ready", script["start_seconds"], partial(status, ready=True))
+            await self._signals[pod["metadata"]["name"]].wait()
+            await asyncio.sleep(STOP_SECONDS)
+            message = ""
         else:
-            await self._report(pod, "running", 0, partial(status, ready=True))
+            await asyncio.sleep(script["work_seconds"])
             message = message_of_run(script["message"], pod["metadata"]["labels"]["fusionrun.dev/run"])
-            await self._report(pod, "succeeded", script["work_seconds"], partial(status, message=message))
+        if node:
+            for patch in argo_executor.patches():
+                await self._send("PATCH", f"{TASK_RESULTS}/{node}", patch, MERGE)
+        await self._report(pod, "succeeded", 0, partial(status, message=message))
 
     async def _report(self, pod: dict[str, Any], what: str, after: float, status: Callable[[], dict[str, Any]]) -> None:
         """Patch a pod's status after some seconds, unless the pod is being deleted."""
@@ -221,20 +274,26 @@ def pod_status(
     """Return the current status of a pod: it runs, or has succeeded with a termination message."""
     now = _now()
     ended = {"exitCode": 0, "reason": "Completed", "startedAt": started, "finishedAt": now, "message": message}
-    container = {"imageID": "simulated", "containerID": f"simulated://{pod['metadata']['uid']}", "restartCount": 0}
-    container |= {"ready": ready, "started": message is None}
+    each = {"imageID": "simulated", "containerID": f"simulated://{pod['metadata']['uid']}", "restartCount": 0}
+    container = each | {"ready": ready, "started": message is None}
     container["state"] = {"running": {"startedAt": started}} if message is None else {"terminated": ended}
+    initial = each | {"ready": True, "started": False, "state": {"terminated": ended | {"message": None}}}
     conditions = {"PodScheduled": True, "Initialized": True, "ContainersReady": ready, "Ready": ready}
     return {
         "phase": "Running" if message is None else "Succeeded",
         "startTime": started,
         "podIP": address,
         "podIPs": [{"ip": address}],
-        "containerStatuses": [{"name": c["name"], "image": c["image"]} | container for c in pod["spec"]["containers"]],
+        "initContainerStatuses": [_named(c, initial) for c in pod["spec"].get("initContainers", ())],
+        "containerStatuses": [_named(c, container) for c in pod["spec"]["containers"]],
         "conditions": [
             {"type": kind, "status": str(holds), "lastTransitionTime": now} for kind, holds in conditions.items()
         ],
     }
+
+
+def _named(container: dict[str, Any], status: dict[str, Any]) -> dict[str, Any]:
+    return {"name": container["name"], "image": container["image"]} | status
 
 
 def _now() -> str:

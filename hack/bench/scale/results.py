@@ -9,10 +9,11 @@ from fusionrun.api.result import Outcome, StageResult
 from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.api.values import Values
-from fusionrun.plan.stages import Plan, Stage
+from fusionrun.plan.stages import Plan, Stage, model_name
 
 SCORES = {"base": 20.0, "sft": 50.0, "final": 60.0}
 """Percentage of right answers by model, which pass the gates of the samples."""
+ANY_SCORE = 40.0
 PEAK_MEMORY_BYTES = 512 << 20
 ROWS = 400
 ANY_RUN = "00000000"
@@ -51,7 +52,7 @@ def simulated_result(stage: Stage, plan: Plan, spec: FusionRunSpec, seconds: flo
         values |= {"mean_margin": 1.25, "by_source": {s.name: each for s in spec.sources}, "drops": {"AllCorrect": 20}}
     elif stage.kind is StageKind.EVALUATE:
         benchmarks = [benchmark.name for benchmark in spec.evaluation.benchmarks]
-        scores = dict.fromkeys(benchmarks, SCORES[stage.evaluated_model])
+        scores = dict.fromkeys(benchmarks, SCORES.get(model_name(stage.evaluated_model), ANY_SCORE))
         values = {"scores": scores, "graded": dict.fromkeys(benchmarks, ROWS)}
     elif stage.kind is StageKind.GENERATE:
         values = {"requests": ROWS, "responses": ROWS, "truncated": 3, "prompt_tokens": 20 * ROWS}

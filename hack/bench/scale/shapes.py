@@ -19,7 +19,12 @@ from fusionrun.plan.stages import Plan, Stage
 SAMPLES = Path(__file__).parents[3] / "manifests" / "samples"
 NAMESPACE = "fusionrun-bench"
 LABEL = "bench.fusionrun.dev/scale"
-"""Label of all objects of a measurement, and taint of its nodes. Objects without it are never deleted or changed."""
+"""Label and taint of the simulated nodes."""
+SCHEDULING = {
+    "nodeSelector": {LABEL: "true"},
+    "tolerations": [{"key": LABEL, "operator": "Exists", "effect": "NoSchedule"}],
+}
+"""The part of a run that lets its pods run on the simulated nodes."""
 GPUS_PER_NODE = 8
 LEAST_NODES = 4
 SPARE_NODES = 1.5
@@ -33,7 +38,7 @@ class Shape:
     Attributes
     ----------
     sample
-        File in ``manifests/samples``.
+        File with a FusionRun.
     server_seconds
         From a server's start to Ready.
     work_seconds
@@ -42,7 +47,7 @@ class Shape:
         The same by kind of stage.
     """
 
-    sample: str
+    sample: Path
     server_seconds: float
     work_seconds: float
     seconds: dict[StageKind, float] = field(default_factory=dict)
@@ -56,9 +61,10 @@ class Shape:
 
 
 SHAPES = {
-    "tiny": Shape("tiny.yaml", server_seconds=1, work_seconds=2),
+    "evaluate": Shape(Path(__file__).parent / "evaluate.yaml", server_seconds=1, work_seconds=2),
+    "tiny": Shape(SAMPLES / "tiny.yaml", server_seconds=1, work_seconds=2),
     "llama": Shape(
-        "llama-3-1-8b.yaml",
+        SAMPLES / "llama-3-1-8b.yaml",
         server_seconds=3,
         work_seconds=2,
         seconds={StageKind.VERIFY: 1, StageKind.SCORE: 1, StageKind.SFT: 10, StageKind.DPO: 5},
@@ -72,18 +78,25 @@ class Workload:
     def __init__(self, shape: str, count: int, batch: str) -> None:
         self.shape = shape
         self.names = [f"{shape}-{batch}-{number:03d}" for number in range(count)]
-        self._spec = yaml.safe_load((SAMPLES / SHAPES[shape].sample).read_text())["spec"]
+        self._spec = yaml.safe_load(SHAPES[shape].sample.read_text())["spec"]
         scheduling = self._spec.setdefault("scheduling", {})
         scheduling.pop("sandboxRuntimeClassName", None)  # a RuntimeClass may select other nodes
-        toleration = {"key": LABEL, "operator": "Exists", "effect": "NoSchedule"}
-        scheduling |= {"nodeSelector": {LABEL: "true"}, "tolerations": [toleration]}
+        # Tiny has 4 servers at once. A limit of 3 is a wait that no other engine knows.
+        scheduling.pop("maxServers", None)
+        scheduling |= SCHEDULING
         self._filled = fill(FusionRunSpec.model_validate(self._spec))
         self.plan: Plan = build_plan(self._filled)
 
     def manifests(self) -> list[dict[str, Any]]:
         """Return the runs to create."""
-        run = {"apiVersion": API_VERSION, "kind": KIND, "spec": self._spec}
-        return [run | {"metadata": {"name": name, "labels": {LABEL: "true"}}} for name in self.names]
+        return [self.manifest(name) for name in self.names]
+
+    def manifest(self, name: str) -> dict[str, Any]:
+        """Return a run. It publishes to a place of its own: one check of a place is enough for all runs."""
+        spec = dict(self._spec)
+        if publish := spec.get("publish"):
+            spec["publish"] = publish | {"uri": f"{publish['uri']}/{name}"}
+        return {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": spec}
 
     def script(self) -> dict[str, dict[str, Any]]:
         """Return the script of the simulated kubelets: the durations and results of pods by stage."""
@@ -92,12 +105,12 @@ class Workload:
     def needs(self) -> dict[str, tuple[str, ...]]:
         """Return by stage the stages that must end, or be ready, before it starts.
 
-        Stages that may also wait for ``maxServers`` or GPUs are left out.
+        Stages that may also wait for GPUs are left out.
         """
         return {
             stage.name: (*stage.needs, *([stage.server] if stage.server else []))
             for stage in self.plan.stages
-            if stage.needs and stage.kind is not StageKind.SERVE and not stage.gpus
+            if stage.needs and not stage.gpus
         }
 
     @property

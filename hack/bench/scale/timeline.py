@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 Entry = dict[str, Any]
+RUNS = ("FusionRun", "Workflow")
+"""Kinds of objects that run all stages."""
 
 
 class Timeline:
@@ -32,7 +34,7 @@ class Timeline:
             "kind": kind,
             "what": what,
             "name": name,
-            "run": name if kind == "FusionRun" else labels.get("fusionrun.dev/run", ""),
+            "run": name if kind in RUNS else labels.get("fusionrun.dev/run", ""),
             "stage": labels.get("fusionrun.dev/stage", "").replace(".", "/", 1),
             "attempt": labels.get("fusionrun.dev/attempt", ""),
             "late": late,
@@ -78,14 +80,14 @@ class Timeline:
 
 
 def _states(change: str, manifest: dict[str, Any]) -> list[str]:
-    """Return the states of an object. PyTorchJobs have Succeeded where Jobs and runs have Complete."""
+    """Return the states of an object. Workflows have a phase where Jobs and runs have conditions."""
     status = manifest.get("status") or {}
-    true = {c["type"] for c in status.get("conditions") or [] if c["status"] == "True"}
+    true = {c["type"] for c in status.get("conditions") or [] if c["status"] == "True"} | {status.get("phase")}
     states = {
         "created": True,
         "ready": bool(status.get("readyReplicas")),
         "complete": bool(true & {"Complete", "Succeeded"}),
-        "failed": "Failed" in true,
+        "failed": bool(true & {"Failed", "Error"}),
         "deleted": change == "DELETED",
     }
     return [name for name, holds in states.items() if holds]
