@@ -15,6 +15,7 @@ from fusionrun.state.decide.retries import (
     seconds_left,
 )
 from fusionrun.state.decide.start import retry_message, start, stopped, waiting
+from fusionrun.state.decide.work import measure
 from fusionrun.state.observe.workloads import Phase, Workload
 
 RESTARTED = "server restarted: the previous server generated no tokens"
@@ -33,6 +34,7 @@ def decide_server(context: Context, stage: Stage, before: Outcomes) -> StageOutc
             status = stopped(context, stage, state, reason)
         else:
             status = status_of(context, stage, workload, state, reason, context.now)
+            status = status.model_copy(update={"work": measure(context, stage, workload, context.now)})
         return StageOutcome(status, delete=observed.running_objects)
     if context.observed_stage(client).latest is None and (text := context.not_allowed):
         return StageOutcome(waiting(context, stage, Reason.NOT_ALLOWED, text), delete=observed.running_objects)
