@@ -6,7 +6,7 @@ from fusionrun.api.status import Reason, StageState
 from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.attempts import failed, report_ignored_queue, running, server_restarts, status_of
 from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
-from fusionrun.state.decide.next_attempt import back_off, still_backing_off
+from fusionrun.state.decide.next_attempt import TERMINATING, back_off, still_backing_off
 from fusionrun.state.decide.retries import (
     attempt_to_start,
     avoided_with,
@@ -72,7 +72,7 @@ def _existing(context: Context, stage: Stage, workload: Workload) -> StageOutcom
         case Phase.FAILED:
             return _failed(context, stage, workload)
         case Phase.TERMINATING:
-            return StageOutcome(waiting(context, stage, Reason.PODS_PENDING))
+            return StageOutcome(waiting(context, stage, Reason.PODS_PENDING, TERMINATING))
         case Phase.RUNNING | Phase.SUCCEEDED:
             return running(context, stage, workload, LOADING)
 
