@@ -357,3 +357,26 @@ async def test_nodes_that_cannot_be_listed_are_not_compared(client, store, make,
     client.fail_on("list", "Node", 403, "forbidden")
     store.put(make.run())
     assert (await Gatherer(client, store, check_nodes=True).gather(TINY, {})).nodes == ()
+
+
+async def test_the_latest_times_of_finished_runs_are_known_until_the_run_is_deleted(gatherer, store, make, put):
+    def ended(name, namespace, *works):
+        run = make.finished_run()
+        run["metadata"] |= {"name": name, "namespace": namespace}
+        stages = [{"endTime": at, "work": {"digest": digest, "seconds": seconds}} for digest, at, seconds in works]
+        run["status"]["stages"] = [{"name": "resolve"}, *stages]
+        store.put(run)
+        return run_ref(namespace, name)
+
+    put()
+    runs = [
+        ended("old", "demo", ("a", "2026-01-02T00:00:00Z", 2), ("b", "2026-01-02T00:00:00Z", 3)),
+        ended("new", "demo", ("a", "2026-01-03T00:00:00Z", 5)),
+        ended("older", "demo", ("a", "2026-01-01T00:00:00Z", 7)),
+        ended("elsewhere", "other", ("c", "2026-01-03T00:00:00Z", 11)),
+    ]
+    for run in runs:
+        await gatherer.gather(run, {})
+    assert (await gather(gatherer)).work == {"a": 5, "b": 3}
+    gatherer.forget(runs[0])
+    assert (await gather(gatherer)).work == {"a": 5}

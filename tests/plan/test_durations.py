@@ -12,14 +12,14 @@ from support.runs import make_spec
 GPU = {"limits": {"nvidia.com/gpu": 4}}
 
 
-def seconds(estimate=None, **changes):
+def seconds(estimate=None, measured=None, **changes):
     spec = make_spec(**changes)
     for source in spec["sources"]:
         source["served"] |= {"resources": GPU, "tensorParallelSize": 4}
     for dataset in spec["datasets"]:
         dataset["maxPrompts"] = 1000
     full = filled(**spec)
-    return expected_seconds(full, build_plan(full), estimate)
+    return expected_seconds(full, build_plan(full), estimate, measured or {})
 
 
 def models(**sizes):
@@ -49,3 +49,4 @@ def test_measured_steps_of_training_count():
     found = seconds(Estimate(stages=[StageEstimate(kind="sft", **row), StageEstimate(kind="serve", **row)]))
     assert found["sft"] == 7777
     assert found["serve/ada"] == seconds()["serve/ada"]
+    assert seconds(Estimate(stages=[StageEstimate(kind="sft", **row)]), {"sft": 99.0})["sft"] == 99

@@ -248,6 +248,15 @@ class Histories(RuleBasedStateMachine):
         if active := self.active():
             self.finish(active[pick % len(active)], seconds)
 
+    @rule(pick=PICK)
+    def end_pods(self, pick: int) -> None:
+        """The pods of a Job succeed, and its controller has not noticed that yet."""
+        if jobs := self.active("Job"):
+            job = jobs[pick % len(jobs)]
+            status = job.get("status") or {}
+            self.finish(job, 60)
+            job["status"] = status
+
     @rule()
     def advance(self) -> None:
         """Every workload succeeds, and every server becomes ready."""

@@ -1,9 +1,13 @@
 """A server starts only when its client could work."""
 
+import pytest
+
 from fusionrun.api.stage import StageKind
 from fusionrun.api.status import Reason
 from fusionrun.state.decide import run as run_module
 from fusionrun.state.decide.prerequisites import Missing
+from fusionrun.state.observe.object_fields import format_time
+from fusionrun.state.observe.object_ref import ref_of
 from support.runs import make_spec
 from support.world import World, world_after
 
@@ -48,3 +52,33 @@ def test_a_server_waits_for_a_prerequisite_of_its_client(monkeypatch):
     assert (world.stage("serve/ada").state, world.stage("serve/ada").message) == ("Waiting", "gone")
     monkeypatch.undo()
     world.complete()
+
+
+@pytest.mark.parametrize("crash", [None, "the Job is deleted", "the Job fails"])
+def test_a_server_is_deleted_when_every_shard_of_its_client_has_succeeded_before_the_job_is_complete(crash):
+    world = world_after(*PREPARED, "serve/ada")
+    job = world.workloads()["generate/ada"]
+    world.finish("generate/ada")
+    complete, job["status"] = job["status"], {"active": 2}
+    *_, last = [ref for ref in world.objects if ref.kind == "Pod" and ref.name.startswith(job["metadata"]["name"])]
+    pod = world.objects.pop(last)
+    world.settle()
+    assert "serve/ada" in world.workloads(), "a shard is missing"
+    world.objects[last] = pod
+    world.settle()
+    assert "serve/ada" not in world.workloads()
+    assert [world.stage(f"{kind}/ada").state for kind in ("serve", "generate")] == ["Succeeded", "Running"]
+    if crash is None:
+        job["status"] = complete
+    elif crash == "the Job fails":
+        condition = {"type": "Failed", "status": "True", "lastTransitionTime": format_time(world.now)}
+        job["status"] = {"conditions": [condition]}
+    else:
+        del world.objects[ref_of(job)]
+    world.settle()
+    world.pass_time(seconds=20)
+    if crash == "the Job fails":
+        assert world.condition("Failed")[0] == "True"
+        return
+    world.complete()
+    assert world.started.count("Deployment:serve.ada") == 1, "an attempt after that finds the artifact"

@@ -1,13 +1,20 @@
 """Which stages start when GPUs are free, and what the status says about those that wait."""
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
+
+import pytest
 
 from fusionrun.api.result import Progress
+from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.status import Reason
+from fusionrun.plan.build import build_plan
+from fusionrun.plan.defaults import fill
+from fusionrun.plan.work import work_digest
 from fusionrun.state.observe.live_objects import PushedProgress, Refusal
 from support.nodes import Nodes
 from support.runs import make_run, make_spec
+from support.world import succeeded
 
 PREPARED = ("resolve", "prepare/prompts", "prepare/benchmarks")
 
@@ -94,3 +101,52 @@ def test_without_limits_everything_that_can_start_does():
     world.run["spec"]["scheduling"] = {}
     world.finish_in_turn(*PREPARED)
     assert servers(world) == ["serve/four", "serve/eight", "serve/eval-base"]
+
+
+def test_the_time_of_an_earlier_stage_with_the_same_work_beats_the_estimate():
+    world = world_of(8, four=(4, 100), eight=(8, 1))
+    world.finish_in_turn("resolve", "prepare/benchmarks")
+    full = fill(FusionRunSpec.model_validate(world.run["spec"]))
+    works = {s.name: work_digest(full, s) for s in build_plan(full).stages}
+    world.work = {works["serve/four"]: 60, works["serve/eight"]: 400_000}
+    world.finish_in_turn("prepare/prompts")
+    assert servers(world) == ["serve/eight"], "its estimate is shorter"
+
+
+def test_the_time_of_a_stage_counts_for_later_ones_of_the_same_run():
+    world = world_of(1, four=(1, 1))
+    world.finish_in_turn(*PREPARED)
+    place(world)
+    world.now += timedelta(seconds=1000)
+    world.finish_in_turn("serve/four", "generate/four")
+    assert world.stage("serve/four").work.seconds == 1000
+    world.reap()
+    world.settle()
+    place(world)
+    world.now += timedelta(hours=2)
+    world.finish_in_turn("serve/eval-base", "generate/eval-base")
+    world.reap()
+    world.run_until("serve/eval-sft")
+    place(world)
+    started = world.now
+    world.finish_in_turn("dpo", "promote")
+    ends = re.search("serve/eval-sft holds 1 until about (.*) UTC", world.stage("serve/eval-final").message)[1]
+    left = datetime.fromisoformat(f"{ends}Z") - started
+    assert timedelta(hours=2) <= left <= timedelta(hours=2, minutes=10), "as long as serve/eval-base"
+
+
+@pytest.mark.parametrize("interrupted", ["the artifact was complete", "it was retried"])
+def test_the_time_of_a_stage_that_was_interrupted_or_had_nothing_to_do_is_not_kept(interrupted):
+    world = world_of(8, four=(4, 1))
+    if interrupted == "the artifact was complete":
+        world.answer = lambda kind, task: succeeded(kind, task).model_copy(update={"cached": kind == "generate"})
+    world.finish_in_turn(*PREPARED)
+    place(world)
+    if interrupted == "it was retried":
+        world.finish_in_turn("serve/four")
+        world.fail("generate/four", {"exitCode": 1})
+        world.settle()
+        world.pass_time(seconds=30)
+    world.finish_in_turn("serve/four", "generate/four")
+    assert world.stage("serve/four").state == "Succeeded"
+    assert world.stage("serve/four").work is None

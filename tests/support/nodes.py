@@ -47,8 +47,10 @@ class Nodes(World):
                 self.add_pod(workload, f"{name}-{index}", {"phase": "Running"}, {}, index)
 
     def add_pod(self, job: Manifest, name: str, status: Manifest, terminated: Manifest, index: int) -> None:
-        """Add a pod, or let the one with this name end; a pod without a ``terminated`` state runs."""
+        """Add a pod, or let the one with this name end, once; a pod without a ``terminated`` state runs."""
         before = self.objects.get(ObjectRef("v1", "Pod", "lab", name))
+        if before and pod_ended(before):
+            return
         ended = terminated | {"finishedAt": format_time(self.now)} if terminated else {}
         super().add_pod(job, name, status, ended, index)
         pod = self.objects[ObjectRef("v1", "Pod", "lab", name)]

@@ -92,6 +92,8 @@ class World:
     refusals: dict[str, Refusal] = field(default_factory=dict)
     """Objects that cannot be created, by ``Kind:stage``."""
     answer: Callable[[str, Any], StageResult] = succeeded
+    work: dict[str, int] = field(default_factory=dict)
+    """Seconds of stages of finished runs, by the hash of their work."""
     others: Callable[[], tuple[OtherWorkload, ...]] = tuple
     """Returns the workloads of other runs for artifacts of the run."""
     cache: RunCache = field(default_factory=RunCache)
@@ -110,7 +112,7 @@ class World:
         reported = [o for ref, o in self.objects.items() if ref not in self.unreported and ref.kind != "Secret"]
         children = tuple(trim(o, finished=is_finished(self.run)) for o in reported)
         run = trim(self.run, finished=False)
-        found = {"warnings": self.warnings, "others": self.others(), "kueue": self.kueue}
+        found = {"warnings": self.warnings, "others": self.others(), "kueue": self.kueue, "work": self.work}
         return LiveObjects(run, children, present, self.pushed, cache=self.cache, **found)
 
     def reconcile(self) -> Decision:

@@ -17,8 +17,10 @@ from aiohttp import web
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scale"))
 
+from analysis import percentile
 from api_server import ApiServer
 from controllers import Controllers
+from idle_servers import IdleServers
 from operator_process import operator
 from shapes import Workload
 
@@ -41,6 +43,8 @@ async def main() -> None:
             await asyncio.sleep(SETTLE_SECONDS)
             start, before = measured.usage(), await measured.reconciles()
             server.reset_counts()
+            idle = IdleServers(workload.plan)
+            server.observers.append(idle.observe)
             outcomes = await run(server, workload, options.timeout)
             await asyncio.sleep(SETTLE_SECONDS)
             end, requests, events = measured.usage(), server.requests.copy(), server.events_sent
@@ -48,12 +52,14 @@ async def main() -> None:
         async with operator(port) as again:
             await asyncio.sleep(SETTLE_SECONDS)
             restarted = again.usage()
-    print(f"runs: {dict(outcomes)}")
+    print(f"runs: {dict(outcomes)}, servers: {len(idle.seconds)}")
     rows = {
         "CPU time per stage, ms": 1000 * (end.cpu - start.cpu) / workload.stages,
         "requests per stage": requests.total() / workload.stages,
         "watch events per stage": events / workload.stages,
         "reconciles per stage": reconciles / workload.stages,
+        "end of the last client to the deletion of its server, median, ms": 1000 * (percentile(idle.seconds, 50) or 0),
+        "end of the last client to the deletion of its server, p99, ms": 1000 * (percentile(idle.seconds, 99) or 0),
         "RSS with one finished run, MiB": start.rss,
         "RSS per run in flight, maximum, MiB": (end.peak - start.rss) / options.runs,
         "RSS when all are finished, MiB": end.rss,

@@ -19,6 +19,8 @@ from fusionrun.names import LABEL_RUN, LABEL_STAGE
 WORKLOADS = ("Job", "PyTorchJob", "Deployment")
 STEP_SECONDS = 0.05
 """Between two states of an object that follow each other at once."""
+JOB_SECONDS = 1.0
+"""From the end of a pod to the next state of its Job. Source: Kubernetes, pkg/controller/job (SyncJobBatchPeriod)."""
 
 
 class Controllers:
@@ -66,6 +68,8 @@ class Controllers:
         message = message_of_run(script["message"], workload["metadata"]["labels"][LABEL_RUN])
         for pod in pods:
             self._set(pod, pod_status(pod, started, "", message=message))
+        if workload["kind"] == "Job":
+            await asyncio.sleep(JOB_SECONDS)
         uids = [pod["metadata"]["uid"] for pod in pods]
         self._set(workload, {"active": 0, "ready": 0, "uncountedTerminatedPods": {"succeeded": uids}})
         await asyncio.sleep(STEP_SECONDS)

@@ -7,6 +7,7 @@ simulation. Without ``--solve``, the lower bound is the longer of the longest pa
 
 import argparse
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,13 @@ ORDERS = {"first fit": first_fit.instead, "schedule": nullcontext}
 def main() -> None:
     options = _options()
     spec: dict[str, Any] = yaml.safe_load(SAMPLE.read_text())["spec"]
-    rows = [rehearse(order, spec, options) for order in ORDERS]
+    rows = []
+    for order in ORDERS:
+        figures, runs = rehearse(order, spec, options)
+        rows.append(figures)
+    if options.again:
+        work = [run.work for run in runs]
+        rows.append(rehearse("schedule", spec, options, work, label="schedule, again")[0])
     plan = SimulatedRun(sample(spec, 0), Clock(), Nodes(0), Times()).plan
     tasks = [task for run in range(options.runs) for task in optimum.tasks_of(plan, Times(options.error, run), run)]
     gpus, budget = options.nodes * GPUS_PER_NODE, spec["scheduling"]["gpuBudget"]
@@ -39,11 +46,24 @@ def main() -> None:
     print(table(rows, bound / HOUR, best))
 
 
-def rehearse(order: str, spec: dict[str, Any], options: argparse.Namespace) -> Figures:
-    """Let runs of a spec proceed in an order, and return the figures."""
+def rehearse(
+    order: str,
+    spec: dict[str, Any],
+    options: argparse.Namespace,
+    work: Sequence[dict[str, int]] = (),
+    label: str = "",
+) -> tuple[Figures, list[SimulatedRun]]:
+    """Let runs of a spec proceed in an order, and return the figures; ``work``: times of earlier runs for each run."""
     clock, nodes = Clock(), Nodes(options.nodes, pack=not options.spread)
     runs = [
-        SimulatedRun(sample(spec, i), clock, nodes, Times(options.error, i), priority=int(i < options.preferred))
+        SimulatedRun(
+            sample(spec, i),
+            clock,
+            nodes,
+            Times(options.error, i),
+            priority=int(i < options.preferred),
+            work=work[i] if work else None,
+        )
         for i in range(options.runs)
     ]
     started = time.process_time()
@@ -54,7 +74,7 @@ def rehearse(order: str, spec: dict[str, Any], options: argparse.Namespace) -> F
     if options.stages:
         for name, (start, end) in sorted(runs[0].spans.items(), key=lambda span: span[1]):
             log(f"  {start / HOUR:6.2f} h to {end / HOUR:6.2f} h  {name}")
-    return figures_of(order, runs, nodes)
+    return figures_of(label or order, runs, nodes), runs
 
 
 def log(text: str) -> None:
@@ -71,6 +91,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--spread", action="store_true", help="bind pods to the emptiest node, not to the fullest")
     parser.add_argument(
         "--error", type=float, default=1.0, help="multiply or divide each duration by a random factor up to this"
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="also run them again: the operator then knows the times of the first runs"
     )
     parser.add_argument("--solve", type=float, metavar="SECONDS", help="let CP-SAT search for so long")
     parser.add_argument("--stages", action="store_true", help="list the stages of the first run")

@@ -81,13 +81,21 @@ class Work:
 class SimulatedRun:
     """One run: its workloads get pods, and its pods proceed and end."""
 
-    def __init__(self, manifest: dict[str, Any], clock: Clock, nodes: Nodes, times: Times, priority: int = 0) -> None:
+    def __init__(
+        self,
+        manifest: dict[str, Any],
+        clock: Clock,
+        nodes: Nodes,
+        times: Times,
+        priority: int = 0,
+        work: dict[str, int] | None = None,
+    ) -> None:
         self.name = manifest["metadata"]["name"]
         self.plan = build_plan(fill(FusionRunSpec.model_validate(manifest["spec"])))
         self._stages = {s.name: s for s in self.plan.stages}
         self._clients = {s.server: s.name for s in self.plan.stages if s.server}
         self._clock, self._nodes, self._times, self._priority = clock, nodes, times, priority
-        self.world = World(manifest, answer=self._answer)
+        self.world = World(manifest, answer=self._answer, work=work or {})
         self._pods: dict[str, list[Pod]] = {}
         """Pods with GPUs of each stage that has a workload."""
         self._work: dict[str, Work] = {}
@@ -98,6 +106,11 @@ class SimulatedRun:
         """Start and end of each stage."""
         self.finished: float | None = None
         self.reconciles = 0
+
+    @property
+    def work(self) -> dict[str, int]:
+        """The times of the stages that have ended, as the status has them."""
+        return {s.work.digest: s.work.seconds for s in self.world.status.stages if s.work}
 
     def reconcile(self) -> None:
         """Let the operator decide until nothing changes, and let what it has created and deleted happen."""

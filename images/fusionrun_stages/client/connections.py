@@ -37,7 +37,7 @@ class Connections:
     async def take(self) -> AsyncIterator[httpx.AsyncClient]:
         """Wait for a connection; the one that was used last is the likeliest to be open."""
         async with self._free:
-            client = self._idle.pop() if self._idle else self._open()
+            client = self._idle.pop() if self._idle else self.open()
             try:
                 yield client
             finally:
@@ -48,7 +48,8 @@ class Connections:
         for client in self._idle:
             await client.aclose()
 
-    def _open(self) -> httpx.AsyncClient:
+    def open(self) -> httpx.AsyncClient:
+        """Return a connection of its own, beside the ``maximum``; the caller closes it."""
         return httpx.AsyncClient(
             headers=self._headers,
             limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),

@@ -14,6 +14,7 @@ from fusionrun.api.records import replace_surrogates
 from fusionrun_stages.client.concurrency import ConcurrencyLimit
 from fusionrun_stages.client.connections import Connections
 from fusionrun_stages.client.heartbeat import Heartbeat
+from fusionrun_stages.client.reachability import Reachability
 from fusionrun_stages.errors import UserError
 
 SERVER_ERROR_ATTEMPTS = 8
@@ -24,6 +25,9 @@ error is recorded."""
 FORBIDDEN_MAX = 16
 """Number of 403 replies in a row after which the stage fails: the key was revoked."""
 WAIT_MAX_SECONDS = 30.0
+UNREACHABLE_MAX_SECONDS = 1.0
+"""Longest wait after a request that did not reach a server of the run; the next one waits until the server replies."""
+CHECK_TIMEOUT_SECONDS = 10.0
 REQUESTS_PER_CONNECTION = 16
 """Requests after which a connection to a server of the run is closed. kube-proxy selects a replica for each connection,
 so a replica that becomes Ready later gets its share. Source: Kubernetes, "Virtual IPs and Service Proxies"."""
@@ -67,6 +71,8 @@ class FailureCounts:
     server_errors: int = 0
     transient: int = 0
     forbidden: int = 0
+    unreachable: bool = False
+    """Whether the last attempt did not reach the server."""
 
 
 class RetryingClient:
@@ -86,6 +92,7 @@ class RetryingClient:
         *,
         own: bool = False,
     ) -> None:
+        self._reachability = Reachability(self._replies) if own else None
         self._connections = Connections(base_url.rstrip("/"), api_key, connections, trust_env=not own)
         self._reply_max_bytes = reply_max_bytes
         self._own = own
@@ -99,6 +106,8 @@ class RetryingClient:
 
     async def close(self) -> None:
         """Close the connections."""
+        if self._reachability:
+            self._reachability.close()
         await self._connections.close()
 
     def url(self, path: str) -> httpx.URL:
@@ -132,13 +141,17 @@ class RetryingClient:
             If the server would reject every request: wrong key, model or path.
         """
         retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(RetryableError), wait=_wait, reraise=True
+            retry=tenacity.retry_if_exception_type(RetryableError), wait=self._wait, reraise=True
         )
         failures = FailureCounts()
         async for attempt in retrying:
             with attempt:
+                if failures.unreachable and self._reachability:
+                    await self._reachability.wait()
                 body = make_body()
+                failures.unreachable = True
                 reply = await self._post(path, body)
+                failures.unreachable = reply.status_code in UNAVAILABLE
                 self._raise_unless_final(reply, failures)
                 if reply.status_code < HTTP_BAD_REQUEST and not is_valid(reply):
                     failures.transient += 1
@@ -183,6 +196,28 @@ class RetryingClient:
         return httpx.Response(
             stream.status_code, headers=headers, content=bytes(content[: self._reply_max_bytes]), request=stream.request
         )
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        """Return the seconds until the next attempt of a request."""
+        error = state.outcome.exception() if state.outcome else None
+        longest = WAIT_MAX_SECONDS
+        if isinstance(error, RetryableError):
+            if error.after is not None:
+                return error.after
+            if error.status == HTTP_BAD_REQUEST:
+                return 0.0
+            if self._reachability and error.status in (0, *UNAVAILABLE):
+                longest = min(longest, UNREACHABLE_MAX_SECONDS)
+        return float(tenacity.wait_random_exponential(multiplier=0.5, max=longest)(state))
+
+    async def _replies(self) -> bool:
+        """Return whether a server of the run replies, on a connection of its own: all others may be in use."""
+        try:
+            async with self._connections.open() as http:
+                reply = await http.get(self.url("/health"), timeout=CHECK_TIMEOUT_SECONDS)
+                return reply.status_code not in UNAVAILABLE
+        except httpx.HTTPError:
+            return False
 
     def _raise_unless_final(self, reply: httpx.Response, failures: FailureCounts) -> None:
         """Raise RetryableError if a retry may change the reply, UserError if every request would get it."""
@@ -230,16 +265,6 @@ def error_message(reply: httpx.Response) -> str:
         return replace_surrogates(text[:ERROR_CHARACTERS])
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         return str(reply.text[:ERROR_CHARACTERS])
-
-
-def _wait(state: tenacity.RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome else None
-    if isinstance(error, RetryableError):
-        if error.after is not None:
-            return error.after
-        if error.status == HTTP_BAD_REQUEST:
-            return 0.0
-    return float(tenacity.wait_random_exponential(multiplier=0.5, max=WAIT_MAX_SECONDS)(state))
 
 
 def _retry_after(reply: httpx.Response) -> float | None:

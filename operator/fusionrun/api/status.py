@@ -214,6 +214,15 @@ class GpuUsage(Contract):
     """The pods that hold GPUs."""
 
 
+class StageWork(Contract):
+    """How long a stage has run, and what its time depends on."""
+
+    digest: Annotated[str, Field(max_length=64)]
+    """Hash of the models, the data and the settings of pods that the time of the stage depends on."""
+    seconds: Total
+    """Seconds from the first pod on a node to the end of the stage."""
+
+
 class StageStatus(Contract):
     """The status of a stage."""
 
@@ -277,6 +286,9 @@ class StageStatus(Contract):
     """Time at which the stage started."""
     end_time: Time | None = None
     """Time at which the stage ended."""
+    work: StageWork | None = None
+    """How long the stage has run, for the order of later stages with the same hash, also of other runs. Only of a stage
+    that succeeded at its first attempt."""
     cache_hit: bool | None = None
     """Whether the stage's artifact of an earlier run was reused."""
     gpu_seconds: Total | None = None

@@ -14,6 +14,7 @@ from fusionrun.api.models import Manifest
 from fusionrun.api.stage import StageKind
 from fusionrun.api.status import StageState
 from fusionrun.cluster.client import Client
+from fusionrun.cluster.finished_work import FinishedWork
 from fusionrun.cluster.kueue_workloads import KueueWorkloadReader
 from fusionrun.cluster.late_workloads import LateWorkloads
 from fusionrun.cluster.other_runs import OtherRuns
@@ -78,6 +79,7 @@ class Gatherer:
         self.other_runs = OtherRuns(store)
         self._kueue = KueueWorkloadReader(client)
         self._late = LateWorkloads()
+        self._finished = FinishedWork()
 
     async def gather(self, run: ObjectRef, pushed: Mapping[tuple[str, int], PushedProgress]) -> LiveObjects | None:
         """Return the live objects of a run; None if it was deleted or is being deleted."""
@@ -92,6 +94,7 @@ class Gatherer:
         if is_finished(manifest):  # only its objects remain to be deleted
             self._caches.pop(run, None)
             self.other_runs.forget(run)
+            self._finished.add(manifest)
             return LiveObjects(run=manifest, children=tuple(children), cache=cache)
         if late := self._late.due(children):
             for error in filter(None, await asyncio.gather(*map(self._read, late), return_exceptions=True)):
@@ -116,6 +119,7 @@ class Gatherer:
             log_tails=log_tails,
             warnings=warnings,
             kueue=kueue,
+            work=self._finished.of(run.namespace),
             nodes=nodes,
             others=self.other_runs.of(manifest, children),  # last: no other reconcile runs before the decision
             cache=cache,
@@ -171,6 +175,7 @@ class Gatherer:
         self._prerequisites.forget(run)
         self._caches.pop(run, None)
         self.other_runs.forget(run)
+        self._finished.forget(run)
         children = (child for r in self._store.runs() for child in self._store.children(ref_of(r)))
         existing = {child["metadata"]["uid"] for child in children if child["kind"] == "Pod"}
         self._logs = {key: tail for key, tail in self._logs.items() if key[0] in existing}

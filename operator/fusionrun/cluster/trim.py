@@ -76,7 +76,7 @@ _KEPT: dict[str, Fields] = {
     KIND: {"metadata": _METADATA, **_whole("spec", "status")},
     "Job": {
         "metadata": _METADATA,
-        "spec": _whole("backoffLimit", "backoffLimitPerIndex", "suspend", "parallelism"),
+        "spec": _whole("backoffLimit", "backoffLimitPerIndex", "suspend", "parallelism", "completions"),
         "status": {
             **_whole("startTime", "completionTime", "succeeded", "failedIndexes"),
             "conditions": _CONDITIONS,

@@ -14,7 +14,17 @@ from fusionrun.plan.stages import Stage
 from fusionrun.settings import Settings
 
 PORT = 8000
-PROBE_PERIOD_SECONDS = 2
+PROBE_PERIOD_SECONDS = 1
+"""Period of the startup probe, the shortest that Kubernetes allows: the GPUs of a server are idle until it is noticed.
+
+The first readiness probe follows at once. Source: Kubernetes, pkg/kubelet/prober/prober_manager.go, UpdatePodStatus.
+"""
+STOP_SECONDS = 1
+"""Grace period. A server keeps nothing, and no request matters when it is deleted. With 0, the API server would remove
+the pod at once, and its GPUs would count as free while the process still has their memory.
+
+Source: Kubernetes, "Pod Lifecycle", "Forced Pod termination".
+"""
 NO_PROGRESS_DEADLINE = 2**31 - 1
 """No deadline: a wait for a node, a queue or an image is not a failure. The startup probe limits the rest.
 
@@ -95,7 +105,7 @@ def build_deployment(
         volumeMounts=meta.mounts(stage),
     )
     pod = meta.pod_spec(run, stage, settings, container, meta.volumes(run, stage, name, settings))
-    pod["terminationGracePeriodSeconds"] = 5
+    pod["terminationGracePeriodSeconds"] = STOP_SECONDS
     if stage.remote_code and Feature.NETWORK_CHECK in run.features:
         pod["initContainers"] = [_network_check(stage, settings)]
     stage_labels, queue_labels = meta.labels(run, stage, attempt), meta.queue_labels(run, stage)

@@ -1,8 +1,11 @@
 """How long each stage is expected to take, for the order in which stages start. Pure.
 
-For stages with GPUs or an endpoint this is what the estimate in the status rests on (``plan.stage_estimate``). Other
-numbers are assumptions. They decide when a stage starts, never what it computes.
+It is the time of an earlier stage with the same work (``plan.work``). If there is none, it is what the estimate in the
+status rests on (``plan.stage_estimate``), for stages with GPUs or an endpoint, and an assumption for the others. It
+decides when a stage starts, never what it computes.
 """
+
+from collections.abc import Mapping
 
 from fusionrun.api.estimate import Basis, Estimate, StageEstimate
 from fusionrun.api.gpu_models import gpu_model
@@ -39,18 +42,22 @@ ASSUMED_SECONDS: dict[StageKind, float] = {
 """Assumed time of a stage that the estimate leaves out, by kind; of a server without the time to load its model."""
 
 
-def expected_seconds(spec: FusionRunSpec, plan: Plan, estimate: Estimate | None) -> dict[str, float]:
+def expected_seconds(
+    spec: FusionRunSpec, plan: Plan, estimate: Estimate | None, measured: Mapping[str, float]
+) -> dict[str, float]:
     """Return the expected time of each stage by its name; that of a server ends with the stage that uses it.
 
     Parameters
     ----------
+    measured
+        Times of earlier stages with the same work, by the name of the stage.
     estimate
         The estimate in the status. Runs that releases up to 0.2.0 accepted may have none.
     """
     gpu = gpu_model(estimate.gpu) if estimate and estimate.gpu else None
     known = Known(spec, _sizes(spec, estimate), gpu=gpu)
-    measured = {row.kind: float(row.seconds) for row in estimate.stages if _is_measured(row)} if estimate else {}
-    return {s.name: measured.get(s.kind) or _seconds(s, known) for s in plan.stages}
+    steps = {row.kind: float(row.seconds) for row in estimate.stages if _is_measured(row)} if estimate else {}
+    return {s.name: measured.get(s.name) or steps.get(s.kind) or _seconds(s, known) for s in plan.stages}
 
 
 def _is_measured(row: StageEstimate) -> bool:

@@ -114,10 +114,16 @@ def _active(context: Context, outcomes: Outcomes, names: Sequence[str]) -> Concl
         if reasons == {Reason.QUEUED}:
             reason = Reason.QUEUED
         return Conclusion(conditions.in_progress(text or NO_POD, reason), requeue_seconds=requeue)
-    message = f"running: {', '.join(names)}" + (f"; pending: {text}" if text else "")
+    message = f"running: {', '.join(names)}" + _waiting(outcomes) + (f"; pending: {text}" if text else "")
     if ignored := [name for name in names if outcomes.stages[name].status.reason == Reason.QUEUE_IGNORED]:
         message += f"; outside the quota, because Kueue ignores them: {', '.join(ignored)}"
     return Conclusion(conditions.in_progress(message), requeue_seconds=requeue)
+
+
+def _waiting(outcomes: Outcomes) -> str:
+    """Name the stages that could run but for the reason in their status; clients wait for their server."""
+    waiting = [s for s in outcomes.statuses if s.state is StageState.WAITING and s.reason != Reason.WAITING_FOR_SERVER]
+    return f"; waiting: {', '.join(s.name for s in waiting)}" if waiting else ""
 
 
 def _gate_condition(spec: FusionRunSpec, outcomes: Outcomes) -> NewCondition:

@@ -54,6 +54,8 @@ class Context:
     """GPU time and cost up to now, and the GPUs that pods hold."""
     estimate: Estimate | None = None
     """What the run is expected to need; None before ``resolve`` has succeeded, or if nothing is known."""
+    work: Mapping[str, int] = field(default_factory=dict)
+    """Seconds of stages of finished runs, by the hash of their work."""
     in_turn: str | None = None
     """The stage that may start although a limit of ``spec.scheduling`` applies to it: it is its turn."""
     trusts_clock: bool = True

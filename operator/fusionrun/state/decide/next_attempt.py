@@ -13,6 +13,7 @@ from fusionrun.state.observe.workloads import Workload
 
 RETRIED = "retried: "
 PREVIOUS_FAILED = "the previous attempt failed"
+TERMINATING = "the last attempt was deleted, and its pods still terminate"
 
 
 def retry(
@@ -67,7 +68,7 @@ def awaiting_deletion(context: Context, stage: Stage) -> StageOutcome:
     """Return the outcome of a stage whose failed attempt is being deleted; the message says why it failed."""
     old = context.previous.get(stage.name)
     if old is None or old.reason != Reason.BACK_OFF:
-        return StageOutcome(waiting(context, stage, Reason.PODS_PENDING))
+        return StageOutcome(waiting(context, stage, Reason.PODS_PENDING, TERMINATING))
     status = waiting(context, stage, Reason.BACK_OFF, old.message or "")
     status = status.model_copy(update={"log_tail": old.log_tail})
     return StageOutcome(status, requeue_seconds=seconds_left(old.retry_time, context.now) or None)

@@ -11,7 +11,6 @@ stages fit before it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from math import inf
 
 from fusionrun.plan.schedule import GPU_TOLERANCE
@@ -19,11 +18,7 @@ from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.context import Context, Outcomes
 from fusionrun.state.decide.limits import is_limited
 from fusionrun.state.decide.remaining import Remaining
-
-QUANTUM = timedelta(minutes=10)
-"""Expected times in messages are multiples of this, so that they seldom change."""
-LISTED = 3
-"""Largest number of stages in a message."""
+from fusionrun.state.decide.waits import LISTED, about
 
 
 @dataclass(frozen=True)
@@ -72,7 +67,7 @@ def _ends(remaining: Remaining, held: Mapping[str, float], lacking: float, verb:
         if lacking <= GPU_TOLERANCE or seconds is None or len(texts) == LISTED:
             break
         amount = f" {held[name]:g}" if verb == "holds" else ""
-        texts.append(f"{name} {verb}{amount} until about {_about(now, seconds)}")
+        texts.append(f"{name} {verb}{amount} until about {about(now, seconds)}")
         lacking -= held[name]
     return f": {', '.join(texts)}" if texts else ""
 
@@ -83,18 +78,11 @@ def _kept(remaining: Remaining, stage: Stage, starts: Mapping[str, float]) -> st
     later = [s for s in context.pinned.plan.stages if is_limited(context, s) and 0 < starts.get(s.name, inf) < end]
     if others := [s for s in later if s.name != stage.name]:
         first = min(others, key=lambda s: (-context.gpus(s), starts[s.name]))
-        about = _about(context.now, starts[first.name])
+        time = about(context.now, starts[first.name])
         needs = f" with {_gpus(gpus)}" if (gpus := context.gpus(first)) else ""
-        return f"spec.scheduling: there is room, but {first.name}{needs} is to start about {about}"
-    return f"spec.scheduling: it is expected to start about {_about(context.now, starts.get(stage.name, 0))}"
+        return f"spec.scheduling: there is room, but {first.name}{needs} is to start about {time}"
+    return f"spec.scheduling: it is expected to start about {about(context.now, starts.get(stage.name, 0))}"
 
 
 def _gpus(count: float) -> str:
     return f"{count:g} GPU" if count == 1 else f"{count:g} GPUs"
-
-
-def _about(now: datetime, seconds: float) -> str:
-    """Return a time as text, rounded up."""
-    time = (now + timedelta(seconds=seconds)).astimezone(UTC)
-    late = (time - datetime.min.replace(tzinfo=UTC)) % QUANTUM
-    return f"{time + QUANTUM - late if late else time:%Y-%m-%d %H:%M} UTC"

@@ -23,6 +23,7 @@ from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
 from fusionrun.state.decide.next_attempt import awaiting_deletion, retry, still_backing_off, why
 from fusionrun.state.decide.retries import attempt_to_start, failed_on_one_node
 from fusionrun.state.decide.start import start, waiting
+from fusionrun.state.decide.work import measure
 from fusionrun.state.observe.deleted_pods import deleted_pod
 from fusionrun.state.observe.failures import Failure, disruptions
 from fusionrun.state.observe.late_workloads import LATE_SECONDS, seem_to_exist
@@ -139,7 +140,7 @@ def _succeeded(context: Context, stage: Stage, before: Outcomes, workload: Workl
             return failed(context, stage, workload, lost)
     ended = workload.ended or context.now
     status = status_of(context, stage, workload, StageState.SUCCEEDED, Reason.SUCCEEDED, ended)
-    numbers = results.final_numbers(pods)
+    numbers = results.final_numbers(pods) | {"work": measure(context, stage, workload, ended)}
     cost = numbers["cost_micro"] or status.cost_micro
     outcome = StageOutcome(status.model_copy(update=numbers | {"cost_micro": cost}))
     if stage.traits.report is Report.DATASET:

@@ -9,6 +9,7 @@ from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.context import Context, Outcomes
 from fusionrun.state.decide.limits import limits_of, use_of
 from fusionrun.state.decide.retries import seconds_left
+from fusionrun.state.decide.work import measured_times
 from fusionrun.state.observe.object_fields import parse_time
 from fusionrun.state.report.stage_status import ACTIVE, DONE
 
@@ -28,7 +29,8 @@ class Remaining:
         self._stages = context.pinned.plan.stages
         self._servers = {s.name: s.server for s in self._stages if s.server}
         self._clients = {server: name for name, server in self._servers.items()}
-        depends_on = (context.pinned.spec, context.pinned.plan, context.estimate)
+        measured = measured_times(context)
+        depends_on = (context.pinned.spec, context.pinned.plan, context.estimate, measured)
         self.expected = context.cache.get("expected seconds", depends_on, lambda: expected_seconds(*depends_on))
 
     def have_room(self, stages: Sequence[Stage]) -> bool:

@@ -160,6 +160,7 @@ def _advance(inputs: RunInput, accepted: Acceptance) -> Decision:
         settings=cache.get("settings", (inputs.settings, accepted.images), lambda: _with_images(inputs, accepted)),
         now=inputs.now,
         gpu_time=inputs.gpu_time,
+        work=inputs.live.work,
         trusts_clock=trusts_clock(before, inputs.now),
         cache=cache,
     )

@@ -6,7 +6,7 @@ from fusionrun.api.status import Reason, StageState
 from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.attempts import failed, report_ignored_queue, running, server_restarts, status_of
 from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
-from fusionrun.state.decide.next_attempt import back_off, still_backing_off
+from fusionrun.state.decide.next_attempt import TERMINATING, back_off, still_backing_off
 from fusionrun.state.decide.retries import (
     attempt_to_start,
     avoided_with,
@@ -15,6 +15,7 @@ from fusionrun.state.decide.retries import (
     seconds_left,
 )
 from fusionrun.state.decide.start import retry_message, start, stopped, waiting
+from fusionrun.state.decide.work import measure
 from fusionrun.state.observe.workloads import Phase, Workload
 
 RESTARTED = "server restarted: the previous server generated no tokens"
@@ -33,6 +34,7 @@ def decide_server(context: Context, stage: Stage, before: Outcomes) -> StageOutc
             status = stopped(context, stage, state, reason)
         else:
             status = status_of(context, stage, workload, state, reason, context.now)
+            status = status.model_copy(update={"work": measure(context, stage, workload, context.now)})
         return StageOutcome(status, delete=observed.running_objects)
     if context.observed_stage(client).latest is None and (text := context.not_allowed):
         return StageOutcome(waiting(context, stage, Reason.NOT_ALLOWED, text), delete=observed.running_objects)
@@ -70,7 +72,7 @@ def _existing(context: Context, stage: Stage, workload: Workload) -> StageOutcom
         case Phase.FAILED:
             return _failed(context, stage, workload)
         case Phase.TERMINATING:
-            return StageOutcome(waiting(context, stage, Reason.PODS_PENDING))
+            return StageOutcome(waiting(context, stage, Reason.PODS_PENDING, TERMINATING))
         case Phase.RUNNING | Phase.SUCCEEDED:
             return running(context, stage, workload, LOADING)
 
@@ -105,5 +107,12 @@ def _attempt_of(context: Context, client: Stage) -> int:
 
 
 def _is_over(context: Context, client: Stage) -> bool:
+    """Return whether a client needs its server no more: its artifact is complete.
+
+    A pod that has succeeded has written its part. So whatever happens to the Job before its controller says that it is
+    complete, another attempt would find the artifact and send no request.
+    """
     workload = context.observed_stage(client).latest
-    return context.is_done(client) or (workload is not None and workload.phase is Phase.SUCCEEDED)
+    return context.is_done(client) or (
+        workload is not None and (workload.phase is Phase.SUCCEEDED or workload.pods_succeeded)
+    )

@@ -91,5 +91,7 @@ def _stop(context: Context, stage: Stage, outcome: StageOutcome, reason: Reason,
     status = outcome.status
     if status.state in UNFINISHED:
         status = idle(stage, status, StageState.PENDING, reason, message)
+    elif status.state is StageState.PENDING and not status.reason:  # it waits for no other stage any more
+        status = status.model_copy(update={"message": None})
     delete = (*outcome.delete, *context.observed_stage(stage).running_objects)
     return replace(outcome, status=status, create=(), events=(), delete=delete)

@@ -13,6 +13,7 @@ from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
 from fusionrun.state.decide.limits import is_limited
 from fusionrun.state.decide.sharing import RECHECK_SECONDS
+from fusionrun.state.decide.waits import for_needs, for_server
 from fusionrun.state.observe.failures import Failure
 from fusionrun.state.observe.live_objects import Refusal
 from fusionrun.state.observe.object_fields import format_time
@@ -133,7 +134,7 @@ def waiting(context: Context, stage: Stage, reason: Reason, message: str = "") -
 def _blocked(context: Context, stage: Stage, before: Outcomes) -> StageStatus | None:
     """Return the status of a stage that may not start now; None if it may."""
     if not is_ready(context, stage, before):
-        return stopped(context, stage, StageState.PENDING)
+        return stopped(context, stage, StageState.PENDING, message=for_needs(context, stage, before))
     if text := context.held_back.get(stage.name):
         return waiting(context, stage, Reason.WAITING_FOR_ARTIFACT, text)
     client = context.pinned.plan.client_of(stage) if stage.traits.is_server else stage
@@ -141,7 +142,9 @@ def _blocked(context: Context, stage: Stage, before: Outcomes) -> StageStatus | 
         if missing.blocks(stage) or missing.blocks(client):
             return waiting(context, stage, missing.reason, missing.message)
     if stage.server and before.state(stage.server) is not StageState.READY:
-        return None if before.state(stage.server) in DONE else waiting(context, stage, Reason.WAITING_FOR_SERVER)
+        if before.state(stage.server) in DONE:
+            return None
+        return waiting(context, stage, Reason.WAITING_FOR_SERVER, for_server(stage.server, before))
     return None
 
 

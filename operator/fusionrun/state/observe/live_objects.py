@@ -1,5 +1,6 @@
 """The input of a decision: the run and its objects as the API server has them, with progress, logs and warnings."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -71,6 +72,8 @@ class LiveObjects:
     """Objects that this reconcile could not create."""
     others: tuple[OtherWorkload, ...] = ()
     """Workloads of other runs for artifacts of this run."""
+    work: Mapping[str, int] = field(default_factory=dict)
+    """Seconds of stages of finished runs of the namespace, by the hash of their work (``plan.work``)."""
     nodes: tuple[NodeGpus, ...] = ()
     """Nodes with GPUs; empty if they were not looked up, as after ``resolve``."""
     pods_listed: frozenset[ObjectRef] = frozenset()

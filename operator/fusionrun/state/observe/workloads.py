@@ -92,6 +92,14 @@ class Workload:
         return self.active or (self.phase is Phase.FAILED and self.is_server)
 
     @property
+    def pods_succeeded(self) -> bool:
+        """Whether every completion index of a Job has a succeeded pod; its controller reports that a second later."""
+        if self.manifest["kind"] != "Job" or self.phase is not Phase.RUNNING:
+            return False
+        indexes = {_index(pod) for pod in self.pods if pod_phase(pod) == "Succeeded"}
+        return len(indexes) >= int(self.manifest["spec"].get("completions") or 1)
+
+    @property
     def placed(self) -> datetime | None:
         """Time at which its first pod that still exists started on a node; None before that."""
         return min(filter(None, map(_start_time, self.pods)), default=None)
@@ -179,7 +187,7 @@ def _results(pods: Iterable[Manifest]) -> Iterator[StageResult]:
     """Yield the results of succeeded pods; of several pods with the same completion index, only the first result."""
     shards: set[str] = set()
     for pod in pods:
-        index = pod["metadata"].get("annotations", {}).get(COMPLETION_INDEX_ANNOTATION, pod["metadata"]["name"])
+        index = _index(pod)
         if pod_phase(pod) != "Succeeded" or index in shards:
             continue
         kind = pod["metadata"].get("labels", {}).get(LABEL_COMPONENT, "")
@@ -188,3 +196,8 @@ def _results(pods: Iterable[Manifest]) -> Iterator[StageResult]:
             if result is not None:
                 shards.add(index)
                 yield result
+
+
+def _index(pod: Manifest) -> str:
+    """Return the completion index of a pod; the name of a pod without one."""
+    return str(pod["metadata"].get("annotations", {}).get(COMPLETION_INDEX_ANNOTATION, pod["metadata"]["name"]))
