@@ -5,12 +5,13 @@ from functools import partial
 
 import pytest
 
+from fusionrun import reconcile as reconcile_module
 from fusionrun.cluster.events import EventPoster
 from fusionrun.cluster.execute import Executor
 from fusionrun.cluster.gather import Gatherer
 from fusionrun.cluster.other_runs import OtherRuns
 from fusionrun.metrics import Metrics
-from fusionrun.names import LABEL_ARTIFACT, LABEL_RUN
+from fusionrun.names import LABEL_ARTIFACT, LABEL_RUN, LABEL_STAGE
 from fusionrun.progress import ProgressBoard
 from fusionrun.reconcile import Reconciler
 from fusionrun.state.observe.object_fields import WORKLOADS
@@ -41,13 +42,13 @@ def of(others, store):
     return [(o.run["metadata"]["name"], o.workload["metadata"]["name"]) for o in found]
 
 
-def job(make, name, run="two", artifact="d1", version=1, **more):
-    labels = {LABEL_RUN: run, LABEL_ARTIFACT: artifact}
+def job(make, name, run="two", artifact="d1", version=1, stage="", **more):
+    labels = {LABEL_RUN: run, LABEL_ARTIFACT: artifact, LABEL_STAGE: stage}
     return make.child("Job", name, version, owner=f"{run}-uid", metadata={"labels": labels, **more})
 
 
 def test_workloads_of_other_runs_for_the_same_artifacts_are_found(others, store, make):
-    store.put(job(make, "same"))
+    store.put(job(make, "same", stage="sft"))
     store.put(job(make, "different", artifact="d3"))
     store.put(job(make, "other-claim", run="elsewhere"))
     store.put(job(make, "other-namespace", namespace="lab"))
@@ -55,6 +56,8 @@ def test_workloads_of_other_runs_for_the_same_artifacts_are_found(others, store,
     store.put(make.child("Job", "own", metadata={"labels": {LABEL_RUN: "tiny", LABEL_ARTIFACT: "d1"}}))
     assert of(others, store) == [("two", "same")]
     assert others.waiting_for(run_ref("demo", "two")) == {TINY}
+    assert others.waiting_for(run_ref("demo", "two"), {"sft"}) == {TINY}
+    assert others.waiting_for(run_ref("demo", "two"), {"dpo"}) == set()
     store.remove(run_ref("demo", "two"))
     assert of(others, store) == []
     assert others.waiting_for(run_ref("demo", "two")) == set()
@@ -118,6 +121,7 @@ async def test_overlapping_reconciles_start_each_artifact_once(store, client, mo
         await asyncio.sleep(0.001)
         return await create(manifest)
 
+    monkeypatch.setattr(reconcile_module, "WATCH_LAG_SECONDS", 0.0)
     monkeypatch.setattr(client, "create", slow)
     monkeypatch.setattr(client, "exists", partial(_yes, client))
     woken = []

@@ -13,7 +13,7 @@ from fusionrun.cluster.other_runs import OtherRuns
 from fusionrun.cluster.store import Store
 from fusionrun.errors import ContractError
 from fusionrun.metrics import Metrics
-from fusionrun.reconcile import NEW_OBJECTS_SECONDS, Reconciler
+from fusionrun.reconcile import NEW_OBJECTS_SECONDS, WATCH_LAG_SECONDS, Reconciler
 from fusionrun.state.decide.decision import Decision
 from fusionrun.state.observe.live_objects import LiveObjects, Refusal
 from fusionrun.state.observe.object_ref import ObjectRef
@@ -47,7 +47,7 @@ class Recorder:
     def of(self, run):
         return {}
 
-    def seconds_to_wait(self, run, before, decision, now):
+    def seconds_to_wait(self, run, before, decision):
         return self.wait
 
     async def create(self, run, manifests):
@@ -89,13 +89,22 @@ async def test_gather_decide_create_settle(reconcile):
     assert abs((datetime.now(UTC) - now).total_seconds()) < 5
 
 
-async def test_pods_are_listed_before_the_decision_is_repeated(reconcile):
+async def test_pods_are_listed_unless_their_watch_reports_them_in_time(tiny, monkeypatch):
     job = ObjectRef("batch/v1", "Job", "demo", "j")
-    recorder = Recorder(LiveObjects(RUN))
-    seconds, seen, _ = await reconcile(recorder, Decision(list_pods=(job,), requeue_seconds=5.0))
-    assert recorder.did == ["gather", "gather", "list j", "create", "settle"]
-    assert [live.pods_listed for live, _, _ in seen] == [frozenset(), frozenset(), {job}]
-    assert seconds == 5.0
+    recorder, seen = Recorder(LiveObjects(RUN)), []
+    wants, knows = Decision(list_pods=(job,), requeue_seconds=5.0), Decision(requeue_seconds=5.0)
+    decisions = [wants, knows, wants, wants, knows]
+    monkeypatch.setattr(reconcile_module, "decide", lambda live, *_: seen.append(live) or decisions.pop(0))
+    reconciler = Reconciler("settings", recorder, recorder, recorder, Metrics(list), print)
+    assert 0 < await reconciler.reconcile(tiny, None) <= WATCH_LAG_SECONDS
+    assert await reconciler.reconcile(tiny, None) == 5.0  # an event has come
+    await reconciler.reconcile(tiny, None)
+    assert "list j" not in recorder.did
+    monkeypatch.setattr(reconcile_module, "WATCH_LAG_SECONDS", 0.0)
+    recorder.did.clear()
+    assert await reconciler.reconcile(tiny, None) == 5.0
+    assert recorder.did == ["gather", "list j", "create", "settle"]
+    assert seen[-1].pods_listed == {job}
 
 
 async def test_a_refusal_repeats_the_decision_and_the_rest_is_carried_out(reconcile):

@@ -73,31 +73,52 @@ async def test_a_changed_object_adds_its_run(recorder):
     assert recorder.added == ["tiny"] * 3
 
 
-def pod(phase, **metadata):
+JOB_OWNER = {"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "j"}
+REPLICA_SET = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "s-1", "uid": "r"}
+DELETING = {"deletionTimestamp": "2026-01-02T03:04:05Z"}
+GPU = {"containers": [{"resources": {"limits": {"nvidia.com/gpu": "1"}}}]}
+
+
+def pod(phase, owner=JOB_OWNER, spec=None, **metadata):
     found = {"name": "p", "namespace": "demo", "uid": "p", "labels": {LABEL_RUN: "tiny"}, "resourceVersion": "1"}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": found | metadata, "status": {"phase": phase}}
+    found |= {"ownerReferences": [owner]} | metadata
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": found, "spec": spec or {}, "status": {"phase": phase}}
+
+
+def deployment(**status):
+    return job(status=status) | {"apiVersion": "apps/v1", "kind": "Deployment"}
 
 
 @pytest.mark.parametrize(
-    ("manifest", "now"),
+    ("known", "change", "manifest", "now"),
     [
-        (job(), True),
-        (job(status={"startTime": "2026-01-02T03:04:05Z"}), False),
-        (pod("Succeeded"), True),
-        (pod("Failed"), True),
-        (pod("Pending"), False),
-        (pod("Running"), False),
-        (pod("Running", deletionTimestamp="2026-01-02T03:04:05Z"), True),
-        (run(), True),
+        (None, "ADDED", job(), True),
+        (None, "ADDED", job(status={"startTime": "2026-01-02T03:04:05Z"}), False),
+        (job(), "MODIFIED", pod("Succeeded"), True),
+        (job(status={}), "MODIFIED", pod("Succeeded"), False),
+        (job(status={}), "MODIFIED", pod("Succeeded", spec=GPU), True),
+        (None, "MODIFIED", pod("Succeeded"), True),
+        (job(status={}), "MODIFIED", pod("Failed"), True),
+        (None, "ADDED", pod("Pending"), False),
+        (None, "ADDED", pod("Running"), False),
+        (None, "ADDED", pod("Running", **DELETING), True),
+        (job(status={}), "DELETED", pod("Running", **DELETING), True),
+        (None, "DELETED", pod("Running", REPLICA_SET, **DELETING), False),
+        (None, "DELETED", pod("Running", REPLICA_SET, GPU, **DELETING), True),
+        (None, "ADDED", deployment(unavailableReplicas=1), False),
+        (None, "ADDED", deployment(readyReplicas=1), True),
+        (None, "DELETED", deployment(), True),
+        (None, "ADDED", run(), True),
     ],
 )
-async def test_a_pod_or_job_that_starts_adds_its_run_later(recorder, manifest, now):
-    """Pods have several such events within a second, and no stage waits for them."""
-    await recorder.event("ADDED", manifest)
+async def test_a_change_that_no_stage_waits_for_adds_its_run_later(recorder, known, change, manifest, now):
+    """A pod has several such changes within a second."""
+    for earlier in [known] if known else []:
+        recorder.store.put(earlier)
+    if change == "DELETED":
+        recorder.store.put(manifest)
+    await recorder.event(change, manifest)
     assert (recorder.added, recorder.later) == ((["tiny"], []) if now else ([], ["tiny"]))
-    if not now:
-        await recorder.event("DELETED", manifest)
-        assert recorder.added == ["tiny"]
 
 
 async def test_the_event_of_a_write_is_not_a_change(recorder):

@@ -88,7 +88,12 @@ class Controllers:
         owner, name = workload["kind"], workload["metadata"]["name"]
         if owner == "Deployment":
             owner, name = "ReplicaSet", f"{name}-{zlib.crc32(name.encode()):08x}"
-        reference = {"apiVersion": "v1", "kind": owner, "name": name, "uid": workload["metadata"]["uid"]}
+        reference = {
+            "apiVersion": workload["apiVersion"],
+            "kind": owner,
+            "name": name,
+            "uid": workload["metadata"]["uid"],
+        }
         metadata = template.get("metadata", {}) | {"name": f"{name}-{index}"}
         metadata["namespace"] = workload["metadata"]["namespace"]
         metadata["annotations"] = metadata.get("annotations", {}) | {COMPLETION_INDEX_ANNOTATION: str(index)}

@@ -6,13 +6,14 @@ about to create without an ``await`` in between. So two runs whose reconciles ov
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 
 from fusionrun.api.models import Manifest
 from fusionrun.cluster.store import Store, artifact_of
 from fusionrun.names import resolved_config_map
 from fusionrun.state.observe.live_objects import LiveObjects, OtherWorkload
-from fusionrun.state.observe.object_fields import is_deleting, is_pod_of
+from fusionrun.state.observe.object_fields import is_deleting, is_pod_of, stage_of
 from fusionrun.state.observe.object_ref import ObjectRef, owners, ref_of, run_of
 
 
@@ -23,8 +24,8 @@ class OtherRuns:
         self._store = store
         self._creating: dict[ObjectRef, Sequence[Manifest]] = {}
         """Workloads that a reconcile of a run is creating now: the store does not have them yet."""
-        self._makers: dict[ObjectRef, set[ObjectRef]] = {}
-        """For each run, the runs that had workloads for its artifacts at its last reconcile."""
+        self._makers: dict[ObjectRef, dict[ObjectRef, set[str]]] = {}
+        """For each run, the runs that had workloads for its artifacts at its last reconcile, with their stages."""
 
     def of(self, run: Manifest, children: Iterable[Manifest]) -> tuple[OtherWorkload, ...]:
         """Return the workloads of other runs with the same claim for artifacts of a run."""
@@ -35,7 +36,9 @@ class OtherRuns:
             *(w for w in new if digests is None or artifact_of(w) in digests),
         ]
         found = self._relevant(run, workloads)
-        self._makers[ref] = set() if digests is None else {ref_of(other.run) for other in found}
+        makers = self._makers[ref] = {}
+        for other in found if digests is not None else ():
+            makers.setdefault(ref_of(other.run), set()).add(stage_of(other.workload) or "")
         return found
 
     def refresh(self, live: LiveObjects) -> tuple[OtherWorkload, ...]:
@@ -51,9 +54,13 @@ class OtherRuns:
         finally:
             del self._creating[run]
 
-    def waiting_for(self, run: ObjectRef) -> set[ObjectRef]:
-        """Return the runs that what a run makes may concern."""
-        return {waiting for waiting, makers in self._makers.items() if run in makers}
+    def waiting_for(self, run: ObjectRef, stages: AbstractSet[str] | None = None) -> set[ObjectRef]:
+        """Return the runs that what a run makes in some stages, by default in any, may concern."""
+        return {
+            waiting
+            for waiting, makers in self._makers.items()
+            if run in makers and (stages is None or not stages.isdisjoint(makers[run]))
+        }
 
     def forget(self, run: ObjectRef) -> None:
         """Forget a deleted or finished run."""

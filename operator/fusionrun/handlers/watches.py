@@ -23,15 +23,19 @@ from fusionrun.handlers.resync import Resync
 from fusionrun.handlers.work_queue import WorkQueue
 from fusionrun.metrics import Metrics
 from fusionrun.names import API_VERSION, KIND, LABEL_RUN
+from fusionrun.state.observe.gpu_pods import has_devices
 from fusionrun.state.observe.object_fields import JOBS, has_ended, is_deleting, parse_time, pod_phase
 from fusionrun.state.observe.object_ref import ObjectRef, ref_of, run_of
 
 _CLAIM = ("v1", "PersistentVolumeClaim")
 _RUN = (API_VERSION, KIND)
 
-STARTING_SECONDS = 0.5
-"""Time until a run is reconciled because a pod or a Job starts. Each has several events within a second, no stage waits
-for any of them, and they change only what the status says."""
+UNHURRIED_SECONDS = 1.0
+"""Time until a run is reconciled because of a change that only the status shows (``Watches.only_shows``).
+
+A pod or a Job has several such changes within a second. Not shorter than ``cluster.execute.STATUS_MIN_SECONDS``: the
+status of a run could not be written yet, and another reconcile would have to follow.
+"""
 
 
 @dataclass(frozen=True)
@@ -96,11 +100,36 @@ class Watches:
         else:
             changed = self.store.put(manifest)
         if changed and run is not None and self.resync.is_ready(run.namespace):
-            if change != "DELETED" and is_starting(manifest):
-                self.queue.add_after(run, STARTING_SECONDS)
+            if self.only_shows(change, manifest):
+                self.queue.add_after(run, UNHURRIED_SECONDS)
                 return
             late = 0.0 if change == "DELETED" else seconds_late(manifest, time.time())
             self.queue.add(run, watched_at=time.monotonic() - late)
+
+    def only_shows(self, change: str, manifest: Manifest) -> bool:
+        """Return whether no stage waits for a change of an object, which only the status shows.
+
+        The object starts or runs; or it is a pod without devices that has succeeded before its Job has ended, or that
+        is gone and was the pod of a server.
+        """
+        kind = manifest["kind"]
+        if change == "DELETED" or is_deleting(manifest):
+            return change == "DELETED" and kind == "Pod" and not (has_devices(manifest) or self._jobs_of(manifest))
+        if kind == "Deployment":
+            return not (manifest.get("status") or {}).get("readyReplicas")
+        if kind != "Pod":
+            return kind in JOBS and not has_ended(manifest)
+        phase = pod_phase(manifest)
+        if phase != "Succeeded" or has_devices(manifest):
+            return phase in ("Pending", "Running")
+        jobs = self._jobs_of(manifest)
+        return bool(jobs) and not any(has_ended(job) or is_deleting(job) for job in jobs)
+
+    def _jobs_of(self, pod: Manifest) -> list[Manifest]:
+        """Return the Job or PyTorchJob that owns a pod, if it is known."""
+        namespace, references = pod["metadata"]["namespace"], pod["metadata"].get("ownerReferences") or ()
+        owners = (ObjectRef(o["apiVersion"], o["kind"], namespace, o["name"]) for o in references if o["kind"] in JOBS)
+        return [job for owner in owners if (job := self.store.get(owner))]
 
     def claim_changed(self, change: str, manifest: Manifest) -> None:
         """Reconcile the runs that were waiting for a claim."""
@@ -108,17 +137,6 @@ class Watches:
         self.metrics.watch_last_event.labels(claim.kind).set_to_current_time()
         for run in self.gatherer.claim_changed(claim, exists=change != "DELETED"):
             self.queue.add(run, watched_at=time.monotonic())
-
-
-def is_starting(manifest: Manifest) -> bool:
-    """Return whether an object is a pod or a workload that starts or runs: its stage has not come to an end."""
-    if is_deleting(manifest):
-        return False
-    return pod_phase(manifest) in ("Pending", "Running") if manifest["kind"] == "Pod" else _has_no_end(manifest)
-
-
-def _has_no_end(manifest: Manifest) -> bool:
-    return manifest["kind"] in JOBS and not has_ended(manifest)
 
 
 def seconds_late(manifest: Manifest, now: float) -> float:

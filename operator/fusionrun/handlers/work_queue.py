@@ -42,6 +42,8 @@ class WorkQueue:
         self._tasks: dict[ObjectRef, asyncio.Task[None]] = {}
         self._queued: dict[ObjectRef, float | None] = {}
         self._timers: dict[ObjectRef, asyncio.TimerHandle] = {}
+        self._later: dict[ObjectRef, float] = {}
+        """Seconds of ``add_after`` for the runs that are being reconciled."""
         self._failures: dict[ObjectRef, int] = {}
 
     def __len__(self) -> int:
@@ -62,7 +64,16 @@ class WorkQueue:
             self._tasks[run] = asyncio.get_running_loop().create_task(self._work(run), name=f"run {run.name}")
 
     def add_after(self, run: ObjectRef, seconds: float) -> None:
-        """Reconcile a run within a time; any earlier reconcile replaces this one."""
+        """Reconcile a run within a time; any earlier reconcile replaces this one.
+
+        While the run is being reconciled, the time counts from the end of that: its status may have just been written.
+        """
+        if run in self._tasks:
+            self._later[run] = min(seconds, self._later.get(run, seconds))
+        else:
+            self._set_timer(run, seconds)
+
+    def _set_timer(self, run: ObjectRef, seconds: float) -> None:
         loop = asyncio.get_running_loop()
         when = loop.time() + seconds
         timer = self._timers.get(run)
@@ -74,6 +85,7 @@ class WorkQueue:
     def forget(self, run: ObjectRef) -> None:
         """Forget a deleted run."""
         self._failures.pop(run, None)
+        self._later.pop(run, None)
         self._cancel_timer(run)
 
     async def stop(self) -> None:
@@ -98,10 +110,14 @@ class WorkQueue:
         try:
             while run in self._queued:
                 self._cancel_timer(run)
+                self._later.pop(run, None)
                 await self._once(run, self._queued.pop(run))
         finally:
             del self._tasks[run]
             self._queued.pop(run, None)
+            later = self._later.pop(run, None)
+        if later is not None:
+            self._set_timer(run, later)
 
     async def _once(self, run: ObjectRef, woken_at: float | None) -> None:
         started = time.monotonic()
