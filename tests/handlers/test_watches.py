@@ -11,7 +11,7 @@ from fusionrun.cluster.store import Store
 from fusionrun.handlers.kopf_settings import configure_kopf
 from fusionrun.handlers.watches import Watches, seconds_late
 from fusionrun.metrics import Metrics
-from fusionrun.names import API_VERSION, KIND, LABEL_RUN
+from fusionrun.names import API_VERSION, KIND, LABEL_COMPONENT, LABEL_RUN
 
 
 class Recorder:
@@ -97,6 +97,7 @@ def deployment(**status):
         (job(), "MODIFIED", pod("Succeeded"), True),
         (job(status={}), "MODIFIED", pod("Succeeded"), False),
         (job(status={}), "MODIFIED", pod("Succeeded", spec=GPU), True),
+        (job(status={}), "MODIFIED", pod("Succeeded", labels={LABEL_RUN: "tiny", LABEL_COMPONENT: "generate"}), True),
         (None, "MODIFIED", pod("Succeeded"), True),
         (job(status={}), "MODIFIED", pod("Failed"), True),
         (None, "ADDED", pod("Pending"), False),

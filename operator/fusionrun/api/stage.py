@@ -26,6 +26,9 @@ class StageKind(StrEnum):
     PUBLISH = "publish"
 
 
+CLIENTS = (StageKind.GENERATE, StageKind.JUDGE)
+"""Kinds whose pods send requests to a model server, or to an endpoint."""
+
 PREPARE_BENCHMARKS = "prepare/benchmarks"
 FETCH_TARGET = "fetch/target"
 FETCH_EVALUATED = "fetch/eval-"

@@ -14,6 +14,7 @@ from typing import Any
 import kopf
 
 from fusionrun.api.models import Manifest
+from fusionrun.api.stage import CLIENTS
 from fusionrun.cluster.client import Client
 from fusionrun.cluster.gather import CHILDREN, FROM_CRDS, Gatherer
 from fusionrun.cluster.resources import RESOURCES
@@ -22,7 +23,7 @@ from fusionrun.handlers.object_watch import ObjectWatch
 from fusionrun.handlers.resync import Resync
 from fusionrun.handlers.work_queue import WorkQueue
 from fusionrun.metrics import Metrics
-from fusionrun.names import API_VERSION, KIND, LABEL_RUN
+from fusionrun.names import API_VERSION, KIND, LABEL_COMPONENT, LABEL_RUN
 from fusionrun.state.observe.gpu_pods import has_devices
 from fusionrun.state.observe.object_fields import JOBS, has_ended, is_deleting, parse_time, pod_phase
 from fusionrun.state.observe.object_ref import ObjectRef, ref_of, run_of
@@ -110,7 +111,7 @@ class Watches:
         """Return whether no stage waits for a change of an object, which only the status shows.
 
         The object starts or runs; or it is a pod without devices that has succeeded before its Job has ended, or that
-        is gone and was the pod of a server.
+        is gone and was the pod of a server. A server is deleted when the last pod of its client has succeeded.
         """
         kind = manifest["kind"]
         if change == "DELETED" or is_deleting(manifest):
@@ -120,7 +121,7 @@ class Watches:
         if kind != "Pod":
             return kind in JOBS and not has_ended(manifest)
         phase = pod_phase(manifest)
-        if phase != "Succeeded" or has_devices(manifest):
+        if phase != "Succeeded" or has_devices(manifest) or _component(manifest) in CLIENTS:
             return phase in ("Pending", "Running")
         jobs = self._jobs_of(manifest)
         return bool(jobs) and not any(has_ended(job) or is_deleting(job) for job in jobs)
@@ -137,6 +138,10 @@ class Watches:
         self.metrics.watch_last_event.labels(claim.kind).set_to_current_time()
         for run in self.gatherer.claim_changed(claim, exists=change != "DELETED"):
             self.queue.add(run, watched_at=time.monotonic())
+
+
+def _component(manifest: Manifest) -> str | None:
+    return (manifest["metadata"].get("labels") or {}).get(LABEL_COMPONENT)
 
 
 def seconds_late(manifest: Manifest, now: float) -> float:

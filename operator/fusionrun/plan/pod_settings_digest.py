@@ -8,7 +8,7 @@ from fusionrun.api.contract import Contract
 from fusionrun.api.evaluation import Judge
 from fusionrun.api.models import Source
 from fusionrun.api.spec import FusionRunSpec, MeasuredModel
-from fusionrun.api.stage import PreflightSubject, StageKind
+from fusionrun.api.stage import CLIENTS, PreflightSubject, StageKind
 from fusionrun.names import digest_of
 from fusionrun.plan.stages import JudgeServer, Stage
 
@@ -37,7 +37,7 @@ def _parts(spec: FusionRunSpec, stage: Stage) -> list[Contract | None]:
         return [scheduling, spec.training]
     if stage.kind is StageKind.SCORE or stage.subject is PreflightSubject.REWARD:
         return [scheduling, spec.data_stages, spec.generation, spec.reward_model]
-    if stage.kind in (StageKind.GENERATE, StageKind.JUDGE):
+    if stage.kind in CLIENTS:
         endpoint = source.endpoint if source else judge.endpoint if stage.kind is StageKind.JUDGE else None
         return [scheduling, spec.data_stages, spec.generation, endpoint]
     if stage.kind is StageKind.VERIFY:
