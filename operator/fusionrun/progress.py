@@ -41,9 +41,12 @@ class ProgressBoard:
         """Return the latest progress of the pods of a run, by stage and index."""
         return self._pushed.get(run, {})
 
-    def put(self, run: ObjectRef, stage: str, index: int, progress: Progress) -> None:
-        """Store the progress of a pod."""
-        self._pushed.setdefault(run, {})[stage, index] = PushedProgress(progress, datetime.now(UTC))
+    def put(self, run: ObjectRef, stage: str, index: int, progress: Progress) -> bool:
+        """Store the progress of a pod; return whether it is the first of its stage."""
+        pushed = self._pushed.setdefault(run, {})
+        first = all(name != stage for name, _ in pushed)
+        pushed[stage, index] = PushedProgress(progress, datetime.now(UTC))
+        return first
 
     def forget(self, run: ObjectRef) -> None:
         """Forget a deleted run."""
@@ -59,8 +62,8 @@ class ProgressReceiver:
     """Returns the running pod with an IP address."""
     get: Callable[[ObjectRef], Manifest | None]
     """Returns an object, or None if it does not exist."""
-    pushed: Callable[[ObjectRef], None]
-    """Called with every run that has new progress."""
+    pushed: Callable[[ObjectRef, bool], None]
+    """Called with every run that has new progress, and whether it is the first of its stage."""
     replied: Callable[[int], None]
     """Called with the HTTP status of every reply."""
     _last_push: dict[str, float] = field(default_factory=dict)
@@ -125,8 +128,7 @@ class ProgressReceiver:
         except ValidationError as error:
             return 400, str(error)
         if self.get(sender.run) is not None:  # it may have been deleted while the body arrived
-            self.board.put(sender.run, sender.stage, sender.index, progress)
-            self.pushed(sender.run)
+            self.pushed(sender.run, self.board.put(sender.run, sender.stage, sender.index, progress))
         return _ACCEPTED, ""
 
 

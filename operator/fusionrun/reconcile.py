@@ -21,6 +21,7 @@ from fusionrun.settings import Settings
 from fusionrun.state.decide.decision import Decision
 from fusionrun.state.decide.run import decide
 from fusionrun.state.observe.live_objects import LiveObjects
+from fusionrun.state.observe.object_fields import is_finished
 from fusionrun.state.observe.object_ref import ObjectRef
 from fusionrun.state.observe.run_cache import known_status
 
@@ -43,6 +44,8 @@ class Reconciler:
     metrics: Metrics
     wake: Callable[[ObjectRef], None]
     """Reconciles a run that may wait for the one that has changed."""
+    freed: Callable[[], None] = lambda: None
+    """Called when less is kept of a run, since it has finished or was deleted."""
     clock: Clock = field(default_factory=Clock)
     _wanted: dict[ObjectRef, dict[ObjectRef, float]] = field(default_factory=dict)
     """For each run, the workloads whose pods its last decision wanted to know, each with the first time (monotonic)."""
@@ -54,6 +57,7 @@ class Reconciler:
         self.gatherer.forget(run)
         self.board.forget(run)
         self.executor.forget(run)
+        self.freed()
 
     async def reconcile(self, run: ObjectRef, woken_at: float | None) -> float | None:
         """Reconcile one run; return in how many seconds to do so again even if nothing changes.
@@ -80,7 +84,10 @@ class Reconciler:
             return None, False
         live, decision, now = found
         before = known_status(live.cache, live.run)
-        if wait := self.executor.seconds_to_wait(live.run, before, decision, now):
+        if is_finished(live.run):
+            self.board.forget(run)
+            self.freed()
+        if wait := self.executor.seconds_to_wait(live.run, before, decision):
             return wait, False
         with self.gatherer.other_runs.creating(run, decision.create):
             created = await self.executor.create(live.run, decision.create)

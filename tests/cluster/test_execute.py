@@ -1,5 +1,5 @@
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
@@ -10,7 +10,6 @@ from fusionrun.cluster.execute import CLEAN_UP_AT_ONCE, Created, Executor
 from fusionrun.errors import ClusterError
 from fusionrun.names import LABEL_RUN, LABEL_STAGE
 from fusionrun.state.decide.decision import Decision
-from fusionrun.state.observe.object_fields import format_time
 from fusionrun.state.observe.object_ref import ref_of, run_ref
 from fusionrun.state.report.events import Event
 
@@ -157,8 +156,8 @@ async def test_a_status_that_objects_wait_for_is_written_at_once(client, store, 
     executor = Executor(client, store, EventPoster(client))
     status = FusionRunStatus(progress="1/9")
     await executor.settle(run, Decision(status=status), NOW)
-    assert executor.seconds_to_wait(run, _status(run), Decision(status=status), NOW) > 0
-    assert executor.seconds_to_wait(run, _status(run), Decision(status=status, requeue_seconds=0.0), NOW) == 0
+    assert executor.seconds_to_wait(run, _status(run), Decision(status=status)) > 0
+    assert executor.seconds_to_wait(run, _status(run), Decision(status=status, requeue_seconds=0.0)) == 0
 
 
 @pytest.mark.parametrize(
@@ -321,42 +320,46 @@ async def test_an_object_in_the_store_is_not_created_again(client, store, make, 
 async def test_only_a_decision_that_just_updates_the_status_may_wait(client, store, run, make):
     executor = Executor(client, store, EventPoster(client))
     fresh = Decision(status=FusionRunStatus(progress="1/9"))
-    assert executor.seconds_to_wait(run, _status(run), fresh, NOW) == 0.0
+    assert executor.seconds_to_wait(run, _status(run), fresh) == 0.0
     await executor.settle(run, fresh, NOW)
-    assert 0.5 < executor.seconds_to_wait(run, _status(run), fresh, NOW) <= 1.0
-    assert executor.seconds_to_wait(run, _status(run), Decision(), NOW) == 0.0
+    assert 0.5 < executor.seconds_to_wait(run, _status(run), fresh) <= 1.0
+    assert executor.seconds_to_wait(run, _status(run), Decision()) == 0.0
     job = make.child("Job", "a")
     for more in ({"create": (job,)}, {"delete": (ref_of(job),)}, {"events": (EVENT,)}):
-        assert executor.seconds_to_wait(run, _status(run), Decision(status=fresh.status, **more), NOW) == 0.0
+        assert executor.seconds_to_wait(run, _status(run), Decision(status=fresh.status, **more)) == 0.0
     executor.forget(TINY)
-    assert executor.seconds_to_wait(run, _status(run), fresh, NOW) == 0.0
+    assert executor.seconds_to_wait(run, _status(run), fresh) == 0.0
+
+
+USAGE = {"pods": [{"uid": "p", "startTime": "2026-01-02T03:04:05Z", "gpus": 1.0}]}
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "age", "most"),
+    ("before", "after", "most"),
     [
-        ({"loss": 2.0}, {"loss": 1.5}, timedelta(days=1), 30.0),
-        ({"cost_micro": 5}, {"cost_micro": 6}, timedelta(days=1), 30.0),
-        ({"loss": 2.0}, {"loss": 1.5}, timedelta(minutes=2), 6.0),
-        ({}, {"loss": 1.5}, timedelta(days=1), 1.0),
-        ({"loss": 2.0}, {"loss": 2.0, "reason": "PodsRunning"}, timedelta(days=1), 1.0),
+        ({"loss": 2.0}, {"loss": 1.5}, 30.0),
+        ({"cost_micro": 5}, {"cost_micro": 6}, 30.0),
+        ({"gpu_seconds": 60}, {"gpu_seconds": 120}, 30.0),
+        ({}, {"loss": 1.5}, 1.0),
+        ({"gpu_seconds": 60}, {"gpu_seconds": 60, "gpu_usage": USAGE}, 1.0),
+        ({"loss": 2.0}, {"loss": 2.0, "reason": "PodsRunning"}, 1.0),
     ],
-    ids=["loss", "cost", "short run", "first progress", "reason"],
+    ids=["loss", "cost", "GPU time", "first progress", "another pod with GPUs", "reason"],
 )
-async def test_progress_alone_is_written_twice_a_minute(client, store, run, before, after, age, most):
-    executor, start = Executor(client, store, EventPoster(client)), format_time(NOW - age)
+async def test_numbers_alone_are_written_twice_a_minute(client, store, run, before, after, most):
+    executor = Executor(client, store, EventPoster(client))
     old, new = (
         FusionRunStatus(
-            start_time=start,
             stages=[StageStatus(name="sft", state="Running", **fields)],
             cost_micro=fields.get("cost_micro"),
+            gpu_seconds=fields.get("gpu_seconds"),
         )
         for fields in (before, after)
     )
     await executor.settle(run, Decision(status=old), NOW)
     written = run | {"status": old.model_dump(mode="json", exclude_none=True)}
-    assert most - 0.5 < executor.seconds_to_wait(written, _status(written), Decision(status=new), NOW) <= most
-    assert executor.seconds_to_wait(written, _status(written), Decision(status=new, requeue_seconds=0.1), NOW) == 0.1
+    assert most - 0.5 < executor.seconds_to_wait(written, _status(written), Decision(status=new)) <= most
+    assert executor.seconds_to_wait(written, _status(written), Decision(status=new, requeue_seconds=0.1)) == 0.1
 
 
 def _status(run):

@@ -27,7 +27,7 @@ async def push(bodies, known, runs=("tiny",), remote="127.0.0.1"):
     """Push bodies one after another; return the HTTP statuses, the board and the runs with new progress."""
     pushed, codes, board = [], [], ProgressBoard()
     get = {run_ref("demo", name): {} for name in runs}.get
-    receiver = ProgressReceiver(board, {"127.0.0.1": known}.get, get, pushed.append, codes.append)
+    receiver = ProgressReceiver(board, {"127.0.0.1": known}.get, get, lambda *push: pushed.append(push), codes.append)
 
     @web.middleware
     async def from_remote(request, handler):
@@ -55,7 +55,7 @@ async def test_progress_is_stored_by_the_labels_of_its_pod_and_its_run_is_reconc
     kept = board.of(tiny)["generate/qwen", 4]
     assert (kept.progress.done, kept.progress.total) == (3, 9)
     assert kept.progress.numbers == {"tokens_per_second": 240.5}
-    assert pushed == [tiny]
+    assert pushed == [(tiny, True)]
     board.forget(tiny)
     assert board.of(tiny) == {}
 
@@ -138,7 +138,7 @@ async def test_a_body_that_never_arrives_times_out(monkeypatch):
 
 async def test_a_field_of_a_newer_release_is_ignored(tiny):
     statuses, _, pushed = await push([json.dumps({**PROGRESS, "run": "another"})], pod())
-    assert (statuses, pushed) == ([204], [tiny])
+    assert (statuses, pushed) == ([204], [(tiny, True)])
 
 
 async def test_a_pod_that_pushes_too_often_is_rejected(monkeypatch):

@@ -47,7 +47,7 @@ class Recorder:
     def of(self, run):
         return {}
 
-    def seconds_to_wait(self, run, before, decision, now):
+    def seconds_to_wait(self, run, before, decision):
         return self.wait
 
     async def create(self, run, manifests):

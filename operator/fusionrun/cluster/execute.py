@@ -18,21 +18,19 @@ from fusionrun.errors import ClusterError
 from fusionrun.names import LABEL_ATTEMPT, LABEL_RUN, LABEL_STAGE
 from fusionrun.state.decide.decision import Decision
 from fusionrun.state.observe.live_objects import Refusal
-from fusionrun.state.observe.object_fields import WORKLOADS, format_time, is_deleting, is_finished, parse_time
+from fusionrun.state.observe.object_fields import WORKLOADS, format_time, is_deleting, is_finished
 from fusionrun.state.observe.object_ref import ObjectRef, owners, ref_of
 from fusionrun.state.report.events import Event
-from fusionrun.state.report.summary import only_progress
+from fusionrun.state.report.summary import only_numbers
 
 logger = logging.getLogger(__name__)
 
 STATUS_MIN_SECONDS = 1.0
 """Shortest time between two status writes of a run if only the status changes."""
 
-PROGRESS_MAX_SECONDS = 30.0
-"""Longest time between two status writes if only the progress of stages changes: etcd stores each of them, and every
-watch of the run gets it."""
-PROGRESS_PART = 20
-"""Before that, the time is this part of the age of the run, so that a short run shows its progress as well."""
+NUMBERS_SECONDS = 30.0
+"""Shortest time between two status writes of a run if only numbers change, such as progress and GPU time: etcd stores
+each of them, and every watch of the run gets it."""
 
 CLEAN_UP_AT_ONCE = 8
 """Maximum number of objects of finished runs that are deleted at the same time, so that other runs do not wait."""
@@ -114,14 +112,11 @@ class Executor:
             self._events.post(run, event, now)
         return any(await _all(self._delete(run, ref, now) for ref in decision.delete))
 
-    def seconds_to_wait(self, run: Manifest, before: FusionRunStatus, decision: Decision, now: datetime) -> float:
+    def seconds_to_wait(self, run: Manifest, before: FusionRunStatus, decision: Decision) -> float:
         """Return how long a decision that only updates the status, from ``before``, should wait."""
         if decision.create or decision.delete or decision.events or decision.status is None or decision.only_records:
             return 0.0
-        least = STATUS_MIN_SECONDS
-        if only_progress(before, decision.status) and (start := parse_time(before.start_time)):
-            age = (now - start).total_seconds()
-            least = max(least, min(age / PROGRESS_PART, PROGRESS_MAX_SECONDS))
+        least = NUMBERS_SECONDS if only_numbers(before, decision.status) else STATUS_MIN_SECONDS
         left = max(0.0, self._written.get(ref_of(run), float("-inf")) + least - time.monotonic())
         return left if decision.requeue_seconds is None else min(left, decision.requeue_seconds)
 

@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from operator import attrgetter
 
 from fusionrun.api.models import Manifest
-from fusionrun.cluster.trim import TRIMMED_OF_FINISHED_RUN, trim
+from fusionrun.cluster.trim import trim
 from fusionrun.names import KIND, LABEL_ARTIFACT
 from fusionrun.state.observe.object_fields import is_finished
 from fusionrun.state.observe.object_ref import ObjectRef, owned_by, ref_of, run_of
@@ -211,7 +211,7 @@ class Store:
     def _continue(self, run: ObjectRef) -> None:
         """Forget the objects of a run that were trimmed because it was finished: a list returns them again."""
         self._incomplete.add(run)
-        for ref in [r for r in self._children.get(run, ()) if r.kind in TRIMMED_OF_FINISHED_RUN]:
+        for ref in list(self._children.get(run, ())):
             self._forget(ref)
 
     def _restore_deletion(self, kept: Manifest) -> None:

@@ -5,6 +5,7 @@ shares equal strings between objects. A field that is not listed is absent: list
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from sys import intern
 from typing import Any
 
@@ -26,12 +27,16 @@ from fusionrun.names import (
     LABEL_STAGE,
 )
 from fusionrun.state.observe.gpu_pods import has_devices
+from fusionrun.state.observe.object_fields import WORKLOADS, has_ended, is_end, pod_phase
 
 Fields = Mapping[str, Any]
 """Fields to keep: each with the fields to keep in it, or None to keep all of it."""
 
 SHARED_CHARACTERS = 64
 """Longest string that objects share: names, UIDs, timestamps and reasons repeat, longer texts do not."""
+
+SHARED_OWNERS = 1024
+"""Number of lists of owners that are remembered. All workloads of a run share one, which nothing modifies."""
 
 
 def _whole(*names: str) -> dict[str, None]:
@@ -127,16 +132,19 @@ _SUCCEEDED_POD: Fields = {
 }
 """A succeeded pod: its result, and the time for which it used its GPUs."""
 
-_OF_FINISHED_RUN: dict[str, Fields] = {"Pod": {"metadata": _IDENTITY}}
-"""Objects of a finished run: enough to delete them, and to see whether a workload has ended."""
+_OF_FINISHED_RUN: Fields = {"metadata": {**_IDENTITY, "ownerReferences": _whole("name", "uid")}}
+"""An object of a finished run: enough to delete it."""
+_ENDED_WORKLOAD: Fields = {
+    **_OF_FINISHED_RUN,
+    "status": {"completionTime": None, "conditions": _whole("type", "status", "reason", "lastTransitionTime")},
+}
+"""An ended workload of a finished run: other runs want to know which artifacts it has made."""
+_ENDED_POD: Fields = {"metadata": _IDENTITY}
 _FAILED_POD: Fields = {
     "metadata": _IDENTITY,
     "status": {"phase": None, "containerStatuses": {"state": {"terminated": _whole("finishedAt")}}},
 }
 """A failed pod of a finished run: a pod that was terminating when the run ended."""
-
-TRIMMED_OF_FINISHED_RUN = frozenset({*_OF_FINISHED_RUN, "ConfigMap"})
-"""Kinds of which less is kept if the run is finished."""
 
 _DATA_IS_READ = frozenset({None, "resolve"})
 """Stage labels of the ConfigMaps whose data is read: those of the run itself have none, and the task of ``resolve``."""
@@ -144,21 +152,41 @@ _DATA_IS_READ = frozenset({None, "resolve"})
 
 def trim(manifest: Manifest, *, finished: bool) -> Manifest:
     """Return a copy of an object with only the fields that are read; fewer if its run is ``finished``."""
+    fields = _fields_of_finished_run(manifest) if finished else _fields(manifest)
+    kept: Manifest = _kept(manifest, fields)
+    if fields is _ENDED_WORKLOAD:
+        kept["status"]["conditions"] = [c for c in kept["status"]["conditions"] if is_end(c)]
+    if owners := kept["metadata"].get("ownerReferences"):
+        kept["metadata"]["ownerReferences"] = _owners(tuple(tuple(owner.items()) for owner in owners))
+    return {"apiVersion": intern(manifest["apiVersion"]), "kind": intern(manifest["kind"]), **kept}
+
+
+def _fields(manifest: Manifest) -> Fields:
     kind = manifest["kind"]
     fields = _KEPT.get(kind, _OTHER_KIND)
-    phase = (manifest.get("status") or {}).get("phase") if kind == "Pod" else None
-    if phase == "Succeeded":
+    if kind == "ConfigMap" and (manifest["metadata"].get("labels") or {}).get(LABEL_STAGE) not in _DATA_IS_READ:
+        return _OTHER_KIND
+    if kind == "Pod" and pod_phase(manifest) == "Succeeded":
         fields = _SUCCEEDED_POD
-    stage = (manifest["metadata"].get("labels") or {}).get(LABEL_STAGE)
-    if kind == "ConfigMap" and (stage not in _DATA_IS_READ or (finished and stage)):
-        fields = _OTHER_KIND
-    if finished:
-        fields = _FAILED_POD if phase == "Failed" else _OF_FINISHED_RUN.get(kind, fields)
-    elif kind == "Pod" and not has_devices(manifest):
+    if kind == "Pod" and not has_devices(manifest):
         spec = {name: below for name, below in (fields.get("spec") or {}).items() if name not in _DEVICES}
         fields = {**fields, "spec": spec}
-    kept: Manifest = _kept(manifest, fields)
-    return {"apiVersion": intern(manifest["apiVersion"]), "kind": intern(kind), **kept}
+    return fields
+
+
+def _fields_of_finished_run(manifest: Manifest) -> Fields:
+    kind = manifest["kind"]
+    if kind == "Pod":
+        return _FAILED_POD if pod_phase(manifest) == "Failed" else _ENDED_POD
+    if kind in WORKLOADS:  # one that still runs is deleted
+        return _ENDED_WORKLOAD if has_ended(manifest) else _KEPT[kind]
+    return _KEPT[kind] if kind == KIND else _OF_FINISHED_RUN
+
+
+@lru_cache(maxsize=SHARED_OWNERS)
+def _owners(items: tuple[tuple[tuple[str, str], ...], ...]) -> list[dict[str, str]]:
+    """Return the owners with these fields: the same list for equal ones."""
+    return [dict(owner) for owner in items]
 
 
 def _kept(value: Any, fields: Fields | None) -> Any:

@@ -18,6 +18,7 @@ from fusionrun.cluster.store import Store
 from fusionrun.handlers.health import health
 from fusionrun.handlers.kopf_settings import configure_kopf, login
 from fusionrun.handlers.leadership import Leadership
+from fusionrun.handlers.memory import Memory
 from fusionrun.handlers.ports import Limits, raise_open_files, serving
 from fusionrun.handlers.resync import Resync
 from fusionrun.handlers.watches import Watches
@@ -26,14 +27,16 @@ from fusionrun.metrics import Metrics
 from fusionrun.progress import ProgressBoard, ProgressReceiver
 from fusionrun.reconcile import Reconciler
 from fusionrun.settings import Settings
+from fusionrun.state.observe.object_ref import ObjectRef
 
 logger = logging.getLogger(__name__)
 
 SCANNED = (("v1", "Namespace"), ("apiextensions.k8s.io/v1", "CustomResourceDefinition"))
 """What kopf lists and watches in the whole cluster, if it may, to notice new namespaces and kinds."""
 
-PROGRESS_SECONDS = 2.0
-"""Time from pushed progress to the reconcile of its run. Progress alone causes no reconcile sooner."""
+FIRST_PROGRESS_SECONDS, PROGRESS_SECONDS = 2.0, 10.0
+"""Time from the first and from later progress of a stage to the reconcile of its run, if nothing causes one sooner. The
+status shows it at most every 30 s, and of the decisions only ``budget.maxCost`` and the order depend on it."""
 
 DRAIN_SECONDS = 3.0
 """Maximum time that the operator waits for events to be posted before it exits."""
@@ -64,9 +67,14 @@ async def run(settings: Settings) -> None:
     events = EventPoster(client)
     gatherer = Gatherer(client, store, check_nodes=settings.policy.check_nodes)
     executor = Executor(client, store, events)
-    reconciler = Reconciler(settings, gatherer, board, executor, metrics, wake=lambda run: queue.add(run))
+    memory = Memory()
+    memory.started()
+    reconciler = Reconciler(settings, gatherer, board, executor, metrics, lambda run: queue.add(run), memory.freed)
     queue = WorkQueue(reconciler.reconcile, executor.report_error, metrics.reconciled)
-    on_push = functools.partial(queue.add_after, seconds=PROGRESS_SECONDS)
+
+    def on_push(run: ObjectRef, first: bool) -> None:  # noqa: FBT001 -- positional in Callable
+        queue.add_after(run, FIRST_PROGRESS_SECONDS if first else PROGRESS_SECONDS)
+
     receiver = ProgressReceiver(board, store.owned_pod_at, store.get, on_push, metrics.progress_pushed)
     list_one = functools.partial(list_namespace, client, store)
     namespaces = settings.namespaces or ("",)

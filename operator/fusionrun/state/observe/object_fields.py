@@ -65,8 +65,12 @@ def is_pod_of(pod: Manifest, workload: Manifest) -> bool:
 
 def has_ended(manifest: Manifest) -> bool:
     """Return whether a Job, a PyTorchJob or a TrainJob has succeeded or failed."""
-    conditions = (manifest.get("status") or {}).get("conditions") or []
-    return any(c["type"] in ("Complete", "Succeeded", "Failed") and c["status"] == "True" for c in conditions)
+    return any(map(is_end, (manifest.get("status") or {}).get("conditions") or []))
+
+
+def is_end(condition: Manifest) -> bool:
+    """Return whether a condition says that a Job, a PyTorchJob or a TrainJob has ended."""
+    return condition["type"] in ("Complete", "Succeeded", "Failed") and condition["status"] == "True"
 
 
 def pod_phase(pod: Manifest) -> str:

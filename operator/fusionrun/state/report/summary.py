@@ -1,11 +1,13 @@
 """The status of a run: conditions, totals, the headline, and where its artifacts are."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from fusionrun.api.artifacts import MODEL
+from fusionrun.api.contract import Contract
 from fusionrun.api.estimate import Estimate
 from fusionrun.api.records import MICRO
 from fusionrun.api.run_results import Artifacts, BenchmarkResult, DatasetSummary, GroupResult
@@ -19,8 +21,19 @@ from fusionrun.state.report.gpu_time import GpuTime
 from fusionrun.state.report.stage_status import DONE, TRAINING_NUMBERS
 
 HEADLINE_CHARACTERS = 60
-PUSHED_FIELDS = ("progress", "eta_seconds", "tokens_per_second", *TRAINING_NUMBERS, "cost_micro")
-"""Fields of the status of a stage that change all the time while its pods push progress."""
+STAGE_NUMBERS = frozenset(
+    {
+        *("progress", "eta_seconds", "tokens_per_second", *TRAINING_NUMBERS, "cost_micro"),
+        *("gpu_seconds", "gpu_cost_micro"),
+    }
+)
+RUN_NUMBERS = frozenset(
+    {
+        *("cost", "cost_micro", "gpu_seconds", "gpus_observed_time", "estimate"),
+        *("active_seconds", "active_until"),
+    }
+)
+"""Fields of the status of a stage and of a run that change all the time while pods run: no decision waits for them."""
 
 
 @dataclass(frozen=True)
@@ -81,21 +94,23 @@ def is_finished(conditions: Sequence[NewCondition]) -> bool:
     return any(c.type is ConditionType.FINISHED and c.status is ConditionStatus.TRUE for c in conditions)
 
 
-def only_progress(before: FusionRunStatus, after: FusionRunStatus) -> bool:
-    """Return whether two statuses differ only in the progress of stages that have reported some before."""
-
-    def others(status: FusionRunStatus) -> FusionRunStatus:
-        stages = [stage.model_copy(update=dict.fromkeys(_pushed(stage))) for stage in status.stages]
-        return status.model_copy(update={"stages": stages, "cost": None, "cost_micro": None})
-
-    if before.conditions != after.conditions or before.stage != after.stage:  # most changes, without a copy
+def only_numbers(before: FusionRunStatus, after: FusionRunStatus) -> bool:
+    """Return whether two statuses differ only in numbers that both of them have."""
+    if len(before.stages) != len(after.stages) or not _equal_but(before, after, RUN_NUMBERS, {"stages"}):
         return False
-    same_fields = [*map(_pushed, before.stages)] == [*map(_pushed, after.stages)]
-    return same_fields and others(before) == others(after)
+    pairs = zip(before.stages, after.stages, strict=True)
+    return all(old is new or _equal_but(old, new, STAGE_NUMBERS) for old, new in pairs)
 
 
-def _pushed(stage: StageStatus) -> list[str]:
-    return [name for name in PUSHED_FIELDS if getattr(stage, name) is not None]
+def _equal_but(
+    old: Contract, new: Contract, numbers: AbstractSet[str], ignored: AbstractSet[str] = frozenset()
+) -> bool:
+    for name in type(old).model_fields.keys() - ignored:
+        before, after = getattr(old, name), getattr(new, name)
+        same = (before is None) == (after is None) if name in numbers else before is after or before == after
+        if not same:
+            return False
+    return True
 
 
 def with_generation(before: FusionRunStatus, generation: int) -> FusionRunStatus:
