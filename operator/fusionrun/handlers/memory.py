@@ -1,4 +1,4 @@
-"""The memory of the operator: less work for the garbage collector, and unused memory goes back to the system."""
+"""The memory of the operator: less work for the garbage collector, and free memory of the heap for the system."""
 
 import asyncio
 import ctypes
